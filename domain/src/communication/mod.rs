@@ -1,0 +1,752 @@
+//! One communication: what may happen next, given what has happened.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use events::{
+    CancelReason, DeadLetterReason, DoubtCause, DoubtPolicy, Event, Fact, FailReason, Outcome,
+    RefusalClass, Requested, ResolvedBy, SuppressReason, Timestamp,
+};
+
+use crate::policy;
+
+#[cfg(test)]
+mod tests;
+
+/// The domain's "no".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// There is no such communication.
+    #[error("the communication was never requested")]
+    NotRequested,
+    /// The idempotency key was used with another body.
+    #[error("the idempotency key belongs to another request")]
+    KeyReused,
+    /// Two workers were shown the same message. The later one stops.
+    #[error("another worker holds the attempt until {}", .0.0)]
+    AttemptInFlight(Timestamp),
+    /// It is waiting for its time.
+    #[error("not due before {}", .0.0)]
+    NotDue(Timestamp),
+    /// It has ended; a repeated queue message asks for nothing.
+    #[error("the communication has ended")]
+    Finished,
+    /// The provider has it: it cannot be taken back or changed.
+    #[error("the provider has already accepted it")]
+    AlreadySent,
+    /// Changes are for before the first attempt.
+    #[error("an attempt was already made")]
+    AlreadyAttempted,
+    /// A report about an attempt that was never made.
+    #[error("no such attempt was made")]
+    NeverAttempted,
+}
+
+/// What is asked of a communication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    Request(Box<Requested>),
+    Reschedule { scheduled_at: Timestamp, expires_at: Timestamp },
+    ChangeContent { content: String },
+    /// Lets time have its effect: leases and doubts end, messages expire.
+    Advance { now: Timestamp },
+    BeginAttempt { now: Timestamp, lease_until: Timestamp, config: String, provider: String },
+    RecordOutcome { attempt: u16, now: Timestamp, chance: u64, outcome: Answer },
+    /// What the provider called back, any number, in any order.
+    Report(Vec<Report>),
+    Suppress(SuppressReason),
+    /// It can never be rendered.
+    Abandon(FailReason),
+    Cancel { by: String, reason: CancelReason },
+    /// The queue gave it up: it crashed its consumer too often.
+    DeadLetter(DeadLetterReason),
+}
+
+/// How an attempt ended, as the provider's adapter understood it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    Accepted {
+        provider_message_id: String,
+        segments: Option<u16>,
+        cost_micros: Option<i64>,
+        latency_ms: u32,
+    },
+    Refused { class: RefusalClass, code: String, retry_after_ms: Option<i64> },
+    InDoubt(DoubtCause),
+}
+
+/// One fact from a provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The attempt that the provider echoed; none when it echoes nothing.
+    pub attempt: Option<u16>,
+    pub fact: Fact,
+    pub event_id: Option<String>,
+    pub at: Timestamp,
+    pub code: Option<String>,
+}
+
+/// Where our own commands have brought it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// Not yet attempted: scheduled or queued.
+    Waiting,
+    Sending { attempt: u16, lease_until: Timestamp },
+    RetryWait { until: Timestamp },
+    InDoubt { attempt: u16, evidence_until: Timestamp },
+    Sent,
+    Failed(FailReason),
+    DeadLettered(DeadLetterReason),
+    Cancelled,
+    Suppressed(SuppressReason),
+}
+
+impl Lifecycle {
+    /// The name in the API.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Lifecycle::Waiting => "queued",
+            Lifecycle::Sending { .. } => "sending",
+            Lifecycle::RetryWait { .. } => "retry_wait",
+            Lifecycle::InDoubt { .. } => "in_doubt",
+            Lifecycle::Sent => "sent",
+            Lifecycle::Failed(_) => "failed",
+            Lifecycle::DeadLettered(_) => "dead_lettered",
+            Lifecycle::Cancelled => "cancelled",
+            Lifecycle::Suppressed(_) => "suppressed",
+        }
+    }
+}
+
+/// A fact and the earliest time it was reported for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    pub at: Timestamp,
+    pub attempt: Option<u16>,
+    reports: u8,
+}
+
+/// Everything decided and reported so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Communication {
+    pub request: Requested,
+    /// Names the content in the vault.
+    pub content: String,
+    /// Not before; none means at once.
+    pub due_at: Option<Timestamp>,
+    pub expires_at: Timestamp,
+    pub lifecycle: Lifecycle,
+    /// Attempts started.
+    pub attempts: u16,
+    /// Attempts that count against the limit.
+    pub counted: u16,
+    pub provider: Option<String>,
+    pub provider_message_id: Option<String>,
+    pub cancellation: Option<(String, CancelReason)>,
+    /// An attempt ended without a definite answer: it may have arrived. Never forgotten.
+    pub maybe_sent: bool,
+    /// A provider proved us wrong after we had given up.
+    pub late_evidence: bool,
+    pub facts: BTreeMap<Fact, Seen>,
+    pub erased: bool,
+    accepted: BTreeSet<u16>,
+    unknown: BTreeSet<String>,
+}
+
+impl Communication {
+    /// A provider has it, by its own answer or by what it reported.
+    pub fn is_proven_sent(&self) -> bool {
+        !self.accepted.is_empty() || self.facts.keys().any(|fact| proves_sent(*fact))
+    }
+
+    /// No timer, no attempt, no wait is open.
+    pub fn is_finished(&self) -> bool {
+        match self.lifecycle {
+            Lifecycle::Waiting
+            | Lifecycle::Sending { .. }
+            | Lifecycle::RetryWait { .. }
+            | Lifecycle::InDoubt { .. } => false,
+            Lifecycle::Sent
+            | Lifecycle::Failed(_)
+            | Lifecycle::DeadLettered(_)
+            | Lifecycle::Cancelled
+            | Lifecycle::Suppressed(_) => true,
+        }
+    }
+
+    /// Nothing is known that a provider may have been given.
+    fn is_surely_unsent(&self) -> bool {
+        !self.maybe_sent && !self.is_proven_sent()
+    }
+
+    fn has_evidence_for(&self, attempt: u16) -> bool {
+        let about = |seen: &Seen| seen.attempt.map_or(self.attempts == 1, |a| a == attempt);
+        self.facts.values().any(about)
+    }
+
+    /// The given-up lifecycles that proof undoes, and the waits that it ends.
+    fn believe_sent(&mut self) {
+        match self.lifecycle {
+            Lifecycle::Failed(_) | Lifecycle::DeadLettered(_) => {
+                self.late_evidence = true;
+                self.lifecycle = Lifecycle::Sent;
+            }
+            Lifecycle::Waiting | Lifecycle::RetryWait { .. } => self.lifecycle = Lifecycle::Sent,
+            Lifecycle::Sending { .. }
+            | Lifecycle::InDoubt { .. }
+            | Lifecycle::Sent
+            | Lifecycle::Cancelled
+            | Lifecycle::Suppressed(_) => (),
+        }
+    }
+}
+
+/// A stream, folded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum State {
+    #[default]
+    Unrequested,
+    Requested(Box<Communication>),
+}
+
+impl State {
+    /// # Errors
+    ///
+    /// [`Rejection::NotRequested`]: the stream is empty.
+    pub fn requested(&self) -> Result<&Communication, Rejection> {
+        match self {
+            State::Unrequested => Err(Rejection::NotRequested),
+            State::Requested(communication) => Ok(communication),
+        }
+    }
+}
+
+/// Whether an attempt may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    Ready,
+    NotBefore(Timestamp),
+    Finished,
+}
+
+/// Whether an attempt may begin at `now`, once [`Command::Advance`] has had its effect.
+pub fn readiness(communication: &Communication, now: Timestamp) -> Readiness {
+    let wait = match communication.lifecycle {
+        Lifecycle::Waiting => communication.due_at,
+        Lifecycle::RetryWait { until } => Some(until),
+        Lifecycle::Sending { lease_until, .. } => return Readiness::NotBefore(lease_until),
+        Lifecycle::InDoubt { evidence_until, .. } => return Readiness::NotBefore(evidence_until),
+        Lifecycle::Sent
+        | Lifecycle::Failed(_)
+        | Lifecycle::DeadLettered(_)
+        | Lifecycle::Cancelled
+        | Lifecycle::Suppressed(_) => return Readiness::Finished,
+    };
+    match wait.filter(|until| now < *until) {
+        Some(until) => Readiness::NotBefore(until),
+        None => Readiness::Ready,
+    }
+}
+
+/// When the stream must be looked at again; none when it has ended.
+///
+/// `current` is the timer already set. An attempt keeps it when it fires within a minute of the lease's end: that spares
+/// two index writes for each delivery, and an early look is harmless.
+pub fn wake(state: &State, now: Timestamp, current: Option<Timestamp>) -> Option<Timestamp> {
+    let State::Requested(communication) = state else { return None };
+    let due = match communication.lifecycle {
+        Lifecycle::Waiting => communication.due_at.unwrap_or(now),
+        Lifecycle::RetryWait { until } => until,
+        Lifecycle::InDoubt { evidence_until, .. } => evidence_until,
+        Lifecycle::Sending { lease_until, .. } => {
+            let kept = current.filter(|at| now < *at && at.since(lease_until) <= policy::REPAIR_MS);
+            return Some(kept.unwrap_or(lease_until));
+        }
+        Lifecycle::Sent
+        | Lifecycle::Failed(_)
+        | Lifecycle::DeadLettered(_)
+        | Lifecycle::Cancelled
+        | Lifecycle::Suppressed(_) => return None,
+    };
+    Some(if now < due { due } else { now + policy::REPAIR_MS })
+}
+
+/// Answers `command` with what happens next. An empty list means "already so".
+///
+/// # Errors
+///
+/// [`Rejection`]: what is asked cannot be done any more, or not yet.
+pub fn decide(state: &State, command: Command) -> Result<Vec<Event>, Rejection> {
+    if let Command::Request(request) = command {
+        return ask(state, request);
+    }
+    let communication = state.requested()?;
+    match command {
+        Command::Request(_) => Ok(Vec::new()),
+        Command::Reschedule { scheduled_at, expires_at } => {
+            unattempted(communication)?;
+            Ok(vec![Event::CommunicationRescheduled { scheduled_at, expires_at }])
+        }
+        Command::ChangeContent { content } => {
+            unattempted(communication)?;
+            let same = communication.content == content;
+            Ok(if same { vec![] } else { vec![Event::CommunicationContentChanged { content }] })
+        }
+        Command::Advance { now } => Ok(advance(communication, now)),
+        Command::BeginAttempt { now, lease_until, config, provider } => {
+            begin_attempt(communication, now, lease_until, config, provider)
+        }
+        Command::RecordOutcome { attempt, now, chance, outcome } => {
+            record_outcome(communication, attempt, now, chance, outcome)
+        }
+        Command::Report(reports) => report(communication, reports),
+        Command::Suppress(reason) => Ok(suppress(communication, reason)),
+        Command::Abandon(reason) => Ok(abandon(communication, reason)),
+        Command::Cancel { by, reason } => cancel(communication, by, reason),
+        Command::DeadLetter(reason) => Ok(dead_letter(communication, reason)),
+    }
+}
+
+fn ask(state: &State, request: Box<Requested>) -> Result<Vec<Event>, Rejection> {
+    match state {
+        State::Unrequested => Ok(vec![Event::CommunicationRequested(request)]),
+        State::Requested(earlier) if earlier.request.request_hash == request.request_hash => {
+            Ok(Vec::new())
+        }
+        State::Requested(_) => Err(Rejection::KeyReused),
+    }
+}
+
+fn unattempted(communication: &Communication) -> Result<(), Rejection> {
+    match communication.lifecycle {
+        Lifecycle::Waiting if communication.attempts == 0 => Ok(()),
+        Lifecycle::Waiting
+        | Lifecycle::Sending { .. }
+        | Lifecycle::RetryWait { .. }
+        | Lifecycle::InDoubt { .. }
+        | Lifecycle::Failed(_)
+        | Lifecycle::DeadLettered(_) => Err(Rejection::AlreadyAttempted),
+        Lifecycle::Sent => Err(Rejection::AlreadySent),
+        Lifecycle::Cancelled | Lifecycle::Suppressed(_) => Err(Rejection::Finished),
+    }
+}
+
+fn advance(communication: &Communication, now: Timestamp) -> Vec<Event> {
+    match communication.lifecycle {
+        Lifecycle::Sending { attempt, lease_until } if lease_until <= now => {
+            doubt(communication, attempt, now, DoubtCause::LeaseExpired)
+        }
+        Lifecycle::InDoubt { attempt, evidence_until } if evidence_until <= now => {
+            settle_by_policy(communication, attempt)
+        }
+        Lifecycle::Waiting | Lifecycle::RetryWait { .. } if communication.expires_at <= now => {
+            dead_letter(communication, DeadLetterReason::Expired)
+        }
+        Lifecycle::Waiting
+        | Lifecycle::Sending { .. }
+        | Lifecycle::RetryWait { .. }
+        | Lifecycle::InDoubt { .. }
+        | Lifecycle::Sent
+        | Lifecycle::Failed(_)
+        | Lifecycle::DeadLettered(_)
+        | Lifecycle::Cancelled
+        | Lifecycle::Suppressed(_) => Vec::new(),
+    }
+}
+
+/// In doubt, unless a callback that came first has already settled it.
+fn doubt(
+    communication: &Communication,
+    attempt: u16,
+    now: Timestamp,
+    cause: DoubtCause,
+) -> Vec<Event> {
+    let evidence_until = now + policy::EVIDENCE_MS;
+    let doubt = Event::DeliveryAttemptInDoubt { attempt, cause, evidence_until };
+    match communication.has_evidence_for(attempt) {
+        true => vec![doubt, resolved(attempt, Outcome::Accepted, ResolvedBy::Callback)],
+        false => vec![doubt],
+    }
+}
+
+fn resolved(attempt: u16, outcome: Outcome, by: ResolvedBy) -> Event {
+    Event::DeliveryAttemptResolved { attempt, outcome, by }
+}
+
+/// No evidence came: send again or stop, as the message type wants it. It may have arrived.
+fn settle_by_policy(communication: &Communication, attempt: u16) -> Vec<Event> {
+    let mut events = vec![resolved(attempt, Outcome::Unknown, ResolvedBy::Policy)];
+    if communication.is_proven_sent() {
+        return events;
+    }
+    let exhausted = u16::from(communication.request.max_attempts) <= communication.counted;
+    let maybe_sent = true;
+    if communication.cancellation.is_some() {
+        events.push(Event::CommunicationFailed { reason: FailReason::Cancelled, maybe_sent });
+    } else if communication.request.in_doubt == DoubtPolicy::Hold {
+        events.push(Event::CommunicationFailed { reason: FailReason::InDoubt, maybe_sent });
+    } else if exhausted {
+        let reason = DeadLetterReason::RetriesExhausted;
+        events.push(Event::CommunicationDeadLettered { reason, maybe_sent });
+    }
+    events
+}
+
+fn begin_attempt(
+    communication: &Communication,
+    now: Timestamp,
+    lease_until: Timestamp,
+    config: String,
+    provider: String,
+) -> Result<Vec<Event>, Rejection> {
+    match (readiness(communication, now), &communication.lifecycle) {
+        (Readiness::Ready, _) => Ok(vec![Event::DeliveryAttemptStarted {
+            attempt: communication.attempts + 1,
+            config,
+            provider,
+            idempotency_key: None,
+            lease_until,
+        }]),
+        (Readiness::NotBefore(until), Lifecycle::Sending { .. }) => {
+            Err(Rejection::AttemptInFlight(until))
+        }
+        (Readiness::NotBefore(until), _) => Err(Rejection::NotDue(until)),
+        (Readiness::Finished, _) => Err(Rejection::Finished),
+    }
+}
+
+fn record_outcome(
+    communication: &Communication,
+    attempt: u16,
+    now: Timestamp,
+    chance: u64,
+    outcome: Answer,
+) -> Result<Vec<Event>, Rejection> {
+    if attempt == 0 || communication.attempts < attempt {
+        return Err(Rejection::NeverAttempted);
+    }
+    let sending = matches!(communication.lifecycle, Lifecycle::Sending { attempt: a, .. } if a == attempt);
+    let doubted = matches!(communication.lifecycle, Lifecycle::InDoubt { attempt: a, .. } if a == attempt);
+    match outcome {
+        Answer::Accepted { .. } if communication.accepted.contains(&attempt) => Ok(Vec::new()),
+        Answer::Accepted { provider_message_id, segments, cost_micros, latency_ms } => {
+            Ok(vec![Event::DeliveryAttemptAccepted {
+                attempt,
+                provider_message_id,
+                segments,
+                cost_micros,
+                latency_ms,
+            }])
+        }
+        Answer::Refused { class, code, retry_after_ms } if sending || doubted => {
+            let refusal = Refusal { attempt, class, code, retry_after_ms, counted_already: doubted };
+            Ok(refuse(communication, refusal, now, chance))
+        }
+        Answer::InDoubt(cause) if sending => Ok(doubt(communication, attempt, now, cause)),
+        // The lease ended before the answer came: the doubt is already recorded or settled.
+        Answer::Refused { .. } | Answer::InDoubt(_) => Ok(Vec::new()),
+    }
+}
+
+struct Refusal {
+    attempt: u16,
+    class: RefusalClass,
+    code: String,
+    retry_after_ms: Option<i64>,
+    /// The doubt it ends was counted when it began.
+    counted_already: bool,
+}
+
+fn refuse(c: &Communication, refusal: Refusal, now: Timestamp, chance: u64) -> Vec<Event> {
+    let Refusal { attempt, class, code, retry_after_ms, counted_already } = refusal;
+    let counted = match class {
+        RefusalClass::Transient | RefusalClass::Permanent => true,
+        RefusalClass::Unavailable => retry_after_ms.is_none(),
+        RefusalClass::Throttled | RefusalClass::Auth | RefusalClass::Balance => false,
+    };
+    let count = c.counted + u16::from(counted && !counted_already);
+    let wait_ms = match class {
+        RefusalClass::Auth | RefusalClass::Balance => policy::HOLD_MS,
+        _ if counted => policy::backoff_ms(count, chance),
+        _ => {
+            let (least, most) = policy::RETRY_AFTER_MS;
+            retry_after_ms.unwrap_or(policy::THROTTLE_MS).clamp(least, most)
+        }
+    };
+    let retry_at = now + wait_ms;
+    let maybe_sent = c.maybe_sent;
+    let end = if c.is_proven_sent() {
+        None
+    } else if let Some((by, reason)) = &c.cancellation {
+        Some(match maybe_sent {
+            true => Event::CommunicationFailed { reason: FailReason::Cancelled, maybe_sent },
+            false => Event::CommunicationCancelled { by: by.clone(), reason: *reason },
+        })
+    } else if class == RefusalClass::Permanent {
+        Some(Event::CommunicationFailed { reason: FailReason::Permanent, maybe_sent })
+    } else if counted && u16::from(c.request.max_attempts) <= count {
+        let reason = DeadLetterReason::RetriesExhausted;
+        Some(Event::CommunicationDeadLettered { reason, maybe_sent })
+    } else if c.expires_at <= retry_at {
+        let reason = DeadLetterReason::Expired;
+        Some(Event::CommunicationDeadLettered { reason, maybe_sent })
+    } else {
+        None
+    };
+    let retry_at = Some(retry_at).filter(|_| end.is_none() && !c.is_proven_sent());
+    let refused = Event::DeliveryAttemptRefused { attempt, class, code, counted, retry_at };
+    std::iter::once(refused).chain(end).collect()
+}
+
+/// Facts new to us become events; the first one about an attempt in doubt settles it.
+fn report(communication: &Communication, reports: Vec<Report>) -> Result<Vec<Event>, Rejection> {
+    let mut events = Vec::new();
+    let mut after = communication.clone();
+    for Report { attempt, fact, event_id, at, code } in reports {
+        if communication.attempts < attempt.unwrap_or(1) {
+            return Err(Rejection::NeverAttempted);
+        }
+        let news = match (fact, after.facts.get(&fact)) {
+            (Fact::Unknown, _) => {
+                after.unknown.len() < MAX_UNKNOWN && !after.unknown.contains(unnamed(&code))
+            }
+            (_, None) => true,
+            (_, Some(seen)) => at < seen.at && seen.reports < MAX_REPORTS,
+        };
+        if !news {
+            continue;
+        }
+        let event = Event::DeliveryReported {
+            attempt,
+            fact,
+            provider_event_id: event_id,
+            provider_at: at,
+            code,
+        };
+        apply(&mut after, &event);
+        events.push(event);
+        if let Lifecycle::InDoubt { attempt: open, .. } = after.lifecycle
+            && after.has_evidence_for(open)
+        {
+            let event = resolved(open, Outcome::Accepted, ResolvedBy::Callback);
+            apply(&mut after, &event);
+            events.push(event);
+        }
+    }
+    Ok(events)
+}
+
+/// Earlier times of one fact that are still worth an event.
+const MAX_REPORTS: u8 = 3;
+/// Unknown statuses kept for one communication.
+const MAX_UNKNOWN: usize = 10;
+
+fn unnamed(code: &Option<String>) -> &str {
+    code.as_deref().unwrap_or("")
+}
+
+fn suppress(communication: &Communication, reason: SuppressReason) -> Vec<Event> {
+    match communication.lifecycle {
+        Lifecycle::Waiting | Lifecycle::RetryWait { .. } => {
+            vec![match communication.is_surely_unsent() {
+                true => Event::CommunicationSuppressed { reason },
+                false => {
+                    let reason = FailReason::Cancelled;
+                    Event::CommunicationFailed { reason, maybe_sent: communication.maybe_sent }
+                }
+            }]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn abandon(communication: &Communication, reason: FailReason) -> Vec<Event> {
+    match communication.lifecycle {
+        Lifecycle::Waiting | Lifecycle::RetryWait { .. } => {
+            vec![Event::CommunicationFailed { reason, maybe_sent: communication.maybe_sent }]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn cancel(
+    communication: &Communication,
+    by: String,
+    reason: CancelReason,
+) -> Result<Vec<Event>, Rejection> {
+    match communication.lifecycle {
+        Lifecycle::Waiting | Lifecycle::RetryWait { .. } => {
+            Ok(match communication.is_surely_unsent() {
+                true => vec![Event::CommunicationCancelled { by, reason }],
+                false => vec![
+                    Event::CancellationRequested { by, reason },
+                    Event::CommunicationFailed {
+                        reason: FailReason::Cancelled,
+                        maybe_sent: communication.maybe_sent,
+                    },
+                ],
+            })
+        }
+        Lifecycle::Sending { .. } | Lifecycle::InDoubt { .. } => {
+            let asked = communication.cancellation.is_some();
+            Ok(if asked { vec![] } else { vec![Event::CancellationRequested { by, reason }] })
+        }
+        Lifecycle::Cancelled => Ok(Vec::new()),
+        Lifecycle::Sent => Err(Rejection::AlreadySent),
+        Lifecycle::Failed(_) | Lifecycle::DeadLettered(_) | Lifecycle::Suppressed(_) => {
+            Err(Rejection::Finished)
+        }
+    }
+}
+
+fn dead_letter(communication: &Communication, reason: DeadLetterReason) -> Vec<Event> {
+    let open = matches!(
+        communication.lifecycle,
+        Lifecycle::Sending { .. } | Lifecycle::InDoubt { .. }
+    );
+    match communication.is_finished() {
+        true => Vec::new(),
+        false => {
+            let maybe_sent = communication.maybe_sent || open;
+            vec![Event::CommunicationDeadLettered { reason, maybe_sent }]
+        }
+    }
+}
+
+/// Proof that a provider took it on its way, whatever became of it after.
+fn proves_sent(fact: Fact) -> bool {
+    match fact {
+        Fact::Accepted
+        | Fact::Sent
+        | Fact::Deferred
+        | Fact::Delivered
+        | Fact::Bounced
+        | Fact::Opened
+        | Fact::Clicked
+        | Fact::Read
+        | Fact::Complained
+        | Fact::Unsubscribed => true,
+        Fact::Undelivered | Fact::Dropped | Fact::Unknown => false,
+    }
+}
+
+/// Folds one fact into the state. Cannot fail: what happened has happened.
+pub fn evolve(state: State, event: &Event) -> State {
+    match (state, event) {
+        (State::Unrequested, Event::CommunicationRequested(request)) => {
+            State::Requested(Box::new(Communication {
+                content: request.request_hash.clone(),
+                due_at: request.scheduled_at,
+                expires_at: request.expires_at,
+                request: (**request).clone(),
+                lifecycle: Lifecycle::Waiting,
+                attempts: 0,
+                counted: 0,
+                provider: None,
+                provider_message_id: None,
+                cancellation: None,
+                maybe_sent: false,
+                late_evidence: false,
+                facts: BTreeMap::new(),
+                erased: false,
+                accepted: BTreeSet::new(),
+                unknown: BTreeSet::new(),
+            }))
+        }
+        (State::Requested(mut communication), event) => {
+            apply(&mut communication, event);
+            State::Requested(communication)
+        }
+        (State::Unrequested, _) => State::Unrequested,
+    }
+}
+
+fn apply(c: &mut Communication, event: &Event) {
+    match event {
+        Event::CommunicationRequested(_) => (),
+        Event::CommunicationRescheduled { scheduled_at, expires_at } => {
+            c.due_at = Some(*scheduled_at);
+            c.expires_at = *expires_at;
+        }
+        Event::CommunicationContentChanged { content } => c.content.clone_from(content),
+        Event::CommunicationSuppressed { reason } => c.lifecycle = Lifecycle::Suppressed(*reason),
+        Event::CommunicationDeferred { until, .. } => c.due_at = Some(*until),
+        Event::DeliveryAttemptStarted { attempt, provider, lease_until, .. } => {
+            c.attempts = *attempt;
+            c.provider = Some(provider.clone());
+            let lease_until = *lease_until;
+            c.lifecycle = Lifecycle::Sending { attempt: *attempt, lease_until };
+        }
+        Event::DeliveryAttemptAccepted { attempt, provider_message_id, .. } => {
+            c.accepted.insert(*attempt);
+            c.provider_message_id = Some(provider_message_id.clone());
+            end_open(c, *attempt, Lifecycle::Sent);
+            c.believe_sent();
+        }
+        Event::DeliveryAttemptRefused { attempt, counted, retry_at, .. } => {
+            let doubted = matches!(c.lifecycle, Lifecycle::InDoubt { .. });
+            c.counted += u16::from(*counted && !doubted);
+            let until = retry_at.unwrap_or(Timestamp(0));
+            let sent = c.is_proven_sent();
+            end_open(c, *attempt, if sent { Lifecycle::Sent } else { Lifecycle::RetryWait { until } });
+        }
+        Event::DeliveryAttemptInDoubt { attempt, evidence_until, .. } => {
+            c.counted += 1;
+            let evidence_until = *evidence_until;
+            end_open(c, *attempt, Lifecycle::InDoubt { attempt: *attempt, evidence_until });
+        }
+        Event::DeliveryAttemptResolved { attempt, outcome, .. } => {
+            match outcome {
+                Outcome::Accepted => {
+                    c.accepted.insert(*attempt);
+                }
+                Outcome::Unknown => c.maybe_sent = true,
+                Outcome::NotAccepted => (),
+            }
+            let sent = c.is_proven_sent();
+            let retry = Lifecycle::RetryWait { until: Timestamp(0) };
+            end_open(c, *attempt, if sent { Lifecycle::Sent } else { retry });
+        }
+        Event::DeliveryReported { attempt, fact, provider_at, code, .. } => {
+            if *fact == Fact::Unknown {
+                c.unknown.insert(unnamed(code).to_owned());
+            }
+            let first = Seen { at: *provider_at, attempt: *attempt, reports: 0 };
+            let seen = c.facts.entry(*fact).or_insert(first);
+            seen.at = seen.at.min(*provider_at);
+            seen.reports = seen.reports.saturating_add(1);
+            if proves_sent(*fact) {
+                c.believe_sent();
+            }
+        }
+        Event::CancellationRequested { by, reason } => {
+            c.cancellation = Some((by.clone(), *reason));
+        }
+        Event::CommunicationCancelled { .. } => c.lifecycle = Lifecycle::Cancelled,
+        Event::CommunicationFailed { reason, maybe_sent } => {
+            c.maybe_sent |= maybe_sent;
+            c.lifecycle = Lifecycle::Failed(*reason);
+        }
+        Event::CommunicationDeadLettered { reason, maybe_sent } => {
+            c.maybe_sent |= maybe_sent;
+            c.lifecycle = Lifecycle::DeadLettered(*reason);
+        }
+        Event::RetryRequested { expires_at, .. } => {
+            c.expires_at = *expires_at;
+            c.counted = 0;
+            c.lifecycle = Lifecycle::RetryWait { until: Timestamp(0) };
+        }
+        Event::CommunicationErased { .. } => c.erased = true,
+    }
+}
+
+/// Moves on only if `attempt` is the one still open.
+fn end_open(c: &mut Communication, attempt: u16, next: Lifecycle) {
+    match c.lifecycle {
+        Lifecycle::Sending { attempt: open, .. } | Lifecycle::InDoubt { attempt: open, .. }
+            if open == attempt =>
+        {
+            c.lifecycle = next;
+        }
+        _ => (),
+    }
+}

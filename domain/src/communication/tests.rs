@@ -1,0 +1,646 @@
+use events::{
+    Channel, MessageType, Mode, Priority, Recipient, RecipientType, Source,
+};
+
+use super::*;
+use crate::status::{Status, status};
+
+const T0: i64 = 1_000_000_000_000;
+const LEASE: i64 = 35_000;
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp(T0 + ms)
+}
+
+fn request() -> Requested {
+    Requested {
+        channel: Channel::Email,
+        kind: MessageType::Invoice,
+        priority: Priority::Normal,
+        source: Source::Api,
+        recipient: Recipient { kind: RecipientType::Customer, id: None },
+        contact_hash: "hash".into(),
+        template: None,
+        locale: None,
+        attachments: vec![],
+        entity: None,
+        scheduled_at: None,
+        expires_at: at(72 * 3_600_000),
+        in_doubt: DoubtPolicy::Resend,
+        max_attempts: 5,
+        campaign: None,
+        rule: None,
+        resend_of: None,
+        request_hash: "body-1".into(),
+        requested_by: "billing".into(),
+        mode: Mode::Live,
+    }
+}
+
+fn requested() -> Event {
+    Event::CommunicationRequested(Box::new(request()))
+}
+
+fn requested_with(change: impl FnOnce(&mut Requested)) -> Event {
+    let mut request = request();
+    change(&mut request);
+    Event::CommunicationRequested(Box::new(request))
+}
+
+fn scheduled(ms: i64) -> Event {
+    requested_with(|request| request.scheduled_at = Some(at(ms)))
+}
+
+fn holding() -> Event {
+    requested_with(|request| request.in_doubt = DoubtPolicy::Hold)
+}
+
+fn started(attempt: u16) -> Event {
+    Event::DeliveryAttemptStarted {
+        attempt,
+        config: "sendgrid".into(),
+        provider: "sendgrid".into(),
+        idempotency_key: None,
+        lease_until: at(LEASE),
+    }
+}
+
+fn accepted(attempt: u16) -> Event {
+    Event::DeliveryAttemptAccepted {
+        attempt,
+        provider_message_id: "sg-1".into(),
+        segments: None,
+        cost_micros: None,
+        latency_ms: 12,
+    }
+}
+
+fn refused(attempt: u16, class: RefusalClass, code: &str, counted: bool, retry: Option<i64>) -> Event {
+    let retry_at = retry.map(at);
+    Event::DeliveryAttemptRefused { attempt, class, code: code.into(), counted, retry_at }
+}
+
+fn transient(attempt: u16) -> Event {
+    refused(attempt, RefusalClass::Transient, "x", true, Some(0))
+}
+
+fn in_doubt(attempt: u16, cause: DoubtCause) -> Event {
+    Event::DeliveryAttemptInDoubt { attempt, cause, evidence_until: at(policy::EVIDENCE_MS) }
+}
+
+fn unknown(attempt: u16) -> Event {
+    resolved(attempt, Outcome::Unknown, ResolvedBy::Policy)
+}
+
+fn proven(attempt: u16) -> Event {
+    resolved(attempt, Outcome::Accepted, ResolvedBy::Callback)
+}
+
+fn reported(attempt: u16, fact: Fact) -> Event {
+    Event::DeliveryReported {
+        attempt: Some(attempt),
+        fact,
+        provider_event_id: None,
+        provider_at: at(5),
+        code: None,
+    }
+}
+
+fn failed(reason: FailReason, maybe_sent: bool) -> Event {
+    Event::CommunicationFailed { reason, maybe_sent }
+}
+
+fn dead(reason: DeadLetterReason, maybe_sent: bool) -> Event {
+    Event::CommunicationDeadLettered { reason, maybe_sent }
+}
+
+fn cancelled() -> Event {
+    Event::CommunicationCancelled { by: "billing".into(), reason: CancelReason::Requested }
+}
+
+fn cancellation() -> Event {
+    Event::CancellationRequested { by: "billing".into(), reason: CancelReason::Requested }
+}
+
+fn begin(ms: i64) -> Command {
+    let lease_until = at(ms + LEASE);
+    Command::BeginAttempt { now: at(ms), lease_until, config: "sendgrid".into(), provider: "sendgrid".into() }
+}
+
+fn advance_to(ms: i64) -> Command {
+    Command::Advance { now: at(ms) }
+}
+
+/// The middle of the jitter, so that waits are the ladder's own.
+fn outcome(attempt: u16, outcome: Answer) -> Command {
+    Command::RecordOutcome { attempt, now: at(0), chance: 200, outcome }
+}
+
+fn no(class: RefusalClass, code: &str, retry_after_ms: Option<i64>) -> Answer {
+    Answer::Refused { class, code: code.into(), retry_after_ms }
+}
+
+fn yes() -> Answer {
+    let (segments, cost_micros) = (None, None);
+    Answer::Accepted { provider_message_id: "sg-1".into(), segments, cost_micros, latency_ms: 12 }
+}
+
+fn says(attempt: u16, fact: Fact) -> Command {
+    let (event_id, code) = (None, None);
+    Command::Report(vec![Report { attempt: Some(attempt), fact, event_id, at: at(5), code }])
+}
+
+fn cancel_it() -> Command {
+    Command::Cancel { by: "billing".into(), reason: CancelReason::Requested }
+}
+
+struct Given(State);
+struct When(State, Result<Vec<Event>, Rejection>);
+
+fn given<const N: usize>(events: [Event; N]) -> Given {
+    Given(events.iter().fold(State::default(), evolve))
+}
+
+impl Given {
+    fn when(self, command: Command) -> When {
+        let decided = decide(&self.0, command);
+        When(self.0, decided)
+    }
+
+    fn communication(&self) -> &Communication {
+        self.0.requested().expect("requested")
+    }
+
+    fn is(self, lifecycle: Lifecycle) -> Self {
+        assert_eq!(self.communication().lifecycle, lifecycle);
+        self
+    }
+
+    fn shows(self, expected: Status) -> Self {
+        assert_eq!(status(self.communication()), expected);
+        self
+    }
+
+    fn maybe_sent(self, expected: bool) -> Self {
+        assert_eq!(self.communication().maybe_sent, expected);
+        self
+    }
+}
+
+impl When {
+    fn then<const N: usize>(self, expected: [Event; N]) -> Given {
+        let events = self.1.expect("a decision");
+        assert_eq!(events, expected);
+        Given(events.iter().fold(self.0, evolve))
+    }
+
+    fn then_rejected(self, expected: Rejection) {
+        assert_eq!(self.1, Err(expected));
+    }
+}
+
+#[test]
+fn a_request_begins_the_stream() {
+    given([]).when(Command::Request(Box::new(request()))).then([requested()]).is(Lifecycle::Waiting);
+}
+
+#[test]
+fn the_same_request_again_changes_nothing() {
+    given([requested()]).when(Command::Request(Box::new(request()))).then([]);
+}
+
+#[test]
+fn one_key_is_for_one_body() {
+    let other = Requested { request_hash: "body-2".into(), ..request() };
+    given([requested()]).when(Command::Request(Box::new(other))).then_rejected(Rejection::KeyReused);
+}
+
+#[test]
+fn nothing_can_be_asked_of_what_was_never_requested() {
+    for command in [begin(0), advance_to(0), cancel_it(), says(1, Fact::Sent), outcome(1, yes())] {
+        given([]).when(command).then_rejected(Rejection::NotRequested);
+    }
+}
+
+#[test]
+fn a_due_communication_is_attempted() {
+    given([requested()]).when(begin(0)).then([started(1)]).shows(Status::Sending);
+}
+
+#[test]
+fn two_workers_cannot_hold_one_attempt() {
+    given([requested(), started(1)]).when(begin(LEASE - 1)).then_rejected(Rejection::AttemptInFlight(at(LEASE)));
+}
+
+#[test]
+fn nothing_is_sent_before_its_time() {
+    given([scheduled(60_000)]).shows(Status::Scheduled).when(begin(59_999)).then_rejected(Rejection::NotDue(at(60_000)));
+    let start = Event::DeliveryAttemptStarted {
+        attempt: 1,
+        config: "sendgrid".into(),
+        provider: "sendgrid".into(),
+        idempotency_key: None,
+        lease_until: at(60_000 + LEASE),
+    };
+    given([scheduled(60_000)]).when(begin(60_000)).then([start]);
+}
+
+#[test]
+fn nothing_is_attempted_after_the_end() {
+    for end in [cancelled(), failed(FailReason::Permanent, false), dead(DeadLetterReason::Expired, false),
+        Event::CommunicationSuppressed { reason: SuppressReason::OptedOut }]
+    {
+        given([requested(), end]).when(begin(0)).then_rejected(Rejection::Finished);
+    }
+    given([requested(), started(1), accepted(1)]).when(begin(0)).then_rejected(Rejection::Finished);
+}
+
+#[test]
+fn an_answer_in_time_ends_the_attempt() {
+    given([requested(), started(1)]).when(outcome(1, yes())).then([accepted(1)]).is(Lifecycle::Sent).shows(Status::Sent);
+}
+
+#[test]
+fn one_acceptance_is_recorded_once() {
+    given([requested(), started(1), accepted(1)]).when(outcome(1, yes())).then([]);
+}
+
+#[test]
+fn an_outcome_needs_its_attempt() {
+    given([requested()]).when(outcome(1, yes())).then_rejected(Rejection::NeverAttempted);
+    given([requested(), started(1)]).when(outcome(2, yes())).then_rejected(Rejection::NeverAttempted);
+}
+
+#[test]
+fn counted_refusals_climb_the_ladder_and_end_in_a_dead_letter() {
+    let step = |attempt, wait| refused(attempt, RefusalClass::Transient, "x", true, Some(wait));
+    let no = || no(RefusalClass::Transient, "x", None);
+    let g = given([requested(), started(1)]).when(outcome(1, no())).then([step(1, 60_000)]);
+    assert_eq!(readiness(g.communication(), at(59_999)), Readiness::NotBefore(at(60_000)));
+    assert_eq!(readiness(g.communication(), at(60_000)), Readiness::Ready);
+    given([requested(), started(1), transient(1), started(2)]).when(outcome(2, no())).then([step(2, 300_000)]);
+    given([requested(), started(1), transient(1), started(2), transient(2), started(3)])
+        .when(outcome(3, no())).then([step(3, 900_000)]);
+    given([requested(), started(1), transient(1), started(2), transient(2), started(3), transient(3), started(4)])
+        .when(outcome(4, no())).then([step(4, 3_600_000)]);
+    given([requested(), started(1), transient(1), started(2), transient(2), started(3), transient(3), started(4),
+        transient(4), started(5)])
+        .when(outcome(5, no()))
+        .then([refused(5, RefusalClass::Transient, "x", true, None), dead(DeadLetterReason::RetriesExhausted, false)])
+        .shows(Status::Failed)
+        .maybe_sent(false);
+}
+
+#[test]
+fn waiting_for_the_provider_burns_no_attempt() {
+    for (class, after, wait) in [
+        (RefusalClass::Throttled, Some(7_000), 7_000),
+        (RefusalClass::Throttled, None, policy::THROTTLE_MS),
+        (RefusalClass::Throttled, Some(86_400_000), 3_600_000),
+        (RefusalClass::Throttled, Some(0), 1_000),
+        (RefusalClass::Unavailable, Some(30_000), 30_000),
+        (RefusalClass::Auth, None, policy::HOLD_MS),
+        (RefusalClass::Balance, None, policy::HOLD_MS),
+    ] {
+        let g = given([requested(), started(1)])
+            .when(outcome(1, no(class, "x", after)))
+            .then([refused(1, class, "x", false, Some(wait))]);
+        assert_eq!(g.communication().counted, 0);
+    }
+}
+
+#[test]
+fn an_unreachable_provider_counts() {
+    given([requested(), started(1)])
+        .when(outcome(1, no(RefusalClass::Unavailable, "connect", None)))
+        .then([refused(1, RefusalClass::Unavailable, "connect", true, Some(60_000))]);
+}
+
+#[test]
+fn a_permanent_refusal_ends_it_at_once() {
+    given([requested(), started(1)])
+        .when(outcome(1, no(RefusalClass::Permanent, "21211", None)))
+        .then([refused(1, RefusalClass::Permanent, "21211", true, None), failed(FailReason::Permanent, false)])
+        .shows(Status::Failed);
+}
+
+#[test]
+fn no_retry_is_promised_for_after_the_expiry() {
+    let soon = requested_with(|request| request.expires_at = at(30_000));
+    given([soon, started(1)])
+        .when(outcome(1, no(RefusalClass::Transient, "x", None)))
+        .then([refused(1, RefusalClass::Transient, "x", true, None), dead(DeadLetterReason::Expired, false)])
+        .shows(Status::Expired);
+}
+
+#[test]
+fn a_message_past_its_time_expires_instead_of_being_sent() {
+    let soon = requested_with(|request| request.expires_at = at(30_000));
+    given([soon.clone()]).when(advance_to(29_999)).then([]);
+    given([soon]).when(advance_to(30_000)).then([dead(DeadLetterReason::Expired, false)]).shows(Status::Expired);
+}
+
+#[test]
+fn a_lost_answer_is_a_doubt_and_not_a_failure() {
+    given([requested(), started(1)])
+        .when(outcome(1, Answer::InDoubt(DoubtCause::Timeout)))
+        .then([in_doubt(1, DoubtCause::Timeout)])
+        .shows(Status::Sending);
+}
+
+#[test]
+fn an_expired_lease_is_a_doubt() {
+    given([requested(), started(1)]).when(advance_to(LEASE - 1)).then([]);
+    let doubt = Event::DeliveryAttemptInDoubt {
+        attempt: 1,
+        cause: DoubtCause::LeaseExpired,
+        evidence_until: at(LEASE + policy::EVIDENCE_MS),
+    };
+    given([requested(), started(1)]).when(advance_to(LEASE)).then([doubt]);
+}
+
+#[test]
+fn evidence_settles_a_doubt_without_a_second_send() {
+    given([requested(), started(1), in_doubt(1, DoubtCause::Timeout)])
+        .when(says(1, Fact::Delivered))
+        .then([reported(1, Fact::Delivered), proven(1)])
+        .is(Lifecycle::Sent)
+        .shows(Status::Delivered)
+        .maybe_sent(false)
+        .when(begin(policy::EVIDENCE_MS))
+        .then_rejected(Rejection::Finished);
+}
+
+#[test]
+fn even_bad_news_proves_that_the_provider_had_it() {
+    given([requested(), started(1), in_doubt(1, DoubtCause::Timeout)])
+        .when(says(1, Fact::Undelivered))
+        .then([reported(1, Fact::Undelivered), proven(1)])
+        .is(Lifecycle::Sent)
+        .shows(Status::Failed);
+}
+
+#[test]
+fn evidence_that_came_before_the_doubt_settles_it_too() {
+    given([requested(), started(1), reported(1, Fact::Sent)])
+        .when(outcome(1, Answer::InDoubt(DoubtCause::ConnectionLost)))
+        .then([in_doubt(1, DoubtCause::ConnectionLost), proven(1)])
+        .is(Lifecycle::Sent);
+}
+
+#[test]
+fn without_evidence_the_policy_decides() {
+    let later = policy::EVIDENCE_MS;
+    given([requested(), started(1), in_doubt(1, DoubtCause::Timeout)]).when(advance_to(later - 1)).then([]);
+    let g = given([requested(), started(1), in_doubt(1, DoubtCause::Timeout)])
+        .when(advance_to(later)).then([unknown(1)]).maybe_sent(true);
+    assert_eq!(readiness(g.communication(), at(later)), Readiness::Ready);
+    given([holding(), started(1), in_doubt(1, DoubtCause::Timeout)])
+        .when(advance_to(later))
+        .then([unknown(1), failed(FailReason::InDoubt, true)])
+        .maybe_sent(true);
+}
+
+#[test]
+fn running_out_of_attempts_in_doubt_is_never_a_plain_failure() {
+    let once = requested_with(|request| request.max_attempts = 1);
+    given([once, started(1), in_doubt(1, DoubtCause::Timeout)])
+        .when(advance_to(policy::EVIDENCE_MS))
+        .then([unknown(1), dead(DeadLetterReason::RetriesExhausted, true)])
+        .maybe_sent(true);
+}
+
+#[test]
+fn a_late_answer_still_ends_its_doubt() {
+    given([requested(), started(1), in_doubt(1, DoubtCause::LeaseExpired)])
+        .when(outcome(1, yes())).then([accepted(1)]).is(Lifecycle::Sent);
+    let g = given([requested(), started(1), in_doubt(1, DoubtCause::LeaseExpired)])
+        .when(outcome(1, no(RefusalClass::Transient, "x", None)))
+        .then([refused(1, RefusalClass::Transient, "x", true, Some(60_000))]);
+    assert_eq!(g.communication().counted, 1, "the doubt was counted already");
+    given([requested(), started(1), in_doubt(1, DoubtCause::LeaseExpired), unknown(1)])
+        .when(outcome(1, no(RefusalClass::Transient, "x", None))).then([]).maybe_sent(true);
+    given([requested(), started(1), in_doubt(1, DoubtCause::LeaseExpired), unknown(1)])
+        .when(outcome(1, yes())).then([accepted(1)]).is(Lifecycle::Sent);
+    given([requested(), started(1), in_doubt(1, DoubtCause::LeaseExpired)])
+        .when(outcome(1, Answer::InDoubt(DoubtCause::Timeout))).then([]);
+}
+
+#[test]
+fn proof_of_an_earlier_attempt_stops_the_next() {
+    given([requested(), started(1), in_doubt(1, DoubtCause::Timeout), unknown(1)])
+        .when(says(1, Fact::Delivered))
+        .then([reported(1, Fact::Delivered)])
+        .is(Lifecycle::Sent)
+        .maybe_sent(true);
+    given([requested(), started(1), in_doubt(1, DoubtCause::Timeout), unknown(1), started(2), reported(1, Fact::Delivered)])
+        .when(outcome(2, no(RefusalClass::Transient, "x", None)))
+        .then([refused(2, RefusalClass::Transient, "x", true, None)])
+        .is(Lifecycle::Sent);
+    given([requested(), started(1), in_doubt(1, DoubtCause::Timeout), unknown(1), started(2),
+        reported(1, Fact::Delivered), in_doubt(2, DoubtCause::Timeout)])
+        .when(advance_to(policy::EVIDENCE_MS))
+        .then([unknown(2)])
+        .is(Lifecycle::Sent);
+}
+
+#[test]
+fn late_evidence_lifts_what_was_given_up() {
+    for end in [failed(FailReason::InDoubt, true), dead(DeadLetterReason::RetriesExhausted, true)] {
+        let g = given([holding(), started(1), in_doubt(1, DoubtCause::Timeout), unknown(1), end])
+            .when(says(1, Fact::Delivered))
+            .then([reported(1, Fact::Delivered)])
+            .is(Lifecycle::Sent)
+            .shows(Status::Delivered);
+        assert!(g.communication().late_evidence);
+    }
+}
+
+#[test]
+fn a_cancel_before_the_first_attempt_wins() {
+    for first in [requested(), scheduled(60_000)] {
+        given([first]).when(cancel_it()).then([cancelled()]).shows(Status::Cancelled).when(begin(60_000)).then_rejected(Rejection::Finished);
+    }
+    given([requested(), cancelled()]).when(cancel_it()).then([]);
+}
+
+#[test]
+fn a_cancel_between_definite_refusals_wins() {
+    given([requested(), started(1), transient(1)]).when(cancel_it()).then([cancelled()]);
+}
+
+#[test]
+fn a_cancel_in_flight_waits_for_the_honest_result() {
+    given([requested(), started(1)]).when(cancel_it()).then([cancellation()]).shows(Status::Sending);
+    given([requested(), started(1), cancellation()]).when(cancel_it()).then([]);
+    given([requested(), started(1), cancellation()]).when(outcome(1, yes())).then([accepted(1)]).shows(Status::Sent);
+    given([requested(), started(1), cancellation()])
+        .when(outcome(1, no(RefusalClass::Transient, "x", None)))
+        .then([refused(1, RefusalClass::Transient, "x", true, None), cancelled()]);
+}
+
+#[test]
+fn what_may_have_been_sent_is_never_cancelled() {
+    given([requested(), started(1), in_doubt(1, DoubtCause::Timeout), cancellation()])
+        .when(advance_to(policy::EVIDENCE_MS))
+        .then([unknown(1), failed(FailReason::Cancelled, true)]);
+    given([requested(), started(1), in_doubt(1, DoubtCause::Timeout), unknown(1)])
+        .when(cancel_it())
+        .then([cancellation(), failed(FailReason::Cancelled, true)]);
+    given([requested(), started(1), in_doubt(1, DoubtCause::Timeout), unknown(1), started(2), cancellation()])
+        .when(outcome(2, no(RefusalClass::Transient, "x", None)))
+        .then([refused(2, RefusalClass::Transient, "x", true, None), failed(FailReason::Cancelled, true)]);
+}
+
+#[test]
+fn what_was_sent_cannot_be_cancelled() {
+    given([requested(), started(1), accepted(1)]).when(cancel_it()).then_rejected(Rejection::AlreadySent);
+    given([requested(), failed(FailReason::Permanent, false)]).when(cancel_it()).then_rejected(Rejection::Finished);
+}
+
+#[test]
+fn changes_are_for_before_the_first_attempt() {
+    let later = || Command::Reschedule { scheduled_at: at(90_000), expires_at: at(99_000) };
+    let change = || Command::ChangeContent { content: "body-9".into() };
+    let moved = Event::CommunicationRescheduled { scheduled_at: at(90_000), expires_at: at(99_000) };
+    let changed = Event::CommunicationContentChanged { content: "body-9".into() };
+    given([scheduled(60_000)]).when(later()).then([moved]).when(begin(60_000)).then_rejected(Rejection::NotDue(at(90_000)));
+    let g = given([requested()]).when(change()).then([changed]);
+    assert_eq!(g.communication().content, "body-9");
+    g.when(change()).then([]);
+    for command in [later, change] as [fn() -> Command; 2] {
+        given([requested(), started(1)]).when(command()).then_rejected(Rejection::AlreadyAttempted);
+        given([requested(), started(1), accepted(1)]).when(command()).then_rejected(Rejection::AlreadySent);
+        given([requested(), cancelled()]).when(command()).then_rejected(Rejection::Finished);
+    }
+}
+
+#[test]
+fn suppression_ends_it_unless_it_may_have_been_sent() {
+    let suppress = || Command::Suppress(SuppressReason::SuppressionList);
+    let suppressed = Event::CommunicationSuppressed { reason: SuppressReason::SuppressionList };
+    given([requested()]).when(suppress()).then([suppressed]).shows(Status::Suppressed);
+    given([requested(), started(1), in_doubt(1, DoubtCause::Timeout), unknown(1)])
+        .when(suppress()).then([failed(FailReason::Cancelled, true)]);
+    given([requested(), started(1)]).when(suppress()).then([]);
+}
+
+#[test]
+fn what_cannot_be_rendered_fails_without_an_attempt() {
+    given([requested()]).when(Command::Abandon(FailReason::Unrenderable)).then([failed(FailReason::Unrenderable, false)]);
+    given([requested(), started(1)]).when(Command::Abandon(FailReason::Unrenderable)).then([]);
+}
+
+#[test]
+fn a_poison_message_becomes_a_dead_letter_and_says_if_it_may_have_been_sent() {
+    let poison = || Command::DeadLetter(DeadLetterReason::Poison);
+    given([requested()]).when(poison()).then([dead(DeadLetterReason::Poison, false)]);
+    given([requested(), started(1)]).when(poison()).then([dead(DeadLetterReason::Poison, true)]).maybe_sent(true);
+    given([requested(), started(1), accepted(1)]).when(poison()).then([]);
+}
+
+#[test]
+fn a_fact_is_news_once() {
+    given([requested(), started(1), accepted(1), reported(1, Fact::Delivered)]).when(says(1, Fact::Delivered)).then([]);
+    let earlier = Report { attempt: Some(1), fact: Fact::Delivered, event_id: None, at: at(1), code: None };
+    let event = Event::DeliveryReported { attempt: Some(1), fact: Fact::Delivered, provider_event_id: None, provider_at: at(1), code: None };
+    let g = given([requested(), started(1), accepted(1), reported(1, Fact::Delivered)])
+        .when(Command::Report(vec![earlier])).then([event]);
+    assert_eq!(g.communication().facts[&Fact::Delivered].at, at(1));
+}
+
+#[test]
+fn a_report_needs_an_attempt() {
+    given([requested()]).when(says(1, Fact::Delivered)).then_rejected(Rejection::NeverAttempted);
+    given([requested(), started(1)]).when(says(2, Fact::Delivered)).then_rejected(Rejection::NeverAttempted);
+}
+
+#[test]
+fn an_unknown_status_is_kept_and_never_applied() {
+    let odd = |code: &str| Report { attempt: Some(1), fact: Fact::Unknown, event_id: None, at: at(5), code: Some(code.into()) };
+    let event = Event::DeliveryReported { attempt: Some(1), fact: Fact::Unknown, provider_event_id: None, provider_at: at(5), code: Some("odd".into()) };
+    let delivered = [requested(), started(1), accepted(1), reported(1, Fact::Delivered)];
+    given(delivered).when(Command::Report(vec![odd("odd"), odd("odd")])).then([event]).shows(Status::Delivered);
+}
+
+#[test]
+fn every_order_of_the_same_facts_shows_the_same_status() {
+    let facts = [Fact::Accepted, Fact::Deferred, Fact::Delivered, Fact::Opened, Fact::Complained];
+    fn orders(facts: &[Fact]) -> Vec<Vec<Fact>> {
+        if facts.is_empty() {
+            return vec![vec![]];
+        }
+        (0..facts.len())
+            .flat_map(|i| {
+                let mut rest = facts.to_vec();
+                let first = rest.remove(i);
+                orders(&rest).into_iter().map(move |mut order| {
+                    order.insert(0, first);
+                    order
+                })
+            })
+            .collect()
+    }
+    let all = orders(&facts);
+    assert_eq!(all.len(), 120);
+    for order in all {
+        for place in 0..=order.len() {
+            let mut events = vec![requested(), started(1)];
+            events.extend(order.iter().map(|fact| reported(1, *fact)));
+            events.insert(2 + place, accepted(1));
+            let state = events.iter().fold(State::default(), evolve);
+            let communication = state.requested().expect("requested");
+            assert_eq!(status(communication), Status::Opened, "{order:?}");
+            assert_eq!(communication.lifecycle, Lifecycle::Sent);
+        }
+    }
+}
+
+#[test]
+fn the_status_never_goes_backwards() {
+    for (facts, expected) in [
+        (&[Fact::Clicked, Fact::Delivered][..], Status::Clicked),
+        (&[Fact::Delivered, Fact::Undelivered], Status::Delivered),
+        (&[Fact::Delivered, Fact::Bounced], Status::Bounced),
+        (&[Fact::Delivered, Fact::Complained], Status::Delivered),
+        (&[Fact::Dropped], Status::Dropped),
+        (&[Fact::Opened, Fact::Read], Status::Read),
+        (&[Fact::Deferred], Status::Sent),
+    ] {
+        let mut events = vec![requested(), started(1), accepted(1)];
+        events.extend(facts.iter().map(|fact| reported(1, *fact)));
+        let state = events.iter().fold(State::default(), evolve);
+        assert_eq!(status(state.requested().expect("requested")), expected, "{facts:?}");
+    }
+}
+
+#[test]
+fn an_unfinished_stream_has_a_timer_and_a_finished_one_has_none() {
+    let wake_of = |events: &[Event]| wake(&events.iter().fold(State::default(), evolve), at(0), None);
+    assert_eq!(wake_of(&[]), None);
+    assert_eq!(wake_of(&[requested()]), Some(at(policy::REPAIR_MS)));
+    assert_eq!(wake_of(&[scheduled(90_000)]), Some(at(90_000)));
+    assert_eq!(wake_of(&[requested(), started(1)]), Some(at(LEASE)));
+    assert_eq!(wake_of(&[requested(), started(1), refused(1, RefusalClass::Transient, "x", true, Some(70_000))]), Some(at(70_000)));
+    assert_eq!(wake_of(&[requested(), started(1), in_doubt(1, DoubtCause::Timeout)]), Some(at(policy::EVIDENCE_MS)));
+    for end in [accepted(1), failed(FailReason::Permanent, false), dead(DeadLetterReason::Poison, true), cancelled()] {
+        assert_eq!(wake_of(&[requested(), started(1), end]), None);
+    }
+}
+
+#[test]
+fn an_attempt_keeps_a_timer_that_fires_soon_after_its_lease() {
+    let state = [requested(), started(1)].iter().fold(State::default(), evolve);
+    assert_eq!(wake(&state, at(0), Some(at(policy::REPAIR_MS))), Some(at(policy::REPAIR_MS)));
+    assert_eq!(wake(&state, at(0), Some(at(1))), Some(at(1)), "an early look is harmless");
+    assert_eq!(wake(&state, at(0), Some(at(LEASE + policy::REPAIR_MS + 1))), Some(at(LEASE)));
+    assert_eq!(wake(&state, at(0), Some(at(0))), Some(at(LEASE)));
+}
+
+#[test]
+fn a_retried_dead_letter_starts_afresh() {
+    let retry = Event::RetryRequested { by: "operator".into(), expires_at: at(99_000) };
+    let g = given([requested(), started(1), transient(1), dead(DeadLetterReason::RetriesExhausted, false), retry]);
+    assert_eq!((g.communication().counted, g.communication().expires_at), (0, at(99_000)));
+    assert_eq!(readiness(g.communication(), at(0)), Readiness::Ready);
+}

@@ -1,0 +1,185 @@
+//! One row per communication: the fold of its stream that lists and details show.
+
+use events::{CommunicationId, Event, Fact, Recorded, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::communication::{Communication, State, evolve};
+use crate::status::status;
+
+/// What lists show. Without personal data: that is joined from the vault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryRow {
+    pub id: CommunicationId,
+    /// The stream's position that it was folded at.
+    pub position: u64,
+    pub channel: String,
+    pub kind: String,
+    pub status: String,
+    pub lifecycle: String,
+    pub priority: String,
+    pub source: String,
+    pub mode: String,
+    pub recipient_type: String,
+    pub recipient_id: Option<String>,
+    pub entity_type: Option<String>,
+    pub entity_id: Option<String>,
+    pub template_id: Option<String>,
+    pub resend_of: Option<CommunicationId>,
+    pub created_by: String,
+    /// Where its personal data lies in the vault.
+    pub subject: String,
+    pub content: String,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub scheduled_at: Option<Timestamp>,
+    pub expires_at: Timestamp,
+    pub next_retry_at: Option<Timestamp>,
+    pub sent_at: Option<Timestamp>,
+    pub delivered_at: Option<Timestamp>,
+    pub opened_at: Option<Timestamp>,
+    pub clicked_at: Option<Timestamp>,
+    pub failed_at: Option<Timestamp>,
+    pub provider: Option<String>,
+    pub provider_message_id: Option<String>,
+    pub attempts: u16,
+    /// Why the last attempt, or the whole, did not succeed.
+    pub reason: Option<String>,
+    pub segments: Option<u16>,
+    pub maybe_sent: bool,
+    pub late_evidence: bool,
+    pub complained: bool,
+    pub unsubscribed: bool,
+}
+
+/// The vault's partition of a recipient: its own id, or the hash of its address.
+pub fn subject(request: &events::Requested) -> String {
+    match &request.recipient.id {
+        Some(id) => format!("{}:{id}", request.recipient.kind.as_str()),
+        None => format!("contact:{}", request.contact_hash),
+    }
+}
+
+/// Folds a whole stream into its row; none for a stream that does not begin with a request.
+pub fn row(id: CommunicationId, records: &[Recorded]) -> Option<HistoryRow> {
+    let state = records.iter().fold(State::default(), |state, r| evolve(state, &r.event));
+    let State::Requested(communication) = state else { return None };
+    let first = records.first()?;
+    let mut row = facts_row(id, &communication);
+    row.position = records.len() as u64;
+    row.created_at = first.meta.at;
+    row.updated_at = records.last()?.meta.at;
+    for record in records {
+        note(&mut row, record);
+    }
+    Some(row)
+}
+
+fn facts_row(id: CommunicationId, c: &Communication) -> HistoryRow {
+    let request = &c.request;
+    let at = |fact| c.facts.get(&fact).map(|seen| seen.at);
+    let opened_at = [at(Fact::Opened), at(Fact::Read)].into_iter().flatten().min();
+    let name = |name: &str| name.to_owned();
+    HistoryRow {
+        id,
+        position: 0,
+        channel: name(request.channel.as_str()),
+        kind: name(request.kind.as_str()),
+        status: name(status(c).as_str()),
+        lifecycle: name(match c.due_at {
+            Some(_) if c.lifecycle.as_str() == "queued" => "scheduled",
+            _ => c.lifecycle.as_str(),
+        }),
+        priority: name(request.priority.as_str()),
+        source: name(request.source.as_str()),
+        mode: name(request.mode.as_str()),
+        recipient_type: name(request.recipient.kind.as_str()),
+        recipient_id: request.recipient.id.clone(),
+        entity_type: request.entity.as_ref().map(|entity| entity.kind.clone()),
+        entity_id: request.entity.as_ref().and_then(|entity| entity.id.clone()),
+        template_id: request.template.as_ref().map(|template| template.id.clone()),
+        resend_of: request.resend_of,
+        created_by: request.requested_by.clone(),
+        subject: subject(request),
+        content: c.content.clone(),
+        created_at: Timestamp(0),
+        updated_at: Timestamp(0),
+        scheduled_at: c.due_at,
+        expires_at: c.expires_at,
+        next_retry_at: match c.lifecycle {
+            crate::communication::Lifecycle::RetryWait { until } if until.0 > 0 => Some(until),
+            _ => None,
+        },
+        sent_at: None,
+        // Who opened it had it delivered, whether or not a provider said so.
+        delivered_at: at(Fact::Delivered).or(opened_at).or(at(Fact::Clicked)),
+        opened_at,
+        clicked_at: at(Fact::Clicked),
+        failed_at: [at(Fact::Undelivered), at(Fact::Bounced), at(Fact::Dropped)].into_iter().flatten().min(),
+        provider: c.provider.clone(),
+        provider_message_id: c.provider_message_id.clone(),
+        attempts: c.attempts,
+        reason: None,
+        segments: None,
+        maybe_sent: c.maybe_sent,
+        late_evidence: c.late_evidence,
+        complained: c.facts.contains_key(&Fact::Complained),
+        unsubscribed: c.facts.contains_key(&Fact::Unsubscribed),
+    }
+}
+
+/// What the state has no need of: times of our own events, and reasons.
+fn note(row: &mut HistoryRow, record: &Recorded) {
+    let at = record.meta.at;
+    match &record.event {
+        Event::DeliveryAttemptAccepted { segments, .. } => {
+            row.sent_at.get_or_insert(at);
+            row.segments = *segments;
+            row.reason = None;
+        }
+        Event::DeliveryAttemptResolved { outcome: events::Outcome::Accepted, .. } => {
+            row.sent_at.get_or_insert(at);
+            row.reason = None;
+        }
+        Event::DeliveryAttemptRefused { class, code, .. } => {
+            row.reason = Some(format!("{}:{code}", class.as_str()));
+        }
+        Event::DeliveryAttemptInDoubt { cause, .. } => {
+            row.reason = Some(format!("in_doubt:{}", cause.as_str()));
+        }
+        Event::DeliveryReported { fact, code, .. } => match fact {
+            Fact::Undelivered | Fact::Bounced | Fact::Dropped => {
+                let code = code.as_deref().unwrap_or("");
+                row.reason = Some(format!("{}:{code}", fact.as_str()));
+            }
+            _ => (),
+        },
+        Event::CommunicationSuppressed { reason } => {
+            row.reason = Some(format!("suppressed:{}", reason.as_str()));
+        }
+        Event::CommunicationFailed { reason, .. } => {
+            row.failed_at.get_or_insert(at);
+            let detail = row.reason.take().map_or(String::new(), |why| format!(" ({why})"));
+            row.reason = Some(format!("{}{detail}", reason.as_str()));
+        }
+        Event::CommunicationDeadLettered { reason, .. } => {
+            row.failed_at.get_or_insert(at);
+            let detail = row.reason.take().map_or(String::new(), |why| format!(" ({why})"));
+            row.reason = Some(format!("{}{detail}", reason.as_str()));
+        }
+        Event::CommunicationCancelled { reason, .. } => {
+            row.reason = Some(format!("cancelled:{}", reason.as_str()));
+        }
+        Event::RetryRequested { .. } => {
+            row.failed_at = None;
+            row.reason = None;
+        }
+        Event::CommunicationRequested(_)
+        | Event::CommunicationRescheduled { .. }
+        | Event::CommunicationContentChanged { .. }
+        | Event::CommunicationDeferred { .. }
+        | Event::DeliveryAttemptStarted { .. }
+        | Event::DeliveryAttemptResolved { .. }
+        | Event::CancellationRequested { .. }
+        | Event::CommunicationErased { .. } => (),
+    }
+}

@@ -1,0 +1,13 @@
+//! The decisions: pure functions over the facts, and the signatures of what the outside must do.
+
+pub mod communication;
+pub mod contact;
+pub mod history;
+pub mod money;
+pub mod policy;
+pub mod ports;
+pub mod render;
+pub mod sms;
+pub mod stats;
+pub mod status;
+pub mod templates;

@@ -1,0 +1,92 @@
+//! The numbers of delivery, each with its source in ARCHITECTURE.md section 4.
+
+use events::{DoubtPolicy, MessageType, Timestamp};
+
+const MINUTE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
+
+/// Waits after the first, second, … counted attempt.
+pub const LADDER_MS: [i64; 4] = [MINUTE_MS, 5 * MINUTE_MS, 15 * MINUTE_MS, HOUR_MS];
+/// So that all four waits are used.
+pub const MAX_ATTEMPTS: u8 = LADDER_MS.len() as u8 + 1;
+/// How long a callback is awaited before doubt is settled by policy.
+pub const EVIDENCE_MS: i64 = 120_000;
+/// A queue message not seen to work by then is sent again.
+pub const REPAIR_MS: i64 = MINUTE_MS;
+/// Between repairs of one stream, at most.
+pub const REPAIR_MAX_MS: i64 = 15 * MINUTE_MS;
+/// What a lease outlives its invocation by.
+pub const LEASE_MARGIN_MS: i64 = 5_000;
+/// No claim is made with less time left than this.
+pub const CLAIM_NEEDS_MS: i64 = 15_000;
+/// Without a word from the provider: the wait after a 429 or 503.
+pub const THROTTLE_MS: i64 = MINUTE_MS;
+/// What a provider's Retry-After is held to, from below and above.
+pub const RETRY_AFTER_MS: (i64, i64) = (1_000, HOUR_MS);
+/// The wait while credentials or the balance are refused.
+pub const HOLD_MS: i64 = 15 * MINUTE_MS;
+
+/// The wait before the next attempt after `counted` counted ones, ±20 % by `chance`.
+pub fn backoff_ms(counted: u16, chance: u64) -> i64 {
+    let step = usize::from(counted.max(1) - 1).min(LADDER_MS.len() - 1);
+    let base = LADDER_MS[step];
+    let per_mille = (chance % 401) as i64 - 200;
+    base + base * per_mille / 1_000
+}
+
+/// When a repair follows the `hints`-th one in vain.
+pub fn repair_ms(hints: u32) -> i64 {
+    (REPAIR_MS << hints.min(8)).min(REPAIR_MAX_MS)
+}
+
+/// When a message of this type is too old to be worth sending: measured from its due time.
+pub fn expires_at(kind: MessageType, due: Timestamp) -> Timestamp {
+    let hours = match kind {
+        MessageType::LowStockAlert => 12,
+        MessageType::PaymentLink
+        | MessageType::PaymentReminder
+        | MessageType::CollectionNotice
+        | MessageType::InvoiceReminder => 24,
+        MessageType::Invoice
+        | MessageType::PaymentConfirmation
+        | MessageType::UserInvitation
+        | MessageType::GeneralNotification => 72,
+    };
+    due + hours * HOUR_MS
+}
+
+/// A second reminder annoys, a lost invoice costs.
+pub fn in_doubt(kind: MessageType) -> DoubtPolicy {
+    match kind {
+        MessageType::CollectionNotice
+        | MessageType::InvoiceReminder
+        | MessageType::PaymentReminder => DoubtPolicy::Hold,
+        MessageType::Invoice
+        | MessageType::PaymentConfirmation
+        | MessageType::PaymentLink
+        | MessageType::LowStockAlert
+        | MessageType::UserInvitation
+        | MessageType::GeneralNotification => DoubtPolicy::Resend,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ladder_is_climbed_within_a_fifth() {
+        for (counted, base) in [(1, 60_000), (2, 300_000), (3, 900_000), (4, 3_600_000)] {
+            assert_eq!(backoff_ms(counted, 200), base);
+            assert_eq!(backoff_ms(counted, 0), base - base / 5);
+            assert_eq!(backoff_ms(counted, 400), base + base / 5);
+        }
+    }
+
+    #[test]
+    fn repairs_slow_down_and_stay_bounded() {
+        assert_eq!(repair_ms(0), REPAIR_MS);
+        assert_eq!(repair_ms(1), 2 * REPAIR_MS);
+        assert_eq!(repair_ms(60), REPAIR_MAX_MS);
+    }
+}

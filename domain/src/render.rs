@@ -1,0 +1,642 @@
+//! Words: what a channel is given, from a template or free content and its variables.
+//!
+//! Text that tenants write goes through Handlebars alone, within limits; the email frame is ours and fixed.
+
+use std::sync::OnceLock;
+
+use events::{Channel, Template};
+use handlebars::template::{HelperTemplate, Parameter, TemplateElement};
+use handlebars::{
+    Context, Handlebars, Helper, HelperDef, HelperResult, Output, Path, PathSeg, RenderContext, Renderable,
+    RenderErrorReason, ScopedJson, StringOutput,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::sms::{self, Segments};
+use crate::{money, templates};
+
+/// Bytes of one rendered part, at most.
+const MAX_OUTPUT: usize = 256 * 1024;
+/// Loops inside loops, at most: with 256 KB of variables this bounds the time.
+const MAX_LOOP_DEPTH: usize = 2;
+/// Blocks and brackets inside each other, at most.
+const MAX_NESTING: usize = 20;
+
+/// What is to be said, as accepted.
+#[derive(Debug, Clone, Copy)]
+pub struct Draft<'a> {
+    pub channel: Channel,
+    pub template: Option<&'a Template>,
+    pub subject: Option<&'a str>,
+    /// Free content: plain text or HTML, and Handlebars where variables came with it.
+    pub content: Option<&'a str>,
+    pub variables: Option<&'a Value>,
+    pub attachments: &'a [Link],
+    pub locale: Option<&'a str>,
+}
+
+/// A file shown as a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Link {
+    pub name: String,
+    pub url: String,
+}
+
+/// What the provider is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Email alone.
+    pub subject: Option<String>,
+    pub text: String,
+    /// Email alone.
+    pub html: Option<String>,
+    /// SMS alone.
+    pub segments: Option<Segments>,
+}
+
+/// Why there are no words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    #[error("there is no template `{0}`")]
+    UnknownTemplate(String),
+    #[error("template `{0}` is for another channel")]
+    WrongChannel(String),
+    #[error("missing variables: {}", .0.join(", "))]
+    MissingVariables(Vec<String>),
+    /// The text is not Handlebars, or a helper was given what it cannot use.
+    #[error("{0}")]
+    Template(String),
+    #[error("the rendered message is larger than 256 KB")]
+    TooLarge,
+    #[error("there is nothing to say: neither content nor a template")]
+    Empty,
+}
+
+/// Renders exactly what would be sent.
+///
+/// # Errors
+///
+/// [`RenderError`]: every one is final; the same draft will never render.
+pub fn render(draft: &Draft) -> Result<Message, RenderError> {
+    let none = Value::Object(Default::default());
+    let variables = draft.variables.unwrap_or(&none);
+    let (subject, body, is_html) = match (draft.template, draft.content) {
+        (Some(template), _) => from_template(draft, template, variables)?,
+        (None, Some(content)) => from_content(draft, content)?,
+        (None, None) => return Err(RenderError::Empty),
+    };
+    Ok(match draft.channel {
+        Channel::Email => email(draft, subject, body, is_html),
+        Channel::Sms | Channel::Whatsapp | Channel::Messenger | Channel::Telegram => {
+            let text = if is_html { html_to_text(&body) } else { body };
+            let text = sms::truncate(text.trim());
+            let segments = Some(sms::segments(&text));
+            Message { subject: None, text, html: None, segments }
+        }
+    })
+}
+
+type Parts = (Option<String>, String, bool);
+
+fn from_template(draft: &Draft, pinned: &Template, variables: &Value) -> Result<Parts, RenderError> {
+    let unknown = || RenderError::UnknownTemplate(pinned.id.clone());
+    let builtin = templates::find(&pinned.id).ok_or_else(unknown)?;
+    if builtin.channel.is_some_and(|channel| channel != draft.channel) {
+        return Err(RenderError::WrongChannel(pinned.id.clone()));
+    }
+    let engine = if builtin.html { engines().0 } else { engines().1 };
+    let part = |name: &str| {
+        let key = format!("{}.{name}", builtin.id);
+        let template = engine.get_template(&key).ok_or_else(unknown)?;
+        expand(engine, template, variables, draft.locale)
+    };
+    let subject = match (draft.subject, builtin.subject) {
+        (Some(subject), _) => Some(subject.to_owned()),
+        (None, Some(_)) if draft.channel == Channel::Email => {
+            // A subject is plain text, whatever the body is.
+            let key = format!("{}.subject", builtin.id);
+            let template = engines().1.get_template(&key).ok_or_else(unknown)?;
+            Some(expand(engines().1, template, variables, draft.locale)?)
+        }
+        (None, _) => None,
+    };
+    Ok((subject, part("body")?, builtin.html))
+}
+
+fn from_content(draft: &Draft, content: &str) -> Result<Parts, RenderError> {
+    let is_html = draft.channel == Channel::Email && looks_like_html(content);
+    let Some(variables) = draft.variables else {
+        return Ok((draft.subject.map(str::to_owned), content.to_owned(), is_html));
+    };
+    let written = |text: &str, engine: &Handlebars<'static>| {
+        let template = compile(text)?;
+        expand(engine, &template, variables, draft.locale)
+    };
+    let subject = draft.subject.map(|subject| written(subject, engines().1)).transpose()?;
+    Ok((subject, written(content, if is_html { engines().0 } else { engines().1 })?, is_html))
+}
+
+fn email(draft: &Draft, subject: Option<String>, body: String, is_html: bool) -> Message {
+    let subject = subject.unwrap_or_default();
+    // A line break in a subject would be a header of the sender's own.
+    let subject: String = subject.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut text = if is_html { html_to_text(&body) } else { body.clone() };
+    for Link { name, url } in draft.attachments {
+        text.push_str(&format!("\n\n{name}: {url}"));
+    }
+    let body = match is_html {
+        true => body,
+        false => {
+            let escaped = handlebars::html_escape(&body);
+            let paragraphs = escaped.split("\n\n").map(|p| p.trim_end().replace('\n', "<br>\n"));
+            paragraphs.map(|p| format!("<p style=\"margin:0 0 16px\">{p}</p>\n")).collect()
+        }
+    };
+    let is_page = body.trim_start().get(..9).is_some_and(|start| start.eq_ignore_ascii_case("<!doctype"));
+    let html = if is_page { body } else { frame(&subject, &body, draft) };
+    Message { subject: Some(subject), text: text.trim().to_owned(), html: Some(html), segments: None }
+}
+
+fn frame(title: &str, body: &str, draft: &Draft) -> String {
+    #[derive(Serialize)]
+    struct Frame<'a> {
+        lang: &'a str,
+        title: &'a str,
+        body: &'a str,
+        files: &'a [Link],
+    }
+    let mut frame = tinytemplate::TinyTemplate::new();
+    frame.add_template("email", include_str!("../templates/email.html")).expect("our own, and tested");
+    let lang = draft.locale.unwrap_or("en");
+    let fields = Frame { lang, title, body, files: draft.attachments };
+    frame.render("email", &fields).expect("our own, and tested")
+}
+
+/// Text with line breaks and link addresses, in time linear to its size.
+fn html_to_text(html: &str) -> String {
+    let text = nanohtml2text::html2text(html).replace("\r\n", "\n");
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let mut kept: Vec<&str> = Vec::with_capacity(lines.len());
+    for line in lines {
+        if !line.is_empty() || kept.last().is_some_and(|last| !last.is_empty()) {
+            kept.push(line);
+        }
+    }
+    kept.join("\n").trim().to_owned()
+}
+
+/// A tag somewhere: `<b>`, `</p>`, `<!doctype`.
+fn looks_like_html(text: &str) -> bool {
+    let starts = text.match_indices('<').map(|(at, _)| text[at + 1..].chars().next());
+    let tag = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphabetic() || c == '/' || c == '!');
+    text.contains('>') && starts.into_iter().any(tag)
+}
+
+/// Compiles what a tenant wrote.
+///
+/// # Errors
+///
+/// [`RenderError::Template`]: it is not Handlebars, or nests deeper than we follow.
+pub fn compile(text: &str) -> Result<handlebars::Template, RenderError> {
+    let (mut blocks, mut brackets, mut previous) = (0usize, 0usize, ' ');
+    for window in text.as_bytes().windows(3) {
+        match window {
+            b"{{#" => blocks += 1,
+            b"{{/" => blocks = blocks.saturating_sub(1),
+            _ => (),
+        }
+        if blocks > MAX_NESTING {
+            return Err(RenderError::Template("blocks are nested too deeply".to_owned()));
+        }
+    }
+    for c in text.chars() {
+        match c {
+            '(' | '[' => brackets += 1,
+            ')' | ']' => brackets = brackets.saturating_sub(1),
+            '}' if previous == '}' => brackets = 0,
+            _ => (),
+        }
+        if brackets > MAX_NESTING * 10 {
+            return Err(RenderError::Template("brackets are nested too deeply".to_owned()));
+        }
+        previous = c;
+    }
+    let template = handlebars::Template::compile(text).map_err(|error| {
+        let (line, column) = error.pos().unwrap_or((1, 1));
+        let reason = error.reason().to_string();
+        let reason = reason.lines().next().unwrap_or("not understood").to_owned();
+        RenderError::Template(format!("line {line}, column {column}: {reason}"))
+    })?;
+    check(&template, 0)?;
+    Ok(template)
+}
+
+fn check(template: &handlebars::Template, loops: usize) -> Result<(), RenderError> {
+    for element in &template.elements {
+        match element {
+            TemplateElement::HelperBlock(block) => {
+                let inner = loops + usize::from(block.name.as_name() == Some("each"));
+                if inner > MAX_LOOP_DEPTH {
+                    let limit = format!("loops are nested more than {MAX_LOOP_DEPTH} deep");
+                    return Err(RenderError::Template(limit));
+                }
+                for part in [&block.template, &block.inverse].into_iter().flatten() {
+                    check(part, inner)?;
+                }
+            }
+            TemplateElement::RawString(_)
+            | TemplateElement::HtmlExpression(_)
+            | TemplateElement::Expression(_)
+            | TemplateElement::Comment(_) => (),
+            // Partials can call themselves without end.
+            _ => {
+                let text = "partials and decorators are not available".to_owned();
+                return Err(RenderError::Template(text));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The variables a template cannot do without: those it prints or compares outside loops, not those it asks `if` for.
+pub fn variables(template: &handlebars::Template) -> Vec<String> {
+    let mut names = Vec::new();
+    collect(template, &mut names);
+    names
+}
+
+fn collect(template: &handlebars::Template, names: &mut Vec<String>) {
+    for element in &template.elements {
+        match element {
+            TemplateElement::Expression(e) | TemplateElement::HtmlExpression(e) => {
+                if e.params.is_empty() {
+                    note(&e.name, names);
+                }
+                params(e, names);
+            }
+            TemplateElement::HelperBlock(block) => {
+                if matches!(block.name.as_name(), Some("ifEquals" | "ifGreater")) {
+                    params(block, names);
+                }
+            }
+            _ => (),
+        }
+    }
+}
+
+fn params(expression: &HelperTemplate, names: &mut Vec<String>) {
+    // `currency amount currency`: the second has a default.
+    let required = match expression.name.as_name() {
+        Some("currency" | "date" | "uppercase" | "lowercase") => 1,
+        _ => expression.params.len(),
+    };
+    expression.params.iter().take(required).for_each(|param| note(param, names));
+}
+
+fn note(parameter: &Parameter, names: &mut Vec<String>) {
+    let first = match parameter {
+        Parameter::Name(name) => name,
+        Parameter::Path(Path::Relative((segments, _))) => match segments.first() {
+            Some(PathSeg::Named(name)) => name,
+            _ => return,
+        },
+        _ => return,
+    };
+    if !names.contains(first) {
+        names.push(first.clone());
+    }
+}
+
+fn expand(
+    engine: &Handlebars<'static>,
+    template: &handlebars::Template,
+    variables: &Value,
+    locale: Option<&str>,
+) -> Result<String, RenderError> {
+    let given = variables.as_object();
+    let has = |name: &String| given.is_some_and(|given| given.get(name).is_some_and(|v| !v.is_null()));
+    let missing: Vec<String> =
+        self::variables(template).into_iter().filter(|name| !has(name)).collect();
+    if !missing.is_empty() {
+        return Err(RenderError::MissingVariables(missing));
+    }
+    let mut data = variables.clone();
+    if let (Some(map), Some(locale)) = (data.as_object_mut(), locale) {
+        map.insert("@locale".to_owned(), Value::String(locale.to_owned()));
+    }
+    let context = Context::from(data);
+    let mut scope = RenderContext::new(None);
+    let mut out = Bounded { text: StringOutput::new(), left: MAX_OUTPUT };
+    match template.render(engine, &context, &mut scope, &mut out) {
+        Ok(()) => out.text.into_string().map_err(|_| RenderError::TooLarge),
+        Err(_) if out.left == 0 => Err(RenderError::TooLarge),
+        Err(error) => Err(match error.reason() {
+            RenderErrorReason::MissingVariable(Some(name)) => {
+                RenderError::MissingVariables(vec![name.clone()])
+            }
+            reason => RenderError::Template(reason.to_string()),
+        }),
+    }
+}
+
+/// Stops a template that writes without end.
+struct Bounded {
+    text: StringOutput,
+    left: usize,
+}
+
+impl Output for Bounded {
+    fn write(&mut self, part: &str) -> Result<(), std::io::Error> {
+        match self.left.checked_sub(part.len()) {
+            Some(left) => {
+                self.left = left;
+                self.text.write(part)
+            }
+            None => {
+                self.left = 0;
+                Err(std::io::Error::other("too large"))
+            }
+        }
+    }
+}
+
+/// (for HTML, for plain text): alike but for escaping.
+fn engines() -> (&'static Handlebars<'static>, &'static Handlebars<'static>) {
+    static ENGINES: OnceLock<(Handlebars<'static>, Handlebars<'static>)> = OnceLock::new();
+    let (html, plain) = ENGINES.get_or_init(|| (engine(true), engine(false)));
+    (html, plain)
+}
+
+fn engine(escape: bool) -> Handlebars<'static> {
+    let mut engine = Handlebars::new();
+    engine.set_strict_mode(true);
+    if !escape {
+        engine.register_escape_fn(handlebars::no_escape);
+    }
+    engine.register_helper("currency", Box::new(Currency));
+    engine.register_helper("date", Box::new(Date));
+    engine.register_helper("uppercase", Box::new(Case(|text| text.to_uppercase())));
+    engine.register_helper("lowercase", Box::new(Case(|text| text.to_lowercase())));
+    engine.register_helper("ifEquals", Box::new(Compare(|a, b| a == b)));
+    engine.register_helper("ifGreater", Box::new(Compare(|a, b| match (number(a), number(b)) {
+        (Some(a), Some(b)) => a > b,
+        _ => false,
+    })));
+    for builtin in templates::BUILTINS {
+        let mut add = |part: &str, text: &str| {
+            let template = compile(text).expect("built-in templates are tested");
+            engine.register_template(&format!("{}.{part}", builtin.id), template);
+        };
+        add("body", builtin.body);
+        builtin.subject.into_iter().for_each(|subject| add("subject", subject));
+    }
+    engine
+}
+
+fn number(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+fn wrong(reason: String) -> handlebars::RenderError {
+    RenderErrorReason::Other(reason).into()
+}
+
+/// A helper's argument by position or by name; none when missing, null or empty.
+fn argument(helper: &Helper, position: usize, name: &str) -> Option<String> {
+    let value = helper.hash_get(name).or_else(|| helper.param(position)).map(|p| text(p.value()));
+    value.filter(|value| !value.is_empty())
+}
+
+fn locale_of(context: &Context) -> &str {
+    context.data().get("@locale").and_then(Value::as_str).unwrap_or("en-US")
+}
+
+/// `{{currency amount "EUR"}}` or `{{currency amount currency="EUR"}}`; US dollars by default.
+struct Currency;
+
+impl HelperDef for Currency {
+    fn call_inner<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        context: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+    ) -> Result<ScopedJson<'rc>, handlebars::RenderError> {
+        let amount = argument(helper, 0, "amount").ok_or_else(|| wrong("currency needs an amount".into()))?;
+        let code = argument(helper, 1, "currency").unwrap_or_else(|| "USD".to_owned());
+        let written = money::format(&amount, &code, locale_of(context));
+        written.map(|text| ScopedJson::Derived(text.into())).map_err(|e| wrong(e.to_string()))
+    }
+}
+
+/// `{{date dueDate "long"}}`: short, medium (default), long or full; `tz="Europe/London"` for a time with a zone.
+struct Date;
+
+impl HelperDef for Date {
+    fn call_inner<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+    ) -> Result<ScopedJson<'rc>, handlebars::RenderError> {
+        let date = argument(helper, 0, "date").ok_or_else(|| wrong("date needs a date".into()))?;
+        let pattern = match argument(helper, 1, "format").as_deref() {
+            None | Some("medium") => "%b %-d, %Y",
+            Some("short") => "%-m/%-d/%y",
+            Some("long") => "%B %-d, %Y",
+            Some("full") => "%A, %B %-d, %Y",
+            Some(other) => return Err(wrong(format!("`{other}` is not a date format: short, medium, long, full"))),
+        };
+        let zone = argument(helper, 2, "tz").unwrap_or_else(|| "UTC".to_owned());
+        let day = day_of(&date, &zone).map_err(wrong)?;
+        Ok(ScopedJson::Derived(day.strftime(pattern).to_string().into()))
+    }
+}
+
+/// The calendar day of `2026-11-21`, an RFC 3339 time, or milliseconds since 1970.
+fn day_of(date: &str, zone: &str) -> Result<jiff::civil::Date, String> {
+    let zone = jiff::tz::TimeZone::get(zone).map_err(|_| format!("`{zone}` is not a time zone"))?;
+    let moment = date
+        .parse::<jiff::Timestamp>()
+        .ok()
+        .or_else(|| jiff::Timestamp::from_millisecond(date.parse().ok()?).ok());
+    match moment {
+        Some(moment) => Ok(moment.to_zoned(zone).date()),
+        None => date.parse().map_err(|_| format!("`{}` is not a date", date.chars().take(40).collect::<String>())),
+    }
+}
+
+struct Case(fn(&str) -> String);
+
+impl HelperDef for Case {
+    fn call_inner<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+    ) -> Result<ScopedJson<'rc>, handlebars::RenderError> {
+        let value = helper.param(0).map(|p| text(p.value())).unwrap_or_default();
+        Ok(ScopedJson::Derived((self.0)(&value).into()))
+    }
+}
+
+/// `{{#ifEquals a b}}…{{else}}…{{/ifEquals}}`
+struct Compare(fn(&Value, &Value) -> bool);
+
+impl HelperDef for Compare {
+    fn call<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        engine: &'reg Handlebars<'reg>,
+        context: &'rc Context,
+        scope: &mut RenderContext<'reg, 'rc>,
+        out: &mut dyn Output,
+    ) -> HelperResult {
+        let (Some(a), Some(b)) = (helper.param(0), helper.param(1)) else {
+            return Err(wrong(format!("{} compares two values", helper.name())));
+        };
+        let chosen = match (self.0)(a.value(), b.value()) {
+            true => helper.template(),
+            false => helper.inverse(),
+        };
+        chosen.map_or(Ok(()), |part| part.render(engine, context, scope, out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn free<'a>(channel: Channel, content: &'a str, variables: Option<&'a Value>) -> Draft<'a> {
+        let (template, subject, locale) = (None, Some("A subject"), None);
+        Draft { channel, template, subject, content: Some(content), variables, attachments: &[], locale }
+    }
+
+    fn sms(content: &str, variables: Value) -> Result<String, RenderError> {
+        render(&free(Channel::Sms, content, Some(&variables))).map(|message| message.text)
+    }
+
+    fn built_in(channel: Channel, id: &str, variables: &Value) -> Result<Message, RenderError> {
+        let template = Template { id: id.to_owned(), version: 1 };
+        let draft = Draft { template: Some(&template), subject: None, content: None, ..free(channel, "", Some(variables)) };
+        render(&draft)
+    }
+
+    #[test]
+    fn helpers_mean_what_the_sources_say() {
+        for (template, variables, expected) in [
+            ("{{currency amount}}", json!({"amount": 1500}), "$1,500.00"),
+            ("{{currency amount \"EUR\"}}", json!({"amount": "2.5"}), "€2.50"),
+            ("{{currency amount currency=\"GBP\"}}", json!({"amount": "$1,500.00"}), "£1,500.00"),
+            ("{{date d}}", json!({"d": "2025-10-20"}), "Oct 20, 2025"),
+            ("{{date d \"full\"}}", json!({"d": "2025-10-20T23:30:00Z"}), "Monday, October 20, 2025"),
+            ("{{date d tz=\"Europe/Madrid\"}}", json!({"d": "2025-10-20T23:30:00Z"}), "Oct 21, 2025"),
+            ("{{uppercase a}}{{lowercase a}}", json!({"a": "Straße"}), "STRASSEstraße"),
+            ("{{#ifEquals a 1}}one{{else}}other{{/ifEquals}}", json!({"a": 1}), "one"),
+            ("{{#ifEquals a 1}}one{{else}}other{{/ifEquals}}", json!({"a": "1"}), "other"),
+            ("{{#ifGreater a 10}}more{{else}}less{{/ifGreater}}", json!({"a": "11"}), "more"),
+            ("{{#each items}}{{this.n}};{{/each}}", json!({"items": [{"n": 1}, {"n": 2}]}), "1;2;"),
+            ("<{{a}}>", json!({"a": "<&>"}), "<<&>>"),
+        ] {
+            assert_eq!(sms(template, variables).as_deref(), Ok(expected), "{template}");
+        }
+    }
+
+    #[test]
+    fn all_missing_variables_are_named_at_once() {
+        let missing = sms("{{a}} {{b.c}} {{currency d}} {{#if e}}{{/if}} {{{f}}}", json!({"b": {"c": 1}}));
+        let names = ["a", "d", "f"].map(str::to_owned).to_vec();
+        assert_eq!(missing, Err(RenderError::MissingVariables(names)));
+    }
+
+    #[test]
+    fn what_a_helper_cannot_use_is_said() {
+        for (template, part) in [
+            ("{{currency a}}", "`lots` is not an amount"),
+            ("{{date a}}", "`lots` is not a date"),
+            ("{{#if a}}", "line 1"),
+            ("{{nothing a}}", "nothing"),
+            ("{{> other}}", "partials"),
+            ("{{#*inline \"x\"}}{{> x}}{{/inline}}{{> x}}", "partials"),
+        ] {
+            let error = sms(template, json!({"a": "lots"})).expect_err(template);
+            assert!(error.to_string().contains(part), "{template}: {error}");
+        }
+    }
+
+    #[test]
+    fn hostile_templates_end_soon() {
+        let many: Vec<u32> = (0..60_000).collect();
+        let big = sms("{{#each a}}0123456789{{/each}}", json!({ "a": many }));
+        assert_eq!(big, Err(RenderError::TooLarge));
+        let deep = |open: &str, shut: &str, n| open.repeat(n) + &shut.repeat(n);
+        for template in [
+            deep("{{#each a}}", "{{/each}}", 3),
+            deep("{{#if a}}", "{{/if}}", 10_000),
+            format!("{{{{f {}1{}}}}}", "(f ".repeat(10_000), ")".repeat(10_000)),
+        ] {
+            assert!(matches!(sms(&template, json!({"a": [1]})), Err(RenderError::Template(_))));
+        }
+    }
+
+    #[test]
+    fn email_escapes_variables_and_has_a_plain_part() {
+        let variables = json!({"name": "<script>x</script>"});
+        let message = render(&free(Channel::Email, "<p>Hi {{name}},</p><p>bye</p>", Some(&variables))).expect("words");
+        let html = message.html.expect("html");
+        assert!(html.contains("Hi &lt;script&gt;x") && !html.contains("<script>"));
+        assert_eq!(message.text, "Hi <script>x</script>,\n\nbye");
+        let plain = render(&free(Channel::Email, "a < b\n\nc", None)).expect("words");
+        assert_eq!(plain.text, "a < b\n\nc");
+        assert!(plain.html.expect("html").contains("a &lt; b</p>"));
+    }
+
+    #[test]
+    fn a_subject_is_one_line() {
+        let draft = Draft { subject: Some("Hello\r\nBcc: all@example.com"), ..free(Channel::Email, "x", None) };
+        assert_eq!(render(&draft).expect("words").subject.as_deref(), Some("Hello Bcc: all@example.com"));
+    }
+
+    #[test]
+    fn free_content_without_variables_is_left_as_it_is() {
+        assert_eq!(render(&free(Channel::Sms, "{{not}} a template", None)).expect("words").text, "{{not}} a template");
+    }
+
+    #[test]
+    fn every_built_in_renders() {
+        let variables = json!({"customerName": "Ada & Co", "invoiceNumber": "INV-7", "businessName": "Acme", "amount": 1500,
+            "dueDate": "2026-12-01", "paymentLink": "https://pay.example.com/7", "message": "Hello."});
+        let invoice = built_in(Channel::Email, "tpl_invoice_email", &variables).expect("words");
+        assert_eq!(invoice.subject.as_deref(), Some("Invoice INV-7 from Acme"));
+        assert!(invoice.text.contains("$1,500.00") && invoice.text.contains("December 1, 2026"), "{}", invoice.text);
+        assert!(invoice.html.expect("html").contains("Dear Ada &amp; Co,"));
+        let link = built_in(Channel::Sms, "tpl_payment_link_sms", &variables).expect("words");
+        assert_eq!(link.text, "Acme: Ada & Co, pay $1,500.00 for INV-7 here: https://pay.example.com/7");
+        assert_eq!(link.segments.map(|s| s.count), Some(1));
+        assert_eq!(built_in(Channel::Sms, "tpl_general", &variables).expect("words").text, "Hello Ada & Co,\n\nHello.");
+        let wrong = built_in(Channel::Sms, "tpl_invoice_email", &variables);
+        assert_eq!(wrong, Err(RenderError::WrongChannel("tpl_invoice_email".to_owned())));
+        let none = built_in(Channel::Sms, "tpl_none", &variables);
+        assert_eq!(none, Err(RenderError::UnknownTemplate("tpl_none".to_owned())));
+    }
+
+    #[test]
+    fn attachments_are_links_in_email() {
+        let files = [Link { name: "invoice.pdf".to_owned(), url: "https://files.example.com/a?b=1&c=2".to_owned() }];
+        let message = render(&Draft { attachments: &files, ..free(Channel::Email, "Hi", None) }).expect("words");
+        assert_eq!(message.text, "Hi\n\ninvoice.pdf: https://files.example.com/a?b=1&c=2");
+        assert!(message.html.expect("html").contains("<a href=\"https://files.example.com/a?b=1&amp;c=2\">invoice.pdf</a>"));
+    }
+}

@@ -1,0 +1,83 @@
+//! The status that users see: a pure maximum over what we did and what providers reported.
+
+use events::{DeadLetterReason, Fact};
+
+use crate::communication::{Communication, Lifecycle};
+
+/// In rising order: a status is only ever replaced by a later one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    Scheduled,
+    Queued,
+    Sending,
+    Sent,
+    Failed,
+    Delivered,
+    /// The provider took it and then dropped it. Shown as failed.
+    Dropped,
+    Bounced,
+    Opened,
+    Read,
+    Clicked,
+    /// The last three hold only while nothing was reported.
+    Cancelled,
+    Suppressed,
+    Expired,
+}
+
+impl Status {
+    /// Every name in the API.
+    pub const NAMES: [&str; 13] = [
+        "scheduled", "queued", "sending", "sent", "failed", "delivered", "bounced", "opened", "read",
+        "clicked", "cancelled", "suppressed", "expired",
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Scheduled => "scheduled",
+            Status::Queued => "queued",
+            Status::Sending => "sending",
+            Status::Sent => "sent",
+            Status::Failed | Status::Dropped => "failed",
+            Status::Delivered => "delivered",
+            Status::Bounced => "bounced",
+            Status::Opened => "opened",
+            Status::Read => "read",
+            Status::Clicked => "clicked",
+            Status::Cancelled => "cancelled",
+            Status::Suppressed => "suppressed",
+            Status::Expired => "expired",
+        }
+    }
+}
+
+/// The highest of the lifecycle and every fact.
+pub fn status(communication: &Communication) -> Status {
+    let evidence = communication.facts.keys().filter_map(|fact| shown(*fact)).max();
+    let own = match communication.lifecycle {
+        Lifecycle::Waiting if communication.due_at.is_some() => Status::Scheduled,
+        Lifecycle::Waiting | Lifecycle::RetryWait { .. } => Status::Queued,
+        Lifecycle::Sending { .. } | Lifecycle::InDoubt { .. } => Status::Sending,
+        Lifecycle::Sent => Status::Sent,
+        Lifecycle::DeadLettered(DeadLetterReason::Expired) if evidence.is_none() => Status::Expired,
+        Lifecycle::Cancelled if evidence.is_none() => Status::Cancelled,
+        Lifecycle::Suppressed(_) if evidence.is_none() => Status::Suppressed,
+        Lifecycle::Failed(_) | Lifecycle::DeadLettered(_) => Status::Failed,
+        Lifecycle::Cancelled | Lifecycle::Suppressed(_) => Status::Queued,
+    };
+    evidence.map_or(own, |evidence| evidence.max(own))
+}
+
+fn shown(fact: Fact) -> Option<Status> {
+    match fact {
+        Fact::Accepted | Fact::Sent => Some(Status::Sent),
+        Fact::Undelivered => Some(Status::Failed),
+        Fact::Delivered => Some(Status::Delivered),
+        Fact::Dropped => Some(Status::Dropped),
+        Fact::Bounced => Some(Status::Bounced),
+        Fact::Opened => Some(Status::Opened),
+        Fact::Read => Some(Status::Read),
+        Fact::Clicked => Some(Status::Clicked),
+        Fact::Deferred | Fact::Complained | Fact::Unsubscribed | Fact::Unknown => None,
+    }
+}

@@ -1,0 +1,366 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{CommunicationId, Timestamp};
+
+/// Declares an enum whose values are written in snake case, with `ALL`, `as_str` and `FromStr`.
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $text)] $variant),* }
+
+        impl $name {
+            /// Every value, in the order of the field's documents.
+            pub const ALL: &[$name] = &[$($name::$variant),*];
+
+            /// The name as stored and as shown.
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text),* }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = ();
+            fn from_str(text: &str) -> Result<Self, ()> {
+                match text { $($text => Ok($name::$variant),)* _ => Err(()) }
+            }
+        }
+    };
+}
+
+names!(
+    /// The way a message takes to a person.
+    Channel {
+        Email = "email",
+        Sms = "sms",
+        Whatsapp = "whatsapp",
+        Messenger = "messenger",
+        Telegram = "telegram",
+    }
+);
+names!(
+    /// What a message is about. Decides its defaults: expiry and what to do in doubt.
+    MessageType {
+        Invoice = "invoice",
+        InvoiceReminder = "invoice_reminder",
+        PaymentConfirmation = "payment_confirmation",
+        PaymentLink = "payment_link",
+        PaymentReminder = "payment_reminder",
+        CollectionNotice = "collection_notice",
+        LowStockAlert = "low_stock_alert",
+        UserInvitation = "user_invitation",
+        GeneralNotification = "general_notification",
+    }
+);
+names!(
+    /// Urgent and high share a queue of their own; normal and low share the other.
+    Priority { Low = "low", Normal = "normal", High = "high", Urgent = "urgent" }
+);
+names!(
+    /// What asked for the communication.
+    Source {
+        Api = "api",
+        Event = "event",
+        Schedule = "schedule",
+        Rule = "rule",
+        Campaign = "campaign",
+        Resend = "resend",
+    }
+);
+names!(RecipientType {
+    Customer = "customer",
+    Supplier = "supplier",
+    User = "user",
+    Contact = "contact",
+});
+names!(
+    /// Live reaches providers; test reaches the simulator alone.
+    Mode { Live = "live", Test = "test" }
+);
+names!(
+    /// What follows when nobody can say whether an attempt was accepted.
+    DoubtPolicy {
+        /// Send again: a duplicate is better than silence.
+        Resend = "resend",
+        /// Stop: silence is better than a duplicate.
+        Hold = "hold",
+    }
+);
+names!(SuppressReason {
+    OptedOut = "opted_out",
+    ChannelDisabled = "channel_disabled",
+    TypeDisabled = "type_disabled",
+    SuppressionList = "suppression_list",
+    DoNotContact = "do_not_contact",
+    Erased = "erased",
+    Settled = "settled",
+});
+names!(DeferReason { QuietHours = "quiet_hours" });
+names!(
+    /// Why a provider said no, and so what follows.
+    RefusalClass {
+        /// The provider failed and says so; the ladder goes on.
+        Transient = "transient",
+        /// Too fast (429): not counted, retried when the provider says.
+        Throttled = "throttled",
+        /// The provider could not be reached, or said 503.
+        Unavailable = "unavailable",
+        /// This message will never be taken.
+        Permanent = "permanent",
+        /// Our credentials or sender are refused: held, not counted, somebody is alerted.
+        Auth = "auth",
+        /// The account is empty: held, not counted, somebody is alerted.
+        Balance = "balance",
+    }
+);
+names!(DoubtCause {
+    Timeout = "timeout",
+    ConnectionLost = "connection_lost",
+    ServerError = "server_error",
+    LeaseExpired = "lease_expired",
+});
+names!(Outcome { Accepted = "accepted", NotAccepted = "not_accepted", Unknown = "unknown" });
+names!(ResolvedBy {
+    Callback = "callback",
+    Query = "query",
+    Policy = "policy",
+    Operator = "operator",
+});
+names!(
+    /// What a provider reported. Grow-only: the first time each fact was seen is kept.
+    Fact {
+        /// The provider has it (`processed`, `queued`): proof of acceptance, nothing more.
+        Accepted = "accepted",
+        Sent = "sent",
+        /// Put off by the receiving side; never changes the status.
+        Deferred = "deferred",
+        Delivered = "delivered",
+        Undelivered = "undelivered",
+        Bounced = "bounced",
+        Dropped = "dropped",
+        Opened = "opened",
+        Clicked = "clicked",
+        Read = "read",
+        Complained = "complained",
+        Unsubscribed = "unsubscribed",
+        /// A status this version does not know: kept (its name is the code), never applied.
+        Unknown = "unknown",
+    }
+);
+names!(CancelReason { Requested = "requested", Settled = "settled", Erased = "erased" });
+names!(FailReason {
+    /// The provider will never take it.
+    Permanent = "permanent",
+    /// It could not be rendered with the variables given.
+    Unrenderable = "unrenderable",
+    /// Asked to cancel after an attempt whose end is unknown.
+    Cancelled = "cancelled",
+    /// In doubt, and the policy is `hold`.
+    InDoubt = "in_doubt",
+});
+names!(DeadLetterReason {
+    RetriesExhausted = "retries_exhausted",
+    Expired = "expired",
+    Poison = "poison",
+});
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipient {
+    #[serde(rename = "type")]
+    pub kind: RecipientType,
+    /// The caller's own id of the recipient: a reference, not a name or an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+}
+
+/// The exact template a communication was accepted with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Template {
+    pub id: String,
+    pub version: u32,
+}
+
+/// What in the caller's business a communication is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entity {
+    #[serde(rename = "type")]
+    pub kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+}
+
+/// One attachment. Its name and address are in the vault under `key`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    pub key: String,
+    /// Set once the bytes are ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mime: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+}
+
+/// Everything that was accepted, but for personal data: that is in the vault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requested {
+    pub channel: Channel,
+    #[serde(rename = "type")]
+    pub kind: MessageType,
+    pub priority: Priority,
+    pub source: Source,
+    pub recipient: Recipient,
+    /// Keyed hash of the normalised address: what an opt-out is matched by.
+    pub contact_hash: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Template>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locale: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entity: Option<Entity>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_at: Option<Timestamp>,
+    /// After this nothing is attempted any more.
+    pub expires_at: Timestamp,
+    pub in_doubt: DoubtPolicy,
+    /// Counted attempts, at most.
+    pub max_attempts: u8,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resend_of: Option<CommunicationId>,
+    /// Hash of the request's body: the same idempotency key with another body is refused by it. It also names the
+    /// content in the vault.
+    pub request_hash: String,
+    pub requested_by: String,
+    pub mode: Mode,
+}
+
+/// What happened to one communication. Past tense; only ever added to. `docs/events.md` is the catalogue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum Event {
+    /// v1. A communication was accepted.
+    CommunicationRequested(Box<Requested>),
+    /// v1. Before the first attempt: another time.
+    CommunicationRescheduled { scheduled_at: Timestamp, expires_at: Timestamp },
+    /// v1. Before the first attempt: other words. `content` names them in the vault.
+    CommunicationContentChanged { content: String },
+    /// v1. Not sent, by rule. Terminal.
+    CommunicationSuppressed { reason: SuppressReason },
+    /// v1. Waits for a time that a user should see.
+    CommunicationDeferred { until: Timestamp, reason: DeferReason },
+    /// v1. The worker alone may call the provider until `lease_until`.
+    DeliveryAttemptStarted {
+        attempt: u16,
+        /// The provider configuration used.
+        config: String,
+        provider: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        idempotency_key: Option<String>,
+        lease_until: Timestamp,
+    },
+    /// v1. The provider took the message. Not yet proof that a person has it.
+    DeliveryAttemptAccepted {
+        attempt: u16,
+        provider_message_id: String,
+        /// SMS segments.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        segments: Option<u16>,
+        /// Millionths of the account's currency.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost_micros: Option<i64>,
+        latency_ms: u32,
+    },
+    /// v1. The provider said no, definitely.
+    DeliveryAttemptRefused {
+        attempt: u16,
+        class: RefusalClass,
+        /// The provider's own code, or the HTTP status.
+        code: String,
+        /// Whether it uses up one of `max_attempts`.
+        counted: bool,
+        /// When the next attempt is due; none when there will be none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_at: Option<Timestamp>,
+    },
+    /// v1. Nobody can say whether the provider took it; evidence is awaited.
+    DeliveryAttemptInDoubt { attempt: u16, cause: DoubtCause, evidence_until: Timestamp },
+    /// v1. The doubt ended.
+    DeliveryAttemptResolved { attempt: u16, outcome: Outcome, by: ResolvedBy },
+    /// v1. The provider called back.
+    DeliveryReported {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attempt: Option<u16>,
+        fact: Fact,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        provider_event_id: Option<String>,
+        /// The provider's time of the fact, or ours where it gives none.
+        provider_at: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+    },
+    /// v1. Asked to cancel while an attempt was open: no further attempts.
+    CancellationRequested { by: String, reason: CancelReason },
+    /// v1. Nothing was sent and nothing will be. Terminal.
+    CommunicationCancelled { by: String, reason: CancelReason },
+    /// v1. Terminal, unless a provider reports that it did arrive.
+    CommunicationFailed { reason: FailReason, maybe_sent: bool },
+    /// v1. Terminal until somebody asks for a retry.
+    CommunicationDeadLettered { reason: DeadLetterReason, maybe_sent: bool },
+    /// v1. A dead letter is tried again, with fresh attempts, until `expires_at`.
+    RetryRequested { by: String, expires_at: Timestamp },
+    /// v1. The personal data is gone from the vault.
+    CommunicationErased { by: String },
+}
+
+impl Event {
+    /// Every type, in the order of the enum.
+    pub const TYPES: &[&str] = &[
+        "CommunicationRequested",
+        "CommunicationRescheduled",
+        "CommunicationContentChanged",
+        "CommunicationSuppressed",
+        "CommunicationDeferred",
+        "DeliveryAttemptStarted",
+        "DeliveryAttemptAccepted",
+        "DeliveryAttemptRefused",
+        "DeliveryAttemptInDoubt",
+        "DeliveryAttemptResolved",
+        "DeliveryReported",
+        "CancellationRequested",
+        "CommunicationCancelled",
+        "CommunicationFailed",
+        "CommunicationDeadLettered",
+        "RetryRequested",
+        "CommunicationErased",
+    ];
+
+    /// The name it is stored under.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::CommunicationRequested(_) => "CommunicationRequested",
+            Event::CommunicationRescheduled { .. } => "CommunicationRescheduled",
+            Event::CommunicationContentChanged { .. } => "CommunicationContentChanged",
+            Event::CommunicationSuppressed { .. } => "CommunicationSuppressed",
+            Event::CommunicationDeferred { .. } => "CommunicationDeferred",
+            Event::DeliveryAttemptStarted { .. } => "DeliveryAttemptStarted",
+            Event::DeliveryAttemptAccepted { .. } => "DeliveryAttemptAccepted",
+            Event::DeliveryAttemptRefused { .. } => "DeliveryAttemptRefused",
+            Event::DeliveryAttemptInDoubt { .. } => "DeliveryAttemptInDoubt",
+            Event::DeliveryAttemptResolved { .. } => "DeliveryAttemptResolved",
+            Event::DeliveryReported { .. } => "DeliveryReported",
+            Event::CancellationRequested { .. } => "CancellationRequested",
+            Event::CommunicationCancelled { .. } => "CommunicationCancelled",
+            Event::CommunicationFailed { .. } => "CommunicationFailed",
+            Event::CommunicationDeadLettered { .. } => "CommunicationDeadLettered",
+            Event::RetryRequested { .. } => "RetryRequested",
+            Event::CommunicationErased { .. } => "CommunicationErased",
+        }
+    }
+}

@@ -1,0 +1,156 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::{Builder, Uuid};
+
+use crate::Timestamp;
+
+/// Why a text is not an id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    #[error("not a communication id: `com_` and 32 hexadecimal digits")]
+    Communication,
+    #[error("not an attempt id: `att_`, 32 hexadecimal digits, `_` and a number")]
+    Attempt,
+    #[error("not a tenant id: 1 to 40 of a-z, 0-9 and -")]
+    Tenant,
+}
+
+/// Who owns a stream. Leads every key, so it holds only `a-z`, `0-9` and `-`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TenantId(String);
+
+impl TenantId {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TenantId {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        match (1..=40).contains(&text.len()) && text.chars().all(allowed) {
+            true => Ok(TenantId(text.to_owned())),
+            false => Err(IdError::Tenant),
+        }
+    }
+}
+
+/// One communication: `com_` and a UUID without hyphens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommunicationId(Uuid);
+
+impl CommunicationId {
+    /// The same tenant and idempotency key always give the same id (UUIDv5): the id is the record.
+    pub fn from_key(tenant: &TenantId, key: &str) -> Self {
+        let tenant = Uuid::new_v5(&Uuid::NAMESPACE_OID, tenant.as_str().as_bytes());
+        CommunicationId(Uuid::new_v5(&tenant, format!("idem:{key}").as_bytes()))
+    }
+
+    /// A fresh id (UUIDv7) from the time and 80 random bits.
+    pub fn fresh(now: Timestamp, random: u128) -> Self {
+        let random: [u8; 10] = random.to_le_bytes()[..10].try_into().expect("10 of 16 bytes");
+        CommunicationId(Builder::from_unix_timestamp_millis(now.0 as u64, &random).into_uuid())
+    }
+
+    /// The last byte: evenly spread over both kinds of id.
+    pub fn spread(&self) -> u8 {
+        self.0.as_bytes()[15]
+    }
+}
+
+impl FromStr for CommunicationId {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let hex = text.strip_prefix("com_").filter(|hex| hex.len() == 32);
+        let uuid = hex.and_then(|hex| Uuid::try_parse(hex).ok());
+        uuid.map(CommunicationId).ok_or(IdError::Communication)
+    }
+}
+
+/// One attempt to deliver, as providers echo it: `att_`, the communication's UUID, `_`, its number from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId {
+    pub communication: CommunicationId,
+    pub number: u16,
+}
+
+impl FromStr for AttemptId {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let parts = text.strip_prefix("att_").and_then(|rest| rest.split_once('_'));
+        let (uuid, number) = parts.ok_or(IdError::Attempt)?;
+        let communication = format!("com_{uuid}").parse().map_err(|_| IdError::Attempt)?;
+        let number = number.parse().map_err(|_| IdError::Attempt)?;
+        Ok(AttemptId { communication, number })
+    }
+}
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for CommunicationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "com_{}", self.0.simple())
+    }
+}
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "att_{}_{}", self.communication.0.simple(), self.number)
+    }
+}
+
+macro_rules! serde_as_text {
+    ($($id:ty),*) => {$(
+        impl Serialize for $id {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $id {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+serde_as_text!(TenantId, CommunicationId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_read_back_what_they_print() {
+        let tenant: TenantId = "acme".parse().expect("a tenant");
+        let id = CommunicationId::from_key(&tenant, "order-1");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        let attempt = AttemptId { communication: id, number: 12 };
+        assert_eq!(attempt.to_string().parse(), Ok(attempt));
+    }
+
+    #[test]
+    fn one_key_is_one_id_per_tenant() {
+        let [a, b]: [TenantId; 2] = ["a", "b"].map(|t| t.parse().expect("a tenant"));
+        assert_eq!(CommunicationId::from_key(&a, "k"), CommunicationId::from_key(&a, "k"));
+        assert_ne!(CommunicationId::from_key(&a, "k"), CommunicationId::from_key(&b, "k"));
+    }
+
+    #[test]
+    fn wrong_ids_are_refused() {
+        for text in ["", "com_", "com_12", "019a", "com_zz9a0000000000000000000000000000"] {
+            assert_eq!(text.parse::<CommunicationId>(), Err(IdError::Communication));
+        }
+        for text in ["", "Acme", "a#b", "a b", &"x".repeat(41)] {
+            assert_eq!(text.parse::<TenantId>(), Err(IdError::Tenant));
+        }
+        assert_eq!("att_12_x".parse::<AttemptId>(), Err(IdError::Attempt));
+    }
+}

@@ -1,0 +1,128 @@
+//! Event ⇄ stored text: one line of JSON, `{type, version, at, command, actor, …, data}`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Event, Timestamp, upcast, upcast::newest_version};
+
+/// What is known about an event beside its data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    /// When it was stored, by the server's clock.
+    pub at: Timestamp,
+    /// The append that wrote it: 32 hexadecimal digits.
+    pub command: String,
+    /// What the whole exchange is known by, where it is not the stream itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation: Option<String>,
+    /// The queue message, callback or request that caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub causation: Option<String>,
+    /// Who did it: an API key's actor, or the function.
+    pub actor: String,
+    /// W3C `traceparent`, where the caller sent one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+/// One event as read from a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    pub version: u16,
+    pub meta: Meta,
+    pub event: Event,
+}
+
+/// Why a stored text cannot be read. Deciding stops; projections skip.
+#[derive(Debug, thiserror::Error)]
+pub enum StoredError {
+    /// Written by a newer version of this software, or damaged.
+    #[error("unknown event {kind} v{version}")]
+    Unknown { kind: String, version: u16 },
+    #[error("not a stored event")]
+    Malformed(#[source] serde_json::Error),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    #[serde(rename = "type")]
+    kind: String,
+    version: u16,
+    #[serde(flatten)]
+    meta: Meta,
+    data: Value,
+}
+
+/// One line of JSON, in the newest version.
+pub fn encode(event: &Event, meta: &Meta) -> String {
+    #[derive(Serialize)]
+    struct Out<'a> {
+        #[serde(flatten)]
+        event: &'a Event,
+        version: u16,
+        #[serde(flatten)]
+        meta: &'a Meta,
+    }
+    let out = Out { event, version: newest_version(event.name()).unwrap_or(1), meta };
+    serde_json::to_string(&out).expect("events have text keys and no failing values")
+}
+
+/// Reads any version ever written.
+///
+/// # Errors
+///
+/// [`StoredError`]: the type or version is not known to this build, or the text is damaged.
+pub fn decode(line: &str) -> Result<Recorded, StoredError> {
+    let Line { kind, version, meta, data } =
+        serde_json::from_str(line).map_err(StoredError::Malformed)?;
+    match newest_version(&kind) {
+        Some(newest) if (1..=newest).contains(&version) => (),
+        _ => return Err(StoredError::Unknown { kind, version }),
+    }
+    let data = upcast(&kind, version, data);
+    let event = serde_json::from_value(serde_json::json!({ "type": kind, "data": data }));
+    Ok(Recorded { version, meta, event: event.map_err(StoredError::Malformed)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
+
+    #[test]
+    fn every_type_and_version_has_a_fixture_that_reads_and_writes_back() {
+        for kind in Event::TYPES {
+            let newest = newest_version(kind).expect("a version");
+            for version in 1..=newest {
+                let path = format!("{FIXTURES}/{kind}.v{version}.json");
+                let text = std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("{path}"));
+                let recorded = decode(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
+                assert_eq!((recorded.event.name(), recorded.version), (*kind, version));
+                if version == newest {
+                    let fixture: Value = serde_json::from_str(&text).expect("JSON");
+                    let again = encode(&recorded.event, &recorded.meta);
+                    assert_eq!(serde_json::from_str::<Value>(&again).expect("JSON"), fixture);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_fixture_is_without_its_type() {
+        for entry in std::fs::read_dir(FIXTURES).expect("fixtures") {
+            let name = entry.expect("entry").file_name().into_string().expect("text");
+            let kind = name.split('.').next().expect("a type").to_owned();
+            assert!(Event::TYPES.contains(&kind.as_str()), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_newer_version_wrote_is_an_error_not_a_guess() {
+        let newer = r#"{"type":"CommunicationErased","version":9,"at":1,"command":"c","actor":"a","data":{"by":"x"}}"#;
+        assert!(matches!(decode(newer), Err(StoredError::Unknown { version: 9, .. })));
+        let other = newer.replace("CommunicationErased", "MoonLanded");
+        assert!(matches!(decode(&other), Err(StoredError::Unknown { .. })));
+        assert!(matches!(decode("{"), Err(StoredError::Malformed(_))));
+    }
+}
