@@ -183,3 +183,9 @@ fn note(row: &mut HistoryRow, record: &Recorded) {
         | Event::CommunicationErased { .. } => (),
     }
 }
+
+/// The UTC day of a moment: `2026-11-21`.
+pub fn day(at: Timestamp) -> String {
+    let moment = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    moment.strftime("%Y-%m-%d").to_string()
+}

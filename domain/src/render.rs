@@ -73,6 +73,20 @@ pub enum RenderError {
     Empty,
 }
 
+impl RenderError {
+    /// What it is, without the words of the message.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            RenderError::UnknownTemplate(_) => "unknown_template",
+            RenderError::WrongChannel(_) => "wrong_channel",
+            RenderError::MissingVariables(_) => "missing_variables",
+            RenderError::Template(_) => "template",
+            RenderError::TooLarge => "too_large",
+            RenderError::Empty => "empty",
+        }
+    }
+}
+
 /// Renders exactly what would be sent.
 ///
 /// # Errors

@@ -157,6 +157,8 @@ names!(FailReason {
     Cancelled = "cancelled",
     /// In doubt, and the policy is `hold`.
     InDoubt = "in_doubt",
+    /// No provider serves this channel and mode.
+    NoProvider = "no_provider",
 });
 names!(DeadLetterReason {
     RetriesExhausted = "retries_exhausted",

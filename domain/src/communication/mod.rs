@@ -45,8 +45,8 @@ pub enum Rejection {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     Request(Box<Requested>),
-    Reschedule { scheduled_at: Timestamp, expires_at: Timestamp },
-    ChangeContent { content: String },
+    /// Another time (and expiry), other words, or both.
+    Change { schedule: Option<(Timestamp, Timestamp)>, content: Option<String> },
     /// Lets time have its effect: leases and doubts end, messages expire.
     Advance { now: Timestamp },
     BeginAttempt { now: Timestamp, lease_until: Timestamp, config: String, provider: String },
@@ -282,15 +282,7 @@ pub fn decide(state: &State, command: Command) -> Result<Vec<Event>, Rejection> 
     let communication = state.requested()?;
     match command {
         Command::Request(_) => Ok(Vec::new()),
-        Command::Reschedule { scheduled_at, expires_at } => {
-            unattempted(communication)?;
-            Ok(vec![Event::CommunicationRescheduled { scheduled_at, expires_at }])
-        }
-        Command::ChangeContent { content } => {
-            unattempted(communication)?;
-            let same = communication.content == content;
-            Ok(if same { vec![] } else { vec![Event::CommunicationContentChanged { content }] })
-        }
+        Command::Change { schedule, content } => change(communication, schedule, content),
         Command::Advance { now } => Ok(advance(communication, now)),
         Command::BeginAttempt { now, lease_until, config, provider } => {
             begin_attempt(communication, now, lease_until, config, provider)
@@ -314,6 +306,20 @@ fn ask(state: &State, request: Box<Requested>) -> Result<Vec<Event>, Rejection> 
         }
         State::Requested(_) => Err(Rejection::KeyReused),
     }
+}
+
+fn change(
+    communication: &Communication,
+    schedule: Option<(Timestamp, Timestamp)>,
+    content: Option<String>,
+) -> Result<Vec<Event>, Rejection> {
+    unattempted(communication)?;
+    let now_is = (communication.due_at, communication.expires_at);
+    let moved = schedule.filter(|(at, expires_at)| (Some(*at), *expires_at) != now_is);
+    let moved = moved.map(|(scheduled_at, expires_at)| Event::CommunicationRescheduled { scheduled_at, expires_at });
+    let content = content.filter(|content| *content != communication.content);
+    let changed = content.map(|content| Event::CommunicationContentChanged { content });
+    Ok(moved.into_iter().chain(changed).collect())
 }
 
 fn unattempted(communication: &Communication) -> Result<(), Rejection> {

@@ -500,8 +500,8 @@ fn what_was_sent_cannot_be_cancelled() {
 
 #[test]
 fn changes_are_for_before_the_first_attempt() {
-    let later = || Command::Reschedule { scheduled_at: at(90_000), expires_at: at(99_000) };
-    let change = || Command::ChangeContent { content: "body-9".into() };
+    let later = || Command::Change { schedule: Some((at(90_000), at(99_000))), content: None };
+    let change = || Command::Change { schedule: None, content: Some("body-9".into()) };
     let moved = Event::CommunicationRescheduled { scheduled_at: at(90_000), expires_at: at(99_000) };
     let changed = Event::CommunicationContentChanged { content: "body-9".into() };
     given([scheduled(60_000)]).when(later()).then([moved]).when(begin(60_000)).then_rejected(Rejection::NotDue(at(90_000)));

@@ -1,0 +1,83 @@
+//! Wiring only.
+
+use std::sync::Arc;
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
+use deliver::Deliver;
+use deliver::config::Config;
+use domain::ports::Provider;
+use events::{Mode, Timestamp};
+use infra::SystemHost;
+use infra::aws::{Aws, DynamoStore, SnsAlerts, SqsQueue, init_logs};
+use infra::providers::{SendGrid, Twilio, http_client};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use shell::hint::Message;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let var = |name: &str| std::env::var(name).ok();
+    init_logs(var);
+    let config = Config::read(var)?;
+    let aws = Aws::from_env(var)?;
+    let deliver = &wire(config, &aws);
+    run(service_fn(async |event: LambdaEvent<SqsEvent>| {
+        let deadline = Timestamp(event.context.deadline as i64);
+        let message = |record: aws_lambda_events::sqs::SqsMessage| Message {
+            id: record.message_id.unwrap_or_default(),
+            body: record.body.unwrap_or_default(),
+        };
+        let messages = event.payload.records.into_iter().map(message).collect();
+        let failed = deliver::batch(deliver, messages, deadline).await;
+        let mut response = SqsBatchResponse::default();
+        response.batch_item_failures = failed.into_iter().map(failure).collect();
+        Ok::<_, Error>(response)
+    }))
+    .await
+}
+
+fn failure(id: String) -> BatchItemFailure {
+    let mut failure = BatchItemFailure::default();
+    failure.item_identifier = id;
+    failure
+}
+
+fn wire(config: Config, aws: &Aws) -> Deliver {
+    let store = Arc::new(DynamoStore {
+        client: aws.dynamodb(),
+        events_table: config.events_table,
+        vault_table: config.vault_table,
+        limits_table: config.limits_table,
+    });
+    let client = http_client();
+    let mut providers: Vec<Arc<dyn Provider>> = Vec::new();
+    if let Some(sendgrid) = config.sendgrid {
+        providers.push(Arc::new(SendGrid {
+            client: client.clone(),
+            base_url: sendgrid.base_url,
+            api_key: sendgrid.api_key,
+            from_email: sendgrid.from_email,
+            from_name: sendgrid.from_name,
+            mode: Mode::Live,
+        }));
+    }
+    if let Some(twilio) = config.twilio {
+        providers.push(Arc::new(Twilio {
+            client,
+            base_url: twilio.base_url,
+            account_sid: twilio.account_sid,
+            auth_token: twilio.auth_token,
+            from: twilio.from,
+            public_url: config.public_url,
+            mode: Mode::Live,
+        }));
+    }
+    Deliver {
+        store: store.clone(),
+        vault: store,
+        queue: Arc::new(SqsQueue { client: aws.sqs(), urls: config.queues.into_iter().collect() }),
+        providers,
+        alerts: Arc::new(SnsAlerts { client: aws.sns(), topic_arn: config.alerts_topic }),
+        host: Arc::new(SystemHost),
+        provider_timeout_ms: config.provider_timeout_ms,
+    }
+}

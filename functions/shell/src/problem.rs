@@ -1,0 +1,171 @@
+//! Errors as people and programs can read them: `application/problem+json`, RFC 9457.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use domain::communication::Rejection;
+use domain::ports::StoreError;
+use serde::Serialize;
+
+use crate::ExecuteError;
+
+/// Every problem that can be answered; each has its page under `/docs/problems/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Malformed,
+    Unauthenticated,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    Conflict,
+    TooLarge,
+    Invalid,
+    IdempotencyKeyReused,
+    RecipientSuppressed,
+    Unavailable,
+    Internal,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 12] = [
+        Kind::Malformed,
+        Kind::Unauthenticated,
+        Kind::Forbidden,
+        Kind::NotFound,
+        Kind::MethodNotAllowed,
+        Kind::Conflict,
+        Kind::TooLarge,
+        Kind::Invalid,
+        Kind::IdempotencyKeyReused,
+        Kind::RecipientSuppressed,
+        Kind::Unavailable,
+        Kind::Internal,
+    ];
+
+    /// (slug, status, title)
+    pub fn describe(self) -> (&'static str, StatusCode, &'static str) {
+        match self {
+            Kind::Malformed => ("malformed", StatusCode::BAD_REQUEST, "The request cannot be read"),
+            Kind::Unauthenticated => ("unauthenticated", StatusCode::UNAUTHORIZED, "No valid API key"),
+            Kind::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "The signature is missing or wrong"),
+            Kind::NotFound => ("not-found", StatusCode::NOT_FOUND, "There is no such thing"),
+            Kind::MethodNotAllowed => ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "Not with this method"),
+            Kind::Conflict => ("conflict", StatusCode::CONFLICT, "It is too late for that"),
+            Kind::TooLarge => ("too-large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+            Kind::Invalid => ("invalid", StatusCode::UNPROCESSABLE_ENTITY, "Some fields are not valid"),
+            Kind::IdempotencyKeyReused => {
+                ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key belongs to another request")
+            }
+            Kind::RecipientSuppressed => {
+                ("recipient-suppressed", StatusCode::UNPROCESSABLE_ENTITY, "This address must not be written to")
+            }
+            Kind::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Not possible at the moment"),
+            Kind::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here"),
+        }
+    }
+}
+
+/// One field's trouble. `pointer` is a JSON Pointer into the body, or the name of a query parameter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    pub pointer: String,
+    pub code: &'static str,
+    pub detail: String,
+}
+
+/// An answer that is not the one asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub kind: Kind,
+    pub detail: String,
+    pub errors: Vec<FieldError>,
+}
+
+impl Problem {
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Problem { kind, detail: detail.into(), errors: Vec::new() }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "a request could not be served");
+        match error {
+            StoreError::Unavailable(_) => {
+                Problem::new(Kind::Unavailable, "Nothing was lost. Send the same request again in a moment.")
+            }
+            StoreError::Unreadable(_) => Problem::new(Kind::Internal, "Stored data could not be read."),
+        }
+    }
+}
+
+impl From<ExecuteError> for Problem {
+    fn from(error: ExecuteError) -> Self {
+        match error {
+            ExecuteError::Rejected(rejection) => rejection.into(),
+            ExecuteError::Store(error) => error.into(),
+            ExecuteError::Unknown(why) => {
+                tracing::error!(%why, "unknown whether stored");
+                let detail = "It is not known whether this was stored. Send it again with the same Idempotency-Key.";
+                Problem::new(Kind::Unavailable, detail)
+            }
+            ExecuteError::Contended => Problem::new(Kind::Unavailable, "Others changed it at the same time. Try again."),
+            ExecuteError::Full => Problem::new(Kind::Conflict, "Its history is full."),
+        }
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        let kind = match rejection {
+            Rejection::NotRequested => Kind::NotFound,
+            Rejection::KeyReused => Kind::IdempotencyKeyReused,
+            Rejection::AttemptInFlight(_)
+            | Rejection::NotDue(_)
+            | Rejection::Finished
+            | Rejection::AlreadySent
+            | Rejection::AlreadyAttempted
+            | Rejection::NeverAttempted => Kind::Conflict,
+        };
+        let mut detail = rejection.to_string();
+        detail.get_mut(..1).into_iter().for_each(str::make_ascii_uppercase);
+        Problem::new(kind, detail + ".")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            r#type: String,
+            title: &'a str,
+            status: u16,
+            detail: &'a str,
+            code: String,
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            errors: &'a [FieldError],
+        }
+        let (slug, status, title) = self.kind.describe();
+        let body = Body {
+            r#type: format!("/docs/problems/{slug}"),
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            code: slug.replace('-', "_"),
+            errors: &self.errors,
+        };
+        let text = serde_json::to_string(&body).expect("text and numbers");
+        let mut response = (status, text).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match self.kind {
+            Kind::Unauthenticated => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Kind::Unavailable => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+            }
+            _ => (),
+        }
+        response
+    }
+}

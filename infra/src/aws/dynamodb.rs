@@ -1,0 +1,353 @@
+//! One item per stream: `pk` = tenant#com#id, `sk` = stream, `v` = its position, `ev` = its events (list of text).
+//! An append is one conditional update. `shard` and `wake` are there while the stream is unfinished: the sparse index
+//! `work` holds no others.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, KeysAndAttributes, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
+};
+use domain::ports::{
+    Append, AppendError, ContactKey, Content, ContentKey, Due, EventStore, Hint, Keys, Lane, Limits,
+    MAX_STREAM_BYTES, Principal, SHARDS, StoreError, Stream, StreamKey, Vault,
+};
+use events::Timestamp;
+use serde::de::DeserializeOwned;
+
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// Keys of one BatchGetItem, at most.
+const BATCH: usize = 100;
+
+/// Streams, guards, vault, keys and limits, each in its table.
+#[derive(Clone)]
+pub struct DynamoStore {
+    pub client: Client,
+    pub events_table: String,
+    pub vault_table: String,
+    pub limits_table: String,
+}
+
+pub(super) fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+pub(super) fn number(value: impl std::fmt::Display) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+pub(super) fn get_text(item: &Item, name: &str) -> Result<String, StoreError> {
+    let found = item.get(name).and_then(|value| value.as_s().ok());
+    found.cloned().ok_or_else(|| StoreError::Unreadable(format!("no text `{name}`")))
+}
+
+pub(super) fn get_number(item: &Item, name: &str) -> Option<i64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+pub(super) fn unavailable<E, R>(error: SdkError<E, R>) -> StoreError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug,
+{
+    let code = error.code().unwrap_or("no answer").to_owned();
+    StoreError::Unavailable(format!("dynamodb: {code}: {}", error.message().unwrap_or("")))
+}
+
+pub(super) fn parse<T: DeserializeOwned>(body: &str) -> Result<T, StoreError> {
+    serde_json::from_str(body).map_err(|error| StoreError::Unreadable(error.to_string()))
+}
+
+fn stream_key(key: &StreamKey) -> Item {
+    let pk = format!("{}#com#{}", key.tenant, key.id);
+    HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text("stream"))])
+}
+
+/// The stream that an item's key names; none for a guard.
+pub fn stream_of(pk: &str) -> Option<StreamKey> {
+    let (tenant, rest) = pk.split_once('#')?;
+    let id = rest.strip_prefix("com#")?.parse().ok()?;
+    Some(StreamKey { tenant: tenant.parse().ok()?, id })
+}
+
+fn stream(item: &Item) -> Result<Stream, StoreError> {
+    let unreadable = |what: &str| StoreError::Unreadable(format!("stream without {what}"));
+    let lines = item.get("ev").and_then(|ev| ev.as_l().ok()).ok_or_else(|| unreadable("events"))?;
+    let lines = lines.iter().map(|line| line.as_s().cloned().map_err(|_| unreadable("text")));
+    Ok(Stream {
+        version: get_number(item, "v").ok_or_else(|| unreadable("a position"))? as u64,
+        lines: lines.collect::<Result<_, _>>()?,
+        wake: get_number(item, "wake").map(Timestamp),
+        writer: get_text(item, "writer")?,
+    })
+}
+
+#[async_trait]
+impl EventStore for DynamoStore {
+    async fn read(&self, key: &StreamKey) -> Result<Stream, StoreError> {
+        let get = self.client.get_item().table_name(&self.events_table).set_key(Some(stream_key(key)));
+        let answer = get
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(unavailable)?;
+        answer.item.as_ref().map_or(Ok(Stream::default()), stream)
+    }
+
+    async fn append(&self, key: &StreamKey, append: Append) -> Result<(), AppendError> {
+        let bytes: usize = append.lines.iter().map(String::len).sum();
+        if MAX_STREAM_BYTES < bytes {
+            return Err(AppendError::TooLarge);
+        }
+        let timer = match append.wake {
+            Some(_) => "v = :next, wake = :wake, shard = :shard REMOVE hints",
+            None => "v = :next REMOVE wake, shard, hints",
+        };
+        let lines = append.lines.iter().map(text).collect();
+        let next = append.expected + append.lines.len() as u64;
+        let mut update = self
+            .client
+            .update_item()
+            .table_name(&self.events_table)
+            .set_key(Some(stream_key(key)))
+            .expression_attribute_values(":new", AttributeValue::L(lines))
+            .expression_attribute_values(":next", number(next))
+            .expression_attribute_values(":me", text(&append.writer))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes);
+        update = match append.expected {
+            0 => update
+                .update_expression(format!("SET ev = :new, writer = :me, lane = :lane, {timer}"))
+                .condition_expression("attribute_not_exists(pk)")
+                .expression_attribute_values(":lane", text(append.lane.name())),
+            expected => update
+                .update_expression(format!("SET ev = list_append(ev, :new), writer = :me, {timer}"))
+                .condition_expression("v = :expected")
+                .expression_attribute_values(":expected", number(expected)),
+        };
+        if let Some(wake) = append.wake {
+            let shard = key.id.spread() % SHARDS;
+            update = update
+                .expression_attribute_values(":wake", number(wake.0))
+                .expression_attribute_values(":shard", number(shard));
+        }
+        match update.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if is_own(&error, &append.writer) => Ok(()),
+            Err(error) => Err(classify(error)),
+        }
+    }
+
+    async fn due(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.events_table)
+            .index_name("work")
+            .key_condition_expression("shard = :shard AND wake <= :until")
+            .expression_attribute_values(":shard", number(shard))
+            .expression_attribute_values(":until", number(until.0));
+        let mut pages = query.into_paginator().items().send();
+        let mut due = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(unavailable)?;
+            let (pk, lane) = (get_text(&item, "pk")?, get_text(&item, "lane")?);
+            let wrong = || StoreError::Unreadable(format!("key {pk}, lane {lane}"));
+            let hint = Hint {
+                key: stream_of(&pk).ok_or_else(wrong)?,
+                lane: Lane::parse(&lane).ok_or_else(wrong)?,
+            };
+            let wake = Timestamp(get_number(&item, "wake").ok_or_else(wrong)?);
+            let hints = get_number(&item, "hints").unwrap_or(0) as u32;
+            due.push(Due { hint, wake, hints });
+            if due.len() == limit {
+                break;
+            }
+        }
+        Ok(due)
+    }
+
+    async fn rearm(&self, due: &Due, wake: Timestamp) -> Result<(), StoreError> {
+        let moved = self
+            .client
+            .update_item()
+            .table_name(&self.events_table)
+            .set_key(Some(stream_key(&due.hint.key)))
+            .update_expression("SET wake = :wake, hints = :hints")
+            .condition_expression("wake = :seen")
+            .expression_attribute_values(":wake", number(wake.0))
+            .expression_attribute_values(":hints", number(due.hints + 1))
+            .expression_attribute_values(":seen", number(due.wake.0))
+            .send()
+            .await;
+        match moved {
+            Err(error) if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) => Ok(()),
+            other => other.map(|_| ()).map_err(unavailable),
+        }
+    }
+
+    async fn is_suppressed(&self, contact: &ContactKey) -> Result<bool, StoreError> {
+        let get = self.client.get_item().table_name(&self.events_table);
+        let answer = get
+            .set_key(Some(guard_key(contact)))
+            .projection_expression("pk")
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        Ok(answer.map_err(unavailable)?.item.is_some())
+    }
+
+    async fn suppress(&self, contact: &ContactKey, reason: &str, at: Timestamp) -> Result<(), StoreError> {
+        let mut item = guard_key(contact);
+        item.insert("reason".to_owned(), text(reason));
+        item.insert("at".to_owned(), number(at.0));
+        let put = self.client.put_item().table_name(&self.events_table).set_item(Some(item));
+        let put = put.condition_expression("attribute_not_exists(pk)").send().await;
+        match put {
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(()),
+            other => other.map(|_| ()).map_err(unavailable),
+        }
+    }
+}
+
+fn guard_key(contact: &ContactKey) -> Item {
+    let ContactKey { tenant, channel, contact_hash } = contact;
+    let pk = format!("{tenant}#suppressed#{}#{contact_hash}", channel.as_str());
+    HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text("guard"))])
+}
+
+/// The condition failed because this very append has already been done.
+fn is_own(error: &SdkError<UpdateItemError>, me: &str) -> bool {
+    let Some(UpdateItemError::ConditionalCheckFailedException(lost)) = error.as_service_error() else {
+        return false;
+    };
+    lost.item().and_then(|item| item.get("writer")?.as_s().ok()).is_some_and(|writer| writer == me)
+}
+
+fn classify(error: SdkError<UpdateItemError>) -> AppendError {
+    let code = error.code().unwrap_or("no answer").to_owned();
+    let detail = format!("dynamodb: {code}: {}", error.message().unwrap_or(""));
+    match &error {
+        SdkError::ServiceError(answer) => match answer.err() {
+            UpdateItemError::ConditionalCheckFailedException(_) => AppendError::Conflict,
+            UpdateItemError::InternalServerError(_) => AppendError::Unknown(detail),
+            _ if code == "ValidationException" && detail.contains("size") => AppendError::TooLarge,
+            _ => AppendError::NotApplied(detail),
+        },
+        SdkError::ConstructionFailure(_) => AppendError::NotApplied(detail),
+        SdkError::DispatchFailure(failure) if failure.is_user() => AppendError::NotApplied(detail),
+        _ => AppendError::Unknown(detail),
+    }
+}
+
+fn content_key(key: &ContentKey) -> Item {
+    let pk = format!("{}#subject#{}", key.tenant, key.subject);
+    let sk = format!("com#{}#{}", key.id, key.content);
+    HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
+}
+
+#[async_trait]
+impl Vault for DynamoStore {
+    async fn put(&self, key: &ContentKey, content: &Content, until: Timestamp) -> Result<(), StoreError> {
+        let body = serde_json::to_string(content).map_err(|e| StoreError::Unreadable(e.to_string()))?;
+        let mut item = content_key(key);
+        item.insert("body".to_owned(), text(body));
+        item.insert("ttl".to_owned(), number(until.0 / 1_000));
+        let put = self.client.put_item().table_name(&self.vault_table).set_item(Some(item));
+        let put = put.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
+        put.map(|_| ()).map_err(unavailable)
+    }
+
+    async fn get(&self, key: &ContentKey) -> Result<Option<Content>, StoreError> {
+        let get = self.client.get_item().table_name(&self.vault_table).set_key(Some(content_key(key)));
+        let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let item = get.send().await.map_err(unavailable)?.item;
+        item.map(|item| parse(&get_text(&item, "body")?)).transpose()
+    }
+
+    async fn get_many(&self, keys: &[ContentKey]) -> Result<Vec<Option<Content>>, StoreError> {
+        let keys: Vec<Item> = keys.iter().map(content_key).collect();
+        let found = get_items(&self.client, &self.vault_table, &keys).await?;
+        let content = |item: Option<Item>| item.map(|item| parse(&get_text(&item, "body")?)).transpose();
+        found.into_iter().map(content).collect()
+    }
+}
+
+/// Any number of items by key, in the order asked; what a request leaves out is asked for again.
+pub(super) async fn get_items(
+    client: &Client,
+    table: &str,
+    keys: &[Item],
+) -> Result<Vec<Option<Item>>, StoreError> {
+    let name = |item: &Item| Ok::<_, StoreError>((get_text(item, "pk")?, get_text(item, "sk")?));
+    let mut found = HashMap::new();
+    let mut distinct: HashMap<(String, String), Item> = HashMap::new();
+    for key in keys {
+        distinct.insert(name(key)?, key.clone());
+    }
+    let mut open: Vec<Item> = distinct.into_values().collect();
+    let mut rounds = 0;
+    while !open.is_empty() {
+        let rest = open.split_off(open.len().min(BATCH));
+        let ask = KeysAndAttributes::builder().set_keys(Some(open)).consistent_read(true).build();
+        let ask = ask.map_err(|error| StoreError::Unreadable(error.to_string()))?;
+        let get = client.batch_get_item().request_items(table, ask);
+        let answer = get.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await.map_err(unavailable)?;
+        for item in answer.responses.unwrap_or_default().remove(table).unwrap_or_default() {
+            found.insert(name(&item)?, item);
+        }
+        open = rest;
+        let left = answer.unprocessed_keys.unwrap_or_default().remove(table);
+        if let Some(left) = left {
+            rounds += 1;
+            if rounds > 10 {
+                return Err(StoreError::Unavailable("dynamodb: keys left unprocessed".to_owned()));
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20 << rounds)).await;
+            open.extend(left.keys);
+        }
+    }
+    keys.iter().map(|key| Ok(found.get(&name(key)?).cloned())).collect()
+}
+
+fn api_key(hash: &str) -> Item {
+    HashMap::from([("pk".to_owned(), text(format!("key#{hash}"))), ("sk".to_owned(), text("principal"))])
+}
+
+#[async_trait]
+impl Keys for DynamoStore {
+    async fn find(&self, key_hash: &str) -> Result<Option<Principal>, StoreError> {
+        let get = self.client.get_item().table_name(&self.vault_table).set_key(Some(api_key(key_hash)));
+        let item = get.send().await.map_err(unavailable)?.item;
+        item.map(|item| parse(&get_text(&item, "body")?)).transpose()
+    }
+
+    async fn put(&self, key_hash: &str, principal: &Principal) -> Result<(), StoreError> {
+        let body = serde_json::to_string(principal).map_err(|e| StoreError::Unreadable(e.to_string()))?;
+        let mut item = api_key(key_hash);
+        item.insert("body".to_owned(), text(body));
+        let put = self.client.put_item().table_name(&self.vault_table).set_item(Some(item)).send().await;
+        put.map(|_| ()).map_err(unavailable)
+    }
+}
+
+#[async_trait]
+impl Limits for DynamoStore {
+    async fn beat(&self, name: &str, at: Timestamp) -> Result<(), StoreError> {
+        let put = self.client.put_item().table_name(&self.limits_table);
+        let put = put.item("pk", text(format!("beat#{name}"))).item("at", number(at.0));
+        put.send().await.map(|_| ()).map_err(unavailable)
+    }
+
+    async fn last_beat(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
+        let get = self.client.get_item().table_name(&self.limits_table);
+        let item = get.key("pk", text(format!("beat#{name}"))).send().await.map_err(unavailable)?.item;
+        Ok(item.and_then(|item| get_number(&item, "at")).map(Timestamp))
+    }
+}

@@ -1,0 +1,264 @@
+//! Rows: `pk` = tenant#mode#com, `sk` = created#id, `row` = JSON. Counters: tenant#mode#day and …#total, spread over
+//! four items each so that shards of the table stream seldom meet.
+
+use std::collections::{BTreeMap, HashMap};
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{Put, ReturnConsumedCapacity, TransactWriteItem, Update};
+use domain::history::{HistoryRow, day};
+use domain::ports::{Filter, Page, Projected, StoreError, ViewKey, Views};
+use domain::stats::{Counters, accumulate, contribution, difference};
+use events::Timestamp;
+
+use super::dynamodb::{Item, get_items, get_number, get_text, number, parse, text, unavailable};
+
+/// Rows looked at for one page, at most.
+const EXAMINED: usize = 500;
+/// Items that one counter is spread over.
+const SPREAD: u8 = 4;
+/// A transaction that lost its race is decided again, at most this often.
+const MAX_RACES: usize = 5;
+
+/// Read models in one table.
+#[derive(Clone)]
+pub struct DynamoViews {
+    pub client: Client,
+    pub table: String,
+}
+
+fn partition(view: &ViewKey, what: &str) -> String {
+    format!("{}#{}#{what}", view.tenant, view.mode.as_str())
+}
+
+fn row_key(view: &ViewKey, row: &HistoryRow) -> Item {
+    let sk = format!("{:013}#{}", row.created_at.0, row.id);
+    key(partition(view, "com"), sk)
+}
+
+fn key(pk: String, sk: String) -> Item {
+    HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
+}
+
+fn row_of(item: &Item) -> Result<HistoryRow, StoreError> {
+    parse(&get_text(item, "row")?)
+}
+
+impl DynamoViews {
+    /// The transaction that brings `rows` and counters forward; none when nothing is newer.
+    async fn transaction(&self, rows: &[Projected], now: Timestamp) -> Result<Vec<TransactWriteItem>, StoreError> {
+        let keys: Vec<Item> = rows.iter().map(|p| row_key(&p.view, &p.row)).collect();
+        let old = get_items(&self.client, &self.table, &keys).await?;
+        let mut items = Vec::new();
+        let mut changes: BTreeMap<String, Counters> = BTreeMap::new();
+        for ((projected, old), key) in rows.iter().zip(old).zip(keys) {
+            let row = &projected.row;
+            let old = old.as_ref().map(row_of).transpose()?;
+            if old.as_ref().is_some_and(|old| row.position <= old.position) {
+                continue;
+            }
+            let change = difference(&contribution(row), old.as_ref().map(contribution).as_ref());
+            accumulate(changes.entry(day(row.created_at)).or_default(), &change);
+            items.push(self.put(&projected.view, row, old.as_ref(), key)?);
+        }
+        let Some(first) = rows.first().filter(|_| !items.is_empty()) else { return Ok(items) };
+        let place = first.row.id.spread() % SPREAD;
+        let mut total = Counters::new();
+        for (day, change) in &changes {
+            accumulate(&mut total, change);
+            let key = key(partition(&first.view, "day"), format!("{day}#{place}"));
+            items.extend(self.add(key, change, None)?);
+        }
+        let total_key = key(partition(&first.view, "total"), place.to_string());
+        items.extend(self.add(total_key, &total, Some(now))?);
+        Ok(items)
+    }
+
+    fn put(
+        &self,
+        view: &ViewKey,
+        row: &HistoryRow,
+        old: Option<&HistoryRow>,
+        mut item: Item,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let body = serde_json::to_string(row).map_err(|e| StoreError::Unreadable(e.to_string()))?;
+        item.insert("row".to_owned(), text(body));
+        item.insert("position".to_owned(), number(row.position));
+        if let Some(recipient) = &row.recipient_id {
+            item.insert("rpk".to_owned(), text(partition(view, recipient)));
+        }
+        if let Some(entity) = entity(&row.entity_type, &row.entity_id) {
+            item.insert("epk".to_owned(), text(partition(view, &entity)));
+        }
+        let put = Put::builder().table_name(&self.table).set_item(Some(item));
+        let put = match old {
+            None => put.condition_expression("attribute_not_exists(pk)"),
+            Some(old) => put
+                .condition_expression("position = :old")
+                .expression_attribute_values(":old", number(old.position)),
+        };
+        let put = put.build().map_err(|e| StoreError::Unreadable(e.to_string()))?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    fn add(&self, key: Item, change: &Counters, at: Option<Timestamp>) -> Result<Option<TransactWriteItem>, StoreError> {
+        if change.is_empty() && at.is_none() {
+            return Ok(None);
+        }
+        let mut update = Update::builder().table_name(&self.table).set_key(Some(key));
+        let mut adds = Vec::new();
+        for (place, (name, amount)) in change.iter().enumerate() {
+            adds.push(format!("#{place} :{place}"));
+            update = update
+                .expression_attribute_names(format!("#{place}"), name)
+                .expression_attribute_values(format!(":{place}"), number(amount));
+        }
+        let mut expression = String::new();
+        if let Some(at) = at {
+            expression.push_str("SET #at = :at ");
+            update = update
+                .expression_attribute_names("#at", "as_of")
+                .expression_attribute_values(":at", number(at.0));
+        }
+        if !adds.is_empty() {
+            expression.push_str(&format!("ADD {}", adds.join(", ")));
+        }
+        let update = update.update_expression(expression).build();
+        let update = update.map_err(|e| StoreError::Unreadable(e.to_string()))?;
+        Ok(Some(TransactWriteItem::builder().update(update).build()))
+    }
+
+    async fn counters(&self, pk: String, from: &str, to: &str) -> Result<Vec<Item>, StoreError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+            .expression_attribute_values(":pk", text(pk))
+            .expression_attribute_values(":from", text(from))
+            .expression_attribute_values(":to", text(to));
+        let mut pages = query.into_paginator().items().send();
+        let mut items = Vec::new();
+        while let Some(item) = pages.next().await {
+            items.push(item.map_err(unavailable)?);
+        }
+        Ok(items)
+    }
+}
+
+fn entity(kind: &Option<String>, id: &Option<String>) -> Option<String> {
+    kind.as_ref().zip(id.as_ref()).map(|(kind, id)| format!("{kind}#{id}"))
+}
+
+fn count(item: &Item, sum: &mut Counters) {
+    for (name, value) in item {
+        let amount = value.as_n().ok().filter(|_| name != "as_of").and_then(|n| n.parse::<i64>().ok());
+        *sum.entry(name.clone()).or_insert(0) += amount.unwrap_or(0);
+    }
+    sum.retain(|_, amount| *amount != 0);
+}
+
+#[async_trait]
+impl Views for DynamoViews {
+    async fn apply(&self, rows: &[Projected], now: Timestamp) -> Result<(), StoreError> {
+        let mut last = StoreError::Unavailable("dynamodb: the views are contended".to_owned());
+        for race in 0..MAX_RACES {
+            let items = self.transaction(rows, now).await?;
+            if items.is_empty() {
+                return Ok(());
+            }
+            let write = self.client.transact_write_items().set_transact_items(Some(items));
+            match write.return_consumed_capacity(ReturnConsumedCapacity::Indexes).send().await {
+                Ok(_) => return Ok(()),
+                Err(error) => {
+                    let lost = error.as_service_error().is_some_and(TransactWriteItemsError::is_transaction_canceled_exception);
+                    last = unavailable(error);
+                    if !lost {
+                        return Err(last);
+                    }
+                    tokio::time::sleep(std::time::Duration::from_millis(10 << race)).await;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    async fn list(&self, view: &ViewKey, filter: &Filter, after: Option<&str>, size: usize) -> Result<Page, StoreError> {
+        let (index, name, pk) = match (&filter.recipient_id, entity(&filter.entity_type, &filter.entity_id)) {
+            (Some(recipient), _) => (Some("by_recipient"), "rpk", partition(view, recipient)),
+            (None, Some(entity)) => (Some("by_entity"), "epk", partition(view, &entity)),
+            (None, None) => (None, "pk", partition(view, "com")),
+        };
+        let bound = filter.to.map(|to| format!("{:013}", to.0));
+        // Keys end in lower-case letters and digits: `~` is after all of them. BETWEEN includes its ends.
+        let upper = bound.as_deref().unwrap_or("~");
+        let upper = after.map_or(upper, |after| after.min(upper));
+        let lower = filter.from.map_or("0".to_owned(), |from| format!("{:013}", from.0));
+        if upper < lower.as_str() {
+            return Ok(Page::default());
+        }
+        let (mut page, mut examined, mut start) = (Page::default(), 0, None);
+        loop {
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .set_index_name(index.map(str::to_owned))
+                .key_condition_expression(format!("{name} = :pk AND sk BETWEEN :lower AND :upper"))
+                .expression_attribute_values(":pk", text(&pk))
+                .expression_attribute_values(":lower", text(&lower))
+                .expression_attribute_values(":upper", text(upper))
+                .scan_index_forward(false)
+                .limit(size as i32 + 1)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(unavailable)?;
+            let mut items: Vec<Item> = answer.items.unwrap_or_default();
+            if index.is_some() {
+                let keys: Result<Vec<Item>, StoreError> =
+                    items.iter().map(|i| Ok(key(get_text(i, "pk")?, get_text(i, "sk")?))).collect();
+                items = get_items(&self.client, &self.table, &keys?).await?.into_iter().flatten().collect();
+            }
+            for item in &items {
+                let sk = get_text(item, "sk")?;
+                if after == Some(sk.as_str()) {
+                    continue;
+                }
+                examined += 1;
+                let row = row_of(item)?;
+                if filter.matches(&row) {
+                    page.rows.push(row);
+                }
+                if page.rows.len() == size || EXAMINED <= examined {
+                    page.next = Some(sk);
+                    return Ok(page);
+                }
+            }
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                return Ok(page);
+            }
+        }
+    }
+
+    async fn days(&self, view: &ViewKey, from: &str, to: &str) -> Result<BTreeMap<String, Counters>, StoreError> {
+        let items = self.counters(partition(view, "day"), from, &format!("{to}~")).await?;
+        let mut days: BTreeMap<String, Counters> = BTreeMap::new();
+        for item in &items {
+            let sk = get_text(item, "sk")?;
+            let day = sk.split('#').next().unwrap_or(&sk).to_owned();
+            count(item, days.entry(day).or_default());
+        }
+        Ok(days)
+    }
+
+    async fn totals(&self, view: &ViewKey) -> Result<(Counters, Option<Timestamp>), StoreError> {
+        let items = self.counters(partition(view, "total"), "0", "9").await?;
+        let mut totals = Counters::new();
+        items.iter().for_each(|item| count(item, &mut totals));
+        Ok((totals, items.iter().filter_map(|item| get_number(item, "as_of")).max().map(Timestamp)))
+    }
+}
+

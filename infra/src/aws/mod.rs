@@ -1,0 +1,136 @@
+//! Amazon Web Services, by its SDK: one static client for each service, one HTTP client for all.
+
+mod dynamodb;
+mod dynamodb_views;
+mod logs;
+mod sns;
+mod sqs;
+
+pub use dynamodb::{DynamoStore, stream_of};
+pub use dynamodb_views::DynamoViews;
+pub use logs::init_logs;
+pub use sns::SnsAlerts;
+pub use sqs::SqsQueue;
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{Credentials, Region, SharedCredentialsProvider, SharedHttpClient};
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// A setting that the platform should have given is not there.
+#[derive(Debug)]
+pub struct MissingSetting(pub &'static str);
+
+impl std::fmt::Display for MissingSetting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} is not set", self.0)
+    }
+}
+
+impl std::error::Error for MissingSetting {}
+
+/// What every client is made of. The platform gives it all in the environment, so nothing is looked up.
+#[derive(Clone)]
+pub struct Aws {
+    http: SharedHttpClient,
+    region: Region,
+    credentials: SharedCredentialsProvider,
+    endpoint: Option<String>,
+}
+
+impl Aws {
+    /// `var` is `|name| std::env::var(name).ok()` in main. Reads `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
+    /// `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` and, for emulators, `AWS_ENDPOINT_URL`.
+    ///
+    /// # Errors
+    ///
+    /// [`MissingSetting`]: outside of a function, one of the first three is not set.
+    pub fn from_env(var: impl Fn(&str) -> Option<String>) -> Result<Self, MissingSetting> {
+        let need = |name| var(name).ok_or(MissingSetting(name));
+        let region = var("AWS_REGION").or_else(|| var("AWS_DEFAULT_REGION"));
+        let credentials = Credentials::new(
+            need("AWS_ACCESS_KEY_ID")?,
+            need("AWS_SECRET_ACCESS_KEY")?,
+            var("AWS_SESSION_TOKEN").filter(|token| !token.is_empty()),
+            None,
+            "environment",
+        );
+        Ok(Aws {
+            http: http_client(),
+            region: Region::new(region.ok_or(MissingSetting("AWS_REGION"))?),
+            credentials: SharedCredentialsProvider::new(credentials),
+            endpoint: var("AWS_ENDPOINT_URL").filter(|url| !url.is_empty()),
+        })
+    }
+
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        self.dynamodb_with(|config| config)
+    }
+
+    /// The same with a change to its configuration, such as an interceptor that counts.
+    pub fn dynamodb_with(
+        &self,
+        change: impl FnOnce(aws_sdk_dynamodb::config::Builder) -> aws_sdk_dynamodb::config::Builder,
+    ) -> aws_sdk_dynamodb::Client {
+        let mut config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version_latest()
+            .http_client(self.http.clone())
+            .region(self.region.clone())
+            .credentials_provider(self.credentials.clone())
+            .retry_config(RetryConfig::standard().with_max_attempts(3))
+            .timeout_config(timeouts());
+        config.set_endpoint_url(self.endpoint.clone());
+        aws_sdk_dynamodb::Client::from_conf(change(config).build())
+    }
+
+    pub fn sqs(&self) -> aws_sdk_sqs::Client {
+        let mut config = aws_sdk_sqs::Config::builder()
+            .behavior_version_latest()
+            .http_client(self.http.clone())
+            .region(self.region.clone())
+            .credentials_provider(self.credentials.clone())
+            .timeout_config(timeouts());
+        config.set_endpoint_url(self.endpoint.clone());
+        aws_sdk_sqs::Client::from_conf(config.build())
+    }
+
+    pub fn sns(&self) -> aws_sdk_sns::Client {
+        let mut config = aws_sdk_sns::Config::builder()
+            .behavior_version_latest()
+            .http_client(self.http.clone())
+            .region(self.region.clone())
+            .credentials_provider(self.credentials.clone())
+            .timeout_config(timeouts());
+        config.set_endpoint_url(self.endpoint.clone());
+        aws_sdk_sns::Client::from_conf(config.build())
+    }
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(2))
+        .operation_attempt_timeout(Duration::from_secs(5))
+        .build()
+}
+
+/// Trusts Amazon's own roots alone: reading a machine's whole list costs more than all the rest of a start.
+fn http_client() -> SharedHttpClient {
+    let amazon = |der: &&[u8]| {
+        let has = |name: &[u8]| der.windows(name.len()).any(|part| part == name);
+        has(b"Amazon Root CA") || has(b"Starfield Services Root")
+    };
+    let mut trust = TrustStore::empty();
+    for root in webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(AsRef::as_ref).filter(amazon) {
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(root));
+        trust = trust.with_pem_certificate(pem);
+    }
+    let context = TlsContext::builder().with_trust_store(trust).build().expect("roots compiled in are certificates");
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(context)
+        .build_https()
+}

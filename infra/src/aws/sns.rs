@@ -1,0 +1,18 @@
+use async_trait::async_trait;
+use domain::ports::{Alerts, StoreError};
+
+/// Alerts by SNS topic.
+pub struct SnsAlerts {
+    pub client: aws_sdk_sns::Client,
+    pub topic_arn: String,
+}
+
+#[async_trait]
+impl Alerts for SnsAlerts {
+    async fn raise(&self, subject: &str, text: &str) -> Result<(), StoreError> {
+        // SNS takes a subject of at most 100 characters.
+        let subject: String = subject.chars().take(100).collect();
+        let sent = self.client.publish().topic_arn(&self.topic_arn).subject(subject).message(text).send().await;
+        sent.map(|_| ()).map_err(|error| StoreError::Unavailable(format!("sns: {}", error.into_service_error())))
+    }
+}

@@ -1,0 +1,175 @@
+//! One SQLite file, one writer that commits many jobs at once, readers beside it.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use domain::ports::StoreError;
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::{Notify, oneshot};
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS events (
+  pk TEXT PRIMARY KEY, v INTEGER NOT NULL, ev TEXT NOT NULL, writer TEXT NOT NULL, lane TEXT NOT NULL,
+  shard INTEGER, wake INTEGER, hints INTEGER NOT NULL DEFAULT 0, changed INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS work ON events (shard, wake) WHERE wake IS NOT NULL;
+CREATE UNIQUE INDEX IF NOT EXISTS feed ON events (changed);
+CREATE TABLE IF NOT EXISTS suppressed (
+  tenant TEXT, channel TEXT, contact_hash TEXT, reason TEXT NOT NULL, at INTEGER NOT NULL,
+  PRIMARY KEY (tenant, channel, contact_hash)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS vault (
+  pk TEXT, sk TEXT, body TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (pk, sk));
+CREATE TABLE IF NOT EXISTS keys (hash TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS view_rows (
+  view TEXT, sk TEXT, position INTEGER NOT NULL, recipient TEXT, entity TEXT, body TEXT NOT NULL,
+  PRIMARY KEY (view, sk));
+CREATE INDEX IF NOT EXISTS by_recipient ON view_rows (view, recipient, sk) WHERE recipient IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_entity ON view_rows (view, entity, sk) WHERE entity IS NOT NULL;
+CREATE TABLE IF NOT EXISTS counters (
+  view TEXT, day TEXT, name TEXT, amount INTEGER NOT NULL, PRIMARY KEY (view, day, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS view_times (view TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS limits (name TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS cursors (consumer TEXT PRIMARY KEY, changed INTEGER NOT NULL) WITHOUT ROWID;
+";
+
+/// Jobs that one commit takes at most.
+const GROUP: usize = 256;
+
+/// The file could not be opened.
+#[derive(Debug)]
+pub struct OpenError(rusqlite::Error);
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the data file cannot be opened: {}", self.0)
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+type Job = Box<dyn FnOnce(&Connection) -> Reply + Send>;
+
+/// The file, shared by every port of the embedded home.
+#[derive(Clone)]
+pub struct Database {
+    writer: Sender<Job>,
+    readers: Arc<Readers>,
+    /// Woken after every commit that changed a stream.
+    pub(super) changed: Arc<Notify>,
+}
+
+struct Readers {
+    idle: Mutex<Vec<Connection>>,
+    path: std::path::PathBuf,
+}
+
+impl Database {
+    /// Opens or creates the file. `durable`: a commit is on the disk before it is answered.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]: not a database, or the folder cannot be written.
+    pub fn open(path: &Path, durable: bool) -> Result<Self, OpenError> {
+        let connection = Connection::open(path).map_err(OpenError)?;
+        let synchronous = if durable { "FULL" } else { "OFF" };
+        let pragmas = format!(
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous}; PRAGMA busy_timeout=5000;
+             PRAGMA temp_store=MEMORY; PRAGMA cache_size=-32000; PRAGMA wal_autocheckpoint=4000;"
+        );
+        connection.execute_batch(&pragmas).map_err(OpenError)?;
+        connection.execute_batch(SCHEMA).map_err(OpenError)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        let (writer, jobs) = channel();
+        std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || write_loop(&connection, &jobs))
+            .expect("a process can start one thread");
+        let readers = Arc::new(Readers { idle: Mutex::new(Vec::new()), path: path.to_owned() });
+        Ok(Database { writer, readers, changed: Arc::new(Notify::new()) })
+    }
+
+    /// Runs `job` in the next commit; answers after it. A job that fails leaves nothing behind.
+    pub(super) async fn write<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            let result = job(connection);
+            Box::new(move |committed| {
+                // A caller that went away has no use for the answer.
+                let _ = reply.send(committed.map_err(E::from).and(result));
+            })
+        });
+        let stopped = || StoreError::Unavailable("the writer has stopped".to_owned());
+        self.writer.send(job).map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// Runs `query` on a reader: it sees every commit that was answered.
+    pub(super) fn read<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let idle = self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => self.reader().map_err(unavailable)?,
+        };
+        let result = query(&connection).map_err(unavailable);
+        self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        result
+    }
+
+    fn reader(&self) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.readers.path, flags)?;
+        connection.execute_batch("PRAGMA busy_timeout=5000; PRAGMA cache_size=-16000;")?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(connection)
+    }
+}
+
+fn write_loop(connection: &Connection, jobs: &Receiver<Job>) {
+    while let Ok(first) = jobs.recv() {
+        let mut replies = Vec::new();
+        let outcome = connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
+            let waiting = std::iter::from_fn(|| jobs.try_recv().ok());
+            for job in std::iter::once(first).chain(waiting.take(GROUP - 1)) {
+                replies.push(job(connection));
+            }
+            connection.execute_batch("COMMIT")
+        });
+        if outcome.is_err() {
+            // Nothing of this group is there; each caller is told so.
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+        for reply in replies {
+            reply(outcome.as_ref().map(|()| ()).map_err(|e| StoreError::Unavailable(e.to_string())));
+        }
+    }
+}
+
+/// Runs `body` so that its failure undoes what it did.
+pub(super) fn atomically<T, E: From<StoreError>>(
+    connection: &Connection,
+    body: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    let run = |sql| connection.execute_batch(sql).map_err(unavailable).map_err(E::from);
+    run("SAVEPOINT job")?;
+    let result = body();
+    if result.is_err() {
+        run("ROLLBACK TO job")?;
+    }
+    run("RELEASE job")?;
+    result
+}
+
+pub(super) fn unavailable(error: rusqlite::Error) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}
+
+pub(super) fn unreadable(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Unreadable(error.to_string())
+}

@@ -1,0 +1,10 @@
+//! One machine: a SQLite file instead of DynamoDB, memory instead of SQS.
+
+mod database;
+mod queue;
+mod store;
+mod views;
+
+pub use database::{Database, OpenError};
+pub use queue::{MemoryQueue, Received, Wall};
+pub use store::{Change, LogAlerts};

@@ -1,0 +1,317 @@
+use async_trait::async_trait;
+use domain::ports::{
+    Alerts, Append, AppendError, ContactKey, Content, ContentKey, Due, EventStore, Hint, Keys, Lane,
+    Limits, MAX_STREAM_BYTES, Principal, SHARDS, StoreError, Stream, StreamKey, Vault,
+};
+use events::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::Database;
+use super::database::{unavailable, unreadable};
+
+fn stream_pk(key: &StreamKey) -> String {
+    format!("{}#com#{}", key.tenant, key.id)
+}
+
+fn parse_pk(pk: &str) -> Option<StreamKey> {
+    let (tenant, rest) = pk.split_once('#')?;
+    let id = rest.strip_prefix("com#")?.parse().ok()?;
+    Some(StreamKey { tenant: tenant.parse().ok()?, id })
+}
+
+/// A stream that changed, with all of it.
+#[derive(Debug, Clone)]
+pub struct Change {
+    pub key: StreamKey,
+    pub lines: Vec<String>,
+    /// The feed's cursor after it.
+    pub cursor: i64,
+}
+
+impl Database {
+    /// Streams changed after the consumer's cursor, in order of their last change.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the file cannot be read.
+    pub fn changes(&self, after: i64, limit: usize) -> Result<Vec<Change>, StoreError> {
+        let rows = self.read(|connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT pk, ev, changed FROM events WHERE changed > ?1 ORDER BY changed LIMIT ?2",
+            )?;
+            let rows = query.query_map(params![after, limit as i64], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        rows.into_iter()
+            .map(|(pk, ev, cursor)| {
+                let key = parse_pk(&pk).ok_or_else(|| unreadable(format!("key {pk}")))?;
+                Ok(Change { key, lines: ev.lines().map(str::to_owned).collect(), cursor })
+            })
+            .collect()
+    }
+
+    /// Waits for a commit that may have changed a stream.
+    pub async fn wait_for_change(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Where a consumer of the feed has got to; 0 at first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the file cannot be read.
+    pub fn cursor(&self, consumer: &str) -> Result<i64, StoreError> {
+        let cursor = self.read(|connection| {
+            let mut query = connection.prepare_cached("SELECT changed FROM cursors WHERE consumer = ?1")?;
+            query.query_row([consumer], |row| row.get(0)).optional()
+        })?;
+        Ok(cursor.unwrap_or(0))
+    }
+
+    /// Remembers how far a consumer of the feed has got.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the file cannot be written.
+    pub async fn set_cursor(&self, consumer: &'static str, cursor: i64) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            let sql = "INSERT INTO cursors VALUES (?1, ?2) ON CONFLICT DO UPDATE SET changed = ?2";
+            execute(connection, sql, params![consumer, cursor]).map(|_| ())
+        })
+        .await
+    }
+
+    /// Empties the suppression list. For development.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the file cannot be written.
+    pub async fn clear_suppressions(&self) -> Result<(), StoreError> {
+        self.write(|connection| execute(connection, "DELETE FROM suppressed", []).map(|_| ())).await
+    }
+}
+
+fn execute(connection: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
+    connection.prepare_cached(sql).and_then(|mut s| s.execute(params)).map_err(unavailable)
+}
+
+#[async_trait]
+impl EventStore for Database {
+    async fn read(&self, key: &StreamKey) -> Result<Stream, StoreError> {
+        let pk = stream_pk(key);
+        let stream = Database::read(self, |connection| {
+            let sql = "SELECT v, ev, wake, writer FROM events WHERE pk = ?1";
+            let mut query = connection.prepare_cached(sql)?;
+            let row = query.query_row([&pk], |row| {
+                let lines: String = row.get(1)?;
+                Ok(Stream {
+                    version: row.get::<_, i64>(0)? as u64,
+                    lines: lines.lines().map(str::to_owned).collect(),
+                    wake: row.get::<_, Option<i64>>(2)?.map(Timestamp),
+                    writer: row.get(3)?,
+                })
+            });
+            row.optional()
+        })?;
+        Ok(stream.unwrap_or_default())
+    }
+
+    async fn append(&self, key: &StreamKey, append: Append) -> Result<(), AppendError> {
+        let pk = stream_pk(key);
+        let shard = append.wake.map(|_| key.id.spread() % SHARDS);
+        let done = self.write(move |connection| append_row(connection, &pk, shard, &append)).await;
+        if done.is_ok() {
+            self.changed.notify_one();
+        }
+        done.map_err(|Failed(error)| error)
+    }
+
+    async fn due(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
+        let rows = Database::read(self, |connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT pk, wake, lane, hints FROM events WHERE shard = ?1 AND wake <= ?2 ORDER BY wake LIMIT ?3",
+            )?;
+            let rows = query.query_map(params![shard, until.0, limit as i64], |row| {
+                let (pk, lane): (String, String) = (row.get(0)?, row.get(2)?);
+                Ok((pk, row.get::<_, i64>(1)?, lane, row.get::<_, u32>(3)?))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        rows.into_iter()
+            .map(|(pk, wake, lane, hints)| {
+                let wrong = || unreadable(format!("key {pk}, lane {lane}"));
+                let hint = Hint {
+                    key: parse_pk(&pk).ok_or_else(wrong)?,
+                    lane: Lane::parse(&lane).ok_or_else(wrong)?,
+                };
+                Ok(Due { hint, wake: Timestamp(wake), hints })
+            })
+            .collect()
+    }
+
+    async fn rearm(&self, due: &Due, wake: Timestamp) -> Result<(), StoreError> {
+        let (pk, seen, hints) = (stream_pk(&due.hint.key), due.wake.0, due.hints + 1);
+        self.write(move |connection| {
+            let sql = "UPDATE events SET wake = ?1, hints = ?2 WHERE pk = ?3 AND wake = ?4";
+            execute(connection, sql, params![wake.0, hints, pk, seen]).map(|_| ())
+        })
+        .await
+    }
+
+    async fn is_suppressed(&self, contact: &ContactKey) -> Result<bool, StoreError> {
+        Database::read(self, |connection| {
+            let sql = "SELECT 1 FROM suppressed WHERE tenant = ?1 AND channel = ?2 AND contact_hash = ?3";
+            let mut query = connection.prepare_cached(sql)?;
+            query.exists(params![contact.tenant.as_str(), contact.channel.as_str(), contact.contact_hash])
+        })
+    }
+
+    async fn suppress(&self, contact: &ContactKey, reason: &str, at: Timestamp) -> Result<(), StoreError> {
+        let (contact, reason) = (contact.clone(), reason.to_owned());
+        self.write(move |connection| {
+            let (tenant, channel) = (contact.tenant.as_str(), contact.channel.as_str());
+            let sql = "INSERT OR IGNORE INTO suppressed VALUES (?1, ?2, ?3, ?4, ?5)";
+            execute(connection, sql, params![tenant, channel, contact.contact_hash, reason, at.0]).map(|_| ())
+        })
+        .await
+    }
+}
+
+/// The writer's answer when the group could not be committed is "not applied": it was rolled back.
+struct Failed(AppendError);
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Failed(AppendError::NotApplied(error.to_string()))
+    }
+}
+
+fn append_row(
+    connection: &Connection,
+    pk: &str,
+    shard: Option<u8>,
+    append: &Append,
+) -> Result<(), Failed> {
+    let lines = append.lines.join("\n");
+    let next = append.expected as i64 + append.lines.len() as i64;
+    let (wake, lane) = (append.wake.map(|wake| wake.0), append.lane.name());
+    let changed = "(SELECT COALESCE(MAX(changed), 0) + 1 FROM events)";
+    let done = match append.expected {
+        0 => {
+            let sql = format!(
+                "INSERT OR IGNORE INTO events (pk, v, ev, writer, lane, shard, wake, changed)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, {changed} WHERE LENGTH(?3) <= ?8"
+            );
+            let values = params![pk, next, lines, append.writer, lane, shard, wake, MAX_STREAM_BYTES as i64];
+            execute(connection, &sql, values)?
+        }
+        expected => {
+            let sql = format!(
+                "UPDATE events SET v = ?2, ev = ev || char(10) || ?3, writer = ?4, shard = ?5, wake = ?6, hints = 0,
+                 changed = {changed} WHERE pk = ?1 AND v = ?7 AND LENGTH(ev) + LENGTH(?3) < ?8"
+            );
+            let values = params![pk, next, lines, append.writer, shard, wake, expected as i64, MAX_STREAM_BYTES as i64];
+            execute(connection, &sql, values)?
+        }
+    };
+    if done == 1 {
+        return Ok(());
+    }
+    let found = connection
+        .prepare_cached("SELECT v, writer FROM events WHERE pk = ?1")
+        .and_then(|mut s| {
+            s.query_row([pk], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))).optional()
+        })
+        .map_err(unavailable)?;
+    match found {
+        Some((_, writer)) if writer == append.writer => Ok(()),
+        Some((v, _)) if v == append.expected as i64 => Err(Failed(AppendError::TooLarge)),
+        None if append.expected == 0 => Err(Failed(AppendError::TooLarge)),
+        _ => Err(Failed(AppendError::Conflict)),
+    }
+}
+
+fn content_pk(key: &ContentKey) -> (String, String) {
+    let pk = format!("{}#subject#{}", key.tenant, key.subject);
+    (pk, format!("com#{}#{}", key.id, key.content))
+}
+
+#[async_trait]
+impl Vault for Database {
+    async fn put(&self, key: &ContentKey, content: &Content, until: Timestamp) -> Result<(), StoreError> {
+        let (pk, sk) = content_pk(key);
+        let body = serde_json::to_string(content).map_err(unreadable)?;
+        self.write(move |connection| {
+            let sql = "INSERT OR REPLACE INTO vault VALUES (?1, ?2, ?3, ?4)";
+            execute(connection, sql, params![pk, sk, body, until.0]).map(|_| ())
+        })
+        .await
+    }
+
+    async fn get(&self, key: &ContentKey) -> Result<Option<Content>, StoreError> {
+        let (pk, sk) = content_pk(key);
+        let body: Option<String> = Database::read(self, |connection| {
+            let mut query = connection.prepare_cached("SELECT body FROM vault WHERE pk = ?1 AND sk = ?2")?;
+            query.query_row([&pk, &sk], |row| row.get(0)).optional()
+        })?;
+        body.map(|body| serde_json::from_str(&body).map_err(unreadable)).transpose()
+    }
+
+    async fn get_many(&self, keys: &[ContentKey]) -> Result<Vec<Option<Content>>, StoreError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            found.push(Vault::get(self, key).await?);
+        }
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl Keys for Database {
+    async fn find(&self, key_hash: &str) -> Result<Option<Principal>, StoreError> {
+        let body: Option<String> = Database::read(self, |connection| {
+            let mut query = connection.prepare_cached("SELECT body FROM keys WHERE hash = ?1")?;
+            query.query_row([key_hash], |row| row.get(0)).optional()
+        })?;
+        body.map(|body| serde_json::from_str(&body).map_err(unreadable)).transpose()
+    }
+
+    async fn put(&self, key_hash: &str, principal: &Principal) -> Result<(), StoreError> {
+        let (hash, body) = (key_hash.to_owned(), serde_json::to_string(principal).map_err(unreadable)?);
+        self.write(move |connection| {
+            execute(connection, "INSERT OR REPLACE INTO keys VALUES (?1, ?2)", params![hash, body]).map(|_| ())
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Limits for Database {
+    async fn beat(&self, name: &str, at: Timestamp) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.write(move |connection| {
+            execute(connection, "INSERT OR REPLACE INTO limits VALUES (?1, ?2)", params![name, at.0]).map(|_| ())
+        })
+        .await
+    }
+
+    async fn last_beat(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
+        Database::read(self, |connection| {
+            let mut query = connection.prepare_cached("SELECT at FROM limits WHERE name = ?1")?;
+            query.query_row([name], |row| row.get(0).map(Timestamp)).optional()
+        })
+    }
+}
+
+/// Alerts of a laptop: the log.
+pub struct LogAlerts;
+
+#[async_trait]
+impl Alerts for LogAlerts {
+    async fn raise(&self, subject: &str, text: &str) -> Result<(), StoreError> {
+        tracing::warn!(alert = subject, "{text}");
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use domain::history::HistoryRow;
+use domain::ports::{Filter, Page, Projected, StoreError, ViewKey, Views};
+use domain::stats::{Counters, accumulate, contribution, difference};
+use events::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::Database;
+use super::database::{atomically, unavailable, unreadable};
+
+/// Rows looked at for one page, at most.
+const EXAMINED: usize = 2_000;
+/// The counters over all time are one more day.
+const ALL_TIME: &str = "all";
+
+fn view_name(view: &ViewKey) -> String {
+    format!("{}#{}", view.tenant, view.mode.as_str())
+}
+
+#[async_trait]
+impl Views for Database {
+    async fn apply(&self, rows: &[Projected], now: Timestamp) -> Result<(), StoreError> {
+        let rows = rows.to_vec();
+        self.write(move |connection| {
+            atomically(connection, || rows.iter().try_for_each(|projected| apply_row(connection, projected, now)))
+        })
+        .await
+    }
+
+    async fn list(
+        &self,
+        view: &ViewKey,
+        filter: &Filter,
+        after: Option<&str>,
+        size: usize,
+    ) -> Result<Page, StoreError> {
+        let bound = filter.to.map(|to| format!("{:013}", to.0));
+        let upper = match (after, &bound) {
+            (Some(after), Some(bound)) => after.min(bound.as_str()),
+            (Some(after), None) => after,
+            (None, Some(bound)) => bound,
+            (None, None) => "~",
+        };
+        let lower = filter.from.map_or(String::new(), |from| format!("{:013}", from.0));
+        let entity = filter.entity_type.as_ref().zip(filter.entity_id.as_ref()).map(|(t, id)| format!("{t}#{id}"));
+        let (column, value) = match (&filter.recipient_id, entity) {
+            (Some(recipient), _) => ("AND recipient = ?4", Some(recipient.clone())),
+            (None, Some(entity)) => ("AND entity = ?4", Some(entity)),
+            (None, None) => ("AND ?4 IS NULL", None),
+        };
+        let sql = format!(
+            "SELECT sk, body FROM view_rows WHERE view = ?1 AND sk < ?2 AND sk >= ?3 {column} ORDER BY sk DESC LIMIT {EXAMINED}"
+        );
+        let found = self.read(|connection| {
+            let mut query = connection.prepare_cached(&sql)?;
+            let mut rows = query.query(params![view_name(view), upper, lower, value])?;
+            let (mut page, mut examined) = (Vec::new(), 0);
+            while let Some(row) = rows.next()? {
+                let (sk, body): (String, String) = (row.get(0)?, row.get(1)?);
+                examined += 1;
+                let parsed = serde_json::from_str::<HistoryRow>(&body);
+                if parsed.as_ref().is_ok_and(|row| !filter.matches(row)) {
+                    if examined == EXAMINED {
+                        return Ok((page, Some(sk)));
+                    }
+                    continue;
+                }
+                page.push(parsed);
+                if page.len() == size || examined == EXAMINED {
+                    return Ok((page, Some(sk)));
+                }
+            }
+            Ok((page, None))
+        })?;
+        let rows = found.0.into_iter().collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+        Ok(Page { rows, next: found.1 })
+    }
+
+    async fn days(&self, view: &ViewKey, from: &str, to: &str) -> Result<BTreeMap<String, Counters>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT day, name, amount FROM counters WHERE view = ?1 AND day BETWEEN ?2 AND ?3";
+            let mut query = connection.prepare_cached(sql)?;
+            let mut rows = query.query(params![view_name(view), from, to])?;
+            let mut days: BTreeMap<String, Counters> = BTreeMap::new();
+            while let Some(row) = rows.next()? {
+                days.entry(row.get(0)?).or_default().insert(row.get(1)?, row.get(2)?);
+            }
+            Ok(days)
+        })
+    }
+
+    async fn totals(&self, view: &ViewKey) -> Result<(Counters, Option<Timestamp>), StoreError> {
+        let all = self.days(view, ALL_TIME, ALL_TIME).await?.remove(ALL_TIME).unwrap_or_default();
+        let at = self.read(|connection| {
+            let mut query = connection.prepare_cached("SELECT at FROM view_times WHERE view = ?1")?;
+            query.query_row([view_name(view)], |row| row.get(0).map(Timestamp)).optional()
+        })?;
+        Ok((all, at))
+    }
+}
+
+fn apply_row(connection: &Connection, projected: &Projected, now: Timestamp) -> Result<(), StoreError> {
+    let Projected { view, row } = projected;
+    let view = view_name(view);
+    let sk = format!("{:013}#{}", row.created_at.0, row.id);
+    let old: Option<String> = connection
+        .prepare_cached("SELECT body FROM view_rows WHERE view = ?1 AND sk = ?2")
+        .and_then(|mut s| s.query_row([&view, &sk], |row| row.get(0)).optional())
+        .map_err(unavailable)?;
+    let old: Option<HistoryRow> =
+        old.map(|body| serde_json::from_str(&body)).transpose().map_err(unreadable)?;
+    if old.as_ref().is_some_and(|old| row.position <= old.position) {
+        return Ok(());
+    }
+    let entity = row.entity_type.as_ref().zip(row.entity_id.as_ref()).map(|(t, id)| format!("{t}#{id}"));
+    let body = serde_json::to_string(row).map_err(unreadable)?;
+    let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
+        connection.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(unavailable)
+    };
+    run(
+        "INSERT OR REPLACE INTO view_rows VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![view, sk, row.position as i64, row.recipient_id, entity, body],
+    )?;
+    run("INSERT OR REPLACE INTO view_times VALUES (?1, ?2)", params![view, now.0])?;
+    let mut change = Counters::new();
+    accumulate(&mut change, &difference(&contribution(row), old.as_ref().map(contribution).as_ref()));
+    let day = domain::history::day(row.created_at);
+    for day in [day.as_str(), ALL_TIME] {
+        for (name, amount) in &change {
+            run(
+                "INSERT INTO counters VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT DO UPDATE SET amount = amount + ?4",
+                params![view, day, name, amount],
+            )?;
+        }
+    }
+    Ok(())
+}

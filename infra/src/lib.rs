@@ -1,0 +1,11 @@
+//! The outside: one file per thing we talk to. Only a `main.rs` names this crate.
+
+#[cfg(feature = "aws")]
+pub mod aws;
+#[cfg(feature = "embedded")]
+pub mod embedded;
+mod host;
+#[cfg(feature = "providers")]
+pub mod providers;
+
+pub use host::SystemHost;
