@@ -1,0 +1,179 @@
+//! Changes to a communication: reschedule, other words, cancel, resend.
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use domain::communication::{Command, Lifecycle};
+use domain::history::{row, subject};
+use domain::policy;
+use domain::ports::{Content, ContentKey, Principal, StreamKey};
+use domain::status::status;
+use events::{CancelReason, Channel, CommunicationId, Requested, Source};
+use serde_json::json;
+use shell::hash::{body_hash, contact_hash};
+use shell::problem::{Kind, Problem};
+use shell::Loaded;
+
+use crate::fields::Fields;
+use crate::send::{Accepted, Schedule, check_words, idempotency_key, read_contact, replay};
+use crate::{Shared, json, origin, read_body, show};
+
+fn erased() -> Problem {
+    Problem::new(Kind::Conflict, "Its content has been erased.")
+}
+
+/// Another time or other words, before the first attempt.
+pub(crate) async fn patch(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let origin = origin(&caller, &headers);
+    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let (key, loaded) = api.load(&caller, &origin, &id).await?;
+    let communication = loaded.state.requested()?;
+    if fields.is_empty() {
+        fields.wrong("", "empty", "Give scheduledAt, expiresAt, subject, content or templateVariables.");
+    }
+    let schedule = Schedule::read(&mut fields, api.host.now());
+    let subject_text = fields.text("subject", 500);
+    let content_text = fields.text("content", crate::MAX_BODY);
+    let variables = fields.object("templateVariables");
+    if content_text.is_some() && communication.request.template.is_some() {
+        fields.wrong("content", "ambiguous", "It was accepted with a template: change templateVariables.");
+    }
+    fields.finish()?;
+    let other_words = subject_text.is_some() || content_text.is_some() || variables.is_some();
+    let old = api.content(&key, &loaded).await?.ok_or_else(erased)?;
+    let content = Content {
+        subject: subject_text.or(old.subject),
+        content: content_text.or(old.content),
+        variables: variables.or(old.variables),
+        ..old
+    };
+    let request = communication.request.clone();
+    let changed = Accepted { request, content };
+    let name = match other_words {
+        false => None,
+        true => {
+            check_words(&changed)?;
+            let words = serde_json::to_value(&changed.content).unwrap_or_default();
+            let place = ContentKey {
+                tenant: key.tenant.clone(),
+                subject: subject(&changed.request),
+                id: key.id,
+                content: body_hash(&words),
+            };
+            api.vault.put(&place, &changed.content, api.host.now() + api.retention_ms).await?;
+            Some(place.content)
+        }
+    };
+    let schedule = match (schedule.at, schedule.expires_at) {
+        (None, None) => None,
+        (at, expires_at) => {
+            let at = at.or(communication.due_at).unwrap_or_else(|| api.host.now());
+            let default = policy::expires_at(changed.request.kind, at);
+            Some((at, expires_at.unwrap_or(default)))
+        }
+    };
+    let command = Command::Change { schedule, content: name };
+    let after = api.shell(&origin).execute_on(&key, loaded, command).await?;
+    if schedule.is_some() {
+        api.hint(&key, &after).await;
+    }
+    shown(&key, &after, Some(&changed.content))
+}
+
+fn shown(key: &StreamKey, loaded: &Loaded, content: Option<&Content>) -> Result<Response, Problem> {
+    let communication = loaded.state.requested()?;
+    let folded = row(key.id, &loaded.records).ok_or_else(|| Problem::new(Kind::NotFound, "There is no such communication."))?;
+    Ok(json(StatusCode::OK, &show::detail(key, &communication.request, &folded, content)))
+}
+
+/// 200 when nothing was or will be sent; 202 while an attempt is open: no further ones, and an honest result.
+pub(crate) async fn cancel(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let body = read_body(body).await?;
+    if !body.is_empty() {
+        Fields::parse(&body)?.finish()?;
+    }
+    let origin = origin(&caller, &headers);
+    let (key, loaded) = api.load(&caller, &origin, &id).await?;
+    let command = Command::Cancel { by: caller.actor.clone(), reason: CancelReason::Requested };
+    let after = api.shell(&origin).execute_on(&key, loaded, command).await?;
+    let communication = after.state.requested()?;
+    let done = !matches!(communication.lifecycle, Lifecycle::Sending { .. } | Lifecycle::InDoubt { .. });
+    let answer = json!({
+        "id": key.id,
+        "status": status(communication).as_str(),
+        "lifecycle": communication.lifecycle.as_str(),
+        "cancellationRequested": true,
+        "maybeSent": communication.maybe_sent,
+    });
+    Ok(json(if done { StatusCode::OK } else { StatusCode::ACCEPTED }, &answer))
+}
+
+/// The same words again as a new communication, perhaps by another channel or to another address.
+pub(crate) async fn resend(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let idempotency = idempotency_key(&headers)?;
+    let body = read_body(body).await?;
+    let mut fields = Fields::parse(if body.is_empty() { b"{}" } else { &body })?;
+    let origin = origin(&caller, &headers);
+    let (original_key, original) = api.load(&caller, &origin, &id).await?;
+    let earlier = &original.state.requested()?.request;
+    let names: Vec<_> = Channel::ALL.iter().map(|c| c.as_str()).collect();
+    let channel: Channel = fields.choice("channel", &names).unwrap_or(earlier.channel);
+    let contact = fields.text("recipientContact", 320);
+    if contact.is_none() && channel != earlier.channel {
+        fields.wrong("recipientContact", "required", "Another channel needs its own recipientContact.");
+    }
+    let contact = contact.and_then(|contact| read_contact(&mut fields, channel, &contact));
+    fields.finish()?;
+    let request_hash = body_hash(&json!({ "resend": original_key.id, "channel": channel.as_str(), "contact": contact }));
+    let (key, loaded) = match idempotency {
+        None => (api.fresh_key(&caller), Loaded::default()),
+        Some(idempotency) => {
+            let id = CommunicationId::from_key(&caller.tenant, &idempotency);
+            let key = StreamKey { tenant: caller.tenant.clone(), id };
+            let loaded = api.shell(&origin).load(&key).await?;
+            if let Some(replayed) = replay(&api, &key, &loaded, &request_hash).await? {
+                return Ok(replayed);
+            }
+            (key, loaded)
+        }
+    };
+    let old = api.content(&original_key, &original).await?.ok_or_else(erased)?;
+    if channel == Channel::Email && earlier.template.is_none() && old.subject.is_none() {
+        return Err(Problem::new(Kind::Invalid, "An email needs a subject, and this message has none."));
+    }
+    let contact = contact.unwrap_or_else(|| old.recipient_contact.clone());
+    let request = Requested {
+        channel,
+        source: Source::Resend,
+        contact_hash: contact_hash(&api.contact_key, &caller.tenant, &contact),
+        scheduled_at: None,
+        expires_at: policy::expires_at(earlier.kind, api.host.now()),
+        resend_of: Some(original_key.id),
+        request_hash,
+        requested_by: caller.actor.clone(),
+        ..earlier.clone()
+    };
+    let accepted = Accepted { request, content: Content { recipient_contact: contact, ..old } };
+    check_words(&accepted)?;
+    api.accept(&key, loaded, accepted, &origin).await
+}

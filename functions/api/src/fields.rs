@@ -1,0 +1,166 @@
+//! Reads a JSON object field by field and gathers every fault, so that a caller is told all at once.
+
+use std::str::FromStr;
+
+use events::Timestamp;
+use serde_json::{Map, Value};
+use shell::problem::{FieldError, Kind, Problem};
+
+/// A body being read. What is left at the end was not asked for.
+pub struct Fields {
+    map: Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+impl Fields {
+    /// # Errors
+    ///
+    /// [`Kind::Malformed`]: not JSON, or not an object.
+    pub fn parse(body: &[u8]) -> Result<Self, Problem> {
+        let malformed = |detail: String| Problem::new(Kind::Malformed, detail);
+        match serde_json::from_slice(body) {
+            Ok(Value::Object(map)) => Ok(Fields { map, errors: Vec::new() }),
+            Ok(_) => Err(malformed("The body must be a JSON object.".to_owned())),
+            Err(error) => Err(malformed(format!("The body is not JSON: {error}."))),
+        }
+    }
+
+    pub fn wrong(&mut self, field: &str, code: &'static str, detail: impl Into<String>) {
+        let detail = detail.into();
+        self.errors.push(FieldError { pointer: format!("/{field}"), code, detail });
+    }
+
+    fn take(&mut self, field: &str) -> Option<Value> {
+        self.map.remove(field).filter(|value| !value.is_null())
+    }
+
+    pub fn text(&mut self, field: &str, most: usize) -> Option<String> {
+        match self.take(field)? {
+            Value::String(text) if text.is_empty() => {
+                self.wrong(field, "empty", format!("{field} must not be empty."));
+                None
+            }
+            Value::String(text) if text.chars().count() <= most => Some(text),
+            Value::String(_) => {
+                self.wrong(field, "too_long", format!("{field} must be at most {most} characters."));
+                None
+            }
+            _ => {
+                self.wrong(field, "not_text", format!("{field} must be text."));
+                None
+            }
+        }
+    }
+
+    /// An id or a name of a kind: no control characters, so that it can be part of a key.
+    pub fn reference(&mut self, field: &str, most: usize) -> Option<String> {
+        let text = self.text(field, most)?;
+        if text.chars().any(char::is_control) {
+            self.wrong(field, "control_characters", format!("{field} must not hold control characters."));
+            return None;
+        }
+        Some(text)
+    }
+
+    pub fn required<T>(&mut self, field: &str, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        if self.map.get(field).is_none_or(Value::is_null) {
+            self.map.remove(field);
+            self.wrong(field, "required", format!("{field} is required."));
+            return None;
+        }
+        read(self)
+    }
+
+    pub fn choice<T: FromStr>(&mut self, field: &str, names: &[&str]) -> Option<T> {
+        let given = self.take(field)?;
+        let chosen = given.as_str().and_then(|text| text.parse().ok());
+        if chosen.is_none() {
+            self.wrong(field, "not_one_of", format!("{field} must be one of: {}.", names.join(", ")));
+        }
+        chosen
+    }
+
+    pub fn time(&mut self, field: &str) -> Option<Timestamp> {
+        let given = self.take(field)?;
+        let time = given.as_str().and_then(parse_time);
+        if time.is_none() {
+            let detail = format!("{field} must be an RFC 3339 time such as 2026-12-01T09:00:00Z.");
+            self.wrong(field, "not_a_time", detail);
+        }
+        time
+    }
+
+    pub fn object(&mut self, field: &str) -> Option<Value> {
+        match self.take(field)? {
+            object @ Value::Object(_) => Some(object),
+            _ => {
+                self.wrong(field, "not_an_object", format!("{field} must be an object."));
+                None
+            }
+        }
+    }
+
+    pub fn list(&mut self, field: &str, most: usize) -> Vec<Value> {
+        match self.take(field) {
+            None => Vec::new(),
+            Some(Value::Array(items)) if items.len() <= most => items,
+            Some(Value::Array(_)) => {
+                self.wrong(field, "too_many", format!("{field} takes at most {most}."));
+                Vec::new()
+            }
+            Some(_) => {
+                self.wrong(field, "not_a_list", format!("{field} must be a list."));
+                Vec::new()
+            }
+        }
+    }
+
+    pub fn number(&mut self, field: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
+        let given = self.take(field)?;
+        let number = given.as_u64().filter(|number| range.contains(number));
+        if number.is_none() {
+            let detail = format!("{field} must be a whole number from {} to {}.", range.start(), range.end());
+            self.wrong(field, "not_in_range", detail);
+        }
+        number
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty() && self.errors.is_empty()
+    }
+
+    /// # Errors
+    ///
+    /// [`Kind::Invalid`]: with every fault found, unknown fields among them.
+    pub fn finish(mut self) -> Result<(), Problem> {
+        let unknown: Vec<String> = self.map.keys().cloned().collect();
+        for field in unknown {
+            let detail = match field.as_str() {
+                "businessId" | "createdBy" => format!("{field} comes from the API key, not from the body."),
+                _ => format!("There is no field {field}."),
+            };
+            self.wrong(&field.replace('~', "~0").replace('/', "~1"), "unknown_field", detail);
+        }
+        match self.errors.is_empty() {
+            true => Ok(()),
+            false => Err(invalid(self.errors)),
+        }
+    }
+}
+
+/// The answer to fields that are not valid.
+pub fn invalid(errors: Vec<FieldError>) -> Problem {
+    let detail = errors.iter().map(|error| error.detail.as_str()).collect::<Vec<_>>().join(" ");
+    Problem { kind: Kind::Invalid, detail, errors }
+}
+
+/// RFC 3339 in any offset.
+pub fn parse_time(text: &str) -> Option<Timestamp> {
+    text.parse::<jiff::Timestamp>().ok().map(|time| Timestamp(time.as_millisecond()))
+}
+
+/// RFC 3339 in UTC, with milliseconds.
+pub fn show_time(at: Timestamp) -> String {
+    let time = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}

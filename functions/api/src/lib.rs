@@ -1,0 +1,206 @@
+//! In: HTTP requests with an API key. Out: communications accepted, changed and shown.
+//! May touch: streams, the vault, the queue (best effort), views, keys.
+//! Never: calls a provider; takes a tenant from anywhere but the key.
+
+mod change;
+pub mod config;
+pub mod fields;
+mod read;
+mod send;
+mod show;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use domain::ports::{EventStore, Hint, Host, Keys, Limits, MAX_DELAY_S, Principal, Queue, StreamKey, Vault, Views};
+use events::{CommunicationId, Timestamp};
+use shell::problem::{Kind, Problem};
+use shell::{Loaded, Origin, Shell};
+
+/// Bytes of a body, at most.
+pub const MAX_BODY: usize = 256 * 1024;
+/// How long a key is believed without asking again, in milliseconds: what a revocation takes to be felt.
+const KEY_TTL_MS: i64 = 60_000;
+/// Keys remembered, at most.
+const KEYS_KEPT: usize = 10_000;
+
+/// Everything the door may touch.
+pub struct Api {
+    pub store: Arc<dyn EventStore>,
+    pub vault: Arc<dyn Vault>,
+    pub queue: Arc<dyn Queue>,
+    pub views: Arc<dyn Views>,
+    pub keys: Arc<dyn Keys>,
+    pub limits: Arc<dyn Limits>,
+    pub host: Arc<dyn Host>,
+    /// What contact hashes are keyed with.
+    pub contact_key: Vec<u8>,
+    /// How long personal data is kept, in milliseconds.
+    pub retention_ms: i64,
+    pub known: KnownKeys,
+}
+
+/// Keys seen a moment ago.
+#[derive(Default)]
+pub struct KnownKeys(Mutex<HashMap<String, (Principal, Timestamp)>>);
+
+type Shared = State<Arc<Api>>;
+
+/// Every route, as (method, path). `template.yaml` lists the same; a test compares them.
+pub const ROUTES: &[(&str, &str)] = &[
+    ("GET", "/health"),
+    ("GET", "/docs/problems/{slug}"),
+    ("POST", "/api/communications/send"),
+    ("GET", "/api/communications"),
+    ("GET", "/api/communications/stats"),
+    ("GET", "/api/communications/queue/status"),
+    ("GET", "/api/communications/{id}"),
+    ("PATCH", "/api/communications/{id}"),
+    ("GET", "/api/communications/{id}/events"),
+    ("POST", "/api/communications/{id}/resend"),
+    ("POST", "/api/communications/{id}/cancel"),
+];
+
+/// The tenant's HTTP interface.
+pub fn router(api: Arc<Api>) -> Router {
+    let protected = Router::new()
+        .route("/api/communications/send", post(send::send))
+        .route("/api/communications", get(read::list))
+        .route("/api/communications/stats", get(read::stats))
+        .route("/api/communications/queue/status", get(read::queue_status))
+        .route("/api/communications/{id}", get(read::one).patch(change::patch))
+        .route("/api/communications/{id}/events", get(read::timeline))
+        .route("/api/communications/{id}/resend", post(change::resend))
+        .route("/api/communications/{id}/cancel", post(change::cancel))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(axum::middleware::from_fn_with_state(api.clone(), authenticate));
+    Router::new()
+        .route("/health", get(health))
+        .route("/docs/problems/{slug}", get(problem_page))
+        .method_not_allowed_fallback(wrong_method)
+        .merge(protected)
+        .fallback(no_route)
+        .with_state(api)
+}
+
+async fn no_route() -> Problem {
+    Problem::new(Kind::NotFound, "There is nothing at this address.")
+}
+
+async fn wrong_method() -> Problem {
+    Problem::new(Kind::MethodNotAllowed, "This address takes other methods.")
+}
+
+async fn health() -> Response {
+    json(StatusCode::OK, &serde_json::json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
+}
+
+/// The page that a problem's `type` points at.
+async fn problem_page(Path(slug): Path<String>) -> Result<Response, Problem> {
+    let page = problem_text(&slug).ok_or_else(|| Problem::new(Kind::NotFound, "There is no such problem."))?;
+    let html = HeaderValue::from_static("text/markdown; charset=utf-8");
+    Ok(([(header::CONTENT_TYPE, html)], page).into_response())
+}
+
+/// One section of `docs/problems.md`.
+pub fn problem_text(slug: &str) -> Option<String> {
+    let pages = include_str!("../../../docs/problems.md").split("\n## ").skip(1);
+    let page = pages.into_iter().find(|page| page.lines().next() == Some(slug))?;
+    Some(format!("# {page}"))
+}
+
+async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> Result<Response, Problem> {
+    let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let key = header.and_then(|value| value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")));
+    let missing = "Send an API key: `Authorization: Bearer td_…`.";
+    let key = key.ok_or_else(|| Problem::new(Kind::Unauthenticated, missing))?.trim();
+    let principal = api.principal(key).await?;
+    request.extensions_mut().insert(principal);
+    Ok(next.run(request).await)
+}
+
+impl Api {
+    async fn principal(&self, key: &str) -> Result<Principal, Problem> {
+        let hash = shell::hash::key_hash(key);
+        let now = self.host.now();
+        if let Some((principal, until)) = self.known.lock().get(&hash)
+            && now < *until
+        {
+            return Ok(principal.clone());
+        }
+        let found = self.keys.find(&hash).await?;
+        let unknown = || Problem::new(Kind::Unauthenticated, "This API key is not known.");
+        let principal = found.ok_or_else(unknown)?;
+        let mut known = self.known.lock();
+        if KEYS_KEPT <= known.len() {
+            known.clear();
+        }
+        known.insert(hash, (principal.clone(), now + KEY_TTL_MS));
+        Ok(principal)
+    }
+
+    fn shell<'a>(&'a self, origin: &'a Origin) -> Shell<'a> {
+        Shell { store: &*self.store, host: &*self.host, origin }
+    }
+
+    /// A communication of this caller. Another tenant's, and one of the other mode, is not there.
+    async fn load(&self, caller: &Principal, origin: &Origin, id: &str) -> Result<(StreamKey, Loaded), Problem> {
+        let none = || Problem::new(Kind::NotFound, "There is no such communication.");
+        let id: CommunicationId = id.parse().map_err(|_| none())?;
+        let key = StreamKey { tenant: caller.tenant.clone(), id };
+        let loaded = self.shell(origin).load(&key).await?;
+        let same_mode = loaded.state.requested().is_ok_and(|c| c.request.mode == caller.mode);
+        if same_mode { Ok((key, loaded)) } else { Err(none()) }
+    }
+
+    /// Sends the hint, best effort: the stream has a timer that repairs a lost one.
+    async fn hint(&self, key: &StreamKey, loaded: &Loaded) {
+        let (Some(lane), Ok(communication)) = (shell::lane(&loaded.state), loaded.state.requested()) else { return };
+        let wait_ms = communication.due_at.map_or(0, |due| due.since(self.host.now()).max(0));
+        // What is due later is for the sweep, which looks ten minutes ahead.
+        if i64::from(MAX_DELAY_S) * 1_000 < wait_ms {
+            return;
+        }
+        let delay = wait_ms.div_euclid(1_000) + i64::from(wait_ms % 1_000 > 0);
+        if let Err(error) = self.queue.send(&[(Hint { lane, key: key.clone() }, delay as u32)]).await {
+            tracing::warn!(id = %key.id, %error, "a hint was not sent; the sweep will");
+        }
+    }
+}
+
+impl KnownKeys {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Principal, Timestamp)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who asks, and how their systems follow it.
+fn origin(caller: &Principal, headers: &HeaderMap) -> Origin {
+    let text = |name: &str, most: usize| {
+        let value = headers.get(name)?.to_str().ok()?;
+        let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c));
+        (plain && !value.is_empty() && value.len() <= most).then(|| value.to_owned())
+    };
+    Origin {
+        actor: format!("key:{}", caller.actor),
+        correlation: text("x-correlation-id", 64),
+        causation: None,
+        traceparent: text("traceparent", 55),
+    }
+}
+
+async fn read_body(body: Body) -> Result<Bytes, Problem> {
+    let too_large = |_| Problem::new(Kind::TooLarge, "A body may have 256 KB. Send attachments by address.");
+    to_bytes(body, MAX_BODY).await.map_err(too_large)
+}
+
+fn json(status: StatusCode, body: &serde_json::Value) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}

@@ -1,0 +1,39 @@
+//! Wiring only.
+
+use std::sync::Arc;
+
+use api::config::Config;
+use api::{Api, KnownKeys};
+use infra::SystemHost;
+use infra::aws::{Aws, DynamoStore, DynamoViews, SqsQueue, init_logs};
+use lambda_http::{Error, run};
+
+const DAY_MS: i64 = 24 * 3_600_000;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let var = |name: &str| std::env::var(name).ok();
+    init_logs(var);
+    let config = Config::read(var)?;
+    let aws = Aws::from_env(var)?;
+    let client = aws.dynamodb();
+    let store = Arc::new(DynamoStore {
+        client: client.clone(),
+        events_table: config.events_table,
+        vault_table: config.vault_table,
+        limits_table: config.limits_table,
+    });
+    let api = Api {
+        store: store.clone(),
+        vault: store.clone(),
+        keys: store.clone(),
+        limits: store,
+        queue: Arc::new(SqsQueue { client: aws.sqs(), urls: config.queues.into_iter().collect() }),
+        views: Arc::new(DynamoViews { client, table: config.views_table }),
+        host: Arc::new(SystemHost),
+        contact_key: config.contact_key,
+        retention_ms: config.retention_days * DAY_MS,
+        known: KnownKeys::default(),
+    };
+    run(api::router(Arc::new(api))).await
+}

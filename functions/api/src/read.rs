@@ -1,0 +1,318 @@
+//! What is asked: one communication, its timeline, lists, statistics, queues.
+
+use std::collections::{BTreeMap, HashMap};
+
+use axum::Extension;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::history::{HistoryRow, day, row};
+use domain::ports::{ContentKey, Filter, Lane, Principal, StreamKey, ViewKey};
+use domain::stats::{Counters, accumulate};
+use domain::status::Status;
+use events::{Channel, MessageType, Timestamp};
+use serde_json::{Value, json};
+use shell::problem::{FieldError, Kind, Problem};
+
+use crate::fields::{invalid, parse_time, show_time};
+use crate::{Shared, json, origin, show};
+
+const DAY_MS: i64 = 24 * 3_600_000;
+/// Days that one question about statistics may span.
+const MAX_DAYS: i64 = 366;
+/// A sweep older than this means that timers are not served.
+const SWEEP_STALE_MS: i64 = 3 * 60_000;
+
+/// From the stream: you see your own write.
+pub(crate) async fn one(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (key, loaded) = api.load(&caller, &origin(&caller, &headers), &id).await?;
+    let none = || Problem::new(Kind::NotFound, "There is no such communication.");
+    let folded = row(key.id, &loaded.records).ok_or_else(none)?;
+    let content = api.content(&key, &loaded).await?;
+    let request = &loaded.state.requested()?.request;
+    Ok(json(StatusCode::OK, &show::detail(&key, request, &folded, content.as_ref())))
+}
+
+/// The stream itself.
+pub(crate) async fn timeline(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (key, loaded) = api.load(&caller, &origin(&caller, &headers), &id).await?;
+    let steps = loaded.records.iter().enumerate().map(|(place, record)| show::step(place + 1, record));
+    let body = json!({
+        "id": key.id,
+        "position": loaded.records.len(),
+        "wakeAt": loaded.wake.map(show_time),
+        "events": steps.collect::<Vec<_>>(),
+    });
+    Ok(json(StatusCode::OK, &body))
+}
+
+/// A query string, read name by name; every fault is gathered.
+struct Query {
+    given: HashMap<String, String>,
+    errors: Vec<FieldError>,
+}
+
+impl Query {
+    fn parse(raw: RawQuery) -> Result<Self, Problem> {
+        let uri = format!("/?{}", raw.0.unwrap_or_default()).parse::<axum::http::Uri>();
+        let uri = uri.map_err(|_| Problem::new(Kind::Malformed, "The query cannot be read."))?;
+        let given = axum::extract::Query::<HashMap<String, String>>::try_from_uri(&uri);
+        let given = given.map_err(|error| Problem::new(Kind::Malformed, format!("{error}.")))?.0;
+        Ok(Query { given, errors: Vec::new() })
+    }
+
+    fn wrong(&mut self, name: &str, code: &'static str, detail: String) {
+        self.errors.push(FieldError { pointer: name.to_owned(), code, detail });
+    }
+
+    fn text(&mut self, name: &str) -> Option<String> {
+        self.given.remove(name).filter(|text| !text.is_empty())
+    }
+
+    fn choice(&mut self, name: &str, names: &[&str]) -> Option<String> {
+        let text = self.text(name)?;
+        if !names.contains(&text.as_str()) {
+            self.wrong(name, "not_one_of", format!("{name} must be one of: {}.", names.join(", ")));
+        }
+        Some(text)
+    }
+
+    /// A time, or a day taken as its first moment (`next`: as the first moment after it).
+    fn time(&mut self, name: &str, next: bool) -> Option<Timestamp> {
+        let text = self.text(name)?;
+        let start = |day: jiff::civil::Date| {
+            let zoned = day.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+            Some(Timestamp(zoned.timestamp().as_millisecond() + if next { DAY_MS } else { 0 }))
+        };
+        let time = parse_time(&text).or_else(|| text.parse().ok().and_then(start));
+        if time.is_none() {
+            self.wrong(name, "not_a_time", format!("{name} must be a day (2026-12-01) or an RFC 3339 time."));
+        }
+        time
+    }
+
+    fn finish(mut self) -> Result<(), Problem> {
+        let unknown: Vec<String> = self.given.keys().cloned().collect();
+        for name in unknown {
+            let detail = match name.as_str() {
+                "page" => "Pages are followed by cursor: take nextCursor of the last answer.".to_owned(),
+                "businessId" => "businessId comes from the API key.".to_owned(),
+                _ => format!("There is no parameter {name}."),
+            };
+            self.wrong(&name, "unknown_parameter", detail);
+        }
+        match self.errors.is_empty() {
+            true => Ok(()),
+            false => Err(Problem { kind: Kind::Malformed, ..invalid(self.errors) }),
+        }
+    }
+}
+
+pub(crate) async fn list(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    query: RawQuery,
+) -> Result<Response, Problem> {
+    let mut query = Query::parse(query)?;
+    let channels: Vec<_> = Channel::ALL.iter().map(|c| c.as_str()).collect();
+    let kinds: Vec<_> = MessageType::ALL.iter().map(|t| t.as_str()).collect();
+    let filter = Filter {
+        channel: query.choice("channel", &channels),
+        status: query.choice("status", &Status::NAMES),
+        kind: query.choice("type", &kinds),
+        recipient_id: query.text("recipientId"),
+        entity_type: query.text("entityType"),
+        entity_id: query.text("entityId"),
+        from: query.time("from", false),
+        to: query.time("to", true),
+    };
+    let size = query.text("size").map_or(Some(20), |size| size.parse().ok().filter(|size| (1..=100).contains(size)));
+    if size.is_none() {
+        query.wrong("size", "not_in_range", "size must be a whole number from 1 to 100.".to_owned());
+    }
+    let cursor = query.text("cursor").map(|cursor| read_cursor(&cursor, &filter));
+    if cursor == Some(None) {
+        let detail = "cursor is not one of ours for this question; leave it out to begin again.";
+        query.wrong("cursor", "bad_cursor", detail.to_owned());
+    }
+    query.finish()?;
+    let view = ViewKey { tenant: caller.tenant.clone(), mode: caller.mode };
+    let page = api.views.list(&view, &filter, cursor.flatten().as_deref(), size.unwrap_or(20)).await?;
+    let (totals, as_of) = api.views.totals(&view).await?;
+    let keys: Vec<ContentKey> = page.rows.iter().map(|row| content_key(&caller, row)).collect();
+    let contents = api.vault.get_many(&keys).await?;
+    let shown: Vec<Value> = page
+        .rows
+        .iter()
+        .zip(&contents)
+        .map(|(row, content)| {
+            let key = StreamKey { tenant: caller.tenant.clone(), id: row.id };
+            show::row(&key, row, content.as_ref())
+        })
+        .collect();
+    let count = exact_count(&filter, &totals);
+    let body = json!({
+        "count": count.unwrap_or(shown.len() as i64 + i64::from(page.next.is_some())),
+        "countIsEstimate": count.is_none() && page.next.is_some(),
+        "size": size,
+        "hasMore": page.next.is_some(),
+        "nextCursor": page.next.as_deref().map(|next| write_cursor(next, &filter)),
+        "asOf": as_of.map(show_time),
+        "results": shown,
+    });
+    Ok(json(StatusCode::OK, &body))
+}
+
+fn content_key(caller: &Principal, row: &HistoryRow) -> ContentKey {
+    ContentKey {
+        tenant: caller.tenant.clone(),
+        subject: row.subject.clone(),
+        id: row.id,
+        content: row.content.clone(),
+    }
+}
+
+/// Exact where one counter answers the whole question.
+fn exact_count(filter: &Filter, totals: &Counters) -> Option<i64> {
+    let counter = match filter {
+        Filter { channel, status, kind, recipient_id: None, entity_type: None, entity_id: None, from: None, to: None } => {
+            match (channel, status, kind) {
+                (None, None, None) => "total".to_owned(),
+                (Some(channel), None, None) => format!("channel.{channel}"),
+                (None, Some(status), None) => format!("status.{status}"),
+                (None, None, Some(kind)) => format!("type.{kind}"),
+                _ => return None,
+            }
+        }
+        _ => return None,
+    };
+    Some(totals.get(&counter).copied().unwrap_or(0))
+}
+
+/// A cursor belongs to its question: another filter refuses it.
+fn write_cursor(next: &str, filter: &Filter) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}~{next}", fingerprint(filter)))
+}
+
+fn read_cursor(cursor: &str, filter: &Filter) -> Option<String> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    let (mark, next) = text.split_once('~')?;
+    let (created, id) = next.split_once('#')?;
+    let sound = mark == fingerprint(filter)
+        && created.len() == 13
+        && created.bytes().all(|b| b.is_ascii_digit())
+        && id.parse::<events::CommunicationId>().is_ok();
+    sound.then(|| next.to_owned())
+}
+
+fn fingerprint(filter: &Filter) -> String {
+    shell::hash::body_hash(&json!(format!("{filter:?}")))
+}
+
+pub(crate) async fn stats(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    query: RawQuery,
+) -> Result<Response, Problem> {
+    let mut query = Query::parse(query)?;
+    let now = api.host.now();
+    let to = query.time("endDate", false).unwrap_or(now);
+    let from = query.time("startDate", false).unwrap_or(to - 29 * DAY_MS);
+    if to < from {
+        query.wrong("endDate", "before_start", "endDate is before startDate.".to_owned());
+    }
+    if MAX_DAYS * DAY_MS < to.since(from) {
+        query.wrong("startDate", "too_long", format!("At most {MAX_DAYS} days at once."));
+    }
+    query.finish()?;
+    let view = ViewKey { tenant: caller.tenant.clone(), mode: caller.mode };
+    let days = api.views.days(&view, &day(from), &day(to)).await?;
+    let mut sum = Counters::new();
+    days.values().for_each(|day| accumulate(&mut sum, day));
+    let get = |name: &str| sum.get(name).copied().unwrap_or(0);
+    let rate = |part: i64, whole: i64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+    let sent = get("sent");
+    let average = if sent == 0 { Value::Null } else { json!(get("accept_to_sent_ms") as f64 / sent as f64) };
+    let body = json!({
+        "startDate": day(from),
+        "endDate": day(to),
+        "total": get("total"),
+        "totalSent": sent,
+        "byChannel": group(&sum, "channel."),
+        "byStatus": group(&sum, "status."),
+        "byType": group(&sum, "type."),
+        "byDay": days.iter().map(|(day, counters)| json!({
+            "day": day,
+            "total": counters.get("total").copied().unwrap_or(0),
+            "sent": counters.get("sent").copied().unwrap_or(0),
+            "delivered": counters.get("delivered").copied().unwrap_or(0),
+        })).collect::<Vec<_>>(),
+        "deliveryRate": rate(get("delivered"), sent),
+        "failureRate": rate(get("status.failed"), get("total")),
+        "bounceRate": rate(get("status.bounced"), sent),
+        "openRate": rate(get("opened"), get("delivered")),
+        "clickRate": rate(get("clicked"), get("delivered")),
+        "complaintRate": rate(get("complained"), get("delivered")),
+        "retries": get("retries"),
+        "averageSendTimeMs": average,
+    });
+    Ok(json(StatusCode::OK, &body))
+}
+
+fn group(sum: &Counters, prefix: &str) -> BTreeMap<String, i64> {
+    let named = sum.iter().filter_map(|(name, amount)| Some((name.strip_prefix(prefix)?.to_owned(), *amount)));
+    named.collect()
+}
+
+pub(crate) async fn queue_status(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    query: RawQuery,
+) -> Result<Response, Problem> {
+    Query::parse(query)?.finish()?;
+    let view = ViewKey { tenant: caller.tenant.clone(), mode: caller.mode };
+    let (totals, as_of) = api.views.totals(&view).await?;
+    let get = |name: &str| totals.get(name).copied().unwrap_or(0);
+    let mut lanes = Vec::new();
+    for lane in Lane::ALL {
+        let depth = api.queue.depth(lane).await?;
+        lanes.push(json!({
+            "name": lane.name(),
+            "waiting": depth.waiting,
+            "inFlight": depth.in_flight,
+            "delayed": depth.delayed,
+        }));
+    }
+    let swept = api.limits.last_beat("sweep").await?;
+    let sent = get("sent");
+    let body = json!({
+        "pending": get("lifecycle.queued"),
+        "scheduled": get("lifecycle.scheduled"),
+        "processing": get("lifecycle.sending") + get("lifecycle.in_doubt"),
+        "retryWaiting": get("lifecycle.retry_wait"),
+        "inDoubt": get("lifecycle.in_doubt"),
+        "completed": get("lifecycle.sent"),
+        "failed": get("lifecycle.failed"),
+        "deadLettered": get("lifecycle.dead_lettered"),
+        "cancelled": get("lifecycle.cancelled"),
+        "suppressed": get("lifecycle.suppressed"),
+        "averageProcessingMs": if sent == 0 { Value::Null } else { json!(get("accept_to_sent_ms") as f64 / sent as f64) },
+        "queues": lanes,
+        "lastSweepAt": swept.map(show_time),
+        "healthy": swept.is_some_and(|at| api.host.now().since(at) < SWEEP_STALE_MS),
+        "asOf": as_of.map(show_time),
+    });
+    Ok(json(StatusCode::OK, &body))
+}

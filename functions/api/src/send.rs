@@ -1,0 +1,357 @@
+//! `POST /api/communications/send`: from a body to an accepted communication.
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
+use domain::communication::Command;
+use domain::contact;
+use domain::history::{row, subject};
+use domain::policy;
+use domain::ports::{ContactKey, Content, ContentKey, Principal, StoredLink, StreamKey};
+use domain::render::{Draft, Link, RenderError, render};
+use domain::templates;
+use events::{
+    Attachment, Channel, CommunicationId, DoubtPolicy, Entity, MessageType, Priority, Recipient,
+    RecipientType, Requested, Source, Template, Timestamp,
+};
+use serde_json::{Value, json};
+use shell::hash::{body_hash, contact_hash};
+use shell::problem::{FieldError, Kind, Problem};
+use shell::{Loaded, Origin};
+
+use crate::fields::{Fields, invalid, show_time};
+use crate::{Api, Shared, json, origin, read_body, show};
+
+/// Characters of an idempotency key, at most.
+const MAX_KEY: usize = 255;
+/// A time this little in the past is now: clocks differ.
+const PAST_MS: i64 = 5 * 60_000;
+/// The furthest that a message may be scheduled.
+const FUTURE_MS: i64 = 366 * 24 * 3_600_000;
+
+/// What was accepted and whose words it carries.
+pub(crate) struct Accepted {
+    pub request: Requested,
+    pub content: Content,
+}
+
+pub(crate) async fn send(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let idempotency = idempotency_key(&headers)?;
+    let body = read_body(body).await?;
+    let fields = Fields::parse(&body)?;
+    let request_hash = body_hash(&serde_json::from_slice::<Value>(&body).unwrap_or_default());
+    let origin = origin(&caller, &headers);
+    let (key, loaded) = match &idempotency {
+        None => (api.fresh_key(&caller), Loaded::default()),
+        Some(idempotency) => {
+            let id = CommunicationId::from_key(&caller.tenant, idempotency);
+            let key = StreamKey { tenant: caller.tenant.clone(), id };
+            let loaded = api.shell(&origin).load(&key).await?;
+            if let Some(replayed) = replay(&api, &key, &loaded, &request_hash).await? {
+                return Ok(replayed);
+            }
+            (key, loaded)
+        }
+    };
+    let accepted = read(&api, &caller, fields, request_hash)?;
+    api.accept(&key, loaded, accepted, &origin).await
+}
+
+/// The key was used before: the same communication for the same body, a problem for another.
+pub(crate) async fn replay(
+    api: &Api,
+    key: &StreamKey,
+    loaded: &Loaded,
+    request_hash: &str,
+) -> Result<Option<Response>, Problem> {
+    let Ok(communication) = loaded.state.requested() else { return Ok(None) };
+    if communication.request.request_hash != request_hash {
+        return Err(domain::communication::Rejection::KeyReused.into());
+    }
+    let mut response = api.accepted(key, loaded, None).await?;
+    response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
+    Ok(Some(response))
+}
+
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let text = value.to_str().ok().map(str::trim);
+    let visible = |text: &&str| {
+        !text.is_empty() && text.len() <= MAX_KEY && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
+    };
+    let wrong = || {
+        let detail = "Idempotency-Key must be 1 to 255 visible ASCII characters, such as invoice-1234/send.";
+        Problem::new(Kind::Malformed, detail)
+    };
+    text.filter(visible).map(|text| Some(text.to_owned())).ok_or_else(wrong)
+}
+
+fn read(api: &Api, caller: &Principal, mut fields: Fields, request_hash: String) -> Result<Accepted, Problem> {
+    let names = |all: &'static [Channel]| all.iter().map(|c| c.as_str()).collect::<Vec<_>>();
+    let channel: Option<Channel> = fields.required("channel", |f| f.choice("channel", &names(Channel::ALL)));
+    let kind = fields.required("type", read_type);
+    let recipient_kinds: Vec<_> = RecipientType::ALL.iter().map(|r| r.as_str()).collect();
+    let recipient = Recipient {
+        kind: fields.choice("recipientType", &recipient_kinds).unwrap_or(RecipientType::Customer),
+        id: fields.reference("recipientId", 255),
+    };
+    let recipient_name = fields.reference("recipientName", 255);
+    let contact = fields.required("recipientContact", |f| f.text("recipientContact", 320));
+    let contact = channel.zip(contact).and_then(|(channel, contact)| read_contact(&mut fields, channel, &contact));
+    let subject = fields.text("subject", 500);
+    let content = fields.text("content", crate::MAX_BODY);
+    let template = read_template(&mut fields);
+    let variables = fields.object("templateVariables");
+    let entity = read_entity(&mut fields);
+    let attachments = read_attachments(&mut fields);
+    let schedule = Schedule::read(&mut fields, api.host.now());
+    let priorities: Vec<_> = Priority::ALL.iter().map(|p| p.as_str()).collect();
+    let priority = fields.choice("priority", &priorities).unwrap_or(Priority::Normal);
+    let policies: Vec<_> = DoubtPolicy::ALL.iter().map(|p| p.as_str()).collect();
+    let in_doubt: Option<DoubtPolicy> = fields.choice("inDoubt", &policies);
+    let max_attempts = fields.number("maxAttempts", 1..=10).map_or(policy::MAX_ATTEMPTS, |n| n as u8);
+    let locale = fields.reference("locale", 35);
+    match (&content, &template) {
+        (Some(_), Some(_)) => fields.wrong("content", "ambiguous", "Give content or templateId, not both."),
+        (None, None) => fields.wrong("content", "required", "Give content or a templateId."),
+        _ => (),
+    }
+    if channel == Some(Channel::Email) && template.is_none() && subject.is_none() {
+        fields.wrong("subject", "required", "An email without a template needs a subject.");
+    }
+    let (Some(channel), Some(kind), Some(contact)) = (channel, kind, contact) else {
+        return Err(fields.finish().err().unwrap_or_else(|| Problem::new(Kind::Invalid, "Required fields are missing.")));
+    };
+    fields.finish()?;
+    let due = schedule.at.unwrap_or_else(|| api.host.now());
+    let accepted = Accepted {
+        request: Requested {
+            channel,
+            kind,
+            priority,
+            source: Source::Api,
+            recipient,
+            contact_hash: contact_hash(&api.contact_key, &caller.tenant, &contact),
+            template,
+            locale,
+            attachments: attachments.iter().enumerate().map(|(place, _)| attachment(place)).collect(),
+            entity,
+            scheduled_at: schedule.at,
+            expires_at: schedule.expires_at.unwrap_or_else(|| policy::expires_at(kind, due)),
+            in_doubt: in_doubt.unwrap_or_else(|| policy::in_doubt(kind)),
+            max_attempts,
+            campaign: None,
+            rule: None,
+            resend_of: None,
+            request_hash,
+            requested_by: caller.actor.clone(),
+            mode: caller.mode,
+        },
+        content: Content { recipient_contact: contact, recipient_name, subject, content, variables, attachments },
+    };
+    check_words(&accepted)?;
+    Ok(accepted)
+}
+
+/// `general` is what the source documents also call `general_notification`.
+fn read_type(fields: &mut Fields) -> Option<MessageType> {
+    struct Named(MessageType);
+    impl std::str::FromStr for Named {
+        type Err = ();
+        fn from_str(text: &str) -> Result<Self, ()> {
+            match text {
+                "general" => Ok(Named(MessageType::GeneralNotification)),
+                other => other.parse().map(Named),
+            }
+        }
+    }
+    let names: Vec<_> = MessageType::ALL.iter().map(|t| t.as_str()).collect();
+    fields.choice("type", &names).map(|Named(kind)| kind)
+}
+
+pub(crate) fn read_contact(fields: &mut Fields, channel: Channel, text: &str) -> Option<String> {
+    match contact::normalise(channel, text) {
+        Ok(contact) => Some(contact),
+        Err(contact::ContactError::Channel) => {
+            let detail = format!("No provider is set up for {} yet; email and sms are.", channel.as_str());
+            fields.wrong("channel", "channel_unavailable", detail);
+            None
+        }
+        Err(error) => {
+            fields.wrong("recipientContact", "not_an_address", format!("recipientContact {error}."));
+            None
+        }
+    }
+}
+
+fn read_template(fields: &mut Fields) -> Option<Template> {
+    let id = fields.reference("templateId", 100)?;
+    let found = templates::find(&id).map(|template| Template { id: id.clone(), version: template.version });
+    if found.is_none() {
+        let known: Vec<_> = templates::BUILTINS.iter().map(|template| template.id).collect();
+        fields.wrong("templateId", "unknown_template", format!("There is no template {id}; there are {}.", known.join(", ")));
+    }
+    found
+}
+
+fn read_entity(fields: &mut Fields) -> Option<Entity> {
+    let (kind, id) = (fields.reference("entityType", 50), fields.reference("entityId", 255));
+    if kind.is_none() && id.is_some() {
+        fields.wrong("entityType", "required", "entityId needs an entityType.");
+    }
+    kind.map(|kind| Entity { kind, id })
+}
+
+fn read_attachments(fields: &mut Fields) -> Vec<StoredLink> {
+    let mut links = Vec::new();
+    for (place, item) in fields.list("attachments", 10).into_iter().enumerate() {
+        let text = |name: &str, most: usize| {
+            let text = item.get(name).and_then(Value::as_str);
+            text.filter(|text| !text.is_empty() && text.chars().count() <= most && !text.chars().any(char::is_control))
+        };
+        let known = item.as_object().is_some_and(|item| item.keys().all(|k| k == "filename" || k == "fileUrl"));
+        let url = text("fileUrl", 2_000).filter(|url| url.starts_with("https://"));
+        match (text("filename", 255), url, known) {
+            (Some(filename), Some(file_url), true) => {
+                links.push(StoredLink { filename: filename.to_owned(), file_url: file_url.to_owned() });
+            }
+            _ => {
+                let detail = "An attachment is {\"filename\": …, \"fileUrl\": \"https://…\"}.";
+                fields.wrong(&format!("attachments/{place}"), "not_an_attachment", detail);
+            }
+        }
+    }
+    links
+}
+
+fn attachment(place: usize) -> Attachment {
+    Attachment { key: place.to_string(), sha256: None, mime: None, size_bytes: None }
+}
+
+/// When, and until when.
+pub(crate) struct Schedule {
+    pub at: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Schedule {
+    pub fn read(fields: &mut Fields, now: Timestamp) -> Self {
+        let at = fields.time("scheduledAt");
+        let expires_at = fields.time("expiresAt");
+        if at.is_some_and(|at| at < now - PAST_MS) {
+            fields.wrong("scheduledAt", "in_the_past", "scheduledAt is in the past.");
+        }
+        if at.is_some_and(|at| now + FUTURE_MS < at) {
+            fields.wrong("scheduledAt", "too_far", "scheduledAt is more than a year away.");
+        }
+        if expires_at.is_some_and(|expires_at| expires_at <= at.unwrap_or(now).max(now)) {
+            fields.wrong("expiresAt", "in_the_past", "expiresAt must be after the time of sending.");
+        }
+        Schedule { at: at.filter(|at| now < *at), expires_at }
+    }
+}
+
+/// Renders once as it will be sent, so that what cannot be said is refused now and not in the night.
+pub(crate) fn check_words(Accepted { request, content }: &Accepted) -> Result<(), Problem> {
+    let links: Vec<Link> = content.attachments.iter().map(Link::from).collect();
+    let rendered = render(&Draft {
+        channel: request.channel,
+        template: request.template.as_ref(),
+        subject: content.subject.as_deref(),
+        content: content.content.as_deref(),
+        variables: content.variables.as_ref(),
+        attachments: &links,
+        locale: request.locale.as_deref(),
+    });
+    let Err(error) = rendered else { return Ok(()) };
+    let pointer = match &error {
+        RenderError::MissingVariables(_) => "/templateVariables",
+        RenderError::UnknownTemplate(_) | RenderError::WrongChannel(_) => "/templateId",
+        RenderError::Template(_) if request.template.is_some() => "/templateVariables",
+        RenderError::Template(_) | RenderError::TooLarge | RenderError::Empty => "/content",
+    };
+    let detail = format!("Cannot be rendered: {error}.");
+    Err(invalid(vec![FieldError { pointer: pointer.to_owned(), code: error.kind(), detail }]))
+}
+
+impl Api {
+    pub(crate) fn fresh_key(&self, caller: &Principal) -> StreamKey {
+        let id = CommunicationId::fresh(self.host.now(), self.host.random());
+        StreamKey { tenant: caller.tenant.clone(), id }
+    }
+
+    /// Vault first, then the stream, then the hint: a crash between leaves nothing half accepted.
+    pub(crate) async fn accept(
+        &self,
+        key: &StreamKey,
+        loaded: Loaded,
+        Accepted { request, content }: Accepted,
+        origin: &Origin,
+    ) -> Result<Response, Problem> {
+        let contact = ContactKey {
+            tenant: key.tenant.clone(),
+            channel: request.channel,
+            contact_hash: request.contact_hash.clone(),
+        };
+        if self.store.is_suppressed(&contact).await? {
+            let detail = "This recipient bounced, complained or opted out. Nothing was accepted.";
+            return Err(Problem::new(Kind::RecipientSuppressed, detail));
+        }
+        let place = ContentKey {
+            tenant: key.tenant.clone(),
+            subject: subject(&request),
+            id: key.id,
+            content: request.request_hash.clone(),
+        };
+        self.vault.put(&place, &content, self.host.now() + self.retention_ms).await?;
+        let after = self.shell(origin).execute_on(key, loaded, Command::Request(Box::new(request))).await?;
+        if after.appended > 0 {
+            self.hint(key, &after).await;
+        }
+        self.accepted(key, &after, Some(content)).await
+    }
+
+    pub(crate) async fn accepted(&self, key: &StreamKey, loaded: &Loaded, content: Option<Content>) -> Result<Response, Problem> {
+        let communication = loaded.state.requested()?;
+        let gone = || Problem::new(Kind::NotFound, "There is no such communication.");
+        let folded = row(key.id, &loaded.records).ok_or_else(gone)?;
+        let content = match content {
+            Some(content) => Some(content),
+            None => self.content(key, loaded).await?,
+        };
+        let due = communication.due_at.unwrap_or_else(|| folded.created_at);
+        let mut body = json!({
+            "id": key.id,
+            "status": folded.status,
+            "estimatedSendTime": show_time(due),
+            "communication": show::detail(key, &communication.request, &folded, content.as_ref()),
+        });
+        if let Some(original) = communication.request.resend_of {
+            body["originalCommunicationId"] = json!(original);
+        }
+        let mut response = json(StatusCode::CREATED, &body);
+        if let Ok(location) = HeaderValue::from_str(&format!("/api/communications/{}", key.id)) {
+            response.headers_mut().insert("location", location);
+        }
+        Ok(response)
+    }
+
+    /// The personal data of a loaded communication; none once erased.
+    pub(crate) async fn content(&self, key: &StreamKey, loaded: &Loaded) -> Result<Option<Content>, Problem> {
+        let communication = loaded.state.requested()?;
+        let place = ContentKey {
+            tenant: key.tenant.clone(),
+            subject: subject(&communication.request),
+            id: key.id,
+            content: communication.content.clone(),
+        };
+        Ok(self.vault.get(&place).await?)
+    }
+}

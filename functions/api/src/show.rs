@@ -1,0 +1,142 @@
+//! Communications as JSON, in the words of the source documents.
+
+use domain::history::HistoryRow;
+use domain::ports::{Content, StreamKey};
+use domain::render::{Draft, Link, render};
+use events::{Recorded, Requested, Timestamp};
+use serde_json::{Map, Value, json};
+
+use crate::fields::show_time;
+
+fn time(at: Option<Timestamp>) -> Value {
+    at.map_or(Value::Null, |at| show_time(at).into())
+}
+
+/// What lists and details share. Personal data is null once erased.
+pub fn row(key: &StreamKey, row: &HistoryRow, content: Option<&Content>) -> Value {
+    let shown = json!({
+        "id": row.id,
+        "businessId": key.tenant,
+        "channel": row.channel,
+        "type": row.kind,
+        "status": row.status,
+        "lifecycle": row.lifecycle,
+        "reason": row.reason,
+        "priority": row.priority,
+        "mode": row.mode,
+        "source": row.source,
+        "recipientType": row.recipient_type,
+        "recipientId": row.recipient_id,
+        "recipientName": content.and_then(|content| content.recipient_name.clone()),
+        "recipientContact": content.map(|content| content.recipient_contact.clone()),
+        "subject": content.and_then(|content| content.subject.clone()),
+        "entityType": row.entity_type,
+        "entityId": row.entity_id,
+        "templateId": row.template_id,
+        "originalCommunicationId": row.resend_of,
+        "scheduledAt": time(row.scheduled_at),
+        "expiresAt": time(Some(row.expires_at)),
+        "nextRetryAt": time(row.next_retry_at),
+        "sentAt": time(row.sent_at),
+        "deliveredAt": time(row.delivered_at),
+        "openedAt": time(row.opened_at),
+        "clickedAt": time(row.clicked_at),
+        "failedAt": time(row.failed_at),
+        "provider": row.provider,
+        "providerMessageId": row.provider_message_id,
+        "attempts": row.attempts,
+        "retryCount": row.attempts.saturating_sub(1),
+        "segments": row.segments,
+        "maybeSent": row.maybe_sent,
+        "lateEvidence": row.late_evidence,
+        "complained": row.complained,
+        "unsubscribed": row.unsubscribed,
+        "createdBy": row.created_by,
+        "createdAt": time(Some(row.created_at)),
+        "updatedAt": time(Some(row.updated_at)),
+    });
+    shown
+}
+
+/// One communication with its words as they are (or would be) sent.
+pub fn detail(key: &StreamKey, request: &Requested, folded: &HistoryRow, content: Option<&Content>) -> Value {
+    let mut shown = row(key, folded, content);
+    let Some(content) = content else { return shown };
+    let links: Vec<Link> = content.attachments.iter().map(Link::from).collect();
+    let rendered = render(&Draft {
+        channel: request.channel,
+        template: request.template.as_ref(),
+        subject: content.subject.as_deref(),
+        content: content.content.as_deref(),
+        variables: content.variables.as_ref(),
+        attachments: &links,
+        locale: request.locale.as_deref(),
+    });
+    shown["content"] = json!(content.content);
+    shown["templateVariables"] = json!(content.variables);
+    shown["attachments"] = content
+        .attachments
+        .iter()
+        .map(|link| json!({ "filename": link.filename, "fileUrl": link.file_url }))
+        .collect();
+    if let Ok(message) = rendered {
+        if shown["subject"].is_null() {
+            shown["subject"] = json!(message.subject);
+        }
+        shown["rendered"] = json!({
+            "subject": message.subject,
+            "text": message.text,
+            "html": message.html,
+            "segments": message.segments.map(|s| json!({ "encoding": s.encoding.as_str(), "count": s.count })),
+        });
+    }
+    shown
+}
+
+/// One event of a stream, as a step of its timeline.
+pub fn step(position: usize, record: &Recorded) -> Value {
+    let data = serde_json::to_value(&record.event).unwrap_or_default();
+    let meta = &record.meta;
+    json!({
+        "position": position,
+        "type": record.event.name(),
+        "version": record.version,
+        "at": show_time(meta.at),
+        "actor": meta.actor,
+        "command": meta.command,
+        "correlationId": meta.correlation,
+        "causationId": meta.causation,
+        "traceparent": meta.traceparent,
+        "data": camel(data.get("data").cloned().unwrap_or_default()),
+    })
+}
+
+/// Stored names are snake case, the API's are camel case, and times are text.
+fn camel(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let renamed = map.into_iter().map(|(name, value)| {
+                let is_time = name.ends_with("_at") || name.ends_with("_until") || name == "until";
+                let value = match value.as_i64().filter(|_| is_time) {
+                    Some(ms) => show_time(Timestamp(ms)).into(),
+                    None => camel(value),
+                };
+                (camel_name(&name), value)
+            });
+            Value::Object(renamed.collect::<Map<_, _>>())
+        }
+        Value::Array(items) => items.into_iter().map(camel).collect(),
+        other => other,
+    }
+}
+
+fn camel_name(name: &str) -> String {
+    let mut parts = name.split('_');
+    let mut camel = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let mut letters = part.chars();
+        camel.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
+        camel.push_str(letters.as_str());
+    }
+    camel
+}

@@ -1,0 +1,47 @@
+//! Wiring only.
+
+use std::sync::Arc;
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use dead_letter::DeadLetter;
+use dead_letter::config::Config;
+use infra::SystemHost;
+use infra::aws::{Aws, DynamoStore, SnsAlerts, init_logs};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use shell::hint::Message;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let var = |name: &str| std::env::var(name).ok();
+    init_logs(var);
+    let config = Config::read(var)?;
+    let aws = Aws::from_env(var)?;
+    let store = DynamoStore {
+        client: aws.dynamodb(),
+        events_table: config.events_table,
+        vault_table: config.vault_table,
+        limits_table: config.limits_table,
+    };
+    let door = &DeadLetter {
+        store: Arc::new(store),
+        alerts: Arc::new(SnsAlerts { client: aws.sns(), topic_arn: config.alerts_topic }),
+        host: Arc::new(SystemHost),
+    };
+    run(service_fn(async |event: LambdaEvent<SqsEvent>| {
+        let message = |record: SqsMessage| Message {
+            id: record.message_id.unwrap_or_default(),
+            body: record.body.unwrap_or_default(),
+        };
+        let again = door.batch(event.payload.records.into_iter().map(message).collect()).await;
+        let mut response = SqsBatchResponse::default();
+        response.batch_item_failures = again.into_iter().map(failure).collect();
+        Ok::<_, Error>(response)
+    }))
+    .await
+}
+
+fn failure(id: String) -> BatchItemFailure {
+    let mut failure = BatchItemFailure::default();
+    failure.item_identifier = id;
+    failure
+}

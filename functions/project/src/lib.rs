@@ -1,0 +1,78 @@
+//! In: streams that changed, whole. Out: their rows and counters.
+//! May touch: views.
+//! Never: reads or writes a stream; holds up its neighbours for one that it cannot read.
+
+pub mod config;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::history;
+use domain::ports::{Host, Projected, StoreError, StreamKey, ViewKey, Views};
+use events::{Event, Mode, Recorded};
+
+/// Rows of one transaction.
+const TOGETHER: usize = 20;
+
+/// Everything the door may touch.
+#[derive(Clone)]
+pub struct Project {
+    pub views: Arc<dyn Views>,
+    pub host: Arc<dyn Host>,
+}
+
+/// A stream as it was after a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    pub key: StreamKey,
+    pub lines: Vec<String>,
+}
+
+impl Project {
+    /// Folds each stream into its row. Only the longest image of a stream counts; a replay changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`]: show all of them again. What cannot be read is logged and passed over.
+    pub async fn project(&self, images: Vec<Image>) -> Result<(), StoreError> {
+        let mut newest: BTreeMap<StreamKey, Vec<String>> = BTreeMap::new();
+        for Image { key, lines } in images {
+            let kept = newest.entry(key).or_default();
+            if kept.len() < lines.len() {
+                *kept = lines;
+            }
+        }
+        let mut by_view: BTreeMap<ViewKey, Vec<Projected>> = BTreeMap::new();
+        for (key, lines) in newest {
+            if let Some(projected) = fold(&key, &lines) {
+                by_view.entry(projected.view.clone()).or_default().push(projected);
+            }
+        }
+        for rows in by_view.values() {
+            for some in rows.chunks(TOGETHER) {
+                match self.views.apply(some, self.host.now()).await {
+                    Err(StoreError::Unreadable(error)) => tracing::error!(error, "rows passed over"),
+                    other => other?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn fold(key: &StreamKey, lines: &[String]) -> Option<Projected> {
+    let records: Result<Vec<Recorded>, _> = lines.iter().map(|line| events::decode(line)).collect();
+    let records = match records {
+        Ok(records) => records,
+        Err(error) => {
+            tracing::error!(id = %key.id, %error, "a stream passed over");
+            return None;
+        }
+    };
+    let row = history::row(key.id, &records)?;
+    let mode = match &records.first()?.event {
+        Event::CommunicationRequested(request) => request.mode,
+        _ => Mode::Live,
+    };
+    Some(Projected { view: ViewKey { tenant: key.tenant.clone(), mode }, row })
+}

@@ -1,0 +1,78 @@
+//! In: a tick. Out: a hint for every stream whose timer is due, to the second.
+//! May touch: the timer index, the queue, the heartbeat.
+//! Never: decides anything about a communication; the hint's consumer does.
+
+pub mod config;
+
+use std::sync::Arc;
+
+use domain::policy;
+use domain::ports::{Due, EventStore, Hint, Host, Limits, Queue, SHARDS, StoreError};
+use events::Timestamp;
+
+/// Timers up to this far ahead are sent with a delay, so that they fire to the second between ticks.
+pub const LEAD_MS: i64 = 10 * 60_000;
+/// Timers of one shard taken at once.
+const TAKEN: usize = 500;
+/// Rounds over one shard in one sweep.
+const ROUNDS: usize = 20;
+
+/// Everything the door may touch.
+#[derive(Clone)]
+pub struct Schedule {
+    pub store: Arc<dyn EventStore>,
+    pub queue: Arc<dyn Queue>,
+    pub limits: Arc<dyn Limits>,
+    pub host: Arc<dyn Host>,
+}
+
+/// What a sweep is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sweep {
+    /// Every minute.
+    Tick,
+    /// The queues were lost: every hint goes out at once, early ones too.
+    Restart,
+}
+
+impl Schedule {
+    /// Sends a hint for every due stream, then moves its timer. A crash between the two sends a hint twice, which is
+    /// harmless. Returns how many were sent.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: what was not reached is still due at the next tick.
+    pub async fn sweep(&self, why: Sweep) -> Result<usize, StoreError> {
+        let mut sent = 0;
+        for shard in 0..SHARDS {
+            for _ in 0..ROUNDS {
+                let now = self.host.now();
+                let due = self.store.due(shard, now + LEAD_MS, TAKEN).await?;
+                self.send(&due, now, why).await?;
+                sent += due.len();
+                if due.len() < TAKEN {
+                    break;
+                }
+            }
+        }
+        self.limits.beat("sweep", self.host.now()).await?;
+        Ok(sent)
+    }
+
+    async fn send(&self, due: &[Due], now: Timestamp, why: Sweep) -> Result<(), StoreError> {
+        if due.is_empty() {
+            return Ok(());
+        }
+        let delay = |wake: Timestamp| match why {
+            Sweep::Restart => 0,
+            Sweep::Tick => (wake.since(now).max(0) + 999).div_euclid(1_000) as u32,
+        };
+        let hints: Vec<(Hint, u32)> = due.iter().map(|due| (due.hint.clone(), delay(due.wake))).collect();
+        self.queue.send(&hints).await?;
+        for due in due {
+            let wake = due.wake.max(now) + policy::repair_ms(due.hints);
+            self.store.rearm(due, wake).await?;
+        }
+        Ok(())
+    }
+}
