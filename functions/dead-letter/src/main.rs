@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::SqsEvent;
 use dead_letter::DeadLetter;
 use dead_letter::config::Config;
 use infra::SystemHost;
 use infra::aws::{Aws, DynamoStore, SnsAlerts, init_logs};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use shell::hint::Message;
+use shell::hint;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -28,20 +28,8 @@ async fn main() -> Result<(), Error> {
         host: Arc::new(SystemHost),
     };
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        let message = |record: SqsMessage| Message {
-            id: record.message_id.unwrap_or_default(),
-            body: record.body.unwrap_or_default(),
-        };
-        let again = door.batch(event.payload.records.into_iter().map(message).collect()).await;
-        let mut response = SqsBatchResponse::default();
-        response.batch_item_failures = again.into_iter().map(failure).collect();
-        Ok::<_, Error>(response)
+        let again = door.batch(hint::messages(event.payload)).await;
+        Ok::<_, Error>(hint::response(again))
     }))
     .await
-}
-
-fn failure(id: String) -> BatchItemFailure {
-    let mut failure = BatchItemFailure::default();
-    failure.item_identifier = id;
-    failure
 }

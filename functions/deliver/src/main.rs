@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
+use aws_lambda_events::sqs::SqsEvent;
 use deliver::Deliver;
 use deliver::config::Config;
 use domain::ports::Provider;
@@ -11,7 +11,7 @@ use infra::SystemHost;
 use infra::aws::{Aws, DynamoStore, SnsAlerts, SqsQueue, init_logs};
 use infra::providers::{SendGrid, Twilio, http_client};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use shell::hint::Message;
+use shell::hint;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -22,23 +22,10 @@ async fn main() -> Result<(), Error> {
     let deliver = &wire(config, &aws);
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
         let deadline = Timestamp(event.context.deadline as i64);
-        let message = |record: aws_lambda_events::sqs::SqsMessage| Message {
-            id: record.message_id.unwrap_or_default(),
-            body: record.body.unwrap_or_default(),
-        };
-        let messages = event.payload.records.into_iter().map(message).collect();
-        let failed = deliver::batch(deliver, messages, deadline).await;
-        let mut response = SqsBatchResponse::default();
-        response.batch_item_failures = failed.into_iter().map(failure).collect();
-        Ok::<_, Error>(response)
+        let failed = deliver::batch(deliver, hint::messages(event.payload), deadline).await;
+        Ok::<_, Error>(hint::response(failed))
     }))
     .await
-}
-
-fn failure(id: String) -> BatchItemFailure {
-    let mut failure = BatchItemFailure::default();
-    failure.item_identifier = id;
-    failure
 }
 
 fn wire(config: Config, aws: &Aws) -> Deliver {

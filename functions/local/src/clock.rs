@@ -1,0 +1,57 @@
+//! A clock that can run faster than the wall's, and jump.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use domain::ports::Host;
+use events::Timestamp;
+use infra::SystemHost;
+use infra::embedded::Wall;
+
+/// The time of one process of `local`.
+pub struct Clock {
+    started: Instant,
+    start: Timestamp,
+    factor: u32,
+    jumped_ms: AtomicI64,
+}
+
+impl Clock {
+    /// Begins at `start` and runs `factor` times as fast as the wall.
+    pub fn new(start: Timestamp, factor: u32) -> Self {
+        Clock { started: Instant::now(), start, factor, jumped_ms: AtomicI64::new(0) }
+    }
+
+    /// Moves the time forward.
+    pub fn advance(&self, ms: i64) {
+        self.jumped_ms.fetch_add(ms.max(0), Ordering::SeqCst);
+    }
+
+    /// How many of this clock's milliseconds pass in `ms` of the wall.
+    pub fn scaled(&self, ms: i64) -> i64 {
+        ms * i64::from(self.factor)
+    }
+
+    /// How long `ms` of this clock take on the wall.
+    pub fn on_the_wall(&self, ms: i64) -> Duration {
+        Duration::from_micros(ms.max(0) as u64 * 1_000 / u64::from(self.factor))
+    }
+}
+
+impl Host for Clock {
+    fn now(&self) -> Timestamp {
+        let elapsed = self.started.elapsed().as_micros() as i64 * i64::from(self.factor) / 1_000;
+        self.start + elapsed + self.jumped_ms.load(Ordering::SeqCst)
+    }
+
+    fn random(&self) -> u128 {
+        SystemHost.random()
+    }
+}
+
+impl Wall for Clock {
+    fn wait(&self, until: Timestamp) -> Duration {
+        // One millisecond more, so that the clock has surely reached it.
+        self.on_the_wall(until.since(self.now())) + Duration::from_millis(1)
+    }
+}

@@ -1,0 +1,132 @@
+//! `/_dev`: what only a developer's machine has. Served on loopback alone, to callers who name loopback.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{Query, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use domain::ports::{Host, Lane, Queue};
+use infra::embedded::{Database, MemoryQueue};
+use schedule::{Schedule, Sweep};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use shell::problem::{Kind, Problem};
+
+use crate::clock::Clock;
+use crate::simulator::{Fault, Simulator};
+
+const PROVIDERS: [&str; 2] = ["sendgrid", "twilio"];
+/// The longest that a caller may wait for a message.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+pub struct Dev {
+    pub simulator: Arc<Simulator>,
+    pub clock: Arc<Clock>,
+    pub queue: Arc<MemoryQueue>,
+    pub schedule: Schedule,
+    pub database: Database,
+}
+
+type Shared = State<Arc<Dev>>;
+
+pub fn router(dev: Arc<Dev>) -> Router {
+    Router::new()
+        .route("/_dev/inbox", get(inbox).delete(clear_inbox))
+        .route("/_dev/faults", post(inject))
+        .route("/_dev/clock", post(advance))
+        .route("/_dev/queues", get(queues))
+        .route("/_dev/suppressions", delete(clear_suppressions))
+        .layer(axum::middleware::from_fn(loopback_only))
+        .with_state(dev)
+}
+
+/// A page of another site can reach loopback through the reader's browser, but not name it as the host.
+async fn loopback_only(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    match name {
+        "127.0.0.1" | "localhost" | "[::1]" => next.run(request).await,
+        _ => Problem::new(Kind::NotFound, "Development routes answer on loopback alone.").into_response(),
+    }
+}
+
+fn malformed(detail: impl Into<String>) -> Problem {
+    Problem::new(Kind::Malformed, detail)
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| malformed(format!("{error}.")))
+}
+
+/// `5s`, `500ms` or seconds.
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (text.strip_suffix('s').unwrap_or(text), 1_000),
+    };
+    Some(Duration::from_millis(number.parse::<u64>().ok()?.checked_mul(unit)?).min(MAX_WAIT))
+}
+
+async fn inbox(State(dev): Shared, Query(mut query): Query<HashMap<String, String>>) -> Result<Json<Value>, Problem> {
+    let to = query.remove("to");
+    let wait = query.remove("wait").map(|wait| duration(&wait).ok_or_else(|| malformed("wait is a time such as 5s.")));
+    let wait = wait.transpose()?;
+    if let Some(name) = query.keys().next() {
+        return Err(malformed(format!("There is no parameter {name}; there are to and wait.")));
+    }
+    let entries = match wait {
+        Some(wait) => dev.simulator.inbox.wait(to.as_deref(), wait).await,
+        None => dev.simulator.inbox.list(to.as_deref()),
+    };
+    Ok(Json(json!({ "messages": entries })))
+}
+
+async fn clear_inbox(State(dev): Shared) -> StatusCode {
+    dev.simulator.inbox.clear();
+    StatusCode::NO_CONTENT
+}
+
+async fn inject(State(dev): Shared, body: Bytes) -> Result<StatusCode, Problem> {
+    let fault: Fault = parse(&body)?;
+    if !PROVIDERS.contains(&fault.provider.as_str()) {
+        return Err(malformed(format!("provider is one of: {}.", PROVIDERS.join(", "))));
+    }
+    dev.simulator.inject(fault);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn advance(State(dev): Shared, body: Bytes) -> Result<Json<Value>, Problem> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Advance {
+        advance_ms: u32,
+    }
+    let Advance { advance_ms } = parse(&body)?;
+    dev.clock.advance(i64::from(advance_ms));
+    dev.schedule.sweep(Sweep::Tick).await?;
+    dev.queue.look_again();
+    Ok(Json(json!({ "now": api::fields::show_time(dev.clock.now()) })))
+}
+
+async fn queues(State(dev): Shared) -> Result<Json<Value>, Problem> {
+    let mut shown = serde_json::Map::new();
+    for lane in Lane::ALL {
+        let depth = dev.queue.depth(lane).await?;
+        let depth = json!({
+            "waiting": depth.waiting, "inFlight": depth.in_flight, "delayed": depth.delayed, "dead": depth.dead,
+        });
+        shown.insert(lane.name(), depth);
+    }
+    Ok(Json(Value::Object(shown)))
+}
+
+async fn clear_suppressions(State(dev): Shared) -> Result<StatusCode, Problem> {
+    dev.database.clear_suppressions().await?;
+    Ok(StatusCode::NO_CONTENT)
+}

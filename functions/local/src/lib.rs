@@ -1,0 +1,334 @@
+//! Every door in one process, on the embedded home, with simulated providers. Nothing leaves this machine.
+
+pub mod clock;
+mod dev;
+pub mod simulator;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{Api, KnownKeys};
+use clock::Clock;
+use dead_letter::DeadLetter;
+use deliver::Deliver;
+use domain::ports::{Host, Keys, Limits, Principal, Provider};
+use events::{Channel, Mode, TenantId, Timestamp};
+use infra::SystemHost;
+use infra::embedded::{Database, LogAlerts, MemoryQueue};
+use infra::providers::{SendGrid, Twilio, http_client};
+use project::{Image, Project};
+use schedule::{Schedule, Sweep};
+use shell::hint::Message;
+use simulator::Simulator;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use webhook::Webhook;
+
+/// The key that works at once, and whose it is.
+pub const DEV_KEY: &str = "td_test_local";
+pub const DEV_TENANT: &str = "local";
+/// How long one delivery may run, as the function's timeout in `template.yaml`.
+const INVOCATION_MS: i64 = 30_000;
+/// AWS asks for six times the timeout.
+const VISIBILITY_MS: i64 = 6 * INVOCATION_MS;
+const TICK_MS: i64 = 60_000;
+/// Deliveries side by side, for each channel.
+const WORKERS: usize = 4;
+/// Changes that are projected together.
+const FEED: usize = 200;
+/// Changes of one communication come in flurries: waiting this long folds them into one write.
+const SETTLE: Duration = Duration::from_millis(20);
+const RETENTION_MS: i64 = 400 * 24 * 3_600_000;
+
+/// Where data is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    Folder(PathBuf),
+    /// Gone with the process.
+    Memory,
+}
+
+/// How to start.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// 0 picks one; one that is taken gives the next.
+    pub port: u16,
+    pub data: Data,
+    /// How fast the clock runs.
+    pub clock_factor: u32,
+    pub provider_timeout_ms: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let data = Data::Folder(PathBuf::from(".tidings"));
+        Options { port: 7070, data, clock_factor: 1, provider_timeout_ms: 10_000 }
+    }
+}
+
+/// A running Tidings. Dropped, it stops at once, as if killed.
+pub struct Local {
+    pub url: String,
+    pub port: u16,
+    pub clock: Arc<Clock>,
+    pub simulator: Arc<Simulator>,
+    pub database: Database,
+    pub queue: Arc<MemoryQueue>,
+    pub schedule: Schedule,
+    tasks: JoinSet<()>,
+    /// Held while it runs: one process for one folder.
+    _lock: File,
+    scratch: Option<PathBuf>,
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.tasks.abort_all();
+        if let Some(scratch) = &self.scratch {
+            let _ = std::fs::remove_dir_all(scratch);
+        }
+    }
+}
+
+impl Local {
+    /// Opens the data, starts every door and the simulator, and takes up what an earlier process left undone.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be used, another process uses it, or no port is free.
+    pub async fn start(options: Options) -> io::Result<Local> {
+        let scratch = match &options.data {
+            Data::Folder(_) => None,
+            Data::Memory => Some(scratch_folder()),
+        };
+        let folder = match (&options.data, &scratch) {
+            (Data::Folder(folder), _) | (Data::Memory, Some(folder)) => folder.clone(),
+            (Data::Memory, None) => scratch_folder(),
+        };
+        std::fs::create_dir_all(&folder)?;
+        let lock = lock(&folder)?;
+        let durable = options.data != Data::Memory;
+        let database = Database::open(&folder.join("tidings.db"), durable).map_err(io::Error::other)?;
+        let last = database.last_beat("sweep").await.map_err(io::Error::other)?;
+        // A clock that was moved forward does not go back.
+        let start = last.unwrap_or(Timestamp(0)).max(SystemHost.now());
+        let clock = Arc::new(Clock::new(start, options.clock_factor));
+        let client = http_client();
+        let simulator = Simulator::new(clock.clone(), [SystemHost.random(), SystemHost.random()], client.clone());
+        let providers_at = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let providers_url = format!("http://{}", providers_at.local_addr()?);
+        let listener = listen(options.port).await?;
+        let port = listener.local_addr()?.port();
+        let url = format!("http://127.0.0.1:{port}");
+        simulator.call_back_to(url.clone());
+        dev_key(&database).await.map_err(io::Error::other)?;
+
+        let store = Arc::new(database.clone());
+        let queue = Arc::new(MemoryQueue::new(clock.clone(), clock.scaled(VISIBILITY_MS)));
+        let schedule =
+            Schedule { store: store.clone(), queue: queue.clone(), limits: store.clone(), host: clock.clone() };
+        let deliver = Deliver {
+            store: store.clone(),
+            vault: store.clone(),
+            queue: queue.clone(),
+            providers: providers(&providers_url, &url, client),
+            alerts: Arc::new(LogAlerts),
+            host: clock.clone(),
+            provider_timeout_ms: options.provider_timeout_ms,
+        };
+        let api = Arc::new(Api {
+            store: store.clone(),
+            vault: store.clone(),
+            queue: queue.clone(),
+            views: store.clone(),
+            keys: store.clone(),
+            limits: store.clone(),
+            host: clock.clone(),
+            contact_key: secret(&folder.join("contact.key"))?,
+            retention_ms: RETENTION_MS,
+            known: KnownKeys::default(),
+        });
+        let webhook = Arc::new(Webhook {
+            store: store.clone(),
+            host: clock.clone(),
+            sendgrid: webhook::sendgrid::Verifier::new(&simulator.sendgrid_public_key()),
+            twilio: Some(webhook::twilio::Verifier {
+                auth_token: simulator::TWILIO_TOKEN.to_owned(),
+                public_url: url.clone(),
+            }),
+        });
+        let dead_letter = DeadLetter { store: store.clone(), alerts: Arc::new(LogAlerts), host: clock.clone() };
+        let project = Project { views: store, host: clock.clone() };
+
+        schedule.sweep(Sweep::Restart).await.map_err(io::Error::other)?;
+        let mut tasks = JoinSet::new();
+        let dev = dev::Dev {
+            simulator: simulator.clone(),
+            clock: clock.clone(),
+            queue: queue.clone(),
+            schedule: schedule.clone(),
+            database: database.clone(),
+        };
+        let router = api::router(api).merge(webhook::router(webhook)).merge(dev::router(Arc::new(dev)));
+        tasks.spawn(async move {
+            // Ends only when the listener breaks, and with it the process.
+            let _ = axum::serve(listener, router).await;
+        });
+        tasks.spawn(simulator.clone().serve(providers_at));
+        for channel in [Channel::Email, Channel::Sms] {
+            for _ in 0..WORKERS {
+                tasks.spawn(work(channel, queue.clone(), deliver.clone(), clock.clone()));
+            }
+        }
+        tasks.spawn(bury(queue.clone(), dead_letter));
+        tasks.spawn(feed(database.clone(), project));
+        tasks.spawn(tick(schedule.clone(), clock.clone()));
+        Ok(Local { url, port, clock, simulator, database, queue, schedule, tasks, _lock: lock, scratch })
+    }
+}
+
+fn scratch_folder() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    parent.join(format!("tidings-{}-{:08x}", std::process::id(), SystemHost.random() as u32))
+}
+
+fn lock(folder: &Path) -> io::Result<File> {
+    let file = File::create(folder.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => {
+            let message = format!("{} is in use by another tidings", folder.display());
+            Err(io::Error::new(io::ErrorKind::AddrInUse, message))
+        }
+    }
+}
+
+/// A key of this machine's own, made once.
+fn secret(path: &Path) -> io::Result<Vec<u8>> {
+    match std::fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let key = format!("{:032x}", SystemHost.random()).into_bytes();
+            let mut options = File::options();
+            options.write(true).create_new(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            options.open(path)?.write_all(&key)?;
+            Ok(key)
+        }
+        other => other,
+    }
+}
+
+async fn listen(port: u16) -> io::Result<TcpListener> {
+    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+    for port in port..=port.saturating_add(if port == 0 { 0 } else { 50 }) {
+        match TcpListener::bind(("127.0.0.1", port)).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => last = error,
+            other => return other,
+        }
+    }
+    Err(last)
+}
+
+async fn dev_key(database: &Database) -> Result<(), domain::ports::StoreError> {
+    let tenant: TenantId = DEV_TENANT.parse().map_err(|_| domain::ports::StoreError::Unreadable("tenant".into()))?;
+    let principal = Principal { tenant, actor: "developer".to_owned(), mode: Mode::Test };
+    Keys::put(database, &shell::hash::key_hash(DEV_KEY), &principal).await
+}
+
+fn providers(simulator_url: &str, public_url: &str, client: reqwest::Client) -> Vec<Arc<dyn Provider>> {
+    let sendgrid = SendGrid {
+        client: client.clone(),
+        base_url: simulator_url.to_owned(),
+        api_key: simulator::SENDGRID_KEY.to_owned(),
+        from_email: "billing@tidings.test".to_owned(),
+        from_name: "Tidings".to_owned(),
+        mode: Mode::Test,
+    };
+    let twilio = Twilio {
+        client,
+        base_url: simulator_url.to_owned(),
+        account_sid: simulator::TWILIO_SID.to_owned(),
+        auth_token: simulator::TWILIO_TOKEN.to_owned(),
+        from: simulator::TWILIO_FROM.to_owned(),
+        public_url: public_url.to_owned(),
+        mode: Mode::Test,
+    };
+    vec![Arc::new(sendgrid), Arc::new(twilio)]
+}
+
+/// What SQS and Lambda do: receive, invoke, take away what was done.
+async fn work(channel: Channel, queue: Arc<MemoryQueue>, deliver: Deliver, clock: Arc<Clock>) {
+    loop {
+        let received = queue.receive(channel).await;
+        let message = |received: &infra::embedded::Received| {
+            let key = &received.hint.key;
+            let body = serde_json::json!({ "tenant": key.tenant, "id": key.id }).to_string();
+            Message { id: received.id.to_string(), body }
+        };
+        let messages = received.iter().map(message).collect();
+        let deadline = clock.now() + clock.scaled(INVOCATION_MS);
+        let again = deliver::batch(&deliver, messages, deadline).await;
+        for received in received.iter().filter(|received| !again.contains(&received.id.to_string())) {
+            queue.acknowledge(received);
+        }
+    }
+}
+
+async fn bury(queue: Arc<MemoryQueue>, dead_letter: DeadLetter) {
+    loop {
+        for hint in queue.receive_dead().await {
+            if let Err(error) = dead_letter.bury(&hint.key).await {
+                tracing::error!(%error, "a dead letter was not recorded; its timer shows it again");
+            }
+        }
+    }
+}
+
+/// What the table's stream does: every change, in order, with a cursor.
+async fn feed(database: Database, project: Project) {
+    const CONSUMER: &str = "project";
+    let mut cursor = database.cursor(CONSUMER).unwrap_or(0);
+    loop {
+        let changes = match database.changes(cursor, FEED) {
+            Ok(changes) if changes.is_empty() => {
+                let _ = tokio::time::timeout(Duration::from_secs(1), database.wait_for_change()).await;
+                tokio::time::sleep(SETTLE).await;
+                continue;
+            }
+            Ok(changes) => changes,
+            Err(error) => {
+                tracing::error!(%error, "the change feed cannot be read");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
+        let next = changes.last().map_or(cursor, |change| change.cursor);
+        let images = changes.into_iter().map(|change| Image { key: change.key, lines: change.lines }).collect();
+        let done = match project.project(images).await {
+            Ok(()) => database.set_cursor(CONSUMER, next).await,
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok(()) => cursor = next,
+            Err(error) => {
+                tracing::error!(%error, "changes are projected again");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+async fn tick(schedule: Schedule, clock: Arc<Clock>) {
+    let every = clock.on_the_wall(TICK_MS).max(Duration::from_millis(100));
+    loop {
+        tokio::time::sleep(every).await;
+        if let Err(error) = schedule.sweep(Sweep::Tick).await {
+            tracing::error!(%error, "a sweep failed; the next one goes on");
+        }
+    }
+}

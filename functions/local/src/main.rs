@@ -1,0 +1,155 @@
+//! `tidings`: the command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use domain::ports::{Host, Principal};
+use events::{Mode, TenantId};
+use infra::SystemHost;
+use local::{DEV_KEY, Data, Local, Options};
+
+/// Business messages with an honest record. Without a command: everything in one process, and nothing leaves this machine.
+#[derive(Parser)]
+#[command(name = "tidings", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    start: Start,
+}
+
+#[derive(Args)]
+struct Start {
+    /// Port on 127.0.0.1; 0 picks one, one that is taken gives the next.
+    #[arg(long, default_value_t = 7070)]
+    port: u16,
+    /// Folder for the data, or `memory` to keep nothing.
+    #[arg(long, default_value = ".tidings")]
+    data: String,
+    /// How fast the clock runs: `60x` makes an hour a minute.
+    #[arg(long, default_value = "1x", value_parser = factor)]
+    clock: u32,
+    /// How long a provider may take to answer, in milliseconds.
+    #[arg(long, default_value_t = 10_000)]
+    provider_timeout_ms: u64,
+    /// Print nothing but errors.
+    #[arg(long)]
+    quiet: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// API keys of a deployment.
+    #[command(subcommand)]
+    Key(Key),
+}
+
+#[derive(Subcommand)]
+enum Key {
+    /// Makes a key, shows it once, and prints the command that stores its hash in a deployment's vault.
+    New {
+        /// Whose it is: a-z, 0-9 and -.
+        #[arg(long)]
+        tenant: String,
+        /// Who uses it; shown in every event.
+        #[arg(long)]
+        actor: String,
+        #[arg(long, value_enum, default_value_t = KeyMode::Live)]
+        mode: KeyMode,
+        /// The deployment's vault table.
+        #[arg(long, default_value = "tidings-dev-vault")]
+        table: String,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum KeyMode {
+    Live,
+    Test,
+}
+
+fn factor(text: &str) -> Result<u32, String> {
+    let number = text.strip_suffix('x').unwrap_or(text).parse().ok();
+    let sound = number.filter(|factor| (1..=3_600).contains(factor));
+    sound.ok_or_else(|| "a factor from 1x to 3600x".to_owned())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Some(Command::Key(Key::New { tenant, actor, mode, table })) => new_key(&tenant, actor, mode, &table),
+        None => run(cli.start).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("tidings: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(start: Start) -> Result<(), String> {
+    let level = if start.quiet { "error" } else { "warn" };
+    let filter = std::env::var("TIDINGS_LOG").unwrap_or_else(|_| level.to_owned());
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .init();
+    let data = match start.data.as_str() {
+        "memory" => Data::Memory,
+        folder => Data::Folder(PathBuf::from(folder)),
+    };
+    let options = Options {
+        port: start.port,
+        data,
+        clock_factor: start.clock,
+        provider_timeout_ms: start.provider_timeout_ms,
+    };
+    let local = Local::start(options).await.map_err(|error| error.to_string())?;
+    if !start.quiet {
+        if start.port != 0 && start.port != local.port {
+            println!("tidings: port {} is taken, so this is {}", start.port, local.port);
+        }
+        println!("{}", banner(&local, &start));
+    }
+    let stopped = tokio::signal::ctrl_c().await;
+    // Nothing to flush: what was answered is on the disk, and the next start takes up the rest.
+    drop(local);
+    stopped.map_err(|error| error.to_string())
+}
+
+fn banner(local: &Local, start: &Start) -> String {
+    let Local { url, port, .. } = local;
+    let kept = match start.data.as_str() {
+        "memory" => "in memory, gone when this ends".to_owned(),
+        folder => format!("{}/  (delete to reset; --data memory to keep nothing)", folder.trim_end_matches('/')),
+    };
+    let clock = if start.clock == 1 { String::new() } else { format!("\n  Clock     {} times as fast", start.clock) };
+    let body = r#"{"channel":"email","type":"invoice","recipientContact":"delivered@sim.test","templateId":"tpl_invoice_email","templateVariables":{"customerName":"Ada","invoiceNumber":"INV-1","amount":1500,"businessName":"Acme"}}"#;
+    format!(
+        "tidings: nothing leaves this machine
+  API       {url}/api         key  {DEV_KEY}
+  Inbox     {url}/_dev/inbox  what the simulated providers received
+  Data      {kept}{clock}
+Try:  curl -s localhost:{port}/api/communications/send -H 'authorization: Bearer {DEV_KEY}' -H 'content-type: application/json' -d '{body}'"
+    )
+}
+
+fn new_key(tenant: &str, actor: String, mode: KeyMode, table: &str) -> Result<(), String> {
+    let tenant: TenantId = tenant.parse().map_err(|error: events::IdError| error.to_string())?;
+    let (mode, name) = match mode {
+        KeyMode::Live => (Mode::Live, "live"),
+        KeyMode::Test => (Mode::Test, "test"),
+    };
+    let key = format!("td_{name}_{:032x}", SystemHost.random());
+    let hash = shell::hash::key_hash(&key);
+    let body = serde_json::to_string(&Principal { tenant, actor, mode }).map_err(|error| error.to_string())?;
+    let item = serde_json::json!({
+        "pk": { "S": format!("key#{hash}") }, "sk": { "S": "principal" }, "body": { "S": body },
+    });
+    println!("{key}\n\nShown once. Store its hash:\n\naws dynamodb put-item --table-name {table} --item '{item}'");
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! `POST /2010-04-01/Accounts/{sid}/Messages.json` and signed status callbacks.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::post;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use domain::ports::Host;
+use domain::sms;
+use hmac::Mac;
+use serde_json::json;
+
+use super::{Entry, Fate, Simulator, TWILIO_SID, TWILIO_TOKEN, hang, recipients, refusal, reset};
+use recipients::Behaviour;
+
+pub fn router(simulator: Arc<Simulator>) -> Router {
+    Router::new().route("/2010-04-01/Accounts/{sid}/Messages.json", post(send)).with_state(simulator)
+}
+
+fn problem(status: StatusCode, code: u32, message: &str) -> Response {
+    refusal(status, None, body(status, code, message))
+}
+
+fn body(status: StatusCode, code: u32, message: &str) -> serde_json::Value {
+    let more_info = format!("https://www.twilio.com/docs/errors/{code}");
+    json!({ "code": code, "message": message, "more_info": more_info, "status": status.as_u16() })
+}
+
+async fn send(
+    State(simulator): State<Arc<Simulator>>,
+    Path(sid): Path<String>,
+    headers: HeaderMap,
+    raw: Bytes,
+) -> Response {
+    let expected = format!("Basic {}", STANDARD.encode(format!("{TWILIO_SID}:{TWILIO_TOKEN}")));
+    let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
+    if authorization != Some(&expected) || sid != TWILIO_SID {
+        return problem(StatusCode::UNAUTHORIZED, 20_003, "Authenticate");
+    }
+    let fields: HashMap<String, String> = form_urlencoded::parse(&raw).into_owned().collect();
+    let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
+    let (to, text, callback) = (field("To"), field("Body"), field("StatusCallback"));
+    let is_number = to.len() > 7 && to.starts_with('+') && to[1..].bytes().all(|b| b.is_ascii_digit());
+    match () {
+        () if to.is_empty() => return problem(StatusCode::BAD_REQUEST, 21_604, "A 'To' phone number is required."),
+        () if field("From").is_empty() => return problem(StatusCode::BAD_REQUEST, 21_603, "A 'From' phone number is required."),
+        () if text.is_empty() => return problem(StatusCode::BAD_REQUEST, 21_602, "Message body is required."),
+        () if !is_number => return problem(StatusCode::BAD_REQUEST, 21_211, "Invalid 'To' Phone Number"),
+        () if text.chars().count() > sms::MAX_CHARACTERS => {
+            return problem(StatusCode::BAD_REQUEST, 21_617, "The concatenated message body exceeds the 1600 character limit");
+        }
+        () if simulator.has_stopped(&to) => {
+            return problem(StatusCode::BAD_REQUEST, 21_610, "Attempt to send to unsubscribed recipient");
+        }
+        () => (),
+    }
+    let query = callback.split_once('?').map_or("", |(_, query)| query);
+    let ours: HashMap<String, String> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let attempt = ours.get("attempt").cloned();
+    let communication = attempt.as_deref().and_then(|a| a.parse::<events::AttemptId>().ok()).map(|a| a.communication.to_string());
+    let behaviour = recipients::phone(&to);
+    let fate = simulator.fate("twilio", behaviour, communication.as_deref().unwrap_or_default());
+    if let Fate::Refuse(status, retry_after) = fate {
+        let code = if status == StatusCode::TOO_MANY_REQUESTS { 20_429 } else { u32::from(status.as_u16()) };
+        return refusal(status, retry_after, body(status, code, "simulated"));
+    }
+    if let Fate::Reset = fate {
+        return reset();
+    }
+    if let Fate::Hang { accepted: false } = fate {
+        return hang().await;
+    }
+    let message_sid = format!("SM{:032x}", simulator.clock.random());
+    simulator.inbox.add(Entry {
+        provider: "twilio",
+        channel: "sms",
+        to: to.clone(),
+        from: field("From"),
+        subject: None,
+        body: text.clone(),
+        html: None,
+        attachments: Vec::new(),
+        tenant: ours.get("tenant").cloned(),
+        communication_id: communication,
+        attempt_id: attempt,
+        provider_message_id: message_sid.clone(),
+        at: api::fields::show_time(simulator.clock.now()),
+    });
+    let answer = json!({
+        "sid": message_sid,
+        "account_sid": sid,
+        "status": "queued",
+        "to": to,
+        "from": field("From"),
+        "body": text,
+        "num_segments": sms::segments(&text).count.to_string(),
+    });
+    tokio::spawn(live(simulator.clone(), behaviour, to, field("From"), callback, message_sid));
+    match fate {
+        Fate::Hang { .. } => hang().await,
+        _ => refusal(StatusCode::CREATED, None, answer),
+    }
+}
+
+/// What becomes of a message, reported as it happens.
+async fn live(simulator: Arc<Simulator>, behaviour: Behaviour, to: String, from: String, callback: String, sid: String) {
+    let say = async |after: Duration, status: &str, error: Option<&str>| {
+        tokio::time::sleep(after).await;
+        let mut fields = vec![
+            ("AccountSid", TWILIO_SID),
+            ("From", &from),
+            ("MessageSid", &sid),
+            ("MessageStatus", status),
+            ("SmsSid", &sid),
+            ("SmsStatus", status),
+            ("To", &to),
+        ];
+        fields.extend(error.map(|code| ("ErrorCode", code)));
+        simulator.post_status(&callback, &fields).await;
+    };
+    let soon = Duration::from_millis(20);
+    say(Duration::ZERO, "sent", None).await;
+    match behaviour {
+        Behaviour::BounceHard => say(soon, "undelivered", Some("30005")).await,
+        Behaviour::Slow => say(simulator.clock.on_the_wall(30_000), "delivered", None).await,
+        _ => say(soon, "delivered", None).await,
+    }
+    match behaviour {
+        // What SMS has of opening: nothing. Read is what richer channels report.
+        Behaviour::Opened | Behaviour::Clicked => say(soon, "read", None).await,
+        Behaviour::Complaint | Behaviour::Stop => simulator.stop(to.clone()),
+        _ => (),
+    }
+}
+
+impl Simulator {
+    fn has_stopped(&self, number: &str) -> bool {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).contains(number)
+    }
+
+    fn stop(&self, number: String) {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+    }
+
+    async fn post_status(&self, url: &str, fields: &[(&str, &str)]) {
+        let signer = webhook::twilio::Verifier { auth_token: TWILIO_TOKEN.to_owned(), public_url: String::new() };
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let signature = STANDARD.encode(signer.mac(url, body.as_bytes()).finalize().into_bytes());
+        for wait_ms in [100, 500, 2_000] {
+            let sent = self
+                .client
+                .post(url)
+                .header("content-type", "application/x-www-form-urlencoded")
+                .header("x-twilio-signature", &signature)
+                .body(body.clone())
+                .send()
+                .await;
+            if sent.is_ok_and(|answer| answer.status().is_success()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        }
+    }
+}
