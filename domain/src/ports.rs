@@ -166,6 +166,9 @@ pub struct Content {
     pub recipient_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// The subject as rendered when it was accepted: what lists show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown_subject: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use events::{Channel, Template};
+use events::{Channel, Requested, Template};
 use handlebars::template::{HelperTemplate, Parameter, TemplateElement};
 use handlebars::{
     Context, Handlebars, Helper, HelperDef, HelperResult, Output, Path, PathSeg, RenderContext, Renderable,
@@ -13,6 +13,7 @@ use handlebars::{
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::ports::Content;
 use crate::sms::{self, Segments};
 use crate::{money, templates};
 
@@ -108,6 +109,24 @@ pub fn render(draft: &Draft) -> Result<Message, RenderError> {
             let segments = Some(sms::segments(&text));
             Message { subject: None, text, html: None, segments }
         }
+    })
+}
+
+/// The words of a communication, from what was requested and what is in the vault.
+///
+/// # Errors
+///
+/// As [`render`].
+pub fn words(request: &Requested, content: &Content) -> Result<Message, RenderError> {
+    let links: Vec<Link> = content.attachments.iter().map(Link::from).collect();
+    render(&Draft {
+        channel: request.channel,
+        template: request.template.as_ref(),
+        subject: content.subject.as_deref(),
+        content: content.content.as_deref(),
+        variables: content.variables.as_ref(),
+        attachments: &links,
+        locale: request.locale.as_deref(),
     })
 }
 

@@ -10,7 +10,7 @@ use crate::{Event, Timestamp, upcast, upcast::newest_version};
 pub struct Meta {
     /// When it was stored, by the server's clock.
     pub at: Timestamp,
-    /// The append that wrote it: 32 hexadecimal digits.
+    /// The append that wrote it: 16 hexadecimal digits, unique in its stream.
     pub command: String,
     /// What the whole exchange is known by, where it is not the stream itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -515,6 +515,8 @@ fn report(communication: &Communication, reports: Vec<Report>) -> Result<Vec<Eve
             (Fact::Unknown, _) => {
                 after.unknown.len() < MAX_UNKNOWN && !after.unknown.contains(unnamed(&code))
             }
+            // Our own record already says that the provider has it.
+            (Fact::Accepted, None) => attempt.is_none_or(|attempt| !after.accepted.contains(&attempt)),
             (_, None) => true,
             (_, Some(seen)) => at < seen.at && seen.reports < MAX_REPORTS,
         };

@@ -550,6 +550,12 @@ fn a_fact_is_news_once() {
 }
 
 #[test]
+fn that_the_provider_has_it_is_no_news_after_its_own_answer() {
+    given([requested(), started(1), accepted(1)]).when(says(1, Fact::Accepted)).then([]);
+    given([requested(), started(1)]).when(says(1, Fact::Accepted)).then([reported(1, Fact::Accepted)]);
+}
+
+#[test]
 fn a_report_needs_an_attempt() {
     given([requested()]).when(says(1, Fact::Delivered)).then_rejected(Rejection::NeverAttempted);
     given([requested(), started(1)]).when(says(2, Fact::Delivered)).then_rejected(Rejection::NeverAttempted);

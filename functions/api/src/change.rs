@@ -17,7 +17,7 @@ use shell::problem::{Kind, Problem};
 use shell::Loaded;
 
 use crate::fields::Fields;
-use crate::send::{Accepted, Schedule, check_words, idempotency_key, read_contact, replay};
+use crate::send::{Accepted, Schedule, idempotency_key, read_contact, replay, with_words};
 use crate::{Shared, json, origin, read_body, show};
 
 fn erased() -> Problem {
@@ -55,12 +55,11 @@ pub(crate) async fn patch(
         variables: variables.or(old.variables),
         ..old
     };
-    let request = communication.request.clone();
-    let changed = Accepted { request, content };
+    let mut changed = Accepted { request: communication.request.clone(), content };
     let name = match other_words {
         false => None,
         true => {
-            check_words(&changed)?;
+            changed = with_words(changed)?;
             let words = serde_json::to_value(&changed.content).unwrap_or_default();
             let place = ContentKey {
                 tenant: key.tenant.clone(),
@@ -173,7 +172,6 @@ pub(crate) async fn resend(
         requested_by: caller.actor.clone(),
         ..earlier.clone()
     };
-    let accepted = Accepted { request, content: Content { recipient_contact: contact, ..old } };
-    check_words(&accepted)?;
+    let accepted = with_words(Accepted { request, content: Content { recipient_contact: contact, ..old } })?;
     api.accept(&key, loaded, accepted, &origin).await
 }

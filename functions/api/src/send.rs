@@ -10,7 +10,7 @@ use domain::contact;
 use domain::history::{row, subject};
 use domain::policy;
 use domain::ports::{ContactKey, Content, ContentKey, Principal, StoredLink, StreamKey};
-use domain::render::{Draft, Link, RenderError, render};
+use domain::render::{RenderError, words};
 use domain::templates;
 use events::{
     Attachment, Channel, CommunicationId, DoubtPolicy, Entity, MessageType, Priority, Recipient,
@@ -154,10 +154,9 @@ fn read(api: &Api, caller: &Principal, mut fields: Fields, request_hash: String)
             requested_by: caller.actor.clone(),
             mode: caller.mode,
         },
-        content: Content { recipient_contact: contact, recipient_name, subject, content, variables, attachments },
+        content: Content { recipient_contact: contact, recipient_name, subject, shown_subject: None, content, variables, attachments },
     };
-    check_words(&accepted)?;
-    Ok(accepted)
+    with_words(accepted)
 }
 
 /// `general` is what the source documents also call `general_notification`.
@@ -259,26 +258,24 @@ impl Schedule {
 }
 
 /// Renders once as it will be sent, so that what cannot be said is refused now and not in the night.
-pub(crate) fn check_words(Accepted { request, content }: &Accepted) -> Result<(), Problem> {
-    let links: Vec<Link> = content.attachments.iter().map(Link::from).collect();
-    let rendered = render(&Draft {
-        channel: request.channel,
-        template: request.template.as_ref(),
-        subject: content.subject.as_deref(),
-        content: content.content.as_deref(),
-        variables: content.variables.as_ref(),
-        attachments: &links,
-        locale: request.locale.as_deref(),
-    });
-    let Err(error) = rendered else { return Ok(()) };
-    let pointer = match &error {
-        RenderError::MissingVariables(_) => "/templateVariables",
-        RenderError::UnknownTemplate(_) | RenderError::WrongChannel(_) => "/templateId",
-        RenderError::Template(_) if request.template.is_some() => "/templateVariables",
-        RenderError::Template(_) | RenderError::TooLarge | RenderError::Empty => "/content",
-    };
-    let detail = format!("Cannot be rendered: {error}.");
-    Err(invalid(vec![FieldError { pointer: pointer.to_owned(), code: error.kind(), detail }]))
+pub(crate) fn with_words(mut accepted: Accepted) -> Result<Accepted, Problem> {
+    let Accepted { request, content } = &accepted;
+    match words(request, content) {
+        Ok(message) => {
+            accepted.content.shown_subject = message.subject;
+            Ok(accepted)
+        }
+        Err(error) => {
+            let pointer = match &error {
+                RenderError::MissingVariables(_) => "/templateVariables",
+                RenderError::UnknownTemplate(_) | RenderError::WrongChannel(_) => "/templateId",
+                RenderError::Template(_) if request.template.is_some() => "/templateVariables",
+                RenderError::Template(_) | RenderError::TooLarge | RenderError::Empty => "/content",
+            };
+            let detail = format!("Cannot be rendered: {error}.");
+            Err(invalid(vec![FieldError { pointer: pointer.to_owned(), code: error.kind(), detail }]))
+        }
+    }
 }
 
 impl Api {
@@ -331,7 +328,7 @@ impl Api {
             "id": key.id,
             "status": folded.status,
             "estimatedSendTime": show_time(due),
-            "communication": show::detail(key, &communication.request, &folded, content.as_ref()),
+            "communication": show::stored(key, &folded, content.as_ref()),
         });
         if let Some(original) = communication.request.resend_of {
             body["originalCommunicationId"] = json!(original);

@@ -1,8 +1,8 @@
 //! Communications as JSON, in the words of the source documents.
 
 use domain::history::HistoryRow;
-use domain::ports::{Content, StreamKey};
-use domain::render::{Draft, Link, render};
+use domain::ports::{Content, StoredLink, StreamKey};
+use domain::render::words;
 use events::{Recorded, Requested, Timestamp};
 use serde_json::{Map, Value, json};
 
@@ -14,7 +14,7 @@ fn time(at: Option<Timestamp>) -> Value {
 
 /// What lists and details share. Personal data is null once erased.
 pub fn row(key: &StreamKey, row: &HistoryRow, content: Option<&Content>) -> Value {
-    let shown = json!({
+    json!({
         "id": row.id,
         "businessId": key.tenant,
         "channel": row.channel,
@@ -29,7 +29,7 @@ pub fn row(key: &StreamKey, row: &HistoryRow, content: Option<&Content>) -> Valu
         "recipientId": row.recipient_id,
         "recipientName": content.and_then(|content| content.recipient_name.clone()),
         "recipientContact": content.map(|content| content.recipient_contact.clone()),
-        "subject": content.and_then(|content| content.subject.clone()),
+        "subject": content.and_then(|content| content.shown_subject.clone().or_else(|| content.subject.clone())),
         "entityType": row.entity_type,
         "entityId": row.entity_id,
         "templateId": row.template_id,
@@ -54,35 +54,24 @@ pub fn row(key: &StreamKey, row: &HistoryRow, content: Option<&Content>) -> Valu
         "createdBy": row.created_by,
         "createdAt": time(Some(row.created_at)),
         "updatedAt": time(Some(row.updated_at)),
-    });
+    })
+}
+
+/// One communication with what it was accepted with.
+pub fn stored(key: &StreamKey, folded: &HistoryRow, content: Option<&Content>) -> Value {
+    let mut shown = row(key, folded, content);
+    let Some(content) = content else { return shown };
+    let link = |link: &StoredLink| json!({ "filename": link.filename, "fileUrl": link.file_url });
+    shown["content"] = json!(content.content);
+    shown["templateVariables"] = json!(content.variables);
+    shown["attachments"] = content.attachments.iter().map(link).collect();
     shown
 }
 
-/// One communication with its words as they are (or would be) sent.
+/// The same, with its words as they are (or would be) sent.
 pub fn detail(key: &StreamKey, request: &Requested, folded: &HistoryRow, content: Option<&Content>) -> Value {
-    let mut shown = row(key, folded, content);
-    let Some(content) = content else { return shown };
-    let links: Vec<Link> = content.attachments.iter().map(Link::from).collect();
-    let rendered = render(&Draft {
-        channel: request.channel,
-        template: request.template.as_ref(),
-        subject: content.subject.as_deref(),
-        content: content.content.as_deref(),
-        variables: content.variables.as_ref(),
-        attachments: &links,
-        locale: request.locale.as_deref(),
-    });
-    shown["content"] = json!(content.content);
-    shown["templateVariables"] = json!(content.variables);
-    shown["attachments"] = content
-        .attachments
-        .iter()
-        .map(|link| json!({ "filename": link.filename, "fileUrl": link.file_url }))
-        .collect();
-    if let Ok(message) = rendered {
-        if shown["subject"].is_null() {
-            shown["subject"] = json!(message.subject);
-        }
+    let mut shown = stored(key, folded, content);
+    if let Some(message) = content.and_then(|content| words(request, content).ok()) {
         shown["rendered"] = json!({
             "subject": message.subject,
             "text": message.text,

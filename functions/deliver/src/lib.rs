@@ -10,10 +10,10 @@ use domain::communication::{Answer, Command, Communication, Lifecycle, Readiness
 use domain::history::subject;
 use domain::policy;
 use domain::ports::{
-    Alerts, ContactKey, Content, ContentKey, EventStore, Hint, Host, Outbound, Provider, Queue, Sent,
+    Alerts, ContactKey, ContentKey, EventStore, Hint, Host, Outbound, Provider, Queue, Sent,
     StoreError, StreamKey, Vault,
 };
-use domain::render::{Draft, Link, Message, render};
+use domain::render::words;
 use events::{AttemptId, FailReason, RefusalClass, SuppressReason, Timestamp};
 use futures_util::future::join_all;
 use shell::{ExecuteError, Loaded, Origin, Shell};
@@ -178,7 +178,7 @@ impl Deliver {
             tracing::error!(id = %key.id, channel = request.channel.as_str(), mode = request.mode.as_str(), "no provider");
             return Ok(Prepared::Not(Command::Abandon(FailReason::NoProvider)));
         };
-        match words(communication, &content) {
+        match words(request, &content) {
             Ok(message) => {
                 let attempt = AttemptId { communication: key.id, number: communication.attempts + 1 };
                 let outbound = Outbound {
@@ -278,20 +278,6 @@ fn is_due(communication: &Communication, now: Timestamp) -> bool {
         Lifecycle::InDoubt { evidence_until, .. } => evidence_until <= now,
         _ => communication.expires_at <= now,
     }
-}
-
-fn words(communication: &Communication, content: &Content) -> Result<Message, domain::render::RenderError> {
-    let request = &communication.request;
-    let links: Vec<Link> = content.attachments.iter().map(Link::from).collect();
-    render(&Draft {
-        channel: request.channel,
-        template: request.template.as_ref(),
-        subject: content.subject.as_deref(),
-        content: content.content.as_deref(),
-        variables: content.variables.as_ref(),
-        attachments: &links,
-        locale: request.locale.as_deref(),
-    })
 }
 
 fn log(key: &StreamKey, provider: &Arc<dyn Provider>, after: &Loaded) {

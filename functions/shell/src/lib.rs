@@ -110,7 +110,7 @@ impl Shell<'_> {
         }
         let now = self.host.now();
         let state = events.iter().fold(loaded.state.clone(), evolve);
-        let writer = format!("{:032x}", self.host.random());
+        let writer = format!("{:016x}", self.host.random() as u64);
         let meta = Meta {
             at: now,
             command: writer.clone(),
