@@ -139,22 +139,14 @@ fn from_template(draft: &Draft, pinned: &Template, variables: &Value) -> Result<
         return Err(RenderError::WrongChannel(pinned.id.clone()));
     }
     let engine = if builtin.html { engines().0 } else { engines().1 };
-    let part = |name: &str| {
-        let key = format!("{}.{name}", builtin.id);
-        let template = engine.get_template(&key).ok_or_else(unknown)?;
-        expand(engine, template, variables, draft.locale)
-    };
-    let subject = match (draft.subject, builtin.subject) {
-        (Some(subject), _) => Some(subject.to_owned()),
-        (None, Some(_)) if draft.channel == Channel::Email => {
-            // A subject is plain text, whatever the body is.
-            let key = format!("{}.subject", builtin.id);
-            let template = engines().1.get_template(&key).ok_or_else(unknown)?;
-            Some(expand(engines().1, template, variables, draft.locale)?)
-        }
-        (None, _) => None,
-    };
-    Ok((subject, part("body")?, builtin.html))
+    let body = engine.get_template(&format!("{}.body", builtin.id)).ok_or_else(unknown)?;
+    // A subject is plain text, whatever the body is.
+    let subject = engines().1.get_template(&format!("{}.subject", builtin.id));
+    let subject = subject.filter(|_| draft.subject.is_none() && draft.channel == Channel::Email);
+    require([Some(body), subject].into_iter().flatten(), variables)?;
+    let subject = subject.map(|template| expand(engines().1, template, variables, draft.locale)).transpose()?;
+    let subject = draft.subject.map(str::to_owned).or(subject);
+    Ok((subject, expand(engine, body, variables, draft.locale)?, builtin.html))
 }
 
 fn from_content(draft: &Draft, content: &str) -> Result<Parts, RenderError> {
@@ -162,12 +154,12 @@ fn from_content(draft: &Draft, content: &str) -> Result<Parts, RenderError> {
     let Some(variables) = draft.variables else {
         return Ok((draft.subject.map(str::to_owned), content.to_owned(), is_html));
     };
-    let written = |text: &str, engine: &Handlebars<'static>| {
-        let template = compile(text)?;
-        expand(engine, &template, variables, draft.locale)
-    };
-    let subject = draft.subject.map(|subject| written(subject, engines().1)).transpose()?;
-    Ok((subject, written(content, if is_html { engines().0 } else { engines().1 })?, is_html))
+    let subject = draft.subject.map(compile).transpose()?;
+    let body = compile(content)?;
+    require([Some(&body), subject.as_ref()].into_iter().flatten(), variables)?;
+    let subject = subject.map(|subject| expand(engines().1, &subject, variables, draft.locale)).transpose()?;
+    let engine = if is_html { engines().0 } else { engines().1 };
+    Ok((subject, expand(engine, &body, variables, draft.locale)?, is_html))
 }
 
 fn email(draft: &Draft, subject: Option<String>, body: String, is_html: bool) -> Message {
@@ -292,13 +284,18 @@ fn check(template: &handlebars::Template, loops: usize) -> Result<(), RenderErro
     Ok(())
 }
 
-/// The variables a template cannot do without: those it prints or compares outside loops, not those it asks `if` for.
-pub fn variables(template: &handlebars::Template) -> Vec<String> {
+/// All variables that are missing, of all parts, at once.
+fn require<'a>(
+    templates: impl Iterator<Item = &'a handlebars::Template>,
+    given: &Value,
+) -> Result<(), RenderError> {
     let mut names = Vec::new();
-    collect(template, &mut names);
-    names
+    templates.for_each(|template| collect(template, &mut names));
+    names.retain(|name| given.get(name).is_none_or(Value::is_null));
+    if names.is_empty() { Ok(()) } else { Err(RenderError::MissingVariables(names)) }
 }
 
+/// The variables a template cannot do without: those it prints or compares outside loops, not those it asks `if` for.
 fn collect(template: &handlebars::Template, names: &mut Vec<String>) {
     for element in &template.elements {
         match element {
@@ -347,13 +344,6 @@ fn expand(
     variables: &Value,
     locale: Option<&str>,
 ) -> Result<String, RenderError> {
-    let given = variables.as_object();
-    let has = |name: &String| given.is_some_and(|given| given.get(name).is_some_and(|v| !v.is_null()));
-    let missing: Vec<String> =
-        self::variables(template).into_iter().filter(|name| !has(name)).collect();
-    if !missing.is_empty() {
-        return Err(RenderError::MissingVariables(missing));
-    }
     let mut data = variables.clone();
     if let (Some(map), Some(locale)) = (data.as_object_mut(), locale) {
         map.insert("@locale".to_owned(), Value::String(locale.to_owned()));

@@ -12,8 +12,8 @@ use events::Timestamp;
 
 /// Timers up to this far ahead are sent with a delay, so that they fire to the second between ticks.
 pub const LEAD_MS: i64 = 10 * 60_000;
-/// Timers of one shard taken at once.
-const TAKEN: usize = 500;
+/// Timers of one shard looked at together.
+const TAKEN: usize = 2_000;
 /// Rounds over one shard in one sweep.
 const ROUNDS: usize = 20;
 
@@ -44,13 +44,17 @@ impl Schedule {
     /// [`StoreError`]: what was not reached is still due at the next tick.
     pub async fn sweep(&self, why: Sweep) -> Result<usize, StoreError> {
         let mut sent = 0;
+        let most = if why == Sweep::Restart { usize::MAX } else { TAKEN };
         for shard in 0..SHARDS {
             for _ in 0..ROUNDS {
                 let now = self.host.now();
-                let due = self.store.due(shard, now + LEAD_MS, TAKEN).await?;
+                let mut due = self.store.due(shard, now + LEAD_MS, most).await?;
+                let all = due.len() < most;
+                // A hint ahead of its time is sent once; after that the timer is a repair, and waits until it is due.
+                due.retain(|due| due.hints == 0 || due.wake <= now || why == Sweep::Restart);
                 self.send(&due, now, why).await?;
                 sent += due.len();
-                if due.len() < TAKEN {
+                if all || due.is_empty() {
                     break;
                 }
             }

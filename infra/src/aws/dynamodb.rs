@@ -105,8 +105,8 @@ impl EventStore for DynamoStore {
             return Err(AppendError::TooLarge);
         }
         let timer = match append.wake {
-            Some(_) => "v = :next, wake = :wake, shard = :shard REMOVE hints",
-            None => "v = :next REMOVE wake, shard, hints",
+            Some(_) => "v = :next, wake = :wake, #shard = :shard REMOVE hints",
+            None => "v = :next REMOVE wake, #shard, hints",
         };
         let lines = append.lines.iter().map(text).collect();
         let next = append.expected + append.lines.len() as u64;
@@ -115,6 +115,7 @@ impl EventStore for DynamoStore {
             .update_item()
             .table_name(&self.events_table)
             .set_key(Some(stream_key(key)))
+            .expression_attribute_names("#shard", "shard")
             .expression_attribute_values(":new", AttributeValue::L(lines))
             .expression_attribute_values(":next", number(next))
             .expression_attribute_values(":me", text(&append.writer))
@@ -149,7 +150,8 @@ impl EventStore for DynamoStore {
             .query()
             .table_name(&self.events_table)
             .index_name("work")
-            .key_condition_expression("shard = :shard AND wake <= :until")
+            .key_condition_expression("#shard = :shard AND wake <= :until")
+            .expression_attribute_names("#shard", "shard")
             .expression_attribute_values(":shard", number(shard))
             .expression_attribute_values(":until", number(until.0));
         let mut pages = query.into_paginator().items().send();
@@ -204,15 +206,17 @@ impl EventStore for DynamoStore {
     }
 
     async fn suppress(&self, contact: &ContactKey, reason: &str, at: Timestamp) -> Result<(), StoreError> {
-        let mut item = guard_key(contact);
-        item.insert("reason".to_owned(), text(reason));
-        item.insert("at".to_owned(), number(at.0));
-        let put = self.client.put_item().table_name(&self.events_table).set_item(Some(item));
-        let put = put.condition_expression("attribute_not_exists(pk)").send().await;
-        match put {
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(()),
-            other => other.map(|_| ()).map_err(unavailable),
-        }
+        // An update, so that no function needs the right to put items into this table.
+        let first = self
+            .client
+            .update_item()
+            .table_name(&self.events_table)
+            .set_key(Some(guard_key(contact)))
+            .update_expression("SET reason = if_not_exists(reason, :reason), #at = if_not_exists(#at, :at)")
+            .expression_attribute_names("#at", "at")
+            .expression_attribute_values(":reason", text(reason))
+            .expression_attribute_values(":at", number(at.0));
+        first.send().await.map(|_| ()).map_err(unavailable)
     }
 }
 

@@ -95,7 +95,8 @@ impl DynamoViews {
         let put = match old {
             None => put.condition_expression("attribute_not_exists(pk)"),
             Some(old) => put
-                .condition_expression("position = :old")
+                .condition_expression("#position = :old")
+                .expression_attribute_names("#position", "position")
                 .expression_attribute_values(":old", number(old.position)),
         };
         let put = put.build().map_err(|e| StoreError::Unreadable(e.to_string()))?;

@@ -133,7 +133,7 @@ impl EventStore for Database {
             let mut query = connection.prepare_cached(
                 "SELECT pk, wake, lane, hints FROM events WHERE shard = ?1 AND wake <= ?2 ORDER BY wake LIMIT ?3",
             )?;
-            let rows = query.query_map(params![shard, until.0, limit as i64], |row| {
+            let rows = query.query_map(params![shard, until.0, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
                 let (pk, lane): (String, String) = (row.get(0)?, row.get(2)?);
                 Ok((pk, row.get::<_, i64>(1)?, lane, row.get::<_, u32>(3)?))
             })?;

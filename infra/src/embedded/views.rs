@@ -80,7 +80,7 @@ impl Views for Database {
 
     async fn days(&self, view: &ViewKey, from: &str, to: &str) -> Result<BTreeMap<String, Counters>, StoreError> {
         self.read(|connection| {
-            let sql = "SELECT day, name, amount FROM counters WHERE view = ?1 AND day BETWEEN ?2 AND ?3";
+            let sql = "SELECT day, name, amount FROM counters WHERE view = ?1 AND day BETWEEN ?2 AND ?3 AND amount <> 0";
             let mut query = connection.prepare_cached(sql)?;
             let mut rows = query.query(params![view_name(view), from, to])?;
             let mut days: BTreeMap<String, Counters> = BTreeMap::new();

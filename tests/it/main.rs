@@ -1,0 +1,11 @@
+//! The proof, in one binary: contracts of the ports, doors on a bench, whole walks over HTTP, and the house's own rules.
+
+mod contracts;
+mod deliveries;
+mod http;
+mod privacy;
+mod rooms;
+mod template;
+mod vectors;
+mod walks;
+mod webhooks;

@@ -1,0 +1,121 @@
+//! Numbers and names that live both in `template.yaml` and in Rust.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+fn template() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    fs::read_to_string(root.join("template.yaml")).expect("template.yaml")
+}
+
+/// The number after each `label`.
+fn numbers(text: &str, label: &str) -> Vec<i64> {
+    let after = text.split(label).skip(1);
+    let digits = after.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+    digits.filter_map(|digits| digits.parse().ok()).collect()
+}
+
+/// One resource: its lines.
+fn resource(text: &str, name: &str) -> String {
+    let mut lines = text.lines().skip_while(|line| !line.starts_with(&format!("  {name}:")));
+    let first = lines.next().unwrap_or_else(|| panic!("no resource {name}"));
+    let rest = lines.take_while(|line| line.is_empty() || line.starts_with("   "));
+    std::iter::once(first).chain(rest).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_template_and_the_routers_have_the_same_routes() {
+    let text = template();
+    let in_template = |function: &str| -> BTreeSet<(String, String)> {
+        let events = resource(&text, function);
+        let routes = events.lines().filter(|line| line.contains("Type: HttpApi"));
+        let after = |line: &str, label: &str| {
+            let rest = line.split(label).nth(1).expect("a label").trim_start_matches('"').to_owned();
+            rest.split(['"', ',', ' ']).next().expect("a value").to_owned()
+        };
+        routes.map(|line| (after(line, "Method: "), after(line, "Path: "))).collect()
+    };
+    let in_rust = |routes: &[(&str, &str)]| -> BTreeSet<(String, String)> {
+        routes.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect()
+    };
+    assert_eq!(in_template("ApiFunction"), in_rust(api::ROUTES));
+    assert_eq!(in_template("WebhookFunction"), in_rust(webhook::ROUTES));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_listed_route_answers() {
+    let world = tests::world::World::new().await;
+    for (method, path) in api::ROUTES.iter().chain(webhook::ROUTES) {
+        let method: reqwest::Method = method.parse().expect("a method");
+        let path = path.replace("{slug}", "invalid").replace("{id}", "com_00000000000000000000000000000000");
+        let answer = world.answer(world.request(method.clone(), &path).body("{}")).await;
+        let nothing = answer.body["detail"] == "There is nothing at this address.";
+        assert!(!nothing && answer.status != 405, "{method} {path}: {}", answer.body);
+    }
+}
+
+#[test]
+fn a_worker_ends_before_its_lease_and_the_lease_before_the_next_showing() {
+    let text = template();
+    let timeout_ms = numbers(&text, "    Timeout: ")[0] * 1_000;
+    for door in ["DeliverEmailFunction", "DeliverSmsFunction"] {
+        assert!(!resource(&text, door).contains("Timeout"), "{door} uses the default");
+    }
+    let lease_ms = 30_000 + domain::policy::LEASE_MARGIN_MS;
+    assert!(timeout_ms < lease_ms);
+    for queue in ["EmailHigh", "EmailStandard", "SmsHigh", "SmsStandard"] {
+        let visibility = numbers(&resource(&text, queue), "VisibilityTimeout: ");
+        assert_eq!(visibility, [180], "{queue}: six times the function's timeout");
+        assert!(lease_ms < visibility[0] * 1_000);
+        assert!(resource(&text, queue).contains("maxReceiveCount: 5"));
+    }
+    assert!(domain::policy::CLAIM_NEEDS_MS < timeout_ms);
+    assert!(10_000 + domain::policy::LEASE_MARGIN_MS <= domain::policy::CLAIM_NEEDS_MS, "the default provider timeout fits");
+}
+
+#[test]
+fn no_function_can_delete_or_replace_events() {
+    let text = template();
+    let mut seen = 0;
+    for line in text.lines().filter(|line| line.contains("Resource: !GetAtt EventsTable.Arn")) {
+        seen += 1;
+        for forbidden in ["Delete", "PutItem", "BatchWrite", "TransactWrite", "PartiQL", "dynamodb:*"] {
+            assert!(!line.contains(forbidden), "{line}");
+        }
+    }
+    assert!(seen >= 5);
+    assert!(!text.contains("Action: \"*\"") && !text.contains("Resource: \"*\""));
+}
+
+#[test]
+fn the_index_is_named_and_keyed_as_the_adapter_asks() {
+    let events = resource(&template(), "EventsTable");
+    for part in ["IndexName: work", "AttributeName: shard, KeyType: HASH", "AttributeName: wake, KeyType: RANGE", "[lane, hints]"] {
+        assert!(events.contains(part), "{part}");
+    }
+    let views = resource(&template(), "ViewsTable");
+    assert!(views.contains("by_recipient") && views.contains("by_entity"));
+}
+
+/// Every sample payload is one that its function takes.
+#[test]
+fn sample_payloads_are_read() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("events/invocations");
+    for door in ["api", "deliver", "webhook", "schedule", "project", "dead-letter"] {
+        let files: Vec<_> = fs::read_dir(root.join(door)).expect("samples").collect();
+        assert!(!files.is_empty(), "{door} has no samples");
+        for file in files {
+            let path = file.expect("a file").path();
+            let text = fs::read_to_string(&path).expect("a sample");
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            let records = value["Records"].as_array();
+            match door {
+                "api" | "webhook" => assert_eq!(value["version"], "2.0", "{}", path.display()),
+                "schedule" => assert_eq!(value["detail-type"], "Scheduled Event", "{}", path.display()),
+                "project" => assert!(records.is_some_and(|r| r[0]["dynamodb"]["NewImage"].is_object())),
+                _ => assert!(records.is_some_and(|r| r[0]["body"].is_string())),
+            }
+        }
+    }
+}

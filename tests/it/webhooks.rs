@@ -1,0 +1,183 @@
+//! Callbacks: forged ones change nothing, real ones may come early, twice and in any order.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use p256::ecdsa::signature::Signer;
+use p256::ecdsa::{DerSignature, SigningKey};
+use p256::pkcs8::EncodePublicKey;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tests::world::{World, email, sms};
+
+async fn callback(world: &World, path: &str, headers: &[(&str, &str)], body: String) -> StatusCode {
+    let mut request = world.client.post(format!("{}{path}", world.local.url)).body(body);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.send().await.expect("an answer").status()
+}
+
+fn sendgrid_event(id: &str, event: &str) -> Value {
+    json!({
+        "event": event, "timestamp": 1_800_000_000, "email": "x@sim.test", "businessId": "local",
+        "communicationId": id, "attemptId": format!("{}_1", id.replace("com_", "att_")),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_callback_is_refused_and_changes_nothing() {
+    let world = World::new().await;
+    let id = world.send(email("delivered@sim.test")).await;
+    world.until_status(&id, "delivered").await;
+    let before = world.events(&id).await;
+    let body = json!([sendgrid_event(&id, "bounce")]).to_string();
+    let key = SigningKey::from_slice(&[7; 32]).expect("a key");
+    let forged: DerSignature = key.sign(format!("1800000000{body}").as_bytes());
+    let forged = STANDARD.encode(forged.to_bytes());
+    let (stamp, sign) = ("x-twilio-email-event-webhook-timestamp", "x-twilio-email-event-webhook-signature");
+    for headers in [
+        &[][..],
+        &[(stamp, "1800000000")],
+        &[(stamp, "1800000000"), (sign, "nonsense")],
+        &[(stamp, "soon"), (sign, &forged)],
+        &[(stamp, "1800000000"), (sign, &forged)],
+    ] {
+        assert_eq!(callback(&world, "/webhooks/sendgrid/events", headers, body.clone()).await, StatusCode::FORBIDDEN);
+    }
+    let path = format!("/webhooks/twilio/sms-status?tenant=local&attempt={}_1", id.replace("com_", "att_"));
+    for headers in [&[][..], &[("x-twilio-signature", "bm9wZQ==")], &[("x-twilio-signature", "%%%")]] {
+        let body = "MessageStatus=undelivered&MessageSid=SM1".to_owned();
+        assert_eq!(callback(&world, &path, headers, body).await, StatusCode::FORBIDDEN);
+    }
+    assert_eq!(world.events(&id).await, before);
+}
+
+#[test]
+fn sendgrids_signature_covers_timestamp_and_every_byte() {
+    let key = SigningKey::from_slice(&[9; 32]).expect("a key");
+    let public = STANDARD.encode(key.verifying_key().to_public_key_der().expect("DER").as_bytes());
+    let verifier = webhook::sendgrid::Verifier::new(&public).expect("a key");
+    let now = events::Timestamp(1_800_000_000_000);
+    let body = b"[{\"event\":\"open\"},\r\n{\"event\":\"click\"}]\r\n";
+    let verify = |timestamp: &str, signed: &[u8], sent: &[u8]| {
+        let signature: DerSignature = key.sign(&[timestamp.as_bytes(), signed].concat());
+        let mut headers = axum_headers();
+        headers.insert("x-twilio-email-event-webhook-timestamp", timestamp.parse().expect("a header"));
+        let signature = STANDARD.encode(signature.to_bytes()).parse().expect("a header");
+        headers.insert("x-twilio-email-event-webhook-signature", signature);
+        verifier.verify(&headers, sent, now)
+    };
+    assert!(verify("1800000000", body, body));
+    assert!(!verify("1800000000", body, &body[..body.len() - 2]), "the last line break is signed too");
+    assert!(!verify("1800000000", b"[]", body));
+    assert!(!verify("1799800000", body, body), "two days old");
+    assert!(webhook::sendgrid::Verifier::new("bm90IGEga2V5").is_none());
+}
+
+fn axum_headers() -> reqwest::header::HeaderMap {
+    reqwest::header::HeaderMap::new()
+}
+
+#[test]
+fn sendgrids_events_become_facts() {
+    use events::Fact;
+    let id = "com_0193b3a0c0de7000a000000000000002";
+    let of = |event: Value| webhook::sendgrid::parse(json!([event]).to_string().as_bytes()).expect("a list");
+    for (event, fact) in [
+        ("processed", Fact::Accepted),
+        ("deferred", Fact::Deferred),
+        ("delivered", Fact::Delivered),
+        ("bounce", Fact::Bounced),
+        ("dropped", Fact::Dropped),
+        ("open", Fact::Opened),
+        ("click", Fact::Clicked),
+        ("spamreport", Fact::Complained),
+        ("unsubscribe", Fact::Unsubscribed),
+        ("group_unsubscribe", Fact::Unsubscribed),
+        ("teleported", Fact::Unknown),
+    ] {
+        let found = of(sendgrid_event(id, event));
+        assert_eq!(found[0].report.fact, fact, "{event}");
+        assert_eq!(found[0].key.id.to_string(), id);
+        assert_eq!(found[0].report.at, events::Timestamp(1_800_000_000_000));
+    }
+    let mut blocked = sendgrid_event(id, "bounce");
+    blocked["type"] = json!("blocked");
+    blocked["status"] = json!("4.2.2");
+    blocked["reason"] = json!("mailbox of ada@example.com is full");
+    let found = of(blocked);
+    assert_eq!((found[0].report.fact, found[0].report.code.as_deref()), (Fact::Undelivered, Some("4.2.2")));
+    for stranger in [json!({ "event": "open", "timestamp": 1 }), json!("x"), json!({ "event": 7 })] {
+        assert_eq!(of(stranger), []);
+    }
+    assert!(webhook::sendgrid::parse(b"{}").is_err());
+}
+
+#[test]
+fn twilios_signature_covers_address_and_fields() {
+    use hmac_of::mac;
+    let verifier = webhook::twilio::Verifier { auth_token: "12345".into(), public_url: "https://example.com".into() };
+    // Twilio's own published example.
+    let body = "CallSid=CA1234567890ABCDE&Caller=%2B14158675310&Digits=1234&From=%2B14158675310&To=%2B18005551212";
+    let signature = mac(&verifier, "https://example.com/myapp.php?foo=1&bar=2", body);
+    let check = |path: &str, body: &str| {
+        let mut headers = axum_headers();
+        headers.insert("x-twilio-signature", signature.parse().expect("a header"));
+        verifier.verify(&path.parse().expect("a path"), &headers, body.as_bytes())
+    };
+    assert_eq!(signature, "L/OH5YylLD5NRKLltdqwSvS0BnU=");
+    assert!(check("/myapp.php?foo=1&bar=2", body));
+    let other_order = "To=%2B18005551212&From=%2B14158675310&Digits=1234&Caller=%2B14158675310&CallSid=CA1234567890ABCDE";
+    assert!(check("/myapp.php?foo=1&bar=2", other_order));
+    assert!(!check("/myapp.php?foo=1&bar=3", body));
+    assert!(!check("/myapp.php?foo=1&bar=2", &body.replace("1234&", "1235&")));
+}
+
+mod hmac_of {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    pub fn mac(verifier: &webhook::twilio::Verifier, url: &str, body: &str) -> String {
+        use hmac::Mac;
+        STANDARD.encode(verifier.mac(url, body.as_bytes()).finalize().into_bytes())
+    }
+}
+
+#[test]
+fn twilios_statuses_become_facts() {
+    use events::Fact;
+    let query = "tenant=acme&attempt=att_0193b3a0c0de7000a000000000000002_3";
+    let now = events::Timestamp(5);
+    for (status, fact) in [
+        ("queued", Fact::Accepted),
+        ("sending", Fact::Accepted),
+        ("sent", Fact::Sent),
+        ("delivered", Fact::Delivered),
+        ("undelivered", Fact::Undelivered),
+        ("failed", Fact::Undelivered),
+        ("read", Fact::Read),
+        ("teleported", Fact::Unknown),
+    ] {
+        let body = format!("MessageSid=SM1&MessageStatus={status}");
+        let found = webhook::twilio::parse(query, body.as_bytes(), now).expect("a callback");
+        assert_eq!((found.report.fact, found.report.attempt, found.report.at), (fact, Some(3), now));
+    }
+    let failed = webhook::twilio::parse(query, b"MessageStatus=undelivered&ErrorCode=30005", now).expect("a callback");
+    assert_eq!(failed.report.code.as_deref(), Some("30005"));
+    for query in ["", "tenant=acme", "tenant=A!&attempt=att_0193b3a0c0de7000a000000000000002_3", "tenant=acme&attempt=1"] {
+        assert_eq!(webhook::twilio::parse(query, b"MessageStatus=sent", now), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callbacks_twice_and_out_of_order_give_the_same_result() {
+    let world = World::new().await;
+    for body in [email("clicked@sim.test"), sms("+447700900003")] {
+        let id = world.send(body.clone()).await;
+        let last = if body["channel"] == "email" { "clicked" } else { "read" };
+        world.until_status(&id, last).await;
+        let events = world.events(&id).await;
+        let reports = events.iter().filter(|event| *event == "DeliveryReported").count();
+        assert!(reports <= 4, "{events:?}");
+    }
+}

@@ -1,0 +1,300 @@
+//! The doors on a bench: a store, a queue that keeps what it is given, a provider that answers as told, and a clock that
+//! stands still.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use deliver::Deliver;
+use domain::communication::{Answer, Command};
+use domain::policy;
+use domain::ports::{
+    Alerts, Content, ContentKey, Depth, EventStore, Hint, Host, Lane, Outbound, Provider, Queue, Sent, StoreError,
+    StreamKey, Vault,
+};
+use events::{
+    Channel, CommunicationId, DoubtPolicy, MessageType, Mode, Priority, Recipient, RecipientType, RefusalClass,
+    Requested, Source, TenantId, Timestamp,
+};
+use infra::embedded::Database;
+use schedule::Schedule;
+use shell::{Loaded, Origin, Shell};
+
+pub const T0: i64 = 1_800_000_000_000;
+pub const INVOCATION_MS: i64 = 30_000;
+
+/// Time stands still until told; chance is a counter.
+pub struct StillHost {
+    now: AtomicI64,
+    chance: AtomicU64,
+}
+
+impl StillHost {
+    pub fn new() -> Arc<Self> {
+        Arc::new(StillHost { now: AtomicI64::new(T0), chance: AtomicU64::new(1) })
+    }
+
+    pub fn advance(&self, ms: i64) {
+        self.now.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl Host for StillHost {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.now.load(Ordering::SeqCst))
+    }
+
+    fn random(&self) -> u128 {
+        u128::from(self.chance.fetch_add(1, Ordering::SeqCst))
+    }
+}
+
+/// Keeps hints; loses them when told.
+#[derive(Default)]
+pub struct KeptQueue {
+    pub hints: Mutex<Vec<(Hint, u32)>>,
+    pub is_down: Mutex<bool>,
+}
+
+impl KeptQueue {
+    pub fn take(&self) -> Vec<(Hint, u32)> {
+        std::mem::take(&mut *self.hints.lock().expect("hints"))
+    }
+}
+
+#[async_trait]
+impl Queue for KeptQueue {
+    async fn send(&self, hints: &[(Hint, u32)]) -> Result<(), StoreError> {
+        if *self.is_down.lock().expect("a switch") {
+            return Err(StoreError::Unavailable("the queue is down".to_owned()));
+        }
+        self.hints.lock().expect("hints").extend_from_slice(hints);
+        Ok(())
+    }
+
+    async fn depth(&self, _: Lane) -> Result<Depth, StoreError> {
+        Ok(Depth::default())
+    }
+}
+
+/// Answers in the order told, then accepts; remembers what it was asked.
+#[derive(Default)]
+pub struct ToldProvider {
+    pub answers: Mutex<VecDeque<Answer>>,
+    pub asked: Mutex<Vec<Outbound>>,
+}
+
+pub fn accepted() -> Answer {
+    let (segments, cost_micros) = (None, None);
+    Answer::Accepted { provider_message_id: "told-1".to_owned(), segments, cost_micros, latency_ms: 1 }
+}
+
+pub fn refused(class: RefusalClass) -> Answer {
+    Answer::Refused { class, code: "told".to_owned(), retry_after_ms: None }
+}
+
+#[async_trait]
+impl Provider for ToldProvider {
+    fn name(&self) -> &str {
+        "told"
+    }
+
+    fn config(&self) -> &str {
+        "told"
+    }
+
+    fn channel(&self) -> Channel {
+        Channel::Email
+    }
+
+    fn mode(&self) -> Mode {
+        Mode::Live
+    }
+
+    async fn send(&self, outbound: &Outbound, _: u64) -> Sent {
+        self.asked.lock().expect("asked").push(outbound.clone());
+        // Lets others run between the claim and its outcome.
+        tokio::task::yield_now().await;
+        let answer = self.answers.lock().expect("answers").pop_front().unwrap_or_else(accepted);
+        Sent { answer, opted_out: false }
+    }
+}
+
+/// Remembers alerts.
+#[derive(Default)]
+pub struct KeptAlerts(pub Mutex<Vec<String>>);
+
+#[async_trait]
+impl Alerts for KeptAlerts {
+    async fn raise(&self, subject: &str, _: &str) -> Result<(), StoreError> {
+        self.0.lock().expect("alerts").push(subject.to_owned());
+        Ok(())
+    }
+}
+
+/// A folder of its own, gone at the end.
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    pub fn new() -> Self {
+        let parent = PathBuf::from("/dev/shm");
+        let parent = if parent.is_dir() { parent } else { std::env::temp_dir() };
+        let folder = parent.join(format!("tidings-test-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        Scratch(folder)
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Scratch::new()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub struct Bench {
+    pub host: Arc<StillHost>,
+    pub store: Arc<Database>,
+    pub queue: Arc<KeptQueue>,
+    pub provider: Arc<ToldProvider>,
+    pub alerts: Arc<KeptAlerts>,
+    pub deliver: Deliver,
+    pub schedule: Schedule,
+    _scratch: Scratch,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        let scratch = Scratch::new();
+        let store = Arc::new(Database::open(&scratch.0.join("bench.db"), false).expect("a database"));
+        let (host, queue) = (StillHost::new(), Arc::new(KeptQueue::default()));
+        let (provider, alerts) = (Arc::new(ToldProvider::default()), Arc::new(KeptAlerts::default()));
+        let deliver = Deliver {
+            store: store.clone(),
+            vault: store.clone(),
+            queue: queue.clone(),
+            providers: vec![provider.clone()],
+            alerts: alerts.clone(),
+            host: host.clone(),
+            provider_timeout_ms: 1_000,
+        };
+        let schedule =
+            Schedule { store: store.clone(), queue: queue.clone(), limits: store.clone(), host: host.clone() };
+        Bench { host, store, queue, provider, alerts, deliver, schedule, _scratch: scratch }
+    }
+
+    /// A stream and its content, as the api leaves them; no hint.
+    pub async fn accept(&self, change: impl FnOnce(&mut Requested)) -> StreamKey {
+        let mut request = request(self.host.now());
+        change(&mut request);
+        let id = CommunicationId::fresh(self.host.now(), self.host.random());
+        let key = StreamKey { tenant: tenant(), id };
+        let place = ContentKey {
+            tenant: tenant(),
+            subject: domain::history::subject(&request),
+            id,
+            content: request.request_hash.clone(),
+        };
+        Vault::put(&*self.store, &place, &content(), Timestamp(T0 * 2)).await.expect("stored");
+        self.execute(&key, Command::Request(Box::new(request))).await;
+        key
+    }
+
+    pub async fn execute(&self, key: &StreamKey, command: Command) -> Loaded {
+        let origin = Origin::function("test");
+        let shell = Shell { store: &*self.store, host: &*self.host, origin: &origin };
+        shell.execute(key, command).await.expect("a command that is taken")
+    }
+
+    pub async fn load(&self, key: &StreamKey) -> Loaded {
+        let origin = Origin::function("test");
+        let shell = Shell { store: &*self.store, host: &*self.host, origin: &origin };
+        shell.load(key).await.expect("a stream")
+    }
+
+    /// One hint, delivered.
+    pub async fn hint(&self, key: &StreamKey) {
+        let deadline = self.host.now() + INVOCATION_MS;
+        self.deliver.deliver(key, deadline).await.expect("delivered");
+    }
+
+    /// The sweep, and every hint it sends that is due now.
+    pub async fn sweep_and_deliver(&self) -> usize {
+        self.schedule.sweep(schedule::Sweep::Tick).await.expect("a sweep");
+        let due: Vec<_> = self.queue.take().into_iter().filter(|(_, delay)| *delay == 0).collect();
+        for (hint, _) in &due {
+            self.hint(&hint.key).await;
+        }
+        due.len()
+    }
+
+    pub fn asked(&self) -> usize {
+        self.provider.asked.lock().expect("asked").len()
+    }
+
+    pub fn answers(&self, answers: impl IntoIterator<Item = Answer>) {
+        self.provider.answers.lock().expect("answers").extend(answers);
+    }
+
+    pub async fn names(&self, key: &StreamKey) -> Vec<&'static str> {
+        self.load(key).await.records.iter().map(|record| record.event.name()).collect()
+    }
+
+    pub async fn wake(&self, key: &StreamKey) -> Option<i64> {
+        EventStore::read(&*self.store, key).await.expect("a stream").wake.map(|wake| wake.0)
+    }
+}
+
+impl Default for Bench {
+    fn default() -> Self {
+        Bench::new()
+    }
+}
+
+pub fn tenant() -> TenantId {
+    "acme".parse().expect("a tenant")
+}
+
+pub fn content() -> Content {
+    Content {
+        recipient_contact: "ada@example.com".to_owned(),
+        recipient_name: Some("Ada".to_owned()),
+        subject: Some("Hello".to_owned()),
+        shown_subject: None,
+        content: Some("Hello there".to_owned()),
+        variables: None,
+        attachments: Vec::new(),
+    }
+}
+
+pub fn request(now: Timestamp) -> Requested {
+    Requested {
+        channel: Channel::Email,
+        kind: MessageType::Invoice,
+        priority: Priority::Normal,
+        source: Source::Api,
+        recipient: Recipient { kind: RecipientType::Customer, id: Some("cus-1".to_owned()) },
+        contact_hash: "hash-1".to_owned(),
+        template: None,
+        locale: None,
+        attachments: Vec::new(),
+        entity: None,
+        scheduled_at: None,
+        expires_at: policy::expires_at(MessageType::Invoice, now),
+        in_doubt: DoubtPolicy::Resend,
+        max_attempts: policy::MAX_ATTEMPTS,
+        campaign: None,
+        rule: None,
+        resend_of: None,
+        request_hash: "body-1".to_owned(),
+        requested_by: "test".to_owned(),
+        mode: Mode::Live,
+    }
+}

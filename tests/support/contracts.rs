@@ -1,0 +1,305 @@
+//! What every home must do, said once. Each function takes a fresh port.
+
+use std::collections::BTreeMap;
+
+use domain::history::HistoryRow;
+use domain::ports::{
+    Append, AppendError, ContactKey, Content, ContentKey, Depth, EventStore, Filter, Hint, Keys, Lane, Limits,
+    MAX_STREAM_BYTES, Principal, Projected, Queue, SHARDS, StreamKey, Vault, ViewKey, Views,
+};
+use domain::stats::Counters;
+use events::{Channel, CommunicationId, Mode, TenantId, Timestamp};
+
+use crate::bench::content;
+
+const LANE: Lane = Lane { channel: Channel::Email, high: false };
+const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+fn tenant(name: &str) -> TenantId {
+    name.parse().expect("a tenant")
+}
+
+fn stream(name: &str) -> StreamKey {
+    StreamKey { tenant: tenant("acme"), id: CommunicationId::from_key(&tenant("acme"), name) }
+}
+
+fn append(expected: u64, lines: &[&str], wake: Option<i64>, writer: &str) -> Append {
+    Append {
+        expected,
+        lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+        wake: wake.map(|ms| NOW + ms),
+        lane: LANE,
+        writer: writer.to_owned(),
+    }
+}
+
+pub async fn event_store(store: &dyn EventStore) {
+    appends_in_order(store).await;
+    only_one_append_wins(store).await;
+    an_append_knows_itself(store).await;
+    tenants_do_not_meet(store).await;
+    a_stream_has_an_end(store).await;
+    timers_come_due(store).await;
+    timers_move_once(store).await;
+    suppression_is_by_tenant_and_channel(store).await;
+}
+
+async fn appends_in_order(store: &dyn EventStore) {
+    let key = stream("order");
+    let empty = store.read(&key).await.expect("an unknown stream is empty");
+    assert_eq!((empty.version, empty.lines.len(), empty.wake), (0, 0, None));
+    store.append(&key, append(0, &["{\"a\":1}"], Some(60_000), "w1")).await.expect("the first append");
+    store.append(&key, append(1, &["{\"b\":\"ü\"}", "{\"c\":3}"], None, "w2")).await.expect("the second append");
+    let read = store.read(&key).await.expect("a stream");
+    assert_eq!(read.lines, ["{\"a\":1}", "{\"b\":\"ü\"}", "{\"c\":3}"]);
+    assert_eq!((read.version, read.wake, read.writer.as_str()), (3, None, "w2"));
+}
+
+async fn only_one_append_wins(store: &dyn EventStore) {
+    let key = stream("race");
+    let first = [append(0, &["1"], None, "a"), append(0, &["2"], None, "b"), append(0, &["3"], None, "c")];
+    let done = futures_util::future::join_all(first.map(|append| store.append(&key, append))).await;
+    assert_eq!(done.iter().filter(|done| done.is_ok()).count(), 1, "{done:?}");
+    assert!(done.iter().all(|done| matches!(done, Ok(()) | Err(AppendError::Conflict))), "{done:?}");
+    let stale = store.append(&key, append(7, &["8"], None, "d")).await;
+    assert!(matches!(stale, Err(AppendError::Conflict)), "{stale:?}");
+    assert_eq!(store.read(&key).await.expect("a stream").version, 1);
+}
+
+async fn an_append_knows_itself(store: &dyn EventStore) {
+    let key = stream("again");
+    for expected in [0, 1] {
+        let writer = format!("w{expected}");
+        store.append(&key, append(expected, &["x"], None, &writer)).await.expect("an append");
+        store.append(&key, append(expected, &["x"], None, &writer)).await.expect("the same append, answer lost");
+    }
+    assert_eq!(store.read(&key).await.expect("a stream").version, 2);
+}
+
+async fn tenants_do_not_meet(store: &dyn EventStore) {
+    let key = stream("mine");
+    store.append(&key, append(0, &["x"], None, "w")).await.expect("an append");
+    let theirs = StreamKey { tenant: tenant("other"), id: key.id };
+    assert_eq!(store.read(&theirs).await.expect("an answer").version, 0);
+}
+
+async fn a_stream_has_an_end(store: &dyn EventStore) {
+    let key = stream("large");
+    let large = "x".repeat(MAX_STREAM_BYTES + 1);
+    let refused = store.append(&key, append(0, &[&large], None, "w")).await;
+    assert!(matches!(refused, Err(AppendError::TooLarge)), "{refused:?}");
+    assert_eq!(store.read(&key).await.expect("a stream").version, 0);
+}
+
+async fn all_due(store: &dyn EventStore, until: i64) -> BTreeMap<String, (i64, u32)> {
+    let mut found = BTreeMap::new();
+    for shard in 0..SHARDS {
+        for due in store.due(shard, NOW + until, 100).await.expect("due streams") {
+            assert_eq!((due.hint.lane, due.hint.key.id.spread() % SHARDS), (LANE, shard));
+            found.insert(due.hint.key.id.to_string(), (due.wake.since(NOW), due.hints));
+        }
+    }
+    found
+}
+
+async fn timers_come_due(store: &dyn EventStore) {
+    let [soon, later, done] = ["soon", "later", "done"].map(stream);
+    store.append(&soon, append(0, &["x"], Some(1_000), "w")).await.expect("an append");
+    store.append(&later, append(0, &["x"], Some(9_000), "w")).await.expect("an append");
+    store.append(&done, append(0, &["x"], Some(1_000), "w")).await.expect("an append");
+    store.append(&done, append(1, &["x"], None, "w2")).await.expect("an append");
+    assert_eq!(all_due(store, 999).await, BTreeMap::new());
+    assert_eq!(all_due(store, 1_000).await, BTreeMap::from([(soon.id.to_string(), (1_000, 0))]));
+    assert_eq!(all_due(store, 9_000).await.len(), 2);
+    for (key, version) in [(soon, 1), (later, 1)] {
+        store.append(&key, append(version, &["x"], None, "end")).await.expect("an append");
+    }
+    assert_eq!(all_due(store, 99_000).await, BTreeMap::new());
+}
+
+async fn timers_move_once(store: &dyn EventStore) {
+    let key = stream("timer");
+    store.append(&key, append(0, &["x"], Some(1_000), "w")).await.expect("an append");
+    let shard = key.id.spread() % SHARDS;
+    let due = store.due(shard, NOW + 1_000, 10).await.expect("due").remove(0);
+    store.rearm(&due, NOW + 2_000).await.expect("moved");
+    store.rearm(&due, NOW + 5_000).await.expect("a stale move is nothing");
+    assert_eq!(all_due(store, 9_000).await, BTreeMap::from([(key.id.to_string(), (2_000, 1))]));
+    store.append(&key, append(1, &["x"], Some(3_000), "w2")).await.expect("an append starts the count again");
+    assert_eq!(all_due(store, 9_000).await, BTreeMap::from([(key.id.to_string(), (3_000, 0))]));
+    store.append(&key, append(2, &["x"], None, "w3")).await.expect("an append");
+}
+
+async fn suppression_is_by_tenant_and_channel(store: &dyn EventStore) {
+    let contact = |name: &str, channel| ContactKey { tenant: tenant(name), channel, contact_hash: "h".to_owned() };
+    let ours = contact("acme", Channel::Email);
+    assert!(!store.is_suppressed(&ours).await.expect("an answer"));
+    for _ in 0..2 {
+        store.suppress(&ours, "bounced", NOW).await.expect("suppressed");
+    }
+    assert!(store.is_suppressed(&ours).await.expect("an answer"));
+    assert!(!store.is_suppressed(&contact("acme", Channel::Sms)).await.expect("an answer"));
+    assert!(!store.is_suppressed(&contact("other", Channel::Email)).await.expect("an answer"));
+}
+
+pub async fn vault(vault: &dyn Vault) {
+    let key = |name: &str, content: &str| ContentKey {
+        tenant: tenant("acme"),
+        subject: "customer:1".to_owned(),
+        id: stream(name).id,
+        content: content.to_owned(),
+    };
+    let full = Content {
+        variables: Some(serde_json::json!({ "amount": 1.5, "name": "Ünï" })),
+        shown_subject: Some("S".to_owned()),
+        ..content()
+    };
+    assert_eq!(vault.get(&key("a", "1")).await.expect("an answer"), None);
+    vault.put(&key("a", "1"), &full, NOW).await.expect("kept");
+    vault.put(&key("a", "2"), &content(), NOW).await.expect("kept");
+    assert_eq!(vault.get(&key("a", "1")).await.expect("an answer"), Some(full.clone()));
+    let asked = [key("a", "2"), key("b", "1"), key("a", "1"), key("a", "2")];
+    let found = vault.get_many(&asked).await.expect("an answer");
+    assert_eq!(found, [Some(content()), None, Some(full), Some(content())]);
+    let many: Vec<ContentKey> = (0..130).map(|n| key(&format!("many-{n}"), "1")).collect();
+    for key in &many {
+        vault.put(key, &content(), NOW).await.expect("kept");
+    }
+    let found = vault.get_many(&many).await.expect("an answer");
+    assert!(found.len() == 130 && found.iter().all(Option::is_some));
+    assert_eq!(vault.get_many(&[]).await.expect("an answer"), []);
+}
+
+pub async fn keys(keys: &dyn Keys) {
+    let principal = Principal { tenant: tenant("acme"), actor: "billing".to_owned(), mode: Mode::Live };
+    assert_eq!(keys.find("hash").await.expect("an answer"), None);
+    keys.put("hash", &principal).await.expect("kept");
+    assert_eq!(keys.find("hash").await.expect("an answer"), Some(principal));
+}
+
+pub async fn limits(limits: &dyn Limits) {
+    assert_eq!(limits.last_beat("sweep").await.expect("an answer"), None);
+    for at in [NOW, NOW + 5] {
+        limits.beat("sweep", at).await.expect("kept");
+    }
+    assert_eq!(limits.last_beat("sweep").await.expect("an answer"), Some(NOW + 5));
+}
+
+/// A row as `project` would fold it, made from a real stream.
+fn row(name: &str, created_ms: i64) -> HistoryRow {
+    let request = crate::bench::request(NOW);
+    let meta = events::Meta {
+        at: NOW + created_ms,
+        command: "c".to_owned(),
+        correlation: None,
+        causation: None,
+        actor: "a".to_owned(),
+        traceparent: None,
+    };
+    let event = events::Event::CommunicationRequested(Box::new(request));
+    let record = events::Recorded { version: 1, meta, event };
+    domain::history::row(stream(name).id, &[record]).expect("a row")
+}
+
+fn view() -> ViewKey {
+    ViewKey { tenant: tenant("acme"), mode: Mode::Live }
+}
+
+fn projected(row: HistoryRow) -> Projected {
+    Projected { view: view(), row }
+}
+
+pub async fn views(views: &dyn Views) {
+    rows_and_counters_move_together(views).await;
+    lists_page_newest_first(views).await;
+}
+
+async fn rows_and_counters_move_together(views: &dyn Views) {
+    let first = row("first", 0);
+    let sent = HistoryRow {
+        position: 3,
+        status: "sent".to_owned(),
+        lifecycle: "sent".to_owned(),
+        sent_at: Some(NOW + 250),
+        attempts: 1,
+        ..first.clone()
+    };
+    // Twice, backwards and again: the counters know each row once.
+    for state in [&first, &first, &sent, &first, &sent] {
+        views.apply(&[projected(state.clone())], NOW).await.expect("applied");
+    }
+    let expected: Counters = [
+        ("accept_to_sent_ms", 250),
+        ("channel.email", 1),
+        ("lifecycle.sent", 1),
+        ("sent", 1),
+        ("status.sent", 1),
+        ("total", 1),
+        ("type.invoice", 1),
+    ]
+    .map(|(name, amount)| (name.to_owned(), amount))
+    .into();
+    let (totals, as_of) = views.totals(&view()).await.expect("totals");
+    assert_eq!((totals, as_of), (expected.clone(), Some(NOW)));
+    let day = domain::history::day(NOW);
+    let days = views.days(&view(), &day, &day).await.expect("days");
+    assert_eq!(days, BTreeMap::from([(day, expected)]));
+    let test = ViewKey { mode: Mode::Test, ..view() };
+    assert_eq!(views.totals(&test).await.expect("totals"), (Counters::new(), None));
+    let page = views.list(&view(), &Filter::default(), None, 10).await.expect("a list");
+    assert_eq!((page.rows, page.next), (vec![sent], None));
+}
+
+async fn lists_page_newest_first(views: &dyn Views) {
+    let rows: Vec<HistoryRow> = (1..=45)
+        .map(|n| HistoryRow {
+            recipient_id: Some(format!("cus-{}", n % 3)),
+            entity_type: Some("sale".to_owned()),
+            entity_id: Some(format!("s{}", n % 5)),
+            status: if n % 2 == 0 { "sent" } else { "failed" }.to_owned(),
+            ..row(&format!("row-{n}"), n * 1_000)
+        })
+        .collect();
+    for some in rows.chunks(20) {
+        let some: Vec<Projected> = some.iter().cloned().map(projected).collect();
+        views.apply(&some, NOW).await.expect("applied");
+    }
+    let all = |filter: Filter| async move {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = views.list(&view(), &filter, after.as_deref(), 10).await.expect("a list");
+            assert!(page.rows.len() <= 10);
+            found.extend(page.rows);
+            after = page.next;
+            if after.is_none() {
+                return found;
+            }
+        }
+    };
+    let everything = all(Filter::default()).await;
+    assert_eq!(everything.len(), 46);
+    assert!(everything.is_sorted_by(|a, b| b.created_at <= a.created_at));
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(all(Filter { recipient_id: text("cus-0"), ..Filter::default() }).await.len(), 15);
+    let entity = Filter { entity_type: text("sale"), entity_id: text("s1"), ..Filter::default() };
+    assert_eq!(all(entity.clone()).await.len(), 9);
+    assert_eq!(all(Filter { status: text("failed"), ..entity }).await.len(), 5);
+    assert_eq!(all(Filter { channel: text("sms"), ..Filter::default() }).await.len(), 0);
+    let between = Filter { from: Some(NOW + 10_000), to: Some(NOW + 20_000), ..Filter::default() };
+    assert_eq!(all(between).await.len(), 10);
+    let nothing = Filter { from: Some(NOW + 20_000), to: Some(NOW + 10_000), ..Filter::default() };
+    assert_eq!(all(nothing).await.len(), 0);
+}
+
+/// `depth` may lag behind, so it is asked until it is right.
+pub async fn queue(queue: &dyn Queue) {
+    let hint = |n: u32| Hint { lane: LANE, key: stream(&format!("hint-{n}")) };
+    let before = queue.depth(LANE).await.expect("a depth");
+    queue.send(&[(hint(0), 0)]).await.expect("sent");
+    let many: Vec<(Hint, u32)> = (1..=13).map(|n| (hint(n), if n == 13 { 900 } else { 0 })).collect();
+    queue.send(&many).await.expect("sent");
+    queue.send(&[]).await.expect("nothing is sent");
+    let expected = Depth { waiting: before.waiting + 13, delayed: before.delayed + 1, ..before };
+    let same = async || Some(queue.depth(LANE).await.expect("a depth")).filter(|depth| *depth == expected);
+    crate::world::eventually("the queue's depth", same).await;
+}

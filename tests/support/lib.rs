@@ -1,0 +1,6 @@
+//! What the suites share: a running `local`, a bench of doors without HTTP, and emulated DynamoDB.
+
+pub mod bench;
+pub mod contracts;
+pub mod dynamo;
+pub mod world;
