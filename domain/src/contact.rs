@@ -31,10 +31,8 @@ pub fn normalise(channel: Channel, text: &str) -> Result<String, ContactError> {
 }
 
 fn email(text: &str) -> Result<String, ContactError> {
-    let options =
-        Options { minimum_sub_domains: 2, allow_domain_literal: false, allow_display_text: false };
-    let address = EmailAddress::parse_with_options(text.trim(), options)
-        .map_err(|_| ContactError::Email)?;
+    let options = Options { minimum_sub_domains: 2, allow_domain_literal: false, allow_display_text: false };
+    let address = EmailAddress::parse_with_options(text.trim(), options).map_err(|_| ContactError::Email)?;
     let domain = address.domain().to_ascii_lowercase();
     let letters = |c: char| c.is_alphanumeric() || c == '-' || c == '.';
     let top_is_number = domain.rsplit('.').next().is_some_and(|top| top.parse::<u64>().is_ok());

@@ -36,12 +36,11 @@ pub fn format(amount: &str, currency: &str, locale: &str) -> Result<String, Mone
     }
     value.round_with_mode(-6, half);
     let wrong_currency = || MoneyError::Currency(currency.chars().take(10).collect());
-    let code = CurrencyType::try_from_str(&currency.to_ascii_lowercase())
-        .map_err(|_| wrong_currency())?;
+    let code = CurrencyType::try_from_str(&currency.to_ascii_lowercase()).map_err(|_| wrong_currency())?;
     let wrong_locale = || MoneyError::Locale(locale.chars().take(20).collect());
     let locale: Locale = locale.parse().map_err(|_| wrong_locale())?;
-    let formatter = CurrencyFormatter::try_new_symbol(locale.into(), code, Default::default())
-        .map_err(|_| wrong_currency())?;
+    let formatter =
+        CurrencyFormatter::try_new_symbol(locale.into(), code, Default::default()).map_err(|_| wrong_currency())?;
     Ok(formatter.format_fixed_decimal(&value).to_string())
 }
 

@@ -58,9 +58,9 @@ pub fn expires_at(kind: MessageType, due: Timestamp) -> Timestamp {
 /// A second reminder annoys, a lost invoice costs.
 pub fn in_doubt(kind: MessageType) -> DoubtPolicy {
     match kind {
-        MessageType::CollectionNotice
-        | MessageType::InvoiceReminder
-        | MessageType::PaymentReminder => DoubtPolicy::Hold,
+        MessageType::CollectionNotice | MessageType::InvoiceReminder | MessageType::PaymentReminder => {
+            DoubtPolicy::Hold
+        }
         MessageType::Invoice
         | MessageType::PaymentConfirmation
         | MessageType::PaymentLink

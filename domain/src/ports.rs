@@ -145,8 +145,7 @@ pub trait EventStore: Send + Sync {
     async fn is_suppressed(&self, contact: &ContactKey) -> Result<bool, StoreError>;
 
     /// Puts an address on the suppression list. Repeating it changes nothing.
-    async fn suppress(&self, contact: &ContactKey, reason: &str, at: Timestamp)
-    -> Result<(), StoreError>;
+    async fn suppress(&self, contact: &ContactKey, reason: &str, at: Timestamp) -> Result<(), StoreError>;
 }
 
 /// An address, by its keyed hash.
@@ -204,8 +203,7 @@ pub struct ContentKey {
 /// Personal data.
 #[async_trait]
 pub trait Vault: Send + Sync {
-    async fn put(&self, key: &ContentKey, content: &Content, until: Timestamp)
-    -> Result<(), StoreError>;
+    async fn put(&self, key: &ContentKey, content: &Content, until: Timestamp) -> Result<(), StoreError>;
 
     /// None: erased, or past its retention.
     async fn get(&self, key: &ContentKey) -> Result<Option<Content>, StoreError>;
@@ -259,9 +257,7 @@ pub struct Filter {
 impl Filter {
     pub fn matches(&self, row: &HistoryRow) -> bool {
         let same = |asked: &Option<String>, has: &str| asked.as_deref().is_none_or(|a| a == has);
-        let maybe = |asked: &Option<String>, has: &Option<String>| {
-            asked.is_none() || asked == has
-        };
+        let maybe = |asked: &Option<String>, has: &Option<String>| asked.is_none() || asked == has;
         same(&self.channel, &row.channel)
             && same(&self.status, &row.status)
             && same(&self.kind, &row.kind)
@@ -292,8 +288,7 @@ pub trait Views: Send + Sync {
     -> Result<Page, StoreError>;
 
     /// Counters of each day from `from` to `to` (`2026-11-21`), both included.
-    async fn days(&self, view: &ViewKey, from: &str, to: &str)
-    -> Result<BTreeMap<String, Counters>, StoreError>;
+    async fn days(&self, view: &ViewKey, from: &str, to: &str) -> Result<BTreeMap<String, Counters>, StoreError>;
 
     /// Counters over all time, and when they were last written.
     async fn totals(&self, view: &ViewKey) -> Result<(Counters, Option<Timestamp>), StoreError>;

@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use events::{Channel, Requested, Template};
 use handlebars::template::{HelperTemplate, Parameter, TemplateElement};
 use handlebars::{
-    Context, Handlebars, Helper, HelperDef, HelperResult, Output, Path, PathSeg, RenderContext, Renderable,
-    RenderErrorReason, ScopedJson, StringOutput,
+    Context, Handlebars, Helper, HelperDef, HelperResult, Output, Path, PathSeg, RenderContext, RenderErrorReason,
+    Renderable, ScopedJson, StringOutput,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -285,10 +285,7 @@ fn check(template: &handlebars::Template, loops: usize) -> Result<(), RenderErro
 }
 
 /// All variables that are missing, of all parts, at once.
-fn require<'a>(
-    templates: impl Iterator<Item = &'a handlebars::Template>,
-    given: &Value,
-) -> Result<(), RenderError> {
+fn require<'a>(templates: impl Iterator<Item = &'a handlebars::Template>, given: &Value) -> Result<(), RenderError> {
     let mut names = Vec::new();
     templates.for_each(|template| collect(template, &mut names));
     names.retain(|name| given.get(name).is_none_or(Value::is_null));
@@ -355,9 +352,7 @@ fn expand(
         Ok(()) => out.text.into_string().map_err(|_| RenderError::TooLarge),
         Err(_) if out.left == 0 => Err(RenderError::TooLarge),
         Err(error) => Err(match error.reason() {
-            RenderErrorReason::MissingVariable(Some(name)) => {
-                RenderError::MissingVariables(vec![name.clone()])
-            }
+            RenderErrorReason::MissingVariable(Some(name)) => RenderError::MissingVariables(vec![name.clone()]),
             reason => RenderError::Template(reason.to_string()),
         }),
     }
@@ -402,10 +397,13 @@ fn engine(escape: bool) -> Handlebars<'static> {
     engine.register_helper("uppercase", Box::new(Case(|text| text.to_uppercase())));
     engine.register_helper("lowercase", Box::new(Case(|text| text.to_lowercase())));
     engine.register_helper("ifEquals", Box::new(Compare(|a, b| a == b)));
-    engine.register_helper("ifGreater", Box::new(Compare(|a, b| match (number(a), number(b)) {
-        (Some(a), Some(b)) => a > b,
-        _ => false,
-    })));
+    engine.register_helper(
+        "ifGreater",
+        Box::new(Compare(|a, b| match (number(a), number(b)) {
+            (Some(a), Some(b)) => a > b,
+            _ => false,
+        })),
+    );
     for builtin in templates::BUILTINS {
         let mut add = |part: &str, text: &str| {
             let template = compile(text).expect("built-in templates are tested");
@@ -489,10 +487,8 @@ impl HelperDef for Date {
 /// The calendar day of `2026-11-21`, an RFC 3339 time, or milliseconds since 1970.
 fn day_of(date: &str, zone: &str) -> Result<jiff::civil::Date, String> {
     let zone = jiff::tz::TimeZone::get(zone).map_err(|_| format!("`{zone}` is not a time zone"))?;
-    let moment = date
-        .parse::<jiff::Timestamp>()
-        .ok()
-        .or_else(|| jiff::Timestamp::from_millisecond(date.parse().ok()?).ok());
+    let moment =
+        date.parse::<jiff::Timestamp>().ok().or_else(|| jiff::Timestamp::from_millisecond(date.parse().ok()?).ok());
     match moment {
         Some(moment) => Ok(moment.to_zoned(zone).date()),
         None => date.parse().map_err(|_| format!("`{}` is not a date", date.chars().take(40).collect::<String>())),
@@ -553,7 +549,8 @@ mod tests {
 
     fn built_in(channel: Channel, id: &str, variables: &Value) -> Result<Message, RenderError> {
         let template = Template { id: id.to_owned(), version: 1 };
-        let draft = Draft { template: Some(&template), subject: None, content: None, ..free(channel, "", Some(variables)) };
+        let draft =
+            Draft { template: Some(&template), subject: None, content: None, ..free(channel, "", Some(variables)) };
         render(&draft)
     }
 
@@ -660,6 +657,8 @@ mod tests {
         let files = [Link { name: "invoice.pdf".to_owned(), url: "https://files.example.com/a?b=1&c=2".to_owned() }];
         let message = render(&Draft { attachments: &files, ..free(Channel::Email, "Hi", None) }).expect("words");
         assert_eq!(message.text, "Hi\n\ninvoice.pdf: https://files.example.com/a?b=1&c=2");
-        assert!(message.html.expect("html").contains("<a href=\"https://files.example.com/a?b=1&amp;c=2\">invoice.pdf</a>"));
+        assert!(
+            message.html.expect("html").contains("<a href=\"https://files.example.com/a?b=1&amp;c=2\">invoice.pdf</a>")
+        );
     }
 }

@@ -28,8 +28,19 @@ pub enum Status {
 impl Status {
     /// Every name in the API.
     pub const NAMES: [&str; 13] = [
-        "scheduled", "queued", "sending", "sent", "failed", "delivered", "bounced", "opened", "read",
-        "clicked", "cancelled", "suppressed", "expired",
+        "scheduled",
+        "queued",
+        "sending",
+        "sent",
+        "failed",
+        "delivered",
+        "bounced",
+        "opened",
+        "read",
+        "clicked",
+        "cancelled",
+        "suppressed",
+        "expired",
     ];
 
     pub fn as_str(self) -> &'static str {

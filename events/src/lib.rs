@@ -7,9 +7,9 @@ mod time;
 mod upcast;
 
 pub use communication::{
-    Attachment, CancelReason, Channel, DeadLetterReason, DoubtCause, DoubtPolicy, Entity, Event,
-    Fact, FailReason, Mode, Outcome, Priority, Recipient, RecipientType, RefusalClass, Requested,
-    ResolvedBy, Source, SuppressReason, Template,
+    Attachment, CancelReason, Channel, DeadLetterReason, DoubtCause, DoubtPolicy, Entity, Event, Fact, FailReason,
+    Mode, Outcome, Priority, Recipient, RecipientType, RefusalClass, Requested, ResolvedBy, Source, SuppressReason,
+    Template,
 };
 pub use communication::{DeferReason, MessageType};
 pub use id::{AttemptId, CommunicationId, IdError, TenantId};

@@ -73,8 +73,7 @@ pub fn encode(event: &Event, meta: &Meta) -> String {
 ///
 /// [`StoredError`]: the type or version is not known to this build, or the text is damaged.
 pub fn decode(line: &str) -> Result<Recorded, StoredError> {
-    let Line { kind, version, meta, data } =
-        serde_json::from_str(line).map_err(StoredError::Malformed)?;
+    let Line { kind, version, meta, data } = serde_json::from_str(line).map_err(StoredError::Malformed)?;
     match newest_version(&kind) {
         Some(newest) if (1..=newest).contains(&version) => (),
         _ => return Err(StoredError::Unknown { kind, version }),

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
+use dead_letter::DeadLetter;
+use domain::communication::Answer;
 use domain::communication::{Command, Lifecycle, Report};
 use domain::policy;
 use domain::ports::{ContactKey, EventStore, StreamKey};
-use events::{
-    CancelReason, Channel, DeadLetterReason, DoubtCause, DoubtPolicy, Fact, Mode, RefusalClass, Timestamp,
-};
-use dead_letter::DeadLetter;
-use domain::communication::Answer;
+use events::{CancelReason, Channel, DeadLetterReason, DoubtCause, DoubtPolicy, Fact, Mode, RefusalClass, Timestamp};
 use tests::bench::{Bench, INVOCATION_MS, T0, accepted, refused, tenant};
 
 async fn lifecycle(bench: &Bench, key: &StreamKey) -> Lifecycle {
@@ -27,7 +25,10 @@ async fn a_hint_sends_once_and_ends_the_timer() {
     let key = bench.accept(|_| ()).await;
     assert_eq!(bench.wake(&key).await, Some(T0 + policy::REPAIR_MS));
     bench.hint(&key).await;
-    assert_eq!(bench.names(&key).await, ["CommunicationRequested", "DeliveryAttemptStarted", "DeliveryAttemptAccepted"]);
+    assert_eq!(
+        bench.names(&key).await,
+        ["CommunicationRequested", "DeliveryAttemptStarted", "DeliveryAttemptAccepted"]
+    );
     assert_eq!((bench.asked(), bench.wake(&key).await), (1, None));
 }
 

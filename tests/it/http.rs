@@ -128,9 +128,8 @@ async fn what_cannot_be_rendered_is_refused_with_its_names() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_are_not_ours_are_refused() {
     let world = World::new().await;
-    let send = async |body: Vec<u8>| {
-        world.answer(world.request(Method::POST, "/api/communications/send").body(body)).await
-    };
+    let send =
+        async |body: Vec<u8>| world.answer(world.request(Method::POST, "/api/communications/send").body(body)).await;
     for body in [&b"{"[..], b"", b"[]", b"null", b"\xff\xfe", b"{\"channel\":\"email\"}}"] {
         is_problem(&send(body.to_vec()).await, Kind::Malformed);
     }

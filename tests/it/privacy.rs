@@ -16,9 +16,7 @@ async fn no_marker_is_found_outside_the_vault() {
         "subject": "quicksilver", "content": "marzipan {{word}}", "templateVariables": { "word": "oyster" },
         "attachments": [{ "filename": "periwinkle.pdf", "fileUrl": "https://files.example.com/periwinkle" }],
     });
-    let sms = |number: &str| {
-        json!({ "channel": "sms", "type": "payment_link", "recipientContact": number, "content": "marzipan" })
-    };
+    let sms = |number: &str| json!({ "channel": "sms", "type": "payment_link", "recipientContact": number, "content": "marzipan" });
     let mut bounced = email.clone();
     bounced["recipientContact"] = json!("bounce-hard@sim.test");
     let sent = [world.send(email).await, world.send(sms("+447700900001")).await];

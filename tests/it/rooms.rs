@@ -36,7 +36,19 @@ fn dependencies(folder: &str) -> Vec<String> {
 
 #[test]
 fn arrows_run_one_way() {
-    let ours = ["events", "domain", "infra", "shell", "api", "deliver", "webhook", "schedule", "project", "dead-letter", "local"];
+    let ours = [
+        "events",
+        "domain",
+        "infra",
+        "shell",
+        "api",
+        "deliver",
+        "webhook",
+        "schedule",
+        "project",
+        "dead-letter",
+        "local",
+    ];
     let of_ours = |folder: &str| {
         let mut found = dependencies(folder);
         found.retain(|name| ours.contains(&name.as_str()));

@@ -71,7 +71,10 @@ fn a_worker_ends_before_its_lease_and_the_lease_before_the_next_showing() {
         assert!(resource(&text, queue).contains("maxReceiveCount: 5"));
     }
     assert!(domain::policy::CLAIM_NEEDS_MS < timeout_ms);
-    assert!(10_000 + domain::policy::LEASE_MARGIN_MS <= domain::policy::CLAIM_NEEDS_MS, "the default provider timeout fits");
+    assert!(
+        10_000 + domain::policy::LEASE_MARGIN_MS <= domain::policy::CLAIM_NEEDS_MS,
+        "the default provider timeout fits"
+    );
 }
 
 #[test]
@@ -91,7 +94,12 @@ fn no_function_can_delete_or_replace_events() {
 #[test]
 fn the_index_is_named_and_keyed_as_the_adapter_asks() {
     let events = resource(&template(), "EventsTable");
-    for part in ["IndexName: work", "AttributeName: shard, KeyType: HASH", "AttributeName: wake, KeyType: RANGE", "[lane, hints]"] {
+    for part in [
+        "IndexName: work",
+        "AttributeName: shard, KeyType: HASH",
+        "AttributeName: wake, KeyType: RANGE",
+        "[lane, hints]",
+    ] {
         assert!(events.contains(part), "{part}");
     }
     let views = resource(&template(), "ViewsTable");
@@ -108,7 +116,8 @@ fn sample_payloads_are_read() {
         for file in files {
             let path = file.expect("a file").path();
             let text = fs::read_to_string(&path).expect("a sample");
-            let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            let value: serde_json::Value =
+                serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             let records = value["Records"].as_array();
             match door {
                 "api" | "webhook" => assert_eq!(value["version"], "2.0", "{}", path.display()),

@@ -60,7 +60,10 @@ async fn an_invoice_by_email_is_sent_delivered_and_opened() {
     }
     let stats = world.get("/api/communications/stats").await.body;
     assert_eq!((&stats["total"], &stats["totalSent"]), (&json!(1), &json!(1)));
-    assert_eq!((&stats["byChannel"]["email"], &stats["byStatus"]["opened"], &stats["byType"]["invoice"]), (&json!(1), &json!(1), &json!(1)));
+    assert_eq!(
+        (&stats["byChannel"]["email"], &stats["byStatus"]["opened"], &stats["byType"]["invoice"]),
+        (&json!(1), &json!(1), &json!(1))
+    );
     assert_eq!(stats["openRate"], json!(1.0));
     let queue = world.get("/api/communications/queue/status").await.body;
     assert_eq!((&queue["completed"], &queue["pending"], &queue["healthy"]), (&json!(1), &json!(0), &json!(true)));
@@ -111,7 +114,10 @@ async fn a_scheduled_message_can_be_changed_moved_and_cancelled() {
     let path = format!("/api/communications/{id}");
     let patch = async |body| world.answer(world.request(Method::PATCH, &path).json(&body)).await;
     let moved = patch(json!({ "scheduledAt": later(7_200_000), "content": "Other words", "subject": "News" })).await;
-    assert_eq!((moved.status, moved.text("/rendered/text"), moved.text("/subject")), (StatusCode::OK, "Other words", "News"));
+    assert_eq!(
+        (moved.status, moved.text("/rendered/text"), moved.text("/subject")),
+        (StatusCode::OK, "Other words", "News")
+    );
     world.advance(3_700_000).await;
     assert_eq!(world.one(&id).await.text("/status"), "scheduled");
     let cancelled = world.post(&format!("{path}/cancel"), json!({})).await;
@@ -187,7 +193,10 @@ async fn a_provider_that_stays_down_ends_in_a_dead_letter() {
         world.advance(4_400_000).await;
     }
     let dead = world.until(&id, "lifecycle", "dead_lettered").await;
-    assert_eq!((dead.text("/status"), &dead.body["attempts"], &dead.body["maybeSent"]), ("failed", &json!(5), &json!(false)));
+    assert_eq!(
+        (dead.text("/status"), &dead.body["attempts"], &dead.body["maybeSent"]),
+        ("failed", &json!(5), &json!(false))
+    );
     assert_eq!(dead.text("/reason"), "retries_exhausted (unavailable:503)");
     assert_eq!(world.inbox("down@sim.test").await.len(), 0);
 }

@@ -127,7 +127,8 @@ fn twilios_signature_covers_address_and_fields() {
     };
     assert_eq!(signature, "L/OH5YylLD5NRKLltdqwSvS0BnU=");
     assert!(check("/myapp.php?foo=1&bar=2", body));
-    let other_order = "To=%2B18005551212&From=%2B14158675310&Digits=1234&Caller=%2B14158675310&CallSid=CA1234567890ABCDE";
+    let other_order =
+        "To=%2B18005551212&From=%2B14158675310&Digits=1234&Caller=%2B14158675310&CallSid=CA1234567890ABCDE";
     assert!(check("/myapp.php?foo=1&bar=2", other_order));
     assert!(!check("/myapp.php?foo=1&bar=3", body));
     assert!(!check("/myapp.php?foo=1&bar=2", &body.replace("1234&", "1235&")));
@@ -164,7 +165,9 @@ fn twilios_statuses_become_facts() {
     }
     let failed = webhook::twilio::parse(query, b"MessageStatus=undelivered&ErrorCode=30005", now).expect("a callback");
     assert_eq!(failed.report.code.as_deref(), Some("30005"));
-    for query in ["", "tenant=acme", "tenant=A!&attempt=att_0193b3a0c0de7000a000000000000002_3", "tenant=acme&attempt=1"] {
+    for query in
+        ["", "tenant=acme", "tenant=A!&attempt=att_0193b3a0c0de7000a000000000000002_3", "tenant=acme&attempt=1"]
+    {
         assert_eq!(webhook::twilio::parse(query, b"MessageStatus=sent", now), None);
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use events::{
-    CancelReason, DeadLetterReason, DoubtCause, DoubtPolicy, Event, Fact, FailReason, Outcome,
-    RefusalClass, Requested, ResolvedBy, SuppressReason, Timestamp,
+    CancelReason, DeadLetterReason, DoubtCause, DoubtPolicy, Event, Fact, FailReason, Outcome, RefusalClass, Requested,
+    ResolvedBy, SuppressReason, Timestamp,
 };
 
 use crate::policy;
@@ -46,17 +46,35 @@ pub enum Rejection {
 pub enum Command {
     Request(Box<Requested>),
     /// Another time (and expiry), other words, or both.
-    Change { schedule: Option<(Timestamp, Timestamp)>, content: Option<String> },
+    Change {
+        schedule: Option<(Timestamp, Timestamp)>,
+        content: Option<String>,
+    },
     /// Lets time have its effect: leases and doubts end, messages expire.
-    Advance { now: Timestamp },
-    BeginAttempt { now: Timestamp, lease_until: Timestamp, config: String, provider: String },
-    RecordOutcome { attempt: u16, now: Timestamp, chance: u64, outcome: Answer },
+    Advance {
+        now: Timestamp,
+    },
+    BeginAttempt {
+        now: Timestamp,
+        lease_until: Timestamp,
+        config: String,
+        provider: String,
+    },
+    RecordOutcome {
+        attempt: u16,
+        now: Timestamp,
+        chance: u64,
+        outcome: Answer,
+    },
     /// What the provider called back, any number, in any order.
     Report(Vec<Report>),
     Suppress(SuppressReason),
     /// It can never be rendered.
     Abandon(FailReason),
-    Cancel { by: String, reason: CancelReason },
+    Cancel {
+        by: String,
+        reason: CancelReason,
+    },
     /// The queue gave it up: it crashed its consumer too often.
     DeadLetter(DeadLetterReason),
 }
@@ -64,12 +82,7 @@ pub enum Command {
 /// How an attempt ended, as the provider's adapter understood it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    Accepted {
-        provider_message_id: String,
-        segments: Option<u16>,
-        cost_micros: Option<i64>,
-        latency_ms: u32,
-    },
+    Accepted { provider_message_id: String, segments: Option<u16>, cost_micros: Option<i64>, latency_ms: u32 },
     Refused { class: RefusalClass, code: String, retry_after_ms: Option<i64> },
     InDoubt(DoubtCause),
 }
@@ -90,9 +103,17 @@ pub struct Report {
 pub enum Lifecycle {
     /// Not yet attempted: scheduled or queued.
     Waiting,
-    Sending { attempt: u16, lease_until: Timestamp },
-    RetryWait { until: Timestamp },
-    InDoubt { attempt: u16, evidence_until: Timestamp },
+    Sending {
+        attempt: u16,
+        lease_until: Timestamp,
+    },
+    RetryWait {
+        until: Timestamp,
+    },
+    InDoubt {
+        attempt: u16,
+        evidence_until: Timestamp,
+    },
     Sent,
     Failed(FailReason),
     DeadLettered(DeadLetterReason),
@@ -301,9 +322,7 @@ pub fn decide(state: &State, command: Command) -> Result<Vec<Event>, Rejection> 
 fn ask(state: &State, request: Box<Requested>) -> Result<Vec<Event>, Rejection> {
     match state {
         State::Unrequested => Ok(vec![Event::CommunicationRequested(request)]),
-        State::Requested(earlier) if earlier.request.request_hash == request.request_hash => {
-            Ok(Vec::new())
-        }
+        State::Requested(earlier) if earlier.request.request_hash == request.request_hash => Ok(Vec::new()),
         State::Requested(_) => Err(Rejection::KeyReused),
     }
 }
@@ -360,12 +379,7 @@ fn advance(communication: &Communication, now: Timestamp) -> Vec<Event> {
 }
 
 /// In doubt, unless a callback that came first has already settled it.
-fn doubt(
-    communication: &Communication,
-    attempt: u16,
-    now: Timestamp,
-    cause: DoubtCause,
-) -> Vec<Event> {
+fn doubt(communication: &Communication, attempt: u16, now: Timestamp, cause: DoubtCause) -> Vec<Event> {
     let evidence_until = now + policy::EVIDENCE_MS;
     let doubt = Event::DeliveryAttemptInDoubt { attempt, cause, evidence_until };
     match communication.has_evidence_for(attempt) {
@@ -412,9 +426,7 @@ fn begin_attempt(
             idempotency_key: None,
             lease_until,
         }]),
-        (Readiness::NotBefore(until), Lifecycle::Sending { .. }) => {
-            Err(Rejection::AttemptInFlight(until))
-        }
+        (Readiness::NotBefore(until), Lifecycle::Sending { .. }) => Err(Rejection::AttemptInFlight(until)),
         (Readiness::NotBefore(until), _) => Err(Rejection::NotDue(until)),
         (Readiness::Finished, _) => Err(Rejection::Finished),
     }
@@ -435,13 +447,7 @@ fn record_outcome(
     match outcome {
         Answer::Accepted { .. } if communication.accepted.contains(&attempt) => Ok(Vec::new()),
         Answer::Accepted { provider_message_id, segments, cost_micros, latency_ms } => {
-            Ok(vec![Event::DeliveryAttemptAccepted {
-                attempt,
-                provider_message_id,
-                segments,
-                cost_micros,
-                latency_ms,
-            }])
+            Ok(vec![Event::DeliveryAttemptAccepted { attempt, provider_message_id, segments, cost_micros, latency_ms }])
         }
         Answer::Refused { class, code, retry_after_ms } if sending || doubted => {
             let refusal = Refusal { attempt, class, code, retry_after_ms, counted_already: doubted };
@@ -512,9 +518,7 @@ fn report(communication: &Communication, reports: Vec<Report>) -> Result<Vec<Eve
             return Err(Rejection::NeverAttempted);
         }
         let news = match (fact, after.facts.get(&fact)) {
-            (Fact::Unknown, _) => {
-                after.unknown.len() < MAX_UNKNOWN && !after.unknown.contains(unnamed(&code))
-            }
+            (Fact::Unknown, _) => after.unknown.len() < MAX_UNKNOWN && !after.unknown.contains(unnamed(&code)),
             // Our own record already says that the provider has it.
             (Fact::Accepted, None) => attempt.is_none_or(|attempt| !after.accepted.contains(&attempt)),
             (_, None) => true,
@@ -523,13 +527,7 @@ fn report(communication: &Communication, reports: Vec<Report>) -> Result<Vec<Eve
         if !news {
             continue;
         }
-        let event = Event::DeliveryReported {
-            attempt,
-            fact,
-            provider_event_id: event_id,
-            provider_at: at,
-            code,
-        };
+        let event = Event::DeliveryReported { attempt, fact, provider_event_id: event_id, provider_at: at, code };
         apply(&mut after, &event);
         events.push(event);
         if let Lifecycle::InDoubt { attempt: open, .. } = after.lifecycle
@@ -576,41 +574,27 @@ fn abandon(communication: &Communication, reason: FailReason) -> Vec<Event> {
     }
 }
 
-fn cancel(
-    communication: &Communication,
-    by: String,
-    reason: CancelReason,
-) -> Result<Vec<Event>, Rejection> {
+fn cancel(communication: &Communication, by: String, reason: CancelReason) -> Result<Vec<Event>, Rejection> {
     match communication.lifecycle {
-        Lifecycle::Waiting | Lifecycle::RetryWait { .. } => {
-            Ok(match communication.is_surely_unsent() {
-                true => vec![Event::CommunicationCancelled { by, reason }],
-                false => vec![
-                    Event::CancellationRequested { by, reason },
-                    Event::CommunicationFailed {
-                        reason: FailReason::Cancelled,
-                        maybe_sent: communication.maybe_sent,
-                    },
-                ],
-            })
-        }
+        Lifecycle::Waiting | Lifecycle::RetryWait { .. } => Ok(match communication.is_surely_unsent() {
+            true => vec![Event::CommunicationCancelled { by, reason }],
+            false => vec![
+                Event::CancellationRequested { by, reason },
+                Event::CommunicationFailed { reason: FailReason::Cancelled, maybe_sent: communication.maybe_sent },
+            ],
+        }),
         Lifecycle::Sending { .. } | Lifecycle::InDoubt { .. } => {
             let asked = communication.cancellation.is_some();
             Ok(if asked { vec![] } else { vec![Event::CancellationRequested { by, reason }] })
         }
         Lifecycle::Cancelled => Ok(Vec::new()),
         Lifecycle::Sent => Err(Rejection::AlreadySent),
-        Lifecycle::Failed(_) | Lifecycle::DeadLettered(_) | Lifecycle::Suppressed(_) => {
-            Err(Rejection::Finished)
-        }
+        Lifecycle::Failed(_) | Lifecycle::DeadLettered(_) | Lifecycle::Suppressed(_) => Err(Rejection::Finished),
     }
 }
 
 fn dead_letter(communication: &Communication, reason: DeadLetterReason) -> Vec<Event> {
-    let open = matches!(
-        communication.lifecycle,
-        Lifecycle::Sending { .. } | Lifecycle::InDoubt { .. }
-    );
+    let open = matches!(communication.lifecycle, Lifecycle::Sending { .. } | Lifecycle::InDoubt { .. });
     match communication.is_finished() {
         true => Vec::new(),
         false => {
@@ -640,26 +624,24 @@ fn proves_sent(fact: Fact) -> bool {
 /// Folds one fact into the state. Cannot fail: what happened has happened.
 pub fn evolve(state: State, event: &Event) -> State {
     match (state, event) {
-        (State::Unrequested, Event::CommunicationRequested(request)) => {
-            State::Requested(Box::new(Communication {
-                content: request.request_hash.clone(),
-                due_at: request.scheduled_at,
-                expires_at: request.expires_at,
-                request: (**request).clone(),
-                lifecycle: Lifecycle::Waiting,
-                attempts: 0,
-                counted: 0,
-                provider: None,
-                provider_message_id: None,
-                cancellation: None,
-                maybe_sent: false,
-                late_evidence: false,
-                facts: BTreeMap::new(),
-                erased: false,
-                accepted: BTreeSet::new(),
-                unknown: BTreeSet::new(),
-            }))
-        }
+        (State::Unrequested, Event::CommunicationRequested(request)) => State::Requested(Box::new(Communication {
+            content: request.request_hash.clone(),
+            due_at: request.scheduled_at,
+            expires_at: request.expires_at,
+            request: (**request).clone(),
+            lifecycle: Lifecycle::Waiting,
+            attempts: 0,
+            counted: 0,
+            provider: None,
+            provider_message_id: None,
+            cancellation: None,
+            maybe_sent: false,
+            late_evidence: false,
+            facts: BTreeMap::new(),
+            erased: false,
+            accepted: BTreeSet::new(),
+            unknown: BTreeSet::new(),
+        })),
         (State::Requested(mut communication), event) => {
             apply(&mut communication, event);
             State::Requested(communication)
@@ -750,9 +732,7 @@ fn apply(c: &mut Communication, event: &Event) {
 /// Moves on only if `attempt` is the one still open.
 fn end_open(c: &mut Communication, attempt: u16, next: Lifecycle) {
     match c.lifecycle {
-        Lifecycle::Sending { attempt: open, .. } | Lifecycle::InDoubt { attempt: open, .. }
-            if open == attempt =>
-        {
+        Lifecycle::Sending { attempt: open, .. } | Lifecycle::InDoubt { attempt: open, .. } if open == attempt => {
             c.lifecycle = next;
         }
         _ => (),

@@ -1,6 +1,4 @@
-use events::{
-    Channel, MessageType, Mode, Priority, Recipient, RecipientType, Source,
-};
+use events::{Channel, MessageType, Mode, Priority, Recipient, RecipientType, Source};
 
 use super::*;
 use crate::status::{Status, status};
@@ -97,13 +95,7 @@ fn proven(attempt: u16) -> Event {
 }
 
 fn reported(attempt: u16, fact: Fact) -> Event {
-    Event::DeliveryReported {
-        attempt: Some(attempt),
-        fact,
-        provider_event_id: None,
-        provider_at: at(5),
-        code: None,
-    }
+    Event::DeliveryReported { attempt: Some(attempt), fact, provider_event_id: None, provider_at: at(5), code: None }
 }
 
 fn failed(reason: FailReason, maybe_sent: bool) -> Event {
@@ -234,7 +226,10 @@ fn two_workers_cannot_hold_one_attempt() {
 
 #[test]
 fn nothing_is_sent_before_its_time() {
-    given([scheduled(60_000)]).shows(Status::Scheduled).when(begin(59_999)).then_rejected(Rejection::NotDue(at(60_000)));
+    given([scheduled(60_000)])
+        .shows(Status::Scheduled)
+        .when(begin(59_999))
+        .then_rejected(Rejection::NotDue(at(60_000)));
     let start = Event::DeliveryAttemptStarted {
         attempt: 1,
         config: "sendgrid".into(),
@@ -247,9 +242,12 @@ fn nothing_is_sent_before_its_time() {
 
 #[test]
 fn nothing_is_attempted_after_the_end() {
-    for end in [cancelled(), failed(FailReason::Permanent, false), dead(DeadLetterReason::Expired, false),
-        Event::CommunicationSuppressed { reason: SuppressReason::OptedOut }]
-    {
+    for end in [
+        cancelled(),
+        failed(FailReason::Permanent, false),
+        dead(DeadLetterReason::Expired, false),
+        Event::CommunicationSuppressed { reason: SuppressReason::OptedOut },
+    ] {
         given([requested(), end]).when(begin(0)).then_rejected(Rejection::Finished);
     }
     given([requested(), started(1), accepted(1)]).when(begin(0)).then_rejected(Rejection::Finished);
@@ -257,7 +255,11 @@ fn nothing_is_attempted_after_the_end() {
 
 #[test]
 fn an_answer_in_time_ends_the_attempt() {
-    given([requested(), started(1)]).when(outcome(1, yes())).then([accepted(1)]).is(Lifecycle::Sent).shows(Status::Sent);
+    given([requested(), started(1)])
+        .when(outcome(1, yes()))
+        .then([accepted(1)])
+        .is(Lifecycle::Sent)
+        .shows(Status::Sent);
 }
 
 #[test]
@@ -280,15 +282,27 @@ fn counted_refusals_climb_the_ladder_and_end_in_a_dead_letter() {
     assert_eq!(readiness(g.communication(), at(60_000)), Readiness::Ready);
     given([requested(), started(1), transient(1), started(2)]).when(outcome(2, no())).then([step(2, 300_000)]);
     given([requested(), started(1), transient(1), started(2), transient(2), started(3)])
-        .when(outcome(3, no())).then([step(3, 900_000)]);
+        .when(outcome(3, no()))
+        .then([step(3, 900_000)]);
     given([requested(), started(1), transient(1), started(2), transient(2), started(3), transient(3), started(4)])
-        .when(outcome(4, no())).then([step(4, 3_600_000)]);
-    given([requested(), started(1), transient(1), started(2), transient(2), started(3), transient(3), started(4),
-        transient(4), started(5)])
-        .when(outcome(5, no()))
-        .then([refused(5, RefusalClass::Transient, "x", true, None), dead(DeadLetterReason::RetriesExhausted, false)])
-        .shows(Status::Failed)
-        .maybe_sent(false);
+        .when(outcome(4, no()))
+        .then([step(4, 3_600_000)]);
+    given([
+        requested(),
+        started(1),
+        transient(1),
+        started(2),
+        transient(2),
+        started(3),
+        transient(3),
+        started(4),
+        transient(4),
+        started(5),
+    ])
+    .when(outcome(5, no()))
+    .then([refused(5, RefusalClass::Transient, "x", true, None), dead(DeadLetterReason::RetriesExhausted, false)])
+    .shows(Status::Failed)
+    .maybe_sent(false);
 }
 
 #[test]
@@ -302,18 +316,26 @@ fn waiting_for_the_provider_burns_no_attempt() {
         (RefusalClass::Auth, None, policy::HOLD_MS),
         (RefusalClass::Balance, None, policy::HOLD_MS),
     ] {
-        let g = given([requested(), started(1)])
-            .when(outcome(1, no(class, "x", after)))
-            .then([refused(1, class, "x", false, Some(wait))]);
+        let g = given([requested(), started(1)]).when(outcome(1, no(class, "x", after))).then([refused(
+            1,
+            class,
+            "x",
+            false,
+            Some(wait),
+        )]);
         assert_eq!(g.communication().counted, 0);
     }
 }
 
 #[test]
 fn an_unreachable_provider_counts() {
-    given([requested(), started(1)])
-        .when(outcome(1, no(RefusalClass::Unavailable, "connect", None)))
-        .then([refused(1, RefusalClass::Unavailable, "connect", true, Some(60_000))]);
+    given([requested(), started(1)]).when(outcome(1, no(RefusalClass::Unavailable, "connect", None))).then([refused(
+        1,
+        RefusalClass::Unavailable,
+        "connect",
+        true,
+        Some(60_000),
+    )]);
 }
 
 #[test]
@@ -393,7 +415,9 @@ fn without_evidence_the_policy_decides() {
     let later = policy::EVIDENCE_MS;
     given([requested(), started(1), in_doubt(1, DoubtCause::Timeout)]).when(advance_to(later - 1)).then([]);
     let g = given([requested(), started(1), in_doubt(1, DoubtCause::Timeout)])
-        .when(advance_to(later)).then([unknown(1)]).maybe_sent(true);
+        .when(advance_to(later))
+        .then([unknown(1)])
+        .maybe_sent(true);
     assert_eq!(readiness(g.communication(), at(later)), Readiness::Ready);
     given([holding(), started(1), in_doubt(1, DoubtCause::Timeout)])
         .when(advance_to(later))
@@ -413,17 +437,24 @@ fn running_out_of_attempts_in_doubt_is_never_a_plain_failure() {
 #[test]
 fn a_late_answer_still_ends_its_doubt() {
     given([requested(), started(1), in_doubt(1, DoubtCause::LeaseExpired)])
-        .when(outcome(1, yes())).then([accepted(1)]).is(Lifecycle::Sent);
+        .when(outcome(1, yes()))
+        .then([accepted(1)])
+        .is(Lifecycle::Sent);
     let g = given([requested(), started(1), in_doubt(1, DoubtCause::LeaseExpired)])
         .when(outcome(1, no(RefusalClass::Transient, "x", None)))
         .then([refused(1, RefusalClass::Transient, "x", true, Some(60_000))]);
     assert_eq!(g.communication().counted, 1, "the doubt was counted already");
     given([requested(), started(1), in_doubt(1, DoubtCause::LeaseExpired), unknown(1)])
-        .when(outcome(1, no(RefusalClass::Transient, "x", None))).then([]).maybe_sent(true);
+        .when(outcome(1, no(RefusalClass::Transient, "x", None)))
+        .then([])
+        .maybe_sent(true);
     given([requested(), started(1), in_doubt(1, DoubtCause::LeaseExpired), unknown(1)])
-        .when(outcome(1, yes())).then([accepted(1)]).is(Lifecycle::Sent);
+        .when(outcome(1, yes()))
+        .then([accepted(1)])
+        .is(Lifecycle::Sent);
     given([requested(), started(1), in_doubt(1, DoubtCause::LeaseExpired)])
-        .when(outcome(1, Answer::InDoubt(DoubtCause::Timeout))).then([]);
+        .when(outcome(1, Answer::InDoubt(DoubtCause::Timeout)))
+        .then([]);
 }
 
 #[test]
@@ -433,15 +464,29 @@ fn proof_of_an_earlier_attempt_stops_the_next() {
         .then([reported(1, Fact::Delivered)])
         .is(Lifecycle::Sent)
         .maybe_sent(true);
-    given([requested(), started(1), in_doubt(1, DoubtCause::Timeout), unknown(1), started(2), reported(1, Fact::Delivered)])
-        .when(outcome(2, no(RefusalClass::Transient, "x", None)))
-        .then([refused(2, RefusalClass::Transient, "x", true, None)])
-        .is(Lifecycle::Sent);
-    given([requested(), started(1), in_doubt(1, DoubtCause::Timeout), unknown(1), started(2),
-        reported(1, Fact::Delivered), in_doubt(2, DoubtCause::Timeout)])
-        .when(advance_to(policy::EVIDENCE_MS))
-        .then([unknown(2)])
-        .is(Lifecycle::Sent);
+    given([
+        requested(),
+        started(1),
+        in_doubt(1, DoubtCause::Timeout),
+        unknown(1),
+        started(2),
+        reported(1, Fact::Delivered),
+    ])
+    .when(outcome(2, no(RefusalClass::Transient, "x", None)))
+    .then([refused(2, RefusalClass::Transient, "x", true, None)])
+    .is(Lifecycle::Sent);
+    given([
+        requested(),
+        started(1),
+        in_doubt(1, DoubtCause::Timeout),
+        unknown(1),
+        started(2),
+        reported(1, Fact::Delivered),
+        in_doubt(2, DoubtCause::Timeout),
+    ])
+    .when(advance_to(policy::EVIDENCE_MS))
+    .then([unknown(2)])
+    .is(Lifecycle::Sent);
 }
 
 #[test]
@@ -459,7 +504,12 @@ fn late_evidence_lifts_what_was_given_up() {
 #[test]
 fn a_cancel_before_the_first_attempt_wins() {
     for first in [requested(), scheduled(60_000)] {
-        given([first]).when(cancel_it()).then([cancelled()]).shows(Status::Cancelled).when(begin(60_000)).then_rejected(Rejection::Finished);
+        given([first])
+            .when(cancel_it())
+            .then([cancelled()])
+            .shows(Status::Cancelled)
+            .when(begin(60_000))
+            .then_rejected(Rejection::Finished);
     }
     given([requested(), cancelled()]).when(cancel_it()).then([]);
 }
@@ -504,7 +554,11 @@ fn changes_are_for_before_the_first_attempt() {
     let change = || Command::Change { schedule: None, content: Some("body-9".into()) };
     let moved = Event::CommunicationRescheduled { scheduled_at: at(90_000), expires_at: at(99_000) };
     let changed = Event::CommunicationContentChanged { content: "body-9".into() };
-    given([scheduled(60_000)]).when(later()).then([moved]).when(begin(60_000)).then_rejected(Rejection::NotDue(at(90_000)));
+    given([scheduled(60_000)])
+        .when(later())
+        .then([moved])
+        .when(begin(60_000))
+        .then_rejected(Rejection::NotDue(at(90_000)));
     let g = given([requested()]).when(change()).then([changed]);
     assert_eq!(g.communication().content, "body-9");
     g.when(change()).then([]);
@@ -521,13 +575,16 @@ fn suppression_ends_it_unless_it_may_have_been_sent() {
     let suppressed = Event::CommunicationSuppressed { reason: SuppressReason::SuppressionList };
     given([requested()]).when(suppress()).then([suppressed]).shows(Status::Suppressed);
     given([requested(), started(1), in_doubt(1, DoubtCause::Timeout), unknown(1)])
-        .when(suppress()).then([failed(FailReason::Cancelled, true)]);
+        .when(suppress())
+        .then([failed(FailReason::Cancelled, true)]);
     given([requested(), started(1)]).when(suppress()).then([]);
 }
 
 #[test]
 fn what_cannot_be_rendered_fails_without_an_attempt() {
-    given([requested()]).when(Command::Abandon(FailReason::Unrenderable)).then([failed(FailReason::Unrenderable, false)]);
+    given([requested()])
+        .when(Command::Abandon(FailReason::Unrenderable))
+        .then([failed(FailReason::Unrenderable, false)]);
     given([requested(), started(1)]).when(Command::Abandon(FailReason::Unrenderable)).then([]);
 }
 
@@ -543,9 +600,16 @@ fn a_poison_message_becomes_a_dead_letter_and_says_if_it_may_have_been_sent() {
 fn a_fact_is_news_once() {
     given([requested(), started(1), accepted(1), reported(1, Fact::Delivered)]).when(says(1, Fact::Delivered)).then([]);
     let earlier = Report { attempt: Some(1), fact: Fact::Delivered, event_id: None, at: at(1), code: None };
-    let event = Event::DeliveryReported { attempt: Some(1), fact: Fact::Delivered, provider_event_id: None, provider_at: at(1), code: None };
+    let event = Event::DeliveryReported {
+        attempt: Some(1),
+        fact: Fact::Delivered,
+        provider_event_id: None,
+        provider_at: at(1),
+        code: None,
+    };
     let g = given([requested(), started(1), accepted(1), reported(1, Fact::Delivered)])
-        .when(Command::Report(vec![earlier])).then([event]);
+        .when(Command::Report(vec![earlier]))
+        .then([event]);
     assert_eq!(g.communication().facts[&Fact::Delivered].at, at(1));
 }
 
@@ -563,8 +627,20 @@ fn a_report_needs_an_attempt() {
 
 #[test]
 fn an_unknown_status_is_kept_and_never_applied() {
-    let odd = |code: &str| Report { attempt: Some(1), fact: Fact::Unknown, event_id: None, at: at(5), code: Some(code.into()) };
-    let event = Event::DeliveryReported { attempt: Some(1), fact: Fact::Unknown, provider_event_id: None, provider_at: at(5), code: Some("odd".into()) };
+    let odd = |code: &str| Report {
+        attempt: Some(1),
+        fact: Fact::Unknown,
+        event_id: None,
+        at: at(5),
+        code: Some(code.into()),
+    };
+    let event = Event::DeliveryReported {
+        attempt: Some(1),
+        fact: Fact::Unknown,
+        provider_event_id: None,
+        provider_at: at(5),
+        code: Some("odd".into()),
+    };
     let delivered = [requested(), started(1), accepted(1), reported(1, Fact::Delivered)];
     given(delivered).when(Command::Report(vec![odd("odd"), odd("odd")])).then([event]).shows(Status::Delivered);
 }
@@ -627,7 +703,10 @@ fn an_unfinished_stream_has_a_timer_and_a_finished_one_has_none() {
     assert_eq!(wake_of(&[requested()]), Some(at(policy::REPAIR_MS)));
     assert_eq!(wake_of(&[scheduled(90_000)]), Some(at(90_000)));
     assert_eq!(wake_of(&[requested(), started(1)]), Some(at(LEASE)));
-    assert_eq!(wake_of(&[requested(), started(1), refused(1, RefusalClass::Transient, "x", true, Some(70_000))]), Some(at(70_000)));
+    assert_eq!(
+        wake_of(&[requested(), started(1), refused(1, RefusalClass::Transient, "x", true, Some(70_000))]),
+        Some(at(70_000))
+    );
     assert_eq!(wake_of(&[requested(), started(1), in_doubt(1, DoubtCause::Timeout)]), Some(at(policy::EVIDENCE_MS)));
     for end in [accepted(1), failed(FailReason::Permanent, false), dead(DeadLetterReason::Poison, true), cancelled()] {
         assert_eq!(wake_of(&[requested(), started(1), end]), None);

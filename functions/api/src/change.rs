@@ -12,9 +12,9 @@ use domain::ports::{Content, ContentKey, Principal, StreamKey};
 use domain::status::status;
 use events::{CancelReason, Channel, CommunicationId, Requested, Source};
 use serde_json::json;
+use shell::Loaded;
 use shell::hash::{body_hash, contact_hash};
 use shell::problem::{Kind, Problem};
-use shell::Loaded;
 
 use crate::fields::Fields;
 use crate::send::{Accepted, Schedule, idempotency_key, read_contact, replay, with_words};
@@ -89,7 +89,8 @@ pub(crate) async fn patch(
 
 fn shown(key: &StreamKey, loaded: &Loaded, content: Option<&Content>) -> Result<Response, Problem> {
     let communication = loaded.state.requested()?;
-    let folded = row(key.id, &loaded.records).ok_or_else(|| Problem::new(Kind::NotFound, "There is no such communication."))?;
+    let folded =
+        row(key.id, &loaded.records).ok_or_else(|| Problem::new(Kind::NotFound, "There is no such communication."))?;
     Ok(json(StatusCode::OK, &show::detail(key, &communication.request, &folded, content)))
 }
 
@@ -143,7 +144,8 @@ pub(crate) async fn resend(
     }
     let contact = contact.and_then(|contact| read_contact(&mut fields, channel, &contact));
     fields.finish()?;
-    let request_hash = body_hash(&json!({ "resend": original_key.id, "channel": channel.as_str(), "contact": contact }));
+    let request_hash =
+        body_hash(&json!({ "resend": original_key.id, "channel": channel.as_str(), "contact": contact }));
     let (key, loaded) = match idempotency {
         None => (api.fresh_key(&caller), Loaded::default()),
         Some(idempotency) => {

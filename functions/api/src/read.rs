@@ -176,26 +176,28 @@ pub(crate) async fn list(
 }
 
 fn content_key(caller: &Principal, row: &HistoryRow) -> ContentKey {
-    ContentKey {
-        tenant: caller.tenant.clone(),
-        subject: row.subject.clone(),
-        id: row.id,
-        content: row.content.clone(),
-    }
+    ContentKey { tenant: caller.tenant.clone(), subject: row.subject.clone(), id: row.id, content: row.content.clone() }
 }
 
 /// Exact where one counter answers the whole question.
 fn exact_count(filter: &Filter, totals: &Counters) -> Option<i64> {
     let counter = match filter {
-        Filter { channel, status, kind, recipient_id: None, entity_type: None, entity_id: None, from: None, to: None } => {
-            match (channel, status, kind) {
-                (None, None, None) => "total".to_owned(),
-                (Some(channel), None, None) => format!("channel.{channel}"),
-                (None, Some(status), None) => format!("status.{status}"),
-                (None, None, Some(kind)) => format!("type.{kind}"),
-                _ => return None,
-            }
-        }
+        Filter {
+            channel,
+            status,
+            kind,
+            recipient_id: None,
+            entity_type: None,
+            entity_id: None,
+            from: None,
+            to: None,
+        } => match (channel, status, kind) {
+            (None, None, None) => "total".to_owned(),
+            (Some(channel), None, None) => format!("channel.{channel}"),
+            (None, Some(status), None) => format!("status.{status}"),
+            (None, None, Some(kind)) => format!("type.{kind}"),
+            _ => return None,
+        },
         _ => return None,
     };
     Some(totals.get(&counter).copied().unwrap_or(0))

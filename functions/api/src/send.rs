@@ -13,8 +13,8 @@ use domain::ports::{ContactKey, Content, ContentKey, Principal, StoredLink, Stre
 use domain::render::{RenderError, words};
 use domain::templates;
 use events::{
-    Attachment, Channel, CommunicationId, DoubtPolicy, Entity, MessageType, Priority, Recipient,
-    RecipientType, Requested, Source, Template, Timestamp,
+    Attachment, Channel, CommunicationId, DoubtPolicy, Entity, MessageType, Priority, Recipient, RecipientType,
+    Requested, Source, Template, Timestamp,
 };
 use serde_json::{Value, json};
 use shell::hash::{body_hash, contact_hash};
@@ -127,7 +127,10 @@ fn read(api: &Api, caller: &Principal, mut fields: Fields, request_hash: String)
         fields.wrong("subject", "required", "An email without a template needs a subject.");
     }
     let (Some(channel), Some(kind), Some(contact)) = (channel, kind, contact) else {
-        return Err(fields.finish().err().unwrap_or_else(|| Problem::new(Kind::Invalid, "Required fields are missing.")));
+        return Err(fields
+            .finish()
+            .err()
+            .unwrap_or_else(|| Problem::new(Kind::Invalid, "Required fields are missing.")));
     };
     fields.finish()?;
     let due = schedule.at.unwrap_or_else(|| api.host.now());
@@ -154,7 +157,15 @@ fn read(api: &Api, caller: &Principal, mut fields: Fields, request_hash: String)
             requested_by: caller.actor.clone(),
             mode: caller.mode,
         },
-        content: Content { recipient_contact: contact, recipient_name, subject, shown_subject: None, content, variables, attachments },
+        content: Content {
+            recipient_contact: contact,
+            recipient_name,
+            subject,
+            shown_subject: None,
+            content,
+            variables,
+            attachments,
+        },
     };
     with_words(accepted)
 }
@@ -195,7 +206,11 @@ fn read_template(fields: &mut Fields) -> Option<Template> {
     let found = templates::find(&id).map(|template| Template { id: id.clone(), version: template.version });
     if found.is_none() {
         let known: Vec<_> = templates::BUILTINS.iter().map(|template| template.id).collect();
-        fields.wrong("templateId", "unknown_template", format!("There is no template {id}; there are {}.", known.join(", ")));
+        fields.wrong(
+            "templateId",
+            "unknown_template",
+            format!("There is no template {id}; there are {}.", known.join(", ")),
+        );
     }
     found
 }
@@ -315,7 +330,12 @@ impl Api {
         self.accepted(key, &after, Some(content)).await
     }
 
-    pub(crate) async fn accepted(&self, key: &StreamKey, loaded: &Loaded, content: Option<Content>) -> Result<Response, Problem> {
+    pub(crate) async fn accepted(
+        &self,
+        key: &StreamKey,
+        loaded: &Loaded,
+        content: Option<Content>,
+    ) -> Result<Response, Problem> {
         let communication = loaded.state.requested()?;
         let gone = || Problem::new(Kind::NotFound, "There is no such communication.");
         let folded = row(key.id, &loaded.records).ok_or_else(gone)?;

@@ -31,6 +31,8 @@ pub struct TwilioConfig {
     pub from: String,
     /// `TWILIO_BASE_URL`. Default `https://api.twilio.com`.
     pub base_url: String,
+    /// `PUBLIC_URL`: where callbacks reach us, without a slash at the end. Required with the account.
+    pub public_url: String,
 }
 
 /// The door's settings.
@@ -43,8 +45,6 @@ pub struct Config {
     pub queues: Vec<(domain::ports::Lane, String)>,
     /// `ALERTS_TOPIC_ARN`: SNS topic. Required.
     pub alerts_topic: String,
-    /// `PUBLIC_URL`: where callbacks reach us. Required for SMS.
-    pub public_url: String,
     /// `PROVIDER_TIMEOUT_MS`. Default 10000.
     pub provider_timeout_ms: u64,
     pub sendgrid: Option<SendGridConfig>,
@@ -80,6 +80,7 @@ impl Config {
                 auth_token: need("TWILIO_AUTH_TOKEN")?,
                 from: need("TWILIO_PHONE_NUMBER")?,
                 base_url: or("TWILIO_BASE_URL", "https://api.twilio.com"),
+                public_url: need("PUBLIC_URL")?,
             }),
         };
         let timeout = or("PROVIDER_TIMEOUT_MS", "10000");
@@ -89,7 +90,6 @@ impl Config {
             limits_table: need("LIMITS_TABLE")?,
             queues: shell::queues(&var),
             alerts_topic: need("ALERTS_TOPIC_ARN")?,
-            public_url: or("PUBLIC_URL", ""),
             provider_timeout_ms: timeout.parse().map_err(|_| ConfigError::NotANumber("PROVIDER_TIMEOUT_MS"))?,
             sendgrid,
             twilio,

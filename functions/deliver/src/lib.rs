@@ -10,8 +10,8 @@ use domain::communication::{Answer, Command, Communication, Lifecycle, Readiness
 use domain::history::subject;
 use domain::policy;
 use domain::ports::{
-    Alerts, ContactKey, ContentKey, EventStore, Hint, Host, Outbound, Provider, Queue, Sent,
-    StoreError, StreamKey, Vault,
+    Alerts, ContactKey, ContentKey, EventStore, Hint, Host, Outbound, Provider, Queue, Sent, StoreError, StreamKey,
+    Vault,
 };
 use domain::render::words;
 use events::{AttemptId, FailReason, RefusalClass, SuppressReason, Timestamp};
@@ -56,11 +56,7 @@ pub enum DeliverError {
 }
 
 /// Delivers a batch side by side; the ids of those to be shown again.
-pub async fn batch(
-    deliver: &Deliver,
-    messages: Vec<shell::hint::Message>,
-    deadline: Deadline,
-) -> Vec<String> {
+pub async fn batch(deliver: &Deliver, messages: Vec<shell::hint::Message>, deadline: Deadline) -> Vec<String> {
     let one = async |message: shell::hint::Message| {
         let key = shell::hint::parse(&message.body).map_err(DeliverError::NotAHint);
         let done = match key {
@@ -215,7 +211,9 @@ impl Deliver {
         };
         match shell.attempt(key, loaded, begin).await {
             Ok(claimed) => Ok(claimed),
-            Err(ExecuteError::Rejected(Rejection::NotDue(_) | Rejection::AttemptInFlight(_) | Rejection::Finished)) => Ok(None),
+            Err(ExecuteError::Rejected(Rejection::NotDue(_) | Rejection::AttemptInFlight(_) | Rejection::Finished)) => {
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -257,7 +255,8 @@ impl Deliver {
         log(key, &provider, &after);
         if let Some((class, code)) = refusal {
             let subject = format!("{} refuses our {}", provider.name(), class.as_str());
-            let text = format!("{} answered {code}; messages are held and tried again every 15 minutes.", provider.name());
+            let text =
+                format!("{} answered {code}; messages are held and tried again every 15 minutes.", provider.name());
             if let Err(error) = self.alerts.raise(&subject, &text).await {
                 tracing::error!(%error, "an alert could not be raised");
             }

@@ -54,7 +54,7 @@ fn wire(config: Config, aws: &Aws) -> Deliver {
             account_sid: twilio.account_sid,
             auth_token: twilio.auth_token,
             from: twilio.from,
-            public_url: config.public_url,
+            public_url: twilio.public_url,
             mode: Mode::Live,
         }));
     }

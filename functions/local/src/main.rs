@@ -102,12 +102,8 @@ async fn run(start: Start) -> Result<(), String> {
         "memory" => Data::Memory,
         folder => Data::Folder(PathBuf::from(folder)),
     };
-    let options = Options {
-        port: start.port,
-        data,
-        clock_factor: start.clock,
-        provider_timeout_ms: start.provider_timeout_ms,
-    };
+    let options =
+        Options { port: start.port, data, clock_factor: start.clock, provider_timeout_ms: start.provider_timeout_ms };
     let local = Local::start(options).await.map_err(|error| error.to_string())?;
     if !start.quiet {
         if start.port != 0 && start.port != local.port {

@@ -152,11 +152,7 @@ impl Shell<'_> {
     /// # Errors
     ///
     /// [`ExecuteError`]: what each means for the caller is its own line.
-    pub async fn execute(
-        &self,
-        key: &StreamKey,
-        command: Command,
-    ) -> Result<Loaded, ExecuteError> {
+    pub async fn execute(&self, key: &StreamKey, command: Command) -> Result<Loaded, ExecuteError> {
         let loaded = self.load(key).await?;
         self.execute_on(key, loaded, command).await
     }

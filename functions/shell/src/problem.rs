@@ -52,9 +52,11 @@ impl Kind {
             Kind::Conflict => ("conflict", StatusCode::CONFLICT, "It is too late for that"),
             Kind::TooLarge => ("too-large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
             Kind::Invalid => ("invalid", StatusCode::UNPROCESSABLE_ENTITY, "Some fields are not valid"),
-            Kind::IdempotencyKeyReused => {
-                ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key belongs to another request")
-            }
+            Kind::IdempotencyKeyReused => (
+                "idempotency-key-reused",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The idempotency key belongs to another request",
+            ),
             Kind::RecipientSuppressed => {
                 ("recipient-suppressed", StatusCode::UNPROCESSABLE_ENTITY, "This address must not be written to")
             }
@@ -108,7 +110,9 @@ impl From<ExecuteError> for Problem {
                 let detail = "It is not known whether this was stored. Send it again with the same Idempotency-Key.";
                 Problem::new(Kind::Unavailable, detail)
             }
-            ExecuteError::Contended => Problem::new(Kind::Unavailable, "Others changed it at the same time. Try again."),
+            ExecuteError::Contended => {
+                Problem::new(Kind::Unavailable, "Others changed it at the same time. Try again.")
+            }
             ExecuteError::Full => Problem::new(Kind::Conflict, "Its history is full."),
         }
     }

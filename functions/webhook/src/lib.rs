@@ -39,8 +39,7 @@ pub struct Webhook {
 type Shared = State<Arc<Webhook>>;
 
 /// Every route, as (method, path). `template.yaml` lists the same; a test compares them.
-pub const ROUTES: &[(&str, &str)] =
-    &[("POST", "/webhooks/sendgrid/events"), ("POST", "/webhooks/twilio/sms-status")];
+pub const ROUTES: &[(&str, &str)] = &[("POST", "/webhooks/sendgrid/events"), ("POST", "/webhooks/twilio/sms-status")];
 
 /// The providers' entrance.
 pub fn router(webhook: Arc<Webhook>) -> Router {
@@ -76,7 +75,12 @@ async fn sendgrid_events(State(webhook): Shared, headers: HeaderMap, body: Body)
     webhook.record("sendgrid", callbacks).await
 }
 
-async fn twilio_sms_status(State(webhook): Shared, uri: Uri, headers: HeaderMap, body: Body) -> Result<StatusCode, Problem> {
+async fn twilio_sms_status(
+    State(webhook): Shared,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Problem> {
     let body = read_body(body).await?;
     let verifier = webhook.twilio.as_ref().ok_or_else(forbidden)?;
     if !verifier.verify(&uri, &headers, &body) {

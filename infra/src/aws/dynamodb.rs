@@ -12,8 +12,8 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
 };
 use domain::ports::{
-    Append, AppendError, ContactKey, Content, ContentKey, Due, EventStore, Hint, Keys, Lane, Limits,
-    MAX_STREAM_BYTES, Principal, SHARDS, StoreError, Stream, StreamKey, Vault,
+    Append, AppendError, ContactKey, Content, ContentKey, Due, EventStore, Hint, Keys, Lane, Limits, MAX_STREAM_BYTES,
+    Principal, SHARDS, StoreError, Stream, StreamKey, Vault,
 };
 use events::Timestamp;
 use serde::de::DeserializeOwned;
@@ -160,10 +160,7 @@ impl EventStore for DynamoStore {
             let item = item.map_err(unavailable)?;
             let (pk, lane) = (get_text(&item, "pk")?, get_text(&item, "lane")?);
             let wrong = || StoreError::Unreadable(format!("key {pk}, lane {lane}"));
-            let hint = Hint {
-                key: stream_of(&pk).ok_or_else(wrong)?,
-                lane: Lane::parse(&lane).ok_or_else(wrong)?,
-            };
+            let hint = Hint { key: stream_of(&pk).ok_or_else(wrong)?, lane: Lane::parse(&lane).ok_or_else(wrong)? };
             let wake = Timestamp(get_number(&item, "wake").ok_or_else(wrong)?);
             let hints = get_number(&item, "hints").unwrap_or(0) as u32;
             due.push(Due { hint, wake, hints });
@@ -188,7 +185,11 @@ impl EventStore for DynamoStore {
             .send()
             .await;
         match moved {
-            Err(error) if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) => Ok(()),
+            Err(error)
+                if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(())
+            }
             other => other.map(|_| ()).map_err(unavailable),
         }
     }
@@ -284,11 +285,7 @@ impl Vault for DynamoStore {
 }
 
 /// Any number of items by key, in the order asked; what a request leaves out is asked for again.
-pub(super) async fn get_items(
-    client: &Client,
-    table: &str,
-    keys: &[Item],
-) -> Result<Vec<Option<Item>>, StoreError> {
+pub(super) async fn get_items(client: &Client, table: &str, keys: &[Item]) -> Result<Vec<Option<Item>>, StoreError> {
     let name = |item: &Item| Ok::<_, StoreError>((get_text(item, "pk")?, get_text(item, "sk")?));
     let mut found = HashMap::new();
     let mut distinct: HashMap<(String, String), Item> = HashMap::new();

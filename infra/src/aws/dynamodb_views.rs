@@ -103,7 +103,12 @@ impl DynamoViews {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    fn add(&self, key: Item, change: &Counters, at: Option<Timestamp>) -> Result<Option<TransactWriteItem>, StoreError> {
+    fn add(
+        &self,
+        key: Item,
+        change: &Counters,
+        at: Option<Timestamp>,
+    ) -> Result<Option<TransactWriteItem>, StoreError> {
         if change.is_empty() && at.is_none() {
             return Ok(None);
         }
@@ -118,9 +123,7 @@ impl DynamoViews {
         let mut expression = String::new();
         if let Some(at) = at {
             expression.push_str("SET #at = :at ");
-            update = update
-                .expression_attribute_names("#at", "as_of")
-                .expression_attribute_values(":at", number(at.0));
+            update = update.expression_attribute_names("#at", "as_of").expression_attribute_values(":at", number(at.0));
         }
         if !adds.is_empty() {
             expression.push_str(&format!("ADD {}", adds.join(", ")));
@@ -173,7 +176,9 @@ impl Views for DynamoViews {
             match write.return_consumed_capacity(ReturnConsumedCapacity::Indexes).send().await {
                 Ok(_) => return Ok(()),
                 Err(error) => {
-                    let lost = error.as_service_error().is_some_and(TransactWriteItemsError::is_transaction_canceled_exception);
+                    let lost = error
+                        .as_service_error()
+                        .is_some_and(TransactWriteItemsError::is_transaction_canceled_exception);
                     last = unavailable(error);
                     if !lost {
                         return Err(last);
@@ -185,7 +190,13 @@ impl Views for DynamoViews {
         Err(last)
     }
 
-    async fn list(&self, view: &ViewKey, filter: &Filter, after: Option<&str>, size: usize) -> Result<Page, StoreError> {
+    async fn list(
+        &self,
+        view: &ViewKey,
+        filter: &Filter,
+        after: Option<&str>,
+        size: usize,
+    ) -> Result<Page, StoreError> {
         let (index, name, pk) = match (&filter.recipient_id, entity(&filter.entity_type, &filter.entity_id)) {
             (Some(recipient), _) => (Some("by_recipient"), "rpk", partition(view, recipient)),
             (None, Some(entity)) => (Some("by_entity"), "epk", partition(view, &entity)),
@@ -262,4 +273,3 @@ impl Views for DynamoViews {
         Ok((totals, items.iter().filter_map(|item| get_number(item, "as_of")).max().map(Timestamp)))
     }
 }
-

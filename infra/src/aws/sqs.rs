@@ -60,7 +60,12 @@ impl Queue for SqsQueue {
                 let sent = send.set_entries(Some(entries.collect())).send().await;
                 let sent = sent.map_err(|e| unavailable(e.into_service_error()))?;
                 if let Some(failed) = sent.failed().first() {
-                    return Err(unavailable(format!("{} of {} not taken: {}", sent.failed().len(), chunk.len(), failed.code())));
+                    return Err(unavailable(format!(
+                        "{} of {} not taken: {}",
+                        sent.failed().len(),
+                        chunk.len(),
+                        failed.code()
+                    )));
                 }
             }
         }

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use domain::ports::{
-    Alerts, Append, AppendError, ContactKey, Content, ContentKey, Due, EventStore, Hint, Keys, Lane,
-    Limits, MAX_STREAM_BYTES, Principal, SHARDS, StoreError, Stream, StreamKey, Vault,
+    Alerts, Append, AppendError, ContactKey, Content, ContentKey, Due, EventStore, Hint, Keys, Lane, Limits,
+    MAX_STREAM_BYTES, Principal, SHARDS, StoreError, Stream, StreamKey, Vault,
 };
 use events::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -36,9 +36,8 @@ impl Database {
     /// [`StoreError`]: the file cannot be read.
     pub fn changes(&self, after: i64, limit: usize) -> Result<Vec<Change>, StoreError> {
         let rows = self.read(|connection| {
-            let mut query = connection.prepare_cached(
-                "SELECT pk, ev, changed FROM events WHERE changed > ?1 ORDER BY changed LIMIT ?2",
-            )?;
+            let mut query = connection
+                .prepare_cached("SELECT pk, ev, changed FROM events WHERE changed > ?1 ORDER BY changed LIMIT ?2")?;
             let rows = query.query_map(params![after, limit as i64], |row| {
                 Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
             })?;
@@ -142,10 +141,7 @@ impl EventStore for Database {
         rows.into_iter()
             .map(|(pk, wake, lane, hints)| {
                 let wrong = || unreadable(format!("key {pk}, lane {lane}"));
-                let hint = Hint {
-                    key: parse_pk(&pk).ok_or_else(wrong)?,
-                    lane: Lane::parse(&lane).ok_or_else(wrong)?,
-                };
+                let hint = Hint { key: parse_pk(&pk).ok_or_else(wrong)?, lane: Lane::parse(&lane).ok_or_else(wrong)? };
                 Ok(Due { hint, wake: Timestamp(wake), hints })
             })
             .collect()
@@ -188,12 +184,7 @@ impl From<StoreError> for Failed {
     }
 }
 
-fn append_row(
-    connection: &Connection,
-    pk: &str,
-    shard: Option<u8>,
-    append: &Append,
-) -> Result<(), Failed> {
+fn append_row(connection: &Connection, pk: &str, shard: Option<u8>, append: &Append) -> Result<(), Failed> {
     let lines = append.lines.join("\n");
     let next = append.expected as i64 + append.lines.len() as i64;
     let (wake, lane) = (append.wake.map(|wake| wake.0), append.lane.name());
@@ -221,9 +212,7 @@ fn append_row(
     }
     let found = connection
         .prepare_cached("SELECT v, writer FROM events WHERE pk = ?1")
-        .and_then(|mut s| {
-            s.query_row([pk], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))).optional()
-        })
+        .and_then(|mut s| s.query_row([pk], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))).optional())
         .map_err(unavailable)?;
     match found {
         Some((_, writer)) if writer == append.writer => Ok(()),

@@ -80,7 +80,8 @@ impl Views for Database {
 
     async fn days(&self, view: &ViewKey, from: &str, to: &str) -> Result<BTreeMap<String, Counters>, StoreError> {
         self.read(|connection| {
-            let sql = "SELECT day, name, amount FROM counters WHERE view = ?1 AND day BETWEEN ?2 AND ?3 AND amount <> 0";
+            let sql =
+                "SELECT day, name, amount FROM counters WHERE view = ?1 AND day BETWEEN ?2 AND ?3 AND amount <> 0";
             let mut query = connection.prepare_cached(sql)?;
             let mut rows = query.query(params![view_name(view), from, to])?;
             let mut days: BTreeMap<String, Counters> = BTreeMap::new();
@@ -109,8 +110,7 @@ fn apply_row(connection: &Connection, projected: &Projected, now: Timestamp) -> 
         .prepare_cached("SELECT body FROM view_rows WHERE view = ?1 AND sk = ?2")
         .and_then(|mut s| s.query_row([&view, &sk], |row| row.get(0)).optional())
         .map_err(unavailable)?;
-    let old: Option<HistoryRow> =
-        old.map(|body| serde_json::from_str(&body)).transpose().map_err(unreadable)?;
+    let old: Option<HistoryRow> = old.map(|body| serde_json::from_str(&body)).transpose().map_err(unreadable)?;
     if old.as_ref().is_some_and(|old| row.position <= old.position) {
         return Ok(());
     }

@@ -97,9 +97,7 @@ impl Simulator {
 
     /// Serves every provider's API until the process ends.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
-        let router = Router::new()
-            .merge(sendgrid::router(self.clone()))
-            .merge(twilio::router(self.clone()));
+        let router = Router::new().merge(sendgrid::router(self.clone())).merge(twilio::router(self.clone()));
         loop {
             let Ok((stream, _)) = listener.accept().await else { continue };
             let router = router.clone();

@@ -37,7 +37,11 @@ fn problem(status: StatusCode, field: Option<&str>, message: &str) -> Response {
 async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body: Bytes) -> Response {
     let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
     if authorization != Some(&format!("Bearer {SENDGRID_KEY}")) {
-        return problem(StatusCode::UNAUTHORIZED, None, "The provided authorization grant is invalid, expired, or revoked");
+        return problem(
+            StatusCode::UNAUTHORIZED,
+            None,
+            "The provided authorization grant is invalid, expired, or revoked",
+        );
     }
     let Ok(mail) = serde_json::from_slice::<Value>(&body) else {
         return problem(StatusCode::BAD_REQUEST, None, "Bad Request");
@@ -134,7 +138,8 @@ async fn live(simulator: Arc<Simulator>, behaviour: Behaviour, to: String, messa
     say(Duration::ZERO, "processed", json!({})).await;
     match behaviour {
         Behaviour::BounceHard => {
-            say(soon, "bounce", json!({ "type": "bounce", "status": "5.1.1", "reason": "550 5.1.1 no such mailbox" })).await;
+            say(soon, "bounce", json!({ "type": "bounce", "status": "5.1.1", "reason": "550 5.1.1 no such mailbox" }))
+                .await;
         }
         Behaviour::Slow => say(simulator.clock.on_the_wall(30_000), "delivered", ok).await,
         _ => say(soon, "delivered", ok).await,

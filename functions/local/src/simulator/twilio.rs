@@ -50,11 +50,17 @@ async fn send(
     let is_number = to.len() > 7 && to.starts_with('+') && to[1..].bytes().all(|b| b.is_ascii_digit());
     match () {
         () if to.is_empty() => return problem(StatusCode::BAD_REQUEST, 21_604, "A 'To' phone number is required."),
-        () if field("From").is_empty() => return problem(StatusCode::BAD_REQUEST, 21_603, "A 'From' phone number is required."),
+        () if field("From").is_empty() => {
+            return problem(StatusCode::BAD_REQUEST, 21_603, "A 'From' phone number is required.");
+        }
         () if text.is_empty() => return problem(StatusCode::BAD_REQUEST, 21_602, "Message body is required."),
         () if !is_number => return problem(StatusCode::BAD_REQUEST, 21_211, "Invalid 'To' Phone Number"),
         () if text.chars().count() > sms::MAX_CHARACTERS => {
-            return problem(StatusCode::BAD_REQUEST, 21_617, "The concatenated message body exceeds the 1600 character limit");
+            return problem(
+                StatusCode::BAD_REQUEST,
+                21_617,
+                "The concatenated message body exceeds the 1600 character limit",
+            );
         }
         () if simulator.has_stopped(&to) => {
             return problem(StatusCode::BAD_REQUEST, 21_610, "Attempt to send to unsubscribed recipient");
@@ -64,7 +70,8 @@ async fn send(
     let query = callback.split_once('?').map_or("", |(_, query)| query);
     let ours: HashMap<String, String> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     let attempt = ours.get("attempt").cloned();
-    let communication = attempt.as_deref().and_then(|a| a.parse::<events::AttemptId>().ok()).map(|a| a.communication.to_string());
+    let communication =
+        attempt.as_deref().and_then(|a| a.parse::<events::AttemptId>().ok()).map(|a| a.communication.to_string());
     let behaviour = recipients::phone(&to);
     let fate = simulator.fate("twilio", behaviour, communication.as_deref().unwrap_or_default());
     if let Fate::Refuse(status, retry_after) = fate {
@@ -110,7 +117,14 @@ async fn send(
 }
 
 /// What becomes of a message, reported as it happens.
-async fn live(simulator: Arc<Simulator>, behaviour: Behaviour, to: String, from: String, callback: String, sid: String) {
+async fn live(
+    simulator: Arc<Simulator>,
+    behaviour: Behaviour,
+    to: String,
+    from: String,
+    callback: String,
+    sid: String,
+) {
     let say = async |after: Duration, status: &str, error: Option<&str>| {
         tokio::time::sleep(after).await;
         let mut fields = vec![

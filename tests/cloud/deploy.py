@@ -1,0 +1,82 @@
+"""Deploys template.yaml to an emulated cloud: uploads the built zips, creates the stack, prints what tests need as JSON.
+
+usage: deploy.py ENDPOINT NAME=VALUE...   (template parameters)
+"""
+
+import json
+import pathlib
+import re
+import sys
+import time
+
+import boto3
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUCKET = "tidings-code"
+STACK = "tidings-ci"
+CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
+
+
+def main(endpoint, parameters):
+    def client(service):
+        return boto3.client(
+            service, endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
+        )
+
+    s3, cloud, gateway, functions = client("s3"), client("cloudformation"), client("apigatewayv2"), client("lambda")
+    s3.create_bucket(Bucket=BUCKET)
+    template = (ROOT / "template.yaml").read_text()
+    for crate in sorted(set(re.findall(r"CodeUri: functions/([a-z-]+)", template))):
+        s3.upload_file(str(ROOT / f"target/lambda/{crate}/bootstrap.zip"), BUCKET, f"{crate}.zip")
+    template = re.sub(r"CodeUri: functions/([a-z-]+)", rf"CodeUri: s3://{BUCKET}/\1.zip", template)
+    # The emulator knows no CodeDeploy: all of the template but its gradual deployment is deployed.
+    template = re.sub(r"    DeploymentPreference:\n(      .*\n)+", "", template)
+    cloud.create_stack(StackName=STACK, TemplateBody=template, Parameters=listed(parameters), Capabilities=CAPABILITIES)
+    stack = wait(cloud)
+    if stack["StackStatus"] != "CREATE_COMPLETE":
+        for event in cloud.describe_stack_events(StackName=STACK)["StackEvents"]:
+            print(event["LogicalResourceId"], event["ResourceStatus"], event.get("ResourceStatusReason", ""), file=sys.stderr)
+        sys.exit(f"the stack is {stack['StackStatus']}: {stack.get('StackStatusReason', '')}")
+    api = gateway.get_apis()["Items"][0]["ApiId"]
+    add_routes(gateway, functions, api, template)
+    url = f"{endpoint}/_aws/execute-api/{api}/$default"
+    print(json.dumps({"url": url, "outputs": {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}}))
+
+
+def add_routes(gateway, functions, api, template):
+    """The emulator does not read the routes that SAM writes into an HTTP API's body: they are added one by one."""
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_multi_constructor("!", lambda loader, tag, node: f"{tag} {node.value}")
+    for resource in yaml.load(template, Loader)["Resources"].values():
+        events = resource.get("Properties", {}).get("Events", {}) if "Function" in resource["Type"] else {}
+        routes = [event["Properties"] for event in events.values() if event["Type"] == "HttpApi"]
+        if not routes:
+            continue
+        name = resource["Properties"]["FunctionName"].split("-", 2)[2]
+        arn = functions.get_function(FunctionName=f"tidings-ci-{name}")["Configuration"]["FunctionArn"]
+        integration = gateway.create_integration(
+            ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=arn, PayloadFormatVersion="2.0"
+        )["IntegrationId"]
+        for route in routes:
+            gateway.create_route(ApiId=api, RouteKey=f"{route['Method']} {route['Path']}", Target=f"integrations/{integration}")
+
+
+def listed(parameters):
+    return [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()]
+
+
+def wait(cloud):
+    for _ in range(300):
+        stack = cloud.describe_stacks(StackName=STACK)["Stacks"][0]
+        if not stack["StackStatus"].endswith("IN_PROGRESS"):
+            return stack
+        time.sleep(0.5)
+    sys.exit("the stack was never finished")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], dict(argument.split("=", 1) for argument in sys.argv[2:]))

@@ -1,0 +1,257 @@
+//! The emulated cloud: the real template, the real function binaries, the real SDK; providers are simulated on loopback.
+//! Run by `tests/cloud/run`, which builds the functions and starts the emulator.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use domain::ports::{Host, Keys, Principal};
+use events::Mode;
+use infra::SystemHost;
+use infra::aws::{Aws, DynamoStore, SqsQueue};
+use infra::providers::http_client;
+use local::clock::Clock;
+use local::simulator::{SENDGRID_KEY, Simulator, TWILIO_FROM, TWILIO_SID, TWILIO_TOKEN};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use tests::contracts;
+use tests::dynamo::at;
+
+const KEY: &str = "td_live_cloud";
+const STAGE: &str = "ci";
+/// An emulated function is slow, and the tick comes once a minute.
+const PATIENCE: Duration = Duration::from_secs(70);
+
+struct Cloud {
+    url: String,
+    client: Client,
+    aws: Aws,
+    simulator: Arc<Simulator>,
+}
+
+impl Cloud {
+    async fn deploy() -> Cloud {
+        let endpoint = std::env::var("TIDINGS_CLOUD").expect("TIDINGS_CLOUD: the emulator's address");
+        let python = std::env::var("TIDINGS_CLOUD_PYTHON").expect("TIDINGS_CLOUD_PYTHON: a Python with boto3");
+        let clock = Arc::new(Clock::new(SystemHost.now(), 1));
+        let simulator = Simulator::new(clock, [SystemHost.random(), SystemHost.random()], http_client());
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let providers = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(simulator.clone().serve(listener));
+        let domain = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let public = format!("http://{}", domain.local_addr().expect("an address"));
+        let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/cloud/deploy.py");
+        let output = Command::new(python)
+            .args([deploy, &endpoint])
+            .args([format!("Stage={STAGE}"), "Architecture=x86_64".into(), "ContactKey=0123456789abcdef".into()])
+            .args([format!("SendGridBaseUrl={providers}"), format!("TwilioBaseUrl={providers}")])
+            .args([format!("SendGridApiKey={SENDGRID_KEY}"), "SendGridFromEmail=billing@tidings.test".into()])
+            .arg(format!("SendGridWebhookKey={}", simulator.sendgrid_public_key()))
+            .args([format!("TwilioAccountSid={TWILIO_SID}"), format!("TwilioAuthToken={TWILIO_TOKEN}")])
+            .args([format!("TwilioPhoneNumber={TWILIO_FROM}"), format!("PublicUrl={public}")])
+            .output()
+            .expect("deploy.py runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let deployed: Value = serde_json::from_slice(&output.stdout).expect("deploy.py prints JSON");
+        println!("deployed: {deployed}");
+        let url = deployed["url"].as_str().expect("an address").to_owned();
+        tokio::spawn(custom_domain(domain, url.clone()));
+        simulator.call_back_to(public.clone());
+        let aws = at(&endpoint);
+        let store = DynamoStore {
+            client: aws.dynamodb(),
+            events_table: format!("tidings-{STAGE}-events"),
+            vault_table: format!("tidings-{STAGE}-vault"),
+            limits_table: format!("tidings-{STAGE}-limits"),
+        };
+        let tenant = "acme".parse().expect("a tenant");
+        let principal = Principal { tenant, actor: "billing".to_owned(), mode: Mode::Live };
+        store.put(&shell::hash::key_hash(KEY), &principal).await.expect("a key");
+        Cloud { url: public, client: Client::new(), aws, simulator }
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let mut request = self.client.request(method, format!("{}{path}", self.url)).bearer_auth(KEY);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.expect("an answer");
+        let status = answer.status();
+        let text = answer.text().await.expect("a body");
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        self.ask(Method::GET, path, None).await.1
+    }
+
+    async fn send(&self, body: Value) -> String {
+        let (status, answer) = self.ask(Method::POST, "/api/communications/send", Some(body)).await;
+        assert_eq!(status, StatusCode::CREATED, "{answer}");
+        answer["id"].as_str().expect("an id").to_owned()
+    }
+
+    async fn until(&self, what: &str, path: &str, is: impl Fn(&Value) -> bool) -> Value {
+        let started = Instant::now();
+        loop {
+            let answer = self.get(path).await;
+            if is(&answer) {
+                println!("{what}: after {} ms", started.elapsed().as_millis());
+                return answer;
+            }
+            assert!(started.elapsed() < PATIENCE, "did not happen: {what}: {answer}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    async fn queue_url(&self, name: &str) -> String {
+        let found = self.aws.sqs().get_queue_url().queue_name(format!("tidings-{STAGE}-{name}")).send().await;
+        found.expect("a queue").queue_url.expect("an address")
+    }
+}
+
+/// A domain of our own in front of the API: its address is known before the API's, as it would be in production.
+async fn custom_domain(listener: tokio::net::TcpListener, api: String) {
+    let client = Client::new();
+    let forward = move |request: axum::extract::Request| {
+        let (client, api) = (client.clone(), api.clone());
+        async move {
+            let (parts, body) = request.into_parts();
+            let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+            let mut headers = parts.headers;
+            headers.remove("host");
+            let body = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
+            let sent = client.request(parts.method, format!("{api}{path}")).headers(headers).body(body).send().await;
+            let answer = sent.expect("the emulator answers");
+            let (status, headers) = (answer.status(), answer.headers().clone());
+            let mut response =
+                axum::response::Response::new(axum::body::Body::from(answer.bytes().await.expect("a body")));
+            *response.status_mut() = status;
+            for name in ["content-type", "location", "idempotent-replayed"] {
+                headers.get(name).into_iter().for_each(|value| {
+                    response.headers_mut().insert(name, value.clone());
+                });
+            }
+            response
+        }
+    };
+    axum::serve(listener, axum::Router::new().fallback(forward)).await.expect("serves");
+}
+
+fn email(to: &str) -> Value {
+    json!({
+        "channel": "email", "type": "invoice", "recipientContact": to, "recipientId": "cus-1",
+        "templateId": "tpl_invoice_email",
+        "templateVariables": { "customerName": "Ada", "invoiceNumber": "INV-1", "amount": 1500, "businessName": "Acme" },
+    })
+}
+
+fn names(events: &Value) -> Vec<&str> {
+    let events = events["events"].as_array().expect("events");
+    events.iter().map(|event| event["type"].as_str().expect("a type")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_communication_end_to_end() {
+    let cloud = Cloud::deploy().await;
+
+    let health = cloud.until("the API answers", "/health", |answer| answer["status"] == "ok").await;
+    println!("health: {health}");
+    let stranger = cloud.client.get(format!("{}/api/communications", cloud.url)).send().await.expect("an answer");
+    assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED);
+    let (status, problem) = cloud.ask(Method::POST, "/api/communications/send", Some(json!({ "x": 1 }))).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("invalid")));
+
+    // An email, from the API through queue, function, provider and signed callback.
+    let id = cloud.send(email("opened@sim.test")).await;
+    let path = format!("/api/communications/{id}");
+    let opened = cloud.until("an email is opened", &path, |answer| answer["status"] == "opened").await;
+    assert_eq!((&opened["provider"], &opened["lifecycle"]), (&json!("sendgrid"), &json!("sent")));
+    let events = cloud.get(&format!("{path}/events")).await;
+    assert_eq!(names(&events)[..3], ["CommunicationRequested", "DeliveryAttemptStarted", "DeliveryAttemptAccepted"]);
+
+    // An SMS, whose callback is signed over our address.
+    let sms =
+        json!({ "channel": "sms", "type": "payment_link", "recipientContact": "+447700900001", "content": "Pay" });
+    let id = cloud.send(sms).await;
+    cloud.until("an SMS is delivered", &format!("/api/communications/{id}"), |a| a["status"] == "delivered").await;
+
+    // The table's stream feeds the views.
+    let list = cloud.until("both are listed", "/api/communications", |answer| answer["count"] == 2).await;
+    assert_eq!(list["results"].as_array().map(Vec::len), Some(2));
+    cloud.until("by recipient", "/api/communications?recipientId=cus-1&status=opened", |a| a["count"] == 1).await;
+    cloud.until("statistics", "/api/communications/stats", |a| a["totalSent"] == 2 && a["openRate"] == 0.5).await;
+
+    // Scheduled, to the second, by a delayed message.
+    let at = SystemHost.now() + 8_000;
+    let mut later = email("delivered@sim.test");
+    later["scheduledAt"] = json!(api::fields::show_time(at));
+    let id = cloud.send(later).await;
+    let path = format!("/api/communications/{id}");
+    let sent = cloud.until("a scheduled one is sent", &path, |answer| answer["sentAt"].is_string()).await;
+    let sent_at = api::fields::parse_time(sent["sentAt"].as_str().expect("a time")).expect("a time");
+    println!("scheduled: {} ms late", sent_at.since(at));
+    assert!(0 <= sent_at.since(at), "never early");
+
+    // The lost answer: the callback settles it, and nothing is sent twice.
+    let id = cloud.send(email("timeout@sim.test")).await;
+    let path = format!("/api/communications/{id}");
+    cloud.until("a lost answer is settled", &path, |a| a["status"] == "delivered" && a["lifecycle"] == "sent").await;
+    assert_eq!(cloud.simulator.inbox.list(Some("timeout@sim.test")).len(), 1);
+
+    // EventBridge's tick.
+    let queue = "/api/communications/queue/status";
+    cloud.until("the schedule has swept", queue, |answer| answer["lastSweepAt"].is_string()).await;
+
+    // A dead letter becomes an event and an alert.
+    let sns = cloud.aws.sns();
+    let sqs = cloud.aws.sqs();
+    let alerts = sqs.create_queue().queue_name("alerts-seen").send().await.expect("a queue").queue_url.expect("a url");
+    let topic = format!("arn:aws:sns:us-east-1:000000000000:tidings-{STAGE}-alerts");
+    let endpoint = "arn:aws:sqs:us-east-1:000000000000:alerts-seen";
+    sns.subscribe().topic_arn(topic).protocol("sqs").endpoint(endpoint).send().await.expect("a subscription");
+    let mut far = email("delivered@sim.test");
+    far["scheduledAt"] = json!(api::fields::show_time(SystemHost.now() + 3_600_000));
+    let id = cloud.send(far).await;
+    let hint = json!({ "tenant": "acme", "id": id }).to_string();
+    let dead = cloud.queue_url("email-dead").await;
+    sqs.send_message().queue_url(&dead).message_body(hint).send().await.expect("sent");
+    let path = format!("/api/communications/{id}");
+    cloud.until("a dead letter is recorded", &path, |answer| answer["lifecycle"] == "dead_lettered").await;
+
+    // Five receives, then the redrive: a message that cannot be read.
+    let standard = cloud.queue_url("email-standard").await;
+    let visible =
+        sqs.set_queue_attributes().queue_url(&standard).attributes(QueueAttributeName::VisibilityTimeout, "1");
+    visible.send().await.expect("set");
+    sqs.send_message().queue_url(&standard).message_body("{not json").send().await.expect("sent");
+    let started = Instant::now();
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        assert!(started.elapsed() < PATIENCE, "alerts: {seen:?}");
+        let receive = sqs.receive_message().queue_url(&alerts).max_number_of_messages(10).wait_time_seconds(2);
+        for message in receive.send().await.expect("an answer").messages.unwrap_or_default() {
+            let body = message.body.unwrap_or_default();
+            assert!(!body.contains("{not json"), "no payload in an alert");
+            seen.push(body);
+            let handle = message.receipt_handle.unwrap_or_default();
+            sqs.delete_message().queue_url(&alerts).receipt_handle(handle).send().await.expect("deleted");
+        }
+    }
+    println!("alerts: after {} ms", started.elapsed().as_millis());
+    assert!(
+        seen.iter().any(|alert| alert.contains(&id)) && seen.iter().any(|alert| alert.contains("not ours")),
+        "{seen:?}"
+    );
+}
+
+#[tokio::test]
+async fn sqs_keeps_the_queue_contract() {
+    let aws = at(&std::env::var("TIDINGS_CLOUD").expect("TIDINGS_CLOUD"));
+    let created = aws.sqs().create_queue().queue_name("contract").send().await.expect("a queue");
+    let lanes = domain::ports::Lane::ALL;
+    let url = created.queue_url.expect("a url");
+    let queue = SqsQueue { client: aws.sqs(), urls: lanes.into_iter().map(|lane| (lane, url.clone())).collect() };
+    contracts::queue(&queue).await;
+}
