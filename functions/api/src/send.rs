@@ -343,7 +343,7 @@ impl Api {
             Some(content) => Some(content),
             None => self.content(key, loaded).await?,
         };
-        let due = communication.due_at.unwrap_or_else(|| folded.created_at);
+        let due = communication.due_at.unwrap_or(folded.created_at);
         let mut body = json!({
             "id": key.id,
             "status": folded.status,

@@ -88,7 +88,7 @@ impl Config {
             events_table: need("EVENTS_TABLE")?,
             vault_table: need("VAULT_TABLE")?,
             limits_table: need("LIMITS_TABLE")?,
-            queues: shell::queues(&var),
+            queues: shell::queues(var),
             alerts_topic: need("ALERTS_TOPIC_ARN")?,
             provider_timeout_ms: timeout.parse().map_err(|_| ConfigError::NotANumber("PROVIDER_TIMEOUT_MS"))?,
             sendgrid,

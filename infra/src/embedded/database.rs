@@ -143,7 +143,7 @@ fn write_loop(connection: &Connection, jobs: &Receiver<Job>) {
             let _ = connection.execute_batch("ROLLBACK");
         }
         for reply in replies {
-            reply(outcome.as_ref().map(|()| ()).map_err(|e| StoreError::Unavailable(e.to_string())));
+            reply(outcome.as_ref().map_err(|e| StoreError::Unavailable(e.to_string())).copied());
         }
     }
 }

@@ -46,11 +46,7 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
     let Ok(mail) = serde_json::from_slice::<Value>(&body) else {
         return problem(StatusCode::BAD_REQUEST, None, "Bad Request");
     };
-    let (field, message) = match fault(&mail) {
-        None => ("", ""),
-        Some(fault) => fault,
-    };
-    if !field.is_empty() {
+    if let Some((field, message)) = fault(&mail) {
         return problem(StatusCode::BAD_REQUEST, Some(field), message);
     }
     let text = |pointer: &str| mail.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
