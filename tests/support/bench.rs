@@ -25,7 +25,7 @@ use shell::{Loaded, Origin, Shell};
 pub const T0: i64 = 1_800_000_000_000;
 pub const INVOCATION_MS: i64 = 30_000;
 
-/// Time stands still until told; chance is a counter.
+/// Time stands still until told; chance repeats itself with every run.
 pub struct StillHost {
     now: AtomicI64,
     chance: AtomicU64,
@@ -47,7 +47,8 @@ impl Host for StillHost {
     }
 
     fn random(&self) -> u128 {
-        u128::from(self.chance.fetch_add(1, Ordering::SeqCst))
+        // An odd factor spreads a counter over all the bits and repeats nothing.
+        u128::from(self.chance.fetch_add(1, Ordering::SeqCst)).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
     }
 }
 

@@ -19,9 +19,9 @@ async fn main() -> Result<(), Error> {
     let client = aws.dynamodb();
     let store = Arc::new(DynamoStore {
         client: client.clone(),
-        events_table: config.events_table,
-        vault_table: config.vault_table,
-        limits_table: config.limits_table,
+        events_table: config.tables.events,
+        vault_table: config.tables.vault,
+        limits_table: config.tables.limits,
     });
     let api = Api {
         store: store.clone(),

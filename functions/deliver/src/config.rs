@@ -1,13 +1,7 @@
 //! All of it. Built in `main.rs`, then passed down; nothing else reads the environment.
 
-/// A setting that is not there or cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("{0} is not set")]
-    Missing(&'static str),
-    #[error("{0} is not a number")]
-    NotANumber(&'static str),
-}
+use domain::ports::Lane;
+use shell::settings::{SettingError, Settings, Tables};
 
 /// SendGrid's account.
 pub struct SendGridConfig {
@@ -37,12 +31,9 @@ pub struct TwilioConfig {
 
 /// The door's settings.
 pub struct Config {
-    /// `EVENTS_TABLE`, `VAULT_TABLE`, `LIMITS_TABLE`: DynamoDB tables. Required.
-    pub events_table: String,
-    pub vault_table: String,
-    pub limits_table: String,
+    pub tables: Tables,
     /// `QUEUE_<LANE>_URL` of this channel's two queues, such as `QUEUE_EMAIL_HIGH_URL`.
-    pub queues: Vec<(domain::ports::Lane, String)>,
+    pub queues: Vec<(Lane, String)>,
     /// `ALERTS_TOPIC_ARN`: SNS topic. Required.
     pub alerts_topic: String,
     /// `PROVIDER_TIMEOUT_MS`. Default 10000.
@@ -52,45 +43,38 @@ pub struct Config {
 }
 
 impl Config {
-    /// `var` is `|name| std::env::var(name).ok()` in main, a map in tests.
-    ///
     /// # Errors
     ///
-    /// [`ConfigError`]: names the setting.
-    pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let var = |name: &str| var(name).filter(|value| !value.is_empty());
-        let need = |name: &'static str| var(name).ok_or(ConfigError::Missing(name));
-        let or = |name: &str, default: &str| var(name).unwrap_or_else(|| default.to_owned());
-        let sendgrid = match var("SENDGRID_API_KEY") {
+    /// [`SettingError`]: names the setting.
+    pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
+        let settings = Settings(var);
+        let sendgrid = match settings.get("SENDGRID_API_KEY") {
             None => None,
             Some(api_key) => {
-                let from_email = need("SENDGRID_FROM_EMAIL")?;
+                let from_email = settings.need("SENDGRID_FROM_EMAIL")?;
                 Some(SendGridConfig {
                     api_key,
-                    base_url: or("SENDGRID_BASE_URL", "https://api.sendgrid.com"),
-                    from_name: or("SENDGRID_FROM_NAME", &from_email),
+                    base_url: settings.or("SENDGRID_BASE_URL", "https://api.sendgrid.com"),
+                    from_name: settings.or("SENDGRID_FROM_NAME", &from_email),
                     from_email,
                 })
             }
         };
-        let twilio = match var("TWILIO_ACCOUNT_SID") {
+        let twilio = match settings.get("TWILIO_ACCOUNT_SID") {
             None => None,
             Some(account_sid) => Some(TwilioConfig {
                 account_sid,
-                auth_token: need("TWILIO_AUTH_TOKEN")?,
-                from: need("TWILIO_PHONE_NUMBER")?,
-                base_url: or("TWILIO_BASE_URL", "https://api.twilio.com"),
-                public_url: need("PUBLIC_URL")?,
+                auth_token: settings.need("TWILIO_AUTH_TOKEN")?,
+                from: settings.need("TWILIO_PHONE_NUMBER")?,
+                base_url: settings.or("TWILIO_BASE_URL", "https://api.twilio.com"),
+                public_url: settings.need("PUBLIC_URL")?,
             }),
         };
-        let timeout = or("PROVIDER_TIMEOUT_MS", "10000");
         Ok(Config {
-            events_table: need("EVENTS_TABLE")?,
-            vault_table: need("VAULT_TABLE")?,
-            limits_table: need("LIMITS_TABLE")?,
-            queues: shell::queues(var),
-            alerts_topic: need("ALERTS_TOPIC_ARN")?,
-            provider_timeout_ms: timeout.parse().map_err(|_| ConfigError::NotANumber("PROVIDER_TIMEOUT_MS"))?,
+            tables: settings.tables()?,
+            queues: settings.queues(),
+            alerts_topic: settings.need("ALERTS_TOPIC_ARN")?,
+            provider_timeout_ms: settings.number("PROVIDER_TIMEOUT_MS", 10_000)?,
             sendgrid,
             twilio,
         })

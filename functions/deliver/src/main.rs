@@ -31,9 +31,9 @@ async fn main() -> Result<(), Error> {
 fn wire(config: Config, aws: &Aws) -> Deliver {
     let store = Arc::new(DynamoStore {
         client: aws.dynamodb(),
-        events_table: config.events_table,
-        vault_table: config.vault_table,
-        limits_table: config.limits_table,
+        events_table: config.tables.events,
+        vault_table: config.tables.vault,
+        limits_table: config.tables.limits,
     });
     let client = http_client();
     let mut providers: Vec<Arc<dyn Provider>> = Vec::new();

@@ -4,7 +4,7 @@ pub mod clock;
 mod dev;
 pub mod simulator;
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -200,10 +200,11 @@ fn lock(folder: &Path) -> io::Result<File> {
     let file = File::create(folder.join("lock"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(_) => {
+        Err(TryLockError::WouldBlock) => {
             let message = format!("{} is in use by another tidings", folder.display());
             Err(io::Error::new(io::ErrorKind::AddrInUse, message))
         }
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

@@ -1,35 +1,21 @@
 //! All of it. Built in `main.rs`, then passed down; nothing else reads the environment.
 
 use domain::ports::Lane;
-
-/// A setting that is not there.
-#[derive(Debug, thiserror::Error)]
-#[error("{0} is not set")]
-pub struct MissingSetting(&'static str);
+use shell::settings::{SettingError, Settings, Tables};
 
 /// The door's settings.
 pub struct Config {
-    /// `EVENTS_TABLE`, `VAULT_TABLE`, `LIMITS_TABLE`: DynamoDB tables. Required.
-    pub events_table: String,
-    pub vault_table: String,
-    pub limits_table: String,
+    pub tables: Tables,
     /// `QUEUE_<LANE>_URL` of every lane, such as `QUEUE_EMAIL_HIGH_URL`.
     pub queues: Vec<(Lane, String)>,
 }
 
 impl Config {
-    /// `var` is `|name| std::env::var(name).ok()` in main, a map in tests.
-    ///
     /// # Errors
     ///
-    /// [`MissingSetting`]: names the setting.
-    pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, MissingSetting> {
-        let need = |name| var(name).filter(|value| !value.is_empty()).ok_or(MissingSetting(name));
-        Ok(Config {
-            events_table: need("EVENTS_TABLE")?,
-            vault_table: need("VAULT_TABLE")?,
-            limits_table: need("LIMITS_TABLE")?,
-            queues: shell::queues(&var),
-        })
+    /// [`SettingError`]: names the setting.
+    pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
+        let settings = Settings(var);
+        Ok(Config { tables: settings.tables()?, queues: settings.queues() })
     }
 }

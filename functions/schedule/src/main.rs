@@ -17,9 +17,9 @@ async fn main() -> Result<(), Error> {
     let aws = Aws::from_env(var)?;
     let store = Arc::new(DynamoStore {
         client: aws.dynamodb(),
-        events_table: config.events_table,
-        vault_table: config.vault_table,
-        limits_table: config.limits_table,
+        events_table: config.tables.events,
+        vault_table: config.tables.vault,
+        limits_table: config.tables.limits,
     });
     let schedule = &Schedule {
         store: store.clone(),

@@ -3,6 +3,7 @@
 pub mod hash;
 pub mod hint;
 pub mod problem;
+pub mod settings;
 
 use domain::communication::{self, Command, Rejection, State, decide, evolve};
 use domain::ports::{Append, AppendError, EventStore, Host, Lane, StoreError, Stream, StreamKey};
@@ -176,13 +177,4 @@ impl Shell<'_> {
         }
         Err(ExecuteError::Contended)
     }
-}
-
-/// The queue of each lane that `QUEUE_<LANE>_URL` names, such as `QUEUE_EMAIL_HIGH_URL`.
-pub fn queues(var: impl Fn(&str) -> Option<String>) -> Vec<(Lane, String)> {
-    let url = |lane: &Lane| {
-        let name = lane.name().replace('-', "_").to_uppercase();
-        Some((*lane, var(&format!("QUEUE_{name}_URL"))?))
-    };
-    Lane::ALL.iter().filter_map(url).collect()
 }

@@ -15,9 +15,9 @@ async fn main() -> Result<(), Error> {
     let config = Config::read(var)?;
     let store = DynamoStore {
         client: Aws::from_env(var)?.dynamodb(),
-        events_table: config.events_table,
-        vault_table: config.vault_table,
-        limits_table: config.limits_table,
+        events_table: config.tables.events,
+        vault_table: config.tables.vault,
+        limits_table: config.tables.limits,
     };
     let webhook = Webhook {
         store: Arc::new(store),

@@ -42,6 +42,21 @@ pub struct Aws {
     endpoint: Option<String>,
 }
 
+/// Each service's builder is a type of its own, with the same methods.
+macro_rules! configured {
+    ($aws:expr, $service:ident) => {{
+        let mut config = $service::Config::builder()
+            .behavior_version_latest()
+            .http_client($aws.http.clone())
+            .region($aws.region.clone())
+            .credentials_provider($aws.credentials.clone())
+            .retry_config(RetryConfig::standard().with_max_attempts(3))
+            .timeout_config(timeouts());
+        config.set_endpoint_url($aws.endpoint.clone());
+        config
+    }};
+}
+
 impl Aws {
     /// `var` is `|name| std::env::var(name).ok()` in main. Reads `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
     /// `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` and, for emulators, `AWS_ENDPOINT_URL`.
@@ -76,37 +91,15 @@ impl Aws {
         &self,
         change: impl FnOnce(aws_sdk_dynamodb::config::Builder) -> aws_sdk_dynamodb::config::Builder,
     ) -> aws_sdk_dynamodb::Client {
-        let mut config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version_latest()
-            .http_client(self.http.clone())
-            .region(self.region.clone())
-            .credentials_provider(self.credentials.clone())
-            .retry_config(RetryConfig::standard().with_max_attempts(3))
-            .timeout_config(timeouts());
-        config.set_endpoint_url(self.endpoint.clone());
-        aws_sdk_dynamodb::Client::from_conf(change(config).build())
+        aws_sdk_dynamodb::Client::from_conf(change(configured!(self, aws_sdk_dynamodb)).build())
     }
 
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
-        let mut config = aws_sdk_sqs::Config::builder()
-            .behavior_version_latest()
-            .http_client(self.http.clone())
-            .region(self.region.clone())
-            .credentials_provider(self.credentials.clone())
-            .timeout_config(timeouts());
-        config.set_endpoint_url(self.endpoint.clone());
-        aws_sdk_sqs::Client::from_conf(config.build())
+        aws_sdk_sqs::Client::from_conf(configured!(self, aws_sdk_sqs).build())
     }
 
     pub fn sns(&self) -> aws_sdk_sns::Client {
-        let mut config = aws_sdk_sns::Config::builder()
-            .behavior_version_latest()
-            .http_client(self.http.clone())
-            .region(self.region.clone())
-            .credentials_provider(self.credentials.clone())
-            .timeout_config(timeouts());
-        config.set_endpoint_url(self.endpoint.clone());
-        aws_sdk_sns::Client::from_conf(config.build())
+        aws_sdk_sns::Client::from_conf(configured!(self, aws_sdk_sns).build())
     }
 }
 

@@ -1,0 +1,73 @@
+//! Settings: each door's `config.rs` names its own and reads them with this.
+
+use domain::ports::Lane;
+
+/// A setting that is not there or cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingError {
+    #[error("{0} is not set")]
+    Missing(&'static str),
+    #[error("{0} is not a number")]
+    NotANumber(&'static str),
+    #[error("{0} is not a key")]
+    NotAKey(&'static str),
+}
+
+/// Where settings come from: `|name| std::env::var(name).ok()` in main, a map in tests. An empty one is none.
+pub struct Settings<F>(pub F);
+
+impl<F: Fn(&str) -> Option<String>> Settings<F> {
+    pub fn get(&self, name: &str) -> Option<String> {
+        (self.0)(name).filter(|value| !value.is_empty())
+    }
+
+    pub fn or(&self, name: &str, default: &str) -> String {
+        self.get(name).unwrap_or_else(|| default.to_owned())
+    }
+
+    /// # Errors
+    ///
+    /// [`SettingError::Missing`]
+    pub fn need(&self, name: &'static str) -> Result<String, SettingError> {
+        self.get(name).ok_or(SettingError::Missing(name))
+    }
+
+    /// # Errors
+    ///
+    /// [`SettingError::NotANumber`]
+    pub fn number<T: std::str::FromStr>(&self, name: &'static str, default: T) -> Result<T, SettingError> {
+        let text = self.get(name);
+        text.map_or(Ok(default), |text| text.parse().map_err(|_| SettingError::NotANumber(name)))
+    }
+
+    /// The queue of each lane that `QUEUE_<LANE>_URL` names, such as `QUEUE_EMAIL_HIGH_URL`.
+    pub fn queues(&self) -> Vec<(Lane, String)> {
+        let url = |lane: &Lane| {
+            let name = lane.name().replace('-', "_").to_uppercase();
+            Some((*lane, self.get(&format!("QUEUE_{name}_URL"))?))
+        };
+        Lane::ALL.iter().filter_map(url).collect()
+    }
+
+    /// # Errors
+    ///
+    /// [`SettingError::Missing`]
+    pub fn tables(&self) -> Result<Tables, SettingError> {
+        Ok(Tables {
+            events: self.need("EVENTS_TABLE")?,
+            vault: self.need("VAULT_TABLE")?,
+            limits: self.need("LIMITS_TABLE")?,
+        })
+    }
+}
+
+/// The three tables of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tables {
+    /// `EVENTS_TABLE`: streams and guards.
+    pub events: String,
+    /// `VAULT_TABLE`: personal data and API keys.
+    pub vault: String,
+    /// `LIMITS_TABLE`: heartbeats.
+    pub limits: String,
+}

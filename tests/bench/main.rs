@@ -1,0 +1,99 @@
+//! `cargo bench -p tests`: what a message costs. Prints figures; asserts nothing about time.
+//!
+//! 1. `local`, 10,000 templated emails over HTTP, on disk with full durability and, as the baseline, in memory.
+//! 2. DynamoDB units and SQS requests of one delivered email, counted by an interceptor of the real SDK.
+
+mod units;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use local::{Data, Options};
+use serde_json::json;
+use tests::bench::Scratch;
+use tests::world::World;
+
+const CALLERS: usize = 32;
+
+fn main() {
+    let messages = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(10_000);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let on_disk = Scratch(std::env::current_dir().expect("a folder").join(".bench-data"));
+        std::fs::create_dir_all(&on_disk.0).expect("a folder");
+        println!(
+            "{messages} templated emails, {CALLERS} callers, load, simulator and doors in one process on 2 cores\n"
+        );
+        walk("memory (baseline)", Data::Memory, messages).await;
+        walk("disk, full durability", Data::Folder(on_disk.0.clone()), messages).await;
+        let started = Instant::now();
+        drop(World::with(Options { data: Data::Folder(on_disk.0.clone()), ..World::options() }).await);
+        println!("start to ready with {messages} in the file: {:.1} ms\n", ms(started.elapsed()));
+        units::count().await;
+    });
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}
+
+/// Seconds of CPU that this process has used: fields 14 and 15 of its stat, in hundredths.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
+    ticks.sum::<f64>() / 100.0
+}
+
+async fn walk(name: &str, data: Data, messages: usize) {
+    let started = Instant::now();
+    let world = Arc::new(World::with(Options { data, provider_timeout_ms: 10_000, ..World::options() }).await);
+    let ready = started.elapsed();
+    let (next, cpu, started) = (Arc::new(AtomicUsize::new(0)), cpu_seconds(), Instant::now());
+    let callers = (0..CALLERS).map(|_| {
+        let (world, next) = (world.clone(), next.clone());
+        tokio::spawn(async move {
+            let mut latencies = Vec::new();
+            loop {
+                let n = next.fetch_add(1, Ordering::Relaxed);
+                if messages <= n {
+                    return latencies;
+                }
+                let body = json!({
+                    "channel": "email", "type": "invoice", "recipientContact": "delivered@sim.test",
+                    "recipientId": format!("cus-{n}"), "templateId": "tpl_invoice_email",
+                    "templateVariables": {
+                        "customerName": "Ada", "invoiceNumber": format!("INV-{n}"), "amount": 1500.5,
+                        "businessName": "Acme", "dueDate": "2026-12-01", "paymentLink": "https://pay.example.com/1"
+                    },
+                });
+                let asked = Instant::now();
+                world.send(body).await;
+                latencies.push(asked.elapsed());
+            }
+        })
+    });
+    let mut latencies: Vec<Duration> = Vec::with_capacity(messages);
+    for caller in callers.collect::<Vec<_>>() {
+        latencies.extend(caller.await.expect("a caller"));
+    }
+    let accepted = started.elapsed();
+    loop {
+        let stats = world.get("/api/communications/stats").await.body;
+        if stats["byStatus"]["delivered"] == messages {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(600), "{stats}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (all, cpu) = (started.elapsed(), cpu_seconds() - cpu);
+    latencies.sort();
+    let at = |share: f64| ms(latencies[((messages - 1) as f64 * share) as usize]);
+    println!("{name}");
+    println!("  start to ready            {:>9.1} ms", ms(ready));
+    println!("  accept latency p50 / p95  {:>9.2} / {:.2} ms", at(0.50), at(0.95));
+    println!("  accepted                  {:>9.0} a second", messages as f64 / accepted.as_secs_f64());
+    println!("  accepted to delivered     {:>9.0} a second", messages as f64 / all.as_secs_f64());
+    println!("  CPU, load and simulator too {:>7.2} ms a message\n", cpu * 1_000.0 / messages as f64);
+}

@@ -1,0 +1,164 @@
+//! Units of one delivered email, as DynamoDB reports them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use api::{Api, KnownKeys};
+use aws_sdk_dynamodb::config::interceptors::{
+    AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+};
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::BoxError;
+use axum::body::Body;
+use axum::http::Request;
+use deliver::Deliver;
+use domain::communication::{Command, Report};
+use domain::ports::{EventStore, Host, Keys, Principal};
+use events::{Fact, Mode};
+use project::{Image, Project};
+use serde_json::{Value, json};
+use shell::{Origin, Shell};
+use tests::bench::{INVOCATION_MS, KeptAlerts, KeptQueue, StillHost, ToldProvider, tenant};
+use tests::dynamo::{Dynamo, store, views};
+use tower::ServiceExt;
+
+const MESSAGES: usize = 20;
+
+/// (operation, table) → (requests, units).
+type Counted = Arc<Mutex<BTreeMap<(String, String), (u32, f64)>>>;
+
+/// The last operation asked is the one answered, or its twin: the bench asks one thing at a time, or two reads.
+#[derive(Debug)]
+struct Counter(Counted, Mutex<String>);
+
+impl Intercept for Counter {
+    fn name(&self) -> &'static str {
+        "counter"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let target = context.request().headers().get("x-amz-target").unwrap_or_default();
+        *self.1.lock().expect("a name") = target.rsplit('.').next().unwrap_or_default().to_owned();
+        Ok(())
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let operation = self.1.lock().expect("a name").clone();
+        let body = context.response().body().bytes().unwrap_or_default();
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let used = match &body["ConsumedCapacity"] {
+            Value::Array(all) => all.clone(),
+            Value::Null => vec![json!({ "TableName": "?", "CapacityUnits": 0.0 })],
+            one => vec![one.clone()],
+        };
+        for used in used {
+            let table = used["TableName"].as_str().unwrap_or("?").to_owned();
+            let mut counted = self.0.lock().expect("counts");
+            let count = counted.entry((operation.clone(), table)).or_default();
+            count.0 += 1;
+            count.1 += used["CapacityUnits"].as_f64().unwrap_or(0.0);
+        }
+        Ok(())
+    }
+}
+
+pub async fn count() {
+    let counted = Counted::default();
+    let dynamo = Dynamo::start().await;
+    let client = dynamo.aws.dynamodb_with(|config| config.interceptor(Counter(counted.clone(), Mutex::default())));
+    let (store, views) = (Arc::new(store(client.clone())), Arc::new(views(client)));
+    let (host, queue) = (StillHost::new(), Arc::new(KeptQueue::default()));
+    let api = Arc::new(Api {
+        store: store.clone(),
+        vault: store.clone(),
+        queue: queue.clone(),
+        views: views.clone(),
+        keys: store.clone(),
+        limits: store.clone(),
+        host: host.clone(),
+        contact_key: vec![7; 32],
+        retention_ms: 1,
+        known: KnownKeys::default(),
+    });
+    let deliver = Deliver {
+        store: store.clone(),
+        vault: store.clone(),
+        queue: queue.clone(),
+        providers: vec![Arc::new(ToldProvider::default())],
+        alerts: Arc::new(KeptAlerts::default()),
+        host: host.clone(),
+        provider_timeout_ms: 1_000,
+    };
+    let project = Project { views, host: host.clone() };
+    let principal = Principal { tenant: tenant(), actor: "bench".to_owned(), mode: Mode::Live };
+    Keys::put(&*store, &shell::hash::key_hash("td_bench"), &principal).await.expect("a key");
+    let router = api::router(api);
+    let send = async |n: usize| {
+        let body = json!({
+            "channel": "email", "type": "invoice", "recipientContact": "ada@example.com", "recipientId": format!("cus-{n}"),
+            "templateId": "tpl_invoice_email",
+            "templateVariables": { "customerName": "Ada", "invoiceNumber": "INV-1", "amount": 1500, "businessName": "Acme" },
+        });
+        let request = Request::post("/api/communications/send").header("authorization", "Bearer td_bench");
+        let request = request.body(Body::from(body.to_string())).expect("a request");
+        let answer = router.clone().oneshot(request).await.expect("an answer");
+        let status = answer.status();
+        let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.expect("a body");
+        assert_eq!(status, 201, "{}", String::from_utf8_lossy(&body));
+    };
+    send(0).await;
+    queue.take();
+    counted.lock().expect("counts").clear();
+    for n in 1..=MESSAGES {
+        send(n).await;
+    }
+    let hints = queue.take();
+    let mut images = Vec::new();
+    let mut bytes = 0;
+    for (hint, _) in &hints {
+        deliver.deliver(&hint.key, host.now() + INVOCATION_MS).await.expect("delivered");
+        let origin = Origin::function("webhook:sendgrid");
+        let shell = Shell { store: &*store, host: &*host, origin: &origin };
+        let event_id = Some(format!("{:032x}", host.random()));
+        let report = Report { attempt: Some(1), fact: Fact::Delivered, event_id, at: host.now(), code: None };
+        shell.execute(&hint.key, Command::Report(vec![report])).await.expect("reported");
+    }
+    let streams = std::mem::take(&mut *counted.lock().expect("counts"));
+    for (hint, _) in &hints {
+        let lines = store.read(&hint.key).await.expect("a stream").lines;
+        bytes += lines.iter().map(String::len).sum::<usize>();
+        images.push(Image { key: hint.key.clone(), lines });
+    }
+    counted.lock().expect("counts").clear();
+    project.project(images).await.expect("projected");
+    let projected = std::mem::take(&mut *counted.lock().expect("counts"));
+
+    println!("one email accepted, sent and delivered ({} bytes of events), of {MESSAGES}", bytes / MESSAGES);
+    let (mut reads, mut writes) = (0.0, 0.0);
+    for ((operation, table), (requests, units)) in streams.iter().chain(&projected) {
+        let per = units / MESSAGES as f64;
+        println!(
+            "  {operation:<20} {table:<8} {:>6.2} requests {per:>7.2} units",
+            f64::from(*requests) / MESSAGES as f64
+        );
+        match operation.as_str() {
+            "GetItem" | "BatchGetItem" | "Query" => reads += per,
+            _ => writes += per,
+        }
+    }
+    println!("  DynamoDB: {writes:.2} write units, {reads:.2} read units");
+    println!(
+        "  SQS: {:.2} requests sent; receiving and deleting by tens adds 0.2",
+        hints.len() as f64 / MESSAGES as f64
+    );
+}
