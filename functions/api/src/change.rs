@@ -10,14 +10,14 @@ use domain::history::{row, subject};
 use domain::policy;
 use domain::ports::{Content, ContentKey, Principal, StreamKey};
 use domain::status::status;
-use events::{CancelReason, Channel, CommunicationId, Requested, Source};
+use events::{CancelReason, Channel, Requested, Source};
 use serde_json::json;
 use shell::Loaded;
 use shell::hash::{body_hash, contact_hash};
 use shell::problem::{Kind, Problem};
 
 use crate::fields::Fields;
-use crate::send::{Accepted, Schedule, idempotency_key, read_contact, replay, with_words};
+use crate::send::{Accepted, Begun, Schedule, idempotency_key, read_contact, with_words};
 use crate::{Shared, json, origin, read_body, show};
 
 fn erased() -> Problem {
@@ -146,17 +146,9 @@ pub(crate) async fn resend(
     fields.finish()?;
     let request_hash =
         body_hash(&json!({ "resend": original_key.id, "channel": channel.as_str(), "contact": contact }));
-    let (key, loaded) = match idempotency {
-        None => (api.fresh_key(&caller), Loaded::default()),
-        Some(idempotency) => {
-            let id = CommunicationId::from_key(&caller.tenant, &idempotency);
-            let key = StreamKey { tenant: caller.tenant.clone(), id };
-            let loaded = api.shell(&origin).load(&key).await?;
-            if let Some(replayed) = replay(&api, &key, &loaded, &request_hash).await? {
-                return Ok(replayed);
-            }
-            (key, loaded)
-        }
+    let (key, loaded) = match api.begin(&caller, idempotency, &request_hash, &origin).await? {
+        Begun::New(key, loaded) => (key, loaded),
+        Begun::Before(replayed) => return Ok(replayed),
     };
     let old = api.content(&original_key, &original).await?.ok_or_else(erased)?;
     if channel == Channel::Email && earlier.template.is_none() && old.subject.is_none() {

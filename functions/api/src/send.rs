@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use domain::communication::Command;
+use domain::communication::{Command, Rejection};
 use domain::contact;
 use domain::history::{row, subject};
 use domain::policy;
@@ -13,7 +13,7 @@ use domain::ports::{ContactKey, Content, ContentKey, Principal, StoredLink, Stre
 use domain::render::{RenderError, words};
 use domain::templates;
 use events::{
-    Attachment, Channel, CommunicationId, DoubtPolicy, Entity, MessageType, Priority, Recipient, RecipientType,
+    Attachment, Channel, CommunicationId, DoubtPolicy, Entity, MessageType, Mode, Priority, Recipient, RecipientType,
     Requested, Source, Template, Timestamp,
 };
 use serde_json::{Value, json};
@@ -48,36 +48,19 @@ pub(crate) async fn send(
     let fields = Fields::parse(&body)?;
     let request_hash = body_hash(&serde_json::from_slice::<Value>(&body).unwrap_or_default());
     let origin = origin(&caller, &headers);
-    let (key, loaded) = match &idempotency {
-        None => (api.fresh_key(&caller), Loaded::default()),
-        Some(idempotency) => {
-            let id = CommunicationId::from_key(&caller.tenant, idempotency);
-            let key = StreamKey { tenant: caller.tenant.clone(), id };
-            let loaded = api.shell(&origin).load(&key).await?;
-            if let Some(replayed) = replay(&api, &key, &loaded, &request_hash).await? {
-                return Ok(replayed);
-            }
-            (key, loaded)
-        }
+    let (key, loaded) = match api.begin(&caller, idempotency, &request_hash, &origin).await? {
+        Begun::New(key, loaded) => (key, loaded),
+        Begun::Before(replayed) => return Ok(replayed),
     };
     let accepted = read(&api, &caller, fields, request_hash)?;
     api.accept(&key, loaded, accepted, &origin).await
 }
 
-/// The key was used before: the same communication for the same body, a problem for another.
-pub(crate) async fn replay(
-    api: &Api,
-    key: &StreamKey,
-    loaded: &Loaded,
-    request_hash: &str,
-) -> Result<Option<Response>, Problem> {
-    let Ok(communication) = loaded.state.requested() else { return Ok(None) };
-    if communication.request.request_hash != request_hash {
-        return Err(domain::communication::Rejection::KeyReused.into());
-    }
-    let mut response = api.accepted(key, loaded, None).await?;
-    response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
-    Ok(Some(response))
+/// Whether a request is the first with its idempotency key.
+pub(crate) enum Begun {
+    New(StreamKey, Loaded),
+    /// The same request came before: its answer, as things stand now.
+    Before(Response),
 }
 
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
@@ -294,9 +277,33 @@ pub(crate) fn with_words(mut accepted: Accepted) -> Result<Accepted, Problem> {
 }
 
 impl Api {
-    pub(crate) fn fresh_key(&self, caller: &Principal) -> StreamKey {
-        let id = CommunicationId::fresh(self.host.now(), self.host.random());
-        StreamKey { tenant: caller.tenant.clone(), id }
+    /// The stream that a request is for: of its idempotency key, or a fresh one. Live and test keys never meet.
+    pub(crate) async fn begin(
+        &self,
+        caller: &Principal,
+        idempotency: Option<String>,
+        request_hash: &str,
+        origin: &Origin,
+    ) -> Result<Begun, Problem> {
+        let tenant = caller.tenant.clone();
+        let Some(idempotency) = idempotency else {
+            let id = CommunicationId::fresh(self.host.now(), self.host.random());
+            return Ok(Begun::New(StreamKey { tenant, id }, Loaded::default()));
+        };
+        let named = match caller.mode {
+            Mode::Live => idempotency,
+            // No header can hold a zero byte.
+            Mode::Test => format!("test\0{idempotency}"),
+        };
+        let key = StreamKey { id: CommunicationId::from_key(&tenant, &named), tenant };
+        let loaded = self.shell(origin).load(&key).await?;
+        let Ok(communication) = loaded.state.requested() else { return Ok(Begun::New(key, loaded)) };
+        if communication.request.request_hash != request_hash {
+            return Err(Rejection::KeyReused.into());
+        }
+        let mut response = self.accepted(&key, &loaded, None).await?;
+        response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
+        Ok(Begun::Before(response))
     }
 
     /// Vault first, then the stream, then the hint: a crash between leaves nothing half accepted.

@@ -14,7 +14,7 @@ use domain::ports::{
     Vault,
 };
 use domain::render::words;
-use events::{AttemptId, FailReason, RefusalClass, SuppressReason, Timestamp};
+use events::{AttemptId, FailReason, RefusalClass, Requested, SuppressReason, Timestamp};
 use futures_util::future::join_all;
 use shell::{ExecuteError, Loaded, Origin, Shell};
 
@@ -150,11 +150,7 @@ impl Deliver {
             return Err(DeliverError::NoTime);
         }
         let request = &communication.request;
-        let contact = ContactKey {
-            tenant: key.tenant.clone(),
-            channel: request.channel,
-            contact_hash: request.contact_hash.clone(),
-        };
+        let contact = contact_key(key, request);
         let content = ContentKey {
             tenant: key.tenant.clone(),
             subject: subject(request),
@@ -231,14 +227,7 @@ impl Deliver {
         let left = deadline.since(self.host.now()).max(1_000) as u64;
         let Sent { answer, opted_out } = provider.send(&outbound, self.provider_timeout_ms.min(left)).await;
         let request = &claimed.state.requested().map_err(ExecuteError::from)?.request;
-        if opted_out {
-            let contact = ContactKey {
-                tenant: key.tenant.clone(),
-                channel: request.channel,
-                contact_hash: request.contact_hash.clone(),
-            };
-            self.store.suppress(&contact, "provider_opt_out", self.host.now()).await?;
-        }
+        let contact = contact_key(key, request);
         let refusal = match &answer {
             Answer::Refused { class: class @ (RefusalClass::Auth | RefusalClass::Balance), code, .. } => {
                 Some((*class, code.clone()))
@@ -253,6 +242,10 @@ impl Deliver {
         };
         let after = shell.execute_on(key, claimed, outcome).await?;
         log(key, &provider, &after);
+        // After the outcome: were it lost here, the provider says so again next time.
+        if opted_out && let Err(error) = self.store.suppress(&contact, "provider_opt_out", self.host.now()).await {
+            tracing::error!(id = %key.id, %error, "an opt-out was not stored");
+        }
         if let Some((class, code)) = refusal {
             let subject = format!("{} refuses our {}", provider.name(), class.as_str());
             let text =
@@ -277,6 +270,10 @@ fn is_due(communication: &Communication, now: Timestamp) -> bool {
         Lifecycle::InDoubt { evidence_until, .. } => evidence_until <= now,
         _ => communication.expires_at <= now,
     }
+}
+
+fn contact_key(key: &StreamKey, request: &Requested) -> ContactKey {
+    ContactKey { tenant: key.tenant.clone(), channel: request.channel, contact_hash: request.contact_hash.clone() }
 }
 
 fn log(key: &StreamKey, provider: &Arc<dyn Provider>, after: &Loaded) {
