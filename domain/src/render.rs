@@ -392,10 +392,10 @@ fn engine(escape: bool) -> Handlebars<'static> {
     if !escape {
         engine.register_escape_fn(handlebars::no_escape);
     }
-    engine.register_helper("currency", Box::new(Currency));
-    engine.register_helper("date", Box::new(Date));
-    engine.register_helper("uppercase", Box::new(Case(|text| text.to_uppercase())));
-    engine.register_helper("lowercase", Box::new(Case(|text| text.to_lowercase())));
+    engine.register_helper("currency", Box::new(Text(currency)));
+    engine.register_helper("date", Box::new(Text(date)));
+    engine.register_helper("uppercase", Box::new(Text(|helper, _| Ok(first(helper).to_uppercase()))));
+    engine.register_helper("lowercase", Box::new(Text(|helper, _| Ok(first(helper).to_lowercase()))));
     engine.register_helper("ifEquals", Box::new(Compare(|a, b| a == b)));
     engine.register_helper(
         "ifGreater",
@@ -441,10 +441,10 @@ fn locale_of(context: &Context) -> &str {
     context.data().get("@locale").and_then(Value::as_str).unwrap_or("en-US")
 }
 
-/// `{{currency amount "EUR"}}` or `{{currency amount currency="EUR"}}`; US dollars by default.
-struct Currency;
+/// A helper that gives text.
+struct Text(fn(&Helper, &Context) -> Result<String, String>);
 
-impl HelperDef for Currency {
+impl HelperDef for Text {
     fn call_inner<'reg: 'rc, 'rc>(
         &self,
         helper: &Helper<'rc>,
@@ -452,36 +452,33 @@ impl HelperDef for Currency {
         context: &'rc Context,
         _: &mut RenderContext<'reg, 'rc>,
     ) -> Result<ScopedJson<'rc>, handlebars::RenderError> {
-        let amount = argument(helper, 0, "amount").ok_or_else(|| wrong("currency needs an amount".into()))?;
-        let code = argument(helper, 1, "currency").unwrap_or_else(|| "USD".to_owned());
-        let written = money::format(&amount, &code, locale_of(context));
-        written.map(|text| ScopedJson::Derived(text.into())).map_err(|e| wrong(e.to_string()))
+        (self.0)(helper, context).map(|text| ScopedJson::Derived(text.into())).map_err(wrong)
     }
 }
 
-/// `{{date dueDate "long"}}`: short, medium (default), long or full; `tz="Europe/London"` for a time with a zone.
-struct Date;
+/// `{{currency amount "EUR"}}` or `{{currency amount currency="EUR"}}`; US dollars by default.
+fn currency(helper: &Helper, context: &Context) -> Result<String, String> {
+    let amount = argument(helper, 0, "amount").ok_or("currency needs an amount")?;
+    let code = argument(helper, 1, "currency").unwrap_or_else(|| "USD".to_owned());
+    money::format(&amount, &code, locale_of(context)).map_err(|error| error.to_string())
+}
 
-impl HelperDef for Date {
-    fn call_inner<'reg: 'rc, 'rc>(
-        &self,
-        helper: &Helper<'rc>,
-        _: &'reg Handlebars<'reg>,
-        _: &'rc Context,
-        _: &mut RenderContext<'reg, 'rc>,
-    ) -> Result<ScopedJson<'rc>, handlebars::RenderError> {
-        let date = argument(helper, 0, "date").ok_or_else(|| wrong("date needs a date".into()))?;
-        let pattern = match argument(helper, 1, "format").as_deref() {
-            None | Some("medium") => "%b %-d, %Y",
-            Some("short") => "%-m/%-d/%y",
-            Some("long") => "%B %-d, %Y",
-            Some("full") => "%A, %B %-d, %Y",
-            Some(other) => return Err(wrong(format!("`{other}` is not a date format: short, medium, long, full"))),
-        };
-        let zone = argument(helper, 2, "tz").unwrap_or_else(|| "UTC".to_owned());
-        let day = day_of(&date, &zone).map_err(wrong)?;
-        Ok(ScopedJson::Derived(day.strftime(pattern).to_string().into()))
-    }
+/// `{{date dueDate "long"}}`: short, medium (default), long or full; `tz="Europe/London"` for a time with a zone.
+fn date(helper: &Helper, _: &Context) -> Result<String, String> {
+    let date = argument(helper, 0, "date").ok_or("date needs a date")?;
+    let pattern = match argument(helper, 1, "format").as_deref() {
+        None | Some("medium") => "%b %-d, %Y",
+        Some("short") => "%-m/%-d/%y",
+        Some("long") => "%B %-d, %Y",
+        Some("full") => "%A, %B %-d, %Y",
+        Some(other) => return Err(format!("`{other}` is not a date format: short, medium, long, full")),
+    };
+    let zone = argument(helper, 2, "tz").unwrap_or_else(|| "UTC".to_owned());
+    Ok(day_of(&date, &zone)?.strftime(pattern).to_string())
+}
+
+fn first(helper: &Helper) -> String {
+    helper.param(0).map(|param| text(param.value())).unwrap_or_default()
 }
 
 /// The calendar day of `2026-11-21`, an RFC 3339 time, or milliseconds since 1970.
@@ -492,21 +489,6 @@ fn day_of(date: &str, zone: &str) -> Result<jiff::civil::Date, String> {
     match moment {
         Some(moment) => Ok(moment.to_zoned(zone).date()),
         None => date.parse().map_err(|_| format!("`{}` is not a date", date.chars().take(40).collect::<String>())),
-    }
-}
-
-struct Case(fn(&str) -> String);
-
-impl HelperDef for Case {
-    fn call_inner<'reg: 'rc, 'rc>(
-        &self,
-        helper: &Helper<'rc>,
-        _: &'reg Handlebars<'reg>,
-        _: &'rc Context,
-        _: &mut RenderContext<'reg, 'rc>,
-    ) -> Result<ScopedJson<'rc>, handlebars::RenderError> {
-        let value = helper.param(0).map(|p| text(p.value())).unwrap_or_default();
-        Ok(ScopedJson::Derived((self.0)(&value).into()))
     }
 }
 

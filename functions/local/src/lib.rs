@@ -36,7 +36,7 @@ const INVOCATION_MS: i64 = 30_000;
 const VISIBILITY_MS: i64 = 6 * INVOCATION_MS;
 const TICK_MS: i64 = 60_000;
 /// Deliveries side by side, for each channel.
-const WORKERS: usize = 4;
+const WORKERS: usize = 16;
 /// Changes that are projected together.
 const FEED: usize = 200;
 /// Changes of one communication come in flurries: waiting this long folds them into one write.
