@@ -93,7 +93,11 @@ async fn twilio_sms_status(
 impl Webhook {
     /// All facts of one communication in one append. 503 makes the provider send the whole callback again, which changes
     /// nothing that is stored already.
-    async fn record(&self, provider: &str, callbacks: Vec<Callback>) -> Result<StatusCode, Problem> {
+    ///
+    /// # Errors
+    ///
+    /// [`Problem`] with 503: not all of it is stored.
+    pub async fn record(&self, provider: &str, callbacks: Vec<Callback>) -> Result<StatusCode, Problem> {
         let mut by_stream: BTreeMap<StreamKey, Vec<Report>> = BTreeMap::new();
         for Callback { key, report } in callbacks {
             by_stream.entry(key).or_default().push(report);
