@@ -2,6 +2,7 @@
 
 pub mod communication;
 pub mod contact;
+pub mod explain;
 pub mod history;
 pub mod money;
 pub mod policy;

@@ -338,3 +338,47 @@ async fn two_processes_do_not_share_a_folder() {
     drop(world);
     World::with(options()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_why_is_answered() {
+    let world = World::new().await;
+    let id = world.send(email("throttled@sim.test")).await;
+    world.until(&id, "lifecycle", "retry_wait").await;
+    let path = format!("/api/communications/{id}/explain");
+    let why = world.get(&path).await;
+    assert!(why.text("/summary").starts_with("It is tried again at "), "{}", why.body);
+    let codes: Vec<&str> = (0..3).map(|n| why.text(&format!("/steps/{n}/code"))).collect();
+    assert_eq!(codes, ["accepted", "attempt", "refused.throttled"]);
+    assert!(why.text("/steps/2/text").contains("burns no attempt"), "{}", why.body);
+    assert_eq!(why.text("/steps/2/inputs/attemptsCounted"), "0");
+    let nobody = world.get("/api/communications/com_00000000000000000000000000000000/explain").await;
+    assert_eq!(nobody.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_settles_a_doubt_and_retries_what_was_given_up() {
+    let world = World::new().await;
+    world.fault("sendgrid", "timeout", 1).await;
+    let id = world.send(email("delivered@sim.test")).await;
+    world.until(&id, "lifecycle", "in_doubt").await;
+    let path = |what: &str| format!("/api/communications/{id}/{what}");
+    let wrong = world.post(&path("resolve"), json!({ "outcome": "lost" })).await;
+    assert_eq!(wrong.body["errors"][0]["pointer"], "/outcome");
+    assert_eq!(world.post(&path("retry"), json!({})).await.status, StatusCode::CONFLICT);
+    let settled = world.post(&path("resolve"), json!({ "outcome": "not_accepted" })).await;
+    assert_eq!((settled.status, &settled.body["maybeSent"]), (StatusCode::OK, &json!(false)));
+    world.until_status(&id, "delivered").await;
+    assert_eq!(world.inbox("delivered@sim.test").await.len(), 1);
+    let late = world.post(&path("resolve"), json!({ "outcome": "accepted" })).await;
+    assert_eq!((late.status, late.text("/code")), (StatusCode::CONFLICT, "conflict"));
+
+    let mut once = email("delivered@sim.test");
+    once["maxAttempts"] = json!(1);
+    world.fault("sendgrid", "503", 1).await;
+    let id = world.send(once).await;
+    world.until(&id, "lifecycle", "dead_lettered").await;
+    let retried = world.post(&format!("/api/communications/{id}/retry"), json!({})).await;
+    assert_eq!(retried.status, StatusCode::OK, "{}", retried.body);
+    world.until_status(&id, "delivered").await;
+    assert!(world.events(&id).await.contains(&"RetryRequested".to_owned()));
+}

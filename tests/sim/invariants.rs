@@ -17,7 +17,9 @@ const INVOCATION_MS: i64 = 30_000;
 pub fn check(world: &World, accepted: &BTreeMap<usize, StreamKey>) -> Result<(), String> {
     let inside = world.inside();
     for (n, key) in accepted {
-        let Some((stream, ..)) = inside.streams.get(key) else { return Err(format!("I1: {n} was accepted and is gone")) };
+        let Some((stream, ..)) = inside.streams.get(key) else {
+            return Err(format!("I1: {n} was accepted and is gone"));
+        };
         let records: Result<Vec<Recorded>, _> = stream.lines.iter().map(|line| events::decode(line)).collect();
         let records = records.map_err(|error| format!("I5: {n}: {error}"))?;
         let told = |why: &str| {
@@ -52,9 +54,8 @@ pub fn check(world: &World, accepted: &BTreeMap<usize, StreamKey>) -> Result<(),
 
 /// I2: one send, and one more for each attempt that the log says nobody could decide.
 fn sent_too_often(records: &[Recorded], communication: &Communication, sends: usize) -> Option<&'static str> {
-    let unknown = |record: &&Recorded| {
-        matches!(record.event, Event::DeliveryAttemptResolved { outcome: Outcome::Unknown, .. })
-    };
+    let unknown =
+        |record: &&Recorded| matches!(record.event, Event::DeliveryAttemptResolved { outcome: Outcome::Unknown, .. });
     let undecided = records.iter().filter(unknown).count();
     let most = match communication.request.in_doubt {
         DoubtPolicy::Resend => 1 + undecided,
@@ -108,8 +109,7 @@ fn early(communication: &Communication, sends: &[i64]) -> Option<&'static str> {
 /// I9: no attempt begins once an opt-out has been known for longer than an invocation.
 fn against_an_opt_out(records: &[Recorded], opted_out: Option<i64>) -> Option<&'static str> {
     let known = opted_out? + INVOCATION_MS;
-    let after = |record: &Recorded| {
-        matches!(record.event, Event::DeliveryAttemptStarted { .. }) && known < record.meta.at.0
-    };
+    let after =
+        |record: &Recorded| matches!(record.event, Event::DeliveryAttemptStarted { .. }) && known < record.meta.at.0;
     records.iter().any(after).then_some("I9: an attempt against a known opt-out")
 }

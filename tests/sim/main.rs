@@ -120,8 +120,7 @@ impl Simulation {
             host: port.clone(),
             provider_timeout_ms: 10_000,
         };
-        let schedule =
-            Schedule { store: port.clone(), queue: port.clone(), limits: port.clone(), host: port.clone() };
+        let schedule = Schedule { store: port.clone(), queue: port.clone(), limits: port.clone(), host: port.clone() };
         let webhook = Webhook { store: port.clone(), host: port.clone(), sendgrid: None, twilio: None };
         let dead_letter = DeadLetter { store: port.clone(), alerts: port.clone(), host: port };
         let wishes = plan(&world);

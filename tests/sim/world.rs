@@ -393,9 +393,7 @@ impl Provider for World {
     async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
         Turn(false).await;
         let plain = |answer| Sent { answer, opted_out: false };
-        let refused = |class, after| {
-            plain(Answer::Refused { class, code: "sim".to_owned(), retry_after_ms: after })
-        };
+        let refused = |class, after| plain(Answer::Refused { class, code: "sim".to_owned(), retry_after_ms: after });
         let (draw, latency) = {
             let mut inside = self.inside();
             let draw = if inside.faults { inside.chance.below(100) } else { 99 };
@@ -406,7 +404,7 @@ impl Provider for World {
         if takes {
             self.take(outbound);
         }
-        let hangs = draw >= 14 && draw < 26;
+        let hangs = (14..26).contains(&draw);
         {
             let mut inside = self.inside();
             inside.injected += u64::from(draw < 32);

@@ -36,6 +36,12 @@ pub enum Rejection {
     /// Changes are for before the first attempt.
     #[error("an attempt was already made")]
     AlreadyAttempted,
+    /// There is no doubt to settle.
+    #[error("no attempt is in doubt")]
+    NotInDoubt,
+    /// Only what was given up is tried again.
+    #[error("it was not given up")]
+    NotGivenUp,
     /// A report about an attempt that was never made.
     #[error("no such attempt was made")]
     NeverAttempted,
@@ -77,6 +83,15 @@ pub enum Command {
     },
     /// The queue gave it up: it crashed its consumer too often.
     DeadLetter(DeadLetterReason),
+    /// Somebody has looked at the provider's own records.
+    Resolve {
+        outcome: Outcome,
+    },
+    /// A dead letter, or what failed in doubt, is tried again.
+    Retry {
+        by: String,
+        now: Timestamp,
+    },
 }
 
 /// How an attempt ended, as the provider's adapter understood it.
@@ -316,6 +331,8 @@ pub fn decide(state: &State, command: Command) -> Result<Vec<Event>, Rejection> 
         Command::Abandon(reason) => Ok(abandon(communication, reason)),
         Command::Cancel { by, reason } => cancel(communication, by, reason),
         Command::DeadLetter(reason) => Ok(dead_letter(communication, reason)),
+        Command::Resolve { outcome } => resolve(communication, outcome),
+        Command::Retry { by, now } => retry(communication, by, now),
     }
 }
 
@@ -398,16 +415,11 @@ fn settle_by_policy(communication: &Communication, attempt: u16) -> Vec<Event> {
     if communication.is_proven_sent() {
         return events;
     }
-    let exhausted = u16::from(communication.request.max_attempts) <= communication.counted;
-    let maybe_sent = true;
-    if communication.cancellation.is_some() {
-        events.push(Event::CommunicationFailed { reason: FailReason::Cancelled, maybe_sent });
-    } else if communication.request.in_doubt == DoubtPolicy::Hold {
-        events.push(Event::CommunicationFailed { reason: FailReason::InDoubt, maybe_sent });
-    } else if exhausted {
-        let reason = DeadLetterReason::RetriesExhausted;
-        events.push(Event::CommunicationDeadLettered { reason, maybe_sent });
-    }
+    let held = communication.cancellation.is_none() && communication.request.in_doubt == DoubtPolicy::Hold;
+    events.extend(match held {
+        true => Some(Event::CommunicationFailed { reason: FailReason::InDoubt, maybe_sent: true }),
+        false => end_without_retry(communication, true),
+    });
     events
 }
 
@@ -488,11 +500,8 @@ fn refuse(c: &Communication, refusal: Refusal, now: Timestamp, chance: u64) -> V
     let maybe_sent = c.maybe_sent;
     let end = if c.is_proven_sent() {
         None
-    } else if let Some((by, reason)) = &c.cancellation {
-        Some(match maybe_sent {
-            true => Event::CommunicationFailed { reason: FailReason::Cancelled, maybe_sent },
-            false => Event::CommunicationCancelled { by: by.clone(), reason: *reason },
-        })
+    } else if c.cancellation.is_some() {
+        end_without_retry(c, maybe_sent)
     } else if class == RefusalClass::Permanent {
         Some(Event::CommunicationFailed { reason: FailReason::Permanent, maybe_sent })
     } else if counted && u16::from(c.request.max_attempts) <= count {
@@ -601,6 +610,40 @@ fn dead_letter(communication: &Communication, reason: DeadLetterReason) -> Vec<E
             let maybe_sent = communication.maybe_sent || open;
             vec![Event::CommunicationDeadLettered { reason, maybe_sent }]
         }
+    }
+}
+
+fn resolve(communication: &Communication, outcome: Outcome) -> Result<Vec<Event>, Rejection> {
+    let Lifecycle::InDoubt { attempt, .. } = communication.lifecycle else { return Err(Rejection::NotInDoubt) };
+    let settled = resolved(attempt, outcome, ResolvedBy::Operator);
+    let maybe_sent = communication.maybe_sent || outcome == Outcome::Unknown;
+    let open = outcome != Outcome::Accepted && !communication.is_proven_sent();
+    let end = open.then(|| end_without_retry(communication, maybe_sent)).flatten();
+    Ok(std::iter::once(settled).chain(end).collect())
+}
+
+/// What ends it where another attempt would follow: a cancellation asked for, or no attempts left.
+fn end_without_retry(communication: &Communication, maybe_sent: bool) -> Option<Event> {
+    let exhausted = u16::from(communication.request.max_attempts) <= communication.counted;
+    match &communication.cancellation {
+        Some(_) if maybe_sent => Some(Event::CommunicationFailed { reason: FailReason::Cancelled, maybe_sent }),
+        Some((by, reason)) => Some(Event::CommunicationCancelled { by: by.clone(), reason: *reason }),
+        None if exhausted => {
+            let reason = DeadLetterReason::RetriesExhausted;
+            Some(Event::CommunicationDeadLettered { reason, maybe_sent })
+        }
+        None => None,
+    }
+}
+
+fn retry(communication: &Communication, by: String, now: Timestamp) -> Result<Vec<Event>, Rejection> {
+    match communication.lifecycle {
+        Lifecycle::DeadLettered(_) | Lifecycle::Failed(FailReason::InDoubt) => {
+            let expires_at = policy::expires_at(communication.request.kind, now);
+            Ok(vec![Event::RetryRequested { by, expires_at }])
+        }
+        Lifecycle::Sent => Err(Rejection::AlreadySent),
+        _ => Err(Rejection::NotGivenUp),
     }
 }
 

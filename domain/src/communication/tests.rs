@@ -729,3 +729,67 @@ fn a_retried_dead_letter_starts_afresh() {
     assert_eq!((g.communication().counted, g.communication().expires_at), (0, at(99_000)));
     assert_eq!(readiness(g.communication(), at(0)), Readiness::Ready);
 }
+
+fn operator_says(outcome: Outcome) -> Command {
+    Command::Resolve { outcome }
+}
+
+fn settled(attempt: u16, outcome: Outcome) -> Event {
+    resolved(attempt, outcome, ResolvedBy::Operator)
+}
+
+#[test]
+fn an_operator_can_settle_a_doubt() {
+    let doubt = || [requested(), started(1), in_doubt(1, DoubtCause::Timeout)];
+    given(doubt()).when(operator_says(Outcome::Accepted)).then([settled(1, Outcome::Accepted)]).is(Lifecycle::Sent);
+    let g = given(doubt())
+        .when(operator_says(Outcome::NotAccepted))
+        .then([settled(1, Outcome::NotAccepted)])
+        .maybe_sent(false);
+    assert_eq!(readiness(g.communication(), at(0)), Readiness::Ready);
+    given(doubt()).when(operator_says(Outcome::Unknown)).then([settled(1, Outcome::Unknown)]).maybe_sent(true);
+}
+
+#[test]
+fn an_operators_word_keeps_a_cancellation_and_the_limit_of_attempts() {
+    let doubted = in_doubt(1, DoubtCause::Timeout);
+    given([requested(), started(1), doubted.clone(), cancellation()])
+        .when(operator_says(Outcome::NotAccepted))
+        .then([settled(1, Outcome::NotAccepted), cancelled()]);
+    given([requested(), started(1), doubted.clone(), cancellation()])
+        .when(operator_says(Outcome::Unknown))
+        .then([settled(1, Outcome::Unknown), failed(FailReason::Cancelled, true)]);
+    let once = requested_with(|request| request.max_attempts = 1);
+    given([once, started(1), doubted])
+        .when(operator_says(Outcome::NotAccepted))
+        .then([settled(1, Outcome::NotAccepted), dead(DeadLetterReason::RetriesExhausted, false)]);
+}
+
+#[test]
+fn only_a_doubt_can_be_settled() {
+    given([requested()]).when(operator_says(Outcome::Accepted)).then_rejected(Rejection::NotInDoubt);
+    given([requested(), started(1), accepted(1)])
+        .when(operator_says(Outcome::Accepted))
+        .then_rejected(Rejection::NotInDoubt);
+}
+
+#[test]
+fn only_what_was_given_up_is_tried_again() {
+    let again = || Command::Retry { by: "operator".into(), now: at(0) };
+    let retried = Event::RetryRequested { by: "operator".into(), expires_at: at(72 * 3_600_000) };
+    given([requested(), started(1), transient(1), dead(DeadLetterReason::RetriesExhausted, false)])
+        .when(again())
+        .then([retried.clone()])
+        .when(begin(0))
+        .then([started(2)]);
+    given([holding(), started(1), in_doubt(1, DoubtCause::Timeout), unknown(1), failed(FailReason::InDoubt, true)])
+        .when(again())
+        .then([retried])
+        .maybe_sent(true);
+    given([requested()]).when(again()).then_rejected(Rejection::NotGivenUp);
+    given([requested(), started(1), accepted(1)]).when(again()).then_rejected(Rejection::AlreadySent);
+    given([requested(), cancelled()]).when(again()).then_rejected(Rejection::NotGivenUp);
+    given([requested(), started(1), failed(FailReason::Permanent, false)])
+        .when(again())
+        .then_rejected(Rejection::NotGivenUp);
+}

@@ -10,7 +10,7 @@ use domain::history::{row, subject};
 use domain::policy;
 use domain::ports::{Content, ContentKey, Principal, StreamKey};
 use domain::status::status;
-use events::{CancelReason, Channel, Requested, Source};
+use events::{CancelReason, Channel, Outcome, Requested, Source};
 use serde_json::json;
 use shell::Loaded;
 use shell::hash::{body_hash, contact_hash};
@@ -18,7 +18,7 @@ use shell::problem::{Kind, Problem};
 
 use crate::fields::Fields;
 use crate::send::{Accepted, Begun, Schedule, idempotency_key, read_contact, with_words};
-use crate::{Shared, json, origin, read_body, show};
+use crate::{Api, Shared, json, origin, read_body, show};
 
 fn erased() -> Problem {
     Problem::new(Kind::Conflict, "Its content has been erased.")
@@ -120,6 +120,57 @@ pub(crate) async fn cancel(
         "maybeSent": communication.maybe_sent,
     });
     Ok(json(if done { StatusCode::OK } else { StatusCode::ACCEPTED }, &answer))
+}
+
+/// An operator has looked at the provider's own records and settles a doubt.
+pub(crate) async fn resolve(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let names: Vec<_> = Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect();
+    let outcome: Option<Outcome> = fields.required("outcome", |fields| fields.choice("outcome", &names));
+    fields.finish()?;
+    let missing = || Problem::new(Kind::Invalid, "outcome is required.");
+    let command = Command::Resolve { outcome: outcome.ok_or_else(missing)? };
+    decide_and_hint(&api, &caller, &headers, &id, command).await
+}
+
+/// A dead letter is tried again, with fresh attempts.
+pub(crate) async fn retry(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let body = read_body(body).await?;
+    if !body.is_empty() {
+        Fields::parse(&body)?.finish()?;
+    }
+    let command = Command::Retry { by: caller.actor.clone(), now: api.host.now() };
+    decide_and_hint(&api, &caller, &headers, &id, command).await
+}
+
+/// A command that may make it due again: its hint follows.
+async fn decide_and_hint(
+    api: &Api,
+    caller: &Principal,
+    headers: &HeaderMap,
+    id: &str,
+    command: Command,
+) -> Result<Response, Problem> {
+    let origin = origin(caller, headers);
+    let (key, loaded) = api.load(caller, &origin, id).await?;
+    let after = api.shell(&origin).execute_on(&key, loaded, command).await?;
+    if !after.state.requested()?.is_finished() {
+        api.hint(&key, &after).await;
+    }
+    let content = api.content(&key, &after).await?;
+    shown(&key, &after, content.as_ref())
 }
 
 /// The same words again as a new communication, perhaps by another channel or to another address.

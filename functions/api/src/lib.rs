@@ -64,8 +64,11 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/api/communications/{id}"),
     ("PATCH", "/api/communications/{id}"),
     ("GET", "/api/communications/{id}/events"),
+    ("GET", "/api/communications/{id}/explain"),
     ("POST", "/api/communications/{id}/resend"),
     ("POST", "/api/communications/{id}/cancel"),
+    ("POST", "/api/communications/{id}/resolve"),
+    ("POST", "/api/communications/{id}/retry"),
 ];
 
 /// The tenant's HTTP interface.
@@ -77,8 +80,11 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/communications/queue/status", get(read::queue_status))
         .route("/api/communications/{id}", get(read::one).patch(change::patch))
         .route("/api/communications/{id}/events", get(read::timeline))
+        .route("/api/communications/{id}/explain", get(read::explained))
         .route("/api/communications/{id}/resend", post(change::resend))
         .route("/api/communications/{id}/cancel", post(change::cancel))
+        .route("/api/communications/{id}/resolve", post(change::resolve))
+        .route("/api/communications/{id}/retry", post(change::retry))
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::from_fn_with_state(api.clone(), authenticate));
     Router::new()

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::explain::{Step, explain};
 use domain::history::{HistoryRow, day, row};
 use domain::ports::{ContentKey, Filter, Lane, Principal, StreamKey, ViewKey};
 use domain::stats::{Counters, accumulate};
@@ -54,6 +55,30 @@ pub(crate) async fn timeline(
         "position": loaded.records.len(),
         "wakeAt": loaded.wake.map(show_time),
         "events": steps.collect::<Vec<_>>(),
+    });
+    Ok(json(StatusCode::OK, &body))
+}
+
+/// Why it is as it is, in plain words.
+pub(crate) async fn explained(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (key, loaded) = api.load(&caller, &origin(&caller, &headers), &id).await?;
+    let none = || Problem::new(Kind::NotFound, "There is no such communication.");
+    let (summary, steps) = explain(&loaded.records).ok_or_else(none)?;
+    let step = |step: Step| {
+        let inputs: serde_json::Map<_, _> =
+            step.inputs.into_iter().map(|(name, is)| (name.to_owned(), is.into())).collect();
+        json!({ "at": show_time(step.at), "code": step.code, "text": step.text, "inputs": inputs })
+    };
+    let body = json!({
+        "id": key.id,
+        "summary": summary,
+        "lifecycle": loaded.state.requested()?.lifecycle.as_str(),
+        "steps": steps.into_iter().map(step).collect::<Vec<_>>(),
     });
     Ok(json(StatusCode::OK, &body))
 }

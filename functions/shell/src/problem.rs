@@ -128,6 +128,8 @@ impl From<Rejection> for Problem {
             | Rejection::Finished
             | Rejection::AlreadySent
             | Rejection::AlreadyAttempted
+            | Rejection::NotInDoubt
+            | Rejection::NotGivenUp
             | Rejection::NeverAttempted => Kind::Conflict,
         };
         let mut detail = rejection.to_string();

@@ -1,0 +1,291 @@
+//! Why: each step of a communication in plain words and a reason code, with what it was decided on at that time.
+
+use events::{
+    DeadLetterReason, DoubtCause, DoubtPolicy, Event, FailReason, Outcome, Recorded, RefusalClass, Requested,
+    ResolvedBy, SuppressReason, Timestamp,
+};
+
+use crate::communication::{Communication, Lifecycle, State, evolve};
+use crate::policy;
+
+/// One step: what happened, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub at: Timestamp,
+    /// Stable, for programs: `accepted`, `refused.throttled`, `held.in_doubt`, …
+    pub code: String,
+    pub text: String,
+    /// What it was decided on, as it was then.
+    pub inputs: Vec<(&'static str, String)>,
+}
+
+/// The whole story; none for a stream that does not begin with a request.
+pub fn explain(records: &[Recorded]) -> Option<(String, Vec<Step>)> {
+    let mut state = State::default();
+    let mut steps = Vec::with_capacity(records.len());
+    for record in records {
+        state = evolve(state, &record.event);
+        steps.push(step(state.requested().ok()?, record));
+    }
+    Some((summary(state.requested().ok()?), steps))
+}
+
+fn time(at: Timestamp) -> String {
+    let moment = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    moment.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+fn summary(c: &Communication) -> String {
+    let attempts = match c.attempts {
+        1 => "one attempt".to_owned(),
+        n => format!("{n} attempts"),
+    };
+    let text = match &c.lifecycle {
+        Lifecycle::Waiting => match c.due_at {
+            Some(due) => format!("It waits for its time, {}.", time(due)),
+            None => "It is queued, and sent as soon as a worker takes it.".to_owned(),
+        },
+        Lifecycle::Sending { lease_until, .. } => {
+            format!("It is being sent; if nothing is heard by {}, that attempt is in doubt.", time(*lease_until))
+        }
+        Lifecycle::RetryWait { until } if until.0 == 0 => "It is tried again at once.".to_owned(),
+        Lifecycle::RetryWait { until } => format!("It is tried again at {}.", time(*until)),
+        Lifecycle::InDoubt { evidence_until, .. } => {
+            let then = match c.request.in_doubt {
+                DoubtPolicy::Resend => "it is sent again",
+                DoubtPolicy::Hold => "it is held",
+            };
+            format!(
+                "Nobody can say whether it was taken. A callback is awaited until {}; without one {then}.",
+                time(*evidence_until)
+            )
+        }
+        Lifecycle::Sent if c.late_evidence => {
+            "It had been given up, and then the provider proved that it was sent.".to_owned()
+        }
+        Lifecycle::Sent => format!("The provider took it after {attempts}."),
+        Lifecycle::Failed(reason) => format!("It failed after {attempts}: {}.", failed(*reason)),
+        Lifecycle::DeadLettered(reason) => format!("It was given up after {attempts}: {}.", dead(*reason)),
+        Lifecycle::Cancelled => "It was cancelled; nothing was sent.".to_owned(),
+        Lifecycle::Suppressed(reason) => format!("It was not sent: {}.", suppressed(*reason)),
+    };
+    match c.maybe_sent && !c.is_proven_sent() {
+        true => format!("{text} It may have arrived all the same: an attempt ended without a definite answer."),
+        false => text,
+    }
+}
+
+fn step(after: &Communication, record: &Recorded) -> Step {
+    let (code, text, inputs) = words(after, record);
+    Step { at: record.meta.at, code, text, inputs }
+}
+
+type Words = (String, String, Vec<(&'static str, String)>);
+
+fn words(c: &Communication, record: &Recorded) -> Words {
+    let provider = || c.provider.clone().unwrap_or_else(|| "the provider".to_owned());
+    let plain = |code: &str, text: String| (code.to_owned(), text, Vec::new());
+    match &record.event {
+        Event::CommunicationRequested(request) => requested(request),
+        Event::CommunicationRescheduled { scheduled_at, expires_at } => (
+            "rescheduled".to_owned(),
+            format!("{} moved it to {}.", record.meta.actor, time(*scheduled_at)),
+            vec![("expiresAt", time(*expires_at))],
+        ),
+        Event::CommunicationContentChanged { .. } => {
+            plain("content_changed", format!("{} changed its words.", record.meta.actor))
+        }
+        Event::CommunicationSuppressed { reason } => {
+            (format!("suppressed.{}", reason.as_str()), format!("It is not sent: {}.", suppressed(*reason)), Vec::new())
+        }
+        Event::CommunicationDeferred { until, reason } => (
+            format!("deferred.{}", reason.as_str()),
+            format!("It is held until {}: the recipient's quiet hours.", time(*until)),
+            Vec::new(),
+        ),
+        Event::DeliveryAttemptStarted { attempt, provider, config, lease_until, .. } => (
+            "attempt".to_owned(),
+            format!(
+                "Attempt {attempt}: {provider} was called. Nobody else may attempt it before {}.",
+                time(*lease_until)
+            ),
+            vec![("provider", provider.clone()), ("config", config.clone()), ("leaseUntil", time(*lease_until))],
+        ),
+        Event::DeliveryAttemptAccepted { attempt, provider_message_id, latency_ms, .. } => (
+            "taken".to_owned(),
+            format!("{} took attempt {attempt} after {latency_ms} ms, as {provider_message_id}.", provider()),
+            vec![("providerMessageId", provider_message_id.clone()), ("latencyMs", latency_ms.to_string())],
+        ),
+        Event::DeliveryAttemptRefused { attempt, class, code, counted, retry_at } => {
+            let next = match retry_at {
+                Some(at) => format!("The next attempt is due at {}: {}", time(*at), wait(*class, *counted, c.counted)),
+                None => "There is no next attempt.".to_owned(),
+            };
+            (
+                format!("refused.{}", class.as_str()),
+                format!("{} refused attempt {attempt} ({code}): {}. {next}", provider(), refusal(*class)),
+                vec![
+                    ("code", code.clone()),
+                    ("counted", counted.to_string()),
+                    ("attemptsCounted", c.counted.to_string()),
+                    ("maxAttempts", c.request.max_attempts.to_string()),
+                ],
+            )
+        }
+        Event::DeliveryAttemptInDoubt { attempt, cause, evidence_until } => (
+            format!("in_doubt.{}", cause.as_str()),
+            format!(
+                "Nobody can say whether attempt {attempt} was taken: {}. A callback is awaited until {}.",
+                doubt(*cause),
+                time(*evidence_until)
+            ),
+            vec![("evidenceUntil", time(*evidence_until)), ("policy", c.request.in_doubt.as_str().to_owned())],
+        ),
+        Event::DeliveryAttemptResolved { attempt, outcome, by } => (
+            format!("resolved.{}.{}", outcome.as_str(), by.as_str()),
+            format!("The doubt about attempt {attempt} ended: {}.", resolution(*outcome, *by, &record.meta.actor)),
+            vec![("policy", c.request.in_doubt.as_str().to_owned())],
+        ),
+        Event::DeliveryReported { fact, code, provider_at, .. } => (
+            format!("reported.{}", fact.as_str()),
+            match code {
+                Some(code) => format!("{} reported it {} ({code}).", provider(), fact.as_str()),
+                None => format!("{} reported it {}.", provider(), fact.as_str()),
+            },
+            vec![("providerAt", time(*provider_at))],
+        ),
+        Event::CancellationRequested { by, .. } => plain(
+            "cancellation_requested",
+            format!("{by} asked to cancel it while an attempt was open: there will be no further one."),
+        ),
+        Event::CommunicationCancelled { by, .. } => plain("cancelled", format!("{by} cancelled it; nothing was sent.")),
+        Event::CommunicationFailed { reason, maybe_sent } => (
+            format!("failed.{}", reason.as_str()),
+            format!("It failed: {}.", failed(*reason)),
+            vec![("maybeSent", maybe_sent.to_string())],
+        ),
+        Event::CommunicationDeadLettered { reason, maybe_sent } => (
+            format!("dead_lettered.{}", reason.as_str()),
+            format!("It was given up: {}.", dead(*reason)),
+            vec![
+                ("maybeSent", maybe_sent.to_string()),
+                ("attemptsCounted", c.counted.to_string()),
+                ("maxAttempts", c.request.max_attempts.to_string()),
+                ("expiresAt", time(c.expires_at)),
+            ],
+        ),
+        Event::RetryRequested { by, expires_at } => (
+            "retry_requested".to_owned(),
+            format!("{by} asked to try it again, with fresh attempts."),
+            vec![("expiresAt", time(*expires_at))],
+        ),
+        Event::CommunicationErased { by } => plain("erased", format!("{by} erased its personal data.")),
+    }
+}
+
+fn requested(request: &Requested) -> Words {
+    let when = match request.scheduled_at {
+        Some(at) => format!("not before {}", time(at)),
+        None => "at once".to_owned(),
+    };
+    let text = format!(
+        "{} asked for it by {}, to be sent {when} and not after {}.",
+        request.requested_by,
+        request.channel.as_str(),
+        time(request.expires_at)
+    );
+    let mut inputs = vec![
+        ("type", request.kind.as_str().to_owned()),
+        ("priority", request.priority.as_str().to_owned()),
+        ("mode", request.mode.as_str().to_owned()),
+        ("inDoubt", request.in_doubt.as_str().to_owned()),
+        ("maxAttempts", request.max_attempts.to_string()),
+    ];
+    inputs.extend(request.template.as_ref().map(|t| ("template", format!("{} v{}", t.id, t.version))));
+    inputs.extend(request.resend_of.map(|id| ("resendOf", id.to_string())));
+    ("accepted".to_owned(), text, inputs)
+}
+
+fn wait(class: RefusalClass, counted: bool, count: u16) -> String {
+    match class {
+        RefusalClass::Auth | RefusalClass::Balance => {
+            "such messages are held for 15 minutes, and somebody was told.".to_owned()
+        }
+        _ if counted => {
+            let step = usize::from(count.max(1) - 1).min(policy::LADDER_MS.len() - 1);
+            format!(
+                "the wait after {count} counted attempts is {} s, give or take a fifth.",
+                policy::LADDER_MS[step] / 1_000
+            )
+        }
+        _ => "the provider asked to wait, and that burns no attempt.".to_owned(),
+    }
+}
+
+fn refusal(class: RefusalClass) -> &'static str {
+    match class {
+        RefusalClass::Transient => "it failed there",
+        RefusalClass::Throttled => "we were too fast",
+        RefusalClass::Unavailable => "it could not be reached, or was down",
+        RefusalClass::Permanent => "it will never take this message",
+        RefusalClass::Auth => "it does not accept our credentials or sender",
+        RefusalClass::Balance => "our account there is empty",
+    }
+}
+
+fn doubt(cause: DoubtCause) -> &'static str {
+    match cause {
+        DoubtCause::Timeout => "no answer came in time",
+        DoubtCause::ConnectionLost => "the connection broke before the answer",
+        DoubtCause::ServerError => "the answer was an error that may come after taking it",
+        DoubtCause::LeaseExpired => "the worker did not live to tell",
+    }
+}
+
+fn resolution(outcome: Outcome, by: ResolvedBy, actor: &str) -> String {
+    let who = match by {
+        ResolvedBy::Callback => "a callback".to_owned(),
+        ResolvedBy::Query => "the provider, when asked,".to_owned(),
+        ResolvedBy::Operator => actor.to_owned(),
+        ResolvedBy::Policy => return "no callback came, so the policy of its type decides".to_owned(),
+    };
+    match outcome {
+        Outcome::Accepted => format!("{who} says that it was taken"),
+        Outcome::NotAccepted => format!("{who} says that it was not taken"),
+        Outcome::Unknown => format!("{who} cannot say either"),
+    }
+}
+
+fn failed(reason: FailReason) -> &'static str {
+    match reason {
+        FailReason::Permanent => "the provider will never take it",
+        FailReason::Unrenderable => "it cannot be rendered with the variables given",
+        FailReason::Cancelled => {
+            "it was cancelled, or its recipient opted out, after an attempt whose end is not known"
+        }
+        FailReason::InDoubt => "nobody can say whether it was taken, and its type is not sent twice",
+        FailReason::NoProvider => "no provider serves its channel in this mode",
+    }
+}
+
+fn dead(reason: DeadLetterReason) -> &'static str {
+    match reason {
+        DeadLetterReason::RetriesExhausted => "all its attempts are used up",
+        DeadLetterReason::Expired => "its time was over before it could be sent",
+        DeadLetterReason::Poison => "it crashed its worker again and again",
+    }
+}
+
+fn suppressed(reason: SuppressReason) -> &'static str {
+    match reason {
+        SuppressReason::OptedOut => "the recipient opted out",
+        SuppressReason::ChannelDisabled => "the recipient does not want this channel",
+        SuppressReason::TypeDisabled => "the recipient does not want this type",
+        SuppressReason::SuppressionList => {
+            "the address is on the suppression list, for a bounce, a complaint or an opt-out"
+        }
+        SuppressReason::DoNotContact => "the recipient is not to be contacted",
+        SuppressReason::Erased => "its content was erased, or is past its retention",
+        SuppressReason::Settled => "what it is about has been settled",
+    }
+}
