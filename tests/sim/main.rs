@@ -3,6 +3,7 @@
 //!
 //! `SIM_SEEDS=2000 cargo test -p tests --test sim` runs more; `SIM_SEED=17 …` replays one.
 
+mod exhaustive;
 mod invariants;
 mod world;
 
@@ -95,9 +96,26 @@ struct Simulation {
     steps: u64,
 }
 
+impl Job {
+    fn door(&self) -> &'static str {
+        match self {
+            Job::Call(_) => "api",
+            Job::Deliver { .. } => "deliver",
+            Job::Bury { .. } => "dead-letter",
+            Job::CallBack(_) => "webhook",
+            Job::Sweep => "schedule",
+        }
+    }
+}
+
 impl Simulation {
     fn new(seed: u64) -> Self {
         let world = World::new(seed, T0);
+        let wishes = plan(&world);
+        Simulation::of(world, wishes)
+    }
+
+    fn of(world: World, wishes: Vec<(i64, Wish)>) -> Self {
         let port = Arc::new(world.clone());
         let api = Api {
             store: port.clone(),
@@ -123,7 +141,6 @@ impl Simulation {
         let schedule = Schedule { store: port.clone(), queue: port.clone(), limits: port.clone(), host: port.clone() };
         let webhook = Webhook { store: port.clone(), host: port.clone(), sendgrid: None, twilio: None };
         let dead_letter = DeadLetter { store: port.clone(), alerts: port.clone(), host: port };
-        let wishes = plan(&world);
         Simulation {
             router: api::router(Arc::new(api)),
             world,
@@ -314,12 +331,18 @@ impl Simulation {
             return;
         }
         let task = &mut self.tasks[chosen];
+        self.world.inside().door = task.job.door();
         match task.future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending => task.resume_at = self.world.inside().resume_at,
             Poll::Ready(end) => {
                 let task = self.tasks.swap_remove(chosen);
                 self.ended(task.job, end);
             }
+        }
+        if std::mem::take(&mut self.world.inside().killed) {
+            self.kills += 1;
+            let task = self.tasks.swap_remove(chosen);
+            self.ended(task.job, End::Again);
         }
         if stalls {
             let mut guard = self.world.inside();

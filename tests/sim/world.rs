@@ -82,6 +82,14 @@ pub struct Inside {
     /// When the task being polled may go on; set by an I/O that takes time.
     pub resume_at: i64,
     pub sent_hints: u64,
+    /// Faults by the number of the I/O they strike: the bounded exhaustive runs.
+    pub script: BTreeMap<usize, Meets>,
+    /// Every I/O so far, named by door and port.
+    pub trace: Vec<String>,
+    pub door: &'static str,
+    pub killed: bool,
+    /// No callback ever comes.
+    pub is_silent: bool,
     next: u64,
 }
 
@@ -90,8 +98,8 @@ pub struct Inside {
 pub struct World(pub Arc<Mutex<Inside>>);
 
 /// What an I/O meets.
-#[derive(PartialEq, Eq)]
-enum Meets {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Meets {
     Nothing,
     /// Fails and does nothing.
     Refused,
@@ -99,6 +107,8 @@ enum Meets {
     LostBefore,
     /// Is done, but the answer is lost.
     LostAfter,
+    /// The process dies here.
+    Kill,
 }
 
 /// Lets the scheduler choose who goes on.
@@ -133,6 +143,11 @@ impl World {
             callbacks: Vec::new(),
             resume_at: 0,
             sent_hints: 0,
+            script: BTreeMap::new(),
+            trace: Vec::new(),
+            door: "",
+            killed: false,
+            is_silent: false,
             next: 0,
         })))
     }
@@ -141,11 +156,30 @@ impl World {
         self.0.lock().expect("one thread")
     }
 
-    async fn io(&self) -> Meets {
+    /// Waits for its turn, and meets what the script has for it. A kill never goes on.
+    async fn turn(&self, port: &str) -> Meets {
         Turn(false).await;
+        let meets = {
+            let mut guard = self.inside();
+            let inside = &mut *guard;
+            let meets = inside.script.get(&inside.trace.len()).copied().unwrap_or(Meets::Nothing);
+            if !inside.faults {
+                inside.trace.push(format!("{} {port}", inside.door));
+            }
+            inside.killed |= meets == Meets::Kill;
+            meets
+        };
+        if meets == Meets::Kill {
+            std::future::pending::<()>().await;
+        }
+        meets
+    }
+
+    async fn io(&self, port: &str) -> Meets {
+        let scripted = self.turn(port).await;
         let mut inside = self.inside();
-        if !inside.faults || !inside.chance.percent(4) {
-            return Meets::Nothing;
+        if scripted != Meets::Nothing || !inside.faults || !inside.chance.percent(4) {
+            return scripted;
         }
         inside.injected += 1;
         match inside.chance.below(3) {
@@ -156,13 +190,13 @@ impl World {
     }
 
     /// A read either answers or does not.
-    async fn read_io(&self) -> Result<(), StoreError> {
-        if self.io().await == Meets::Nothing { Ok(()) } else { Err(down()) }
+    async fn read_io(&self, port: &str) -> Result<(), StoreError> {
+        if self.io(port).await == Meets::Nothing { Ok(()) } else { Err(down()) }
     }
 
     /// A write of which any failure is told as "not done", whatever became of it.
-    async fn write_io(&self, write: impl FnOnce(&mut Inside) + Send) -> Result<(), StoreError> {
-        match self.io().await {
+    async fn write_io(&self, port: &str, write: impl FnOnce(&mut Inside) + Send) -> Result<(), StoreError> {
+        match self.io(port).await {
             Meets::Nothing => {
                 write(&mut self.inside());
                 Ok(())
@@ -171,7 +205,7 @@ impl World {
                 write(&mut self.inside());
                 Err(down())
             }
-            Meets::Refused | Meets::LostBefore => Err(down()),
+            Meets::Refused | Meets::LostBefore | Meets::Kill => Err(down()),
         }
     }
 }
@@ -211,15 +245,15 @@ impl Host for World {
 #[async_trait]
 impl EventStore for World {
     async fn read(&self, key: &StreamKey) -> Result<Stream, StoreError> {
-        self.read_io().await?;
+        self.read_io("read").await?;
         Ok(self.inside().streams.get(key).map(|(stream, ..)| stream.clone()).unwrap_or_default())
     }
 
     async fn append(&self, key: &StreamKey, append: Append) -> Result<(), AppendError> {
         let simulated = || "simulated".to_owned();
-        match self.io().await {
+        match self.io("append").await {
             Meets::Nothing => self.inside().apply(key, &append),
-            Meets::Refused => Err(AppendError::NotApplied(simulated())),
+            Meets::Refused | Meets::Kill => Err(AppendError::NotApplied(simulated())),
             Meets::LostBefore => Err(AppendError::Unknown(simulated())),
             Meets::LostAfter => {
                 let done = self.inside().apply(key, &append);
@@ -229,7 +263,7 @@ impl EventStore for World {
     }
 
     async fn due(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
-        self.read_io().await?;
+        self.read_io("due").await?;
         let mut inside = self.inside();
         let mut due: Vec<Due> = Vec::new();
         for (key, (stream, lane, hints)) in &inside.streams {
@@ -250,7 +284,7 @@ impl EventStore for World {
     }
 
     async fn rearm(&self, due: &Due, wake: Timestamp) -> Result<(), StoreError> {
-        self.write_io(|inside| {
+        self.write_io("rearm", |inside| {
             if let Some((stream, _, hints)) = inside.streams.get_mut(&due.hint.key)
                 && stream.wake == Some(due.wake)
             {
@@ -261,14 +295,14 @@ impl EventStore for World {
     }
 
     async fn is_suppressed(&self, contact: &ContactKey) -> Result<bool, StoreError> {
-        self.read_io().await?;
+        self.read_io("is_suppressed").await?;
         let key = (contact.tenant.to_string(), contact.contact_hash.clone());
         Ok(self.inside().suppressed.contains_key(&key))
     }
 
     async fn suppress(&self, contact: &ContactKey, _: &str, _: Timestamp) -> Result<(), StoreError> {
         let key = (contact.tenant.to_string(), contact.contact_hash.clone());
-        self.write_io(|inside| {
+        self.write_io("suppress", |inside| {
             let now = inside.now;
             inside.suppressed.entry(key).or_insert(now);
         })
@@ -279,16 +313,16 @@ impl EventStore for World {
 #[async_trait]
 impl Vault for World {
     async fn put(&self, key: &ContentKey, content: &Content, _: Timestamp) -> Result<(), StoreError> {
-        self.write_io(|inside| drop(inside.vault.insert(key.clone(), content.clone()))).await
+        self.write_io("vault put", |inside| drop(inside.vault.insert(key.clone(), content.clone()))).await
     }
 
     async fn get(&self, key: &ContentKey) -> Result<Option<Content>, StoreError> {
-        self.read_io().await?;
+        self.read_io("vault get").await?;
         Ok(self.inside().vault.get(key).cloned())
     }
 
     async fn get_many(&self, keys: &[ContentKey]) -> Result<Vec<Option<Content>>, StoreError> {
-        self.read_io().await?;
+        self.read_io("vault get").await?;
         let inside = self.inside();
         Ok(keys.iter().map(|key| inside.vault.get(key).cloned()).collect())
     }
@@ -297,7 +331,7 @@ impl Vault for World {
 #[async_trait]
 impl Queue for World {
     async fn send(&self, hints: &[(Hint, u32)]) -> Result<(), StoreError> {
-        self.write_io(|inside| {
+        self.write_io("queue send", |inside| {
             for (hint, delay) in hints {
                 inside.sent_hints += 1;
                 // Once in a while a queue loses a message, or has it twice.
@@ -336,7 +370,7 @@ impl Keys for World {
 #[async_trait]
 impl Limits for World {
     async fn beat(&self, _: &str, _: Timestamp) -> Result<(), StoreError> {
-        self.read_io().await
+        self.read_io("beat").await
     }
 
     async fn last_beat(&self, _: &str) -> Result<Option<Timestamp>, StoreError> {
@@ -347,7 +381,7 @@ impl Limits for World {
 #[async_trait]
 impl Alerts for World {
     async fn raise(&self, _: &str, _: &str) -> Result<(), StoreError> {
-        self.read_io().await
+        self.read_io("alert").await
     }
 }
 
@@ -391,12 +425,18 @@ impl Provider for World {
 
     /// Takes it or not, answers or not, early or late; calls back or not, once or twice, in any order.
     async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
-        Turn(false).await;
+        let scripted = self.turn("provider call").await;
         let plain = |answer| Sent { answer, opted_out: false };
         let refused = |class, after| plain(Answer::Refused { class, code: "sim".to_owned(), retry_after_ms: after });
         let (draw, latency) = {
             let mut inside = self.inside();
-            let draw = if inside.faults { inside.chance.below(100) } else { 99 };
+            let draw = match scripted {
+                Meets::Refused => 0,
+                Meets::LostAfter => 14,
+                Meets::LostBefore => 20,
+                Meets::Nothing | Meets::Kill if inside.faults => inside.chance.below(100),
+                Meets::Nothing | Meets::Kill => 99,
+            };
             (draw, inside.chance.below(300) as i64)
         };
         // What it does comes first; what it says, later.
@@ -410,7 +450,7 @@ impl Provider for World {
             inside.injected += u64::from(draw < 32);
             inside.resume_at = inside.now + if hangs { timeout_ms as i64 } else { latency };
         }
-        Turn(false).await;
+        self.turn("provider answer").await;
         match draw {
             0..5 => refused(RefusalClass::Transient, None),
             5..8 => refused(RefusalClass::Throttled, Some(5_000)),
@@ -440,7 +480,7 @@ impl World {
             2..4 => &[Fact::Accepted, Fact::Delivered, Fact::Opened, Fact::Clicked],
             _ => &[Fact::Accepted, Fact::Delivered],
         };
-        let silent = inside.faults && inside.chance.percent(15);
+        let silent = inside.is_silent || inside.faults && inside.chance.percent(15);
         for fact in facts.iter().filter(|_| !silent) {
             let copies = 1 + u64::from(inside.faults && inside.chance.percent(10));
             for _ in 0..copies {

@@ -20,6 +20,8 @@ use shell::{ExecuteError, Loaded, Origin, Shell};
 
 /// Decisions taken for one hint, at most: a doubt settled, an expiry, an attempt, and races between them.
 const MAX_STEPS: usize = 8;
+/// Tries to store what became of an attempt; each is the SDK's own three.
+const RECORD_TRIES: usize = 3;
 /// A hint that comes this little early is sent again for the exact second; the timer takes care of the rest.
 const EARLY_MS: i64 = 60_000;
 
@@ -240,7 +242,7 @@ impl Deliver {
             chance: self.host.random() as u64,
             outcome: answer,
         };
-        let after = shell.execute_on(key, claimed, outcome).await?;
+        let after = record(shell, key, claimed, outcome).await?;
         log(key, &provider, &after);
         // After the outcome: were it lost here, the provider says so again next time.
         if opted_out && let Err(error) = self.store.suppress(&contact, "provider_opt_out", self.host.now()).await {
@@ -270,6 +272,20 @@ fn is_due(communication: &Communication, now: Timestamp) -> bool {
         Lifecycle::InDoubt { evidence_until, .. } => evidence_until <= now,
         _ => communication.expires_at <= now,
     }
+}
+
+/// An outcome that cannot be stored becomes a doubt, and a doubt may become a second send: worth more than one try.
+async fn record(shell: &Shell<'_>, key: &StreamKey, claimed: Loaded, outcome: Command) -> Result<Loaded, ExecuteError> {
+    let mut recorded = shell.execute_on(key, claimed, outcome.clone()).await;
+    for _ in 1..RECORD_TRIES {
+        match recorded {
+            Err(ExecuteError::Store(StoreError::Unavailable(_)) | ExecuteError::Unknown(_)) => {
+                recorded = shell.execute(key, outcome.clone()).await;
+            }
+            done => return done,
+        }
+    }
+    recorded
 }
 
 fn contact_key(key: &StreamKey, request: &Requested) -> ContactKey {

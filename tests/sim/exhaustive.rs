@@ -1,0 +1,107 @@
+//! Every placement of one fault, and of two, over every I/O of one communication's life. Not by chance: all of them.
+//!
+//! `golden.txt` lists the single faults after which it may be sent twice. It is the documented window and nothing else: the
+//! provider took it, and the process died or the answer was lost before the outcome was stored.
+
+use std::collections::BTreeSet;
+
+use events::Timestamp;
+use serde_json::{Value, json};
+
+use crate::world::{Meets, World};
+use crate::{Simulation, T0, Wish};
+
+const STRIKES: [Meets; 4] = [Meets::Refused, Meets::LostBefore, Meets::LostAfter, Meets::Kill];
+/// I/Os after the first fault that the second is tried at.
+const REACH: usize = 45;
+
+/// (name, wishes): each a life of one communication.
+fn scenarios() -> Vec<(&'static str, Vec<(i64, Wish)>)> {
+    let body = |more: Value| {
+        let mut body = json!({
+            "channel": "email", "type": "invoice", "recipientContact": crate::contact(0), "subject": "S", "content": "C",
+        });
+        more.as_object().into_iter().flatten().for_each(|(name, value)| body[name] = value.clone());
+        body
+    };
+    let send = |more| (T0, Wish::Send { n: 0, body: body(more) });
+    let later = api::fields::show_time(Timestamp(T0 + 90_000));
+    vec![
+        ("sent again when in doubt", vec![send(json!({}))]),
+        ("held when in doubt", vec![send(json!({ "inDoubt": "hold" }))]),
+        ("one attempt", vec![send(json!({ "maxAttempts": 1 }))]),
+        ("scheduled", vec![send(json!({ "scheduledAt": later }))]),
+        ("cancelled", vec![send(json!({})), (T0 + 100, Wish::Cancel { n: 0 })]),
+        ("opted out", vec![send(json!({})), (T0 + 100, Wish::OptOut { n: 0 })]),
+    ]
+}
+
+/// The I/Os of a run with these faults, and how often the provider took it. A callback never comes: the worst case.
+fn run(wishes: &[(i64, Wish)], faults: &[(usize, Meets)]) -> Result<(Vec<String>, usize), String> {
+    let world = World::new(1, T0);
+    {
+        let mut inside = world.inside();
+        inside.faults = false;
+        inside.is_silent = true;
+        inside.script = faults.iter().copied().collect();
+    }
+    let mut simulation = Simulation::of(world, wishes.to_vec());
+    let figures = simulation.run()?;
+    let trace = std::mem::take(&mut simulation.world.inside().trace);
+    Ok((trace, figures.sends))
+}
+
+fn replay(name: &str, faults: &[(usize, Meets)], trace: &[String]) -> String {
+    let told: Vec<_> = faults.iter().map(|(at, meets)| format!("{meets:?} at {at} ({})", trace[*at])).collect();
+    format!("{name}: {}", told.join(", "))
+}
+
+#[test]
+fn one_fault_anywhere_breaks_no_promise_and_doubles_only_in_the_window() {
+    let mut doubles = BTreeSet::new();
+    let mut runs = 0;
+    for (name, wishes) in scenarios() {
+        let (calm, sends) = run(&wishes, &[]).expect("a calm life");
+        assert!(sends <= 1, "{name}");
+        for at in 0..calm.len() {
+            for meets in STRIKES {
+                let faults = [(at, meets)];
+                let (_, sends) =
+                    run(&wishes, &faults).unwrap_or_else(|why| panic!("{}: {why}", replay(name, &faults, &calm)));
+                runs += 1;
+                if sends > 1 {
+                    doubles.insert(format!("{name}: {meets:?} at {}", calm[at]));
+                }
+            }
+        }
+    }
+    println!("{runs} runs with one fault");
+    let found: Vec<String> = doubles.into_iter().collect();
+    let golden: Vec<&str> = include_str!("golden.txt").lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(found, golden, "the single faults after which it may be sent twice");
+}
+
+#[test]
+fn two_faults_anywhere_break_no_promise() {
+    let mut runs = 0;
+    for (name, wishes) in scenarios() {
+        let (calm, _) = run(&wishes, &[]).expect("a calm life");
+        for first in 0..calm.len() {
+            for meets in STRIKES {
+                let one = [(first, meets)];
+                let (trace, _) =
+                    run(&wishes, &one).unwrap_or_else(|why| panic!("{}: {why}", replay(name, &one, &calm)));
+                for second in first + 1..trace.len().min(first + REACH) {
+                    for again in STRIKES {
+                        let both = [(first, meets), (second, again)];
+                        if let Err(why) = run(&wishes, &both) {
+                            panic!("{}: {why}", replay(name, &both, &trace));
+                        }
+                        runs += 1;
+                    }
+                }
+            }
+        }
+    }
+    println!("{runs} runs with two faults");
+}
