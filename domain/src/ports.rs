@@ -18,6 +18,20 @@ pub struct StreamKey {
     pub id: CommunicationId,
 }
 
+impl StreamKey {
+    /// The key that both homes store it under: the tenant leads.
+    pub fn path(&self) -> String {
+        format!("{}#com#{}", self.tenant, self.id)
+    }
+
+    /// The stream that a stored key names; none for a guard.
+    pub fn from_path(path: &str) -> Option<StreamKey> {
+        let (tenant, rest) = path.split_once('#')?;
+        let id = rest.strip_prefix("com#")?.parse().ok()?;
+        Some(StreamKey { tenant: tenant.parse().ok()?, id })
+    }
+}
+
 /// The two lanes of a channel: a flood of ordinary messages does not delay an urgent one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane {
@@ -200,6 +214,13 @@ pub struct ContentKey {
     pub content: String,
 }
 
+impl ContentKey {
+    /// The partition and the place in it that both homes store it under.
+    pub fn path(&self) -> (String, String) {
+        (format!("{}#subject#{}", self.tenant, self.subject), format!("com#{}#{}", self.id, self.content))
+    }
+}
+
 /// Personal data.
 #[async_trait]
 pub trait Vault: Send + Sync {
@@ -239,6 +260,11 @@ pub struct ViewKey {
 pub struct Projected {
     pub view: ViewKey,
     pub row: HistoryRow,
+}
+
+/// What an index of entities is keyed by; none unless both parts are there.
+pub fn entity_path(kind: &Option<String>, id: &Option<String>) -> Option<String> {
+    kind.as_ref().zip(id.as_ref()).map(|(kind, id)| format!("{kind}#{id}"))
 }
 
 /// What is asked of a list. None means any.

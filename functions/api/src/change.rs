@@ -18,7 +18,7 @@ use shell::problem::{Kind, Problem};
 
 use crate::fields::Fields;
 use crate::send::{Accepted, Begun, Schedule, idempotency_key, read_contact, with_words};
-use crate::{Api, Shared, json, origin, read_body, show};
+use crate::{Api, Shared, json, not_found, origin, read_body, show};
 
 fn erased() -> Problem {
     Problem::new(Kind::Conflict, "Its content has been erased.")
@@ -89,8 +89,7 @@ pub(crate) async fn patch(
 
 fn shown(key: &StreamKey, loaded: &Loaded, content: Option<&Content>) -> Result<Response, Problem> {
     let communication = loaded.state.requested()?;
-    let folded =
-        row(key.id, &loaded.records).ok_or_else(|| Problem::new(Kind::NotFound, "There is no such communication."))?;
+    let folded = row(key.id, &loaded.records).ok_or_else(not_found)?;
     Ok(json(StatusCode::OK, &show::detail(key, &communication.request, &folded, content)))
 }
 
@@ -102,10 +101,7 @@ pub(crate) async fn cancel(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let body = read_body(body).await?;
-    if !body.is_empty() {
-        Fields::parse(&body)?.finish()?;
-    }
+    Fields::parse_optional(&read_body(body).await?)?.finish()?;
     let origin = origin(&caller, &headers);
     let (key, loaded) = api.load(&caller, &origin, &id).await?;
     let command = Command::Cancel { by: caller.actor.clone(), reason: CancelReason::Requested };
@@ -147,10 +143,7 @@ pub(crate) async fn retry(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let body = read_body(body).await?;
-    if !body.is_empty() {
-        Fields::parse(&body)?.finish()?;
-    }
+    Fields::parse_optional(&read_body(body).await?)?.finish()?;
     let command = Command::Retry { by: caller.actor.clone(), now: api.host.now() };
     decide_and_hint(&api, &caller, &headers, &id, command).await
 }
@@ -182,8 +175,7 @@ pub(crate) async fn resend(
     body: Body,
 ) -> Result<Response, Problem> {
     let idempotency = idempotency_key(&headers)?;
-    let body = read_body(body).await?;
-    let mut fields = Fields::parse(if body.is_empty() { b"{}" } else { &body })?;
+    let mut fields = Fields::parse_optional(&read_body(body).await?)?;
     let origin = origin(&caller, &headers);
     let (original_key, original) = api.load(&caller, &origin, &id).await?;
     let earlier = &original.state.requested()?.request;

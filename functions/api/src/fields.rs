@@ -25,6 +25,20 @@ impl Fields {
         }
     }
 
+    /// The same for a body that may be left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fields::parse`].
+    pub fn parse_optional(body: &[u8]) -> Result<Self, Problem> {
+        Fields::parse(if body.is_empty() { b"{}" } else { body })
+    }
+
+    /// Names the body, before anything is read from it.
+    pub fn hash(&self) -> String {
+        shell::hash::body_hash(&self.map)
+    }
+
     pub fn wrong(&mut self, field: &str, code: &'static str, detail: impl Into<String>) {
         let detail = detail.into();
         self.errors.push(FieldError { pointer: format!("/{field}"), code, detail });

@@ -96,6 +96,10 @@ pub fn router(api: Arc<Api>) -> Router {
         .with_state(api)
 }
 
+fn not_found() -> Problem {
+    Problem::new(Kind::NotFound, "There is no such communication.")
+}
+
 async fn no_route() -> Problem {
     Problem::new(Kind::NotFound, "There is nothing at this address.")
 }
@@ -158,12 +162,11 @@ impl Api {
 
     /// A communication of this caller. Another tenant's, and one of the other mode, is not there.
     async fn load(&self, caller: &Principal, origin: &Origin, id: &str) -> Result<(StreamKey, Loaded), Problem> {
-        let none = || Problem::new(Kind::NotFound, "There is no such communication.");
-        let id: CommunicationId = id.parse().map_err(|_| none())?;
+        let id: CommunicationId = id.parse().map_err(|_| not_found())?;
         let key = StreamKey { tenant: caller.tenant.clone(), id };
         let loaded = self.shell(origin).load(&key).await?;
         let same_mode = loaded.state.requested().is_ok_and(|c| c.request.mode == caller.mode);
-        if same_mode { Ok((key, loaded)) } else { Err(none()) }
+        if same_mode { Ok((key, loaded)) } else { Err(not_found()) }
     }
 
     /// Sends the hint, best effort: the stream has a timer that repairs a lost one.

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use shell::problem::{FieldError, Kind, Problem};
 
 use crate::fields::{invalid, parse_time, show_time};
-use crate::{Shared, json, origin, show};
+use crate::{Shared, json, not_found, origin, show};
 
 const DAY_MS: i64 = 24 * 3_600_000;
 /// Days that one question about statistics may span.
@@ -34,8 +34,7 @@ pub(crate) async fn one(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (key, loaded) = api.load(&caller, &origin(&caller, &headers), &id).await?;
-    let none = || Problem::new(Kind::NotFound, "There is no such communication.");
-    let folded = row(key.id, &loaded.records).ok_or_else(none)?;
+    let folded = row(key.id, &loaded.records).ok_or_else(not_found)?;
     let content = api.content(&key, &loaded).await?;
     let request = &loaded.state.requested()?.request;
     Ok(json(StatusCode::OK, &show::detail(&key, request, &folded, content.as_ref())))
@@ -67,8 +66,7 @@ pub(crate) async fn explained(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (key, loaded) = api.load(&caller, &origin(&caller, &headers), &id).await?;
-    let none = || Problem::new(Kind::NotFound, "There is no such communication.");
-    let (summary, steps) = explain(&loaded.records).ok_or_else(none)?;
+    let (summary, steps) = explain(&loaded.records).ok_or_else(not_found)?;
     let step = |step: Step| {
         let inputs: serde_json::Map<_, _> =
             step.inputs.into_iter().map(|(name, is)| (name.to_owned(), is.into())).collect();

@@ -17,12 +17,12 @@ use events::{
     Requested, Source, Template, Timestamp,
 };
 use serde_json::{Value, json};
-use shell::hash::{body_hash, contact_hash};
+use shell::hash::contact_hash;
 use shell::problem::{FieldError, Kind, Problem};
 use shell::{Loaded, Origin};
 
 use crate::fields::{Fields, invalid, show_time};
-use crate::{Api, Shared, json, origin, read_body, show};
+use crate::{Api, Shared, json, not_found, origin, read_body, show};
 
 /// Characters of an idempotency key, at most.
 const MAX_KEY: usize = 255;
@@ -46,7 +46,7 @@ pub(crate) async fn send(
     let idempotency = idempotency_key(&headers)?;
     let body = read_body(body).await?;
     let fields = Fields::parse(&body)?;
-    let request_hash = body_hash(&serde_json::from_slice::<Value>(&body).unwrap_or_default());
+    let request_hash = fields.hash();
     let origin = origin(&caller, &headers);
     let (key, loaded) = match api.begin(&caller, idempotency, &request_hash, &origin).await? {
         Begun::New(key, loaded) => (key, loaded),
@@ -344,8 +344,7 @@ impl Api {
         content: Option<Content>,
     ) -> Result<Response, Problem> {
         let communication = loaded.state.requested()?;
-        let gone = || Problem::new(Kind::NotFound, "There is no such communication.");
-        let folded = row(key.id, &loaded.records).ok_or_else(gone)?;
+        let folded = row(key.id, &loaded.records).ok_or_else(not_found)?;
         let content = match content {
             Some(content) => Some(content),
             None => self.content(key, loaded).await?,

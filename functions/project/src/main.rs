@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use aws_lambda_events::dynamodb;
+use domain::ports::StreamKey;
 use infra::SystemHost;
-use infra::aws::{Aws, DynamoViews, init_logs, stream_of};
+use infra::aws::{Aws, DynamoViews, init_logs};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use project::config::Config;
 use project::{Image, Project};
@@ -33,5 +34,5 @@ fn image(record: dynamodb::EventRecord) -> Option<Image> {
         ev: Vec<String>,
     }
     let Item { pk, ev } = serde_dynamo::from_item(record.change.new_image).ok()?;
-    Some(Image { key: stream_of(&pk)?, lines: ev })
+    Some(Image { key: StreamKey::from_path(&pk)?, lines: ev })
 }

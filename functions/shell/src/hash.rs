@@ -12,8 +12,8 @@ fn short(bytes: &[u8]) -> String {
 }
 
 /// Names a body. JSON maps are sorted, so the order of fields does not matter.
-pub fn body_hash(body: &serde_json::Value) -> String {
-    short(&Sha256::digest(body.to_string()))
+pub fn body_hash(body: &impl serde::Serialize) -> String {
+    short(&Sha256::digest(serde_json::to_vec(body).unwrap_or_default()))
 }
 
 /// Stands for an address: the same for one tenant, and nobody without the key can try addresses against it.

@@ -63,15 +63,7 @@ pub(super) fn parse<T: DeserializeOwned>(body: &str) -> Result<T, StoreError> {
 }
 
 fn stream_key(key: &StreamKey) -> Item {
-    let pk = format!("{}#com#{}", key.tenant, key.id);
-    HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text("stream"))])
-}
-
-/// The stream that an item's key names; none for a guard.
-pub fn stream_of(pk: &str) -> Option<StreamKey> {
-    let (tenant, rest) = pk.split_once('#')?;
-    let id = rest.strip_prefix("com#")?.parse().ok()?;
-    Some(StreamKey { tenant: tenant.parse().ok()?, id })
+    HashMap::from([("pk".to_owned(), text(key.path())), ("sk".to_owned(), text("stream"))])
 }
 
 fn stream(item: &Item) -> Result<Stream, StoreError> {
@@ -160,7 +152,8 @@ impl EventStore for DynamoStore {
             let item = item.map_err(unavailable)?;
             let (pk, lane) = (get_text(&item, "pk")?, get_text(&item, "lane")?);
             let wrong = || StoreError::Unreadable(format!("key {pk}, lane {lane}"));
-            let hint = Hint { key: stream_of(&pk).ok_or_else(wrong)?, lane: Lane::parse(&lane).ok_or_else(wrong)? };
+            let hint =
+                Hint { key: StreamKey::from_path(&pk).ok_or_else(wrong)?, lane: Lane::parse(&lane).ok_or_else(wrong)? };
             let wake = Timestamp(get_number(&item, "wake").ok_or_else(wrong)?);
             let hints = get_number(&item, "hints").unwrap_or(0) as u32;
             due.push(Due { hint, wake, hints });
@@ -252,8 +245,7 @@ fn classify(error: SdkError<UpdateItemError>) -> AppendError {
 }
 
 fn content_key(key: &ContentKey) -> Item {
-    let pk = format!("{}#subject#{}", key.tenant, key.subject);
-    let sk = format!("com#{}#{}", key.id, key.content);
+    let (pk, sk) = key.path();
     HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }
 

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Put, ReturnConsumedCapacity, TransactWriteItem, Update};
 use domain::history::{HistoryRow, day};
-use domain::ports::{Filter, Page, Projected, StoreError, ViewKey, Views};
+use domain::ports::{Filter, Page, Projected, StoreError, ViewKey, Views, entity_path};
 use domain::stats::{Counters, accumulate, contribution, difference};
 use events::Timestamp;
 
@@ -88,7 +88,7 @@ impl DynamoViews {
         if let Some(recipient) = &row.recipient_id {
             item.insert("rpk".to_owned(), text(partition(view, recipient)));
         }
-        if let Some(entity) = entity(&row.entity_type, &row.entity_id) {
+        if let Some(entity) = entity_path(&row.entity_type, &row.entity_id) {
             item.insert("epk".to_owned(), text(partition(view, &entity)));
         }
         let put = Put::builder().table_name(&self.table).set_item(Some(item));
@@ -151,10 +151,6 @@ impl DynamoViews {
     }
 }
 
-fn entity(kind: &Option<String>, id: &Option<String>) -> Option<String> {
-    kind.as_ref().zip(id.as_ref()).map(|(kind, id)| format!("{kind}#{id}"))
-}
-
 fn count(item: &Item, sum: &mut Counters) {
     for (name, value) in item {
         let amount = value.as_n().ok().filter(|_| name != "as_of").and_then(|n| n.parse::<i64>().ok());
@@ -197,7 +193,7 @@ impl Views for DynamoViews {
         after: Option<&str>,
         size: usize,
     ) -> Result<Page, StoreError> {
-        let (index, name, pk) = match (&filter.recipient_id, entity(&filter.entity_type, &filter.entity_id)) {
+        let (index, name, pk) = match (&filter.recipient_id, entity_path(&filter.entity_type, &filter.entity_id)) {
             (Some(recipient), _) => (Some("by_recipient"), "rpk", partition(view, recipient)),
             (None, Some(entity)) => (Some("by_entity"), "epk", partition(view, &entity)),
             (None, None) => (None, "pk", partition(view, "com")),

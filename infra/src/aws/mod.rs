@@ -6,7 +6,7 @@ mod logs;
 mod sns;
 mod sqs;
 
-pub use dynamodb::{DynamoStore, stream_of};
+pub use dynamodb::DynamoStore;
 pub use dynamodb_views::DynamoViews;
 pub use logs::init_logs;
 pub use sns::SnsAlerts;

@@ -9,16 +9,6 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::Database;
 use super::database::{unavailable, unreadable};
 
-fn stream_pk(key: &StreamKey) -> String {
-    format!("{}#com#{}", key.tenant, key.id)
-}
-
-fn parse_pk(pk: &str) -> Option<StreamKey> {
-    let (tenant, rest) = pk.split_once('#')?;
-    let id = rest.strip_prefix("com#")?.parse().ok()?;
-    Some(StreamKey { tenant: tenant.parse().ok()?, id })
-}
-
 /// A stream that changed, with all of it.
 #[derive(Debug, Clone)]
 pub struct Change {
@@ -45,7 +35,7 @@ impl Database {
         })?;
         rows.into_iter()
             .map(|(pk, ev, cursor)| {
-                let key = parse_pk(&pk).ok_or_else(|| unreadable(format!("key {pk}")))?;
+                let key = StreamKey::from_path(&pk).ok_or_else(|| unreadable(format!("key {pk}")))?;
                 Ok(Change { key, lines: ev.lines().map(str::to_owned).collect(), cursor })
             })
             .collect()
@@ -99,7 +89,7 @@ fn execute(connection: &Connection, sql: &str, params: impl rusqlite::Params) ->
 #[async_trait]
 impl EventStore for Database {
     async fn read(&self, key: &StreamKey) -> Result<Stream, StoreError> {
-        let pk = stream_pk(key);
+        let pk = key.path();
         let stream = Database::read(self, |connection| {
             let sql = "SELECT v, ev, wake, writer FROM events WHERE pk = ?1";
             let mut query = connection.prepare_cached(sql)?;
@@ -118,7 +108,7 @@ impl EventStore for Database {
     }
 
     async fn append(&self, key: &StreamKey, append: Append) -> Result<(), AppendError> {
-        let pk = stream_pk(key);
+        let pk = key.path();
         let shard = append.wake.map(|_| key.id.spread() % SHARDS);
         let done = self.write(move |connection| append_row(connection, &pk, shard, &append)).await;
         if done.is_ok() {
@@ -141,14 +131,17 @@ impl EventStore for Database {
         rows.into_iter()
             .map(|(pk, wake, lane, hints)| {
                 let wrong = || unreadable(format!("key {pk}, lane {lane}"));
-                let hint = Hint { key: parse_pk(&pk).ok_or_else(wrong)?, lane: Lane::parse(&lane).ok_or_else(wrong)? };
+                let hint = Hint {
+                    key: StreamKey::from_path(&pk).ok_or_else(wrong)?,
+                    lane: Lane::parse(&lane).ok_or_else(wrong)?,
+                };
                 Ok(Due { hint, wake: Timestamp(wake), hints })
             })
             .collect()
     }
 
     async fn rearm(&self, due: &Due, wake: Timestamp) -> Result<(), StoreError> {
-        let (pk, seen, hints) = (stream_pk(&due.hint.key), due.wake.0, due.hints + 1);
+        let (pk, seen, hints) = (due.hint.key.path(), due.wake.0, due.hints + 1);
         self.write(move |connection| {
             let sql = "UPDATE events SET wake = ?1, hints = ?2 WHERE pk = ?3 AND wake = ?4";
             execute(connection, sql, params![wake.0, hints, pk, seen]).map(|_| ())
@@ -222,15 +215,10 @@ fn append_row(connection: &Connection, pk: &str, shard: Option<u8>, append: &App
     }
 }
 
-fn content_pk(key: &ContentKey) -> (String, String) {
-    let pk = format!("{}#subject#{}", key.tenant, key.subject);
-    (pk, format!("com#{}#{}", key.id, key.content))
-}
-
 #[async_trait]
 impl Vault for Database {
     async fn put(&self, key: &ContentKey, content: &Content, until: Timestamp) -> Result<(), StoreError> {
-        let (pk, sk) = content_pk(key);
+        let (pk, sk) = key.path();
         let body = serde_json::to_string(content).map_err(unreadable)?;
         self.write(move |connection| {
             let sql = "INSERT OR REPLACE INTO vault VALUES (?1, ?2, ?3, ?4)";
@@ -240,7 +228,7 @@ impl Vault for Database {
     }
 
     async fn get(&self, key: &ContentKey) -> Result<Option<Content>, StoreError> {
-        let (pk, sk) = content_pk(key);
+        let (pk, sk) = key.path();
         let body: Option<String> = Database::read(self, |connection| {
             let mut query = connection.prepare_cached("SELECT body FROM vault WHERE pk = ?1 AND sk = ?2")?;
             query.query_row([&pk, &sk], |row| row.get(0)).optional()

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use domain::history::HistoryRow;
-use domain::ports::{Filter, Page, Projected, StoreError, ViewKey, Views};
+use domain::ports::{Filter, Page, Projected, StoreError, ViewKey, Views, entity_path};
 use domain::stats::{Counters, accumulate, contribution, difference};
 use events::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -44,7 +44,7 @@ impl Views for Database {
             (None, None) => "~",
         };
         let lower = filter.from.map_or(String::new(), |from| format!("{:013}", from.0));
-        let entity = filter.entity_type.as_ref().zip(filter.entity_id.as_ref()).map(|(t, id)| format!("{t}#{id}"));
+        let entity = entity_path(&filter.entity_type, &filter.entity_id);
         let (column, value) = match (&filter.recipient_id, entity) {
             (Some(recipient), _) => ("AND recipient = ?4", Some(recipient.clone())),
             (None, Some(entity)) => ("AND entity = ?4", Some(entity)),
@@ -114,7 +114,7 @@ fn apply_row(connection: &Connection, projected: &Projected, now: Timestamp) -> 
     if old.as_ref().is_some_and(|old| row.position <= old.position) {
         return Ok(());
     }
-    let entity = row.entity_type.as_ref().zip(row.entity_id.as_ref()).map(|(t, id)| format!("{t}#{id}"));
+    let entity = entity_path(&row.entity_type, &row.entity_id);
     let body = serde_json::to_string(row).map_err(unreadable)?;
     let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
         connection.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(unavailable)
