@@ -141,7 +141,7 @@ fn words(c: &Communication, record: &Recorded) -> Words {
             ),
             vec![("evidenceUntil", time(*evidence_until)), ("policy", c.request.in_doubt.as_str().to_owned())],
         ),
-        Event::DeliveryAttemptResolved { attempt, outcome, by } => (
+        Event::DeliveryAttemptResolved { attempt, outcome, by, .. } => (
             format!("resolved.{}.{}", outcome.as_str(), by.as_str()),
             format!("The doubt about attempt {attempt} ended: {}.", resolution(*outcome, *by, &record.meta.actor)),
             vec![("policy", c.request.in_doubt.as_str().to_owned())],
@@ -174,9 +174,12 @@ fn words(c: &Communication, record: &Recorded) -> Words {
                 ("expiresAt", time(c.expires_at)),
             ],
         ),
-        Event::RetryRequested { by, expires_at } => (
+        Event::RetryRequested { by, expires_at, retry_at } => (
             "retry_requested".to_owned(),
-            format!("{by} asked to try it again, with fresh attempts."),
+            match retry_at {
+                Some(at) => format!("{by} asked to try it again at {}, with fresh attempts.", time(*at)),
+                None => format!("{by} asked to try it again, with fresh attempts."),
+            },
             vec![("expiresAt", time(*expires_at))],
         ),
         Event::CommunicationErased { by } => plain("erased", format!("{by} erased its personal data.")),

@@ -3,7 +3,7 @@
 use events::{CommunicationId, Event, Fact, Recorded, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::communication::{Communication, State, evolve};
+use crate::communication::{Communication, Lifecycle, State, evolve};
 use crate::status::status;
 
 /// What lists show. Without personal data: that is joined from the vault.
@@ -42,6 +42,9 @@ pub struct HistoryRow {
     pub provider: Option<String>,
     pub provider_message_id: Option<String>,
     pub attempts: u16,
+    /// How it was given up, while it can be tried again: `retries_exhausted`, `expired`, `poison`, `in_doubt`.
+    #[serde(default)]
+    pub given_up: Option<String>,
     /// Why the last attempt, or the whole, did not succeed.
     pub reason: Option<String>,
     pub segments: Option<u16>,
@@ -106,7 +109,7 @@ fn facts_row(id: CommunicationId, c: &Communication) -> HistoryRow {
         scheduled_at: c.due_at,
         expires_at: c.expires_at,
         next_retry_at: match c.lifecycle {
-            crate::communication::Lifecycle::RetryWait { until } if until.0 > 0 => Some(until),
+            Lifecycle::RetryWait { until } if until.0 > 0 => Some(until),
             _ => None,
         },
         sent_at: None,
@@ -118,12 +121,21 @@ fn facts_row(id: CommunicationId, c: &Communication) -> HistoryRow {
         provider: c.provider.clone(),
         provider_message_id: c.provider_message_id.clone(),
         attempts: c.attempts,
+        given_up: given_up(c).map(name),
         reason: None,
         segments: None,
         maybe_sent: c.maybe_sent,
         late_evidence: c.late_evidence,
         complained: c.facts.contains_key(&Fact::Complained),
         unsubscribed: c.facts.contains_key(&Fact::Unsubscribed),
+    }
+}
+
+fn given_up(c: &Communication) -> Option<&'static str> {
+    match c.lifecycle {
+        Lifecycle::DeadLettered(reason) => Some(reason.as_str()),
+        Lifecycle::Failed(reason) if c.is_given_up() => Some(reason.as_str()),
+        _ => None,
     }
 }
 

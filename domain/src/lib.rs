@@ -3,10 +3,12 @@
 pub mod communication;
 pub mod contact;
 pub mod explain;
+pub mod gate;
 pub mod history;
 pub mod money;
 pub mod policy;
 pub mod ports;
+pub mod quiet;
 pub mod render;
 pub mod sms;
 pub mod stats;

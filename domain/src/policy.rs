@@ -1,6 +1,8 @@
 //! The numbers of delivery, each with its source in ARCHITECTURE.md section 4.
 
-use events::{DoubtPolicy, MessageType, Timestamp};
+use events::{Channel, DoubtPolicy, MessageType, Timestamp};
+
+use crate::gate::Rate;
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
@@ -25,6 +27,14 @@ pub const THROTTLE_MS: i64 = MINUTE_MS;
 pub const RETRY_AFTER_MS: (i64, i64) = (1_000, HOUR_MS);
 /// The wait while credentials or the balance are refused.
 pub const HOLD_MS: i64 = 15 * MINUTE_MS;
+/// The wait before another provider is tried instead.
+pub const FAILOVER_MS: i64 = 1_000;
+/// How long a provider that cannot be asked about a doubt is asked again, after the evidence was awaited.
+pub const QUERY_PATIENCE_MS: i64 = 10 * MINUTE_MS;
+/// Between two such questions.
+pub const QUERY_AGAIN_MS: i64 = MINUTE_MS;
+/// The wait when the limits cannot be reached, and as much again by chance: deferred, never let through.
+pub const UNLIMITED_MS: i64 = 5_000;
 
 /// The wait before the next attempt after `counted` counted ones, ±20 % by `chance`.
 pub fn backoff_ms(counted: u16, chance: u64) -> i64 {
@@ -37,6 +47,18 @@ pub fn backoff_ms(counted: u16, chance: u64) -> i64 {
 /// When a repair follows the `hints`-th one in vain.
 pub fn repair_ms(hints: u32) -> i64 {
     (REPAIR_MS << hints.min(8)).min(REPAIR_MAX_MS)
+}
+
+/// What a provider is called at, unless it is configured otherwise. The source documents' numbers, far below the
+/// providers' own ceilings (SendGrid 600 a second, Twilio 100 SMS and 80 WhatsApp).
+pub fn rate(provider: &str, channel: Channel) -> Rate {
+    let (burst, per_second) = match (provider, channel) {
+        ("sendgrid", Channel::Email) => (100, 10),
+        ("twilio", Channel::Sms) => (50, 5),
+        ("twilio", Channel::Whatsapp | Channel::Messenger) => (40, 4),
+        _ => (10, 1),
+    };
+    Rate { burst, per_second }
 }
 
 /// When a message of this type is too old to be worth sending: measured from its due time.

@@ -1,13 +1,14 @@
 //! What the outside must do for us. Each has a contract suite in `tests/it/contracts.rs`; both homes pass it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use events::{AttemptId, Channel, CommunicationId, Mode, TenantId, Timestamp};
+use events::{AttemptId, Channel, CommunicationId, Mode, Requested, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::communication::Answer;
-use crate::history::HistoryRow;
+use crate::gate::Rate;
+use crate::history::{HistoryRow, subject};
 use crate::render::{Link, Message};
 use crate::stats::Counters;
 
@@ -134,6 +135,14 @@ pub struct Due {
     pub hints: u32,
 }
 
+/// A part of all streams.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scanned {
+    pub streams: Vec<(StreamKey, Stream)>,
+    /// What the next call takes as `after`; none at the end.
+    pub next: Option<String>,
+}
+
 /// How many parts the timer index has. It only grows.
 pub const SHARDS: u8 = 16;
 
@@ -152,8 +161,11 @@ pub trait EventStore: Send + Sync {
     /// Streams of one shard with `wake` up to `until`, earliest first, at most `limit`. May lag behind.
     async fn due(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError>;
 
-    /// Moves the timer of a due stream to `wake`, unless it has moved already.
-    async fn rearm(&self, due: &Due, wake: Timestamp) -> Result<(), StoreError>;
+    /// Moves the timer from `from` to `to`, unless it has moved already. `hints`: those already sent for it.
+    async fn rearm(&self, key: &StreamKey, from: Timestamp, to: Timestamp, hints: u32) -> Result<(), StoreError>;
+
+    /// Some streams, in no order that means anything, and where to go on. What changes meanwhile may be missed or old.
+    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Scanned, StoreError>;
 
     /// Whether an address is on the suppression list.
     async fn is_suppressed(&self, contact: &ContactKey) -> Result<bool, StoreError>;
@@ -215,6 +227,11 @@ pub struct ContentKey {
 }
 
 impl ContentKey {
+    pub fn of(key: &StreamKey, request: &Requested, content: &str) -> ContentKey {
+        let content = content.to_owned();
+        ContentKey { tenant: key.tenant.clone(), subject: subject(request), id: key.id, content }
+    }
+
     /// The partition and the place in it that both homes store it under.
     pub fn path(&self) -> (String, String) {
         (format!("{}#subject#{}", self.tenant, self.subject), format!("com#{}#{}", self.id, self.content))
@@ -262,6 +279,24 @@ pub struct Projected {
     pub row: HistoryRow,
 }
 
+/// Names one row: rows lie in the order of their creation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowKey {
+    pub created_at: Timestamp,
+    pub id: CommunicationId,
+}
+
+impl RowKey {
+    pub fn of(row: &HistoryRow) -> RowKey {
+        RowKey { created_at: row.created_at, id: row.id }
+    }
+
+    /// The place that both homes store it in.
+    pub fn path(&self) -> String {
+        format!("{:013}#{}", self.created_at.0, self.id)
+    }
+}
+
 /// What an index of entities is keyed by; none unless both parts are there.
 pub fn entity_path(kind: &Option<String>, id: &Option<String>) -> Option<String> {
     kind.as_ref().zip(id.as_ref()).map(|(kind, id)| format!("{kind}#{id}"))
@@ -276,6 +311,11 @@ pub struct Filter {
     pub recipient_id: Option<String>,
     pub entity_type: Option<String>,
     pub entity_id: Option<String>,
+    pub provider: Option<String>,
+    /// Dead letters alone: what was given up and can be tried again.
+    pub given_up: bool,
+    /// How a dead letter ended.
+    pub end: Option<String>,
     pub from: Option<Timestamp>,
     pub to: Option<Timestamp>,
 }
@@ -290,6 +330,9 @@ impl Filter {
             && maybe(&self.recipient_id, &row.recipient_id)
             && maybe(&self.entity_type, &row.entity_type)
             && maybe(&self.entity_id, &row.entity_id)
+            && maybe(&self.provider, &row.provider)
+            && (!self.given_up || row.given_up.is_some())
+            && maybe(&self.end, &row.given_up)
             && self.from.is_none_or(|from| from <= row.created_at)
             && self.to.is_none_or(|to| row.created_at < to)
     }
@@ -312,6 +355,9 @@ pub trait Views: Send + Sync {
     /// Rows that match, newest first. `after` is a `Page::next`.
     async fn list(&self, view: &ViewKey, filter: &Filter, after: Option<&str>, size: usize)
     -> Result<Page, StoreError>;
+
+    /// Rows by key, in the order asked.
+    async fn rows(&self, view: &ViewKey, of: &[RowKey]) -> Result<Vec<Option<HistoryRow>>, StoreError>;
 
     /// Counters of each day from `from` to `to` (`2026-11-21`), both included.
     async fn days(&self, view: &ViewKey, from: &str, to: &str) -> Result<BTreeMap<String, Counters>, StoreError>;
@@ -341,11 +387,48 @@ pub struct Depth {
     pub dead: u64,
 }
 
-/// Small shared facts that may be lost: heartbeats now, buckets and breakers later.
+/// A record and how often it was swapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Versioned {
+    pub version: u64,
+    pub body: String,
+}
+
+/// Small shared facts that may be lost: heartbeats, rate buckets, circuit breakers.
 #[async_trait]
 pub trait Limits: Send + Sync {
     async fn beat(&self, name: &str, at: Timestamp) -> Result<(), StoreError>;
     async fn last_beat(&self, name: &str) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Records by name, strongly consistent, in the order asked.
+    async fn records(&self, names: &[String]) -> Result<Vec<Option<Versioned>>, StoreError>;
+
+    /// Replaces a record if it is still at `expected` (0: not there yet). `Some`: somebody else was first, and this is
+    /// there now.
+    async fn swap(&self, name: &str, expected: u64, body: &str) -> Result<Option<Versioned>, StoreError>;
+}
+
+/// What a tenant decided about the provider configurations of one channel.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Route {
+    /// Those named come first, in this order; the others follow in the deployment's.
+    #[serde(default)]
+    pub order: Vec<String>,
+    /// Never used for this tenant.
+    #[serde(default)]
+    pub disabled: BTreeSet<String>,
+    /// Who decided it last, and when.
+    #[serde(default)]
+    pub changed_by: String,
+    #[serde(default)]
+    pub changed_at: Option<Timestamp>,
+}
+
+/// The tenants' routes.
+#[async_trait]
+pub trait Routes: Send + Sync {
+    async fn route(&self, tenant: &TenantId, channel: Channel) -> Result<Route, StoreError>;
+    async fn set_route(&self, tenant: &TenantId, channel: Channel, route: &Route) -> Result<(), StoreError>;
 }
 
 /// Tells a person.
@@ -364,18 +447,50 @@ pub struct Outbound {
     pub message: Message,
 }
 
+/// One configuration of a provider: what is not secret about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Our name for it: `sendgrid`, `sendgrid-second`.
+    pub config: String,
+    /// The provider's name.
+    pub provider: String,
+    pub channel: Channel,
+    /// Whether it reaches people or the simulator.
+    pub mode: Mode,
+    /// How fast it may be called.
+    pub rate: Rate,
+}
+
+impl Route {
+    /// A tenant's own order; those it does not name keep theirs, behind.
+    pub fn place(&self, config: &str) -> usize {
+        self.order.iter().position(|name| name == config).unwrap_or(usize::MAX)
+    }
+}
+
 /// One provider, configured.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    /// The provider's name, and our name for this configuration of it.
-    fn name(&self) -> &str;
-    fn config(&self) -> &str;
-    fn channel(&self) -> Channel;
-    /// Whether it reaches people or the simulator.
-    fn mode(&self) -> Mode;
+    fn account(&self) -> &Account;
 
     /// Sends once, never again by itself, and ends within `timeout_ms`.
     async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent;
+
+    /// Asks whether a message was taken, between `since` and `until`. Sends nothing.
+    async fn query(&self, outbound: &Outbound, since: Timestamp, until: Timestamp, timeout_ms: u64) -> Found;
+}
+
+/// What a provider says of a message that nobody heard about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It has it, by this id.
+    Taken(String),
+    /// It surely has not.
+    NotTaken,
+    /// It does not answer now.
+    NoAnswer,
+    /// It cannot be asked.
+    CannotSay,
 }
 
 /// A provider's answer, and whether it means that this address must not be written to again.

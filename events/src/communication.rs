@@ -204,6 +204,17 @@ pub struct Attachment {
     pub size_bytes: Option<u64>,
 }
 
+/// When a recipient is not to be disturbed, by the clock on their wall. `21:00` to `08:00` is a night.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuietHours {
+    /// `HH:MM`, the first quiet minute.
+    pub start: String,
+    /// `HH:MM`, the first minute that is not.
+    pub end: String,
+    /// IANA name, such as `America/Mexico_City`.
+    pub time_zone: String,
+}
+
 /// Everything that was accepted, but for personal data: that is in the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requested {
@@ -227,6 +238,9 @@ pub struct Requested {
     pub scheduled_at: Option<Timestamp>,
     /// After this nothing is attempted any more.
     pub expires_at: Timestamp,
+    /// Held back and released, never skipped. Urgent messages do not wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_hours: Option<QuietHours>,
     pub in_doubt: DoubtPolicy,
     /// Counted attempts, at most.
     pub max_attempts: u8,
@@ -294,7 +308,14 @@ pub enum Event {
     /// v1. Nobody can say whether the provider took it; evidence is awaited.
     DeliveryAttemptInDoubt { attempt: u16, cause: DoubtCause, evidence_until: Timestamp },
     /// v1. The doubt ended.
-    DeliveryAttemptResolved { attempt: u16, outcome: Outcome, by: ResolvedBy },
+    DeliveryAttemptResolved {
+        attempt: u16,
+        outcome: Outcome,
+        by: ResolvedBy,
+        /// Where the provider was asked and has it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        provider_message_id: Option<String>,
+    },
     /// v1. The provider called back.
     DeliveryReported {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -316,7 +337,13 @@ pub enum Event {
     /// v1. Terminal until somebody asks for a retry.
     CommunicationDeadLettered { reason: DeadLetterReason, maybe_sent: bool },
     /// v1. A dead letter is tried again, with fresh attempts, until `expires_at`.
-    RetryRequested { by: String, expires_at: Timestamp },
+    RetryRequested {
+        by: String,
+        expires_at: Timestamp,
+        /// Not before; none means at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_at: Option<Timestamp>,
+    },
     /// v1. The personal data is gone from the vault.
     CommunicationErased { by: String },
 }

@@ -8,8 +8,8 @@ mod upcast;
 
 pub use communication::{
     Attachment, CancelReason, Channel, DeadLetterReason, DoubtCause, DoubtPolicy, Entity, Event, Fact, FailReason,
-    Mode, Outcome, Priority, Recipient, RecipientType, RefusalClass, Requested, ResolvedBy, Source, SuppressReason,
-    Template,
+    Mode, Outcome, Priority, QuietHours, Recipient, RecipientType, RefusalClass, Requested, ResolvedBy, Source,
+    SuppressReason, Template,
 };
 pub use communication::{DeferReason, MessageType};
 pub use id::{AttemptId, CommunicationId, IdError, TenantId};

@@ -12,7 +12,7 @@ use infra::SystemHost;
 use infra::aws::{Aws, DynamoStore, SqsQueue};
 use infra::providers::http_client;
 use local::clock::Clock;
-use local::simulator::{SENDGRID_KEY, Simulator, TWILIO_FROM, TWILIO_SID, TWILIO_TOKEN};
+use local::simulator::{SENDGRID, Simulator, TWILIO, TWILIO_FROM};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tests::contracts;
@@ -46,9 +46,13 @@ impl Cloud {
             .args([deploy, &endpoint])
             .args([format!("Stage={STAGE}"), "Architecture=x86_64".into(), "ContactKey=0123456789abcdef".into()])
             .args([format!("SendGridBaseUrl={providers}"), format!("TwilioBaseUrl={providers}")])
-            .args([format!("SendGridApiKey={SENDGRID_KEY}"), "SendGridFromEmail=billing@tidings.test".into()])
+            .args([
+                format!("SendGridApiKey={}", SENDGRID[0].secret),
+                format!("SendGridSecondApiKey={}", SENDGRID[1].secret),
+            ])
+            .args(["SendGridFromEmail=billing@tidings.test".into()])
             .arg(format!("SendGridWebhookKey={}", simulator.sendgrid_public_key()))
-            .args([format!("TwilioAccountSid={TWILIO_SID}"), format!("TwilioAuthToken={TWILIO_TOKEN}")])
+            .args([format!("TwilioAccountSid={}", TWILIO[0].id), format!("TwilioAuthToken={}", TWILIO[0].secret)])
             .args([format!("TwilioPhoneNumber={TWILIO_FROM}"), format!("PublicUrl={public}")])
             .output()
             .expect("deploy.py runs");

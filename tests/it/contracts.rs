@@ -28,6 +28,7 @@ async fn sqlite_keeps_the_vault_contract() {
 async fn sqlite_keeps_the_keys_and_limits_contracts() {
     contracts::keys(&embedded().0).await;
     contracts::limits(&embedded().0).await;
+    contracts::routes(&embedded().0).await;
 }
 
 #[tokio::test]
@@ -50,6 +51,7 @@ async fn dynamodb_keeps_the_keys_and_limits_contracts() {
     let dynamo = Dynamo::start().await;
     contracts::keys(&dynamo.store).await;
     contracts::limits(&dynamo.store).await;
+    contracts::routes(&dynamo.store).await;
 }
 
 #[tokio::test]

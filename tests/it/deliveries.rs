@@ -227,7 +227,7 @@ async fn refused_credentials_hold_the_message_and_tell_somebody() {
     bench.answers([refused(RefusalClass::Auth)]);
     bench.hint(&key).await;
     assert_eq!(bench.wake(&key).await, Some(T0 + policy::HOLD_MS));
-    assert_eq!(*bench.alerts.0.lock().expect("alerts"), ["told refuses our auth"]);
+    assert_eq!(*bench.alerts.0.lock().expect("alerts"), ["told refuses our credentials"]);
 }
 
 #[tokio::test]

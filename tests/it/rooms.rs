@@ -47,6 +47,7 @@ fn arrows_run_one_way() {
         "schedule",
         "project",
         "dead-letter",
+        "audit",
         "local",
     ];
     let of_ours = |folder: &str| {
@@ -59,7 +60,7 @@ fn arrows_run_one_way() {
     assert_eq!(of_ours("domain"), ["events"]);
     assert_eq!(of_ours("infra"), ["domain", "events"]);
     assert_eq!(of_ours("functions/shell"), ["domain", "events"]);
-    for door in ["api", "deliver", "webhook", "schedule", "project", "dead-letter"] {
+    for door in ["api", "deliver", "webhook", "schedule", "project", "dead-letter", "audit"] {
         let found = of_ours(&format!("functions/{door}"));
         let allowed = ["domain", "events", "infra", "shell"];
         assert!(found.iter().all(|name| allowed.contains(&name.as_str())), "{door}: {found:?}");
@@ -98,7 +99,7 @@ fn the_domain_does_no_io() {
 
 #[test]
 fn every_door_says_what_it_does() {
-    for door in ["api", "deliver", "webhook", "schedule", "project", "dead-letter"] {
+    for door in ["api", "deliver", "webhook", "schedule", "project", "dead-letter", "audit"] {
         let text = fs::read_to_string(root().join(format!("functions/{door}/src/lib.rs"))).expect("a door");
         for beat in ["//! In: ", "//! May touch: ", "//! Never: "] {
             assert!(text.contains(beat), "{door} without {beat}");

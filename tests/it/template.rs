@@ -48,7 +48,8 @@ async fn every_listed_route_answers() {
     let world = tests::world::World::new().await;
     for (method, path) in api::ROUTES.iter().chain(webhook::ROUTES) {
         let method: reqwest::Method = method.parse().expect("a method");
-        let path = path.replace("{slug}", "invalid").replace("{id}", "com_00000000000000000000000000000000");
+        let path = path.replace("{slug}", "invalid").replace("providers/{id}", "providers/sendgrid");
+        let path = path.replace("{id}", "com_00000000000000000000000000000000");
         let answer = world.answer(world.request(method.clone(), &path).body("{}")).await;
         let nothing = answer.body["detail"] == "There is nothing at this address.";
         assert!(!nothing && answer.status != 405, "{method} {path}: {}", answer.body);
@@ -107,14 +108,14 @@ fn the_index_is_named_and_keyed_as_the_adapter_asks() {
         assert!(events.contains(part), "{part}");
     }
     let views = resource(&template(), "ViewsTable");
-    assert!(views.contains("by_recipient") && views.contains("by_entity"));
+    assert!(["by_recipient", "by_entity", "dead_letters"].iter().all(|index| views.contains(index)));
 }
 
 /// Every sample payload is one that its function takes.
 #[test]
 fn sample_payloads_are_read() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("events/invocations");
-    for door in ["api", "deliver", "webhook", "schedule", "project", "dead-letter"] {
+    for door in ["api", "deliver", "webhook", "schedule", "project", "dead-letter", "audit"] {
         let files: Vec<_> = fs::read_dir(root.join(door)).expect("samples").collect();
         assert!(!files.is_empty(), "{door} has no samples");
         for file in files {
@@ -125,7 +126,7 @@ fn sample_payloads_are_read() {
             let records = value["Records"].as_array();
             match door {
                 "api" | "webhook" => assert_eq!(value["version"], "2.0", "{}", path.display()),
-                "schedule" => assert_eq!(value["detail-type"], "Scheduled Event", "{}", path.display()),
+                "schedule" | "audit" => assert_eq!(value["detail-type"], "Scheduled Event", "{}", path.display()),
                 "project" => assert!(records.is_some_and(|r| r[0]["dynamodb"]["NewImage"].is_object())),
                 _ => assert!(records.is_some_and(|r| r[0]["body"].is_string())),
             }

@@ -1,6 +1,6 @@
 //! The outside, in memory and at the mercy of a seed: one I/O is one await, and dropping the future there is a kill.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,13 +8,17 @@ use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use domain::communication::{Answer, Report};
+use domain::history::{HistoryRow, day};
 use domain::ports::{
-    Alerts, Append, AppendError, ContactKey, Content, ContentKey, Depth, Due, EventStore, Filter, Hint, Host, Keys,
-    Lane, Limits, Outbound, Page, Principal, Projected, Provider, Queue, SHARDS, Sent, StoreError, Stream, StreamKey,
-    Vault, ViewKey, Views,
+    Account, Alerts, Append, AppendError, ContactKey, Content, ContentKey, Depth, Due, EventStore, Filter, Found, Hint,
+    Host, Keys, Lane, Limits, Outbound, Page, Principal, Projected, Provider, Queue, Route, Routes, RowKey, SHARDS,
+    Scanned, Sent, StoreError, Stream, StreamKey, Vault, Versioned, ViewKey, Views,
 };
-use domain::stats::Counters;
-use events::{AttemptId, Channel, DoubtCause, Fact, Mode, RefusalClass, Timestamp};
+use domain::stats::{Counters, accumulate, contribution, difference};
+use events::{AttemptId, Channel, CommunicationId, DoubtCause, Fact, Mode, RefusalClass, TenantId, Timestamp};
+use project::Image;
+
+use crate::bugs::Bug;
 
 /// xorshift64*: small, seeded, the same everywhere.
 pub struct Chance(u64);
@@ -53,11 +57,15 @@ pub struct Message {
     pub receives: u32,
 }
 
-/// A provider took a message.
+/// A provider was called.
 #[derive(Debug, Clone)]
-pub struct Delivery {
+pub struct Call {
+    pub tenant: TenantId,
     pub attempt: AttemptId,
+    pub config: String,
     pub at: i64,
+    /// Whether it took the message.
+    pub taken: bool,
 }
 
 /// Something that a provider will call back.
@@ -68,20 +76,32 @@ pub struct Callback {
     pub report: Report,
 }
 
+/// A stream, its lane, and the hints sent for its timer.
+pub type Kept = (Stream, Lane, u32);
+
 pub struct Inside {
     pub now: i64,
     pub chance: Chance,
     pub faults: bool,
     pub injected: u64,
-    pub streams: BTreeMap<StreamKey, (Stream, Lane, u32)>,
+    pub streams: BTreeMap<StreamKey, Kept>,
     pub vault: BTreeMap<ContentKey, Content>,
+    /// By tenant and contact: when it was suppressed.
     pub suppressed: BTreeMap<(String, String), i64>,
+    pub records: BTreeMap<String, Versioned>,
+    pub rows: BTreeMap<(ViewKey, String), HistoryRow>,
+    pub counters: BTreeMap<(ViewKey, String), Counters>,
+    /// The table's stream: images by shard, in order.
+    pub feed: [VecDeque<Image>; FEEDS],
+    /// A projection is wanted; the bounded runs do without.
+    pub projects: bool,
     pub messages: Vec<Message>,
-    pub deliveries: Vec<Delivery>,
+    pub calls: Vec<Call>,
     pub callbacks: Vec<Callback>,
+    /// Providers that are down, from and to.
+    pub outages: Vec<(String, i64, i64)>,
     /// When the task being polled may go on; set by an I/O that takes time.
     pub resume_at: i64,
-    pub sent_hints: u64,
     /// Faults by the number of the I/O they strike: the bounded exhaustive runs.
     pub script: BTreeMap<usize, Meets>,
     /// Every I/O so far, named by door and port.
@@ -90,12 +110,21 @@ pub struct Inside {
     pub killed: bool,
     /// No callback ever comes.
     pub is_silent: bool,
+    /// What is broken on purpose, to see that it is found.
+    pub bug: Option<Bug>,
     next: u64,
 }
 
-/// Every port at once.
+/// Shards of the table's stream.
+pub const FEEDS: usize = 4;
+
+/// Every port at once, as one version of the code sees it.
 #[derive(Clone)]
-pub struct World(pub Arc<Mutex<Inside>>);
+pub struct World {
+    inside: Arc<Mutex<Inside>>,
+    /// The version after this one: it writes callbacks in a form that this one cannot read.
+    is_next: bool,
+}
 
 /// What an I/O meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,7 +159,7 @@ fn down() -> StoreError {
 
 impl World {
     pub fn new(seed: u64, now: i64) -> Self {
-        World(Arc::new(Mutex::new(Inside {
+        let inside = Arc::new(Mutex::new(Inside {
             now,
             chance: Chance::new(seed),
             faults: true,
@@ -138,22 +167,34 @@ impl World {
             streams: BTreeMap::new(),
             vault: BTreeMap::new(),
             suppressed: BTreeMap::new(),
+            records: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            counters: BTreeMap::new(),
+            feed: Default::default(),
+            projects: true,
             messages: Vec::new(),
-            deliveries: Vec::new(),
+            calls: Vec::new(),
             callbacks: Vec::new(),
+            outages: Vec::new(),
             resume_at: 0,
-            sent_hints: 0,
             script: BTreeMap::new(),
             trace: Vec::new(),
             door: "",
             killed: false,
             is_silent: false,
+            bug: None,
             next: 0,
-        })))
+        }));
+        World { inside, is_next: false }
+    }
+
+    /// The same world, as the next version sees it.
+    pub fn next_version(&self) -> World {
+        World { is_next: true, ..self.clone() }
     }
 
     pub fn inside(&self) -> MutexGuard<'_, Inside> {
-        self.0.lock().expect("one thread")
+        self.inside.lock().expect("one thread")
     }
 
     /// Waits for its turn, and meets what the script has for it. A kill never goes on.
@@ -219,7 +260,8 @@ impl Inside {
     fn apply(&mut self, key: &StreamKey, append: &Append) -> Result<(), AppendError> {
         let entry = self.streams.entry(key.clone());
         let (stream, lane, hints) = entry.or_insert_with(|| (Stream::default(), append.lane, 0));
-        if stream.version != append.expected {
+        let is_blind = self.bug.is_some_and(|bug| bug.is_blind(self.door));
+        if stream.version != append.expected && !is_blind {
             return if stream.writer == append.writer { Ok(()) } else { Err(AppendError::Conflict) };
         }
         stream.lines.extend(append.lines.iter().cloned());
@@ -227,7 +269,15 @@ impl Inside {
         stream.wake = append.wake;
         stream.writer.clone_from(&append.writer);
         (*lane, *hints) = (append.lane, 0);
+        if self.projects {
+            let image = Image { key: key.clone(), lines: stream.lines.clone() };
+            self.feed[usize::from(key.id.spread()) % FEEDS].push_back(image);
+        }
         Ok(())
+    }
+
+    pub fn is_down(&self, config: &str) -> bool {
+        self.outages.iter().any(|(down, from, to)| down == config && (*from..*to).contains(&self.now))
     }
 }
 
@@ -242,21 +292,55 @@ impl Host for World {
     }
 }
 
+/// What the next version writes for a callback.
+fn raised(line: &str) -> String {
+    in_form(line, r#""version":1,"#, r#""version":2,"#)
+}
+
+/// A line as this version can read it.
+pub fn lowered(line: &str) -> String {
+    in_form(line, r#""version":2,"#, r#""version":1,"#)
+}
+
+fn in_form(line: &str, from: &str, to: &str) -> String {
+    match line.starts_with(r#"{"type":"DeliveryReported""#) {
+        true => line.replacen(from, to, 1),
+        false => line.to_owned(),
+    }
+}
+
 #[async_trait]
 impl EventStore for World {
     async fn read(&self, key: &StreamKey) -> Result<Stream, StoreError> {
         self.read_io("read").await?;
-        Ok(self.inside().streams.get(key).map(|(stream, ..)| stream.clone()).unwrap_or_default())
+        let inside = self.inside();
+        let mut stream = inside.streams.get(key).map(|(stream, ..)| stream.clone()).unwrap_or_default();
+        if self.is_next {
+            stream.lines.iter_mut().for_each(|line| *line = lowered(line));
+        }
+        if let Some(bug) = inside.bug {
+            bug.read(inside.door, &mut stream);
+        }
+        Ok(stream)
     }
 
-    async fn append(&self, key: &StreamKey, append: Append) -> Result<(), AppendError> {
+    async fn append(&self, key: &StreamKey, mut append: Append) -> Result<(), AppendError> {
         let simulated = || "simulated".to_owned();
-        match self.io("append").await {
-            Meets::Nothing => self.inside().apply(key, &append),
+        let meets = self.io("append").await;
+        let mut inside = self.inside();
+        if self.is_next {
+            append.lines.iter_mut().for_each(|line| *line = raised(line));
+        }
+        if let Some(bug) = inside.bug {
+            let first = inside.streams.get(key).and_then(|(stream, ..)| stream.lines.first());
+            bug.append(first, &mut append);
+        }
+        match meets {
+            Meets::Nothing => inside.apply(key, &append),
             Meets::Refused | Meets::Kill => Err(AppendError::NotApplied(simulated())),
             Meets::LostBefore => Err(AppendError::Unknown(simulated())),
             Meets::LostAfter => {
-                let done = self.inside().apply(key, &append);
+                let done = inside.apply(key, &append);
                 done.and(Err(AppendError::Unknown(simulated())))
             }
         }
@@ -283,21 +367,37 @@ impl EventStore for World {
         Ok(due)
     }
 
-    async fn rearm(&self, due: &Due, wake: Timestamp) -> Result<(), StoreError> {
+    async fn rearm(&self, key: &StreamKey, from: Timestamp, to: Timestamp, sent: u32) -> Result<(), StoreError> {
         self.write_io("rearm", |inside| {
-            if let Some((stream, _, hints)) = inside.streams.get_mut(&due.hint.key)
-                && stream.wake == Some(due.wake)
+            let to = Some(to).filter(|_| inside.bug != Some(Bug::HintsAreTruth));
+            if let Some((stream, _, hints)) = inside.streams.get_mut(key)
+                && stream.wake == Some(from)
             {
-                (stream.wake, *hints) = (Some(wake), due.hints + 1);
+                (stream.wake, *hints) = (to, sent);
             }
         })
         .await
     }
 
+    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Scanned, StoreError> {
+        let inside = self.inside();
+        let later = |(key, _): &(&StreamKey, &Kept)| after.is_none_or(|after| after < key.path().as_str());
+        let mut all: Vec<_> = inside.streams.iter().filter(later).collect();
+        all.sort_by_key(|(key, _)| key.path());
+        let some = all.into_iter().take(limit).map(|(key, (stream, ..))| {
+            let lines = stream.lines.iter().map(|line| lowered(line)).collect();
+            (key.clone(), Stream { lines, ..stream.clone() })
+        });
+        let some: Vec<_> = some.collect();
+        let next = some.last().filter(|_| some.len() == limit).map(|(key, _)| key.path());
+        Ok(Scanned { streams: some, next })
+    }
+
     async fn is_suppressed(&self, contact: &ContactKey) -> Result<bool, StoreError> {
         self.read_io("is_suppressed").await?;
         let key = (contact.tenant.to_string(), contact.contact_hash.clone());
-        Ok(self.inside().suppressed.contains_key(&key))
+        let inside = self.inside();
+        Ok(inside.suppressed.contains_key(&key) && inside.bug != Some(Bug::OptOutIgnored))
     }
 
     async fn suppress(&self, contact: &ContactKey, _: &str, _: Timestamp) -> Result<(), StoreError> {
@@ -333,7 +433,6 @@ impl Queue for World {
     async fn send(&self, hints: &[(Hint, u32)]) -> Result<(), StoreError> {
         self.write_io("queue send", |inside| {
             for (hint, delay) in hints {
-                inside.sent_hints += 1;
                 // Once in a while a queue loses a message, or has it twice.
                 let copies = match inside.faults.then(|| inside.chance.below(50)) {
                     Some(0) => 0,
@@ -355,11 +454,18 @@ impl Queue for World {
     }
 }
 
+/// Two tenants, by their keys.
+pub const TENANTS: [(&str, &str); 2] = [("td_sim_acme", "acme"), ("td_sim_other", "other")];
+
 #[async_trait]
 impl Keys for World {
-    async fn find(&self, _: &str) -> Result<Option<Principal>, StoreError> {
-        let tenant = "acme".parse().map_err(|_| down())?;
-        Ok(Some(Principal { tenant, actor: "sim".to_owned(), mode: Mode::Live }))
+    async fn find(&self, hash: &str) -> Result<Option<Principal>, StoreError> {
+        let found = TENANTS.iter().find(|(key, _)| shell::hash::key_hash(key) == hash);
+        let principal = |(_, tenant): &(&str, &str)| {
+            let tenant = tenant.parse().map_err(|_| down())?;
+            Ok(Principal { tenant, actor: "sim".to_owned(), mode: Mode::Live })
+        };
+        found.map(principal).transpose()
     }
 
     async fn put(&self, _: &str, _: &Principal) -> Result<(), StoreError> {
@@ -376,6 +482,42 @@ impl Limits for World {
     async fn last_beat(&self, _: &str) -> Result<Option<Timestamp>, StoreError> {
         Ok(None)
     }
+
+    async fn records(&self, names: &[String]) -> Result<Vec<Option<Versioned>>, StoreError> {
+        self.read_io("records").await?;
+        let inside = self.inside();
+        Ok(names.iter().map(|name| inside.records.get(name).cloned()).collect())
+    }
+
+    async fn swap(&self, name: &str, expected: u64, body: &str) -> Result<Option<Versioned>, StoreError> {
+        let mut found = None;
+        self.write_io("swap", |inside| {
+            if inside.bug == Some(Bug::LimitsForgotten) {
+                return;
+            }
+            let there = inside.records.get(name);
+            if there.map_or(0, |there| there.version) == expected {
+                let next = Versioned { version: expected + 1, body: body.to_owned() };
+                inside.records.insert(name.to_owned(), next);
+            } else {
+                found = there.cloned();
+            }
+        })
+        .await?;
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl Routes for World {
+    async fn route(&self, _: &TenantId, _: Channel) -> Result<Route, StoreError> {
+        self.read_io("route").await?;
+        Ok(Route::default())
+    }
+
+    async fn set_route(&self, _: &TenantId, _: Channel, _: &Route) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -385,78 +527,126 @@ impl Alerts for World {
     }
 }
 
-/// No view is asked for in the simulation; rows are checked by the contracts.
-#[async_trait]
-impl Views for World {
-    async fn apply(&self, _: &[Projected], _: Timestamp) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn list(&self, _: &ViewKey, _: &Filter, _: Option<&str>, _: usize) -> Result<Page, StoreError> {
-        Ok(Page::default())
-    }
-
-    async fn days(&self, _: &ViewKey, _: &str, _: &str) -> Result<BTreeMap<String, Counters>, StoreError> {
-        Ok(BTreeMap::new())
-    }
-
-    async fn totals(&self, _: &ViewKey) -> Result<(Counters, Option<Timestamp>), StoreError> {
-        Ok((Counters::new(), None))
+impl Inside {
+    fn count(&mut self, projected: &Projected, change: &Counters) {
+        for day in [day(projected.row.created_at), "all".to_owned()] {
+            accumulate(self.counters.entry((projected.view.clone(), day)).or_default(), change);
+        }
     }
 }
 
 #[async_trait]
-impl Provider for World {
-    fn name(&self) -> &str {
-        "sim"
+impl Views for World {
+    /// A transaction: all of it or nothing.
+    async fn apply(&self, rows: &[Projected], _: Timestamp) -> Result<(), StoreError> {
+        let mut late: Vec<(Projected, Counters)> = Vec::new();
+        self.write_io("views", |inside| {
+            for projected in rows {
+                let place = (projected.view.clone(), RowKey::of(&projected.row).path());
+                let old = inside.rows.get(&place);
+                if old.is_some_and(|old| projected.row.position <= old.position) {
+                    continue;
+                }
+                let change = difference(&contribution(&projected.row), old.map(contribution).as_ref());
+                inside.rows.insert(place, projected.row.clone());
+                match inside.bug {
+                    Some(Bug::CountersApart) => late.push((projected.clone(), change)),
+                    _ => inside.count(projected, &change),
+                }
+            }
+        })
+        .await?;
+        if !late.is_empty() {
+            self.write_io("counters", |inside| {
+                late.iter().for_each(|(projected, change)| inside.count(projected, change));
+            })
+            .await?;
+        }
+        Ok(())
     }
 
-    fn config(&self) -> &str {
-        "sim"
+    async fn list(
+        &self,
+        view: &ViewKey,
+        filter: &Filter,
+        after: Option<&str>,
+        size: usize,
+    ) -> Result<Page, StoreError> {
+        self.read_io("list").await?;
+        let inside = self.inside();
+        let mine = inside.rows.iter().rev().filter(|((of, _), row)| of == view && filter.matches(row));
+        let mut rest = mine.filter(|((_, place), _)| after.is_none_or(|after| place.as_str() < after));
+        let rows: Vec<HistoryRow> = rest.by_ref().take(size).map(|(_, row)| row.clone()).collect();
+        let next = rest.next().and(rows.last()).map(|row| RowKey::of(row).path());
+        Ok(Page { rows, next })
     }
 
-    fn channel(&self) -> Channel {
-        Channel::Email
+    async fn rows(&self, view: &ViewKey, of: &[RowKey]) -> Result<Vec<Option<HistoryRow>>, StoreError> {
+        let inside = self.inside();
+        Ok(of.iter().map(|key| inside.rows.get(&(view.clone(), key.path())).cloned()).collect())
     }
 
-    fn mode(&self) -> Mode {
-        Mode::Live
+    async fn days(&self, view: &ViewKey, from: &str, to: &str) -> Result<BTreeMap<String, Counters>, StoreError> {
+        let inside = self.inside();
+        let mine =
+            inside.counters.iter().filter(|((of, day), _)| of == view && from <= day.as_str() && day.as_str() <= to);
+        Ok(mine.map(|((_, day), counters)| (day.clone(), counters.clone())).collect())
+    }
+
+    async fn totals(&self, view: &ViewKey) -> Result<(Counters, Option<Timestamp>), StoreError> {
+        let inside = self.inside();
+        Ok((inside.counters.get(&(view.clone(), "all".to_owned())).cloned().unwrap_or_default(), None))
+    }
+}
+
+/// One account of a simulated provider.
+pub struct SimProvider {
+    pub world: World,
+    pub account: Account,
+    /// It can be asked about a doubt.
+    pub answers: bool,
+}
+
+#[async_trait]
+impl Provider for SimProvider {
+    fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Takes it or not, answers or not, early or late; calls back or not, once or twice, in any order.
     async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
-        let scripted = self.turn("provider call").await;
+        let scripted = self.world.turn("provider call").await;
         let plain = |answer| Sent { answer, opted_out: false };
         let refused = |class, after| plain(Answer::Refused { class, code: "sim".to_owned(), retry_after_ms: after });
-        let (draw, latency) = {
-            let mut inside = self.inside();
+        let (draw, latency, bug) = {
+            let mut inside = self.world.inside();
             let draw = match scripted {
                 Meets::Refused => 0,
                 Meets::LostAfter => 14,
                 Meets::LostBefore => 20,
+                Meets::Nothing | Meets::Kill if inside.is_down(&self.account.config) => 8 + 12 * inside.chance.below(2),
                 Meets::Nothing | Meets::Kill if inside.faults => inside.chance.below(100),
                 Meets::Nothing | Meets::Kill => 99,
             };
-            (draw, inside.chance.below(300) as i64)
+            (draw, inside.chance.below(300) as i64, inside.bug)
         };
         // What it does comes first; what it says, later.
-        let takes = !(draw < 14 || (20..26).contains(&draw));
-        if takes {
-            self.take(outbound);
-        }
+        let taken = !(draw < 14 || (20..26).contains(&draw));
+        self.world.call(outbound, &self.account.config, taken);
         let hangs = (14..26).contains(&draw);
         {
-            let mut inside = self.inside();
+            let mut inside = self.world.inside();
             inside.injected += u64::from(draw < 32);
             inside.resume_at = inside.now + if hangs { timeout_ms as i64 } else { latency };
         }
-        self.turn("provider answer").await;
+        self.world.turn("provider answer").await;
         match draw {
             0..5 => refused(RefusalClass::Transient, None),
             5..8 => refused(RefusalClass::Throttled, Some(5_000)),
             8..11 => refused(RefusalClass::Unavailable, None),
             11..12 => refused(RefusalClass::Permanent, None),
             12..14 => refused(RefusalClass::Auth, None),
+            14..32 if bug == Some(Bug::AmbiguousIsFailed) => refused(RefusalClass::Transient, None),
             14..26 => plain(Answer::InDoubt(DoubtCause::Timeout)),
             26..32 => plain(Answer::InDoubt(DoubtCause::ServerError)),
             _ => plain(Answer::Accepted {
@@ -467,13 +657,36 @@ impl Provider for World {
             }),
         }
     }
+
+    async fn query(&self, outbound: &Outbound, _: Timestamp, _: Timestamp, _: u64) -> Found {
+        if !self.answers {
+            return Found::CannotSay;
+        }
+        if self.world.read_io("query").await.is_err() {
+            return Found::NoAnswer;
+        }
+        let inside = self.world.inside();
+        match inside.calls.iter().any(|call| call.taken && call.attempt == outbound.attempt) {
+            true => Found::Taken(format!("sim-{}", outbound.attempt)),
+            false => Found::NotTaken,
+        }
+    }
 }
 
 impl World {
-    fn take(&self, outbound: &Outbound) {
+    /// As the erasure of a person does: everything of theirs in the vault is gone.
+    pub async fn erase(&self, id: CommunicationId) -> Result<(), StoreError> {
+        self.write_io("erase", |inside| inside.vault.retain(|key, _| key.id != id)).await
+    }
+
+    fn call(&self, outbound: &Outbound, config: &str, taken: bool) {
         let mut inside = self.inside();
         let at = inside.now;
-        inside.deliveries.push(Delivery { attempt: outbound.attempt, at });
+        let (tenant, attempt, config) = (outbound.tenant.clone(), outbound.attempt, config.to_owned());
+        inside.calls.push(Call { tenant, attempt, config, at, taken });
+        if !taken {
+            return;
+        }
         let facts: &[Fact] = match inside.chance.below(10) {
             0 => &[Fact::Accepted, Fact::Bounced],
             1 => &[Fact::Accepted, Fact::Undelivered],
@@ -500,15 +713,4 @@ impl World {
             }
         }
     }
-}
-
-/// Names that appear more than once.
-pub fn repeated<T: Ord + Clone>(items: impl Iterator<Item = T>) -> BTreeSet<T> {
-    let (mut seen, mut twice) = (BTreeSet::new(), BTreeSet::new());
-    for item in items {
-        if !seen.insert(item.clone()) {
-            twice.insert(item);
-        }
-    }
-    twice
 }

@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use deliver::Deliver;
 use domain::communication::{Answer, Command};
+use domain::gate::Rate;
 use domain::policy;
 use domain::ports::{
-    Alerts, Content, ContentKey, Depth, EventStore, Hint, Host, Lane, Outbound, Provider, Queue, Sent, StoreError,
-    StreamKey, Vault,
+    Account, Alerts, Content, ContentKey, Depth, EventStore, Found, Hint, Host, Lane, Outbound, Provider, Queue, Sent,
+    StoreError, StreamKey, Vault,
 };
 use events::{
     Channel, CommunicationId, DoubtPolicy, MessageType, Mode, Priority, Recipient, RecipientType, RefusalClass,
@@ -81,10 +82,28 @@ impl Queue for KeptQueue {
 }
 
 /// Answers in the order told, then accepts; remembers what it was asked.
-#[derive(Default)]
 pub struct ToldProvider {
+    account: Account,
     pub answers: Mutex<VecDeque<Answer>>,
     pub asked: Mutex<Vec<Outbound>>,
+    /// What it says when asked about a doubt.
+    pub found: Mutex<Found>,
+}
+
+impl ToldProvider {
+    pub fn new(config: &str) -> Arc<Self> {
+        let rate = Rate { burst: 1_000, per_second: 1_000 };
+        Arc::new(ToldProvider {
+            account: account(config, Channel::Email, Mode::Live, rate),
+            answers: Mutex::default(),
+            asked: Mutex::default(),
+            found: Mutex::new(Found::CannotSay),
+        })
+    }
+}
+
+pub fn account(config: &str, channel: Channel, mode: Mode, rate: Rate) -> Account {
+    Account { config: config.to_owned(), provider: "told".to_owned(), channel, mode, rate }
 }
 
 pub fn accepted() -> Answer {
@@ -98,20 +117,8 @@ pub fn refused(class: RefusalClass) -> Answer {
 
 #[async_trait]
 impl Provider for ToldProvider {
-    fn name(&self) -> &str {
-        "told"
-    }
-
-    fn config(&self) -> &str {
-        "told"
-    }
-
-    fn channel(&self) -> Channel {
-        Channel::Email
-    }
-
-    fn mode(&self) -> Mode {
-        Mode::Live
+    fn account(&self) -> &Account {
+        &self.account
     }
 
     async fn send(&self, outbound: &Outbound, _: u64) -> Sent {
@@ -120,6 +127,10 @@ impl Provider for ToldProvider {
         tokio::task::yield_now().await;
         let answer = self.answers.lock().expect("answers").pop_front().unwrap_or_else(accepted);
         Sent { answer, opted_out: false }
+    }
+
+    async fn query(&self, _: &Outbound, _: Timestamp, _: Timestamp, _: u64) -> Found {
+        self.found.lock().expect("found").clone()
     }
 }
 
@@ -165,6 +176,8 @@ pub struct Bench {
     pub store: Arc<Database>,
     pub queue: Arc<KeptQueue>,
     pub provider: Arc<ToldProvider>,
+    /// Tried when the first is not called.
+    pub second: Arc<ToldProvider>,
     pub alerts: Arc<KeptAlerts>,
     pub deliver: Deliver,
     pub schedule: Schedule,
@@ -176,19 +189,32 @@ impl Bench {
         let scratch = Scratch::new();
         let store = Arc::new(Database::open(&scratch.0.join("bench.db"), false).expect("a database"));
         let (host, queue) = (StillHost::new(), Arc::new(KeptQueue::default()));
-        let (provider, alerts) = (Arc::new(ToldProvider::default()), Arc::new(KeptAlerts::default()));
+        let (provider, second) = (ToldProvider::new("told"), ToldProvider::new("told-second"));
+        let alerts = Arc::new(KeptAlerts::default());
         let deliver = Deliver {
             store: store.clone(),
             vault: store.clone(),
             queue: queue.clone(),
             providers: vec![provider.clone()],
+            limits: store.clone(),
+            routes: store.clone(),
+            tenant_rate: None,
+            global_rate: None,
+            memory: Arc::default(),
             alerts: alerts.clone(),
             host: host.clone(),
             provider_timeout_ms: 1_000,
         };
         let schedule =
             Schedule { store: store.clone(), queue: queue.clone(), limits: store.clone(), host: host.clone() };
-        Bench { host, store, queue, provider, alerts, deliver, schedule, _scratch: scratch }
+        Bench { host, store, queue, provider, second, alerts, deliver, schedule, _scratch: scratch }
+    }
+
+    /// The same with two providers, one after the other.
+    pub fn with_failover() -> Self {
+        let mut bench = Bench::new();
+        bench.deliver.providers.push(bench.second.clone());
+        bench
     }
 
     /// A stream and its content, as the api leaves them; no hint.
@@ -197,12 +223,7 @@ impl Bench {
         change(&mut request);
         let id = CommunicationId::fresh(self.host.now(), self.host.random());
         let key = StreamKey { tenant: tenant(), id };
-        let place = ContentKey {
-            tenant: tenant(),
-            subject: domain::history::subject(&request),
-            id,
-            content: request.request_hash.clone(),
-        };
+        let place = ContentKey::of(&key, &request, &request.request_hash);
         Vault::put(&*self.store, &place, &content(), Timestamp(T0 * 2)).await.expect("stored");
         self.execute(&key, Command::Request(Box::new(request))).await;
         key
@@ -289,6 +310,7 @@ pub fn request(now: Timestamp) -> Requested {
         entity: None,
         scheduled_at: None,
         expires_at: policy::expires_at(MessageType::Invoice, now),
+        quiet_hours: None,
         in_doubt: DoubtPolicy::Resend,
         max_attempts: policy::MAX_ATTEMPTS,
         campaign: None,

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use domain::history::HistoryRow;
 use domain::ports::{
     Append, AppendError, ContactKey, Content, ContentKey, Depth, EventStore, Filter, Hint, Keys, Lane, Limits,
-    MAX_STREAM_BYTES, Principal, Projected, Queue, SHARDS, StreamKey, Vault, ViewKey, Views,
+    MAX_STREAM_BYTES, Principal, Projected, Queue, Route, Routes, RowKey, SHARDS, StreamKey, Vault, Versioned, ViewKey,
+    Views,
 };
 use domain::stats::Counters;
 use events::{Channel, CommunicationId, Mode, TenantId, Timestamp};
@@ -42,6 +43,7 @@ pub async fn event_store(store: &dyn EventStore) {
     timers_come_due(store).await;
     timers_move_once(store).await;
     suppression_is_by_tenant_and_channel(store).await;
+    all_streams_are_scanned(store).await;
 }
 
 async fn appends_in_order(store: &dyn EventStore) {
@@ -122,12 +124,27 @@ async fn timers_move_once(store: &dyn EventStore) {
     store.append(&key, append(0, &["x"], Some(1_000), "w")).await.expect("an append");
     let shard = key.id.spread() % SHARDS;
     let due = store.due(shard, NOW + 1_000, 10).await.expect("due").remove(0);
-    store.rearm(&due, NOW + 2_000).await.expect("moved");
-    store.rearm(&due, NOW + 5_000).await.expect("a stale move is nothing");
+    store.rearm(&key, due.wake, NOW + 2_000, 1).await.expect("moved");
+    store.rearm(&key, due.wake, NOW + 5_000, 1).await.expect("a stale move is nothing");
     assert_eq!(all_due(store, 9_000).await, BTreeMap::from([(key.id.to_string(), (2_000, 1))]));
     store.append(&key, append(1, &["x"], Some(3_000), "w2")).await.expect("an append starts the count again");
     assert_eq!(all_due(store, 9_000).await, BTreeMap::from([(key.id.to_string(), (3_000, 0))]));
     store.append(&key, append(2, &["x"], None, "w3")).await.expect("an append");
+}
+
+async fn all_streams_are_scanned(store: &dyn EventStore) {
+    let (mut found, mut after) = (BTreeMap::new(), None::<String>);
+    loop {
+        let some = store.scan(after.as_deref(), 3).await.expect("a part");
+        found.extend(some.streams);
+        after = some.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let order = found.get(&stream("order")).expect("a stream seen");
+    assert_eq!((order.version, order.lines.len()), (3, 3));
+    assert!(found.contains_key(&stream("timer")) && !found.contains_key(&stream("large")));
 }
 
 async fn suppression_is_by_tenant_and_channel(store: &dyn EventStore) {
@@ -183,6 +200,39 @@ pub async fn limits(limits: &dyn Limits) {
         limits.beat("sweep", at).await.expect("kept");
     }
     assert_eq!(limits.last_beat("sweep").await.expect("an answer"), Some(NOW + 5));
+    records_are_swapped_by_one(limits).await;
+}
+
+async fn records_are_swapped_by_one(limits: &dyn Limits) {
+    let [a, b] = ["gate#a", "gate#b"].map(str::to_owned);
+    let held = |version, body: &str| Some(Versioned { version, body: body.to_owned() });
+    assert_eq!(limits.records(&[a.clone(), b.clone()]).await.expect("an answer"), [None, None]);
+    assert_eq!(limits.swap(&a, 0, "1").await.expect("an answer"), None);
+    assert_eq!(limits.swap(&a, 0, "x").await.expect("an answer"), held(1, "1"), "somebody else was first");
+    assert_eq!(limits.swap(&a, 1, "2").await.expect("an answer"), None);
+    assert_eq!(limits.swap(&a, 1, "x").await.expect("an answer"), held(2, "2"));
+    let both = limits.records(&[b.clone(), a.clone(), b]).await.expect("an answer");
+    assert_eq!(both, [None, held(2, "2"), None]);
+    let races = ["3", "4", "5"].map(|body| limits.swap(&a, 2, body));
+    let done = futures_util::future::join_all(races).await;
+    assert_eq!(done.iter().filter(|done| matches!(done, Ok(None))).count(), 1, "{done:?}");
+}
+
+pub async fn routes(routes: &dyn Routes) {
+    let (ours, theirs) = (tenant("acme"), tenant("other"));
+    assert_eq!(routes.route(&ours, Channel::Email).await.expect("an answer"), Route::default());
+    let route = Route {
+        order: vec!["b".to_owned(), "a".to_owned()],
+        disabled: ["c".to_owned()].into(),
+        changed_by: "operator".to_owned(),
+        changed_at: Some(NOW),
+    };
+    for _ in 0..2 {
+        routes.set_route(&ours, Channel::Email, &route).await.expect("kept");
+    }
+    assert_eq!(routes.route(&ours, Channel::Email).await.expect("an answer"), route);
+    assert_eq!(routes.route(&ours, Channel::Sms).await.expect("an answer"), Route::default());
+    assert_eq!(routes.route(&theirs, Channel::Email).await.expect("an answer"), Route::default());
 }
 
 /// A row as `project` would fold it, made from a real stream.
@@ -212,6 +262,35 @@ fn projected(row: HistoryRow) -> Projected {
 pub async fn views(views: &dyn Views) {
     rows_and_counters_move_together(views).await;
     lists_page_newest_first(views).await;
+    dead_letters_are_found_by_how_they_ended(views).await;
+}
+
+async fn dead_letters_are_found_by_how_they_ended(views: &dyn Views) {
+    let ends = ["expired", "poison", "expired"];
+    let given_up = |(n, end): (usize, &str)| HistoryRow {
+        given_up: Some(end.to_owned()),
+        provider: Some(if n == 0 { "a" } else { "b" }.to_owned()),
+        ..row(&format!("dead-{n}"), 100_000 + n as i64)
+    };
+    let rows: Vec<HistoryRow> = ends.into_iter().enumerate().map(given_up).collect();
+    let all: Vec<Projected> = rows.iter().cloned().map(projected).collect();
+    views.apply(&all, NOW).await.expect("applied");
+    let list = async |filter: Filter| {
+        let page = views.list(&view(), &Filter { given_up: true, ..filter }, None, 10).await.expect("a list");
+        page.rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    let ids = |places: &[usize]| places.iter().map(|n| rows[*n].id).collect::<Vec<_>>();
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(list(Filter::default()).await, ids(&[2, 1, 0]));
+    assert_eq!(list(Filter { end: text("expired"), ..Filter::default() }).await, ids(&[2, 0]));
+    assert_eq!(list(Filter { provider: text("b"), ..Filter::default() }).await, ids(&[2, 1]));
+    assert_eq!(list(Filter { to: Some(NOW + 100_001), ..Filter::default() }).await, ids(&[0]));
+    let taken_up = HistoryRow { position: 2, given_up: None, ..rows[1].clone() };
+    views.apply(&[projected(taken_up.clone())], NOW).await.expect("applied");
+    assert_eq!(list(Filter::default()).await, ids(&[2, 0]));
+    let unknown = RowKey { created_at: NOW, id: stream("nobody").id };
+    let found = views.rows(&view(), &[unknown, RowKey::of(&taken_up)]).await.expect("rows");
+    assert_eq!(found, [None, Some(taken_up)]);
 }
 
 async fn rows_and_counters_move_together(views: &dyn Views) {

@@ -3,4 +3,5 @@
 pub mod bench;
 pub mod contracts;
 pub mod dynamo;
+pub mod invariants;
 pub mod world;

@@ -61,7 +61,7 @@ impl World {
 
     /// Any port, and a provider that need not be waited for long.
     pub fn options() -> Options {
-        Options { port: 0, data: Data::Memory, clock_factor: 1, provider_timeout_ms: 1_000 }
+        Options { port: 0, data: Data::Memory, clock_factor: 1, provider_timeout_ms: 1_000, ..Options::default() }
     }
 
     pub async fn with(options: Options) -> World {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use events::{
-    CancelReason, DeadLetterReason, DoubtCause, DoubtPolicy, Event, Fact, FailReason, Outcome, RefusalClass, Requested,
-    ResolvedBy, SuppressReason, Timestamp,
+    CancelReason, DeadLetterReason, DeferReason, DoubtCause, DoubtPolicy, Event, Fact, FailReason, Outcome,
+    RefusalClass, Requested, ResolvedBy, SuppressReason, Timestamp,
 };
 
 use crate::policy;
@@ -71,10 +71,17 @@ pub enum Command {
         now: Timestamp,
         chance: u64,
         outcome: Answer,
+        /// Another provider, which has not refused it yet, may be tried at once.
+        failover: bool,
     },
     /// What the provider called back, any number, in any order.
     Report(Vec<Report>),
     Suppress(SuppressReason),
+    /// Held until a time that a user should see.
+    Defer {
+        until: Timestamp,
+        reason: DeferReason,
+    },
     /// It can never be rendered.
     Abandon(FailReason),
     Cancel {
@@ -83,14 +90,17 @@ pub enum Command {
     },
     /// The queue gave it up: it crashed its consumer too often.
     DeadLetter(DeadLetterReason),
-    /// Somebody has looked at the provider's own records.
+    /// The provider's own records were looked at, by an operator or by asking it.
     Resolve {
         outcome: Outcome,
+        by: ResolvedBy,
+        provider_message_id: Option<String>,
     },
-    /// A dead letter, or what failed in doubt, is tried again.
+    /// A dead letter, or what failed in doubt, is tried again, not before `at`.
     Retry {
         by: String,
         now: Timestamp,
+        at: Option<Timestamp>,
     },
 }
 
@@ -176,6 +186,10 @@ pub struct Communication {
     /// Attempts that count against the limit.
     pub counted: u16,
     pub provider: Option<String>,
+    /// The provider configuration of the last attempt.
+    pub config: Option<String>,
+    /// Configurations whose trouble, not the message's, made them refuse it.
+    pub refused_by: BTreeSet<String>,
     pub provider_message_id: Option<String>,
     pub cancellation: Option<(String, CancelReason)>,
     /// An attempt ended without a definite answer: it may have arrived. Never forgotten.
@@ -184,6 +198,8 @@ pub struct Communication {
     pub late_evidence: bool,
     pub facts: BTreeMap<Fact, Seen>,
     pub erased: bool,
+    /// Given up while a worker may still be at it: not before this is it tried again.
+    held_until: Option<Timestamp>,
     accepted: BTreeSet<u16>,
     unknown: BTreeSet<String>,
 }
@@ -207,6 +223,11 @@ impl Communication {
             | Lifecycle::Cancelled
             | Lifecycle::Suppressed(_) => true,
         }
+    }
+
+    /// A dead letter: given up, and [`Command::Retry`] takes it up again.
+    pub fn is_given_up(&self) -> bool {
+        matches!(self.lifecycle, Lifecycle::DeadLettered(_) | Lifecycle::Failed(FailReason::InDoubt))
     }
 
     /// Nothing is known that a provider may have been given.
@@ -261,16 +282,20 @@ impl State {
 pub enum Readiness {
     Ready,
     NotBefore(Timestamp),
+    /// A lease or a doubt has ended, or the message expired: [`Command::Advance`] comes first.
+    Due,
     Finished,
 }
 
-/// Whether an attempt may begin at `now`, once [`Command::Advance`] has had its effect.
+/// Whether an attempt may begin at `now`.
 pub fn readiness(communication: &Communication, now: Timestamp) -> Readiness {
     let wait = match communication.lifecycle {
+        Lifecycle::Waiting | Lifecycle::RetryWait { .. } if communication.expires_at <= now => return Readiness::Due,
         Lifecycle::Waiting => communication.due_at,
         Lifecycle::RetryWait { until } => Some(until),
-        Lifecycle::Sending { lease_until, .. } => return Readiness::NotBefore(lease_until),
-        Lifecycle::InDoubt { evidence_until, .. } => return Readiness::NotBefore(evidence_until),
+        Lifecycle::Sending { lease_until: end, .. } | Lifecycle::InDoubt { evidence_until: end, .. } => {
+            return if end <= now { Readiness::Due } else { Readiness::NotBefore(end) };
+        }
         Lifecycle::Sent
         | Lifecycle::Failed(_)
         | Lifecycle::DeadLettered(_)
@@ -323,16 +348,19 @@ pub fn decide(state: &State, command: Command) -> Result<Vec<Event>, Rejection> 
         Command::BeginAttempt { now, lease_until, config, provider } => {
             begin_attempt(communication, now, lease_until, config, provider)
         }
-        Command::RecordOutcome { attempt, now, chance, outcome } => {
-            record_outcome(communication, attempt, now, chance, outcome)
+        Command::RecordOutcome { attempt, now, chance, outcome, failover } => {
+            record_outcome(communication, attempt, now, chance, outcome, failover)
         }
         Command::Report(reports) => report(communication, reports),
         Command::Suppress(reason) => Ok(suppress(communication, reason)),
+        Command::Defer { until, reason } => Ok(defer(communication, until, reason)),
         Command::Abandon(reason) => Ok(abandon(communication, reason)),
         Command::Cancel { by, reason } => cancel(communication, by, reason),
         Command::DeadLetter(reason) => Ok(dead_letter(communication, reason)),
-        Command::Resolve { outcome } => resolve(communication, outcome),
-        Command::Retry { by, now } => retry(communication, by, now),
+        Command::Resolve { outcome, by, provider_message_id } => {
+            resolve(communication, outcome, by, provider_message_id)
+        }
+        Command::Retry { by, now, at } => retry(communication, by, now, at),
     }
 }
 
@@ -373,21 +401,14 @@ fn unattempted(communication: &Communication) -> Result<(), Rejection> {
 }
 
 fn advance(communication: &Communication, now: Timestamp) -> Vec<Event> {
+    if readiness(communication, now) != Readiness::Due {
+        return Vec::new();
+    }
     match communication.lifecycle {
-        Lifecycle::Sending { attempt, lease_until } if lease_until <= now => {
-            doubt(communication, attempt, now, DoubtCause::LeaseExpired)
-        }
-        Lifecycle::InDoubt { attempt, evidence_until } if evidence_until <= now => {
-            settle_by_policy(communication, attempt)
-        }
-        Lifecycle::Waiting | Lifecycle::RetryWait { .. } if communication.expires_at <= now => {
-            dead_letter(communication, DeadLetterReason::Expired)
-        }
-        Lifecycle::Waiting
-        | Lifecycle::Sending { .. }
-        | Lifecycle::RetryWait { .. }
-        | Lifecycle::InDoubt { .. }
-        | Lifecycle::Sent
+        Lifecycle::Sending { attempt, .. } => doubt(communication, attempt, now, DoubtCause::LeaseExpired),
+        Lifecycle::InDoubt { attempt, .. } => settle_by_policy(communication, attempt),
+        Lifecycle::Waiting | Lifecycle::RetryWait { .. } => dead_letter(communication, DeadLetterReason::Expired),
+        Lifecycle::Sent
         | Lifecycle::Failed(_)
         | Lifecycle::DeadLettered(_)
         | Lifecycle::Cancelled
@@ -406,7 +427,7 @@ fn doubt(communication: &Communication, attempt: u16, now: Timestamp, cause: Dou
 }
 
 fn resolved(attempt: u16, outcome: Outcome, by: ResolvedBy) -> Event {
-    Event::DeliveryAttemptResolved { attempt, outcome, by }
+    Event::DeliveryAttemptResolved { attempt, outcome, by, provider_message_id: None }
 }
 
 /// No evidence came: send again or stop, as the message type wants it. It may have arrived.
@@ -440,6 +461,8 @@ fn begin_attempt(
         }]),
         (Readiness::NotBefore(until), Lifecycle::Sending { .. }) => Err(Rejection::AttemptInFlight(until)),
         (Readiness::NotBefore(until), _) => Err(Rejection::NotDue(until)),
+        // Time has to have its effect first.
+        (Readiness::Due, _) => Err(Rejection::NotDue(now)),
         (Readiness::Finished, _) => Err(Rejection::Finished),
     }
 }
@@ -450,6 +473,7 @@ fn record_outcome(
     now: Timestamp,
     chance: u64,
     outcome: Answer,
+    failover: bool,
 ) -> Result<Vec<Event>, Rejection> {
     if attempt == 0 || communication.attempts < attempt {
         return Err(Rejection::NeverAttempted);
@@ -462,7 +486,7 @@ fn record_outcome(
             Ok(vec![Event::DeliveryAttemptAccepted { attempt, provider_message_id, segments, cost_micros, latency_ms }])
         }
         Answer::Refused { class, code, retry_after_ms } if sending || doubted => {
-            let refusal = Refusal { attempt, class, code, retry_after_ms, counted_already: doubted };
+            let refusal = Refusal { attempt, class, code, retry_after_ms, counted_already: doubted, failover };
             Ok(refuse(communication, refusal, now, chance))
         }
         Answer::InDoubt(cause) if sending => Ok(doubt(communication, attempt, now, cause)),
@@ -478,10 +502,11 @@ struct Refusal {
     retry_after_ms: Option<i64>,
     /// The doubt it ends was counted when it began.
     counted_already: bool,
+    failover: bool,
 }
 
 fn refuse(c: &Communication, refusal: Refusal, now: Timestamp, chance: u64) -> Vec<Event> {
-    let Refusal { attempt, class, code, retry_after_ms, counted_already } = refusal;
+    let Refusal { attempt, class, code, retry_after_ms, counted_already, failover } = refusal;
     let counted = match class {
         RefusalClass::Transient | RefusalClass::Permanent => true,
         RefusalClass::Unavailable => retry_after_ms.is_none(),
@@ -489,6 +514,7 @@ fn refuse(c: &Communication, refusal: Refusal, now: Timestamp, chance: u64) -> V
     };
     let count = c.counted + u16::from(counted && !counted_already);
     let wait_ms = match class {
+        _ if failover && is_providers_trouble(class) => policy::FAILOVER_MS,
         RefusalClass::Auth | RefusalClass::Balance => policy::HOLD_MS,
         _ if counted => policy::backoff_ms(count, chance),
         _ => {
@@ -516,6 +542,14 @@ fn refuse(c: &Communication, refusal: Refusal, now: Timestamp, chance: u64) -> V
     let retry_at = Some(retry_at).filter(|_| end.is_none() && !c.is_proven_sent());
     let refused = Event::DeliveryAttemptRefused { attempt, class, code, counted, retry_at };
     std::iter::once(refused).chain(end).collect()
+}
+
+/// It says nothing about the message: another provider may take it.
+fn is_providers_trouble(class: RefusalClass) -> bool {
+    match class {
+        RefusalClass::Transient | RefusalClass::Unavailable | RefusalClass::Auth | RefusalClass::Balance => true,
+        RefusalClass::Throttled | RefusalClass::Permanent => false,
+    }
 }
 
 /// Facts new to us become events; the first one about an attempt in doubt settles it.
@@ -574,6 +608,18 @@ fn suppress(communication: &Communication, reason: SuppressReason) -> Vec<Event>
     }
 }
 
+fn defer(communication: &Communication, until: Timestamp, reason: DeferReason) -> Vec<Event> {
+    let held = match communication.lifecycle {
+        Lifecycle::Waiting => communication.due_at,
+        Lifecycle::RetryWait { until } => Some(until),
+        _ => return Vec::new(),
+    };
+    match held.is_some_and(|held| until <= held) {
+        true => Vec::new(),
+        false => vec![Event::CommunicationDeferred { until, reason }],
+    }
+}
+
 fn abandon(communication: &Communication, reason: FailReason) -> Vec<Event> {
     match communication.lifecycle {
         Lifecycle::Waiting | Lifecycle::RetryWait { .. } => {
@@ -613,9 +659,14 @@ fn dead_letter(communication: &Communication, reason: DeadLetterReason) -> Vec<E
     }
 }
 
-fn resolve(communication: &Communication, outcome: Outcome) -> Result<Vec<Event>, Rejection> {
+fn resolve(
+    communication: &Communication,
+    outcome: Outcome,
+    by: ResolvedBy,
+    provider_message_id: Option<String>,
+) -> Result<Vec<Event>, Rejection> {
     let Lifecycle::InDoubt { attempt, .. } = communication.lifecycle else { return Err(Rejection::NotInDoubt) };
-    let settled = resolved(attempt, outcome, ResolvedBy::Operator);
+    let settled = Event::DeliveryAttemptResolved { attempt, outcome, by, provider_message_id };
     let maybe_sent = communication.maybe_sent || outcome == Outcome::Unknown;
     let open = outcome != Outcome::Accepted && !communication.is_proven_sent();
     let end = open.then(|| end_without_retry(communication, maybe_sent)).flatten();
@@ -636,11 +687,17 @@ fn end_without_retry(communication: &Communication, maybe_sent: bool) -> Option<
     }
 }
 
-fn retry(communication: &Communication, by: String, now: Timestamp) -> Result<Vec<Event>, Rejection> {
+fn retry(
+    communication: &Communication,
+    by: String,
+    now: Timestamp,
+    retry_at: Option<Timestamp>,
+) -> Result<Vec<Event>, Rejection> {
     match communication.lifecycle {
-        Lifecycle::DeadLettered(_) | Lifecycle::Failed(FailReason::InDoubt) => {
-            let expires_at = policy::expires_at(communication.request.kind, now);
-            Ok(vec![Event::RetryRequested { by, expires_at }])
+        _ if communication.is_given_up() => {
+            let retry_at = retry_at.max(communication.held_until.filter(|until| now < *until));
+            let expires_at = policy::expires_at(communication.request.kind, retry_at.unwrap_or(now));
+            Ok(vec![Event::RetryRequested { by, expires_at, retry_at }])
         }
         Lifecycle::Sent => Err(Rejection::AlreadySent),
         _ => Err(Rejection::NotGivenUp),
@@ -676,12 +733,15 @@ pub fn evolve(state: State, event: &Event) -> State {
             attempts: 0,
             counted: 0,
             provider: None,
+            config: None,
+            refused_by: BTreeSet::new(),
             provider_message_id: None,
             cancellation: None,
             maybe_sent: false,
             late_evidence: false,
             facts: BTreeMap::new(),
             erased: false,
+            held_until: None,
             accepted: BTreeSet::new(),
             unknown: BTreeSet::new(),
         })),
@@ -702,10 +762,14 @@ fn apply(c: &mut Communication, event: &Event) {
         }
         Event::CommunicationContentChanged { content } => c.content.clone_from(content),
         Event::CommunicationSuppressed { reason } => c.lifecycle = Lifecycle::Suppressed(*reason),
-        Event::CommunicationDeferred { until, .. } => c.due_at = Some(*until),
-        Event::DeliveryAttemptStarted { attempt, provider, lease_until, .. } => {
+        Event::CommunicationDeferred { until, .. } => match &mut c.lifecycle {
+            Lifecycle::RetryWait { until: retry_at } => *retry_at = *until,
+            _ => c.due_at = Some(*until),
+        },
+        Event::DeliveryAttemptStarted { attempt, config, provider, lease_until, .. } => {
             c.attempts = *attempt;
             c.provider = Some(provider.clone());
+            c.config = Some(config.clone());
             let lease_until = *lease_until;
             c.lifecycle = Lifecycle::Sending { attempt: *attempt, lease_until };
         }
@@ -715,7 +779,10 @@ fn apply(c: &mut Communication, event: &Event) {
             end_open(c, *attempt, Lifecycle::Sent);
             c.believe_sent();
         }
-        Event::DeliveryAttemptRefused { attempt, counted, retry_at, .. } => {
+        Event::DeliveryAttemptRefused { attempt, class, counted, retry_at, .. } => {
+            if is_providers_trouble(*class) {
+                c.refused_by.extend(c.config.clone());
+            }
             let doubted = matches!(c.lifecycle, Lifecycle::InDoubt { .. });
             c.counted += u16::from(*counted && !doubted);
             let until = retry_at.unwrap_or(Timestamp(0));
@@ -727,7 +794,10 @@ fn apply(c: &mut Communication, event: &Event) {
             let evidence_until = *evidence_until;
             end_open(c, *attempt, Lifecycle::InDoubt { attempt: *attempt, evidence_until });
         }
-        Event::DeliveryAttemptResolved { attempt, outcome, .. } => {
+        Event::DeliveryAttemptResolved { attempt, outcome, provider_message_id, .. } => {
+            if provider_message_id.is_some() {
+                c.provider_message_id.clone_from(provider_message_id);
+            }
             match outcome {
                 Outcome::Accepted => {
                     c.accepted.insert(*attempt);
@@ -761,12 +831,16 @@ fn apply(c: &mut Communication, event: &Event) {
         }
         Event::CommunicationDeadLettered { reason, maybe_sent } => {
             c.maybe_sent |= maybe_sent;
+            if let Lifecycle::Sending { lease_until, .. } = c.lifecycle {
+                c.held_until = Some(lease_until);
+            }
             c.lifecycle = Lifecycle::DeadLettered(*reason);
         }
-        Event::RetryRequested { expires_at, .. } => {
+        Event::RetryRequested { expires_at, retry_at, .. } => {
             c.expires_at = *expires_at;
             c.counted = 0;
-            c.lifecycle = Lifecycle::RetryWait { until: Timestamp(0) };
+            c.refused_by.clear();
+            c.lifecycle = Lifecycle::RetryWait { until: retry_at.unwrap_or(Timestamp(0)) };
         }
         Event::CommunicationErased { .. } => c.erased = true,
     }

@@ -24,6 +24,7 @@ fn request() -> Requested {
         entity: None,
         scheduled_at: None,
         expires_at: at(72 * 3_600_000),
+        quiet_hours: None,
         in_doubt: DoubtPolicy::Resend,
         max_attempts: 5,
         campaign: None,
@@ -125,7 +126,7 @@ fn advance_to(ms: i64) -> Command {
 
 /// The middle of the jitter, so that waits are the ladder's own.
 fn outcome(attempt: u16, outcome: Answer) -> Command {
-    Command::RecordOutcome { attempt, now: at(0), chance: 200, outcome }
+    Command::RecordOutcome { attempt, now: at(0), chance: 200, outcome, failover: false }
 }
 
 fn no(class: RefusalClass, code: &str, retry_after_ms: Option<i64>) -> Answer {
@@ -724,14 +725,14 @@ fn an_attempt_keeps_a_timer_that_fires_soon_after_its_lease() {
 
 #[test]
 fn a_retried_dead_letter_starts_afresh() {
-    let retry = Event::RetryRequested { by: "operator".into(), expires_at: at(99_000) };
+    let retry = Event::RetryRequested { by: "operator".into(), expires_at: at(99_000), retry_at: None };
     let g = given([requested(), started(1), transient(1), dead(DeadLetterReason::RetriesExhausted, false), retry]);
     assert_eq!((g.communication().counted, g.communication().expires_at), (0, at(99_000)));
     assert_eq!(readiness(g.communication(), at(0)), Readiness::Ready);
 }
 
 fn operator_says(outcome: Outcome) -> Command {
-    Command::Resolve { outcome }
+    Command::Resolve { outcome, by: ResolvedBy::Operator, provider_message_id: None }
 }
 
 fn settled(attempt: u16, outcome: Outcome) -> Event {
@@ -775,8 +776,9 @@ fn only_a_doubt_can_be_settled() {
 
 #[test]
 fn only_what_was_given_up_is_tried_again() {
-    let again = || Command::Retry { by: "operator".into(), now: at(0) };
-    let retried = Event::RetryRequested { by: "operator".into(), expires_at: at(72 * 3_600_000) };
+    let again = || Command::Retry { by: "operator".into(), now: at(0), at: None };
+    let expires_at = at(72 * 3_600_000);
+    let retried = Event::RetryRequested { by: "operator".into(), expires_at, retry_at: None };
     given([requested(), started(1), transient(1), dead(DeadLetterReason::RetriesExhausted, false)])
         .when(again())
         .then([retried.clone()])
@@ -792,4 +794,94 @@ fn only_what_was_given_up_is_tried_again() {
     given([requested(), started(1), failed(FailReason::Permanent, false)])
         .when(again())
         .then_rejected(Rejection::NotGivenUp);
+}
+
+#[test]
+fn what_is_redriven_waits_for_its_turn() {
+    let g = given([requested(), started(1), transient(1), dead(DeadLetterReason::RetriesExhausted, false)])
+        .when(Command::Retry { by: "operator".into(), now: at(0), at: Some(at(5_000)) })
+        .then([Event::RetryRequested {
+            by: "operator".into(),
+            expires_at: at(5_000 + 72 * 3_600_000),
+            retry_at: Some(at(5_000)),
+        }]);
+    assert_eq!(readiness(g.communication(), at(4_999)), Readiness::NotBefore(at(5_000)));
+    assert_eq!(readiness(g.communication(), at(5_000)), Readiness::Ready);
+}
+
+fn quiet_until(ms: i64) -> Command {
+    Command::Defer { until: at(ms), reason: DeferReason::QuietHours }
+}
+
+fn deferred(ms: i64) -> Event {
+    Event::CommunicationDeferred { until: at(ms), reason: DeferReason::QuietHours }
+}
+
+#[test]
+fn quiet_hours_hold_and_release() {
+    let g = given([requested()]).when(quiet_until(9_000)).then([deferred(9_000)]);
+    assert_eq!(readiness(g.communication(), at(8_999)), Readiness::NotBefore(at(9_000)));
+    assert_eq!(readiness(g.communication(), at(9_000)), Readiness::Ready);
+    given([requested(), deferred(9_000)]).when(quiet_until(9_000)).then([]);
+    let g = given([requested(), started(1), transient(1)]).when(quiet_until(9_000)).then([deferred(9_000)]);
+    assert_eq!(readiness(g.communication(), at(8_999)), Readiness::NotBefore(at(9_000)));
+    given([requested(), started(1)]).when(quiet_until(9_000)).then([]);
+}
+
+#[test]
+fn another_provider_is_tried_at_once_for_what_is_not_the_messages_fault() {
+    for (class, counted) in [
+        (RefusalClass::Transient, true),
+        (RefusalClass::Unavailable, true),
+        (RefusalClass::Auth, false),
+        (RefusalClass::Balance, false),
+    ] {
+        let outcome = Answer::Refused { class, code: "x".into(), retry_after_ms: None };
+        let g = given([requested(), started(1)])
+            .when(Command::RecordOutcome { attempt: 1, now: at(0), chance: 200, outcome, failover: true })
+            .then([refused(1, class, "x", counted, Some(policy::FAILOVER_MS))]);
+        assert_eq!(g.communication().refused_by.len(), 1);
+    }
+    let outcome = Answer::Refused { class: RefusalClass::Throttled, code: "x".into(), retry_after_ms: Some(5_000) };
+    let g = given([requested(), started(1)])
+        .when(Command::RecordOutcome { attempt: 1, now: at(0), chance: 200, outcome, failover: true })
+        .then([refused(1, RefusalClass::Throttled, "x", false, Some(5_000))]);
+    assert!(g.communication().refused_by.is_empty(), "too fast is our own fault");
+}
+
+#[test]
+fn a_provider_that_is_asked_settles_a_doubt() {
+    let settled = |outcome, id: Option<&str>| Event::DeliveryAttemptResolved {
+        attempt: 1,
+        outcome,
+        by: ResolvedBy::Query,
+        provider_message_id: id.map(str::to_owned),
+    };
+    let asked = |outcome, id: Option<&str>| Command::Resolve {
+        outcome,
+        by: ResolvedBy::Query,
+        provider_message_id: id.map(str::to_owned),
+    };
+    let doubt = || [requested(), started(1), in_doubt(1, DoubtCause::Timeout)];
+    let g = given(doubt())
+        .when(asked(Outcome::Accepted, Some("SM1")))
+        .then([settled(Outcome::Accepted, Some("SM1"))])
+        .is(Lifecycle::Sent);
+    assert_eq!(g.communication().provider_message_id.as_deref(), Some("SM1"));
+    given(doubt())
+        .when(asked(Outcome::NotAccepted, None))
+        .then([settled(Outcome::NotAccepted, None)])
+        .maybe_sent(false);
+}
+
+#[test]
+fn a_dead_letter_that_a_worker_may_still_hold_is_not_tried_before_its_lease_ends() {
+    let retried =
+        |retry_at| Event::RetryRequested { by: "operator".into(), expires_at: at(LEASE + 72 * 3_600_000), retry_at };
+    given([requested(), started(1), dead(DeadLetterReason::Poison, true)])
+        .when(Command::Retry { by: "operator".into(), now: at(0), at: None })
+        .then([retried(Some(at(LEASE)))]);
+    given([requested(), started(1), dead(DeadLetterReason::Poison, true)])
+        .when(Command::Retry { by: "operator".into(), now: at(LEASE), at: None })
+        .then([retried(None)]);
 }

@@ -6,11 +6,11 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::communication::{Command, Lifecycle};
-use domain::history::{row, subject};
+use domain::history::row;
 use domain::policy;
 use domain::ports::{Content, ContentKey, Principal, StreamKey};
 use domain::status::status;
-use events::{CancelReason, Channel, Outcome, Requested, Source};
+use events::{CancelReason, Channel, Outcome, Requested, ResolvedBy, Source};
 use serde_json::json;
 use shell::Loaded;
 use shell::hash::{body_hash, contact_hash};
@@ -61,12 +61,7 @@ pub(crate) async fn patch(
         true => {
             changed = with_words(changed)?;
             let words = serde_json::to_value(&changed.content).unwrap_or_default();
-            let place = ContentKey {
-                tenant: key.tenant.clone(),
-                subject: subject(&changed.request),
-                id: key.id,
-                content: body_hash(&words),
-            };
+            let place = ContentKey::of(&key, &changed.request, &body_hash(&words));
             api.vault.put(&place, &changed.content, api.host.now() + api.retention_ms).await?;
             Some(place.content)
         }
@@ -131,7 +126,8 @@ pub(crate) async fn resolve(
     let outcome: Option<Outcome> = fields.required("outcome", |fields| fields.choice("outcome", &names));
     fields.finish()?;
     let missing = || Problem::new(Kind::Invalid, "outcome is required.");
-    let command = Command::Resolve { outcome: outcome.ok_or_else(missing)? };
+    let outcome = outcome.ok_or_else(missing)?;
+    let command = Command::Resolve { outcome, by: ResolvedBy::Operator, provider_message_id: None };
     decide_and_hint(&api, &caller, &headers, &id, command).await
 }
 
@@ -144,7 +140,7 @@ pub(crate) async fn retry(
     body: Body,
 ) -> Result<Response, Problem> {
     Fields::parse_optional(&read_body(body).await?)?.finish()?;
-    let command = Command::Retry { by: caller.actor.clone(), now: api.host.now() };
+    let command = Command::Retry { by: caller.actor.clone(), now: api.host.now(), at: None };
     decide_and_hint(&api, &caller, &headers, &id, command).await
 }
 

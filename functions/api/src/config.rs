@@ -1,6 +1,6 @@
 //! All of it. Built in `main.rs`, then passed down; nothing else reads the environment.
 
-use domain::ports::Lane;
+use domain::ports::{Account, Lane};
 use shell::settings::{SettingError, Settings, Tables};
 
 /// The door's settings.
@@ -10,6 +10,9 @@ pub struct Config {
     pub views_table: String,
     /// `QUEUE_<LANE>_URL` of every lane, such as `QUEUE_EMAIL_HIGH_URL`.
     pub queues: Vec<(Lane, String)>,
+    /// `PROVIDERS`: the provider configurations that the deployment has, such as `sendgrid,twilio`. Their rates are those of
+    /// the deliver functions: `SENDGRID_RATE`, `TWILIO_RATE`.
+    pub accounts: Vec<Account>,
     /// `CONTACT_KEY`: what contact hashes are keyed with. Required; never changed afterwards.
     pub contact_key: Vec<u8>,
     /// `RETENTION_DAYS`: how long personal data is kept. Default 400.
@@ -22,7 +25,12 @@ impl Config {
     /// [`SettingError`]: names the setting.
     pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let settings = Settings(var);
+        let named = settings.or("PROVIDERS", "");
+        let named: Vec<&str> = named.split(',').map(str::trim).collect();
+        let mut accounts = settings.accounts()?;
+        accounts.retain(|account| named.contains(&account.config.as_str()));
         Ok(Config {
+            accounts,
             tables: settings.tables()?,
             views_table: settings.need("VIEWS_TABLE")?,
             queues: settings.queues(),

@@ -94,6 +94,16 @@ impl Fields {
         chosen
     }
 
+    /// One of some words, as it stands.
+    pub fn one_of(&mut self, field: &str, names: &[&str]) -> Option<String> {
+        let given = self.take(field)?;
+        let chosen = given.as_str().filter(|text| names.contains(text)).map(str::to_owned);
+        if chosen.is_none() {
+            self.wrong(field, "not_one_of", format!("{field} must be one of: {}.", names.join(", ")));
+        }
+        chosen
+    }
+
     pub fn time(&mut self, field: &str) -> Option<Timestamp> {
         let given = self.take(field)?;
         let time = given.as_str().and_then(parse_time);

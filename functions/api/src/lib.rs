@@ -1,10 +1,12 @@
 //! In: HTTP requests with an API key. Out: communications accepted, changed and shown.
-//! May touch: streams, the vault, the queue (best effort), views, keys.
+//! May touch: streams, the vault, the queue (best effort), views, keys, limits, routes.
 //! Never: calls a provider; takes a tenant from anywhere but the key.
 
 mod change;
 pub mod config;
+mod dead_letters;
 pub mod fields;
+mod providers;
 mod read;
 mod send;
 mod show;
@@ -19,7 +21,9 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use domain::ports::{EventStore, Hint, Host, Keys, Limits, MAX_DELAY_S, Principal, Queue, StreamKey, Vault, Views};
+use domain::ports::{
+    Account, EventStore, Hint, Host, Keys, Limits, MAX_DELAY_S, Principal, Queue, Routes, StreamKey, Vault, Views,
+};
 use events::{CommunicationId, Timestamp};
 use shell::problem::{Kind, Problem};
 use shell::{Loaded, Origin, Shell};
@@ -39,6 +43,9 @@ pub struct Api {
     pub views: Arc<dyn Views>,
     pub keys: Arc<dyn Keys>,
     pub limits: Arc<dyn Limits>,
+    pub routes: Arc<dyn Routes>,
+    /// The provider configurations that this deployment has, in the order they are tried.
+    pub accounts: Vec<Account>,
     pub host: Arc<dyn Host>,
     /// What contact hashes are keyed with.
     pub contact_key: Vec<u8>,
@@ -69,6 +76,13 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/api/communications/{id}/cancel"),
     ("POST", "/api/communications/{id}/resolve"),
     ("POST", "/api/communications/{id}/retry"),
+    ("GET", "/api/dead-letters"),
+    ("POST", "/api/dead-letters/redrive"),
+    ("GET", "/api/providers"),
+    ("GET", "/api/providers/{id}/quota"),
+    ("POST", "/api/providers/{id}/enable"),
+    ("POST", "/api/providers/{id}/disable"),
+    ("POST", "/api/providers/{id}/switch"),
 ];
 
 /// The tenant's HTTP interface.
@@ -85,6 +99,13 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/communications/{id}/cancel", post(change::cancel))
         .route("/api/communications/{id}/resolve", post(change::resolve))
         .route("/api/communications/{id}/retry", post(change::retry))
+        .route("/api/dead-letters", get(dead_letters::list))
+        .route("/api/dead-letters/redrive", post(dead_letters::redrive))
+        .route("/api/providers", get(providers::list))
+        .route("/api/providers/{id}/quota", get(providers::quota))
+        .route("/api/providers/{id}/enable", post(providers::enable))
+        .route("/api/providers/{id}/disable", post(providers::disable))
+        .route("/api/providers/{id}/switch", post(providers::switch))
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::from_fn_with_state(api.clone(), authenticate));
     Router::new()

@@ -8,9 +8,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::communication::{Communication, Lifecycle, Readiness, readiness};
 use domain::explain::{Step, explain};
+use domain::gate::Rate;
 use domain::history::{HistoryRow, day, row};
-use domain::ports::{ContentKey, Filter, Lane, Principal, StreamKey, ViewKey};
+use domain::ports::{Content, ContentKey, Filter, Lane, Principal, StreamKey, ViewKey};
 use domain::stats::{Counters, accumulate};
 use domain::status::Status;
 use events::{Channel, MessageType, Timestamp};
@@ -18,7 +20,8 @@ use serde_json::{Value, json};
 use shell::problem::{FieldError, Kind, Problem};
 
 use crate::fields::{invalid, parse_time, show_time};
-use crate::{Shared, json, not_found, origin, show};
+use crate::providers::Standing;
+use crate::{Api, Shared, json, not_found, origin, show};
 
 const DAY_MS: i64 = 24 * 3_600_000;
 /// Days that one question about statistics may span.
@@ -72,23 +75,58 @@ pub(crate) async fn explained(
             step.inputs.into_iter().map(|(name, is)| (name.to_owned(), is.into())).collect();
         json!({ "at": show_time(step.at), "code": step.code, "text": step.text, "inputs": inputs })
     };
+    let communication = loaded.state.requested()?;
     let body = json!({
         "id": key.id,
         "summary": summary,
-        "lifecycle": loaded.state.requested()?.lifecycle.as_str(),
+        "lifecycle": communication.lifecycle.as_str(),
+        "waitsFor": waits_for(&api, &caller, communication).await?,
+        "nextLookAt": loaded.wake.map(show_time),
         "steps": steps.into_iter().map(step).collect::<Vec<_>>(),
     });
     Ok(json(StatusCode::OK, &body))
 }
 
+/// What holds up a message that is due. Such waits are no events: this is how things stand now.
+async fn waits_for(api: &Api, caller: &Principal, communication: &Communication) -> Result<Value, Problem> {
+    let now = api.host.now();
+    let waits = matches!(communication.lifecycle, Lifecycle::Waiting | Lifecycle::RetryWait { .. });
+    if !waits || readiness(communication, now) != Readiness::Ready {
+        return Ok(Value::Null);
+    }
+    let mut standings = api.standings(caller).await?;
+    standings.retain(|standing| standing.account.channel == communication.request.channel && standing.enabled);
+    let is_open = |standing: &&Standing| standing.gate.state(now) == "closed";
+    let (code, text) = match standings.iter().find(is_open) {
+        _ if standings.is_empty() => ("no_provider_enabled", "No provider of its channel is enabled.".to_owned()),
+        None => {
+            let names: Vec<_> =
+                standings.iter().map(|s| format!("{} ({})", s.account.config, s.gate.state(now))).collect();
+            ("providers_shut", format!("No provider of its channel is called at the moment: {}.", names.join(", ")))
+        }
+        Some(Standing { account, gate, .. }) => match gate.quota(now).remaining {
+            0 => {
+                let Rate { burst, per_second } = account.rate;
+                let text =
+                    format!("{} is at its limit of {per_second} a second after {burst} at once.", account.config);
+                ("rate_limit", text)
+            }
+            _ => ("worker", "A worker takes it up with its next hint.".to_owned()),
+        },
+    };
+    Ok(
+        json!({ "code": code, "text": text, "providers": standings.iter().map(|s| api.show_standing(s)).collect::<Vec<_>>() }),
+    )
+}
+
 /// A query string, read name by name; every fault is gathered.
-struct Query {
+pub(crate) struct Query {
     given: HashMap<String, String>,
     errors: Vec<FieldError>,
 }
 
 impl Query {
-    fn parse(raw: RawQuery) -> Result<Self, Problem> {
+    pub(crate) fn parse(raw: RawQuery) -> Result<Self, Problem> {
         let uri = format!("/?{}", raw.0.unwrap_or_default()).parse::<axum::http::Uri>();
         let uri = uri.map_err(|_| Problem::new(Kind::Malformed, "The query cannot be read."))?;
         let given = axum::extract::Query::<HashMap<String, String>>::try_from_uri(&uri);
@@ -100,11 +138,11 @@ impl Query {
         self.errors.push(FieldError { pointer: name.to_owned(), code, detail });
     }
 
-    fn text(&mut self, name: &str) -> Option<String> {
+    pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         self.given.remove(name).filter(|text| !text.is_empty())
     }
 
-    fn choice(&mut self, name: &str, names: &[&str]) -> Option<String> {
+    pub(crate) fn choice(&mut self, name: &str, names: &[&str]) -> Option<String> {
         let text = self.text(name)?;
         if !names.contains(&text.as_str()) {
             self.wrong(name, "not_one_of", format!("{name} must be one of: {}.", names.join(", ")));
@@ -113,7 +151,7 @@ impl Query {
     }
 
     /// A time, or a day taken as its first moment (`next`: as the first moment after it).
-    fn time(&mut self, name: &str, next: bool) -> Option<Timestamp> {
+    pub(crate) fn time(&mut self, name: &str, next: bool) -> Option<Timestamp> {
         let text = self.text(name)?;
         let start = |day: jiff::civil::Date| {
             let zoned = day.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
@@ -126,7 +164,7 @@ impl Query {
         time
     }
 
-    fn finish(mut self) -> Result<(), Problem> {
+    pub(crate) fn finish(mut self) -> Result<(), Problem> {
         let unknown: Vec<String> = self.given.keys().cloned().collect();
         for name in unknown {
             let detail = match name.as_str() {
@@ -160,42 +198,65 @@ pub(crate) async fn list(
         entity_id: query.text("entityId"),
         from: query.time("from", false),
         to: query.time("to", true),
+        ..Filter::default()
     };
-    let size = query.text("size").map_or(Some(20), |size| size.parse().ok().filter(|size| (1..=100).contains(size)));
-    if size.is_none() {
-        query.wrong("size", "not_in_range", "size must be a whole number from 1 to 100.".to_owned());
-    }
-    let cursor = query.text("cursor").map(|cursor| read_cursor(&cursor, &filter));
-    if cursor == Some(None) {
-        let detail = "cursor is not one of ours for this question; leave it out to begin again.";
-        query.wrong("cursor", "bad_cursor", detail.to_owned());
-    }
+    let paging = Paging::read(&mut query, &filter);
     query.finish()?;
-    let view = ViewKey { tenant: caller.tenant.clone(), mode: caller.mode };
-    let page = api.views.list(&view, &filter, cursor.flatten().as_deref(), size.unwrap_or(20)).await?;
-    let (totals, as_of) = api.views.totals(&view).await?;
-    let keys: Vec<ContentKey> = page.rows.iter().map(|row| content_key(&caller, row)).collect();
-    let contents = api.vault.get_many(&keys).await?;
-    let shown: Vec<Value> = page
-        .rows
-        .iter()
-        .zip(&contents)
-        .map(|(row, content)| {
+    api.show_page(&caller, &filter, paging).await
+}
+
+/// Where a page begins and how long it is.
+pub(crate) struct Paging {
+    size: usize,
+    after: Option<String>,
+}
+
+impl Paging {
+    pub(crate) fn read(query: &mut Query, filter: &Filter) -> Self {
+        let size =
+            query.text("size").map_or(Some(20), |size| size.parse().ok().filter(|size| (1..=100).contains(size)));
+        if size.is_none() {
+            query.wrong("size", "not_in_range", "size must be a whole number from 1 to 100.".to_owned());
+        }
+        let cursor = query.text("cursor").map(|cursor| read_cursor(&cursor, filter));
+        if cursor == Some(None) {
+            let detail = "cursor is not one of ours for this question; leave it out to begin again.";
+            query.wrong("cursor", "bad_cursor", detail.to_owned());
+        }
+        Paging { size: size.unwrap_or(20), after: cursor.flatten() }
+    }
+}
+
+impl Api {
+    /// A page of rows, newest first, with the personal data that is still there.
+    pub(crate) async fn show_page(
+        &self,
+        caller: &Principal,
+        filter: &Filter,
+        Paging { size, after }: Paging,
+    ) -> Result<Response, Problem> {
+        let view = ViewKey { tenant: caller.tenant.clone(), mode: caller.mode };
+        let page = self.views.list(&view, filter, after.as_deref(), size).await?;
+        let (totals, as_of) = self.views.totals(&view).await?;
+        let keys: Vec<ContentKey> = page.rows.iter().map(|row| content_key(caller, row)).collect();
+        let contents = self.vault.get_many(&keys).await?;
+        let one = |(row, content): (&HistoryRow, &Option<Content>)| {
             let key = StreamKey { tenant: caller.tenant.clone(), id: row.id };
             show::row(&key, row, content.as_ref())
-        })
-        .collect();
-    let count = exact_count(&filter, &totals);
-    let body = json!({
-        "count": count.unwrap_or(shown.len() as i64 + i64::from(page.next.is_some())),
-        "countIsEstimate": count.is_none() && page.next.is_some(),
-        "size": size,
-        "hasMore": page.next.is_some(),
-        "nextCursor": page.next.as_deref().map(|next| write_cursor(next, &filter)),
-        "asOf": as_of.map(show_time),
-        "results": shown,
-    });
-    Ok(json(StatusCode::OK, &body))
+        };
+        let shown: Vec<Value> = page.rows.iter().zip(&contents).map(one).collect();
+        let count = exact_count(filter, &totals);
+        let body = json!({
+            "count": count.unwrap_or(shown.len() as i64 + i64::from(page.next.is_some())),
+            "countIsEstimate": count.is_none() && page.next.is_some(),
+            "size": size,
+            "hasMore": page.next.is_some(),
+            "nextCursor": page.next.as_deref().map(|next| write_cursor(next, filter)),
+            "asOf": as_of.map(show_time),
+            "results": shown,
+        });
+        Ok(json(StatusCode::OK, &body))
+    }
 }
 
 fn content_key(caller: &Principal, row: &HistoryRow) -> ContentKey {
@@ -212,6 +273,9 @@ fn exact_count(filter: &Filter, totals: &Counters) -> Option<i64> {
             recipient_id: None,
             entity_type: None,
             entity_id: None,
+            provider: None,
+            given_up: false,
+            end: None,
             from: None,
             to: None,
         } => match (channel, status, kind) {
@@ -320,6 +384,8 @@ pub(crate) async fn queue_status(
             "delayed": depth.delayed,
         }));
     }
+    let standings = api.standings(&caller).await?;
+    let providers: Vec<Value> = standings.iter().map(|standing| api.show_standing(standing)).collect();
     let swept = api.limits.last_beat("sweep").await?;
     let sent = get("sent");
     let body = json!({
@@ -335,6 +401,7 @@ pub(crate) async fn queue_status(
         "suppressed": get("lifecycle.suppressed"),
         "averageProcessingMs": if sent == 0 { Value::Null } else { json!(get("accept_to_sent_ms") as f64 / sent as f64) },
         "queues": lanes,
+        "providers": providers,
         "lastSweepAt": swept.map(show_time),
         "healthy": swept.is_some_and(|at| api.host.now().since(at) < SWEEP_STALE_MS),
         "asOf": as_of.map(show_time),

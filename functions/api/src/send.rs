@@ -6,15 +6,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use domain::communication::{Command, Rejection};
-use domain::contact;
-use domain::history::{row, subject};
-use domain::policy;
+use domain::history::row;
 use domain::ports::{ContactKey, Content, ContentKey, Principal, StoredLink, StreamKey};
 use domain::render::{RenderError, words};
-use domain::templates;
+use domain::{contact, policy, quiet, templates};
 use events::{
-    Attachment, Channel, CommunicationId, DoubtPolicy, Entity, MessageType, Mode, Priority, Recipient, RecipientType,
-    Requested, Source, Template, Timestamp,
+    Attachment, Channel, CommunicationId, DoubtPolicy, Entity, MessageType, Mode, Priority, QuietHours, Recipient,
+    RecipientType, Requested, Source, Template, Timestamp,
 };
 use serde_json::{Value, json};
 use shell::hash::contact_hash;
@@ -101,6 +99,7 @@ fn read(api: &Api, caller: &Principal, mut fields: Fields, request_hash: String)
     let in_doubt: Option<DoubtPolicy> = fields.choice("inDoubt", &policies);
     let max_attempts = fields.number("maxAttempts", 1..=10).map_or(policy::MAX_ATTEMPTS, |n| n as u8);
     let locale = fields.reference("locale", 35);
+    let quiet_hours = read_quiet_hours(&mut fields);
     match (&content, &template) {
         (Some(_), Some(_)) => fields.wrong("content", "ambiguous", "Give content or templateId, not both."),
         (None, None) => fields.wrong("content", "required", "Give content or a templateId."),
@@ -131,6 +130,7 @@ fn read(api: &Api, caller: &Principal, mut fields: Fields, request_hash: String)
             entity,
             scheduled_at: schedule.at,
             expires_at: schedule.expires_at.unwrap_or_else(|| policy::expires_at(kind, due)),
+            quiet_hours,
             in_doubt: in_doubt.unwrap_or_else(|| policy::in_doubt(kind)),
             max_attempts,
             campaign: None,
@@ -204,6 +204,28 @@ fn read_entity(fields: &mut Fields) -> Option<Entity> {
         fields.wrong("entityType", "required", "entityId needs an entityType.");
     }
     kind.map(|kind| Entity { kind, id })
+}
+
+fn read_quiet_hours(fields: &mut Fields) -> Option<QuietHours> {
+    let given = fields.object("quietHours")?;
+    let text = |name: &str| given.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let hours = QuietHours { start: text("start"), end: text("end"), time_zone: text("timeZone") };
+    let known = |name: &String| ["start", "end", "timeZone"].contains(&name.as_str());
+    if let Some(unknown) = given.as_object().and_then(|given| given.keys().find(|name| !known(name))) {
+        fields.wrong(
+            "quietHours",
+            "unknown_field",
+            format!("quietHours has no {unknown}; it has start, end and timeZone."),
+        );
+        return None;
+    }
+    match quiet::check(&hours) {
+        Ok(()) => Some(hours),
+        Err((name, error)) => {
+            fields.wrong(&format!("quietHours/{name}"), "not_quiet_hours", format!("quietHours.{name} {error}."));
+            None
+        }
+    }
 }
 
 fn read_attachments(fields: &mut Fields) -> Vec<StoredLink> {
@@ -323,12 +345,7 @@ impl Api {
             let detail = "This recipient bounced, complained or opted out. Nothing was accepted.";
             return Err(Problem::new(Kind::RecipientSuppressed, detail));
         }
-        let place = ContentKey {
-            tenant: key.tenant.clone(),
-            subject: subject(&request),
-            id: key.id,
-            content: request.request_hash.clone(),
-        };
+        let place = ContentKey::of(key, &request, &request.request_hash);
         self.vault.put(&place, &content, self.host.now() + self.retention_ms).await?;
         let after = self.shell(origin).execute_on(key, loaded, Command::Request(Box::new(request))).await?;
         if after.appended > 0 {
@@ -350,6 +367,7 @@ impl Api {
             None => self.content(key, loaded).await?,
         };
         let due = communication.due_at.unwrap_or(folded.created_at);
+        let due = quiet::held_until(&communication.request, due).unwrap_or(due);
         let mut body = json!({
             "id": key.id,
             "status": folded.status,
@@ -369,12 +387,7 @@ impl Api {
     /// The personal data of a loaded communication; none once erased.
     pub(crate) async fn content(&self, key: &StreamKey, loaded: &Loaded) -> Result<Option<Content>, Problem> {
         let communication = loaded.state.requested()?;
-        let place = ContentKey {
-            tenant: key.tenant.clone(),
-            subject: subject(&communication.request),
-            id: key.id,
-            content: communication.content.clone(),
-        };
+        let place = ContentKey::of(key, &communication.request, &communication.content);
         Ok(self.vault.get(&place).await?)
     }
 }

@@ -6,7 +6,7 @@ use aws_lambda_events::sqs::SqsEvent;
 use deliver::Deliver;
 use deliver::config::Config;
 use domain::ports::Provider;
-use events::{Mode, Timestamp};
+use events::Timestamp;
 use infra::SystemHost;
 use infra::aws::{Aws, DynamoStore, SnsAlerts, SqsQueue, init_logs};
 use infra::providers::{SendGrid, Twilio, http_client};
@@ -36,33 +36,37 @@ fn wire(config: Config, aws: &Aws) -> Deliver {
         limits_table: config.tables.limits,
     });
     let client = http_client();
-    let mut providers: Vec<Arc<dyn Provider>> = Vec::new();
-    if let Some(sendgrid) = config.sendgrid {
-        providers.push(Arc::new(SendGrid {
+    let sendgrid = config.sendgrid.into_iter().map(|sendgrid| -> Arc<dyn Provider> {
+        Arc::new(SendGrid {
+            account: sendgrid.account,
             client: client.clone(),
             base_url: sendgrid.base_url,
             api_key: sendgrid.api_key,
             from_email: sendgrid.from_email,
             from_name: sendgrid.from_name,
-            mode: Mode::Live,
-        }));
-    }
-    if let Some(twilio) = config.twilio {
-        providers.push(Arc::new(Twilio {
-            client,
+        })
+    });
+    let twilio = config.twilio.into_iter().map(|twilio| -> Arc<dyn Provider> {
+        Arc::new(Twilio {
+            account: twilio.account,
+            client: client.clone(),
             base_url: twilio.base_url,
             account_sid: twilio.account_sid,
             auth_token: twilio.auth_token,
             from: twilio.from,
             public_url: twilio.public_url,
-            mode: Mode::Live,
-        }));
-    }
+        })
+    });
     Deliver {
         store: store.clone(),
-        vault: store,
+        vault: store.clone(),
         queue: Arc::new(SqsQueue { client: aws.sqs(), urls: config.queues.into_iter().collect() }),
-        providers,
+        providers: sendgrid.chain(twilio).collect(),
+        limits: store.clone(),
+        routes: store,
+        tenant_rate: config.tenant_rate,
+        global_rate: config.global_rate,
+        memory: Arc::default(),
         alerts: Arc::new(SnsAlerts { client: aws.sns(), topic_arn: config.alerts_topic }),
         host: Arc::new(SystemHost),
         provider_timeout_ms: config.provider_timeout_ms,

@@ -19,9 +19,8 @@ use serde_json::{Value, json};
 use shell::problem::{Kind, Problem};
 
 use crate::clock::Clock;
-use crate::simulator::{Fault, Simulator};
+use crate::simulator::{Fault, SENDGRID, Simulator, TWILIO};
 
-const PROVIDERS: [&str; 2] = ["sendgrid", "twilio"];
 /// The longest that a caller may wait for a message.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
@@ -38,7 +37,7 @@ type Shared = State<Arc<Dev>>;
 pub fn router(dev: Arc<Dev>) -> Router {
     Router::new()
         .route("/_dev/inbox", get(inbox).delete(clear_inbox))
-        .route("/_dev/faults", post(inject))
+        .route("/_dev/faults", post(inject).delete(mend))
         .route("/_dev/clock", post(advance))
         .route("/_dev/queues", get(queues))
         .route("/_dev/suppressions", delete(clear_suppressions))
@@ -94,11 +93,17 @@ async fn clear_inbox(State(dev): Shared) -> StatusCode {
 
 async fn inject(State(dev): Shared, body: Bytes) -> Result<StatusCode, Problem> {
     let fault: Fault = parse(&body)?;
-    if !PROVIDERS.contains(&fault.provider.as_str()) {
-        return Err(malformed(format!("provider is one of: {}.", PROVIDERS.join(", "))));
+    let known: Vec<_> = SENDGRID.iter().chain(&TWILIO).map(|account| account.config).collect();
+    if !known.contains(&fault.provider.as_str()) {
+        return Err(malformed(format!("provider is one of: {}.", known.join(", "))));
     }
     dev.simulator.inject(fault);
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn mend(State(dev): Shared) -> StatusCode {
+    dev.simulator.mend();
+    StatusCode::NO_CONTENT
 }
 
 async fn advance(State(dev): Shared, body: Bytes) -> Result<Json<Value>, Problem> {

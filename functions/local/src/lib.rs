@@ -14,7 +14,8 @@ use api::{Api, KnownKeys};
 use clock::Clock;
 use dead_letter::DeadLetter;
 use deliver::Deliver;
-use domain::ports::{Host, Keys, Limits, Principal, Provider};
+use domain::gate::Rate;
+use domain::ports::{Account, Host, Keys, Limits, Principal, Provider};
 use events::{Channel, Mode, TenantId, Timestamp};
 use infra::SystemHost;
 use infra::embedded::{Database, LogAlerts, MemoryQueue};
@@ -43,6 +44,9 @@ const FEED: usize = 200;
 const SETTLE: Duration = Duration::from_millis(20);
 const RETENTION_MS: i64 = 400 * 24 * 3_600_000;
 
+/// More than one machine does.
+const NO_LIMIT: Rate = Rate { burst: 1_000_000, per_second: 100_000 };
+
 /// Where data is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Data {
@@ -60,12 +64,16 @@ pub struct Options {
     /// How fast the clock runs.
     pub clock_factor: u32,
     pub provider_timeout_ms: u64,
+    /// How fast each provider may be called. None: as fast as it goes, for the simulated ones have no limit of their own.
+    pub rate: Option<Rate>,
+    /// Where providers are, instead of the simulated ones: an address without a slash at the end.
+    pub providers_url: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let data = Data::Folder(PathBuf::from(".tidings"));
-        Options { port: 7070, data, clock_factor: 1, provider_timeout_ms: 10_000 }
+        Options { port: 7070, data, clock_factor: 1, provider_timeout_ms: 10_000, rate: None, providers_url: None }
     }
 }
 
@@ -119,13 +127,17 @@ impl Local {
         let client = http_client();
         let simulator = Simulator::new(clock.clone(), [SystemHost.random(), SystemHost.random()], client.clone());
         let providers_at = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let providers_url = format!("http://{}", providers_at.local_addr()?);
+        let providers_url = match options.providers_url {
+            Some(url) => url,
+            None => format!("http://{}", providers_at.local_addr()?),
+        };
         let listener = listen(options.port).await?;
         let port = listener.local_addr()?.port();
         let url = format!("http://127.0.0.1:{port}");
         simulator.call_back_to(url.clone());
         dev_key(&database).await.map_err(io::Error::other)?;
 
+        let providers = providers(&providers_url, &url, &client, options.rate.unwrap_or(NO_LIMIT));
         let store = Arc::new(database.clone());
         let queue = Arc::new(MemoryQueue::new(clock.clone(), clock.scaled(VISIBILITY_MS)));
         let schedule =
@@ -134,7 +146,12 @@ impl Local {
             store: store.clone(),
             vault: store.clone(),
             queue: queue.clone(),
-            providers: providers(&providers_url, &url, client),
+            providers: providers.clone(),
+            limits: store.clone(),
+            routes: store.clone(),
+            tenant_rate: None,
+            global_rate: None,
+            memory: Arc::default(),
             alerts: Arc::new(LogAlerts),
             host: clock.clone(),
             provider_timeout_ms: options.provider_timeout_ms,
@@ -146,6 +163,8 @@ impl Local {
             views: store.clone(),
             keys: store.clone(),
             limits: store.clone(),
+            routes: store.clone(),
+            accounts: providers.iter().map(|provider| provider.account().clone()).collect(),
             host: clock.clone(),
             contact_key: secret(&folder.join("contact.key"))?,
             retention_ms: RETENTION_MS,
@@ -154,11 +173,14 @@ impl Local {
         let webhook = Arc::new(Webhook {
             store: store.clone(),
             host: clock.clone(),
-            sendgrid: webhook::sendgrid::Verifier::new(&simulator.sendgrid_public_key()),
-            twilio: Some(webhook::twilio::Verifier {
-                auth_token: simulator::TWILIO_TOKEN.to_owned(),
-                public_url: url.clone(),
-            }),
+            sendgrid: webhook::sendgrid::Verifier::new(&simulator.sendgrid_public_key()).into_iter().collect(),
+            twilio: simulator::TWILIO
+                .iter()
+                .map(|account| webhook::twilio::Verifier {
+                    auth_token: account.secret.to_owned(),
+                    public_url: url.clone(),
+                })
+                .collect(),
         });
         let dead_letter = DeadLetter { store: store.clone(), alerts: Arc::new(LogAlerts), host: clock.clone() };
         let project = Project { views: store, host: clock.clone() };
@@ -241,25 +263,37 @@ async fn dev_key(database: &Database) -> Result<(), domain::ports::StoreError> {
     Keys::put(database, &shell::hash::key_hash(DEV_KEY), &principal).await
 }
 
-fn providers(simulator_url: &str, public_url: &str, client: reqwest::Client) -> Vec<Arc<dyn Provider>> {
-    let sendgrid = SendGrid {
-        client: client.clone(),
-        base_url: simulator_url.to_owned(),
-        api_key: simulator::SENDGRID_KEY.to_owned(),
-        from_email: "billing@tidings.test".to_owned(),
-        from_name: "Tidings".to_owned(),
+/// Two accounts of each provider, the second for when the first is not called.
+fn providers(simulator_url: &str, public_url: &str, client: &reqwest::Client, rate: Rate) -> Vec<Arc<dyn Provider>> {
+    let account = |known: &simulator::Known, provider: &str, channel| Account {
+        config: known.config.to_owned(),
+        provider: provider.to_owned(),
+        channel,
         mode: Mode::Test,
+        rate,
     };
-    let twilio = Twilio {
-        client,
-        base_url: simulator_url.to_owned(),
-        account_sid: simulator::TWILIO_SID.to_owned(),
-        auth_token: simulator::TWILIO_TOKEN.to_owned(),
-        from: simulator::TWILIO_FROM.to_owned(),
-        public_url: public_url.to_owned(),
-        mode: Mode::Test,
-    };
-    vec![Arc::new(sendgrid), Arc::new(twilio)]
+    let sendgrid = simulator::SENDGRID.iter().map(|known| -> Arc<dyn Provider> {
+        Arc::new(SendGrid {
+            account: account(known, "sendgrid", Channel::Email),
+            client: client.clone(),
+            base_url: simulator_url.to_owned(),
+            api_key: known.secret.to_owned(),
+            from_email: "billing@tidings.test".to_owned(),
+            from_name: "Tidings".to_owned(),
+        })
+    });
+    let twilio = simulator::TWILIO.iter().map(|known| -> Arc<dyn Provider> {
+        Arc::new(Twilio {
+            account: account(known, "twilio", Channel::Sms),
+            client: client.clone(),
+            base_url: simulator_url.to_owned(),
+            account_sid: known.id.to_owned(),
+            auth_token: known.secret.to_owned(),
+            from: simulator::TWILIO_FROM.to_owned(),
+            public_url: public_url.to_owned(),
+        })
+    });
+    sendgrid.chain(twilio).collect()
 }
 
 /// What SQS and Lambda do: receive, invoke, take away what was done.

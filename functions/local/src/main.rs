@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use domain::gate::Rate;
 use domain::ports::{Host, Principal};
 use events::{Mode, TenantId};
 use infra::SystemHost;
@@ -33,6 +34,12 @@ struct Start {
     /// How long a provider may take to answer, in milliseconds.
     #[arg(long, default_value_t = 10_000)]
     provider_timeout_ms: u64,
+    /// How fast each provider may be called, as `burst,perSecond`: `100,10` is what a deployment gives SendGrid.
+    #[arg(long, value_parser = rate)]
+    rate: Option<Rate>,
+    /// Call providers at this address instead of the simulated ones, for tests with your own: `http://127.0.0.1:9000`.
+    #[arg(long, value_parser = loopback)]
+    providers: Option<String>,
     /// Print nothing but errors.
     #[arg(long)]
     quiet: bool,
@@ -75,6 +82,17 @@ fn factor(text: &str) -> Result<u32, String> {
     sound.ok_or_else(|| "a factor from 1x to 3600x".to_owned())
 }
 
+fn rate(text: &str) -> Result<Rate, String> {
+    Rate::parse(text).ok_or_else(|| "a rate such as 100,10: a burst of 100, then 10 a second".to_owned())
+}
+
+fn loopback(text: &str) -> Result<String, String> {
+    let here = ["http://127.0.0.1:", "http://localhost:"].iter().any(|here| text.starts_with(here));
+    here.then(|| text.trim_end_matches('/').to_owned()).ok_or_else(|| {
+        "an address of this machine, such as http://127.0.0.1:9000; nothing else is ever called".to_owned()
+    })
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -102,8 +120,14 @@ async fn run(start: Start) -> Result<(), String> {
         "memory" => Data::Memory,
         folder => Data::Folder(PathBuf::from(folder)),
     };
-    let options =
-        Options { port: start.port, data, clock_factor: start.clock, provider_timeout_ms: start.provider_timeout_ms };
+    let options = Options {
+        port: start.port,
+        data,
+        clock_factor: start.clock,
+        provider_timeout_ms: start.provider_timeout_ms,
+        rate: start.rate,
+        providers_url: start.providers.clone(),
+    };
     let local = Local::start(options).await.map_err(|error| error.to_string())?;
     if !start.quiet {
         if start.port != 0 && start.port != local.port {

@@ -75,7 +75,7 @@ impl Schedule {
         self.queue.send(&hints).await?;
         for due in due {
             let wake = due.wake.max(now) + policy::repair_ms(due.hints);
-            self.store.rearm(due, wake).await?;
+            self.store.rearm(&due.hint.key, due.wake, wake, due.hints + 1).await?;
         }
         Ok(())
     }

@@ -1,6 +1,9 @@
 //! Settings: each door's `config.rs` names its own and reads them with this.
 
-use domain::ports::Lane;
+use domain::gate::Rate;
+use domain::policy;
+use domain::ports::{Account, Lane};
+use events::{Channel, Mode};
 
 /// A setting that is not there or cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,6 +14,8 @@ pub enum SettingError {
     NotANumber(&'static str),
     #[error("{0} is not a key")]
     NotAKey(&'static str),
+    #[error("{0} is not a rate such as 100,10: a burst of 100, then 10 a second")]
+    NotARate(&'static str),
 }
 
 /// Where settings come from: `|name| std::env::var(name).ok()` in main, a map in tests. An empty one is none.
@@ -49,6 +54,30 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
         Lane::ALL.iter().filter_map(url).collect()
     }
 
+    /// `100,10`: a burst of 100, then 10 a second.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingError::NotARate`]
+    pub fn rate(&self, name: &'static str) -> Result<Option<Rate>, SettingError> {
+        let text = self.get(name);
+        text.map(|text| Rate::parse(&text).ok_or(SettingError::NotARate(name))).transpose()
+    }
+
+    /// The provider configurations that a deployment may have, in the order they are tried.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingError::NotARate`]
+    pub fn accounts(&self) -> Result<Vec<Account>, SettingError> {
+        let account = |(config, provider, channel, rate): (&str, &str, Channel, &'static str)| {
+            let rate = self.rate(rate)?.unwrap_or_else(|| policy::rate(provider, channel));
+            let (config, provider) = (config.to_owned(), provider.to_owned());
+            Ok(Account { config, provider, channel, mode: Mode::Live, rate })
+        };
+        ACCOUNTS.into_iter().map(account).collect()
+    }
+
     /// # Errors
     ///
     /// [`SettingError::Missing`]
@@ -61,13 +90,21 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
     }
 }
 
+/// (our name, the provider's, its channel, the setting of its rate). `<PROVIDER>_RATE` is for each of its accounts.
+const ACCOUNTS: [(&str, &str, Channel, &str); 4] = [
+    ("sendgrid", "sendgrid", Channel::Email, "SENDGRID_RATE"),
+    ("sendgrid-second", "sendgrid", Channel::Email, "SENDGRID_RATE"),
+    ("twilio", "twilio", Channel::Sms, "TWILIO_RATE"),
+    ("twilio-second", "twilio", Channel::Sms, "TWILIO_RATE"),
+];
+
 /// The three tables of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tables {
     /// `EVENTS_TABLE`: streams and guards.
     pub events: String,
-    /// `VAULT_TABLE`: personal data and API keys.
+    /// `VAULT_TABLE`: personal data, API keys and the tenants' routes.
     pub vault: String,
-    /// `LIMITS_TABLE`: heartbeats.
+    /// `LIMITS_TABLE`: heartbeats, rate buckets, circuit breakers.
     pub limits: String,
 }

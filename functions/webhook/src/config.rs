@@ -7,10 +7,11 @@ use crate::{sendgrid, twilio};
 /// The door's settings.
 pub struct Config {
     pub tables: Tables,
-    /// `SENDGRID_WEBHOOK_KEY`: the Event Webhook's verification key. Without it SendGrid's callbacks are refused.
-    pub sendgrid: Option<sendgrid::Verifier>,
-    /// `TWILIO_AUTH_TOKEN`, with `PUBLIC_URL`. Without it Twilio's callbacks are refused.
-    pub twilio: Option<twilio::Verifier>,
+    /// `SENDGRID_WEBHOOK_KEY`, `SENDGRID_SECOND_WEBHOOK_KEY`: the Event Webhook's verification key of each account. Without
+    /// any, SendGrid's callbacks are refused.
+    pub sendgrid: Vec<sendgrid::Verifier>,
+    /// `TWILIO_AUTH_TOKEN`, `TWILIO_SECOND_AUTH_TOKEN`, with `PUBLIC_URL`. Without any, Twilio's callbacks are refused.
+    pub twilio: Vec<twilio::Verifier>,
 }
 
 impl Config {
@@ -19,15 +20,16 @@ impl Config {
     /// [`SettingError`]: names the setting.
     pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let settings = Settings(var);
-        let key = |key: String| sendgrid::Verifier::new(&key).ok_or(SettingError::NotAKey("SENDGRID_WEBHOOK_KEY"));
-        let twilio = match settings.get("TWILIO_AUTH_TOKEN") {
-            None => None,
-            Some(auth_token) => Some(twilio::Verifier { auth_token, public_url: settings.need("PUBLIC_URL")? }),
-        };
-        Ok(Config {
-            tables: settings.tables()?,
-            sendgrid: settings.get("SENDGRID_WEBHOOK_KEY").map(key).transpose()?,
-            twilio,
-        })
+        let mut sendgrid = Vec::new();
+        for name in ["SENDGRID_WEBHOOK_KEY", "SENDGRID_SECOND_WEBHOOK_KEY"] {
+            let Some(key) = settings.get(name) else { continue };
+            sendgrid.push(sendgrid::Verifier::new(&key).ok_or(SettingError::NotAKey(name))?);
+        }
+        let mut twilio = Vec::new();
+        for name in ["TWILIO_AUTH_TOKEN", "TWILIO_SECOND_AUTH_TOKEN"] {
+            let Some(auth_token) = settings.get(name) else { continue };
+            twilio.push(twilio::Verifier { auth_token, public_url: settings.need("PUBLIC_URL")? });
+        }
+        Ok(Config { tables: settings.tables()?, sendgrid, twilio })
     }
 }

@@ -30,10 +30,10 @@ const SIDE_BY_SIDE: usize = 32;
 pub struct Webhook {
     pub store: Arc<dyn EventStore>,
     pub host: Arc<dyn Host>,
-    /// Without it SendGrid's callbacks are refused.
-    pub sendgrid: Option<sendgrid::Verifier>,
-    /// Without it Twilio's callbacks are refused.
-    pub twilio: Option<twilio::Verifier>,
+    /// One for each account; without any, SendGrid's callbacks are refused.
+    pub sendgrid: Vec<sendgrid::Verifier>,
+    /// One for each account; without any, Twilio's callbacks are refused.
+    pub twilio: Vec<twilio::Verifier>,
 }
 
 type Shared = State<Arc<Webhook>>;
@@ -67,8 +67,8 @@ async fn read_body(body: Body) -> Result<axum::body::Bytes, Problem> {
 
 async fn sendgrid_events(State(webhook): Shared, headers: HeaderMap, body: Body) -> Result<StatusCode, Problem> {
     let body = read_body(body).await?;
-    let verifier = webhook.sendgrid.as_ref().ok_or_else(forbidden)?;
-    if !verifier.verify(&headers, &body, webhook.host.now()) {
+    let now = webhook.host.now();
+    if !webhook.sendgrid.iter().any(|verifier| verifier.verify(&headers, &body, now)) {
         return Err(forbidden());
     }
     let callbacks = sendgrid::parse(&body).map_err(|_| Problem::new(Kind::Malformed, "Not a list of events."))?;
@@ -82,8 +82,7 @@ async fn twilio_sms_status(
     body: Body,
 ) -> Result<StatusCode, Problem> {
     let body = read_body(body).await?;
-    let verifier = webhook.twilio.as_ref().ok_or_else(forbidden)?;
-    if !verifier.verify(&uri, &headers, &body) {
+    if !webhook.twilio.iter().any(|verifier| verifier.verify(&uri, &headers, &body)) {
         return Err(forbidden());
     }
     let callback = twilio::parse(uri.query().unwrap_or_default(), &body, webhook.host.now());

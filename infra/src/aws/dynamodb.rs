@@ -13,9 +13,9 @@ use aws_sdk_dynamodb::types::{
 };
 use domain::ports::{
     Append, AppendError, ContactKey, Content, ContentKey, Due, EventStore, Hint, Keys, Lane, Limits, MAX_STREAM_BYTES,
-    Principal, SHARDS, StoreError, Stream, StreamKey, Vault,
+    Principal, Route, Routes, SHARDS, Scanned, StoreError, Stream, StreamKey, Vault, Versioned,
 };
-use events::Timestamp;
+use events::{Channel, TenantId, Timestamp};
 use serde::de::DeserializeOwned;
 
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -164,17 +164,17 @@ impl EventStore for DynamoStore {
         Ok(due)
     }
 
-    async fn rearm(&self, due: &Due, wake: Timestamp) -> Result<(), StoreError> {
+    async fn rearm(&self, key: &StreamKey, from: Timestamp, to: Timestamp, hints: u32) -> Result<(), StoreError> {
         let moved = self
             .client
             .update_item()
             .table_name(&self.events_table)
-            .set_key(Some(stream_key(&due.hint.key)))
+            .set_key(Some(stream_key(key)))
             .update_expression("SET wake = :wake, hints = :hints")
             .condition_expression("wake = :seen")
-            .expression_attribute_values(":wake", number(wake.0))
-            .expression_attribute_values(":hints", number(due.hints + 1))
-            .expression_attribute_values(":seen", number(due.wake.0))
+            .expression_attribute_values(":wake", number(to.0))
+            .expression_attribute_values(":hints", number(hints))
+            .expression_attribute_values(":seen", number(from.0))
             .send()
             .await;
         match moved {
@@ -185,6 +185,25 @@ impl EventStore for DynamoStore {
             }
             other => other.map(|_| ()).map_err(unavailable),
         }
+    }
+
+    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Scanned, StoreError> {
+        let start = after.and_then(|after| after.split_once(' '));
+        let start = start.map(|(sk, pk)| HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))]));
+        let scan = self.client.scan().table_name(&self.events_table).limit(limit as i32);
+        let scan = scan.filter_expression("sk = :stream").expression_attribute_values(":stream", text("stream"));
+        let answer = scan.consistent_read(true).set_exclusive_start_key(start).send().await.map_err(unavailable)?;
+        let one = |item: &Item| {
+            let pk = get_text(item, "pk")?;
+            let key = StreamKey::from_path(&pk).ok_or_else(|| StoreError::Unreadable(format!("key {pk}")))?;
+            Ok((key, stream(item)?))
+        };
+        let streams = answer.items().iter().map(one).collect::<Result<_, StoreError>>()?;
+        // The last item looked at may be a guard, so both parts of its key are kept.
+        let next = answer.last_evaluated_key();
+        let next = next.map(|key| Ok::<_, StoreError>(format!("{} {}", get_text(key, "sk")?, get_text(key, "pk")?)));
+        let next = next.transpose()?;
+        Ok(Scanned { streams, next })
     }
 
     async fn is_suppressed(&self, contact: &ContactKey) -> Result<bool, StoreError> {
@@ -278,9 +297,12 @@ impl Vault for DynamoStore {
 
 /// Any number of items by key, in the order asked; what a request leaves out is asked for again.
 pub(super) async fn get_items(client: &Client, table: &str, keys: &[Item]) -> Result<Vec<Option<Item>>, StoreError> {
-    let name = |item: &Item| Ok::<_, StoreError>((get_text(item, "pk")?, get_text(item, "sk")?));
+    let name = |item: &Item| {
+        let range = item.get("sk").and_then(|sk| sk.as_s().ok()).cloned();
+        Ok::<_, StoreError>((get_text(item, "pk")?, range))
+    };
     let mut found = HashMap::new();
-    let mut distinct: HashMap<(String, String), Item> = HashMap::new();
+    let mut distinct: HashMap<(String, Option<String>), Item> = HashMap::new();
     for key in keys {
         distinct.insert(name(key)?, key.clone());
     }
@@ -342,5 +364,62 @@ impl Limits for DynamoStore {
         let get = self.client.get_item().table_name(&self.limits_table);
         let item = get.key("pk", text(format!("beat#{name}"))).send().await.map_err(unavailable)?.item;
         Ok(item.and_then(|item| get_number(&item, "at")).map(Timestamp))
+    }
+
+    async fn records(&self, names: &[String]) -> Result<Vec<Option<Versioned>>, StoreError> {
+        let keys: Vec<Item> = names.iter().map(|name| HashMap::from([("pk".to_owned(), text(name))])).collect();
+        let found = get_items(&self.client, &self.limits_table, &keys).await?;
+        found.into_iter().map(|item| item.as_ref().map(versioned).transpose()).collect()
+    }
+
+    async fn swap(&self, name: &str, expected: u64, body: &str) -> Result<Option<Versioned>, StoreError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.limits_table)
+            .key("pk", text(name))
+            .update_expression("SET v = :next, body = :body")
+            .expression_attribute_values(":next", number(expected + 1))
+            .expression_attribute_values(":body", text(body))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let update = match expected {
+            0 => update.condition_expression("attribute_not_exists(pk)"),
+            seen => update.condition_expression("v = :seen").expression_attribute_values(":seen", number(seen)),
+        };
+        match update.send().await {
+            Ok(_) => Ok(None),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(lost)) => lost
+                    .item()
+                    .map_or(Ok(Some(Versioned { version: 0, body: String::new() })), |item| versioned(item).map(Some)),
+                _ => Err(unavailable(error)),
+            },
+        }
+    }
+}
+
+fn versioned(item: &Item) -> Result<Versioned, StoreError> {
+    Ok(Versioned { version: get_number(item, "v").unwrap_or(0) as u64, body: get_text(item, "body")? })
+}
+
+fn route_key(tenant: &TenantId, channel: Channel) -> Item {
+    HashMap::from([("pk".to_owned(), text(format!("{tenant}#routes"))), ("sk".to_owned(), text(channel.as_str()))])
+}
+
+#[async_trait]
+impl Routes for DynamoStore {
+    async fn route(&self, tenant: &TenantId, channel: Channel) -> Result<Route, StoreError> {
+        let get = self.client.get_item().table_name(&self.vault_table).set_key(Some(route_key(tenant, channel)));
+        let item = get.send().await.map_err(unavailable)?.item;
+        item.map_or(Ok(Route::default()), |item| parse(&get_text(&item, "body")?))
+    }
+
+    async fn set_route(&self, tenant: &TenantId, channel: Channel, route: &Route) -> Result<(), StoreError> {
+        let body = serde_json::to_string(route).map_err(|e| StoreError::Unreadable(e.to_string()))?;
+        let mut item = route_key(tenant, channel);
+        item.insert("body".to_owned(), text(body));
+        let put = self.client.put_item().table_name(&self.vault_table).set_item(Some(item)).send().await;
+        put.map(|_| ()).map_err(unavailable)
     }
 }

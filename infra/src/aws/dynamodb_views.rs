@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Put, ReturnConsumedCapacity, TransactWriteItem, Update};
 use domain::history::{HistoryRow, day};
-use domain::ports::{Filter, Page, Projected, StoreError, ViewKey, Views, entity_path};
+use domain::ports::{Filter, Page, Projected, RowKey, StoreError, ViewKey, Views, entity_path};
 use domain::stats::{Counters, accumulate, contribution, difference};
 use events::Timestamp;
 
@@ -32,9 +32,8 @@ fn partition(view: &ViewKey, what: &str) -> String {
     format!("{}#{}#{what}", view.tenant, view.mode.as_str())
 }
 
-fn row_key(view: &ViewKey, row: &HistoryRow) -> Item {
-    let sk = format!("{:013}#{}", row.created_at.0, row.id);
-    key(partition(view, "com"), sk)
+fn row_key(view: &ViewKey, row: &RowKey) -> Item {
+    key(partition(view, "com"), row.path())
 }
 
 fn key(pk: String, sk: String) -> Item {
@@ -48,7 +47,7 @@ fn row_of(item: &Item) -> Result<HistoryRow, StoreError> {
 impl DynamoViews {
     /// The transaction that brings `rows` and counters forward; none when nothing is newer.
     async fn transaction(&self, rows: &[Projected], now: Timestamp) -> Result<Vec<TransactWriteItem>, StoreError> {
-        let keys: Vec<Item> = rows.iter().map(|p| row_key(&p.view, &p.row)).collect();
+        let keys: Vec<Item> = rows.iter().map(|p| row_key(&p.view, &RowKey::of(&p.row))).collect();
         let old = get_items(&self.client, &self.table, &keys).await?;
         let mut items = Vec::new();
         let mut changes: BTreeMap<String, Counters> = BTreeMap::new();
@@ -90,6 +89,9 @@ impl DynamoViews {
         }
         if let Some(entity) = entity_path(&row.entity_type, &row.entity_id) {
             item.insert("epk".to_owned(), text(partition(view, &entity)));
+        }
+        if row.given_up.is_some() {
+            item.insert("dpk".to_owned(), text(partition(view, "dead")));
         }
         let put = Put::builder().table_name(&self.table).set_item(Some(item));
         let put = match old {
@@ -194,6 +196,7 @@ impl Views for DynamoViews {
         size: usize,
     ) -> Result<Page, StoreError> {
         let (index, name, pk) = match (&filter.recipient_id, entity_path(&filter.entity_type, &filter.entity_id)) {
+            _ if filter.given_up => (Some("dead_letters"), "dpk", partition(view, "dead")),
             (Some(recipient), _) => (Some("by_recipient"), "rpk", partition(view, recipient)),
             (None, Some(entity)) => (Some("by_entity"), "epk", partition(view, &entity)),
             (None, None) => (None, "pk", partition(view, "com")),
@@ -249,6 +252,12 @@ impl Views for DynamoViews {
                 return Ok(page);
             }
         }
+    }
+
+    async fn rows(&self, view: &ViewKey, of: &[RowKey]) -> Result<Vec<Option<HistoryRow>>, StoreError> {
+        let keys: Vec<Item> = of.iter().map(|row| row_key(view, row)).collect();
+        let found = get_items(&self.client, &self.table, &keys).await?;
+        found.iter().map(|item| item.as_ref().map(row_of).transpose()).collect()
     }
 
     async fn days(&self, view: &ViewKey, from: &str, to: &str) -> Result<BTreeMap<String, Counters>, StoreError> {

@@ -21,16 +21,24 @@ CREATE TABLE IF NOT EXISTS vault (
   pk TEXT, sk TEXT, body TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (pk, sk));
 CREATE TABLE IF NOT EXISTS keys (hash TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS view_rows (
-  view TEXT, sk TEXT, position INTEGER NOT NULL, recipient TEXT, entity TEXT, body TEXT NOT NULL,
+  view TEXT, sk TEXT, position INTEGER NOT NULL, recipient TEXT, entity TEXT, body TEXT NOT NULL, given_up TEXT,
   PRIMARY KEY (view, sk));
 CREATE INDEX IF NOT EXISTS by_recipient ON view_rows (view, recipient, sk) WHERE recipient IS NOT NULL;
 CREATE INDEX IF NOT EXISTS by_entity ON view_rows (view, entity, sk) WHERE entity IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_end ON view_rows (view, sk) WHERE given_up IS NOT NULL;
 CREATE TABLE IF NOT EXISTS counters (
   view TEXT, day TEXT, name TEXT, amount INTEGER NOT NULL, PRIMARY KEY (view, day, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS view_times (view TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS limits (name TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS records (name TEXT PRIMARY KEY, v INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS routes (tenant TEXT, channel TEXT, body TEXT NOT NULL, PRIMARY KEY (tenant, channel)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS cursors (consumer TEXT PRIMARY KEY, changed INTEGER NOT NULL) WITHOUT ROWID;
 ";
+
+/// Counts up when the form of a view changes: the views of an older file are made again from its streams.
+const VIEWS_VERSION: i64 = 2;
+const FORGET_VIEWS: &str = "
+DROP TABLE IF EXISTS view_rows; DROP TABLE IF EXISTS counters; DROP TABLE IF EXISTS view_times; DROP TABLE IF EXISTS cursors;";
 
 /// Jobs that one commit takes at most.
 const GROUP: usize = 256;
@@ -78,7 +86,12 @@ impl Database {
              PRAGMA temp_store=MEMORY; PRAGMA cache_size=-32000; PRAGMA wal_autocheckpoint=4000;"
         );
         connection.execute_batch(&pragmas).map_err(OpenError)?;
+        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(OpenError)?;
+        if found != VIEWS_VERSION {
+            connection.execute_batch(FORGET_VIEWS).map_err(OpenError)?;
+        }
         connection.execute_batch(SCHEMA).map_err(OpenError)?;
+        connection.pragma_update(None, "user_version", VIEWS_VERSION).map_err(OpenError)?;
         connection.set_prepared_statement_cache_capacity(64);
         let (writer, jobs) = channel();
         std::thread::Builder::new()

@@ -1,9 +1,9 @@
 use async_trait::async_trait;
 use domain::ports::{
     Alerts, Append, AppendError, ContactKey, Content, ContentKey, Due, EventStore, Hint, Keys, Lane, Limits,
-    MAX_STREAM_BYTES, Principal, SHARDS, StoreError, Stream, StreamKey, Vault,
+    MAX_STREAM_BYTES, Principal, Route, Routes, SHARDS, Scanned, StoreError, Stream, StreamKey, Vault, Versioned,
 };
-use events::Timestamp;
+use events::{Channel, TenantId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Database;
@@ -93,16 +93,7 @@ impl EventStore for Database {
         let stream = Database::read(self, |connection| {
             let sql = "SELECT v, ev, wake, writer FROM events WHERE pk = ?1";
             let mut query = connection.prepare_cached(sql)?;
-            let row = query.query_row([&pk], |row| {
-                let lines: String = row.get(1)?;
-                Ok(Stream {
-                    version: row.get::<_, i64>(0)? as u64,
-                    lines: lines.lines().map(str::to_owned).collect(),
-                    wake: row.get::<_, Option<i64>>(2)?.map(Timestamp),
-                    writer: row.get(3)?,
-                })
-            });
-            row.optional()
+            query.query_row([&pk], stream_row).optional()
         })?;
         Ok(stream.unwrap_or_default())
     }
@@ -140,13 +131,28 @@ impl EventStore for Database {
             .collect()
     }
 
-    async fn rearm(&self, due: &Due, wake: Timestamp) -> Result<(), StoreError> {
-        let (pk, seen, hints) = (due.hint.key.path(), due.wake.0, due.hints + 1);
+    async fn rearm(&self, key: &StreamKey, from: Timestamp, to: Timestamp, hints: u32) -> Result<(), StoreError> {
+        let pk = key.path();
         self.write(move |connection| {
             let sql = "UPDATE events SET wake = ?1, hints = ?2 WHERE pk = ?3 AND wake = ?4";
-            execute(connection, sql, params![wake.0, hints, pk, seen]).map(|_| ())
+            execute(connection, sql, params![to.0, hints, pk, from.0]).map(|_| ())
         })
         .await
+    }
+
+    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Scanned, StoreError> {
+        let rows = Database::read(self, |connection| {
+            let sql = "SELECT v, ev, wake, writer, pk FROM events WHERE pk > ?1 ORDER BY pk LIMIT ?2";
+            let mut query = connection.prepare_cached(sql)?;
+            let rows = query.query_map(params![after.unwrap_or_default(), limit as i64], |row| {
+                Ok((row.get::<_, String>(4)?, stream_row(row)?))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        let next = rows.last().filter(|_| rows.len() == limit).map(|(pk, _)| pk.clone());
+        let key = |pk: &str| StreamKey::from_path(pk).ok_or_else(|| unreadable(format!("key {pk}")));
+        let streams = rows.into_iter().map(|(pk, stream)| Ok((key(&pk)?, stream)));
+        Ok(Scanned { streams: streams.collect::<Result<_, StoreError>>()?, next })
     }
 
     async fn is_suppressed(&self, contact: &ContactKey) -> Result<bool, StoreError> {
@@ -166,6 +172,17 @@ impl EventStore for Database {
         })
         .await
     }
+}
+
+/// `v, ev, wake, writer`.
+fn stream_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Stream> {
+    let lines: String = row.get(1)?;
+    Ok(Stream {
+        version: row.get::<_, i64>(0)? as u64,
+        lines: lines.lines().map(str::to_owned).collect(),
+        wake: row.get::<_, Option<i64>>(2)?.map(Timestamp),
+        writer: row.get(3)?,
+    })
 }
 
 /// The writer's answer when the group could not be committed is "not applied": it was rolled back.
@@ -279,6 +296,51 @@ impl Limits for Database {
             let mut query = connection.prepare_cached("SELECT at FROM limits WHERE name = ?1")?;
             query.query_row([name], |row| row.get(0).map(Timestamp)).optional()
         })
+    }
+
+    async fn records(&self, names: &[String]) -> Result<Vec<Option<Versioned>>, StoreError> {
+        Database::read(self, |connection| names.iter().map(|name| record(connection, name)).collect())
+    }
+
+    async fn swap(&self, name: &str, expected: u64, body: &str) -> Result<Option<Versioned>, StoreError> {
+        let (name, body, expected) = (name.to_owned(), body.to_owned(), expected as i64);
+        self.write(move |connection| {
+            let done = match expected {
+                0 => execute(connection, "INSERT OR IGNORE INTO records VALUES (?1, 1, ?2)", params![name, body])?,
+                seen => {
+                    let sql = "UPDATE records SET v = v + 1, body = ?2 WHERE name = ?1 AND v = ?3";
+                    execute(connection, sql, params![name, body, seen])?
+                }
+            };
+            if done == 1 { Ok(None) } else { record(connection, &name).map_err(unavailable) }
+        })
+        .await
+    }
+}
+
+fn record(connection: &Connection, name: &str) -> rusqlite::Result<Option<Versioned>> {
+    let mut query = connection.prepare_cached("SELECT v, body FROM records WHERE name = ?1")?;
+    let found = |row: &rusqlite::Row<'_>| Ok(Versioned { version: row.get::<_, i64>(0)? as u64, body: row.get(1)? });
+    query.query_row([name], found).optional()
+}
+
+#[async_trait]
+impl Routes for Database {
+    async fn route(&self, tenant: &TenantId, channel: Channel) -> Result<Route, StoreError> {
+        let body: Option<String> = Database::read(self, |connection| {
+            let mut query = connection.prepare_cached("SELECT body FROM routes WHERE tenant = ?1 AND channel = ?2")?;
+            query.query_row([tenant.as_str(), channel.as_str()], |row| row.get(0)).optional()
+        })?;
+        body.map_or(Ok(Route::default()), |body| serde_json::from_str(&body).map_err(unreadable))
+    }
+
+    async fn set_route(&self, tenant: &TenantId, channel: Channel, route: &Route) -> Result<(), StoreError> {
+        let (tenant, body) = (tenant.clone(), serde_json::to_string(route).map_err(unreadable)?);
+        self.write(move |connection| {
+            let values = params![tenant.as_str(), channel.as_str(), body];
+            execute(connection, "INSERT OR REPLACE INTO routes VALUES (?1, ?2, ?3)", values).map(|_| ())
+        })
+        .await
     }
 }
 

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use domain::history::HistoryRow;
-use domain::ports::{Filter, Page, Projected, StoreError, ViewKey, Views, entity_path};
+use domain::ports::{Filter, Page, Projected, RowKey, StoreError, ViewKey, Views, entity_path};
 use domain::stats::{Counters, accumulate, contribution, difference};
 use events::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -46,6 +46,7 @@ impl Views for Database {
         let lower = filter.from.map_or(String::new(), |from| format!("{:013}", from.0));
         let entity = entity_path(&filter.entity_type, &filter.entity_id);
         let (column, value) = match (&filter.recipient_id, entity) {
+            _ if filter.given_up => ("AND given_up IS NOT NULL AND ?4 IS NULL", None),
             (Some(recipient), _) => ("AND recipient = ?4", Some(recipient.clone())),
             (None, Some(entity)) => ("AND entity = ?4", Some(entity)),
             (None, None) => ("AND ?4 IS NULL", None),
@@ -78,6 +79,17 @@ impl Views for Database {
         Ok(Page { rows, next: found.1 })
     }
 
+    async fn rows(&self, view: &ViewKey, of: &[RowKey]) -> Result<Vec<Option<HistoryRow>>, StoreError> {
+        let bodies = self.read(|connection| {
+            let mut query = connection.prepare_cached("SELECT body FROM view_rows WHERE view = ?1 AND sk = ?2")?;
+            let one =
+                |key: &RowKey| query.query_row([view_name(view), key.path()], |row| row.get::<_, String>(0)).optional();
+            of.iter().map(one).collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        let parse = |body: String| serde_json::from_str(&body).map_err(unreadable);
+        bodies.into_iter().map(|body| body.map(parse).transpose()).collect()
+    }
+
     async fn days(&self, view: &ViewKey, from: &str, to: &str) -> Result<BTreeMap<String, Counters>, StoreError> {
         self.read(|connection| {
             let sql =
@@ -105,7 +117,7 @@ impl Views for Database {
 fn apply_row(connection: &Connection, projected: &Projected, now: Timestamp) -> Result<(), StoreError> {
     let Projected { view, row } = projected;
     let view = view_name(view);
-    let sk = format!("{:013}#{}", row.created_at.0, row.id);
+    let sk = RowKey::of(row).path();
     let old: Option<String> = connection
         .prepare_cached("SELECT body FROM view_rows WHERE view = ?1 AND sk = ?2")
         .and_then(|mut s| s.query_row([&view, &sk], |row| row.get(0)).optional())
@@ -120,8 +132,8 @@ fn apply_row(connection: &Connection, projected: &Projected, now: Timestamp) -> 
         connection.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(unavailable)
     };
     run(
-        "INSERT OR REPLACE INTO view_rows VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![view, sk, row.position as i64, row.recipient_id, entity, body],
+        "INSERT OR REPLACE INTO view_rows VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![view, sk, row.position as i64, row.recipient_id, entity, body, row.given_up],
     )?;
     run("INSERT OR REPLACE INTO view_times VALUES (?1, ?2)", params![view, now.0])?;
     let mut change = Counters::new();

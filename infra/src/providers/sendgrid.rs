@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use domain::communication::Answer;
-use domain::ports::{Outbound, Provider, Sent};
-use events::{Channel, Mode};
+use domain::ports::{Account, Found, Outbound, Provider, Sent};
+use events::Timestamp;
 use reqwest::Client;
 use serde_json::json;
 
@@ -13,31 +13,19 @@ use super::{by_status, exchange, plain};
 
 /// One SendGrid account.
 pub struct SendGrid {
+    pub account: Account,
     pub client: Client,
     /// `https://api.sendgrid.com`, without a slash at the end.
     pub base_url: String,
     pub api_key: String,
     pub from_email: String,
     pub from_name: String,
-    pub mode: Mode,
 }
 
 #[async_trait]
 impl Provider for SendGrid {
-    fn name(&self) -> &str {
-        "sendgrid"
-    }
-
-    fn config(&self) -> &str {
-        "sendgrid"
-    }
-
-    fn channel(&self) -> Channel {
-        Channel::Email
-    }
-
-    fn mode(&self) -> Mode {
-        self.mode
+    fn account(&self) -> &Account {
+        &self.account
     }
 
     async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
@@ -60,6 +48,11 @@ impl Provider for SendGrid {
             cost_micros: None,
             latency_ms: started.elapsed().as_millis() as u32,
         })
+    }
+
+    /// Its Email Activity API is a paid addition, so an account in general cannot be asked.
+    async fn query(&self, _: &Outbound, _: Timestamp, _: Timestamp, _: u64) -> Found {
+        Found::CannotSay
     }
 }
 

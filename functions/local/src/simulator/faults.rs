@@ -14,6 +14,11 @@ pub enum Kind {
     /// Takes the message, then hangs.
     #[serde(rename = "accept_then_timeout")]
     AcceptThenTimeout,
+    /// Takes the message, then hangs, and never calls back.
+    #[serde(rename = "accept_then_silence")]
+    AcceptThenSilence,
+    #[serde(rename = "402")]
+    Status402,
     #[serde(rename = "429")]
     Status429,
     #[serde(rename = "500")]
@@ -26,7 +31,7 @@ pub enum Kind {
     Status401,
 }
 
-/// The next `count` requests to a provider go wrong.
+/// The next `count` requests to a provider configuration go wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
@@ -46,6 +51,10 @@ pub struct Faults(Mutex<Vec<Fault>>);
 impl Faults {
     pub fn add(&self, fault: Fault) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
+    }
+
+    pub fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Uses up one, in the order injected.

@@ -13,6 +13,8 @@ const KEPT: usize = 1_000;
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
     pub provider: &'static str,
+    /// Which of our accounts there.
+    pub config: &'static str,
     pub channel: &'static str,
     pub to: String,
     pub from: String,

@@ -28,10 +28,24 @@ use crate::clock::Clock;
 use faults::Faults;
 use recipients::Behaviour;
 
+/// An account that a simulated provider knows.
+pub struct Known {
+    /// Our name for it; faults are injected by it.
+    pub config: &'static str,
+    /// The provider's own name for it, where it has one.
+    pub id: &'static str,
+    pub secret: &'static str,
+}
+
 /// What our side is configured with.
-pub const SENDGRID_KEY: &str = "SG.simulator";
-pub const TWILIO_SID: &str = "ACsimulator";
-pub const TWILIO_TOKEN: &str = "simulator-token";
+pub const SENDGRID: [Known; 2] = [
+    Known { config: "sendgrid", id: "", secret: "SG.simulator" },
+    Known { config: "sendgrid-second", id: "", secret: "SG.simulator-second" },
+];
+pub const TWILIO: [Known; 2] = [
+    Known { config: "twilio", id: "ACsimulator", secret: "simulator-token" },
+    Known { config: "twilio-second", id: "ACsimulator2", secret: "simulator-token-2" },
+];
 pub const TWILIO_FROM: &str = "+15005550006";
 
 /// A provider that hangs answers long after anybody waits.
@@ -95,6 +109,11 @@ impl Simulator {
         self.faults.add(fault);
     }
 
+    /// Everything works again.
+    pub fn mend(&self) {
+        self.faults.clear();
+    }
+
     /// Serves every provider's API until the process ends.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
         let router = Router::new().merge(sendgrid::router(self.clone())).merge(twilio::router(self.clone()));
@@ -136,11 +155,13 @@ impl Simulator {
     }
 
     /// What this request meets: an injected fault first, else what the recipient stands for.
-    fn fate(&self, provider: &str, behaviour: Behaviour, communication: &str) -> Fate {
-        if let Some(kind) = self.faults.take(provider) {
+    fn fate(&self, config: &str, behaviour: Behaviour, communication: &str) -> Fate {
+        if let Some(kind) = self.faults.take(config) {
             return match kind {
-                Kind::Timeout => Fate::Hang { accepted: false },
-                Kind::AcceptThenTimeout => Fate::Hang { accepted: true },
+                Kind::Timeout => Fate::Hang { accepted: false, silent: false },
+                Kind::AcceptThenTimeout => Fate::Hang { accepted: true, silent: false },
+                Kind::AcceptThenSilence => Fate::Hang { accepted: true, silent: true },
+                Kind::Status402 => Fate::Refuse(StatusCode::PAYMENT_REQUIRED, None),
                 Kind::Reset => Fate::Reset,
                 Kind::Status429 => Fate::Refuse(StatusCode::TOO_MANY_REQUESTS, Some(2)),
                 Kind::Status500 => Fate::Refuse(StatusCode::INTERNAL_SERVER_ERROR, None),
@@ -157,7 +178,7 @@ impl Simulator {
                 Fate::Refuse(StatusCode::SERVICE_UNAVAILABLE, None)
             }
             Behaviour::Down => Fate::Refuse(StatusCode::SERVICE_UNAVAILABLE, None),
-            Behaviour::Timeout => Fate::Hang { accepted: true },
+            Behaviour::Timeout => Fate::Hang { accepted: true, silent: false },
             _ => {
                 self.forget(communication);
                 Fate::Accept
@@ -169,7 +190,11 @@ impl Simulator {
 enum Fate {
     Accept,
     Refuse(StatusCode, Option<u32>),
-    Hang { accepted: bool },
+    /// No answer; `silent`: and nothing is ever reported either.
+    Hang {
+        accepted: bool,
+        silent: bool,
+    },
     Reset,
 }
 

@@ -18,7 +18,7 @@ use p256::pkcs8::EncodePublicKey;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::{Entry, Fate, SENDGRID_KEY, Simulator, hang, recipients, refusal, reset};
+use super::{Entry, Fate, SENDGRID, Simulator, hang, recipients, refusal, reset};
 use recipients::Behaviour;
 
 /// Callbacks of this long are sent together, as SendGrid does.
@@ -36,13 +36,14 @@ fn problem(status: StatusCode, field: Option<&str>, message: &str) -> Response {
 
 async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body: Bytes) -> Response {
     let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
-    if authorization != Some(&format!("Bearer {SENDGRID_KEY}")) {
+    let key = authorization.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    let Some(account) = SENDGRID.iter().find(|account| account.secret == key) else {
         return problem(
             StatusCode::UNAUTHORIZED,
             None,
             "The provided authorization grant is invalid, expired, or revoked",
         );
-    }
+    };
     let Ok(mail) = serde_json::from_slice::<Value>(&body) else {
         return problem(StatusCode::BAD_REQUEST, None, "Bad Request");
     };
@@ -53,14 +54,14 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
     let args = |name: &str| text(&format!("/personalizations/0/custom_args/{name}"));
     let to = text("/personalizations/0/to/0/email");
     let behaviour = recipients::email(&to);
-    let fate = simulator.fate("sendgrid", behaviour, &args("communicationId"));
+    let fate = simulator.fate(account.config, behaviour, &args("communicationId"));
     if let Fate::Refuse(status, retry_after) = fate {
         return refusal(status, retry_after, json!({ "errors": [{ "message": "simulated", "field": null }] }));
     }
     if let Fate::Reset = fate {
         return reset();
     }
-    if let Fate::Hang { accepted: false } = fate {
+    if let Fate::Hang { accepted: false, .. } = fate {
         return hang().await;
     }
     let message_id = format!("sim-{:032x}", simulator.clock.random());
@@ -70,6 +71,7 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
     };
     simulator.inbox.add(Entry {
         provider: "sendgrid",
+        config: account.config,
         channel: "email",
         to: to.clone(),
         from: text("/from/email"),
@@ -84,7 +86,9 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
         at: api::fields::show_time(simulator.clock.now()),
     });
     let custom = mail.pointer("/personalizations/0/custom_args").cloned().unwrap_or_default();
-    tokio::spawn(live(simulator.clone(), behaviour, to, message_id.clone(), custom));
+    if !matches!(fate, Fate::Hang { silent: true, .. }) {
+        tokio::spawn(live(simulator.clone(), behaviour, to, message_id.clone(), custom));
+    }
     match fate {
         Fate::Hang { .. } => hang().await,
         _ => (StatusCode::ACCEPTED, [("x-message-id", message_id)]).into_response(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::post;
@@ -17,11 +17,11 @@ use domain::sms;
 use hmac::Mac;
 use serde_json::json;
 
-use super::{Entry, Fate, Simulator, TWILIO_SID, TWILIO_TOKEN, hang, recipients, refusal, reset};
+use super::{Entry, Fate, Known, Simulator, TWILIO, hang, recipients, refusal, reset};
 use recipients::Behaviour;
 
 pub fn router(simulator: Arc<Simulator>) -> Router {
-    Router::new().route("/2010-04-01/Accounts/{sid}/Messages.json", post(send)).with_state(simulator)
+    Router::new().route("/2010-04-01/Accounts/{sid}/Messages.json", post(send).get(list)).with_state(simulator)
 }
 
 fn problem(status: StatusCode, code: u32, message: &str) -> Response {
@@ -33,17 +33,58 @@ fn body(status: StatusCode, code: u32, message: &str) -> serde_json::Value {
     json!({ "code": code, "message": message, "more_info": more_info, "status": status.as_u16() })
 }
 
+/// Whose credentials these are, if they belong to the account in the address.
+fn account(sid: &str, headers: &HeaderMap) -> Option<&'static Known> {
+    let authorization = headers.get("authorization")?.to_str().ok()?;
+    let account = TWILIO.iter().find(|account| account.id == sid)?;
+    let expected = format!("Basic {}", STANDARD.encode(format!("{sid}:{}", account.secret)));
+    (authorization == expected).then_some(account)
+}
+
+/// `GET …/Messages.json?To=&From=&DateSent=`: what was taken, newest first.
+async fn list(
+    State(simulator): State<Arc<Simulator>>,
+    Path(sid): Path<String>,
+    headers: HeaderMap,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    let Some(account) = account(&sid, &headers) else {
+        return problem(StatusCode::UNAUTHORIZED, 20_003, "Authenticate");
+    };
+    let asked = |name: &str, has: &str| query.get(name).is_none_or(|asked| asked == has);
+    let size = query.get("PageSize").and_then(|size| size.parse().ok()).unwrap_or(50);
+    let entries = simulator.inbox.list(query.get("To").map(String::as_str));
+    let mut found = entries.into_iter().filter(|e| {
+        e.config == account.config && asked("From", &e.from) && asked("DateSent", e.at.get(..10).unwrap_or(""))
+    });
+    let messages: Vec<_> = found.by_ref().take(size).map(|entry| message(account, &entry)).collect();
+    let next = found.next().map(|_| format!("/2010-04-01/Accounts/{sid}/Messages.json?Page=1"));
+    refusal(StatusCode::OK, None, json!({ "messages": messages, "page_size": size, "next_page_uri": next }))
+}
+
+fn message(account: &Known, entry: &Entry) -> serde_json::Value {
+    let at = entry.at.parse().unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    json!({
+        "sid": entry.provider_message_id,
+        "account_sid": account.id,
+        "status": "delivered",
+        "direction": "outbound-api",
+        "to": entry.to,
+        "from": entry.from,
+        "body": entry.body,
+        "date_created": jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_string(&at).unwrap_or_default(),
+    })
+}
+
 async fn send(
     State(simulator): State<Arc<Simulator>>,
     Path(sid): Path<String>,
     headers: HeaderMap,
     raw: Bytes,
 ) -> Response {
-    let expected = format!("Basic {}", STANDARD.encode(format!("{TWILIO_SID}:{TWILIO_TOKEN}")));
-    let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
-    if authorization != Some(&expected) || sid != TWILIO_SID {
+    let Some(account) = account(&sid, &headers) else {
         return problem(StatusCode::UNAUTHORIZED, 20_003, "Authenticate");
-    }
+    };
     let fields: HashMap<String, String> = form_urlencoded::parse(&raw).into_owned().collect();
     let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
     let (to, text, callback) = (field("To"), field("Body"), field("StatusCallback"));
@@ -73,7 +114,7 @@ async fn send(
     let communication =
         attempt.as_deref().and_then(|a| a.parse::<events::AttemptId>().ok()).map(|a| a.communication.to_string());
     let behaviour = recipients::phone(&to);
-    let fate = simulator.fate("twilio", behaviour, communication.as_deref().unwrap_or_default());
+    let fate = simulator.fate(account.config, behaviour, communication.as_deref().unwrap_or_default());
     if let Fate::Refuse(status, retry_after) = fate {
         let code = if status == StatusCode::TOO_MANY_REQUESTS { 20_429 } else { u32::from(status.as_u16()) };
         return refusal(status, retry_after, body(status, code, "simulated"));
@@ -81,12 +122,13 @@ async fn send(
     if let Fate::Reset = fate {
         return reset();
     }
-    if let Fate::Hang { accepted: false } = fate {
+    if let Fate::Hang { accepted: false, .. } = fate {
         return hang().await;
     }
     let message_sid = format!("SM{:032x}", simulator.clock.random());
     simulator.inbox.add(Entry {
         provider: "twilio",
+        config: account.config,
         channel: "sms",
         to: to.clone(),
         from: field("From"),
@@ -109,7 +151,9 @@ async fn send(
         "body": text,
         "num_segments": sms::segments(&text).count.to_string(),
     });
-    tokio::spawn(live(simulator.clone(), behaviour, to, field("From"), callback, message_sid));
+    if !matches!(fate, Fate::Hang { silent: true, .. }) {
+        tokio::spawn(live(simulator.clone(), behaviour, account, to, field("From"), callback, message_sid));
+    }
     match fate {
         Fate::Hang { .. } => hang().await,
         _ => refusal(StatusCode::CREATED, None, answer),
@@ -120,6 +164,7 @@ async fn send(
 async fn live(
     simulator: Arc<Simulator>,
     behaviour: Behaviour,
+    account: &'static Known,
     to: String,
     from: String,
     callback: String,
@@ -128,7 +173,7 @@ async fn live(
     let say = async |after: Duration, status: &str, error: Option<&str>| {
         tokio::time::sleep(after).await;
         let mut fields = vec![
-            ("AccountSid", TWILIO_SID),
+            ("AccountSid", account.id),
             ("From", &from),
             ("MessageSid", &sid),
             ("MessageStatus", status),
@@ -137,7 +182,7 @@ async fn live(
             ("To", &to),
         ];
         fields.extend(error.map(|code| ("ErrorCode", code)));
-        simulator.post_status(&callback, &fields).await;
+        simulator.post_status(account, &callback, &fields).await;
     };
     let soon = Duration::from_millis(20);
     say(Duration::ZERO, "sent", None).await;
@@ -163,8 +208,8 @@ impl Simulator {
         self.stopped.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
     }
 
-    async fn post_status(&self, url: &str, fields: &[(&str, &str)]) {
-        let signer = webhook::twilio::Verifier { auth_token: TWILIO_TOKEN.to_owned(), public_url: String::new() };
+    async fn post_status(&self, account: &Known, url: &str, fields: &[(&str, &str)]) {
+        let signer = webhook::twilio::Verifier { auth_token: account.secret.to_owned(), public_url: String::new() };
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let signature = STANDARD.encode(signer.mac(url, body.as_bytes()).finalize().into_bytes());
         for wait_ms in [100, 500, 2_000] {

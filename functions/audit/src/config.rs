@@ -1,0 +1,26 @@
+//! All of it. Built in `main.rs`, then passed down; nothing else reads the environment.
+
+use shell::settings::{SettingError, Settings, Tables};
+
+/// The door's settings.
+pub struct Config {
+    pub tables: Tables,
+    /// `VIEWS_TABLE`: rows and counters. Required.
+    pub views_table: String,
+    /// `ALERTS_TOPIC_ARN`: SNS topic. Required.
+    pub alerts_topic: String,
+}
+
+impl Config {
+    /// # Errors
+    ///
+    /// [`SettingError`]: names the setting.
+    pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
+        let settings = Settings(var);
+        Ok(Config {
+            tables: settings.tables()?,
+            views_table: settings.need("VIEWS_TABLE")?,
+            alerts_topic: settings.need("ALERTS_TOPIC_ARN")?,
+        })
+    }
+}

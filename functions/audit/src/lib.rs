@@ -1,0 +1,279 @@
+//! In: a night's tick, or somebody who wants to know. Out: where the store contradicts itself.
+//! May touch: streams, rows and counters, and reads them only; alerts.
+//! Never: mends anything; what it finds is for a person.
+
+pub mod config;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use domain::history::{HistoryRow, day, row};
+use domain::ports::{Alerts, EventStore, Host, RowKey, StoreError, Stream, StreamKey, ViewKey, Views};
+use domain::stats::{Counters, accumulate, contribution, difference};
+use domain::{communication, policy};
+use events::{Event, Recorded, Timestamp};
+
+/// Streams of one page.
+const PAGE: usize = 500;
+/// A timer is served within this; later, and nobody serves it.
+const OVERDUE_MS: i64 = policy::REPAIR_MAX_MS + 10 * 60_000;
+/// Findings that are told one by one; of the others only the number.
+const TOLD: usize = 100;
+
+/// Everything the door may touch.
+#[derive(Clone)]
+pub struct Audit {
+    pub store: Arc<dyn EventStore>,
+    pub views: Arc<dyn Views>,
+    pub host: Arc<dyn Host>,
+    /// What changed within this time is still on its way to the views, in milliseconds.
+    pub settle_ms: i64,
+}
+
+/// Something that cannot be so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The invariant of `docs/reliability.md` that does not hold.
+    pub invariant: &'static str,
+    /// The stream or the counter that it is about.
+    pub about: String,
+    pub what: String,
+}
+
+/// What was looked at, and what was found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    pub streams: usize,
+    pub events: usize,
+    pub unfinished: usize,
+    /// Streams that changed too lately for their rows to be compared.
+    pub moving: usize,
+    /// Days of counters compared.
+    pub days: usize,
+    /// False: the time was up before all of it was seen.
+    pub is_complete: bool,
+    pub findings: Vec<Finding>,
+    /// Findings beyond those kept.
+    pub more: usize,
+}
+
+impl Report {
+    fn add(&mut self, invariant: &'static str, about: impl ToString, what: impl Into<String>) {
+        if self.findings.len() < TOLD {
+            self.findings.push(Finding { invariant, about: about.to_string(), what: what.into() });
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Report { streams, events, unfinished, moving, days, .. } = self;
+        writeln!(
+            f,
+            "{streams} communications, {events} events, {unfinished} unfinished, {days} days of counters compared"
+        )?;
+        if *moving > 0 {
+            writeln!(f, "{moving} changed a moment ago; their rows and days were left out")?;
+        }
+        if !self.is_complete {
+            writeln!(f, "the time was up before all of it was seen; counters were not compared")?;
+        }
+        for Finding { invariant, about, what } in &self.findings {
+            writeln!(f, "{invariant} {about}: {what}")?;
+        }
+        match self.findings.len() + self.more {
+            0 => write!(f, "no differences"),
+            count => write!(f, "{count} differences"),
+        }
+    }
+}
+
+/// What the rows of one view should add up to.
+#[derive(Default)]
+struct Recount {
+    days: BTreeMap<String, Counters>,
+    total: Counters,
+    moving: BTreeSet<String>,
+}
+
+impl Audit {
+    /// Looks at everything once, until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: not everything could be read.
+    pub async fn run(&self, deadline: Option<Timestamp>) -> Result<Report, StoreError> {
+        let mut report = Report::default();
+        let mut views: BTreeMap<ViewKey, Recount> = BTreeMap::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.store.scan(after.as_deref(), PAGE).await?;
+            let mut rows: BTreeMap<ViewKey, Vec<(StreamKey, HistoryRow)>> = BTreeMap::new();
+            for (key, stream) in &page.streams {
+                if let Some((view, row)) = self.stream(key, stream, &mut report) {
+                    rows.entry(view).or_default().push((key.clone(), row));
+                }
+            }
+            for (view, rows) in rows {
+                self.rows(&view, rows, views.entry(view.clone()).or_default(), &mut report).await?;
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+            if deadline.is_some_and(|deadline| deadline <= self.host.now()) {
+                return Ok(report);
+            }
+        }
+        for (view, recount) in views {
+            self.counters(&view, recount, &mut report).await?;
+        }
+        report.is_complete = true;
+        Ok(report)
+    }
+
+    /// I5: it can be read, and every position is there. I1: it has a timer as long as it is unfinished, and that is served.
+    /// I4: no attempt began before the one before it had ended.
+    fn stream(&self, key: &StreamKey, stream: &Stream, report: &mut Report) -> Option<(ViewKey, HistoryRow)> {
+        report.streams += 1;
+        report.events += stream.lines.len();
+        let about = format!("{} {}", key.tenant, key.id);
+        if stream.version != stream.lines.len() as u64 {
+            report.add("I5", &about, format!("at position {} with {} events", stream.version, stream.lines.len()));
+        }
+        let records = match shell::decode(stream) {
+            Ok(records) => records,
+            Err(error) => {
+                report.add("I5", &about, error.to_string());
+                return None;
+            }
+        };
+        let state =
+            records.iter().fold(communication::State::default(), |s, record| communication::evolve(s, &record.event));
+        let (Ok(folded), Some(row)) = (state.requested(), row(key.id, &records)) else {
+            report.add("I5", &about, "it does not begin with a request");
+            return None;
+        };
+        let name = folded.lifecycle.as_str();
+        match stream.wake {
+            Some(_) if folded.is_finished() => {
+                report.add("I1", &about, format!("{name}, and has a timer all the same"))
+            }
+            None if !folded.is_finished() => report.add("I1", &about, format!("{name}, and has no timer")),
+            Some(wake) if OVERDUE_MS < self.host.now().since(wake) => {
+                report.add(
+                    "I1",
+                    &about,
+                    format!("{name}, and its timer has not been served for {} s", self.host.now().since(wake) / 1_000),
+                );
+            }
+            _ => (),
+        }
+        report.unfinished += usize::from(!folded.is_finished());
+        if let Some(attempt) = overlapping(&records) {
+            report.add("I4", &about, format!("attempt {attempt} began while another was open"));
+        }
+        Some((ViewKey { tenant: key.tenant.clone(), mode: folded.request.mode }, row))
+    }
+
+    /// I6: the rows are the folds of their streams.
+    async fn rows(
+        &self,
+        view: &ViewKey,
+        expected: Vec<(StreamKey, HistoryRow)>,
+        recount: &mut Recount,
+        report: &mut Report,
+    ) -> Result<(), StoreError> {
+        let keys: Vec<RowKey> = expected.iter().map(|(_, row)| RowKey::of(row)).collect();
+        let found = self.views.rows(view, &keys).await?;
+        let settled = self.host.now() - self.settle_ms;
+        for ((key, row), found) in expected.into_iter().zip(found) {
+            let day = day(row.created_at);
+            if settled < row.updated_at {
+                report.moving += 1;
+                recount.moving.insert(day);
+                continue;
+            }
+            let counts = contribution(&row);
+            accumulate(recount.days.entry(day).or_default(), &counts);
+            accumulate(&mut recount.total, &counts);
+            if found.as_ref() != Some(&row) {
+                let at = found
+                    .map_or("there is no row".to_owned(), |found| format!("the row is of position {}", found.position));
+                report.add(
+                    "I6",
+                    format!("{} {}", key.tenant, key.id),
+                    format!("{at}, the stream's fold is of {}", row.position),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// I6: the counters are what the rows add up to.
+    async fn counters(&self, view: &ViewKey, recount: Recount, report: &mut Report) -> Result<(), StoreError> {
+        let mut stored = self.views.days(view, "0000-01-01", "9999-12-31").await?;
+        let name = format!("{} {}", view.tenant, view.mode.as_str());
+        let all: BTreeSet<String> = recount.days.keys().chain(stored.keys()).cloned().collect();
+        for day in all.iter().filter(|day| !recount.moving.contains(*day)) {
+            report.days += 1;
+            let expected = recount.days.get(day).cloned().unwrap_or_default();
+            let off = difference(&stored.remove(day).unwrap_or_default(), Some(&expected));
+            if !off.is_empty() {
+                report.add("I6", format!("{name} {day}"), format!("counters are off by {off:?}"));
+            }
+        }
+        if recount.moving.is_empty() {
+            let off = difference(&self.views.totals(view).await?.0, Some(&recount.total));
+            if !off.is_empty() {
+                report.add("I6", format!("{name} in all"), format!("counters are off by {off:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first attempt that began before the one before it had ended: by an answer, by the end of its doubt, or, where it was
+/// dead-lettered meanwhile, by the end of its lease.
+fn overlapping(records: &[Recorded]) -> Option<u16> {
+    let mut open: Option<(u16, Option<Timestamp>)> = None;
+    let mut leased = Timestamp(0);
+    for record in records {
+        match &record.event {
+            Event::DeliveryAttemptStarted { attempt, lease_until, .. } => {
+                if open.is_some_and(|(_, free_at)| free_at.is_none_or(|free_at| record.meta.at < free_at)) {
+                    return Some(*attempt);
+                }
+                leased = *lease_until;
+                open = Some((*attempt, None));
+            }
+            Event::DeliveryAttemptAccepted { attempt, .. }
+            | Event::DeliveryAttemptRefused { attempt, .. }
+            | Event::DeliveryAttemptResolved { attempt, .. }
+                if open.is_some_and(|(open, _)| open == *attempt) =>
+            {
+                open = None;
+            }
+            Event::CommunicationDeadLettered { .. } => {
+                open = open.map(|(attempt, _)| (attempt, Some(leased)));
+            }
+            _ => (),
+        }
+    }
+    None
+}
+
+/// Somebody is told of what was found.
+///
+/// # Errors
+///
+/// [`StoreError`]: nobody could be told.
+pub async fn tell(alerts: &dyn Alerts, report: &Report) -> Result<(), StoreError> {
+    if report.findings.is_empty() {
+        return Ok(());
+    }
+    let count = report.findings.len() + report.more;
+    alerts.raise(&format!("Tidings audit: {count} differences"), &report.to_string()).await
+}

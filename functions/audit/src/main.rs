@@ -1,0 +1,47 @@
+//! Wiring only.
+
+use std::sync::Arc;
+
+use audit::Audit;
+use audit::config::Config;
+use aws_lambda_events::eventbridge::EventBridgeEvent;
+use events::Timestamp;
+use infra::SystemHost;
+use infra::aws::{Aws, DynamoStore, DynamoViews, SnsAlerts, init_logs};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+
+/// The projection's stream is seconds behind; an alarm rings at five minutes.
+const SETTLE_MS: i64 = 10 * 60_000;
+/// Kept for telling what was found.
+const SPARE_MS: i64 = 20_000;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let var = |name: &str| std::env::var(name).ok();
+    init_logs(var);
+    let config = Config::read(var)?;
+    let aws = Aws::from_env(var)?;
+    let client = aws.dynamodb();
+    let store = DynamoStore {
+        client: client.clone(),
+        events_table: config.tables.events,
+        vault_table: config.tables.vault,
+        limits_table: config.tables.limits,
+    };
+    let audit = &Audit {
+        store: Arc::new(store),
+        views: Arc::new(DynamoViews { client, table: config.views_table }),
+        host: Arc::new(SystemHost),
+        settle_ms: SETTLE_MS,
+    };
+    let alerts = &SnsAlerts { client: aws.sns(), topic_arn: config.alerts_topic };
+    run(service_fn(async |event: LambdaEvent<EventBridgeEvent>| {
+        let deadline = Timestamp(event.context.deadline as i64) - SPARE_MS;
+        let report = audit.run(Some(deadline)).await?;
+        let differences = report.findings.len() + report.more;
+        tracing::info!(report.streams, report.events, differences, report.is_complete, "audited");
+        audit::tell(alerts, &report).await?;
+        Ok::<_, Error>(serde_json::json!({ "streams": report.streams, "differences": differences, "isComplete": report.is_complete }))
+    }))
+    .await
+}

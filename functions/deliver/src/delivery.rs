@@ -1,0 +1,291 @@
+use std::sync::Arc;
+
+use domain::communication::{Command, Communication, Lifecycle, Readiness, Rejection, readiness};
+use domain::ports::{ContactKey, Content, ContentKey, Found, Hint, Outbound, Provider, Sent, StoreError, StreamKey};
+use domain::render::words;
+use domain::{policy, quiet};
+use events::{AttemptId, DeferReason, Event, FailReason, Outcome, Requested, ResolvedBy, SuppressReason, Timestamp};
+use futures_util::future::join;
+use shell::{ExecuteError, Loaded, Origin, Shell};
+
+use crate::gates::{Gates, Passage};
+use crate::{Deadline, Deliver, DeliverError};
+
+/// Decisions taken for one hint, at most: a doubt settled, an expiry, an attempt, and races between them.
+const MAX_STEPS: usize = 8;
+/// Tries to store what became of an attempt; each is the SDK's own three.
+const RECORD_TRIES: usize = 3;
+/// What is due this soon gets its hint at once, for the exact second; the sweep takes care of the rest.
+const SOON_MS: i64 = 60_000;
+
+/// One hint at work.
+pub(crate) struct Delivery<'a> {
+    pub deliver: &'a Deliver,
+    pub gates: &'a Gates<'a>,
+    pub key: &'a StreamKey,
+    pub deadline: Deadline,
+}
+
+impl Delivery<'_> {
+    /// Brings one communication as far as it can go now.
+    pub async fn bring_on(&self) -> Result<(), DeliverError> {
+        let Delivery { deliver, gates, key, .. } = self;
+        let origin = Origin::function("deliver");
+        let shell = Shell { store: &*deliver.store, host: &*deliver.host, origin: &origin };
+        let mut loaded = shell.load(key).await?;
+        for _ in 0..MAX_STEPS {
+            let now = self.deliver.host.now();
+            let Ok(communication) = loaded.state.requested() else {
+                tracing::warn!(id = %key.id, "a hint without its stream");
+                return Ok(());
+            };
+            let next = match readiness(communication, now) {
+                Readiness::Finished => return Ok(()),
+                Readiness::NotBefore(until) => return self.come_again(&loaded, until).await,
+                Readiness::Due => self.ask_provider(&loaded).await?,
+                Readiness::Ready => self.prepare(communication).await?,
+            };
+            let command = match next {
+                Next::Do(command) => command,
+                Next::Wait(until) => return self.wait(&loaded, until).await,
+                Next::Send(outbound, provider) => match self.claim(&shell, &loaded, &provider).await? {
+                    Some(claimed) => {
+                        return self.send(&shell, claimed, *outbound, provider).await;
+                    }
+                    None => {
+                        gates.give_back(&provider.account().config).await;
+                        loaded = shell.load(key).await?;
+                        continue;
+                    }
+                },
+            };
+            loaded = match shell.attempt(key, &loaded, command).await? {
+                Some(after) => after,
+                None => shell.load(key).await?,
+            };
+        }
+        Err(DeliverError::Contended)
+    }
+
+    /// Early by a little: the same hint at the exact second. Early by more: the timer will send one.
+    async fn come_again(&self, loaded: &Loaded, until: Timestamp) -> Result<(), DeliverError> {
+        let communication = loaded.state.requested().map_err(ExecuteError::from)?;
+        let waits = matches!(communication.lifecycle, Lifecycle::Waiting | Lifecycle::RetryWait { .. });
+        let wait_ms = until.since(self.deliver.host.now());
+        match shell::lane(&loaded.state) {
+            Some(lane) if waits && wait_ms <= SOON_MS => {
+                let hint = Hint { lane, key: self.key.clone() };
+                Ok(self.deliver.queue.send(&[(hint, seconds(wait_ms))]).await?)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A wait that is no event: it sets the timer, and burns nothing.
+    async fn wait(&self, loaded: &Loaded, until: Timestamp) -> Result<(), DeliverError> {
+        let communication = loaded.state.requested().map_err(ExecuteError::from)?;
+        let (Some(lane), Some(from)) = (shell::lane(&loaded.state), loaded.wake) else { return Ok(()) };
+        let now = self.deliver.host.now();
+        // What would expire meanwhile is looked at in time.
+        let until = if now < communication.expires_at { until.min(communication.expires_at) } else { until };
+        let wait_ms = until.since(now).max(0);
+        if SOON_MS < wait_ms {
+            // The sweep sends the hint, to the second.
+            return Ok(self.deliver.store.rearm(self.key, from, until, 0).await?);
+        }
+        self.deliver.store.rearm(self.key, from, until + policy::REPAIR_MS, 1).await?;
+        let hint = Hint { lane, key: self.key.clone() };
+        Ok(self.deliver.queue.send(&[(hint, seconds(wait_ms))]).await?)
+    }
+
+    /// A doubt whose evidence has not come: the provider is asked, where it can be. Then time has its effect.
+    async fn ask_provider(&self, loaded: &Loaded) -> Result<Next, DeliverError> {
+        let now = self.deliver.host.now();
+        let communication = loaded.state.requested().map_err(ExecuteError::from)?;
+        let advance = Next::Do(Command::Advance { now });
+        let Lifecycle::InDoubt { attempt, evidence_until } = communication.lifecycle else { return Ok(advance) };
+        let of_it = |p: &&Arc<dyn Provider>| communication.config.as_ref() == Some(&p.account().config);
+        let Some(provider) = self.deliver.providers.iter().find(of_it) else { return Ok(advance) };
+        let Some((since, until)) = span(loaded, attempt) else { return Ok(advance) };
+        let Some(content) = self.deliver.vault.get(&content_key(self.key, communication)).await? else {
+            return Ok(advance);
+        };
+        let Ok(outbound) = outbound(self.key, communication, attempt, content) else { return Ok(advance) };
+        let left = self.deadline.since(now).max(1_000) as u64;
+        let found = provider.query(&outbound, since, until, self.deliver.provider_timeout_ms.min(left)).await;
+        tracing::info!(tenant = %self.key.tenant, id = %self.key.id, config = provider.account().config, ?found, "a provider was asked");
+        let settle = |outcome, provider_message_id| {
+            Next::Do(Command::Resolve { outcome, by: ResolvedBy::Query, provider_message_id })
+        };
+        Ok(match found {
+            Found::Taken(id) => settle(Outcome::Accepted, Some(id)),
+            Found::NotTaken => settle(Outcome::NotAccepted, None),
+            Found::NoAnswer if now.since(evidence_until) < policy::QUERY_PATIENCE_MS => {
+                Next::Wait(now + policy::QUERY_AGAIN_MS)
+            }
+            Found::NoAnswer | Found::CannotSay => advance,
+        })
+    }
+
+    /// Everything that may say no before an attempt is made of it.
+    async fn prepare(&self, communication: &Communication) -> Result<Next, DeliverError> {
+        let now = self.deliver.host.now();
+        if self.deadline.since(now) < policy::CLAIM_NEEDS_MS {
+            return Err(DeliverError::NoTime);
+        }
+        let request = &communication.request;
+        let (suppressed, content) = join(
+            self.deliver.store.is_suppressed(&contact_key(self.key, request)),
+            self.deliver.vault.get(&content_key(self.key, communication)),
+        )
+        .await;
+        if suppressed? {
+            return Ok(Next::Do(Command::Suppress(SuppressReason::SuppressionList)));
+        }
+        let Some(content) = content? else {
+            return Ok(Next::Do(Command::Suppress(SuppressReason::Erased)));
+        };
+        if let Some(until) = quiet::held_until(request, now) {
+            return Ok(Next::Do(Command::Defer { until, reason: DeferReason::QuietHours }));
+        }
+        let outbound = match outbound(self.key, communication, communication.attempts + 1, content) {
+            Ok(outbound) => outbound,
+            Err(kind) => {
+                tracing::warn!(id = %self.key.id, kind, "cannot be rendered");
+                return Ok(Next::Do(Command::Abandon(FailReason::Unrenderable)));
+            }
+        };
+        Ok(match self.gates.pass(&self.key.tenant, communication).await {
+            Passage::Through(provider) => Next::Send(Box::new(outbound), provider),
+            Passage::Wait(until) => Next::Wait(until),
+            Passage::NoProvider => {
+                tracing::error!(id = %self.key.id, channel = request.channel.as_str(), mode = request.mode.as_str(), "no provider");
+                Next::Do(Command::Abandon(FailReason::NoProvider))
+            }
+        })
+    }
+
+    /// The append is the lock. None: somebody else was first.
+    async fn claim(
+        &self,
+        shell: &Shell<'_>,
+        loaded: &Loaded,
+        provider: &Arc<dyn Provider>,
+    ) -> Result<Option<Loaded>, DeliverError> {
+        let begin = Command::BeginAttempt {
+            now: self.deliver.host.now(),
+            lease_until: self.deadline + policy::LEASE_MARGIN_MS,
+            config: provider.account().config.clone(),
+            provider: provider.account().provider.clone(),
+        };
+        match shell.attempt(self.key, loaded, begin).await {
+            Ok(claimed) => Ok(claimed),
+            Err(ExecuteError::Rejected(Rejection::NotDue(_) | Rejection::AttemptInFlight(_) | Rejection::Finished)) => {
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Calls the provider once, then records what is known of it.
+    async fn send(
+        &self,
+        shell: &Shell<'_>,
+        claimed: Loaded,
+        outbound: Outbound,
+        provider: Arc<dyn Provider>,
+    ) -> Result<(), DeliverError> {
+        let left = self.deadline.since(self.deliver.host.now()).max(1_000) as u64;
+        let Sent { answer, opted_out } = provider.send(&outbound, self.deliver.provider_timeout_ms.min(left)).await;
+        let communication = claimed.state.requested().map_err(ExecuteError::from)?;
+        let contact = contact_key(self.key, &communication.request);
+        let failover = self.gates.note(&self.key.tenant, communication, &*provider, &answer).await;
+        let outcome = Command::RecordOutcome {
+            attempt: outbound.attempt.number,
+            now: self.deliver.host.now(),
+            chance: self.deliver.host.random() as u64,
+            outcome: answer,
+            failover,
+        };
+        let after = record(shell, self.key, claimed, outcome).await?;
+        log(self.key, &provider, &after);
+        // After the outcome: were it lost here, the provider says so again next time.
+        if opted_out
+            && let Err(error) = self.deliver.store.suppress(&contact, "provider_opt_out", self.deliver.host.now()).await
+        {
+            tracing::error!(id = %self.key.id, %error, "an opt-out was not stored");
+        }
+        match after.state.requested().map_err(ExecuteError::from)?.lifecycle {
+            Lifecycle::RetryWait { until } => self.come_again(&after, until).await,
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a communication needs next.
+enum Next {
+    Do(Command),
+    Wait(Timestamp),
+    Send(Box<Outbound>, Arc<dyn Provider>),
+}
+
+/// A queue's delay, in whole seconds, never too short.
+fn seconds(wait_ms: i64) -> u32 {
+    (wait_ms.max(0) + 999).div_euclid(1_000) as u32
+}
+
+/// When an attempt was made: from its claim to the end of its lease.
+fn span(loaded: &Loaded, attempt: u16) -> Option<(Timestamp, Timestamp)> {
+    loaded.records.iter().rev().find_map(|record| match record.event {
+        Event::DeliveryAttemptStarted { attempt: made, lease_until, .. } if made == attempt => {
+            Some((record.meta.at, lease_until))
+        }
+        _ => None,
+    })
+}
+
+/// A message as the provider gets it; else the kind of error alone, for the error itself may quote variables.
+fn outbound(
+    key: &StreamKey,
+    communication: &Communication,
+    attempt: u16,
+    content: Content,
+) -> Result<Outbound, &'static str> {
+    let message = words(&communication.request, &content).map_err(|error| error.kind())?;
+    Ok(Outbound {
+        tenant: key.tenant.clone(),
+        attempt: AttemptId { communication: key.id, number: attempt },
+        to: content.recipient_contact,
+        to_name: content.recipient_name,
+        message,
+    })
+}
+
+fn content_key(key: &StreamKey, communication: &Communication) -> ContentKey {
+    ContentKey::of(key, &communication.request, &communication.content)
+}
+
+/// An outcome that cannot be stored becomes a doubt, and a doubt may become a second send: worth more than one try.
+async fn record(shell: &Shell<'_>, key: &StreamKey, claimed: Loaded, outcome: Command) -> Result<Loaded, ExecuteError> {
+    let mut recorded = shell.execute_on(key, claimed, outcome.clone()).await;
+    for _ in 1..RECORD_TRIES {
+        match recorded {
+            Err(ExecuteError::Store(StoreError::Unavailable(_)) | ExecuteError::Unknown(_)) => {
+                recorded = shell.execute(key, outcome.clone()).await;
+            }
+            done => return done,
+        }
+    }
+    recorded
+}
+
+fn contact_key(key: &StreamKey, request: &Requested) -> ContactKey {
+    ContactKey { tenant: key.tenant.clone(), channel: request.channel, contact_hash: request.contact_hash.clone() }
+}
+
+fn log(key: &StreamKey, provider: &Arc<dyn Provider>, after: &Loaded) {
+    for record in after.records.iter().rev().take(after.appended) {
+        let event = record.event.name();
+        tracing::info!(tenant = %key.tenant, id = %key.id, config = provider.account().config, event, "attempt ended");
+    }
+}

@@ -1,0 +1,318 @@
+//! What one batch may call, and how often: tokens are taken for all of it at once, and what became of them is told once.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::communication::{Answer, Communication};
+use domain::gate::{Cause, Entry, Rate, Tally};
+use domain::policy;
+use domain::ports::{Account, Provider, Route, StoreError, Versioned};
+use events::{Channel, RefusalClass, Requested, TenantId, Timestamp};
+use shell::gate;
+
+use crate::Deliver;
+
+/// How long a tenant's route is believed without asking again, in milliseconds.
+const ROUTE_TTL_MS: i64 = 15_000;
+/// Routes and records remembered, at most.
+const KEPT: usize = 10_000;
+/// A breaker that opens again is not met by everybody at once, but over this time.
+const SPREAD_MS: u64 = 5_000;
+
+/// What a worker remembers between its batches.
+#[derive(Default)]
+pub struct Memory {
+    routes: Mutex<HashMap<(TenantId, Channel), (Route, Timestamp)>>,
+    records: Mutex<HashMap<String, Versioned>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where a message may go.
+pub(crate) enum Passage {
+    Through(Arc<dyn Provider>),
+    /// Not now: it asks again at this time, and nothing is burned.
+    Wait(Timestamp),
+    /// No provider of this deployment serves its channel and mode.
+    NoProvider,
+}
+
+/// What was taken from one gate, and what became of it.
+struct Taken {
+    rate: Rate,
+    tokens: u32,
+    turns: VecDeque<Timestamp>,
+    shut: Option<Timestamp>,
+    is_probe: bool,
+    tally: Tally,
+}
+
+enum Step {
+    Pass,
+    Turn(Timestamp),
+    Shut(Timestamp),
+}
+
+fn serves(account: &Account, request: &Requested) -> bool {
+    account.channel == request.channel && account.mode == request.mode
+}
+
+/// One batch at the gates.
+pub(crate) struct Gates<'a> {
+    deliver: &'a Deliver,
+    /// Messages of the batch that have not asked yet.
+    to_come: Mutex<u32>,
+    /// One at a time asks for all: the others wait here and find what it took.
+    taken: tokio::sync::Mutex<BTreeMap<String, Taken>>,
+}
+
+impl<'a> Gates<'a> {
+    pub fn new(deliver: &'a Deliver, messages: usize) -> Self {
+        let to_come = Mutex::new(u32::try_from(messages).unwrap_or(u32::MAX));
+        Gates { deliver, to_come, taken: tokio::sync::Mutex::default() }
+    }
+
+    /// Those that may carry this message, the best first.
+    async fn candidates(
+        &self,
+        tenant: &TenantId,
+        communication: &Communication,
+    ) -> Result<Vec<Arc<dyn Provider>>, StoreError> {
+        let request = &communication.request;
+        let route = self.route(tenant, request.channel).await?;
+        let mut found: Vec<Arc<dyn Provider>> =
+            self.deliver.providers.iter().filter(|p| serves(p.account(), request)).cloned().collect();
+        found.retain(|provider| !route.disabled.contains(&provider.account().config));
+        // Sorts are stable: those without a place keep the deployment's order.
+        found.sort_by_key(|provider| {
+            let config = &provider.account().config;
+            (communication.refused_by.contains(config), route.place(config))
+        });
+        Ok(found)
+    }
+
+    async fn route(&self, tenant: &TenantId, channel: Channel) -> Result<Route, StoreError> {
+        let (now, key) = (self.deliver.host.now(), (tenant.clone(), channel));
+        if let Some((route, until)) = lock(&self.deliver.memory.routes).get(&key)
+            && now < *until
+        {
+            return Ok(route.clone());
+        }
+        let route = self.deliver.routes.route(tenant, channel).await?;
+        let mut routes = lock(&self.deliver.memory.routes);
+        if KEPT <= routes.len() {
+            routes.clear();
+        }
+        routes.insert(key, (route.clone(), now + ROUTE_TTL_MS));
+        Ok(route)
+    }
+
+    /// Finds a provider that may be called now. A breaker that is open sends it to the next one; a rate lets it wait.
+    pub async fn pass(&self, tenant: &TenantId, communication: &Communication) -> Passage {
+        let asking = {
+            let mut to_come = lock(&self.to_come);
+            let asking = (*to_come).max(1);
+            *to_come = to_come.saturating_sub(1);
+            asking
+        };
+        match self.try_pass(tenant, communication, asking).await {
+            Ok(passage) => passage,
+            Err(error) => {
+                // Deferred, never let through: a flood costs more than a wait.
+                tracing::error!(%error, "the limits cannot be reached");
+                Passage::Wait(self.a_little_later(policy::UNLIMITED_MS))
+            }
+        }
+    }
+
+    async fn try_pass(
+        &self,
+        tenant: &TenantId,
+        communication: &Communication,
+        asking: u32,
+    ) -> Result<Passage, StoreError> {
+        let candidates = self.candidates(tenant, communication).await?;
+        let request = &communication.request;
+        if candidates.is_empty() {
+            return Ok(match self.deliver.providers.iter().any(|p| serves(p.account(), request)) {
+                true => Passage::Wait(self.a_little_later(policy::HOLD_MS)),
+                false => Passage::NoProvider,
+            });
+        }
+        let mut taken = self.taken.lock().await;
+        let mut earliest: Option<Timestamp> = None;
+        for provider in candidates {
+            let account = gate::account(&provider.account().config);
+            match self.step(&mut taken, &account, provider.account().rate, asking).await? {
+                Step::Shut(until) => earliest = Some(earliest.map_or(until, |earliest| earliest.min(until))),
+                Step::Turn(at) => return Ok(Passage::Wait(at)),
+                Step::Pass => {
+                    let shared = [
+                        (format!("tenant#{tenant}"), self.deliver.tenant_rate),
+                        ("global".to_owned(), self.deliver.global_rate),
+                    ];
+                    let mut passed = vec![account];
+                    for (name, rate) in shared {
+                        let Some(rate) = rate else { continue };
+                        match self.step(&mut taken, &name, rate, asking).await? {
+                            Step::Pass => passed.push(name),
+                            Step::Turn(at) | Step::Shut(at) => {
+                                // Another message of this batch, of another tenant perhaps, may use what was taken.
+                                for name in &passed {
+                                    taken.entry(name.clone()).and_modify(|gate| gate.tokens += 1);
+                                }
+                                return Ok(Passage::Wait(at));
+                            }
+                        }
+                    }
+                    return Ok(Passage::Through(provider));
+                }
+            }
+        }
+        let spread = (self.deliver.host.random() as u64 % SPREAD_MS) as i64;
+        Ok(Passage::Wait(earliest.unwrap_or_else(|| self.deliver.host.now()) + spread))
+    }
+
+    async fn step(
+        &self,
+        taken: &mut BTreeMap<String, Taken>,
+        name: &str,
+        rate: Rate,
+        asking: u32,
+    ) -> Result<Step, StoreError> {
+        if !taken.contains_key(name) {
+            let now = self.deliver.host.now();
+            let entry = self.change(name, rate, |gate| gate.enter(asking, now)).await?;
+            let none =
+                Taken { rate, tokens: 0, turns: VecDeque::new(), shut: None, is_probe: false, tally: Tally::default() };
+            let entered = match entry {
+                Entry::Shut(until) => Taken { shut: Some(until), ..none },
+                Entry::Open { granted, turns, is_probe } => {
+                    Taken { tokens: granted, turns: turns.into(), is_probe, ..none }
+                }
+            };
+            taken.insert(name.to_owned(), entered);
+        }
+        let Some(gate) = taken.get_mut(name) else { return Ok(Step::Turn(self.a_little_later(policy::UNLIMITED_MS))) };
+        if let Some(until) = gate.shut {
+            return Ok(Step::Shut(until));
+        }
+        if gate.tokens > 0 {
+            gate.tokens -= 1;
+            return Ok(Step::Pass);
+        }
+        match gate.turns.pop_front() {
+            // While a probe finds out, the others look elsewhere.
+            Some(turn) if gate.is_probe => Ok(Step::Shut(turn)),
+            Some(turn) => Ok(Step::Turn(turn)),
+            None => Ok(Step::Turn(self.a_little_later(policy::UNLIMITED_MS))),
+        }
+    }
+
+    async fn change<T>(
+        &self,
+        name: &str,
+        rate: Rate,
+        decide: impl FnMut(&mut domain::gate::Gate) -> T,
+    ) -> Result<T, StoreError> {
+        let mut known = lock(&self.deliver.memory.records).get(name).cloned();
+        let changed = gate::change(&*self.deliver.limits, name, rate, &mut known, decide).await;
+        let mut records = lock(&self.deliver.memory.records);
+        if KEPT <= records.len() {
+            records.clear();
+        }
+        match known {
+            Some(known) if changed.is_ok() => records.insert(name.to_owned(), known),
+            _ => records.remove(name),
+        };
+        changed
+    }
+
+    fn a_little_later(&self, ms: i64) -> Timestamp {
+        self.deliver.host.now() + ms + (self.deliver.host.random() as u64 % ms.max(1) as u64) as i64
+    }
+
+    /// A token that was taken and not used: somebody else had claimed the message.
+    pub async fn give_back(&self, config: &str) {
+        if let Some(gate) = self.taken.lock().await.get_mut(&gate::account(config)) {
+            gate.tokens += 1;
+        }
+    }
+
+    /// Notes what a call came to. True: another provider, which has not refused this message, may be tried at once.
+    pub async fn note(
+        &self,
+        tenant: &TenantId,
+        communication: &Communication,
+        provider: &dyn Provider,
+        answer: &Answer,
+    ) -> bool {
+        let now = self.deliver.host.now();
+        let config = &provider.account().config;
+        let name = gate::account(config);
+        let mut taken = self.taken.lock().await;
+        if let Some(gate) = taken.get_mut(&name) {
+            let tally = &mut gate.tally;
+            match answer {
+                Answer::Accepted { .. } => tally.successes += 1,
+                Answer::InDoubt(_) => tally.failures += 1,
+                Answer::Refused { class, retry_after_ms, .. } => match class {
+                    RefusalClass::Transient | RefusalClass::Unavailable => tally.failures += 1,
+                    // The account works: it is the message that does not.
+                    RefusalClass::Permanent => tally.successes += 1,
+                    RefusalClass::Auth => tally.disabled = Some(Cause::Auth),
+                    RefusalClass::Balance => tally.disabled = Some(Cause::Balance),
+                    RefusalClass::Throttled => {
+                        let (least, most) = policy::RETRY_AFTER_MS;
+                        let wait_ms = retry_after_ms.unwrap_or(policy::THROTTLE_MS).clamp(least, most);
+                        tally.penalty = tally.penalty.max(Some(now + wait_ms));
+                        tally.successes += 1;
+                    }
+                },
+            }
+        }
+        let Ok(candidates) = self.candidates(tenant, communication).await else { return false };
+        let is_open = |config: &str| taken.get(&gate::account(config)).is_none_or(|gate| gate.shut.is_none());
+        let others = candidates.iter().map(|other| &other.account().config).filter(|other| *other != config);
+        others.into_iter().any(|other| !communication.refused_by.contains(other) && is_open(other))
+    }
+
+    /// Tells each gate what became of what was taken, and somebody of an account that refuses us. Best effort: what is
+    /// not told here is told by the next failure.
+    pub async fn settle(self) {
+        let now = self.deliver.host.now();
+        let taken = std::mem::take(&mut *self.taken.lock().await);
+        for (name, taken) in taken {
+            let tally = Tally { unused: taken.tokens, ..taken.tally };
+            let is_news = tally.unused > 0 || tally.failures > 0 || tally.disabled.is_some() || tally.penalty.is_some();
+            if !is_news && !taken.is_probe {
+                continue;
+            }
+            match self.change(&name, taken.rate, |gate| gate.settle(tally, now)).await {
+                Ok(Some(cause)) => self.tell(&name, cause).await,
+                Ok(None) => (),
+                Err(error) => tracing::warn!(name, %error, "a gate was not told what became of its calls"),
+            }
+        }
+    }
+
+    async fn tell(&self, name: &str, cause: Cause) {
+        let config = name.trim_start_matches("gate#");
+        tracing::error!(config, cause = cause.as_str(), "a provider is not called for a while");
+        let what = match cause {
+            // It mends itself; the log and the queue's status show it.
+            Cause::Failing => return,
+            Cause::Auth => "refuses our credentials",
+            Cause::Balance => "says that our account is empty",
+        };
+        let text = format!(
+            "{config} is disabled. Its messages go to the next provider of their channel, or wait. Every 15 minutes one \
+             of them tries again; POST /api/providers/{config}/enable does so at once."
+        );
+        if let Err(error) = self.deliver.alerts.raise(&format!("{config} {what}"), &text).await {
+            tracing::error!(%error, "an alert could not be raised");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The checker is checked: mistakes planted at the ports, where they do to the real handlers what the same mistake inside
+//! them would do. Production code has no switch for them. Each must be found, and by the invariant it breaks.
+
+use domain::ports::{Append, Stream};
+use events::Timestamp;
+
+use crate::world::World;
+use crate::{Simulation, T0, plan};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// A worker does not see that another one holds the attempt, and appends without asking.
+    LeaseIgnored,
+    /// A timeout is taken for a no.
+    AmbiguousIsFailed,
+    /// Rows and counters are written one after the other.
+    CountersApart,
+    /// A retry sets no timer.
+    RetryWithoutTimer,
+    /// A cancellation wins even while an attempt is open.
+    CancelUnguarded,
+    /// That it may have been sent is forgotten as soon as the doubt is over.
+    MaybeSentForgotten,
+    /// After a lost race it appends all the same, without reading again.
+    NoReRead,
+    /// Attempts run out while one is in doubt, and nobody says that it may have arrived.
+    ExhaustedInDoubt,
+    /// A hint once sent is believed to arrive: its timer is dropped.
+    HintsAreTruth,
+    /// The suppression list is not asked.
+    OptOutIgnored,
+    /// Tokens taken are never written down.
+    LimitsForgotten,
+    /// The time of sending is not looked at.
+    SentEarly,
+    /// Quiet hours are not looked at.
+    QuietIgnored,
+}
+
+/// Every mistake, and the invariants any of which may be the first to find it.
+const PLANTED: [(Bug, &[&str]); 13] = [
+    (Bug::LeaseIgnored, &["I2", "I4"]),
+    (Bug::AmbiguousIsFailed, &["I2", "I3"]),
+    (Bug::CountersApart, &["I6"]),
+    (Bug::RetryWithoutTimer, &["I1"]),
+    (Bug::CancelUnguarded, &["I3"]),
+    (Bug::MaybeSentForgotten, &["I3"]),
+    (Bug::NoReRead, &["I2", "I4"]),
+    (Bug::ExhaustedInDoubt, &["I3"]),
+    (Bug::HintsAreTruth, &["I1"]),
+    (Bug::OptOutIgnored, &["I9"]),
+    (Bug::LimitsForgotten, &["I11"]),
+    (Bug::SentEarly, &["I7"]),
+    (Bug::QuietIgnored, &["I7"]),
+];
+
+/// Seeds that a mistake may hide in.
+const SEEDS: u64 = 40;
+
+fn is(line: &str, event: &str) -> bool {
+    line.starts_with(&format!(r#"{{"type":"{event}""#))
+}
+
+/// Changes what an event carries.
+fn edit(line: &mut String, change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) {
+    let mut event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+    change(event["data"].as_object_mut().expect("data"));
+    // The type comes first, as it was.
+    let kind = event["type"].clone();
+    event.as_object_mut().expect("an event").remove("type");
+    *line = format!("{{\"type\":{kind},{}", &event.to_string()[1..]);
+}
+
+impl Bug {
+    /// What a door makes of a stream that it reads.
+    pub fn read(self, door: &str, stream: &mut Stream) {
+        match self {
+            Bug::LeaseIgnored
+                if door == "deliver" && stream.lines.last().is_some_and(|line| is(line, "DeliveryAttemptStarted")) =>
+            {
+                stream.lines.pop();
+                stream.version -= 1;
+            }
+            Bug::MaybeSentForgotten => {
+                for line in stream.lines.iter_mut().filter(|line| is(line, "DeliveryAttemptResolved")) {
+                    *line = line.replace(r#""outcome":"unknown""#, r#""outcome":"not_accepted""#);
+                }
+            }
+            Bug::SentEarly if door == "deliver" => {
+                for line in &mut stream.lines {
+                    edit(line, |data| {
+                        data.remove("scheduled_at");
+                    });
+                }
+                stream.lines.iter_mut().filter(|line| is(line, "CommunicationRescheduled")).for_each(|line| {
+                    edit(line, |data| drop(data.insert("scheduled_at".to_owned(), 0.into())));
+                });
+            }
+            Bug::QuietIgnored if door == "deliver" => {
+                stream.lines.iter_mut().take(1).for_each(|line| edit(line, |data| drop(data.remove("quiet_hours"))));
+            }
+            _ => (),
+        }
+    }
+
+    /// What becomes of an append on its way; `first` is the stream's first event.
+    pub fn append(self, first: Option<&String>, append: &mut Append) {
+        match self {
+            Bug::RetryWithoutTimer if append.lines.iter().any(|line| is(line, "DeliveryAttemptRefused")) => {
+                append.wake = None;
+            }
+            Bug::CancelUnguarded => {
+                for line in append.lines.iter_mut().filter(|line| is(line, "CancellationRequested")) {
+                    *line = line.replacen("CancellationRequested", "CommunicationCancelled", 1);
+                    append.wake = None;
+                }
+            }
+            Bug::ExhaustedInDoubt if first.is_some_and(|first| first.contains(r#""max_attempts":1,"#)) => {
+                let doubts = append.lines.iter().any(|line| is(line, "DeliveryAttemptInDoubt"));
+                let settled = append.lines.iter().any(|line| is(line, "DeliveryAttemptResolved"));
+                if doubts && !settled {
+                    let meta = events::decode(&append.lines[0]).expect("an event").meta;
+                    let reason = events::DeadLetterReason::RetriesExhausted;
+                    let dead = events::Event::CommunicationDeadLettered { reason, maybe_sent: false };
+                    append.lines.push(events::encode(&dead, &meta));
+                    append.wake = None::<Timestamp>;
+                }
+            }
+            _ => (),
+        }
+    }
+
+    /// It appends whatever has happened since it read.
+    pub fn is_blind(self, door: &str) -> bool {
+        matches!(self, Bug::NoReRead | Bug::LeaseIgnored) && door == "deliver"
+    }
+}
+
+#[test]
+fn every_planted_bug_is_found_by_the_invariant_that_it_breaks() {
+    let mut unseen = Vec::new();
+    for (bug, invariants) in PLANTED {
+        let found = (0..SEEDS).find_map(|seed| {
+            let world = World::new(seed, T0);
+            let wishes = plan(&world, seed);
+            world.inside().bug = Some(bug);
+            let mut simulation = Simulation::of(world, wishes);
+            simulation.run().err().map(|why| (seed, why))
+        });
+        match found {
+            Some((seed, why)) => {
+                let name = why.split([':', ' ']).next().unwrap_or_default().to_owned();
+                println!("{bug:?}: found by {name} with seed {seed}: {}", why.lines().next().unwrap_or_default());
+                if !invariants.contains(&name.as_str()) {
+                    unseen.push(format!("{bug:?} was found by {name} and not by {invariants:?}"));
+                }
+            }
+            None => unseen.push(format!("{bug:?} was not found in {SEEDS} seeds")),
+        }
+    }
+    assert!(unseen.is_empty(), "{unseen:#?}");
+}

@@ -1,0 +1,150 @@
+//! The invariants that compare a stream with what the provider saw: one code for the simulation and for chaos.
+//! `audit` has those that the store can be asked about by itself.
+
+use domain::communication::{Communication, Lifecycle, State, evolve};
+use domain::gate::Rate;
+use domain::ports::StreamKey;
+use domain::quiet;
+use events::{DoubtPolicy, Event, Outcome, Recorded, Timestamp};
+
+/// A call that reached the provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    pub at: i64,
+    /// Whether it took the message.
+    pub taken: bool,
+}
+
+/// One communication, from both sides.
+pub struct Life<'a> {
+    pub key: &'a StreamKey,
+    pub lines: &'a [String],
+    pub sends: &'a [Sent],
+}
+
+impl Life<'_> {
+    fn records(&self) -> Result<Vec<Recorded>, String> {
+        let records: Result<_, _> = self.lines.iter().map(|line| events::decode(line)).collect();
+        records.map_err(|error| format!("I5: {error}"))
+    }
+
+    pub fn contact_hash(&self) -> String {
+        let records = self.records().unwrap_or_default();
+        match records.first().map(|record| &record.event) {
+            Some(Event::CommunicationRequested(request)) => request.contact_hash.clone(),
+            _ => String::new(),
+        }
+    }
+}
+
+/// # Errors
+///
+/// The first invariant that does not hold. `opted_out`: since when its address was not to be written to. `slack_ms`: how
+/// long a worker may take from its last look to its claim.
+pub fn check(life: &Life<'_>, opted_out: Option<i64>, slack_ms: i64) -> Result<(), String> {
+    let records = life.records()?;
+    let state = records.iter().fold(State::default(), |state, record| evolve(state, &record.event));
+    let communication = state.requested().map_err(|error| format!("I5: {error}"))?;
+    if !communication.is_finished() {
+        return Err("I1: it is not finished".to_owned());
+    }
+    let taken = life.sends.iter().filter(|sent| sent.taken).count();
+    let broken = [
+        sent_too_often(&records, communication, taken),
+        untrue(communication, taken),
+        early(communication, life.sends),
+        disturbing(&records, communication, slack_ms),
+        against_an_opt_out(&records, opted_out, slack_ms),
+    ];
+    match broken.into_iter().flatten().next() {
+        Some(why) => Err(why.to_owned()),
+        None => Ok(()),
+    }
+}
+
+/// Attempts of which the log says that nobody could decide them.
+pub fn undecided(records: &[Recorded]) -> usize {
+    let unknown =
+        |record: &&Recorded| matches!(record.event, Event::DeliveryAttemptResolved { outcome: Outcome::Unknown, .. });
+    let mut open = false;
+    let mut buried = 0;
+    for record in records {
+        match record.event {
+            Event::DeliveryAttemptStarted { .. } => open = true,
+            Event::DeliveryAttemptAccepted { .. }
+            | Event::DeliveryAttemptRefused { .. }
+            | Event::DeliveryAttemptResolved { .. } => open = false,
+            // Given up by its queue while an attempt was open: that one is never decided.
+            Event::CommunicationDeadLettered { .. } => buried += usize::from(std::mem::take(&mut open)),
+            _ => (),
+        }
+    }
+    records.iter().filter(unknown).count() + buried
+}
+
+/// I2: one send, and one more for each attempt that the log says nobody could decide; of `hold` one, and one more each time
+/// that a person asked for it again.
+fn sent_too_often(records: &[Recorded], communication: &Communication, taken: usize) -> Option<&'static str> {
+    let asked_again = records.iter().filter(|r| matches!(r.event, Event::RetryRequested { .. })).count();
+    let most = match communication.request.in_doubt {
+        DoubtPolicy::Resend => 1 + undecided(records),
+        DoubtPolicy::Hold => 1 + asked_again.min(undecided(records)),
+    };
+    (taken > most).then_some("I2: sent more often than the log explains")
+}
+
+/// I3: the end that is shown is what the provider saw.
+fn untrue(communication: &Communication, taken: usize) -> Option<&'static str> {
+    match communication.lifecycle {
+        Lifecycle::Cancelled | Lifecycle::Suppressed(_) if taken > 0 => Some("I3: said not to be sent, and was"),
+        Lifecycle::Failed(_) | Lifecycle::DeadLettered(_) if taken > 0 && !communication.maybe_sent => {
+            Some("I3: said to have failed, may have arrived, and does not say so")
+        }
+        Lifecycle::Sent if taken == 0 => Some("I3: said to be sent, and was not"),
+        _ => None,
+    }
+}
+
+/// I7: never before its time.
+fn early(communication: &Communication, sends: &[Sent]) -> Option<&'static str> {
+    let due = communication.due_at?;
+    sends.iter().any(|sent| sent.at < due.0).then_some("I7: sent before its time")
+}
+
+/// I7: no attempt begins well within quiet hours.
+fn disturbing(records: &[Recorded], communication: &Communication, slack_ms: i64) -> Option<&'static str> {
+    let begun = records.iter().filter(|record| matches!(record.event, Event::DeliveryAttemptStarted { .. }));
+    let quiet = |at: Timestamp| quiet::held_until(&communication.request, at).is_some();
+    let mut within = begun.filter(|record| quiet(record.meta.at) && quiet(record.meta.at - slack_ms));
+    within.next().map(|_| "I7: an attempt in quiet hours")
+}
+
+/// I9: no attempt begins once an opt-out has been known for longer than an invocation.
+fn against_an_opt_out(records: &[Recorded], opted_out: Option<i64>, slack_ms: i64) -> Option<&'static str> {
+    let known = opted_out? + slack_ms;
+    let after =
+        |record: &Recorded| matches!(record.event, Event::DeliveryAttemptStarted { .. }) && known < record.meta.at.0;
+    records.iter().any(after).then_some("I9: an attempt against a known opt-out")
+}
+
+/// I11: a provider is called no more often than its burst and its rate allow. A token is used within `slack_ms`.
+///
+/// # Errors
+///
+/// The first stretch of time with too many calls.
+pub fn arrivals(config: &str, mut times: Vec<i64>, rate: Rate, slack_ms: i64) -> Result<(), String> {
+    times.sort_unstable();
+    for (first, from) in times.iter().enumerate() {
+        for (last, to) in times.iter().enumerate().skip(first + rate.burst as usize) {
+            let count = (last - first + 1) as i64;
+            let allowed = i64::from(rate.burst) + (to - from + slack_ms) * i64::from(rate.per_second) / 1_000;
+            if allowed < count {
+                return Err(format!(
+                    "I11: {config} was called {count} times in {} ms, {allowed} are allowed",
+                    to - from
+                ));
+            }
+        }
+    }
+    Ok(())
+}
