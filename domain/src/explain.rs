@@ -84,6 +84,8 @@ type Words = (String, String, Vec<(&'static str, String)>);
 
 fn words(c: &Communication, record: &Recorded) -> Words {
     let provider = || c.provider.clone().unwrap_or_else(|| "the provider".to_owned());
+    // An account's own name says more where there are two.
+    let account = || c.config.clone().unwrap_or_else(provider);
     let plain = |code: &str, text: String| (code.to_owned(), text, Vec::new());
     match &record.event {
         Event::CommunicationRequested(request) => requested(request),
@@ -106,26 +108,29 @@ fn words(c: &Communication, record: &Recorded) -> Words {
         Event::DeliveryAttemptStarted { attempt, provider, config, lease_until, .. } => (
             "attempt".to_owned(),
             format!(
-                "Attempt {attempt}: {provider} was called. Nobody else may attempt it before {}.",
+                "Attempt {attempt}: {config} was called. Nobody else may attempt it before {}.",
                 time(*lease_until)
             ),
             vec![("provider", provider.clone()), ("config", config.clone()), ("leaseUntil", time(*lease_until))],
         ),
         Event::DeliveryAttemptAccepted { attempt, provider_message_id, latency_ms, .. } => (
             "taken".to_owned(),
-            format!("{} took attempt {attempt} after {latency_ms} ms, as {provider_message_id}.", provider()),
+            format!("{} took attempt {attempt} after {latency_ms} ms, as {provider_message_id}.", account()),
             vec![("providerMessageId", provider_message_id.clone()), ("latencyMs", latency_ms.to_string())],
         ),
-        Event::DeliveryAttemptRefused { attempt, class, code, counted, retry_at } => {
+        Event::DeliveryAttemptRefused { attempt, class, code, counted, retry_at, failover } => {
             let next = match retry_at {
+                Some(_) if *failover => "Another provider of its channel is tried at once.".to_owned(),
                 Some(at) => format!("The next attempt is due at {}: {}", time(*at), wait(*class, *counted, c.counted)),
                 None => "There is no next attempt.".to_owned(),
             };
             (
                 format!("refused.{}", class.as_str()),
-                format!("{} refused attempt {attempt} ({code}): {}. {next}", provider(), refusal(*class)),
+                format!("{} refused attempt {attempt} ({code}): {}. {next}", account(), refusal(*class)),
                 vec![
                     ("code", code.clone()),
+                    ("config", account()),
+                    ("failover", failover.to_string()),
                     ("counted", counted.to_string()),
                     ("attemptsCounted", c.counted.to_string()),
                     ("maxAttempts", c.request.max_attempts.to_string()),

@@ -304,6 +304,9 @@ pub enum Event {
         /// When the next attempt is due; none when there will be none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_at: Option<Timestamp>,
+        /// Another provider, which has not refused it yet, is tried next.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        failover: bool,
     },
     /// v1. Nobody can say whether the provider took it; evidence is awaited.
     DeliveryAttemptInDoubt { attempt: u16, cause: DoubtCause, evidence_until: Timestamp },

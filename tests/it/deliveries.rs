@@ -11,7 +11,7 @@ use events::{CancelReason, Channel, DeadLetterReason, DoubtCause, DoubtPolicy, F
 use tests::bench::{Bench, INVOCATION_MS, T0, accepted, refused, tenant};
 
 async fn lifecycle(bench: &Bench, key: &StreamKey) -> Lifecycle {
-    bench.load(key).await.state.requested().expect("requested").lifecycle.clone()
+    bench.lifecycle(key).await
 }
 
 fn report(attempt: u16, fact: Fact) -> Command {

@@ -2,7 +2,9 @@
 
 mod contracts;
 mod deliveries;
+mod gates;
 mod http;
+mod operations;
 mod privacy;
 mod rooms;
 mod template;

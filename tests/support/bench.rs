@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use deliver::Deliver;
-use domain::communication::{Answer, Command};
+use domain::communication::{Answer, Command, Lifecycle};
 use domain::gate::Rate;
 use domain::policy;
 use domain::ports::{
@@ -92,7 +92,10 @@ pub struct ToldProvider {
 
 impl ToldProvider {
     pub fn new(config: &str) -> Arc<Self> {
-        let rate = Rate { burst: 1_000, per_second: 1_000 };
+        ToldProvider::at(config, Rate { burst: 1_000, per_second: 1_000 })
+    }
+
+    pub fn at(config: &str, rate: Rate) -> Arc<Self> {
         Arc::new(ToldProvider {
             account: account(config, Channel::Email, Mode::Live, rate),
             answers: Mutex::default(),
@@ -227,6 +230,20 @@ impl Bench {
         Vault::put(&*self.store, &place, &content(), Timestamp(T0 * 2)).await.expect("stored");
         self.execute(&key, Command::Request(Box::new(request))).await;
         key
+    }
+
+    /// Some hints in one batch; the ids of those to be shown again.
+    pub async fn batch(&self, keys: &[StreamKey]) -> Vec<String> {
+        let message = |(place, key): (usize, &StreamKey)| {
+            let body = serde_json::json!({ "tenant": key.tenant, "id": key.id }).to_string();
+            shell::hint::Message { id: place.to_string(), body }
+        };
+        let messages = keys.iter().enumerate().map(message).collect();
+        deliver::batch(&self.deliver, messages, self.host.now() + INVOCATION_MS).await
+    }
+
+    pub async fn lifecycle(&self, key: &StreamKey) -> Lifecycle {
+        self.load(key).await.state.requested().expect("requested").lifecycle.clone()
     }
 
     pub async fn execute(&self, key: &StreamKey, command: Command) -> Loaded {

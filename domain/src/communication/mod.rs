@@ -507,6 +507,7 @@ struct Refusal {
 
 fn refuse(c: &Communication, refusal: Refusal, now: Timestamp, chance: u64) -> Vec<Event> {
     let Refusal { attempt, class, code, retry_after_ms, counted_already, failover } = refusal;
+    let failover = failover && is_providers_trouble(class);
     let counted = match class {
         RefusalClass::Transient | RefusalClass::Permanent => true,
         RefusalClass::Unavailable => retry_after_ms.is_none(),
@@ -514,7 +515,7 @@ fn refuse(c: &Communication, refusal: Refusal, now: Timestamp, chance: u64) -> V
     };
     let count = c.counted + u16::from(counted && !counted_already);
     let wait_ms = match class {
-        _ if failover && is_providers_trouble(class) => policy::FAILOVER_MS,
+        _ if failover => policy::FAILOVER_MS,
         RefusalClass::Auth | RefusalClass::Balance => policy::HOLD_MS,
         _ if counted => policy::backoff_ms(count, chance),
         _ => {
@@ -540,7 +541,8 @@ fn refuse(c: &Communication, refusal: Refusal, now: Timestamp, chance: u64) -> V
         None
     };
     let retry_at = Some(retry_at).filter(|_| end.is_none() && !c.is_proven_sent());
-    let refused = Event::DeliveryAttemptRefused { attempt, class, code, counted, retry_at };
+    let failover = failover && retry_at.is_some();
+    let refused = Event::DeliveryAttemptRefused { attempt, class, code, counted, retry_at, failover };
     std::iter::once(refused).chain(end).collect()
 }
 

@@ -76,7 +76,12 @@ fn accepted(attempt: u16) -> Event {
 
 fn refused(attempt: u16, class: RefusalClass, code: &str, counted: bool, retry: Option<i64>) -> Event {
     let retry_at = retry.map(at);
-    Event::DeliveryAttemptRefused { attempt, class, code: code.into(), counted, retry_at }
+    Event::DeliveryAttemptRefused { attempt, class, code: code.into(), counted, retry_at, failover: false }
+}
+
+fn refused_here(attempt: u16, class: RefusalClass, counted: bool) -> Event {
+    let retry_at = Some(at(policy::FAILOVER_MS));
+    Event::DeliveryAttemptRefused { attempt, class, code: "x".into(), counted, retry_at, failover: true }
 }
 
 fn transient(attempt: u16) -> Event {
@@ -839,7 +844,7 @@ fn another_provider_is_tried_at_once_for_what_is_not_the_messages_fault() {
         let outcome = Answer::Refused { class, code: "x".into(), retry_after_ms: None };
         let g = given([requested(), started(1)])
             .when(Command::RecordOutcome { attempt: 1, now: at(0), chance: 200, outcome, failover: true })
-            .then([refused(1, class, "x", counted, Some(policy::FAILOVER_MS))]);
+            .then([refused_here(1, class, counted)]);
         assert_eq!(g.communication().refused_by.len(), 1);
     }
     let outcome = Answer::Refused { class: RefusalClass::Throttled, code: "x".into(), retry_after_ms: Some(5_000) };

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Api, KnownKeys};
+use audit::Audit;
 use clock::Clock;
 use dead_letter::DeadLetter;
 use deliver::Deliver;
@@ -210,6 +211,26 @@ impl Local {
         tasks.spawn(tick(schedule.clone(), clock.clone()));
         Ok(Local { url, port, clock, simulator, database, queue, schedule, tasks, _lock: lock, scratch })
     }
+}
+
+/// What changed within this time may still be on its way to the views, in milliseconds.
+const UNSETTLED_MS: i64 = 5_000;
+
+/// Audits the data of a folder, whether or not a process is at work on it.
+///
+/// # Errors
+///
+/// There is no data, or it cannot be read.
+pub async fn audit(folder: &Path) -> io::Result<audit::Report> {
+    let file = folder.join("tidings.db");
+    if !file.is_file() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no data in {}", folder.display())));
+    }
+    let store = Arc::new(Database::open(&file, true).map_err(io::Error::other)?);
+    let last = store.last_beat("sweep").await.map_err(io::Error::other)?;
+    let clock = Clock::new(last.unwrap_or(Timestamp(0)).max(SystemHost.now()), 1);
+    let audit = Audit { store: store.clone(), views: store, host: Arc::new(clock), settle_ms: UNSETTLED_MS };
+    audit.run(None).await.map_err(io::Error::other)
 }
 
 fn scratch_folder() -> PathBuf {

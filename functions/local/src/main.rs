@@ -1,6 +1,6 @@
 //! `tidings`: the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -50,6 +50,13 @@ enum Command {
     /// API keys of a deployment.
     #[command(subcommand)]
     Key(Key),
+    /// Compares a store with itself, running or not: folds, timers, rows, counters. Changes nothing; ends with 1 if it finds
+    /// a difference.
+    Audit {
+        /// The folder of the data.
+        #[arg(long, default_value = ".tidings")]
+        data: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -98,6 +105,7 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Some(Command::Key(Key::New { tenant, actor, mode, table })) => new_key(&tenant, actor, mode, &table),
+        Some(Command::Audit { data }) => audit(&data).await,
         None => run(cli.start).await,
     };
     match done {
@@ -156,6 +164,15 @@ fn banner(local: &Local, start: &Start) -> String {
   Data      {kept}{clock}
 Try:  curl -s localhost:{port}/api/communications/send -H 'authorization: Bearer {DEV_KEY}' -H 'content-type: application/json' -d '{body}'"
     )
+}
+
+async fn audit(data: &Path) -> Result<(), String> {
+    let report = local::audit(data).await.map_err(|error| error.to_string())?;
+    println!("{report}");
+    match report.findings.is_empty() {
+        true => Ok(()),
+        false => Err("the store contradicts itself; docs/reliability.md says what each invariant means".to_owned()),
+    }
 }
 
 fn new_key(tenant: &str, actor: String, mode: KeyMode, table: &str) -> Result<(), String> {
