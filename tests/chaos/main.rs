@@ -1,0 +1,313 @@
+//! Chaos: the real process is killed with SIGKILL, again and again, while communications flow through it to a sink that
+//! writes down every request. Afterwards the sink's file and the store must agree on every invariant.
+//!
+//! `cargo test -p tests --test chaos`; `CHAOS_MESSAGES=50000 CHAOS_KILLS=200` makes it longer, `CHAOS_SEED=7` another one.
+//! Everything is on loopback, bounded in number and time.
+
+mod sink;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use domain::gate::Rate;
+use domain::ports::{EventStore, StreamKey};
+use events::{AttemptId, Event, Timestamp};
+use infra::embedded::Database;
+use local::{DEV_KEY, Data, Local, Options};
+use reqwest::Client;
+use serde_json::json;
+use tests::bench::Scratch;
+use tests::chance::Chance;
+use tests::invariants::{Life, Sent, arrivals, check, undecided};
+
+/// The child's clock, so that the evidence of a doubt and the ladder of retries take seconds.
+const FACTOR: u32 = 120;
+/// By the child's clock.
+const RATE: Rate = Rate { burst: 200, per_second: 4 };
+/// Callers side by side.
+const CALLERS: usize = 32;
+/// It must have come to rest by then.
+const PATIENCE: Duration = Duration::from_secs(240);
+/// A token is used within this, on the wall.
+const SLACK_MS: i64 = 10_000;
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let args: Vec<String> = std::env::args().collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [_, "child", folder, port, providers] => runtime.block_on(child(folder, port, providers)),
+        // Cargo passes a filter and flags of its own harness.
+        _ if args.iter().any(|arg| arg == "--list") => ExitCode::SUCCESS,
+        _ => {
+            println!("\nrunning 1 test");
+            runtime.block_on(chaos());
+            println!("test killed_at_any_moment_nothing_is_lost ... ok\n");
+            println!("test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// The process that is killed: what `tidings` runs.
+async fn child(folder: &str, port: &str, providers: &str) -> ExitCode {
+    let options = Options {
+        port: port.parse().expect("a port"),
+        data: Data::Folder(folder.into()),
+        clock_factor: FACTOR,
+        provider_timeout_ms: 1_000,
+        rate: Some(RATE),
+        providers_url: Some(providers.to_owned()),
+    };
+    let _local = Local::start(options).await.expect("it starts");
+    std::future::pending().await
+}
+
+fn number(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// The child, as often as it takes.
+struct Victim {
+    child: Child,
+    folder: String,
+    port: u16,
+    providers: String,
+}
+
+fn spawn(folder: &str, port: u16, providers: &str) -> Child {
+    let me = std::env::current_exe().expect("this program");
+    let command = Command::new(me)
+        .args(["child", folder, &port.to_string(), providers])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    command.expect("a process")
+}
+
+impl Victim {
+    fn kill(&mut self) {
+        self.child.kill().expect("SIGKILL");
+        self.child.wait().expect("gone");
+    }
+
+    fn start_again(&mut self) {
+        self.child = spawn(&self.folder, self.port, &self.providers);
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn chaos() {
+    let (messages, kills) = (number("CHAOS_MESSAGES", 5_000), number("CHAOS_KILLS", 20));
+    let mut chance = Chance::new(number("CHAOS_SEED", 1) as u64);
+    let started = Instant::now();
+    let scratch = Scratch::new();
+    let folder = scratch.0.join("data").display().to_string();
+    let record = scratch.0.join("sink.jsonl");
+    let providers = sink::start(&record, chance.draw()).await;
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a port").port();
+    let child = spawn(&folder, port, &providers);
+    let mut victim = Victim { child, folder: folder.clone(), port, providers };
+
+    let flow = Arc::new(Flow {
+        client: Client::builder().timeout(Duration::from_secs(5)).build().expect("a client"),
+        url: format!("http://127.0.0.1:{port}/api/communications"),
+        next: AtomicUsize::new(0),
+        messages,
+        accepted: std::sync::Mutex::default(),
+        told: AtomicI64::new(0),
+    });
+    let callers: Vec<_> = (0..CALLERS).map(|n| tokio::spawn(flow.clone().call(Chance::new(n as u64 + 99)))).collect();
+    for _ in 0..kills {
+        let alive = Duration::from_millis(200 + chance.below(1_500));
+        tokio::time::sleep(alive).await;
+        victim.kill();
+        tokio::time::sleep(Duration::from_millis(chance.below(200))).await;
+        victim.start_again();
+    }
+    for caller in callers {
+        tokio::time::timeout(PATIENCE, caller).await.expect("callers come to an end").expect("a caller");
+    }
+    let accepted = flow.accepted.lock().expect("accepted").clone();
+    assert_eq!(accepted.len(), messages, "every caller got its 201 in the end");
+
+    let store = Database::open(&Path::new(&folder).join("tidings.db"), true).expect("the store");
+    let resting = Instant::now();
+    let streams = loop {
+        let streams = all(&store).await;
+        let open = streams.values().filter(|(_, unfinished)| *unfinished).count();
+        if open == 0 {
+            break streams;
+        }
+        assert!(resting.elapsed() < PATIENCE, "I12: {open} are not at rest");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    };
+    // Rows follow their streams.
+    let audited = loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let report = local::audit(Path::new(&folder)).await.expect("an audit");
+        if report.findings.is_empty() && report.moving == 0 || resting.elapsed() > PATIENCE {
+            break report;
+        }
+    };
+    victim.kill();
+    assert!(audited.findings.is_empty(), "{audited}");
+
+    let verdict = judge(&streams, &accepted, &sink::read(&record));
+    println!(
+        "{messages} communications, {kills} kills, {} s: 0 lost, {} calls, {} taken, {} sent twice and more, each explained; \
+         scheduled sends claimed late by p50 {} ms, p99 {} ms of wall time, the time of being dead included; audit: {} events, no differences",
+        started.elapsed().as_secs(),
+        verdict.calls,
+        verdict.taken,
+        verdict.duplicates,
+        verdict.late_p50,
+        verdict.late_p99,
+        audited.events,
+    );
+}
+
+/// What callers do: send each once, under its own idempotency key, until it is accepted; and cancel a few.
+struct Flow {
+    client: Client,
+    url: String,
+    next: AtomicUsize,
+    messages: usize,
+    accepted: std::sync::Mutex<BTreeSet<String>>,
+    /// The child's time, as its last answer told it, in milliseconds since 1970.
+    told: AtomicI64,
+}
+
+impl Flow {
+    async fn call(self: Arc<Self>, mut chance: Chance) {
+        loop {
+            let n = self.next.fetch_add(1, Ordering::Relaxed);
+            if self.messages <= n {
+                return;
+            }
+            let mut body = json!({
+                "channel": "email", "type": "invoice", "recipientContact": format!("person-{n}@example.com"),
+                "subject": "Chaos", "content": "Hello",
+                "inDoubt": if chance.percent(30) { "hold" } else { "resend" },
+                "priority": if chance.percent(20) { "urgent" } else { "normal" },
+            });
+            let told = self.told.load(Ordering::Relaxed);
+            if chance.percent(10) && told > 0 {
+                // Up to ten seconds from now on the wall.
+                let later = Timestamp(told + 120_000 + chance.below(1_080_000) as i64);
+                body["scheduledAt"] = json!(api::fields::show_time(later));
+            }
+            let cancels = chance.percent(5);
+            let id = loop {
+                let request = self.client.post(format!("{}/send", self.url)).bearer_auth(DEV_KEY);
+                let sent = request.header("idempotency-key", format!("chaos-{n}")).json(&body).send().await;
+                if let Ok(answer) = sent {
+                    let status = answer.status();
+                    assert!(status == 201 || status == 503, "{status}: {:?}", answer.text().await);
+                    if status == 201
+                        && let Ok(body) = answer.json::<serde_json::Value>().await
+                    {
+                        let at = body["communication"]["updatedAt"].as_str().and_then(api::fields::parse_time);
+                        self.told.fetch_max(at.map_or(0, |at| at.0), Ordering::Relaxed);
+                        break body["id"].as_str().expect("an id").to_owned();
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            };
+            if cancels {
+                let _ = self.client.post(format!("{}/{id}/cancel", self.url)).bearer_auth(DEV_KEY).send().await;
+            }
+            let first = self.accepted.lock().expect("accepted").insert(id);
+            assert!(first, "one key, one communication");
+        }
+    }
+}
+
+/// Every stream, and whether it is unfinished.
+async fn all(store: &Database) -> BTreeMap<StreamKey, (Vec<String>, bool)> {
+    let (mut found, mut after) = (BTreeMap::new(), None::<String>);
+    loop {
+        let page = store.scan(after.as_deref(), 1_000).await.expect("a part");
+        found.extend(page.streams.into_iter().map(|(key, stream)| (key, (stream.lines, stream.wake.is_some()))));
+        after = page.next;
+        if after.is_none() {
+            return found;
+        }
+    }
+}
+
+struct Verdict {
+    calls: usize,
+    taken: usize,
+    duplicates: usize,
+    late_p50: i64,
+    late_p99: i64,
+}
+
+/// Every invariant, communication by communication.
+fn judge(
+    streams: &BTreeMap<StreamKey, (Vec<String>, bool)>,
+    accepted: &BTreeSet<String>,
+    requests: &[sink::Request],
+) -> Verdict {
+    let known: BTreeSet<String> = streams.keys().map(|key| key.id.to_string()).collect();
+    let lost: Vec<_> = accepted.difference(&known).collect();
+    assert!(lost.is_empty(), "I1: lost: {lost:?}");
+    let mut by_stream: BTreeMap<String, Vec<&sink::Request>> = BTreeMap::new();
+    for request in requests {
+        assert_eq!(request.tenant, local::DEV_TENANT, "I10: tenants mix");
+        by_stream.entry(request.communication.clone()).or_default().push(request);
+    }
+    let strangers: Vec<_> = by_stream.keys().filter(|id| !known.contains(*id)).collect();
+    assert!(strangers.is_empty(), "sent without a stream: {strangers:?}");
+    let (mut duplicates, mut late) = (0, Vec::new());
+    for (key, (lines, _)) in streams {
+        assert!(!lines.iter().any(|line| line.contains("person-")), "I10: personal data in {}", key.id);
+        let records: Vec<_> = lines.iter().map(|line| events::decode(line).expect("I5: an event")).collect();
+        // The sink has the wall's time, the stream the child's: an attempt is as early as its claim.
+        let claims: BTreeMap<u16, i64> = records
+            .iter()
+            .filter_map(|record| match record.event {
+                Event::DeliveryAttemptStarted { attempt, .. } => Some((attempt, record.meta.at.0)),
+                _ => None,
+            })
+            .collect();
+        let mine = by_stream.get(&key.id.to_string()).map_or(&[][..], Vec::as_slice);
+        let sends: Vec<Sent> = mine
+            .iter()
+            .map(|request| {
+                let attempt: AttemptId = request.attempt.parse().expect("an attempt");
+                let at = *claims.get(&attempt.number).expect("R3: sent without having been claimed");
+                Sent { at, taken: request.taken }
+            })
+            .collect();
+        check(&Life { key, lines, sends: &sends }, None, SLACK_MS)
+            .unwrap_or_else(|why| panic!("{why}: {}\n{lines:#?}\n{mine:#?}", key.id));
+        let taken = sends.iter().filter(|sent| sent.taken).count();
+        duplicates += usize::from(taken > 1);
+        assert!(taken <= 1 + undecided(&records), "I2");
+        if let Some(Event::CommunicationRequested(request)) = records.first().map(|record| &record.event)
+            && let (Some(due), Some(claimed)) = (request.scheduled_at, claims.get(&1))
+        {
+            late.push((claimed - due.0) / i64::from(FACTOR));
+        }
+    }
+    for config in ["Bearer SG.simulator", "Bearer SG.simulator-second"] {
+        let times = requests.iter().filter(|request| request.account == config).map(|request| request.at).collect();
+        let on_the_wall = Rate { per_second: RATE.per_second * FACTOR, ..RATE };
+        arrivals(config, times, on_the_wall, SLACK_MS).unwrap_or_else(|why| panic!("{why}"));
+    }
+    late.sort_unstable();
+    let percentile = |n: usize| late.get(late.len() * n / 100).copied().unwrap_or(0);
+    let taken = requests.iter().filter(|request| request.taken).count();
+    Verdict { calls: requests.len(), taken, duplicates, late_p50: percentile(50), late_p99: percentile(99) }
+}
