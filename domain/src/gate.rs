@@ -150,7 +150,7 @@ impl Gate {
             if now < wait {
                 return Entry::Shut(wait);
             }
-            (most, is_probe) = (1, true);
+            (most, is_probe) = (wanted.min(1), true);
             shut.probe_until = Some(now + PROBE_MS);
         }
         let granted = self.take(most, now);

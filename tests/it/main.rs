@@ -6,6 +6,7 @@ mod gates;
 mod http;
 mod operations;
 mod privacy;
+mod properties;
 mod rooms;
 mod template;
 mod vectors;

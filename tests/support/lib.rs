@@ -4,5 +4,6 @@ pub mod bench;
 pub mod chance;
 pub mod contracts;
 pub mod dynamo;
+pub mod fuzz;
 pub mod invariants;
 pub mod world;

@@ -1,0 +1,184 @@
+//! Properties of what comes from outside, as functions of bytes: `tests/it/properties.rs` feeds them corpora and chance,
+//! `tests/fuzz` feeds them to libFuzzer. Each panics where its property does not hold.
+
+use axum::http::HeaderMap;
+use domain::communication::{Command, Report, State, decide, evolve, wake};
+use domain::gate::{Entry, Gate, Rate, Tally};
+use domain::status::status;
+use domain::{explain, history};
+use events::{CommunicationId, Event, Fact, Recorded, Timestamp};
+
+const T0: i64 = crate::bench::T0;
+
+/// (name, property): the names are those of the corpora and of the libFuzzer targets.
+pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+    ("decode", decode),
+    ("stream", stream),
+    ("sendgrid", sendgrid),
+    ("twilio", twilio),
+    ("gate", gate),
+    ("facts", facts),
+];
+
+/// A stored line is read or refused; what was read is written again as the same.
+pub fn decode(bytes: &[u8]) {
+    let Ok(line) = std::str::from_utf8(bytes) else { return };
+    if let Ok(recorded) = events::decode(line) {
+        let again = events::decode(&events::encode(&recorded.event, &recorded.meta)).expect("our own line");
+        assert_eq!((again.event, again.meta), (recorded.event, recorded.meta));
+    }
+}
+
+/// Whatever events a stream holds, in whatever order: it folds, and has a timer as long as it is unfinished.
+pub fn stream(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let records: Vec<Recorded> = text.lines().filter_map(|line| events::decode(line).ok()).take(200).collect();
+    let state = records.iter().fold(State::default(), |state, record| evolve(state, &record.event));
+    let row = history::row(CommunicationId::from_key(&crate::bench::tenant(), "fuzz"), &records);
+    let story = explain::explain(&records);
+    let begun = matches!(records.first().map(|r| &r.event), Some(Event::CommunicationRequested(_)));
+    if begun {
+        let communication = state.requested().expect("it began with a request");
+        let row = row.expect("a row");
+        assert_eq!(row.status, status(communication).as_str());
+        assert_eq!(story.expect("a story").1.len(), records.len());
+        assert_eq!(wake(&state, Timestamp(T0), None).is_none(), communication.is_finished());
+        for command in [Command::Advance { now: Timestamp(i64::MAX / 2) }, Command::Advance { now: Timestamp(0) }] {
+            let events = decide(&state, command).expect("time is never refused");
+            assert!(events.len() <= 2);
+        }
+    }
+}
+
+/// A callback's body is read or refused, and names at most what it says.
+pub fn sendgrid(bytes: &[u8]) {
+    if let Ok(callbacks) = webhook::sendgrid::parse(bytes) {
+        for callback in callbacks {
+            assert!(callback.report.attempt.is_some());
+            assert!(callback.report.code.is_none_or(|code| code.chars().count() <= 40));
+        }
+    }
+}
+
+/// The same; before the first zero byte is the query, after it the body.
+pub fn twilio(bytes: &[u8]) {
+    let (query, body) = bytes.split_at(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len() / 2));
+    let query = String::from_utf8_lossy(query);
+    if let Some(callback) = webhook::twilio::parse(&query, body, Timestamp(T0)) {
+        assert!(callback.report.attempt.is_some());
+        assert!(callback.report.code.is_none_or(|code| code.chars().count() <= 40));
+    }
+    let verifier = webhook::twilio::Verifier { auth_token: "t".to_owned(), public_url: "https://x".to_owned() };
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = axum::http::HeaderValue::from_bytes(body) {
+        headers.insert("x-twilio-signature", value);
+    }
+    let uri = axum::http::Uri::from_static("/webhooks/twilio/sms-status?tenant=a");
+    assert!(!verifier.verify(&uri, &headers, body), "nobody guesses a signature");
+}
+
+/// GCRA: in no stretch of time are more calls granted than the burst and the rate allow; what is given back may be used
+/// again, and no more than that. A breaker that is open grants one call at most.
+pub fn gate(bytes: &[u8]) {
+    let [burst, per_second, steps @ ..] = bytes else { return };
+    let rate = Rate { burst: u32::from(*burst % 50) + 1, per_second: u32::from(*per_second % 100) + 1 };
+    let mut gate = Gate::new(rate);
+    let (mut now, mut grants) = (T0, Vec::new());
+    for step in steps.chunks_exact(2).take(300) {
+        let [kind, amount] = step else { continue };
+        let amount = u32::from(*amount);
+        match kind % 4 {
+            0 => now += i64::from(amount) * 10,
+            1 => {
+                let was_shut = gate.shut.is_some();
+                match gate.enter(amount, Timestamp(now)) {
+                    Entry::Open { granted, turns, is_probe } => {
+                        assert_eq!(granted as usize + turns.len(), amount as usize);
+                        assert!(
+                            turns.is_sorted() && turns.iter().all(|turn| now <= turn.0 && turn.0 <= now + 3_700_000)
+                        );
+                        assert!(!was_shut || granted <= 1);
+                        assert!(was_shut || !is_probe);
+                        grants.extend(std::iter::repeat_n(now, granted as usize));
+                    }
+                    Entry::Shut(until) => assert!(was_shut && now < until.0),
+                }
+            }
+            2 => {
+                let unused = amount.min(grants.len() as u32) % 8;
+                // Only the latest can be unused still.
+                grants.truncate(grants.len() - unused as usize);
+                gate.settle(Tally { unused, ..Tally::default() }, Timestamp(now));
+            }
+            _ => {
+                let failures = amount % 16;
+                gate.settle(Tally { failures, successes: amount % 3, ..Tally::default() }, Timestamp(now));
+            }
+        }
+        let quota = gate.quota(Timestamp(now));
+        assert!(quota.remaining <= rate.burst && now <= quota.available_at.0);
+        let stored = serde_json::to_string(&gate).expect("a record");
+        assert_eq!(serde_json::from_str::<Gate>(&stored).expect("our own record"), gate);
+    }
+    crate::invariants::arrivals("gate", grants, rate, 1).unwrap_or_else(|why| panic!("{why}"));
+}
+
+/// Facts come in any order, twice, late: the status is the same.
+pub fn facts(bytes: &[u8]) {
+    let [shuffle, rest @ ..] = bytes else { return };
+    let report = |pair: &[u8]| Report {
+        attempt: Some(1),
+        fact: Fact::ALL[usize::from(pair[0]) % Fact::ALL.len()],
+        event_id: None,
+        at: Timestamp(T0 + i64::from(pair[1])),
+        code: None,
+    };
+    let reports: Vec<Report> = rest.chunks_exact(2).map(report).take(24).collect();
+    let mut turned = reports.clone();
+    if !turned.is_empty() {
+        turned.rotate_left(usize::from(*shuffle) % reports.len());
+    }
+    let reversed: Vec<Report> = reports.iter().rev().cloned().collect();
+    let twice: Vec<Report> = reports.iter().chain(&reversed).cloned().collect();
+    for ending in 0..4 {
+        let told = told(&reports, ending, 1);
+        for (other, chunk) in [(&turned, 1), (&reversed, 3), (&twice, 2), (&reports, usize::MAX)] {
+            assert_eq!(self::told(other, ending, chunk), told, "{reports:?}");
+        }
+    }
+}
+
+/// The public status, and the facts kept (but for bare acceptance, which our own record may have said already), of an attempt that ended one of four ways and was reported on so.
+fn told(reports: &[Report], ending: u8, chunk: usize) -> (&'static str, Vec<Fact>) {
+    let request = crate::bench::request(Timestamp(T0));
+    let lease_until = Timestamp(T0 + 35_000);
+    let (config, provider) = ("c".to_owned(), "p".to_owned());
+    let begun = [
+        Event::CommunicationRequested(Box::new(request)),
+        Event::DeliveryAttemptStarted { attempt: 1, config, provider, idempotency_key: None, lease_until },
+    ];
+    let end = match ending {
+        0 => None,
+        1 => Some(Event::DeliveryAttemptAccepted {
+            attempt: 1,
+            provider_message_id: "m".to_owned(),
+            segments: None,
+            cost_micros: None,
+            latency_ms: 1,
+        }),
+        2 => Some(Event::DeliveryAttemptInDoubt {
+            attempt: 1,
+            cause: events::DoubtCause::Timeout,
+            evidence_until: lease_until,
+        }),
+        _ => Some(Event::CommunicationDeadLettered { reason: events::DeadLetterReason::Poison, maybe_sent: true }),
+    };
+    let mut state = begun.iter().chain(&end).fold(State::default(), evolve);
+    for some in reports.chunks(chunk.min(reports.len().max(1))) {
+        let events = decide(&state, Command::Report(some.to_vec())).expect("an attempt that was made");
+        state = events.iter().fold(state, evolve);
+    }
+    let communication = state.requested().expect("requested");
+    let facts = communication.facts.keys().copied().filter(|fact| *fact != Fact::Accepted);
+    (status(communication).as_str(), facts.collect())
+}
