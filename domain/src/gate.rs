@@ -19,6 +19,10 @@ pub const OPEN_MAX_MS: i64 = 300_000;
 pub const DISABLED_MS: i64 = crate::policy::HOLD_MS;
 /// A probe whose worker died is given up after this.
 pub const PROBE_MS: i64 = 60_000;
+/// Below one in so many of the burst, little is left.
+const LITTLE: u32 = 5;
+/// Somebody is told of that once in this time.
+const TELL_AGAIN_MS: i64 = 3_600_000;
 /// Turns are given out this far ahead; after that the queue folds over itself, so that none waits for ever.
 const FURTHEST_US: i64 = 3_600_000_000;
 
@@ -90,6 +94,8 @@ pub struct Gate {
     window_at: Timestamp,
     calls: u32,
     failures: u32,
+    /// When somebody was last told that little is left.
+    told_at: Timestamp,
     pub shut: Option<Shut>,
 }
 
@@ -134,11 +140,30 @@ pub struct Quota {
 
 impl Gate {
     pub fn new(rate: Rate) -> Self {
-        Gate { rate, full_us: 0, turn_us: 0, window_at: Timestamp(0), calls: 0, failures: 0, shut: None }
+        Gate {
+            rate,
+            full_us: 0,
+            turn_us: 0,
+            window_at: Timestamp(0),
+            calls: 0,
+            failures: 0,
+            told_at: Timestamp(0),
+            shut: None,
+        }
     }
 
     fn capacity_us(&self) -> i64 {
         self.rate.interval_us() * i64::from(self.rate.burst)
+    }
+
+    /// Little is left, and nobody has been told of it for an hour. Asking makes it told.
+    pub fn tells_of_little(&mut self, now: Timestamp) -> bool {
+        let little = self.room(now) < self.rate.burst / LITTLE;
+        let news = little && TELL_AGAIN_MS <= now.since(self.told_at);
+        if news {
+            self.told_at = now;
+        }
+        news
     }
 
     /// Asks for `wanted` calls.
@@ -436,6 +461,18 @@ mod tests {
         granted(&mut gate, 5, 0);
         assert_eq!(gate.quota(at(0)), Quota { remaining: 0, available_at: at(500), reset_at: at(2_500) });
         assert_eq!(gate.quota(at(1_200)).remaining, 2);
+    }
+
+    #[test]
+    fn somebody_is_told_once_an_hour_that_little_is_left() {
+        let mut gate = full();
+        granted(&mut gate, 80, 0);
+        assert!(!gate.tells_of_little(at(0)));
+        granted(&mut gate, 1, 0);
+        assert!(gate.tells_of_little(at(0)));
+        assert!(!gate.tells_of_little(at(1)));
+        granted(&mut gate, 100, TELL_AGAIN_MS);
+        assert!(gate.tells_of_little(at(TELL_AGAIN_MS)));
     }
 
     #[test]

@@ -50,6 +50,17 @@ async fn a_batch_takes_its_tokens_at_once_and_the_rest_wait_their_turn() {
 }
 
 #[tokio::test]
+async fn somebody_is_told_before_messages_wait() {
+    let mut bench = Bench::new();
+    bench.deliver.providers = vec![ToldProvider::at("told", Rate { burst: 10, per_second: 1 })];
+    let keys = several(&bench, 9).await;
+    bench.batch(&keys[..8]).await;
+    assert!(bench.alerts.0.lock().expect("alerts").is_empty());
+    bench.hint(&keys[8]).await;
+    assert_eq!(*bench.alerts.0.lock().expect("alerts"), ["told is near its limit"]);
+}
+
+#[tokio::test]
 async fn a_long_wait_is_left_to_the_timer_and_burns_nothing() {
     let mut bench = Bench::new();
     bench.deliver.providers = vec![ToldProvider::at("told", SLOW)];

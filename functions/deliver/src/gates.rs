@@ -184,7 +184,11 @@ impl<'a> Gates<'a> {
     ) -> Result<Step, StoreError> {
         if !taken.contains_key(name) {
             let now = self.deliver.host.now();
-            let entry = self.change(name, rate, |gate| gate.enter(asking, now)).await?;
+            let (entry, little) =
+                self.change(name, rate, |gate| (gate.enter(asking, now), gate.tells_of_little(now))).await?;
+            if little {
+                self.tell_of_little(name, rate).await;
+            }
             let none =
                 Taken { rate, tokens: 0, turns: VecDeque::new(), shut: None, is_probe: false, tally: Tally::default() };
             let entered = match entry {
@@ -298,6 +302,21 @@ impl<'a> Gates<'a> {
         }
     }
 
+    async fn tell_of_little(&self, name: &str, Rate { burst, per_second }: Rate) {
+        let config = name.trim_start_matches("gate#");
+        let text = format!(
+            "Less than a fifth of what {config} may be called at once is left ({burst}, then {per_second} a second). Messages \
+             are about to wait their turn. You are told once an hour."
+        );
+        self.alert(&format!("{config} is near its limit"), &text).await;
+    }
+
+    async fn alert(&self, subject: &str, text: &str) {
+        if let Err(error) = self.deliver.alerts.raise(subject, text).await {
+            tracing::error!(%error, "an alert could not be raised");
+        }
+    }
+
     async fn tell(&self, name: &str, cause: Cause) {
         let config = name.trim_start_matches("gate#");
         tracing::error!(config, cause = cause.as_str(), "a provider is not called for a while");
@@ -311,8 +330,6 @@ impl<'a> Gates<'a> {
             "{config} is disabled. Its messages go to the next provider of their channel, or wait. Every 15 minutes one \
              of them tries again; POST /api/providers/{config}/enable does so at once."
         );
-        if let Err(error) = self.deliver.alerts.raise(&format!("{config} {what}"), &text).await {
-            tracing::error!(%error, "an alert could not be raised");
-        }
+        self.alert(&format!("{config} {what}"), &text).await;
     }
 }
