@@ -12,7 +12,7 @@ use infra::SystemHost;
 use infra::aws::{Aws, DynamoStore, SqsQueue};
 use infra::providers::http_client;
 use local::clock::Clock;
-use local::simulator::{SENDGRID, Simulator, TWILIO, TWILIO_FROM};
+use local::simulator::{Fault, Kind, SENDGRID, Simulator, TWILIO, TWILIO_FROM};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tests::contracts;
@@ -50,7 +50,7 @@ impl Cloud {
                 format!("SendGridApiKey={}", SENDGRID[0].secret),
                 format!("SendGridSecondApiKey={}", SENDGRID[1].secret),
             ])
-            .args(["SendGridFromEmail=billing@tidings.test".into()])
+            .arg("SendGridFromEmail=billing@tidings.test")
             .arg(format!("SendGridWebhookKey={}", simulator.sendgrid_public_key()))
             .args([format!("TwilioAccountSid={}", TWILIO[0].id), format!("TwilioAuthToken={}", TWILIO[0].secret)])
             .args([format!("TwilioPhoneNumber={TWILIO_FROM}"), format!("PublicUrl={public}")])
@@ -224,6 +224,38 @@ async fn one_communication_end_to_end() {
     let path = format!("/api/communications/{id}");
     cloud.until("a dead letter is recorded", &path, |answer| answer["lifecycle"] == "dead_lettered").await;
 
+    cloud.until("it is listed", "/api/dead-letters?reason=poison", |answer| answer["results"][0]["id"] == *id).await;
+    let redrive = Some(json!({ "reason": "poison" }));
+    let (status, redriven) = cloud.ask(Method::POST, "/api/dead-letters/redrive", redrive).await;
+    assert_eq!((status, &redriven["redriven"]), (StatusCode::ACCEPTED, &json!(1)), "{redriven}");
+    let events = cloud.get(&format!("{path}/events")).await;
+    assert_eq!(names(&events).last(), Some(&"RetryRequested"));
+
+    // An account that refuses us: the second one takes over, and the first is not called until it is enabled.
+    cloud.simulator.inject(Fault { provider: "sendgrid".to_owned(), kind: Kind::Status401, count: 1 });
+    let refused = cloud.send(email("failover@sim.test")).await;
+    let path = format!("/api/communications/{refused}");
+    let sent = cloud.until("another account takes over", &path, |answer| answer["status"] == "delivered").await;
+    assert_eq!(sent["attempts"], 2);
+    let shown = cloud.get("/api/providers").await;
+    assert_eq!(
+        (&shown["providers"][0]["id"], &shown["providers"][0]["state"]),
+        (&json!("sendgrid"), &json!("disabled"))
+    );
+    let (_, shown) = cloud.ask(Method::POST, "/api/providers/sendgrid/enable", Some(json!({}))).await;
+    assert_eq!(shown["providers"][0]["state"], "closed", "{shown}");
+    let quota = cloud.get("/api/providers/sendgrid-second/quota").await;
+    assert_eq!((&quota["burst"], &quota["perSecond"]), (&json!(100), &json!(10)));
+
+    // The nightly audit, by hand.
+    let night = include_str!("../../events/invocations/audit/night.json");
+    let endpoint = std::env::var("TIDINGS_CLOUD").expect("TIDINGS_CLOUD");
+    let invoke = format!("{endpoint}/2015-03-31/functions/tidings-{STAGE}-audit/invocations");
+    let answer = cloud.client.post(invoke).body(night).send().await.expect("an answer");
+    let report: Value = serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON");
+    println!("audit: {report}");
+    assert_eq!((&report["differences"], &report["isComplete"]), (&json!(0), &json!(true)));
+
     // Five receives, then the redrive: a message that cannot be read.
     let standard = cloud.queue_url("email-standard").await;
     let visible =
@@ -232,7 +264,7 @@ async fn one_communication_end_to_end() {
     sqs.send_message().queue_url(&standard).message_body("{not json").send().await.expect("sent");
     let started = Instant::now();
     let mut seen = Vec::new();
-    while seen.len() < 2 {
+    while seen.len() < 3 {
         assert!(started.elapsed() < PATIENCE, "alerts: {seen:?}");
         let receive = sqs.receive_message().queue_url(&alerts).max_number_of_messages(10).wait_time_seconds(2);
         for message in receive.send().await.expect("an answer").messages.unwrap_or_default() {
@@ -245,7 +277,9 @@ async fn one_communication_end_to_end() {
     }
     println!("alerts: after {} ms", started.elapsed().as_millis());
     assert!(
-        seen.iter().any(|alert| alert.contains(&id)) && seen.iter().any(|alert| alert.contains("not ours")),
+        [id.as_str(), "not ours", "refuses our credentials"]
+            .iter()
+            .all(|text| seen.iter().any(|alert| alert.contains(text))),
         "{seen:?}"
     );
 }

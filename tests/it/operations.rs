@@ -226,3 +226,49 @@ async fn quiet_hours_are_checked_and_shown() {
     world.advance(3 * 3_600_000 + 60_000).await;
     world.until_status(&id, "delivered").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_accepted_message_by_message() {
+    let world = World::new().await;
+    let keyed = |key: &str, to: &str| {
+        let mut body = email(to);
+        body["idempotencyKey"] = json!(key);
+        body
+    };
+    let batch = json!({ "communications": [
+        keyed("b-1", "one@example.com"), { "channel": "email" }, keyed("b-2", "two@example.com"), "three", keyed("b-1", "other@example.com"),
+    ]});
+    let mut dry = batch.clone();
+    dry["validateOnly"] = json!(true);
+    let checked = world.post("/api/communications/batch", dry).await;
+    assert_eq!(
+        (checked.status, &checked.body["accepted"], &checked.body["refused"]),
+        (StatusCode::OK, &json!(0), &json!(2))
+    );
+    assert_eq!(checked.body["results"][0]["valid"], true);
+    assert_eq!(world.get("/api/communications").await.body["count"], 0);
+
+    let done = world.post("/api/communications/batch", batch.clone()).await;
+    let problem = |n: usize| done.body["results"][n]["problem"]["code"].clone();
+    assert_eq!((problem(1), problem(3)), (json!("invalid"), json!("malformed")), "{}", done.body);
+    assert_eq!(done.body["results"][1]["problem"]["errors"][0]["pointer"], "/type");
+    let ids: Vec<&str> = [0, 2].map(|n| done.text(&format!("/results/{n}/id"))).to_vec();
+    for id in &ids {
+        world.until_status(id, "delivered").await;
+    }
+    let again = world.post("/api/communications/batch", batch).await;
+    assert_eq!(again.text("/results/2/id"), ids[1]);
+    assert_eq!(again.body["results"][2]["idempotentReplayed"], true);
+    let other = again.body["results"][4]["problem"]["code"].clone();
+    assert_eq!(other, "idempotency_key_reused", "another body under the same key");
+
+    for (wrong, code) in [
+        (json!({ "communications": [] }), "empty"),
+        (json!({}), "required"),
+        (json!({ "communications": vec![email("x@example.com"); 101] }), "too_many"),
+        (json!({ "communications": [email("x@example.com")], "validateOnly": "yes" }), "not_a_flag"),
+    ] {
+        let answer = world.post("/api/communications/batch", wrong).await;
+        assert_eq!((answer.status, answer.text("/errors/0/code")), (StatusCode::UNPROCESSABLE_ENTITY, code));
+    }
+}

@@ -13,11 +13,23 @@ use events::{CancelReason, DoubtCause, Event, Mode, Priority, QuietHours, Refusa
 use infra::embedded::Database;
 use proptest::prelude::*;
 use proptest::sample::Index;
+use proptest::test_runner::RngSeed;
 use reqwest::StatusCode;
 use serde_json::json;
 use tests::bench::{Scratch, T0, request, tenant};
 use tests::fuzz::TARGETS;
 use tests::world::World;
+
+/// The same cases in every run; `PROPERTY_TIMES=100 PROPERTY_SEED=7` takes more and others.
+fn config(cases: u32) -> ProptestConfig {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok()).unwrap_or(1);
+    ProptestConfig {
+        cases: cases * number("PROPERTY_TIMES"),
+        rng_seed: RngSeed::Fixed(number("PROPERTY_SEED").into()),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
@@ -37,7 +49,7 @@ fn every_input_of_every_corpus_holds() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+    #![proptest_config(config(400))]
 
     /// An input of a corpus with some bytes changed, cut, doubled, or joined to another.
     #[test]
@@ -147,19 +159,25 @@ fn command(kind: u8, detail: u16, now: Timestamp, state: &State) -> Command {
         0 => Command::Request(Box::new(request(Timestamp(T0)))),
         1 => Command::Advance { now },
         2 | 3 => Command::BeginAttempt { now, lease_until: now + 35_000, config: "c".into(), provider: "p".into() },
-        4 | 5 => Command::RecordOutcome { attempt, now, chance: u64::from(detail), outcome, failover: detail % 2 == 0 },
+        4 | 5 => Command::RecordOutcome {
+            attempt,
+            now,
+            chance: u64::from(detail),
+            outcome,
+            failover: detail.is_multiple_of(2),
+        },
         6 => Command::Report(vec![report]),
         7 => Command::Cancel { by: "me".into(), reason: CancelReason::Requested },
         8 => Command::Suppress(events::SuppressReason::SuppressionList),
         9 => Command::DeadLetter(events::DeadLetterReason::Poison),
-        10 => Command::Retry { by: "me".into(), now, at: (detail % 2 == 0).then_some(now + 5_000) },
+        10 => Command::Retry { by: "me".into(), now, at: detail.is_multiple_of(2).then_some(now + 5_000) },
         11 => Command::Defer { until: now + i64::from(detail), reason: events::DeferReason::QuietHours },
         _ => Command::Change { schedule: Some((now + i64::from(detail), now + 2 * policy::HOLD_MS)), content: None },
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(12) })]
+    #![proptest_config(config(12))]
 
     /// Pages of any size: every row once, in order, whichever filter.
     #[test]

@@ -10,8 +10,11 @@ use events::{CommunicationId, Event, Fact, Recorded, Timestamp};
 
 const T0: i64 = crate::bench::T0;
 
+/// Panics where its property does not hold.
+pub type Property = fn(&[u8]);
+
 /// (name, property): the names are those of the corpora and of the libFuzzer targets.
-pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+pub const TARGETS: [(&str, Property); 6] = [
     ("decode", decode),
     ("stream", stream),
     ("sendgrid", sendgrid),
@@ -94,9 +97,9 @@ pub fn gate(bytes: &[u8]) {
                 match gate.enter(amount, Timestamp(now)) {
                     Entry::Open { granted, turns, is_probe } => {
                         assert_eq!(granted as usize + turns.len(), amount as usize);
-                        assert!(
-                            turns.is_sorted() && turns.iter().all(|turn| now <= turn.0 && turn.0 <= now + 3_700_000)
-                        );
+                        assert!(turns.iter().all(|turn| now <= turn.0 && turn.0 <= now + 3_700_000));
+                        // The queue of turns folds over itself after an hour.
+                        assert!(turns.windows(2).filter(|pair| pair[1] < pair[0]).count() <= 1);
                         assert!(!was_shut || granted <= 1);
                         assert!(was_shut || !is_probe);
                         grants.extend(std::iter::repeat_n(now, granted as usize));

@@ -697,7 +697,8 @@ fn retry(
 ) -> Result<Vec<Event>, Rejection> {
     match communication.lifecycle {
         _ if communication.is_given_up() => {
-            let retry_at = retry_at.max(communication.held_until.filter(|until| now < *until));
+            let later = |at: Option<Timestamp>| at.filter(|at| now < *at);
+            let retry_at = retry_at.max(later(communication.held_until)).max(later(communication.due_at));
             let expires_at = policy::expires_at(communication.request.kind, retry_at.unwrap_or(now));
             Ok(vec![Event::RetryRequested { by, expires_at, retry_at }])
         }

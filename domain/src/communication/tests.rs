@@ -890,3 +890,16 @@ fn a_dead_letter_that_a_worker_may_still_hold_is_not_tried_before_its_lease_ends
         .when(Command::Retry { by: "operator".into(), now: at(LEASE), at: None })
         .then([retried(None)]);
 }
+
+#[test]
+fn a_dead_letter_that_was_scheduled_keeps_its_time() {
+    let scheduled = requested_with(|request| request.scheduled_at = Some(at(9_000)));
+    let g = given([scheduled, dead(DeadLetterReason::Poison, false)])
+        .when(Command::Retry { by: "operator".into(), now: at(0), at: Some(at(1_000)) })
+        .then([Event::RetryRequested {
+            by: "operator".into(),
+            expires_at: at(9_000 + 72 * 3_600_000),
+            retry_at: Some(at(9_000)),
+        }]);
+    assert_eq!(readiness(g.communication(), at(8_999)), Readiness::NotBefore(at(9_000)));
+}

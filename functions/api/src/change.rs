@@ -187,7 +187,7 @@ pub(crate) async fn resend(
         body_hash(&json!({ "resend": original_key.id, "channel": channel.as_str(), "contact": contact }));
     let (key, loaded) = match api.begin(&caller, idempotency, &request_hash, &origin).await? {
         Begun::New(key, loaded) => (key, loaded),
-        Begun::Before(replayed) => return Ok(replayed),
+        Begun::Before(key, loaded) => return api.replayed(&key, &loaded).await,
     };
     let old = api.content(&original_key, &original).await?.ok_or_else(erased)?;
     if channel == Channel::Email && earlier.template.is_none() && old.subject.is_none() {
@@ -206,5 +206,7 @@ pub(crate) async fn resend(
         ..earlier.clone()
     };
     let accepted = with_words(Accepted { request, content: Content { recipient_contact: contact, ..old } })?;
-    api.accept(&key, loaded, accepted, &origin).await
+    let content = accepted.content.clone();
+    let after = api.accept(&key, loaded, accepted, &origin).await?;
+    api.accepted(&key, &after, Some(content)).await
 }

@@ -17,11 +17,21 @@ impl Fields {
     ///
     /// [`Kind::Malformed`]: not JSON, or not an object.
     pub fn parse(body: &[u8]) -> Result<Self, Problem> {
-        let malformed = |detail: String| Problem::new(Kind::Malformed, detail);
         match serde_json::from_slice(body) {
-            Ok(Value::Object(map)) => Ok(Fields { map, errors: Vec::new() }),
-            Ok(_) => Err(malformed("The body must be a JSON object.".to_owned())),
-            Err(error) => Err(malformed(format!("The body is not JSON: {error}."))),
+            Ok(value) => Fields::of(value),
+            Err(error) => Err(Problem::new(Kind::Malformed, format!("The body is not JSON: {error}."))),
+        }
+    }
+
+    /// The same for what has been read already.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Malformed`]: not an object.
+    pub fn of(value: Value) -> Result<Self, Problem> {
+        match value {
+            Value::Object(map) => Ok(Fields { map, errors: Vec::new() }),
+            _ => Err(Problem::new(Kind::Malformed, "The body must be a JSON object.")),
         }
     }
 
@@ -147,6 +157,14 @@ impl Fields {
             self.wrong(field, "not_in_range", detail);
         }
         number
+    }
+
+    pub fn flag(&mut self, field: &str) -> Option<bool> {
+        let given = self.take(field)?;
+        if !given.is_boolean() {
+            self.wrong(field, "not_a_flag", format!("{field} must be true or false."));
+        }
+        given.as_bool()
     }
 
     pub fn is_empty(&self) -> bool {

@@ -65,6 +65,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/health"),
     ("GET", "/docs/problems/{slug}"),
     ("POST", "/api/communications/send"),
+    ("POST", "/api/communications/batch"),
     ("GET", "/api/communications"),
     ("GET", "/api/communications/stats"),
     ("GET", "/api/communications/queue/status"),
@@ -89,6 +90,7 @@ pub const ROUTES: &[(&str, &str)] = &[
 pub fn router(api: Arc<Api>) -> Router {
     let protected = Router::new()
         .route("/api/communications/send", post(send::send))
+        .route("/api/communications/batch", post(send::batch))
         .route("/api/communications", get(read::list))
         .route("/api/communications/stats", get(read::stats))
         .route("/api/communications/queue/status", get(read::queue_status))

@@ -9,11 +9,13 @@ use domain::communication::{Command, Rejection};
 use domain::history::row;
 use domain::ports::{ContactKey, Content, ContentKey, Principal, StoredLink, StreamKey};
 use domain::render::{RenderError, words};
+use domain::status::status;
 use domain::{contact, policy, quiet, templates};
 use events::{
     Attachment, Channel, CommunicationId, DoubtPolicy, Entity, MessageType, Mode, Priority, QuietHours, Recipient,
     RecipientType, Requested, Source, Template, Timestamp,
 };
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use shell::hash::contact_hash;
 use shell::problem::{FieldError, Kind, Problem};
@@ -48,22 +50,83 @@ pub(crate) async fn send(
     let origin = origin(&caller, &headers);
     let (key, loaded) = match api.begin(&caller, idempotency, &request_hash, &origin).await? {
         Begun::New(key, loaded) => (key, loaded),
-        Begun::Before(replayed) => return Ok(replayed),
+        Begun::Before(key, loaded) => return api.replayed(&key, &loaded).await,
     };
     let accepted = read(&api, &caller, fields, request_hash)?;
-    api.accept(&key, loaded, accepted, &origin).await
+    let content = accepted.content.clone();
+    let after = api.accept(&key, loaded, accepted, &origin).await?;
+    api.accepted(&key, &after, Some(content)).await
+}
+
+/// Messages of one batch, at most.
+const BATCH: usize = 100;
+/// Messages of a batch accepted side by side.
+const SIDE_BY_SIDE: usize = 16;
+
+/// Many at once, each by itself: one that is refused does not hold up the others. `validateOnly` accepts none.
+pub(crate) async fn batch(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let dry = fields.flag("validateOnly").unwrap_or(false);
+    let all =
+        fields.required("communications", |fields| Some(fields.list("communications", BATCH))).unwrap_or_default();
+    if all.is_empty() {
+        fields.wrong("communications", "empty", "communications must hold at least one.");
+    }
+    fields.finish()?;
+    let origin = origin(&caller, &headers);
+    let one = async |value: &Value| -> Result<Value, Problem> {
+        let mut fields = Fields::of(value.clone())?;
+        let idempotency = fields.reference("idempotencyKey", MAX_KEY);
+        let idempotency = idempotency.map(|key| check_key(Some(&key))).transpose()?;
+        let request_hash = fields.hash();
+        if dry {
+            read(&api, &caller, fields, request_hash)?;
+            return Ok(json!({ "valid": true }));
+        }
+        let (key, after, replayed) = match api.begin(&caller, idempotency, &request_hash, &origin).await? {
+            Begun::Before(key, loaded) => (key, loaded, true),
+            Begun::New(key, loaded) => {
+                let accepted = read(&api, &caller, fields, request_hash)?;
+                let after = api.accept(&key, loaded, accepted, &origin).await?;
+                (key, after, false)
+            }
+        };
+        let status = status(after.state.requested()?).as_str();
+        Ok(json!({ "id": key.id, "status": status, "idempotentReplayed": replayed }))
+    };
+    let mut results = Vec::with_capacity(all.len());
+    let mut refused = 0;
+    for some in all.chunks(SIDE_BY_SIDE) {
+        for done in join_all(some.iter().map(one)).await {
+            refused += usize::from(done.is_err());
+            let mut result = done.unwrap_or_else(|problem| json!({ "problem": problem.body() }));
+            result["index"] = json!(results.len());
+            results.push(result);
+        }
+    }
+    let accepted = if dry { 0 } else { results.len() - refused };
+    Ok(json(StatusCode::OK, &json!({ "accepted": accepted, "refused": refused, "results": results })))
 }
 
 /// Whether a request is the first with its idempotency key.
 pub(crate) enum Begun {
     New(StreamKey, Loaded),
-    /// The same request came before: its answer, as things stand now.
-    Before(Response),
+    /// The same request came before.
+    Before(StreamKey, Loaded),
 }
 
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let text = value.to_str().ok().map(str::trim);
+    check_key(value.to_str().ok()).map(Some)
+}
+
+fn check_key(text: Option<&str>) -> Result<String, Problem> {
+    let text = text.map(str::trim);
     let visible = |text: &&str| {
         !text.is_empty() && text.len() <= MAX_KEY && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
     };
@@ -71,7 +134,7 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Pro
         let detail = "Idempotency-Key must be 1 to 255 visible ASCII characters, such as invoice-1234/send.";
         Problem::new(Kind::Malformed, detail)
     };
-    text.filter(visible).map(|text| Some(text.to_owned())).ok_or_else(wrong)
+    text.filter(visible).map(str::to_owned).ok_or_else(wrong)
 }
 
 fn read(api: &Api, caller: &Principal, mut fields: Fields, request_hash: String) -> Result<Accepted, Problem> {
@@ -323,9 +386,14 @@ impl Api {
         if communication.request.request_hash != request_hash {
             return Err(Rejection::KeyReused.into());
         }
-        let mut response = self.accepted(&key, &loaded, None).await?;
+        Ok(Begun::Before(key, loaded))
+    }
+
+    /// The answer to a request that came before, as things stand now.
+    pub(crate) async fn replayed(&self, key: &StreamKey, loaded: &Loaded) -> Result<Response, Problem> {
+        let mut response = self.accepted(key, loaded, None).await?;
         response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
-        Ok(Begun::Before(response))
+        Ok(response)
     }
 
     /// Vault first, then the stream, then the hint: a crash between leaves nothing half accepted.
@@ -335,7 +403,7 @@ impl Api {
         loaded: Loaded,
         Accepted { request, content }: Accepted,
         origin: &Origin,
-    ) -> Result<Response, Problem> {
+    ) -> Result<Loaded, Problem> {
         let contact = ContactKey {
             tenant: key.tenant.clone(),
             channel: request.channel,
@@ -351,7 +419,7 @@ impl Api {
         if after.appended > 0 {
             self.hint(key, &after).await;
         }
-        self.accepted(key, &after, Some(content)).await
+        Ok(after)
     }
 
     pub(crate) async fn accepted(

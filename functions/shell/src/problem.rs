@@ -138,29 +138,28 @@ impl From<Rejection> for Problem {
     }
 }
 
+impl Problem {
+    /// As it is answered.
+    pub fn body(&self) -> serde_json::Value {
+        let (slug, status, title) = self.kind.describe();
+        let mut body = serde_json::json!({
+            "type": format!("/docs/problems/{slug}"),
+            "title": title,
+            "status": status.as_u16(),
+            "detail": self.detail,
+            "code": slug.replace('-', "_"),
+        });
+        if !self.errors.is_empty() {
+            body["errors"] = serde_json::json!(self.errors);
+        }
+        body
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            r#type: String,
-            title: &'a str,
-            status: u16,
-            detail: &'a str,
-            code: String,
-            #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            errors: &'a [FieldError],
-        }
-        let (slug, status, title) = self.kind.describe();
-        let body = Body {
-            r#type: format!("/docs/problems/{slug}"),
-            title,
-            status: status.as_u16(),
-            detail: &self.detail,
-            code: slug.replace('-', "_"),
-            errors: &self.errors,
-        };
-        let text = serde_json::to_string(&body).expect("text and numbers");
-        let mut response = (status, text).into_response();
+        let (_, status, _) = self.kind.describe();
+        let mut response = (status, self.body().to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self.kind {
