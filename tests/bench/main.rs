@@ -1,7 +1,8 @@
 //! `cargo bench -p tests`: what a message costs. Prints figures; asserts nothing about time.
 //!
 //! 1. `local`, 10,000 templated emails over HTTP, on disk with full durability and, as the baseline, in memory.
-//! 2. DynamoDB units and SQS requests of one delivered email, counted by an interceptor of the real SDK.
+//! 2. How late scheduled messages are at the provider, on the wall's clock.
+//! 3. DynamoDB units and SQS requests of one delivered email, counted by an interceptor of the real SDK.
 
 mod units;
 
@@ -30,6 +31,7 @@ fn main() {
         let started = Instant::now();
         drop(World::with(Options { data: Data::Folder(on_disk.0.clone()), ..World::options() }).await);
         println!("start to ready with {messages} in the file: {:.1} ms\n", ms(started.elapsed()));
+        punctual().await;
         units::count().await;
     });
 }
@@ -96,4 +98,36 @@ async fn walk(name: &str, data: Data, messages: usize) {
     println!("  accepted                  {:>9.0} a second", messages as f64 / accepted.as_secs_f64());
     println!("  accepted to delivered     {:>9.0} a second", messages as f64 / all.as_secs_f64());
     println!("  CPU, load and simulator too {:>7.2} ms a message\n", cpu * 1_000.0 / messages as f64);
+}
+
+/// A thousand messages, each at a time of its own within twenty seconds.
+async fn punctual() {
+    const MESSAGES: i64 = 1_000;
+    let world = World::new().await;
+    let now = jiff::Timestamp::now().as_millisecond();
+    let mut due = std::collections::BTreeMap::new();
+    for n in 0..MESSAGES {
+        let (to, at) = (format!("late-{n}@example.com"), now + 8_000 + n * 7_919 % 20_000);
+        let body = json!({
+            "channel": "email", "type": "invoice", "recipientContact": to, "subject": "S", "content": "C",
+            "scheduledAt": api::fields::show_time(events::Timestamp(at)),
+        });
+        world.send(body).await;
+        due.insert(to, at);
+    }
+    let started = Instant::now();
+    let sent = loop {
+        let sent = world.local.simulator.inbox.list(None);
+        if sent.len() == due.len() {
+            break sent;
+        }
+        assert!(started.elapsed() < Duration::from_secs(90), "{} of {MESSAGES}", sent.len());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let at = |text: &str| api::fields::parse_time(text).expect("a time").0;
+    let mut late: Vec<i64> = sent.iter().map(|entry| at(&entry.at) - due[&entry.to]).collect();
+    late.sort_unstable();
+    let share = |n: usize| late[(late.len() - 1) * n / 100];
+    println!("{MESSAGES} scheduled sends, late at the provider");
+    println!("  p50 / p99 / at most       {:>9} / {} / {} ms\n", share(50), share(99), share(100));
 }
