@@ -29,8 +29,8 @@ pub enum Bug {
     HintsAreTruth,
     /// The suppression list is not asked.
     OptOutIgnored,
-    /// Tokens taken are never written down.
-    LimitsForgotten,
+    /// Each process counts its calls by itself.
+    LimitsNotShared,
     /// The time of sending is not looked at.
     SentEarly,
     /// Quiet hours are not looked at.
@@ -49,13 +49,13 @@ const PLANTED: [(Bug, &[&str]); 13] = [
     (Bug::ExhaustedInDoubt, &["I3"]),
     (Bug::HintsAreTruth, &["I1"]),
     (Bug::OptOutIgnored, &["I9"]),
-    (Bug::LimitsForgotten, &["I11"]),
+    (Bug::LimitsNotShared, &["I11"]),
     (Bug::SentEarly, &["I7"]),
     (Bug::QuietIgnored, &["I7"]),
 ];
 
 /// Seeds that a mistake may hide in.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 100;
 
 fn is(line: &str, event: &str) -> bool {
     line.starts_with(&format!(r#"{{"type":"{event}""#))

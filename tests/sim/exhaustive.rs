@@ -15,6 +15,9 @@ const STRIKES: [Meets; 4] = [Meets::Refused, Meets::LostBefore, Meets::LostAfter
 /// I/Os after the first fault that the second is tried at.
 const REACH: usize = 45;
 
+/// The first provider of this one is down all the time.
+const FAILOVER: &str = "failover";
+
 /// (name, wishes): each a life of one communication.
 fn scenarios() -> Vec<(&'static str, Vec<(i64, Wish)>)> {
     let body = |more: Value| {
@@ -32,14 +35,24 @@ fn scenarios() -> Vec<(&'static str, Vec<(i64, Wish)>)> {
         ("one attempt", vec![send(json!({ "maxAttempts": 1 }))]),
         ("scheduled", vec![send(json!({ "scheduledAt": later }))]),
         ("cancelled", vec![send(json!({})), (T0 + 100, Wish::Cancel { n: 0 })]),
+        ("quiet hours", vec![send(json!({ "quietHours": { "start": "07:00", "end": "08:02", "timeZone": "UTC" } }))]),
+        (FAILOVER, vec![send(json!({}))]),
         ("opted out", vec![send(json!({})), (T0 + 100, Wish::OptOut { n: 0 })]),
     ]
 }
 
 /// The I/Os of a run with these faults, and how often the provider took it. A callback never comes: the worst case.
 /// Projections come too, but for the runs with two faults: what they do touches no stream.
-fn run(wishes: &[(i64, Wish)], faults: &[(usize, Meets)], projects: bool) -> Result<(Vec<String>, usize), String> {
+fn run(
+    name: &str,
+    wishes: &[(i64, Wish)],
+    faults: &[(usize, Meets)],
+    projects: bool,
+) -> Result<(Vec<String>, usize), String> {
     let world = World::new(1, T0);
+    if name == FAILOVER {
+        world.inside().outages.push(("sim-a".to_owned(), T0, i64::MAX));
+    }
     {
         let mut inside = world.inside();
         inside.faults = false;
@@ -65,13 +78,13 @@ fn one_fault_anywhere_breaks_no_promise_and_doubles_only_in_the_window() {
     let mut doubles = BTreeSet::new();
     let mut runs = 0;
     for (name, wishes) in scenarios() {
-        let (calm, sends) = run(&wishes, &[], true).expect("a calm life");
+        let (calm, sends) = run(name, &wishes, &[], true).expect("a calm life");
         assert!(sends <= 1, "{name}");
         for at in 0..calm.len() {
             for meets in STRIKES {
                 let faults = [(at, meets)];
-                let (_, sends) =
-                    run(&wishes, &faults, true).unwrap_or_else(|why| panic!("{}: {why}", replay(name, &faults, &calm)));
+                let (_, sends) = run(name, &wishes, &faults, true)
+                    .unwrap_or_else(|why| panic!("{}: {why}", replay(name, &faults, &calm)));
                 runs += 1;
                 if sends > 1 {
                     doubles.insert(format!("{name}: {meets:?} at {}", calm[at]));
@@ -89,16 +102,16 @@ fn one_fault_anywhere_breaks_no_promise_and_doubles_only_in_the_window() {
 fn two_faults_anywhere_break_no_promise() {
     let mut runs = 0;
     for (name, wishes) in scenarios() {
-        let (calm, _) = run(&wishes, &[], false).expect("a calm life");
+        let (calm, _) = run(name, &wishes, &[], false).expect("a calm life");
         for first in 0..calm.len() {
             for meets in STRIKES {
                 let one = [(first, meets)];
-                let (trace, _) =
-                    run(&wishes, &one, false).unwrap_or_else(|why| panic!("{}: {why}", replay(name, &one, &calm)));
+                let (trace, _) = run(name, &wishes, &one, false)
+                    .unwrap_or_else(|why| panic!("{}: {why}", replay(name, &one, &calm)));
                 for second in first + 1..trace.len().min(first + REACH) {
                     for again in STRIKES {
                         let both = [(first, meets), (second, again)];
-                        if let Err(why) = run(&wishes, &both, false) {
+                        if let Err(why) = run(name, &wishes, &both, false) {
                             panic!("{}: {why}", replay(name, &both, &trace));
                         }
                         runs += 1;

@@ -40,6 +40,8 @@ const END_MS: i64 = 5 * 24 * 3_600_000;
 const INVOCATION_MS: i64 = 30_000;
 const VISIBILITY_MS: i64 = 180_000;
 const MAX_RECEIVES: u32 = 5;
+/// Each remembers what it has seen of the limits by itself.
+const PROCESSES: u64 = 8;
 /// Messages of one invocation, at most.
 const BATCH: usize = 3;
 
@@ -129,8 +131,8 @@ pub struct Figures {
 struct Simulation {
     world: World,
     router: axum::Router,
-    /// This version and the next: while a release is rolled out, both are at work.
-    deliver: [Arc<Deliver>; 2],
+    /// This version and the next: while a release is rolled out, both are at work. Of each, some processes.
+    deliver: [Vec<Arc<Deliver>>; 2],
     webhook: [Arc<Webhook>; 2],
     is_rolling: bool,
     /// Messages of one invocation, at most.
@@ -218,7 +220,8 @@ impl Simulation {
         };
         Simulation {
             router: api::router(Arc::new(api)),
-            deliver: [deliver(world.clone()), deliver(world.next_version())],
+            deliver: [world.clone(), world.next_version()]
+                .map(|world| (0..PROCESSES).map(|_| deliver(world.clone())).collect()),
             webhook: [webhook(world.clone()), webhook(world.next_version())],
             dead_letter: [dead_letter(world.clone()), dead_letter(world.next_version())],
             is_rolling: false,
@@ -374,7 +377,8 @@ impl Simulation {
                     })
                     .collect();
                 drop(inside);
-                let door = self.deliver[self.version()].clone();
+                let processes = &self.deliver[self.version()];
+                let door = processes[self.world.inside().chance.below(PROCESSES) as usize].clone();
                 let deadline = Timestamp(now + INVOCATION_MS);
                 Box::pin(async move { End::AgainOf(deliver::batch(&door, batch, deadline).await) })
             }
@@ -570,7 +574,8 @@ fn plan(world: &World, seed: u64) -> Vec<(i64, Wish)> {
     }
     let chance = &mut inside.chance;
     // A third of all seeds have a flood: everything at once.
-    let busy_ms = if seed % 3 == 1 { 1_000 } else { BUSY_MS as u64 };
+    let is_flood = seed % 3 == 1;
+    let busy_ms = if is_flood { 1_000 } else { BUSY_MS as u64 };
     let mut wishes = Vec::new();
     for n in 0..COMMUNICATIONS {
         let at = T0 + chance.below(busy_ms) as i64;
@@ -581,7 +586,7 @@ fn plan(world: &World, seed: u64) -> Vec<(i64, Wish)> {
             "priority": if chance.percent(20) { "urgent" } else { "normal" },
             "maxAttempts": if chance.percent(20) { 1 } else { 5 },
         });
-        if chance.percent(30) {
+        if chance.percent(30) && !is_flood {
             let later = at + 10_000 + chance.below(3_600_000) as i64;
             body["scheduledAt"] = json!(api::fields::show_time(Timestamp(later)));
         }
@@ -590,8 +595,11 @@ fn plan(world: &World, seed: u64) -> Vec<(i64, Wish)> {
             body["quietHours"] = json!({ "start": "08:05", "end": "08:40", "timeZone": "UTC" });
         }
         wishes.push((at, Wish::Send { n, body }));
-        let within = if chance.percent(25) { 900_000 } else { 90_000 };
-        let soon = at + chance.below(within) as i64;
+        let soon = at + chance.below(90_000) as i64;
+        if chance.percent(40) {
+            // Most have been sent by then; what is left has a past.
+            wishes.push((at + 130_000 + chance.below(1_500_000) as i64, Wish::Cancel { n }));
+        }
         match chance.below(12) {
             0 | 1 => wishes.push((soon, Wish::Cancel { n })),
             2 => wishes.push((soon, Wish::Move { n, at: soon + chance.below(600_000) as i64 })),

@@ -465,7 +465,7 @@ impl Limits for World {
     async fn swap(&self, name: &str, expected: u64, body: &str) -> Result<Option<Versioned>, StoreError> {
         let mut found = None;
         self.write_io("swap", |inside| {
-            if inside.bug == Some(Bug::LimitsForgotten) {
+            if inside.bug == Some(Bug::LimitsNotShared) {
                 return;
             }
             let there = inside.records.get(name);

@@ -249,6 +249,8 @@ fn overlapping(records: &[Recorded]) -> Option<u16> {
                 leased = *lease_until;
                 open = Some((*attempt, None));
             }
+            // The call is over, whatever became of it.
+            Event::DeliveryAttemptInDoubt { .. } => leased = Timestamp(0),
             Event::DeliveryAttemptAccepted { attempt, .. }
             | Event::DeliveryAttemptRefused { attempt, .. }
             | Event::DeliveryAttemptResolved { attempt, .. }

@@ -23,8 +23,11 @@ const SPREAD_MS: u64 = 5_000;
 #[derive(Default)]
 pub struct Memory {
     routes: Mutex<HashMap<(TenantId, Channel), (Route, Timestamp)>>,
-    records: Mutex<HashMap<String, Versioned>>,
+    records: Mutex<HashMap<String, Arc<Kept>>>,
 }
+
+/// A record as last seen. Whoever changes it holds it, so that the batches of one process do not race each other.
+type Kept = tokio::sync::Mutex<Option<Versioned>>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -221,16 +224,18 @@ impl<'a> Gates<'a> {
         rate: Rate,
         decide: impl FnMut(&mut domain::gate::Gate) -> T,
     ) -> Result<T, StoreError> {
-        let mut known = lock(&self.deliver.memory.records).get(name).cloned();
-        let changed = gate::change(&*self.deliver.limits, name, rate, &mut known, decide).await;
-        let mut records = lock(&self.deliver.memory.records);
-        if KEPT <= records.len() {
-            records.clear();
-        }
-        match known {
-            Some(known) if changed.is_ok() => records.insert(name.to_owned(), known),
-            _ => records.remove(name),
+        let kept = {
+            let mut records = lock(&self.deliver.memory.records);
+            if KEPT <= records.len() {
+                records.clear();
+            }
+            records.entry(name.to_owned()).or_default().clone()
         };
+        let mut known = kept.lock().await;
+        let changed = gate::change(&*self.deliver.limits, name, rate, &mut known, decide).await;
+        if changed.is_err() {
+            *known = None;
+        }
         changed
     }
 
