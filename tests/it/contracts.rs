@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use domain::ports::Host;
+use domain::ports::{ContentKey, Host, Vault};
 use events::{Channel, Timestamp};
 use infra::embedded::{Database, MemoryQueue, Wall};
+use serde_json::json;
 use tests::bench::{Scratch, StillHost};
 use tests::contracts;
 use tests::dynamo::Dynamo;
@@ -104,4 +105,39 @@ async fn a_message_is_hidden_while_it_is_worked_on_and_dead_after_five_times() {
     assert_eq!(last.len(), 1);
     assert_eq!(queue.receive_dead().await.len(), 13);
     last.iter().for_each(|received| queue.acknowledge(received));
+}
+
+/// DynamoDB under load leaves keys out of a batch: they are asked for again until all are there, and for ever is an error.
+#[tokio::test]
+async fn keys_left_unprocessed_are_asked_for_again() {
+    for (per_answer, is_enough) in [(2, true), (0, false)] {
+        let busy = axum::Router::new().fallback(move |body: axum::body::Bytes| async move {
+            let asked: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+            let keys = asked["RequestItems"]["vault"]["Keys"].as_array().expect("keys").clone();
+            let found: Vec<_> = keys.iter().take(per_answer).cloned().map(stored).collect();
+            let left: Vec<_> = keys.into_iter().skip(per_answer).collect();
+            let unprocessed = if left.is_empty() { json!({}) } else { json!({ "vault": { "Keys": left } }) };
+            let answer = json!({ "Responses": { "vault": found }, "UnprocessedKeys": unprocessed });
+            ([("content-type", "application/x-amz-json-1.0")], answer.to_string())
+        });
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move { axum::serve(listener, busy).await });
+        let vault = tests::dynamo::store(tests::dynamo::at(&url).dynamodb());
+        let keys: Vec<ContentKey> = (0..7).map(|n| content_key(&n.to_string())).collect();
+        let found = Vault::get_many(&vault, &keys).await;
+        assert_eq!(found.is_ok_and(|found| found.iter().all(Option::is_some)), is_enough);
+    }
+}
+
+fn stored(mut item: serde_json::Value) -> serde_json::Value {
+    let body = serde_json::to_string(&tests::bench::content()).expect("JSON");
+    item["body"] = json!({ "S": body });
+    item
+}
+
+fn content_key(name: &str) -> ContentKey {
+    let tenant = tests::bench::tenant();
+    let id = events::CommunicationId::from_key(&tenant, name);
+    ContentKey { tenant, subject: "customer:1".to_owned(), id, content: "c".to_owned() }
 }

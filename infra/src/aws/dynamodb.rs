@@ -22,6 +22,8 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// Keys of one BatchGetItem, at most.
 const BATCH: usize = 100;
+/// Times that keys left unprocessed are asked for again: about two seconds, for a caller waits.
+const MAX_ROUNDS: u32 = 8;
 
 /// Streams, guards, vault, keys and limits, each in its table.
 #[derive(Clone)]
@@ -321,10 +323,10 @@ pub(super) async fn get_items(client: &Client, table: &str, keys: &[Item]) -> Re
         let left = answer.unprocessed_keys.unwrap_or_default().remove(table);
         if let Some(left) = left {
             rounds += 1;
-            if rounds > 10 {
+            if rounds > MAX_ROUNDS {
                 return Err(StoreError::Unavailable("dynamodb: keys left unprocessed".to_owned()));
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20 << rounds)).await;
+            tokio::time::sleep(std::time::Duration::from_millis((20 << rounds).min(320))).await;
             open.extend(left.keys);
         }
     }
