@@ -44,6 +44,11 @@ pub fn backoff_ms(counted: u16, chance: u64) -> i64 {
     base + base * per_mille / 1_000
 }
 
+/// How long a provider that asks us to wait is left alone.
+pub fn retry_after_ms(asked: Option<i64>) -> i64 {
+    asked.unwrap_or(THROTTLE_MS).clamp(RETRY_AFTER_MS.0, RETRY_AFTER_MS.1)
+}
+
 /// When a repair follows the `hints`-th one in vain.
 pub fn repair_ms(hints: u32) -> i64 {
     (REPAIR_MS << hints.min(8)).min(REPAIR_MAX_MS)

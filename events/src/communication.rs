@@ -13,6 +13,11 @@ macro_rules! names {
             /// Every value, in the order of the field's documents.
             pub const ALL: &[$name] = &[$($name::$variant),*];
 
+            /// The names of all of them.
+            pub fn names() -> Vec<&'static str> {
+                $name::ALL.iter().map(|value| value.as_str()).collect()
+            }
+
             /// The name as stored and as shown.
             pub fn as_str(self) -> &'static str {
                 match self { $($name::$variant => $text),* }

@@ -518,10 +518,7 @@ fn refuse(c: &Communication, refusal: Refusal, now: Timestamp, chance: u64) -> V
         _ if failover => policy::FAILOVER_MS,
         RefusalClass::Auth | RefusalClass::Balance => policy::HOLD_MS,
         _ if counted => policy::backoff_ms(count, chance),
-        _ => {
-            let (least, most) = policy::RETRY_AFTER_MS;
-            retry_after_ms.unwrap_or(policy::THROTTLE_MS).clamp(least, most)
-        }
+        _ => policy::retry_after_ms(retry_after_ms),
     };
     let retry_at = now + wait_ms;
     let maybe_sent = c.maybe_sent;

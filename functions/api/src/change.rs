@@ -122,8 +122,7 @@ pub(crate) async fn resolve(
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::parse(&read_body(body).await?)?;
-    let names: Vec<_> = Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect();
-    let outcome: Option<Outcome> = fields.required("outcome", |fields| fields.choice("outcome", &names));
+    let outcome: Option<Outcome> = fields.required("outcome", |fields| fields.choice("outcome", &Outcome::names()));
     fields.finish()?;
     let missing = || Problem::new(Kind::Invalid, "outcome is required.");
     let outcome = outcome.ok_or_else(missing)?;
@@ -175,8 +174,7 @@ pub(crate) async fn resend(
     let origin = origin(&caller, &headers);
     let (original_key, original) = api.load(&caller, &origin, &id).await?;
     let earlier = &original.state.requested()?.request;
-    let names: Vec<_> = Channel::ALL.iter().map(|c| c.as_str()).collect();
-    let channel: Channel = fields.choice("channel", &names).unwrap_or(earlier.channel);
+    let channel: Channel = fields.choice("channel", &Channel::names()).unwrap_or(earlier.channel);
     let contact = fields.text("recipientContact", 320);
     if contact.is_none() && channel != earlier.channel {
         fields.wrong("recipientContact", "required", "Another channel needs its own recipientContact.");

@@ -27,15 +27,7 @@ const PER_SECOND: u64 = 10;
 const SIDE_BY_SIDE: usize = 16;
 
 fn ends() -> Vec<&'static str> {
-    DeadLetterReason::ALL.iter().map(|end| end.as_str()).chain([FailReason::InDoubt.as_str()]).collect()
-}
-
-fn channels() -> Vec<&'static str> {
-    Channel::ALL.iter().map(|channel| channel.as_str()).collect()
-}
-
-fn kinds() -> Vec<&'static str> {
-    MessageType::ALL.iter().map(|kind| kind.as_str()).collect()
+    DeadLetterReason::names().into_iter().chain([FailReason::InDoubt.as_str()]).collect()
 }
 
 pub(crate) async fn list(
@@ -46,8 +38,8 @@ pub(crate) async fn list(
     let mut query = Query::parse(query)?;
     let filter = Filter {
         given_up: true,
-        channel: query.choice("channel", &channels()),
-        kind: query.choice("type", &kinds()),
+        channel: query.choice("channel", &Channel::names()),
+        kind: query.choice("type", &MessageType::names()),
         end: query.choice("reason", &ends()),
         provider: query.text("provider"),
         from: query.time("from", false),
@@ -68,8 +60,8 @@ pub(crate) async fn redrive(
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::parse_optional(&read_body(body).await?)?;
-    let channel: Option<Channel> = fields.choice("channel", &channels());
-    let kind: Option<MessageType> = fields.choice("type", &kinds());
+    let channel: Option<Channel> = fields.choice("channel", &Channel::names());
+    let kind: Option<MessageType> = fields.choice("type", &MessageType::names());
     let filter = Filter {
         given_up: true,
         channel: channel.map(|channel| channel.as_str().to_owned()),

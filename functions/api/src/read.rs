@@ -187,12 +187,10 @@ pub(crate) async fn list(
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let mut query = Query::parse(query)?;
-    let channels: Vec<_> = Channel::ALL.iter().map(|c| c.as_str()).collect();
-    let kinds: Vec<_> = MessageType::ALL.iter().map(|t| t.as_str()).collect();
     let filter = Filter {
-        channel: query.choice("channel", &channels),
+        channel: query.choice("channel", &Channel::names()),
         status: query.choice("status", &Status::NAMES),
-        kind: query.choice("type", &kinds),
+        kind: query.choice("type", &MessageType::names()),
         recipient_id: query.text("recipientId"),
         entity_type: query.text("entityType"),
         entity_id: query.text("entityId"),

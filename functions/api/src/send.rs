@@ -138,12 +138,10 @@ fn check_key(text: Option<&str>) -> Result<String, Problem> {
 }
 
 fn read(api: &Api, caller: &Principal, mut fields: Fields, request_hash: String) -> Result<Accepted, Problem> {
-    let names = |all: &'static [Channel]| all.iter().map(|c| c.as_str()).collect::<Vec<_>>();
-    let channel: Option<Channel> = fields.required("channel", |f| f.choice("channel", &names(Channel::ALL)));
+    let channel: Option<Channel> = fields.required("channel", |f| f.choice("channel", &Channel::names()));
     let kind = fields.required("type", read_type);
-    let recipient_kinds: Vec<_> = RecipientType::ALL.iter().map(|r| r.as_str()).collect();
     let recipient = Recipient {
-        kind: fields.choice("recipientType", &recipient_kinds).unwrap_or(RecipientType::Customer),
+        kind: fields.choice("recipientType", &RecipientType::names()).unwrap_or(RecipientType::Customer),
         id: fields.reference("recipientId", 255),
     };
     let recipient_name = fields.reference("recipientName", 255);
@@ -156,10 +154,8 @@ fn read(api: &Api, caller: &Principal, mut fields: Fields, request_hash: String)
     let entity = read_entity(&mut fields);
     let attachments = read_attachments(&mut fields);
     let schedule = Schedule::read(&mut fields, api.host.now());
-    let priorities: Vec<_> = Priority::ALL.iter().map(|p| p.as_str()).collect();
-    let priority = fields.choice("priority", &priorities).unwrap_or(Priority::Normal);
-    let policies: Vec<_> = DoubtPolicy::ALL.iter().map(|p| p.as_str()).collect();
-    let in_doubt: Option<DoubtPolicy> = fields.choice("inDoubt", &policies);
+    let priority = fields.choice("priority", &Priority::names()).unwrap_or(Priority::Normal);
+    let in_doubt: Option<DoubtPolicy> = fields.choice("inDoubt", &DoubtPolicy::names());
     let max_attempts = fields.number("maxAttempts", 1..=10).map_or(policy::MAX_ATTEMPTS, |n| n as u8);
     let locale = fields.reference("locale", 35);
     let quiet_hours = read_quiet_hours(&mut fields);
@@ -228,8 +224,7 @@ fn read_type(fields: &mut Fields) -> Option<MessageType> {
             }
         }
     }
-    let names: Vec<_> = MessageType::ALL.iter().map(|t| t.as_str()).collect();
-    fields.choice("type", &names).map(|Named(kind)| kind)
+    fields.choice("type", &MessageType::names()).map(|Named(kind)| kind)
 }
 
 pub(crate) fn read_contact(fields: &mut Fields, channel: Channel, text: &str) -> Option<String> {

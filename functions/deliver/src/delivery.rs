@@ -72,19 +72,20 @@ impl Delivery<'_> {
         let communication = loaded.state.requested().map_err(ExecuteError::from)?;
         let waits = matches!(communication.lifecycle, Lifecycle::Waiting | Lifecycle::RetryWait { .. });
         let wait_ms = until.since(self.deliver.host.now());
-        match shell::lane(&loaded.state) {
-            Some(lane) if waits && wait_ms <= SOON_MS => {
-                let hint = Hint { lane, key: self.key.clone() };
-                Ok(self.deliver.queue.send(&[(hint, seconds(wait_ms))]).await?)
-            }
-            _ => Ok(()),
-        }
+        if waits && wait_ms <= SOON_MS { self.hint(loaded, wait_ms).await } else { Ok(()) }
+    }
+
+    /// The same hint again, in whole seconds, never too soon.
+    async fn hint(&self, loaded: &Loaded, wait_ms: i64) -> Result<(), DeliverError> {
+        let Some(lane) = shell::lane(&loaded.state) else { return Ok(()) };
+        let seconds = (wait_ms.max(0) + 999).div_euclid(1_000) as u32;
+        Ok(self.deliver.queue.send(&[(Hint { lane, key: self.key.clone() }, seconds)]).await?)
     }
 
     /// A wait that is no event: it sets the timer, and burns nothing.
     async fn wait(&self, loaded: &Loaded, until: Timestamp) -> Result<(), DeliverError> {
         let communication = loaded.state.requested().map_err(ExecuteError::from)?;
-        let (Some(lane), Some(from)) = (shell::lane(&loaded.state), loaded.wake) else { return Ok(()) };
+        let Some(from) = loaded.wake else { return Ok(()) };
         let now = self.deliver.host.now();
         // What would expire meanwhile is looked at in time.
         let until = if now < communication.expires_at { until.min(communication.expires_at) } else { until };
@@ -94,8 +95,7 @@ impl Delivery<'_> {
             return Ok(self.deliver.store.rearm(self.key, from, until, 0).await?);
         }
         self.deliver.store.rearm(self.key, from, until + policy::REPAIR_MS, 1).await?;
-        let hint = Hint { lane, key: self.key.clone() };
-        Ok(self.deliver.queue.send(&[(hint, seconds(wait_ms))]).await?)
+        self.hint(loaded, wait_ms).await
     }
 
     /// A doubt whose evidence has not come: the provider is asked, where it can be. Then time has its effect.
@@ -227,11 +227,6 @@ enum Next {
     Do(Command),
     Wait(Timestamp),
     Send(Box<Outbound>, Arc<dyn Provider>),
-}
-
-/// A queue's delay, in whole seconds, never too short.
-fn seconds(wait_ms: i64) -> u32 {
-    (wait_ms.max(0) + 999).div_euclid(1_000) as u32
 }
 
 /// When an attempt was made: from its claim to the end of its lease.

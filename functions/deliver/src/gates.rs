@@ -274,9 +274,7 @@ impl<'a> Gates<'a> {
                     RefusalClass::Auth => tally.disabled = Some(Cause::Auth),
                     RefusalClass::Balance => tally.disabled = Some(Cause::Balance),
                     RefusalClass::Throttled => {
-                        let (least, most) = policy::RETRY_AFTER_MS;
-                        let wait_ms = retry_after_ms.unwrap_or(policy::THROTTLE_MS).clamp(least, most);
-                        tally.penalty = tally.penalty.max(Some(now + wait_ms));
+                        tally.penalty = tally.penalty.max(Some(now + policy::retry_after_ms(*retry_after_ms)));
                         tally.successes += 1;
                     }
                 },
