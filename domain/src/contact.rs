@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use email_address::{EmailAddress, Options};
 use events::Channel;
-use rlibphonenumber::PhoneNumber;
+use rlibphonenumber::{PhoneNumber, Region};
 
 /// Why an address cannot be written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -13,21 +13,51 @@ pub enum ContactError {
     Email,
     #[error("is not a phone number with its country code, like +447700900001")]
     Phone,
-    #[error("has no such channel yet")]
-    Channel,
+    #[error("is not a page-scoped id: digits alone, as Messenger gives them")]
+    Psid,
+    #[error("is not a chat id, such as 123456789 or -1001234567890, nor a channel's @name")]
+    Chat,
 }
 
-/// An email address with a lower-case domain, or a phone number in E.164.
+/// An email address with a lower-case domain, a phone number in E.164, Messenger's page-scoped id, Telegram's chat.
+/// `region`: the country (ISO 3166) of numbers that are written without their country code.
 ///
 /// # Errors
 ///
 /// [`ContactError`]: not an address of this channel.
-pub fn normalise(channel: Channel, text: &str) -> Result<String, ContactError> {
+pub fn normalise(channel: Channel, text: &str, region: Option<&str>) -> Result<String, ContactError> {
     match channel {
         Channel::Email => email(text),
-        Channel::Sms => phone(text),
-        Channel::Whatsapp | Channel::Messenger | Channel::Telegram => Err(ContactError::Channel),
+        Channel::Sms => phone(text, region),
+        Channel::Whatsapp => phone(text.trim().strip_prefix("whatsapp:").unwrap_or(text), region),
+        Channel::Messenger => psid(text),
+        Channel::Telegram => chat(text),
     }
+}
+
+fn psid(text: &str) -> Result<String, ContactError> {
+    let id = text.trim();
+    let id = id.strip_prefix("messenger:").unwrap_or(id);
+    let sound = (5..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit());
+    if sound { Ok(id.to_owned()) } else { Err(ContactError::Psid) }
+}
+
+fn chat(text: &str) -> Result<String, ContactError> {
+    let id = text.trim();
+    let digits = id.strip_prefix('-').unwrap_or(id);
+    let is_number = (1..=20).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    let name = id.strip_prefix('@').unwrap_or_default();
+    let is_name = (5..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if is_number || is_name { Ok(id.to_owned()) } else { Err(ContactError::Chat) }
+}
+
+/// Whether a country is one that numbers can be read for.
+pub fn is_region(region: &str) -> bool {
+    country(region).is_some()
+}
+
+fn country(region: &str) -> Option<Region> {
+    region.parse().ok()
 }
 
 fn email(text: &str) -> Result<String, ContactError> {
@@ -43,10 +73,13 @@ fn email(text: &str) -> Result<String, ContactError> {
 }
 
 /// Checked for being possible, not for being in use: fictional and newly opened ranges are possible.
-fn phone(text: &str) -> Result<String, ContactError> {
+fn phone(text: &str, region: Option<&str>) -> Result<String, ContactError> {
     let has_letters = text.chars().any(char::is_alphabetic);
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-    let number = PhoneNumber::from_str(&format!("+{digits}")).map_err(|_| ContactError::Phone)?;
+    let number = match region.filter(|_| !text.trim_start().starts_with('+')) {
+        Some(region) => PhoneNumber::parse(text, country(region)).map_err(|_| ContactError::Phone)?,
+        None => PhoneNumber::from_str(&format!("+{digits}")).map_err(|_| ContactError::Phone)?,
+    };
     match !has_letters && text.len() <= 32 && number.is_possible_with_reason().is_ok() {
         true => Ok(number.to_string()),
         false => Err(ContactError::Phone),
@@ -59,7 +92,7 @@ mod tests {
 
     #[test]
     fn addresses_are_brought_to_one_form() {
-        let email = |text| normalise(Channel::Email, text);
+        let email = |text| normalise(Channel::Email, text, None);
         assert_eq!(email(" Ada@Example.COM "), Ok("Ada@example.com".to_owned()));
         for wrong in ["", "ada", "ada@", "@x.y", "a b@x.y", "a@exa_mple.com", "a@b", "a@example.1", "Ada <a@b.co>"] {
             assert_eq!(email(wrong), Err(ContactError::Email), "{wrong}");
@@ -68,11 +101,35 @@ mod tests {
 
     #[test]
     fn numbers_are_e164() {
-        let phone = |text| normalise(Channel::Sms, text);
+        let phone = |text| normalise(Channel::Sms, text, None);
         assert_eq!(phone("+44 7700 900001"), Ok("+447700900001".to_owned()));
         assert_eq!(phone("1 (201) 555-0123"), Ok("+12015550123".to_owned()));
         for wrong in ["", "+", "12", "+44 77", "call me", "+99912345678901234567", "+1-800-FLOWERS"] {
             assert_eq!(phone(wrong), Err(ContactError::Phone), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn numbers_without_a_country_code_are_of_the_default_region() {
+        let kenyan = |text| normalise(Channel::Sms, text, Some("KE"));
+        assert_eq!(kenyan("0711 000 000"), Ok("+254711000000".to_owned()));
+        assert_eq!(kenyan("711000000"), Ok("+254711000000".to_owned()));
+        assert_eq!(kenyan("+44 7700 900001"), Ok("+447700900001".to_owned()));
+        assert_eq!(kenyan("12"), Err(ContactError::Phone));
+        assert!(is_region("KE") && is_region("ke") && !is_region("ZZ9"));
+    }
+
+    #[test]
+    fn each_channel_has_its_own_addresses() {
+        let of = |channel, text| normalise(channel, text, None);
+        assert_eq!(of(Channel::Whatsapp, "whatsapp:+447700900001"), Ok("+447700900001".to_owned()));
+        assert_eq!(of(Channel::Messenger, "messenger:1234567890"), Ok("1234567890".to_owned()));
+        assert_eq!(of(Channel::Messenger, "ada"), Err(ContactError::Psid));
+        for chat in ["123456789", "-1001234567890", "@tidings_news"] {
+            assert_eq!(of(Channel::Telegram, chat), Ok(chat.to_owned()));
+        }
+        for wrong in ["", "@ada", "12a", "--1"] {
+            assert_eq!(of(Channel::Telegram, wrong), Err(ContactError::Chat), "{wrong}");
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The decisions: pure functions over the facts, and the signatures of what the outside must do.
 
+pub mod channels;
 pub mod communication;
+pub mod consent;
 pub mod contact;
 pub mod explain;
 pub mod gate;
@@ -8,6 +10,7 @@ pub mod history;
 pub mod money;
 pub mod policy;
 pub mod ports;
+pub mod provider;
 pub mod quiet;
 pub mod render;
 pub mod sms;

@@ -1,16 +1,16 @@
 //! What the outside must do for us. Each has a contract suite in `tests/it/contracts.rs`; both homes pass it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use events::{AttemptId, Channel, CommunicationId, Mode, Requested, TenantId, Timestamp};
+use events::{Channel, CommunicationId, Mode, Requested, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::communication::Answer;
-use crate::gate::Rate;
 use crate::history::{HistoryRow, subject};
-use crate::render::{Link, Message};
+use crate::render::{Button, Link, Location, MediaKind, ProviderTemplate};
 use crate::stats::Counters;
+
+pub use crate::provider::{Account, Connector, Found, Outbound, Provider, Sent};
 
 /// Names one stream.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,12 +41,15 @@ pub struct Lane {
 }
 
 impl Lane {
-    pub const ALL: [Lane; 4] = [
-        Lane { channel: Channel::Email, high: true },
-        Lane { channel: Channel::Email, high: false },
-        Lane { channel: Channel::Sms, high: true },
-        Lane { channel: Channel::Sms, high: false },
-    ];
+    pub const ALL: [Lane; 10] = {
+        let mut all = [Lane { channel: Channel::Email, high: true }; 10];
+        let mut place = 0;
+        while place < 10 {
+            all[place] = Lane { channel: Channel::ALL[place / 2], high: place % 2 == 0 };
+            place += 1;
+        }
+        all
+    };
 
     /// `email-high`, `sms-standard`, …
     pub fn name(self) -> String {
@@ -172,6 +175,111 @@ pub trait EventStore: Send + Sync {
 
     /// Puts an address on the suppression list. Repeating it changes nothing.
     async fn suppress(&self, contact: &ContactKey, reason: &str, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Takes it off again, if it is there for this reason.
+    async fn unsuppress(&self, contact: &ContactKey, reason: &str) -> Result<(), StoreError>;
+
+    /// Why it is on the list.
+    async fn suppression(&self, contact: &ContactKey) -> Result<Option<String>, StoreError>;
+}
+
+/// Names one journal: a stream without a timer, that no queue and no view follows.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JournalKey {
+    pub tenant: TenantId,
+    /// `channels`, `inbound`.
+    pub kind: &'static str,
+    pub id: String,
+}
+
+impl JournalKey {
+    /// What the tenant decided about its provider configurations.
+    pub fn channels(tenant: &TenantId) -> JournalKey {
+        JournalKey { tenant: tenant.clone(), kind: "channels", id: "all".to_owned() }
+    }
+
+    /// The key that both homes store it under: the tenant leads.
+    pub fn path(&self) -> String {
+        format!("{}#{}#{}", self.tenant, self.kind, self.id)
+    }
+}
+
+/// Where journals are kept: beside the streams, with the same guarantees.
+#[async_trait]
+pub trait Journals: Send + Sync {
+    /// Reads all of it, strongly consistent. An unknown key is an empty journal.
+    async fn read_journal(&self, key: &JournalKey) -> Result<Stream, StoreError>;
+
+    /// Appends if it is still at `expected`. An append that finds its own writer there has succeeded.
+    async fn append_journal(
+        &self,
+        key: &JournalKey,
+        expected: u64,
+        lines: Vec<String>,
+        writer: &str,
+    ) -> Result<(), AppendError>;
+}
+
+/// Names one document of the vault.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DocumentKey {
+    pub tenant: TenantId,
+    /// `secret`, `message`, `callback`, …: all of one shelf lie together, by name.
+    pub shelf: &'static str,
+    pub name: String,
+}
+
+impl DocumentKey {
+    /// The partition and the place in it that both homes store it under.
+    pub fn path(&self) -> (String, String) {
+        (format!("{}#{}", self.tenant, self.shelf), self.name.clone())
+    }
+}
+
+/// Records that are personal, secret or short-lived: in the vault, out of every stream. The last writer wins.
+#[async_trait]
+pub trait Documents: Send + Sync {
+    /// Until then it is there; none: until it is removed.
+    async fn put_document(&self, key: &DocumentKey, body: &str, until: Option<Timestamp>) -> Result<(), StoreError>;
+
+    /// None: never there, removed, or past its time.
+    async fn document(&self, key: &DocumentKey, now: Timestamp) -> Result<Option<String>, StoreError>;
+
+    async fn remove_document(&self, key: &DocumentKey) -> Result<(), StoreError>;
+
+    /// Names and bodies of a shelf, the greatest name first, from below `before`.
+    async fn shelf(
+        &self,
+        tenant: &TenantId,
+        shelf: &'static str,
+        before: Option<&str>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(String, String)>, StoreError>;
+}
+
+/// Seals what must not lie open in a store.
+#[async_trait]
+pub trait Sealer: Send + Sync {
+    /// `place` is bound to it: sealed text opens nowhere else.
+    async fn seal(&self, place: &str, plain: &str) -> Result<String, StoreError>;
+
+    async fn open(&self, place: &str, sealed: &str) -> Result<String, StoreError>;
+}
+
+/// Callbacks that found no communication, to be tried again.
+#[async_trait]
+pub trait Inbox: Send + Sync {
+    /// Shows the callback again after so many seconds.
+    async fn again(&self, again: &TryAgain, delay_s: u32) -> Result<(), StoreError>;
+}
+
+/// A callback kept in the log, and how often it was tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TryAgain {
+    pub tenant: TenantId,
+    pub name: String,
+    pub tries: u32,
 }
 
 /// An address, by its keyed hash.
@@ -200,6 +308,13 @@ pub struct Content {
     pub variables: Option<serde_json::Value>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<StoredLink>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buttons: Vec<Button>,
+    /// A template that the provider holds and has approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_template: Option<ProviderTemplate>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,11 +322,15 @@ pub struct Content {
 pub struct StoredLink {
     pub filename: String,
     pub file_url: String,
+    /// What it is; by its name, where nobody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<MediaKind>,
 }
 
 impl From<&StoredLink> for Link {
     fn from(stored: &StoredLink) -> Link {
-        Link { name: stored.filename.clone(), url: stored.file_url.clone() }
+        let kind = stored.kind.unwrap_or_else(|| MediaKind::of(&stored.filename));
+        Link { name: stored.filename.clone(), url: stored.file_url.clone(), kind }
     }
 }
 
@@ -408,96 +527,10 @@ pub trait Limits: Send + Sync {
     async fn swap(&self, name: &str, expected: u64, body: &str) -> Result<Option<Versioned>, StoreError>;
 }
 
-/// What a tenant decided about the provider configurations of one channel.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Route {
-    /// Those named come first, in this order; the others follow in the deployment's.
-    #[serde(default)]
-    pub order: Vec<String>,
-    /// Never used for this tenant.
-    #[serde(default)]
-    pub disabled: BTreeSet<String>,
-    /// Who decided it last, and when.
-    #[serde(default)]
-    pub changed_by: String,
-    #[serde(default)]
-    pub changed_at: Option<Timestamp>,
-}
-
-/// The tenants' routes.
-#[async_trait]
-pub trait Routes: Send + Sync {
-    async fn route(&self, tenant: &TenantId, channel: Channel) -> Result<Route, StoreError>;
-    async fn set_route(&self, tenant: &TenantId, channel: Channel, route: &Route) -> Result<(), StoreError>;
-}
-
 /// Tells a person.
 #[async_trait]
 pub trait Alerts: Send + Sync {
     async fn raise(&self, subject: &str, text: &str) -> Result<(), StoreError>;
-}
-
-/// What a provider is asked to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outbound {
-    pub tenant: TenantId,
-    pub attempt: AttemptId,
-    pub to: String,
-    pub to_name: Option<String>,
-    pub message: Message,
-}
-
-/// One configuration of a provider: what is not secret about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
-    /// Our name for it: `sendgrid`, `sendgrid-second`.
-    pub config: String,
-    /// The provider's name.
-    pub provider: String,
-    pub channel: Channel,
-    /// Whether it reaches people or the simulator.
-    pub mode: Mode,
-    /// How fast it may be called.
-    pub rate: Rate,
-}
-
-impl Route {
-    /// A tenant's own order; those it does not name keep theirs, behind.
-    pub fn place(&self, config: &str) -> usize {
-        self.order.iter().position(|name| name == config).unwrap_or(usize::MAX)
-    }
-}
-
-/// One provider, configured.
-#[async_trait]
-pub trait Provider: Send + Sync {
-    fn account(&self) -> &Account;
-
-    /// Sends once, never again by itself, and ends within `timeout_ms`.
-    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent;
-
-    /// Asks whether a message was taken, between `since` and `until`. Sends nothing.
-    async fn query(&self, outbound: &Outbound, since: Timestamp, until: Timestamp, timeout_ms: u64) -> Found;
-}
-
-/// What a provider says of a message that nobody heard about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
-    /// It has it, by this id.
-    Taken(String),
-    /// It surely has not.
-    NotTaken,
-    /// It does not answer now.
-    NoAnswer,
-    /// It cannot be asked.
-    CannotSay,
-}
-
-/// A provider's answer, and whether it means that this address must not be written to again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sent {
-    pub answer: Answer,
-    pub opted_out: bool,
 }
 
 /// What only the machine has: the time, and chance.

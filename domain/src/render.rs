@@ -10,7 +10,7 @@ use handlebars::{
     Context, Handlebars, Helper, HelperDef, HelperResult, Output, Path, PathSeg, RenderContext, RenderErrorReason,
     Renderable, ScopedJson, StringOutput,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ports::Content;
@@ -37,15 +37,102 @@ pub struct Draft<'a> {
     pub locale: Option<&'a str>,
 }
 
-/// A file shown as a link.
+/// A file shown as a link, or sent by one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Link {
     pub name: String,
     pub url: String,
+    pub kind: MediaKind,
+}
+
+/// What a file is to the person who gets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaKind {
+    Image,
+    Video,
+    Audio,
+    File,
+}
+
+impl MediaKind {
+    pub const NAMES: [&str; 4] = ["image", "video", "audio", "file"];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MediaKind::Image => "image",
+            MediaKind::Video => "video",
+            MediaKind::Audio => "audio",
+            MediaKind::File => "file",
+        }
+    }
+
+    /// By the ending of its name.
+    pub fn of(name: &str) -> MediaKind {
+        let ending = name.rsplit_once('.').map_or(String::new(), |(_, ending)| ending.to_ascii_lowercase());
+        match ending.as_str() {
+            "jpg" | "jpeg" | "png" | "gif" | "webp" => MediaKind::Image,
+            "mp4" | "3gp" | "mov" => MediaKind::Video,
+            "mp3" | "ogg" | "oga" | "opus" | "m4a" | "aac" | "amr" | "wav" => MediaKind::Audio,
+            _ => MediaKind::File,
+        }
+    }
+}
+
+impl std::str::FromStr for MediaKind {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [MediaKind::Image, MediaKind::Video, MediaKind::Audio, MediaKind::File]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or(())
+    }
+}
+
+/// A place on a map.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Location {
+    pub latitude: f64,
+    pub longitude: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+}
+
+impl Location {
+    /// Where a channel has no maps.
+    pub fn url(&self) -> String {
+        format!("https://maps.google.com/?q={},{}", self.latitude, self.longitude)
+    }
+}
+
+/// Something to press. It opens an address or sends a word back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Button {
+    pub text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+}
+
+/// A template that a provider holds: WhatsApp's approved ones, Twilio's content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderTemplate {
+    /// Its name, or Twilio's `HX…`.
+    pub name: String,
+    pub language: String,
+    /// For `{{1}}`, `{{2}}`, …
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variables: Vec<String>,
 }
 
 /// What the provider is given.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Message {
     /// Email alone.
     pub subject: Option<String>,
@@ -54,7 +141,24 @@ pub struct Message {
     pub html: Option<String>,
     /// SMS alone.
     pub segments: Option<Segments>,
+    pub media: Vec<Link>,
+    pub location: Option<Location>,
+    pub buttons: Vec<Button>,
+    pub template: Option<ProviderTemplate>,
 }
+
+/// Characters of a text, at most, by channel: what its providers take.
+pub fn max_characters(channel: Channel) -> usize {
+    match channel {
+        Channel::Email => MAX_OUTPUT,
+        Channel::Sms => sms::MAX_CHARACTERS,
+        Channel::Whatsapp | Channel::Telegram => 4_096,
+        Channel::Messenger => 2_000,
+    }
+}
+
+/// Characters of a subject line, at most (RFC 5322).
+const MAX_SUBJECT: usize = 998;
 
 /// Why there are no words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -105,9 +209,9 @@ pub fn render(draft: &Draft) -> Result<Message, RenderError> {
         Channel::Email => email(draft, subject, body, is_html),
         Channel::Sms | Channel::Whatsapp | Channel::Messenger | Channel::Telegram => {
             let text = if is_html { html_to_text(&body) } else { body };
-            let text = sms::truncate(text.trim());
-            let segments = Some(sms::segments(&text));
-            Message { subject: None, text, html: None, segments }
+            let text = sms::truncate(text.trim(), max_characters(draft.channel));
+            let segments = (draft.channel == Channel::Sms).then(|| sms::segments(&text));
+            Message { text, segments, ..Message::default() }
         }
     })
 }
@@ -119,7 +223,19 @@ pub fn render(draft: &Draft) -> Result<Message, RenderError> {
 /// As [`render`].
 pub fn words(request: &Requested, content: &Content) -> Result<Message, RenderError> {
     let links: Vec<Link> = content.attachments.iter().map(Link::from).collect();
-    render(&Draft {
+    let Content { location, buttons, provider_template, .. } = content;
+    let has_words = content.content.is_some() || request.template.is_some();
+    // A file, a place or a provider's own template can be all there is to say.
+    let says_enough = !links.is_empty() || location.is_some() || provider_template.is_some();
+    if !has_words && says_enough && request.channel != Channel::Email {
+        return Ok(Message {
+            media: links,
+            location: location.clone(),
+            template: provider_template.clone(),
+            ..Message::default()
+        });
+    }
+    let message = render(&Draft {
         channel: request.channel,
         template: request.template.as_ref(),
         subject: content.subject.as_deref(),
@@ -127,6 +243,13 @@ pub fn words(request: &Requested, content: &Content) -> Result<Message, RenderEr
         variables: content.variables.as_ref(),
         attachments: &links,
         locale: request.locale.as_deref(),
+    })?;
+    Ok(Message {
+        media: links,
+        location: location.clone(),
+        buttons: buttons.clone(),
+        template: provider_template.clone(),
+        ..message
     })
 }
 
@@ -166,8 +289,9 @@ fn email(draft: &Draft, subject: Option<String>, body: String, is_html: bool) ->
     let subject = subject.unwrap_or_default();
     // A line break in a subject would be a header of the sender's own.
     let subject: String = subject.split_whitespace().collect::<Vec<_>>().join(" ");
+    let subject = sms::truncate(&subject, MAX_SUBJECT);
     let mut text = if is_html { html_to_text(&body) } else { body.clone() };
-    for Link { name, url } in draft.attachments {
+    for Link { name, url, .. } in draft.attachments {
         text.push_str(&format!("\n\n{name}: {url}"));
     }
     let body = match is_html {
@@ -180,7 +304,7 @@ fn email(draft: &Draft, subject: Option<String>, body: String, is_html: bool) ->
     };
     let is_page = body.trim_start().get(..9).is_some_and(|start| start.eq_ignore_ascii_case("<!doctype"));
     let html = if is_page { body } else { frame(&subject, &body, draft) };
-    Message { subject: Some(subject), text: text.trim().to_owned(), html: Some(html), segments: None }
+    Message { subject: Some(subject), text: text.trim().to_owned(), html: Some(html), ..Message::default() }
 }
 
 fn frame(title: &str, body: &str, draft: &Draft) -> String {
@@ -636,7 +760,8 @@ mod tests {
 
     #[test]
     fn attachments_are_links_in_email() {
-        let files = [Link { name: "invoice.pdf".to_owned(), url: "https://files.example.com/a?b=1&c=2".to_owned() }];
+        let (name, url) = ("invoice.pdf".to_owned(), "https://files.example.com/a?b=1&c=2".to_owned());
+        let files = [Link { name, url, kind: MediaKind::File }];
         let message = render(&Draft { attachments: &files, ..free(Channel::Email, "Hi", None) }).expect("words");
         assert_eq!(message.text, "Hi\n\ninvoice.pdf: https://files.example.com/a?b=1&c=2");
         assert!(

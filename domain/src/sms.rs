@@ -70,12 +70,8 @@ fn count(units: impl Iterator<Item = usize> + Clone, single: usize, part: usize)
     parts.min(usize::from(u16::MAX)) as u16
 }
 
-/// The first `MAX_CHARACTERS` graphemes, the last three of them dots where something was cut.
-pub fn truncate(text: &str) -> String {
-    truncate_to(text, MAX_CHARACTERS)
-}
-
-fn truncate_to(text: &str, most: usize) -> String {
+/// At most so many characters, whole graphemes, the last three of them dots where something was cut.
+pub fn truncate(text: &str, most: usize) -> String {
     // Providers count UTF-16 units or characters: the larger measure keeps both.
     if text.encode_utf16().count() <= most {
         return text.to_owned();
@@ -117,9 +113,9 @@ mod tests {
 
     #[test]
     fn a_cut_never_splits_what_a_reader_sees_as_one() {
-        assert_eq!(truncate_to("short", 8), "short");
-        assert_eq!(truncate_to("123456789", 8), "12345...");
-        assert_eq!(truncate_to("1234👩‍👩‍👧89", 8), "1234...");
-        assert_eq!(truncate(&"x".repeat(2_000)).len(), MAX_CHARACTERS);
+        assert_eq!(truncate("short", 8), "short");
+        assert_eq!(truncate("123456789", 8), "12345...");
+        assert_eq!(truncate("1234👩‍👩‍👧89", 8), "1234...");
+        assert_eq!(truncate(&"x".repeat(2_000), MAX_CHARACTERS).len(), MAX_CHARACTERS);
     }
 }

@@ -255,6 +255,9 @@ pub struct Requested {
     pub rule: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resend_of: Option<CommunicationId>,
+    /// By this provider configuration and no other: a test send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
     /// Hash of the request's body: the same idempotency key with another body is refused by it. It also names the
     /// content in the vault.
     pub request_hash: String,

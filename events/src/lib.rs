@@ -2,6 +2,7 @@
 
 mod communication;
 mod id;
+mod journal;
 mod stored;
 mod time;
 mod upcast;
@@ -13,6 +14,12 @@ pub use communication::{
 };
 pub use communication::{DeferReason, MessageType};
 pub use id::{AttemptId, CommunicationId, IdError, TenantId};
-pub use stored::{Meta, Recorded, StoredError, decode, encode};
+pub use journal::{CallRate, ChannelEvent, InboundEvent};
+pub use stored::{Meta, Recorded, Stored, StoredError, decode, encode};
 pub use time::Timestamp;
 pub use upcast::upcast;
+
+/// The types of every kind of stream.
+pub fn all_types() -> impl Iterator<Item = &'static str> {
+    [Event::TYPES, ChannelEvent::TYPES, InboundEvent::TYPES].into_iter().flatten().copied()
+}

@@ -7,5 +7,7 @@ pub mod embedded;
 mod host;
 #[cfg(feature = "providers")]
 pub mod providers;
+#[cfg(any(feature = "aws", feature = "embedded"))]
+mod seal;
 
 pub use host::SystemHost;

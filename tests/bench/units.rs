@@ -18,7 +18,7 @@ use events::{Fact, Mode};
 use project::{Image, Project};
 use serde_json::{Value, json};
 use shell::{Origin, Shell};
-use tests::bench::{INVOCATION_MS, KeptAlerts, KeptQueue, StillHost, ToldProvider, tenant};
+use tests::bench::{INVOCATION_MS, KeptAlerts, KeptQueue, StillHost, ToldProvider, own, tenant};
 use tests::dynamo::{Dynamo, store, views};
 use tower::ServiceExt;
 
@@ -85,8 +85,10 @@ pub async fn count() {
         views: views.clone(),
         keys: store.clone(),
         limits: store.clone(),
-        routes: store.clone(),
-        accounts: Vec::new(),
+        own: own(store.clone(), host.clone()),
+        directory: Default::default(),
+        has_sandbox: false,
+        accounts: vec![domain::ports::Provider::account(&*ToldProvider::new("told")).clone()],
         host: host.clone(),
         contact_key: vec![7; 32],
         retention_ms: 1,
@@ -97,8 +99,9 @@ pub async fn count() {
         vault: store.clone(),
         queue: queue.clone(),
         providers: vec![ToldProvider::new("told")],
+        own: own(store.clone(), host.clone()),
+        documents: store.clone(),
         limits: store.clone(),
-        routes: store.clone(),
         tenant_rate: None,
         global_rate: None,
         memory: Arc::default(),

@@ -29,7 +29,9 @@ async fn sqlite_keeps_the_vault_contract() {
 async fn sqlite_keeps_the_keys_and_limits_contracts() {
     contracts::keys(&embedded().0).await;
     contracts::limits(&embedded().0).await;
-    contracts::routes(&embedded().0).await;
+    contracts::journals(&embedded().0).await;
+    contracts::documents(&embedded().0).await;
+    contracts::suppressions(&embedded().0).await;
 }
 
 #[tokio::test]
@@ -52,7 +54,9 @@ async fn dynamodb_keeps_the_keys_and_limits_contracts() {
     let dynamo = Dynamo::start().await;
     contracts::keys(&dynamo.store).await;
     contracts::limits(&dynamo.store).await;
-    contracts::routes(&dynamo.store).await;
+    contracts::journals(&dynamo.store).await;
+    contracts::documents(&dynamo.store).await;
+    contracts::suppressions(&dynamo.store).await;
 }
 
 #[tokio::test]

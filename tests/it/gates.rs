@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use domain::channels;
 use domain::communication::{Answer, Lifecycle};
 use domain::gate::{Cause, Gate, Rate};
 use domain::policy;
-use domain::ports::{Found, Limits, Route, Routes, StoreError, StreamKey, Versioned};
+use domain::ports::{Found, Limits, StoreError, StreamKey, Versioned};
 use events::{Channel, DoubtCause, DoubtPolicy, Event, FailReason, QuietHours, RefusalClass, ResolvedBy, Timestamp};
 use tests::bench::{Bench, T0, ToldProvider, accepted, refused, tenant};
 
@@ -228,14 +229,17 @@ async fn what_every_provider_refuses_falls_back_to_waiting() {
 #[tokio::test]
 async fn a_tenants_route_decides_who_is_tried() {
     let bench = Bench::with_failover();
-    let route = Route { order: vec!["told-second".to_owned()], ..Route::default() };
-    bench.store.set_route(&tenant(), Channel::Email, &route).await.expect("kept");
+    let decide = async |command| {
+        let ports = (&*bench.deliver.own.journals, &*bench.deliver.own.host);
+        shell::journal::decide_channels(ports, &tenant(), "ops", command).await.expect("decided");
+    };
+    let [first, second] = ["told", "told-second"].map(str::to_owned);
+    decide(channels::Command::Switch { config: second.clone(), channel: Channel::Email }).await;
     bench.hint(&bench.accept(|_| ()).await).await;
     assert_eq!((called(&bench.provider), called(&bench.second)), (0, 1));
 
-    let disabled = ["told".to_owned(), "told-second".to_owned()].into();
-    let route = Route { disabled, ..Route::default() };
-    bench.store.set_route(&tenant(), Channel::Email, &route).await.expect("kept");
+    decide(channels::Command::Disable { config: first.clone() }).await;
+    decide(channels::Command::Disable { config: second }).await;
     bench.host.advance(15_000);
     let key = bench.accept(|_| ()).await;
     bench.hint(&key).await;
@@ -244,7 +248,7 @@ async fn a_tenants_route_decides_who_is_tried() {
         (Lifecycle::Waiting, 1),
         "held, not failed"
     );
-    bench.store.set_route(&tenant(), Channel::Email, &Route::default()).await.expect("kept");
+    decide(channels::Command::Enable { config: first }).await;
     bench.host.advance(15_000);
     bench.hint(&key).await;
     assert_eq!((called(&bench.provider), called(&bench.second)), (1, 1));

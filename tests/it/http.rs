@@ -34,7 +34,7 @@ async fn each_wrong_field_is_named() {
     for (change, pointer, code) in [
         (json!({ "channel": null }), "/channel", "required"),
         (json!({ "channel": "pigeon" }), "/channel", "not_one_of"),
-        (json!({ "channel": "whatsapp" }), "/channel", "channel_unavailable"),
+        (json!({ "channel": "whatsapp" }), "/recipientContact", "not_an_address"),
         (json!({ "type": "poem" }), "/type", "not_one_of"),
         (json!({ "type": 7 }), "/type", "not_one_of"),
         (json!({ "priority": "asap" }), "/priority", "not_one_of"),

@@ -270,10 +270,14 @@ async fn one_idempotency_key_is_one_communication() {
     let again = send("order-1", email("delivered@sim.test")).await;
     assert_eq!((again.status, again.id()), (StatusCode::CREATED, first.id()));
     assert_eq!((again.headers["idempotent-replayed"].as_bytes(), again.text("/status")), (&b"true"[..], "delivered"));
+    let channel = json!({
+        "provider": "sendgrid", "settings": { "apiKey": "SG.simulator", "fromEmail": "live@tidings.test" },
+    });
+    assert_eq!(world.post("/api/channels", channel).await.status, StatusCode::CREATED);
     let principal = Principal { tenant: "local".parse().expect("a tenant"), actor: "x".to_owned(), mode: Mode::Live };
     Keys::put(&world.local.database, &shell::hash::key_hash("td_live_local"), &principal).await.expect("a key");
     let live = world.client.post(format!("{}/api/communications/send", world.local.url)).bearer_auth("td_live_local");
-    let live = world.answer(live.header("idempotency-key", "order-1").json(&email("delivered@sim.test"))).await;
+    let live = world.answer(live.header("idempotency-key", "order-1").json(&email("live@sim.test"))).await;
     assert_ne!(live.id(), first.id(), "live and test keys never meet");
     let other = send("order-1", email("other@sim.test")).await;
     assert_eq!((other.status, other.text("/code")), (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"));

@@ -1,12 +1,17 @@
 //! Callbacks: forged ones change nothing, real ones may come early, twice and in any order.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use domain::provider::{About, Provider, SettingFault};
+use events::Channel;
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{DerSignature, SigningKey};
 use p256::pkcs8::EncodePublicKey;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use tests::bench;
 use tests::world::{World, email, sms};
 
 async fn callback(world: &World, path: &str, headers: &[(&str, &str)], body: String) -> StatusCode {
@@ -52,37 +57,49 @@ async fn a_forged_callback_is_refused_and_changes_nothing() {
     assert_eq!(world.events(&id).await, before);
 }
 
+fn sendgrid(webhook_key: &str) -> Result<Arc<dyn Provider>, SettingFault> {
+    let settings = [("apiKey", "SG.x"), ("fromEmail", "a@example.com"), ("webhookKey", webhook_key)];
+    bench::provider("sendgrid", Channel::Email, &settings)
+}
+
+fn twilio() -> Arc<dyn Provider> {
+    let settings = [("accountSid", "AC1"), ("authToken", "12345"), ("from", "+15005550006")];
+    bench::provider("twilio", Channel::Sms, &settings).expect("a provider")
+}
+
 #[test]
 fn sendgrids_signature_covers_timestamp_and_every_byte() {
     let key = SigningKey::from_slice(&[9; 32]).expect("a key");
     let public = STANDARD.encode(key.verifying_key().to_public_key_der().expect("DER").as_bytes());
-    let verifier = webhook::sendgrid::Verifier::new(&public).expect("a key");
+    let provider = sendgrid(&public).expect("a key");
     let now = events::Timestamp(1_800_000_000_000);
     let body = b"[{\"event\":\"open\"},\r\n{\"event\":\"click\"}]\r\n";
     let verify = |timestamp: &str, signed: &[u8], sent: &[u8]| {
         let signature: DerSignature = key.sign(&[timestamp.as_bytes(), signed].concat());
-        let mut headers = axum_headers();
-        headers.insert("x-twilio-email-event-webhook-timestamp", timestamp.parse().expect("a header"));
-        let signature = STANDARD.encode(signature.to_bytes()).parse().expect("a header");
-        headers.insert("x-twilio-email-event-webhook-signature", signature);
-        verifier.verify(&headers, sent, now)
+        let signature = STANDARD.encode(signature.to_bytes());
+        let headers = [
+            ("x-twilio-email-event-webhook-timestamp", timestamp),
+            ("x-twilio-email-event-webhook-signature", &signature),
+        ];
+        bench::verified(&*provider, &bench::callback("https://example.com/", &headers, sent), now).is_ok()
     };
     assert!(verify("1800000000", body, body));
     assert!(!verify("1800000000", body, &body[..body.len() - 2]), "the last line break is signed too");
     assert!(!verify("1800000000", b"[]", body));
     assert!(!verify("1799800000", body, body), "two days old");
-    assert!(webhook::sendgrid::Verifier::new("bm90IGEga2V5").is_none());
-}
-
-fn axum_headers() -> reqwest::header::HeaderMap {
-    reqwest::header::HeaderMap::new()
+    assert_eq!(sendgrid("bm90IGEga2V5").err().map(|fault| fault.setting), Some("webhookKey"));
 }
 
 #[test]
 fn sendgrids_events_become_facts() {
     use events::Fact;
     let id = "com_0193b3a0c0de7000a000000000000002";
-    let of = |event: Value| webhook::sendgrid::parse(json!([event]).to_string().as_bytes()).expect("a list");
+    let provider = sendgrid("").expect("a provider");
+    let hear = |body: &[u8]| {
+        let request = bench::callback("https://example.com/", &[], body);
+        bench::heard(&*provider, &request, events::Timestamp(0)).map(|heard| heard.told)
+    };
+    let of = |event: Value| hear(json!([event]).to_string().as_bytes()).expect("a list");
     for (event, fact) in [
         ("processed", Fact::Accepted),
         ("deferred", Fact::Deferred),
@@ -98,7 +115,8 @@ fn sendgrids_events_become_facts() {
     ] {
         let found = of(sendgrid_event(id, event));
         assert_eq!(found[0].report.fact, fact, "{event}");
-        assert_eq!(found[0].key.id.to_string(), id);
+        let attempt = id.replace("com_", "att_") + "_1";
+        assert!(matches!(&found[0].about, About::Attempt { attempt: told, .. } if *told == attempt));
         assert_eq!(found[0].report.at, events::Timestamp(1_800_000_000_000));
     }
     let mut blocked = sendgrid_event(id, "bounce");
@@ -110,22 +128,19 @@ fn sendgrids_events_become_facts() {
     for stranger in [json!({ "event": "open", "timestamp": 1 }), json!("x"), json!({ "event": 7 })] {
         assert_eq!(of(stranger), []);
     }
-    assert!(webhook::sendgrid::parse(b"{}").is_err());
+    assert!(hear(b"{}").is_err());
 }
 
 #[test]
 fn twilios_signature_covers_address_and_fields() {
-    use hmac_of::mac;
-    let verifier = webhook::twilio::Verifier { auth_token: "12345".into(), public_url: "https://example.com".into() };
+    let provider = twilio();
     // Twilio's own published example.
     let body = "CallSid=CA1234567890ABCDE&Caller=%2B14158675310&Digits=1234&From=%2B14158675310&To=%2B18005551212";
-    let signature = mac(&verifier, "https://example.com/myapp.php?foo=1&bar=2", body);
     let check = |path: &str, body: &str| {
-        let mut headers = axum_headers();
-        headers.insert("x-twilio-signature", signature.parse().expect("a header"));
-        verifier.verify(&path.parse().expect("a path"), &headers, body.as_bytes())
+        let headers = [("x-twilio-signature", "L/OH5YylLD5NRKLltdqwSvS0BnU=")];
+        let request = bench::callback(&format!("https://example.com{path}"), &headers, body.as_bytes());
+        bench::verified(&*provider, &request, events::Timestamp(0)).is_ok()
     };
-    assert_eq!(signature, "L/OH5YylLD5NRKLltdqwSvS0BnU=");
     assert!(check("/myapp.php?foo=1&bar=2", body));
     let other_order =
         "To=%2B18005551212&From=%2B14158675310&Digits=1234&Caller=%2B14158675310&CallSid=CA1234567890ABCDE";
@@ -134,21 +149,16 @@ fn twilios_signature_covers_address_and_fields() {
     assert!(!check("/myapp.php?foo=1&bar=2", &body.replace("1234&", "1235&")));
 }
 
-mod hmac_of {
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
-
-    pub fn mac(verifier: &webhook::twilio::Verifier, url: &str, body: &str) -> String {
-        use hmac::Mac;
-        STANDARD.encode(verifier.mac(url, body.as_bytes()).finalize().into_bytes())
-    }
-}
-
 #[test]
 fn twilios_statuses_become_facts() {
     use events::Fact;
+    let provider = twilio();
     let query = "tenant=acme&attempt=att_0193b3a0c0de7000a000000000000002_3";
     let now = events::Timestamp(5);
+    let hear = |query: &str, body: &str| {
+        let request = bench::callback(&format!("https://example.com/s?{query}"), &[], body.as_bytes());
+        bench::heard(&*provider, &request, now).expect("read").told
+    };
     for (status, fact) in [
         ("queued", Fact::Accepted),
         ("sending", Fact::Accepted),
@@ -159,16 +169,15 @@ fn twilios_statuses_become_facts() {
         ("read", Fact::Read),
         ("teleported", Fact::Unknown),
     ] {
-        let body = format!("MessageSid=SM1&MessageStatus={status}");
-        let found = webhook::twilio::parse(query, body.as_bytes(), now).expect("a callback");
-        assert_eq!((found.report.fact, found.report.attempt, found.report.at), (fact, Some(3), now));
+        let found = hear(query, &format!("MessageSid=SM1&MessageStatus={status}"));
+        assert_eq!((found[0].report.fact, found[0].report.at), (fact, now));
     }
-    let failed = webhook::twilio::parse(query, b"MessageStatus=undelivered&ErrorCode=30005", now).expect("a callback");
-    assert_eq!(failed.report.code.as_deref(), Some("30005"));
+    let gone = hear(query, "MessageStatus=undelivered&ErrorCode=30005");
+    assert_eq!((gone[0].report.fact, gone[0].report.code.as_deref()), (Fact::Bounced, Some("30005")));
     for query in
         ["", "tenant=acme", "tenant=A!&attempt=att_0193b3a0c0de7000a000000000000002_3", "tenant=acme&attempt=1"]
     {
-        assert_eq!(webhook::twilio::parse(query, b"MessageStatus=sent", now), None);
+        assert_eq!(hear(query, "MessageStatus=sent"), []);
     }
 }
 

@@ -2,7 +2,7 @@
 //! them would do. Production code has no switch for them. Each must be found, and by the invariant it breaks.
 
 use domain::ports::{Append, Stream};
-use events::Timestamp;
+use events::{Event, Timestamp};
 
 use crate::world::World;
 use crate::{Simulation, T0, plan};
@@ -119,7 +119,7 @@ impl Bug {
                 let doubts = append.lines.iter().any(|line| is(line, "DeliveryAttemptInDoubt"));
                 let settled = append.lines.iter().any(|line| is(line, "DeliveryAttemptResolved"));
                 if doubts && !settled {
-                    let meta = events::decode(&append.lines[0]).expect("an event").meta;
+                    let meta = events::decode::<Event>(&append.lines[0]).expect("an event").meta;
                     let reason = events::DeadLetterReason::RetriesExhausted;
                     let dead = events::Event::CommunicationDeadLettered { reason, maybe_sent: false };
                     append.lines.push(events::encode(&dead, &meta));

@@ -26,6 +26,7 @@ use events::{Channel, CommunicationId, Mode, TenantId, Timestamp};
 use project::{Image, Project};
 use schedule::{Schedule, Sweep};
 use serde_json::{Value, json};
+use tests::bench::own;
 use tower::ServiceExt;
 use webhook::Webhook;
 use world::{Callback, FEEDS, SimProvider, TENANTS, World, lowered};
@@ -184,7 +185,9 @@ impl Simulation {
             views: port.clone(),
             keys: port.clone(),
             limits: port.clone(),
-            routes: port.clone(),
+            own: own(port.clone(), port.clone()),
+            directory: Default::default(),
+            has_sandbox: false,
             accounts: providers(&world).iter().map(|provider| provider.account().clone()).collect(),
             host: port.clone(),
             contact_key: vec![7; 32],
@@ -198,8 +201,9 @@ impl Simulation {
                 vault: port.clone(),
                 queue: port.clone(),
                 providers: providers(&world),
+                own: own(port.clone(), port.clone()),
+                documents: port.clone(),
                 limits: port.clone(),
-                routes: port.clone(),
                 tenant_rate: None,
                 global_rate: None,
                 memory: Arc::default(),
@@ -210,7 +214,15 @@ impl Simulation {
         };
         let webhook = |world: World| {
             let port = Arc::new(world);
-            Arc::new(Webhook { store: port.clone(), host: port, sendgrid: Vec::new(), twilio: Vec::new() })
+            Arc::new(Webhook {
+                store: port.clone(),
+                documents: port.clone(),
+                providers: Vec::new(),
+                own: own(port.clone(), port.clone()),
+                directory: Default::default(),
+                contact_key: vec![7; 32],
+                host: port,
+            })
         };
         let schedule = Schedule { store: port.clone(), queue: port.clone(), limits: port.clone(), host: port.clone() };
         let project = Project { views: port.clone(), host: port };

@@ -10,12 +10,13 @@ use async_trait::async_trait;
 use domain::communication::{Answer, Report};
 use domain::history::{HistoryRow, day};
 use domain::ports::{
-    Account, Alerts, Append, AppendError, ContactKey, Content, ContentKey, Depth, Due, EventStore, Filter, Found, Hint,
-    Host, Keys, Lane, Limits, Outbound, Page, Principal, Projected, Provider, Queue, Route, Routes, RowKey, SHARDS,
-    Scanned, Sent, StoreError, Stream, StreamKey, Vault, Versioned, ViewKey, Views,
+    Account, Alerts, Append, AppendError, ContactKey, Content, ContentKey, Depth, DocumentKey, Documents, Due,
+    EventStore, Filter, Found, Hint, Host, JournalKey, Journals, Keys, Lane, Limits, Outbound, Page, Principal,
+    Projected, Provider, Queue, RowKey, SHARDS, Scanned, Sent, StoreError, Stream, StreamKey, Vault, Versioned,
+    ViewKey, Views,
 };
 use domain::stats::{Counters, accumulate, contribution, difference};
-use events::{AttemptId, Channel, CommunicationId, DoubtCause, Fact, Mode, RefusalClass, TenantId, Timestamp};
+use events::{AttemptId, CommunicationId, DoubtCause, Fact, Mode, RefusalClass, TenantId, Timestamp};
 use project::Image;
 use tests::chance::Chance;
 
@@ -381,6 +382,19 @@ impl EventStore for World {
         })
         .await
     }
+
+    async fn unsuppress(&self, contact: &ContactKey, _: &str) -> Result<(), StoreError> {
+        let key = (contact.tenant.to_string(), contact.contact_hash.clone());
+        self.write_io("unsuppress", |inside| {
+            inside.suppressed.remove(&key);
+        })
+        .await
+    }
+
+    async fn suppression(&self, contact: &ContactKey) -> Result<Option<String>, StoreError> {
+        let is = self.is_suppressed(contact).await?;
+        Ok(is.then(|| "opted_out".to_owned()))
+    }
 }
 
 #[async_trait]
@@ -481,15 +495,43 @@ impl Limits for World {
     }
 }
 
+/// No tenant decided anything: one read, and an empty journal.
 #[async_trait]
-impl Routes for World {
-    async fn route(&self, _: &TenantId, _: Channel) -> Result<Route, StoreError> {
-        self.read_io("route").await?;
-        Ok(Route::default())
+impl Journals for World {
+    async fn read_journal(&self, _: &JournalKey) -> Result<Stream, StoreError> {
+        self.read_io("journal").await?;
+        Ok(Stream::default())
     }
 
-    async fn set_route(&self, _: &TenantId, _: Channel, _: &Route) -> Result<(), StoreError> {
-        Ok(())
+    async fn append_journal(&self, _: &JournalKey, _: u64, _: Vec<String>, _: &str) -> Result<(), AppendError> {
+        Err(AppendError::NotApplied("not simulated".to_owned()))
+    }
+}
+
+/// Providers here echo our id and nobody has credentials: no document is ever asked for.
+#[async_trait]
+impl Documents for World {
+    async fn put_document(&self, _: &DocumentKey, _: &str, _: Option<Timestamp>) -> Result<(), StoreError> {
+        self.write_io("document", |_| ()).await
+    }
+
+    async fn document(&self, _: &DocumentKey, _: Timestamp) -> Result<Option<String>, StoreError> {
+        self.read_io("document").await.map(|()| None)
+    }
+
+    async fn remove_document(&self, _: &DocumentKey) -> Result<(), StoreError> {
+        self.write_io("document", |_| ()).await
+    }
+
+    async fn shelf(
+        &self,
+        _: &TenantId,
+        _: &'static str,
+        _: Option<&str>,
+        _: usize,
+        _: Timestamp,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        self.read_io("document").await.map(|()| Vec::new())
     }
 }
 
@@ -589,7 +631,7 @@ impl Provider for SimProvider {
     /// Takes it or not, answers or not, early or late; calls back or not, once or twice, in any order.
     async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
         let scripted = self.world.turn("provider call").await;
-        let plain = |answer| Sent { answer, opted_out: false };
+        let plain = |answer: Answer| Sent::from(answer);
         let refused = |class, after| plain(Answer::Refused { class, code: "sim".to_owned(), retry_after_ms: after });
         let (draw, latency, bug) = {
             let mut inside = self.world.inside();

@@ -1,7 +1,7 @@
 //! The doors on a bench: a store, a queue that keeps what it is given, a provider that answers as told, and a clock that
 //! stands still.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,15 +12,19 @@ use domain::communication::{Answer, Command, Lifecycle};
 use domain::gate::Rate;
 use domain::policy;
 use domain::ports::{
-    Account, Alerts, Content, ContentKey, Depth, EventStore, Found, Hint, Host, Lane, Outbound, Provider, Queue, Sent,
-    StoreError, StreamKey, Vault,
+    Account, Alerts, Connector, Content, ContentKey, Depth, Documents, EventStore, Found, Hint, Host, Journals, Lane,
+    Outbound, Provider, Queue, Sent, StoreError, StreamKey, Vault,
 };
+use domain::provider::{CallbackRequest, Heard, Kind, SettingFault};
 use events::{
     Channel, CommunicationId, DoubtPolicy, MessageType, Mode, Priority, Recipient, RecipientType, RefusalClass,
     Requested, Source, TenantId, Timestamp,
 };
-use infra::embedded::Database;
+use futures_util::FutureExt;
+use infra::embedded::{Database, FileSealer};
+use infra::providers::{Connections, Http};
 use schedule::Schedule;
+use shell::directory::Own;
 use shell::{Loaded, Origin, Shell};
 
 pub const T0: i64 = 1_800_000_000_000;
@@ -129,7 +133,7 @@ impl Provider for ToldProvider {
         // Lets others run between the claim and its outcome.
         tokio::task::yield_now().await;
         let answer = self.answers.lock().expect("answers").pop_front().unwrap_or_else(accepted);
-        Sent { answer, opted_out: false }
+        answer.into()
     }
 
     async fn query(&self, _: &Outbound, _: Timestamp, _: Timestamp, _: u64) -> Found {
@@ -174,6 +178,63 @@ impl Drop for Scratch {
     }
 }
 
+/// A real provider, at its own address, with these settings.
+pub fn provider(name: &str, channel: Channel, settings: &[(&str, &str)]) -> Result<Arc<dyn Provider>, SettingFault> {
+    static HTTP: std::sync::OnceLock<Http> = std::sync::OnceLock::new();
+    let http = HTTP.get_or_init(Http::new).clone();
+    let connections = Connections { http, simulators: BTreeMap::new(), bases: BTreeMap::new() };
+    let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let account = Account {
+        config: format!("acme.{name}"),
+        provider: name.to_owned(),
+        channel,
+        mode: Mode::Live,
+        rate: Rate { burst: 1, per_second: 1 },
+    };
+    connections.connect(account, &settings, "https://example.com/webhooks")
+}
+
+pub fn callback(url: &str, headers: &[(&str, &str)], body: &[u8]) -> CallbackRequest {
+    let headers = headers.iter().map(|(name, value)| (name.to_lowercase(), (*value).to_owned())).collect();
+    let method = if body.is_empty() { "GET" } else { "POST" }.to_owned();
+    CallbackRequest { method, url: url.to_owned(), headers, body: body.to_vec() }
+}
+
+/// What a callback says, for providers that need nothing from outside to read it.
+pub fn heard(provider: &dyn Provider, request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str> {
+    provider.hear(request, now).now_or_never().expect("nothing to wait for")
+}
+
+/// The same for its signature.
+pub fn verified(provider: &dyn Provider, request: &CallbackRequest, now: Timestamp) -> Result<(), &'static str> {
+    provider.verify(request, now).now_or_never().expect("nothing to wait for")
+}
+
+/// No tenant has configurations of its own.
+pub struct NoConnector;
+
+impl Connector for NoConnector {
+    fn kinds(&self) -> Vec<&'static Kind> {
+        Vec::new()
+    }
+
+    fn connect(&self, _: Account, _: &BTreeMap<String, String>, _: &str) -> Result<Arc<dyn Provider>, SettingFault> {
+        Err(SettingFault { setting: "provider", detail: "There are none.".to_owned() })
+    }
+}
+
+/// What stands behind the tenants' configurations, over any store.
+pub fn own<S: Journals + Documents + 'static>(store: Arc<S>, host: Arc<dyn Host>) -> Own {
+    Own {
+        journals: store.clone(),
+        documents: store,
+        sealer: Arc::new(FileSealer([7; 32])),
+        connector: Arc::new(NoConnector),
+        host,
+        public_url: "https://tidings.test".to_owned(),
+    }
+}
+
 pub struct Bench {
     pub host: Arc<StillHost>,
     pub store: Arc<Database>,
@@ -199,8 +260,9 @@ impl Bench {
             vault: store.clone(),
             queue: queue.clone(),
             providers: vec![provider.clone()],
+            own: own(store.clone(), host.clone()),
+            documents: store.clone(),
             limits: store.clone(),
-            routes: store.clone(),
             tenant_rate: None,
             global_rate: None,
             memory: Arc::default(),
@@ -310,6 +372,9 @@ pub fn content() -> Content {
         content: Some("Hello there".to_owned()),
         variables: None,
         attachments: Vec::new(),
+        location: None,
+        buttons: Vec::new(),
+        provider_template: None,
     }
 }
 
@@ -333,6 +398,7 @@ pub fn request(now: Timestamp) -> Requested {
         campaign: None,
         rule: None,
         resend_of: None,
+        via: None,
         request_hash: "body-1".to_owned(),
         requested_by: "test".to_owned(),
         mode: Mode::Live,

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use domain::history::HistoryRow;
 use domain::ports::{
-    Append, AppendError, ContactKey, Content, ContentKey, Depth, EventStore, Filter, Hint, Keys, Lane, Limits,
-    MAX_STREAM_BYTES, Principal, Projected, Queue, Route, Routes, RowKey, SHARDS, StreamKey, Vault, Versioned, ViewKey,
-    Views,
+    Append, AppendError, ContactKey, Content, ContentKey, Depth, DocumentKey, Documents, EventStore, Filter, Hint,
+    JournalKey, Journals, Keys, Lane, Limits, MAX_STREAM_BYTES, Principal, Projected, Queue, RowKey, SHARDS, StreamKey,
+    Vault, Versioned, ViewKey, Views,
 };
 use domain::stats::Counters;
 use events::{Channel, CommunicationId, Mode, TenantId, Timestamp};
@@ -218,21 +218,58 @@ async fn records_are_swapped_by_one(limits: &dyn Limits) {
     assert_eq!(done.iter().filter(|done| matches!(done, Ok(None))).count(), 1, "{done:?}");
 }
 
-pub async fn routes(routes: &dyn Routes) {
-    let (ours, theirs) = (tenant("acme"), tenant("other"));
-    assert_eq!(routes.route(&ours, Channel::Email).await.expect("an answer"), Route::default());
-    let route = Route {
-        order: vec!["b".to_owned(), "a".to_owned()],
-        disabled: ["c".to_owned()].into(),
-        changed_by: "operator".to_owned(),
-        changed_at: Some(NOW),
+pub async fn journals(journals: &dyn Journals) {
+    let (ours, theirs) = (JournalKey::channels(&tenant("acme")), JournalKey::channels(&tenant("other")));
+    assert_eq!(journals.read_journal(&ours).await.expect("an answer").version, 0);
+    let append = async |expected, line: &str, writer: &str| {
+        journals.append_journal(&ours, expected, vec![line.to_owned()], writer).await
     };
-    for _ in 0..2 {
-        routes.set_route(&ours, Channel::Email, &route).await.expect("kept");
+    append(0, "one", "a").await.expect("appended");
+    append(0, "one", "a").await.expect("its own append again");
+    assert!(matches!(append(0, "other", "b").await, Err(AppendError::Conflict)));
+    append(1, "two", "c").await.expect("appended");
+    assert!(matches!(append(1, "late", "d").await, Err(AppendError::Conflict)));
+    let found = journals.read_journal(&ours).await.expect("an answer");
+    assert_eq!((found.version, found.lines, found.writer.as_str()), (2, vec!["one".into(), "two".into()], "c"));
+    assert_eq!(journals.read_journal(&theirs).await.expect("an answer").version, 0);
+}
+
+pub async fn documents(documents: &dyn Documents) {
+    let key = |name: &str| DocumentKey { tenant: tenant("acme"), shelf: "callback", name: name.to_owned() };
+    let now = NOW;
+    assert_eq!(documents.document(&key("1"), now).await.expect("an answer"), None);
+    for (name, until) in [("1", None), ("2", Some(NOW + 60_000)), ("3", Some(NOW - 1_000))] {
+        documents.put_document(&key(name), name, until).await.expect("kept");
     }
-    assert_eq!(routes.route(&ours, Channel::Email).await.expect("an answer"), route);
-    assert_eq!(routes.route(&ours, Channel::Sms).await.expect("an answer"), Route::default());
-    assert_eq!(routes.route(&theirs, Channel::Email).await.expect("an answer"), Route::default());
+    assert_eq!(documents.document(&key("2"), now).await.expect("an answer").as_deref(), Some("2"));
+    assert_eq!(documents.document(&key("3"), now).await.expect("an answer"), None, "past its time");
+    documents.put_document(&key("1"), "again", None).await.expect("kept");
+    let shelf = async |tenant: &TenantId, before| {
+        documents.shelf(tenant, "callback", before, 10, now).await.expect("an answer")
+    };
+    let two = [("2".to_owned(), "2".to_owned()), ("1".to_owned(), "again".to_owned())];
+    assert_eq!(shelf(&tenant("acme"), None).await, two);
+    assert_eq!(shelf(&tenant("acme"), Some("2")).await, two[1..]);
+    assert_eq!(shelf(&tenant("other"), None).await, []);
+    documents.remove_document(&key("1")).await.expect("removed");
+    assert_eq!(documents.document(&key("1"), now).await.expect("an answer"), None);
+}
+
+/// On the list, off it for the reason it is there for, and on it again.
+pub async fn suppressions(store: &dyn EventStore) {
+    let contact = ContactKey { tenant: tenant("acme"), channel: Channel::Sms, contact_hash: "h".to_owned() };
+    let reason = async || store.suppression(&contact).await.expect("an answer");
+    assert_eq!(reason().await, None);
+    store.suppress(&contact, "stop_keyword", NOW).await.expect("stored");
+    store.suppress(&contact, "bounced", NOW).await.expect("stored");
+    assert_eq!(reason().await.as_deref(), Some("stop_keyword"), "the first reason stays");
+    store.unsuppress(&contact, "bounced").await.expect("nothing to do");
+    assert!(store.is_suppressed(&contact).await.expect("an answer"));
+    store.unsuppress(&contact, "stop_keyword").await.expect("lifted");
+    assert!(!store.is_suppressed(&contact).await.expect("an answer"));
+    assert_eq!(reason().await, None);
+    store.suppress(&contact, "bounced", NOW).await.expect("stored");
+    assert_eq!(reason().await.as_deref(), Some("bounced"));
 }
 
 /// A row as `project` would fold it, made from a real stream.

@@ -1,12 +1,14 @@
 //! Properties of what comes from outside, as functions of bytes: `tests/it/properties.rs` feeds them corpora and chance,
 //! `tests/fuzz` feeds them to libFuzzer. Each panics where its property does not hold.
 
-use axum::http::HeaderMap;
 use domain::communication::{Command, Report, State, decide, evolve, wake};
 use domain::gate::{Entry, Gate, Rate, Tally};
+use domain::provider::{About, CallbackRequest, Provider};
 use domain::status::status;
 use domain::{explain, history};
-use events::{CommunicationId, Event, Fact, Recorded, Timestamp};
+use events::{Channel, CommunicationId, Event, Fact, Recorded, Timestamp};
+
+use crate::bench::{callback, heard, provider, verified};
 
 const T0: i64 = crate::bench::T0;
 
@@ -26,8 +28,8 @@ pub const TARGETS: [(&str, Property); 6] = [
 /// A stored line is read or refused; what was read is written again as the same.
 pub fn decode(bytes: &[u8]) {
     let Ok(line) = std::str::from_utf8(bytes) else { return };
-    if let Ok(recorded) = events::decode(line) {
-        let again = events::decode(&events::encode(&recorded.event, &recorded.meta)).expect("our own line");
+    if let Ok(recorded) = events::decode::<Event>(line) {
+        let again = events::decode::<Event>(&events::encode(&recorded.event, &recorded.meta)).expect("our own line");
         assert_eq!((again.event, again.meta), (recorded.event, recorded.meta));
     }
 }
@@ -55,29 +57,30 @@ pub fn stream(bytes: &[u8]) {
 
 /// A callback's body is read or refused, and names at most what it says.
 pub fn sendgrid(bytes: &[u8]) {
-    if let Ok(callbacks) = webhook::sendgrid::parse(bytes) {
-        for callback in callbacks {
-            assert!(callback.report.attempt.is_some());
-            assert!(callback.report.code.is_none_or(|code| code.chars().count() <= 40));
-        }
-    }
+    let settings = [("apiKey", "SG.x"), ("fromEmail", "a@example.com")];
+    let provider = provider("sendgrid", Channel::Email, &settings).expect("a provider");
+    said(&*provider, &callback("https://x/webhooks/sendgrid/events", &[], bytes));
 }
 
 /// The same; before the first zero byte is the query, after it the body.
 pub fn twilio(bytes: &[u8]) {
     let (query, body) = bytes.split_at(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len() / 2));
     let query = String::from_utf8_lossy(query);
-    if let Some(callback) = webhook::twilio::parse(&query, body, Timestamp(T0)) {
-        assert!(callback.report.attempt.is_some());
-        assert!(callback.report.code.is_none_or(|code| code.chars().count() <= 40));
+    let settings = [("accountSid", "AC1"), ("authToken", "t"), ("from", "+15005550006")];
+    let provider = provider("twilio", Channel::Sms, &settings).expect("a provider");
+    let signature = String::from_utf8_lossy(body);
+    let url = format!("https://x/webhooks/twilio/sms-status?{query}");
+    let request = callback(&url, &[("x-twilio-signature", &signature)], body);
+    said(&*provider, &request);
+    assert!(verified(&*provider, &request, Timestamp(T0)).is_err(), "nobody guesses a signature");
+}
+
+fn said(provider: &dyn Provider, request: &CallbackRequest) {
+    let Ok(heard) = heard(provider, request, Timestamp(T0)) else { return };
+    for told in heard.told {
+        assert!(matches!(told.about, About::Attempt { .. }));
+        assert!(told.report.code.is_none_or(|code| code.chars().count() <= 40));
     }
-    let verifier = webhook::twilio::Verifier { auth_token: "t".to_owned(), public_url: "https://x".to_owned() };
-    let mut headers = HeaderMap::new();
-    if let Ok(value) = axum::http::HeaderValue::from_bytes(body) {
-        headers.insert("x-twilio-signature", value);
-    }
-    let uri = axum::http::Uri::from_static("/webhooks/twilio/sms-status?tenant=a");
-    assert!(!verifier.verify(&uri, &headers, body), "nobody guesses a signature");
 }
 
 /// GCRA: in no stretch of time are more calls granted than the burst and the rate allow; what is given back may be used

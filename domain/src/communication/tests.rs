@@ -30,6 +30,7 @@ fn request() -> Requested {
         campaign: None,
         rule: None,
         resend_of: None,
+        via: None,
         request_hash: "body-1".into(),
         requested_by: "billing".into(),
         mode: Mode::Live,

@@ -17,7 +17,7 @@ use shell::hash::{body_hash, contact_hash};
 use shell::problem::{Kind, Problem};
 
 use crate::fields::Fields;
-use crate::send::{Accepted, Begun, Schedule, idempotency_key, read_contact, with_words};
+use crate::send::{Accepted, Begun, Schedule, idempotency_key, read_contact, region, with_words};
 use crate::{Api, Shared, json, not_found, origin, read_body, show};
 
 fn erased() -> Problem {
@@ -179,7 +179,15 @@ pub(crate) async fn resend(
     if contact.is_none() && channel != earlier.channel {
         fields.wrong("recipientContact", "required", "Another channel needs its own recipientContact.");
     }
-    let contact = contact.and_then(|contact| read_contact(&mut fields, channel, &contact));
+    let channels = api.directory.channels(&api.own, &caller.tenant).await?;
+    if !api.serves(&caller, &channels, channel) {
+        fields.wrong(
+            "channel",
+            "channel_unavailable",
+            "No provider is set up for it yet: POST /api/channels adds one.",
+        );
+    }
+    let contact = contact.and_then(|contact| read_contact(&mut fields, channel, &contact, region(&channels)));
     fields.finish()?;
     let request_hash =
         body_hash(&json!({ "resend": original_key.id, "channel": channel.as_str(), "contact": contact }));

@@ -13,6 +13,10 @@ pub struct Config {
     /// `PROVIDERS`: the provider configurations that the deployment has, such as `sendgrid,twilio`. Their rates are those of
     /// the deliver functions: `SENDGRID_RATE`, `TWILIO_RATE`.
     pub accounts: Vec<Account>,
+    /// `PUBLIC_URL`: where providers call back, without a slash at the end.
+    pub public_url: String,
+    /// `SECRETS_KEY_ID`: the KMS key that tenants' credentials are sealed with.
+    pub secrets_key: String,
     /// `CONTACT_KEY`: what contact hashes are keyed with. Required; never changed afterwards.
     pub contact_key: Vec<u8>,
     /// `RETENTION_DAYS`: how long personal data is kept. Default 400.
@@ -34,6 +38,8 @@ impl Config {
             tables: settings.tables()?,
             views_table: settings.need("VIEWS_TABLE")?,
             queues: settings.queues(),
+            public_url: settings.or("PUBLIC_URL", ""),
+            secrets_key: settings.or("SECRETS_KEY_ID", ""),
             contact_key: settings.need("CONTACT_KEY")?.into_bytes(),
             retention_days: settings.number("RETENTION_DAYS", 400)?,
         })

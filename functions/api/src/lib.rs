@@ -1,8 +1,10 @@
 //! In: HTTP requests with an API key. Out: communications accepted, changed and shown.
-//! May touch: streams, the vault, the queue (best effort), views, keys, limits, routes.
-//! Never: calls a provider; takes a tenant from anywhere but the key.
+//! May touch: streams, the vault, the queue (best effort), views, keys, limits, journals, sealed credentials, and
+//! providers, to ask them about themselves.
+//! Never: sends a message; takes a tenant from anywhere but the key.
 
 mod change;
+mod channels;
 pub mod config;
 mod dead_letters;
 pub mod fields;
@@ -22,9 +24,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use domain::ports::{
-    Account, EventStore, Hint, Host, Keys, Limits, MAX_DELAY_S, Principal, Queue, Routes, StreamKey, Vault, Views,
+    Account, EventStore, Hint, Host, Keys, Limits, MAX_DELAY_S, Principal, Queue, StreamKey, Vault, Views,
 };
 use events::{CommunicationId, Timestamp};
+use shell::directory::{Directory, Own};
 use shell::problem::{Kind, Problem};
 use shell::{Loaded, Origin, Shell};
 
@@ -43,9 +46,13 @@ pub struct Api {
     pub views: Arc<dyn Views>,
     pub keys: Arc<dyn Keys>,
     pub limits: Arc<dyn Limits>,
-    pub routes: Arc<dyn Routes>,
+    /// The tenants' own provider configurations.
+    pub own: Own,
+    pub directory: Directory,
     /// The provider configurations that this deployment has, in the order they are tried.
     pub accounts: Vec<Account>,
+    /// A stand-in carries test messages of every channel.
+    pub has_sandbox: bool,
     pub host: Arc<dyn Host>,
     /// What contact hashes are keyed with.
     pub contact_key: Vec<u8>,
@@ -84,6 +91,17 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/api/providers/{id}/enable"),
     ("POST", "/api/providers/{id}/disable"),
     ("POST", "/api/providers/{id}/switch"),
+    ("GET", "/api/channels"),
+    ("POST", "/api/channels"),
+    ("GET", "/api/channels/kinds"),
+    ("POST", "/api/channels/order"),
+    ("GET", "/api/channels/{id}"),
+    ("PATCH", "/api/channels/{id}"),
+    ("DELETE", "/api/channels/{id}"),
+    ("GET", "/api/channels/{id}/balance"),
+    ("GET", "/api/channels/{id}/health"),
+    ("POST", "/api/channels/{id}/test"),
+    ("GET", "/api/webhook-log"),
 ];
 
 /// The tenant's HTTP interface.
@@ -108,6 +126,14 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/providers/{id}/enable", post(providers::enable))
         .route("/api/providers/{id}/disable", post(providers::disable))
         .route("/api/providers/{id}/switch", post(providers::switch))
+        .route("/api/channels", get(channels::list).post(channels::create))
+        .route("/api/channels/kinds", get(channels::kinds))
+        .route("/api/channels/order", post(channels::order))
+        .route("/api/channels/{id}", get(channels::one).patch(channels::patch).delete(channels::remove))
+        .route("/api/channels/{id}/balance", get(channels::balance))
+        .route("/api/channels/{id}/health", get(channels::health))
+        .route("/api/channels/{id}/test", post(channels::test))
+        .route("/api/webhook-log", get(channels::webhook_log))
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::from_fn_with_state(api.clone(), authenticate));
     Router::new()

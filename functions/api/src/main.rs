@@ -1,12 +1,15 @@
 //! Wiring only.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::config::Config;
 use api::{Api, KnownKeys};
 use infra::SystemHost;
-use infra::aws::{Aws, DynamoStore, DynamoViews, SqsQueue, init_logs};
+use infra::aws::{Aws, DynamoStore, DynamoViews, KmsSealer, SqsQueue, init_logs};
+use infra::providers::{Connections, Http};
 use lambda_http::{Error, run};
+use shell::directory::{Directory, Own};
 
 const DAY_MS: i64 = 24 * 3_600_000;
 
@@ -23,12 +26,22 @@ async fn main() -> Result<(), Error> {
         vault_table: config.tables.vault,
         limits_table: config.tables.limits,
     });
+    let own = Own {
+        journals: store.clone(),
+        documents: store.clone(),
+        sealer: Arc::new(KmsSealer { client: aws.kms(), key_id: config.secrets_key }),
+        connector: Arc::new(Connections { http: Http::new(), simulators: BTreeMap::new(), bases: BTreeMap::new() }),
+        host: Arc::new(SystemHost),
+        public_url: config.public_url,
+    };
     let api = Api {
         store: store.clone(),
         vault: store.clone(),
         keys: store.clone(),
-        limits: store.clone(),
-        routes: store,
+        limits: store,
+        own,
+        directory: Directory::default(),
+        has_sandbox: true,
         accounts: config.accounts,
         queue: Arc::new(SqsQueue { client: aws.sqs(), urls: config.queues.into_iter().collect() }),
         views: Arc::new(DynamoViews { client, table: config.views_table }),

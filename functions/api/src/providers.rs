@@ -1,6 +1,5 @@
 //! The provider configurations: which is tried first, which not at all, and how much each has left.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -8,10 +7,12 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use domain::channels::{Channels, Command};
 use domain::gate::Gate;
-use domain::ports::{Account, Principal, Route, StoreError};
-use events::Channel;
+use domain::ports::{Account, Principal, StoreError};
+use events::{Channel, Mode};
 use serde_json::{Value, json};
+use shell::directory::{Own, tenant_of};
 use shell::gate;
 use shell::problem::{Kind, Problem};
 
@@ -31,30 +32,40 @@ pub(crate) struct Standing {
 }
 
 impl Api {
-    fn account(&self, caller: &Principal, id: &str) -> Result<&Account, Problem> {
-        let found = self.accounts.iter().find(|account| account.config == id && account.mode == caller.mode);
-        found.ok_or_else(no_provider)
+    /// Every configuration that this caller's messages may take: of each channel its own, or else the deployment's.
+    fn accounts_of(&self, caller: &Principal, channels: &Channels) -> Vec<Account> {
+        let mut accounts = Vec::new();
+        for channel in Channel::ALL {
+            let own = channels.own(*channel);
+            if own.is_empty() {
+                let serves = |account: &&Account| account.channel == *channel && account.mode == caller.mode;
+                let mut deployment: Vec<Account> = self.accounts.iter().filter(serves).cloned().collect();
+                deployment.sort_by_key(|account| channels.place(*channel, &account.config));
+                accounts.extend(deployment);
+            } else {
+                accounts.extend(own.into_iter().map(|config| Own::account(config, caller.mode)));
+            }
+        }
+        accounts
     }
 
-    /// Every configuration that this caller's messages may take, channel by channel, in the order they are tried.
-    pub(crate) async fn standings(&self, caller: &Principal) -> Result<Vec<Standing>, StoreError> {
-        let mine: Vec<&Account> = self.accounts.iter().filter(|account| account.mode == caller.mode).collect();
+    async fn account(&self, caller: &Principal, id: &str) -> Result<Account, Problem> {
+        let accounts = self.accounts_of(caller, &self.channels(caller).await?);
+        accounts.into_iter().find(|account| account.config == id).ok_or_else(no_provider)
+    }
+
+    /// Channel by channel, in the order they are tried.
+    pub(crate) async fn standings(&self, caller: &Principal) -> Result<Vec<Standing>, Problem> {
+        let channels = self.channels(caller).await?;
+        let mine = self.accounts_of(caller, &channels);
         let names: Vec<String> = mine.iter().map(|account| gate::account(&account.config)).collect();
         let records = self.limits.records(&names).await?;
-        let mut routes: BTreeMap<Channel, Route> = BTreeMap::new();
-        let mut standings = Vec::new();
-        for (account, record) in mine.into_iter().zip(records) {
-            let route = match routes.remove(&account.channel) {
-                Some(route) => route,
-                None => self.routes.route(&caller.tenant, account.channel).await?,
-            };
-            let enabled = !route.disabled.contains(&account.config);
-            let gate = gate::read(record.as_ref(), account.rate);
-            standings.push((route.place(&account.config), Standing { account: account.clone(), enabled, gate }));
-            routes.insert(account.channel, route);
-        }
-        standings.sort_by_key(|(place, standing)| (standing.account.channel, *place));
-        Ok(standings.into_iter().map(|(_, standing)| standing).collect())
+        let standing = |(account, record): (Account, Option<domain::ports::Versioned>)| Standing {
+            enabled: !channels.disabled.contains(&account.config),
+            gate: gate::read(record.as_ref(), account.rate),
+            account,
+        };
+        Ok(mine.into_iter().zip(records).map(standing).collect())
     }
 
     pub(crate) fn show_standing(&self, standing: &Standing) -> Value {
@@ -82,22 +93,6 @@ impl Api {
         })
     }
 
-    /// A change of the tenant's route. The last one wins.
-    async fn decide_route(
-        &self,
-        caller: &Principal,
-        id: &str,
-        change: impl FnOnce(&mut Route),
-    ) -> Result<Response, Problem> {
-        let account = self.account(caller, id)?;
-        let mut route = self.routes.route(&caller.tenant, account.channel).await?;
-        change(&mut route);
-        (route.changed_by, route.changed_at) = (caller.actor.clone(), Some(self.host.now()));
-        self.routes.set_route(&caller.tenant, account.channel, &route).await?;
-        tracing::info!(tenant = %caller.tenant, actor = caller.actor, ?route, "a route was changed");
-        self.show_all(caller).await
-    }
-
     async fn show_all(&self, caller: &Principal) -> Result<Response, Problem> {
         let standings = self.standings(caller).await?;
         let shown: Vec<Value> = standings.iter().map(|standing| self.show_standing(standing)).collect();
@@ -119,12 +114,12 @@ pub(crate) async fn quota(
     Extension(caller): Extension<Principal>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let account = api.account(&caller, &id)?;
+    let account = api.account(&caller, &id).await?;
     let record = api.limits.records(&[gate::account(&account.config)]).await?.pop().flatten();
-    Ok(json(StatusCode::OK, &api.show_quota(account, &gate::read(record.as_ref(), account.rate))))
+    Ok(json(StatusCode::OK, &api.show_quota(&account, &gate::read(record.as_ref(), account.rate))))
 }
 
-/// Used again, at once: nothing is held against its account any more.
+/// Used again, at once. Nothing is held against an account of its own any more; one that others share stays as it is.
 pub(crate) async fn enable(
     State(api): Shared,
     Extension(caller): Extension<Principal>,
@@ -132,12 +127,13 @@ pub(crate) async fn enable(
     body: Body,
 ) -> Result<Response, Problem> {
     Fields::parse_optional(&read_body(body).await?)?.finish()?;
-    let account = api.account(&caller, &id)?;
-    reset(&api, account).await?;
-    api.decide_route(&caller, &id, |route| {
-        route.disabled.remove(&id);
-    })
-    .await
+    let account = api.account(&caller, &id).await?;
+    // In test mode nobody else is behind it.
+    if tenant_of(&id).is_some() || caller.mode == Mode::Test {
+        reset(&api, &account).await?;
+    }
+    api.decide_channel(&caller, Command::Enable { config: id }).await?;
+    api.show_all(&caller).await
 }
 
 async fn reset(api: &Arc<Api>, account: &Account) -> Result<(), StoreError> {
@@ -154,10 +150,9 @@ pub(crate) async fn disable(
     body: Body,
 ) -> Result<Response, Problem> {
     Fields::parse_optional(&read_body(body).await?)?.finish()?;
-    api.decide_route(&caller, &id, |route| {
-        route.disabled.insert(id.clone());
-    })
-    .await
+    api.account(&caller, &id).await?;
+    api.decide_channel(&caller, Command::Disable { config: id }).await?;
+    api.show_all(&caller).await
 }
 
 /// The first to be tried on its channel. Workers notice within 15 seconds.
@@ -168,10 +163,7 @@ pub(crate) async fn switch(
     body: Body,
 ) -> Result<Response, Problem> {
     Fields::parse_optional(&read_body(body).await?)?.finish()?;
-    let first = |route: &mut Route| {
-        route.order.retain(|name| *name != id);
-        route.order.insert(0, id.clone());
-        route.disabled.remove(&id);
-    };
-    api.decide_route(&caller, &id, first).await
+    let channel = api.account(&caller, &id).await?.channel;
+    api.decide_channel(&caller, Command::Switch { config: id, channel }).await?;
+    api.show_all(&caller).await
 }

@@ -5,10 +5,11 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
+use domain::channels::Channels;
 use domain::communication::{Command, Rejection};
 use domain::history::row;
 use domain::ports::{ContactKey, Content, ContentKey, Principal, StoredLink, StreamKey};
-use domain::render::{RenderError, words};
+use domain::render::{Button, Location, MediaKind, ProviderTemplate, RenderError, words};
 use domain::status::status;
 use domain::{contact, policy, quiet, templates};
 use events::{
@@ -21,6 +22,7 @@ use shell::hash::contact_hash;
 use shell::problem::{FieldError, Kind, Problem};
 use shell::{Loaded, Origin};
 
+use crate::channels::DEFAULT_REGION;
 use crate::fields::{Fields, invalid, show_time};
 use crate::{Api, Shared, json, not_found, origin, read_body, show};
 
@@ -52,7 +54,8 @@ pub(crate) async fn send(
         Begun::New(key, loaded) => (key, loaded),
         Begun::Before(key, loaded) => return api.replayed(&key, &loaded).await,
     };
-    let accepted = read(&api, &caller, fields, request_hash)?;
+    let channels = api.directory.channels(&api.own, &caller.tenant).await?;
+    let accepted = read(&api, &caller, &channels, fields, request_hash)?;
     let content = accepted.content.clone();
     let after = api.accept(&key, loaded, accepted, &origin).await?;
     api.accepted(&key, &after, Some(content)).await
@@ -79,19 +82,20 @@ pub(crate) async fn batch(
     }
     fields.finish()?;
     let origin = origin(&caller, &headers);
+    let channels = api.directory.channels(&api.own, &caller.tenant).await?;
     let one = async |value: &Value| -> Result<Value, Problem> {
         let mut fields = Fields::of(value.clone())?;
         let idempotency = fields.reference("idempotencyKey", MAX_KEY);
         let idempotency = idempotency.map(|key| check_key(Some(&key))).transpose()?;
         let request_hash = fields.hash();
         if dry {
-            read(&api, &caller, fields, request_hash)?;
+            read(&api, &caller, &channels, fields, request_hash)?;
             return Ok(json!({ "valid": true }));
         }
         let (key, after, replayed) = match api.begin(&caller, idempotency, &request_hash, &origin).await? {
             Begun::Before(key, loaded) => (key, loaded, true),
             Begun::New(key, loaded) => {
-                let accepted = read(&api, &caller, fields, request_hash)?;
+                let accepted = read(&api, &caller, &channels, fields, request_hash)?;
                 let after = api.accept(&key, loaded, accepted, &origin).await?;
                 (key, after, false)
             }
@@ -137,7 +141,29 @@ fn check_key(text: Option<&str>) -> Result<String, Problem> {
     text.filter(visible).map(str::to_owned).ok_or_else(wrong)
 }
 
-fn read(api: &Api, caller: &Principal, mut fields: Fields, request_hash: String) -> Result<Accepted, Problem> {
+/// A message of ours own making, read as one that came.
+pub(crate) async fn read_again(
+    api: &Api,
+    caller: &Principal,
+    body: Value,
+    request_hash: String,
+) -> Result<Accepted, Problem> {
+    let channels = api.directory.channels(&api.own, &caller.tenant).await?;
+    read(api, caller, &channels, Fields::of(body)?, request_hash)
+}
+
+/// The country of numbers that are written without their code: what a configuration of the tenant's says.
+pub(crate) fn region(channels: &Channels) -> Option<&str> {
+    channels.configs.values().find_map(|config| config.settings.get(DEFAULT_REGION)).map(String::as_str)
+}
+
+fn read(
+    api: &Api,
+    caller: &Principal,
+    channels: &Channels,
+    mut fields: Fields,
+    request_hash: String,
+) -> Result<Accepted, Problem> {
     let channel: Option<Channel> = fields.required("channel", |f| f.choice("channel", &Channel::names()));
     let kind = fields.required("type", read_type);
     let recipient = Recipient {
@@ -146,7 +172,13 @@ fn read(api: &Api, caller: &Principal, mut fields: Fields, request_hash: String)
     };
     let recipient_name = fields.reference("recipientName", 255);
     let contact = fields.required("recipientContact", |f| f.text("recipientContact", 320));
-    let contact = channel.zip(contact).and_then(|(channel, contact)| read_contact(&mut fields, channel, &contact));
+    if let Some(channel) = channel.filter(|channel| !api.serves(caller, channels, *channel)) {
+        let detail = format!("No provider is set up for {} yet: POST /api/channels adds one.", channel.as_str());
+        fields.wrong("channel", "channel_unavailable", detail);
+    }
+    let region = region(channels);
+    let contact =
+        channel.zip(contact).and_then(|(channel, contact)| read_contact(&mut fields, channel, &contact, region));
     let subject = fields.text("subject", 500);
     let content = fields.text("content", crate::MAX_BODY);
     let template = read_template(&mut fields);
@@ -159,9 +191,14 @@ fn read(api: &Api, caller: &Principal, mut fields: Fields, request_hash: String)
     let max_attempts = fields.number("maxAttempts", 1..=10).map_or(policy::MAX_ATTEMPTS, |n| n as u8);
     let locale = fields.reference("locale", 35);
     let quiet_hours = read_quiet_hours(&mut fields);
+    let location = read_location(&mut fields);
+    let buttons = read_buttons(&mut fields);
+    let provider_template = read_provider_template(&mut fields);
+    let is_email = channel == Some(Channel::Email);
+    let says_enough = !is_email && (!attachments.is_empty() || location.is_some() || provider_template.is_some());
     match (&content, &template) {
         (Some(_), Some(_)) => fields.wrong("content", "ambiguous", "Give content or templateId, not both."),
-        (None, None) => fields.wrong("content", "required", "Give content or a templateId."),
+        (None, None) if !says_enough => fields.wrong("content", "required", "Give content or a templateId."),
         _ => (),
     }
     if channel == Some(Channel::Email) && template.is_none() && subject.is_none() {
@@ -195,6 +232,7 @@ fn read(api: &Api, caller: &Principal, mut fields: Fields, request_hash: String)
             campaign: None,
             rule: None,
             resend_of: None,
+            via: None,
             request_hash,
             requested_by: caller.actor.clone(),
             mode: caller.mode,
@@ -207,6 +245,9 @@ fn read(api: &Api, caller: &Principal, mut fields: Fields, request_hash: String)
             content,
             variables,
             attachments,
+            location,
+            buttons,
+            provider_template,
         },
     };
     with_words(accepted)
@@ -227,19 +268,52 @@ fn read_type(fields: &mut Fields) -> Option<MessageType> {
     fields.choice("type", &MessageType::names()).map(|Named(kind)| kind)
 }
 
-pub(crate) fn read_contact(fields: &mut Fields, channel: Channel, text: &str) -> Option<String> {
-    match contact::normalise(channel, text) {
-        Ok(contact) => Some(contact),
-        Err(contact::ContactError::Channel) => {
-            let detail = format!("No provider is set up for {} yet; email and sms are.", channel.as_str());
-            fields.wrong("channel", "channel_unavailable", detail);
-            None
-        }
-        Err(error) => {
-            fields.wrong("recipientContact", "not_an_address", format!("recipientContact {error}."));
-            None
+pub(crate) fn read_contact(fields: &mut Fields, channel: Channel, text: &str, region: Option<&str>) -> Option<String> {
+    let normal = contact::normalise(channel, text, region);
+    if let Err(error) = normal {
+        fields.wrong("recipientContact", "not_an_address", format!("recipientContact {error}."));
+    }
+    normal.ok()
+}
+
+fn read_location(fields: &mut Fields) -> Option<Location> {
+    let given = fields.object("location")?;
+    let location = serde_json::from_value::<Location>(given).ok();
+    let location = location.filter(|place| place.latitude.abs() <= 90.0 && place.longitude.abs() <= 180.0);
+    if location.is_none() {
+        let detail = "location is {\"latitude\": -1.29, \"longitude\": 36.82, \"name\"?, \"address\"?}.";
+        fields.wrong("location", "not_a_location", detail);
+    }
+    location
+}
+
+fn read_buttons(fields: &mut Fields) -> Vec<Button> {
+    let mut buttons = Vec::new();
+    for (place, item) in fields.list("buttons", 10).into_iter().enumerate() {
+        let button = serde_json::from_value::<Button>(item).ok().filter(|button| {
+            let is_one = button.url.is_some() != button.data.is_some();
+            let is_safe = button.url.as_ref().is_none_or(|url| url.starts_with("https://") && url.len() <= 2_000);
+            (1..=64).contains(&button.text.chars().count()) && is_one && is_safe
+        });
+        match button {
+            Some(button) => buttons.push(button),
+            None => {
+                let detail = "A button is {\"text\": …, \"url\": \"https://…\"} or {\"text\": …, \"data\": …}.";
+                fields.wrong(&format!("buttons/{place}"), "not_a_button", detail);
+            }
         }
     }
+    buttons
+}
+
+fn read_provider_template(fields: &mut Fields) -> Option<ProviderTemplate> {
+    let given = fields.object("providerTemplate")?;
+    let template = serde_json::from_value::<ProviderTemplate>(given).ok();
+    if template.is_none() {
+        let detail = "providerTemplate is {\"name\": …, \"language\": \"en\", \"variables\": [\"…\"]}.";
+        fields.wrong("providerTemplate", "not_a_template", detail);
+    }
+    template
 }
 
 fn read_template(fields: &mut Fields) -> Option<Template> {
@@ -293,14 +367,18 @@ fn read_attachments(fields: &mut Fields) -> Vec<StoredLink> {
             let text = item.get(name).and_then(Value::as_str);
             text.filter(|text| !text.is_empty() && text.chars().count() <= most && !text.chars().any(char::is_control))
         };
-        let known = item.as_object().is_some_and(|item| item.keys().all(|k| k == "filename" || k == "fileUrl"));
+        let names = ["filename", "fileUrl", "kind"];
+        let known = item.as_object().is_some_and(|item| item.keys().all(|name| names.contains(&name.as_str())));
+        let kind = item.get("kind").map(|kind| kind.as_str().and_then(|kind| kind.parse::<MediaKind>().ok()));
         let url = text("fileUrl", 2_000).filter(|url| url.starts_with("https://"));
-        match (text("filename", 255), url, known) {
+        match (text("filename", 255), url, known && kind != Some(None)) {
             (Some(filename), Some(file_url), true) => {
-                links.push(StoredLink { filename: filename.to_owned(), file_url: file_url.to_owned() });
+                let (filename, file_url) = (filename.to_owned(), file_url.to_owned());
+                links.push(StoredLink { filename, file_url, kind: kind.flatten() });
             }
             _ => {
-                let detail = "An attachment is {\"filename\": …, \"fileUrl\": \"https://…\"}.";
+                let detail = "An attachment is {\"filename\": …, \"fileUrl\": \"https://…\"}, with a kind of image, \
+                              video, audio or file where its name does not say it.";
                 fields.wrong(&format!("attachments/{place}"), "not_an_attachment", detail);
             }
         }
@@ -357,6 +435,14 @@ pub(crate) fn with_words(mut accepted: Accepted) -> Result<Accepted, Problem> {
 }
 
 impl Api {
+    /// Whether there is anything that could carry it. Test messages always find a stand-in.
+    pub(crate) fn serves(&self, caller: &Principal, channels: &Channels, channel: Channel) -> bool {
+        let is_own = !channels.own(channel).is_empty();
+        let deployment =
+            || self.accounts.iter().any(|account| account.channel == channel && account.mode == caller.mode);
+        is_own || deployment() || (caller.mode == Mode::Test && self.has_sandbox)
+    }
+
     /// The stream that a request is for: of its idempotency key, or a fresh one. Live and test keys never meet.
     pub(crate) async fn begin(
         &self,

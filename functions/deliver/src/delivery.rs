@@ -1,11 +1,14 @@
 use std::sync::Arc;
 
-use domain::communication::{Command, Communication, Lifecycle, Readiness, Rejection, readiness};
+use domain::communication::{Answer, Command, Communication, Lifecycle, Readiness, Rejection, Report, readiness};
 use domain::ports::{ContactKey, Content, ContentKey, Found, Hint, Outbound, Provider, Sent, StoreError, StreamKey};
 use domain::render::words;
 use domain::{policy, quiet};
-use events::{AttemptId, DeferReason, Event, FailReason, Outcome, Requested, ResolvedBy, SuppressReason, Timestamp};
+use events::{
+    AttemptId, DeferReason, Event, Fact, FailReason, Outcome, Requested, ResolvedBy, SuppressReason, Timestamp,
+};
 use futures_util::future::join;
+use shell::directory::{ConnectError, message_key};
 use shell::{ExecuteError, Loaded, Origin, Shell};
 
 use crate::gates::{Gates, Passage};
@@ -104,8 +107,7 @@ impl Delivery<'_> {
         let communication = loaded.state.requested().map_err(ExecuteError::from)?;
         let advance = Next::Do(Command::Advance { now });
         let Lifecycle::InDoubt { attempt, evidence_until } = communication.lifecycle else { return Ok(advance) };
-        let of_it = |p: &&Arc<dyn Provider>| communication.config.as_ref() == Some(&p.account().config);
-        let Some(provider) = self.deliver.providers.iter().find(of_it) else { return Ok(advance) };
+        let Some(provider) = self.provider_of(communication).await? else { return Ok(advance) };
         let Some((since, until)) = span(loaded, attempt) else { return Ok(advance) };
         let Some(content) = self.deliver.vault.get(&content_key(self.key, communication)).await? else {
             return Ok(advance);
@@ -125,6 +127,21 @@ impl Delivery<'_> {
             }
             Found::NoAnswer | Found::CannotSay => advance,
         })
+    }
+
+    /// The one that the last attempt was made with; none where it is gone.
+    async fn provider_of(&self, communication: &Communication) -> Result<Option<Arc<dyn Provider>>, DeliverError> {
+        let Deliver { memory, own, providers, .. } = self.deliver;
+        let Some(config) = &communication.config else { return Ok(None) };
+        let named = (config.as_str(), communication.request.mode);
+        match memory.directory.find(own, &self.key.tenant, named, providers).await {
+            Ok(found) => Ok(found),
+            Err(ConnectError::Store(error)) => Err(error.into()),
+            Err(error) => {
+                tracing::error!(config, %error, "a provider cannot be asked");
+                Ok(None)
+            }
+        }
     }
 
     /// Everything that may say no before an attempt is made of it.
@@ -196,9 +213,13 @@ impl Delivery<'_> {
         provider: Arc<dyn Provider>,
     ) -> Result<(), DeliverError> {
         let left = self.deadline.since(self.deliver.host.now()).max(1_000) as u64;
-        let Sent { answer, opted_out } = provider.send(&outbound, self.deliver.provider_timeout_ms.min(left)).await;
+        let Sent { answer, opted_out, facts } =
+            provider.send(&outbound, self.deliver.provider_timeout_ms.min(left)).await;
         let communication = claimed.state.requested().map_err(ExecuteError::from)?;
         let contact = contact_key(self.key, &communication.request);
+        if let Answer::Accepted { provider_message_id, .. } = &answer {
+            self.remember(&*provider, &outbound, provider_message_id).await;
+        }
         let failover = self.gates.note(&self.key.tenant, communication, &*provider, &answer).await;
         let outcome = Command::RecordOutcome {
             attempt: outbound.attempt.number,
@@ -207,8 +228,11 @@ impl Delivery<'_> {
             outcome: answer,
             failover,
         };
-        let after = record(shell, self.key, claimed, outcome).await?;
+        let mut after = record(shell, self.key, claimed, outcome).await?;
         log(self.key, &provider, &after);
+        if !facts.is_empty() {
+            after = shell.execute_on(self.key, after, Command::Report(self.reports(&outbound, facts))).await?;
+        }
         // After the outcome: were it lost here, the provider says so again next time.
         if opted_out
             && let Err(error) = self.deliver.store.suppress(&contact, "provider_opt_out", self.deliver.host.now()).await
@@ -221,6 +245,35 @@ impl Delivery<'_> {
         }
     }
 }
+
+impl Delivery<'_> {
+    /// Before its outcome is stored: a callback that comes in between is evidence already. Only where the provider echoes
+    /// nothing of ours. Best effort: without it a callback finds no message, and the outcome stands all the same.
+    async fn remember(&self, provider: &dyn Provider, outbound: &Outbound, id: &str) {
+        let can = provider.can();
+        if can.echoes_our_id || !can.receipts || id.is_empty() {
+            return;
+        }
+        let (config, attempt) = (&provider.account().config, outbound.attempt.to_string());
+        let until = Some(self.deliver.host.now() + MESSAGE_IDS_MS);
+        // Some providers say only that everything to an address was seen.
+        for name in [id, &outbound.to] {
+            let key = message_key(&self.key.tenant, config, name);
+            if let Err(error) = self.deliver.documents.put_document(&key, &attempt, until).await {
+                tracing::error!(id = %self.key.id, %error, "a provider's id was not kept");
+            }
+        }
+    }
+
+    fn reports(&self, outbound: &Outbound, facts: Vec<Fact>) -> Vec<Report> {
+        let at = self.deliver.host.now();
+        let attempt = Some(outbound.attempt.number);
+        facts.into_iter().map(|fact| Report { attempt, fact, event_id: None, at, code: None }).collect()
+    }
+}
+
+/// How long callbacks may name a provider's own id, in milliseconds.
+const MESSAGE_IDS_MS: i64 = 30 * 24 * 3_600_000;
 
 /// What a communication needs next.
 enum Next {
@@ -253,6 +306,8 @@ fn outbound(
         to: content.recipient_contact,
         to_name: content.recipient_name,
         message,
+        files: Vec::new(),
+        unsubscribe_url: None,
     })
 }
 

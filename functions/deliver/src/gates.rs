@@ -6,15 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::communication::{Answer, Communication};
 use domain::gate::{Cause, Entry, Rate, Tally};
 use domain::policy;
-use domain::ports::{Account, Provider, Route, StoreError, Versioned};
-use events::{Channel, RefusalClass, Requested, TenantId, Timestamp};
+use domain::ports::{Provider, StoreError, Versioned};
+use events::{RefusalClass, TenantId, Timestamp};
+use shell::directory::Directory;
 use shell::gate;
 
 use crate::Deliver;
 
-/// How long a tenant's route is believed without asking again, in milliseconds.
-const ROUTE_TTL_MS: i64 = 15_000;
-/// Routes and records remembered, at most.
+/// Records remembered, at most.
 const KEPT: usize = 10_000;
 /// A breaker that opens again is not met by everybody at once, but over this time.
 const SPREAD_MS: u64 = 5_000;
@@ -22,7 +21,7 @@ const SPREAD_MS: u64 = 5_000;
 /// What a worker remembers between its batches.
 #[derive(Default)]
 pub struct Memory {
-    routes: Mutex<HashMap<(TenantId, Channel), (Route, Timestamp)>>,
+    pub(crate) directory: Directory,
     records: Mutex<HashMap<String, Arc<Kept>>>,
 }
 
@@ -58,10 +57,6 @@ enum Step {
     Shut(Timestamp),
 }
 
-fn serves(account: &Account, request: &Requested) -> bool {
-    account.channel == request.channel && account.mode == request.mode
-}
-
 /// One batch at the gates.
 pub(crate) struct Gates<'a> {
     deliver: &'a Deliver,
@@ -77,39 +72,22 @@ impl<'a> Gates<'a> {
         Gates { deliver, to_come, taken: tokio::sync::Mutex::default() }
     }
 
-    /// Those that may carry this message, the best first.
+    /// Those that may carry this message, the best first, and whether there would be some if they were enabled.
     async fn candidates(
         &self,
         tenant: &TenantId,
         communication: &Communication,
-    ) -> Result<Vec<Arc<dyn Provider>>, StoreError> {
+    ) -> Result<(Vec<Arc<dyn Provider>>, bool), StoreError> {
+        let Deliver { memory, own, providers, .. } = self.deliver;
         let request = &communication.request;
-        let route = self.route(tenant, request.channel).await?;
-        let mut found: Vec<Arc<dyn Provider>> =
-            self.deliver.providers.iter().filter(|p| serves(p.account(), request)).cloned().collect();
-        found.retain(|provider| !route.disabled.contains(&provider.account().config));
-        // Sorts are stable: those without a place keep the deployment's order.
-        found.sort_by_key(|provider| {
-            let config = &provider.account().config;
-            (communication.refused_by.contains(config), route.place(config))
-        });
-        Ok(found)
-    }
-
-    async fn route(&self, tenant: &TenantId, channel: Channel) -> Result<Route, StoreError> {
-        let (now, key) = (self.deliver.host.now(), (tenant.clone(), channel));
-        if let Some((route, until)) = lock(&self.deliver.memory.routes).get(&key)
-            && now < *until
-        {
-            return Ok(route.clone());
+        let serves = (request.channel, request.mode);
+        let (mut found, is_some) = memory.directory.offer(own, tenant, serves, providers).await?;
+        if let Some(via) = &request.via {
+            found.retain(|provider| provider.account().config == *via);
         }
-        let route = self.deliver.routes.route(tenant, channel).await?;
-        let mut routes = lock(&self.deliver.memory.routes);
-        if KEPT <= routes.len() {
-            routes.clear();
-        }
-        routes.insert(key, (route.clone(), now + ROUTE_TTL_MS));
-        Ok(route)
+        // The sort is stable: those that refused it come last and keep their order.
+        found.sort_by_key(|provider| communication.refused_by.contains(&provider.account().config));
+        Ok((found, is_some))
     }
 
     /// Finds a provider that may be called now. A breaker that is open sends it to the next one; a rate lets it wait.
@@ -136,10 +114,9 @@ impl<'a> Gates<'a> {
         communication: &Communication,
         asking: u32,
     ) -> Result<Passage, StoreError> {
-        let candidates = self.candidates(tenant, communication).await?;
-        let request = &communication.request;
+        let (candidates, is_some) = self.candidates(tenant, communication).await?;
         if candidates.is_empty() {
-            return Ok(match self.deliver.providers.iter().any(|p| serves(p.account(), request)) {
+            return Ok(match is_some {
                 true => Passage::Wait(self.a_little_later(policy::HOLD_MS)),
                 false => Passage::NoProvider,
             });
@@ -280,7 +257,7 @@ impl<'a> Gates<'a> {
                 },
             }
         }
-        let Ok(candidates) = self.candidates(tenant, communication).await else { return false };
+        let Ok((candidates, _)) = self.candidates(tenant, communication).await else { return false };
         let is_open = |config: &str| taken.get(&gate::account(config)).is_none_or(|gate| gate.shut.is_none());
         let others = candidates.iter().map(|other| &other.account().config).filter(|other| *other != config);
         others.into_iter().any(|other| !communication.refused_by.contains(other) && is_open(other))

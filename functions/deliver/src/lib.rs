@@ -1,5 +1,5 @@
 //! In: hints from one channel's queues. Out: a message at a provider, and what became of it in the stream.
-//! May touch: streams, the vault, the queue, limits, routes, providers, alerts.
+//! May touch: streams, the vault, the queue, limits, journals, providers, alerts, and what senders link to.
 //! Never: calls a provider without an attempt of its own in the stream, or twice for one attempt, or past its limit.
 
 pub mod config;
@@ -12,11 +12,12 @@ use std::sync::Arc;
 
 use delivery::Delivery;
 use domain::gate::Rate;
-use domain::ports::{Alerts, EventStore, Host, Limits, Provider, Queue, Routes, StoreError, StreamKey, Vault};
+use domain::ports::{Alerts, Documents, EventStore, Host, Limits, Provider, Queue, StoreError, StreamKey, Vault};
 use events::Timestamp;
 use futures_util::future::join_all;
 use gates::Gates;
 use shell::ExecuteError;
+use shell::directory::Own;
 
 /// Everything the door may touch.
 #[derive(Clone)]
@@ -24,10 +25,12 @@ pub struct Deliver {
     pub store: Arc<dyn EventStore>,
     pub vault: Arc<dyn Vault>,
     pub queue: Arc<dyn Queue>,
-    /// In the order they are tried, where a tenant has not decided otherwise.
+    /// The deployment's, in the order they are tried: for tenants without their own.
     pub providers: Vec<Arc<dyn Provider>>,
+    /// The tenants' own.
+    pub own: Own,
+    pub documents: Arc<dyn Documents>,
     pub limits: Arc<dyn Limits>,
-    pub routes: Arc<dyn Routes>,
     /// What one tenant may send; none: as much as the providers take.
     pub tenant_rate: Option<Rate>,
     /// What all tenants together may send; none: as much as the providers take.

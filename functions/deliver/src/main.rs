@@ -1,16 +1,17 @@
 //! Wiring only.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_lambda_events::sqs::SqsEvent;
 use deliver::Deliver;
 use deliver::config::Config;
-use domain::ports::Provider;
 use events::Timestamp;
 use infra::SystemHost;
-use infra::aws::{Aws, DynamoStore, SnsAlerts, SqsQueue, init_logs};
-use infra::providers::{SendGrid, Twilio, http_client};
+use infra::aws::{Aws, DynamoStore, KmsSealer, SnsAlerts, SqsQueue, init_logs};
+use infra::providers::{Connections, Http, sandboxes};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use shell::directory::{Own, connected};
 use shell::hint;
 
 #[tokio::main(flavor = "current_thread")]
@@ -35,40 +36,30 @@ fn wire(config: Config, aws: &Aws) -> Deliver {
         vault_table: config.tables.vault,
         limits_table: config.tables.limits,
     });
-    let client = http_client();
-    let sendgrid = config.sendgrid.into_iter().map(|sendgrid| -> Arc<dyn Provider> {
-        Arc::new(SendGrid {
-            account: sendgrid.account,
-            client: client.clone(),
-            base_url: sendgrid.base_url,
-            api_key: sendgrid.api_key,
-            from_email: sendgrid.from_email,
-            from_name: sendgrid.from_name,
-        })
-    });
-    let twilio = config.twilio.into_iter().map(|twilio| -> Arc<dyn Provider> {
-        Arc::new(Twilio {
-            account: twilio.account,
-            client: client.clone(),
-            base_url: twilio.base_url,
-            account_sid: twilio.account_sid,
-            auth_token: twilio.auth_token,
-            from: twilio.from,
-            public_url: twilio.public_url,
-        })
-    });
+    let host = Arc::new(SystemHost);
+    let connector = Arc::new(Connections { http: Http::new(), simulators: BTreeMap::new(), bases: config.bases });
+    let mut providers = connected(&*connector, config.configured, &config.public_url);
+    providers.extend(sandboxes());
     Deliver {
         store: store.clone(),
         vault: store.clone(),
         queue: Arc::new(SqsQueue { client: aws.sqs(), urls: config.queues.into_iter().collect() }),
-        providers: sendgrid.chain(twilio).collect(),
-        limits: store.clone(),
-        routes: store,
+        providers,
+        own: Own {
+            journals: store.clone(),
+            documents: store.clone(),
+            sealer: Arc::new(KmsSealer { client: aws.kms(), key_id: config.secrets_key }),
+            connector,
+            host: host.clone(),
+            public_url: config.public_url,
+        },
+        documents: store.clone(),
+        limits: store,
         tenant_rate: config.tenant_rate,
         global_rate: config.global_rate,
         memory: Arc::default(),
         alerts: Arc::new(SnsAlerts { client: aws.sns(), topic_arn: config.alerts_topic }),
-        host: Arc::new(SystemHost),
+        host,
         provider_timeout_ms: config.provider_timeout_ms,
     }
 }

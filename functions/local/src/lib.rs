@@ -4,6 +4,7 @@ pub mod clock;
 mod dev;
 pub mod simulator;
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -19,11 +20,13 @@ use domain::gate::Rate;
 use domain::ports::{Account, Host, Keys, Limits, Principal, Provider};
 use events::{Channel, Mode, TenantId, Timestamp};
 use infra::SystemHost;
-use infra::embedded::{Database, LogAlerts, MemoryQueue};
-use infra::providers::{SendGrid, Twilio, http_client};
+use infra::embedded::{Database, FileSealer, LogAlerts, MemoryQueue};
+use infra::providers::{Connections, Http, REGISTRY, http_client, sandboxes};
 use project::{Image, Project};
 use schedule::{Schedule, Sweep};
+use shell::directory::{Directory, Own, connected};
 use shell::hint::Message;
+use shell::settings::Configured;
 use simulator::Simulator;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -138,8 +141,23 @@ impl Local {
         simulator.call_back_to(url.clone());
         dev_key(&database).await.map_err(io::Error::other)?;
 
-        let providers = providers(&providers_url, &url, &client, options.rate.unwrap_or(NO_LIMIT));
+        let simulated = ["sendgrid", "twilio"].map(|provider| (provider.to_owned(), providers_url.clone()));
+        let connector = Arc::new(Connections {
+            http: Http { client, ..Http::new() },
+            simulators: simulated.into(),
+            // Nothing leaves this machine: not a live message either.
+            bases: REGISTRY.iter().map(|entry| (entry.kind.name.to_owned(), providers_url.clone())).collect(),
+        });
+        let providers = providers(&simulator, &connector, &url, options.rate.unwrap_or(NO_LIMIT));
         let store = Arc::new(database.clone());
+        let own = Own {
+            journals: store.clone(),
+            documents: store.clone(),
+            sealer: Arc::new(FileSealer(sealing_key(&folder.join("secrets.key"))?)),
+            connector,
+            host: clock.clone(),
+            public_url: url.clone(),
+        };
         let queue = Arc::new(MemoryQueue::new(clock.clone(), clock.scaled(VISIBILITY_MS)));
         let schedule =
             Schedule { store: store.clone(), queue: queue.clone(), limits: store.clone(), host: clock.clone() };
@@ -148,8 +166,9 @@ impl Local {
             vault: store.clone(),
             queue: queue.clone(),
             providers: providers.clone(),
+            own: own.clone(),
+            documents: store.clone(),
             limits: store.clone(),
-            routes: store.clone(),
             tenant_rate: None,
             global_rate: None,
             memory: Arc::default(),
@@ -157,6 +176,7 @@ impl Local {
             host: clock.clone(),
             provider_timeout_ms: options.provider_timeout_ms,
         };
+        let contact_key = secret(&folder.join("contact.key"))?;
         let api = Arc::new(Api {
             store: store.clone(),
             vault: store.clone(),
@@ -164,24 +184,23 @@ impl Local {
             views: store.clone(),
             keys: store.clone(),
             limits: store.clone(),
-            routes: store.clone(),
+            own: own.clone(),
+            directory: Directory::default(),
+            has_sandbox: true,
             accounts: providers.iter().map(|provider| provider.account().clone()).collect(),
             host: clock.clone(),
-            contact_key: secret(&folder.join("contact.key"))?,
+            contact_key: contact_key.clone(),
             retention_ms: RETENTION_MS,
             known: KnownKeys::default(),
         });
         let webhook = Arc::new(Webhook {
             store: store.clone(),
             host: clock.clone(),
-            sendgrid: webhook::sendgrid::Verifier::new(&simulator.sendgrid_public_key()).into_iter().collect(),
-            twilio: simulator::TWILIO
-                .iter()
-                .map(|account| webhook::twilio::Verifier {
-                    auth_token: account.secret.to_owned(),
-                    public_url: url.clone(),
-                })
-                .collect(),
+            documents: store.clone(),
+            providers,
+            own,
+            directory: Directory::default(),
+            contact_key,
         });
         let dead_letter = DeadLetter { store: store.clone(), alerts: Arc::new(LogAlerts), host: clock.clone() };
         let project = Project { views: store, host: clock.clone() };
@@ -201,7 +220,7 @@ impl Local {
             let _ = axum::serve(listener, router).await;
         });
         tasks.spawn(simulator.clone().serve(providers_at));
-        for channel in [Channel::Email, Channel::Sms] {
+        for &channel in Channel::ALL {
             for _ in 0..WORKERS {
                 tasks.spawn(work(channel, queue.clone(), deliver.clone(), clock.clone()));
             }
@@ -267,6 +286,13 @@ fn secret(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
+/// What credentials are sealed with on this machine.
+fn sealing_key(path: &Path) -> io::Result<[u8; 32]> {
+    let text = secret(path)?;
+    let wrong = || io::Error::new(io::ErrorKind::InvalidData, format!("{} is not a key", path.display()));
+    text.try_into().map_err(|_| wrong())
+}
+
 async fn listen(port: u16) -> io::Result<TcpListener> {
     let mut last = io::Error::from(io::ErrorKind::AddrInUse);
     for port in port..=port.saturating_add(if port == 0 { 0 } else { 50 }) {
@@ -284,8 +310,8 @@ async fn dev_key(database: &Database) -> Result<(), domain::ports::StoreError> {
     Keys::put(database, &shell::hash::key_hash(DEV_KEY), &principal).await
 }
 
-/// Two accounts of each provider, the second for when the first is not called.
-fn providers(simulator_url: &str, public_url: &str, client: &reqwest::Client, rate: Rate) -> Vec<Arc<dyn Provider>> {
+/// Two accounts of each simulated provider, the second for when the first is not called; a sandbox for every other channel.
+fn providers(simulator: &Simulator, connector: &Connections, public_url: &str, rate: Rate) -> Vec<Arc<dyn Provider>> {
     let account = |known: &simulator::Known, provider: &str, channel| Account {
         config: known.config.to_owned(),
         provider: provider.to_owned(),
@@ -293,28 +319,29 @@ fn providers(simulator_url: &str, public_url: &str, client: &reqwest::Client, ra
         mode: Mode::Test,
         rate,
     };
-    let sendgrid = simulator::SENDGRID.iter().map(|known| -> Arc<dyn Provider> {
-        Arc::new(SendGrid {
-            account: account(known, "sendgrid", Channel::Email),
-            client: client.clone(),
-            base_url: simulator_url.to_owned(),
-            api_key: known.secret.to_owned(),
-            from_email: "billing@tidings.test".to_owned(),
-            from_name: "Tidings".to_owned(),
-        })
+    let named = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let key = simulator.sendgrid_public_key();
+    let mut configured = Vec::new();
+    for known in &simulator::SENDGRID {
+        let (from, name) = ("billing@tidings.test", "Tidings");
+        let settings =
+            [("apiKey", known.secret), ("fromEmail", from), ("fromName", name), ("webhookKey", key.as_str())];
+        configured.push((account(known, "sendgrid", Channel::Email), named(&settings)));
+    }
+    for known in &simulator::TWILIO {
+        let settings = [("accountSid", known.id), ("authToken", known.secret), ("from", simulator::TWILIO_FROM)];
+        configured.push((account(known, "twilio", Channel::Sms), named(&settings)));
+    }
+    let configured = configured.into_iter().map(|(account, settings)| {
+        let callback_path = shell::settings::callback_path(&account.provider, account.channel);
+        Configured { account, settings, callback_path }
     });
-    let twilio = simulator::TWILIO.iter().map(|known| -> Arc<dyn Provider> {
-        Arc::new(Twilio {
-            account: account(known, "twilio", Channel::Sms),
-            client: client.clone(),
-            base_url: simulator_url.to_owned(),
-            account_sid: known.id.to_owned(),
-            auth_token: known.secret.to_owned(),
-            from: simulator::TWILIO_FROM.to_owned(),
-            public_url: public_url.to_owned(),
-        })
-    });
-    sendgrid.chain(twilio).collect()
+    let mut all = connected(connector, configured.collect(), public_url);
+    let is_other = |provider: &Arc<dyn Provider>| !matches!(provider.account().channel, Channel::Email | Channel::Sms);
+    all.extend(sandboxes().filter(is_other));
+    all
 }
 
 /// What SQS and Lambda do: receive, invoke, take away what was done.

@@ -1,5 +1,7 @@
 //! `tidings`: the command line.
 
+mod judge;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -57,6 +59,19 @@ enum Command {
         #[arg(long, default_value = ".tidings")]
         data: PathBuf,
     },
+    /// Callbacks of providers.
+    #[command(subcommand)]
+    Webhook(Webhook),
+}
+
+#[derive(Subcommand)]
+enum Webhook {
+    /// Says of each request in a file whether it is signed as its provider signs, and why not. Ends with 0 when all of them
+    /// could be judged.
+    Verify {
+        /// JSON: one request, a list of them, or an object with a list named `vectors`. docs/webhooks.md has the fields.
+        file: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -106,6 +121,7 @@ async fn main() -> ExitCode {
     let done = match cli.command {
         Some(Command::Key(Key::New { tenant, actor, mode, table })) => new_key(&tenant, actor, mode, &table),
         Some(Command::Audit { data }) => audit(&data).await,
+        Some(Command::Webhook(Webhook::Verify { file })) => judge::file(&file),
         None => run(cli.start).await,
     };
     match done {

@@ -1,8 +1,10 @@
 //! The beat that every door plays: load, decide, append; and what doors share at their edges.
 
+pub mod directory;
 pub mod gate;
 pub mod hash;
 pub mod hint;
+pub mod journal;
 pub mod problem;
 pub mod settings;
 

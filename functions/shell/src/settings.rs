@@ -1,5 +1,7 @@
 //! Settings: each door's `config.rs` names its own and reads them with this.
 
+use std::collections::BTreeMap;
+
 use domain::gate::Rate;
 use domain::policy;
 use domain::ports::{Account, Lane};
@@ -97,6 +99,90 @@ const ACCOUNTS: [(&str, &str, Channel, &str); 4] = [
     ("twilio", "twilio", Channel::Sms, "TWILIO_RATE"),
     ("twilio-second", "twilio", Channel::Sms, "TWILIO_RATE"),
 ];
+
+/// A provider configuration of the deployment, as it is connected.
+#[derive(Debug, Clone)]
+pub struct Configured {
+    pub account: Account,
+    pub settings: BTreeMap<String, String>,
+    /// Where it calls back, behind `PUBLIC_URL`.
+    pub callback_path: &'static str,
+}
+
+/// (our name, the setting that must be there, [(its name for the provider, ours)]).
+type Named = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+const SETTINGS: [Named; 4] = [
+    (
+        "sendgrid",
+        "SENDGRID_API_KEY",
+        &[
+            ("apiKey", "SENDGRID_API_KEY"),
+            ("fromEmail", "SENDGRID_FROM_EMAIL"),
+            ("fromName", "SENDGRID_FROM_NAME"),
+            ("webhookKey", "SENDGRID_WEBHOOK_KEY"),
+        ],
+    ),
+    (
+        "sendgrid-second",
+        "SENDGRID_SECOND_API_KEY",
+        &[
+            ("apiKey", "SENDGRID_SECOND_API_KEY"),
+            ("fromEmail", "SENDGRID_FROM_EMAIL"),
+            ("fromName", "SENDGRID_FROM_NAME"),
+            ("webhookKey", "SENDGRID_SECOND_WEBHOOK_KEY"),
+        ],
+    ),
+    (
+        "twilio",
+        "TWILIO_ACCOUNT_SID",
+        &[("accountSid", "TWILIO_ACCOUNT_SID"), ("authToken", "TWILIO_AUTH_TOKEN"), ("from", "TWILIO_PHONE_NUMBER")],
+    ),
+    (
+        "twilio-second",
+        "TWILIO_SECOND_ACCOUNT_SID",
+        &[
+            ("accountSid", "TWILIO_SECOND_ACCOUNT_SID"),
+            ("authToken", "TWILIO_SECOND_AUTH_TOKEN"),
+            ("from", "TWILIO_SECOND_PHONE_NUMBER"),
+        ],
+    ),
+];
+
+/// Where a provider calls back whose configuration is the deployment's.
+pub fn callback_path(provider: &str, channel: Channel) -> &'static str {
+    match (provider, channel) {
+        ("sendgrid", _) => "/webhooks/sendgrid/events",
+        ("twilio", Channel::Whatsapp) => "/webhooks/twilio/whatsapp-status",
+        ("twilio", Channel::Messenger) => "/webhooks/twilio/messenger-status",
+        _ => "/webhooks/twilio/sms-status",
+    }
+}
+
+impl<F: Fn(&str) -> Option<String>> Settings<F> {
+    /// The deployment's own configurations: those whose first setting is there.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingError::NotARate`]
+    pub fn configured(&self) -> Result<Vec<Configured>, SettingError> {
+        let accounts = self.accounts()?.into_iter().zip(SETTINGS);
+        let there = accounts.filter(|(_, (_, first, _))| self.get(first).is_some());
+        let configured = there.map(|(account, (_, _, names))| {
+            let settings = names.iter().filter_map(|(name, setting)| Some(((*name).to_owned(), self.get(setting)?)));
+            let callback_path = callback_path(&account.provider, account.channel);
+            Configured { settings: settings.collect(), account, callback_path }
+        });
+        Ok(configured.collect())
+    }
+
+    /// Other addresses than the providers' own: `SENDGRID_BASE_URL`, `TWILIO_BASE_URL`.
+    pub fn bases(&self) -> BTreeMap<String, String> {
+        let named = [("sendgrid", "SENDGRID_BASE_URL"), ("twilio", "TWILIO_BASE_URL")];
+        let given = named.into_iter().filter_map(|(provider, name)| Some((provider.to_owned(), self.get(name)?)));
+        given.collect()
+    }
+}
 
 /// The three tables of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]

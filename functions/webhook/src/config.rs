@@ -1,17 +1,23 @@
 //! All of it. Built in `main.rs`, then passed down; nothing else reads the environment.
 
-use shell::settings::{SettingError, Settings, Tables};
+use std::collections::BTreeMap;
 
-use crate::{sendgrid, twilio};
+use shell::settings::{Configured, SettingError, Settings, Tables};
 
 /// The door's settings.
 pub struct Config {
     pub tables: Tables,
-    /// `SENDGRID_WEBHOOK_KEY`, `SENDGRID_SECOND_WEBHOOK_KEY`: the Event Webhook's verification key of each account. Without
-    /// any, SendGrid's callbacks are refused.
-    pub sendgrid: Vec<sendgrid::Verifier>,
-    /// `TWILIO_AUTH_TOKEN`, `TWILIO_SECOND_AUTH_TOKEN`, with `PUBLIC_URL`. Without any, Twilio's callbacks are refused.
-    pub twilio: Vec<twilio::Verifier>,
+    /// `SENDGRID_…`, `TWILIO_…`: the deployment's own accounts, with `SENDGRID_WEBHOOK_KEY` and `TWILIO_AUTH_TOKEN` to
+    /// check their callbacks with.
+    pub configured: Vec<Configured>,
+    /// `SENDGRID_BASE_URL`, `TWILIO_BASE_URL`.
+    pub bases: BTreeMap<String, String>,
+    /// `PUBLIC_URL`: our address as providers know it, without a slash at the end.
+    pub public_url: String,
+    /// `CONTACT_KEY`: what contact hashes are keyed with. Required.
+    pub contact_key: Vec<u8>,
+    /// `SECRETS_KEY_ID`: the KMS key that tenants' credentials are sealed with.
+    pub secrets_key: String,
 }
 
 impl Config {
@@ -20,16 +26,13 @@ impl Config {
     /// [`SettingError`]: names the setting.
     pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let settings = Settings(var);
-        let mut sendgrid = Vec::new();
-        for name in ["SENDGRID_WEBHOOK_KEY", "SENDGRID_SECOND_WEBHOOK_KEY"] {
-            let Some(key) = settings.get(name) else { continue };
-            sendgrid.push(sendgrid::Verifier::new(&key).ok_or(SettingError::NotAKey(name))?);
-        }
-        let mut twilio = Vec::new();
-        for name in ["TWILIO_AUTH_TOKEN", "TWILIO_SECOND_AUTH_TOKEN"] {
-            let Some(auth_token) = settings.get(name) else { continue };
-            twilio.push(twilio::Verifier { auth_token, public_url: settings.need("PUBLIC_URL")? });
-        }
-        Ok(Config { tables: settings.tables()?, sendgrid, twilio })
+        Ok(Config {
+            tables: settings.tables()?,
+            configured: settings.configured()?,
+            bases: settings.bases(),
+            public_url: settings.or("PUBLIC_URL", ""),
+            contact_key: settings.need("CONTACT_KEY")?.into_bytes(),
+            secrets_key: settings.or("SECRETS_KEY_ID", ""),
+        })
     }
 }

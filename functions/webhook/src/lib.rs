@@ -1,23 +1,27 @@
-//! In: callbacks of providers; their signature is the credential. Out: facts, in the streams they are about.
-//! May touch: streams, and the suppression list.
-//! Never: believes what is not signed; refuses a status it does not know.
+//! In: callbacks of providers; their signature is the credential. Out: facts, in the streams they are about; messages
+//! that came in, each in its journal.
+//! May touch: streams, journals, documents, the suppression list, and what a provider needs to verify itself.
+//! Never: believes what is not signed; refuses a status it does not know; lets one tenant speak of another's messages.
 
 pub mod config;
-pub mod sendgrid;
-pub mod twilio;
+mod inbound;
+mod log;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::routing::post;
+use axum::extract::{Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use domain::communication::{Command, Rejection, Report};
-use domain::ports::{ContactKey, EventStore, Host, StreamKey};
-use events::Fact;
+use domain::ports::{ContactKey, Documents, EventStore, Host, StreamKey};
+use domain::provider::{About, CallbackRequest, Heard, Provider, Told};
+use events::{AttemptId, Channel, Fact, Mode, TenantId};
 use futures_util::future::join_all;
+use shell::directory::{ConnectError, Directory, Own, message_key, tenant_of};
 use shell::problem::{Kind, Problem};
 use shell::{ExecuteError, Origin, Shell};
 
@@ -29,23 +33,38 @@ const SIDE_BY_SIDE: usize = 32;
 /// Everything the door may touch.
 pub struct Webhook {
     pub store: Arc<dyn EventStore>,
+    pub documents: Arc<dyn Documents>,
+    /// The deployment's own accounts.
+    pub providers: Vec<Arc<dyn Provider>>,
+    /// The tenants'.
+    pub own: Own,
+    pub directory: Directory,
+    /// What contact hashes are keyed with.
+    pub contact_key: Vec<u8>,
     pub host: Arc<dyn Host>,
-    /// One for each account; without any, SendGrid's callbacks are refused.
-    pub sendgrid: Vec<sendgrid::Verifier>,
-    /// One for each account; without any, Twilio's callbacks are refused.
-    pub twilio: Vec<twilio::Verifier>,
 }
 
 type Shared = State<Arc<Webhook>>;
 
 /// Every route, as (method, path). `template.yaml` lists the same; a test compares them.
-pub const ROUTES: &[(&str, &str)] = &[("POST", "/webhooks/sendgrid/events"), ("POST", "/webhooks/twilio/sms-status")];
+pub const ROUTES: &[(&str, &str)] = &[
+    ("POST", "/webhooks/sendgrid/events"),
+    ("POST", "/webhooks/twilio/sms-status"),
+    ("POST", "/webhooks/twilio/whatsapp-status"),
+    ("POST", "/webhooks/twilio/messenger-status"),
+    ("POST", "/webhooks/{provider}/{config}/{secret}"),
+    ("GET", "/webhooks/{provider}/{config}/{secret}"),
+    ("HEAD", "/webhooks/{provider}/{config}/{secret}"),
+];
 
 /// The providers' entrance.
 pub fn router(webhook: Arc<Webhook>) -> Router {
     Router::new()
-        .route("/webhooks/sendgrid/events", post(sendgrid_events))
-        .route("/webhooks/twilio/sms-status", post(twilio_sms_status))
+        .route("/webhooks/sendgrid/events", post(deployment))
+        .route("/webhooks/twilio/sms-status", post(deployment))
+        .route("/webhooks/twilio/whatsapp-status", post(deployment))
+        .route("/webhooks/twilio/messenger-status", post(deployment))
+        .route("/webhooks/{provider}/{config}/{secret}", get(own).post(own))
         .with_state(webhook)
 }
 
@@ -56,40 +75,160 @@ pub struct Callback {
     pub report: Report,
 }
 
-fn forbidden() -> Problem {
-    Problem::new(Kind::Forbidden, "The signature is missing or wrong. Nothing was stored.")
+fn forbidden(why: &str) -> Problem {
+    Problem::new(Kind::Forbidden, format!("The signature is missing or wrong: {why}. Nothing was stored."))
 }
 
-async fn read_body(body: Body) -> Result<axum::body::Bytes, Problem> {
-    let too_large = |_| Problem::new(Kind::TooLarge, "A callback may have 1 MB.");
-    to_bytes(body, MAX_BODY).await.map_err(too_large)
-}
-
-async fn sendgrid_events(State(webhook): Shared, headers: HeaderMap, body: Body) -> Result<StatusCode, Problem> {
-    let body = read_body(body).await?;
-    let now = webhook.host.now();
-    if !webhook.sendgrid.iter().any(|verifier| verifier.verify(&headers, &body, now)) {
-        return Err(forbidden());
-    }
-    let callbacks = sendgrid::parse(&body).map_err(|_| Problem::new(Kind::Malformed, "Not a list of events."))?;
-    webhook.record("sendgrid", callbacks).await
-}
-
-async fn twilio_sms_status(
-    State(webhook): Shared,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<StatusCode, Problem> {
-    let body = read_body(body).await?;
-    if !webhook.twilio.iter().any(|verifier| verifier.verify(&uri, &headers, &body)) {
-        return Err(forbidden());
-    }
-    let callback = twilio::parse(uri.query().unwrap_or_default(), &body, webhook.host.now());
-    webhook.record("twilio", callback.into_iter().collect()).await
+fn no_address() -> Problem {
+    Problem::new(Kind::NotFound, "There is no such channel, or the secret in its address is wrong.")
 }
 
 impl Webhook {
+    /// A request as it came, under the address that providers know.
+    async fn read(&self, request: Request) -> Result<CallbackRequest, Problem> {
+        let (parts, body): (_, Body) = request.into_parts();
+        let too_large = |_| Problem::new(Kind::TooLarge, "A callback may have 1 MB.");
+        let body = to_bytes(body, MAX_BODY).await.map_err(too_large)?;
+        let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+        let headers = parts.headers.iter();
+        let text = |value: &axum::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        Ok(CallbackRequest {
+            method: parts.method.to_string(),
+            url: format!("{}{path}", self.own.public_url),
+            headers: headers.map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
+            body: body.to_vec(),
+        })
+    }
+}
+
+/// Of the deployment's accounts: the one whose signature it is.
+async fn deployment(State(webhook): Shared, request: Request) -> Result<Response, Problem> {
+    let name = request.uri().path().split('/').nth(2).unwrap_or_default().to_owned();
+    let request = webhook.read(request).await?;
+    let now = webhook.host.now();
+    let mut why = "there is no account that it could be of";
+    for provider in webhook.providers.iter().filter(|provider| provider.account().provider == name) {
+        match provider.verify(&request, now).await {
+            Ok(()) => return webhook.take(None, &**provider, &request).await,
+            Err(error) => why = error,
+        }
+    }
+    Err(forbidden(why))
+}
+
+/// Of a tenant's own: its name and its secret are in the address, and the provider's signature comes on top.
+async fn own(
+    State(webhook): Shared,
+    Path((name, config, secret)): Path<(String, String, String)>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let tenant = tenant_of(&config).ok_or_else(no_address)?;
+    let channels = webhook.directory.channels(&webhook.own, &tenant).await?;
+    let known = channels.configs.get(&config).filter(|known| known.provider == name).ok_or_else(no_address)?;
+    let secrets = match webhook.own.secrets(&tenant, known).await {
+        Ok(secrets) => secrets,
+        Err(ConnectError::Store(error)) => return Err(error.into()),
+        Err(_) => return Err(no_address()),
+    };
+    let expected = secrets.get(shell::directory::CALLBACK_SECRET).map(String::as_str).unwrap_or_default();
+    if !shell::hash::same_secret(expected, &secret) {
+        return Err(no_address());
+    }
+    let connected = webhook.directory.connect(&webhook.own, &tenant, known, Mode::Live).await;
+    let provider = connected.map_err(|error| {
+        tracing::error!(config, %error, "a configuration cannot be used");
+        Problem::new(Kind::Unavailable, "Send it again.")
+    })?;
+    let request = webhook.read(request).await?;
+    if provider.is_probe(&request) {
+        return Ok(StatusCode::OK.into_response());
+    }
+    let verdict = provider.verify(&request, webhook.host.now()).await;
+    if let Err(why) = verdict {
+        webhook.keep(&tenant, &*provider, &request, log::Outcome::Refused(why)).await;
+        return Err(forbidden(why));
+    }
+    webhook.take(Some(&tenant), &*provider, &request).await
+}
+
+impl Webhook {
+    /// Stores what a verified request says. `owner`: the tenant whose own configuration was called.
+    async fn take(
+        &self,
+        owner: Option<&TenantId>,
+        provider: &dyn Provider,
+        request: &CallbackRequest,
+    ) -> Result<Response, Problem> {
+        let account = provider.account();
+        let Heard { told, inbound, consents, reply } = match provider.hear(request, self.host.now()).await {
+            Ok(heard) => heard,
+            Err(why) => {
+                if let Some(owner) = owner {
+                    self.keep(owner, provider, request, log::Outcome::Unreadable(why)).await;
+                }
+                return Err(Problem::new(Kind::Malformed, format!("Not a callback of {}: {why}.", account.provider)));
+            }
+        };
+        let (total, mut callbacks) = (told.len(), Vec::with_capacity(told.len()));
+        for told in told {
+            callbacks.extend(self.find(owner, provider, told).await?);
+        }
+        // Whose it is: the owner's, or that of all the messages it names, where that is one.
+        let mut tenants: Vec<&TenantId> = callbacks.iter().map(|callback| &callback.key.tenant).collect();
+        tenants.sort();
+        tenants.dedup();
+        let tenant = owner.or(if tenants.len() == 1 { Some(tenants[0]) } else { None }).cloned();
+        let matched = callbacks.len();
+        let recorded = self.record(&account.provider, callbacks).await;
+        if let Some(tenant) = &tenant {
+            for message in &inbound {
+                self.receive(tenant, provider, message).await?;
+            }
+            for consent in &consents {
+                self.consent(tenant, account.channel, consent).await?;
+            }
+            self.keep(tenant, provider, request, log::Outcome::Taken { total, matched, inbound: inbound.len() }).await;
+        }
+        recorded?;
+        Ok(match reply {
+            Some(text) => (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain")], text).into_response(),
+            None => StatusCode::NO_CONTENT.into_response(),
+        })
+    }
+
+    /// The communication that a fact is about; none where nothing of ours is known by that name.
+    async fn find(
+        &self,
+        owner: Option<&TenantId>,
+        provider: &dyn Provider,
+        Told { about, mut report }: Told,
+    ) -> Result<Option<Callback>, Problem> {
+        let account = provider.account();
+        let (tenant, attempt) = match about {
+            About::Attempt { tenant, attempt } => {
+                let Some(tenant) = tenant.or(owner.cloned()) else { return Ok(None) };
+                // A tenant's configuration is the tenant's word: it counts for its own messages alone.
+                if owner.is_some_and(|owner| *owner != tenant) {
+                    tracing::warn!(config = account.config, "a callback named another tenant's message");
+                    return Ok(None);
+                }
+                (tenant, attempt)
+            }
+            About::Message(id) | About::LatestTo(id) => {
+                let Some(tenant) = owner else { return Ok(None) };
+                let key = message_key(tenant, &account.config, &id);
+                let Some(attempt) = self.documents.document(&key, self.host.now()).await? else {
+                    tracing::warn!(config = account.config, "a callback for an unknown message");
+                    return Ok(None);
+                };
+                (tenant.clone(), attempt)
+            }
+        };
+        let Ok(attempt) = attempt.parse::<AttemptId>() else { return Ok(None) };
+        report.attempt = Some(attempt.number);
+        Ok(Some(Callback { key: StreamKey { tenant, id: attempt.communication }, report }))
+    }
+
     /// All facts of one communication in one append. 503 makes the provider send the whole callback again, which changes
     /// nothing that is stored already.
     ///
@@ -125,13 +264,13 @@ impl Webhook {
             return Ok(());
         };
         let unwanted = |fact: Fact| matches!(fact, Fact::Bounced | Fact::Complained | Fact::Unsubscribed);
+        let contact = ContactKey {
+            tenant: key.tenant.clone(),
+            channel: communication.request.channel,
+            contact_hash: communication.request.contact_hash.clone(),
+        };
         // Before the fact is stored: a crash between is repaired by the provider's retry.
         if let Some(report) = reports.iter().find(|report| unwanted(report.fact)) {
-            let contact = ContactKey {
-                tenant: key.tenant.clone(),
-                channel: communication.request.channel,
-                contact_hash: communication.request.contact_hash.clone(),
-            };
             self.store.suppress(&contact, report.fact.as_str(), self.host.now()).await?;
         }
         match shell.execute_on(key, loaded, Command::Report(reports.to_vec())).await {
@@ -141,5 +280,11 @@ impl Webhook {
             }
             other => other.map(|_| ()),
         }
+    }
+
+    fn contact(&self, tenant: &TenantId, channel: Channel, address: &str) -> ContactKey {
+        let address = domain::contact::normalise(channel, address, None).unwrap_or_else(|_| address.to_owned());
+        let contact_hash = shell::hash::contact_hash(&self.contact_key, tenant, &address);
+        ContactKey { tenant: tenant.clone(), channel, contact_hash }
     }
 }

@@ -12,10 +12,11 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
 };
 use domain::ports::{
-    Append, AppendError, ContactKey, Content, ContentKey, Due, EventStore, Hint, Keys, Lane, Limits, MAX_STREAM_BYTES,
-    Principal, Route, Routes, SHARDS, Scanned, StoreError, Stream, StreamKey, Vault, Versioned,
+    Append, AppendError, ContactKey, Content, ContentKey, DocumentKey, Documents, Due, EventStore, Hint, JournalKey,
+    Journals, Keys, Lane, Limits, MAX_STREAM_BYTES, Principal, SHARDS, Scanned, StoreError, Stream, StreamKey, Vault,
+    Versioned,
 };
-use events::{Channel, TenantId, Timestamp};
+use events::{TenantId, Timestamp};
 use serde::de::DeserializeOwned;
 
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -179,14 +180,7 @@ impl EventStore for DynamoStore {
             .expression_attribute_values(":seen", number(from.0))
             .send()
             .await;
-        match moved {
-            Err(error)
-                if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(())
-            }
-            other => other.map(|_| ()).map_err(unavailable),
-        }
+        unless_condition(moved)
     }
 
     async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Scanned, StoreError> {
@@ -212,12 +206,12 @@ impl EventStore for DynamoStore {
         let get = self.client.get_item().table_name(&self.events_table);
         let answer = get
             .set_key(Some(guard_key(contact)))
-            .projection_expression("pk")
+            .projection_expression("lifted")
             .consistent_read(true)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        Ok(answer.map_err(unavailable)?.item.is_some())
+        Ok(answer.map_err(unavailable)?.item.is_some_and(|guard| !guard.contains_key("lifted")))
     }
 
     async fn suppress(&self, contact: &ContactKey, reason: &str, at: Timestamp) -> Result<(), StoreError> {
@@ -227,11 +221,42 @@ impl EventStore for DynamoStore {
             .update_item()
             .table_name(&self.events_table)
             .set_key(Some(guard_key(contact)))
-            .update_expression("SET reason = if_not_exists(reason, :reason), #at = if_not_exists(#at, :at)")
+            .update_expression("SET reason = :reason, #at = :at REMOVE lifted")
+            .condition_expression("attribute_not_exists(pk) OR attribute_exists(lifted)")
             .expression_attribute_names("#at", "at")
             .expression_attribute_values(":reason", text(reason))
             .expression_attribute_values(":at", number(at.0));
-        first.send().await.map(|_| ()).map_err(unavailable)
+        unless_condition(first.send().await)
+    }
+
+    async fn unsuppress(&self, contact: &ContactKey, reason: &str) -> Result<(), StoreError> {
+        // Marked, not deleted: no function may delete from this table.
+        let lift = self
+            .client
+            .update_item()
+            .table_name(&self.events_table)
+            .set_key(Some(guard_key(contact)))
+            .update_expression("SET lifted = :lifted")
+            .condition_expression("reason = :reason")
+            .expression_attribute_values(":lifted", AttributeValue::Bool(true))
+            .expression_attribute_values(":reason", text(reason));
+        unless_condition(lift.send().await)
+    }
+
+    async fn suppression(&self, contact: &ContactKey) -> Result<Option<String>, StoreError> {
+        let get = self.client.get_item().table_name(&self.events_table).set_key(Some(guard_key(contact)));
+        let item = get.consistent_read(true).send().await.map_err(unavailable)?.item;
+        item.filter(|guard| !guard.contains_key("lifted")).map(|guard| get_text(&guard, "reason")).transpose()
+    }
+}
+
+/// A condition that does not hold is nothing to do.
+fn unless_condition<T>(done: Result<T, SdkError<UpdateItemError>>) -> Result<(), StoreError> {
+    match done {
+        Err(error) if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) => {
+            Ok(())
+        }
+        other => other.map(|_| ()).map_err(unavailable),
     }
 }
 
@@ -405,23 +430,115 @@ fn versioned(item: &Item) -> Result<Versioned, StoreError> {
     Ok(Versioned { version: get_number(item, "v").unwrap_or(0) as u64, body: get_text(item, "body")? })
 }
 
-fn route_key(tenant: &TenantId, channel: Channel) -> Item {
-    HashMap::from([("pk".to_owned(), text(format!("{tenant}#routes"))), ("sk".to_owned(), text(channel.as_str()))])
+fn journal_key(key: &JournalKey) -> Item {
+    HashMap::from([("pk".to_owned(), text(key.path())), ("sk".to_owned(), text("journal"))])
 }
 
 #[async_trait]
-impl Routes for DynamoStore {
-    async fn route(&self, tenant: &TenantId, channel: Channel) -> Result<Route, StoreError> {
-        let get = self.client.get_item().table_name(&self.vault_table).set_key(Some(route_key(tenant, channel)));
+impl Journals for DynamoStore {
+    async fn read_journal(&self, key: &JournalKey) -> Result<Stream, StoreError> {
+        let get = self.client.get_item().table_name(&self.events_table).set_key(Some(journal_key(key)));
+        let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
         let item = get.send().await.map_err(unavailable)?.item;
-        item.map_or(Ok(Route::default()), |item| parse(&get_text(&item, "body")?))
+        item.as_ref().map_or(Ok(Stream::default()), stream)
     }
 
-    async fn set_route(&self, tenant: &TenantId, channel: Channel, route: &Route) -> Result<(), StoreError> {
-        let body = serde_json::to_string(route).map_err(|e| StoreError::Unreadable(e.to_string()))?;
-        let mut item = route_key(tenant, channel);
+    async fn append_journal(
+        &self,
+        key: &JournalKey,
+        expected: u64,
+        lines: Vec<String>,
+        writer: &str,
+    ) -> Result<(), AppendError> {
+        let next = expected + lines.len() as u64;
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.events_table)
+            .set_key(Some(journal_key(key)))
+            .expression_attribute_values(":new", AttributeValue::L(lines.iter().map(text).collect()))
+            .expression_attribute_values(":next", number(next))
+            .expression_attribute_values(":me", text(writer))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let update = match expected {
+            0 => update
+                .update_expression("SET ev = :new, v = :next, writer = :me")
+                .condition_expression("attribute_not_exists(pk)"),
+            expected => update
+                .update_expression("SET ev = list_append(ev, :new), v = :next, writer = :me")
+                .condition_expression("v = :expected")
+                .expression_attribute_values(":expected", number(expected)),
+        };
+        match update.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if is_own(&error, writer) => Ok(()),
+            Err(error) => Err(classify(error)),
+        }
+    }
+}
+
+fn document_key(key: &DocumentKey) -> Item {
+    let (pk, sk) = key.path();
+    HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
+}
+
+/// DynamoDB deletes what is past its time some days late: until then it is passed over.
+fn in_time(item: Item, now: Timestamp) -> Option<Item> {
+    get_number(&item, "ttl").is_none_or(|ttl| now.0 / 1_000 < ttl).then_some(item)
+}
+
+#[async_trait]
+impl Documents for DynamoStore {
+    async fn put_document(&self, key: &DocumentKey, body: &str, until: Option<Timestamp>) -> Result<(), StoreError> {
+        let mut item = document_key(key);
         item.insert("body".to_owned(), text(body));
-        let put = self.client.put_item().table_name(&self.vault_table).set_item(Some(item)).send().await;
+        item.extend(until.map(|until| ("ttl".to_owned(), number(until.0 / 1_000))));
+        let put = self.client.put_item().table_name(&self.vault_table).set_item(Some(item));
+        let put = put.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
         put.map(|_| ()).map_err(unavailable)
+    }
+
+    async fn document(&self, key: &DocumentKey, now: Timestamp) -> Result<Option<String>, StoreError> {
+        let get = self.client.get_item().table_name(&self.vault_table).set_key(Some(document_key(key)));
+        let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let item = get.send().await.map_err(unavailable)?.item;
+        item.and_then(|item| in_time(item, now)).map(|item| get_text(&item, "body")).transpose()
+    }
+
+    async fn remove_document(&self, key: &DocumentKey) -> Result<(), StoreError> {
+        let delete = self.client.delete_item().table_name(&self.vault_table).set_key(Some(document_key(key)));
+        delete.send().await.map(|_| ()).map_err(unavailable)
+    }
+
+    async fn shelf(
+        &self,
+        tenant: &TenantId,
+        shelf: &'static str,
+        before: Option<&str>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.vault_table)
+            .scan_index_forward(false)
+            .expression_attribute_values(":shelf", text(format!("{tenant}#{shelf}")));
+        let query = match before {
+            None => query.key_condition_expression("pk = :shelf"),
+            Some(before) => query
+                .key_condition_expression("pk = :shelf AND sk < :before")
+                .expression_attribute_values(":before", text(before)),
+        };
+        let mut pages = query.into_paginator().items().send();
+        let mut found = Vec::new();
+        while found.len() < limit
+            && let Some(item) = pages.next().await
+        {
+            let Some(item) = in_time(item.map_err(unavailable)?, now) else { continue };
+            found.push((get_text(&item, "sk")?, get_text(&item, "body")?));
+        }
+        Ok(found)
     }
 }

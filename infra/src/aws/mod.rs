@@ -2,12 +2,14 @@
 
 mod dynamodb;
 mod dynamodb_views;
+mod kms;
 mod logs;
 mod sns;
 mod sqs;
 
 pub use dynamodb::DynamoStore;
 pub use dynamodb_views::DynamoViews;
+pub use kms::KmsSealer;
 pub use logs::init_logs;
 pub use sns::SnsAlerts;
 pub use sqs::SqsQueue;
@@ -96,6 +98,10 @@ impl Aws {
 
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
         aws_sdk_sqs::Client::from_conf(configured!(self, aws_sdk_sqs).build())
+    }
+
+    pub fn kms(&self) -> aws_sdk_kms::Client {
+        aws_sdk_kms::Client::from_conf(configured!(self, aws_sdk_kms).build())
     }
 
     pub fn sns(&self) -> aws_sdk_sns::Client {

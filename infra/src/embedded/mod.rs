@@ -2,9 +2,11 @@
 
 mod database;
 mod queue;
+mod sealer;
 mod store;
 mod views;
 
 pub use database::{Database, OpenError};
 pub use queue::{MemoryQueue, Received, Wall};
+pub use sealer::FileSealer;
 pub use store::{Change, LogAlerts};

@@ -1,9 +1,10 @@
 use async_trait::async_trait;
 use domain::ports::{
-    Alerts, Append, AppendError, ContactKey, Content, ContentKey, Due, EventStore, Hint, Keys, Lane, Limits,
-    MAX_STREAM_BYTES, Principal, Route, Routes, SHARDS, Scanned, StoreError, Stream, StreamKey, Vault, Versioned,
+    Alerts, Append, AppendError, ContactKey, Content, ContentKey, DocumentKey, Documents, Due, EventStore, Hint,
+    JournalKey, Journals, Keys, Lane, Limits, MAX_STREAM_BYTES, Principal, SHARDS, Scanned, StoreError, Stream,
+    StreamKey, Vault, Versioned,
 };
-use events::{Channel, TenantId, Timestamp};
+use events::{TenantId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Database;
@@ -172,6 +173,25 @@ impl EventStore for Database {
         })
         .await
     }
+
+    async fn unsuppress(&self, contact: &ContactKey, reason: &str) -> Result<(), StoreError> {
+        let (contact, reason) = (contact.clone(), reason.to_owned());
+        self.write(move |connection| {
+            let (tenant, channel) = (contact.tenant.as_str(), contact.channel.as_str());
+            let sql = "DELETE FROM suppressed WHERE tenant = ?1 AND channel = ?2 AND contact_hash = ?3 AND reason = ?4";
+            execute(connection, sql, params![tenant, channel, contact.contact_hash, reason]).map(|_| ())
+        })
+        .await
+    }
+
+    async fn suppression(&self, contact: &ContactKey) -> Result<Option<String>, StoreError> {
+        Database::read(self, |connection| {
+            let sql = "SELECT reason FROM suppressed WHERE tenant = ?1 AND channel = ?2 AND contact_hash = ?3";
+            let mut query = connection.prepare_cached(sql)?;
+            let contact = params![contact.tenant.as_str(), contact.channel.as_str(), contact.contact_hash];
+            query.query_row(contact, |row| row.get(0)).optional()
+        })
+    }
 }
 
 /// `v, ev, wake, writer`.
@@ -220,14 +240,25 @@ fn append_row(connection: &Connection, pk: &str, shard: Option<u8>, append: &App
     if done == 1 {
         return Ok(());
     }
+    unchanged(connection, "events", pk, append.expected, &append.writer)
+}
+
+/// Why nothing was changed: this very append was done before, the place is full, or somebody else was first.
+fn unchanged(
+    connection: &Connection,
+    table: &'static str,
+    pk: &str,
+    expected: u64,
+    writer: &str,
+) -> Result<(), Failed> {
     let found = connection
-        .prepare_cached("SELECT v, writer FROM events WHERE pk = ?1")
+        .prepare_cached(&format!("SELECT v, writer FROM {table} WHERE pk = ?1"))
         .and_then(|mut s| s.query_row([pk], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))).optional())
         .map_err(unavailable)?;
     match found {
-        Some((_, writer)) if writer == append.writer => Ok(()),
-        Some((v, _)) if v == append.expected as i64 => Err(Failed(AppendError::TooLarge)),
-        None if append.expected == 0 => Err(Failed(AppendError::TooLarge)),
+        Some((_, found)) if found == writer => Ok(()),
+        Some((v, _)) if v == expected as i64 => Err(Failed(AppendError::TooLarge)),
+        None if expected == 0 => Err(Failed(AppendError::TooLarge)),
         _ => Err(Failed(AppendError::Conflict)),
     }
 }
@@ -325,22 +356,90 @@ fn record(connection: &Connection, name: &str) -> rusqlite::Result<Option<Versio
 }
 
 #[async_trait]
-impl Routes for Database {
-    async fn route(&self, tenant: &TenantId, channel: Channel) -> Result<Route, StoreError> {
-        let body: Option<String> = Database::read(self, |connection| {
-            let mut query = connection.prepare_cached("SELECT body FROM routes WHERE tenant = ?1 AND channel = ?2")?;
-            query.query_row([tenant.as_str(), channel.as_str()], |row| row.get(0)).optional()
+impl Journals for Database {
+    async fn read_journal(&self, key: &JournalKey) -> Result<Stream, StoreError> {
+        let pk = key.path();
+        let stream = Database::read(self, |connection| {
+            let mut query = connection.prepare_cached("SELECT v, ev, NULL, writer FROM journals WHERE pk = ?1")?;
+            query.query_row([&pk], stream_row).optional()
         })?;
-        body.map_or(Ok(Route::default()), |body| serde_json::from_str(&body).map_err(unreadable))
+        Ok(stream.unwrap_or_default())
     }
 
-    async fn set_route(&self, tenant: &TenantId, channel: Channel, route: &Route) -> Result<(), StoreError> {
-        let (tenant, body) = (tenant.clone(), serde_json::to_string(route).map_err(unreadable)?);
+    async fn append_journal(
+        &self,
+        key: &JournalKey,
+        expected: u64,
+        lines: Vec<String>,
+        writer: &str,
+    ) -> Result<(), AppendError> {
+        let (pk, writer, next) = (key.path(), writer.to_owned(), expected as i64 + lines.len() as i64);
+        let done = self.write(move |connection| {
+            let lines = lines.join("\n");
+            let done = match expected {
+                0 => {
+                    let sql = "INSERT OR IGNORE INTO journals VALUES (?1, ?2, ?3, ?4)";
+                    execute(connection, sql, params![pk, next, lines, writer])?
+                }
+                expected => {
+                    let sql = "UPDATE journals SET v = ?2, ev = ev || char(10) || ?3, writer = ?4
+                               WHERE pk = ?1 AND v = ?5 AND LENGTH(ev) + LENGTH(?3) < ?6";
+                    let most = MAX_STREAM_BYTES as i64;
+                    execute(connection, sql, params![pk, next, lines, writer, expected as i64, most])?
+                }
+            };
+            if done == 1 { Ok(()) } else { unchanged(connection, "journals", &pk, expected, &writer) }
+        });
+        done.await.map_err(|Failed(error)| error)
+    }
+}
+
+#[async_trait]
+impl Documents for Database {
+    async fn put_document(&self, key: &DocumentKey, body: &str, until: Option<Timestamp>) -> Result<(), StoreError> {
+        let ((pk, sk), body) = (key.path(), body.to_owned());
+        let until = until.map_or(i64::MAX, |until| until.0);
         self.write(move |connection| {
-            let values = params![tenant.as_str(), channel.as_str(), body];
-            execute(connection, "INSERT OR REPLACE INTO routes VALUES (?1, ?2, ?3)", values).map(|_| ())
+            let sql = "INSERT OR REPLACE INTO vault VALUES (?1, ?2, ?3, ?4)";
+            execute(connection, sql, params![pk, sk, body, until]).map(|_| ())
         })
         .await
+    }
+
+    async fn document(&self, key: &DocumentKey, now: Timestamp) -> Result<Option<String>, StoreError> {
+        let (pk, sk) = key.path();
+        Database::read(self, |connection| {
+            let sql = "SELECT body FROM vault WHERE pk = ?1 AND sk = ?2 AND until > ?3";
+            let mut query = connection.prepare_cached(sql)?;
+            query.query_row(params![pk, sk, now.0], |row| row.get(0)).optional()
+        })
+    }
+
+    async fn remove_document(&self, key: &DocumentKey) -> Result<(), StoreError> {
+        let (pk, sk) = key.path();
+        self.write(move |connection| {
+            execute(connection, "DELETE FROM vault WHERE pk = ?1 AND sk = ?2", params![pk, sk]).map(|_| ())
+        })
+        .await
+    }
+
+    async fn shelf(
+        &self,
+        tenant: &TenantId,
+        shelf: &'static str,
+        before: Option<&str>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        Database::read(self, |connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT sk, body FROM vault WHERE pk = ?1 AND (?2 IS NULL OR sk < ?2) AND until > ?3
+                 ORDER BY sk DESC LIMIT ?4",
+            )?;
+            let values = params![format!("{tenant}#{shelf}"), before, now.0, limit as i64];
+            let rows = query.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect()
+        })
     }
 }
 

@@ -1,35 +1,193 @@
-//! Providers: one file each. A provider sends once and says honestly how that ended.
+//! Providers: one file each. A provider sends once and says honestly how that ended; it knows its own callbacks.
+//!
+//! To add one: its file, its row in [`REGISTRY`], its document. `docs/adding-a-provider.md` shows it.
 
+mod africastalking;
+mod aws;
+mod bulksms;
+mod custom;
+mod judge;
+mod mailgun;
+mod mandrill;
+mod messagebird;
+mod messenger;
+mod meta;
+mod public;
+mod sandbox;
 mod sendgrid;
+mod ses;
+mod signatures;
+mod sns;
+mod telegram;
 mod twilio;
+mod vonage;
+mod whatsapp;
 
-pub use sendgrid::SendGrid;
-pub use twilio::Twilio;
+pub use judge::{Claim, Judgement, judge};
+pub use public::{Fetcher, Unfetched, check_url, is_public};
+pub use sandbox::{Sandbox, sandboxes};
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use domain::communication::Answer;
-use domain::ports::Sent;
-use events::{DoubtCause, RefusalClass};
+use domain::provider::{
+    Account, Balance, CallbackRequest, Connector, Heard, Kind, Outbound, Provider, Sent, SettingFault, Told, Unasked,
+};
+use events::{AttemptId, DoubtCause, Fact, Mode, RefusalClass, TenantId, Timestamp};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde::Deserialize;
+
+/// One row for each provider.
+pub const REGISTRY: &[Entry] = &[
+    sendgrid::ENTRY,
+    mailgun::ENTRY,
+    mandrill::ENTRY,
+    ses::ENTRY,
+    twilio::ENTRY,
+    vonage::ENTRY,
+    sns::ENTRY,
+    messagebird::ENTRY,
+    africastalking::ENTRY,
+    bulksms::ENTRY,
+    whatsapp::ENTRY,
+    messenger::ENTRY,
+    telegram::ENTRY,
+    custom::ENTRY,
+];
+
+/// A provider as the registry knows it.
+pub struct Entry {
+    pub kind: &'static Kind,
+    connect: fn(Link) -> Result<Arc<dyn Provider>, SettingFault>,
+    /// Its signatures by the names they have in files of recorded callbacks.
+    schemes: &'static [(&'static str, signatures::Scheme)],
+}
+
+/// Clients that all providers of a process share.
+#[derive(Clone)]
+pub struct Http {
+    /// For addresses of ours: the providers'.
+    pub client: Client,
+    /// For addresses that a tenant gave: it reaches public ones alone.
+    pub public: Client,
+}
+
+impl Http {
+    pub fn new() -> Http {
+        Http { client: http_client(), public: public::client() }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Http::new()
+    }
+}
+
+/// Everything a configuration is made of.
+struct Link {
+    account: Account,
+    settings: BTreeMap<String, String>,
+    /// Where it calls us back.
+    callback_url: String,
+    http: Http,
+    /// Where the provider is, instead of at its own address.
+    at: Option<String>,
+}
+
+impl Link {
+    fn get(&self, name: &str) -> Option<String> {
+        self.settings.get(name).filter(|value| !value.is_empty()).cloned()
+    }
+
+    fn or(&self, name: &str, default: &str) -> String {
+        self.get(name).unwrap_or_else(|| default.to_owned())
+    }
+
+    fn need(&self, setting: &'static str) -> Result<String, SettingFault> {
+        self.get(setting).ok_or_else(|| SettingFault { setting, detail: format!("{setting} is required.") })
+    }
+
+    /// `https://api.example.com`, without a slash at the end.
+    fn base(&self, own: &str) -> String {
+        self.at.clone().unwrap_or_else(|| own.to_owned())
+    }
+}
+
+fn fault(setting: &'static str, detail: impl Into<String>) -> SettingFault {
+    SettingFault { setting, detail: detail.into() }
+}
+
+/// Connects configurations to their providers, or in test mode to what stands in for them.
+pub struct Connections {
+    pub http: Http,
+    /// Where test messages go, by provider: a simulator's address. For the others a sandbox answers, and nothing leaves.
+    pub simulators: BTreeMap<String, String>,
+    /// Instead of the providers' own addresses, for live messages too: by provider.
+    pub bases: BTreeMap<String, String>,
+}
+
+impl Connector for Connections {
+    fn kinds(&self) -> Vec<&'static Kind> {
+        REGISTRY.iter().map(|entry| entry.kind).collect()
+    }
+
+    fn connect(
+        &self,
+        account: Account,
+        settings: &BTreeMap<String, String>,
+        callback_url: &str,
+    ) -> Result<Arc<dyn Provider>, SettingFault> {
+        let unknown = || fault("provider", format!("There is no provider {}.", account.provider));
+        let entry = REGISTRY.iter().find(|entry| entry.kind.name == account.provider).ok_or_else(unknown)?;
+        if !entry.kind.channels.contains(&account.channel) {
+            let detail = format!("{} does not serve {}.", entry.kind.title, account.channel.as_str());
+            return Err(fault("channel", detail));
+        }
+        let at = match account.mode {
+            Mode::Test => self.simulators.get(&account.provider).cloned(),
+            Mode::Live => self.bases.get(&account.provider).cloned(),
+        };
+        let is_sandbox = account.mode == Mode::Test && at.is_none();
+        let link = Link {
+            account: account.clone(),
+            settings: settings.clone(),
+            callback_url: callback_url.to_owned(),
+            http: self.http.clone(),
+            at,
+        };
+        // A sandbox refuses what the provider would refuse to be configured with.
+        let connected = (entry.connect)(link)?;
+        Ok(if is_sandbox { Arc::new(Sandbox { account, can: connected.can() }) } else { connected })
+    }
+}
 
 /// Bytes of a provider's answer that are read, at most.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// The one HTTP client of every provider: no redirects, no retries, Mozilla's roots compiled in.
-pub fn http_client() -> Client {
+/// Mozilla's roots, compiled in.
+fn roots() -> impl Iterator<Item = reqwest::Certificate> {
     let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
-    let roots = roots.filter_map(|der| reqwest::Certificate::from_der(der).ok());
+    roots.filter_map(|der| reqwest::Certificate::from_der(der).ok())
+}
+
+/// No redirects, no retries, no proxy: what every client here has in common.
+fn plain_client() -> reqwest::ClientBuilder {
     Client::builder()
-        .tls_certs_only(roots)
+        .tls_certs_only(roots())
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .connect_timeout(Duration::from_secs(3))
         .pool_idle_timeout(Duration::from_secs(30))
         .no_proxy()
         .user_agent(concat!("tidings/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .expect("roots compiled in are certificates")
+}
+
+/// The one HTTP client of every provider.
+pub fn http_client() -> Client {
+    plain_client().build().expect("roots compiled in are certificates")
 }
 
 /// What came back, or how it failed to.
@@ -37,6 +195,7 @@ struct Exchange {
     status: StatusCode,
     headers: reqwest::header::HeaderMap,
     body: Vec<u8>,
+    started: Instant,
 }
 
 impl Exchange {
@@ -48,10 +207,38 @@ impl Exchange {
     fn retry_after_ms(&self) -> Option<i64> {
         self.header("retry-after")?.trim().parse::<i64>().ok().map(|seconds| seconds.saturating_mul(1_000))
     }
+
+    fn json<'a, T: Deserialize<'a>>(&'a self) -> Option<T> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
+    fn code(&self) -> &str {
+        self.status.as_str()
+    }
+
+    fn is_success(&self) -> bool {
+        self.status.is_success()
+    }
+
+    fn accepted(&self, provider_message_id: impl Into<String>, segments: Option<u16>) -> Sent {
+        Answer::Accepted {
+            provider_message_id: provider_message_id.into(),
+            segments,
+            cost_micros: None,
+            latency_ms: self.started.elapsed().as_millis() as u32,
+        }
+        .into()
+    }
+
+    /// 2xx without the answer that its documents promise: nobody can say what became of it.
+    fn unreadable(&self) -> Sent {
+        Answer::InDoubt(DoubtCause::ServerError).into()
+    }
 }
 
 /// One request, one answer. Where the request may have been read and no answer came, that is a doubt.
 async fn exchange(request: RequestBuilder, timeout_ms: u64) -> Result<Exchange, Answer> {
+    let started = Instant::now();
     let request = request.timeout(Duration::from_millis(timeout_ms));
     let mut response: Response = request.send().await.map_err(unanswered)?;
     let (status, headers) = (response.status(), response.headers().clone());
@@ -63,7 +250,7 @@ async fn exchange(request: RequestBuilder, timeout_ms: u64) -> Result<Exchange, 
             break;
         }
     }
-    Ok(Exchange { status, headers, body })
+    Ok(Exchange { status, headers, body, started })
 }
 
 fn unanswered(error: reqwest::Error) -> Answer {
@@ -80,10 +267,6 @@ fn refused(class: RefusalClass, code: impl Into<String>, retry_after_ms: Option<
     Answer::Refused { class, code: code.into(), retry_after_ms }
 }
 
-fn plain(answer: Answer) -> Sent {
-    Sent { answer, opted_out: false }
-}
-
 /// What an HTTP status means where the body says nothing better; none for success.
 fn by_status(exchange: &Exchange, code: &str) -> Option<Answer> {
     let after = exchange.retry_after_ms();
@@ -97,4 +280,94 @@ fn by_status(exchange: &Exchange, code: &str) -> Option<Answer> {
         500..=599 => Answer::InDoubt(DoubtCause::ServerError),
         _ => refused(RefusalClass::Permanent, code, None),
     })
+}
+
+/// A question: what it answers, or why it does not.
+async fn ask(request: RequestBuilder, timeout_ms: u64) -> Result<Exchange, Unasked> {
+    let exchange = exchange(request, timeout_ms).await.map_err(|_| Unasked::NoAnswer("no answer".to_owned()))?;
+    match exchange.status.as_u16() {
+        200..=299 => Ok(exchange),
+        401 | 403 => Err(Unasked::Refused(exchange.code().to_owned())),
+        code => Err(Unasked::NoAnswer(code.to_string())),
+    }
+}
+
+fn not_its_form() -> Unasked {
+    Unasked::NoAnswer("not in its own form".to_owned())
+}
+
+fn balance(amount: impl ToString, unit: impl Into<String>) -> Result<Balance, Unasked> {
+    Ok(Balance { amount: amount.to_string(), unit: unit.into() })
+}
+
+/// Our ids as they travel in addresses: `?tenant=…&attempt=…`.
+fn with_ids(url: &str, outbound: &Outbound) -> String {
+    format!("{url}?tenant={}&attempt={}", outbound.tenant, outbound.attempt)
+}
+
+/// One text that names tenant and attempt, where a provider echoes one: `acme/att_…_1`.
+fn reference(outbound: &Outbound) -> String {
+    format!("{}/{}", outbound.tenant, outbound.attempt)
+}
+
+fn from_reference(text: &str) -> Option<(TenantId, AttemptId)> {
+    let (tenant, attempt) = text.split_once('/')?;
+    Some((tenant.parse().ok()?, attempt.parse().ok()?))
+}
+
+/// The first value of a form or query field.
+fn field(form: &[u8], name: &str) -> Option<String> {
+    let found = form_urlencoded::parse(form).find(|(known, _)| known == name);
+    found.map(|(_, value)| value.into_owned())
+}
+
+/// The ids of ours in a callback's address.
+fn ids_in_query(request: &CallbackRequest) -> Option<(TenantId, AttemptId)> {
+    let query = request.query().as_bytes();
+    Some((field(query, "tenant")?.parse().ok()?, field(query, "attempt")?.parse().ok()?))
+}
+
+/// A short code for what is not applied, without words that may hold addresses.
+fn unknown_code(status: &str) -> Option<String> {
+    Some(status.chars().take(40).collect())
+}
+
+/// A provider's status as a fact, with its code; what no table knows is kept by its name.
+fn told(
+    about: domain::provider::About,
+    (fact, code): (Fact, Option<String>),
+    id: Option<String>,
+    at: Timestamp,
+) -> Told {
+    let code = code.filter(|code| code.len() <= 40);
+    let event_id = id.filter(|id| id.len() <= 100);
+    let report = domain::communication::Report { attempt: None, fact, event_id, at, code };
+    Told { about, report }
+}
+
+fn only(told: Vec<Told>) -> Heard {
+    Heard { told, ..Heard::default() }
+}
+
+/// Text cut to what the provider takes.
+fn cut(outbound: &Outbound, most: usize) -> String {
+    domain::sms::truncate(&outbound.message.text, most)
+}
+
+/// What a channel without pictures and places says instead: their addresses.
+fn words_with_links(outbound: &Outbound, most: usize) -> String {
+    let message = &outbound.message;
+    let mut text = message.text.clone();
+    let mut add = |line: String| {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&line);
+    };
+    message.media.iter().for_each(|link| add(format!("{}: {}", link.name, link.url)));
+    message.location.iter().for_each(|place| add(place.url()));
+    for button in message.buttons.iter().filter_map(|button| button.url.as_ref().map(|url| (&button.text, url))) {
+        add(format!("{}: {}", button.0, button.1));
+    }
+    domain::sms::truncate(&text, most)
 }

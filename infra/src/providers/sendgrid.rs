@@ -1,62 +1,127 @@
-//! SendGrid, mail send v3: `POST /v3/mail/send`, 202 with `X-Message-Id`. Our ids travel in `custom_args`.
+//! SendGrid, mail send v3: `POST /v3/mail/send`, 202 with `X-Message-Id`. Our ids travel in `custom_args`. Its Event
+//! Webhook is signed with ECDSA P-256 over the timestamp header and the raw body.
 
-use std::time::Instant;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::communication::Answer;
-use domain::ports::{Account, Found, Outbound, Provider, Sent};
-use events::Timestamp;
-use reqwest::Client;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use domain::provider::{
+    About, Account, Balance, CallbackRequest, Capabilities, Heard, Kind, Outbound, Provider, Sent, Setting,
+    SettingFault, Told, Unasked,
+};
+use events::{Channel, Fact, Timestamp};
+use p256::ecdsa::signature::Verifier as _;
+use p256::ecdsa::{DerSignature, VerifyingKey};
+use p256::pkcs8::DecodePublicKey;
+use reqwest::RequestBuilder;
+use serde::Deserialize;
 use serde_json::json;
 
-use super::{by_status, exchange, plain};
+use super::signatures::{Keys, Verdict, WRONG, within};
+use super::{Entry, Link, ask, balance, by_status, exchange, fault, not_its_form, only, told, unknown_code};
 
-/// One SendGrid account.
-pub struct SendGrid {
-    pub account: Account,
-    pub client: Client,
-    /// `https://api.sendgrid.com`, without a slash at the end.
-    pub base_url: String,
-    pub api_key: String,
-    pub from_email: String,
-    pub from_name: String,
+pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("sendgrid-ecdsa-p256-sha256", verify)] };
+
+static KIND: Kind = Kind {
+    name: "sendgrid",
+    title: "SendGrid",
+    channels: &[Channel::Email],
+    settings: &[
+        Setting::secret("apiKey", "API key with the right to send: SG.…"),
+        Setting::needed("fromEmail", "A verified sender's address"),
+        Setting::optional("fromName", "The name beside it"),
+        Setting::optional("replyTo", "Where answers go"),
+        Setting::optional("region", "us (default) or eu"),
+        Setting::optional("webhookKey", "The Event Webhook's verification key; without it callbacks are refused"),
+    ],
+    can: CAN,
+    signs: "ECDSA P-256 over timestamp and body",
+};
+const CAN: Capabilities = Capabilities { balance: true, ..Capabilities::EMAIL };
+
+/// SendGrid tries for a day; a request older than two is not one of its retries.
+const WINDOW_MS: i64 = 48 * 3_600_000;
+
+struct SendGrid {
+    link: Link,
+    base: String,
+    api_key: String,
+    from_email: String,
+    webhook_key: String,
+}
+
+fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
+    let base = match link.or("region", "us").as_str() {
+        "us" => link.base("https://api.sendgrid.com"),
+        "eu" => link.base("https://api.eu.sendgrid.com"),
+        _ => return Err(fault("region", "region is us or eu.")),
+    };
+    let webhook_key = link.or("webhookKey", "");
+    if !webhook_key.is_empty() && public_key(&webhook_key).is_none() {
+        return Err(fault("webhookKey", "webhookKey is not a P-256 public key, as SendGrid's settings show it."));
+    }
+    Ok(Arc::new(SendGrid {
+        base,
+        api_key: link.need("apiKey")?,
+        from_email: link.need("fromEmail")?,
+        webhook_key,
+        link,
+    }))
 }
 
 #[async_trait]
 impl Provider for SendGrid {
     fn account(&self) -> &Account {
-        &self.account
+        &self.link.account
+    }
+
+    fn can(&self) -> Capabilities {
+        CAN
     }
 
     async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
-        let started = Instant::now();
-        let request = self
-            .client
-            .post(format!("{}/v3/mail/send", self.base_url))
-            .bearer_auth(&self.api_key)
-            .json(&self.body(outbound));
+        let request = self.link.http.client.post(format!("{}/v3/mail/send", self.base));
+        let request = request.bearer_auth(&self.api_key).json(&self.body(outbound));
         let exchange = match exchange(request, timeout_ms).await {
             Ok(exchange) => exchange,
-            Err(answer) => return plain(answer),
+            Err(answer) => return answer.into(),
         };
-        if let Some(no) = by_status(&exchange, exchange.status.as_str()) {
-            return plain(no);
+        match by_status(&exchange, exchange.code()) {
+            Some(no) => no.into(),
+            None => exchange.accepted(exchange.header("x-message-id").unwrap_or_default(), None),
         }
-        plain(Answer::Accepted {
-            provider_message_id: exchange.header("x-message-id").unwrap_or_default().to_owned(),
-            segments: None,
-            cost_micros: None,
-            latency_ms: started.elapsed().as_millis() as u32,
-        })
     }
 
-    /// Its Email Activity API is a paid addition, so an account in general cannot be asked.
-    async fn query(&self, _: &Outbound, _: Timestamp, _: Timestamp, _: u64) -> Found {
-        Found::CannotSay
+    /// What the plan has left. Not every plan counts.
+    async fn balance(&self, timeout_ms: u64) -> Result<Balance, Unasked> {
+        #[derive(Deserialize)]
+        struct Credits {
+            remain: i64,
+        }
+        let credits = ask(self.get("/v3/user/credits"), timeout_ms).await?;
+        let Credits { remain } = credits.json().ok_or_else(not_its_form)?;
+        balance(remain, "emails")
+    }
+
+    async fn check(&self, timeout_ms: u64) -> Result<(), Unasked> {
+        ask(self.get("/v3/scopes"), timeout_ms).await.map(|_| ())
+    }
+
+    async fn verify(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
+        verify(request, &Keys { public_key: self.webhook_key.clone(), ..Keys::default() }, Some(now))
+    }
+
+    async fn hear(&self, request: &CallbackRequest, _: Timestamp) -> Result<Heard, &'static str> {
+        hear(&request.body)
     }
 }
 
 impl SendGrid {
+    fn get(&self, path: &str) -> RequestBuilder {
+        self.link.http.client.get(format!("{}{path}", self.base)).bearer_auth(&self.api_key)
+    }
+
     fn body(&self, outbound: &Outbound) -> serde_json::Value {
         let mut to = json!({ "email": outbound.to });
         if let Some(name) = &outbound.to_name {
@@ -67,7 +132,7 @@ impl SendGrid {
         let plain = if message.text.is_empty() { " " } else { &message.text };
         let mut content = vec![json!({ "type": "text/plain", "value": plain })];
         content.extend(message.html.iter().map(|html| json!({ "type": "text/html", "value": html })));
-        json!({
+        let mut body = json!({
             "personalizations": [{
                 "to": [to],
                 "custom_args": {
@@ -76,13 +141,90 @@ impl SendGrid {
                     "attemptId": outbound.attempt.to_string(),
                 },
             }],
-            "from": { "email": self.from_email, "name": self.from_name },
+            "from": { "email": self.from_email, "name": self.link.or("fromName", &self.from_email) },
             "subject": message.subject.as_deref().filter(|s| !s.is_empty()).unwrap_or("(no subject)"),
             "content": content,
             "tracking_settings": {
                 "click_tracking": { "enable": true },
                 "open_tracking": { "enable": true },
             },
-        })
+        });
+        if let Some(reply_to) = self.link.get("replyTo") {
+            body["reply_to"] = json!({ "email": reply_to });
+        }
+        if let Some(url) = &outbound.unsubscribe_url {
+            body["headers"] = json!({
+                "List-Unsubscribe": format!("<{url}>"),
+                "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+            });
+        }
+        if !outbound.files.is_empty() {
+            let files = outbound.files.iter().map(|file| {
+                let content = STANDARD.encode(&file.bytes);
+                json!({ "content": content, "filename": file.name, "type": file.mime, "disposition": "attachment" })
+            });
+            body["attachments"] = files.collect();
+        }
+        body
     }
+}
+
+fn public_key(key: &str) -> Option<VerifyingKey> {
+    let der = STANDARD.decode(key.trim()).ok()?;
+    VerifyingKey::from_public_key_der(&der).ok()
+}
+
+fn verify(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) -> Verdict {
+    let timestamp = request.header("x-twilio-email-event-webhook-timestamp").ok_or("no timestamp header")?;
+    let signature = request.header("x-twilio-email-event-webhook-signature").ok_or("no signature header")?;
+    let key = public_key(&keys.public_key).ok_or("there is no verification key to check it with")?;
+    let signature = STANDARD.decode(signature).map_err(|_| "the signature is not base64")?;
+    let signature = DerSignature::try_from(signature.as_slice()).map_err(|_| "the signature is not DER")?;
+    let signed = [timestamp.as_bytes(), &request.body].concat();
+    key.verify(&signed, &signature).map_err(|_| WRONG)?;
+    within(now, timestamp.parse().map_err(|_| "the timestamp is no number")?, WINDOW_MS)
+}
+
+#[derive(Deserialize)]
+struct Event {
+    event: String,
+    timestamp: i64,
+    sg_event_id: Option<String>,
+    /// SMTP status, such as 5.1.1. Its long text is not kept: it may hold addresses.
+    status: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    #[serde(rename = "businessId")]
+    tenant: Option<String>,
+    #[serde(rename = "attemptId")]
+    attempt: Option<String>,
+}
+
+/// An element that is not an event, or not about a message of ours, is left out: its neighbours count.
+pub(super) fn hear(body: &[u8]) -> Result<Heard, &'static str> {
+    let items: Vec<serde_json::Value> = serde_json::from_slice(body).map_err(|_| "not a list of events")?;
+    let events = items.into_iter().filter_map(|item| serde_json::from_value::<Event>(item).ok());
+    Ok(only(events.filter_map(tell).collect()))
+}
+
+fn tell(event: Event) -> Option<Told> {
+    let about = About::ours((event.tenant?.parse().ok()?, event.attempt?.parse().ok()?));
+    let fact = match (event.event.as_str(), event.kind.as_deref()) {
+        ("processed", _) => Fact::Accepted,
+        ("deferred", _) => Fact::Deferred,
+        ("delivered", _) => Fact::Delivered,
+        ("bounce", Some("blocked")) => Fact::Undelivered,
+        ("bounce", _) => Fact::Bounced,
+        ("dropped", _) => Fact::Dropped,
+        ("open", _) => Fact::Opened,
+        ("click", _) => Fact::Clicked,
+        ("spamreport", _) => Fact::Complained,
+        ("unsubscribe" | "group_unsubscribe", _) => Fact::Unsubscribed,
+        _ => Fact::Unknown,
+    };
+    let code = match fact {
+        Fact::Unknown => unknown_code(&event.event),
+        _ => event.status.filter(|s| s.len() <= 12 && s.chars().all(|c| c.is_ascii_digit() || c == '.')),
+    };
+    Some(told(about, (fact, code), event.sg_event_id, Timestamp(event.timestamp.saturating_mul(1_000))))
 }

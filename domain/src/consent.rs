@@ -1,0 +1,87 @@
+//! Words by which people say whether they want to be written to.
+
+use icu::normalizer::ComposingNormalizerBorrowed;
+
+/// What a message says as a whole, if it says only that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keyword {
+    Stop,
+    Start,
+    Help,
+}
+
+impl Keyword {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Keyword::Stop => "stop",
+            Keyword::Start => "start",
+            Keyword::Help => "help",
+        }
+    }
+}
+
+/// English as the carriers define it, then the languages of our templates and of the markets of our providers.
+const STOP: &[&str] = &[
+    "STOP",
+    "STOPALL",
+    "UNSUBSCRIBE",
+    "END",
+    "QUIT",
+    "CANCEL",
+    "OPTOUT",
+    "REVOKE",
+    "ALTO",
+    "BAJA",
+    "PARAR",
+    "ARRET",
+    "ARRÊT",
+    "STOPP",
+    "ACHA",
+];
+const START: &[&str] = &["START", "UNSTOP", "YES", "SUBSCRIBE", "OPTIN", "ALTA", "INICIAR"];
+const HELP: &[&str] = &["HELP", "INFO", "AYUDA", "AIDE", "MSAADA"];
+/// Longer texts are not keywords.
+const MAX_CHARACTERS: usize = 40;
+
+/// The whole message, compared without case, punctuation, spaces and pictures: "Stop!" counts, "stop by at nine" does not.
+pub fn keyword(text: &str) -> Option<Keyword> {
+    if MAX_CHARACTERS < text.chars().count() {
+        return None;
+    }
+    let plain = ComposingNormalizerBorrowed::new_nfkc().normalize(text.trim());
+    // `/stop` is how a Telegram bot is told; `opt out` and `opt-out` are one word.
+    let word: String = plain.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_uppercase).collect();
+    let is_in = |words: &[&str]| words.contains(&word.as_str());
+    match () {
+        () if is_in(STOP) => Some(Keyword::Stop),
+        () if is_in(START) => Some(Keyword::Start),
+        () if is_in(HELP) => Some(Keyword::Help),
+        () => None,
+    }
+}
+
+/// The reason kept for an opt-out by word.
+pub const KEYWORD_REASON: &str = "stop_keyword";
+
+/// A START takes back what the person said, not what a provider found out.
+pub fn start_takes_back(reason: &str) -> bool {
+    matches!(reason, KEYWORD_REASON | "provider_opt_out" | "blocked" | "unsubscribed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_known_by_their_letters_alone() {
+        for text in ["STOP", " stop ", "Stop!", "ＳＴＯＰ", "stop 🛑", "/stop", "opt-out", "Baja.", "arrêt"] {
+            assert_eq!(keyword(text), Some(Keyword::Stop), "{text}");
+        }
+        assert_eq!(keyword("Start"), Some(Keyword::Start));
+        assert_eq!(keyword("yes"), Some(Keyword::Start));
+        assert_eq!(keyword("AYUDA"), Some(Keyword::Help));
+        for text in ["", "🛑", "stop by at nine", "don't stop", "s t o p p e d", &"stop ".repeat(20)] {
+            assert_eq!(keyword(text), None, "{text}");
+        }
+    }
+}

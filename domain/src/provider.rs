@@ -1,0 +1,333 @@
+//! What a provider must do for us: send once and say honestly how that ended, and read what it calls back with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use events::{AttemptId, Channel, Fact, Mode, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::communication::{Answer, Report};
+use crate::gate::Rate;
+use crate::render::Message;
+
+/// What all configurations of one provider have in common.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// As in settings, events and addresses: `africastalking`.
+    pub name: &'static str,
+    pub title: &'static str,
+    pub channels: &'static [Channel],
+    pub settings: &'static [Setting],
+    pub can: Capabilities,
+    /// How its callbacks prove where they come from.
+    pub signs: &'static str,
+}
+
+/// What a configuration is given.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Setting {
+    pub name: &'static str,
+    /// Sealed, never shown again.
+    pub is_secret: bool,
+    pub is_required: bool,
+    pub about: &'static str,
+}
+
+impl Setting {
+    pub const fn needed(name: &'static str, about: &'static str) -> Setting {
+        Setting { name, is_secret: false, is_required: true, about }
+    }
+
+    pub const fn optional(name: &'static str, about: &'static str) -> Setting {
+        Setting { name, is_secret: false, is_required: false, about }
+    }
+
+    pub const fn secret(name: &'static str, about: &'static str) -> Setting {
+        Setting { name, is_secret: true, is_required: true, about }
+    }
+
+    pub const fn optional_secret(name: &'static str, about: &'static str) -> Setting {
+        Setting { name, is_secret: true, is_required: false, about }
+    }
+}
+
+/// What a provider can do beyond sending text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Capabilities {
+    /// Characters of one message's text, at most.
+    pub max_characters: usize,
+    pub media: bool,
+    pub location: bool,
+    pub buttons: bool,
+    /// Its own approved templates, by name.
+    pub templates: bool,
+    /// Charged by the segment.
+    pub segments: bool,
+    /// The same key twice is one message.
+    pub idempotency_key: bool,
+    /// Our attempt's id comes back in its callbacks. Without it messages are matched by the provider's own id.
+    pub echoes_our_id: bool,
+    /// Reports what became of a message after it was taken.
+    pub receipts: bool,
+    pub inbound: bool,
+    /// Can be asked whether it has a message.
+    pub query: bool,
+    pub balance: bool,
+}
+
+impl Capabilities {
+    /// A text channel that reports back and nothing more.
+    pub const TEXT: Capabilities = Capabilities {
+        max_characters: 1_600,
+        media: false,
+        location: false,
+        buttons: false,
+        templates: false,
+        segments: true,
+        idempotency_key: false,
+        echoes_our_id: true,
+        receipts: true,
+        inbound: true,
+        query: false,
+        balance: false,
+    };
+    /// Email: bodies are bounded by bytes, long before characters matter.
+    pub const EMAIL: Capabilities =
+        Capabilities { max_characters: 262_144, media: true, segments: false, inbound: false, ..Capabilities::TEXT };
+}
+
+/// One configuration of a provider: what is not secret about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Our name for it: `sendgrid`, `sendgrid-second`, `acme.k3f9x2`.
+    pub config: String,
+    /// The provider's name.
+    pub provider: String,
+    pub channel: Channel,
+    /// Whether it reaches people or the simulator.
+    pub mode: Mode,
+    /// How fast it may be called.
+    pub rate: Rate,
+}
+
+/// A file that travels with an email.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    pub name: String,
+    pub mime: String,
+    pub bytes: Vec<u8>,
+}
+
+/// What a provider is asked to send.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outbound {
+    pub tenant: TenantId,
+    pub attempt: AttemptId,
+    pub to: String,
+    pub to_name: Option<String>,
+    pub message: Message,
+    /// Email alone.
+    pub files: Vec<File>,
+    /// Email alone: where one click unsubscribes (RFC 8058).
+    pub unsubscribe_url: Option<String>,
+}
+
+/// A provider's answer, and what it tells besides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    pub answer: Answer,
+    /// This address must not be written to again.
+    pub opted_out: bool,
+    /// What is known of the delivery already.
+    pub facts: Vec<Fact>,
+}
+
+impl From<Answer> for Sent {
+    fn from(answer: Answer) -> Sent {
+        Sent { answer, opted_out: false, facts: Vec::new() }
+    }
+}
+
+/// What a provider says of a message that nobody heard about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It has it, by this id.
+    Taken(String),
+    /// It surely has not.
+    NotTaken,
+    /// It does not answer now.
+    NoAnswer,
+    /// It cannot be asked.
+    CannotSay,
+}
+
+/// What is left in an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balance {
+    /// A decimal number.
+    pub amount: String,
+    /// A currency (ISO 4217), or what the provider counts: `credits`, `emails`.
+    pub unit: String,
+}
+
+/// Why a question has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unasked {
+    /// The provider has no such question.
+    Unsupported,
+    /// It refuses our credentials; its code.
+    Refused(String),
+    /// It did not answer, or not in its own form.
+    NoAnswer(String),
+}
+
+/// An HTTP request that claims to come from a provider, as it arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallbackRequest {
+    pub method: String,
+    /// Our address as configured, then path and query as they came: never the Host header.
+    pub url: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl CallbackRequest {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// What follows the question mark.
+    pub fn query(&self) -> &str {
+        self.url.split_once('?').map_or("", |(_, query)| query)
+    }
+}
+
+/// What a callback says. Nothing of it is believed before it is verified.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Heard {
+    pub told: Vec<Told>,
+    pub inbound: Vec<Inbound>,
+    pub consents: Vec<Consent>,
+    /// What the provider wants to read in the answer.
+    pub reply: Option<String>,
+}
+
+/// A fact, and which message it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    pub about: About,
+    pub report: Report,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    /// The provider echoed our id. Without a tenant: of the tenant whose configuration was called.
+    Attempt { tenant: Option<TenantId>, attempt: String },
+    /// By the provider's own id.
+    Message(String),
+    /// The latest message to this address; where a provider names none.
+    LatestTo(String),
+}
+
+impl About {
+    pub fn ours((tenant, attempt): (TenantId, AttemptId)) -> About {
+        About::Attempt { tenant: Some(tenant), attempt: attempt.to_string() }
+    }
+}
+
+/// Somebody wrote to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inbound {
+    pub from: String,
+    pub provider_message_id: String,
+    /// `text`, `image`, `video`, `audio`, `file`, `location`, `button`, `other`.
+    pub kind: &'static str,
+    pub text: Option<String>,
+    /// `stop`, `start` or `help` where the provider says so itself; else the words decide.
+    pub keyword: Option<&'static str>,
+    pub at: Timestamp,
+}
+
+/// Whether an address may be written to, apart from any one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consent {
+    pub contact: String,
+    pub is_opt_out: bool,
+    pub reason: &'static str,
+}
+
+/// One provider, configured.
+#[async_trait]
+pub trait Provider: Send + Sync {
+    fn account(&self) -> &Account;
+
+    fn can(&self) -> Capabilities {
+        Capabilities::TEXT
+    }
+
+    /// Sends once, never again by itself, and ends within `timeout_ms`.
+    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent;
+
+    /// Asks whether a message was taken, between `since` and `until`. Never makes a second message of it.
+    async fn query(&self, _: &Outbound, _since: Timestamp, _until: Timestamp, _timeout_ms: u64) -> Found {
+        Found::CannotSay
+    }
+
+    async fn balance(&self, _timeout_ms: u64) -> Result<Balance, Unasked> {
+        Err(Unasked::Unsupported)
+    }
+
+    /// Whether the credentials are valid. Sends nothing.
+    async fn check(&self, _timeout_ms: u64) -> Result<(), Unasked> {
+        Err(Unasked::Unsupported)
+    }
+
+    /// Whether it can write to this address at all; the reason why not.
+    fn validate(&self, to: &str) -> Result<(), String> {
+        let normal = crate::contact::normalise(self.account().channel, to, None);
+        normal.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// A request by which a provider finds out whether anybody is there. It says nothing, signed or not.
+    fn is_probe(&self, request: &CallbackRequest) -> bool {
+        request.method == "HEAD"
+    }
+
+    /// Whether a request comes from the provider; the reason why not. `now` judges time windows.
+    async fn verify(&self, _: &CallbackRequest, _now: Timestamp) -> Result<(), &'static str> {
+        Err("this provider calls nobody back")
+    }
+
+    /// Reads a request that was verified; the reason why it cannot be read.
+    async fn hear(&self, _: &CallbackRequest, _now: Timestamp) -> Result<Heard, &'static str> {
+        Ok(Heard::default())
+    }
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingFault {
+    pub setting: &'static str,
+    pub detail: String,
+}
+
+/// Makes providers of configurations.
+pub trait Connector: Send + Sync {
+    fn kinds(&self) -> Vec<&'static Kind>;
+
+    /// `settings` holds secrets too. `callback_url` has neither query nor slash at its end.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingFault`]: names the setting that is missing or cannot be used.
+    fn connect(
+        &self,
+        account: Account,
+        settings: &BTreeMap<String, String>,
+        callback_url: &str,
+    ) -> Result<Arc<dyn Provider>, SettingFault>;
+}

@@ -1,0 +1,99 @@
+//! Facts of journals: streams without a timer, one for what a tenant decided, one for each message that came in.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Channel, Timestamp};
+
+/// `burst` at once, then `per_second`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallRate {
+    pub burst: u32,
+    pub per_second: u32,
+}
+
+/// What a tenant decided about its provider configurations. One journal for all of them: their order is one decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum ChannelEvent {
+    /// v1. A configuration of the tenant's own. Its credentials are in the vault, sealed, as version `secret`.
+    ChannelAdded {
+        config: String,
+        provider: String,
+        channel: Channel,
+        name: String,
+        settings: BTreeMap<String, String>,
+        secret: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rate: Option<CallRate>,
+    },
+    /// v1. What is not named stays.
+    ChannelChanged {
+        config: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        settings: Option<BTreeMap<String, String>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret: Option<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rate: Option<CallRate>,
+    },
+    /// v1. Gone; what was sent by it keeps its name.
+    ChannelRemoved { config: String },
+    /// v1. Used for the tenant's messages again.
+    ChannelEnabled { config: String },
+    /// v1. Not used for the tenant's messages, whether its own or the deployment's.
+    ChannelDisabled { config: String },
+    /// v1. Those named are tried first, in this order.
+    ChannelsOrdered { channel: Channel, order: Vec<String> },
+}
+
+/// A message that somebody sent to us. One journal each; its words and its sender are in the vault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum InboundEvent {
+    /// v1. A provider handed us a message.
+    MessageReceived {
+        channel: Channel,
+        config: String,
+        provider: String,
+        provider_message_id: String,
+        /// Keyed hash of the sender's address.
+        contact_hash: String,
+        /// `text`, `image`, `video`, `audio`, `file`, `location`, `button`, `other`.
+        kind: String,
+        /// `stop`, `start` or `help`, where its words are one of those.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keyword: Option<String>,
+        /// When the provider says that it was sent.
+        sent_at: Timestamp,
+        /// Names its words in the vault.
+        content: String,
+    },
+}
+
+macro_rules! names_of {
+    ($events:ident: $($variant:ident),*) => {
+        impl $events {
+            /// Every type, in the order of the catalogue.
+            pub const TYPES: &[&str] = &[$(stringify!($variant)),*];
+
+            /// The type as stored.
+            pub fn name(&self) -> &'static str {
+                match self { $($events::$variant { .. } => stringify!($variant)),* }
+            }
+        }
+
+        impl crate::stored::Stored for $events {
+            const TYPES: &[&str] = $events::TYPES;
+
+            fn name(&self) -> &'static str {
+                $events::name(self)
+            }
+        }
+    };
+}
+names_of!(ChannelEvent: ChannelAdded, ChannelChanged, ChannelRemoved, ChannelEnabled, ChannelDisabled, ChannelsOrdered);
+names_of!(InboundEvent: MessageReceived);

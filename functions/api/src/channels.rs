@@ -1,0 +1,488 @@
+//! The tenant's own provider configurations. Credentials come in, are sealed, and never go out again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use domain::channels::{Channels, Command, Config};
+use domain::gate::Rate;
+use domain::ports::{DocumentKey, Principal};
+use domain::provider::{Balance, Kind as ProviderKind, Provider, SettingFault, Unasked};
+use events::{Channel, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use shell::directory::{CALLBACK_SECRET, ConnectError, Own};
+use shell::problem::{FieldError, Kind, Problem};
+use shell::{gate, journal};
+
+use crate::fields::{Fields, invalid, show_time};
+use crate::read::Query;
+use crate::send::{Begun, read_again};
+use crate::{Api, Shared, json, origin, read_body};
+
+/// How long a balance is believed, in milliseconds.
+const BALANCE_TTL_MS: i64 = 3_600_000;
+/// How long a provider may take to answer a question.
+const ASK_TIMEOUT_MS: u64 = 5_000;
+/// A setting of every channel with phone numbers: the country of those without their own.
+pub(crate) const DEFAULT_REGION: &str = "defaultRegion";
+
+fn no_channel() -> Problem {
+    Problem::new(Kind::NotFound, "There is no such channel; GET /api/channels lists them.")
+}
+
+fn no_provider() -> Problem {
+    Problem::new(Kind::Unavailable, "The provider did not answer. Try again.")
+}
+
+impl Api {
+    async fn change_channels(&self, caller: &Principal, command: Command) -> Result<Channels, Problem> {
+        let ports = (&*self.own.journals, &*self.host);
+        let actor = format!("key:{}", caller.actor);
+        let channels = journal::decide_channels(ports, &caller.tenant, &actor, command).await?;
+        self.directory.know(&caller.tenant, Arc::new(channels.clone()), self.host.now());
+        Ok(channels)
+    }
+
+    /// Fresh: what was decided elsewhere a moment ago is there too.
+    pub(crate) async fn channels(&self, caller: &Principal) -> Result<Channels, Problem> {
+        Ok(journal::channels(&*self.own.journals, &caller.tenant).await?)
+    }
+
+    pub(crate) async fn decide_channel(&self, caller: &Principal, command: Command) -> Result<(), Problem> {
+        self.change_channels(caller, command).await.map(|_| ())
+    }
+
+    async fn config(&self, caller: &Principal, id: &str) -> Result<(Channels, Config), Problem> {
+        let channels = self.channels(caller).await?;
+        let config = channels.configs.get(id).cloned().ok_or_else(no_channel)?;
+        Ok((channels, config))
+    }
+
+    async fn connect(&self, caller: &Principal, config: &Config) -> Result<Arc<dyn Provider>, Problem> {
+        let connected = self.directory.connect(&self.own, &caller.tenant, config, caller.mode).await;
+        connected.map_err(|error| match error {
+            ConnectError::Store(error) => error.into(),
+            ConnectError::Setting(fault) => wrong_setting(fault),
+            ConnectError::NoSecrets => Problem::new(Kind::Conflict, "Its credentials are gone; set them again."),
+        })
+    }
+
+    async fn show_channel(&self, caller: &Principal, channels: &Channels, config: &Config) -> Result<Value, Problem> {
+        let account = Own::account(config, caller.mode);
+        let record = self.limits.records(&[gate::account(&config.id)]).await?.pop().flatten();
+        let gate = gate::read(record.as_ref(), account.rate);
+        let secrets = self.own.secrets(&caller.tenant, config).await.unwrap_or_default();
+        let callback = secrets.get(CALLBACK_SECRET).cloned().unwrap_or_default();
+        let place = channels.own(config.channel).iter().position(|own| own.id == config.id).unwrap_or_default();
+        let credentials: Vec<&String> = secrets.keys().filter(|name| *name != CALLBACK_SECRET).collect();
+        Ok(json!({
+            "id": config.id,
+            "provider": config.provider,
+            "channel": config.channel,
+            "name": config.name,
+            "settings": config.settings,
+            "credentials": credentials,
+            "credentialsVersion": config.secret,
+            "rate": { "burst": account.rate.burst, "perSecond": account.rate.per_second },
+            "enabled": !channels.disabled.contains(&config.id),
+            "place": place + 1,
+            "state": gate.state(self.host.now()),
+            "webhookUrl": self.own.callback_url(config, &callback),
+            "capabilities": self.kind(&config.provider).map(|kind| json!(kind.can)),
+            "callbacksSigned": self.kind(&config.provider).map(|kind| kind.signs),
+            "createdAt": show_time(config.added_at),
+            "updatedAt": show_time(config.changed_at),
+            "updatedBy": config.changed_by,
+        }))
+    }
+
+    fn kind(&self, provider: &str) -> Option<&'static ProviderKind> {
+        self.own.connector.kinds().into_iter().find(|kind| kind.name == provider)
+    }
+
+    async fn answer_channel(&self, caller: &Principal, id: &str, status: StatusCode) -> Result<Response, Problem> {
+        let (channels, config) = self.config(caller, id).await?;
+        Ok(json(status, &self.show_channel(caller, &channels, &config).await?))
+    }
+}
+
+fn wrong_setting(SettingFault { setting, detail }: SettingFault) -> Problem {
+    let pointer = match setting {
+        "provider" | "channel" => format!("/{setting}"),
+        _ => format!("/settings/{setting}"),
+    };
+    invalid(vec![FieldError { pointer, code: "not_usable", detail }])
+}
+
+/// What a body gives, apart: open and secret.
+type Apart = (BTreeMap<String, String>, BTreeMap<String, String>);
+
+fn read_settings(fields: &mut Fields, kind: &ProviderKind) -> Option<Apart> {
+    let given = fields.object("settings")?;
+    let (mut open, mut secret) = (BTreeMap::new(), BTreeMap::new());
+    for (name, value) in given.as_object().into_iter().flatten() {
+        let place = format!("settings/{name}");
+        let known = kind.settings.iter().find(|setting| setting.name == name);
+        if known.is_none() && name != DEFAULT_REGION {
+            let names: Vec<&str> = kind.settings.iter().map(|setting| setting.name).collect();
+            let detail = format!("{} has no setting {name}; it has {}.", kind.title, names.join(", "));
+            fields.wrong(&place, "unknown_setting", detail);
+            continue;
+        }
+        let text = match value {
+            Value::String(text) if text.len() <= 8_000 => text.clone(),
+            // What is JSON itself may be given as it is.
+            Value::Object(_) => value.to_string(),
+            _ => {
+                fields.wrong(&place, "not_text", format!("{name} must be text."));
+                continue;
+            }
+        };
+        if name == DEFAULT_REGION && !domain::contact::is_region(&text) {
+            fields.wrong(&place, "not_a_region", "defaultRegion is a country such as KE (ISO 3166).");
+            continue;
+        }
+        let is_secret = known.is_some_and(|setting| setting.is_secret);
+        if is_secret {
+            secret.insert(name.clone(), text)
+        } else {
+            open.insert(name.clone(), text)
+        };
+    }
+    Some((open, secret))
+}
+
+fn read_rate(fields: &mut Fields) -> Option<Rate> {
+    let given = fields.object("rate")?;
+    let number = |name: &str| given.get(name).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+    let rate = number("burst").zip(number("perSecond"));
+    let rate = rate.and_then(|(burst, per_second)| Rate::parse(&format!("{burst},{per_second}")));
+    if rate.is_none() {
+        fields.wrong("rate", "not_a_rate", "rate is {\"burst\": 100, \"perSecond\": 10}, both at least 1.");
+    }
+    rate
+}
+
+/// A configuration that is not kept yet.
+fn draft(id: &str, provider: &str, channel: Channel, settings: BTreeMap<String, String>, now: Timestamp) -> Config {
+    Config {
+        id: id.to_owned(),
+        provider: provider.to_owned(),
+        channel,
+        name: String::new(),
+        settings,
+        secret: 1,
+        rate: None,
+        added_at: now,
+        changed_at: now,
+        changed_by: String::new(),
+    }
+}
+
+pub(crate) async fn create(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let kinds = api.own.connector.kinds();
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
+    let provider = fields.required("provider", |f| f.one_of("provider", &names));
+    let kind = kinds.into_iter().find(|kind| provider.as_deref() == Some(kind.name));
+    let channel: Option<Channel> = fields.choice("channel", &Channel::names());
+    let channel = channel.or_else(|| kind.filter(|kind| kind.channels.len() == 1).map(|kind| kind.channels[0]));
+    if kind.is_some() && channel.is_none() {
+        let channels: Vec<&str> = kind.into_iter().flat_map(|kind| kind.channels).map(|c| c.as_str()).collect();
+        fields.wrong("channel", "required", format!("channel is one of: {}.", channels.join(", ")));
+    }
+    let name = fields.reference("name", 100);
+    let apart = kind.and_then(|kind| fields.required("settings", |f| read_settings(f, kind)));
+    let rate = read_rate(&mut fields);
+    fields.finish()?;
+    let (Some(kind), Some(channel), Some((open, mut secret))) = (kind, channel, apart) else {
+        return Err(Problem::new(Kind::Invalid, "Required fields are missing."));
+    };
+    let id = format!("{}.{:010x}", caller.tenant, api.host.random() & 0xff_ffff_ffff);
+    let config = draft(&id, kind.name, channel, open.clone(), api.host.now());
+    // What it could not be connected with is refused before it is kept.
+    api.own.connect_with(&config, secret.clone(), caller.mode).map_err(wrong_setting)?;
+    secret.insert(CALLBACK_SECRET.to_owned(), format!("{:032x}", api.host.random()));
+    api.own.keep_secrets(&caller.tenant, &id, 1, &secret).await?;
+    let add = Command::Add {
+        config: id.clone(),
+        provider: kind.name.to_owned(),
+        channel,
+        name: name.unwrap_or_else(|| kind.title.to_owned()),
+        settings: open,
+        rate,
+    };
+    api.change_channels(&caller, add).await?;
+    api.answer_channel(&caller, &id, StatusCode::CREATED).await
+}
+
+pub(crate) async fn list(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    query: RawQuery,
+) -> Result<Response, Problem> {
+    let mut query = Query::parse(query)?;
+    let channel = query.choice("channel", &Channel::names());
+    query.finish()?;
+    let channel: Option<Channel> = channel.and_then(|channel| channel.parse().ok());
+    let channels = api.channels(&caller).await?;
+    let mut shown = Vec::new();
+    for of in Channel::ALL.iter().filter(|of| channel.is_none_or(|channel| channel == **of)) {
+        for config in channels.own(*of) {
+            shown.push(api.show_channel(&caller, &channels, config).await?);
+        }
+    }
+    Ok(json(StatusCode::OK, &json!({ "channels": shown })))
+}
+
+/// What can be configured, and what each needs.
+pub(crate) async fn kinds(State(api): Shared, query: RawQuery) -> Result<Response, Problem> {
+    Query::parse(query)?.finish()?;
+    let kinds = api.own.connector.kinds().into_iter().map(|kind| {
+        let settings = kind.settings.iter().map(|setting| {
+            json!({
+                "name": setting.name,
+                "required": setting.is_required,
+                "secret": setting.is_secret,
+                "about": setting.about,
+            })
+        });
+        json!({
+            "provider": kind.name,
+            "title": kind.title,
+            "channels": kind.channels,
+            "settings": settings.collect::<Vec<_>>(),
+            "capabilities": kind.can,
+            "callbacksSigned": kind.signs,
+        })
+    });
+    Ok(json(StatusCode::OK, &json!({ "providers": kinds.collect::<Vec<_>>() })))
+}
+
+pub(crate) async fn one(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    api.answer_channel(&caller, &id, StatusCode::OK).await
+}
+
+/// What is not given stays. Settings are merged; one that is empty is taken away.
+pub(crate) async fn patch(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let (_, config) = api.config(&caller, &id).await?;
+    let kind = api.kind(&config.provider).ok_or_else(no_channel)?;
+    let name = fields.reference("name", 100);
+    let apart = read_settings(&mut fields, kind);
+    let rate = read_rate(&mut fields);
+    let enabled = fields.flag("enabled");
+    fields.finish()?;
+    let (mut settings, mut version) = (None, None);
+    if let Some((open, secret)) = apart {
+        let merge = |mut into: BTreeMap<String, String>, from: BTreeMap<String, String>| {
+            into.extend(from);
+            into.retain(|_, value| !value.is_empty());
+            into
+        };
+        let open = merge(config.settings.clone(), open);
+        let known = api.own.secrets(&caller.tenant, &config).await.unwrap_or_default();
+        let merged = merge(known.clone(), secret);
+        let changed = Config { settings: open.clone(), ..config.clone() };
+        api.own.connect_with(&changed, merged.clone(), caller.mode).map_err(wrong_setting)?;
+        if merged != known {
+            api.own.keep_secrets(&caller.tenant, &id, config.secret + 1, &merged).await?;
+            version = Some(config.secret + 1);
+        }
+        settings = Some(open);
+    }
+    let change = Command::Change { config: id.clone(), name, settings, secret: version, rate };
+    api.change_channels(&caller, change).await?;
+    if version.is_some() {
+        api.own.forget_secrets(&caller.tenant, &id, config.secret).await?;
+    }
+    match enabled {
+        Some(true) => api.decide_channel(&caller, Command::Enable { config: id.clone() }).await?,
+        Some(false) => api.decide_channel(&caller, Command::Disable { config: id.clone() }).await?,
+        None => (),
+    }
+    api.answer_channel(&caller, &id, StatusCode::OK).await
+}
+
+pub(crate) async fn remove(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let (_, config) = api.config(&caller, &id).await?;
+    api.change_channels(&caller, Command::Remove { config: id.clone() }).await?;
+    api.own.forget_secrets(&caller.tenant, &id, config.secret).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// All of a channel's, in the order they are to be tried.
+pub(crate) async fn order(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let channel: Option<Channel> = fields.required("channel", |f| f.choice("channel", &Channel::names()));
+    let order = fields.required("order", |f| Some(f.list("order", 100))).unwrap_or_default();
+    let channels = api.channels(&caller).await?;
+    let mut named = Vec::new();
+    for (place, id) in order.iter().enumerate() {
+        let id = id.as_str().unwrap_or_default();
+        let known = channels.configs.get(id).is_some_and(|config| Some(config.channel) == channel);
+        match known && !named.contains(&id.to_owned()) {
+            true => named.push(id.to_owned()),
+            false => fields.wrong(&format!("order/{place}"), "not_a_channel", "No channel of that kind has this id."),
+        }
+    }
+    fields.finish()?;
+    let Some(channel) = channel else { return Err(no_channel()) };
+    let channels = api.change_channels(&caller, Command::Order { channel, order: named }).await?;
+    let ids: Vec<&String> = channels.own(channel).into_iter().map(|config| &config.id).collect();
+    Ok(json(StatusCode::OK, &json!({ "channel": channel, "order": ids })))
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    balance: Balance,
+    at: i64,
+}
+
+/// At most an hour old, unless `refresh=true` asks for it now.
+pub(crate) async fn balance(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path(id): Path<String>,
+    query: RawQuery,
+) -> Result<Response, Problem> {
+    let mut query = Query::parse(query)?;
+    let refresh = query.choice("refresh", &["true", "false"]).is_some_and(|refresh| refresh == "true");
+    query.finish()?;
+    let (_, config) = api.config(&caller, &id).await?;
+    let now = api.host.now();
+    let name = format!("{id}#{}#{}", config.secret, caller.mode.as_str());
+    let key = DocumentKey { tenant: caller.tenant.clone(), shelf: "balance", name };
+    let kept = api.own.documents.document(&key, now).await?;
+    let kept = kept.and_then(|kept| serde_json::from_str::<Kept>(&kept).ok());
+    let kept = match kept.filter(|_| !refresh) {
+        Some(kept) => kept,
+        None => {
+            let provider = api.connect(&caller, &config).await?;
+            let balance = provider.balance(ASK_TIMEOUT_MS).await.map_err(|error| match error {
+                Unasked::Unsupported => {
+                    Problem::new(Kind::Conflict, format!("{} has no balance to ask for.", config.provider))
+                }
+                Unasked::Refused(code) => {
+                    Problem::new(Kind::Conflict, format!("The provider refuses the credentials ({code})."))
+                }
+                Unasked::NoAnswer(_) => no_provider(),
+            })?;
+            let kept = Kept { balance, at: now.0 };
+            let body = serde_json::to_string(&kept).unwrap_or_default();
+            api.own.documents.put_document(&key, &body, Some(now + BALANCE_TTL_MS)).await?;
+            kept
+        }
+    };
+    let checked = show_time(Timestamp(kept.at));
+    let Balance { amount, unit } = kept.balance;
+    Ok(json(StatusCode::OK, &json!({ "balance": amount, "unit": unit, "balanceLastChecked": checked })))
+}
+
+/// Whether the credentials are valid, asked now; and how it has been going.
+pub(crate) async fn health(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let (channels, config) = api.config(&caller, &id).await?;
+    let provider = api.connect(&caller, &config).await?;
+    let (credentials, code) = match provider.check(ASK_TIMEOUT_MS).await {
+        Ok(()) => ("valid", None),
+        Err(Unasked::Refused(code)) => ("invalid", Some(code)),
+        Err(Unasked::NoAnswer(code)) => ("unknown", Some(code)),
+        Err(Unasked::Unsupported) => ("not_checkable", None),
+    };
+    let record = api.limits.records(&[gate::account(&id)]).await?.pop().flatten();
+    let gate = gate::read(record.as_ref(), Own::account(&config, caller.mode).rate);
+    let shown = json!({
+        "id": id,
+        "credentials": credentials,
+        "code": code,
+        "state": gate.state(api.host.now()),
+        "enabled": !channels.disabled.contains(&id),
+        "checkedAt": show_time(api.host.now()),
+    });
+    Ok(json(StatusCode::OK, &shown))
+}
+
+/// A message by this configuration and no other, whether enabled or not. It is a communication like any other.
+pub(crate) async fn test(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let (_, config) = api.config(&caller, &id).await?;
+    let to = fields.required("to", |f| f.text("to", 320));
+    let text = fields.text("text", 1_600).unwrap_or_else(|| format!("A test of {} by Tidings.", config.name));
+    let origin = origin(&caller, &headers);
+    fields.finish()?;
+    let mut message = json!({
+        "channel": config.channel, "type": "general_notification", "recipientContact": to, "content": text,
+        "priority": "urgent",
+    });
+    if config.channel == Channel::Email {
+        message["subject"] = json!(format!("A test of {}", config.name));
+    }
+    let hash = shell::hash::body_hash(&message);
+    let mut accepted = read_again(&api, &caller, message, hash.clone()).await?;
+    accepted.request.via = Some(id);
+    let Begun::New(key, loaded) = api.begin(&caller, None, &hash, &origin).await? else { return Err(no_channel()) };
+    let content = accepted.content.clone();
+    let after = api.accept(&key, loaded, accepted, &origin).await?;
+    api.accepted(&key, &after, Some(content)).await
+}
+
+/// Callbacks as they came, newest first, for 30 days.
+pub(crate) async fn webhook_log(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    query: RawQuery,
+) -> Result<Response, Problem> {
+    const SIZE: usize = 50;
+    let mut query = Query::parse(query)?;
+    let (before, provider, status) = (query.text("cursor"), query.text("provider"), query.text("status"));
+    query.finish()?;
+    let shelf = api.own.documents.shelf(&caller.tenant, "callback", before.as_deref(), SIZE, api.host.now()).await?;
+    let next = shelf.last().filter(|_| shelf.len() == SIZE).map(|(name, _)| name.clone());
+    let entries = shelf.into_iter().filter_map(|(name, body)| {
+        let mut entry: Value = serde_json::from_str(&body).ok()?;
+        let is = |asked: &Option<String>, field: &str| asked.as_deref().is_none_or(|asked| entry[field] == asked);
+        if !is(&provider, "provider") || !is(&status, "status") {
+            return None;
+        }
+        entry["id"] = json!(name);
+        entry["receivedAt"] = json!(show_time(Timestamp(entry["receivedAt"].as_i64()?)));
+        Some(entry)
+    });
+    Ok(json(StatusCode::OK, &json!({ "callbacks": entries.collect::<Vec<_>>(), "nextCursor": next })))
+}

@@ -1,0 +1,90 @@
+//! `tidings webhook verify FILE`: the door's own code over recorded requests.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use domain::provider::CallbackRequest;
+use events::Timestamp;
+use infra::providers::{Claim, Judgement, judge};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// One request, and what it is said to be signed with.
+#[derive(Deserialize)]
+struct Recorded {
+    scheme: String,
+    #[serde(default = "post")]
+    method: String,
+    url: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    body: String,
+    #[serde(default)]
+    secret: Option<String>,
+    #[serde(default)]
+    public_key: Option<String>,
+    #[serde(default)]
+    cert_pem: Option<String>,
+    /// Unix seconds at which time windows are judged; without it they are not.
+    #[serde(default)]
+    now: Option<f64>,
+}
+
+fn post() -> String {
+    "POST".to_owned()
+}
+
+impl From<Recorded> for Claim {
+    fn from(recorded: Recorded) -> Claim {
+        let headers = recorded.headers.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
+        Claim {
+            scheme: recorded.scheme,
+            request: CallbackRequest {
+                method: recorded.method,
+                url: recorded.url,
+                headers,
+                body: recorded.body.into_bytes(),
+            },
+            secret: recorded.secret.unwrap_or_default(),
+            public_key: recorded.public_key.unwrap_or_default(),
+            certificate: recorded.cert_pem.unwrap_or_default(),
+            now: recorded.now.map(|seconds| Timestamp((seconds * 1_000.0) as i64)),
+        }
+    }
+}
+
+/// Judges them all, and prints a line for each: its id, the verdict, the reason.
+pub fn file(path: &Path) -> Result<(), String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let value: Value = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    let all = match value {
+        Value::Array(all) => all,
+        Value::Object(mut map) => match map.remove("vectors") {
+            Some(Value::Array(all)) => all,
+            _ => vec![Value::Object(map)],
+        },
+        _ => return Err(format!("{} holds no requests", path.display())),
+    };
+    let mut unjudged = 0;
+    for (place, value) in all.into_iter().enumerate() {
+        let id = value["id"].as_str().map_or_else(|| (place + 1).to_string(), str::to_owned);
+        let (verdict, why) = match serde_json::from_value::<Recorded>(value) {
+            Err(error) => ("not judged", error.to_string()),
+            Ok(recorded) => {
+                let scheme = recorded.scheme.clone();
+                match judge(&recorded.into()) {
+                    Judgement::Valid => ("valid", "the signature is right".to_owned()),
+                    Judgement::Invalid(why) => ("invalid", why.to_owned()),
+                    Judgement::Unknown => ("not judged", format!("there is no scheme {scheme}")),
+                }
+            }
+        };
+        unjudged += usize::from(verdict == "not judged");
+        println!("{id}\t{verdict}\t{why}");
+    }
+    match unjudged {
+        0 => Ok(()),
+        count => Err(format!("{count} could not be judged")),
+    }
+}

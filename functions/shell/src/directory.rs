@@ -1,0 +1,261 @@
+//! Which providers a tenant's messages may take: its own configurations, connected, or else the deployment's.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::channels::{Channels, Config};
+use domain::policy;
+use domain::ports::{DocumentKey, Documents, Host, Journals, Sealer, StoreError};
+use domain::provider::{Account, Connector, Provider, SettingFault};
+use events::{Channel, Mode, TenantId, Timestamp};
+
+use crate::journal;
+use crate::settings::Configured;
+
+/// How long a tenant's decisions are believed without asking again, in milliseconds: what a change takes to be felt.
+pub const CHANNELS_TTL_MS: i64 = 15_000;
+/// Tenants, and connected providers, remembered at most.
+const KEPT: usize = 10_000;
+/// The secret that every callback address ends with.
+pub const CALLBACK_SECRET: &str = "callbackSecret";
+
+/// What it needs to know a tenant's own configurations.
+#[derive(Clone)]
+pub struct Own {
+    pub journals: Arc<dyn Journals>,
+    pub documents: Arc<dyn Documents>,
+    pub sealer: Arc<dyn Sealer>,
+    pub connector: Arc<dyn Connector>,
+    pub host: Arc<dyn Host>,
+    /// Where callbacks reach us, without a slash at the end.
+    pub public_url: String,
+}
+
+/// What was connected already, and what tenants decided a moment ago.
+#[derive(Default)]
+pub struct Directory {
+    tenants: Mutex<HashMap<TenantId, (Arc<Channels>, Timestamp)>>,
+    connected: Mutex<HashMap<String, Arc<dyn Provider>>>,
+}
+
+/// Why a configuration is not connected.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{}: {}", .0.setting, .0.detail)]
+    Setting(SettingFault),
+    #[error("its credentials are gone")]
+    NoSecrets,
+}
+
+/// A configuration's id names its tenant: a callback's address says whose it is.
+pub fn tenant_of(config: &str) -> Option<TenantId> {
+    config.split_once('.')?.0.parse().ok()
+}
+
+/// Where a provider's own id of a message, or the latest to an address, leads to the attempt that it was.
+pub fn message_key(tenant: &TenantId, config: &str, id: &str) -> DocumentKey {
+    DocumentKey { tenant: tenant.clone(), shelf: "message", name: format!("{config}#{id}") }
+}
+
+/// The deployment's own configurations, connected. One that is wrong is left out and logged: its neighbours go on.
+pub fn connected(connector: &dyn Connector, configured: Vec<Configured>, public_url: &str) -> Vec<Arc<dyn Provider>> {
+    let connect = |Configured { account, settings, callback_path }: Configured| {
+        let config = account.config.clone();
+        let connected = connector.connect(account, &settings, &format!("{public_url}{callback_path}"));
+        connected.inspect_err(|fault| tracing::error!(config, ?fault, "a configuration cannot be used")).ok()
+    };
+    configured.into_iter().filter_map(connect).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Own {
+    fn secret_key(tenant: &TenantId, config: &str, version: u32) -> DocumentKey {
+        DocumentKey { tenant: tenant.clone(), shelf: "secret", name: format!("{config}#{version}") }
+    }
+
+    /// Seals a configuration's credentials.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: nothing that counts was stored.
+    pub async fn keep_secrets(
+        &self,
+        tenant: &TenantId,
+        config: &str,
+        version: u32,
+        secrets: &BTreeMap<String, String>,
+    ) -> Result<(), StoreError> {
+        let plain = serde_json::to_string(secrets).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+        let sealed = self.sealer.seal(&format!("{tenant}#{config}"), &plain).await?;
+        self.documents.put_document(&Own::secret_key(tenant, config, version), &sealed, None).await
+    }
+
+    /// Opens them again.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::NoSecrets`]: they were removed.
+    pub async fn secrets(&self, tenant: &TenantId, config: &Config) -> Result<BTreeMap<String, String>, ConnectError> {
+        let key = Own::secret_key(tenant, &config.id, config.secret);
+        let sealed = self.documents.document(&key, self.host.now()).await?.ok_or(ConnectError::NoSecrets)?;
+        let plain = self.sealer.open(&format!("{tenant}#{}", config.id), &sealed).await?;
+        Ok(serde_json::from_str(&plain).map_err(|error| StoreError::Unreadable(error.to_string()))?)
+    }
+
+    /// Forgets credentials that are no longer in force.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn forget_secrets(&self, tenant: &TenantId, config: &str, version: u32) -> Result<(), StoreError> {
+        self.documents.remove_document(&Own::secret_key(tenant, config, version)).await
+    }
+
+    /// The address that a provider calls back.
+    pub fn callback_url(&self, config: &Config, callback_secret: &str) -> String {
+        format!("{}/webhooks/{}/{}/{callback_secret}", self.public_url, config.provider, config.id)
+    }
+
+    pub fn account(config: &Config, mode: Mode) -> Account {
+        Account {
+            config: config.id.clone(),
+            provider: config.provider.clone(),
+            channel: config.channel,
+            mode,
+            rate: config.rate.unwrap_or_else(|| policy::rate(&config.provider, config.channel)),
+        }
+    }
+
+    /// Connects with what is given, kept or not.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingFault`]
+    pub fn connect_with(
+        &self,
+        config: &Config,
+        mut secrets: BTreeMap<String, String>,
+        mode: Mode,
+    ) -> Result<Arc<dyn Provider>, SettingFault> {
+        let callback = secrets.remove(CALLBACK_SECRET).unwrap_or_default();
+        let mut settings = config.settings.clone();
+        settings.extend(secrets);
+        self.connector.connect(Own::account(config, mode), &settings, &self.callback_url(config, &callback))
+    }
+}
+
+impl Directory {
+    /// What a tenant decided, at most 15 seconds old.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn channels(&self, own: &Own, tenant: &TenantId) -> Result<Arc<Channels>, StoreError> {
+        let now = own.host.now();
+        if let Some((channels, until)) = lock(&self.tenants).get(tenant)
+            && now < *until
+        {
+            return Ok(channels.clone());
+        }
+        let channels = Arc::new(journal::channels(&*own.journals, tenant).await?);
+        self.know(tenant, channels.clone(), now);
+        Ok(channels)
+    }
+
+    /// What was just read or decided.
+    pub fn know(&self, tenant: &TenantId, channels: Arc<Channels>, now: Timestamp) {
+        let mut tenants = lock(&self.tenants);
+        if KEPT <= tenants.len() {
+            tenants.clear();
+        }
+        tenants.insert(tenant.clone(), (channels, now + CHANNELS_TTL_MS));
+    }
+
+    /// One of a tenant's own, ready to be called.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`]
+    pub async fn connect(
+        &self,
+        own: &Own,
+        tenant: &TenantId,
+        config: &Config,
+        mode: Mode,
+    ) -> Result<Arc<dyn Provider>, ConnectError> {
+        let name = format!("{}#{}#{}#{}", config.id, config.changed_at.0, config.secret, mode.as_str());
+        if let Some(connected) = lock(&self.connected).get(&name) {
+            return Ok(connected.clone());
+        }
+        let secrets = own.secrets(tenant, config).await?;
+        let connected = own.connect_with(config, secrets, mode).map_err(ConnectError::Setting)?;
+        let mut known = lock(&self.connected);
+        if KEPT <= known.len() {
+            known.clear();
+        }
+        known.insert(name, connected.clone());
+        Ok(connected)
+    }
+
+    /// Those that may carry this tenant's messages, in the order they are tried. A tenant with configurations of its own
+    /// for a channel uses no others there. The flag: there are some, if only they were enabled.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]. A configuration that cannot be connected is left out: its neighbours go on.
+    pub async fn offer(
+        &self,
+        own: &Own,
+        tenant: &TenantId,
+        (channel, mode): (Channel, Mode),
+        deployment: &[Arc<dyn Provider>],
+    ) -> Result<(Vec<Arc<dyn Provider>>, bool), StoreError> {
+        let channels = self.channels(own, tenant).await?;
+        let configs = channels.own(channel);
+        let mut offered: Vec<Arc<dyn Provider>> = Vec::new();
+        if configs.is_empty() {
+            let serves = |account: &Account| account.channel == channel && account.mode == mode;
+            offered.extend(deployment.iter().filter(|provider| serves(provider.account())).cloned());
+            let is_some = !offered.is_empty();
+            offered.retain(|provider| !channels.disabled.contains(&provider.account().config));
+            offered.sort_by_key(|provider| channels.place(channel, &provider.account().config));
+            return Ok((offered, is_some));
+        }
+        for config in configs.into_iter().filter(|config| !channels.disabled.contains(&config.id)) {
+            match self.connect(own, tenant, config, mode).await {
+                Ok(connected) => offered.push(connected),
+                Err(ConnectError::Store(error @ StoreError::Unavailable(_))) => return Err(error),
+                Err(error) => tracing::error!(config = config.id, %error, "a configuration cannot be used"),
+            }
+        }
+        Ok((offered, true))
+    }
+
+    /// One by its name: a tenant's own, or the deployment's.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`]
+    pub async fn find(
+        &self,
+        own: &Own,
+        tenant: &TenantId,
+        (config, mode): (&str, Mode),
+        deployment: &[Arc<dyn Provider>],
+    ) -> Result<Option<Arc<dyn Provider>>, ConnectError> {
+        let is_it = |account: &Account| account.config == config && account.mode == mode;
+        if let Some(found) = deployment.iter().find(|provider| is_it(provider.account())) {
+            return Ok(Some(found.clone()));
+        }
+        let channels = self.channels(own, tenant).await?;
+        match channels.configs.get(config) {
+            Some(config) => self.connect(own, tenant, config, mode).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Journals: load, decide, append; again when somebody else was first.
+
+use domain::channels::{self, Channels};
+use domain::ports::{AppendError, Host, JournalKey, Journals, StoreError};
+use events::{Meta, Recorded, Stored, TenantId, Timestamp};
+
+use crate::problem::{Kind, Problem};
+
+/// Lost races in a row before a command is given up.
+const MAX_RACES: usize = 8;
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError<R> {
+    /// The decision said no.
+    #[error("{0}")]
+    Rejected(R),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("unknown whether stored: {0}")]
+    Unknown(String),
+    #[error("others were always first")]
+    Contended,
+    #[error("its history is full")]
+    Full,
+}
+
+impl<R: std::fmt::Display> From<JournalError<R>> for Problem {
+    fn from(error: JournalError<R>) -> Problem {
+        match error {
+            JournalError::Rejected(why) => Problem::new(Kind::Conflict, format!("Not possible: {why}.")),
+            JournalError::Store(error) => error.into(),
+            JournalError::Unknown(_) => {
+                Problem::new(Kind::Unavailable, "It is not known whether this was stored. Look, then try again.")
+            }
+            JournalError::Contended => {
+                Problem::new(Kind::Unavailable, "Others changed it at the same time. Try again.")
+            }
+            JournalError::Full => Problem::new(Kind::Conflict, "Its history is full."),
+        }
+    }
+}
+
+/// # Errors
+///
+/// [`StoreError`]: the store does not answer, or holds what this version cannot read.
+pub async fn read<E: Stored>(journals: &dyn Journals, key: &JournalKey) -> Result<Vec<Recorded<E>>, StoreError> {
+    let stream = journals.read_journal(key).await?;
+    let records = stream.lines.iter().map(|line| events::decode(line));
+    records.collect::<Result<_, _>>().map_err(|error| StoreError::Unreadable(error.to_string()))
+}
+
+/// Decides on the whole journal and appends what follows. No events: nothing is written.
+///
+/// # Errors
+///
+/// [`JournalError`]
+pub async fn execute<E: Stored, R>(
+    (journals, host): (&dyn Journals, &dyn Host),
+    key: &JournalKey,
+    actor: &str,
+    decide: impl Fn(&[Recorded<E>]) -> Result<Vec<E>, R>,
+) -> Result<Vec<Recorded<E>>, JournalError<R>> {
+    for _ in 0..MAX_RACES {
+        let mut records = read::<E>(journals, key).await?;
+        let events = decide(&records).map_err(JournalError::Rejected)?;
+        if events.is_empty() {
+            return Ok(records);
+        }
+        let writer = format!("{:016x}", host.random() as u64);
+        let meta = Meta {
+            at: host.now(),
+            command: writer.clone(),
+            correlation: None,
+            causation: None,
+            actor: actor.to_owned(),
+            traceparent: None,
+        };
+        let lines = events.iter().map(|event| events::encode(event, &meta)).collect();
+        match journals.append_journal(key, records.len() as u64, lines, &writer).await {
+            Ok(()) => {
+                records.extend(events.into_iter().map(|event| Recorded { version: 1, meta: meta.clone(), event }));
+                return Ok(records);
+            }
+            Err(AppendError::Conflict) => (),
+            Err(AppendError::NotApplied(why)) => return Err(StoreError::Unavailable(why).into()),
+            Err(AppendError::TooLarge) => return Err(JournalError::Full),
+            Err(AppendError::Unknown(why)) => {
+                let found = journals.read_journal(key).await?;
+                if found.writer == writer {
+                    return Ok(read::<E>(journals, key).await?);
+                }
+                return Err(JournalError::Unknown(why));
+            }
+        }
+    }
+    Err(JournalError::Contended)
+}
+
+fn fold(records: &[Recorded<events::ChannelEvent>]) -> Channels {
+    let mut channels = Channels::default();
+    for Recorded { meta, event, .. } in records {
+        channels.evolve(event, &meta.actor, meta.at);
+    }
+    channels
+}
+
+/// What a tenant decided about its provider configurations.
+///
+/// # Errors
+///
+/// As [`read`].
+pub async fn channels(journals: &dyn Journals, tenant: &TenantId) -> Result<Channels, StoreError> {
+    Ok(fold(&read(journals, &JournalKey::channels(tenant)).await?))
+}
+
+/// Another such decision; what it came to.
+///
+/// # Errors
+///
+/// [`JournalError`]
+pub async fn decide_channels(
+    ports: (&dyn Journals, &dyn Host),
+    tenant: &TenantId,
+    actor: &str,
+    command: channels::Command,
+) -> Result<Channels, JournalError<channels::Rejection>> {
+    let decide = |records: &[Recorded<events::ChannelEvent>]| fold(records).decide(command.clone());
+    Ok(fold(&execute(ports, &JournalKey::channels(tenant), actor, decide).await?))
+}
+
+/// The whole journal, for those who ask who decided what.
+///
+/// # Errors
+///
+/// As [`read`].
+pub async fn channel_events(
+    journals: &dyn Journals,
+    tenant: &TenantId,
+) -> Result<Vec<(Timestamp, String, events::ChannelEvent)>, StoreError> {
+    let records = read::<events::ChannelEvent>(journals, &JournalKey::channels(tenant)).await?;
+    Ok(records.into_iter().map(|record| (record.meta.at, record.meta.actor, record.event)).collect())
+}

@@ -1,0 +1,75 @@
+//! Messages to us, and what people say about being written to.
+
+use domain::consent::{KEYWORD_REASON, Keyword, keyword, start_takes_back};
+use domain::ports::{DocumentKey, JournalKey, StoreError};
+use domain::provider::{Consent, Inbound, Provider};
+use events::{Channel, InboundEvent, Recorded, TenantId};
+use shell::journal;
+use shell::problem::Problem;
+
+use crate::Webhook;
+
+/// How long the words of a message to us are kept, in milliseconds.
+const KEPT_MS: i64 = 400 * 24 * 3_600_000;
+
+impl Webhook {
+    /// Its words first, then its journal: a repeated callback finds both there.
+    pub(crate) async fn receive(
+        &self,
+        tenant: &TenantId,
+        provider: &dyn Provider,
+        message: &Inbound,
+    ) -> Result<(), Problem> {
+        let account = provider.account();
+        let contact = self.contact(tenant, account.channel, &message.from);
+        let said = message.keyword.map(str::to_owned);
+        let said = said.or_else(|| Some(keyword(message.text.as_deref()?)?.as_str().to_owned()));
+        let name = shell::hash::body_hash(&(&account.config, &message.provider_message_id));
+        let words = serde_json::json!({ "from": message.from, "text": message.text });
+        let shelf = DocumentKey { tenant: tenant.clone(), shelf: "inbound", name: name.clone() };
+        self.documents.put_document(&shelf, &words.to_string(), Some(self.host.now() + KEPT_MS)).await?;
+        let key = JournalKey { tenant: tenant.clone(), kind: "inbound", id: name.clone() };
+        let event = InboundEvent::MessageReceived {
+            channel: account.channel,
+            config: account.config.clone(),
+            provider: account.provider.clone(),
+            provider_message_id: message.provider_message_id.clone(),
+            contact_hash: contact.contact_hash.clone(),
+            kind: message.kind.to_owned(),
+            keyword: said.clone(),
+            sent_at: message.at,
+            content: name,
+        };
+        // Before it is recorded: a crash between is repaired by the provider's retry.
+        match said.as_deref() {
+            Some(word) if word == Keyword::Stop.as_str() => {
+                self.store.suppress(&contact, KEYWORD_REASON, self.host.now()).await?;
+            }
+            Some(word) if word == Keyword::Start.as_str() => self.take_back(&contact).await?,
+            _ => (),
+        }
+        let actor = format!("function:webhook:{}", account.provider);
+        let once = |records: &[Recorded<InboundEvent>]| {
+            let is_new = records.is_empty();
+            Ok::<_, std::convert::Infallible>(if is_new { vec![event.clone()] } else { Vec::new() })
+        };
+        journal::execute((&*self.own.journals, &*self.host), &key, &actor, once).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn consent(&self, tenant: &TenantId, channel: Channel, consent: &Consent) -> Result<(), Problem> {
+        let contact = self.contact(tenant, channel, &consent.contact);
+        match consent.is_opt_out {
+            true => self.store.suppress(&contact, consent.reason, self.host.now()).await?,
+            false => self.take_back(&contact).await?,
+        }
+        Ok(())
+    }
+
+    async fn take_back(&self, contact: &domain::ports::ContactKey) -> Result<(), StoreError> {
+        match self.store.suppression(contact).await? {
+            Some(reason) if start_takes_back(&reason) => self.store.unsuppress(contact, &reason).await,
+            _ => Ok(()),
+        }
+    }
+}

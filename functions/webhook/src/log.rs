@@ -1,0 +1,85 @@
+//! Every callback as it came, with what was made of it, for 30 days.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use domain::ports::DocumentKey;
+use domain::provider::{CallbackRequest, Provider};
+use events::TenantId;
+use serde_json::json;
+
+use crate::Webhook;
+
+const KEPT_MS: i64 = 30 * 24 * 3_600_000;
+/// Bytes of a body that are kept.
+const MAX_BODY: usize = 256 * 1024;
+
+pub(crate) enum Outcome {
+    /// Not signed as it should be.
+    Refused(&'static str),
+    Unreadable(&'static str),
+    Taken {
+        /// Facts, and those whose message is known.
+        total: usize,
+        matched: usize,
+        inbound: usize,
+    },
+}
+
+impl Webhook {
+    /// Best effort: what matters is in the streams.
+    pub(crate) async fn keep(
+        &self,
+        tenant: &TenantId,
+        provider: &dyn Provider,
+        request: &CallbackRequest,
+        outcome: Outcome,
+    ) {
+        let now = self.host.now();
+        let (verified, status, detail) = match outcome {
+            Outcome::Refused(why) => (false, "refused", Some(why.to_owned())),
+            Outcome::Unreadable(why) => (true, "unreadable", Some(why.to_owned())),
+            Outcome::Taken { total, matched, inbound } => {
+                let status = if matched < total { "unmatched" } else { "processed" };
+                (true, status, Some(format!("{matched} of {total} facts matched, {inbound} messages received")))
+            }
+        };
+        let kept = &request.body[..request.body.len().min(MAX_BODY)];
+        let (body, encoding) = match std::str::from_utf8(kept) {
+            Ok(text) => (text.to_owned(), "utf-8"),
+            Err(_) => (STANDARD.encode(kept), "base64"),
+        };
+        let account = provider.account();
+        // The address holds the secret of the configuration: its path is cut before it.
+        let path = request.url.split('?').next().unwrap_or_default();
+        let path = path.split("/webhooks/").nth(1).unwrap_or_default().rsplit_once('/').map_or("", |(path, _)| path);
+        let entry = json!({
+            "receivedAt": now.0,
+            "provider": account.provider,
+            "channelId": account.config,
+            "method": request.method,
+            "path": format!("/webhooks/{path}"),
+            "headers": shown(&request.headers),
+            "body": body,
+            "bodyEncoding": encoding,
+            "truncated": kept.len() < request.body.len(),
+            "verified": verified,
+            "status": status,
+            "detail": detail,
+        });
+        let name = format!("{:013}#{:08x}", now.0, self.host.random() as u32);
+        let key = DocumentKey { tenant: tenant.clone(), shelf: "callback", name };
+        if let Err(error) = self.documents.put_document(&key, &entry.to_string(), Some(now + KEPT_MS)).await {
+            tracing::error!(config = account.config, %error, "a callback was not logged");
+        }
+    }
+}
+
+/// Without credentials of any kind: signatures stay, for they are what is debugged.
+fn shown(headers: &[(String, String)]) -> serde_json::Value {
+    let secret = ["authorization", "cookie", "x-telegram-bot-api-secret-token"];
+    let shown = headers.iter().map(|(name, value)| {
+        let value = if secret.contains(&name.as_str()) { "…" } else { value.as_str() };
+        (name.clone(), json!(value))
+    });
+    serde_json::Value::Object(shown.collect())
+}

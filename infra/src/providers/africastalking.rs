@@ -1,0 +1,213 @@
+//! Africa's Talking, SMS: `POST /version1/messaging`, 201 with a status for each recipient. It echoes nothing of ours,
+//! signs nothing, and cannot be asked about a message: callbacks are matched by its own id, and the secret is in the
+//! address.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::communication::Answer;
+use domain::provider::{
+    About, Account, Balance, CallbackRequest, Capabilities, Consent, Heard, Inbound, Kind, Outbound, Provider, Sent,
+    Setting, SettingFault, Unasked,
+};
+use events::{Channel, Fact, RefusalClass, Timestamp};
+use serde::Deserialize;
+
+use super::signatures::{Verdict, url_secret};
+use super::{
+    Entry, Exchange, Link, ask, balance, by_status, exchange, field, not_its_form, only, refused, told, unknown_code,
+    words_with_links,
+};
+
+pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("url-secret", url_secret)] };
+
+static KIND: Kind = Kind {
+    name: "africastalking",
+    title: "Africa's Talking",
+    channels: &[Channel::Sms],
+    settings: &[
+        Setting::secret("apiKey", "The application's API key"),
+        Setting::needed("username", "The application's username; sandbox for the sandbox"),
+        Setting::optional("senderId", "A registered short code or name"),
+    ],
+    can: CAN,
+    signs: "the secret in the callback's address",
+};
+const CAN: Capabilities = Capabilities { echoes_our_id: false, balance: true, ..Capabilities::TEXT };
+
+struct AfricasTalking {
+    link: Link,
+    base: String,
+    api_key: String,
+    username: String,
+}
+
+fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
+    let username = link.need("username")?;
+    let base = match username.as_str() {
+        "sandbox" => link.base("https://api.sandbox.africastalking.com"),
+        _ => link.base("https://api.africastalking.com"),
+    };
+    Ok(Arc::new(AfricasTalking { base, api_key: link.need("apiKey")?, username, link }))
+}
+
+#[derive(Deserialize)]
+struct Taken {
+    #[serde(rename = "SMSMessageData")]
+    data: Data,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Data {
+    /// `Sent to 1/1 …`, or a word that refuses all: `InvalidSenderId`.
+    message: String,
+    #[serde(default)]
+    recipients: Vec<Recipient>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Recipient {
+    status_code: u32,
+    message_id: String,
+    /// `KES 0.8000`
+    cost: Option<String>,
+    message_parts: Option<u16>,
+}
+
+#[async_trait]
+impl Provider for AfricasTalking {
+    fn account(&self) -> &Account {
+        &self.link.account
+    }
+
+    fn can(&self) -> Capabilities {
+        CAN
+    }
+
+    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
+        let text = words_with_links(outbound, CAN.max_characters);
+        let sender = self.link.get("senderId");
+        let mut fields = vec![
+            ("username", self.username.as_str()),
+            ("to", outbound.to.as_str()),
+            ("message", text.as_str()),
+            ("bulkSMSMode", "1"),
+            ("enqueue", "1"),
+        ];
+        fields.extend(sender.as_deref().map(|sender| ("from", sender)));
+        let request = self.link.http.client.post(format!("{}/version1/messaging", self.base));
+        let request = request.header("apiKey", &self.api_key).header("accept", "application/json").form(&fields);
+        match exchange(request, timeout_ms).await {
+            Ok(exchange) => answered(&exchange, domain::sms::segments(&text).count),
+            Err(answer) => answer.into(),
+        }
+    }
+
+    async fn balance(&self, timeout_ms: u64) -> Result<Balance, Unasked> {
+        #[derive(Deserialize)]
+        struct Told {
+            #[serde(rename = "UserData")]
+            user: User,
+        }
+        #[derive(Deserialize)]
+        struct User {
+            balance: String,
+        }
+        let Told { user } = self.user(timeout_ms).await?.json().ok_or_else(not_its_form)?;
+        let (unit, amount) = user.balance.split_once(' ').ok_or_else(not_its_form)?;
+        balance(amount.trim(), unit)
+    }
+
+    async fn check(&self, timeout_ms: u64) -> Result<(), Unasked> {
+        self.user(timeout_ms).await.map(|_| ())
+    }
+
+    /// The secret in its address, which was compared before, is all there is.
+    async fn verify(&self, _: &CallbackRequest, _: Timestamp) -> Verdict {
+        Ok(())
+    }
+
+    async fn hear(&self, request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str> {
+        hear(&request.body, now)
+    }
+}
+
+impl AfricasTalking {
+    async fn user(&self, timeout_ms: u64) -> Result<Exchange, Unasked> {
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("username", &self.username).finish();
+        let request = self.link.http.client.get(format!("{}/version1/user?{query}", self.base));
+        ask(request.header("apiKey", &self.api_key).header("accept", "application/json"), timeout_ms).await
+    }
+}
+
+fn answered(exchange: &Exchange, segments: u16) -> Sent {
+    if let Some(no) = by_status(exchange, exchange.code()) {
+        return no.into();
+    }
+    let Some(Taken { data }) = exchange.json::<Taken>() else { return exchange.unreadable() };
+    let Some(recipient) = data.recipients.into_iter().next() else {
+        let class = match data.message.as_str() {
+            "InvalidSenderId" | "UserInBlacklist" => RefusalClass::Auth,
+            "InsufficientBalance" => RefusalClass::Balance,
+            _ => RefusalClass::Permanent,
+        };
+        let code: String = data.message.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
+        return refused(class, code, None).into();
+    };
+    let code = recipient.status_code;
+    let class = match code {
+        100..=102 => {
+            let mut sent = exchange.accepted(recipient.message_id, recipient.message_parts.or(Some(segments)));
+            if let Answer::Accepted { cost_micros, .. } = &mut sent.answer {
+                *cost_micros = recipient.cost.as_deref().and_then(micros);
+            }
+            return sent;
+        }
+        402 => RefusalClass::Auth,
+        405 => RefusalClass::Balance,
+        500 | 501 => RefusalClass::Transient,
+        _ => RefusalClass::Permanent,
+    };
+    Sent { opted_out: code == 406, ..refused(class, code.to_string(), None).into() }
+}
+
+/// `KES 0.8000` in millionths.
+fn micros(cost: &str) -> Option<i64> {
+    let amount: f64 = cost.split_once(' ')?.1.trim().parse().ok()?;
+    Some((amount * 1_000_000.0).round() as i64)
+}
+
+/// A report, a message to us, or an opt-out: each has its own fields.
+fn hear(body: &[u8], now: Timestamp) -> Result<Heard, &'static str> {
+    let get = |name: &str| field(body, name);
+    if let (Some(id), Some(status)) = (get("id"), get("status")) {
+        let reason = get("failureReason");
+        let reason = reason.as_deref();
+        let gone = matches!(reason, Some("UserDoesNotExist" | "UserIsInactive" | "NotNetworkSubcriber"));
+        let fact = match status.as_str() {
+            "Sent" | "Submitted" | "Buffered" => Fact::Sent,
+            "Success" => Fact::Delivered,
+            "Failed" if gone => Fact::Bounced,
+            "Failed" | "Rejected" | "AbsentSubscriber" | "Expired" => Fact::Undelivered,
+            _ => Fact::Unknown,
+        };
+        let code = if fact == Fact::Unknown { unknown_code(&status) } else { reason.map(str::to_owned) };
+        let about = About::Message(id.clone());
+        let mut all = vec![told(about.clone(), (fact, code), Some(format!("{id}:{status}")), now)];
+        if reason == Some("UserInBlackList") {
+            all.push(told(about, (Fact::Unsubscribed, None), None, now));
+        }
+        return Ok(only(all));
+    }
+    if let (Some(from), Some(text)) = (get("from"), get("text")) {
+        let id = get("id").or_else(|| get("linkId")).or_else(|| get("date")).unwrap_or_default();
+        let id = format!("{from}:{id}");
+        let inbound = Inbound { from, provider_message_id: id, kind: "text", text: Some(text), keyword: None, at: now };
+        return Ok(Heard { inbound: vec![inbound], ..Heard::default() });
+    }
+    let contact = get("phoneNumber").ok_or("neither a report nor a message")?;
+    let consent = Consent { contact, is_opt_out: true, reason: "provider_opt_out" };
+    Ok(Heard { consents: vec![consent], ..Heard::default() })
+}

@@ -1,0 +1,211 @@
+//! BulkSMS: `POST /v1/messages`, 201 with a list. It takes a deduplication id and signs nothing: the secret is in the
+//! address, and callbacks are matched by its own id (its field for ours takes 20 characters).
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::communication::Answer;
+use domain::provider::{
+    About, Account, Balance, CallbackRequest, Capabilities, Found, Heard, Inbound, Kind, Outbound, Provider, Sent,
+    Setting, SettingFault, Unasked,
+};
+use events::{Channel, Fact, RefusalClass, Timestamp};
+use serde::Deserialize;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::signatures::{Verdict, url_secret};
+use super::{
+    Entry, Exchange, Link, ask, balance, by_status, exchange, not_its_form, refused, told, unknown_code,
+    words_with_links,
+};
+
+pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("url-secret", url_secret)] };
+
+static KIND: Kind = Kind {
+    name: "bulksms",
+    title: "BulkSMS",
+    channels: &[Channel::Sms],
+    settings: &[
+        Setting::needed("tokenId", "The API token's id"),
+        Setting::secret("tokenSecret", "Its secret"),
+        Setting::optional("from", "A name or number of yours; else one of theirs that takes replies"),
+    ],
+    can: CAN,
+    signs: "the secret in the callback's address",
+};
+const CAN: Capabilities =
+    Capabilities { echoes_our_id: false, idempotency_key: true, query: true, balance: true, ..Capabilities::TEXT };
+
+/// Parts of one message, more than 1,600 characters ever need. Their own default of 3 would cut it.
+const MAX_PARTS: u8 = 24;
+
+struct BulkSms {
+    link: Link,
+    base: String,
+    token_id: String,
+    token_secret: String,
+}
+
+fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
+    Ok(Arc::new(BulkSms {
+        base: link.base("https://api.bulksms.com"),
+        token_id: link.need("tokenId")?,
+        token_secret: link.need("tokenSecret")?,
+        link,
+    }))
+}
+
+#[derive(Deserialize)]
+struct Taken {
+    id: String,
+    to: String,
+    #[serde(rename = "numberOfParts")]
+    parts: Option<u16>,
+}
+
+#[async_trait]
+impl Provider for BulkSms {
+    fn account(&self) -> &Account {
+        &self.link.account
+    }
+
+    fn can(&self) -> Capabilities {
+        CAN
+    }
+
+    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
+        let text = words_with_links(outbound, CAN.max_characters);
+        let mut message = json!({
+            "to": [{ "type": "INTERNATIONAL", "address": outbound.to }],
+            "body": text,
+            "longMessageMaxParts": MAX_PARTS,
+        });
+        if let Some(from) = self.link.get("from") {
+            let is_number = from.trim_start_matches('+').bytes().all(|b| b.is_ascii_digit());
+            let kind = if is_number { "INTERNATIONAL" } else { "ALPHANUMERIC" };
+            message["from"] = json!({ "type": kind, "address": from });
+        }
+        let number = deduplication_id(outbound);
+        let url = format!("{}/v1/messages?auto-unicode=true&deduplication-id={number}", self.base);
+        let request = self.link.http.client.post(url).basic_auth(&self.token_id, Some(&self.token_secret));
+        let exchange = match exchange(request.json(&json!([message])), timeout_ms).await {
+            Ok(exchange) => exchange,
+            Err(answer) => return answer.into(),
+        };
+        match by_status(&exchange, exchange.code()) {
+            Some(_) if exchange.status.as_u16() == 403 => refused(RefusalClass::Balance, "403", None).into(),
+            Some(no) => no.into(),
+            None => {
+                let taken = exchange.json::<Vec<Taken>>().and_then(|all| all.into_iter().next());
+                let Some(taken) = taken else { return exchange.unreadable() };
+                // Two of our numbers are the same once in some billions: the next attempt has another.
+                let digits = |text: &str| text.trim_start_matches('+').to_owned();
+                if digits(&taken.to) != digits(&outbound.to) {
+                    return refused(RefusalClass::Transient, "deduplicated", None).into();
+                }
+                exchange.accepted(taken.id, taken.parts.or(Some(domain::sms::segments(&text).count)))
+            }
+        }
+    }
+
+    /// The same request with the same deduplication id makes no second message, for about 12 hours.
+    async fn query(&self, outbound: &Outbound, _: Timestamp, _: Timestamp, timeout_ms: u64) -> Found {
+        match self.send(outbound, timeout_ms).await.answer {
+            Answer::Accepted { provider_message_id, .. } => Found::Taken(provider_message_id),
+            Answer::Refused { class: RefusalClass::Permanent, .. } => Found::NotTaken,
+            Answer::Refused { .. } | Answer::InDoubt(_) => Found::NoAnswer,
+        }
+    }
+
+    async fn balance(&self, timeout_ms: u64) -> Result<Balance, Unasked> {
+        #[derive(Deserialize)]
+        struct Profile {
+            credits: Credits,
+        }
+        #[derive(Deserialize)]
+        struct Credits {
+            balance: f64,
+        }
+        let Profile { credits } = self.profile(timeout_ms).await?.json().ok_or_else(not_its_form)?;
+        balance(credits.balance, "credits")
+    }
+
+    async fn check(&self, timeout_ms: u64) -> Result<(), Unasked> {
+        self.profile(timeout_ms).await.map(|_| ())
+    }
+
+    /// It tries a new address with an empty list.
+    fn is_probe(&self, request: &CallbackRequest) -> bool {
+        request.method == "HEAD" || request.body.trim_ascii() == b"[]"
+    }
+
+    /// The secret in its address, which was compared before, is all there is.
+    async fn verify(&self, _: &CallbackRequest, _: Timestamp) -> Verdict {
+        Ok(())
+    }
+
+    async fn hear(&self, request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str> {
+        hear(&request.body, now)
+    }
+}
+
+/// 31 bits of the attempt's hash: a number is all that it takes.
+fn deduplication_id(outbound: &Outbound) -> u32 {
+    let hash = Sha256::digest(super::reference(outbound));
+    u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) >> 1
+}
+
+impl BulkSms {
+    async fn profile(&self, timeout_ms: u64) -> Result<Exchange, Unasked> {
+        let request = self.link.http.client.get(format!("{}/v1/profile", self.base));
+        ask(request.basic_auth(&self.token_id, Some(&self.token_secret)), timeout_ms).await
+    }
+}
+
+#[derive(Deserialize)]
+struct Message {
+    id: String,
+    #[serde(rename = "type")]
+    kind: String,
+    from: Option<String>,
+    body: Option<String>,
+    status: Option<Status>,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    #[serde(rename = "type")]
+    kind: String,
+    subtype: Option<String>,
+}
+
+fn hear(body: &[u8], now: Timestamp) -> Result<Heard, &'static str> {
+    let messages: Vec<serde_json::Value> = serde_json::from_slice(body).map_err(|_| "not a list of messages")?;
+    let mut heard = Heard::default();
+    for message in messages.into_iter().filter_map(|message| serde_json::from_value::<Message>(message).ok()) {
+        if message.kind == "RECEIVED" {
+            let Some(from) = message.from else { continue };
+            let (provider_message_id, text) = (message.id, message.body);
+            let from = format!("+{}", from.trim_start_matches('+'));
+            heard.inbound.push(Inbound { from, provider_message_id, kind: "text", text, keyword: None, at: now });
+            continue;
+        }
+        let Some(Status { kind, subtype }) = message.status else { continue };
+        let fact = match (kind.as_str(), subtype.as_deref()) {
+            ("ACCEPTED" | "SCHEDULED", _) => Fact::Accepted,
+            ("SENT", _) => Fact::Sent,
+            ("DELIVERED", _) => Fact::Delivered,
+            ("FAILED", _) => Fact::Undelivered,
+            _ => Fact::Unknown,
+        };
+        let code = if fact == Fact::Unknown { unknown_code(&kind) } else { subtype.clone() };
+        let id = Some(format!("{}:{kind}", message.id));
+        let about = About::Message(message.id);
+        heard.told.push(told(about.clone(), (fact, code), id, now));
+        if subtype.as_deref() == Some("BLOCKED") {
+            heard.told.push(told(about, (Fact::Unsubscribed, None), None, now));
+        }
+    }
+    Ok(heard)
+}

@@ -1,0 +1,281 @@
+//! MessageBird, now Bird: `POST /v1/sms/messages`, 202 with `id`. It takes an idempotency key and echoes metadata. Its
+//! callbacks are Standard Webhooks; those of the older API, which are still sent, are signed with a JWT.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use domain::communication::Answer;
+use domain::provider::{
+    About, Account, CallbackRequest, Capabilities, Consent, Found, Heard, Inbound, Kind, Outbound, Provider, Sent,
+    Setting, SettingFault,
+};
+use events::{Channel, Fact, RefusalClass, Timestamp};
+use jsonwebtoken::Algorithm;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::signatures::{Keys, Verdict, WRONG, claims, hmac_sha256, same, sha256_hex, within};
+use super::{Entry, Link, by_status, exchange, fault, field, only, refused, told, unknown_code, words_with_links};
+
+pub(super) const ENTRY: Entry = Entry {
+    kind: &KIND,
+    connect,
+    schemes: &[
+        ("standard-webhooks-v1", verify_standard),
+        ("messagebird-jwt", verify_jwt),
+        ("messagebird-hmac-sha256-legacy", verify_old),
+    ],
+};
+
+static KIND: Kind = Kind {
+    name: "messagebird",
+    title: "MessageBird (Bird)",
+    channels: &[Channel::Sms],
+    settings: &[
+        Setting::secret("apiKey", "bk_{region}_…: the region is part of it"),
+        Setting::needed("from", "A number or name of yours"),
+        Setting::optional_secret("webhookSecret", "whsec_… of the webhook; without it callbacks are refused"),
+        Setting::optional_secret("signingKey", "Of the older API, where its reports still come"),
+        Setting::optional("category", "transactional (default) or marketing"),
+    ],
+    can: CAN,
+    signs: "Standard Webhooks; JWT for the older API",
+};
+const CAN: Capabilities = Capabilities { idempotency_key: true, query: true, ..Capabilities::TEXT };
+
+const WINDOW_MS: i64 = 5 * 60_000;
+
+struct MessageBird {
+    link: Link,
+    base: String,
+    api_key: String,
+    from: String,
+}
+
+fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
+    let api_key = link.need("apiKey")?;
+    let region = api_key.strip_prefix("bk_").and_then(|rest| rest.split_once('_')).map(|(region, _)| region);
+    let region = region.filter(|region| !region.is_empty() && region.bytes().all(|b| b.is_ascii_alphanumeric()));
+    let region = region.ok_or_else(|| fault("apiKey", "apiKey begins with bk_ and its region: bk_eu1_…."))?;
+    let base = link.base(&format!("https://{region}.platform.bird.com"));
+    Ok(Arc::new(MessageBird { base, from: link.need("from")?, api_key, link }))
+}
+
+#[derive(Deserialize)]
+struct Taken {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Fault {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    code: Option<String>,
+}
+
+#[async_trait]
+impl Provider for MessageBird {
+    fn account(&self) -> &Account {
+        &self.link.account
+    }
+
+    fn can(&self) -> Capabilities {
+        CAN
+    }
+
+    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
+        let text = words_with_links(outbound, CAN.max_characters);
+        let segments = domain::sms::segments(&text).count;
+        let body = json!({
+            "to": outbound.to,
+            "from": self.from,
+            "text": text,
+            "category": self.link.or("category", "transactional"),
+            "metadata": { "businessId": outbound.tenant, "attemptId": outbound.attempt.to_string() },
+        });
+        let request = self.link.http.client.post(format!("{}/v1/sms/messages", self.base));
+        let request = request.bearer_auth(&self.api_key).header("idempotency-key", outbound.attempt.to_string());
+        let exchange = match exchange(request.json(&body), timeout_ms).await {
+            Ok(exchange) => exchange,
+            Err(answer) => return answer.into(),
+        };
+        let Some(no) = by_status(&exchange, exchange.code()) else {
+            let taken = exchange.json::<Taken>();
+            return taken.map_or_else(|| exchange.unreadable(), |taken| exchange.accepted(taken.id, Some(segments)));
+        };
+        let Some(fault) = exchange.json::<Fault>() else { return no.into() };
+        let code = fault.code.or(fault.kind.clone()).unwrap_or_else(|| exchange.code().to_owned());
+        let class = match fault.kind.as_deref() {
+            Some("auth_error" | "permission_error") => RefusalClass::Auth,
+            Some("billing_error") => RefusalClass::Balance,
+            Some("rate_limit_error") => RefusalClass::Throttled,
+            Some("validation_error") => RefusalClass::Permanent,
+            _ => return no.into(),
+        };
+        let opted_out = code == "recipient_opted_out";
+        Sent { opted_out, ..refused(class, code, exchange.retry_after_ms()).into() }
+    }
+
+    /// The same request with the same key: it is answered as the first one was, and makes no second message.
+    async fn query(&self, outbound: &Outbound, _: Timestamp, _: Timestamp, timeout_ms: u64) -> Found {
+        match self.send(outbound, timeout_ms).await.answer {
+            Answer::Accepted { provider_message_id, .. } => Found::Taken(provider_message_id),
+            Answer::Refused { class: RefusalClass::Permanent, .. } => Found::NotTaken,
+            Answer::Refused { .. } | Answer::InDoubt(_) => Found::NoAnswer,
+        }
+    }
+
+    async fn verify(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
+        let (name, scheme): (_, super::signatures::Scheme) = match request.header("messagebird-signature-jwt") {
+            Some(_) => ("signingKey", verify_jwt),
+            None => ("webhookSecret", verify_standard),
+        };
+        scheme(request, &Keys { secret: self.link.or(name, ""), ..Keys::default() }, Some(now))
+    }
+
+    async fn hear(&self, request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str> {
+        match request.header("messagebird-signature-jwt") {
+            Some(_) => hear_old(request, now),
+            None => hear(request, now),
+        }
+    }
+}
+
+/// https://www.standardwebhooks.com: base64 HMAC-SHA256 over id, timestamp and body; several while keys change.
+pub(super) fn verify_standard(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) -> Verdict {
+    let id = request.header("webhook-id").ok_or("no webhook-id header")?;
+    let timestamp = request.header("webhook-timestamp").ok_or("no webhook-timestamp header")?;
+    let given = request.header("webhook-signature").ok_or("no webhook-signature header")?;
+    let secret = keys.secret.strip_prefix("whsec_").unwrap_or(&keys.secret);
+    let secret = STANDARD.decode(secret).ok().filter(|secret| !secret.is_empty());
+    let secret = secret.ok_or("there is no webhook secret to check it with")?;
+    let signed = [id.as_bytes(), b".", timestamp.as_bytes(), b".", &request.body];
+    let expected = hmac_sha256(&secret, &signed);
+    let is_it = |given: &str| {
+        let signature = given.strip_prefix("v1,").and_then(|text| STANDARD.decode(text).ok());
+        signature.is_some_and(|signature| same(&expected, &signature).is_ok())
+    };
+    if !given.split(' ').any(is_it) {
+        return Err(WRONG);
+    }
+    within(now, timestamp.parse().map_err(|_| "the timestamp is no number")?, WINDOW_MS)
+}
+
+/// Claims name the hashes of our address and of the body.
+fn verify_jwt(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) -> Verdict {
+    let token = request.header("messagebird-signature-jwt").ok_or("no signature header")?;
+    if keys.secret.is_empty() {
+        return Err("there is no signing key to check it with");
+    }
+    let algorithms = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
+    let claims = claims(token, keys.secret.as_bytes(), &algorithms)?;
+    if claims["iss"] != "MessageBird" {
+        return Err("the token is somebody else's");
+    }
+    let url_hash = claims["url_hash"].as_str().ok_or("the token does not name our address")?;
+    same(sha256_hex(request.url.as_bytes()).as_bytes(), url_hash.as_bytes())
+        .map_err(|_| "it is for another address")?;
+    match (claims["payload_hash"].as_str(), request.body.is_empty()) {
+        (Some(hash), false) => {
+            same(sha256_hex(&request.body).as_bytes(), hash.as_bytes()).map_err(|_| "the body's hash is wrong")?;
+        }
+        (None, true) => (),
+        (Some(_), true) => return Err("the body is missing"),
+        (None, false) => return Err("the token does not name the body's hash"),
+    }
+    let Some(now) = now else { return Ok(()) };
+    // A second of grace: clocks are not the same.
+    let seconds = now.0.div_euclid(1_000);
+    match (claims["nbf"].as_i64(), claims["exp"].as_i64()) {
+        (Some(nbf), _) if seconds + 1 < nbf => Err("its time is in the future"),
+        (_, Some(exp)) if exp + 1 < seconds => Err("the token has expired"),
+        (_, Some(_)) => Ok(()),
+        (_, None) => Err("the token never expires"),
+    }
+}
+
+/// Deprecated: over timestamp, sorted query and the body's hash. Read for those who debug it; never accepted.
+fn verify_old(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) -> Verdict {
+    let given = request.header("messagebird-signature").ok_or("no signature header")?;
+    let given = STANDARD.decode(given).map_err(|_| "the signature is not base64")?;
+    let timestamp = request.header("messagebird-request-timestamp").ok_or("no timestamp header")?;
+    let mut pairs: Vec<_> = form_urlencoded::parse(request.query().as_bytes()).collect();
+    pairs.sort();
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    let body = Sha256::digest(&request.body);
+    let signed = [timestamp.as_bytes(), b"\n", query.as_bytes(), b"\n", &body];
+    same(&hmac_sha256(keys.secret.as_bytes(), &signed), &given)?;
+    within(now, timestamp.parse().map_err(|_| "the timestamp is no number")?, WINDOW_MS)
+}
+
+fn time(text: Option<&str>, now: Timestamp) -> Timestamp {
+    let at = text.and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    at.map_or(now, |at| Timestamp(at.as_millisecond()))
+}
+
+fn hear(request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str> {
+    let body: Value = serde_json::from_slice(&request.body).map_err(|_| "not an event of Bird's")?;
+    let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str);
+    let kind = text("/type").ok_or("an event without a type")?;
+    let at = time(text("/timestamp"), now);
+    match kind {
+        "sms.received" => {
+            let from = text("/data/from").ok_or("a message without a sender")?.to_owned();
+            let id = text("/data/sms_id").or_else(|| text("/data/id")).unwrap_or_default().to_owned();
+            let said = text("/data/text").map(str::to_owned);
+            let inbound = Inbound { from, provider_message_id: id, kind: "text", text: said, keyword: None, at };
+            return Ok(Heard { inbound: vec![inbound], ..Heard::default() });
+        }
+        "sms_suppression.created" => {
+            let contact = text("/data/phone_number").or_else(|| text("/data/to")).ok_or("no number")?.to_owned();
+            let consent = Consent { contact, is_opt_out: true, reason: "provider_opt_out" };
+            return Ok(Heard { consents: vec![consent], ..Heard::default() });
+        }
+        _ => (),
+    }
+    let ours = |name: &str| body.pointer("/data/metadata")?.get(name)?.as_str();
+    let ids = ours("businessId").and_then(|t| t.parse().ok()).zip(ours("attemptId").and_then(|a| a.parse().ok()));
+    let Some(ids) = ids else { return Ok(Heard::default()) };
+    let code = text("/data/error/code").map(str::to_owned);
+    let opted_out = matches!(code.as_deref(), Some("blocked_by_recipient" | "recipient_opted_out"));
+    let fact = match (kind, code.as_deref()) {
+        ("sms.accepted", _) => Fact::Accepted,
+        ("sms.sent", _) => Fact::Sent,
+        ("sms.delivered", _) => Fact::Delivered,
+        ("sms.failed", Some("invalid_destination" | "landline_unreachable")) => Fact::Bounced,
+        ("sms.undelivered" | "sms.expired" | "sms.failed" | "sms.rejected", _) => Fact::Undelivered,
+        _ => Fact::Unknown,
+    };
+    let id = request.header("webhook-id").map(str::to_owned);
+    let code = if fact == Fact::Unknown { unknown_code(kind) } else { code };
+    let mut all = vec![told(About::ours(ids.clone()), (fact, code), id, at)];
+    if opted_out {
+        all.push(told(About::ours(ids), (Fact::Unsubscribed, None), None, at));
+    }
+    Ok(only(all))
+}
+
+/// Reports of the older API: everything is in the address.
+fn hear_old(request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str> {
+    let get = |name: &str| field(request.query().as_bytes(), name);
+    let (id, status) = (get("id").ok_or("it names no message")?, get("status").ok_or("it has no status")?);
+    let reason = get("statusReason");
+    let fact = match (status.as_str(), reason.as_deref()) {
+        ("scheduled", _) => Fact::Accepted,
+        ("sent" | "buffered", _) => Fact::Sent,
+        ("delivered", _) => Fact::Delivered,
+        ("delivery_failed", Some("unknown subscriber" | "incorrect number")) => Fact::Bounced,
+        ("delivery_failed" | "expired", _) => Fact::Undelivered,
+        _ => Fact::Unknown,
+    };
+    let code = if fact == Fact::Unknown { unknown_code(&status) } else { get("statusErrorCode") };
+    let about = match super::from_reference(&get("reference").unwrap_or_default()) {
+        Some(ids) => About::ours(ids),
+        None => About::Message(id.clone()),
+    };
+    let at = time(get("statusDatetime").as_deref(), now);
+    Ok(only(vec![told(about, (fact, code), Some(format!("{id}:{status}")), at)]))
+}

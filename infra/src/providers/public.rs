@@ -1,0 +1,210 @@
+//! Calls to addresses that a tenant gave: public ones alone, by https, without redirects, within bounds.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use reqwest::Client;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::{Host, Url};
+
+/// Why an address is not called, or gave nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfetched {
+    #[error("{0}")]
+    Refused(&'static str),
+    #[error("it did not answer with a file")]
+    NoAnswer,
+    #[error("it is larger than {0} bytes")]
+    TooLarge(usize),
+}
+
+/// Whether everybody can reach it: no loopback, private, link-local, metadata, mapped, documentation or reserved address.
+pub fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => is_public_v4(v4),
+        IpAddr::V6(v6) => is_public_v6(v6),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    !(address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_broadcast()
+        || address.is_multicast()
+        || address.is_documentation()
+        || a == 0
+        || a >= 240
+        // Carriers' own, protocol assignments, 6to4 relays, benchmarks.
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 192 && b == 0 && c == 0)
+        || (a == 192 && b == 88 && c == 99)
+        || (a == 198 && (18..20).contains(&b)))
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let parts = address.segments();
+    // An IPv4 address in another dress: mapped, compatible, NAT64, 6to4, Teredo.
+    let is_dressed = parts[..5] == [0; 5]
+        || (parts[0] == 0x64 && parts[1] == 0xff9b)
+        || parts[0] == 0x2002
+        || (parts[0] == 0x2001 && parts[1] == 0);
+    // Global unicast is 2000::/3; of it, documentation is not.
+    parts[0] & 0xe000 == 0x2000 && !is_dressed && !(parts[0] == 0x2001 && parts[1] == 0xdb8) && parts[0] != 0x3fff
+}
+
+/// An address as text, before anything is looked up.
+///
+/// # Errors
+///
+/// [`Unfetched::Refused`]: says why it is not called.
+pub fn check_url(text: &str) -> Result<Url, Unfetched> {
+    let url = Url::parse(text).map_err(|_| Unfetched::Refused("it is not an address"))?;
+    if url.scheme() != "https" {
+        return Err(Unfetched::Refused("it is not https"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Unfetched::Refused("it holds a user or a password"));
+    }
+    if url.port().is_some_and(|port| port != 443 && port != 8443) {
+        return Err(Unfetched::Refused("its port is neither 443 nor 8443"));
+    }
+    let private = Err(Unfetched::Refused("it is not a public address"));
+    match url.host() {
+        None => Err(Unfetched::Refused("it names no host")),
+        Some(Host::Ipv4(address)) if !is_public(address.into()) => private,
+        Some(Host::Ipv6(address)) if !is_public(address.into()) => private,
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.').to_ascii_lowercase();
+            let is_local = !name.contains('.')
+                || [".localhost", ".local", ".internal", ".lan", ".home.arpa"].iter().any(|end| name.ends_with(end));
+            if is_local { private } else { Ok(url) }
+        }
+        Some(_) => Ok(url),
+    }
+}
+
+/// Looks names up and leaves out every address that is not public: what is connected to is what was checked.
+struct PublicNames;
+
+impl Resolve for PublicNames {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let public: Vec<SocketAddr> = found.filter(|address| is_public(address.ip())).collect();
+            if public.is_empty() {
+                return Err("no public address".into());
+            }
+            Ok(Box::new(public.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// A client that reaches public addresses alone. Addresses of digits skip its resolver: [`check_url`] comes before it.
+pub(super) fn client() -> Client {
+    super::plain_client().dns_resolver(PublicNames).build().expect("roots compiled in are certificates")
+}
+
+/// Fetches files that tenants name.
+#[derive(Clone)]
+pub struct Fetcher {
+    client: Client,
+    max_bytes: usize,
+    timeout: Duration,
+}
+
+impl Fetcher {
+    pub fn new(max_bytes: usize, timeout: Duration) -> Fetcher {
+        Fetcher { client: client(), max_bytes, timeout }
+    }
+
+    /// The bytes and their type.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfetched`]
+    pub async fn fetch(&self, address: &str) -> Result<(Vec<u8>, String), Unfetched> {
+        let url = check_url(address)?;
+        let sent = self.client.get(url).timeout(self.timeout).send().await;
+        let mut answer = sent.map_err(|_| Unfetched::NoAnswer)?;
+        if !answer.status().is_success() {
+            return Err(Unfetched::NoAnswer);
+        }
+        let kind = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
+        let kind = kind.unwrap_or("application/octet-stream").split(';').next().unwrap_or_default().trim().to_owned();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|_| Unfetched::NoAnswer)? {
+            bytes.extend_from_slice(&chunk);
+            if self.max_bytes < bytes.len() {
+                return Err(Unfetched::TooLarge(self.max_bytes));
+            }
+        }
+        Ok((bytes, kind))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tricks_are_refused() {
+        for trick in [
+            "http://example.com/a.pdf",
+            "ftp://example.com/a.pdf",
+            "file:///etc/passwd",
+            "https://localhost/",
+            "https://localhost./",
+            "https://LOCALHOST/",
+            "https://db.internal/",
+            "https://printer.local/",
+            "https://intranet/",
+            "https://127.0.0.1/",
+            "https://127.1/",
+            "https://2130706433/",
+            "https://0x7f000001/",
+            "https://0177.0.0.1/",
+            "https://0/",
+            "https://10.0.0.8/",
+            "https://172.16.0.1/",
+            "https://192.168.1.1/",
+            "https://100.64.0.1/",
+            "https://169.254.169.254/latest/meta-data/",
+            "https://[::1]/",
+            "https://[::]/",
+            "https://[::ffff:127.0.0.1]/",
+            "https://[::ffff:a9fe:a9fe]/",
+            "https://[::127.0.0.1]/",
+            "https://[64:ff9b::7f00:1]/",
+            "https://[2002:7f00:1::]/",
+            "https://[fe80::1]/",
+            "https://[fd00:ec2::254]/",
+            "https://[2001:db8::1]/",
+            "https://example.com@127.0.0.1/",
+            "https://user:pass@example.com/",
+            "https://example.com:22/",
+            "https://224.0.0.1/",
+            "https://255.255.255.255/",
+            "https://198.18.0.1/",
+            "https://",
+            "not an address",
+        ] {
+            assert!(check_url(trick).is_err(), "{trick}");
+        }
+        for good in
+            ["https://example.com/a.pdf", "https://93.184.216.34/", "https://[2606:4700::1111]/", "https://a.b:8443/"]
+        {
+            assert!(check_url(good).is_ok(), "{good}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_home_is_not_followed() {
+        // `localhost` and its kind are refused as text; this goes past that, to the resolver itself.
+        let error = client().get("https://localhost:1/").send().await.expect_err("nothing public");
+        assert!(error.is_connect() || error.is_request(), "{error}");
+        let fetched = Fetcher::new(10, Duration::from_secs(1)).fetch("https://127.0.0.1/").await;
+        assert_eq!(fetched, Err(Unfetched::Refused("it is not a public address")));
+    }
+}

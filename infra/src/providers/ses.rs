@@ -1,0 +1,244 @@
+//! Amazon SES v2: `POST /v2/email/outbound-emails`, SigV4. Our ids travel as EmailTags. Events come by an SNS topic.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use domain::provider::{
+    About, Account, Balance, CallbackRequest, Capabilities, Heard, Kind, Outbound, Provider, Sent, Setting,
+    SettingFault, Unasked,
+};
+use events::{Channel, Fact, RefusalClass, Timestamp};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::aws::{Envelope, Signer, Topic, error_name, verify};
+use super::signatures::Verdict;
+use super::{
+    Entry, Exchange, Link, ask, balance, by_status, exchange, not_its_form, only, refused, told, unknown_code,
+};
+
+pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("aws-sns-x509", verify)] };
+
+static KIND: Kind = Kind {
+    name: "ses",
+    title: "Amazon SES",
+    channels: &[Channel::Email],
+    settings: &[
+        Setting::needed("accessKeyId", "Of a user that may ses:SendEmail"),
+        Setting::secret("secretAccessKey", "Its secret"),
+        Setting::needed("region", "Such as eu-west-1"),
+        Setting::needed("fromEmail", "A verified identity"),
+        Setting::optional("fromName", "The name beside it"),
+        Setting::optional("replyTo", "Where answers go"),
+        Setting::optional("configurationSet", "The set whose events go to the topic"),
+        Setting::optional("topicArn", "The SNS topic of its events; without it callbacks are refused"),
+    ],
+    can: CAN,
+    signs: "X.509 (SNS signature versions 1 and 2)",
+};
+const CAN: Capabilities = Capabilities { balance: true, ..Capabilities::EMAIL };
+
+struct Ses {
+    link: Link,
+    base: String,
+    signer: Signer,
+    from: String,
+    topic: Topic,
+}
+
+fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
+    let signer = Signer::of(&link, "ses")?;
+    let email = link.need("fromEmail")?;
+    let from = match link.get("fromName") {
+        Some(name) => format!("\"{}\" <{email}>", name.replace(['<', '>', '"', '\\', '\r', '\n'], " ")),
+        None => email,
+    };
+    let base = link.base(&format!("https://email.{}.amazonaws.com", signer.region));
+    Ok(Arc::new(Ses { base, signer, from, topic: Topic::new(link.or("topicArn", "")), link }))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Taken {
+    message_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Quota {
+    max24_hour_send: f64,
+    sent_last24_hours: f64,
+}
+
+#[async_trait]
+impl Provider for Ses {
+    fn account(&self) -> &Account {
+        &self.link.account
+    }
+
+    fn can(&self) -> Capabilities {
+        CAN
+    }
+
+    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
+        let body = self.body(outbound).to_string();
+        let request = self.link.http.client.post(format!("{}/v2/email/outbound-emails", self.base));
+        let request = request.header("content-type", "application/json").body(body.clone());
+        let exchange = match exchange(self.signer.sign(request, body.as_bytes()), timeout_ms).await {
+            Ok(exchange) => exchange,
+            Err(answer) => return answer.into(),
+        };
+        match by_status(&exchange, exchange.code()) {
+            Some(no) => match class(&name(&exchange)) {
+                Some(class) => refused(class, name(&exchange), exchange.retry_after_ms()).into(),
+                None => no.into(),
+            },
+            None => match exchange.json::<Taken>() {
+                Some(taken) => exchange.accepted(taken.message_id, None),
+                None => exchange.unreadable(),
+            },
+        }
+    }
+
+    /// What is left of today's quota.
+    async fn balance(&self, timeout_ms: u64) -> Result<Balance, Unasked> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Told {
+            send_quota: Quota,
+        }
+        let Told { send_quota } = self.ask(timeout_ms).await?.json().ok_or_else(not_its_form)?;
+        let left = send_quota.max24_hour_send - send_quota.sent_last24_hours;
+        balance(left.max(0.0) as i64, "emails today")
+    }
+
+    async fn check(&self, timeout_ms: u64) -> Result<(), Unasked> {
+        self.ask(timeout_ms).await.map(|_| ())
+    }
+
+    async fn verify(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
+        self.topic.verify(request, &self.link.http, self.link.at.as_deref(), now).await
+    }
+
+    async fn hear(&self, request: &CallbackRequest, _: Timestamp) -> Result<Heard, &'static str> {
+        let envelope = Envelope::read(&request.body)?;
+        match envelope.kind.as_str() {
+            "SubscriptionConfirmation" => {
+                self.topic.confirm(&envelope, &self.link.http, self.link.at.as_deref()).await?;
+                Ok(Heard::default())
+            }
+            // The first message to a topic is plain text: "Successfully validated SNS topic …".
+            "Notification" => Ok(serde_json::from_str(&envelope.message).ok().and_then(hear).unwrap_or_default()),
+            _ => Ok(Heard::default()),
+        }
+    }
+}
+
+/// Of an error: in a header, or in the body.
+fn name(exchange: &Exchange) -> String {
+    #[derive(Deserialize)]
+    struct Fault {
+        #[serde(rename = "__type")]
+        kind: String,
+    }
+    let header = exchange.header("x-amzn-errortype").map(str::to_owned);
+    error_name(&header.or_else(|| exchange.json::<Fault>().map(|fault| fault.kind)).unwrap_or_default())
+}
+
+fn class(name: &str) -> Option<RefusalClass> {
+    Some(match name {
+        "MessageRejected" | "MailFromDomainNotVerifiedException" | "BadRequestException" | "NotFoundException" => {
+            RefusalClass::Permanent
+        }
+        "AccountSuspendedException" | "SendingPausedException" | "AccessDeniedException" | "ExpiredTokenException" => {
+            RefusalClass::Auth
+        }
+        "TooManyRequestsException" | "LimitExceededException" | "ThrottlingException" => RefusalClass::Throttled,
+        _ => return None,
+    })
+}
+
+impl Ses {
+    async fn ask(&self, timeout_ms: u64) -> Result<Exchange, Unasked> {
+        let request = self.link.http.client.get(format!("{}/v2/email/account", self.base));
+        ask(self.signer.sign(request, b""), timeout_ms).await
+    }
+
+    fn body(&self, outbound: &Outbound) -> Value {
+        let message = &outbound.message;
+        let utf8 = |text: &str| json!({ "Data": text, "Charset": "UTF-8" });
+        let mut parts = json!({ "Text": utf8(&message.text) });
+        if let Some(html) = &message.html {
+            parts["Html"] = utf8(html);
+        }
+        let mut simple = json!({ "Subject": utf8(message.subject.as_deref().unwrap_or_default()), "Body": parts });
+        if let Some(url) = &outbound.unsubscribe_url {
+            simple["Headers"] = json!([
+                { "Name": "List-Unsubscribe", "Value": format!("<{url}>") },
+                { "Name": "List-Unsubscribe-Post", "Value": "List-Unsubscribe=One-Click" },
+            ]);
+        }
+        if !outbound.files.is_empty() {
+            let files = outbound.files.iter().map(|file| {
+                json!({
+                    "FileName": file.name,
+                    "ContentType": file.mime,
+                    "RawContent": STANDARD.encode(&file.bytes),
+                    "ContentDisposition": "ATTACHMENT",
+                    "ContentTransferEncoding": "BASE64",
+                })
+            });
+            simple["Attachments"] = files.collect();
+        }
+        let mut body = json!({
+            "FromEmailAddress": self.from,
+            "Destination": { "ToAddresses": [outbound.to] },
+            "Content": { "Simple": simple },
+            "EmailTags": [
+                { "Name": "businessId", "Value": outbound.tenant },
+                { "Name": "attemptId", "Value": outbound.attempt.to_string() },
+            ],
+        });
+        if let Some(set) = self.link.get("configurationSet") {
+            body["ConfigurationSetName"] = json!(set);
+        }
+        if let Some(reply_to) = self.link.get("replyTo") {
+            body["ReplyToAddresses"] = json!([reply_to]);
+        }
+        body
+    }
+}
+
+/// Both forms: event publishing says `eventType`, feedback says `notificationType`.
+fn hear(event: Value) -> Option<Heard> {
+    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
+    let kind = text("/eventType").or_else(|| text("/notificationType"))?;
+    let ids = (text("/mail/tags/businessId/0")?.parse().ok()?, text("/mail/tags/attemptId/0")?.parse().ok()?);
+    let (part, fact) = match kind {
+        "Send" => ("send", Fact::Accepted),
+        "Delivery" => ("delivery", Fact::Delivered),
+        "DeliveryDelay" => ("deliveryDelay", Fact::Deferred),
+        "Bounce" => match (text("/bounce/bounceType"), text("/bounce/bounceSubType")) {
+            (Some("Permanent"), Some("Suppressed" | "OnAccountSuppressionList")) => ("bounce", Fact::Dropped),
+            (Some("Permanent"), _) => ("bounce", Fact::Bounced),
+            _ => ("bounce", Fact::Undelivered),
+        },
+        "Complaint" => ("complaint", Fact::Complained),
+        "Reject" => ("reject", Fact::Dropped),
+        "Rendering Failure" => ("failure", Fact::Dropped),
+        "Open" => ("open", Fact::Opened),
+        "Click" => ("click", Fact::Clicked),
+        "Subscription" => ("subscription", Fact::Unsubscribed),
+        _ => ("mail", Fact::Unknown),
+    };
+    let at = text(&format!("/{part}/timestamp")).or_else(|| text("/mail/timestamp"))?;
+    let at = Timestamp(at.parse::<jiff::Timestamp>().ok()?.as_millisecond());
+    let code = match fact {
+        Fact::Unknown => unknown_code(kind),
+        _ => text("/bounce/bouncedRecipients/0/status").map(str::to_owned),
+    };
+    let id = text("/bounce/feedbackId").or_else(|| text("/complaint/feedbackId")).map(str::to_owned);
+    Some(only(vec![told(About::ours(ids), (fact, code), id, at)]))
+}

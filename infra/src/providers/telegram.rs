@@ -1,0 +1,240 @@
+//! Telegram Bot API: `POST /bot{token}/sendMessage` and its siblings. It reports nothing of what it took: sent is all
+//! there is to know. Its updates carry a secret header.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::communication::Answer;
+use domain::provider::{
+    Account, CallbackRequest, Capabilities, Consent, Heard, Inbound, Kind, Outbound, Provider, Sent, Setting,
+    SettingFault, Unasked,
+};
+use domain::render::MediaKind;
+use events::{Channel, RefusalClass, Timestamp};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::signatures::{Keys, Verdict, same};
+use super::{Entry, Link, ask, by_status, cut, exchange, fault, refused, words_with_links};
+
+pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("telegram-secret-token", verify)] };
+
+static KIND: Kind = Kind {
+    name: "telegram",
+    title: "Telegram Bot API",
+    channels: &[Channel::Telegram],
+    settings: &[
+        Setting::secret("botToken", "From BotFather: digits, a colon, letters"),
+        Setting::optional_secret("secretToken", "What setWebhook was given; without it updates are refused"),
+    ],
+    can: CAN,
+    signs: "a secret header",
+};
+const CAN: Capabilities = Capabilities {
+    max_characters: 4_096,
+    media: true,
+    location: true,
+    buttons: true,
+    segments: false,
+    echoes_our_id: false,
+    receipts: false,
+    ..Capabilities::TEXT
+};
+const MAX_CAPTION: usize = 1_024;
+
+struct Telegram {
+    link: Link,
+    base: String,
+}
+
+fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
+    let token = link.need("botToken")?;
+    let sound = token.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'_' | b'-'));
+    if !sound || !token.contains(':') {
+        return Err(fault("botToken", "botToken is digits, a colon and letters, as BotFather gave it."));
+    }
+    let base = format!("{}/bot{token}", link.base("https://api.telegram.org"));
+    Ok(Arc::new(Telegram { base, link }))
+}
+
+#[derive(Deserialize)]
+struct Told {
+    ok: bool,
+    result: Option<Message>,
+    error_code: Option<u16>,
+    description: Option<String>,
+    parameters: Option<Parameters>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    message_id: i64,
+}
+
+#[derive(Deserialize)]
+struct Parameters {
+    retry_after: Option<i64>,
+    migrate_to_chat_id: Option<i64>,
+}
+
+#[async_trait]
+impl Provider for Telegram {
+    fn account(&self) -> &Account {
+        &self.link.account
+    }
+
+    fn can(&self) -> Capabilities {
+        CAN
+    }
+
+    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
+        match self.send_to(outbound, &outbound.to, timeout_ms).await {
+            (sent, None) => sent,
+            // A definite no, with the new address of the same chat.
+            (_, Some(moved)) => self.send_to(outbound, &moved.to_string(), timeout_ms).await.0,
+        }
+    }
+
+    async fn check(&self, timeout_ms: u64) -> Result<(), Unasked> {
+        match ask(self.link.http.client.get(format!("{}/getMe", self.base)), timeout_ms).await {
+            Err(Unasked::NoAnswer(code)) if code == "404" => Err(Unasked::Refused(code)),
+            other => other.map(|_| ()),
+        }
+    }
+
+    async fn verify(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
+        verify(request, &Keys { secret: self.link.or("secretToken", ""), ..Keys::default() }, Some(now))
+    }
+
+    async fn hear(&self, request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str> {
+        let update: Value = serde_json::from_slice(&request.body).map_err(|_| "not an update")?;
+        Ok(hear(&update, now))
+    }
+}
+
+impl Telegram {
+    /// And where the chat has moved to, if it has.
+    async fn send_to(&self, outbound: &Outbound, chat: &str, timeout_ms: u64) -> (Sent, Option<i64>) {
+        let (method, body) = request(outbound, chat);
+        let request = self.link.http.client.post(format!("{}/{method}", self.base)).json(&body);
+        let exchange = match exchange(request, timeout_ms).await {
+            Ok(exchange) => exchange,
+            Err(answer) => return (answer.into(), None),
+        };
+        let Some(told) = exchange.json::<Told>() else {
+            let no = by_status(&exchange, exchange.code());
+            return (no.map_or_else(|| exchange.unreadable(), Sent::from), None);
+        };
+        if let (true, Some(message)) = (told.ok, told.result) {
+            return (exchange.accepted(format!("{chat}:{}", message.message_id), None), None);
+        }
+        let code = told.error_code.unwrap_or(exchange.status.as_u16());
+        let asked = told.parameters.as_ref().and_then(|parameters| parameters.retry_after);
+        let class = match code {
+            401 | 404 => RefusalClass::Auth,
+            429 => RefusalClass::Throttled,
+            400 | 403 => RefusalClass::Permanent,
+            _ => {
+                let no = by_status(&exchange, exchange.code());
+                return (no.map_or_else(|| exchange.unreadable(), Sent::from), None);
+            }
+        };
+        let retry_after_ms = asked.map(|seconds| seconds.saturating_mul(1_000));
+        // Blocked, deactivated, kicked.
+        let opted_out = code == 403;
+        let name = match told.description.as_deref() {
+            Some(text) if text.contains("chat not found") => "400.chat_not_found".to_owned(),
+            _ => code.to_string(),
+        };
+        let answer: Answer = refused(class, name, retry_after_ms);
+        (Sent { opted_out, ..answer.into() }, told.parameters.and_then(|parameters| parameters.migrate_to_chat_id))
+    }
+}
+
+/// The method and what it is given.
+fn request(outbound: &Outbound, chat: &str) -> (&'static str, Value) {
+    let message = &outbound.message;
+    let mut body = json!({ "chat_id": chat });
+    if !message.buttons.is_empty() {
+        let rows = message.buttons.iter().map(|button| match &button.url {
+            Some(url) => json!([{ "text": button.text, "url": url }]),
+            None => {
+                // 64 bytes, at most.
+                let data = button.data.as_deref().unwrap_or(&button.text);
+                json!([{ "text": button.text, "callback_data": data.chars().take(16).collect::<String>() }])
+            }
+        });
+        body["reply_markup"] = json!({ "inline_keyboard": rows.collect::<Vec<Value>>() });
+    }
+    if let (Some(place), true) = (&message.location, message.text.is_empty()) {
+        body["latitude"] = json!(place.latitude);
+        body["longitude"] = json!(place.longitude);
+        return ("sendLocation", body);
+    }
+    if let ([link], None) = (message.media.as_slice(), &message.location)
+        && message.text.chars().count() <= MAX_CAPTION
+    {
+        if !message.text.is_empty() {
+            body["caption"] = json!(cut(outbound, MAX_CAPTION));
+        }
+        let (method, field) = match link.kind {
+            MediaKind::Image => ("sendPhoto", "photo"),
+            MediaKind::Video => ("sendVideo", "video"),
+            MediaKind::Audio => ("sendAudio", "audio"),
+            MediaKind::File => ("sendDocument", "document"),
+        };
+        body[field] = json!(link.url);
+        return (method, body);
+    }
+    // The keyboard already holds the buttons' addresses.
+    let mut plain = outbound.clone();
+    plain.message.buttons.clear();
+    body["text"] = json!(words_with_links(&plain, CAN.max_characters));
+    ("sendMessage", body)
+}
+
+fn verify(request: &CallbackRequest, keys: &Keys, _: Option<Timestamp>) -> Verdict {
+    let given = request.header("x-telegram-bot-api-secret-token").ok_or("no secret header")?;
+    if keys.secret.is_empty() {
+        return Err("there is no secret token to compare with");
+    }
+    same(given.as_bytes(), keys.secret.as_bytes()).map_err(|_| "the secret is wrong")
+}
+
+fn hear(update: &Value, now: Timestamp) -> Heard {
+    let id = |value: &Value| value.as_i64().map(|id| id.to_string());
+    if let Some(chat) = id(&update["my_chat_member"]["chat"]["id"]) {
+        let is_opt_out = match update["my_chat_member"]["new_chat_member"]["status"].as_str() {
+            Some("kicked" | "left") => true,
+            Some("member" | "administrator" | "creator") => false,
+            _ => return Heard::default(),
+        };
+        let consent = Consent { contact: chat, is_opt_out, reason: "blocked" };
+        return Heard { consents: vec![consent], ..Heard::default() };
+    }
+    if let Some(chat) = id(&update["callback_query"]["message"]["chat"]["id"]) {
+        let (said, query) = (update["callback_query"]["data"].as_str(), update["callback_query"]["id"].as_str());
+        let provider_message_id = query.unwrap_or_default().to_owned();
+        let text = said.map(str::to_owned);
+        let inbound = Inbound { from: chat, provider_message_id, kind: "button", text, keyword: None, at: now };
+        return Heard { inbound: vec![inbound], ..Heard::default() };
+    }
+    let message = &update["message"];
+    let (Some(chat), Some(number)) = (id(&message["chat"]["id"]), id(&message["message_id"])) else {
+        return Heard::default();
+    };
+    let kinds = [
+        ("photo", "image"),
+        ("video", "video"),
+        ("voice", "audio"),
+        ("audio", "audio"),
+        ("document", "file"),
+        ("location", "location"),
+    ];
+    let kind = kinds.into_iter().find(|(field, _)| !message[*field].is_null()).map_or("text", |(_, kind)| kind);
+    let text = message["text"].as_str().or_else(|| message["caption"].as_str()).map(str::to_owned);
+    let at = message["date"].as_i64().map_or(now, |seconds| Timestamp(seconds.saturating_mul(1_000)));
+    let provider_message_id = format!("{chat}:{number}");
+    let inbound = Inbound { from: chat, provider_message_id, kind, text, keyword: None, at };
+    Heard { inbound: vec![inbound], ..Heard::default() }
+}

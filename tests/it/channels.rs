@@ -1,0 +1,152 @@
+//! The tenant's own provider configurations, over HTTP; and what comes in by them.
+
+use domain::ports::{ContactKey, EventStore};
+use events::Channel;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tests::world::{World, eventually, sms};
+
+async fn add(world: &World, body: Value) -> Value {
+    let answer = world.post("/api/channels", body).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+    answer.body
+}
+
+fn twilio(name: &str) -> Value {
+    json!({
+        "provider": "twilio", "channel": "sms", "name": name, "rate": { "burst": 20, "perSecond": 2 },
+        "settings": { "accountSid": "ACsimulator", "authToken": "simulator-token", "from": "+15005550006" },
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_of_its_own_carries_a_tenants_messages_and_hears_what_became_of_them() {
+    let world = World::new().await;
+    let own = add(&world, twilio("Ours")).await;
+    let id = own["id"].as_str().expect("an id").to_owned();
+    assert!(id.starts_with("local."), "{id}");
+    assert!(!own.to_string().contains("simulator-token"), "credentials are never returned: {own}");
+    assert_eq!(own["credentials"], json!(["authToken"]));
+    let sent = world.send(sms("+447700900001")).await;
+    let done = world.until_status(&sent, "delivered").await;
+    assert_eq!(done.text("/provider"), "twilio");
+    let providers = world.get("/api/providers").await;
+    let listed = providers.body["providers"].as_array().expect("providers");
+    assert!(listed.iter().any(|provider| provider["id"] == id.as_str()));
+    assert!(listed.iter().all(|provider| provider["id"] != "twilio"), "its own replace the deployment's");
+    let log = eventually("a callback in the log", async || {
+        let log = world.get("/api/webhook-log?provider=twilio&status=processed").await;
+        (!log.body["callbacks"].as_array().expect("callbacks").is_empty()).then_some(log)
+    })
+    .await;
+    assert_eq!(log.body["callbacks"][0]["verified"], true);
+    assert_eq!(log.body["callbacks"][0]["channelId"], id.as_str());
+    let secret = own["webhookUrl"].as_str().and_then(|url| url.rsplit('/').next()).expect("a secret");
+    assert!(!log.body.to_string().contains(secret), "the address's secret is not shown again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn channels_are_ordered_changed_switched_off_and_removed() {
+    let world = World::new().await;
+    let [first, second] = [add(&world, twilio("One")).await, add(&world, twilio("Two")).await];
+    let [first, second] = [&first["id"], &second["id"]].map(|id| id.as_str().expect("an id").to_owned());
+    let order = async || {
+        let all = world.get("/api/channels?channel=sms").await.body["channels"].as_array().expect("channels").clone();
+        all.iter().map(|channel| channel["id"].as_str().expect("an id").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(order().await, [first.clone(), second.clone()]);
+    let answer = world.post("/api/channels/order", json!({ "channel": "sms", "order": [second] })).await;
+    assert_eq!(answer.body["order"], json!([second, first]), "{}", answer.body);
+    assert_eq!(order().await, [second.clone(), first.clone()]);
+
+    let path = format!("/api/channels/{first}");
+    let change = json!({ "name": "Uno", "settings": { "authToken": "other" }, "enabled": false });
+    let changed = world.answer(world.request(Method::PATCH, &path).json(&change)).await;
+    assert_eq!((changed.text("/name"), &changed.body["enabled"]), ("Uno", &json!(false)), "{}", changed.body);
+    assert_eq!(changed.body["credentialsVersion"], 2);
+    let health = world.get(&format!("{path}/health")).await;
+    assert_eq!(health.status, StatusCode::OK, "{}", health.body);
+    assert_eq!(world.answer(world.request(Method::DELETE, &path)).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(world.get(&path).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(order().await, [second]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_channel_is_said_by_its_field() {
+    let world = World::new().await;
+    for (body, pointer) in [
+        (json!({ "provider": "pigeon", "settings": {} }), "/provider"),
+        (json!({ "provider": "twilio", "settings": {} }), "/channel"),
+        (json!({ "provider": "twilio", "channel": "email", "settings": {} }), "/channel"),
+        (json!({ "provider": "sendgrid" }), "/settings"),
+        (json!({ "provider": "sendgrid", "settings": {} }), "/settings/apiKey"),
+        (json!({ "provider": "sendgrid", "settings": { "apikey": "x" } }), "/settings/apikey"),
+        (json!({ "provider": "sendgrid", "settings": { "apiKey": 7 } }), "/settings/apiKey"),
+        (json!({ "provider": "telegram", "settings": { "botToken": "no" } }), "/settings/botToken"),
+        (
+            json!({ "provider": "custom", "channel": "sms", "settings": { "url": "https://169.254.169.254/", "body": {} } }),
+            "/settings/url",
+        ),
+        (json!({ "provider": "bulksms", "settings": {}, "rate": { "burst": 0, "perSecond": 1 } }), "/rate"),
+    ] {
+        let answer = world.post("/api/channels", body.clone()).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}: {}", answer.body);
+        let errors = answer.body["errors"].as_array().expect("errors");
+        assert!(errors.iter().any(|error| error["pointer"] == pointer), "{body}: {}", answer.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_goes_by_one_channel_alone() {
+    let world = World::new().await;
+    let [_, second] = [add(&world, twilio("One")).await, add(&world, twilio("Two")).await];
+    let id = second["id"].as_str().expect("an id");
+    let answer = world.post(&format!("/api/channels/{id}/test"), json!({ "to": "+447700900001" })).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+    world.until_status(&answer.id(), "delivered").await;
+    let events = world.get(&format!("/api/communications/{}/events", answer.id())).await;
+    assert!(events.body.to_string().contains(id), "{}", events.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_channel_carries_test_messages() {
+    let world = World::new().await;
+    for (channel, to) in [("whatsapp", "+447700900001"), ("messenger", "1234567890"), ("telegram", "123456789")] {
+        let id = world
+            .send(json!({ "channel": channel, "type": "invoice", "recipientContact": to, "content": "Hello" }))
+            .await;
+        let status = world.until_status(&id, "delivered").await;
+        assert_eq!(status.text("/provider"), "sandbox", "{channel}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_and_start_decide_whether_a_number_is_written_to() {
+    let world = World::new().await;
+    let bulk = json!({ "provider": "bulksms", "settings": { "tokenId": "t", "tokenSecret": "s" } });
+    let own = add(&world, bulk).await;
+    let url = own["webhookUrl"].as_str().expect("an address").to_owned();
+    let say = async |id: &str, text: &str| {
+        let body = json!([{ "id": id, "type": "RECEIVED", "from": "447700900077", "to": "1", "body": text }]);
+        world.client.post(&url).json(&body).send().await.expect("an answer").status()
+    };
+    let accepted = async || world.post("/api/communications/send", sms("+447700900077")).await.status;
+    assert_eq!(accepted().await, StatusCode::CREATED);
+    assert_eq!(say("1", "Stop!").await, StatusCode::NO_CONTENT);
+    assert_eq!(accepted().await, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(say("2", "start").await, StatusCode::NO_CONTENT);
+    assert_eq!(accepted().await, StatusCode::CREATED);
+    let wrong = format!("{}x", url);
+    assert_eq!(
+        world.client.post(&wrong).json(&json!([])).send().await.expect("an answer").status(),
+        StatusCode::NOT_FOUND
+    );
+    // A probe says nothing, and is answered.
+    assert_eq!(world.client.post(&url).json(&json!([])).send().await.expect("an answer").status(), StatusCode::OK);
+    let key = ContactKey {
+        tenant: "local".parse().expect("a tenant"),
+        channel: Channel::Sms,
+        contact_hash: "nobody".to_owned(),
+    };
+    assert!(!world.local.database.is_suppressed(&key).await.expect("an answer"));
+}
