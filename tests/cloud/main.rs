@@ -12,7 +12,7 @@ use infra::SystemHost;
 use infra::aws::{Aws, DynamoStore, SqsQueue};
 use infra::providers::http_client;
 use local::clock::Clock;
-use local::simulator::{Fault, Kind, SENDGRID, Simulator, TWILIO, TWILIO_FROM};
+use local::simulator::{Fault, Kind, Known, Simulator, TWILIO_FROM, deployment};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tests::contracts;
@@ -46,13 +46,10 @@ impl Cloud {
             .args([deploy, &endpoint])
             .args([format!("Stage={STAGE}"), "Architecture=x86_64".into(), "ContactKey=0123456789abcdef".into()])
             .args([format!("SendGridBaseUrl={providers}"), format!("TwilioBaseUrl={providers}")])
-            .args([
-                format!("SendGridApiKey={}", SENDGRID[0].secret),
-                format!("SendGridSecondApiKey={}", SENDGRID[1].secret),
-            ])
+            .args(["SendGridApiKey=SG.simulator", "SendGridSecondApiKey=SG.simulator-second"])
             .arg("SendGridFromEmail=billing@tidings.test")
             .arg(format!("SendGridWebhookKey={}", simulator.sendgrid_public_key()))
-            .args([format!("TwilioAccountSid={}", TWILIO[0].id), format!("TwilioAuthToken={}", TWILIO[0].secret)])
+            .args(["TwilioAccountSid=ACsimulator", "TwilioAuthToken=simulator-token"])
             .args([format!("TwilioPhoneNumber={TWILIO_FROM}"), format!("PublicUrl={public}")])
             .output()
             .expect("deploy.py runs");
@@ -61,7 +58,11 @@ impl Cloud {
         println!("deployed: {deployed}");
         let url = deployed["url"].as_str().expect("an address").to_owned();
         tokio::spawn(custom_domain(domain, url.clone()));
-        simulator.call_back_to(public.clone());
+        for (config, provider, channel, settings) in deployment(&simulator.sendgrid_public_key()) {
+            let callback_url = format!("{public}{}", shell::settings::callback_path(provider, channel));
+            let (provider, config) = (provider.to_owned(), config.to_owned());
+            simulator.know(Known { provider, config, channel, settings, callback_url });
+        }
         let aws = at(&endpoint);
         let store = DynamoStore {
             client: aws.dynamodb(),

@@ -8,6 +8,7 @@ mod http;
 mod operations;
 mod privacy;
 mod properties;
+mod providers;
 mod rooms;
 mod template;
 mod vectors;

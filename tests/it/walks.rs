@@ -270,8 +270,10 @@ async fn one_idempotency_key_is_one_communication() {
     let again = send("order-1", email("delivered@sim.test")).await;
     assert_eq!((again.status, again.id()), (StatusCode::CREATED, first.id()));
     assert_eq!((again.headers["idempotent-replayed"].as_bytes(), again.text("/status")), (&b"true"[..], "delivered"));
+    let webhook_key = world.local.simulator.sendgrid_public_key();
     let channel = json!({
-        "provider": "sendgrid", "settings": { "apiKey": "SG.simulator", "fromEmail": "live@tidings.test" },
+        "provider": "sendgrid",
+        "settings": { "apiKey": "SG.live", "fromEmail": "live@tidings.test", "webhookKey": webhook_key },
     });
     assert_eq!(world.post("/api/channels", channel).await.status, StatusCode::CREATED);
     let principal = Principal { tenant: "local".parse().expect("a tenant"), actor: "x".to_owned(), mode: Mode::Live };

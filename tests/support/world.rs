@@ -104,8 +104,15 @@ impl World {
     }
 
     pub async fn until(&self, id: &str, field: &str, value: &str) -> Answer {
-        let what = format!("{field} {value} of {id}");
-        eventually(&what, async || Some(self.one(id).await).filter(|answer| answer.body[field] == value)).await
+        let started = Instant::now();
+        loop {
+            let answer = self.one(id).await;
+            if answer.body[field] == value {
+                return answer;
+            }
+            assert!(started.elapsed() < PATIENCE, "{field} is not {value}: {}", answer.body);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// The names of the events in its stream.

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use shell::problem::{Kind, Problem};
 
 use crate::clock::Clock;
-use crate::simulator::{Fault, SENDGRID, Simulator, TWILIO};
+use crate::simulator::{Fault, Simulator, examples};
 
 /// The longest that a caller may wait for a message.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -37,6 +37,7 @@ type Shared = State<Arc<Dev>>;
 pub fn router(dev: Arc<Dev>) -> Router {
     Router::new()
         .route("/_dev/inbox", get(inbox).delete(clear_inbox))
+        .route("/_dev/providers", get(providers))
         .route("/_dev/faults", post(inject).delete(mend))
         .route("/_dev/clock", post(advance))
         .route("/_dev/queues", get(queues))
@@ -91,10 +92,19 @@ async fn clear_inbox(State(dev): Shared) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
+/// What `POST /api/channels` may be given here.
+async fn providers(State(dev): Shared) -> Json<Value> {
+    let examples = examples(&dev.simulator.sendgrid_public_key()).into_iter();
+    let shown = examples.map(|(provider, channel, settings)| {
+        json!({ "provider": provider, "channel": channel.as_str(), "settings": settings })
+    });
+    Json(json!({ "channels": shown.collect::<Vec<_>>() }))
+}
+
 async fn inject(State(dev): Shared, body: Bytes) -> Result<StatusCode, Problem> {
     let fault: Fault = parse(&body)?;
-    let known: Vec<_> = SENDGRID.iter().chain(&TWILIO).map(|account| account.config).collect();
-    if !known.contains(&fault.provider.as_str()) {
+    let known = dev.simulator.configs();
+    if !known.contains(&fault.provider) {
         return Err(malformed(format!("provider is one of: {}.", known.join(", "))));
     }
     dev.simulator.inject(fault);

@@ -2,6 +2,7 @@
 
 pub mod clock;
 mod dev;
+#[allow(clippy::result_large_err, reason = "a refusal is an answer of the web server as it is")]
 pub mod simulator;
 
 use std::collections::BTreeMap;
@@ -17,17 +18,18 @@ use clock::Clock;
 use dead_letter::DeadLetter;
 use deliver::Deliver;
 use domain::gate::Rate;
-use domain::ports::{Account, Host, Keys, Limits, Principal, Provider};
+use domain::ports::{Account, Connector, Host, Keys, Limits, Principal, Provider};
+use domain::provider::{Kind, SettingFault};
 use events::{Channel, Mode, TenantId, Timestamp};
 use infra::SystemHost;
 use infra::embedded::{Database, FileSealer, LogAlerts, MemoryQueue};
-use infra::providers::{Connections, Http, REGISTRY, http_client, sandboxes};
+use infra::providers::{Connections, Http, REGISTRY, http_client};
 use project::{Image, Project};
 use schedule::{Schedule, Sweep};
 use shell::directory::{Directory, Own, connected};
 use shell::hint::Message;
 use shell::settings::Configured;
-use simulator::Simulator;
+use simulator::{Known, Simulator};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use webhook::Webhook;
@@ -138,17 +140,18 @@ impl Local {
         let listener = listen(options.port).await?;
         let port = listener.local_addr()?.port();
         let url = format!("http://127.0.0.1:{port}");
-        simulator.call_back_to(url.clone());
         dev_key(&database).await.map_err(io::Error::other)?;
 
-        let simulated = ["sendgrid", "twilio"].map(|provider| (provider.to_owned(), providers_url.clone()));
-        let connector = Arc::new(Connections {
+        let at = |provider: &str| (provider.to_owned(), providers_url.clone());
+        let simulated = simulator::examples("");
+        let connections = Connections {
             http: Http { client, ..Http::new() },
-            simulators: simulated.into(),
+            simulators: simulated.iter().map(|(provider, ..)| at(provider)).collect(),
             // Nothing leaves this machine: not a live message either.
-            bases: REGISTRY.iter().map(|entry| (entry.kind.name.to_owned(), providers_url.clone())).collect(),
-        });
-        let providers = providers(&simulator, &connector, &url, options.rate.unwrap_or(NO_LIMIT));
+            bases: REGISTRY.iter().map(|entry| at(entry.kind.name)).collect(),
+        };
+        let connector = Arc::new(Simulated { connections, simulator: simulator.clone() });
+        let providers = providers(&simulator, &*connector, &url, options.rate.unwrap_or(NO_LIMIT));
         let store = Arc::new(database.clone());
         let own = Own {
             journals: store.clone(),
@@ -310,38 +313,46 @@ async fn dev_key(database: &Database) -> Result<(), domain::ports::StoreError> {
     Keys::put(database, &shell::hash::key_hash(DEV_KEY), &principal).await
 }
 
-/// Two accounts of each simulated provider, the second for when the first is not called; a sandbox for every other channel.
-fn providers(simulator: &Simulator, connector: &Connections, public_url: &str, rate: Rate) -> Vec<Arc<dyn Provider>> {
-    let account = |known: &simulator::Known, provider: &str, channel| Account {
-        config: known.config.to_owned(),
-        provider: provider.to_owned(),
-        channel,
-        mode: Mode::Test,
-        rate,
-    };
-    let named = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    };
-    let key = simulator.sendgrid_public_key();
-    let mut configured = Vec::new();
-    for known in &simulator::SENDGRID {
-        let (from, name) = ("billing@tidings.test", "Tidings");
-        let settings =
-            [("apiKey", known.secret), ("fromEmail", from), ("fromName", name), ("webhookKey", key.as_str())];
-        configured.push((account(known, "sendgrid", Channel::Email), named(&settings)));
+/// Connects to the simulated providers, which learn of every account that our side is configured with.
+struct Simulated {
+    connections: Connections,
+    simulator: Arc<Simulator>,
+}
+
+impl Connector for Simulated {
+    fn kinds(&self) -> Vec<&'static Kind> {
+        self.connections.kinds()
     }
-    for known in &simulator::TWILIO {
-        let settings = [("accountSid", known.id), ("authToken", known.secret), ("from", simulator::TWILIO_FROM)];
-        configured.push((account(known, "twilio", Channel::Sms), named(&settings)));
+
+    fn connect(
+        &self,
+        account: Account,
+        settings: &BTreeMap<String, String>,
+        callback_url: &str,
+    ) -> Result<Arc<dyn Provider>, SettingFault> {
+        let known = Known {
+            provider: account.provider.clone(),
+            config: account.config.clone(),
+            channel: account.channel,
+            settings: settings.clone(),
+            callback_url: callback_url.to_owned(),
+        };
+        let connected = self.connections.connect(account, settings, callback_url)?;
+        self.simulator.know(known);
+        Ok(connected)
     }
-    let configured = configured.into_iter().map(|(account, settings)| {
-        let callback_path = shell::settings::callback_path(&account.provider, account.channel);
+}
+
+/// The deployment's own accounts, for tenants without theirs.
+fn providers(simulator: &Simulator, connector: &dyn Connector, public_url: &str, rate: Rate) -> Vec<Arc<dyn Provider>> {
+    let configured = simulator::deployment(&simulator.sendgrid_public_key()).into_iter();
+    let configured = configured.map(|(config, provider, channel, settings)| {
+        let (config, provider) = (config.to_owned(), provider.to_owned());
+        let callback_path = shell::settings::callback_path(&provider, channel);
+        let account = Account { config, provider, channel, mode: Mode::Test, rate };
         Configured { account, settings, callback_path }
     });
-    let mut all = connected(connector, configured.collect(), public_url);
-    let is_other = |provider: &Arc<dyn Provider>| !matches!(provider.account().channel, Channel::Email | Channel::Sms);
-    all.extend(sandboxes().filter(is_other));
-    all
+    connected(connector, configured.collect(), public_url)
 }
 
 /// What SQS and Lambda do: receive, invoke, take away what was done.

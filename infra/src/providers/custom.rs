@@ -11,8 +11,7 @@ use domain::provider::{
 use events::{Channel, Fact, RefusalClass, Timestamp};
 use serde_json::{Value, json};
 
-use super::messagebird::verify_standard;
-use super::signatures::{Keys, Verdict, hmac_sha256, same, unhex};
+use super::signatures::{Keys, Verdict, hmac_sha256, same, unhex, verify_standard};
 use super::{
     Entry, Link, by_status, check_url, exchange, fault, from_reference, only, reference, refused, told, unknown_code,
     words_with_links,

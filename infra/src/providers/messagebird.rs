@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::signatures::{Keys, Verdict, WRONG, claims, hmac_sha256, same, sha256_hex, within};
+use super::signatures::{Keys, Verdict, claims, hmac_sha256, same, sha256_hex, verify_standard, within};
 use super::{Entry, Link, by_status, exchange, fault, field, only, refused, told, unknown_code, words_with_links};
 
 pub(super) const ENTRY: Entry = Entry {
@@ -142,26 +142,6 @@ impl Provider for MessageBird {
             None => hear(request, now),
         }
     }
-}
-
-/// https://www.standardwebhooks.com: base64 HMAC-SHA256 over id, timestamp and body; several while keys change.
-pub(super) fn verify_standard(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) -> Verdict {
-    let id = request.header("webhook-id").ok_or("no webhook-id header")?;
-    let timestamp = request.header("webhook-timestamp").ok_or("no webhook-timestamp header")?;
-    let given = request.header("webhook-signature").ok_or("no webhook-signature header")?;
-    let secret = keys.secret.strip_prefix("whsec_").unwrap_or(&keys.secret);
-    let secret = STANDARD.decode(secret).ok().filter(|secret| !secret.is_empty());
-    let secret = secret.ok_or("there is no webhook secret to check it with")?;
-    let signed = [id.as_bytes(), b".", timestamp.as_bytes(), b".", &request.body];
-    let expected = hmac_sha256(&secret, &signed);
-    let is_it = |given: &str| {
-        let signature = given.strip_prefix("v1,").and_then(|text| STANDARD.decode(text).ok());
-        signature.is_some_and(|signature| same(&expected, &signature).is_ok())
-    };
-    if !given.split(' ').any(is_it) {
-        return Err(WRONG);
-    }
-    within(now, timestamp.parse().map_err(|_| "the timestamp is no number")?, WINDOW_MS)
 }
 
 /// Claims name the hashes of our address and of the body.

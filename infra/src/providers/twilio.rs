@@ -303,7 +303,7 @@ fn verify(request: &CallbackRequest, keys: &Keys, _: Option<Timestamp>) -> Verdi
 }
 
 /// Each field's name and value, sorted; repeated values once.
-pub(super) fn signed_fields(body: &[u8]) -> String {
+fn signed_fields(body: &[u8]) -> String {
     let mut fields: Vec<_> = form_urlencoded::parse(body).collect();
     fields.sort();
     fields.dedup();

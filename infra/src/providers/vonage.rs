@@ -187,7 +187,7 @@ fn answered(exchange: &Exchange) -> Sent {
                 "9" => RefusalClass::Balance,
                 _ => RefusalClass::Permanent,
             };
-            refused(class, code, None).into()
+            refused(class, code, exchange.retry_after_ms()).into()
         }
     }
 }

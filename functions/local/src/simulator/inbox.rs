@@ -12,9 +12,9 @@ const KEPT: usize = 1_000;
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    pub provider: &'static str,
+    pub provider: String,
     /// Which of our accounts there.
-    pub config: &'static str,
+    pub config: String,
     pub channel: &'static str,
     pub to: String,
     pub from: String,

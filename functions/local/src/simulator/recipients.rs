@@ -22,25 +22,26 @@ pub enum Behaviour {
     Stop,
 }
 
-/// By the local part at `sim.test`; every other address is delivered.
-pub fn email(address: &str) -> Behaviour {
-    match address.strip_suffix("@sim.test") {
-        Some("opened") => Behaviour::Opened,
-        Some("clicked") => Behaviour::Clicked,
-        Some("bounce-hard") => Behaviour::BounceHard,
-        Some("bounce-soft") => Behaviour::BounceSoft,
-        Some("complaint") => Behaviour::Complaint,
-        Some("throttled") => Behaviour::Throttled,
-        Some("down") => Behaviour::Down,
-        Some("timeout") => Behaviour::Timeout,
-        Some("slow") => Behaviour::Slow,
-        _ => Behaviour::Delivered,
+/// By the local part at `sim.test`, or by the last three digits of +44 7700 900xxx; ids of chats and pages are the same
+/// digits without the 44. Everybody else gets their messages.
+pub fn of(address: &str) -> Behaviour {
+    if let Some(name) = address.strip_suffix("@sim.test") {
+        return match name {
+            "opened" => Behaviour::Opened,
+            "clicked" => Behaviour::Clicked,
+            "bounce-hard" => Behaviour::BounceHard,
+            "bounce-soft" => Behaviour::BounceSoft,
+            "complaint" => Behaviour::Complaint,
+            "throttled" => Behaviour::Throttled,
+            "down" => Behaviour::Down,
+            "timeout" => Behaviour::Timeout,
+            "slow" => Behaviour::Slow,
+            _ => Behaviour::Delivered,
+        };
     }
-}
-
-/// By the last three digits of +44 7700 900xxx; every other number is delivered.
-pub fn phone(number: &str) -> Behaviour {
-    match number.strip_prefix("+447700900") {
+    let digits = address.trim_start_matches('+');
+    let digits = digits.strip_prefix("44").unwrap_or(digits);
+    match digits.strip_prefix("7700900") {
         Some("002") => Behaviour::Opened,
         Some("003") => Behaviour::Clicked,
         Some("010") => Behaviour::BounceHard,

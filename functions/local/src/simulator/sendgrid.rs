@@ -1,6 +1,6 @@
-//! `POST /v3/mail/send` and the signed Event Webhook.
+//! SendGrid: `POST /v3/mail/send` and the signed Event Webhook, which sends what happened together.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::Router;
@@ -8,96 +8,77 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use domain::ports::Host;
+use axum::routing::{get, post};
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{DerSignature, SigningKey};
 use p256::pkcs8::EncodePublicKey;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::{Entry, Fate, SENDGRID, Simulator, hang, recipients, refusal, reset};
-use recipients::Behaviour;
+use super::signing::base64;
+use super::{Callback, Dialect, Known, Message, Simulator, Step, answer, bearer, text};
 
 /// Callbacks of this long are sent together, as SendGrid does.
 const GATHER: Duration = Duration::from_millis(30);
 /// Events of one callback, at most.
 const TOGETHER: usize = 200;
 
-pub fn router(simulator: Arc<Simulator>) -> Router {
-    Router::new().route("/v3/mail/send", post(send)).with_state(simulator)
+struct SendGrid;
+
+pub fn router() -> Router<Arc<Simulator>> {
+    Router::new()
+        .route("/v3/mail/send", post(send))
+        .route("/v3/scopes", get(scopes))
+        .route("/v3/user/credits", get(credits))
 }
 
 fn problem(status: StatusCode, field: Option<&str>, message: &str) -> Response {
-    refusal(status, None, json!({ "errors": [{ "message": message, "field": field, "help": null }] }))
+    answer(status, &json!({ "errors": [{ "message": message, "field": field, "help": null }] }))
 }
 
-async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body: Bytes) -> Response {
-    let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
-    let key = authorization.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-    let Some(account) = SENDGRID.iter().find(|account| account.secret == key) else {
-        return problem(
-            StatusCode::UNAUTHORIZED,
-            None,
-            "The provided authorization grant is invalid, expired, or revoked",
-        );
-    };
-    let Ok(mail) = serde_json::from_slice::<Value>(&body) else {
-        return problem(StatusCode::BAD_REQUEST, None, "Bad Request");
-    };
+fn account(simulator: &Simulator, headers: &HeaderMap) -> Result<Arc<Known>, Response> {
+    let known = simulator.account("sendgrid", |known| known.has("apiKey", bearer(headers)));
+    let why = "The provided authorization grant is invalid, expired, or revoked";
+    known.ok_or_else(|| problem(StatusCode::UNAUTHORIZED, None, why))
+}
+
+async fn scopes(State(simulator): State<Arc<Simulator>>, headers: HeaderMap) -> Result<Response, Response> {
+    account(&simulator, &headers)?;
+    Ok(answer(StatusCode::OK, &json!({ "scopes": ["mail.send"] })))
+}
+
+async fn credits(State(simulator): State<Arc<Simulator>>, headers: HeaderMap) -> Result<Response, Response> {
+    account(&simulator, &headers)?;
+    Ok(answer(StatusCode::OK, &json!({ "remain": 39_900, "total": 40_000, "overage": 0, "used": 100 })))
+}
+
+async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body: Bytes) -> Result<Response, Response> {
+    let account = account(&simulator, &headers)?;
+    let mail: Value =
+        serde_json::from_slice(&body).map_err(|_| problem(StatusCode::BAD_REQUEST, None, "Bad Request"))?;
     if let Some((field, message)) = fault(&mail) {
-        return problem(StatusCode::BAD_REQUEST, Some(field), message);
+        return Err(problem(StatusCode::BAD_REQUEST, Some(field), message));
     }
-    let text = |pointer: &str| mail.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let args = |name: &str| text(&format!("/personalizations/0/custom_args/{name}"));
-    let to = text("/personalizations/0/to/0/email");
-    let behaviour = recipients::email(&to);
-    let fate = simulator.fate(account.config, behaviour, &args("communicationId"));
-    if let Fate::Refuse(status, retry_after) = fate {
-        return refusal(status, retry_after, json!({ "errors": [{ "message": "simulated", "field": null }] }));
-    }
-    if let Fate::Reset = fate {
-        return reset();
-    }
-    if let Fate::Hang { accepted: false, .. } = fate {
-        return hang().await;
-    }
-    let message_id = format!("sim-{:032x}", simulator.clock.random());
     let part = |kind: &str| {
         let parts = mail["content"].as_array().into_iter().flatten();
         parts.filter(|part| part["type"] == kind).find_map(|part| part["value"].as_str().map(str::to_owned))
     };
-    simulator.inbox.add(Entry {
-        provider: "sendgrid",
-        config: account.config,
-        channel: "email",
-        to: to.clone(),
-        from: text("/from/email"),
-        subject: Some(text("/subject")),
-        body: part("text/plain").unwrap_or_default(),
+    let args = |name: &str| mail.pointer(&format!("/personalizations/0/custom_args/{name}"))?.as_str();
+    let message = Message {
+        from: text(&mail, "/from/email"),
+        subject: Some(text(&mail, "/subject")),
         html: part("text/html"),
         attachments: mail["attachments"].as_array().cloned().unwrap_or_default(),
-        tenant: Some(args("businessId")),
-        communication_id: Some(args("communicationId")),
-        attempt_id: Some(args("attemptId")),
-        provider_message_id: message_id.clone(),
-        at: api::fields::show_time(simulator.clock.now()),
-    });
-    let custom = mail.pointer("/personalizations/0/custom_args").cloned().unwrap_or_default();
-    if !matches!(fate, Fate::Hang { silent: true, .. }) {
-        tokio::spawn(live(simulator.clone(), behaviour, to, message_id.clone(), custom));
-    }
-    match fate {
-        Fate::Hang { .. } => hang().await,
-        _ => (StatusCode::ACCEPTED, [("x-message-id", message_id)]).into_response(),
-    }
+        tenant: args("businessId").map(str::to_owned),
+        attempt: args("attemptId").map(str::to_owned),
+        ..Message::new(account, text(&mail, "/personalizations/0/to/0/email"), part("text/plain").unwrap_or_default())
+    };
+    Ok(simulator.take(&SendGrid, message).await)
 }
 
 /// The first thing that SendGrid would refuse.
 fn fault(mail: &Value) -> Option<(&'static str, &'static str)> {
-    let filled = |pointer: &str| mail.pointer(pointer).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+    let filled = |pointer: &str| !text(mail, pointer).is_empty();
     if !filled("/personalizations/0/to/0/email") {
         return Some(("personalizations.0.to", "The to array is required for all personalization objects"));
     }
@@ -113,50 +94,54 @@ fn fault(mail: &Value) -> Option<(&'static str, &'static str)> {
     None
 }
 
-/// What becomes of a message, reported as it happens.
-async fn live(simulator: Arc<Simulator>, behaviour: Behaviour, to: String, message_id: String, custom: Value) {
-    let say = async |after: Duration, event: &str, more: Value| {
-        tokio::time::sleep(after).await;
-        let mut report = json!({
-            "email": to,
-            "event": event,
-            "timestamp": simulator.clock.now().0.div_euclid(1_000),
-            "sg_event_id": format!("{:032x}", simulator.clock.random()),
-            "sg_message_id": format!("{message_id}.recvd-sim"),
-            "smtp-id": format!("<{message_id}@sim.test>"),
-        });
-        for part in [&custom, &more] {
-            for (name, value) in part.as_object().into_iter().flatten() {
-                report[name] = value.clone();
+impl Dialect for SendGrid {
+    fn message_id(&self, simulator: &Simulator) -> String {
+        format!("sim-{}", simulator.unique())
+    }
+
+    fn taken(&self, message: &Message) -> Response {
+        (StatusCode::ACCEPTED, [("x-message-id", message.id.clone())]).into_response()
+    }
+
+    fn refusal(&self, status: StatusCode) -> Response {
+        problem(status, None, "simulated")
+    }
+
+    /// Gathered, and sent by [`call_back`].
+    fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
+        let (event, more) = match step {
+            Step::Accepted => ("processed", json!({})),
+            Step::Delivered => ("delivered", json!({ "response": "250 OK" })),
+            Step::Bounced => {
+                ("bounce", json!({ "type": "bounce", "status": "5.1.1", "reason": "550 5.1.1 no such mailbox" }))
             }
+            Step::Opened => ("open", json!({})),
+            Step::Clicked => ("click", json!({ "url": "https://pay.example.com/" })),
+            Step::Complained => ("spamreport", json!({})),
+            Step::Sent | Step::Stopped => return None,
+        };
+        let mut report = json!({
+            "email": message.to,
+            "event": event,
+            "timestamp": simulator.seconds(),
+            "sg_event_id": simulator.unique(),
+            "sg_message_id": format!("{}.recvd-sim", message.id),
+            "smtp-id": format!("<{}@sim.test>", message.id),
+            "businessId": message.tenant,
+            "communicationId": message.communication(),
+            "attemptId": message.attempt,
+        });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            report[name] = value.clone();
         }
         // The process is ending when nobody listens.
-        let _ = simulator.outgoing.send(report);
-    };
-    let soon = Duration::from_millis(20);
-    let ok = json!({ "response": "250 OK" });
-    say(Duration::ZERO, "processed", json!({})).await;
-    match behaviour {
-        Behaviour::BounceHard => {
-            say(soon, "bounce", json!({ "type": "bounce", "status": "5.1.1", "reason": "550 5.1.1 no such mailbox" }))
-                .await;
-        }
-        Behaviour::Slow => say(simulator.clock.on_the_wall(30_000), "delivered", ok).await,
-        _ => say(soon, "delivered", ok).await,
-    }
-    match behaviour {
-        Behaviour::Opened => say(soon, "open", json!({})).await,
-        Behaviour::Clicked => {
-            say(soon, "open", json!({})).await;
-            say(soon, "click", json!({ "url": "https://pay.example.com/" })).await;
-        }
-        Behaviour::Complaint => say(soon, "spamreport", json!({})).await,
-        _ => (),
+        let _ = simulator.gathered.send((message.account.clone(), report));
+        None
     }
 }
 
 /// Sends what happened in batches, each signed; a batch refused is sent again, as SendGrid does.
-pub async fn call_back(simulator: Arc<Simulator>, mut events: UnboundedReceiver<Value>) {
+pub async fn call_back(simulator: Weak<Simulator>, mut events: UnboundedReceiver<(Arc<Known>, Value)>) {
     let mut batch = Vec::new();
     while events.recv_many(&mut batch, TOGETHER).await > 0 {
         tokio::time::sleep(GATHER).await;
@@ -165,34 +150,26 @@ pub async fn call_back(simulator: Arc<Simulator>, mut events: UnboundedReceiver<
         {
             batch.push(event);
         }
-        let body = format!("[{}]\r\n", batch.iter().map(Value::to_string).collect::<Vec<_>>().join(",\r\n"));
-        for wait_ms in [100, 500, 2_000] {
-            if post_signed(&simulator, body.clone()).await {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        let Some(simulator) = simulator.upgrade() else { return };
+        while let Some(account) = batch.first().map(|(account, _)| account.clone()) {
+            let (of_it, others) = batch.into_iter().partition(|(other, _)| *other == account);
+            batch = others;
+            let of_it: Vec<(Arc<Known>, Value)> = of_it;
+            let body = of_it.iter().map(|(_, event)| event.to_string()).collect::<Vec<_>>().join(",\r\n");
+            simulator.post(signed(&simulator, &account.callback_url, format!("[{body}]\r\n"))).await;
         }
-        batch.clear();
     }
 }
 
-async fn post_signed(simulator: &Simulator, body: String) -> bool {
-    let Some(target) = simulator.target.get() else { return true };
-    let timestamp = simulator.clock.now().0.div_euclid(1_000).to_string();
+fn signed(simulator: &Simulator, url: &str, body: String) -> Callback {
+    let timestamp = simulator.seconds().to_string();
     let signature: DerSignature = simulator.signing.sign(&[timestamp.as_bytes(), body.as_bytes()].concat());
-    let sent = simulator
-        .client
-        .post(format!("{target}/webhooks/sendgrid/events"))
-        .header("content-type", "application/json")
-        .header("x-twilio-email-event-webhook-timestamp", timestamp)
-        .header("x-twilio-email-event-webhook-signature", STANDARD.encode(signature.to_bytes()))
-        .body(body)
-        .send()
-        .await;
-    sent.is_ok_and(|answer| answer.status().is_success())
+    Callback { body, ..Callback::json(url, &Value::Null) }
+        .with("x-twilio-email-event-webhook-timestamp", timestamp)
+        .with("x-twilio-email-event-webhook-signature", base64(&signature.to_bytes()))
 }
 
 pub fn public_key(signing: &SigningKey) -> String {
     let der = signing.verifying_key().to_public_key_der().expect("a P-256 key has a DER form");
-    STANDARD.encode(der.as_bytes())
+    base64(der.as_bytes())
 }

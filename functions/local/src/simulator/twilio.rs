@@ -1,45 +1,75 @@
-//! `POST /2010-04-01/Accounts/{sid}/Messages.json` and signed status callbacks.
+//! Twilio: `POST /2010-04-01/Accounts/{sid}/Messages.json` and signed status callbacks; SMS, WhatsApp and Messenger.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use axum::routing::post;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use domain::ports::Host;
+use axum::routing::{get as on_get, post};
 use domain::sms;
-use hmac::{Hmac, KeyInit, Mac};
+use events::Channel;
 use serde_json::json;
-use sha1::Sha1;
 
-use super::{Entry, Fate, Known, Simulator, TWILIO, hang, recipients, refusal, reset};
-use recipients::Behaviour;
+use super::signing::{base64, hmac_sha1};
+use super::{Callback, Dialect, Entry, Fields, Known, Message, Simulator, Step, answer, basic, form, get, is_number};
 
-pub fn router(simulator: Arc<Simulator>) -> Router {
-    Router::new().route("/2010-04-01/Accounts/{sid}/Messages.json", post(send).get(list)).with_state(simulator)
+struct Twilio;
+
+pub fn router() -> Router<Arc<Simulator>> {
+    Router::new()
+        .route("/2010-04-01/Accounts/{sid}/Messages.json", post(send).get(list))
+        .route("/2010-04-01/Accounts/{sid}/Balance.json", on_get(balance))
+        // `{sid}.json`, which says itself what it is.
+        .route("/2010-04-01/Accounts/{sid}", on_get(show))
 }
 
 fn problem(status: StatusCode, code: u32, message: &str) -> Response {
-    refusal(status, None, body(status, code, message))
+    let more_info = format!("https://www.twilio.com/docs/errors/{code}");
+    answer(status, &json!({ "code": code, "message": message, "more_info": more_info, "status": status.as_u16() }))
 }
 
-fn body(status: StatusCode, code: u32, message: &str) -> serde_json::Value {
-    let more_info = format!("https://www.twilio.com/docs/errors/{code}");
-    json!({ "code": code, "message": message, "more_info": more_info, "status": status.as_u16() })
+/// An address as the request has it: its channel, and the rest.
+fn address(given: &str) -> (Channel, &str) {
+    match given.split_once(':') {
+        Some(("whatsapp", rest)) => (Channel::Whatsapp, rest),
+        Some(("messenger", rest)) => (Channel::Messenger, rest),
+        _ => (Channel::Sms, given),
+    }
 }
 
 /// Whose credentials these are, if they belong to the account in the address.
-fn account(sid: &str, headers: &HeaderMap) -> Option<&'static Known> {
-    let authorization = headers.get("authorization")?.to_str().ok()?;
-    let account = TWILIO.iter().find(|account| account.id == sid)?;
-    let expected = format!("Basic {}", STANDARD.encode(format!("{sid}:{}", account.secret)));
-    (authorization == expected).then_some(account)
+fn account(
+    simulator: &Simulator,
+    sid: &str,
+    headers: &HeaderMap,
+    is_it: impl Fn(&Known) -> bool,
+) -> Result<Arc<Known>, Response> {
+    let (user, token) = basic(headers);
+    let has = |known: &Known| known.has("accountSid", sid) && known.has("authToken", &token) && is_it(known);
+    let known = if user == sid { simulator.account("twilio", has) } else { None };
+    known.ok_or_else(|| problem(StatusCode::UNAUTHORIZED, 20_003, "Authenticate"))
+}
+
+async fn balance(
+    State(simulator): State<Arc<Simulator>>,
+    Path(sid): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Response> {
+    account(&simulator, &sid, &headers, |_| true)?;
+    Ok(answer(StatusCode::OK, &json!({ "account_sid": sid, "balance": "104.25", "currency": "USD" })))
+}
+
+async fn show(
+    State(simulator): State<Arc<Simulator>>,
+    Path(sid): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Response> {
+    let sid = sid.trim_end_matches(".json");
+    account(&simulator, sid, &headers, |_| true)?;
+    Ok(answer(StatusCode::OK, &json!({ "sid": sid, "status": "active" })))
 }
 
 /// `GET …/Messages.json?To=&From=&DateSent=`: what was taken, newest first.
@@ -48,26 +78,25 @@ async fn list(
     Path(sid): Path<String>,
     headers: HeaderMap,
     Query(query): Query<HashMap<String, String>>,
-) -> Response {
-    let Some(account) = account(&sid, &headers) else {
-        return problem(StatusCode::UNAUTHORIZED, 20_003, "Authenticate");
-    };
-    let asked = |name: &str, has: &str| query.get(name).is_none_or(|asked| asked == has);
+) -> Result<Response, Response> {
+    let account = account(&simulator, &sid, &headers, |_| true)?;
+    let asked = |name: &str, has: &str| query.get(name).is_none_or(|asked| address(asked).1 == has);
     let size = query.get("PageSize").and_then(|size| size.parse().ok()).unwrap_or(50);
-    let entries = simulator.inbox.list(query.get("To").map(String::as_str));
+    let entries = simulator.inbox.list(query.get("To").map(|to| address(to).1));
     let mut found = entries.into_iter().filter(|e| {
-        e.config == account.config && asked("From", &e.from) && asked("DateSent", e.at.get(..10).unwrap_or(""))
+        e.provider == "twilio" && asked("From", &e.from) && asked("DateSent", e.at.get(..10).unwrap_or(""))
     });
-    let messages: Vec<_> = found.by_ref().take(size).map(|entry| message(account, &entry)).collect();
+    let messages: Vec<_> = found.by_ref().take(size).map(|entry| listed(&account, &entry)).collect();
     let next = found.next().map(|_| format!("/2010-04-01/Accounts/{sid}/Messages.json?Page=1"));
-    refusal(StatusCode::OK, None, json!({ "messages": messages, "page_size": size, "next_page_uri": next }))
+    let page = json!({ "messages": messages, "page_size": size, "next_page_uri": next });
+    Ok(answer(StatusCode::OK, &page))
 }
 
-fn message(account: &Known, entry: &Entry) -> serde_json::Value {
+fn listed(account: &Known, entry: &Entry) -> serde_json::Value {
     let at = entry.at.parse().unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     json!({
         "sid": entry.provider_message_id,
-        "account_sid": account.id,
+        "account_sid": account.get("accountSid"),
         "status": "delivered",
         "direction": "outbound-api",
         "to": entry.to,
@@ -82,154 +111,114 @@ async fn send(
     Path(sid): Path<String>,
     headers: HeaderMap,
     raw: Bytes,
-) -> Response {
-    let Some(account) = account(&sid, &headers) else {
-        return problem(StatusCode::UNAUTHORIZED, 20_003, "Authenticate");
+) -> Result<Response, Response> {
+    let fields = form(&raw);
+    let field = |name: &str| get(&fields, name);
+    let (to, callback) = (field("To"), field("StatusCallback"));
+    let (channel, plain) = address(&to);
+    // The same credentials may serve several configurations: the one that is to be called back is meant.
+    let meant = |known: &Known| known.channel == channel && callback.starts_with(&known.callback_url);
+    let account =
+        account(&simulator, &sid, &headers, meant).or_else(|_| account(&simulator, &sid, &headers, |_| true))?;
+    let text = field("Body");
+    let no = |code: u32, message: &str| Err(problem(StatusCode::BAD_REQUEST, code, message));
+    let is_sound = match channel {
+        Channel::Messenger => plain.bytes().all(|b| b.is_ascii_digit()),
+        _ => plain.starts_with('+') && is_number(&plain[1..]),
     };
-    let fields: HashMap<String, String> = form_urlencoded::parse(&raw).into_owned().collect();
-    let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
-    let (to, text, callback) = (field("To"), field("Body"), field("StatusCallback"));
-    let is_number = to.len() > 7 && to.starts_with('+') && to[1..].bytes().all(|b| b.is_ascii_digit());
-    match () {
-        () if to.is_empty() => return problem(StatusCode::BAD_REQUEST, 21_604, "A 'To' phone number is required."),
-        () if field("From").is_empty() => {
-            return problem(StatusCode::BAD_REQUEST, 21_603, "A 'From' phone number is required.");
-        }
-        () if text.is_empty() => return problem(StatusCode::BAD_REQUEST, 21_602, "Message body is required."),
-        () if !is_number => return problem(StatusCode::BAD_REQUEST, 21_211, "Invalid 'To' Phone Number"),
-        () if text.chars().count() > sms::MAX_CHARACTERS => {
-            return problem(
-                StatusCode::BAD_REQUEST,
-                21_617,
-                "The concatenated message body exceeds the 1600 character limit",
-            );
-        }
-        () if simulator.has_stopped(&to) => {
-            return problem(StatusCode::BAD_REQUEST, 21_610, "Attempt to send to unsubscribed recipient");
-        }
-        () => (),
+    if to.is_empty() {
+        return no(21_604, "A 'To' phone number is required.");
     }
-    let query = callback.split_once('?').map_or("", |(_, query)| query);
-    let ours: HashMap<String, String> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-    let attempt = ours.get("attempt").cloned();
-    let communication =
-        attempt.as_deref().and_then(|a| a.parse::<events::AttemptId>().ok()).map(|a| a.communication.to_string());
-    let behaviour = recipients::phone(&to);
-    let fate = simulator.fate(account.config, behaviour, communication.as_deref().unwrap_or_default());
-    if let Fate::Refuse(status, retry_after) = fate {
-        let code = if status == StatusCode::TOO_MANY_REQUESTS { 20_429 } else { u32::from(status.as_u16()) };
-        return refusal(status, retry_after, body(status, code, "simulated"));
+    if field("From").is_empty() && field("MessagingServiceSid").is_empty() {
+        return no(21_603, "A 'From' phone number is required.");
     }
-    if let Fate::Reset = fate {
-        return reset();
+    if text.is_empty() && field("ContentSid").is_empty() && field("MediaUrl").is_empty() {
+        return no(21_602, "Message body is required.");
     }
-    if let Fate::Hang { accepted: false, .. } = fate {
-        return hang().await;
+    if !is_sound {
+        return no(21_211, "Invalid 'To' Phone Number");
     }
-    let message_sid = format!("SM{:032x}", simulator.clock.random());
-    simulator.inbox.add(Entry {
-        provider: "twilio",
-        config: account.config,
-        channel: "sms",
-        to: to.clone(),
-        from: field("From"),
-        subject: None,
-        body: text.clone(),
-        html: None,
-        attachments: Vec::new(),
+    if text.chars().count() > sms::MAX_CHARACTERS {
+        return no(21_617, "The concatenated message body exceeds the 1600 character limit");
+    }
+    let ours = form(callback.split_once('?').map_or("", |(_, query)| query).as_bytes());
+    let message = Message {
+        from: address(&field("From")).1.to_owned(),
+        attachments: fields.get("MediaUrl").map(|url| vec![json!({ "url": url })]).unwrap_or_default(),
         tenant: ours.get("tenant").cloned(),
-        communication_id: communication,
-        attempt_id: attempt,
-        provider_message_id: message_sid.clone(),
-        at: api::fields::show_time(simulator.clock.now()),
-    });
-    let answer = json!({
-        "sid": message_sid,
-        "account_sid": sid,
-        "status": "queued",
-        "to": to,
-        "from": field("From"),
-        "body": text,
-        "num_segments": sms::segments(&text).count.to_string(),
-    });
-    if !matches!(fate, Fate::Hang { silent: true, .. }) {
-        tokio::spawn(live(simulator.clone(), behaviour, account, to, field("From"), callback, message_sid));
-    }
-    match fate {
-        Fate::Hang { .. } => hang().await,
-        _ => refusal(StatusCode::CREATED, None, answer),
+        attempt: ours.get("attempt").cloned(),
+        callback: Some(callback).filter(|url| !url.is_empty()),
+        ..Message::new(account, plain, if text.is_empty() { template(&fields) } else { text })
+    };
+    Ok(simulator.take(&Twilio, message).await)
+}
+
+/// What a template of Twilio's would be filled with.
+fn template(fields: &Fields) -> String {
+    format!("{} {}", get(fields, "ContentSid"), get(fields, "ContentVariables")).trim().to_owned()
+}
+
+/// As requests and callbacks have it.
+fn prefixed(channel: Channel, plain: &str) -> String {
+    match channel {
+        Channel::Whatsapp | Channel::Messenger => format!("{}:{plain}", channel.as_str()),
+        _ => plain.to_owned(),
     }
 }
 
-/// What becomes of a message, reported as it happens.
-async fn live(
-    simulator: Arc<Simulator>,
-    behaviour: Behaviour,
-    account: &'static Known,
-    to: String,
-    from: String,
-    callback: String,
-    sid: String,
-) {
-    let say = async |after: Duration, status: &str, error: Option<&str>| {
-        tokio::time::sleep(after).await;
+impl Dialect for Twilio {
+    fn message_id(&self, simulator: &Simulator) -> String {
+        format!("SM{}", simulator.unique())
+    }
+
+    fn taken(&self, message: &Message) -> Response {
+        let body = json!({
+            "sid": message.id,
+            "account_sid": message.account.get("accountSid"),
+            "status": "queued",
+            "to": prefixed(message.account.channel, &message.to),
+            "from": message.from,
+            "body": message.text,
+            "num_segments": sms::segments(&message.text).count.to_string(),
+        });
+        answer(StatusCode::CREATED, &body)
+    }
+
+    fn refusal(&self, status: StatusCode) -> Response {
+        let code = if status == StatusCode::TOO_MANY_REQUESTS { 20_429 } else { u32::from(status.as_u16()) };
+        problem(status, code, "simulated")
+    }
+
+    fn opted_out(&self, _: &Message) -> Option<Response> {
+        Some(problem(StatusCode::BAD_REQUEST, 21_610, "Attempt to send to unsubscribed recipient"))
+    }
+
+    fn report(&self, _: &Simulator, message: &Message, step: Step) -> Option<Callback> {
+        let (status, error) = match step {
+            Step::Sent => ("sent", None),
+            Step::Delivered => ("delivered", None),
+            Step::Bounced => ("undelivered", Some("30005")),
+            // What SMS has of opening: nothing. Read is what richer channels report.
+            Step::Opened => ("read", None),
+            Step::Accepted | Step::Clicked | Step::Complained | Step::Stopped => return None,
+        };
+        let url = message.callback.as_deref()?;
+        let to = prefixed(message.account.channel, &message.to);
+        let from = prefixed(message.account.channel, &message.from);
         let mut fields = vec![
-            ("AccountSid", account.id),
+            ("AccountSid", message.account.get("accountSid")),
             ("From", &from),
-            ("MessageSid", &sid),
+            ("MessageSid", &message.id),
             ("MessageStatus", status),
-            ("SmsSid", &sid),
+            ("SmsSid", &message.id),
             ("SmsStatus", status),
             ("To", &to),
         ];
         fields.extend(error.map(|code| ("ErrorCode", code)));
-        simulator.post_status(account, &callback, &fields).await;
-    };
-    let soon = Duration::from_millis(20);
-    say(Duration::ZERO, "sent", None).await;
-    match behaviour {
-        Behaviour::BounceHard => say(soon, "undelivered", Some("30005")).await,
-        Behaviour::Slow => say(simulator.clock.on_the_wall(30_000), "delivered", None).await,
-        _ => say(soon, "delivered", None).await,
-    }
-    match behaviour {
-        // What SMS has of opening: nothing. Read is what richer channels report.
-        Behaviour::Opened | Behaviour::Clicked => say(soon, "read", None).await,
-        Behaviour::Complaint | Behaviour::Stop => simulator.stop(to.clone()),
-        _ => (),
-    }
-}
-
-impl Simulator {
-    fn has_stopped(&self, number: &str) -> bool {
-        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).contains(number)
-    }
-
-    fn stop(&self, number: String) {
-        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
-    }
-
-    async fn post_status(&self, account: &Known, url: &str, fields: &[(&str, &str)]) {
-        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        let mut sorted = fields.to_vec();
-        sorted.sort();
-        let mut mac = Hmac::<Sha1>::new_from_slice(account.secret.as_bytes()).expect("HMAC takes keys of any length");
-        mac.update(url.as_bytes());
-        sorted.iter().for_each(|(name, value)| mac.update([*name, *value].concat().as_bytes()));
-        let signature = STANDARD.encode(mac.finalize().into_bytes());
-        for wait_ms in [100, 500, 2_000] {
-            let sent = self
-                .client
-                .post(url)
-                .header("content-type", "application/x-www-form-urlencoded")
-                .header("x-twilio-signature", &signature)
-                .body(body.clone())
-                .send()
-                .await;
-            if sent.is_ok_and(|answer| answer.status().is_success()) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-        }
+        fields.sort();
+        let signed: String = fields.iter().flat_map(|(name, value)| [*name, *value]).collect();
+        let key = message.account.get("authToken").as_bytes();
+        let signature = base64(&hmac_sha1(key, format!("{url}{signed}").as_bytes()));
+        Some(Callback::form(url, &fields).with("x-twilio-signature", signature))
     }
 }
