@@ -267,14 +267,14 @@ pub trait Sealer: Send + Sync {
     async fn open(&self, place: &str, sealed: &str) -> Result<String, StoreError>;
 }
 
-/// Callbacks that found no communication, to be tried again.
+/// Where facts wait that found no message.
 #[async_trait]
 pub trait Inbox: Send + Sync {
-    /// Shows the callback again after so many seconds.
+    /// Shows them again after so many seconds, at most [`MAX_DELAY_S`].
     async fn again(&self, again: &TryAgain, delay_s: u32) -> Result<(), StoreError>;
 }
 
-/// A callback kept in the log, and how often it was tried.
+/// Names a document of such facts, and how often they were tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TryAgain {
     pub tenant: TenantId,

@@ -69,6 +69,8 @@ pub struct Capabilities {
     pub idempotency_key: bool,
     /// Our attempt's id comes back in its callbacks. Without it messages are matched by the provider's own id.
     pub echoes_our_id: bool,
+    /// Some of its callbacks name the person alone: the latest message to them is meant.
+    pub names_person: bool,
     /// Reports what became of a message after it was taken.
     pub receipts: bool,
     pub inbound: bool,
@@ -88,6 +90,7 @@ impl Capabilities {
         segments: true,
         idempotency_key: false,
         echoes_our_id: true,
+        names_person: false,
         receipts: true,
         inbound: true,
         query: false,
@@ -216,7 +219,7 @@ pub struct Heard {
 }
 
 /// A fact, and which message it is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     pub about: About,
     pub report: Report,

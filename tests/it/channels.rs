@@ -1,10 +1,10 @@
 //! The tenant's own provider configurations, over HTTP; and what comes in by them.
 
-use domain::ports::{ContactKey, EventStore};
+use domain::ports::{ContactKey, Documents, EventStore};
 use events::Channel;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tests::world::{World, eventually, sms};
+use tests::world::{World, email, eventually, sms};
 
 async fn add(world: &World, body: Value) -> Value {
     let answer = world.post("/api/channels", body).await;
@@ -153,4 +153,58 @@ async fn stop_and_start_decide_whether_a_number_is_written_to() {
         contact_hash: "nobody".to_owned(),
     };
     assert!(!world.local.database.is_suppressed(&key).await.expect("an answer"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callback_that_comes_too_early_waits_for_its_message() {
+    let world = World::new().await;
+    let bulk = json!({ "provider": "bulksms", "settings": { "tokenId": "t", "tokenSecret": "s" } });
+    let own = add(&world, bulk).await;
+    let (id, url) = (own["id"].as_str().expect("an id"), own["webhookUrl"].as_str().expect("an address"));
+    world.fault(id, "accept_then_silence", 1).await;
+    let sent = world.post(&format!("/api/channels/{id}/test"), json!({ "to": "+447700900001" })).await;
+    world.until(&sent.id(), "lifecycle", "in_doubt").await;
+    let report = |message: &str| json!([{ "id": message, "type": "SENT", "status": { "type": "DELIVERED" } }]);
+    for message in ["early", "nobodys"] {
+        let answer = world.client.post(url).json(&report(message)).send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+    }
+    let logged = async |status: &str| {
+        let log = world.get(&format!("/api/webhook-log?status={status}")).await;
+        log.body["callbacks"].as_array().expect("callbacks").len()
+    };
+    assert_eq!(logged("waiting").await, 2);
+    let tenant = "local".parse().expect("a tenant");
+    let known = shell::directory::message_key(&tenant, id, "early");
+    let attempt = format!("{}_1", sent.id().replacen("com_", "att_", 1));
+    world.local.database.put_document(&known, &attempt, None).await.expect("kept");
+    world.advance(6_000).await;
+    let done = world.until_status(&sent.id(), "delivered").await;
+    assert_eq!(done.body["attempts"], 1);
+    eventually("it is no longer waited for", async || (logged("processed").await == 1).then_some(())).await;
+    for _ in 0..6 {
+        world.advance(900_000).await;
+        tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    }
+    eventually("the other one is given up", async || (logged("unmatched").await == 1).then_some(())).await;
+    assert_eq!(logged("waiting").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_soft_bounces_in_a_row_are_enough() {
+    let world = World::new().await;
+    let send = async || world.post("/api/communications/send", email("returned@sim.test")).await;
+    let one = async || {
+        let sent = send().await;
+        assert_eq!(sent.status, StatusCode::CREATED, "{}", sent.body);
+        world.until_status(&sent.id(), "failed").await;
+    };
+    for _ in 0..4 {
+        one().await;
+    }
+    assert_eq!(send().await.status, StatusCode::CREATED);
+    eventually("it is suppressed", async || {
+        (send().await.status == StatusCode::UNPROCESSABLE_ENTITY).then_some(())
+    })
+    .await;
 }

@@ -37,6 +37,7 @@ fn scenarios() -> Vec<(&'static str, Vec<(i64, Wish)>)> {
         ("cancelled", vec![send(json!({})), (T0 + 100, Wish::Cancel { n: 0 })]),
         ("quiet hours", vec![send(json!({ "quietHours": { "start": "07:00", "end": "08:02", "timeZone": "UTC" } }))]),
         (FAILOVER, vec![send(json!({}))]),
+        ("own channel", vec![(T0, Wish::Send { n: 1, body: body(json!({})) })]),
         ("opted out", vec![send(json!({})), (T0 + 100, Wish::OptOut { n: 0 })]),
     ]
 }

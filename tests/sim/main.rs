@@ -21,15 +21,17 @@ use axum::http::{Method, Request};
 use dead_letter::DeadLetter;
 use deliver::Deliver;
 use domain::gate::Rate;
-use domain::ports::{ContactKey, EventStore, Provider, StreamKey};
+use domain::ports::{ContactKey, EventStore, Provider, StreamKey, TryAgain};
+use domain::provider::{About, Told};
 use events::{Channel, CommunicationId, Mode, TenantId, Timestamp};
 use project::{Image, Project};
 use schedule::{Schedule, Sweep};
 use serde_json::{Value, json};
-use tests::bench::own;
+use shell::directory::Own;
+use shell::problem::Problem;
 use tower::ServiceExt;
-use webhook::Webhook;
-use world::{Callback, FEEDS, SimProvider, TENANTS, World, lowered};
+use webhook::{Parked, Webhook};
+use world::{Callback, FEEDS, OWN, SimProvider, TENANTS, World, lowered};
 
 const T0: i64 = 1_800_000_000_000;
 const COMMUNICATIONS: usize = 100;
@@ -97,6 +99,8 @@ enum Job {
         key: StreamKey,
     },
     CallBack(Callback),
+    /// Facts that found no message are looked at once more.
+    LookAgain(TryAgain),
     Sweep,
 }
 
@@ -155,7 +159,7 @@ impl Job {
             Job::Call(_) => "api",
             Job::Deliver { .. } => "deliver",
             Job::Bury { .. } => "dead-letter",
-            Job::CallBack(_) => "webhook",
+            Job::CallBack(_) | Job::LookAgain(_) => "webhook",
             Job::Sweep => "schedule",
             Job::Project { .. } => "project",
         }
@@ -175,7 +179,7 @@ impl Simulation {
         let port = Arc::new(world.clone());
         let provider = |world: &World, config: &str, answers| -> Arc<dyn Provider> {
             let account = tests::bench::account(config, Channel::Email, Mode::Live, RATE);
-            Arc::new(SimProvider { world: world.clone(), account, answers })
+            Arc::new(SimProvider { world: world.clone(), account, answers, echoes: true })
         };
         let providers = |world: &World| vec![provider(world, "sim-a", false), provider(world, "sim-b", true)];
         let api = Api {
@@ -185,7 +189,7 @@ impl Simulation {
             views: port.clone(),
             keys: port.clone(),
             limits: port.clone(),
-            own: own(port.clone(), port.clone()),
+            own: own(&port),
             directory: Default::default(),
             has_sandbox: false,
             accounts: providers(&world).iter().map(|provider| provider.account().clone()).collect(),
@@ -201,7 +205,7 @@ impl Simulation {
                 vault: port.clone(),
                 queue: port.clone(),
                 providers: providers(&world),
-                own: own(port.clone(), port.clone()),
+                own: own(&port),
                 documents: port.clone(),
                 limits: port.clone(),
                 tenant_rate: None,
@@ -217,8 +221,9 @@ impl Simulation {
             Arc::new(Webhook {
                 store: port.clone(),
                 documents: port.clone(),
+                inbox: port.clone(),
                 providers: Vec::new(),
-                own: own(port.clone(), port.clone()),
+                own: own(&port),
                 directory: Default::default(),
                 contact_key: vec![7; 32],
                 host: port,
@@ -309,6 +314,7 @@ impl Simulation {
             self.tasks.is_empty()
                 && self.wishes.is_empty()
                 && inside.callbacks.is_empty()
+                && inside.inbox.is_empty()
                 && inside.feed.iter().all(VecDeque::is_empty)
         };
         quiet && self.unfinished().is_empty()
@@ -321,6 +327,8 @@ impl Simulation {
         let called: Vec<Callback> =
             self.world.inside().callbacks.extract_if(.., |callback| callback.at <= now).collect();
         called.into_iter().for_each(|callback| self.start(Job::CallBack(callback)));
+        let waiting: Vec<_> = self.world.inside().inbox.extract_if(.., |(at, _)| *at <= now).collect();
+        waiting.into_iter().for_each(|(_, again)| self.start(Job::LookAgain(again)));
         if self.next_tick <= now {
             self.next_tick = now + 60_000;
             self.start(Job::Sweep);
@@ -360,10 +368,25 @@ impl Simulation {
                 let door = self.schedule.clone();
                 Box::pin(async move { door.sweep(Sweep::Tick).await.map_or(End::Again, |_| End::Done) })
             }
-            Job::CallBack(Callback { key, report, .. }) => {
+            Job::CallBack(Callback { key, report, by, .. }) => {
                 let door = self.webhook[self.version()].clone();
-                let callback = webhook::Callback { key, report };
-                Box::pin(async move { door.record("sim", vec![callback]).await.map_or(End::Again, |_| End::Done) })
+                let Some(by) = by else {
+                    let callback = webhook::Callback { key, report };
+                    return self.begin(job, async move { door.record("sim", vec![callback]).await.map(drop) });
+                };
+                let name = format!("{:016x}", self.world.inside().fresh());
+                self.begin(job, async move {
+                    let told = vec![Told { about: About::Message(by), report }];
+                    let (callbacks, told) = door.find_all(Some(&key.tenant), OWN, told).await?;
+                    door.record("sim", callbacks).await?;
+                    let parked = Parked { config: OWN.to_owned(), provider: "sim".to_owned(), told };
+                    door.park(&key.tenant, &name, &parked, 0).await
+                });
+                return;
+            }
+            Job::LookAgain(again) => {
+                let door = self.webhook[self.version()].clone();
+                return self.begin(job, async move { door.try_again(again).await });
             }
             Job::Bury { key } => {
                 let door = self.dead_letter[self.version()].clone();
@@ -395,6 +418,13 @@ impl Simulation {
                 Box::pin(async move { End::AgainOf(deliver::batch(&door, batch, deadline).await) })
             }
         };
+        self.tasks.push(Task { job, future, resume_at: now, deadline: now + INVOCATION_MS });
+    }
+
+    /// Work of the webhook door.
+    fn begin(&mut self, job: Job, work: impl Future<Output = Result<(), Problem>> + 'static) {
+        let now = self.world.inside().now;
+        let future = Box::pin(async move { work.await.map_or(End::Again, |()| End::Done) });
         self.tasks.push(Task { job, future, resume_at: now, deadline: now + INVOCATION_MS });
     }
 
@@ -541,6 +571,7 @@ impl Simulation {
             (Job::CallBack(callback), End::Again) => {
                 self.world.inside().callbacks.push(Callback { at: now + 5_000, ..callback });
             }
+            (Job::LookAgain(again), End::Again) => self.world.inside().inbox.push((now + 60_000, again)),
             _ => (),
         }
     }
@@ -552,8 +583,20 @@ impl Simulation {
         let wishes = self.wishes.iter().map(|(at, _)| *at);
         let queues = inside.messages.iter().map(|message| message.visible_at);
         let callbacks = inside.callbacks.iter().map(|callback| callback.at);
-        let next = tasks.chain(wishes).chain(queues).chain(callbacks).chain([self.next_tick]).min();
+        let inbox = inside.inbox.iter().map(|(at, _)| *at);
+        let next = tasks.chain(wishes).chain(queues).chain(callbacks).chain(inbox).chain([self.next_tick]).min();
         inside.now = next.unwrap_or(self.next_tick).max(inside.now + 1);
+    }
+}
+
+fn own(port: &Arc<World>) -> Own {
+    Own {
+        journals: port.clone(),
+        documents: port.clone(),
+        sealer: port.clone(),
+        connector: port.clone(),
+        host: port.clone(),
+        public_url: String::new(),
     }
 }
 

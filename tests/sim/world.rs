@@ -11,12 +11,15 @@ use domain::communication::{Answer, Report};
 use domain::history::{HistoryRow, day};
 use domain::ports::{
     Account, Alerts, Append, AppendError, ContactKey, Content, ContentKey, Depth, DocumentKey, Documents, Due,
-    EventStore, Filter, Found, Hint, Host, JournalKey, Journals, Keys, Lane, Limits, Outbound, Page, Principal,
-    Projected, Provider, Queue, RowKey, SHARDS, Scanned, Sent, StoreError, Stream, StreamKey, Vault, Versioned,
-    ViewKey, Views,
+    EventStore, Filter, Found, Hint, Host, Inbox, JournalKey, Journals, Keys, Lane, Limits, Outbound, Page, Principal,
+    Projected, Provider, Queue, RowKey, SHARDS, Scanned, Sealer, Sent, StoreError, Stream, StreamKey, TryAgain, Vault,
+    Versioned, ViewKey, Views,
 };
+use domain::provider::{Capabilities, Connector, Kind, SettingFault};
 use domain::stats::{Counters, accumulate, contribution, difference};
-use events::{AttemptId, CommunicationId, DoubtCause, Fact, Mode, RefusalClass, TenantId, Timestamp};
+use events::{
+    AttemptId, Channel, ChannelEvent, CommunicationId, DoubtCause, Fact, Meta, Mode, RefusalClass, TenantId, Timestamp,
+};
 use project::Image;
 use tests::chance::Chance;
 
@@ -48,6 +51,8 @@ pub struct Callback {
     pub at: i64,
     pub key: StreamKey,
     pub report: Report,
+    /// By which name of its own the provider speaks of it; none where it echoes ours.
+    pub by: Option<String>,
 }
 
 /// A stream, its lane, and the hints sent for its timer.
@@ -72,6 +77,10 @@ pub struct Inside {
     pub messages: Vec<Message>,
     pub calls: Vec<Call>,
     pub callbacks: Vec<Callback>,
+    pub journals: BTreeMap<JournalKey, Stream>,
+    pub documents: BTreeMap<DocumentKey, String>,
+    /// Facts that found no message, and when they are looked at again.
+    pub inbox: Vec<(i64, TryAgain)>,
     /// Providers that are down, from and to.
     pub outages: Vec<(String, i64, i64)>,
     /// When the task being polled may go on; set by an I/O that takes time.
@@ -149,6 +158,9 @@ impl World {
             messages: Vec::new(),
             calls: Vec::new(),
             callbacks: Vec::new(),
+            journals: decided(),
+            documents: BTreeMap::from([(own_secret(), "{}".to_owned())]),
+            inbox: Vec::new(),
             outages: Vec::new(),
             resume_at: 0,
             script: BTreeMap::new(),
@@ -495,12 +507,45 @@ impl Limits for World {
     }
 }
 
-/// No tenant decided anything: one read, and an empty journal.
+/// The second tenant's own channel: its provider echoes nothing of ours and cannot be asked.
+pub const OWN: &str = "other.own";
+
+fn other() -> TenantId {
+    TENANTS[1].1.parse().expect("a tenant")
+}
+
+fn own_secret() -> DocumentKey {
+    DocumentKey { tenant: other(), shelf: "secret", name: format!("{OWN}#1") }
+}
+
+/// What the second tenant decided before it all began.
+fn decided() -> BTreeMap<JournalKey, Stream> {
+    let added = ChannelEvent::ChannelAdded {
+        config: OWN.to_owned(),
+        provider: "sim".to_owned(),
+        channel: Channel::Email,
+        name: "Own".to_owned(),
+        settings: BTreeMap::new(),
+        secret: 1,
+        rate: None,
+    };
+    let meta = Meta {
+        at: Timestamp(0),
+        command: "decided".to_owned(),
+        correlation: None,
+        causation: None,
+        actor: "sim".to_owned(),
+        traceparent: None,
+    };
+    let stream = Stream { version: 1, lines: vec![events::encode(&added, &meta)], ..Stream::default() };
+    BTreeMap::from([(JournalKey::channels(&other()), stream)])
+}
+
 #[async_trait]
 impl Journals for World {
-    async fn read_journal(&self, _: &JournalKey) -> Result<Stream, StoreError> {
+    async fn read_journal(&self, key: &JournalKey) -> Result<Stream, StoreError> {
         self.read_io("journal").await?;
-        Ok(Stream::default())
+        Ok(self.inside().journals.get(key).cloned().unwrap_or_default())
     }
 
     async fn append_journal(&self, _: &JournalKey, _: u64, _: Vec<String>, _: &str) -> Result<(), AppendError> {
@@ -508,30 +553,74 @@ impl Journals for World {
     }
 }
 
-/// Providers here echo our id and nobody has credentials: no document is ever asked for.
 #[async_trait]
 impl Documents for World {
-    async fn put_document(&self, _: &DocumentKey, _: &str, _: Option<Timestamp>) -> Result<(), StoreError> {
-        self.write_io("document", |_| ()).await
+    async fn put_document(&self, key: &DocumentKey, body: &str, _: Option<Timestamp>) -> Result<(), StoreError> {
+        self.write_io("document put", |inside| drop(inside.documents.insert(key.clone(), body.to_owned()))).await
     }
 
-    async fn document(&self, _: &DocumentKey, _: Timestamp) -> Result<Option<String>, StoreError> {
-        self.read_io("document").await.map(|()| None)
+    async fn document(&self, key: &DocumentKey, _: Timestamp) -> Result<Option<String>, StoreError> {
+        self.read_io("document").await?;
+        Ok(self.inside().documents.get(key).cloned())
     }
 
-    async fn remove_document(&self, _: &DocumentKey) -> Result<(), StoreError> {
-        self.write_io("document", |_| ()).await
+    async fn remove_document(&self, key: &DocumentKey) -> Result<(), StoreError> {
+        self.write_io("document remove", |inside| drop(inside.documents.remove(key))).await
     }
 
     async fn shelf(
         &self,
-        _: &TenantId,
-        _: &'static str,
-        _: Option<&str>,
-        _: usize,
+        tenant: &TenantId,
+        shelf: &'static str,
+        before: Option<&str>,
+        limit: usize,
         _: Timestamp,
     ) -> Result<Vec<(String, String)>, StoreError> {
-        self.read_io("document").await.map(|()| Vec::new())
+        self.read_io("shelf").await?;
+        let inside = self.inside();
+        let on_it = |key: &DocumentKey| key.tenant == *tenant && key.shelf == shelf;
+        let later = inside.documents.iter().rev().filter(|(key, _)| on_it(key));
+        let later = later.filter(|(key, _)| before.is_none_or(|before| key.name.as_str() < before));
+        Ok(later.take(limit).map(|(key, body)| (key.name.clone(), body.clone())).collect())
+    }
+}
+
+#[async_trait]
+impl Inbox for World {
+    async fn again(&self, again: &TryAgain, delay_s: u32) -> Result<(), StoreError> {
+        self.write_io("inbox", |inside| {
+            let at = inside.now + i64::from(delay_s) * 1_000;
+            inside.inbox.push((at, again.clone()));
+        })
+        .await
+    }
+}
+
+/// Sealed as it is: what is simulated is that the key may not answer.
+#[async_trait]
+impl Sealer for World {
+    async fn seal(&self, _: &str, plain: &str) -> Result<String, StoreError> {
+        self.read_io("seal").await.map(|()| plain.to_owned())
+    }
+
+    async fn open(&self, _: &str, sealed: &str) -> Result<String, StoreError> {
+        self.read_io("open").await.map(|()| sealed.to_owned())
+    }
+}
+
+impl Connector for World {
+    fn kinds(&self) -> Vec<&'static Kind> {
+        Vec::new()
+    }
+
+    fn connect(
+        &self,
+        account: Account,
+        _: &BTreeMap<String, String>,
+        _: &str,
+    ) -> Result<Arc<dyn Provider>, SettingFault> {
+        let account = Account { rate: crate::RATE, ..account };
+        Ok(Arc::new(SimProvider { world: self.clone(), account, answers: false, echoes: false }))
     }
 }
 
@@ -620,12 +709,18 @@ pub struct SimProvider {
     pub account: Account,
     /// It can be asked about a doubt.
     pub answers: bool,
+    /// Its callbacks name our attempt.
+    pub echoes: bool,
 }
 
 #[async_trait]
 impl Provider for SimProvider {
     fn account(&self) -> &Account {
         &self.account
+    }
+
+    fn can(&self) -> Capabilities {
+        Capabilities { echoes_our_id: self.echoes, ..Capabilities::TEXT }
     }
 
     /// Takes it or not, answers or not, early or late; calls back or not, once or twice, in any order.
@@ -639,7 +734,10 @@ impl Provider for SimProvider {
                 Meets::Refused => 0,
                 Meets::LostAfter => 14,
                 Meets::LostBefore => 20,
-                Meets::Nothing | Meets::Kill if inside.is_down(&self.account.config) => 8 + 12 * inside.chance.below(2),
+                Meets::Nothing | Meets::Kill if inside.is_down(&self.account.config) => {
+                    // Refuses; or hangs, where chance has a say.
+                    8 + if inside.faults { 12 * inside.chance.below(2) } else { 0 }
+                }
                 Meets::Nothing | Meets::Kill if inside.faults => inside.chance.below(100),
                 Meets::Nothing | Meets::Kill => 99,
             };
@@ -647,7 +745,8 @@ impl Provider for SimProvider {
         };
         // What it does comes first; what it says, later.
         let taken = !(draw < 14 || (20..26).contains(&draw));
-        self.world.call(outbound, &self.account.config, taken);
+        let by = (!self.echoes).then(|| format!("sim-{}", outbound.attempt));
+        self.world.call(outbound, &self.account.config, taken, by);
         let hangs = (14..26).contains(&draw);
         {
             let mut inside = self.world.inside();
@@ -694,7 +793,7 @@ impl World {
         self.write_io("erase", |inside| inside.vault.retain(|key, _| key.id != id)).await
     }
 
-    fn call(&self, outbound: &Outbound, config: &str, taken: bool) {
+    fn call(&self, outbound: &Outbound, config: &str, taken: bool, by: Option<String>) {
         let mut inside = self.inside();
         let at = inside.now;
         let (tenant, attempt, config) = (outbound.tenant.clone(), outbound.attempt, config.to_owned());
@@ -718,13 +817,13 @@ impl World {
                 };
                 let key = StreamKey { tenant: outbound.tenant.clone(), id: outbound.attempt.communication };
                 let report = Report {
-                    attempt: Some(outbound.attempt.number),
+                    attempt: by.is_none().then_some(outbound.attempt.number),
                     fact: *fact,
                     event_id: None,
                     at: Timestamp(at),
                     code: None,
                 };
-                inside.callbacks.push(Callback { at: at + wait, key, report });
+                inside.callbacks.push(Callback { at: at + wait, key, report, by: by.clone() });
             }
         }
     }

@@ -7,6 +7,8 @@ use events::{
     RefusalClass, Requested, ResolvedBy, SuppressReason, Timestamp,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::policy;
 
 #[cfg(test)]
@@ -113,7 +115,7 @@ pub enum Answer {
 }
 
 /// One fact from a provider.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The attempt that the provider echoed; none when it echoes nothing.
     pub attempt: Option<u16>,

@@ -65,6 +65,7 @@ impl Api {
 
     async fn connect(&self, caller: &Principal, config: &Config) -> Result<Arc<dyn Provider>, Problem> {
         let connected = self.directory.connect(&self.own, &caller.tenant, config, caller.mode).await;
+        let connected = connected.map(|connected| connected.provider);
         connected.map_err(|error| match error {
             ConnectError::Store(error) => error.into(),
             ConnectError::Setting(fault) => wrong_setting(fault),

@@ -256,12 +256,15 @@ impl Delivery<'_> {
         }
         let (config, attempt) = (&provider.account().config, outbound.attempt.to_string());
         let until = Some(self.deliver.host.now() + MESSAGE_IDS_MS);
-        // Some providers say only that everything to an address was seen.
-        for name in [id, &outbound.to] {
+        let put = async |name: &str| {
             let key = message_key(&self.key.tenant, config, name);
             if let Err(error) = self.deliver.documents.put_document(&key, &attempt, until).await {
                 tracing::error!(id = %self.key.id, %error, "a provider's id was not kept");
             }
+        };
+        match can.names_person {
+            true => drop(join(put(id), put(&outbound.to)).await),
+            false => put(id).await,
         }
     }
 

@@ -22,7 +22,7 @@ use domain::ports::{Account, Connector, Host, Keys, Limits, Principal, Provider}
 use domain::provider::{Kind, SettingFault};
 use events::{Channel, Mode, TenantId, Timestamp};
 use infra::SystemHost;
-use infra::embedded::{Database, FileSealer, LogAlerts, MemoryQueue};
+use infra::embedded::{Database, FileSealer, LogAlerts, MemoryQueue, TableInbox, Waiting};
 use infra::providers::{Connections, Http, REGISTRY, http_client};
 use project::{Image, Project};
 use schedule::{Schedule, Sweep};
@@ -196,10 +196,12 @@ impl Local {
             retention_ms: RETENTION_MS,
             known: KnownKeys::default(),
         });
+        let inbox = Arc::new(TableInbox { database: database.clone(), host: clock.clone() });
         let webhook = Arc::new(Webhook {
             store: store.clone(),
             host: clock.clone(),
             documents: store.clone(),
+            inbox: inbox.clone(),
             providers,
             own,
             directory: Directory::default(),
@@ -217,6 +219,7 @@ impl Local {
             schedule: schedule.clone(),
             database: database.clone(),
         };
+        tasks.spawn(look_again(inbox, webhook.clone(), clock.clone()));
         let router = api::router(api).merge(webhook::router(webhook)).merge(dev::router(Arc::new(dev)));
         tasks.spawn(async move {
             // Ends only when the listener breaks, and with it the process.
@@ -412,6 +415,25 @@ async fn feed(database: Database, project: Project) {
             Err(error) => {
                 tracing::error!(%error, "changes are projected again");
                 tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+/// Shows callbacks again that found no message.
+async fn look_again(inbox: Arc<TableInbox>, webhook: Arc<Webhook>, clock: Arc<Clock>) {
+    let every = clock.on_the_wall(1_000).max(Duration::from_millis(50));
+    loop {
+        tokio::time::sleep(every).await;
+        let due = inbox.due(clock.now()).unwrap_or_else(|error| {
+            tracing::error!(%error, "the inbox cannot be read");
+            Vec::new()
+        });
+        let message = |waiting: &Waiting| Message { id: waiting.id.to_string(), body: waiting.body.clone() };
+        let again = webhook::batch(&webhook, due.iter().map(message).collect()).await;
+        for waiting in due.iter().filter(|waiting| !again.contains(&waiting.id.to_string())) {
+            if let Err(error) = inbox.take_away(waiting.id).await {
+                tracing::error!(%error, "looked at once more than needed");
             }
         }
     }

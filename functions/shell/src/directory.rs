@@ -35,7 +35,14 @@ pub struct Own {
 #[derive(Default)]
 pub struct Directory {
     tenants: Mutex<HashMap<TenantId, (Arc<Channels>, Timestamp)>>,
-    connected: Mutex<HashMap<String, Arc<dyn Provider>>>,
+    connected: Mutex<HashMap<String, Connected>>,
+}
+
+/// A tenant's own provider, and the secret that its callback address ends with.
+#[derive(Clone)]
+pub struct Connected {
+    pub provider: Arc<dyn Provider>,
+    pub callback_secret: String,
 }
 
 /// Why a configuration is not connected.
@@ -187,13 +194,15 @@ impl Directory {
         tenant: &TenantId,
         config: &Config,
         mode: Mode,
-    ) -> Result<Arc<dyn Provider>, ConnectError> {
+    ) -> Result<Connected, ConnectError> {
         let name = format!("{}#{}#{}#{}", config.id, config.changed_at.0, config.secret, mode.as_str());
         if let Some(connected) = lock(&self.connected).get(&name) {
             return Ok(connected.clone());
         }
         let secrets = own.secrets(tenant, config).await?;
-        let connected = own.connect_with(config, secrets, mode).map_err(ConnectError::Setting)?;
+        let callback_secret = secrets.get(CALLBACK_SECRET).cloned().unwrap_or_default();
+        let provider = own.connect_with(config, secrets, mode).map_err(ConnectError::Setting)?;
+        let connected = Connected { provider, callback_secret };
         let mut known = lock(&self.connected);
         if KEPT <= known.len() {
             known.clear();
@@ -228,7 +237,7 @@ impl Directory {
         }
         for config in configs.into_iter().filter(|config| !channels.disabled.contains(&config.id)) {
             match self.connect(own, tenant, config, mode).await {
-                Ok(connected) => offered.push(connected),
+                Ok(connected) => offered.push(connected.provider),
                 Err(ConnectError::Store(error @ StoreError::Unavailable(_))) => return Err(error),
                 Err(error) => tracing::error!(config = config.id, %error, "a configuration cannot be used"),
             }
@@ -254,7 +263,7 @@ impl Directory {
         }
         let channels = self.channels(own, tenant).await?;
         match channels.configs.get(config) {
-            Some(config) => self.connect(own, tenant, config, mode).await.map(Some),
+            Some(config) => self.connect(own, tenant, config, mode).await.map(|connected| Some(connected.provider)),
             None => Ok(None),
         }
     }

@@ -2,7 +2,7 @@
 
 use domain::channels::{self, Channels};
 use domain::ports::{AppendError, Host, JournalKey, Journals, StoreError};
-use events::{Meta, Recorded, Stored, TenantId, Timestamp};
+use events::{Meta, Recorded, Stored, TenantId};
 
 use crate::problem::{Kind, Problem};
 
@@ -127,17 +127,4 @@ pub async fn decide_channels(
 ) -> Result<Channels, JournalError<channels::Rejection>> {
     let decide = |records: &[Recorded<events::ChannelEvent>]| fold(records).decide(command.clone());
     Ok(fold(&execute(ports, &JournalKey::channels(tenant), actor, decide).await?))
-}
-
-/// The whole journal, for those who ask who decided what.
-///
-/// # Errors
-///
-/// As [`read`].
-pub async fn channel_events(
-    journals: &dyn Journals,
-    tenant: &TenantId,
-) -> Result<Vec<(Timestamp, String, events::ChannelEvent)>, StoreError> {
-    let records = read::<events::ChannelEvent>(journals, &JournalKey::channels(tenant)).await?;
-    Ok(records.into_iter().map(|record| (record.meta.at, record.meta.actor, record.event)).collect())
 }

@@ -1,13 +1,16 @@
-//! In: callbacks of providers; their signature is the credential. Out: facts, in the streams they are about; messages
-//! that came in, each in its journal.
-//! May touch: streams, journals, documents, the suppression list, and what a provider needs to verify itself.
+//! In: callbacks of providers, whose signature is the credential; and what it told itself to look at again. Out: facts, in
+//! the streams they are about; messages that came in, each in its journal.
+//! May touch: streams, journals, documents, the suppression list, the inbox, and what a provider needs to verify itself.
 //! Never: believes what is not signed; refuses a status it does not know; lets one tenant speak of another's messages.
 
 pub mod config;
 mod inbound;
 mod log;
+mod unmatched;
 
-use std::collections::BTreeMap;
+pub use unmatched::{Parked, batch};
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Router;
@@ -17,11 +20,11 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use domain::communication::{Command, Rejection, Report};
-use domain::ports::{ContactKey, Documents, EventStore, Host, StreamKey};
+use domain::ports::{ContactKey, DocumentKey, Documents, EventStore, Host, Inbox, StoreError, StreamKey};
 use domain::provider::{About, CallbackRequest, Heard, Provider, Told};
-use events::{AttemptId, Channel, Fact, Mode, TenantId};
+use events::{AttemptId, Channel, CommunicationId, Fact, Mode, TenantId};
 use futures_util::future::join_all;
-use shell::directory::{ConnectError, Directory, Own, message_key, tenant_of};
+use shell::directory::{ConnectError, Connected, Directory, Own, message_key, tenant_of};
 use shell::problem::{Kind, Problem};
 use shell::{ExecuteError, Origin, Shell};
 
@@ -34,6 +37,7 @@ const SIDE_BY_SIDE: usize = 32;
 pub struct Webhook {
     pub store: Arc<dyn EventStore>,
     pub documents: Arc<dyn Documents>,
+    pub inbox: Arc<dyn Inbox>,
     /// The deployment's own accounts.
     pub providers: Vec<Arc<dyn Provider>>,
     /// The tenants'.
@@ -68,11 +72,30 @@ pub fn router(webhook: Arc<Webhook>) -> Router {
         .with_state(webhook)
 }
 
+/// Messages to an address that did not arrive, one after the other, before it is not written to again.
+const SOFT_BOUNCES: usize = 5;
+const SOFT_BOUNCES_REASON: &str = "soft_bounces";
+/// A row that goes on for longer is none, in milliseconds.
+const SOFT_BOUNCES_MS: i64 = 90 * 24 * 3_600_000;
+
+fn soft_key(contact: &ContactKey) -> DocumentKey {
+    let name = format!("{}#{}", contact.channel.as_str(), contact.contact_hash);
+    DocumentKey { tenant: contact.tenant.clone(), shelf: "returned", name }
+}
+
 /// A fact and the stream it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Callback {
     pub key: StreamKey,
     pub report: Report,
+}
+
+enum Found {
+    About(Callback),
+    /// Early, or not ours: it may be known later.
+    Unknown,
+    /// It names what it may not, or nothing.
+    Nobodys,
 }
 
 fn forbidden(why: &str) -> Problem {
@@ -125,20 +148,18 @@ async fn own(
     let tenant = tenant_of(&config).ok_or_else(no_address)?;
     let channels = webhook.directory.channels(&webhook.own, &tenant).await?;
     let known = channels.configs.get(&config).filter(|known| known.provider == name).ok_or_else(no_address)?;
-    let secrets = match webhook.own.secrets(&tenant, known).await {
-        Ok(secrets) => secrets,
-        Err(ConnectError::Store(error)) => return Err(error.into()),
-        Err(_) => return Err(no_address()),
-    };
-    let expected = secrets.get(shell::directory::CALLBACK_SECRET).map(String::as_str).unwrap_or_default();
-    if !shell::hash::same_secret(expected, &secret) {
+    let Connected { provider, callback_secret } =
+        match webhook.directory.connect(&webhook.own, &tenant, known, Mode::Live).await {
+            Ok(connected) => connected,
+            Err(ConnectError::Store(error)) => return Err(error.into()),
+            Err(error) => {
+                tracing::error!(config, %error, "a configuration cannot be used");
+                return Err(no_address());
+            }
+        };
+    if !shell::hash::same_secret(&callback_secret, &secret) {
         return Err(no_address());
     }
-    let connected = webhook.directory.connect(&webhook.own, &tenant, known, Mode::Live).await;
-    let provider = connected.map_err(|error| {
-        tracing::error!(config, %error, "a configuration cannot be used");
-        Problem::new(Kind::Unavailable, "Send it again.")
-    })?;
     let request = webhook.read(request).await?;
     if provider.is_probe(&request) {
         return Ok(StatusCode::OK.into_response());
@@ -169,10 +190,8 @@ impl Webhook {
                 return Err(Problem::new(Kind::Malformed, format!("Not a callback of {}: {why}.", account.provider)));
             }
         };
-        let (total, mut callbacks) = (told.len(), Vec::with_capacity(told.len()));
-        for told in told {
-            callbacks.extend(self.find(owner, provider, told).await?);
-        }
+        let total = told.len();
+        let (callbacks, unknown) = self.find_all(owner, &account.config, told).await?;
         // Whose it is: the owner's, or that of all the messages it names, where that is one.
         let mut tenants: Vec<&TenantId> = callbacks.iter().map(|callback| &callback.key.tenant).collect();
         tenants.sort();
@@ -187,7 +206,10 @@ impl Webhook {
             for consent in &consents {
                 self.consent(tenant, account.channel, consent).await?;
             }
-            self.keep(tenant, provider, request, log::Outcome::Taken { total, matched, inbound: inbound.len() }).await;
+            let outcome = log::Outcome::Taken { total, matched, waiting: unknown.len(), inbound: inbound.len() };
+            let name = self.keep(tenant, provider, request, outcome).await;
+            let parked = Parked { config: account.config.clone(), provider: account.provider.clone(), told: unknown };
+            self.park(tenant, &name, &parked, 0).await?;
         }
         recorded?;
         Ok(match reply {
@@ -196,37 +218,55 @@ impl Webhook {
         })
     }
 
-    /// The communication that a fact is about; none where nothing of ours is known by that name.
-    async fn find(
+    /// Facts with the communications they are about, and those whose message nobody knows yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem`] with 503
+    pub async fn find_all(
         &self,
         owner: Option<&TenantId>,
-        provider: &dyn Provider,
-        Told { about, mut report }: Told,
-    ) -> Result<Option<Callback>, Problem> {
-        let account = provider.account();
-        let (tenant, attempt) = match about {
-            About::Attempt { tenant, attempt } => {
-                let Some(tenant) = tenant.or(owner.cloned()) else { return Ok(None) };
-                // A tenant's configuration is the tenant's word: it counts for its own messages alone.
-                if owner.is_some_and(|owner| *owner != tenant) {
-                    tracing::warn!(config = account.config, "a callback named another tenant's message");
-                    return Ok(None);
+        config: &str,
+        told: Vec<Told>,
+    ) -> Result<(Vec<Callback>, Vec<Told>), Problem> {
+        let (mut callbacks, mut unknown) = (Vec::with_capacity(told.len()), Vec::new());
+        for some in told.chunks(SIDE_BY_SIDE) {
+            let found = join_all(some.iter().map(|told| self.find(owner, config, told))).await;
+            for (found, told) in found.into_iter().zip(some) {
+                match found? {
+                    Found::About(callback) => callbacks.push(callback),
+                    Found::Unknown => unknown.push(told.clone()),
+                    Found::Nobodys => (),
                 }
-                (tenant, attempt)
+            }
+        }
+        Ok((callbacks, unknown))
+    }
+
+    async fn find(&self, owner: Option<&TenantId>, config: &str, told: &Told) -> Result<Found, Problem> {
+        let (tenant, attempt) = match &told.about {
+            About::Attempt { tenant, attempt } => {
+                let Some(tenant) = tenant.as_ref().or(owner) else { return Ok(Found::Nobodys) };
+                // A tenant's configuration is the tenant's word: it counts for its own messages alone.
+                if owner.is_some_and(|owner| owner != tenant) {
+                    tracing::warn!(config, "a callback named another tenant's message");
+                    return Ok(Found::Nobodys);
+                }
+                (tenant, attempt.clone())
             }
             About::Message(id) | About::LatestTo(id) => {
-                let Some(tenant) = owner else { return Ok(None) };
-                let key = message_key(tenant, &account.config, &id);
-                let Some(attempt) = self.documents.document(&key, self.host.now()).await? else {
-                    tracing::warn!(config = account.config, "a callback for an unknown message");
-                    return Ok(None);
-                };
-                (tenant.clone(), attempt)
+                let Some(tenant) = owner else { return Ok(Found::Nobodys) };
+                let key = message_key(tenant, config, id);
+                match self.documents.document(&key, self.host.now()).await? {
+                    Some(attempt) => (tenant, attempt),
+                    None => return Ok(Found::Unknown),
+                }
             }
         };
-        let Ok(attempt) = attempt.parse::<AttemptId>() else { return Ok(None) };
-        report.attempt = Some(attempt.number);
-        Ok(Some(Callback { key: StreamKey { tenant, id: attempt.communication }, report }))
+        let Ok(attempt) = attempt.parse::<AttemptId>() else { return Ok(Found::Nobodys) };
+        let report = Report { attempt: Some(attempt.number), ..told.report.clone() };
+        let key = StreamKey { tenant: tenant.clone(), id: attempt.communication };
+        Ok(Found::About(Callback { key, report }))
     }
 
     /// All facts of one communication in one append. 503 makes the provider send the whole callback again, which changes
@@ -272,6 +312,13 @@ impl Webhook {
         // Before the fact is stored: a crash between is repaired by the provider's retry.
         if let Some(report) = reports.iter().find(|report| unwanted(report.fact)) {
             self.store.suppress(&contact, report.fact.as_str(), self.host.now()).await?;
+        } else if contact.channel == Channel::Email {
+            let arrived = |fact: Fact| matches!(fact, Fact::Delivered | Fact::Opened | Fact::Clicked);
+            if reports.iter().any(|report| arrived(report.fact)) {
+                self.arrived(&contact).await?;
+            } else if reports.iter().any(|report| report.fact == Fact::Undelivered) {
+                self.returned(&contact, &key.id).await?;
+            }
         }
         match shell.execute_on(key, loaded, Command::Report(reports.to_vec())).await {
             Err(ExecuteError::Rejected(Rejection::NeverAttempted)) => {
@@ -279,6 +326,31 @@ impl Webhook {
                 Ok(())
             }
             other => other.map(|_| ()),
+        }
+    }
+
+    /// One that did not arrive, for once. Five in a row, of as many messages, and the address is not written to again.
+    async fn returned(&self, contact: &ContactKey, id: &CommunicationId) -> Result<(), StoreError> {
+        let (key, now) = (soft_key(contact), self.host.now());
+        let kept = self.documents.document(&key, now).await?;
+        let mut returned: BTreeSet<CommunicationId> =
+            kept.and_then(|kept| serde_json::from_str(&kept).ok()).unwrap_or_default();
+        if !returned.insert(*id) {
+            return Ok(());
+        }
+        if returned.len() >= SOFT_BOUNCES {
+            self.store.suppress(contact, SOFT_BOUNCES_REASON, now).await?;
+        }
+        let body = serde_json::to_string(&returned).unwrap_or_default();
+        self.documents.put_document(&key, &body, Some(now + SOFT_BOUNCES_MS)).await
+    }
+
+    /// The row ends.
+    async fn arrived(&self, contact: &ContactKey) -> Result<(), StoreError> {
+        let key = soft_key(contact);
+        match self.documents.document(&key, self.host.now()).await? {
+            Some(_) => self.documents.remove_document(&key).await,
+            None => Ok(()),
         }
     }
 

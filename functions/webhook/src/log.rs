@@ -2,9 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::ports::DocumentKey;
+use domain::ports::{DocumentKey, StoreError};
 use domain::provider::{CallbackRequest, Provider};
-use events::TenantId;
+use events::{TenantId, Timestamp};
 use serde_json::json;
 
 use crate::Webhook;
@@ -12,6 +12,16 @@ use crate::Webhook;
 const KEPT_MS: i64 = 30 * 24 * 3_600_000;
 /// Bytes of a body that are kept.
 const MAX_BODY: usize = 256 * 1024;
+
+pub(crate) const PROCESSED: &str = "processed";
+/// Some of it is about no message that is known, and is tried again.
+pub(crate) const WAITING: &str = "waiting";
+/// It was tried again in vain.
+pub(crate) const UNMATCHED: &str = "unmatched";
+
+fn log_key(tenant: &TenantId, name: &str) -> DocumentKey {
+    DocumentKey { tenant: tenant.clone(), shelf: "callback", name: name.to_owned() }
+}
 
 pub(crate) enum Outcome {
     /// Not signed as it should be.
@@ -21,25 +31,31 @@ pub(crate) enum Outcome {
         /// Facts, and those whose message is known.
         total: usize,
         matched: usize,
+        /// Facts that are tried again.
+        waiting: usize,
         inbound: usize,
     },
 }
 
 impl Webhook {
-    /// Best effort: what matters is in the streams.
+    /// Its name in the log. Best effort: what matters is in the streams.
     pub(crate) async fn keep(
         &self,
         tenant: &TenantId,
         provider: &dyn Provider,
         request: &CallbackRequest,
         outcome: Outcome,
-    ) {
+    ) -> String {
         let now = self.host.now();
         let (verified, status, detail) = match outcome {
             Outcome::Refused(why) => (false, "refused", Some(why.to_owned())),
             Outcome::Unreadable(why) => (true, "unreadable", Some(why.to_owned())),
-            Outcome::Taken { total, matched, inbound } => {
-                let status = if matched < total { "unmatched" } else { "processed" };
+            Outcome::Taken { total, matched, waiting, inbound } => {
+                let status = match (waiting, matched) {
+                    (1.., _) => WAITING,
+                    (0, matched) if matched < total => UNMATCHED,
+                    _ => PROCESSED,
+                };
                 (true, status, Some(format!("{matched} of {total} facts matched, {inbound} messages received")))
             }
         };
@@ -67,10 +83,22 @@ impl Webhook {
             "detail": detail,
         });
         let name = format!("{:013}#{:08x}", now.0, self.host.random() as u32);
-        let key = DocumentKey { tenant: tenant.clone(), shelf: "callback", name };
-        if let Err(error) = self.documents.put_document(&key, &entry.to_string(), Some(now + KEPT_MS)).await {
+        if let Err(error) =
+            self.documents.put_document(&log_key(tenant, &name), &entry.to_string(), Some(now + KEPT_MS)).await
+        {
             tracing::error!(config = account.config, %error, "a callback was not logged");
         }
+        name
+    }
+
+    /// What became of it after a while. Best effort too.
+    pub(crate) async fn relabel(&self, tenant: &TenantId, name: &str, status: &str) -> Result<(), StoreError> {
+        let key = log_key(tenant, name);
+        let Some(kept) = self.documents.document(&key, self.host.now()).await? else { return Ok(()) };
+        let Ok(mut entry) = serde_json::from_str::<serde_json::Value>(&kept) else { return Ok(()) };
+        entry["status"] = json!(status);
+        let until = entry["receivedAt"].as_i64().map(|at| Timestamp(at) + KEPT_MS);
+        self.documents.put_document(&key, &entry.to_string(), until).await
     }
 }
 

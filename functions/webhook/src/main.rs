@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use aws_lambda_events::sqs::SqsEvent;
 use infra::SystemHost;
-use infra::aws::{Aws, DynamoStore, KmsSealer, init_logs};
+use infra::aws::{Aws, DynamoStore, KmsSealer, SqsInbox, init_logs};
 use infra::providers::{Connections, Http};
-use lambda_http::{Error, run};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shell::directory::{Own, connected};
+use shell::hint;
 use webhook::Webhook;
 use webhook::config::Config;
 
@@ -28,6 +30,7 @@ async fn main() -> Result<(), Error> {
     let webhook = Webhook {
         store: store.clone(),
         documents: store.clone(),
+        inbox: Arc::new(SqsInbox { client: aws.sqs(), url: config.inbox_queue }),
         providers: connected(&*connector, config.configured, &config.public_url),
         own: Own {
             journals: store.clone(),
@@ -41,5 +44,12 @@ async fn main() -> Result<(), Error> {
         contact_key: config.contact_key,
         host,
     };
-    run(webhook::router(Arc::new(webhook))).await
+    if !config.is_inbox {
+        return lambda_http::run(webhook::router(Arc::new(webhook))).await;
+    }
+    let webhook = &webhook;
+    run(service_fn(async |event: LambdaEvent<SqsEvent>| {
+        Ok::<_, Error>(hint::response(webhook::batch(webhook, hint::messages(event.payload)).await))
+    }))
+    .await
 }

@@ -12,7 +12,7 @@ pub use dynamodb_views::DynamoViews;
 pub use kms::KmsSealer;
 pub use logs::init_logs;
 pub use sns::SnsAlerts;
-pub use sqs::SqsQueue;
+pub use sqs::{SqsInbox, SqsQueue};
 
 use std::time::Duration;
 

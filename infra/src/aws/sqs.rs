@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
-use domain::ports::{Depth, Hint, Lane, MAX_DELAY_S, Queue, StoreError};
+use domain::ports::{Depth, Hint, Inbox, Lane, MAX_DELAY_S, Queue, StoreError, TryAgain};
 
 /// Messages of one batch request, at most.
 const BATCH: usize = 10;
@@ -87,5 +87,21 @@ impl Queue for SqsQueue {
         };
         let [waiting, in_flight, delayed] = names.each_ref().map(number);
         Ok(Depth { waiting, in_flight, delayed, dead: 0 })
+    }
+}
+
+/// Where facts wait that found no message.
+pub struct SqsInbox {
+    pub client: aws_sdk_sqs::Client,
+    pub url: String,
+}
+
+#[async_trait]
+impl Inbox for SqsInbox {
+    async fn again(&self, again: &TryAgain, delay_s: u32) -> Result<(), StoreError> {
+        let body = serde_json::to_string(again).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+        let send = self.client.send_message().queue_url(&self.url).message_body(body);
+        let send = send.message_group_id(again.tenant.as_str()).delay_seconds(delay_s.min(MAX_DELAY_S) as i32);
+        send.send().await.map(|_| ()).map_err(|e| unavailable(e.into_service_error()))
     }
 }

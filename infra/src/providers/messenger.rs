@@ -40,6 +40,7 @@ const CAN: Capabilities = Capabilities {
     buttons: true,
     segments: false,
     echoes_our_id: false,
+    names_person: true,
     ..Capabilities::TEXT
 };
 

@@ -86,6 +86,7 @@ impl Dialect for AfricasTalking {
         let fields = match step {
             Step::Sent => report("Sent"),
             Step::Delivered => report("Success"),
+            Step::Returned => report("AbsentSubscriber"),
             Step::Bounced => {
                 let mut failed = report("Failed");
                 failed.push(("failureReason", "UserDoesNotExist"));

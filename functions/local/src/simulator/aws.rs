@@ -118,6 +118,15 @@ impl Dialect for Ses {
                     "feedbackId": simulator.unique(),
                 }),
             ),
+            Step::Returned => (
+                "Bounce",
+                "bounce",
+                json!({
+                    "timestamp": at, "bounceType": "Transient", "bounceSubType": "MailboxFull",
+                    "bouncedRecipients": [{ "emailAddress": message.to, "status": "4.2.2" }],
+                    "feedbackId": simulator.unique(),
+                }),
+            ),
             Step::Opened => ("Open", "open", json!({ "timestamp": at })),
             Step::Clicked => ("Click", "click", json!({ "timestamp": at, "link": "https://pay.example.com/" })),
             Step::Complained => {
@@ -209,6 +218,7 @@ impl Dialect for Sns {
         let (status, reason) = match step {
             Step::Delivered => ("SUCCESS", "Message has been accepted by phone carrier"),
             Step::Bounced => ("FAILURE", "Invalid phone number"),
+            Step::Returned => ("FAILURE", "Phone is currently unreachable/unavailable"),
             _ => return None,
         };
         let entry = json!({

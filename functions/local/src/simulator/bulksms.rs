@@ -89,6 +89,7 @@ impl Dialect for BulkSms {
             Step::Sent => shown(message, "SENT", None),
             Step::Delivered => shown(message, "DELIVERED", None),
             Step::Bounced => shown(message, "FAILED", Some("NOT_SENT")),
+            Step::Returned => shown(message, "FAILED", Some("EXPIRED")),
             Step::Stopped => json!([{
                 "id": simulator.unique(), "type": "RECEIVED", "from": message.to.trim_start_matches('+'),
                 "to": message.from, "body": "STOP", "relatedSentMessageId": message.id,

@@ -101,6 +101,7 @@ impl Dialect for Custom {
             Step::Sent => "sent",
             Step::Delivered => "delivered",
             Step::Bounced => "bounced",
+            Step::Returned => "undelivered",
             Step::Opened => "opened",
             Step::Clicked => "clicked",
             Step::Complained => "complained",

@@ -114,6 +114,8 @@ impl Dialect for Mailgun {
             Step::Opened => ("opened", json!({})),
             Step::Clicked => ("clicked", json!({ "url": "https://pay.example.com/" })),
             Step::Complained => ("complained", json!({})),
+            // It goes on trying for hours, and says so each time.
+            Step::Returned => ("failed", json!({ "severity": "temporary", "delivery-status": { "code": 452 } })),
             Step::Sent | Step::Stopped => return None,
         };
         let mut data = json!({

@@ -74,6 +74,7 @@ impl Dialect for Mandrill {
             Step::Sent => "send",
             Step::Delivered => "delivered",
             Step::Bounced => "hard_bounce",
+            Step::Returned => "soft_bounce",
             Step::Opened => "open",
             Step::Clicked => "click",
             Step::Complained => "spam",

@@ -75,6 +75,7 @@ impl Dialect for Bird {
                 data["error"] = json!({ "code": "invalid_destination" });
                 "sms.failed"
             }
+            Step::Returned => "sms.undelivered",
             Step::Stopped => {
                 data = json!({ "phone_number": message.to });
                 "sms_suppression.created"

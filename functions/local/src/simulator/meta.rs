@@ -142,7 +142,7 @@ impl Dialect for WhatsApp {
         let status = match step {
             Step::Sent => "sent",
             Step::Delivered => "delivered",
-            Step::Bounced => "failed",
+            Step::Bounced | Step::Returned => "failed",
             Step::Opened => "read",
             Step::Stopped => "",
             Step::Accepted | Step::Clicked | Step::Complained => return None,
@@ -157,7 +157,7 @@ impl Dialect for WhatsApp {
                 "id": message.id, "status": status, "timestamp": at, "recipient_id": to,
                 "biz_opaque_callback_data": reference,
             });
-            if step == Step::Bounced {
+            if matches!(step, Step::Bounced | Step::Returned) {
                 told["errors"] = json!([{ "code": 131_026, "title": "Message undeliverable" }]);
             }
             value["statuses"] = json!([told]);
@@ -194,7 +194,9 @@ impl Dialect for Messenger {
             Step::Delivered => event["delivery"] = json!({ "mids": [message.id], "watermark": at }),
             Step::Opened => event["read"] = json!({ "watermark": at }),
             Step::Stopped => event["message"] = json!({ "mid": format!("m_{}", simulator.unique()), "text": "STOP" }),
-            Step::Accepted | Step::Sent | Step::Bounced | Step::Clicked | Step::Complained => return None,
+            Step::Accepted | Step::Sent | Step::Bounced | Step::Returned | Step::Clicked | Step::Complained => {
+                return None;
+            }
         }
         let entry = json!({ "id": message.from, "time": at, "messaging": [event] });
         Some(signed(message, &json!({ "object": "page", "entry": [entry] })))

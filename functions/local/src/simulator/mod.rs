@@ -135,6 +135,8 @@ enum Step {
     Sent,
     Delivered,
     Bounced,
+    /// Not delivered, for once.
+    Returned,
     /// Opened, or read.
     Opened,
     Clicked,
@@ -427,6 +429,7 @@ impl Simulator {
         say(Duration::ZERO, Step::Sent).await;
         match behaviour {
             Behaviour::BounceHard => say(SOON, Step::Bounced).await,
+            Behaviour::Returned => say(SOON, Step::Returned).await,
             Behaviour::Slow => say(self.clock.on_the_wall(SLOW_MS), Step::Delivered).await,
             _ => say(SOON, Step::Delivered).await,
         }

@@ -7,6 +7,8 @@ pub enum Behaviour {
     Opened,
     Clicked,
     BounceHard,
+    /// Taken, and comes back for this once: the mailbox is full, the phone is off.
+    Returned,
     /// Refused twice, then delivered.
     BounceSoft,
     Complaint,
@@ -30,6 +32,7 @@ pub fn of(address: &str) -> Behaviour {
             "opened" => Behaviour::Opened,
             "clicked" => Behaviour::Clicked,
             "bounce-hard" => Behaviour::BounceHard,
+            "returned" => Behaviour::Returned,
             "bounce-soft" => Behaviour::BounceSoft,
             "complaint" => Behaviour::Complaint,
             "throttled" => Behaviour::Throttled,
@@ -46,6 +49,7 @@ pub fn of(address: &str) -> Behaviour {
         Some("003") => Behaviour::Clicked,
         Some("010") => Behaviour::BounceHard,
         Some("011") => Behaviour::BounceSoft,
+        Some("013") => Behaviour::Returned,
         Some("012") => Behaviour::Complaint,
         Some("020") => Behaviour::Throttled,
         Some("021") => Behaviour::Down,

@@ -115,6 +115,9 @@ impl Dialect for SendGrid {
             Step::Bounced => {
                 ("bounce", json!({ "type": "bounce", "status": "5.1.1", "reason": "550 5.1.1 no such mailbox" }))
             }
+            Step::Returned => {
+                ("bounce", json!({ "type": "blocked", "status": "4.2.2", "reason": "452 4.2.2 mailbox full" }))
+            }
             Step::Opened => ("open", json!({})),
             Step::Clicked => ("click", json!({ "url": "https://pay.example.com/" })),
             Step::Complained => ("spamreport", json!({})),

@@ -198,6 +198,7 @@ impl Dialect for Twilio {
             Step::Sent => ("sent", None),
             Step::Delivered => ("delivered", None),
             Step::Bounced => ("undelivered", Some("30005")),
+            Step::Returned => ("undelivered", Some("30003")),
             // What SMS has of opening: nothing. Read is what richer channels report.
             Step::Opened => ("read", None),
             Step::Accepted | Step::Clicked | Step::Complained | Step::Stopped => return None,

@@ -99,6 +99,7 @@ impl Dialect for Vonage {
             Step::Sent => receipt("accepted", "0"),
             Step::Delivered => receipt("delivered", "0"),
             Step::Bounced => receipt("failed", "3"),
+            Step::Returned => receipt("failed", "2"),
             Step::Stopped => vec![("msisdn", to), ("messageId", &stop), ("text", "STOP"), ("type", "text")],
             Step::Accepted | Step::Opened | Step::Clicked | Step::Complained => return None,
         });
