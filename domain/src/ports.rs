@@ -527,6 +527,24 @@ pub trait Limits: Send + Sync {
     async fn swap(&self, name: &str, expected: u64, body: &str) -> Result<Option<Versioned>, StoreError>;
 }
 
+/// Why a file is not there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfetched {
+    #[error("{0}")]
+    Refused(&'static str),
+    #[error("it is larger than {0} bytes")]
+    TooLarge(usize),
+    #[error("it did not answer, or not with a file")]
+    NoAnswer,
+}
+
+/// Files at addresses that tenants name.
+#[async_trait]
+pub trait Files: Send + Sync {
+    /// The bytes and their type.
+    async fn fetch(&self, address: &str, max_bytes: usize) -> Result<(Vec<u8>, String), Unfetched>;
+}
+
 /// Tells a person.
 #[async_trait]
 pub trait Alerts: Send + Sync {

@@ -1,9 +1,11 @@
 //! The tenant's own provider configurations, over HTTP; and what comes in by them.
 
-use domain::ports::{ContactKey, Documents, EventStore};
+use domain::ports::{ContactKey, Documents, EventStore, Host};
 use events::Channel;
+use hmac::{Hmac, KeyInit, Mac};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use sha2::Sha256;
 use tests::world::{World, email, eventually, sms};
 
 async fn add(world: &World, body: Value) -> Value {
@@ -203,8 +205,90 @@ async fn five_soft_bounces_in_a_row_are_enough() {
         one().await;
     }
     assert_eq!(send().await.status, StatusCode::CREATED);
-    eventually("it is suppressed", async || {
-        (send().await.status == StatusCode::UNPROCESSABLE_ENTITY).then_some(())
-    })
-    .await;
+    eventually("it is suppressed", async || (send().await.status == StatusCode::UNPROCESSABLE_ENTITY).then_some(()))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_click_unsubscribes_and_a_look_does_not() {
+    let world = World::new().await;
+    for example in world.get("/_dev/providers").await.body["channels"].as_array().expect("channels") {
+        if example["channel"] != "email" {
+            continue;
+        }
+        let own = add(&world, example.clone()).await;
+        let to = format!("{}@example.com", own["provider"].as_str().expect("a name"));
+        let sent = world.send(email(&to)).await;
+        world.until_status(&sent, "delivered").await;
+        let url = world.inbox(&to).await[0]["unsubscribeUrl"].as_str().expect("a link").to_owned();
+        let seen = world.client.get(&url).send().await.expect("a page");
+        assert_eq!(seen.status(), StatusCode::OK);
+        assert!(seen.text().await.expect("a page").contains("<form method=\"post\">"));
+        let sent = world.send(email(&to)).await;
+        world.until_status(&sent, "delivered").await;
+        for _ in 0..2 {
+            let clicked = world.client.post(&url).body("List-Unsubscribe=One-Click").send().await.expect("an answer");
+            assert_eq!(clicked.status(), StatusCode::OK);
+        }
+        let refused = world.post("/api/communications/send", email(&to)).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.body);
+        let forged = format!("{}x", &url[..url.len() - 1]);
+        assert_eq!(world.client.post(&forged).send().await.expect("an answer").status(), StatusCode::NOT_FOUND);
+        let path = format!("/api/channels/{}", own["id"].as_str().expect("an id"));
+        world.answer(world.request(Method::DELETE, &path)).await;
+    }
+    let mut urgent = email("code@example.com");
+    urgent["priority"] = json!("urgent");
+    let sent = world.send(urgent).await;
+    world.until_status(&sent, "delivered").await;
+    assert!(world.inbox("code@example.com").await[0].get("unsubscribeUrl").is_none(), "somebody waits for it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_go_with_an_email_and_stay_links_where_they_cannot_be_had() {
+    let world = World::new().await;
+    let mut message = email("files@example.com");
+    message["attachments"] = json!([
+        { "filename": "invoice.pdf", "fileUrl": "https://files.example.com/invoice.pdf" },
+        { "filename": "large.pdf", "fileUrl": "https://files.example.com/large.pdf" },
+        { "filename": "inside.pdf", "fileUrl": "https://169.254.169.254/latest/meta-data" },
+    ]);
+    let sent = world.send(message).await;
+    world.until_status(&sent, "delivered").await;
+    let arrived = &world.inbox("files@example.com").await[0];
+    let files = arrived["attachments"].as_array().expect("files");
+    assert_eq!((files.len(), &files[0]["filename"]), (1, &json!("invoice.pdf")), "{arrived}");
+    let body = arrived["body"].as_str().expect("a text");
+    assert!(!body.contains("invoice.pdf") && body.contains("large.pdf") && body.contains("inside.pdf"), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_are_for_those_who_wrote_lately_and_templates_for_the_others() {
+    let world = World::new().await;
+    let examples = world.get("/_dev/providers").await;
+    let examples = examples.body["channels"].as_array().expect("channels").clone();
+    let whatsapp = examples.iter().find(|example| example["provider"] == "whatsapp").expect("an example");
+    let own = add(&world, whatsapp.clone()).await;
+    let send = async || {
+        let message = json!({
+            "channel": "whatsapp", "type": "invoice", "recipientContact": "+447700900055", "content": "In our own words",
+            "providerTemplate": { "name": "invoice_ready", "language": "en", "variables": ["INV-1"] },
+        });
+        let sent = world.send(message).await;
+        world.until_status(&sent, "delivered").await;
+        world.inbox("+447700900055").await[0]["body"].as_str().expect("a text").to_owned()
+    };
+    assert_eq!(send().await, "invoice_ready");
+    let at = world.local.clock.now().0 / 1_000;
+    let said = json!({ "from": "447700900055", "id": "wamid.1", "timestamp": at.to_string(), "type": "text", "text": { "body": "Hello" } });
+    let body = json!({ "entry": [{ "changes": [{ "value": { "messages": [said] } }] }] }).to_string();
+    let mut mac = Hmac::<Sha256>::new_from_slice(b"app-example").expect("a key");
+    mac.update(body.as_bytes());
+    let signature: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let url = own["webhookUrl"].as_str().expect("an address");
+    let answer = world.client.post(url).header("x-hub-signature-256", format!("sha256={signature}")).body(body).send();
+    assert_eq!(answer.await.expect("an answer").status(), StatusCode::NO_CONTENT);
+    assert_eq!(send().await, "In our own words");
+    world.advance(24 * 3_600_000).await;
+    assert_eq!(send().await, "invoice_ready");
 }

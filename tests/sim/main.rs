@@ -207,6 +207,8 @@ impl Simulation {
                 providers: providers(&world),
                 own: own(&port),
                 documents: port.clone(),
+                files: port.clone(),
+                contact_key: vec![7; 32],
                 limits: port.clone(),
                 tenant_rate: None,
                 global_rate: None,

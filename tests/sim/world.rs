@@ -11,9 +11,9 @@ use domain::communication::{Answer, Report};
 use domain::history::{HistoryRow, day};
 use domain::ports::{
     Account, Alerts, Append, AppendError, ContactKey, Content, ContentKey, Depth, DocumentKey, Documents, Due,
-    EventStore, Filter, Found, Hint, Host, Inbox, JournalKey, Journals, Keys, Lane, Limits, Outbound, Page, Principal,
-    Projected, Provider, Queue, RowKey, SHARDS, Scanned, Sealer, Sent, StoreError, Stream, StreamKey, TryAgain, Vault,
-    Versioned, ViewKey, Views,
+    EventStore, Files, Filter, Found, Hint, Host, Inbox, JournalKey, Journals, Keys, Lane, Limits, Outbound, Page,
+    Principal, Projected, Provider, Queue, RowKey, SHARDS, Scanned, Sealer, Sent, StoreError, Stream, StreamKey,
+    TryAgain, Unfetched, Vault, Versioned, ViewKey, Views,
 };
 use domain::provider::{Capabilities, Connector, Kind, SettingFault};
 use domain::stats::{Counters, accumulate, contribution, difference};
@@ -625,6 +625,13 @@ impl Connector for World {
 }
 
 #[async_trait]
+impl Files for World {
+    async fn fetch(&self, _: &str, _: usize) -> Result<(Vec<u8>, String), Unfetched> {
+        Err(Unfetched::NoAnswer)
+    }
+}
+
+#[async_trait]
 impl Alerts for World {
     async fn raise(&self, _: &str, _: &str) -> Result<(), StoreError> {
         self.read_io("alert").await
@@ -720,7 +727,7 @@ impl Provider for SimProvider {
     }
 
     fn can(&self) -> Capabilities {
-        Capabilities { echoes_our_id: self.echoes, ..Capabilities::TEXT }
+        Capabilities { echoes_our_id: self.echoes, query: self.answers, ..Capabilities::TEXT }
     }
 
     /// Takes it or not, answers or not, early or late; calls back or not, once or twice, in any order.

@@ -15,7 +15,7 @@ use domain::ports::{
     Account, Alerts, Connector, Content, ContentKey, Depth, Documents, EventStore, Found, Hint, Host, Journals, Lane,
     Outbound, Provider, Queue, Sent, StoreError, StreamKey, Vault,
 };
-use domain::provider::{CallbackRequest, Heard, Kind, SettingFault};
+use domain::provider::{CallbackRequest, Capabilities, Heard, Kind, SettingFault};
 use events::{
     Channel, CommunicationId, DoubtPolicy, MessageType, Mode, Priority, Recipient, RecipientType, RefusalClass,
     Requested, Source, TenantId, Timestamp,
@@ -126,6 +126,10 @@ pub fn refused(class: RefusalClass) -> Answer {
 impl Provider for ToldProvider {
     fn account(&self) -> &Account {
         &self.account
+    }
+
+    fn can(&self) -> Capabilities {
+        Capabilities { query: true, ..Capabilities::TEXT }
     }
 
     async fn send(&self, outbound: &Outbound, _: u64) -> Sent {
@@ -262,6 +266,8 @@ impl Bench {
             providers: vec![provider.clone()],
             own: own(store.clone(), host.clone()),
             documents: store.clone(),
+            files: Arc::new(local::simulator::StandIns),
+            contact_key: vec![7; 32],
             limits: store.clone(),
             tenant_rate: None,
             global_rate: None,

@@ -25,6 +25,8 @@ pub struct Config {
     pub bases: BTreeMap<String, String>,
     /// `PUBLIC_URL`: where callbacks reach us, without a slash at the end.
     pub public_url: String,
+    /// `CONTACT_KEY`: what links to unsubscribe are signed with; without it emails have none.
+    pub contact_key: Vec<u8>,
     /// `SECRETS_KEY_ID`: the KMS key that tenants' credentials are sealed with.
     pub secrets_key: String,
 }
@@ -45,6 +47,7 @@ impl Config {
             configured: settings.configured()?,
             bases: settings.bases(),
             public_url: settings.or("PUBLIC_URL", ""),
+            contact_key: settings.or("CONTACT_KEY", "").into_bytes(),
             secrets_key: settings.or("SECRETS_KEY_ID", ""),
         })
     }

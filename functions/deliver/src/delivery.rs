@@ -1,14 +1,18 @@
 use std::sync::Arc;
 
 use domain::communication::{Answer, Command, Communication, Lifecycle, Readiness, Rejection, Report, readiness};
-use domain::ports::{ContactKey, Content, ContentKey, Found, Hint, Outbound, Provider, Sent, StoreError, StreamKey};
+use domain::ports::{
+    ContactKey, Content, ContentKey, Found, Hint, Outbound, Provider, Sent, StoreError, StoredLink, StreamKey,
+};
+use domain::provider::File;
 use domain::render::words;
 use domain::{policy, quiet};
 use events::{
-    AttemptId, DeferReason, Event, Fact, FailReason, Outcome, Requested, ResolvedBy, SuppressReason, Timestamp,
+    AttemptId, Channel, DeferReason, Event, Fact, FailReason, Outcome, Priority, Requested, ResolvedBy, SuppressReason,
+    Timestamp,
 };
-use futures_util::future::join;
-use shell::directory::{ConnectError, message_key};
+use futures_util::future::{join, join_all};
+use shell::directory::{ConnectError, last_word_key, message_key};
 use shell::{ExecuteError, Loaded, Origin, Shell};
 
 use crate::gates::{Gates, Passage};
@@ -107,12 +111,13 @@ impl Delivery<'_> {
         let communication = loaded.state.requested().map_err(ExecuteError::from)?;
         let advance = Next::Do(Command::Advance { now });
         let Lifecycle::InDoubt { attempt, evidence_until } = communication.lifecycle else { return Ok(advance) };
-        let Some(provider) = self.provider_of(communication).await? else { return Ok(advance) };
+        let provider = self.provider_of(communication).await?.filter(|provider| provider.can().query);
+        let Some(provider) = provider else { return Ok(advance) };
         let Some((since, until)) = span(loaded, attempt) else { return Ok(advance) };
         let Some(content) = self.deliver.vault.get(&content_key(self.key, communication)).await? else {
             return Ok(advance);
         };
-        let Ok(outbound) = outbound(self.key, communication, attempt, content) else { return Ok(advance) };
+        let Ok(outbound) = self.outbound(communication, attempt, content).await? else { return Ok(advance) };
         let left = self.deadline.since(now).max(1_000) as u64;
         let found = provider.query(&outbound, since, until, self.deliver.provider_timeout_ms.min(left)).await;
         tracing::info!(tenant = %self.key.tenant, id = %self.key.id, config = provider.account().config, ?found, "a provider was asked");
@@ -165,7 +170,7 @@ impl Delivery<'_> {
         if let Some(until) = quiet::held_until(request, now) {
             return Ok(Next::Do(Command::Defer { until, reason: DeferReason::QuietHours }));
         }
-        let outbound = match outbound(self.key, communication, communication.attempts + 1, content) {
+        let outbound = match self.outbound(communication, communication.attempts + 1, content).await? {
             Ok(outbound) => outbound,
             Err(kind) => {
                 tracing::warn!(id = %self.key.id, kind, "cannot be rendered");
@@ -247,6 +252,69 @@ impl Delivery<'_> {
 }
 
 impl Delivery<'_> {
+    /// A message as the provider gets it; else the kind of error alone, for the error itself may quote variables.
+    async fn outbound(
+        &self,
+        communication: &Communication,
+        attempt: u16,
+        mut content: Content,
+    ) -> Result<Result<Outbound, &'static str>, StoreError> {
+        let request = &communication.request;
+        let files = self.files(request, &mut content).await;
+        let mut message = match words(request, &content) {
+            Ok(message) => message,
+            Err(error) => return Ok(Err(error.kind())),
+        };
+        // Words are what was meant; a template stands in for them where they are not allowed.
+        if message.template.is_some() && !message.text.is_empty() && self.may_speak_freely(request).await? {
+            message.template = None;
+        }
+        Ok(Ok(Outbound {
+            tenant: self.key.tenant.clone(),
+            attempt: AttemptId { communication: self.key.id, number: attempt },
+            to: content.recipient_contact,
+            to_name: content.recipient_name,
+            message,
+            files,
+            unsubscribe_url: self.unsubscribe_url(request),
+        }))
+    }
+
+    /// An email's files as bytes; those that cannot be had stay links.
+    async fn files(&self, request: &Requested, content: &mut Content) -> Vec<File> {
+        if request.channel != Channel::Email || content.attachments.is_empty() {
+            return Vec::new();
+        }
+        let most = MAX_FILES / content.attachments.len();
+        let fetch = async |link: &StoredLink| {
+            let fetched = self.deliver.files.fetch(&link.file_url, most).await;
+            let fetched = fetched.inspect_err(|error| tracing::warn!(id = %self.key.id, %error, "a file stays a link"));
+            fetched.map(|(bytes, mime)| File { name: link.filename.clone(), mime, bytes }).ok()
+        };
+        let fetched = join_all(content.attachments.iter().map(fetch)).await;
+        let mut is_link = fetched.iter().map(Option::is_none).collect::<Vec<_>>().into_iter();
+        content.attachments.retain(|_| is_link.next().unwrap_or(true));
+        fetched.into_iter().flatten().collect()
+    }
+
+    /// WhatsApp takes words for 24 hours after the person's last one.
+    async fn may_speak_freely(&self, request: &Requested) -> Result<bool, StoreError> {
+        if request.channel != Channel::Whatsapp {
+            return Ok(false);
+        }
+        let key = last_word_key(&contact_key(self.key, request));
+        Ok(self.deliver.documents.document(&key, self.deliver.host.now()).await?.is_some())
+    }
+
+    /// Not for what somebody waits for: a code, an alarm.
+    fn unsubscribe_url(&self, request: &Requested) -> Option<String> {
+        let Deliver { contact_key, own, .. } = self.deliver;
+        let has_one = request.channel == Channel::Email && request.priority != Priority::Urgent;
+        let token = || shell::hash::unsubscribe_token(contact_key, self.key);
+        let is_set = !contact_key.is_empty() && !own.public_url.is_empty();
+        (has_one && is_set).then(|| format!("{}/unsubscribe/{}", own.public_url, token()))
+    }
+
     /// Before its outcome is stored: a callback that comes in between is evidence already. Only where the provider echoes
     /// nothing of ours. Best effort: without it a callback finds no message, and the outcome stands all the same.
     async fn remember(&self, provider: &dyn Provider, outbound: &Outbound, id: &str) {
@@ -275,6 +343,8 @@ impl Delivery<'_> {
     }
 }
 
+/// Bytes of an email's files, at most: several emails are in memory at once.
+const MAX_FILES: usize = 4 * 1024 * 1024;
 /// How long callbacks may name a provider's own id, in milliseconds.
 const MESSAGE_IDS_MS: i64 = 30 * 24 * 3_600_000;
 
@@ -292,25 +362,6 @@ fn span(loaded: &Loaded, attempt: u16) -> Option<(Timestamp, Timestamp)> {
             Some((record.meta.at, lease_until))
         }
         _ => None,
-    })
-}
-
-/// A message as the provider gets it; else the kind of error alone, for the error itself may quote variables.
-fn outbound(
-    key: &StreamKey,
-    communication: &Communication,
-    attempt: u16,
-    content: Content,
-) -> Result<Outbound, &'static str> {
-    let message = words(&communication.request, &content).map_err(|error| error.kind())?;
-    Ok(Outbound {
-        tenant: key.tenant.clone(),
-        attempt: AttemptId { communication: key.id, number: attempt },
-        to: content.recipient_contact,
-        to_name: content.recipient_name,
-        message,
-        files: Vec::new(),
-        unsubscribe_url: None,
     })
 }
 

@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use delivery::Delivery;
 use domain::gate::Rate;
-use domain::ports::{Alerts, Documents, EventStore, Host, Limits, Provider, Queue, StoreError, StreamKey, Vault};
+use domain::ports::{
+    Alerts, Documents, EventStore, Files, Host, Limits, Provider, Queue, StoreError, StreamKey, Vault,
+};
 use events::Timestamp;
 use futures_util::future::join_all;
 use gates::Gates;
@@ -30,6 +32,10 @@ pub struct Deliver {
     /// The tenants' own.
     pub own: Own,
     pub documents: Arc<dyn Documents>,
+    /// Files that go with emails.
+    pub files: Arc<dyn Files>,
+    /// What links to unsubscribe are signed with; none: there are no such links.
+    pub contact_key: Vec<u8>,
     pub limits: Arc<dyn Limits>,
     /// What one tenant may send; none: as much as the providers take.
     pub tenant_rate: Option<Rate>,

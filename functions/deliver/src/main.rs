@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsEvent;
 use deliver::Deliver;
@@ -9,7 +10,7 @@ use deliver::config::Config;
 use events::Timestamp;
 use infra::SystemHost;
 use infra::aws::{Aws, DynamoStore, KmsSealer, SnsAlerts, SqsQueue, init_logs};
-use infra::providers::{Connections, Http, sandboxes};
+use infra::providers::{Connections, Fetcher, Http, sandboxes};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shell::directory::{Own, connected};
 use shell::hint;
@@ -37,7 +38,8 @@ fn wire(config: Config, aws: &Aws) -> Deliver {
         limits_table: config.tables.limits,
     });
     let host = Arc::new(SystemHost);
-    let connector = Arc::new(Connections { http: Http::new(), simulators: BTreeMap::new(), bases: config.bases });
+    let http = Http::new();
+    let connector = Arc::new(Connections { http: http.clone(), simulators: BTreeMap::new(), bases: config.bases });
     let mut providers = connected(&*connector, config.configured, &config.public_url);
     providers.extend(sandboxes());
     Deliver {
@@ -54,6 +56,8 @@ fn wire(config: Config, aws: &Aws) -> Deliver {
             public_url: config.public_url,
         },
         documents: store.clone(),
+        files: Arc::new(Fetcher { client: http.public, timeout: Duration::from_secs(5) }),
+        contact_key: config.contact_key,
         limits: store,
         tenant_rate: config.tenant_rate,
         global_rate: config.global_rate,

@@ -161,6 +161,7 @@ impl Local {
             host: clock.clone(),
             public_url: url.clone(),
         };
+        let contact_key = secret(&folder.join("contact.key"))?;
         let queue = Arc::new(MemoryQueue::new(clock.clone(), clock.scaled(VISIBILITY_MS)));
         let schedule =
             Schedule { store: store.clone(), queue: queue.clone(), limits: store.clone(), host: clock.clone() };
@@ -171,6 +172,8 @@ impl Local {
             providers: providers.clone(),
             own: own.clone(),
             documents: store.clone(),
+            files: Arc::new(simulator::StandIns),
+            contact_key: contact_key.clone(),
             limits: store.clone(),
             tenant_rate: None,
             global_rate: None,
@@ -179,7 +182,6 @@ impl Local {
             host: clock.clone(),
             provider_timeout_ms: options.provider_timeout_ms,
         };
-        let contact_key = secret(&folder.join("contact.key"))?;
         let api = Arc::new(Api {
             store: store.clone(),
             vault: store.clone(),

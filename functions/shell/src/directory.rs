@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::channels::{Channels, Config};
 use domain::policy;
-use domain::ports::{DocumentKey, Documents, Host, Journals, Sealer, StoreError};
+use domain::ports::{ContactKey, DocumentKey, Documents, Host, Journals, Sealer, StoreError};
 use domain::provider::{Account, Connector, Provider, SettingFault};
 use events::{Channel, Mode, TenantId, Timestamp};
 
@@ -64,6 +64,12 @@ pub fn tenant_of(config: &str) -> Option<TenantId> {
 /// Where a provider's own id of a message, or the latest to an address, leads to the attempt that it was.
 pub fn message_key(tenant: &TenantId, config: &str, id: &str) -> DocumentKey {
     DocumentKey { tenant: tenant.clone(), shelf: "message", name: format!("{config}#{id}") }
+}
+
+/// There while a person's last word to us is less than 24 hours old.
+pub fn last_word_key(contact: &ContactKey) -> DocumentKey {
+    let name = format!("{}#{}", contact.channel.as_str(), contact.contact_hash);
+    DocumentKey { tenant: contact.tenant.clone(), shelf: "last-word", name }
 }
 
 /// The deployment's own configurations, connected. One that is wrong is left out and logged: its neighbours go on.

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::ports::StreamKey;
 use events::TenantId;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -33,4 +34,18 @@ pub fn same_secret(expected: &str, given: &str) -> bool {
 /// What is stored of an API key.
 pub fn key_hash(key: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(key))
+}
+
+/// Lets whoever holds it unsubscribe the person that one message went to: `acme/com_…/…`.
+pub fn unsubscribe_token(key: &[u8], stream: &StreamKey) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(format!("unsubscribe#{}", stream.path()).as_bytes());
+    format!("{}/{}/{}", stream.tenant, stream.id, short(&mac.finalize().into_bytes()))
+}
+
+/// The message that a token is for; none where it is not one of ours.
+pub fn unsubscribed(key: &[u8], token: &str) -> Option<StreamKey> {
+    let mut parts = token.split('/');
+    let stream = StreamKey { tenant: parts.next()?.parse().ok()?, id: parts.next()?.parse().ok()? };
+    same_secret(&unsubscribe_token(key, &stream), token).then_some(stream)
 }

@@ -4,6 +4,7 @@ use domain::consent::{KEYWORD_REASON, Keyword, keyword, start_takes_back};
 use domain::ports::{DocumentKey, JournalKey, StoreError};
 use domain::provider::{Consent, Inbound, Provider};
 use events::{Channel, InboundEvent, Recorded, TenantId};
+use shell::directory::last_word_key;
 use shell::journal;
 use shell::problem::Problem;
 
@@ -11,6 +12,9 @@ use crate::Webhook;
 
 /// How long the words of a message to us are kept, in milliseconds.
 const KEPT_MS: i64 = 400 * 24 * 3_600_000;
+
+/// How long somebody who wrote to us may be answered in words of our own, in milliseconds.
+const WINDOW_MS: i64 = 24 * 3_600_000;
 
 impl Webhook {
     /// Its words first, then its journal: a repeated callback finds both there.
@@ -40,6 +44,10 @@ impl Webhook {
             sent_at: message.at,
             content: name,
         };
+        if account.channel == Channel::Whatsapp {
+            let until = message.at + WINDOW_MS;
+            self.documents.put_document(&last_word_key(&contact), "", Some(until)).await?;
+        }
         // Before it is recorded: a crash between is repaired by the provider's retry.
         match said.as_deref() {
             Some(word) if word == Keyword::Stop.as_str() => {

@@ -7,6 +7,7 @@ pub mod config;
 mod inbound;
 mod log;
 mod unmatched;
+mod unsubscribe;
 
 pub use unmatched::{Parked, batch};
 
@@ -59,6 +60,8 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/webhooks/{provider}/{config}/{secret}"),
     ("GET", "/webhooks/{provider}/{config}/{secret}"),
     ("HEAD", "/webhooks/{provider}/{config}/{secret}"),
+    ("GET", "/unsubscribe/{tenant}/{id}/{signature}"),
+    ("POST", "/unsubscribe/{tenant}/{id}/{signature}"),
 ];
 
 /// The providers' entrance.
@@ -69,6 +72,7 @@ pub fn router(webhook: Arc<Webhook>) -> Router {
         .route("/webhooks/twilio/whatsapp-status", post(deployment))
         .route("/webhooks/twilio/messenger-status", post(deployment))
         .route("/webhooks/{provider}/{config}/{secret}", get(own).post(own))
+        .route("/unsubscribe/{tenant}/{id}/{signature}", get(unsubscribe::ask).post(unsubscribe::unsubscribe))
         .with_state(webhook)
 }
 

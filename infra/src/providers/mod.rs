@@ -24,7 +24,7 @@ mod vonage;
 mod whatsapp;
 
 pub use judge::{Claim, Judgement, judge};
-pub use public::{Fetcher, Unfetched, check_url, is_public};
+pub use public::{Fetcher, check_url, is_public};
 pub use sandbox::{Sandbox, sandboxes};
 
 use std::collections::BTreeMap;

@@ -3,20 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use domain::ports::{Files, Unfetched};
 use reqwest::Client;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
-
-/// Why an address is not called, or gave nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unfetched {
-    #[error("{0}")]
-    Refused(&'static str),
-    #[error("it did not answer with a file")]
-    NoAnswer,
-    #[error("it is larger than {0} bytes")]
-    TooLarge(usize),
-}
 
 /// Whether everybody can reach it: no loopback, private, link-local, metadata, mapped, documentation or reserved address.
 pub fn is_public(address: IpAddr) -> bool {
@@ -106,38 +97,32 @@ pub(super) fn client() -> Client {
     super::plain_client().dns_resolver(PublicNames).build().expect("roots compiled in are certificates")
 }
 
-/// Fetches files that tenants name.
+/// Fetches files that tenants name: from public addresses alone, without following anything.
 #[derive(Clone)]
 pub struct Fetcher {
-    client: Client,
-    max_bytes: usize,
-    timeout: Duration,
+    pub client: Client,
+    pub timeout: Duration,
 }
 
-impl Fetcher {
-    pub fn new(max_bytes: usize, timeout: Duration) -> Fetcher {
-        Fetcher { client: client(), max_bytes, timeout }
-    }
-
-    /// The bytes and their type.
-    ///
-    /// # Errors
-    ///
-    /// [`Unfetched`]
-    pub async fn fetch(&self, address: &str) -> Result<(Vec<u8>, String), Unfetched> {
+#[async_trait]
+impl Files for Fetcher {
+    async fn fetch(&self, address: &str, max_bytes: usize) -> Result<(Vec<u8>, String), Unfetched> {
         let url = check_url(address)?;
         let sent = self.client.get(url).timeout(self.timeout).send().await;
         let mut answer = sent.map_err(|_| Unfetched::NoAnswer)?;
         if !answer.status().is_success() {
             return Err(Unfetched::NoAnswer);
         }
+        if answer.content_length().is_some_and(|length| max_bytes < length as usize) {
+            return Err(Unfetched::TooLarge(max_bytes));
+        }
         let kind = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
         let kind = kind.unwrap_or("application/octet-stream").split(';').next().unwrap_or_default().trim().to_owned();
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|_| Unfetched::NoAnswer)? {
             bytes.extend_from_slice(&chunk);
-            if self.max_bytes < bytes.len() {
-                return Err(Unfetched::TooLarge(self.max_bytes));
+            if max_bytes < bytes.len() {
+                return Err(Unfetched::TooLarge(max_bytes));
             }
         }
         Ok((bytes, kind))
@@ -204,7 +189,8 @@ mod tests {
         // `localhost` and its kind are refused as text; this goes past that, to the resolver itself.
         let error = client().get("https://localhost:1/").send().await.expect_err("nothing public");
         assert!(error.is_connect() || error.is_request(), "{error}");
-        let fetched = Fetcher::new(10, Duration::from_secs(1)).fetch("https://127.0.0.1/").await;
+        let fetched =
+            Fetcher { client: client(), timeout: Duration::from_secs(1) }.fetch("https://127.0.0.1/", 10).await;
         assert_eq!(fetched, Err(Unfetched::Refused("it is not a public address")));
     }
 }

@@ -14,7 +14,9 @@ use axum::routing::{get as on_get, post};
 use serde_json::{Value, json};
 
 use super::signing::base64;
-use super::{Callback, Dialect, Known, Message, Simulator, Step, answer, form, get, header, is_number, text};
+use super::{
+    Callback, Dialect, Known, Message, Simulator, Step, answer, form, get, header, is_number, one_click, text,
+};
 
 /// The simulator's own: they prove nothing to anybody but a Tidings that asks the simulator for the certificate.
 const KEY: &[u8] = include_bytes!("keys/sns.key.der");
@@ -78,7 +80,12 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
         tags.filter(|tag| tag["Name"] == name).find_map(|tag| tag["Value"].as_str().map(str::to_owned))
     };
     let optional = |pointer: &str| mail.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let head = |name: &str| {
+        let headers = mail.pointer("/Content/Simple/Headers")?.as_array()?;
+        headers.iter().find(|header| header["Name"] == name)?["Value"].as_str()
+    };
     let message = Message {
+        unsubscribe: one_click(head("List-Unsubscribe"), head("List-Unsubscribe-Post")),
         from,
         subject: optional("/Content/Simple/Subject/Data"),
         html: optional("/Content/Simple/Body/Html/Data"),

@@ -22,6 +22,8 @@ pub struct Entry {
     pub body: String,
     pub html: Option<String>,
     pub attachments: Vec<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unsubscribe_url: Option<String>,
     pub tenant: Option<String>,
     pub communication_id: Option<String>,
     pub attempt_id: Option<String>,

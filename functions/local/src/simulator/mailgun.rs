@@ -11,7 +11,7 @@ use axum::routing::{get as on_get, post};
 use serde_json::{Value, json};
 
 use super::signing::{hex, hmac_sha256};
-use super::{Callback, Dialect, Fields, Known, Message, Simulator, Step, answer, basic, get, header};
+use super::{Callback, Dialect, Fields, Known, Message, Simulator, Step, answer, basic, get, header, one_click};
 
 struct Mailgun;
 
@@ -78,7 +78,9 @@ async fn send(
     if get(&fields, "text").is_empty() && get(&fields, "html").is_empty() {
         return Err(refuse("Need at least one of 'text', 'html', 'amp-html' or 'template' parameters specified"));
     }
+    let head = |name: &str| fields.get(name).map(String::as_str);
     let message = Message {
+        unsubscribe: one_click(head("h:List-Unsubscribe"), head("h:List-Unsubscribe-Post")),
         from: get(&fields, "from"),
         subject: Some(get(&fields, "subject")),
         html: fields.get("html").cloned(),

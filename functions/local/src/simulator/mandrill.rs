@@ -11,7 +11,7 @@ use axum::routing::post;
 use serde_json::{Value, json};
 
 use super::signing::{base64, hmac_sha1};
-use super::{Callback, Dialect, Known, Message, Simulator, Step, answer, text};
+use super::{Callback, Dialect, Known, Message, Simulator, Step, answer, one_click, text};
 
 struct Mandrill;
 
@@ -43,7 +43,9 @@ async fn send(State(simulator): State<Arc<Simulator>>, body: Bytes) -> Result<Re
         return Err(problem(-2, "ValidationError", "You must specify addresses"));
     }
     let optional = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let head = |name: &str| body.pointer(&format!("/message/headers/{name}"))?.as_str();
     let message = Message {
+        unsubscribe: one_click(head("List-Unsubscribe"), head("List-Unsubscribe-Post")),
         from,
         subject: optional("/message/subject"),
         html: optional("/message/html"),

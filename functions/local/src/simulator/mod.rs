@@ -25,17 +25,19 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use domain::ports::Host;
+use domain::ports::{Files, Host, Unfetched};
 use events::Channel;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use infra::providers::check_url;
 use p256::ecdsa::SigningKey;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -91,6 +93,8 @@ struct Message {
     text: String,
     html: Option<String>,
     attachments: Vec<Value>,
+    /// Where one click unsubscribes, as the email's header says.
+    unsubscribe: Option<String>,
     /// Ours, where they travelled with it.
     tenant: Option<String>,
     attempt: Option<String>,
@@ -111,6 +115,7 @@ impl Message {
             text: text.into(),
             html: None,
             attachments: Vec::new(),
+            unsubscribe: None,
             tenant: None,
             attempt: None,
             callback: None,
@@ -394,6 +399,7 @@ impl Simulator {
             body: message.text.clone(),
             html: message.html.clone(),
             attachments: message.attachments.clone(),
+            unsubscribe_url: message.unsubscribe.clone(),
             tenant: message.tenant.clone(),
             communication_id: message.communication(),
             attempt_id: message.attempt.clone(),
@@ -557,8 +563,28 @@ fn text(value: &Value, pointer: &str) -> String {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
+/// The address in a List-Unsubscribe header, which says too that one click is enough.
+fn one_click(list: Option<&str>, post: Option<&str>) -> Option<String> {
+    let url = list?.strip_prefix('<')?.strip_suffix('>')?;
+    (post == Some("List-Unsubscribe=One-Click")).then(|| url.to_owned())
+}
+
 fn is_number(text: &str) -> bool {
     (7..=15).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Files that tenants name, without asking anybody for them: the same addresses are refused as are in earnest.
+pub struct StandIns;
+
+#[async_trait]
+impl Files for StandIns {
+    async fn fetch(&self, address: &str, max_bytes: usize) -> Result<(Vec<u8>, String), Unfetched> {
+        check_url(address)?;
+        if address.contains("large") {
+            return Err(Unfetched::TooLarge(max_bytes));
+        }
+        Ok((format!("stands in for {address}").into_bytes(), "text/plain".to_owned()))
+    }
 }
 
 /// Settings that work with the simulator: one example for each provider and channel that it serves.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::signing::base64;
-use super::{Callback, Dialect, Known, Message, Simulator, Step, answer, bearer, text};
+use super::{Callback, Dialect, Known, Message, Simulator, Step, answer, bearer, one_click, text};
 
 /// Callbacks of this long are sent together, as SendGrid does.
 const GATHER: Duration = Duration::from_millis(30);
@@ -64,7 +64,9 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
         parts.filter(|part| part["type"] == kind).find_map(|part| part["value"].as_str().map(str::to_owned))
     };
     let args = |name: &str| mail.pointer(&format!("/personalizations/0/custom_args/{name}"))?.as_str();
+    let head = |name: &str| mail.pointer(&format!("/headers/{name}"))?.as_str();
     let message = Message {
+        unsubscribe: one_click(head("List-Unsubscribe"), head("List-Unsubscribe-Post")),
         from: text(&mail, "/from/email"),
         subject: Some(text(&mail, "/subject")),
         html: part("text/html"),

@@ -1,0 +1,83 @@
+//! One click unsubscribes (RFC 8058). Programs that look at links open them: opening changes nothing.
+
+use axum::body::Body;
+use axum::extract::{OriginalUri, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use domain::communication::Report;
+use domain::ports::StreamKey;
+use events::Fact;
+use shell::problem::{Kind, Problem};
+
+use crate::{Callback, Shared, Webhook};
+
+/// In the languages that people are written to.
+struct Words {
+    lang: &'static str,
+    title: &'static str,
+    question: &'static str,
+    button: &'static str,
+    done: &'static str,
+}
+
+const ENGLISH: Words = Words {
+    lang: "en",
+    title: "Unsubscribe",
+    question: "Do you want to receive no more emails from this sender?",
+    button: "Unsubscribe",
+    done: "You will receive no more emails from this sender.",
+};
+const SPANISH: Words = Words {
+    lang: "es",
+    title: "Darse de baja",
+    question: "¿Quiere dejar de recibir correos de este remitente?",
+    button: "Darme de baja",
+    done: "No recibirá más correos de este remitente.",
+};
+
+/// The page that a person sees: a question, and a button that posts.
+pub(crate) async fn ask(State(webhook): Shared, uri: OriginalUri) -> Result<Response, Problem> {
+    let (_, words) = webhook.meant(&uri).await?;
+    let Words { question, button, .. } = words;
+    Ok(page(words, &format!("<p>{question}</p>\n<form method=\"post\"><button>{button}</button></form>")))
+}
+
+/// What the button does, and a mail program by itself. Doing it twice is doing it once.
+pub(crate) async fn unsubscribe(State(webhook): Shared, uri: OriginalUri, _: Body) -> Result<Response, Problem> {
+    let (key, words) = webhook.meant(&uri).await?;
+    let event_id = Some("one-click".to_owned());
+    let report = Report { attempt: None, fact: Fact::Unsubscribed, event_id, at: webhook.host.now(), code: None };
+    webhook.record("unsubscribe", vec![Callback { key, report }]).await?;
+    Ok(page(words, &format!("<p role=\"status\">{}</p>", words.done)))
+}
+
+impl Webhook {
+    /// The message that the link was in.
+    async fn meant(&self, uri: &OriginalUri) -> Result<(StreamKey, &'static Words), Problem> {
+        let none = || Problem::new(Kind::NotFound, "This link is not complete. Open it from the email again.");
+        let token = uri.path().strip_prefix("/unsubscribe/").unwrap_or_default();
+        let key = shell::hash::unsubscribed(&self.contact_key, token).ok_or_else(none)?;
+        let origin = shell::Origin::function("webhook:unsubscribe");
+        let shell = shell::Shell { store: &*self.store, host: &*self.host, origin: &origin };
+        let loaded = shell.load(&key).await?;
+        let communication = loaded.state.requested().map_err(|_| none())?;
+        let is_spanish = communication.request.locale.as_deref().is_some_and(|locale| locale.starts_with("es"));
+        Ok((key, if is_spanish { &SPANISH } else { &ENGLISH }))
+    }
+}
+
+fn page(Words { lang, title, .. }: &Words, content: &str) -> Response {
+    let html = format!(
+        "<!doctype html>\n<html lang=\"{lang}\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"robots\" content=\"noindex\">\n<title>{title}</title>\n\
+         <style>body{{font:18px/1.5 system-ui,sans-serif;max-width:32rem;margin:4rem auto;padding:0 1rem}}\
+         button{{font:inherit;padding:.5rem 1rem}}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{content}\n\
+         </main>\n</body>\n</html>\n"
+    );
+    let mut response = (StatusCode::OK, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
