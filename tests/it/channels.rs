@@ -292,3 +292,56 @@ async fn words_are_for_those_who_wrote_lately_and_templates_for_the_others() {
     world.advance(24 * 3_600_000).await;
     assert_eq!(send().await, "invoice_ready");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_sms_provider_is_a_view_of_the_first_sms_channel() {
+    let world = World::new().await;
+    let put =
+        async |body: Value| world.answer(world.request(Method::PUT, "/api/sms-provider/config").json(&body)).await;
+    assert_eq!(world.get("/api/sms-provider/config").await.status, StatusCode::NOT_FOUND);
+    let wrong = put(json!({ "provider": "TWILIO", "apiKey": "ACexample", "apiUrl": "https://example.com" })).await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let pointers = wrong.body["errors"].as_array().expect("errors").iter().map(|error| error["pointer"].clone());
+    assert_eq!(pointers.collect::<Vec<_>>(), [json!("/apiUrl"), json!("/apiSecret"), json!("/senderId")][..2].to_vec());
+    for (body, balance) in [
+        (
+            json!({ "provider": "AFRICASTALKING", "apiKey": "atsk", "apiSecret": "sandbox", "senderId": "ACME" }),
+            Some("1785.50"),
+        ),
+        (json!({ "provider": "BULKSMS", "apiKey": "t", "apiSecret": "s", "senderId": "ACME" }), Some("250.5")),
+        (
+            json!({ "provider": "TWILIO", "apiKey": "ACexample", "apiSecret": "s", "senderId": "+15005550006" }),
+            Some("104.25"),
+        ),
+        (
+            json!({ "provider": "CUSTOM", "apiKey": "k", "apiUrl": "https://sms.example.org/send", "senderId": "ACME" }),
+            None,
+        ),
+    ] {
+        let made = put(body.clone()).await;
+        assert_eq!(made.status, StatusCode::OK, "{}", made.body);
+        assert_eq!((&made.body["provider"], &made.body["senderId"]), (&body["provider"], &body["senderId"]));
+        assert!(!made.body.to_string().contains("atsk") && made.body.get("apiKey").is_none(), "{}", made.body);
+        let asked = world.get("/api/sms-provider/balance").await;
+        match balance {
+            Some(amount) => {
+                assert_eq!(asked.text("/balance"), amount);
+                assert_eq!(world.get("/api/sms-provider/config").await.text("/balance"), amount);
+            }
+            None => assert_eq!(asked.status, StatusCode::CONFLICT),
+        }
+        let test = json!({ "phoneNumber": "+447700900001", "message": "Hello" });
+        let sent = world.post("/api/sms-provider/test", test).await;
+        assert_eq!(sent.status, StatusCode::CREATED, "{}", sent.body);
+        let done = world.until_status(&sent.id(), "delivered").await;
+        assert_eq!(done.text("/provider").to_uppercase(), body["provider"].as_str().expect("a name"));
+    }
+    let changed = put(json!({ "provider": "CUSTOM", "isActive": false })).await;
+    assert_eq!(changed.body["isActive"], json!(false), "{}", changed.body);
+    let all = world.get("/api/v1/communication/channels?channel=sms").await;
+    assert_eq!(all.body["channels"].as_array().expect("channels").len(), 4);
+    let first = &all.body["channels"][0];
+    assert_eq!((&first["provider"], &first["enabled"]), (&json!("custom"), &json!(false)));
+    let one = world.get(&format!("/api/v1/communication/channels/{}", first["id"].as_str().expect("an id"))).await;
+    assert_eq!(one.body["id"], first["id"]);
+}

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shell::directory::{CALLBACK_SECRET, ConnectError, Own};
 use shell::problem::{FieldError, Kind, Problem};
-use shell::{gate, journal};
+use shell::{Origin, gate, journal};
 
 use crate::fields::{Fields, invalid, show_time};
 use crate::read::Query;
@@ -77,7 +77,7 @@ impl Api {
         let account = Own::account(config, caller.mode);
         let record = self.limits.records(&[gate::account(&config.id)]).await?.pop().flatten();
         let gate = gate::read(record.as_ref(), account.rate);
-        let secrets = self.own.secrets(&caller.tenant, config).await.unwrap_or_default();
+        let secrets = self.secrets(caller, config).await?;
         let callback = secrets.get(CALLBACK_SECRET).cloned().unwrap_or_default();
         let place = channels.own(config.channel).iter().position(|own| own.id == config.id).unwrap_or_default();
         let credentials: Vec<&String> = secrets.keys().filter(|name| *name != CALLBACK_SECRET).collect();
@@ -102,7 +102,138 @@ impl Api {
         }))
     }
 
-    fn kind(&self, provider: &str) -> Option<&'static ProviderKind> {
+    /// None are there: they were removed, and can be given anew.
+    async fn secrets(&self, caller: &Principal, config: &Config) -> Result<BTreeMap<String, String>, Problem> {
+        match self.own.secrets(&caller.tenant, config).await {
+            Ok(secrets) => Ok(secrets),
+            Err(ConnectError::Store(error)) => Err(error.into()),
+            Err(_) => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// Its id.
+    pub(crate) async fn add_channel(
+        &self,
+        caller: &Principal,
+        kind: &ProviderKind,
+        channel: Channel,
+        Given { name, open, mut secret, rate }: Given,
+    ) -> Result<String, Problem> {
+        let id = format!("{}.{:010x}", caller.tenant, self.host.random() & 0xff_ffff_ffff);
+        let config = draft(&id, kind.name, channel, open.clone(), self.host.now());
+        // What it could not be connected with is refused before it is kept.
+        self.own.connect_with(&config, secret.clone(), caller.mode).map_err(wrong_setting)?;
+        secret.insert(CALLBACK_SECRET.to_owned(), format!("{:032x}", self.host.random()));
+        self.own.keep_secrets(&caller.tenant, &id, 1, &secret).await?;
+        let add = Command::Add {
+            config: id.clone(),
+            provider: kind.name.to_owned(),
+            channel,
+            name: name.unwrap_or_else(|| kind.title.to_owned()),
+            settings: open,
+            rate,
+        };
+        self.change_channels(caller, add).await?;
+        Ok(id)
+    }
+
+    /// What is not given stays. Settings are merged; one that is empty is taken away.
+    pub(crate) async fn change_channel(
+        &self,
+        caller: &Principal,
+        config: &Config,
+        name: Option<String>,
+        apart: Option<Apart>,
+        rate: Option<Rate>,
+    ) -> Result<(), Problem> {
+        let (mut settings, mut version) = (None, None);
+        if let Some((open, secret)) = apart {
+            let merge = |mut into: BTreeMap<String, String>, from: BTreeMap<String, String>| {
+                into.extend(from);
+                into.retain(|_, value| !value.is_empty());
+                into
+            };
+            let open = merge(config.settings.clone(), open);
+            let known = self.secrets(caller, config).await?;
+            let merged = merge(known.clone(), secret);
+            let changed = Config { settings: open.clone(), ..config.clone() };
+            self.own.connect_with(&changed, merged.clone(), caller.mode).map_err(wrong_setting)?;
+            if merged != known {
+                self.own.keep_secrets(&caller.tenant, &config.id, config.secret + 1, &merged).await?;
+                version = Some(config.secret + 1);
+            }
+            settings = Some(open);
+        }
+        let change = Command::Change { config: config.id.clone(), name, settings, secret: version, rate };
+        self.change_channels(caller, change).await?;
+        if version.is_some() {
+            self.own.forget_secrets(&caller.tenant, &config.id, config.secret).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn switch_channel(&self, caller: &Principal, id: &str, enabled: bool) -> Result<(), Problem> {
+        let config = id.to_owned();
+        self.decide_channel(caller, if enabled { Command::Enable { config } } else { Command::Disable { config } })
+            .await
+    }
+
+    fn balance_key(&self, caller: &Principal, config: &Config) -> DocumentKey {
+        let name = format!("{}#{}#{}", config.id, config.secret, caller.mode.as_str());
+        DocumentKey { tenant: caller.tenant.clone(), shelf: "balance", name }
+    }
+
+    /// As last asked, at most an hour ago.
+    pub(crate) async fn known_balance(&self, caller: &Principal, config: &Config) -> Result<Option<Kept>, Problem> {
+        let kept = self.own.documents.document(&self.balance_key(caller, config), self.host.now()).await?;
+        Ok(kept.and_then(|kept| serde_json::from_str(&kept).ok()))
+    }
+
+    /// Asks for it now.
+    pub(crate) async fn ask_balance(&self, caller: &Principal, config: &Config) -> Result<Kept, Problem> {
+        let now = self.host.now();
+        let provider = self.connect(caller, config).await?;
+        let balance = provider.balance(ASK_TIMEOUT_MS).await.map_err(|error| match error {
+            Unasked::Unsupported => {
+                Problem::new(Kind::Conflict, format!("{} has no balance to ask for.", config.provider))
+            }
+            Unasked::Refused(code) => {
+                Problem::new(Kind::Conflict, format!("The provider refuses the credentials ({code})."))
+            }
+            Unasked::NoAnswer(_) => no_provider(),
+        })?;
+        let kept = Kept { balance, at: now };
+        let body = serde_json::to_string(&kept).unwrap_or_default();
+        self.own.documents.put_document(&self.balance_key(caller, config), &body, Some(now + BALANCE_TTL_MS)).await?;
+        Ok(kept)
+    }
+
+    /// A message by this configuration and no other, whether enabled or not. It is a communication like any other.
+    pub(crate) async fn send_test(
+        &self,
+        caller: &Principal,
+        config: &Config,
+        (to, text): (Option<String>, Option<String>),
+        origin: &Origin,
+    ) -> Result<Response, Problem> {
+        let text = text.unwrap_or_else(|| format!("A test of {} by Tidings.", config.name));
+        let mut message = json!({
+            "channel": config.channel, "type": "general_notification", "recipientContact": to, "content": text,
+            "priority": "urgent",
+        });
+        if config.channel == Channel::Email {
+            message["subject"] = json!(format!("A test of {}", config.name));
+        }
+        let hash = shell::hash::body_hash(&message);
+        let mut accepted = read_again(self, caller, message, hash.clone()).await?;
+        accepted.request.via = Some(config.id.clone());
+        let Begun::New(key, loaded) = self.begin(caller, None, &hash, origin).await? else { return Err(no_channel()) };
+        let content = accepted.content.clone();
+        let after = self.accept(&key, loaded, accepted, origin).await?;
+        self.accepted(&key, &after, Some(content)).await
+    }
+
+    pub(crate) fn kind(&self, provider: &str) -> Option<&'static ProviderKind> {
         self.own.connector.kinds().into_iter().find(|kind| kind.name == provider)
     }
 
@@ -120,8 +251,16 @@ fn wrong_setting(SettingFault { setting, detail }: SettingFault) -> Problem {
     invalid(vec![FieldError { pointer, code: "not_usable", detail }])
 }
 
+/// What a new one is made of.
+pub(crate) struct Given {
+    pub name: Option<String>,
+    pub open: BTreeMap<String, String>,
+    pub secret: BTreeMap<String, String>,
+    pub rate: Option<Rate>,
+}
+
 /// What a body gives, apart: open and secret.
-type Apart = (BTreeMap<String, String>, BTreeMap<String, String>);
+pub(crate) type Apart = (BTreeMap<String, String>, BTreeMap<String, String>);
 
 fn read_settings(fields: &mut Fields, kind: &ProviderKind) -> Option<Apart> {
     let given = fields.object("settings")?;
@@ -205,24 +344,11 @@ pub(crate) async fn create(
     let apart = kind.and_then(|kind| fields.required("settings", |f| read_settings(f, kind)));
     let rate = read_rate(&mut fields);
     fields.finish()?;
-    let (Some(kind), Some(channel), Some((open, mut secret))) = (kind, channel, apart) else {
+    let (Some(kind), Some(channel), Some((open, secret))) = (kind, channel, apart) else {
         return Err(Problem::new(Kind::Invalid, "Required fields are missing."));
     };
-    let id = format!("{}.{:010x}", caller.tenant, api.host.random() & 0xff_ffff_ffff);
-    let config = draft(&id, kind.name, channel, open.clone(), api.host.now());
-    // What it could not be connected with is refused before it is kept.
-    api.own.connect_with(&config, secret.clone(), caller.mode).map_err(wrong_setting)?;
-    secret.insert(CALLBACK_SECRET.to_owned(), format!("{:032x}", api.host.random()));
-    api.own.keep_secrets(&caller.tenant, &id, 1, &secret).await?;
-    let add = Command::Add {
-        config: id.clone(),
-        provider: kind.name.to_owned(),
-        channel,
-        name: name.unwrap_or_else(|| kind.title.to_owned()),
-        settings: open,
-        rate,
-    };
-    api.change_channels(&caller, add).await?;
+    let given = Given { name, open, secret, rate };
+    let id = api.add_channel(&caller, kind, channel, given).await?;
     api.answer_channel(&caller, &id, StatusCode::CREATED).await
 }
 
@@ -292,33 +418,9 @@ pub(crate) async fn patch(
     let rate = read_rate(&mut fields);
     let enabled = fields.flag("enabled");
     fields.finish()?;
-    let (mut settings, mut version) = (None, None);
-    if let Some((open, secret)) = apart {
-        let merge = |mut into: BTreeMap<String, String>, from: BTreeMap<String, String>| {
-            into.extend(from);
-            into.retain(|_, value| !value.is_empty());
-            into
-        };
-        let open = merge(config.settings.clone(), open);
-        let known = api.own.secrets(&caller.tenant, &config).await.unwrap_or_default();
-        let merged = merge(known.clone(), secret);
-        let changed = Config { settings: open.clone(), ..config.clone() };
-        api.own.connect_with(&changed, merged.clone(), caller.mode).map_err(wrong_setting)?;
-        if merged != known {
-            api.own.keep_secrets(&caller.tenant, &id, config.secret + 1, &merged).await?;
-            version = Some(config.secret + 1);
-        }
-        settings = Some(open);
-    }
-    let change = Command::Change { config: id.clone(), name, settings, secret: version, rate };
-    api.change_channels(&caller, change).await?;
-    if version.is_some() {
-        api.own.forget_secrets(&caller.tenant, &id, config.secret).await?;
-    }
-    match enabled {
-        Some(true) => api.decide_channel(&caller, Command::Enable { config: id.clone() }).await?,
-        Some(false) => api.decide_channel(&caller, Command::Disable { config: id.clone() }).await?,
-        None => (),
+    api.change_channel(&caller, &config, name, apart, rate).await?;
+    if let Some(enabled) = enabled {
+        api.switch_channel(&caller, &id, enabled).await?;
     }
     api.answer_channel(&caller, &id, StatusCode::OK).await
 }
@@ -360,10 +462,18 @@ pub(crate) async fn order(
     Ok(json(StatusCode::OK, &json!({ "channel": channel, "order": ids })))
 }
 
+/// A balance, and when it was asked for.
 #[derive(Serialize, Deserialize)]
-struct Kept {
-    balance: Balance,
-    at: i64,
+pub(crate) struct Kept {
+    pub balance: Balance,
+    pub at: Timestamp,
+}
+
+impl Kept {
+    pub fn show(&self) -> Value {
+        let Balance { amount, unit } = &self.balance;
+        json!({ "balance": amount, "unit": unit, "balanceLastChecked": show_time(self.at) })
+    }
 }
 
 /// At most an hour old, unless `refresh=true` asks for it now.
@@ -377,33 +487,12 @@ pub(crate) async fn balance(
     let refresh = query.choice("refresh", &["true", "false"]).is_some_and(|refresh| refresh == "true");
     query.finish()?;
     let (_, config) = api.config(&caller, &id).await?;
-    let now = api.host.now();
-    let name = format!("{id}#{}#{}", config.secret, caller.mode.as_str());
-    let key = DocumentKey { tenant: caller.tenant.clone(), shelf: "balance", name };
-    let kept = api.own.documents.document(&key, now).await?;
-    let kept = kept.and_then(|kept| serde_json::from_str::<Kept>(&kept).ok());
-    let kept = match kept.filter(|_| !refresh) {
+    let known = if refresh { None } else { api.known_balance(&caller, &config).await? };
+    let kept = match known {
         Some(kept) => kept,
-        None => {
-            let provider = api.connect(&caller, &config).await?;
-            let balance = provider.balance(ASK_TIMEOUT_MS).await.map_err(|error| match error {
-                Unasked::Unsupported => {
-                    Problem::new(Kind::Conflict, format!("{} has no balance to ask for.", config.provider))
-                }
-                Unasked::Refused(code) => {
-                    Problem::new(Kind::Conflict, format!("The provider refuses the credentials ({code})."))
-                }
-                Unasked::NoAnswer(_) => no_provider(),
-            })?;
-            let kept = Kept { balance, at: now.0 };
-            let body = serde_json::to_string(&kept).unwrap_or_default();
-            api.own.documents.put_document(&key, &body, Some(now + BALANCE_TTL_MS)).await?;
-            kept
-        }
+        None => api.ask_balance(&caller, &config).await?,
     };
-    let checked = show_time(Timestamp(kept.at));
-    let Balance { amount, unit } = kept.balance;
-    Ok(json(StatusCode::OK, &json!({ "balance": amount, "unit": unit, "balanceLastChecked": checked })))
+    Ok(json(StatusCode::OK, &kept.show()))
 }
 
 /// Whether the credentials are valid, asked now; and how it has been going.
@@ -433,7 +522,6 @@ pub(crate) async fn health(
     Ok(json(StatusCode::OK, &shown))
 }
 
-/// A message by this configuration and no other, whether enabled or not. It is a communication like any other.
 pub(crate) async fn test(
     State(api): Shared,
     Extension(caller): Extension<Principal>,
@@ -444,23 +532,9 @@ pub(crate) async fn test(
     let mut fields = Fields::parse(&read_body(body).await?)?;
     let (_, config) = api.config(&caller, &id).await?;
     let to = fields.required("to", |f| f.text("to", 320));
-    let text = fields.text("text", 1_600).unwrap_or_else(|| format!("A test of {} by Tidings.", config.name));
-    let origin = origin(&caller, &headers);
+    let text = fields.text("text", 1_600);
     fields.finish()?;
-    let mut message = json!({
-        "channel": config.channel, "type": "general_notification", "recipientContact": to, "content": text,
-        "priority": "urgent",
-    });
-    if config.channel == Channel::Email {
-        message["subject"] = json!(format!("A test of {}", config.name));
-    }
-    let hash = shell::hash::body_hash(&message);
-    let mut accepted = read_again(&api, &caller, message, hash.clone()).await?;
-    accepted.request.via = Some(id);
-    let Begun::New(key, loaded) = api.begin(&caller, None, &hash, &origin).await? else { return Err(no_channel()) };
-    let content = accepted.content.clone();
-    let after = api.accept(&key, loaded, accepted, &origin).await?;
-    api.accepted(&key, &after, Some(content)).await
+    api.send_test(&caller, &config, (to, text), &origin(&caller, &headers)).await
 }
 
 /// Callbacks as they came, newest first, for 30 days.

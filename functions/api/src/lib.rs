@@ -12,6 +12,7 @@ mod providers;
 mod read;
 mod send;
 mod show;
+mod sms_provider;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -102,6 +103,13 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/api/channels/{id}/health"),
     ("POST", "/api/channels/{id}/test"),
     ("GET", "/api/webhook-log"),
+    ("GET", "/api/sms-provider/config"),
+    ("PUT", "/api/sms-provider/config"),
+    ("GET", "/api/sms-provider/balance"),
+    ("POST", "/api/sms-provider/test"),
+    ("GET", "/api/v1/communication/channels"),
+    ("POST", "/api/v1/communication/channels"),
+    ("GET", "/api/v1/communication/channels/{id}"),
 ];
 
 /// The tenant's HTTP interface.
@@ -134,6 +142,11 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/channels/{id}/health", get(channels::health))
         .route("/api/channels/{id}/test", post(channels::test))
         .route("/api/webhook-log", get(channels::webhook_log))
+        .route("/api/sms-provider/config", get(sms_provider::get).put(sms_provider::put))
+        .route("/api/sms-provider/balance", get(sms_provider::balance))
+        .route("/api/sms-provider/test", post(sms_provider::test))
+        .route("/api/v1/communication/channels", get(channels::list).post(channels::create))
+        .route("/api/v1/communication/channels/{id}", get(channels::one))
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::from_fn_with_state(api.clone(), authenticate));
     Router::new()

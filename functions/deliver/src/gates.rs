@@ -81,6 +81,9 @@ impl<'a> Gates<'a> {
         let Deliver { memory, own, providers, .. } = self.deliver;
         let request = &communication.request;
         let serves = (request.channel, request.mode);
+        if let Some(via) = &request.via {
+            memory.directory.knowing(own, tenant, via, 0).await?;
+        }
         let (mut found, is_some) = memory.directory.offer(own, tenant, serves, providers).await?;
         if let Some(via) = &request.via {
             found.retain(|provider| provider.account().config == *via);

@@ -31,6 +31,8 @@ use shell::{ExecuteError, Origin, Shell};
 
 /// Bytes of a callback, at most: providers send batches.
 const MAX_BODY: usize = 1024 * 1024;
+/// Whoever calls addresses that never were does not make us read each time.
+const UNKNOWN_MS: i64 = 1_000;
 /// Streams written side by side.
 const SIDE_BY_SIDE: usize = 32;
 
@@ -57,6 +59,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/webhooks/twilio/sms-status"),
     ("POST", "/webhooks/twilio/whatsapp-status"),
     ("POST", "/webhooks/twilio/messenger-status"),
+    ("POST", "/api/v1/communication/webhooks/{provider}"),
     ("POST", "/webhooks/{provider}/{config}/{secret}"),
     ("GET", "/webhooks/{provider}/{config}/{secret}"),
     ("HEAD", "/webhooks/{provider}/{config}/{secret}"),
@@ -71,6 +74,7 @@ pub fn router(webhook: Arc<Webhook>) -> Router {
         .route("/webhooks/twilio/sms-status", post(deployment))
         .route("/webhooks/twilio/whatsapp-status", post(deployment))
         .route("/webhooks/twilio/messenger-status", post(deployment))
+        .route("/api/v1/communication/webhooks/{provider}", post(deployment))
         .route("/webhooks/{provider}/{config}/{secret}", get(own).post(own))
         .route("/unsubscribe/{tenant}/{id}/{signature}", get(unsubscribe::ask).post(unsubscribe::unsubscribe))
         .with_state(webhook)
@@ -130,7 +134,9 @@ impl Webhook {
 
 /// Of the deployment's accounts: the one whose signature it is.
 async fn deployment(State(webhook): Shared, request: Request) -> Result<Response, Problem> {
-    let name = request.uri().path().split('/').nth(2).unwrap_or_default().to_owned();
+    // Behind the word that all these addresses have in common.
+    let name = request.uri().path().split('/').skip_while(|part| *part != "webhooks").nth(1);
+    let name = name.unwrap_or_default().to_owned();
     let request = webhook.read(request).await?;
     let now = webhook.host.now();
     let mut why = "there is no account that it could be of";
@@ -150,7 +156,7 @@ async fn own(
     request: Request,
 ) -> Result<Response, Problem> {
     let tenant = tenant_of(&config).ok_or_else(no_address)?;
-    let channels = webhook.directory.channels(&webhook.own, &tenant).await?;
+    let channels = webhook.directory.knowing(&webhook.own, &tenant, &config, UNKNOWN_MS).await?;
     let known = channels.configs.get(&config).filter(|known| known.provider == name).ok_or_else(no_address)?;
     let Connected { provider, callback_secret } =
         match webhook.directory.connect(&webhook.own, &tenant, known, Mode::Live).await {

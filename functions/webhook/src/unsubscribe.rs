@@ -1,8 +1,8 @@
 //! One click unsubscribes (RFC 8058). Programs that look at links open them: opening changes nothing.
 
 use axum::body::Body;
-use axum::extract::{OriginalUri, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use domain::communication::Report;
 use domain::ports::StreamKey;
@@ -36,14 +36,14 @@ const SPANISH: Words = Words {
 };
 
 /// The page that a person sees: a question, and a button that posts.
-pub(crate) async fn ask(State(webhook): Shared, uri: OriginalUri) -> Result<Response, Problem> {
+pub(crate) async fn ask(State(webhook): Shared, uri: Uri) -> Result<Response, Problem> {
     let (_, words) = webhook.meant(&uri).await?;
     let Words { question, button, .. } = words;
     Ok(page(words, &format!("<p>{question}</p>\n<form method=\"post\"><button>{button}</button></form>")))
 }
 
 /// What the button does, and a mail program by itself. Doing it twice is doing it once.
-pub(crate) async fn unsubscribe(State(webhook): Shared, uri: OriginalUri, _: Body) -> Result<Response, Problem> {
+pub(crate) async fn unsubscribe(State(webhook): Shared, uri: Uri, _: Body) -> Result<Response, Problem> {
     let (key, words) = webhook.meant(&uri).await?;
     let event_id = Some("one-click".to_owned());
     let report = Report { attempt: None, fact: Fact::Unsubscribed, event_id, at: webhook.host.now(), code: None };
@@ -53,7 +53,7 @@ pub(crate) async fn unsubscribe(State(webhook): Shared, uri: OriginalUri, _: Bod
 
 impl Webhook {
     /// The message that the link was in.
-    async fn meant(&self, uri: &OriginalUri) -> Result<(StreamKey, &'static Words), Problem> {
+    async fn meant(&self, uri: &Uri) -> Result<(StreamKey, &'static Words), Problem> {
         let none = || Problem::new(Kind::NotFound, "This link is not complete. Open it from the email again.");
         let token = uri.path().strip_prefix("/unsubscribe/").unwrap_or_default();
         let key = shell::hash::unsubscribed(&self.contact_key, token).ok_or_else(none)?;

@@ -1,0 +1,171 @@
+//! One SMS provider, as some systems know it: a view of the tenant's first SMS channel.
+
+use std::collections::BTreeMap;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use domain::channels::{Channels, Command, Config};
+use domain::ports::Principal;
+use events::Channel;
+use serde_json::{Value, json};
+use shell::problem::{Kind, Problem};
+
+use crate::channels::Given;
+use crate::fields::{Fields, show_time};
+use crate::{Api, Shared, json, origin, read_body};
+
+const PROVIDERS: [&str; 4] = ["AFRICASTALKING", "TWILIO", "BULKSMS", "CUSTOM"];
+
+/// (its field, our setting) of each provider.
+fn names(provider: &str) -> [(&'static str, &'static str); 3] {
+    match provider {
+        "africastalking" => [("apiKey", "apiKey"), ("apiSecret", "username"), ("senderId", "senderId")],
+        "bulksms" => [("apiKey", "tokenId"), ("apiSecret", "tokenSecret"), ("senderId", "from")],
+        "custom" => [("apiKey", "authorization"), ("apiUrl", "url"), ("senderId", "")],
+        _ => [("apiKey", "accountSid"), ("apiSecret", "authToken"), ("senderId", "from")],
+    }
+}
+
+fn none() -> Problem {
+    Problem::new(Kind::NotFound, "There is no SMS provider yet; PUT /api/sms-provider/config makes one.")
+}
+
+impl Api {
+    async fn sms(&self, caller: &Principal) -> Result<(Channels, Option<Config>), Problem> {
+        let channels = self.channels(caller).await?;
+        let first = channels.own(Channel::Sms).first().map(|config| (*config).clone());
+        Ok((channels, first))
+    }
+
+    /// Credentials are not part of it.
+    async fn show_sms(&self, caller: &Principal) -> Result<Response, Problem> {
+        let (channels, config) = self.sms(caller).await?;
+        let config = config.ok_or_else(none)?;
+        let balance = self.known_balance(caller, &config).await?;
+        let own = |field: &str| {
+            let (_, setting) = names(&config.provider).into_iter().find(|(name, _)| *name == field)?;
+            config.settings.get(setting).cloned()
+        };
+        let body = json!({
+            "id": config.id,
+            "provider": config.provider.to_uppercase(),
+            "apiUrl": own("apiUrl"),
+            "senderId": own("senderId").or_else(|| sender(&config)),
+            "isActive": !channels.disabled.contains(&config.id),
+            "balance": balance.as_ref().map(|kept| &kept.balance.amount),
+            "balanceUnit": balance.as_ref().map(|kept| &kept.balance.unit),
+            "balanceLastChecked": balance.as_ref().map(|kept| show_time(kept.at)),
+            "createdAt": show_time(config.added_at),
+            "updatedAt": show_time(config.changed_at),
+        });
+        Ok(json(StatusCode::OK, &body))
+    }
+}
+
+/// Of a custom one: what its body says.
+fn sender(config: &Config) -> Option<String> {
+    let body: Value = serde_json::from_str(config.settings.get("body")?).ok()?;
+    body["from"].as_str().map(str::to_owned)
+}
+
+/// The form that a custom provider is sent, where only its address is known.
+fn custom_body(sender: Option<&str>) -> String {
+    let mut body = json!({ "to": "{{to}}", "message": "{{text}}", "reference": "{{reference}}" });
+    if let Some(sender) = sender {
+        body["from"] = json!(sender);
+    }
+    body.to_string()
+}
+
+pub(crate) async fn get(State(api): Shared, Extension(caller): Extension<Principal>) -> Result<Response, Problem> {
+    api.show_sms(&caller).await
+}
+
+/// Another provider is added in front of those that are there; the same one is changed.
+pub(crate) async fn put(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let provider = fields.required("provider", |f| f.one_of("provider", &PROVIDERS));
+    let given: Vec<(&str, Option<String>)> =
+        ["apiKey", "apiSecret", "apiUrl", "senderId"].map(|name| (name, fields.text(name, 2_000))).into();
+    let is_active = fields.flag("isActive");
+    let provider = provider.unwrap_or_default().to_lowercase();
+    let wanted = names(&provider).map(|(name, _)| name);
+    for (name, value) in &given {
+        if value.is_some() && !wanted.contains(name) {
+            fields.wrong(name, "unknown_setting", format!("This provider has no {name}."));
+        }
+    }
+    let value = |field: &str| given.iter().find(|(name, _)| *name == field).and_then(|(_, value)| value.clone());
+    let (channels, first) = api.sms(&caller).await?;
+    let first = first.filter(|config| config.provider == provider);
+    let kind = api.kind(&provider);
+    for (field, setting) in names(&provider) {
+        let is_needed = kind.is_some_and(|kind| kind.settings.iter().any(|s| s.name == setting && s.is_required));
+        if first.is_none() && is_needed && value(field).is_none() {
+            fields.wrong(field, "required", format!("{field} is required."));
+        }
+    }
+    fields.finish()?;
+    let kind = kind.ok_or_else(none)?;
+    let (mut open, mut secret) = (BTreeMap::new(), BTreeMap::new());
+    let mut put = |setting: &str, value: String| {
+        let is_secret = kind.settings.iter().any(|known| known.name == setting && known.is_secret);
+        if is_secret { &mut secret } else { &mut open }.insert(setting.to_owned(), value);
+    };
+    for (field, setting) in names(&provider) {
+        match (value(field), setting) {
+            (Some(key), "authorization") => put(setting, format!("Bearer {key}")),
+            (Some(sender), "") => put("body", custom_body(Some(&sender))),
+            (Some(value), setting) => put(setting, value),
+            (None, _) => (),
+        }
+    }
+    let id = match first {
+        Some(config) => {
+            api.change_channel(&caller, &config, None, Some((open, secret)), None).await?;
+            config.id
+        }
+        None => {
+            if provider == "custom" {
+                open.entry("body".to_owned()).or_insert_with(|| custom_body(None));
+            }
+            let added = Given { name: None, open, secret, rate: None };
+            let id = api.add_channel(&caller, kind, Channel::Sms, added).await?;
+            let others = channels.own(Channel::Sms).into_iter().map(|config| config.id.clone());
+            let order = std::iter::once(id.clone()).chain(others).collect();
+            api.decide_channel(&caller, Command::Order { channel: Channel::Sms, order }).await?;
+            id
+        }
+    };
+    if let Some(is_active) = is_active {
+        api.switch_channel(&caller, &id, is_active).await?;
+    }
+    api.show_sms(&caller).await
+}
+
+/// Asked of the provider now.
+pub(crate) async fn balance(State(api): Shared, Extension(caller): Extension<Principal>) -> Result<Response, Problem> {
+    let config = api.sms(&caller).await?.1.ok_or_else(none)?;
+    Ok(json(StatusCode::OK, &api.ask_balance(&caller, &config).await?.show()))
+}
+
+pub(crate) async fn test(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let to = fields.required("phoneNumber", |f| f.text("phoneNumber", 40));
+    let text = fields.text("message", 1_600);
+    fields.finish()?;
+    let config = api.sms(&caller).await?.1.ok_or_else(none)?;
+    api.send_test(&caller, &config, (to, text), &origin(&caller, &headers)).await
+}
