@@ -210,13 +210,16 @@ fn hear(body: &[u8]) -> Result<Heard, &'static str> {
     let ours = |name: &str| variables.get(name)?.as_str().map(str::to_owned);
     let ids = ours("businessId").and_then(|t| t.parse().ok()).zip(ours("attemptId").and_then(|a| a.parse().ok()));
     let Some(ids) = ids else { return Ok(Heard::default()) };
-    let suppressed = event.reason.as_deref().is_some_and(|reason| reason.starts_with("suppress-"));
     let fact = match (event.event.as_str(), event.severity.as_deref()) {
         ("accepted", _) => Fact::Accepted,
         ("delivered", _) => Fact::Delivered,
         ("failed", Some("temporary")) => Fact::Deferred,
-        ("failed", _) if suppressed => Fact::Dropped,
-        ("failed", _) => Fact::Bounced,
+        ("failed", _) => match event.reason.as_deref() {
+            Some("suppress-unsubscribe" | "suppress-complaint") => Fact::Dropped,
+            // A block of the mail provider's, not of the person's.
+            Some("espblock") => Fact::Undelivered,
+            _ => Fact::Bounced,
+        },
         ("rejected", _) => Fact::Dropped,
         ("opened", _) => Fact::Opened,
         ("clicked", _) => Fact::Clicked,
@@ -229,5 +232,9 @@ fn hear(body: &[u8]) -> Result<Heard, &'static str> {
         _ => event.delivery_status.and_then(|status| status.code).map(|code| code.to_string()),
     };
     let at = Timestamp((event.timestamp * 1_000.0) as i64);
-    Ok(only(vec![told(About::ours(ids), (fact, code), event.id, at)]))
+    let mut all = vec![told(About::ours(ids.clone()), (fact, code), event.id, at)];
+    if (event.event.as_str(), fact) == ("failed", Fact::Dropped) {
+        all.push(told(About::ours(ids), (Fact::Unsubscribed, None), None, at));
+    }
+    Ok(only(all))
 }

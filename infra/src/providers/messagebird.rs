@@ -252,10 +252,15 @@ fn hear_old(request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static
         _ => Fact::Unknown,
     };
     let code = if fact == Fact::Unknown { unknown_code(&status) } else { get("statusErrorCode") };
+    let opted_out = reason.as_deref() == Some("opted out");
     let about = match super::from_reference(&get("reference").unwrap_or_default()) {
         Some(ids) => About::ours(ids),
         None => About::Message(id.clone()),
     };
     let at = time(get("statusDatetime").as_deref(), now);
-    Ok(only(vec![told(about, (fact, code), Some(format!("{id}:{status}")), at)]))
+    let mut all = vec![told(about.clone(), (fact, code), Some(format!("{id}:{status}")), at)];
+    if opted_out {
+        all.push(told(about, (Fact::Unsubscribed, None), None, at));
+    }
+    Ok(only(all))
 }

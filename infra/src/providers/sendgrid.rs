@@ -194,6 +194,8 @@ struct Event {
     status: Option<String>,
     #[serde(rename = "type")]
     kind: Option<String>,
+    /// Why it was dropped: one of SendGrid's own phrases.
+    reason: Option<String>,
     #[serde(rename = "businessId")]
     tenant: Option<String>,
     #[serde(rename = "attemptId")]
@@ -204,10 +206,10 @@ struct Event {
 pub(super) fn hear(body: &[u8]) -> Result<Heard, &'static str> {
     let items: Vec<serde_json::Value> = serde_json::from_slice(body).map_err(|_| "not a list of events")?;
     let events = items.into_iter().filter_map(|item| serde_json::from_value::<Event>(item).ok());
-    Ok(only(events.filter_map(tell).collect()))
+    Ok(only(events.filter_map(tell).flatten().collect()))
 }
 
-fn tell(event: Event) -> Option<Told> {
+fn tell(event: Event) -> Option<Vec<Told>> {
     let about = About::ours((event.tenant?.parse().ok()?, event.attempt?.parse().ok()?));
     let fact = match (event.event.as_str(), event.kind.as_deref()) {
         ("processed", _) => Fact::Accepted,
@@ -215,6 +217,7 @@ fn tell(event: Event) -> Option<Told> {
         ("delivered", _) => Fact::Delivered,
         ("bounce", Some("blocked")) => Fact::Undelivered,
         ("bounce", _) => Fact::Bounced,
+        ("dropped", _) if matches!(event.reason.as_deref(), Some("Bounced Address" | "Invalid")) => Fact::Bounced,
         ("dropped", _) => Fact::Dropped,
         ("open", _) => Fact::Opened,
         ("click", _) => Fact::Clicked,
@@ -226,5 +229,11 @@ fn tell(event: Event) -> Option<Told> {
         Fact::Unknown => unknown_code(&event.event),
         _ => event.status.filter(|s| s.len() <= 12 && s.chars().all(|c| c.is_ascii_digit() || c == '.')),
     };
-    Some(told(about, (fact, code), event.sg_event_id, Timestamp(event.timestamp.saturating_mul(1_000))))
+    let at = Timestamp(event.timestamp.saturating_mul(1_000));
+    let is_unwanted = matches!(event.reason.as_deref(), Some("Unsubscribed Address" | "Spam Reporting Address"));
+    let mut all = vec![told(about.clone(), (fact, code), event.sg_event_id, at)];
+    if fact == Fact::Dropped && is_unwanted {
+        all.push(told(about, (Fact::Unsubscribed, None), None, at));
+    }
+    Some(all)
 }

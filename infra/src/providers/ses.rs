@@ -130,7 +130,10 @@ impl Provider for Ses {
                 Ok(Heard::default())
             }
             // The first message to a topic is plain text: "Successfully validated SNS topic …".
-            "Notification" => Ok(serde_json::from_str(&envelope.message).ok().and_then(hear).unwrap_or_default()),
+            "Notification" => {
+                let event = serde_json::from_str(&envelope.message).ok();
+                Ok(event.and_then(|event| hear(event, &envelope.timestamp)).unwrap_or_default())
+            }
             _ => Ok(Heard::default()),
         }
     }
@@ -211,8 +214,8 @@ impl Ses {
     }
 }
 
-/// Both forms: event publishing says `eventType`, feedback says `notificationType`.
-fn hear(event: Value) -> Option<Heard> {
+/// Both forms: event publishing says `eventType`, feedback says `notificationType`. `told_at`: when SNS said so.
+fn hear(event: Value, told_at: &str) -> Option<Heard> {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
     let kind = text("/eventType").or_else(|| text("/notificationType"))?;
     let ids = (text("/mail/tags/businessId/0")?.parse().ok()?, text("/mail/tags/attemptId/0")?.parse().ok()?);
@@ -220,11 +223,8 @@ fn hear(event: Value) -> Option<Heard> {
         "Send" => ("send", Fact::Accepted),
         "Delivery" => ("delivery", Fact::Delivered),
         "DeliveryDelay" => ("deliveryDelay", Fact::Deferred),
-        "Bounce" => match (text("/bounce/bounceType"), text("/bounce/bounceSubType")) {
-            (Some("Permanent"), Some("Suppressed" | "OnAccountSuppressionList")) => ("bounce", Fact::Dropped),
-            (Some("Permanent"), _) => ("bounce", Fact::Bounced),
-            _ => ("bounce", Fact::Undelivered),
-        },
+        "Bounce" if text("/bounce/bounceType") == Some("Permanent") => ("bounce", Fact::Bounced),
+        "Bounce" => ("bounce", Fact::Undelivered),
         "Complaint" => ("complaint", Fact::Complained),
         "Reject" => ("reject", Fact::Dropped),
         "Rendering Failure" => ("failure", Fact::Dropped),
@@ -233,7 +233,7 @@ fn hear(event: Value) -> Option<Heard> {
         "Subscription" => ("subscription", Fact::Unsubscribed),
         _ => ("mail", Fact::Unknown),
     };
-    let at = text(&format!("/{part}/timestamp")).or_else(|| text("/mail/timestamp"))?;
+    let at = text(&format!("/{part}/timestamp")).or_else(|| text("/mail/timestamp")).unwrap_or(told_at);
     let at = Timestamp(at.parse::<jiff::Timestamp>().ok()?.as_millisecond());
     let code = match fact {
         Fact::Unknown => unknown_code(kind),

@@ -341,11 +341,11 @@ fn hear(request: &CallbackRequest, now: Timestamp) -> Heard {
         let code = form("ErrorCode").filter(|code| code.len() <= 6 && code.bytes().all(|b| b.is_ascii_digit()));
         let fact = match (status.as_str(), code.as_deref()) {
             ("accepted" | "scheduled" | "queued" | "sending", _) => Fact::Accepted,
-            ("sent", _) => Fact::Sent,
+            ("sent" | "partially_delivered", _) => Fact::Sent,
             ("delivered", _) => Fact::Delivered,
             ("read", _) => Fact::Read,
             // The number does not exist, or is no mobile.
-            ("undelivered" | "failed", Some("30005" | "30006" | "21211" | "21614")) => Fact::Bounced,
+            ("undelivered" | "failed", Some("30005" | "30006" | "21211" | "21614" | "63024")) => Fact::Bounced,
             ("undelivered" | "failed" | "canceled", _) => Fact::Undelivered,
             _ => Fact::Unknown,
         };

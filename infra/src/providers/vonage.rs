@@ -272,12 +272,16 @@ fn hear(parameters: &BTreeMap<String, String>, now: Timestamp) -> Result<Heard, 
         (_, Some(id)) => About::Message(id.to_owned()),
         _ => return Err("it names no message"),
     };
-    let code = get("err-code").filter(|code| *code != "0").map(str::to_owned);
+    // `{"title": "1190", …}` in the Messages API.
+    let error = get("error").and_then(|error| serde_json::from_str::<Value>(error).ok());
+    let error = error.and_then(|error| error["title"].as_str().map(str::to_owned));
+    let code = get("err-code").filter(|code| *code != "0").map(str::to_owned).or(error);
     let fact = match (status, code.as_deref()) {
         ("accepted" | "buffered" | "submitted", _) => Fact::Sent,
         ("delivered", _) => Fact::Delivered,
         ("read", _) => Fact::Read,
         ("failed" | "rejected" | "undeliverable", Some("3" | "4" | "9" | "12" | "13" | "14")) => Fact::Bounced,
+        ("rejected", Some("1050" | "1170" | "1190" | "1240" | "1300")) => Fact::Bounced,
         ("failed" | "rejected" | "undeliverable" | "expired", _) => Fact::Undelivered,
         _ => Fact::Unknown,
     };
