@@ -5,6 +5,7 @@ mod contracts;
 mod deliveries;
 mod gates;
 mod http;
+mod mocks;
 mod operations;
 mod privacy;
 mod properties;

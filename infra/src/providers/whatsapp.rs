@@ -137,7 +137,11 @@ fn body(outbound: &Outbound) -> Value {
         }
         ("template", content)
     } else if let (Some(place), true) = (&message.location, message.text.is_empty()) {
-        ("location", json!(place))
+        let mut place = json!(place);
+        for name in ["latitude", "longitude"] {
+            place[name] = json!(place[name].to_string());
+        }
+        ("location", place)
     } else if let ([link], None) = (message.media.as_slice(), &message.location) {
         let mut content = json!({ "link": link.url });
         if link.kind != MediaKind::Audio && !message.text.is_empty() {

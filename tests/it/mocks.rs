@@ -1,0 +1,371 @@
+//! Requests as the providers document them. `tests/mocks/run` starts the mocks, which refuse whatever their description
+//! does not allow; without it there is nothing to check here but the recorded requests.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use domain::communication::Answer;
+use domain::gate::Rate;
+use domain::ports::{Account, Connector, Outbound, Provider};
+use domain::provider::File;
+use domain::render::{Button, Link, Location, MediaKind, Message, ProviderTemplate};
+use events::{AttemptId, Channel, DoubtCause, Mode, RefusalClass};
+use infra::providers::{Connections, Http};
+use serde_json::Value;
+
+/// What was asked of a provider, as it left.
+#[derive(Debug, Clone)]
+struct Asked {
+    method: String,
+    path: String,
+    headers: Vec<(String, String)>,
+    body: Bytes,
+}
+
+/// In front of a mock: takes the part of the path away that its description leaves to the server, asks for an error by
+/// name, and keeps what was asked and answered.
+struct Front {
+    to: Option<String>,
+    cut: &'static str,
+    prefer: Mutex<Option<u16>>,
+    asked: Mutex<Vec<Asked>>,
+    answered: Mutex<Vec<String>>,
+    client: reqwest::Client,
+}
+
+async fn pass(State(front): State<Arc<Front>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.expect("a body");
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    let headers = parts.headers.iter();
+    let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()));
+    let asked =
+        Asked { method: parts.method.to_string(), path: path.clone(), headers: headers.collect(), body: body.clone() };
+    front.asked.lock().expect("asked").push(asked.clone());
+    let Some(to) = &front.to else {
+        return (axum::http::StatusCode::OK, "{}").into_response();
+    };
+    let path = path.strip_prefix(front.cut).unwrap_or(&path);
+    let mut passed = front.client.request(parts.method, format!("{to}{path}")).body(body);
+    for (name, value) in asked.headers.iter().filter(|(name, _)| !["host", "content-length"].contains(&name.as_str())) {
+        passed = passed.header(name, value);
+    }
+    if let Some(code) = *front.prefer.lock().expect("prefer") {
+        passed = passed.header("prefer", format!("code={code}"));
+    }
+    let answer = passed.send().await.expect("the mock answers");
+    let (status, kind) = (answer.status(), answer.headers().get("content-type").cloned());
+    let more = answer.headers().iter().filter(|(name, _)| ["x-message-id", "retry-after"].contains(&name.as_str()));
+    let more: Vec<_> = more.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let bytes = answer.bytes().await.expect("a body");
+    front.answered.lock().expect("answered").push(format!("{status} {}", String::from_utf8_lossy(&bytes)));
+    let mut response = (status, bytes).into_response();
+    response.headers_mut().extend(kind.map(|kind| (axum::http::header::CONTENT_TYPE, kind)));
+    response.headers_mut().extend(more);
+    response
+}
+
+async fn front(to: Option<String>, cut: &'static str) -> (Arc<Front>, String) {
+    let client = reqwest::Client::new();
+    let front = Arc::new(Front {
+        to,
+        cut,
+        prefer: Mutex::default(),
+        asked: Mutex::default(),
+        answered: Mutex::default(),
+        client,
+    });
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let router = Router::new().fallback(pass).with_state(front.clone());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (front, url)
+}
+
+fn connect(name: &str, channel: Channel, at: &str, over: &[(&str, &str)]) -> Arc<dyn Provider> {
+    let examples = local::simulator::examples("");
+    let (_, _, settings) = examples.iter().find(|(known, of, _)| (*known, *of) == (name, channel)).expect("an example");
+    let settings = settings.as_object().expect("settings").iter();
+    let mut settings: BTreeMap<String, String> =
+        settings.map(|(name, value)| (name.clone(), value.as_str().expect("text").to_owned())).collect();
+    settings.extend(over.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    let connections = Connections {
+        http: Http::new(),
+        simulators: BTreeMap::new(),
+        bases: BTreeMap::from([(name.to_owned(), at.to_owned())]),
+    };
+    let account = Account {
+        config: format!("acme.{name}"),
+        provider: name.to_owned(),
+        channel,
+        mode: Mode::Live,
+        rate: Rate { burst: 1, per_second: 1 },
+    };
+    connections.connect(account, &settings, "https://hooks.example.com/webhooks/x/acme.1/s").expect("connected")
+}
+
+fn outbound(to: &str, message: Message) -> Outbound {
+    Outbound {
+        tenant: "acme".parse().expect("a tenant"),
+        attempt: AttemptId { communication: "com_01a1fed6599675bf9c9f22413f949849".parse().expect("an id"), number: 1 },
+        to: to.to_owned(),
+        to_name: None,
+        message,
+        files: Vec::new(),
+        unsubscribe_url: None,
+    }
+}
+
+fn words(text: &str) -> Message {
+    Message { text: text.to_owned(), ..Message::default() }
+}
+
+fn link(name: &str, kind: MediaKind) -> Link {
+    Link { name: name.to_owned(), url: format!("https://files.example.com/{name}"), kind }
+}
+
+fn button(text: &str, url: Option<&str>) -> Button {
+    Button { text: text.to_owned(), url: url.map(str::to_owned), data: url.is_none().then(|| text.to_lowercase()) }
+}
+
+fn email() -> Vec<Outbound> {
+    let message = Message {
+        subject: Some("Invoice INV-1 – café".to_owned()),
+        html: Some("<p>Hello</p>".to_owned()),
+        ..words("Hello")
+    };
+    let plain = outbound("ada@example.com", Message { html: None, ..message.clone() });
+    let pdf = File { name: "invoice.pdf".to_owned(), mime: "application/pdf".to_owned(), bytes: b"%PDF-1.7".to_vec() };
+    let rich = Outbound {
+        to_name: Some("Ada Lovelace".to_owned()),
+        files: vec![pdf],
+        unsubscribe_url: Some("https://hooks.example.com/unsubscribe/acme/com_1/x".to_owned()),
+        ..outbound("ada@example.com", message)
+    };
+    vec![plain, rich]
+}
+
+fn sms() -> Vec<Outbound> {
+    let long = "Long text with ümläuts and a smile 🙂 ".repeat(20);
+    let mut with_link = words("Pay here");
+    with_link.media = vec![link("invoice.pdf", MediaKind::File)];
+    [words("Hello"), words(&long), with_link].map(|message| outbound("+447700900001", message)).into()
+}
+
+/// Whatever a chat can hold.
+fn chat(to: &str) -> Vec<Outbound> {
+    let place = Location { latitude: 51.5, longitude: -0.12, name: Some("Office".to_owned()), address: None };
+    let kinds = [
+        ("photo.jpg", MediaKind::Image),
+        ("clip.mp4", MediaKind::Video),
+        ("note.ogg", MediaKind::Audio),
+        ("invoice.pdf", MediaKind::File),
+    ];
+    let mut all = vec![
+        words("Hello"),
+        Message { location: Some(place), ..Message::default() },
+        Message { buttons: vec![button("Yes", None), button("No", None)], ..words("Do you agree?") },
+        Message { buttons: vec![button("Pay", Some("https://pay.example.com/1"))], ..words("Your invoice") },
+    ];
+    all.extend(kinds.map(|(name, kind)| Message { media: vec![link(name, kind)], ..words("Look") }));
+    all.into_iter().map(|message| outbound(to, message)).collect()
+}
+
+fn template(to: &str, name: &str) -> Outbound {
+    let variables = vec!["INV-1".to_owned(), "$10".to_owned()];
+    let template = ProviderTemplate { name: name.to_owned(), language: "en_US".to_owned(), variables };
+    outbound(to, Message { template: Some(template), ..Message::default() })
+}
+
+struct Case {
+    spec: &'static str,
+    cut: &'static str,
+    provider: &'static str,
+    channel: Channel,
+    over: &'static [(&'static str, &'static str)],
+    sent: Vec<Outbound>,
+    /// Errors that the description has, and what we make of them.
+    errors: &'static [(u16, Option<RefusalClass>)],
+}
+
+const SID: (&str, &str) = ("accountSid", "ACebE19eEFAd990DC7Ec0B296Deba0Acf2");
+
+fn cases() -> Vec<Case> {
+    use RefusalClass::{Auth, Permanent, Throttled, Unavailable};
+    let case = |spec, provider, channel, sent| Case { spec, cut: "", provider, channel, over: &[], sent, errors: &[] };
+    let mut whatsapp = chat("+447700900001");
+    // A button that opens an address is in Meta's pages, not in its description.
+    whatsapp.retain(|outbound| outbound.message.buttons.iter().all(|button| button.url.is_none()));
+    whatsapp.push(template("+447700900001", "invoice_ready"));
+    let mut twilio_whatsapp = sms();
+    twilio_whatsapp.push(template("+447700900001", "HXb5b62575e6e4ff6129ad7c8efe1f983e"));
+    twilio_whatsapp.push(chat("+447700900001").swap_remove(4));
+    vec![
+        Case {
+            errors: &[
+                (400, Some(Permanent)),
+                (401, Some(Auth)),
+                (429, Some(Throttled)),
+                (500, None),
+                (503, Some(Unavailable)),
+            ],
+            ..case("sendgrid", "sendgrid", Channel::Email, email())
+        },
+        Case {
+            errors: &[(400, Some(Permanent)), (401, Some(Auth)), (429, Some(Throttled)), (500, None)],
+            ..case("mailgun", "mailgun", Channel::Email, email())
+        },
+        Case {
+            over: &[SID],
+            errors: &[(401, Some(Auth)), (429, Some(Throttled)), (500, None), (503, Some(Unavailable))],
+            ..case("twilio", "twilio", Channel::Sms, sms())
+        },
+        Case { over: &[SID], ..case("twilio", "twilio", Channel::Whatsapp, twilio_whatsapp) },
+        Case {
+            over: &[("apiKey", "abcd1234"), ("apiSecret", "abcdef0123456789")],
+            cut: "/sms",
+            ..case("vonage_sms", "vonage", Channel::Sms, sms())
+        },
+        Case {
+            cut: "/v1",
+            errors: &[(429, Some(Throttled)), (500, None)],
+            ..case("bulksms", "bulksms", Channel::Sms, sms())
+        },
+        Case {
+            errors: &[(401, Some(Auth)), (429, Some(Throttled)), (503, None)],
+            ..case("meta", "whatsapp", Channel::Whatsapp, whatsapp)
+        },
+        case("telegram", "telegram", Channel::Telegram, chat("7700900001").into_iter().filter(is_described).collect()),
+    ]
+}
+
+/// The description of Telegram that there is has some of its methods.
+fn is_described(outbound: &Outbound) -> bool {
+    let media = outbound.message.media.first().map(|link| link.kind);
+    outbound.message.location.is_none() && !matches!(media, Some(MediaKind::Video | MediaKind::Audio))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn validating_mocks_take_what_is_sent_and_their_errors_are_understood() {
+    let Ok(mocks) = std::env::var("PROVIDER_MOCKS") else { return };
+    let mocks: BTreeMap<&str, &str> = mocks.split_whitespace().filter_map(|mock| mock.split_once('=')).collect();
+    let (mut taken, mut wrong) = (0, Vec::new());
+    for case in cases() {
+        let to = mocks.get(case.spec).expect("a mock for each description");
+        let (front, url) = front(Some((*to).to_owned()), case.cut).await;
+        let provider = connect(case.provider, case.channel, &url, case.over);
+        for outbound in &case.sent {
+            let sent = provider.send(outbound, 20_000).await;
+            let said = front.answered.lock().expect("answered").pop().unwrap_or_default();
+            // The examples of Vonage's description are of parts that were refused; and what was sound may be answered in
+            // a form that the mock cannot make up.
+            let is_sound = said.starts_with('2') || said.contains("SCHEMA_TOO_COMPLEX");
+            let is_taken = is_sound || matches!(sent.answer, Answer::Accepted { .. });
+            match is_taken {
+                true => taken += 1,
+                false => wrong.push(format!("{} {:?}: {said:.600}", case.provider, outbound.message)),
+            }
+        }
+        for (code, class) in case.errors {
+            *front.prefer.lock().expect("prefer") = Some(*code);
+            let answer = provider.send(&case.sent[0], 20_000).await.answer;
+            let is_understood = match (&answer, class) {
+                (Answer::Refused { class: found, .. }, Some(class)) => found == class,
+                (Answer::InDoubt(DoubtCause::ServerError), None) => true,
+                // A 503 in Graph's own form says by its code what it is.
+                (Answer::Refused { class: RefusalClass::Transient | RefusalClass::Unavailable, .. }, None) => {
+                    *code == 503
+                }
+                _ => false,
+            };
+            if !is_understood {
+                let said = front.answered.lock().expect("answered").pop().unwrap_or_default();
+                wrong.push(format!("{} {code}: {answer:?}; it said {said:.300}", case.provider));
+            }
+        }
+    }
+    println!("{taken} requests taken by mocks of {} providers' descriptions", mocks.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn query(text: &str) -> BTreeMap<String, String> {
+    text.split('&').filter_map(|pair| pair.split_once('=')).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+}
+
+/// What the providers' own libraries send has the same place, and the same fields; ours may have more.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_those_of_the_providers_own_libraries() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/providers/golden/requests.json");
+    let Ok(text) = std::fs::read_to_string(file) else { return };
+    let golden: Vec<Value> = serde_json::from_str(&text).expect("JSON");
+    let (front, url) = front(None, "").await;
+    let hi = outbound("1234567890", words("hi"));
+    let ada = outbound("+254711000000", words("Habari & karibu"));
+    let bird = outbound("+31612345678", words("Hola ñ"));
+    let at = |name, channel, over| connect(name, channel, &url, over);
+    let africa = at("africastalking", Channel::Sms, &[("apiKey", "atsk_key"), ("senderId", "ACME")]);
+    let mut compared = 0;
+    for recorded in &golden {
+        let text = |name: &str| recorded[name].as_str().unwrap_or_default();
+        match (text("provider"), text("scenario")) {
+            ("vonage", "balance") => {
+                let own = at("vonage", Channel::Sms, &[("apiKey", "abcd1234"), ("apiSecret", "abcdef0123456789")]);
+                drop(own.balance(1_000).await);
+            }
+            ("africastalking", "balance") => drop(africa.balance(1_000).await),
+            ("africastalking", _) => drop(africa.send(&ada, 1_000).await),
+            ("meta-messenger", _) => {
+                let own = at("messenger", Channel::Messenger, &[("pageToken", "EAAP"), ("appSecret", "sec")]);
+                drop(own.send(&hi, 1_000).await);
+            }
+            ("bird", "sms.send") => {
+                let own = at("messagebird", Channel::Sms, &[("apiKey", "bk_eu1_test"), ("from", "Acme")]);
+                drop(own.send(&bird, 1_000).await);
+            }
+            // The older API of MessageBird and the Messages API of Vonage are not the ones that are called.
+            _ => continue,
+        }
+        let asked = front.asked.lock().expect("asked").pop().expect("a request");
+        compared += 1;
+        let url = text("url").replace("(api.africastalking.com)", "https://api.africastalking.com");
+        let path = url.splitn(4, '/').nth(3).unwrap_or_default().to_owned();
+        let (path, asked_query) = path.split_once('?').unwrap_or((&path, ""));
+        let (own_path, own_query) = asked.path[1..].split_once('?').unwrap_or((&asked.path[1..], ""));
+        let versionless = |path: &str| path.splitn(2, '/').last().unwrap_or_default().to_owned();
+        let is_graph = text("provider") == "meta-messenger";
+        let same_path = if is_graph { versionless(own_path) == versionless(path) } else { own_path == path };
+        assert!(asked.method == text("method") && same_path, "{recorded}: {} {}", asked.method, asked.path);
+        for name in query(asked_query).keys() {
+            assert!(query(own_query).contains_key(name), "{name} in {}", asked.path);
+        }
+        let own: BTreeMap<&str, &str> = asked.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        for (name, value) in recorded["headers"].as_object().expect("headers") {
+            let name = name.to_lowercase();
+            let matters = ["authorization", "content-type", "apikey", "idempotency-key"].contains(&name.as_str());
+            let found = own.get(name.as_str());
+            assert!(!matters || found.is_some(), "{recorded}: no {name}");
+            if name == "authorization" {
+                assert_eq!(found.copied(), value.as_str(), "{recorded}");
+            }
+        }
+        let body = std::str::from_utf8(&asked.body).expect("text");
+        match serde_json::from_str::<Value>(text("body")) {
+            Ok(Value::Object(expected)) => {
+                let own: Value = serde_json::from_str(body).expect("JSON");
+                for (name, value) in expected.iter().filter(|(name, _)| *name != "metadata") {
+                    assert_eq!(&own[name], value, "{recorded}");
+                }
+            }
+            _ => {
+                for (name, value) in query(text("body")).iter().filter(|(name, _)| *name != "username") {
+                    assert_eq!(query(body).get(name), Some(value), "{recorded}: {body}");
+                }
+            }
+        }
+    }
+    assert_eq!(compared, 6, "of {}", golden.len());
+}
