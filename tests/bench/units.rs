@@ -101,6 +101,8 @@ pub async fn count() {
         providers: vec![ToldProvider::new("told")],
         own: own(store.clone(), host.clone()),
         documents: store.clone(),
+        files: Arc::new(local::simulator::StandIns),
+        contact_key: vec![7; 32],
         limits: store.clone(),
         tenant_rate: None,
         global_rate: None,

@@ -9,13 +9,12 @@ use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use domain::communication::Answer;
-use domain::gate::Rate;
-use domain::ports::{Account, Connector, Outbound, Provider};
+use domain::ports::{Outbound, Provider};
 use domain::provider::File;
 use domain::render::{Button, Link, Location, MediaKind, Message, ProviderTemplate};
-use events::{AttemptId, Channel, DoubtCause, Mode, RefusalClass};
-use infra::providers::{Connections, Http};
+use events::{AttemptId, Channel, DoubtCause, RefusalClass};
 use serde_json::Value;
+use tests::bench::{example, provider_at};
 
 /// What was asked of a provider, as it left.
 #[derive(Debug, Clone)]
@@ -87,25 +86,9 @@ async fn front(to: Option<String>, cut: &'static str) -> (Arc<Front>, String) {
 }
 
 fn connect(name: &str, channel: Channel, at: &str, over: &[(&str, &str)]) -> Arc<dyn Provider> {
-    let examples = local::simulator::examples("");
-    let (_, _, settings) = examples.iter().find(|(known, of, _)| (*known, *of) == (name, channel)).expect("an example");
-    let settings = settings.as_object().expect("settings").iter();
-    let mut settings: BTreeMap<String, String> =
-        settings.map(|(name, value)| (name.clone(), value.as_str().expect("text").to_owned())).collect();
-    settings.extend(over.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-    let connections = Connections {
-        http: Http::new(),
-        simulators: BTreeMap::new(),
-        bases: BTreeMap::from([(name.to_owned(), at.to_owned())]),
-    };
-    let account = Account {
-        config: format!("acme.{name}"),
-        provider: name.to_owned(),
-        channel,
-        mode: Mode::Live,
-        rate: Rate { burst: 1, per_second: 1 },
-    };
-    connections.connect(account, &settings, "https://hooks.example.com/webhooks/x/acme.1/s").expect("connected")
+    let settings = example(name, channel, over);
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    provider_at(Some(at), name, channel, &settings).expect("connected")
 }
 
 fn outbound(to: &str, message: Message) -> Outbound {

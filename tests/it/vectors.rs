@@ -74,17 +74,12 @@ fn signatures_agree_with_those_of_the_providers_own_libraries() {
 
 /// A provider with settings that work, and what it hears.
 fn hear(provider: &str, channel: Channel, request: &CallbackRequest) -> Heard {
-    let examples = local::simulator::examples(SENDGRID_KEY);
-    let (_, _, settings) =
-        examples.iter().find(|(name, of, _)| (*name, *of) == (provider, channel)).expect("an example");
-    let settings = settings.as_object().expect("settings").iter();
-    let settings: Vec<(&str, &str)> =
-        settings.map(|(name, value)| (name.as_str(), value.as_str().expect("text"))).collect();
+    let settings = tests::bench::example(provider, channel, &[]);
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let provider = tests::bench::provider(provider, channel, &settings).expect("connected");
     tests::bench::heard(&*provider, request, Timestamp(1_800_000_000_000)).expect("read")
 }
 
-const SENDGRID_KEY: &str = "";
 const OURS: [(&str, &str); 2] = [("businessId", "acme"), ("attemptId", "att_01a1fed6599675bf9c9f22413f949849_1")];
 
 fn post(url: &str, headers: &[(&str, &str)], body: String) -> CallbackRequest {

@@ -184,9 +184,20 @@ impl Drop for Scratch {
 
 /// A real provider, at its own address, with these settings.
 pub fn provider(name: &str, channel: Channel, settings: &[(&str, &str)]) -> Result<Arc<dyn Provider>, SettingFault> {
+    provider_at(None, name, channel, settings)
+}
+
+/// The same, at another address.
+pub fn provider_at(
+    at: Option<&str>,
+    name: &str,
+    channel: Channel,
+    settings: &[(&str, &str)],
+) -> Result<Arc<dyn Provider>, SettingFault> {
     static HTTP: std::sync::OnceLock<Http> = std::sync::OnceLock::new();
     let http = HTTP.get_or_init(Http::new).clone();
-    let connections = Connections { http, simulators: BTreeMap::new(), bases: BTreeMap::new() };
+    let bases = at.iter().map(|at| (name.to_owned(), (*at).to_owned())).collect();
+    let connections = Connections { http, simulators: BTreeMap::new(), bases };
     let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let account = Account {
         config: format!("acme.{name}"),
@@ -196,6 +207,16 @@ pub fn provider(name: &str, channel: Channel, settings: &[(&str, &str)]) -> Resu
         rate: Rate { burst: 1, per_second: 1 },
     };
     connections.connect(account, &settings, "https://example.com/webhooks")
+}
+
+/// Settings that a provider takes: the example of the simulator, changed here and there.
+pub fn example(name: &str, channel: Channel, over: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let examples = local::simulator::examples("");
+    let is_it = |(known, of, _): &&(&str, Channel, serde_json::Value)| (*known, *of) == (name, channel);
+    let (_, _, settings) = examples.iter().find(is_it).expect("an example");
+    let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+    let settings = settings.as_object().expect("settings").iter().map(|(name, value)| (name.clone(), text(value)));
+    settings.chain(over.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))).collect()
 }
 
 pub fn callback(url: &str, headers: &[(&str, &str)], body: &[u8]) -> CallbackRequest {

@@ -15,8 +15,8 @@ use serde::Deserialize;
 
 use super::signatures::{Verdict, url_secret};
 use super::{
-    Entry, Exchange, Link, ask, balance, by_status, exchange, field, not_its_form, only, refused, told, unknown_code,
-    words_with_links,
+    Entry, Exchange, Link, ask, balance, by_status, exchange, field, not_its_form, only, refused, told_all,
+    unknown_code, words_with_links,
 };
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("url-secret", url_secret)] };
@@ -195,11 +195,8 @@ fn hear(body: &[u8], now: Timestamp) -> Result<Heard, &'static str> {
         };
         let code = if fact == Fact::Unknown { unknown_code(&status) } else { reason.map(str::to_owned) };
         let about = About::Message(id.clone());
-        let mut all = vec![told(about.clone(), (fact, code), Some(format!("{id}:{status}")), now)];
-        if reason == Some("UserInBlackList") {
-            all.push(told(about, (Fact::Unsubscribed, None), None, now));
-        }
-        return Ok(only(all));
+        let opted_out = reason == Some("UserInBlackList");
+        return Ok(only(told_all(about, (fact, code), Some(format!("{id}:{status}")), now, opted_out)));
     }
     if let (Some(from), Some(text)) = (get("from"), get("text")) {
         let id = get("id").or_else(|| get("linkId")).or_else(|| get("date")).unwrap_or_default();

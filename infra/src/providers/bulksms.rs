@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::communication::Answer;
 use domain::provider::{
     About, Account, Balance, CallbackRequest, Capabilities, Found, Heard, Inbound, Kind, Outbound, Provider, Sent,
     Setting, SettingFault, Unasked,
@@ -16,8 +15,8 @@ use sha2::{Digest, Sha256};
 
 use super::signatures::{Verdict, url_secret};
 use super::{
-    Entry, Exchange, Link, ask, balance, by_status, exchange, not_its_form, refused, told, unknown_code,
-    words_with_links,
+    Entry, Exchange, Link, ask, balance, by_status, exchange, found_by_repeating, not_its_form, refused, told_all,
+    unknown_code, words_with_links,
 };
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("url-secret", url_secret)] };
@@ -111,11 +110,7 @@ impl Provider for BulkSms {
 
     /// The same request with the same deduplication id makes no second message, for about 12 hours.
     async fn query(&self, outbound: &Outbound, _: Timestamp, _: Timestamp, timeout_ms: u64) -> Found {
-        match self.send(outbound, timeout_ms).await.answer {
-            Answer::Accepted { provider_message_id, .. } => Found::Taken(provider_message_id),
-            Answer::Refused { class: RefusalClass::Permanent, .. } => Found::NotTaken,
-            Answer::Refused { .. } | Answer::InDoubt(_) => Found::NoAnswer,
-        }
+        found_by_repeating(self.send(outbound, timeout_ms).await.answer)
     }
 
     async fn balance(&self, timeout_ms: u64) -> Result<Balance, Unasked> {
@@ -202,10 +197,8 @@ fn hear(body: &[u8], now: Timestamp) -> Result<Heard, &'static str> {
         let code = if fact == Fact::Unknown { unknown_code(&kind) } else { subtype.clone() };
         let id = Some(format!("{}:{kind}", message.id));
         let about = About::Message(message.id);
-        heard.told.push(told(about.clone(), (fact, code), id, now));
-        if subtype.as_deref() == Some("BLOCKED") {
-            heard.told.push(told(about, (Fact::Unsubscribed, None), None, now));
-        }
+        let opted_out = subtype.as_deref() == Some("BLOCKED");
+        heard.told.extend(told_all(about, (fact, code), id, now, opted_out));
     }
     Ok(heard)
 }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::signatures::{Keys, Verdict, hmac_sha256, same, unhex, within};
-use super::{Entry, Link, ask, by_status, exchange, fault, field, only, refused, told, unknown_code};
+use super::{Entry, Link, ask, by_status, exchange, fault, field, only, refused, told_all, unknown_code};
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("mailgun-hmac-sha256", verify)] };
 
@@ -232,9 +232,6 @@ fn hear(body: &[u8]) -> Result<Heard, &'static str> {
         _ => event.delivery_status.and_then(|status| status.code).map(|code| code.to_string()),
     };
     let at = Timestamp((event.timestamp * 1_000.0) as i64);
-    let mut all = vec![told(About::ours(ids.clone()), (fact, code), event.id, at)];
-    if (event.event.as_str(), fact) == ("failed", Fact::Dropped) {
-        all.push(told(About::ours(ids), (Fact::Unsubscribed, None), None, at));
-    }
-    Ok(only(all))
+    let opted_out = (event.event.as_str(), fact) == ("failed", Fact::Dropped);
+    Ok(only(told_all(About::ours(ids), (fact, code), event.id, at, opted_out)))
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::communication::Answer;
 use domain::provider::{
     About, Account, CallbackRequest, Capabilities, Consent, Found, Heard, Inbound, Kind, Outbound, Provider, Sent,
     Setting, SettingFault,
@@ -18,7 +17,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::signatures::{Keys, Verdict, claims, hmac_sha256, same, sha256_hex, verify_standard, within};
-use super::{Entry, Link, by_status, exchange, fault, field, only, refused, told, unknown_code, words_with_links};
+use super::{
+    Entry, Link, by_status, exchange, fault, field, found_by_repeating, only, refused, told_all, unknown_code,
+    words_with_links,
+};
 
 pub(super) const ENTRY: Entry = Entry {
     kind: &KIND,
@@ -121,11 +123,7 @@ impl Provider for MessageBird {
 
     /// The same request with the same key: it is answered as the first one was, and makes no second message.
     async fn query(&self, outbound: &Outbound, _: Timestamp, _: Timestamp, timeout_ms: u64) -> Found {
-        match self.send(outbound, timeout_ms).await.answer {
-            Answer::Accepted { provider_message_id, .. } => Found::Taken(provider_message_id),
-            Answer::Refused { class: RefusalClass::Permanent, .. } => Found::NotTaken,
-            Answer::Refused { .. } | Answer::InDoubt(_) => Found::NoAnswer,
-        }
+        found_by_repeating(self.send(outbound, timeout_ms).await.answer)
     }
 
     async fn verify(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
@@ -231,11 +229,7 @@ fn hear(request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str
     };
     let id = request.header("webhook-id").map(str::to_owned);
     let code = if fact == Fact::Unknown { unknown_code(kind) } else { code };
-    let mut all = vec![told(About::ours(ids.clone()), (fact, code), id, at)];
-    if opted_out {
-        all.push(told(About::ours(ids), (Fact::Unsubscribed, None), None, at));
-    }
-    Ok(only(all))
+    Ok(only(told_all(About::ours(ids), (fact, code), id, at, opted_out)))
 }
 
 /// Reports of the older API: everything is in the address.
@@ -258,9 +252,5 @@ fn hear_old(request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static
         None => About::Message(id.clone()),
     };
     let at = time(get("statusDatetime").as_deref(), now);
-    let mut all = vec![told(about.clone(), (fact, code), Some(format!("{id}:{status}")), at)];
-    if opted_out {
-        all.push(told(about, (Fact::Unsubscribed, None), None, at));
-    }
-    Ok(only(all))
+    Ok(only(told_all(about, (fact, code), Some(format!("{id}:{status}")), at, opted_out)))
 }

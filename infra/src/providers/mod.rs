@@ -33,7 +33,8 @@ use std::time::{Duration, Instant};
 
 use domain::communication::Answer;
 use domain::provider::{
-    Account, Balance, CallbackRequest, Connector, Heard, Kind, Outbound, Provider, Sent, SettingFault, Told, Unasked,
+    Account, Balance, CallbackRequest, Connector, Found, Heard, Kind, Outbound, Provider, Sent, SettingFault, Told,
+    Unasked,
 };
 use events::{AttemptId, DoubtCause, Fact, Mode, RefusalClass, TenantId, Timestamp};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
@@ -343,6 +344,28 @@ fn told(
     let event_id = id.filter(|id| id.len() <= 100);
     let report = domain::communication::Report { attempt: None, fact, event_id, at, code };
     Told { about, report }
+}
+
+/// The same, and that the person wants nothing more, where the status says so too.
+fn told_all(
+    about: domain::provider::About,
+    what: (Fact, Option<String>),
+    id: Option<String>,
+    at: Timestamp,
+    opted_out: bool,
+) -> Vec<Told> {
+    let mut all = vec![told(about.clone(), what, id, at)];
+    all.extend(opted_out.then(|| told(about, (Fact::Unsubscribed, None), None, at)));
+    all
+}
+
+/// What the answer to the same request, made once more with the same key, says of the first one.
+fn found_by_repeating(answer: Answer) -> Found {
+    match answer {
+        Answer::Accepted { provider_message_id, .. } => Found::Taken(provider_message_id),
+        Answer::Refused { class: RefusalClass::Permanent, .. } => Found::NotTaken,
+        Answer::Refused { .. } | Answer::InDoubt(_) => Found::NoAnswer,
+    }
 }
 
 fn only(told: Vec<Told>) -> Heard {

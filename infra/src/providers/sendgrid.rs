@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::signatures::{Keys, Verdict, WRONG, within};
-use super::{Entry, Link, ask, balance, by_status, exchange, fault, not_its_form, only, told, unknown_code};
+use super::{Entry, Link, ask, balance, by_status, exchange, fault, not_its_form, only, told_all, unknown_code};
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("sendgrid-ecdsa-p256-sha256", verify)] };
 
@@ -231,9 +231,5 @@ fn tell(event: Event) -> Option<Vec<Told>> {
     };
     let at = Timestamp(event.timestamp.saturating_mul(1_000));
     let is_unwanted = matches!(event.reason.as_deref(), Some("Unsubscribed Address" | "Spam Reporting Address"));
-    let mut all = vec![told(about.clone(), (fact, code), event.sg_event_id, at)];
-    if fact == Fact::Dropped && is_unwanted {
-        all.push(told(about, (Fact::Unsubscribed, None), None, at));
-    }
-    Some(all)
+    Some(told_all(about, (fact, code), event.sg_event_id, at, fact == Fact::Dropped && is_unwanted))
 }

@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use super::signatures::{Keys, Verdict, WRONG, hmac_sha1, hmac_sha256, same, sha256_hex};
 use super::{
-    Entry, Link, ask, balance, by_status, exchange, fault, field, ids_in_query, not_its_form, only, refused, told,
+    Entry, Link, ask, balance, by_status, exchange, fault, field, ids_in_query, not_its_form, only, refused, told_all,
     unknown_code, with_ids, words_with_links,
 };
 
@@ -354,11 +354,7 @@ fn hear(request: &CallbackRequest, now: Timestamp) -> Heard {
         let opted_out = code.as_deref() == Some("21610");
         let about = About::ours(ids);
         let code = if fact == Fact::Unknown { unknown_code(&status) } else { code };
-        let mut all = vec![told(about.clone(), (fact, code), id, now)];
-        if opted_out {
-            all.push(told(about, (Fact::Unsubscribed, None), None, now));
-        }
-        return only(all);
+        return only(told_all(about, (fact, code), id, now, opted_out));
     }
     let (Some(from), Some(sid)) = (form("From"), form("MessageSid")) else { return Heard::default() };
     let from = from.split_once(':').map_or(from.as_str(), |(_, address)| address).to_owned();

@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 
 use super::meta::{VERSION, challenge, refusal, verify_get, verify_post};
 use super::signatures::{Keys, Verdict};
-use super::{Entry, Link, ask, cut, exchange, fault, from_reference, reference, told, unknown_code, words_with_links};
+use super::{
+    Entry, Link, ask, cut, exchange, fault, from_reference, reference, told_all, unknown_code, words_with_links,
+};
 
 pub(super) const ENTRY: Entry =
     Entry { kind: &KIND, connect, schemes: &[("meta-x-hub-sha256", verify_post), ("meta-get-challenge", verify_get)] };
@@ -224,12 +226,7 @@ fn tell(status: &Value, now: Timestamp) -> Vec<Told> {
         _ => Fact::Unknown,
     };
     let shown = if fact == Fact::Unknown { unknown_code(name) } else { code.map(|code| code.to_string()) };
-    let at = at(status, now);
-    let mut all = vec![told(about.clone(), (fact, shown), Some(format!("{id}:{name}")), at)];
-    if code == Some(131_050) {
-        all.push(told(about, (Fact::Unsubscribed, None), None, at));
-    }
-    all
+    told_all(about, (fact, shown), Some(format!("{id}:{name}")), at(status, now), code == Some(131_050))
 }
 
 fn inbound(message: &Value, now: Timestamp) -> Option<Inbound> {
