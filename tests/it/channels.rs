@@ -345,3 +345,23 @@ async fn one_sms_provider_is_a_view_of_the_first_sms_channel() {
     let one = world.get(&format!("/api/v1/communication/channels/{}", first["id"].as_str().expect("an id"))).await;
     assert_eq!(one.body["id"], first["id"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_shown_to_be_ours_to_those_who_ask() {
+    let world = World::new().await;
+    let examples = world.get("/_dev/providers").await;
+    for name in ["whatsapp", "messenger"] {
+        let examples = examples.body["channels"].as_array().expect("channels").iter();
+        let example = examples.clone().find(|example| example["provider"] == name).expect("an example");
+        let own = add(&world, example.clone()).await;
+        let url = own["webhookUrl"].as_str().expect("an address");
+        let ask = async |token: &str| {
+            let query = format!("?hub.mode=subscribe&hub.verify_token={token}&hub.challenge=1158201444");
+            world.client.get(format!("{url}{query}")).send().await.expect("an answer")
+        };
+        let right = ask("verify-example").await;
+        assert_eq!((right.status(), right.text().await.expect("text").as_str()), (StatusCode::OK, "1158201444"));
+        assert_eq!(ask("wrong").await.status(), StatusCode::FORBIDDEN);
+        assert_eq!(world.client.head(url).send().await.expect("an answer").status(), StatusCode::OK);
+    }
+}

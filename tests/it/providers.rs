@@ -201,8 +201,11 @@ fn a_provider_is_in_its_file_its_row_and_its_document() {
         if Channel::names().contains(&name) {
             continue;
         }
+        // Which four providers there are is part of that interface.
+        let is_elsewhere = |path: &&std::path::PathBuf| path.ends_with("functions/api/src/sms_provider.rs");
         let found: Vec<String> = files
             .iter()
+            .filter(|path| !is_elsewhere(path))
             .filter(|path| path.extension().is_some_and(|ext| ext == "rs"))
             .filter(|path| is_word(&std::fs::read_to_string(path).expect("a file")))
             .map(|path| path.strip_prefix(&root).expect("below").display().to_string())

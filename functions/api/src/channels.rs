@@ -213,9 +213,11 @@ impl Api {
         &self,
         caller: &Principal,
         config: &Config,
-        (to, text): (Option<String>, Option<String>),
+        (pointer, to): (&str, Option<String>),
+        text: Option<String>,
         origin: &Origin,
     ) -> Result<Response, Problem> {
+        let provider = self.connect(caller, config).await?;
         let text = text.unwrap_or_else(|| format!("A test of {} by Tidings.", config.name));
         let mut message = json!({
             "channel": config.channel, "type": "general_notification", "recipientContact": to, "content": text,
@@ -226,6 +228,9 @@ impl Api {
         }
         let hash = shell::hash::body_hash(&message);
         let mut accepted = read_again(self, caller, message, hash.clone()).await?;
+        provider.validate(&accepted.content.recipient_contact).map_err(|detail| {
+            invalid(vec![FieldError { pointer: pointer.to_owned(), code: "not_an_address", detail }])
+        })?;
         accepted.request.via = Some(config.id.clone());
         let Begun::New(key, loaded) = self.begin(caller, None, &hash, origin).await? else { return Err(no_channel()) };
         let content = accepted.content.clone();
@@ -534,7 +539,7 @@ pub(crate) async fn test(
     let to = fields.required("to", |f| f.text("to", 320));
     let text = fields.text("text", 1_600);
     fields.finish()?;
-    api.send_test(&caller, &config, (to, text), &origin(&caller, &headers)).await
+    api.send_test(&caller, &config, ("/to", to), text, &origin(&caller, &headers)).await
 }
 
 /// Callbacks as they came, newest first, for 30 days.

@@ -167,5 +167,5 @@ pub(crate) async fn test(
     let text = fields.text("message", 1_600);
     fields.finish()?;
     let config = api.sms(&caller).await?.1.ok_or_else(none)?;
-    api.send_test(&caller, &config, (to, text), &origin(&caller, &headers)).await
+    api.send_test(&caller, &config, ("/phoneNumber", to), text, &origin(&caller, &headers)).await
 }

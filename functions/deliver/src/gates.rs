@@ -82,7 +82,7 @@ impl<'a> Gates<'a> {
         let request = &communication.request;
         let serves = (request.channel, request.mode);
         if let Some(via) = &request.via {
-            memory.directory.knowing(own, tenant, via, 0).await?;
+            memory.directory.knowing(own, tenant, via).await?;
         }
         let (mut found, is_some) = memory.directory.offer(own, tenant, serves, providers).await?;
         if let Some(via) = &request.via {

@@ -189,23 +189,14 @@ impl Directory {
         tenants.insert(tenant.clone(), (channels, now + CHANNELS_TTL_MS));
     }
 
-    /// The same, and read again if it does not hold this configuration: it may have been made a moment ago. That there is
-    /// none is believed for `believed_ms`.
+    /// The same, and read again if it does not hold this configuration: it may have been made a moment ago.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn knowing(
-        &self,
-        own: &Own,
-        tenant: &TenantId,
-        config: &str,
-        believed_ms: i64,
-    ) -> Result<Arc<Channels>, StoreError> {
+    pub async fn knowing(&self, own: &Own, tenant: &TenantId, config: &str) -> Result<Arc<Channels>, StoreError> {
         let channels = self.channels(own, tenant).await?;
-        let fresh_until = own.host.now() + CHANNELS_TTL_MS - believed_ms;
-        let is_fresh = lock(&self.tenants).get(tenant).is_some_and(|(_, until)| fresh_until < *until);
-        if is_fresh || channels.configs.contains_key(config) {
+        if channels.configs.contains_key(config) {
             return Ok(channels);
         }
         lock(&self.tenants).remove(tenant);

@@ -31,8 +31,6 @@ use shell::{ExecuteError, Origin, Shell};
 
 /// Bytes of a callback, at most: providers send batches.
 const MAX_BODY: usize = 1024 * 1024;
-/// Whoever calls addresses that never were does not make us read each time.
-const UNKNOWN_MS: i64 = 1_000;
 /// Streams written side by side.
 const SIDE_BY_SIDE: usize = 32;
 
@@ -156,7 +154,7 @@ async fn own(
     request: Request,
 ) -> Result<Response, Problem> {
     let tenant = tenant_of(&config).ok_or_else(no_address)?;
-    let channels = webhook.directory.knowing(&webhook.own, &tenant, &config, UNKNOWN_MS).await?;
+    let channels = webhook.directory.knowing(&webhook.own, &tenant, &config).await?;
     let known = channels.configs.get(&config).filter(|known| known.provider == name).ok_or_else(no_address)?;
     let Connected { provider, callback_secret } =
         match webhook.directory.connect(&webhook.own, &tenant, known, Mode::Live).await {

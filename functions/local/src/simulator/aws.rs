@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get as on_get, post};
@@ -15,7 +16,8 @@ use serde_json::{Value, json};
 
 use super::signing::base64;
 use super::{
-    Callback, Dialect, Known, Message, Simulator, Step, answer, form, get, header, is_number, one_click, text,
+    Callback, Dialect, Fields, Known, Message, Simulator, Step, answer, form, get, header, is_number, lock, one_click,
+    text,
 };
 
 /// The simulator's own: they prove nothing to anybody but a Tidings that asks the simulator for the certificate.
@@ -35,8 +37,15 @@ pub fn router() -> Router<Arc<Simulator>> {
 }
 
 /// Says yes to a subscription, as the SubscribeURL does.
-async fn confirm() -> StatusCode {
-    StatusCode::OK
+async fn confirm(State(simulator): State<Arc<Simulator>>, Query(query): Query<Fields>) -> StatusCode {
+    let asked = lock(&simulator.asked).remove(&get(&query, "Token"));
+    match asked.filter(|_| get(&query, "Action") == "ConfirmSubscription") {
+        Some(url) => {
+            lock(&simulator.subscribed).insert(url);
+            StatusCode::OK
+        }
+        None => StatusCode::BAD_REQUEST,
+    }
 }
 
 /// Whose access key signed for this service.
@@ -97,7 +106,19 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
     Ok(simulator.take(&Ses, message).await)
 }
 
+#[async_trait]
 impl Dialect for Ses {
+    /// A topic asks before it sends to an address.
+    async fn begin(&self, simulator: &Simulator, message: &Message) {
+        let url = message.callback_url().to_owned();
+        if lock(&simulator.subscribed).contains(&url) {
+            return;
+        }
+        let token = simulator.unique();
+        lock(&simulator.asked).insert(token.clone(), url);
+        simulator.post(subscription(simulator, message, &token)).await;
+    }
+
     fn taken(&self, message: &Message) -> Response {
         answer(StatusCode::OK, &json!({ "MessageId": message.id }))
     }
@@ -112,6 +133,9 @@ impl Dialect for Ses {
     }
 
     fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
+        if !lock(&simulator.subscribed).contains(message.callback_url()) {
+            return None;
+        }
         let at = simulator.time();
         let (name, part, content) = match step {
             Step::Accepted => ("Send", "send", json!({})),
@@ -151,24 +175,45 @@ impl Dialect for Ses {
     }
 }
 
-/// A message of the topic, signature version 2.
+/// A message of the topic, signature version 2: what is signed is each field's name and value, in this order.
 fn notification(simulator: &Simulator, message: &Message, text: &str) -> Callback {
     let (id, at, topic) = (simulator.unique(), simulator.time(), message.account.get("topicArn"));
-    let signed = format!("Message\n{text}\nMessageId\n{id}\nTimestamp\n{at}\nTopicArn\n{topic}\nType\nNotification\n");
+    let fields =
+        [("Message", text), ("MessageId", &id), ("Timestamp", &at), ("TopicArn", topic), ("Type", "Notification")];
+    signed(message, &fields)
+}
+
+/// The question whether an address wants to be called.
+fn subscription(simulator: &Simulator, message: &Message, token: &str) -> Callback {
+    let (id, at, topic) = (simulator.unique(), simulator.time(), message.account.get("topicArn"));
+    let region = message.account.get("region");
+    let query = format!("Action=ConfirmSubscription&TopicArn={topic}&Token={token}");
+    let subscribe = format!("https://sns.{region}.amazonaws.com/?{query}");
+    let fields = [
+        ("Message", "You have chosen to subscribe to the topic."),
+        ("MessageId", &id),
+        ("SubscribeURL", &subscribe),
+        ("Timestamp", &at),
+        ("Token", token),
+        ("TopicArn", topic),
+        ("Type", "SubscriptionConfirmation"),
+    ];
+    signed(message, &fields)
+}
+
+fn signed(message: &Message, fields: &[(&str, &str)]) -> Callback {
+    let text: String = fields.iter().map(|(name, value)| format!("{name}\n{value}\n")).collect();
     let key = RsaKeyPair::from_pkcs8(KEY).expect("the key of the simulator");
     let mut signature = vec![0; key.public_modulus_len()];
-    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).expect("room for a signature");
-    let body = json!({
-        "Type": "Notification",
-        "MessageId": id,
-        "TopicArn": topic,
-        "Message": text,
-        "Timestamp": at,
+    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature).expect("room for a signature");
+    let mut body = json!({
         "SignatureVersion": "2",
         "Signature": base64(&signature),
         "SigningCertURL": format!("https://sns.{}.amazonaws.com{CERTIFICATE_PATH}", message.account.get("region")),
     });
-    Callback { body: body.to_string(), ..Callback::form(message.callback_url(), &[]) }
+    fields.iter().for_each(|(name, value)| body[*name] = json!(value));
+    let headers = vec![("content-type", "text/plain; charset=UTF-8".to_owned())];
+    Callback { url: message.callback_url().to_owned(), headers, body: body.to_string() }
 }
 
 fn xml(status: StatusCode, body: String) -> Response {

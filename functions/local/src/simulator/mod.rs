@@ -177,6 +177,7 @@ impl Callback {
 }
 
 /// How one provider speaks.
+#[async_trait]
 trait Dialect: Sync {
     fn message_id(&self, simulator: &Simulator) -> String {
         simulator.unique()
@@ -193,6 +194,9 @@ trait Dialect: Sync {
         None
     }
 
+    /// What comes before its first report.
+    async fn begin(&self, _: &Simulator, _: &Message) {}
+
     /// What it reports of a step; nothing where it knows no such thing.
     fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback>;
 }
@@ -208,6 +212,9 @@ pub struct Simulator {
     stopped: Mutex<HashSet<String>>,
     /// What was taken, by account and key.
     taken: Mutex<HashMap<(String, String), Message>>,
+    /// Addresses that have agreed to be called, and those that were asked, by token.
+    subscribed: Mutex<HashSet<String>>,
+    asked: Mutex<HashMap<String, String>>,
     clock: Arc<Clock>,
     signing: SigningKey,
     client: reqwest::Client,
@@ -239,6 +246,8 @@ impl Simulator {
             refused: Mutex::default(),
             stopped: Mutex::default(),
             taken: Mutex::default(),
+            subscribed: Mutex::default(),
+            asked: Mutex::default(),
             clock,
             signing,
             client,
@@ -431,6 +440,7 @@ impl Simulator {
                 self.post(callback).await;
             }
         };
+        dialect.begin(&self, &message).await;
         say(Duration::ZERO, Step::Accepted).await;
         say(Duration::ZERO, Step::Sent).await;
         match behaviour {
