@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use email_address::{EmailAddress, Options};
 use events::Channel;
-use rlibphonenumber::{PhoneNumber, Region};
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, Region};
 
 /// Why an address cannot be written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +56,22 @@ pub fn is_region(region: &str) -> bool {
     country(region).is_some()
 }
 
+/// Whether a phone number in E.164 is of one of these countries: `KE,TZ`, or `*` for all. One that is in no country's plan
+/// (fictional, newly opened) is judged by its calling code.
+pub fn is_of(number: &str, countries: &str) -> bool {
+    if countries.trim() == "*" {
+        return true;
+    }
+    let Ok(number) = PhoneNumber::from_str(number) else { return false };
+    let allowed = countries.split(',').filter_map(|name| country(name.trim()));
+    let code = |region: Region| PHONE_NUMBER_UTIL.get_country_code_for_region(region);
+    let is_it = |region: Region| match number.get_region_code() {
+        Some(found) => found == region,
+        None => code(region) == Some(number.country_code),
+    };
+    allowed.into_iter().any(is_it)
+}
+
 fn country(region: &str) -> Option<Region> {
     region.parse().ok()
 }
@@ -96,6 +112,23 @@ mod tests {
         assert_eq!(email(" Ada@Example.COM "), Ok("Ada@example.com".to_owned()));
         for wrong in ["", "ada", "ada@", "@x.y", "a b@x.y", "a@exa_mple.com", "a@b", "a@example.1", "Ada <a@b.co>"] {
             assert_eq!(email(wrong), Err(ContactError::Email), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_of_its_country() {
+        for (number, countries, expected) in [
+            ("+254711000000", "KE", true),
+            ("+254711000000", "TZ, KE", true),
+            ("+254711000000", "TZ", false),
+            ("+254711000000", "*", true),
+            ("+447700900001", "GB", true),
+            ("+12025550123", "US", true),
+            // Jamaica shares the calling code of the United States.
+            ("+18762100000", "US", false),
+            ("nonsense", "US", false),
+        ] {
+            assert_eq!(is_of(number, countries), expected, "{number} {countries}");
         }
     }
 

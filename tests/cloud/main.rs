@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::types::QueueAttributeName;
-use domain::ports::{Host, Keys, Principal};
+use domain::ports::{Documents, Host, Keys, Principal};
 use events::Mode;
 use infra::SystemHost;
 use infra::aws::{Aws, DynamoStore, SqsQueue};
@@ -27,6 +27,7 @@ struct Cloud {
     url: String,
     client: Client,
     aws: Aws,
+    store: DynamoStore,
     simulator: Arc<Simulator>,
 }
 
@@ -72,8 +73,8 @@ impl Cloud {
         };
         let tenant = "acme".parse().expect("a tenant");
         let principal = Principal { tenant, actor: "billing".to_owned(), mode: Mode::Live };
-        store.put(&shell::hash::key_hash(KEY), &principal).await.expect("a key");
-        Cloud { url: public, client: Client::new(), aws, simulator }
+        Keys::put(&store, &shell::hash::key_hash(KEY), &principal).await.expect("a key");
+        Cloud { url: public, client: Client::new(), aws, store, simulator }
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
@@ -248,6 +249,22 @@ async fn one_communication_end_to_end() {
     assert_eq!(shown["providers"][0]["state"], "disabled", "{shown}");
     let quota = cloud.get("/api/providers/sendgrid-second/quota").await;
     assert_eq!((&quota["burst"], &quota["perSecond"]), (&json!(100), &json!(10)));
+
+    // A channel of the tenant's own, its credentials sealed by KMS; a callback of its that comes too early is tried again.
+    let settings = json!({ "tokenId": "t", "tokenSecret": "s3cret" });
+    let own = Some(json!({ "provider": "bulksms", "settings": settings }));
+    let (status, own) = cloud.ask(Method::POST, "/api/channels", own).await;
+    assert_eq!((status, own.to_string().contains("s3cret")), (StatusCode::CREATED, false), "{own}");
+    let (config, webhook) = (own["id"].as_str().expect("an id"), own["webhookUrl"].as_str().expect("an address"));
+    let report = json!([{ "id": "early", "type": "SENT", "status": { "type": "SENT" } }]);
+    let called = cloud.client.post(webhook).json(&report).send().await.expect("an answer");
+    assert_eq!(called.status(), StatusCode::NO_CONTENT);
+    let log = "/api/webhook-log?provider=bulksms";
+    cloud.until("a callback waits", log, |log| log["callbacks"][0]["status"] == "waiting").await;
+    let known = shell::directory::message_key(&"acme".parse().expect("a tenant"), config, "early");
+    let attempt = format!("{}_1", refused.replacen("com_", "att_", 1));
+    cloud.store.put_document(&known, &attempt, None).await.expect("kept");
+    cloud.until("it has found its message", log, |log| log["callbacks"][0]["status"] == "processed").await;
 
     // The nightly audit, by hand.
     let night = include_str!("../../events/invocations/audit/night.json");

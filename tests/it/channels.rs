@@ -365,3 +365,25 @@ async fn an_address_is_shown_to_be_ours_to_those_who_ask() {
         assert_eq!(world.client.head(url).send().await.expect("an answer").status(), StatusCode::OK);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sms_goes_to_the_countries_that_are_allowed() {
+    let world = World::new().await;
+    let at_home =
+        json!({ "provider": "bulksms", "settings": { "tokenId": "t", "tokenSecret": "s", "defaultRegion": "KE" } });
+    let own = add(&world, at_home).await;
+    let send = async |to: &str| world.post("/api/communications/send", sms(to)).await;
+    let sent = send("0711 000000").await;
+    assert_eq!(sent.text("/communication/recipientContact"), "+254711000000", "{}", sent.body);
+    let refused = send("+447700900001").await;
+    assert_eq!(refused.text("/errors/0/code"), "country_not_allowed", "{}", refused.body);
+    let path = format!("/api/channels/{}", own["id"].as_str().expect("an id"));
+    let wrong = json!({ "settings": { "allowedCountries": "KE,Mars" } });
+    let wrong = world.answer(world.request(Method::PATCH, &path).json(&wrong)).await;
+    assert_eq!(wrong.text("/errors/0/pointer"), "/settings/allowedCountries");
+    let wider = json!({ "settings": { "allowedCountries": "KE, GB" } });
+    let wider = world.answer(world.request(Method::PATCH, &path).json(&wider)).await;
+    assert_eq!(wider.status, StatusCode::OK, "{}", wider.body);
+    assert_eq!(send("+447700900001").await.status, StatusCode::CREATED);
+    assert_eq!(send("+18762100000").await.status, StatusCode::UNPROCESSABLE_ENTITY);
+}

@@ -17,7 +17,7 @@ use shell::hash::{body_hash, contact_hash};
 use shell::problem::{Kind, Problem};
 
 use crate::fields::Fields;
-use crate::send::{Accepted, Begun, Schedule, idempotency_key, read_contact, region, with_words};
+use crate::send::{Accepted, Begun, Schedule, idempotency_key, read_contact, with_words};
 use crate::{Api, Shared, json, not_found, origin, read_body, show};
 
 fn erased() -> Problem {
@@ -187,7 +187,7 @@ pub(crate) async fn resend(
             "No provider is set up for it yet: POST /api/channels adds one.",
         );
     }
-    let contact = contact.and_then(|contact| read_contact(&mut fields, channel, &contact, region(&channels)));
+    let contact = contact.and_then(|contact| read_contact(&mut fields, channel, &contact, &channels));
     fields.finish()?;
     let request_hash =
         body_hash(&json!({ "resend": original_key.id, "channel": channel.as_str(), "contact": contact }));

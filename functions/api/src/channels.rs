@@ -30,6 +30,8 @@ const BALANCE_TTL_MS: i64 = 3_600_000;
 const ASK_TIMEOUT_MS: u64 = 5_000;
 /// A setting of every channel with phone numbers: the country of those without their own.
 pub(crate) const DEFAULT_REGION: &str = "defaultRegion";
+/// The countries that SMS may go to: `KE,TZ`, or `*`. Where only the default region is given, that one.
+pub(crate) const ALLOWED_COUNTRIES: &str = "allowedCountries";
 
 fn no_channel() -> Problem {
     Problem::new(Kind::NotFound, "There is no such channel; GET /api/channels lists them.")
@@ -273,7 +275,7 @@ fn read_settings(fields: &mut Fields, kind: &ProviderKind) -> Option<Apart> {
     for (name, value) in given.as_object().into_iter().flatten() {
         let place = format!("settings/{name}");
         let known = kind.settings.iter().find(|setting| setting.name == name);
-        if known.is_none() && name != DEFAULT_REGION {
+        if known.is_none() && ![DEFAULT_REGION, ALLOWED_COUNTRIES].contains(&name.as_str()) {
             let names: Vec<&str> = kind.settings.iter().map(|setting| setting.name).collect();
             let detail = format!("{} has no setting {name}; it has {}.", kind.title, names.join(", "));
             fields.wrong(&place, "unknown_setting", detail);
@@ -290,6 +292,11 @@ fn read_settings(fields: &mut Fields, kind: &ProviderKind) -> Option<Apart> {
         };
         if name == DEFAULT_REGION && !domain::contact::is_region(&text) {
             fields.wrong(&place, "not_a_region", "defaultRegion is a country such as KE (ISO 3166).");
+            continue;
+        }
+        let is_country = |name: &str| domain::contact::is_region(name.trim());
+        if name == ALLOWED_COUNTRIES && text.trim() != "*" && !text.split(',').all(is_country) {
+            fields.wrong(&place, "not_countries", "allowedCountries is a list such as KE,TZ (ISO 3166), or *.");
             continue;
         }
         let is_secret = known.is_some_and(|setting| setting.is_secret);

@@ -22,7 +22,7 @@ use shell::hash::contact_hash;
 use shell::problem::{FieldError, Kind, Problem};
 use shell::{Loaded, Origin};
 
-use crate::channels::DEFAULT_REGION;
+use crate::channels::{ALLOWED_COUNTRIES, DEFAULT_REGION};
 use crate::fields::{Fields, invalid, show_time};
 use crate::{Api, Shared, json, not_found, origin, read_body, show};
 
@@ -152,9 +152,9 @@ pub(crate) async fn read_again(
     read(api, caller, &channels, Fields::of(body)?, request_hash)
 }
 
-/// The country of numbers that are written without their code: what a configuration of the tenant's says.
-pub(crate) fn region(channels: &Channels) -> Option<&str> {
-    channels.configs.values().find_map(|config| config.settings.get(DEFAULT_REGION)).map(String::as_str)
+/// What a configuration of the tenant's says of all of its phone numbers.
+fn of_numbers<'a>(channels: &'a Channels, setting: &str) -> Option<&'a str> {
+    channels.configs.values().find_map(|config| config.settings.get(setting)).map(String::as_str)
 }
 
 fn read(
@@ -176,9 +176,8 @@ fn read(
         let detail = format!("No provider is set up for {} yet: POST /api/channels adds one.", channel.as_str());
         fields.wrong("channel", "channel_unavailable", detail);
     }
-    let region = region(channels);
     let contact =
-        channel.zip(contact).and_then(|(channel, contact)| read_contact(&mut fields, channel, &contact, region));
+        channel.zip(contact).and_then(|(channel, contact)| read_contact(&mut fields, channel, &contact, channels));
     let subject = fields.text("subject", 500);
     let content = fields.text("content", crate::MAX_BODY);
     let template = read_template(&mut fields);
@@ -268,12 +267,24 @@ fn read_type(fields: &mut Fields) -> Option<MessageType> {
     fields.choice("type", &MessageType::names()).map(|Named(kind)| kind)
 }
 
-pub(crate) fn read_contact(fields: &mut Fields, channel: Channel, text: &str, region: Option<&str>) -> Option<String> {
-    let normal = contact::normalise(channel, text, region);
-    if let Err(error) = normal {
-        fields.wrong("recipientContact", "not_an_address", format!("recipientContact {error}."));
+pub(crate) fn read_contact(fields: &mut Fields, channel: Channel, text: &str, channels: &Channels) -> Option<String> {
+    // The country of numbers that are written without their code.
+    let region = of_numbers(channels, DEFAULT_REGION);
+    let normal = match contact::normalise(channel, text, region) {
+        Ok(normal) => normal,
+        Err(error) => {
+            fields.wrong("recipientContact", "not_an_address", format!("recipientContact {error}."));
+            return None;
+        }
+    };
+    // Whoever gets hold of a key can make money with SMS to far countries.
+    let countries = of_numbers(channels, ALLOWED_COUNTRIES).or(region);
+    if channel == Channel::Sms && countries.is_some_and(|countries| !contact::is_of(&normal, countries)) {
+        let detail = "SMS to this country is not allowed; a channel's setting allowedCountries names those that are.";
+        fields.wrong("recipientContact", "country_not_allowed", detail);
+        return None;
     }
-    normal.ok()
+    Some(normal)
 }
 
 fn read_location(fields: &mut Fields) -> Option<Location> {

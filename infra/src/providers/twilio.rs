@@ -35,6 +35,7 @@ static KIND: Kind = Kind {
         Setting::secret("authToken", "Its auth token; it signs callbacks too"),
         Setting::optional("from", "The number, short code or name that messages come from; a page's id for Messenger"),
         Setting::optional("messagingServiceSid", "MG…, instead of a number"),
+        Setting::optional("mms", "true: files of SMS go as MMS; else as links"),
         Setting::optional_secret("sharedKey", "Where webhooks are signed with a shared key (HMAC-SHA256)"),
     ],
     can: CAN,
@@ -231,8 +232,9 @@ impl Twilio {
             fields.push(("ContentVariables", serde_json::Value::Object(variables).to_string()));
             return fields;
         }
-        // A number's plain text costs a tenth of a picture: SMS says where the files are.
-        if channel == Channel::Sms || message.media.is_empty() {
+        // A number's plain text costs a tenth of a picture: SMS says where the files are, unless they are wanted.
+        let is_plain = channel == Channel::Sms && self.link.get("mms").as_deref() != Some("true");
+        if is_plain || message.media.is_empty() {
             fields.push(("Body", words_with_links(outbound, CAN.max_characters)));
             return fields;
         }
