@@ -12,15 +12,15 @@ use aws_sdk_dynamodb::error::BoxError;
 use axum::body::Body;
 use axum::http::Request;
 use deliver::Deliver;
-use domain::communication::{Command, Report};
+use domain::communication::Report;
 use domain::ports::{EventStore, Host, Keys, Principal};
 use events::{Fact, Mode};
 use project::{Image, Project};
 use serde_json::{Value, json};
-use shell::{Origin, Shell};
-use tests::bench::{INVOCATION_MS, KeptAlerts, KeptQueue, StillHost, ToldProvider, own, tenant};
+use tests::bench::{INVOCATION_MS, KeptAlerts, KeptQueue, NoInbox, StillHost, ToldProvider, own, tenant};
 use tests::dynamo::{Dynamo, store, views};
 use tower::ServiceExt;
+use webhook::{Callback, Webhook};
 
 const MESSAGES: usize = 20;
 
@@ -111,6 +111,16 @@ pub async fn count() {
         host: host.clone(),
         provider_timeout_ms: 1_000,
     };
+    let webhook = Webhook {
+        store: store.clone(),
+        documents: store.clone(),
+        inbox: Arc::new(NoInbox),
+        providers: Vec::new(),
+        own: own(store.clone(), host.clone()),
+        directory: Default::default(),
+        contact_key: vec![7; 32],
+        host: host.clone(),
+    };
     let project = Project { views, host: host.clone() };
     let principal = Principal { tenant: tenant(), actor: "bench".to_owned(), mode: Mode::Live };
     Keys::put(&*store, &shell::hash::key_hash("td_bench"), &principal).await.expect("a key");
@@ -139,11 +149,10 @@ pub async fn count() {
     let mut bytes = 0;
     for (hint, _) in &hints {
         deliver.deliver(&hint.key, host.now() + INVOCATION_MS).await.expect("delivered");
-        let origin = Origin::function("webhook:sendgrid");
-        let shell = Shell { store: &*store, host: &*host, origin: &origin };
         let event_id = Some(format!("{:032x}", host.random()));
         let report = Report { attempt: Some(1), fact: Fact::Delivered, event_id, at: host.now(), code: None };
-        shell.execute(&hint.key, Command::Report(vec![report])).await.expect("reported");
+        let callback = Callback { key: hint.key.clone(), report };
+        webhook.record("sendgrid", vec![callback]).await.expect("reported");
     }
     let streams = std::mem::take(&mut *counted.lock().expect("counts"));
     for (hint, _) in &hints {

@@ -12,8 +12,8 @@ use domain::communication::{Answer, Command, Lifecycle};
 use domain::gate::Rate;
 use domain::policy;
 use domain::ports::{
-    Account, Alerts, Connector, Content, ContentKey, Depth, Documents, EventStore, Found, Hint, Host, Journals, Lane,
-    Outbound, Provider, Queue, Sent, StoreError, StreamKey, Vault,
+    Account, Alerts, Connector, Content, ContentKey, Depth, Documents, EventStore, Found, Hint, Host, Inbox, Journals,
+    Lane, Outbound, Provider, Queue, Sent, StoreError, StreamKey, TryAgain, Vault,
 };
 use domain::provider::{CallbackRequest, Capabilities, Heard, Kind, SettingFault};
 use events::{
@@ -233,6 +233,16 @@ pub fn heard(provider: &dyn Provider, request: &CallbackRequest, now: Timestamp)
 /// The same for its signature.
 pub fn verified(provider: &dyn Provider, request: &CallbackRequest, now: Timestamp) -> Result<(), &'static str> {
     provider.verify(request, now).now_or_never().expect("nothing to wait for")
+}
+
+/// Nothing is put aside.
+pub struct NoInbox;
+
+#[async_trait]
+impl Inbox for NoInbox {
+    async fn again(&self, _: &TryAgain, _: u32) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// No tenant has configurations of its own.
