@@ -46,7 +46,8 @@ async fn an_invoice_by_email_is_sent_delivered_and_opened() {
     let received = world.inbox("opened@sim.test").await;
     assert_eq!(received.len(), 1);
     assert_eq!(received[0]["communicationId"], id.as_str());
-    assert!(received[0]["body"].as_str().is_some_and(|body| body.contains("$1,500.00") && body.contains("7.pdf")));
+    assert!(received[0]["body"].as_str().is_some_and(|body| body.contains("$1,500.00")));
+    assert_eq!(received[0]["attachments"][0]["filename"], "invoice.pdf");
     assert!(received[0]["html"].as_str().is_some_and(|html| html.contains("December 1, 2026")));
 
     // Lists and statistics follow within a moment.

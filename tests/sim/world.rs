@@ -158,7 +158,8 @@ impl World {
             messages: Vec::new(),
             calls: Vec::new(),
             callbacks: Vec::new(),
-            journals: decided(),
+            // Half of all seeds: in the others both tenants crowd the same accounts.
+            journals: if seed % 4 < 2 { decided() } else { BTreeMap::new() },
             documents: BTreeMap::from([(own_secret(), "{}".to_owned())]),
             inbox: Vec::new(),
             outages: Vec::new(),
