@@ -187,7 +187,7 @@ pub trait EventStore: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JournalKey {
     pub tenant: TenantId,
-    /// `channels`, `inbound`.
+    /// `channels`, `templates`, `inbound`.
     pub kind: &'static str,
     pub id: String,
 }
@@ -196,6 +196,11 @@ impl JournalKey {
     /// What the tenant decided about its provider configurations.
     pub fn channels(tenant: &TenantId) -> JournalKey {
         JournalKey { tenant: tenant.clone(), kind: "channels", id: "all".to_owned() }
+    }
+
+    /// What the tenant decided about its templates.
+    pub fn templates(tenant: &TenantId) -> JournalKey {
+        JournalKey { tenant: tenant.clone(), kind: "templates", id: "all".to_owned() }
     }
 
     /// The key that both homes store it under: the tenant leads.

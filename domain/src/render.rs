@@ -24,11 +24,54 @@ const MAX_LOOP_DEPTH: usize = 2;
 /// Blocks and brackets inside each other, at most.
 const MAX_NESTING: usize = 20;
 
+/// The words of one version of a template, ready to be filled in.
+#[derive(Debug)]
+pub struct Compiled {
+    subject: Option<handlebars::Template>,
+    body: handlebars::Template,
+    is_html: bool,
+}
+
+/// Which of a template's parts is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Subject,
+    Body,
+}
+
+impl Compiled {
+    /// # Errors
+    ///
+    /// [`RenderError`], and the part that it is about.
+    pub fn new(channel: Channel, subject: Option<&str>, body: &str) -> Result<Compiled, (Part, RenderError)> {
+        let subject = subject.map(compile).transpose().map_err(|error| (Part::Subject, error))?;
+        let is_html = channel == Channel::Email && looks_like_html(body);
+        let body = compile(body).map_err(|error| (Part::Body, error))?;
+        Ok(Compiled { subject, body, is_html })
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &handlebars::Template> {
+        [Some(&self.body), self.subject.as_ref()].into_iter().flatten()
+    }
+
+    /// Every variable that it speaks of, and those that it cannot do without.
+    pub fn variables(&self) -> (Vec<String>, Vec<String>) {
+        let (mut all, mut required) = (Vec::new(), Vec::new());
+        self.parts().for_each(|part| {
+            mention(part, &mut all);
+            collect(part, &mut required);
+        });
+        (all, required)
+    }
+}
+
 /// What is to be said, as accepted.
 #[derive(Debug, Clone, Copy)]
 pub struct Draft<'a> {
     pub channel: Channel,
     pub template: Option<&'a Template>,
+    /// The words of the template, where it is not a built-in one.
+    pub text: Option<&'a Compiled>,
     pub subject: Option<&'a str>,
     /// Free content: plain text or HTML, and Handlebars where variables came with it.
     pub content: Option<&'a str>,
@@ -216,12 +259,13 @@ pub fn render(draft: &Draft) -> Result<Message, RenderError> {
     })
 }
 
-/// The words of a communication, from what was requested and what is in the vault.
+/// The words of a communication, from what was requested and what is in the vault. `text`: of its template, where that is
+/// the tenant's own.
 ///
 /// # Errors
 ///
 /// As [`render`].
-pub fn words(request: &Requested, content: &Content) -> Result<Message, RenderError> {
+pub fn words(request: &Requested, content: &Content, text: Option<&Compiled>) -> Result<Message, RenderError> {
     let links: Vec<Link> = content.attachments.iter().map(Link::from).collect();
     let Content { location, buttons, provider_template, .. } = content;
     let has_words = content.content.is_some() || request.template.is_some();
@@ -238,6 +282,7 @@ pub fn words(request: &Requested, content: &Content) -> Result<Message, RenderEr
     let message = render(&Draft {
         channel: request.channel,
         template: request.template.as_ref(),
+        text,
         subject: content.subject.as_deref(),
         content: content.content.as_deref(),
         variables: content.variables.as_ref(),
@@ -256,6 +301,14 @@ pub fn words(request: &Requested, content: &Content) -> Result<Message, RenderEr
 type Parts = (Option<String>, String, bool);
 
 fn from_template(draft: &Draft, pinned: &Template, variables: &Value) -> Result<Parts, RenderError> {
+    if let Some(Compiled { subject, body, is_html }) = draft.text {
+        let own = subject.as_ref().filter(|_| draft.subject.is_none() && draft.channel == Channel::Email);
+        require([Some(body), own].into_iter().flatten(), variables)?;
+        let own = own.map(|subject| expand(engines().1, subject, variables, draft.locale)).transpose()?;
+        let engine = if *is_html { engines().0 } else { engines().1 };
+        let subject = draft.subject.map(str::to_owned).or(own);
+        return Ok((subject, expand(engine, body, variables, draft.locale)?, *is_html));
+    }
     let unknown = || RenderError::UnknownTemplate(pinned.id.clone());
     let builtin = templates::find(&pinned.id).ok_or_else(unknown)?;
     if builtin.channel.is_some_and(|channel| channel != draft.channel) {
@@ -436,6 +489,27 @@ fn collect(template: &handlebars::Template, names: &mut Vec<String>) {
     }
 }
 
+/// Whatever is named outside of loops, asked for or printed.
+fn mention(template: &handlebars::Template, names: &mut Vec<String>) {
+    for element in &template.elements {
+        match element {
+            TemplateElement::Expression(e) | TemplateElement::HtmlExpression(e) => {
+                if e.params.is_empty() {
+                    note(&e.name, names);
+                }
+                e.params.iter().chain(e.hash.values()).for_each(|param| note(param, names));
+            }
+            TemplateElement::HelperBlock(block) => {
+                block.params.iter().for_each(|param| note(param, names));
+                if block.name.as_name() != Some("each") {
+                    [&block.template, &block.inverse].into_iter().flatten().for_each(|part| mention(part, names));
+                }
+            }
+            _ => (),
+        }
+    }
+}
+
 fn params(expression: &HelperTemplate, names: &mut Vec<String>) {
     // `currency amount currency`: the second has a default.
     let required = match expression.name.as_name() {
@@ -528,7 +602,7 @@ fn engine(escape: bool) -> Handlebars<'static> {
             _ => false,
         })),
     );
-    for builtin in templates::BUILTINS {
+    for builtin in templates::all() {
         let mut add = |part: &str, text: &str| {
             let template = compile(text).expect("built-in templates are tested");
             engine.register_template(&format!("{}.{part}", builtin.id), template);
@@ -588,17 +662,11 @@ fn currency(helper: &Helper, context: &Context) -> Result<String, String> {
 }
 
 /// `{{date dueDate "long"}}`: short, medium (default), long or full; `tz="Europe/London"` for a time with a zone.
-fn date(helper: &Helper, _: &Context) -> Result<String, String> {
+fn date(helper: &Helper, context: &Context) -> Result<String, String> {
     let date = argument(helper, 0, "date").ok_or("date needs a date")?;
-    let pattern = match argument(helper, 1, "format").as_deref() {
-        None | Some("medium") => "%b %-d, %Y",
-        Some("short") => "%-m/%-d/%y",
-        Some("long") => "%B %-d, %Y",
-        Some("full") => "%A, %B %-d, %Y",
-        Some(other) => return Err(format!("`{other}` is not a date format: short, medium, long, full")),
-    };
+    let style = argument(helper, 1, "format").unwrap_or_else(|| "medium".to_owned());
     let zone = argument(helper, 2, "tz").unwrap_or_else(|| "UTC".to_owned());
-    Ok(day_of(&date, &zone)?.strftime(pattern).to_string())
+    crate::calendar::format(day_of(&date, &zone)?, &style, locale_of(context))
 }
 
 fn first(helper: &Helper) -> String {
@@ -645,8 +713,8 @@ mod tests {
     use serde_json::json;
 
     fn free<'a>(channel: Channel, content: &'a str, variables: Option<&'a Value>) -> Draft<'a> {
-        let (template, subject, locale) = (None, Some("A subject"), None);
-        Draft { channel, template, subject, content: Some(content), variables, attachments: &[], locale }
+        let (template, text, subject, locale) = (None, None, Some("A subject"), None);
+        Draft { channel, template, text, subject, content: Some(content), variables, attachments: &[], locale }
     }
 
     fn sms(content: &str, variables: Value) -> Result<String, RenderError> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Channel, Timestamp};
+use crate::{Channel, MessageType, Timestamp};
 
 /// `burst` at once, then `per_second`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +74,42 @@ pub enum InboundEvent {
     },
 }
 
+/// What a tenant decided about its templates. One journal for all of them: each name is taken once. The words are
+/// documents, one for each version, that never change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum TemplateEvent {
+    /// v1. One for a code, a channel and a locale. Its first version follows in the same append.
+    TemplateCreated {
+        template: String,
+        code: String,
+        channel: Channel,
+        locale: String,
+        kind: MessageType,
+        name: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        description: Option<String>,
+    },
+    /// v1. New words. `text`: their hash. Messages keep the version that they were accepted with.
+    TemplateRevised { template: String, version: u32, text: String, variables: Vec<String> },
+    /// v1. What is not named stays.
+    TemplateDescribed {
+        template: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kind: Option<MessageType>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        description: Option<String>,
+    },
+    /// v1. Used again for new messages.
+    TemplateActivated { template: String },
+    /// v1. Not used for new messages.
+    TemplateDeactivated { template: String },
+    /// v1. Gone from lists; messages that were accepted with it are sent.
+    TemplateDeleted { template: String },
+}
+
 macro_rules! names_of {
     ($events:ident: $($variant:ident),*) => {
         impl $events {
@@ -97,3 +133,6 @@ macro_rules! names_of {
 }
 names_of!(ChannelEvent: ChannelAdded, ChannelChanged, ChannelRemoved, ChannelEnabled, ChannelDisabled, ChannelsOrdered);
 names_of!(InboundEvent: MessageReceived);
+names_of!(
+    TemplateEvent: TemplateCreated, TemplateRevised, TemplateDescribed, TemplateActivated, TemplateDeactivated, TemplateDeleted
+);

@@ -109,7 +109,7 @@ pub fn decode<E: Stored>(line: &str) -> Result<Recorded<E>, StoredError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ChannelEvent, InboundEvent};
+    use crate::{ChannelEvent, InboundEvent, TemplateEvent};
 
     const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
 
@@ -135,6 +135,7 @@ mod tests {
         read_and_write_back::<Event>();
         read_and_write_back::<ChannelEvent>();
         read_and_write_back::<InboundEvent>();
+        read_and_write_back::<TemplateEvent>();
     }
 
     #[test]

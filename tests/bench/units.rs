@@ -87,6 +87,7 @@ pub async fn count() {
         limits: store.clone(),
         own: own(store.clone(), host.clone()),
         directory: Default::default(),
+        library: Default::default(),
         has_sandbox: false,
         accounts: vec![domain::ports::Provider::account(&*ToldProvider::new("told")).clone()],
         host: host.clone(),

@@ -12,6 +12,7 @@ mod properties;
 mod providers;
 mod rooms;
 mod template;
+mod templates;
 mod vectors;
 mod walks;
 mod webhooks;

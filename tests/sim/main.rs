@@ -191,6 +191,7 @@ impl Simulation {
             limits: port.clone(),
             own: own(&port),
             directory: Default::default(),
+            library: Default::default(),
             has_sandbox: false,
             accounts: providers(&world).iter().map(|provider| provider.account().clone()).collect(),
             host: port.clone(),

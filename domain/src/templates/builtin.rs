@@ -1,15 +1,20 @@
-//! The built-in messages, compiled in.
+//! The built-in messages, compiled in: for every tenant, in English and Spanish.
+
+use std::sync::OnceLock;
 
 use events::{Channel, MessageType};
 
 /// One version of a template. Subject and body are Handlebars.
 #[derive(Debug, Clone, Copy)]
 pub struct Builtin {
+    /// `tpl_invoice_email`; in Spanish `tpl_invoice_email.es`.
     pub id: &'static str,
+    pub code: &'static str,
     pub version: u32,
     pub name: &'static str,
     /// None: any channel.
     pub channel: Option<Channel>,
+    pub locale: &'static str,
     pub kind: MessageType,
     pub subject: Option<&'static str>,
     pub body: &'static str,
@@ -17,40 +22,230 @@ pub struct Builtin {
     pub html: bool,
 }
 
-pub const BUILTINS: [Builtin; 3] = [
-    Builtin {
-        id: "tpl_invoice_email",
-        version: 1,
-        name: "Invoice Email",
-        channel: Some(Channel::Email),
-        kind: MessageType::Invoice,
-        subject: Some("Invoice {{invoiceNumber}} from {{businessName}}"),
-        body: include_str!("../templates/invoice_email.html"),
-        html: true,
-    },
-    Builtin {
-        id: "tpl_payment_link_sms",
-        version: 1,
-        name: "Payment Link SMS",
-        channel: Some(Channel::Sms),
-        kind: MessageType::PaymentLink,
-        subject: None,
-        body: "{{businessName}}: {{customerName}}, pay {{currency amount currency}} for {{invoiceNumber}} here: {{paymentLink}}",
-        html: false,
-    },
+macro_rules! email {
+    ($code:literal, $kind:ident, $name:literal, $en:literal, $es:literal) => {
+        [
+            Builtin {
+                id: concat!("tpl_", $code, "_email"),
+                code: $code,
+                version: 1,
+                name: $name,
+                channel: Some(Channel::Email),
+                locale: "en",
+                kind: MessageType::$kind,
+                subject: Some($en),
+                body: include_str!(concat!("../../templates/", $code, "_email.html")),
+                html: true,
+            },
+            Builtin {
+                id: concat!("tpl_", $code, "_email.es"),
+                code: $code,
+                version: 1,
+                name: $name,
+                channel: Some(Channel::Email),
+                locale: "es",
+                kind: MessageType::$kind,
+                subject: Some($es),
+                body: include_str!(concat!("../../templates/", $code, "_email.es.html")),
+                html: true,
+            },
+        ]
+    };
+}
+
+macro_rules! text {
+    ($code:literal, $channel:ident, $suffix:literal, $kind:ident, $name:literal, $en:expr, $es:expr) => {
+        [
+            Builtin {
+                id: concat!("tpl_", $code, "_", $suffix),
+                code: $code,
+                version: 1,
+                name: $name,
+                channel: Some(Channel::$channel),
+                locale: "en",
+                kind: MessageType::$kind,
+                subject: None,
+                body: $en,
+                html: false,
+            },
+            Builtin {
+                id: concat!("tpl_", $code, "_", $suffix, ".es"),
+                code: $code,
+                version: 1,
+                name: $name,
+                channel: Some(Channel::$channel),
+                locale: "es",
+                kind: MessageType::$kind,
+                subject: None,
+                body: $es,
+                html: false,
+            },
+        ]
+    };
+}
+
+/// The same words for WhatsApp, Messenger and Telegram.
+macro_rules! chat {
+    ($code:literal, $kind:ident, $name:literal, $en:expr, $es:expr) => {
+        [
+            text!($code, Whatsapp, "whatsapp", $kind, $name, $en, $es),
+            text!($code, Messenger, "messenger", $kind, $name, $en, $es),
+            text!($code, Telegram, "telegram", $kind, $name, $en, $es),
+        ]
+    };
+}
+
+const EMAIL: [[Builtin; 2]; 6] = [
+    email!(
+        "invoice",
+        Invoice,
+        "Invoice Email",
+        "Invoice {{invoiceNumber}} from {{businessName}}",
+        "Factura {{invoiceNumber}} de {{businessName}}"
+    ),
+    email!(
+        "payment_link",
+        PaymentLink,
+        "Payment Link Email",
+        "Pay {{currency amount currency}} to {{businessName}}",
+        "Pague {{currency amount currency}} a {{businessName}}"
+    ),
+    email!(
+        "payment_confirmation",
+        PaymentConfirmation,
+        "Payment Confirmation Email",
+        "We received your payment of {{currency amount currency}}",
+        "Recibimos su pago de {{currency amount currency}}"
+    ),
+    email!(
+        "collection_notice",
+        CollectionNotice,
+        "Collection Notice Email",
+        "Invoice {{invoiceNumber}} is {{daysOverdue}} days overdue",
+        "La factura {{invoiceNumber}} venció hace {{daysOverdue}} días"
+    ),
+    email!(
+        "low_stock_alert",
+        LowStockAlert,
+        "Low Stock Alert Email",
+        "Low stock at {{locationName}}: {{itemCount}} items",
+        "Existencias bajas en {{locationName}}: {{itemCount}} artículos"
+    ),
+    email!(
+        "user_invitation",
+        UserInvitation,
+        "User Invitation Email",
+        "{{businessName}} invites you to join",
+        "{{businessName}} le invita a unirse"
+    ),
+];
+
+const SMS: [[Builtin; 2]; 3] = [
+    text!(
+        "invoice",
+        Sms,
+        "sms",
+        Invoice,
+        "Invoice SMS",
+        "{{businessName}}: {{customerName}}, your invoice {{invoiceNumber}} of {{currency amount currency}} is ready.{{#if shortLink}} {{shortLink}}{{/if}}",
+        "{{businessName}}: {{customerName}}, su factura {{invoiceNumber}} de {{currency amount currency}} esta lista.{{#if shortLink}} {{shortLink}}{{/if}}"
+    ),
+    text!(
+        "payment_link",
+        Sms,
+        "sms",
+        PaymentLink,
+        "Payment Link SMS",
+        "{{businessName}}: {{customerName}}, pay {{currency amount currency}} for {{invoiceNumber}} here: {{paymentLink}}",
+        "{{businessName}}: {{customerName}}, pague {{currency amount currency}} de {{invoiceNumber}} en: {{paymentLink}}"
+    ),
+    text!(
+        "payment_confirmation",
+        Sms,
+        "sms",
+        PaymentConfirmation,
+        "Payment Confirmation SMS",
+        "{{businessName}}: we received {{currency amount currency}} for {{invoiceNumber}}. Thank you, {{customerName}}.",
+        "{{businessName}}: recibimos {{currency amount currency}} por {{invoiceNumber}}. Gracias, {{customerName}}."
+    ),
+];
+
+const CHAT: [[[Builtin; 2]; 3]; 4] = [
+    chat!(
+        "invoice",
+        Invoice,
+        "Invoice Message",
+        "Hello {{customerName}},\n\nyour invoice {{invoiceNumber}} of {{currency amount currency}} from {{businessName}} is ready.{{#if dueDate}} It is due on {{date dueDate}}.{{/if}}{{#if paymentLink}}\n\nPay here: {{paymentLink}}{{/if}}",
+        "Hola {{customerName}}:\n\nsu factura {{invoiceNumber}} de {{currency amount currency}} de {{businessName}} está lista.{{#if dueDate}} Vence el {{date dueDate}}.{{/if}}{{#if paymentLink}}\n\nPague aquí: {{paymentLink}}{{/if}}"
+    ),
+    chat!(
+        "payment_link",
+        PaymentLink,
+        "Payment Link Message",
+        "Hello {{customerName}},\n\nhere is the link to pay {{currency amount currency}} to {{businessName}}{{#if invoiceNumber}} for {{invoiceNumber}}{{/if}}: {{paymentLink}}",
+        "Hola {{customerName}}:\n\neste es el enlace para pagar {{currency amount currency}} a {{businessName}}{{#if invoiceNumber}} por {{invoiceNumber}}{{/if}}: {{paymentLink}}"
+    ),
+    chat!(
+        "payment_confirmation",
+        PaymentConfirmation,
+        "Payment Confirmation Message",
+        "Hello {{customerName}},\n\nwe received your payment of {{currency amount currency}}{{#if invoiceNumber}} for {{invoiceNumber}}{{/if}}. Thank you!\n\n{{businessName}}",
+        "Hola {{customerName}}:\n\nrecibimos su pago de {{currency amount currency}}{{#if invoiceNumber}} por {{invoiceNumber}}{{/if}}. ¡Gracias!\n\n{{businessName}}"
+    ),
+    chat!(
+        "collection_notice",
+        CollectionNotice,
+        "Collection Notice Message",
+        "Hello {{customerName}},\n\ninvoice {{invoiceNumber}} of {{currency amount currency}} was due {{daysOverdue}} days ago.{{#if paymentLink}} You can pay here: {{paymentLink}}{{/if}}\n\nIf you have paid already, please ignore this message.\n\n{{businessName}}",
+        "Hola {{customerName}}:\n\nla factura {{invoiceNumber}} de {{currency amount currency}} venció hace {{daysOverdue}} días.{{#if paymentLink}} Puede pagarla aquí: {{paymentLink}}{{/if}}\n\nSi ya la pagó, no haga caso de este mensaje.\n\n{{businessName}}"
+    ),
+];
+
+const GENERAL: [Builtin; 2] = [
     Builtin {
         id: "tpl_general",
+        code: "general",
         version: 1,
         name: "General",
         channel: None,
+        locale: "en",
         kind: MessageType::GeneralNotification,
         subject: Some("{{#if title}}{{title}}{{else}}A message from {{businessName}}{{/if}}"),
         body: "{{#if customerName}}Hello {{customerName}},\n\n{{/if}}{{message}}",
         html: false,
     },
+    Builtin {
+        id: "tpl_general.es",
+        code: "general",
+        version: 1,
+        name: "General",
+        channel: None,
+        locale: "es",
+        kind: MessageType::GeneralNotification,
+        subject: Some("{{#if title}}{{title}}{{else}}Un mensaje de {{businessName}}{{/if}}"),
+        body: "{{#if customerName}}Hola {{customerName}}:\n\n{{/if}}{{message}}",
+        html: false,
+    },
 ];
 
-/// The newest version of a built-in template.
+/// All of them.
+pub fn all() -> &'static [Builtin] {
+    static ALL: OnceLock<Vec<Builtin>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let chat = CHAT.iter().flatten();
+        EMAIL.iter().chain(&SMS).chain(chat).flatten().chain(&GENERAL).copied().collect()
+    })
+}
+
+/// By its id.
 pub fn find(id: &str) -> Option<&'static Builtin> {
-    BUILTINS.iter().find(|template| template.id == id)
+    all().iter().find(|builtin| builtin.id == id)
+}
+
+/// By what it is for.
+pub(super) fn of(code: &str, channel: Channel, locale: &str) -> Option<&'static Builtin> {
+    let is_it = |builtin: &&Builtin| {
+        builtin.code == code && builtin.locale == locale && builtin.channel.is_none_or(|of| of == channel)
+    };
+    all().iter().find(is_it)
 }

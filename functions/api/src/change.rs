@@ -17,7 +17,7 @@ use shell::hash::{body_hash, contact_hash};
 use shell::problem::{Kind, Problem};
 
 use crate::fields::Fields;
-use crate::send::{Accepted, Begun, Schedule, idempotency_key, read_contact, with_words};
+use crate::send::{Accepted, Begun, Schedule, idempotency_key, read_contact};
 use crate::{Api, Shared, json, not_found, origin, read_body, show};
 
 fn erased() -> Problem {
@@ -59,7 +59,7 @@ pub(crate) async fn patch(
     let name = match other_words {
         false => None,
         true => {
-            changed = with_words(changed)?;
+            changed = api.with_words(&caller, changed).await?;
             let words = serde_json::to_value(&changed.content).unwrap_or_default();
             let place = ContentKey::of(&key, &changed.request, &body_hash(&words));
             api.vault.put(&place, &changed.content, api.host.now() + api.retention_ms).await?;
@@ -79,13 +79,16 @@ pub(crate) async fn patch(
     if schedule.is_some() {
         api.hint(&key, &after).await;
     }
-    shown(&key, &after, Some(&changed.content))
+    api.shown(&key, &after, Some(&changed.content)).await
 }
 
-fn shown(key: &StreamKey, loaded: &Loaded, content: Option<&Content>) -> Result<Response, Problem> {
-    let communication = loaded.state.requested()?;
-    let folded = row(key.id, &loaded.records).ok_or_else(not_found)?;
-    Ok(json(StatusCode::OK, &show::detail(key, &communication.request, &folded, content)))
+impl Api {
+    async fn shown(&self, key: &StreamKey, loaded: &Loaded, content: Option<&Content>) -> Result<Response, Problem> {
+        let request = &loaded.state.requested()?.request;
+        let folded = row(key.id, &loaded.records).ok_or_else(not_found)?;
+        let text = self.text_of(&key.tenant, request).await?;
+        Ok(json(StatusCode::OK, &show::detail(key, request, &folded, (content, text.as_deref()))))
+    }
 }
 
 /// 200 when nothing was or will be sent; 202 while an attempt is open: no further ones, and an honest result.
@@ -158,7 +161,7 @@ async fn decide_and_hint(
         api.hint(&key, &after).await;
     }
     let content = api.content(&key, &after).await?;
-    shown(&key, &after, content.as_ref())
+    api.shown(&key, &after, content.as_ref()).await
 }
 
 /// The same words again as a new communication, perhaps by another channel or to another address.
@@ -211,7 +214,8 @@ pub(crate) async fn resend(
         requested_by: caller.actor.clone(),
         ..earlier.clone()
     };
-    let accepted = with_words(Accepted { request, content: Content { recipient_contact: contact, ..old } })?;
+    let accepted = Accepted { request, content: Content { recipient_contact: contact, ..old } };
+    let accepted = api.with_words(&caller, accepted).await?;
     let content = accepted.content.clone();
     let after = api.accept(&key, loaded, accepted, &origin).await?;
     api.accepted(&key, &after, Some(content)).await

@@ -54,6 +54,15 @@ impl Fields {
         self.errors.push(FieldError { pointer: format!("/{field}"), code, detail });
     }
 
+    pub fn add(&mut self, error: FieldError) {
+        self.errors.push(error);
+    }
+
+    /// Whether it is given, and not null.
+    pub fn has(&self, field: &str) -> bool {
+        self.map.get(field).is_some_and(|value| !value.is_null())
+    }
+
     fn take(&mut self, field: &str) -> Option<Value> {
         self.map.remove(field).filter(|value| !value.is_null())
     }

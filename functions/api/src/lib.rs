@@ -13,6 +13,7 @@ mod read;
 mod send;
 mod show;
 mod sms_provider;
+mod templates;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +30,7 @@ use domain::ports::{
 };
 use events::{CommunicationId, Timestamp};
 use shell::directory::{Directory, Own};
+use shell::library::Library;
 use shell::problem::{Kind, Problem};
 use shell::{Loaded, Origin, Shell};
 
@@ -50,6 +52,7 @@ pub struct Api {
     /// The tenants' own provider configurations.
     pub own: Own,
     pub directory: Directory,
+    pub library: Library,
     /// The provider configurations that this deployment has, in the order they are tried.
     pub accounts: Vec<Account>,
     /// A stand-in carries test messages of every channel.
@@ -103,6 +106,19 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/api/channels/{id}/health"),
     ("POST", "/api/channels/{id}/test"),
     ("GET", "/api/webhook-log"),
+    ("GET", "/api/communication-templates"),
+    ("POST", "/api/communication-templates"),
+    ("POST", "/api/communication-templates/validate"),
+    ("GET", "/api/communication-templates/{id}"),
+    ("PATCH", "/api/communication-templates/{id}"),
+    ("DELETE", "/api/communication-templates/{id}"),
+    ("GET", "/api/communication-templates/{id}/versions"),
+    ("POST", "/api/communication-templates/{id}/activate"),
+    ("POST", "/api/communication-templates/{id}/deactivate"),
+    ("POST", "/api/communication-templates/{id}/preview"),
+    ("GET", "/api/v1/communication/templates"),
+    ("POST", "/api/v1/communication/templates"),
+    ("GET", "/api/v1/communication/templates/{id}"),
     ("GET", "/api/sms-provider/config"),
     ("PUT", "/api/sms-provider/config"),
     ("GET", "/api/sms-provider/balance"),
@@ -142,6 +158,18 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/channels/{id}/health", get(channels::health))
         .route("/api/channels/{id}/test", post(channels::test))
         .route("/api/webhook-log", get(channels::webhook_log))
+        .route("/api/communication-templates", get(templates::list).post(templates::create))
+        .route("/api/communication-templates/validate", post(templates::validate))
+        .route(
+            "/api/communication-templates/{id}",
+            get(templates::one).patch(templates::patch).delete(templates::remove),
+        )
+        .route("/api/communication-templates/{id}/versions", get(templates::versions))
+        .route("/api/communication-templates/{id}/activate", post(templates::activate))
+        .route("/api/communication-templates/{id}/deactivate", post(templates::deactivate))
+        .route("/api/communication-templates/{id}/preview", post(templates::preview))
+        .route("/api/v1/communication/templates", get(templates::list).post(templates::create))
+        .route("/api/v1/communication/templates/{id}", get(templates::one))
         .route("/api/sms-provider/config", get(sms_provider::get).put(sms_provider::put))
         .route("/api/sms-provider/balance", get(sms_provider::balance))
         .route("/api/sms-provider/test", post(sms_provider::test))

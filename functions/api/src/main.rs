@@ -41,6 +41,7 @@ async fn main() -> Result<(), Error> {
         limits: store,
         own,
         directory: Directory::default(),
+        library: Default::default(),
         has_sandbox: true,
         accounts: config.accounts,
         queue: Arc::new(SqsQueue { client: aws.sqs(), urls: config.queues.into_iter().collect() }),

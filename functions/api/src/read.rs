@@ -40,7 +40,8 @@ pub(crate) async fn one(
     let folded = row(key.id, &loaded.records).ok_or_else(not_found)?;
     let content = api.content(&key, &loaded).await?;
     let request = &loaded.state.requested()?.request;
-    Ok(json(StatusCode::OK, &show::detail(&key, request, &folded, content.as_ref())))
+    let text = api.text_of(&caller.tenant, request).await?;
+    Ok(json(StatusCode::OK, &show::detail(&key, request, &folded, (content.as_ref(), text.as_deref()))))
 }
 
 /// The stream itself.

@@ -1,5 +1,7 @@
 //! `POST /api/communications/send`: from a body to an accepted communication.
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
@@ -9,14 +11,15 @@ use domain::channels::Channels;
 use domain::communication::{Command, Rejection};
 use domain::history::row;
 use domain::ports::{ContactKey, Content, ContentKey, Principal, StoredLink, StreamKey};
-use domain::render::{Button, Location, MediaKind, ProviderTemplate, RenderError, words};
+use domain::render::{Button, Compiled, Location, MediaKind, ProviderTemplate, RenderError, words};
 use domain::status::status;
-use domain::{contact, policy, quiet, templates};
+use domain::templates::Templates;
+use domain::{contact, policy, quiet};
 use events::{
     Attachment, Channel, CommunicationId, DoubtPolicy, Entity, MessageType, Mode, Priority, QuietHours, Recipient,
-    RecipientType, Requested, Source, Template, Timestamp,
+    RecipientType, Requested, Source, Template, TenantId, Timestamp,
 };
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 use shell::hash::contact_hash;
 use shell::problem::{FieldError, Kind, Problem};
@@ -54,8 +57,8 @@ pub(crate) async fn send(
         Begun::New(key, loaded) => (key, loaded),
         Begun::Before(key, loaded) => return api.replayed(&key, &loaded).await,
     };
-    let channels = api.directory.channels(&api.own, &caller.tenant).await?;
-    let accepted = read(&api, &caller, &channels, fields, request_hash)?;
+    let known = api.decided(&caller).await?;
+    let accepted = api.read(&caller, &known, fields, request_hash).await?;
     let content = accepted.content.clone();
     let after = api.accept(&key, loaded, accepted, &origin).await?;
     api.accepted(&key, &after, Some(content)).await
@@ -82,20 +85,20 @@ pub(crate) async fn batch(
     }
     fields.finish()?;
     let origin = origin(&caller, &headers);
-    let channels = api.directory.channels(&api.own, &caller.tenant).await?;
+    let known = api.decided(&caller).await?;
     let one = async |value: &Value| -> Result<Value, Problem> {
         let mut fields = Fields::of(value.clone())?;
         let idempotency = fields.reference("idempotencyKey", MAX_KEY);
         let idempotency = idempotency.map(|key| check_key(Some(&key))).transpose()?;
         let request_hash = fields.hash();
         if dry {
-            read(&api, &caller, &channels, fields, request_hash)?;
+            api.read(&caller, &known, fields, request_hash).await?;
             return Ok(json!({ "valid": true }));
         }
         let (key, after, replayed) = match api.begin(&caller, idempotency, &request_hash, &origin).await? {
             Begun::Before(key, loaded) => (key, loaded, true),
             Begun::New(key, loaded) => {
-                let accepted = read(&api, &caller, &channels, fields, request_hash)?;
+                let accepted = api.read(&caller, &known, fields, request_hash).await?;
                 let after = api.accept(&key, loaded, accepted, &origin).await?;
                 (key, after, false)
             }
@@ -148,8 +151,14 @@ pub(crate) async fn read_again(
     body: Value,
     request_hash: String,
 ) -> Result<Accepted, Problem> {
-    let channels = api.directory.channels(&api.own, &caller.tenant).await?;
-    read(api, caller, &channels, Fields::of(body)?, request_hash)
+    let known = api.decided(caller).await?;
+    api.read(caller, &known, Fields::of(body)?, request_hash).await
+}
+
+/// What the tenant decided, which a message is read by.
+pub(crate) struct Decided {
+    pub channels: Arc<Channels>,
+    pub templates: Arc<Templates>,
 }
 
 /// What a configuration of the tenant's says of all of its phone numbers.
@@ -157,10 +166,11 @@ fn of_numbers<'a>(channels: &'a Channels, setting: &str) -> Option<&'a str> {
     channels.configs.values().find_map(|config| config.settings.get(setting)).map(String::as_str)
 }
 
+/// Everything but the words.
 fn read(
     api: &Api,
     caller: &Principal,
-    channels: &Channels,
+    Decided { channels, templates }: &Decided,
     mut fields: Fields,
     request_hash: String,
 ) -> Result<Accepted, Problem> {
@@ -180,7 +190,8 @@ fn read(
         channel.zip(contact).and_then(|(channel, contact)| read_contact(&mut fields, channel, &contact, channels));
     let subject = fields.text("subject", 500);
     let content = fields.text("content", crate::MAX_BODY);
-    let template = read_template(&mut fields);
+    let locale = fields.reference("locale", 35);
+    let template = channel.and_then(|channel| read_template(&mut fields, templates, channel, locale.as_deref()));
     let variables = fields.object("templateVariables");
     let entity = read_entity(&mut fields);
     let attachments = read_attachments(&mut fields);
@@ -188,7 +199,6 @@ fn read(
     let priority = fields.choice("priority", &Priority::names()).unwrap_or(Priority::Normal);
     let in_doubt: Option<DoubtPolicy> = fields.choice("inDoubt", &DoubtPolicy::names());
     let max_attempts = fields.number("maxAttempts", 1..=10).map_or(policy::MAX_ATTEMPTS, |n| n as u8);
-    let locale = fields.reference("locale", 35);
     let quiet_hours = read_quiet_hours(&mut fields);
     let location = read_location(&mut fields);
     let buttons = read_buttons(&mut fields);
@@ -249,11 +259,11 @@ fn read(
             provider_template,
         },
     };
-    with_words(accepted)
+    Ok(accepted)
 }
 
 /// `general` is what the source documents also call `general_notification`.
-fn read_type(fields: &mut Fields) -> Option<MessageType> {
+pub(crate) fn read_type(fields: &mut Fields) -> Option<MessageType> {
     struct Named(MessageType);
     impl std::str::FromStr for Named {
         type Err = ();
@@ -327,16 +337,17 @@ fn read_provider_template(fields: &mut Fields) -> Option<ProviderTemplate> {
     template
 }
 
-fn read_template(fields: &mut Fields) -> Option<Template> {
+fn read_template(
+    fields: &mut Fields,
+    templates: &Templates,
+    channel: Channel,
+    locale: Option<&str>,
+) -> Option<Template> {
     let id = fields.reference("templateId", 100)?;
-    let found = templates::find(&id).map(|template| Template { id: id.clone(), version: template.version });
+    let found = templates.resolve(&id, channel, locale);
     if found.is_none() {
-        let known: Vec<_> = templates::BUILTINS.iter().map(|template| template.id).collect();
-        fields.wrong(
-            "templateId",
-            "unknown_template",
-            format!("There is no template {id}; there are {}.", known.join(", ")),
-        );
+        let detail = format!("There is no active template {id}; GET /api/communication-templates lists them.");
+        fields.wrong("templateId", "unknown_template", detail);
     }
     found
 }
@@ -425,9 +436,9 @@ impl Schedule {
 }
 
 /// Renders once as it will be sent, so that what cannot be said is refused now and not in the night.
-pub(crate) fn with_words(mut accepted: Accepted) -> Result<Accepted, Problem> {
+fn with_words(mut accepted: Accepted, text: Option<&Compiled>) -> Result<Accepted, Problem> {
     let Accepted { request, content } = &accepted;
-    match words(request, content) {
+    match words(request, content, text) {
         Ok(message) => {
             accepted.content.shown_subject = message.subject;
             Ok(accepted)
@@ -446,6 +457,38 @@ pub(crate) fn with_words(mut accepted: Accepted) -> Result<Accepted, Problem> {
 }
 
 impl Api {
+    /// What the tenant decided, at most 15 seconds old.
+    pub(crate) async fn decided(&self, caller: &Principal) -> Result<Decided, Problem> {
+        let channels = self.directory.channels(&self.own, &caller.tenant);
+        let templates = self.library.templates(&self.own, &caller.tenant);
+        let (channels, templates) = join(channels, templates).await;
+        Ok(Decided { channels: channels?, templates: templates? })
+    }
+
+    async fn read(
+        &self,
+        caller: &Principal,
+        known: &Decided,
+        fields: Fields,
+        request_hash: String,
+    ) -> Result<Accepted, Problem> {
+        self.with_words(caller, read(self, caller, known, fields, request_hash)?).await
+    }
+
+    /// The words of a message's template, where that is the tenant's own.
+    pub(crate) async fn text_of(
+        &self,
+        tenant: &TenantId,
+        request: &Requested,
+    ) -> Result<Option<Arc<Compiled>>, Problem> {
+        Ok(self.library.words(&self.own, tenant, request.channel, request.template.as_ref()).await?)
+    }
+
+    pub(crate) async fn with_words(&self, caller: &Principal, accepted: Accepted) -> Result<Accepted, Problem> {
+        let text = self.text_of(&caller.tenant, &accepted.request).await?;
+        with_words(accepted, text.as_deref())
+    }
+
     /// Whether there is anything that could carry it. Test messages always find a stand-in.
     pub(crate) fn serves(&self, caller: &Principal, channels: &Channels, channel: Channel) -> bool {
         let is_own = !channels.own(channel).is_empty();

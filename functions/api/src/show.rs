@@ -2,7 +2,7 @@
 
 use domain::history::HistoryRow;
 use domain::ports::{Content, StoredLink, StreamKey};
-use domain::render::words;
+use domain::render::{Compiled, words};
 use events::{Recorded, Requested, Timestamp};
 use serde_json::{Map, Value, json};
 
@@ -69,9 +69,14 @@ pub fn stored(key: &StreamKey, folded: &HistoryRow, content: Option<&Content>) -
 }
 
 /// The same, with its words as they are (or would be) sent.
-pub fn detail(key: &StreamKey, request: &Requested, folded: &HistoryRow, content: Option<&Content>) -> Value {
+pub fn detail(
+    key: &StreamKey,
+    request: &Requested,
+    folded: &HistoryRow,
+    (content, text): (Option<&Content>, Option<&Compiled>),
+) -> Value {
     let mut shown = stored(key, folded, content);
-    if let Some(message) = content.and_then(|content| words(request, content).ok()) {
+    if let Some(message) = content.and_then(|content| words(request, content, text).ok()) {
         shown["rendered"] = json!({
             "subject": message.subject,
             "text": message.text,

@@ -261,7 +261,9 @@ impl Delivery<'_> {
     ) -> Result<Result<Outbound, &'static str>, StoreError> {
         let request = &communication.request;
         let files = self.files(request, &mut content).await;
-        let mut message = match words(request, &content) {
+        let Deliver { memory, own, .. } = self.deliver;
+        let text = memory.library.words(own, &self.key.tenant, request.channel, request.template.as_ref()).await?;
+        let mut message = match words(request, &content, text.as_deref()) {
             Ok(message) => message,
             Err(error) => return Ok(Err(error.kind())),
         };

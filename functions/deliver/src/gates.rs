@@ -10,6 +10,7 @@ use domain::ports::{Provider, StoreError, Versioned};
 use events::{RefusalClass, TenantId, Timestamp};
 use shell::directory::Directory;
 use shell::gate;
+use shell::library::Library;
 
 use crate::Deliver;
 
@@ -22,6 +23,7 @@ const SPREAD_MS: u64 = 5_000;
 #[derive(Default)]
 pub struct Memory {
     pub(crate) directory: Directory,
+    pub(crate) library: Library,
     records: Mutex<HashMap<String, Arc<Kept>>>,
 }
 

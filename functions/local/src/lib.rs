@@ -191,6 +191,7 @@ impl Local {
             limits: store.clone(),
             own: own.clone(),
             directory: Directory::default(),
+            library: Default::default(),
             has_sandbox: true,
             accounts: providers.iter().map(|provider| provider.account().clone()).collect(),
             host: clock.clone(),

@@ -2,6 +2,7 @@
 
 use domain::channels::{self, Channels};
 use domain::ports::{AppendError, Host, JournalKey, Journals, StoreError};
+use domain::templates::{self, Templates};
 use events::{Meta, Recorded, Stored, TenantId};
 
 use crate::problem::{Kind, Problem};
@@ -112,6 +113,38 @@ fn fold(records: &[Recorded<events::ChannelEvent>]) -> Channels {
 /// As [`read`].
 pub async fn channels(journals: &dyn Journals, tenant: &TenantId) -> Result<Channels, StoreError> {
     Ok(fold(&read(journals, &JournalKey::channels(tenant)).await?))
+}
+
+fn fold_templates(records: &[Recorded<events::TemplateEvent>]) -> Templates {
+    let mut templates = Templates::default();
+    for Recorded { meta, event, .. } in records {
+        templates.evolve(event, &meta.actor, meta.at);
+    }
+    templates
+}
+
+/// What a tenant decided about its templates.
+///
+/// # Errors
+///
+/// As [`read`].
+pub async fn templates(journals: &dyn Journals, tenant: &TenantId) -> Result<Templates, StoreError> {
+    Ok(fold_templates(&read(journals, &JournalKey::templates(tenant)).await?))
+}
+
+/// Another such decision; what it came to.
+///
+/// # Errors
+///
+/// [`JournalError`]
+pub async fn decide_templates(
+    ports: (&dyn Journals, &dyn Host),
+    tenant: &TenantId,
+    actor: &str,
+    command: templates::Command,
+) -> Result<Templates, JournalError<templates::Rejection>> {
+    let decide = |records: &[Recorded<events::TemplateEvent>]| fold_templates(records).decide(command.clone());
+    Ok(fold_templates(&execute(ports, &JournalKey::templates(tenant), actor, decide).await?))
 }
 
 /// Another such decision; what it came to.

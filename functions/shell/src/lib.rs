@@ -5,6 +5,7 @@ pub mod gate;
 pub mod hash;
 pub mod hint;
 pub mod journal;
+pub mod library;
 pub mod problem;
 pub mod settings;
 

@@ -1,0 +1,187 @@
+//! Templates over HTTP: made, versioned, resolved, previewed by the engine that sends.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tests::world::World;
+
+const TEMPLATES: &str = "/api/communication-templates";
+
+async fn make(world: &World, body: Value) -> Value {
+    let made = world.post(TEMPLATES, body).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    made.body
+}
+
+fn offer(locale: Option<&str>, body: &str) -> Value {
+    let mut offer =
+        json!({ "name": "Offer", "code": "offer", "channel": "sms", "type": "general", "bodyTemplate": body });
+    if let Some(locale) = locale {
+        offer["locale"] = json!(locale);
+    }
+    offer
+}
+
+async fn said(world: &World, to: &str, locale: &str) -> String {
+    let message = json!({
+        "channel": "sms", "type": "general", "recipientContact": to, "templateId": "offer", "locale": locale,
+        "templateVariables": { "customerName": "Ada" },
+    });
+    let sent = world.send(message).await;
+    world.until_status(&sent, "delivered").await;
+    world.inbox(to).await[0]["body"].as_str().expect("a text").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_is_made_used_changed_and_deleted() {
+    let world = World::new().await;
+    let made = make(&world, offer(None, "Hello {{customerName}}, an offer.")).await;
+    let id = made["id"].as_str().expect("an id").to_owned();
+    assert_eq!((id.as_str(), &made["version"], &made["isActive"]), ("tpl_offer.sms.default", &json!(1), &json!(true)));
+    assert_eq!(made["availableVariables"], json!(["customerName"]));
+    assert_eq!(said(&world, "+447700900001", "fr").await, "Hello Ada, an offer.");
+    make(&world, offer(Some("es"), "Hola {{customerName}}.")).await;
+    let again = world.post(TEMPLATES, offer(Some("es"), "x")).await;
+    assert_eq!(again.status, StatusCode::CONFLICT, "{}", again.body);
+
+    // A message keeps the version that it was accepted with.
+    let later = json!({
+        "channel": "sms", "type": "general", "recipientContact": "+447700900004", "templateId": id,
+        "templateVariables": { "customerName": "Ada" }, "scheduledAt": "2027-06-01T09:00:00Z",
+    });
+    let later = world.send(later).await;
+    let path = format!("{TEMPLATES}/{id}");
+    let patch = |body: Value, seen: &str| world.request(Method::PATCH, &path).header("if-match", seen).json(&body);
+    let changed = world.answer(patch(json!({ "bodyTemplate": "Hi {{customerName}}!" }), "\"1\"")).await;
+    assert_eq!((changed.status, &changed.body["version"]), (StatusCode::OK, &json!(2)), "{}", changed.body);
+    assert_eq!(changed.headers["etag"], "\"2\"");
+    let stale = world.answer(patch(json!({ "bodyTemplate": "Stale" }), "\"1\"")).await;
+    assert_eq!(stale.status, StatusCode::CONFLICT, "{}", stale.body);
+    assert_eq!(said(&world, "+447700900005", "fr").await, "Hi Ada!");
+    assert_eq!(world.one(&later).await.text("/rendered/text"), "Hello Ada, an offer.");
+    let versions = world.get(&format!("{path}/versions")).await;
+    let versions = versions.body["versions"].as_array().expect("versions").clone();
+    assert_eq!(versions.iter().map(|one| one["version"].clone()).collect::<Vec<_>>(), [json!(2), json!(1)]);
+    let first = world.get(&format!("{path}?version=1")).await;
+    assert_eq!(first.text("/bodyTemplate"), "Hello {{customerName}}, an offer.");
+
+    assert_eq!(world.post(&format!("{path}/deactivate"), json!({})).await.body["isActive"], false);
+    let refused = json!({
+        "channel": "sms", "type": "general", "recipientContact": "+447700900001", "templateId": "offer", "locale": "fr",
+    });
+    let refused = world.post("/api/communications/send", refused).await;
+    assert_eq!(refused.text("/errors/0/code"), "unknown_template");
+    assert_eq!(world.post(&format!("{path}/activate"), json!({})).await.body["isActive"], true);
+    assert_eq!(world.answer(world.request(Method::DELETE, &path)).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(world.get(&path).await.status, StatusCode::NOT_FOUND);
+    // What was accepted with it is sent all the same.
+    assert_eq!(world.one(&later).await.text("/rendered/text"), "Hello Ada, an offer.");
+    let anew = make(&world, offer(None, "Anew")).await;
+    assert_eq!(anew["version"], 3, "versions are never used again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_readers_language_is_found_and_the_tenants_own_come_first() {
+    let world = World::new().await;
+    let invoice = async |locale: &str, to: &str| {
+        let message = json!({
+            "channel": "sms", "type": "invoice", "recipientContact": to, "templateId": "tpl_invoice_sms", "locale": locale,
+            "templateVariables": { "customerName": "Ada", "businessName": "Acme", "invoiceNumber": "7", "amount": 1500.5 },
+        });
+        let sent = world.send(message).await;
+        world.until_status(&sent, "delivered").await;
+        let shown = world.one(&sent).await;
+        (shown.text("/templateId").to_owned(), shown.text("/rendered/text").to_owned())
+    };
+    let (id, text) = invoice("es-MX", "+447700900001").await;
+    assert_eq!(id, "tpl_invoice_sms.es");
+    assert!(text.starts_with("Acme: Ada, su factura 7 de"), "{text}");
+    assert_eq!(invoice("de", "+447700900004").await.0, "tpl_invoice_sms");
+    let own = json!({
+        "name": "Ours", "code": "invoice", "channel": "sms", "type": "invoice", "locale": "es",
+        "bodyTemplate": "{{businessName}}: factura {{invoiceNumber}}, {{currency amount \"EUR\"}}",
+    });
+    make(&world, own).await;
+    // Felt at once where it was made.
+    let (id, text) = invoice("es-MX", "+447700900005").await;
+    assert_eq!(id, "tpl_invoice.sms.es");
+    assert!(text.starts_with("Acme: factura 7, ") && text.contains("1,500.50"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_template_is_said_by_its_field() {
+    let world = World::new().await;
+    let email = json!({ "name": "N", "code": "c", "channel": "email", "type": "invoice", "subjectTemplate": "S", "bodyTemplate": "B" });
+    for (change, pointer, code) in [
+        (json!({ "code": "Not A Code" }), "/code", "not_a_code"),
+        (json!({ "code": "tpl_mine" }), "/code", "not_a_code"),
+        (json!({ "subjectTemplate": null }), "/subjectTemplate", "required"),
+        (json!({ "channel": "sms" }), "/subjectTemplate", "no_subject"),
+        (json!({ "locale": "español!" }), "/locale", "not_a_locale"),
+        (json!({ "bodyTemplate": "{{#if a}}" }), "/bodyTemplate", "template"),
+        (json!({ "subjectTemplate": "{{> partial}}" }), "/subjectTemplate", "template"),
+        (
+            json!({ "bodyTemplate": "{{a}} {{b}}", "availableVariables": ["a"] }),
+            "/availableVariables",
+            "unknown_variable",
+        ),
+        (json!({ "availableVariables": [7] }), "/availableVariables", "not_names"),
+        (json!({ "bodyTemplate": "x".repeat(100_001) }), "/bodyTemplate", "too_long"),
+    ] {
+        let mut body = email.clone();
+        change.as_object().into_iter().flatten().for_each(|(name, value)| body[name] = value.clone());
+        let refused = world.post(TEMPLATES, body).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{change}");
+        let errors = refused.body["errors"].as_array().expect("errors").clone();
+        assert!(errors.iter().any(|e| e["pointer"] == pointer && e["code"] == code), "{change}: {}", refused.body);
+    }
+    for method in [Method::PATCH, Method::DELETE] {
+        let path = format!("{TEMPLATES}/tpl_invoice_email");
+        let refused = world.answer(world.request(method, &path).json(&json!({ "name": "Mine" }))).await;
+        assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.body);
+    }
+    let hostile = format!("{}{{{{a}}}}{}", "{{#each a}}".repeat(3), "{{/each}}".repeat(3));
+    let judged =
+        world.post(&format!("{TEMPLATES}/validate"), json!({ "channel": "sms", "bodyTemplate": hostile })).await;
+    assert_eq!((judged.status, &judged.body["valid"]), (StatusCode::OK, &json!(false)), "{}", judged.body);
+    let judged = json!({ "channel": "sms", "bodyTemplate": "{{a}}{{#if b}}{{c}}{{/if}}", "variables": { "b": 1 } });
+    let judged = world.post(&format!("{TEMPLATES}/validate"), judged).await;
+    assert_eq!(judged.body["availableVariables"], json!(["a", "b", "c"]));
+    assert_eq!(judged.body["requiredVariables"], json!(["a"]));
+    assert_eq!(judged.text("/errors/0/code"), "missing_variables");
+}
+
+/// Every built-in one, by the preview that renders as sending does.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_system_template_says_something_in_its_language() {
+    let world = World::new().await;
+    let all = world.get(&format!("{TEMPLATES}?isActive=true")).await;
+    let all = all.body["templates"].as_array().expect("templates").clone();
+    assert_eq!(all.len(), 2 * (6 + 3 + 4 * 3 + 1), "D11 to D15, for Messenger and Telegram too, and the general one");
+    let variables = json!({
+        "customerName": "Ada & Co", "businessName": "Acme", "invoiceNumber": "INV-7", "amount": 1500.5, "currency": "EUR",
+        "dueDate": "2026-12-01", "paymentDate": "2026-11-21", "daysOverdue": 12, "locationName": "Nairobi", "itemCount": 2,
+        "items": [{ "name": "Tea", "quantity": 3 }], "shortLink": "https://s.example.com/7", "message": "Hello.",
+        "paymentLink": "https://pay.example.com/7", "invitationLink": "https://app.example.com/join", "userName": "Bo",
+    });
+    for template in &all {
+        let id = template["id"].as_str().expect("an id");
+        let shown = world.post(&format!("{TEMPLATES}/{id}/preview"), json!({ "variables": variables })).await;
+        assert_eq!(shown.status, StatusCode::OK, "{id}: {}", shown.body);
+        let text = shown.text("/text");
+        assert!(text.len() > 10 && !text.contains("{{") && !text.contains('<'), "{id}: {text}");
+        let is_email = template["channel"] == "email";
+        assert_eq!(
+            shown.body["html"].is_string() && shown.body["subject"].is_string(),
+            is_email || template["channel"].is_null()
+        );
+        if is_email {
+            assert!(shown.text("/html").contains("viewport"), "{id}");
+            assert!(!shown.text("/html").contains("Ada & Co"), "escaped: {id}");
+        }
+        if text.contains("December") || text.contains("diciembre") {
+            assert_eq!(text.contains("diciembre"), template["locale"] == "es", "{id}: {text}");
+        }
+        let none = world.post(&format!("{TEMPLATES}/{id}/preview"), json!({})).await;
+        assert_eq!(none.text("/errors/0/code"), "missing_variables", "{id}: {}", none.body);
+    }
+}
