@@ -284,7 +284,8 @@ fn dead(reason: DeadLetterReason) -> &'static str {
     }
 }
 
-fn suppressed(reason: SuppressReason) -> &'static str {
+/// Why a message is not sent, by rule.
+pub fn suppressed(reason: SuppressReason) -> &'static str {
     match reason {
         SuppressReason::OptedOut => "the recipient opted out",
         SuppressReason::ChannelDisabled => "the recipient does not want this channel",

@@ -11,6 +11,7 @@ pub mod history;
 pub mod money;
 pub mod policy;
 pub mod ports;
+pub mod preferences;
 pub mod provider;
 pub mod quiet;
 pub mod render;

@@ -187,7 +187,7 @@ pub trait EventStore: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JournalKey {
     pub tenant: TenantId,
-    /// `channels`, `templates`, `inbound`.
+    /// `channels`, `templates`, `preferences`, `inbound`.
     pub kind: &'static str,
     pub id: String,
 }
@@ -201,6 +201,11 @@ impl JournalKey {
     /// What the tenant decided about its templates.
     pub fn templates(tenant: &TenantId) -> JournalKey {
         JournalKey { tenant: tenant.clone(), kind: "templates", id: "all".to_owned() }
+    }
+
+    /// How a person wants to be written to; `customer:7`.
+    pub fn preferences(tenant: &TenantId, person: &str) -> JournalKey {
+        JournalKey { tenant: tenant.clone(), kind: "preferences", id: person.to_owned() }
     }
 
     /// The key that both homes store it under: the tenant leads.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Channel, MessageType, Timestamp};
+use crate::{Channel, MessageType, QuietHours, Timestamp};
 
 /// `burst` at once, then `per_second`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +110,46 @@ pub enum TemplateEvent {
     TemplateDeleted { template: String },
 }
 
+/// How a person wants to be written to. One journal for each customer, supplier, user and contact, and one for a tenant's
+/// defaults. Addresses are in the vault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum PreferenceEvent {
+    /// v1. What is not named stays.
+    PreferencesChanged {
+        /// Channels that are wanted, and those that are not.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        channels: BTreeMap<Channel, bool>,
+        /// By which channels each type may come, the best first; none: the type is left to the defaults again.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        types: BTreeMap<MessageType, Option<Vec<Channel>>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quiet_hours: Option<QuietHours>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        quiet_hours_lifted: bool,
+        /// Channels whose preferred address changed; the addresses are in the vault.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        addresses: Vec<Channel>,
+    },
+    /// v1. Wants nothing more.
+    OptedOut {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// v1. Agreed to be written to; `evidence`: how and where.
+    OptedIn {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        evidence: Option<String>,
+    },
+    /// v1. Must not be written to, whatever they want.
+    DoNotContactSet {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// v1. May be written to again.
+    DoNotContactLifted {},
+}
+
 macro_rules! names_of {
     ($events:ident: $($variant:ident),*) => {
         impl $events {
@@ -133,6 +173,7 @@ macro_rules! names_of {
 }
 names_of!(ChannelEvent: ChannelAdded, ChannelChanged, ChannelRemoved, ChannelEnabled, ChannelDisabled, ChannelsOrdered);
 names_of!(InboundEvent: MessageReceived);
+names_of!(PreferenceEvent: PreferencesChanged, OptedOut, OptedIn, DoNotContactSet, DoNotContactLifted);
 names_of!(
     TemplateEvent: TemplateCreated, TemplateRevised, TemplateDescribed, TemplateActivated, TemplateDeactivated, TemplateDeleted
 );

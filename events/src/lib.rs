@@ -14,12 +14,15 @@ pub use communication::{
 };
 pub use communication::{DeferReason, MessageType};
 pub use id::{AttemptId, CommunicationId, IdError, TenantId};
-pub use journal::{CallRate, ChannelEvent, InboundEvent, TemplateEvent};
+pub use journal::{CallRate, ChannelEvent, InboundEvent, PreferenceEvent, TemplateEvent};
 pub use stored::{Meta, Recorded, Stored, StoredError, decode, encode};
 pub use time::Timestamp;
 pub use upcast::upcast;
 
 /// The types of every kind of stream.
 pub fn all_types() -> impl Iterator<Item = &'static str> {
-    [Event::TYPES, ChannelEvent::TYPES, InboundEvent::TYPES, TemplateEvent::TYPES].into_iter().flatten().copied()
+    [Event::TYPES, ChannelEvent::TYPES, InboundEvent::TYPES, TemplateEvent::TYPES, PreferenceEvent::TYPES]
+        .into_iter()
+        .flatten()
+        .copied()
 }

@@ -88,6 +88,7 @@ pub async fn count() {
         own: own(store.clone(), host.clone()),
         directory: Default::default(),
         library: Default::default(),
+        defaults: Default::default(),
         has_sandbox: false,
         accounts: vec![domain::ports::Provider::account(&*ToldProvider::new("told")).clone()],
         host: host.clone(),

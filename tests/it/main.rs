@@ -7,6 +7,7 @@ mod gates;
 mod http;
 mod mocks;
 mod operations;
+mod preferences;
 mod privacy;
 mod properties;
 mod providers;

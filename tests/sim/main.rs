@@ -192,6 +192,7 @@ impl Simulation {
             own: own(&port),
             directory: Default::default(),
             library: Default::default(),
+            defaults: Default::default(),
             has_sandbox: false,
             accounts: providers(&world).iter().map(|provider| provider.account().clone()).collect(),
             host: port.clone(),

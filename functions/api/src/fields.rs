@@ -63,6 +63,23 @@ impl Fields {
         self.map.get(field).is_some_and(|value| !value.is_null())
     }
 
+    pub fn is_null(&mut self, field: &str) -> bool {
+        let is_null = self.map.get(field).is_some_and(Value::is_null);
+        if is_null {
+            self.map.remove(field);
+        }
+        is_null
+    }
+
+    pub fn peek(&self, field: &str) -> Option<&Value> {
+        self.map.get(field)
+    }
+
+    /// What the caller left to us.
+    pub fn set(&mut self, field: &str, value: Value) {
+        self.map.insert(field.to_owned(), value);
+    }
+
     fn take(&mut self, field: &str) -> Option<Value> {
         self.map.remove(field).filter(|value| !value.is_null())
     }

@@ -8,6 +8,7 @@ mod channels;
 pub mod config;
 mod dead_letters;
 pub mod fields;
+mod preferences;
 mod providers;
 mod read;
 mod send;
@@ -29,6 +30,7 @@ use domain::ports::{
     Account, EventStore, Hint, Host, Keys, Limits, MAX_DELAY_S, Principal, Queue, StreamKey, Vault, Views,
 };
 use events::{CommunicationId, Timestamp};
+use shell::consent::Defaults;
 use shell::directory::{Directory, Own};
 use shell::library::Library;
 use shell::problem::{Kind, Problem};
@@ -53,6 +55,7 @@ pub struct Api {
     pub own: Own,
     pub directory: Directory,
     pub library: Library,
+    pub defaults: Defaults,
     /// The provider configurations that this deployment has, in the order they are tried.
     pub accounts: Vec<Account>,
     /// A stand-in carries test messages of every channel.
@@ -106,6 +109,13 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/api/channels/{id}/health"),
     ("POST", "/api/channels/{id}/test"),
     ("GET", "/api/webhook-log"),
+    ("GET", "/api/communication-preferences/defaults"),
+    ("PATCH", "/api/communication-preferences/defaults"),
+    ("GET", "/api/communication-preferences/{kind}/{id}"),
+    ("PATCH", "/api/communication-preferences/{kind}/{id}"),
+    ("GET", "/api/communication-preferences/{kind}/{id}/history"),
+    ("GET", "/api/v1/communication/contacts/{id}/preferences"),
+    ("POST", "/api/v1/communication/contacts/{id}/preferences"),
     ("GET", "/api/communication-templates"),
     ("POST", "/api/communication-templates"),
     ("POST", "/api/communication-templates/validate"),
@@ -158,6 +168,16 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/channels/{id}/health", get(channels::health))
         .route("/api/channels/{id}/test", post(channels::test))
         .route("/api/webhook-log", get(channels::webhook_log))
+        .route(
+            "/api/communication-preferences/defaults",
+            get(preferences::get_defaults).patch(preferences::patch_defaults),
+        )
+        .route("/api/communication-preferences/{kind}/{id}", get(preferences::get).patch(preferences::patch))
+        .route("/api/communication-preferences/{kind}/{id}/history", get(preferences::past))
+        .route(
+            "/api/v1/communication/contacts/{id}/preferences",
+            get(preferences::get_contact).post(preferences::patch_contact),
+        )
         .route("/api/communication-templates", get(templates::list).post(templates::create))
         .route("/api/communication-templates/validate", post(templates::validate))
         .route(

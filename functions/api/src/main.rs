@@ -42,6 +42,7 @@ async fn main() -> Result<(), Error> {
         own,
         directory: Directory::default(),
         library: Default::default(),
+        defaults: Default::default(),
         has_sandbox: true,
         accounts: config.accounts,
         queue: Arc::new(SqsQueue { client: aws.sqs(), urls: config.queues.into_iter().collect() }),

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use domain::channels::Channels;
 use domain::communication::{Command, Rejection};
+use domain::explain::suppressed as suppressed_by;
 use domain::history::row;
 use domain::ports::{ContactKey, Content, ContentKey, Principal, StoredLink, StreamKey};
 use domain::render::{Button, Compiled, Location, MediaKind, ProviderTemplate, RenderError, words};
@@ -360,7 +361,7 @@ fn read_entity(fields: &mut Fields) -> Option<Entity> {
     kind.map(|kind| Entity { kind, id })
 }
 
-fn read_quiet_hours(fields: &mut Fields) -> Option<QuietHours> {
+pub(crate) fn read_quiet_hours(fields: &mut Fields) -> Option<QuietHours> {
     let given = fields.object("quietHours")?;
     let text = |name: &str| given.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let hours = QuietHours { start: text("start"), end: text("end"), time_zone: text("timeZone") };
@@ -469,9 +470,10 @@ impl Api {
         &self,
         caller: &Principal,
         known: &Decided,
-        fields: Fields,
+        mut fields: Fields,
         request_hash: String,
     ) -> Result<Accepted, Problem> {
+        self.choose(caller, known, &mut fields).await?;
         self.with_words(caller, read(self, caller, known, fields, request_hash)?).await
     }
 
@@ -536,7 +538,7 @@ impl Api {
         &self,
         key: &StreamKey,
         loaded: Loaded,
-        Accepted { request, content }: Accepted,
+        Accepted { mut request, content }: Accepted,
         origin: &Origin,
     ) -> Result<Loaded, Problem> {
         let contact = ContactKey {
@@ -544,9 +546,18 @@ impl Api {
             channel: request.channel,
             contact_hash: request.contact_hash.clone(),
         };
-        if self.store.is_suppressed(&contact).await? {
+        let preferences = self.defaults.of_recipient(&self.own, &key.tenant, &request.recipient);
+        let (suppressed, preferences) = join(self.store.is_suppressed(&contact), preferences).await;
+        if suppressed? {
             let detail = "This recipient bounced, complained or opted out. Nothing was accepted.";
             return Err(Problem::new(Kind::RecipientSuppressed, detail));
+        }
+        if let Some(preferences) = preferences? {
+            if let Some(why) = preferences.refuses(request.channel, request.kind) {
+                let detail = format!("Refused, for {} ({}). Nothing was accepted.", suppressed_by(why), why.as_str());
+                return Err(Problem::new(Kind::RecipientSuppressed, detail));
+            }
+            request.quiet_hours = request.quiet_hours.or(preferences.quiet_hours);
         }
         let place = ContentKey::of(key, &request, &request.request_hash);
         self.vault.put(&place, &content, self.host.now() + self.retention_ms).await?;

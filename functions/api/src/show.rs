@@ -3,7 +3,7 @@
 use domain::history::HistoryRow;
 use domain::ports::{Content, StoredLink, StreamKey};
 use domain::render::{Compiled, words};
-use events::{Recorded, Requested, Timestamp};
+use events::{Recorded, Requested, Stored, Timestamp};
 use serde_json::{Map, Value, json};
 
 use crate::fields::show_time;
@@ -101,6 +101,18 @@ pub fn step(position: usize, record: &Recorded) -> Value {
         "correlationId": meta.correlation,
         "causationId": meta.causation,
         "traceparent": meta.traceparent,
+        "data": camel(data.get("data").cloned().unwrap_or_default()),
+    })
+}
+
+/// One event of a journal.
+pub fn decision<E: Stored>(position: usize, record: &Recorded<E>) -> Value {
+    let data = serde_json::to_value(&record.event).unwrap_or_default();
+    json!({
+        "position": position,
+        "type": record.event.name(),
+        "at": show_time(record.meta.at),
+        "actor": record.meta.actor,
         "data": camel(data.get("data").cloned().unwrap_or_default()),
     })
 }

@@ -11,7 +11,7 @@ use events::{
     AttemptId, Channel, DeferReason, Event, Fact, FailReason, Outcome, Priority, Requested, ResolvedBy, SuppressReason,
     Timestamp,
 };
-use futures_util::future::{join, join_all};
+use futures_util::future::{join, join_all, join3};
 use shell::directory::{ConnectError, last_word_key, message_key};
 use shell::{ExecuteError, Loaded, Origin, Shell};
 
@@ -156,13 +156,19 @@ impl Delivery<'_> {
             return Err(DeliverError::NoTime);
         }
         let request = &communication.request;
-        let (suppressed, content) = join(
+        let Deliver { memory, own, .. } = self.deliver;
+        let (suppressed, content, preferences) = join3(
             self.deliver.store.is_suppressed(&contact_key(self.key, request)),
             self.deliver.vault.get(&content_key(self.key, communication)),
+            memory.defaults.of_recipient(own, &self.key.tenant, &request.recipient),
         )
         .await;
         if suppressed? {
             return Ok(Next::Do(Command::Suppress(SuppressReason::SuppressionList)));
+        }
+        // What was wanted when it was accepted may no longer be.
+        if let Some(why) = preferences?.and_then(|theirs| theirs.refuses(request.channel, request.kind)) {
+            return Ok(Next::Do(Command::Suppress(why)));
         }
         let Some(content) = content? else {
             return Ok(Next::Do(Command::Suppress(SuppressReason::Erased)));

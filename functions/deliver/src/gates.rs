@@ -8,6 +8,7 @@ use domain::gate::{Cause, Entry, Rate, Tally};
 use domain::policy;
 use domain::ports::{Provider, StoreError, Versioned};
 use events::{RefusalClass, TenantId, Timestamp};
+use shell::consent::Defaults;
 use shell::directory::Directory;
 use shell::gate;
 use shell::library::Library;
@@ -24,6 +25,7 @@ const SPREAD_MS: u64 = 5_000;
 pub struct Memory {
     pub(crate) directory: Directory,
     pub(crate) library: Library,
+    pub(crate) defaults: Defaults,
     records: Mutex<HashMap<String, Arc<Kept>>>,
 }
 

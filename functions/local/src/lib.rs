@@ -192,6 +192,7 @@ impl Local {
             own: own.clone(),
             directory: Directory::default(),
             library: Default::default(),
+            defaults: Default::default(),
             has_sandbox: true,
             accounts: providers.iter().map(|provider| provider.account().clone()).collect(),
             host: clock.clone(),

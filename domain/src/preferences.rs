@@ -1,0 +1,150 @@
+//! How a person wants to be written to, and what that forbids.
+
+use std::collections::BTreeMap;
+
+use events::{Channel, MessageType, PreferenceEvent, QuietHours, SuppressReason, Timestamp};
+
+/// Where a type goes that nobody said anything about.
+pub const DEFAULT_CHANNELS: &[Channel] = &[Channel::Email];
+
+/// When, by whom, and in their words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    pub at: Timestamp,
+    pub by: String,
+    pub words: Option<String>,
+}
+
+/// Folded from a person's journal, or from a tenant's defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Preferences {
+    pub channels: BTreeMap<Channel, bool>,
+    pub types: BTreeMap<MessageType, Vec<Channel>>,
+    pub quiet_hours: Option<QuietHours>,
+    pub opted_out: Option<Said>,
+    pub opted_in: Option<Said>,
+    pub do_not_contact: Option<Said>,
+    pub created_at: Option<Timestamp>,
+    pub updated_at: Option<Timestamp>,
+    pub updated_by: Option<String>,
+}
+
+impl Preferences {
+    pub fn evolve(&mut self, event: &PreferenceEvent, actor: &str, at: Timestamp) {
+        let said = |words: &Option<String>| Some(Said { at, by: actor.to_owned(), words: words.clone() });
+        match event {
+            PreferenceEvent::PreferencesChanged { channels, types, quiet_hours, quiet_hours_lifted, .. } => {
+                self.channels.extend(channels);
+                for (kind, channels) in types {
+                    match channels {
+                        Some(channels) => drop(self.types.insert(*kind, channels.clone())),
+                        None => drop(self.types.remove(kind)),
+                    }
+                }
+                let kept = self.quiet_hours.take().filter(|_| !quiet_hours_lifted);
+                self.quiet_hours = quiet_hours.clone().or(kept);
+            }
+            PreferenceEvent::OptedOut { reason } => self.opted_out = said(reason),
+            PreferenceEvent::OptedIn { evidence } => {
+                self.opted_in = said(evidence);
+                self.opted_out = None;
+            }
+            PreferenceEvent::DoNotContactSet { reason } => self.do_not_contact = said(reason),
+            PreferenceEvent::DoNotContactLifted {} => self.do_not_contact = None,
+        }
+        self.created_at = self.created_at.or(Some(at));
+        (self.updated_at, self.updated_by) = (Some(at), Some(actor.to_owned()));
+    }
+
+    /// A person's own before the tenant's defaults.
+    pub fn over(self, defaults: &Preferences) -> Preferences {
+        let (mut channels, mut types) = (defaults.channels.clone(), defaults.types.clone());
+        channels.extend(self.channels);
+        types.extend(self.types);
+        let quiet_hours = self.quiet_hours.or_else(|| defaults.quiet_hours.clone());
+        Preferences { channels, types, quiet_hours, ..self }
+    }
+
+    pub fn wants(&self, channel: Channel) -> bool {
+        self.channels.get(&channel).copied().unwrap_or(true)
+    }
+
+    /// Why a message must not be sent; none: it may.
+    pub fn refuses(&self, channel: Channel, kind: MessageType) -> Option<SuppressReason> {
+        if self.do_not_contact.is_some() {
+            return Some(SuppressReason::DoNotContact);
+        }
+        if self.opted_out.is_some() {
+            return Some(SuppressReason::OptedOut);
+        }
+        if !self.wants(channel) {
+            return Some(SuppressReason::ChannelDisabled);
+        }
+        let is_listed = self.types.get(&kind).is_none_or(|channels| channels.contains(&channel));
+        if is_listed { None } else { Some(SuppressReason::TypeDisabled) }
+    }
+
+    /// The channels that a type may come by, the best first.
+    pub fn channels_for(&self, kind: MessageType) -> Vec<Channel> {
+        let listed = self.types.get(&kind).map_or(DEFAULT_CHANNELS, Vec::as_slice);
+        listed.iter().copied().filter(|channel| self.refuses(*channel, kind).is_none()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(events: &[PreferenceEvent]) -> Preferences {
+        let mut preferences = Preferences::default();
+        events.iter().for_each(|event| preferences.evolve(event, "key:ops", Timestamp(1)));
+        preferences
+    }
+
+    fn changed(channels: &[(Channel, bool)], types: &[(MessageType, Option<&[Channel]>)]) -> PreferenceEvent {
+        let types = types.iter().map(|(kind, channels)| (*kind, channels.map(<[Channel]>::to_vec)));
+        PreferenceEvent::PreferencesChanged {
+            channels: channels.iter().copied().collect(),
+            types: types.collect(),
+            quiet_hours: None,
+            quiet_hours_lifted: false,
+            addresses: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_a_person_does_not_want_is_refused() {
+        use Channel::{Email, Sms, Whatsapp};
+        use MessageType::{Invoice, PaymentLink};
+        let nothing = Preferences::default();
+        assert_eq!(nothing.refuses(Sms, Invoice), None);
+        assert_eq!(nothing.channels_for(Invoice), [Email]);
+        let picky = after(&[changed(&[(Sms, false)], &[(Invoice, Some(&[Whatsapp, Sms, Email]))])]);
+        assert_eq!(picky.refuses(Sms, PaymentLink), Some(SuppressReason::ChannelDisabled));
+        assert_eq!(picky.refuses(Email, PaymentLink), None);
+        assert_eq!(picky.channels_for(Invoice), [Whatsapp, Email]);
+        let listed = after(&[changed(&[], &[(Invoice, Some(&[Email]))])]);
+        assert_eq!(listed.refuses(Sms, Invoice), Some(SuppressReason::TypeDisabled));
+        let lifted = after(&[changed(&[], &[(Invoice, Some(&[Email]))]), changed(&[(Sms, true)], &[(Invoice, None)])]);
+        assert_eq!(lifted.refuses(Sms, Invoice), None);
+    }
+
+    #[test]
+    fn an_opt_in_ends_an_opt_out_and_not_a_ban() {
+        let out = PreferenceEvent::OptedOut { reason: None };
+        let back = PreferenceEvent::OptedIn { evidence: Some("a form".to_owned()) };
+        let refuses = |events: &[PreferenceEvent]| after(events).refuses(Channel::Email, MessageType::Invoice);
+        assert_eq!(refuses(std::slice::from_ref(&out)), Some(SuppressReason::OptedOut));
+        assert_eq!(refuses(&[out, back.clone()]), None);
+        let ban = PreferenceEvent::DoNotContactSet { reason: None };
+        assert_eq!(refuses(&[ban.clone(), back]), Some(SuppressReason::DoNotContact));
+        assert_eq!(refuses(&[ban, PreferenceEvent::DoNotContactLifted {}]), None);
+    }
+
+    #[test]
+    fn a_persons_own_come_before_the_defaults() {
+        let defaults = after(&[changed(&[(Channel::Sms, false), (Channel::Whatsapp, false)], &[])]);
+        let own = after(&[changed(&[(Channel::Sms, true)], &[])]).over(&defaults);
+        assert!(own.wants(Channel::Sms) && !own.wants(Channel::Whatsapp) && own.wants(Channel::Email));
+    }
+}

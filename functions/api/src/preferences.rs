@@ -1,0 +1,320 @@
+//! How people want to be written to: read, changed, and their history as of any time.
+
+use std::collections::BTreeMap;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use domain::contact;
+use domain::ports::{JournalKey, Principal};
+use domain::preferences::{DEFAULT_CHANNELS, Preferences, Said};
+use events::{Channel, MessageType, PreferenceEvent, Recipient, RecipientType, Recorded};
+use serde_json::{Value, json};
+use shell::consent::{DEFAULTS, addresses, addresses_key, fold, history, person};
+use shell::journal;
+use shell::problem::{Kind, Problem};
+
+use crate::fields::{Fields, show_time};
+use crate::read::Query;
+use crate::send::{Decided, read_quiet_hours};
+use crate::{Api, Shared, json, read_body, show};
+
+/// (channel, whether it is wanted, where it goes): the names of the fields.
+const FIELDS: [(Channel, &str, &str); 5] = [
+    (Channel::Email, "emailEnabled", "preferredEmail"),
+    (Channel::Sms, "smsEnabled", "preferredPhone"),
+    (Channel::Whatsapp, "whatsappEnabled", "preferredWhatsapp"),
+    (Channel::Messenger, "messengerEnabled", "preferredMessengerId"),
+    (Channel::Telegram, "telegramEnabled", "preferredTelegramId"),
+];
+
+/// `customer` and an id, as messages name their recipients.
+fn named(kind: &str, id: String) -> Result<String, Problem> {
+    let kind: Option<RecipientType> = kind.parse().ok();
+    let is_id = !id.is_empty() && id.chars().count() <= 255 && !id.chars().any(char::is_control);
+    let recipient = kind.filter(|_| is_id).map(|kind| Recipient { kind, id: Some(id) });
+    recipient.as_ref().and_then(person).ok_or_else(|| {
+        let kinds = RecipientType::names().join(", ");
+        Problem::new(Kind::NotFound, format!("Preferences are of a {kinds}."))
+    })
+}
+
+fn show(person: &str, preferences: &Preferences, addresses: &BTreeMap<Channel, String>) -> Value {
+    let (kind, id) = person.split_once(':').unwrap_or((person, ""));
+    let said = |said: &Option<Said>| said.as_ref().map(|said| show_time(said.at));
+    let words = |said: &Option<Said>| said.as_ref().and_then(|said| said.words.clone());
+    let mut shown = json!({
+        "entityType": kind,
+        "entityId": id,
+        "preferences": preferences.types,
+        "defaultChannels": DEFAULT_CHANNELS,
+        "quietHours": preferences.quiet_hours.as_ref().map(|quiet| {
+            json!({ "start": quiet.start, "end": quiet.end, "timeZone": quiet.time_zone })
+        }),
+        "optedOut": preferences.opted_out.is_some(),
+        "optedOutAt": said(&preferences.opted_out),
+        "optedOutReason": words(&preferences.opted_out),
+        "optedInAt": said(&preferences.opted_in),
+        "optInEvidence": words(&preferences.opted_in),
+        "doNotContact": preferences.do_not_contact.is_some(),
+        "doNotContactReason": words(&preferences.do_not_contact),
+        "createdAt": preferences.created_at.map(show_time),
+        "updatedAt": preferences.updated_at.map(show_time),
+        "updatedBy": preferences.updated_by,
+    });
+    for (channel, enabled, preferred) in FIELDS {
+        shown[enabled] = json!(preferences.wants(channel));
+        shown[preferred] = json!(addresses.get(&channel));
+    }
+    shown
+}
+
+impl Api {
+    async fn show_preferences(&self, caller: &Principal, person: &str) -> Result<Response, Problem> {
+        let records = history(&*self.own.journals, &caller.tenant, person).await?;
+        let addresses = addresses(&self.own, &caller.tenant, person).await?;
+        Ok(json(StatusCode::OK, &show(person, &fold(&records, None), &addresses)))
+    }
+
+    /// What is not given stays; what is null is taken away.
+    async fn change_preferences(&self, caller: &Principal, person: &str, body: Body) -> Result<Response, Problem> {
+        let mut fields = Fields::parse(&read_body(body).await?)?;
+        if fields.is_empty() {
+            fields.wrong("", "empty", "Give at least one preference.");
+        }
+        let mut channels = BTreeMap::new();
+        let mut moved: BTreeMap<Channel, Option<String>> = BTreeMap::new();
+        for (channel, enabled, preferred) in FIELDS {
+            channels.extend(fields.flag(enabled).map(|wanted| (channel, wanted)));
+            if fields.is_null(preferred) {
+                moved.insert(channel, None);
+            } else if let Some(text) = fields.text(preferred, 320) {
+                match contact::normalise(channel, &text, None) {
+                    Ok(address) => drop(moved.insert(channel, Some(address))),
+                    Err(error) => fields.wrong(preferred, "not_an_address", format!("{preferred} {error}.")),
+                }
+            }
+        }
+        let types = read_types(&mut fields);
+        let quiet_hours_lifted = fields.is_null("quietHours");
+        let quiet_hours = read_quiet_hours(&mut fields);
+        let (opted_out, opted_out_reason) = (fields.flag("optedOut"), fields.text("optedOutReason", 1_000));
+        let evidence = fields.text("optInEvidence", 1_000);
+        let (banned, banned_reason) = (fields.flag("doNotContact"), fields.text("doNotContactReason", 1_000));
+        if person == DEFAULTS && (!moved.is_empty() || opted_out.is_some() || evidence.is_some() || banned.is_some()) {
+            fields.wrong("", "not_for_defaults", "Defaults are channels, types and quiet hours.");
+        }
+        fields.finish()?;
+
+        if !moved.is_empty() {
+            let mut known = addresses(&self.own, &caller.tenant, person).await?;
+            for (channel, address) in &moved {
+                match address {
+                    Some(address) => drop(known.insert(*channel, address.clone())),
+                    None => drop(known.remove(channel)),
+                }
+            }
+            let body = serde_json::to_string(&known).unwrap_or_default();
+            self.own.documents.put_document(&addresses_key(&caller.tenant, person), &body, None).await?;
+        }
+        let decide = |records: &[Recorded<PreferenceEvent>]| {
+            let now = fold(records, None);
+            let changed = PreferenceEvent::PreferencesChanged {
+                channels: channels.clone(),
+                types: types.clone(),
+                quiet_hours: quiet_hours.clone(),
+                quiet_hours_lifted,
+                addresses: moved.keys().copied().collect(),
+            };
+            let mut after = now.clone();
+            after.evolve(&changed, "", events::Timestamp(0));
+            let is_other =
+                (&after.channels, &after.types, &after.quiet_hours) != (&now.channels, &now.types, &now.quiet_hours);
+            let mut events = Vec::new();
+            if is_other || !moved.is_empty() {
+                events.push(changed);
+            }
+            match opted_out {
+                Some(true) if now.opted_out.is_none() => {
+                    events.push(PreferenceEvent::OptedOut { reason: opted_out_reason.clone() });
+                }
+                Some(false) if now.opted_out.is_some() => {
+                    events.push(PreferenceEvent::OptedIn { evidence: evidence.clone() });
+                }
+                _ if evidence.is_some() => events.push(PreferenceEvent::OptedIn { evidence: evidence.clone() }),
+                _ => (),
+            }
+            match banned {
+                Some(true) if now.do_not_contact.is_none() => {
+                    events.push(PreferenceEvent::DoNotContactSet { reason: banned_reason.clone() });
+                }
+                Some(false) if now.do_not_contact.is_some() => events.push(PreferenceEvent::DoNotContactLifted {}),
+                _ => (),
+            }
+            Ok::<_, std::convert::Infallible>(events)
+        };
+        let actor = format!("key:{}", caller.actor);
+        let key = JournalKey::preferences(&caller.tenant, person);
+        journal::execute((&*self.own.journals, &*self.host), &key, &actor, decide).await?;
+        self.defaults.forget(&caller.tenant);
+        self.show_preferences(caller, person).await
+    }
+
+    /// Fills in what a message leaves to its recipient's preferences: `channel: "auto"`, and where it goes.
+    pub(crate) async fn choose(&self, caller: &Principal, known: &Decided, fields: &mut Fields) -> Result<(), Problem> {
+        let word = |fields: &Fields, name: &str| fields.peek(name).and_then(Value::as_str).map(str::to_owned);
+        let is_auto = word(fields, "channel").as_deref() == Some("auto");
+        let (contact, id) = (word(fields, "recipientContact"), word(fields, "recipientId"));
+        if !is_auto && (contact.is_some() || id.is_none()) {
+            return Ok(());
+        }
+        let kind = word(fields, "recipientType").map_or(Some(RecipientType::Customer), |kind| kind.parse().ok());
+        let recipient = Recipient { kind: kind.unwrap_or(RecipientType::Customer), id };
+        let (tenant, own) = (&caller.tenant, &self.own);
+        let theirs = self.defaults.of_recipient(own, tenant, &recipient).await?;
+        let preferences = match theirs {
+            Some(theirs) => theirs,
+            None => (*self.defaults.of(own, tenant).await?).clone(),
+        };
+        let addresses = match person(&recipient) {
+            Some(person) => addresses(own, tenant, &person).await?,
+            None => BTreeMap::new(),
+        };
+        if !is_auto {
+            let channel: Option<Channel> = word(fields, "channel").and_then(|channel| channel.parse().ok());
+            if let Some(address) = channel.and_then(|channel| addresses.get(&channel)) {
+                fields.set("recipientContact", json!(address));
+            }
+            return Ok(());
+        }
+        let kind: Option<MessageType> = word(fields, "type").and_then(|kind| match kind.as_str() {
+            "general" => Some(MessageType::GeneralNotification),
+            other => other.parse().ok(),
+        });
+        // What is wrong with the type is said when it is read.
+        let Some(kind) = kind else { return Ok(()) };
+        let to = |channel: Channel| match &contact {
+            Some(contact) => contact::normalise(channel, contact, None).ok(),
+            None => addresses.get(&channel).cloned(),
+        };
+        let wanted = preferences.channels_for(kind);
+        let served = wanted.iter().copied().filter(|channel| self.serves(caller, &known.channels, *channel));
+        match served.filter_map(|channel| Some((channel, to(channel)?))).next() {
+            Some((channel, address)) => {
+                fields.set("channel", json!(channel));
+                fields.set("recipientContact", json!(address));
+            }
+            None => {
+                let names = wanted.iter().map(|channel| channel.as_str()).collect::<Vec<_>>().join(", ");
+                let detail = match names.as_str() {
+                    "" => "The recipient wants no channel for this type.".to_owned(),
+                    names => {
+                        format!("The recipient wants {names}; for none of these there is an address and a provider.")
+                    }
+                };
+                fields.wrong("channel", "no_channel", detail);
+                fields.set("channel", Value::Null);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `{"invoice": ["email", "whatsapp"], "payment_link": null}`
+fn read_types(fields: &mut Fields) -> BTreeMap<MessageType, Option<Vec<Channel>>> {
+    let given = fields.object("preferences").unwrap_or_default();
+    let mut types = BTreeMap::new();
+    for (name, channels) in given.as_object().into_iter().flatten() {
+        let place = format!("preferences/{name}");
+        let Ok(kind) = name.parse::<MessageType>() else {
+            let detail = format!("{name} is no type; there are {}.", MessageType::names().join(", "));
+            fields.wrong(&place, "not_a_type", detail);
+            continue;
+        };
+        let read = |channels: &Vec<Value>| {
+            channels.iter().map(|channel| channel.as_str()?.parse().ok()).collect::<Option<Vec<Channel>>>()
+        };
+        match (channels, channels.as_array().and_then(read)) {
+            (Value::Null, _) => drop(types.insert(kind, None)),
+            (_, Some(channels)) => drop(types.insert(kind, Some(channels))),
+            (_, None) => {
+                let detail = format!("{name} is a list of {}.", Channel::names().join(", "));
+                fields.wrong(&place, "not_channels", detail);
+            }
+        }
+    }
+    types
+}
+
+pub(crate) async fn get(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path((kind, id)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    api.show_preferences(&caller, &named(&kind, id)?).await
+}
+
+pub(crate) async fn patch(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path((kind, id)): Path<(String, String)>,
+    body: Body,
+) -> Result<Response, Problem> {
+    api.change_preferences(&caller, &named(&kind, id)?, body).await
+}
+
+pub(crate) async fn get_defaults(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+) -> Result<Response, Problem> {
+    api.show_preferences(&caller, DEFAULTS).await
+}
+
+pub(crate) async fn patch_defaults(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    body: Body,
+) -> Result<Response, Problem> {
+    api.change_preferences(&caller, DEFAULTS, body).await
+}
+
+pub(crate) async fn get_contact(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    api.show_preferences(&caller, &named("contact", id)?).await
+}
+
+pub(crate) async fn patch_contact(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Response, Problem> {
+    api.change_preferences(&caller, &named("contact", id)?, body).await
+}
+
+/// Who decided what and when; with `asOf`, what held then.
+pub(crate) async fn past(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path((kind, id)): Path<(String, String)>,
+    query: RawQuery,
+) -> Result<Response, Problem> {
+    let mut query = Query::parse(query)?;
+    let as_of = query.time("asOf", false);
+    query.finish()?;
+    let person = named(&kind, id)?;
+    let records = history(&*api.own.journals, &caller.tenant, &person).await?;
+    let until = |record: &&Recorded<PreferenceEvent>| as_of.is_none_or(|as_of| record.meta.at <= as_of);
+    let steps = records.iter().filter(until).enumerate().map(|(place, record)| show::decision(place + 1, record));
+    let body = json!({
+        "asOf": as_of.map(show_time),
+        "preferences": show(&person, &fold(&records, as_of), &BTreeMap::new()),
+        "events": steps.collect::<Vec<_>>(),
+    });
+    Ok(json(StatusCode::OK, &body))
+}

@@ -1,0 +1,139 @@
+//! Preferences and consent over HTTP: enforced when a message is accepted and again when it is sent.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tests::world::{Answer, World};
+
+const ADA: &str = "/api/communication-preferences/customer/ada";
+
+async fn patch(world: &World, path: &str, body: Value) -> Answer {
+    let changed = world.answer(world.request(Method::PATCH, path).json(&body)).await;
+    assert_eq!(changed.status, StatusCode::OK, "{body}: {}", changed.body);
+    changed
+}
+
+fn to_ada(channel: &str, kind: &str) -> Value {
+    json!({
+        "channel": channel, "type": kind, "recipientId": "ada", "subject": "S", "content": "C",
+        "recipientContact": if channel == "email" { "ada@example.com" } else { "+447700900001" },
+    })
+}
+
+async fn refused(world: &World, body: Value) -> String {
+    let answer = world.post("/api/communications/send", body).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.body);
+    answer.text("/detail").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_does_not_want_is_not_accepted() {
+    let world = World::new().await;
+    let fresh = world.get(ADA).await;
+    assert_eq!((&fresh.body["emailEnabled"], &fresh.body["optedOut"]), (&json!(true), &json!(false)), "{}", fresh.body);
+    world.send(to_ada("sms", "invoice")).await;
+    let body = json!({ "smsEnabled": false, "preferences": { "invoice": ["whatsapp"] } });
+    assert_eq!(patch(&world, ADA, body).await.body["preferences"], json!({ "invoice": ["whatsapp"] }));
+    assert!(refused(&world, to_ada("sms", "payment_link")).await.contains("channel_disabled"));
+    assert!(refused(&world, to_ada("email", "invoice")).await.contains("type_disabled"));
+    world.send(to_ada("email", "payment_link")).await;
+    // Somebody else's are their own.
+    let mut other = to_ada("sms", "invoice");
+    other["recipientId"] = json!("bo");
+    world.send(other).await;
+    let out = patch(&world, ADA, json!({ "optedOut": true, "optedOutReason": "Too many" })).await;
+    assert_eq!((out.text("/optedOutReason"), out.body["optedOutAt"].is_string()), ("Too many", true));
+    assert!(refused(&world, to_ada("email", "payment_link")).await.contains("opted_out"));
+    patch(&world, ADA, json!({ "optedOut": false, "optInEvidence": "Form 7" })).await;
+    world.send(to_ada("email", "payment_link")).await;
+    patch(&world, ADA, json!({ "doNotContact": true, "doNotContactReason": "Court order" })).await;
+    assert!(refused(&world, to_ada("email", "payment_link")).await.contains("do_not_contact"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn consent_is_looked_at_again_when_a_message_is_sent() {
+    let world = World::new().await;
+    let mut later = to_ada("email", "invoice");
+    let at = api::fields::show_time(domain::ports::Host::now(&*world.local.clock) + 3_600_000);
+    later["scheduledAt"] = json!(at);
+    let id = world.send(later).await;
+    patch(&world, ADA, json!({ "optedOut": true })).await;
+    world.advance(3_700_000).await;
+    let done = world.until(&id, "lifecycle", "suppressed").await;
+    assert_eq!(done.text("/reason"), "suppressed:opted_out");
+    assert!(world.inbox("ada@example.com").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_channel_is_chosen_by_preference() {
+    let world = World::new().await;
+    let auto =
+        |kind: &str| json!({ "channel": "auto", "type": kind, "recipientId": "ada", "subject": "S", "content": "C" });
+    let none = world.post("/api/communications/send", auto("invoice")).await;
+    assert_eq!(none.text("/errors/0/code"), "no_channel", "{}", none.body);
+    let own = json!({
+        "preferredEmail": "ada@example.com", "preferredWhatsapp": "+447700900004", "preferredPhone": "+447700900005",
+        "preferences": { "invoice": ["messenger", "whatsapp", "email"] },
+    });
+    assert_eq!(patch(&world, ADA, own).await.text("/preferredWhatsapp"), "+447700900004");
+    let sent = world.post("/api/communications/send", auto("invoice")).await;
+    assert_eq!(sent.status, StatusCode::CREATED, "{}", sent.body);
+    assert_eq!(sent.text("/communication/channel"), "whatsapp", "there is no address for the first");
+    world.until_status(&sent.id(), "delivered").await;
+    // Nobody said anything of this type: by email.
+    let sent = world.post("/api/communications/send", auto("payment_link")).await;
+    assert_eq!(
+        (sent.text("/communication/channel"), sent.text("/communication/recipientContact")),
+        ("email", "ada@example.com")
+    );
+    let known = json!({ "channel": "sms", "type": "invoice_reminder", "recipientId": "ada", "content": "C" });
+    let sent = world.post("/api/communications/send", known).await;
+    assert_eq!(sent.text("/communication/recipientContact"), "+447700900005", "{}", sent.body);
+    patch(&world, ADA, json!({ "preferredPhone": null })).await;
+    assert_eq!(world.get(ADA).await.body["preferredPhone"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn defaults_hold_where_nobody_said_otherwise_and_history_is_kept() {
+    let world = World::new().await;
+    let defaults = "/api/communication-preferences/defaults";
+    let night = json!({ "start": "21:00", "end": "08:00", "timeZone": "Africa/Nairobi" });
+    patch(&world, defaults, json!({ "smsEnabled": false, "quietHours": night })).await;
+    assert!(refused(&world, to_ada("sms", "invoice")).await.contains("channel_disabled"));
+    patch(&world, ADA, json!({ "smsEnabled": true })).await;
+    let sent = world.post("/api/communications/send", to_ada("sms", "invoice")).await;
+    assert_eq!(sent.status, StatusCode::CREATED, "{}", sent.body);
+    let events = world.get(&format!("/api/communications/{}/events", sent.id())).await;
+    assert_eq!(events.body["events"][0]["data"]["quietHours"]["timeZone"], "Africa/Nairobi", "{}", events.body);
+    let before = world.get(ADA).await.text("/updatedAt").to_owned();
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    patch(&world, ADA, json!({ "optedOut": true, "optedOutReason": "Enough" })).await;
+    patch(&world, ADA, json!({ "optedOut": true })).await;
+    let all = world.get(&format!("{ADA}/history")).await;
+    let names: Vec<_> = all.body["events"].as_array().expect("events").iter().map(|e| e["type"].clone()).collect();
+    assert_eq!(names, ["PreferencesChanged", "OptedOut"], "the same again is no event");
+    assert_eq!(all.body["preferences"]["optedOut"], true);
+    let then = world.get(&format!("{ADA}/history?asOf={before}")).await;
+    assert_eq!(then.body["preferences"]["optedOut"], false, "{}", then.body);
+    let v1 = world.post("/api/v1/communication/contacts/c-1/preferences", json!({ "emailEnabled": false })).await;
+    assert_eq!((v1.status, v1.text("/entityType")), (StatusCode::OK, "contact"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_preferences_is_said_by_its_field() {
+    let world = World::new().await;
+    for (body, pointer) in [
+        (json!({}), "/"),
+        (json!({ "emailEnabled": "yes" }), "/emailEnabled"),
+        (json!({ "preferences": { "gossip": ["email"] } }), "/preferences/gossip"),
+        (json!({ "preferences": { "invoice": ["pigeon"] } }), "/preferences/invoice"),
+        (json!({ "preferredEmail": "nobody" }), "/preferredEmail"),
+        (json!({ "quietHours": { "start": "8", "end": "9", "timeZone": "UTC" } }), "/quietHours/start"),
+        (json!({ "faxEnabled": true }), "/faxEnabled"),
+    ] {
+        let refused = world.answer(world.request(Method::PATCH, ADA).json(&body)).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}: {}", refused.body);
+        let errors = refused.body["errors"].as_array().expect("errors").clone();
+        assert!(errors.iter().any(|error| error["pointer"] == pointer), "{body}: {}", refused.body);
+    }
+    assert_eq!(world.get("/api/communication-preferences/robot/1").await.status, StatusCode::NOT_FOUND);
+}
