@@ -1,5 +1,6 @@
 //! The decisions: pure functions over the facts, and the signatures of what the outside must do.
 
+pub mod access;
 pub mod calendar;
 pub mod channels;
 pub mod communication;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use events::{Channel, CommunicationId, Mode, Requested, TenantId, Timestamp};
+use events::{Channel, CommunicationId, Mode, Requested, Role, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::history::{HistoryRow, subject};
@@ -187,7 +187,7 @@ pub trait EventStore: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JournalKey {
     pub tenant: TenantId,
-    /// `channels`, `templates`, `preferences`, `inbound`.
+    /// `channels`, `templates`, `preferences`, `keys`, `inbound`.
     pub kind: &'static str,
     pub id: String,
 }
@@ -201,6 +201,11 @@ impl JournalKey {
     /// What the tenant decided about its templates.
     pub fn templates(tenant: &TenantId) -> JournalKey {
         JournalKey { tenant: tenant.clone(), kind: "templates", id: "all".to_owned() }
+    }
+
+    /// The tenant's API keys.
+    pub fn keys(tenant: &TenantId) -> JournalKey {
+        JournalKey { tenant: tenant.clone(), kind: "keys", id: "all".to_owned() }
     }
 
     /// How a person wants to be written to; `customer:7`.
@@ -381,10 +386,30 @@ pub trait Vault: Send + Sync {
 
 /// Who a key belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Principal {
     pub tenant: TenantId,
     pub actor: String,
     pub mode: Mode,
+    /// Keys of the time before roles may everything.
+    #[serde(default = "admin")]
+    pub role: Role,
+    /// Those that it may send by; none: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Vec<Channel>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+fn admin() -> Role {
+    Role::Admin
+}
+
+impl Principal {
+    /// One that may everything, for ever.
+    pub fn admin(tenant: TenantId, actor: impl Into<String>, mode: Mode) -> Principal {
+        Principal { tenant, actor: actor.into(), mode, role: Role::Admin, channels: None, expires_at: None }
+    }
 }
 
 /// API keys, by the hash of the key.
@@ -392,6 +417,7 @@ pub struct Principal {
 pub trait Keys: Send + Sync {
     async fn find(&self, key_hash: &str) -> Result<Option<Principal>, StoreError>;
     async fn put(&self, key_hash: &str, principal: &Principal) -> Result<(), StoreError>;
+    async fn remove(&self, key_hash: &str) -> Result<(), StoreError>;
 }
 
 /// Whose rows: a tenant's, live and test apart.

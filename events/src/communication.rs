@@ -91,6 +91,16 @@ names!(
         Hold = "hold",
     }
 );
+names!(
+    /// What a key stands for.
+    Role {
+        Admin = "admin",
+        Operator = "operator",
+        Sender = "sender",
+        Editor = "editor",
+        Viewer = "viewer",
+    }
+);
 names!(SuppressReason {
     OptedOut = "opted_out",
     ChannelDisabled = "channel_disabled",

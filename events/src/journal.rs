@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Channel, MessageType, QuietHours, Timestamp};
+use crate::{Channel, MessageType, Mode, QuietHours, Role, Timestamp};
 
 /// `burst` at once, then `per_second`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,6 +150,26 @@ pub enum PreferenceEvent {
     DoNotContactLifted {},
 }
 
+/// A tenant's API keys, made and revoked. One journal for all of them. The keys themselves are nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum KeyEvent {
+    /// v1. `hash`: what it is found by.
+    KeyCreated {
+        key: String,
+        hash: String,
+        name: String,
+        mode: Mode,
+        role: Role,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        channels: Option<Vec<Channel>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Timestamp>,
+    },
+    /// v1. Opens nothing any more.
+    KeyRevoked { key: String },
+}
+
 macro_rules! names_of {
     ($events:ident: $($variant:ident),*) => {
         impl $events {
@@ -173,6 +193,7 @@ macro_rules! names_of {
 }
 names_of!(ChannelEvent: ChannelAdded, ChannelChanged, ChannelRemoved, ChannelEnabled, ChannelDisabled, ChannelsOrdered);
 names_of!(InboundEvent: MessageReceived);
+names_of!(KeyEvent: KeyCreated, KeyRevoked);
 names_of!(PreferenceEvent: PreferencesChanged, OptedOut, OptedIn, DoNotContactSet, DoNotContactLifted);
 names_of!(
     TemplateEvent: TemplateCreated, TemplateRevised, TemplateDescribed, TemplateActivated, TemplateDeactivated, TemplateDeleted

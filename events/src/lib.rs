@@ -9,20 +9,27 @@ mod upcast;
 
 pub use communication::{
     Attachment, CancelReason, Channel, DeadLetterReason, DoubtCause, DoubtPolicy, Entity, Event, Fact, FailReason,
-    Mode, Outcome, Priority, QuietHours, Recipient, RecipientType, RefusalClass, Requested, ResolvedBy, Source,
+    Mode, Outcome, Priority, QuietHours, Recipient, RecipientType, RefusalClass, Requested, ResolvedBy, Role, Source,
     SuppressReason, Template,
 };
 pub use communication::{DeferReason, MessageType};
 pub use id::{AttemptId, CommunicationId, IdError, TenantId};
-pub use journal::{CallRate, ChannelEvent, InboundEvent, PreferenceEvent, TemplateEvent};
+pub use journal::{CallRate, ChannelEvent, InboundEvent, KeyEvent, PreferenceEvent, TemplateEvent};
 pub use stored::{Meta, Recorded, Stored, StoredError, decode, encode};
 pub use time::Timestamp;
 pub use upcast::upcast;
 
 /// The types of every kind of stream.
 pub fn all_types() -> impl Iterator<Item = &'static str> {
-    [Event::TYPES, ChannelEvent::TYPES, InboundEvent::TYPES, TemplateEvent::TYPES, PreferenceEvent::TYPES]
-        .into_iter()
-        .flatten()
-        .copied()
+    [
+        Event::TYPES,
+        ChannelEvent::TYPES,
+        InboundEvent::TYPES,
+        TemplateEvent::TYPES,
+        PreferenceEvent::TYPES,
+        KeyEvent::TYPES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }

@@ -109,7 +109,7 @@ pub fn decode<E: Stored>(line: &str) -> Result<Recorded<E>, StoredError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ChannelEvent, InboundEvent, PreferenceEvent, TemplateEvent};
+    use crate::{ChannelEvent, InboundEvent, KeyEvent, PreferenceEvent, TemplateEvent};
 
     const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
 
@@ -137,6 +137,7 @@ mod tests {
         read_and_write_back::<InboundEvent>();
         read_and_write_back::<TemplateEvent>();
         read_and_write_back::<PreferenceEvent>();
+        read_and_write_back::<KeyEvent>();
     }
 
     #[test]

@@ -124,7 +124,7 @@ pub async fn count() {
         host: host.clone(),
     };
     let project = Project { views, host: host.clone() };
-    let principal = Principal { tenant: tenant(), actor: "bench".to_owned(), mode: Mode::Live };
+    let principal = Principal::admin(tenant(), "bench", Mode::Live);
     Keys::put(&*store, &shell::hash::key_hash("td_bench"), &principal).await.expect("a key");
     let router = api::router(api);
     let send = async |n: usize| {

@@ -72,7 +72,7 @@ impl Cloud {
             limits_table: format!("tidings-{STAGE}-limits"),
         };
         let tenant = "acme".parse().expect("a tenant");
-        let principal = Principal { tenant, actor: "billing".to_owned(), mode: Mode::Live };
+        let principal = Principal::admin(tenant, "billing", Mode::Live);
         Keys::put(&store, &shell::hash::key_hash(KEY), &principal).await.expect("a key");
         Cloud { url: public, client: Client::new(), aws, store, simulator }
     }

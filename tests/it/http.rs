@@ -161,8 +161,7 @@ async fn only_known_keys_enter() {
 async fn another_tenants_communication_is_not_there() {
     let world = World::new().await;
     let id = world.send(email("delivered@sim.test")).await;
-    let principal =
-        |tenant: &str, mode| Principal { tenant: tenant.parse().expect("a tenant"), actor: "spy".to_owned(), mode };
+    let principal = |tenant: &str, mode| Principal::admin(tenant.parse().expect("a tenant"), "spy", mode);
     for (key, principal) in
         [("td_test_other", principal("other", Mode::Test)), ("td_live_local", principal("local", Mode::Live))]
     {

@@ -1,5 +1,6 @@
 //! The proof, in one binary: contracts of the ports, doors on a bench, whole walks over HTTP, and the house's own rules.
 
+mod access;
 mod channels;
 mod contracts;
 mod deliveries;

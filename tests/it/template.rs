@@ -39,14 +39,16 @@ fn the_template_and_the_routers_have_the_same_routes() {
     let in_rust = |routes: &[(&str, &str)]| -> BTreeSet<(String, String)> {
         routes.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect()
     };
-    assert_eq!(in_template("ApiFunction"), in_rust(api::ROUTES));
+    let api: Vec<(&str, &str)> = api::ROUTES.iter().map(|(method, path, _)| (*method, *path)).collect();
+    assert_eq!(in_template("ApiFunction"), in_rust(&api));
     assert_eq!(in_template("WebhookFunction"), in_rust(webhook::ROUTES));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_listed_route_answers() {
     let world = tests::world::World::new().await;
-    for (method, path) in api::ROUTES.iter().chain(webhook::ROUTES) {
+    let api = api::ROUTES.iter().map(|(method, path, _)| (*method, *path));
+    for (method, path) in api.chain(webhook::ROUTES.iter().copied()) {
         let method: reqwest::Method = method.parse().expect("a method");
         let path = path.replace("{slug}", "invalid").replace("providers/{id}", "providers/sendgrid");
         let path = path.replace("{id}", "com_00000000000000000000000000000000");

@@ -277,7 +277,7 @@ async fn one_idempotency_key_is_one_communication() {
         "settings": { "apiKey": "SG.live", "fromEmail": "live@tidings.test", "webhookKey": webhook_key },
     });
     assert_eq!(world.post("/api/channels", channel).await.status, StatusCode::CREATED);
-    let principal = Principal { tenant: "local".parse().expect("a tenant"), actor: "x".to_owned(), mode: Mode::Live };
+    let principal = Principal::admin("local".parse().expect("a tenant"), "x", Mode::Live);
     Keys::put(&world.local.database, &shell::hash::key_hash("td_live_local"), &principal).await.expect("a key");
     let live = world.client.post(format!("{}/api/communications/send", world.local.url)).bearer_auth("td_live_local");
     let live = world.answer(live.header("idempotency-key", "order-1").json(&email("live@sim.test"))).await;

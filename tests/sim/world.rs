@@ -463,12 +463,16 @@ impl Keys for World {
         let found = TENANTS.iter().find(|(key, _)| shell::hash::key_hash(key) == hash);
         let principal = |(_, tenant): &(&str, &str)| {
             let tenant = tenant.parse().map_err(|_| down())?;
-            Ok(Principal { tenant, actor: "sim".to_owned(), mode: Mode::Live })
+            Ok(Principal::admin(tenant, "sim", Mode::Live))
         };
         found.map(principal).transpose()
     }
 
     async fn put(&self, _: &str, _: &Principal) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn remove(&self, _: &str) -> Result<(), StoreError> {
         Ok(())
     }
 }

@@ -188,7 +188,7 @@ pub async fn vault(vault: &dyn Vault) {
 }
 
 pub async fn keys(keys: &dyn Keys) {
-    let principal = Principal { tenant: tenant("acme"), actor: "billing".to_owned(), mode: Mode::Live };
+    let principal = Principal::admin(tenant("acme"), "billing", Mode::Live);
     assert_eq!(keys.find("hash").await.expect("an answer"), None);
     keys.put("hash", &principal).await.expect("kept");
     assert_eq!(keys.find("hash").await.expect("an answer"), Some(principal));

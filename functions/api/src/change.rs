@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use domain::access::may_use;
 use domain::communication::{Command, Lifecycle};
 use domain::history::row;
 use domain::policy;
@@ -183,6 +184,9 @@ pub(crate) async fn resend(
         fields.wrong("recipientContact", "required", "Another channel needs its own recipientContact.");
     }
     let channels = api.directory.channels(&api.own, &caller.tenant).await?;
+    if !may_use(caller.channels.as_deref(), channel) {
+        fields.wrong("channel", "channel_not_allowed", format!("This key may not send by {}.", channel.as_str()));
+    }
     if !api.serves(&caller, &channels, channel) {
         fields.wrong(
             "channel",

@@ -8,6 +8,7 @@ mod channels;
 pub mod config;
 mod dead_letters;
 pub mod fields;
+mod keys;
 mod preferences;
 mod providers;
 mod read;
@@ -21,11 +22,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{MatchedPath, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
+use domain::access::{Permission, may};
 use domain::ports::{
     Account, EventStore, Hint, Host, Keys, Limits, MAX_DELAY_S, Principal, Queue, StreamKey, Vault, Views,
 };
@@ -74,68 +76,71 @@ pub struct KnownKeys(Mutex<HashMap<String, (Principal, Timestamp)>>);
 
 type Shared = State<Arc<Api>>;
 
-/// Every route, as (method, path). `template.yaml` lists the same; a test compares them.
-pub const ROUTES: &[(&str, &str)] = &[
-    ("GET", "/health"),
-    ("GET", "/docs/problems/{slug}"),
-    ("POST", "/api/communications/send"),
-    ("POST", "/api/communications/batch"),
-    ("GET", "/api/communications"),
-    ("GET", "/api/communications/stats"),
-    ("GET", "/api/communications/queue/status"),
-    ("GET", "/api/communications/{id}"),
-    ("PATCH", "/api/communications/{id}"),
-    ("GET", "/api/communications/{id}/events"),
-    ("GET", "/api/communications/{id}/explain"),
-    ("POST", "/api/communications/{id}/resend"),
-    ("POST", "/api/communications/{id}/cancel"),
-    ("POST", "/api/communications/{id}/resolve"),
-    ("POST", "/api/communications/{id}/retry"),
-    ("GET", "/api/dead-letters"),
-    ("POST", "/api/dead-letters/redrive"),
-    ("GET", "/api/providers"),
-    ("GET", "/api/providers/{id}/quota"),
-    ("POST", "/api/providers/{id}/enable"),
-    ("POST", "/api/providers/{id}/disable"),
-    ("POST", "/api/providers/{id}/switch"),
-    ("GET", "/api/channels"),
-    ("POST", "/api/channels"),
-    ("GET", "/api/channels/kinds"),
-    ("POST", "/api/channels/order"),
-    ("GET", "/api/channels/{id}"),
-    ("PATCH", "/api/channels/{id}"),
-    ("DELETE", "/api/channels/{id}"),
-    ("GET", "/api/channels/{id}/balance"),
-    ("GET", "/api/channels/{id}/health"),
-    ("POST", "/api/channels/{id}/test"),
-    ("GET", "/api/webhook-log"),
-    ("GET", "/api/communication-preferences/defaults"),
-    ("PATCH", "/api/communication-preferences/defaults"),
-    ("GET", "/api/communication-preferences/{kind}/{id}"),
-    ("PATCH", "/api/communication-preferences/{kind}/{id}"),
-    ("GET", "/api/communication-preferences/{kind}/{id}/history"),
-    ("GET", "/api/v1/communication/contacts/{id}/preferences"),
-    ("POST", "/api/v1/communication/contacts/{id}/preferences"),
-    ("GET", "/api/communication-templates"),
-    ("POST", "/api/communication-templates"),
-    ("POST", "/api/communication-templates/validate"),
-    ("GET", "/api/communication-templates/{id}"),
-    ("PATCH", "/api/communication-templates/{id}"),
-    ("DELETE", "/api/communication-templates/{id}"),
-    ("GET", "/api/communication-templates/{id}/versions"),
-    ("POST", "/api/communication-templates/{id}/activate"),
-    ("POST", "/api/communication-templates/{id}/deactivate"),
-    ("POST", "/api/communication-templates/{id}/preview"),
-    ("GET", "/api/v1/communication/templates"),
-    ("POST", "/api/v1/communication/templates"),
-    ("GET", "/api/v1/communication/templates/{id}"),
-    ("GET", "/api/sms-provider/config"),
-    ("PUT", "/api/sms-provider/config"),
-    ("GET", "/api/sms-provider/balance"),
-    ("POST", "/api/sms-provider/test"),
-    ("GET", "/api/v1/communication/channels"),
-    ("POST", "/api/v1/communication/channels"),
-    ("GET", "/api/v1/communication/channels/{id}"),
+/// Every route, as (method, path, what its caller must be permitted). `template.yaml` lists the same; a test compares them.
+pub const ROUTES: &[(&str, &str, Permission)] = &[
+    ("GET", "/health", Permission::View),
+    ("GET", "/docs/problems/{slug}", Permission::View),
+    ("POST", "/api/communications/send", Permission::Send),
+    ("POST", "/api/communications/batch", Permission::Send),
+    ("GET", "/api/communications", Permission::View),
+    ("GET", "/api/communications/stats", Permission::Stats),
+    ("GET", "/api/communications/queue/status", Permission::View),
+    ("GET", "/api/communications/{id}", Permission::View),
+    ("PATCH", "/api/communications/{id}", Permission::Send),
+    ("GET", "/api/communications/{id}/events", Permission::View),
+    ("GET", "/api/communications/{id}/explain", Permission::View),
+    ("POST", "/api/communications/{id}/resend", Permission::Send),
+    ("POST", "/api/communications/{id}/cancel", Permission::Send),
+    ("POST", "/api/communications/{id}/resolve", Permission::Operate),
+    ("POST", "/api/communications/{id}/retry", Permission::Operate),
+    ("GET", "/api/dead-letters", Permission::View),
+    ("POST", "/api/dead-letters/redrive", Permission::Operate),
+    ("GET", "/api/providers", Permission::View),
+    ("GET", "/api/providers/{id}/quota", Permission::View),
+    ("POST", "/api/providers/{id}/enable", Permission::Operate),
+    ("POST", "/api/providers/{id}/disable", Permission::Operate),
+    ("POST", "/api/providers/{id}/switch", Permission::Operate),
+    ("GET", "/api/channels", Permission::Channels),
+    ("POST", "/api/channels", Permission::Channels),
+    ("GET", "/api/channels/kinds", Permission::Channels),
+    ("POST", "/api/channels/order", Permission::Channels),
+    ("GET", "/api/channels/{id}", Permission::Channels),
+    ("PATCH", "/api/channels/{id}", Permission::Channels),
+    ("DELETE", "/api/channels/{id}", Permission::Channels),
+    ("GET", "/api/channels/{id}/balance", Permission::Channels),
+    ("GET", "/api/channels/{id}/health", Permission::Channels),
+    ("POST", "/api/channels/{id}/test", Permission::Channels),
+    ("GET", "/api/webhook-log", Permission::Channels),
+    ("GET", "/api/keys", Permission::Keys),
+    ("POST", "/api/keys", Permission::Keys),
+    ("DELETE", "/api/keys/{id}", Permission::Keys),
+    ("GET", "/api/communication-preferences/defaults", Permission::View),
+    ("PATCH", "/api/communication-preferences/defaults", Permission::Consent),
+    ("GET", "/api/communication-preferences/{kind}/{id}", Permission::View),
+    ("PATCH", "/api/communication-preferences/{kind}/{id}", Permission::Consent),
+    ("GET", "/api/communication-preferences/{kind}/{id}/history", Permission::View),
+    ("GET", "/api/v1/communication/contacts/{id}/preferences", Permission::View),
+    ("POST", "/api/v1/communication/contacts/{id}/preferences", Permission::Consent),
+    ("GET", "/api/communication-templates", Permission::View),
+    ("POST", "/api/communication-templates", Permission::Templates),
+    ("POST", "/api/communication-templates/validate", Permission::View),
+    ("GET", "/api/communication-templates/{id}", Permission::View),
+    ("PATCH", "/api/communication-templates/{id}", Permission::Templates),
+    ("DELETE", "/api/communication-templates/{id}", Permission::Templates),
+    ("GET", "/api/communication-templates/{id}/versions", Permission::View),
+    ("POST", "/api/communication-templates/{id}/activate", Permission::Templates),
+    ("POST", "/api/communication-templates/{id}/deactivate", Permission::Templates),
+    ("POST", "/api/communication-templates/{id}/preview", Permission::View),
+    ("GET", "/api/v1/communication/templates", Permission::View),
+    ("POST", "/api/v1/communication/templates", Permission::Templates),
+    ("GET", "/api/v1/communication/templates/{id}", Permission::View),
+    ("GET", "/api/sms-provider/config", Permission::Channels),
+    ("PUT", "/api/sms-provider/config", Permission::Channels),
+    ("GET", "/api/sms-provider/balance", Permission::Channels),
+    ("POST", "/api/sms-provider/test", Permission::Channels),
+    ("GET", "/api/v1/communication/channels", Permission::Channels),
+    ("POST", "/api/v1/communication/channels", Permission::Channels),
+    ("GET", "/api/v1/communication/channels/{id}", Permission::Channels),
 ];
 
 /// The tenant's HTTP interface.
@@ -168,6 +173,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/channels/{id}/health", get(channels::health))
         .route("/api/channels/{id}/test", post(channels::test))
         .route("/api/webhook-log", get(channels::webhook_log))
+        .route("/api/keys", get(keys::list).post(keys::create))
+        .route("/api/keys/{id}", delete(keys::revoke))
         .route(
             "/api/communication-preferences/defaults",
             get(preferences::get_defaults).patch(preferences::patch_defaults),
@@ -242,6 +249,16 @@ async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> R
     let missing = "Send an API key: `Authorization: Bearer td_…`.";
     let key = key.ok_or_else(|| Problem::new(Kind::Unauthenticated, missing))?.trim();
     let principal = api.principal(key).await?;
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let is_it = |(method, route, _): &&(&str, &str, Permission)| *method == request.method().as_str() && *route == path;
+    // A method that there is none of is told so further on.
+    if let Some((.., permission)) = ROUTES.iter().find(is_it)
+        && !may(principal.role, *permission)
+    {
+        let (role, permission) = (principal.role.as_str(), permission.as_str());
+        let detail = format!("This key is of the role {role}, which does not have the permission {permission}.");
+        return Err(Problem::new(Kind::Forbidden, detail));
+    }
     request.extensions_mut().insert(principal);
     Ok(next.run(request).await)
 }
@@ -256,13 +273,15 @@ impl Api {
             return Ok(principal.clone());
         }
         let found = self.keys.find(&hash).await?;
-        let unknown = || Problem::new(Kind::Unauthenticated, "This API key is not known.");
-        let principal = found.ok_or_else(unknown)?;
+        let unknown = || Problem::new(Kind::Unauthenticated, "This API key is not known, or its time is over.");
+        let in_time = |principal: &Principal| principal.expires_at.is_none_or(|until| now < until);
+        let principal = found.filter(in_time).ok_or_else(unknown)?;
         let mut known = self.known.lock();
         if KEYS_KEPT <= known.len() {
             known.clear();
         }
-        known.insert(hash, (principal.clone(), now + KEY_TTL_MS));
+        let until = now + KEY_TTL_MS;
+        known.insert(hash, (principal.clone(), principal.expires_at.map_or(until, |end| until.min(end))));
         Ok(principal)
     }
 
@@ -295,6 +314,10 @@ impl Api {
 }
 
 impl KnownKeys {
+    fn forget(&self, hash: &str) {
+        self.lock().remove(hash);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Principal, Timestamp)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

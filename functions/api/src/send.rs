@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
+use domain::access::may_use;
 use domain::channels::Channels;
 use domain::communication::{Command, Rejection};
 use domain::explain::suppressed as suppressed_by;
@@ -183,6 +184,10 @@ fn read(
     };
     let recipient_name = fields.reference("recipientName", 255);
     let contact = fields.required("recipientContact", |f| f.text("recipientContact", 320));
+    if let Some(channel) = channel.filter(|channel| !may_use(caller.channels.as_deref(), *channel)) {
+        let detail = format!("This key may not send by {}.", channel.as_str());
+        fields.wrong("channel", "channel_not_allowed", detail);
+    }
     if let Some(channel) = channel.filter(|channel| !api.serves(caller, channels, *channel)) {
         let detail = format!("No provider is set up for {} yet: POST /api/channels adds one.", channel.as_str());
         fields.wrong("channel", "channel_unavailable", detail);

@@ -316,7 +316,7 @@ async fn listen(port: u16) -> io::Result<TcpListener> {
 
 async fn dev_key(database: &Database) -> Result<(), domain::ports::StoreError> {
     let tenant: TenantId = DEV_TENANT.parse().map_err(|_| domain::ports::StoreError::Unreadable("tenant".into()))?;
-    let principal = Principal { tenant, actor: "developer".to_owned(), mode: Mode::Test };
+    let principal = Principal::admin(tenant, "developer", Mode::Test);
     Keys::put(database, &shell::hash::key_hash(DEV_KEY), &principal).await
 }
 

@@ -199,7 +199,7 @@ fn new_key(tenant: &str, actor: String, mode: KeyMode, table: &str) -> Result<()
     };
     let key = format!("td_{name}_{:032x}", SystemHost.random());
     let hash = shell::hash::key_hash(&key);
-    let body = serde_json::to_string(&Principal { tenant, actor, mode }).map_err(|error| error.to_string())?;
+    let body = serde_json::to_string(&Principal::admin(tenant, actor, mode)).map_err(|error| error.to_string())?;
     let item = serde_json::json!({
         "pk": { "S": format!("key#{hash}") }, "sk": { "S": "principal" }, "body": { "S": body },
     });

@@ -377,6 +377,11 @@ impl Keys for DynamoStore {
         let put = self.client.put_item().table_name(&self.vault_table).set_item(Some(item)).send().await;
         put.map(|_| ()).map_err(unavailable)
     }
+
+    async fn remove(&self, key_hash: &str) -> Result<(), StoreError> {
+        let delete = self.client.delete_item().table_name(&self.vault_table).set_key(Some(api_key(key_hash)));
+        delete.send().await.map(|_| ()).map_err(unavailable)
+    }
 }
 
 #[async_trait]

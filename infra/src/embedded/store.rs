@@ -310,6 +310,12 @@ impl Keys for Database {
         })
         .await
     }
+
+    async fn remove(&self, key_hash: &str) -> Result<(), StoreError> {
+        let hash = key_hash.to_owned();
+        self.write(move |connection| execute(connection, "DELETE FROM keys WHERE hash = ?1", params![hash]).map(|_| ()))
+            .await
+    }
 }
 
 #[async_trait]

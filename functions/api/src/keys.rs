@@ -1,0 +1,176 @@
+//! The tenant's API keys: made, shown once, revoked. What is kept opens nothing.
+
+use std::collections::BTreeMap;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use domain::access::permissions;
+use domain::ports::{JournalKey, Principal};
+use events::{Channel, KeyEvent, Mode, Recorded, Role, Timestamp};
+use serde_json::{Value, json};
+use shell::journal;
+use shell::problem::{Kind, Problem};
+
+use crate::fields::{Fields, show_time};
+use crate::{Api, Shared, json, read_body};
+
+/// Keys of one tenant that are not revoked, at most.
+const MAX_KEYS: usize = 100;
+
+struct Key {
+    hash: String,
+    name: String,
+    mode: Mode,
+    role: Role,
+    channels: Option<Vec<Channel>>,
+    expires_at: Option<Timestamp>,
+    at: Timestamp,
+    by: String,
+}
+
+/// Those that are not revoked, by their ids.
+fn fold(records: &[Recorded<KeyEvent>]) -> BTreeMap<String, Key> {
+    let mut keys = BTreeMap::new();
+    for Recorded { meta, event, .. } in records {
+        match event {
+            KeyEvent::KeyCreated { key, hash, name, mode, role, channels, expires_at } => {
+                let made = Key {
+                    hash: hash.clone(),
+                    name: name.clone(),
+                    mode: *mode,
+                    role: *role,
+                    channels: channels.clone(),
+                    expires_at: *expires_at,
+                    at: meta.at,
+                    by: meta.actor.clone(),
+                };
+                keys.insert(key.clone(), made);
+            }
+            KeyEvent::KeyRevoked { key } => drop(keys.remove(key)),
+        }
+    }
+    keys
+}
+
+fn show(id: &str, key: &Key, now: Timestamp) -> Value {
+    let permissions = permissions(key.role).iter().map(|permission| permission.as_str());
+    json!({
+        "id": id,
+        "name": key.name,
+        "mode": key.mode,
+        "role": key.role,
+        "permissions": permissions.collect::<Vec<_>>(),
+        "channels": key.channels,
+        "expiresAt": key.expires_at.map(show_time),
+        "isExpired": key.expires_at.is_some_and(|until| until <= now),
+        "createdAt": show_time(key.at),
+        "createdBy": key.by,
+    })
+}
+
+impl Api {
+    async fn made_keys(&self, caller: &Principal) -> Result<BTreeMap<String, Key>, Problem> {
+        Ok(fold(&journal::read(&*self.own.journals, &JournalKey::keys(&caller.tenant)).await?))
+    }
+
+    async fn decide_keys(
+        &self,
+        caller: &Principal,
+        decide: impl Fn(&BTreeMap<String, Key>) -> Result<Vec<KeyEvent>, &'static str>,
+    ) -> Result<(), Problem> {
+        let ports = (&*self.own.journals, &*self.host);
+        let actor = format!("key:{}", caller.actor);
+        let decide = |records: &[Recorded<KeyEvent>]| decide(&fold(records));
+        journal::execute(ports, &JournalKey::keys(&caller.tenant), &actor, decide).await?;
+        Ok(())
+    }
+}
+
+fn read_channels(fields: &mut Fields) -> Option<Vec<Channel>> {
+    if !fields.has("channels") {
+        return None;
+    }
+    let given = fields.list("channels", Channel::ALL.len());
+    let read: Option<Vec<Channel>> = given.iter().map(|channel| channel.as_str()?.parse().ok()).collect();
+    if read.is_none() {
+        let detail = format!("channels is a list of {}.", Channel::names().join(", "));
+        fields.wrong("channels", "not_channels", detail);
+    }
+    read
+}
+
+/// The key itself is in this answer and nowhere else.
+pub(crate) async fn create(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let name = fields.required("name", |f| f.reference("name", 100));
+    let role: Option<Role> = fields.required("role", |f| f.choice("role", &Role::names()));
+    let mode: Mode = fields.choice("mode", &Mode::names()).unwrap_or(caller.mode);
+    if mode == Mode::Live && caller.mode == Mode::Test {
+        fields.wrong("mode", "not_allowed", "A test key makes test keys.");
+    }
+    let channels = read_channels(&mut fields);
+    let expires_at = fields.time("expiresAt");
+    if expires_at.is_some_and(|until| until <= api.host.now()) {
+        fields.wrong("expiresAt", "in_the_past", "expiresAt must lie in the future.");
+    }
+    fields.finish()?;
+    let (Some(name), Some(role)) = (name, role) else {
+        return Err(Problem::new(Kind::Invalid, "Required fields are missing."));
+    };
+    let id = format!("key_{:010x}", api.host.random() & 0xff_ffff_ffff);
+    let key = format!("td_{}_{:032x}", mode.as_str(), api.host.random());
+    let hash = shell::hash::key_hash(&key);
+    let created = KeyEvent::KeyCreated {
+        key: id.clone(),
+        hash: hash.clone(),
+        name: name.clone(),
+        mode,
+        role,
+        channels: channels.clone(),
+        expires_at,
+    };
+    let decide = |keys: &BTreeMap<String, Key>| match keys.len() < MAX_KEYS {
+        true => Ok(vec![created.clone()]),
+        false => Err("there are 100 keys already"),
+    };
+    api.decide_keys(&caller, decide).await?;
+    // A crash before this leaves a key in the list that nobody was shown.
+    let principal = Principal { tenant: caller.tenant.clone(), actor: name, mode, role, channels, expires_at };
+    api.keys.put(&hash, &principal).await?;
+    let made = api.made_keys(&caller).await?;
+    let made = made.get(&id).ok_or_else(|| Problem::new(Kind::Unavailable, "Look, then try again."))?;
+    let mut shown = show(&id, made, api.host.now());
+    shown["key"] = json!(key);
+    Ok(json(StatusCode::CREATED, &shown))
+}
+
+pub(crate) async fn list(State(api): Shared, Extension(caller): Extension<Principal>) -> Result<Response, Problem> {
+    let (keys, now) = (api.made_keys(&caller).await?, api.host.now());
+    let shown: Vec<Value> = keys.iter().map(|(id, key)| show(id, key, now)).collect();
+    Ok(json(StatusCode::OK, &json!({ "keys": shown })))
+}
+
+/// It opens nothing from now on; where it was used a moment ago, within a minute.
+pub(crate) async fn revoke(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let keys = api.made_keys(&caller).await?;
+    let key = keys.get(&id).ok_or_else(|| Problem::new(Kind::NotFound, "There is no such key."))?;
+    // First what it opens: a crash between leaves a key in the list that opens nothing.
+    api.keys.remove(&key.hash).await?;
+    api.known.forget(&key.hash);
+    let revoked = KeyEvent::KeyRevoked { key: id.clone() };
+    let decide =
+        |keys: &BTreeMap<String, Key>| Ok(if keys.contains_key(&id) { vec![revoked.clone()] } else { Vec::new() });
+    api.decide_keys(&caller, decide).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,140 @@
+//! Who may do what: every role at every route, every route across tenants, and the life of a key.
+
+use domain::access::{may, permissions};
+use domain::ports::{Keys, Principal};
+use events::{Mode, Role};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tests::world::{Answer, World, email, sms};
+
+async fn key_of(world: &World, principal: &Principal) -> String {
+    let key = format!("td_test_{}_{}", principal.tenant, principal.role.as_str());
+    Keys::put(&world.local.database, &shell::hash::key_hash(&key), principal).await.expect("a key");
+    key
+}
+
+async fn ask(world: &World, key: &str, method: &str, path: &str, body: Value) -> Answer {
+    let request = world.client.request(method.parse().expect("a method"), format!("{}{path}", world.local.url));
+    world.answer(request.bearer_auth(key).json(&body)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_role_may_what_the_table_says_at_every_route() {
+    let world = World::new().await;
+    let mut cells = 0;
+    for role in Role::ALL {
+        let tenant = "local".parse().expect("a tenant");
+        let key = key_of(&world, &Principal { role: *role, ..Principal::admin(tenant, "somebody", Mode::Test) }).await;
+        for (method, path, permission) in api::ROUTES.iter().filter(|(_, path, _)| path.starts_with("/api")) {
+            // What does not exist, so that nothing is changed on the way.
+            let path = path.replace("{id}", "none").replace("{kind}", "customer");
+            let answer = ask(&world, &key, method, &path, json!({ "no such field": 1 })).await;
+            let is_refused = answer.status == StatusCode::FORBIDDEN;
+            assert_eq!(is_refused, !may(*role, *permission), "{} {method} {path}: {}", role.as_str(), answer.body);
+            assert_ne!(answer.status, StatusCode::UNAUTHORIZED);
+            cells += 1;
+        }
+    }
+    println!("{cells} cells of roles and routes");
+    assert!(cells > 250, "{cells}");
+    assert_eq!(permissions(Role::Admin).len(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_made_shown_once_used_and_revoked() {
+    let world = World::new().await;
+    let made = world.post("/api/keys", json!({ "name": "billing", "role": "sender", "channels": ["email"] })).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    let (id, key) = (made.id(), made.text("/key").to_owned());
+    assert!(key.starts_with("td_test_"), "{key}");
+    let sent = ask(&world, &key, "POST", "/api/communications/send", email("delivered@sim.test")).await;
+    assert_eq!((sent.status, sent.text("/communication/createdBy")), (StatusCode::CREATED, "billing"));
+    let refused = ask(&world, &key, "POST", "/api/communications/send", sms("+447700900001")).await;
+    assert_eq!(refused.text("/errors/0/code"), "channel_not_allowed", "{}", refused.body);
+    let refused = ask(&world, &key, "GET", "/api/keys", json!({})).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    let listed = world.get("/api/keys").await;
+    assert_eq!((listed.text("/keys/0/id"), listed.text("/keys/0/role")), (id.as_str(), "sender"));
+    assert!(!listed.body.to_string().contains(&key[10..]), "shown once");
+    assert_eq!(
+        world.answer(world.request(Method::DELETE, &format!("/api/keys/{id}"))).await.status,
+        StatusCode::NO_CONTENT
+    );
+    let gone = ask(&world, &key, "GET", "/api/communications", json!({})).await;
+    assert_eq!(gone.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(world.get("/api/keys").await.body["keys"], json!([]));
+
+    let until = api::fields::show_time(domain::ports::Host::now(&*world.local.clock) + 60_000);
+    let short = world.post("/api/keys", json!({ "name": "short", "role": "viewer", "expiresAt": until })).await;
+    let key = short.text("/key").to_owned();
+    assert_eq!(ask(&world, &key, "GET", "/api/communications", json!({})).await.status, StatusCode::OK);
+    world.advance(61_000).await;
+    assert_eq!(ask(&world, &key, "GET", "/api/communications", json!({})).await.status, StatusCode::UNAUTHORIZED);
+    for (body, pointer) in [
+        (json!({ "role": "viewer" }), "/name"),
+        (json!({ "name": "n", "role": "king" }), "/role"),
+        (json!({ "name": "n", "role": "viewer", "mode": "live" }), "/mode"),
+        (json!({ "name": "n", "role": "viewer", "channels": ["fax"] }), "/channels"),
+        (json!({ "name": "n", "role": "viewer", "expiresAt": "2020-01-01T00:00:00Z" }), "/expiresAt"),
+    ] {
+        let refused = world.post("/api/keys", body.clone()).await;
+        assert_eq!(refused.text("/errors/0/pointer"), pointer, "{body}: {}", refused.body);
+    }
+}
+
+/// Whatever one tenant has, another one neither sees nor changes, at any route.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_route_leads_to_another_tenants_things() {
+    const MARK: &str = "MARKER";
+    let world = World::new().await;
+    let mut message = email("marker@sim.test");
+    message["content"] = json!(format!("{MARK} of the content"));
+    message["recipientId"] = json!("marked");
+    message["scheduledAt"] = json!("2027-06-01T09:00:00Z");
+    let communication = world.send(message).await;
+    let template = json!({
+        "name": MARK, "code": "marked", "channel": "sms", "type": "general", "bodyTemplate": format!("{MARK} {{{{a}}}}"),
+    });
+    let template = world.post("/api/communication-templates", template).await.id();
+    let settings = json!({ "tokenId": MARK, "tokenSecret": "s" });
+    let channel = json!({ "provider": "bulksms", "name": MARK, "settings": settings });
+    let channel = world.post("/api/channels", channel).await.id();
+    let key = world.post("/api/keys", json!({ "name": MARK, "role": "viewer" })).await.id();
+    let person = "/api/communication-preferences/customer/marked";
+    let theirs = json!({ "preferredEmail": "marker@sim.test", "optedOutReason": MARK, "optedOut": true });
+    assert_eq!(world.answer(world.request(Method::PATCH, person).json(&theirs)).await.status, StatusCode::OK);
+    let state = async || {
+        let mut all = Vec::new();
+        for path in [
+            format!("/api/communications/{communication}"),
+            format!("/api/communication-templates/{template}"),
+            format!("/api/channels/{channel}"),
+            "/api/keys".to_owned(),
+            person.to_owned(),
+        ] {
+            let seen = world.get(&path).await;
+            assert!(seen.body.to_string().contains(MARK) || path == person, "{path}: {}", seen.body);
+            all.push(seen.body);
+        }
+        all
+    };
+    let before = state().await;
+    let stranger = key_of(&world, &Principal::admin("stranger".parse().expect("a tenant"), "spy", Mode::Test)).await;
+    let mut asked = 0;
+    for (method, path, _) in api::ROUTES.iter().filter(|(_, path, _)| path.starts_with("/api")) {
+        for id in [&communication, &template, &channel, &key, &"marked".to_owned()] {
+            let path = path.replace("{id}", id).replace("{kind}", "customer");
+            for body in [
+                json!({}),
+                json!({ "name": "theirs", "bodyTemplate": "theirs", "to": "+447700900001", "optedOut": false }),
+            ] {
+                let answer = ask(&world, &stranger, method, &path, body).await;
+                assert!(!answer.body.to_string().contains(MARK), "{method} {path}: {}", answer.body);
+                assert!(!answer.status.is_server_error(), "{method} {path}: {}", answer.body);
+                asked += 1;
+            }
+        }
+    }
+    println!("{asked} requests of a stranger");
+    assert_eq!(state().await, before, "nothing was changed");
+}
