@@ -20,10 +20,12 @@ pub enum Permission {
     Stats,
     /// Make and revoke keys.
     Keys,
+    /// See and erase everything about a person.
+    Privacy,
 }
 
 impl Permission {
-    pub const ALL: [Permission; 8] = [
+    pub const ALL: [Permission; 9] = [
         Permission::Send,
         Permission::View,
         Permission::Operate,
@@ -32,6 +34,7 @@ impl Permission {
         Permission::Channels,
         Permission::Stats,
         Permission::Keys,
+        Permission::Privacy,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -44,6 +47,7 @@ impl Permission {
             Permission::Channels => "channels",
             Permission::Stats => "stats",
             Permission::Keys => "keys",
+            Permission::Privacy => "privacy",
         }
     }
 }

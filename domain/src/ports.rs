@@ -368,7 +368,19 @@ impl ContentKey {
 
     /// The partition and the place in it that both homes store it under.
     pub fn path(&self) -> (String, String) {
-        (format!("{}#subject#{}", self.tenant, self.subject), format!("com#{}#{}", self.id, self.content))
+        (ContentKey::partition(&self.tenant, &self.subject), format!("com#{}#{}", self.id, self.content))
+    }
+
+    /// Where everything about one person lies.
+    pub fn partition(tenant: &TenantId, subject: &str) -> String {
+        format!("{tenant}#subject#{subject}")
+    }
+
+    /// What a place in a partition names.
+    pub fn in_partition(tenant: &TenantId, subject: &str, place: &str) -> Option<ContentKey> {
+        let (id, content) = place.strip_prefix("com#")?.split_once('#')?;
+        let (tenant, subject) = (tenant.clone(), subject.to_owned());
+        Some(ContentKey { tenant, subject, id: id.parse().ok()?, content: content.to_owned() })
     }
 }
 
@@ -382,6 +394,19 @@ pub trait Vault: Send + Sync {
 
     /// Many at once, in the order asked.
     async fn get_many(&self, keys: &[ContentKey]) -> Result<Vec<Option<Content>>, StoreError>;
+
+    /// Everything about one person, the newest communication first, from below `before`: a place as [`ContentKey::path`]
+    /// has it.
+    async fn of_subject(
+        &self,
+        tenant: &TenantId,
+        subject: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(ContentKey, Content)>, StoreError>;
+
+    /// Deletes it for good.
+    async fn erase(&self, key: &ContentKey) -> Result<(), StoreError>;
 }
 
 /// Who a key belongs to.

@@ -53,3 +53,62 @@ async fn no_marker_is_found_outside_the_vault() {
 fn row_text(row: &rusqlite::Row, columns: usize) -> String {
     (0..columns).filter_map(|n| row.get::<_, String>(n).ok()).collect::<Vec<_>>().join(" ")
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_about_a_person_is_shown_and_erased_and_the_counts_stay() {
+    use reqwest::{Method, StatusCode};
+    use serde_json::{Value, json};
+    use tests::world::{World, email};
+    let world = World::new().await;
+    let to = |id: &str, address: &str| {
+        let mut message = email(address);
+        message["recipientId"] = json!(id);
+        message["recipientName"] = json!("Ada Lovelace");
+        message
+    };
+    let sent = world.send(to("ada", "ada@example.com")).await;
+    world.until_status(&sent, "delivered").await;
+    let mut later = to("ada", "ada@example.com");
+    let in_an_hour = domain::ports::Host::now(&*world.local.clock) + 3_600_000;
+    later["scheduledAt"] = json!(api::fields::show_time(in_an_hour));
+    let later = world.send(later).await;
+    let other = world.send(to("bo", "bo@example.com")).await;
+    let path = "/api/communication-preferences/customer/ada";
+    world.answer(world.request(Method::PATCH, path).json(&json!({ "preferredEmail": "ada@example.com" }))).await;
+    let stats = async || world.get("/api/communications/stats").await.body["total"].clone();
+    tests::world::eventually("three are counted", async || (stats().await == 3).then_some(())).await;
+
+    let shown = world.get("/api/subjects/customer/ada").await;
+    assert_eq!(shown.body["communications"].as_array().map(Vec::len), Some(2), "{}", shown.body);
+    assert_eq!(shown.text("/preferences/preferredEmail"), "ada@example.com");
+    let erased = world.answer(world.request(Method::DELETE, "/api/subjects/customer/ada")).await;
+    assert_eq!((erased.status, &erased.body["erased"]), (StatusCode::OK, &json!(2)), "{}", erased.body);
+    let again = world.answer(world.request(Method::DELETE, "/api/subjects/customer/ada")).await;
+    assert_eq!(again.body["erased"], 0);
+    for id in [&sent, &later] {
+        let one = world.one(id).await;
+        assert!(
+            !one.body.to_string().contains("ada@example.com") && !one.body.to_string().contains("Lovelace"),
+            "{}",
+            one.body
+        );
+        assert_eq!(world.events(id).await.last().map(String::as_str), Some("CommunicationErased"));
+    }
+    let shown = world.get("/api/subjects/customer/ada").await;
+    assert_eq!(
+        (&shown.body["communications"], &shown.body["preferences"]["preferredEmail"]),
+        (&json!([]), &Value::Null)
+    );
+    assert!(world.one(&other).await.body.to_string().contains("bo@example.com"), "somebody else's are theirs");
+    assert_eq!(stats().await, 3);
+    // What was to be sent later has nothing to say any more.
+    world.advance(3_700_000).await;
+    world.until(&later, "lifecycle", "suppressed").await;
+    let unknown = world.get("/api/subjects/robot/1").await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+    // By an address, for those who were written to without an id.
+    let sent = world.send(email("nobody@example.com")).await;
+    world.until_status(&sent, "delivered").await;
+    let erased = world.answer(world.request(Method::DELETE, "/api/subjects/address/nobody@example.com")).await;
+    assert_eq!(erased.body["erased"], 1, "{}", erased.body);
+}

@@ -426,6 +426,25 @@ impl Vault for World {
         let inside = self.inside();
         Ok(keys.iter().map(|key| inside.vault.get(key).cloned()).collect())
     }
+
+    async fn of_subject(
+        &self,
+        tenant: &TenantId,
+        subject: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(ContentKey, Content)>, StoreError> {
+        self.read_io("vault of subject").await?;
+        let inside = self.inside();
+        let on_it = |key: &ContentKey| key.tenant == *tenant && key.subject == subject;
+        let of_it = inside.vault.iter().rev().filter(|(key, _)| on_it(key));
+        let of_it = of_it.filter(|(key, _)| before.is_none_or(|before| key.path().1.as_str() < before));
+        Ok(of_it.take(limit).map(|(key, content)| (key.clone(), content.clone())).collect())
+    }
+
+    async fn erase(&self, key: &ContentKey) -> Result<(), StoreError> {
+        self.write_io("vault erase", |inside| drop(inside.vault.remove(key))).await
+    }
 }
 
 #[async_trait]

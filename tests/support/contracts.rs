@@ -185,6 +185,27 @@ pub async fn vault(vault: &dyn Vault) {
     let found = vault.get_many(&many).await.expect("an answer");
     assert!(found.len() == 130 && found.iter().all(Option::is_some));
     assert_eq!(vault.get_many(&[]).await.expect("an answer"), []);
+    // Everything about one person, and about nobody else, in pages.
+    let (of, subject) = (tenant("acme"), "customer:1");
+    let mut seen = Vec::new();
+    let mut before = None;
+    loop {
+        let page = vault.of_subject(&of, subject, before.as_deref(), 50).await.expect("an answer");
+        before = page.last().map(|(key, _)| key.path().1);
+        let is_last = page.len() < 50;
+        seen.extend(page.into_iter().map(|(key, _)| key));
+        if is_last {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 132);
+    assert!(seen.is_sorted_by(|a, b| a.path().1 > b.path().1));
+    assert_eq!(vault.of_subject(&of, "customer:2", None, 50).await.expect("an answer"), []);
+    for _ in 0..2 {
+        vault.erase(&key("a", "1")).await.expect("erased");
+    }
+    assert_eq!(vault.get(&key("a", "1")).await.expect("an answer"), None);
+    assert_eq!(vault.of_subject(&of, subject, None, 500).await.expect("an answer").len(), 131);
 }
 
 pub async fn keys(keys: &dyn Keys) {

@@ -99,6 +99,10 @@ pub enum Command {
         provider_message_id: Option<String>,
     },
     /// A dead letter, or what failed in doubt, is tried again, not before `at`.
+    /// Its personal data is about to be deleted.
+    Erase {
+        by: String,
+    },
     Retry {
         by: String,
         now: Timestamp,
@@ -361,6 +365,9 @@ pub fn decide(state: &State, command: Command) -> Result<Vec<Event>, Rejection> 
         Command::DeadLetter(reason) => Ok(dead_letter(communication, reason)),
         Command::Resolve { outcome, by, provider_message_id } => {
             resolve(communication, outcome, by, provider_message_id)
+        }
+        Command::Erase { by } => {
+            Ok(if communication.erased { Vec::new() } else { vec![Event::CommunicationErased { by }] })
         }
         Command::Retry { by, now, at } => retry(communication, by, now, at),
     }

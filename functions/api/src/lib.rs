@@ -15,6 +15,7 @@ mod read;
 mod send;
 mod show;
 mod sms_provider;
+mod subjects;
 mod templates;
 
 use std::collections::HashMap;
@@ -111,6 +112,8 @@ pub const ROUTES: &[(&str, &str, Permission)] = &[
     ("GET", "/api/channels/{id}/health", Permission::Channels),
     ("POST", "/api/channels/{id}/test", Permission::Channels),
     ("GET", "/api/webhook-log", Permission::Channels),
+    ("GET", "/api/subjects/{kind}/{id}", Permission::Privacy),
+    ("DELETE", "/api/subjects/{kind}/{id}", Permission::Privacy),
     ("GET", "/api/keys", Permission::Keys),
     ("POST", "/api/keys", Permission::Keys),
     ("DELETE", "/api/keys/{id}", Permission::Keys),
@@ -173,6 +176,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/channels/{id}/health", get(channels::health))
         .route("/api/channels/{id}/test", post(channels::test))
         .route("/api/webhook-log", get(channels::webhook_log))
+        .route("/api/subjects/{kind}/{id}", get(subjects::export).delete(subjects::erase))
         .route("/api/keys", get(keys::list).post(keys::create))
         .route("/api/keys/{id}", delete(keys::revoke))
         .route(

@@ -72,10 +72,14 @@ fn show(person: &str, preferences: &Preferences, addresses: &BTreeMap<Channel, S
 }
 
 impl Api {
-    async fn show_preferences(&self, caller: &Principal, person: &str) -> Result<Response, Problem> {
+    pub(crate) async fn preferences_of(&self, caller: &Principal, person: &str) -> Result<Value, Problem> {
         let records = history(&*self.own.journals, &caller.tenant, person).await?;
         let addresses = addresses(&self.own, &caller.tenant, person).await?;
-        Ok(json(StatusCode::OK, &show(person, &fold(&records, None), &addresses)))
+        Ok(show(person, &fold(&records, None), &addresses))
+    }
+
+    async fn show_preferences(&self, caller: &Principal, person: &str) -> Result<Response, Problem> {
+        Ok(json(StatusCode::OK, &self.preferences_of(caller, person).await?))
     }
 
     /// What is not given stays; what is null is taken away.

@@ -320,6 +320,60 @@ impl Vault for DynamoStore {
         let content = |item: Option<Item>| item.map(|item| parse(&get_text(&item, "body")?)).transpose();
         found.into_iter().map(content).collect()
     }
+
+    async fn of_subject(
+        &self,
+        tenant: &TenantId,
+        subject: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(ContentKey, Content)>, StoreError> {
+        let found = self.partition(ContentKey::partition(tenant, subject), before, limit, |_| true).await?;
+        let key = |place: &str| ContentKey::in_partition(tenant, subject, place);
+        let of_it = found.into_iter().filter_map(|(place, body)| Some((key(&place)?, body)));
+        of_it.map(|(key, body)| Ok((key, parse(&body)?))).collect()
+    }
+
+    async fn erase(&self, key: &ContentKey) -> Result<(), StoreError> {
+        let delete = self.client.delete_item().table_name(&self.vault_table).set_key(Some(content_key(key)));
+        delete.send().await.map(|_| ()).map_err(unavailable)
+    }
+}
+
+impl DynamoStore {
+    /// Places and bodies of one partition of the vault, the greatest place first.
+    async fn partition(
+        &self,
+        partition: String,
+        before: Option<&str>,
+        limit: usize,
+        is_there: impl Fn(&Item) -> bool,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.vault_table)
+            .scan_index_forward(false)
+            .consistent_read(true)
+            .expression_attribute_values(":pk", text(partition));
+        let query = match before {
+            None => query.key_condition_expression("pk = :pk"),
+            Some(before) => query
+                .key_condition_expression("pk = :pk AND sk < :before")
+                .expression_attribute_values(":before", text(before)),
+        };
+        let mut pages = query.into_paginator().items().send();
+        let mut found = Vec::new();
+        while found.len() < limit
+            && let Some(item) = pages.next().await
+        {
+            let item = item.map_err(unavailable)?;
+            if is_there(&item) {
+                found.push((get_text(&item, "sk")?, get_text(&item, "body")?));
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// Any number of items by key, in the order asked; what a request leaves out is asked for again.
@@ -489,8 +543,8 @@ fn document_key(key: &DocumentKey) -> Item {
 }
 
 /// DynamoDB deletes what is past its time some days late: until then it is passed over.
-fn in_time(item: Item, now: Timestamp) -> Option<Item> {
-    get_number(&item, "ttl").is_none_or(|ttl| now.0 / 1_000 < ttl).then_some(item)
+fn is_in_time(item: &Item, now: Timestamp) -> bool {
+    get_number(item, "ttl").is_none_or(|ttl| now.0 / 1_000 < ttl)
 }
 
 #[async_trait]
@@ -508,7 +562,7 @@ impl Documents for DynamoStore {
         let get = self.client.get_item().table_name(&self.vault_table).set_key(Some(document_key(key)));
         let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
         let item = get.send().await.map_err(unavailable)?.item;
-        item.and_then(|item| in_time(item, now)).map(|item| get_text(&item, "body")).transpose()
+        item.filter(|item| is_in_time(item, now)).map(|item| get_text(&item, "body")).transpose()
     }
 
     async fn remove_document(&self, key: &DocumentKey) -> Result<(), StoreError> {
@@ -524,26 +578,6 @@ impl Documents for DynamoStore {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<(String, String)>, StoreError> {
-        let query = self
-            .client
-            .query()
-            .table_name(&self.vault_table)
-            .scan_index_forward(false)
-            .expression_attribute_values(":shelf", text(format!("{tenant}#{shelf}")));
-        let query = match before {
-            None => query.key_condition_expression("pk = :shelf"),
-            Some(before) => query
-                .key_condition_expression("pk = :shelf AND sk < :before")
-                .expression_attribute_values(":before", text(before)),
-        };
-        let mut pages = query.into_paginator().items().send();
-        let mut found = Vec::new();
-        while found.len() < limit
-            && let Some(item) = pages.next().await
-        {
-            let Some(item) = in_time(item.map_err(unavailable)?, now) else { continue };
-            found.push((get_text(&item, "sk")?, get_text(&item, "body")?));
-        }
-        Ok(found)
+        self.partition(format!("{tenant}#{shelf}"), before, limit, |item| is_in_time(item, now)).await
     }
 }

@@ -291,6 +291,34 @@ impl Vault for Database {
         }
         Ok(found)
     }
+
+    async fn of_subject(
+        &self,
+        tenant: &TenantId,
+        subject: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(ContentKey, Content)>, StoreError> {
+        let found: Vec<(String, String)> = Database::read(self, |connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT sk, body FROM vault WHERE pk = ?1 AND (?2 IS NULL OR sk < ?2) ORDER BY sk DESC LIMIT ?3",
+            )?;
+            let values = params![ContentKey::partition(tenant, subject), before, limit as i64];
+            let rows = query.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect()
+        })?;
+        let key = |place: &str| ContentKey::in_partition(tenant, subject, place);
+        let of_it = found.into_iter().filter_map(|(place, body)| Some((key(&place)?, body)));
+        of_it.map(|(key, body)| Ok((key, serde_json::from_str(&body).map_err(unreadable)?))).collect()
+    }
+
+    async fn erase(&self, key: &ContentKey) -> Result<(), StoreError> {
+        let (pk, sk) = key.path();
+        self.write(move |connection| {
+            execute(connection, "DELETE FROM vault WHERE pk = ?1 AND sk = ?2", params![pk, sk]).map(|_| ())
+        })
+        .await
+    }
 }
 
 #[async_trait]

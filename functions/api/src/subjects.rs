@@ -1,0 +1,167 @@
+//! Everything about one person: shown to whoever asks for it, and erased. Counts stay, for nothing personal is in them.
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use domain::communication::Command;
+use domain::contact;
+use domain::history::row;
+use domain::ports::{DocumentKey, Principal, StreamKey};
+use events::{Channel, Mode, Recipient, RecipientType};
+use serde_json::{Value, json};
+use shell::Loaded;
+use shell::consent::{addresses_key, person};
+use shell::hash::contact_hash;
+use shell::problem::{Kind, Problem};
+
+use crate::fields::Fields;
+use crate::read::Query;
+use crate::{Api, Shared, json, origin, read_body, show};
+
+/// Contents of one page, and erased between two looks at the list.
+const PAGE: usize = 100;
+/// Contents erased by one request, at most: what is left is said.
+const MAX_ERASED: usize = 1_000;
+
+/// Whom a path names: a partition of the vault; and an address, where that is what it names.
+struct Subject {
+    name: String,
+    address: Option<String>,
+}
+
+impl Api {
+    fn subject(&self, caller: &Principal, kind: &str, id: &str) -> Result<Subject, Problem> {
+        let unknown = || {
+            let kinds = RecipientType::names().join(", ");
+            Problem::new(Kind::NotFound, format!("A subject is a {kinds}, or an address."))
+        };
+        if kind == "address" {
+            let normal = Channel::ALL.iter().find_map(|channel| contact::normalise(*channel, id, None).ok());
+            let address = normal.ok_or_else(unknown)?;
+            let hash = contact_hash(&self.contact_key, &caller.tenant, &address);
+            return Ok(Subject { name: format!("contact:{hash}"), address: Some(address) });
+        }
+        let kind: RecipientType = kind.parse().map_err(|()| unknown())?;
+        let recipient = Recipient { kind, id: Some(id.to_owned()).filter(|id| !id.is_empty()) };
+        let name = person(&recipient).ok_or_else(unknown)?;
+        Ok(Subject { name, address: None })
+    }
+
+    /// What somebody wrote to us from this address.
+    async fn written_from(&self, caller: &Principal, address: &str) -> Result<Vec<(DocumentKey, Value)>, Problem> {
+        let (now, documents) = (self.host.now(), &self.own.documents);
+        let (mut found, mut before) = (Vec::new(), None::<String>);
+        loop {
+            let page = documents.shelf(&caller.tenant, "inbound", before.as_deref(), PAGE, now).await?;
+            let is_last = page.len() < PAGE;
+            before = page.last().map(|(name, _)| name.clone());
+            for (name, body) in page {
+                let words: Value = serde_json::from_str(&body).unwrap_or_default();
+                if words["from"] == address {
+                    found.push((DocumentKey { tenant: caller.tenant.clone(), shelf: "inbound", name }, words));
+                }
+            }
+            if is_last {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// A live key reaches everything about a person; a test key what test keys made.
+fn is_within(caller: &Principal, loaded: &Loaded) -> bool {
+    caller.mode == Mode::Live || loaded.state.requested().is_ok_and(|c| c.request.mode == caller.mode)
+}
+
+pub(crate) async fn export(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path((kind, id)): Path<(String, String)>,
+    query: RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let mut query = Query::parse(query)?;
+    let before = query.text("cursor");
+    query.finish()?;
+    let subject = api.subject(&caller, &kind, &id)?;
+    let page = api.vault.of_subject(&caller.tenant, &subject.name, before.as_deref(), PAGE).await?;
+    let next = page.last().filter(|_| page.len() == PAGE).map(|(key, _)| key.path().1);
+    let origin = origin(&caller, &headers);
+    let mut communications = Vec::new();
+    for (key, content) in &page {
+        let stream = StreamKey { tenant: caller.tenant.clone(), id: key.id };
+        let loaded = api.shell(&origin).load(&stream).await?;
+        if let Some(folded) = row(key.id, &loaded.records).filter(|_| is_within(&caller, &loaded)) {
+            communications.push(show::stored(&stream, &folded, Some(content)));
+        }
+    }
+    let written = match &subject.address {
+        Some(address) if before.is_none() => api.written_from(&caller, address).await?,
+        _ => Vec::new(),
+    };
+    let preferences = match subject.address {
+        None => api.preferences_of(&caller, &subject.name).await?,
+        Some(_) => Value::Null,
+    };
+    let body = json!({
+        "subject": { "type": kind, "id": id },
+        "communications": communications,
+        "inbound": written.into_iter().map(|(_, words)| words).collect::<Vec<_>>(),
+        "preferences": preferences,
+        "nextCursor": next,
+    });
+    Ok(json(StatusCode::OK, &body))
+}
+
+/// The event first, then the words: a crash between is mended by asking again.
+pub(crate) async fn erase(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path((kind, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    Fields::parse_optional(&read_body(body).await?)?.finish()?;
+    let subject = api.subject(&caller, &kind, &id)?;
+    let origin = origin(&caller, &headers);
+    let (mut erased, mut before) = (0, None::<String>);
+    loop {
+        let page = api.vault.of_subject(&caller.tenant, &subject.name, before.as_deref(), PAGE).await?;
+        before = page.last().map(|(key, _)| key.path().1);
+        for (key, _) in &page {
+            let stream = StreamKey { tenant: caller.tenant.clone(), id: key.id };
+            let loaded = api.shell(&origin).load(&stream).await?;
+            if !is_within(&caller, &loaded) {
+                continue;
+            }
+            // Words without a stream are of a request that was never accepted.
+            if loaded.state.requested().is_ok() {
+                let by = format!("key:{}", caller.actor);
+                api.shell(&origin).execute_on(&stream, loaded, Command::Erase { by }).await?;
+            }
+            api.vault.erase(key).await?;
+            erased += 1;
+        }
+        if page.len() < PAGE {
+            break;
+        }
+        if MAX_ERASED <= erased {
+            return Ok(answer(&kind, &id, erased, true));
+        }
+    }
+    if let Some(address) = &subject.address {
+        for (key, _) in api.written_from(&caller, address).await? {
+            api.own.documents.remove_document(&key).await?;
+            erased += 1;
+        }
+    }
+    api.own.documents.remove_document(&addresses_key(&caller.tenant, &subject.name)).await?;
+    Ok(answer(&kind, &id, erased, false))
+}
+
+fn answer(kind: &str, id: &str, erased: usize, has_more: bool) -> Response {
+    let subject = json!({ "type": kind, "id": id });
+    json(StatusCode::OK, &json!({ "subject": subject, "erased": erased, "hasMore": has_more }))
+}
