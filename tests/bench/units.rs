@@ -115,6 +115,7 @@ pub async fn count() {
     };
     let webhook = Webhook {
         store: store.clone(),
+        vault: store.clone(),
         documents: store.clone(),
         inbox: Arc::new(NoInbox),
         providers: Vec::new(),

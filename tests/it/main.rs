@@ -13,6 +13,7 @@ mod privacy;
 mod properties;
 mod providers;
 mod rooms;
+mod suppressions;
 mod template;
 mod templates;
 mod vectors;

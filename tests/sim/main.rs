@@ -224,6 +224,7 @@ impl Simulation {
             let port = Arc::new(world);
             Arc::new(Webhook {
                 store: port.clone(),
+                vault: port.clone(),
                 documents: port.clone(),
                 inbox: port.clone(),
                 providers: Vec::new(),

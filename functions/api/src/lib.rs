@@ -16,6 +16,7 @@ mod send;
 mod show;
 mod sms_provider;
 mod subjects;
+mod suppressions;
 mod templates;
 
 use std::collections::HashMap;
@@ -114,6 +115,11 @@ pub const ROUTES: &[(&str, &str, Permission)] = &[
     ("GET", "/api/webhook-log", Permission::Channels),
     ("GET", "/api/subjects/{kind}/{id}", Permission::Privacy),
     ("DELETE", "/api/subjects/{kind}/{id}", Permission::Privacy),
+    ("GET", "/api/suppressions", Permission::Consent),
+    ("POST", "/api/suppressions", Permission::Consent),
+    ("DELETE", "/api/suppressions", Permission::Consent),
+    ("POST", "/api/suppressions/import", Permission::Consent),
+    ("GET", "/api/suppressions/export", Permission::Consent),
     ("GET", "/api/keys", Permission::Keys),
     ("POST", "/api/keys", Permission::Keys),
     ("DELETE", "/api/keys/{id}", Permission::Keys),
@@ -177,6 +183,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/channels/{id}/test", post(channels::test))
         .route("/api/webhook-log", get(channels::webhook_log))
         .route("/api/subjects/{kind}/{id}", get(subjects::export).delete(subjects::erase))
+        .route("/api/suppressions", get(suppressions::list).post(suppressions::add).delete(suppressions::remove))
+        .route("/api/suppressions/import", post(suppressions::import))
+        .route("/api/suppressions/export", get(suppressions::export))
         .route("/api/keys", get(keys::list).post(keys::create))
         .route("/api/keys/{id}", delete(keys::revoke))
         .route(

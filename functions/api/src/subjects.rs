@@ -8,7 +8,7 @@ use axum::response::Response;
 use domain::communication::Command;
 use domain::contact;
 use domain::history::row;
-use domain::ports::{DocumentKey, Principal, StreamKey};
+use domain::ports::{ContactKey, DocumentKey, Principal, StreamKey};
 use events::{Channel, Mode, Recipient, RecipientType};
 use serde_json::{Value, json};
 use shell::Loaded;
@@ -137,7 +137,10 @@ pub(crate) async fn erase(
                 continue;
             }
             // Words without a stream are of a request that was never accepted.
-            if loaded.state.requested().is_ok() {
+            if let Ok(communication) = loaded.state.requested() {
+                let (tenant, request) = (caller.tenant.clone(), &communication.request);
+                let contact_hash = request.contact_hash.clone();
+                api.forget_address(&ContactKey { tenant, channel: request.channel, contact_hash }).await?;
                 let by = format!("key:{}", caller.actor);
                 api.shell(&origin).execute_on(&stream, loaded, Command::Erase { by }).await?;
             }
@@ -152,6 +155,9 @@ pub(crate) async fn erase(
         }
     }
     if let Some(address) = &subject.address {
+        for channel in Channel::ALL {
+            api.forget_address(&api.contact(&caller, *channel, address)).await?;
+        }
         for (key, _) in api.written_from(&caller, address).await? {
             api.own.documents.remove_document(&key).await?;
             erased += 1;

@@ -13,6 +13,7 @@ use events::{
 };
 use futures_util::future::{join, join_all, join3};
 use shell::directory::{ConnectError, last_word_key, message_key};
+use shell::suppression::{Entry, List};
 use shell::{ExecuteError, Loaded, Origin, Shell};
 
 use crate::gates::{Gates, Passage};
@@ -245,9 +246,7 @@ impl Delivery<'_> {
             after = shell.execute_on(self.key, after, Command::Report(self.reports(&outbound, facts))).await?;
         }
         // After the outcome: were it lost here, the provider says so again next time.
-        if opted_out
-            && let Err(error) = self.deliver.store.suppress(&contact, "provider_opt_out", self.deliver.host.now()).await
-        {
+        if opted_out && let Err(error) = self.suppress(&contact, &outbound.to).await {
             tracing::error!(id = %self.key.id, %error, "an opt-out was not stored");
         }
         match after.state.requested().map_err(ExecuteError::from)?.lifecycle {
@@ -321,6 +320,18 @@ impl Delivery<'_> {
         let token = || shell::hash::unsubscribe_token(contact_key, self.key);
         let is_set = !contact_key.is_empty() && !own.public_url.is_empty();
         (has_one && is_set).then(|| format!("{}/unsubscribe/{}", own.public_url, token()))
+    }
+
+    async fn suppress(&self, contact: &ContactKey, address: &str) -> Result<(), StoreError> {
+        let entry = Entry {
+            channel: contact.channel,
+            contact: Some(address.to_owned()),
+            reason: "provider_opt_out".to_owned(),
+            at: self.deliver.host.now(),
+            by: "function:deliver".to_owned(),
+            communication: Some(self.key.id),
+        };
+        List { store: &*self.deliver.store, documents: &*self.deliver.documents }.add(contact, &entry).await
     }
 
     /// Before its outcome is stored: a callback that comes in between is evidence already. Only where the provider echoes

@@ -204,6 +204,7 @@ impl Local {
         let webhook = Arc::new(Webhook {
             store: store.clone(),
             host: clock.clone(),
+            vault: store.clone(),
             documents: store.clone(),
             inbox: inbox.clone(),
             providers,

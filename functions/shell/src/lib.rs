@@ -9,6 +9,7 @@ pub mod journal;
 pub mod library;
 pub mod problem;
 pub mod settings;
+pub mod suppression;
 
 use domain::communication::{self, Command, Rejection, State, decide, evolve};
 use domain::ports::{Append, AppendError, EventStore, Host, Lane, StoreError, Stream, StreamKey};

@@ -51,7 +51,7 @@ impl Webhook {
         // Before it is recorded: a crash between is repaired by the provider's retry.
         match said.as_deref() {
             Some(word) if word == Keyword::Stop.as_str() => {
-                self.store.suppress(&contact, KEYWORD_REASON, self.host.now()).await?;
+                self.suppress(&contact, Some(message.from.clone()), KEYWORD_REASON, None).await?;
             }
             Some(word) if word == Keyword::Start.as_str() => self.take_back(&contact).await?,
             _ => (),
@@ -68,7 +68,7 @@ impl Webhook {
     pub(crate) async fn consent(&self, tenant: &TenantId, channel: Channel, consent: &Consent) -> Result<(), Problem> {
         let contact = self.contact(tenant, channel, &consent.contact);
         match consent.is_opt_out {
-            true => self.store.suppress(&contact, consent.reason, self.host.now()).await?,
+            true => self.suppress(&contact, Some(consent.contact.clone()), consent.reason, None).await?,
             false => self.take_back(&contact).await?,
         }
         Ok(())
@@ -76,7 +76,7 @@ impl Webhook {
 
     async fn take_back(&self, contact: &domain::ports::ContactKey) -> Result<(), StoreError> {
         match self.store.suppression(contact).await? {
-            Some(reason) if start_takes_back(&reason) => self.store.unsuppress(contact, &reason).await,
+            Some(reason) if start_takes_back(&reason) => self.list().remove(contact).await.map(drop),
             _ => Ok(()),
         }
     }

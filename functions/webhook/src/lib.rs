@@ -21,12 +21,15 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use domain::communication::{Command, Rejection, Report};
-use domain::ports::{ContactKey, DocumentKey, Documents, EventStore, Host, Inbox, StoreError, StreamKey};
+use domain::ports::{
+    ContactKey, ContentKey, DocumentKey, Documents, EventStore, Host, Inbox, StoreError, StreamKey, Vault,
+};
 use domain::provider::{About, CallbackRequest, Heard, Provider, Told};
 use events::{AttemptId, Channel, CommunicationId, Fact, Mode, TenantId};
 use futures_util::future::join_all;
 use shell::directory::{ConnectError, Connected, Directory, Own, message_key, tenant_of};
 use shell::problem::{Kind, Problem};
+use shell::suppression::{Entry, List};
 use shell::{ExecuteError, Origin, Shell};
 
 /// Bytes of a callback, at most: providers send batches.
@@ -37,6 +40,7 @@ const SIDE_BY_SIDE: usize = 32;
 /// Everything the door may touch.
 pub struct Webhook {
     pub store: Arc<dyn EventStore>,
+    pub vault: Arc<dyn Vault>,
     pub documents: Arc<dyn Documents>,
     pub inbox: Arc<dyn Inbox>,
     /// The deployment's own accounts.
@@ -319,13 +323,16 @@ impl Webhook {
         };
         // Before the fact is stored: a crash between is repaired by the provider's retry.
         if let Some(report) = reports.iter().find(|report| unwanted(report.fact)) {
-            self.store.suppress(&contact, report.fact.as_str(), self.host.now()).await?;
+            let content = ContentKey::of(key, &communication.request, &communication.content);
+            let content = self.vault.get(&content).await?.map(|content| content.recipient_contact);
+            self.suppress(&contact, content, report.fact.as_str(), Some(key.id)).await?;
         } else if contact.channel == Channel::Email {
             let arrived = |fact: Fact| matches!(fact, Fact::Delivered | Fact::Opened | Fact::Clicked);
             if reports.iter().any(|report| arrived(report.fact)) {
                 self.arrived(&contact).await?;
             } else if reports.iter().any(|report| report.fact == Fact::Undelivered) {
-                self.returned(&contact, &key.id).await?;
+                let content = ContentKey::of(key, &communication.request, &communication.content);
+                self.returned(&contact, &key.id, &content).await?;
             }
         }
         match shell.execute_on(key, loaded, Command::Report(reports.to_vec())).await {
@@ -337,8 +344,35 @@ impl Webhook {
         }
     }
 
+    pub(crate) async fn suppress(
+        &self,
+        contact: &ContactKey,
+        address: Option<String>,
+        reason: &str,
+        communication: Option<CommunicationId>,
+    ) -> Result<(), StoreError> {
+        let entry = Entry {
+            channel: contact.channel,
+            contact: address,
+            reason: reason.to_owned(),
+            at: self.host.now(),
+            by: "function:webhook".to_owned(),
+            communication,
+        };
+        self.list().add(contact, &entry).await
+    }
+
+    pub(crate) fn list(&self) -> List<'_> {
+        List { store: &*self.store, documents: &*self.documents }
+    }
+
     /// One that did not arrive, for once. Five in a row, of as many messages, and the address is not written to again.
-    async fn returned(&self, contact: &ContactKey, id: &CommunicationId) -> Result<(), StoreError> {
+    async fn returned(
+        &self,
+        contact: &ContactKey,
+        id: &CommunicationId,
+        content: &ContentKey,
+    ) -> Result<(), StoreError> {
         let (key, now) = (soft_key(contact), self.host.now());
         let kept = self.documents.document(&key, now).await?;
         let mut returned: BTreeSet<CommunicationId> =
@@ -347,7 +381,8 @@ impl Webhook {
             return Ok(());
         }
         if returned.len() >= SOFT_BOUNCES {
-            self.store.suppress(contact, SOFT_BOUNCES_REASON, now).await?;
+            let address = self.vault.get(content).await?.map(|content| content.recipient_contact);
+            self.suppress(contact, address, SOFT_BOUNCES_REASON, Some(*id)).await?;
         }
         let body = serde_json::to_string(&returned).unwrap_or_default();
         self.documents.put_document(&key, &body, Some(now + SOFT_BOUNCES_MS)).await

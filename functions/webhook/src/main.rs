@@ -29,6 +29,7 @@ async fn main() -> Result<(), Error> {
     let connector = Arc::new(Connections { http: Http::new(), simulators: BTreeMap::new(), bases: config.bases });
     let webhook = Webhook {
         store: store.clone(),
+        vault: store.clone(),
         documents: store.clone(),
         inbox: Arc::new(SqsInbox { client: aws.sqs(), url: config.inbox_queue }),
         providers: connected(&*connector, config.configured, &config.public_url),

@@ -1,0 +1,94 @@
+//! The suppression list: what is asked before every message is a keyed hash; beside it lies what people read.
+
+use domain::ports::{ContactKey, DocumentKey, Documents, EventStore, StoreError};
+use events::{Channel, CommunicationId, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// One address, as people read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub channel: Channel,
+    /// None: erased, or never told to us.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
+    pub reason: String,
+    pub at: Timestamp,
+    /// `key:ops`, `function:webhook`.
+    pub by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub communication: Option<CommunicationId>,
+}
+
+/// What the list is kept in.
+#[derive(Clone, Copy)]
+pub struct List<'a> {
+    pub store: &'a dyn EventStore,
+    pub documents: &'a dyn Documents,
+}
+
+fn entry_key(contact: &ContactKey) -> DocumentKey {
+    let name = format!("{}#{}", contact.channel.as_str(), contact.contact_hash);
+    DocumentKey { tenant: contact.tenant.clone(), shelf: "suppressed", name }
+}
+
+fn text(entry: &Entry) -> Result<String, StoreError> {
+    serde_json::to_string(entry).map_err(|error| StoreError::Unreadable(error.to_string()))
+}
+
+impl List<'_> {
+    /// What is asked before messages comes first: a crash between leaves an address that is not written to and not listed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn add(&self, contact: &ContactKey, entry: &Entry) -> Result<(), StoreError> {
+        self.store.suppress(contact, &entry.reason, entry.at).await?;
+        self.documents.put_document(&entry_key(contact), &text(entry)?, None).await
+    }
+
+    /// Whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn remove(&self, contact: &ContactKey) -> Result<bool, StoreError> {
+        let reason = self.store.suppression(contact).await?;
+        if let Some(reason) = &reason {
+            self.store.unsuppress(contact, reason).await?;
+        }
+        self.documents.remove_document(&entry_key(contact)).await?;
+        Ok(reason.is_some())
+    }
+
+    /// The address goes, and is still not written to.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn forget_address(&self, contact: &ContactKey, now: Timestamp) -> Result<(), StoreError> {
+        let Some(kept) = self.documents.document(&entry_key(contact), now).await? else { return Ok(()) };
+        let Ok(entry) = serde_json::from_str::<Entry>(&kept) else { return Ok(()) };
+        let entry = Entry { contact: None, ..entry };
+        self.documents.put_document(&entry_key(contact), &text(&entry)?, None).await
+    }
+
+    /// Names and entries, in the order of channels and hashes backwards, from below `before`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn page(
+        &self,
+        tenant: &TenantId,
+        before: Option<&str>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(String, Entry)>, StoreError> {
+        let page = self.documents.shelf(tenant, "suppressed", before, limit, now).await?;
+        let read = |(name, body): (String, String)| {
+            let entry = serde_json::from_str(&body).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+            Ok((name, entry))
+        };
+        page.into_iter().map(read).collect()
+    }
+}
