@@ -16,10 +16,20 @@ pub fn contribution(row: &HistoryRow) -> Counters {
     add(format!("type.{}", row.kind), 1);
     add(format!("status.{}", row.status), 1);
     add(format!("lifecycle.{}", row.lifecycle), 1);
+    row.provider.iter().for_each(|provider| add(format!("provider.{provider}"), 1));
+    row.template_id.iter().for_each(|template| add(format!("template.{template}"), 1));
     if let Some(sent_at) = row.sent_at {
         let due = row.scheduled_at.unwrap_or(row.created_at).max(row.created_at);
+        let taken_ms = sent_at.since(due).max(0);
         add("sent".to_owned(), 1);
-        add("accept_to_sent_ms".to_owned(), sent_at.since(due).max(0));
+        add("accept_to_sent_ms".to_owned(), taken_ms);
+        add(format!("accept_to_sent.{}", bucket(taken_ms)), 1);
+        if let Some(delivered_at) = row.delivered_at {
+            let taken_ms = delivered_at.since(sent_at).max(0);
+            add("sent_to_delivered".to_owned(), 1);
+            add("sent_to_delivered_ms".to_owned(), taken_ms);
+            add(format!("sent_to_delivered.{}", bucket(taken_ms)), 1);
+        }
     }
     let mut flag = |name: &str, is: bool| {
         if is {
@@ -40,6 +50,30 @@ pub fn contribution(row: &HistoryRow) -> Counters {
     counters
 }
 
+/// The upper ends of what times are counted in, in milliseconds; whatever is longer is counted as the last.
+const BUCKETS_MS: [i64; 13] =
+    [100, 300, 1_000, 3_000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000, 21_600_000, 86_400_000, 604_800_000];
+
+fn bucket(ms: i64) -> i64 {
+    let fits = BUCKETS_MS.iter().find(|end| ms <= **end);
+    *fits.unwrap_or(&BUCKETS_MS[BUCKETS_MS.len() - 1])
+}
+
+/// The time within which so many of a hundred were done, rounded up to the end of its bucket; none where none were.
+/// `times`: `accept_to_sent` or `sent_to_delivered`.
+pub fn percentile_ms(counters: &Counters, times: &str, percent: i64) -> Option<i64> {
+    let count = |end: &i64| counters.get(&format!("{times}.{end}")).copied().unwrap_or(0).max(0);
+    let all: i64 = BUCKETS_MS.iter().map(count).sum();
+    let mut within = 0;
+    BUCKETS_MS
+        .iter()
+        .find(|end| {
+            within += count(end);
+            all > 0 && all * percent <= within * 100
+        })
+        .copied()
+}
+
 /// `new − old`, without the zeros.
 pub fn difference(new: &Counters, old: Option<&Counters>) -> Counters {
     let mut difference = new.clone();
@@ -56,4 +90,20 @@ pub fn accumulate(sum: &mut Counters, more: &Counters) {
         *sum.entry(name.clone()).or_insert(0) += amount;
     }
     sum.retain(|_, amount| *amount != 0);
+}
+
+#[cfg(test)]
+mod percentiles {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_the_end_of_its_bucket() {
+        let mut counters = Counters::new();
+        for (ms, count) in [(50, 90), (2_000, 9), (5_000_000_000, 1)] {
+            counters.insert(format!("accept_to_sent.{}", bucket(ms)), count);
+        }
+        let of = |percent| percentile_ms(&counters, "accept_to_sent", percent);
+        assert_eq!([of(50), of(90), of(95), of(99), of(100)], [100, 100, 3_000, 3_000, 604_800_000].map(Some));
+        assert_eq!(percentile_ms(&counters, "sent_to_delivered", 50), None);
+    }
 }

@@ -67,7 +67,11 @@ async fn an_invoice_by_email_is_sent_delivered_and_opened() {
         (&stats["byChannel"]["email"], &stats["byStatus"]["opened"], &stats["byType"]["invoice"]),
         (&json!(1), &json!(1), &json!(1))
     );
-    assert_eq!(stats["openRate"], json!(1.0));
+    assert_eq!((&stats["openRate"], &stats["unsubscribeRate"]), (&json!(1.0), &json!(0.0)));
+    assert_eq!((&stats["byProvider"]["sendgrid"], &stats["byTemplate"]["tpl_invoice_email"]), (&json!(1), &json!(1)));
+    for times in ["sendTimeMs", "deliveryTimeMs"] {
+        assert!(stats[times]["p99"].as_i64().is_some_and(|ms| ms <= 10_000), "{stats}");
+    }
     let queue = world.get("/api/communications/queue/status").await.body;
     assert_eq!((&queue["completed"], &queue["pending"], &queue["healthy"]), (&json!(1), &json!(0), &json!(true)));
 }

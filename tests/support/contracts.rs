@@ -366,6 +366,7 @@ async fn rows_and_counters_move_together(views: &dyn Views) {
         views.apply(&[projected(state.clone())], NOW).await.expect("applied");
     }
     let expected: Counters = [
+        ("accept_to_sent.300", 1),
         ("accept_to_sent_ms", 250),
         ("channel.email", 1),
         ("lifecycle.sent", 1),

@@ -13,7 +13,7 @@ use domain::explain::{Step, explain};
 use domain::gate::Rate;
 use domain::history::{HistoryRow, day, row};
 use domain::ports::{Content, ContentKey, Filter, Lane, Principal, StreamKey, ViewKey};
-use domain::stats::{Counters, accumulate};
+use domain::stats::{Counters, accumulate, percentile_ms};
 use domain::status::Status;
 use events::{Channel, MessageType, Timestamp};
 use serde_json::{Value, json};
@@ -332,7 +332,11 @@ pub(crate) async fn stats(
     let get = |name: &str| sum.get(name).copied().unwrap_or(0);
     let rate = |part: i64, whole: i64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
     let sent = get("sent");
-    let average = if sent == 0 { Value::Null } else { json!(get("accept_to_sent_ms") as f64 / sent as f64) };
+    let average = |ms: &str, of: i64| if of == 0 { Value::Null } else { json!(get(ms) as f64 / of as f64) };
+    let percentiles = |times: &str| {
+        let of = |percent| percentile_ms(&sum, times, percent);
+        json!({ "p50": of(50), "p95": of(95), "p99": of(99) })
+    };
     let body = json!({
         "startDate": day(from),
         "endDate": day(to),
@@ -341,6 +345,8 @@ pub(crate) async fn stats(
         "byChannel": group(&sum, "channel."),
         "byStatus": group(&sum, "status."),
         "byType": group(&sum, "type."),
+        "byProvider": group(&sum, "provider."),
+        "byTemplate": group(&sum, "template."),
         "byDay": days.iter().map(|(day, counters)| json!({
             "day": day,
             "total": counters.get("total").copied().unwrap_or(0),
@@ -353,8 +359,12 @@ pub(crate) async fn stats(
         "openRate": rate(get("opened"), get("delivered")),
         "clickRate": rate(get("clicked"), get("delivered")),
         "complaintRate": rate(get("complained"), get("delivered")),
+        "unsubscribeRate": rate(get("unsubscribed"), get("delivered")),
         "retries": get("retries"),
-        "averageSendTimeMs": average,
+        "averageSendTimeMs": average("accept_to_sent_ms", sent),
+        "sendTimeMs": percentiles("accept_to_sent"),
+        "averageDeliveryTimeMs": average("sent_to_delivered_ms", get("sent_to_delivered")),
+        "deliveryTimeMs": percentiles("sent_to_delivered"),
     });
     Ok(json(StatusCode::OK, &body))
 }

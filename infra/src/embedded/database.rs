@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS cursors (consumer TEXT PRIMARY KEY, changed INTEGER N
 ";
 
 /// Counts up when the form of a view changes: the views of an older file are made again from its streams.
-const VIEWS_VERSION: i64 = 2;
+const VIEWS_VERSION: i64 = 3;
 const FORGET_VIEWS: &str = "
 DROP TABLE IF EXISTS view_rows; DROP TABLE IF EXISTS counters; DROP TABLE IF EXISTS view_times; DROP TABLE IF EXISTS cursors;";
 
