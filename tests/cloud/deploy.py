@@ -32,7 +32,10 @@ def main(endpoint, parameters):
     template = re.sub(r"CodeUri: functions/([a-z-]+)", rf"CodeUri: s3://{BUCKET}/\1.zip", template)
     # The emulator knows no CodeDeploy: all of the template but its gradual deployment is deployed.
     template = re.sub(r"    DeploymentPreference:\n(      .*\n)+", "", template)
-    cloud.create_stack(StackName=STACK, TemplateBody=template, Parameters=listed(parameters), Capabilities=CAPABILITIES)
+    # From the bucket, as `sam deploy` does: a template in the request itself is limited to 51,200 bytes.
+    s3.put_object(Bucket=BUCKET, Key="template.yaml", Body=template.encode())
+    url = f"{endpoint}/{BUCKET}/template.yaml"
+    cloud.create_stack(StackName=STACK, TemplateURL=url, Parameters=listed(parameters), Capabilities=CAPABILITIES)
     stack = wait(cloud)
     if stack["StackStatus"] != "CREATE_COMPLETE":
         for event in cloud.describe_stack_events(StackName=STACK)["StackEvents"]:

@@ -58,6 +58,10 @@ async fn a_template_is_made_used_changed_and_deleted() {
     assert_eq!(stale.status, StatusCode::CONFLICT, "{}", stale.body);
     assert_eq!(said(&world, "+447700900005", "fr").await, "Hi Ada!");
     assert_eq!(world.one(&later).await.text("/rendered/text"), "Hello Ada, an offer.");
+    tests::world::eventually("its uses are counted", async || {
+        (world.get(&path).await.body["usageCount"] == 3).then_some(())
+    })
+    .await;
     let versions = world.get(&format!("{path}/versions")).await;
     let versions = versions.body["versions"].as_array().expect("versions").clone();
     assert_eq!(versions.iter().map(|one| one["version"].clone()).collect::<Vec<_>>(), [json!(2), json!(1)]);

@@ -78,7 +78,7 @@ pub struct KnownKeys(Mutex<HashMap<String, (Principal, Timestamp)>>);
 
 type Shared = State<Arc<Api>>;
 
-/// Every route, as (method, path, what its caller must be permitted). `template.yaml` lists the same; a test compares them.
+/// Every route, as (method, path, what its caller must be permitted). `template.yaml` leads them all here.
 pub const ROUTES: &[(&str, &str, Permission)] = &[
     ("GET", "/health", Permission::View),
     ("GET", "/docs/problems/{slug}", Permission::View),

@@ -1,6 +1,7 @@
 //! Templates: the tenant's own as a journal of decisions, the built-in ones beside them. One engine for sending, preview
 //! and validation.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -8,7 +9,7 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use domain::ports::Principal;
+use domain::ports::{Principal, ViewKey};
 use domain::render::{Compiled, Draft, Message, Part, RenderError, render};
 use domain::templates::{self, Builtin, Command, DEFAULT_LOCALE, Template, Templates, Version};
 use events::{Channel, MessageType};
@@ -75,6 +76,14 @@ impl Api {
         let none = || Problem::new(Kind::NotFound, "There is no such version of it.");
         let of_it = template.versions.iter().find(|known| known.version == version).ok_or_else(none)?;
         text(&self.own, &caller.tenant, &template.id, &of_it.text).await?.ok_or_else(none)
+    }
+
+    /// How often each was used, by its id.
+    async fn usage(&self, caller: &Principal) -> Result<BTreeMap<String, i64>, Problem> {
+        let view = ViewKey { tenant: caller.tenant.clone(), mode: caller.mode };
+        let (totals, _) = self.views.totals(&view).await?;
+        let of = |(name, count): (String, i64)| Some((name.strip_prefix("template.")?.to_owned(), count));
+        Ok(totals.into_iter().filter_map(of).collect())
     }
 
     /// Words first, then the decision that names them: a crash between leaves words that nobody names. Their hash.
@@ -277,6 +286,8 @@ pub(crate) async fn list(
     let mut shown: Vec<Value> = api.templates(&caller).await?.all.values().map(show_own).collect();
     shown.extend(templates::all().iter().map(show_system).collect::<Result<Vec<_>, _>>()?);
     let is = |asked: &Option<String>, has: &Value| asked.as_deref().is_none_or(|asked| has == asked);
+    let usage = api.usage(&caller).await?;
+    shown.iter_mut().for_each(|one| count(one, &usage));
     shown.retain(|one| {
         (is(&channel, &one["channel"]) || one["channel"].is_null())
             && is(&kind, &one["type"])
@@ -296,7 +307,7 @@ pub(crate) async fn one(
     let mut query = Query::parse(query)?;
     let version = query.text("version").and_then(|version| version.parse::<u32>().ok());
     query.finish()?;
-    let shown = match api.template(&caller, &id).await? {
+    let mut shown = match api.template(&caller, &id).await? {
         Known::System(builtin) => with_text(show_system(builtin)?, &text_of(builtin)),
         Known::Own(own) => {
             let version = version.or(own.newest().map(|newest| newest.version)).unwrap_or(1);
@@ -307,7 +318,13 @@ pub(crate) async fn one(
             shown
         }
     };
+    count(&mut shown, &api.usage(&caller).await?);
     Ok(tagged(StatusCode::OK, &shown))
+}
+
+fn count(shown: &mut Value, usage: &BTreeMap<String, i64>) {
+    let used = shown["id"].as_str().and_then(|id| usage.get(id)).copied();
+    shown["usageCount"] = json!(used.unwrap_or(0));
 }
 
 /// Newest first.
