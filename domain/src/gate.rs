@@ -191,7 +191,8 @@ impl Gate {
         Entry::Open { granted, turns, is_probe }
     }
 
-    fn take(&mut self, most: u32, now: Timestamp) -> u32 {
+    /// As many of `most` calls as there is room for.
+    pub fn take(&mut self, most: u32, now: Timestamp) -> u32 {
         let granted = most.min(self.room(now));
         if granted > 0 {
             self.full_us = self.full_us.max(us(now)) + i64::from(granted) * self.rate.interval_us();

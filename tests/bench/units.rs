@@ -95,6 +95,7 @@ pub async fn count() {
         contact_key: vec![7; 32],
         retention_ms: 1,
         known: KnownKeys::default(),
+        requests: Default::default(),
     });
     let deliver = Deliver {
         store: store.clone(),

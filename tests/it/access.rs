@@ -1,6 +1,7 @@
 //! Who may do what: every role at every route, every route across tenants, and the life of a key.
 
 use domain::access::{may, permissions};
+use domain::gate::Rate;
 use domain::ports::{Keys, Principal};
 use events::{Mode, Role};
 use reqwest::{Method, StatusCode};
@@ -38,6 +39,29 @@ async fn every_role_may_what_the_table_says_at_every_route() {
     println!("{cells} cells of roles and routes");
     assert!(cells > 250, "{cells}");
     assert_eq!(permissions(Role::Admin).len(), 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_asks_too_often_waits_and_no_other_does() {
+    let request_rate = Some(Rate { burst: 40, per_second: 1 });
+    let world = World::with(local::Options { request_rate, ..World::options() }).await;
+    let other = world.post("/api/keys", json!({ "name": "other", "role": "viewer" })).await.text("/key").to_owned();
+    let mut refused = None;
+    for _ in 0..50 {
+        let answer = world.get("/api/providers").await;
+        if answer.status == StatusCode::TOO_MANY_REQUESTS {
+            refused = Some(answer);
+            break;
+        }
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+    let refused = refused.expect("a refusal");
+    assert_eq!(refused.text("/code"), "too_many_requests");
+    let wait_s: u32 = refused.headers["retry-after"].to_str().expect("text").parse().expect("seconds");
+    assert!((1..=2).contains(&wait_s), "{wait_s}");
+    assert_eq!(ask(&world, &other, "GET", "/api/providers", json!({})).await.status, StatusCode::OK);
+    world.advance(wait_s * 1_000).await;
+    assert_eq!(world.get("/api/providers").await.status, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]

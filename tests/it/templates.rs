@@ -55,7 +55,7 @@ async fn a_template_is_made_used_changed_and_deleted() {
     assert_eq!((changed.status, &changed.body["version"]), (StatusCode::OK, &json!(2)), "{}", changed.body);
     assert_eq!(changed.headers["etag"], "\"2\"");
     let stale = world.answer(patch(json!({ "bodyTemplate": "Stale" }), "\"1\"")).await;
-    assert_eq!(stale.status, StatusCode::CONFLICT, "{}", stale.body);
+    assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED, "{}", stale.body);
     assert_eq!(said(&world, "+447700900005", "fr").await, "Hi Ada!");
     assert_eq!(world.one(&later).await.text("/rendered/text"), "Hello Ada, an offer.");
     tests::world::eventually("its uses are counted", async || {

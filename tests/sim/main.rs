@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use api::rate::Requests;
 use api::{Api, KnownKeys};
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
@@ -50,6 +51,8 @@ const BATCH: usize = 3;
 
 /// What each provider may be called at.
 pub const RATE: Rate = Rate { burst: 8, per_second: 1 };
+/// Never in the way.
+const REQUEST_RATE: Rate = Rate { burst: 10_000, per_second: 10_000 };
 
 /// Something that a caller wants.
 #[derive(Debug, Clone)]
@@ -199,6 +202,7 @@ impl Simulation {
             contact_key: vec![7; 32],
             retention_ms: 1,
             known: KnownKeys::default(),
+            requests: Requests::new(Some(REQUEST_RATE)),
         };
         let deliver = |world: World| {
             let port = Arc::new(world.clone());

@@ -1,5 +1,6 @@
 //! All of it. Built in `main.rs`, then passed down; nothing else reads the environment.
 
+use domain::gate::Rate;
 use domain::ports::{Account, Lane};
 use shell::settings::{SettingError, Settings, Tables};
 
@@ -21,6 +22,8 @@ pub struct Config {
     pub contact_key: Vec<u8>,
     /// `RETENTION_DAYS`: how long personal data is kept. Default 400.
     pub retention_days: i64,
+    /// `REQUEST_RATE`: how often a key may ask: `500,50` is 500 at once, then 50 a second. Not set: as often as it likes.
+    pub request_rate: Option<Rate>,
 }
 
 impl Config {
@@ -42,6 +45,7 @@ impl Config {
             secrets_key: settings.or("SECRETS_KEY_ID", ""),
             contact_key: settings.need("CONTACT_KEY")?.into_bytes(),
             retention_days: settings.number("RETENTION_DAYS", 400)?,
+            request_rate: settings.rate("REQUEST_RATE")?,
         })
     }
 }

@@ -219,7 +219,7 @@ impl Fields {
 /// The answer to fields that are not valid.
 pub fn invalid(errors: Vec<FieldError>) -> Problem {
     let detail = errors.iter().map(|error| error.detail.as_str()).collect::<Vec<_>>().join(" ");
-    Problem { kind: Kind::Invalid, detail, errors }
+    Problem { errors, ..Problem::new(Kind::Invalid, detail) }
 }
 
 /// RFC 3339 in any offset.

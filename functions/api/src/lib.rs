@@ -11,6 +11,7 @@ pub mod fields;
 mod keys;
 mod preferences;
 mod providers;
+pub mod rate;
 mod read;
 mod send;
 mod show;
@@ -70,6 +71,7 @@ pub struct Api {
     /// How long personal data is kept, in milliseconds.
     pub retention_ms: i64,
     pub known: KnownKeys,
+    pub requests: rate::Requests,
 }
 
 /// Keys seen a moment ago.
@@ -261,7 +263,9 @@ async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> R
     let key = header.and_then(|value| value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")));
     let missing = "Send an API key: `Authorization: Bearer td_…`.";
     let key = key.ok_or_else(|| Problem::new(Kind::Unauthenticated, missing))?.trim();
-    let principal = api.principal(key).await?;
+    let key_hash = shell::hash::key_hash(key);
+    let principal = api.principal(&key_hash).await?;
+    api.requests.allow(&*api.limits, &key_hash, api.host.now()).await?;
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let is_it = |(method, route, _): &&(&str, &str, Permission)| *method == request.method().as_str() && *route == path;
     // A method that there is none of is told so further on.
@@ -277,15 +281,14 @@ async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> R
 }
 
 impl Api {
-    async fn principal(&self, key: &str) -> Result<Principal, Problem> {
-        let hash = shell::hash::key_hash(key);
+    async fn principal(&self, key_hash: &str) -> Result<Principal, Problem> {
         let now = self.host.now();
-        if let Some((principal, until)) = self.known.lock().get(&hash)
+        if let Some((principal, until)) = self.known.lock().get(key_hash)
             && now < *until
         {
             return Ok(principal.clone());
         }
-        let found = self.keys.find(&hash).await?;
+        let found = self.keys.find(key_hash).await?;
         let unknown = || Problem::new(Kind::Unauthenticated, "This API key is not known, or its time is over.");
         let in_time = |principal: &Principal| principal.expires_at.is_none_or(|until| now < until);
         let principal = found.filter(in_time).ok_or_else(unknown)?;
@@ -294,7 +297,8 @@ impl Api {
             known.clear();
         }
         let until = now + KEY_TTL_MS;
-        known.insert(hash, (principal.clone(), principal.expires_at.map_or(until, |end| until.min(end))));
+        known
+            .insert(key_hash.to_owned(), (principal.clone(), principal.expires_at.map_or(until, |end| until.min(end))));
         Ok(principal)
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::config::Config;
+use api::rate::Requests;
 use api::{Api, KnownKeys};
 use infra::SystemHost;
 use infra::aws::{Aws, DynamoStore, DynamoViews, KmsSealer, SqsQueue, init_logs};
@@ -51,6 +52,7 @@ async fn main() -> Result<(), Error> {
         contact_key: config.contact_key,
         retention_ms: config.retention_days * DAY_MS,
         known: KnownKeys::default(),
+        requests: Requests::new(config.request_rate),
     };
     run(api::router(Arc::new(api))).await
 }

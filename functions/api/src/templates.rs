@@ -11,10 +11,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use domain::ports::{Principal, ViewKey};
 use domain::render::{Compiled, Draft, Message, Part, RenderError, render};
-use domain::templates::{self, Builtin, Command, DEFAULT_LOCALE, Template, Templates, Version};
+use domain::templates::{self, Builtin, Command, DEFAULT_LOCALE, Rejection, Template, Templates, Version};
 use events::{Channel, MessageType};
 use serde_json::{Value, json};
-use shell::journal;
+use shell::journal::{self, JournalError};
 use shell::library::{Text, text, text_key};
 use shell::problem::{FieldError, Kind, Problem};
 
@@ -49,7 +49,11 @@ impl Api {
         Ok(journal::templates(&*self.own.journals, &caller.tenant).await?)
     }
 
-    async fn change_templates(&self, caller: &Principal, command: Command) -> Result<Templates, Problem> {
+    async fn change_templates(
+        &self,
+        caller: &Principal,
+        command: Command,
+    ) -> Result<Templates, JournalError<Rejection>> {
         let ports = (&*self.own.journals, &*self.host);
         let actor = format!("key:{}", caller.actor);
         let templates = journal::decide_templates(ports, &caller.tenant, &actor, command).await?;
@@ -385,9 +389,14 @@ pub(crate) async fn patch(
         None => None,
     };
     // What was not given was taken from the version just read: it must still be the newest.
-    let expected = expected.or(words.as_ref().map(|_| newest));
-    let command = Command::Change { template: id.clone(), expected, kind, name, description, text: words };
-    api.change_templates(&caller, command).await?;
+    let guard = expected.or(words.as_ref().map(|_| newest));
+    let command = Command::Change { template: id.clone(), expected: guard, kind, name, description, text: words };
+    api.change_templates(&caller, command).await.map_err(|error| match error {
+        JournalError::Rejected(Rejection::Changed(newest)) if expected.is_some() => {
+            Problem::new(Kind::PreconditionFailed, format!("Version {newest} is the newest."))
+        }
+        error => error.into(),
+    })?;
     if let Some(is_active) = is_active {
         let template = id.clone();
         let command = if is_active { Command::Activate { template } } else { Command::Deactivate { template } };

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::rate::Requests;
 use api::{Api, KnownKeys};
 use audit::Audit;
 use clock::Clock;
@@ -72,6 +73,8 @@ pub struct Options {
     pub provider_timeout_ms: u64,
     /// How fast each provider may be called. None: as fast as it goes, for the simulated ones have no limit of their own.
     pub rate: Option<Rate>,
+    /// How often each API key may ask. None: as often as it likes.
+    pub request_rate: Option<Rate>,
     /// Where providers are, instead of the simulated ones: an address without a slash at the end.
     pub providers_url: Option<String>,
 }
@@ -79,7 +82,15 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let data = Data::Folder(PathBuf::from(".tidings"));
-        Options { port: 7070, data, clock_factor: 1, provider_timeout_ms: 10_000, rate: None, providers_url: None }
+        Options {
+            port: 7070,
+            data,
+            clock_factor: 1,
+            provider_timeout_ms: 10_000,
+            rate: None,
+            request_rate: None,
+            providers_url: None,
+        }
     }
 }
 
@@ -199,6 +210,7 @@ impl Local {
             contact_key: contact_key.clone(),
             retention_ms: RETENTION_MS,
             known: KnownKeys::default(),
+            requests: Requests::new(options.request_rate),
         });
         let inbox = Arc::new(TableInbox { database: database.clone(), host: clock.clone() });
         let webhook = Arc::new(Webhook {

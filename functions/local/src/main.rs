@@ -39,6 +39,9 @@ struct Start {
     /// How fast each provider may be called, as `burst,perSecond`: `100,10` is what a deployment gives SendGrid.
     #[arg(long, value_parser = rate)]
     rate: Option<Rate>,
+    /// How often each API key may ask, as `burst,perSecond`: `500,50` is what a deployment allows.
+    #[arg(long, value_parser = rate)]
+    request_rate: Option<Rate>,
     /// Call providers at this address instead of the simulated ones, for tests with your own: `http://127.0.0.1:9000`.
     #[arg(long, value_parser = loopback)]
     providers: Option<String>,
@@ -150,6 +153,7 @@ async fn run(start: Start) -> Result<(), String> {
         clock_factor: start.clock,
         provider_timeout_ms: start.provider_timeout_ms,
         rate: start.rate,
+        request_rate: start.request_rate,
         providers_url: start.providers.clone(),
     };
     let local = Local::start(options).await.map_err(|error| error.to_string())?;

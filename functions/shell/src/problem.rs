@@ -14,10 +14,13 @@ pub enum Kind {
     Malformed,
     Unauthenticated,
     Forbidden,
+    SignatureInvalid,
     NotFound,
     MethodNotAllowed,
     Conflict,
+    PreconditionFailed,
     TooLarge,
+    TooManyRequests,
     Invalid,
     IdempotencyKeyReused,
     RecipientSuppressed,
@@ -26,14 +29,17 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 15] = [
         Kind::Malformed,
         Kind::Unauthenticated,
         Kind::Forbidden,
+        Kind::SignatureInvalid,
         Kind::NotFound,
         Kind::MethodNotAllowed,
         Kind::Conflict,
+        Kind::PreconditionFailed,
         Kind::TooLarge,
+        Kind::TooManyRequests,
         Kind::Invalid,
         Kind::IdempotencyKeyReused,
         Kind::RecipientSuppressed,
@@ -46,11 +52,16 @@ impl Kind {
         match self {
             Kind::Malformed => ("malformed", StatusCode::BAD_REQUEST, "The request cannot be read"),
             Kind::Unauthenticated => ("unauthenticated", StatusCode::UNAUTHORIZED, "No valid API key"),
-            Kind::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "The signature is missing or wrong"),
+            Kind::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "The API key does not permit this"),
+            Kind::SignatureInvalid => ("signature-invalid", StatusCode::FORBIDDEN, "The signature is missing or wrong"),
             Kind::NotFound => ("not-found", StatusCode::NOT_FOUND, "There is no such thing"),
             Kind::MethodNotAllowed => ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "Not with this method"),
-            Kind::Conflict => ("conflict", StatusCode::CONFLICT, "It is too late for that"),
+            Kind::Conflict => ("conflict", StatusCode::CONFLICT, "It does not fit what is there"),
+            Kind::PreconditionFailed => {
+                ("precondition-failed", StatusCode::PRECONDITION_FAILED, "It has changed since you read it")
+            }
             Kind::TooLarge => ("too-large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+            Kind::TooManyRequests => ("too-many-requests", StatusCode::TOO_MANY_REQUESTS, "This key asks too often"),
             Kind::Invalid => ("invalid", StatusCode::UNPROCESSABLE_ENTITY, "Some fields are not valid"),
             Kind::IdempotencyKeyReused => (
                 "idempotency-key-reused",
@@ -80,11 +91,14 @@ pub struct Problem {
     pub kind: Kind,
     pub detail: String,
     pub errors: Vec<FieldError>,
+    /// When to ask again, in seconds.
+    pub retry_after_s: Option<u32>,
 }
 
 impl Problem {
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Problem { kind, detail: detail.into(), errors: Vec::new() }
+        let retry_after_s = (kind == Kind::Unavailable).then_some(2);
+        Problem { kind, detail: detail.into(), errors: Vec::new(), retry_after_s }
     }
 }
 
@@ -162,14 +176,11 @@ impl IntoResponse for Problem {
         let mut response = (status, self.body().to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        match self.kind {
-            Kind::Unauthenticated => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            Kind::Unavailable => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
-            }
-            _ => (),
+        if self.kind == Kind::Unauthenticated {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(wait_s) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, wait_s.into());
         }
         response
     }

@@ -109,7 +109,7 @@ enum Found {
 }
 
 fn forbidden(why: &str) -> Problem {
-    Problem::new(Kind::Forbidden, format!("The signature is missing or wrong: {why}. Nothing was stored."))
+    Problem::new(Kind::SignatureInvalid, format!("The signature is missing or wrong: {why}. Nothing was stored."))
 }
 
 fn no_address() -> Problem {

@@ -1,0 +1,86 @@
+//! How often a key may ask. A worker claims some requests at a time from the record that all of them share, so that most
+//! requests cost nothing; where the record is out of reach, the key may ask.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use domain::gate::Rate;
+use domain::ports::{Limits, Versioned};
+use events::Timestamp;
+use shell::gate;
+use shell::problem::{Kind, Problem};
+
+/// A claim is this part of the burst.
+const CLAIMS: u32 = 20;
+/// Keys remembered, at most.
+const KEPT: usize = 10_000;
+
+/// What one worker has claimed for one key.
+#[derive(Default)]
+struct Share {
+    left: u32,
+    refused_until: Option<Timestamp>,
+    record: Option<Versioned>,
+}
+
+/// The limit of each key; none: as often as it likes.
+#[derive(Default)]
+pub struct Requests {
+    rate: Option<Rate>,
+    shares: Mutex<HashMap<String, Share>>,
+}
+
+impl Requests {
+    pub fn new(rate: Option<Rate>) -> Self {
+        Requests { rate, shares: Mutex::default() }
+    }
+
+    fn share<T>(&self, key: &str, change: impl FnOnce(&mut Share) -> T) -> T {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        if KEPT <= shares.len() && !shares.contains_key(key) {
+            shares.clear();
+        }
+        change(shares.entry(key.to_owned()).or_default())
+    }
+
+    /// # Errors
+    ///
+    /// [`Kind::TooManyRequests`], with when to ask again.
+    pub async fn allow(&self, limits: &dyn Limits, key: &str, now: Timestamp) -> Result<(), Problem> {
+        let Some(rate) = self.rate else { return Ok(()) };
+        let too_many = |until: Timestamp| {
+            let wait_s = u32::try_from(until.since(now).max(1)).unwrap_or(u32::MAX).div_ceil(1_000);
+            let Rate { burst, per_second } = rate;
+            let detail = format!("A key may send {burst} requests at once, then {per_second} a second.");
+            Problem { retry_after_s: Some(wait_s), ..Problem::new(Kind::TooManyRequests, detail) }
+        };
+        let mut record = match self.share(key, |share| {
+            let has_some = share.left > 0;
+            share.left = share.left.saturating_sub(1);
+            let until = share.refused_until.filter(|until| now < *until);
+            (has_some, until, share.record.clone())
+        }) {
+            (true, ..) => return Ok(()),
+            (false, Some(until), _) => return Err(too_many(until)),
+            (false, None, record) => record,
+        };
+        let claim = (rate.burst / CLAIMS).max(1);
+        let name = format!("requests#{key}");
+        let claimed = gate::change(limits, &name, rate, &mut record, |gate| {
+            (gate.take(claim, now), gate.quota(now).available_at)
+        });
+        let (granted, next) = match claimed.await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::warn!(%error, "requests of a key are not counted");
+                return Ok(());
+            }
+        };
+        self.share(key, |share| {
+            share.record = record;
+            share.left += granted.saturating_sub(1);
+            share.refused_until = (granted == 0).then_some(next);
+        });
+        if granted == 0 { Err(too_many(next)) } else { Ok(()) }
+    }
+}
