@@ -65,6 +65,30 @@ impl Preferences {
         Preferences { channels, types, quiet_hours, ..self }
     }
 
+    /// What follows when they say which channels they want, and whether they want anything. `self`: what holds for them.
+    pub fn choose(&self, wanted: &BTreeMap<Channel, bool>, wants_nothing: bool) -> Vec<PreferenceEvent> {
+        let is_other = |(channel, is_wanted): &(&Channel, &bool)| self.wants(**channel) != **is_wanted;
+        let channels: BTreeMap<Channel, bool> =
+            wanted.iter().filter(is_other).map(|(channel, is_wanted)| (*channel, *is_wanted)).collect();
+        let mut events = Vec::new();
+        if !channels.is_empty() {
+            events.push(PreferenceEvent::PreferencesChanged {
+                channels,
+                types: BTreeMap::new(),
+                quiet_hours: None,
+                quiet_hours_lifted: false,
+                addresses: Vec::new(),
+            });
+        }
+        let words = || Some("preference page".to_owned());
+        match (wants_nothing, self.opted_out.is_some()) {
+            (true, false) => events.push(PreferenceEvent::OptedOut { reason: words() }),
+            (false, true) => events.push(PreferenceEvent::OptedIn { evidence: words() }),
+            _ => (),
+        }
+        events
+    }
+
     pub fn wants(&self, channel: Channel) -> bool {
         self.channels.get(&channel).copied().unwrap_or(true)
     }
@@ -127,6 +151,20 @@ mod tests {
         assert_eq!(listed.refuses(Sms, Invoice), Some(SuppressReason::TypeDisabled));
         let lifted = after(&[changed(&[], &[(Invoice, Some(&[Email]))]), changed(&[(Sms, true)], &[(Invoice, None)])]);
         assert_eq!(lifted.refuses(Sms, Invoice), None);
+    }
+
+    #[test]
+    fn only_what_is_other_than_before_is_said() {
+        let nothing = Preferences::default();
+        let all = |is_wanted| Channel::ALL.iter().map(|channel| (*channel, is_wanted)).collect::<BTreeMap<_, _>>();
+        assert_eq!(nothing.choose(&all(true), false), []);
+        let events = nothing.choose(&[(Channel::Sms, false), (Channel::Email, true)].into(), true);
+        let picky = after(&events);
+        assert_eq!(picky.channels, [(Channel::Sms, false)].into());
+        assert!(picky.opted_out.is_some());
+        assert_eq!(picky.choose(&[(Channel::Sms, false)].into(), true), []);
+        let back = picky.choose(&[(Channel::Sms, true)].into(), false);
+        assert_eq!(after(&[events, back].concat()).refuses(Channel::Sms, MessageType::Invoice), None);
     }
 
     #[test]

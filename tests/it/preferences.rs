@@ -137,3 +137,47 @@ async fn what_is_wrong_with_preferences_is_said_by_its_field() {
     }
     assert_eq!(world.get("/api/communication-preferences/robot/1").await.status, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_choose_on_a_page_behind_a_signed_link() {
+    let world = World::new().await;
+    let path = "/api/communication-preferences/customer/Ána%20%2F7";
+    let link = world.post(&format!("{path}/link"), json!({})).await;
+    assert_eq!(link.status, StatusCode::CREATED, "{}", link.body);
+    let url = link.text("/url").to_owned();
+    let seen = world.client.get(&url).header("accept-language", "es-MX,es").send().await.expect("a page");
+    assert_eq!(seen.status(), StatusCode::OK);
+    let page = seen.text().await.expect("a page");
+    assert!(
+        page.contains("lang=\"es\"") && page.contains("name=\"sms\" checked") && page.contains("Guardar"),
+        "{page}"
+    );
+    assert_eq!(world.get(&format!("{path}/history")).await.body["events"], json!([]), "a look changes nothing");
+
+    let save = async |form: &'static str| {
+        let saved = world.client.post(&url).header("content-type", "application/x-www-form-urlencoded").body(form);
+        saved.send().await.expect("a page").text().await.expect("a page")
+    };
+    let page = save("email=on&whatsapp=on&messenger=on&telegram=on").await;
+    assert!(page.contains("Saved.") && page.contains("name=\"sms\">"), "{page}");
+    let now = world.get(path).await.body;
+    assert_eq!(
+        (&now["smsEnabled"], &now["emailEnabled"], &now["optedOut"]),
+        (&json!(false), &json!(true), &json!(false))
+    );
+    assert_eq!(now["updatedBy"], "preference-page");
+    save("nothing=on").await;
+    assert_eq!(world.get(path).await.body["optedOut"], true);
+    save("email=on&sms=on&whatsapp=on&messenger=on&telegram=on").await;
+    let now = world.get(path).await.body;
+    assert_eq!((&now["smsEnabled"], &now["optedOut"]), (&json!(true), &json!(false)));
+
+    let ask = async |url: String| world.client.get(url).send().await.expect("an answer").status();
+    assert_eq!(ask(format!("{}x", &url[..url.len() - 1])).await, StatusCode::NOT_FOUND, "forged");
+    let other = url.replace("/preferences/local/", "/preferences/other/");
+    assert_eq!(ask(other).await, StatusCode::NOT_FOUND, "another tenant's");
+    world.advance(30 * 24 * 3_600_000 + 1_000).await;
+    assert_eq!(ask(url).await, StatusCode::NOT_FOUND, "its time is over");
+    let wrong = world.post(&format!("{path}/link"), json!({ "days": 0 })).await;
+    assert_eq!(wrong.text("/errors/0/pointer"), "/days", "{}", wrong.body);
+}

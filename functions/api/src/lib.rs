@@ -130,6 +130,7 @@ pub const ROUTES: &[(&str, &str, Permission)] = &[
     ("GET", "/api/communication-preferences/{kind}/{id}", Permission::View),
     ("PATCH", "/api/communication-preferences/{kind}/{id}", Permission::Consent),
     ("GET", "/api/communication-preferences/{kind}/{id}/history", Permission::View),
+    ("POST", "/api/communication-preferences/{kind}/{id}/link", Permission::Consent),
     ("GET", "/api/v1/communication/contacts/{id}/preferences", Permission::View),
     ("POST", "/api/v1/communication/contacts/{id}/preferences", Permission::Consent),
     ("GET", "/api/communication-templates", Permission::View),
@@ -196,6 +197,7 @@ pub fn router(api: Arc<Api>) -> Router {
         )
         .route("/api/communication-preferences/{kind}/{id}", get(preferences::get).patch(preferences::patch))
         .route("/api/communication-preferences/{kind}/{id}/history", get(preferences::past))
+        .route("/api/communication-preferences/{kind}/{id}/link", post(preferences::link))
         .route(
             "/api/v1/communication/contacts/{id}/preferences",
             get(preferences::get_contact).post(preferences::patch_contact),

@@ -30,6 +30,10 @@ const FIELDS: [(Channel, &str, &str); 5] = [
     (Channel::Telegram, "telegramEnabled", "preferredTelegramId"),
 ];
 
+/// How long a link to the preference page holds, where nothing is said.
+const LINK_DAYS: u64 = 30;
+const DAY_MS: i64 = 24 * 3_600_000;
+
 /// `customer` and an id, as messages name their recipients.
 fn named(kind: &str, id: String) -> Result<String, Problem> {
     let kind: Option<RecipientType> = kind.parse().ok();
@@ -267,6 +271,27 @@ pub(crate) async fn patch(
     body: Body,
 ) -> Result<Response, Problem> {
     api.change_preferences(&caller, &named(&kind, id)?, body).await
+}
+
+/// The address of the page where they say themselves how they want to be written to.
+pub(crate) async fn link(
+    State(api): Shared,
+    Extension(caller): Extension<Principal>,
+    Path((kind, id)): Path<(String, String)>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let person = named(&kind, id)?;
+    let mut fields = Fields::parse_optional(&read_body(body).await?)?;
+    let days = fields.number("days", 1..=365).unwrap_or(LINK_DAYS);
+    fields.finish()?;
+    let public_url = &api.own.public_url;
+    if public_url.is_empty() {
+        return Err(Problem::new(Kind::Conflict, "This deployment has no public address: PUBLIC_URL is not set."));
+    }
+    let until = api.host.now() + days as i64 * DAY_MS;
+    let token = shell::hash::preferences_token(&api.contact_key, &caller.tenant, &person, until);
+    let shown = json!({ "url": format!("{public_url}/preferences/{token}"), "expiresAt": show_time(until) });
+    Ok(json(StatusCode::CREATED, &shown))
 }
 
 pub(crate) async fn get_defaults(

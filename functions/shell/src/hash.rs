@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::ports::StreamKey;
-use events::TenantId;
+use events::{TenantId, Timestamp};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
@@ -41,6 +41,24 @@ pub fn unsubscribe_token(key: &[u8], stream: &StreamKey) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(format!("unsubscribe#{}", stream.path()).as_bytes());
     format!("{}/{}/{}", stream.tenant, stream.id, short(&mac.finalize().into_bytes()))
+}
+
+/// Lets whoever holds it change the preferences of one person until a time: `acme/Y3VzdG9tZXI6Nw/1795000000000/…`.
+pub fn preferences_token(key: &[u8], tenant: &TenantId, person: &str, until: Timestamp) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    let path = format!("{tenant}/{}/{}", URL_SAFE_NO_PAD.encode(person), until.0);
+    mac.update(format!("preferences#{path}").as_bytes());
+    format!("{path}/{}", short(&mac.finalize().into_bytes()))
+}
+
+/// Whose preferences a token is for; none where it is not one of ours, or its time is over.
+pub fn preferences_of(key: &[u8], token: &str, now: Timestamp) -> Option<(TenantId, String)> {
+    let mut parts = token.split('/');
+    let tenant: TenantId = parts.next()?.parse().ok()?;
+    let person = String::from_utf8(URL_SAFE_NO_PAD.decode(parts.next()?).ok()?).ok()?;
+    let until = Timestamp(parts.next()?.parse().ok()?);
+    let is_ours = same_secret(&preferences_token(key, &tenant, &person, until), token);
+    (is_ours && now < until).then_some((tenant, person))
 }
 
 /// The message that a token is for; none where it is not one of ours.

@@ -1,4 +1,4 @@
-//! In: callbacks of providers, whose signature is the credential; and what it told itself to look at again. Out: facts, in
+//! In: callbacks of providers, whose signature is the credential; people who follow a signed link; and what it told itself to look at again. Out: facts, in
 //! the streams they are about; messages that came in, each in its journal.
 //! May touch: streams, journals, documents, the suppression list, the inbox, and what a provider needs to verify itself.
 //! Never: believes what is not signed; refuses a status it does not know; lets one tenant speak of another's messages.
@@ -6,6 +6,8 @@
 pub mod config;
 mod inbound;
 mod log;
+mod page;
+mod preferences;
 mod unmatched;
 mod unsubscribe;
 
@@ -67,6 +69,8 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("HEAD", "/webhooks/{provider}/{config}/{secret}"),
     ("GET", "/unsubscribe/{tenant}/{id}/{signature}"),
     ("POST", "/unsubscribe/{tenant}/{id}/{signature}"),
+    ("GET", "/preferences/{tenant}/{person}/{until}/{signature}"),
+    ("POST", "/preferences/{tenant}/{person}/{until}/{signature}"),
 ];
 
 /// The providers' entrance.
@@ -79,6 +83,7 @@ pub fn router(webhook: Arc<Webhook>) -> Router {
         .route("/api/v1/communication/webhooks/{provider}", post(deployment))
         .route("/webhooks/{provider}/{config}/{secret}", get(own).post(own))
         .route("/unsubscribe/{tenant}/{id}/{signature}", get(unsubscribe::ask).post(unsubscribe::unsubscribe))
+        .route("/preferences/{tenant}/{person}/{until}/{signature}", get(preferences::show).post(preferences::save))
         .with_state(webhook)
 }
 

@@ -2,13 +2,14 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::Uri;
+use axum::response::Response;
 use domain::communication::Report;
 use domain::ports::StreamKey;
 use events::Fact;
 use shell::problem::{Kind, Problem};
 
+use crate::page::page;
 use crate::{Callback, Shared, Webhook};
 
 /// In the languages that people are written to.
@@ -38,8 +39,8 @@ const SPANISH: Words = Words {
 /// The page that a person sees: a question, and a button that posts.
 pub(crate) async fn ask(State(webhook): Shared, uri: Uri) -> Result<Response, Problem> {
     let (_, words) = webhook.meant(&uri).await?;
-    let Words { question, button, .. } = words;
-    Ok(page(words, &format!("<p>{question}</p>\n<form method=\"post\"><button>{button}</button></form>")))
+    let Words { lang, title, question, button, .. } = words;
+    Ok(page(lang, title, &format!("<p>{question}</p>\n<form method=\"post\"><button>{button}</button></form>")))
 }
 
 /// What the button does, and a mail program by itself. Doing it twice is doing it once.
@@ -48,7 +49,7 @@ pub(crate) async fn unsubscribe(State(webhook): Shared, uri: Uri, _: Body) -> Re
     let event_id = Some("one-click".to_owned());
     let report = Report { attempt: None, fact: Fact::Unsubscribed, event_id, at: webhook.host.now(), code: None };
     webhook.record("unsubscribe", vec![Callback { key, report }]).await?;
-    Ok(page(words, &format!("<p role=\"status\">{}</p>", words.done)))
+    Ok(page(words.lang, words.title, &format!("<p role=\"status\">{}</p>", words.done)))
 }
 
 impl Webhook {
@@ -64,20 +65,4 @@ impl Webhook {
         let is_spanish = communication.request.locale.as_deref().is_some_and(|locale| locale.starts_with("es"));
         Ok((key, if is_spanish { &SPANISH } else { &ENGLISH }))
     }
-}
-
-fn page(Words { lang, title, .. }: &Words, content: &str) -> Response {
-    let html = format!(
-        "<!doctype html>\n<html lang=\"{lang}\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"robots\" content=\"noindex\">\n<title>{title}</title>\n\
-         <style>body{{font:18px/1.5 system-ui,sans-serif;max-width:32rem;margin:4rem auto;padding:0 1rem}}\
-         button{{font:inherit;padding:.5rem 1rem}}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{content}\n\
-         </main>\n</body>\n</html>\n"
-    );
-    let mut response = (StatusCode::OK, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    response
 }

@@ -1,0 +1,58 @@
+//! What filling in a template takes, compiled once and, as the baseline, compiled for each message.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use domain::render::{Compiled, Draft, render};
+use domain::templates::{Builtin, all};
+use events::{Channel, Template};
+use serde_json::{Value, json};
+
+const ROUNDS: u32 = 500;
+
+pub fn measure() {
+    let items: Vec<Value> = (0..20).map(|n| json!({ "name": format!("Item {n}"), "quantity": n })).collect();
+    let variables = json!({
+        "customerName": "Ada & Co", "businessName": "Acme", "invoiceNumber": "INV-7", "amount": 1500.5, "currency": "EUR",
+        "dueDate": "2026-12-01", "paymentDate": "2026-11-21", "daysOverdue": 12, "locationName": "Nairobi",
+        "itemCount": 20, "items": items, "shortLink": "https://s.example.com/7", "message": "Hello.",
+        "paymentLink": "https://pay.example.com/7", "invitationLink": "https://app.example.com/join", "userName": "Bo",
+    });
+    println!("filling in each of the {} system templates {ROUNDS} times", all().len());
+    of_each("compiled each time (baseline)", |builtin| {
+        let channel = builtin.channel.unwrap_or(Channel::Email);
+        let compiled = Compiled::new(channel, builtin.subject, builtin.body).expect("a system template");
+        fill(builtin, Some(&compiled), &variables);
+    });
+    of_each("compiled once", |builtin| fill(builtin, None, &variables));
+    println!();
+}
+
+fn fill(builtin: &Builtin, text: Option<&Compiled>, variables: &Value) {
+    let template = Template { id: builtin.id.to_owned(), version: builtin.version };
+    let draft = Draft {
+        channel: builtin.channel.unwrap_or(Channel::Email),
+        template: Some(&template),
+        text,
+        subject: None,
+        content: None,
+        variables: Some(variables),
+        attachments: &[],
+        locale: Some(builtin.locale),
+    };
+    black_box(render(&draft).expect("a message"));
+}
+
+fn of_each(name: &str, fill: impl Fn(&Builtin)) {
+    let mut took: Vec<(f64, &str)> = all()
+        .iter()
+        .map(|builtin| {
+            let started = Instant::now();
+            (0..ROUNDS).for_each(|_| fill(builtin));
+            (started.elapsed().as_secs_f64() * 1e6 / f64::from(ROUNDS), builtin.id)
+        })
+        .collect();
+    took.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let (median, (slowest, id)) = (took[took.len() / 2].0, took[took.len() - 1]);
+    println!("{name}: median {median:.0} µs, slowest {slowest:.0} µs ({id})");
+}
