@@ -87,6 +87,16 @@ async fn a_key_is_made_shown_once_used_and_revoked() {
     let gone = ask(&world, &key, "GET", "/api/communications", json!({})).await;
     assert_eq!(gone.status, StatusCode::UNAUTHORIZED);
     assert_eq!(world.get("/api/keys").await.body["keys"], json!([]));
+    let audit = world.get("/api/audit").await;
+    let types = |audit: &Answer| {
+        audit.body["acts"].as_array().expect("acts").iter().map(|act| act["type"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(types(&audit), ["KeyRevoked", "KeyCreated"], "{}", audit.body);
+    assert_eq!((audit.text("/acts/1/data/name"), audit.text("/acts/1/actor")), ("billing", "key:developer"));
+    assert!(audit.body["acts"][1]["data"].get("hash").is_none());
+    assert_eq!(types(&world.get("/api/audit?subject=templates").await), Vec::<Value>::new());
+    let wrong = world.get("/api/audit?subject=weather&from=then").await;
+    assert_eq!((wrong.status, wrong.body["errors"].as_array().map(Vec::len)), (StatusCode::BAD_REQUEST, Some(2)));
 
     let until = api::fields::show_time(domain::ports::Host::now(&*world.local.clock) + 60_000);
     let short = world.post("/api/keys", json!({ "name": "short", "role": "viewer", "expiresAt": until })).await;

@@ -3,6 +3,7 @@
 //! providers, to ask them about themselves.
 //! Never: sends a message; takes a tenant from anywhere but the key.
 
+mod audit;
 mod change;
 mod channels;
 pub mod config;
@@ -125,6 +126,7 @@ pub const ROUTES: &[(&str, &str, Permission)] = &[
     ("GET", "/api/keys", Permission::Keys),
     ("POST", "/api/keys", Permission::Keys),
     ("DELETE", "/api/keys/{id}", Permission::Keys),
+    ("GET", "/api/audit", Permission::Keys),
     ("GET", "/api/communication-preferences/defaults", Permission::View),
     ("PATCH", "/api/communication-preferences/defaults", Permission::Consent),
     ("GET", "/api/communication-preferences/{kind}/{id}", Permission::View),
@@ -191,6 +193,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/suppressions/export", get(suppressions::export))
         .route("/api/keys", get(keys::list).post(keys::create))
         .route("/api/keys/{id}", delete(keys::revoke))
+        .route("/api/audit", get(audit::list))
         .route(
             "/api/communication-preferences/defaults",
             get(preferences::get_defaults).patch(preferences::patch_defaults),
