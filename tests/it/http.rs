@@ -298,3 +298,21 @@ async fn a_callers_trace_is_kept_with_its_events() {
     assert_eq!((&first["traceparent"], &first["correlationId"]), (&json!(trace), &json!("order-77")));
     assert_eq!(first["actor"], "key:developer");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_describes_itself_without_a_key() {
+    let world = World::new().await;
+    let get = async |path: &str| {
+        let response = world.client.get(format!("{}{path}", world.local.url)).send().await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        response.text().await.expect("a body")
+    };
+    let document: Value = serde_json::from_str(&get("/api/openapi.json").await).expect("JSON");
+    assert_eq!(document["openapi"], "3.1.0");
+    for (method, path, _) in api::ROUTES {
+        let operation = &document["paths"][path][method.to_lowercase()];
+        assert!(operation["operationId"].is_string(), "{method} {path}");
+    }
+    let page = get("/docs").await;
+    assert!(page.contains("sendCommunication") && page.contains("<h3 id=\"Communication\">"), "{page}");
+}

@@ -26,7 +26,7 @@ const PER_SECOND: u64 = 10;
 /// Streams changed side by side.
 const SIDE_BY_SIDE: usize = 16;
 
-fn ends() -> Vec<&'static str> {
+pub(crate) fn ends() -> Vec<&'static str> {
     DeadLetterReason::names().into_iter().chain([FailReason::InDoubt.as_str()]).collect()
 }
 

@@ -10,6 +10,7 @@ pub mod config;
 mod dead_letters;
 pub mod fields;
 mod keys;
+pub mod openapi;
 mod preferences;
 mod providers;
 pub mod rate;
@@ -226,7 +227,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .layer(axum::middleware::from_fn_with_state(api.clone(), authenticate));
     Router::new()
         .route("/health", get(health))
+        .route("/docs", get(openapi::page))
         .route("/docs/problems/{slug}", get(problem_page))
+        .route("/api/openapi.json", get(openapi::openapi))
         .method_not_allowed_fallback(wrong_method)
         .merge(protected)
         .fallback(no_route)

@@ -17,7 +17,7 @@ use crate::channels::Given;
 use crate::fields::{Fields, show_time};
 use crate::{Api, Shared, json, origin, read_body};
 
-const PROVIDERS: [&str; 4] = ["AFRICASTALKING", "TWILIO", "BULKSMS", "CUSTOM"];
+pub(crate) const PROVIDERS: [&str; 4] = ["AFRICASTALKING", "TWILIO", "BULKSMS", "CUSTOM"];
 
 /// (its field, our setting) of each provider.
 fn names(provider: &str) -> [(&'static str, &'static str); 3] {

@@ -1,0 +1,323 @@
+//! The OpenAPI document and the page that shows it, both made from the routes, the permissions, the problems and the words
+//! that the code itself uses.
+
+mod notation;
+mod operations;
+mod schemas;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::OnceLock;
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use domain::access::Permission;
+use serde_json::{Map, Value, json};
+use shell::problem::Kind;
+
+use crate::ROUTES;
+use operations::{ALIASES, OPERATIONS, Operation};
+
+/// Of a route; the same for its other names.
+fn operation(method: &str, path: &str) -> Option<&'static Operation> {
+    let alias = ALIASES.iter().find(|(verb, name, ..)| (*verb, *name) == (method, path));
+    let (method, path) = alias.map_or((method, path), |(.., verb, name)| (*verb, *name));
+    OPERATIONS.iter().find(|operation| (operation.method, operation.path) == (method, path))
+}
+
+/// The first part of a path that says what it is about.
+fn tag(path: &str) -> &str {
+    let path = path.strip_prefix("/api/").unwrap_or(path).trim_start_matches("v1/communication/");
+    let name = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    name.strip_prefix("communication-").unwrap_or(name)
+}
+
+/// Parameters in the short notation.
+fn parameters(notation: &str, place: &str) -> Vec<Value> {
+    let read = notation::object(notation);
+    let required = read["required"].as_array().cloned().unwrap_or_default();
+    let one = |(name, schema): (&String, &Value)| json!({ "name": name, "in": place, "required": required.contains(&json!(name)), "schema": schema });
+    read["properties"].as_object().into_iter().flatten().map(one).collect()
+}
+
+fn content(kind: &str, schema: &str, example: Option<Value>) -> Value {
+    let mut media = match schema {
+        "" => json!({}),
+        schema => json!({ "schema": notation::schema(schema) }),
+    };
+    if let Some(example) = example {
+        media["example"] = example;
+    }
+    json!({ kind: media })
+}
+
+/// Of a body or an answer: a media type, or the schema of JSON.
+fn body(named: &str, example: Option<Value>) -> Value {
+    if named.contains('/') { content(named, "string", example) } else { content("application/json", named, example) }
+}
+
+fn shown(route: (&str, &str, Permission), operation: &Operation) -> Value {
+    let (method, path, permission) = route;
+    let is_alias = (operation.method, operation.path) != (method, path);
+    let mut all = Vec::new();
+    for name in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+        all.push(json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
+    }
+    all.extend(parameters(operation.query, "query"));
+    all.extend(parameters(operation.headers, "header"));
+    let is_public = !path.starts_with("/api/");
+    let mut kinds: Vec<Kind> = match is_public {
+        true => vec![],
+        false => vec![Kind::Unauthenticated, Kind::Forbidden, Kind::TooManyRequests, Kind::Unavailable],
+    };
+    if path.contains('{') {
+        kinds.push(Kind::NotFound);
+    }
+    if !operation.query.is_empty() || !operation.headers.is_empty() || !operation.body.is_empty() || !is_public {
+        kinds.push(Kind::Malformed);
+    }
+    if !operation.body.is_empty() {
+        kinds.extend([Kind::TooLarge, Kind::Invalid]);
+    }
+    kinds.extend(operation.problems);
+    let mut responses: BTreeMap<String, Value> = BTreeMap::new();
+    for kind in kinds {
+        let (slug, status, title) = kind.describe();
+        let about = format!("`{slug}`: {title}.");
+        let at = responses.entry(status.as_str().to_owned()).or_insert_with(
+            || json!({ "description": "", "content": content("application/problem+json", "Problem", None) }),
+        );
+        let so_far = at["description"].as_str().unwrap_or_default().to_owned();
+        if !so_far.contains(&about) {
+            at["description"] = json!([so_far, about].join(" ").trim());
+        }
+    }
+    for status in [operation.status, operation.also].into_iter().filter(|status| *status > 0) {
+        let mut answer = json!({ "description": operation.summary });
+        if !operation.answer.is_empty() {
+            answer["content"] = body(operation.answer, None);
+        }
+        responses.insert(status.to_string(), answer);
+    }
+    let mut shown = json!({
+        "operationId": if is_alias { format!("{}V1", operation.id) } else { operation.id.to_owned() },
+        "summary": operation.summary,
+        "tags": [tag(path)],
+        "parameters": all,
+        "responses": responses,
+    });
+    if is_public {
+        shown["security"] = json!([]);
+    } else {
+        shown["description"] = json!(format!("Needs the permission `{}`.", permission.as_str()));
+    }
+    if !operation.body.is_empty() {
+        let example = match operation.body.contains('/') {
+            true => json!(operation.example),
+            false => serde_json::from_str(operation.example).unwrap_or_default(),
+        };
+        shown["requestBody"] = json!({
+            "required": !operation.body_is_optional,
+            "content": body(operation.body, Some(example)),
+        });
+    }
+    shown
+}
+
+/// OpenAPI 3.1.
+pub fn document() -> &'static Value {
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    DOCUMENT.get_or_init(|| {
+        let mut paths: Map<String, Value> = Map::new();
+        for route @ (method, path, _) in ROUTES {
+            if let Some(operation) = operation(method, path) {
+                let at = paths.entry((*path).to_owned()).or_insert_with(|| json!({}));
+                at[method.to_lowercase()] = shown(*route, operation);
+            }
+        }
+        json!({
+            "openapi": "3.1.0",
+            "info": {
+                "title": "Tidings",
+                "version": env!("CARGO_PKG_VERSION"),
+                "summary": "Business messages by email, SMS, WhatsApp, Messenger and Telegram, with the record of each.",
+            },
+            "servers": [{ "url": "/" }],
+            "security": [{ "apiKey": [] }],
+            "paths": paths,
+            "components": {
+                "schemas": schemas::all(),
+                "securitySchemes": { "apiKey": { "type": "http", "scheme": "bearer", "description": "An API key: td_…" } },
+            },
+        })
+    })
+}
+
+pub(crate) async fn openapi() -> Response {
+    crate::json(StatusCode::OK, document())
+}
+
+/// A page for people, made once.
+pub(crate) async fn page() -> Response {
+    static PAGE: OnceLock<String> = OnceLock::new();
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
+    ];
+    (StatusCode::OK, headers, PAGE.get_or_init(write_page).as_str()).into_response()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// `string`, `[Channel]`, as the short notation has it, with links to what is named.
+fn kind(schema: &Value) -> String {
+    if let Some(name) = schema["$ref"].as_str().and_then(|name| name.rsplit('/').next()) {
+        return format!("<a href=\"#{name}\">{name}</a>");
+    }
+    if let Some(items) = schema.get("items") {
+        return format!("[{}]", kind(items));
+    }
+    if let Some(any) = schema["anyOf"].as_array() {
+        return any.iter().map(kind).collect::<Vec<_>>().join(" or ");
+    }
+    if let Some(words) = schema["enum"].as_array() {
+        return words
+            .iter()
+            .filter_map(Value::as_str)
+            .map(|word| format!("<code>{word}</code>"))
+            .collect::<Vec<_>>()
+            .join(", ");
+    }
+    if let Some(of) = schema.get("additionalProperties").filter(|of| of.is_object()) {
+        return format!("names to {}", kind(of));
+    }
+    let named = |kind: &Value| match kind {
+        Value::String(name) => name.clone(),
+        Value::Array(names) => names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
+        _ => "anything".to_owned(),
+    };
+    let mut text = named(&schema["type"]);
+    if let Some(format) = schema["format"].as_str() {
+        text = text.replace("string", format);
+    }
+    if let Some(most) = schema["maxLength"].as_u64() {
+        let _ = write!(text, ", at most {most}");
+    }
+    if let (Some(least), Some(most)) = (schema["minimum"].as_i64(), schema["maximum"].as_i64()) {
+        let _ = write!(text, ", {least} to {most}");
+    }
+    text
+}
+
+fn write_page() -> String {
+    let document = document();
+    let mut tags: BTreeMap<&str, String> = BTreeMap::new();
+    for (path, methods) in document["paths"].as_object().into_iter().flatten() {
+        for (method, operation) in methods.as_object().into_iter().flatten() {
+            let text = |name: &str| escape(operation[name].as_str().unwrap_or_default());
+            let into = tags.entry(operation["tags"][0].as_str().unwrap_or_default()).or_default();
+            let _ = write!(
+                into,
+                "<details id=\"{}\"><summary><code><b>{}</b> {path}</code> {}</summary>\n<p>{}</p>\n",
+                text("operationId"),
+                method.to_uppercase(),
+                text("summary"),
+                text("description"),
+            );
+            let parameters = operation["parameters"].as_array().map_or(&[][..], Vec::as_slice);
+            if !parameters.is_empty() {
+                into.push_str("<table><tr><th>Parameter<th>In<th>Type</tr>\n");
+                for one in parameters {
+                    let (name, place) =
+                        (one["name"].as_str().unwrap_or_default(), one["in"].as_str().unwrap_or_default());
+                    let _ = writeln!(into, "<tr><td><code>{name}</code><td>{place}<td>{}</tr>", kind(&one["schema"]));
+                }
+                into.push_str("</table>\n");
+            }
+            for (media, body) in operation["requestBody"]["content"].as_object().into_iter().flatten() {
+                let example = match &body["example"] {
+                    Value::String(text) => text.clone(),
+                    other => serde_json::to_string_pretty(other).unwrap_or_default(),
+                };
+                let _ = write!(
+                    into,
+                    "<p>Body: {} (<code>{media}</code>)</p>\n<pre>{}</pre>\n",
+                    kind(&body["schema"]),
+                    escape(&example),
+                );
+            }
+            into.push_str("<table><tr><th>Status<th>Answer<th>Meaning</tr>\n");
+            for (status, answer) in operation["responses"].as_object().into_iter().flatten() {
+                let of = answer["content"].as_object().and_then(|content| content.values().next());
+                let of = of.map_or_else(String::new, |media| kind(&media["schema"]));
+                let about = escape(answer["description"].as_str().unwrap_or_default());
+                let _ = writeln!(into, "<tr><td>{status}<td>{of}<td>{about}</tr>");
+            }
+            into.push_str("</table></details>\n");
+        }
+    }
+    let operations: String =
+        tags.iter().map(|(tag, text)| format!("<h2 id=\"tag-{tag}\">{tag}</h2>\n{text}")).collect();
+    let links: String = tags.keys().map(|tag| format!("<a href=\"#tag-{tag}\">{tag}</a> ")).collect();
+    let mut schemas = String::new();
+    for (name, schema) in document["components"]["schemas"].as_object().into_iter().flatten() {
+        let _ = writeln!(schemas, "<h3 id=\"{name}\">{name}</h3>");
+        let Some(properties) = schema["properties"].as_object() else {
+            let _ = writeln!(schemas, "<p>{}</p>", kind(schema));
+            continue;
+        };
+        let required = schema["required"].as_array().cloned().unwrap_or_default();
+        schemas.push_str("<table>\n");
+        for (field, of) in properties {
+            let always = if required.contains(&json!(field)) { "" } else { "optional" };
+            let _ = writeln!(schemas, "<tr><td><code>{field}</code><td>{}<td>{always}</tr>", kind(of));
+        }
+        schemas.push_str("</table>\n");
+    }
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Tidings API</title>\n\
+         <style>:root{{color-scheme:light dark}}body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;\
+         padding:0 1rem}}pre{{overflow:auto;padding:.5rem;border:1px solid}}table{{border-collapse:collapse}}\
+         td,th{{text-align:left;padding:.1rem 1rem .1rem 0;vertical-align:top}}summary{{cursor:pointer;padding:.2rem 0}}\
+         </style>\n</head>\n<body>\n<main>\n<h1>Tidings API</h1>\n\
+         <p>Authentication: <code>Authorization: Bearer td_…</code>. The same as <a href=\"/api/openapi.json\">OpenAPI \
+         3.1</a>. Errors are problems (RFC 9457).</p>\n<nav>{links}<a href=\"#schemas\">schemas</a></nav>\n{operations}\
+         <h2 id=\"schemas\">schemas</h2>\n{schemas}</main>\n</body>\n</html>\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_described_once_and_nothing_else_is() {
+        for (method, path, _) in ROUTES {
+            assert!(operation(method, path).is_some(), "{method} {path} is not described");
+        }
+        for Operation { method, path, .. } in OPERATIONS {
+            let routes = ROUTES.iter().filter(|(verb, route, _)| (verb, route) == (method, path)).count();
+            assert_eq!(routes, 1, "{method} {path}");
+        }
+        let mut ids: Vec<&str> = OPERATIONS.iter().map(|operation| operation.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), OPERATIONS.len());
+    }
+
+    #[test]
+    fn what_is_named_is_there() {
+        let document = document();
+        let text = document.to_string();
+        for name in text.split("#/components/schemas/").skip(1).map(|rest| rest.split('"').next().unwrap_or_default()) {
+            assert!(document["components"]["schemas"].get(name).is_some(), "no schema {name}");
+        }
+        for Operation { body, example, id, .. } in OPERATIONS.iter().filter(|one| !one.body.is_empty()) {
+            let is_json = serde_json::from_str::<Value>(example).is_ok_and(|example| example.is_object());
+            assert!(is_json || body.contains('/'), "{id}: {example}");
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! Every operation, in the order of the documentation.
+
+use shell::problem::Kind;
+use shell::problem::Kind::{Conflict, IdempotencyKeyReused, NotFound, PreconditionFailed, RecipientSuppressed};
+
+/// What one route does.
+#[derive(Clone, Copy)]
+pub struct Operation {
+    pub method: &'static str,
+    pub path: &'static str,
+    pub id: &'static str,
+    pub summary: &'static str,
+    /// Parameters of the query and of the header, in the short notation.
+    pub query: &'static str,
+    pub headers: &'static str,
+    /// The name of its schema; `text/csv` for that; empty for none.
+    pub body: &'static str,
+    pub body_is_optional: bool,
+    pub example: &'static str,
+    pub status: u16,
+    /// Another status with the same answer; 0 for none.
+    pub also: u16,
+    /// The name of its schema; a media type for what is no JSON; empty for none.
+    pub answer: &'static str,
+    /// Beside those that every operation may answer.
+    pub problems: &'static [Kind],
+}
+
+const fn operation(method: &'static str, path: &'static str, id: &'static str, summary: &'static str) -> Operation {
+    Operation {
+        method,
+        path,
+        id,
+        summary,
+        query: "",
+        headers: "",
+        body: "",
+        body_is_optional: false,
+        example: "",
+        status: 200,
+        also: 0,
+        answer: "",
+        problems: &[],
+    }
+}
+
+impl Operation {
+    const fn query(self, query: &'static str) -> Operation {
+        Operation { query, ..self }
+    }
+
+    const fn headers(self, headers: &'static str) -> Operation {
+        Operation { headers, ..self }
+    }
+
+    const fn takes(self, body: &'static str, example: &'static str) -> Operation {
+        Operation { body, example, ..self }
+    }
+
+    const fn may_take(self, body: &'static str, example: &'static str) -> Operation {
+        Operation { body, example, body_is_optional: true, ..self }
+    }
+
+    const fn answers(self, status: u16, answer: &'static str) -> Operation {
+        Operation { status, answer, ..self }
+    }
+
+    const fn or(self, also: u16) -> Operation {
+        Operation { also, ..self }
+    }
+
+    const fn problems(self, problems: &'static [Kind]) -> Operation {
+        Operation { problems, ..self }
+    }
+}
+
+const fn get(path: &'static str, id: &'static str, answer: &'static str, summary: &'static str) -> Operation {
+    operation("GET", path, id, summary).answers(200, answer)
+}
+
+const fn post(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
+    operation("POST", path, id, summary)
+}
+
+const fn patch(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
+    operation("PATCH", path, id, summary)
+}
+
+const fn delete(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
+    operation("DELETE", path, id, summary).answers(204, "")
+}
+
+const TRACED: &str = "Idempotency-Key? string:255, X-Correlation-Id? string:128, traceparent? string:128";
+
+/// The other names of some, as the source systems have them: (method, path, method, path that it is the same as).
+pub const ALIASES: &[(&str, &str, &str, &str)] = &[
+    ("GET", "/api/v1/communication/channels", "GET", "/api/channels"),
+    ("POST", "/api/v1/communication/channels", "POST", "/api/channels"),
+    ("GET", "/api/v1/communication/channels/{id}", "GET", "/api/channels/{id}"),
+    ("GET", "/api/v1/communication/templates", "GET", "/api/communication-templates"),
+    ("POST", "/api/v1/communication/templates", "POST", "/api/communication-templates"),
+    ("GET", "/api/v1/communication/templates/{id}", "GET", "/api/communication-templates/{id}"),
+    ("GET", "/api/v1/communication/contacts/{id}/preferences", "GET", "/api/communication-preferences/{kind}/{id}"),
+    ("POST", "/api/v1/communication/contacts/{id}/preferences", "PATCH", "/api/communication-preferences/{kind}/{id}"),
+];
+
+pub const OPERATIONS: &[Operation] = &[
+    // ---- Messages
+    post("/api/communications/send", "sendCommunication", "Accept one message, to be sent now or later")
+        .headers(TRACED)
+        .takes(
+            "Message",
+            r#"{"channel":"email","type":"invoice","recipientContact":"ada@example.com","recipientId":"cus-7",
+                "templateId":"tpl_invoice_email","templateVariables":{"customerName":"Ada","invoiceNumber":"INV-7",
+                "amount":1500.5,"currency":"EUR","businessName":"Acme","dueDate":"2027-01-31",
+                "paymentLink":"https://pay.example.com/7"}}"#,
+        )
+        .answers(201, "Accepted")
+        .problems(&[IdempotencyKeyReused, RecipientSuppressed]),
+    post("/api/communications/batch", "sendBatch", "Accept up to 100 messages, each by itself")
+        .headers("X-Correlation-Id? string:128, traceparent? string:128")
+        .takes(
+            "Batch",
+            r#"{"communications":[{"channel":"sms","type":"payment_reminder","recipientContact":"+447700900001",
+                "content":"Your invoice INV-7 is due on Friday.","idempotencyKey":"INV-7/reminder-1"}]}"#,
+        )
+        .answers(200, "BatchResults"),
+    get("/api/communications", "listCommunications", "CommunicationPage", "Messages, newest first").query(
+        "channel? Channel, status? Status, type? Type, recipientId? string, entityType? string, entityId? string, \
+         from? string, to? string, size? integer:1..100, cursor? string",
+    ),
+    get("/api/communications/stats", "getStats", "Stats", "Totals, rates and times by day of acceptance")
+        .query("startDate? string, endDate? string"),
+    get("/api/communications/queue/status", "getQueueStatus", "QueueStatus", "What waits, where, and whether it moves"),
+    get("/api/communications/{id}", "getCommunication", "Communication", "One message with its words"),
+    patch("/api/communications/{id}", "changeCommunication", "Another time or other words, before the first attempt")
+        .takes("CommunicationChange", r#"{"scheduledAt":"2027-01-31T09:00:00Z"}"#)
+        .answers(200, "Communication")
+        .problems(&[Conflict]),
+    get("/api/communications/{id}/events", "getTimeline", "Timeline", "Everything that happened to it"),
+    get(
+        "/api/communications/{id}/explain",
+        "explainCommunication",
+        "Explanation",
+        "Why it is as it is, in plain words",
+    ),
+    post("/api/communications/{id}/resend", "resendCommunication", "The same words again, as a new message")
+        .headers(TRACED)
+        .may_take("Resend", r#"{"channel":"sms","recipientContact":"+447700900001"}"#)
+        .answers(201, "Accepted")
+        .problems(&[Conflict, IdempotencyKeyReused, RecipientSuppressed]),
+    post("/api/communications/{id}/cancel", "cancelCommunication", "No further attempts; 202 while one is open")
+        .may_take("Nothing", "{}")
+        .answers(200, "Cancellation")
+        .or(202)
+        .problems(&[Conflict]),
+    post("/api/communications/{id}/resolve", "resolveDoubt", "An operator settles an attempt in doubt")
+        .takes("Resolution", r#"{"outcome":"accepted"}"#)
+        .answers(200, "Communication")
+        .problems(&[Conflict]),
+    post("/api/communications/{id}/retry", "retryCommunication", "What was given up is tried again")
+        .may_take("Nothing", "{}")
+        .answers(200, "Communication")
+        .problems(&[Conflict]),
+    // ---- Dead letters
+    get("/api/dead-letters", "listDeadLetters", "CommunicationPage", "What was given up and can be tried again").query(
+        "channel? Channel, type? Type, reason? DeadLetterReason, provider? string, from? string, to? string, \
+         size? integer:1..100, cursor? string",
+    ),
+    post("/api/dead-letters/redrive", "redriveDeadLetters", "Those that match are tried again, so many a second")
+        .may_take("Redrive", r#"{"channel":"email","reason":"retries_exhausted","limit":100,"perSecond":10}"#)
+        .answers(202, "Redriven"),
+    // ---- Templates
+    get("/api/communication-templates", "listTemplates", "Templates", "The tenant's own and the built-in ones")
+        .query("channel? Channel, type? Type, locale? string, code? string, isActive? 'true'|'false'"),
+    post("/api/communication-templates", "createTemplate", "A template of the tenant's own")
+        .takes(
+            "NewTemplate",
+            r#"{"name":"Renewal offer","code":"renewal_offer","channel":"sms","type":"general","locale":"es",
+                "bodyTemplate":"Hola {{customerName}}: {{uppercase offer}}"}"#,
+        )
+        .answers(201, "Template")
+        .problems(&[Conflict]),
+    post(
+        "/api/communication-templates/validate",
+        "validateTemplate",
+        "Whether words would be taken, and what they need",
+    )
+    .takes(
+        "ValidateRequest",
+        r#"{"channel":"sms","bodyTemplate":"Hi {{customerName}}","variables":{"customerName":"Ada"}}"#,
+    )
+    .answers(200, "Validation"),
+    get("/api/communication-templates/{id}", "getTemplate", "Template", "One with its words; ETag is its version")
+        .query("version? integer"),
+    patch("/api/communication-templates/{id}", "changeTemplate", "Other words are a new version")
+        .headers("If-Match? string")
+        .takes("TemplateChange", r#"{"bodyTemplate":"Hello {{customerName}}"}"#)
+        .answers(200, "Template")
+        .problems(&[Conflict, PreconditionFailed]),
+    delete("/api/communication-templates/{id}", "deleteTemplate", "What was accepted with it is still sent")
+        .problems(&[Conflict]),
+    get("/api/communication-templates/{id}/versions", "listTemplateVersions", "TemplateVersions", "The newest first"),
+    post("/api/communication-templates/{id}/activate", "activateTemplate", "May be used again")
+        .answers(200, "Template")
+        .problems(&[Conflict]),
+    post("/api/communication-templates/{id}/deactivate", "deactivateTemplate", "Not used any more")
+        .answers(200, "Template")
+        .problems(&[Conflict]),
+    post("/api/communication-templates/{id}/preview", "previewTemplate", "Exactly what would be sent")
+        .may_take("PreviewRequest", r#"{"variables":{"customerName":"Ada"},"locale":"es"}"#)
+        .answers(200, "Preview"),
+    // ---- People
+    get(
+        "/api/communication-preferences/defaults",
+        "getDefaultPreferences",
+        "Preferences",
+        "Of everybody who did not say otherwise",
+    ),
+    patch("/api/communication-preferences/defaults", "changeDefaultPreferences", "Channels, types and quiet hours")
+        .takes("PreferencesChange", r#"{"smsEnabled":false}"#)
+        .answers(200, "Preferences"),
+    get(
+        "/api/communication-preferences/{kind}/{id}",
+        "getPreferences",
+        "Preferences",
+        "How one person wants to be written to",
+    ),
+    patch(
+        "/api/communication-preferences/{kind}/{id}",
+        "changePreferences",
+        "What is not given stays, null takes away",
+    )
+    .takes(
+        "PreferencesChange",
+        r#"{"preferences":{"invoice":["email","whatsapp"]},"smsEnabled":false,"preferredEmail":"ada@example.com"}"#,
+    )
+    .answers(200, "Preferences"),
+    get(
+        "/api/communication-preferences/{kind}/{id}/history",
+        "getPreferencesHistory",
+        "PreferencesHistory",
+        "Who decided what and when, and what held at a time",
+    )
+    .query("asOf? string"),
+    post(
+        "/api/communication-preferences/{kind}/{id}/link",
+        "createPreferencesLink",
+        "A page where they choose themselves",
+    )
+    .may_take("LinkRequest", r#"{"days":7}"#)
+    .answers(201, "Link")
+    .problems(&[Conflict]),
+    get("/api/suppressions", "listSuppressions", "Suppressions", "Addresses that are not written to")
+        .query("channel? Channel, cursor? string"),
+    post("/api/suppressions", "addSuppression", "Not to be written to any more")
+        .takes("NewSuppression", r#"{"channel":"email","contact":"ada@example.com","reason":"asked by phone"}"#)
+        .answers(201, "Suppression"),
+    delete("/api/suppressions", "removeSuppression", "May be written to again")
+        .query("channel Channel, contact string:320")
+        .problems(&[NotFound]),
+    post("/api/suppressions/import", "importSuppressions", "Up to 1,000 rows of channel, contact, reason")
+        .takes("text/csv", "channel,contact,reason\nemail,ada@example.com,asked by phone\n")
+        .answers(200, "Imported"),
+    get("/api/suppressions/export", "exportSuppressions", "text/csv", "The whole list"),
+    get("/api/subjects/{kind}/{id}", "exportSubject", "SubjectExport", "Everything about one person")
+        .query("cursor? string"),
+    delete("/api/subjects/{kind}/{id}", "eraseSubject", "Addresses, names and words are gone for good; counts stay")
+        .may_take("Nothing", "{}")
+        .answers(200, "Erased"),
+    // ---- Channels and providers
+    get("/api/channels/kinds", "listProviderKinds", "ProviderKinds", "What can be configured, and what each needs"),
+    get("/api/channels", "listChannels", "Channels", "The tenant's own accounts at providers")
+        .query("channel? Channel"),
+    post("/api/channels", "createChannel", "An account at a provider, its credentials sealed")
+        .takes(
+            "NewChannel",
+            r#"{"provider":"telegram","name":"Our bot","settings":{"botToken":"123456:ABC-DEF"},
+                "rate":{"burst":30,"perSecond":30}}"#,
+        )
+        .answers(201, "ChannelConfig")
+        .problems(&[Conflict]),
+    post("/api/channels/order", "orderChannels", "In which order they are tried")
+        .takes("ChannelOrder", r#"{"channel":"email","order":["acme.0123456789","acme.9876543210"]}"#)
+        .answers(200, "ChannelOrder"),
+    get("/api/channels/{id}", "getChannel", "ChannelConfig", "One of them; credentials are named, never shown"),
+    patch("/api/channels/{id}", "changeChannel", "What is not given stays; settings are merged")
+        .takes("ChannelChange", r#"{"enabled":false}"#)
+        .answers(200, "ChannelConfig")
+        .problems(&[Conflict]),
+    delete("/api/channels/{id}", "deleteChannel", "With its credentials"),
+    get("/api/channels/{id}/balance", "getBalance", "Balance", "What is left in the account")
+        .query("refresh? 'true'|'false'")
+        .problems(&[Conflict]),
+    get(
+        "/api/channels/{id}/health",
+        "getChannelHealth",
+        "ChannelHealth",
+        "Whether its credentials are valid, asked now",
+    )
+    .problems(&[Conflict]),
+    post("/api/channels/{id}/test", "testChannel", "A message by this account alone")
+        .takes("ChannelTest", r#"{"to":"ada@example.com","text":"Hello from Tidings."}"#)
+        .answers(201, "Accepted")
+        .problems(&[Conflict, RecipientSuppressed]),
+    get("/api/providers", "listProviders", "Providers", "Which accounts are tried, in which order, and how they do"),
+    get("/api/providers/{id}/quota", "getQuota", "Quota", "How many calls are left"),
+    post("/api/providers/{id}/enable", "enableProvider", "Used again, its breaker closed")
+        .may_take("Nothing", "{}")
+        .answers(200, "Providers"),
+    post("/api/providers/{id}/disable", "disableProvider", "Not used for this tenant")
+        .may_take("Nothing", "{}")
+        .answers(200, "Providers"),
+    post("/api/providers/{id}/switch", "switchProvider", "The first to be tried")
+        .may_take("Nothing", "{}")
+        .answers(200, "Providers"),
+    get("/api/sms-provider/config", "getSmsProvider", "SmsProvider", "The first SMS account").problems(&[NotFound]),
+    operation("PUT", "/api/sms-provider/config", "setSmsProvider", "Change it, or put another in front")
+        .takes(
+            "NewSmsProvider",
+            r#"{"provider":"AFRICASTALKING","apiKey":"atsk_1","apiSecret":"acme","senderId":"ACME"}"#,
+        )
+        .answers(200, "SmsProvider")
+        .problems(&[Conflict]),
+    get("/api/sms-provider/balance", "getSmsBalance", "Balance", "Asked now").problems(&[NotFound, Conflict]),
+    post("/api/sms-provider/test", "testSmsProvider", "A message by it alone")
+        .takes("SmsTest", r#"{"phoneNumber":"+254711000001","message":"Hello from Tidings."}"#)
+        .answers(201, "Accepted")
+        .problems(&[NotFound, Conflict, RecipientSuppressed]),
+    get("/api/webhook-log", "listCallbacks", "WebhookLog", "Callbacks of providers as they came, for 30 days")
+        .query("cursor? string, provider? string, status? string"),
+    // ---- Administration
+    get("/api/keys", "listKeys", "Keys", "API keys that are not revoked"),
+    post("/api/keys", "createKey", "A key, shown this once")
+        .takes("NewKey", r#"{"name":"billing","role":"sender","channels":["email"]}"#)
+        .answers(201, "Key")
+        .problems(&[Conflict]),
+    delete("/api/keys/{id}", "revokeKey", "Opens nothing from now on"),
+    get("/api/audit", "listActs", "Audit", "Who decided what about keys, channels, templates and defaults")
+        .query("subject? 'keys'|'channels'|'templates'|'defaults', from? string, to? string"),
+    get("/health", "getHealth", "Health", "Whether it answers; no key"),
+    get("/docs/problems/{slug}", "getProblem", "text/markdown", "What an error means; no key"),
+];

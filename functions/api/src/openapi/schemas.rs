@@ -1,0 +1,282 @@
+//! What goes in and comes out. Words come from the code that reads and writes them.
+
+use domain::access::permissions;
+use domain::status::Status;
+use events::{Channel, DoubtPolicy, MessageType, Mode, Outcome, Priority, RecipientType, Role};
+use serde_json::{Map, Value, json};
+use shell::problem::Kind;
+
+use super::notation::{object, words};
+
+/// (name, fields)
+const OBJECTS: &[(&str, &str)] = &[
+    // ---- Problems
+    ("FieldError", "pointer string, code string, detail string"),
+    ("Problem", "type string, title string, status integer, detail string, code ProblemCode, errors? [FieldError]"),
+    // ---- Communications
+    ("Attachment", "filename string:255, fileUrl string:2000, kind? 'image'|'video'|'audio'|'file'"),
+    ("Location", "latitude number, longitude number, name? string?, address? string?"),
+    ("Button", "text string:64, url? string?, data? string?"),
+    ("ProviderTemplate", "name string, language? string?, variables? [string]"),
+    ("QuietHours", "start string, end string, timeZone string"),
+    (
+        "Message",
+        "channel ChannelOrAuto, type TypeOrGeneral, recipientContact? string:320, recipientType? RecipientType, \
+         recipientId? string:255, recipientName? string:255, subject? string:500, content? string, \
+         templateId? string:100, templateVariables? object, attachments? [Attachment], location? Location, \
+         buttons? [Button], providerTemplate? ProviderTemplate, entityType? string:50, entityId? string:255, \
+         scheduledAt? time, expiresAt? time, quietHours? QuietHours, priority? Priority, inDoubt? DoubtPolicy, \
+         maxAttempts? integer:1..10, locale? string:35",
+    ),
+    ("Segments", "encoding string, count integer"),
+    ("Rendered", "subject string?, text string, html string?, segments Segments?"),
+    (
+        "Communication",
+        "id string, businessId string, channel Channel, type Type, status Status, lifecycle string, reason string?, \
+         priority Priority, mode Mode, source string, recipientType RecipientType, recipientId string?, \
+         recipientName string?, recipientContact string?, subject string?, entityType string?, entityId string?, \
+         templateId string?, originalCommunicationId string?, scheduledAt time?, expiresAt time, nextRetryAt time?, \
+         sentAt time?, deliveredAt time?, openedAt time?, clickedAt time?, failedAt time?, provider string?, \
+         providerMessageId string?, attempts integer, retryCount integer, segments integer?, maybeSent boolean, \
+         lateEvidence boolean, complained boolean, unsubscribed boolean, createdBy string, createdAt time, \
+         updatedAt time, content? string?, templateVariables? object?, attachments? [Attachment], rendered? Rendered",
+    ),
+    (
+        "Accepted",
+        "id string, status Status, estimatedSendTime time, communication Communication, \
+         originalCommunicationId? string",
+    ),
+    ("Batch", "communications [BatchMessage], validateOnly? boolean"),
+    (
+        "BatchResult",
+        "index integer, id? string, status? Status, idempotentReplayed? boolean, valid? boolean, problem? Problem",
+    ),
+    ("BatchResults", "accepted integer, refused integer, results [BatchResult]"),
+    (
+        "CommunicationPage",
+        "results [Communication], count integer, countIsEstimate boolean, size integer, hasMore boolean, \
+         nextCursor string?, asOf time?",
+    ),
+    (
+        "StreamEvent",
+        "position integer, type string, version integer, at time, actor string, command string?, \
+         correlationId string?, causationId string?, traceparent string?, data object?",
+    ),
+    ("Timeline", "id string, position integer, wakeAt time?, events [StreamEvent]"),
+    ("Step", "at time, code string, text string, inputs object"),
+    ("Wait", "code string, text string, providers [Provider]"),
+    ("Explanation", "id string, summary string, lifecycle string, waitsFor Wait?, nextLookAt time?, steps [Step]"),
+    (
+        "CommunicationChange",
+        "scheduledAt? time, expiresAt? time, subject? string:500, content? string, templateVariables? object",
+    ),
+    ("Resend", "channel? Channel, recipientContact? string:320"),
+    ("Cancellation", "id string, status Status, lifecycle string, cancellationRequested boolean, maybeSent boolean"),
+    ("Resolution", "outcome Outcome"),
+    ("Nothing", ""),
+    (
+        "Redrive",
+        "channel? Channel, type? Type, reason? DeadLetterReason, provider? string:100, from? time, to? time, \
+         limit? integer:1..1000, perSecond? integer:1..100",
+    ),
+    (
+        "Redriven",
+        "matched integer, redriven integer, skipped integer, hasMore boolean, perSecond integer, lastAt time?",
+    ),
+    // ---- Numbers
+    ("DayCounts", "day day, total integer, sent integer, delivered integer"),
+    ("Percentiles", "p50 integer?, p95 integer?, p99 integer?"),
+    (
+        "Stats",
+        "startDate day, endDate day, total integer, totalSent integer, byChannel {integer}, byStatus {integer}, \
+         byType {integer}, byProvider {integer}, byTemplate {integer}, byDay [DayCounts], deliveryRate number, \
+         failureRate number, bounceRate number, openRate number, clickRate number, complaintRate number, \
+         unsubscribeRate number, retries integer, averageSendTimeMs number?, sendTimeMs Percentiles, \
+         averageDeliveryTimeMs number?, deliveryTimeMs Percentiles",
+    ),
+    ("Queue", "name string, waiting integer, inFlight integer, delayed integer"),
+    (
+        "QueueStatus",
+        "pending integer, scheduled integer, processing integer, retryWaiting integer, inDoubt integer, \
+         completed integer, failed integer, deadLettered integer, cancelled integer, suppressed integer, \
+         averageProcessingMs number?, queues [Queue], providers [Provider], lastSweepAt time?, healthy boolean, \
+         asOf time?",
+    ),
+    ("Health", "status string, version string"),
+    // ---- Providers and channels
+    ("Quota", "id string, burst integer, perSecond integer, remaining integer, availableAt time, resetAt time"),
+    (
+        "Provider",
+        "id string, provider string, channel Channel, enabled boolean, state BreakerState, cause string?, \
+         since time?, burst integer, perSecond integer, remaining integer, availableAt time, resetAt time",
+    ),
+    ("Providers", "providers [Provider]"),
+    ("Rate", "burst integer:1..1000000, perSecond integer:1..100000"),
+    ("Setting", "name string, required boolean, secret boolean, about string"),
+    (
+        "ProviderKind",
+        "provider string, title string, channels [Channel], settings [Setting], capabilities object, \
+         callbacksSigned string",
+    ),
+    ("ProviderKinds", "providers [ProviderKind]"),
+    (
+        "ChannelConfig",
+        "id string, provider string, channel Channel, name string, settings {string}, credentials [string], \
+         credentialsVersion integer, rate Rate, enabled boolean, place integer, state BreakerState, webhookUrl string, \
+         capabilities object?, callbacksSigned string?, createdAt time, updatedAt time, updatedBy string",
+    ),
+    ("Channels", "channels [ChannelConfig]"),
+    ("NewChannel", "provider string, settings object, channel? Channel, name? string:100, rate? Rate"),
+    ("ChannelChange", "name? string:100, settings? object, rate? Rate, enabled? boolean"),
+    ("ChannelOrder", "channel Channel, order [string]"),
+    ("ChannelTest", "to string:320, text? string:1600"),
+    (
+        "ChannelHealth",
+        "id string, credentials 'valid'|'invalid'|'unknown'|'not_checkable', code string?, state BreakerState, \
+         enabled boolean, checkedAt time",
+    ),
+    ("Balance", "balance string, unit string, balanceLastChecked time"),
+    (
+        "SmsProvider",
+        "id string, provider SmsProviderName, apiUrl string?, senderId string?, isActive boolean, balance string?, \
+         balanceUnit string?, balanceLastChecked time?, createdAt time, updatedAt time",
+    ),
+    (
+        "NewSmsProvider",
+        "provider SmsProviderName, apiKey? string:2000, apiSecret? string:2000, apiUrl? string:2000, \
+         senderId? string:2000, isActive? boolean",
+    ),
+    ("SmsTest", "phoneNumber string:40, message? string:1600"),
+    (
+        "RecordedCallback",
+        "id string, receivedAt time, provider string, channelId string, method string, path string, headers any, \
+         body string, bodyEncoding 'utf-8'|'base64', truncated boolean, verified boolean, status string, \
+         detail string?",
+    ),
+    ("WebhookLog", "callbacks [RecordedCallback], nextCursor string?"),
+    // ---- People
+    ("Subject", "type string, id string"),
+    ("InboundMessage", "from string, text string?"),
+    (
+        "SubjectExport",
+        "subject Subject, communications [Communication], inbound [InboundMessage], preferences Preferences?, \
+         nextCursor string?",
+    ),
+    ("Erased", "subject Subject, erased integer, hasMore boolean"),
+    (
+        "Suppression",
+        "channel Channel, contact string?, reason string, createdAt time, createdBy string, communicationId string?",
+    ),
+    ("Suppressions", "suppressions [Suppression], nextCursor string?"),
+    ("NewSuppression", "channel Channel, contact string:320, reason? string:100"),
+    ("RefusedLine", "line integer, detail string"),
+    ("Imported", "added integer, refused [RefusedLine]"),
+    (
+        "Preferences",
+        "entityType string, entityId string, preferences {[Channel]}, defaultChannels [Channel], \
+         quietHours QuietHours?, optedOut boolean, optedOutAt time?, optedOutReason string?, optedInAt time?, \
+         optInEvidence string?, doNotContact boolean, doNotContactReason string?, createdAt time?, updatedAt time?, \
+         updatedBy string?, emailEnabled boolean, smsEnabled boolean, whatsappEnabled boolean, \
+         messengerEnabled boolean, telegramEnabled boolean, preferredEmail string?, preferredPhone string?, \
+         preferredWhatsapp string?, preferredMessengerId string?, preferredTelegramId string?",
+    ),
+    (
+        "PreferencesChange",
+        "preferences? {[Channel]?}, quietHours? QuietHours?, optedOut? boolean, optedOutReason? string:1000, \
+         optInEvidence? string:1000, doNotContact? boolean, doNotContactReason? string:1000, emailEnabled? boolean, \
+         smsEnabled? boolean, whatsappEnabled? boolean, messengerEnabled? boolean, telegramEnabled? boolean, \
+         preferredEmail? string?, preferredPhone? string?, preferredWhatsapp? string?, \
+         preferredMessengerId? string?, preferredTelegramId? string?",
+    ),
+    ("JournalEvent", "position integer, type string, at time, actor string, data object?"),
+    ("PreferencesHistory", "asOf time?, preferences Preferences, events [JournalEvent]"),
+    ("LinkRequest", "days? integer:1..365"),
+    ("Link", "url string, expiresAt time"),
+    // ---- Keys
+    ("NewKey", "name string:100, role Role, mode? Mode, channels? [Channel], expiresAt? time"),
+    (
+        "Key",
+        "id string, name string, mode Mode, role Role, permissions [Permission], channels [Channel]?, \
+         expiresAt time?, isExpired boolean, createdAt time, createdBy string, key? string",
+    ),
+    ("Keys", "keys [Key]"),
+    (
+        "Act",
+        "subject 'keys'|'channels'|'templates'|'defaults', position integer, type string, at time, actor string, \
+         data object?",
+    ),
+    ("Audit", "acts [Act], isComplete boolean"),
+    // ---- Templates
+    (
+        "Template",
+        "id string, code string, channel Channel?, locale string, type Type, name string, description string?, \
+         version integer, availableVariables [string], isActive boolean, isSystem boolean, usageCount? integer, \
+         createdAt? time, createdBy? string, updatedAt? time, updatedBy? string, subjectTemplate? string?, \
+         bodyTemplate? string",
+    ),
+    ("Templates", "templates [Template]"),
+    (
+        "NewTemplate",
+        "name string:255, code string:100, channel Channel, type TypeOrGeneral, locale? string:35, \
+         description? string:1000, subjectTemplate? string:500, bodyTemplate string:100000, \
+         availableVariables? [string], isActive? boolean",
+    ),
+    (
+        "TemplateChange",
+        "name? string:255, type? TypeOrGeneral, description? string:1000, subjectTemplate? string:500, \
+         bodyTemplate? string:100000, availableVariables? [string], isActive? boolean",
+    ),
+    ("TemplateVersion", "version integer, availableVariables? [string], createdAt? time, createdBy? string"),
+    ("TemplateVersions", "id string, versions [TemplateVersion]"),
+    ("PreviewRequest", "variables? object, locale? string:35, version? integer:1..4294967295, channel? Channel"),
+    ("Preview", "subject string?, body string, text string, html string?, segments Segments?"),
+    (
+        "ValidateRequest",
+        "channel Channel, subjectTemplate? string:500, bodyTemplate string:100000, variables? object, \
+         locale? string:35",
+    ),
+    (
+        "Validation",
+        "valid boolean, errors [FieldError], availableVariables? [string], requiredVariables? [string], \
+         rendered? Preview",
+    ),
+];
+
+/// All of them, by name.
+pub fn all() -> Value {
+    let mut all: Map<String, Value> =
+        OBJECTS.iter().map(|(name, fields)| ((*name).to_owned(), object(fields))).collect();
+    let mut idempotent = all["Message"].clone();
+    idempotent["properties"]["idempotencyKey"] = json!({ "type": "string", "maxLength": 255 });
+    all.insert("BatchMessage".to_owned(), idempotent);
+    all["Batch"]["properties"]["communications"]["minItems"] = json!(1);
+    all["Batch"]["properties"]["communications"]["maxItems"] = json!(100);
+    let with = |names: Vec<&'static str>, more: &'static str| {
+        let mut names = names;
+        names.push(more);
+        words(names)
+    };
+    let codes: Vec<String> = Kind::ALL.iter().map(|kind| kind.describe().0.replace('-', "_")).collect();
+    let permissions: Vec<&str> = permissions(Role::Admin).iter().map(|permission| permission.as_str()).collect();
+    for (name, schema) in [
+        ("Channel", words(Channel::names())),
+        ("ChannelOrAuto", with(Channel::names(), "auto")),
+        ("Type", words(MessageType::names())),
+        ("TypeOrGeneral", with(MessageType::names(), "general")),
+        ("RecipientType", words(RecipientType::names())),
+        ("Priority", words(Priority::names())),
+        ("DoubtPolicy", words(DoubtPolicy::names())),
+        ("Mode", words(Mode::names())),
+        ("Role", words(Role::names())),
+        ("Permission", words(permissions)),
+        ("Status", words(Status::NAMES)),
+        ("Outcome", words(Outcome::names())),
+        ("DeadLetterReason", words(crate::dead_letters::ends())),
+        ("SmsProviderName", words(crate::sms_provider::PROVIDERS)),
+        ("BreakerState", words(["closed", "half_open", "open", "disabled"])),
+        ("ProblemCode", words(codes.iter().map(String::as_str))),
+    ] {
+        all.insert(name.to_owned(), schema);
+    }
+    Value::Object(all)
+}
