@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod chance;
 pub mod contracts;
+pub mod described;
 pub mod dynamo;
 pub mod fuzz;
 pub mod invariants;

@@ -7,6 +7,8 @@ use local::{DEV_KEY, Data, Local, Options};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
+use crate::described;
+
 /// How long anything may take before a test says that it did not happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -74,10 +76,15 @@ impl World {
     }
 
     pub async fn answer(&self, request: RequestBuilder) -> Answer {
-        let response = request.send().await.expect("an answer");
+        let request = request.build().expect("a request");
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let sent = request.body().and_then(|body| body.as_bytes()).map(<[u8]>::to_vec);
+        let response = self.client.execute(request).await.expect("an answer");
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.expect("a body");
-        Answer { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        described::check(&method, &path, sent.as_deref(), status, &body);
+        Answer { status, headers, body }
     }
 
     pub async fn get(&self, path: &str) -> Answer {

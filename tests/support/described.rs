@@ -1,0 +1,58 @@
+//! Every answer that a test gets is held against the OpenAPI document: nothing undocumented is answered, and what is accepted
+//! is described.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use jsonschema::Validator;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+/// The operation that serves a path: of the routes that fit, the one with the fewest names in it.
+fn operation(method: &Method, path: &str) -> Option<(&'static str, &'static Value)> {
+    let fits = |route: &str| {
+        let (route, path): (Vec<&str>, Vec<&str>) = (route.split('/').collect(), path.split('/').collect());
+        route.len() == path.len() && route.iter().zip(&path).all(|(of, is)| of.starts_with('{') || of == is)
+    };
+    let fitting = api::ROUTES.iter().map(|(_, route, _)| *route).filter(|route| fits(route));
+    let route = fitting.min_by_key(|route| route.matches('{').count())?;
+    Some((route, api::openapi::document()["paths"][route].get(method.as_str().to_lowercase())?))
+}
+
+/// One for each schema, kept.
+fn validator(schema: &Value) -> Arc<Validator> {
+    static KEPT: OnceLock<Mutex<HashMap<String, Arc<Validator>>>> = OnceLock::new();
+    let mut kept = KEPT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    let make = || {
+        let whole = json!({ "allOf": [schema], "components": api::openapi::document()["components"] });
+        Arc::new(jsonschema::draft202012::new(&whole).expect("a schema"))
+    };
+    kept.entry(schema.to_string()).or_insert_with(make).clone()
+}
+
+fn faults(schema: &Value, value: &Value) -> Vec<String> {
+    validator(schema).iter_errors(value).map(|error| format!("{} at {}", error, error.instance_path())).collect()
+}
+
+pub fn check(method: &Method, path: &str, sent: Option<&[u8]>, status: StatusCode, body: &Value) {
+    let Some((route, operation)) = operation(method, path) else { return };
+    let answer = &operation["responses"][status.as_str()];
+    assert!(!answer.is_null(), "{method} {route} answers {status}, which is not documented: {body}");
+    for (media, of) in answer["content"].as_object().into_iter().flatten() {
+        if media.ends_with("json") {
+            let faults = faults(&of["schema"], body);
+            assert!(
+                faults.is_empty(),
+                "{method} {route} answers {status} otherwise than documented: {faults:#?}\n{body}"
+            );
+        }
+    }
+    let taken = &operation["requestBody"]["content"]["application/json"]["schema"];
+    // What is wrong with one of a batch is said of that one.
+    let sent = sent.filter(|_| !route.ends_with("/batch"));
+    let sent = sent.and_then(|sent| serde_json::from_slice::<Value>(sent).ok());
+    if let Some(sent) = sent.filter(|_| status.is_success() && !taken.is_null()) {
+        let faults = faults(taken, &sent);
+        assert!(faults.is_empty(), "{method} {route} takes what is not documented: {faults:#?}\n{sent}");
+    }
+}
