@@ -1,11 +1,11 @@
 //! Why: each step of a communication in plain words and a reason code, with what it was decided on at that time.
 
 use events::{
-    DeadLetterReason, DoubtCause, DoubtPolicy, Event, FailReason, Outcome, Recorded, RefusalClass, Requested,
-    ResolvedBy, SuppressReason, Timestamp,
+    AbandonReason, DeadLetterReason, DoubtCause, DoubtPolicy, Event, FailReason, FallbackReason, Outcome, Recorded,
+    RefusalClass, Requested, ResolvedBy, SuppressReason, Timestamp,
 };
 
-use crate::communication::{Communication, Lifecycle, State, evolve};
+use crate::communication::{Communication, Lifecycle, State, Turn, evolve};
 use crate::policy;
 
 /// One step: what happened, and why.
@@ -66,8 +66,17 @@ fn summary(c: &Communication) -> String {
         Lifecycle::Sent => format!("The provider took it after {attempts}."),
         Lifecycle::Failed(reason) => format!("It failed after {attempts}: {}.", failed(*reason)),
         Lifecycle::DeadLettered(reason) => format!("It was given up after {attempts}: {}.", dead(*reason)),
-        Lifecycle::Cancelled => "It was cancelled; nothing was sent.".to_owned(),
+        Lifecycle::Cancelled if matches!(c.turn, Turn::Own) => "It was cancelled; nothing was sent.".to_owned(),
+        Lifecycle::Cancelled => "It was not sent in time.".to_owned(),
         Lifecycle::Suppressed(reason) => format!("It was not sent: {}.", suppressed(*reason)),
+    };
+    let text = match (c.turn, c.falls_back_at()) {
+        (Turn::Over(next), _) => format!("{text} {next} took its place."),
+        (_, Some(at)) if at.0 > 0 => {
+            format!("{text} The next channel has its turn at {}, unless it arrives.", time(at))
+        }
+        (_, Some(_)) => format!("{text} The next channel has its turn now."),
+        _ => text,
     };
     match c.maybe_sent && !c.is_proven_sent() {
         true => format!("{text} It may have arrived all the same: an attempt ended without a definite answer."),
@@ -188,6 +197,20 @@ fn words(c: &Communication, record: &Recorded) -> Words {
             vec![("expiresAt", time(*expires_at))],
         ),
         Event::CommunicationErased { by } => plain("erased", format!("{by} erased its personal data.")),
+        Event::FallbackTriggered { channel, reason } => (
+            format!("fallback.{}", reason.as_str()),
+            format!("It goes on by {}: {}.", channel.as_str(), fell_back(*reason)),
+            vec![("channel", channel.as_str().to_owned())],
+        ),
+        Event::FallbackRequested { communication } => (
+            "fallback.requested".to_owned(),
+            format!("{communication} takes its place."),
+            vec![("communication", communication.to_string())],
+        ),
+        Event::FallbackAbandoned { reason } => plain(
+            &format!("fallback.abandoned.{}", reason.as_str()),
+            format!("The next channel has no turn: {}.", abandoned(*reason)),
+        ),
     }
 }
 
@@ -211,7 +234,26 @@ fn requested(request: &Requested) -> Words {
     ];
     inputs.extend(request.template.as_ref().map(|t| ("template", format!("{} v{}", t.id, t.version))));
     inputs.extend(request.resend_of.map(|id| ("resendOf", id.to_string())));
+    inputs.extend(request.fallback_of.map(|id| ("fallbackOf", id.to_string())));
+    let steps = request.fallback.iter().flat_map(|fallback| &fallback.steps);
+    inputs.extend(steps.map(|step| ("fallback", step.channel.as_str().to_owned())));
     ("accepted".to_owned(), text, inputs)
+}
+
+fn fell_back(reason: FallbackReason) -> &'static str {
+    match reason {
+        FallbackReason::NotSent => "it could not be sent by this channel",
+        FallbackReason::NotDelivered => "the provider reported that it did not arrive",
+        FallbackReason::NotDeliveredInTime => "no provider reported in time that it arrived",
+        FallbackReason::NotReadInTime => "no provider reported in time that it was read",
+    }
+}
+
+fn abandoned(reason: AbandonReason) -> &'static str {
+    match reason {
+        AbandonReason::Expired => "it is too old to be worth sending",
+        AbandonReason::Poison => "it crashed its consumer",
+    }
 }
 
 fn wait(class: RefusalClass, counted: bool, count: u16) -> String {

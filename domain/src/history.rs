@@ -3,7 +3,7 @@
 use events::{CommunicationId, Event, Fact, Recorded, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::communication::{Communication, Lifecycle, State, evolve};
+use crate::communication::{Communication, Lifecycle, State, Turn, evolve};
 use crate::status::status;
 
 /// What lists show. Without personal data: that is joined from the vault.
@@ -25,6 +25,11 @@ pub struct HistoryRow {
     pub entity_id: Option<String>,
     pub template_id: Option<String>,
     pub resend_of: Option<CommunicationId>,
+    /// What it takes the place of, and what took its place.
+    #[serde(default)]
+    pub fallback_of: Option<CommunicationId>,
+    #[serde(default)]
+    pub fell_back_to: Option<CommunicationId>,
     pub created_by: String,
     /// Where its personal data lies in the vault.
     pub subject: String,
@@ -101,6 +106,11 @@ fn facts_row(id: CommunicationId, c: &Communication) -> HistoryRow {
         entity_id: request.entity.as_ref().and_then(|entity| entity.id.clone()),
         template_id: request.template.as_ref().map(|template| template.id.clone()),
         resend_of: request.resend_of,
+        fallback_of: request.fallback_of,
+        fell_back_to: match c.turn {
+            Turn::Over(next) => Some(next),
+            Turn::Own | Turn::Triggered(_) | Turn::Abandoned(_) => None,
+        },
         created_by: request.requested_by.clone(),
         subject: subject(request),
         content: c.content.clone(),
@@ -192,7 +202,10 @@ fn note(row: &mut HistoryRow, record: &Recorded) {
         | Event::DeliveryAttemptStarted { .. }
         | Event::DeliveryAttemptResolved { .. }
         | Event::CancellationRequested { .. }
-        | Event::CommunicationErased { .. } => (),
+        | Event::CommunicationErased { .. }
+        | Event::FallbackTriggered { .. }
+        | Event::FallbackRequested { .. }
+        | Event::FallbackAbandoned { .. } => (),
     }
 }
 

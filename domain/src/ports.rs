@@ -424,6 +424,12 @@ pub struct Principal {
     pub channels: Option<Vec<Channel>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// The hashes of the addresses that it may write to; none: to everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<Vec<String>>,
+    /// Somebody who signed in, and not a key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_user: bool,
 }
 
 fn admin() -> Role {
@@ -433,7 +439,25 @@ fn admin() -> Role {
 impl Principal {
     /// One that may everything, for ever.
     pub fn admin(tenant: TenantId, actor: impl Into<String>, mode: Mode) -> Principal {
-        Principal { tenant, actor: actor.into(), mode, role: Role::Admin, channels: None, expires_at: None }
+        Principal {
+            tenant,
+            actor: actor.into(),
+            mode,
+            role: Role::Admin,
+            channels: None,
+            expires_at: None,
+            team: None,
+            is_user: false,
+        }
+    }
+
+    /// As events have it: `key:billing`, `user:8f3a`.
+    pub fn name(&self) -> String {
+        format!("{}:{}", if self.is_user { "user" } else { "key" }, self.actor)
+    }
+
+    pub fn may_write_to(&self, contact_hash: &str) -> bool {
+        self.team.as_ref().is_none_or(|team| team.iter().any(|hash| hash == contact_hash))
     }
 }
 
@@ -443,6 +467,13 @@ pub trait Keys: Send + Sync {
     async fn find(&self, key_hash: &str) -> Result<Option<Principal>, StoreError>;
     async fn put(&self, key_hash: &str, principal: &Principal) -> Result<(), StoreError>;
     async fn remove(&self, key_hash: &str) -> Result<(), StoreError>;
+}
+
+/// The public keys of an identity provider.
+#[async_trait]
+pub trait KeySet: Send + Sync {
+    /// A JSON Web Key Set.
+    async fn fetch(&self) -> Result<String, StoreError>;
 }
 
 /// Whose rows: a tenant's, live and test apart.

@@ -70,6 +70,7 @@ names!(
         Rule = "rule",
         Campaign = "campaign",
         Resend = "resend",
+        Fallback = "fallback",
     }
 );
 names!(RecipientType {
@@ -162,7 +163,38 @@ names!(
         Unknown = "unknown",
     }
 );
-names!(CancelReason { Requested = "requested", Settled = "settled", Erased = "erased" });
+names!(CancelReason {
+    Requested = "requested",
+    Settled = "settled",
+    Erased = "erased",
+    /// The next channel has its turn.
+    FellBack = "fell_back",
+});
+names!(
+    /// What must have been reported in time, or else the next channel has its turn.
+    Unless { Delivered = "delivered", Read = "read" }
+);
+names!(
+    /// Why the next channel has its turn.
+    FallbackReason {
+        /// It ended, and was not sent.
+        NotSent = "not_sent",
+        /// It was sent, and came back.
+        NotDelivered = "not_delivered",
+        /// Nothing was reported in time.
+        NotDeliveredInTime = "not_delivered_in_time",
+        NotReadInTime = "not_read_in_time",
+    }
+);
+names!(
+    /// Why the next channel's turn came to nothing.
+    AbandonReason {
+        /// It is too old to be worth sending.
+        Expired = "expired",
+        /// It crashed its consumer.
+        Poison = "poison",
+    }
+);
 names!(FailReason {
     /// The provider will never take it.
     Permanent = "permanent",
@@ -230,6 +262,27 @@ pub struct QuietHours {
     pub time_zone: String,
 }
 
+/// The channels that have their turn when this one does not bring it to the recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fallback {
+    /// Waits count from then, or from a later due time.
+    pub from: Timestamp,
+    /// In order, at least one. The first is the next; the others are its own fallback.
+    pub steps: Vec<FallbackStep>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FallbackStep {
+    pub channel: Channel,
+    pub contact_hash: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Template>,
+    /// How long the one before it has; none: until it has failed for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_ms: Option<i64>,
+    pub unless: Unless,
+}
+
 /// Everything that was accepted, but for personal data: that is in the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requested {
@@ -265,6 +318,11 @@ pub struct Requested {
     pub rule: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resend_of: Option<CommunicationId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
+    /// The communication that this one takes the place of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_of: Option<CommunicationId>,
     /// By this provider configuration and no other: a test send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
@@ -367,6 +425,12 @@ pub enum Event {
     },
     /// v1. The personal data is gone from the vault.
     CommunicationErased { by: String },
+    /// v1. Decided: the next channel has its turn.
+    FallbackTriggered { channel: Channel, reason: FallbackReason },
+    /// v1. The next channel's communication is there.
+    FallbackRequested { communication: CommunicationId },
+    /// v1. There will be none.
+    FallbackAbandoned { reason: AbandonReason },
 }
 
 impl Event {
@@ -389,6 +453,9 @@ impl Event {
         "CommunicationDeadLettered",
         "RetryRequested",
         "CommunicationErased",
+        "FallbackTriggered",
+        "FallbackRequested",
+        "FallbackAbandoned",
     ];
 
     /// The name it is stored under.
@@ -411,6 +478,9 @@ impl Event {
             Event::CommunicationDeadLettered { .. } => "CommunicationDeadLettered",
             Event::RetryRequested { .. } => "RetryRequested",
             Event::CommunicationErased { .. } => "CommunicationErased",
+            Event::FallbackTriggered { .. } => "FallbackTriggered",
+            Event::FallbackRequested { .. } => "FallbackRequested",
+            Event::FallbackAbandoned { .. } => "FallbackAbandoned",
         }
     }
 }

@@ -49,6 +49,11 @@ impl CommunicationId {
         CommunicationId(Uuid::new_v5(&tenant, format!("idem:{key}").as_bytes()))
     }
 
+    /// Of the communication that takes the place of another: always the same one. No idempotency key holds a zero byte.
+    pub fn in_place_of(tenant: &TenantId, other: CommunicationId) -> Self {
+        CommunicationId::from_key(tenant, &format!("fallback\0{other}"))
+    }
+
     /// A fresh id (UUIDv7) from the time and 80 random bits.
     pub fn fresh(now: Timestamp, random: u128) -> Self {
         let random: [u8; 10] = random.to_le_bytes()[..10].try_into().expect("10 of 16 bytes");

@@ -165,6 +165,9 @@ pub enum KeyEvent {
         channels: Option<Vec<Channel>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<Timestamp>,
+        /// The hashes of the only addresses that it may write to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        team: Option<Vec<String>>,
     },
     /// v1. Opens nothing any more.
     KeyRevoked { key: String },

@@ -8,11 +8,10 @@ mod time;
 mod upcast;
 
 pub use communication::{
-    Attachment, CancelReason, Channel, DeadLetterReason, DoubtCause, DoubtPolicy, Entity, Event, Fact, FailReason,
-    Mode, Outcome, Priority, QuietHours, Recipient, RecipientType, RefusalClass, Requested, ResolvedBy, Role, Source,
-    SuppressReason, Template,
+    AbandonReason, Attachment, CancelReason, Channel, DeadLetterReason, DeferReason, DoubtCause, DoubtPolicy, Entity,
+    Event, Fact, FailReason, Fallback, FallbackReason, FallbackStep, MessageType, Mode, Outcome, Priority, QuietHours,
+    Recipient, RecipientType, RefusalClass, Requested, ResolvedBy, Role, Source, SuppressReason, Template, Unless,
 };
-pub use communication::{DeferReason, MessageType};
 pub use id::{AttemptId, CommunicationId, IdError, TenantId};
 pub use journal::{CallRate, ChannelEvent, InboundEvent, KeyEvent, PreferenceEvent, TemplateEvent};
 pub use stored::{Meta, Recorded, Stored, StoredError, decode, encode};

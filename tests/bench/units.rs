@@ -79,6 +79,7 @@ pub async fn count() {
     let (store, views) = (Arc::new(store(client.clone())), Arc::new(views(client)));
     let (host, queue) = (StillHost::new(), Arc::new(KeptQueue::default()));
     let api = Arc::new(Api {
+        issuer: None,
         store: store.clone(),
         vault: store.clone(),
         queue: queue.clone(),

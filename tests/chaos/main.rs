@@ -61,6 +61,7 @@ async fn child(folder: &str, port: &str, providers: &str) -> ExitCode {
         provider_timeout_ms: 1_000,
         rate: Some(RATE),
         request_rate: None,
+        jwt: None,
         providers_url: Some(providers.to_owned()),
     };
     let _local = Local::start(options).await.expect("it starts");

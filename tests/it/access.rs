@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tests::world::{Answer, World, email, sms};
 
 async fn key_of(world: &World, principal: &Principal) -> String {
-    let key = format!("td_test_{}_{}", principal.tenant, principal.role.as_str());
+    let key = format!("td_{}_{}_{}", principal.mode.as_str(), principal.tenant, principal.role.as_str());
     Keys::put(&world.local.database, &shell::hash::key_hash(&key), principal).await.expect("a key");
     key
 }
@@ -112,6 +112,47 @@ async fn a_key_is_made_shown_once_used_and_revoked() {
         (json!({ "name": "n", "role": "viewer", "expiresAt": "2020-01-01T00:00:00Z" }), "/expiresAt"),
     ] {
         let refused = world.post("/api/keys", body.clone()).await;
+        assert_eq!(refused.text("/errors/0/pointer"), pointer, "{body}: {}", refused.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_teams_key_writes_live_and_to_the_team_alone() {
+    let world = World::new().await;
+    let tenant = "local".parse().expect("a tenant");
+    let live = key_of(&world, &Principal::admin(tenant, "boss", Mode::Live)).await;
+    let asked = json!({
+        "name": "us", "role": "sender", "mode": "team", "team": ["Ada@Example.com", "+44 7700 900001"],
+    });
+    let refused = world.post("/api/keys", asked.clone()).await;
+    assert_eq!(refused.text("/errors/0/pointer"), "/mode", "a test key makes test keys: {}", refused.body);
+    let made = ask(&world, &live, "POST", "/api/keys", asked).await;
+    assert_eq!((made.text("/mode"), &made.body["teamSize"]), ("team", &json!(2)), "{}", made.body);
+    let key = made.text("/key").to_owned();
+    let channel = json!({
+        "provider": "twilio", "channel": "sms", "name": "ours",
+        "settings": { "accountSid": "ACsimulator", "authToken": "simulator-token", "from": "+15005550006" },
+    });
+    assert_eq!(ask(&world, &live, "POST", "/api/channels", channel).await.status, StatusCode::CREATED);
+    let send = async |body: Value| ask(&world, &key, "POST", "/api/communications/send", body).await;
+    let sent = send(sms("+447700900001")).await;
+    assert_eq!((sent.status, sent.text("/communication/mode")), (StatusCode::CREATED, "live"), "{}", sent.body);
+    let refused = send(sms("+447700900002")).await;
+    assert_eq!(refused.text("/errors/0/code"), "not_on_team", "{}", refused.body);
+    let mut chain = sms("+447700900001");
+    chain["fallback"] = json!([{ "channel": "sms", "recipientContact": "+447700900002" }]);
+    assert_eq!(send(chain).await.text("/errors/0/pointer"), "/fallback/0/recipientContact");
+    let path = format!("/api/communications/{}/resend", sent.id());
+    let other = json!({ "recipientContact": "+447700900002" });
+    assert_eq!(ask(&world, &key, "POST", &path, other).await.text("/errors/0/code"), "not_on_team");
+    assert_eq!(ask(&world, &key, "POST", &path, json!({})).await.status, StatusCode::CREATED);
+    for (body, pointer) in [
+        (json!({ "name": "n", "role": "sender", "mode": "team" }), "/team"),
+        (json!({ "name": "n", "role": "sender", "mode": "team", "team": ["nobody"] }), "/team/0"),
+        (json!({ "name": "n", "role": "admin", "mode": "team", "team": ["a@example.com"] }), "/role"),
+        (json!({ "name": "n", "role": "sender", "mode": "live", "team": ["a@example.com"] }), "/team"),
+    ] {
+        let refused = ask(&world, &live, "POST", "/api/keys", body.clone()).await;
         assert_eq!(refused.text("/errors/0/pointer"), pointer, "{body}: {}", refused.body);
     }
 }

@@ -2,7 +2,7 @@
 //! them would do. Production code has no switch for them. Each must be found, and by the invariant it breaks.
 
 use domain::ports::{Append, Stream};
-use events::{Event, Timestamp};
+use events::{CommunicationId, Event, Timestamp};
 
 use crate::world::World;
 use crate::{Simulation, T0, plan};
@@ -35,10 +35,14 @@ pub enum Bug {
     SentEarly,
     /// Quiet hours are not looked at.
     QuietIgnored,
+    /// That the next channel has its turn is decided, and then forgotten.
+    TurnForgotten,
+    /// The next channel's communication is said to be there, and is not.
+    TurnUnasked,
 }
 
 /// Every mistake, and the invariants any of which may be the first to find it.
-const PLANTED: [(Bug, &[&str]); 13] = [
+const PLANTED: [(Bug, &[&str]); 15] = [
     (Bug::LeaseIgnored, &["I2", "I4"]),
     (Bug::AmbiguousIsFailed, &["I2", "I3"]),
     (Bug::CountersApart, &["I6"]),
@@ -52,6 +56,8 @@ const PLANTED: [(Bug, &[&str]); 13] = [
     (Bug::LimitsNotShared, &["I11"]),
     (Bug::SentEarly, &["I7"]),
     (Bug::QuietIgnored, &["I7"]),
+    (Bug::TurnForgotten, &["I1"]),
+    (Bug::TurnUnasked, &["I13"]),
 ];
 
 /// Seeds that a mistake may hide in.
@@ -108,6 +114,16 @@ impl Bug {
         match self {
             Bug::RetryWithoutTimer if append.lines.iter().any(|line| is(line, "DeliveryAttemptRefused")) => {
                 append.wake = None;
+            }
+            Bug::TurnForgotten if append.lines.iter().any(|line| is(line, "FallbackTriggered")) => append.wake = None,
+            Bug::TurnUnasked => {
+                let own = |line: &String| is(line, "FallbackTriggered");
+                if let Some(line) = append.lines.iter().find(|line| own(line)) {
+                    let meta = events::decode::<Event>(line).expect("an event").meta;
+                    let communication = CommunicationId::fresh(meta.at, 1);
+                    append.lines.push(events::encode(&Event::FallbackRequested { communication }, &meta));
+                    append.wake = None;
+                }
             }
             Bug::CancelUnguarded => {
                 for line in append.lines.iter_mut().filter(|line| is(line, "CancellationRequested")) {

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use audit::Audit;
+use domain::communication::{State, Turn, evolve};
 use domain::ports::StreamKey;
+use events::Recorded;
 use tests::invariants::{Life, Sent, arrivals, check};
 
-use crate::world::{World, lowered};
+use crate::world::{Kept, World, lowered};
 use crate::{RATE, ready};
 
 /// How long one invocation may run: an opt-out that comes within it may be overtaken, and a token is used by then.
@@ -19,20 +21,21 @@ const INVOCATION_MS: i64 = 30_000;
 pub fn check_all(world: &World, accepted: &BTreeMap<usize, StreamKey>) -> Result<(), String> {
     audited(world)?;
     let inside = world.inside();
-    for (n, key) in accepted {
-        let Some((stream, ..)) = inside.streams.get(key) else {
-            return Err(format!("I1: {n} was accepted and is gone"));
-        };
+    if let Some((n, _)) = accepted.iter().find(|(_, key)| !inside.streams.contains_key(key)) {
+        return Err(format!("I1: {n} was accepted and is gone"));
+    }
+    chained(&inside.streams)?;
+    for (key, (stream, ..)) in &inside.streams {
         let lines: Vec<String> = stream.lines.iter().map(|line| lowered(line)).collect();
         let mine = inside.calls.iter().filter(|call| call.attempt.communication == key.id);
         let sends: Vec<Sent> = mine.map(|call| Sent { at: call.at, taken: call.taken }).collect();
         if let Some(call) = inside.calls.iter().find(|c| c.attempt.communication == key.id && c.tenant != key.tenant) {
-            return Err(format!("I10: {n} of {} was sent for {}", key.tenant, call.tenant));
+            return Err(format!("I10: {} was sent for {}", key.path(), call.tenant));
         }
         let life = Life { key, lines: &lines, sends: &sends };
         let hash = life.contact_hash();
         let opted_out = inside.suppressed.get(&(key.tenant.to_string(), hash)).copied();
-        check(&life, opted_out, INVOCATION_MS).map_err(|why| format!("{why}: {n} {}\n{lines:#?}", key.id))?;
+        check(&life, opted_out, INVOCATION_MS).map_err(|why| format!("{why}: {}\n{lines:#?}", key.path()))?;
     }
     for config in ["sim-a", "sim-b"] {
         let times = inside.calls.iter().filter(|call| call.config == config).map(|call| call.at).collect();
@@ -48,6 +51,31 @@ pub fn check_all(world: &World, accepted: &BTreeMap<usize, StreamKey>) -> Result
     let records = inside.records.values().any(|record| personal(&record.body));
     if rows || records {
         return Err("I10: personal data in views or limits".to_owned());
+    }
+    Ok(())
+}
+
+/// I13: who says that another takes its place is right, and nobody takes a place unasked.
+fn chained(streams: &BTreeMap<StreamKey, Kept>) -> Result<(), String> {
+    let folded = |key: &StreamKey| {
+        let lines = streams.get(key).into_iter().flat_map(|(stream, ..)| &stream.lines);
+        let records = lines.filter_map(|line| events::decode(&lowered(line)).ok());
+        records.fold(State::default(), |state, record: Recorded| evolve(state, &record.event))
+    };
+    for key in streams.keys() {
+        let state = folded(key);
+        let Ok(communication) = state.requested() else { continue };
+        let at = |id| StreamKey { tenant: key.tenant.clone(), id };
+        if let Turn::Over(next) = communication.turn
+            && folded(&at(next)).requested().map(|next| next.request.fallback_of) != Ok(Some(key.id))
+        {
+            return Err(format!("I13: nothing takes the place of {}", key.path()));
+        }
+        if let Some(other) = communication.request.fallback_of
+            && folded(&at(other)).requested().map(|other| other.turn) != Ok(Turn::Over(key.id))
+        {
+            return Err(format!("I13: {} takes a place that is not free", key.path()));
+        }
     }
     Ok(())
 }

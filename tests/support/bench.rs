@@ -435,6 +435,8 @@ pub fn request(now: Timestamp) -> Requested {
         campaign: None,
         rule: None,
         resend_of: None,
+        fallback: None,
+        fallback_of: None,
         via: None,
         request_hash: "body-1".to_owned(),
         requested_by: "test".to_owned(),

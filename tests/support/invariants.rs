@@ -45,7 +45,7 @@ pub fn check(life: &Life<'_>, opted_out: Option<i64>, slack_ms: i64) -> Result<(
     let records = life.records()?;
     let state = records.iter().fold(State::default(), |state, record| evolve(state, &record.event));
     let communication = state.requested().map_err(|error| format!("I5: {error}"))?;
-    if !communication.is_finished() {
+    if !communication.is_at_rest() {
         return Err("I1: it is not finished".to_owned());
     }
     let taken = life.sends.iter().filter(|sent| sent.taken).count();

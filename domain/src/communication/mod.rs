@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use events::{
-    CancelReason, DeadLetterReason, DeferReason, DoubtCause, DoubtPolicy, Event, Fact, FailReason, Outcome,
-    RefusalClass, Requested, ResolvedBy, SuppressReason, Timestamp,
+    AbandonReason, CancelReason, CommunicationId, DeadLetterReason, DeferReason, DoubtCause, DoubtPolicy, Event, Fact,
+    FailReason, Fallback, FallbackReason, FallbackStep, Outcome, RefusalClass, Requested, ResolvedBy, Source,
+    SuppressReason, Timestamp, Unless,
 };
 
 use serde::{Deserialize, Serialize};
@@ -108,6 +109,12 @@ pub enum Command {
         now: Timestamp,
         at: Option<Timestamp>,
     },
+    /// The next channel has its turn, if that is due.
+    FallBack {
+        now: Timestamp,
+    },
+    /// The communication by that channel is there.
+    HandOver(CommunicationId),
 }
 
 /// How an attempt ended, as the provider's adapter understood it.
@@ -169,6 +176,18 @@ impl Lifecycle {
     }
 }
 
+/// Where a communication stands with the channel after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Its own; another follows if it fails, where one was asked for.
+    Own,
+    /// The next channel's communication is to be requested.
+    Triggered(FallbackReason),
+    /// The next channel's.
+    Over(CommunicationId),
+    Abandoned(AbandonReason),
+}
+
 /// A fact and the earliest time it was reported for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
@@ -204,6 +223,7 @@ pub struct Communication {
     pub late_evidence: bool,
     pub facts: BTreeMap<Fact, Seen>,
     pub erased: bool,
+    pub turn: Turn,
     /// Given up while a worker may still be at it: not before this is it tried again.
     held_until: Option<Timestamp>,
     accepted: BTreeSet<u16>,
@@ -231,9 +251,98 @@ impl Communication {
         }
     }
 
+    /// It has ended, and no other channel has its turn after it.
+    pub fn is_at_rest(&self) -> bool {
+        self.is_finished() && self.falls_back_at().is_none()
+    }
+
+    /// What the next channel is asked for, in place of this one, which is `id`.
+    pub fn successor(&self, id: CommunicationId, now: Timestamp) -> Option<Requested> {
+        let mut steps = self.request.fallback.iter().flat_map(|fallback| &fallback.steps).cloned();
+        let FallbackStep { channel, contact_hash, template, .. } = steps.next()?;
+        let steps: Vec<FallbackStep> = steps.collect();
+        Some(Requested {
+            channel,
+            source: Source::Fallback,
+            contact_hash,
+            template,
+            scheduled_at: None,
+            expires_at: self.expires_at,
+            resend_of: None,
+            fallback: (!steps.is_empty()).then_some(Fallback { from: now, steps }),
+            fallback_of: Some(id),
+            via: None,
+            ..self.request.clone()
+        })
+    }
+
     /// A dead letter: given up, and [`Command::Retry`] takes it up again.
     pub fn is_given_up(&self) -> bool {
         matches!(self.lifecycle, Lifecycle::DeadLettered(_) | Lifecycle::Failed(FailReason::InDoubt))
+    }
+
+    /// When the next channel has its turn, and why; none where none is to have it by what is known now.
+    fn falls_back(&self) -> Option<(Timestamp, FallbackReason)> {
+        let fallback = self.request.fallback.as_ref()?;
+        let step = fallback.steps.first()?;
+        let is_off = self.turn != Turn::Own || self.cancellation.is_some() || self.erased;
+        if is_off || self.has_reached(step.unless) {
+            return None;
+        }
+        let came_back = [Fact::Bounced, Fact::Undelivered, Fact::Dropped].iter().any(|f| self.facts.contains_key(f));
+        let failed = match self.lifecycle {
+            // Nobody is to write to them, or they themselves do not want it.
+            Lifecycle::Cancelled
+            | Lifecycle::Suppressed(
+                SuppressReason::OptedOut
+                | SuppressReason::DoNotContact
+                | SuppressReason::Erased
+                | SuppressReason::Settled,
+            )
+            | Lifecycle::Failed(FailReason::Cancelled)
+            | Lifecycle::DeadLettered(DeadLetterReason::Poison | DeadLetterReason::Expired) => return None,
+            Lifecycle::Suppressed(
+                SuppressReason::ChannelDisabled | SuppressReason::TypeDisabled | SuppressReason::SuppressionList,
+            )
+            | Lifecycle::Failed(FailReason::Permanent | FailReason::Unrenderable | FailReason::NoProvider)
+            | Lifecycle::DeadLettered(DeadLetterReason::RetriesExhausted) => Some(FallbackReason::NotSent),
+            Lifecycle::Sent if came_back => Some(FallbackReason::NotDelivered),
+            // Silence is better than a duplicate, unless a time was given.
+            Lifecycle::Failed(FailReason::InDoubt)
+            | Lifecycle::Waiting
+            | Lifecycle::Sending { .. }
+            | Lifecycle::RetryWait { .. }
+            | Lifecycle::InDoubt { .. }
+            | Lifecycle::Sent => None,
+        };
+        let in_time = || {
+            let at = self.due_at.unwrap_or(fallback.from) + step.after_ms?;
+            let reason = match step.unless {
+                Unless::Delivered => FallbackReason::NotDeliveredInTime,
+                Unless::Read => FallbackReason::NotReadInTime,
+            };
+            Some((at, reason))
+        };
+        // What is too old to be worth sending is that by every channel.
+        let in_time = || in_time().filter(|(at, _)| *at < self.expires_at);
+        failed.map(|reason| (Timestamp(0), reason)).or_else(in_time)
+    }
+
+    fn has_reached(&self, wanted: Unless) -> bool {
+        let seen = |fact| self.facts.contains_key(&fact);
+        let read = seen(Fact::Opened) || seen(Fact::Read) || seen(Fact::Clicked);
+        match wanted {
+            Unless::Delivered => read || (seen(Fact::Delivered) && !seen(Fact::Bounced)),
+            Unless::Read => read,
+        }
+    }
+
+    /// When the channel after it needs to be looked at; none where nothing follows.
+    pub fn falls_back_at(&self) -> Option<Timestamp> {
+        match self.turn {
+            Turn::Triggered(_) => Some(Timestamp(0)),
+            Turn::Own | Turn::Over(_) | Turn::Abandoned(_) => self.falls_back().map(|(at, _)| at),
+        }
     }
 
     /// Nothing is known that a provider may have been given.
@@ -290,11 +399,20 @@ pub enum Readiness {
     NotBefore(Timestamp),
     /// A lease or a doubt has ended, or the message expired: [`Command::Advance`] comes first.
     Due,
+    /// [`Command::FallBack`] comes first.
+    FallsBack,
+    /// The next channel's communication is to be requested, then [`Command::HandOver`].
+    HandsOver,
     Finished,
 }
 
 /// Whether an attempt may begin at `now`.
 pub fn readiness(communication: &Communication, now: Timestamp) -> Readiness {
+    match (communication.turn, communication.falls_back()) {
+        (Turn::Triggered(_), _) => return Readiness::HandsOver,
+        (_, Some((at, _))) if at <= now => return Readiness::FallsBack,
+        _ => (),
+    }
     let wait = match communication.lifecycle {
         Lifecycle::Waiting | Lifecycle::RetryWait { .. } if communication.expires_at <= now => return Readiness::Due,
         Lifecycle::Waiting => communication.due_at,
@@ -320,6 +438,12 @@ pub fn readiness(communication: &Communication, now: Timestamp) -> Readiness {
 /// two index writes for each delivery, and an early look is harmless.
 pub fn wake(state: &State, now: Timestamp, current: Option<Timestamp>) -> Option<Timestamp> {
     let State::Requested(communication) = state else { return None };
+    let next = communication.falls_back_at().map(|at| if now < at { at } else { now + policy::REPAIR_MS });
+    let own = own_wake(communication, now, current);
+    own.into_iter().chain(next).min()
+}
+
+fn own_wake(communication: &Communication, now: Timestamp, current: Option<Timestamp>) -> Option<Timestamp> {
     let due = match communication.lifecycle {
         Lifecycle::Waiting => communication.due_at.unwrap_or(now),
         Lifecycle::RetryWait { until } => until,
@@ -370,7 +494,26 @@ pub fn decide(state: &State, command: Command) -> Result<Vec<Event>, Rejection> 
             Ok(if communication.erased { Vec::new() } else { vec![Event::CommunicationErased { by }] })
         }
         Command::Retry { by, now, at } => retry(communication, by, now, at),
+        Command::FallBack { now } => Ok(fall_back(communication, now)),
+        Command::HandOver(next) => Ok(match communication.turn {
+            Turn::Triggered(_) => vec![Event::FallbackRequested { communication: next }],
+            Turn::Own | Turn::Over(_) | Turn::Abandoned(_) => Vec::new(),
+        }),
     }
+}
+
+/// The next channel has its turn, and this one none any more.
+fn fall_back(communication: &Communication, now: Timestamp) -> Vec<Event> {
+    let (Readiness::FallsBack, Some((_, reason))) = (readiness(communication, now), communication.falls_back()) else {
+        return Vec::new();
+    };
+    if communication.expires_at <= now {
+        return vec![Event::FallbackAbandoned { reason: AbandonReason::Expired }];
+    }
+    let step = communication.request.fallback.iter().flat_map(|fallback| &fallback.steps).next();
+    let triggered = step.map(|step| Event::FallbackTriggered { channel: step.channel, reason });
+    let stopped = cancel(communication, "fallback".to_owned(), CancelReason::FellBack).unwrap_or_default();
+    triggered.into_iter().chain(stopped).collect()
 }
 
 fn ask(state: &State, request: Box<Requested>) -> Result<Vec<Event>, Rejection> {
@@ -472,7 +615,7 @@ fn begin_attempt(
         (Readiness::NotBefore(until), _) => Err(Rejection::NotDue(until)),
         // Time has to have its effect first.
         (Readiness::Due, _) => Err(Rejection::NotDue(now)),
-        (Readiness::Finished, _) => Err(Rejection::Finished),
+        (Readiness::Finished | Readiness::FallsBack | Readiness::HandsOver, _) => Err(Rejection::Finished),
     }
 }
 
@@ -651,6 +794,10 @@ fn cancel(communication: &Communication, by: String, reason: CancelReason) -> Re
             Ok(if asked { vec![] } else { vec![Event::CancellationRequested { by, reason }] })
         }
         Lifecycle::Cancelled => Ok(Vec::new()),
+        // It cannot be taken back, but the next channel need not have its turn.
+        _ if communication.falls_back().is_some() && reason != CancelReason::FellBack => {
+            Ok(vec![Event::CancellationRequested { by, reason }])
+        }
         Lifecycle::Sent => Err(Rejection::AlreadySent),
         Lifecycle::Failed(_) | Lifecycle::DeadLettered(_) | Lifecycle::Suppressed(_) => Err(Rejection::Finished),
     }
@@ -659,6 +806,9 @@ fn cancel(communication: &Communication, by: String, reason: CancelReason) -> Re
 fn dead_letter(communication: &Communication, reason: DeadLetterReason) -> Vec<Event> {
     let open = matches!(communication.lifecycle, Lifecycle::Sending { .. } | Lifecycle::InDoubt { .. });
     match communication.is_finished() {
+        true if communication.falls_back_at().is_some() => {
+            vec![Event::FallbackAbandoned { reason: AbandonReason::Poison }]
+        }
         true => Vec::new(),
         false => {
             let maybe_sent = communication.maybe_sent || open;
@@ -750,6 +900,7 @@ pub fn evolve(state: State, event: &Event) -> State {
             late_evidence: false,
             facts: BTreeMap::new(),
             erased: false,
+            turn: Turn::Own,
             held_until: None,
             accepted: BTreeSet::new(),
             unknown: BTreeSet::new(),
@@ -852,6 +1003,9 @@ fn apply(c: &mut Communication, event: &Event) {
             c.lifecycle = Lifecycle::RetryWait { until: retry_at.unwrap_or(Timestamp(0)) };
         }
         Event::CommunicationErased { .. } => c.erased = true,
+        Event::FallbackTriggered { reason, .. } => c.turn = Turn::Triggered(*reason),
+        Event::FallbackRequested { communication } => c.turn = Turn::Over(*communication),
+        Event::FallbackAbandoned { reason } => c.turn = Turn::Abandoned(*reason),
     }
 }
 

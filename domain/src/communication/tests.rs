@@ -1,4 +1,4 @@
-use events::{Channel, MessageType, Mode, Priority, Recipient, RecipientType, Source};
+use events::{Channel, MessageType, Mode, Priority, Recipient, RecipientType};
 
 use super::*;
 use crate::status::{Status, status};
@@ -30,6 +30,8 @@ fn request() -> Requested {
         campaign: None,
         rule: None,
         resend_of: None,
+        fallback: None,
+        fallback_of: None,
         via: None,
         request_hash: "body-1".into(),
         requested_by: "billing".into(),
@@ -903,4 +905,159 @@ fn a_dead_letter_that_was_scheduled_keeps_its_time() {
             retry_at: Some(at(9_000)),
         }]);
     assert_eq!(readiness(g.communication(), at(8_999)), Readiness::NotBefore(at(9_000)));
+}
+
+const AFTER: i64 = 1_800_000;
+
+/// By SMS where the email does not reach `unless`, at the latest after half an hour.
+fn with_fallback(after_ms: Option<i64>, unless: Unless) -> Event {
+    let step =
+        |channel, after_ms| FallbackStep { channel, contact_hash: "other".into(), template: None, after_ms, unless };
+    let steps = vec![step(Channel::Sms, after_ms), step(Channel::Whatsapp, None)];
+    requested_with(|request| request.fallback = Some(Fallback { from: at(0), steps }))
+}
+
+fn or_sms() -> Event {
+    with_fallback(Some(AFTER), Unless::Delivered)
+}
+
+fn goes_on(ms: i64) -> Command {
+    Command::FallBack { now: at(ms) }
+}
+
+fn triggered(reason: FallbackReason) -> Event {
+    Event::FallbackTriggered { channel: Channel::Sms, reason }
+}
+
+#[test]
+fn what_failed_for_good_goes_on_at_once_by_the_next_channel() {
+    use {FailReason as F, SuppressReason as S};
+    let suppressed = |reason| Event::CommunicationSuppressed { reason };
+    for end in [
+        failed(F::Permanent, false),
+        failed(F::NoProvider, false),
+        failed(F::Unrenderable, false),
+        dead(DeadLetterReason::RetriesExhausted, true),
+        suppressed(S::SuppressionList),
+        suppressed(S::ChannelDisabled),
+        suppressed(S::TypeDisabled),
+    ] {
+        let g = given([with_fallback(None, Unless::Delivered), end]);
+        assert_eq!(readiness(g.communication(), at(0)), Readiness::FallsBack);
+        g.when(goes_on(0)).then([triggered(FallbackReason::NotSent)]);
+    }
+    let sent = [with_fallback(None, Unless::Delivered), started(1), accepted(1)];
+    for fact in [Fact::Bounced, Fact::Undelivered, Fact::Dropped] {
+        let [a, b, c] = sent.clone();
+        given([a, b, c, reported(1, fact)]).when(goes_on(0)).then([triggered(FallbackReason::NotDelivered)]);
+    }
+    given(sent).when(goes_on(AFTER)).then([]);
+}
+
+#[test]
+fn what_nobody_is_to_send_has_no_next_channel() {
+    use SuppressReason as S;
+    let suppressed = |reason| Event::CommunicationSuppressed { reason };
+    for end in [
+        cancelled(),
+        failed(FailReason::Cancelled, true),
+        dead(DeadLetterReason::Poison, false),
+        dead(DeadLetterReason::Expired, false),
+        suppressed(S::OptedOut),
+        suppressed(S::DoNotContact),
+        suppressed(S::Erased),
+        suppressed(S::Settled),
+        Event::CommunicationErased { by: "ada".into() },
+    ] {
+        let g = given([or_sms(), end]);
+        assert_eq!(g.communication().falls_back_at(), None);
+        g.when(goes_on(AFTER)).then([]);
+    }
+}
+
+#[test]
+fn what_was_not_seen_to_arrive_in_time_goes_on() {
+    let late = triggered(FallbackReason::NotDeliveredInTime);
+    let g = given([or_sms(), started(1), accepted(1)]);
+    assert_eq!(wake(&g.0, at(0), None), Some(at(AFTER)));
+    assert_eq!(readiness(g.communication(), at(AFTER - 1)), Readiness::Finished);
+    let g = g.when(goes_on(AFTER)).then([late.clone()]);
+    assert_eq!(readiness(g.communication(), at(AFTER)), Readiness::HandsOver);
+    assert_eq!(wake(&g.0, at(AFTER), None), Some(at(AFTER + policy::REPAIR_MS)));
+    let next = CommunicationId::fresh(at(0), 1);
+    let over = Event::FallbackRequested { communication: next };
+    let g = g.when(Command::HandOver(next)).then([over]);
+    assert_eq!((g.communication().is_at_rest(), wake(&g.0, at(AFTER), None)), (true, None));
+    g.when(Command::HandOver(next)).then([]);
+    // What has not been sent by then is not sent any more.
+    let fell_back = |event: fn(String, CancelReason) -> Event| event("fallback".into(), CancelReason::FellBack);
+    let stopped = fell_back(|by, reason| Event::CommunicationCancelled { by, reason });
+    given([or_sms()]).when(goes_on(AFTER)).then([late.clone(), stopped]).is(Lifecycle::Cancelled);
+    let no_more = fell_back(|by, reason| Event::CancellationRequested { by, reason });
+    given([or_sms(), started(1)]).when(goes_on(AFTER)).then([late, no_more]);
+}
+
+#[test]
+fn what_arrived_or_was_read_does_not_go_on() {
+    let proof = [
+        (Unless::Delivered, Fact::Delivered, true),
+        (Unless::Delivered, Fact::Opened, true),
+        (Unless::Delivered, Fact::Sent, false),
+        (Unless::Read, Fact::Delivered, false),
+        (Unless::Read, Fact::Read, true),
+        (Unless::Read, Fact::Clicked, true),
+    ];
+    for (unless, fact, reached) in proof {
+        let g = given([with_fallback(Some(AFTER), unless), started(1), accepted(1), reported(1, fact)]);
+        assert_eq!(g.communication().falls_back_at().is_none(), reached, "{unless:?} {fact:?}");
+    }
+    given([or_sms(), started(1), accepted(1), reported(1, Fact::Delivered), reported(1, Fact::Bounced)])
+        .when(goes_on(0))
+        .then([triggered(FallbackReason::NotDelivered)]);
+}
+
+#[test]
+fn a_doubt_that_is_held_goes_on_only_after_its_time() {
+    let g = given([or_sms(), started(1), in_doubt(1, DoubtCause::Timeout), failed(FailReason::InDoubt, true)]);
+    assert_eq!(g.communication().falls_back_at(), Some(at(AFTER)));
+    let [a, b, c] = [with_fallback(None, Unless::Delivered), started(1), failed(FailReason::InDoubt, true)];
+    assert_eq!(given([a, b, c]).communication().falls_back_at(), None);
+}
+
+#[test]
+fn cancelling_ends_the_chain_too() {
+    given([or_sms(), started(1), accepted(1)]).when(cancel_it()).then([cancellation()]).when(goes_on(AFTER)).then([]);
+    let late = triggered(FallbackReason::NotDeliveredInTime);
+    given([or_sms(), started(1), accepted(1), late]).when(cancel_it()).then_rejected(Rejection::AlreadySent);
+}
+
+#[test]
+fn a_chain_expires_as_a_whole() {
+    let day = 72 * 3_600_000;
+    let expired = Event::FallbackAbandoned { reason: AbandonReason::Expired };
+    given([or_sms(), started(1), accepted(1), reported(1, Fact::Bounced)])
+        .when(goes_on(day))
+        .then([expired])
+        .when(goes_on(day))
+        .then([]);
+    let poison = Event::FallbackAbandoned { reason: AbandonReason::Poison };
+    let late = triggered(FallbackReason::NotDeliveredInTime);
+    let buried = || Command::DeadLetter(DeadLetterReason::Poison);
+    let g = given([or_sms(), started(1), accepted(1), late]).when(buried()).then([poison]);
+    assert_eq!(wake(&g.0, at(AFTER), None), None);
+    g.when(buried()).then([]);
+}
+
+#[test]
+fn the_next_in_the_chain_has_the_rest_of_it() {
+    let g = given([or_sms(), started(1), failed(FailReason::Permanent, false)]);
+    let id = CommunicationId::fresh(at(0), 1);
+    let next = g.communication().successor(id, at(9)).expect("a step");
+    assert_eq!((next.channel, next.source, next.fallback_of), (Channel::Sms, Source::Fallback, Some(id)));
+    assert_eq!((next.contact_hash.as_str(), next.expires_at), ("other", g.communication().expires_at));
+    let rest = next.fallback.clone().expect("one more");
+    assert_eq!((rest.from, rest.steps.len(), rest.steps[0].channel), (at(9), 1, Channel::Whatsapp));
+    let last = given([Event::CommunicationRequested(Box::new(next))]);
+    let last = last.communication().successor(id, at(9)).expect("a step");
+    assert_eq!((last.channel, last.fallback), (Channel::Whatsapp, None));
 }

@@ -28,8 +28,10 @@ async fn acts<E: Stored>(
     let shown = records.iter().enumerate().map(|(place, record)| {
         let mut shown = show::decision(place + 1, record);
         shown["subject"] = json!(subject);
-        // What a key is found by is of no use to anybody.
-        shown["data"].as_object_mut().and_then(|data| data.remove("hash"));
+        // What keys and addresses are found by is of no use to anybody.
+        if let Some(data) = shown["data"].as_object_mut() {
+            ["hash", "team"].iter().for_each(|name| drop(data.remove(*name)));
+        }
         (record.meta.at, shown)
     });
     Ok(shown.collect())

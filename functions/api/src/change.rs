@@ -15,14 +15,22 @@ use events::{CancelReason, Channel, Outcome, Requested, ResolvedBy, Source};
 use serde_json::json;
 use shell::Loaded;
 use shell::hash::{body_hash, contact_hash};
-use shell::problem::{Kind, Problem};
+use shell::problem::{FieldError, Kind, Problem};
 
-use crate::fields::Fields;
-use crate::send::{Accepted, Begun, Schedule, idempotency_key, read_contact};
+use crate::fields::{Fields, invalid};
+use crate::send::{Accepted, Begun, NOT_ON_TEAM, Schedule, idempotency_key, in_turn, read_contact};
 use crate::{Api, Shared, json, not_found, origin, read_body, show};
 
 fn erased() -> Problem {
     Problem::new(Kind::Conflict, "Its content has been erased.")
+}
+
+/// The words of a channel after it: they change with its own, where they were the same.
+fn as_changed(theirs: Content, old: &Content, new: &Content) -> Content {
+    let subject = if theirs.subject == old.subject { new.subject.clone() } else { theirs.subject };
+    let content = if theirs.content == old.content { new.content.clone() } else { theirs.content };
+    let variables = if theirs.variables == old.variables { new.variables.clone() } else { theirs.variables };
+    Content { subject, content, variables, ..theirs }
 }
 
 /// Another time or other words, before the first attempt.
@@ -51,19 +59,25 @@ pub(crate) async fn patch(
     let other_words = subject_text.is_some() || content_text.is_some() || variables.is_some();
     let old = api.content(&key, &loaded).await?.ok_or_else(erased)?;
     let content = Content {
-        subject: subject_text.or(old.subject),
-        content: content_text.or(old.content),
-        variables: variables.or(old.variables),
-        ..old
+        subject: subject_text.or(old.subject.clone()),
+        content: content_text.or(old.content.clone()),
+        variables: variables.or(old.variables.clone()),
+        ..old.clone()
     };
-    let mut changed = Accepted { request: communication.request.clone(), content };
+    let mut changed = Accepted { request: communication.request.clone(), content, next: Vec::new() };
     let name = match other_words {
         false => None,
         true => {
             changed = api.with_words(&caller, changed).await?;
             let words = serde_json::to_value(&changed.content).unwrap_or_default();
             let place = ContentKey::of(&key, &changed.request, &body_hash(&words));
-            api.vault.put(&place, &changed.content, api.host.now() + api.retention_ms).await?;
+            let until = api.host.now() + api.retention_ms;
+            api.vault.put(&place, &changed.content, until).await?;
+            for place in in_turn(&key, &changed.request) {
+                if let Some(theirs) = api.vault.get(&place).await? {
+                    api.vault.put(&place, &as_changed(theirs, &old, &changed.content), until).await?;
+                }
+            }
             Some(place.content)
         }
     };
@@ -158,7 +172,7 @@ async fn decide_and_hint(
     let origin = origin(caller, headers);
     let (key, loaded) = api.load(caller, &origin, id).await?;
     let after = api.shell(&origin).execute_on(&key, loaded, command).await?;
-    if !after.state.requested()?.is_finished() {
+    if !after.state.requested()?.is_at_rest() {
         api.hint(&key, &after).await;
     }
     let content = api.content(&key, &after).await?;
@@ -207,6 +221,10 @@ pub(crate) async fn resend(
         return Err(Problem::new(Kind::Invalid, "An email needs a subject, and this message has none."));
     }
     let contact = contact.unwrap_or_else(|| old.recipient_contact.clone());
+    if !caller.may_write_to(&contact_hash(&api.contact_key, &caller.tenant, &contact)) {
+        let pointer = "/recipientContact".to_owned();
+        return Err(invalid(vec![FieldError { pointer, code: "not_on_team", detail: NOT_ON_TEAM.to_owned() }]));
+    }
     let request = Requested {
         channel,
         source: Source::Resend,
@@ -214,11 +232,14 @@ pub(crate) async fn resend(
         scheduled_at: None,
         expires_at: policy::expires_at(earlier.kind, api.host.now()),
         resend_of: Some(original_key.id),
+        fallback: None,
+        fallback_of: None,
         request_hash,
         requested_by: caller.actor.clone(),
         ..earlier.clone()
     };
-    let accepted = Accepted { request, content: Content { recipient_contact: contact, ..old } };
+    let content = Content { recipient_contact: contact, ..old };
+    let accepted = Accepted { request, content, next: Vec::new() };
     let accepted = api.with_words(&caller, accepted).await?;
     let content = accepted.content.clone();
     let after = api.accept(&key, loaded, accepted, &origin).await?;

@@ -44,7 +44,7 @@ fn no_provider() -> Problem {
 impl Api {
     async fn change_channels(&self, caller: &Principal, command: Command) -> Result<Channels, Problem> {
         let ports = (&*self.own.journals, &*self.host);
-        let actor = format!("key:{}", caller.actor);
+        let actor = caller.name();
         let channels = journal::decide_channels(ports, &caller.tenant, &actor, command).await?;
         self.directory.know(&caller.tenant, Arc::new(channels.clone()), self.host.now());
         Ok(channels)

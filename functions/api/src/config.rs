@@ -1,8 +1,12 @@
 //! All of it. Built in `main.rs`, then passed down; nothing else reads the environment.
 
+use std::sync::Arc;
+
 use domain::gate::Rate;
-use domain::ports::{Account, Lane};
+use domain::ports::{Account, KeySet, Lane};
 use shell::settings::{SettingError, Settings, Tables};
+
+use crate::tokens::Issuer;
 
 /// The door's settings.
 pub struct Config {
@@ -24,6 +28,21 @@ pub struct Config {
     pub retention_days: i64,
     /// `REQUEST_RATE`: how often a key may ask: `500,50` is 500 at once, then 50 a second. Not set: as often as it likes.
     pub request_rate: Option<Rate>,
+    /// `JWT_ISSUER`: whose tokens are taken beside API keys. Not set: nobody's.
+    pub jwt: Option<Jwt>,
+}
+
+/// An identity provider.
+#[derive(Debug, Clone)]
+pub struct Jwt {
+    pub issuer: String,
+    /// `JWT_AUDIENCE`. Required with `JWT_ISSUER`.
+    pub audience: String,
+    /// `JWKS_URL`. Default `<issuer>/.well-known/jwks.json`.
+    pub keys_url: String,
+    /// `JWT_TENANT_CLAIM`, `JWT_ROLE_CLAIM`. Default `tenant` and `role`.
+    pub tenant_claim: String,
+    pub role_claim: String,
 }
 
 impl Config {
@@ -46,6 +65,29 @@ impl Config {
             contact_key: settings.need("CONTACT_KEY")?.into_bytes(),
             retention_days: settings.number("RETENTION_DAYS", 400)?,
             request_rate: settings.rate("REQUEST_RATE")?,
+            jwt: match settings.or("JWT_ISSUER", "") {
+                issuer if issuer.is_empty() => None,
+                issuer => Some(Jwt {
+                    audience: settings.need("JWT_AUDIENCE")?,
+                    keys_url: settings.or("JWKS_URL", &keys_of(&issuer)),
+                    tenant_claim: settings.or("JWT_TENANT_CLAIM", "tenant"),
+                    role_claim: settings.or("JWT_ROLE_CLAIM", "role"),
+                    issuer,
+                }),
+            },
         })
+    }
+}
+
+/// Where an identity provider publishes its keys.
+pub fn keys_of(issuer: &str) -> String {
+    format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/'))
+}
+
+impl Jwt {
+    /// Ready to read tokens, by the keys as `keys` has them.
+    pub fn connect(self, keys: Arc<dyn KeySet>) -> Issuer {
+        let Jwt { issuer, audience, tenant_claim, role_claim, .. } = self;
+        Issuer { name: issuer, audience, tenant_claim, role_claim, keys, known: Default::default() }
     }
 }

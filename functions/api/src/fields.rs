@@ -3,10 +3,12 @@
 use std::str::FromStr;
 
 use events::Timestamp;
+use jiff::SignedDuration;
 use serde_json::{Map, Value};
 use shell::problem::{FieldError, Kind, Problem};
 
 /// A body being read. What is left at the end was not asked for.
+#[derive(Clone)]
 pub struct Fields {
     map: Map<String, Value>,
     errors: Vec<FieldError>,
@@ -80,6 +82,17 @@ impl Fields {
         self.map.insert(field.to_owned(), value);
     }
 
+    pub fn forget(&mut self, field: &str) {
+        self.map.remove(field);
+    }
+
+    /// Where it is given.
+    pub fn move_to(&mut self, other: &mut Fields, field: &str) {
+        if let Some(value) = self.map.remove(field) {
+            other.map.insert(field.to_owned(), value);
+        }
+    }
+
     fn take(&mut self, field: &str) -> Option<Value> {
         self.map.remove(field).filter(|value| !value.is_null())
     }
@@ -148,6 +161,20 @@ impl Fields {
             self.wrong(field, "not_a_time", detail);
         }
         time
+    }
+
+    /// `PT30M` or `30m`, in milliseconds.
+    pub fn duration(&mut self, field: &str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
+        let given = self.take(field)?;
+        let read = given.as_str().and_then(|text| text.parse::<SignedDuration>().ok());
+        let ms = read.map(|duration| duration.as_millis() as i64).filter(|ms| range.contains(ms));
+        if ms.is_none() {
+            let shown = |ms: &i64| format!("{:#}", SignedDuration::from_millis(*ms));
+            let (least, most) = (shown(range.start()), shown(range.end()));
+            let detail = format!("{field} must be a duration such as 30m or PT30M, from {least} to {most}.");
+            self.wrong(field, "not_a_duration", detail);
+        }
+        ms
     }
 
     pub fn object(&mut self, field: &str) -> Option<Value> {

@@ -8,9 +8,11 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::access::permissions;
+use domain::contact;
 use domain::ports::{JournalKey, Principal};
 use events::{Channel, KeyEvent, Mode, Recorded, Role, Timestamp};
 use serde_json::{Value, json};
+use shell::hash::contact_hash;
 use shell::journal;
 use shell::problem::{Kind, Problem};
 
@@ -27,6 +29,7 @@ struct Key {
     role: Role,
     channels: Option<Vec<Channel>>,
     expires_at: Option<Timestamp>,
+    team: Option<Vec<String>>,
     at: Timestamp,
     by: String,
 }
@@ -36,7 +39,7 @@ fn fold(records: &[Recorded<KeyEvent>]) -> BTreeMap<String, Key> {
     let mut keys = BTreeMap::new();
     for Recorded { meta, event, .. } in records {
         match event {
-            KeyEvent::KeyCreated { key, hash, name, mode, role, channels, expires_at } => {
+            KeyEvent::KeyCreated { key, hash, name, mode, role, channels, expires_at, team } => {
                 let made = Key {
                     hash: hash.clone(),
                     name: name.clone(),
@@ -44,6 +47,7 @@ fn fold(records: &[Recorded<KeyEvent>]) -> BTreeMap<String, Key> {
                     role: *role,
                     channels: channels.clone(),
                     expires_at: *expires_at,
+                    team: team.clone(),
                     at: meta.at,
                     by: meta.actor.clone(),
                 };
@@ -60,7 +64,8 @@ fn show(id: &str, key: &Key, now: Timestamp) -> Value {
     json!({
         "id": id,
         "name": key.name,
-        "mode": key.mode,
+        "mode": if key.team.is_some() { TEAM } else { key.mode.as_str() },
+        "teamSize": key.team.as_ref().map(Vec::len),
         "role": key.role,
         "permissions": permissions.collect::<Vec<_>>(),
         "channels": key.channels,
@@ -82,7 +87,7 @@ impl Api {
         decide: impl Fn(&BTreeMap<String, Key>) -> Result<Vec<KeyEvent>, &'static str>,
     ) -> Result<(), Problem> {
         let ports = (&*self.own.journals, &*self.host);
-        let actor = format!("key:{}", caller.actor);
+        let actor = caller.name();
         let decide = |records: &[Recorded<KeyEvent>]| decide(&fold(records));
         journal::execute(ports, &JournalKey::keys(&caller.tenant), &actor, decide).await?;
         Ok(())
@@ -102,6 +107,40 @@ fn read_channels(fields: &mut Fields) -> Option<Vec<Channel>> {
     read
 }
 
+/// Live, but for these addresses alone: for trying things out on yourselves.
+const TEAM: &str = "team";
+/// Addresses of one team, at most.
+const MAX_TEAM: usize = 100;
+
+/// What a key may be for.
+pub(crate) fn modes() -> Vec<&'static str> {
+    Mode::names().into_iter().chain([TEAM]).collect()
+}
+
+/// The hashes of a team's addresses: who they are is in nobody's way.
+fn read_team(api: &Api, caller: &Principal, fields: &mut Fields, is_team: bool) -> Option<Vec<String>> {
+    if !is_team {
+        if fields.has("team") {
+            fields.wrong("team", "not_a_team", "team is for keys of the mode team.");
+        }
+        fields.forget("team");
+        return None;
+    }
+    let given = fields.required("team", |fields| Some(fields.list("team", MAX_TEAM))).unwrap_or_default();
+    let mut team = Vec::new();
+    for (place, address) in given.iter().enumerate() {
+        let of = |channel: &Channel| contact::normalise(*channel, address.as_str()?, None).ok();
+        match Channel::ALL.iter().find_map(of) {
+            Some(address) => team.push(contact_hash(&api.contact_key, &caller.tenant, &address)),
+            None => {
+                let detail = "An email address, a phone number with its country code, or the id of a chat.";
+                fields.wrong(&format!("team/{place}"), "not_an_address", detail);
+            }
+        }
+    }
+    Some(team)
+}
+
 /// The key itself is in this answer and nowhere else.
 pub(crate) async fn create(
     State(api): Shared,
@@ -111,7 +150,17 @@ pub(crate) async fn create(
     let mut fields = Fields::parse(&read_body(body).await?)?;
     let name = fields.required("name", |f| f.reference("name", 100));
     let role: Option<Role> = fields.required("role", |f| f.choice("role", &Role::names()));
-    let mode: Mode = fields.choice("mode", &Mode::names()).unwrap_or(caller.mode);
+    let given = fields.one_of("mode", &modes());
+    let is_team = given.as_deref() == Some(TEAM);
+    let mode = match given.as_deref() {
+        Some(TEAM) => Mode::Live,
+        Some(mode) => mode.parse().unwrap_or(caller.mode),
+        None => caller.mode,
+    };
+    let team = read_team(&api, &caller, &mut fields, is_team);
+    if is_team && role.is_some_and(|role| role != Role::Sender) {
+        fields.wrong("role", "not_a_sender", "A key for a team is of the role sender: the others may more than write.");
+    }
     if mode == Mode::Live && caller.mode == Mode::Test {
         fields.wrong("mode", "not_allowed", "A test key makes test keys.");
     }
@@ -125,7 +174,7 @@ pub(crate) async fn create(
         return Err(Problem::new(Kind::Invalid, "Required fields are missing."));
     };
     let id = format!("key_{:010x}", api.host.random() & 0xff_ffff_ffff);
-    let key = format!("td_{}_{:032x}", mode.as_str(), api.host.random());
+    let key = format!("td_{}_{:032x}", if is_team { TEAM } else { mode.as_str() }, api.host.random());
     let hash = shell::hash::key_hash(&key);
     let created = KeyEvent::KeyCreated {
         key: id.clone(),
@@ -135,6 +184,7 @@ pub(crate) async fn create(
         role,
         channels: channels.clone(),
         expires_at,
+        team: team.clone(),
     };
     let decide = |keys: &BTreeMap<String, Key>| match keys.len() < MAX_KEYS {
         true => Ok(vec![created.clone()]),
@@ -142,7 +192,8 @@ pub(crate) async fn create(
     };
     api.decide_keys(&caller, decide).await?;
     // A crash before this leaves a key in the list that nobody was shown.
-    let principal = Principal { tenant: caller.tenant.clone(), actor: name, mode, role, channels, expires_at };
+    let tenant = caller.tenant.clone();
+    let principal = Principal { tenant, actor: name, mode, role, channels, expires_at, team, is_user: false };
     api.keys.put(&hash, &principal).await?;
     let made = api.made_keys(&caller).await?;
     let made = made.get(&id).ok_or_else(|| Problem::new(Kind::Unavailable, "Look, then try again."))?;

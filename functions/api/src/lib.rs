@@ -21,6 +21,7 @@ mod sms_provider;
 mod subjects;
 mod suppressions;
 mod templates;
+pub mod tokens;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -74,6 +75,8 @@ pub struct Api {
     pub retention_ms: i64,
     pub known: KnownKeys,
     pub requests: rate::Requests,
+    /// Whose tokens are taken beside our own keys; none: nobody's.
+    pub issuer: Option<tokens::Issuer>,
 }
 
 /// Keys seen a moment ago.
@@ -271,8 +274,17 @@ async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> R
     let key = header.and_then(|value| value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")));
     let missing = "Send an API key: `Authorization: Bearer td_…`.";
     let key = key.ok_or_else(|| Problem::new(Kind::Unauthenticated, missing))?.trim();
-    let key_hash = shell::hash::key_hash(key);
-    let principal = api.principal(&key_hash).await?;
+    let (principal, key_hash) = match &api.issuer {
+        Some(issuer) if tokens::is_token(key) => {
+            let user = issuer.principal(key, api.host.now()).await?;
+            let hash = shell::hash::key_hash(&format!("{} {}", user.tenant, user.name()));
+            (user, hash)
+        }
+        _ => {
+            let hash = shell::hash::key_hash(key);
+            (api.principal(&hash).await?, hash)
+        }
+    };
     api.requests.allow(&*api.limits, &key_hash, api.host.now()).await?;
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let is_it = |(method, route, _): &&(&str, &str, Permission)| *method == request.method().as_str() && *route == path;
@@ -356,7 +368,7 @@ fn origin(caller: &Principal, headers: &HeaderMap) -> Origin {
         (plain && !value.is_empty() && value.len() <= most).then(|| value.to_owned())
     };
     Origin {
-        actor: format!("key:{}", caller.actor),
+        actor: caller.name(),
         correlation: text("x-correlation-id", 64),
         causation: None,
         traceparent: text("traceparent", 55),

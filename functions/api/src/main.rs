@@ -8,7 +8,7 @@ use api::rate::Requests;
 use api::{Api, KnownKeys};
 use infra::SystemHost;
 use infra::aws::{Aws, DynamoStore, DynamoViews, KmsSealer, SqsQueue, init_logs};
-use infra::providers::{Connections, Http};
+use infra::providers::{Connections, Http, HttpKeySet};
 use lambda_http::{Error, run};
 use shell::directory::{Directory, Own};
 
@@ -20,6 +20,7 @@ async fn main() -> Result<(), Error> {
     init_logs(var);
     let config = Config::read(var)?;
     let aws = Aws::from_env(var)?;
+    let http = Http::new();
     let client = aws.dynamodb();
     let store = Arc::new(DynamoStore {
         client: client.clone(),
@@ -31,7 +32,7 @@ async fn main() -> Result<(), Error> {
         journals: store.clone(),
         documents: store.clone(),
         sealer: Arc::new(KmsSealer { client: aws.kms(), key_id: config.secrets_key }),
-        connector: Arc::new(Connections { http: Http::new(), simulators: BTreeMap::new(), bases: BTreeMap::new() }),
+        connector: Arc::new(Connections { http: http.clone(), simulators: BTreeMap::new(), bases: BTreeMap::new() }),
         host: Arc::new(SystemHost),
         public_url: config.public_url,
     };
@@ -53,6 +54,10 @@ async fn main() -> Result<(), Error> {
         retention_ms: config.retention_days * DAY_MS,
         known: KnownKeys::default(),
         requests: Requests::new(config.request_rate),
+        issuer: config.jwt.map(|jwt| {
+            let url = jwt.keys_url.clone();
+            jwt.connect(Arc::new(HttpKeySet { client: http.client.clone(), url }))
+        }),
     };
     run(api::router(Arc::new(api))).await
 }

@@ -18,8 +18,8 @@ use domain::status::status;
 use domain::templates::Templates;
 use domain::{contact, policy, quiet};
 use events::{
-    Attachment, Channel, CommunicationId, DoubtPolicy, Entity, MessageType, Mode, Priority, QuietHours, Recipient,
-    RecipientType, Requested, Source, Template, TenantId, Timestamp,
+    Attachment, Channel, CommunicationId, DoubtPolicy, Entity, Fallback, FallbackStep, MessageType, Mode, Priority,
+    QuietHours, Recipient, RecipientType, Requested, Source, SuppressReason, Template, TenantId, Timestamp, Unless,
 };
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
@@ -38,10 +38,23 @@ const PAST_MS: i64 = 5 * 60_000;
 /// The furthest that a message may be scheduled.
 const FUTURE_MS: i64 = 366 * 24 * 3_600_000;
 
+/// Steps of a fallback, at most.
+const MAX_STEPS: usize = 4;
+/// How long a step may be waited for.
+const AFTER_MS: std::ops::RangeInclusive<i64> = 60_000..=7 * 24 * 3_600_000;
+/// What a step may say for itself.
+const STEP: [&str; 7] =
+    ["channel", "recipientContact", "subject", "content", "templateId", "templateVariables", "providerTemplate"];
+
+/// What a team's key is told of anybody else's address.
+pub(crate) const NOT_ON_TEAM: &str = "This key writes to the addresses of its team alone.";
+
 /// What was accepted and whose words it carries.
 pub(crate) struct Accepted {
     pub request: Requested,
     pub content: Content,
+    /// Of each step of its fallback.
+    pub next: Vec<Content>,
 }
 
 pub(crate) async fn send(
@@ -146,6 +159,17 @@ fn check_key(text: Option<&str>) -> Result<String, Problem> {
     text.filter(visible).map(str::to_owned).ok_or_else(wrong)
 }
 
+/// Where the words lie of each step of a fallback.
+pub(crate) fn in_turn(key: &StreamKey, request: &Requested) -> Vec<ContentKey> {
+    let (mut key, mut places) = (key.clone(), Vec::new());
+    for step in request.fallback.iter().flat_map(|fallback| &fallback.steps) {
+        key.id = CommunicationId::in_place_of(&key.tenant, key.id);
+        let asked = Requested { contact_hash: step.contact_hash.clone(), ..request.clone() };
+        places.push(ContentKey::of(&key, &asked, &request.request_hash));
+    }
+    places
+}
+
 /// A message of ours own making, read as one that came.
 pub(crate) async fn read_again(
     api: &Api,
@@ -194,6 +218,10 @@ fn read(
     }
     let contact =
         channel.zip(contact).and_then(|(channel, contact)| read_contact(&mut fields, channel, &contact, channels));
+    let hash = contact.as_ref().map(|contact| contact_hash(&api.contact_key, &caller.tenant, contact));
+    if hash.as_ref().is_some_and(|hash| !caller.may_write_to(hash)) {
+        fields.wrong("recipientContact", "not_on_team", NOT_ON_TEAM);
+    }
     let subject = fields.text("subject", 500);
     let content = fields.text("content", crate::MAX_BODY);
     let locale = fields.reference("locale", 35);
@@ -219,7 +247,7 @@ fn read(
     if channel == Some(Channel::Email) && template.is_none() && subject.is_none() {
         fields.wrong("subject", "required", "An email without a template needs a subject.");
     }
-    let (Some(channel), Some(kind), Some(contact)) = (channel, kind, contact) else {
+    let (Some(channel), Some(kind), Some((contact, contact_hash))) = (channel, kind, contact.zip(hash)) else {
         return Err(fields
             .finish()
             .err()
@@ -234,7 +262,7 @@ fn read(
             priority,
             source: Source::Api,
             recipient,
-            contact_hash: contact_hash(&api.contact_key, &caller.tenant, &contact),
+            contact_hash,
             template,
             locale,
             attachments: attachments.iter().enumerate().map(|(place, _)| attachment(place)).collect(),
@@ -247,6 +275,8 @@ fn read(
             campaign: None,
             rule: None,
             resend_of: None,
+            fallback: None,
+            fallback_of: None,
             via: None,
             request_hash,
             requested_by: caller.actor.clone(),
@@ -264,6 +294,7 @@ fn read(
             buttons,
             provider_template,
         },
+        next: Vec::new(),
     };
     Ok(accepted)
 }
@@ -443,7 +474,7 @@ impl Schedule {
 
 /// Renders once as it will be sent, so that what cannot be said is refused now and not in the night.
 fn with_words(mut accepted: Accepted, text: Option<&Compiled>) -> Result<Accepted, Problem> {
-    let Accepted { request, content } = &accepted;
+    let Accepted { request, content, .. } = &accepted;
     match words(request, content, text) {
         Ok(message) => {
             accepted.content.shown_subject = message.subject;
@@ -478,8 +509,111 @@ impl Api {
         mut fields: Fields,
         request_hash: String,
     ) -> Result<Accepted, Problem> {
+        let asked = fields.has("fallback").then(|| fields.clone());
+        let steps = fields.list("fallback", MAX_STEPS);
+        let accepted = self.read_one(caller, known, fields, request_hash).await?;
+        match asked.filter(|_| !steps.is_empty()) {
+            Some(asked) => self.read_fallback(caller, known, &asked, steps, accepted).await,
+            None => Ok(accepted),
+        }
+    }
+
+    async fn read_one(
+        &self,
+        caller: &Principal,
+        known: &Decided,
+        mut fields: Fields,
+        request_hash: String,
+    ) -> Result<Accepted, Problem> {
         self.choose(caller, known, &mut fields).await?;
         self.with_words(caller, read(self, caller, known, fields, request_hash)?).await
+    }
+
+    /// Each step is read as a message of its own: what it does not say is as in the first.
+    async fn read_fallback(
+        &self,
+        caller: &Principal,
+        known: &Decided,
+        asked: &Fields,
+        given: Vec<Value>,
+        mut accepted: Accepted,
+    ) -> Result<Accepted, Problem> {
+        let (first, mut errors, mut steps) = (&accepted.request, Vec::new(), Vec::new());
+        let mut due = first.scheduled_at.unwrap_or_else(|| self.host.now());
+        let mut before = vec![(first.channel, first.contact_hash.clone())];
+        for (place, given) in given.into_iter().enumerate() {
+            let read = self.read_step(caller, known, (asked, first), given, due).await;
+            match read {
+                Ok((step, content)) => {
+                    due = due + step.after_ms.unwrap_or(0);
+                    let to = (step.channel, step.contact_hash.clone());
+                    if before.contains(&to) {
+                        let detail =
+                            "This step is by the same channel to the same address as one before it.".to_owned();
+                        let pointer = format!("/fallback/{place}/channel");
+                        errors.push(FieldError { pointer, code: "repeated", detail });
+                    }
+                    before.push(to);
+                    steps.push(step);
+                    accepted.next.push(content);
+                }
+                Err(problem) if problem.errors.is_empty() => return Err(problem),
+                Err(problem) => errors.extend(problem.errors.into_iter().map(|error| {
+                    let pointer = format!("/fallback/{place}{}", error.pointer);
+                    FieldError { pointer, ..error }
+                })),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(invalid(errors));
+        }
+        let from = first.scheduled_at.unwrap_or_else(|| self.host.now());
+        accepted.request.fallback = Some(Fallback { from, steps });
+        Ok(accepted)
+    }
+
+    async fn read_step(
+        &self,
+        caller: &Principal,
+        known: &Decided,
+        (asked, first): (&Fields, &Requested),
+        given: Value,
+        due: Timestamp,
+    ) -> Result<(FallbackStep, Content), Problem> {
+        let not_a_step = |_| {
+            let detail =
+                "A step of fallback is {\"channel\": …, \"after\": \"30m\", \"unless\": \"delivered\"}.".to_owned();
+            invalid(vec![FieldError { pointer: String::new(), code: "not_a_step", detail }])
+        };
+        let mut own = Fields::of(given).map_err(not_a_step)?;
+        let after_ms = own.duration("after", AFTER_MS);
+        let unless: Option<Unless> = own.choice("unless", &Unless::names());
+        if unless == Some(Unless::Read) && after_ms.is_none() {
+            own.wrong("after", "required", "unless read needs a time to wait for it, such as after 30m.");
+        }
+        if after_ms.is_some_and(|after| first.expires_at <= due + after) {
+            let detail = format!("It would be too late: the message expires at {}.", show_time(first.expires_at));
+            own.wrong("after", "too_late", detail);
+        }
+        let mut step = asked.clone();
+        let channel = own.peek("channel").and_then(Value::as_str).and_then(|name| name.parse().ok());
+        // WhatsApp has the number of the telephone.
+        let by_number = |channel| matches!(channel, Channel::Sms | Channel::Whatsapp);
+        if !(channel.is_some_and(by_number) && by_number(first.channel)) {
+            step.forget("recipientContact");
+        }
+        if own.has("content") || own.has("templateId") {
+            ["content", "templateId"].iter().for_each(|field| step.forget(field));
+        }
+        ["channel", "scheduledAt", "expiresAt", "fallback"].iter().for_each(|field| step.forget(field));
+        for field in STEP {
+            own.move_to(&mut step, field);
+        }
+        own.finish()?;
+        let Accepted { request, content, .. } = self.read_one(caller, known, step, first.request_hash.clone()).await?;
+        let Requested { channel, contact_hash, template, .. } = request;
+        let unless = unless.unwrap_or(Unless::Delivered);
+        Ok((FallbackStep { channel, contact_hash, template, after_ms, unless }, content))
     }
 
     /// The words of a message's template, where that is the tenant's own.
@@ -543,7 +677,7 @@ impl Api {
         &self,
         key: &StreamKey,
         loaded: Loaded,
-        Accepted { mut request, content }: Accepted,
+        Accepted { mut request, content, next }: Accepted,
         origin: &Origin,
     ) -> Result<Loaded, Problem> {
         let contact = ContactKey {
@@ -553,19 +687,29 @@ impl Api {
         };
         let preferences = self.defaults.of_recipient(&self.own, &key.tenant, &request.recipient);
         let (suppressed, preferences) = join(self.store.is_suppressed(&contact), preferences).await;
-        if suppressed? {
+        // What may go on by another channel begins by this one all the same: the record says why it went on.
+        let goes_on = request.fallback.is_some();
+        if suppressed? && !goes_on {
             let detail = "This recipient bounced, complained or opted out. Nothing was accepted.";
             return Err(Problem::new(Kind::RecipientSuppressed, detail));
         }
         if let Some(preferences) = preferences? {
-            if let Some(why) = preferences.refuses(request.channel, request.kind) {
+            let refused = preferences.refuses(request.channel, request.kind);
+            let is_final = |why: &SuppressReason| {
+                !goes_on || !matches!(why, SuppressReason::ChannelDisabled | SuppressReason::TypeDisabled)
+            };
+            if let Some(why) = refused.filter(is_final) {
                 let detail = format!("Refused, for {} ({}). Nothing was accepted.", suppressed_by(why), why.as_str());
                 return Err(Problem::new(Kind::RecipientSuppressed, detail));
             }
             request.quiet_hours = request.quiet_hours.or(preferences.quiet_hours);
         }
+        let until = self.host.now() + self.retention_ms;
         let place = ContentKey::of(key, &request, &request.request_hash);
-        self.vault.put(&place, &content, self.host.now() + self.retention_ms).await?;
+        self.vault.put(&place, &content, until).await?;
+        for (place, content) in in_turn(key, &request).iter().zip(&next) {
+            self.vault.put(place, content, until).await?;
+        }
         let after = self.shell(origin).execute_on(key, loaded, Command::Request(Box::new(request))).await?;
         if after.appended > 0 {
             self.hint(key, &after).await;

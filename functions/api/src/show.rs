@@ -3,7 +3,8 @@
 use domain::history::HistoryRow;
 use domain::ports::{Content, StoredLink, StreamKey};
 use domain::render::{Compiled, words};
-use events::{Recorded, Requested, Stored, Timestamp};
+use events::{FallbackStep, Recorded, Requested, Stored, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
 use crate::fields::show_time;
@@ -34,6 +35,8 @@ pub fn row(key: &StreamKey, row: &HistoryRow, content: Option<&Content>) -> Valu
         "entityId": row.entity_id,
         "templateId": row.template_id,
         "originalCommunicationId": row.resend_of,
+        "fallbackOf": row.fallback_of,
+        "fallbackId": row.fell_back_to,
         "scheduledAt": time(row.scheduled_at),
         "expiresAt": time(Some(row.expires_at)),
         "nextRetryAt": time(row.next_retry_at),
@@ -76,6 +79,13 @@ pub fn detail(
     (content, text): (Option<&Content>, Option<&Compiled>),
 ) -> Value {
     let mut shown = stored(key, folded, content);
+    let steps = request.fallback.iter().flat_map(|fallback| &fallback.steps);
+    let step = |step: &FallbackStep| {
+        let after = step.after_ms.map(|ms| SignedDuration::from_millis(ms).to_string());
+        let template = step.template.as_ref().map(|template| &template.id);
+        json!({ "channel": step.channel, "after": after, "unless": step.unless, "templateId": template })
+    };
+    shown["fallback"] = steps.map(step).collect();
     if let Some(message) = content.and_then(|content| words(request, content, text).ok()) {
         shown["rendered"] = json!({
             "subject": message.subject,

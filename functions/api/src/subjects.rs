@@ -8,16 +8,17 @@ use axum::response::Response;
 use domain::communication::Command;
 use domain::contact;
 use domain::history::row;
-use domain::ports::{ContactKey, DocumentKey, Principal, StreamKey};
+use domain::ports::{ContactKey, ContentKey, DocumentKey, Principal, StreamKey};
 use events::{Channel, Mode, Recipient, RecipientType};
 use serde_json::{Value, json};
-use shell::Loaded;
 use shell::consent::{addresses_key, person};
 use shell::hash::contact_hash;
 use shell::problem::{Kind, Problem};
+use shell::{Loaded, Origin};
 
 use crate::fields::Fields;
 use crate::read::Query;
+use crate::send::in_turn;
 use crate::{Api, Shared, json, origin, read_body, show};
 
 /// Contents of one page, and erased between two looks at the list.
@@ -115,6 +116,27 @@ pub(crate) async fn export(
     Ok(json(StatusCode::OK, &body))
 }
 
+impl Api {
+    /// Words without a stream are of a request that was never accepted, or of a channel that had no turn.
+    async fn erase_one(
+        &self,
+        caller: &Principal,
+        origin: &Origin,
+        loaded: Loaded,
+        words: &ContentKey,
+    ) -> Result<(), Problem> {
+        if let Ok(communication) = loaded.state.requested() {
+            let (tenant, request) = (caller.tenant.clone(), &communication.request);
+            let contact_hash = request.contact_hash.clone();
+            self.forget_address(&ContactKey { tenant, channel: request.channel, contact_hash }).await?;
+            let stream = StreamKey { tenant: caller.tenant.clone(), id: words.id };
+            let by = caller.name();
+            self.shell(origin).execute_on(&stream, loaded, Command::Erase { by }).await?;
+        }
+        Ok(self.vault.erase(words).await?)
+    }
+}
+
 /// The event first, then the words: a crash between is mended by asking again.
 pub(crate) async fn erase(
     State(api): Shared,
@@ -136,15 +158,14 @@ pub(crate) async fn erase(
             if !is_within(&caller, &loaded) {
                 continue;
             }
-            // Words without a stream are of a request that was never accepted.
-            if let Ok(communication) = loaded.state.requested() {
-                let (tenant, request) = (caller.tenant.clone(), &communication.request);
-                let contact_hash = request.contact_hash.clone();
-                api.forget_address(&ContactKey { tenant, channel: request.channel, contact_hash }).await?;
-                let by = format!("key:{}", caller.actor);
-                api.shell(&origin).execute_on(&stream, loaded, Command::Erase { by }).await?;
+            let others = loaded.state.requested().map_or(vec![], |of| in_turn(&stream, &of.request));
+            for other in others {
+                let stream = StreamKey { tenant: caller.tenant.clone(), id: other.id };
+                let loaded = api.shell(&origin).load(&stream).await?;
+                api.erase_one(&caller, &origin, loaded, &other).await?;
             }
-            api.vault.erase(key).await?;
+            // Last: where all of this is found by.
+            api.erase_one(&caller, &origin, loaded, key).await?;
             erased += 1;
         }
         if page.len() < PAGE {

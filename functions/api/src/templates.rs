@@ -55,7 +55,7 @@ impl Api {
         command: Command,
     ) -> Result<Templates, JournalError<Rejection>> {
         let ports = (&*self.own.journals, &*self.host);
-        let actor = format!("key:{}", caller.actor);
+        let actor = caller.name();
         let templates = journal::decide_templates(ports, &caller.tenant, &actor, command).await?;
         self.library.know(&caller.tenant, Arc::new(templates.clone()), self.host.now());
         Ok(templates)

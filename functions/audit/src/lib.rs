@@ -158,10 +158,8 @@ impl Audit {
         };
         let name = folded.lifecycle.as_str();
         match stream.wake {
-            Some(_) if folded.is_finished() => {
-                report.add("I1", &about, format!("{name}, and has a timer all the same"))
-            }
-            None if !folded.is_finished() => report.add("I1", &about, format!("{name}, and has no timer")),
+            Some(_) if folded.is_at_rest() => report.add("I1", &about, format!("{name}, and has a timer all the same")),
+            None if !folded.is_at_rest() => report.add("I1", &about, format!("{name}, and has no timer")),
             Some(wake) if OVERDUE_MS < self.host.now().since(wake) => {
                 report.add(
                     "I1",
@@ -171,7 +169,7 @@ impl Audit {
             }
             _ => (),
         }
-        report.unfinished += usize::from(!folded.is_finished());
+        report.unfinished += usize::from(!folded.is_at_rest());
         if let Some(attempt) = overlapping(&records) {
             report.add("I4", &about, format!("attempt {attempt} began while another was open"));
         }

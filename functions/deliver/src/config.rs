@@ -9,7 +9,7 @@ use shell::settings::{Configured, SettingError, Settings, Tables};
 /// The door's settings.
 pub struct Config {
     pub tables: Tables,
-    /// `QUEUE_<LANE>_URL` of this channel's two queues, such as `QUEUE_EMAIL_HIGH_URL`.
+    /// `QUEUE_<LANE>_URL`, such as `QUEUE_EMAIL_HIGH_URL`: of this channel, and of those that may be next.
     pub queues: Vec<(Lane, String)>,
     /// `ALERTS_TOPIC_ARN`: SNS topic. Required.
     pub alerts_topic: String,

@@ -8,8 +8,8 @@ use domain::provider::File;
 use domain::render::words;
 use domain::{policy, quiet};
 use events::{
-    AttemptId, Channel, DeferReason, Event, Fact, FailReason, Outcome, Priority, Requested, ResolvedBy, SuppressReason,
-    Timestamp,
+    AttemptId, Channel, CommunicationId, DeferReason, Event, Fact, FailReason, Outcome, Priority, Requested,
+    ResolvedBy, SuppressReason, Timestamp,
 };
 use futures_util::future::{join, join_all, join3};
 use shell::directory::{ConnectError, last_word_key, message_key};
@@ -52,6 +52,8 @@ impl Delivery<'_> {
                 Readiness::NotBefore(until) => return self.come_again(&loaded, until).await,
                 Readiness::Due => self.ask_provider(&loaded).await?,
                 Readiness::Ready => self.prepare(communication).await?,
+                Readiness::FallsBack => Next::Do(Command::FallBack { now }),
+                Readiness::HandsOver => self.hand_over(&loaded).await?,
             };
             let command = match next {
                 Next::Do(command) => command,
@@ -85,9 +87,33 @@ impl Delivery<'_> {
 
     /// The same hint again, in whole seconds, never too soon.
     async fn hint(&self, loaded: &Loaded, wait_ms: i64) -> Result<(), DeliverError> {
+        self.hint_for(self.key, loaded, wait_ms).await
+    }
+
+    async fn hint_for(&self, key: &StreamKey, loaded: &Loaded, wait_ms: i64) -> Result<(), DeliverError> {
         let Some(lane) = shell::lane(&loaded.state) else { return Ok(()) };
         let seconds = (wait_ms.max(0) + 999).div_euclid(1_000) as u32;
-        Ok(self.deliver.queue.send(&[(Hint { lane, key: self.key.clone() }, seconds)]).await?)
+        Ok(self.deliver.queue.send(&[(Hint { lane, key: key.clone() }, seconds)]).await?)
+    }
+
+    /// The next channel's communication; its words were accepted with this one. Repeated, it is the same one.
+    async fn hand_over(&self, loaded: &Loaded) -> Result<Next, DeliverError> {
+        let Delivery { deliver, key, .. } = self;
+        let communication = loaded.state.requested().map_err(ExecuteError::from)?;
+        let next = StreamKey { id: CommunicationId::in_place_of(&key.tenant, key.id), tenant: key.tenant.clone() };
+        if let Some(request) = communication.successor(key.id, deliver.host.now()) {
+            let asked = loaded.records.first().map(|record| &record.meta);
+            let origin = Origin {
+                causation: Some(key.id.to_string()),
+                correlation: asked.and_then(|meta| meta.correlation.clone()),
+                traceparent: asked.and_then(|meta| meta.traceparent.clone()),
+                ..Origin::function("deliver")
+            };
+            let shell = Shell { store: &*deliver.store, host: &*deliver.host, origin: &origin };
+            let after = shell.execute(&next, Command::Request(Box::new(request))).await?;
+            self.hint_for(&next, &after, 0).await?;
+        }
+        Ok(Next::Do(Command::HandOver(next.id)))
     }
 
     /// A wait that is no event: it sets the timer, and burns nothing.
@@ -249,7 +275,9 @@ impl Delivery<'_> {
         if opted_out && let Err(error) = self.suppress(&contact, &outbound.to).await {
             tracing::error!(id = %self.key.id, %error, "an opt-out was not stored");
         }
-        match after.state.requested().map_err(ExecuteError::from)?.lifecycle {
+        let ended = after.state.requested().map_err(ExecuteError::from)?;
+        match ended.lifecycle {
+            _ if ended.falls_back_at().is_some_and(|at| at <= self.deliver.host.now()) => self.hint(&after, 0).await,
             Lifecycle::RetryWait { until } => self.come_again(&after, until).await,
             _ => Ok(()),
         }

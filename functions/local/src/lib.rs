@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::config::Jwt;
 use api::rate::Requests;
 use api::{Api, KnownKeys};
 use audit::Audit;
@@ -24,7 +25,7 @@ use domain::provider::{Kind, SettingFault};
 use events::{Channel, Mode, TenantId, Timestamp};
 use infra::SystemHost;
 use infra::embedded::{Database, FileSealer, LogAlerts, MemoryQueue, TableInbox, Waiting};
-use infra::providers::{Connections, Http, REGISTRY, http_client};
+use infra::providers::{Connections, Http, HttpKeySet, REGISTRY, http_client};
 use project::{Image, Project};
 use schedule::{Schedule, Sweep};
 use shell::directory::{Directory, Own, connected};
@@ -75,6 +76,8 @@ pub struct Options {
     pub rate: Option<Rate>,
     /// How often each API key may ask. None: as often as it likes.
     pub request_rate: Option<Rate>,
+    /// Whose tokens are taken beside API keys.
+    pub jwt: Option<Jwt>,
     /// Where providers are, instead of the simulated ones: an address without a slash at the end.
     pub providers_url: Option<String>,
 }
@@ -89,6 +92,7 @@ impl Default for Options {
             provider_timeout_ms: 10_000,
             rate: None,
             request_rate: None,
+            jwt: None,
             providers_url: None,
         }
     }
@@ -211,6 +215,10 @@ impl Local {
             retention_ms: RETENTION_MS,
             known: KnownKeys::default(),
             requests: Requests::new(options.request_rate),
+            issuer: options.jwt.map(|jwt| {
+                let url = jwt.keys_url.clone();
+                jwt.connect(Arc::new(HttpKeySet { client: http_client(), url }))
+            }),
         });
         let inbox = Arc::new(TableInbox { database: database.clone(), host: clock.clone() });
         let webhook = Arc::new(Webhook {

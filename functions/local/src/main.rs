@@ -5,6 +5,7 @@ mod judge;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use api::config::{Jwt, keys_of};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::gate::Rate;
 use domain::ports::{Host, Principal};
@@ -42,6 +43,15 @@ struct Start {
     /// How often each API key may ask, as `burst,perSecond`: `500,50` is what a deployment allows.
     #[arg(long, value_parser = rate)]
     request_rate: Option<Rate>,
+    /// Take tokens of this identity provider beside API keys.
+    #[arg(long, requires = "jwt_audience")]
+    jwt_issuer: Option<String>,
+    /// Whom its tokens are for.
+    #[arg(long, requires = "jwt_issuer")]
+    jwt_audience: Option<String>,
+    /// Where its keys are; else at /.well-known/jwks.json of the issuer.
+    #[arg(long, requires = "jwt_issuer")]
+    jwks_url: Option<String>,
     /// Call providers at this address instead of the simulated ones, for tests with your own: `http://127.0.0.1:9000`.
     #[arg(long, value_parser = loopback)]
     providers: Option<String>,
@@ -154,6 +164,13 @@ async fn run(start: Start) -> Result<(), String> {
         provider_timeout_ms: start.provider_timeout_ms,
         rate: start.rate,
         request_rate: start.request_rate,
+        jwt: start.jwt_issuer.clone().zip(start.jwt_audience.clone()).map(|(issuer, audience)| Jwt {
+            keys_url: start.jwks_url.clone().unwrap_or_else(|| keys_of(&issuer)),
+            tenant_claim: "tenant".to_owned(),
+            role_claim: "role".to_owned(),
+            issuer,
+            audience,
+        }),
         providers_url: start.providers.clone(),
     };
     let local = Local::start(options).await.map_err(|error| error.to_string())?;

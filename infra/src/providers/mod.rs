@@ -7,6 +7,7 @@ mod aws;
 mod bulksms;
 mod custom;
 mod judge;
+mod key_set;
 mod mailgun;
 mod mandrill;
 mod messagebird;
@@ -24,6 +25,7 @@ mod vonage;
 mod whatsapp;
 
 pub use judge::{Claim, Judgement, judge};
+pub use key_set::HttpKeySet;
 pub use public::{Fetcher, check_url, is_public};
 pub use sandbox::{Sandbox, sandboxes};
 

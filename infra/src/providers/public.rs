@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::ports::{Files, Unfetched};
-use reqwest::Client;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Client, Response};
 use url::{Host, Url};
 
 /// Whether everybody can reach it: no loopback, private, link-local, metadata, mapped, documentation or reserved address.
@@ -109,7 +109,7 @@ impl Files for Fetcher {
     async fn fetch(&self, address: &str, max_bytes: usize) -> Result<(Vec<u8>, String), Unfetched> {
         let url = check_url(address)?;
         let sent = self.client.get(url).timeout(self.timeout).send().await;
-        let mut answer = sent.map_err(|_| Unfetched::NoAnswer)?;
+        let answer = sent.map_err(|_| Unfetched::NoAnswer)?;
         if !answer.status().is_success() {
             return Err(Unfetched::NoAnswer);
         }
@@ -118,15 +118,20 @@ impl Files for Fetcher {
         }
         let kind = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
         let kind = kind.unwrap_or("application/octet-stream").split(';').next().unwrap_or_default().trim().to_owned();
-        let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|_| Unfetched::NoAnswer)? {
-            bytes.extend_from_slice(&chunk);
-            if max_bytes < bytes.len() {
-                return Err(Unfetched::TooLarge(max_bytes));
-            }
-        }
-        Ok((bytes, kind))
+        Ok((bounded(answer, max_bytes).await?, kind))
     }
+}
+
+/// No more than so much of it is read.
+pub(super) async fn bounded(mut answer: Response, max_bytes: usize) -> Result<Vec<u8>, Unfetched> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|_| Unfetched::NoAnswer)? {
+        bytes.extend_from_slice(&chunk);
+        if max_bytes < bytes.len() {
+            return Err(Unfetched::TooLarge(max_bytes));
+        }
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

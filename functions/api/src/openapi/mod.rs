@@ -147,7 +147,7 @@ pub fn document() -> &'static Value {
             "paths": paths,
             "components": {
                 "schemas": schemas::all(),
-                "securitySchemes": { "apiKey": { "type": "http", "scheme": "bearer", "description": "An API key: td_…" } },
+                "securitySchemes": { "apiKey": { "type": "http", "scheme": "bearer", "description": "An API key (td_…), or a token of the deployment's identity provider (JWT)" } },
             },
         })
     })

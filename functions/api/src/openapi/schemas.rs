@@ -2,7 +2,7 @@
 
 use domain::access::permissions;
 use domain::status::Status;
-use events::{Channel, DoubtPolicy, MessageType, Mode, Outcome, Priority, RecipientType, Role};
+use events::{Channel, DoubtPolicy, MessageType, Mode, Outcome, Priority, RecipientType, Role, Unless};
 use serde_json::{Map, Value, json};
 use shell::problem::Kind;
 
@@ -26,8 +26,14 @@ const OBJECTS: &[(&str, &str)] = &[
          templateId? string:100, templateVariables? object, attachments? [Attachment], location? Location, \
          buttons? [Button], providerTemplate? ProviderTemplate, entityType? string:50, entityId? string:255, \
          scheduledAt? time, expiresAt? time, quietHours? QuietHours, priority? Priority, inDoubt? DoubtPolicy, \
-         maxAttempts? integer:1..10, locale? string:35",
+         maxAttempts? integer:1..10, locale? string:35, fallback? [FallbackStep]",
     ),
+    (
+        "FallbackStep",
+        "channel Channel, after? string, unless? Unless, recipientContact? string:320, subject? string:500, \
+         content? string, templateId? string:100, templateVariables? object, providerTemplate? ProviderTemplate",
+    ),
+    ("Next", "channel Channel, after string?, unless Unless, templateId string?"),
     ("Segments", "encoding string, count integer"),
     ("Rendered", "subject string?, text string, html string?, segments Segments?"),
     (
@@ -35,11 +41,13 @@ const OBJECTS: &[(&str, &str)] = &[
         "id string, businessId string, channel Channel, type Type, status Status, lifecycle string, reason string?, \
          priority Priority, mode Mode, source string, recipientType RecipientType, recipientId string?, \
          recipientName string?, recipientContact string?, subject string?, entityType string?, entityId string?, \
-         templateId string?, originalCommunicationId string?, scheduledAt time?, expiresAt time, nextRetryAt time?, \
+         templateId string?, originalCommunicationId string?, fallbackOf string?, \
+         fallbackId string?, scheduledAt time?, expiresAt time, nextRetryAt time?, \
          sentAt time?, deliveredAt time?, openedAt time?, clickedAt time?, failedAt time?, provider string?, \
          providerMessageId string?, attempts integer, retryCount integer, segments integer?, maybeSent boolean, \
          lateEvidence boolean, complained boolean, unsubscribed boolean, createdBy string, createdAt time, \
-         updatedAt time, content? string?, templateVariables? object?, attachments? [Attachment], rendered? Rendered",
+         updatedAt time, content? string?, templateVariables? object?, attachments? [Attachment], rendered? Rendered, \
+         fallback? [Next]",
     ),
     (
         "Accepted",
@@ -193,10 +201,10 @@ const OBJECTS: &[(&str, &str)] = &[
     ("LinkRequest", "days? integer:1..365"),
     ("Link", "url string, expiresAt time"),
     // ---- Keys
-    ("NewKey", "name string:100, role Role, mode? Mode, channels? [Channel], expiresAt? time"),
+    ("NewKey", "name string:100, role Role, mode? KeyMode, team? [string], channels? [Channel], expiresAt? time"),
     (
         "Key",
-        "id string, name string, mode Mode, role Role, permissions [Permission], channels [Channel]?, \
+        "id string, name string, mode KeyMode, teamSize integer?, role Role, permissions [Permission], channels [Channel]?, \
          expiresAt time?, isExpired boolean, createdAt time, createdBy string, key? string",
     ),
     ("Keys", "keys [Key]"),
@@ -267,10 +275,12 @@ pub fn all() -> Value {
         ("Priority", words(Priority::names())),
         ("DoubtPolicy", words(DoubtPolicy::names())),
         ("Mode", words(Mode::names())),
+        ("KeyMode", words(crate::keys::modes())),
         ("Role", words(Role::names())),
         ("Permission", words(permissions)),
         ("Status", words(Status::NAMES)),
         ("Outcome", words(Outcome::names())),
+        ("Unless", words(Unless::names())),
         ("DeadLetterReason", words(crate::dead_letters::ends())),
         ("SmsProviderName", words(crate::sms_provider::PROVIDERS)),
         ("BreakerState", words(["closed", "half_open", "open", "disabled"])),

@@ -1,0 +1,182 @@
+//! Tokens of the deployment's identity provider: who signed in there is known by what is signed, no key is stored here.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use domain::ports::{KeySet, Principal};
+use events::{Channel, Mode, Role, TenantId, Timestamp};
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use serde_json::{Map, Value};
+use shell::problem::{Kind, Problem};
+
+/// Signatures that need no secret of the provider's.
+const ALGORITHMS: [Algorithm; 9] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+/// Clocks differ.
+const LEEWAY_MS: i64 = 60_000;
+/// How long the keys are believed without asking again.
+const FRESH_MS: i64 = 3_600_000;
+/// Between two questions: an unknown key is no reason to ask for each token.
+const PATIENCE_MS: i64 = 60_000;
+
+/// Who issues tokens, and what of them says whose they are.
+pub struct Issuer {
+    /// `iss` and `aud` of every token.
+    pub name: String,
+    pub audience: String,
+    /// Claims that hold the tenant and the role.
+    pub tenant_claim: String,
+    pub role_claim: String,
+    pub keys: Arc<dyn KeySet>,
+    pub known: Mutex<Known>,
+}
+
+/// The keys as they were seen last.
+#[derive(Default)]
+pub struct Known {
+    keys: Option<JwkSet>,
+    seen_at: Option<Timestamp>,
+    asked_at: Option<Timestamp>,
+}
+
+fn refused(why: impl std::fmt::Display) -> Problem {
+    Problem::new(Kind::Unauthenticated, format!("The token is not accepted: {why}."))
+}
+
+/// Whether it looks like a token: three parts, and no key of ours.
+pub(crate) fn is_token(text: &str) -> bool {
+    !text.starts_with("td_") && text.split('.').count() == 3
+}
+
+impl Issuer {
+    /// Whose token it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Unauthenticated`]: says what is wrong with it. [`Kind::Unavailable`]: the keys cannot be had.
+    pub async fn principal(&self, token: &str, now: Timestamp) -> Result<Principal, Problem> {
+        let header = decode_header(token).map_err(|_| refused("it cannot be read"))?;
+        if !ALGORITHMS.contains(&header.alg) {
+            return Err(refused("its algorithm is not one of those that are"));
+        }
+        let jwk = self.key(header.kid.as_deref(), now).await?;
+        let key = DecodingKey::from_jwk(&jwk).map_err(|_| refused("its key cannot be used"))?;
+        let mut validation = Validation::new(header.alg);
+        validation.set_issuer(&[&self.name]);
+        validation.set_audience(&[&self.audience]);
+        validation.set_required_spec_claims(&["iss", "aud", "exp", "sub"]);
+        // Time is ours to look at.
+        validation.validate_exp = false;
+        let read = decode::<Map<String, Value>>(token, &key, &validation);
+        let claims = read.map_err(|error| refused(describe(&error)))?.claims;
+        self.read(&claims, now)
+    }
+
+    fn read(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<Principal, Problem> {
+        let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let time = |name: &str| Some(Timestamp((claims.get(name)?.as_f64()? * 1_000.0) as i64));
+        let expires_at = time("exp").ok_or_else(|| refused("it has no exp"))? + LEEWAY_MS;
+        if expires_at <= now {
+            return Err(refused("its time is over"));
+        }
+        if time("nbf").is_some_and(|from| now + LEEWAY_MS < from) {
+            return Err(refused("its time has not come"));
+        }
+        let tenant = text(&self.tenant_claim).and_then(|tenant| tenant.parse::<TenantId>().ok());
+        let tenant = tenant.ok_or_else(|| refused(format!("its claim {} names no tenant", self.tenant_claim)))?;
+        // One role, or the groups of a user: the first of them that is a role.
+        let role = match claims.get(&self.role_claim) {
+            Some(Value::Array(groups)) => groups.iter().filter_map(Value::as_str).find_map(|group| group.parse().ok()),
+            _ => text(&self.role_claim).and_then(|role| role.parse().ok()),
+        };
+        let roles = || format!("its claim {} is none of {}", self.role_claim, Role::names().join(", "));
+        let role = role.ok_or_else(|| refused(roles()))?;
+        let mode = match claims.get("mode") {
+            None => Mode::Live,
+            Some(mode) => {
+                let mode = mode.as_str().and_then(|mode| mode.parse().ok());
+                mode.ok_or_else(|| refused("its claim mode is neither live nor test"))?
+            }
+        };
+        let channel = |name: &Value| name.as_str()?.parse::<Channel>().ok();
+        let channels = match claims.get("channels") {
+            None => None,
+            Some(Value::Array(names)) => {
+                let read: Option<Vec<Channel>> = names.iter().map(channel).collect();
+                Some(read.ok_or_else(|| refused("its claim channels holds what is no channel"))?)
+            }
+            Some(_) => return Err(refused("its claim channels is no list")),
+        };
+        let subject = text("sub").filter(|sub| sub.len() <= 255 && !sub.chars().any(char::is_control));
+        let actor = subject.ok_or_else(|| refused("it has no sub"))?.to_owned();
+        Ok(Principal { tenant, actor, mode, role, channels, expires_at: Some(expires_at), team: None, is_user: true })
+    }
+
+    /// The one that a token names; asked for again when it is not there, for keys are changed.
+    async fn key(&self, id: Option<&str>, now: Timestamp) -> Result<Jwk, Problem> {
+        let (found, is_fresh, may_ask) = {
+            let known = self.lock();
+            let is_fresh = known.seen_at.is_some_and(|at| now.since(at) < FRESH_MS);
+            let may_ask = known.asked_at.is_none_or(|at| PATIENCE_MS <= now.since(at));
+            (known.keys.as_ref().and_then(|keys| of(keys, id)), is_fresh, may_ask)
+        };
+        if !may_ask || (found.is_some() && is_fresh) {
+            return found.ok_or_else(|| refused("its key is not one of the issuer's"));
+        }
+        self.lock().asked_at = Some(now);
+        let asked = match self.keys.fetch().await {
+            Ok(text) => serde_json::from_str::<JwkSet>(&text).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match asked {
+            Ok(keys) => {
+                let found = of(&keys, id);
+                let mut known = self.lock();
+                (known.keys, known.seen_at) = (Some(keys), Some(now));
+                found.ok_or_else(|| refused("its key is not one of the issuer's"))
+            }
+            Err(error) => {
+                tracing::error!(error, "the issuer's keys cannot be had");
+                // Those that were right a while ago are better than none.
+                let gone =
+                    || Problem::new(Kind::Unavailable, "The issuer's keys cannot be had; try again in a minute.");
+                found.ok_or_else(gone)
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Without an id, where there is no choice.
+fn of(keys: &JwkSet, id: Option<&str>) -> Option<Jwk> {
+    let signs = |jwk: &&Jwk| !matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption));
+    match (id, keys.keys.as_slice()) {
+        (Some(id), all) => all.iter().filter(signs).find(|jwk| jwk.common.key_id.as_deref() == Some(id)).cloned(),
+        (None, [only]) => Some(only.clone()),
+        (None, _) => None,
+    }
+}
+
+fn describe(error: &jsonwebtoken::errors::Error) -> &'static str {
+    use jsonwebtoken::errors::ErrorKind;
+    match error.kind() {
+        ErrorKind::InvalidSignature => "its signature is wrong",
+        ErrorKind::InvalidIssuer => "it is of another issuer",
+        ErrorKind::InvalidAudience => "it is for another audience",
+        ErrorKind::MissingRequiredClaim(_) => "it lacks one of iss, aud, exp and sub",
+        ErrorKind::InvalidAlgorithm => "its algorithm is not its key's",
+        _ => "it cannot be read",
+    }
+}

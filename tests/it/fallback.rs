@@ -1,0 +1,171 @@
+//! Channels one after the other: each step a communication of its own, and every one says why.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tests::world::{Answer, World, eventually};
+
+/// By email to `to`; then, where that does not reach them, by SMS.
+fn chain(to: &str, step: Value) -> Value {
+    let mut sms = json!({ "channel": "sms", "recipientContact": "+447700900001", "content": "Pay by SMS" });
+    step.as_object().into_iter().flatten().for_each(|(name, value)| sms[name] = value.clone());
+    json!({
+        "channel": "email", "type": "invoice", "recipientId": "ada", "recipientContact": to, "subject": "Pay",
+        "content": "Pay by email", "fallback": [sms],
+    })
+}
+
+async fn next_of(world: &World, id: &str) -> Answer {
+    let found = async || world.one(id).await.body["fallbackId"].as_str().map(str::to_owned);
+    let next = eventually("the next channel", found).await;
+    world.one(&next).await
+}
+
+async fn codes(world: &World, id: &str) -> Vec<String> {
+    let explained = world.get(&format!("/api/communications/{id}/explain")).await;
+    let steps = explained.body["steps"].as_array().expect("steps").clone();
+    steps.iter().map(|step| step["code"].as_str().expect("a code").to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_bounced_goes_on_by_the_next_channel() {
+    let world = World::new().await;
+    let id = world.send(chain("bounce-hard@sim.test", json!({}))).await;
+    world.until_status(&id, "bounced").await;
+    world.advance(61_000).await;
+    let next = next_of(&world, &id).await;
+    assert_eq!((next.text("/channel"), next.text("/source"), next.text("/fallbackOf")), ("sms", "fallback", &*id));
+    world.until_status(&next.id(), "delivered").await;
+    assert_eq!(world.inbox("+447700900001").await[0]["body"], "Pay by SMS");
+    let told = codes(&world, &id).await;
+    assert_eq!(told[told.len() - 2..], ["fallback.not_delivered", "fallback.requested"]);
+    let summary = world.get(&format!("/api/communications/{id}/explain")).await.text("/summary").to_owned();
+    assert!(summary.contains(&next.id()), "{summary}");
+    let events = world.get(&format!("/api/communications/{}/events", next.id())).await;
+    assert_eq!(events.text("/events/0/causationId"), id, "{}", events.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_channel_goes_on_at_once_and_the_chain_goes_to_its_end() {
+    let world = World::new().await;
+    let listed = json!({ "channel": "email", "contact": "ada@example.com" });
+    assert_eq!(world.post("/api/suppressions", listed).await.status, StatusCode::CREATED);
+    let own = json!({ "smsEnabled": false, "preferredTelegramId": "7700900001" });
+    let path = "/api/communication-preferences/customer/ada";
+    assert_eq!(world.answer(world.request(Method::PATCH, path).json(&own)).await.status, StatusCode::OK);
+    let mut body = chain("ada@example.com", json!({}));
+    let telegram = json!({ "channel": "telegram", "unless": "read", "after": "PT1H" });
+    body["fallback"].as_array_mut().expect("steps").push(telegram);
+    let id = world.send(body).await;
+    let sms = next_of(&world, &id).await;
+    let telegram = next_of(&world, &sms.id()).await;
+    world.until_status(&telegram.id(), "sent").await;
+    assert_eq!(world.one(&id).await.text("/reason"), "suppressed:suppression_list");
+    assert_eq!(world.one(&sms.id()).await.text("/reason"), "suppressed:channel_disabled");
+    assert_eq!(telegram.text("/content"), "Pay by email", "what a step does not say is as in the first");
+    assert_eq!(world.one(&id).await.body["fallback"][1]["after"], "PT1H");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_read_in_time_goes_on_and_what_is_read_does_not() {
+    let world = World::new().await;
+    let late = json!({ "after": "30m", "unless": "read" });
+    let unread = world.send(chain("ada@example.com", late.clone())).await;
+    let read = world.send(chain("opened@sim.test", late.clone())).await;
+    let cancelled = world.send(chain("bo@example.com", late.clone())).await;
+    world.until_status(&unread, "delivered").await;
+    world.until_status(&read, "opened").await;
+    world.until_status(&cancelled, "delivered").await;
+    let answer = world.post(&format!("/api/communications/{cancelled}/cancel"), json!({})).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let waits = world.get(&format!("/api/communications/{unread}/explain")).await;
+    assert!(waits.text("/summary").contains("The next channel has its turn at"), "{}", waits.body);
+    world.advance(31 * 60_000).await;
+    let next = next_of(&world, &unread).await;
+    world.until_status(&next.id(), "delivered").await;
+    assert!(codes(&world, &unread).await.contains(&"fallback.not_read_in_time".to_owned()));
+    for other in [&read, &cancelled] {
+        assert_eq!(world.one(other).await.body["fallbackId"], Value::Null);
+    }
+    assert_eq!(world.inbox("+447700900001").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_step_is_read_when_it_is_asked_for() {
+    let world = World::new().await;
+    let wrong = [
+        (json!({ "channel": "fax" }), "/fallback/0/channel", "not_one_of"),
+        (json!({ "recipientContact": "12" }), "/fallback/0/recipientContact", "not_an_address"),
+        (json!({ "after": "soon" }), "/fallback/0/after", "not_a_duration"),
+        (json!({ "after": "30s" }), "/fallback/0/after", "not_a_duration"),
+        (json!({ "after": "4d" }), "/fallback/0/after", "not_a_duration"),
+        (json!({ "after": "80h" }), "/fallback/0/after", "too_late"),
+        (json!({ "unless": "read" }), "/fallback/0/after", "required"),
+        (json!({ "unless": "paid" }), "/fallback/0/unless", "not_one_of"),
+        (json!({ "priority": "high" }), "/fallback/0/priority", "unknown_field"),
+        (json!({ "content": null, "templateId": "nothing" }), "/fallback/0/templateId", "unknown_template"),
+        (json!({ "channel": "email", "recipientContact": "ada@example.com" }), "/fallback/0/channel", "repeated"),
+        (json!({ "channel": "whatsapp", "recipientContact": null }), "/fallback/0/recipientContact", "required"),
+    ];
+    for (step, pointer, code) in wrong {
+        let answer = world.post("/api/communications/send", chain("ada@example.com", step.clone())).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{step}: {}", answer.body);
+        assert_eq!((answer.text("/errors/0/pointer"), answer.text("/errors/0/code")), (pointer, code), "{step}");
+    }
+    let mut not_steps = chain("ada@example.com", json!({}));
+    for (fallback, pointer) in [(json!("sms"), "/fallback"), (json!(["sms"]), "/fallback/0")] {
+        not_steps["fallback"] = fallback;
+        let answer = world.post("/api/communications/send", not_steps.clone()).await;
+        assert_eq!(answer.text("/errors/0/pointer"), pointer, "{}", answer.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_is_found_for_each_channel_and_other_words_hold_for_the_whole_chain() {
+    let world = World::new().await;
+    for channel in ["sms", "whatsapp"] {
+        let template = json!({
+            "name": "Pay", "code": "pay", "channel": channel, "type": "invoice",
+            "bodyTemplate": format!("{{{{who}}}}, by {channel}"),
+        });
+        assert_eq!(world.post("/api/communication-templates", template).await.status, StatusCode::CREATED);
+    }
+    let at = api::fields::show_time(domain::ports::Host::now(&*world.local.clock) + 600_000);
+    let body = json!({
+        "channel": "sms", "type": "invoice", "recipientContact": "+447700900010", "templateId": "pay",
+        "templateVariables": { "who": "Ada" }, "scheduledAt": at, "fallback": [{ "channel": "whatsapp" }],
+    });
+    let id = world.send(body).await;
+    let path = format!("/api/communications/{id}");
+    let other = json!({ "templateVariables": { "who": "Bo" } });
+    assert_eq!(world.answer(world.request(Method::PATCH, &path).json(&other)).await.status, StatusCode::OK);
+    world.advance(601_000).await;
+    world.until_status(&id, "bounced").await;
+    world.advance(61_000).await;
+    let next = next_of(&world, &id).await;
+    assert_eq!(next.text("/recipientContact"), "+447700900010", "WhatsApp has the number of the telephone");
+    assert_eq!(next.text("/rendered/text"), "Bo, by whatsapp");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn erasing_a_person_erases_the_channels_that_had_no_turn() {
+    let world = World::new().await;
+    let mut body = chain("ada@example.com", json!({ "after": "30m", "unless": "read" }));
+    body.as_object_mut().expect("a body").remove("recipientId");
+    let id = world.send(body).await;
+    world.until_status(&id, "delivered").await;
+    let erased = world.answer(world.request(Method::DELETE, "/api/subjects/address/ada@example.com")).await;
+    assert_eq!(erased.body["erased"], 1, "{}", erased.body);
+    world.advance(31 * 60_000).await;
+    assert_eq!(world.one(&id).await.body["fallbackId"], Value::Null);
+    assert!(world.inbox("+447700900001").await.is_empty());
+    // What had its turn is found from where it began.
+    let mut body = chain("bounce-hard@sim.test", json!({}));
+    body.as_object_mut().expect("a body").remove("recipientId");
+    let id = world.send(body).await;
+    world.until_status(&id, "bounced").await;
+    world.advance(61_000).await;
+    let next = next_of(&world, &id).await;
+    world.until_status(&next.id(), "delivered").await;
+    world.answer(world.request(Method::DELETE, "/api/subjects/address/bounce-hard@sim.test")).await;
+    assert_eq!(world.one(&next.id()).await.body["recipientContact"], Value::Null);
+}

@@ -1,0 +1,190 @@
+//! Tokens of an identity provider, over HTTP: its keys are published, cached and changed.
+
+use std::sync::{Arc, Mutex};
+
+use api::config::{Jwt, keys_of};
+use axum::Router;
+use axum::http::StatusCode as Status;
+use axum::routing::get;
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use local::Options;
+use p256::pkcs8::EncodePrivateKey;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tests::world::{Answer, World, email};
+
+/// It publishes what it is told to, or nothing.
+struct Provider {
+    published: Arc<Mutex<Option<JwkSet>>>,
+    asked: Arc<Mutex<usize>>,
+    url: String,
+}
+
+fn key(seed: u8) -> EncodingKey {
+    let secret = p256::SecretKey::from_slice(&[seed; 32]).expect("a key");
+    EncodingKey::from_ec_der(secret.to_pkcs8_der().expect("DER").as_bytes())
+}
+
+fn public(seed: u8) -> Jwk {
+    let mut jwk = Jwk::from_encoding_key(&key(seed), Algorithm::ES256).expect("a public key");
+    jwk.common.key_id = Some(format!("k{seed}"));
+    jwk
+}
+
+impl Provider {
+    async fn start() -> Provider {
+        let (published, asked) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(0)));
+        let (shown, count): (Arc<Mutex<Option<JwkSet>>>, Arc<Mutex<usize>>) =
+            (Arc::clone(&published), Arc::clone(&asked));
+        let answer = async move || {
+            *count.lock().expect("one thread") += 1;
+            match &*shown.lock().expect("one thread") {
+                Some(keys) => (Status::OK, serde_json::to_string(keys).expect("JSON")),
+                None => (Status::SERVICE_UNAVAILABLE, String::new()),
+            }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let router = Router::new().route("/.well-known/jwks.json", get(answer));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Provider { published, asked, url }
+    }
+
+    fn publish(&self, seeds: &[u8]) {
+        let keys = seeds.iter().map(|seed| public(*seed)).collect();
+        *self.published.lock().expect("one thread") = Some(JwkSet { keys });
+    }
+
+    fn vanish(&self) {
+        *self.published.lock().expect("one thread") = None;
+    }
+
+    fn asked(&self) -> usize {
+        *self.asked.lock().expect("one thread")
+    }
+
+    async fn world(&self) -> World {
+        let jwt = Jwt {
+            issuer: self.url.clone(),
+            audience: "tidings".to_owned(),
+            keys_url: keys_of(&self.url),
+            tenant_claim: "custom:tenant".to_owned(),
+            role_claim: "groups".to_owned(),
+        };
+        World::with(Options { jwt: Some(jwt), ..World::options() }).await
+    }
+
+    /// What Ada's token says, and `more`.
+    fn claims(&self, world: &World, more: Value) -> Value {
+        let now = domain::ports::Host::now(&*world.local.clock).0 / 1_000;
+        let mut claims = json!({
+            "iss": self.url, "aud": "tidings", "sub": "8f3a", "exp": now + 600, "iat": now, "custom:tenant": "local",
+            "groups": ["staff", "sender"], "mode": "test",
+        });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            claims[name] = value.clone();
+        }
+        claims
+    }
+}
+
+fn sign(seed: u8, claims: &Value) -> String {
+    let header = Header { kid: Some(format!("k{seed}")), ..Header::new(Algorithm::ES256) };
+    encode(&header, claims, &key(seed)).expect("a token")
+}
+
+async fn ask(world: &World, token: &str, path: &str) -> Answer {
+    world.answer(world.client.get(format!("{}{path}", world.local.url)).bearer_auth(token)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_signed_in_may_what_their_role_may_in_their_tenant() {
+    let provider = Provider::start().await;
+    provider.publish(&[1, 2]);
+    let world = provider.world().await;
+    let ada = sign(1, &provider.claims(&world, json!({})));
+    let url = format!("{}/api/communications/send", world.local.url);
+    let sent = world.client.post(url).bearer_auth(&ada).json(&email("delivered@sim.test"));
+    let sent = world.answer(sent).await;
+    assert_eq!(sent.status, StatusCode::CREATED, "{}", sent.body);
+    let timeline = world.get(&format!("/api/communications/{}/events", sent.id())).await;
+    assert_eq!(timeline.text("/events/0/actor"), "user:8f3a", "{}", timeline.body);
+    assert_eq!(ask(&world, &ada, "/api/keys").await.status, StatusCode::FORBIDDEN);
+    let other = sign(2, &provider.claims(&world, json!({ "custom:tenant": "other", "groups": "admin" })));
+    assert_eq!(ask(&world, &other, "/api/keys").await.status, StatusCode::OK);
+    let path = format!("/api/communications/{}", sent.id());
+    assert_eq!(ask(&world, &other, &path).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(ask(&world, &ada, &path).await.status, StatusCode::OK);
+    assert_eq!(world.get("/api/keys").await.status, StatusCode::OK, "keys of ours are taken as before");
+    assert_eq!(provider.asked(), 1, "the keys are kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_token_is_said() {
+    let provider = Provider::start().await;
+    provider.publish(&[1]);
+    let world = provider.world().await;
+    let claims = |more: Value| provider.claims(&world, more);
+    let good = sign(1, &claims(json!({})));
+    assert_eq!(ask(&world, &good, "/api/communications").await.status, StatusCode::OK);
+    let parts: Vec<&str> = good.split('.').collect();
+    let other_parts = sign(1, &claims(json!({ "groups": ["admin"] })));
+    let other_parts: Vec<&str> = other_parts.split('.').collect();
+    // The public key as the secret of a symmetric signature; and no signature at all.
+    let secret = serde_json::to_vec(&public(1)).expect("JSON");
+    let symmetric = Header { kid: Some("k1".to_owned()), ..Header::new(Algorithm::HS256) };
+    let symmetric = encode(&symmetric, &claims(json!({})), &EncodingKey::from_secret(&secret)).expect("a token");
+    let none = format!("eyJhbGciOiJub25lIiwia2lkIjoiazEifQ.{}.", parts[1]);
+    let now = domain::ports::Host::now(&*world.local.clock).0 / 1_000;
+    for (token, why) in [
+        (sign(1, &claims(json!({ "exp": now - 61 }))), "its time is over"),
+        (sign(1, &claims(json!({ "nbf": now + 120 }))), "its time has not come"),
+        (sign(1, &claims(json!({ "iss": "https://elsewhere.example" }))), "another issuer"),
+        (sign(1, &claims(json!({ "aud": ["elsewhere"] }))), "another audience"),
+        (sign(1, &claims(json!({ "exp": null }))), "iss, aud, exp and sub"),
+        (sign(1, &claims(json!({ "sub": "" }))), "no sub"),
+        (sign(1, &claims(json!({ "custom:tenant": "No Tenant" }))), "custom:tenant names no tenant"),
+        (sign(1, &claims(json!({ "groups": ["staff"] }))), "groups is none of"),
+        (sign(1, &claims(json!({ "mode": "dream" }))), "mode"),
+        (sign(1, &claims(json!({ "channels": ["fax"] }))), "channels"),
+        (sign(3, &claims(json!({}))), "not one of the issuer's"),
+        (format!("{}.{}.{}", parts[0], other_parts[1], parts[2]), "signature is wrong"),
+        (format!("{}.{}.{}", parts[0], parts[1], other_parts[2]), "signature is wrong"),
+        (symmetric, "algorithm"),
+        (none, "cannot be read"),
+        ("a.b.c".to_owned(), "cannot be read"),
+    ] {
+        let refused = ask(&world, &token, "/api/communications").await;
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{why}: {}", refused.body);
+        assert!(refused.text("/detail").contains(why), "{why}: {}", refused.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_changed_and_the_issuer_may_be_down() {
+    let provider = Provider::start().await;
+    let world = provider.world().await;
+    let token = |seed| sign(seed, &provider.claims(&world, json!({})));
+    assert_eq!(ask(&world, &token(1), "/api/communications").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    provider.publish(&[1]);
+    world.advance(61_000).await;
+    assert_eq!(ask(&world, &token(1), "/api/communications").await.status, StatusCode::OK);
+    // A new key is found, but not more than once a minute is asked for one.
+    provider.publish(&[1, 2]);
+    let asked = provider.asked();
+    for _ in 0..5 {
+        assert_eq!(ask(&world, &token(2), "/api/communications").await.status, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(provider.asked(), asked);
+    world.advance(61_000).await;
+    assert_eq!(ask(&world, &token(2), "/api/communications").await.status, StatusCode::OK);
+    // What was known is good enough while it is down; what was taken away is not known after an hour.
+    provider.vanish();
+    world.advance(3_700_000).await;
+    assert_eq!(ask(&world, &token(1), "/api/communications").await.status, StatusCode::OK);
+    provider.publish(&[2]);
+    world.advance(61_000).await;
+    assert_eq!(ask(&world, &token(1), "/api/communications").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(ask(&world, &token(2), "/api/communications").await.status, StatusCode::OK);
+}
