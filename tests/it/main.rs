@@ -8,6 +8,7 @@ mod fallback;
 mod gates;
 mod http;
 mod mocks;
+mod openapi;
 mod operations;
 mod preferences;
 mod privacy;

@@ -312,7 +312,8 @@ fn read_settings(fields: &mut Fields, kind: &ProviderKind) -> Option<Apart> {
 fn read_rate(fields: &mut Fields) -> Option<Rate> {
     let given = fields.object("rate")?;
     let number = |name: &str| given.get(name).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
-    let rate = number("burst").zip(number("perSecond"));
+    let is_whole = given.as_object().is_some_and(|given| given.len() == 2);
+    let rate = number("burst").zip(number("perSecond")).filter(|_| is_whole);
     let rate = rate.and_then(|(burst, per_second)| Rate::parse(&format!("{burst},{per_second}")));
     if rate.is_none() {
         fields.wrong("rate", "not_a_rate", "rate is {\"burst\": 100, \"perSecond\": 10}, both at least 1.");

@@ -233,6 +233,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/docs", get(openapi::page))
         .route("/docs/problems/{slug}", get(problem_page))
         .route("/api/openapi.json", get(openapi::openapi))
+        .route("/api/collection.json", get(openapi::postman))
         .method_not_allowed_fallback(wrong_method)
         .merge(protected)
         .fallback(no_route)

@@ -144,11 +144,21 @@ impl Query {
     }
 
     pub(crate) fn choice(&mut self, name: &str, names: &[&str]) -> Option<String> {
-        let text = self.text(name)?;
+        let text = self.given.remove(name)?;
         if !names.contains(&text.as_str()) {
             self.wrong(name, "not_one_of", format!("{name} must be one of: {}.", names.join(", ")));
         }
         Some(text)
+    }
+
+    pub(crate) fn number(&mut self, name: &str, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
+        let text = self.given.remove(name)?;
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        if number.is_none() {
+            let detail = format!("{name} must be a whole number from {} to {}.", range.start(), range.end());
+            self.wrong(name, "not_in_range", detail);
+        }
+        number
     }
 
     /// A time, or a day taken as its first moment (`next`: as the first moment after it).
@@ -212,17 +222,13 @@ pub(crate) struct Paging {
 
 impl Paging {
     pub(crate) fn read(query: &mut Query, filter: &Filter) -> Self {
-        let size =
-            query.text("size").map_or(Some(20), |size| size.parse().ok().filter(|size| (1..=100).contains(size)));
-        if size.is_none() {
-            query.wrong("size", "not_in_range", "size must be a whole number from 1 to 100.".to_owned());
-        }
+        let size = query.number("size", 1..=100);
         let cursor = query.text("cursor").map(|cursor| read_cursor(&cursor, filter));
         if cursor == Some(None) {
             let detail = "cursor is not one of ours for this question; leave it out to begin again.";
             query.wrong("cursor", "bad_cursor", detail.to_owned());
         }
-        Paging { size: size.unwrap_or(20), after: cursor.flatten() }
+        Paging { size: size.unwrap_or(20) as usize, after: cursor.flatten() }
     }
 }
 

@@ -309,10 +309,13 @@ pub(crate) async fn one(
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let mut query = Query::parse(query)?;
-    let version = query.text("version").and_then(|version| version.parse::<u32>().ok());
+    let version = query.number("version", 1..=u32::MAX);
     query.finish()?;
     let mut shown = match api.template(&caller, &id).await? {
-        Known::System(builtin) => with_text(show_system(builtin)?, &text_of(builtin)),
+        Known::System(builtin) if version.is_none_or(|version| version == builtin.version) => {
+            with_text(show_system(builtin)?, &text_of(builtin))
+        }
+        Known::System(_) => return Err(Problem::new(Kind::NotFound, "There is no such version of it.")),
         Known::Own(own) => {
             let version = version.or(own.newest().map(|newest| newest.version)).unwrap_or(1);
             let mut shown = with_text(show_own(&own), &api.text(&caller, &own, version).await?);

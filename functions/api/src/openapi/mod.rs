@@ -1,6 +1,7 @@
 //! The OpenAPI document and the page that shows it, both made from the routes, the permissions, the problems and the words
 //! that the code itself uses.
 
+mod collection;
 mod notation;
 mod operations;
 mod schemas;
@@ -140,6 +141,7 @@ pub fn document() -> &'static Value {
             "info": {
                 "title": "Tidings",
                 "version": env!("CARGO_PKG_VERSION"),
+                "license": { "name": env!("CARGO_PKG_LICENSE") },
                 "summary": "Business messages by email, SMS, WhatsApp, Messenger and Telegram, with the record of each.",
             },
             "servers": [{ "url": "/" }],
@@ -155,6 +157,10 @@ pub fn document() -> &'static Value {
 
 pub(crate) async fn openapi() -> Response {
     crate::json(StatusCode::OK, document())
+}
+
+pub(crate) async fn postman() -> Response {
+    crate::json(StatusCode::OK, &collection::collection())
 }
 
 /// A page for people, made once.
@@ -284,7 +290,7 @@ fn write_page() -> String {
          td,th{{text-align:left;padding:.1rem 1rem .1rem 0;vertical-align:top}}summary{{cursor:pointer;padding:.2rem 0}}\
          </style>\n</head>\n<body>\n<main>\n<h1>Tidings API</h1>\n\
          <p>Authentication: <code>Authorization: Bearer td_…</code>. The same as <a href=\"/api/openapi.json\">OpenAPI \
-         3.1</a>. Errors are problems (RFC 9457).</p>\n<nav>{links}<a href=\"#schemas\">schemas</a></nav>\n{operations}\
+         3.1</a> and as a <a href=\"/api/collection.json\">collection</a> for Postman or Bruno. Errors are problems (RFC 9457).</p>\n<nav>{links}<a href=\"#schemas\">schemas</a></nav>\n{operations}\
          <h2 id=\"schemas\">schemas</h2>\n{schemas}</main>\n</body>\n</html>\n"
     )
 }

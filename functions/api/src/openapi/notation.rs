@@ -65,8 +65,10 @@ pub fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> Value {
     json!({ "type": "string", "enum": words.into_iter().collect::<Vec<_>>() })
 }
 
-fn nullable(mut schema: Value) -> Value {
+pub fn nullable(mut schema: Value) -> Value {
+    let is_so = schema["type"].is_array() || schema.get("anyOf").is_some() || schema == json!({});
     match schema["type"].as_str() {
+        _ if is_so => schema,
         Some(name) if schema.get("enum").is_none() => {
             schema["type"] = json!([name, "null"]);
             schema

@@ -90,7 +90,7 @@ const fn delete(path: &'static str, id: &'static str, summary: &'static str) -> 
     operation("DELETE", path, id, summary).answers(204, "")
 }
 
-const TRACED: &str = "Idempotency-Key? string:255, X-Correlation-Id? string:128, traceparent? string:128";
+const TRACED: &str = "Idempotency-Key? string:255, X-Correlation-Id? string, traceparent? string";
 
 /// The other names of some, as the source systems have them: (method, path, method, path that it is the same as).
 pub const ALIASES: &[(&str, &str, &str, &str)] = &[
@@ -118,7 +118,7 @@ pub const OPERATIONS: &[Operation] = &[
         .answers(201, "Accepted")
         .problems(&[IdempotencyKeyReused, RecipientSuppressed]),
     post("/api/communications/batch", "sendBatch", "Accept up to 100 messages, each by itself")
-        .headers("X-Correlation-Id? string:128, traceparent? string:128")
+        .headers("X-Correlation-Id? string, traceparent? string")
         .takes(
             "Batch",
             r#"{"communications":[{"channel":"sms","type":"payment_reminder","recipientContact":"+447700900001",
@@ -192,7 +192,7 @@ pub const OPERATIONS: &[Operation] = &[
     )
     .answers(200, "Validation"),
     get("/api/communication-templates/{id}", "getTemplate", "Template", "One with its words; ETag is its version")
-        .query("version? integer"),
+        .query("version? integer:1..4294967295"),
     patch("/api/communication-templates/{id}", "changeTemplate", "Other words are a new version")
         .headers("If-Match? string")
         .takes("TemplateChange", r#"{"bodyTemplate":"Hello {{customerName}}"}"#)

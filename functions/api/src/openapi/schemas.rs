@@ -1,12 +1,15 @@
 //! What goes in and comes out. Words come from the code that reads and writes them.
 
+use std::collections::BTreeSet;
+
 use domain::access::permissions;
 use domain::status::Status;
 use events::{Channel, DoubtPolicy, MessageType, Mode, Outcome, Priority, RecipientType, Role, Unless};
 use serde_json::{Map, Value, json};
 use shell::problem::Kind;
 
-use super::notation::{object, words};
+use super::notation::{nullable, object, schema, words};
+use super::operations::OPERATIONS;
 
 /// (name, fields)
 const OBJECTS: &[(&str, &str)] = &[
@@ -254,10 +257,23 @@ const OBJECTS: &[(&str, &str)] = &[
 pub fn all() -> Value {
     let mut all: Map<String, Value> =
         OBJECTS.iter().map(|(name, fields)| ((*name).to_owned(), object(fields))).collect();
+    // In a body null is as if it were left out.
+    let taken = OPERATIONS.iter().map(|operation| operation.body).chain(["FallbackStep"]);
+    for body in taken.collect::<BTreeSet<_>>() {
+        let Some(schema) = all.get_mut(body) else { continue };
+        let required = schema["required"].clone();
+        let is_required = |name: &String| required.as_array().is_some_and(|all| all.contains(&json!(name)));
+        for (_, of) in schema["properties"].as_object_mut().into_iter().flatten().filter(|(name, _)| !is_required(name))
+        {
+            *of = nullable(of.take());
+        }
+    }
     let mut idempotent = all["Message"].clone();
     idempotent["properties"]["idempotencyKey"] = json!({ "type": "string", "maxLength": 255 });
     all.insert("BatchMessage".to_owned(), idempotent);
     all["Batch"]["properties"]["communications"]["minItems"] = json!(1);
+    // What is wrong with one is said of that one.
+    all["Batch"]["properties"]["communications"]["items"] = json!({ "anyOf": [schema("BatchMessage"), {}] });
     all["Batch"]["properties"]["communications"]["maxItems"] = json!(100);
     let with = |names: Vec<&'static str>, more: &'static str| {
         let mut names = names;
