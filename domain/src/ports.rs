@@ -340,6 +340,9 @@ pub struct StoredLink {
     /// What it is; by its name, where nobody said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<MediaKind>,
+    /// The id of what was uploaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachment: Option<String>,
 }
 
 impl From<&StoredLink> for Link {
@@ -635,6 +638,63 @@ pub enum Unfetched {
 pub trait Files: Send + Sync {
     /// The bytes and their type.
     async fn fetch(&self, address: &str, max_bytes: usize) -> Result<(Vec<u8>, String), Unfetched>;
+}
+
+/// Names one file of a tenant's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// `uploads`, or `fetched`: copies that are needed for days.
+    pub shelf: &'static str,
+    pub tenant: TenantId,
+    pub name: String,
+}
+
+impl ObjectKey {
+    /// What somebody uploaded.
+    pub fn upload(tenant: &TenantId, id: &str) -> ObjectKey {
+        ObjectKey { shelf: "uploads", tenant: tenant.clone(), name: id.to_owned() }
+    }
+
+    /// What a message's `place`-th attachment was when it was fetched.
+    pub fn fetched(key: &StreamKey, place: usize) -> ObjectKey {
+        ObjectKey { shelf: "fetched", tenant: key.tenant.clone(), name: format!("{}-{place}", key.id) }
+    }
+
+    /// The key that both homes store it under.
+    pub fn path(&self) -> String {
+        format!("{}/{}/{}", self.shelf, self.tenant, self.name)
+    }
+}
+
+/// Where bytes may be put, by PUT with these headers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+}
+
+/// Files that are ours.
+#[async_trait]
+pub trait Objects: Send + Sync {
+    /// An address that takes so many bytes of this type, until then.
+    async fn upload_to(&self, key: &ObjectKey, mime: &str, size: u64, until: Timestamp) -> Result<Upload, StoreError>;
+
+    /// An address that gives it out under a name, until then.
+    async fn download_from(
+        &self,
+        key: &ObjectKey,
+        name: &str,
+        mime: &str,
+        until: Timestamp,
+    ) -> Result<String, StoreError>;
+
+    /// None: not there.
+    async fn read(&self, key: &ObjectKey, max_bytes: usize) -> Result<Option<Vec<u8>>, StoreError>;
+
+    async fn write(&self, key: &ObjectKey, bytes: Vec<u8>, mime: &str) -> Result<(), StoreError>;
+
+    /// Repeating it changes nothing.
+    async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError>;
 }
 
 /// Tells a person.

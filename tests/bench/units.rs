@@ -17,7 +17,7 @@ use domain::ports::{EventStore, Host, Keys, Principal};
 use events::{Fact, Mode};
 use project::{Image, Project};
 use serde_json::{Value, json};
-use tests::bench::{INVOCATION_MS, KeptAlerts, KeptQueue, NoInbox, StillHost, ToldProvider, own, tenant};
+use tests::bench::{INVOCATION_MS, KeptAlerts, KeptQueue, NoInbox, StillHost, ToldProvider, objects, own, tenant};
 use tests::dynamo::{Dynamo, store, views};
 use tower::ServiceExt;
 use webhook::{Callback, Webhook};
@@ -78,6 +78,7 @@ pub async fn count() {
     let client = dynamo.aws.dynamodb_with(|config| config.interceptor(Counter(counted.clone(), Mutex::default())));
     let (store, views) = (Arc::new(store(client.clone())), Arc::new(views(client)));
     let (host, queue) = (StillHost::new(), Arc::new(KeptQueue::default()));
+    let files = objects(std::env::temp_dir().join("tidings-units"));
     let api = Arc::new(Api {
         issuer: None,
         store: store.clone(),
@@ -92,6 +93,7 @@ pub async fn count() {
         defaults: Default::default(),
         has_sandbox: false,
         accounts: vec![domain::ports::Provider::account(&*ToldProvider::new("told")).clone()],
+        objects: files.clone(),
         host: host.clone(),
         contact_key: vec![7; 32],
         retention_ms: 1,
@@ -106,6 +108,7 @@ pub async fn count() {
         own: own(store.clone(), host.clone()),
         documents: store.clone(),
         files: Arc::new(local::simulator::StandIns),
+        objects: files.clone(),
         contact_key: vec![7; 32],
         limits: store.clone(),
         tenant_rate: None,
@@ -123,6 +126,7 @@ pub async fn count() {
         providers: Vec::new(),
         own: own(store.clone(), host.clone()),
         directory: Default::default(),
+        objects: files,
         contact_key: vec![7; 32],
         host: host.clone(),
     };

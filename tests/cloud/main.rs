@@ -206,6 +206,29 @@ async fn one_communication_end_to_end() {
     cloud.until("a lost answer is settled", &path, |a| a["status"] == "delivered" && a["lifecycle"] == "sent").await;
     assert_eq!(cloud.simulator.inbox.list(Some("timeout@sim.test")).len(), 1);
 
+    // A file goes straight to S3 and with an email; the next channel takes over where that one does not arrive.
+    let bucket = format!("tidings-{STAGE}-files-000000000000-us-east-1");
+    contracts::objects(&cloud.aws.s3(http_client(), bucket), &cloud.client, SystemHost.now()).await;
+    let file = json!({ "filename": "a.txt", "contentType": "text/plain", "sizeBytes": 5 });
+    let (status, announced) = cloud.ask(Method::POST, "/api/attachments", Some(file)).await;
+    assert_eq!(status, StatusCode::CREATED, "{announced}");
+    let put = cloud.client.put(announced["upload"]["url"].as_str().expect("an address")).body("hello");
+    let put = put.header("content-type", "text/plain").send().await.expect("an answer");
+    assert!(put.status().is_success(), "{}", put.status());
+    let mut with_file = email("bounce-hard@sim.test");
+    with_file["attachments"] = json!([{ "attachmentId": announced["id"] }]);
+    with_file["fallback"] =
+        json!([{ "channel": "sms", "recipientContact": "+447700900001", "templateId": "tpl_general" }]);
+    with_file["templateId"] = json!("tpl_general");
+    let id = cloud.send(with_file).await;
+    let path = format!("/api/communications/{id}");
+    cloud.until("an email bounces", &path, |answer| answer["status"] == "bounced").await;
+    let arrived = cloud.simulator.inbox.list(Some("bounce-hard@sim.test"));
+    assert_eq!(json!(arrived)[0]["attachments"][0]["filename"], "a.txt");
+    let next = cloud.until("the next channel has its turn", &path, |answer| answer["fallbackId"].is_string()).await;
+    let next = format!("/api/communications/{}", next["fallbackId"].as_str().expect("an id"));
+    cloud.until("it is delivered by SMS", &next, |answer| answer["status"] == "delivered").await;
+
     // EventBridge's tick.
     let queue = "/api/communications/queue/status";
     cloud.until("the schedule has swept", queue, |answer| answer["lastSweepAt"].is_string()).await;

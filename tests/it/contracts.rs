@@ -1,4 +1,4 @@
-//! Both homes keep the same contracts. SQS keeps the queue's against the emulated cloud: `tests/cloud`.
+//! Both homes keep the same contracts. SQS and S3 keep theirs against the emulated cloud: `tests/cloud`.
 
 use std::sync::Arc;
 
@@ -32,6 +32,12 @@ async fn sqlite_keeps_the_keys_and_limits_contracts() {
     contracts::journals(&embedded().0).await;
     contracts::documents(&embedded().0).await;
     contracts::suppressions(&embedded().0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_keeps_the_objects_contract() {
+    let world = tests::world::World::new().await;
+    contracts::objects(&*world.local.objects, &world.client, world.local.clock.now()).await;
 }
 
 #[tokio::test]

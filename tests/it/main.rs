@@ -1,6 +1,7 @@
 //! The proof, in one binary: contracts of the ports, doors on a bench, whole walks over HTTP, and the house's own rules.
 
 mod access;
+mod attachments;
 mod channels;
 mod contracts;
 mod deliveries;

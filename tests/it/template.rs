@@ -85,7 +85,7 @@ fn a_worker_ends_before_its_lease_and_the_lease_before_the_next_showing() {
         assert!(resource(&text, &queue).contains("maxReceiveCount: 5"));
     }
     assert!(domain::policy::CLAIM_NEEDS_MS < timeout_ms);
-    let required = ["EVENTS_TABLE", "VAULT_TABLE", "LIMITS_TABLE", "ALERTS_TOPIC_ARN"];
+    let required = ["EVENTS_TABLE", "VAULT_TABLE", "LIMITS_TABLE", "ALERTS_TOPIC_ARN", "FILES_BUCKET"];
     let var = |name: &str| required.contains(&name).then(|| "x".to_owned());
     let config = deliver::config::Config::read(var).expect("the required settings are enough");
     let provider_ms = config.provider_timeout_ms as i64;

@@ -198,6 +198,7 @@ impl Simulation {
             directory: Default::default(),
             library: Default::default(),
             defaults: Default::default(),
+            objects: port.clone(),
             has_sandbox: false,
             accounts: providers(&world).iter().map(|provider| provider.account().clone()).collect(),
             host: port.clone(),
@@ -217,6 +218,7 @@ impl Simulation {
                 own: own(&port),
                 documents: port.clone(),
                 files: port.clone(),
+                objects: port.clone(),
                 contact_key: vec![7; 32],
                 limits: port.clone(),
                 tenant_rate: None,
@@ -237,6 +239,7 @@ impl Simulation {
                 providers: Vec::new(),
                 own: own(&port),
                 directory: Default::default(),
+                objects: port.clone(),
                 contact_key: vec![7; 32],
                 host: port,
             })
@@ -661,6 +664,9 @@ fn plan(world: &World, seed: u64) -> Vec<(i64, Wish)> {
         if chance.percent(15) {
             // It is eight in the morning at T0.
             body["quietHours"] = json!({ "start": "08:05", "end": "08:40", "timeZone": "UTC" });
+        }
+        if chance.percent(10) {
+            body["attachments"] = json!([{ "filename": "a.pdf", "fileUrl": "https://files.example.com/a.pdf" }]);
         }
         if chance.percent(20) {
             let step = |to: &str| {

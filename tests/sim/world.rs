@@ -11,9 +11,9 @@ use domain::communication::{Answer, Report};
 use domain::history::{HistoryRow, day};
 use domain::ports::{
     Account, Alerts, Append, AppendError, ContactKey, Content, ContentKey, Depth, DocumentKey, Documents, Due,
-    EventStore, Files, Filter, Found, Hint, Host, Inbox, JournalKey, Journals, Keys, Lane, Limits, Outbound, Page,
-    Principal, Projected, Provider, Queue, RowKey, SHARDS, Scanned, Sealer, Sent, StoreError, Stream, StreamKey,
-    TryAgain, Unfetched, Vault, Versioned, ViewKey, Views,
+    EventStore, Files, Filter, Found, Hint, Host, Inbox, JournalKey, Journals, Keys, Lane, Limits, ObjectKey, Objects,
+    Outbound, Page, Principal, Projected, Provider, Queue, RowKey, SHARDS, Scanned, Sealer, Sent, StoreError, Stream,
+    StreamKey, TryAgain, Unfetched, Upload, Vault, Versioned, ViewKey, Views,
 };
 use domain::provider::{Capabilities, Connector, Kind, SettingFault};
 use domain::stats::{Counters, accumulate, contribution, difference};
@@ -79,6 +79,7 @@ pub struct Inside {
     pub callbacks: Vec<Callback>,
     pub journals: BTreeMap<JournalKey, Stream>,
     pub documents: BTreeMap<DocumentKey, String>,
+    pub objects: BTreeMap<ObjectKey, Vec<u8>>,
     /// Facts that found no message, and when they are looked at again.
     pub inbox: Vec<(i64, TryAgain)>,
     /// Providers that are down, from and to.
@@ -161,6 +162,7 @@ impl World {
             // Half of all seeds: in the others both tenants crowd the same accounts.
             journals: if seed % 4 < 2 { decided() } else { BTreeMap::new() },
             documents: BTreeMap::from([(own_secret(), "{}".to_owned())]),
+            objects: BTreeMap::new(),
             inbox: Vec::new(),
             outages: Vec::new(),
             resume_at: 0,
@@ -651,7 +653,32 @@ impl Connector for World {
 #[async_trait]
 impl Files for World {
     async fn fetch(&self, _: &str, _: usize) -> Result<(Vec<u8>, String), Unfetched> {
-        Err(Unfetched::NoAnswer)
+        self.read_io("fetch").await.map_err(|_| Unfetched::NoAnswer)?;
+        Ok((b"%PDF".to_vec(), "application/pdf".to_owned()))
+    }
+}
+
+#[async_trait]
+impl Objects for World {
+    async fn upload_to(&self, _: &ObjectKey, _: &str, _: u64, _: Timestamp) -> Result<Upload, StoreError> {
+        Err(down())
+    }
+
+    async fn download_from(&self, _: &ObjectKey, _: &str, _: &str, _: Timestamp) -> Result<String, StoreError> {
+        Err(down())
+    }
+
+    async fn read(&self, key: &ObjectKey, _: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read_io("object read").await?;
+        Ok(self.inside().objects.get(key).cloned())
+    }
+
+    async fn write(&self, key: &ObjectKey, bytes: Vec<u8>, _: &str) -> Result<(), StoreError> {
+        self.write_io("object write", |inside| drop(inside.objects.insert(key.clone(), bytes))).await
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        self.write_io("object delete", |inside| drop(inside.objects.remove(key))).await
     }
 }
 

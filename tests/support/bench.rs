@@ -21,7 +21,7 @@ use events::{
     Requested, Source, TenantId, Timestamp,
 };
 use futures_util::FutureExt;
-use infra::embedded::{Database, FileSealer};
+use infra::embedded::{Database, FileSealer, FolderObjects};
 use infra::providers::{Connections, Http};
 use schedule::Schedule;
 use shell::directory::Own;
@@ -283,6 +283,11 @@ pub struct Bench {
     _scratch: Scratch,
 }
 
+/// Uploaded files in a folder.
+pub fn objects(folder: PathBuf) -> Arc<FolderObjects> {
+    Arc::new(FolderObjects { folder, url: String::new(), key: vec![7; 32] })
+}
+
 impl Bench {
     pub fn new() -> Self {
         let scratch = Scratch::new();
@@ -298,6 +303,7 @@ impl Bench {
             own: own(store.clone(), host.clone()),
             documents: store.clone(),
             files: Arc::new(local::simulator::StandIns),
+            objects: objects(scratch.0.join("files")),
             contact_key: vec![7; 32],
             limits: store.clone(),
             tenant_rate: None,

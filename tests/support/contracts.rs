@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use domain::history::HistoryRow;
 use domain::ports::{
     Append, AppendError, ContactKey, Content, ContentKey, Depth, DocumentKey, Documents, EventStore, Filter, Hint,
-    JournalKey, Journals, Keys, Lane, Limits, MAX_STREAM_BYTES, Principal, Projected, Queue, RowKey, SHARDS, StreamKey,
-    Vault, Versioned, ViewKey, Views,
+    JournalKey, Journals, Keys, Lane, Limits, MAX_STREAM_BYTES, ObjectKey, Objects, Principal, Projected, Queue,
+    RowKey, SHARDS, StreamKey, Vault, Versioned, ViewKey, Views,
 };
 use domain::stats::Counters;
 use events::{Channel, CommunicationId, Mode, TenantId, Timestamp};
@@ -440,4 +440,39 @@ pub async fn queue(queue: &dyn Queue) {
     let expected = Depth { waiting: before.waiting + 13, delayed: before.delayed + 1, ..before };
     let same = async || Some(queue.depth(LANE).await.expect("a depth")).filter(|depth| *depth == expected);
     crate::world::eventually("the queue's depth", same).await;
+}
+
+/// Files are put where an address says and read where another says, for as long as each is good.
+pub async fn objects(objects: &dyn Objects, client: &reqwest::Client, now: Timestamp) {
+    let tenant = "acme".parse().expect("a tenant");
+    let key = ObjectKey::upload(&tenant, "att_1");
+    let soon = now + 60_000;
+    assert_eq!(objects.read(&key, 100).await.expect("an answer"), None);
+    let upload = objects.upload_to(&key, "application/pdf", 4, soon).await.expect("an address");
+    let mut request = client.put(&upload.url).body("%PDF");
+    for (name, value) in upload.headers.iter().filter(|(name, _)| name != "content-length") {
+        request = request.header(name, value);
+    }
+    let answer = request.send().await.expect("an answer");
+    assert!(answer.status().is_success(), "{}: {:?}", upload.url, answer.text().await);
+    assert_eq!(objects.read(&key, 100).await.expect("an answer").as_deref(), Some(&b"%PDF"[..]));
+    assert!(objects.read(&key, 3).await.is_err(), "more than was asked for");
+    let url = objects.download_from(&key, "Año & más.pdf", "application/pdf", soon).await.expect("an address");
+    let answer = client.get(&url).send().await.expect("an answer");
+    let header = |name: &str| answer.headers()[name].to_str().expect("text").to_owned();
+    let (kind, name) = (header("content-type"), header("content-disposition"));
+    assert_eq!(
+        (kind.as_str(), name.as_str()),
+        ("application/pdf", "attachment; filename*=UTF-8''A%C3%B1o%20%26%20m%C3%A1s.pdf")
+    );
+    assert_eq!(answer.bytes().await.expect("a body").as_ref(), b"%PDF");
+    let copy = ObjectKey { shelf: "fetched", ..key.clone() };
+    objects.write(&copy, b"copy".to_vec(), "text/plain").await.expect("written");
+    objects.write(&copy, b"again".to_vec(), "text/plain").await.expect("written");
+    assert_eq!(objects.read(&copy, 100).await.expect("an answer").as_deref(), Some(&b"again"[..]));
+    for _ in 0..2 {
+        objects.delete(&key).await.expect("gone");
+    }
+    assert_eq!(objects.read(&key, 100).await.expect("an answer"), None);
+    assert!(objects.read(&copy, 100).await.expect("an answer").is_some());
 }

@@ -22,6 +22,8 @@ pub struct Config {
     pub public_url: String,
     /// `SECRETS_KEY_ID`: the KMS key that tenants' credentials are sealed with.
     pub secrets_key: String,
+    /// `FILES_BUCKET`: S3, where uploaded files lie. Required.
+    pub files_bucket: String,
     /// `CONTACT_KEY`: what contact hashes are keyed with. Required; never changed afterwards.
     pub contact_key: Vec<u8>,
     /// `RETENTION_DAYS`: how long personal data is kept. Default 400.
@@ -62,6 +64,7 @@ impl Config {
             queues: settings.queues(),
             public_url: settings.or("PUBLIC_URL", ""),
             secrets_key: settings.or("SECRETS_KEY_ID", ""),
+            files_bucket: settings.need("FILES_BUCKET")?,
             contact_key: settings.need("CONTACT_KEY")?.into_bytes(),
             retention_days: settings.number("RETENTION_DAYS", 400)?,
             request_rate: settings.rate("REQUEST_RATE")?,

@@ -1,8 +1,9 @@
 //! In: HTTP requests with an API key. Out: communications accepted, changed and shown.
-//! May touch: streams, the vault, the queue (best effort), views, keys, limits, journals, sealed credentials, and
-//! providers, to ask them about themselves.
+//! May touch: streams, the vault, the queue (best effort), views, keys, limits, journals, sealed credentials, uploaded
+//! files, and providers, to ask them about themselves.
 //! Never: sends a message; takes a tenant from anywhere but the key.
 
+mod attachments;
 mod audit;
 mod change;
 mod channels;
@@ -35,7 +36,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use domain::access::{Permission, may};
 use domain::ports::{
-    Account, EventStore, Hint, Host, Keys, Limits, MAX_DELAY_S, Principal, Queue, StreamKey, Vault, Views,
+    Account, EventStore, Hint, Host, Keys, Limits, MAX_DELAY_S, Objects, Principal, Queue, StreamKey, Vault, Views,
 };
 use events::{CommunicationId, Timestamp};
 use shell::consent::Defaults;
@@ -68,6 +69,8 @@ pub struct Api {
     pub accounts: Vec<Account>,
     /// A stand-in carries test messages of every channel.
     pub has_sandbox: bool,
+    /// Uploaded files.
+    pub objects: Arc<dyn Objects>,
     pub host: Arc<dyn Host>,
     /// What contact hashes are keyed with.
     pub contact_key: Vec<u8>,
@@ -131,6 +134,9 @@ pub const ROUTES: &[(&str, &str, Permission)] = &[
     ("POST", "/api/keys", Permission::Keys),
     ("DELETE", "/api/keys/{id}", Permission::Keys),
     ("GET", "/api/audit", Permission::Keys),
+    ("POST", "/api/attachments", Permission::Send),
+    ("GET", "/api/attachments/{id}", Permission::View),
+    ("DELETE", "/api/attachments/{id}", Permission::Send),
     ("GET", "/api/communication-preferences/defaults", Permission::View),
     ("PATCH", "/api/communication-preferences/defaults", Permission::Consent),
     ("GET", "/api/communication-preferences/{kind}/{id}", Permission::View),
@@ -198,6 +204,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/keys", get(keys::list).post(keys::create))
         .route("/api/keys/{id}", delete(keys::revoke))
         .route("/api/audit", get(audit::list))
+        .route("/api/attachments", post(attachments::create))
+        .route("/api/attachments/{id}", get(attachments::one).delete(attachments::remove))
         .route(
             "/api/communication-preferences/defaults",
             get(preferences::get_defaults).patch(preferences::patch_defaults),
@@ -377,7 +385,8 @@ fn origin(caller: &Principal, headers: &HeaderMap) -> Origin {
 }
 
 async fn read_body(body: Body) -> Result<Bytes, Problem> {
-    let too_large = |_| Problem::new(Kind::TooLarge, "A body may have 256 KB. Send attachments by address.");
+    let too_large =
+        |_| Problem::new(Kind::TooLarge, "A body may have 256 KB. Upload attachments: POST /api/attachments.");
     to_bytes(body, MAX_BODY).await.map_err(too_large)
 }
 

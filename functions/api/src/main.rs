@@ -49,6 +49,7 @@ async fn main() -> Result<(), Error> {
         accounts: config.accounts,
         queue: Arc::new(SqsQueue { client: aws.sqs(), urls: config.queues.into_iter().collect() }),
         views: Arc::new(DynamoViews { client, table: config.views_table }),
+        objects: Arc::new(aws.s3(http.client.clone(), config.files_bucket)),
         host: Arc::new(SystemHost),
         contact_key: config.contact_key,
         retention_ms: config.retention_days * DAY_MS,

@@ -1,5 +1,6 @@
 //! `POST /api/communications/send`: from a body to an accepted communication.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -23,6 +24,7 @@ use events::{
 };
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
+use shell::files::{State as Stage, Uploaded};
 use shell::hash::contact_hash;
 use shell::problem::{FieldError, Kind, Problem};
 use shell::{Loaded, Origin};
@@ -38,6 +40,8 @@ const PAST_MS: i64 = 5 * 60_000;
 /// The furthest that a message may be scheduled.
 const FUTURE_MS: i64 = 366 * 24 * 3_600_000;
 
+/// How long a link to an uploaded file is good after its message was due, in milliseconds.
+const LINKS_MS: i64 = 30 * 24 * 3_600_000;
 /// Steps of a fallback, at most.
 const MAX_STEPS: usize = 4;
 /// How long a step may be waited for.
@@ -196,7 +200,7 @@ fn of_numbers<'a>(channels: &'a Channels, setting: &str) -> Option<&'a str> {
 fn read(
     api: &Api,
     caller: &Principal,
-    Decided { channels, templates }: &Decided,
+    (Decided { channels, templates }, files): (&Decided, &BTreeMap<String, Uploaded>),
     mut fields: Fields,
     request_hash: String,
 ) -> Result<Accepted, Problem> {
@@ -228,8 +232,11 @@ fn read(
     let template = channel.and_then(|channel| read_template(&mut fields, templates, channel, locale.as_deref()));
     let variables = fields.object("templateVariables");
     let entity = read_entity(&mut fields);
-    let attachments = read_attachments(&mut fields);
     let schedule = Schedule::read(&mut fields, api.host.now());
+    // A link is good for as long as its message, and a month more.
+    let links_until = schedule.at.unwrap_or_else(|| api.host.now()) + LINKS_MS;
+    let link = |id: &str| api.file_url(&caller.tenant, id, links_until);
+    let attachments = read_attachments(&mut fields, files, link);
     let priority = fields.choice("priority", &Priority::names()).unwrap_or(Priority::Normal);
     let in_doubt: Option<DoubtPolicy> = fields.choice("inDoubt", &DoubtPolicy::names());
     let max_attempts = fields.number("maxAttempts", 1..=10).map_or(policy::MAX_ATTEMPTS, |n| n as u8);
@@ -265,7 +272,7 @@ fn read(
             contact_hash,
             template,
             locale,
-            attachments: attachments.iter().enumerate().map(|(place, _)| attachment(place)).collect(),
+            attachments: attachments.iter().enumerate().map(|(place, link)| attachment(place, link, files)).collect(),
             entity,
             scheduled_at: schedule.at,
             expires_at: schedule.expires_at.unwrap_or_else(|| policy::expires_at(kind, due)),
@@ -419,25 +426,50 @@ pub(crate) fn read_quiet_hours(fields: &mut Fields) -> Option<QuietHours> {
     }
 }
 
-fn read_attachments(fields: &mut Fields) -> Vec<StoredLink> {
+fn read_attachments(
+    fields: &mut Fields,
+    files: &BTreeMap<String, Uploaded>,
+    link: impl Fn(&str) -> String,
+) -> Vec<StoredLink> {
     let mut links = Vec::new();
     for (place, item) in fields.list("attachments", 10).into_iter().enumerate() {
         let text = |name: &str, most: usize| {
             let text = item.get(name).and_then(Value::as_str);
             text.filter(|text| !text.is_empty() && text.chars().count() <= most && !text.chars().any(char::is_control))
         };
-        let names = ["filename", "fileUrl", "kind"];
+        let has = |name: &str| item.get(name).is_some_and(|value| !value.is_null());
+        let names = ["filename", "fileUrl", "kind", "attachmentId"];
         let known = item.as_object().is_some_and(|item| item.keys().all(|name| names.contains(&name.as_str())));
-        let kind = item.get("kind").map(|kind| kind.as_str().and_then(|kind| kind.parse::<MediaKind>().ok()));
+        let kind = item.get("kind").filter(|kind| !kind.is_null());
+        let kind = kind.map(|kind| kind.as_str().and_then(|kind| kind.parse::<MediaKind>().ok()));
+        let is_sound = known && kind != Some(None) && (!has("filename") || text("filename", 255).is_some());
         let url = text("fileUrl", 2_000).filter(|url| url.starts_with("https://"));
-        match (text("filename", 255), url, known && kind != Some(None)) {
-            (Some(filename), Some(file_url), true) => {
+        let id = text("attachmentId", 40);
+        match (id, url, text("filename", 255)) {
+            (Some(id), None, name) if is_sound && !has("fileUrl") => match files.get(id) {
+                Some(file) if file.state == Stage::Ready => links.push(StoredLink {
+                    filename: name.unwrap_or(&file.filename).to_owned(),
+                    file_url: link(id),
+                    kind: kind.flatten().or_else(|| file.mime.split('/').next()?.parse().ok()),
+                    attachment: Some(id.to_owned()),
+                }),
+                other => {
+                    let (code, detail) = match other {
+                        None => ("unknown_attachment", "There is no such attachment: POST /api/attachments makes one."),
+                        Some(file) if file.state == Stage::Refused => ("refused", "It is not what it was said to be."),
+                        Some(_) => ("not_uploaded", "Nothing was uploaded yet: PUT it to the address that was given."),
+                    };
+                    fields.wrong(&format!("attachments/{place}/attachmentId"), code, detail);
+                }
+            },
+            (None, Some(file_url), Some(filename)) if is_sound && !has("attachmentId") => {
                 let (filename, file_url) = (filename.to_owned(), file_url.to_owned());
-                links.push(StoredLink { filename, file_url, kind: kind.flatten() });
+                links.push(StoredLink { filename, file_url, kind: kind.flatten(), attachment: None });
             }
             _ => {
-                let detail = "An attachment is {\"filename\": …, \"fileUrl\": \"https://…\"}, with a kind of image, \
-                              video, audio or file where its name does not say it.";
+                let detail = "An attachment is {\"attachmentId\": …} of one that was uploaded, or {\"filename\": …, \
+                              \"fileUrl\": \"https://…\"}, with a kind of image, video, audio or file where its name \
+                              does not say it.";
                 fields.wrong(&format!("attachments/{place}"), "not_an_attachment", detail);
             }
         }
@@ -445,8 +477,14 @@ fn read_attachments(fields: &mut Fields) -> Vec<StoredLink> {
     links
 }
 
-fn attachment(place: usize) -> Attachment {
-    Attachment { key: place.to_string(), sha256: None, mime: None, size_bytes: None }
+fn attachment(place: usize, link: &StoredLink, files: &BTreeMap<String, Uploaded>) -> Attachment {
+    let file = link.attachment.as_ref().and_then(|id| files.get(id));
+    Attachment {
+        key: place.to_string(),
+        sha256: file.and_then(|file| file.sha256.clone()),
+        mime: file.map(|file| file.mime.clone()),
+        size_bytes: file.map(|file| file.size),
+    }
 }
 
 /// When, and until when.
@@ -494,6 +532,11 @@ fn with_words(mut accepted: Accepted, text: Option<&Compiled>) -> Result<Accepte
 }
 
 impl Api {
+    /// Where people read a file who have a link in a message.
+    fn file_url(&self, tenant: &TenantId, id: &str, until: Timestamp) -> String {
+        format!("{}/files/{}", self.own.public_url, shell::hash::file_token(&self.contact_key, tenant, id, until))
+    }
+
     /// What the tenant decided, at most 15 seconds old.
     pub(crate) async fn decided(&self, caller: &Principal) -> Result<Decided, Problem> {
         let channels = self.directory.channels(&self.own, &caller.tenant);
@@ -526,7 +569,8 @@ impl Api {
         request_hash: String,
     ) -> Result<Accepted, Problem> {
         self.choose(caller, known, &mut fields).await?;
-        self.with_words(caller, read(self, caller, known, fields, request_hash)?).await
+        let files = self.uploaded(caller, &fields).await?;
+        self.with_words(caller, read(self, caller, (known, &files), fields, request_hash)?).await
     }
 
     /// Each step is read as a message of its own: what it does not say is as in the first.

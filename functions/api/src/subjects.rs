@@ -8,7 +8,7 @@ use axum::response::Response;
 use domain::communication::Command;
 use domain::contact;
 use domain::history::row;
-use domain::ports::{ContactKey, ContentKey, DocumentKey, Principal, StreamKey};
+use domain::ports::{ContactKey, Content, ContentKey, DocumentKey, ObjectKey, Principal, StreamKey};
 use events::{Channel, Mode, Recipient, RecipientType};
 use serde_json::{Value, json};
 use shell::consent::{addresses_key, person};
@@ -117,6 +117,22 @@ pub(crate) async fn export(
 }
 
 impl Api {
+    /// Files that were for this person, ours and copies of others.
+    async fn erase_files(&self, caller: &Principal, words: &ContentKey, content: &Content) -> Result<(), Problem> {
+        let stream = StreamKey { tenant: caller.tenant.clone(), id: words.id };
+        for (place, link) in content.attachments.iter().enumerate() {
+            let Some(id) = &link.attachment else {
+                self.objects.delete(&ObjectKey::fetched(&stream, place)).await?;
+                continue;
+            };
+            let file = shell::files::find(&*self.own.documents, &caller.tenant, id, self.host.now()).await?;
+            if file.is_some_and(|file| !file.shared) {
+                self.remove_file(caller, id).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Words without a stream are of a request that was never accepted, or of a channel that had no turn.
     async fn erase_one(
         &self,
@@ -152,7 +168,7 @@ pub(crate) async fn erase(
     loop {
         let page = api.vault.of_subject(&caller.tenant, &subject.name, before.as_deref(), PAGE).await?;
         before = page.last().map(|(key, _)| key.path().1);
-        for (key, _) in &page {
+        for (key, content) in &page {
             let stream = StreamKey { tenant: caller.tenant.clone(), id: key.id };
             let loaded = api.shell(&origin).load(&stream).await?;
             if !is_within(&caller, &loaded) {
@@ -164,6 +180,7 @@ pub(crate) async fn erase(
                 let loaded = api.shell(&origin).load(&stream).await?;
                 api.erase_one(&caller, &origin, loaded, &other).await?;
             }
+            api.erase_files(&caller, key, content).await?;
             // Last: where all of this is found by.
             api.erase_one(&caller, &origin, loaded, key).await?;
             erased += 1;

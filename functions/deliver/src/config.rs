@@ -25,6 +25,8 @@ pub struct Config {
     pub bases: BTreeMap<String, String>,
     /// `PUBLIC_URL`: where callbacks reach us, without a slash at the end.
     pub public_url: String,
+    /// `FILES_BUCKET`: S3, where uploaded files lie, and copies of fetched ones. Required.
+    pub files_bucket: String,
     /// `CONTACT_KEY`: what links to unsubscribe are signed with; without it emails have none.
     pub contact_key: Vec<u8>,
     /// `SECRETS_KEY_ID`: the KMS key that tenants' credentials are sealed with.
@@ -47,6 +49,7 @@ impl Config {
             configured: settings.configured()?,
             bases: settings.bases(),
             public_url: settings.or("PUBLIC_URL", ""),
+            files_bucket: settings.need("FILES_BUCKET")?,
             contact_key: settings.or("CONTACT_KEY", "").into_bytes(),
             secrets_key: settings.or("SECRETS_KEY_ID", ""),
         })

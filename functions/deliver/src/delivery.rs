@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use domain::communication::{Answer, Command, Communication, Lifecycle, Readiness, Rejection, Report, readiness};
 use domain::ports::{
-    ContactKey, Content, ContentKey, Found, Hint, Outbound, Provider, Sent, StoreError, StoredLink, StreamKey,
+    ContactKey, Content, ContentKey, Found, Hint, ObjectKey, Outbound, Provider, Sent, StoreError, StoredLink,
+    StreamKey,
 };
 use domain::provider::File;
 use domain::render::words;
@@ -293,7 +294,7 @@ impl Delivery<'_> {
         mut content: Content,
     ) -> Result<Result<Outbound, &'static str>, StoreError> {
         let request = &communication.request;
-        let files = self.files(request, &mut content).await;
+        let files = self.files(communication, &mut content).await?;
         let Deliver { memory, own, .. } = self.deliver;
         let text = memory.library.words(own, &self.key.tenant, request.channel, request.template.as_ref()).await?;
         let mut message = match words(request, &content, text.as_deref()) {
@@ -315,21 +316,69 @@ impl Delivery<'_> {
         }))
     }
 
-    /// An email's files as bytes; those that cannot be had stay links.
-    async fn files(&self, request: &Requested, content: &mut Content) -> Vec<File> {
-        if request.channel != Channel::Email || content.attachments.is_empty() {
-            return Vec::new();
+    /// An email's files as bytes; those that cannot be had stay links. Other channels are given addresses to read from.
+    async fn files(&self, communication: &Communication, content: &mut Content) -> Result<Vec<File>, StoreError> {
+        let request = &communication.request;
+        if content.attachments.is_empty() {
+            return Ok(Vec::new());
+        }
+        match request.channel {
+            Channel::Email => (),
+            // A person opens the link, some day.
+            Channel::Sms => return Ok(Vec::new()),
+            Channel::Whatsapp | Channel::Messenger | Channel::Telegram => {
+                for (place, link) in content.attachments.iter_mut().enumerate() {
+                    let Some(id) = &link.attachment else { continue };
+                    let mime = request.attachments.get(place).and_then(|file| file.mime.as_deref());
+                    let (object, until) = (ObjectKey::upload(&self.key.tenant, id), self.deliver.host.now() + READ_MS);
+                    let mime = mime.unwrap_or(ANY_TYPE);
+                    link.file_url = self.deliver.objects.download_from(&object, &link.filename, mime, until).await?;
+                }
+                return Ok(Vec::new());
+            }
         }
         let most = MAX_FILES / content.attachments.len();
-        let fetch = async |link: &StoredLink| {
-            let fetched = self.deliver.files.fetch(&link.file_url, most).await;
-            let fetched = fetched.inspect_err(|error| tracing::warn!(id = %self.key.id, %error, "a file stays a link"));
-            fetched.map(|(bytes, mime)| File { name: link.filename.clone(), mime, bytes }).ok()
+        let had = async |(place, link): (usize, &StoredLink)| {
+            let known = request.attachments.get(place);
+            let found = match &link.attachment {
+                Some(id) => {
+                    let object = ObjectKey::upload(&self.key.tenant, id);
+                    let bytes = self.deliver.objects.read(&object, most).await.ok().flatten();
+                    let mime = known.and_then(|file| file.mime.clone()).unwrap_or_else(|| ANY_TYPE.to_owned());
+                    bytes.map(|bytes| (bytes, mime))
+                }
+                None => self.fetched_once(communication.attempts > 0, place, link, most).await,
+            };
+            found.map(|(bytes, mime)| File { name: link.filename.clone(), mime, bytes })
         };
-        let fetched = join_all(content.attachments.iter().map(fetch)).await;
-        let mut is_link = fetched.iter().map(Option::is_none).collect::<Vec<_>>().into_iter();
+        let had = join_all(content.attachments.iter().enumerate().map(had)).await;
+        let mut is_link = had.iter().map(Option::is_none).collect::<Vec<_>>().into_iter();
         content.attachments.retain(|_| is_link.next().unwrap_or(true));
-        fetched.into_iter().flatten().collect()
+        Ok(had.into_iter().flatten().collect())
+    }
+
+    /// What a caller links to is fetched for the first attempt; the others have a copy of it.
+    async fn fetched_once(
+        &self,
+        is_again: bool,
+        place: usize,
+        link: &StoredLink,
+        most: usize,
+    ) -> Option<(Vec<u8>, String)> {
+        let object = ObjectKey::fetched(self.key, place);
+        if is_again && let Ok(Some(copy)) = self.deliver.objects.read(&object, most + MAX_TYPE).await {
+            // The type is its first line.
+            let end = copy.iter().position(|byte| *byte == b'\n')?;
+            return Some((copy[end + 1..].to_vec(), String::from_utf8_lossy(&copy[..end]).into_owned()));
+        }
+        let fetched = self.deliver.files.fetch(&link.file_url, most).await;
+        let fetched = fetched.inspect_err(|error| tracing::warn!(id = %self.key.id, %error, "a file stays a link"));
+        let (bytes, mime) = fetched.ok()?;
+        let copy = [mime.as_bytes(), b"\n", &bytes].concat();
+        if let Err(error) = self.deliver.objects.write(&object, copy, ANY_TYPE).await {
+            tracing::warn!(id = %self.key.id, %error, "a file would be fetched once more");
+        }
+        Some((bytes, mime))
     }
 
     /// WhatsApp takes words for 24 hours after the person's last one.
@@ -392,6 +441,11 @@ impl Delivery<'_> {
 
 /// Bytes of an email's files, at most: several emails are in memory at once.
 const MAX_FILES: usize = 4 * 1024 * 1024;
+/// Bytes of the name of a type, at most.
+const MAX_TYPE: usize = 256;
+const ANY_TYPE: &str = "application/octet-stream";
+/// How long providers may read a file from where they are told, in milliseconds.
+const READ_MS: i64 = 3_600_000;
 /// How long callbacks may name a provider's own id, in milliseconds.
 const MESSAGE_IDS_MS: i64 = 30 * 24 * 3_600_000;
 

@@ -1,5 +1,5 @@
 //! In: hints from one channel's queues. Out: a message at a provider, and what became of it in the stream.
-//! May touch: streams, the vault, the queue, limits, journals, providers, alerts, and what senders link to.
+//! May touch: streams, the vault, the queue, limits, journals, providers, alerts, uploaded files, and what senders link to.
 //! Never: calls a provider without an attempt of its own in the stream, or twice for one attempt, or past its limit.
 
 pub mod config;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use delivery::Delivery;
 use domain::gate::Rate;
 use domain::ports::{
-    Alerts, Documents, EventStore, Files, Host, Limits, Provider, Queue, StoreError, StreamKey, Vault,
+    Alerts, Documents, EventStore, Files, Host, Limits, Objects, Provider, Queue, StoreError, StreamKey, Vault,
 };
 use events::Timestamp;
 use futures_util::future::join_all;
@@ -34,6 +34,8 @@ pub struct Deliver {
     pub documents: Arc<dyn Documents>,
     /// Files that go with emails.
     pub files: Arc<dyn Files>,
+    /// Uploaded ones, and copies of those.
+    pub objects: Arc<dyn Objects>,
     /// What links to unsubscribe are signed with; none: there are no such links.
     pub contact_key: Vec<u8>,
     pub limits: Arc<dyn Limits>,

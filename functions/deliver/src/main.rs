@@ -57,6 +57,7 @@ fn wire(config: Config, aws: &Aws) -> Deliver {
         },
         documents: store.clone(),
         files: Arc::new(Fetcher { client: http.public, timeout: Duration::from_secs(5) }),
+        objects: Arc::new(aws.s3(http.client, config.files_bucket)),
         contact_key: config.contact_key,
         limits: store,
         tenant_rate: config.tenant_rate,

@@ -5,14 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{Query, Request, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::ports::{Host, Lane, Queue};
-use infra::embedded::{Database, MemoryQueue};
+use events::Timestamp;
+use infra::embedded::{Database, FolderObjects, MemoryQueue, upload_of};
+use infra::providers::disposition;
 use schedule::{Schedule, Sweep};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -24,12 +28,16 @@ use crate::simulator::{Fault, Simulator, examples};
 /// The longest that a caller may wait for a message.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
+/// Bytes of a file that is uploaded here, at most.
+const MAX_FILE: usize = 17 * 1024 * 1024;
+
 pub struct Dev {
     pub simulator: Arc<Simulator>,
     pub clock: Arc<Clock>,
     pub queue: Arc<MemoryQueue>,
     pub schedule: Schedule,
     pub database: Database,
+    pub objects: Arc<FolderObjects>,
 }
 
 type Shared = State<Arc<Dev>>;
@@ -42,6 +50,8 @@ pub fn router(dev: Arc<Dev>) -> Router {
         .route("/_dev/clock", post(advance))
         .route("/_dev/queues", get(queues))
         .route("/_dev/suppressions", delete(clear_suppressions))
+        .route("/_dev/files/{shelf}/{tenant}/{name}", get(give_file).put(take_file))
+        .layer(DefaultBodyLimit::max(MAX_FILE))
         .layer(axum::middleware::from_fn(loopback_only))
         .with_state(dev)
 }
@@ -139,6 +149,63 @@ async fn queues(State(dev): Shared) -> Result<Json<Value>, Problem> {
         shown.insert(lane.name(), depth);
     }
     Ok(Json(Value::Object(shown)))
+}
+
+/// What S3 looks at: an address that was given for this, and is still good.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Signed {
+    until: i64,
+    signature: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default, rename = "type")]
+    kind: String,
+}
+
+fn forbidden() -> Problem {
+    Problem::new(Kind::Forbidden, "This address is not one that was given, is for another file, or its time is over.")
+}
+
+fn header_of(headers: &HeaderMap, name: &str) -> String {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+async fn take_file(
+    State(dev): Shared,
+    Path((shelf, tenant, name)): Path<(String, String, String)>,
+    Query(signed): Query<Signed>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    let (path, size) = (format!("{shelf}/{tenant}/{name}"), body.len() as u64);
+    let of = upload_of(&header_of(&headers, "content-type"), size);
+    if !dev.objects.allows("PUT", &path, &of, Timestamp(signed.until), &signed.signature, dev.clock.now()) {
+        return Err(forbidden());
+    }
+    dev.objects.put(&path, &body).map_err(|error| Problem::new(Kind::Unavailable, error.to_string()))?;
+    Ok(StatusCode::OK)
+}
+
+async fn give_file(
+    State(dev): Shared,
+    Path((shelf, tenant, name)): Path<(String, String, String)>,
+    Query(signed): Query<Signed>,
+) -> Result<Response, Problem> {
+    let path = format!("{shelf}/{tenant}/{name}");
+    let of = format!("{} {}", signed.name, signed.kind);
+    if !dev.objects.allows("GET", &path, &of, Timestamp(signed.until), &signed.signature, dev.clock.now()) {
+        return Err(forbidden());
+    }
+    let found = dev.objects.get(&path).map_err(|error| Problem::new(Kind::Unavailable, error.to_string()))?;
+    let bytes = found.ok_or_else(|| Problem::new(Kind::NotFound, "There is no such file."))?;
+    let text = |encoded: &str| {
+        let decoded = URL_SAFE_NO_PAD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        decoded.unwrap_or_default()
+    };
+    let headers =
+        [(header::CONTENT_TYPE, text(&signed.kind)), (header::CONTENT_DISPOSITION, disposition(&text(&signed.name)))];
+    Ok((headers, bytes).into_response())
 }
 
 async fn clear_suppressions(State(dev): Shared) -> Result<StatusCode, Problem> {

@@ -24,7 +24,7 @@ use domain::ports::{Account, Connector, Host, Keys, Limits, Principal, Provider}
 use domain::provider::{Kind, SettingFault};
 use events::{Channel, Mode, TenantId, Timestamp};
 use infra::SystemHost;
-use infra::embedded::{Database, FileSealer, LogAlerts, MemoryQueue, TableInbox, Waiting};
+use infra::embedded::{Database, FileSealer, FolderObjects, LogAlerts, MemoryQueue, TableInbox, Waiting};
 use infra::providers::{Connections, Http, HttpKeySet, REGISTRY, http_client};
 use project::{Image, Project};
 use schedule::{Schedule, Sweep};
@@ -105,6 +105,7 @@ pub struct Local {
     pub clock: Arc<Clock>,
     pub simulator: Arc<Simulator>,
     pub database: Database,
+    pub objects: Arc<FolderObjects>,
     pub queue: Arc<MemoryQueue>,
     pub schedule: Schedule,
     tasks: JoinSet<()>,
@@ -177,6 +178,8 @@ impl Local {
             public_url: url.clone(),
         };
         let contact_key = secret(&folder.join("contact.key"))?;
+        let objects =
+            Arc::new(FolderObjects { folder: folder.join("files"), url: url.clone(), key: contact_key.clone() });
         let queue = Arc::new(MemoryQueue::new(clock.clone(), clock.scaled(VISIBILITY_MS)));
         let schedule =
             Schedule { store: store.clone(), queue: queue.clone(), limits: store.clone(), host: clock.clone() };
@@ -188,6 +191,7 @@ impl Local {
             own: own.clone(),
             documents: store.clone(),
             files: Arc::new(simulator::StandIns),
+            objects: objects.clone(),
             contact_key: contact_key.clone(),
             limits: store.clone(),
             tenant_rate: None,
@@ -210,6 +214,7 @@ impl Local {
             defaults: Default::default(),
             has_sandbox: true,
             accounts: providers.iter().map(|provider| provider.account().clone()).collect(),
+            objects: objects.clone(),
             host: clock.clone(),
             contact_key: contact_key.clone(),
             retention_ms: RETENTION_MS,
@@ -230,6 +235,7 @@ impl Local {
             providers,
             own,
             directory: Directory::default(),
+            objects: objects.clone(),
             contact_key,
         });
         let dead_letter = DeadLetter { store: store.clone(), alerts: Arc::new(LogAlerts), host: clock.clone() };
@@ -243,6 +249,7 @@ impl Local {
             queue: queue.clone(),
             schedule: schedule.clone(),
             database: database.clone(),
+            objects: objects.clone(),
         };
         tasks.spawn(look_again(inbox, webhook.clone(), clock.clone()));
         let router = api::router(api).merge(webhook::router(webhook)).merge(dev::router(Arc::new(dev)));
@@ -259,7 +266,7 @@ impl Local {
         tasks.spawn(bury(queue.clone(), dead_letter));
         tasks.spawn(feed(database.clone(), project));
         tasks.spawn(tick(schedule.clone(), clock.clone()));
-        Ok(Local { url, port, clock, simulator, database, queue, schedule, tasks, _lock: lock, scratch })
+        Ok(Local { url, port, clock, simulator, database, objects, queue, schedule, tasks, _lock: lock, scratch })
     }
 }
 

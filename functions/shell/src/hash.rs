@@ -26,6 +26,11 @@ pub fn contact_hash(key: &[u8], tenant: &TenantId, contact: &str) -> String {
     short(&mac.finalize().into_bytes())
 }
 
+/// The checksum of a file, in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Compares without telling by its time how much was right. Nothing is the same as no secret.
 pub fn same_secret(expected: &str, given: &str) -> bool {
     !expected.is_empty() && Sha256::digest(expected) == Sha256::digest(given)
@@ -59,6 +64,23 @@ pub fn preferences_of(key: &[u8], token: &str, now: Timestamp) -> Option<(Tenant
     let until = Timestamp(parts.next()?.parse().ok()?);
     let is_ours = same_secret(&preferences_token(key, &tenant, &person, until), token);
     (is_ours && now < until).then_some((tenant, person))
+}
+
+/// Lets whoever holds it read one uploaded file until a time: `acme/att_…/1795000000000/…`.
+pub fn file_token(key: &[u8], tenant: &TenantId, id: &str, until: Timestamp) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    let path = format!("{tenant}/{id}/{}", until.0);
+    mac.update(format!("file#{path}").as_bytes());
+    format!("{path}/{}", short(&mac.finalize().into_bytes()))
+}
+
+/// Which file a token is for; none where it is not one of ours, or its time is over.
+pub fn file_of(key: &[u8], token: &str, now: Timestamp) -> Option<(TenantId, String)> {
+    let mut parts = token.split('/');
+    let (tenant, id): (TenantId, _) = (parts.next()?.parse().ok()?, parts.next()?.to_owned());
+    let until = Timestamp(parts.next()?.parse().ok()?);
+    let is_ours = same_secret(&file_token(key, &tenant, &id, until), token);
+    (is_ours && now < until).then_some((tenant, id))
 }
 
 /// The message that a token is for; none where it is not one of ours.

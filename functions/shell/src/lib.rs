@@ -2,6 +2,7 @@
 
 pub mod consent;
 pub mod directory;
+pub mod files;
 pub mod gate;
 pub mod hash;
 pub mod hint;

@@ -18,6 +18,8 @@ pub struct Config {
     pub contact_key: Vec<u8>,
     /// `SECRETS_KEY_ID`: the KMS key that tenants' credentials are sealed with.
     pub secrets_key: String,
+    /// `FILES_BUCKET`: S3, where uploaded files lie.
+    pub files_bucket: String,
     /// `INBOX_QUEUE_URL`: where facts wait whose message is not known yet.
     pub inbox_queue: String,
     /// `DOOR`: `inbox` serves that queue; anything else serves HTTP.
@@ -37,6 +39,7 @@ impl Config {
             public_url: settings.or("PUBLIC_URL", ""),
             contact_key: settings.need("CONTACT_KEY")?.into_bytes(),
             secrets_key: settings.or("SECRETS_KEY_ID", ""),
+            files_bucket: settings.or("FILES_BUCKET", ""),
             inbox_queue: settings.or("INBOX_QUEUE_URL", ""),
             is_inbox: settings.or("DOOR", "http") == "inbox",
         })

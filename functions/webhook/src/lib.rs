@@ -1,9 +1,11 @@
-//! In: callbacks of providers, whose signature is the credential; people who follow a signed link; and what it told itself to look at again. Out: facts, in
-//! the streams they are about; messages that came in, each in its journal.
-//! May touch: streams, journals, documents, the suppression list, the inbox, and what a provider needs to verify itself.
+//! In: callbacks of providers, whose signature is the credential; people who follow a signed link; and what it told itself
+//! to look at again. Out: facts, in the streams they are about; messages that came in, each in its journal.
+//! May touch: streams, journals, documents, the suppression list, the inbox, addresses of uploaded files, and what a
+//! provider needs to verify itself.
 //! Never: believes what is not signed; refuses a status it does not know; lets one tenant speak of another's messages.
 
 pub mod config;
+mod files;
 mod inbound;
 mod log;
 mod page;
@@ -24,7 +26,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use domain::communication::{Command, Rejection, Report};
 use domain::ports::{
-    ContactKey, ContentKey, DocumentKey, Documents, EventStore, Host, Inbox, StoreError, StreamKey, Vault,
+    ContactKey, ContentKey, DocumentKey, Documents, EventStore, Host, Inbox, Objects, StoreError, StreamKey, Vault,
 };
 use domain::provider::{About, CallbackRequest, Heard, Provider, Told};
 use events::{AttemptId, Channel, CommunicationId, Fact, Mode, TenantId};
@@ -50,6 +52,8 @@ pub struct Webhook {
     /// The tenants'.
     pub own: Own,
     pub directory: Directory,
+    /// Uploaded files.
+    pub objects: Arc<dyn Objects>,
     /// What contact hashes are keyed with.
     pub contact_key: Vec<u8>,
     pub host: Arc<dyn Host>,
@@ -69,6 +73,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("HEAD", "/webhooks/{provider}/{config}/{secret}"),
     ("GET", "/unsubscribe/{tenant}/{id}/{signature}"),
     ("POST", "/unsubscribe/{tenant}/{id}/{signature}"),
+    ("GET", "/files/{tenant}/{id}/{until}/{signature}"),
     ("GET", "/preferences/{tenant}/{person}/{until}/{signature}"),
     ("POST", "/preferences/{tenant}/{person}/{until}/{signature}"),
 ];
@@ -83,6 +88,7 @@ pub fn router(webhook: Arc<Webhook>) -> Router {
         .route("/api/v1/communication/webhooks/{provider}", post(deployment))
         .route("/webhooks/{provider}/{config}/{secret}", get(own).post(own))
         .route("/unsubscribe/{tenant}/{id}/{signature}", get(unsubscribe::ask).post(unsubscribe::unsubscribe))
+        .route("/files/{tenant}/{id}/{until}/{signature}", get(files::show))
         .route("/preferences/{tenant}/{person}/{until}/{signature}", get(preferences::show).post(preferences::save))
         .with_state(webhook)
 }

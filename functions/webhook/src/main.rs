@@ -26,7 +26,8 @@ async fn main() -> Result<(), Error> {
         limits_table: config.tables.limits,
     });
     let host = Arc::new(SystemHost);
-    let connector = Arc::new(Connections { http: Http::new(), simulators: BTreeMap::new(), bases: config.bases });
+    let http = Http::new();
+    let connector = Arc::new(Connections { http: http.clone(), simulators: BTreeMap::new(), bases: config.bases });
     let webhook = Webhook {
         store: store.clone(),
         vault: store.clone(),
@@ -42,6 +43,7 @@ async fn main() -> Result<(), Error> {
             public_url: config.public_url,
         },
         directory: Default::default(),
+        objects: Arc::new(aws.s3(http.client, config.files_bucket)),
         contact_key: config.contact_key,
         host,
     };

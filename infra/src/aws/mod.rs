@@ -4,6 +4,8 @@ mod dynamodb;
 mod dynamodb_views;
 mod kms;
 mod logs;
+#[cfg(feature = "providers")]
+mod s3;
 mod sns;
 mod sqs;
 
@@ -11,6 +13,8 @@ pub use dynamodb::DynamoStore;
 pub use dynamodb_views::DynamoViews;
 pub use kms::KmsSealer;
 pub use logs::init_logs;
+#[cfg(feature = "providers")]
+pub use s3::S3Objects;
 pub use sns::SnsAlerts;
 pub use sqs::{SqsInbox, SqsQueue};
 
@@ -41,6 +45,9 @@ pub struct Aws {
     http: SharedHttpClient,
     region: Region,
     credentials: SharedCredentialsProvider,
+    /// The same, to sign with.
+    #[cfg_attr(not(feature = "providers"), expect(dead_code))]
+    keys: Credentials,
     endpoint: Option<String>,
 }
 
@@ -79,7 +86,8 @@ impl Aws {
         Ok(Aws {
             http: http_client(),
             region: Region::new(region.ok_or(MissingSetting("AWS_REGION"))?),
-            credentials: SharedCredentialsProvider::new(credentials),
+            credentials: SharedCredentialsProvider::new(credentials.clone()),
+            keys: credentials,
             endpoint: var("AWS_ENDPOINT_URL").filter(|url| !url.is_empty()),
         })
     }
@@ -102,6 +110,13 @@ impl Aws {
 
     pub fn kms(&self) -> aws_sdk_kms::Client {
         aws_sdk_kms::Client::from_conf(configured!(self, aws_sdk_kms).build())
+    }
+
+    /// A bucket of uploaded files.
+    #[cfg(feature = "providers")]
+    pub fn s3(&self, client: reqwest::Client, bucket: String) -> S3Objects {
+        let (region, credentials) = (self.region.to_string(), self.keys.clone());
+        S3Objects { client, bucket, region, credentials, endpoint: self.endpoint.clone() }
     }
 
     pub fn sns(&self) -> aws_sdk_sns::Client {

@@ -2,6 +2,7 @@
 
 mod database;
 mod inbox;
+mod objects;
 mod queue;
 mod sealer;
 mod store;
@@ -9,6 +10,7 @@ mod views;
 
 pub use database::{Database, OpenError};
 pub use inbox::{TableInbox, Waiting};
+pub use objects::{FolderObjects, upload_of};
 pub use queue::{MemoryQueue, Received, Wall};
 pub use sealer::FileSealer;
 pub use store::{Change, LogAlerts};

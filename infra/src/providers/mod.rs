@@ -26,7 +26,9 @@ mod whatsapp;
 
 pub use judge::{Claim, Judgement, judge};
 pub use key_set::HttpKeySet;
-pub use public::{Fetcher, check_url, is_public};
+#[cfg(feature = "aws")]
+pub(crate) use public::bounded;
+pub use public::{Fetcher, check_url, disposition, is_public};
 pub use sandbox::{Sandbox, sandboxes};
 
 use std::collections::BTreeMap;

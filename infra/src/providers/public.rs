@@ -122,8 +122,14 @@ impl Files for Fetcher {
     }
 }
 
+/// The header that gives a file its name, whatever letters that has.
+pub fn disposition(name: &str) -> String {
+    let encoded: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
+    format!("attachment; filename*=UTF-8''{}", encoded.replace('+', "%20"))
+}
+
 /// No more than so much of it is read.
-pub(super) async fn bounded(mut answer: Response, max_bytes: usize) -> Result<Vec<u8>, Unfetched> {
+pub(crate) async fn bounded(mut answer: Response, max_bytes: usize) -> Result<Vec<u8>, Unfetched> {
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|_| Unfetched::NoAnswer)? {
         bytes.extend_from_slice(&chunk);

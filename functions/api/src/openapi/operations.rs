@@ -162,6 +162,11 @@ pub const OPERATIONS: &[Operation] = &[
         .may_take("Nothing", "{}")
         .answers(200, "Communication")
         .problems(&[Conflict]),
+    post("/api/attachments", "createAttachment", "Announce a file; then PUT it to the address in the answer")
+        .takes("NewUpload", r#"{"filename":"INV-7.pdf","contentType":"application/pdf","sizeBytes":48213}"#)
+        .answers(201, "Upload"),
+    get("/api/attachments/{id}", "getAttachment", "Upload", "Whether it is there and what it was said to be"),
+    delete("/api/attachments/{id}", "deleteAttachment", "The file is gone; links to it lead nowhere"),
     // ---- Dead letters
     get("/api/dead-letters", "listDeadLetters", "CommunicationPage", "What was given up and can be tried again").query(
         "channel? Channel, type? Type, reason? DeadLetterReason, provider? string, from? string, to? string, \

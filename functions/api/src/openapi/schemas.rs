@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use domain::access::permissions;
+use domain::render::MediaKind;
 use domain::status::Status;
 use events::{Channel, DoubtPolicy, MessageType, Mode, Outcome, Priority, RecipientType, Role, Unless};
 use serde_json::{Map, Value, json};
@@ -17,7 +18,19 @@ const OBJECTS: &[(&str, &str)] = &[
     ("FieldError", "pointer string, code string, detail string"),
     ("Problem", "type string, title string, status integer, detail string, code ProblemCode, errors? [FieldError]"),
     // ---- Communications
-    ("Attachment", "filename string:255, fileUrl string:2000, kind? 'image'|'video'|'audio'|'file'"),
+    ("Attachment", "filename? string?, fileUrl? string?, kind? Media?, attachmentId? string?"),
+    (
+        "NewUpload",
+        "filename string:255, contentType ContentType, sizeBytes integer:1..16777216, sha256? string:64, \
+         shared? boolean",
+    ),
+    ("UploadAddress", "method 'PUT', url string, headers {string}, expiresAt time"),
+    (
+        "Upload",
+        "id string, filename string, contentType ContentType, sizeBytes integer, sha256 string?, shared boolean, \
+         status 'awaiting_upload'|'ready'|'refused', reason string?, createdAt time, createdBy string, expiresAt time, \
+         downloadUrl string?, downloadUrlExpiresAt time?, upload? UploadAddress",
+    ),
     ("Location", "latitude number, longitude number, name? string?, address? string?"),
     ("Button", "text string:64, url? string?, data? string?"),
     ("ProviderTemplate", "name string, language? string?, variables? [string]"),
@@ -291,6 +304,8 @@ pub fn all() -> Value {
         ("Priority", words(Priority::names())),
         ("DoubtPolicy", words(DoubtPolicy::names())),
         ("Mode", words(Mode::names())),
+        ("Media", words(MediaKind::NAMES)),
+        ("ContentType", words(crate::attachments::types())),
         ("KeyMode", words(crate::keys::modes())),
         ("Role", words(Role::names())),
         ("Permission", words(permissions)),
