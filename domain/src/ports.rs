@@ -393,10 +393,10 @@ pub trait Vault: Send + Sync {
     async fn put(&self, key: &ContentKey, content: &Content, until: Timestamp) -> Result<(), StoreError>;
 
     /// None: erased, or past its retention.
-    async fn get(&self, key: &ContentKey) -> Result<Option<Content>, StoreError>;
+    async fn get(&self, key: &ContentKey, now: Timestamp) -> Result<Option<Content>, StoreError>;
 
     /// Many at once, in the order asked.
-    async fn get_many(&self, keys: &[ContentKey]) -> Result<Vec<Option<Content>>, StoreError>;
+    async fn get_many(&self, keys: &[ContentKey], now: Timestamp) -> Result<Vec<Option<Content>>, StoreError>;
 
     /// Everything about one person, the newest communication first, from below `before`: a place as [`ContentKey::path`]
     /// has it.
@@ -406,6 +406,7 @@ pub trait Vault: Send + Sync {
         subject: &str,
         before: Option<&str>,
         limit: usize,
+        now: Timestamp,
     ) -> Result<Vec<(ContentKey, Content)>, StoreError>;
 
     /// Deletes it for good.

@@ -163,6 +163,10 @@ names!(
         Unknown = "unknown",
     }
 );
+names!(
+    /// How long personal data is kept.
+    Retention { Short = "short", Standard = "standard", Long = "long" }
+);
 names!(CancelReason {
     Requested = "requested",
     Settled = "settled",
@@ -323,6 +327,9 @@ pub struct Requested {
     /// The communication that this one takes the place of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_of: Option<CommunicationId>,
+    /// None: standard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
     /// By this provider configuration and no other: a test send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,

@@ -10,7 +10,8 @@ mod upcast;
 pub use communication::{
     AbandonReason, Attachment, CancelReason, Channel, DeadLetterReason, DeferReason, DoubtCause, DoubtPolicy, Entity,
     Event, Fact, FailReason, Fallback, FallbackReason, FallbackStep, MessageType, Mode, Outcome, Priority, QuietHours,
-    Recipient, RecipientType, RefusalClass, Requested, ResolvedBy, Role, Source, SuppressReason, Template, Unless,
+    Recipient, RecipientType, RefusalClass, Requested, ResolvedBy, Retention, Role, Source, SuppressReason, Template,
+    Unless,
 };
 pub use id::{AttemptId, CommunicationId, IdError, TenantId};
 pub use journal::{CallRate, ChannelEvent, InboundEvent, KeyEvent, PreferenceEvent, TemplateEvent};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use api::{Api, KnownKeys};
+use api::{Api, Kept, KnownKeys};
 use aws_sdk_dynamodb::config::interceptors::{
     AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
 };
@@ -96,7 +96,7 @@ pub async fn count() {
         objects: files.clone(),
         host: host.clone(),
         contact_key: vec![7; 32],
-        retention_ms: 1,
+        kept: Kept::days(7, 400, 2_557),
         known: KnownKeys::default(),
         requests: Default::default(),
     });

@@ -135,7 +135,7 @@ async fn keys_left_unprocessed_are_asked_for_again() {
         tokio::spawn(async move { axum::serve(listener, busy).await });
         let vault = tests::dynamo::store(tests::dynamo::at(&url).dynamodb());
         let keys: Vec<ContentKey> = (0..7).map(|n| content_key(&n.to_string())).collect();
-        let found = Vault::get_many(&vault, &keys).await;
+        let found = Vault::get_many(&vault, &keys, Timestamp(0)).await;
         assert_eq!(found.is_ok_and(|found| found.iter().all(Option::is_some)), is_enough);
     }
 }

@@ -1,9 +1,10 @@
 //! Personal data is in the vault and nowhere else: everything runs with marker data, then the markers are looked for.
 
 use local::{Data, Options};
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tests::bench::Scratch;
-use tests::world::{World, eventually};
+use tests::world::{World, email, eventually};
 
 const MARKERS: [&str; 6] = ["zebediah", "quicksilver", "marzipan", "447700900", "oyster", "periwinkle"];
 
@@ -111,4 +112,48 @@ async fn everything_about_a_person_is_shown_and_erased_and_the_counts_stay() {
     world.until_status(&sent, "delivered").await;
     let erased = world.answer(world.request(Method::DELETE, "/api/subjects/address/nobody@example.com")).await;
     assert_eq!(erased.body["erased"], 1, "{}", erased.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_are_kept_for_as_long_as_their_class_says() {
+    let world = World::new().await;
+    let of = |retention: &str| {
+        let mut body = email("ada@example.com");
+        body["retention"] = json!(retention);
+        body
+    };
+    let (short, long) = (world.send(of("short")).await, world.send(of("long")).await);
+    let standard = world.send(email("ada@example.com")).await;
+    // What is due later is kept from then on, also where it was moved.
+    let at = |days: i64| {
+        let now = domain::ports::Host::now(&*world.local.clock);
+        api::fields::show_time(now + days * 24 * 3_600_000)
+    };
+    let mut later = of("short");
+    later["scheduledAt"] = json!(at(20));
+    let moved = world.send(later).await;
+    let to = json!({ "scheduledAt": at(40) });
+    let path = format!("/api/communications/{moved}");
+    assert_eq!(world.answer(world.request(Method::PATCH, &path).json(&to)).await.status, StatusCode::OK);
+    for id in [&short, &long, &standard] {
+        world.until_status(id, "delivered").await;
+    }
+    let has_words = async |id: &str| world.one(id).await.body["recipientContact"].is_string();
+    let days = async |n: u32| {
+        for _ in 0..n {
+            world.advance(24 * 3_600_000).await;
+        }
+    };
+    days(8).await;
+    assert_eq!((has_words(&short).await, has_words(&standard).await, has_words(&moved).await), (false, true, true));
+    assert_eq!(
+        (world.one(&short).await.text("/status"), world.one(&short).await.text("/retention")),
+        ("delivered", "short")
+    );
+    days(33).await;
+    world.until_status(&moved, "delivered").await;
+    days(360).await;
+    assert_eq!((has_words(&standard).await, has_words(&long).await, has_words(&moved).await), (false, true, false));
+    let wrong = world.post("/api/communications/send", of("for ever")).await;
+    assert_eq!(wrong.text("/errors/0/pointer"), "/retention");
 }

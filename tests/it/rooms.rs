@@ -134,7 +134,8 @@ fn every_setting_is_documented() {
         }
         for name in text.split('"').filter(|name| is_setting(name)) {
             assert!(documented.contains(&format!("`{name}`")), "{name} is not in docs/configuration.md");
-            let optional = ["PROVIDER_TIMEOUT_MS", "RETENTION_DAYS"].contains(&name);
+            let optional = ["PROVIDER_TIMEOUT_MS", "RETENTION_DAYS", "RETENTION_SHORT_DAYS", "RETENTION_LONG_DAYS"]
+                .contains(&name);
             assert!(optional || template.contains(&format!("{name}:")), "{name} is not in template.yaml");
         }
     }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use api::rate::Requests;
-use api::{Api, KnownKeys};
+use api::{Api, Kept, KnownKeys};
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
 use dead_letter::DeadLetter;
@@ -203,7 +203,7 @@ impl Simulation {
             accounts: providers(&world).iter().map(|provider| provider.account().clone()).collect(),
             host: port.clone(),
             contact_key: vec![7; 32],
-            retention_ms: 1,
+            kept: Kept::days(7, 400, 2_557),
             known: KnownKeys::default(),
             issuer: None,
             requests: Requests::new(Some(REQUEST_RATE)),

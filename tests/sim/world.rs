@@ -418,12 +418,12 @@ impl Vault for World {
         self.write_io("vault put", |inside| drop(inside.vault.insert(key.clone(), content.clone()))).await
     }
 
-    async fn get(&self, key: &ContentKey) -> Result<Option<Content>, StoreError> {
+    async fn get(&self, key: &ContentKey, _: Timestamp) -> Result<Option<Content>, StoreError> {
         self.read_io("vault get").await?;
         Ok(self.inside().vault.get(key).cloned())
     }
 
-    async fn get_many(&self, keys: &[ContentKey]) -> Result<Vec<Option<Content>>, StoreError> {
+    async fn get_many(&self, keys: &[ContentKey], _: Timestamp) -> Result<Vec<Option<Content>>, StoreError> {
         self.read_io("vault get").await?;
         let inside = self.inside();
         Ok(keys.iter().map(|key| inside.vault.get(key).cloned()).collect())
@@ -435,6 +435,7 @@ impl Vault for World {
         subject: &str,
         before: Option<&str>,
         limit: usize,
+        _: Timestamp,
     ) -> Result<Vec<(ContentKey, Content)>, StoreError> {
         self.read_io("vault of subject").await?;
         let inside = self.inside();

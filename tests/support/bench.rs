@@ -443,6 +443,7 @@ pub fn request(now: Timestamp) -> Requested {
         resend_of: None,
         fallback: None,
         fallback_of: None,
+        retention: None,
         via: None,
         request_hash: "body-1".to_owned(),
         requested_by: "test".to_owned(),

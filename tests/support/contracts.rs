@@ -15,6 +15,7 @@ use crate::bench::content;
 
 const LANE: Lane = Lane { channel: Channel::Email, high: false };
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
+const LATER: Timestamp = Timestamp(1_800_000_060_000);
 
 fn tenant(name: &str) -> TenantId {
     name.parse().expect("a tenant")
@@ -171,26 +172,26 @@ pub async fn vault(vault: &dyn Vault) {
         shown_subject: Some("S".to_owned()),
         ..content()
     };
-    assert_eq!(vault.get(&key("a", "1")).await.expect("an answer"), None);
-    vault.put(&key("a", "1"), &full, NOW).await.expect("kept");
-    vault.put(&key("a", "2"), &content(), NOW).await.expect("kept");
-    assert_eq!(vault.get(&key("a", "1")).await.expect("an answer"), Some(full.clone()));
+    assert_eq!(vault.get(&key("a", "1"), NOW).await.expect("an answer"), None);
+    vault.put(&key("a", "1"), &full, LATER).await.expect("kept");
+    vault.put(&key("a", "2"), &content(), LATER).await.expect("kept");
+    assert_eq!(vault.get(&key("a", "1"), NOW).await.expect("an answer"), Some(full.clone()));
     let asked = [key("a", "2"), key("b", "1"), key("a", "1"), key("a", "2")];
-    let found = vault.get_many(&asked).await.expect("an answer");
+    let found = vault.get_many(&asked, NOW).await.expect("an answer");
     assert_eq!(found, [Some(content()), None, Some(full), Some(content())]);
     let many: Vec<ContentKey> = (0..130).map(|n| key(&format!("many-{n}"), "1")).collect();
     for key in &many {
-        vault.put(key, &content(), NOW).await.expect("kept");
+        vault.put(key, &content(), LATER).await.expect("kept");
     }
-    let found = vault.get_many(&many).await.expect("an answer");
+    let found = vault.get_many(&many, NOW).await.expect("an answer");
     assert!(found.len() == 130 && found.iter().all(Option::is_some));
-    assert_eq!(vault.get_many(&[]).await.expect("an answer"), []);
+    assert_eq!(vault.get_many(&[], NOW).await.expect("an answer"), []);
     // Everything about one person, and about nobody else, in pages.
     let (of, subject) = (tenant("acme"), "customer:1");
     let mut seen = Vec::new();
     let mut before = None;
     loop {
-        let page = vault.of_subject(&of, subject, before.as_deref(), 50).await.expect("an answer");
+        let page = vault.of_subject(&of, subject, before.as_deref(), 50, NOW).await.expect("an answer");
         before = page.last().map(|(key, _)| key.path().1);
         let is_last = page.len() < 50;
         seen.extend(page.into_iter().map(|(key, _)| key));
@@ -200,12 +201,16 @@ pub async fn vault(vault: &dyn Vault) {
     }
     assert_eq!(seen.len(), 132);
     assert!(seen.is_sorted_by(|a, b| a.path().1 > b.path().1));
-    assert_eq!(vault.of_subject(&of, "customer:2", None, 50).await.expect("an answer"), []);
+    assert_eq!(vault.of_subject(&of, "customer:2", None, 50, NOW).await.expect("an answer"), []);
+    // What is past its time is not there, whether or not it has been deleted yet.
+    assert_eq!(vault.get(&key("a", "1"), LATER).await.expect("an answer"), None);
+    assert_eq!(vault.get_many(&asked, LATER).await.expect("an answer"), [None, None, None, None]);
+    assert_eq!(vault.of_subject(&of, subject, None, 50, LATER).await.expect("an answer"), []);
     for _ in 0..2 {
         vault.erase(&key("a", "1")).await.expect("erased");
     }
-    assert_eq!(vault.get(&key("a", "1")).await.expect("an answer"), None);
-    assert_eq!(vault.of_subject(&of, subject, None, 500).await.expect("an answer").len(), 131);
+    assert_eq!(vault.get(&key("a", "1"), NOW).await.expect("an answer"), None);
+    assert_eq!(vault.of_subject(&of, subject, None, 500, NOW).await.expect("an answer").len(), 131);
 }
 
 pub async fn keys(keys: &dyn Keys) {

@@ -32,6 +32,7 @@ fn request() -> Requested {
         resend_of: None,
         fallback: None,
         fallback_of: None,
+        retention: None,
         via: None,
         request_hash: "body-1".into(),
         requested_by: "billing".into(),

@@ -163,7 +163,7 @@ pub(crate) async fn create(
         mode: caller.mode,
         at: now,
         by: caller.name(),
-        until: now + api.retention_ms,
+        until: now + api.kept.of(None),
     };
     files::keep(&*api.own.documents, &caller.tenant, &id, &file).await?;
     let until = now + UPLOAD_MS;

@@ -65,22 +65,9 @@ pub(crate) async fn patch(
         ..old.clone()
     };
     let mut changed = Accepted { request: communication.request.clone(), content, next: Vec::new() };
-    let name = match other_words {
-        false => None,
-        true => {
-            changed = api.with_words(&caller, changed).await?;
-            let words = serde_json::to_value(&changed.content).unwrap_or_default();
-            let place = ContentKey::of(&key, &changed.request, &body_hash(&words));
-            let until = api.host.now() + api.retention_ms;
-            api.vault.put(&place, &changed.content, until).await?;
-            for place in in_turn(&key, &changed.request) {
-                if let Some(theirs) = api.vault.get(&place).await? {
-                    api.vault.put(&place, &as_changed(theirs, &old, &changed.content), until).await?;
-                }
-            }
-            Some(place.content)
-        }
-    };
+    if other_words {
+        changed = api.with_words(&caller, changed).await?;
+    }
     let schedule = match (schedule.at, schedule.expires_at) {
         (None, None) => None,
         (at, expires_at) => {
@@ -89,7 +76,20 @@ pub(crate) async fn patch(
             Some((at, expires_at.unwrap_or(default)))
         }
     };
-    let command = Command::Change { schedule, content: name };
+    // Other words have another name; the same ones are kept for longer where the message is due later.
+    let name = match other_words {
+        true => body_hash(&serde_json::to_value(&changed.content).unwrap_or_default()),
+        false => communication.content.clone(),
+    };
+    let due = schedule.map(|(at, _)| at).or(communication.due_at);
+    let until = api.kept_until(&changed.request, due);
+    api.vault.put(&ContentKey::of(&key, &changed.request, &name), &changed.content, until).await?;
+    for place in in_turn(&key, &changed.request) {
+        if let Some(theirs) = api.vault.get(&place, api.host.now()).await? {
+            api.vault.put(&place, &as_changed(theirs, &old, &changed.content), until).await?;
+        }
+    }
+    let command = Command::Change { schedule, content: other_words.then_some(name) };
     let after = api.shell(&origin).execute_on(&key, loaded, command).await?;
     if schedule.is_some() {
         api.hint(&key, &after).await;

@@ -6,6 +6,7 @@ use domain::gate::Rate;
 use domain::ports::{Account, KeySet, Lane};
 use shell::settings::{SettingError, Settings, Tables};
 
+use crate::Kept;
 use crate::tokens::Issuer;
 
 /// The door's settings.
@@ -26,8 +27,9 @@ pub struct Config {
     pub files_bucket: String,
     /// `CONTACT_KEY`: what contact hashes are keyed with. Required; never changed afterwards.
     pub contact_key: Vec<u8>,
-    /// `RETENTION_DAYS`: how long personal data is kept. Default 400.
-    pub retention_days: i64,
+    /// `RETENTION_SHORT_DAYS`, `RETENTION_DAYS`, `RETENTION_LONG_DAYS`: how long personal data is kept, by class. Default 7,
+    /// 400 and 2557.
+    pub kept: Kept,
     /// `REQUEST_RATE`: how often a key may ask: `500,50` is 500 at once, then 50 a second. Not set: as often as it likes.
     pub request_rate: Option<Rate>,
     /// `JWT_ISSUER`: whose tokens are taken beside API keys. Not set: nobody's.
@@ -66,7 +68,11 @@ impl Config {
             secrets_key: settings.or("SECRETS_KEY_ID", ""),
             files_bucket: settings.need("FILES_BUCKET")?,
             contact_key: settings.need("CONTACT_KEY")?.into_bytes(),
-            retention_days: settings.number("RETENTION_DAYS", 400)?,
+            kept: Kept::days(
+                settings.number("RETENTION_SHORT_DAYS", 7)?,
+                settings.number("RETENTION_DAYS", 400)?,
+                settings.number("RETENTION_LONG_DAYS", 2_557)?,
+            ),
             request_rate: settings.rate("REQUEST_RATE")?,
             jwt: match settings.or("JWT_ISSUER", "") {
                 issuer if issuer.is_empty() => None,

@@ -38,7 +38,7 @@ use domain::access::{Permission, may};
 use domain::ports::{
     Account, EventStore, Hint, Host, Keys, Limits, MAX_DELAY_S, Objects, Principal, Queue, StreamKey, Vault, Views,
 };
-use events::{CommunicationId, Timestamp};
+use events::{CommunicationId, Retention, Timestamp};
 use shell::consent::Defaults;
 use shell::directory::{Directory, Own};
 use shell::library::Library;
@@ -74,12 +74,36 @@ pub struct Api {
     pub host: Arc<dyn Host>,
     /// What contact hashes are keyed with.
     pub contact_key: Vec<u8>,
-    /// How long personal data is kept, in milliseconds.
-    pub retention_ms: i64,
+    pub kept: Kept,
     pub known: KnownKeys,
     pub requests: rate::Requests,
     /// Whose tokens are taken beside our own keys; none: nobody's.
     pub issuer: Option<tokens::Issuer>,
+}
+
+/// How long personal data is kept, in milliseconds, by class.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept {
+    pub short_ms: i64,
+    pub standard_ms: i64,
+    pub long_ms: i64,
+}
+
+impl Kept {
+    const DAY_MS: i64 = 24 * 3_600_000;
+
+    pub fn days(short: i64, standard: i64, long: i64) -> Kept {
+        let ms = |days: i64| days * Kept::DAY_MS;
+        Kept { short_ms: ms(short), standard_ms: ms(standard), long_ms: ms(long) }
+    }
+
+    fn of(self, class: Option<Retention>) -> i64 {
+        match class.unwrap_or(Retention::Standard) {
+            Retention::Short => self.short_ms,
+            Retention::Standard => self.standard_ms,
+            Retention::Long => self.long_ms,
+        }
+    }
 }
 
 /// Keys seen a moment ago.

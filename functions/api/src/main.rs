@@ -12,8 +12,6 @@ use infra::providers::{Connections, Http, HttpKeySet};
 use lambda_http::{Error, run};
 use shell::directory::{Directory, Own};
 
-const DAY_MS: i64 = 24 * 3_600_000;
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let var = |name: &str| std::env::var(name).ok();
@@ -52,7 +50,7 @@ async fn main() -> Result<(), Error> {
         objects: Arc::new(aws.s3(http.client.clone(), config.files_bucket)),
         host: Arc::new(SystemHost),
         contact_key: config.contact_key,
-        retention_ms: config.retention_days * DAY_MS,
+        kept: config.kept,
         known: KnownKeys::default(),
         requests: Requests::new(config.request_rate),
         issuer: config.jwt.map(|jwt| {

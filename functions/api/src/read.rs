@@ -244,7 +244,7 @@ impl Api {
         let page = self.views.list(&view, filter, after.as_deref(), size).await?;
         let (totals, as_of) = self.views.totals(&view).await?;
         let keys: Vec<ContentKey> = page.rows.iter().map(|row| content_key(caller, row)).collect();
-        let contents = self.vault.get_many(&keys).await?;
+        let contents = self.vault.get_many(&keys, self.host.now()).await?;
         let one = |(row, content): (&HistoryRow, &Option<Content>)| {
             let key = StreamKey { tenant: caller.tenant.clone(), id: row.id };
             show::row(&key, row, content.as_ref())

@@ -20,7 +20,8 @@ use domain::templates::Templates;
 use domain::{contact, policy, quiet};
 use events::{
     Attachment, Channel, CommunicationId, DoubtPolicy, Entity, Fallback, FallbackStep, MessageType, Mode, Priority,
-    QuietHours, Recipient, RecipientType, Requested, Source, SuppressReason, Template, TenantId, Timestamp, Unless,
+    QuietHours, Recipient, RecipientType, Requested, Retention, Source, SuppressReason, Template, TenantId, Timestamp,
+    Unless,
 };
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
@@ -241,6 +242,7 @@ fn read(
     let in_doubt: Option<DoubtPolicy> = fields.choice("inDoubt", &DoubtPolicy::names());
     let max_attempts = fields.number("maxAttempts", 1..=10).map_or(policy::MAX_ATTEMPTS, |n| n as u8);
     let quiet_hours = read_quiet_hours(&mut fields);
+    let retention: Option<Retention> = fields.choice("retention", &Retention::names());
     let location = read_location(&mut fields);
     let buttons = read_buttons(&mut fields);
     let provider_template = read_provider_template(&mut fields);
@@ -284,6 +286,7 @@ fn read(
             resend_of: None,
             fallback: None,
             fallback_of: None,
+            retention,
             via: None,
             request_hash,
             requested_by: caller.actor.clone(),
@@ -532,6 +535,12 @@ fn with_words(mut accepted: Accepted, text: Option<&Compiled>) -> Result<Accepte
 }
 
 impl Api {
+    /// How long the words of a message are kept, that is due then.
+    pub(crate) fn kept_until(&self, request: &Requested, due: Option<Timestamp>) -> Timestamp {
+        let now = self.host.now();
+        due.unwrap_or(now).max(now) + self.kept.of(request.retention)
+    }
+
     /// Where people read a file who have a link in a message.
     fn file_url(&self, tenant: &TenantId, id: &str, until: Timestamp) -> String {
         format!("{}/files/{}", self.own.public_url, shell::hash::file_token(&self.contact_key, tenant, id, until))
@@ -748,7 +757,7 @@ impl Api {
             }
             request.quiet_hours = request.quiet_hours.or(preferences.quiet_hours);
         }
-        let until = self.host.now() + self.retention_ms;
+        let until = self.kept_until(&request, request.scheduled_at);
         let place = ContentKey::of(key, &request, &request.request_hash);
         self.vault.put(&place, &content, until).await?;
         for (place, content) in in_turn(key, &request).iter().zip(&next) {
@@ -795,6 +804,6 @@ impl Api {
     pub(crate) async fn content(&self, key: &StreamKey, loaded: &Loaded) -> Result<Option<Content>, Problem> {
         let communication = loaded.state.requested()?;
         let place = ContentKey::of(key, &communication.request, &communication.content);
-        Ok(self.vault.get(&place).await?)
+        Ok(self.vault.get(&place, self.host.now()).await?)
     }
 }

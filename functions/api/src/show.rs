@@ -3,7 +3,7 @@
 use domain::history::HistoryRow;
 use domain::ports::{Content, StoredLink, StreamKey};
 use domain::render::{Compiled, words};
-use events::{FallbackStep, Recorded, Requested, Stored, Timestamp};
+use events::{FallbackStep, Recorded, Requested, Retention, Stored, Timestamp};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
@@ -85,6 +85,7 @@ pub fn detail(
         let template = step.template.as_ref().map(|template| &template.id);
         json!({ "channel": step.channel, "after": after, "unless": step.unless, "templateId": template })
     };
+    shown["retention"] = json!(request.retention.unwrap_or(Retention::Standard));
     shown["fallback"] = steps.map(step).collect();
     if let Some(message) = content.and_then(|content| words(request, content, text).ok()) {
         shown["rendered"] = json!({

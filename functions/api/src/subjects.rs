@@ -9,7 +9,7 @@ use domain::communication::Command;
 use domain::contact;
 use domain::history::row;
 use domain::ports::{ContactKey, Content, ContentKey, DocumentKey, ObjectKey, Principal, StreamKey};
-use events::{Channel, Mode, Recipient, RecipientType};
+use events::{Channel, Mode, Recipient, RecipientType, Timestamp};
 use serde_json::{Value, json};
 use shell::consent::{addresses_key, person};
 use shell::hash::contact_hash;
@@ -87,7 +87,8 @@ pub(crate) async fn export(
     let before = query.text("cursor");
     query.finish()?;
     let subject = api.subject(&caller, &kind, &id)?;
-    let page = api.vault.of_subject(&caller.tenant, &subject.name, before.as_deref(), PAGE).await?;
+    let now = api.host.now();
+    let page = api.vault.of_subject(&caller.tenant, &subject.name, before.as_deref(), PAGE, now).await?;
     let next = page.last().filter(|_| page.len() == PAGE).map(|(key, _)| key.path().1);
     let origin = origin(&caller, &headers);
     let mut communications = Vec::new();
@@ -166,7 +167,9 @@ pub(crate) async fn erase(
     let origin = origin(&caller, &headers);
     let (mut erased, mut before) = (0, None::<String>);
     loop {
-        let page = api.vault.of_subject(&caller.tenant, &subject.name, before.as_deref(), PAGE).await?;
+        // What is past its time too: it may lie there for days yet.
+        let all = Timestamp(0);
+        let page = api.vault.of_subject(&caller.tenant, &subject.name, before.as_deref(), PAGE, all).await?;
         before = page.last().map(|(key, _)| key.path().1);
         for (key, content) in &page {
             let stream = StreamKey { tenant: caller.tenant.clone(), id: key.id };

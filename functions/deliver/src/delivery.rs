@@ -142,7 +142,7 @@ impl Delivery<'_> {
         let provider = self.provider_of(communication).await?.filter(|provider| provider.can().query);
         let Some(provider) = provider else { return Ok(advance) };
         let Some((since, until)) = span(loaded, attempt) else { return Ok(advance) };
-        let Some(content) = self.deliver.vault.get(&content_key(self.key, communication)).await? else {
+        let Some(content) = self.deliver.vault.get(&content_key(self.key, communication), now).await? else {
             return Ok(advance);
         };
         let Ok(outbound) = self.outbound(communication, attempt, content).await? else { return Ok(advance) };
@@ -187,7 +187,7 @@ impl Delivery<'_> {
         let Deliver { memory, own, .. } = self.deliver;
         let (suppressed, content, preferences) = join3(
             self.deliver.store.is_suppressed(&contact_key(self.key, request)),
-            self.deliver.vault.get(&content_key(self.key, communication)),
+            self.deliver.vault.get(&content_key(self.key, communication), now),
             memory.defaults.of_recipient(own, &self.key.tenant, &request.recipient),
         )
         .await;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use api::config::Jwt;
 use api::rate::Requests;
-use api::{Api, KnownKeys};
+use api::{Api, Kept, KnownKeys};
 use audit::Audit;
 use clock::Clock;
 use dead_letter::DeadLetter;
@@ -50,7 +50,6 @@ const WORKERS: usize = 16;
 const FEED: usize = 200;
 /// Changes of one communication come in flurries: waiting this long folds them into one write.
 const SETTLE: Duration = Duration::from_millis(20);
-const RETENTION_MS: i64 = 400 * 24 * 3_600_000;
 
 /// More than one machine does.
 const NO_LIMIT: Rate = Rate { burst: 1_000_000, per_second: 100_000 };
@@ -217,7 +216,7 @@ impl Local {
             objects: objects.clone(),
             host: clock.clone(),
             contact_key: contact_key.clone(),
-            retention_ms: RETENTION_MS,
+            kept: Kept::days(7, 400, 2_557),
             known: KnownKeys::default(),
             requests: Requests::new(options.request_rate),
             issuer: options.jwt.map(|jwt| {

@@ -335,7 +335,7 @@ impl Webhook {
         // Before the fact is stored: a crash between is repaired by the provider's retry.
         if let Some(report) = reports.iter().find(|report| unwanted(report.fact)) {
             let content = ContentKey::of(key, &communication.request, &communication.content);
-            let content = self.vault.get(&content).await?.map(|content| content.recipient_contact);
+            let content = self.vault.get(&content, self.host.now()).await?.map(|content| content.recipient_contact);
             self.suppress(&contact, content, report.fact.as_str(), Some(key.id)).await?;
         } else if contact.channel == Channel::Email {
             let arrived = |fact: Fact| matches!(fact, Fact::Delivered | Fact::Opened | Fact::Clicked);
@@ -392,7 +392,7 @@ impl Webhook {
             return Ok(());
         }
         if returned.len() >= SOFT_BOUNCES {
-            let address = self.vault.get(content).await?.map(|content| content.recipient_contact);
+            let address = self.vault.get(content, self.host.now()).await?.map(|content| content.recipient_contact);
             self.suppress(contact, address, SOFT_BOUNCES_REASON, Some(*id)).await?;
         }
         let body = serde_json::to_string(&returned).unwrap_or_default();

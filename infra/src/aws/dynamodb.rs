@@ -307,18 +307,18 @@ impl Vault for DynamoStore {
         put.map(|_| ()).map_err(unavailable)
     }
 
-    async fn get(&self, key: &ContentKey) -> Result<Option<Content>, StoreError> {
+    async fn get(&self, key: &ContentKey, now: Timestamp) -> Result<Option<Content>, StoreError> {
         let get = self.client.get_item().table_name(&self.vault_table).set_key(Some(content_key(key)));
         let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
         let item = get.send().await.map_err(unavailable)?.item;
-        item.map(|item| parse(&get_text(&item, "body")?)).transpose()
+        item.filter(|item| is_in_time(item, now)).map(|item| parse(&get_text(&item, "body")?)).transpose()
     }
 
-    async fn get_many(&self, keys: &[ContentKey]) -> Result<Vec<Option<Content>>, StoreError> {
+    async fn get_many(&self, keys: &[ContentKey], now: Timestamp) -> Result<Vec<Option<Content>>, StoreError> {
         let keys: Vec<Item> = keys.iter().map(content_key).collect();
         let found = get_items(&self.client, &self.vault_table, &keys).await?;
-        let content = |item: Option<Item>| item.map(|item| parse(&get_text(&item, "body")?)).transpose();
-        found.into_iter().map(content).collect()
+        let found = found.into_iter().map(|item| item.filter(|item| is_in_time(item, now)));
+        found.map(|item| item.map(|item| parse(&get_text(&item, "body")?)).transpose()).collect()
     }
 
     async fn of_subject(
@@ -327,8 +327,10 @@ impl Vault for DynamoStore {
         subject: &str,
         before: Option<&str>,
         limit: usize,
+        now: Timestamp,
     ) -> Result<Vec<(ContentKey, Content)>, StoreError> {
-        let found = self.partition(ContentKey::partition(tenant, subject), before, limit, |_| true).await?;
+        let is_there = |item: &Item| is_in_time(item, now);
+        let found = self.partition(ContentKey::partition(tenant, subject), before, limit, is_there).await?;
         let key = |place: &str| ContentKey::in_partition(tenant, subject, place);
         let of_it = found.into_iter().filter_map(|(place, body)| Some((key(&place)?, body)));
         of_it.map(|(key, body)| Ok((key, parse(&body)?))).collect()

@@ -275,19 +275,19 @@ impl Vault for Database {
         .await
     }
 
-    async fn get(&self, key: &ContentKey) -> Result<Option<Content>, StoreError> {
+    async fn get(&self, key: &ContentKey, now: Timestamp) -> Result<Option<Content>, StoreError> {
         let (pk, sk) = key.path();
         let body: Option<String> = Database::read(self, |connection| {
-            let mut query = connection.prepare_cached("SELECT body FROM vault WHERE pk = ?1 AND sk = ?2")?;
-            query.query_row([&pk, &sk], |row| row.get(0)).optional()
+            let sql = "SELECT body FROM vault WHERE pk = ?1 AND sk = ?2 AND until > ?3";
+            connection.prepare_cached(sql)?.query_row(params![pk, sk, now.0], |row| row.get(0)).optional()
         })?;
         body.map(|body| serde_json::from_str(&body).map_err(unreadable)).transpose()
     }
 
-    async fn get_many(&self, keys: &[ContentKey]) -> Result<Vec<Option<Content>>, StoreError> {
+    async fn get_many(&self, keys: &[ContentKey], now: Timestamp) -> Result<Vec<Option<Content>>, StoreError> {
         let mut found = Vec::with_capacity(keys.len());
         for key in keys {
-            found.push(Vault::get(self, key).await?);
+            found.push(Vault::get(self, key, now).await?);
         }
         Ok(found)
     }
@@ -298,12 +298,14 @@ impl Vault for Database {
         subject: &str,
         before: Option<&str>,
         limit: usize,
+        now: Timestamp,
     ) -> Result<Vec<(ContentKey, Content)>, StoreError> {
         let found: Vec<(String, String)> = Database::read(self, |connection| {
             let mut query = connection.prepare_cached(
-                "SELECT sk, body FROM vault WHERE pk = ?1 AND (?2 IS NULL OR sk < ?2) ORDER BY sk DESC LIMIT ?3",
+                "SELECT sk, body FROM vault WHERE pk = ?1 AND (?2 IS NULL OR sk < ?2) AND until > ?4
+                 ORDER BY sk DESC LIMIT ?3",
             )?;
-            let values = params![ContentKey::partition(tenant, subject), before, limit as i64];
+            let values = params![ContentKey::partition(tenant, subject), before, limit as i64, now.0];
             let rows = query.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
             rows.collect()
         })?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use domain::access::permissions;
 use domain::render::MediaKind;
 use domain::status::Status;
-use events::{Channel, DoubtPolicy, MessageType, Mode, Outcome, Priority, RecipientType, Role, Unless};
+use events::{Channel, DoubtPolicy, MessageType, Mode, Outcome, Priority, RecipientType, Retention, Role, Unless};
 use serde_json::{Map, Value, json};
 use shell::problem::Kind;
 
@@ -42,7 +42,8 @@ const OBJECTS: &[(&str, &str)] = &[
          templateId? string:100, templateVariables? object, attachments? [Attachment], location? Location, \
          buttons? [Button], providerTemplate? ProviderTemplate, entityType? string:50, entityId? string:255, \
          scheduledAt? time, expiresAt? time, quietHours? QuietHours, priority? Priority, inDoubt? DoubtPolicy, \
-         maxAttempts? integer:1..10, locale? string:35, fallback? [FallbackStep]",
+         maxAttempts? integer:1..10, locale? string:35, retention? Retention, \
+         fallback? [FallbackStep]",
     ),
     (
         "FallbackStep",
@@ -63,7 +64,7 @@ const OBJECTS: &[(&str, &str)] = &[
          providerMessageId string?, attempts integer, retryCount integer, segments integer?, maybeSent boolean, \
          lateEvidence boolean, complained boolean, unsubscribed boolean, createdBy string, createdAt time, \
          updatedAt time, content? string?, templateVariables? object?, attachments? [Attachment], rendered? Rendered, \
-         fallback? [Next]",
+         fallback? [Next], retention? Retention",
     ),
     (
         "Accepted",
@@ -311,6 +312,7 @@ pub fn all() -> Value {
         ("Permission", words(permissions)),
         ("Status", words(Status::NAMES)),
         ("Outcome", words(Outcome::names())),
+        ("Retention", words(Retention::names())),
         ("Unless", words(Unless::names())),
         ("DeadLetterReason", words(crate::dead_letters::ends())),
         ("SmsProviderName", words(crate::sms_provider::PROVIDERS)),
