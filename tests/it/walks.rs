@@ -351,6 +351,42 @@ async fn two_processes_do_not_share_a_folder() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn views_are_made_again_from_the_streams() {
+    let scratch = Scratch::new();
+    let options = || Options { data: Data::Folder(scratch.0.clone()), ..World::options() };
+    let world = World::with(options()).await;
+    for to in ["opened@sim.test", "bounce-hard@sim.test", "delivered@sim.test"] {
+        let id = world.send(email(to)).await;
+        let end = to.split(['-', '@']).next().expect("a name").replace("bounce", "bounced");
+        world.until_status(&id, &end).await;
+    }
+    let shown = async |world: &World| {
+        let stats = world.get("/api/communications/stats").await.body;
+        let list = world.get("/api/communications").await.body;
+        (stats["byStatus"].clone(), stats["total"].clone(), list["results"].clone())
+    };
+    eventually("the views", async || {
+        (shown(&world).await.0 == json!({ "opened": 1, "bounced": 1, "delivered": 1 })).then_some(())
+    })
+    .await;
+    let before = shown(&world).await;
+    // What changed a moment ago is not compared.
+    world.advance(60_000).await;
+    assert!(local::rebuild(&scratch.0).await.is_err(), "a process is at work on it");
+    drop(world);
+    // Somebody has tampered with a row and a counter.
+    let file = rusqlite::Connection::open(scratch.0.join("tidings.db")).expect("the data");
+    let tamper = "UPDATE counters SET amount = amount + 7; DELETE FROM view_rows WHERE rowid = 1;";
+    file.execute_batch(tamper).expect("tampered with");
+    drop(file);
+    assert!(!local::audit(&scratch.0).await.expect("a report").findings.is_empty());
+    let (rebuilt, report) = local::rebuild(&scratch.0).await.expect("made again");
+    assert_eq!((rebuilt.streams, rebuilt.passed_over, rebuilt.next), (3, 0, None));
+    assert_eq!(report.findings, []);
+    assert_eq!(shown(&World::with(options()).await).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_why_is_answered() {
     let world = World::new().await;
     let id = world.send(email("throttled@sim.test")).await;

@@ -1,8 +1,11 @@
-//! In: a night's tick, or somebody who wants to know. Out: where the store contradicts itself.
-//! May touch: streams, rows and counters, and reads them only; alerts.
-//! Never: mends anything; what it finds is for a person.
+//! In: a night's tick, or somebody who wants to know. Out: where the store contradicts itself; when asked, views made again.
+//! May touch: streams, and reads them only; rows and counters, and writes them only when asked; alerts.
+//! Never: mends anything by itself; what it finds is for a person.
 
 pub mod config;
+mod rebuild;
+
+pub use rebuild::Rebuilt;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -2,16 +2,31 @@
 
 use std::sync::Arc;
 
-use audit::Audit;
 use audit::config::Config;
+use audit::{Audit, Rebuilt};
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use events::Timestamp;
 use infra::SystemHost;
 use infra::aws::{Aws, DynamoStore, DynamoViews, SnsAlerts, init_logs};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde::Deserialize;
 
 /// The projection's stream is seconds behind; an alarm rings at five minutes.
 const SETTLE_MS: i64 = 10 * 60_000;
+/// The night's tick, or `{"rebuild": {"after": …}}` by hand.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Asked {
+    Rebuild { rebuild: Place },
+    Night(#[expect(dead_code, reason = "that it came is all that it says")] EventBridgeEvent),
+}
+
+/// Where the last call stopped.
+#[derive(Deserialize)]
+struct Place {
+    after: Option<String>,
+}
+
 /// Kept for telling what was found.
 const SPARE_MS: i64 = 20_000;
 
@@ -35,8 +50,13 @@ async fn main() -> Result<(), Error> {
         settle_ms: SETTLE_MS,
     };
     let alerts = &SnsAlerts { client: aws.sns(), topic_arn: config.alerts_topic };
-    run(service_fn(async |event: LambdaEvent<EventBridgeEvent>| {
+    run(service_fn(async |event: LambdaEvent<Asked>| {
         let deadline = Timestamp(event.context.deadline as i64) - SPARE_MS;
+        if let Asked::Rebuild { rebuild } = event.payload {
+            let Rebuilt { streams, passed_over, next } = audit.rebuild(rebuild.after, Some(deadline)).await?;
+            tracing::info!(streams, passed_over, is_complete = next.is_none(), "views made again");
+            return Ok(serde_json::json!({ "streams": streams, "passedOver": passed_over, "next": next }));
+        }
         let report = audit.run(Some(deadline)).await?;
         let differences = report.findings.len() + report.more;
         tracing::info!(report.streams, report.events, differences, report.is_complete, "audited");

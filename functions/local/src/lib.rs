@@ -289,6 +289,25 @@ pub async fn audit(folder: &Path) -> io::Result<audit::Report> {
     audit.run(None).await.map_err(io::Error::other)
 }
 
+/// Makes the views of a folder again from its streams, and audits them.
+///
+/// # Errors
+///
+/// There is no data, a process is at work on it, or it cannot be read.
+pub async fn rebuild(folder: &Path) -> io::Result<(audit::Rebuilt, audit::Report)> {
+    let file = folder.join("tidings.db");
+    if !file.is_file() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no data in {}", folder.display())));
+    }
+    let _lock = lock(folder)?;
+    let store = Arc::new(Database::open(&file, true).map_err(io::Error::other)?);
+    store.forget_views().await.map_err(io::Error::other)?;
+    let audit = Audit { store: store.clone(), views: store, host: Arc::new(SystemHost), settle_ms: 0 };
+    let rebuilt = audit.rebuild(None, None).await.map_err(io::Error::other)?;
+    drop(audit);
+    Ok((rebuilt, self::audit(folder).await?))
+}
+
 fn scratch_folder() -> PathBuf {
     let memory = Path::new("/dev/shm");
     let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };

@@ -72,6 +72,12 @@ enum Command {
         #[arg(long, default_value = ".tidings")]
         data: PathBuf,
     },
+    /// Makes rows and counters again from the streams of a folder that no process is at work on, and audits them.
+    Rebuild {
+        /// The folder of the data.
+        #[arg(long, default_value = ".tidings")]
+        data: PathBuf,
+    },
     /// Callbacks of providers.
     #[command(subcommand)]
     Webhook(Webhook),
@@ -134,6 +140,7 @@ async fn main() -> ExitCode {
     let done = match cli.command {
         Some(Command::Key(Key::New { tenant, actor, mode, table })) => new_key(&tenant, actor, mode, &table),
         Some(Command::Audit { data }) => audit(&data).await,
+        Some(Command::Rebuild { data }) => rebuild(&data).await,
         Some(Command::Webhook(Webhook::Verify { file })) => judge::file(&file),
         None => run(cli.start).await,
     };
@@ -203,8 +210,17 @@ Try:  curl -s localhost:{port}/api/communications/send -H 'authorization: Bearer
     )
 }
 
+async fn rebuild(data: &Path) -> Result<(), String> {
+    let (rebuilt, report) = local::rebuild(data).await.map_err(|error| error.to_string())?;
+    println!("{} rows made again, {} streams passed over", rebuilt.streams, rebuilt.passed_over);
+    tell(&report)
+}
+
 async fn audit(data: &Path) -> Result<(), String> {
-    let report = local::audit(data).await.map_err(|error| error.to_string())?;
+    tell(&local::audit(data).await.map_err(|error| error.to_string())?)
+}
+
+fn tell(report: &audit::Report) -> Result<(), String> {
     println!("{report}");
     match report.findings.is_empty() {
         true => Ok(()),

@@ -103,6 +103,18 @@ impl Database {
         Ok(Database { writer, readers, changed: Arc::new(Notify::new()) })
     }
 
+    /// Rows and counters are gone, and made again by whoever brings them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: nothing is gone.
+    pub async fn forget_views(&self) -> Result<(), StoreError> {
+        self.write(|connection| {
+            connection.execute_batch(FORGET_VIEWS).and_then(|()| connection.execute_batch(SCHEMA)).map_err(unavailable)
+        })
+        .await
+    }
+
     /// Runs `job` in the next commit; answers after it. A job that fails leaves nothing behind.
     pub(super) async fn write<T: Send + 'static, E: From<StoreError> + Send + 'static>(
         &self,

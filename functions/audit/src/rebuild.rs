@@ -1,0 +1,61 @@
+//! The views made again from the streams, beside the projection that follows changes: the later image of a stream wins,
+//! whoever brings it.
+
+use std::collections::BTreeMap;
+
+use domain::history::row;
+use domain::ports::{Projected, StoreError, ViewKey};
+use events::{Event, Mode, Timestamp};
+
+use crate::{Audit, PAGE};
+
+/// Rows of one transaction.
+const TOGETHER: usize = 20;
+
+/// How far it came.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rebuilt {
+    /// Streams whose rows were brought.
+    pub streams: usize,
+    /// Streams that cannot be read: passed over, and logged.
+    pub passed_over: usize,
+    /// What the next call takes as `after`; none at the end.
+    pub next: Option<String>,
+}
+
+impl Audit {
+    /// Brings every stream to the views, until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: begin again at the same place; what was brought is there.
+    pub async fn rebuild(&self, after: Option<String>, deadline: Option<Timestamp>) -> Result<Rebuilt, StoreError> {
+        let mut done = Rebuilt { next: after, ..Rebuilt::default() };
+        loop {
+            let page = self.store.scan(done.next.as_deref(), PAGE).await?;
+            let mut views: BTreeMap<ViewKey, Vec<Projected>> = BTreeMap::new();
+            for (key, stream) in &page.streams {
+                let records = shell::decode(stream).unwrap_or_default();
+                let mode = match records.first().map(|record| &record.event) {
+                    Some(Event::CommunicationRequested(request)) => request.mode,
+                    _ => Mode::Live,
+                };
+                let Some(row) = row(key.id, &records) else {
+                    tracing::error!(id = %key.id, "a stream passed over");
+                    done.passed_over += 1;
+                    continue;
+                };
+                let view = ViewKey { tenant: key.tenant.clone(), mode };
+                views.entry(view.clone()).or_default().push(Projected { view, row });
+                done.streams += 1;
+            }
+            for rows in views.values().flat_map(|rows| rows.chunks(TOGETHER)) {
+                self.views.apply(rows, self.host.now()).await?;
+            }
+            done.next = page.next;
+            if done.next.is_none() || deadline.is_some_and(|deadline| deadline <= self.host.now()) {
+                return Ok(done);
+            }
+        }
+    }
+}
