@@ -126,6 +126,7 @@ pub async fn count() {
         providers: Vec::new(),
         own: own(store.clone(), host.clone()),
         directory: Default::default(),
+        queue: queue.clone(),
         objects: files,
         contact_key: vec![7; 32],
         host: host.clone(),

@@ -217,9 +217,7 @@ async fn one_communication_end_to_end() {
     assert!(put.status().is_success(), "{}", put.status());
     let mut with_file = email("bounce-hard@sim.test");
     with_file["attachments"] = json!([{ "attachmentId": announced["id"] }]);
-    with_file["fallback"] =
-        json!([{ "channel": "sms", "recipientContact": "+447700900001", "templateId": "tpl_general" }]);
-    with_file["templateId"] = json!("tpl_general");
+    with_file["fallback"] = json!([{ "channel": "sms", "recipientContact": "+447700900001", "content": "Pay by SMS" }]);
     let id = cloud.send(with_file).await;
     let path = format!("/api/communications/{id}");
     cloud.until("an email bounces", &path, |answer| answer["status"] == "bounced").await;

@@ -31,7 +31,6 @@ async fn what_bounced_goes_on_by_the_next_channel() {
     let world = World::new().await;
     let id = world.send(chain("bounce-hard@sim.test", json!({}))).await;
     world.until_status(&id, "bounced").await;
-    world.advance(61_000).await;
     let next = next_of(&world, &id).await;
     assert_eq!((next.text("/channel"), next.text("/source"), next.text("/fallbackOf")), ("sms", "fallback", &*id));
     world.until_status(&next.id(), "delivered").await;
@@ -140,7 +139,6 @@ async fn a_template_is_found_for_each_channel_and_other_words_hold_for_the_whole
     assert_eq!(world.answer(world.request(Method::PATCH, &path).json(&other)).await.status, StatusCode::OK);
     world.advance(601_000).await;
     world.until_status(&id, "bounced").await;
-    world.advance(61_000).await;
     let next = next_of(&world, &id).await;
     assert_eq!(next.text("/recipientContact"), "+447700900010", "WhatsApp has the number of the telephone");
     assert_eq!(next.text("/rendered/text"), "Bo, by whatsapp");
@@ -163,7 +161,6 @@ async fn erasing_a_person_erases_the_channels_that_had_no_turn() {
     body.as_object_mut().expect("a body").remove("recipientId");
     let id = world.send(body).await;
     world.until_status(&id, "bounced").await;
-    world.advance(61_000).await;
     let next = next_of(&world, &id).await;
     world.until_status(&next.id(), "delivered").await;
     world.answer(world.request(Method::DELETE, "/api/subjects/address/bounce-hard@sim.test")).await;

@@ -26,6 +26,16 @@ async fn what_bounced_is_listed_and_can_be_written_to_again() {
     assert_eq!(world.answer(world.request(Method::DELETE, &path)).await.status, StatusCode::NOT_FOUND);
     assert_eq!(world.get(LIST).await.body["suppressions"], json!([]));
     world.send(email("bounce-hard@sim.test")).await;
+    // Who took it off is known, by the address too, and the record names nobody.
+    let path = "/api/audit?subject=suppressions&contact=bounce-hard@sim.test";
+    let audit = world.get(path).await;
+    assert_eq!(audit.body["acts"].as_array().map(Vec::len), Some(1), "{}", audit.body);
+    assert_eq!((audit.text("/acts/0/type"), audit.text("/acts/0/actor")), ("SuppressionRemoved", "key:developer"));
+    assert!(!audit.body.to_string().contains("bounce-hard"));
+    assert_eq!(world.get("/api/audit?contact=other@sim.test").await.body["acts"], json!([]));
+    world.answer(world.request(Method::DELETE, "/api/subjects/customer/cus-7")).await;
+    let erased = world.get("/api/audit?subject=subjects").await;
+    assert_eq!(erased.body["acts"][0]["data"], json!({ "subjectType": "customer", "subjectId": "cus-7" }));
 }
 
 #[tokio::test(flavor = "multi_thread")]

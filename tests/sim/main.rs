@@ -239,6 +239,7 @@ impl Simulation {
                 providers: Vec::new(),
                 own: own(&port),
                 directory: Default::default(),
+                queue: port.clone(),
                 objects: port.clone(),
                 contact_key: vec![7; 32],
                 host: port,

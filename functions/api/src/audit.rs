@@ -1,22 +1,85 @@
-//! Who decided what about the tenant's account: its keys, channels, templates and defaults, read from their journals.
+//! Who decided what about the tenant's account: its keys, channels, templates and defaults, read from their journals; its
+//! suppression list and its subjects, noted here.
 
 use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use domain::ports::{JournalKey, Journals, Principal, StoreError};
-use events::{ChannelEvent, KeyEvent, PreferenceEvent, Recorded, Stored, TemplateEvent, Timestamp};
+use domain::contact;
+use domain::ports::{DocumentKey, JournalKey, Journals, Principal, StoreError};
+use events::{Channel, ChannelEvent, KeyEvent, PreferenceEvent, Recorded, Stored, TemplateEvent, Timestamp};
 use serde_json::{Value, json};
 use shell::consent::DEFAULTS;
+use shell::hash::contact_hash;
 use shell::journal;
 use shell::problem::Problem;
 
+use crate::fields::show_time;
 use crate::read::Query;
-use crate::{Shared, json, show};
+use crate::{Api, Shared, json, show};
 
 /// Acts shown, at most: the newest.
 const MOST: usize = 500;
-const SUBJECTS: [&str; 4] = ["keys", "channels", "templates", "defaults"];
+const JOURNALS: [&str; 4] = ["keys", "channels", "templates", "defaults"];
+/// What has no journal.
+const NOTED: [&str; 2] = ["suppressions", "subjects"];
+const SHELF: &str = "acts";
+/// Notes read together.
+const PAGE: usize = 100;
+
+/// Everything that can be asked for.
+pub(crate) fn subjects() -> Vec<&'static str> {
+    JOURNALS.into_iter().chain(NOTED).collect()
+}
+
+impl Api {
+    /// Notes an act that has no journal, before it is done. `data` names nobody: addresses are hashes.
+    pub(crate) async fn note(
+        &self,
+        caller: &Principal,
+        subject: &'static str,
+        kind: &'static str,
+        data: Value,
+    ) -> Result<(), Problem> {
+        let now = self.host.now();
+        let act =
+            json!({ "subject": subject, "type": kind, "at": show_time(now), "actor": caller.name(), "data": data });
+        let name = format!("{:013}#{:08x}", now.0, self.host.random() as u32);
+        let key = DocumentKey { tenant: caller.tenant.clone(), shelf: SHELF, name };
+        let until = Some(now + self.kept.of(None));
+        Ok(self.own.documents.put_document(&key, &act.to_string(), until).await?)
+    }
+
+    /// The newest of those, in time.
+    async fn noted(
+        &self,
+        caller: &Principal,
+        (from, to): (Option<Timestamp>, Option<Timestamp>),
+        is_asked: impl Fn(&Value) -> bool,
+    ) -> Result<Vec<(Timestamp, Value)>, Problem> {
+        let mut found = Vec::new();
+        let mut before = to.map(|to| format!("{:013}", to.0));
+        loop {
+            let documents = &*self.own.documents;
+            let page = documents.shelf(&caller.tenant, SHELF, before.as_deref(), PAGE, self.host.now()).await?;
+            let is_last = page.len() < PAGE;
+            before = page.last().map(|(name, _)| name.clone());
+            for (name, body) in page {
+                let at = Timestamp(name.split('#').next().and_then(|at| at.parse().ok()).unwrap_or(0));
+                if found.len() > MOST || from.is_some_and(|from| at < from) {
+                    return Ok(found);
+                }
+                let act: Value = serde_json::from_str(&body).unwrap_or_default();
+                if is_asked(&act) {
+                    found.push((at, act));
+                }
+            }
+            if is_last {
+                return Ok(found);
+            }
+        }
+    }
+}
 
 /// Everything that one journal says, with its times.
 async fn acts<E: Stored>(
@@ -37,6 +100,12 @@ async fn acts<E: Stored>(
     Ok(shown.collect())
 }
 
+/// What an address may be kept as, whichever channel it is of.
+fn hashes(api: &Api, caller: &Principal, given: &str) -> Vec<String> {
+    let of = |channel: &Channel| contact::normalise(*channel, given, None).ok();
+    Channel::ALL.iter().filter_map(of).map(|address| contact_hash(&api.contact_key, &caller.tenant, &address)).collect()
+}
+
 /// The newest first.
 pub(crate) async fn list(
     State(api): Shared,
@@ -44,12 +113,20 @@ pub(crate) async fn list(
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let mut query = Query::parse(query)?;
-    let asked = query.choice("subject", &SUBJECTS);
+    let asked = query.choice("subject", &subjects());
     let (from, to) = (query.time("from", false), query.time("to", true));
+    let contact = query.text("contact").map(|given| hashes(&api, &caller, &given));
     query.finish()?;
     let (journals, tenant) = (&*api.own.journals, &caller.tenant);
     let mut all = Vec::new();
-    for subject in SUBJECTS.into_iter().filter(|subject| asked.as_deref().is_none_or(|asked| asked == *subject)) {
+    let is_asked = |subject: &str| asked.as_deref().is_none_or(|asked| asked == subject);
+    let of_contact = |act: &Value| {
+        let hash = act["data"]["contactHash"].as_str().unwrap_or_default();
+        contact.as_ref().is_none_or(|hashes| hashes.iter().any(|known| known == hash))
+    };
+    let is_noted = |act: &Value| is_asked(act["subject"].as_str().unwrap_or_default()) && of_contact(act);
+    all.extend(api.noted(&caller, (from, to), is_noted).await?);
+    for subject in JOURNALS.into_iter().filter(|subject| is_asked(subject) && contact.is_none()) {
         all.extend(match subject {
             "keys" => acts::<KeyEvent>(journals, JournalKey::keys(tenant), subject).await?,
             "channels" => acts::<ChannelEvent>(journals, JournalKey::channels(tenant), subject).await?,

@@ -32,6 +32,16 @@ struct Subject {
     address: Option<String>,
 }
 
+impl Subject {
+    /// As the record of acts has it: an address is its hash.
+    fn noted(&self, kind: &str, id: &str) -> Value {
+        match self.name.strip_prefix("contact:").filter(|_| self.address.is_some()) {
+            Some(hash) => json!({ "contactHash": hash }),
+            None => json!({ "subjectType": kind, "subjectId": id }),
+        }
+    }
+}
+
 impl Api {
     fn subject(&self, caller: &Principal, kind: &str, id: &str) -> Result<Subject, Problem> {
         let unknown = || {
@@ -87,6 +97,9 @@ pub(crate) async fn export(
     let before = query.text("cursor");
     query.finish()?;
     let subject = api.subject(&caller, &kind, &id)?;
+    if before.is_none() {
+        api.note(&caller, "subjects", "SubjectExported", subject.noted(&kind, &id)).await?;
+    }
     let now = api.host.now();
     let page = api.vault.of_subject(&caller.tenant, &subject.name, before.as_deref(), PAGE, now).await?;
     let next = page.last().filter(|_| page.len() == PAGE).map(|(key, _)| key.path().1);
@@ -164,6 +177,7 @@ pub(crate) async fn erase(
 ) -> Result<Response, Problem> {
     Fields::parse_optional(&read_body(body).await?)?.finish()?;
     let subject = api.subject(&caller, &kind, &id)?;
+    api.note(&caller, "subjects", "SubjectErased", subject.noted(&kind, &id)).await?;
     let origin = origin(&caller, &headers);
     let (mut erased, mut before) = (0, None::<String>);
     loop {

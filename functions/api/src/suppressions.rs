@@ -107,6 +107,9 @@ pub(crate) async fn add(
     let (Some(channel), Some(address)) = (channel, address) else {
         return Err(Problem::new(Kind::Invalid, "Required fields are missing."));
     };
+    let hash = api.contact(&caller, channel, &address).contact_hash;
+    let data = json!({ "channel": channel, "contactHash": hash, "reason": reason });
+    api.note(&caller, "suppressions", "SuppressionAdded", data).await?;
     Ok(json(StatusCode::CREATED, &show(&api.suppress(&caller, channel, address, reason).await?)))
 }
 
@@ -124,10 +127,14 @@ pub(crate) async fn remove(
     let given = given.ok_or_else(missing)?;
     let address = contact::normalise(channel, &given, None);
     let address = address.map_err(|error| Problem::new(Kind::Malformed, format!("contact {error}.")))?;
-    match api.list().remove(&api.contact(&caller, channel, &address)).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(Problem::new(Kind::NotFound, "This address is not on the list.")),
+    let contact = api.contact(&caller, channel, &address);
+    if api.store.suppression(&contact).await?.is_none() {
+        return Err(Problem::new(Kind::NotFound, "This address is not on the list."));
     }
+    let data = json!({ "channel": channel, "contactHash": contact.contact_hash });
+    api.note(&caller, "suppressions", "SuppressionRemoved", data).await?;
+    api.list().remove(&contact).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// `channel,contact,reason` with a header line. Rows that are wrong are told, and do not hold up the others.
@@ -145,6 +152,7 @@ pub(crate) async fn import(
         return Err(Problem::new(Kind::Malformed, "The first line names the columns: channel, contact and reason."));
     };
     let of_reason = column("reason");
+    api.note(&caller, "suppressions", "SuppressionsImported", json!({ "bytes": body.len() })).await?;
     let (mut added, mut refused) = (0, Vec::new());
     for (place, row) in reader.records().enumerate() {
         let line = place + 2;
@@ -172,6 +180,7 @@ pub(crate) async fn import(
 
 /// The same columns, and when and by whom.
 pub(crate) async fn export(State(api): Shared, Extension(caller): Extension<Principal>) -> Result<Response, Problem> {
+    api.note(&caller, "suppressions", "SuppressionsExported", json!({})).await?;
     let mut writer = csv::Writer::from_writer(Vec::new());
     let broken = |error: csv::Error| Problem::new(Kind::Internal, error.to_string());
     writer.write_record(["channel", "contact", "reason", "createdAt", "createdBy"]).map_err(broken)?;

@@ -234,6 +234,7 @@ impl Local {
             providers,
             own,
             directory: Directory::default(),
+            queue: queue.clone(),
             objects: objects.clone(),
             contact_key,
         });

@@ -46,18 +46,16 @@ impl List<'_> {
         self.documents.put_document(&entry_key(contact), &text(entry)?, None).await
     }
 
-    /// Whether it was there.
+    /// Repeating it changes nothing.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn remove(&self, contact: &ContactKey) -> Result<bool, StoreError> {
-        let reason = self.store.suppression(contact).await?;
-        if let Some(reason) = &reason {
-            self.store.unsuppress(contact, reason).await?;
+    pub async fn remove(&self, contact: &ContactKey) -> Result<(), StoreError> {
+        if let Some(reason) = self.store.suppression(contact).await? {
+            self.store.unsuppress(contact, &reason).await?;
         }
-        self.documents.remove_document(&entry_key(contact)).await?;
-        Ok(reason.is_some())
+        self.documents.remove_document(&entry_key(contact)).await
     }
 
     /// The address goes, and is still not written to.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::ports::Lane;
 use shell::settings::{Configured, SettingError, Settings, Tables};
 
 /// The door's settings.
@@ -18,6 +19,8 @@ pub struct Config {
     pub contact_key: Vec<u8>,
     /// `SECRETS_KEY_ID`: the KMS key that tenants' credentials are sealed with.
     pub secrets_key: String,
+    /// `QUEUE_<LANE>_URL` of every lane, such as `QUEUE_EMAIL_HIGH_URL`.
+    pub queues: Vec<(Lane, String)>,
     /// `FILES_BUCKET`: S3, where uploaded files lie.
     pub files_bucket: String,
     /// `INBOX_QUEUE_URL`: where facts wait whose message is not known yet.
@@ -39,6 +42,7 @@ impl Config {
             public_url: settings.or("PUBLIC_URL", ""),
             contact_key: settings.need("CONTACT_KEY")?.into_bytes(),
             secrets_key: settings.or("SECRETS_KEY_ID", ""),
+            queues: settings.queues(),
             files_bucket: settings.or("FILES_BUCKET", ""),
             inbox_queue: settings.or("INBOX_QUEUE_URL", ""),
             is_inbox: settings.or("DOOR", "http") == "inbox",

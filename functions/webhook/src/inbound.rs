@@ -76,7 +76,7 @@ impl Webhook {
 
     async fn take_back(&self, contact: &domain::ports::ContactKey) -> Result<(), StoreError> {
         match self.store.suppression(contact).await? {
-            Some(reason) if start_takes_back(&reason) => self.list().remove(contact).await.map(drop),
+            Some(reason) if start_takes_back(&reason) => self.list().remove(contact).await,
             _ => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 //! In: callbacks of providers, whose signature is the credential; people who follow a signed link; and what it told itself
 //! to look at again. Out: facts, in the streams they are about; messages that came in, each in its journal.
-//! May touch: streams, journals, documents, the suppression list, the inbox, addresses of uploaded files, and what a
+//! May touch: streams, the queue (best effort), journals, documents, the suppression list, the inbox, addresses of uploaded files, and what a
 //! provider needs to verify itself.
 //! Never: believes what is not signed; refuses a status it does not know; lets one tenant speak of another's messages.
 
@@ -24,9 +24,10 @@ use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use domain::communication::{Command, Rejection, Report};
+use domain::communication::{Command, Communication, Rejection, Report};
 use domain::ports::{
-    ContactKey, ContentKey, DocumentKey, Documents, EventStore, Host, Inbox, Objects, StoreError, StreamKey, Vault,
+    ContactKey, ContentKey, DocumentKey, Documents, EventStore, Hint, Host, Inbox, Objects, Queue, StoreError,
+    StreamKey, Vault,
 };
 use domain::provider::{About, CallbackRequest, Heard, Provider, Told};
 use events::{AttemptId, Channel, CommunicationId, Fact, Mode, TenantId};
@@ -34,7 +35,7 @@ use futures_util::future::join_all;
 use shell::directory::{ConnectError, Connected, Directory, Own, message_key, tenant_of};
 use shell::problem::{Kind, Problem};
 use shell::suppression::{Entry, List};
-use shell::{ExecuteError, Origin, Shell};
+use shell::{ExecuteError, Loaded, Origin, Shell};
 
 /// Bytes of a callback, at most: providers send batches.
 const MAX_BODY: usize = 1024 * 1024;
@@ -52,6 +53,8 @@ pub struct Webhook {
     /// The tenants'.
     pub own: Own,
     pub directory: Directory,
+    /// For the next channel's turn.
+    pub queue: Arc<dyn Queue>,
     /// Uploaded files.
     pub objects: Arc<dyn Objects>,
     /// What contact hashes are keyed with.
@@ -351,7 +354,21 @@ impl Webhook {
                 tracing::warn!(provider, id = %key.id, "a callback for an attempt that was never made");
                 Ok(())
             }
-            other => other.map(|_| ()),
+            other => {
+                self.pass_on(key, &other?).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// What came back has another channel's turn at once. Best effort: the stream's timer sends the same hint a minute later.
+    async fn pass_on(&self, key: &StreamKey, after: &Loaded) {
+        let due = after.state.requested().ok().and_then(Communication::falls_back_at);
+        let Some(lane) = shell::lane(&after.state).filter(|_| due.is_some_and(|at| at <= self.host.now())) else {
+            return;
+        };
+        if let Err(error) = self.queue.send(&[(Hint { lane, key: key.clone() }, 0)]).await {
+            tracing::warn!(id = %key.id, %error, "a hint was not sent; the sweep will");
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aws_lambda_events::sqs::SqsEvent;
 use infra::SystemHost;
-use infra::aws::{Aws, DynamoStore, KmsSealer, SqsInbox, init_logs};
+use infra::aws::{Aws, DynamoStore, KmsSealer, SqsInbox, SqsQueue, init_logs};
 use infra::providers::{Connections, Http};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shell::directory::{Own, connected};
@@ -43,6 +43,7 @@ async fn main() -> Result<(), Error> {
             public_url: config.public_url,
         },
         directory: Default::default(),
+        queue: Arc::new(SqsQueue { client: aws.sqs(), urls: config.queues.into_iter().collect() }),
         objects: Arc::new(aws.s3(http.client, config.files_bucket)),
         contact_key: config.contact_key,
         host,

@@ -341,8 +341,13 @@ pub const OPERATIONS: &[Operation] = &[
         .answers(201, "Key")
         .problems(&[Conflict]),
     delete("/api/keys/{id}", "revokeKey", "Opens nothing from now on"),
-    get("/api/audit", "listActs", "Audit", "Who decided what about keys, channels, templates and defaults")
-        .query("subject? 'keys'|'channels'|'templates'|'defaults', from? string, to? string"),
+    get(
+        "/api/audit",
+        "listActs",
+        "Audit",
+        "Who decided what about keys, channels, templates, defaults, the suppression list and people",
+    )
+    .query("subject? ActSubject, contact? string, from? string, to? string"),
     get("/health", "getHealth", "Health", "Whether it answers; no key"),
     get("/docs/problems/{slug}", "getProblem", "text/markdown", "What an error means; no key"),
 ];

@@ -227,7 +227,7 @@ const OBJECTS: &[(&str, &str)] = &[
     ("Keys", "keys [Key]"),
     (
         "Act",
-        "subject 'keys'|'channels'|'templates'|'defaults', position integer, type string, at time, actor string, \
+        "subject ActSubject, position? integer, type string, at time, actor string, \
          data object?",
     ),
     ("Audit", "acts [Act], isComplete boolean"),
@@ -306,6 +306,7 @@ pub fn all() -> Value {
         ("DoubtPolicy", words(DoubtPolicy::names())),
         ("Mode", words(Mode::names())),
         ("Media", words(MediaKind::NAMES)),
+        ("ActSubject", words(crate::audit::subjects())),
         ("ContentType", words(crate::attachments::types())),
         ("KeyMode", words(crate::keys::modes())),
         ("Role", words(Role::names())),
