@@ -36,6 +36,12 @@ fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     name.and_then(|name| document.pointer(name)).unwrap_or(schema)
 }
 
+/// What a schema says: of a choice, such as with null, the first.
+fn said<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+    let schema = resolve(document, schema);
+    schema["anyOf"].get(0).map_or(schema, |first| said(document, first))
+}
+
 /// The types of a schema; none for anything at all.
 fn types(document: &Value, schema: &Value) -> BTreeSet<String> {
     let schema = resolve(document, schema);
@@ -63,11 +69,7 @@ impl Comparison<'_> {
             self.broken(place, format!("{path} is of another type"));
             return;
         }
-        let (old, new) = (resolve(self.old, old), resolve(self.new, new));
-        // Of a choice the first is the one that says something.
-        if let (Some(old), Some(new)) = (old["anyOf"].get(0), new["anyOf"].get(0)) {
-            return self.schema(place, path, way, (&old.clone(), &new.clone()), depth + 1);
-        }
+        let (old, new) = (said(self.old, old), said(self.new, new));
         if way == Way::In {
             words(&old["enum"]).difference(&words(&new["enum"])).for_each(|word| {
                 self.breaks.insert(format!("{place}: {path} may not be {word} any more"));

@@ -64,7 +64,7 @@ pub fn row(key: &StreamKey, row: &HistoryRow, content: Option<&Content>) -> Valu
 pub fn stored(key: &StreamKey, folded: &HistoryRow, content: Option<&Content>) -> Value {
     let mut shown = row(key, folded, content);
     let Some(content) = content else { return shown };
-    let link = |link: &StoredLink| json!({ "filename": link.filename, "fileUrl": link.file_url });
+    let link = |link: &StoredLink| json!({ "filename": link.filename, "fileUrl": link.file_url, "attachmentId": link.attachment });
     shown["content"] = json!(content.content);
     shown["templateVariables"] = json!(content.variables);
     shown["attachments"] = content.attachments.iter().map(link).collect();

@@ -19,6 +19,7 @@ const OBJECTS: &[(&str, &str)] = &[
     ("Problem", "type string, title string, status integer, detail string, code ProblemCode, errors? [FieldError]"),
     // ---- Communications
     ("Attachment", "filename? string?, fileUrl? string?, kind? Media?, attachmentId? string?"),
+    ("AttachmentLink", "filename string, fileUrl string, attachmentId? string?"),
     (
         "NewUpload",
         "filename string:255, contentType ContentType, sizeBytes integer:1..16777216, sha256? string:64, \
@@ -63,7 +64,7 @@ const OBJECTS: &[(&str, &str)] = &[
          sentAt time?, deliveredAt time?, openedAt time?, clickedAt time?, failedAt time?, provider string?, \
          providerMessageId string?, attempts integer, retryCount integer, segments integer?, maybeSent boolean, \
          lateEvidence boolean, complained boolean, unsubscribed boolean, createdBy string, createdAt time, \
-         updatedAt time, content? string?, templateVariables? object?, attachments? [Attachment], rendered? Rendered, \
+         updatedAt time, content? string?, templateVariables? object?, attachments? [AttachmentLink], rendered? Rendered, \
          fallback? [Next], retention? Retention",
     ),
     (
