@@ -219,12 +219,11 @@ fn requested(request: &Requested) -> Words {
         Some(at) => format!("not before {}", time(at)),
         None => "at once".to_owned(),
     };
-    let text = format!(
-        "{} asked for it by {}, to be sent {when} and not after {}.",
-        request.requested_by,
-        request.channel.as_str(),
-        time(request.expires_at)
-    );
+    let (by, until) = (request.channel.as_str(), time(request.expires_at));
+    let text = match request.fallback_of {
+        Some(other) => format!("It takes the place of {other}, by {by}, not after {until}."),
+        None => format!("{} asked for it by {by}, to be sent {when} and not after {until}.", request.requested_by),
+    };
     let mut inputs = vec![
         ("type", request.kind.as_str().to_owned()),
         ("priority", request.priority.as_str().to_owned()),

@@ -14,7 +14,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::access::Permission;
 use serde_json::{Map, Value, json};
-use shell::problem::Kind;
+use shell::problem::{Kind, Problem};
 
 use crate::ROUTES;
 use operations::{ALIASES, OPERATIONS, Operation};
@@ -57,6 +57,12 @@ fn body(named: &str, example: Option<Value>) -> Value {
     if named.contains('/') { content(named, "string", example) } else { content("application/json", named, example) }
 }
 
+/// Answers as they were once given: `tests/support/described.rs` writes them.
+fn examples() -> &'static Map<String, Value> {
+    static EXAMPLES: OnceLock<Map<String, Value>> = OnceLock::new();
+    EXAMPLES.get_or_init(|| serde_json::from_str(include_str!("examples.json")).unwrap_or_default())
+}
+
 fn shown(route: (&str, &str, Permission), operation: &Operation) -> Value {
     let (method, path, permission) = route;
     let is_alias = (operation.method, operation.path) != (method, path);
@@ -85,8 +91,9 @@ fn shown(route: (&str, &str, Permission), operation: &Operation) -> Value {
     for kind in kinds {
         let (slug, status, title) = kind.describe();
         let about = format!("`{slug}`: {title}.");
+        let example = || Problem::new(kind, format!("{title}.")).body();
         let at = responses.entry(status.as_str().to_owned()).or_insert_with(
-            || json!({ "description": "", "content": content("application/problem+json", "Problem", None) }),
+            || json!({ "description": "", "content": content("application/problem+json", "Problem", Some(example())) }),
         );
         let so_far = at["description"].as_str().unwrap_or_default().to_owned();
         if !so_far.contains(&about) {
@@ -96,7 +103,7 @@ fn shown(route: (&str, &str, Permission), operation: &Operation) -> Value {
     for status in [operation.status, operation.also].into_iter().filter(|status| *status > 0) {
         let mut answer = json!({ "description": operation.summary });
         if !operation.answer.is_empty() {
-            answer["content"] = body(operation.answer, None);
+            answer["content"] = body(operation.answer, examples().get(operation.id).cloned());
         }
         responses.insert(status.to_string(), answer);
     }
@@ -261,7 +268,12 @@ fn write_page() -> String {
                 let about = escape(answer["description"].as_str().unwrap_or_default());
                 let _ = writeln!(into, "<tr><td>{status}<td>{of}<td>{about}</tr>");
             }
-            into.push_str("</table></details>\n");
+            into.push_str("</table>\n");
+            if let Some(example) = examples().get(operation["operationId"].as_str().unwrap_or_default()) {
+                let example = serde_json::to_string_pretty(example).unwrap_or_default();
+                let _ = writeln!(into, "<pre>{}</pre>", escape(&example));
+            }
+            into.push_str("</details>\n");
         }
     }
     let operations: String =
@@ -312,6 +324,16 @@ mod tests {
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), OPERATIONS.len());
+    }
+
+    #[test]
+    fn every_answer_has_an_example() {
+        for Operation { id, answer, .. } in OPERATIONS.iter().filter(|one| !one.answer.is_empty()) {
+            assert!(examples().contains_key(*id) || answer.contains('/'), "no example of what {id} answers");
+        }
+        for id in examples().keys() {
+            assert!(OPERATIONS.iter().any(|operation| operation.id == id), "an example of no operation: {id}");
+        }
     }
 
     #[test]
