@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use shell::files::{self, State as Stage, Uploaded};
 use shell::problem::{Kind, Problem};
 
-use crate::fields::{Fields, show_time};
+use crate::fields::{Fields, missing, show_time};
 use crate::{Api, Shared, json, read_body};
 
 /// Bytes of one file, at most.
@@ -148,7 +148,7 @@ pub(crate) async fn create(
     let shared = fields.flag("shared").unwrap_or(false);
     fields.finish()?;
     let (Some(filename), Some(mime), Some(size)) = (filename, mime, size) else {
-        return Err(Problem::new(Kind::Invalid, "Required fields are missing."));
+        return Err(missing());
     };
     let now = api.host.now();
     let id = format!("att_{:032x}", api.host.random());

@@ -19,7 +19,7 @@ use shell::directory::{CALLBACK_SECRET, ConnectError, Own};
 use shell::problem::{FieldError, Kind, Problem};
 use shell::{Origin, gate, journal};
 
-use crate::fields::{Fields, invalid, show_time};
+use crate::fields::{Fields, invalid, missing, show_time};
 use crate::read::Query;
 use crate::send::{Begun, read_again};
 use crate::{Api, Shared, json, origin, read_body};
@@ -358,7 +358,7 @@ pub(crate) async fn create(
     let rate = read_rate(&mut fields);
     fields.finish()?;
     let (Some(kind), Some(channel), Some((open, secret))) = (kind, channel, apart) else {
-        return Err(Problem::new(Kind::Invalid, "Required fields are missing."));
+        return Err(missing());
     };
     let given = Given { name, open, secret, rate };
     let id = api.add_channel(&caller, kind, channel, given).await?;

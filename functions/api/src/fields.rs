@@ -249,6 +249,11 @@ pub fn invalid(errors: Vec<FieldError>) -> Problem {
     Problem { errors, ..Problem::new(Kind::Invalid, detail) }
 }
 
+/// For what cannot happen: [`Fields::finish`] has said which ones.
+pub fn missing() -> Problem {
+    Problem::new(Kind::Invalid, "Required fields are missing.")
+}
+
 /// RFC 3339 in any offset.
 pub fn parse_time(text: &str) -> Option<Timestamp> {
     text.parse::<jiff::Timestamp>().ok().map(|time| Timestamp(time.as_millisecond()))

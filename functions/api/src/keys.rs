@@ -16,7 +16,7 @@ use shell::hash::contact_hash;
 use shell::journal;
 use shell::problem::{Kind, Problem};
 
-use crate::fields::{Fields, show_time};
+use crate::fields::{Fields, missing, show_time};
 use crate::{Api, Shared, json, read_body};
 
 /// Keys of one tenant that are not revoked, at most.
@@ -171,7 +171,7 @@ pub(crate) async fn create(
     }
     fields.finish()?;
     let (Some(name), Some(role)) = (name, role) else {
-        return Err(Problem::new(Kind::Invalid, "Required fields are missing."));
+        return Err(missing());
     };
     let id = format!("key_{:010x}", api.host.random() & 0xff_ffff_ffff);
     let key = format!("td_{}_{:032x}", if is_team { TEAM } else { mode.as_str() }, api.host.random());

@@ -31,7 +31,7 @@ use shell::problem::{FieldError, Kind, Problem};
 use shell::{Loaded, Origin};
 
 use crate::channels::{ALLOWED_COUNTRIES, DEFAULT_REGION};
-use crate::fields::{Fields, invalid, show_time};
+use crate::fields::{Fields, invalid, missing, show_time};
 use crate::{Api, Shared, json, not_found, origin, read_body, show};
 
 /// Characters of an idempotency key, at most.
@@ -257,10 +257,7 @@ fn read(
         fields.wrong("subject", "required", "An email without a template needs a subject.");
     }
     let (Some(channel), Some(kind), Some((contact, contact_hash))) = (channel, kind, contact.zip(hash)) else {
-        return Err(fields
-            .finish()
-            .err()
-            .unwrap_or_else(|| Problem::new(Kind::Invalid, "Required fields are missing.")));
+        return Err(fields.finish().err().unwrap_or_else(missing));
     };
     fields.finish()?;
     let due = schedule.at.unwrap_or_else(|| api.host.now());

@@ -13,7 +13,7 @@ use shell::hash::contact_hash;
 use shell::problem::{Kind, Problem};
 use shell::suppression::{Entry, List};
 
-use crate::fields::{Fields, show_time};
+use crate::fields::{Fields, missing, show_time};
 use crate::read::Query;
 use crate::{Api, Shared, json, read_body};
 
@@ -105,7 +105,7 @@ pub(crate) async fn add(
     });
     fields.finish()?;
     let (Some(channel), Some(address)) = (channel, address) else {
-        return Err(Problem::new(Kind::Invalid, "Required fields are missing."));
+        return Err(missing());
     };
     let hash = api.contact(&caller, channel, &address).contact_hash;
     let data = json!({ "channel": channel, "contactHash": hash, "reason": reason });

@@ -18,7 +18,7 @@ use shell::journal::{self, JournalError};
 use shell::library::{Text, text, text_key};
 use shell::problem::{FieldError, Kind, Problem};
 
-use crate::fields::{Fields, invalid, show_time};
+use crate::fields::{Fields, invalid, missing, show_time};
 use crate::read::Query;
 use crate::send::read_type;
 use crate::{Api, Shared, json, read_body};
@@ -267,7 +267,7 @@ pub(crate) async fn create(
     let (Some(name), Some(code), Some(channel), Some(kind), Some(text), Some(variables)) =
         (name, code, channel, kind, text, variables)
     else {
-        return Err(Problem::new(Kind::Invalid, "Required fields are missing."));
+        return Err(missing());
     };
     let id = templates::id_of(&code, channel, &locale);
     let hash = api.keep(&caller, &id, &text).await?;
@@ -521,7 +521,7 @@ pub(crate) async fn validate(body: Body) -> Result<Response, Problem> {
     let locale = read_locale(&mut fields);
     fields.finish()?;
     let (Some(channel), Some(body)) = (channel, body) else {
-        return Err(Problem::new(Kind::Invalid, "Required fields are missing."));
+        return Err(missing());
     };
     let compiled = match Compiled::new(channel, subject.as_deref(), &body) {
         Ok(compiled) => compiled,

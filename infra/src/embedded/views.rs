@@ -24,7 +24,13 @@ impl Views for Database {
     async fn apply(&self, rows: &[Projected], now: Timestamp) -> Result<(), StoreError> {
         let rows = rows.to_vec();
         self.write(move |connection| {
-            atomically(connection, || rows.iter().try_for_each(|projected| apply_row(connection, projected, now)))
+            atomically(connection, || {
+                let mut changes = Changes::new();
+                for projected in &rows {
+                    apply_row(connection, projected, now, &mut changes)?;
+                }
+                apply_counters(connection, &changes)
+            })
         })
         .await
     }
@@ -114,7 +120,29 @@ impl Views for Database {
     }
 }
 
-fn apply_row(connection: &Connection, projected: &Projected, now: Timestamp) -> Result<(), StoreError> {
+/// What some rows together change, by view and day: each counter is written once.
+type Changes = BTreeMap<(String, String), Counters>;
+
+fn run(connection: &Connection, sql: &str, values: &[&dyn rusqlite::ToSql]) -> Result<usize, StoreError> {
+    connection.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(unavailable)
+}
+
+fn apply_counters(connection: &Connection, changes: &Changes) -> Result<(), StoreError> {
+    for ((view, day), change) in changes {
+        for (name, amount) in change {
+            let sql = "INSERT INTO counters VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET amount = amount + ?4";
+            run(connection, sql, params![view, day, name, amount])?;
+        }
+    }
+    Ok(())
+}
+
+fn apply_row(
+    connection: &Connection,
+    projected: &Projected,
+    now: Timestamp,
+    changes: &mut Changes,
+) -> Result<(), StoreError> {
     let Projected { view, row } = projected;
     let view = view_name(view);
     let sk = RowKey::of(row).path();
@@ -128,25 +156,15 @@ fn apply_row(connection: &Connection, projected: &Projected, now: Timestamp) -> 
     }
     let entity = entity_path(&row.entity_type, &row.entity_id);
     let body = serde_json::to_string(row).map_err(unreadable)?;
-    let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
-        connection.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(unavailable)
-    };
     run(
+        connection,
         "INSERT OR REPLACE INTO view_rows VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![view, sk, row.position as i64, row.recipient_id, entity, body, row.given_up],
     )?;
-    run("INSERT OR REPLACE INTO view_times VALUES (?1, ?2)", params![view, now.0])?;
-    let mut change = Counters::new();
-    accumulate(&mut change, &difference(&contribution(row), old.as_ref().map(contribution).as_ref()));
-    let day = domain::history::day(row.created_at);
-    for day in [day.as_str(), ALL_TIME] {
-        for (name, amount) in &change {
-            run(
-                "INSERT INTO counters VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT DO UPDATE SET amount = amount + ?4",
-                params![view, day, name, amount],
-            )?;
-        }
+    run(connection, "INSERT OR REPLACE INTO view_times VALUES (?1, ?2)", params![view, now.0])?;
+    let change = difference(&contribution(row), old.as_ref().map(contribution).as_ref());
+    for day in [domain::history::day(row.created_at), ALL_TIME.to_owned()] {
+        accumulate(changes.entry((view.clone(), day)).or_default(), &change);
     }
     Ok(())
 }
