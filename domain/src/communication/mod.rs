@@ -281,10 +281,14 @@ impl Communication {
         matches!(self.lifecycle, Lifecycle::DeadLettered(_) | Lifecycle::Failed(FailReason::InDoubt))
     }
 
+    fn next_step(&self) -> Option<&FallbackStep> {
+        self.request.fallback.as_ref()?.steps.first()
+    }
+
     /// When the next channel has its turn, and why; none where none is to have it by what is known now.
     fn falls_back(&self) -> Option<(Timestamp, FallbackReason)> {
         let fallback = self.request.fallback.as_ref()?;
-        let step = fallback.steps.first()?;
+        let step = self.next_step()?;
         let is_off = self.turn != Turn::Own || self.cancellation.is_some() || self.erased;
         if is_off || self.has_reached(step.unless) {
             return None;
@@ -510,8 +514,7 @@ fn fall_back(communication: &Communication, now: Timestamp) -> Vec<Event> {
     if communication.expires_at <= now {
         return vec![Event::FallbackAbandoned { reason: AbandonReason::Expired }];
     }
-    let step = communication.request.fallback.iter().flat_map(|fallback| &fallback.steps).next();
-    let triggered = step.map(|step| Event::FallbackTriggered { channel: step.channel, reason });
+    let triggered = communication.next_step().map(|step| Event::FallbackTriggered { channel: step.channel, reason });
     let stopped = cancel(communication, "fallback".to_owned(), CancelReason::FellBack).unwrap_or_default();
     triggered.into_iter().chain(stopped).collect()
 }

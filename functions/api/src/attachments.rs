@@ -63,10 +63,15 @@ fn is_of(mime: &str, bytes: &[u8]) -> bool {
 }
 
 impl Api {
-    /// One of this caller's, looked at as soon as something is there.
-    async fn uploaded_one(&self, caller: &Principal, id: &str) -> Result<Option<Uploaded>, Problem> {
+    /// What is known of one of this caller's.
+    async fn announced(&self, caller: &Principal, id: &str) -> Result<Option<Uploaded>, Problem> {
         let found = files::find(&*self.own.documents, &caller.tenant, id, self.host.now()).await?;
-        let Some(file) = found.filter(|file| file.mode == caller.mode) else { return Ok(None) };
+        Ok(found.filter(|file| file.mode == caller.mode))
+    }
+
+    /// The same, looked at as soon as something is there.
+    async fn uploaded_one(&self, caller: &Principal, id: &str) -> Result<Option<Uploaded>, Problem> {
+        let Some(file) = self.announced(caller, id).await? else { return Ok(None) };
         if file.state != Stage::AwaitingUpload {
             return Ok(Some(file));
         }
@@ -194,8 +199,7 @@ pub(crate) async fn remove(
     Extension(caller): Extension<Principal>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let found = files::find(&*api.own.documents, &caller.tenant, &id, api.host.now()).await?;
-    found.filter(|file| file.mode == caller.mode).ok_or_else(no_file)?;
+    api.announced(&caller, &id).await?.ok_or_else(no_file)?;
     api.remove_file(&caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -10,7 +10,6 @@ use domain::ports::{DocumentKey, JournalKey, Journals, Principal, StoreError};
 use events::{Channel, ChannelEvent, KeyEvent, PreferenceEvent, Recorded, Stored, TemplateEvent, Timestamp};
 use serde_json::{Value, json};
 use shell::consent::DEFAULTS;
-use shell::hash::contact_hash;
 use shell::journal;
 use shell::problem::Problem;
 
@@ -103,7 +102,7 @@ async fn acts<E: Stored>(
 /// What an address may be kept as, whichever channel it is of.
 fn hashes(api: &Api, caller: &Principal, given: &str) -> Vec<String> {
     let of = |channel: &Channel| contact::normalise(*channel, given, None).ok();
-    Channel::ALL.iter().filter_map(of).map(|address| contact_hash(&api.contact_key, &caller.tenant, &address)).collect()
+    Channel::ALL.iter().filter_map(|channel| Some(api.contact(caller, *channel, &of(channel)?).contact_hash)).collect()
 }
 
 /// The newest first.

@@ -186,6 +186,9 @@ pub(crate) async fn read_again(
     api.read(caller, &known, Fields::of(body)?, request_hash).await
 }
 
+/// The uploaded files that a message names, by their ids.
+type Files = BTreeMap<String, Uploaded>;
+
 /// What the tenant decided, which a message is read by.
 pub(crate) struct Decided {
     pub channels: Arc<Channels>,
@@ -201,7 +204,7 @@ fn of_numbers<'a>(channels: &'a Channels, setting: &str) -> Option<&'a str> {
 fn read(
     api: &Api,
     caller: &Principal,
-    (Decided { channels, templates }, files): (&Decided, &BTreeMap<String, Uploaded>),
+    (Decided { channels, templates }, files): (&Decided, &Files),
     mut fields: Fields,
     request_hash: String,
 ) -> Result<Accepted, Problem> {
@@ -426,11 +429,7 @@ pub(crate) fn read_quiet_hours(fields: &mut Fields) -> Option<QuietHours> {
     }
 }
 
-fn read_attachments(
-    fields: &mut Fields,
-    files: &BTreeMap<String, Uploaded>,
-    link: impl Fn(&str) -> String,
-) -> Vec<StoredLink> {
+fn read_attachments(fields: &mut Fields, files: &Files, link: impl Fn(&str) -> String) -> Vec<StoredLink> {
     let mut links = Vec::new();
     for (place, item) in fields.list("attachments", 10).into_iter().enumerate() {
         let text = |name: &str, most: usize| {
@@ -477,7 +476,7 @@ fn read_attachments(
     links
 }
 
-fn attachment(place: usize, link: &StoredLink, files: &BTreeMap<String, Uploaded>) -> Attachment {
+fn attachment(place: usize, link: &StoredLink, files: &Files) -> Attachment {
     let file = link.attachment.as_ref().and_then(|id| files.get(id));
     Attachment {
         key: place.to_string(),
@@ -558,6 +557,7 @@ impl Api {
         mut fields: Fields,
         request_hash: String,
     ) -> Result<Accepted, Problem> {
+        let known = (known, &self.uploaded(caller, &fields).await?);
         let asked = fields.has("fallback").then(|| fields.clone());
         let steps = fields.list("fallback", MAX_STEPS);
         let accepted = self.read_one(caller, known, fields, request_hash).await?;
@@ -570,20 +570,19 @@ impl Api {
     async fn read_one(
         &self,
         caller: &Principal,
-        known: &Decided,
+        known: (&Decided, &Files),
         mut fields: Fields,
         request_hash: String,
     ) -> Result<Accepted, Problem> {
-        self.choose(caller, known, &mut fields).await?;
-        let files = self.uploaded(caller, &fields).await?;
-        self.with_words(caller, read(self, caller, (known, &files), fields, request_hash)?).await
+        self.choose(caller, known.0, &mut fields).await?;
+        self.with_words(caller, read(self, caller, known, fields, request_hash)?).await
     }
 
     /// Each step is read as a message of its own: what it does not say is as in the first.
     async fn read_fallback(
         &self,
         caller: &Principal,
-        known: &Decided,
+        known: (&Decided, &Files),
         asked: &Fields,
         given: Vec<Value>,
         mut accepted: Accepted,
@@ -625,7 +624,7 @@ impl Api {
     async fn read_step(
         &self,
         caller: &Principal,
-        known: &Decided,
+        known: (&Decided, &Files),
         (asked, first): (&Fields, &Requested),
         given: Value,
         due: Timestamp,

@@ -279,10 +279,7 @@ const UNSETTLED_MS: i64 = 5_000;
 ///
 /// There is no data, or it cannot be read.
 pub async fn audit(folder: &Path) -> io::Result<audit::Report> {
-    let file = folder.join("tidings.db");
-    if !file.is_file() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no data in {}", folder.display())));
-    }
+    let file = data_of(folder)?;
     let store = Arc::new(Database::open(&file, true).map_err(io::Error::other)?);
     let last = store.last_beat("sweep").await.map_err(io::Error::other)?;
     let clock = Clock::new(last.unwrap_or(Timestamp(0)).max(SystemHost.now()), 1);
@@ -296,10 +293,7 @@ pub async fn audit(folder: &Path) -> io::Result<audit::Report> {
 ///
 /// There is no data, a process is at work on it, or it cannot be read.
 pub async fn rebuild(folder: &Path) -> io::Result<(audit::Rebuilt, audit::Report)> {
-    let file = folder.join("tidings.db");
-    if !file.is_file() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no data in {}", folder.display())));
-    }
+    let file = data_of(folder)?;
     let _lock = lock(folder)?;
     let store = Arc::new(Database::open(&file, true).map_err(io::Error::other)?);
     store.forget_views().await.map_err(io::Error::other)?;
@@ -307,6 +301,12 @@ pub async fn rebuild(folder: &Path) -> io::Result<(audit::Rebuilt, audit::Report
     let rebuilt = audit.rebuild(None, None).await.map_err(io::Error::other)?;
     drop(audit);
     Ok((rebuilt, self::audit(folder).await?))
+}
+
+/// The file of a folder that was used before.
+fn data_of(folder: &Path) -> io::Result<PathBuf> {
+    let none = || io::Error::new(io::ErrorKind::NotFound, format!("there is no data in {}", folder.display()));
+    Some(folder.join("tidings.db")).filter(|file| file.is_file()).ok_or_else(none)
 }
 
 fn scratch_folder() -> PathBuf {

@@ -12,6 +12,13 @@ fn short(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(&bytes[..16])
 }
 
+/// What only a holder of the key can say of a text.
+fn keyed(key: &[u8], text: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(text.as_bytes());
+    short(&mac.finalize().into_bytes())
+}
+
 /// Names a body. JSON maps are sorted, so the order of fields does not matter.
 pub fn body_hash(body: &impl serde::Serialize) -> String {
     short(&Sha256::digest(serde_json::to_vec(body).unwrap_or_default()))
@@ -19,11 +26,7 @@ pub fn body_hash(body: &impl serde::Serialize) -> String {
 
 /// Stands for an address: the same for one tenant, and nobody without the key can try addresses against it.
 pub fn contact_hash(key: &[u8], tenant: &TenantId, contact: &str) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    mac.update(tenant.as_str().as_bytes());
-    mac.update(b"#");
-    mac.update(contact.to_lowercase().as_bytes());
-    short(&mac.finalize().into_bytes())
+    keyed(key, &format!("{tenant}#{}", contact.to_lowercase()))
 }
 
 /// The checksum of a file, in hexadecimal digits.
@@ -43,44 +46,43 @@ pub fn key_hash(key: &str) -> String {
 
 /// Lets whoever holds it unsubscribe the person that one message went to: `acme/com_…/…`.
 pub fn unsubscribe_token(key: &[u8], stream: &StreamKey) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    mac.update(format!("unsubscribe#{}", stream.path()).as_bytes());
-    format!("{}/{}/{}", stream.tenant, stream.id, short(&mac.finalize().into_bytes()))
+    format!("{}/{}/{}", stream.tenant, stream.id, keyed(key, &format!("unsubscribe#{}", stream.path())))
 }
 
-/// Lets whoever holds it change the preferences of one person until a time: `acme/Y3VzdG9tZXI6Nw/1795000000000/…`.
+/// Lets whoever holds it do one thing with one thing of a tenant's, until a time.
+fn timed_token(key: &[u8], purpose: &str, (tenant, name): (&TenantId, &str), until: Timestamp) -> String {
+    let path = format!("{tenant}/{name}/{}", until.0);
+    format!("{path}/{}", keyed(key, &format!("{purpose}#{path}")))
+}
+
+/// What such a token is for; none where it is not one of ours, or its time is over.
+fn timed(key: &[u8], purpose: &str, token: &str, now: Timestamp) -> Option<(TenantId, String)> {
+    let mut parts = token.split('/');
+    let (tenant, name): (TenantId, _) = (parts.next()?.parse().ok()?, parts.next()?);
+    let until = Timestamp(parts.next()?.parse().ok()?);
+    let is_ours = same_secret(&timed_token(key, purpose, (&tenant, name), until), token);
+    (is_ours && now < until).then(|| (tenant, name.to_owned()))
+}
+
+/// Lets whoever holds it change the preferences of one person: `acme/Y3VzdG9tZXI6Nw/1795000000000/…`.
 pub fn preferences_token(key: &[u8], tenant: &TenantId, person: &str, until: Timestamp) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    let path = format!("{tenant}/{}/{}", URL_SAFE_NO_PAD.encode(person), until.0);
-    mac.update(format!("preferences#{path}").as_bytes());
-    format!("{path}/{}", short(&mac.finalize().into_bytes()))
+    timed_token(key, "preferences", (tenant, &URL_SAFE_NO_PAD.encode(person)), until)
 }
 
-/// Whose preferences a token is for; none where it is not one of ours, or its time is over.
+/// Whose preferences a token is for.
 pub fn preferences_of(key: &[u8], token: &str, now: Timestamp) -> Option<(TenantId, String)> {
-    let mut parts = token.split('/');
-    let tenant: TenantId = parts.next()?.parse().ok()?;
-    let person = String::from_utf8(URL_SAFE_NO_PAD.decode(parts.next()?).ok()?).ok()?;
-    let until = Timestamp(parts.next()?.parse().ok()?);
-    let is_ours = same_secret(&preferences_token(key, &tenant, &person, until), token);
-    (is_ours && now < until).then_some((tenant, person))
+    let (tenant, person) = timed(key, "preferences", token, now)?;
+    Some((tenant, String::from_utf8(URL_SAFE_NO_PAD.decode(person).ok()?).ok()?))
 }
 
-/// Lets whoever holds it read one uploaded file until a time: `acme/att_…/1795000000000/…`.
+/// Lets whoever holds it read one uploaded file: `acme/att_…/1795000000000/…`.
 pub fn file_token(key: &[u8], tenant: &TenantId, id: &str, until: Timestamp) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    let path = format!("{tenant}/{id}/{}", until.0);
-    mac.update(format!("file#{path}").as_bytes());
-    format!("{path}/{}", short(&mac.finalize().into_bytes()))
+    timed_token(key, "file", (tenant, id), until)
 }
 
-/// Which file a token is for; none where it is not one of ours, or its time is over.
+/// Which file a token is for.
 pub fn file_of(key: &[u8], token: &str, now: Timestamp) -> Option<(TenantId, String)> {
-    let mut parts = token.split('/');
-    let (tenant, id): (TenantId, _) = (parts.next()?.parse().ok()?, parts.next()?.to_owned());
-    let until = Timestamp(parts.next()?.parse().ok()?);
-    let is_ours = same_secret(&file_token(key, &tenant, &id, until), token);
-    (is_ours && now < until).then_some((tenant, id))
+    timed(key, "file", token, now)
 }
 
 /// The message that a token is for; none where it is not one of ours.

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Database;
 use super::database::{atomically, unavailable, unreadable};
+use super::store::execute;
 
 /// Rows looked at for one page, at most.
 const EXAMINED: usize = 2_000;
@@ -123,15 +124,11 @@ impl Views for Database {
 /// What some rows together change, by view and day: each counter is written once.
 type Changes = BTreeMap<(String, String), Counters>;
 
-fn run(connection: &Connection, sql: &str, values: &[&dyn rusqlite::ToSql]) -> Result<usize, StoreError> {
-    connection.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(unavailable)
-}
-
 fn apply_counters(connection: &Connection, changes: &Changes) -> Result<(), StoreError> {
     for ((view, day), change) in changes {
         for (name, amount) in change {
             let sql = "INSERT INTO counters VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET amount = amount + ?4";
-            run(connection, sql, params![view, day, name, amount])?;
+            execute(connection, sql, params![view, day, name, amount])?;
         }
     }
     Ok(())
@@ -156,12 +153,12 @@ fn apply_row(
     }
     let entity = entity_path(&row.entity_type, &row.entity_id);
     let body = serde_json::to_string(row).map_err(unreadable)?;
-    run(
+    execute(
         connection,
         "INSERT OR REPLACE INTO view_rows VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![view, sk, row.position as i64, row.recipient_id, entity, body, row.given_up],
     )?;
-    run(connection, "INSERT OR REPLACE INTO view_times VALUES (?1, ?2)", params![view, now.0])?;
+    execute(connection, "INSERT OR REPLACE INTO view_times VALUES (?1, ?2)", params![view, now.0])?;
     let change = difference(&contribution(row), old.as_ref().map(contribution).as_ref());
     for day in [domain::history::day(row.created_at), ALL_TIME.to_owned()] {
         accumulate(changes.entry((view.clone(), day)).or_default(), &change);
