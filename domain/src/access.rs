@@ -64,11 +64,11 @@ pub fn permissions(role: Role) -> &'static [Permission] {
     }
 }
 
-pub fn may(role: Role, permission: Permission) -> bool {
+pub fn role_allows(role: Role, permission: Permission) -> bool {
     permissions(role).contains(&permission)
 }
 
 /// Whether a key that is bound to some channels may use this one.
-pub fn may_use(channels: Option<&[Channel]>, channel: Channel) -> bool {
+pub fn key_allows_channel(channels: Option<&[Channel]>, channel: Channel) -> bool {
     channels.is_none_or(|channels| channels.contains(&channel))
 }

@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use events::{CallRate, Channel, ChannelEvent, Timestamp};
-
-use crate::gate::Rate;
+use events::{Channel, ProviderConfigEvent, RateLimit, Timestamp};
 
 /// Configurations of one tenant, at most.
-pub const MAX_CONFIGS: usize = 100;
+pub const MAX_PROVIDER_CONFIGS: usize = 100;
 
 /// One configuration of the tenant's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +17,7 @@ pub struct Config {
     pub settings: BTreeMap<String, String>,
     /// Which version of its credentials is in force.
     pub secret: u32,
-    pub rate: Option<Rate>,
+    pub rate: Option<RateLimit>,
     pub added_at: Timestamp,
     pub changed_at: Timestamp,
     pub changed_by: String,
@@ -35,18 +33,6 @@ pub struct Channels {
     pub revision: u64,
 }
 
-impl From<CallRate> for Rate {
-    fn from(CallRate { burst, per_second }: CallRate) -> Rate {
-        Rate { burst, per_second }
-    }
-}
-
-impl From<Rate> for CallRate {
-    fn from(Rate { burst, per_second }: Rate) -> CallRate {
-        CallRate { burst, per_second }
-    }
-}
-
 /// What is asked of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -56,7 +42,7 @@ pub enum Command {
         channel: Channel,
         name: String,
         settings: BTreeMap<String, String>,
-        rate: Option<Rate>,
+        rate: Option<RateLimit>,
     },
     Change {
         config: String,
@@ -64,7 +50,7 @@ pub enum Command {
         settings: Option<BTreeMap<String, String>>,
         /// Whether credentials changed: they were sealed as this version.
         secret: Option<u32>,
-        rate: Option<Rate>,
+        rate: Option<RateLimit>,
     },
     Remove {
         config: String,
@@ -91,7 +77,7 @@ pub enum Command {
 pub enum Rejection {
     #[error("there is no such configuration")]
     Unknown,
-    #[error("there are {MAX_CONFIGS} configurations already")]
+    #[error("there are {MAX_PROVIDER_CONFIGS} configurations already")]
     TooMany,
     #[error("there is a configuration of that id")]
     Exists,
@@ -116,33 +102,33 @@ impl Channels {
     /// # Errors
     ///
     /// [`Rejection`]
-    pub fn decide(&self, command: Command) -> Result<Vec<ChannelEvent>, Rejection> {
+    pub fn decide(&self, command: Command) -> Result<Vec<ProviderConfigEvent>, Rejection> {
         let known = |config: &str| self.configs.get(config).ok_or(Rejection::Unknown);
         Ok(match command {
             Command::Add { config, .. } if self.configs.contains_key(&config) => return Err(Rejection::Exists),
-            Command::Add { .. } if MAX_CONFIGS <= self.configs.len() => return Err(Rejection::TooMany),
+            Command::Add { .. } if MAX_PROVIDER_CONFIGS <= self.configs.len() => return Err(Rejection::TooMany),
             Command::Add { config, provider, channel, name, settings, rate } => {
-                let rate = rate.map(CallRate::from);
-                vec![ChannelEvent::ChannelAdded { config, provider, channel, name, settings, secret: 1, rate }]
+                let rate = rate;
+                vec![ProviderConfigEvent::ChannelAdded { config, provider, channel, name, settings, secret: 1, rate }]
             }
             Command::Change { config, name, settings, secret, rate } => {
                 let now = known(&config)?;
                 let name = name.filter(|name| *name != now.name);
                 let settings = settings.filter(|settings| *settings != now.settings);
-                let rate = rate.filter(|rate| Some(*rate) != now.rate).map(CallRate::from);
+                let rate = rate.filter(|rate| Some(*rate) != now.rate);
                 match name.is_none() && settings.is_none() && secret.is_none() && rate.is_none() {
                     true => Vec::new(),
-                    false => vec![ChannelEvent::ChannelChanged { config, name, settings, secret, rate }],
+                    false => vec![ProviderConfigEvent::ChannelChanged { config, name, settings, secret, rate }],
                 }
             }
             Command::Remove { config } => {
                 known(&config)?;
-                vec![ChannelEvent::ChannelRemoved { config }]
+                vec![ProviderConfigEvent::ChannelRemoved { config }]
             }
             Command::Enable { config } => self.enable(config),
             Command::Disable { config } => match self.disabled.contains(&config) {
                 true => Vec::new(),
-                false => vec![ChannelEvent::ChannelDisabled { config }],
+                false => vec![ProviderConfigEvent::ChannelDisabled { config }],
             },
             Command::Switch { config, channel } => {
                 let others = self.order.get(&channel).into_iter().flatten();
@@ -156,26 +142,26 @@ impl Channels {
         })
     }
 
-    fn enable(&self, config: String) -> Vec<ChannelEvent> {
+    fn enable(&self, config: String) -> Vec<ProviderConfigEvent> {
         match self.disabled.contains(&config) {
-            true => vec![ChannelEvent::ChannelEnabled { config }],
+            true => vec![ProviderConfigEvent::ChannelEnabled { config }],
             false => Vec::new(),
         }
     }
 
-    fn reorder(&self, channel: Channel, order: Vec<String>) -> Vec<ChannelEvent> {
+    fn reorder(&self, channel: Channel, order: Vec<String>) -> Vec<ProviderConfigEvent> {
         match self.order.get(&channel) == Some(&order) {
             true => Vec::new(),
-            false => vec![ChannelEvent::ChannelsOrdered { channel, order }],
+            false => vec![ProviderConfigEvent::ChannelsOrdered { channel, order }],
         }
     }
 
     /// `by` and `at` are whoever decided it, and when.
-    pub fn evolve(&mut self, event: &ChannelEvent, by: &str, at: Timestamp) {
+    pub fn evolve(&mut self, event: &ProviderConfigEvent, by: &str, at: Timestamp) {
         self.revision += 1;
         match event.clone() {
-            ChannelEvent::ChannelAdded { config: id, provider, channel, name, settings, secret, rate } => {
-                let (rate, changed_by) = (rate.map(Rate::from), by.to_owned());
+            ProviderConfigEvent::ChannelAdded { config: id, provider, channel, name, settings, secret, rate } => {
+                let (rate, changed_by) = (rate, by.to_owned());
                 let config = Config {
                     id: id.clone(),
                     provider,
@@ -190,26 +176,26 @@ impl Channels {
                 };
                 self.configs.insert(id, config);
             }
-            ChannelEvent::ChannelChanged { config, name, settings, secret, rate } => {
+            ProviderConfigEvent::ChannelChanged { config, name, settings, secret, rate } => {
                 let Some(known) = self.configs.get_mut(&config) else { return };
                 known.name = name.unwrap_or_else(|| known.name.clone());
                 known.settings = settings.unwrap_or_else(|| known.settings.clone());
                 known.secret = secret.unwrap_or(known.secret);
-                known.rate = rate.map(Rate::from).or(known.rate);
+                known.rate = rate.or(known.rate);
                 (known.changed_at, known.changed_by) = (at, by.to_owned());
             }
-            ChannelEvent::ChannelRemoved { config } => {
+            ProviderConfigEvent::ChannelRemoved { config } => {
                 self.configs.remove(&config);
                 self.disabled.remove(&config);
                 self.order.values_mut().for_each(|order| order.retain(|name| *name != config));
             }
-            ChannelEvent::ChannelEnabled { config } => {
+            ProviderConfigEvent::ChannelEnabled { config } => {
                 self.disabled.remove(&config);
             }
-            ChannelEvent::ChannelDisabled { config } => {
+            ProviderConfigEvent::ChannelDisabled { config } => {
                 self.disabled.insert(config);
             }
-            ChannelEvent::ChannelsOrdered { channel, order } => {
+            ProviderConfigEvent::ChannelsOrdered { channel, order } => {
                 self.order.insert(channel, order);
             }
         }

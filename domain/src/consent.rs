@@ -4,18 +4,18 @@ use icu::normalizer::ComposingNormalizerBorrowed;
 
 /// What a message says as a whole, if it says only that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keyword {
+pub enum ConsentKeyword {
     Stop,
     Start,
     Help,
 }
 
-impl Keyword {
+impl ConsentKeyword {
     pub fn as_str(self) -> &'static str {
         match self {
-            Keyword::Stop => "stop",
-            Keyword::Start => "start",
-            Keyword::Help => "help",
+            ConsentKeyword::Stop => "stop",
+            ConsentKeyword::Start => "start",
+            ConsentKeyword::Help => "help",
         }
     }
 }
@@ -44,7 +44,7 @@ const HELP: &[&str] = &["HELP", "INFO", "AYUDA", "AIDE", "MSAADA"];
 const MAX_CHARACTERS: usize = 40;
 
 /// The whole message, compared without case, punctuation, spaces and pictures: "Stop!" counts, "stop by at nine" does not.
-pub fn keyword(text: &str) -> Option<Keyword> {
+pub fn keyword(text: &str) -> Option<ConsentKeyword> {
     if MAX_CHARACTERS < text.chars().count() {
         return None;
     }
@@ -53,9 +53,9 @@ pub fn keyword(text: &str) -> Option<Keyword> {
     let word: String = plain.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_uppercase).collect();
     let is_in = |words: &[&str]| words.contains(&word.as_str());
     match () {
-        () if is_in(STOP) => Some(Keyword::Stop),
-        () if is_in(START) => Some(Keyword::Start),
-        () if is_in(HELP) => Some(Keyword::Help),
+        () if is_in(STOP) => Some(ConsentKeyword::Stop),
+        () if is_in(START) => Some(ConsentKeyword::Start),
+        () if is_in(HELP) => Some(ConsentKeyword::Help),
         () => None,
     }
 }
@@ -64,7 +64,7 @@ pub fn keyword(text: &str) -> Option<Keyword> {
 pub const KEYWORD_REASON: &str = "stop_keyword";
 
 /// A START takes back what the person said, not what a provider found out.
-pub fn start_takes_back(reason: &str) -> bool {
+pub fn is_lifted_by_start(reason: &str) -> bool {
     matches!(reason, KEYWORD_REASON | "provider_opt_out" | "blocked" | "unsubscribed")
 }
 
@@ -75,11 +75,11 @@ mod tests {
     #[test]
     fn words_are_known_by_their_letters_alone() {
         for text in ["STOP", " stop ", "Stop!", "ＳＴＯＰ", "stop 🛑", "/stop", "opt-out", "Baja.", "arrêt"] {
-            assert_eq!(keyword(text), Some(Keyword::Stop), "{text}");
+            assert_eq!(keyword(text), Some(ConsentKeyword::Stop), "{text}");
         }
-        assert_eq!(keyword("Start"), Some(Keyword::Start));
-        assert_eq!(keyword("yes"), Some(Keyword::Start));
-        assert_eq!(keyword("AYUDA"), Some(Keyword::Help));
+        assert_eq!(keyword("Start"), Some(ConsentKeyword::Start));
+        assert_eq!(keyword("yes"), Some(ConsentKeyword::Start));
+        assert_eq!(keyword("AYUDA"), Some(ConsentKeyword::Help));
         for text in ["", "🛑", "stop by at nine", "don't stop", "s t o p p e d", &"stop ".repeat(20)] {
             assert_eq!(keyword(text), None, "{text}");
         }

@@ -8,7 +8,7 @@ use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, Region};
 
 /// Why an address cannot be written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ContactError {
+pub enum AddressError {
     #[error("is not an email address")]
     Email,
     #[error("is not a phone number with its country code, like +447700900001")]
@@ -24,8 +24,8 @@ pub enum ContactError {
 ///
 /// # Errors
 ///
-/// [`ContactError`]: not an address of this channel.
-pub fn normalise(channel: Channel, text: &str, region: Option<&str>) -> Result<String, ContactError> {
+/// [`AddressError`]: not an address of this channel.
+pub fn normalise(channel: Channel, text: &str, region: Option<&str>) -> Result<String, AddressError> {
     match channel {
         Channel::Email => email(text),
         Channel::Sms => phone(text, region),
@@ -35,20 +35,20 @@ pub fn normalise(channel: Channel, text: &str, region: Option<&str>) -> Result<S
     }
 }
 
-fn psid(text: &str) -> Result<String, ContactError> {
+fn psid(text: &str) -> Result<String, AddressError> {
     let id = text.trim();
     let id = id.strip_prefix("messenger:").unwrap_or(id);
     let sound = (5..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit());
-    if sound { Ok(id.to_owned()) } else { Err(ContactError::Psid) }
+    if sound { Ok(id.to_owned()) } else { Err(AddressError::Psid) }
 }
 
-fn chat(text: &str) -> Result<String, ContactError> {
+fn chat(text: &str) -> Result<String, AddressError> {
     let id = text.trim();
     let digits = id.strip_prefix('-').unwrap_or(id);
     let is_number = (1..=20).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
     let name = id.strip_prefix('@').unwrap_or_default();
     let is_name = (5..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if is_number || is_name { Ok(id.to_owned()) } else { Err(ContactError::Chat) }
+    if is_number || is_name { Ok(id.to_owned()) } else { Err(AddressError::Chat) }
 }
 
 /// Whether a country is one that numbers can be read for.
@@ -76,29 +76,29 @@ fn country(region: &str) -> Option<Region> {
     region.parse().ok()
 }
 
-fn email(text: &str) -> Result<String, ContactError> {
+fn email(text: &str) -> Result<String, AddressError> {
     let options = Options { minimum_sub_domains: 2, allow_domain_literal: false, allow_display_text: false };
-    let address = EmailAddress::parse_with_options(text.trim(), options).map_err(|_| ContactError::Email)?;
+    let address = EmailAddress::parse_with_options(text.trim(), options).map_err(|_| AddressError::Email)?;
     let domain = address.domain().to_ascii_lowercase();
     let letters = |c: char| c.is_alphanumeric() || c == '-' || c == '.';
     let top_is_number = domain.rsplit('.').next().is_some_and(|top| top.parse::<u64>().is_ok());
     match domain.chars().all(letters) && !top_is_number {
         true => Ok(format!("{}@{domain}", address.local_part())),
-        false => Err(ContactError::Email),
+        false => Err(AddressError::Email),
     }
 }
 
 /// Checked for being possible, not for being in use: fictional and newly opened ranges are possible.
-fn phone(text: &str, region: Option<&str>) -> Result<String, ContactError> {
+fn phone(text: &str, region: Option<&str>) -> Result<String, AddressError> {
     let has_letters = text.chars().any(char::is_alphabetic);
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     let number = match region.filter(|_| !text.trim_start().starts_with('+')) {
-        Some(region) => PhoneNumber::parse(text, country(region)).map_err(|_| ContactError::Phone)?,
-        None => PhoneNumber::from_str(&format!("+{digits}")).map_err(|_| ContactError::Phone)?,
+        Some(region) => PhoneNumber::parse(text, country(region)).map_err(|_| AddressError::Phone)?,
+        None => PhoneNumber::from_str(&format!("+{digits}")).map_err(|_| AddressError::Phone)?,
     };
     match !has_letters && text.len() <= 32 && number.is_possible_with_reason().is_ok() {
         true => Ok(number.to_string()),
-        false => Err(ContactError::Phone),
+        false => Err(AddressError::Phone),
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
         let email = |text| normalise(Channel::Email, text, None);
         assert_eq!(email(" Ada@Example.COM "), Ok("Ada@example.com".to_owned()));
         for wrong in ["", "ada", "ada@", "@x.y", "a b@x.y", "a@exa_mple.com", "a@b", "a@example.1", "Ada <a@b.co>"] {
-            assert_eq!(email(wrong), Err(ContactError::Email), "{wrong}");
+            assert_eq!(email(wrong), Err(AddressError::Email), "{wrong}");
         }
     }
 
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(phone("+44 7700 900001"), Ok("+447700900001".to_owned()));
         assert_eq!(phone("1 (201) 555-0123"), Ok("+12015550123".to_owned()));
         for wrong in ["", "+", "12", "+44 77", "call me", "+99912345678901234567", "+1-800-FLOWERS"] {
-            assert_eq!(phone(wrong), Err(ContactError::Phone), "{wrong}");
+            assert_eq!(phone(wrong), Err(AddressError::Phone), "{wrong}");
         }
     }
 
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(kenyan("0711 000 000"), Ok("+254711000000".to_owned()));
         assert_eq!(kenyan("711000000"), Ok("+254711000000".to_owned()));
         assert_eq!(kenyan("+44 7700 900001"), Ok("+447700900001".to_owned()));
-        assert_eq!(kenyan("12"), Err(ContactError::Phone));
+        assert_eq!(kenyan("12"), Err(AddressError::Phone));
         assert!(is_region("KE") && is_region("ke") && !is_region("ZZ9"));
     }
 
@@ -157,12 +157,12 @@ mod tests {
         let of = |channel, text| normalise(channel, text, None);
         assert_eq!(of(Channel::Whatsapp, "whatsapp:+447700900001"), Ok("+447700900001".to_owned()));
         assert_eq!(of(Channel::Messenger, "messenger:1234567890"), Ok("1234567890".to_owned()));
-        assert_eq!(of(Channel::Messenger, "ada"), Err(ContactError::Psid));
+        assert_eq!(of(Channel::Messenger, "ada"), Err(AddressError::Psid));
         for chat in ["123456789", "-1001234567890", "@tidings_news"] {
             assert_eq!(of(Channel::Telegram, chat), Ok(chat.to_owned()));
         }
         for wrong in ["", "@ada", "12a", "--1"] {
-            assert_eq!(of(Channel::Telegram, wrong), Err(ContactError::Chat), "{wrong}");
+            assert_eq!(of(Channel::Telegram, wrong), Err(AddressError::Chat), "{wrong}");
         }
     }
 }

@@ -66,12 +66,14 @@ fn summary(c: &Communication) -> String {
         Lifecycle::Sent => format!("The provider took it after {attempts}."),
         Lifecycle::Failed(reason) => format!("It failed after {attempts}: {}.", failed(*reason)),
         Lifecycle::DeadLettered(reason) => format!("It was given up after {attempts}: {}.", dead(*reason)),
-        Lifecycle::Cancelled if matches!(c.turn, Turn::Own) => "It was cancelled; nothing was sent.".to_owned(),
+        Lifecycle::Cancelled if matches!(c.turn, Turn::NotTriggered) => {
+            "It was cancelled; nothing was sent.".to_owned()
+        }
         Lifecycle::Cancelled => "It was not sent in time.".to_owned(),
         Lifecycle::Suppressed(reason) => format!("It was not sent: {}.", suppressed(*reason)),
     };
-    let text = match (c.turn, c.falls_back_at()) {
-        (Turn::Over(next), _) => format!("{text} {next} took its place."),
+    let text = match (c.turn, c.fallback_due_at()) {
+        (Turn::Requested(next), _) => format!("{text} {next} took its place."),
         (_, Some(at)) if at.0 > 0 => {
             format!("{text} The next channel has its turn at {}, unless it arrives.", time(at))
         }
@@ -89,9 +91,9 @@ fn step(after: &Communication, record: &Recorded) -> Step {
     Step { at: record.meta.at, code, text, inputs }
 }
 
-type Words = (String, String, Vec<(&'static str, String)>);
+type EventDescription = (String, String, Vec<(&'static str, String)>);
 
-fn words(c: &Communication, record: &Recorded) -> Words {
+fn words(c: &Communication, record: &Recorded) -> EventDescription {
     let provider = || c.provider.clone().unwrap_or_else(|| "the provider".to_owned());
     // An account's own name says more where there are two.
     let account = || c.config.clone().unwrap_or_else(provider);
@@ -214,7 +216,7 @@ fn words(c: &Communication, record: &Recorded) -> Words {
     }
 }
 
-fn requested(request: &Requested) -> Words {
+fn requested(request: &Requested) -> EventDescription {
     let when = match request.scheduled_at {
         Some(at) => format!("not before {}", time(at)),
         None => "at once".to_owned(),
@@ -261,10 +263,10 @@ fn wait(class: RefusalClass, counted: bool, count: u16) -> String {
             "such messages are held for 15 minutes, and somebody was told.".to_owned()
         }
         _ if counted => {
-            let step = usize::from(count.max(1) - 1).min(policy::LADDER_MS.len() - 1);
+            let step = usize::from(count.max(1) - 1).min(policy::RETRY_DELAYS_MS.len() - 1);
             format!(
                 "the wait after {count} counted attempts is {} s, give or take a fifth.",
-                policy::LADDER_MS[step] / 1_000
+                policy::RETRY_DELAYS_MS[step] / 1_000
             )
         }
         _ => "the provider asked to wait, and that burns no attempt.".to_owned(),

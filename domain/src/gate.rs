@@ -4,49 +4,27 @@
 //! of the last 30 seconds. Both are one small record that all workers share; whoever changes it swaps the whole of it.
 //! The limits of a tenant and of all tenants together are gates too, which no failure ever shuts.
 
-use events::Timestamp;
+use events::{RateLimit, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Calls are counted over this time.
 pub const WINDOW_MS: i64 = 30_000;
 /// Fewer calls than this in a window say nothing.
-pub const FEWEST_CALLS: u32 = 20;
+pub const MIN_CALLS: u32 = 20;
 /// How long a breaker stays open at first; doubled each time the probe fails.
 pub const OPEN_MS: i64 = 30_000;
 /// And at most.
 pub const OPEN_MAX_MS: i64 = 300_000;
 /// How long refused credentials or an empty account keep it shut before one message tries again.
-pub const DISABLED_MS: i64 = crate::policy::HOLD_MS;
+pub const DISABLED_MS: i64 = crate::policy::ACCOUNT_HOLD_MS;
 /// A probe whose worker died is given up after this.
-pub const PROBE_MS: i64 = 60_000;
+pub const PROBE_TIMEOUT_MS: i64 = 60_000;
 /// Below one in so many of the burst, little is left.
-const LITTLE: u32 = 5;
+const LOW_QUOTA_DIVISOR: u32 = 5;
 /// Somebody is told of that once in this time.
-const TELL_AGAIN_MS: i64 = 3_600_000;
+const ALERT_INTERVAL_MS: i64 = 3_600_000;
 /// Turns are given out this far ahead; after that the queue folds over itself, so that none waits for ever.
-const FURTHEST_US: i64 = 3_600_000_000;
-
-/// `burst` at once, then `per_second`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rate {
-    pub burst: u32,
-    pub per_second: u32,
-}
-
-impl Rate {
-    /// Microseconds between two tokens.
-    fn interval_us(self) -> i64 {
-        1_000_000 / i64::from(self.per_second.max(1))
-    }
-
-    /// `100,10`: a burst of 100, then 10 a second.
-    pub fn parse(text: &str) -> Option<Rate> {
-        let (burst, per_second) = text.split_once(',')?;
-        let (burst, per_second) = (burst.trim().parse().ok()?, per_second.trim().parse().ok()?);
-        let sound = (1..=1_000_000).contains(&burst) && (1..=100_000).contains(&per_second);
-        sound.then_some(Rate { burst, per_second })
-    }
-}
+const MAX_SLOT_AHEAD_US: i64 = 3_600_000_000;
 
 /// Why an account is not called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,8 +63,8 @@ pub struct Shut {
 /// The record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Gate {
-    pub rate: Rate,
+pub struct ProviderThrottle {
+    pub rate: RateLimit,
     /// When the bucket is full again, in microseconds: GCRA's theoretical arrival time.
     full_us: i64,
     /// The last turn given to one that must wait.
@@ -99,9 +77,9 @@ pub struct Gate {
     pub shut: Option<Shut>,
 }
 
-impl Default for Gate {
+impl Default for ProviderThrottle {
     fn default() -> Self {
-        Gate::new(Rate { burst: 10, per_second: 1 })
+        ProviderThrottle::new(RateLimit { burst: 10, per_second: 1 })
     }
 }
 
@@ -109,14 +87,14 @@ impl Default for Gate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     /// `granted` calls may be made now; each of the others has a turn, at which it asks again.
-    Open { granted: u32, turns: Vec<Timestamp>, is_probe: bool },
+    Granted { granted: u32, turns: Vec<Timestamp>, is_probe: bool },
     /// None may be made before this.
-    Shut(Timestamp),
+    Blocked(Timestamp),
 }
 
 /// What became of the calls that one worker made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tally {
+pub struct CallResults {
     /// Calls granted and not made.
     pub unused: u32,
     pub successes: u32,
@@ -138,9 +116,9 @@ pub struct Quota {
     pub reset_at: Timestamp,
 }
 
-impl Gate {
-    pub fn new(rate: Rate) -> Self {
-        Gate {
+impl ProviderThrottle {
+    pub fn new(rate: RateLimit) -> Self {
+        ProviderThrottle {
             rate,
             full_us: 0,
             turn_us: 0,
@@ -157,9 +135,9 @@ impl Gate {
     }
 
     /// Little is left, and nobody has been told of it for an hour. Asking makes it told.
-    pub fn tells_of_little(&mut self, now: Timestamp) -> bool {
-        let little = self.room(now) < self.rate.burst / LITTLE;
-        let news = little && TELL_AGAIN_MS <= now.since(self.told_at);
+    pub fn take_low_quota_alert(&mut self, now: Timestamp) -> bool {
+        let little = self.room(now) < self.rate.burst / LOW_QUOTA_DIVISOR;
+        let news = little && ALERT_INTERVAL_MS <= now.since(self.told_at);
         if news {
             self.told_at = now;
         }
@@ -167,16 +145,16 @@ impl Gate {
     }
 
     /// Asks for `wanted` calls.
-    pub fn enter(&mut self, wanted: u32, now: Timestamp) -> Entry {
+    pub fn reserve(&mut self, wanted: u32, now: Timestamp) -> Entry {
         let mut most = wanted;
         let mut is_probe = false;
         if let Some(shut) = &mut self.shut {
             let wait = shut.probe_until.unwrap_or(shut.until);
             if now < wait {
-                return Entry::Shut(wait);
+                return Entry::Blocked(wait);
             }
             (most, is_probe) = (wanted.min(1), true);
-            shut.probe_until = Some(now + PROBE_MS);
+            shut.probe_until = Some(now + PROBE_TIMEOUT_MS);
         }
         let granted = self.take(most, now);
         if is_probe && granted == 0 {
@@ -188,7 +166,7 @@ impl Gate {
         }
         self.calls = self.calls.saturating_add(granted);
         let turns = (granted..wanted).map(|_| self.turn(now)).collect();
-        Entry::Open { granted, turns, is_probe }
+        Entry::Granted { granted, turns, is_probe }
     }
 
     /// As many of `most` calls as there is room for.
@@ -210,13 +188,13 @@ impl Gate {
     fn turn(&mut self, now: Timestamp) -> Timestamp {
         let now_us = us(now);
         let next_us = self.full_us - self.capacity_us() + self.rate.interval_us();
-        let last_us = if self.turn_us > now_us + FURTHEST_US { now_us } else { self.turn_us };
+        let last_us = if self.turn_us > now_us + MAX_SLOT_AHEAD_US { now_us } else { self.turn_us };
         self.turn_us = (last_us + self.rate.interval_us()).max(next_us).max(now_us);
         Timestamp(self.turn_us.div_euclid(1_000) + 1)
     }
 
     /// Takes in what became of calls. Some: it has just been shut, for this cause.
-    pub fn settle(&mut self, tally: Tally, now: Timestamp) -> Option<Cause> {
+    pub fn settle(&mut self, tally: CallResults, now: Timestamp) -> Option<Cause> {
         let given_back_us = i64::from(tally.unused) * self.rate.interval_us();
         // What is given back after the bucket has filled by itself is not added to it.
         self.full_us -= given_back_us;
@@ -251,7 +229,7 @@ impl Gate {
                 self.shut = Some(Shut { probe_until: shut.probe_until.filter(|_| !unmade), ..shut });
                 None
             }
-            (None, None) if FEWEST_CALLS <= self.calls && self.calls <= self.failures.saturating_mul(2) => {
+            (None, None) if MIN_CALLS <= self.calls && self.calls <= self.failures.saturating_mul(2) => {
                 self.close(Cause::Failing, OPEN_MS, now);
                 Some(Cause::Failing)
             }
@@ -275,14 +253,14 @@ impl Gate {
         let up = |us: i64| Timestamp(us.div_euclid(1_000) + i64::from(us.rem_euclid(1_000) > 0));
         let open_at = self.shut.map_or(now, |shut| shut.probe_until.unwrap_or(shut.until));
         Quota {
-            remaining: if self.is_closed(now) { self.room(now) } else { 0 },
+            remaining: if self.is_breaker_open(now) { self.room(now) } else { 0 },
             available_at: up(next_us).max(now).max(open_at),
             reset_at: up(self.full_us).max(now).max(open_at),
         }
     }
 
     /// As a circuit breaker is: closed means that calls pass.
-    fn is_closed(&self, now: Timestamp) -> bool {
+    fn is_breaker_open(&self, now: Timestamp) -> bool {
         self.shut.is_none_or(|shut| shut.probe_until.is_none() && shut.until <= now)
     }
 
@@ -306,26 +284,26 @@ mod tests {
     use super::*;
 
     const T0: i64 = 1_800_000_000_000;
-    const RATE: Rate = Rate { burst: 5, per_second: 2 };
+    const RATE: RateLimit = RateLimit { burst: 5, per_second: 2 };
 
     fn at(ms: i64) -> Timestamp {
         Timestamp(T0 + ms)
     }
 
-    fn granted(gate: &mut Gate, wanted: u32, ms: i64) -> u32 {
-        match gate.enter(wanted, at(ms)) {
-            Entry::Open { granted, .. } => granted,
-            Entry::Shut(_) => 0,
+    fn granted(gate: &mut ProviderThrottle, wanted: u32, ms: i64) -> u32 {
+        match gate.reserve(wanted, at(ms)) {
+            Entry::Granted { granted, .. } => granted,
+            Entry::Blocked(_) => 0,
         }
     }
 
-    fn failed(failures: u32) -> Tally {
-        Tally { failures, ..Tally::default() }
+    fn failed(failures: u32) -> CallResults {
+        CallResults { failures, ..CallResults::default() }
     }
 
     #[test]
     fn a_burst_then_the_rate() {
-        let mut gate = Gate::new(RATE);
+        let mut gate = ProviderThrottle::new(RATE);
         assert_eq!(granted(&mut gate, 10, 0), 5);
         assert_eq!(granted(&mut gate, 1, 499), 0);
         assert_eq!(granted(&mut gate, 1, 500), 1);
@@ -334,12 +312,12 @@ mod tests {
     }
 
     #[test]
-    fn those_who_wait_come_back_one_after_the_other() {
-        let mut gate = Gate::new(RATE);
-        let Entry::Open { granted, turns, .. } = gate.enter(8, at(0)) else { panic!("shut") };
+    fn waiting_messages_retry_at_the_configured_rate() {
+        let mut gate = ProviderThrottle::new(RATE);
+        let Entry::Granted { granted, turns, .. } = gate.reserve(8, at(0)) else { panic!("shut") };
         assert_eq!(granted, 5);
         assert_eq!(turns, [at(501), at(1_001), at(1_501)]);
-        let Entry::Open { turns, .. } = gate.enter(1, at(100)) else { panic!("shut") };
+        let Entry::Granted { turns, .. } = gate.reserve(1, at(100)) else { panic!("shut") };
         assert_eq!(turns, [at(2_001)], "behind the others, of whichever worker");
         for turn in [501, 1_001, 1_501, 2_001] {
             assert_eq!(super::tests::granted(&mut gate, 1, turn), 1);
@@ -348,30 +326,30 @@ mod tests {
 
     #[test]
     fn no_turn_is_further_than_an_hour_for_long() {
-        let mut gate = Gate::new(Rate { burst: 1, per_second: 1 });
-        let Entry::Open { turns, .. } = gate.enter(10_000, at(0)) else { panic!("shut") };
+        let mut gate = ProviderThrottle::new(RateLimit { burst: 1, per_second: 1 });
+        let Entry::Granted { turns, .. } = gate.reserve(10_000, at(0)) else { panic!("shut") };
         assert!(turns.iter().all(|turn| turn.since(at(0)) <= 3_602_000));
     }
 
     #[test]
     fn what_was_not_used_is_given_back() {
-        let mut gate = Gate::new(RATE);
+        let mut gate = ProviderThrottle::new(RATE);
         assert_eq!(granted(&mut gate, 5, 0), 5);
-        gate.settle(Tally { unused: 3, ..Tally::default() }, at(0));
+        gate.settle(CallResults { unused: 3, ..CallResults::default() }, at(0));
         assert_eq!(granted(&mut gate, 5, 0), 3);
     }
 
     #[test]
     fn a_provider_that_asks_us_to_wait_is_left_alone_by_everybody() {
-        let mut gate = Gate::new(RATE);
-        gate.settle(Tally { penalty: Some(at(10_000)), ..Tally::default() }, at(0));
+        let mut gate = ProviderThrottle::new(RATE);
+        gate.settle(CallResults { penalty: Some(at(10_000)), ..CallResults::default() }, at(0));
         assert_eq!(granted(&mut gate, 1, 9_999), 0);
         assert_eq!(granted(&mut gate, 5, 10_000), 1);
         assert_eq!(gate.quota(at(10_000)).available_at, at(10_500));
     }
 
-    fn full() -> Gate {
-        Gate::new(Rate { burst: 100, per_second: 100 })
+    fn full() -> ProviderThrottle {
+        ProviderThrottle::new(RateLimit { burst: 100, per_second: 100 })
     }
 
     #[test]
@@ -382,7 +360,7 @@ mod tests {
         assert_eq!(granted(&mut gate, 21, 2), 21);
         assert_eq!(gate.settle(failed(1), at(3)), Some(Cause::Failing));
         assert_eq!(gate.state(at(3)), "open");
-        assert_eq!(gate.enter(1, at(4)), Entry::Shut(at(3 + OPEN_MS)));
+        assert_eq!(gate.reserve(1, at(4)), Entry::Blocked(at(3 + OPEN_MS)));
         assert_eq!(gate.quota(at(4)).remaining, 0);
     }
 
@@ -396,7 +374,7 @@ mod tests {
         assert_eq!(gate.settle(failed(1), at(WINDOW_MS + 2)), Some(Cause::Failing));
     }
 
-    fn open() -> (Gate, i64) {
+    fn open() -> (ProviderThrottle, i64) {
         let mut gate = full();
         granted(&mut gate, 20, 0);
         gate.settle(failed(20), at(0));
@@ -406,11 +384,11 @@ mod tests {
     #[test]
     fn one_probe_at_a_time_finds_out() {
         let (mut gate, later) = open();
-        let Entry::Open { granted, turns, is_probe } = gate.enter(10, at(later)) else { panic!("shut") };
+        let Entry::Granted { granted, turns, is_probe } = gate.reserve(10, at(later)) else { panic!("shut") };
         assert_eq!((granted, turns.len(), is_probe), (1, 9, true));
         assert_eq!(gate.state(at(later)), "half_open");
-        assert_eq!(gate.enter(10, at(later + 1)), Entry::Shut(at(later + PROBE_MS)));
-        gate.settle(Tally { successes: 1, ..Tally::default() }, at(later + 2));
+        assert_eq!(gate.reserve(10, at(later + 1)), Entry::Blocked(at(later + PROBE_TIMEOUT_MS)));
+        gate.settle(CallResults { successes: 1, ..CallResults::default() }, at(later + 2));
         assert_eq!(gate.state(at(later + 2)), "closed");
         assert_eq!(super::tests::granted(&mut gate, 10, later + 3), 10);
     }
@@ -421,7 +399,7 @@ mod tests {
         for wait in [60_000, 120_000, 240_000, 300_000, 300_000] {
             assert_eq!(granted(&mut gate, 1, now), 1);
             gate.settle(failed(1), at(now));
-            assert_eq!(gate.enter(1, at(now)), Entry::Shut(at(now + wait)));
+            assert_eq!(gate.reserve(1, at(now)), Entry::Blocked(at(now + wait)));
             now += wait;
         }
     }
@@ -430,34 +408,34 @@ mod tests {
     fn a_probe_whose_worker_died_is_made_again() {
         let (mut gate, later) = open();
         assert_eq!(granted(&mut gate, 1, later), 1);
-        assert_eq!(granted(&mut gate, 1, later + PROBE_MS - 1), 0);
-        assert_eq!(granted(&mut gate, 1, later + PROBE_MS), 1);
-        gate.settle(Tally { unused: 1, ..Tally::default() }, at(later + PROBE_MS));
-        assert_eq!(granted(&mut gate, 1, later + PROBE_MS), 1, "given back, so the next may");
+        assert_eq!(granted(&mut gate, 1, later + PROBE_TIMEOUT_MS - 1), 0);
+        assert_eq!(granted(&mut gate, 1, later + PROBE_TIMEOUT_MS), 1);
+        gate.settle(CallResults { unused: 1, ..CallResults::default() }, at(later + PROBE_TIMEOUT_MS));
+        assert_eq!(granted(&mut gate, 1, later + PROBE_TIMEOUT_MS), 1, "given back, so the next may");
     }
 
     #[test]
     fn a_late_success_from_before_does_not_close_it() {
         let (mut gate, later) = open();
-        gate.settle(Tally { successes: 5, ..Tally::default() }, at(10));
-        assert_eq!(gate.enter(1, at(11)), Entry::Shut(at(later)));
+        gate.settle(CallResults { successes: 5, ..CallResults::default() }, at(10));
+        assert_eq!(gate.reserve(1, at(11)), Entry::Blocked(at(later)));
     }
 
     #[test]
     fn refused_credentials_shut_it_at_once_and_are_told_once() {
         let mut gate = full();
-        let disabled = Tally { disabled: Some(Cause::Auth), ..Tally::default() };
+        let disabled = CallResults { disabled: Some(Cause::Auth), ..CallResults::default() };
         assert_eq!(gate.settle(disabled, at(0)), Some(Cause::Auth));
         assert_eq!(gate.settle(disabled, at(1)), None);
         assert_eq!(gate.state(at(1)), "disabled");
-        assert_eq!(gate.enter(1, at(2)), Entry::Shut(at(1 + DISABLED_MS)));
+        assert_eq!(gate.reserve(1, at(2)), Entry::Blocked(at(1 + DISABLED_MS)));
         gate.reset();
         assert_eq!(granted(&mut gate, 1, 3), 1);
     }
 
     #[test]
     fn a_quota_says_how_much_is_left_and_when_it_is_full() {
-        let mut gate = Gate::new(RATE);
+        let mut gate = ProviderThrottle::new(RATE);
         assert_eq!(gate.quota(at(0)), Quota { remaining: 5, available_at: at(0), reset_at: at(0) });
         granted(&mut gate, 5, 0);
         assert_eq!(gate.quota(at(0)), Quota { remaining: 0, available_at: at(500), reset_at: at(2_500) });
@@ -465,22 +443,22 @@ mod tests {
     }
 
     #[test]
-    fn somebody_is_told_once_an_hour_that_little_is_left() {
+    fn a_low_quota_alert_is_raised_once_an_hour() {
         let mut gate = full();
         granted(&mut gate, 80, 0);
-        assert!(!gate.tells_of_little(at(0)));
+        assert!(!gate.take_low_quota_alert(at(0)));
         granted(&mut gate, 1, 0);
-        assert!(gate.tells_of_little(at(0)));
-        assert!(!gate.tells_of_little(at(1)));
-        granted(&mut gate, 100, TELL_AGAIN_MS);
-        assert!(gate.tells_of_little(at(TELL_AGAIN_MS)));
+        assert!(gate.take_low_quota_alert(at(0)));
+        assert!(!gate.take_low_quota_alert(at(1)));
+        granted(&mut gate, 100, ALERT_INTERVAL_MS);
+        assert!(gate.take_low_quota_alert(at(ALERT_INTERVAL_MS)));
     }
 
     #[test]
     fn a_rate_is_two_numbers() {
-        assert_eq!(Rate::parse("100, 10"), Some(Rate { burst: 100, per_second: 10 }));
+        assert_eq!(RateLimit::parse("100, 10"), Some(RateLimit { burst: 100, per_second: 10 }));
         for wrong in ["", "100", "0,1", "1,0", "a,b", "1,2,3", "-1,1"] {
-            assert_eq!(Rate::parse(wrong), None, "{wrong}");
+            assert_eq!(RateLimit::parse(wrong), None, "{wrong}");
         }
     }
 }

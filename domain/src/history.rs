@@ -8,7 +8,7 @@ use crate::status::status;
 
 /// What lists show. Without personal data: that is joined from the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HistoryRow {
+pub struct CommunicationRow {
     pub id: CommunicationId,
     /// The stream's position that it was folded at.
     pub position: u64,
@@ -68,7 +68,7 @@ pub fn subject(request: &events::Requested) -> String {
 }
 
 /// Folds a whole stream into its row; none for a stream that does not begin with a request.
-pub fn row(id: CommunicationId, records: &[Recorded]) -> Option<HistoryRow> {
+pub fn row(id: CommunicationId, records: &[Recorded]) -> Option<CommunicationRow> {
     let state = records.iter().fold(State::default(), |state, r| evolve(state, &r.event));
     let State::Requested(communication) = state else { return None };
     let first = records.first()?;
@@ -77,17 +77,17 @@ pub fn row(id: CommunicationId, records: &[Recorded]) -> Option<HistoryRow> {
     row.created_at = first.meta.at;
     row.updated_at = records.last()?.meta.at;
     for record in records {
-        note(&mut row, record);
+        collect_parameter(&mut row, record);
     }
     Some(row)
 }
 
-fn facts_row(id: CommunicationId, c: &Communication) -> HistoryRow {
+fn facts_row(id: CommunicationId, c: &Communication) -> CommunicationRow {
     let request = &c.request;
     let at = |fact| c.facts.get(&fact).map(|seen| seen.at);
     let opened_at = [at(Fact::Opened), at(Fact::Read)].into_iter().flatten().min();
     let name = |name: &str| name.to_owned();
-    HistoryRow {
+    CommunicationRow {
         id,
         position: 0,
         channel: name(request.channel.as_str()),
@@ -108,8 +108,8 @@ fn facts_row(id: CommunicationId, c: &Communication) -> HistoryRow {
         resend_of: request.resend_of,
         fallback_of: request.fallback_of,
         fell_back_to: match c.turn {
-            Turn::Over(next) => Some(next),
-            Turn::Own | Turn::Triggered(_) | Turn::Abandoned(_) => None,
+            Turn::Requested(next) => Some(next),
+            Turn::NotTriggered | Turn::Triggered(_) | Turn::Abandoned(_) => None,
         },
         created_by: request.requested_by.clone(),
         subject: subject(request),
@@ -144,13 +144,13 @@ fn facts_row(id: CommunicationId, c: &Communication) -> HistoryRow {
 fn given_up(c: &Communication) -> Option<&'static str> {
     match c.lifecycle {
         Lifecycle::DeadLettered(reason) => Some(reason.as_str()),
-        Lifecycle::Failed(reason) if c.is_given_up() => Some(reason.as_str()),
+        Lifecycle::Failed(reason) if c.is_dead_letter() => Some(reason.as_str()),
         _ => None,
     }
 }
 
 /// What the state has no need of: times of our own events, and reasons.
-fn note(row: &mut HistoryRow, record: &Recorded) {
+fn collect_parameter(row: &mut CommunicationRow, record: &Recorded) {
     let at = record.meta.at;
     match &record.event {
         Event::DeliveryAttemptAccepted { segments, .. } => {

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use events::{Channel, CommunicationId, Mode, Requested, Role, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::history::{HistoryRow, subject};
+use crate::history::{CommunicationRow, subject};
 use crate::render::{Button, Link, Location, MediaKind, ProviderTemplate};
 use crate::stats::Counters;
 
-pub use crate::provider::{Account, Connector, Found, Outbound, Provider, Sent};
+pub use crate::provider::{Found, OutboundMessage, Provider, ProviderConfig, ProviderFactory, Sent};
 
 /// Names one stream.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,7 +26,7 @@ impl StreamKey {
     }
 
     /// The stream that a stored key names; none for a guard.
-    pub fn from_path(path: &str) -> Option<StreamKey> {
+    pub fn parse_storage_key(path: &str) -> Option<StreamKey> {
         let (tenant, rest) = path.split_once('#')?;
         let id = rest.strip_prefix("com#")?.parse().ok()?;
         Some(StreamKey { tenant: tenant.parse().ok()?, id })
@@ -35,17 +35,17 @@ impl StreamKey {
 
 /// The two lanes of a channel: a flood of ordinary messages does not delay an urgent one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Lane {
+pub struct QueueId {
     pub channel: Channel,
     pub high: bool,
 }
 
-impl Lane {
-    pub const ALL: [Lane; 10] = {
-        let mut all = [Lane { channel: Channel::Email, high: true }; 10];
+impl QueueId {
+    pub const ALL: [QueueId; 10] = {
+        let mut all = [QueueId { channel: Channel::Email, high: true }; 10];
         let mut place = 0;
         while place < 10 {
-            all[place] = Lane { channel: Channel::ALL[place / 2], high: place % 2 == 0 };
+            all[place] = QueueId { channel: Channel::ALL[place / 2], high: place % 2 == 0 };
             place += 1;
         }
         all
@@ -56,21 +56,21 @@ impl Lane {
         format!("{}-{}", self.channel.as_str(), if self.high { "high" } else { "standard" })
     }
 
-    pub fn parse(name: &str) -> Option<Lane> {
+    pub fn parse(name: &str) -> Option<QueueId> {
         let (channel, speed) = name.rsplit_once('-')?;
         let high = match speed {
             "high" => true,
             "standard" => false,
             _ => return None,
         };
-        Some(Lane { channel: channel.parse().ok()?, high })
+        Some(QueueId { channel: channel.parse().ok()?, high })
     }
 }
 
 /// A queue's message: it names a stream, nothing else. The stream decides.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Hint {
-    pub lane: Lane,
+    pub lane: QueueId,
     pub key: StreamKey,
 }
 
@@ -124,7 +124,7 @@ pub struct Append {
     /// The timer from now on; none ends it.
     pub wake: Option<Timestamp>,
     /// Which queue the timer's hint goes to.
-    pub lane: Lane,
+    pub lane: QueueId,
     /// Unique to this append: it recognises itself after a lost answer.
     pub writer: String,
 }
@@ -140,14 +140,14 @@ pub struct Due {
 
 /// A part of all streams.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Scanned {
+pub struct ScanPage {
     pub streams: Vec<(StreamKey, Stream)>,
     /// What the next call takes as `after`; none at the end.
     pub next: Option<String>,
 }
 
 /// How many parts the timer index has. It only grows.
-pub const SHARDS: u8 = 16;
+pub const TIMER_SHARDS: u8 = 16;
 
 /// The 350 KB that one stream may take.
 pub const MAX_STREAM_BYTES: usize = 350 * 1024;
@@ -162,25 +162,31 @@ pub trait EventStore: Send + Sync {
     async fn append(&self, key: &StreamKey, append: Append) -> Result<(), AppendError>;
 
     /// Streams of one shard with `wake` up to `until`, earliest first, at most `limit`. May lag behind.
-    async fn due(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError>;
+    async fn due_timers(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError>;
 
     /// Moves the timer from `from` to `to`, unless it has moved already. `hints`: those already sent for it.
-    async fn rearm(&self, key: &StreamKey, from: Timestamp, to: Timestamp, hints: u32) -> Result<(), StoreError>;
+    async fn reschedule_timer(
+        &self,
+        key: &StreamKey,
+        from: Timestamp,
+        to: Timestamp,
+        hints: u32,
+    ) -> Result<(), StoreError>;
 
     /// Some streams, in no order that means anything, and where to go on. What changes meanwhile may be missed or old.
-    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Scanned, StoreError>;
+    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<ScanPage, StoreError>;
 
     /// Whether an address is on the suppression list.
-    async fn is_suppressed(&self, contact: &ContactKey) -> Result<bool, StoreError>;
+    async fn is_suppressed(&self, contact: &AddressKey) -> Result<bool, StoreError>;
 
     /// Puts an address on the suppression list. Repeating it changes nothing.
-    async fn suppress(&self, contact: &ContactKey, reason: &str, at: Timestamp) -> Result<(), StoreError>;
+    async fn suppress(&self, contact: &AddressKey, reason: &str, at: Timestamp) -> Result<(), StoreError>;
 
     /// Takes it off again, if it is there for this reason.
-    async fn unsuppress(&self, contact: &ContactKey, reason: &str) -> Result<(), StoreError>;
+    async fn unsuppress(&self, contact: &AddressKey, reason: &str) -> Result<(), StoreError>;
 
     /// Why it is on the list.
-    async fn suppression(&self, contact: &ContactKey) -> Result<Option<String>, StoreError>;
+    async fn suppression(&self, contact: &AddressKey) -> Result<Option<String>, StoreError>;
 }
 
 /// Names one journal: a stream without a timer, that no queue and no view follows.
@@ -253,12 +259,12 @@ impl DocumentKey {
 
 /// Records that are personal, secret or short-lived: in the vault, out of every stream. The last writer wins.
 #[async_trait]
-pub trait Documents: Send + Sync {
+pub trait DocumentStore: Send + Sync {
     /// Until then it is there; none: until it is removed.
     async fn put_document(&self, key: &DocumentKey, body: &str, until: Option<Timestamp>) -> Result<(), StoreError>;
 
     /// None: never there, removed, or past its time.
-    async fn document(&self, key: &DocumentKey, now: Timestamp) -> Result<Option<String>, StoreError>;
+    async fn get_document(&self, key: &DocumentKey, now: Timestamp) -> Result<Option<String>, StoreError>;
 
     async fn remove_document(&self, key: &DocumentKey) -> Result<(), StoreError>;
 
@@ -275,23 +281,23 @@ pub trait Documents: Send + Sync {
 
 /// Seals what must not lie open in a store.
 #[async_trait]
-pub trait Sealer: Send + Sync {
+pub trait SecretCipher: Send + Sync {
     /// `place` is bound to it: sealed text opens nowhere else.
-    async fn seal(&self, place: &str, plain: &str) -> Result<String, StoreError>;
+    async fn encrypt(&self, place: &str, plain: &str) -> Result<String, StoreError>;
 
-    async fn open(&self, place: &str, sealed: &str) -> Result<String, StoreError>;
+    async fn decrypt(&self, place: &str, sealed: &str) -> Result<String, StoreError>;
 }
 
 /// Where facts wait that found no message.
 #[async_trait]
 pub trait Inbox: Send + Sync {
-    /// Shows them again after so many seconds, at most [`MAX_DELAY_S`].
-    async fn again(&self, again: &TryAgain, delay_s: u32) -> Result<(), StoreError>;
+    /// Shows them again after so many seconds, at most [`MAX_QUEUE_DELAY_S`].
+    async fn again(&self, again: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError>;
 }
 
 /// Names a document of such facts, and how often they were tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TryAgain {
+pub struct UnmatchedRetry {
     pub tenant: TenantId,
     pub name: String,
     pub tries: u32,
@@ -299,7 +305,7 @@ pub struct TryAgain {
 
 /// An address, by its keyed hash.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ContactKey {
+pub struct AddressKey {
     pub tenant: TenantId,
     pub channel: Channel,
     pub contact_hash: String,
@@ -308,7 +314,7 @@ pub struct ContactKey {
 /// Personal data of one communication. In the vault and nowhere else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Content {
+pub struct MessageContent {
     pub recipient_contact: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipient_name: Option<String>,
@@ -322,7 +328,7 @@ pub struct Content {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variables: Option<serde_json::Value>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attachments: Vec<StoredLink>,
+    pub attachments: Vec<AttachmentLink>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -334,7 +340,7 @@ pub struct Content {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct StoredLink {
+pub struct AttachmentLink {
     pub filename: String,
     pub file_url: String,
     /// What it is; by its name, where nobody said.
@@ -345,8 +351,8 @@ pub struct StoredLink {
     pub attachment: Option<String>,
 }
 
-impl From<&StoredLink> for Link {
-    fn from(stored: &StoredLink) -> Link {
+impl From<&AttachmentLink> for Link {
+    fn from(stored: &AttachmentLink) -> Link {
         let kind = stored.kind.unwrap_or_else(|| MediaKind::of(&stored.filename));
         Link { name: stored.filename.clone(), url: stored.file_url.clone(), kind }
     }
@@ -380,7 +386,7 @@ impl ContentKey {
     }
 
     /// What a place in a partition names.
-    pub fn in_partition(tenant: &TenantId, subject: &str, place: &str) -> Option<ContentKey> {
+    pub fn parse(tenant: &TenantId, subject: &str, place: &str) -> Option<ContentKey> {
         let (id, content) = place.strip_prefix("com#")?.split_once('#')?;
         let (tenant, subject) = (tenant.clone(), subject.to_owned());
         Some(ContentKey { tenant, subject, id: id.parse().ok()?, content: content.to_owned() })
@@ -390,24 +396,24 @@ impl ContentKey {
 /// Personal data.
 #[async_trait]
 pub trait Vault: Send + Sync {
-    async fn put(&self, key: &ContentKey, content: &Content, until: Timestamp) -> Result<(), StoreError>;
+    async fn put(&self, key: &ContentKey, content: &MessageContent, until: Timestamp) -> Result<(), StoreError>;
 
     /// None: erased, or past its retention.
-    async fn get(&self, key: &ContentKey, now: Timestamp) -> Result<Option<Content>, StoreError>;
+    async fn get(&self, key: &ContentKey, now: Timestamp) -> Result<Option<MessageContent>, StoreError>;
 
     /// Many at once, in the order asked.
-    async fn get_many(&self, keys: &[ContentKey], now: Timestamp) -> Result<Vec<Option<Content>>, StoreError>;
+    async fn get_many(&self, keys: &[ContentKey], now: Timestamp) -> Result<Vec<Option<MessageContent>>, StoreError>;
 
     /// Everything about one person, the newest communication first, from below `before`: a place as [`ContentKey::path`]
     /// has it.
-    async fn of_subject(
+    async fn list_for_data_subject(
         &self,
         tenant: &TenantId,
         subject: &str,
         before: Option<&str>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Vec<(ContentKey, Content)>, StoreError>;
+    ) -> Result<Vec<(ContentKey, MessageContent)>, StoreError>;
 
     /// Deletes it for good.
     async fn erase(&self, key: &ContentKey) -> Result<(), StoreError>;
@@ -460,7 +466,7 @@ impl Principal {
         format!("{}:{}", if self.is_user { "user" } else { "key" }, self.actor)
     }
 
-    pub fn may_write_to(&self, contact_hash: &str) -> bool {
+    pub fn can_send_to(&self, contact_hash: &str) -> bool {
         self.team.as_ref().is_none_or(|team| team.iter().any(|hash| hash == contact_hash))
     }
 }
@@ -475,23 +481,23 @@ pub trait Keys: Send + Sync {
 
 /// The public keys of an identity provider.
 #[async_trait]
-pub trait KeySet: Send + Sync {
+pub trait JwksSource: Send + Sync {
     /// A JSON Web Key Set.
     async fn fetch(&self) -> Result<String, StoreError>;
 }
 
 /// Whose rows: a tenant's, live and test apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ViewKey {
+pub struct ViewScope {
     pub tenant: TenantId,
     pub mode: Mode,
 }
 
 /// A folded row and the counters it changes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Projected {
-    pub view: ViewKey,
-    pub row: HistoryRow,
+pub struct ProjectedRow {
+    pub view: ViewScope,
+    pub row: CommunicationRow,
 }
 
 /// Names one row: rows lie in the order of their creation.
@@ -502,7 +508,7 @@ pub struct RowKey {
 }
 
 impl RowKey {
-    pub fn of(row: &HistoryRow) -> RowKey {
+    pub fn of(row: &CommunicationRow) -> RowKey {
         RowKey { created_at: row.created_at, id: row.id }
     }
 
@@ -513,13 +519,13 @@ impl RowKey {
 }
 
 /// What an index of entities is keyed by; none unless both parts are there.
-pub fn entity_path(kind: &Option<String>, id: &Option<String>) -> Option<String> {
+pub fn entity_index_key(kind: &Option<String>, id: &Option<String>) -> Option<String> {
     kind.as_ref().zip(id.as_ref()).map(|(kind, id)| format!("{kind}#{id}"))
 }
 
 /// What is asked of a list. None means any.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Filter {
+pub struct ListFilter {
     pub channel: Option<String>,
     pub status: Option<String>,
     pub kind: Option<String>,
@@ -535,8 +541,8 @@ pub struct Filter {
     pub to: Option<Timestamp>,
 }
 
-impl Filter {
-    pub fn matches(&self, row: &HistoryRow) -> bool {
+impl ListFilter {
+    pub fn matches(&self, row: &CommunicationRow) -> bool {
         let same = |asked: &Option<String>, has: &str| asked.as_deref().is_none_or(|a| a == has);
         let maybe = |asked: &Option<String>, has: &Option<String>| asked.is_none() || asked == has;
         same(&self.channel, &row.channel)
@@ -555,47 +561,57 @@ impl Filter {
 
 /// A page, newest first. `next` is where to go on; a page may be short and still have one.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Page {
-    pub rows: Vec<HistoryRow>,
+pub struct RowPage {
+    pub rows: Vec<CommunicationRow>,
     pub next: Option<String>,
 }
 
 /// Read models: rebuildable from the streams.
 #[async_trait]
-pub trait Views: Send + Sync {
+pub trait ViewStore: Send + Sync {
     /// Writes rows newer than those stored, and the difference in the counters, in one transaction per call. A row that
     /// is not newer changes nothing. At most 20 rows, all of one view.
-    async fn apply(&self, rows: &[Projected], now: Timestamp) -> Result<(), StoreError>;
+    async fn apply(&self, rows: &[ProjectedRow], now: Timestamp) -> Result<(), StoreError>;
 
-    /// Rows that match, newest first. `after` is a `Page::next`.
-    async fn list(&self, view: &ViewKey, filter: &Filter, after: Option<&str>, size: usize)
-    -> Result<Page, StoreError>;
+    /// Rows that match, newest first. `after` is a `RowPage::next`.
+    async fn list(
+        &self,
+        view: &ViewScope,
+        filter: &ListFilter,
+        after: Option<&str>,
+        size: usize,
+    ) -> Result<RowPage, StoreError>;
 
     /// Rows by key, in the order asked.
-    async fn rows(&self, view: &ViewKey, of: &[RowKey]) -> Result<Vec<Option<HistoryRow>>, StoreError>;
+    async fn rows(&self, view: &ViewScope, of: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError>;
 
     /// Counters of each day from `from` to `to` (`2026-11-21`), both included.
-    async fn days(&self, view: &ViewKey, from: &str, to: &str) -> Result<BTreeMap<String, Counters>, StoreError>;
+    async fn daily_counters(
+        &self,
+        view: &ViewScope,
+        from: &str,
+        to: &str,
+    ) -> Result<BTreeMap<String, Counters>, StoreError>;
 
     /// Counters over all time, and when they were last written.
-    async fn totals(&self, view: &ViewKey) -> Result<(Counters, Option<Timestamp>), StoreError>;
+    async fn total_counters(&self, view: &ViewScope) -> Result<(Counters, Option<Timestamp>), StoreError>;
 }
 
 /// Queues of hints.
 #[async_trait]
-pub trait Queue: Send + Sync {
+pub trait WorkQueue: Send + Sync {
     /// Sends each after its delay. Best effort: the timer repairs what is lost.
     async fn send(&self, hints: &[(Hint, u32)]) -> Result<(), StoreError>;
 
     /// (visible, in flight, delayed) of a lane.
-    async fn depth(&self, lane: Lane) -> Result<Depth, StoreError>;
+    async fn depth(&self, lane: QueueId) -> Result<QueueDepth, StoreError>;
 }
 
 /// A queue message's seconds of delay, at most.
-pub const MAX_DELAY_S: u32 = 900;
+pub const MAX_QUEUE_DELAY_S: u32 = 900;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Depth {
+pub struct QueueDepth {
     pub waiting: u64,
     pub in_flight: u64,
     pub delayed: u64,
@@ -604,28 +620,33 @@ pub struct Depth {
 
 /// A record and how often it was swapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Versioned {
+pub struct VersionedRecord {
     pub version: u64,
     pub body: String,
 }
 
 /// Small shared facts that may be lost: heartbeats, rate buckets, circuit breakers.
 #[async_trait]
-pub trait Limits: Send + Sync {
-    async fn beat(&self, name: &str, at: Timestamp) -> Result<(), StoreError>;
-    async fn last_beat(&self, name: &str) -> Result<Option<Timestamp>, StoreError>;
+pub trait CoordinationStore: Send + Sync {
+    async fn record_heartbeat(&self, name: &str, at: Timestamp) -> Result<(), StoreError>;
+    async fn last_heartbeat(&self, name: &str) -> Result<Option<Timestamp>, StoreError>;
 
     /// Records by name, strongly consistent, in the order asked.
-    async fn records(&self, names: &[String]) -> Result<Vec<Option<Versioned>>, StoreError>;
+    async fn read_versioned(&self, names: &[String]) -> Result<Vec<Option<VersionedRecord>>, StoreError>;
 
     /// Replaces a record if it is still at `expected` (0: not there yet). `Some`: somebody else was first, and this is
     /// there now.
-    async fn swap(&self, name: &str, expected: u64, body: &str) -> Result<Option<Versioned>, StoreError>;
+    async fn compare_and_swap(
+        &self,
+        name: &str,
+        expected: u64,
+        body: &str,
+    ) -> Result<Option<VersionedRecord>, StoreError>;
 }
 
 /// Why a file is not there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unfetched {
+pub enum FetchError {
     #[error("{0}")]
     Refused(&'static str),
     #[error("it is larger than {0} bytes")]
@@ -638,7 +659,7 @@ pub enum Unfetched {
 #[async_trait]
 pub trait Files: Send + Sync {
     /// The bytes and their type.
-    async fn fetch(&self, address: &str, max_bytes: usize) -> Result<(Vec<u8>, String), Unfetched>;
+    async fn fetch(&self, address: &str, max_bytes: usize) -> Result<(Vec<u8>, String), FetchError>;
 }
 
 /// Names one file of a tenant's.
@@ -669,16 +690,22 @@ impl ObjectKey {
 
 /// Where bytes may be put, by PUT with these headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Upload {
+pub struct PresignedUpload {
     pub url: String,
     pub headers: Vec<(String, String)>,
 }
 
 /// Files that are ours.
 #[async_trait]
-pub trait Objects: Send + Sync {
+pub trait ObjectStore: Send + Sync {
     /// An address that takes so many bytes of this type, until then.
-    async fn upload_to(&self, key: &ObjectKey, mime: &str, size: u64, until: Timestamp) -> Result<Upload, StoreError>;
+    async fn upload_to(
+        &self,
+        key: &ObjectKey,
+        mime: &str,
+        size: u64,
+        until: Timestamp,
+    ) -> Result<PresignedUpload, StoreError>;
 
     /// An address that gives it out under a name, until then.
     async fn download_from(
@@ -700,7 +727,7 @@ pub trait Objects: Send + Sync {
 
 /// Tells a person.
 #[async_trait]
-pub trait Alerts: Send + Sync {
+pub trait AlertSink: Send + Sync {
     async fn raise(&self, subject: &str, text: &str) -> Result<(), StoreError>;
 }
 

@@ -9,7 +9,7 @@ pub const DEFAULT_CHANNELS: &[Channel] = &[Channel::Email];
 
 /// When, by whom, and in their words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub struct Statement {
     pub at: Timestamp,
     pub by: String,
     pub words: Option<String>,
@@ -21,9 +21,9 @@ pub struct Preferences {
     pub channels: BTreeMap<Channel, bool>,
     pub types: BTreeMap<MessageType, Vec<Channel>>,
     pub quiet_hours: Option<QuietHours>,
-    pub opted_out: Option<Said>,
-    pub opted_in: Option<Said>,
-    pub do_not_contact: Option<Said>,
+    pub opted_out: Option<Statement>,
+    pub opted_in: Option<Statement>,
+    pub do_not_contact: Option<Statement>,
     pub created_at: Option<Timestamp>,
     pub updated_at: Option<Timestamp>,
     pub updated_by: Option<String>,
@@ -31,7 +31,7 @@ pub struct Preferences {
 
 impl Preferences {
     pub fn evolve(&mut self, event: &PreferenceEvent, actor: &str, at: Timestamp) {
-        let said = |words: &Option<String>| Some(Said { at, by: actor.to_owned(), words: words.clone() });
+        let said = |words: &Option<String>| Some(Statement { at, by: actor.to_owned(), words: words.clone() });
         match event {
             PreferenceEvent::PreferencesChanged { channels, types, quiet_hours, quiet_hours_lifted, .. } => {
                 self.channels.extend(channels);
@@ -67,7 +67,7 @@ impl Preferences {
 
     /// What follows when they say which channels they want, and whether they want anything. `self`: what holds for them.
     pub fn choose(&self, wanted: &BTreeMap<Channel, bool>, wants_nothing: bool) -> Vec<PreferenceEvent> {
-        let is_other = |(channel, is_wanted): &(&Channel, &bool)| self.wants(**channel) != **is_wanted;
+        let is_other = |(channel, is_wanted): &(&Channel, &bool)| self.accepts_channel(**channel) != **is_wanted;
         let channels: BTreeMap<Channel, bool> =
             wanted.iter().filter(is_other).map(|(channel, is_wanted)| (*channel, *is_wanted)).collect();
         let mut events = Vec::new();
@@ -89,7 +89,7 @@ impl Preferences {
         events
     }
 
-    pub fn wants(&self, channel: Channel) -> bool {
+    pub fn accepts_channel(&self, channel: Channel) -> bool {
         self.channels.get(&channel).copied().unwrap_or(true)
     }
 
@@ -101,7 +101,7 @@ impl Preferences {
         if self.opted_out.is_some() {
             return Some(SuppressReason::OptedOut);
         }
-        if !self.wants(channel) {
+        if !self.accepts_channel(channel) {
             return Some(SuppressReason::ChannelDisabled);
         }
         let is_listed = self.types.get(&kind).is_none_or(|channels| channels.contains(&channel));
@@ -109,7 +109,7 @@ impl Preferences {
     }
 
     /// The channels that a type may come by, the best first.
-    pub fn channels_for(&self, kind: MessageType) -> Vec<Channel> {
+    pub fn preferred_channels(&self, kind: MessageType) -> Vec<Channel> {
         let listed = self.types.get(&kind).map_or(DEFAULT_CHANNELS, Vec::as_slice);
         listed.iter().copied().filter(|channel| self.refuses(*channel, kind).is_none()).collect()
     }
@@ -142,11 +142,11 @@ mod tests {
         use MessageType::{Invoice, PaymentLink};
         let nothing = Preferences::default();
         assert_eq!(nothing.refuses(Sms, Invoice), None);
-        assert_eq!(nothing.channels_for(Invoice), [Email]);
+        assert_eq!(nothing.preferred_channels(Invoice), [Email]);
         let picky = after(&[changed(&[(Sms, false)], &[(Invoice, Some(&[Whatsapp, Sms, Email]))])]);
         assert_eq!(picky.refuses(Sms, PaymentLink), Some(SuppressReason::ChannelDisabled));
         assert_eq!(picky.refuses(Email, PaymentLink), None);
-        assert_eq!(picky.channels_for(Invoice), [Whatsapp, Email]);
+        assert_eq!(picky.preferred_channels(Invoice), [Whatsapp, Email]);
         let listed = after(&[changed(&[], &[(Invoice, Some(&[Email]))])]);
         assert_eq!(listed.refuses(Sms, Invoice), Some(SuppressReason::TypeDisabled));
         let lifted = after(&[changed(&[], &[(Invoice, Some(&[Email]))]), changed(&[(Sms, true)], &[(Invoice, None)])]);
@@ -183,6 +183,10 @@ mod tests {
     fn a_persons_own_come_before_the_defaults() {
         let defaults = after(&[changed(&[(Channel::Sms, false), (Channel::Whatsapp, false)], &[])]);
         let own = after(&[changed(&[(Channel::Sms, true)], &[])]).over(&defaults);
-        assert!(own.wants(Channel::Sms) && !own.wants(Channel::Whatsapp) && own.wants(Channel::Email));
+        assert!(
+            own.accepts_channel(Channel::Sms)
+                && !own.accepts_channel(Channel::Whatsapp)
+                && own.accepts_channel(Channel::Email)
+        );
     }
 }

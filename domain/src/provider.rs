@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use events::{AttemptId, Channel, Fact, Mode, TenantId, Timestamp};
+use events::{AttemptId, Channel, Fact, Mode, RateLimit, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::communication::{Answer, Report};
-use crate::gate::Rate;
 use crate::render::Message;
 
 /// What all configurations of one provider have in common.
@@ -35,7 +34,7 @@ pub struct Setting {
 }
 
 impl Setting {
-    pub const fn needed(name: &'static str, about: &'static str) -> Setting {
+    pub const fn required(name: &'static str, about: &'static str) -> Setting {
         Setting { name, is_secret: false, is_required: true, about }
     }
 
@@ -103,7 +102,7 @@ impl Capabilities {
 
 /// One configuration of a provider: what is not secret about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
+pub struct ProviderConfig {
     /// Our name for it: `sendgrid`, `sendgrid-second`, `acme.k3f9x2`.
     pub config: String,
     /// The provider's name.
@@ -112,7 +111,7 @@ pub struct Account {
     /// Whether it reaches people or the simulator.
     pub mode: Mode,
     /// How fast it may be called.
-    pub rate: Rate,
+    pub rate: RateLimit,
 }
 
 /// A file that travels with an email.
@@ -125,7 +124,7 @@ pub struct File {
 
 /// What a provider is asked to send.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outbound {
+pub struct OutboundMessage {
     pub tenant: TenantId,
     pub attempt: AttemptId,
     pub to: String,
@@ -177,11 +176,11 @@ pub struct Balance {
 
 /// Why a question has no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unasked {
+pub enum AccountQueryError {
     /// The provider has no such question.
     Unsupported,
     /// It refuses our credentials; its code.
-    Refused(String),
+    CredentialsRejected(String),
     /// It did not answer, or not in its own form.
     NoAnswer(String),
 }
@@ -210,9 +209,9 @@ impl CallbackRequest {
 
 /// What a callback says. Nothing of it is believed before it is verified.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Heard {
+pub struct ParsedCallback {
     pub told: Vec<Told>,
-    pub inbound: Vec<Inbound>,
+    pub inbound: Vec<InboundMessage>,
     pub consents: Vec<Consent>,
     /// What the provider wants to read in the answer.
     pub reply: Option<String>,
@@ -244,7 +243,7 @@ impl About {
 
 /// Somebody wrote to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inbound {
+pub struct InboundMessage {
     pub from: String,
     pub provider_message_id: String,
     /// `text`, `image`, `video`, `audio`, `file`, `location`, `button`, `other`.
@@ -266,71 +265,71 @@ pub struct Consent {
 /// One provider, configured.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    fn account(&self) -> &Account;
+    fn account(&self) -> &ProviderConfig;
 
     fn can(&self) -> Capabilities {
         Capabilities::TEXT
     }
 
     /// Sends once, never again by itself, and ends within `timeout_ms`.
-    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent;
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent;
 
     /// Asks whether a message was taken, between `since` and `until`. Never makes a second message of it.
-    async fn query(&self, _: &Outbound, _since: Timestamp, _until: Timestamp, _timeout_ms: u64) -> Found {
+    async fn query(&self, _: &OutboundMessage, _since: Timestamp, _until: Timestamp, _timeout_ms: u64) -> Found {
         Found::CannotSay
     }
 
-    async fn balance(&self, _timeout_ms: u64) -> Result<Balance, Unasked> {
-        Err(Unasked::Unsupported)
+    async fn balance(&self, _timeout_ms: u64) -> Result<Balance, AccountQueryError> {
+        Err(AccountQueryError::Unsupported)
     }
 
     /// Whether the credentials are valid. Sends nothing.
-    async fn check(&self, _timeout_ms: u64) -> Result<(), Unasked> {
-        Err(Unasked::Unsupported)
+    async fn check_credentials(&self, _timeout_ms: u64) -> Result<(), AccountQueryError> {
+        Err(AccountQueryError::Unsupported)
     }
 
     /// Whether it can write to this address at all; the reason why not.
-    fn validate(&self, to: &str) -> Result<(), String> {
+    fn validate_address(&self, to: &str) -> Result<(), String> {
         let normal = crate::contact::normalise(self.account().channel, to, None);
         normal.map(|_| ()).map_err(|error| error.to_string())
     }
 
     /// A request by which a provider finds out whether anybody is there. It says nothing, signed or not.
-    fn is_probe(&self, request: &CallbackRequest) -> bool {
+    fn is_reachability_check(&self, request: &CallbackRequest) -> bool {
         request.method == "HEAD"
     }
 
     /// Whether a request comes from the provider; the reason why not. `now` judges time windows.
-    async fn verify(&self, _: &CallbackRequest, _now: Timestamp) -> Result<(), &'static str> {
+    async fn verify_callback(&self, _: &CallbackRequest, _now: Timestamp) -> Result<(), &'static str> {
         Err("this provider calls nobody back")
     }
 
     /// Reads a request that was verified; the reason why it cannot be read.
-    async fn hear(&self, _: &CallbackRequest, _now: Timestamp) -> Result<Heard, &'static str> {
-        Ok(Heard::default())
+    async fn parse_callback(&self, _: &CallbackRequest, _now: Timestamp) -> Result<ParsedCallback, &'static str> {
+        Ok(ParsedCallback::default())
     }
 }
 
 /// What is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettingFault {
+pub struct InvalidSetting {
     pub setting: &'static str,
     pub detail: String,
 }
 
 /// Makes providers of configurations.
-pub trait Connector: Send + Sync {
+pub trait ProviderFactory: Send + Sync {
     fn kinds(&self) -> Vec<&'static Kind>;
 
     /// `settings` holds secrets too. `callback_url` has neither query nor slash at its end.
     ///
     /// # Errors
     ///
-    /// [`SettingFault`]: names the setting that is missing or cannot be used.
-    fn connect(
+    /// [`InvalidSetting`]: names the setting that is missing or cannot be used.
+    fn create(
         &self,
-        account: Account,
+        account: ProviderConfig,
         settings: &BTreeMap<String, String>,
         callback_url: &str,
-    ) -> Result<Arc<dyn Provider>, SettingFault>;
+    ) -> Result<Arc<dyn Provider>, InvalidSetting>;
 }

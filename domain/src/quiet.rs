@@ -7,7 +7,7 @@ use jiff::{ToSpan, Zoned};
 
 /// What is wrong with quiet hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum QuietError {
+pub enum QuietHoursError {
     #[error("is HH:MM, from 00:00 to 23:59")]
     Time,
     #[error("is an IANA time zone such as America/Mexico_City")]
@@ -21,14 +21,14 @@ pub enum QuietError {
 /// # Errors
 ///
 /// They could not be kept.
-pub fn check(quiet: &QuietHours) -> Result<(), (&'static str, QuietError)> {
+pub fn check(quiet: &QuietHours) -> Result<(), (&'static str, QuietHoursError)> {
     let (start, end) = (time(&quiet.start), time(&quiet.end));
-    let start = start.ok_or(("start", QuietError::Time))?;
-    let end = end.ok_or(("end", QuietError::Time))?;
+    let start = start.ok_or(("start", QuietHoursError::Time))?;
+    let end = end.ok_or(("end", QuietHoursError::Time))?;
     if start == end {
-        return Err(("end", QuietError::Empty));
+        return Err(("end", QuietHoursError::Empty));
     }
-    TimeZone::get(&quiet.time_zone).map(|_| ()).map_err(|_| ("timeZone", QuietError::TimeZone))
+    TimeZone::get(&quiet.time_zone).map(|_| ()).map_err(|_| ("timeZone", QuietHoursError::TimeZone))
 }
 
 fn time(text: &str) -> Option<Time> {
@@ -109,9 +109,9 @@ mod tests {
             check(&QuietHours { start: start.into(), end: end.into(), time_zone: zone.into() })
         };
         assert_eq!(quiet("21:00", "08:00", "Africa/Nairobi"), Ok(()));
-        assert_eq!(quiet("9pm", "08:00", "UTC"), Err(("start", QuietError::Time)));
-        assert_eq!(quiet("21:00", "24:00", "UTC"), Err(("end", QuietError::Time)));
-        assert_eq!(quiet("21:00", "21:00", "UTC"), Err(("end", QuietError::Empty)));
-        assert_eq!(quiet("21:00", "08:00", "Mars/Olympus"), Err(("timeZone", QuietError::TimeZone)));
+        assert_eq!(quiet("9pm", "08:00", "UTC"), Err(("start", QuietHoursError::Time)));
+        assert_eq!(quiet("21:00", "24:00", "UTC"), Err(("end", QuietHoursError::Time)));
+        assert_eq!(quiet("21:00", "21:00", "UTC"), Err(("end", QuietHoursError::Empty)));
+        assert_eq!(quiet("21:00", "08:00", "Mars/Olympus"), Err(("timeZone", QuietHoursError::TimeZone)));
     }
 }

@@ -13,7 +13,7 @@ use handlebars::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::ports::Content;
+use crate::ports::MessageContent;
 use crate::sms::{self, Segments};
 use crate::{money, templates};
 
@@ -26,7 +26,7 @@ const MAX_NESTING: usize = 20;
 
 /// The words of one version of a template, ready to be filled in.
 #[derive(Debug)]
-pub struct Compiled {
+pub struct CompiledTemplate {
     subject: Option<handlebars::Template>,
     body: handlebars::Template,
     is_html: bool,
@@ -39,15 +39,15 @@ pub enum Part {
     Body,
 }
 
-impl Compiled {
+impl CompiledTemplate {
     /// # Errors
     ///
     /// [`RenderError`], and the part that it is about.
-    pub fn new(channel: Channel, subject: Option<&str>, body: &str) -> Result<Compiled, (Part, RenderError)> {
+    pub fn new(channel: Channel, subject: Option<&str>, body: &str) -> Result<CompiledTemplate, (Part, RenderError)> {
         let subject = subject.map(compile).transpose().map_err(|error| (Part::Subject, error))?;
         let is_html = channel == Channel::Email && looks_like_html(body);
         let body = compile(body).map_err(|error| (Part::Body, error))?;
-        Ok(Compiled { subject, body, is_html })
+        Ok(CompiledTemplate { subject, body, is_html })
     }
 
     fn parts(&self) -> impl Iterator<Item = &handlebars::Template> {
@@ -58,7 +58,7 @@ impl Compiled {
     pub fn variables(&self) -> (Vec<String>, Vec<String>) {
         let (mut all, mut required) = (Vec::new(), Vec::new());
         self.parts().for_each(|part| {
-            mention(part, &mut all);
+            collect_mentioned(part, &mut all);
             collect(part, &mut required);
         });
         (all, required)
@@ -67,11 +67,11 @@ impl Compiled {
 
 /// What is to be said, as accepted.
 #[derive(Debug, Clone, Copy)]
-pub struct Draft<'a> {
+pub struct RenderInput<'a> {
     pub channel: Channel,
     pub template: Option<&'a Template>,
     /// The words of the template, where it is not a built-in one.
-    pub text: Option<&'a Compiled>,
+    pub text: Option<&'a CompiledTemplate>,
     pub subject: Option<&'a str>,
     /// Free content: plain text or HTML, and Handlebars where variables came with it.
     pub content: Option<&'a str>,
@@ -240,7 +240,7 @@ impl RenderError {
 /// # Errors
 ///
 /// [`RenderError`]: every one is final; the same draft will never render.
-pub fn render(draft: &Draft) -> Result<Message, RenderError> {
+pub fn render(draft: &RenderInput) -> Result<Message, RenderError> {
     let none = Value::Object(Default::default());
     let variables = draft.variables.unwrap_or(&none);
     let (subject, body, is_html) = match (draft.template, draft.content) {
@@ -265,9 +265,13 @@ pub fn render(draft: &Draft) -> Result<Message, RenderError> {
 /// # Errors
 ///
 /// As [`render`].
-pub fn words(request: &Requested, content: &Content, text: Option<&Compiled>) -> Result<Message, RenderError> {
+pub fn words(
+    request: &Requested,
+    content: &MessageContent,
+    text: Option<&CompiledTemplate>,
+) -> Result<Message, RenderError> {
     let links: Vec<Link> = content.attachments.iter().map(Link::from).collect();
-    let Content { location, buttons, provider_template, .. } = content;
+    let MessageContent { location, buttons, provider_template, .. } = content;
     let has_words = content.content.is_some() || request.template.is_some();
     // A file, a place or a provider's own template can be all there is to say.
     let says_enough = !links.is_empty() || location.is_some() || provider_template.is_some();
@@ -279,7 +283,7 @@ pub fn words(request: &Requested, content: &Content, text: Option<&Compiled>) ->
             ..Message::default()
         });
     }
-    let message = render(&Draft {
+    let message = render(&RenderInput {
         channel: request.channel,
         template: request.template.as_ref(),
         text,
@@ -298,12 +302,12 @@ pub fn words(request: &Requested, content: &Content, text: Option<&Compiled>) ->
     })
 }
 
-type Parts = (Option<String>, String, bool);
+type RenderedParts = (Option<String>, String, bool);
 
-fn from_template(draft: &Draft, pinned: &Template, variables: &Value) -> Result<Parts, RenderError> {
-    if let Some(Compiled { subject, body, is_html }) = draft.text {
+fn from_template(draft: &RenderInput, pinned: &Template, variables: &Value) -> Result<RenderedParts, RenderError> {
+    if let Some(CompiledTemplate { subject, body, is_html }) = draft.text {
         let own = subject.as_ref().filter(|_| draft.subject.is_none() && draft.channel == Channel::Email);
-        require([Some(body), own].into_iter().flatten(), variables)?;
+        check_required_variables([Some(body), own].into_iter().flatten(), variables)?;
         let own = own.map(|subject| expand(engines().1, subject, variables, draft.locale)).transpose()?;
         let engine = if *is_html { engines().0 } else { engines().1 };
         let subject = draft.subject.map(str::to_owned).or(own);
@@ -319,26 +323,26 @@ fn from_template(draft: &Draft, pinned: &Template, variables: &Value) -> Result<
     // A subject is plain text, whatever the body is.
     let subject = engines().1.get_template(&format!("{}.subject", builtin.id));
     let subject = subject.filter(|_| draft.subject.is_none() && draft.channel == Channel::Email);
-    require([Some(body), subject].into_iter().flatten(), variables)?;
+    check_required_variables([Some(body), subject].into_iter().flatten(), variables)?;
     let subject = subject.map(|template| expand(engines().1, template, variables, draft.locale)).transpose()?;
     let subject = draft.subject.map(str::to_owned).or(subject);
     Ok((subject, expand(engine, body, variables, draft.locale)?, builtin.html))
 }
 
-fn from_content(draft: &Draft, content: &str) -> Result<Parts, RenderError> {
+fn from_content(draft: &RenderInput, content: &str) -> Result<RenderedParts, RenderError> {
     let is_html = draft.channel == Channel::Email && looks_like_html(content);
     let Some(variables) = draft.variables else {
         return Ok((draft.subject.map(str::to_owned), content.to_owned(), is_html));
     };
     let subject = draft.subject.map(compile).transpose()?;
     let body = compile(content)?;
-    require([Some(&body), subject.as_ref()].into_iter().flatten(), variables)?;
+    check_required_variables([Some(&body), subject.as_ref()].into_iter().flatten(), variables)?;
     let subject = subject.map(|subject| expand(engines().1, &subject, variables, draft.locale)).transpose()?;
     let engine = if is_html { engines().0 } else { engines().1 };
     Ok((subject, expand(engine, &body, variables, draft.locale)?, is_html))
 }
 
-fn email(draft: &Draft, subject: Option<String>, body: String, is_html: bool) -> Message {
+fn email(draft: &RenderInput, subject: Option<String>, body: String, is_html: bool) -> Message {
     let subject = subject.unwrap_or_default();
     // A line break in a subject would be a header of the sender's own.
     let subject: String = subject.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -360,7 +364,7 @@ fn email(draft: &Draft, subject: Option<String>, body: String, is_html: bool) ->
     Message { subject: Some(subject), text: text.trim().to_owned(), html: Some(html), ..Message::default() }
 }
 
-fn frame(title: &str, body: &str, draft: &Draft) -> String {
+fn frame(title: &str, body: &str, draft: &RenderInput) -> String {
     #[derive(Serialize)]
     struct Frame<'a> {
         lang: &'a str,
@@ -462,7 +466,10 @@ fn check(template: &handlebars::Template, loops: usize) -> Result<(), RenderErro
 }
 
 /// All variables that are missing, of all parts, at once.
-fn require<'a>(templates: impl Iterator<Item = &'a handlebars::Template>, given: &Value) -> Result<(), RenderError> {
+fn check_required_variables<'a>(
+    templates: impl Iterator<Item = &'a handlebars::Template>,
+    given: &Value,
+) -> Result<(), RenderError> {
     let mut names = Vec::new();
     templates.for_each(|template| collect(template, &mut names));
     names.retain(|name| given.get(name).is_none_or(Value::is_null));
@@ -490,7 +497,7 @@ fn collect(template: &handlebars::Template, names: &mut Vec<String>) {
 }
 
 /// Whatever is named outside of loops, asked for or printed.
-fn mention(template: &handlebars::Template, names: &mut Vec<String>) {
+fn collect_mentioned(template: &handlebars::Template, names: &mut Vec<String>) {
     for element in &template.elements {
         match element {
             TemplateElement::Expression(e) | TemplateElement::HtmlExpression(e) => {
@@ -502,7 +509,10 @@ fn mention(template: &handlebars::Template, names: &mut Vec<String>) {
             TemplateElement::HelperBlock(block) => {
                 block.params.iter().for_each(|param| note(param, names));
                 if block.name.as_name() != Some("each") {
-                    [&block.template, &block.inverse].into_iter().flatten().for_each(|part| mention(part, names));
+                    [&block.template, &block.inverse]
+                        .into_iter()
+                        .flatten()
+                        .for_each(|part| collect_mentioned(part, names));
                 }
             }
             _ => (),
@@ -545,7 +555,7 @@ fn expand(
     }
     let context = Context::from(data);
     let mut scope = RenderContext::new(None);
-    let mut out = Bounded { text: StringOutput::new(), left: MAX_OUTPUT };
+    let mut out = BoundedWriter { text: StringOutput::new(), left: MAX_OUTPUT };
     match template.render(engine, &context, &mut scope, &mut out) {
         Ok(()) => out.text.into_string().map_err(|_| RenderError::TooLarge),
         Err(_) if out.left == 0 => Err(RenderError::TooLarge),
@@ -557,12 +567,12 @@ fn expand(
 }
 
 /// Stops a template that writes without end.
-struct Bounded {
+struct BoundedWriter {
     text: StringOutput,
     left: usize,
 }
 
-impl Output for Bounded {
+impl Output for BoundedWriter {
     fn write(&mut self, part: &str) -> Result<(), std::io::Error> {
         match self.left.checked_sub(part.len()) {
             Some(left) => {
@@ -590,10 +600,10 @@ fn engine(escape: bool) -> Handlebars<'static> {
     if !escape {
         engine.register_escape_fn(handlebars::no_escape);
     }
-    engine.register_helper("currency", Box::new(Text(currency)));
-    engine.register_helper("date", Box::new(Text(date)));
-    engine.register_helper("uppercase", Box::new(Text(|helper, _| Ok(first(helper).to_uppercase()))));
-    engine.register_helper("lowercase", Box::new(Text(|helper, _| Ok(first(helper).to_lowercase()))));
+    engine.register_helper("currency", Box::new(TextHelper(currency)));
+    engine.register_helper("date", Box::new(TextHelper(date)));
+    engine.register_helper("uppercase", Box::new(TextHelper(|helper, _| Ok(first(helper).to_uppercase()))));
+    engine.register_helper("lowercase", Box::new(TextHelper(|helper, _| Ok(first(helper).to_lowercase()))));
     engine.register_helper("ifEquals", Box::new(Compare(|a, b| a == b)));
     engine.register_helper(
         "ifGreater",
@@ -640,9 +650,9 @@ fn locale_of(context: &Context) -> &str {
 }
 
 /// A helper that gives text.
-struct Text(fn(&Helper, &Context) -> Result<String, String>);
+struct TextHelper(fn(&Helper, &Context) -> Result<String, String>);
 
-impl HelperDef for Text {
+impl HelperDef for TextHelper {
     fn call_inner<'reg: 'rc, 'rc>(
         &self,
         helper: &Helper<'rc>,
@@ -712,9 +722,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn free<'a>(channel: Channel, content: &'a str, variables: Option<&'a Value>) -> Draft<'a> {
+    fn free<'a>(channel: Channel, content: &'a str, variables: Option<&'a Value>) -> RenderInput<'a> {
         let (template, text, subject, locale) = (None, None, Some("A subject"), None);
-        Draft { channel, template, text, subject, content: Some(content), variables, attachments: &[], locale }
+        RenderInput { channel, template, text, subject, content: Some(content), variables, attachments: &[], locale }
     }
 
     fn sms(content: &str, variables: Value) -> Result<String, RenderError> {
@@ -723,8 +733,12 @@ mod tests {
 
     fn built_in(channel: Channel, id: &str, variables: &Value) -> Result<Message, RenderError> {
         let template = Template { id: id.to_owned(), version: 1 };
-        let draft =
-            Draft { template: Some(&template), subject: None, content: None, ..free(channel, "", Some(variables)) };
+        let draft = RenderInput {
+            template: Some(&template),
+            subject: None,
+            content: None,
+            ..free(channel, "", Some(variables))
+        };
         render(&draft)
     }
 
@@ -799,7 +813,7 @@ mod tests {
 
     #[test]
     fn a_subject_is_one_line() {
-        let draft = Draft { subject: Some("Hello\r\nBcc: all@example.com"), ..free(Channel::Email, "x", None) };
+        let draft = RenderInput { subject: Some("Hello\r\nBcc: all@example.com"), ..free(Channel::Email, "x", None) };
         assert_eq!(render(&draft).expect("words").subject.as_deref(), Some("Hello Bcc: all@example.com"));
     }
 
@@ -830,7 +844,7 @@ mod tests {
     fn attachments_are_links_in_email() {
         let (name, url) = ("invoice.pdf".to_owned(), "https://files.example.com/a?b=1&c=2".to_owned());
         let files = [Link { name, url, kind: MediaKind::File }];
-        let message = render(&Draft { attachments: &files, ..free(Channel::Email, "Hi", None) }).expect("words");
+        let message = render(&RenderInput { attachments: &files, ..free(Channel::Email, "Hi", None) }).expect("words");
         assert_eq!(message.text, "Hi\n\ninvoice.pdf: https://files.example.com/a?b=1&c=2");
         assert!(
             message.html.expect("html").contains("<a href=\"https://files.example.com/a?b=1&amp;c=2\">invoice.pdf</a>")

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::history::HistoryRow;
+use crate::history::CommunicationRow;
 
 /// Counter names and amounts. Zero is never stored.
 pub type Counters = BTreeMap<String, i64>;
 
 /// What `row` stands for in the counters. Folding a row again adds the difference, so replays count nothing.
-pub fn contribution(row: &HistoryRow) -> Counters {
+pub fn contribution(row: &CommunicationRow) -> Counters {
     let mut counters = Counters::new();
     let mut add = |name: String, amount: i64| *counters.entry(name).or_insert(0) += amount;
     add("total".to_owned(), 1);
@@ -85,7 +85,7 @@ pub fn difference(new: &Counters, old: Option<&Counters>) -> Counters {
 }
 
 /// Adds `more` into `sum`.
-pub fn accumulate(sum: &mut Counters, more: &Counters) {
+pub fn add_counters(sum: &mut Counters, more: &Counters) {
     for (name, amount) in more {
         *sum.entry(name.clone()).or_insert(0) += amount;
     }

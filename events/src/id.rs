@@ -44,14 +44,14 @@ pub struct CommunicationId(Uuid);
 
 impl CommunicationId {
     /// The same tenant and idempotency key always give the same id (UUIDv5): the id is the record.
-    pub fn from_key(tenant: &TenantId, key: &str) -> Self {
+    pub fn from_idempotency_key(tenant: &TenantId, key: &str) -> Self {
         let tenant = Uuid::new_v5(&Uuid::NAMESPACE_OID, tenant.as_str().as_bytes());
         CommunicationId(Uuid::new_v5(&tenant, format!("idem:{key}").as_bytes()))
     }
 
     /// Of the communication that takes the place of another: always the same one. No idempotency key holds a zero byte.
-    pub fn in_place_of(tenant: &TenantId, other: CommunicationId) -> Self {
-        CommunicationId::from_key(tenant, &format!("fallback\0{other}"))
+    pub fn for_fallback_of(tenant: &TenantId, other: CommunicationId) -> Self {
+        CommunicationId::from_idempotency_key(tenant, &format!("fallback\0{other}"))
     }
 
     /// A fresh id (UUIDv7) from the time and 80 random bits.
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn ids_read_back_what_they_print() {
         let tenant: TenantId = "acme".parse().expect("a tenant");
-        let id = CommunicationId::from_key(&tenant, "order-1");
+        let id = CommunicationId::from_idempotency_key(&tenant, "order-1");
         assert_eq!(id.to_string().parse(), Ok(id));
         let attempt = AttemptId { communication: id, number: 12 };
         assert_eq!(attempt.to_string().parse(), Ok(attempt));
@@ -144,8 +144,8 @@ mod tests {
     #[test]
     fn one_key_is_one_id_per_tenant() {
         let [a, b]: [TenantId; 2] = ["a", "b"].map(|t| t.parse().expect("a tenant"));
-        assert_eq!(CommunicationId::from_key(&a, "k"), CommunicationId::from_key(&a, "k"));
-        assert_ne!(CommunicationId::from_key(&a, "k"), CommunicationId::from_key(&b, "k"));
+        assert_eq!(CommunicationId::from_idempotency_key(&a, "k"), CommunicationId::from_idempotency_key(&a, "k"));
+        assert_ne!(CommunicationId::from_idempotency_key(&a, "k"), CommunicationId::from_idempotency_key(&b, "k"));
     }
 
     #[test]

@@ -4,19 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Channel, MessageType, Mode, QuietHours, Role, Timestamp};
-
-/// `burst` at once, then `per_second`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CallRate {
-    pub burst: u32,
-    pub per_second: u32,
-}
+use crate::{Channel, MessageType, Mode, QuietHours, RateLimit, Role, Timestamp};
 
 /// What a tenant decided about its provider configurations. One journal for all of them: their order is one decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
-pub enum ChannelEvent {
+pub enum ProviderConfigEvent {
     /// v1. A configuration of the tenant's own. Its credentials are in the vault, sealed, as version `secret`.
     ChannelAdded {
         config: String,
@@ -26,7 +19,7 @@ pub enum ChannelEvent {
         settings: BTreeMap<String, String>,
         secret: u32,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        rate: Option<CallRate>,
+        rate: Option<RateLimit>,
     },
     /// v1. What is not named stays.
     ChannelChanged {
@@ -38,7 +31,7 @@ pub enum ChannelEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         secret: Option<u32>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        rate: Option<CallRate>,
+        rate: Option<RateLimit>,
     },
     /// v1. Gone; what was sent by it keeps its name.
     ChannelRemoved { config: String },
@@ -53,7 +46,7 @@ pub enum ChannelEvent {
 /// A message that somebody sent to us. One journal each; its words and its sender are in the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
-pub enum InboundEvent {
+pub enum InboundMessageEvent {
     /// v1. A provider handed us a message.
     MessageReceived {
         channel: Channel,
@@ -153,7 +146,7 @@ pub enum PreferenceEvent {
 /// A tenant's API keys, made and revoked. One journal for all of them. The keys themselves are nowhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
-pub enum KeyEvent {
+pub enum ApiKeyEvent {
     /// v1. `hash`: what it is found by.
     KeyCreated {
         key: String,
@@ -185,7 +178,7 @@ macro_rules! names_of {
             }
         }
 
-        impl crate::stored::Stored for $events {
+        impl crate::stored::EventFamily for $events {
             const TYPES: &[&str] = $events::TYPES;
 
             fn name(&self) -> &'static str {
@@ -194,9 +187,9 @@ macro_rules! names_of {
         }
     };
 }
-names_of!(ChannelEvent: ChannelAdded, ChannelChanged, ChannelRemoved, ChannelEnabled, ChannelDisabled, ChannelsOrdered);
-names_of!(InboundEvent: MessageReceived);
-names_of!(KeyEvent: KeyCreated, KeyRevoked);
+names_of!(ProviderConfigEvent: ChannelAdded, ChannelChanged, ChannelRemoved, ChannelEnabled, ChannelDisabled, ChannelsOrdered);
+names_of!(InboundMessageEvent: MessageReceived);
+names_of!(ApiKeyEvent: KeyCreated, KeyRevoked);
 names_of!(PreferenceEvent: PreferencesChanged, OptedOut, OptedIn, DoNotContactSet, DoNotContactLifted);
 names_of!(
     TemplateEvent: TemplateCreated, TemplateRevised, TemplateDescribed, TemplateActivated, TemplateDeactivated, TemplateDeleted

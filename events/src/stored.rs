@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{Event, Timestamp, upcast};
 
 /// A family of events: those of one kind of stream.
-pub trait Stored: Serialize + DeserializeOwned {
+pub trait EventFamily: Serialize + DeserializeOwned {
     /// The types that this build knows. Every one is still at version 1.
     const TYPES: &[&str];
 
@@ -15,7 +15,7 @@ pub trait Stored: Serialize + DeserializeOwned {
     fn name(&self) -> &'static str;
 }
 
-impl Stored for Event {
+impl EventFamily for Event {
     const TYPES: &[&str] = Event::TYPES;
 
     fn name(&self) -> &'static str {
@@ -24,13 +24,13 @@ impl Stored for Event {
 }
 
 /// The version that `encode` writes for a type; none for a type this build does not know.
-fn newest_version<E: Stored>(kind: &str) -> Option<u16> {
+fn newest_version<E: EventFamily>(kind: &str) -> Option<u16> {
     E::TYPES.contains(&kind).then_some(1)
 }
 
 /// What is known about an event beside its data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Meta {
+pub struct EventMetadata {
     /// When it was stored, by the server's clock.
     pub at: Timestamp,
     /// The append that wrote it: 16 hexadecimal digits, unique in its stream.
@@ -52,13 +52,13 @@ pub struct Meta {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded<E = Event> {
     pub version: u16,
-    pub meta: Meta,
+    pub meta: EventMetadata,
     pub event: E,
 }
 
 /// Why a stored text cannot be read. Deciding stops; projections skip.
 #[derive(Debug, thiserror::Error)]
-pub enum StoredError {
+pub enum DecodeError {
     /// Written by a newer version of this software, or damaged.
     #[error("unknown event {kind} v{version}")]
     Unknown { kind: String, version: u16 },
@@ -72,19 +72,19 @@ struct Line {
     kind: String,
     version: u16,
     #[serde(flatten)]
-    meta: Meta,
+    meta: EventMetadata,
     data: Value,
 }
 
 /// One line of JSON, in the newest version.
-pub fn encode<E: Stored>(event: &E, meta: &Meta) -> String {
+pub fn encode<E: EventFamily>(event: &E, meta: &EventMetadata) -> String {
     #[derive(Serialize)]
     struct Out<'a, E> {
         #[serde(flatten)]
         event: &'a E,
         version: u16,
         #[serde(flatten)]
-        meta: &'a Meta,
+        meta: &'a EventMetadata,
     }
     let out = Out { event, version: newest_version::<E>(event.name()).unwrap_or(1), meta };
     serde_json::to_string(&out).expect("events have text keys and no failing values")
@@ -94,26 +94,26 @@ pub fn encode<E: Stored>(event: &E, meta: &Meta) -> String {
 ///
 /// # Errors
 ///
-/// [`StoredError`]: the type or version is not known to this build, or the text is damaged.
-pub fn decode<E: Stored>(line: &str) -> Result<Recorded<E>, StoredError> {
-    let Line { kind, version, meta, data } = serde_json::from_str(line).map_err(StoredError::Malformed)?;
+/// [`DecodeError`]: the type or version is not known to this build, or the text is damaged.
+pub fn decode<E: EventFamily>(line: &str) -> Result<Recorded<E>, DecodeError> {
+    let Line { kind, version, meta, data } = serde_json::from_str(line).map_err(DecodeError::Malformed)?;
     match newest_version::<E>(&kind) {
         Some(newest) if (1..=newest).contains(&version) => (),
-        _ => return Err(StoredError::Unknown { kind, version }),
+        _ => return Err(DecodeError::Unknown { kind, version }),
     }
     let data = upcast(&kind, version, data);
     let event = serde_json::from_value(serde_json::json!({ "type": kind, "data": data }));
-    Ok(Recorded { version, meta, event: event.map_err(StoredError::Malformed)? })
+    Ok(Recorded { version, meta, event: event.map_err(DecodeError::Malformed)? })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ChannelEvent, InboundEvent, KeyEvent, PreferenceEvent, TemplateEvent};
+    use crate::{ApiKeyEvent, InboundMessageEvent, PreferenceEvent, ProviderConfigEvent, TemplateEvent};
 
     const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
 
-    fn read_and_write_back<E: Stored>() {
+    fn read_and_write_back<E: EventFamily>() {
         for kind in E::TYPES {
             let newest = newest_version::<E>(kind).expect("a version");
             for version in 1..=newest {
@@ -133,11 +133,11 @@ mod tests {
     #[test]
     fn every_type_and_version_has_a_fixture_that_reads_and_writes_back() {
         read_and_write_back::<Event>();
-        read_and_write_back::<ChannelEvent>();
-        read_and_write_back::<InboundEvent>();
+        read_and_write_back::<ProviderConfigEvent>();
+        read_and_write_back::<InboundMessageEvent>();
         read_and_write_back::<TemplateEvent>();
         read_and_write_back::<PreferenceEvent>();
-        read_and_write_back::<KeyEvent>();
+        read_and_write_back::<ApiKeyEvent>();
     }
 
     #[test]
@@ -145,16 +145,16 @@ mod tests {
         for entry in std::fs::read_dir(FIXTURES).expect("fixtures") {
             let name = entry.expect("entry").file_name().into_string().expect("text");
             let kind = name.split('.').next().expect("a type").to_owned();
-            assert!(crate::all_types().any(|known| known == kind), "{name}");
+            assert!(crate::all_event_types().any(|known| known == kind), "{name}");
         }
     }
 
     #[test]
     fn what_a_newer_version_wrote_is_an_error_not_a_guess() {
         let newer = r#"{"type":"CommunicationErased","version":9,"at":1,"command":"c","actor":"a","data":{"by":"x"}}"#;
-        assert!(matches!(decode::<Event>(newer), Err(StoredError::Unknown { version: 9, .. })));
+        assert!(matches!(decode::<Event>(newer), Err(DecodeError::Unknown { version: 9, .. })));
         let other = newer.replace("CommunicationErased", "MoonLanded");
-        assert!(matches!(decode::<Event>(&other), Err(StoredError::Unknown { .. })));
-        assert!(matches!(decode::<Event>("{"), Err(StoredError::Malformed(_))));
+        assert!(matches!(decode::<Event>(&other), Err(DecodeError::Unknown { .. })));
+        assert!(matches!(decode::<Event>("{"), Err(DecodeError::Malformed(_))));
     }
 }

@@ -4,9 +4,9 @@ use domain::ports::Host;
 use events::Timestamp;
 
 /// The machine's own clock and random source.
-pub struct SystemHost;
+pub struct SystemClockAndRng;
 
-impl Host for SystemHost {
+impl Host for SystemClockAndRng {
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(since.as_millis() as i64)

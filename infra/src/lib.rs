@@ -10,4 +10,4 @@ pub mod providers;
 #[cfg(any(feature = "aws", feature = "embedded"))]
 mod seal;
 
-pub use host::SystemHost;
+pub use host::SystemClockAndRng;

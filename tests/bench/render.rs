@@ -3,8 +3,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use domain::render::{Compiled, Draft, render};
-use domain::templates::{Builtin, all};
+use domain::render::{CompiledTemplate, RenderInput, render};
+use domain::templates::{SystemTemplate, all};
 use events::{Channel, Template};
 use serde_json::{Value, json};
 
@@ -21,16 +21,16 @@ pub fn measure() {
     println!("filling in each of the {} system templates {ROUNDS} times", all().len());
     of_each("compiled each time (baseline)", |builtin| {
         let channel = builtin.channel.unwrap_or(Channel::Email);
-        let compiled = Compiled::new(channel, builtin.subject, builtin.body).expect("a system template");
+        let compiled = CompiledTemplate::new(channel, builtin.subject, builtin.body).expect("a system template");
         fill(builtin, Some(&compiled), &variables);
     });
     of_each("compiled once", |builtin| fill(builtin, None, &variables));
     println!();
 }
 
-fn fill(builtin: &Builtin, text: Option<&Compiled>, variables: &Value) {
+fn fill(builtin: &SystemTemplate, text: Option<&CompiledTemplate>, variables: &Value) {
     let template = Template { id: builtin.id.to_owned(), version: builtin.version };
-    let draft = Draft {
+    let draft = RenderInput {
         channel: builtin.channel.unwrap_or(Channel::Email),
         template: Some(&template),
         text,
@@ -43,7 +43,7 @@ fn fill(builtin: &Builtin, text: Option<&Compiled>, variables: &Value) {
     black_box(render(&draft).expect("a message"));
 }
 
-fn of_each(name: &str, fill: impl Fn(&Builtin)) {
+fn of_each(name: &str, fill: impl Fn(&SystemTemplate)) {
     let mut took: Vec<(f64, &str)> = all()
         .iter()
         .map(|builtin| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use api::{Api, Kept, KnownKeys};
+use api::{Api, ApiKeyCache, Kept};
 use aws_sdk_dynamodb::config::interceptors::{
     AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
 };
@@ -17,7 +17,10 @@ use domain::ports::{EventStore, Host, Keys, Principal};
 use events::{Fact, Mode};
 use project::{Image, Project};
 use serde_json::{Value, json};
-use tests::bench::{INVOCATION_MS, KeptAlerts, KeptQueue, NoInbox, StillHost, ToldProvider, objects, own, tenant};
+use tests::bench::{
+    DiscardingUnmatchedQueue, FixedClock, INVOCATION_MS, RecordingAlerts, RecordingQueue, ScriptedProvider, objects,
+    own, tenant,
+};
 use tests::dynamo::{Dynamo, store, views};
 use tower::ServiceExt;
 use webhook::{Callback, Webhook};
@@ -77,7 +80,7 @@ pub async fn count() {
     let dynamo = Dynamo::start().await;
     let client = dynamo.aws.dynamodb_with(|config| config.interceptor(Counter(counted.clone(), Mutex::default())));
     let (store, views) = (Arc::new(store(client.clone())), Arc::new(views(client)));
-    let (host, queue) = (StillHost::new(), Arc::new(KeptQueue::default()));
+    let (host, queue) = (FixedClock::new(), Arc::new(RecordingQueue::default()));
     let files = objects(std::env::temp_dir().join("tidings-units"));
     let api = Arc::new(Api {
         issuer: None,
@@ -92,29 +95,29 @@ pub async fn count() {
         library: Default::default(),
         defaults: Default::default(),
         has_sandbox: false,
-        accounts: vec![domain::ports::Provider::account(&*ToldProvider::new("told")).clone()],
+        accounts: vec![domain::ports::Provider::account(&*ScriptedProvider::new("told")).clone()],
         objects: files.clone(),
         host: host.clone(),
         contact_key: vec![7; 32],
         kept: Kept::days(7, 400, 2_557),
-        known: KnownKeys::default(),
+        known: ApiKeyCache::default(),
         requests: Default::default(),
     });
     let deliver = Deliver {
         store: store.clone(),
         vault: store.clone(),
         queue: queue.clone(),
-        providers: vec![ToldProvider::new("told")],
+        providers: vec![ScriptedProvider::new("told")],
         own: own(store.clone(), host.clone()),
         documents: store.clone(),
-        files: Arc::new(local::simulator::StandIns),
+        files: Arc::new(local::simulator::SimulatedFiles),
         objects: files.clone(),
         contact_key: vec![7; 32],
         limits: store.clone(),
         tenant_rate: None,
         global_rate: None,
         memory: Arc::default(),
-        alerts: Arc::new(KeptAlerts::default()),
+        alerts: Arc::new(RecordingAlerts::default()),
         host: host.clone(),
         provider_timeout_ms: 1_000,
     };
@@ -122,7 +125,7 @@ pub async fn count() {
         store: store.clone(),
         vault: store.clone(),
         documents: store.clone(),
-        inbox: Arc::new(NoInbox),
+        inbox: Arc::new(DiscardingUnmatchedQueue),
         providers: Vec::new(),
         own: own(store.clone(), host.clone()),
         directory: Default::default(),

@@ -13,25 +13,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::gate::Rate;
 use domain::ports::{EventStore, StreamKey};
+use events::RateLimit;
 use events::{AttemptId, Event, Timestamp};
 use infra::embedded::Database;
 use local::{DEV_KEY, Data, Local, Options};
 use reqwest::Client;
 use serde_json::json;
 use tests::bench::Scratch;
-use tests::chance::Chance;
-use tests::invariants::{Life, Sent, arrivals, check, undecided};
+use tests::chance::SeededRng;
+use tests::invariants::{CommunicationTrace, Sent, arrivals, check, undecided_attempts};
 
 /// The child's clock, so that the evidence of a doubt and the ladder of retries take seconds.
 const FACTOR: u32 = 120;
 /// By the child's clock.
-const RATE: Rate = Rate { burst: 200, per_second: 4 };
+const RATE: RateLimit = RateLimit { burst: 200, per_second: 4 };
 /// Callers side by side.
 const CALLERS: usize = 32;
 /// It must have come to rest by then.
-const PATIENCE: Duration = Duration::from_secs(240);
+const TIMEOUT: Duration = Duration::from_secs(240);
 /// A token is used within this, on the wall.
 const SLACK_MS: i64 = 10_000;
 
@@ -73,7 +73,7 @@ fn number(name: &str, default: usize) -> usize {
 }
 
 /// The child, as often as it takes.
-struct Victim {
+struct ChildProcess {
     child: Child,
     folder: String,
     port: u16,
@@ -90,7 +90,7 @@ fn spawn(folder: &str, port: u16, providers: &str) -> Child {
     command.expect("a process")
 }
 
-impl Victim {
+impl ChildProcess {
     fn kill(&mut self) {
         self.child.kill().expect("SIGKILL");
         self.child.wait().expect("gone");
@@ -101,7 +101,7 @@ impl Victim {
     }
 }
 
-impl Drop for Victim {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -110,7 +110,7 @@ impl Drop for Victim {
 
 async fn chaos() {
     let (messages, kills) = (number("CHAOS_MESSAGES", 5_000), number("CHAOS_KILLS", 20));
-    let mut chance = Chance::new(number("CHAOS_SEED", 1) as u64);
+    let mut chance = SeededRng::new(number("CHAOS_SEED", 1) as u64);
     let started = Instant::now();
     let scratch = Scratch::new();
     let folder = scratch.0.join("data").display().to_string();
@@ -118,9 +118,9 @@ async fn chaos() {
     let providers = sink::start(&record, chance.draw()).await;
     let port = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a port").port();
     let child = spawn(&folder, port, &providers);
-    let mut victim = Victim { child, folder: folder.clone(), port, providers };
+    let mut victim = ChildProcess { child, folder: folder.clone(), port, providers };
 
-    let flow = Arc::new(Flow {
+    let flow = Arc::new(Traffic {
         client: Client::builder().timeout(Duration::from_secs(5)).build().expect("a client"),
         url: format!("http://127.0.0.1:{port}/api/communications"),
         next: AtomicUsize::new(0),
@@ -128,7 +128,8 @@ async fn chaos() {
         accepted: std::sync::Mutex::default(),
         told: AtomicI64::new(0),
     });
-    let callers: Vec<_> = (0..CALLERS).map(|n| tokio::spawn(flow.clone().call(Chance::new(n as u64 + 99)))).collect();
+    let callers: Vec<_> =
+        (0..CALLERS).map(|n| tokio::spawn(flow.clone().call(SeededRng::new(n as u64 + 99)))).collect();
     for _ in 0..kills {
         let alive = Duration::from_millis(200 + chance.below(1_500));
         tokio::time::sleep(alive).await;
@@ -137,7 +138,7 @@ async fn chaos() {
         victim.start_again();
     }
     for caller in callers {
-        tokio::time::timeout(PATIENCE, caller).await.expect("callers come to an end").expect("a caller");
+        tokio::time::timeout(TIMEOUT, caller).await.expect("callers come to an end").expect("a caller");
     }
     let accepted = flow.accepted.lock().expect("accepted").clone();
     assert_eq!(accepted.len(), messages, "every caller got its 201 in the end");
@@ -150,21 +151,21 @@ async fn chaos() {
         if open == 0 {
             break streams;
         }
-        assert!(resting.elapsed() < PATIENCE, "I12: {open} are not at rest");
+        assert!(resting.elapsed() < TIMEOUT, "I12: {open} are not at rest");
         tokio::time::sleep(Duration::from_millis(250)).await;
     };
     // Rows follow their streams.
     let audited = loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let report = local::audit(Path::new(&folder)).await.expect("an audit");
-        if report.findings.is_empty() && report.moving == 0 || resting.elapsed() > PATIENCE {
+        if report.findings.is_empty() && report.moving == 0 || resting.elapsed() > TIMEOUT {
             break report;
         }
     };
     victim.kill();
     assert!(audited.findings.is_empty(), "{audited}");
 
-    let verdict = judge(&streams, &accepted, &sink::read(&record));
+    let verdict = evaluate(&streams, &accepted, &sink::read(&record));
     println!(
         "{messages} communications, {kills} kills, {} s: 0 lost, {} calls, {} taken, {} sent twice and more, each explained; \
          scheduled sends claimed late by p50 {} ms, p99 {} ms of wall time, the time of being dead included; audit: {} events, no differences",
@@ -179,7 +180,7 @@ async fn chaos() {
 }
 
 /// What callers do: send each once, under its own idempotency key, until it is accepted; and cancel a few.
-struct Flow {
+struct Traffic {
     client: Client,
     url: String,
     next: AtomicUsize,
@@ -189,8 +190,8 @@ struct Flow {
     told: AtomicI64,
 }
 
-impl Flow {
-    async fn call(self: Arc<Self>, mut chance: Chance) {
+impl Traffic {
+    async fn call(self: Arc<Self>, mut chance: SeededRng) {
         loop {
             let n = self.next.fetch_add(1, Ordering::Relaxed);
             if self.messages <= n {
@@ -247,7 +248,7 @@ async fn all(store: &Database) -> BTreeMap<StreamKey, (Vec<String>, bool)> {
     }
 }
 
-struct Verdict {
+struct ChaosResult {
     calls: usize,
     taken: usize,
     duplicates: usize,
@@ -256,11 +257,11 @@ struct Verdict {
 }
 
 /// Every invariant, communication by communication.
-fn judge(
+fn evaluate(
     streams: &BTreeMap<StreamKey, (Vec<String>, bool)>,
     accepted: &BTreeSet<String>,
     requests: &[sink::Request],
-) -> Verdict {
+) -> ChaosResult {
     let known: BTreeSet<String> = streams.keys().map(|key| key.id.to_string()).collect();
     let lost: Vec<_> = accepted.difference(&known).collect();
     assert!(lost.is_empty(), "I1: lost: {lost:?}");
@@ -292,11 +293,11 @@ fn judge(
                 Sent { at, taken: request.taken }
             })
             .collect();
-        check(&Life { key, lines, sends: &sends }, None, SLACK_MS)
+        check(&CommunicationTrace { key, lines, sends: &sends }, None, SLACK_MS)
             .unwrap_or_else(|why| panic!("{why}: {}\n{lines:#?}\n{mine:#?}", key.id));
         let taken = sends.iter().filter(|sent| sent.taken).count();
         duplicates += usize::from(taken > 1);
-        assert!(taken <= 1 + undecided(&records), "I2");
+        assert!(taken <= 1 + undecided_attempts(&records), "I2");
         if let Some(Event::CommunicationRequested(request)) = records.first().map(|record| &record.event)
             && let (Some(due), Some(claimed)) = (request.scheduled_at, claims.get(&1))
         {
@@ -305,11 +306,11 @@ fn judge(
     }
     for config in ["Bearer SG.simulator", "Bearer SG.simulator-second"] {
         let times = requests.iter().filter(|request| request.account == config).map(|request| request.at).collect();
-        let on_the_wall = Rate { per_second: RATE.per_second * FACTOR, ..RATE };
+        let on_the_wall = RateLimit { per_second: RATE.per_second * FACTOR, ..RATE };
         arrivals(config, times, on_the_wall, SLACK_MS).unwrap_or_else(|why| panic!("{why}"));
     }
     late.sort_unstable();
     let percentile = |n: usize| late.get(late.len() * n / 100).copied().unwrap_or(0);
     let taken = requests.iter().filter(|request| request.taken).count();
-    Verdict { calls: requests.len(), taken, duplicates, late_p50: percentile(50), late_p99: percentile(99) }
+    ChaosResult { calls: requests.len(), taken, duplicates, late_p50: percentile(50), late_p99: percentile(99) }
 }

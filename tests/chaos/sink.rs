@@ -13,11 +13,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::{Value, json};
-use tests::chance::Chance;
+use tests::chance::SeededRng;
 
 struct Sink {
     file: Mutex<File>,
-    chance: Mutex<Chance>,
+    chance: Mutex<SeededRng>,
 }
 
 /// One request, as written down.
@@ -36,7 +36,7 @@ pub struct Request {
 /// Serves SendGrid's endpoint on loopback; its address.
 pub async fn start(record: &Path, seed: u64) -> String {
     let file = File::create(record).expect("a file");
-    let sink = Arc::new(Sink { file: Mutex::new(file), chance: Mutex::new(Chance::new(seed)) });
+    let sink = Arc::new(Sink { file: Mutex::new(file), chance: Mutex::new(SeededRng::new(seed)) });
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let router = Router::new().route("/v3/mail/send", post(take)).with_state(sink);

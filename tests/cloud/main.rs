@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::types::QueueAttributeName;
-use domain::ports::{Documents, Host, Keys, Principal};
+use domain::ports::{DocumentStore, Host, Keys, Principal};
 use events::Mode;
-use infra::SystemHost;
-use infra::aws::{Aws, DynamoStore, SqsQueue};
+use infra::SystemClockAndRng;
+use infra::aws::{Aws, DynamoStore, SqsWorkQueue};
 use infra::providers::http_client;
 use local::clock::Clock;
 use local::simulator::{Fault, Kind, Known, Simulator, TWILIO_FROM, deployment};
@@ -21,7 +21,7 @@ use tests::dynamo::at;
 const KEY: &str = "td_live_cloud";
 const STAGE: &str = "ci";
 /// An emulated function is slow, and the tick comes once a minute.
-const PATIENCE: Duration = Duration::from_secs(70);
+const TIMEOUT: Duration = Duration::from_secs(70);
 
 struct Cloud {
     url: String,
@@ -35,8 +35,8 @@ impl Cloud {
     async fn deploy() -> Cloud {
         let endpoint = std::env::var("TIDINGS_CLOUD").expect("TIDINGS_CLOUD: the emulator's address");
         let python = std::env::var("TIDINGS_CLOUD_PYTHON").expect("TIDINGS_CLOUD_PYTHON: a Python with boto3");
-        let clock = Arc::new(Clock::new(SystemHost.now(), 1));
-        let simulator = Simulator::new(clock, [SystemHost.random(), SystemHost.random()], http_client());
+        let clock = Arc::new(Clock::new(SystemClockAndRng.now(), 1));
+        let simulator = Simulator::new(clock, [SystemClockAndRng.random(), SystemClockAndRng.random()], http_client());
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let providers = format!("http://{}", listener.local_addr().expect("an address"));
         tokio::spawn(simulator.clone().serve(listener));
@@ -106,7 +106,7 @@ impl Cloud {
                 println!("{what}: after {} ms", started.elapsed().as_millis());
                 return answer;
             }
-            assert!(started.elapsed() < PATIENCE, "did not happen: {what}: {answer}");
+            assert!(started.elapsed() < TIMEOUT, "did not happen: {what}: {answer}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
@@ -190,7 +190,7 @@ async fn one_communication_end_to_end() {
     cloud.until("statistics", "/api/communications/stats", |a| a["totalSent"] == 2 && a["openRate"] == 0.5).await;
 
     // Scheduled, to the second, by a delayed message.
-    let at = SystemHost.now() + 8_000;
+    let at = SystemClockAndRng.now() + 8_000;
     let mut later = email("delivered@sim.test");
     later["scheduledAt"] = json!(api::fields::show_time(at));
     let id = cloud.send(later).await;
@@ -208,7 +208,7 @@ async fn one_communication_end_to_end() {
 
     // A file goes straight to S3 and with an email; the next channel takes over where that one does not arrive.
     let bucket = format!("tidings-{STAGE}-files-000000000000-us-east-1");
-    contracts::objects(&cloud.aws.s3(http_client(), bucket), &cloud.client, SystemHost.now()).await;
+    contracts::objects(&cloud.aws.s3(http_client(), bucket), &cloud.client, SystemClockAndRng.now()).await;
     let file = json!({ "filename": "a.txt", "contentType": "text/plain", "sizeBytes": 5 });
     let (status, announced) = cloud.ask(Method::POST, "/api/attachments", Some(file)).await;
     assert_eq!(status, StatusCode::CREATED, "{announced}");
@@ -239,7 +239,7 @@ async fn one_communication_end_to_end() {
     let endpoint = "arn:aws:sqs:us-east-1:000000000000:alerts-seen";
     sns.subscribe().topic_arn(topic).protocol("sqs").endpoint(endpoint).send().await.expect("a subscription");
     let mut far = email("delivered@sim.test");
-    far["scheduledAt"] = json!(api::fields::show_time(SystemHost.now() + 3_600_000));
+    far["scheduledAt"] = json!(api::fields::show_time(SystemClockAndRng.now() + 3_600_000));
     let id = cloud.send(far).await;
     let hint = json!({ "tenant": "acme", "id": id }).to_string();
     let dead = cloud.queue_url("email-dead").await;
@@ -282,7 +282,7 @@ async fn one_communication_end_to_end() {
     assert_eq!(called.status(), StatusCode::NO_CONTENT);
     let log = "/api/webhook-log?provider=bulksms";
     cloud.until("a callback waits", log, |log| log["callbacks"][0]["status"] == "waiting").await;
-    let known = shell::directory::message_key(&"acme".parse().expect("a tenant"), config, "early");
+    let known = shell::directory::provider_message_key(&"acme".parse().expect("a tenant"), config, "early");
     let attempt = format!("{}_1", refused.replacen("com_", "att_", 1));
     cloud.store.put_document(&known, &attempt, None).await.expect("kept");
     cloud.until("it has found its message", log, |log| log["callbacks"][0]["status"] == "processed").await;
@@ -310,7 +310,7 @@ async fn one_communication_end_to_end() {
     let started = Instant::now();
     let mut seen = Vec::new();
     while seen.len() < 3 {
-        assert!(started.elapsed() < PATIENCE, "alerts: {seen:?}");
+        assert!(started.elapsed() < TIMEOUT, "alerts: {seen:?}");
         let receive = sqs.receive_message().queue_url(&alerts).max_number_of_messages(10).wait_time_seconds(2);
         for message in receive.send().await.expect("an answer").messages.unwrap_or_default() {
             let body = message.body.unwrap_or_default();
@@ -333,8 +333,8 @@ async fn one_communication_end_to_end() {
 async fn sqs_keeps_the_queue_contract() {
     let aws = at(&std::env::var("TIDINGS_CLOUD").expect("TIDINGS_CLOUD"));
     let created = aws.sqs().create_queue().queue_name("contract").send().await.expect("a queue");
-    let lanes = domain::ports::Lane::ALL;
+    let lanes = domain::ports::QueueId::ALL;
     let url = created.queue_url.expect("a url");
-    let queue = SqsQueue { client: aws.sqs(), urls: lanes.into_iter().map(|lane| (lane, url.clone())).collect() };
+    let queue = SqsWorkQueue { client: aws.sqs(), urls: lanes.into_iter().map(|lane| (lane, url.clone())).collect() };
     contracts::queue(&queue).await;
 }

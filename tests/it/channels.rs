@@ -1,6 +1,6 @@
 //! The tenant's own provider configurations, over HTTP; and what comes in by them.
 
-use domain::ports::{ContactKey, Documents, EventStore, Host};
+use domain::ports::{AddressKey, DocumentStore, EventStore, Host};
 use events::Channel;
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::{Method, StatusCode};
@@ -149,7 +149,7 @@ async fn stop_and_start_decide_whether_a_number_is_written_to() {
     );
     // A probe says nothing, and is answered.
     assert_eq!(world.client.post(&url).json(&json!([])).send().await.expect("an answer").status(), StatusCode::OK);
-    let key = ContactKey {
+    let key = AddressKey {
         tenant: "local".parse().expect("a tenant"),
         channel: Channel::Sms,
         contact_hash: "nobody".to_owned(),
@@ -177,7 +177,7 @@ async fn a_callback_that_comes_too_early_waits_for_its_message() {
     };
     assert_eq!(logged("waiting").await, 2);
     let tenant = "local".parse().expect("a tenant");
-    let known = shell::directory::message_key(&tenant, id, "early");
+    let known = shell::directory::provider_message_key(&tenant, id, "early");
     let attempt = format!("{}_1", sent.id().replacen("com_", "att_", 1));
     world.local.database.put_document(&known, &attempt, None).await.expect("kept");
     world.advance(6_000).await;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use domain::ports::{ContentKey, Host, Vault};
 use events::{Channel, Timestamp};
-use infra::embedded::{Database, MemoryQueue, Wall};
+use infra::embedded::{Database, MemoryWorkQueue, WaitingClock};
 use serde_json::json;
-use tests::bench::{Scratch, StillHost};
+use tests::bench::{FixedClock, Scratch};
 use tests::contracts;
 use tests::dynamo::Dynamo;
 
@@ -70,7 +70,7 @@ async fn dynamodb_keeps_the_views_contract() {
     contracts::views(&Dynamo::start().await.views).await;
 }
 
-struct StillWall(Arc<StillHost>);
+struct StillWall(Arc<FixedClock>);
 
 impl Host for StillWall {
     fn now(&self) -> Timestamp {
@@ -81,15 +81,15 @@ impl Host for StillWall {
     }
 }
 
-impl Wall for StillWall {
+impl WaitingClock for StillWall {
     fn wait(&self, _: Timestamp) -> std::time::Duration {
         std::time::Duration::from_millis(1)
     }
 }
 
-fn memory_queue() -> (MemoryQueue, Arc<StillHost>) {
-    let host = StillHost::new();
-    (MemoryQueue::new(Arc::new(StillWall(host.clone())), 180_000), host)
+fn memory_queue() -> (MemoryWorkQueue, Arc<FixedClock>) {
+    let host = FixedClock::new();
+    (MemoryWorkQueue::new(Arc::new(StillWall(host.clone())), 180_000), host)
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn a_message_is_hidden_while_it_is_worked_on_and_dead_after_five_times() {
     // The one sent with 900 seconds of delay has come due by now; the thirteen are given up.
     let last = queue.receive(Channel::Email).await;
     assert_eq!(last.len(), 1);
-    assert_eq!(queue.receive_dead().await.len(), 13);
+    assert_eq!(queue.receive_dead_letters().await.len(), 13);
     last.iter().for_each(|received| queue.acknowledge(received));
 }
 
@@ -148,6 +148,6 @@ fn stored(mut item: serde_json::Value) -> serde_json::Value {
 
 fn content_key(name: &str) -> ContentKey {
     let tenant = tests::bench::tenant();
-    let id = events::CommunicationId::from_key(&tenant, name);
+    let id = events::CommunicationId::from_idempotency_key(&tenant, name);
     ContentKey { tenant, subject: "customer:1".to_owned(), id, content: "c".to_owned() }
 }

@@ -6,11 +6,11 @@ use dead_letter::DeadLetter;
 use domain::communication::Answer;
 use domain::communication::{Command, Lifecycle, Report};
 use domain::policy;
-use domain::ports::{ContactKey, EventStore, StreamKey};
+use domain::ports::{AddressKey, EventStore, StreamKey};
 use events::{CancelReason, Channel, DeadLetterReason, DoubtCause, DoubtPolicy, Fact, Mode, RefusalClass, Timestamp};
-use tests::bench::{Bench, INVOCATION_MS, T0, accepted, refused, tenant};
+use tests::bench::{Harness, INVOCATION_MS, T0, accepted, refused, tenant};
 
-async fn lifecycle(bench: &Bench, key: &StreamKey) -> Lifecycle {
+async fn lifecycle(bench: &Harness, key: &StreamKey) -> Lifecycle {
     bench.lifecycle(key).await
 }
 
@@ -21,9 +21,9 @@ fn report(attempt: u16, fact: Fact) -> Command {
 
 #[tokio::test]
 async fn a_hint_sends_once_and_ends_the_timer() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
-    assert_eq!(bench.wake(&key).await, Some(T0 + policy::REPAIR_MS));
+    assert_eq!(bench.wake(&key).await, Some(T0 + policy::REPAIR_DELAY_MS));
     bench.hint(&key).await;
     assert_eq!(
         bench.names(&key).await,
@@ -34,16 +34,16 @@ async fn a_hint_sends_once_and_ends_the_timer() {
 
 #[tokio::test]
 async fn a_lost_message_is_repaired_by_the_sweep() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
-    bench.host.advance(policy::REPAIR_MS);
+    bench.host.advance(policy::REPAIR_DELAY_MS);
     assert_eq!(bench.sweep_and_deliver().await, 1);
     assert_eq!((lifecycle(&bench, &key).await, bench.asked()), (Lifecycle::Sent, 1));
 }
 
 #[tokio::test]
 async fn repairs_slow_down_while_nothing_helps() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
     let mut waits = Vec::new();
     for _ in 0..6 {
@@ -57,24 +57,24 @@ async fn repairs_slow_down_while_nothing_helps() {
 
 #[tokio::test]
 async fn a_hint_ahead_of_its_time_is_sent_once() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|request| request.scheduled_at = Some(Timestamp(T0 + 300_000))).await;
     for tick in 0..5 {
         bench.schedule.sweep(schedule::Sweep::Tick).await.expect("a sweep");
         assert_eq!(bench.queue.take().len(), usize::from(tick == 0));
-        assert_eq!(bench.wake(&key).await, Some(T0 + 300_000 + policy::REPAIR_MS));
+        assert_eq!(bench.wake(&key).await, Some(T0 + 300_000 + policy::REPAIR_DELAY_MS));
         bench.host.advance(60_000);
     }
-    bench.host.advance(policy::REPAIR_MS);
+    bench.host.advance(policy::REPAIR_DELAY_MS);
     assert_eq!(bench.sweep_and_deliver().await, 1, "the hint was lost, so it is repaired");
     assert_eq!(bench.asked(), 1);
 }
 
 #[tokio::test]
 async fn a_sweep_that_cannot_send_leaves_the_timers_due() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
-    bench.host.advance(policy::REPAIR_MS);
+    bench.host.advance(policy::REPAIR_DELAY_MS);
     *bench.queue.is_down.lock().expect("a switch") = true;
     bench.schedule.sweep(schedule::Sweep::Tick).await.expect_err("the queue is down");
     *bench.queue.is_down.lock().expect("a switch") = false;
@@ -84,7 +84,7 @@ async fn a_sweep_that_cannot_send_leaves_the_timers_due() {
 
 #[tokio::test]
 async fn duplicate_and_concurrent_messages_send_once() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
     futures_util::future::join_all((0..8).map(|_| bench.hint(&key))).await;
     bench.hint(&key).await;
@@ -94,7 +94,7 @@ async fn duplicate_and_concurrent_messages_send_once() {
 
 #[tokio::test]
 async fn a_scheduled_message_is_hinted_for_its_second_and_never_sent_early() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|request| request.scheduled_at = Some(Timestamp(T0 + 90_500))).await;
     bench.schedule.sweep(schedule::Sweep::Tick).await.expect("a sweep");
     let hints = bench.queue.take();
@@ -110,7 +110,7 @@ async fn a_scheduled_message_is_hinted_for_its_second_and_never_sent_early() {
 
 #[tokio::test]
 async fn a_crash_after_the_claim_is_a_doubt_and_never_a_silent_second_send() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|request| request.in_doubt = DoubtPolicy::Hold).await;
     let now = bench.deliver.host.now();
     let lease_until = now + INVOCATION_MS + policy::LEASE_MARGIN_MS;
@@ -121,7 +121,7 @@ async fn a_crash_after_the_claim_is_a_doubt_and_never_a_silent_second_send() {
     bench.host.advance(INVOCATION_MS + policy::LEASE_MARGIN_MS);
     bench.hint(&key).await;
     assert!(matches!(lifecycle(&bench, &key).await, Lifecycle::InDoubt { attempt: 1, .. }));
-    bench.host.advance(policy::EVIDENCE_MS);
+    bench.host.advance(policy::EVIDENCE_WAIT_MS);
     bench.hint(&key).await;
     assert_eq!(bench.asked(), 0);
     let loaded = bench.load(&key).await;
@@ -131,12 +131,12 @@ async fn a_crash_after_the_claim_is_a_doubt_and_never_a_silent_second_send() {
 
 #[tokio::test]
 async fn without_evidence_a_message_that_must_arrive_is_sent_again_and_says_so() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
     bench.answers([Answer::InDoubt(DoubtCause::Timeout)]);
     bench.hint(&key).await;
-    assert_eq!(bench.wake(&key).await, Some(T0 + policy::EVIDENCE_MS));
-    bench.host.advance(policy::EVIDENCE_MS);
+    assert_eq!(bench.wake(&key).await, Some(T0 + policy::EVIDENCE_WAIT_MS));
+    bench.host.advance(policy::EVIDENCE_WAIT_MS);
     assert_eq!(bench.sweep_and_deliver().await, 1);
     assert_eq!(bench.asked(), 2);
     assert_eq!(
@@ -155,12 +155,12 @@ async fn without_evidence_a_message_that_must_arrive_is_sent_again_and_says_so()
 
 #[tokio::test]
 async fn evidence_ends_the_doubt_without_a_second_send() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
     bench.answers([Answer::InDoubt(DoubtCause::ConnectionLost)]);
     bench.hint(&key).await;
     bench.execute(&key, report(1, Fact::Delivered)).await;
-    bench.host.advance(policy::EVIDENCE_MS);
+    bench.host.advance(policy::EVIDENCE_WAIT_MS);
     bench.sweep_and_deliver().await;
     bench.hint(&key).await;
     assert_eq!((bench.asked(), bench.wake(&key).await), (1, None));
@@ -168,7 +168,7 @@ async fn evidence_ends_the_doubt_without_a_second_send() {
 
 #[tokio::test]
 async fn a_callback_that_overtakes_our_own_write_loses_nothing() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
     // The provider calls back while it is still answering.
     let hinted = async { bench.hint(&key).await };
@@ -187,7 +187,7 @@ async fn a_callback_that_overtakes_our_own_write_loses_nothing() {
 
 #[tokio::test]
 async fn five_refusals_climb_the_ladder_and_end_in_a_dead_letter() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
     bench.answers((0..5).map(|_| refused(RefusalClass::Transient)));
     bench.hint(&key).await;
@@ -199,7 +199,7 @@ async fn five_refusals_climb_the_ladder_and_end_in_a_dead_letter() {
         bench.sweep_and_deliver().await;
     }
     assert_eq!(bench.asked(), 5);
-    for (wait, step) in waits.iter().zip(policy::LADDER_MS) {
+    for (wait, step) in waits.iter().zip(policy::RETRY_DELAYS_MS) {
         assert!((step * 4 / 5..=step * 6 / 5).contains(wait), "{waits:?}");
     }
     assert_eq!(waits.len(), 4);
@@ -208,7 +208,7 @@ async fn five_refusals_climb_the_ladder_and_end_in_a_dead_letter() {
 
 #[tokio::test]
 async fn a_throttled_message_waits_and_burns_no_attempt() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|request| request.max_attempts = 1).await;
     let slow = Answer::Refused { class: RefusalClass::Throttled, code: "429".into(), retry_after_ms: Some(7_000) };
     bench.answers([slow.clone(), slow]);
@@ -221,28 +221,28 @@ async fn a_throttled_message_waits_and_burns_no_attempt() {
 }
 
 #[tokio::test]
-async fn refused_credentials_hold_the_message_and_tell_somebody() {
-    let bench = Bench::new();
+async fn refused_credentials_hold_the_message_and_raise_an_alert() {
+    let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
     bench.answers([refused(RefusalClass::Auth)]);
     bench.hint(&key).await;
-    assert_eq!(bench.wake(&key).await, Some(T0 + policy::HOLD_MS));
+    assert_eq!(bench.wake(&key).await, Some(T0 + policy::ACCOUNT_HOLD_MS));
     assert_eq!(*bench.alerts.0.lock().expect("alerts"), ["told refuses our credentials"]);
 }
 
 #[tokio::test]
 async fn what_was_cancelled_is_not_sent() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
     bench.execute(&key, Command::Cancel { by: "me".into(), reason: CancelReason::Requested }).await;
     bench.hint(&key).await;
-    bench.host.advance(policy::REPAIR_MS);
+    bench.host.advance(policy::REPAIR_DELAY_MS);
     assert_eq!((bench.sweep_and_deliver().await, bench.asked()), (0, 0));
 }
 
 #[tokio::test]
 async fn a_cancel_while_sending_stops_the_retry_and_tells_the_truth() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
     bench.answers([refused(RefusalClass::Transient)]);
     let cancelled = async {
@@ -257,9 +257,9 @@ async fn a_cancel_while_sending_stops_the_retry_and_tells_the_truth() {
 
 #[tokio::test]
 async fn an_opt_out_between_acceptance_and_sending_is_kept() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
-    let contact = ContactKey { tenant: tenant(), channel: Channel::Email, contact_hash: "hash-1".to_owned() };
+    let contact = AddressKey { tenant: tenant(), channel: Channel::Email, contact_hash: "hash-1".to_owned() };
     bench.store.suppress(&contact, "unsubscribed", Timestamp(T0)).await.expect("suppressed");
     bench.hint(&key).await;
     assert_eq!((lifecycle(&bench, &key).await.as_str(), bench.asked()), ("suppressed", 0));
@@ -267,7 +267,7 @@ async fn an_opt_out_between_acceptance_and_sending_is_kept() {
 
 #[tokio::test]
 async fn a_message_past_its_time_expires() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|request| request.expires_at = Timestamp(T0 + 3_000_000)).await;
     bench.host.advance(3_000_000);
     bench.sweep_and_deliver().await;
@@ -277,7 +277,7 @@ async fn a_message_past_its_time_expires() {
 
 #[tokio::test]
 async fn what_no_provider_serves_fails_at_once() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|request| request.mode = Mode::Test).await;
     bench.hint(&key).await;
     assert_eq!((lifecycle(&bench, &key).await.as_str(), bench.asked()), ("failed", 0));
@@ -285,16 +285,16 @@ async fn what_no_provider_serves_fails_at_once() {
 
 #[tokio::test]
 async fn no_attempt_begins_with_too_little_time_left() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
-    let deadline = bench.deliver.host.now() + policy::CLAIM_NEEDS_MS - 1;
+    let deadline = bench.deliver.host.now() + policy::MIN_TIME_TO_CLAIM_MS - 1;
     bench.deliver.deliver(&key, deadline).await.expect_err("shown again");
     assert_eq!((bench.asked(), bench.names(&key).await.len()), (0, 1));
 }
 
 #[tokio::test]
 async fn one_bad_message_does_not_hold_up_its_batch() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
     let message = |id: &str, body: String| shell::hint::Message { id: id.to_owned(), body };
     let good = serde_json::json!({ "tenant": key.tenant, "id": key.id }).to_string();
@@ -307,7 +307,7 @@ async fn one_bad_message_does_not_hold_up_its_batch() {
 
 #[tokio::test]
 async fn a_poison_message_becomes_an_event_and_an_alert() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
     let door = DeadLetter { store: bench.store.clone(), alerts: bench.alerts.clone(), host: bench.host.clone() };
     let body = serde_json::json!({ "tenant": key.tenant, "id": key.id }).to_string();
@@ -325,7 +325,7 @@ async fn a_poison_message_becomes_an_event_and_an_alert() {
 
 #[tokio::test]
 async fn a_late_answer_after_the_lease_is_still_believed() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
     bench.answers([accepted()]);
     let late = async {
@@ -344,21 +344,21 @@ async fn a_late_answer_after_the_lease_is_still_believed() {
 
 #[tokio::test]
 async fn a_stream_of_a_newer_version_is_left_alone() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
     let newer = r#"{"type":"MoonLanded","version":1,"at":1,"command":"c","actor":"a","data":{}}"#;
     let append = domain::ports::Append {
         expected: 1,
         lines: vec![newer.to_owned()],
         wake: Some(Timestamp(T0)),
-        lane: domain::ports::Lane { channel: Channel::Email, high: false },
+        lane: domain::ports::QueueId { channel: Channel::Email, high: false },
         writer: "newer".to_owned(),
     };
     bench.store.append(&key, append).await.expect("appended");
     let deadline = bench.deliver.host.now() + INVOCATION_MS;
     bench.deliver.deliver(&key, deadline).await.expect_err("fails closed");
     assert_eq!(bench.asked(), 0);
-    let views: Arc<dyn domain::ports::Views> = bench.store.clone();
+    let views: Arc<dyn domain::ports::ViewStore> = bench.store.clone();
     let project = project::Project { views, host: bench.host.clone() };
     let lines = EventStore::read(&*bench.store, &key).await.expect("a stream").lines;
     project.project(vec![project::Image { key, lines }]).await.expect("passed over");

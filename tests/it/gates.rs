@@ -5,15 +5,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain::channels;
 use domain::communication::{Answer, Lifecycle};
-use domain::gate::{Cause, Gate, Rate};
+use domain::gate::{Cause, ProviderThrottle, };
+use events::RateLimit;
 use domain::policy;
-use domain::ports::{Found, Limits, StoreError, StreamKey, Versioned};
+use domain::ports::{CoordinationStore, Found, StoreError, StreamKey, VersionedRecord};
 use events::{Channel, DoubtCause, DoubtPolicy, Event, FailReason, QuietHours, RefusalClass, ResolvedBy, Timestamp};
-use tests::bench::{Bench, T0, ToldProvider, accepted, refused, tenant};
+use tests::bench::{Harness, ScriptedProvider, T0, accepted, refused, tenant};
 
-const SLOW: Rate = Rate { burst: 3, per_second: 1 };
+const SLOW: RateLimit = RateLimit { burst: 3, per_second: 1 };
 
-async fn several(bench: &Bench, count: usize) -> Vec<StreamKey> {
+async fn several(bench: &Harness, count: usize) -> Vec<StreamKey> {
     let mut keys = Vec::new();
     for _ in 0..count {
         keys.push(bench.accept(|_| ()).await);
@@ -21,20 +22,20 @@ async fn several(bench: &Bench, count: usize) -> Vec<StreamKey> {
     keys
 }
 
-fn called(provider: &ToldProvider) -> usize {
+fn called(provider: &ScriptedProvider) -> usize {
     provider.asked.lock().expect("asked").len()
 }
 
-async fn gate(bench: &Bench, name: &str) -> (Gate, u64) {
-    let record = Limits::records(&*bench.store, &[name.to_owned()]).await.expect("an answer").remove(0);
+async fn gate(bench: &Harness, name: &str) -> (ProviderThrottle, u64) {
+    let record = CoordinationStore::read_versioned(&*bench.store, &[name.to_owned()]).await.expect("an answer").remove(0);
     let version = record.as_ref().map_or(0, |record| record.version);
     (shell::gate::read(record.as_ref(), SLOW), version)
 }
 
 #[tokio::test]
 async fn a_batch_takes_its_tokens_at_once_and_the_rest_wait_their_turn() {
-    let mut bench = Bench::new();
-    let provider = ToldProvider::at("told", SLOW);
+    let mut bench = Harness::new();
+    let provider = ScriptedProvider::at("told", SLOW);
     bench.deliver.providers = vec![provider.clone()];
     let keys = several(&bench, 6).await;
     assert_eq!(bench.batch(&keys).await, [] as [String; 0]);
@@ -52,8 +53,8 @@ async fn a_batch_takes_its_tokens_at_once_and_the_rest_wait_their_turn() {
 
 #[tokio::test]
 async fn somebody_is_told_before_messages_wait() {
-    let mut bench = Bench::new();
-    bench.deliver.providers = vec![ToldProvider::at("told", Rate { burst: 10, per_second: 1 })];
+    let mut bench = Harness::new();
+    bench.deliver.providers = vec![ScriptedProvider::at("told", RateLimit { burst: 10, per_second: 1 })];
     let keys = several(&bench, 9).await;
     bench.batch(&keys[..8]).await;
     assert!(bench.alerts.0.lock().expect("alerts").is_empty());
@@ -63,8 +64,8 @@ async fn somebody_is_told_before_messages_wait() {
 
 #[tokio::test]
 async fn a_long_wait_is_left_to_the_timer_and_burns_nothing() {
-    let mut bench = Bench::new();
-    bench.deliver.providers = vec![ToldProvider::at("told", SLOW)];
+    let mut bench = Harness::new();
+    bench.deliver.providers = vec![ScriptedProvider::at("told", SLOW)];
     let keys = several(&bench, 90).await;
     for some in keys.chunks(10) {
         bench.batch(some).await;
@@ -77,8 +78,8 @@ async fn a_long_wait_is_left_to_the_timer_and_burns_nothing() {
 
 #[tokio::test]
 async fn what_was_taken_for_a_stale_hint_is_given_back() {
-    let mut bench = Bench::new();
-    let provider = ToldProvider::at("told", SLOW);
+    let mut bench = Harness::new();
+    let provider = ScriptedProvider::at("told", SLOW);
     bench.deliver.providers = vec![provider.clone()];
     let keys = several(&bench, 2).await;
     bench.hint(&keys[0]).await;
@@ -90,27 +91,27 @@ async fn what_was_taken_for_a_stale_hint_is_given_back() {
 struct Unreachable;
 
 #[async_trait]
-impl Limits for Unreachable {
-    async fn beat(&self, _: &str, _: Timestamp) -> Result<(), StoreError> {
+impl CoordinationStore for Unreachable {
+    async fn record_heartbeat(&self, _: &str, _: Timestamp) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn last_beat(&self, _: &str) -> Result<Option<Timestamp>, StoreError> {
+    async fn last_heartbeat(&self, _: &str) -> Result<Option<Timestamp>, StoreError> {
         Ok(None)
     }
 
-    async fn records(&self, _: &[String]) -> Result<Vec<Option<Versioned>>, StoreError> {
+    async fn read_versioned(&self, _: &[String]) -> Result<Vec<Option<VersionedRecord>>, StoreError> {
         Err(StoreError::Unavailable("down".to_owned()))
     }
 
-    async fn swap(&self, _: &str, _: u64, _: &str) -> Result<Option<Versioned>, StoreError> {
+    async fn compare_and_swap(&self, _: &str, _: u64, _: &str) -> Result<Option<VersionedRecord>, StoreError> {
         Err(StoreError::Unavailable("down".to_owned()))
     }
 }
 
 #[tokio::test]
 async fn limits_that_cannot_be_reached_defer_and_never_flood() {
-    let mut bench = Bench::new();
+    let mut bench = Harness::new();
     bench.deliver.limits = Arc::new(Unreachable);
     let keys = several(&bench, 10).await;
     assert_eq!(bench.batch(&keys).await, [] as [String; 0]);
@@ -126,7 +127,7 @@ async fn limits_that_cannot_be_reached_defer_and_never_flood() {
 #[tokio::test]
 async fn a_tenant_and_all_of_them_have_limits_of_their_own() {
     for (tenant_rate, global_rate) in [(Some(SLOW), None), (None, Some(SLOW))] {
-        let mut bench = Bench::new();
+        let mut bench = Harness::new();
         (bench.deliver.tenant_rate, bench.deliver.global_rate) = (tenant_rate, global_rate);
         let keys = several(&bench, 5).await;
         bench.batch(&keys).await;
@@ -144,7 +145,7 @@ fn unavailable() -> Answer {
 
 #[tokio::test]
 async fn a_breaker_that_opens_sends_everything_to_the_second_provider() {
-    let bench = Bench::with_failover();
+    let bench = Harness::with_failover();
     bench.answers(std::iter::repeat_n(unavailable(), 20));
     let keys = several(&bench, 20).await;
     for some in keys.chunks(10) {
@@ -152,7 +153,7 @@ async fn a_breaker_that_opens_sends_everything_to_the_second_provider() {
     }
     assert_eq!((called(&bench.provider), called(&bench.second)), (20, 0));
     assert_eq!(gate(&bench, "gate#told").await.0.shut.map(|shut| shut.cause), Some(Cause::Failing));
-    bench.host.advance(policy::FAILOVER_MS);
+    bench.host.advance(policy::FAILOVER_DELAY_MS);
     bench.batch(&keys).await;
     assert_eq!((called(&bench.provider), called(&bench.second)), (20, 20), "at once, by the other one");
     let fresh = bench.accept(|_| ()).await;
@@ -169,7 +170,7 @@ async fn a_breaker_that_opens_sends_everything_to_the_second_provider() {
 
 #[tokio::test]
 async fn without_a_second_provider_messages_wait_for_the_breaker() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     bench.answers(std::iter::repeat_n(unavailable(), 20));
     let keys = several(&bench, 20).await;
     for some in keys.chunks(10) {
@@ -185,12 +186,12 @@ async fn without_a_second_provider_messages_wait_for_the_breaker() {
 
 #[tokio::test]
 async fn an_attempt_in_doubt_is_never_given_to_another_provider() {
-    let bench = Bench::with_failover();
+    let bench = Harness::with_failover();
     let key = bench.accept(|_| ()).await;
     bench.answers([Answer::InDoubt(DoubtCause::Timeout)]);
     bench.hint(&key).await;
     for _ in 0..3 {
-        bench.host.advance(policy::EVIDENCE_MS / 4);
+        bench.host.advance(policy::EVIDENCE_WAIT_MS / 4);
         bench.hint(&key).await;
     }
     assert_eq!((called(&bench.provider), called(&bench.second)), (1, 0));
@@ -198,11 +199,11 @@ async fn an_attempt_in_doubt_is_never_given_to_another_provider() {
 
 #[tokio::test]
 async fn refused_credentials_disable_the_account_tell_one_person_once_and_fail_over() {
-    let bench = Bench::with_failover();
+    let bench = Harness::with_failover();
     bench.answers(std::iter::repeat_n(refused(RefusalClass::Balance), 3));
     let keys = several(&bench, 3).await;
     bench.batch(&keys).await;
-    bench.host.advance(policy::FAILOVER_MS);
+    bench.host.advance(policy::FAILOVER_DELAY_MS);
     bench.batch(&keys).await;
     let fresh = bench.accept(|_| ()).await;
     bench.hint(&fresh).await;
@@ -215,12 +216,12 @@ async fn refused_credentials_disable_the_account_tell_one_person_once_and_fail_o
 
 #[tokio::test]
 async fn what_every_provider_refuses_falls_back_to_waiting() {
-    let bench = Bench::with_failover();
+    let bench = Harness::with_failover();
     let key = bench.accept(|_| ()).await;
     bench.answers([unavailable()]);
     bench.second.answers.lock().expect("answers").push_back(unavailable());
     bench.hint(&key).await;
-    bench.host.advance(policy::FAILOVER_MS);
+    bench.host.advance(policy::FAILOVER_DELAY_MS);
     bench.hint(&key).await;
     let Lifecycle::RetryWait { until } = bench.lifecycle(&key).await else { panic!("it waits") };
     assert!(until.0 - T0 > 200_000, "the ladder of two counted attempts, not another round at once");
@@ -228,10 +229,10 @@ async fn what_every_provider_refuses_falls_back_to_waiting() {
 
 #[tokio::test]
 async fn a_tenants_route_decides_who_is_tried() {
-    let bench = Bench::with_failover();
+    let bench = Harness::with_failover();
     let decide = async |command| {
         let ports = (&*bench.deliver.own.journals, &*bench.deliver.own.host);
-        shell::journal::decide_channels(ports, &tenant(), "ops", command).await.expect("decided");
+        shell::journal::change_provider_configs(ports, &tenant(), "ops", command).await.expect("decided");
     };
     let [first, second] = ["told", "told-second"].map(str::to_owned);
     decide(channels::Command::Switch { config: second.clone(), channel: Channel::Email }).await;
@@ -256,7 +257,7 @@ async fn a_tenants_route_decides_who_is_tried() {
 
 #[tokio::test]
 async fn a_429_slows_everybody_down() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let keys = several(&bench, 2).await;
     let slow = Answer::Refused { class: RefusalClass::Throttled, code: "429".into(), retry_after_ms: Some(9_000) };
     bench.answers([slow]);
@@ -272,7 +273,7 @@ async fn a_429_slows_everybody_down() {
 async fn quiet_hours_hold_a_message_and_release_it() {
     // T0 is 2027-01-15 08:00 UTC: 9 in the morning in Lagos.
     let quiet = QuietHours { start: "21:00".into(), end: "09:30".into(), time_zone: "Africa/Lagos".into() };
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = bench.accept(|request| request.quiet_hours = Some(quiet.clone())).await;
     bench.hint(&key).await;
     bench.hint(&key).await;
@@ -290,15 +291,15 @@ async fn quiet_hours_hold_a_message_and_release_it() {
     assert_eq!(bench.lifecycle(&urgent).await, Lifecycle::Sent);
 }
 
-async fn in_doubt(bench: &Bench, policy: DoubtPolicy) -> StreamKey {
+async fn in_doubt(bench: &Harness, policy: DoubtPolicy) -> StreamKey {
     let key = bench.accept(|request| request.in_doubt = policy).await;
     bench.answers([Answer::InDoubt(DoubtCause::Timeout), accepted()]);
     bench.hint(&key).await;
-    bench.host.advance(policy::EVIDENCE_MS);
+    bench.host.advance(policy::EVIDENCE_WAIT_MS);
     key
 }
 
-async fn resolved_by(bench: &Bench, key: &StreamKey) -> Option<ResolvedBy> {
+async fn resolved_by(bench: &Harness, key: &StreamKey) -> Option<ResolvedBy> {
     let records = bench.load(key).await.records;
     records.iter().find_map(|record| match record.event {
         Event::DeliveryAttemptResolved { by, .. } => Some(by),
@@ -306,13 +307,13 @@ async fn resolved_by(bench: &Bench, key: &StreamKey) -> Option<ResolvedBy> {
     })
 }
 
-fn says(bench: &Bench, found: Found) {
+fn says(bench: &Harness, found: Found) {
     *bench.provider.found.lock().expect("found") = found;
 }
 
 #[tokio::test]
 async fn a_provider_that_has_it_ends_the_doubt() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = in_doubt(&bench, DoubtPolicy::Hold).await;
     says(&bench, Found::Taken("SM1".to_owned()));
     bench.hint(&key).await;
@@ -322,7 +323,7 @@ async fn a_provider_that_has_it_ends_the_doubt() {
 
 #[tokio::test]
 async fn a_provider_that_has_it_not_lets_even_a_held_one_go_out() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = in_doubt(&bench, DoubtPolicy::Hold).await;
     says(&bench, Found::NotTaken);
     bench.hint(&key).await;
@@ -332,13 +333,13 @@ async fn a_provider_that_has_it_not_lets_even_a_held_one_go_out() {
 
 #[tokio::test]
 async fn a_provider_that_does_not_answer_is_asked_again_and_then_the_policy_decides() {
-    let bench = Bench::new();
+    let bench = Harness::new();
     let key = in_doubt(&bench, DoubtPolicy::Hold).await;
     says(&bench, Found::NoAnswer);
-    for _ in 0..policy::QUERY_PATIENCE_MS / policy::QUERY_AGAIN_MS {
+    for _ in 0..policy::QUERY_WINDOW_MS / policy::QUERY_INTERVAL_MS {
         bench.hint(&key).await;
         assert!(matches!(bench.lifecycle(&key).await, Lifecycle::InDoubt { .. }));
-        bench.host.advance(policy::QUERY_AGAIN_MS);
+        bench.host.advance(policy::QUERY_INTERVAL_MS);
     }
     bench.hint(&key).await;
     assert_eq!(bench.lifecycle(&key).await, Lifecycle::Failed(FailReason::InDoubt));

@@ -9,7 +9,7 @@ use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use domain::communication::Answer;
-use domain::ports::{Outbound, Provider};
+use domain::ports::{OutboundMessage, Provider};
 use domain::provider::File;
 use domain::render::{Button, Link, Location, MediaKind, Message, ProviderTemplate};
 use events::{AttemptId, Channel, DoubtCause, RefusalClass};
@@ -18,7 +18,7 @@ use tests::bench::{example, provider_at};
 
 /// What was asked of a provider, as it left.
 #[derive(Debug, Clone)]
-struct Asked {
+struct CapturedRequest {
     method: String,
     path: String,
     headers: Vec<(String, String)>,
@@ -27,23 +27,27 @@ struct Asked {
 
 /// In front of a mock: takes the part of the path away that its description leaves to the server, asks for an error by
 /// name, and keeps what was asked and answered.
-struct Front {
+struct RecordingProxy {
     to: Option<String>,
     cut: &'static str,
     prefer: Mutex<Option<u16>>,
-    asked: Mutex<Vec<Asked>>,
+    asked: Mutex<Vec<CapturedRequest>>,
     answered: Mutex<Vec<String>>,
     client: reqwest::Client,
 }
 
-async fn pass(State(front): State<Arc<Front>>, request: Request) -> Response {
+async fn pass(State(front): State<Arc<RecordingProxy>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.expect("a body");
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let headers = parts.headers.iter();
     let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()));
-    let asked =
-        Asked { method: parts.method.to_string(), path: path.clone(), headers: headers.collect(), body: body.clone() };
+    let asked = CapturedRequest {
+        method: parts.method.to_string(),
+        path: path.clone(),
+        headers: headers.collect(),
+        body: body.clone(),
+    };
     front.asked.lock().expect("asked").push(asked.clone());
     let Some(to) = &front.to else {
         return (axum::http::StatusCode::OK, "{}").into_response();
@@ -68,9 +72,9 @@ async fn pass(State(front): State<Arc<Front>>, request: Request) -> Response {
     response
 }
 
-async fn front(to: Option<String>, cut: &'static str) -> (Arc<Front>, String) {
+async fn front(to: Option<String>, cut: &'static str) -> (Arc<RecordingProxy>, String) {
     let client = reqwest::Client::new();
-    let front = Arc::new(Front {
+    let front = Arc::new(RecordingProxy {
         to,
         cut,
         prefer: Mutex::default(),
@@ -91,8 +95,8 @@ fn connect(name: &str, channel: Channel, at: &str, over: &[(&str, &str)]) -> Arc
     provider_at(Some(at), name, channel, &settings).expect("connected")
 }
 
-fn outbound(to: &str, message: Message) -> Outbound {
-    Outbound {
+fn outbound(to: &str, message: Message) -> OutboundMessage {
+    OutboundMessage {
         tenant: "acme".parse().expect("a tenant"),
         attempt: AttemptId { communication: "com_01a1fed6599675bf9c9f22413f949849".parse().expect("an id"), number: 1 },
         to: to.to_owned(),
@@ -115,7 +119,7 @@ fn button(text: &str, url: Option<&str>) -> Button {
     Button { text: text.to_owned(), url: url.map(str::to_owned), data: url.is_none().then(|| text.to_lowercase()) }
 }
 
-fn email() -> Vec<Outbound> {
+fn email() -> Vec<OutboundMessage> {
     let message = Message {
         subject: Some("Invoice INV-1 – café".to_owned()),
         html: Some("<p>Hello</p>".to_owned()),
@@ -123,7 +127,7 @@ fn email() -> Vec<Outbound> {
     };
     let plain = outbound("ada@example.com", Message { html: None, ..message.clone() });
     let pdf = File { name: "invoice.pdf".to_owned(), mime: "application/pdf".to_owned(), bytes: b"%PDF-1.7".to_vec() };
-    let rich = Outbound {
+    let rich = OutboundMessage {
         to_name: Some("Ada Lovelace".to_owned()),
         files: vec![pdf],
         unsubscribe_url: Some("https://hooks.example.com/unsubscribe/acme/com_1/x".to_owned()),
@@ -132,7 +136,7 @@ fn email() -> Vec<Outbound> {
     vec![plain, rich]
 }
 
-fn sms() -> Vec<Outbound> {
+fn sms() -> Vec<OutboundMessage> {
     let long = "Long text with ümläuts and a smile 🙂 ".repeat(20);
     let mut with_link = words("Pay here");
     with_link.media = vec![link("invoice.pdf", MediaKind::File)];
@@ -140,7 +144,7 @@ fn sms() -> Vec<Outbound> {
 }
 
 /// Whatever a chat can hold.
-fn chat(to: &str) -> Vec<Outbound> {
+fn chat(to: &str) -> Vec<OutboundMessage> {
     let place = Location { latitude: 51.5, longitude: -0.12, name: Some("Office".to_owned()), address: None };
     let kinds = [
         ("photo.jpg", MediaKind::Image),
@@ -158,7 +162,7 @@ fn chat(to: &str) -> Vec<Outbound> {
     all.into_iter().map(|message| outbound(to, message)).collect()
 }
 
-fn template(to: &str, name: &str) -> Outbound {
+fn template(to: &str, name: &str) -> OutboundMessage {
     let variables = vec!["INV-1".to_owned(), "$10".to_owned()];
     let template = ProviderTemplate { name: name.to_owned(), language: "en_US".to_owned(), variables };
     outbound(to, Message { template: Some(template), ..Message::default() })
@@ -170,7 +174,7 @@ struct Case {
     provider: &'static str,
     channel: Channel,
     over: &'static [(&'static str, &'static str)],
-    sent: Vec<Outbound>,
+    sent: Vec<OutboundMessage>,
     /// Errors that the description has, and what we make of them.
     errors: &'static [(u16, Option<RefusalClass>)],
 }
@@ -227,7 +231,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// The description of Telegram that there is has some of its methods.
-fn is_described(outbound: &Outbound) -> bool {
+fn is_described(outbound: &OutboundMessage) -> bool {
     let media = outbound.message.media.first().map(|link| link.kind);
     outbound.message.location.is_none() && !matches!(media, Some(MediaKind::Video | MediaKind::Audio))
 }

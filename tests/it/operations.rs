@@ -20,7 +20,7 @@ async fn order(world: &World, channel: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quota_is_what_is_left_and_when_it_is_full_again() {
-    let rate = domain::gate::Rate { burst: 5, per_second: 1 };
+    let rate = events::RateLimit { burst: 5, per_second: 1 };
     let world = World::with(local::Options { rate: Some(rate), ..World::options() }).await;
     for n in 0..3 {
         let id = world.send(email(&format!("quota-{n}@example.com"))).await;
@@ -170,7 +170,7 @@ async fn twilio_is_asked_about_a_message_that_nobody_heard_of() {
     held["inDoubt"] = json!("hold");
     let id = world.send(held).await;
     world.until(&id, "lifecycle", "in_doubt").await;
-    world.advance(domain::policy::EVIDENCE_MS as u32).await;
+    world.advance(domain::policy::EVIDENCE_WAIT_MS as u32).await;
     let sent = world.until(&id, "lifecycle", "sent").await;
     assert!(sent.text("/providerMessageId").starts_with("SM"), "{}", sent.body);
     assert_eq!(world.inbox("+447700900071").await.len(), 1);
@@ -186,7 +186,7 @@ async fn twilio_says_that_it_never_had_it_and_it_is_sent_once() {
     held["inDoubt"] = json!("hold");
     let id = world.send(held).await;
     world.until(&id, "lifecycle", "in_doubt").await;
-    world.advance(domain::policy::EVIDENCE_MS as u32).await;
+    world.advance(domain::policy::EVIDENCE_WAIT_MS as u32).await;
     let sent = world.until_status(&id, "delivered").await;
     assert_eq!((&sent.body["maybeSent"], &sent.body["attempts"]), (&json!(false), &json!(2)));
     assert_eq!(world.inbox("+447700900072").await.len(), 1);

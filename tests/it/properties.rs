@@ -6,8 +6,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use domain::communication::{Answer, Command, Readiness, State, decide, evolve, readiness, wake};
-use domain::history::HistoryRow;
-use domain::ports::{Filter, Projected, ViewKey, Views};
+use domain::history::CommunicationRow;
+use domain::ports::{ListFilter, ProjectedRow, ViewScope, ViewStore};
 use domain::{gate, policy, quiet};
 use events::{CancelReason, DoubtCause, Event, Mode, Priority, QuietHours, RefusalClass, Timestamp};
 use infra::embedded::Database;
@@ -84,11 +84,11 @@ proptest! {
 
     #[test]
     fn a_rate_is_kept_whatever_is_asked_and_when(steps in prop::collection::vec((0i64..4_000, 0u32..30), 1..60)) {
-        let rate = gate::Rate { burst: 7, per_second: 3 };
-        let (mut gate, mut now, mut grants) = (gate::Gate::new(rate), T0, Vec::new());
+        let rate = events::RateLimit { burst: 7, per_second: 3 };
+        let (mut gate, mut now, mut grants) = (gate::ProviderThrottle::new(rate), T0, Vec::new());
         for (wait, wanted) in steps {
             now += wait;
-            if let gate::Entry::Open { granted, .. } = gate.enter(wanted, Timestamp(now)) {
+            if let gate::Entry::Granted { granted, .. } = gate.reserve(wanted, Timestamp(now)) {
                 grants.extend(std::iter::repeat_n(now, granted as usize));
             }
         }
@@ -172,7 +172,10 @@ fn command(kind: u8, detail: u16, now: Timestamp, state: &State) -> Command {
         9 => Command::DeadLetter(events::DeadLetterReason::Poison),
         10 => Command::Retry { by: "me".into(), now, at: detail.is_multiple_of(2).then_some(now + 5_000) },
         11 => Command::Defer { until: now + i64::from(detail), reason: events::DeferReason::QuietHours },
-        _ => Command::Change { schedule: Some((now + i64::from(detail), now + 2 * policy::HOLD_MS)), content: None },
+        _ => Command::Change {
+            schedule: Some((now + i64::from(detail), now + 2 * policy::ACCOUNT_HOLD_MS)),
+            content: None,
+        },
     }
 }
 
@@ -186,15 +189,15 @@ proptest! {
     ) {
         let scratch = Scratch::new();
         let views = Database::open(&scratch.0.join("pages.db"), false).expect("a database");
-        let view = ViewKey { tenant: tenant(), mode: Mode::Live };
-        let rows: Vec<HistoryRow> = created.iter().enumerate().map(|(n, at)| row(n, *at)).collect();
+        let view = ViewScope { tenant: tenant(), mode: Mode::Live };
+        let rows: Vec<CommunicationRow> = created.iter().enumerate().map(|(n, at)| row(n, *at)).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let found = runtime.block_on(async {
             for some in rows.chunks(20) {
-                let some: Vec<_> = some.iter().map(|row| Projected { view: view.clone(), row: row.clone() }).collect();
+                let some: Vec<_> = some.iter().map(|row| ProjectedRow { view: view.clone(), row: row.clone() }).collect();
                 views.apply(&some, Timestamp(T0)).await.expect("applied");
             }
-            let filter = Filter { status: only.map(|n| status(n.into()).to_owned()), ..Filter::default() };
+            let filter = ListFilter { status: only.map(|n| status(n.into()).to_owned()), ..ListFilter::default() };
             let (mut found, mut after) = (Vec::new(), None::<String>);
             loop {
                 let page = views.list(&view, &filter, after.as_deref(), size).await.expect("a page");
@@ -218,9 +221,9 @@ fn status(n: usize) -> &'static str {
     ["queued", "sent"][n % 2]
 }
 
-fn row(n: usize, at: i64) -> HistoryRow {
-    let id = events::CommunicationId::from_key(&tenant(), &n.to_string());
-    let meta = events::Meta {
+fn row(n: usize, at: i64) -> CommunicationRow {
+    let id = events::CommunicationId::from_idempotency_key(&tenant(), &n.to_string());
+    let meta = events::EventMetadata {
         at: Timestamp(T0 + at),
         command: "c".into(),
         correlation: None,
@@ -230,14 +233,14 @@ fn row(n: usize, at: i64) -> HistoryRow {
     };
     let event = Event::CommunicationRequested(Box::new(request(Timestamp(T0))));
     let row = domain::history::row(id, &[events::Recorded { version: 1, meta, event }]).expect("a row");
-    HistoryRow { status: status(n).to_owned(), ..row }
+    CommunicationRow { status: status(n).to_owned(), ..row }
 }
 
 /// Requests repeated, side by side and with other words: one communication for each key, and only with its first words.
 #[tokio::test(flavor = "multi_thread")]
 async fn accepting_is_idempotent_in_any_order() {
     let world = World::new().await;
-    let mut chance = tests::chance::Chance::new(7);
+    let mut chance = tests::chance::SeededRng::new(7);
     for round in 0..12 {
         let tries: Vec<(u64, u64)> = (0..16).map(|_| (chance.below(3), chance.below(2))).collect();
         let sends = tries.iter().map(async |(key, words)| {
@@ -274,7 +277,7 @@ async fn accepting_is_idempotent_in_any_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn cursors_that_are_not_ours_are_refused() {
     let world = World::new().await;
-    let mut chance = tests::chance::Chance::new(3);
+    let mut chance = tests::chance::SeededRng::new(3);
     for _ in 0..200 {
         let length = 1 + chance.below(60) as usize;
         let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_~%23";

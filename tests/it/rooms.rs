@@ -98,7 +98,7 @@ fn the_domain_does_no_io() {
 }
 
 #[test]
-fn every_door_says_what_it_does() {
+fn every_function_states_its_contract() {
     for door in ["api", "deliver", "webhook", "schedule", "project", "dead-letter", "audit"] {
         let text = fs::read_to_string(root().join(format!("functions/{door}/src/lib.rs"))).expect("a door");
         for beat in ["//! In: ", "//! May touch: ", "//! Never: "] {
@@ -111,7 +111,7 @@ fn every_door_says_what_it_does() {
 #[test]
 fn every_event_is_in_the_catalogue() {
     let catalogue = fs::read_to_string(root().join("docs/events.md")).expect("docs/events.md");
-    for name in events::all_types() {
+    for name in events::all_event_types() {
         let section = catalogue.split(&format!("\n### {name}\n")).nth(1).unwrap_or_else(|| panic!("{name} is missing"));
         let section = section.split("\n### ").next().unwrap_or_default();
         let fixture = fs::read_to_string(root().join(format!("events/fixtures/{name}.v1.json"))).expect("a fixture");
@@ -121,7 +121,7 @@ fn every_event_is_in_the_catalogue() {
         }
     }
     let listed = catalogue.matches("\n### ").count();
-    assert_eq!(listed, events::all_types().count(), "a section for something that is no event");
+    assert_eq!(listed, events::all_event_types().count(), "a section for something that is no event");
 }
 
 #[test]

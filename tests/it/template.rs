@@ -84,13 +84,13 @@ fn a_worker_ends_before_its_lease_and_the_lease_before_the_next_showing() {
         assert!(lease_ms < visibility[0] * 1_000);
         assert!(resource(&text, &queue).contains("maxReceiveCount: 5"));
     }
-    assert!(domain::policy::CLAIM_NEEDS_MS < timeout_ms);
+    assert!(domain::policy::MIN_TIME_TO_CLAIM_MS < timeout_ms);
     let required = ["EVENTS_TABLE", "VAULT_TABLE", "LIMITS_TABLE", "ALERTS_TOPIC_ARN", "FILES_BUCKET"];
     let var = |name: &str| required.contains(&name).then(|| "x".to_owned());
     let config = deliver::config::Config::read(var).expect("the required settings are enough");
     let provider_ms = config.provider_timeout_ms as i64;
     assert!(
-        provider_ms + domain::policy::LEASE_MARGIN_MS <= domain::policy::CLAIM_NEEDS_MS,
+        provider_ms + domain::policy::LEASE_MARGIN_MS <= domain::policy::MIN_TIME_TO_CLAIM_MS,
         "its timeout ends before the lease"
     );
 }

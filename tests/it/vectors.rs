@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use domain::provider::{CallbackRequest, Heard};
+use domain::provider::{CallbackRequest, ParsedCallback};
 use events::{Channel, Fact, Timestamp};
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ fn phone_numbers_agree_with_libphonenumber() {
 /// By the names of their schemes, each with the keys it was signed with.
 #[test]
 fn signatures_agree_with_those_of_the_providers_own_libraries() {
-    use infra::providers::{Claim, Judgement, judge};
+    use infra::providers::{RecordedRequest, RecordedResult, judge};
     let Some(text) = beside("vectors/vectors.json") else { return };
     let file: Value = serde_json::from_str(&text).expect("JSON");
     let vectors = file["vectors"].as_array().expect("a list");
@@ -50,7 +50,7 @@ fn signatures_agree_with_those_of_the_providers_own_libraries() {
     for vector in vectors {
         let text = |name: &str| vector[name].as_str().unwrap_or_default().to_owned();
         let headers = vector["headers"].as_object().expect("headers").iter();
-        let claim = Claim {
+        let claim = RecordedRequest {
             scheme: text("scheme"),
             request: CallbackRequest {
                 method: text("method"),
@@ -64,7 +64,7 @@ fn signatures_agree_with_those_of_the_providers_own_libraries() {
             now: vector["now"].as_f64().map(|seconds| Timestamp((seconds * 1_000.0) as i64)),
         };
         let judged = judge(&claim);
-        if judged == Judgement::Unknown || vector["expect"] != (judged == Judgement::Valid) {
+        if judged == RecordedResult::Unknown || vector["expect"] != (judged == RecordedResult::Valid) {
             wrong.push(format!("{}: {judged:?}", text("id")));
         }
     }
@@ -73,7 +73,7 @@ fn signatures_agree_with_those_of_the_providers_own_libraries() {
 }
 
 /// A provider with settings that work, and what it hears.
-fn hear(provider: &str, channel: Channel, request: &CallbackRequest) -> Heard {
+fn hear(provider: &str, channel: Channel, request: &CallbackRequest) -> ParsedCallback {
     let settings = tests::bench::example(provider, channel, &[]);
     let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let provider = tests::bench::provider(provider, channel, &settings).expect("connected");

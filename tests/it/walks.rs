@@ -387,7 +387,7 @@ async fn views_are_made_again_from_the_streams() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_why_is_answered() {
+async fn every_outcome_is_explained() {
     let world = World::new().await;
     let id = world.send(email("throttled@sim.test")).await;
     world.until(&id, "lifecycle", "retry_wait").await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::provider::{About, Provider, SettingFault};
+use domain::provider::{About, InvalidSetting, Provider};
 use events::Channel;
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{DerSignature, SigningKey};
@@ -57,7 +57,7 @@ async fn a_forged_callback_is_refused_and_changes_nothing() {
     assert_eq!(world.events(&id).await, before);
 }
 
-fn sendgrid(webhook_key: &str) -> Result<Arc<dyn Provider>, SettingFault> {
+fn sendgrid(webhook_key: &str) -> Result<Arc<dyn Provider>, InvalidSetting> {
     let settings = [("apiKey", "SG.x"), ("fromEmail", "a@example.com"), ("webhookKey", webhook_key)];
     bench::provider("sendgrid", Channel::Email, &settings)
 }

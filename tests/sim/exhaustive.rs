@@ -8,12 +8,12 @@ use std::collections::BTreeSet;
 use events::Timestamp;
 use serde_json::{Value, json};
 
-use crate::world::{Meets, World};
-use crate::{Simulation, T0, Wish};
+use crate::world::{Fault, World};
+use crate::{Action, Simulation, T0};
 
-const STRIKES: [Meets; 4] = [Meets::Refused, Meets::LostBefore, Meets::LostAfter, Meets::Kill];
+const FAULTS: [Fault; 4] = [Fault::Error, Fault::LostBefore, Fault::LostAfter, Fault::Kill];
 /// I/Os after the first fault that the second is tried at.
-const REACH: usize = 45;
+const MAX_FAULT_POSITION: usize = 45;
 
 /// The first provider of this one is down all the time.
 const FAILOVER: &str = "failover";
@@ -21,7 +21,7 @@ const FAILOVER: &str = "failover";
 const FALLBACK: &str = "fallback";
 
 /// (name, wishes): each a life of one communication.
-fn scenarios() -> Vec<(&'static str, Vec<(i64, Wish)>)> {
+fn scenarios() -> Vec<(&'static str, Vec<(i64, Action)>)> {
     let body = |more: Value| {
         let mut body = json!({
             "channel": "email", "type": "invoice", "recipientContact": crate::contact(0), "subject": "S", "content": "C",
@@ -29,7 +29,7 @@ fn scenarios() -> Vec<(&'static str, Vec<(i64, Wish)>)> {
         more.as_object().into_iter().flatten().for_each(|(name, value)| body[name] = value.clone());
         body
     };
-    let send = |more| (T0, Wish::Send { n: 0, body: body(more) });
+    let send = |more| (T0, Action::Send { n: 0, body: body(more) });
     let later = api::fields::show_time(Timestamp(T0 + 90_000));
     let next = json!({ "channel": "email", "recipientContact": crate::contact(2), "after": "2m" });
     vec![
@@ -37,12 +37,12 @@ fn scenarios() -> Vec<(&'static str, Vec<(i64, Wish)>)> {
         ("held when in doubt", vec![send(json!({ "inDoubt": "hold" }))]),
         ("one attempt", vec![send(json!({ "maxAttempts": 1 }))]),
         ("scheduled", vec![send(json!({ "scheduledAt": later }))]),
-        ("cancelled", vec![send(json!({})), (T0 + 100, Wish::Cancel { n: 0 })]),
+        ("cancelled", vec![send(json!({})), (T0 + 100, Action::Cancel { n: 0 })]),
         ("quiet hours", vec![send(json!({ "quietHours": { "start": "07:00", "end": "08:02", "timeZone": "UTC" } }))]),
         (FAILOVER, vec![send(json!({}))]),
-        ("own channel", vec![(T0, Wish::Send { n: 1, body: body(json!({})) })]),
+        ("own channel", vec![(T0, Action::Send { n: 1, body: body(json!({})) })]),
         (FALLBACK, vec![send(json!({ "fallback": [next] }))]),
-        ("opted out", vec![send(json!({})), (T0 + 100, Wish::OptOut { n: 0 })]),
+        ("opted out", vec![send(json!({})), (T0 + 100, Action::OptOut { n: 0 })]),
     ]
 }
 
@@ -50,8 +50,8 @@ fn scenarios() -> Vec<(&'static str, Vec<(i64, Wish)>)> {
 /// Projections come too, but for the runs with two faults: what they do touches no stream.
 fn run(
     name: &str,
-    wishes: &[(i64, Wish)],
-    faults: &[(usize, Meets)],
+    wishes: &[(i64, Action)],
+    faults: &[(usize, Fault)],
     projects: bool,
 ) -> Result<(Vec<String>, usize), String> {
     let world = World::new(1, T0);
@@ -73,7 +73,7 @@ fn run(
     Ok((trace, figures.sends))
 }
 
-fn replay(name: &str, faults: &[(usize, Meets)], trace: &[String]) -> String {
+fn replay(name: &str, faults: &[(usize, Fault)], trace: &[String]) -> String {
     let told: Vec<_> = faults.iter().map(|(at, meets)| format!("{meets:?} at {at} ({})", trace[*at])).collect();
     format!("{name}: {}", told.join(", "))
 }
@@ -87,7 +87,7 @@ fn one_fault_anywhere_breaks_no_promise_and_doubles_only_in_the_window() {
         let once = if name == FALLBACK { 2 } else { 1 };
         assert!(sends <= once, "{name}");
         for at in 0..calm.len() {
-            for meets in STRIKES {
+            for meets in FAULTS {
                 let faults = [(at, meets)];
                 let (_, sends) = run(name, &wishes, &faults, true)
                     .unwrap_or_else(|why| panic!("{}: {why}", replay(name, &faults, &calm)));
@@ -110,12 +110,12 @@ fn two_faults_anywhere_break_no_promise() {
     for (name, wishes) in scenarios() {
         let (calm, _) = run(name, &wishes, &[], false).expect("a calm life");
         for first in 0..calm.len() {
-            for meets in STRIKES {
+            for meets in FAULTS {
                 let one = [(first, meets)];
                 let (trace, _) = run(name, &wishes, &one, false)
                     .unwrap_or_else(|why| panic!("{}: {why}", replay(name, &one, &calm)));
-                for second in first + 1..trace.len().min(first + REACH) {
-                    for again in STRIKES {
+                for second in first + 1..trace.len().min(first + MAX_FAULT_POSITION) {
+                    for again in FAULTS {
                         let both = [(first, meets), (second, again)];
                         if let Err(why) = run(name, &wishes, &both, false) {
                             panic!("{}: {why}", replay(name, &both, &trace));

@@ -7,9 +7,9 @@ use audit::Audit;
 use domain::communication::{State, Turn, evolve};
 use domain::ports::StreamKey;
 use events::Recorded;
-use tests::invariants::{Life, Sent, arrivals, check};
+use tests::invariants::{CommunicationTrace, Sent, arrivals, check};
 
-use crate::world::{Kept, World, lowered};
+use crate::world::{Kept, World, as_current_version};
 use crate::{RATE, ready};
 
 /// How long one invocation may run: an opt-out that comes within it may be overtaken, and a token is used by then.
@@ -26,13 +26,13 @@ pub fn check_all(world: &World, accepted: &BTreeMap<usize, StreamKey>) -> Result
     }
     chained(&inside.streams)?;
     for (key, (stream, ..)) in &inside.streams {
-        let lines: Vec<String> = stream.lines.iter().map(|line| lowered(line)).collect();
+        let lines: Vec<String> = stream.lines.iter().map(|line| as_current_version(line)).collect();
         let mine = inside.calls.iter().filter(|call| call.attempt.communication == key.id);
         let sends: Vec<Sent> = mine.map(|call| Sent { at: call.at, taken: call.taken }).collect();
         if let Some(call) = inside.calls.iter().find(|c| c.attempt.communication == key.id && c.tenant != key.tenant) {
             return Err(format!("I10: {} was sent for {}", key.path(), call.tenant));
         }
-        let life = Life { key, lines: &lines, sends: &sends };
+        let life = CommunicationTrace { key, lines: &lines, sends: &sends };
         let hash = life.contact_hash();
         let opted_out = inside.suppressed.get(&(key.tenant.to_string(), hash)).copied();
         check(&life, opted_out, INVOCATION_MS).map_err(|why| format!("{why}: {}\n{lines:#?}", key.path()))?;
@@ -59,20 +59,20 @@ pub fn check_all(world: &World, accepted: &BTreeMap<usize, StreamKey>) -> Result
 fn chained(streams: &BTreeMap<StreamKey, Kept>) -> Result<(), String> {
     let folded = |key: &StreamKey| {
         let lines = streams.get(key).into_iter().flat_map(|(stream, ..)| &stream.lines);
-        let records = lines.filter_map(|line| events::decode(&lowered(line)).ok());
+        let records = lines.filter_map(|line| events::decode(&as_current_version(line)).ok());
         records.fold(State::default(), |state, record: Recorded| evolve(state, &record.event))
     };
     for key in streams.keys() {
         let state = folded(key);
         let Ok(communication) = state.requested() else { continue };
         let at = |id| StreamKey { tenant: key.tenant.clone(), id };
-        if let Turn::Over(next) = communication.turn
+        if let Turn::Requested(next) = communication.turn
             && folded(&at(next)).requested().map(|next| next.request.fallback_of) != Ok(Some(key.id))
         {
             return Err(format!("I13: nothing takes the place of {}", key.path()));
         }
         if let Some(other) = communication.request.fallback_of
-            && folded(&at(other)).requested().map(|other| other.turn) != Ok(Turn::Over(key.id))
+            && folded(&at(other)).requested().map(|other| other.turn) != Ok(Turn::Requested(key.id))
         {
             return Err(format!("I13: {} takes a place that is not free", key.path()));
         }

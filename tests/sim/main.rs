@@ -15,15 +15,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use api::rate::Requests;
-use api::{Api, Kept, KnownKeys};
+use api::rate::RequestLimiter;
+use api::{Api, ApiKeyCache, Kept};
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
 use dead_letter::DeadLetter;
 use deliver::Deliver;
-use domain::gate::Rate;
-use domain::ports::{ContactKey, EventStore, Provider, StreamKey, TryAgain};
+use domain::ports::{AddressKey, EventStore, Provider, StreamKey, UnmatchedRetry};
 use domain::provider::{About, Told};
+use events::RateLimit;
 use events::{Channel, CommunicationId, Mode, TenantId, Timestamp};
 use project::{Image, Project};
 use schedule::{Schedule, Sweep};
@@ -31,8 +31,8 @@ use serde_json::{Value, json};
 use shell::directory::Own;
 use shell::problem::Problem;
 use tower::ServiceExt;
-use webhook::{Parked, Webhook};
-use world::{Callback, FEEDS, OWN, SimProvider, TENANTS, World, lowered};
+use webhook::{UnmatchedReports, Webhook};
+use world::{Callback, FEEDS, OWN, SimProvider, TENANTS, World, as_current_version};
 
 const T0: i64 = 1_800_000_000_000;
 const COMMUNICATIONS: usize = 100;
@@ -50,13 +50,13 @@ const PROCESSES: u64 = 8;
 const BATCH: usize = 3;
 
 /// What each provider may be called at.
-pub const RATE: Rate = Rate { burst: 8, per_second: 1 };
+pub const RATE: RateLimit = RateLimit { burst: 8, per_second: 1 };
 /// Never in the way.
-const REQUEST_RATE: Rate = Rate { burst: 10_000, per_second: 10_000 };
+const REQUEST_RATE: RateLimit = RateLimit { burst: 10_000, per_second: 10_000 };
 
 /// Something that a caller wants.
 #[derive(Debug, Clone)]
-enum Wish {
+enum Action {
     Send {
         n: usize,
         body: Value,
@@ -64,7 +64,7 @@ enum Wish {
     Cancel {
         n: usize,
     },
-    Move {
+    Reschedule {
         n: usize,
         at: i64,
     },
@@ -89,7 +89,7 @@ enum Wish {
 /// What runs, and what follows when it ends or dies.
 #[derive(Debug, Clone)]
 enum Job {
-    Call(Wish),
+    ApiCall(Action),
     Deliver {
         messages: Vec<u64>,
     },
@@ -98,20 +98,20 @@ enum Job {
         shard: usize,
         count: usize,
     },
-    Bury {
+    DeadLetter {
         key: StreamKey,
     },
     CallBack(Callback),
     /// Facts that found no message are looked at once more.
-    LookAgain(TryAgain),
+    LookAgain(UnmatchedRetry),
     Sweep,
 }
 
 /// How a job ended.
-enum End {
+enum TaskResult {
     Done,
     /// To be tried again: by the caller, the queue, or the provider.
-    Again,
+    Retry,
     /// Of a batch, these.
     AgainOf(Vec<String>),
     Accepted(CommunicationId),
@@ -119,7 +119,7 @@ enum End {
 
 struct Task {
     job: Job,
-    future: Pin<Box<dyn Future<Output = End>>>,
+    future: Pin<Box<dyn Future<Output = TaskResult>>>,
     resume_at: i64,
     deadline: i64,
 }
@@ -151,7 +151,7 @@ struct Simulation {
     schedule: Arc<Schedule>,
     dead_letter: [Arc<DeadLetter>; 2],
     tasks: Vec<Task>,
-    wishes: Vec<(i64, Wish)>,
+    wishes: Vec<(i64, Action)>,
     accepted: BTreeMap<usize, StreamKey>,
     next_tick: i64,
     kills: u64,
@@ -161,9 +161,9 @@ struct Simulation {
 impl Job {
     fn door(&self) -> &'static str {
         match self {
-            Job::Call(_) => "api",
+            Job::ApiCall(_) => "api",
             Job::Deliver { .. } => "deliver",
-            Job::Bury { .. } => "dead-letter",
+            Job::DeadLetter { .. } => "dead-letter",
             Job::CallBack(_) | Job::LookAgain(_) => "webhook",
             Job::Sweep => "schedule",
             Job::Project { .. } => "project",
@@ -180,7 +180,7 @@ impl Simulation {
         simulation
     }
 
-    fn of(world: World, wishes: Vec<(i64, Wish)>) -> Self {
+    fn of(world: World, wishes: Vec<(i64, Action)>) -> Self {
         let port = Arc::new(world.clone());
         let provider = |world: &World, config: &str, answers| -> Arc<dyn Provider> {
             let account = tests::bench::account(config, Channel::Email, Mode::Live, RATE);
@@ -204,9 +204,9 @@ impl Simulation {
             host: port.clone(),
             contact_key: vec![7; 32],
             kept: Kept::days(7, 400, 2_557),
-            known: KnownKeys::default(),
+            known: ApiKeyCache::default(),
             issuer: None,
-            requests: Requests::new(Some(REQUEST_RATE)),
+            requests: RequestLimiter::new(Some(REQUEST_RATE)),
         };
         let deliver = |world: World| {
             let port = Arc::new(world.clone());
@@ -340,7 +340,7 @@ impl Simulation {
     /// Starts whatever has come due.
     fn arrive(&mut self, now: i64) {
         let due: Vec<_> = self.wishes.extract_if(.., |(at, _)| *at <= now).collect();
-        due.into_iter().for_each(|(_, wish)| self.start(Job::Call(wish)));
+        due.into_iter().for_each(|(_, wish)| self.start(Job::ApiCall(wish)));
         let called: Vec<Callback> =
             self.world.inside().callbacks.extract_if(.., |callback| callback.at <= now).collect();
         called.into_iter().for_each(|callback| self.start(Job::CallBack(callback)));
@@ -364,7 +364,7 @@ impl Simulation {
             inside.messages.retain(|message| message.receives <= MAX_RECEIVES);
         }
         let (alive, dead): (Vec<_>, Vec<_>) = shown.into_iter().partition(|message| message.receives <= MAX_RECEIVES);
-        dead.into_iter().for_each(|message| self.start(Job::Bury { key: message.hint.key }));
+        dead.into_iter().for_each(|message| self.start(Job::DeadLetter { key: message.hint.key }));
         for batch in alive.chunks(self.batch) {
             self.start(Job::Deliver { messages: batch.iter().map(|message| message.id).collect() });
         }
@@ -379,11 +379,11 @@ impl Simulation {
 
     fn start(&mut self, job: Job) {
         let now = self.world.inside().now;
-        let future: Pin<Box<dyn Future<Output = End>>> = match job.clone() {
-            Job::Call(wish) => self.call(wish),
+        let future: Pin<Box<dyn Future<Output = TaskResult>>> = match job.clone() {
+            Job::ApiCall(wish) => self.call(wish),
             Job::Sweep => {
                 let door = self.schedule.clone();
-                Box::pin(async move { door.sweep(Sweep::Tick).await.map_or(End::Again, |_| End::Done) })
+                Box::pin(async move { door.sweep(Sweep::Tick).await.map_or(TaskResult::Retry, |_| TaskResult::Done) })
             }
             Job::CallBack(Callback { key, report, by, .. }) => {
                 let door = self.webhook[self.version()].clone();
@@ -394,29 +394,29 @@ impl Simulation {
                 let name = format!("{:016x}", self.world.inside().fresh());
                 self.begin(job, async move {
                     let told = vec![Told { about: About::Message(by), report }];
-                    let (callbacks, told) = door.find_all(Some(&key.tenant), OWN, told).await?;
+                    let (callbacks, told) = door.match_reports(Some(&key.tenant), OWN, told).await?;
                     door.record("sim", callbacks).await?;
-                    let parked = Parked { config: OWN.to_owned(), provider: "sim".to_owned(), told };
-                    door.park(&key.tenant, &name, &parked, 0).await
+                    let parked = UnmatchedReports { config: OWN.to_owned(), provider: "sim".to_owned(), told };
+                    door.store_unmatched(&key.tenant, &name, &parked, 0).await
                 });
                 return;
             }
             Job::LookAgain(again) => {
                 let door = self.webhook[self.version()].clone();
-                return self.begin(job, async move { door.try_again(again).await });
+                return self.begin(job, async move { door.retry_unmatched(again).await });
             }
-            Job::Bury { key } => {
+            Job::DeadLetter { key } => {
                 let door = self.dead_letter[self.version()].clone();
-                Box::pin(async move { door.bury(&key).await.map_or(End::Again, |()| End::Done) })
+                Box::pin(async move { door.bury(&key).await.map_or(TaskResult::Retry, |()| TaskResult::Done) })
             }
             Job::Project { shard, count } => {
                 let door = self.project.clone();
                 let lower = |image: &Image| {
-                    let lines = image.lines.iter().map(|line| lowered(line)).collect();
+                    let lines = image.lines.iter().map(|line| as_current_version(line)).collect();
                     Image { key: image.key.clone(), lines }
                 };
                 let images = self.world.inside().feed[shard].iter().take(count).map(lower).collect();
-                Box::pin(async move { door.project(images).await.map_or(End::Again, |()| End::Done) })
+                Box::pin(async move { door.project(images).await.map_or(TaskResult::Retry, |()| TaskResult::Done) })
             }
             Job::Deliver { messages } => {
                 let inside = self.world.inside();
@@ -432,7 +432,7 @@ impl Simulation {
                 let processes = &self.deliver[self.version()];
                 let door = processes[self.world.inside().chance.below(PROCESSES) as usize].clone();
                 let deadline = Timestamp(now + INVOCATION_MS);
-                Box::pin(async move { End::AgainOf(deliver::batch(&door, batch, deadline).await) })
+                Box::pin(async move { TaskResult::AgainOf(deliver::batch(&door, batch, deadline).await) })
             }
         };
         self.tasks.push(Task { job, future, resume_at: now, deadline: now + INVOCATION_MS });
@@ -441,49 +441,49 @@ impl Simulation {
     /// Work of the webhook door.
     fn begin(&mut self, job: Job, work: impl Future<Output = Result<(), Problem>> + 'static) {
         let now = self.world.inside().now;
-        let future = Box::pin(async move { work.await.map_or(End::Again, |()| End::Done) });
+        let future = Box::pin(async move { work.await.map_or(TaskResult::Retry, |()| TaskResult::Done) });
         self.tasks.push(Task { job, future, resume_at: now, deadline: now + INVOCATION_MS });
     }
 
-    fn call(&self, wish: Wish) -> Pin<Box<dyn Future<Output = End>>> {
+    fn call(&self, wish: Action) -> Pin<Box<dyn Future<Output = TaskResult>>> {
         let id = |n: usize| self.accepted.get(&n).map(|key| key.id);
         let n = match &wish {
-            Wish::Send { n, .. } | Wish::Cancel { n } | Wish::Move { n, .. } | Wish::OptOut { n } => *n,
-            Wish::Resend { n, .. } | Wish::Erase { n } | Wish::Redrive { tenant: n } => *n,
+            Action::Send { n, .. } | Action::Cancel { n } | Action::Reschedule { n, .. } | Action::OptOut { n } => *n,
+            Action::Resend { n, .. } | Action::Erase { n } | Action::Redrive { tenant: n } => *n,
         };
         let (method, path, key, body) = match wish {
-            Wish::Send { body, .. } => (Method::POST, "/send".to_owned(), Some(format!("n-{n}")), body),
-            Wish::Cancel { n } => match id(n) {
+            Action::Send { body, .. } => (Method::POST, "/send".to_owned(), Some(format!("n-{n}")), body),
+            Action::Cancel { n } => match id(n) {
                 Some(id) => (Method::POST, format!("/{id}/cancel"), None, json!({})),
-                None => return Box::pin(async { End::Done }),
+                None => return Box::pin(async { TaskResult::Done }),
             },
-            Wish::Move { n, at } => match id(n) {
+            Action::Reschedule { n, at } => match id(n) {
                 Some(id) => {
                     let at = api::fields::show_time(Timestamp(at));
                     (Method::PATCH, format!("/{id}"), None, json!({ "scheduledAt": at }))
                 }
-                None => return Box::pin(async { End::Done }),
+                None => return Box::pin(async { TaskResult::Done }),
             },
-            Wish::Resend { n, copy } => match id(n) {
+            Action::Resend { n, copy } => match id(n) {
                 Some(id) => (Method::POST, format!("/{id}/resend"), Some(format!("n-{copy}")), json!({})),
-                None => return Box::pin(async { End::Done }),
+                None => return Box::pin(async { TaskResult::Done }),
             },
-            Wish::Redrive { tenant } => {
+            Action::Redrive { tenant } => {
                 let path = "/../dead-letters/redrive".to_owned();
                 return self.request(tenant, Method::POST, path, None, json!({ "perSecond": 5 }));
             }
-            Wish::Erase { n } => {
-                let Some(id) = id(n) else { return Box::pin(async { End::Done }) };
+            Action::Erase { n } => {
+                let Some(id) = id(n) else { return Box::pin(async { TaskResult::Done }) };
                 let world = self.world.clone();
-                return Box::pin(async move { world.erase(id).await.map_or(End::Again, |()| End::Done) });
+                return Box::pin(async move { world.erase(id).await.map_or(TaskResult::Retry, |()| TaskResult::Done) });
             }
-            Wish::OptOut { n } => {
+            Action::OptOut { n } => {
                 let (store, tenant) = (self.world.clone(), tenant(n));
                 let hash = shell::hash::contact_hash(&[7; 32], &tenant, &contact(n));
-                let contact = ContactKey { tenant, channel: Channel::Email, contact_hash: hash };
+                let contact = AddressKey { tenant, channel: Channel::Email, contact_hash: hash };
                 return Box::pin(async move {
                     let done = store.suppress(&contact, "opted_out", Timestamp(0)).await;
-                    done.map_or(End::Again, |()| End::Done)
+                    done.map_or(TaskResult::Retry, |()| TaskResult::Done)
                 });
             }
         };
@@ -498,7 +498,7 @@ impl Simulation {
         path: String,
         key: Option<String>,
         body: Value,
-    ) -> Pin<Box<dyn Future<Output = End>>> {
+    ) -> Pin<Box<dyn Future<Output = TaskResult>>> {
         let router = self.router.clone();
         let path = match path.strip_prefix("/..") {
             Some(path) => format!("/api{path}"),
@@ -517,11 +517,11 @@ impl Simulation {
             let body = to_bytes(answer.into_body(), usize::MAX).await.expect("a body");
             let body: Value = serde_json::from_slice(&body).expect("JSON");
             match status.as_u16() {
-                201 => End::Accepted(body["id"].as_str().expect("an id").parse().expect("an id")),
-                503 => End::Again,
-                200..=499 => End::Done,
+                201 => TaskResult::Accepted(body["id"].as_str().expect("an id").parse().expect("an id")),
+                503 => TaskResult::Retry,
+                200..=499 => TaskResult::Done,
                 // A stream that the next version has written to: it fails closed.
-                500 if body["detail"] == "Stored data could not be read." => End::Done,
+                500 if body["detail"] == "Stored data could not be read." => TaskResult::Done,
                 _ => panic!("{status}: {body}"),
             }
         })
@@ -540,7 +540,7 @@ impl Simulation {
         if killed || self.tasks[chosen].deadline <= now {
             self.kills += 1;
             let task = self.tasks.swap_remove(chosen);
-            self.ended(task.job, End::Again);
+            self.ended(task.job, TaskResult::Retry);
             return;
         }
         let task = &mut self.tasks[chosen];
@@ -555,7 +555,7 @@ impl Simulation {
         if std::mem::take(&mut self.world.inside().killed) {
             self.kills += 1;
             let task = self.tasks.swap_remove(chosen);
-            self.ended(task.job, End::Again);
+            self.ended(task.job, TaskResult::Retry);
         }
         if stalls {
             let mut guard = self.world.inside();
@@ -565,30 +565,30 @@ impl Simulation {
         }
     }
 
-    fn ended(&mut self, job: Job, end: End) {
+    fn ended(&mut self, job: Job, end: TaskResult) {
         let now = self.world.inside().now;
         match (job, end) {
-            (Job::Call(Wish::Send { n, .. } | Wish::Resend { copy: n, .. }), End::Accepted(id)) => {
+            (Job::ApiCall(Action::Send { n, .. } | Action::Resend { copy: n, .. }), TaskResult::Accepted(id)) => {
                 let key = StreamKey { tenant: tenant(n), id };
                 let before = self.accepted.insert(n, key.clone());
                 assert!(before.is_none_or(|before| before == key), "one key, one communication");
             }
-            (Job::Call(wish), End::Again) => self.wishes.push((now + 2_000, wish)),
-            (Job::Deliver { messages }, End::AgainOf(again)) => {
+            (Job::ApiCall(wish), TaskResult::Retry) => self.wishes.push((now + 2_000, wish)),
+            (Job::Deliver { messages }, TaskResult::AgainOf(again)) => {
                 let done = |id: u64| messages.contains(&id) && !again.contains(&id.to_string());
                 self.world.inside().messages.retain(|waiting| !done(waiting.id));
             }
-            (Job::Project { shard, count }, End::Done) => {
+            (Job::Project { shard, count }, TaskResult::Done) => {
                 self.world.inside().feed[shard].drain(..count);
             }
-            (Job::Bury { key }, End::Again) => {
-                self.start(Job::Bury { key });
+            (Job::DeadLetter { key }, TaskResult::Retry) => {
+                self.start(Job::DeadLetter { key });
                 self.tasks.iter_mut().next_back().expect("just begun").resume_at = now + 5_000;
             }
-            (Job::CallBack(callback), End::Again) => {
+            (Job::CallBack(callback), TaskResult::Retry) => {
                 self.world.inside().callbacks.push(Callback { at: now + 5_000, ..callback });
             }
-            (Job::LookAgain(again), End::Again) => self.world.inside().inbox.push((now + 60_000, again)),
+            (Job::LookAgain(again), TaskResult::Retry) => self.world.inside().inbox.push((now + 60_000, again)),
             _ => (),
         }
     }
@@ -636,7 +636,7 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// What callers will want, and when; and which provider will be down.
-fn plan(world: &World, seed: u64) -> Vec<(i64, Wish)> {
+fn plan(world: &World, seed: u64) -> Vec<(i64, Action)> {
     let mut guard = world.inside();
     let inside = &mut *guard;
     if seed.is_multiple_of(3) {
@@ -681,23 +681,23 @@ fn plan(world: &World, seed: u64) -> Vec<(i64, Wish)> {
             };
             body["fallback"] = ["b", "c"].map(step).into();
         }
-        wishes.push((at, Wish::Send { n, body }));
+        wishes.push((at, Action::Send { n, body }));
         let soon = at + chance.below(90_000) as i64;
         if chance.percent(40) {
             // Most have been sent by then; what is left has a past.
-            wishes.push((at + 130_000 + chance.below(1_500_000) as i64, Wish::Cancel { n }));
+            wishes.push((at + 130_000 + chance.below(1_500_000) as i64, Action::Cancel { n }));
         }
         match chance.below(12) {
-            0 | 1 => wishes.push((soon, Wish::Cancel { n })),
-            2 => wishes.push((soon, Wish::Move { n, at: soon + chance.below(600_000) as i64 })),
-            3 => wishes.push((soon, Wish::OptOut { n })),
-            4 => wishes.push((soon, Wish::Resend { n, copy: n + 2 * COMMUNICATIONS })),
-            5 => wishes.push((soon, Wish::Erase { n })),
+            0 | 1 => wishes.push((soon, Action::Cancel { n })),
+            2 => wishes.push((soon, Action::Reschedule { n, at: soon + chance.below(600_000) as i64 })),
+            3 => wishes.push((soon, Action::OptOut { n })),
+            4 => wishes.push((soon, Action::Resend { n, copy: n + 2 * COMMUNICATIONS })),
+            5 => wishes.push((soon, Action::Erase { n })),
             _ => (),
         }
     }
     for tenant in 0..TENANTS.len() {
-        wishes.push((T0 + FAULTY_MS - 600_000 + chance.below(1_200_000) as i64, Wish::Redrive { tenant }));
+        wishes.push((T0 + FAULTY_MS - 600_000 + chance.below(1_200_000) as i64, Action::Redrive { tenant }));
     }
     wishes
 }
@@ -758,7 +758,7 @@ fn without_faults_everything_is_on_time() {
                 "channel": "email", "type": "invoice", "recipientContact": contact(n), "subject": "S", "content": "C",
                 "scheduledAt": at,
             });
-            (T0 + 10 * n as i64, Wish::Send { n, body })
+            (T0 + 10 * n as i64, Action::Send { n, body })
         };
         world.inside().faults = false;
         let mut simulation = Simulation::of(world, (0..COMMUNICATIONS).map(scheduled).collect());
@@ -785,7 +785,7 @@ fn without_faults_everything_is_on_time() {
 }
 
 #[test]
-fn a_seed_says_the_same_thing_twice() {
+fn a_seed_is_reproducible() {
     let run = || Simulation::new(42).run().map(|figures| format!("{figures:?}"));
     assert_eq!(run(), run());
 }

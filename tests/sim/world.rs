@@ -8,20 +8,22 @@ use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use domain::communication::{Answer, Report};
-use domain::history::{HistoryRow, day};
+use domain::history::{CommunicationRow, day};
 use domain::ports::{
-    Account, Alerts, Append, AppendError, ContactKey, Content, ContentKey, Depth, DocumentKey, Documents, Due,
-    EventStore, Files, Filter, Found, Hint, Host, Inbox, JournalKey, Journals, Keys, Lane, Limits, ObjectKey, Objects,
-    Outbound, Page, Principal, Projected, Provider, Queue, RowKey, SHARDS, Scanned, Sealer, Sent, StoreError, Stream,
-    StreamKey, TryAgain, Unfetched, Upload, Vault, Versioned, ViewKey, Views,
+    AddressKey, AlertSink, Append, AppendError, ContentKey, CoordinationStore, DocumentKey, DocumentStore, Due,
+    EventStore, FetchError, Files, Found, Hint, Host, Inbox, JournalKey, Journals, Keys, ListFilter, MessageContent,
+    ObjectKey, ObjectStore, OutboundMessage, PresignedUpload, Principal, ProjectedRow, Provider, ProviderConfig,
+    QueueDepth, QueueId, RowKey, RowPage, ScanPage, SecretCipher, Sent, StoreError, Stream, StreamKey, TIMER_SHARDS,
+    UnmatchedRetry, Vault, VersionedRecord, ViewScope, ViewStore, WorkQueue,
 };
-use domain::provider::{Capabilities, Connector, Kind, SettingFault};
-use domain::stats::{Counters, accumulate, contribution, difference};
+use domain::provider::{Capabilities, InvalidSetting, Kind, ProviderFactory};
+use domain::stats::{Counters, add_counters, contribution, difference};
 use events::{
-    AttemptId, Channel, ChannelEvent, CommunicationId, DoubtCause, Fact, Meta, Mode, RefusalClass, TenantId, Timestamp,
+    AttemptId, Channel, CommunicationId, DoubtCause, EventMetadata, Fact, Mode, ProviderConfigEvent, RefusalClass,
+    TenantId, Timestamp,
 };
 use project::Image;
-use tests::chance::Chance;
+use tests::chance::SeededRng;
 
 use crate::bugs::Bug;
 
@@ -56,20 +58,20 @@ pub struct Callback {
 }
 
 /// A stream, its lane, and the hints sent for its timer.
-pub type Kept = (Stream, Lane, u32);
+pub type Kept = (Stream, QueueId, u32);
 
 pub struct Inside {
     pub now: i64,
-    pub chance: Chance,
+    pub chance: SeededRng,
     pub faults: bool,
     pub injected: u64,
     pub streams: BTreeMap<StreamKey, Kept>,
-    pub vault: BTreeMap<ContentKey, Content>,
+    pub vault: BTreeMap<ContentKey, MessageContent>,
     /// By tenant and contact: when it was suppressed.
     pub suppressed: BTreeMap<(String, String), i64>,
-    pub records: BTreeMap<String, Versioned>,
-    pub rows: BTreeMap<(ViewKey, String), HistoryRow>,
-    pub counters: BTreeMap<(ViewKey, String), Counters>,
+    pub records: BTreeMap<String, VersionedRecord>,
+    pub rows: BTreeMap<(ViewScope, String), CommunicationRow>,
+    pub counters: BTreeMap<(ViewScope, String), Counters>,
     /// The table's stream: images by shard, in order.
     pub feed: [VecDeque<Image>; FEEDS],
     /// A projection is wanted; the bounded runs do without.
@@ -81,13 +83,13 @@ pub struct Inside {
     pub documents: BTreeMap<DocumentKey, String>,
     pub objects: BTreeMap<ObjectKey, Vec<u8>>,
     /// Facts that found no message, and when they are looked at again.
-    pub inbox: Vec<(i64, TryAgain)>,
+    pub inbox: Vec<(i64, UnmatchedRetry)>,
     /// Providers that are down, from and to.
     pub outages: Vec<(String, i64, i64)>,
     /// When the task being polled may go on; set by an I/O that takes time.
     pub resume_at: i64,
     /// Faults by the number of the I/O they strike: the bounded exhaustive runs.
-    pub script: BTreeMap<usize, Meets>,
+    pub script: BTreeMap<usize, Fault>,
     /// Every I/O so far, named by door and port.
     pub trace: Vec<String>,
     pub door: &'static str,
@@ -112,10 +114,10 @@ pub struct World {
 
 /// What an I/O meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Meets {
+pub enum Fault {
     Nothing,
     /// Fails and does nothing.
-    Refused,
+    Error,
     /// Fails, and has done nothing, but nobody can tell.
     LostBefore,
     /// Is done, but the answer is lost.
@@ -125,9 +127,9 @@ pub enum Meets {
 }
 
 /// Lets the scheduler choose who goes on.
-struct Turn(bool);
+struct YieldPoint(bool);
 
-impl Future for Turn {
+impl Future for YieldPoint {
     type Output = ();
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
         match std::mem::replace(&mut self.0, true) {
@@ -145,7 +147,7 @@ impl World {
     pub fn new(seed: u64, now: i64) -> Self {
         let inside = Arc::new(Mutex::new(Inside {
             now,
-            chance: Chance::new(seed),
+            chance: SeededRng::new(seed),
             faults: true,
             injected: 0,
             streams: BTreeMap::new(),
@@ -187,55 +189,55 @@ impl World {
     }
 
     /// Waits for its turn, and meets what the script has for it. A kill never goes on.
-    async fn turn(&self, port: &str) -> Meets {
-        Turn(false).await;
+    async fn turn(&self, port: &str) -> Fault {
+        YieldPoint(false).await;
         let meets = {
             let mut guard = self.inside();
             let inside = &mut *guard;
-            let meets = inside.script.get(&inside.trace.len()).copied().unwrap_or(Meets::Nothing);
+            let meets = inside.script.get(&inside.trace.len()).copied().unwrap_or(Fault::Nothing);
             if !inside.faults {
                 inside.trace.push(format!("{} {port}", inside.door));
             }
-            inside.killed |= meets == Meets::Kill;
+            inside.killed |= meets == Fault::Kill;
             meets
         };
-        if meets == Meets::Kill {
+        if meets == Fault::Kill {
             std::future::pending::<()>().await;
         }
         meets
     }
 
-    async fn io(&self, port: &str) -> Meets {
+    async fn io(&self, port: &str) -> Fault {
         let scripted = self.turn(port).await;
         let mut inside = self.inside();
-        if scripted != Meets::Nothing || !inside.faults || !inside.chance.percent(4) {
+        if scripted != Fault::Nothing || !inside.faults || !inside.chance.percent(4) {
             return scripted;
         }
         inside.injected += 1;
         match inside.chance.below(3) {
-            0 => Meets::Refused,
-            1 => Meets::LostBefore,
-            _ => Meets::LostAfter,
+            0 => Fault::Error,
+            1 => Fault::LostBefore,
+            _ => Fault::LostAfter,
         }
     }
 
     /// A read either answers or does not.
     async fn read_io(&self, port: &str) -> Result<(), StoreError> {
-        if self.io(port).await == Meets::Nothing { Ok(()) } else { Err(down()) }
+        if self.io(port).await == Fault::Nothing { Ok(()) } else { Err(down()) }
     }
 
     /// A write of which any failure is told as "not done", whatever became of it.
     async fn write_io(&self, port: &str, write: impl FnOnce(&mut Inside) + Send) -> Result<(), StoreError> {
         match self.io(port).await {
-            Meets::Nothing => {
+            Fault::Nothing => {
                 write(&mut self.inside());
                 Ok(())
             }
-            Meets::LostAfter => {
+            Fault::LostAfter => {
                 write(&mut self.inside());
                 Err(down())
             }
-            Meets::Refused | Meets::LostBefore | Meets::Kill => Err(down()),
+            Fault::Error | Fault::LostBefore | Fault::Kill => Err(down()),
         }
     }
 }
@@ -287,7 +289,7 @@ fn raised(line: &str) -> String {
 }
 
 /// A line as this version can read it.
-pub fn lowered(line: &str) -> String {
+pub fn as_current_version(line: &str) -> String {
     in_form(line, r#""version":2,"#, r#""version":1,"#)
 }
 
@@ -305,7 +307,7 @@ impl EventStore for World {
         let inside = self.inside();
         let mut stream = inside.streams.get(key).map(|(stream, ..)| stream.clone()).unwrap_or_default();
         if self.is_next {
-            stream.lines.iter_mut().for_each(|line| *line = lowered(line));
+            stream.lines.iter_mut().for_each(|line| *line = as_current_version(line));
         }
         if let Some(bug) = inside.bug {
             bug.read(inside.door, &mut stream);
@@ -325,23 +327,23 @@ impl EventStore for World {
             bug.append(first, &mut append);
         }
         match meets {
-            Meets::Nothing => inside.apply(key, &append),
-            Meets::Refused | Meets::Kill => Err(AppendError::NotApplied(simulated())),
-            Meets::LostBefore => Err(AppendError::Unknown(simulated())),
-            Meets::LostAfter => {
+            Fault::Nothing => inside.apply(key, &append),
+            Fault::Error | Fault::Kill => Err(AppendError::NotApplied(simulated())),
+            Fault::LostBefore => Err(AppendError::Unknown(simulated())),
+            Fault::LostAfter => {
                 let done = inside.apply(key, &append);
                 done.and(Err(AppendError::Unknown(simulated())))
             }
         }
     }
 
-    async fn due(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
+    async fn due_timers(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
         self.read_io("due").await?;
         let mut inside = self.inside();
         let mut due: Vec<Due> = Vec::new();
         for (key, (stream, lane, hints)) in &inside.streams {
             if let Some(wake) = stream.wake.filter(|wake| *wake <= until)
-                && key.id.spread() % SHARDS == shard
+                && key.id.spread() % TIMER_SHARDS == shard
             {
                 let hint = Hint { lane: *lane, key: key.clone() };
                 due.push(Due { hint, wake, hints: *hints });
@@ -356,7 +358,13 @@ impl EventStore for World {
         Ok(due)
     }
 
-    async fn rearm(&self, key: &StreamKey, from: Timestamp, to: Timestamp, sent: u32) -> Result<(), StoreError> {
+    async fn reschedule_timer(
+        &self,
+        key: &StreamKey,
+        from: Timestamp,
+        to: Timestamp,
+        sent: u32,
+    ) -> Result<(), StoreError> {
         self.write_io("rearm", |inside| {
             let to = Some(to).filter(|_| inside.bug != Some(Bug::HintsAreTruth));
             if let Some((stream, _, hints)) = inside.streams.get_mut(key)
@@ -368,28 +376,28 @@ impl EventStore for World {
         .await
     }
 
-    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Scanned, StoreError> {
+    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<ScanPage, StoreError> {
         let inside = self.inside();
         let later = |(key, _): &(&StreamKey, &Kept)| after.is_none_or(|after| after < key.path().as_str());
         let mut all: Vec<_> = inside.streams.iter().filter(later).collect();
         all.sort_by_key(|(key, _)| key.path());
         let some = all.into_iter().take(limit).map(|(key, (stream, ..))| {
-            let lines = stream.lines.iter().map(|line| lowered(line)).collect();
+            let lines = stream.lines.iter().map(|line| as_current_version(line)).collect();
             (key.clone(), Stream { lines, ..stream.clone() })
         });
         let some: Vec<_> = some.collect();
         let next = some.last().filter(|_| some.len() == limit).map(|(key, _)| key.path());
-        Ok(Scanned { streams: some, next })
+        Ok(ScanPage { streams: some, next })
     }
 
-    async fn is_suppressed(&self, contact: &ContactKey) -> Result<bool, StoreError> {
+    async fn is_suppressed(&self, contact: &AddressKey) -> Result<bool, StoreError> {
         self.read_io("is_suppressed").await?;
         let key = (contact.tenant.to_string(), contact.contact_hash.clone());
         let inside = self.inside();
         Ok(inside.suppressed.contains_key(&key) && inside.bug != Some(Bug::OptOutIgnored))
     }
 
-    async fn suppress(&self, contact: &ContactKey, _: &str, _: Timestamp) -> Result<(), StoreError> {
+    async fn suppress(&self, contact: &AddressKey, _: &str, _: Timestamp) -> Result<(), StoreError> {
         let key = (contact.tenant.to_string(), contact.contact_hash.clone());
         self.write_io("suppress", |inside| {
             let now = inside.now;
@@ -398,7 +406,7 @@ impl EventStore for World {
         .await
     }
 
-    async fn unsuppress(&self, contact: &ContactKey, _: &str) -> Result<(), StoreError> {
+    async fn unsuppress(&self, contact: &AddressKey, _: &str) -> Result<(), StoreError> {
         let key = (contact.tenant.to_string(), contact.contact_hash.clone());
         self.write_io("unsuppress", |inside| {
             inside.suppressed.remove(&key);
@@ -406,7 +414,7 @@ impl EventStore for World {
         .await
     }
 
-    async fn suppression(&self, contact: &ContactKey) -> Result<Option<String>, StoreError> {
+    async fn suppression(&self, contact: &AddressKey) -> Result<Option<String>, StoreError> {
         let is = self.is_suppressed(contact).await?;
         Ok(is.then(|| "opted_out".to_owned()))
     }
@@ -414,29 +422,29 @@ impl EventStore for World {
 
 #[async_trait]
 impl Vault for World {
-    async fn put(&self, key: &ContentKey, content: &Content, _: Timestamp) -> Result<(), StoreError> {
+    async fn put(&self, key: &ContentKey, content: &MessageContent, _: Timestamp) -> Result<(), StoreError> {
         self.write_io("vault put", |inside| drop(inside.vault.insert(key.clone(), content.clone()))).await
     }
 
-    async fn get(&self, key: &ContentKey, _: Timestamp) -> Result<Option<Content>, StoreError> {
+    async fn get(&self, key: &ContentKey, _: Timestamp) -> Result<Option<MessageContent>, StoreError> {
         self.read_io("vault get").await?;
         Ok(self.inside().vault.get(key).cloned())
     }
 
-    async fn get_many(&self, keys: &[ContentKey], _: Timestamp) -> Result<Vec<Option<Content>>, StoreError> {
+    async fn get_many(&self, keys: &[ContentKey], _: Timestamp) -> Result<Vec<Option<MessageContent>>, StoreError> {
         self.read_io("vault get").await?;
         let inside = self.inside();
         Ok(keys.iter().map(|key| inside.vault.get(key).cloned()).collect())
     }
 
-    async fn of_subject(
+    async fn list_for_data_subject(
         &self,
         tenant: &TenantId,
         subject: &str,
         before: Option<&str>,
         limit: usize,
         _: Timestamp,
-    ) -> Result<Vec<(ContentKey, Content)>, StoreError> {
+    ) -> Result<Vec<(ContentKey, MessageContent)>, StoreError> {
         self.read_io("vault of subject").await?;
         let inside = self.inside();
         let on_it = |key: &ContentKey| key.tenant == *tenant && key.subject == subject;
@@ -451,7 +459,7 @@ impl Vault for World {
 }
 
 #[async_trait]
-impl Queue for World {
+impl WorkQueue for World {
     async fn send(&self, hints: &[(Hint, u32)]) -> Result<(), StoreError> {
         self.write_io("queue send", |inside| {
             for (hint, delay) in hints {
@@ -471,8 +479,8 @@ impl Queue for World {
         .await
     }
 
-    async fn depth(&self, _: Lane) -> Result<Depth, StoreError> {
-        Ok(Depth::default())
+    async fn depth(&self, _: QueueId) -> Result<QueueDepth, StoreError> {
+        Ok(QueueDepth::default())
     }
 }
 
@@ -500,22 +508,27 @@ impl Keys for World {
 }
 
 #[async_trait]
-impl Limits for World {
-    async fn beat(&self, _: &str, _: Timestamp) -> Result<(), StoreError> {
+impl CoordinationStore for World {
+    async fn record_heartbeat(&self, _: &str, _: Timestamp) -> Result<(), StoreError> {
         self.read_io("beat").await
     }
 
-    async fn last_beat(&self, _: &str) -> Result<Option<Timestamp>, StoreError> {
+    async fn last_heartbeat(&self, _: &str) -> Result<Option<Timestamp>, StoreError> {
         Ok(None)
     }
 
-    async fn records(&self, names: &[String]) -> Result<Vec<Option<Versioned>>, StoreError> {
+    async fn read_versioned(&self, names: &[String]) -> Result<Vec<Option<VersionedRecord>>, StoreError> {
         self.read_io("records").await?;
         let inside = self.inside();
         Ok(names.iter().map(|name| inside.records.get(name).cloned()).collect())
     }
 
-    async fn swap(&self, name: &str, expected: u64, body: &str) -> Result<Option<Versioned>, StoreError> {
+    async fn compare_and_swap(
+        &self,
+        name: &str,
+        expected: u64,
+        body: &str,
+    ) -> Result<Option<VersionedRecord>, StoreError> {
         let mut found = None;
         self.write_io("swap", |inside| {
             if inside.bug == Some(Bug::LimitsNotShared) {
@@ -523,7 +536,7 @@ impl Limits for World {
             }
             let there = inside.records.get(name);
             if there.map_or(0, |there| there.version) == expected {
-                let next = Versioned { version: expected + 1, body: body.to_owned() };
+                let next = VersionedRecord { version: expected + 1, body: body.to_owned() };
                 inside.records.insert(name.to_owned(), next);
             } else {
                 found = there.cloned();
@@ -547,7 +560,7 @@ fn own_secret() -> DocumentKey {
 
 /// What the second tenant decided before it all began.
 fn decided() -> BTreeMap<JournalKey, Stream> {
-    let added = ChannelEvent::ChannelAdded {
+    let added = ProviderConfigEvent::ChannelAdded {
         config: OWN.to_owned(),
         provider: "sim".to_owned(),
         channel: Channel::Email,
@@ -556,7 +569,7 @@ fn decided() -> BTreeMap<JournalKey, Stream> {
         secret: 1,
         rate: None,
     };
-    let meta = Meta {
+    let meta = EventMetadata {
         at: Timestamp(0),
         command: "decided".to_owned(),
         correlation: None,
@@ -581,12 +594,12 @@ impl Journals for World {
 }
 
 #[async_trait]
-impl Documents for World {
+impl DocumentStore for World {
     async fn put_document(&self, key: &DocumentKey, body: &str, _: Option<Timestamp>) -> Result<(), StoreError> {
         self.write_io("document put", |inside| drop(inside.documents.insert(key.clone(), body.to_owned()))).await
     }
 
-    async fn document(&self, key: &DocumentKey, _: Timestamp) -> Result<Option<String>, StoreError> {
+    async fn get_document(&self, key: &DocumentKey, _: Timestamp) -> Result<Option<String>, StoreError> {
         self.read_io("document").await?;
         Ok(self.inside().documents.get(key).cloned())
     }
@@ -614,7 +627,7 @@ impl Documents for World {
 
 #[async_trait]
 impl Inbox for World {
-    async fn again(&self, again: &TryAgain, delay_s: u32) -> Result<(), StoreError> {
+    async fn again(&self, again: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError> {
         self.write_io("inbox", |inside| {
             let at = inside.now + i64::from(delay_s) * 1_000;
             inside.inbox.push((at, again.clone()));
@@ -625,43 +638,43 @@ impl Inbox for World {
 
 /// Sealed as it is: what is simulated is that the key may not answer.
 #[async_trait]
-impl Sealer for World {
-    async fn seal(&self, _: &str, plain: &str) -> Result<String, StoreError> {
+impl SecretCipher for World {
+    async fn encrypt(&self, _: &str, plain: &str) -> Result<String, StoreError> {
         self.read_io("seal").await.map(|()| plain.to_owned())
     }
 
-    async fn open(&self, _: &str, sealed: &str) -> Result<String, StoreError> {
+    async fn decrypt(&self, _: &str, sealed: &str) -> Result<String, StoreError> {
         self.read_io("open").await.map(|()| sealed.to_owned())
     }
 }
 
-impl Connector for World {
+impl ProviderFactory for World {
     fn kinds(&self) -> Vec<&'static Kind> {
         Vec::new()
     }
 
-    fn connect(
+    fn create(
         &self,
-        account: Account,
+        account: ProviderConfig,
         _: &BTreeMap<String, String>,
         _: &str,
-    ) -> Result<Arc<dyn Provider>, SettingFault> {
-        let account = Account { rate: crate::RATE, ..account };
+    ) -> Result<Arc<dyn Provider>, InvalidSetting> {
+        let account = ProviderConfig { rate: crate::RATE, ..account };
         Ok(Arc::new(SimProvider { world: self.clone(), account, answers: false, echoes: false }))
     }
 }
 
 #[async_trait]
 impl Files for World {
-    async fn fetch(&self, _: &str, _: usize) -> Result<(Vec<u8>, String), Unfetched> {
-        self.read_io("fetch").await.map_err(|_| Unfetched::NoAnswer)?;
+    async fn fetch(&self, _: &str, _: usize) -> Result<(Vec<u8>, String), FetchError> {
+        self.read_io("fetch").await.map_err(|_| FetchError::NoAnswer)?;
         Ok((b"%PDF".to_vec(), "application/pdf".to_owned()))
     }
 }
 
 #[async_trait]
-impl Objects for World {
-    async fn upload_to(&self, _: &ObjectKey, _: &str, _: u64, _: Timestamp) -> Result<Upload, StoreError> {
+impl ObjectStore for World {
+    async fn upload_to(&self, _: &ObjectKey, _: &str, _: u64, _: Timestamp) -> Result<PresignedUpload, StoreError> {
         Err(down())
     }
 
@@ -684,25 +697,25 @@ impl Objects for World {
 }
 
 #[async_trait]
-impl Alerts for World {
+impl AlertSink for World {
     async fn raise(&self, _: &str, _: &str) -> Result<(), StoreError> {
         self.read_io("alert").await
     }
 }
 
 impl Inside {
-    fn count(&mut self, projected: &Projected, change: &Counters) {
+    fn count(&mut self, projected: &ProjectedRow, change: &Counters) {
         for day in [day(projected.row.created_at), "all".to_owned()] {
-            accumulate(self.counters.entry((projected.view.clone(), day)).or_default(), change);
+            add_counters(self.counters.entry((projected.view.clone(), day)).or_default(), change);
         }
     }
 }
 
 #[async_trait]
-impl Views for World {
+impl ViewStore for World {
     /// A transaction: all of it or nothing.
-    async fn apply(&self, rows: &[Projected], _: Timestamp) -> Result<(), StoreError> {
-        let mut late: Vec<(Projected, Counters)> = Vec::new();
+    async fn apply(&self, rows: &[ProjectedRow], _: Timestamp) -> Result<(), StoreError> {
+        let mut late: Vec<(ProjectedRow, Counters)> = Vec::new();
         self.write_io("views", |inside| {
             for projected in rows {
                 let place = (projected.view.clone(), RowKey::of(&projected.row).path());
@@ -730,33 +743,38 @@ impl Views for World {
 
     async fn list(
         &self,
-        view: &ViewKey,
-        filter: &Filter,
+        view: &ViewScope,
+        filter: &ListFilter,
         after: Option<&str>,
         size: usize,
-    ) -> Result<Page, StoreError> {
+    ) -> Result<RowPage, StoreError> {
         self.read_io("list").await?;
         let inside = self.inside();
         let mine = inside.rows.iter().rev().filter(|((of, _), row)| of == view && filter.matches(row));
         let mut rest = mine.filter(|((_, place), _)| after.is_none_or(|after| place.as_str() < after));
-        let rows: Vec<HistoryRow> = rest.by_ref().take(size).map(|(_, row)| row.clone()).collect();
+        let rows: Vec<CommunicationRow> = rest.by_ref().take(size).map(|(_, row)| row.clone()).collect();
         let next = rest.next().and(rows.last()).map(|row| RowKey::of(row).path());
-        Ok(Page { rows, next })
+        Ok(RowPage { rows, next })
     }
 
-    async fn rows(&self, view: &ViewKey, of: &[RowKey]) -> Result<Vec<Option<HistoryRow>>, StoreError> {
+    async fn rows(&self, view: &ViewScope, of: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError> {
         let inside = self.inside();
         Ok(of.iter().map(|key| inside.rows.get(&(view.clone(), key.path())).cloned()).collect())
     }
 
-    async fn days(&self, view: &ViewKey, from: &str, to: &str) -> Result<BTreeMap<String, Counters>, StoreError> {
+    async fn daily_counters(
+        &self,
+        view: &ViewScope,
+        from: &str,
+        to: &str,
+    ) -> Result<BTreeMap<String, Counters>, StoreError> {
         let inside = self.inside();
         let mine =
             inside.counters.iter().filter(|((of, day), _)| of == view && from <= day.as_str() && day.as_str() <= to);
         Ok(mine.map(|((_, day), counters)| (day.clone(), counters.clone())).collect())
     }
 
-    async fn totals(&self, view: &ViewKey) -> Result<(Counters, Option<Timestamp>), StoreError> {
+    async fn total_counters(&self, view: &ViewScope) -> Result<(Counters, Option<Timestamp>), StoreError> {
         let inside = self.inside();
         Ok((inside.counters.get(&(view.clone(), "all".to_owned())).cloned().unwrap_or_default(), None))
     }
@@ -765,7 +783,7 @@ impl Views for World {
 /// One account of a simulated provider.
 pub struct SimProvider {
     pub world: World,
-    pub account: Account,
+    pub account: ProviderConfig,
     /// It can be asked about a doubt.
     pub answers: bool,
     /// Its callbacks name our attempt.
@@ -774,7 +792,7 @@ pub struct SimProvider {
 
 #[async_trait]
 impl Provider for SimProvider {
-    fn account(&self) -> &Account {
+    fn account(&self) -> &ProviderConfig {
         &self.account
     }
 
@@ -783,22 +801,22 @@ impl Provider for SimProvider {
     }
 
     /// Takes it or not, answers or not, early or late; calls back or not, once or twice, in any order.
-    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
         let scripted = self.world.turn("provider call").await;
         let plain = |answer: Answer| Sent::from(answer);
         let refused = |class, after| plain(Answer::Refused { class, code: "sim".to_owned(), retry_after_ms: after });
         let (draw, latency, bug) = {
             let mut inside = self.world.inside();
             let draw = match scripted {
-                Meets::Refused => 0,
-                Meets::LostAfter => 14,
-                Meets::LostBefore => 20,
-                Meets::Nothing | Meets::Kill if inside.is_down(&self.account.config) => {
+                Fault::Error => 0,
+                Fault::LostAfter => 14,
+                Fault::LostBefore => 20,
+                Fault::Nothing | Fault::Kill if inside.is_down(&self.account.config) => {
                     // Refuses; or hangs, where chance has a say.
                     8 + if inside.faults { 12 * inside.chance.below(2) } else { 0 }
                 }
-                Meets::Nothing | Meets::Kill if inside.faults => inside.chance.below(100),
-                Meets::Nothing | Meets::Kill => 99,
+                Fault::Nothing | Fault::Kill if inside.faults => inside.chance.below(100),
+                Fault::Nothing | Fault::Kill => 99,
             };
             (draw, inside.chance.below(300) as i64, inside.bug)
         };
@@ -831,7 +849,7 @@ impl Provider for SimProvider {
         }
     }
 
-    async fn query(&self, outbound: &Outbound, _: Timestamp, _: Timestamp, _: u64) -> Found {
+    async fn query(&self, outbound: &OutboundMessage, _: Timestamp, _: Timestamp, _: u64) -> Found {
         if !self.answers {
             return Found::CannotSay;
         }
@@ -852,7 +870,7 @@ impl World {
         self.write_io("erase", |inside| inside.vault.retain(|key, _| key.id != id)).await
     }
 
-    fn call(&self, outbound: &Outbound, config: &str, taken: bool, by: Option<String>) {
+    fn call(&self, outbound: &OutboundMessage, config: &str, taken: bool, by: Option<String>) {
         let mut inside = self.inside();
         let at = inside.now;
         let (tenant, attempt, config) = (outbound.tenant.clone(), outbound.attempt, config.to_owned());

@@ -9,36 +9,37 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use deliver::Deliver;
 use domain::communication::{Answer, Command, Lifecycle};
-use domain::gate::Rate;
 use domain::policy;
 use domain::ports::{
-    Account, Alerts, Connector, Content, ContentKey, Depth, Documents, EventStore, Found, Hint, Host, Inbox, Journals,
-    Lane, Outbound, Provider, Queue, Sent, StoreError, StreamKey, TryAgain, Vault,
+    AlertSink, ContentKey, DocumentStore, EventStore, Found, Hint, Host, Inbox, Journals, MessageContent,
+    OutboundMessage, Provider, ProviderConfig, ProviderFactory, QueueDepth, QueueId, Sent, StoreError, StreamKey,
+    UnmatchedRetry, Vault, WorkQueue,
 };
-use domain::provider::{CallbackRequest, Capabilities, Heard, Kind, SettingFault};
+use domain::provider::{CallbackRequest, Capabilities, InvalidSetting, Kind, ParsedCallback};
+use events::RateLimit;
 use events::{
     Channel, CommunicationId, DoubtPolicy, MessageType, Mode, Priority, Recipient, RecipientType, RefusalClass,
     Requested, Source, TenantId, Timestamp,
 };
 use futures_util::FutureExt;
-use infra::embedded::{Database, FileSealer, FolderObjects};
-use infra::providers::{Connections, Http};
+use infra::embedded::{Database, FolderObjectStore, LocalKeyCipher};
+use infra::providers::{HttpClients, HttpProviderFactory};
 use schedule::Schedule;
 use shell::directory::Own;
-use shell::{Loaded, Origin, Shell};
+use shell::{CommandContext, Loaded, Shell};
 
 pub const T0: i64 = 1_800_000_000_000;
 pub const INVOCATION_MS: i64 = 30_000;
 
 /// Time stands still until told; chance repeats itself with every run.
-pub struct StillHost {
+pub struct FixedClock {
     now: AtomicI64,
     chance: AtomicU64,
 }
 
-impl StillHost {
+impl FixedClock {
     pub fn new() -> Arc<Self> {
-        Arc::new(StillHost { now: AtomicI64::new(T0), chance: AtomicU64::new(1) })
+        Arc::new(FixedClock { now: AtomicI64::new(T0), chance: AtomicU64::new(1) })
     }
 
     pub fn advance(&self, ms: i64) {
@@ -46,7 +47,7 @@ impl StillHost {
     }
 }
 
-impl Host for StillHost {
+impl Host for FixedClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.now.load(Ordering::SeqCst))
     }
@@ -59,19 +60,19 @@ impl Host for StillHost {
 
 /// Keeps hints; loses them when told.
 #[derive(Default)]
-pub struct KeptQueue {
+pub struct RecordingQueue {
     pub hints: Mutex<Vec<(Hint, u32)>>,
     pub is_down: Mutex<bool>,
 }
 
-impl KeptQueue {
+impl RecordingQueue {
     pub fn take(&self) -> Vec<(Hint, u32)> {
         std::mem::take(&mut *self.hints.lock().expect("hints"))
     }
 }
 
 #[async_trait]
-impl Queue for KeptQueue {
+impl WorkQueue for RecordingQueue {
     async fn send(&self, hints: &[(Hint, u32)]) -> Result<(), StoreError> {
         if *self.is_down.lock().expect("a switch") {
             return Err(StoreError::Unavailable("the queue is down".to_owned()));
@@ -80,27 +81,27 @@ impl Queue for KeptQueue {
         Ok(())
     }
 
-    async fn depth(&self, _: Lane) -> Result<Depth, StoreError> {
-        Ok(Depth::default())
+    async fn depth(&self, _: QueueId) -> Result<QueueDepth, StoreError> {
+        Ok(QueueDepth::default())
     }
 }
 
 /// Answers in the order told, then accepts; remembers what it was asked.
-pub struct ToldProvider {
-    account: Account,
+pub struct ScriptedProvider {
+    account: ProviderConfig,
     pub answers: Mutex<VecDeque<Answer>>,
-    pub asked: Mutex<Vec<Outbound>>,
+    pub asked: Mutex<Vec<OutboundMessage>>,
     /// What it says when asked about a doubt.
     pub found: Mutex<Found>,
 }
 
-impl ToldProvider {
+impl ScriptedProvider {
     pub fn new(config: &str) -> Arc<Self> {
-        ToldProvider::at(config, Rate { burst: 1_000, per_second: 1_000 })
+        ScriptedProvider::at(config, RateLimit { burst: 1_000, per_second: 1_000 })
     }
 
-    pub fn at(config: &str, rate: Rate) -> Arc<Self> {
-        Arc::new(ToldProvider {
+    pub fn at(config: &str, rate: RateLimit) -> Arc<Self> {
+        Arc::new(ScriptedProvider {
             account: account(config, Channel::Email, Mode::Live, rate),
             answers: Mutex::default(),
             asked: Mutex::default(),
@@ -109,8 +110,8 @@ impl ToldProvider {
     }
 }
 
-pub fn account(config: &str, channel: Channel, mode: Mode, rate: Rate) -> Account {
-    Account { config: config.to_owned(), provider: "told".to_owned(), channel, mode, rate }
+pub fn account(config: &str, channel: Channel, mode: Mode, rate: RateLimit) -> ProviderConfig {
+    ProviderConfig { config: config.to_owned(), provider: "told".to_owned(), channel, mode, rate }
 }
 
 pub fn accepted() -> Answer {
@@ -123,8 +124,8 @@ pub fn refused(class: RefusalClass) -> Answer {
 }
 
 #[async_trait]
-impl Provider for ToldProvider {
-    fn account(&self) -> &Account {
+impl Provider for ScriptedProvider {
+    fn account(&self) -> &ProviderConfig {
         &self.account
     }
 
@@ -132,7 +133,7 @@ impl Provider for ToldProvider {
         Capabilities { query: true, ..Capabilities::TEXT }
     }
 
-    async fn send(&self, outbound: &Outbound, _: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, _: u64) -> Sent {
         self.asked.lock().expect("asked").push(outbound.clone());
         // Lets others run between the claim and its outcome.
         tokio::task::yield_now().await;
@@ -140,17 +141,17 @@ impl Provider for ToldProvider {
         answer.into()
     }
 
-    async fn query(&self, _: &Outbound, _: Timestamp, _: Timestamp, _: u64) -> Found {
+    async fn query(&self, _: &OutboundMessage, _: Timestamp, _: Timestamp, _: u64) -> Found {
         self.found.lock().expect("found").clone()
     }
 }
 
 /// Remembers alerts.
 #[derive(Default)]
-pub struct KeptAlerts(pub Mutex<Vec<String>>);
+pub struct RecordingAlerts(pub Mutex<Vec<String>>);
 
 #[async_trait]
-impl Alerts for KeptAlerts {
+impl AlertSink for RecordingAlerts {
     async fn raise(&self, subject: &str, _: &str) -> Result<(), StoreError> {
         self.0.lock().expect("alerts").push(subject.to_owned());
         Ok(())
@@ -183,7 +184,7 @@ impl Drop for Scratch {
 }
 
 /// A real provider, at its own address, with these settings.
-pub fn provider(name: &str, channel: Channel, settings: &[(&str, &str)]) -> Result<Arc<dyn Provider>, SettingFault> {
+pub fn provider(name: &str, channel: Channel, settings: &[(&str, &str)]) -> Result<Arc<dyn Provider>, InvalidSetting> {
     provider_at(None, name, channel, settings)
 }
 
@@ -193,20 +194,20 @@ pub fn provider_at(
     name: &str,
     channel: Channel,
     settings: &[(&str, &str)],
-) -> Result<Arc<dyn Provider>, SettingFault> {
-    static HTTP: std::sync::OnceLock<Http> = std::sync::OnceLock::new();
-    let http = HTTP.get_or_init(Http::new).clone();
+) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    static HTTP: std::sync::OnceLock<HttpClients> = std::sync::OnceLock::new();
+    let http = HTTP.get_or_init(HttpClients::new).clone();
     let bases = at.iter().map(|at| (name.to_owned(), (*at).to_owned())).collect();
-    let connections = Connections { http, simulators: BTreeMap::new(), bases };
+    let connections = HttpProviderFactory { http, simulators: BTreeMap::new(), bases };
     let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let account = Account {
+    let account = ProviderConfig {
         config: format!("acme.{name}"),
         provider: name.to_owned(),
         channel,
         mode: Mode::Live,
-        rate: Rate { burst: 1, per_second: 1 },
+        rate: RateLimit { burst: 1, per_second: 1 },
     };
-    connections.connect(account, &settings, "https://example.com/webhooks")
+    connections.create(account, &settings, "https://example.com/webhooks")
 }
 
 /// Settings that a provider takes: the example of the simulator, changed here and there.
@@ -226,75 +227,84 @@ pub fn callback(url: &str, headers: &[(&str, &str)], body: &[u8]) -> CallbackReq
 }
 
 /// What a callback says, for providers that need nothing from outside to read it.
-pub fn heard(provider: &dyn Provider, request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str> {
-    provider.hear(request, now).now_or_never().expect("nothing to wait for")
+pub fn heard(
+    provider: &dyn Provider,
+    request: &CallbackRequest,
+    now: Timestamp,
+) -> Result<ParsedCallback, &'static str> {
+    provider.parse_callback(request, now).now_or_never().expect("nothing to wait for")
 }
 
 /// The same for its signature.
 pub fn verified(provider: &dyn Provider, request: &CallbackRequest, now: Timestamp) -> Result<(), &'static str> {
-    provider.verify(request, now).now_or_never().expect("nothing to wait for")
+    provider.verify_callback(request, now).now_or_never().expect("nothing to wait for")
 }
 
 /// Nothing is put aside.
-pub struct NoInbox;
+pub struct DiscardingUnmatchedQueue;
 
 #[async_trait]
-impl Inbox for NoInbox {
-    async fn again(&self, _: &TryAgain, _: u32) -> Result<(), StoreError> {
+impl Inbox for DiscardingUnmatchedQueue {
+    async fn again(&self, _: &UnmatchedRetry, _: u32) -> Result<(), StoreError> {
         Ok(())
     }
 }
 
 /// No tenant has configurations of its own.
-pub struct NoConnector;
+pub struct EmptyProviderFactory;
 
-impl Connector for NoConnector {
+impl ProviderFactory for EmptyProviderFactory {
     fn kinds(&self) -> Vec<&'static Kind> {
         Vec::new()
     }
 
-    fn connect(&self, _: Account, _: &BTreeMap<String, String>, _: &str) -> Result<Arc<dyn Provider>, SettingFault> {
-        Err(SettingFault { setting: "provider", detail: "There are none.".to_owned() })
+    fn create(
+        &self,
+        _: ProviderConfig,
+        _: &BTreeMap<String, String>,
+        _: &str,
+    ) -> Result<Arc<dyn Provider>, InvalidSetting> {
+        Err(InvalidSetting { setting: "provider", detail: "There are none.".to_owned() })
     }
 }
 
 /// What stands behind the tenants' configurations, over any store.
-pub fn own<S: Journals + Documents + 'static>(store: Arc<S>, host: Arc<dyn Host>) -> Own {
+pub fn own<S: Journals + DocumentStore + 'static>(store: Arc<S>, host: Arc<dyn Host>) -> Own {
     Own {
         journals: store.clone(),
         documents: store,
-        sealer: Arc::new(FileSealer([7; 32])),
-        connector: Arc::new(NoConnector),
+        sealer: Arc::new(LocalKeyCipher([7; 32])),
+        connector: Arc::new(EmptyProviderFactory),
         host,
         public_url: "https://tidings.test".to_owned(),
     }
 }
 
-pub struct Bench {
-    pub host: Arc<StillHost>,
+pub struct Harness {
+    pub host: Arc<FixedClock>,
     pub store: Arc<Database>,
-    pub queue: Arc<KeptQueue>,
-    pub provider: Arc<ToldProvider>,
+    pub queue: Arc<RecordingQueue>,
+    pub provider: Arc<ScriptedProvider>,
     /// Tried when the first is not called.
-    pub second: Arc<ToldProvider>,
-    pub alerts: Arc<KeptAlerts>,
+    pub second: Arc<ScriptedProvider>,
+    pub alerts: Arc<RecordingAlerts>,
     pub deliver: Deliver,
     pub schedule: Schedule,
     _scratch: Scratch,
 }
 
 /// Uploaded files in a folder.
-pub fn objects(folder: PathBuf) -> Arc<FolderObjects> {
-    Arc::new(FolderObjects { folder, url: String::new(), key: vec![7; 32] })
+pub fn objects(folder: PathBuf) -> Arc<FolderObjectStore> {
+    Arc::new(FolderObjectStore { folder, url: String::new(), key: vec![7; 32] })
 }
 
-impl Bench {
+impl Harness {
     pub fn new() -> Self {
         let scratch = Scratch::new();
         let store = Arc::new(Database::open(&scratch.0.join("bench.db"), false).expect("a database"));
-        let (host, queue) = (StillHost::new(), Arc::new(KeptQueue::default()));
-        let (provider, second) = (ToldProvider::new("told"), ToldProvider::new("told-second"));
-        let alerts = Arc::new(KeptAlerts::default());
+        let (host, queue) = (FixedClock::new(), Arc::new(RecordingQueue::default()));
+        let (provider, second) = (ScriptedProvider::new("told"), ScriptedProvider::new("told-second"));
+        let alerts = Arc::new(RecordingAlerts::default());
         let deliver = Deliver {
             store: store.clone(),
             vault: store.clone(),
@@ -302,7 +312,7 @@ impl Bench {
             providers: vec![provider.clone()],
             own: own(store.clone(), host.clone()),
             documents: store.clone(),
-            files: Arc::new(local::simulator::StandIns),
+            files: Arc::new(local::simulator::SimulatedFiles),
             objects: objects(scratch.0.join("files")),
             contact_key: vec![7; 32],
             limits: store.clone(),
@@ -315,12 +325,12 @@ impl Bench {
         };
         let schedule =
             Schedule { store: store.clone(), queue: queue.clone(), limits: store.clone(), host: host.clone() };
-        Bench { host, store, queue, provider, second, alerts, deliver, schedule, _scratch: scratch }
+        Harness { host, store, queue, provider, second, alerts, deliver, schedule, _scratch: scratch }
     }
 
     /// The same with two providers, one after the other.
     pub fn with_failover() -> Self {
-        let mut bench = Bench::new();
+        let mut bench = Harness::new();
         bench.deliver.providers.push(bench.second.clone());
         bench
     }
@@ -352,13 +362,13 @@ impl Bench {
     }
 
     pub async fn execute(&self, key: &StreamKey, command: Command) -> Loaded {
-        let origin = Origin::function("test");
+        let origin = CommandContext::function("test");
         let shell = Shell { store: &*self.store, host: &*self.host, origin: &origin };
         shell.execute(key, command).await.expect("a command that is taken")
     }
 
     pub async fn load(&self, key: &StreamKey) -> Loaded {
-        let origin = Origin::function("test");
+        let origin = CommandContext::function("test");
         let shell = Shell { store: &*self.store, host: &*self.host, origin: &origin };
         shell.load(key).await.expect("a stream")
     }
@@ -396,9 +406,9 @@ impl Bench {
     }
 }
 
-impl Default for Bench {
+impl Default for Harness {
     fn default() -> Self {
-        Bench::new()
+        Harness::new()
     }
 }
 
@@ -406,8 +416,8 @@ pub fn tenant() -> TenantId {
     "acme".parse().expect("a tenant")
 }
 
-pub fn content() -> Content {
-    Content {
+pub fn content() -> MessageContent {
+    MessageContent {
         recipient_contact: "ada@example.com".to_owned(),
         recipient_name: Some("Ada".to_owned()),
         subject: Some("Hello".to_owned()),

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use domain::history::HistoryRow;
+use domain::history::CommunicationRow;
 use domain::ports::{
-    Append, AppendError, ContactKey, Content, ContentKey, Depth, DocumentKey, Documents, EventStore, Filter, Hint,
-    JournalKey, Journals, Keys, Lane, Limits, MAX_STREAM_BYTES, ObjectKey, Objects, Principal, Projected, Queue,
-    RowKey, SHARDS, StreamKey, Vault, Versioned, ViewKey, Views,
+    AddressKey, Append, AppendError, ContentKey, CoordinationStore, DocumentKey, DocumentStore, EventStore, Hint,
+    JournalKey, Journals, Keys, ListFilter, MAX_STREAM_BYTES, MessageContent, ObjectKey, ObjectStore, Principal,
+    ProjectedRow, QueueDepth, QueueId, RowKey, StreamKey, TIMER_SHARDS, Vault, VersionedRecord, ViewScope, ViewStore,
+    WorkQueue,
 };
 use domain::stats::Counters;
 use events::{Channel, CommunicationId, Mode, TenantId, Timestamp};
 
 use crate::bench::content;
 
-const LANE: Lane = Lane { channel: Channel::Email, high: false };
+const LANE: QueueId = QueueId { channel: Channel::Email, high: false };
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 const LATER: Timestamp = Timestamp(1_800_000_060_000);
 
@@ -22,7 +23,7 @@ fn tenant(name: &str) -> TenantId {
 }
 
 fn stream(name: &str) -> StreamKey {
-    StreamKey { tenant: tenant("acme"), id: CommunicationId::from_key(&tenant("acme"), name) }
+    StreamKey { tenant: tenant("acme"), id: CommunicationId::from_idempotency_key(&tenant("acme"), name) }
 }
 
 fn append(expected: u64, lines: &[&str], wake: Option<i64>, writer: &str) -> Append {
@@ -38,9 +39,9 @@ fn append(expected: u64, lines: &[&str], wake: Option<i64>, writer: &str) -> App
 pub async fn event_store(store: &dyn EventStore) {
     appends_in_order(store).await;
     only_one_append_wins(store).await;
-    an_append_knows_itself(store).await;
-    tenants_do_not_meet(store).await;
-    a_stream_has_an_end(store).await;
+    an_append_recognises_its_own_writer(store).await;
+    tenants_are_isolated(store).await;
+    a_stream_has_a_size_limit(store).await;
     timers_come_due(store).await;
     timers_move_once(store).await;
     suppression_is_by_tenant_and_channel(store).await;
@@ -69,7 +70,7 @@ async fn only_one_append_wins(store: &dyn EventStore) {
     assert_eq!(store.read(&key).await.expect("a stream").version, 1);
 }
 
-async fn an_append_knows_itself(store: &dyn EventStore) {
+async fn an_append_recognises_its_own_writer(store: &dyn EventStore) {
     let key = stream("again");
     for expected in [0, 1] {
         let writer = format!("w{expected}");
@@ -79,14 +80,14 @@ async fn an_append_knows_itself(store: &dyn EventStore) {
     assert_eq!(store.read(&key).await.expect("a stream").version, 2);
 }
 
-async fn tenants_do_not_meet(store: &dyn EventStore) {
+async fn tenants_are_isolated(store: &dyn EventStore) {
     let key = stream("mine");
     store.append(&key, append(0, &["x"], None, "w")).await.expect("an append");
     let theirs = StreamKey { tenant: tenant("other"), id: key.id };
     assert_eq!(store.read(&theirs).await.expect("an answer").version, 0);
 }
 
-async fn a_stream_has_an_end(store: &dyn EventStore) {
+async fn a_stream_has_a_size_limit(store: &dyn EventStore) {
     let key = stream("large");
     let large = "x".repeat(MAX_STREAM_BYTES + 1);
     let refused = store.append(&key, append(0, &[&large], None, "w")).await;
@@ -96,9 +97,9 @@ async fn a_stream_has_an_end(store: &dyn EventStore) {
 
 async fn all_due(store: &dyn EventStore, until: i64) -> BTreeMap<String, (i64, u32)> {
     let mut found = BTreeMap::new();
-    for shard in 0..SHARDS {
-        for due in store.due(shard, NOW + until, 100).await.expect("due streams") {
-            assert_eq!((due.hint.lane, due.hint.key.id.spread() % SHARDS), (LANE, shard));
+    for shard in 0..TIMER_SHARDS {
+        for due in store.due_timers(shard, NOW + until, 100).await.expect("due streams") {
+            assert_eq!((due.hint.lane, due.hint.key.id.spread() % TIMER_SHARDS), (LANE, shard));
             found.insert(due.hint.key.id.to_string(), (due.wake.since(NOW), due.hints));
         }
     }
@@ -123,10 +124,10 @@ async fn timers_come_due(store: &dyn EventStore) {
 async fn timers_move_once(store: &dyn EventStore) {
     let key = stream("timer");
     store.append(&key, append(0, &["x"], Some(1_000), "w")).await.expect("an append");
-    let shard = key.id.spread() % SHARDS;
-    let due = store.due(shard, NOW + 1_000, 10).await.expect("due").remove(0);
-    store.rearm(&key, due.wake, NOW + 2_000, 1).await.expect("moved");
-    store.rearm(&key, due.wake, NOW + 5_000, 1).await.expect("a stale move is nothing");
+    let shard = key.id.spread() % TIMER_SHARDS;
+    let due = store.due_timers(shard, NOW + 1_000, 10).await.expect("due").remove(0);
+    store.reschedule_timer(&key, due.wake, NOW + 2_000, 1).await.expect("moved");
+    store.reschedule_timer(&key, due.wake, NOW + 5_000, 1).await.expect("a stale move is nothing");
     assert_eq!(all_due(store, 9_000).await, BTreeMap::from([(key.id.to_string(), (2_000, 1))]));
     store.append(&key, append(1, &["x"], Some(3_000), "w2")).await.expect("an append starts the count again");
     assert_eq!(all_due(store, 9_000).await, BTreeMap::from([(key.id.to_string(), (3_000, 0))]));
@@ -149,7 +150,7 @@ async fn all_streams_are_scanned(store: &dyn EventStore) {
 }
 
 async fn suppression_is_by_tenant_and_channel(store: &dyn EventStore) {
-    let contact = |name: &str, channel| ContactKey { tenant: tenant(name), channel, contact_hash: "h".to_owned() };
+    let contact = |name: &str, channel| AddressKey { tenant: tenant(name), channel, contact_hash: "h".to_owned() };
     let ours = contact("acme", Channel::Email);
     assert!(!store.is_suppressed(&ours).await.expect("an answer"));
     for _ in 0..2 {
@@ -167,7 +168,7 @@ pub async fn vault(vault: &dyn Vault) {
         id: stream(name).id,
         content: content.to_owned(),
     };
-    let full = Content {
+    let full = MessageContent {
         variables: Some(serde_json::json!({ "amount": 1.5, "name": "Ünï" })),
         shown_subject: Some("S".to_owned()),
         ..content()
@@ -191,7 +192,7 @@ pub async fn vault(vault: &dyn Vault) {
     let mut seen = Vec::new();
     let mut before = None;
     loop {
-        let page = vault.of_subject(&of, subject, before.as_deref(), 50, NOW).await.expect("an answer");
+        let page = vault.list_for_data_subject(&of, subject, before.as_deref(), 50, NOW).await.expect("an answer");
         before = page.last().map(|(key, _)| key.path().1);
         let is_last = page.len() < 50;
         seen.extend(page.into_iter().map(|(key, _)| key));
@@ -201,16 +202,16 @@ pub async fn vault(vault: &dyn Vault) {
     }
     assert_eq!(seen.len(), 132);
     assert!(seen.is_sorted_by(|a, b| a.path().1 > b.path().1));
-    assert_eq!(vault.of_subject(&of, "customer:2", None, 50, NOW).await.expect("an answer"), []);
+    assert_eq!(vault.list_for_data_subject(&of, "customer:2", None, 50, NOW).await.expect("an answer"), []);
     // What is past its time is not there, whether or not it has been deleted yet.
     assert_eq!(vault.get(&key("a", "1"), LATER).await.expect("an answer"), None);
     assert_eq!(vault.get_many(&asked, LATER).await.expect("an answer"), [None, None, None, None]);
-    assert_eq!(vault.of_subject(&of, subject, None, 50, LATER).await.expect("an answer"), []);
+    assert_eq!(vault.list_for_data_subject(&of, subject, None, 50, LATER).await.expect("an answer"), []);
     for _ in 0..2 {
         vault.erase(&key("a", "1")).await.expect("erased");
     }
     assert_eq!(vault.get(&key("a", "1"), NOW).await.expect("an answer"), None);
-    assert_eq!(vault.of_subject(&of, subject, None, 500, NOW).await.expect("an answer").len(), 131);
+    assert_eq!(vault.list_for_data_subject(&of, subject, None, 500, NOW).await.expect("an answer").len(), 131);
 }
 
 pub async fn keys(keys: &dyn Keys) {
@@ -220,26 +221,26 @@ pub async fn keys(keys: &dyn Keys) {
     assert_eq!(keys.find("hash").await.expect("an answer"), Some(principal));
 }
 
-pub async fn limits(limits: &dyn Limits) {
-    assert_eq!(limits.last_beat("sweep").await.expect("an answer"), None);
+pub async fn limits(limits: &dyn CoordinationStore) {
+    assert_eq!(limits.last_heartbeat("sweep").await.expect("an answer"), None);
     for at in [NOW, NOW + 5] {
-        limits.beat("sweep", at).await.expect("kept");
+        limits.record_heartbeat("sweep", at).await.expect("kept");
     }
-    assert_eq!(limits.last_beat("sweep").await.expect("an answer"), Some(NOW + 5));
+    assert_eq!(limits.last_heartbeat("sweep").await.expect("an answer"), Some(NOW + 5));
     records_are_swapped_by_one(limits).await;
 }
 
-async fn records_are_swapped_by_one(limits: &dyn Limits) {
+async fn records_are_swapped_by_one(limits: &dyn CoordinationStore) {
     let [a, b] = ["gate#a", "gate#b"].map(str::to_owned);
-    let held = |version, body: &str| Some(Versioned { version, body: body.to_owned() });
-    assert_eq!(limits.records(&[a.clone(), b.clone()]).await.expect("an answer"), [None, None]);
-    assert_eq!(limits.swap(&a, 0, "1").await.expect("an answer"), None);
-    assert_eq!(limits.swap(&a, 0, "x").await.expect("an answer"), held(1, "1"), "somebody else was first");
-    assert_eq!(limits.swap(&a, 1, "2").await.expect("an answer"), None);
-    assert_eq!(limits.swap(&a, 1, "x").await.expect("an answer"), held(2, "2"));
-    let both = limits.records(&[b.clone(), a.clone(), b]).await.expect("an answer");
+    let held = |version, body: &str| Some(VersionedRecord { version, body: body.to_owned() });
+    assert_eq!(limits.read_versioned(&[a.clone(), b.clone()]).await.expect("an answer"), [None, None]);
+    assert_eq!(limits.compare_and_swap(&a, 0, "1").await.expect("an answer"), None);
+    assert_eq!(limits.compare_and_swap(&a, 0, "x").await.expect("an answer"), held(1, "1"), "somebody else was first");
+    assert_eq!(limits.compare_and_swap(&a, 1, "2").await.expect("an answer"), None);
+    assert_eq!(limits.compare_and_swap(&a, 1, "x").await.expect("an answer"), held(2, "2"));
+    let both = limits.read_versioned(&[b.clone(), a.clone(), b]).await.expect("an answer");
     assert_eq!(both, [None, held(2, "2"), None]);
-    let races = ["3", "4", "5"].map(|body| limits.swap(&a, 2, body));
+    let races = ["3", "4", "5"].map(|body| limits.compare_and_swap(&a, 2, body));
     let done = futures_util::future::join_all(races).await;
     assert_eq!(done.iter().filter(|done| matches!(done, Ok(None))).count(), 1, "{done:?}");
 }
@@ -260,15 +261,15 @@ pub async fn journals(journals: &dyn Journals) {
     assert_eq!(journals.read_journal(&theirs).await.expect("an answer").version, 0);
 }
 
-pub async fn documents(documents: &dyn Documents) {
+pub async fn documents(documents: &dyn DocumentStore) {
     let key = |name: &str| DocumentKey { tenant: tenant("acme"), shelf: "callback", name: name.to_owned() };
     let now = NOW;
-    assert_eq!(documents.document(&key("1"), now).await.expect("an answer"), None);
+    assert_eq!(documents.get_document(&key("1"), now).await.expect("an answer"), None);
     for (name, until) in [("1", None), ("2", Some(NOW + 60_000)), ("3", Some(NOW - 1_000))] {
         documents.put_document(&key(name), name, until).await.expect("kept");
     }
-    assert_eq!(documents.document(&key("2"), now).await.expect("an answer").as_deref(), Some("2"));
-    assert_eq!(documents.document(&key("3"), now).await.expect("an answer"), None, "past its time");
+    assert_eq!(documents.get_document(&key("2"), now).await.expect("an answer").as_deref(), Some("2"));
+    assert_eq!(documents.get_document(&key("3"), now).await.expect("an answer"), None, "past its time");
     documents.put_document(&key("1"), "again", None).await.expect("kept");
     let shelf = async |tenant: &TenantId, before| {
         documents.shelf(tenant, "callback", before, 10, now).await.expect("an answer")
@@ -278,12 +279,12 @@ pub async fn documents(documents: &dyn Documents) {
     assert_eq!(shelf(&tenant("acme"), Some("2")).await, two[1..]);
     assert_eq!(shelf(&tenant("other"), None).await, []);
     documents.remove_document(&key("1")).await.expect("removed");
-    assert_eq!(documents.document(&key("1"), now).await.expect("an answer"), None);
+    assert_eq!(documents.get_document(&key("1"), now).await.expect("an answer"), None);
 }
 
 /// On the list, off it for the reason it is there for, and on it again.
 pub async fn suppressions(store: &dyn EventStore) {
-    let contact = ContactKey { tenant: tenant("acme"), channel: Channel::Sms, contact_hash: "h".to_owned() };
+    let contact = AddressKey { tenant: tenant("acme"), channel: Channel::Sms, contact_hash: "h".to_owned() };
     let reason = async || store.suppression(&contact).await.expect("an answer");
     assert_eq!(reason().await, None);
     store.suppress(&contact, "stop_keyword", NOW).await.expect("stored");
@@ -299,9 +300,9 @@ pub async fn suppressions(store: &dyn EventStore) {
 }
 
 /// A row as `project` would fold it, made from a real stream.
-fn row(name: &str, created_ms: i64) -> HistoryRow {
+fn row(name: &str, created_ms: i64) -> CommunicationRow {
     let request = crate::bench::request(NOW);
-    let meta = events::Meta {
+    let meta = events::EventMetadata {
         at: NOW + created_ms,
         command: "c".to_owned(),
         correlation: None,
@@ -314,51 +315,51 @@ fn row(name: &str, created_ms: i64) -> HistoryRow {
     domain::history::row(stream(name).id, &[record]).expect("a row")
 }
 
-fn view() -> ViewKey {
-    ViewKey { tenant: tenant("acme"), mode: Mode::Live }
+fn view() -> ViewScope {
+    ViewScope { tenant: tenant("acme"), mode: Mode::Live }
 }
 
-fn projected(row: HistoryRow) -> Projected {
-    Projected { view: view(), row }
+fn projected(row: CommunicationRow) -> ProjectedRow {
+    ProjectedRow { view: view(), row }
 }
 
-pub async fn views(views: &dyn Views) {
+pub async fn views(views: &dyn ViewStore) {
     rows_and_counters_move_together(views).await;
     lists_page_newest_first(views).await;
     dead_letters_are_found_by_how_they_ended(views).await;
 }
 
-async fn dead_letters_are_found_by_how_they_ended(views: &dyn Views) {
+async fn dead_letters_are_found_by_how_they_ended(views: &dyn ViewStore) {
     let ends = ["expired", "poison", "expired"];
-    let given_up = |(n, end): (usize, &str)| HistoryRow {
+    let given_up = |(n, end): (usize, &str)| CommunicationRow {
         given_up: Some(end.to_owned()),
         provider: Some(if n == 0 { "a" } else { "b" }.to_owned()),
         ..row(&format!("dead-{n}"), 100_000 + n as i64)
     };
-    let rows: Vec<HistoryRow> = ends.into_iter().enumerate().map(given_up).collect();
-    let all: Vec<Projected> = rows.iter().cloned().map(projected).collect();
+    let rows: Vec<CommunicationRow> = ends.into_iter().enumerate().map(given_up).collect();
+    let all: Vec<ProjectedRow> = rows.iter().cloned().map(projected).collect();
     views.apply(&all, NOW).await.expect("applied");
-    let list = async |filter: Filter| {
-        let page = views.list(&view(), &Filter { given_up: true, ..filter }, None, 10).await.expect("a list");
+    let list = async |filter: ListFilter| {
+        let page = views.list(&view(), &ListFilter { given_up: true, ..filter }, None, 10).await.expect("a list");
         page.rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
     };
     let ids = |places: &[usize]| places.iter().map(|n| rows[*n].id).collect::<Vec<_>>();
     let text = |text: &str| Some(text.to_owned());
-    assert_eq!(list(Filter::default()).await, ids(&[2, 1, 0]));
-    assert_eq!(list(Filter { end: text("expired"), ..Filter::default() }).await, ids(&[2, 0]));
-    assert_eq!(list(Filter { provider: text("b"), ..Filter::default() }).await, ids(&[2, 1]));
-    assert_eq!(list(Filter { to: Some(NOW + 100_001), ..Filter::default() }).await, ids(&[0]));
-    let taken_up = HistoryRow { position: 2, given_up: None, ..rows[1].clone() };
+    assert_eq!(list(ListFilter::default()).await, ids(&[2, 1, 0]));
+    assert_eq!(list(ListFilter { end: text("expired"), ..ListFilter::default() }).await, ids(&[2, 0]));
+    assert_eq!(list(ListFilter { provider: text("b"), ..ListFilter::default() }).await, ids(&[2, 1]));
+    assert_eq!(list(ListFilter { to: Some(NOW + 100_001), ..ListFilter::default() }).await, ids(&[0]));
+    let taken_up = CommunicationRow { position: 2, given_up: None, ..rows[1].clone() };
     views.apply(&[projected(taken_up.clone())], NOW).await.expect("applied");
-    assert_eq!(list(Filter::default()).await, ids(&[2, 0]));
+    assert_eq!(list(ListFilter::default()).await, ids(&[2, 0]));
     let unknown = RowKey { created_at: NOW, id: stream("nobody").id };
     let found = views.rows(&view(), &[unknown, RowKey::of(&taken_up)]).await.expect("rows");
     assert_eq!(found, [None, Some(taken_up)]);
 }
 
-async fn rows_and_counters_move_together(views: &dyn Views) {
+async fn rows_and_counters_move_together(views: &dyn ViewStore) {
     let first = row("first", 0);
-    let sent = HistoryRow {
+    let sent = CommunicationRow {
         position: 3,
         status: "sent".to_owned(),
         lifecycle: "sent".to_owned(),
@@ -382,20 +383,20 @@ async fn rows_and_counters_move_together(views: &dyn Views) {
     ]
     .map(|(name, amount)| (name.to_owned(), amount))
     .into();
-    let (totals, as_of) = views.totals(&view()).await.expect("totals");
+    let (totals, as_of) = views.total_counters(&view()).await.expect("totals");
     assert_eq!((totals, as_of), (expected.clone(), Some(NOW)));
     let day = domain::history::day(NOW);
-    let days = views.days(&view(), &day, &day).await.expect("days");
+    let days = views.daily_counters(&view(), &day, &day).await.expect("days");
     assert_eq!(days, BTreeMap::from([(day, expected)]));
-    let test = ViewKey { mode: Mode::Test, ..view() };
-    assert_eq!(views.totals(&test).await.expect("totals"), (Counters::new(), None));
-    let page = views.list(&view(), &Filter::default(), None, 10).await.expect("a list");
+    let test = ViewScope { mode: Mode::Test, ..view() };
+    assert_eq!(views.total_counters(&test).await.expect("totals"), (Counters::new(), None));
+    let page = views.list(&view(), &ListFilter::default(), None, 10).await.expect("a list");
     assert_eq!((page.rows, page.next), (vec![sent], None));
 }
 
-async fn lists_page_newest_first(views: &dyn Views) {
-    let rows: Vec<HistoryRow> = (1..=45)
-        .map(|n| HistoryRow {
+async fn lists_page_newest_first(views: &dyn ViewStore) {
+    let rows: Vec<CommunicationRow> = (1..=45)
+        .map(|n| CommunicationRow {
             recipient_id: Some(format!("cus-{}", n % 3)),
             entity_type: Some("sale".to_owned()),
             entity_id: Some(format!("s{}", n % 5)),
@@ -404,10 +405,10 @@ async fn lists_page_newest_first(views: &dyn Views) {
         })
         .collect();
     for some in rows.chunks(20) {
-        let some: Vec<Projected> = some.iter().cloned().map(projected).collect();
+        let some: Vec<ProjectedRow> = some.iter().cloned().map(projected).collect();
         views.apply(&some, NOW).await.expect("applied");
     }
-    let all = |filter: Filter| async move {
+    let all = |filter: ListFilter| async move {
         let (mut found, mut after) = (Vec::new(), None);
         loop {
             let page = views.list(&view(), &filter, after.as_deref(), 10).await.expect("a list");
@@ -419,36 +420,36 @@ async fn lists_page_newest_first(views: &dyn Views) {
             }
         }
     };
-    let everything = all(Filter::default()).await;
+    let everything = all(ListFilter::default()).await;
     assert_eq!(everything.len(), 46);
     assert!(everything.is_sorted_by(|a, b| b.created_at <= a.created_at));
     let text = |text: &str| Some(text.to_owned());
-    assert_eq!(all(Filter { recipient_id: text("cus-0"), ..Filter::default() }).await.len(), 15);
-    let entity = Filter { entity_type: text("sale"), entity_id: text("s1"), ..Filter::default() };
+    assert_eq!(all(ListFilter { recipient_id: text("cus-0"), ..ListFilter::default() }).await.len(), 15);
+    let entity = ListFilter { entity_type: text("sale"), entity_id: text("s1"), ..ListFilter::default() };
     assert_eq!(all(entity.clone()).await.len(), 9);
-    assert_eq!(all(Filter { status: text("failed"), ..entity }).await.len(), 5);
-    assert_eq!(all(Filter { channel: text("sms"), ..Filter::default() }).await.len(), 0);
-    let between = Filter { from: Some(NOW + 10_000), to: Some(NOW + 20_000), ..Filter::default() };
+    assert_eq!(all(ListFilter { status: text("failed"), ..entity }).await.len(), 5);
+    assert_eq!(all(ListFilter { channel: text("sms"), ..ListFilter::default() }).await.len(), 0);
+    let between = ListFilter { from: Some(NOW + 10_000), to: Some(NOW + 20_000), ..ListFilter::default() };
     assert_eq!(all(between).await.len(), 10);
-    let nothing = Filter { from: Some(NOW + 20_000), to: Some(NOW + 10_000), ..Filter::default() };
+    let nothing = ListFilter { from: Some(NOW + 20_000), to: Some(NOW + 10_000), ..ListFilter::default() };
     assert_eq!(all(nothing).await.len(), 0);
 }
 
 /// `depth` may lag behind, so it is asked until it is right.
-pub async fn queue(queue: &dyn Queue) {
+pub async fn queue(queue: &dyn WorkQueue) {
     let hint = |n: u32| Hint { lane: LANE, key: stream(&format!("hint-{n}")) };
     let before = queue.depth(LANE).await.expect("a depth");
     queue.send(&[(hint(0), 0)]).await.expect("sent");
     let many: Vec<(Hint, u32)> = (1..=13).map(|n| (hint(n), if n == 13 { 900 } else { 0 })).collect();
     queue.send(&many).await.expect("sent");
     queue.send(&[]).await.expect("nothing is sent");
-    let expected = Depth { waiting: before.waiting + 13, delayed: before.delayed + 1, ..before };
+    let expected = QueueDepth { waiting: before.waiting + 13, delayed: before.delayed + 1, ..before };
     let same = async || Some(queue.depth(LANE).await.expect("a depth")).filter(|depth| *depth == expected);
     crate::world::eventually("the queue's depth", same).await;
 }
 
 /// Files are put where an address says and read where another says, for as long as each is good.
-pub async fn objects(objects: &dyn Objects, client: &reqwest::Client, now: Timestamp) {
+pub async fn objects(objects: &dyn ObjectStore, client: &reqwest::Client, now: Timestamp) {
     let tenant = "acme".parse().expect("a tenant");
     let key = ObjectKey::upload(&tenant, "att_1");
     let soon = now + 60_000;

@@ -5,13 +5,13 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
     ScalarAttributeType,
 };
-use infra::aws::{Aws, DynamoStore, DynamoViews};
+use infra::aws::{Aws, DynamoStore, DynamoViewStore};
 
 /// An emulator of its own for each test.
 pub struct Dynamo {
     pub aws: Aws,
     pub store: DynamoStore,
-    pub views: DynamoViews,
+    pub views: DynamoViewStore,
 }
 
 impl Dynamo {
@@ -43,8 +43,8 @@ pub fn store(client: Client) -> DynamoStore {
     DynamoStore { client, events_table, vault_table, limits_table }
 }
 
-pub fn views(client: Client) -> DynamoViews {
-    DynamoViews { client, table: "views".to_owned() }
+pub fn views(client: Client) -> DynamoViewStore {
+    DynamoViewStore { client, table: "views".to_owned() }
 }
 
 type Index<'a> = (&'a str, &'a str, &'a str, ProjectionType, &'a [&'a str]);

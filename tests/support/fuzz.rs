@@ -2,7 +2,7 @@
 //! `tests/fuzz` feeds them to libFuzzer. Each panics where its property does not hold.
 
 use domain::communication::{Command, Report, State, decide, evolve, wake};
-use domain::gate::{Entry, Gate, Rate, Tally};
+use domain::gate::{CallResults, Entry, ProviderThrottle};
 use domain::provider::{About, CallbackRequest, Provider};
 use domain::status::status;
 use domain::{explain, history};
@@ -39,7 +39,7 @@ pub fn stream(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let records: Vec<Recorded> = text.lines().filter_map(|line| events::decode(line).ok()).take(200).collect();
     let state = records.iter().fold(State::default(), |state, record| evolve(state, &record.event));
-    let row = history::row(CommunicationId::from_key(&crate::bench::tenant(), "fuzz"), &records);
+    let row = history::row(CommunicationId::from_idempotency_key(&crate::bench::tenant(), "fuzz"), &records);
     let story = explain::explain(&records);
     let begun = matches!(records.first().map(|r| &r.event), Some(Event::CommunicationRequested(_)));
     if begun {
@@ -87,8 +87,8 @@ fn said(provider: &dyn Provider, request: &CallbackRequest) {
 /// again, and no more than that. A breaker that is open grants one call at most.
 pub fn gate(bytes: &[u8]) {
     let [burst, per_second, steps @ ..] = bytes else { return };
-    let rate = Rate { burst: u32::from(*burst % 50) + 1, per_second: u32::from(*per_second % 100) + 1 };
-    let mut gate = Gate::new(rate);
+    let rate = events::RateLimit { burst: u32::from(*burst % 50) + 1, per_second: u32::from(*per_second % 100) + 1 };
+    let mut gate = ProviderThrottle::new(rate);
     let (mut now, mut grants) = (T0, Vec::new());
     for step in steps.chunks_exact(2).take(300) {
         let [kind, amount] = step else { continue };
@@ -97,8 +97,8 @@ pub fn gate(bytes: &[u8]) {
             0 => now += i64::from(amount) * 10,
             1 => {
                 let was_shut = gate.shut.is_some();
-                match gate.enter(amount, Timestamp(now)) {
-                    Entry::Open { granted, turns, is_probe } => {
+                match gate.reserve(amount, Timestamp(now)) {
+                    Entry::Granted { granted, turns, is_probe } => {
                         assert_eq!(granted as usize + turns.len(), amount as usize);
                         assert!(turns.iter().all(|turn| now <= turn.0 && turn.0 <= now + 3_700_000));
                         // The queue of turns folds over itself after an hour.
@@ -107,24 +107,24 @@ pub fn gate(bytes: &[u8]) {
                         assert!(was_shut || !is_probe);
                         grants.extend(std::iter::repeat_n(now, granted as usize));
                     }
-                    Entry::Shut(until) => assert!(was_shut && now < until.0),
+                    Entry::Blocked(until) => assert!(was_shut && now < until.0),
                 }
             }
             2 => {
                 let unused = amount.min(grants.len() as u32) % 8;
                 // Only the latest can be unused still.
                 grants.truncate(grants.len() - unused as usize);
-                gate.settle(Tally { unused, ..Tally::default() }, Timestamp(now));
+                gate.settle(CallResults { unused, ..CallResults::default() }, Timestamp(now));
             }
             _ => {
                 let failures = amount % 16;
-                gate.settle(Tally { failures, successes: amount % 3, ..Tally::default() }, Timestamp(now));
+                gate.settle(CallResults { failures, successes: amount % 3, ..CallResults::default() }, Timestamp(now));
             }
         }
         let quota = gate.quota(Timestamp(now));
         assert!(quota.remaining <= rate.burst && now <= quota.available_at.0);
         let stored = serde_json::to_string(&gate).expect("a record");
-        assert_eq!(serde_json::from_str::<Gate>(&stored).expect("our own record"), gate);
+        assert_eq!(serde_json::from_str::<ProviderThrottle>(&stored).expect("our own record"), gate);
     }
     crate::invariants::arrivals("gate", grants, rate, 1).unwrap_or_else(|why| panic!("{why}"));
 }

@@ -2,9 +2,9 @@
 //! `audit` has those that the store can be asked about by itself.
 
 use domain::communication::{Communication, Lifecycle, State, evolve};
-use domain::gate::Rate;
 use domain::ports::StreamKey;
 use domain::quiet;
+use events::RateLimit;
 use events::{DoubtPolicy, Event, Outcome, Recorded, Timestamp};
 
 /// A call that reached the provider.
@@ -16,13 +16,13 @@ pub struct Sent {
 }
 
 /// One communication, from both sides.
-pub struct Life<'a> {
+pub struct CommunicationTrace<'a> {
     pub key: &'a StreamKey,
     pub lines: &'a [String],
     pub sends: &'a [Sent],
 }
 
-impl Life<'_> {
+impl CommunicationTrace<'_> {
     fn records(&self) -> Result<Vec<Recorded>, String> {
         let records: Result<_, _> = self.lines.iter().map(|line| events::decode(line)).collect();
         records.map_err(|error| format!("I5: {error}"))
@@ -41,7 +41,7 @@ impl Life<'_> {
 ///
 /// The first invariant that does not hold. `opted_out`: since when its address was not to be written to. `slack_ms`: how
 /// long a worker may take from its last look to its claim.
-pub fn check(life: &Life<'_>, opted_out: Option<i64>, slack_ms: i64) -> Result<(), String> {
+pub fn check(life: &CommunicationTrace<'_>, opted_out: Option<i64>, slack_ms: i64) -> Result<(), String> {
     let records = life.records()?;
     let state = records.iter().fold(State::default(), |state, record| evolve(state, &record.event));
     let communication = state.requested().map_err(|error| format!("I5: {error}"))?;
@@ -51,9 +51,9 @@ pub fn check(life: &Life<'_>, opted_out: Option<i64>, slack_ms: i64) -> Result<(
     let taken = life.sends.iter().filter(|sent| sent.taken).count();
     let broken = [
         sent_too_often(&records, communication, taken),
-        untrue(communication, taken),
+        status_contradicts_provider(communication, taken),
         early(communication, life.sends),
-        disturbing(&records, communication, slack_ms),
+        sent_in_quiet_hours(&records, communication, slack_ms),
         against_an_opt_out(&records, opted_out, slack_ms),
     ];
     match broken.into_iter().flatten().next() {
@@ -63,7 +63,7 @@ pub fn check(life: &Life<'_>, opted_out: Option<i64>, slack_ms: i64) -> Result<(
 }
 
 /// Attempts of which the log says that nobody could decide them.
-pub fn undecided(records: &[Recorded]) -> usize {
+pub fn undecided_attempts(records: &[Recorded]) -> usize {
     let unknown =
         |record: &&Recorded| matches!(record.event, Event::DeliveryAttemptResolved { outcome: Outcome::Unknown, .. });
     let mut open = false;
@@ -87,14 +87,14 @@ pub fn undecided(records: &[Recorded]) -> usize {
 fn sent_too_often(records: &[Recorded], communication: &Communication, taken: usize) -> Option<&'static str> {
     let asked_again = records.iter().filter(|r| matches!(r.event, Event::RetryRequested { .. })).count();
     let most = match communication.request.in_doubt {
-        DoubtPolicy::Resend => 1 + undecided(records),
-        DoubtPolicy::Hold => 1 + asked_again.min(undecided(records)),
+        DoubtPolicy::Resend => 1 + undecided_attempts(records),
+        DoubtPolicy::Hold => 1 + asked_again.min(undecided_attempts(records)),
     };
     (taken > most).then_some("I2: sent more often than the log explains")
 }
 
 /// I3: the end that is shown is what the provider saw.
-fn untrue(communication: &Communication, taken: usize) -> Option<&'static str> {
+fn status_contradicts_provider(communication: &Communication, taken: usize) -> Option<&'static str> {
     match communication.lifecycle {
         Lifecycle::Cancelled | Lifecycle::Suppressed(_) if taken > 0 => Some("I3: said not to be sent, and was"),
         Lifecycle::Failed(_) | Lifecycle::DeadLettered(_) if taken > 0 && !communication.maybe_sent => {
@@ -112,7 +112,7 @@ fn early(communication: &Communication, sends: &[Sent]) -> Option<&'static str> 
 }
 
 /// I7: no attempt begins well within quiet hours.
-fn disturbing(records: &[Recorded], communication: &Communication, slack_ms: i64) -> Option<&'static str> {
+fn sent_in_quiet_hours(records: &[Recorded], communication: &Communication, slack_ms: i64) -> Option<&'static str> {
     let begun = records.iter().filter(|record| matches!(record.event, Event::DeliveryAttemptStarted { .. }));
     let quiet = |at: Timestamp| quiet::held_until(&communication.request, at).is_some();
     let mut within = begun.filter(|record| quiet(record.meta.at) && quiet(record.meta.at - slack_ms));
@@ -132,7 +132,7 @@ fn against_an_opt_out(records: &[Recorded], opted_out: Option<i64>, slack_ms: i6
 /// # Errors
 ///
 /// The first stretch of time with too many calls.
-pub fn arrivals(config: &str, mut times: Vec<i64>, rate: Rate, slack_ms: i64) -> Result<(), String> {
+pub fn arrivals(config: &str, mut times: Vec<i64>, rate: RateLimit, slack_ms: i64) -> Result<(), String> {
     times.sort_unstable();
     for (first, from) in times.iter().enumerate() {
         for (last, to) in times.iter().enumerate().skip(first + rate.burst as usize) {

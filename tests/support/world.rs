@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::described;
 
 /// How long anything may take before a test says that it did not happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub struct World {
     pub local: Local,
@@ -42,7 +42,7 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: i
         if let Some(found) = ask().await {
             return found;
         }
-        assert!(started.elapsed() < PATIENCE, "did not happen: {what}");
+        assert!(started.elapsed() < TIMEOUT, "did not happen: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -117,7 +117,7 @@ impl World {
             if answer.body[field] == value {
                 return answer;
             }
-            assert!(started.elapsed() < PATIENCE, "{field} is not {value}: {}", answer.body);
+            assert!(started.elapsed() < TIMEOUT, "{field} is not {value}: {}", answer.body);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

@@ -180,17 +180,17 @@ impl Lifecycle {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     /// Its own; another follows if it fails, where one was asked for.
-    Own,
+    NotTriggered,
     /// The next channel's communication is to be requested.
     Triggered(FallbackReason),
     /// The next channel's.
-    Over(CommunicationId),
+    Requested(CommunicationId),
     Abandoned(AbandonReason),
 }
 
 /// A fact and the earliest time it was reported for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
+pub struct Evidence {
     pub at: Timestamp,
     pub attempt: Option<u16>,
     reports: u8,
@@ -221,7 +221,7 @@ pub struct Communication {
     pub maybe_sent: bool,
     /// A provider proved us wrong after we had given up.
     pub late_evidence: bool,
-    pub facts: BTreeMap<Fact, Seen>,
+    pub facts: BTreeMap<Fact, Evidence>,
     pub erased: bool,
     pub turn: Turn,
     /// Given up while a worker may still be at it: not before this is it tried again.
@@ -253,11 +253,11 @@ impl Communication {
 
     /// It has ended, and no other channel has its turn after it.
     pub fn is_at_rest(&self) -> bool {
-        self.is_finished() && self.falls_back_at().is_none()
+        self.is_finished() && self.fallback_due_at().is_none()
     }
 
     /// What the next channel is asked for, in place of this one, which is `id`.
-    pub fn successor(&self, id: CommunicationId, now: Timestamp) -> Option<Requested> {
+    pub fn fallback_request(&self, id: CommunicationId, now: Timestamp) -> Option<Requested> {
         let mut steps = self.request.fallback.iter().flat_map(|fallback| &fallback.steps).cloned();
         let FallbackStep { channel, contact_hash, template, .. } = steps.next()?;
         let steps: Vec<FallbackStep> = steps.collect();
@@ -277,20 +277,20 @@ impl Communication {
     }
 
     /// A dead letter: given up, and [`Command::Retry`] takes it up again.
-    pub fn is_given_up(&self) -> bool {
+    pub fn is_dead_letter(&self) -> bool {
         matches!(self.lifecycle, Lifecycle::DeadLettered(_) | Lifecycle::Failed(FailReason::InDoubt))
     }
 
-    fn next_step(&self) -> Option<&FallbackStep> {
+    fn next_fallback_step(&self) -> Option<&FallbackStep> {
         self.request.fallback.as_ref()?.steps.first()
     }
 
     /// When the next channel has its turn, and why; none where none is to have it by what is known now.
-    fn falls_back(&self) -> Option<(Timestamp, FallbackReason)> {
+    fn fallback_due(&self) -> Option<(Timestamp, FallbackReason)> {
         let fallback = self.request.fallback.as_ref()?;
-        let step = self.next_step()?;
-        let is_off = self.turn != Turn::Own || self.cancellation.is_some() || self.erased;
-        if is_off || self.has_reached(step.unless) {
+        let step = self.next_fallback_step()?;
+        let is_off = self.turn != Turn::NotTriggered || self.cancellation.is_some() || self.erased;
+        if is_off || self.meets_condition(step.unless) {
             return None;
         }
         let came_back = [Fact::Bounced, Fact::Undelivered, Fact::Dropped].iter().any(|f| self.facts.contains_key(f));
@@ -332,7 +332,7 @@ impl Communication {
         failed.map(|reason| (Timestamp(0), reason)).or_else(in_time)
     }
 
-    fn has_reached(&self, wanted: Unless) -> bool {
+    fn meets_condition(&self, wanted: Unless) -> bool {
         let seen = |fact| self.facts.contains_key(&fact);
         let read = seen(Fact::Opened) || seen(Fact::Read) || seen(Fact::Clicked);
         match wanted {
@@ -342,25 +342,25 @@ impl Communication {
     }
 
     /// When the channel after it needs to be looked at; none where nothing follows.
-    pub fn falls_back_at(&self) -> Option<Timestamp> {
+    pub fn fallback_due_at(&self) -> Option<Timestamp> {
         match self.turn {
             Turn::Triggered(_) => Some(Timestamp(0)),
-            Turn::Own | Turn::Over(_) | Turn::Abandoned(_) => self.falls_back().map(|(at, _)| at),
+            Turn::NotTriggered | Turn::Requested(_) | Turn::Abandoned(_) => self.fallback_due().map(|(at, _)| at),
         }
     }
 
     /// Nothing is known that a provider may have been given.
-    fn is_surely_unsent(&self) -> bool {
+    fn is_definitely_unsent(&self) -> bool {
         !self.maybe_sent && !self.is_proven_sent()
     }
 
     fn has_evidence_for(&self, attempt: u16) -> bool {
-        let about = |seen: &Seen| seen.attempt.map_or(self.attempts == 1, |a| a == attempt);
+        let about = |seen: &Evidence| seen.attempt.map_or(self.attempts == 1, |a| a == attempt);
         self.facts.values().any(about)
     }
 
     /// The given-up lifecycles that proof undoes, and the waits that it ends.
-    fn believe_sent(&mut self) {
+    fn apply_proof_of_sending(&mut self) {
         match self.lifecycle {
             Lifecycle::Failed(_) | Lifecycle::DeadLettered(_) => {
                 self.late_evidence = true;
@@ -412,7 +412,7 @@ pub enum Readiness {
 
 /// Whether an attempt may begin at `now`.
 pub fn readiness(communication: &Communication, now: Timestamp) -> Readiness {
-    match (communication.turn, communication.falls_back()) {
+    match (communication.turn, communication.fallback_due()) {
         (Turn::Triggered(_), _) => return Readiness::HandsOver,
         (_, Some((at, _))) if at <= now => return Readiness::FallsBack,
         _ => (),
@@ -442,18 +442,18 @@ pub fn readiness(communication: &Communication, now: Timestamp) -> Readiness {
 /// two index writes for each delivery, and an early look is harmless.
 pub fn wake(state: &State, now: Timestamp, current: Option<Timestamp>) -> Option<Timestamp> {
     let State::Requested(communication) = state else { return None };
-    let next = communication.falls_back_at().map(|at| if now < at { at } else { now + policy::REPAIR_MS });
-    let own = own_wake(communication, now, current);
+    let next = communication.fallback_due_at().map(|at| if now < at { at } else { now + policy::REPAIR_DELAY_MS });
+    let own = delivery_wake(communication, now, current);
     own.into_iter().chain(next).min()
 }
 
-fn own_wake(communication: &Communication, now: Timestamp, current: Option<Timestamp>) -> Option<Timestamp> {
+fn delivery_wake(communication: &Communication, now: Timestamp, current: Option<Timestamp>) -> Option<Timestamp> {
     let due = match communication.lifecycle {
         Lifecycle::Waiting => communication.due_at.unwrap_or(now),
         Lifecycle::RetryWait { until } => until,
         Lifecycle::InDoubt { evidence_until, .. } => evidence_until,
         Lifecycle::Sending { lease_until, .. } => {
-            let kept = current.filter(|at| now < *at && at.since(lease_until) <= policy::REPAIR_MS);
+            let kept = current.filter(|at| now < *at && at.since(lease_until) <= policy::REPAIR_DELAY_MS);
             return Some(kept.unwrap_or(lease_until));
         }
         Lifecycle::Sent
@@ -462,7 +462,7 @@ fn own_wake(communication: &Communication, now: Timestamp, current: Option<Times
         | Lifecycle::Cancelled
         | Lifecycle::Suppressed(_) => return None,
     };
-    Some(if now < due { due } else { now + policy::REPAIR_MS })
+    Some(if now < due { due } else { now + policy::REPAIR_DELAY_MS })
 }
 
 /// Answers `command` with what happens next. An empty list means "already so".
@@ -498,23 +498,25 @@ pub fn decide(state: &State, command: Command) -> Result<Vec<Event>, Rejection> 
             Ok(if communication.erased { Vec::new() } else { vec![Event::CommunicationErased { by }] })
         }
         Command::Retry { by, now, at } => retry(communication, by, now, at),
-        Command::FallBack { now } => Ok(fall_back(communication, now)),
+        Command::FallBack { now } => Ok(trigger_fallback(communication, now)),
         Command::HandOver(next) => Ok(match communication.turn {
             Turn::Triggered(_) => vec![Event::FallbackRequested { communication: next }],
-            Turn::Own | Turn::Over(_) | Turn::Abandoned(_) => Vec::new(),
+            Turn::NotTriggered | Turn::Requested(_) | Turn::Abandoned(_) => Vec::new(),
         }),
     }
 }
 
 /// The next channel has its turn, and this one none any more.
-fn fall_back(communication: &Communication, now: Timestamp) -> Vec<Event> {
-    let (Readiness::FallsBack, Some((_, reason))) = (readiness(communication, now), communication.falls_back()) else {
+fn trigger_fallback(communication: &Communication, now: Timestamp) -> Vec<Event> {
+    let (Readiness::FallsBack, Some((_, reason))) = (readiness(communication, now), communication.fallback_due())
+    else {
         return Vec::new();
     };
     if communication.expires_at <= now {
         return vec![Event::FallbackAbandoned { reason: AbandonReason::Expired }];
     }
-    let triggered = communication.next_step().map(|step| Event::FallbackTriggered { channel: step.channel, reason });
+    let triggered =
+        communication.next_fallback_step().map(|step| Event::FallbackTriggered { channel: step.channel, reason });
     let stopped = cancel(communication, "fallback".to_owned(), CancelReason::FellBack).unwrap_or_default();
     triggered.into_iter().chain(stopped).collect()
 }
@@ -532,7 +534,7 @@ fn change(
     schedule: Option<(Timestamp, Timestamp)>,
     content: Option<String>,
 ) -> Result<Vec<Event>, Rejection> {
-    unattempted(communication)?;
+    ensure_not_attempted(communication)?;
     let now_is = (communication.due_at, communication.expires_at);
     let moved = schedule.filter(|(at, expires_at)| (Some(*at), *expires_at) != now_is);
     let moved = moved.map(|(scheduled_at, expires_at)| Event::CommunicationRescheduled { scheduled_at, expires_at });
@@ -541,7 +543,7 @@ fn change(
     Ok(moved.into_iter().chain(changed).collect())
 }
 
-fn unattempted(communication: &Communication) -> Result<(), Rejection> {
+fn ensure_not_attempted(communication: &Communication) -> Result<(), Rejection> {
     match communication.lifecycle {
         Lifecycle::Waiting if communication.attempts == 0 => Ok(()),
         Lifecycle::Waiting
@@ -561,7 +563,7 @@ fn advance(communication: &Communication, now: Timestamp) -> Vec<Event> {
     }
     match communication.lifecycle {
         Lifecycle::Sending { attempt, .. } => doubt(communication, attempt, now, DoubtCause::LeaseExpired),
-        Lifecycle::InDoubt { attempt, .. } => settle_by_policy(communication, attempt),
+        Lifecycle::InDoubt { attempt, .. } => resolve_by_policy(communication, attempt),
         Lifecycle::Waiting | Lifecycle::RetryWait { .. } => dead_letter(communication, DeadLetterReason::Expired),
         Lifecycle::Sent
         | Lifecycle::Failed(_)
@@ -573,7 +575,7 @@ fn advance(communication: &Communication, now: Timestamp) -> Vec<Event> {
 
 /// In doubt, unless a callback that came first has already settled it.
 fn doubt(communication: &Communication, attempt: u16, now: Timestamp, cause: DoubtCause) -> Vec<Event> {
-    let evidence_until = now + policy::EVIDENCE_MS;
+    let evidence_until = now + policy::EVIDENCE_WAIT_MS;
     let doubt = Event::DeliveryAttemptInDoubt { attempt, cause, evidence_until };
     match communication.has_evidence_for(attempt) {
         true => vec![doubt, resolved(attempt, Outcome::Accepted, ResolvedBy::Callback)],
@@ -586,7 +588,7 @@ fn resolved(attempt: u16, outcome: Outcome, by: ResolvedBy) -> Event {
 }
 
 /// No evidence came: send again or stop, as the message type wants it. It may have arrived.
-fn settle_by_policy(communication: &Communication, attempt: u16) -> Vec<Event> {
+fn resolve_by_policy(communication: &Communication, attempt: u16) -> Vec<Event> {
     let mut events = vec![resolved(attempt, Outcome::Unknown, ResolvedBy::Policy)];
     if communication.is_proven_sent() {
         return events;
@@ -594,7 +596,7 @@ fn settle_by_policy(communication: &Communication, attempt: u16) -> Vec<Event> {
     let held = communication.cancellation.is_none() && communication.request.in_doubt == DoubtPolicy::Hold;
     events.extend(match held {
         true => Some(Event::CommunicationFailed { reason: FailReason::InDoubt, maybe_sent: true }),
-        false => end_without_retry(communication, true),
+        false => terminal_event(communication, true),
     });
     events
 }
@@ -662,7 +664,7 @@ struct Refusal {
 
 fn refuse(c: &Communication, refusal: Refusal, now: Timestamp, chance: u64) -> Vec<Event> {
     let Refusal { attempt, class, code, retry_after_ms, counted_already, failover } = refusal;
-    let failover = failover && is_providers_trouble(class);
+    let failover = failover && is_provider_fault(class);
     let counted = match class {
         RefusalClass::Transient | RefusalClass::Permanent => true,
         RefusalClass::Unavailable => retry_after_ms.is_none(),
@@ -670,8 +672,8 @@ fn refuse(c: &Communication, refusal: Refusal, now: Timestamp, chance: u64) -> V
     };
     let count = c.counted + u16::from(counted && !counted_already);
     let wait_ms = match class {
-        _ if failover => policy::FAILOVER_MS,
-        RefusalClass::Auth | RefusalClass::Balance => policy::HOLD_MS,
+        _ if failover => policy::FAILOVER_DELAY_MS,
+        RefusalClass::Auth | RefusalClass::Balance => policy::ACCOUNT_HOLD_MS,
         _ if counted => policy::backoff_ms(count, chance),
         _ => policy::retry_after_ms(retry_after_ms),
     };
@@ -680,7 +682,7 @@ fn refuse(c: &Communication, refusal: Refusal, now: Timestamp, chance: u64) -> V
     let end = if c.is_proven_sent() {
         None
     } else if c.cancellation.is_some() {
-        end_without_retry(c, maybe_sent)
+        terminal_event(c, maybe_sent)
     } else if class == RefusalClass::Permanent {
         Some(Event::CommunicationFailed { reason: FailReason::Permanent, maybe_sent })
     } else if counted && u16::from(c.request.max_attempts) <= count {
@@ -699,7 +701,7 @@ fn refuse(c: &Communication, refusal: Refusal, now: Timestamp, chance: u64) -> V
 }
 
 /// It says nothing about the message: another provider may take it.
-fn is_providers_trouble(class: RefusalClass) -> bool {
+fn is_provider_fault(class: RefusalClass) -> bool {
     match class {
         RefusalClass::Transient | RefusalClass::Unavailable | RefusalClass::Auth | RefusalClass::Balance => true,
         RefusalClass::Throttled | RefusalClass::Permanent => false,
@@ -715,7 +717,9 @@ fn report(communication: &Communication, reports: Vec<Report>) -> Result<Vec<Eve
             return Err(Rejection::NeverAttempted);
         }
         let news = match (fact, after.facts.get(&fact)) {
-            (Fact::Unknown, _) => after.unknown.len() < MAX_UNKNOWN && !after.unknown.contains(unnamed(&code)),
+            (Fact::Unknown, _) => {
+                after.unknown.len() < MAX_UNKNOWN && !after.unknown.contains(unknown_status_code(&code))
+            }
             // Our own record already says that the provider has it.
             (Fact::Accepted, None) => attempt.is_none_or(|attempt| !after.accepted.contains(&attempt)),
             (_, None) => true,
@@ -743,14 +747,14 @@ const MAX_REPORTS: u8 = 3;
 /// Unknown statuses kept for one communication.
 const MAX_UNKNOWN: usize = 10;
 
-fn unnamed(code: &Option<String>) -> &str {
+fn unknown_status_code(code: &Option<String>) -> &str {
     code.as_deref().unwrap_or("")
 }
 
 fn suppress(communication: &Communication, reason: SuppressReason) -> Vec<Event> {
     match communication.lifecycle {
         Lifecycle::Waiting | Lifecycle::RetryWait { .. } => {
-            vec![match communication.is_surely_unsent() {
+            vec![match communication.is_definitely_unsent() {
                 true => Event::CommunicationSuppressed { reason },
                 false => {
                     let reason = FailReason::Cancelled;
@@ -785,7 +789,7 @@ fn abandon(communication: &Communication, reason: FailReason) -> Vec<Event> {
 
 fn cancel(communication: &Communication, by: String, reason: CancelReason) -> Result<Vec<Event>, Rejection> {
     match communication.lifecycle {
-        Lifecycle::Waiting | Lifecycle::RetryWait { .. } => Ok(match communication.is_surely_unsent() {
+        Lifecycle::Waiting | Lifecycle::RetryWait { .. } => Ok(match communication.is_definitely_unsent() {
             true => vec![Event::CommunicationCancelled { by, reason }],
             false => vec![
                 Event::CancellationRequested { by, reason },
@@ -798,7 +802,7 @@ fn cancel(communication: &Communication, by: String, reason: CancelReason) -> Re
         }
         Lifecycle::Cancelled => Ok(Vec::new()),
         // It cannot be taken back, but the next channel need not have its turn.
-        _ if communication.falls_back().is_some() && reason != CancelReason::FellBack => {
+        _ if communication.fallback_due().is_some() && reason != CancelReason::FellBack => {
             Ok(vec![Event::CancellationRequested { by, reason }])
         }
         Lifecycle::Sent => Err(Rejection::AlreadySent),
@@ -809,7 +813,7 @@ fn cancel(communication: &Communication, by: String, reason: CancelReason) -> Re
 fn dead_letter(communication: &Communication, reason: DeadLetterReason) -> Vec<Event> {
     let open = matches!(communication.lifecycle, Lifecycle::Sending { .. } | Lifecycle::InDoubt { .. });
     match communication.is_finished() {
-        true if communication.falls_back_at().is_some() => {
+        true if communication.fallback_due_at().is_some() => {
             vec![Event::FallbackAbandoned { reason: AbandonReason::Poison }]
         }
         true => Vec::new(),
@@ -830,12 +834,12 @@ fn resolve(
     let settled = Event::DeliveryAttemptResolved { attempt, outcome, by, provider_message_id };
     let maybe_sent = communication.maybe_sent || outcome == Outcome::Unknown;
     let open = outcome != Outcome::Accepted && !communication.is_proven_sent();
-    let end = open.then(|| end_without_retry(communication, maybe_sent)).flatten();
+    let end = open.then(|| terminal_event(communication, maybe_sent)).flatten();
     Ok(std::iter::once(settled).chain(end).collect())
 }
 
 /// What ends it where another attempt would follow: a cancellation asked for, or no attempts left.
-fn end_without_retry(communication: &Communication, maybe_sent: bool) -> Option<Event> {
+fn terminal_event(communication: &Communication, maybe_sent: bool) -> Option<Event> {
     let exhausted = u16::from(communication.request.max_attempts) <= communication.counted;
     match &communication.cancellation {
         Some(_) if maybe_sent => Some(Event::CommunicationFailed { reason: FailReason::Cancelled, maybe_sent }),
@@ -855,7 +859,7 @@ fn retry(
     retry_at: Option<Timestamp>,
 ) -> Result<Vec<Event>, Rejection> {
     match communication.lifecycle {
-        _ if communication.is_given_up() => {
+        _ if communication.is_dead_letter() => {
             let later = |at: Option<Timestamp>| at.filter(|at| now < *at);
             let retry_at = retry_at.max(later(communication.held_until)).max(later(communication.due_at));
             let expires_at = policy::expires_at(communication.request.kind, retry_at.unwrap_or(now));
@@ -903,7 +907,7 @@ pub fn evolve(state: State, event: &Event) -> State {
             late_evidence: false,
             facts: BTreeMap::new(),
             erased: false,
-            turn: Turn::Own,
+            turn: Turn::NotTriggered,
             held_until: None,
             accepted: BTreeSet::new(),
             unknown: BTreeSet::new(),
@@ -939,23 +943,23 @@ fn apply(c: &mut Communication, event: &Event) {
         Event::DeliveryAttemptAccepted { attempt, provider_message_id, .. } => {
             c.accepted.insert(*attempt);
             c.provider_message_id = Some(provider_message_id.clone());
-            end_open(c, *attempt, Lifecycle::Sent);
-            c.believe_sent();
+            end_open_attempt(c, *attempt, Lifecycle::Sent);
+            c.apply_proof_of_sending();
         }
         Event::DeliveryAttemptRefused { attempt, class, counted, retry_at, .. } => {
-            if is_providers_trouble(*class) {
+            if is_provider_fault(*class) {
                 c.refused_by.extend(c.config.clone());
             }
             let doubted = matches!(c.lifecycle, Lifecycle::InDoubt { .. });
             c.counted += u16::from(*counted && !doubted);
             let until = retry_at.unwrap_or(Timestamp(0));
             let sent = c.is_proven_sent();
-            end_open(c, *attempt, if sent { Lifecycle::Sent } else { Lifecycle::RetryWait { until } });
+            end_open_attempt(c, *attempt, if sent { Lifecycle::Sent } else { Lifecycle::RetryWait { until } });
         }
         Event::DeliveryAttemptInDoubt { attempt, evidence_until, .. } => {
             c.counted += 1;
             let evidence_until = *evidence_until;
-            end_open(c, *attempt, Lifecycle::InDoubt { attempt: *attempt, evidence_until });
+            end_open_attempt(c, *attempt, Lifecycle::InDoubt { attempt: *attempt, evidence_until });
         }
         Event::DeliveryAttemptResolved { attempt, outcome, provider_message_id, .. } => {
             if provider_message_id.is_some() {
@@ -970,18 +974,18 @@ fn apply(c: &mut Communication, event: &Event) {
             }
             let sent = c.is_proven_sent();
             let retry = Lifecycle::RetryWait { until: Timestamp(0) };
-            end_open(c, *attempt, if sent { Lifecycle::Sent } else { retry });
+            end_open_attempt(c, *attempt, if sent { Lifecycle::Sent } else { retry });
         }
         Event::DeliveryReported { attempt, fact, provider_at, code, .. } => {
             if *fact == Fact::Unknown {
-                c.unknown.insert(unnamed(code).to_owned());
+                c.unknown.insert(unknown_status_code(code).to_owned());
             }
-            let first = Seen { at: *provider_at, attempt: *attempt, reports: 0 };
+            let first = Evidence { at: *provider_at, attempt: *attempt, reports: 0 };
             let seen = c.facts.entry(*fact).or_insert(first);
             seen.at = seen.at.min(*provider_at);
             seen.reports = seen.reports.saturating_add(1);
             if proves_sent(*fact) {
-                c.believe_sent();
+                c.apply_proof_of_sending();
             }
         }
         Event::CancellationRequested { by, reason } => {
@@ -1007,13 +1011,13 @@ fn apply(c: &mut Communication, event: &Event) {
         }
         Event::CommunicationErased { .. } => c.erased = true,
         Event::FallbackTriggered { reason, .. } => c.turn = Turn::Triggered(*reason),
-        Event::FallbackRequested { communication } => c.turn = Turn::Over(*communication),
+        Event::FallbackRequested { communication } => c.turn = Turn::Requested(*communication),
         Event::FallbackAbandoned { reason } => c.turn = Turn::Abandoned(*reason),
     }
 }
 
 /// Moves on only if `attempt` is the one still open.
-fn end_open(c: &mut Communication, attempt: u16, next: Lifecycle) {
+fn end_open_attempt(c: &mut Communication, attempt: u16, next: Lifecycle) {
     match c.lifecycle {
         Lifecycle::Sending { attempt: open, .. } | Lifecycle::InDoubt { attempt: open, .. } if open == attempt => {
             c.lifecycle = next;

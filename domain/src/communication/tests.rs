@@ -84,7 +84,7 @@ fn refused(attempt: u16, class: RefusalClass, code: &str, counted: bool, retry: 
 }
 
 fn refused_here(attempt: u16, class: RefusalClass, counted: bool) -> Event {
-    let retry_at = Some(at(policy::FAILOVER_MS));
+    let retry_at = Some(at(policy::FAILOVER_DELAY_MS));
     Event::DeliveryAttemptRefused { attempt, class, code: "x".into(), counted, retry_at, failover: true }
 }
 
@@ -93,7 +93,7 @@ fn transient(attempt: u16) -> Event {
 }
 
 fn in_doubt(attempt: u16, cause: DoubtCause) -> Event {
-    Event::DeliveryAttemptInDoubt { attempt, cause, evidence_until: at(policy::EVIDENCE_MS) }
+    Event::DeliveryAttemptInDoubt { attempt, cause, evidence_until: at(policy::EVIDENCE_WAIT_MS) }
 }
 
 fn unknown(attempt: u16) -> Event {
@@ -319,12 +319,12 @@ fn counted_refusals_climb_the_ladder_and_end_in_a_dead_letter() {
 fn waiting_for_the_provider_burns_no_attempt() {
     for (class, after, wait) in [
         (RefusalClass::Throttled, Some(7_000), 7_000),
-        (RefusalClass::Throttled, None, policy::THROTTLE_MS),
+        (RefusalClass::Throttled, None, policy::DEFAULT_RETRY_AFTER_MS),
         (RefusalClass::Throttled, Some(86_400_000), 3_600_000),
         (RefusalClass::Throttled, Some(0), 1_000),
         (RefusalClass::Unavailable, Some(30_000), 30_000),
-        (RefusalClass::Auth, None, policy::HOLD_MS),
-        (RefusalClass::Balance, None, policy::HOLD_MS),
+        (RefusalClass::Auth, None, policy::ACCOUNT_HOLD_MS),
+        (RefusalClass::Balance, None, policy::ACCOUNT_HOLD_MS),
     ] {
         let g = given([requested(), started(1)]).when(outcome(1, no(class, "x", after))).then([refused(
             1,
@@ -386,7 +386,7 @@ fn an_expired_lease_is_a_doubt() {
     let doubt = Event::DeliveryAttemptInDoubt {
         attempt: 1,
         cause: DoubtCause::LeaseExpired,
-        evidence_until: at(LEASE + policy::EVIDENCE_MS),
+        evidence_until: at(LEASE + policy::EVIDENCE_WAIT_MS),
     };
     given([requested(), started(1)]).when(advance_to(LEASE)).then([doubt]);
 }
@@ -399,7 +399,7 @@ fn evidence_settles_a_doubt_without_a_second_send() {
         .is(Lifecycle::Sent)
         .shows(Status::Delivered)
         .maybe_sent(false)
-        .when(begin(policy::EVIDENCE_MS))
+        .when(begin(policy::EVIDENCE_WAIT_MS))
         .then_rejected(Rejection::Finished);
 }
 
@@ -422,7 +422,7 @@ fn evidence_that_came_before_the_doubt_settles_it_too() {
 
 #[test]
 fn without_evidence_the_policy_decides() {
-    let later = policy::EVIDENCE_MS;
+    let later = policy::EVIDENCE_WAIT_MS;
     given([requested(), started(1), in_doubt(1, DoubtCause::Timeout)]).when(advance_to(later - 1)).then([]);
     let g = given([requested(), started(1), in_doubt(1, DoubtCause::Timeout)])
         .when(advance_to(later))
@@ -439,7 +439,7 @@ fn without_evidence_the_policy_decides() {
 fn running_out_of_attempts_in_doubt_is_never_a_plain_failure() {
     let once = requested_with(|request| request.max_attempts = 1);
     given([once, started(1), in_doubt(1, DoubtCause::Timeout)])
-        .when(advance_to(policy::EVIDENCE_MS))
+        .when(advance_to(policy::EVIDENCE_WAIT_MS))
         .then([unknown(1), dead(DeadLetterReason::RetriesExhausted, true)])
         .maybe_sent(true);
 }
@@ -494,7 +494,7 @@ fn proof_of_an_earlier_attempt_stops_the_next() {
         reported(1, Fact::Delivered),
         in_doubt(2, DoubtCause::Timeout),
     ])
-    .when(advance_to(policy::EVIDENCE_MS))
+    .when(advance_to(policy::EVIDENCE_WAIT_MS))
     .then([unknown(2)])
     .is(Lifecycle::Sent);
 }
@@ -542,7 +542,7 @@ fn a_cancel_in_flight_waits_for_the_honest_result() {
 #[test]
 fn what_may_have_been_sent_is_never_cancelled() {
     given([requested(), started(1), in_doubt(1, DoubtCause::Timeout), cancellation()])
-        .when(advance_to(policy::EVIDENCE_MS))
+        .when(advance_to(policy::EVIDENCE_WAIT_MS))
         .then([unknown(1), failed(FailReason::Cancelled, true)]);
     given([requested(), started(1), in_doubt(1, DoubtCause::Timeout), unknown(1)])
         .when(cancel_it())
@@ -710,14 +710,17 @@ fn the_status_never_goes_backwards() {
 fn an_unfinished_stream_has_a_timer_and_a_finished_one_has_none() {
     let wake_of = |events: &[Event]| wake(&events.iter().fold(State::default(), evolve), at(0), None);
     assert_eq!(wake_of(&[]), None);
-    assert_eq!(wake_of(&[requested()]), Some(at(policy::REPAIR_MS)));
+    assert_eq!(wake_of(&[requested()]), Some(at(policy::REPAIR_DELAY_MS)));
     assert_eq!(wake_of(&[scheduled(90_000)]), Some(at(90_000)));
     assert_eq!(wake_of(&[requested(), started(1)]), Some(at(LEASE)));
     assert_eq!(
         wake_of(&[requested(), started(1), refused(1, RefusalClass::Transient, "x", true, Some(70_000))]),
         Some(at(70_000))
     );
-    assert_eq!(wake_of(&[requested(), started(1), in_doubt(1, DoubtCause::Timeout)]), Some(at(policy::EVIDENCE_MS)));
+    assert_eq!(
+        wake_of(&[requested(), started(1), in_doubt(1, DoubtCause::Timeout)]),
+        Some(at(policy::EVIDENCE_WAIT_MS))
+    );
     for end in [accepted(1), failed(FailReason::Permanent, false), dead(DeadLetterReason::Poison, true), cancelled()] {
         assert_eq!(wake_of(&[requested(), started(1), end]), None);
     }
@@ -726,9 +729,9 @@ fn an_unfinished_stream_has_a_timer_and_a_finished_one_has_none() {
 #[test]
 fn an_attempt_keeps_a_timer_that_fires_soon_after_its_lease() {
     let state = [requested(), started(1)].iter().fold(State::default(), evolve);
-    assert_eq!(wake(&state, at(0), Some(at(policy::REPAIR_MS))), Some(at(policy::REPAIR_MS)));
+    assert_eq!(wake(&state, at(0), Some(at(policy::REPAIR_DELAY_MS))), Some(at(policy::REPAIR_DELAY_MS)));
     assert_eq!(wake(&state, at(0), Some(at(1))), Some(at(1)), "an early look is harmless");
-    assert_eq!(wake(&state, at(0), Some(at(LEASE + policy::REPAIR_MS + 1))), Some(at(LEASE)));
+    assert_eq!(wake(&state, at(0), Some(at(LEASE + policy::REPAIR_DELAY_MS + 1))), Some(at(LEASE)));
     assert_eq!(wake(&state, at(0), Some(at(0))), Some(at(LEASE)));
 }
 
@@ -971,7 +974,7 @@ fn what_nobody_is_to_send_has_no_next_channel() {
         Event::CommunicationErased { by: "ada".into() },
     ] {
         let g = given([or_sms(), end]);
-        assert_eq!(g.communication().falls_back_at(), None);
+        assert_eq!(g.communication().fallback_due_at(), None);
         g.when(goes_on(AFTER)).then([]);
     }
 }
@@ -984,7 +987,7 @@ fn what_was_not_seen_to_arrive_in_time_goes_on() {
     assert_eq!(readiness(g.communication(), at(AFTER - 1)), Readiness::Finished);
     let g = g.when(goes_on(AFTER)).then([late.clone()]);
     assert_eq!(readiness(g.communication(), at(AFTER)), Readiness::HandsOver);
-    assert_eq!(wake(&g.0, at(AFTER), None), Some(at(AFTER + policy::REPAIR_MS)));
+    assert_eq!(wake(&g.0, at(AFTER), None), Some(at(AFTER + policy::REPAIR_DELAY_MS)));
     let next = CommunicationId::fresh(at(0), 1);
     let over = Event::FallbackRequested { communication: next };
     let g = g.when(Command::HandOver(next)).then([over]);
@@ -1010,7 +1013,7 @@ fn what_arrived_or_was_read_does_not_go_on() {
     ];
     for (unless, fact, reached) in proof {
         let g = given([with_fallback(Some(AFTER), unless), started(1), accepted(1), reported(1, fact)]);
-        assert_eq!(g.communication().falls_back_at().is_none(), reached, "{unless:?} {fact:?}");
+        assert_eq!(g.communication().fallback_due_at().is_none(), reached, "{unless:?} {fact:?}");
     }
     given([or_sms(), started(1), accepted(1), reported(1, Fact::Delivered), reported(1, Fact::Bounced)])
         .when(goes_on(0))
@@ -1020,9 +1023,9 @@ fn what_arrived_or_was_read_does_not_go_on() {
 #[test]
 fn a_doubt_that_is_held_goes_on_only_after_its_time() {
     let g = given([or_sms(), started(1), in_doubt(1, DoubtCause::Timeout), failed(FailReason::InDoubt, true)]);
-    assert_eq!(g.communication().falls_back_at(), Some(at(AFTER)));
+    assert_eq!(g.communication().fallback_due_at(), Some(at(AFTER)));
     let [a, b, c] = [with_fallback(None, Unless::Delivered), started(1), failed(FailReason::InDoubt, true)];
-    assert_eq!(given([a, b, c]).communication().falls_back_at(), None);
+    assert_eq!(given([a, b, c]).communication().fallback_due_at(), None);
 }
 
 #[test]
@@ -1053,12 +1056,12 @@ fn a_chain_expires_as_a_whole() {
 fn the_next_in_the_chain_has_the_rest_of_it() {
     let g = given([or_sms(), started(1), failed(FailReason::Permanent, false)]);
     let id = CommunicationId::fresh(at(0), 1);
-    let next = g.communication().successor(id, at(9)).expect("a step");
+    let next = g.communication().fallback_request(id, at(9)).expect("a step");
     assert_eq!((next.channel, next.source, next.fallback_of), (Channel::Sms, Source::Fallback, Some(id)));
     assert_eq!((next.contact_hash.as_str(), next.expires_at), ("other", g.communication().expires_at));
     let rest = next.fallback.clone().expect("one more");
     assert_eq!((rest.from, rest.steps.len(), rest.steps[0].channel), (at(9), 1, Channel::Whatsapp));
     let last = given([Event::CommunicationRequested(Box::new(next))]);
-    let last = last.communication().successor(id, at(9)).expect("a step");
+    let last = last.communication().fallback_request(id, at(9)).expect("a step");
     assert_eq!((last.channel, last.fallback), (Channel::Whatsapp, None));
 }

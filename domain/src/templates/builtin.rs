@@ -6,7 +6,7 @@ use events::{Channel, MessageType};
 
 /// One version of a template. Subject and body are Handlebars.
 #[derive(Debug, Clone, Copy)]
-pub struct Builtin {
+pub struct SystemTemplate {
     /// `tpl_invoice_email`; in Spanish `tpl_invoice_email.es`.
     pub id: &'static str,
     pub code: &'static str,
@@ -25,7 +25,7 @@ pub struct Builtin {
 macro_rules! email {
     ($code:literal, $kind:ident, $name:literal, $en:literal, $es:literal) => {
         [
-            Builtin {
+            SystemTemplate {
                 id: concat!("tpl_", $code, "_email"),
                 code: $code,
                 version: 1,
@@ -37,7 +37,7 @@ macro_rules! email {
                 body: include_str!(concat!("../../templates/", $code, "_email.html")),
                 html: true,
             },
-            Builtin {
+            SystemTemplate {
                 id: concat!("tpl_", $code, "_email.es"),
                 code: $code,
                 version: 1,
@@ -56,7 +56,7 @@ macro_rules! email {
 macro_rules! text {
     ($code:literal, $channel:ident, $suffix:literal, $kind:ident, $name:literal, $en:expr, $es:expr) => {
         [
-            Builtin {
+            SystemTemplate {
                 id: concat!("tpl_", $code, "_", $suffix),
                 code: $code,
                 version: 1,
@@ -68,7 +68,7 @@ macro_rules! text {
                 body: $en,
                 html: false,
             },
-            Builtin {
+            SystemTemplate {
                 id: concat!("tpl_", $code, "_", $suffix, ".es"),
                 code: $code,
                 version: 1,
@@ -95,7 +95,7 @@ macro_rules! chat {
     };
 }
 
-const EMAIL: [[Builtin; 2]; 6] = [
+const EMAIL: [[SystemTemplate; 2]; 6] = [
     email!(
         "invoice",
         Invoice,
@@ -140,7 +140,7 @@ const EMAIL: [[Builtin; 2]; 6] = [
     ),
 ];
 
-const SMS: [[Builtin; 2]; 3] = [
+const SMS: [[SystemTemplate; 2]; 3] = [
     text!(
         "invoice",
         Sms,
@@ -170,7 +170,7 @@ const SMS: [[Builtin; 2]; 3] = [
     ),
 ];
 
-const CHAT: [[[Builtin; 2]; 3]; 4] = [
+const CHAT: [[[SystemTemplate; 2]; 3]; 4] = [
     chat!(
         "invoice",
         Invoice,
@@ -201,8 +201,8 @@ const CHAT: [[[Builtin; 2]; 3]; 4] = [
     ),
 ];
 
-const GENERAL: [Builtin; 2] = [
-    Builtin {
+const GENERAL: [SystemTemplate; 2] = [
+    SystemTemplate {
         id: "tpl_general",
         code: "general",
         version: 1,
@@ -214,7 +214,7 @@ const GENERAL: [Builtin; 2] = [
         body: "{{#if customerName}}Hello {{customerName}},\n\n{{/if}}{{message}}",
         html: false,
     },
-    Builtin {
+    SystemTemplate {
         id: "tpl_general.es",
         code: "general",
         version: 1,
@@ -229,8 +229,8 @@ const GENERAL: [Builtin; 2] = [
 ];
 
 /// All of them.
-pub fn all() -> &'static [Builtin] {
-    static ALL: OnceLock<Vec<Builtin>> = OnceLock::new();
+pub fn all() -> &'static [SystemTemplate] {
+    static ALL: OnceLock<Vec<SystemTemplate>> = OnceLock::new();
     ALL.get_or_init(|| {
         let chat = CHAT.iter().flatten();
         EMAIL.iter().chain(&SMS).chain(chat).flatten().chain(&GENERAL).copied().collect()
@@ -238,13 +238,13 @@ pub fn all() -> &'static [Builtin] {
 }
 
 /// By its id.
-pub fn find(id: &str) -> Option<&'static Builtin> {
+pub fn find(id: &str) -> Option<&'static SystemTemplate> {
     all().iter().find(|builtin| builtin.id == id)
 }
 
 /// By what it is for.
-pub(super) fn of(code: &str, channel: Channel, locale: &str) -> Option<&'static Builtin> {
-    let is_it = |builtin: &&Builtin| {
+pub(super) fn of(code: &str, channel: Channel, locale: &str) -> Option<&'static SystemTemplate> {
+    let is_it = |builtin: &&SystemTemplate| {
         builtin.code == code && builtin.locale == locale && builtin.channel.is_none_or(|of| of == channel)
     };
     all().iter().find(is_it)

@@ -2,7 +2,7 @@
 
 mod builtin;
 
-pub use builtin::{Builtin, all, find};
+pub use builtin::{SystemTemplate, all, find};
 
 use std::collections::BTreeMap;
 
@@ -106,7 +106,7 @@ pub enum Rejection {
 }
 
 /// A template's id says what it is for: a code, a channel and a locale have one.
-pub fn id_of(code: &str, channel: Channel, locale: &str) -> String {
+pub fn template_id(code: &str, channel: Channel, locale: &str) -> String {
     format!("tpl_{code}.{}.{locale}", channel.as_str())
 }
 
@@ -126,7 +126,7 @@ impl Templates {
         let known = |id: &str| self.all.get(id).ok_or(Rejection::Unknown);
         Ok(match command {
             Command::Create { code, channel, locale, kind, name, description, text, variables, is_active } => {
-                let template = id_of(&code, channel, &locale);
+                let template = template_id(&code, channel, &locale);
                 if self.all.contains_key(&template) {
                     return Err(Rejection::Exists(template));
                 }
@@ -244,7 +244,7 @@ impl Templates {
         }
         let code = named.map_or(reference, |builtin| builtin.code);
         let chain = locales(locale, DEFAULT_LOCALE).chain(["en"]);
-        let own = chain.filter_map(|locale| self.all.get(&id_of(code, channel, locale)));
+        let own = chain.filter_map(|locale| self.all.get(&template_id(code, channel, locale)));
         let own = own.filter(|own| own.is_active).find_map(pinned);
         let builtin = || {
             // One that was named with its locale is that one.

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use domain::ports::{ObjectKey, Principal};
 use serde_json::{Value, json};
-use shell::files::{self, State as Stage, Uploaded};
+use shell::files::{self, State as Stage, UploadedFile};
 use shell::problem::{Kind, Problem};
 
 use crate::fields::{Fields, missing, show_time};
@@ -64,13 +64,13 @@ fn is_of(mime: &str, bytes: &[u8]) -> bool {
 
 impl Api {
     /// What is known of one of this caller's.
-    async fn announced(&self, caller: &Principal, id: &str) -> Result<Option<Uploaded>, Problem> {
+    async fn announced(&self, caller: &Principal, id: &str) -> Result<Option<UploadedFile>, Problem> {
         let found = files::find(&*self.own.documents, &caller.tenant, id, self.host.now()).await?;
         Ok(found.filter(|file| file.mode == caller.mode))
     }
 
     /// The same, looked at as soon as something is there.
-    async fn uploaded_one(&self, caller: &Principal, id: &str) -> Result<Option<Uploaded>, Problem> {
+    async fn uploaded_one(&self, caller: &Principal, id: &str) -> Result<Option<UploadedFile>, Problem> {
         let Some(file) = self.announced(caller, id).await? else { return Ok(None) };
         if file.state != Stage::AwaitingUpload {
             return Ok(Some(file));
@@ -91,7 +91,7 @@ impl Api {
             self.objects.delete(&place).await?;
         }
         let state = if wrong.is_some() { Stage::Refused } else { Stage::Ready };
-        let file = Uploaded { state, reason: wrong, sha256: Some(sha256), ..file };
+        let file = UploadedFile { state, reason: wrong, sha256: Some(sha256), ..file };
         files::keep(&*self.own.documents, &caller.tenant, id, &file).await?;
         Ok(Some(file))
     }
@@ -101,9 +101,9 @@ impl Api {
         &self,
         caller: &Principal,
         fields: &Fields,
-    ) -> Result<BTreeMap<String, Uploaded>, Problem> {
+    ) -> Result<BTreeMap<String, UploadedFile>, Problem> {
         let mut found = BTreeMap::new();
-        let given = fields.peek("attachments").and_then(Value::as_array).into_iter().flatten().take(10);
+        let given = fields.raw("attachments").and_then(Value::as_array).into_iter().flatten().take(10);
         for id in given.filter_map(|item| item.get("attachmentId")?.as_str()) {
             if !found.contains_key(id)
                 && let Some(file) = self.uploaded_one(caller, id).await?
@@ -114,8 +114,8 @@ impl Api {
         Ok(found)
     }
 
-    async fn shown_file(&self, caller: &Principal, id: &str, file: &Uploaded) -> Result<Value, Problem> {
-        let Uploaded { filename, mime, size, sha256, shared, state, reason, .. } = file;
+    async fn shown_file(&self, caller: &Principal, id: &str, file: &UploadedFile) -> Result<Value, Problem> {
+        let UploadedFile { filename, mime, size, sha256, shared, state, reason, .. } = file;
         let mut shown = json!({
             "id": id, "filename": filename, "contentType": mime, "sizeBytes": size, "sha256": sha256, "shared": shared,
             "status": state, "reason": reason, "createdAt": show_time(file.at), "createdBy": file.by,
@@ -157,7 +157,7 @@ pub(crate) async fn create(
     };
     let now = api.host.now();
     let id = format!("att_{:032x}", api.host.random());
-    let file = Uploaded {
+    let file = UploadedFile {
         filename,
         mime,
         size,

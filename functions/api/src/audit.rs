@@ -7,7 +7,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use domain::contact;
 use domain::ports::{DocumentKey, JournalKey, Journals, Principal, StoreError};
-use events::{Channel, ChannelEvent, KeyEvent, PreferenceEvent, Recorded, Stored, TemplateEvent, Timestamp};
+use events::{
+    ApiKeyEvent, Channel, EventFamily, PreferenceEvent, ProviderConfigEvent, Recorded, TemplateEvent, Timestamp,
+};
 use serde_json::{Value, json};
 use shell::consent::DEFAULTS;
 use shell::journal;
@@ -18,17 +20,17 @@ use crate::read::Query;
 use crate::{Api, Shared, json, show};
 
 /// Acts shown, at most: the newest.
-const MOST: usize = 500;
+const MAX_ACTIONS: usize = 500;
 const JOURNALS: [&str; 4] = ["keys", "channels", "templates", "defaults"];
 /// What has no journal.
-const NOTED: [&str; 2] = ["suppressions", "subjects"];
-const SHELF: &str = "acts";
+const UNSTREAMED_SUBJECTS: [&str; 2] = ["suppressions", "subjects"];
+const COLLECTION: &str = "acts";
 /// Notes read together.
 const PAGE: usize = 100;
 
 /// Everything that can be asked for.
 pub(crate) fn subjects() -> Vec<&'static str> {
-    JOURNALS.into_iter().chain(NOTED).collect()
+    JOURNALS.into_iter().chain(UNSTREAMED_SUBJECTS).collect()
 }
 
 impl Api {
@@ -44,13 +46,13 @@ impl Api {
         let act =
             json!({ "subject": subject, "type": kind, "at": show_time(now), "actor": caller.name(), "data": data });
         let name = format!("{:013}#{:08x}", now.0, self.host.random() as u32);
-        let key = DocumentKey { tenant: caller.tenant.clone(), shelf: SHELF, name };
+        let key = DocumentKey { tenant: caller.tenant.clone(), shelf: COLLECTION, name };
         let until = Some(now + self.kept.of(None));
         Ok(self.own.documents.put_document(&key, &act.to_string(), until).await?)
     }
 
     /// The newest of those, in time.
-    async fn noted(
+    async fn recorded_actions(
         &self,
         caller: &Principal,
         (from, to): (Option<Timestamp>, Option<Timestamp>),
@@ -60,12 +62,12 @@ impl Api {
         let mut before = to.map(|to| format!("{:013}", to.0));
         loop {
             let documents = &*self.own.documents;
-            let page = documents.shelf(&caller.tenant, SHELF, before.as_deref(), PAGE, self.host.now()).await?;
+            let page = documents.shelf(&caller.tenant, COLLECTION, before.as_deref(), PAGE, self.host.now()).await?;
             let is_last = page.len() < PAGE;
             before = page.last().map(|(name, _)| name.clone());
             for (name, body) in page {
                 let at = Timestamp(name.split('#').next().and_then(|at| at.parse().ok()).unwrap_or(0));
-                if found.len() > MOST || from.is_some_and(|from| at < from) {
+                if found.len() > MAX_ACTIONS || from.is_some_and(|from| at < from) {
                     return Ok(found);
                 }
                 let act: Value = serde_json::from_str(&body).unwrap_or_default();
@@ -81,7 +83,7 @@ impl Api {
 }
 
 /// Everything that one journal says, with its times.
-async fn acts<E: Stored>(
+async fn stream_actions<E: EventFamily>(
     journals: &dyn Journals,
     key: JournalKey,
     subject: &str,
@@ -124,18 +126,22 @@ pub(crate) async fn list(
         contact.as_ref().is_none_or(|hashes| hashes.iter().any(|known| known == hash))
     };
     let is_noted = |act: &Value| is_asked(act["subject"].as_str().unwrap_or_default()) && of_contact(act);
-    all.extend(api.noted(&caller, (from, to), is_noted).await?);
+    all.extend(api.recorded_actions(&caller, (from, to), is_noted).await?);
     for subject in JOURNALS.into_iter().filter(|subject| is_asked(subject) && contact.is_none()) {
         all.extend(match subject {
-            "keys" => acts::<KeyEvent>(journals, JournalKey::keys(tenant), subject).await?,
-            "channels" => acts::<ChannelEvent>(journals, JournalKey::channels(tenant), subject).await?,
-            "templates" => acts::<TemplateEvent>(journals, JournalKey::templates(tenant), subject).await?,
-            _ => acts::<PreferenceEvent>(journals, JournalKey::preferences(tenant, DEFAULTS), subject).await?,
+            "keys" => stream_actions::<ApiKeyEvent>(journals, JournalKey::keys(tenant), subject).await?,
+            "channels" => {
+                stream_actions::<ProviderConfigEvent>(journals, JournalKey::channels(tenant), subject).await?
+            }
+            "templates" => stream_actions::<TemplateEvent>(journals, JournalKey::templates(tenant), subject).await?,
+            _ => {
+                stream_actions::<PreferenceEvent>(journals, JournalKey::preferences(tenant, DEFAULTS), subject).await?
+            }
         });
     }
     all.retain(|(at, _)| from.is_none_or(|from| from <= *at) && to.is_none_or(|to| *at < to));
     all.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-    let is_all = all.len() <= MOST;
-    let shown: Vec<Value> = all.into_iter().take(MOST).map(|(_, act)| act).collect();
+    let is_all = all.len() <= MAX_ACTIONS;
+    let shown: Vec<Value> = all.into_iter().take(MAX_ACTIONS).map(|(_, act)| act).collect();
     Ok(json(StatusCode::OK, &json!({ "acts": shown, "isComplete": is_all })))
 }

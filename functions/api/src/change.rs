@@ -5,11 +5,11 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use domain::access::may_use;
+use domain::access::key_allows_channel;
 use domain::communication::{Command, Lifecycle};
 use domain::history::row;
 use domain::policy;
-use domain::ports::{Content, ContentKey, Principal, StreamKey};
+use domain::ports::{ContentKey, MessageContent, Principal, StreamKey};
 use domain::status::status;
 use events::{CancelReason, Channel, Outcome, Requested, ResolvedBy, Source};
 use serde_json::json;
@@ -18,7 +18,9 @@ use shell::hash::{body_hash, contact_hash};
 use shell::problem::{FieldError, Kind, Problem};
 
 use crate::fields::{Fields, invalid};
-use crate::send::{Accepted, Begun, NOT_ON_TEAM, Schedule, idempotency_key, in_turn, read_contact};
+use crate::send::{
+    Accepted, IdempotencyCheck, NOT_ON_TEAM, Schedule, fallback_content_keys, idempotency_key, read_contact,
+};
 use crate::{Api, Shared, json, not_found, origin, read_body, show};
 
 fn erased() -> Problem {
@@ -26,11 +28,11 @@ fn erased() -> Problem {
 }
 
 /// The words of a channel after it: they change with its own, where they were the same.
-fn as_changed(theirs: Content, old: &Content, new: &Content) -> Content {
+fn propagate_to_fallback(theirs: MessageContent, old: &MessageContent, new: &MessageContent) -> MessageContent {
     let subject = if theirs.subject == old.subject { new.subject.clone() } else { theirs.subject };
     let content = if theirs.content == old.content { new.content.clone() } else { theirs.content };
     let variables = if theirs.variables == old.variables { new.variables.clone() } else { theirs.variables };
-    Content { subject, content, variables, ..theirs }
+    MessageContent { subject, content, variables, ..theirs }
 }
 
 /// Another time or other words, before the first attempt.
@@ -58,7 +60,7 @@ pub(crate) async fn patch(
     fields.finish()?;
     let other_words = subject_text.is_some() || content_text.is_some() || variables.is_some();
     let old = api.content(&key, &loaded).await?.ok_or_else(erased)?;
-    let content = Content {
+    let content = MessageContent {
         subject: subject_text.or(old.subject.clone()),
         content: content_text.or(old.content.clone()),
         variables: variables.or(old.variables.clone()),
@@ -82,23 +84,28 @@ pub(crate) async fn patch(
         false => communication.content.clone(),
     };
     let due = schedule.map(|(at, _)| at).or(communication.due_at);
-    let until = api.kept_until(&changed.request, due);
+    let until = api.retain_until(&changed.request, due);
     api.vault.put(&ContentKey::of(&key, &changed.request, &name), &changed.content, until).await?;
-    for place in in_turn(&key, &changed.request) {
+    for place in fallback_content_keys(&key, &changed.request) {
         if let Some(theirs) = api.vault.get(&place, api.host.now()).await? {
-            api.vault.put(&place, &as_changed(theirs, &old, &changed.content), until).await?;
+            api.vault.put(&place, &propagate_to_fallback(theirs, &old, &changed.content), until).await?;
         }
     }
     let command = Command::Change { schedule, content: other_words.then_some(name) };
-    let after = api.shell(&origin).execute_on(&key, loaded, command).await?;
+    let after = api.shell(&origin).execute_loaded(&key, loaded, command).await?;
     if schedule.is_some() {
         api.hint(&key, &after).await;
     }
-    api.shown(&key, &after, Some(&changed.content)).await
+    api.present_changed(&key, &after, Some(&changed.content)).await
 }
 
 impl Api {
-    async fn shown(&self, key: &StreamKey, loaded: &Loaded, content: Option<&Content>) -> Result<Response, Problem> {
+    async fn present_changed(
+        &self,
+        key: &StreamKey,
+        loaded: &Loaded,
+        content: Option<&MessageContent>,
+    ) -> Result<Response, Problem> {
         let request = &loaded.state.requested()?.request;
         let folded = row(key.id, &loaded.records).ok_or_else(not_found)?;
         let text = self.text_of(&key.tenant, request).await?;
@@ -118,7 +125,7 @@ pub(crate) async fn cancel(
     let origin = origin(&caller, &headers);
     let (key, loaded) = api.load(&caller, &origin, &id).await?;
     let command = Command::Cancel { by: caller.actor.clone(), reason: CancelReason::Requested };
-    let after = api.shell(&origin).execute_on(&key, loaded, command).await?;
+    let after = api.shell(&origin).execute_loaded(&key, loaded, command).await?;
     let communication = after.state.requested()?;
     let done = !matches!(communication.lifecycle, Lifecycle::Sending { .. } | Lifecycle::InDoubt { .. });
     let answer = json!({
@@ -171,12 +178,12 @@ async fn decide_and_hint(
 ) -> Result<Response, Problem> {
     let origin = origin(caller, headers);
     let (key, loaded) = api.load(caller, &origin, id).await?;
-    let after = api.shell(&origin).execute_on(&key, loaded, command).await?;
+    let after = api.shell(&origin).execute_loaded(&key, loaded, command).await?;
     if !after.state.requested()?.is_at_rest() {
         api.hint(&key, &after).await;
     }
     let content = api.content(&key, &after).await?;
-    api.shown(&key, &after, content.as_ref()).await
+    api.present_changed(&key, &after, content.as_ref()).await
 }
 
 /// The same words again as a new communication, perhaps by another channel or to another address.
@@ -198,7 +205,7 @@ pub(crate) async fn resend(
         fields.wrong("recipientContact", "required", "Another channel needs its own recipientContact.");
     }
     let channels = api.directory.channels(&api.own, &caller.tenant).await?;
-    if !may_use(caller.channels.as_deref(), channel) {
+    if !key_allows_channel(caller.channels.as_deref(), channel) {
         fields.wrong("channel", "channel_not_allowed", format!("This key may not send by {}.", channel.as_str()));
     }
     if !api.serves(&caller, &channels, channel) {
@@ -213,15 +220,15 @@ pub(crate) async fn resend(
     let request_hash =
         body_hash(&json!({ "resend": original_key.id, "channel": channel.as_str(), "contact": contact }));
     let (key, loaded) = match api.begin(&caller, idempotency, &request_hash, &origin).await? {
-        Begun::New(key, loaded) => (key, loaded),
-        Begun::Before(key, loaded) => return api.replayed(&key, &loaded).await,
+        IdempotencyCheck::First(key, loaded) => (key, loaded),
+        IdempotencyCheck::Replay(key, loaded) => return api.replayed(&key, &loaded).await,
     };
     let old = api.content(&original_key, &original).await?.ok_or_else(erased)?;
     if channel == Channel::Email && earlier.template.is_none() && old.subject.is_none() {
         return Err(Problem::new(Kind::Invalid, "An email needs a subject, and this message has none."));
     }
     let contact = contact.unwrap_or_else(|| old.recipient_contact.clone());
-    if !caller.may_write_to(&contact_hash(&api.contact_key, &caller.tenant, &contact)) {
+    if !caller.can_send_to(&contact_hash(&api.contact_key, &caller.tenant, &contact)) {
         let pointer = "/recipientContact".to_owned();
         return Err(invalid(vec![FieldError { pointer, code: "not_on_team", detail: NOT_ON_TEAM.to_owned() }]));
     }
@@ -238,7 +245,7 @@ pub(crate) async fn resend(
         requested_by: caller.actor.clone(),
         ..earlier.clone()
     };
-    let content = Content { recipient_contact: contact, ..old };
+    let content = MessageContent { recipient_contact: contact, ..old };
     let accepted = Accepted { request, content, next: Vec::new() };
     let accepted = api.with_words(&caller, accepted).await?;
     let content = accepted.content.clone();

@@ -9,25 +9,25 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::channels::{Channels, Command, Config};
-use domain::gate::Rate;
 use domain::ports::{DocumentKey, Principal};
-use domain::provider::{Balance, Kind as ProviderKind, Provider, SettingFault, Unasked};
+use domain::provider::{AccountQueryError, Balance, InvalidSetting, Kind as ProviderKind, Provider};
+use events::RateLimit;
 use events::{Channel, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use shell::directory::{CALLBACK_SECRET, ConnectError, Own};
+use shell::directory::{CALLBACK_SECRET, Own, ProviderSetupError};
 use shell::problem::{FieldError, Kind, Problem};
-use shell::{Origin, gate, journal};
+use shell::{CommandContext, gate, journal};
 
 use crate::fields::{Fields, invalid, missing, show_time};
 use crate::read::Query;
-use crate::send::{Begun, read_again};
+use crate::send::{IdempotencyCheck, parse_internal_message};
 use crate::{Api, Shared, json, origin, read_body};
 
 /// How long a balance is believed, in milliseconds.
 const BALANCE_TTL_MS: i64 = 3_600_000;
 /// How long a provider may take to answer a question.
-const ASK_TIMEOUT_MS: u64 = 5_000;
+const QUERY_TIMEOUT_MS: u64 = 5_000;
 /// A setting of every channel with phone numbers: the country of those without their own.
 pub(crate) const DEFAULT_REGION: &str = "defaultRegion";
 /// The countries that SMS may go to: `KE,TZ`, or `*`. Where only the default region is given, that one.
@@ -45,7 +45,7 @@ impl Api {
     async fn change_channels(&self, caller: &Principal, command: Command) -> Result<Channels, Problem> {
         let ports = (&*self.own.journals, &*self.host);
         let actor = caller.name();
-        let channels = journal::decide_channels(ports, &caller.tenant, &actor, command).await?;
+        let channels = journal::change_provider_configs(ports, &caller.tenant, &actor, command).await?;
         self.directory.know(&caller.tenant, Arc::new(channels.clone()), self.host.now());
         Ok(channels)
     }
@@ -55,7 +55,7 @@ impl Api {
         Ok(journal::channels(&*self.own.journals, &caller.tenant).await?)
     }
 
-    pub(crate) async fn decide_channel(&self, caller: &Principal, command: Command) -> Result<(), Problem> {
+    pub(crate) async fn execute_config_command(&self, caller: &Principal, command: Command) -> Result<(), Problem> {
         self.change_channels(caller, command).await.map(|_| ())
     }
 
@@ -69,15 +69,15 @@ impl Api {
         let connected = self.directory.connect(&self.own, &caller.tenant, config, caller.mode).await;
         let connected = connected.map(|connected| connected.provider);
         connected.map_err(|error| match error {
-            ConnectError::Store(error) => error.into(),
-            ConnectError::Setting(fault) => wrong_setting(fault),
-            ConnectError::NoSecrets => Problem::new(Kind::Conflict, "Its credentials are gone; set them again."),
+            ProviderSetupError::Store(error) => error.into(),
+            ProviderSetupError::Setting(fault) => invalid_setting(fault),
+            ProviderSetupError::NoSecrets => Problem::new(Kind::Conflict, "Its credentials are gone; set them again."),
         })
     }
 
     async fn show_channel(&self, caller: &Principal, channels: &Channels, config: &Config) -> Result<Value, Problem> {
         let account = Own::account(config, caller.mode);
-        let record = self.limits.records(&[gate::account(&config.id)]).await?.pop().flatten();
+        let record = self.limits.read_versioned(&[gate::account(&config.id)]).await?.pop().flatten();
         let gate = gate::read(record.as_ref(), account.rate);
         let secrets = self.secrets(caller, config).await?;
         let callback = secrets.get(CALLBACK_SECRET).cloned().unwrap_or_default();
@@ -108,7 +108,7 @@ impl Api {
     async fn secrets(&self, caller: &Principal, config: &Config) -> Result<BTreeMap<String, String>, Problem> {
         match self.own.secrets(&caller.tenant, config).await {
             Ok(secrets) => Ok(secrets),
-            Err(ConnectError::Store(error)) => Err(error.into()),
+            Err(ProviderSetupError::Store(error)) => Err(error.into()),
             Err(_) => Ok(BTreeMap::new()),
         }
     }
@@ -122,11 +122,11 @@ impl Api {
         Given { name, open, mut secret, rate }: Given,
     ) -> Result<String, Problem> {
         let id = format!("{}.{:010x}", caller.tenant, self.host.random() & 0xff_ffff_ffff);
-        let config = draft(&id, kind.name, channel, open.clone(), self.host.now());
+        let config = unsaved_config(&id, kind.name, channel, open.clone(), self.host.now());
         // What it could not be connected with is refused before it is kept.
-        self.own.connect_with(&config, secret.clone(), caller.mode).map_err(wrong_setting)?;
+        self.own.create_provider(&config, secret.clone(), caller.mode).map_err(invalid_setting)?;
         secret.insert(CALLBACK_SECRET.to_owned(), format!("{:032x}", self.host.random()));
-        self.own.keep_secrets(&caller.tenant, &id, 1, &secret).await?;
+        self.own.store_secrets(&caller.tenant, &id, 1, &secret).await?;
         let add = Command::Add {
             config: id.clone(),
             provider: kind.name.to_owned(),
@@ -145,8 +145,8 @@ impl Api {
         caller: &Principal,
         config: &Config,
         name: Option<String>,
-        apart: Option<Apart>,
-        rate: Option<Rate>,
+        apart: Option<SplitSettings>,
+        rate: Option<RateLimit>,
     ) -> Result<(), Problem> {
         let (mut settings, mut version) = (None, None);
         if let Some((open, secret)) = apart {
@@ -159,9 +159,9 @@ impl Api {
             let known = self.secrets(caller, config).await?;
             let merged = merge(known.clone(), secret);
             let changed = Config { settings: open.clone(), ..config.clone() };
-            self.own.connect_with(&changed, merged.clone(), caller.mode).map_err(wrong_setting)?;
+            self.own.create_provider(&changed, merged.clone(), caller.mode).map_err(invalid_setting)?;
             if merged != known {
-                self.own.keep_secrets(&caller.tenant, &config.id, config.secret + 1, &merged).await?;
+                self.own.store_secrets(&caller.tenant, &config.id, config.secret + 1, &merged).await?;
                 version = Some(config.secret + 1);
             }
             settings = Some(open);
@@ -169,15 +169,18 @@ impl Api {
         let change = Command::Change { config: config.id.clone(), name, settings, secret: version, rate };
         self.change_channels(caller, change).await?;
         if version.is_some() {
-            self.own.forget_secrets(&caller.tenant, &config.id, config.secret).await?;
+            self.own.delete_secrets(&caller.tenant, &config.id, config.secret).await?;
         }
         Ok(())
     }
 
     pub(crate) async fn switch_channel(&self, caller: &Principal, id: &str, enabled: bool) -> Result<(), Problem> {
         let config = id.to_owned();
-        self.decide_channel(caller, if enabled { Command::Enable { config } } else { Command::Disable { config } })
-            .await
+        self.execute_config_command(
+            caller,
+            if enabled { Command::Enable { config } } else { Command::Disable { config } },
+        )
+        .await
     }
 
     fn balance_key(&self, caller: &Principal, config: &Config) -> DocumentKey {
@@ -186,23 +189,23 @@ impl Api {
     }
 
     /// As last asked, at most an hour ago.
-    pub(crate) async fn known_balance(&self, caller: &Principal, config: &Config) -> Result<Option<Kept>, Problem> {
-        let kept = self.own.documents.document(&self.balance_key(caller, config), self.host.now()).await?;
+    pub(crate) async fn cached_balance(&self, caller: &Principal, config: &Config) -> Result<Option<Kept>, Problem> {
+        let kept = self.own.documents.get_document(&self.balance_key(caller, config), self.host.now()).await?;
         Ok(kept.and_then(|kept| serde_json::from_str(&kept).ok()))
     }
 
     /// Asks for it now.
-    pub(crate) async fn ask_balance(&self, caller: &Principal, config: &Config) -> Result<Kept, Problem> {
+    pub(crate) async fn fetch_balance(&self, caller: &Principal, config: &Config) -> Result<Kept, Problem> {
         let now = self.host.now();
         let provider = self.connect(caller, config).await?;
-        let balance = provider.balance(ASK_TIMEOUT_MS).await.map_err(|error| match error {
-            Unasked::Unsupported => {
+        let balance = provider.balance(QUERY_TIMEOUT_MS).await.map_err(|error| match error {
+            AccountQueryError::Unsupported => {
                 Problem::new(Kind::Conflict, format!("{} has no balance to ask for.", config.provider))
             }
-            Unasked::Refused(code) => {
+            AccountQueryError::CredentialsRejected(code) => {
                 Problem::new(Kind::Conflict, format!("The provider refuses the credentials ({code})."))
             }
-            Unasked::NoAnswer(_) => no_provider(),
+            AccountQueryError::NoAnswer(_) => no_provider(),
         })?;
         let kept = Kept { balance, at: now };
         let body = serde_json::to_string(&kept).unwrap_or_default();
@@ -217,7 +220,7 @@ impl Api {
         config: &Config,
         (pointer, to): (&str, Option<String>),
         text: Option<String>,
-        origin: &Origin,
+        origin: &CommandContext,
     ) -> Result<Response, Problem> {
         let provider = self.connect(caller, config).await?;
         let text = text.unwrap_or_else(|| format!("A test of {} by Tidings.", config.name));
@@ -229,12 +232,14 @@ impl Api {
             message["subject"] = json!(format!("A test of {}", config.name));
         }
         let hash = shell::hash::body_hash(&message);
-        let mut accepted = read_again(self, caller, message, hash.clone()).await?;
-        provider.validate(&accepted.content.recipient_contact).map_err(|detail| {
+        let mut accepted = parse_internal_message(self, caller, message, hash.clone()).await?;
+        provider.validate_address(&accepted.content.recipient_contact).map_err(|detail| {
             invalid(vec![FieldError { pointer: pointer.to_owned(), code: "not_an_address", detail }])
         })?;
         accepted.request.via = Some(config.id.clone());
-        let Begun::New(key, loaded) = self.begin(caller, None, &hash, origin).await? else { return Err(no_channel()) };
+        let IdempotencyCheck::First(key, loaded) = self.begin(caller, None, &hash, origin).await? else {
+            return Err(no_channel());
+        };
         let content = accepted.content.clone();
         let after = self.accept(&key, loaded, accepted, origin).await?;
         self.accepted(&key, &after, Some(content)).await
@@ -244,13 +249,13 @@ impl Api {
         self.own.connector.kinds().into_iter().find(|kind| kind.name == provider)
     }
 
-    async fn answer_channel(&self, caller: &Principal, id: &str, status: StatusCode) -> Result<Response, Problem> {
+    async fn config_response(&self, caller: &Principal, id: &str, status: StatusCode) -> Result<Response, Problem> {
         let (channels, config) = self.config(caller, id).await?;
         Ok(json(status, &self.show_channel(caller, &channels, &config).await?))
     }
 }
 
-fn wrong_setting(SettingFault { setting, detail }: SettingFault) -> Problem {
+fn invalid_setting(InvalidSetting { setting, detail }: InvalidSetting) -> Problem {
     let pointer = match setting {
         "provider" | "channel" => format!("/{setting}"),
         _ => format!("/settings/{setting}"),
@@ -263,13 +268,13 @@ pub(crate) struct Given {
     pub name: Option<String>,
     pub open: BTreeMap<String, String>,
     pub secret: BTreeMap<String, String>,
-    pub rate: Option<Rate>,
+    pub rate: Option<RateLimit>,
 }
 
 /// What a body gives, apart: open and secret.
-pub(crate) type Apart = (BTreeMap<String, String>, BTreeMap<String, String>);
+pub(crate) type SplitSettings = (BTreeMap<String, String>, BTreeMap<String, String>);
 
-fn read_settings(fields: &mut Fields, kind: &ProviderKind) -> Option<Apart> {
+fn read_settings(fields: &mut Fields, kind: &ProviderKind) -> Option<SplitSettings> {
     let given = fields.object("settings")?;
     let (mut open, mut secret) = (BTreeMap::new(), BTreeMap::new());
     for (name, value) in given.as_object().into_iter().flatten() {
@@ -309,12 +314,12 @@ fn read_settings(fields: &mut Fields, kind: &ProviderKind) -> Option<Apart> {
     Some((open, secret))
 }
 
-fn read_rate(fields: &mut Fields) -> Option<Rate> {
+fn read_rate(fields: &mut Fields) -> Option<RateLimit> {
     let given = fields.object("rate")?;
     let number = |name: &str| given.get(name).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
     let is_whole = given.as_object().is_some_and(|given| given.len() == 2);
     let rate = number("burst").zip(number("perSecond")).filter(|_| is_whole);
-    let rate = rate.and_then(|(burst, per_second)| Rate::parse(&format!("{burst},{per_second}")));
+    let rate = rate.and_then(|(burst, per_second)| RateLimit::parse(&format!("{burst},{per_second}")));
     if rate.is_none() {
         fields.wrong("rate", "not_a_rate", "rate is {\"burst\": 100, \"perSecond\": 10}, both at least 1.");
     }
@@ -322,7 +327,13 @@ fn read_rate(fields: &mut Fields) -> Option<Rate> {
 }
 
 /// A configuration that is not kept yet.
-fn draft(id: &str, provider: &str, channel: Channel, settings: BTreeMap<String, String>, now: Timestamp) -> Config {
+fn unsaved_config(
+    id: &str,
+    provider: &str,
+    channel: Channel,
+    settings: BTreeMap<String, String>,
+    now: Timestamp,
+) -> Config {
     Config {
         id: id.to_owned(),
         provider: provider.to_owned(),
@@ -362,7 +373,7 @@ pub(crate) async fn create(
     };
     let given = Given { name, open, secret, rate };
     let id = api.add_channel(&caller, kind, channel, given).await?;
-    api.answer_channel(&caller, &id, StatusCode::CREATED).await
+    api.config_response(&caller, &id, StatusCode::CREATED).await
 }
 
 pub(crate) async fn list(
@@ -413,7 +424,7 @@ pub(crate) async fn one(
     Extension(caller): Extension<Principal>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    api.answer_channel(&caller, &id, StatusCode::OK).await
+    api.config_response(&caller, &id, StatusCode::OK).await
 }
 
 /// What is not given stays. Settings are merged; one that is empty is taken away.
@@ -435,7 +446,7 @@ pub(crate) async fn patch(
     if let Some(enabled) = enabled {
         api.switch_channel(&caller, &id, enabled).await?;
     }
-    api.answer_channel(&caller, &id, StatusCode::OK).await
+    api.config_response(&caller, &id, StatusCode::OK).await
 }
 
 pub(crate) async fn remove(
@@ -445,7 +456,7 @@ pub(crate) async fn remove(
 ) -> Result<StatusCode, Problem> {
     let (_, config) = api.config(&caller, &id).await?;
     api.change_channels(&caller, Command::Remove { config: id.clone() }).await?;
-    api.own.forget_secrets(&caller.tenant, &id, config.secret).await?;
+    api.own.delete_secrets(&caller.tenant, &id, config.secret).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -500,10 +511,10 @@ pub(crate) async fn balance(
     let refresh = query.choice("refresh", &["true", "false"]).is_some_and(|refresh| refresh == "true");
     query.finish()?;
     let (_, config) = api.config(&caller, &id).await?;
-    let known = if refresh { None } else { api.known_balance(&caller, &config).await? };
+    let known = if refresh { None } else { api.cached_balance(&caller, &config).await? };
     let kept = match known {
         Some(kept) => kept,
-        None => api.ask_balance(&caller, &config).await?,
+        None => api.fetch_balance(&caller, &config).await?,
     };
     Ok(json(StatusCode::OK, &kept.show()))
 }
@@ -516,13 +527,13 @@ pub(crate) async fn health(
 ) -> Result<Response, Problem> {
     let (channels, config) = api.config(&caller, &id).await?;
     let provider = api.connect(&caller, &config).await?;
-    let (credentials, code) = match provider.check(ASK_TIMEOUT_MS).await {
+    let (credentials, code) = match provider.check_credentials(QUERY_TIMEOUT_MS).await {
         Ok(()) => ("valid", None),
-        Err(Unasked::Refused(code)) => ("invalid", Some(code)),
-        Err(Unasked::NoAnswer(code)) => ("unknown", Some(code)),
-        Err(Unasked::Unsupported) => ("not_checkable", None),
+        Err(AccountQueryError::CredentialsRejected(code)) => ("invalid", Some(code)),
+        Err(AccountQueryError::NoAnswer(code)) => ("unknown", Some(code)),
+        Err(AccountQueryError::Unsupported) => ("not_checkable", None),
     };
-    let record = api.limits.records(&[gate::account(&id)]).await?.pop().flatten();
+    let record = api.limits.read_versioned(&[gate::account(&id)]).await?.pop().flatten();
     let gate = gate::read(record.as_ref(), Own::account(&config, caller.mode).rate);
     let shown = json!({
         "id": id,

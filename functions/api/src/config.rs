@@ -2,23 +2,23 @@
 
 use std::sync::Arc;
 
-use domain::gate::Rate;
-use domain::ports::{Account, KeySet, Lane};
-use shell::settings::{SettingError, Settings, Tables};
+use domain::ports::{JwksSource, ProviderConfig, QueueId};
+use events::RateLimit;
+use shell::settings::{SettingError, Settings, TableNames};
 
 use crate::Kept;
-use crate::tokens::Issuer;
+use crate::tokens::TokenIssuer;
 
 /// The door's settings.
 pub struct Config {
-    pub tables: Tables,
+    pub tables: TableNames,
     /// `VIEWS_TABLE`: rows and counters. Required.
     pub views_table: String,
     /// `QUEUE_<LANE>_URL` of every lane, such as `QUEUE_EMAIL_HIGH_URL`.
-    pub queues: Vec<(Lane, String)>,
+    pub queues: Vec<(QueueId, String)>,
     /// `PROVIDERS`: the provider configurations that the deployment has, such as `sendgrid,twilio`. Their rates are those of
     /// the deliver functions: `SENDGRID_RATE`, `TWILIO_RATE`.
-    pub accounts: Vec<Account>,
+    pub accounts: Vec<ProviderConfig>,
     /// `PUBLIC_URL`: where providers call back, without a slash at the end.
     pub public_url: String,
     /// `SECRETS_KEY_ID`: the KMS key that tenants' credentials are sealed with.
@@ -31,7 +31,7 @@ pub struct Config {
     /// 400 and 2557.
     pub kept: Kept,
     /// `REQUEST_RATE`: how often a key may ask: `500,50` is 500 at once, then 50 a second. Not set: as often as it likes.
-    pub request_rate: Option<Rate>,
+    pub request_rate: Option<RateLimit>,
     /// `JWT_ISSUER`: whose tokens are taken beside API keys. Not set: nobody's.
     pub jwt: Option<Jwt>,
 }
@@ -95,8 +95,8 @@ pub fn keys_of(issuer: &str) -> String {
 
 impl Jwt {
     /// Ready to read tokens, by the keys as `keys` has them.
-    pub fn connect(self, keys: Arc<dyn KeySet>) -> Issuer {
+    pub fn connect(self, keys: Arc<dyn JwksSource>) -> TokenIssuer {
         let Jwt { issuer, audience, tenant_claim, role_claim, .. } = self;
-        Issuer { name: issuer, audience, tenant_claim, role_claim, keys, known: Default::default() }
+        TokenIssuer { name: issuer, audience, tenant_claim, role_claim, keys, known: Default::default() }
     }
 }

@@ -6,7 +6,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::communication::{Command, Rejection};
-use domain::ports::{Filter, Principal, StreamKey, ViewKey};
+use domain::ports::{ListFilter, Principal, StreamKey, ViewScope};
 use events::{Channel, DeadLetterReason, FailReason, MessageType, Timestamp};
 use futures_util::future::join_all;
 use serde_json::json;
@@ -18,13 +18,13 @@ use crate::read::{Paging, Query};
 use crate::{Shared, json, origin, read_body};
 
 /// Dead letters taken up by one request, at most.
-const MOST: u64 = 1_000;
+const MAX_ACTIONS: u64 = 1_000;
 /// And where nothing is said.
-const SOME: u64 = 100;
+const DEFAULT_REDRIVE: u64 = 100;
 /// How many a second, where nothing is said.
 const PER_SECOND: u64 = 10;
 /// Streams changed side by side.
-const SIDE_BY_SIDE: usize = 16;
+const MAX_CONCURRENT_SENDS: usize = 16;
 
 pub(crate) fn ends() -> Vec<&'static str> {
     DeadLetterReason::names().into_iter().chain([FailReason::InDoubt.as_str()]).collect()
@@ -36,7 +36,7 @@ pub(crate) async fn list(
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let mut query = Query::parse(query)?;
-    let filter = Filter {
+    let filter = ListFilter {
         given_up: true,
         channel: query.choice("channel", &Channel::names()),
         kind: query.choice("type", &MessageType::names()),
@@ -44,7 +44,7 @@ pub(crate) async fn list(
         provider: query.text("provider"),
         from: query.time("from", false),
         to: query.time("to", true),
-        ..Filter::default()
+        ..ListFilter::default()
     };
     let paging = Paging::read(&mut query, &filter);
     query.finish()?;
@@ -62,7 +62,7 @@ pub(crate) async fn redrive(
     let mut fields = Fields::parse_optional(&read_body(body).await?)?;
     let channel: Option<Channel> = fields.choice("channel", &Channel::names());
     let kind: Option<MessageType> = fields.choice("type", &MessageType::names());
-    let filter = Filter {
+    let filter = ListFilter {
         given_up: true,
         channel: channel.map(|channel| channel.as_str().to_owned()),
         kind: kind.map(|kind| kind.as_str().to_owned()),
@@ -70,13 +70,13 @@ pub(crate) async fn redrive(
         provider: fields.reference("provider", 100),
         from: fields.time("from"),
         to: fields.time("to"),
-        ..Filter::default()
+        ..ListFilter::default()
     };
-    let limit = fields.number("limit", 1..=MOST).unwrap_or(SOME) as usize;
+    let limit = fields.number("limit", 1..=MAX_ACTIONS).unwrap_or(DEFAULT_REDRIVE) as usize;
     let per_second = fields.number("perSecond", 1..=100).unwrap_or(PER_SECOND);
     fields.finish()?;
 
-    let view = ViewKey { tenant: caller.tenant.clone(), mode: caller.mode };
+    let view = ViewScope { tenant: caller.tenant.clone(), mode: caller.mode };
     let (mut found, mut after) = (Vec::new(), None);
     let more = loop {
         let page = api.views.list(&view, &filter, after.as_deref(), limit - found.len()).await?;
@@ -107,7 +107,7 @@ pub(crate) async fn redrive(
     };
     let mut redriven = 0;
     let all: Vec<_> = found.iter().copied().enumerate().collect();
-    for some in all.chunks(SIDE_BY_SIDE) {
+    for some in all.chunks(MAX_CONCURRENT_SENDS) {
         for done in join_all(some.iter().copied().map(one)).await {
             redriven += usize::from(done?);
         }

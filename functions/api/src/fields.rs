@@ -73,7 +73,7 @@ impl Fields {
         is_null
     }
 
-    pub fn peek(&self, field: &str) -> Option<&Value> {
+    pub fn raw(&self, field: &str) -> Option<&Value> {
         self.map.get(field)
     }
 
@@ -87,7 +87,7 @@ impl Fields {
     }
 
     /// Where it is given.
-    pub fn move_to(&mut self, other: &mut Fields, field: &str) {
+    pub fn move_field(&mut self, other: &mut Fields, field: &str) {
         if let Some(value) = self.map.remove(field) {
             other.map.insert(field.to_owned(), value);
         }

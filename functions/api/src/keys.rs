@@ -10,7 +10,7 @@ use axum::response::Response;
 use domain::access::permissions;
 use domain::contact;
 use domain::ports::{JournalKey, Principal};
-use events::{Channel, KeyEvent, Mode, Recorded, Role, Timestamp};
+use events::{ApiKeyEvent, Channel, Mode, Recorded, Role, Timestamp};
 use serde_json::{Value, json};
 use shell::hash::contact_hash;
 use shell::journal;
@@ -22,7 +22,7 @@ use crate::{Api, Shared, json, read_body};
 /// Keys of one tenant that are not revoked, at most.
 const MAX_KEYS: usize = 100;
 
-struct Key {
+struct ApiKey {
     hash: String,
     name: String,
     mode: Mode,
@@ -35,12 +35,12 @@ struct Key {
 }
 
 /// Those that are not revoked, by their ids.
-fn fold(records: &[Recorded<KeyEvent>]) -> BTreeMap<String, Key> {
+fn fold(records: &[Recorded<ApiKeyEvent>]) -> BTreeMap<String, ApiKey> {
     let mut keys = BTreeMap::new();
     for Recorded { meta, event, .. } in records {
         match event {
-            KeyEvent::KeyCreated { key, hash, name, mode, role, channels, expires_at, team } => {
-                let made = Key {
+            ApiKeyEvent::KeyCreated { key, hash, name, mode, role, channels, expires_at, team } => {
+                let made = ApiKey {
                     hash: hash.clone(),
                     name: name.clone(),
                     mode: *mode,
@@ -53,13 +53,13 @@ fn fold(records: &[Recorded<KeyEvent>]) -> BTreeMap<String, Key> {
                 };
                 keys.insert(key.clone(), made);
             }
-            KeyEvent::KeyRevoked { key } => drop(keys.remove(key)),
+            ApiKeyEvent::KeyRevoked { key } => drop(keys.remove(key)),
         }
     }
     keys
 }
 
-fn show(id: &str, key: &Key, now: Timestamp) -> Value {
+fn show(id: &str, key: &ApiKey, now: Timestamp) -> Value {
     let permissions = permissions(key.role).iter().map(|permission| permission.as_str());
     json!({
         "id": id,
@@ -77,18 +77,18 @@ fn show(id: &str, key: &Key, now: Timestamp) -> Value {
 }
 
 impl Api {
-    async fn made_keys(&self, caller: &Principal) -> Result<BTreeMap<String, Key>, Problem> {
+    async fn active_keys(&self, caller: &Principal) -> Result<BTreeMap<String, ApiKey>, Problem> {
         Ok(fold(&journal::read(&*self.own.journals, &JournalKey::keys(&caller.tenant)).await?))
     }
 
     async fn decide_keys(
         &self,
         caller: &Principal,
-        decide: impl Fn(&BTreeMap<String, Key>) -> Result<Vec<KeyEvent>, &'static str>,
+        decide: impl Fn(&BTreeMap<String, ApiKey>) -> Result<Vec<ApiKeyEvent>, &'static str>,
     ) -> Result<(), Problem> {
         let ports = (&*self.own.journals, &*self.host);
         let actor = caller.name();
-        let decide = |records: &[Recorded<KeyEvent>]| decide(&fold(records));
+        let decide = |records: &[Recorded<ApiKeyEvent>]| decide(&fold(records));
         journal::execute(ports, &JournalKey::keys(&caller.tenant), &actor, decide).await?;
         Ok(())
     }
@@ -176,7 +176,7 @@ pub(crate) async fn create(
     let id = format!("key_{:010x}", api.host.random() & 0xff_ffff_ffff);
     let key = format!("td_{}_{:032x}", if is_team { TEAM } else { mode.as_str() }, api.host.random());
     let hash = shell::hash::key_hash(&key);
-    let created = KeyEvent::KeyCreated {
+    let created = ApiKeyEvent::KeyCreated {
         key: id.clone(),
         hash: hash.clone(),
         name: name.clone(),
@@ -186,7 +186,7 @@ pub(crate) async fn create(
         expires_at,
         team: team.clone(),
     };
-    let decide = |keys: &BTreeMap<String, Key>| match keys.len() < MAX_KEYS {
+    let decide = |keys: &BTreeMap<String, ApiKey>| match keys.len() < MAX_KEYS {
         true => Ok(vec![created.clone()]),
         false => Err("there are 100 keys already"),
     };
@@ -195,7 +195,7 @@ pub(crate) async fn create(
     let tenant = caller.tenant.clone();
     let principal = Principal { tenant, actor: name, mode, role, channels, expires_at, team, is_user: false };
     api.keys.put(&hash, &principal).await?;
-    let made = api.made_keys(&caller).await?;
+    let made = api.active_keys(&caller).await?;
     let made = made.get(&id).ok_or_else(|| Problem::new(Kind::Unavailable, "Look, then try again."))?;
     let mut shown = show(&id, made, api.host.now());
     shown["key"] = json!(key);
@@ -203,7 +203,7 @@ pub(crate) async fn create(
 }
 
 pub(crate) async fn list(State(api): Shared, Extension(caller): Extension<Principal>) -> Result<Response, Problem> {
-    let (keys, now) = (api.made_keys(&caller).await?, api.host.now());
+    let (keys, now) = (api.active_keys(&caller).await?, api.host.now());
     let shown: Vec<Value> = keys.iter().map(|(id, key)| show(id, key, now)).collect();
     Ok(json(StatusCode::OK, &json!({ "keys": shown })))
 }
@@ -214,14 +214,14 @@ pub(crate) async fn revoke(
     Extension(caller): Extension<Principal>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let keys = api.made_keys(&caller).await?;
+    let keys = api.active_keys(&caller).await?;
     let key = keys.get(&id).ok_or_else(|| Problem::new(Kind::NotFound, "There is no such key."))?;
     // First what it opens: a crash between leaves a key in the list that opens nothing.
     api.keys.remove(&key.hash).await?;
-    api.known.forget(&key.hash);
-    let revoked = KeyEvent::KeyRevoked { key: id.clone() };
+    api.known.invalidate(&key.hash);
+    let revoked = ApiKeyEvent::KeyRevoked { key: id.clone() };
     let decide =
-        |keys: &BTreeMap<String, Key>| Ok(if keys.contains_key(&id) { vec![revoked.clone()] } else { Vec::new() });
+        |keys: &BTreeMap<String, ApiKey>| Ok(if keys.contains_key(&id) { vec![revoked.clone()] } else { Vec::new() });
     api.decide_keys(&caller, decide).await?;
     Ok(StatusCode::NO_CONTENT)
 }

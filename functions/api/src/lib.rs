@@ -34,51 +34,52 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use domain::access::{Permission, may};
+use domain::access::{Permission, role_allows};
 use domain::ports::{
-    Account, EventStore, Hint, Host, Keys, Limits, MAX_DELAY_S, Objects, Principal, Queue, StreamKey, Vault, Views,
+    CoordinationStore, EventStore, Hint, Host, Keys, MAX_QUEUE_DELAY_S, ObjectStore, Principal, ProviderConfig,
+    StreamKey, Vault, ViewStore, WorkQueue,
 };
 use events::{CommunicationId, Retention, Timestamp};
-use shell::consent::Defaults;
-use shell::directory::{Directory, Own};
-use shell::library::Library;
+use shell::consent::DefaultPreferences;
+use shell::directory::{Own, ProviderDirectory};
+use shell::library::TemplateCache;
 use shell::problem::{Kind, Problem};
-use shell::{Loaded, Origin, Shell};
+use shell::{CommandContext, Loaded, Shell};
 
 /// Bytes of a body, at most.
 pub const MAX_BODY: usize = 256 * 1024;
 /// How long a key is believed without asking again, in milliseconds: what a revocation takes to be felt.
 const KEY_TTL_MS: i64 = 60_000;
 /// Keys remembered, at most.
-const KEYS_KEPT: usize = 10_000;
+const MAX_CACHED_KEYS: usize = 10_000;
 
 /// Everything the door may touch.
 pub struct Api {
     pub store: Arc<dyn EventStore>,
     pub vault: Arc<dyn Vault>,
-    pub queue: Arc<dyn Queue>,
-    pub views: Arc<dyn Views>,
+    pub queue: Arc<dyn WorkQueue>,
+    pub views: Arc<dyn ViewStore>,
     pub keys: Arc<dyn Keys>,
-    pub limits: Arc<dyn Limits>,
+    pub limits: Arc<dyn CoordinationStore>,
     /// The tenants' own provider configurations.
     pub own: Own,
-    pub directory: Directory,
-    pub library: Library,
-    pub defaults: Defaults,
+    pub directory: ProviderDirectory,
+    pub library: TemplateCache,
+    pub defaults: DefaultPreferences,
     /// The provider configurations that this deployment has, in the order they are tried.
-    pub accounts: Vec<Account>,
+    pub accounts: Vec<ProviderConfig>,
     /// A stand-in carries test messages of every channel.
     pub has_sandbox: bool,
     /// Uploaded files.
-    pub objects: Arc<dyn Objects>,
+    pub objects: Arc<dyn ObjectStore>,
     pub host: Arc<dyn Host>,
     /// What contact hashes are keyed with.
     pub contact_key: Vec<u8>,
     pub kept: Kept,
-    pub known: KnownKeys,
-    pub requests: rate::Requests,
+    pub known: ApiKeyCache,
+    pub requests: rate::RequestLimiter,
     /// Whose tokens are taken beside our own keys; none: nobody's.
-    pub issuer: Option<tokens::Issuer>,
+    pub issuer: Option<tokens::TokenIssuer>,
 }
 
 /// How long personal data is kept, in milliseconds, by class.
@@ -108,7 +109,7 @@ impl Kept {
 
 /// Keys seen a moment ago.
 #[derive(Default)]
-pub struct KnownKeys(Mutex<HashMap<String, (Principal, Timestamp)>>);
+pub struct ApiKeyCache(Mutex<HashMap<String, (Principal, Timestamp)>>);
 
 type Shared = State<Arc<Api>>;
 
@@ -258,7 +259,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/sms-provider/test", post(sms_provider::test))
         .route("/api/v1/communication/channels", get(channels::list).post(channels::create))
         .route("/api/v1/communication/channels/{id}", get(channels::one))
-        .method_not_allowed_fallback(wrong_method)
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::middleware::from_fn_with_state(api.clone(), authenticate));
     Router::new()
         .route("/health", get(health))
@@ -266,9 +267,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/docs/problems/{slug}", get(problem_page))
         .route("/api/openapi.json", get(openapi::openapi))
         .route("/api/collection.json", get(openapi::postman))
-        .method_not_allowed_fallback(wrong_method)
+        .method_not_allowed_fallback(method_not_allowed)
         .merge(protected)
-        .fallback(no_route)
+        .fallback(route_not_found)
         .with_state(api)
 }
 
@@ -276,11 +277,11 @@ fn not_found() -> Problem {
     Problem::new(Kind::NotFound, "There is no such communication.")
 }
 
-async fn no_route() -> Problem {
+async fn route_not_found() -> Problem {
     Problem::new(Kind::NotFound, "There is nothing at this address.")
 }
 
-async fn wrong_method() -> Problem {
+async fn method_not_allowed() -> Problem {
     Problem::new(Kind::MethodNotAllowed, "This address takes other methods.")
 }
 
@@ -323,7 +324,7 @@ async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> R
     let is_it = |(method, route, _): &&(&str, &str, Permission)| *method == request.method().as_str() && *route == path;
     // A method that there is none of is told so further on.
     if let Some((.., permission)) = ROUTES.iter().find(is_it)
-        && !may(principal.role, *permission)
+        && !role_allows(principal.role, *permission)
     {
         let (role, permission) = (principal.role.as_str(), permission.as_str());
         let detail = format!("This key is of the role {role}, which does not have the permission {permission}.");
@@ -346,7 +347,7 @@ impl Api {
         let in_time = |principal: &Principal| principal.expires_at.is_none_or(|until| now < until);
         let principal = found.filter(in_time).ok_or_else(unknown)?;
         let mut known = self.known.lock();
-        if KEYS_KEPT <= known.len() {
+        if MAX_CACHED_KEYS <= known.len() {
             known.clear();
         }
         let until = now + KEY_TTL_MS;
@@ -355,12 +356,17 @@ impl Api {
         Ok(principal)
     }
 
-    fn shell<'a>(&'a self, origin: &'a Origin) -> Shell<'a> {
+    fn shell<'a>(&'a self, origin: &'a CommandContext) -> Shell<'a> {
         Shell { store: &*self.store, host: &*self.host, origin }
     }
 
     /// A communication of this caller. Another tenant's, and one of the other mode, is not there.
-    async fn load(&self, caller: &Principal, origin: &Origin, id: &str) -> Result<(StreamKey, Loaded), Problem> {
+    async fn load(
+        &self,
+        caller: &Principal,
+        origin: &CommandContext,
+        id: &str,
+    ) -> Result<(StreamKey, Loaded), Problem> {
         let id: CommunicationId = id.parse().map_err(|_| not_found())?;
         let key = StreamKey { tenant: caller.tenant.clone(), id };
         let loaded = self.shell(origin).load(&key).await?;
@@ -373,7 +379,7 @@ impl Api {
         let (Some(lane), Ok(communication)) = (shell::lane(&loaded.state), loaded.state.requested()) else { return };
         let wait_ms = communication.due_at.map_or(0, |due| due.since(self.host.now()).max(0));
         // What is due later is for the sweep, which looks ten minutes ahead.
-        if i64::from(MAX_DELAY_S) * 1_000 < wait_ms {
+        if i64::from(MAX_QUEUE_DELAY_S) * 1_000 < wait_ms {
             return;
         }
         let delay = wait_ms.div_euclid(1_000) + i64::from(wait_ms % 1_000 > 0);
@@ -383,8 +389,8 @@ impl Api {
     }
 }
 
-impl KnownKeys {
-    fn forget(&self, hash: &str) {
+impl ApiKeyCache {
+    fn invalidate(&self, hash: &str) {
         self.lock().remove(hash);
     }
 
@@ -394,13 +400,13 @@ impl KnownKeys {
 }
 
 /// Who asks, and how their systems follow it.
-fn origin(caller: &Principal, headers: &HeaderMap) -> Origin {
+fn origin(caller: &Principal, headers: &HeaderMap) -> CommandContext {
     let text = |name: &str, most: usize| {
         let value = headers.get(name)?.to_str().ok()?;
         let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c));
         (plain && !value.is_empty() && value.len() <= most).then(|| value.to_owned())
     };
-    Origin {
+    CommandContext {
         actor: caller.name(),
         correlation: text("x-correlation-id", 64),
         causation: None,

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::config::Config;
-use api::rate::Requests;
-use api::{Api, KnownKeys};
-use infra::SystemHost;
-use infra::aws::{Aws, DynamoStore, DynamoViews, KmsSealer, SqsQueue, init_logs};
-use infra::providers::{Connections, Http, HttpKeySet};
+use api::rate::RequestLimiter;
+use api::{Api, ApiKeyCache};
+use infra::SystemClockAndRng;
+use infra::aws::{Aws, DynamoStore, DynamoViewStore, KmsCipher, SqsWorkQueue, init_logs};
+use infra::providers::{HttpClients, HttpJwksSource, HttpProviderFactory};
 use lambda_http::{Error, run};
-use shell::directory::{Directory, Own};
+use shell::directory::{Own, ProviderDirectory};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -18,7 +18,7 @@ async fn main() -> Result<(), Error> {
     init_logs(var);
     let config = Config::read(var)?;
     let aws = Aws::from_env(var)?;
-    let http = Http::new();
+    let http = HttpClients::new();
     let client = aws.dynamodb();
     let store = Arc::new(DynamoStore {
         client: client.clone(),
@@ -29,9 +29,13 @@ async fn main() -> Result<(), Error> {
     let own = Own {
         journals: store.clone(),
         documents: store.clone(),
-        sealer: Arc::new(KmsSealer { client: aws.kms(), key_id: config.secrets_key }),
-        connector: Arc::new(Connections { http: http.clone(), simulators: BTreeMap::new(), bases: BTreeMap::new() }),
-        host: Arc::new(SystemHost),
+        sealer: Arc::new(KmsCipher { client: aws.kms(), key_id: config.secrets_key }),
+        connector: Arc::new(HttpProviderFactory {
+            http: http.clone(),
+            simulators: BTreeMap::new(),
+            bases: BTreeMap::new(),
+        }),
+        host: Arc::new(SystemClockAndRng),
         public_url: config.public_url,
     };
     let api = Api {
@@ -40,22 +44,22 @@ async fn main() -> Result<(), Error> {
         keys: store.clone(),
         limits: store,
         own,
-        directory: Directory::default(),
+        directory: ProviderDirectory::default(),
         library: Default::default(),
         defaults: Default::default(),
         has_sandbox: true,
         accounts: config.accounts,
-        queue: Arc::new(SqsQueue { client: aws.sqs(), urls: config.queues.into_iter().collect() }),
-        views: Arc::new(DynamoViews { client, table: config.views_table }),
+        queue: Arc::new(SqsWorkQueue { client: aws.sqs(), urls: config.queues.into_iter().collect() }),
+        views: Arc::new(DynamoViewStore { client, table: config.views_table }),
         objects: Arc::new(aws.s3(http.client.clone(), config.files_bucket)),
-        host: Arc::new(SystemHost),
+        host: Arc::new(SystemClockAndRng),
         contact_key: config.contact_key,
         kept: config.kept,
-        known: KnownKeys::default(),
-        requests: Requests::new(config.request_rate),
+        known: ApiKeyCache::default(),
+        requests: RequestLimiter::new(config.request_rate),
         issuer: config.jwt.map(|jwt| {
             let url = jwt.keys_url.clone();
-            jwt.connect(Arc::new(HttpKeySet { client: http.client.clone(), url }))
+            jwt.connect(Arc::new(HttpJwksSource { client: http.client.clone(), url }))
         }),
     };
     run(api::router(Arc::new(api))).await

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use domain::contact;
 use domain::ports::{JournalKey, Principal};
-use domain::preferences::{DEFAULT_CHANNELS, Preferences, Said};
+use domain::preferences::{DEFAULT_CHANNELS, Preferences, Statement};
 use events::{Channel, MessageType, PreferenceEvent, Recipient, RecipientType, Recorded};
 use serde_json::{Value, json};
 use shell::consent::{DEFAULTS, addresses, addresses_key, fold, history, person};
@@ -18,7 +18,7 @@ use shell::problem::{Kind, Problem};
 
 use crate::fields::{Fields, show_time};
 use crate::read::Query;
-use crate::send::{Decided, read_quiet_hours};
+use crate::send::{TenantConfig, read_quiet_hours};
 use crate::{Api, Shared, json, read_body, show};
 
 /// (channel, whether it is wanted, where it goes): the names of the fields.
@@ -35,7 +35,7 @@ const LINK_DAYS: u64 = 30;
 const DAY_MS: i64 = 24 * 3_600_000;
 
 /// `customer` and an id, as messages name their recipients.
-fn named(kind: &str, id: String) -> Result<String, Problem> {
+fn recipient_key(kind: &str, id: String) -> Result<String, Problem> {
     let kind: Option<RecipientType> = kind.parse().ok();
     let is_id = !id.is_empty() && id.chars().count() <= 255 && !id.chars().any(char::is_control);
     let recipient = kind.filter(|_| is_id).map(|kind| Recipient { kind, id: Some(id) });
@@ -47,8 +47,8 @@ fn named(kind: &str, id: String) -> Result<String, Problem> {
 
 fn show(person: &str, preferences: &Preferences, addresses: &BTreeMap<Channel, String>) -> Value {
     let (kind, id) = person.split_once(':').unwrap_or((person, ""));
-    let said = |said: &Option<Said>| said.as_ref().map(|said| show_time(said.at));
-    let words = |said: &Option<Said>| said.as_ref().and_then(|said| said.words.clone());
+    let said = |said: &Option<Statement>| said.as_ref().map(|said| show_time(said.at));
+    let words = |said: &Option<Statement>| said.as_ref().and_then(|said| said.words.clone());
     let mut shown = json!({
         "entityType": kind,
         "entityId": id,
@@ -69,7 +69,7 @@ fn show(person: &str, preferences: &Preferences, addresses: &BTreeMap<Channel, S
         "updatedBy": preferences.updated_by,
     });
     for (channel, enabled, preferred) in FIELDS {
-        shown[enabled] = json!(preferences.wants(channel));
+        shown[enabled] = json!(preferences.accepts_channel(channel));
         shown[preferred] = json!(addresses.get(&channel));
     }
     shown
@@ -171,8 +171,13 @@ impl Api {
     }
 
     /// Fills in what a message leaves to its recipient's preferences: `channel: "auto"`, and where it goes.
-    pub(crate) async fn choose(&self, caller: &Principal, known: &Decided, fields: &mut Fields) -> Result<(), Problem> {
-        let word = |fields: &Fields, name: &str| fields.peek(name).and_then(Value::as_str).map(str::to_owned);
+    pub(crate) async fn choose(
+        &self,
+        caller: &Principal,
+        known: &TenantConfig,
+        fields: &mut Fields,
+    ) -> Result<(), Problem> {
+        let word = |fields: &Fields, name: &str| fields.raw(name).and_then(Value::as_str).map(str::to_owned);
         let is_auto = word(fields, "channel").as_deref() == Some("auto");
         let (contact, id) = (word(fields, "recipientContact"), word(fields, "recipientId"));
         if !is_auto && (contact.is_some() || id.is_none()) {
@@ -181,7 +186,7 @@ impl Api {
         let kind = word(fields, "recipientType").map_or(Some(RecipientType::Customer), |kind| kind.parse().ok());
         let recipient = Recipient { kind: kind.unwrap_or(RecipientType::Customer), id };
         let (tenant, own) = (&caller.tenant, &self.own);
-        let theirs = self.defaults.of_recipient(own, tenant, &recipient).await?;
+        let theirs = self.defaults.for_recipient(own, tenant, &recipient).await?;
         let preferences = match theirs {
             Some(theirs) => theirs,
             None => (*self.defaults.of(own, tenant).await?).clone(),
@@ -207,7 +212,7 @@ impl Api {
             Some(contact) => contact::normalise(channel, contact, None).ok(),
             None => addresses.get(&channel).cloned(),
         };
-        let wanted = preferences.channels_for(kind);
+        let wanted = preferences.preferred_channels(kind);
         let served = wanted.iter().copied().filter(|channel| self.serves(caller, &known.channels, *channel));
         match served.filter_map(|channel| Some((channel, to(channel)?))).next() {
             Some((channel, address)) => {
@@ -261,7 +266,7 @@ pub(crate) async fn get(
     Extension(caller): Extension<Principal>,
     Path((kind, id)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    api.show_preferences(&caller, &named(&kind, id)?).await
+    api.show_preferences(&caller, &recipient_key(&kind, id)?).await
 }
 
 pub(crate) async fn patch(
@@ -270,7 +275,7 @@ pub(crate) async fn patch(
     Path((kind, id)): Path<(String, String)>,
     body: Body,
 ) -> Result<Response, Problem> {
-    api.change_preferences(&caller, &named(&kind, id)?, body).await
+    api.change_preferences(&caller, &recipient_key(&kind, id)?, body).await
 }
 
 /// The address of the page where they say themselves how they want to be written to.
@@ -280,7 +285,7 @@ pub(crate) async fn link(
     Path((kind, id)): Path<(String, String)>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let person = named(&kind, id)?;
+    let person = recipient_key(&kind, id)?;
     let mut fields = Fields::parse_optional(&read_body(body).await?)?;
     let days = fields.number("days", 1..=365).unwrap_or(LINK_DAYS);
     fields.finish()?;
@@ -314,7 +319,7 @@ pub(crate) async fn get_contact(
     Extension(caller): Extension<Principal>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    api.show_preferences(&caller, &named("contact", id)?).await
+    api.show_preferences(&caller, &recipient_key("contact", id)?).await
 }
 
 pub(crate) async fn patch_contact(
@@ -323,7 +328,7 @@ pub(crate) async fn patch_contact(
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Response, Problem> {
-    api.change_preferences(&caller, &named("contact", id)?, body).await
+    api.change_preferences(&caller, &recipient_key("contact", id)?, body).await
 }
 
 /// Who decided what and when; with `asOf`, what held then.
@@ -336,7 +341,7 @@ pub(crate) async fn past(
     let mut query = Query::parse(query)?;
     let as_of = query.time("asOf", false);
     query.finish()?;
-    let person = named(&kind, id)?;
+    let person = recipient_key(&kind, id)?;
     let records = history(&*api.own.journals, &caller.tenant, &person).await?;
     let until = |record: &&Recorded<PreferenceEvent>| as_of.is_none_or(|as_of| record.meta.at <= as_of);
     let steps = records.iter().filter(until).enumerate().map(|(place, record)| show::decision(place + 1, record));

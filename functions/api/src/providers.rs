@@ -8,11 +8,11 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::channels::{Channels, Command};
-use domain::gate::Gate;
-use domain::ports::{Account, Principal, StoreError};
+use domain::gate::ProviderThrottle;
+use domain::ports::{Principal, ProviderConfig, StoreError};
 use events::{Channel, Mode};
 use serde_json::{Value, json};
-use shell::directory::{Own, tenant_of};
+use shell::directory::{Own, tenant_of_config};
 use shell::gate;
 use shell::problem::{Kind, Problem};
 
@@ -25,21 +25,21 @@ fn no_provider() -> Problem {
 }
 
 /// One configuration as it stands.
-pub(crate) struct Standing {
-    pub account: Account,
+pub(crate) struct ProviderStatus {
+    pub account: ProviderConfig,
     pub enabled: bool,
-    pub gate: Gate,
+    pub gate: ProviderThrottle,
 }
 
 impl Api {
     /// Every configuration that this caller's messages may take: of each channel its own, or else the deployment's.
-    fn accounts_of(&self, caller: &Principal, channels: &Channels) -> Vec<Account> {
+    fn configs_for(&self, caller: &Principal, channels: &Channels) -> Vec<ProviderConfig> {
         let mut accounts = Vec::new();
         for channel in Channel::ALL {
             let own = channels.own(*channel);
             if own.is_empty() {
-                let serves = |account: &&Account| account.channel == *channel && account.mode == caller.mode;
-                let mut deployment: Vec<Account> = self.accounts.iter().filter(serves).cloned().collect();
+                let serves = |account: &&ProviderConfig| account.channel == *channel && account.mode == caller.mode;
+                let mut deployment: Vec<ProviderConfig> = self.accounts.iter().filter(serves).cloned().collect();
                 deployment.sort_by_key(|account| channels.place(*channel, &account.config));
                 accounts.extend(deployment);
             } else {
@@ -49,18 +49,18 @@ impl Api {
         accounts
     }
 
-    async fn account(&self, caller: &Principal, id: &str) -> Result<Account, Problem> {
-        let accounts = self.accounts_of(caller, &self.channels(caller).await?);
+    async fn account(&self, caller: &Principal, id: &str) -> Result<ProviderConfig, Problem> {
+        let accounts = self.configs_for(caller, &self.channels(caller).await?);
         accounts.into_iter().find(|account| account.config == id).ok_or_else(no_provider)
     }
 
     /// Channel by channel, in the order they are tried.
-    pub(crate) async fn standings(&self, caller: &Principal) -> Result<Vec<Standing>, Problem> {
+    pub(crate) async fn standings(&self, caller: &Principal) -> Result<Vec<ProviderStatus>, Problem> {
         let channels = self.channels(caller).await?;
-        let mine = self.accounts_of(caller, &channels);
+        let mine = self.configs_for(caller, &channels);
         let names: Vec<String> = mine.iter().map(|account| gate::account(&account.config)).collect();
-        let records = self.limits.records(&names).await?;
-        let standing = |(account, record): (Account, Option<domain::ports::Versioned>)| Standing {
+        let records = self.limits.read_versioned(&names).await?;
+        let standing = |(account, record): (ProviderConfig, Option<domain::ports::VersionedRecord>)| ProviderStatus {
             enabled: !channels.disabled.contains(&account.config),
             gate: gate::read(record.as_ref(), account.rate),
             account,
@@ -68,8 +68,8 @@ impl Api {
         Ok(mine.into_iter().zip(records).map(standing).collect())
     }
 
-    pub(crate) fn show_standing(&self, standing: &Standing) -> Value {
-        let Standing { account, enabled, gate } = standing;
+    pub(crate) fn present_status(&self, standing: &ProviderStatus) -> Value {
+        let ProviderStatus { account, enabled, gate } = standing;
         let now = self.host.now();
         let mut shown = self.show_quota(account, gate);
         shown["provider"] = json!(account.provider);
@@ -81,7 +81,7 @@ impl Api {
         shown
     }
 
-    fn show_quota(&self, account: &Account, gate: &Gate) -> Value {
+    fn show_quota(&self, account: &ProviderConfig, gate: &ProviderThrottle) -> Value {
         let quota = gate.quota(self.host.now());
         json!({
             "id": account.config,
@@ -95,7 +95,7 @@ impl Api {
 
     async fn show_all(&self, caller: &Principal) -> Result<Response, Problem> {
         let standings = self.standings(caller).await?;
-        let shown: Vec<Value> = standings.iter().map(|standing| self.show_standing(standing)).collect();
+        let shown: Vec<Value> = standings.iter().map(|standing| self.present_status(standing)).collect();
         Ok(json(StatusCode::OK, &json!({ "providers": shown })))
     }
 }
@@ -115,7 +115,7 @@ pub(crate) async fn quota(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let account = api.account(&caller, &id).await?;
-    let record = api.limits.records(&[gate::account(&account.config)]).await?.pop().flatten();
+    let record = api.limits.read_versioned(&[gate::account(&account.config)]).await?.pop().flatten();
     Ok(json(StatusCode::OK, &api.show_quota(&account, &gate::read(record.as_ref(), account.rate))))
 }
 
@@ -129,17 +129,17 @@ pub(crate) async fn enable(
     Fields::parse_optional(&read_body(body).await?)?.finish()?;
     let account = api.account(&caller, &id).await?;
     // In test mode nobody else is behind it.
-    if tenant_of(&id).is_some() || caller.mode == Mode::Test {
+    if tenant_of_config(&id).is_some() || caller.mode == Mode::Test {
         reset(&api, &account).await?;
     }
-    api.decide_channel(&caller, Command::Enable { config: id }).await?;
+    api.execute_config_command(&caller, Command::Enable { config: id }).await?;
     api.show_all(&caller).await
 }
 
-async fn reset(api: &Arc<Api>, account: &Account) -> Result<(), StoreError> {
+async fn reset(api: &Arc<Api>, account: &ProviderConfig) -> Result<(), StoreError> {
     let name = gate::account(&account.config);
-    let mut known = api.limits.records(std::slice::from_ref(&name)).await?.pop().flatten();
-    gate::change(&*api.limits, &name, account.rate, &mut known, Gate::reset).await
+    let mut known = api.limits.read_versioned(std::slice::from_ref(&name)).await?.pop().flatten();
+    gate::change(&*api.limits, &name, account.rate, &mut known, ProviderThrottle::reset).await
 }
 
 /// Not used for this tenant's messages any more. Workers notice within 15 seconds.
@@ -151,7 +151,7 @@ pub(crate) async fn disable(
 ) -> Result<Response, Problem> {
     Fields::parse_optional(&read_body(body).await?)?.finish()?;
     api.account(&caller, &id).await?;
-    api.decide_channel(&caller, Command::Disable { config: id }).await?;
+    api.execute_config_command(&caller, Command::Disable { config: id }).await?;
     api.show_all(&caller).await
 }
 
@@ -164,6 +164,6 @@ pub(crate) async fn switch(
 ) -> Result<Response, Problem> {
     Fields::parse_optional(&read_body(body).await?)?.finish()?;
     let channel = api.account(&caller, &id).await?.channel;
-    api.decide_channel(&caller, Command::Switch { config: id, channel }).await?;
+    api.execute_config_command(&caller, Command::Switch { config: id, channel }).await?;
     api.show_all(&caller).await
 }

@@ -4,38 +4,38 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use domain::gate::Rate;
-use domain::ports::{Limits, Versioned};
+use domain::ports::{CoordinationStore, VersionedRecord};
+use events::RateLimit;
 use events::Timestamp;
 use shell::gate;
 use shell::problem::{Kind, Problem};
 
 /// A claim is this part of the burst.
-const CLAIMS: u32 = 20;
+const CLAIM_DIVISOR: u32 = 20;
 /// Keys remembered, at most.
 const KEPT: usize = 10_000;
 
 /// What one worker has claimed for one key.
 #[derive(Default)]
-struct Share {
+struct ClaimedTokens {
     left: u32,
     refused_until: Option<Timestamp>,
-    record: Option<Versioned>,
+    record: Option<VersionedRecord>,
 }
 
 /// The limit of each key; none: as often as it likes.
 #[derive(Default)]
-pub struct Requests {
-    rate: Option<Rate>,
-    shares: Mutex<HashMap<String, Share>>,
+pub struct RequestLimiter {
+    rate: Option<RateLimit>,
+    shares: Mutex<HashMap<String, ClaimedTokens>>,
 }
 
-impl Requests {
-    pub fn new(rate: Option<Rate>) -> Self {
-        Requests { rate, shares: Mutex::default() }
+impl RequestLimiter {
+    pub fn new(rate: Option<RateLimit>) -> Self {
+        RequestLimiter { rate, shares: Mutex::default() }
     }
 
-    fn share<T>(&self, key: &str, change: impl FnOnce(&mut Share) -> T) -> T {
+    fn share<T>(&self, key: &str, change: impl FnOnce(&mut ClaimedTokens) -> T) -> T {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         if KEPT <= shares.len() && !shares.contains_key(key) {
             shares.clear();
@@ -46,11 +46,11 @@ impl Requests {
     /// # Errors
     ///
     /// [`Kind::TooManyRequests`], with when to ask again.
-    pub async fn allow(&self, limits: &dyn Limits, key: &str, now: Timestamp) -> Result<(), Problem> {
+    pub async fn allow(&self, limits: &dyn CoordinationStore, key: &str, now: Timestamp) -> Result<(), Problem> {
         let Some(rate) = self.rate else { return Ok(()) };
         let too_many = |until: Timestamp| {
             let wait_s = u32::try_from(until.since(now).max(1)).unwrap_or(u32::MAX).div_ceil(1_000);
-            let Rate { burst, per_second } = rate;
+            let RateLimit { burst, per_second } = rate;
             let detail = format!("A key may send {burst} requests at once, then {per_second} a second.");
             Problem { retry_after_s: Some(wait_s), ..Problem::new(Kind::TooManyRequests, detail) }
         };
@@ -64,7 +64,7 @@ impl Requests {
             (false, Some(until), _) => return Err(too_many(until)),
             (false, None, record) => record,
         };
-        let claim = (rate.burst / CLAIMS).max(1);
+        let claim = (rate.burst / CLAIM_DIVISOR).max(1);
         let name = format!("requests#{key}");
         let claimed = gate::change(limits, &name, rate, &mut record, |gate| {
             (gate.take(claim, now), gate.quota(now).available_at)

@@ -10,17 +10,17 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::communication::{Communication, Lifecycle, Readiness, readiness};
 use domain::explain::{Step, explain};
-use domain::gate::Rate;
-use domain::history::{HistoryRow, day, row};
-use domain::ports::{Content, ContentKey, Filter, Lane, Principal, StreamKey, ViewKey};
-use domain::stats::{Counters, accumulate, percentile_ms};
+use domain::history::{CommunicationRow, day, row};
+use domain::ports::{ContentKey, ListFilter, MessageContent, Principal, QueueId, StreamKey, ViewScope};
+use domain::stats::{Counters, add_counters, percentile_ms};
 use domain::status::Status;
+use events::RateLimit;
 use events::{Channel, MessageType, Timestamp};
 use serde_json::{Value, json};
 use shell::problem::{FieldError, Kind, Problem};
 
 use crate::fields::{invalid, parse_time, show_time};
-use crate::providers::Standing;
+use crate::providers::ProviderStatus;
 use crate::{Api, Shared, json, not_found, origin, show};
 
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -81,7 +81,7 @@ pub(crate) async fn explained(
         "id": key.id,
         "summary": summary,
         "lifecycle": communication.lifecycle.as_str(),
-        "waitsFor": waits_for(&api, &caller, communication).await?,
+        "waitsFor": current_wait(&api, &caller, communication).await?,
         "nextLookAt": loaded.wake.map(show_time),
         "steps": steps.into_iter().map(step).collect::<Vec<_>>(),
     });
@@ -89,7 +89,7 @@ pub(crate) async fn explained(
 }
 
 /// What holds up a message that is due. Such waits are no events: this is how things stand now.
-async fn waits_for(api: &Api, caller: &Principal, communication: &Communication) -> Result<Value, Problem> {
+async fn current_wait(api: &Api, caller: &Principal, communication: &Communication) -> Result<Value, Problem> {
     let now = api.host.now();
     let waits = matches!(communication.lifecycle, Lifecycle::Waiting | Lifecycle::RetryWait { .. });
     if !waits || readiness(communication, now) != Readiness::Ready {
@@ -97,7 +97,7 @@ async fn waits_for(api: &Api, caller: &Principal, communication: &Communication)
     }
     let mut standings = api.standings(caller).await?;
     standings.retain(|standing| standing.account.channel == communication.request.channel && standing.enabled);
-    let is_open = |standing: &&Standing| standing.gate.state(now) == "closed";
+    let is_open = |standing: &&ProviderStatus| standing.gate.state(now) == "closed";
     let (code, text) = match standings.iter().find(is_open) {
         _ if standings.is_empty() => ("no_provider_enabled", "No provider of its channel is enabled.".to_owned()),
         None => {
@@ -105,9 +105,9 @@ async fn waits_for(api: &Api, caller: &Principal, communication: &Communication)
                 standings.iter().map(|s| format!("{} ({})", s.account.config, s.gate.state(now))).collect();
             ("providers_shut", format!("No provider of its channel is called at the moment: {}.", names.join(", ")))
         }
-        Some(Standing { account, gate, .. }) => match gate.quota(now).remaining {
+        Some(ProviderStatus { account, gate, .. }) => match gate.quota(now).remaining {
             0 => {
-                let Rate { burst, per_second } = account.rate;
+                let RateLimit { burst, per_second } = account.rate;
                 let text =
                     format!("{} is at its limit of {per_second} a second after {burst} at once.", account.config);
                 ("rate_limit", text)
@@ -116,7 +116,7 @@ async fn waits_for(api: &Api, caller: &Principal, communication: &Communication)
         },
     };
     Ok(
-        json!({ "code": code, "text": text, "providers": standings.iter().map(|s| api.show_standing(s)).collect::<Vec<_>>() }),
+        json!({ "code": code, "text": text, "providers": standings.iter().map(|s| api.present_status(s)).collect::<Vec<_>>() }),
     )
 }
 
@@ -198,7 +198,7 @@ pub(crate) async fn list(
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let mut query = Query::parse(query)?;
-    let filter = Filter {
+    let filter = ListFilter {
         channel: query.choice("channel", &Channel::names()),
         status: query.choice("status", &Status::NAMES),
         kind: query.choice("type", &MessageType::names()),
@@ -207,7 +207,7 @@ pub(crate) async fn list(
         entity_id: query.text("entityId"),
         from: query.time("from", false),
         to: query.time("to", true),
-        ..Filter::default()
+        ..ListFilter::default()
     };
     let paging = Paging::read(&mut query, &filter);
     query.finish()?;
@@ -221,7 +221,7 @@ pub(crate) struct Paging {
 }
 
 impl Paging {
-    pub(crate) fn read(query: &mut Query, filter: &Filter) -> Self {
+    pub(crate) fn read(query: &mut Query, filter: &ListFilter) -> Self {
         let size = query.number("size", 1..=100);
         let cursor = query.text("cursor").map(|cursor| read_cursor(&cursor, filter));
         if cursor == Some(None) {
@@ -237,15 +237,15 @@ impl Api {
     pub(crate) async fn show_page(
         &self,
         caller: &Principal,
-        filter: &Filter,
+        filter: &ListFilter,
         Paging { size, after }: Paging,
     ) -> Result<Response, Problem> {
-        let view = ViewKey { tenant: caller.tenant.clone(), mode: caller.mode };
+        let view = ViewScope { tenant: caller.tenant.clone(), mode: caller.mode };
         let page = self.views.list(&view, filter, after.as_deref(), size).await?;
-        let (totals, as_of) = self.views.totals(&view).await?;
+        let (totals, as_of) = self.views.total_counters(&view).await?;
         let keys: Vec<ContentKey> = page.rows.iter().map(|row| content_key(caller, row)).collect();
         let contents = self.vault.get_many(&keys, self.host.now()).await?;
-        let one = |(row, content): (&HistoryRow, &Option<Content>)| {
+        let one = |(row, content): (&CommunicationRow, &Option<MessageContent>)| {
             let key = StreamKey { tenant: caller.tenant.clone(), id: row.id };
             show::row(&key, row, content.as_ref())
         };
@@ -264,14 +264,14 @@ impl Api {
     }
 }
 
-fn content_key(caller: &Principal, row: &HistoryRow) -> ContentKey {
+fn content_key(caller: &Principal, row: &CommunicationRow) -> ContentKey {
     ContentKey { tenant: caller.tenant.clone(), subject: row.subject.clone(), id: row.id, content: row.content.clone() }
 }
 
 /// Exact where one counter answers the whole question.
-fn exact_count(filter: &Filter, totals: &Counters) -> Option<i64> {
+fn exact_count(filter: &ListFilter, totals: &Counters) -> Option<i64> {
     let counter = match filter {
-        Filter {
+        ListFilter {
             channel,
             status,
             kind,
@@ -296,11 +296,11 @@ fn exact_count(filter: &Filter, totals: &Counters) -> Option<i64> {
 }
 
 /// A cursor belongs to its question: another filter refuses it.
-fn write_cursor(next: &str, filter: &Filter) -> String {
+fn write_cursor(next: &str, filter: &ListFilter) -> String {
     URL_SAFE_NO_PAD.encode(format!("{}~{next}", fingerprint(filter)))
 }
 
-fn read_cursor(cursor: &str, filter: &Filter) -> Option<String> {
+fn read_cursor(cursor: &str, filter: &ListFilter) -> Option<String> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
     let (mark, next) = text.split_once('~')?;
     let (created, id) = next.split_once('#')?;
@@ -311,7 +311,7 @@ fn read_cursor(cursor: &str, filter: &Filter) -> Option<String> {
     sound.then(|| next.to_owned())
 }
 
-fn fingerprint(filter: &Filter) -> String {
+fn fingerprint(filter: &ListFilter) -> String {
     shell::hash::body_hash(&json!(format!("{filter:?}")))
 }
 
@@ -331,10 +331,10 @@ pub(crate) async fn stats(
         query.wrong("startDate", "too_long", format!("At most {MAX_DAYS} days at once."));
     }
     query.finish()?;
-    let view = ViewKey { tenant: caller.tenant.clone(), mode: caller.mode };
-    let days = api.views.days(&view, &day(from), &day(to)).await?;
+    let view = ViewScope { tenant: caller.tenant.clone(), mode: caller.mode };
+    let days = api.views.daily_counters(&view, &day(from), &day(to)).await?;
     let mut sum = Counters::new();
-    days.values().for_each(|day| accumulate(&mut sum, day));
+    days.values().for_each(|day| add_counters(&mut sum, day));
     let get = |name: &str| sum.get(name).copied().unwrap_or(0);
     let rate = |part: i64, whole: i64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
     let sent = get("sent");
@@ -386,11 +386,11 @@ pub(crate) async fn queue_status(
     query: RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query)?.finish()?;
-    let view = ViewKey { tenant: caller.tenant.clone(), mode: caller.mode };
-    let (totals, as_of) = api.views.totals(&view).await?;
+    let view = ViewScope { tenant: caller.tenant.clone(), mode: caller.mode };
+    let (totals, as_of) = api.views.total_counters(&view).await?;
     let get = |name: &str| totals.get(name).copied().unwrap_or(0);
     let mut lanes = Vec::new();
-    for lane in Lane::ALL {
+    for lane in QueueId::ALL {
         let depth = api.queue.depth(lane).await?;
         lanes.push(json!({
             "name": lane.name(),
@@ -400,8 +400,8 @@ pub(crate) async fn queue_status(
         }));
     }
     let standings = api.standings(&caller).await?;
-    let providers: Vec<Value> = standings.iter().map(|standing| api.show_standing(standing)).collect();
-    let swept = api.limits.last_beat("sweep").await?;
+    let providers: Vec<Value> = standings.iter().map(|standing| api.present_status(standing)).collect();
+    let swept = api.limits.last_heartbeat("sweep").await?;
     let sent = get("sent");
     let body = json!({
         "pending": get("lifecycle.queued"),

@@ -8,27 +8,27 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use domain::access::may_use;
+use domain::access::key_allows_channel;
 use domain::channels::Channels;
 use domain::communication::{Command, Rejection};
 use domain::explain::suppressed as suppressed_by;
 use domain::history::row;
-use domain::ports::{ContactKey, Content, ContentKey, Principal, StoredLink, StreamKey};
-use domain::render::{Button, Compiled, Location, MediaKind, ProviderTemplate, RenderError, words};
+use domain::ports::{AddressKey, AttachmentLink, ContentKey, MessageContent, Principal, StreamKey};
+use domain::render::{Button, CompiledTemplate, Location, MediaKind, ProviderTemplate, RenderError, words};
 use domain::status::status;
 use domain::templates::Templates;
 use domain::{contact, policy, quiet};
 use events::{
-    Attachment, Channel, CommunicationId, DoubtPolicy, Entity, Fallback, FallbackStep, MessageType, Mode, Priority,
+    Attachment, Channel, CommunicationId, DoubtPolicy, EntityRef, Fallback, FallbackStep, MessageType, Mode, Priority,
     QuietHours, Recipient, RecipientType, Requested, Retention, Source, SuppressReason, Template, TenantId, Timestamp,
     Unless,
 };
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
-use shell::files::{State as Stage, Uploaded};
+use shell::files::{State as Stage, UploadedFile};
 use shell::hash::contact_hash;
 use shell::problem::{FieldError, Kind, Problem};
-use shell::{Loaded, Origin};
+use shell::{CommandContext, Loaded};
 
 use crate::channels::{ALLOWED_COUNTRIES, DEFAULT_REGION};
 use crate::fields::{Fields, invalid, missing, show_time};
@@ -37,18 +37,18 @@ use crate::{Api, Shared, json, not_found, origin, read_body, show};
 /// Characters of an idempotency key, at most.
 const MAX_KEY: usize = 255;
 /// A time this little in the past is now: clocks differ.
-const PAST_MS: i64 = 5 * 60_000;
+const CLOCK_TOLERANCE_MS: i64 = 5 * 60_000;
 /// The furthest that a message may be scheduled.
-const FUTURE_MS: i64 = 366 * 24 * 3_600_000;
+const MAX_SCHEDULE_AHEAD_MS: i64 = 366 * 24 * 3_600_000;
 
 /// How long a link to an uploaded file is good after its message was due, in milliseconds.
-const LINKS_MS: i64 = 30 * 24 * 3_600_000;
+const FILE_LINK_TTL_MS: i64 = 30 * 24 * 3_600_000;
 /// Steps of a fallback, at most.
 const MAX_STEPS: usize = 4;
 /// How long a step may be waited for.
-const AFTER_MS: std::ops::RangeInclusive<i64> = 60_000..=7 * 24 * 3_600_000;
+const STEP_WAIT_RANGE_MS: std::ops::RangeInclusive<i64> = 60_000..=7 * 24 * 3_600_000;
 /// What a step may say for itself.
-const STEP: [&str; 7] =
+const STEP_FIELDS: [&str; 7] =
     ["channel", "recipientContact", "subject", "content", "templateId", "templateVariables", "providerTemplate"];
 
 /// What a team's key is told of anybody else's address.
@@ -57,9 +57,9 @@ pub(crate) const NOT_ON_TEAM: &str = "This key writes to the addresses of its te
 /// What was accepted and whose words it carries.
 pub(crate) struct Accepted {
     pub request: Requested,
-    pub content: Content,
+    pub content: MessageContent,
     /// Of each step of its fallback.
-    pub next: Vec<Content>,
+    pub next: Vec<MessageContent>,
 }
 
 pub(crate) async fn send(
@@ -74,8 +74,8 @@ pub(crate) async fn send(
     let request_hash = fields.hash();
     let origin = origin(&caller, &headers);
     let (key, loaded) = match api.begin(&caller, idempotency, &request_hash, &origin).await? {
-        Begun::New(key, loaded) => (key, loaded),
-        Begun::Before(key, loaded) => return api.replayed(&key, &loaded).await,
+        IdempotencyCheck::First(key, loaded) => (key, loaded),
+        IdempotencyCheck::Replay(key, loaded) => return api.replayed(&key, &loaded).await,
     };
     let known = api.decided(&caller).await?;
     let accepted = api.read(&caller, &known, fields, request_hash).await?;
@@ -87,7 +87,7 @@ pub(crate) async fn send(
 /// Messages of one batch, at most.
 const BATCH: usize = 100;
 /// Messages of a batch accepted side by side.
-const SIDE_BY_SIDE: usize = 16;
+const MAX_CONCURRENT_SENDS: usize = 16;
 
 /// Many at once, each by itself: one that is refused does not hold up the others. `validateOnly` accepts none.
 pub(crate) async fn batch(
@@ -116,8 +116,8 @@ pub(crate) async fn batch(
             return Ok(json!({ "valid": true }));
         }
         let (key, after, replayed) = match api.begin(&caller, idempotency, &request_hash, &origin).await? {
-            Begun::Before(key, loaded) => (key, loaded, true),
-            Begun::New(key, loaded) => {
+            IdempotencyCheck::Replay(key, loaded) => (key, loaded, true),
+            IdempotencyCheck::First(key, loaded) => {
                 let accepted = api.read(&caller, &known, fields, request_hash).await?;
                 let after = api.accept(&key, loaded, accepted, &origin).await?;
                 (key, after, false)
@@ -128,7 +128,7 @@ pub(crate) async fn batch(
     };
     let mut results = Vec::with_capacity(all.len());
     let mut refused = 0;
-    for some in all.chunks(SIDE_BY_SIDE) {
+    for some in all.chunks(MAX_CONCURRENT_SENDS) {
         for done in join_all(some.iter().map(one)).await {
             refused += usize::from(done.is_err());
             let mut result = done.unwrap_or_else(|problem| json!({ "problem": problem.body() }));
@@ -141,10 +141,10 @@ pub(crate) async fn batch(
 }
 
 /// Whether a request is the first with its idempotency key.
-pub(crate) enum Begun {
-    New(StreamKey, Loaded),
+pub(crate) enum IdempotencyCheck {
+    First(StreamKey, Loaded),
     /// The same request came before.
-    Before(StreamKey, Loaded),
+    Replay(StreamKey, Loaded),
 }
 
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
@@ -165,10 +165,10 @@ fn check_key(text: Option<&str>) -> Result<String, Problem> {
 }
 
 /// Where the words lie of each step of a fallback.
-pub(crate) fn in_turn(key: &StreamKey, request: &Requested) -> Vec<ContentKey> {
+pub(crate) fn fallback_content_keys(key: &StreamKey, request: &Requested) -> Vec<ContentKey> {
     let (mut key, mut places) = (key.clone(), Vec::new());
     for step in request.fallback.iter().flat_map(|fallback| &fallback.steps) {
-        key.id = CommunicationId::in_place_of(&key.tenant, key.id);
+        key.id = CommunicationId::for_fallback_of(&key.tenant, key.id);
         let asked = Requested { contact_hash: step.contact_hash.clone(), ..request.clone() };
         places.push(ContentKey::of(&key, &asked, &request.request_hash));
     }
@@ -176,7 +176,7 @@ pub(crate) fn in_turn(key: &StreamKey, request: &Requested) -> Vec<ContentKey> {
 }
 
 /// A message of ours own making, read as one that came.
-pub(crate) async fn read_again(
+pub(crate) async fn parse_internal_message(
     api: &Api,
     caller: &Principal,
     body: Value,
@@ -187,16 +187,16 @@ pub(crate) async fn read_again(
 }
 
 /// The uploaded files that a message names, by their ids.
-type Files = BTreeMap<String, Uploaded>;
+type Files = BTreeMap<String, UploadedFile>;
 
 /// What the tenant decided, which a message is read by.
-pub(crate) struct Decided {
+pub(crate) struct TenantConfig {
     pub channels: Arc<Channels>,
     pub templates: Arc<Templates>,
 }
 
 /// What a configuration of the tenant's says of all of its phone numbers.
-fn of_numbers<'a>(channels: &'a Channels, setting: &str) -> Option<&'a str> {
+fn phone_number_setting<'a>(channels: &'a Channels, setting: &str) -> Option<&'a str> {
     channels.configs.values().find_map(|config| config.settings.get(setting)).map(String::as_str)
 }
 
@@ -204,7 +204,7 @@ fn of_numbers<'a>(channels: &'a Channels, setting: &str) -> Option<&'a str> {
 fn read(
     api: &Api,
     caller: &Principal,
-    (Decided { channels, templates }, files): (&Decided, &Files),
+    (TenantConfig { channels, templates }, files): (&TenantConfig, &Files),
     mut fields: Fields,
     request_hash: String,
 ) -> Result<Accepted, Problem> {
@@ -216,7 +216,7 @@ fn read(
     };
     let recipient_name = fields.reference("recipientName", 255);
     let contact = fields.required("recipientContact", |f| f.text("recipientContact", 320));
-    if let Some(channel) = channel.filter(|channel| !may_use(caller.channels.as_deref(), *channel)) {
+    if let Some(channel) = channel.filter(|channel| !key_allows_channel(caller.channels.as_deref(), *channel)) {
         let detail = format!("This key may not send by {}.", channel.as_str());
         fields.wrong("channel", "channel_not_allowed", detail);
     }
@@ -227,7 +227,7 @@ fn read(
     let contact =
         channel.zip(contact).and_then(|(channel, contact)| read_contact(&mut fields, channel, &contact, channels));
     let hash = contact.as_ref().map(|contact| contact_hash(&api.contact_key, &caller.tenant, contact));
-    if hash.as_ref().is_some_and(|hash| !caller.may_write_to(hash)) {
+    if hash.as_ref().is_some_and(|hash| !caller.can_send_to(hash)) {
         fields.wrong("recipientContact", "not_on_team", NOT_ON_TEAM);
     }
     let subject = fields.text("subject", 500);
@@ -238,7 +238,7 @@ fn read(
     let entity = read_entity(&mut fields);
     let schedule = Schedule::read(&mut fields, api.host.now());
     // A link is good for as long as its message, and a month more.
-    let links_until = schedule.at.unwrap_or_else(|| api.host.now()) + LINKS_MS;
+    let links_until = schedule.at.unwrap_or_else(|| api.host.now()) + FILE_LINK_TTL_MS;
     let link = |id: &str| api.file_url(&caller.tenant, id, links_until);
     let attachments = read_attachments(&mut fields, files, link);
     let priority = fields.choice("priority", &Priority::names()).unwrap_or(Priority::Normal);
@@ -292,7 +292,7 @@ fn read(
             requested_by: caller.actor.clone(),
             mode: caller.mode,
         },
-        content: Content {
+        content: MessageContent {
             recipient_contact: contact,
             recipient_name,
             subject,
@@ -326,7 +326,7 @@ pub(crate) fn read_type(fields: &mut Fields) -> Option<MessageType> {
 
 pub(crate) fn read_contact(fields: &mut Fields, channel: Channel, text: &str, channels: &Channels) -> Option<String> {
     // The country of numbers that are written without their code.
-    let region = of_numbers(channels, DEFAULT_REGION);
+    let region = phone_number_setting(channels, DEFAULT_REGION);
     let normal = match contact::normalise(channel, text, region) {
         Ok(normal) => normal,
         Err(error) => {
@@ -335,7 +335,7 @@ pub(crate) fn read_contact(fields: &mut Fields, channel: Channel, text: &str, ch
         }
     };
     // Whoever gets hold of a key can make money with SMS to far countries.
-    let countries = of_numbers(channels, ALLOWED_COUNTRIES).or(region);
+    let countries = phone_number_setting(channels, ALLOWED_COUNTRIES).or(region);
     if channel == Channel::Sms && countries.is_some_and(|countries| !contact::is_of(&normal, countries)) {
         let detail = "SMS to this country is not allowed; a channel's setting allowedCountries names those that are.";
         fields.wrong("recipientContact", "country_not_allowed", detail);
@@ -399,12 +399,12 @@ fn read_template(
     found
 }
 
-fn read_entity(fields: &mut Fields) -> Option<Entity> {
+fn read_entity(fields: &mut Fields) -> Option<EntityRef> {
     let (kind, id) = (fields.reference("entityType", 50), fields.reference("entityId", 255));
     if kind.is_none() && id.is_some() {
         fields.wrong("entityType", "required", "entityId needs an entityType.");
     }
-    kind.map(|kind| Entity { kind, id })
+    kind.map(|kind| EntityRef { kind, id })
 }
 
 pub(crate) fn read_quiet_hours(fields: &mut Fields) -> Option<QuietHours> {
@@ -429,7 +429,7 @@ pub(crate) fn read_quiet_hours(fields: &mut Fields) -> Option<QuietHours> {
     }
 }
 
-fn read_attachments(fields: &mut Fields, files: &Files, link: impl Fn(&str) -> String) -> Vec<StoredLink> {
+fn read_attachments(fields: &mut Fields, files: &Files, link: impl Fn(&str) -> String) -> Vec<AttachmentLink> {
     let mut links = Vec::new();
     for (place, item) in fields.list("attachments", 10).into_iter().enumerate() {
         let text = |name: &str, most: usize| {
@@ -446,7 +446,7 @@ fn read_attachments(fields: &mut Fields, files: &Files, link: impl Fn(&str) -> S
         let id = text("attachmentId", 40);
         match (id, url, text("filename", 255)) {
             (Some(id), None, name) if is_sound && !has("fileUrl") => match files.get(id) {
-                Some(file) if file.state == Stage::Ready => links.push(StoredLink {
+                Some(file) if file.state == Stage::Ready => links.push(AttachmentLink {
                     filename: name.unwrap_or(&file.filename).to_owned(),
                     file_url: link(id),
                     kind: kind.flatten().or_else(|| file.mime.split('/').next()?.parse().ok()),
@@ -463,7 +463,7 @@ fn read_attachments(fields: &mut Fields, files: &Files, link: impl Fn(&str) -> S
             },
             (None, Some(file_url), Some(filename)) if is_sound && !has("attachmentId") => {
                 let (filename, file_url) = (filename.to_owned(), file_url.to_owned());
-                links.push(StoredLink { filename, file_url, kind: kind.flatten(), attachment: None });
+                links.push(AttachmentLink { filename, file_url, kind: kind.flatten(), attachment: None });
             }
             _ => {
                 let detail = "An attachment is {\"attachmentId\": …} of one that was uploaded, or {\"filename\": …, \
@@ -476,7 +476,7 @@ fn read_attachments(fields: &mut Fields, files: &Files, link: impl Fn(&str) -> S
     links
 }
 
-fn attachment(place: usize, link: &StoredLink, files: &Files) -> Attachment {
+fn attachment(place: usize, link: &AttachmentLink, files: &Files) -> Attachment {
     let file = link.attachment.as_ref().and_then(|id| files.get(id));
     Attachment {
         key: place.to_string(),
@@ -496,10 +496,10 @@ impl Schedule {
     pub fn read(fields: &mut Fields, now: Timestamp) -> Self {
         let at = fields.time("scheduledAt");
         let expires_at = fields.time("expiresAt");
-        if at.is_some_and(|at| at < now - PAST_MS) {
+        if at.is_some_and(|at| at < now - CLOCK_TOLERANCE_MS) {
             fields.wrong("scheduledAt", "in_the_past", "scheduledAt is in the past.");
         }
-        if at.is_some_and(|at| now + FUTURE_MS < at) {
+        if at.is_some_and(|at| now + MAX_SCHEDULE_AHEAD_MS < at) {
             fields.wrong("scheduledAt", "too_far", "scheduledAt is more than a year away.");
         }
         if expires_at.is_some_and(|expires_at| expires_at <= at.unwrap_or(now).max(now)) {
@@ -510,7 +510,7 @@ impl Schedule {
 }
 
 /// Renders once as it will be sent, so that what cannot be said is refused now and not in the night.
-fn with_words(mut accepted: Accepted, text: Option<&Compiled>) -> Result<Accepted, Problem> {
+fn with_words(mut accepted: Accepted, text: Option<&CompiledTemplate>) -> Result<Accepted, Problem> {
     let Accepted { request, content, .. } = &accepted;
     match words(request, content, text) {
         Ok(message) => {
@@ -532,7 +532,7 @@ fn with_words(mut accepted: Accepted, text: Option<&Compiled>) -> Result<Accepte
 
 impl Api {
     /// How long the words of a message are kept, that is due then.
-    pub(crate) fn kept_until(&self, request: &Requested, due: Option<Timestamp>) -> Timestamp {
+    pub(crate) fn retain_until(&self, request: &Requested, due: Option<Timestamp>) -> Timestamp {
         let now = self.host.now();
         due.unwrap_or(now).max(now) + self.kept.of(request.retention)
     }
@@ -543,17 +543,17 @@ impl Api {
     }
 
     /// What the tenant decided, at most 15 seconds old.
-    pub(crate) async fn decided(&self, caller: &Principal) -> Result<Decided, Problem> {
+    pub(crate) async fn decided(&self, caller: &Principal) -> Result<TenantConfig, Problem> {
         let channels = self.directory.channels(&self.own, &caller.tenant);
         let templates = self.library.templates(&self.own, &caller.tenant);
         let (channels, templates) = join(channels, templates).await;
-        Ok(Decided { channels: channels?, templates: templates? })
+        Ok(TenantConfig { channels: channels?, templates: templates? })
     }
 
     async fn read(
         &self,
         caller: &Principal,
-        known: &Decided,
+        known: &TenantConfig,
         mut fields: Fields,
         request_hash: String,
     ) -> Result<Accepted, Problem> {
@@ -570,7 +570,7 @@ impl Api {
     async fn read_one(
         &self,
         caller: &Principal,
-        known: (&Decided, &Files),
+        known: (&TenantConfig, &Files),
         mut fields: Fields,
         request_hash: String,
     ) -> Result<Accepted, Problem> {
@@ -582,7 +582,7 @@ impl Api {
     async fn read_fallback(
         &self,
         caller: &Principal,
-        known: (&Decided, &Files),
+        known: (&TenantConfig, &Files),
         asked: &Fields,
         given: Vec<Value>,
         mut accepted: Accepted,
@@ -624,18 +624,18 @@ impl Api {
     async fn read_step(
         &self,
         caller: &Principal,
-        known: (&Decided, &Files),
+        known: (&TenantConfig, &Files),
         (asked, first): (&Fields, &Requested),
         given: Value,
         due: Timestamp,
-    ) -> Result<(FallbackStep, Content), Problem> {
+    ) -> Result<(FallbackStep, MessageContent), Problem> {
         let not_a_step = |_| {
             let detail =
                 "A step of fallback is {\"channel\": …, \"after\": \"30m\", \"unless\": \"delivered\"}.".to_owned();
             invalid(vec![FieldError { pointer: String::new(), code: "not_a_step", detail }])
         };
         let mut own = Fields::of(given).map_err(not_a_step)?;
-        let after_ms = own.duration("after", AFTER_MS);
+        let after_ms = own.duration("after", STEP_WAIT_RANGE_MS);
         let unless: Option<Unless> = own.choice("unless", &Unless::names());
         if unless == Some(Unless::Read) && after_ms.is_none() {
             own.wrong("after", "required", "unless read needs a time to wait for it, such as after 30m.");
@@ -645,7 +645,7 @@ impl Api {
             own.wrong("after", "too_late", detail);
         }
         let mut step = asked.clone();
-        let channel = own.peek("channel").and_then(Value::as_str).and_then(|name| name.parse().ok());
+        let channel = own.raw("channel").and_then(Value::as_str).and_then(|name| name.parse().ok());
         // WhatsApp has the number of the telephone.
         let by_number = |channel| matches!(channel, Channel::Sms | Channel::Whatsapp);
         if !(channel.is_some_and(by_number) && by_number(first.channel)) {
@@ -655,8 +655,8 @@ impl Api {
             ["content", "templateId"].iter().for_each(|field| step.forget(field));
         }
         ["channel", "scheduledAt", "expiresAt", "fallback"].iter().for_each(|field| step.forget(field));
-        for field in STEP {
-            own.move_to(&mut step, field);
+        for field in STEP_FIELDS {
+            own.move_field(&mut step, field);
         }
         own.finish()?;
         let Accepted { request, content, .. } = self.read_one(caller, known, step, first.request_hash.clone()).await?;
@@ -670,7 +670,7 @@ impl Api {
         &self,
         tenant: &TenantId,
         request: &Requested,
-    ) -> Result<Option<Arc<Compiled>>, Problem> {
+    ) -> Result<Option<Arc<CompiledTemplate>>, Problem> {
         Ok(self.library.words(&self.own, tenant, request.channel, request.template.as_ref()).await?)
     }
 
@@ -693,25 +693,25 @@ impl Api {
         caller: &Principal,
         idempotency: Option<String>,
         request_hash: &str,
-        origin: &Origin,
-    ) -> Result<Begun, Problem> {
+        origin: &CommandContext,
+    ) -> Result<IdempotencyCheck, Problem> {
         let tenant = caller.tenant.clone();
         let Some(idempotency) = idempotency else {
             let id = CommunicationId::fresh(self.host.now(), self.host.random());
-            return Ok(Begun::New(StreamKey { tenant, id }, Loaded::default()));
+            return Ok(IdempotencyCheck::First(StreamKey { tenant, id }, Loaded::default()));
         };
         let named = match caller.mode {
             Mode::Live => idempotency,
             // No header can hold a zero byte.
             Mode::Test => format!("test\0{idempotency}"),
         };
-        let key = StreamKey { id: CommunicationId::from_key(&tenant, &named), tenant };
+        let key = StreamKey { id: CommunicationId::from_idempotency_key(&tenant, &named), tenant };
         let loaded = self.shell(origin).load(&key).await?;
-        let Ok(communication) = loaded.state.requested() else { return Ok(Begun::New(key, loaded)) };
+        let Ok(communication) = loaded.state.requested() else { return Ok(IdempotencyCheck::First(key, loaded)) };
         if communication.request.request_hash != request_hash {
             return Err(Rejection::KeyReused.into());
         }
-        Ok(Begun::Before(key, loaded))
+        Ok(IdempotencyCheck::Replay(key, loaded))
     }
 
     /// The answer to a request that came before, as things stand now.
@@ -727,14 +727,14 @@ impl Api {
         key: &StreamKey,
         loaded: Loaded,
         Accepted { mut request, content, next }: Accepted,
-        origin: &Origin,
+        origin: &CommandContext,
     ) -> Result<Loaded, Problem> {
-        let contact = ContactKey {
+        let contact = AddressKey {
             tenant: key.tenant.clone(),
             channel: request.channel,
             contact_hash: request.contact_hash.clone(),
         };
-        let preferences = self.defaults.of_recipient(&self.own, &key.tenant, &request.recipient);
+        let preferences = self.defaults.for_recipient(&self.own, &key.tenant, &request.recipient);
         let (suppressed, preferences) = join(self.store.is_suppressed(&contact), preferences).await;
         // What may go on by another channel begins by this one all the same: the record says why it went on.
         let goes_on = request.fallback.is_some();
@@ -753,13 +753,13 @@ impl Api {
             }
             request.quiet_hours = request.quiet_hours.or(preferences.quiet_hours);
         }
-        let until = self.kept_until(&request, request.scheduled_at);
+        let until = self.retain_until(&request, request.scheduled_at);
         let place = ContentKey::of(key, &request, &request.request_hash);
         self.vault.put(&place, &content, until).await?;
-        for (place, content) in in_turn(key, &request).iter().zip(&next) {
+        for (place, content) in fallback_content_keys(key, &request).iter().zip(&next) {
             self.vault.put(place, content, until).await?;
         }
-        let after = self.shell(origin).execute_on(key, loaded, Command::Request(Box::new(request))).await?;
+        let after = self.shell(origin).execute_loaded(key, loaded, Command::Request(Box::new(request))).await?;
         if after.appended > 0 {
             self.hint(key, &after).await;
         }
@@ -770,7 +770,7 @@ impl Api {
         &self,
         key: &StreamKey,
         loaded: &Loaded,
-        content: Option<Content>,
+        content: Option<MessageContent>,
     ) -> Result<Response, Problem> {
         let communication = loaded.state.requested()?;
         let folded = row(key.id, &loaded.records).ok_or_else(not_found)?;
@@ -797,7 +797,7 @@ impl Api {
     }
 
     /// The personal data of a loaded communication; none once erased.
-    pub(crate) async fn content(&self, key: &StreamKey, loaded: &Loaded) -> Result<Option<Content>, Problem> {
+    pub(crate) async fn content(&self, key: &StreamKey, loaded: &Loaded) -> Result<Option<MessageContent>, Problem> {
         let communication = loaded.state.requested()?;
         let place = ContentKey::of(key, &communication.request, &communication.content);
         Ok(self.vault.get(&place, self.host.now()).await?)

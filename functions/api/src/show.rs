@@ -1,9 +1,9 @@
 //! Communications as JSON, in the words of the source documents.
 
-use domain::history::HistoryRow;
-use domain::ports::{Content, StoredLink, StreamKey};
-use domain::render::{Compiled, words};
-use events::{FallbackStep, Recorded, Requested, Retention, Stored, Timestamp};
+use domain::history::CommunicationRow;
+use domain::ports::{AttachmentLink, MessageContent, StreamKey};
+use domain::render::{CompiledTemplate, words};
+use events::{EventFamily, FallbackStep, Recorded, Requested, Retention, Timestamp};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
@@ -14,7 +14,7 @@ fn time(at: Option<Timestamp>) -> Value {
 }
 
 /// What lists and details share. Personal data is null once erased.
-pub fn row(key: &StreamKey, row: &HistoryRow, content: Option<&Content>) -> Value {
+pub fn row(key: &StreamKey, row: &CommunicationRow, content: Option<&MessageContent>) -> Value {
     json!({
         "id": row.id,
         "businessId": key.tenant,
@@ -61,10 +61,10 @@ pub fn row(key: &StreamKey, row: &HistoryRow, content: Option<&Content>) -> Valu
 }
 
 /// One communication with what it was accepted with.
-pub fn stored(key: &StreamKey, folded: &HistoryRow, content: Option<&Content>) -> Value {
+pub fn stored(key: &StreamKey, folded: &CommunicationRow, content: Option<&MessageContent>) -> Value {
     let mut shown = row(key, folded, content);
     let Some(content) = content else { return shown };
-    let link = |link: &StoredLink| json!({ "filename": link.filename, "fileUrl": link.file_url, "attachmentId": link.attachment });
+    let link = |link: &AttachmentLink| json!({ "filename": link.filename, "fileUrl": link.file_url, "attachmentId": link.attachment });
     shown["content"] = json!(content.content);
     shown["templateVariables"] = json!(content.variables);
     shown["attachments"] = content.attachments.iter().map(link).collect();
@@ -75,8 +75,8 @@ pub fn stored(key: &StreamKey, folded: &HistoryRow, content: Option<&Content>) -
 pub fn detail(
     key: &StreamKey,
     request: &Requested,
-    folded: &HistoryRow,
-    (content, text): (Option<&Content>, Option<&Compiled>),
+    folded: &CommunicationRow,
+    (content, text): (Option<&MessageContent>, Option<&CompiledTemplate>),
 ) -> Value {
     let mut shown = stored(key, folded, content);
     let steps = request.fallback.iter().flat_map(|fallback| &fallback.steps);
@@ -117,7 +117,7 @@ pub fn step(position: usize, record: &Recorded) -> Value {
 }
 
 /// One event of a journal.
-pub fn decision<E: Stored>(position: usize, record: &Recorded<E>) -> Value {
+pub fn decision<E: EventFamily>(position: usize, record: &Recorded<E>) -> Value {
     let data = serde_json::to_value(&record.event).unwrap_or_default();
     json!({
         "position": position,

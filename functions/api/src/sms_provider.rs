@@ -44,7 +44,7 @@ impl Api {
     async fn show_sms(&self, caller: &Principal) -> Result<Response, Problem> {
         let (channels, config) = self.sms(caller).await?;
         let config = config.ok_or_else(none)?;
-        let balance = self.known_balance(caller, &config).await?;
+        let balance = self.cached_balance(caller, &config).await?;
         let own = |field: &str| {
             let (_, setting) = names(&config.provider).into_iter().find(|(name, _)| *name == field)?;
             config.settings.get(setting).cloned()
@@ -140,7 +140,7 @@ pub(crate) async fn put(
             let id = api.add_channel(&caller, kind, Channel::Sms, added).await?;
             let others = channels.own(Channel::Sms).into_iter().map(|config| config.id.clone());
             let order = std::iter::once(id.clone()).chain(others).collect();
-            api.decide_channel(&caller, Command::Order { channel: Channel::Sms, order }).await?;
+            api.execute_config_command(&caller, Command::Order { channel: Channel::Sms, order }).await?;
             id
         }
     };
@@ -153,7 +153,7 @@ pub(crate) async fn put(
 /// Asked of the provider now.
 pub(crate) async fn balance(State(api): Shared, Extension(caller): Extension<Principal>) -> Result<Response, Problem> {
     let config = api.sms(&caller).await?.1.ok_or_else(none)?;
-    Ok(json(StatusCode::OK, &api.ask_balance(&caller, &config).await?.show()))
+    Ok(json(StatusCode::OK, &api.fetch_balance(&caller, &config).await?.show()))
 }
 
 pub(crate) async fn test(

@@ -8,17 +8,17 @@ use axum::response::Response;
 use domain::communication::Command;
 use domain::contact;
 use domain::history::row;
-use domain::ports::{ContactKey, Content, ContentKey, DocumentKey, ObjectKey, Principal, StreamKey};
+use domain::ports::{AddressKey, ContentKey, DocumentKey, MessageContent, ObjectKey, Principal, StreamKey};
 use events::{Channel, Mode, Recipient, RecipientType, Timestamp};
 use serde_json::{Value, json};
 use shell::consent::{addresses_key, person};
 use shell::hash::contact_hash;
 use shell::problem::{Kind, Problem};
-use shell::{Loaded, Origin};
+use shell::{CommandContext, Loaded};
 
 use crate::fields::Fields;
 use crate::read::Query;
-use crate::send::in_turn;
+use crate::send::fallback_content_keys;
 use crate::{Api, Shared, json, origin, read_body, show};
 
 /// Contents of one page, and erased between two looks at the list.
@@ -27,14 +27,14 @@ const PAGE: usize = 100;
 const MAX_ERASED: usize = 1_000;
 
 /// Whom a path names: a partition of the vault; and an address, where that is what it names.
-struct Subject {
+struct DataSubject {
     name: String,
     address: Option<String>,
 }
 
-impl Subject {
+impl DataSubject {
     /// As the record of acts has it: an address is its hash.
-    fn noted(&self, kind: &str, id: &str) -> Value {
+    fn recorded_actions(&self, kind: &str, id: &str) -> Value {
         match self.name.strip_prefix("contact:").filter(|_| self.address.is_some()) {
             Some(hash) => json!({ "contactHash": hash }),
             None => json!({ "subjectType": kind, "subjectId": id }),
@@ -43,7 +43,7 @@ impl Subject {
 }
 
 impl Api {
-    fn subject(&self, caller: &Principal, kind: &str, id: &str) -> Result<Subject, Problem> {
+    fn subject(&self, caller: &Principal, kind: &str, id: &str) -> Result<DataSubject, Problem> {
         let unknown = || {
             let kinds = RecipientType::names().join(", ");
             Problem::new(Kind::NotFound, format!("A subject is a {kinds}, or an address."))
@@ -52,16 +52,16 @@ impl Api {
             let normal = Channel::ALL.iter().find_map(|channel| contact::normalise(*channel, id, None).ok());
             let address = normal.ok_or_else(unknown)?;
             let hash = contact_hash(&self.contact_key, &caller.tenant, &address);
-            return Ok(Subject { name: format!("contact:{hash}"), address: Some(address) });
+            return Ok(DataSubject { name: format!("contact:{hash}"), address: Some(address) });
         }
         let kind: RecipientType = kind.parse().map_err(|()| unknown())?;
         let recipient = Recipient { kind, id: Some(id.to_owned()).filter(|id| !id.is_empty()) };
         let name = person(&recipient).ok_or_else(unknown)?;
-        Ok(Subject { name, address: None })
+        Ok(DataSubject { name, address: None })
     }
 
     /// What somebody wrote to us from this address.
-    async fn written_from(&self, caller: &Principal, address: &str) -> Result<Vec<(DocumentKey, Value)>, Problem> {
+    async fn inbound_from(&self, caller: &Principal, address: &str) -> Result<Vec<(DocumentKey, Value)>, Problem> {
         let (now, documents) = (self.host.now(), &self.own.documents);
         let (mut found, mut before) = (Vec::new(), None::<String>);
         loop {
@@ -82,7 +82,7 @@ impl Api {
 }
 
 /// A live key reaches everything about a person; a test key what test keys made.
-fn is_within(caller: &Principal, loaded: &Loaded) -> bool {
+fn is_visible_to(caller: &Principal, loaded: &Loaded) -> bool {
     caller.mode == Mode::Live || loaded.state.requested().is_ok_and(|c| c.request.mode == caller.mode)
 }
 
@@ -98,22 +98,22 @@ pub(crate) async fn export(
     query.finish()?;
     let subject = api.subject(&caller, &kind, &id)?;
     if before.is_none() {
-        api.note(&caller, "subjects", "SubjectExported", subject.noted(&kind, &id)).await?;
+        api.note(&caller, "subjects", "SubjectExported", subject.recorded_actions(&kind, &id)).await?;
     }
     let now = api.host.now();
-    let page = api.vault.of_subject(&caller.tenant, &subject.name, before.as_deref(), PAGE, now).await?;
+    let page = api.vault.list_for_data_subject(&caller.tenant, &subject.name, before.as_deref(), PAGE, now).await?;
     let next = page.last().filter(|_| page.len() == PAGE).map(|(key, _)| key.path().1);
     let origin = origin(&caller, &headers);
     let mut communications = Vec::new();
     for (key, content) in &page {
         let stream = StreamKey { tenant: caller.tenant.clone(), id: key.id };
         let loaded = api.shell(&origin).load(&stream).await?;
-        if let Some(folded) = row(key.id, &loaded.records).filter(|_| is_within(&caller, &loaded)) {
+        if let Some(folded) = row(key.id, &loaded.records).filter(|_| is_visible_to(&caller, &loaded)) {
             communications.push(show::stored(&stream, &folded, Some(content)));
         }
     }
     let written = match &subject.address {
-        Some(address) if before.is_none() => api.written_from(&caller, address).await?,
+        Some(address) if before.is_none() => api.inbound_from(&caller, address).await?,
         _ => Vec::new(),
     };
     let preferences = match subject.address {
@@ -132,7 +132,12 @@ pub(crate) async fn export(
 
 impl Api {
     /// Files that were for this person, ours and copies of others.
-    async fn erase_files(&self, caller: &Principal, words: &ContentKey, content: &Content) -> Result<(), Problem> {
+    async fn erase_files(
+        &self,
+        caller: &Principal,
+        words: &ContentKey,
+        content: &MessageContent,
+    ) -> Result<(), Problem> {
         let stream = StreamKey { tenant: caller.tenant.clone(), id: words.id };
         for (place, link) in content.attachments.iter().enumerate() {
             let Some(id) = &link.attachment else {
@@ -151,17 +156,17 @@ impl Api {
     async fn erase_one(
         &self,
         caller: &Principal,
-        origin: &Origin,
+        origin: &CommandContext,
         loaded: Loaded,
         words: &ContentKey,
     ) -> Result<(), Problem> {
         if let Ok(communication) = loaded.state.requested() {
             let (tenant, request) = (caller.tenant.clone(), &communication.request);
             let contact_hash = request.contact_hash.clone();
-            self.forget_address(&ContactKey { tenant, channel: request.channel, contact_hash }).await?;
+            self.forget_address(&AddressKey { tenant, channel: request.channel, contact_hash }).await?;
             let stream = StreamKey { tenant: caller.tenant.clone(), id: words.id };
             let by = caller.name();
-            self.shell(origin).execute_on(&stream, loaded, Command::Erase { by }).await?;
+            self.shell(origin).execute_loaded(&stream, loaded, Command::Erase { by }).await?;
         }
         Ok(self.vault.erase(words).await?)
     }
@@ -177,21 +182,21 @@ pub(crate) async fn erase(
 ) -> Result<Response, Problem> {
     Fields::parse_optional(&read_body(body).await?)?.finish()?;
     let subject = api.subject(&caller, &kind, &id)?;
-    api.note(&caller, "subjects", "SubjectErased", subject.noted(&kind, &id)).await?;
+    api.note(&caller, "subjects", "SubjectErased", subject.recorded_actions(&kind, &id)).await?;
     let origin = origin(&caller, &headers);
     let (mut erased, mut before) = (0, None::<String>);
     loop {
         // What is past its time too: it may lie there for days yet.
         let all = Timestamp(0);
-        let page = api.vault.of_subject(&caller.tenant, &subject.name, before.as_deref(), PAGE, all).await?;
+        let page = api.vault.list_for_data_subject(&caller.tenant, &subject.name, before.as_deref(), PAGE, all).await?;
         before = page.last().map(|(key, _)| key.path().1);
         for (key, content) in &page {
             let stream = StreamKey { tenant: caller.tenant.clone(), id: key.id };
             let loaded = api.shell(&origin).load(&stream).await?;
-            if !is_within(&caller, &loaded) {
+            if !is_visible_to(&caller, &loaded) {
                 continue;
             }
-            let others = loaded.state.requested().map_or(vec![], |of| in_turn(&stream, &of.request));
+            let others = loaded.state.requested().map_or(vec![], |of| fallback_content_keys(&stream, &of.request));
             for other in others {
                 let stream = StreamKey { tenant: caller.tenant.clone(), id: other.id };
                 let loaded = api.shell(&origin).load(&stream).await?;
@@ -213,7 +218,7 @@ pub(crate) async fn erase(
         for channel in Channel::ALL {
             api.forget_address(&api.contact(&caller, *channel, address)).await?;
         }
-        for (key, _) in api.written_from(&caller, address).await? {
+        for (key, _) in api.inbound_from(&caller, address).await? {
             api.own.documents.remove_document(&key).await?;
             erased += 1;
         }

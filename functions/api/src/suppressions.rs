@@ -6,7 +6,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::contact;
-use domain::ports::{ContactKey, Principal};
+use domain::ports::{AddressKey, Principal};
 use events::Channel;
 use serde_json::{Value, json};
 use shell::hash::contact_hash;
@@ -30,9 +30,9 @@ impl Api {
         List { store: &*self.store, documents: &*self.own.documents }
     }
 
-    pub(crate) fn contact(&self, caller: &Principal, channel: Channel, address: &str) -> ContactKey {
+    pub(crate) fn contact(&self, caller: &Principal, channel: Channel, address: &str) -> AddressKey {
         let contact_hash = contact_hash(&self.contact_key, &caller.tenant, address);
-        ContactKey { tenant: caller.tenant.clone(), channel, contact_hash }
+        AddressKey { tenant: caller.tenant.clone(), channel, contact_hash }
     }
 
     async fn suppress(
@@ -50,7 +50,7 @@ impl Api {
     }
 
     /// An erased person's address, where the list shows it.
-    pub(crate) async fn forget_address(&self, contact: &ContactKey) -> Result<(), Problem> {
+    pub(crate) async fn forget_address(&self, contact: &AddressKey) -> Result<(), Problem> {
         Ok(self.list().forget_address(contact, self.host.now()).await?)
     }
 }

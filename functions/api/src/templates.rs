@@ -9,13 +9,13 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use domain::ports::{Principal, ViewKey};
-use domain::render::{Compiled, Draft, Message, Part, RenderError, render};
-use domain::templates::{self, Builtin, Command, DEFAULT_LOCALE, Rejection, Template, Templates, Version};
+use domain::ports::{Principal, ViewScope};
+use domain::render::{CompiledTemplate, Message, Part, RenderError, RenderInput, render};
+use domain::templates::{self, Command, DEFAULT_LOCALE, Rejection, SystemTemplate, Template, Templates, Version};
 use events::{Channel, MessageType};
 use serde_json::{Value, json};
 use shell::journal::{self, JournalError};
-use shell::library::{Text, text, text_key};
+use shell::library::{Text, template_content_key, text};
 use shell::problem::{FieldError, Kind, Problem};
 
 use crate::fields::{Fields, invalid, missing, show_time};
@@ -39,9 +39,9 @@ fn system() -> Problem {
 }
 
 /// One that the caller may see.
-enum Known {
+enum VisibleTemplate {
     Own(Box<Template>),
-    System(&'static Builtin),
+    System(&'static SystemTemplate),
 }
 
 impl Api {
@@ -56,23 +56,23 @@ impl Api {
     ) -> Result<Templates, JournalError<Rejection>> {
         let ports = (&*self.own.journals, &*self.host);
         let actor = caller.name();
-        let templates = journal::decide_templates(ports, &caller.tenant, &actor, command).await?;
+        let templates = journal::change_templates(ports, &caller.tenant, &actor, command).await?;
         self.library.know(&caller.tenant, Arc::new(templates.clone()), self.host.now());
         Ok(templates)
     }
 
-    async fn template(&self, caller: &Principal, id: &str) -> Result<Known, Problem> {
+    async fn template(&self, caller: &Principal, id: &str) -> Result<VisibleTemplate, Problem> {
         if let Some(builtin) = templates::find(id) {
-            return Ok(Known::System(builtin));
+            return Ok(VisibleTemplate::System(builtin));
         }
         let own = self.templates(caller).await?.all.remove(id);
-        own.map(|own| Known::Own(Box::new(own))).ok_or_else(no_template)
+        own.map(|own| VisibleTemplate::Own(Box::new(own))).ok_or_else(no_template)
     }
 
-    async fn own_template(&self, caller: &Principal, id: &str) -> Result<Template, Problem> {
+    async fn tenant_template(&self, caller: &Principal, id: &str) -> Result<Template, Problem> {
         match self.template(caller, id).await? {
-            Known::Own(own) => Ok(*own),
-            Known::System(_) => Err(system()),
+            VisibleTemplate::Own(own) => Ok(*own),
+            VisibleTemplate::System(_) => Err(system()),
         }
     }
 
@@ -84,16 +84,16 @@ impl Api {
 
     /// How often each was used, by its id.
     async fn usage(&self, caller: &Principal) -> Result<BTreeMap<String, i64>, Problem> {
-        let view = ViewKey { tenant: caller.tenant.clone(), mode: caller.mode };
-        let (totals, _) = self.views.totals(&view).await?;
+        let view = ViewScope { tenant: caller.tenant.clone(), mode: caller.mode };
+        let (totals, _) = self.views.total_counters(&view).await?;
         let of = |(name, count): (String, i64)| Some((name.strip_prefix("template.")?.to_owned(), count));
         Ok(totals.into_iter().filter_map(of).collect())
     }
 
     /// Words first, then the decision that names them: a crash between leaves words that nobody names. Their hash.
-    async fn keep(&self, caller: &Principal, template: &str, text: &Text) -> Result<String, Problem> {
+    async fn store_content(&self, caller: &Principal, template: &str, text: &Text) -> Result<String, Problem> {
         let (hash, body) = (text.hash(), serde_json::to_string(text).unwrap_or_default());
-        self.own.documents.put_document(&text_key(&caller.tenant, template, &hash), &body, None).await?;
+        self.own.documents.put_document(&template_content_key(&caller.tenant, template, &hash), &body, None).await?;
         Ok(hash)
     }
 }
@@ -107,7 +107,7 @@ fn show_version(version: &Version) -> Value {
     })
 }
 
-fn show_own(own: &Template) -> Value {
+fn present_tenant_template(own: &Template) -> Value {
     let newest = own.newest();
     json!({
         "id": own.id,
@@ -128,13 +128,13 @@ fn show_own(own: &Template) -> Value {
     })
 }
 
-fn compiled(builtin: &Builtin) -> Result<Compiled, Problem> {
+fn compiled(builtin: &SystemTemplate) -> Result<CompiledTemplate, Problem> {
     let channel = builtin.channel.unwrap_or(Channel::Email);
-    let compiled = Compiled::new(channel, builtin.subject, builtin.body);
+    let compiled = CompiledTemplate::new(channel, builtin.subject, builtin.body);
     compiled.map_err(|(_, error)| Problem::new(Kind::Internal, error.to_string()))
 }
 
-fn show_system(builtin: &Builtin) -> Result<Value, Problem> {
+fn show_system(builtin: &SystemTemplate) -> Result<Value, Problem> {
     Ok(json!({
         "id": builtin.id,
         "code": builtin.code,
@@ -150,18 +150,18 @@ fn show_system(builtin: &Builtin) -> Result<Value, Problem> {
     }))
 }
 
-fn with_text(mut shown: Value, text: &Text) -> Value {
+fn with_content(mut shown: Value, text: &Text) -> Value {
     shown["subjectTemplate"] = json!(text.subject);
     shown["bodyTemplate"] = json!(text.body);
     shown
 }
 
-fn text_of(builtin: &Builtin) -> Text {
+fn text_of(builtin: &SystemTemplate) -> Text {
     Text { subject: builtin.subject.map(str::to_owned), body: builtin.body.to_owned() }
 }
 
 /// The answer, with the version as its entity tag.
-fn tagged(status: StatusCode, body: &Value) -> Response {
+fn with_etag(status: StatusCode, body: &Value) -> Response {
     let mut response = json(status, body);
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", body["version"])) {
         response.headers_mut().insert(header::ETAG, tag);
@@ -170,7 +170,7 @@ fn tagged(status: StatusCode, body: &Value) -> Response {
 }
 
 /// What is wrong with words, by their field.
-fn fault(part: Part, error: &RenderError) -> FieldError {
+fn field_error(part: Part, error: &RenderError) -> FieldError {
     let field = match part {
         Part::Subject => "subjectTemplate",
         Part::Body => "bodyTemplate",
@@ -180,10 +180,10 @@ fn fault(part: Part, error: &RenderError) -> FieldError {
 
 /// Words that compile, and the variables they speak of. Where the caller says which there are, others are refused.
 fn check(fields: &mut Fields, channel: Channel, text: &Text, declared: Option<Vec<String>>) -> Option<Vec<String>> {
-    let compiled = match Compiled::new(channel, text.subject.as_deref(), &text.body) {
+    let compiled = match CompiledTemplate::new(channel, text.subject.as_deref(), &text.body) {
         Ok(compiled) => compiled,
         Err((part, error)) => {
-            fields.add(fault(part, &error));
+            fields.add(field_error(part, &error));
             return None;
         }
     };
@@ -269,11 +269,11 @@ pub(crate) async fn create(
     else {
         return Err(missing());
     };
-    let id = templates::id_of(&code, channel, &locale);
-    let hash = api.keep(&caller, &id, &text).await?;
+    let id = templates::template_id(&code, channel, &locale);
+    let hash = api.store_content(&caller, &id, &text).await?;
     let command = Command::Create { code, channel, locale, kind, name, description, text: hash, variables, is_active };
     let own = api.change_templates(&caller, command).await?.all.remove(&id).ok_or_else(no_template)?;
-    Ok(tagged(StatusCode::CREATED, &with_text(show_own(&own), &text)))
+    Ok(with_etag(StatusCode::CREATED, &with_content(present_tenant_template(&own), &text)))
 }
 
 pub(crate) async fn list(
@@ -287,7 +287,7 @@ pub(crate) async fn list(
     let active = query.choice("isActive", &["true", "false"]).map(|active| active == "true");
     let (locale, code) = (query.text("locale"), query.text("code"));
     query.finish()?;
-    let mut shown: Vec<Value> = api.templates(&caller).await?.all.values().map(show_own).collect();
+    let mut shown: Vec<Value> = api.templates(&caller).await?.all.values().map(present_tenant_template).collect();
     shown.extend(templates::all().iter().map(show_system).collect::<Result<Vec<_>, _>>()?);
     let is = |asked: &Option<String>, has: &Value| asked.as_deref().is_none_or(|asked| has == asked);
     let usage = api.usage(&caller).await?;
@@ -312,13 +312,13 @@ pub(crate) async fn one(
     let version = query.number("version", 1..=u32::MAX);
     query.finish()?;
     let mut shown = match api.template(&caller, &id).await? {
-        Known::System(builtin) if version.is_none_or(|version| version == builtin.version) => {
-            with_text(show_system(builtin)?, &text_of(builtin))
+        VisibleTemplate::System(builtin) if version.is_none_or(|version| version == builtin.version) => {
+            with_content(show_system(builtin)?, &text_of(builtin))
         }
-        Known::System(_) => return Err(Problem::new(Kind::NotFound, "There is no such version of it.")),
-        Known::Own(own) => {
+        VisibleTemplate::System(_) => return Err(Problem::new(Kind::NotFound, "There is no such version of it.")),
+        VisibleTemplate::Own(own) => {
             let version = version.or(own.newest().map(|newest| newest.version)).unwrap_or(1);
-            let mut shown = with_text(show_own(&own), &api.text(&caller, &own, version).await?);
+            let mut shown = with_content(present_tenant_template(&own), &api.text(&caller, &own, version).await?);
             let of_it = own.versions.iter().find(|known| known.version == version).ok_or_else(no_template)?;
             shown["version"] = json!(version);
             shown["availableVariables"] = json!(of_it.variables);
@@ -326,7 +326,7 @@ pub(crate) async fn one(
         }
     };
     count(&mut shown, &api.usage(&caller).await?);
-    Ok(tagged(StatusCode::OK, &shown))
+    Ok(with_etag(StatusCode::OK, &shown))
 }
 
 fn count(shown: &mut Value, usage: &BTreeMap<String, i64>) {
@@ -341,8 +341,8 @@ pub(crate) async fn versions(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let shown: Vec<Value> = match api.template(&caller, &id).await? {
-        Known::System(builtin) => vec![json!({ "version": builtin.version })],
-        Known::Own(own) => own.versions.iter().rev().map(show_version).collect(),
+        VisibleTemplate::System(builtin) => vec![json!({ "version": builtin.version })],
+        VisibleTemplate::Own(own) => own.versions.iter().rev().map(show_version).collect(),
     };
     Ok(json(StatusCode::OK, &json!({ "id": id, "versions": shown })))
 }
@@ -369,7 +369,7 @@ pub(crate) async fn patch(
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::parse(&read_body(body).await?)?;
-    let own = api.own_template(&caller, &id).await?;
+    let own = api.tenant_template(&caller, &id).await?;
     let expected = expected(&headers)?;
     let newest = own.newest().map_or(1, |newest| newest.version);
     let old = api.text(&caller, &own, newest).await?;
@@ -388,7 +388,7 @@ pub(crate) async fn patch(
     let variables = check(&mut fields, own.channel, &text, declared);
     fields.finish()?;
     let words = match variables.filter(|_| is_other) {
-        Some(variables) => Some((api.keep(&caller, &id, &text).await?, variables)),
+        Some(variables) => Some((api.store_content(&caller, &id, &text).await?, variables)),
         None => None,
     };
     // What was not given was taken from the version just read: it must still be the newest.
@@ -405,14 +405,14 @@ pub(crate) async fn patch(
         let command = if is_active { Command::Activate { template } } else { Command::Deactivate { template } };
         api.change_templates(&caller, command).await?;
     }
-    let own = api.own_template(&caller, &id).await?;
-    Ok(tagged(StatusCode::OK, &with_text(show_own(&own), &text)))
+    let own = api.tenant_template(&caller, &id).await?;
+    Ok(with_etag(StatusCode::OK, &with_content(present_tenant_template(&own), &text)))
 }
 
 async fn switch(api: &Api, caller: &Principal, id: &str, command: Command) -> Result<Response, Problem> {
-    api.own_template(caller, id).await?;
+    api.tenant_template(caller, id).await?;
     let own = api.change_templates(caller, command).await?.all.remove(id).ok_or_else(no_template)?;
-    Ok(tagged(StatusCode::OK, &show_own(&own)))
+    Ok(with_etag(StatusCode::OK, &present_tenant_template(&own)))
 }
 
 pub(crate) async fn activate(
@@ -436,7 +436,7 @@ pub(crate) async fn remove(
     Extension(caller): Extension<Principal>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    api.own_template(&caller, &id).await?;
+    api.tenant_template(&caller, &id).await?;
     api.change_templates(&caller, Command::Delete { template: id }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -444,11 +444,11 @@ pub(crate) async fn remove(
 fn draft<'a>(
     channel: Channel,
     pinned: &'a events::Template,
-    text: &'a Compiled,
+    text: &'a CompiledTemplate,
     variables: &'a Value,
     locale: Option<&'a str>,
-) -> Draft<'a> {
-    Draft {
+) -> RenderInput<'a> {
+    RenderInput {
         channel,
         template: Some(pinned),
         text: Some(text),
@@ -470,7 +470,7 @@ fn show_message(message: &Message) -> Value {
     })
 }
 
-fn unrendered(error: &RenderError) -> Problem {
+fn render_problem(error: &RenderError) -> Problem {
     let pointer = match error {
         RenderError::MissingVariables(_) | RenderError::Template(_) => "/variables",
         _ => "/bodyTemplate",
@@ -493,22 +493,22 @@ pub(crate) async fn preview(
     let channel: Option<Channel> = fields.choice("channel", &Channel::names());
     fields.finish()?;
     let (of, compiled, pinned, written_in) = match api.template(&caller, &id).await? {
-        Known::System(builtin) => {
+        VisibleTemplate::System(builtin) => {
             let pinned = events::Template { id: id.clone(), version: builtin.version };
             (builtin.channel, compiled(builtin)?, pinned, builtin.locale.to_owned())
         }
-        Known::Own(own) => {
+        VisibleTemplate::Own(own) => {
             let version = version.or(own.newest().map(|newest| newest.version)).unwrap_or(1);
             let Text { subject, body } = api.text(&caller, &own, version).await?;
-            let compiled = Compiled::new(own.channel, subject.as_deref(), &body);
-            let compiled = compiled.map_err(|(part, error)| invalid(vec![fault(part, &error)]))?;
+            let compiled = CompiledTemplate::new(own.channel, subject.as_deref(), &body);
+            let compiled = compiled.map_err(|(part, error)| invalid(vec![field_error(part, &error)]))?;
             (Some(own.channel), compiled, events::Template { id: id.clone(), version }, own.locale)
         }
     };
     let channel = of.or(channel).unwrap_or(Channel::Email);
     let locale = locale.or(Some(written_in).filter(|written_in| written_in != DEFAULT_LOCALE));
     let message = render(&draft(channel, &pinned, &compiled, &variables, locale.as_deref()));
-    Ok(json(StatusCode::OK, &show_message(&message.map_err(|error| unrendered(&error))?)))
+    Ok(json(StatusCode::OK, &show_message(&message.map_err(|error| render_problem(&error))?)))
 }
 
 /// Whether words would be taken, and what they need; with `variables`, what they say too.
@@ -523,10 +523,10 @@ pub(crate) async fn validate(body: Body) -> Result<Response, Problem> {
     let (Some(channel), Some(body)) = (channel, body) else {
         return Err(missing());
     };
-    let compiled = match Compiled::new(channel, subject.as_deref(), &body) {
+    let compiled = match CompiledTemplate::new(channel, subject.as_deref(), &body) {
         Ok(compiled) => compiled,
         Err((part, error)) => {
-            let FieldError { pointer, code, detail } = fault(part, &error);
+            let FieldError { pointer, code, detail } = field_error(part, &error);
             let error = json!({ "pointer": pointer, "code": code, "detail": detail });
             return Ok(json(StatusCode::OK, &json!({ "valid": false, "errors": [error] })));
         }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::ports::{KeySet, Principal};
+use domain::ports::{JwksSource, Principal};
 use events::{Channel, Mode, Role, TenantId, Timestamp};
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
@@ -24,19 +24,19 @@ const ALGORITHMS: [Algorithm; 9] = [
 /// Clocks differ.
 const LEEWAY_MS: i64 = 60_000;
 /// How long the keys are believed without asking again.
-const FRESH_MS: i64 = 3_600_000;
+const JWKS_TTL_MS: i64 = 3_600_000;
 /// Between two questions: an unknown key is no reason to ask for each token.
-const PATIENCE_MS: i64 = 60_000;
+const JWKS_REFETCH_INTERVAL_MS: i64 = 60_000;
 
 /// Who issues tokens, and what of them says whose they are.
-pub struct Issuer {
+pub struct TokenIssuer {
     /// `iss` and `aud` of every token.
     pub name: String,
     pub audience: String,
     /// Claims that hold the tenant and the role.
     pub tenant_claim: String,
     pub role_claim: String,
-    pub keys: Arc<dyn KeySet>,
+    pub keys: Arc<dyn JwksSource>,
     pub known: Mutex<Known>,
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn is_token(text: &str) -> bool {
     !text.starts_with("td_") && text.split('.').count() == 3
 }
 
-impl Issuer {
+impl TokenIssuer {
     /// Whose token it is.
     ///
     /// # Errors
@@ -125,8 +125,8 @@ impl Issuer {
     async fn key(&self, id: Option<&str>, now: Timestamp) -> Result<Jwk, Problem> {
         let (found, is_fresh, may_ask) = {
             let known = self.lock();
-            let is_fresh = known.seen_at.is_some_and(|at| now.since(at) < FRESH_MS);
-            let may_ask = known.asked_at.is_none_or(|at| PATIENCE_MS <= now.since(at));
+            let is_fresh = known.seen_at.is_some_and(|at| now.since(at) < JWKS_TTL_MS);
+            let may_ask = known.asked_at.is_none_or(|at| JWKS_REFETCH_INTERVAL_MS <= now.since(at));
             (known.keys.as_ref().and_then(|keys| of(keys, id)), is_fresh, may_ask)
         };
         if !may_ask || (found.is_some() && is_fresh) {

@@ -5,29 +5,29 @@
 pub mod config;
 mod rebuild;
 
-pub use rebuild::Rebuilt;
+pub use rebuild::RebuildProgress;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use domain::history::{HistoryRow, day, row};
-use domain::ports::{Alerts, EventStore, Host, RowKey, StoreError, Stream, StreamKey, ViewKey, Views};
-use domain::stats::{Counters, accumulate, contribution, difference};
+use domain::history::{CommunicationRow, day, row};
+use domain::ports::{AlertSink, EventStore, Host, RowKey, StoreError, Stream, StreamKey, ViewScope, ViewStore};
+use domain::stats::{Counters, add_counters, contribution, difference};
 use domain::{communication, policy};
 use events::{Event, Recorded, Timestamp};
 
 /// Streams of one page.
 const PAGE: usize = 500;
 /// A timer is served within this; later, and nobody serves it.
-const OVERDUE_MS: i64 = policy::REPAIR_MAX_MS + 10 * 60_000;
+const OVERDUE_MS: i64 = policy::MAX_REPAIR_DELAY_MS + 10 * 60_000;
 /// Findings that are told one by one; of the others only the number.
-const TOLD: usize = 100;
+const MAX_REPORTED: usize = 100;
 
 /// Everything the door may touch.
 #[derive(Clone)]
 pub struct Audit {
     pub store: Arc<dyn EventStore>,
-    pub views: Arc<dyn Views>,
+    pub views: Arc<dyn ViewStore>,
     pub host: Arc<dyn Host>,
     /// What changed within this time is still on its way to the views, in milliseconds.
     pub settle_ms: i64,
@@ -62,7 +62,7 @@ pub struct Report {
 
 impl Report {
     fn add(&mut self, invariant: &'static str, about: impl ToString, what: impl Into<String>) {
-        if self.findings.len() < TOLD {
+        if self.findings.len() < MAX_REPORTED {
             self.findings.push(Finding { invariant, about: about.to_string(), what: what.into() });
         } else {
             self.more += 1;
@@ -95,7 +95,7 @@ impl std::fmt::Display for Report {
 
 /// What the rows of one view should add up to.
 #[derive(Default)]
-struct Recount {
+struct CounterRecount {
     days: BTreeMap<String, Counters>,
     total: Counters,
     moving: BTreeSet<String>,
@@ -109,11 +109,11 @@ impl Audit {
     /// [`StoreError`]: not everything could be read.
     pub async fn run(&self, deadline: Option<Timestamp>) -> Result<Report, StoreError> {
         let mut report = Report::default();
-        let mut views: BTreeMap<ViewKey, Recount> = BTreeMap::new();
+        let mut views: BTreeMap<ViewScope, CounterRecount> = BTreeMap::new();
         let mut after: Option<String> = None;
         loop {
             let page = self.store.scan(after.as_deref(), PAGE).await?;
-            let mut rows: BTreeMap<ViewKey, Vec<(StreamKey, HistoryRow)>> = BTreeMap::new();
+            let mut rows: BTreeMap<ViewScope, Vec<(StreamKey, CommunicationRow)>> = BTreeMap::new();
             for (key, stream) in &page.streams {
                 if let Some((view, row)) = self.stream(key, stream, &mut report) {
                     rows.entry(view).or_default().push((key.clone(), row));
@@ -139,7 +139,7 @@ impl Audit {
 
     /// I5: it can be read, and every position is there. I1: it has a timer as long as it is unfinished, and that is served.
     /// I4: no attempt began before the one before it had ended.
-    fn stream(&self, key: &StreamKey, stream: &Stream, report: &mut Report) -> Option<(ViewKey, HistoryRow)> {
+    fn stream(&self, key: &StreamKey, stream: &Stream, report: &mut Report) -> Option<(ViewScope, CommunicationRow)> {
         report.streams += 1;
         report.events += stream.lines.len();
         let about = format!("{} {}", key.tenant, key.id);
@@ -173,18 +173,18 @@ impl Audit {
             _ => (),
         }
         report.unfinished += usize::from(!folded.is_at_rest());
-        if let Some(attempt) = overlapping(&records) {
+        if let Some(attempt) = overlapping_attempt(&records) {
             report.add("I4", &about, format!("attempt {attempt} began while another was open"));
         }
-        Some((ViewKey { tenant: key.tenant.clone(), mode: folded.request.mode }, row))
+        Some((ViewScope { tenant: key.tenant.clone(), mode: folded.request.mode }, row))
     }
 
     /// I6: the rows are the folds of their streams.
     async fn rows(
         &self,
-        view: &ViewKey,
-        expected: Vec<(StreamKey, HistoryRow)>,
-        recount: &mut Recount,
+        view: &ViewScope,
+        expected: Vec<(StreamKey, CommunicationRow)>,
+        recount: &mut CounterRecount,
         report: &mut Report,
     ) -> Result<(), StoreError> {
         let keys: Vec<RowKey> = expected.iter().map(|(_, row)| RowKey::of(row)).collect();
@@ -198,8 +198,8 @@ impl Audit {
                 continue;
             }
             let counts = contribution(&row);
-            accumulate(recount.days.entry(day).or_default(), &counts);
-            accumulate(&mut recount.total, &counts);
+            add_counters(recount.days.entry(day).or_default(), &counts);
+            add_counters(&mut recount.total, &counts);
             if found.as_ref() != Some(&row) {
                 let at = found
                     .map_or("there is no row".to_owned(), |found| format!("the row is of position {}", found.position));
@@ -214,8 +214,8 @@ impl Audit {
     }
 
     /// I6: the counters are what the rows add up to.
-    async fn counters(&self, view: &ViewKey, recount: Recount, report: &mut Report) -> Result<(), StoreError> {
-        let mut stored = self.views.days(view, "0000-01-01", "9999-12-31").await?;
+    async fn counters(&self, view: &ViewScope, recount: CounterRecount, report: &mut Report) -> Result<(), StoreError> {
+        let mut stored = self.views.daily_counters(view, "0000-01-01", "9999-12-31").await?;
         let name = format!("{} {}", view.tenant, view.mode.as_str());
         let all: BTreeSet<String> = recount.days.keys().chain(stored.keys()).cloned().collect();
         for day in all.iter().filter(|day| !recount.moving.contains(*day)) {
@@ -227,7 +227,7 @@ impl Audit {
             }
         }
         if recount.moving.is_empty() {
-            let off = difference(&self.views.totals(view).await?.0, Some(&recount.total));
+            let off = difference(&self.views.total_counters(view).await?.0, Some(&recount.total));
             if !off.is_empty() {
                 report.add("I6", format!("{name} in all"), format!("counters are off by {off:?}"));
             }
@@ -238,7 +238,7 @@ impl Audit {
 
 /// The first attempt that began before the one before it had ended: by an answer, by the end of its doubt, or, where it was
 /// dead-lettered meanwhile, by the end of its lease.
-fn overlapping(records: &[Recorded]) -> Option<u16> {
+fn overlapping_attempt(records: &[Recorded]) -> Option<u16> {
     let mut open: Option<(u16, Option<Timestamp>)> = None;
     let mut leased = Timestamp(0);
     for record in records {
@@ -273,7 +273,7 @@ fn overlapping(records: &[Recorded]) -> Option<u16> {
 /// # Errors
 ///
 /// [`StoreError`]: nobody could be told.
-pub async fn tell(alerts: &dyn Alerts, report: &Report) -> Result<(), StoreError> {
+pub async fn tell(alerts: &dyn AlertSink, report: &Report) -> Result<(), StoreError> {
     if report.findings.is_empty() {
         return Ok(());
     }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use audit::config::Config;
-use audit::{Audit, Rebuilt};
+use audit::{Audit, RebuildProgress};
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use events::Timestamp;
-use infra::SystemHost;
-use infra::aws::{Aws, DynamoStore, DynamoViews, SnsAlerts, init_logs};
+use infra::SystemClockAndRng;
+use infra::aws::{Aws, DynamoStore, DynamoViewStore, SnsAlertSink, init_logs};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde::Deserialize;
 
@@ -16,19 +16,19 @@ const SETTLE_MS: i64 = 10 * 60_000;
 /// The night's tick, or `{"rebuild": {"after": …}}` by hand.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Asked {
-    Rebuild { rebuild: Place },
+enum AuditRequest {
+    Rebuild { rebuild: ResumePoint },
     Night(#[expect(dead_code, reason = "that it came is all that it says")] EventBridgeEvent),
 }
 
 /// Where the last call stopped.
 #[derive(Deserialize)]
-struct Place {
+struct ResumePoint {
     after: Option<String>,
 }
 
 /// Kept for telling what was found.
-const SPARE_MS: i64 = 20_000;
+const SHUTDOWN_MARGIN_MS: i64 = 20_000;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -45,15 +45,15 @@ async fn main() -> Result<(), Error> {
     };
     let audit = &Audit {
         store: Arc::new(store),
-        views: Arc::new(DynamoViews { client, table: config.views_table }),
-        host: Arc::new(SystemHost),
+        views: Arc::new(DynamoViewStore { client, table: config.views_table }),
+        host: Arc::new(SystemClockAndRng),
         settle_ms: SETTLE_MS,
     };
-    let alerts = &SnsAlerts { client: aws.sns(), topic_arn: config.alerts_topic };
-    run(service_fn(async |event: LambdaEvent<Asked>| {
-        let deadline = Timestamp(event.context.deadline as i64) - SPARE_MS;
-        if let Asked::Rebuild { rebuild } = event.payload {
-            let Rebuilt { streams, passed_over, next } = audit.rebuild(rebuild.after, Some(deadline)).await?;
+    let alerts = &SnsAlertSink { client: aws.sns(), topic_arn: config.alerts_topic };
+    run(service_fn(async |event: LambdaEvent<AuditRequest>| {
+        let deadline = Timestamp(event.context.deadline as i64) - SHUTDOWN_MARGIN_MS;
+        if let AuditRequest::Rebuild { rebuild } = event.payload {
+            let RebuildProgress { streams, passed_over, next } = audit.rebuild(rebuild.after, Some(deadline)).await?;
             tracing::info!(streams, passed_over, is_complete = next.is_none(), "views made again");
             return Ok(serde_json::json!({ "streams": streams, "passedOver": passed_over, "next": next }));
         }

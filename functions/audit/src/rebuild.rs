@@ -4,17 +4,17 @@
 use std::collections::BTreeMap;
 
 use domain::history::row;
-use domain::ports::{Projected, StoreError, ViewKey};
+use domain::ports::{ProjectedRow, StoreError, ViewScope};
 use events::{Event, Mode, Timestamp};
 
 use crate::{Audit, PAGE};
 
 /// Rows of one transaction.
-const TOGETHER: usize = 20;
+const MAX_ROWS_PER_TRANSACTION: usize = 20;
 
 /// How far it came.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Rebuilt {
+pub struct RebuildProgress {
     /// Streams whose rows were brought.
     pub streams: usize,
     /// Streams that cannot be read: passed over, and logged.
@@ -29,11 +29,15 @@ impl Audit {
     /// # Errors
     ///
     /// [`StoreError`]: begin again at the same place; what was brought is there.
-    pub async fn rebuild(&self, after: Option<String>, deadline: Option<Timestamp>) -> Result<Rebuilt, StoreError> {
-        let mut done = Rebuilt { next: after, ..Rebuilt::default() };
+    pub async fn rebuild(
+        &self,
+        after: Option<String>,
+        deadline: Option<Timestamp>,
+    ) -> Result<RebuildProgress, StoreError> {
+        let mut done = RebuildProgress { next: after, ..RebuildProgress::default() };
         loop {
             let page = self.store.scan(done.next.as_deref(), PAGE).await?;
-            let mut views: BTreeMap<ViewKey, Vec<Projected>> = BTreeMap::new();
+            let mut views: BTreeMap<ViewScope, Vec<ProjectedRow>> = BTreeMap::new();
             for (key, stream) in &page.streams {
                 let records = shell::decode(stream).unwrap_or_default();
                 let mode = match records.first().map(|record| &record.event) {
@@ -45,11 +49,11 @@ impl Audit {
                     done.passed_over += 1;
                     continue;
                 };
-                let view = ViewKey { tenant: key.tenant.clone(), mode };
-                views.entry(view.clone()).or_default().push(Projected { view, row });
+                let view = ViewScope { tenant: key.tenant.clone(), mode };
+                views.entry(view.clone()).or_default().push(ProjectedRow { view, row });
                 done.streams += 1;
             }
-            for rows in views.values().flat_map(|rows| rows.chunks(TOGETHER)) {
+            for rows in views.values().flat_map(|rows| rows.chunks(MAX_ROWS_PER_TRANSACTION)) {
                 self.views.apply(rows, self.host.now()).await?;
             }
             done.next = page.next;

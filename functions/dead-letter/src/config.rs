@@ -1,10 +1,10 @@
 //! All of it. Built in `main.rs`, then passed down; nothing else reads the environment.
 
-use shell::settings::{SettingError, Settings, Tables};
+use shell::settings::{SettingError, Settings, TableNames};
 
 /// The door's settings.
 pub struct Config {
-    pub tables: Tables,
+    pub tables: TableNames,
     /// `ALERTS_TOPIC_ARN`: SNS topic. Required.
     pub alerts_topic: String,
 }

@@ -7,15 +7,15 @@ pub mod config;
 use std::sync::Arc;
 
 use domain::communication::Command;
-use domain::ports::{Alerts, EventStore, Host, StreamKey};
+use domain::ports::{AlertSink, EventStore, Host, StreamKey};
 use events::DeadLetterReason;
-use shell::{ExecuteError, Origin, Shell};
+use shell::{CommandContext, ExecuteError, Shell};
 
 /// Everything the door may touch.
 #[derive(Clone)]
 pub struct DeadLetter {
     pub store: Arc<dyn EventStore>,
-    pub alerts: Arc<dyn Alerts>,
+    pub alerts: Arc<dyn AlertSink>,
     pub host: Arc<dyn Host>,
 }
 
@@ -45,7 +45,7 @@ impl DeadLetter {
     ///
     /// [`ExecuteError`]: show it again.
     pub async fn bury(&self, key: &StreamKey) -> Result<(), ExecuteError> {
-        let origin = Origin::function("dead-letter");
+        let origin = CommandContext::function("dead-letter");
         let shell = Shell { store: &*self.store, host: &*self.host, origin: &origin };
         let command = Command::DeadLetter(DeadLetterReason::Poison);
         match shell.execute(key, command).await {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use aws_lambda_events::sqs::SqsEvent;
 use dead_letter::DeadLetter;
 use dead_letter::config::Config;
-use infra::SystemHost;
-use infra::aws::{Aws, DynamoStore, SnsAlerts, init_logs};
+use infra::SystemClockAndRng;
+use infra::aws::{Aws, DynamoStore, SnsAlertSink, init_logs};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shell::hint;
 
@@ -24,8 +24,8 @@ async fn main() -> Result<(), Error> {
     };
     let door = &DeadLetter {
         store: Arc::new(store),
-        alerts: Arc::new(SnsAlerts { client: aws.sns(), topic_arn: config.alerts_topic }),
-        host: Arc::new(SystemHost),
+        alerts: Arc::new(SnsAlertSink { client: aws.sns(), topic_arn: config.alerts_topic }),
+        host: Arc::new(SystemClockAndRng),
     };
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
         let again = door.batch(hint::messages(event.payload)).await;

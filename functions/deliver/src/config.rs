@@ -2,25 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use domain::gate::Rate;
-use domain::ports::Lane;
-use shell::settings::{Configured, SettingError, Settings, Tables};
+use domain::ports::QueueId;
+use events::RateLimit;
+use shell::settings::{DeploymentProviderConfig, SettingError, Settings, TableNames};
 
 /// The door's settings.
 pub struct Config {
-    pub tables: Tables,
+    pub tables: TableNames,
     /// `QUEUE_<LANE>_URL`, such as `QUEUE_EMAIL_HIGH_URL`: of this channel, and of those that may be next.
-    pub queues: Vec<(Lane, String)>,
+    pub queues: Vec<(QueueId, String)>,
     /// `ALERTS_TOPIC_ARN`: SNS topic. Required.
     pub alerts_topic: String,
     /// `PROVIDER_TIMEOUT_MS`. Default 10000.
     pub provider_timeout_ms: u64,
     /// `TENANT_RATE`: what one tenant may send, as `burst,perSecond`. Default: as much as the providers take.
-    pub tenant_rate: Option<Rate>,
+    pub tenant_rate: Option<RateLimit>,
     /// `GLOBAL_RATE`: what all tenants together may send. Default: as much as the providers take.
-    pub global_rate: Option<Rate>,
+    pub global_rate: Option<RateLimit>,
     /// `SENDGRID_…`, `TWILIO_…`: the deployment's own accounts.
-    pub configured: Vec<Configured>,
+    pub configured: Vec<DeploymentProviderConfig>,
     /// `SENDGRID_BASE_URL`, `TWILIO_BASE_URL`.
     pub bases: BTreeMap<String, String>,
     /// `PUBLIC_URL`: where callbacks reach us, without a slash at the end.

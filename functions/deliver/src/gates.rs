@@ -4,40 +4,40 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::communication::{Answer, Communication};
-use domain::gate::{Cause, Entry, Rate, Tally};
+use domain::gate::{CallResults, Cause, Entry};
 use domain::policy;
-use domain::ports::{Provider, StoreError, Versioned};
-use events::{RefusalClass, TenantId, Timestamp};
-use shell::consent::Defaults;
-use shell::directory::Directory;
+use domain::ports::{Provider, StoreError, VersionedRecord};
+use events::{RateLimit, RefusalClass, TenantId, Timestamp};
+use shell::consent::DefaultPreferences;
+use shell::directory::ProviderDirectory;
 use shell::gate;
-use shell::library::Library;
+use shell::library::TemplateCache;
 
 use crate::Deliver;
 
 /// Records remembered, at most.
 const KEPT: usize = 10_000;
 /// A breaker that opens again is not met by everybody at once, but over this time.
-const SPREAD_MS: u64 = 5_000;
+const RETRY_JITTER_MS: u64 = 5_000;
 
 /// What a worker remembers between its batches.
 #[derive(Default)]
 pub struct Memory {
-    pub(crate) directory: Directory,
-    pub(crate) library: Library,
-    pub(crate) defaults: Defaults,
-    records: Mutex<HashMap<String, Arc<Kept>>>,
+    pub(crate) directory: ProviderDirectory,
+    pub(crate) library: TemplateCache,
+    pub(crate) defaults: DefaultPreferences,
+    records: Mutex<HashMap<String, Arc<CachedRecord>>>,
 }
 
 /// A record as last seen. Whoever changes it holds it, so that the batches of one process do not race each other.
-type Kept = tokio::sync::Mutex<Option<Versioned>>;
+type CachedRecord = tokio::sync::Mutex<Option<VersionedRecord>>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where a message may go.
-pub(crate) enum Passage {
+pub(crate) enum Admission {
     Through(Arc<dyn Provider>),
     /// Not now: it asks again at this time, and nothing is burned.
     Wait(Timestamp),
@@ -46,34 +46,34 @@ pub(crate) enum Passage {
 }
 
 /// What was taken from one gate, and what became of it.
-struct Taken {
-    rate: Rate,
+struct ReservedCalls {
+    rate: RateLimit,
     tokens: u32,
     turns: VecDeque<Timestamp>,
     shut: Option<Timestamp>,
     is_probe: bool,
-    tally: Tally,
+    tally: CallResults,
 }
 
-enum Step {
+enum Reservation {
     Pass,
     Turn(Timestamp),
     Shut(Timestamp),
 }
 
 /// One batch at the gates.
-pub(crate) struct Gates<'a> {
+pub(crate) struct BatchThrottle<'a> {
     deliver: &'a Deliver,
     /// Messages of the batch that have not asked yet.
     to_come: Mutex<u32>,
     /// One at a time asks for all: the others wait here and find what it took.
-    taken: tokio::sync::Mutex<BTreeMap<String, Taken>>,
+    taken: tokio::sync::Mutex<BTreeMap<String, ReservedCalls>>,
 }
 
-impl<'a> Gates<'a> {
+impl<'a> BatchThrottle<'a> {
     pub fn new(deliver: &'a Deliver, messages: usize) -> Self {
         let to_come = Mutex::new(u32::try_from(messages).unwrap_or(u32::MAX));
-        Gates { deliver, to_come, taken: tokio::sync::Mutex::default() }
+        BatchThrottle { deliver, to_come, taken: tokio::sync::Mutex::default() }
     }
 
     /// Those that may carry this message, the best first, and whether there would be some if they were enabled.
@@ -86,7 +86,7 @@ impl<'a> Gates<'a> {
         let request = &communication.request;
         let serves = (request.channel, request.mode);
         if let Some(via) = &request.via {
-            memory.directory.knowing(own, tenant, via).await?;
+            memory.directory.configs_containing(own, tenant, via).await?;
         }
         let (mut found, is_some) = memory.directory.offer(own, tenant, serves, providers).await?;
         if let Some(via) = &request.via {
@@ -98,34 +98,34 @@ impl<'a> Gates<'a> {
     }
 
     /// Finds a provider that may be called now. A breaker that is open sends it to the next one; a rate lets it wait.
-    pub async fn pass(&self, tenant: &TenantId, communication: &Communication) -> Passage {
+    pub async fn pass(&self, tenant: &TenantId, communication: &Communication) -> Admission {
         let asking = {
             let mut to_come = lock(&self.to_come);
             let asking = (*to_come).max(1);
             *to_come = to_come.saturating_sub(1);
             asking
         };
-        match self.try_pass(tenant, communication, asking).await {
+        match self.try_admit(tenant, communication, asking).await {
             Ok(passage) => passage,
             Err(error) => {
                 // Deferred, never let through: a flood costs more than a wait.
                 tracing::error!(%error, "the limits cannot be reached");
-                Passage::Wait(self.a_little_later(policy::UNLIMITED_MS))
+                Admission::Wait(self.with_jitter(policy::LIMITER_OUTAGE_DELAY_MS))
             }
         }
     }
 
-    async fn try_pass(
+    async fn try_admit(
         &self,
         tenant: &TenantId,
         communication: &Communication,
         asking: u32,
-    ) -> Result<Passage, StoreError> {
+    ) -> Result<Admission, StoreError> {
         let (candidates, is_some) = self.candidates(tenant, communication).await?;
         if candidates.is_empty() {
             return Ok(match is_some {
-                true => Passage::Wait(self.a_little_later(policy::HOLD_MS)),
-                false => Passage::NoProvider,
+                true => Admission::Wait(self.with_jitter(policy::ACCOUNT_HOLD_MS)),
+                false => Admission::NoProvider,
             });
         }
         let mut taken = self.taken.lock().await;
@@ -133,9 +133,9 @@ impl<'a> Gates<'a> {
         for provider in candidates {
             let account = gate::account(&provider.account().config);
             match self.step(&mut taken, &account, provider.account().rate, asking).await? {
-                Step::Shut(until) => earliest = Some(earliest.map_or(until, |earliest| earliest.min(until))),
-                Step::Turn(at) => return Ok(Passage::Wait(at)),
-                Step::Pass => {
+                Reservation::Shut(until) => earliest = Some(earliest.map_or(until, |earliest| earliest.min(until))),
+                Reservation::Turn(at) => return Ok(Admission::Wait(at)),
+                Reservation::Pass => {
                     let shared = [
                         (format!("tenant#{tenant}"), self.deliver.tenant_rate),
                         ("global".to_owned(), self.deliver.global_rate),
@@ -144,69 +144,77 @@ impl<'a> Gates<'a> {
                     for (name, rate) in shared {
                         let Some(rate) = rate else { continue };
                         match self.step(&mut taken, &name, rate, asking).await? {
-                            Step::Pass => passed.push(name),
-                            Step::Turn(at) | Step::Shut(at) => {
+                            Reservation::Pass => passed.push(name),
+                            Reservation::Turn(at) | Reservation::Shut(at) => {
                                 // Another message of this batch, of another tenant perhaps, may use what was taken.
                                 for name in &passed {
                                     taken.entry(name.clone()).and_modify(|gate| gate.tokens += 1);
                                 }
-                                return Ok(Passage::Wait(at));
+                                return Ok(Admission::Wait(at));
                             }
                         }
                     }
-                    return Ok(Passage::Through(provider));
+                    return Ok(Admission::Through(provider));
                 }
             }
         }
-        let spread = (self.deliver.host.random() as u64 % SPREAD_MS) as i64;
-        Ok(Passage::Wait(earliest.unwrap_or_else(|| self.deliver.host.now()) + spread))
+        let spread = (self.deliver.host.random() as u64 % RETRY_JITTER_MS) as i64;
+        Ok(Admission::Wait(earliest.unwrap_or_else(|| self.deliver.host.now()) + spread))
     }
 
     async fn step(
         &self,
-        taken: &mut BTreeMap<String, Taken>,
+        taken: &mut BTreeMap<String, ReservedCalls>,
         name: &str,
-        rate: Rate,
+        rate: RateLimit,
         asking: u32,
-    ) -> Result<Step, StoreError> {
+    ) -> Result<Reservation, StoreError> {
         if !taken.contains_key(name) {
             let now = self.deliver.host.now();
             let (entry, little) =
-                self.change(name, rate, |gate| (gate.enter(asking, now), gate.tells_of_little(now))).await?;
+                self.change(name, rate, |gate| (gate.reserve(asking, now), gate.take_low_quota_alert(now))).await?;
             if little {
-                self.tell_of_little(name, rate).await;
+                self.alert_low_quota(name, rate).await;
             }
-            let none =
-                Taken { rate, tokens: 0, turns: VecDeque::new(), shut: None, is_probe: false, tally: Tally::default() };
+            let none = ReservedCalls {
+                rate,
+                tokens: 0,
+                turns: VecDeque::new(),
+                shut: None,
+                is_probe: false,
+                tally: CallResults::default(),
+            };
             let entered = match entry {
-                Entry::Shut(until) => Taken { shut: Some(until), ..none },
-                Entry::Open { granted, turns, is_probe } => {
-                    Taken { tokens: granted, turns: turns.into(), is_probe, ..none }
+                Entry::Blocked(until) => ReservedCalls { shut: Some(until), ..none },
+                Entry::Granted { granted, turns, is_probe } => {
+                    ReservedCalls { tokens: granted, turns: turns.into(), is_probe, ..none }
                 }
             };
             taken.insert(name.to_owned(), entered);
         }
-        let Some(gate) = taken.get_mut(name) else { return Ok(Step::Turn(self.a_little_later(policy::UNLIMITED_MS))) };
+        let Some(gate) = taken.get_mut(name) else {
+            return Ok(Reservation::Turn(self.with_jitter(policy::LIMITER_OUTAGE_DELAY_MS)));
+        };
         if let Some(until) = gate.shut {
-            return Ok(Step::Shut(until));
+            return Ok(Reservation::Shut(until));
         }
         if gate.tokens > 0 {
             gate.tokens -= 1;
-            return Ok(Step::Pass);
+            return Ok(Reservation::Pass);
         }
         match gate.turns.pop_front() {
             // While a probe finds out, the others look elsewhere.
-            Some(turn) if gate.is_probe => Ok(Step::Shut(turn)),
-            Some(turn) => Ok(Step::Turn(turn)),
-            None => Ok(Step::Turn(self.a_little_later(policy::UNLIMITED_MS))),
+            Some(turn) if gate.is_probe => Ok(Reservation::Shut(turn)),
+            Some(turn) => Ok(Reservation::Turn(turn)),
+            None => Ok(Reservation::Turn(self.with_jitter(policy::LIMITER_OUTAGE_DELAY_MS))),
         }
     }
 
     async fn change<T>(
         &self,
         name: &str,
-        rate: Rate,
-        decide: impl FnMut(&mut domain::gate::Gate) -> T,
+        rate: RateLimit,
+        decide: impl FnMut(&mut domain::gate::ProviderThrottle) -> T,
     ) -> Result<T, StoreError> {
         let kept = {
             let mut records = lock(&self.deliver.memory.records);
@@ -223,12 +231,12 @@ impl<'a> Gates<'a> {
         changed
     }
 
-    fn a_little_later(&self, ms: i64) -> Timestamp {
+    fn with_jitter(&self, ms: i64) -> Timestamp {
         self.deliver.host.now() + ms + (self.deliver.host.random() as u64 % ms.max(1) as u64) as i64
     }
 
     /// A token that was taken and not used: somebody else had claimed the message.
-    pub async fn give_back(&self, config: &str) {
+    pub async fn release_token(&self, config: &str) {
         if let Some(gate) = self.taken.lock().await.get_mut(&gate::account(config)) {
             gate.tokens += 1;
         }
@@ -276,7 +284,7 @@ impl<'a> Gates<'a> {
         let now = self.deliver.host.now();
         let taken = std::mem::take(&mut *self.taken.lock().await);
         for (name, taken) in taken {
-            let tally = Tally { unused: taken.tokens, ..taken.tally };
+            let tally = CallResults { unused: taken.tokens, ..taken.tally };
             let is_news = tally.unused > 0 || tally.failures > 0 || tally.disabled.is_some() || tally.penalty.is_some();
             if !is_news && !taken.is_probe {
                 continue;
@@ -289,7 +297,7 @@ impl<'a> Gates<'a> {
         }
     }
 
-    async fn tell_of_little(&self, name: &str, Rate { burst, per_second }: Rate) {
+    async fn alert_low_quota(&self, name: &str, RateLimit { burst, per_second }: RateLimit) {
         let config = name.trim_start_matches("gate#");
         let text = format!(
             "Less than a fifth of what {config} may be called at once is left ({burst}, then {per_second} a second). Messages \

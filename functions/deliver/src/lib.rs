@@ -10,14 +10,15 @@ pub use gates::Memory;
 
 use std::sync::Arc;
 
-use delivery::Delivery;
-use domain::gate::Rate;
+use delivery::DeliveryRun;
 use domain::ports::{
-    Alerts, Documents, EventStore, Files, Host, Limits, Objects, Provider, Queue, StoreError, StreamKey, Vault,
+    AlertSink, CoordinationStore, DocumentStore, EventStore, Files, Host, ObjectStore, Provider, StoreError, StreamKey,
+    Vault, WorkQueue,
 };
+use events::RateLimit;
 use events::Timestamp;
 use futures_util::future::join_all;
-use gates::Gates;
+use gates::BatchThrottle;
 use shell::ExecuteError;
 use shell::directory::Own;
 
@@ -26,25 +27,25 @@ use shell::directory::Own;
 pub struct Deliver {
     pub store: Arc<dyn EventStore>,
     pub vault: Arc<dyn Vault>,
-    pub queue: Arc<dyn Queue>,
+    pub queue: Arc<dyn WorkQueue>,
     /// The deployment's, in the order they are tried: for tenants without their own.
     pub providers: Vec<Arc<dyn Provider>>,
     /// The tenants' own.
     pub own: Own,
-    pub documents: Arc<dyn Documents>,
+    pub documents: Arc<dyn DocumentStore>,
     /// Files that go with emails.
     pub files: Arc<dyn Files>,
     /// Uploaded ones, and copies of those.
-    pub objects: Arc<dyn Objects>,
+    pub objects: Arc<dyn ObjectStore>,
     /// What links to unsubscribe are signed with; none: there are no such links.
     pub contact_key: Vec<u8>,
-    pub limits: Arc<dyn Limits>,
+    pub limits: Arc<dyn CoordinationStore>,
     /// What one tenant may send; none: as much as the providers take.
-    pub tenant_rate: Option<Rate>,
+    pub tenant_rate: Option<RateLimit>,
     /// What all tenants together may send; none: as much as the providers take.
-    pub global_rate: Option<Rate>,
+    pub global_rate: Option<RateLimit>,
     pub memory: Arc<Memory>,
-    pub alerts: Arc<dyn Alerts>,
+    pub alerts: Arc<dyn AlertSink>,
     pub host: Arc<dyn Host>,
     /// How long a provider may take to answer.
     pub provider_timeout_ms: u64,
@@ -72,13 +73,13 @@ pub enum DeliverError {
 impl DeliverError {
     /// The queue shows again what this build cannot read, and at last gives it to the dead letters. Every other hint may
     /// go: its stream has a timer. Showing it again would count as a crash, and an outage of the store is none.
-    fn is_shown_again(&self) -> bool {
+    fn should_redeliver(&self) -> bool {
         match self {
             DeliverError::NotAHint(_) => true,
             DeliverError::Store(error) | DeliverError::Execute(ExecuteError::Store(error)) => {
                 matches!(error, StoreError::Unreadable(_))
             }
-            DeliverError::Execute(ExecuteError::Full) => true,
+            DeliverError::Execute(ExecuteError::StreamFull) => true,
             DeliverError::Execute(_) | DeliverError::NoTime | DeliverError::Contended => false,
         }
     }
@@ -86,15 +87,15 @@ impl DeliverError {
 
 /// Delivers a batch side by side; the ids of those to be shown again.
 pub async fn batch(deliver: &Deliver, messages: Vec<shell::hint::Message>, deadline: Deadline) -> Vec<String> {
-    let gates = Gates::new(deliver, messages.len());
+    let gates = BatchThrottle::new(deliver, messages.len());
     let one = async |message: shell::hint::Message| {
         let key = shell::hint::parse(&message.body).map_err(DeliverError::NotAHint);
         let done = match key {
-            Ok(key) => Delivery { deliver, gates: &gates, key: &key, deadline }.bring_on().await,
+            Ok(key) => DeliveryRun { deliver, gates: &gates, key: &key, deadline }.process().await,
             Err(error) => Err(error),
         };
         let error = done.err()?;
-        let again = error.is_shown_again();
+        let again = error.should_redeliver();
         tracing::error!(message_id = message.id, %error, again, "a hint was not followed");
         again.then_some(message.id)
     };
@@ -110,8 +111,8 @@ impl Deliver {
     ///
     /// [`DeliverError`]: it did not get as far as it could.
     pub async fn deliver(&self, key: &StreamKey, deadline: Deadline) -> Result<(), DeliverError> {
-        let gates = Gates::new(self, 1);
-        let done = Delivery { deliver: self, gates: &gates, key, deadline }.bring_on().await;
+        let gates = BatchThrottle::new(self, 1);
+        let done = DeliveryRun { deliver: self, gates: &gates, key, deadline }.process().await;
         gates.settle().await;
         done
     }

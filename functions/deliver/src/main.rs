@@ -8,9 +8,9 @@ use aws_lambda_events::sqs::SqsEvent;
 use deliver::Deliver;
 use deliver::config::Config;
 use events::Timestamp;
-use infra::SystemHost;
-use infra::aws::{Aws, DynamoStore, KmsSealer, SnsAlerts, SqsQueue, init_logs};
-use infra::providers::{Connections, Fetcher, Http, sandboxes};
+use infra::SystemClockAndRng;
+use infra::aws::{Aws, DynamoStore, KmsCipher, SnsAlertSink, SqsWorkQueue, init_logs};
+use infra::providers::{HttpClients, HttpProviderFactory, PublicFileFetcher, sandboxes};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shell::directory::{Own, connected};
 use shell::hint;
@@ -37,33 +37,34 @@ fn wire(config: Config, aws: &Aws) -> Deliver {
         vault_table: config.tables.vault,
         limits_table: config.tables.limits,
     });
-    let host = Arc::new(SystemHost);
-    let http = Http::new();
-    let connector = Arc::new(Connections { http: http.clone(), simulators: BTreeMap::new(), bases: config.bases });
+    let host = Arc::new(SystemClockAndRng);
+    let http = HttpClients::new();
+    let connector =
+        Arc::new(HttpProviderFactory { http: http.clone(), simulators: BTreeMap::new(), bases: config.bases });
     let mut providers = connected(&*connector, config.configured, &config.public_url);
     providers.extend(sandboxes());
     Deliver {
         store: store.clone(),
         vault: store.clone(),
-        queue: Arc::new(SqsQueue { client: aws.sqs(), urls: config.queues.into_iter().collect() }),
+        queue: Arc::new(SqsWorkQueue { client: aws.sqs(), urls: config.queues.into_iter().collect() }),
         providers,
         own: Own {
             journals: store.clone(),
             documents: store.clone(),
-            sealer: Arc::new(KmsSealer { client: aws.kms(), key_id: config.secrets_key }),
+            sealer: Arc::new(KmsCipher { client: aws.kms(), key_id: config.secrets_key }),
             connector,
             host: host.clone(),
             public_url: config.public_url,
         },
         documents: store.clone(),
-        files: Arc::new(Fetcher { client: http.public, timeout: Duration::from_secs(5) }),
+        files: Arc::new(PublicFileFetcher { client: http.public, timeout: Duration::from_secs(5) }),
         objects: Arc::new(aws.s3(http.client, config.files_bucket)),
         contact_key: config.contact_key,
         limits: store,
         tenant_rate: config.tenant_rate,
         global_rate: config.global_rate,
         memory: Arc::default(),
-        alerts: Arc::new(SnsAlerts { client: aws.sns(), topic_arn: config.alerts_topic }),
+        alerts: Arc::new(SnsAlertSink { client: aws.sns(), topic_arn: config.alerts_topic }),
         host,
         provider_timeout_ms: config.provider_timeout_ms,
     }

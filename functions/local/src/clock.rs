@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use domain::ports::Host;
 use events::Timestamp;
-use infra::SystemHost;
-use infra::embedded::Wall;
+use infra::SystemClockAndRng;
+use infra::embedded::WaitingClock;
 
 /// The time of one process of `local`.
 pub struct Clock {
@@ -45,11 +45,11 @@ impl Host for Clock {
     }
 
     fn random(&self) -> u128 {
-        SystemHost.random()
+        SystemClockAndRng.random()
     }
 }
 
-impl Wall for Clock {
+impl WaitingClock for Clock {
     fn wait(&self, until: Timestamp) -> Duration {
         // One millisecond more, so that the clock has surely reached it.
         self.on_the_wall(until.since(self.now())) + Duration::from_millis(1)

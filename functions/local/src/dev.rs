@@ -13,10 +13,10 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::ports::{Host, Lane, Queue};
+use domain::ports::{Host, QueueId, WorkQueue};
 use events::Timestamp;
-use infra::embedded::{Database, FolderObjects, MemoryQueue, upload_of};
-use infra::providers::disposition;
+use infra::embedded::{Database, FolderObjectStore, MemoryWorkQueue, upload_of};
+use infra::providers::content_disposition;
 use schedule::{Schedule, Sweep};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -34,10 +34,10 @@ const MAX_FILE: usize = 17 * 1024 * 1024;
 pub struct Dev {
     pub simulator: Arc<Simulator>,
     pub clock: Arc<Clock>,
-    pub queue: Arc<MemoryQueue>,
+    pub queue: Arc<MemoryWorkQueue>,
     pub schedule: Schedule,
     pub database: Database,
-    pub objects: Arc<FolderObjects>,
+    pub objects: Arc<FolderObjectStore>,
 }
 
 type Shared = State<Arc<Dev>>;
@@ -50,7 +50,7 @@ pub fn router(dev: Arc<Dev>) -> Router {
         .route("/_dev/clock", post(advance))
         .route("/_dev/queues", get(queues))
         .route("/_dev/suppressions", delete(clear_suppressions))
-        .route("/_dev/files/{shelf}/{tenant}/{name}", get(give_file).put(take_file))
+        .route("/_dev/files/{shelf}/{tenant}/{name}", get(download_file).put(upload_file))
         .layer(DefaultBodyLimit::max(MAX_FILE))
         .layer(axum::middleware::from_fn(loopback_only))
         .with_state(dev)
@@ -141,7 +141,7 @@ async fn advance(State(dev): Shared, body: Bytes) -> Result<Json<Value>, Problem
 
 async fn queues(State(dev): Shared) -> Result<Json<Value>, Problem> {
     let mut shown = serde_json::Map::new();
-    for lane in Lane::ALL {
+    for lane in QueueId::ALL {
         let depth = dev.queue.depth(lane).await?;
         let depth = json!({
             "waiting": depth.waiting, "inFlight": depth.in_flight, "delayed": depth.delayed, "dead": depth.dead,
@@ -171,7 +171,7 @@ fn header_of(headers: &HeaderMap, name: &str) -> String {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
 
-async fn take_file(
+async fn upload_file(
     State(dev): Shared,
     Path((shelf, tenant, name)): Path<(String, String, String)>,
     Query(signed): Query<Signed>,
@@ -187,7 +187,7 @@ async fn take_file(
     Ok(StatusCode::OK)
 }
 
-async fn give_file(
+async fn download_file(
     State(dev): Shared,
     Path((shelf, tenant, name)): Path<(String, String, String)>,
     Query(signed): Query<Signed>,
@@ -203,8 +203,10 @@ async fn give_file(
         let decoded = URL_SAFE_NO_PAD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         decoded.unwrap_or_default()
     };
-    let headers =
-        [(header::CONTENT_TYPE, text(&signed.kind)), (header::CONTENT_DISPOSITION, disposition(&text(&signed.name)))];
+    let headers = [
+        (header::CONTENT_TYPE, text(&signed.kind)),
+        (header::CONTENT_DISPOSITION, content_disposition(&text(&signed.name))),
+    ];
     Ok((headers, bytes).into_response())
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use domain::provider::CallbackRequest;
 use events::Timestamp;
-use infra::providers::{Claim, Judgement, judge};
+use infra::providers::{RecordedRequest, RecordedResult, judge};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -35,10 +35,10 @@ fn post() -> String {
     "POST".to_owned()
 }
 
-impl From<Recorded> for Claim {
-    fn from(recorded: Recorded) -> Claim {
+impl From<Recorded> for RecordedRequest {
+    fn from(recorded: Recorded) -> RecordedRequest {
         let headers = recorded.headers.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
-        Claim {
+        RecordedRequest {
             scheme: recorded.scheme,
             request: CallbackRequest {
                 method: recorded.method,
@@ -74,9 +74,9 @@ pub fn file(path: &Path) -> Result<(), String> {
             Ok(recorded) => {
                 let scheme = recorded.scheme.clone();
                 match judge(&recorded.into()) {
-                    Judgement::Valid => ("valid", "the signature is right".to_owned()),
-                    Judgement::Invalid(why) => ("invalid", why.to_owned()),
-                    Judgement::Unknown => ("not judged", format!("there is no scheme {scheme}")),
+                    RecordedResult::Valid => ("valid", "the signature is right".to_owned()),
+                    RecordedResult::Invalid(why) => ("invalid", why.to_owned()),
+                    RecordedResult::Unknown => ("not judged", format!("there is no scheme {scheme}")),
                 }
             }
         };

@@ -13,24 +13,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::config::Jwt;
-use api::rate::Requests;
-use api::{Api, Kept, KnownKeys};
+use api::rate::RequestLimiter;
+use api::{Api, ApiKeyCache, Kept};
 use audit::Audit;
 use clock::Clock;
 use dead_letter::DeadLetter;
 use deliver::Deliver;
-use domain::gate::Rate;
-use domain::ports::{Account, Connector, Host, Keys, Limits, Principal, Provider};
-use domain::provider::{Kind, SettingFault};
+use domain::ports::{CoordinationStore, Host, Keys, Principal, Provider, ProviderConfig, ProviderFactory};
+use domain::provider::{InvalidSetting, Kind};
+use events::RateLimit;
 use events::{Channel, Mode, TenantId, Timestamp};
-use infra::SystemHost;
-use infra::embedded::{Database, FileSealer, FolderObjects, LogAlerts, MemoryQueue, TableInbox, Waiting};
-use infra::providers::{Connections, Http, HttpKeySet, REGISTRY, http_client};
+use infra::SystemClockAndRng;
+use infra::embedded::{
+    Database, FolderObjectStore, LocalKeyCipher, LogAlertSink, MemoryWorkQueue, SqliteUnmatchedQueue, Waiting,
+};
+use infra::providers::{HttpClients, HttpJwksSource, HttpProviderFactory, REGISTRY, http_client};
 use project::{Image, Project};
 use schedule::{Schedule, Sweep};
-use shell::directory::{Directory, Own, connected};
+use shell::directory::{Own, ProviderDirectory, connected};
 use shell::hint::Message;
-use shell::settings::Configured;
+use shell::settings::DeploymentProviderConfig;
 use simulator::{Known, Simulator};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -47,12 +49,12 @@ const TICK_MS: i64 = 60_000;
 /// Deliveries side by side, for each channel.
 const WORKERS: usize = 16;
 /// Changes that are projected together.
-const FEED: usize = 200;
+const FEED_BATCH: usize = 200;
 /// Changes of one communication come in flurries: waiting this long folds them into one write.
 const SETTLE: Duration = Duration::from_millis(20);
 
 /// More than one machine does.
-const NO_LIMIT: Rate = Rate { burst: 1_000_000, per_second: 100_000 };
+const NO_LIMIT: RateLimit = RateLimit { burst: 1_000_000, per_second: 100_000 };
 
 /// Where data is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,9 +74,9 @@ pub struct Options {
     pub clock_factor: u32,
     pub provider_timeout_ms: u64,
     /// How fast each provider may be called. None: as fast as it goes, for the simulated ones have no limit of their own.
-    pub rate: Option<Rate>,
+    pub rate: Option<RateLimit>,
     /// How often each API key may ask. None: as often as it likes.
-    pub request_rate: Option<Rate>,
+    pub request_rate: Option<RateLimit>,
     /// Whose tokens are taken beside API keys.
     pub jwt: Option<Jwt>,
     /// Where providers are, instead of the simulated ones: an address without a slash at the end.
@@ -104,8 +106,8 @@ pub struct Local {
     pub clock: Arc<Clock>,
     pub simulator: Arc<Simulator>,
     pub database: Database,
-    pub objects: Arc<FolderObjects>,
-    pub queue: Arc<MemoryQueue>,
+    pub objects: Arc<FolderObjectStore>,
+    pub queue: Arc<MemoryWorkQueue>,
     pub schedule: Schedule,
     tasks: JoinSet<()>,
     /// Held while it runs: one process for one folder.
@@ -141,12 +143,13 @@ impl Local {
         let lock = lock(&folder)?;
         let durable = options.data != Data::Memory;
         let database = Database::open(&folder.join("tidings.db"), durable).map_err(io::Error::other)?;
-        let last = database.last_beat("sweep").await.map_err(io::Error::other)?;
+        let last = database.last_heartbeat("sweep").await.map_err(io::Error::other)?;
         // A clock that was moved forward does not go back.
-        let start = last.unwrap_or(Timestamp(0)).max(SystemHost.now());
+        let start = last.unwrap_or(Timestamp(0)).max(SystemClockAndRng.now());
         let clock = Arc::new(Clock::new(start, options.clock_factor));
         let client = http_client();
-        let simulator = Simulator::new(clock.clone(), [SystemHost.random(), SystemHost.random()], client.clone());
+        let simulator =
+            Simulator::new(clock.clone(), [SystemClockAndRng.random(), SystemClockAndRng.random()], client.clone());
         let providers_at = TcpListener::bind(("127.0.0.1", 0)).await?;
         let providers_url = match options.providers_url {
             Some(url) => url,
@@ -159,27 +162,27 @@ impl Local {
 
         let at = |provider: &str| (provider.to_owned(), providers_url.clone());
         let simulated = simulator::examples("");
-        let connections = Connections {
-            http: Http { client, ..Http::new() },
+        let connections = HttpProviderFactory {
+            http: HttpClients { client, ..HttpClients::new() },
             simulators: simulated.iter().map(|(provider, ..)| at(provider)).collect(),
             // Nothing leaves this machine: not a live message either.
             bases: REGISTRY.iter().map(|entry| at(entry.kind.name)).collect(),
         };
-        let connector = Arc::new(Simulated { connections, simulator: simulator.clone() });
+        let connector = Arc::new(SimulatedProviderFactory { connections, simulator: simulator.clone() });
         let providers = providers(&simulator, &*connector, &url, options.rate.unwrap_or(NO_LIMIT));
         let store = Arc::new(database.clone());
         let own = Own {
             journals: store.clone(),
             documents: store.clone(),
-            sealer: Arc::new(FileSealer(sealing_key(&folder.join("secrets.key"))?)),
+            sealer: Arc::new(LocalKeyCipher(sealing_key(&folder.join("secrets.key"))?)),
             connector,
             host: clock.clone(),
             public_url: url.clone(),
         };
         let contact_key = secret(&folder.join("contact.key"))?;
         let objects =
-            Arc::new(FolderObjects { folder: folder.join("files"), url: url.clone(), key: contact_key.clone() });
-        let queue = Arc::new(MemoryQueue::new(clock.clone(), clock.scaled(VISIBILITY_MS)));
+            Arc::new(FolderObjectStore { folder: folder.join("files"), url: url.clone(), key: contact_key.clone() });
+        let queue = Arc::new(MemoryWorkQueue::new(clock.clone(), clock.scaled(VISIBILITY_MS)));
         let schedule =
             Schedule { store: store.clone(), queue: queue.clone(), limits: store.clone(), host: clock.clone() };
         let deliver = Deliver {
@@ -189,14 +192,14 @@ impl Local {
             providers: providers.clone(),
             own: own.clone(),
             documents: store.clone(),
-            files: Arc::new(simulator::StandIns),
+            files: Arc::new(simulator::SimulatedFiles),
             objects: objects.clone(),
             contact_key: contact_key.clone(),
             limits: store.clone(),
             tenant_rate: None,
             global_rate: None,
             memory: Arc::default(),
-            alerts: Arc::new(LogAlerts),
+            alerts: Arc::new(LogAlertSink),
             host: clock.clone(),
             provider_timeout_ms: options.provider_timeout_ms,
         };
@@ -208,7 +211,7 @@ impl Local {
             keys: store.clone(),
             limits: store.clone(),
             own: own.clone(),
-            directory: Directory::default(),
+            directory: ProviderDirectory::default(),
             library: Default::default(),
             defaults: Default::default(),
             has_sandbox: true,
@@ -217,14 +220,14 @@ impl Local {
             host: clock.clone(),
             contact_key: contact_key.clone(),
             kept: Kept::days(7, 400, 2_557),
-            known: KnownKeys::default(),
-            requests: Requests::new(options.request_rate),
+            known: ApiKeyCache::default(),
+            requests: RequestLimiter::new(options.request_rate),
             issuer: options.jwt.map(|jwt| {
                 let url = jwt.keys_url.clone();
-                jwt.connect(Arc::new(HttpKeySet { client: http_client(), url }))
+                jwt.connect(Arc::new(HttpJwksSource { client: http_client(), url }))
             }),
         });
-        let inbox = Arc::new(TableInbox { database: database.clone(), host: clock.clone() });
+        let inbox = Arc::new(SqliteUnmatchedQueue { database: database.clone(), host: clock.clone() });
         let webhook = Arc::new(Webhook {
             store: store.clone(),
             host: clock.clone(),
@@ -233,12 +236,12 @@ impl Local {
             inbox: inbox.clone(),
             providers,
             own,
-            directory: Directory::default(),
+            directory: ProviderDirectory::default(),
             queue: queue.clone(),
             objects: objects.clone(),
             contact_key,
         });
-        let dead_letter = DeadLetter { store: store.clone(), alerts: Arc::new(LogAlerts), host: clock.clone() };
+        let dead_letter = DeadLetter { store: store.clone(), alerts: Arc::new(LogAlertSink), host: clock.clone() };
         let project = Project { views: store, host: clock.clone() };
 
         schedule.sweep(Sweep::Restart).await.map_err(io::Error::other)?;
@@ -251,7 +254,7 @@ impl Local {
             database: database.clone(),
             objects: objects.clone(),
         };
-        tasks.spawn(look_again(inbox, webhook.clone(), clock.clone()));
+        tasks.spawn(run_unmatched(inbox, webhook.clone(), clock.clone()));
         let router = api::router(api).merge(webhook::router(webhook)).merge(dev::router(Arc::new(dev)));
         tasks.spawn(async move {
             // Ends only when the listener breaks, and with it the process.
@@ -260,11 +263,11 @@ impl Local {
         tasks.spawn(simulator.clone().serve(providers_at));
         for &channel in Channel::ALL {
             for _ in 0..WORKERS {
-                tasks.spawn(work(channel, queue.clone(), deliver.clone(), clock.clone()));
+                tasks.spawn(run_delivery_worker(channel, queue.clone(), deliver.clone(), clock.clone()));
             }
         }
         tasks.spawn(bury(queue.clone(), dead_letter));
-        tasks.spawn(feed(database.clone(), project));
+        tasks.spawn(run_projection(database.clone(), project));
         tasks.spawn(tick(schedule.clone(), clock.clone()));
         Ok(Local { url, port, clock, simulator, database, objects, queue, schedule, tasks, _lock: lock, scratch })
     }
@@ -281,8 +284,8 @@ const UNSETTLED_MS: i64 = 5_000;
 pub async fn audit(folder: &Path) -> io::Result<audit::Report> {
     let file = data_of(folder)?;
     let store = Arc::new(Database::open(&file, true).map_err(io::Error::other)?);
-    let last = store.last_beat("sweep").await.map_err(io::Error::other)?;
-    let clock = Clock::new(last.unwrap_or(Timestamp(0)).max(SystemHost.now()), 1);
+    let last = store.last_heartbeat("sweep").await.map_err(io::Error::other)?;
+    let clock = Clock::new(last.unwrap_or(Timestamp(0)).max(SystemClockAndRng.now()), 1);
     let audit = Audit { store: store.clone(), views: store, host: Arc::new(clock), settle_ms: UNSETTLED_MS };
     audit.run(None).await.map_err(io::Error::other)
 }
@@ -292,12 +295,12 @@ pub async fn audit(folder: &Path) -> io::Result<audit::Report> {
 /// # Errors
 ///
 /// There is no data, a process is at work on it, or it cannot be read.
-pub async fn rebuild(folder: &Path) -> io::Result<(audit::Rebuilt, audit::Report)> {
+pub async fn rebuild(folder: &Path) -> io::Result<(audit::RebuildProgress, audit::Report)> {
     let file = data_of(folder)?;
     let _lock = lock(folder)?;
     let store = Arc::new(Database::open(&file, true).map_err(io::Error::other)?);
-    store.forget_views().await.map_err(io::Error::other)?;
-    let audit = Audit { store: store.clone(), views: store, host: Arc::new(SystemHost), settle_ms: 0 };
+    store.clear_views().await.map_err(io::Error::other)?;
+    let audit = Audit { store: store.clone(), views: store, host: Arc::new(SystemClockAndRng), settle_ms: 0 };
     let rebuilt = audit.rebuild(None, None).await.map_err(io::Error::other)?;
     drop(audit);
     Ok((rebuilt, self::audit(folder).await?))
@@ -312,7 +315,7 @@ fn data_of(folder: &Path) -> io::Result<PathBuf> {
 fn scratch_folder() -> PathBuf {
     let memory = Path::new("/dev/shm");
     let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    parent.join(format!("tidings-{}-{:08x}", std::process::id(), SystemHost.random() as u32))
+    parent.join(format!("tidings-{}-{:08x}", std::process::id(), SystemClockAndRng.random() as u32))
 }
 
 fn lock(folder: &Path) -> io::Result<File> {
@@ -331,7 +334,7 @@ fn lock(folder: &Path) -> io::Result<File> {
 fn secret(path: &Path) -> io::Result<Vec<u8>> {
     match std::fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let key = format!("{:032x}", SystemHost.random()).into_bytes();
+            let key = format!("{:032x}", SystemClockAndRng.random()).into_bytes();
             let mut options = File::options();
             options.write(true).create_new(true);
             #[cfg(unix)]
@@ -368,22 +371,22 @@ async fn dev_key(database: &Database) -> Result<(), domain::ports::StoreError> {
 }
 
 /// Connects to the simulated providers, which learn of every account that our side is configured with.
-struct Simulated {
-    connections: Connections,
+struct SimulatedProviderFactory {
+    connections: HttpProviderFactory,
     simulator: Arc<Simulator>,
 }
 
-impl Connector for Simulated {
+impl ProviderFactory for SimulatedProviderFactory {
     fn kinds(&self) -> Vec<&'static Kind> {
         self.connections.kinds()
     }
 
-    fn connect(
+    fn create(
         &self,
-        account: Account,
+        account: ProviderConfig,
         settings: &BTreeMap<String, String>,
         callback_url: &str,
-    ) -> Result<Arc<dyn Provider>, SettingFault> {
+    ) -> Result<Arc<dyn Provider>, InvalidSetting> {
         let known = Known {
             provider: account.provider.clone(),
             config: account.config.clone(),
@@ -391,29 +394,34 @@ impl Connector for Simulated {
             settings: settings.clone(),
             callback_url: callback_url.to_owned(),
         };
-        let connected = self.connections.connect(account, settings, callback_url)?;
+        let connected = self.connections.create(account, settings, callback_url)?;
         self.simulator.know(known);
         Ok(connected)
     }
 }
 
 /// The deployment's own accounts, for tenants without theirs.
-fn providers(simulator: &Simulator, connector: &dyn Connector, public_url: &str, rate: Rate) -> Vec<Arc<dyn Provider>> {
+fn providers(
+    simulator: &Simulator,
+    connector: &dyn ProviderFactory,
+    public_url: &str,
+    rate: RateLimit,
+) -> Vec<Arc<dyn Provider>> {
     let configured = simulator::deployment(&simulator.sendgrid_public_key()).into_iter();
     let configured = configured.map(|(config, provider, channel, settings)| {
         let (config, provider) = (config.to_owned(), provider.to_owned());
         let callback_path = shell::settings::callback_path(&provider, channel);
-        let account = Account { config, provider, channel, mode: Mode::Test, rate };
-        Configured { account, settings, callback_path }
+        let account = ProviderConfig { config, provider, channel, mode: Mode::Test, rate };
+        DeploymentProviderConfig { account, settings, callback_path }
     });
     connected(connector, configured.collect(), public_url)
 }
 
 /// What SQS and Lambda do: receive, invoke, take away what was done.
-async fn work(channel: Channel, queue: Arc<MemoryQueue>, deliver: Deliver, clock: Arc<Clock>) {
+async fn run_delivery_worker(channel: Channel, queue: Arc<MemoryWorkQueue>, deliver: Deliver, clock: Arc<Clock>) {
     loop {
         let received = queue.receive(channel).await;
-        let message = |received: &infra::embedded::Received| {
+        let message = |received: &infra::embedded::ReceivedHint| {
             let key = &received.hint.key;
             let body = serde_json::json!({ "tenant": key.tenant, "id": key.id }).to_string();
             Message { id: received.id.to_string(), body }
@@ -427,9 +435,9 @@ async fn work(channel: Channel, queue: Arc<MemoryQueue>, deliver: Deliver, clock
     }
 }
 
-async fn bury(queue: Arc<MemoryQueue>, dead_letter: DeadLetter) {
+async fn bury(queue: Arc<MemoryWorkQueue>, dead_letter: DeadLetter) {
     loop {
-        for hint in queue.receive_dead().await {
+        for hint in queue.receive_dead_letters().await {
             if let Err(error) = dead_letter.bury(&hint.key).await {
                 tracing::error!(%error, "a dead letter was not recorded; its timer shows it again");
             }
@@ -438,11 +446,11 @@ async fn bury(queue: Arc<MemoryQueue>, dead_letter: DeadLetter) {
 }
 
 /// What the table's stream does: every change, in order, with a cursor.
-async fn feed(database: Database, project: Project) {
+async fn run_projection(database: Database, project: Project) {
     const CONSUMER: &str = "project";
     let mut cursor = database.cursor(CONSUMER).unwrap_or(0);
     loop {
-        let changes = match database.changes(cursor, FEED) {
+        let changes = match database.changes(cursor, FEED_BATCH) {
             Ok(changes) if changes.is_empty() => {
                 let _ = tokio::time::timeout(Duration::from_secs(1), database.wait_for_change()).await;
                 tokio::time::sleep(SETTLE).await;
@@ -472,7 +480,7 @@ async fn feed(database: Database, project: Project) {
 }
 
 /// Shows callbacks again that found no message.
-async fn look_again(inbox: Arc<TableInbox>, webhook: Arc<Webhook>, clock: Arc<Clock>) {
+async fn run_unmatched(inbox: Arc<SqliteUnmatchedQueue>, webhook: Arc<Webhook>, clock: Arc<Clock>) {
     let every = clock.on_the_wall(1_000).max(Duration::from_millis(50));
     loop {
         tokio::time::sleep(every).await;
@@ -483,7 +491,7 @@ async fn look_again(inbox: Arc<TableInbox>, webhook: Arc<Webhook>, clock: Arc<Cl
         let message = |waiting: &Waiting| Message { id: waiting.id.to_string(), body: waiting.body.clone() };
         let again = webhook::batch(&webhook, due.iter().map(message).collect()).await;
         for waiting in due.iter().filter(|waiting| !again.contains(&waiting.id.to_string())) {
-            if let Err(error) = inbox.take_away(waiting.id).await {
+            if let Err(error) = inbox.delete(waiting.id).await {
                 tracing::error!(%error, "looked at once more than needed");
             }
         }

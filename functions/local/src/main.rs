@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use api::config::{Jwt, keys_of};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use domain::gate::Rate;
 use domain::ports::{Host, Principal};
+use events::RateLimit;
 use events::{Mode, TenantId};
-use infra::SystemHost;
+use infra::SystemClockAndRng;
 use local::{DEV_KEY, Data, Local, Options};
 
 /// Business messages with an honest record. Without a command: everything in one process, and nothing leaves this machine.
@@ -39,10 +39,10 @@ struct Start {
     provider_timeout_ms: u64,
     /// How fast each provider may be called, as `burst,perSecond`: `100,10` is what a deployment gives SendGrid.
     #[arg(long, value_parser = rate)]
-    rate: Option<Rate>,
+    rate: Option<RateLimit>,
     /// How often each API key may ask, as `burst,perSecond`: `500,50` is what a deployment allows.
     #[arg(long, value_parser = rate)]
-    request_rate: Option<Rate>,
+    request_rate: Option<RateLimit>,
     /// Take tokens of this identity provider beside API keys.
     #[arg(long, requires = "jwt_audience")]
     jwt_issuer: Option<String>,
@@ -123,8 +123,8 @@ fn factor(text: &str) -> Result<u32, String> {
     sound.ok_or_else(|| "a factor from 1x to 3600x".to_owned())
 }
 
-fn rate(text: &str) -> Result<Rate, String> {
-    Rate::parse(text).ok_or_else(|| "a rate such as 100,10: a burst of 100, then 10 a second".to_owned())
+fn rate(text: &str) -> Result<RateLimit, String> {
+    RateLimit::parse(text).ok_or_else(|| "a rate such as 100,10: a burst of 100, then 10 a second".to_owned())
 }
 
 fn loopback(text: &str) -> Result<String, String> {
@@ -234,7 +234,7 @@ fn new_key(tenant: &str, actor: String, mode: KeyMode, table: &str) -> Result<()
         KeyMode::Live => (Mode::Live, "live"),
         KeyMode::Test => (Mode::Test, "test"),
     };
-    let key = format!("td_{name}_{:032x}", SystemHost.random());
+    let key = format!("td_{name}_{:032x}", SystemClockAndRng.random());
     let hash = shell::hash::key_hash(&key);
     let body = serde_json::to_string(&Principal::admin(tenant, actor, mode)).map_err(|error| error.to_string())?;
     let item = serde_json::json!({

@@ -8,16 +8,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::history;
-use domain::ports::{Host, Projected, StoreError, StreamKey, ViewKey, Views};
+use domain::ports::{Host, ProjectedRow, StoreError, StreamKey, ViewScope, ViewStore};
 use events::{Event, Mode, Recorded};
 
 /// Rows of one transaction.
-const TOGETHER: usize = 20;
+const MAX_ROWS_PER_TRANSACTION: usize = 20;
 
 /// Everything the door may touch.
 #[derive(Clone)]
 pub struct Project {
-    pub views: Arc<dyn Views>,
+    pub views: Arc<dyn ViewStore>,
     pub host: Arc<dyn Host>,
 }
 
@@ -42,14 +42,14 @@ impl Project {
                 *kept = lines;
             }
         }
-        let mut by_view: BTreeMap<ViewKey, Vec<Projected>> = BTreeMap::new();
+        let mut by_view: BTreeMap<ViewScope, Vec<ProjectedRow>> = BTreeMap::new();
         for (key, lines) in newest {
             if let Some(projected) = fold(&key, &lines) {
                 by_view.entry(projected.view.clone()).or_default().push(projected);
             }
         }
         for rows in by_view.values() {
-            for some in rows.chunks(TOGETHER) {
+            for some in rows.chunks(MAX_ROWS_PER_TRANSACTION) {
                 match self.views.apply(some, self.host.now()).await {
                     Err(StoreError::Unreadable(error)) => tracing::error!(error, "rows passed over"),
                     other => other?,
@@ -60,7 +60,7 @@ impl Project {
     }
 }
 
-fn fold(key: &StreamKey, lines: &[String]) -> Option<Projected> {
+fn fold(key: &StreamKey, lines: &[String]) -> Option<ProjectedRow> {
     let records: Result<Vec<Recorded>, _> = lines.iter().map(|line| events::decode(line)).collect();
     let records = match records {
         Ok(records) => records,
@@ -74,5 +74,5 @@ fn fold(key: &StreamKey, lines: &[String]) -> Option<Projected> {
         Event::CommunicationRequested(request) => request.mode,
         _ => Mode::Live,
     };
-    Some(Projected { view: ViewKey { tenant: key.tenant.clone(), mode }, row })
+    Some(ProjectedRow { view: ViewScope { tenant: key.tenant.clone(), mode }, row })
 }

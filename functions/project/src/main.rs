@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use aws_lambda_events::dynamodb;
 use domain::ports::StreamKey;
-use infra::SystemHost;
-use infra::aws::{Aws, DynamoViews, init_logs};
+use infra::SystemClockAndRng;
+use infra::aws::{Aws, DynamoViewStore, init_logs};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use project::config::Config;
 use project::{Image, Project};
@@ -16,8 +16,8 @@ async fn main() -> Result<(), Error> {
     let var = |name: &str| std::env::var(name).ok();
     init_logs(var);
     let config = Config::read(var)?;
-    let views = DynamoViews { client: Aws::from_env(var)?.dynamodb(), table: config.views_table };
-    let project = &Project { views: Arc::new(views), host: Arc::new(SystemHost) };
+    let views = DynamoViewStore { client: Aws::from_env(var)?.dynamodb(), table: config.views_table };
+    let project = &Project { views: Arc::new(views), host: Arc::new(SystemClockAndRng) };
     run(service_fn(async |event: LambdaEvent<dynamodb::Event>| {
         let images = event.payload.records.into_iter().filter_map(image).collect();
         // An error shows the whole batch again; Lambda halves it and gives up to the repair queue in the end.
@@ -34,5 +34,5 @@ fn image(record: dynamodb::EventRecord) -> Option<Image> {
         ev: Vec<String>,
     }
     let Item { pk, ev } = serde_dynamo::from_item(record.change.new_image).ok()?;
-    Some(Image { key: StreamKey::from_path(&pk)?, lines: ev })
+    Some(Image { key: StreamKey::parse_storage_key(&pk)?, lines: ev })
 }

@@ -1,13 +1,13 @@
 //! All of it. Built in `main.rs`, then passed down; nothing else reads the environment.
 
-use domain::ports::Lane;
-use shell::settings::{SettingError, Settings, Tables};
+use domain::ports::QueueId;
+use shell::settings::{SettingError, Settings, TableNames};
 
 /// The door's settings.
 pub struct Config {
-    pub tables: Tables,
+    pub tables: TableNames,
     /// `QUEUE_<LANE>_URL` of every lane, such as `QUEUE_EMAIL_HIGH_URL`.
-    pub queues: Vec<(Lane, String)>,
+    pub queues: Vec<(QueueId, String)>,
 }
 
 impl Config {

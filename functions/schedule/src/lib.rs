@@ -7,22 +7,22 @@ pub mod config;
 use std::sync::Arc;
 
 use domain::policy;
-use domain::ports::{Due, EventStore, Hint, Host, Limits, Queue, SHARDS, StoreError};
+use domain::ports::{CoordinationStore, Due, EventStore, Hint, Host, StoreError, TIMER_SHARDS, WorkQueue};
 use events::Timestamp;
 
 /// Timers up to this far ahead are sent with a delay, so that they fire to the second between ticks.
-pub const LEAD_MS: i64 = 10 * 60_000;
+pub const LOOKAHEAD_MS: i64 = 10 * 60_000;
 /// Timers of one shard looked at together.
-const TAKEN: usize = 2_000;
+const BATCH_SIZE: usize = 2_000;
 /// Rounds over one shard in one sweep.
-const ROUNDS: usize = 20;
+const MAX_ROUNDS: usize = 20;
 
 /// Everything the door may touch.
 #[derive(Clone)]
 pub struct Schedule {
     pub store: Arc<dyn EventStore>,
-    pub queue: Arc<dyn Queue>,
-    pub limits: Arc<dyn Limits>,
+    pub queue: Arc<dyn WorkQueue>,
+    pub limits: Arc<dyn CoordinationStore>,
     pub host: Arc<dyn Host>,
 }
 
@@ -44,11 +44,11 @@ impl Schedule {
     /// [`StoreError`]: what was not reached is still due at the next tick.
     pub async fn sweep(&self, why: Sweep) -> Result<usize, StoreError> {
         let mut sent = 0;
-        let most = if why == Sweep::Restart { usize::MAX } else { TAKEN };
-        for shard in 0..SHARDS {
-            for _ in 0..ROUNDS {
+        let most = if why == Sweep::Restart { usize::MAX } else { BATCH_SIZE };
+        for shard in 0..TIMER_SHARDS {
+            for _ in 0..MAX_ROUNDS {
                 let now = self.host.now();
-                let mut due = self.store.due(shard, now + LEAD_MS, most).await?;
+                let mut due = self.store.due_timers(shard, now + LOOKAHEAD_MS, most).await?;
                 let all = due.len() < most;
                 // A hint ahead of its time is sent once; after that the timer is a repair, and waits until it is due.
                 due.retain(|due| due.hints == 0 || due.wake <= now || why == Sweep::Restart);
@@ -59,7 +59,7 @@ impl Schedule {
                 }
             }
         }
-        self.limits.beat("sweep", self.host.now()).await?;
+        self.limits.record_heartbeat("sweep", self.host.now()).await?;
         Ok(sent)
     }
 
@@ -75,7 +75,7 @@ impl Schedule {
         self.queue.send(&hints).await?;
         for due in due {
             let wake = due.wake.max(now) + policy::repair_ms(due.hints);
-            self.store.rearm(&due.hint.key, due.wake, wake, due.hints + 1).await?;
+            self.store.reschedule_timer(&due.hint.key, due.wake, wake, due.hints + 1).await?;
         }
         Ok(())
     }

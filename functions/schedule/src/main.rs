@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
-use infra::SystemHost;
-use infra::aws::{Aws, DynamoStore, SqsQueue, init_logs};
+use infra::SystemClockAndRng;
+use infra::aws::{Aws, DynamoStore, SqsWorkQueue, init_logs};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use schedule::config::Config;
 use schedule::{Schedule, Sweep};
@@ -24,8 +24,8 @@ async fn main() -> Result<(), Error> {
     let schedule = &Schedule {
         store: store.clone(),
         limits: store,
-        queue: Arc::new(SqsQueue { client: aws.sqs(), urls: config.queues.into_iter().collect() }),
-        host: Arc::new(SystemHost),
+        queue: Arc::new(SqsWorkQueue { client: aws.sqs(), urls: config.queues.into_iter().collect() }),
+        host: Arc::new(SystemClockAndRng),
     };
     run(service_fn(async |_: LambdaEvent<EventBridgeEvent>| {
         let hints = schedule.sweep(Sweep::Tick).await?;

@@ -15,11 +15,11 @@ pub const DEFAULTS: &str = "defaults";
 /// How long defaults are believed without asking again, in milliseconds.
 const DEFAULTS_TTL_MS: i64 = 15_000;
 /// Tenants remembered, at most.
-const KEPT: usize = 10_000;
+const MAX_CACHED: usize = 10_000;
 
 /// The tenants' defaults, a moment old.
 #[derive(Default)]
-pub struct Defaults(Mutex<HashMap<TenantId, (Arc<Preferences>, Timestamp)>>);
+pub struct DefaultPreferences(Mutex<HashMap<TenantId, (Arc<Preferences>, Timestamp)>>);
 
 /// `customer:7`: as the recipient of a message names them.
 pub fn person(recipient: &Recipient) -> Option<String> {
@@ -50,7 +50,7 @@ pub fn fold(records: &[Recorded<PreferenceEvent>], as_of: Option<Timestamp>) -> 
     preferences
 }
 
-impl Defaults {
+impl DefaultPreferences {
     /// At most 15 seconds old.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Defaults {
         }
         let read = Arc::new(fold(&history(&*own.journals, tenant, DEFAULTS).await?, None));
         let mut all = lock();
-        if KEPT <= all.len() {
+        if MAX_CACHED <= all.len() {
             all.clear();
         }
         all.insert(tenant.clone(), (read.clone(), now + DEFAULTS_TTL_MS));
@@ -83,7 +83,7 @@ impl Defaults {
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn of_recipient(
+    pub async fn for_recipient(
         &self,
         own: &Own,
         tenant: &TenantId,
@@ -107,7 +107,7 @@ pub fn addresses_key(tenant: &TenantId, person: &str) -> DocumentKey {
 ///
 /// [`StoreError`]
 pub async fn addresses(own: &Own, tenant: &TenantId, person: &str) -> Result<BTreeMap<Channel, String>, StoreError> {
-    let kept = own.documents.document(&addresses_key(tenant, person), own.host.now()).await?;
+    let kept = own.documents.get_document(&addresses_key(tenant, person), own.host.now()).await?;
     let read = |kept: String| serde_json::from_str(&kept).map_err(|error| StoreError::Unreadable(error.to_string()));
     kept.map_or_else(|| Ok(BTreeMap::new()), read)
 }

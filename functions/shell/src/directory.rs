@@ -5,17 +5,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::channels::{Channels, Config};
 use domain::policy;
-use domain::ports::{ContactKey, DocumentKey, Documents, Host, Journals, Sealer, StoreError};
-use domain::provider::{Account, Connector, Provider, SettingFault};
+use domain::ports::{AddressKey, DocumentKey, DocumentStore, Host, Journals, SecretCipher, StoreError};
+use domain::provider::{InvalidSetting, Provider, ProviderConfig, ProviderFactory};
 use events::{Channel, Mode, TenantId, Timestamp};
 
 use crate::journal;
-use crate::settings::Configured;
+use crate::settings::DeploymentProviderConfig;
 
 /// How long a tenant's decisions are believed without asking again, in milliseconds: what a change takes to be felt.
 pub const CHANNELS_TTL_MS: i64 = 15_000;
 /// Tenants, and connected providers, remembered at most.
-const KEPT: usize = 10_000;
+const MAX_CACHED: usize = 10_000;
 /// The secret that every callback address ends with.
 pub const CALLBACK_SECRET: &str = "callbackSecret";
 
@@ -23,9 +23,9 @@ pub const CALLBACK_SECRET: &str = "callbackSecret";
 #[derive(Clone)]
 pub struct Own {
     pub journals: Arc<dyn Journals>,
-    pub documents: Arc<dyn Documents>,
-    pub sealer: Arc<dyn Sealer>,
-    pub connector: Arc<dyn Connector>,
+    pub documents: Arc<dyn DocumentStore>,
+    pub sealer: Arc<dyn SecretCipher>,
+    pub connector: Arc<dyn ProviderFactory>,
     pub host: Arc<dyn Host>,
     /// Where callbacks reach us, without a slash at the end.
     pub public_url: String,
@@ -33,50 +33,54 @@ pub struct Own {
 
 /// What was connected already, and what tenants decided a moment ago.
 #[derive(Default)]
-pub struct Directory {
+pub struct ProviderDirectory {
     tenants: Mutex<HashMap<TenantId, (Arc<Channels>, Timestamp)>>,
-    connected: Mutex<HashMap<String, Connected>>,
+    connected: Mutex<HashMap<String, CachedProvider>>,
 }
 
 /// A tenant's own provider, and the secret that its callback address ends with.
 #[derive(Clone)]
-pub struct Connected {
+pub struct CachedProvider {
     pub provider: Arc<dyn Provider>,
     pub callback_secret: String,
 }
 
 /// Why a configuration is not connected.
 #[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
+pub enum ProviderSetupError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("{}: {}", .0.setting, .0.detail)]
-    Setting(SettingFault),
+    Setting(InvalidSetting),
     #[error("its credentials are gone")]
     NoSecrets,
 }
 
 /// A configuration's id names its tenant: a callback's address says whose it is.
-pub fn tenant_of(config: &str) -> Option<TenantId> {
+pub fn tenant_of_config(config: &str) -> Option<TenantId> {
     config.split_once('.')?.0.parse().ok()
 }
 
 /// Where a provider's own id of a message, or the latest to an address, leads to the attempt that it was.
-pub fn message_key(tenant: &TenantId, config: &str, id: &str) -> DocumentKey {
+pub fn provider_message_key(tenant: &TenantId, config: &str, id: &str) -> DocumentKey {
     DocumentKey { tenant: tenant.clone(), shelf: "message", name: format!("{config}#{id}") }
 }
 
 /// There while a person's last word to us is less than 24 hours old.
-pub fn last_word_key(contact: &ContactKey) -> DocumentKey {
+pub fn last_inbound_key(contact: &AddressKey) -> DocumentKey {
     let name = format!("{}#{}", contact.channel.as_str(), contact.contact_hash);
     DocumentKey { tenant: contact.tenant.clone(), shelf: "last-word", name }
 }
 
 /// The deployment's own configurations, connected. One that is wrong is left out and logged: its neighbours go on.
-pub fn connected(connector: &dyn Connector, configured: Vec<Configured>, public_url: &str) -> Vec<Arc<dyn Provider>> {
-    let connect = |Configured { account, settings, callback_path }: Configured| {
+pub fn connected(
+    connector: &dyn ProviderFactory,
+    configured: Vec<DeploymentProviderConfig>,
+    public_url: &str,
+) -> Vec<Arc<dyn Provider>> {
+    let connect = |DeploymentProviderConfig { account, settings, callback_path }: DeploymentProviderConfig| {
         let config = account.config.clone();
-        let connected = connector.connect(account, &settings, &format!("{public_url}{callback_path}"));
+        let connected = connector.create(account, &settings, &format!("{public_url}{callback_path}"));
         connected.inspect_err(|fault| tracing::error!(config, ?fault, "a configuration cannot be used")).ok()
     };
     configured.into_iter().filter_map(connect).collect()
@@ -96,7 +100,7 @@ impl Own {
     /// # Errors
     ///
     /// [`StoreError`]: nothing that counts was stored.
-    pub async fn keep_secrets(
+    pub async fn store_secrets(
         &self,
         tenant: &TenantId,
         config: &str,
@@ -104,7 +108,7 @@ impl Own {
         secrets: &BTreeMap<String, String>,
     ) -> Result<(), StoreError> {
         let plain = serde_json::to_string(secrets).map_err(|error| StoreError::Unreadable(error.to_string()))?;
-        let sealed = self.sealer.seal(&format!("{tenant}#{config}"), &plain).await?;
+        let sealed = self.sealer.encrypt(&format!("{tenant}#{config}"), &plain).await?;
         self.documents.put_document(&Own::secret_key(tenant, config, version), &sealed, None).await
     }
 
@@ -112,11 +116,15 @@ impl Own {
     ///
     /// # Errors
     ///
-    /// [`ConnectError::NoSecrets`]: they were removed.
-    pub async fn secrets(&self, tenant: &TenantId, config: &Config) -> Result<BTreeMap<String, String>, ConnectError> {
+    /// [`ProviderSetupError::NoSecrets`]: they were removed.
+    pub async fn secrets(
+        &self,
+        tenant: &TenantId,
+        config: &Config,
+    ) -> Result<BTreeMap<String, String>, ProviderSetupError> {
         let key = Own::secret_key(tenant, &config.id, config.secret);
-        let sealed = self.documents.document(&key, self.host.now()).await?.ok_or(ConnectError::NoSecrets)?;
-        let plain = self.sealer.open(&format!("{tenant}#{}", config.id), &sealed).await?;
+        let sealed = self.documents.get_document(&key, self.host.now()).await?.ok_or(ProviderSetupError::NoSecrets)?;
+        let plain = self.sealer.decrypt(&format!("{tenant}#{}", config.id), &sealed).await?;
         Ok(serde_json::from_str(&plain).map_err(|error| StoreError::Unreadable(error.to_string()))?)
     }
 
@@ -125,7 +133,7 @@ impl Own {
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn forget_secrets(&self, tenant: &TenantId, config: &str, version: u32) -> Result<(), StoreError> {
+    pub async fn delete_secrets(&self, tenant: &TenantId, config: &str, version: u32) -> Result<(), StoreError> {
         self.documents.remove_document(&Own::secret_key(tenant, config, version)).await
     }
 
@@ -134,8 +142,8 @@ impl Own {
         format!("{}/webhooks/{}/{}/{callback_secret}", self.public_url, config.provider, config.id)
     }
 
-    pub fn account(config: &Config, mode: Mode) -> Account {
-        Account {
+    pub fn account(config: &Config, mode: Mode) -> ProviderConfig {
+        ProviderConfig {
             config: config.id.clone(),
             provider: config.provider.clone(),
             channel: config.channel,
@@ -148,21 +156,21 @@ impl Own {
     ///
     /// # Errors
     ///
-    /// [`SettingFault`]
-    pub fn connect_with(
+    /// [`InvalidSetting`]
+    pub fn create_provider(
         &self,
         config: &Config,
         mut secrets: BTreeMap<String, String>,
         mode: Mode,
-    ) -> Result<Arc<dyn Provider>, SettingFault> {
+    ) -> Result<Arc<dyn Provider>, InvalidSetting> {
         let callback = secrets.remove(CALLBACK_SECRET).unwrap_or_default();
         let mut settings = config.settings.clone();
         settings.extend(secrets);
-        self.connector.connect(Own::account(config, mode), &settings, &self.callback_url(config, &callback))
+        self.connector.create(Own::account(config, mode), &settings, &self.callback_url(config, &callback))
     }
 }
 
-impl Directory {
+impl ProviderDirectory {
     /// What a tenant decided, at most 15 seconds old.
     ///
     /// # Errors
@@ -183,7 +191,7 @@ impl Directory {
     /// What was just read or decided.
     pub fn know(&self, tenant: &TenantId, channels: Arc<Channels>, now: Timestamp) {
         let mut tenants = lock(&self.tenants);
-        if KEPT <= tenants.len() {
+        if MAX_CACHED <= tenants.len() {
             tenants.clear();
         }
         tenants.insert(tenant.clone(), (channels, now + CHANNELS_TTL_MS));
@@ -194,7 +202,12 @@ impl Directory {
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn knowing(&self, own: &Own, tenant: &TenantId, config: &str) -> Result<Arc<Channels>, StoreError> {
+    pub async fn configs_containing(
+        &self,
+        own: &Own,
+        tenant: &TenantId,
+        config: &str,
+    ) -> Result<Arc<Channels>, StoreError> {
         let channels = self.channels(own, tenant).await?;
         if channels.configs.contains_key(config) {
             return Ok(channels);
@@ -207,24 +220,24 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`]
+    /// [`ProviderSetupError`]
     pub async fn connect(
         &self,
         own: &Own,
         tenant: &TenantId,
         config: &Config,
         mode: Mode,
-    ) -> Result<Connected, ConnectError> {
+    ) -> Result<CachedProvider, ProviderSetupError> {
         let name = format!("{}#{}#{}#{}", config.id, config.changed_at.0, config.secret, mode.as_str());
         if let Some(connected) = lock(&self.connected).get(&name) {
             return Ok(connected.clone());
         }
         let secrets = own.secrets(tenant, config).await?;
         let callback_secret = secrets.get(CALLBACK_SECRET).cloned().unwrap_or_default();
-        let provider = own.connect_with(config, secrets, mode).map_err(ConnectError::Setting)?;
-        let connected = Connected { provider, callback_secret };
+        let provider = own.create_provider(config, secrets, mode).map_err(ProviderSetupError::Setting)?;
+        let connected = CachedProvider { provider, callback_secret };
         let mut known = lock(&self.connected);
-        if KEPT <= known.len() {
+        if MAX_CACHED <= known.len() {
             known.clear();
         }
         known.insert(name, connected.clone());
@@ -248,7 +261,7 @@ impl Directory {
         let configs = channels.own(channel);
         let mut offered: Vec<Arc<dyn Provider>> = Vec::new();
         if configs.is_empty() {
-            let serves = |account: &Account| account.channel == channel && account.mode == mode;
+            let serves = |account: &ProviderConfig| account.channel == channel && account.mode == mode;
             offered.extend(deployment.iter().filter(|provider| serves(provider.account())).cloned());
             let is_some = !offered.is_empty();
             offered.retain(|provider| !channels.disabled.contains(&provider.account().config));
@@ -258,7 +271,7 @@ impl Directory {
         for config in configs.into_iter().filter(|config| !channels.disabled.contains(&config.id)) {
             match self.connect(own, tenant, config, mode).await {
                 Ok(connected) => offered.push(connected.provider),
-                Err(ConnectError::Store(error @ StoreError::Unavailable(_))) => return Err(error),
+                Err(ProviderSetupError::Store(error @ StoreError::Unavailable(_))) => return Err(error),
                 Err(error) => tracing::error!(config = config.id, %error, "a configuration cannot be used"),
             }
         }
@@ -269,15 +282,15 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`]
+    /// [`ProviderSetupError`]
     pub async fn find(
         &self,
         own: &Own,
         tenant: &TenantId,
         (config, mode): (&str, Mode),
         deployment: &[Arc<dyn Provider>],
-    ) -> Result<Option<Arc<dyn Provider>>, ConnectError> {
-        let is_it = |account: &Account| account.config == config && account.mode == mode;
+    ) -> Result<Option<Arc<dyn Provider>>, ProviderSetupError> {
+        let is_it = |account: &ProviderConfig| account.config == config && account.mode == mode;
         if let Some(found) = deployment.iter().find(|provider| is_it(provider.account())) {
             return Ok(Some(found.clone()));
         }

@@ -1,6 +1,6 @@
 //! What is known of a file that was uploaded, or is about to be.
 
-use domain::ports::{DocumentKey, Documents, StoreError};
+use domain::ports::{DocumentKey, DocumentStore, StoreError};
 use events::{Mode, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ pub enum State {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Uploaded {
+pub struct UploadedFile {
     pub filename: String,
     pub mime: String,
     pub size: u64,
@@ -46,19 +46,24 @@ pub fn key(tenant: &TenantId, id: &str) -> DocumentKey {
 ///
 /// [`StoreError`]
 pub async fn find(
-    documents: &dyn Documents,
+    documents: &dyn DocumentStore,
     tenant: &TenantId,
     id: &str,
     now: Timestamp,
-) -> Result<Option<Uploaded>, StoreError> {
-    let Some(body) = documents.document(&key(tenant, id), now).await? else { return Ok(None) };
+) -> Result<Option<UploadedFile>, StoreError> {
+    let Some(body) = documents.get_document(&key(tenant, id), now).await? else { return Ok(None) };
     serde_json::from_str(&body).map(Some).map_err(|error| StoreError::Unreadable(error.to_string()))
 }
 
 /// # Errors
 ///
 /// [`StoreError`]
-pub async fn keep(documents: &dyn Documents, tenant: &TenantId, id: &str, file: &Uploaded) -> Result<(), StoreError> {
+pub async fn keep(
+    documents: &dyn DocumentStore,
+    tenant: &TenantId,
+    id: &str,
+    file: &UploadedFile,
+) -> Result<(), StoreError> {
     let body = serde_json::to_string(file).map_err(|error| StoreError::Unreadable(error.to_string()))?;
     documents.put_document(&key(tenant, id), &body, Some(file.until)).await
 }

@@ -1,10 +1,11 @@
 //! Gates as they are kept: records that whoever changes them swaps whole.
 
-use domain::gate::{Gate, Rate};
-use domain::ports::{Limits, StoreError, Versioned};
+use domain::gate::ProviderThrottle;
+use domain::ports::{CoordinationStore, StoreError, VersionedRecord};
+use events::RateLimit;
 
 /// Lost races in a row before the limits count as out of reach.
-const MAX_RACES: usize = 8;
+const MAX_CONFLICT_RETRIES: usize = 8;
 
 /// The record of a provider account.
 pub fn account(config: &str) -> String {
@@ -12,8 +13,9 @@ pub fn account(config: &str) -> String {
 }
 
 /// What a record holds; a gate as new where there is none, or none that can be read.
-pub fn read(record: Option<&Versioned>, rate: Rate) -> Gate {
-    let mut gate = record.and_then(|record| serde_json::from_str::<Gate>(&record.body).ok()).unwrap_or_default();
+pub fn read(record: Option<&VersionedRecord>, rate: RateLimit) -> ProviderThrottle {
+    let mut gate =
+        record.and_then(|record| serde_json::from_str::<ProviderThrottle>(&record.body).ok()).unwrap_or_default();
     gate.rate = rate;
     gate
 }
@@ -26,14 +28,14 @@ pub fn read(record: Option<&Versioned>, rate: Rate) -> Gate {
 ///
 /// [`StoreError`]: the limits cannot be reached. What was asked for was not granted.
 pub async fn change<T>(
-    limits: &dyn Limits,
+    limits: &dyn CoordinationStore,
     name: &str,
-    rate: Rate,
-    known: &mut Option<Versioned>,
-    mut decide: impl FnMut(&mut Gate) -> T,
+    rate: RateLimit,
+    known: &mut Option<VersionedRecord>,
+    mut decide: impl FnMut(&mut ProviderThrottle) -> T,
 ) -> Result<T, StoreError> {
     let mut is_fresh = false;
-    for _ in 0..MAX_RACES {
+    for _ in 0..MAX_CONFLICT_RETRIES {
         let before = read(known.as_ref(), rate);
         let mut after = before.clone();
         let decided = decide(&mut after);
@@ -42,15 +44,15 @@ pub async fn change<T>(
                 return Ok(decided);
             }
             // A "no" from memory may be out of date.
-            *known = limits.records(&[name.to_owned()]).await?.pop().flatten();
+            *known = limits.read_versioned(&[name.to_owned()]).await?.pop().flatten();
             is_fresh = true;
             continue;
         }
         let body = serde_json::to_string(&after).map_err(|error| StoreError::Unreadable(error.to_string()))?;
         let expected = known.as_ref().map_or(0, |known| known.version);
-        match limits.swap(name, expected, &body).await? {
+        match limits.compare_and_swap(name, expected, &body).await? {
             None => {
-                *known = Some(Versioned { version: expected + 1, body });
+                *known = Some(VersionedRecord { version: expected + 1, body });
                 return Ok(decided);
             }
             Some(found) => *known = Some(found).filter(|found| found.version > 0),

@@ -8,25 +8,25 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 /// 128 bits of a hash, in 22 characters.
-fn short(bytes: &[u8]) -> String {
+fn truncated_hex(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(&bytes[..16])
 }
 
 /// What only a holder of the key can say of a text.
-fn keyed(key: &[u8], text: &str) -> String {
+fn hmac_hex(key: &[u8], text: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(text.as_bytes());
-    short(&mac.finalize().into_bytes())
+    truncated_hex(&mac.finalize().into_bytes())
 }
 
 /// Names a body. JSON maps are sorted, so the order of fields does not matter.
 pub fn body_hash(body: &impl serde::Serialize) -> String {
-    short(&Sha256::digest(serde_json::to_vec(body).unwrap_or_default()))
+    truncated_hex(&Sha256::digest(serde_json::to_vec(body).unwrap_or_default()))
 }
 
 /// Stands for an address: the same for one tenant, and nobody without the key can try addresses against it.
 pub fn contact_hash(key: &[u8], tenant: &TenantId, contact: &str) -> String {
-    keyed(key, &format!("{tenant}#{}", contact.to_lowercase()))
+    hmac_hex(key, &format!("{tenant}#{}", contact.to_lowercase()))
 }
 
 /// The checksum of a file, in hexadecimal digits.
@@ -35,7 +35,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 /// Compares without telling by its time how much was right. Nothing is the same as no secret.
-pub fn same_secret(expected: &str, given: &str) -> bool {
+pub fn constant_time_eq(expected: &str, given: &str) -> bool {
     !expected.is_empty() && Sha256::digest(expected) == Sha256::digest(given)
 }
 
@@ -46,21 +46,21 @@ pub fn key_hash(key: &str) -> String {
 
 /// Lets whoever holds it unsubscribe the person that one message went to: `acme/com_…/…`.
 pub fn unsubscribe_token(key: &[u8], stream: &StreamKey) -> String {
-    format!("{}/{}/{}", stream.tenant, stream.id, keyed(key, &format!("unsubscribe#{}", stream.path())))
+    format!("{}/{}/{}", stream.tenant, stream.id, hmac_hex(key, &format!("unsubscribe#{}", stream.path())))
 }
 
 /// Lets whoever holds it do one thing with one thing of a tenant's, until a time.
 fn timed_token(key: &[u8], purpose: &str, (tenant, name): (&TenantId, &str), until: Timestamp) -> String {
     let path = format!("{tenant}/{name}/{}", until.0);
-    format!("{path}/{}", keyed(key, &format!("{purpose}#{path}")))
+    format!("{path}/{}", hmac_hex(key, &format!("{purpose}#{path}")))
 }
 
 /// What such a token is for; none where it is not one of ours, or its time is over.
-fn timed(key: &[u8], purpose: &str, token: &str, now: Timestamp) -> Option<(TenantId, String)> {
+fn verify_timed_token(key: &[u8], purpose: &str, token: &str, now: Timestamp) -> Option<(TenantId, String)> {
     let mut parts = token.split('/');
     let (tenant, name): (TenantId, _) = (parts.next()?.parse().ok()?, parts.next()?);
     let until = Timestamp(parts.next()?.parse().ok()?);
-    let is_ours = same_secret(&timed_token(key, purpose, (&tenant, name), until), token);
+    let is_ours = constant_time_eq(&timed_token(key, purpose, (&tenant, name), until), token);
     (is_ours && now < until).then(|| (tenant, name.to_owned()))
 }
 
@@ -71,7 +71,7 @@ pub fn preferences_token(key: &[u8], tenant: &TenantId, person: &str, until: Tim
 
 /// Whose preferences a token is for.
 pub fn preferences_of(key: &[u8], token: &str, now: Timestamp) -> Option<(TenantId, String)> {
-    let (tenant, person) = timed(key, "preferences", token, now)?;
+    let (tenant, person) = verify_timed_token(key, "preferences", token, now)?;
     Some((tenant, String::from_utf8(URL_SAFE_NO_PAD.decode(person).ok()?).ok()?))
 }
 
@@ -81,13 +81,13 @@ pub fn file_token(key: &[u8], tenant: &TenantId, id: &str, until: Timestamp) -> 
 }
 
 /// Which file a token is for.
-pub fn file_of(key: &[u8], token: &str, now: Timestamp) -> Option<(TenantId, String)> {
-    timed(key, "file", token, now)
+pub fn verify_file_token(key: &[u8], token: &str, now: Timestamp) -> Option<(TenantId, String)> {
+    verify_timed_token(key, "file", token, now)
 }
 
 /// The message that a token is for; none where it is not one of ours.
 pub fn unsubscribed(key: &[u8], token: &str) -> Option<StreamKey> {
     let mut parts = token.split('/');
     let stream = StreamKey { tenant: parts.next()?.parse().ok()?, id: parts.next()?.parse().ok()? };
-    same_secret(&unsubscribe_token(key, &stream), token).then_some(stream)
+    constant_time_eq(&unsubscribe_token(key, &stream), token).then_some(stream)
 }

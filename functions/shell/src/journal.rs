@@ -3,12 +3,12 @@
 use domain::channels::{self, Channels};
 use domain::ports::{AppendError, Host, JournalKey, Journals, StoreError};
 use domain::templates::{self, Templates};
-use events::{Meta, Recorded, Stored, TenantId};
+use events::{EventFamily, EventMetadata, Recorded, TenantId};
 
 use crate::problem::{Kind, Problem};
 
 /// Lost races in a row before a command is given up.
-const MAX_RACES: usize = 8;
+const MAX_CONFLICT_RETRIES: usize = 8;
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ impl<R: std::fmt::Display> From<JournalError<R>> for Problem {
 /// # Errors
 ///
 /// [`StoreError`]: the store does not answer, or holds what this version cannot read.
-pub async fn read<E: Stored>(journals: &dyn Journals, key: &JournalKey) -> Result<Vec<Recorded<E>>, StoreError> {
+pub async fn read<E: EventFamily>(journals: &dyn Journals, key: &JournalKey) -> Result<Vec<Recorded<E>>, StoreError> {
     let stream = journals.read_journal(key).await?;
     let records = stream.lines.iter().map(|line| events::decode(line));
     records.collect::<Result<_, _>>().map_err(|error| StoreError::Unreadable(error.to_string()))
@@ -56,20 +56,20 @@ pub async fn read<E: Stored>(journals: &dyn Journals, key: &JournalKey) -> Resul
 /// # Errors
 ///
 /// [`JournalError`]
-pub async fn execute<E: Stored, R>(
+pub async fn execute<E: EventFamily, R>(
     (journals, host): (&dyn Journals, &dyn Host),
     key: &JournalKey,
     actor: &str,
     decide: impl Fn(&[Recorded<E>]) -> Result<Vec<E>, R>,
 ) -> Result<Vec<Recorded<E>>, JournalError<R>> {
-    for _ in 0..MAX_RACES {
+    for _ in 0..MAX_CONFLICT_RETRIES {
         let mut records = read::<E>(journals, key).await?;
         let events = decide(&records).map_err(JournalError::Rejected)?;
         if events.is_empty() {
             return Ok(records);
         }
         let writer = format!("{:016x}", host.random() as u64);
-        let meta = Meta {
+        let meta = EventMetadata {
             at: host.now(),
             command: writer.clone(),
             correlation: None,
@@ -98,7 +98,7 @@ pub async fn execute<E: Stored, R>(
     Err(JournalError::Contended)
 }
 
-fn fold(records: &[Recorded<events::ChannelEvent>]) -> Channels {
+fn fold(records: &[Recorded<events::ProviderConfigEvent>]) -> Channels {
     let mut channels = Channels::default();
     for Recorded { meta, event, .. } in records {
         channels.evolve(event, &meta.actor, meta.at);
@@ -137,7 +137,7 @@ pub async fn templates(journals: &dyn Journals, tenant: &TenantId) -> Result<Tem
 /// # Errors
 ///
 /// [`JournalError`]
-pub async fn decide_templates(
+pub async fn change_templates(
     ports: (&dyn Journals, &dyn Host),
     tenant: &TenantId,
     actor: &str,
@@ -152,12 +152,12 @@ pub async fn decide_templates(
 /// # Errors
 ///
 /// [`JournalError`]
-pub async fn decide_channels(
+pub async fn change_provider_configs(
     ports: (&dyn Journals, &dyn Host),
     tenant: &TenantId,
     actor: &str,
     command: channels::Command,
 ) -> Result<Channels, JournalError<channels::Rejection>> {
-    let decide = |records: &[Recorded<events::ChannelEvent>]| fold(records).decide(command.clone());
+    let decide = |records: &[Recorded<events::ProviderConfigEvent>]| fold(records).decide(command.clone());
     Ok(fold(&execute(ports, &JournalKey::channels(tenant), actor, decide).await?))
 }

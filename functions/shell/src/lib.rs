@@ -13,11 +13,11 @@ pub mod settings;
 pub mod suppression;
 
 use domain::communication::{self, Command, Rejection, State, decide, evolve};
-use domain::ports::{Append, AppendError, EventStore, Host, Lane, StoreError, Stream, StreamKey};
-use events::{Meta, Priority, Recorded, Timestamp};
+use domain::ports::{Append, AppendError, EventStore, Host, QueueId, StoreError, Stream, StreamKey};
+use events::{EventMetadata, Priority, Recorded, Timestamp};
 
 /// Lost races in a row before a caller is told to come again.
-const MAX_RACES: usize = 5;
+const MAX_CONFLICT_RETRIES: usize = 5;
 
 /// Why a command had no effect.
 #[derive(Debug, thiserror::Error)]
@@ -30,27 +30,27 @@ pub enum ExecuteError {
     Store(#[from] StoreError),
     /// Nobody can say whether it was stored. Ask again with the same key.
     #[error("unknown whether stored: {0}")]
-    Unknown(String),
+    OutcomeUnknown(String),
     /// Others were always first.
     #[error("the stream is contended")]
     Contended,
     #[error("the stream is full")]
-    Full,
+    StreamFull,
 }
 
 /// Who does something, and what made them.
 #[derive(Debug, Clone, Default)]
-pub struct Origin {
+pub struct CommandContext {
     pub actor: String,
     pub correlation: Option<String>,
     pub causation: Option<String>,
     pub traceparent: Option<String>,
 }
 
-impl Origin {
+impl CommandContext {
     /// A function acting by itself.
     pub fn function(name: &str) -> Self {
-        Origin { actor: name.to_owned(), ..Origin::default() }
+        CommandContext { actor: name.to_owned(), ..CommandContext::default() }
     }
 }
 
@@ -70,7 +70,7 @@ pub struct Loaded {
 pub struct Shell<'a> {
     pub store: &'a dyn EventStore,
     pub host: &'a dyn Host,
-    pub origin: &'a Origin,
+    pub origin: &'a CommandContext,
 }
 
 /// Every stored line of a stream.
@@ -84,10 +84,10 @@ pub fn decode(stream: &Stream) -> Result<Vec<Recorded>, StoreError> {
 }
 
 /// The queue lane of a communication.
-pub fn lane(state: &State) -> Option<Lane> {
+pub fn lane(state: &State) -> Option<QueueId> {
     let request = &state.requested().ok()?.request;
     let high = matches!(request.priority, Priority::High | Priority::Urgent);
-    Some(Lane { channel: request.channel, high })
+    Some(QueueId { channel: request.channel, high })
 }
 
 impl Shell<'_> {
@@ -119,7 +119,7 @@ impl Shell<'_> {
         let now = self.host.now();
         let state = events.iter().fold(loaded.state.clone(), evolve);
         let writer = format!("{:016x}", self.host.random() as u64);
-        let meta = Meta {
+        let meta = EventMetadata {
             at: now,
             command: writer.clone(),
             correlation: self.origin.correlation.clone(),
@@ -144,13 +144,13 @@ impl Shell<'_> {
         match stored {
             Ok(()) => Ok(Some(after)),
             Err(AppendError::Conflict) => Ok(None),
-            Err(AppendError::TooLarge) => Err(ExecuteError::Full),
+            Err(AppendError::TooLarge) => Err(ExecuteError::StreamFull),
             Err(AppendError::NotApplied(why)) => Err(StoreError::Unavailable(why).into()),
             // The answer was lost: the stream itself says whether it was written.
             Err(AppendError::Unknown(why)) => match self.load(key).await {
                 Ok(found) if found.writer == after.writer => Ok(Some(after)),
                 Ok(found) if found.records.len() as u64 == expected => Ok(None),
-                _ => Err(ExecuteError::Unknown(why)),
+                _ => Err(ExecuteError::OutcomeUnknown(why)),
             },
         }
     }
@@ -162,7 +162,7 @@ impl Shell<'_> {
     /// [`ExecuteError`]: what each means for the caller is its own line.
     pub async fn execute(&self, key: &StreamKey, command: Command) -> Result<Loaded, ExecuteError> {
         let loaded = self.load(key).await?;
-        self.execute_on(key, loaded, command).await
+        self.execute_loaded(key, loaded, command).await
     }
 
     /// The same, beginning with a stream already loaded.
@@ -170,13 +170,13 @@ impl Shell<'_> {
     /// # Errors
     ///
     /// As [`Shell::execute`].
-    pub async fn execute_on(
+    pub async fn execute_loaded(
         &self,
         key: &StreamKey,
         mut loaded: Loaded,
         command: Command,
     ) -> Result<Loaded, ExecuteError> {
-        for _ in 0..MAX_RACES {
+        for _ in 0..MAX_CONFLICT_RETRIES {
             if let Some(done) = self.attempt(key, &loaded, command.clone()).await? {
                 return Ok(done);
             }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::ports::{DocumentKey, StoreError};
-use domain::render::Compiled;
+use domain::render::CompiledTemplate;
 use domain::templates::{self, Templates};
 use events::{Channel, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use crate::journal;
 /// How long a tenant's templates are believed without asking again, in milliseconds: what a change takes to be felt.
 const TEMPLATES_TTL_MS: i64 = 15_000;
 /// Tenants, and compiled versions, remembered at most.
-const KEPT: usize = 5_000;
+const MAX_CACHED: usize = 5_000;
 
 /// The words of one version, as written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,9 +26,9 @@ pub struct Text {
 }
 
 #[derive(Default)]
-pub struct Library {
+pub struct TemplateCache {
     tenants: Mutex<HashMap<TenantId, (Arc<Templates>, Timestamp)>>,
-    compiled: Mutex<HashMap<String, Arc<Compiled>>>,
+    compiled: Mutex<HashMap<String, Arc<CompiledTemplate>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -36,7 +36,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn insert<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>, key: K, value: V) {
-    if KEPT <= map.len() {
+    if MAX_CACHED <= map.len() {
         map.clear();
     }
     map.insert(key, value);
@@ -50,7 +50,7 @@ impl Text {
 }
 
 /// Where the words of a template lie.
-pub fn text_key(tenant: &TenantId, template: &str, hash: &str) -> DocumentKey {
+pub fn template_content_key(tenant: &TenantId, template: &str, hash: &str) -> DocumentKey {
     DocumentKey { tenant: tenant.clone(), shelf: "template", name: format!("{template}#{hash}") }
 }
 
@@ -60,12 +60,12 @@ pub fn text_key(tenant: &TenantId, template: &str, hash: &str) -> DocumentKey {
 ///
 /// [`StoreError`]
 pub async fn text(own: &Own, tenant: &TenantId, template: &str, hash: &str) -> Result<Option<Text>, StoreError> {
-    let kept = own.documents.document(&text_key(tenant, template, hash), own.host.now()).await?;
+    let kept = own.documents.get_document(&template_content_key(tenant, template, hash), own.host.now()).await?;
     let read = |kept: String| serde_json::from_str(&kept).map_err(|error| StoreError::Unreadable(error.to_string()));
     kept.map(read).transpose()
 }
 
-impl Library {
+impl TemplateCache {
     /// What a tenant decided, at most 15 seconds old.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl Library {
         tenant: &TenantId,
         channel: Channel,
         pinned: Option<&events::Template>,
-    ) -> Result<Option<Arc<Compiled>>, StoreError> {
+    ) -> Result<Option<Arc<CompiledTemplate>>, StoreError> {
         let Some(pinned) = pinned.filter(|pinned| templates::find(&pinned.id).is_none()) else { return Ok(None) };
         let name = format!("{tenant}#{}#{}", pinned.id, pinned.version);
         if let Some(compiled) = lock(&self.compiled).get(&name) {
@@ -113,7 +113,7 @@ impl Library {
         }
         let Some(hash) = templates.text_of(&pinned.id, pinned.version) else { return Ok(None) };
         let Some(Text { subject, body }) = text(own, tenant, &pinned.id, hash).await? else { return Ok(None) };
-        let Ok(compiled) = Compiled::new(channel, subject.as_deref(), &body) else {
+        let Ok(compiled) = CompiledTemplate::new(channel, subject.as_deref(), &body) else {
             tracing::error!(template = pinned.id, version = pinned.version, "words that were kept do not compile");
             return Ok(None);
         };

@@ -119,7 +119,7 @@ impl From<ExecuteError> for Problem {
         match error {
             ExecuteError::Rejected(rejection) => rejection.into(),
             ExecuteError::Store(error) => error.into(),
-            ExecuteError::Unknown(why) => {
+            ExecuteError::OutcomeUnknown(why) => {
                 tracing::error!(%why, "unknown whether stored");
                 let detail = "It is not known whether this was stored. Send it again with the same Idempotency-Key.";
                 Problem::new(Kind::Unavailable, detail)
@@ -127,7 +127,7 @@ impl From<ExecuteError> for Problem {
             ExecuteError::Contended => {
                 Problem::new(Kind::Unavailable, "Others changed it at the same time. Try again.")
             }
-            ExecuteError::Full => Problem::new(Kind::Conflict, "Its history is full."),
+            ExecuteError::StreamFull => Problem::new(Kind::Conflict, "Its history is full."),
         }
     }
 }

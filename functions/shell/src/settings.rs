@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use domain::gate::Rate;
 use domain::policy;
-use domain::ports::{Account, Lane};
+use domain::ports::{ProviderConfig, QueueId};
+use events::RateLimit;
 use events::{Channel, Mode};
 
 /// A setting that is not there or cannot be read.
@@ -48,12 +48,12 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
     }
 
     /// The queue of each lane that `QUEUE_<LANE>_URL` names, such as `QUEUE_EMAIL_HIGH_URL`.
-    pub fn queues(&self) -> Vec<(Lane, String)> {
-        let url = |lane: &Lane| {
+    pub fn queues(&self) -> Vec<(QueueId, String)> {
+        let url = |lane: &QueueId| {
             let name = lane.name().replace('-', "_").to_uppercase();
             Some((*lane, self.get(&format!("QUEUE_{name}_URL"))?))
         };
-        Lane::ALL.iter().filter_map(url).collect()
+        QueueId::ALL.iter().filter_map(url).collect()
     }
 
     /// `100,10`: a burst of 100, then 10 a second.
@@ -61,9 +61,9 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
     /// # Errors
     ///
     /// [`SettingError::NotARate`]
-    pub fn rate(&self, name: &'static str) -> Result<Option<Rate>, SettingError> {
+    pub fn rate(&self, name: &'static str) -> Result<Option<RateLimit>, SettingError> {
         let text = self.get(name);
-        text.map(|text| Rate::parse(&text).ok_or(SettingError::NotARate(name))).transpose()
+        text.map(|text| RateLimit::parse(&text).ok_or(SettingError::NotARate(name))).transpose()
     }
 
     /// The provider configurations that a deployment may have, in the order they are tried.
@@ -71,11 +71,11 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
     /// # Errors
     ///
     /// [`SettingError::NotARate`]
-    pub fn accounts(&self) -> Result<Vec<Account>, SettingError> {
+    pub fn accounts(&self) -> Result<Vec<ProviderConfig>, SettingError> {
         let account = |(config, provider, channel, rate): (&str, &str, Channel, &'static str)| {
             let rate = self.rate(rate)?.unwrap_or_else(|| policy::rate(provider, channel));
             let (config, provider) = (config.to_owned(), provider.to_owned());
-            Ok(Account { config, provider, channel, mode: Mode::Live, rate })
+            Ok(ProviderConfig { config, provider, channel, mode: Mode::Live, rate })
         };
         ACCOUNTS.into_iter().map(account).collect()
     }
@@ -83,8 +83,8 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
     /// # Errors
     ///
     /// [`SettingError::Missing`]
-    pub fn tables(&self) -> Result<Tables, SettingError> {
-        Ok(Tables {
+    pub fn tables(&self) -> Result<TableNames, SettingError> {
+        Ok(TableNames {
             events: self.need("EVENTS_TABLE")?,
             vault: self.need("VAULT_TABLE")?,
             limits: self.need("LIMITS_TABLE")?,
@@ -102,8 +102,8 @@ const ACCOUNTS: [(&str, &str, Channel, &str); 4] = [
 
 /// A provider configuration of the deployment, as it is connected.
 #[derive(Debug, Clone)]
-pub struct Configured {
-    pub account: Account,
+pub struct DeploymentProviderConfig {
+    pub account: ProviderConfig,
     pub settings: BTreeMap<String, String>,
     /// Where it calls back, behind `PUBLIC_URL`.
     pub callback_path: &'static str,
@@ -165,13 +165,13 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
     /// # Errors
     ///
     /// [`SettingError::NotARate`]
-    pub fn configured(&self) -> Result<Vec<Configured>, SettingError> {
+    pub fn configured(&self) -> Result<Vec<DeploymentProviderConfig>, SettingError> {
         let accounts = self.accounts()?.into_iter().zip(SETTINGS);
         let there = accounts.filter(|(_, (_, first, _))| self.get(first).is_some());
         let configured = there.map(|(account, (_, _, names))| {
             let settings = names.iter().filter_map(|(name, setting)| Some(((*name).to_owned(), self.get(setting)?)));
             let callback_path = callback_path(&account.provider, account.channel);
-            Configured { settings: settings.collect(), account, callback_path }
+            DeploymentProviderConfig { settings: settings.collect(), account, callback_path }
         });
         Ok(configured.collect())
     }
@@ -186,7 +186,7 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
 
 /// The three tables of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tables {
+pub struct TableNames {
     /// `EVENTS_TABLE`: streams and guards.
     pub events: String,
     /// `VAULT_TABLE`: personal data, API keys and the tenants' routes.

@@ -1,6 +1,6 @@
 //! The suppression list: what is asked before every message is a keyed hash; beside it lies what people read.
 
-use domain::ports::{ContactKey, DocumentKey, Documents, EventStore, StoreError};
+use domain::ports::{AddressKey, DocumentKey, DocumentStore, EventStore, StoreError};
 use events::{Channel, CommunicationId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -23,10 +23,10 @@ pub struct Entry {
 #[derive(Clone, Copy)]
 pub struct List<'a> {
     pub store: &'a dyn EventStore,
-    pub documents: &'a dyn Documents,
+    pub documents: &'a dyn DocumentStore,
 }
 
-fn entry_key(contact: &ContactKey) -> DocumentKey {
+fn entry_key(contact: &AddressKey) -> DocumentKey {
     let name = format!("{}#{}", contact.channel.as_str(), contact.contact_hash);
     DocumentKey { tenant: contact.tenant.clone(), shelf: "suppressed", name }
 }
@@ -41,7 +41,7 @@ impl List<'_> {
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn add(&self, contact: &ContactKey, entry: &Entry) -> Result<(), StoreError> {
+    pub async fn add(&self, contact: &AddressKey, entry: &Entry) -> Result<(), StoreError> {
         self.store.suppress(contact, &entry.reason, entry.at).await?;
         self.documents.put_document(&entry_key(contact), &text(entry)?, None).await
     }
@@ -51,7 +51,7 @@ impl List<'_> {
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn remove(&self, contact: &ContactKey) -> Result<(), StoreError> {
+    pub async fn remove(&self, contact: &AddressKey) -> Result<(), StoreError> {
         if let Some(reason) = self.store.suppression(contact).await? {
             self.store.unsuppress(contact, &reason).await?;
         }
@@ -63,8 +63,8 @@ impl List<'_> {
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn forget_address(&self, contact: &ContactKey, now: Timestamp) -> Result<(), StoreError> {
-        let Some(kept) = self.documents.document(&entry_key(contact), now).await? else { return Ok(()) };
+    pub async fn forget_address(&self, contact: &AddressKey, now: Timestamp) -> Result<(), StoreError> {
+        let Some(kept) = self.documents.get_document(&entry_key(contact), now).await? else { return Ok(()) };
         let Ok(entry) = serde_json::from_str::<Entry>(&kept) else { return Ok(()) };
         let entry = Entry { contact: None, ..entry };
         self.documents.put_document(&entry_key(contact), &text(&entry)?, None).await

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use domain::ports::Lane;
-use shell::settings::{Configured, SettingError, Settings, Tables};
+use domain::ports::QueueId;
+use shell::settings::{DeploymentProviderConfig, SettingError, Settings, TableNames};
 
 /// The door's settings.
 pub struct Config {
-    pub tables: Tables,
+    pub tables: TableNames,
     /// `SENDGRID_…`, `TWILIO_…`: the deployment's own accounts, with `SENDGRID_WEBHOOK_KEY` and `TWILIO_AUTH_TOKEN` to
     /// check their callbacks with.
-    pub configured: Vec<Configured>,
+    pub configured: Vec<DeploymentProviderConfig>,
     /// `SENDGRID_BASE_URL`, `TWILIO_BASE_URL`.
     pub bases: BTreeMap<String, String>,
     /// `PUBLIC_URL`: our address as providers know it, without a slash at the end.
@@ -20,7 +20,7 @@ pub struct Config {
     /// `SECRETS_KEY_ID`: the KMS key that tenants' credentials are sealed with.
     pub secrets_key: String,
     /// `QUEUE_<LANE>_URL` of every lane, such as `QUEUE_EMAIL_HIGH_URL`.
-    pub queues: Vec<(Lane, String)>,
+    pub queues: Vec<(QueueId, String)>,
     /// `FILES_BUCKET`: S3, where uploaded files lie.
     pub files_bucket: String,
     /// `INBOX_QUEUE_URL`: where facts wait whose message is not known yet.

@@ -16,7 +16,7 @@ pub(crate) async fn show(State(webhook): Shared, uri: Uri) -> Result<Response, P
     let none = || Problem::new(Kind::NotFound, "This link is not complete, or its time is over.");
     let token = uri.path().strip_prefix("/files/").unwrap_or_default();
     let now = webhook.host.now();
-    let (tenant, id) = shell::hash::file_of(&webhook.contact_key, token, now).ok_or_else(none)?;
+    let (tenant, id) = shell::hash::verify_file_token(&webhook.contact_key, token, now).ok_or_else(none)?;
     let file = shell::files::find(&*webhook.documents, &tenant, &id, now).await?;
     let gone = || Problem::new(Kind::NotFound, "This file is not there any more.");
     let file = file.ok_or_else(gone)?;

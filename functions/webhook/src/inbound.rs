@@ -1,17 +1,17 @@
 //! Messages to us, and what people say about being written to.
 
-use domain::consent::{KEYWORD_REASON, Keyword, keyword, start_takes_back};
+use domain::consent::{ConsentKeyword, KEYWORD_REASON, is_lifted_by_start, keyword};
 use domain::ports::{DocumentKey, JournalKey, StoreError};
-use domain::provider::{Consent, Inbound, Provider};
-use events::{Channel, InboundEvent, Recorded, TenantId};
-use shell::directory::last_word_key;
+use domain::provider::{Consent, InboundMessage, Provider};
+use events::{Channel, InboundMessageEvent, Recorded, TenantId};
+use shell::directory::last_inbound_key;
 use shell::journal;
 use shell::problem::Problem;
 
 use crate::Webhook;
 
 /// How long the words of a message to us are kept, in milliseconds.
-const KEPT_MS: i64 = 400 * 24 * 3_600_000;
+const RETENTION_MS: i64 = 400 * 24 * 3_600_000;
 
 /// How long somebody who wrote to us may be answered in words of our own, in milliseconds.
 const WINDOW_MS: i64 = 24 * 3_600_000;
@@ -22,7 +22,7 @@ impl Webhook {
         &self,
         tenant: &TenantId,
         provider: &dyn Provider,
-        message: &Inbound,
+        message: &InboundMessage,
     ) -> Result<(), Problem> {
         let account = provider.account();
         let contact = self.contact(tenant, account.channel, &message.from);
@@ -31,9 +31,9 @@ impl Webhook {
         let name = shell::hash::body_hash(&(&account.config, &message.provider_message_id));
         let words = serde_json::json!({ "from": message.from, "text": message.text });
         let shelf = DocumentKey { tenant: tenant.clone(), shelf: "inbound", name: name.clone() };
-        self.documents.put_document(&shelf, &words.to_string(), Some(self.host.now() + KEPT_MS)).await?;
+        self.documents.put_document(&shelf, &words.to_string(), Some(self.host.now() + RETENTION_MS)).await?;
         let key = JournalKey { tenant: tenant.clone(), kind: "inbound", id: name.clone() };
-        let event = InboundEvent::MessageReceived {
+        let event = InboundMessageEvent::MessageReceived {
             channel: account.channel,
             config: account.config.clone(),
             provider: account.provider.clone(),
@@ -46,18 +46,18 @@ impl Webhook {
         };
         if account.channel == Channel::Whatsapp {
             let until = message.at + WINDOW_MS;
-            self.documents.put_document(&last_word_key(&contact), "", Some(until)).await?;
+            self.documents.put_document(&last_inbound_key(&contact), "", Some(until)).await?;
         }
         // Before it is recorded: a crash between is repaired by the provider's retry.
         match said.as_deref() {
-            Some(word) if word == Keyword::Stop.as_str() => {
+            Some(word) if word == ConsentKeyword::Stop.as_str() => {
                 self.suppress(&contact, Some(message.from.clone()), KEYWORD_REASON, None).await?;
             }
-            Some(word) if word == Keyword::Start.as_str() => self.take_back(&contact).await?,
+            Some(word) if word == ConsentKeyword::Start.as_str() => self.lift_opt_out(&contact).await?,
             _ => (),
         }
         let actor = format!("function:webhook:{}", account.provider);
-        let once = |records: &[Recorded<InboundEvent>]| {
+        let once = |records: &[Recorded<InboundMessageEvent>]| {
             let is_new = records.is_empty();
             Ok::<_, std::convert::Infallible>(if is_new { vec![event.clone()] } else { Vec::new() })
         };
@@ -69,14 +69,14 @@ impl Webhook {
         let contact = self.contact(tenant, channel, &consent.contact);
         match consent.is_opt_out {
             true => self.suppress(&contact, Some(consent.contact.clone()), consent.reason, None).await?,
-            false => self.take_back(&contact).await?,
+            false => self.lift_opt_out(&contact).await?,
         }
         Ok(())
     }
 
-    async fn take_back(&self, contact: &domain::ports::ContactKey) -> Result<(), StoreError> {
+    async fn lift_opt_out(&self, contact: &domain::ports::AddressKey) -> Result<(), StoreError> {
         match self.store.suppression(contact).await? {
-            Some(reason) if start_takes_back(&reason) => self.list().remove(contact).await,
+            Some(reason) if is_lifted_by_start(&reason) => self.list().remove(contact).await,
             _ => Ok(()),
         }
     }

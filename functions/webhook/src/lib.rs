@@ -13,7 +13,7 @@ mod preferences;
 mod unmatched;
 mod unsubscribe;
 
-pub use unmatched::{Parked, batch};
+pub use unmatched::{UnmatchedReports, batch};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,37 +26,39 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use domain::communication::{Command, Communication, Rejection, Report};
 use domain::ports::{
-    ContactKey, ContentKey, DocumentKey, Documents, EventStore, Hint, Host, Inbox, Objects, Queue, StoreError,
-    StreamKey, Vault,
+    AddressKey, ContentKey, DocumentKey, DocumentStore, EventStore, Hint, Host, Inbox, ObjectStore, StoreError,
+    StreamKey, Vault, WorkQueue,
 };
-use domain::provider::{About, CallbackRequest, Heard, Provider, Told};
+use domain::provider::{About, CallbackRequest, ParsedCallback, Provider, Told};
 use events::{AttemptId, Channel, CommunicationId, Fact, Mode, TenantId};
 use futures_util::future::join_all;
-use shell::directory::{ConnectError, Connected, Directory, Own, message_key, tenant_of};
+use shell::directory::{
+    CachedProvider, Own, ProviderDirectory, ProviderSetupError, provider_message_key, tenant_of_config,
+};
 use shell::problem::{Kind, Problem};
 use shell::suppression::{Entry, List};
-use shell::{ExecuteError, Loaded, Origin, Shell};
+use shell::{CommandContext, ExecuteError, Loaded, Shell};
 
 /// Bytes of a callback, at most: providers send batches.
 const MAX_BODY: usize = 1024 * 1024;
 /// Streams written side by side.
-const SIDE_BY_SIDE: usize = 32;
+const MAX_CONCURRENT_STREAMS: usize = 32;
 
 /// Everything the door may touch.
 pub struct Webhook {
     pub store: Arc<dyn EventStore>,
     pub vault: Arc<dyn Vault>,
-    pub documents: Arc<dyn Documents>,
+    pub documents: Arc<dyn DocumentStore>,
     pub inbox: Arc<dyn Inbox>,
     /// The deployment's own accounts.
     pub providers: Vec<Arc<dyn Provider>>,
     /// The tenants'.
     pub own: Own,
-    pub directory: Directory,
+    pub directory: ProviderDirectory,
     /// For the next channel's turn.
-    pub queue: Arc<dyn Queue>,
+    pub queue: Arc<dyn WorkQueue>,
     /// Uploaded files.
-    pub objects: Arc<dyn Objects>,
+    pub objects: Arc<dyn ObjectStore>,
     /// What contact hashes are keyed with.
     pub contact_key: Vec<u8>,
     pub host: Arc<dyn Host>,
@@ -84,11 +86,11 @@ pub const ROUTES: &[(&str, &str)] = &[
 /// The providers' entrance.
 pub fn router(webhook: Arc<Webhook>) -> Router {
     Router::new()
-        .route("/webhooks/sendgrid/events", post(deployment))
-        .route("/webhooks/twilio/sms-status", post(deployment))
-        .route("/webhooks/twilio/whatsapp-status", post(deployment))
-        .route("/webhooks/twilio/messenger-status", post(deployment))
-        .route("/api/v1/communication/webhooks/{provider}", post(deployment))
+        .route("/webhooks/sendgrid/events", post(deployment_callback))
+        .route("/webhooks/twilio/sms-status", post(deployment_callback))
+        .route("/webhooks/twilio/whatsapp-status", post(deployment_callback))
+        .route("/webhooks/twilio/messenger-status", post(deployment_callback))
+        .route("/api/v1/communication/webhooks/{provider}", post(deployment_callback))
         .route("/webhooks/{provider}/{config}/{secret}", get(own).post(own))
         .route("/unsubscribe/{tenant}/{id}/{signature}", get(unsubscribe::ask).post(unsubscribe::unsubscribe))
         .route("/files/{tenant}/{id}/{until}/{signature}", get(files::show))
@@ -97,12 +99,12 @@ pub fn router(webhook: Arc<Webhook>) -> Router {
 }
 
 /// Messages to an address that did not arrive, one after the other, before it is not written to again.
-const SOFT_BOUNCES: usize = 5;
+const MAX_SOFT_BOUNCES: usize = 5;
 const SOFT_BOUNCES_REASON: &str = "soft_bounces";
 /// A row that goes on for longer is none, in milliseconds.
-const SOFT_BOUNCES_MS: i64 = 90 * 24 * 3_600_000;
+const SOFT_BOUNCE_WINDOW_MS: i64 = 90 * 24 * 3_600_000;
 
-fn soft_key(contact: &ContactKey) -> DocumentKey {
+fn soft_bounce_key(contact: &AddressKey) -> DocumentKey {
     let name = format!("{}#{}", contact.channel.as_str(), contact.contact_hash);
     DocumentKey { tenant: contact.tenant.clone(), shelf: "returned", name }
 }
@@ -114,7 +116,7 @@ pub struct Callback {
     pub report: Report,
 }
 
-enum Found {
+enum MatchResult {
     About(Callback),
     /// Early, or not ours: it may be known later.
     Unknown,
@@ -149,7 +151,7 @@ impl Webhook {
 }
 
 /// Of the deployment's accounts: the one whose signature it is.
-async fn deployment(State(webhook): Shared, request: Request) -> Result<Response, Problem> {
+async fn deployment_callback(State(webhook): Shared, request: Request) -> Result<Response, Problem> {
     // Behind the word that all these addresses have in common.
     let name = request.uri().path().split('/').skip_while(|part| *part != "webhooks").nth(1);
     let name = name.unwrap_or_default().to_owned();
@@ -157,8 +159,8 @@ async fn deployment(State(webhook): Shared, request: Request) -> Result<Response
     let now = webhook.host.now();
     let mut why = "there is no account that it could be of";
     for provider in webhook.providers.iter().filter(|provider| provider.account().provider == name) {
-        match provider.verify(&request, now).await {
-            Ok(()) => return webhook.take(None, &**provider, &request).await,
+        match provider.verify_callback(&request, now).await {
+            Ok(()) => return webhook.ingest(None, &**provider, &request).await,
             Err(error) => why = error,
         }
     }
@@ -171,43 +173,46 @@ async fn own(
     Path((name, config, secret)): Path<(String, String, String)>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let tenant = tenant_of(&config).ok_or_else(no_address)?;
-    let channels = webhook.directory.knowing(&webhook.own, &tenant, &config).await?;
+    let tenant = tenant_of_config(&config).ok_or_else(no_address)?;
+    let channels = webhook.directory.configs_containing(&webhook.own, &tenant, &config).await?;
     let known = channels.configs.get(&config).filter(|known| known.provider == name).ok_or_else(no_address)?;
-    let Connected { provider, callback_secret } =
+    let CachedProvider { provider, callback_secret } =
         match webhook.directory.connect(&webhook.own, &tenant, known, Mode::Live).await {
             Ok(connected) => connected,
-            Err(ConnectError::Store(error)) => return Err(error.into()),
+            Err(ProviderSetupError::Store(error)) => return Err(error.into()),
             Err(error) => {
                 tracing::error!(config, %error, "a configuration cannot be used");
                 return Err(no_address());
             }
         };
-    if !shell::hash::same_secret(&callback_secret, &secret) {
+    if !shell::hash::constant_time_eq(&callback_secret, &secret) {
         return Err(no_address());
     }
     let request = webhook.read(request).await?;
-    if provider.is_probe(&request) {
+    if provider.is_reachability_check(&request) {
         return Ok(StatusCode::OK.into_response());
     }
-    let verdict = provider.verify(&request, webhook.host.now()).await;
+    let verdict = provider.verify_callback(&request, webhook.host.now()).await;
     if let Err(why) = verdict {
         webhook.keep(&tenant, &*provider, &request, log::Outcome::Refused(why)).await;
         return Err(forbidden(why));
     }
-    webhook.take(Some(&tenant), &*provider, &request).await
+    webhook.ingest(Some(&tenant), &*provider, &request).await
 }
 
 impl Webhook {
     /// Stores what a verified request says. `owner`: the tenant whose own configuration was called.
-    async fn take(
+    async fn ingest(
         &self,
         owner: Option<&TenantId>,
         provider: &dyn Provider,
         request: &CallbackRequest,
     ) -> Result<Response, Problem> {
         let account = provider.account();
-        let Heard { told, inbound, consents, reply } = match provider.hear(request, self.host.now()).await {
+        let ParsedCallback { told, inbound, consents, reply } = match provider
+            .parse_callback(request, self.host.now())
+            .await
+        {
             Ok(heard) => heard,
             Err(why) => {
                 if let Some(owner) = owner {
@@ -217,7 +222,7 @@ impl Webhook {
             }
         };
         let total = told.len();
-        let (callbacks, unknown) = self.find_all(owner, &account.config, told).await?;
+        let (callbacks, unknown) = self.match_reports(owner, &account.config, told).await?;
         // Whose it is: the owner's, or that of all the messages it names, where that is one.
         let mut tenants: Vec<&TenantId> = callbacks.iter().map(|callback| &callback.key.tenant).collect();
         tenants.sort();
@@ -234,8 +239,9 @@ impl Webhook {
             }
             let outcome = log::Outcome::Taken { total, matched, waiting: unknown.len(), inbound: inbound.len() };
             let name = self.keep(tenant, provider, request, outcome).await;
-            let parked = Parked { config: account.config.clone(), provider: account.provider.clone(), told: unknown };
-            self.park(tenant, &name, &parked, 0).await?;
+            let parked =
+                UnmatchedReports { config: account.config.clone(), provider: account.provider.clone(), told: unknown };
+            self.store_unmatched(tenant, &name, &parked, 0).await?;
         }
         recorded?;
         Ok(match reply {
@@ -249,50 +255,50 @@ impl Webhook {
     /// # Errors
     ///
     /// [`Problem`] with 503
-    pub async fn find_all(
+    pub async fn match_reports(
         &self,
         owner: Option<&TenantId>,
         config: &str,
         told: Vec<Told>,
     ) -> Result<(Vec<Callback>, Vec<Told>), Problem> {
         let (mut callbacks, mut unknown) = (Vec::with_capacity(told.len()), Vec::new());
-        for some in told.chunks(SIDE_BY_SIDE) {
+        for some in told.chunks(MAX_CONCURRENT_STREAMS) {
             let found = join_all(some.iter().map(|told| self.find(owner, config, told))).await;
             for (found, told) in found.into_iter().zip(some) {
                 match found? {
-                    Found::About(callback) => callbacks.push(callback),
-                    Found::Unknown => unknown.push(told.clone()),
-                    Found::Nobodys => (),
+                    MatchResult::About(callback) => callbacks.push(callback),
+                    MatchResult::Unknown => unknown.push(told.clone()),
+                    MatchResult::Nobodys => (),
                 }
             }
         }
         Ok((callbacks, unknown))
     }
 
-    async fn find(&self, owner: Option<&TenantId>, config: &str, told: &Told) -> Result<Found, Problem> {
+    async fn find(&self, owner: Option<&TenantId>, config: &str, told: &Told) -> Result<MatchResult, Problem> {
         let (tenant, attempt) = match &told.about {
             About::Attempt { tenant, attempt } => {
-                let Some(tenant) = tenant.as_ref().or(owner) else { return Ok(Found::Nobodys) };
+                let Some(tenant) = tenant.as_ref().or(owner) else { return Ok(MatchResult::Nobodys) };
                 // A tenant's configuration is the tenant's word: it counts for its own messages alone.
                 if owner.is_some_and(|owner| owner != tenant) {
                     tracing::warn!(config, "a callback named another tenant's message");
-                    return Ok(Found::Nobodys);
+                    return Ok(MatchResult::Nobodys);
                 }
                 (tenant, attempt.clone())
             }
             About::Message(id) | About::LatestTo(id) => {
-                let Some(tenant) = owner else { return Ok(Found::Nobodys) };
-                let key = message_key(tenant, config, id);
-                match self.documents.document(&key, self.host.now()).await? {
+                let Some(tenant) = owner else { return Ok(MatchResult::Nobodys) };
+                let key = provider_message_key(tenant, config, id);
+                match self.documents.get_document(&key, self.host.now()).await? {
                     Some(attempt) => (tenant, attempt),
-                    None => return Ok(Found::Unknown),
+                    None => return Ok(MatchResult::Unknown),
                 }
             }
         };
-        let Ok(attempt) = attempt.parse::<AttemptId>() else { return Ok(Found::Nobodys) };
+        let Ok(attempt) = attempt.parse::<AttemptId>() else { return Ok(MatchResult::Nobodys) };
         let report = Report { attempt: Some(attempt.number), ..told.report.clone() };
         let key = StreamKey { tenant: tenant.clone(), id: attempt.communication };
-        Ok(Found::About(Callback { key, report }))
+        Ok(MatchResult::About(Callback { key, report }))
     }
 
     /// All facts of one communication in one append. 503 makes the provider send the whole callback again, which changes
@@ -308,7 +314,7 @@ impl Webhook {
         }
         let streams: Vec<_> = by_stream.into_iter().collect();
         let mut failed = None;
-        for some in streams.chunks(SIDE_BY_SIDE) {
+        for some in streams.chunks(MAX_CONCURRENT_STREAMS) {
             let done = join_all(some.iter().map(|(key, reports)| self.report(provider, key, reports))).await;
             failed = done.into_iter().find_map(Result::err).or(failed);
         }
@@ -322,7 +328,7 @@ impl Webhook {
     }
 
     async fn report(&self, provider: &str, key: &StreamKey, reports: &[Report]) -> Result<(), ExecuteError> {
-        let origin = Origin::function(&format!("webhook:{provider}"));
+        let origin = CommandContext::function(&format!("webhook:{provider}"));
         let shell = Shell { store: &*self.store, host: &*self.host, origin: &origin };
         let loaded = shell.load(key).await?;
         let Ok(communication) = loaded.state.requested() else {
@@ -330,7 +336,7 @@ impl Webhook {
             return Ok(());
         };
         let unwanted = |fact: Fact| matches!(fact, Fact::Bounced | Fact::Complained | Fact::Unsubscribed);
-        let contact = ContactKey {
+        let contact = AddressKey {
             tenant: key.tenant.clone(),
             channel: communication.request.channel,
             contact_hash: communication.request.contact_hash.clone(),
@@ -349,21 +355,21 @@ impl Webhook {
                 self.returned(&contact, &key.id, &content).await?;
             }
         }
-        match shell.execute_on(key, loaded, Command::Report(reports.to_vec())).await {
+        match shell.execute_loaded(key, loaded, Command::Report(reports.to_vec())).await {
             Err(ExecuteError::Rejected(Rejection::NeverAttempted)) => {
                 tracing::warn!(provider, id = %key.id, "a callback for an attempt that was never made");
                 Ok(())
             }
             other => {
-                self.pass_on(key, &other?).await;
+                self.send_fallback_hint(key, &other?).await;
                 Ok(())
             }
         }
     }
 
     /// What came back has another channel's turn at once. Best effort: the stream's timer sends the same hint a minute later.
-    async fn pass_on(&self, key: &StreamKey, after: &Loaded) {
-        let due = after.state.requested().ok().and_then(Communication::falls_back_at);
+    async fn send_fallback_hint(&self, key: &StreamKey, after: &Loaded) {
+        let due = after.state.requested().ok().and_then(Communication::fallback_due_at);
         let Some(lane) = shell::lane(&after.state).filter(|_| due.is_some_and(|at| at <= self.host.now())) else {
             return;
         };
@@ -374,7 +380,7 @@ impl Webhook {
 
     pub(crate) async fn suppress(
         &self,
-        contact: &ContactKey,
+        contact: &AddressKey,
         address: Option<String>,
         reason: &str,
         communication: Option<CommunicationId>,
@@ -397,37 +403,37 @@ impl Webhook {
     /// One that did not arrive, for once. Five in a row, of as many messages, and the address is not written to again.
     async fn returned(
         &self,
-        contact: &ContactKey,
+        contact: &AddressKey,
         id: &CommunicationId,
         content: &ContentKey,
     ) -> Result<(), StoreError> {
-        let (key, now) = (soft_key(contact), self.host.now());
-        let kept = self.documents.document(&key, now).await?;
+        let (key, now) = (soft_bounce_key(contact), self.host.now());
+        let kept = self.documents.get_document(&key, now).await?;
         let mut returned: BTreeSet<CommunicationId> =
             kept.and_then(|kept| serde_json::from_str(&kept).ok()).unwrap_or_default();
         if !returned.insert(*id) {
             return Ok(());
         }
-        if returned.len() >= SOFT_BOUNCES {
+        if returned.len() >= MAX_SOFT_BOUNCES {
             let address = self.vault.get(content, self.host.now()).await?.map(|content| content.recipient_contact);
             self.suppress(contact, address, SOFT_BOUNCES_REASON, Some(*id)).await?;
         }
         let body = serde_json::to_string(&returned).unwrap_or_default();
-        self.documents.put_document(&key, &body, Some(now + SOFT_BOUNCES_MS)).await
+        self.documents.put_document(&key, &body, Some(now + SOFT_BOUNCE_WINDOW_MS)).await
     }
 
     /// The row ends.
-    async fn arrived(&self, contact: &ContactKey) -> Result<(), StoreError> {
-        let key = soft_key(contact);
-        match self.documents.document(&key, self.host.now()).await? {
+    async fn arrived(&self, contact: &AddressKey) -> Result<(), StoreError> {
+        let key = soft_bounce_key(contact);
+        match self.documents.get_document(&key, self.host.now()).await? {
             Some(_) => self.documents.remove_document(&key).await,
             None => Ok(()),
         }
     }
 
-    fn contact(&self, tenant: &TenantId, channel: Channel, address: &str) -> ContactKey {
+    fn contact(&self, tenant: &TenantId, channel: Channel, address: &str) -> AddressKey {
         let address = domain::contact::normalise(channel, address, None).unwrap_or_else(|_| address.to_owned());
         let contact_hash = shell::hash::contact_hash(&self.contact_key, tenant, &address);
-        ContactKey { tenant: tenant.clone(), channel, contact_hash }
+        AddressKey { tenant: tenant.clone(), channel, contact_hash }
     }
 }

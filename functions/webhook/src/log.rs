@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::Webhook;
 
-const KEPT_MS: i64 = 30 * 24 * 3_600_000;
+const RETENTION_MS: i64 = 30 * 24 * 3_600_000;
 /// Bytes of a body that are kept.
 const MAX_BODY: usize = 256 * 1024;
 
@@ -84,7 +84,7 @@ impl Webhook {
         });
         let name = format!("{:013}#{:08x}", now.0, self.host.random() as u32);
         if let Err(error) =
-            self.documents.put_document(&log_key(tenant, &name), &entry.to_string(), Some(now + KEPT_MS)).await
+            self.documents.put_document(&log_key(tenant, &name), &entry.to_string(), Some(now + RETENTION_MS)).await
         {
             tracing::error!(config = account.config, %error, "a callback was not logged");
         }
@@ -92,12 +92,12 @@ impl Webhook {
     }
 
     /// What became of it after a while. Best effort too.
-    pub(crate) async fn relabel(&self, tenant: &TenantId, name: &str, status: &str) -> Result<(), StoreError> {
+    pub(crate) async fn set_status(&self, tenant: &TenantId, name: &str, status: &str) -> Result<(), StoreError> {
         let key = log_key(tenant, name);
-        let Some(kept) = self.documents.document(&key, self.host.now()).await? else { return Ok(()) };
+        let Some(kept) = self.documents.get_document(&key, self.host.now()).await? else { return Ok(()) };
         let Ok(mut entry) = serde_json::from_str::<serde_json::Value>(&kept) else { return Ok(()) };
         entry["status"] = json!(status);
-        let until = entry["receivedAt"].as_i64().map(|at| Timestamp(at) + KEPT_MS);
+        let until = entry["receivedAt"].as_i64().map(|at| Timestamp(at) + RETENTION_MS);
         self.documents.put_document(&key, &entry.to_string(), until).await
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_lambda_events::sqs::SqsEvent;
-use infra::SystemHost;
-use infra::aws::{Aws, DynamoStore, KmsSealer, SqsInbox, SqsQueue, init_logs};
-use infra::providers::{Connections, Http};
+use infra::SystemClockAndRng;
+use infra::aws::{Aws, DynamoStore, KmsCipher, SqsUnmatchedQueue, SqsWorkQueue, init_logs};
+use infra::providers::{HttpClients, HttpProviderFactory};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shell::directory::{Own, connected};
 use shell::hint;
@@ -25,25 +25,26 @@ async fn main() -> Result<(), Error> {
         vault_table: config.tables.vault,
         limits_table: config.tables.limits,
     });
-    let host = Arc::new(SystemHost);
-    let http = Http::new();
-    let connector = Arc::new(Connections { http: http.clone(), simulators: BTreeMap::new(), bases: config.bases });
+    let host = Arc::new(SystemClockAndRng);
+    let http = HttpClients::new();
+    let connector =
+        Arc::new(HttpProviderFactory { http: http.clone(), simulators: BTreeMap::new(), bases: config.bases });
     let webhook = Webhook {
         store: store.clone(),
         vault: store.clone(),
         documents: store.clone(),
-        inbox: Arc::new(SqsInbox { client: aws.sqs(), url: config.inbox_queue }),
+        inbox: Arc::new(SqsUnmatchedQueue { client: aws.sqs(), url: config.inbox_queue }),
         providers: connected(&*connector, config.configured, &config.public_url),
         own: Own {
             journals: store.clone(),
             documents: store,
-            sealer: Arc::new(KmsSealer { client: aws.kms(), key_id: config.secrets_key }),
+            sealer: Arc::new(KmsCipher { client: aws.kms(), key_id: config.secrets_key }),
             connector,
             host: host.clone(),
             public_url: config.public_url,
         },
         directory: Default::default(),
-        queue: Arc::new(SqsQueue { client: aws.sqs(), urls: config.queues.into_iter().collect() }),
+        queue: Arc::new(SqsWorkQueue { client: aws.sqs(), urls: config.queues.into_iter().collect() }),
         objects: Arc::new(aws.s3(http.client, config.files_bucket)),
         contact_key: config.contact_key,
         host,

@@ -19,7 +19,7 @@ use crate::{Shared, Webhook};
 /// Who decided, as the history says.
 const ACTOR: &str = "preference-page";
 
-struct Words {
+struct PageText {
     lang: &'static str,
     title: &'static str,
     ways: &'static str,
@@ -28,7 +28,7 @@ struct Words {
     saved: &'static str,
 }
 
-const ENGLISH: Words = Words {
+const ENGLISH: PageText = PageText {
     lang: "en",
     title: "How we may write to you",
     ways: "You may write to me by",
@@ -36,7 +36,7 @@ const ENGLISH: Words = Words {
     save: "Save",
     saved: "Saved.",
 };
-const SPANISH: Words = Words {
+const SPANISH: PageText = PageText {
     lang: "es",
     title: "Cómo podemos escribirle",
     ways: "Pueden escribirme por",
@@ -58,7 +58,7 @@ fn name(channel: Channel) -> &'static str {
 /// The page as it stands.
 pub(crate) async fn show(State(webhook): Shared, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
     let (tenant, person) = webhook.person(&uri)?;
-    let (defaults, records) = webhook.said(&tenant, &person).await?;
+    let (defaults, records) = webhook.load_preferences(&tenant, &person).await?;
     Ok(form(words(&headers), &fold(&records, None).over(&defaults), false))
 }
 
@@ -74,7 +74,7 @@ pub(crate) async fn save(
     let is_ticked = |name: &str| ticked.iter().any(|ticked| ticked == name);
     let wanted: BTreeMap<Channel, bool> =
         Channel::ALL.iter().map(|channel| (*channel, is_ticked(channel.as_str()))).collect();
-    let (defaults, _) = webhook.said(&tenant, &person).await?;
+    let (defaults, _) = webhook.load_preferences(&tenant, &person).await?;
     let decide = |records: &[Recorded<PreferenceEvent>]| {
         let now = fold(records, None).over(&defaults);
         Ok::<_, std::convert::Infallible>(now.choose(&wanted, is_ticked("nothing")))
@@ -93,7 +93,7 @@ impl Webhook {
     }
 
     /// The tenant's defaults, and what the person said.
-    async fn said(
+    async fn load_preferences(
         &self,
         tenant: &TenantId,
         person: &str,
@@ -104,20 +104,20 @@ impl Webhook {
 }
 
 /// By the browser's first language.
-fn words(headers: &HeaderMap) -> &'static Words {
+fn words(headers: &HeaderMap) -> &'static PageText {
     let language = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
     if language.is_some_and(|language| language.starts_with("es")) { &SPANISH } else { &ENGLISH }
 }
 
-fn form(words: &Words, preferences: &Preferences, is_saved: bool) -> Response {
-    let Words { lang, title, ways, nothing, save, saved } = words;
+fn form(words: &PageText, preferences: &Preferences, is_saved: bool) -> Response {
+    let PageText { lang, title, ways, nothing, save, saved } = words;
     let tick = |name: &str, label: &str, is_ticked: bool| {
         let checked = if is_ticked { " checked" } else { "" };
         format!("<label><input type=\"checkbox\" name=\"{name}\"{checked}> {label}</label>\n")
     };
     let boxes: String = Channel::ALL
         .iter()
-        .map(|channel| tick(channel.as_str(), name(*channel), preferences.wants(*channel)))
+        .map(|channel| tick(channel.as_str(), name(*channel), preferences.accepts_channel(*channel)))
         .collect();
     let status = if is_saved { format!("<p role=\"status\">{saved}</p>\n") } else { String::new() };
     let nothing = tick("nothing", nothing, preferences.opted_out.is_some());

@@ -13,7 +13,7 @@ use crate::page::page;
 use crate::{Callback, Shared, Webhook};
 
 /// In the languages that people are written to.
-struct Words {
+struct PageText {
     lang: &'static str,
     title: &'static str,
     question: &'static str,
@@ -21,14 +21,14 @@ struct Words {
     done: &'static str,
 }
 
-const ENGLISH: Words = Words {
+const ENGLISH: PageText = PageText {
     lang: "en",
     title: "Unsubscribe",
     question: "Do you want to receive no more emails from this sender?",
     button: "Unsubscribe",
     done: "You will receive no more emails from this sender.",
 };
-const SPANISH: Words = Words {
+const SPANISH: PageText = PageText {
     lang: "es",
     title: "Darse de baja",
     question: "¿Quiere dejar de recibir correos de este remitente?",
@@ -38,14 +38,14 @@ const SPANISH: Words = Words {
 
 /// The page that a person sees: a question, and a button that posts.
 pub(crate) async fn ask(State(webhook): Shared, uri: Uri) -> Result<Response, Problem> {
-    let (_, words) = webhook.meant(&uri).await?;
-    let Words { lang, title, question, button, .. } = words;
+    let (_, words) = webhook.verify_link(&uri).await?;
+    let PageText { lang, title, question, button, .. } = words;
     Ok(page(lang, title, &format!("<p>{question}</p>\n<form method=\"post\"><button>{button}</button></form>")))
 }
 
 /// What the button does, and a mail program by itself. Doing it twice is doing it once.
 pub(crate) async fn unsubscribe(State(webhook): Shared, uri: Uri, _: Body) -> Result<Response, Problem> {
-    let (key, words) = webhook.meant(&uri).await?;
+    let (key, words) = webhook.verify_link(&uri).await?;
     let event_id = Some("one-click".to_owned());
     let report = Report { attempt: None, fact: Fact::Unsubscribed, event_id, at: webhook.host.now(), code: None };
     webhook.record("unsubscribe", vec![Callback { key, report }]).await?;
@@ -54,11 +54,11 @@ pub(crate) async fn unsubscribe(State(webhook): Shared, uri: Uri, _: Body) -> Re
 
 impl Webhook {
     /// The message that the link was in.
-    async fn meant(&self, uri: &Uri) -> Result<(StreamKey, &'static Words), Problem> {
+    async fn verify_link(&self, uri: &Uri) -> Result<(StreamKey, &'static PageText), Problem> {
         let none = || Problem::new(Kind::NotFound, "This link is not complete. Open it from the email again.");
         let token = uri.path().strip_prefix("/unsubscribe/").unwrap_or_default();
         let key = shell::hash::unsubscribed(&self.contact_key, token).ok_or_else(none)?;
-        let origin = shell::Origin::function("webhook:unsubscribe");
+        let origin = shell::CommandContext::function("webhook:unsubscribe");
         let shell = shell::Shell { store: &*self.store, host: &*self.host, origin: &origin };
         let loaded = shell.load(&key).await?;
         let communication = loaded.state.requested().map_err(|_| none())?;

@@ -12,9 +12,9 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
 };
 use domain::ports::{
-    Append, AppendError, ContactKey, Content, ContentKey, DocumentKey, Documents, Due, EventStore, Hint, JournalKey,
-    Journals, Keys, Lane, Limits, MAX_STREAM_BYTES, Principal, SHARDS, Scanned, StoreError, Stream, StreamKey, Vault,
-    Versioned,
+    AddressKey, Append, AppendError, ContentKey, CoordinationStore, DocumentKey, DocumentStore, Due, EventStore, Hint,
+    JournalKey, Journals, Keys, MAX_STREAM_BYTES, MessageContent, Principal, QueueId, ScanPage, StoreError, Stream,
+    StreamKey, TIMER_SHARDS, Vault, VersionedRecord,
 };
 use events::{TenantId, Timestamp};
 use serde::de::DeserializeOwned;
@@ -43,12 +43,12 @@ pub(super) fn number(value: impl std::fmt::Display) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-pub(super) fn get_text(item: &Item, name: &str) -> Result<String, StoreError> {
+pub(super) fn read_string(item: &Item, name: &str) -> Result<String, StoreError> {
     let found = item.get(name).and_then(|value| value.as_s().ok());
     found.cloned().ok_or_else(|| StoreError::Unreadable(format!("no text `{name}`")))
 }
 
-pub(super) fn get_number(item: &Item, name: &str) -> Option<i64> {
+pub(super) fn read_number(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
@@ -74,10 +74,10 @@ fn stream(item: &Item) -> Result<Stream, StoreError> {
     let lines = item.get("ev").and_then(|ev| ev.as_l().ok()).ok_or_else(|| unreadable("events"))?;
     let lines = lines.iter().map(|line| line.as_s().cloned().map_err(|_| unreadable("text")));
     Ok(Stream {
-        version: get_number(item, "v").ok_or_else(|| unreadable("a position"))? as u64,
+        version: read_number(item, "v").ok_or_else(|| unreadable("a position"))? as u64,
         lines: lines.collect::<Result<_, _>>()?,
-        wake: get_number(item, "wake").map(Timestamp),
-        writer: get_text(item, "writer")?,
+        wake: read_number(item, "wake").map(Timestamp),
+        writer: read_string(item, "writer")?,
     })
 }
 
@@ -127,7 +127,7 @@ impl EventStore for DynamoStore {
                 .expression_attribute_values(":expected", number(expected)),
         };
         if let Some(wake) = append.wake {
-            let shard = key.id.spread() % SHARDS;
+            let shard = key.id.spread() % TIMER_SHARDS;
             update = update
                 .expression_attribute_values(":wake", number(wake.0))
                 .expression_attribute_values(":shard", number(shard));
@@ -139,7 +139,7 @@ impl EventStore for DynamoStore {
         }
     }
 
-    async fn due(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
+    async fn due_timers(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
         let query = self
             .client
             .query()
@@ -153,12 +153,14 @@ impl EventStore for DynamoStore {
         let mut due = Vec::new();
         while let Some(item) = pages.next().await {
             let item = item.map_err(unavailable)?;
-            let (pk, lane) = (get_text(&item, "pk")?, get_text(&item, "lane")?);
+            let (pk, lane) = (read_string(&item, "pk")?, read_string(&item, "lane")?);
             let wrong = || StoreError::Unreadable(format!("key {pk}, lane {lane}"));
-            let hint =
-                Hint { key: StreamKey::from_path(&pk).ok_or_else(wrong)?, lane: Lane::parse(&lane).ok_or_else(wrong)? };
-            let wake = Timestamp(get_number(&item, "wake").ok_or_else(wrong)?);
-            let hints = get_number(&item, "hints").unwrap_or(0) as u32;
+            let hint = Hint {
+                key: StreamKey::parse_storage_key(&pk).ok_or_else(wrong)?,
+                lane: QueueId::parse(&lane).ok_or_else(wrong)?,
+            };
+            let wake = Timestamp(read_number(&item, "wake").ok_or_else(wrong)?);
+            let hints = read_number(&item, "hints").unwrap_or(0) as u32;
             due.push(Due { hint, wake, hints });
             if due.len() == limit {
                 break;
@@ -167,7 +169,13 @@ impl EventStore for DynamoStore {
         Ok(due)
     }
 
-    async fn rearm(&self, key: &StreamKey, from: Timestamp, to: Timestamp, hints: u32) -> Result<(), StoreError> {
+    async fn reschedule_timer(
+        &self,
+        key: &StreamKey,
+        from: Timestamp,
+        to: Timestamp,
+        hints: u32,
+    ) -> Result<(), StoreError> {
         let moved = self
             .client
             .update_item()
@@ -183,26 +191,27 @@ impl EventStore for DynamoStore {
         unless_condition(moved)
     }
 
-    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Scanned, StoreError> {
+    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<ScanPage, StoreError> {
         let start = after.and_then(|after| after.split_once(' '));
         let start = start.map(|(sk, pk)| HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))]));
         let scan = self.client.scan().table_name(&self.events_table).limit(limit as i32);
         let scan = scan.filter_expression("sk = :stream").expression_attribute_values(":stream", text("stream"));
         let answer = scan.consistent_read(true).set_exclusive_start_key(start).send().await.map_err(unavailable)?;
         let one = |item: &Item| {
-            let pk = get_text(item, "pk")?;
-            let key = StreamKey::from_path(&pk).ok_or_else(|| StoreError::Unreadable(format!("key {pk}")))?;
+            let pk = read_string(item, "pk")?;
+            let key = StreamKey::parse_storage_key(&pk).ok_or_else(|| StoreError::Unreadable(format!("key {pk}")))?;
             Ok((key, stream(item)?))
         };
         let streams = answer.items().iter().map(one).collect::<Result<_, StoreError>>()?;
         // The last item looked at may be a guard, so both parts of its key are kept.
         let next = answer.last_evaluated_key();
-        let next = next.map(|key| Ok::<_, StoreError>(format!("{} {}", get_text(key, "sk")?, get_text(key, "pk")?)));
+        let next =
+            next.map(|key| Ok::<_, StoreError>(format!("{} {}", read_string(key, "sk")?, read_string(key, "pk")?)));
         let next = next.transpose()?;
-        Ok(Scanned { streams, next })
+        Ok(ScanPage { streams, next })
     }
 
-    async fn is_suppressed(&self, contact: &ContactKey) -> Result<bool, StoreError> {
+    async fn is_suppressed(&self, contact: &AddressKey) -> Result<bool, StoreError> {
         let get = self.client.get_item().table_name(&self.events_table);
         let answer = get
             .set_key(Some(guard_key(contact)))
@@ -214,7 +223,7 @@ impl EventStore for DynamoStore {
         Ok(answer.map_err(unavailable)?.item.is_some_and(|guard| !guard.contains_key("lifted")))
     }
 
-    async fn suppress(&self, contact: &ContactKey, reason: &str, at: Timestamp) -> Result<(), StoreError> {
+    async fn suppress(&self, contact: &AddressKey, reason: &str, at: Timestamp) -> Result<(), StoreError> {
         // An update, so that no function needs the right to put items into this table.
         let first = self
             .client
@@ -229,7 +238,7 @@ impl EventStore for DynamoStore {
         unless_condition(first.send().await)
     }
 
-    async fn unsuppress(&self, contact: &ContactKey, reason: &str) -> Result<(), StoreError> {
+    async fn unsuppress(&self, contact: &AddressKey, reason: &str) -> Result<(), StoreError> {
         // Marked, not deleted: no function may delete from this table.
         let lift = self
             .client
@@ -243,10 +252,10 @@ impl EventStore for DynamoStore {
         unless_condition(lift.send().await)
     }
 
-    async fn suppression(&self, contact: &ContactKey) -> Result<Option<String>, StoreError> {
+    async fn suppression(&self, contact: &AddressKey) -> Result<Option<String>, StoreError> {
         let get = self.client.get_item().table_name(&self.events_table).set_key(Some(guard_key(contact)));
         let item = get.consistent_read(true).send().await.map_err(unavailable)?.item;
-        item.filter(|guard| !guard.contains_key("lifted")).map(|guard| get_text(&guard, "reason")).transpose()
+        item.filter(|guard| !guard.contains_key("lifted")).map(|guard| read_string(&guard, "reason")).transpose()
     }
 }
 
@@ -260,8 +269,8 @@ fn unless_condition<T>(done: Result<T, SdkError<UpdateItemError>>) -> Result<(),
     }
 }
 
-fn guard_key(contact: &ContactKey) -> Item {
-    let ContactKey { tenant, channel, contact_hash } = contact;
+fn guard_key(contact: &AddressKey) -> Item {
+    let AddressKey { tenant, channel, contact_hash } = contact;
     let pk = format!("{tenant}#suppressed#{}#{contact_hash}", channel.as_str());
     HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text("guard"))])
 }
@@ -297,7 +306,7 @@ fn content_key(key: &ContentKey) -> Item {
 
 #[async_trait]
 impl Vault for DynamoStore {
-    async fn put(&self, key: &ContentKey, content: &Content, until: Timestamp) -> Result<(), StoreError> {
+    async fn put(&self, key: &ContentKey, content: &MessageContent, until: Timestamp) -> Result<(), StoreError> {
         let body = serde_json::to_string(content).map_err(|e| StoreError::Unreadable(e.to_string()))?;
         let mut item = content_key(key);
         item.insert("body".to_owned(), text(body));
@@ -307,31 +316,31 @@ impl Vault for DynamoStore {
         put.map(|_| ()).map_err(unavailable)
     }
 
-    async fn get(&self, key: &ContentKey, now: Timestamp) -> Result<Option<Content>, StoreError> {
+    async fn get(&self, key: &ContentKey, now: Timestamp) -> Result<Option<MessageContent>, StoreError> {
         let get = self.client.get_item().table_name(&self.vault_table).set_key(Some(content_key(key)));
         let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
         let item = get.send().await.map_err(unavailable)?.item;
-        item.filter(|item| is_in_time(item, now)).map(|item| parse(&get_text(&item, "body")?)).transpose()
+        item.filter(|item| is_in_time(item, now)).map(|item| parse(&read_string(&item, "body")?)).transpose()
     }
 
-    async fn get_many(&self, keys: &[ContentKey], now: Timestamp) -> Result<Vec<Option<Content>>, StoreError> {
+    async fn get_many(&self, keys: &[ContentKey], now: Timestamp) -> Result<Vec<Option<MessageContent>>, StoreError> {
         let keys: Vec<Item> = keys.iter().map(content_key).collect();
         let found = get_items(&self.client, &self.vault_table, &keys).await?;
         let found = found.into_iter().map(|item| item.filter(|item| is_in_time(item, now)));
-        found.map(|item| item.map(|item| parse(&get_text(&item, "body")?)).transpose()).collect()
+        found.map(|item| item.map(|item| parse(&read_string(&item, "body")?)).transpose()).collect()
     }
 
-    async fn of_subject(
+    async fn list_for_data_subject(
         &self,
         tenant: &TenantId,
         subject: &str,
         before: Option<&str>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Vec<(ContentKey, Content)>, StoreError> {
+    ) -> Result<Vec<(ContentKey, MessageContent)>, StoreError> {
         let is_there = |item: &Item| is_in_time(item, now);
         let found = self.partition(ContentKey::partition(tenant, subject), before, limit, is_there).await?;
-        let key = |place: &str| ContentKey::in_partition(tenant, subject, place);
+        let key = |place: &str| ContentKey::parse(tenant, subject, place);
         let of_it = found.into_iter().filter_map(|(place, body)| Some((key(&place)?, body)));
         of_it.map(|(key, body)| Ok((key, parse(&body)?))).collect()
     }
@@ -371,7 +380,7 @@ impl DynamoStore {
         {
             let item = item.map_err(unavailable)?;
             if is_there(&item) {
-                found.push((get_text(&item, "sk")?, get_text(&item, "body")?));
+                found.push((read_string(&item, "sk")?, read_string(&item, "body")?));
             }
         }
         Ok(found)
@@ -382,7 +391,7 @@ impl DynamoStore {
 pub(super) async fn get_items(client: &Client, table: &str, keys: &[Item]) -> Result<Vec<Option<Item>>, StoreError> {
     let name = |item: &Item| {
         let range = item.get("sk").and_then(|sk| sk.as_s().ok()).cloned();
-        Ok::<_, StoreError>((get_text(item, "pk")?, range))
+        Ok::<_, StoreError>((read_string(item, "pk")?, range))
     };
     let mut found = HashMap::new();
     let mut distinct: HashMap<(String, Option<String>), Item> = HashMap::new();
@@ -423,7 +432,7 @@ impl Keys for DynamoStore {
     async fn find(&self, key_hash: &str) -> Result<Option<Principal>, StoreError> {
         let get = self.client.get_item().table_name(&self.vault_table).set_key(Some(api_key(key_hash)));
         let item = get.send().await.map_err(unavailable)?.item;
-        item.map(|item| parse(&get_text(&item, "body")?)).transpose()
+        item.map(|item| parse(&read_string(&item, "body")?)).transpose()
     }
 
     async fn put(&self, key_hash: &str, principal: &Principal) -> Result<(), StoreError> {
@@ -441,26 +450,31 @@ impl Keys for DynamoStore {
 }
 
 #[async_trait]
-impl Limits for DynamoStore {
-    async fn beat(&self, name: &str, at: Timestamp) -> Result<(), StoreError> {
+impl CoordinationStore for DynamoStore {
+    async fn record_heartbeat(&self, name: &str, at: Timestamp) -> Result<(), StoreError> {
         let put = self.client.put_item().table_name(&self.limits_table);
         let put = put.item("pk", text(format!("beat#{name}"))).item("at", number(at.0));
         put.send().await.map(|_| ()).map_err(unavailable)
     }
 
-    async fn last_beat(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
+    async fn last_heartbeat(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
         let get = self.client.get_item().table_name(&self.limits_table);
         let item = get.key("pk", text(format!("beat#{name}"))).send().await.map_err(unavailable)?.item;
-        Ok(item.and_then(|item| get_number(&item, "at")).map(Timestamp))
+        Ok(item.and_then(|item| read_number(&item, "at")).map(Timestamp))
     }
 
-    async fn records(&self, names: &[String]) -> Result<Vec<Option<Versioned>>, StoreError> {
+    async fn read_versioned(&self, names: &[String]) -> Result<Vec<Option<VersionedRecord>>, StoreError> {
         let keys: Vec<Item> = names.iter().map(|name| HashMap::from([("pk".to_owned(), text(name))])).collect();
         let found = get_items(&self.client, &self.limits_table, &keys).await?;
         found.into_iter().map(|item| item.as_ref().map(versioned).transpose()).collect()
     }
 
-    async fn swap(&self, name: &str, expected: u64, body: &str) -> Result<Option<Versioned>, StoreError> {
+    async fn compare_and_swap(
+        &self,
+        name: &str,
+        expected: u64,
+        body: &str,
+    ) -> Result<Option<VersionedRecord>, StoreError> {
         let update = self
             .client
             .update_item()
@@ -478,17 +492,19 @@ impl Limits for DynamoStore {
         match update.send().await {
             Ok(_) => Ok(None),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(lost)) => lost
-                    .item()
-                    .map_or(Ok(Some(Versioned { version: 0, body: String::new() })), |item| versioned(item).map(Some)),
+                Some(UpdateItemError::ConditionalCheckFailedException(lost)) => {
+                    lost.item().map_or(Ok(Some(VersionedRecord { version: 0, body: String::new() })), |item| {
+                        versioned(item).map(Some)
+                    })
+                }
                 _ => Err(unavailable(error)),
             },
         }
     }
 }
 
-fn versioned(item: &Item) -> Result<Versioned, StoreError> {
-    Ok(Versioned { version: get_number(item, "v").unwrap_or(0) as u64, body: get_text(item, "body")? })
+fn versioned(item: &Item) -> Result<VersionedRecord, StoreError> {
+    Ok(VersionedRecord { version: read_number(item, "v").unwrap_or(0) as u64, body: read_string(item, "body")? })
 }
 
 fn journal_key(key: &JournalKey) -> Item {
@@ -546,11 +562,11 @@ fn document_key(key: &DocumentKey) -> Item {
 
 /// DynamoDB deletes what is past its time some days late: until then it is passed over.
 fn is_in_time(item: &Item, now: Timestamp) -> bool {
-    get_number(item, "ttl").is_none_or(|ttl| now.0 / 1_000 < ttl)
+    read_number(item, "ttl").is_none_or(|ttl| now.0 / 1_000 < ttl)
 }
 
 #[async_trait]
-impl Documents for DynamoStore {
+impl DocumentStore for DynamoStore {
     async fn put_document(&self, key: &DocumentKey, body: &str, until: Option<Timestamp>) -> Result<(), StoreError> {
         let mut item = document_key(key);
         item.insert("body".to_owned(), text(body));
@@ -560,11 +576,11 @@ impl Documents for DynamoStore {
         put.map(|_| ()).map_err(unavailable)
     }
 
-    async fn document(&self, key: &DocumentKey, now: Timestamp) -> Result<Option<String>, StoreError> {
+    async fn get_document(&self, key: &DocumentKey, now: Timestamp) -> Result<Option<String>, StoreError> {
         let get = self.client.get_item().table_name(&self.vault_table).set_key(Some(document_key(key)));
         let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
         let item = get.send().await.map_err(unavailable)?.item;
-        item.filter(|item| is_in_time(item, now)).map(|item| get_text(&item, "body")).transpose()
+        item.filter(|item| is_in_time(item, now)).map(|item| read_string(&item, "body")).transpose()
     }
 
     async fn remove_document(&self, key: &DocumentKey) -> Result<(), StoreError> {

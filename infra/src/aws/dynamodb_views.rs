@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Put, ReturnConsumedCapacity, TransactWriteItem, Update};
-use domain::history::{HistoryRow, day};
-use domain::ports::{Filter, Page, Projected, RowKey, StoreError, ViewKey, Views, entity_path};
-use domain::stats::{Counters, accumulate, contribution, difference};
+use domain::history::{CommunicationRow, day};
+use domain::ports::{ListFilter, ProjectedRow, RowKey, RowPage, StoreError, ViewScope, ViewStore, entity_index_key};
+use domain::stats::{Counters, add_counters, contribution, difference};
 use events::Timestamp;
 
-use super::dynamodb::{Item, get_items, get_number, get_text, number, parse, text, unavailable};
+use super::dynamodb::{Item, get_items, number, parse, read_number, read_string, text, unavailable};
 
 /// Rows looked at for one page, at most.
 const EXAMINED: usize = 500;
@@ -23,16 +23,16 @@ const MAX_RACES: usize = 5;
 
 /// Read models in one table.
 #[derive(Clone)]
-pub struct DynamoViews {
+pub struct DynamoViewStore {
     pub client: Client,
     pub table: String,
 }
 
-fn partition(view: &ViewKey, what: &str) -> String {
+fn partition(view: &ViewScope, what: &str) -> String {
     format!("{}#{}#{what}", view.tenant, view.mode.as_str())
 }
 
-fn row_key(view: &ViewKey, row: &RowKey) -> Item {
+fn row_key(view: &ViewScope, row: &RowKey) -> Item {
     key(partition(view, "com"), row.path())
 }
 
@@ -40,13 +40,13 @@ fn key(pk: String, sk: String) -> Item {
     HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }
 
-fn row_of(item: &Item) -> Result<HistoryRow, StoreError> {
-    parse(&get_text(item, "row")?)
+fn row_of(item: &Item) -> Result<CommunicationRow, StoreError> {
+    parse(&read_string(item, "row")?)
 }
 
-impl DynamoViews {
+impl DynamoViewStore {
     /// The transaction that brings `rows` and counters forward; none when nothing is newer.
-    async fn transaction(&self, rows: &[Projected], now: Timestamp) -> Result<Vec<TransactWriteItem>, StoreError> {
+    async fn transaction(&self, rows: &[ProjectedRow], now: Timestamp) -> Result<Vec<TransactWriteItem>, StoreError> {
         let keys: Vec<Item> = rows.iter().map(|p| row_key(&p.view, &RowKey::of(&p.row))).collect();
         let old = get_items(&self.client, &self.table, &keys).await?;
         let mut items = Vec::new();
@@ -58,14 +58,14 @@ impl DynamoViews {
                 continue;
             }
             let change = difference(&contribution(row), old.as_ref().map(contribution).as_ref());
-            accumulate(changes.entry(day(row.created_at)).or_default(), &change);
+            add_counters(changes.entry(day(row.created_at)).or_default(), &change);
             items.push(self.put(&projected.view, row, old.as_ref(), key)?);
         }
         let Some(first) = rows.first().filter(|_| !items.is_empty()) else { return Ok(items) };
         let place = first.row.id.spread() % SPREAD;
         let mut total = Counters::new();
         for (day, change) in &changes {
-            accumulate(&mut total, change);
+            add_counters(&mut total, change);
             let key = key(partition(&first.view, "day"), format!("{day}#{place}"));
             items.extend(self.add(key, change, None)?);
         }
@@ -76,9 +76,9 @@ impl DynamoViews {
 
     fn put(
         &self,
-        view: &ViewKey,
-        row: &HistoryRow,
-        old: Option<&HistoryRow>,
+        view: &ViewScope,
+        row: &CommunicationRow,
+        old: Option<&CommunicationRow>,
         mut item: Item,
     ) -> Result<TransactWriteItem, StoreError> {
         let body = serde_json::to_string(row).map_err(|e| StoreError::Unreadable(e.to_string()))?;
@@ -87,7 +87,7 @@ impl DynamoViews {
         if let Some(recipient) = &row.recipient_id {
             item.insert("rpk".to_owned(), text(partition(view, recipient)));
         }
-        if let Some(entity) = entity_path(&row.entity_type, &row.entity_id) {
+        if let Some(entity) = entity_index_key(&row.entity_type, &row.entity_id) {
             item.insert("epk".to_owned(), text(partition(view, &entity)));
         }
         if row.given_up.is_some() {
@@ -162,8 +162,8 @@ fn count(item: &Item, sum: &mut Counters) {
 }
 
 #[async_trait]
-impl Views for DynamoViews {
-    async fn apply(&self, rows: &[Projected], now: Timestamp) -> Result<(), StoreError> {
+impl ViewStore for DynamoViewStore {
+    async fn apply(&self, rows: &[ProjectedRow], now: Timestamp) -> Result<(), StoreError> {
         let mut last = StoreError::Unavailable("dynamodb: the views are contended".to_owned());
         for race in 0..MAX_RACES {
             let items = self.transaction(rows, now).await?;
@@ -190,12 +190,12 @@ impl Views for DynamoViews {
 
     async fn list(
         &self,
-        view: &ViewKey,
-        filter: &Filter,
+        view: &ViewScope,
+        filter: &ListFilter,
         after: Option<&str>,
         size: usize,
-    ) -> Result<Page, StoreError> {
-        let (index, name, pk) = match (&filter.recipient_id, entity_path(&filter.entity_type, &filter.entity_id)) {
+    ) -> Result<RowPage, StoreError> {
+        let (index, name, pk) = match (&filter.recipient_id, entity_index_key(&filter.entity_type, &filter.entity_id)) {
             _ if filter.given_up => (Some("dead_letters"), "dpk", partition(view, "dead")),
             (Some(recipient), _) => (Some("by_recipient"), "rpk", partition(view, recipient)),
             (None, Some(entity)) => (Some("by_entity"), "epk", partition(view, &entity)),
@@ -207,9 +207,9 @@ impl Views for DynamoViews {
         let upper = after.map_or(upper, |after| after.min(upper));
         let lower = filter.from.map_or("0".to_owned(), |from| format!("{:013}", from.0));
         if upper < lower.as_str() {
-            return Ok(Page::default());
+            return Ok(RowPage::default());
         }
-        let (mut page, mut examined, mut start) = (Page::default(), 0, None);
+        let (mut page, mut examined, mut start) = (RowPage::default(), 0, None);
         loop {
             let answer = self
                 .client
@@ -229,11 +229,11 @@ impl Views for DynamoViews {
             let mut items: Vec<Item> = answer.items.unwrap_or_default();
             if index.is_some() {
                 let keys: Result<Vec<Item>, StoreError> =
-                    items.iter().map(|i| Ok(key(get_text(i, "pk")?, get_text(i, "sk")?))).collect();
+                    items.iter().map(|i| Ok(key(read_string(i, "pk")?, read_string(i, "sk")?))).collect();
                 items = get_items(&self.client, &self.table, &keys?).await?.into_iter().flatten().collect();
             }
             for item in &items {
-                let sk = get_text(item, "sk")?;
+                let sk = read_string(item, "sk")?;
                 if after == Some(sk.as_str()) {
                     continue;
                 }
@@ -254,27 +254,32 @@ impl Views for DynamoViews {
         }
     }
 
-    async fn rows(&self, view: &ViewKey, of: &[RowKey]) -> Result<Vec<Option<HistoryRow>>, StoreError> {
+    async fn rows(&self, view: &ViewScope, of: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError> {
         let keys: Vec<Item> = of.iter().map(|row| row_key(view, row)).collect();
         let found = get_items(&self.client, &self.table, &keys).await?;
         found.iter().map(|item| item.as_ref().map(row_of).transpose()).collect()
     }
 
-    async fn days(&self, view: &ViewKey, from: &str, to: &str) -> Result<BTreeMap<String, Counters>, StoreError> {
+    async fn daily_counters(
+        &self,
+        view: &ViewScope,
+        from: &str,
+        to: &str,
+    ) -> Result<BTreeMap<String, Counters>, StoreError> {
         let items = self.counters(partition(view, "day"), from, &format!("{to}~")).await?;
         let mut days: BTreeMap<String, Counters> = BTreeMap::new();
         for item in &items {
-            let sk = get_text(item, "sk")?;
+            let sk = read_string(item, "sk")?;
             let day = sk.split('#').next().unwrap_or(&sk).to_owned();
             count(item, days.entry(day).or_default());
         }
         Ok(days)
     }
 
-    async fn totals(&self, view: &ViewKey) -> Result<(Counters, Option<Timestamp>), StoreError> {
+    async fn total_counters(&self, view: &ViewScope) -> Result<(Counters, Option<Timestamp>), StoreError> {
         let items = self.counters(partition(view, "total"), "0", "9").await?;
         let mut totals = Counters::new();
         items.iter().for_each(|item| count(item, &mut totals));
-        Ok((totals, items.iter().filter_map(|item| get_number(item, "as_of")).max().map(Timestamp)))
+        Ok((totals, items.iter().filter_map(|item| read_number(item, "as_of")).max().map(Timestamp)))
     }
 }

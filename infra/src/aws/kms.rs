@@ -5,12 +5,12 @@ use aws_sdk_kms::Client;
 use aws_sdk_kms::error::{DisplayErrorContext, SdkError};
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
-use domain::ports::{Sealer, StoreError};
+use domain::ports::{SecretCipher, StoreError};
 
 use crate::seal;
 
 /// Seals with a customer managed key. `place` is its encryption context too, so KMS itself refuses another.
-pub struct KmsSealer {
+pub struct KmsCipher {
     pub client: Client,
     pub key_id: String,
 }
@@ -24,8 +24,8 @@ fn unavailable<E: std::error::Error + Send + Sync + 'static, R: std::fmt::Debug 
 }
 
 #[async_trait]
-impl Sealer for KmsSealer {
-    async fn seal(&self, place: &str, plain: &str) -> Result<String, StoreError> {
+impl SecretCipher for KmsCipher {
+    async fn encrypt(&self, place: &str, plain: &str) -> Result<String, StoreError> {
         let generate = self.client.generate_data_key().key_id(&self.key_id).key_spec(DataKeySpec::Aes256);
         let made = generate.encryption_context(CONTEXT, place).send().await.map_err(unavailable)?;
         let missing = || StoreError::Unavailable("kms: no data key".to_owned());
@@ -33,7 +33,7 @@ impl Sealer for KmsSealer {
         seal::seal(data_key.as_ref(), wrapped.as_ref(), place, plain)
     }
 
-    async fn open(&self, place: &str, sealed: &str) -> Result<String, StoreError> {
+    async fn decrypt(&self, place: &str, sealed: &str) -> Result<String, StoreError> {
         let wrapped = Blob::new(seal::wrapped(sealed)?);
         let decrypt = self.client.decrypt().key_id(&self.key_id).ciphertext_blob(wrapped);
         let data_key = decrypt.encryption_context(CONTEXT, place).send().await.map_err(unavailable)?.plaintext;

@@ -10,13 +10,13 @@ mod sns;
 mod sqs;
 
 pub use dynamodb::DynamoStore;
-pub use dynamodb_views::DynamoViews;
-pub use kms::KmsSealer;
+pub use dynamodb_views::DynamoViewStore;
+pub use kms::KmsCipher;
 pub use logs::init_logs;
 #[cfg(feature = "providers")]
-pub use s3::S3Objects;
-pub use sns::SnsAlerts;
-pub use sqs::{SqsInbox, SqsQueue};
+pub use s3::S3ObjectStore;
+pub use sns::SnsAlertSink;
+pub use sqs::{SqsUnmatchedQueue, SqsWorkQueue};
 
 use std::time::Duration;
 
@@ -114,9 +114,9 @@ impl Aws {
 
     /// A bucket of uploaded files.
     #[cfg(feature = "providers")]
-    pub fn s3(&self, client: reqwest::Client, bucket: String) -> S3Objects {
+    pub fn s3(&self, client: reqwest::Client, bucket: String) -> S3ObjectStore {
         let (region, credentials) = (self.region.to_string(), self.keys.clone());
-        S3Objects { client, bucket, region, credentials, endpoint: self.endpoint.clone() }
+        S3ObjectStore { client, bucket, region, credentials, endpoint: self.endpoint.clone() }
     }
 
     pub fn sns(&self) -> aws_sdk_sns::Client {

@@ -10,11 +10,11 @@ use aws_sigv4::http_request::{
     UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
-use domain::ports::{ObjectKey, Objects, StoreError, Upload};
+use domain::ports::{ObjectKey, ObjectStore, PresignedUpload, StoreError};
 use events::Timestamp;
 use reqwest::{Client, Method, Response, StatusCode};
 
-use crate::providers::{bounded, disposition};
+use crate::providers::{content_disposition, read_limited};
 
 /// Ours are used at once.
 const OURS_MS: i64 = 300_000;
@@ -22,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// S3 takes no longer ones.
 const MOST: Duration = Duration::from_secs(7 * 24 * 3_600);
 
-pub struct S3Objects {
+pub struct S3ObjectStore {
     pub client: Client,
     pub bucket: String,
     pub region: String,
@@ -40,9 +40,9 @@ fn now() -> Timestamp {
     Timestamp(since.as_millis() as i64)
 }
 
-impl S3Objects {
+impl S3ObjectStore {
     fn address(&self, key: &ObjectKey) -> String {
-        let S3Objects { bucket, region, endpoint, .. } = self;
+        let S3ObjectStore { bucket, region, endpoint, .. } = self;
         match endpoint {
             Some(endpoint) => format!("{endpoint}/{bucket}/{}", key.path()),
             None => format!("https://{bucket}.s3.{region}.amazonaws.com/{}", key.path()),
@@ -108,13 +108,19 @@ fn encoded(text: &str) -> String {
 }
 
 #[async_trait]
-impl Objects for S3Objects {
-    async fn upload_to(&self, key: &ObjectKey, mime: &str, size: u64, until: Timestamp) -> Result<Upload, StoreError> {
+impl ObjectStore for S3ObjectStore {
+    async fn upload_to(
+        &self,
+        key: &ObjectKey,
+        mime: &str,
+        size: u64,
+        until: Timestamp,
+    ) -> Result<PresignedUpload, StoreError> {
         // Signed too: nothing longer, and nothing of another type, is taken.
         let headers =
             vec![("content-length".to_owned(), size.to_string()), ("content-type".to_owned(), mime.to_owned())];
         let url = self.signed(&Method::PUT, &self.address(key), &headers, until)?;
-        Ok(Upload { url, headers })
+        Ok(PresignedUpload { url, headers })
     }
 
     async fn download_from(
@@ -126,7 +132,7 @@ impl Objects for S3Objects {
     ) -> Result<String, StoreError> {
         let query = format!(
             "response-content-disposition={}&response-content-type={}",
-            encoded(&disposition(name)),
+            encoded(&content_disposition(name)),
             encoded(mime)
         );
         self.signed(&Method::GET, &format!("{}?{query}", self.address(key)), &[], until)
@@ -137,7 +143,7 @@ impl Objects for S3Objects {
         if answer.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        bounded(answer, max_bytes).await.map(Some).map_err(down)
+        read_limited(answer, max_bytes).await.map(Some).map_err(down)
     }
 
     async fn write(&self, key: &ObjectKey, bytes: Vec<u8>, mime: &str) -> Result<(), StoreError> {

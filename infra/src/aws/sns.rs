@@ -1,14 +1,14 @@
 use async_trait::async_trait;
-use domain::ports::{Alerts, StoreError};
+use domain::ports::{AlertSink, StoreError};
 
 /// Alerts by SNS topic.
-pub struct SnsAlerts {
+pub struct SnsAlertSink {
     pub client: aws_sdk_sns::Client,
     pub topic_arn: String,
 }
 
 #[async_trait]
-impl Alerts for SnsAlerts {
+impl AlertSink for SnsAlertSink {
     async fn raise(&self, subject: &str, text: &str) -> Result<(), StoreError> {
         // SNS takes a subject of at most 100 characters.
         let subject: String = subject.chars().take(100).collect();

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
-use domain::ports::{Depth, Hint, Inbox, Lane, MAX_DELAY_S, Queue, StoreError, TryAgain};
+use domain::ports::{Hint, Inbox, MAX_QUEUE_DELAY_S, QueueDepth, QueueId, StoreError, UnmatchedRetry, WorkQueue};
 
 /// Messages of one batch request, at most.
 const BATCH: usize = 10;
 
 /// One queue URL for each lane.
-pub struct SqsQueue {
+pub struct SqsWorkQueue {
     pub client: aws_sdk_sqs::Client,
-    pub urls: BTreeMap<Lane, String>,
+    pub urls: BTreeMap<QueueId, String>,
 }
 
-impl SqsQueue {
-    fn url(&self, lane: Lane) -> Result<&String, StoreError> {
+impl SqsWorkQueue {
+    fn url(&self, lane: QueueId) -> Result<&String, StoreError> {
         let none = || StoreError::Unavailable(format!("no queue for {}", lane.name()));
         self.urls.get(&lane).ok_or_else(none)
     }
@@ -31,7 +31,7 @@ fn unavailable(error: impl std::fmt::Display) -> StoreError {
 }
 
 #[async_trait]
-impl Queue for SqsQueue {
+impl WorkQueue for SqsWorkQueue {
     async fn send(&self, hints: &[(Hint, u32)]) -> Result<(), StoreError> {
         if let [(hint, delay)] = hints {
             let send = self
@@ -40,10 +40,10 @@ impl Queue for SqsQueue {
                 .queue_url(self.url(hint.lane)?)
                 .message_body(body(hint))
                 .message_group_id(hint.key.tenant.as_str())
-                .delay_seconds((*delay).min(MAX_DELAY_S) as i32);
+                .delay_seconds((*delay).min(MAX_QUEUE_DELAY_S) as i32);
             return send.send().await.map(|_| ()).map_err(|e| unavailable(e.into_service_error()));
         }
-        let mut by_lane: BTreeMap<Lane, Vec<&(Hint, u32)>> = BTreeMap::new();
+        let mut by_lane: BTreeMap<QueueId, Vec<&(Hint, u32)>> = BTreeMap::new();
         hints.iter().for_each(|hint| by_lane.entry(hint.0.lane).or_default().push(hint));
         for (lane, hints) in by_lane {
             for chunk in hints.chunks(BATCH) {
@@ -52,7 +52,7 @@ impl Queue for SqsQueue {
                         .id(place.to_string())
                         .message_body(body(hint))
                         .message_group_id(hint.key.tenant.as_str())
-                        .delay_seconds((*delay).min(MAX_DELAY_S) as i32)
+                        .delay_seconds((*delay).min(MAX_QUEUE_DELAY_S) as i32)
                         .build()
                         .expect("id and body are set")
                 });
@@ -72,7 +72,7 @@ impl Queue for SqsQueue {
         Ok(())
     }
 
-    async fn depth(&self, lane: Lane) -> Result<Depth, StoreError> {
+    async fn depth(&self, lane: QueueId) -> Result<QueueDepth, StoreError> {
         let names = [
             QueueAttributeName::ApproximateNumberOfMessages,
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
@@ -86,22 +86,22 @@ impl Queue for SqsQueue {
             text.and_then(|text| text.parse().ok()).unwrap_or(0)
         };
         let [waiting, in_flight, delayed] = names.each_ref().map(number);
-        Ok(Depth { waiting, in_flight, delayed, dead: 0 })
+        Ok(QueueDepth { waiting, in_flight, delayed, dead: 0 })
     }
 }
 
 /// Where facts wait that found no message.
-pub struct SqsInbox {
+pub struct SqsUnmatchedQueue {
     pub client: aws_sdk_sqs::Client,
     pub url: String,
 }
 
 #[async_trait]
-impl Inbox for SqsInbox {
-    async fn again(&self, again: &TryAgain, delay_s: u32) -> Result<(), StoreError> {
+impl Inbox for SqsUnmatchedQueue {
+    async fn again(&self, again: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError> {
         let body = serde_json::to_string(again).map_err(|error| StoreError::Unreadable(error.to_string()))?;
         let send = self.client.send_message().queue_url(&self.url).message_body(body);
-        let send = send.message_group_id(again.tenant.as_str()).delay_seconds(delay_s.min(MAX_DELAY_S) as i32);
+        let send = send.message_group_id(again.tenant.as_str()).delay_seconds(delay_s.min(MAX_QUEUE_DELAY_S) as i32);
         send.send().await.map(|_| ()).map_err(|e| unavailable(e.into_service_error()))
     }
 }

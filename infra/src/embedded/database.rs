@@ -108,7 +108,7 @@ impl Database {
     /// # Errors
     ///
     /// [`StoreError`]: nothing is gone.
-    pub async fn forget_views(&self) -> Result<(), StoreError> {
+    pub async fn clear_views(&self) -> Result<(), StoreError> {
         self.write(|connection| {
             connection.execute_batch(FORGET_VIEWS).and_then(|()| connection.execute_batch(SCHEMA)).map_err(unavailable)
         })
@@ -175,7 +175,7 @@ fn write_loop(connection: &Connection, jobs: &Receiver<Job>) {
 }
 
 /// Runs `body` so that its failure undoes what it did.
-pub(super) fn atomically<T, E: From<StoreError>>(
+pub(super) fn in_transaction<T, E: From<StoreError>>(
     connection: &Connection,
     body: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, E> {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::ports::{Host, Inbox, StoreError, TryAgain};
+use domain::ports::{Host, Inbox, StoreError, UnmatchedRetry};
 use events::Timestamp;
 use rusqlite::params;
 
 use super::Database;
 use super::store::execute;
 
-pub struct TableInbox {
+pub struct SqliteUnmatchedQueue {
     pub database: Database,
     pub host: Arc<dyn Host>,
 }
@@ -23,8 +23,8 @@ pub struct Waiting {
 }
 
 #[async_trait]
-impl Inbox for TableInbox {
-    async fn again(&self, again: &TryAgain, delay_s: u32) -> Result<(), StoreError> {
+impl Inbox for SqliteUnmatchedQueue {
+    async fn again(&self, again: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError> {
         let body = serde_json::to_string(again).map_err(|error| StoreError::Unreadable(error.to_string()))?;
         let due = self.host.now() + i64::from(delay_s) * 1_000;
         let insert = "INSERT INTO inbox (due, body) VALUES (?1, ?2)";
@@ -32,7 +32,7 @@ impl Inbox for TableInbox {
     }
 }
 
-impl TableInbox {
+impl SqliteUnmatchedQueue {
     /// # Errors
     ///
     /// [`StoreError`]
@@ -47,7 +47,7 @@ impl TableInbox {
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn take_away(&self, id: i64) -> Result<(), StoreError> {
+    pub async fn delete(&self, id: i64) -> Result<(), StoreError> {
         let delete = "DELETE FROM inbox WHERE id = ?1";
         self.database.write(move |connection| execute(connection, delete, params![id]).map(|_| ())).await
     }

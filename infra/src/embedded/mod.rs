@@ -9,8 +9,8 @@ mod store;
 mod views;
 
 pub use database::{Database, OpenError};
-pub use inbox::{TableInbox, Waiting};
-pub use objects::{FolderObjects, upload_of};
-pub use queue::{MemoryQueue, Received, Wall};
-pub use sealer::FileSealer;
-pub use store::{Change, LogAlerts};
+pub use inbox::{SqliteUnmatchedQueue, Waiting};
+pub use objects::{FolderObjectStore, upload_of};
+pub use queue::{MemoryWorkQueue, ReceivedHint, WaitingClock};
+pub use sealer::LocalKeyCipher;
+pub use store::{Change, LogAlertSink};

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::ports::{ObjectKey, Objects, StoreError, Upload};
+use domain::ports::{ObjectKey, ObjectStore, PresignedUpload, StoreError};
 use events::Timestamp;
 
-pub struct FolderObjects {
+pub struct FolderObjectStore {
     pub folder: PathBuf,
     /// Where this process serves them: `/_dev/files/<path>`.
     pub url: String,
@@ -21,7 +21,7 @@ fn down(error: impl std::fmt::Display) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }
 
-impl FolderObjects {
+impl FolderObjectStore {
     fn signature(&self, said: &str) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.key);
         URL_SAFE_NO_PAD.encode(hmac::sign(&key, said.as_bytes()))
@@ -81,11 +81,17 @@ pub fn upload_of(mime: &str, size: u64) -> String {
 }
 
 #[async_trait]
-impl Objects for FolderObjects {
-    async fn upload_to(&self, key: &ObjectKey, mime: &str, size: u64, until: Timestamp) -> Result<Upload, StoreError> {
+impl ObjectStore for FolderObjectStore {
+    async fn upload_to(
+        &self,
+        key: &ObjectKey,
+        mime: &str,
+        size: u64,
+        until: Timestamp,
+    ) -> Result<PresignedUpload, StoreError> {
         let headers =
             vec![("content-length".to_owned(), size.to_string()), ("content-type".to_owned(), mime.to_owned())];
-        Ok(Upload { url: self.address("PUT", &key.path(), &upload_of(mime, size), until), headers })
+        Ok(PresignedUpload { url: self.address("PUT", &key.path(), &upload_of(mime, size), until), headers })
     }
 
     async fn download_from(

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::ports::{Depth, Hint, Host, Lane, Queue, StoreError};
+use domain::ports::{Hint, Host, QueueDepth, QueueId, StoreError, WorkQueue};
 use events::{Channel, Timestamp};
 use tokio::sync::Notify;
 
 /// A host whose clock may run faster than the wall's.
-pub trait Wall: Host {
+pub trait WaitingClock: Host {
     /// How long to wait, by the wall, until the clock shows `until`.
     fn wait(&self, until: Timestamp) -> Duration;
 }
@@ -23,7 +23,7 @@ const BATCH: usize = 10;
 
 /// A message taken from a queue; it must be acknowledged or it is shown again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Received {
+pub struct ReceivedHint {
     pub id: u64,
     pub hint: Hint,
 }
@@ -37,26 +37,26 @@ struct Lines {
 
 #[derive(Default)]
 struct Inside {
-    lanes: BTreeMap<Lane, Lines>,
+    lanes: BTreeMap<QueueId, Lines>,
     messages: HashMap<u64, (Hint, u32)>,
     dead: Vec<Hint>,
     next: u64,
 }
 
 /// Every lane of every channel, with redrive to a dead-letter list.
-pub struct MemoryQueue {
+pub struct MemoryWorkQueue {
     inside: Mutex<Inside>,
     arrived: BTreeMap<Channel, Notify>,
     died: Notify,
-    host: Arc<dyn Wall>,
+    host: Arc<dyn WaitingClock>,
     visibility_ms: i64,
 }
 
-impl MemoryQueue {
+impl MemoryWorkQueue {
     /// `visibility_ms`: how long a received message stays hidden, by the host's clock.
-    pub fn new(host: Arc<dyn Wall>, visibility_ms: i64) -> Self {
+    pub fn new(host: Arc<dyn WaitingClock>, visibility_ms: i64) -> Self {
         let arrived = Channel::ALL.iter().map(|channel| (*channel, Notify::new())).collect();
-        MemoryQueue { inside: Mutex::default(), arrived, died: Notify::new(), host, visibility_ms }
+        MemoryWorkQueue { inside: Mutex::default(), arrived, died: Notify::new(), host, visibility_ms }
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -64,7 +64,7 @@ impl MemoryQueue {
     }
 
     /// Waits for up to ten messages of a channel, urgent ones first.
-    pub async fn receive(&self, channel: Channel) -> Vec<Received> {
+    pub async fn receive(&self, channel: Channel) -> Vec<ReceivedHint> {
         loop {
             let arrived = self.arrived[&channel].notified();
             let (taken, next) = self.take(channel);
@@ -86,13 +86,13 @@ impl MemoryQueue {
     }
 
     /// What is visible now, and when the next one will be.
-    fn take(&self, channel: Channel) -> (Vec<Received>, Option<Timestamp>) {
+    fn take(&self, channel: Channel) -> (Vec<ReceivedHint>, Option<Timestamp>) {
         let now = self.host.now();
         let mut inside = self.inside();
         let Inside { lanes, messages, dead, .. } = &mut *inside;
         let (mut taken, mut next) = (Vec::new(), None::<Timestamp>);
         for high in [true, false] {
-            let lines = lanes.entry(Lane { channel, high }).or_default();
+            let lines = lanes.entry(QueueId { channel, high }).or_default();
             let expired: Vec<u64> =
                 lines.in_flight.iter().filter(|(_, until)| **until <= now).map(|(id, _)| *id).collect();
             for id in expired {
@@ -112,7 +112,7 @@ impl MemoryQueue {
                     self.died.notify_one();
                     continue;
                 }
-                taken.push(Received { id, hint: hint.clone() });
+                taken.push(ReceivedHint { id, hint: hint.clone() });
                 lines.in_flight.insert(id, now + self.visibility_ms);
             }
             let hidden = lines.in_flight.values().min().copied();
@@ -122,14 +122,14 @@ impl MemoryQueue {
     }
 
     /// Done with: never shown again.
-    pub fn acknowledge(&self, received: &Received) {
+    pub fn acknowledge(&self, received: &ReceivedHint) {
         let mut inside = self.inside();
         inside.messages.remove(&received.id);
         inside.lanes.entry(received.hint.lane).or_default().in_flight.remove(&received.id);
     }
 
     /// Waits for messages that were shown too often.
-    pub async fn receive_dead(&self) -> Vec<Hint> {
+    pub async fn receive_dead_letters(&self) -> Vec<Hint> {
         loop {
             let died = self.died.notified();
             let dead = std::mem::take(&mut self.inside().dead);
@@ -147,7 +147,7 @@ impl MemoryQueue {
 }
 
 #[async_trait]
-impl Queue for MemoryQueue {
+impl WorkQueue for MemoryWorkQueue {
     async fn send(&self, hints: &[(Hint, u32)]) -> Result<(), StoreError> {
         let now = self.host.now();
         let mut inside = self.inside();
@@ -162,13 +162,13 @@ impl Queue for MemoryQueue {
         Ok(())
     }
 
-    async fn depth(&self, lane: Lane) -> Result<Depth, StoreError> {
+    async fn depth(&self, lane: QueueId) -> Result<QueueDepth, StoreError> {
         let now = self.host.now();
         let inside = self.inside();
         let dead = inside.dead.iter().filter(|hint| hint.lane == lane).count() as u64;
-        let Some(lines) = inside.lanes.get(&lane) else { return Ok(Depth { dead, ..Depth::default() }) };
+        let Some(lines) = inside.lanes.get(&lane) else { return Ok(QueueDepth { dead, ..QueueDepth::default() }) };
         let waiting = lines.ready.iter().filter(|Reverse((at, _))| *at <= now).count();
-        Ok(Depth {
+        Ok(QueueDepth {
             waiting: waiting as u64,
             in_flight: lines.in_flight.len() as u64,
             delayed: (lines.ready.len() - waiting) as u64,

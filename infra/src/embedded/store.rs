@@ -1,8 +1,8 @@
 use async_trait::async_trait;
 use domain::ports::{
-    Alerts, Append, AppendError, ContactKey, Content, ContentKey, DocumentKey, Documents, Due, EventStore, Hint,
-    JournalKey, Journals, Keys, Lane, Limits, MAX_STREAM_BYTES, Principal, SHARDS, Scanned, StoreError, Stream,
-    StreamKey, Vault, Versioned,
+    AddressKey, AlertSink, Append, AppendError, ContentKey, CoordinationStore, DocumentKey, DocumentStore, Due,
+    EventStore, Hint, JournalKey, Journals, Keys, MAX_STREAM_BYTES, MessageContent, Principal, QueueId, ScanPage,
+    StoreError, Stream, StreamKey, TIMER_SHARDS, Vault, VersionedRecord,
 };
 use events::{TenantId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -36,7 +36,7 @@ impl Database {
         })?;
         rows.into_iter()
             .map(|(pk, ev, cursor)| {
-                let key = StreamKey::from_path(&pk).ok_or_else(|| unreadable(format!("key {pk}")))?;
+                let key = StreamKey::parse_storage_key(&pk).ok_or_else(|| unreadable(format!("key {pk}")))?;
                 Ok(Change { key, lines: ev.lines().map(str::to_owned).collect(), cursor })
             })
             .collect()
@@ -101,7 +101,7 @@ impl EventStore for Database {
 
     async fn append(&self, key: &StreamKey, append: Append) -> Result<(), AppendError> {
         let pk = key.path();
-        let shard = append.wake.map(|_| key.id.spread() % SHARDS);
+        let shard = append.wake.map(|_| key.id.spread() % TIMER_SHARDS);
         let done = self.write(move |connection| append_row(connection, &pk, shard, &append)).await;
         if done.is_ok() {
             self.changed.notify_one();
@@ -109,7 +109,7 @@ impl EventStore for Database {
         done.map_err(|Failed(error)| error)
     }
 
-    async fn due(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
+    async fn due_timers(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
         let rows = Database::read(self, |connection| {
             let mut query = connection.prepare_cached(
                 "SELECT pk, wake, lane, hints FROM events WHERE shard = ?1 AND wake <= ?2 ORDER BY wake LIMIT ?3",
@@ -124,15 +124,21 @@ impl EventStore for Database {
             .map(|(pk, wake, lane, hints)| {
                 let wrong = || unreadable(format!("key {pk}, lane {lane}"));
                 let hint = Hint {
-                    key: StreamKey::from_path(&pk).ok_or_else(wrong)?,
-                    lane: Lane::parse(&lane).ok_or_else(wrong)?,
+                    key: StreamKey::parse_storage_key(&pk).ok_or_else(wrong)?,
+                    lane: QueueId::parse(&lane).ok_or_else(wrong)?,
                 };
                 Ok(Due { hint, wake: Timestamp(wake), hints })
             })
             .collect()
     }
 
-    async fn rearm(&self, key: &StreamKey, from: Timestamp, to: Timestamp, hints: u32) -> Result<(), StoreError> {
+    async fn reschedule_timer(
+        &self,
+        key: &StreamKey,
+        from: Timestamp,
+        to: Timestamp,
+        hints: u32,
+    ) -> Result<(), StoreError> {
         let pk = key.path();
         self.write(move |connection| {
             let sql = "UPDATE events SET wake = ?1, hints = ?2 WHERE pk = ?3 AND wake = ?4";
@@ -141,7 +147,7 @@ impl EventStore for Database {
         .await
     }
 
-    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Scanned, StoreError> {
+    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<ScanPage, StoreError> {
         let rows = Database::read(self, |connection| {
             let sql = "SELECT v, ev, wake, writer, pk FROM events WHERE pk > ?1 ORDER BY pk LIMIT ?2";
             let mut query = connection.prepare_cached(sql)?;
@@ -151,12 +157,12 @@ impl EventStore for Database {
             rows.collect::<rusqlite::Result<Vec<_>>>()
         })?;
         let next = rows.last().filter(|_| rows.len() == limit).map(|(pk, _)| pk.clone());
-        let key = |pk: &str| StreamKey::from_path(pk).ok_or_else(|| unreadable(format!("key {pk}")));
+        let key = |pk: &str| StreamKey::parse_storage_key(pk).ok_or_else(|| unreadable(format!("key {pk}")));
         let streams = rows.into_iter().map(|(pk, stream)| Ok((key(&pk)?, stream)));
-        Ok(Scanned { streams: streams.collect::<Result<_, StoreError>>()?, next })
+        Ok(ScanPage { streams: streams.collect::<Result<_, StoreError>>()?, next })
     }
 
-    async fn is_suppressed(&self, contact: &ContactKey) -> Result<bool, StoreError> {
+    async fn is_suppressed(&self, contact: &AddressKey) -> Result<bool, StoreError> {
         Database::read(self, |connection| {
             let sql = "SELECT 1 FROM suppressed WHERE tenant = ?1 AND channel = ?2 AND contact_hash = ?3";
             let mut query = connection.prepare_cached(sql)?;
@@ -164,7 +170,7 @@ impl EventStore for Database {
         })
     }
 
-    async fn suppress(&self, contact: &ContactKey, reason: &str, at: Timestamp) -> Result<(), StoreError> {
+    async fn suppress(&self, contact: &AddressKey, reason: &str, at: Timestamp) -> Result<(), StoreError> {
         let (contact, reason) = (contact.clone(), reason.to_owned());
         self.write(move |connection| {
             let (tenant, channel) = (contact.tenant.as_str(), contact.channel.as_str());
@@ -174,7 +180,7 @@ impl EventStore for Database {
         .await
     }
 
-    async fn unsuppress(&self, contact: &ContactKey, reason: &str) -> Result<(), StoreError> {
+    async fn unsuppress(&self, contact: &AddressKey, reason: &str) -> Result<(), StoreError> {
         let (contact, reason) = (contact.clone(), reason.to_owned());
         self.write(move |connection| {
             let (tenant, channel) = (contact.tenant.as_str(), contact.channel.as_str());
@@ -184,7 +190,7 @@ impl EventStore for Database {
         .await
     }
 
-    async fn suppression(&self, contact: &ContactKey) -> Result<Option<String>, StoreError> {
+    async fn suppression(&self, contact: &AddressKey) -> Result<Option<String>, StoreError> {
         Database::read(self, |connection| {
             let sql = "SELECT reason FROM suppressed WHERE tenant = ?1 AND channel = ?2 AND contact_hash = ?3";
             let mut query = connection.prepare_cached(sql)?;
@@ -265,7 +271,7 @@ fn unchanged(
 
 #[async_trait]
 impl Vault for Database {
-    async fn put(&self, key: &ContentKey, content: &Content, until: Timestamp) -> Result<(), StoreError> {
+    async fn put(&self, key: &ContentKey, content: &MessageContent, until: Timestamp) -> Result<(), StoreError> {
         let (pk, sk) = key.path();
         let body = serde_json::to_string(content).map_err(unreadable)?;
         self.write(move |connection| {
@@ -275,7 +281,7 @@ impl Vault for Database {
         .await
     }
 
-    async fn get(&self, key: &ContentKey, now: Timestamp) -> Result<Option<Content>, StoreError> {
+    async fn get(&self, key: &ContentKey, now: Timestamp) -> Result<Option<MessageContent>, StoreError> {
         let (pk, sk) = key.path();
         let body: Option<String> = Database::read(self, |connection| {
             let sql = "SELECT body FROM vault WHERE pk = ?1 AND sk = ?2 AND until > ?3";
@@ -284,7 +290,7 @@ impl Vault for Database {
         body.map(|body| serde_json::from_str(&body).map_err(unreadable)).transpose()
     }
 
-    async fn get_many(&self, keys: &[ContentKey], now: Timestamp) -> Result<Vec<Option<Content>>, StoreError> {
+    async fn get_many(&self, keys: &[ContentKey], now: Timestamp) -> Result<Vec<Option<MessageContent>>, StoreError> {
         let mut found = Vec::with_capacity(keys.len());
         for key in keys {
             found.push(Vault::get(self, key, now).await?);
@@ -292,14 +298,14 @@ impl Vault for Database {
         Ok(found)
     }
 
-    async fn of_subject(
+    async fn list_for_data_subject(
         &self,
         tenant: &TenantId,
         subject: &str,
         before: Option<&str>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Vec<(ContentKey, Content)>, StoreError> {
+    ) -> Result<Vec<(ContentKey, MessageContent)>, StoreError> {
         let found: Vec<(String, String)> = Database::read(self, |connection| {
             let mut query = connection.prepare_cached(
                 "SELECT sk, body FROM vault WHERE pk = ?1 AND (?2 IS NULL OR sk < ?2) AND until > ?4
@@ -309,7 +315,7 @@ impl Vault for Database {
             let rows = query.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
             rows.collect()
         })?;
-        let key = |place: &str| ContentKey::in_partition(tenant, subject, place);
+        let key = |place: &str| ContentKey::parse(tenant, subject, place);
         let of_it = found.into_iter().filter_map(|(place, body)| Some((key(&place)?, body)));
         of_it.map(|(key, body)| Ok((key, serde_json::from_str(&body).map_err(unreadable)?))).collect()
     }
@@ -349,8 +355,8 @@ impl Keys for Database {
 }
 
 #[async_trait]
-impl Limits for Database {
-    async fn beat(&self, name: &str, at: Timestamp) -> Result<(), StoreError> {
+impl CoordinationStore for Database {
+    async fn record_heartbeat(&self, name: &str, at: Timestamp) -> Result<(), StoreError> {
         let name = name.to_owned();
         self.write(move |connection| {
             execute(connection, "INSERT OR REPLACE INTO limits VALUES (?1, ?2)", params![name, at.0]).map(|_| ())
@@ -358,18 +364,23 @@ impl Limits for Database {
         .await
     }
 
-    async fn last_beat(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
+    async fn last_heartbeat(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
         Database::read(self, |connection| {
             let mut query = connection.prepare_cached("SELECT at FROM limits WHERE name = ?1")?;
             query.query_row([name], |row| row.get(0).map(Timestamp)).optional()
         })
     }
 
-    async fn records(&self, names: &[String]) -> Result<Vec<Option<Versioned>>, StoreError> {
+    async fn read_versioned(&self, names: &[String]) -> Result<Vec<Option<VersionedRecord>>, StoreError> {
         Database::read(self, |connection| names.iter().map(|name| record(connection, name)).collect())
     }
 
-    async fn swap(&self, name: &str, expected: u64, body: &str) -> Result<Option<Versioned>, StoreError> {
+    async fn compare_and_swap(
+        &self,
+        name: &str,
+        expected: u64,
+        body: &str,
+    ) -> Result<Option<VersionedRecord>, StoreError> {
         let (name, body, expected) = (name.to_owned(), body.to_owned(), expected as i64);
         self.write(move |connection| {
             let done = match expected {
@@ -385,9 +396,10 @@ impl Limits for Database {
     }
 }
 
-fn record(connection: &Connection, name: &str) -> rusqlite::Result<Option<Versioned>> {
+fn record(connection: &Connection, name: &str) -> rusqlite::Result<Option<VersionedRecord>> {
     let mut query = connection.prepare_cached("SELECT v, body FROM records WHERE name = ?1")?;
-    let found = |row: &rusqlite::Row<'_>| Ok(Versioned { version: row.get::<_, i64>(0)? as u64, body: row.get(1)? });
+    let found =
+        |row: &rusqlite::Row<'_>| Ok(VersionedRecord { version: row.get::<_, i64>(0)? as u64, body: row.get(1)? });
     query.query_row([name], found).optional()
 }
 
@@ -431,7 +443,7 @@ impl Journals for Database {
 }
 
 #[async_trait]
-impl Documents for Database {
+impl DocumentStore for Database {
     async fn put_document(&self, key: &DocumentKey, body: &str, until: Option<Timestamp>) -> Result<(), StoreError> {
         let ((pk, sk), body) = (key.path(), body.to_owned());
         let until = until.map_or(i64::MAX, |until| until.0);
@@ -442,7 +454,7 @@ impl Documents for Database {
         .await
     }
 
-    async fn document(&self, key: &DocumentKey, now: Timestamp) -> Result<Option<String>, StoreError> {
+    async fn get_document(&self, key: &DocumentKey, now: Timestamp) -> Result<Option<String>, StoreError> {
         let (pk, sk) = key.path();
         Database::read(self, |connection| {
             let sql = "SELECT body FROM vault WHERE pk = ?1 AND sk = ?2 AND until > ?3";
@@ -480,10 +492,10 @@ impl Documents for Database {
 }
 
 /// Alerts of a laptop: the log.
-pub struct LogAlerts;
+pub struct LogAlertSink;
 
 #[async_trait]
-impl Alerts for LogAlerts {
+impl AlertSink for LogAlertSink {
     async fn raise(&self, subject: &str, text: &str) -> Result<(), StoreError> {
         tracing::warn!(alert = subject, "{text}");
         Ok(())

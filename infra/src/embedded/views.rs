@@ -1,14 +1,14 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use domain::history::HistoryRow;
-use domain::ports::{Filter, Page, Projected, RowKey, StoreError, ViewKey, Views, entity_path};
-use domain::stats::{Counters, accumulate, contribution, difference};
+use domain::history::CommunicationRow;
+use domain::ports::{ListFilter, ProjectedRow, RowKey, RowPage, StoreError, ViewScope, ViewStore, entity_index_key};
+use domain::stats::{Counters, add_counters, contribution, difference};
 use events::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Database;
-use super::database::{atomically, unavailable, unreadable};
+use super::database::{in_transaction, unavailable, unreadable};
 use super::store::execute;
 
 /// Rows looked at for one page, at most.
@@ -16,16 +16,16 @@ const EXAMINED: usize = 2_000;
 /// The counters over all time are one more day.
 const ALL_TIME: &str = "all";
 
-fn view_name(view: &ViewKey) -> String {
+fn view_name(view: &ViewScope) -> String {
     format!("{}#{}", view.tenant, view.mode.as_str())
 }
 
 #[async_trait]
-impl Views for Database {
-    async fn apply(&self, rows: &[Projected], now: Timestamp) -> Result<(), StoreError> {
+impl ViewStore for Database {
+    async fn apply(&self, rows: &[ProjectedRow], now: Timestamp) -> Result<(), StoreError> {
         let rows = rows.to_vec();
         self.write(move |connection| {
-            atomically(connection, || {
+            in_transaction(connection, || {
                 let mut changes = Changes::new();
                 for projected in &rows {
                     apply_row(connection, projected, now, &mut changes)?;
@@ -38,11 +38,11 @@ impl Views for Database {
 
     async fn list(
         &self,
-        view: &ViewKey,
-        filter: &Filter,
+        view: &ViewScope,
+        filter: &ListFilter,
         after: Option<&str>,
         size: usize,
-    ) -> Result<Page, StoreError> {
+    ) -> Result<RowPage, StoreError> {
         let bound = filter.to.map(|to| format!("{:013}", to.0));
         let upper = match (after, &bound) {
             (Some(after), Some(bound)) => after.min(bound.as_str()),
@@ -51,7 +51,7 @@ impl Views for Database {
             (None, None) => "~",
         };
         let lower = filter.from.map_or(String::new(), |from| format!("{:013}", from.0));
-        let entity = entity_path(&filter.entity_type, &filter.entity_id);
+        let entity = entity_index_key(&filter.entity_type, &filter.entity_id);
         let (column, value) = match (&filter.recipient_id, entity) {
             _ if filter.given_up => ("AND given_up IS NOT NULL AND ?4 IS NULL", None),
             (Some(recipient), _) => ("AND recipient = ?4", Some(recipient.clone())),
@@ -68,7 +68,7 @@ impl Views for Database {
             while let Some(row) = rows.next()? {
                 let (sk, body): (String, String) = (row.get(0)?, row.get(1)?);
                 examined += 1;
-                let parsed = serde_json::from_str::<HistoryRow>(&body);
+                let parsed = serde_json::from_str::<CommunicationRow>(&body);
                 if parsed.as_ref().is_ok_and(|row| !filter.matches(row)) {
                     if examined == EXAMINED {
                         return Ok((page, Some(sk)));
@@ -83,10 +83,10 @@ impl Views for Database {
             Ok((page, None))
         })?;
         let rows = found.0.into_iter().collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
-        Ok(Page { rows, next: found.1 })
+        Ok(RowPage { rows, next: found.1 })
     }
 
-    async fn rows(&self, view: &ViewKey, of: &[RowKey]) -> Result<Vec<Option<HistoryRow>>, StoreError> {
+    async fn rows(&self, view: &ViewScope, of: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError> {
         let bodies = self.read(|connection| {
             let mut query = connection.prepare_cached("SELECT body FROM view_rows WHERE view = ?1 AND sk = ?2")?;
             let one =
@@ -97,7 +97,12 @@ impl Views for Database {
         bodies.into_iter().map(|body| body.map(parse).transpose()).collect()
     }
 
-    async fn days(&self, view: &ViewKey, from: &str, to: &str) -> Result<BTreeMap<String, Counters>, StoreError> {
+    async fn daily_counters(
+        &self,
+        view: &ViewScope,
+        from: &str,
+        to: &str,
+    ) -> Result<BTreeMap<String, Counters>, StoreError> {
         self.read(|connection| {
             let sql =
                 "SELECT day, name, amount FROM counters WHERE view = ?1 AND day BETWEEN ?2 AND ?3 AND amount <> 0";
@@ -111,8 +116,8 @@ impl Views for Database {
         })
     }
 
-    async fn totals(&self, view: &ViewKey) -> Result<(Counters, Option<Timestamp>), StoreError> {
-        let all = self.days(view, ALL_TIME, ALL_TIME).await?.remove(ALL_TIME).unwrap_or_default();
+    async fn total_counters(&self, view: &ViewScope) -> Result<(Counters, Option<Timestamp>), StoreError> {
+        let all = self.daily_counters(view, ALL_TIME, ALL_TIME).await?.remove(ALL_TIME).unwrap_or_default();
         let at = self.read(|connection| {
             let mut query = connection.prepare_cached("SELECT at FROM view_times WHERE view = ?1")?;
             query.query_row([view_name(view)], |row| row.get(0).map(Timestamp)).optional()
@@ -136,22 +141,22 @@ fn apply_counters(connection: &Connection, changes: &Changes) -> Result<(), Stor
 
 fn apply_row(
     connection: &Connection,
-    projected: &Projected,
+    projected: &ProjectedRow,
     now: Timestamp,
     changes: &mut Changes,
 ) -> Result<(), StoreError> {
-    let Projected { view, row } = projected;
+    let ProjectedRow { view, row } = projected;
     let view = view_name(view);
     let sk = RowKey::of(row).path();
     let old: Option<String> = connection
         .prepare_cached("SELECT body FROM view_rows WHERE view = ?1 AND sk = ?2")
         .and_then(|mut s| s.query_row([&view, &sk], |row| row.get(0)).optional())
         .map_err(unavailable)?;
-    let old: Option<HistoryRow> = old.map(|body| serde_json::from_str(&body)).transpose().map_err(unreadable)?;
+    let old: Option<CommunicationRow> = old.map(|body| serde_json::from_str(&body)).transpose().map_err(unreadable)?;
     if old.as_ref().is_some_and(|old| row.position <= old.position) {
         return Ok(());
     }
-    let entity = entity_path(&row.entity_type, &row.entity_id);
+    let entity = entity_index_key(&row.entity_type, &row.entity_id);
     let body = serde_json::to_string(row).map_err(unreadable)?;
     execute(
         connection,
@@ -161,7 +166,7 @@ fn apply_row(
     execute(connection, "INSERT OR REPLACE INTO view_times VALUES (?1, ?2)", params![view, now.0])?;
     let change = difference(&contribution(row), old.as_ref().map(contribution).as_ref());
     for day in [domain::history::day(row.created_at), ALL_TIME.to_owned()] {
-        accumulate(changes.entry((view.clone(), day)).or_default(), &change);
+        add_counters(changes.entry((view.clone(), day)).or_default(), &change);
     }
     Ok(())
 }

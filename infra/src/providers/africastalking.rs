@@ -7,16 +7,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain::communication::Answer;
 use domain::provider::{
-    About, Account, Balance, CallbackRequest, Capabilities, Consent, Heard, Inbound, Kind, Outbound, Provider, Sent,
-    Setting, SettingFault, Unasked,
+    About, AccountQueryError, Balance, CallbackRequest, Capabilities, Consent, InboundMessage, InvalidSetting, Kind,
+    OutboundMessage, ParsedCallback, Provider, ProviderConfig, Sent, Setting,
 };
 use events::{Channel, Fact, RefusalClass, Timestamp};
 use serde::Deserialize;
 
 use super::signatures::{Verdict, url_secret};
 use super::{
-    Entry, Exchange, Link, ask, balance, by_status, exchange, field, not_its_form, only, refused, told_all,
-    unknown_code, words_with_links,
+    ConnectionSettings, Entry, HttpExchange, balance, classify_status, exchange, field, query_api, refused,
+    report_with_consent, reports_only, text_with_links, unexpected_format, unknown_code,
 };
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("url-secret", url_secret)] };
@@ -27,7 +27,7 @@ static KIND: Kind = Kind {
     channels: &[Channel::Sms],
     settings: &[
         Setting::secret("apiKey", "The application's API key"),
-        Setting::needed("username", "The application's username; sandbox for the sandbox"),
+        Setting::required("username", "The application's username; sandbox for the sandbox"),
         Setting::optional("senderId", "A registered short code or name"),
     ],
     can: CAN,
@@ -36,17 +36,17 @@ static KIND: Kind = Kind {
 const CAN: Capabilities = Capabilities { echoes_our_id: false, balance: true, ..Capabilities::TEXT };
 
 struct AfricasTalking {
-    link: Link,
+    link: ConnectionSettings,
     base: String,
     api_key: String,
     username: String,
 }
 
-fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
+fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
     let username = link.need("username")?;
     let base = match username.as_str() {
-        "sandbox" => link.base("https://api.sandbox.africastalking.com"),
-        _ => link.base("https://api.africastalking.com"),
+        "sandbox" => link.base_url("https://api.sandbox.africastalking.com"),
+        _ => link.base_url("https://api.africastalking.com"),
     };
     Ok(Arc::new(AfricasTalking { base, api_key: link.need("apiKey")?, username, link }))
 }
@@ -78,7 +78,7 @@ struct Recipient {
 
 #[async_trait]
 impl Provider for AfricasTalking {
-    fn account(&self) -> &Account {
+    fn account(&self) -> &ProviderConfig {
         &self.link.account
     }
 
@@ -86,8 +86,8 @@ impl Provider for AfricasTalking {
         CAN
     }
 
-    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
-        let text = words_with_links(outbound, CAN.max_characters);
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+        let text = text_with_links(outbound, CAN.max_characters);
         let sender = self.link.get("senderId");
         let mut fields = vec![
             ("username", self.username.as_str()),
@@ -105,7 +105,7 @@ impl Provider for AfricasTalking {
         }
     }
 
-    async fn balance(&self, timeout_ms: u64) -> Result<Balance, Unasked> {
+    async fn balance(&self, timeout_ms: u64) -> Result<Balance, AccountQueryError> {
         #[derive(Deserialize)]
         struct Told {
             #[serde(rename = "UserData")]
@@ -115,38 +115,38 @@ impl Provider for AfricasTalking {
         struct User {
             balance: String,
         }
-        let Told { user } = self.user(timeout_ms).await?.json().ok_or_else(not_its_form)?;
-        let (unit, amount) = user.balance.split_once(' ').ok_or_else(not_its_form)?;
+        let Told { user } = self.user(timeout_ms).await?.json().ok_or_else(unexpected_format)?;
+        let (unit, amount) = user.balance.split_once(' ').ok_or_else(unexpected_format)?;
         balance(amount.trim(), unit)
     }
 
-    async fn check(&self, timeout_ms: u64) -> Result<(), Unasked> {
+    async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
         self.user(timeout_ms).await.map(|_| ())
     }
 
     /// The secret in its address, which was compared before, is all there is.
-    async fn verify(&self, _: &CallbackRequest, _: Timestamp) -> Verdict {
+    async fn verify_callback(&self, _: &CallbackRequest, _: Timestamp) -> Verdict {
         Ok(())
     }
 
-    async fn hear(&self, request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str> {
+    async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
         hear(&request.body, now)
     }
 }
 
 impl AfricasTalking {
-    async fn user(&self, timeout_ms: u64) -> Result<Exchange, Unasked> {
+    async fn user(&self, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
         let query = form_urlencoded::Serializer::new(String::new()).append_pair("username", &self.username).finish();
         let request = self.link.http.client.get(format!("{}/version1/user?{query}", self.base));
-        ask(request.header("apiKey", &self.api_key).header("accept", "application/json"), timeout_ms).await
+        query_api(request.header("apiKey", &self.api_key).header("accept", "application/json"), timeout_ms).await
     }
 }
 
-fn answered(exchange: &Exchange, segments: u16) -> Sent {
-    if let Some(no) = by_status(exchange, exchange.code()) {
+fn answered(exchange: &HttpExchange, segments: u16) -> Sent {
+    if let Some(no) = classify_status(exchange, exchange.code()) {
         return no.into();
     }
-    let Some(Taken { data }) = exchange.json::<Taken>() else { return exchange.unreadable() };
+    let Some(Taken { data }) = exchange.json::<Taken>() else { return exchange.unreadable_response() };
     let Some(recipient) = data.recipients.into_iter().next() else {
         let class = match data.message.as_str() {
             "InvalidSenderId" | "UserInBlacklist" => RefusalClass::Auth,
@@ -180,7 +180,7 @@ fn micros(cost: &str) -> Option<i64> {
 }
 
 /// A report, a message to us, or an opt-out: each has its own fields.
-fn hear(body: &[u8], now: Timestamp) -> Result<Heard, &'static str> {
+fn hear(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
     let get = |name: &str| field(body, name);
     if let (Some(id), Some(status)) = (get("id"), get("status")) {
         let reason = get("failureReason");
@@ -196,15 +196,22 @@ fn hear(body: &[u8], now: Timestamp) -> Result<Heard, &'static str> {
         let code = if fact == Fact::Unknown { unknown_code(&status) } else { reason.map(str::to_owned) };
         let about = About::Message(id.clone());
         let opted_out = reason == Some("UserInBlackList");
-        return Ok(only(told_all(about, (fact, code), Some(format!("{id}:{status}")), now, opted_out)));
+        return Ok(reports_only(report_with_consent(
+            about,
+            (fact, code),
+            Some(format!("{id}:{status}")),
+            now,
+            opted_out,
+        )));
     }
     if let (Some(from), Some(text)) = (get("from"), get("text")) {
         let id = get("id").or_else(|| get("linkId")).or_else(|| get("date")).unwrap_or_default();
         let id = format!("{from}:{id}");
-        let inbound = Inbound { from, provider_message_id: id, kind: "text", text: Some(text), keyword: None, at: now };
-        return Ok(Heard { inbound: vec![inbound], ..Heard::default() });
+        let inbound =
+            InboundMessage { from, provider_message_id: id, kind: "text", text: Some(text), keyword: None, at: now };
+        return Ok(ParsedCallback { inbound: vec![inbound], ..ParsedCallback::default() });
     }
     let contact = get("phoneNumber").ok_or("neither a report nor a message")?;
     let consent = Consent { contact, is_opt_out: true, reason: "provider_opt_out" };
-    Ok(Heard { consents: vec![consent], ..Heard::default() })
+    Ok(ParsedCallback { consents: vec![consent], ..ParsedCallback::default() })
 }

@@ -9,25 +9,25 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::provider::{CallbackRequest, SettingFault};
+use domain::provider::{CallbackRequest, InvalidSetting};
 use events::Timestamp;
 use reqwest::RequestBuilder;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm};
 use serde::Deserialize;
 
-use super::signatures::{Keys, Verdict, WRONG};
-use super::{Http, Link, fault};
+use super::signatures::{Keys, SIGNATURE_MISMATCH, Verdict};
+use super::{ConnectionSettings, HttpClients, fault};
 
 /// A tenant's keys for one region.
-pub(super) struct Signer {
+pub(super) struct SigV4Signer {
     credentials: Credentials,
     pub region: String,
     service: &'static str,
 }
 
-impl Signer {
-    pub fn of(link: &Link, service: &'static str) -> Result<Signer, SettingFault> {
+impl SigV4Signer {
+    pub fn of(link: &ConnectionSettings, service: &'static str) -> Result<SigV4Signer, InvalidSetting> {
         let region = link.need("region")?;
         let is_region = region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if !is_region || region.len() > 30 {
@@ -35,7 +35,7 @@ impl Signer {
         }
         let (key, secret) = (link.need("accessKeyId")?, link.need("secretAccessKey")?);
         let credentials = Credentials::new(key, secret, link.get("sessionToken"), None, "channel");
-        Ok(Signer { credentials, region, service })
+        Ok(SigV4Signer { credentials, region, service })
     }
 
     /// The same request with its signature, by the real clock: a signature is valid for minutes.
@@ -79,7 +79,7 @@ pub(super) fn error_name(text: &str) -> String {
 /// One message of an SNS topic, over HTTP.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Envelope {
+pub(super) struct SnsEnvelope {
     #[serde(rename = "Type")]
     pub kind: String,
     pub message_id: String,
@@ -96,8 +96,8 @@ pub(super) struct Envelope {
     cert_url: String,
 }
 
-impl Envelope {
-    pub fn read(body: &[u8]) -> Result<Envelope, &'static str> {
+impl SnsEnvelope {
+    pub fn read(body: &[u8]) -> Result<SnsEnvelope, &'static str> {
         serde_json::from_slice(body).map_err(|_| "not a message of an SNS topic")
     }
 
@@ -136,7 +136,7 @@ impl Envelope {
         let signature = STANDARD.decode(&self.signature).map_err(|_| "the signature is not base64")?;
         let certificate = webpki::EndEntityCert::try_from(certificate).map_err(|_| "the certificate cannot be read")?;
         let signed = self.signed()?;
-        certificate.verify_signature(&rsa, signed.as_bytes(), &signature).map_err(|_| WRONG)?;
+        certificate.verify_signature(&rsa, signed.as_bytes(), &signature).map_err(|_| SIGNATURE_MISMATCH)?;
         let at: jiff::Timestamp = self.timestamp.parse().map_err(|_| "the timestamp is no time")?;
         super::signatures::within(now, at.as_second(), WINDOW_MS)
     }
@@ -176,7 +176,7 @@ fn is_sns(address: &str) -> Option<url::Url> {
     (is_region && is_plain && url.password().is_none()).then_some(url)
 }
 
-fn certificate_url(envelope: &Envelope) -> Result<url::Url, &'static str> {
+fn certificate_url(envelope: &SnsEnvelope) -> Result<url::Url, &'static str> {
     let url = is_sns(&envelope.cert_url).ok_or("the certificate is not at an address of Amazon SNS")?;
     if url.path().ends_with(".pem") { Ok(url) } else { Err("the certificate's address does not end with .pem") }
 }
@@ -187,13 +187,13 @@ fn certificate(pem: &[u8]) -> Result<CertificateDer<'static>, &'static str> {
 
 /// With a certificate at hand.
 pub(super) fn verify(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) -> Verdict {
-    let envelope = Envelope::read(&request.body)?;
+    let envelope = SnsEnvelope::read(&request.body)?;
     certificate_url(&envelope)?;
     envelope.verify_with(&certificate(keys.certificate.as_bytes())?, now)
 }
 
 /// A notification's sender: where certificates come from, and which topic may speak.
-pub(super) struct Topic {
+pub(super) struct SnsTopic {
     pub arn: String,
     certificates: Mutex<HashMap<String, CertificateDer<'static>>>,
 }
@@ -201,14 +201,20 @@ pub(super) struct Topic {
 /// Certificates remembered, at most.
 const KEPT: usize = 20;
 
-impl Topic {
-    pub fn new(arn: String) -> Topic {
-        Topic { arn, certificates: Mutex::default() }
+impl SnsTopic {
+    pub fn new(arn: String) -> SnsTopic {
+        SnsTopic { arn, certificates: Mutex::default() }
     }
 
     /// Fetches the certificate, from Amazon or from what stands in for it (`at`), and checks with it.
-    pub async fn verify(&self, request: &CallbackRequest, http: &Http, at: Option<&str>, now: Timestamp) -> Verdict {
-        let envelope = Envelope::read(&request.body)?;
+    pub async fn verify(
+        &self,
+        request: &CallbackRequest,
+        http: &HttpClients,
+        at: Option<&str>,
+        now: Timestamp,
+    ) -> Verdict {
+        let envelope = SnsEnvelope::read(&request.body)?;
         if self.arn.is_empty() {
             return Err("there is no topicArn to compare with");
         }
@@ -234,13 +240,18 @@ impl Topic {
     }
 
     /// Says yes to SNS, which asks before it sends to an address.
-    pub async fn confirm(&self, envelope: &Envelope, http: &Http, at: Option<&str>) -> Result<(), &'static str> {
+    pub async fn confirm(
+        &self,
+        envelope: &SnsEnvelope,
+        http: &HttpClients,
+        at: Option<&str>,
+    ) -> Result<(), &'static str> {
         let url = envelope.subscribe_url.as_deref().and_then(is_sns).ok_or("the SubscribeURL is not Amazon's")?;
         fetch(http, at, &url).await.map(|_| ()).ok_or("the subscription could not be confirmed")
     }
 }
 
-async fn fetch(http: &Http, at: Option<&str>, url: &url::Url) -> Option<Vec<u8>> {
+async fn fetch(http: &HttpClients, at: Option<&str>, url: &url::Url) -> Option<Vec<u8>> {
     let path = &url[url::Position::BeforePath..];
     let address = at.map_or_else(|| url.to_string(), |at| format!("{at}{path}"));
     let request = http.client.get(address).timeout(Duration::from_secs(5));

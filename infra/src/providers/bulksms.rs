@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::provider::{
-    About, Account, Balance, CallbackRequest, Capabilities, Found, Heard, Inbound, Kind, Outbound, Provider, Sent,
-    Setting, SettingFault, Unasked,
+    About, AccountQueryError, Balance, CallbackRequest, Capabilities, Found, InboundMessage, InvalidSetting, Kind,
+    OutboundMessage, ParsedCallback, Provider, ProviderConfig, Sent, Setting,
 };
 use events::{Channel, Fact, RefusalClass, Timestamp};
 use serde::Deserialize;
@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 
 use super::signatures::{Verdict, url_secret};
 use super::{
-    Entry, Exchange, Link, ask, balance, by_status, exchange, found_by_repeating, not_its_form, refused, told_all,
-    unknown_code, words_with_links,
+    ConnectionSettings, Entry, HttpExchange, balance, classify_status, exchange, query_api, query_by_idempotent_repeat,
+    refused, report_with_consent, text_with_links, unexpected_format, unknown_code,
 };
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("url-secret", url_secret)] };
@@ -26,7 +26,7 @@ static KIND: Kind = Kind {
     title: "BulkSMS",
     channels: &[Channel::Sms],
     settings: &[
-        Setting::needed("tokenId", "The API token's id"),
+        Setting::required("tokenId", "The API token's id"),
         Setting::secret("tokenSecret", "Its secret"),
         Setting::optional("from", "A name or number of yours; else one of theirs that takes replies"),
     ],
@@ -40,15 +40,15 @@ const CAN: Capabilities =
 const MAX_PARTS: u8 = 24;
 
 struct BulkSms {
-    link: Link,
+    link: ConnectionSettings,
     base: String,
     token_id: String,
     token_secret: String,
 }
 
-fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
+fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
     Ok(Arc::new(BulkSms {
-        base: link.base("https://api.bulksms.com"),
+        base: link.base_url("https://api.bulksms.com"),
         token_id: link.need("tokenId")?,
         token_secret: link.need("tokenSecret")?,
         link,
@@ -65,7 +65,7 @@ struct Taken {
 
 #[async_trait]
 impl Provider for BulkSms {
-    fn account(&self) -> &Account {
+    fn account(&self) -> &ProviderConfig {
         &self.link.account
     }
 
@@ -73,8 +73,8 @@ impl Provider for BulkSms {
         CAN
     }
 
-    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
-        let text = words_with_links(outbound, CAN.max_characters);
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+        let text = text_with_links(outbound, CAN.max_characters);
         let mut message = json!({
             "to": [{ "type": "INTERNATIONAL", "address": outbound.to }],
             "body": text,
@@ -92,12 +92,12 @@ impl Provider for BulkSms {
             Ok(exchange) => exchange,
             Err(answer) => return answer.into(),
         };
-        match by_status(&exchange, exchange.code()) {
+        match classify_status(&exchange, exchange.code()) {
             Some(_) if exchange.status.as_u16() == 403 => refused(RefusalClass::Balance, "403", None).into(),
             Some(no) => no.into(),
             None => {
                 let taken = exchange.json::<Vec<Taken>>().and_then(|all| all.into_iter().next());
-                let Some(taken) = taken else { return exchange.unreadable() };
+                let Some(taken) = taken else { return exchange.unreadable_response() };
                 // Two of our numbers are the same once in some billions: the next attempt has another.
                 let digits = |text: &str| text.trim_start_matches('+').to_owned();
                 if digits(&taken.to) != digits(&outbound.to) {
@@ -109,11 +109,11 @@ impl Provider for BulkSms {
     }
 
     /// The same request with the same deduplication id makes no second message, for about 12 hours.
-    async fn query(&self, outbound: &Outbound, _: Timestamp, _: Timestamp, timeout_ms: u64) -> Found {
-        found_by_repeating(self.send(outbound, timeout_ms).await.answer)
+    async fn query(&self, outbound: &OutboundMessage, _: Timestamp, _: Timestamp, timeout_ms: u64) -> Found {
+        query_by_idempotent_repeat(self.send(outbound, timeout_ms).await.answer)
     }
 
-    async fn balance(&self, timeout_ms: u64) -> Result<Balance, Unasked> {
+    async fn balance(&self, timeout_ms: u64) -> Result<Balance, AccountQueryError> {
         #[derive(Deserialize)]
         struct Profile {
             credits: Credits,
@@ -122,39 +122,39 @@ impl Provider for BulkSms {
         struct Credits {
             balance: f64,
         }
-        let Profile { credits } = self.profile(timeout_ms).await?.json().ok_or_else(not_its_form)?;
+        let Profile { credits } = self.profile(timeout_ms).await?.json().ok_or_else(unexpected_format)?;
         balance(credits.balance, "credits")
     }
 
-    async fn check(&self, timeout_ms: u64) -> Result<(), Unasked> {
+    async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
         self.profile(timeout_ms).await.map(|_| ())
     }
 
     /// It tries a new address with an empty list.
-    fn is_probe(&self, request: &CallbackRequest) -> bool {
+    fn is_reachability_check(&self, request: &CallbackRequest) -> bool {
         request.method == "HEAD" || request.body.trim_ascii() == b"[]"
     }
 
     /// The secret in its address, which was compared before, is all there is.
-    async fn verify(&self, _: &CallbackRequest, _: Timestamp) -> Verdict {
+    async fn verify_callback(&self, _: &CallbackRequest, _: Timestamp) -> Verdict {
         Ok(())
     }
 
-    async fn hear(&self, request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str> {
+    async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
         hear(&request.body, now)
     }
 }
 
 /// 31 bits of the attempt's hash: a number is all that it takes.
-fn deduplication_id(outbound: &Outbound) -> u32 {
-    let hash = Sha256::digest(super::reference(outbound));
+fn deduplication_id(outbound: &OutboundMessage) -> u32 {
+    let hash = Sha256::digest(super::encode_attempt_ref(outbound));
     u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) >> 1
 }
 
 impl BulkSms {
-    async fn profile(&self, timeout_ms: u64) -> Result<Exchange, Unasked> {
+    async fn profile(&self, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
         let request = self.link.http.client.get(format!("{}/v1/profile", self.base));
-        ask(request.basic_auth(&self.token_id, Some(&self.token_secret)), timeout_ms).await
+        query_api(request.basic_auth(&self.token_id, Some(&self.token_secret)), timeout_ms).await
     }
 }
 
@@ -175,15 +175,22 @@ struct Status {
     subtype: Option<String>,
 }
 
-fn hear(body: &[u8], now: Timestamp) -> Result<Heard, &'static str> {
+fn hear(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
     let messages: Vec<serde_json::Value> = serde_json::from_slice(body).map_err(|_| "not a list of messages")?;
-    let mut heard = Heard::default();
+    let mut heard = ParsedCallback::default();
     for message in messages.into_iter().filter_map(|message| serde_json::from_value::<Message>(message).ok()) {
         if message.kind == "RECEIVED" {
             let Some(from) = message.from else { continue };
             let (provider_message_id, text) = (message.id, message.body);
             let from = format!("+{}", from.trim_start_matches('+'));
-            heard.inbound.push(Inbound { from, provider_message_id, kind: "text", text, keyword: None, at: now });
+            heard.inbound.push(InboundMessage {
+                from,
+                provider_message_id,
+                kind: "text",
+                text,
+                keyword: None,
+                at: now,
+            });
             continue;
         }
         let Some(Status { kind, subtype }) = message.status else { continue };
@@ -198,7 +205,7 @@ fn hear(body: &[u8], now: Timestamp) -> Result<Heard, &'static str> {
         let id = Some(format!("{}:{kind}", message.id));
         let about = About::Message(message.id);
         let opted_out = subtype.as_deref() == Some("BLOCKED");
-        heard.told.extend(told_all(about, (fact, code), id, now, opted_out));
+        heard.told.extend(report_with_consent(about, (fact, code), id, now, opted_out));
     }
     Ok(heard)
 }

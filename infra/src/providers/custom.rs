@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::provider::{
-    About, Account, CallbackRequest, Capabilities, Heard, Kind, Outbound, Provider, Sent, Setting, SettingFault,
+    About, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage, ParsedCallback, Provider,
+    ProviderConfig, Sent, Setting,
 };
 use events::{Channel, Fact, RefusalClass, Timestamp};
 use serde_json::{Value, json};
 
-use super::signatures::{Keys, Verdict, hmac_sha256, same, unhex, verify_standard};
+use super::signatures::{Keys, Verdict, decode_hex, hmac_sha256, same, verify_standard};
 use super::{
-    Entry, Link, by_status, check_url, exchange, fault, from_reference, only, reference, refused, told, unknown_code,
-    words_with_links,
+    ConnectionSettings, Entry, check_public_url, classify_status, encode_attempt_ref, exchange, fault,
+    parse_attempt_ref, refused, reports_only, text_with_links, told, unknown_code,
 };
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[] };
@@ -24,8 +25,8 @@ static KIND: Kind = Kind {
     title: "Custom HTTP",
     channels: Channel::ALL,
     settings: &[
-        Setting::needed("url", "A public https address that takes POST"),
-        Setting::needed(
+        Setting::required("url", "A public https address that takes POST"),
+        Setting::required(
             "body",
             "A JSON object; {{to}}, {{text}}, {{subject}}, {{reference}}, {{callbackUrl}} in its texts are filled in",
         ),
@@ -51,7 +52,7 @@ static KIND: Kind = Kind {
 const CAN: Capabilities = Capabilities { inbound: false, ..Capabilities::TEXT };
 
 struct Custom {
-    link: Link,
+    link: ConnectionSettings,
     url: String,
     body: BTreeMap<String, Value>,
     is_form: bool,
@@ -59,16 +60,19 @@ struct Custom {
     statuses: BTreeMap<String, Fact>,
 }
 
-fn named<T: std::str::FromStr>(link: &Link, setting: &'static str) -> Result<BTreeMap<String, T>, SettingFault> {
+fn named<T: std::str::FromStr>(
+    link: &ConnectionSettings,
+    setting: &'static str,
+) -> Result<BTreeMap<String, T>, InvalidSetting> {
     let wrong = || fault(setting, format!("{setting} is a JSON object from its words to ours."));
     let Some(text) = link.get(setting) else { return Ok(BTreeMap::new()) };
     let map: BTreeMap<String, String> = serde_json::from_str(&text).map_err(|_| wrong())?;
     map.into_iter().map(|(name, value)| Ok((name, value.parse().map_err(|_| wrong())?))).collect()
 }
 
-fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
+fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
     let given = link.need("url")?;
-    let checked = check_url(&given).map_err(|error| fault("url", format!("url cannot be called: {error}.")))?;
+    let checked = check_public_url(&given).map_err(|error| fault("url", format!("url cannot be called: {error}.")))?;
     let url = match &link.at {
         Some(at) => format!("{at}{}", &checked[url::Position::BeforePath..]),
         None => given,
@@ -90,7 +94,7 @@ fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
 
 #[async_trait]
 impl Provider for Custom {
-    fn account(&self) -> &Account {
+    fn account(&self) -> &ProviderConfig {
         &self.link.account
     }
 
@@ -98,7 +102,7 @@ impl Provider for Custom {
         CAN
     }
 
-    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
         let http = &self.link.http;
         let client = if self.link.at.is_some() { &http.client } else { &http.public };
         let body: BTreeMap<&String, Value> =
@@ -128,7 +132,7 @@ impl Provider for Custom {
         if let (Some(class), Some(code)) = (class, &code) {
             return refused(*class, code, exchange.retry_after_ms()).into();
         }
-        if let Some(no) = by_status(&exchange, code.as_deref().unwrap_or(exchange.code())) {
+        if let Some(no) = classify_status(&exchange, code.as_deref().unwrap_or(exchange.code())) {
             return no.into();
         }
         let is_success =
@@ -139,14 +143,14 @@ impl Provider for Custom {
         }
     }
 
-    async fn verify(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
         let keys = Keys { secret: self.link.or("callbackKey", ""), ..Keys::default() };
         match self.link.or("callbackScheme", "path-secret").as_str() {
             "standard-webhooks" => verify_standard(request, &keys, Some(now)),
             "hmac-sha256" => {
                 let given = request.header("x-signature").ok_or("no x-signature header")?;
                 let given = given.strip_prefix("sha256=").unwrap_or(given);
-                let given = unhex(given).ok_or("the signature is not hexadecimal")?;
+                let given = decode_hex(given).ok_or("the signature is not hexadecimal")?;
                 if keys.secret.is_empty() {
                     return Err("there is no callbackKey to check it with");
                 }
@@ -157,33 +161,33 @@ impl Provider for Custom {
         }
     }
 
-    async fn hear(&self, request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str> {
+    async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
         let body: Value = serde_json::from_slice(&request.body).map_err(|_| "not JSON")?;
         let at = |setting: &str, default: &str| {
             body.pointer(&self.link.or(setting, default)).and_then(Value::as_str).map(str::to_owned)
         };
         let status = at("statusPointer", "/status").ok_or("no status")?;
-        let ids = at("referencePointer", "/reference").and_then(|text| from_reference(&text));
-        let Some(ids) = ids else { return Ok(Heard::default()) };
+        let ids = at("referencePointer", "/reference").and_then(|text| parse_attempt_ref(&text));
+        let Some(ids) = ids else { return Ok(ParsedCallback::default()) };
         let known = self.statuses.get(&status).copied().or_else(|| status.parse().ok());
         let fact = known.unwrap_or(Fact::Unknown);
         let code = if fact == Fact::Unknown { unknown_code(&status) } else { None };
-        Ok(only(vec![told(About::ours(ids), (fact, code), None, now)]))
+        Ok(reports_only(vec![told(About::ours(ids), (fact, code), None, now)]))
     }
 }
 
 impl Custom {
     /// Texts alone are filled in, whole values at a time: nothing that is sent can change the form around it.
-    fn filled(&self, value: &Value, outbound: &Outbound) -> Value {
+    fn filled(&self, value: &Value, outbound: &OutboundMessage) -> Value {
         match value {
             Value::String(text) => {
                 let fields = [
                     ("{{to}}", outbound.to.clone()),
                     ("{{subject}}", outbound.message.subject.clone().unwrap_or_default()),
-                    ("{{reference}}", reference(outbound)),
+                    ("{{reference}}", encode_attempt_ref(outbound)),
                     ("{{callbackUrl}}", self.link.callback_url.clone()),
                     // Last: what a person wrote is not looked through for fields.
-                    ("{{text}}", words_with_links(outbound, CAN.max_characters)),
+                    ("{{text}}", text_with_links(outbound, CAN.max_characters)),
                 ];
                 let text = fields.iter().fold(text.clone(), |text, (name, value)| text.replace(name, value));
                 json!(text)

@@ -8,7 +8,7 @@ use super::signatures::Keys;
 
 /// A request, and what it is said to be signed with.
 #[derive(Debug, Clone)]
-pub struct Claim {
+pub struct RecordedRequest {
     /// As in files of recorded callbacks: `twilio-hmac-sha1`.
     pub scheme: String,
     pub request: CallbackRequest,
@@ -21,17 +21,17 @@ pub struct Claim {
 
 /// What came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Judgement {
+pub enum RecordedResult {
     Valid,
     Invalid(&'static str),
     /// No provider has such a scheme.
     Unknown,
 }
 
-pub fn judge(claim: &Claim) -> Judgement {
+pub fn judge(claim: &RecordedRequest) -> RecordedResult {
     let schemes = REGISTRY.iter().flat_map(|entry| entry.schemes);
     let Some((_, scheme)) = schemes.into_iter().find(|(name, _)| *name == claim.scheme) else {
-        return Judgement::Unknown;
+        return RecordedResult::Unknown;
     };
     let keys = Keys {
         secret: claim.secret.clone(),
@@ -39,7 +39,7 @@ pub fn judge(claim: &Claim) -> Judgement {
         certificate: claim.certificate.clone(),
     };
     match scheme(&claim.request, &keys, claim.now) {
-        Ok(()) => Judgement::Valid,
-        Err(why) => Judgement::Invalid(why),
+        Ok(()) => RecordedResult::Valid,
+        Err(why) => RecordedResult::Invalid(why),
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain::communication::Answer;
 use domain::provider::{
-    About, Account, CallbackRequest, Capabilities, Heard, Kind, Outbound, Provider, Sent, Setting, SettingFault,
-    Unasked,
+    About, AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage, ParsedCallback,
+    Provider, ProviderConfig, Sent, Setting,
 };
 use events::{Channel, DoubtCause, Fact, RefusalClass, Timestamp};
 use reqwest::RequestBuilder;
@@ -15,8 +15,11 @@ use reqwest::multipart::{Form, Part};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::signatures::{Keys, Verdict, hmac_sha256, same, unhex, within};
-use super::{Entry, Link, ask, by_status, exchange, fault, field, only, refused, told_all, unknown_code};
+use super::signatures::{Keys, Verdict, decode_hex, hmac_sha256, same, within};
+use super::{
+    ConnectionSettings, Entry, classify_status, exchange, fault, field, query_api, refused, report_with_consent,
+    reports_only, unknown_code,
+};
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("mailgun-hmac-sha256", verify)] };
 
@@ -26,8 +29,8 @@ static KIND: Kind = Kind {
     channels: &[Channel::Email],
     settings: &[
         Setting::secret("apiKey", "Sending key"),
-        Setting::needed("domain", "The sending domain: mg.example.com"),
-        Setting::needed("fromEmail", "An address of that domain"),
+        Setting::required("domain", "The sending domain: mg.example.com"),
+        Setting::required("fromEmail", "An address of that domain"),
         Setting::optional("fromName", "The name beside it"),
         Setting::optional("replyTo", "Where answers go"),
         Setting::optional("region", "us (default) or eu"),
@@ -42,17 +45,17 @@ const CAN: Capabilities = Capabilities::EMAIL;
 const WINDOW_MS: i64 = 9 * 3_600_000;
 
 struct Mailgun {
-    link: Link,
+    link: ConnectionSettings,
     base: String,
     api_key: String,
     domain: String,
     from: String,
 }
 
-fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
+fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
     let base = match link.or("region", "us").as_str() {
-        "us" => link.base("https://api.mailgun.net"),
-        "eu" => link.base("https://api.eu.mailgun.net"),
+        "us" => link.base_url("https://api.mailgun.net"),
+        "eu" => link.base_url("https://api.eu.mailgun.net"),
         _ => return Err(fault("region", "region is us or eu.")),
     };
     let domain = link.need("domain")?;
@@ -74,7 +77,7 @@ struct Taken {
 
 #[async_trait]
 impl Provider for Mailgun {
-    fn account(&self) -> &Account {
+    fn account(&self) -> &ProviderConfig {
         &self.link.account
     }
 
@@ -82,7 +85,7 @@ impl Provider for Mailgun {
         CAN
     }
 
-    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
         let url = format!("{}/v3/{}/messages", self.base, self.domain);
         let request = self.link.http.client.post(url).basic_auth("api", Some(&self.api_key));
         let exchange = match exchange(request.multipart(self.form(outbound)), timeout_ms).await {
@@ -94,20 +97,20 @@ impl Provider for Mailgun {
             (500..=599, _) => Answer::InDoubt(DoubtCause::ServerError).into(),
             (404, _) => refused(RefusalClass::Auth, "404", None).into(),
             (200..=299, Some(Taken { id })) => exchange.accepted(id.trim_matches(['<', '>']), None),
-            (200..=299, None) => exchange.unreadable(),
-            _ => by_status(&exchange, exchange.code()).map_or_else(|| exchange.unreadable(), Sent::from),
+            (200..=299, None) => exchange.unreadable_response(),
+            _ => classify_status(&exchange, exchange.code()).map_or_else(|| exchange.unreadable_response(), Sent::from),
         }
     }
 
-    async fn check(&self, timeout_ms: u64) -> Result<(), Unasked> {
-        ask(self.get(&format!("/v4/domains/{}", self.domain)), timeout_ms).await.map(|_| ())
+    async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
+        query_api(self.get(&format!("/v4/domains/{}", self.domain)), timeout_ms).await.map(|_| ())
     }
 
-    async fn verify(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
         verify(request, &Keys { secret: self.link.or("signingKey", ""), ..Keys::default() }, Some(now))
     }
 
-    async fn hear(&self, request: &CallbackRequest, _: Timestamp) -> Result<Heard, &'static str> {
+    async fn parse_callback(&self, request: &CallbackRequest, _: Timestamp) -> Result<ParsedCallback, &'static str> {
         hear(&request.body)
     }
 }
@@ -117,7 +120,7 @@ impl Mailgun {
         self.link.http.client.get(format!("{}{path}", self.base)).basic_auth("api", Some(&self.api_key))
     }
 
-    fn form(&self, outbound: &Outbound) -> Form {
+    fn form(&self, outbound: &OutboundMessage) -> Form {
         let message = &outbound.message;
         let subject = message.subject.clone().unwrap_or_default();
         let mut form = Form::new()
@@ -172,7 +175,7 @@ fn verify(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) -> Ver
     if keys.secret.is_empty() {
         return Err("there is no signing key to check it with");
     }
-    let given = unhex(&signature).ok_or("the signature is not hexadecimal")?;
+    let given = decode_hex(&signature).ok_or("the signature is not hexadecimal")?;
     same(&hmac_sha256(keys.secret.as_bytes(), &[timestamp.as_bytes(), token.as_bytes()]), &given)?;
     within(now, timestamp.parse().map_err(|_| "the timestamp is no number")?, WINDOW_MS)
 }
@@ -201,7 +204,7 @@ struct DeliveryStatus {
     code: Option<i64>,
 }
 
-fn hear(body: &[u8]) -> Result<Heard, &'static str> {
+fn hear(body: &[u8]) -> Result<ParsedCallback, &'static str> {
     let Called { event } = serde_json::from_slice(body).map_err(|_| "not an event of Mailgun's")?;
     let variables = match event.user_variables {
         Some(Value::String(text)) => serde_json::from_str(&text).unwrap_or_default(),
@@ -209,7 +212,7 @@ fn hear(body: &[u8]) -> Result<Heard, &'static str> {
     };
     let ours = |name: &str| variables.get(name)?.as_str().map(str::to_owned);
     let ids = ours("businessId").and_then(|t| t.parse().ok()).zip(ours("attemptId").and_then(|a| a.parse().ok()));
-    let Some(ids) = ids else { return Ok(Heard::default()) };
+    let Some(ids) = ids else { return Ok(ParsedCallback::default()) };
     let fact = match (event.event.as_str(), event.severity.as_deref()) {
         ("accepted", _) => Fact::Accepted,
         ("delivered", _) => Fact::Delivered,
@@ -233,5 +236,5 @@ fn hear(body: &[u8]) -> Result<Heard, &'static str> {
     };
     let at = Timestamp((event.timestamp * 1_000.0) as i64);
     let opted_out = (event.event.as_str(), fact) == ("failed", Fact::Dropped);
-    Ok(only(told_all(About::ours(ids), (fact, code), event.id, at, opted_out)))
+    Ok(reports_only(report_with_consent(About::ours(ids), (fact, code), event.id, at, opted_out)))
 }

@@ -8,15 +8,17 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::communication::Answer;
 use domain::provider::{
-    About, Account, CallbackRequest, Capabilities, Heard, Kind, Outbound, Provider, Sent, Setting, SettingFault, Told,
-    Unasked,
+    About, AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage, ParsedCallback,
+    Provider, ProviderConfig, Sent, Setting, Told,
 };
 use events::{Channel, Fact, RefusalClass, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::signatures::{Keys, Verdict, hmac_sha1, same};
-use super::{Entry, Link, ask, by_status, exchange, field, only, refused, told, unknown_code};
+use super::{
+    ConnectionSettings, Entry, classify_status, exchange, field, query_api, refused, reports_only, told, unknown_code,
+};
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("mandrill-hmac-sha1", verify)] };
 
@@ -26,7 +28,7 @@ static KIND: Kind = Kind {
     channels: &[Channel::Email],
     settings: &[
         Setting::secret("apiKey", "API key"),
-        Setting::needed("fromEmail", "An address of a verified domain"),
+        Setting::required("fromEmail", "An address of a verified domain"),
         Setting::optional("fromName", "The name beside it"),
         Setting::optional("replyTo", "Where answers go"),
         Setting::optional("subaccount", "Mandrill's subaccount"),
@@ -38,15 +40,15 @@ static KIND: Kind = Kind {
 const CAN: Capabilities = Capabilities::EMAIL;
 
 struct Mandrill {
-    link: Link,
+    link: ConnectionSettings,
     base: String,
     api_key: String,
     from_email: String,
 }
 
-fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
+fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
     Ok(Arc::new(Mandrill {
-        base: link.base("https://mandrillapp.com"),
+        base: link.base_url("https://mandrillapp.com"),
         api_key: link.need("apiKey")?,
         from_email: link.need("fromEmail")?,
         link,
@@ -69,7 +71,7 @@ struct Fault {
 
 #[async_trait]
 impl Provider for Mandrill {
-    fn account(&self) -> &Account {
+    fn account(&self) -> &ProviderConfig {
         &self.link.account
     }
 
@@ -77,18 +79,18 @@ impl Provider for Mandrill {
         CAN
     }
 
-    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
         let request = self.link.http.client.post(format!("{}/api/1.4/messages/send", self.base));
         let exchange = match exchange(request.json(&self.body(outbound)), timeout_ms).await {
             Ok(exchange) => exchange,
             Err(answer) => return answer.into(),
         };
-        if let Some(no) = by_status(&exchange, exchange.code()) {
+        if let Some(no) = classify_status(&exchange, exchange.code()) {
             let named = exchange.json::<Fault>().and_then(|fault| by_name(&fault.name));
             return named.unwrap_or(no).into();
         }
         let Some(taken) = exchange.json::<Vec<Taken>>().and_then(|all| all.into_iter().next()) else {
-            return exchange.unreadable();
+            return exchange.unreadable_response();
         };
         match taken.status.as_str() {
             "sent" | "queued" | "scheduled" => exchange.accepted(taken.id.unwrap_or_default(), None),
@@ -97,29 +99,31 @@ impl Provider for Mandrill {
         }
     }
 
-    async fn check(&self, timeout_ms: u64) -> Result<(), Unasked> {
+    async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
         let ping = self.link.http.client.post(format!("{}/api/1.4/users/ping2", self.base));
-        match ask(ping.json(&json!({ "key": self.api_key })), timeout_ms).await {
+        match query_api(ping.json(&json!({ "key": self.api_key })), timeout_ms).await {
             // Its only answer to a wrong key.
-            Err(Unasked::NoAnswer(code)) if code == "500" => Err(Unasked::Refused(code)),
+            Err(AccountQueryError::NoAnswer(code)) if code == "500" => {
+                Err(AccountQueryError::CredentialsRejected(code))
+            }
             other => other.map(|_| ()),
         }
     }
 
     /// An empty list, signed with a key that nobody has been told yet: Mandrill tries an address before it is kept.
-    fn is_probe(&self, request: &CallbackRequest) -> bool {
+    fn is_reachability_check(&self, request: &CallbackRequest) -> bool {
         request.method == "HEAD" || field(&request.body, "mandrill_events").is_some_and(|events| events == "[]")
     }
 
-    async fn verify(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
         verify(request, &Keys { secret: self.link.or("webhookKey", ""), ..Keys::default() }, Some(now))
     }
 
-    async fn hear(&self, request: &CallbackRequest, _: Timestamp) -> Result<Heard, &'static str> {
+    async fn parse_callback(&self, request: &CallbackRequest, _: Timestamp) -> Result<ParsedCallback, &'static str> {
         let events = field(&request.body, "mandrill_events").ok_or("no mandrill_events")?;
         let events: Vec<Value> = serde_json::from_str(&events).map_err(|_| "mandrill_events is not a list")?;
         let events = events.into_iter().filter_map(|event| serde_json::from_value::<Event>(event).ok());
-        Ok(only(events.filter_map(tell).collect()))
+        Ok(reports_only(events.filter_map(tell).collect()))
     }
 }
 
@@ -147,7 +151,7 @@ fn rejected(reason: &str) -> Sent {
 }
 
 impl Mandrill {
-    fn body(&self, outbound: &Outbound) -> Value {
+    fn body(&self, outbound: &OutboundMessage) -> Value {
         let message = &outbound.message;
         let mut headers = json!({});
         if let Some(reply_to) = self.link.get("replyTo") {

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::provider::{
-    About, Account, CallbackRequest, Capabilities, Consent, Found, Heard, Inbound, Kind, Outbound, Provider, Sent,
-    Setting, SettingFault,
+    About, CallbackRequest, Capabilities, Consent, Found, InboundMessage, InvalidSetting, Kind, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, Sent, Setting,
 };
 use events::{Channel, Fact, RefusalClass, Timestamp};
 use jsonwebtoken::Algorithm;
@@ -18,8 +18,8 @@ use sha2::{Digest, Sha256};
 
 use super::signatures::{Keys, Verdict, claims, hmac_sha256, same, sha256_hex, verify_standard, within};
 use super::{
-    Entry, Link, by_status, exchange, fault, field, found_by_repeating, only, refused, told_all, unknown_code,
-    words_with_links,
+    ConnectionSettings, Entry, classify_status, exchange, fault, field, query_by_idempotent_repeat, refused,
+    report_with_consent, reports_only, text_with_links, unknown_code,
 };
 
 pub(super) const ENTRY: Entry = Entry {
@@ -28,7 +28,7 @@ pub(super) const ENTRY: Entry = Entry {
     schemes: &[
         ("standard-webhooks-v1", verify_standard),
         ("messagebird-jwt", verify_jwt),
-        ("messagebird-hmac-sha256-legacy", verify_old),
+        ("messagebird-hmac-sha256-legacy", verify_legacy),
     ],
 };
 
@@ -38,7 +38,7 @@ static KIND: Kind = Kind {
     channels: &[Channel::Sms],
     settings: &[
         Setting::secret("apiKey", "bk_{region}_…: the region is part of it"),
-        Setting::needed("from", "A number or name of yours"),
+        Setting::required("from", "A number or name of yours"),
         Setting::optional_secret("webhookSecret", "whsec_… of the webhook; without it callbacks are refused"),
         Setting::optional_secret("signingKey", "Of the older API, where its reports still come"),
         Setting::optional("category", "transactional (default) or marketing"),
@@ -51,18 +51,18 @@ const CAN: Capabilities = Capabilities { idempotency_key: true, query: true, ..C
 const WINDOW_MS: i64 = 5 * 60_000;
 
 struct MessageBird {
-    link: Link,
+    link: ConnectionSettings,
     base: String,
     api_key: String,
     from: String,
 }
 
-fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
+fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
     let api_key = link.need("apiKey")?;
     let region = api_key.strip_prefix("bk_").and_then(|rest| rest.split_once('_')).map(|(region, _)| region);
     let region = region.filter(|region| !region.is_empty() && region.bytes().all(|b| b.is_ascii_alphanumeric()));
     let region = region.ok_or_else(|| fault("apiKey", "apiKey begins with bk_ and its region: bk_eu1_…."))?;
-    let base = link.base(&format!("https://{region}.platform.bird.com"));
+    let base = link.base_url(&format!("https://{region}.platform.bird.com"));
     Ok(Arc::new(MessageBird { base, from: link.need("from")?, api_key, link }))
 }
 
@@ -80,7 +80,7 @@ struct Fault {
 
 #[async_trait]
 impl Provider for MessageBird {
-    fn account(&self) -> &Account {
+    fn account(&self) -> &ProviderConfig {
         &self.link.account
     }
 
@@ -88,8 +88,8 @@ impl Provider for MessageBird {
         CAN
     }
 
-    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
-        let text = words_with_links(outbound, CAN.max_characters);
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+        let text = text_with_links(outbound, CAN.max_characters);
         let segments = domain::sms::segments(&text).count;
         let body = json!({
             "to": outbound.to,
@@ -104,9 +104,10 @@ impl Provider for MessageBird {
             Ok(exchange) => exchange,
             Err(answer) => return answer.into(),
         };
-        let Some(no) = by_status(&exchange, exchange.code()) else {
+        let Some(no) = classify_status(&exchange, exchange.code()) else {
             let taken = exchange.json::<Taken>();
-            return taken.map_or_else(|| exchange.unreadable(), |taken| exchange.accepted(taken.id, Some(segments)));
+            return taken
+                .map_or_else(|| exchange.unreadable_response(), |taken| exchange.accepted(taken.id, Some(segments)));
         };
         let Some(fault) = exchange.json::<Fault>() else { return no.into() };
         let code = fault.code.or(fault.kind.clone()).unwrap_or_else(|| exchange.code().to_owned());
@@ -122,21 +123,21 @@ impl Provider for MessageBird {
     }
 
     /// The same request with the same key: it is answered as the first one was, and makes no second message.
-    async fn query(&self, outbound: &Outbound, _: Timestamp, _: Timestamp, timeout_ms: u64) -> Found {
-        found_by_repeating(self.send(outbound, timeout_ms).await.answer)
+    async fn query(&self, outbound: &OutboundMessage, _: Timestamp, _: Timestamp, timeout_ms: u64) -> Found {
+        query_by_idempotent_repeat(self.send(outbound, timeout_ms).await.answer)
     }
 
-    async fn verify(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
-        let (name, scheme): (_, super::signatures::Scheme) = match request.header("messagebird-signature-jwt") {
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
+        let (name, scheme): (_, super::signatures::SignatureCheck) = match request.header("messagebird-signature-jwt") {
             Some(_) => ("signingKey", verify_jwt),
             None => ("webhookSecret", verify_standard),
         };
         scheme(request, &Keys { secret: self.link.or(name, ""), ..Keys::default() }, Some(now))
     }
 
-    async fn hear(&self, request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str> {
+    async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
         match request.header("messagebird-signature-jwt") {
-            Some(_) => hear_old(request, now),
+            Some(_) => parse_legacy_callback(request, now),
             None => hear(request, now),
         }
     }
@@ -176,7 +177,7 @@ fn verify_jwt(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) ->
 }
 
 /// Deprecated: over timestamp, sorted query and the body's hash. Read for those who debug it; never accepted.
-fn verify_old(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) -> Verdict {
+fn verify_legacy(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) -> Verdict {
     let given = request.header("messagebird-signature").ok_or("no signature header")?;
     let given = STANDARD.decode(given).map_err(|_| "the signature is not base64")?;
     let timestamp = request.header("messagebird-request-timestamp").ok_or("no timestamp header")?;
@@ -194,7 +195,7 @@ fn time(text: Option<&str>, now: Timestamp) -> Timestamp {
     at.map_or(now, |at| Timestamp(at.as_millisecond()))
 }
 
-fn hear(request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str> {
+fn hear(request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
     let body: Value = serde_json::from_slice(&request.body).map_err(|_| "not an event of Bird's")?;
     let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str);
     let kind = text("/type").ok_or("an event without a type")?;
@@ -204,19 +205,19 @@ fn hear(request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str
             let from = text("/data/from").ok_or("a message without a sender")?.to_owned();
             let id = text("/data/sms_id").or_else(|| text("/data/id")).unwrap_or_default().to_owned();
             let said = text("/data/text").map(str::to_owned);
-            let inbound = Inbound { from, provider_message_id: id, kind: "text", text: said, keyword: None, at };
-            return Ok(Heard { inbound: vec![inbound], ..Heard::default() });
+            let inbound = InboundMessage { from, provider_message_id: id, kind: "text", text: said, keyword: None, at };
+            return Ok(ParsedCallback { inbound: vec![inbound], ..ParsedCallback::default() });
         }
         "sms_suppression.created" => {
             let contact = text("/data/phone_number").or_else(|| text("/data/to")).ok_or("no number")?.to_owned();
             let consent = Consent { contact, is_opt_out: true, reason: "provider_opt_out" };
-            return Ok(Heard { consents: vec![consent], ..Heard::default() });
+            return Ok(ParsedCallback { consents: vec![consent], ..ParsedCallback::default() });
         }
         _ => (),
     }
     let ours = |name: &str| body.pointer("/data/metadata")?.get(name)?.as_str();
     let ids = ours("businessId").and_then(|t| t.parse().ok()).zip(ours("attemptId").and_then(|a| a.parse().ok()));
-    let Some(ids) = ids else { return Ok(Heard::default()) };
+    let Some(ids) = ids else { return Ok(ParsedCallback::default()) };
     let code = text("/data/error/code").map(str::to_owned);
     let opted_out = matches!(code.as_deref(), Some("blocked_by_recipient" | "recipient_opted_out"));
     let fact = match (kind, code.as_deref()) {
@@ -229,11 +230,11 @@ fn hear(request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str
     };
     let id = request.header("webhook-id").map(str::to_owned);
     let code = if fact == Fact::Unknown { unknown_code(kind) } else { code };
-    Ok(only(told_all(About::ours(ids), (fact, code), id, at, opted_out)))
+    Ok(reports_only(report_with_consent(About::ours(ids), (fact, code), id, at, opted_out)))
 }
 
 /// Reports of the older API: everything is in the address.
-fn hear_old(request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str> {
+fn parse_legacy_callback(request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
     let get = |name: &str| field(request.query().as_bytes(), name);
     let (id, status) = (get("id").ok_or("it names no message")?, get("status").ok_or("it has no status")?);
     let reason = get("statusReason");
@@ -247,10 +248,10 @@ fn hear_old(request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static
     };
     let code = if fact == Fact::Unknown { unknown_code(&status) } else { get("statusErrorCode") };
     let opted_out = reason.as_deref() == Some("opted out");
-    let about = match super::from_reference(&get("reference").unwrap_or_default()) {
+    let about = match super::parse_attempt_ref(&get("reference").unwrap_or_default()) {
         Some(ids) => About::ours(ids),
         None => About::Message(id.clone()),
     };
     let at = time(get("statusDatetime").as_deref(), now);
-    Ok(only(told_all(about, (fact, code), Some(format!("{id}:{status}")), at, opted_out)))
+    Ok(reports_only(report_with_consent(about, (fact, code), Some(format!("{id}:{status}")), at, opted_out)))
 }

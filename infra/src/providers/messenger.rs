@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::provider::{
-    About, Account, CallbackRequest, Capabilities, Heard, Inbound, Kind, Outbound, Provider, Sent, Setting,
-    SettingFault, Unasked,
+    About, AccountQueryError, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, Kind, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, Sent, Setting,
 };
 use domain::render::MediaKind;
 use events::{Channel, Fact, RefusalClass, Timestamp};
@@ -14,8 +14,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::meta::{VERSION, challenge, refusal, verify_get, verify_post};
-use super::signatures::{Keys, Scheme, Verdict, hex, hmac_sha256};
-use super::{Entry, Link, ask, cut, exchange, fault, told, words_with_links};
+use super::signatures::{Keys, SignatureCheck, Verdict, hex, hmac_sha256};
+use super::{ConnectionSettings, Entry, exchange, fault, query_api, text_with_links, told, truncated_text};
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[] };
 
@@ -24,7 +24,7 @@ static KIND: Kind = Kind {
     title: "Facebook Messenger",
     channels: &[Channel::Messenger],
     settings: &[
-        Setting::needed("pageId", "The page that messages come from"),
+        Setting::required("pageId", "The page that messages come from"),
         Setting::secret("pageToken", "The page's access token"),
         Setting::secret("appSecret", "Proves our requests, and signs its callbacks"),
         Setting::optional_secret("verifyToken", "What you enter beside the callback's address"),
@@ -45,19 +45,19 @@ const CAN: Capabilities = Capabilities {
 };
 
 struct Messenger {
-    link: Link,
+    link: ConnectionSettings,
     base: String,
     page: String,
     token: String,
     secret: String,
 }
 
-fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
+fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
     let page = link.need("pageId")?;
     if !page.bytes().all(|b| b.is_ascii_digit()) {
         return Err(fault("pageId", "pageId is digits alone."));
     }
-    let base = format!("{}/{VERSION}", link.base("https://graph.facebook.com"));
+    let base = format!("{}/{VERSION}", link.base_url("https://graph.facebook.com"));
     Ok(Arc::new(Messenger { base, page, token: link.need("pageToken")?, secret: link.need("appSecret")?, link }))
 }
 
@@ -68,7 +68,7 @@ struct Taken {
 
 #[async_trait]
 impl Provider for Messenger {
-    fn account(&self) -> &Account {
+    fn account(&self) -> &ProviderConfig {
         &self.link.account
     }
 
@@ -76,7 +76,7 @@ impl Provider for Messenger {
         CAN
     }
 
-    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
         let request = self.link.http.client.post(self.url(&format!("{}/messages", self.page)));
         let exchange = match exchange(request.form(&self.fields(outbound)), timeout_ms).await {
             Ok(exchange) => exchange,
@@ -86,24 +86,24 @@ impl Provider for Messenger {
             return Sent { opted_out: code == 551, ..answer.into() };
         }
         let taken = exchange.json::<Taken>();
-        taken.map_or_else(|| exchange.unreadable(), |taken| exchange.accepted(taken.message_id, None))
+        taken.map_or_else(|| exchange.unreadable_response(), |taken| exchange.accepted(taken.message_id, None))
     }
 
-    async fn check(&self, timeout_ms: u64) -> Result<(), Unasked> {
-        ask(self.link.http.client.get(self.url("me")), timeout_ms).await.map(|_| ())
+    async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
+        query_api(self.link.http.client.get(self.url("me")), timeout_ms).await.map(|_| ())
     }
 
-    async fn verify(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
-        let (secret, scheme): (String, Scheme) = match request.method.as_str() {
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
+        let (secret, scheme): (String, SignatureCheck) = match request.method.as_str() {
             "GET" => (self.link.or("verifyToken", ""), verify_get),
             _ => (self.secret.clone(), verify_post),
         };
         scheme(request, &Keys { secret, ..Keys::default() }, Some(now))
     }
 
-    async fn hear(&self, request: &CallbackRequest, _: Timestamp) -> Result<Heard, &'static str> {
+    async fn parse_callback(&self, request: &CallbackRequest, _: Timestamp) -> Result<ParsedCallback, &'static str> {
         match request.method.as_str() {
-            "GET" => Ok(Heard { reply: challenge(request), ..Heard::default() }),
+            "GET" => Ok(ParsedCallback { reply: challenge(request), ..ParsedCallback::default() }),
             _ => hear(&request.body),
         }
     }
@@ -129,7 +129,7 @@ impl Messenger {
         format!("{}/{rest}?{query}", self.base)
     }
 
-    fn fields(&self, outbound: &Outbound) -> Vec<(&'static str, String)> {
+    fn fields(&self, outbound: &OutboundMessage) -> Vec<(&'static str, String)> {
         let message = &outbound.message;
         let mut fields = vec![("recipient", json!({ "id": outbound.to }).to_string())];
         let content = match message.media.as_slice() {
@@ -151,10 +151,11 @@ impl Messenger {
                     }
                 });
                 let buttons: Vec<Value> = buttons.collect();
-                let payload = json!({ "template_type": "button", "text": cut(outbound, 640), "buttons": buttons });
+                let payload =
+                    json!({ "template_type": "button", "text": truncated_text(outbound, 640), "buttons": buttons });
                 json!({ "attachment": { "type": "template", "payload": payload } })
             }
-            _ => json!({ "text": words_with_links(outbound, CAN.max_characters) }),
+            _ => json!({ "text": text_with_links(outbound, CAN.max_characters) }),
         };
         fields.push(("message", content.to_string()));
         match self.link.get("tag") {
@@ -168,10 +169,10 @@ impl Messenger {
     }
 }
 
-fn hear(body: &[u8]) -> Result<Heard, &'static str> {
+fn hear(body: &[u8]) -> Result<ParsedCallback, &'static str> {
     let body: Value = serde_json::from_slice(body).map_err(|_| "not an event of Graph's")?;
     let list = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
-    let mut heard = Heard::default();
+    let mut heard = ParsedCallback::default();
     for event in list(&body, "entry").iter().flat_map(|entry| list(entry, "messaging")) {
         let Some(sender) = event["sender"]["id"].as_str() else { continue };
         let stamp = |value: &Value| value.as_i64().map(Timestamp);
@@ -200,7 +201,7 @@ fn hear(body: &[u8]) -> Result<Heard, &'static str> {
             let id = text("/message/mid").or_else(|| text("/postback/mid"));
             let Some(provider_message_id) = id else { continue };
             let from = sender.to_owned();
-            heard.inbound.push(Inbound { from, provider_message_id, kind, text: said, keyword: None, at });
+            heard.inbound.push(InboundMessage { from, provider_message_id, kind, text: said, keyword: None, at });
         }
     }
     Ok(heard)

@@ -5,8 +5,8 @@ use domain::provider::CallbackRequest;
 use events::{RefusalClass, Timestamp};
 use serde::Deserialize;
 
-use super::signatures::{Keys, Verdict, hmac_sha256, same, unhex};
-use super::{Exchange, by_status, field, refused};
+use super::signatures::{Keys, Verdict, decode_hex, hmac_sha256, same};
+use super::{HttpExchange, classify_status, field, refused};
 
 /// The version of Graph that requests are written for.
 pub(super) const VERSION: &str = "v23.0";
@@ -23,30 +23,30 @@ struct Fault {
 }
 
 /// The code decides, never the text nor the HTTP status.
-pub(super) fn error(exchange: &Exchange) -> Option<(i64, Option<i64>)> {
+pub(super) fn error(exchange: &HttpExchange) -> Option<(i64, Option<i64>)> {
     exchange.json::<Problem>().map(|problem| (problem.error.code, problem.error.error_subcode))
 }
 
 /// None: it was taken.
 pub(super) fn refusal(
-    exchange: &Exchange,
+    exchange: &HttpExchange,
     class: fn(i64, Option<i64>) -> Option<RefusalClass>,
 ) -> Option<(Answer, i64)> {
     if let Some((code, subcode)) = error(exchange) {
         let name = subcode.map_or(code.to_string(), |subcode| format!("{code}.{subcode}"));
         let answer = match class(code, subcode) {
             Some(class) => refused(class, name, exchange.retry_after_ms()),
-            None => by_status(exchange, &name).unwrap_or_else(|| refused(RefusalClass::Permanent, name, None)),
+            None => classify_status(exchange, &name).unwrap_or_else(|| refused(RefusalClass::Permanent, name, None)),
         };
         return Some((answer, code));
     }
-    by_status(exchange, exchange.code()).map(|answer| (answer, 0))
+    classify_status(exchange, exchange.code()).map(|answer| (answer, 0))
 }
 
 /// `sha256=` and hexadecimal HMAC-SHA256 over the raw body. The older SHA-1 header is not looked at.
 pub(super) fn verify_post(request: &CallbackRequest, keys: &Keys, _: Option<Timestamp>) -> Verdict {
     let given = request.header("x-hub-signature-256").ok_or("no signature header")?;
-    let given = given.strip_prefix("sha256=").and_then(unhex).ok_or("the signature is not hexadecimal")?;
+    let given = given.strip_prefix("sha256=").and_then(decode_hex).ok_or("the signature is not hexadecimal")?;
     if keys.secret.is_empty() {
         return Err("there is no app secret to check it with");
     }
@@ -71,7 +71,7 @@ pub(super) fn challenge(request: &CallbackRequest) -> Option<String> {
     field(request.query().as_bytes(), "hub.challenge").filter(|text| text.len() <= 200)
 }
 
-pub(super) fn kind_of_mime(mime: &str) -> &'static str {
+pub(super) fn media_kind(mime: &str) -> &'static str {
     match mime.split('/').next() {
         Some("image") => "image",
         Some("video") => "video",

@@ -24,11 +24,11 @@ mod twilio;
 mod vonage;
 mod whatsapp;
 
-pub use judge::{Claim, Judgement, judge};
-pub use key_set::HttpKeySet;
+pub use judge::{RecordedRequest, RecordedResult, judge};
+pub use key_set::HttpJwksSource;
 #[cfg(feature = "aws")]
-pub(crate) use public::bounded;
-pub use public::{Fetcher, check_url, disposition, is_public};
+pub(crate) use public::read_limited;
+pub use public::{PublicFileFetcher, check_public_url, content_disposition, is_public};
 pub use sandbox::{Sandbox, sandboxes};
 
 use std::collections::BTreeMap;
@@ -37,8 +37,8 @@ use std::time::{Duration, Instant};
 
 use domain::communication::Answer;
 use domain::provider::{
-    Account, Balance, CallbackRequest, Connector, Found, Heard, Kind, Outbound, Provider, Sent, SettingFault, Told,
-    Unasked,
+    AccountQueryError, Balance, CallbackRequest, Found, InvalidSetting, Kind, OutboundMessage, ParsedCallback,
+    Provider, ProviderConfig, ProviderFactory, Sent, Told,
 };
 use events::{AttemptId, DoubtCause, Fact, Mode, RefusalClass, TenantId, Timestamp};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
@@ -65,44 +65,44 @@ pub const REGISTRY: &[Entry] = &[
 /// A provider as the registry knows it.
 pub struct Entry {
     pub kind: &'static Kind,
-    connect: fn(Link) -> Result<Arc<dyn Provider>, SettingFault>,
+    connect: fn(ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting>,
     /// Its signatures by the names they have in files of recorded callbacks.
-    schemes: &'static [(&'static str, signatures::Scheme)],
+    schemes: &'static [(&'static str, signatures::SignatureCheck)],
 }
 
 /// Clients that all providers of a process share.
 #[derive(Clone)]
-pub struct Http {
+pub struct HttpClients {
     /// For addresses of ours: the providers'.
     pub client: Client,
     /// For addresses that a tenant gave: it reaches public ones alone.
     pub public: Client,
 }
 
-impl Http {
-    pub fn new() -> Http {
-        Http { client: http_client(), public: public::client() }
+impl HttpClients {
+    pub fn new() -> HttpClients {
+        HttpClients { client: http_client(), public: public::client() }
     }
 }
 
-impl Default for Http {
+impl Default for HttpClients {
     fn default() -> Self {
-        Http::new()
+        HttpClients::new()
     }
 }
 
 /// Everything a configuration is made of.
-struct Link {
-    account: Account,
+struct ConnectionSettings {
+    account: ProviderConfig,
     settings: BTreeMap<String, String>,
     /// Where it calls us back.
     callback_url: String,
-    http: Http,
+    http: HttpClients,
     /// Where the provider is, instead of at its own address.
     at: Option<String>,
 }
 
-impl Link {
+impl ConnectionSettings {
     fn get(&self, name: &str) -> Option<String> {
         self.settings.get(name).filter(|value| !value.is_empty()).cloned()
     }
@@ -111,40 +111,40 @@ impl Link {
         self.get(name).unwrap_or_else(|| default.to_owned())
     }
 
-    fn need(&self, setting: &'static str) -> Result<String, SettingFault> {
-        self.get(setting).ok_or_else(|| SettingFault { setting, detail: format!("{setting} is required.") })
+    fn need(&self, setting: &'static str) -> Result<String, InvalidSetting> {
+        self.get(setting).ok_or_else(|| InvalidSetting { setting, detail: format!("{setting} is required.") })
     }
 
     /// `https://api.example.com`, without a slash at the end.
-    fn base(&self, own: &str) -> String {
+    fn base_url(&self, own: &str) -> String {
         self.at.clone().unwrap_or_else(|| own.to_owned())
     }
 }
 
-fn fault(setting: &'static str, detail: impl Into<String>) -> SettingFault {
-    SettingFault { setting, detail: detail.into() }
+fn fault(setting: &'static str, detail: impl Into<String>) -> InvalidSetting {
+    InvalidSetting { setting, detail: detail.into() }
 }
 
 /// Connects configurations to their providers, or in test mode to what stands in for them.
-pub struct Connections {
-    pub http: Http,
+pub struct HttpProviderFactory {
+    pub http: HttpClients,
     /// Where test messages go, by provider: a simulator's address. For the others a sandbox answers, and nothing leaves.
     pub simulators: BTreeMap<String, String>,
     /// Instead of the providers' own addresses, for live messages too: by provider.
     pub bases: BTreeMap<String, String>,
 }
 
-impl Connector for Connections {
+impl ProviderFactory for HttpProviderFactory {
     fn kinds(&self) -> Vec<&'static Kind> {
         REGISTRY.iter().map(|entry| entry.kind).collect()
     }
 
-    fn connect(
+    fn create(
         &self,
-        account: Account,
+        account: ProviderConfig,
         settings: &BTreeMap<String, String>,
         callback_url: &str,
-    ) -> Result<Arc<dyn Provider>, SettingFault> {
+    ) -> Result<Arc<dyn Provider>, InvalidSetting> {
         let unknown = || fault("provider", format!("There is no provider {}.", account.provider));
         let entry = REGISTRY.iter().find(|entry| entry.kind.name == account.provider).ok_or_else(unknown)?;
         if !entry.kind.channels.contains(&account.channel) {
@@ -156,7 +156,7 @@ impl Connector for Connections {
             Mode::Live => self.bases.get(&account.provider).cloned(),
         };
         let is_sandbox = account.mode == Mode::Test && at.is_none();
-        let link = Link {
+        let link = ConnectionSettings {
             account: account.clone(),
             settings: settings.clone(),
             callback_url: callback_url.to_owned(),
@@ -179,7 +179,7 @@ fn roots() -> impl Iterator<Item = reqwest::Certificate> {
 }
 
 /// No redirects, no retries, no proxy: what every client here has in common.
-fn plain_client() -> reqwest::ClientBuilder {
+fn client_builder() -> reqwest::ClientBuilder {
     Client::builder()
         .tls_certs_only(roots())
         .redirect(reqwest::redirect::Policy::none())
@@ -192,18 +192,18 @@ fn plain_client() -> reqwest::ClientBuilder {
 
 /// The one HTTP client of every provider.
 pub fn http_client() -> Client {
-    plain_client().build().expect("roots compiled in are certificates")
+    client_builder().build().expect("roots compiled in are certificates")
 }
 
 /// What came back, or how it failed to.
-struct Exchange {
+struct HttpExchange {
     status: StatusCode,
     headers: reqwest::header::HeaderMap,
     body: Vec<u8>,
     started: Instant,
 }
 
-impl Exchange {
+impl HttpExchange {
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
@@ -236,16 +236,16 @@ impl Exchange {
     }
 
     /// 2xx without the answer that its documents promise: nobody can say what became of it.
-    fn unreadable(&self) -> Sent {
+    fn unreadable_response(&self) -> Sent {
         Answer::InDoubt(DoubtCause::ServerError).into()
     }
 }
 
 /// One request, one answer. Where the request may have been read and no answer came, that is a doubt.
-async fn exchange(request: RequestBuilder, timeout_ms: u64) -> Result<Exchange, Answer> {
+async fn exchange(request: RequestBuilder, timeout_ms: u64) -> Result<HttpExchange, Answer> {
     let started = Instant::now();
     let request = request.timeout(Duration::from_millis(timeout_ms));
-    let mut response: Response = request.send().await.map_err(unanswered)?;
+    let mut response: Response = request.send().await.map_err(classify_transport_error)?;
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Vec::new();
     // The status has come: a body that breaks off takes nothing away from it.
@@ -255,10 +255,10 @@ async fn exchange(request: RequestBuilder, timeout_ms: u64) -> Result<Exchange, 
             break;
         }
     }
-    Ok(Exchange { status, headers, body, started })
+    Ok(HttpExchange { status, headers, body, started })
 }
 
-fn unanswered(error: reqwest::Error) -> Answer {
+fn classify_transport_error(error: reqwest::Error) -> Answer {
     if error.is_connect() || error.is_builder() {
         refused(RefusalClass::Unavailable, "connect", None)
     } else if error.is_timeout() {
@@ -273,7 +273,7 @@ fn refused(class: RefusalClass, code: impl Into<String>, retry_after_ms: Option<
 }
 
 /// What an HTTP status means where the body says nothing better; none for success.
-fn by_status(exchange: &Exchange, code: &str) -> Option<Answer> {
+fn classify_status(exchange: &HttpExchange, code: &str) -> Option<Answer> {
     let after = exchange.retry_after_ms();
     Some(match exchange.status.as_u16() {
         200..=299 => return None,
@@ -288,34 +288,35 @@ fn by_status(exchange: &Exchange, code: &str) -> Option<Answer> {
 }
 
 /// A question: what it answers, or why it does not.
-async fn ask(request: RequestBuilder, timeout_ms: u64) -> Result<Exchange, Unasked> {
-    let exchange = exchange(request, timeout_ms).await.map_err(|_| Unasked::NoAnswer("no answer".to_owned()))?;
+async fn query_api(request: RequestBuilder, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
+    let exchange =
+        exchange(request, timeout_ms).await.map_err(|_| AccountQueryError::NoAnswer("no answer".to_owned()))?;
     match exchange.status.as_u16() {
         200..=299 => Ok(exchange),
-        401 | 403 => Err(Unasked::Refused(exchange.code().to_owned())),
-        code => Err(Unasked::NoAnswer(code.to_string())),
+        401 | 403 => Err(AccountQueryError::CredentialsRejected(exchange.code().to_owned())),
+        code => Err(AccountQueryError::NoAnswer(code.to_string())),
     }
 }
 
-fn not_its_form() -> Unasked {
-    Unasked::NoAnswer("not in its own form".to_owned())
+fn unexpected_format() -> AccountQueryError {
+    AccountQueryError::NoAnswer("not in its own form".to_owned())
 }
 
-fn balance(amount: impl ToString, unit: impl Into<String>) -> Result<Balance, Unasked> {
+fn balance(amount: impl ToString, unit: impl Into<String>) -> Result<Balance, AccountQueryError> {
     Ok(Balance { amount: amount.to_string(), unit: unit.into() })
 }
 
 /// Our ids as they travel in addresses: `?tenant=…&attempt=…`.
-fn with_ids(url: &str, outbound: &Outbound) -> String {
+fn append_attempt_ids(url: &str, outbound: &OutboundMessage) -> String {
     format!("{url}?tenant={}&attempt={}", outbound.tenant, outbound.attempt)
 }
 
 /// One text that names tenant and attempt, where a provider echoes one: `acme/att_…_1`.
-fn reference(outbound: &Outbound) -> String {
+fn encode_attempt_ref(outbound: &OutboundMessage) -> String {
     format!("{}/{}", outbound.tenant, outbound.attempt)
 }
 
-fn from_reference(text: &str) -> Option<(TenantId, AttemptId)> {
+fn parse_attempt_ref(text: &str) -> Option<(TenantId, AttemptId)> {
     let (tenant, attempt) = text.split_once('/')?;
     Some((tenant.parse().ok()?, attempt.parse().ok()?))
 }
@@ -327,7 +328,7 @@ fn field(form: &[u8], name: &str) -> Option<String> {
 }
 
 /// The ids of ours in a callback's address.
-fn ids_in_query(request: &CallbackRequest) -> Option<(TenantId, AttemptId)> {
+fn attempt_ids_from_query(request: &CallbackRequest) -> Option<(TenantId, AttemptId)> {
     let query = request.query().as_bytes();
     Some((field(query, "tenant")?.parse().ok()?, field(query, "attempt")?.parse().ok()?))
 }
@@ -351,7 +352,7 @@ fn told(
 }
 
 /// The same, and that the person wants nothing more, where the status says so too.
-fn told_all(
+fn report_with_consent(
     about: domain::provider::About,
     what: (Fact, Option<String>),
     id: Option<String>,
@@ -364,7 +365,7 @@ fn told_all(
 }
 
 /// What the answer to the same request, made once more with the same key, says of the first one.
-fn found_by_repeating(answer: Answer) -> Found {
+fn query_by_idempotent_repeat(answer: Answer) -> Found {
     match answer {
         Answer::Accepted { provider_message_id, .. } => Found::Taken(provider_message_id),
         Answer::Refused { class: RefusalClass::Permanent, .. } => Found::NotTaken,
@@ -372,17 +373,17 @@ fn found_by_repeating(answer: Answer) -> Found {
     }
 }
 
-fn only(told: Vec<Told>) -> Heard {
-    Heard { told, ..Heard::default() }
+fn reports_only(told: Vec<Told>) -> ParsedCallback {
+    ParsedCallback { told, ..ParsedCallback::default() }
 }
 
 /// Text cut to what the provider takes.
-fn cut(outbound: &Outbound, most: usize) -> String {
+fn truncated_text(outbound: &OutboundMessage, most: usize) -> String {
     domain::sms::truncate(&outbound.message.text, most)
 }
 
 /// What a channel without pictures and places says instead: their addresses.
-fn words_with_links(outbound: &Outbound, most: usize) -> String {
+fn text_with_links(outbound: &OutboundMessage, most: usize) -> String {
     let message = &outbound.message;
     let mut text = message.text.clone();
     let mut add = |line: String| {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::ports::{Files, Unfetched};
+use domain::ports::{FetchError, Files};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response};
 use url::{Host, Url};
@@ -49,21 +49,21 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 ///
 /// # Errors
 ///
-/// [`Unfetched::Refused`]: says why it is not called.
-pub fn check_url(text: &str) -> Result<Url, Unfetched> {
-    let url = Url::parse(text).map_err(|_| Unfetched::Refused("it is not an address"))?;
+/// [`FetchError::Refused`]: says why it is not called.
+pub fn check_public_url(text: &str) -> Result<Url, FetchError> {
+    let url = Url::parse(text).map_err(|_| FetchError::Refused("it is not an address"))?;
     if url.scheme() != "https" {
-        return Err(Unfetched::Refused("it is not https"));
+        return Err(FetchError::Refused("it is not https"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(Unfetched::Refused("it holds a user or a password"));
+        return Err(FetchError::Refused("it holds a user or a password"));
     }
     if url.port().is_some_and(|port| port != 443 && port != 8443) {
-        return Err(Unfetched::Refused("its port is neither 443 nor 8443"));
+        return Err(FetchError::Refused("its port is neither 443 nor 8443"));
     }
-    let private = Err(Unfetched::Refused("it is not a public address"));
+    let private = Err(FetchError::Refused("it is not a public address"));
     match url.host() {
-        None => Err(Unfetched::Refused("it names no host")),
+        None => Err(FetchError::Refused("it names no host")),
         Some(Host::Ipv4(address)) if !is_public(address.into()) => private,
         Some(Host::Ipv6(address)) if !is_public(address.into()) => private,
         Some(Host::Domain(name)) => {
@@ -92,49 +92,49 @@ impl Resolve for PublicNames {
     }
 }
 
-/// A client that reaches public addresses alone. Addresses of digits skip its resolver: [`check_url`] comes before it.
+/// A client that reaches public addresses alone. Addresses of digits skip its resolver: [`check_public_url`] comes before it.
 pub(super) fn client() -> Client {
-    super::plain_client().dns_resolver(PublicNames).build().expect("roots compiled in are certificates")
+    super::client_builder().dns_resolver(PublicNames).build().expect("roots compiled in are certificates")
 }
 
 /// Fetches files that tenants name: from public addresses alone, without following anything.
 #[derive(Clone)]
-pub struct Fetcher {
+pub struct PublicFileFetcher {
     pub client: Client,
     pub timeout: Duration,
 }
 
 #[async_trait]
-impl Files for Fetcher {
-    async fn fetch(&self, address: &str, max_bytes: usize) -> Result<(Vec<u8>, String), Unfetched> {
-        let url = check_url(address)?;
+impl Files for PublicFileFetcher {
+    async fn fetch(&self, address: &str, max_bytes: usize) -> Result<(Vec<u8>, String), FetchError> {
+        let url = check_public_url(address)?;
         let sent = self.client.get(url).timeout(self.timeout).send().await;
-        let answer = sent.map_err(|_| Unfetched::NoAnswer)?;
+        let answer = sent.map_err(|_| FetchError::NoAnswer)?;
         if !answer.status().is_success() {
-            return Err(Unfetched::NoAnswer);
+            return Err(FetchError::NoAnswer);
         }
         if answer.content_length().is_some_and(|length| max_bytes < length as usize) {
-            return Err(Unfetched::TooLarge(max_bytes));
+            return Err(FetchError::TooLarge(max_bytes));
         }
         let kind = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
         let kind = kind.unwrap_or("application/octet-stream").split(';').next().unwrap_or_default().trim().to_owned();
-        Ok((bounded(answer, max_bytes).await?, kind))
+        Ok((read_limited(answer, max_bytes).await?, kind))
     }
 }
 
 /// The header that gives a file its name, whatever letters that has.
-pub fn disposition(name: &str) -> String {
+pub fn content_disposition(name: &str) -> String {
     let encoded: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
     format!("attachment; filename*=UTF-8''{}", encoded.replace('+', "%20"))
 }
 
 /// No more than so much of it is read.
-pub(crate) async fn bounded(mut answer: Response, max_bytes: usize) -> Result<Vec<u8>, Unfetched> {
+pub(crate) async fn read_limited(mut answer: Response, max_bytes: usize) -> Result<Vec<u8>, FetchError> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|_| Unfetched::NoAnswer)? {
+    while let Some(chunk) = answer.chunk().await.map_err(|_| FetchError::NoAnswer)? {
         bytes.extend_from_slice(&chunk);
         if max_bytes < bytes.len() {
-            return Err(Unfetched::TooLarge(max_bytes));
+            return Err(FetchError::TooLarge(max_bytes));
         }
     }
     Ok(bytes)
@@ -186,12 +186,12 @@ mod tests {
             "https://",
             "not an address",
         ] {
-            assert!(check_url(trick).is_err(), "{trick}");
+            assert!(check_public_url(trick).is_err(), "{trick}");
         }
         for good in
             ["https://example.com/a.pdf", "https://93.184.216.34/", "https://[2606:4700::1111]/", "https://a.b:8443/"]
         {
-            assert!(check_url(good).is_ok(), "{good}");
+            assert!(check_public_url(good).is_ok(), "{good}");
         }
     }
 
@@ -200,8 +200,9 @@ mod tests {
         // `localhost` and its kind are refused as text; this goes past that, to the resolver itself.
         let error = client().get("https://localhost:1/").send().await.expect_err("nothing public");
         assert!(error.is_connect() || error.is_request(), "{error}");
-        let fetched =
-            Fetcher { client: client(), timeout: Duration::from_secs(1) }.fetch("https://127.0.0.1/", 10).await;
-        assert_eq!(fetched, Err(Unfetched::Refused("it is not a public address")));
+        let fetched = PublicFileFetcher { client: client(), timeout: Duration::from_secs(1) }
+            .fetch("https://127.0.0.1/", 10)
+            .await;
+        assert_eq!(fetched, Err(FetchError::Refused("it is not a public address")));
     }
 }

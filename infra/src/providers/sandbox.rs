@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::communication::Answer;
-use domain::gate::Rate;
-use domain::provider::{Account, Capabilities, Outbound, Provider, Sent};
+use domain::provider::{Capabilities, OutboundMessage, Provider, ProviderConfig, Sent};
+use events::RateLimit;
 use events::{Channel, DoubtCause, Fact, Mode, RefusalClass};
 
 use super::refused;
 
 pub struct Sandbox {
-    pub account: Account,
+    pub account: ProviderConfig,
     pub can: Capabilities,
 }
 
@@ -20,15 +20,16 @@ pub struct Sandbox {
 pub fn sandboxes() -> impl Iterator<Item = Arc<dyn Provider>> {
     Channel::ALL.iter().map(|channel| -> Arc<dyn Provider> {
         let config = format!("sandbox-{}", channel.as_str());
-        let rate = Rate { burst: 1_000, per_second: 1_000 };
-        let account = Account { config, provider: "sandbox".to_owned(), channel: *channel, mode: Mode::Test, rate };
+        let rate = RateLimit { burst: 1_000, per_second: 1_000 };
+        let account =
+            ProviderConfig { config, provider: "sandbox".to_owned(), channel: *channel, mode: Mode::Test, rate };
         Arc::new(Sandbox { account, can: Capabilities::TEXT })
     })
 }
 
 #[async_trait]
 impl Provider for Sandbox {
-    fn account(&self) -> &Account {
+    fn account(&self) -> &ProviderConfig {
         &self.account
     }
 
@@ -36,7 +37,7 @@ impl Provider for Sandbox {
         self.can
     }
 
-    async fn send(&self, outbound: &Outbound, _: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, _: u64) -> Sent {
         let name = outbound.to.strip_suffix("@sim.test");
         let digits = outbound.to.strip_prefix("+447700900");
         let facts: &[Fact] = match (name, digits) {

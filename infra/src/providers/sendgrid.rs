@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::provider::{
-    About, Account, Balance, CallbackRequest, Capabilities, Heard, Kind, Outbound, Provider, Sent, Setting,
-    SettingFault, Told, Unasked,
+    About, AccountQueryError, Balance, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, Sent, Setting, Told,
 };
 use events::{Channel, Fact, Timestamp};
 use p256::ecdsa::signature::Verifier as _;
@@ -18,8 +18,11 @@ use reqwest::RequestBuilder;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::signatures::{Keys, Verdict, WRONG, within};
-use super::{Entry, Link, ask, balance, by_status, exchange, fault, not_its_form, only, told_all, unknown_code};
+use super::signatures::{Keys, SIGNATURE_MISMATCH, Verdict, within};
+use super::{
+    ConnectionSettings, Entry, balance, classify_status, exchange, fault, query_api, report_with_consent, reports_only,
+    unexpected_format, unknown_code,
+};
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("sendgrid-ecdsa-p256-sha256", verify)] };
 
@@ -29,7 +32,7 @@ static KIND: Kind = Kind {
     channels: &[Channel::Email],
     settings: &[
         Setting::secret("apiKey", "API key with the right to send: SG.…"),
-        Setting::needed("fromEmail", "A verified sender's address"),
+        Setting::required("fromEmail", "A verified sender's address"),
         Setting::optional("fromName", "The name beside it"),
         Setting::optional("replyTo", "Where answers go"),
         Setting::optional("region", "us (default) or eu"),
@@ -44,17 +47,17 @@ const CAN: Capabilities = Capabilities { balance: true, ..Capabilities::EMAIL };
 const WINDOW_MS: i64 = 48 * 3_600_000;
 
 struct SendGrid {
-    link: Link,
+    link: ConnectionSettings,
     base: String,
     api_key: String,
     from_email: String,
     webhook_key: String,
 }
 
-fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
+fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
     let base = match link.or("region", "us").as_str() {
-        "us" => link.base("https://api.sendgrid.com"),
-        "eu" => link.base("https://api.eu.sendgrid.com"),
+        "us" => link.base_url("https://api.sendgrid.com"),
+        "eu" => link.base_url("https://api.eu.sendgrid.com"),
         _ => return Err(fault("region", "region is us or eu.")),
     };
     let webhook_key = link.or("webhookKey", "");
@@ -72,7 +75,7 @@ fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
 
 #[async_trait]
 impl Provider for SendGrid {
-    fn account(&self) -> &Account {
+    fn account(&self) -> &ProviderConfig {
         &self.link.account
     }
 
@@ -80,39 +83,39 @@ impl Provider for SendGrid {
         CAN
     }
 
-    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
         let request = self.link.http.client.post(format!("{}/v3/mail/send", self.base));
         let request = request.bearer_auth(&self.api_key).json(&self.body(outbound));
         let exchange = match exchange(request, timeout_ms).await {
             Ok(exchange) => exchange,
             Err(answer) => return answer.into(),
         };
-        match by_status(&exchange, exchange.code()) {
+        match classify_status(&exchange, exchange.code()) {
             Some(no) => no.into(),
             None => exchange.accepted(exchange.header("x-message-id").unwrap_or_default(), None),
         }
     }
 
     /// What the plan has left. Not every plan counts.
-    async fn balance(&self, timeout_ms: u64) -> Result<Balance, Unasked> {
+    async fn balance(&self, timeout_ms: u64) -> Result<Balance, AccountQueryError> {
         #[derive(Deserialize)]
         struct Credits {
             remain: i64,
         }
-        let credits = ask(self.get("/v3/user/credits"), timeout_ms).await?;
-        let Credits { remain } = credits.json().ok_or_else(not_its_form)?;
+        let credits = query_api(self.get("/v3/user/credits"), timeout_ms).await?;
+        let Credits { remain } = credits.json().ok_or_else(unexpected_format)?;
         balance(remain, "emails")
     }
 
-    async fn check(&self, timeout_ms: u64) -> Result<(), Unasked> {
-        ask(self.get("/v3/scopes"), timeout_ms).await.map(|_| ())
+    async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
+        query_api(self.get("/v3/scopes"), timeout_ms).await.map(|_| ())
     }
 
-    async fn verify(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
         verify(request, &Keys { public_key: self.webhook_key.clone(), ..Keys::default() }, Some(now))
     }
 
-    async fn hear(&self, request: &CallbackRequest, _: Timestamp) -> Result<Heard, &'static str> {
+    async fn parse_callback(&self, request: &CallbackRequest, _: Timestamp) -> Result<ParsedCallback, &'static str> {
         hear(&request.body)
     }
 }
@@ -122,7 +125,7 @@ impl SendGrid {
         self.link.http.client.get(format!("{}{path}", self.base)).bearer_auth(&self.api_key)
     }
 
-    fn body(&self, outbound: &Outbound) -> serde_json::Value {
+    fn body(&self, outbound: &OutboundMessage) -> serde_json::Value {
         let mut to = json!({ "email": outbound.to });
         if let Some(name) = &outbound.to_name {
             to["name"] = json!(name);
@@ -181,7 +184,7 @@ fn verify(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) -> Ver
     let signature = STANDARD.decode(signature).map_err(|_| "the signature is not base64")?;
     let signature = DerSignature::try_from(signature.as_slice()).map_err(|_| "the signature is not DER")?;
     let signed = [timestamp.as_bytes(), &request.body].concat();
-    key.verify(&signed, &signature).map_err(|_| WRONG)?;
+    key.verify(&signed, &signature).map_err(|_| SIGNATURE_MISMATCH)?;
     within(now, timestamp.parse().map_err(|_| "the timestamp is no number")?, WINDOW_MS)
 }
 
@@ -203,10 +206,10 @@ struct Event {
 }
 
 /// An element that is not an event, or not about a message of ours, is left out: its neighbours count.
-pub(super) fn hear(body: &[u8]) -> Result<Heard, &'static str> {
+pub(super) fn hear(body: &[u8]) -> Result<ParsedCallback, &'static str> {
     let items: Vec<serde_json::Value> = serde_json::from_slice(body).map_err(|_| "not a list of events")?;
     let events = items.into_iter().filter_map(|item| serde_json::from_value::<Event>(item).ok());
-    Ok(only(events.filter_map(tell).flatten().collect()))
+    Ok(reports_only(events.filter_map(tell).flatten().collect()))
 }
 
 fn tell(event: Event) -> Option<Vec<Told>> {
@@ -231,5 +234,5 @@ fn tell(event: Event) -> Option<Vec<Told>> {
     };
     let at = Timestamp(event.timestamp.saturating_mul(1_000));
     let is_unwanted = matches!(event.reason.as_deref(), Some("Unsubscribed Address" | "Spam Reporting Address"));
-    Some(told_all(about, (fact, code), event.sg_event_id, at, fact == Fact::Dropped && is_unwanted))
+    Some(report_with_consent(about, (fact, code), event.sg_event_id, at, fact == Fact::Dropped && is_unwanted))
 }

@@ -6,17 +6,18 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::provider::{
-    About, Account, Balance, CallbackRequest, Capabilities, Heard, Kind, Outbound, Provider, Sent, Setting,
-    SettingFault, Unasked,
+    About, AccountQueryError, Balance, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, Sent, Setting,
 };
 use events::{Channel, Fact, RefusalClass, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::aws::{Envelope, Signer, Topic, error_name, verify};
+use super::aws::{SigV4Signer, SnsEnvelope, SnsTopic, error_name, verify};
 use super::signatures::Verdict;
 use super::{
-    Entry, Exchange, Link, ask, balance, by_status, exchange, not_its_form, only, refused, told, unknown_code,
+    ConnectionSettings, Entry, HttpExchange, balance, classify_status, exchange, query_api, refused, reports_only,
+    told, unexpected_format, unknown_code,
 };
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("aws-sns-x509", verify)] };
@@ -26,10 +27,10 @@ static KIND: Kind = Kind {
     title: "Amazon SES",
     channels: &[Channel::Email],
     settings: &[
-        Setting::needed("accessKeyId", "Of a user that may ses:SendEmail"),
+        Setting::required("accessKeyId", "Of a user that may ses:SendEmail"),
         Setting::secret("secretAccessKey", "Its secret"),
-        Setting::needed("region", "Such as eu-west-1"),
-        Setting::needed("fromEmail", "A verified identity"),
+        Setting::required("region", "Such as eu-west-1"),
+        Setting::required("fromEmail", "A verified identity"),
         Setting::optional("fromName", "The name beside it"),
         Setting::optional("replyTo", "Where answers go"),
         Setting::optional("configurationSet", "The set whose events go to the topic"),
@@ -41,22 +42,22 @@ static KIND: Kind = Kind {
 const CAN: Capabilities = Capabilities { balance: true, ..Capabilities::EMAIL };
 
 struct Ses {
-    link: Link,
+    link: ConnectionSettings,
     base: String,
-    signer: Signer,
+    signer: SigV4Signer,
     from: String,
-    topic: Topic,
+    topic: SnsTopic,
 }
 
-fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
-    let signer = Signer::of(&link, "ses")?;
+fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let signer = SigV4Signer::of(&link, "ses")?;
     let email = link.need("fromEmail")?;
     let from = match link.get("fromName") {
         Some(name) => format!("\"{}\" <{email}>", name.replace(['<', '>', '"', '\\', '\r', '\n'], " ")),
         None => email,
     };
-    let base = link.base(&format!("https://email.{}.amazonaws.com", signer.region));
-    Ok(Arc::new(Ses { base, signer, from, topic: Topic::new(link.or("topicArn", "")), link }))
+    let base = link.base_url(&format!("https://email.{}.amazonaws.com", signer.region));
+    Ok(Arc::new(Ses { base, signer, from, topic: SnsTopic::new(link.or("topicArn", "")), link }))
 }
 
 #[derive(Deserialize)]
@@ -74,7 +75,7 @@ struct Quota {
 
 #[async_trait]
 impl Provider for Ses {
-    fn account(&self) -> &Account {
+    fn account(&self) -> &ProviderConfig {
         &self.link.account
     }
 
@@ -82,7 +83,7 @@ impl Provider for Ses {
         CAN
     }
 
-    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
         let body = self.body(outbound).to_string();
         let request = self.link.http.client.post(format!("{}/v2/email/outbound-emails", self.base));
         let request = request.header("content-type", "application/json").body(body.clone());
@@ -90,57 +91,57 @@ impl Provider for Ses {
             Ok(exchange) => exchange,
             Err(answer) => return answer.into(),
         };
-        match by_status(&exchange, exchange.code()) {
+        match classify_status(&exchange, exchange.code()) {
             Some(no) => match class(&name(&exchange)) {
                 Some(class) => refused(class, name(&exchange), exchange.retry_after_ms()).into(),
                 None => no.into(),
             },
             None => match exchange.json::<Taken>() {
                 Some(taken) => exchange.accepted(taken.message_id, None),
-                None => exchange.unreadable(),
+                None => exchange.unreadable_response(),
             },
         }
     }
 
     /// What is left of today's quota.
-    async fn balance(&self, timeout_ms: u64) -> Result<Balance, Unasked> {
+    async fn balance(&self, timeout_ms: u64) -> Result<Balance, AccountQueryError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Told {
             send_quota: Quota,
         }
-        let Told { send_quota } = self.ask(timeout_ms).await?.json().ok_or_else(not_its_form)?;
+        let Told { send_quota } = self.query_api(timeout_ms).await?.json().ok_or_else(unexpected_format)?;
         let left = send_quota.max24_hour_send - send_quota.sent_last24_hours;
         balance(left.max(0.0) as i64, "emails today")
     }
 
-    async fn check(&self, timeout_ms: u64) -> Result<(), Unasked> {
-        self.ask(timeout_ms).await.map(|_| ())
+    async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
+        self.query_api(timeout_ms).await.map(|_| ())
     }
 
-    async fn verify(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
         self.topic.verify(request, &self.link.http, self.link.at.as_deref(), now).await
     }
 
-    async fn hear(&self, request: &CallbackRequest, _: Timestamp) -> Result<Heard, &'static str> {
-        let envelope = Envelope::read(&request.body)?;
+    async fn parse_callback(&self, request: &CallbackRequest, _: Timestamp) -> Result<ParsedCallback, &'static str> {
+        let envelope = SnsEnvelope::read(&request.body)?;
         match envelope.kind.as_str() {
             "SubscriptionConfirmation" => {
                 self.topic.confirm(&envelope, &self.link.http, self.link.at.as_deref()).await?;
-                Ok(Heard::default())
+                Ok(ParsedCallback::default())
             }
             // The first message to a topic is plain text: "Successfully validated SNS topic …".
             "Notification" => {
                 let event = serde_json::from_str(&envelope.message).ok();
                 Ok(event.and_then(|event| hear(event, &envelope.timestamp)).unwrap_or_default())
             }
-            _ => Ok(Heard::default()),
+            _ => Ok(ParsedCallback::default()),
         }
     }
 }
 
 /// Of an error: in a header, or in the body.
-fn name(exchange: &Exchange) -> String {
+fn name(exchange: &HttpExchange) -> String {
     #[derive(Deserialize)]
     struct Fault {
         #[serde(rename = "__type")]
@@ -164,12 +165,12 @@ fn class(name: &str) -> Option<RefusalClass> {
 }
 
 impl Ses {
-    async fn ask(&self, timeout_ms: u64) -> Result<Exchange, Unasked> {
+    async fn query_api(&self, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
         let request = self.link.http.client.get(format!("{}/v2/email/account", self.base));
-        ask(self.signer.sign(request, b""), timeout_ms).await
+        query_api(self.signer.sign(request, b""), timeout_ms).await
     }
 
-    fn body(&self, outbound: &Outbound) -> Value {
+    fn body(&self, outbound: &OutboundMessage) -> Value {
         let message = &outbound.message;
         let utf8 = |text: &str| json!({ "Data": text, "Charset": "UTF-8" });
         let mut parts = json!({ "Text": utf8(&message.text) });
@@ -215,7 +216,7 @@ impl Ses {
 }
 
 /// Both forms: event publishing says `eventType`, feedback says `notificationType`. `told_at`: when SNS said so.
-fn hear(event: Value, told_at: &str) -> Option<Heard> {
+fn hear(event: Value, told_at: &str) -> Option<ParsedCallback> {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
     let kind = text("/eventType").or_else(|| text("/notificationType"))?;
     let ids = (text("/mail/tags/businessId/0")?.parse().ok()?, text("/mail/tags/attemptId/0")?.parse().ok()?);
@@ -240,5 +241,5 @@ fn hear(event: Value, told_at: &str) -> Option<Heard> {
         _ => text("/bounce/bouncedRecipients/0/status").map(str::to_owned),
     };
     let id = text("/bounce/feedbackId").or_else(|| text("/complaint/feedbackId")).map(str::to_owned);
-    Some(only(vec![told(About::ours(ids), (fact, code), id, at)]))
+    Some(reports_only(vec![told(About::ours(ids), (fact, code), id, at)]))
 }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256, Sha512};
 use subtle::ConstantTimeEq;
 
 /// Whether a request is signed with the keys; the reason why not. Without a time its window is not looked at.
-pub(super) type Scheme = fn(&CallbackRequest, &Keys, Option<Timestamp>) -> Verdict;
+pub(super) type SignatureCheck = fn(&CallbackRequest, &Keys, Option<Timestamp>) -> Verdict;
 pub(super) type Verdict = Result<(), &'static str>;
 
 /// What a signature is checked with.
@@ -24,11 +24,11 @@ pub(super) struct Keys {
     pub certificate: String,
 }
 
-pub(super) const WRONG: &str = "the signature is wrong";
+pub(super) const SIGNATURE_MISMATCH: &str = "the signature is wrong";
 
 /// Compares without telling by its time how much was right.
 pub(super) fn same(a: &[u8], b: &[u8]) -> Verdict {
-    if bool::from(a.ct_eq(b)) { Ok(()) } else { Err(WRONG) }
+    if bool::from(a.ct_eq(b)) { Ok(()) } else { Err(SIGNATURE_MISMATCH) }
 }
 
 macro_rules! hmac_of {
@@ -51,7 +51,7 @@ pub(super) fn sha256_hex(bytes: &[u8]) -> String {
 }
 
 /// Bytes of hexadecimal digits of either case.
-pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn decode_hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.bytes().all(|b| b.is_ascii_hexdigit()) && text.len().is_multiple_of(2);
     let pair = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
     digits.then(|| (0..text.len()).step_by(2).map(pair).collect())?
@@ -83,7 +83,9 @@ pub(super) fn claims(
     validation.required_spec_claims.clear();
     (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
     let key = jsonwebtoken::DecodingKey::from_secret(secret);
-    jsonwebtoken::decode::<serde_json::Value>(token, &key, &validation).map(|token| token.claims).map_err(|_| WRONG)
+    jsonwebtoken::decode::<serde_json::Value>(token, &key, &validation)
+        .map(|token| token.claims)
+        .map_err(|_| SIGNATURE_MISMATCH)
 }
 
 const STANDARD_WINDOW_MS: i64 = 5 * 60_000;
@@ -103,7 +105,7 @@ pub(super) fn verify_standard(request: &CallbackRequest, keys: &Keys, now: Optio
         signature.is_some_and(|signature| same(&expected, &signature).is_ok())
     };
     if !given.split(' ').any(is_it) {
-        return Err(WRONG);
+        return Err(SIGNATURE_MISMATCH);
     }
     within(now, timestamp.parse().map_err(|_| "the timestamp is no number")?, STANDARD_WINDOW_MS)
 }
@@ -123,9 +125,9 @@ mod tests {
 
     #[test]
     fn hexadecimal_digits_are_read_in_either_case_or_not_at_all() {
-        assert_eq!(unhex("00fFa1"), Some(vec![0, 255, 161]));
+        assert_eq!(decode_hex("00fFa1"), Some(vec![0, 255, 161]));
         for wrong in ["0", "0g", "éé", "+1"] {
-            assert_eq!(unhex(wrong), None, "{wrong}");
+            assert_eq!(decode_hex(wrong), None, "{wrong}");
         }
     }
 

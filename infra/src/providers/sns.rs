@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::provider::{
-    About, Account, CallbackRequest, Capabilities, Heard, Kind, Outbound, Provider, Sent, Setting, SettingFault,
-    Unasked,
+    About, AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage, ParsedCallback,
+    Provider, ProviderConfig, Sent, Setting,
 };
 use events::{Channel, Fact, RefusalClass, Timestamp};
 use serde_json::Value;
 
-use super::aws::{Signer, error_name};
+use super::aws::{SigV4Signer, error_name};
 use super::signatures::Verdict;
-use super::{Entry, Exchange, Link, ask, by_status, exchange, only, refused, told, unknown_code, words_with_links};
+use super::{
+    ConnectionSettings, Entry, HttpExchange, classify_status, exchange, query_api, refused, reports_only,
+    text_with_links, told, unknown_code,
+};
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[] };
 
@@ -22,9 +25,9 @@ static KIND: Kind = Kind {
     title: "AWS SNS",
     channels: &[Channel::Sms],
     settings: &[
-        Setting::needed("accessKeyId", "Of a user that may sns:Publish"),
+        Setting::required("accessKeyId", "Of a user that may sns:Publish"),
         Setting::secret("secretAccessKey", "Its secret"),
-        Setting::needed("region", "Such as eu-west-1"),
+        Setting::required("region", "Such as eu-west-1"),
         Setting::optional("senderId", "A name of at most 11 letters and digits, where the country takes one"),
         Setting::optional("smsType", "Transactional (default) or Promotional"),
     ],
@@ -34,20 +37,20 @@ static KIND: Kind = Kind {
 const CAN: Capabilities = Capabilities { echoes_our_id: false, inbound: false, ..Capabilities::TEXT };
 
 struct Sns {
-    link: Link,
+    link: ConnectionSettings,
     base: String,
-    signer: Signer,
+    signer: SigV4Signer,
 }
 
-fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
-    let signer = Signer::of(&link, "sns")?;
-    let base = link.base(&format!("https://sns.{}.amazonaws.com", signer.region));
+fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let signer = SigV4Signer::of(&link, "sns")?;
+    let base = link.base_url(&format!("https://sns.{}.amazonaws.com", signer.region));
     Ok(Arc::new(Sns { base, signer, link }))
 }
 
 #[async_trait]
 impl Provider for Sns {
-    fn account(&self) -> &Account {
+    fn account(&self) -> &ProviderConfig {
         &self.link.account
     }
 
@@ -55,8 +58,8 @@ impl Provider for Sns {
         CAN
     }
 
-    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
-        let text = words_with_links(outbound, CAN.max_characters);
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+        let text = text_with_links(outbound, CAN.max_characters);
         let form = self.publish(&outbound.to, &text);
         match exchange(self.request(form), timeout_ms).await {
             Ok(exchange) => answered(&exchange, &text),
@@ -64,17 +67,17 @@ impl Provider for Sns {
         }
     }
 
-    async fn check(&self, timeout_ms: u64) -> Result<(), Unasked> {
+    async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
         let body = "Action=GetSMSAttributes&Version=2010-03-31".to_owned();
-        ask(self.request(body), timeout_ms).await.map(|_| ())
+        query_api(self.request(body), timeout_ms).await.map(|_| ())
     }
 
     /// The secret in its address, which was compared before, is all there is.
-    async fn verify(&self, _: &CallbackRequest, _: Timestamp) -> Verdict {
+    async fn verify_callback(&self, _: &CallbackRequest, _: Timestamp) -> Verdict {
         Ok(())
     }
 
-    async fn hear(&self, request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str> {
+    async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
         hear(&request.body, now)
     }
 }
@@ -105,16 +108,17 @@ impl Sns {
 }
 
 /// The text between a tag of XML and its end.
-fn tag(exchange: &Exchange, name: &str) -> Option<String> {
+fn tag(exchange: &HttpExchange, name: &str) -> Option<String> {
     let text = std::str::from_utf8(&exchange.body).ok()?;
     let rest = text.split_once(&format!("<{name}>"))?.1;
     Some(rest.split_once(&format!("</{name}>"))?.0.trim().to_owned())
 }
 
-fn answered(exchange: &Exchange, text: &str) -> Sent {
-    let Some(no) = by_status(exchange, exchange.code()) else {
+fn answered(exchange: &HttpExchange, text: &str) -> Sent {
+    let Some(no) = classify_status(exchange, exchange.code()) else {
         let segments = Some(domain::sms::segments(text).count);
-        return tag(exchange, "MessageId").map_or_else(|| exchange.unreadable(), |id| exchange.accepted(id, segments));
+        return tag(exchange, "MessageId")
+            .map_or_else(|| exchange.unreadable_response(), |id| exchange.accepted(id, segments));
     };
     let code = error_name(&tag(exchange, "Code").unwrap_or_default());
     let class = match code.as_str() {
@@ -130,7 +134,7 @@ fn answered(exchange: &Exchange, text: &str) -> Sent {
 }
 
 /// One entry of the log, as CloudWatch has it.
-fn hear(body: &[u8], now: Timestamp) -> Result<Heard, &'static str> {
+fn hear(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
     let entry: Value = serde_json::from_slice(body).map_err(|_| "not an entry of SNS's log")?;
     let text = |pointer: &str| entry.pointer(pointer).and_then(Value::as_str);
     let id = text("/notification/messageId").ok_or("it names no message")?;
@@ -143,5 +147,5 @@ fn hear(body: &[u8], now: Timestamp) -> Result<Heard, &'static str> {
         _ => Fact::Unknown,
     };
     let code = if fact == Fact::Unknown { unknown_code(text("/status").unwrap_or("none")) } else { None };
-    Ok(only(vec![told(About::Message(id.to_owned()), (fact, code), None, now)]))
+    Ok(reports_only(vec![told(About::Message(id.to_owned()), (fact, code), None, now)]))
 }

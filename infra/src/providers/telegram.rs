@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain::communication::Answer;
 use domain::provider::{
-    Account, CallbackRequest, Capabilities, Consent, Heard, Inbound, Kind, Outbound, Provider, Sent, Setting,
-    SettingFault, Unasked,
+    AccountQueryError, CallbackRequest, Capabilities, Consent, InboundMessage, InvalidSetting, Kind, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, Sent, Setting,
 };
 use domain::render::MediaKind;
 use events::{Channel, RefusalClass, Timestamp};
@@ -15,7 +15,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::signatures::{Keys, Verdict, same};
-use super::{Entry, Link, ask, by_status, cut, exchange, fault, refused, words_with_links};
+use super::{
+    ConnectionSettings, Entry, classify_status, exchange, fault, query_api, refused, text_with_links, truncated_text,
+};
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("telegram-secret-token", verify)] };
 
@@ -43,17 +45,17 @@ const CAN: Capabilities = Capabilities {
 const MAX_CAPTION: usize = 1_024;
 
 struct Telegram {
-    link: Link,
+    link: ConnectionSettings,
     base: String,
 }
 
-fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
+fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
     let token = link.need("botToken")?;
     let sound = token.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'_' | b'-'));
     if !sound || !token.contains(':') {
         return Err(fault("botToken", "botToken is digits, a colon and letters, as BotFather gave it."));
     }
-    let base = format!("{}/bot{token}", link.base("https://api.telegram.org"));
+    let base = format!("{}/bot{token}", link.base_url("https://api.telegram.org"));
     Ok(Arc::new(Telegram { base, link }))
 }
 
@@ -79,7 +81,7 @@ struct Parameters {
 
 #[async_trait]
 impl Provider for Telegram {
-    fn account(&self) -> &Account {
+    fn account(&self) -> &ProviderConfig {
         &self.link.account
     }
 
@@ -87,7 +89,7 @@ impl Provider for Telegram {
         CAN
     }
 
-    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
         match self.send_to(outbound, &outbound.to, timeout_ms).await {
             (sent, None) => sent,
             // A definite no, with the new address of the same chat.
@@ -95,18 +97,20 @@ impl Provider for Telegram {
         }
     }
 
-    async fn check(&self, timeout_ms: u64) -> Result<(), Unasked> {
-        match ask(self.link.http.client.get(format!("{}/getMe", self.base)), timeout_ms).await {
-            Err(Unasked::NoAnswer(code)) if code == "404" => Err(Unasked::Refused(code)),
+    async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
+        match query_api(self.link.http.client.get(format!("{}/getMe", self.base)), timeout_ms).await {
+            Err(AccountQueryError::NoAnswer(code)) if code == "404" => {
+                Err(AccountQueryError::CredentialsRejected(code))
+            }
             other => other.map(|_| ()),
         }
     }
 
-    async fn verify(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
         verify(request, &Keys { secret: self.link.or("secretToken", ""), ..Keys::default() }, Some(now))
     }
 
-    async fn hear(&self, request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str> {
+    async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
         let update: Value = serde_json::from_slice(&request.body).map_err(|_| "not an update")?;
         Ok(hear(&update, now))
     }
@@ -114,7 +118,7 @@ impl Provider for Telegram {
 
 impl Telegram {
     /// And where the chat has moved to, if it has.
-    async fn send_to(&self, outbound: &Outbound, chat: &str, timeout_ms: u64) -> (Sent, Option<i64>) {
+    async fn send_to(&self, outbound: &OutboundMessage, chat: &str, timeout_ms: u64) -> (Sent, Option<i64>) {
         let (method, body) = request(outbound, chat);
         let request = self.link.http.client.post(format!("{}/{method}", self.base)).json(&body);
         let exchange = match exchange(request, timeout_ms).await {
@@ -122,8 +126,8 @@ impl Telegram {
             Err(answer) => return (answer.into(), None),
         };
         let Some(told) = exchange.json::<Told>() else {
-            let no = by_status(&exchange, exchange.code());
-            return (no.map_or_else(|| exchange.unreadable(), Sent::from), None);
+            let no = classify_status(&exchange, exchange.code());
+            return (no.map_or_else(|| exchange.unreadable_response(), Sent::from), None);
         };
         if let (true, Some(message)) = (told.ok, told.result) {
             return (exchange.accepted(format!("{chat}:{}", message.message_id), None), None);
@@ -135,8 +139,8 @@ impl Telegram {
             429 => RefusalClass::Throttled,
             400 | 403 => RefusalClass::Permanent,
             _ => {
-                let no = by_status(&exchange, exchange.code());
-                return (no.map_or_else(|| exchange.unreadable(), Sent::from), None);
+                let no = classify_status(&exchange, exchange.code());
+                return (no.map_or_else(|| exchange.unreadable_response(), Sent::from), None);
             }
         };
         let retry_after_ms = asked.map(|seconds| seconds.saturating_mul(1_000));
@@ -152,7 +156,7 @@ impl Telegram {
 }
 
 /// The method and what it is given.
-fn request(outbound: &Outbound, chat: &str) -> (&'static str, Value) {
+fn request(outbound: &OutboundMessage, chat: &str) -> (&'static str, Value) {
     let message = &outbound.message;
     let mut body = json!({ "chat_id": chat });
     if !message.buttons.is_empty() {
@@ -175,7 +179,7 @@ fn request(outbound: &Outbound, chat: &str) -> (&'static str, Value) {
         && message.text.chars().count() <= MAX_CAPTION
     {
         if !message.text.is_empty() {
-            body["caption"] = json!(cut(outbound, MAX_CAPTION));
+            body["caption"] = json!(truncated_text(outbound, MAX_CAPTION));
         }
         let (method, field) = match link.kind {
             MediaKind::Image => ("sendPhoto", "photo"),
@@ -189,7 +193,7 @@ fn request(outbound: &Outbound, chat: &str) -> (&'static str, Value) {
     // The keyboard already holds the buttons' addresses.
     let mut plain = outbound.clone();
     plain.message.buttons.clear();
-    body["text"] = json!(words_with_links(&plain, CAN.max_characters));
+    body["text"] = json!(text_with_links(&plain, CAN.max_characters));
     ("sendMessage", body)
 }
 
@@ -201,27 +205,27 @@ fn verify(request: &CallbackRequest, keys: &Keys, _: Option<Timestamp>) -> Verdi
     same(given.as_bytes(), keys.secret.as_bytes()).map_err(|_| "the secret is wrong")
 }
 
-fn hear(update: &Value, now: Timestamp) -> Heard {
+fn hear(update: &Value, now: Timestamp) -> ParsedCallback {
     let id = |value: &Value| value.as_i64().map(|id| id.to_string());
     if let Some(chat) = id(&update["my_chat_member"]["chat"]["id"]) {
         let is_opt_out = match update["my_chat_member"]["new_chat_member"]["status"].as_str() {
             Some("kicked" | "left") => true,
             Some("member" | "administrator" | "creator") => false,
-            _ => return Heard::default(),
+            _ => return ParsedCallback::default(),
         };
         let consent = Consent { contact: chat, is_opt_out, reason: "blocked" };
-        return Heard { consents: vec![consent], ..Heard::default() };
+        return ParsedCallback { consents: vec![consent], ..ParsedCallback::default() };
     }
     if let Some(chat) = id(&update["callback_query"]["message"]["chat"]["id"]) {
         let (said, query) = (update["callback_query"]["data"].as_str(), update["callback_query"]["id"].as_str());
         let provider_message_id = query.unwrap_or_default().to_owned();
         let text = said.map(str::to_owned);
-        let inbound = Inbound { from: chat, provider_message_id, kind: "button", text, keyword: None, at: now };
-        return Heard { inbound: vec![inbound], ..Heard::default() };
+        let inbound = InboundMessage { from: chat, provider_message_id, kind: "button", text, keyword: None, at: now };
+        return ParsedCallback { inbound: vec![inbound], ..ParsedCallback::default() };
     }
     let message = &update["message"];
     let (Some(chat), Some(number)) = (id(&message["chat"]["id"]), id(&message["message_id"])) else {
-        return Heard::default();
+        return ParsedCallback::default();
     };
     let kinds = [
         ("photo", "image"),
@@ -235,6 +239,6 @@ fn hear(update: &Value, now: Timestamp) -> Heard {
     let text = message["text"].as_str().or_else(|| message["caption"].as_str()).map(str::to_owned);
     let at = message["date"].as_i64().map_or(now, |seconds| Timestamp(seconds.saturating_mul(1_000)));
     let provider_message_id = format!("{chat}:{number}");
-    let inbound = Inbound { from: chat, provider_message_id, kind, text, keyword: None, at };
-    Heard { inbound: vec![inbound], ..Heard::default() }
+    let inbound = InboundMessage { from: chat, provider_message_id, kind, text, keyword: None, at };
+    ParsedCallback { inbound: vec![inbound], ..ParsedCallback::default() }
 }

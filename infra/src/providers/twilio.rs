@@ -10,17 +10,17 @@ use base64::engine::general_purpose::STANDARD;
 use domain::communication::Answer;
 use domain::consent;
 use domain::provider::{
-    About, Account, Balance, CallbackRequest, Capabilities, Found, Heard, Inbound, Kind, Outbound, Provider, Sent,
-    Setting, SettingFault, Unasked,
+    About, AccountQueryError, Balance, CallbackRequest, Capabilities, Found, InboundMessage, InvalidSetting, Kind,
+    OutboundMessage, ParsedCallback, Provider, ProviderConfig, Sent, Setting,
 };
 use events::{Channel, Fact, RefusalClass, Timestamp};
 use reqwest::RequestBuilder;
 use serde::Deserialize;
 
-use super::signatures::{Keys, Verdict, WRONG, hmac_sha1, hmac_sha256, same, sha256_hex};
+use super::signatures::{Keys, SIGNATURE_MISMATCH, Verdict, hmac_sha1, hmac_sha256, same, sha256_hex};
 use super::{
-    Entry, Link, ask, balance, by_status, exchange, fault, field, ids_in_query, not_its_form, only, refused, told_all,
-    unknown_code, with_ids, words_with_links,
+    ConnectionSettings, Entry, append_attempt_ids, attempt_ids_from_query, balance, classify_status, exchange, fault,
+    field, query_api, refused, report_with_consent, reports_only, text_with_links, unexpected_format, unknown_code,
 };
 
 pub(super) const ENTRY: Entry =
@@ -31,7 +31,7 @@ static KIND: Kind = Kind {
     title: "Twilio",
     channels: &[Channel::Sms, Channel::Whatsapp, Channel::Messenger],
     settings: &[
-        Setting::needed("accountSid", "AC…"),
+        Setting::required("accountSid", "AC…"),
         Setting::secret("authToken", "Its auth token; it signs callbacks too"),
         Setting::optional("from", "The number, short code or name that messages come from; a page's id for Messenger"),
         Setting::optional("messagingServiceSid", "MG…, instead of a number"),
@@ -48,7 +48,7 @@ const CAN: Capabilities =
 const MAX_MEDIA: usize = 10;
 
 struct Twilio {
-    link: Link,
+    link: ConnectionSettings,
     base: String,
     account_sid: String,
     auth_token: String,
@@ -56,7 +56,7 @@ struct Twilio {
     service: Option<String>,
 }
 
-fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
+fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
     let account_sid = link.need("accountSid")?;
     if !account_sid.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(fault("accountSid", "accountSid is AC and 32 hexadecimal digits."));
@@ -67,7 +67,7 @@ fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
     }
     let from = link.get("from").map(|from| address(link.account.channel, &from));
     Ok(Arc::new(Twilio {
-        base: link.base("https://api.twilio.com"),
+        base: link.base_url("https://api.twilio.com"),
         account_sid,
         auth_token: link.need("authToken")?,
         from,
@@ -100,7 +100,7 @@ struct Problem {
 
 #[async_trait]
 impl Provider for Twilio {
-    fn account(&self) -> &Account {
+    fn account(&self) -> &ProviderConfig {
         &self.link.account
     }
 
@@ -108,7 +108,7 @@ impl Provider for Twilio {
         CAN
     }
 
-    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
         let request = self.signed(self.link.http.client.post(self.url("/Messages.json"))).form(&self.fields(outbound));
         let exchange = match exchange(request, timeout_ms).await {
             Ok(exchange) => exchange,
@@ -116,20 +116,20 @@ impl Provider for Twilio {
         };
         let problem = exchange.json::<Problem>().map(|problem| problem.code);
         let code = problem.map_or(exchange.code().to_owned(), |code| code.to_string());
-        if let Some(no) = by_status(&exchange, &code) {
+        if let Some(no) = classify_status(&exchange, &code) {
             let answer = problem.and_then(|code| by_code(code, exchange.retry_after_ms())).unwrap_or(no);
             return Sent { opted_out: problem == Some(21_610), ..answer.into() };
         }
-        let Some(Message { sid, num_segments }) = exchange.json() else { return exchange.unreadable() };
+        let Some(Message { sid, num_segments }) = exchange.json() else { return exchange.unreadable_response() };
         exchange.accepted(sid, num_segments.and_then(|segments| segments.parse().ok()))
     }
 
     /// Looks through the messages of the day: to this number, from ours, with these words, made at that time.
     ///
     /// The same words to the same number within the same minute cannot be told apart: either proves the other.
-    async fn query(&self, outbound: &Outbound, since: Timestamp, until: Timestamp, timeout_ms: u64) -> Found {
+    async fn query(&self, outbound: &OutboundMessage, since: Timestamp, until: Timestamp, timeout_ms: u64) -> Found {
         let Some(mut days) = days(since, until) else { return Found::NoAnswer };
-        let text = words_with_links(outbound, CAN.max_characters);
+        let text = text_with_links(outbound, CAN.max_characters);
         loop {
             let Some(day) = days.pop() else { break Found::NotTaken };
             match self.messages_of(outbound, &day, timeout_ms).await {
@@ -144,28 +144,29 @@ impl Provider for Twilio {
         }
     }
 
-    async fn balance(&self, timeout_ms: u64) -> Result<Balance, Unasked> {
+    async fn balance(&self, timeout_ms: u64) -> Result<Balance, AccountQueryError> {
         #[derive(Deserialize)]
         struct Left {
             balance: String,
             currency: String,
         }
         let request = self.signed(self.link.http.client.get(self.url("/Balance.json")));
-        let Left { balance: amount, currency } = ask(request, timeout_ms).await?.json().ok_or_else(not_its_form)?;
+        let Left { balance: amount, currency } =
+            query_api(request, timeout_ms).await?.json().ok_or_else(unexpected_format)?;
         balance(amount, currency)
     }
 
-    async fn check(&self, timeout_ms: u64) -> Result<(), Unasked> {
-        ask(self.signed(self.link.http.client.get(self.url(".json"))), timeout_ms).await.map(|_| ())
+    async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
+        query_api(self.signed(self.link.http.client.get(self.url(".json"))), timeout_ms).await.map(|_| ())
     }
 
-    async fn verify(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
         let is_shared = request.header(SETTINGS).is_some();
         let secret = if is_shared { self.link.or("sharedKey", "") } else { self.auth_token.clone() };
         verify(request, &Keys { secret, ..Keys::default() }, Some(now))
     }
 
-    async fn hear(&self, request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str> {
+    async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
         Ok(hear(request, now))
     }
 }
@@ -217,13 +218,13 @@ impl Twilio {
         request.basic_auth(&self.account_sid, Some(&self.auth_token))
     }
 
-    fn fields(&self, outbound: &Outbound) -> Vec<(&'static str, String)> {
+    fn fields(&self, outbound: &OutboundMessage) -> Vec<(&'static str, String)> {
         let channel = self.link.account.channel;
         let message = &outbound.message;
         let mut fields = vec![("To", address(channel, &outbound.to))];
         fields.extend(self.from.iter().map(|from| ("From", from.clone())));
         fields.extend(self.service.iter().map(|service| ("MessagingServiceSid", service.clone())));
-        fields.push(("StatusCallback", with_ids(&self.link.callback_url, outbound)));
+        fields.push(("StatusCallback", append_attempt_ids(&self.link.callback_url, outbound)));
         if let Some(template) = &message.template {
             let numbered = template.variables.iter().enumerate();
             let variables: serde_json::Map<_, _> =
@@ -235,7 +236,7 @@ impl Twilio {
         // A number's plain text costs a tenth of a picture: SMS says where the files are, unless they are wanted.
         let is_plain = channel == Channel::Sms && self.link.get("mms").as_deref() != Some("true");
         if is_plain || message.media.is_empty() {
-            fields.push(("Body", words_with_links(outbound, CAN.max_characters)));
+            fields.push(("Body", text_with_links(outbound, CAN.max_characters)));
             return fields;
         }
         if !message.text.is_empty() {
@@ -246,7 +247,7 @@ impl Twilio {
     }
 
     /// None: no answer, or not all of it.
-    async fn messages_of(&self, outbound: &Outbound, day: &str, timeout_ms: u64) -> Option<Vec<Listed>> {
+    async fn messages_of(&self, outbound: &OutboundMessage, day: &str, timeout_ms: u64) -> Option<Vec<Listed>> {
         let to = address(self.link.account.channel, &outbound.to);
         let mut query = vec![("To", to.as_str()), ("DateSent", day), ("PageSize", PAGE)];
         query.extend(self.from.as_deref().map(|from| ("From", from)));
@@ -300,7 +301,7 @@ fn verify(request: &CallbackRequest, keys: &Keys, _: Option<Timestamp>) -> Verdi
     let is_signed = |url: &String| same(&hmac(keys.secret.as_bytes(), &[url.as_bytes(), fields.as_bytes()]), &given);
     match forms_of(&request.url).iter().any(|url| is_signed(url).is_ok()) {
         true => Ok(()),
-        false => Err(WRONG),
+        false => Err(SIGNATURE_MISMATCH),
     }
 }
 
@@ -336,10 +337,10 @@ fn forms_of(url: &str) -> Vec<String> {
 }
 
 /// A status of a message of ours, or a message to us. Twilio gives no time, so it is ours.
-fn hear(request: &CallbackRequest, now: Timestamp) -> Heard {
+fn hear(request: &CallbackRequest, now: Timestamp) -> ParsedCallback {
     let form = |name: &str| field(&request.body, name);
     if let Some(status) = form("MessageStatus") {
-        let Some(ids) = ids_in_query(request) else { return Heard::default() };
+        let Some(ids) = attempt_ids_from_query(request) else { return ParsedCallback::default() };
         let code = form("ErrorCode").filter(|code| code.len() <= 6 && code.bytes().all(|b| b.is_ascii_digit()));
         let fact = match (status.as_str(), code.as_deref()) {
             ("accepted" | "scheduled" | "queued" | "sending", _) => Fact::Accepted,
@@ -356,23 +357,23 @@ fn hear(request: &CallbackRequest, now: Timestamp) -> Heard {
         let opted_out = code.as_deref() == Some("21610");
         let about = About::ours(ids);
         let code = if fact == Fact::Unknown { unknown_code(&status) } else { code };
-        return only(told_all(about, (fact, code), id, now, opted_out));
+        return reports_only(report_with_consent(about, (fact, code), id, now, opted_out));
     }
-    let (Some(from), Some(sid)) = (form("From"), form("MessageSid")) else { return Heard::default() };
+    let (Some(from), Some(sid)) = (form("From"), form("MessageSid")) else { return ParsedCallback::default() };
     let from = from.split_once(':').map_or(from.as_str(), |(_, address)| address).to_owned();
     let keyword = match form("OptOutType").as_deref() {
-        Some("STOP") => Some(consent::Keyword::Stop.as_str()),
-        Some("START") => Some(consent::Keyword::Start.as_str()),
-        Some("HELP") => Some(consent::Keyword::Help.as_str()),
+        Some("STOP") => Some(consent::ConsentKeyword::Stop.as_str()),
+        Some("START") => Some(consent::ConsentKeyword::Start.as_str()),
+        Some("HELP") => Some(consent::ConsentKeyword::Help.as_str()),
         _ => None,
     };
     let text = form("Body").filter(|text| !text.is_empty());
     let kind = match (form("MediaContentType0"), form("Latitude"), form("ButtonPayload")) {
-        (Some(mime), ..) => super::meta::kind_of_mime(&mime),
+        (Some(mime), ..) => super::meta::media_kind(&mime),
         (_, Some(_), _) => "location",
         (_, _, Some(_)) => "button",
         _ => "text",
     };
-    let inbound = Inbound { from, provider_message_id: sid, kind, text, keyword, at: now };
-    Heard { inbound: vec![inbound], ..Heard::default() }
+    let inbound = InboundMessage { from, provider_message_id: sid, kind, text, keyword, at: now };
+    ParsedCallback { inbound: vec![inbound], ..ParsedCallback::default() }
 }

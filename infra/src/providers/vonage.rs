@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::provider::{
-    About, Account, Balance, CallbackRequest, Capabilities, Heard, Inbound, Kind, Outbound, Provider, Sent, Setting,
-    SettingFault, Unasked,
+    About, AccountQueryError, Balance, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, Kind,
+    OutboundMessage, ParsedCallback, Provider, ProviderConfig, Sent, Setting,
 };
 use events::{Channel, Fact, RefusalClass, Timestamp};
 use jsonwebtoken::Algorithm;
@@ -15,11 +15,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::signatures::{
-    Keys, Scheme, Verdict, claims, hex, hmac_md5, hmac_sha1, hmac_sha256, hmac_sha512, same, sha256_hex, unhex, within,
+    Keys, SignatureCheck, Verdict, claims, decode_hex, hex, hmac_md5, hmac_sha1, hmac_sha256, hmac_sha512, same,
+    sha256_hex, within,
 };
 use super::{
-    Entry, Exchange, Link, ask, balance, by_status, exchange, fault, not_its_form, only, refused, told, unknown_code,
-    words_with_links,
+    ConnectionSettings, Entry, HttpExchange, balance, classify_status, exchange, fault, query_api, refused,
+    reports_only, text_with_links, told, unexpected_format, unknown_code,
 };
 
 pub(super) const ENTRY: Entry = Entry {
@@ -41,9 +42,9 @@ static KIND: Kind = Kind {
     title: "Vonage (Nexmo)",
     channels: &[Channel::Sms],
     settings: &[
-        Setting::needed("apiKey", "The account's API key"),
+        Setting::required("apiKey", "The account's API key"),
         Setting::secret("apiSecret", "Its API secret"),
-        Setting::needed("from", "A number of yours, or a name where the country takes one"),
+        Setting::required("from", "A number of yours, or a name where the country takes one"),
         Setting::optional_secret("signatureSecret", "Signs its callbacks; without it they are refused"),
         Setting::optional(
             "signatureMethod",
@@ -60,23 +61,23 @@ const SIG_WINDOW_MS: i64 = 25 * 3_600_000;
 const JWT_WINDOW_MS: i64 = 5 * 60_000;
 
 struct Vonage {
-    link: Link,
+    link: ConnectionSettings,
     base: String,
     api_key: String,
     api_secret: String,
     from: String,
-    scheme: Scheme,
+    scheme: SignatureCheck,
 }
 
-fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
-    let scheme: Scheme = match link.or("signatureMethod", "sha256").as_str() {
+fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let scheme: SignatureCheck = match link.or("signatureMethod", "sha256").as_str() {
         "sha256" => |request, keys, now| verify_sig(request, keys, now, "sha256"),
         "sha512" => |request, keys, now| verify_sig(request, keys, now, "sha512"),
         "jwt" => verify_jwt,
         _ => return Err(fault("signatureMethod", "signatureMethod is sha256, sha512 or jwt.")),
     };
     Ok(Arc::new(Vonage {
-        base: link.base("https://rest.nexmo.com"),
+        base: link.base_url("https://rest.nexmo.com"),
         api_key: link.need("apiKey")?,
         api_secret: link.need("apiSecret")?,
         from: link.need("from")?,
@@ -99,7 +100,7 @@ struct Part {
 
 #[async_trait]
 impl Provider for Vonage {
-    fn account(&self) -> &Account {
+    fn account(&self) -> &ProviderConfig {
         &self.link.account
     }
 
@@ -107,8 +108,8 @@ impl Provider for Vonage {
         CAN
     }
 
-    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
-        let text = words_with_links(outbound, CAN.max_characters);
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+        let text = text_with_links(outbound, CAN.max_characters);
         let is_gsm = domain::sms::segments(&text).encoding == domain::sms::Encoding::Gsm7;
         // `client-ref` takes 40 characters: the tenant is known by the configuration that is called back.
         let reference = outbound.attempt.to_string();
@@ -130,43 +131,43 @@ impl Provider for Vonage {
         }
     }
 
-    async fn balance(&self, timeout_ms: u64) -> Result<Balance, Unasked> {
+    async fn balance(&self, timeout_ms: u64) -> Result<Balance, AccountQueryError> {
         #[derive(Deserialize)]
         struct Left {
             value: f64,
         }
-        let Left { value } = self.account_balance(timeout_ms).await?.json().ok_or_else(not_its_form)?;
+        let Left { value } = self.account_balance(timeout_ms).await?.json().ok_or_else(unexpected_format)?;
         balance(value, "EUR")
     }
 
-    async fn check(&self, timeout_ms: u64) -> Result<(), Unasked> {
+    async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
         self.account_balance(timeout_ms).await.map(|_| ())
     }
 
-    async fn verify(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
         let keys = Keys { secret: self.link.or("signatureSecret", ""), ..Keys::default() };
         (self.scheme)(request, &keys, Some(now))
     }
 
-    async fn hear(&self, request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str> {
+    async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
         hear(&parameters(request), now)
     }
 }
 
 impl Vonage {
-    async fn account_balance(&self, timeout_ms: u64) -> Result<Exchange, Unasked> {
+    async fn account_balance(&self, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
         let request = self.link.http.client.get(format!("{}/account/get-balance", self.base));
-        ask(request.basic_auth(&self.api_key, Some(&self.api_secret)), timeout_ms).await
+        query_api(request.basic_auth(&self.api_key, Some(&self.api_secret)), timeout_ms).await
     }
 }
 
 /// One part refused refuses the whole: the phone cannot put together what is left.
-fn answered(exchange: &Exchange) -> Sent {
-    if let Some(no) = by_status(exchange, exchange.code()) {
+fn answered(exchange: &HttpExchange) -> Sent {
+    if let Some(no) = classify_status(exchange, exchange.code()) {
         return no.into();
     }
     let Some(taken) = exchange.json::<Taken>().filter(|taken| !taken.messages.is_empty()) else {
-        return exchange.unreadable();
+        return exchange.unreadable_response();
     };
     let first_refused = taken.messages.iter().position(|part| part.status != "0");
     match first_refused {
@@ -227,7 +228,7 @@ fn verify_sig(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>, me
         "sha256" => hmac_sha256(key, &[text]),
         _ => hmac_sha512(key, &[text]),
     };
-    same(&expected, &unhex(&given).ok_or("the signature is not hexadecimal")?)?;
+    same(&expected, &decode_hex(&given).ok_or("the signature is not hexadecimal")?)?;
     match parameters.get("timestamp") {
         Some(seconds) => within(now, seconds.parse().map_err(|_| "the timestamp is no number")?, SIG_WINDOW_MS),
         None => Ok(()),
@@ -259,7 +260,7 @@ fn verify_jwt(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) ->
 }
 
 /// A delivery receipt, one for each part; or a message to us.
-fn hear(parameters: &BTreeMap<String, String>, now: Timestamp) -> Result<Heard, &'static str> {
+fn hear(parameters: &BTreeMap<String, String>, now: Timestamp) -> Result<ParsedCallback, &'static str> {
     let get = |name: &str| parameters.get(name).map(String::as_str);
     // The Messages API has names of its own.
     let status = get("status");
@@ -287,7 +288,7 @@ fn hear(parameters: &BTreeMap<String, String>, now: Timestamp) -> Result<Heard, 
     };
     let id = get("messageId").or_else(|| get("message_uuid")).map(|id| format!("{id}:{status}"));
     let code = if fact == Fact::Unknown { unknown_code(status) } else { code };
-    Ok(only(vec![told(about, (fact, code), id, time(parameters).unwrap_or(now))]))
+    Ok(reports_only(vec![told(about, (fact, code), id, time(parameters).unwrap_or(now))]))
 }
 
 /// UTC, without a zone: `2026-11-21 10:00:00`.
@@ -301,14 +302,14 @@ fn time(parameters: &BTreeMap<String, String>) -> Option<Timestamp> {
     Some(Timestamp(at.timestamp().as_millisecond()))
 }
 
-fn inbound(parameters: &BTreeMap<String, String>, now: Timestamp) -> Heard {
+fn inbound(parameters: &BTreeMap<String, String>, now: Timestamp) -> ParsedCallback {
     let get = |names: [&str; 2]| names.iter().find_map(|name| parameters.get(*name).cloned());
     let (Some(from), Some(id)) = (get(["msisdn", "from"]), get(["messageId", "message_uuid"])) else {
-        return Heard::default();
+        return ParsedCallback::default();
     };
     let at = time(parameters).unwrap_or(now);
     let from = format!("+{}", from.trim_start_matches('+'));
     let text = get(["text", "body"]);
-    let inbound = Inbound { from, provider_message_id: id, kind: "text", text, keyword: None, at };
-    Heard { inbound: vec![inbound], ..Heard::default() }
+    let inbound = InboundMessage { from, provider_message_id: id, kind: "text", text, keyword: None, at };
+    ParsedCallback { inbound: vec![inbound], ..ParsedCallback::default() }
 }

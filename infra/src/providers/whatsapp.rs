@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::provider::{
-    About, Account, CallbackRequest, Capabilities, Heard, Inbound, Kind, Outbound, Provider, Sent, Setting,
-    SettingFault, Told, Unasked,
+    About, AccountQueryError, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, Kind, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, Sent, Setting, Told,
 };
 use domain::render::MediaKind;
 use events::{Channel, Fact, RefusalClass, Timestamp};
@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use super::meta::{VERSION, challenge, refusal, verify_get, verify_post};
 use super::signatures::{Keys, Verdict};
 use super::{
-    Entry, Link, ask, cut, exchange, fault, from_reference, reference, told_all, unknown_code, words_with_links,
+    ConnectionSettings, Entry, encode_attempt_ref, exchange, fault, parse_attempt_ref, query_api, report_with_consent,
+    text_with_links, truncated_text, unknown_code,
 };
 
 pub(super) const ENTRY: Entry =
@@ -27,7 +28,7 @@ static KIND: Kind = Kind {
     title: "WhatsApp Business Cloud API",
     channels: &[Channel::Whatsapp],
     settings: &[
-        Setting::needed("phoneNumberId", "The id of the business number"),
+        Setting::required("phoneNumberId", "The id of the business number"),
         Setting::secret("accessToken", "A system user's token"),
         Setting::optional_secret("appSecret", "Signs its callbacks; without it they are refused"),
         Setting::optional_secret("verifyToken", "What you enter beside the callback's address"),
@@ -48,17 +49,17 @@ const CAN: Capabilities = Capabilities {
 const MAX_CAPTION: usize = 1_024;
 
 struct Whatsapp {
-    link: Link,
+    link: ConnectionSettings,
     url: String,
     access_token: String,
 }
 
-fn connect(link: Link) -> Result<Arc<dyn Provider>, SettingFault> {
+fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
     let id = link.need("phoneNumberId")?;
     if !id.bytes().all(|b| b.is_ascii_digit()) {
         return Err(fault("phoneNumberId", "phoneNumberId is digits alone: the id, not the number."));
     }
-    let url = format!("{}/{VERSION}/{id}", link.base("https://graph.facebook.com"));
+    let url = format!("{}/{VERSION}/{id}", link.base_url("https://graph.facebook.com"));
     Ok(Arc::new(Whatsapp { url, access_token: link.need("accessToken")?, link }))
 }
 
@@ -74,7 +75,7 @@ struct Id {
 
 #[async_trait]
 impl Provider for Whatsapp {
-    fn account(&self) -> &Account {
+    fn account(&self) -> &ProviderConfig {
         &self.link.account
     }
 
@@ -82,7 +83,7 @@ impl Provider for Whatsapp {
         CAN
     }
 
-    async fn send(&self, outbound: &Outbound, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
         let request = self.link.http.client.post(format!("{}/messages", self.url));
         let request = request.bearer_auth(&self.access_token).json(&body(outbound));
         let exchange = match exchange(request, timeout_ms).await {
@@ -93,24 +94,24 @@ impl Provider for Whatsapp {
             return Sent { opted_out: code == 131_050, ..answer.into() };
         }
         let taken = exchange.json::<Taken>().and_then(|taken| taken.messages.into_iter().next());
-        taken.map_or_else(|| exchange.unreadable(), |message| exchange.accepted(message.id, None))
+        taken.map_or_else(|| exchange.unreadable_response(), |message| exchange.accepted(message.id, None))
     }
 
-    async fn check(&self, timeout_ms: u64) -> Result<(), Unasked> {
-        ask(self.link.http.client.get(&self.url).bearer_auth(&self.access_token), timeout_ms).await.map(|_| ())
+    async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
+        query_api(self.link.http.client.get(&self.url).bearer_auth(&self.access_token), timeout_ms).await.map(|_| ())
     }
 
-    async fn verify(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
-        let (name, scheme): (_, super::signatures::Scheme) = match request.method.as_str() {
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
+        let (name, scheme): (_, super::signatures::SignatureCheck) = match request.method.as_str() {
             "GET" => ("verifyToken", verify_get),
             _ => ("appSecret", verify_post),
         };
         scheme(request, &Keys { secret: self.link.or(name, ""), ..Keys::default() }, Some(now))
     }
 
-    async fn hear(&self, request: &CallbackRequest, now: Timestamp) -> Result<Heard, &'static str> {
+    async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
         match request.method.as_str() {
-            "GET" => Ok(Heard { reply: challenge(request), ..Heard::default() }),
+            "GET" => Ok(ParsedCallback { reply: challenge(request), ..ParsedCallback::default() }),
             _ => hear(&request.body, now),
         }
     }
@@ -128,7 +129,7 @@ fn class(code: i64, _: Option<i64>) -> Option<RefusalClass> {
 }
 
 /// One message: a template, a place, a file, buttons, or words.
-fn body(outbound: &Outbound) -> Value {
+fn body(outbound: &OutboundMessage) -> Value {
     let message = &outbound.message;
     let (kind, content) = if let Some(template) = &message.template {
         let text = |value: &String| json!({ "type": "text", "text": value });
@@ -147,7 +148,7 @@ fn body(outbound: &Outbound) -> Value {
     } else if let ([link], None) = (message.media.as_slice(), &message.location) {
         let mut content = json!({ "link": link.url });
         if link.kind != MediaKind::Audio && !message.text.is_empty() {
-            content["caption"] = json!(cut(outbound, MAX_CAPTION));
+            content["caption"] = json!(truncated_text(outbound, MAX_CAPTION));
         }
         match link.kind {
             MediaKind::Image => ("image", content),
@@ -161,23 +162,23 @@ fn body(outbound: &Outbound) -> Value {
     } else if let Some(content) = interactive(outbound) {
         ("interactive", content)
     } else {
-        ("text", json!({ "preview_url": true, "body": words_with_links(outbound, CAN.max_characters) }))
+        ("text", json!({ "preview_url": true, "body": text_with_links(outbound, CAN.max_characters) }))
     };
     let mut body = json!({
         "messaging_product": "whatsapp",
         "recipient_type": "individual",
         "to": outbound.to.trim_start_matches('+'),
         "type": kind,
-        "biz_opaque_callback_data": reference(outbound),
+        "biz_opaque_callback_data": encode_attempt_ref(outbound),
     });
     body[kind] = content;
     body
 }
 
 /// Up to three answers, or one address.
-fn interactive(outbound: &Outbound) -> Option<Value> {
+fn interactive(outbound: &OutboundMessage) -> Option<Value> {
     let message = &outbound.message;
-    let said = json!({ "text": cut(outbound, MAX_CAPTION) });
+    let said = json!({ "text": truncated_text(outbound, MAX_CAPTION) });
     let title = |text: &str| domain::sms::truncate(text, 20);
     if let ([button], Some(url)) = (message.buttons.as_slice(), message.buttons.first().and_then(|b| b.url.as_ref())) {
         let parameters = json!({ "display_text": title(&button.text), "url": url });
@@ -194,10 +195,10 @@ fn interactive(outbound: &Outbound) -> Option<Value> {
 }
 
 /// All statuses and messages of all entries.
-fn hear(body: &[u8], now: Timestamp) -> Result<Heard, &'static str> {
+fn hear(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
     let body: Value = serde_json::from_slice(body).map_err(|_| "not an event of Graph's")?;
     let list = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
-    let mut heard = Heard::default();
+    let mut heard = ParsedCallback::default();
     for change in list(&body, "entry").iter().flat_map(|entry| list(entry, "changes")) {
         let value = &change["value"];
         list(value, "statuses").iter().for_each(|status| heard.told.extend(tell(status, now)));
@@ -213,7 +214,7 @@ fn at(value: &Value, now: Timestamp) -> Timestamp {
 
 fn tell(status: &Value, now: Timestamp) -> Vec<Told> {
     let (Some(id), Some(name)) = (status["id"].as_str(), status["status"].as_str()) else { return Vec::new() };
-    let about = match status["biz_opaque_callback_data"].as_str().and_then(from_reference) {
+    let about = match status["biz_opaque_callback_data"].as_str().and_then(parse_attempt_ref) {
         Some(ids) => About::ours(ids),
         None => About::Message(id.to_owned()),
     };
@@ -226,10 +227,10 @@ fn tell(status: &Value, now: Timestamp) -> Vec<Told> {
         _ => Fact::Unknown,
     };
     let shown = if fact == Fact::Unknown { unknown_code(name) } else { code.map(|code| code.to_string()) };
-    told_all(about, (fact, shown), Some(format!("{id}:{name}")), at(status, now), code == Some(131_050))
+    report_with_consent(about, (fact, shown), Some(format!("{id}:{name}")), at(status, now), code == Some(131_050))
 }
 
-fn inbound(message: &Value, now: Timestamp) -> Option<Inbound> {
+fn inbound(message: &Value, now: Timestamp) -> Option<InboundMessage> {
     let text = |pointer: &str| message.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let (kind, said) = match message["type"].as_str()? {
         "text" => ("text", text("/text/body")),
@@ -244,7 +245,7 @@ fn inbound(message: &Value, now: Timestamp) -> Option<Inbound> {
         }
         _ => ("other", None),
     };
-    Some(Inbound {
+    Some(InboundMessage {
         from: format!("+{}", message["from"].as_str()?),
         provider_message_id: message["id"].as_str()?.to_owned(),
         kind,

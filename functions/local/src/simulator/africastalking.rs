@@ -10,7 +10,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get as on_get, post};
 use serde_json::json;
 
-use super::{Callback, Dialect, Fields, Known, Message, Simulator, Step, answer, form, get, header, is_number};
+use super::{
+    Callback, Fields, Known, Message, ProviderSimulation, Simulator, Step, answer, form, get, header, is_number,
+};
 
 struct AfricasTalking;
 
@@ -58,7 +60,7 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, raw: 
     Ok(simulator.take(&AfricasTalking, message).await)
 }
 
-impl Dialect for AfricasTalking {
+impl ProviderSimulation for AfricasTalking {
     fn message_id(&self, simulator: &Simulator) -> String {
         format!("ATXid_{}", simulator.unique())
     }
@@ -86,13 +88,13 @@ impl Dialect for AfricasTalking {
         let fields = match step {
             Step::Sent => report("Sent"),
             Step::Delivered => report("Success"),
-            Step::Returned => report("AbsentSubscriber"),
+            Step::SoftBounced => report("AbsentSubscriber"),
             Step::Bounced => {
                 let mut failed = report("Failed");
                 failed.push(("failureReason", "UserDoesNotExist"));
                 failed
             }
-            Step::Stopped => vec![("senderId", message.from.as_str()), phone],
+            Step::OptedOut => vec![("senderId", message.from.as_str()), phone],
             Step::Accepted | Step::Opened | Step::Clicked | Step::Complained => return None,
         };
         Some(Callback::form(message.callback_url(), &fields))

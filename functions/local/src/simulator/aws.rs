@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use super::signing::base64;
 use super::{
-    Callback, Dialect, Fields, Known, Message, Simulator, Step, answer, form, get, header, is_number, lock, one_click,
-    text,
+    Callback, Fields, Known, Message, ProviderSimulation, Simulator, Step, answer, form, get, header, is_number, lock,
+    one_click, text,
 };
 
 /// The simulator's own: they prove nothing to anybody but a Tidings that asks the simulator for the certificate.
@@ -107,7 +107,7 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
 }
 
 #[async_trait]
-impl Dialect for Ses {
+impl ProviderSimulation for Ses {
     /// A topic asks before it sends to an address.
     async fn begin(&self, simulator: &Simulator, message: &Message) {
         let url = message.callback_url().to_owned();
@@ -149,7 +149,7 @@ impl Dialect for Ses {
                     "feedbackId": simulator.unique(),
                 }),
             ),
-            Step::Returned => (
+            Step::SoftBounced => (
                 "Bounce",
                 "bounce",
                 json!({
@@ -163,7 +163,7 @@ impl Dialect for Ses {
             Step::Complained => {
                 ("Complaint", "complaint", json!({ "timestamp": at, "feedbackId": simulator.unique() }))
             }
-            Step::Sent | Step::Stopped => return None,
+            Step::Sent | Step::OptedOut => return None,
         };
         let tags = json!({ "businessId": [message.tenant], "attemptId": [message.attempt] });
         let mut event = json!({
@@ -247,7 +247,7 @@ async fn sns(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body: 
     Ok(simulator.take(&Sns, message).await)
 }
 
-impl Dialect for Sns {
+impl ProviderSimulation for Sns {
     fn taken(&self, message: &Message) -> Response {
         let result = format!("<PublishResult><MessageId>{}</MessageId></PublishResult>", message.id);
         xml(StatusCode::OK, format!("<PublishResponse>{result}</PublishResponse>"))
@@ -270,7 +270,7 @@ impl Dialect for Sns {
         let (status, reason) = match step {
             Step::Delivered => ("SUCCESS", "Message has been accepted by phone carrier"),
             Step::Bounced => ("FAILURE", "Invalid phone number"),
-            Step::Returned => ("FAILURE", "Phone is currently unreachable/unavailable"),
+            Step::SoftBounced => ("FAILURE", "Phone is currently unreachable/unavailable"),
             _ => return None,
         };
         let entry = json!({

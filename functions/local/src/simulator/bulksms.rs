@@ -11,7 +11,7 @@ use axum::routing::{get as on_get, post};
 use domain::sms;
 use serde_json::{Value, json};
 
-use super::{Callback, Dialect, Fields, Known, Message, Simulator, Step, answer, basic, is_number, text};
+use super::{Callback, Fields, Known, Message, ProviderSimulation, Simulator, Step, answer, basic, is_number, text};
 
 struct BulkSms;
 
@@ -72,7 +72,7 @@ fn shown(message: &Message, kind: &str, subtype: Option<&str>) -> Value {
     }])
 }
 
-impl Dialect for BulkSms {
+impl ProviderSimulation for BulkSms {
     fn taken(&self, message: &Message) -> Response {
         answer(StatusCode::CREATED, &shown(message, "ACCEPTED", None))
     }
@@ -89,8 +89,8 @@ impl Dialect for BulkSms {
             Step::Sent => shown(message, "SENT", None),
             Step::Delivered => shown(message, "DELIVERED", None),
             Step::Bounced => shown(message, "FAILED", Some("NOT_SENT")),
-            Step::Returned => shown(message, "FAILED", Some("EXPIRED")),
-            Step::Stopped => json!([{
+            Step::SoftBounced => shown(message, "FAILED", Some("EXPIRED")),
+            Step::OptedOut => json!([{
                 "id": simulator.unique(), "type": "RECEIVED", "from": message.to.trim_start_matches('+'),
                 "to": message.from, "body": "STOP", "relatedSentMessageId": message.id,
             }]),

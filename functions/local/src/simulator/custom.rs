@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::signing::{hex, hmac_sha256, standard};
-use super::{Callback, Dialect, Fields, INVALID, Known, Message, Simulator, Step, answer, form, header};
+use super::{Callback, Fields, INVALID, Known, Message, ProviderSimulation, Simulator, Step, answer, form, header};
 
 struct Custom;
 
@@ -76,7 +76,7 @@ impl Custom {
     }
 }
 
-impl Dialect for Custom {
+impl ProviderSimulation for Custom {
     fn taken(&self, message: &Message) -> Response {
         let mut body = json!({});
         let places = [("idPointer", message.id.as_str()), ("successPointer", message.account.get("successValue"))];
@@ -101,11 +101,11 @@ impl Dialect for Custom {
             Step::Sent => "sent",
             Step::Delivered => "delivered",
             Step::Bounced => "bounced",
-            Step::Returned => "undelivered",
+            Step::SoftBounced => "undelivered",
             Step::Opened => "opened",
             Step::Clicked => "clicked",
             Step::Complained => "complained",
-            Step::Stopped => "unsubscribed",
+            Step::OptedOut => "unsubscribed",
         };
         let or = |setting: &str, default: &str| match known.get(setting) {
             "" => default.to_owned(),

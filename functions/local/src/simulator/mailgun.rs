@@ -11,7 +11,9 @@ use axum::routing::{get as on_get, post};
 use serde_json::{Value, json};
 
 use super::signing::{hex, hmac_sha256};
-use super::{Callback, Dialect, Fields, Known, Message, Simulator, Step, answer, basic, get, header, one_click};
+use super::{
+    Callback, Fields, Known, Message, ProviderSimulation, Simulator, Step, answer, basic, get, header, one_click,
+};
 
 struct Mailgun;
 
@@ -92,7 +94,7 @@ async fn send(
     Ok(simulator.take(&Mailgun, message).await)
 }
 
-impl Dialect for Mailgun {
+impl ProviderSimulation for Mailgun {
     fn message_id(&self, simulator: &Simulator) -> String {
         format!("{}@sim.test", simulator.unique())
     }
@@ -117,8 +119,8 @@ impl Dialect for Mailgun {
             Step::Clicked => ("clicked", json!({ "url": "https://pay.example.com/" })),
             Step::Complained => ("complained", json!({})),
             // It goes on trying for hours, and says so each time.
-            Step::Returned => ("failed", json!({ "severity": "temporary", "delivery-status": { "code": 452 } })),
-            Step::Sent | Step::Stopped => return None,
+            Step::SoftBounced => ("failed", json!({ "severity": "temporary", "delivery-status": { "code": 452 } })),
+            Step::Sent | Step::OptedOut => return None,
         };
         let mut data = json!({
             "event": event,

@@ -11,7 +11,7 @@ use axum::routing::post;
 use serde_json::{Value, json};
 
 use super::signing::{base64, hmac_sha1};
-use super::{Callback, Dialect, Known, Message, Simulator, Step, answer, one_click, text};
+use super::{Callback, Known, Message, ProviderSimulation, Simulator, Step, answer, one_click, text};
 
 struct Mandrill;
 
@@ -57,7 +57,7 @@ async fn send(State(simulator): State<Arc<Simulator>>, body: Bytes) -> Result<Re
     Ok(simulator.take(&Mandrill, message).await)
 }
 
-impl Dialect for Mandrill {
+impl ProviderSimulation for Mandrill {
     fn taken(&self, message: &Message) -> Response {
         answer(StatusCode::OK, &json!([{ "email": message.to, "status": "queued", "_id": message.id }]))
     }
@@ -76,11 +76,11 @@ impl Dialect for Mandrill {
             Step::Sent => "send",
             Step::Delivered => "delivered",
             Step::Bounced => "hard_bounce",
-            Step::Returned => "soft_bounce",
+            Step::SoftBounced => "soft_bounce",
             Step::Opened => "open",
             Step::Clicked => "click",
             Step::Complained => "spam",
-            Step::Accepted | Step::Stopped => return None,
+            Step::Accepted | Step::OptedOut => return None,
         };
         let at = simulator.seconds();
         let mut about = json!({

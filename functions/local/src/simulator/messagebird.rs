@@ -11,7 +11,7 @@ use axum::routing::post;
 use serde_json::{Value, json};
 
 use super::signing::standard;
-use super::{Callback, Dialect, Message, Simulator, Step, answer, bearer, header, is_number, text};
+use super::{Callback, Message, ProviderSimulation, Simulator, Step, answer, bearer, header, is_number, text};
 
 struct Bird;
 
@@ -46,7 +46,7 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
     Ok(simulator.take(&Bird, message).await)
 }
 
-impl Dialect for Bird {
+impl ProviderSimulation for Bird {
     fn taken(&self, message: &Message) -> Response {
         answer(StatusCode::ACCEPTED, &json!({ "id": message.id, "status": "accepted", "to": message.to }))
     }
@@ -75,8 +75,8 @@ impl Dialect for Bird {
                 data["error"] = json!({ "code": "invalid_destination" });
                 "sms.failed"
             }
-            Step::Returned => "sms.undelivered",
-            Step::Stopped => {
+            Step::SoftBounced => "sms.undelivered",
+            Step::OptedOut => {
                 data = json!({ "phone_number": message.to });
                 "sms_suppression.created"
             }

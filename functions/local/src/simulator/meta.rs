@@ -12,7 +12,9 @@ use axum::routing::post;
 use serde_json::{Value, json};
 
 use super::signing::{hex, hmac_sha256};
-use super::{Callback, Dialect, Fields, Known, Message, Simulator, Step, answer, bearer, form, get, is_number, text};
+use super::{
+    Callback, Fields, Known, Message, ProviderSimulation, Simulator, Step, answer, bearer, form, get, is_number, text,
+};
 
 struct WhatsApp;
 struct Messenger;
@@ -110,7 +112,7 @@ fn signed(message: &Message, body: &Value) -> Callback {
     callback.with("x-hub-signature-256", format!("sha256={}", hex(&signature)))
 }
 
-impl Dialect for WhatsApp {
+impl ProviderSimulation for WhatsApp {
     fn message_id(&self, simulator: &Simulator) -> String {
         format!("wamid.{}", simulator.unique())
     }
@@ -142,12 +144,12 @@ impl Dialect for WhatsApp {
         let status = match step {
             Step::Sent => "sent",
             Step::Delivered => "delivered",
-            Step::Bounced | Step::Returned => "failed",
+            Step::Bounced | Step::SoftBounced => "failed",
             Step::Opened => "read",
-            Step::Stopped => "",
+            Step::OptedOut => "",
             Step::Accepted | Step::Clicked | Step::Complained => return None,
         };
-        if step == Step::Stopped {
+        if step == Step::OptedOut {
             let id = format!("wamid.{}", simulator.unique());
             value["messages"] =
                 json!([{ "from": to, "id": id, "timestamp": at, "type": "text", "text": { "body": "STOP" } }]);
@@ -157,7 +159,7 @@ impl Dialect for WhatsApp {
                 "id": message.id, "status": status, "timestamp": at, "recipient_id": to,
                 "biz_opaque_callback_data": reference,
             });
-            if matches!(step, Step::Bounced | Step::Returned) {
+            if matches!(step, Step::Bounced | Step::SoftBounced) {
                 told["errors"] = json!([{ "code": 131_026, "title": "Message undeliverable" }]);
             }
             value["statuses"] = json!([told]);
@@ -170,7 +172,7 @@ impl Dialect for WhatsApp {
     }
 }
 
-impl Dialect for Messenger {
+impl ProviderSimulation for Messenger {
     fn message_id(&self, simulator: &Simulator) -> String {
         format!("m_{}", simulator.unique())
     }
@@ -193,8 +195,8 @@ impl Dialect for Messenger {
         match step {
             Step::Delivered => event["delivery"] = json!({ "mids": [message.id], "watermark": at }),
             Step::Opened => event["read"] = json!({ "watermark": at }),
-            Step::Stopped => event["message"] = json!({ "mid": format!("m_{}", simulator.unique()), "text": "STOP" }),
-            Step::Accepted | Step::Sent | Step::Bounced | Step::Returned | Step::Clicked | Step::Complained => {
+            Step::OptedOut => event["message"] = json!({ "mid": format!("m_{}", simulator.unique()), "text": "STOP" }),
+            Step::Accepted | Step::Sent | Step::Bounced | Step::SoftBounced | Step::Clicked | Step::Complained => {
                 return None;
             }
         }

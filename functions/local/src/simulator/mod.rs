@@ -32,12 +32,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use domain::ports::{Files, Host, Unfetched};
+use domain::ports::{FetchError, Files, Host};
 use events::Channel;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use infra::providers::check_url;
+use infra::providers::check_public_url;
 use p256::ecdsa::SigningKey;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -141,13 +141,13 @@ enum Step {
     Delivered,
     Bounced,
     /// Not delivered, for once.
-    Returned,
+    SoftBounced,
     /// Opened, or read.
     Opened,
     Clicked,
     Complained,
     /// Wrote STOP, or blocked us.
-    Stopped,
+    OptedOut,
 }
 
 /// A request that a provider makes to us.
@@ -178,7 +178,7 @@ impl Callback {
 
 /// How one provider speaks.
 #[async_trait]
-trait Dialect: Sync {
+trait ProviderSimulation: Sync {
     fn message_id(&self, simulator: &Simulator) -> String {
         simulator.unique()
     }
@@ -316,7 +316,7 @@ impl Simulator {
             .merge(africastalking::router())
             .merge(bulksms::router())
             .merge(meta::router())
-            .fallback(any(elsewhere))
+            .fallback(any(route_dynamic_paths))
             .with_state(self);
         loop {
             let Ok((stream, _)) = listener.accept().await else { continue };
@@ -348,37 +348,41 @@ impl Simulator {
     }
 
     /// What this request meets: an injected fault first, else what the recipient stands for.
-    fn fate(&self, message: &Message, behaviour: Behaviour) -> Fate {
+    fn fate(&self, message: &Message, behaviour: Behaviour) -> SimulatedResponse {
         if let Some(kind) = self.faults.take(&message.account.config) {
             return match kind {
-                Kind::Timeout => Fate::Hang { accepted: false, silent: false },
-                Kind::AcceptThenTimeout => Fate::Hang { accepted: true, silent: false },
-                Kind::AcceptThenSilence => Fate::Hang { accepted: true, silent: true },
-                Kind::Status402 => Fate::Refuse(StatusCode::PAYMENT_REQUIRED, None),
-                Kind::Reset => Fate::Reset,
-                Kind::Status429 => Fate::Refuse(StatusCode::TOO_MANY_REQUESTS, Some(2)),
-                Kind::Status500 => Fate::Refuse(StatusCode::INTERNAL_SERVER_ERROR, None),
-                Kind::Status503 => Fate::Refuse(StatusCode::SERVICE_UNAVAILABLE, None),
-                Kind::Status400 => Fate::Refuse(StatusCode::BAD_REQUEST, None),
-                Kind::Status401 => Fate::Refuse(StatusCode::UNAUTHORIZED, None),
+                Kind::Timeout => SimulatedResponse::Hang { accepted: false, silent: false },
+                Kind::AcceptThenTimeout => SimulatedResponse::Hang { accepted: true, silent: false },
+                Kind::AcceptThenSilence => SimulatedResponse::Hang { accepted: true, silent: true },
+                Kind::Status402 => SimulatedResponse::Refuse(StatusCode::PAYMENT_REQUIRED, None),
+                Kind::Reset => SimulatedResponse::Reset,
+                Kind::Status429 => SimulatedResponse::Refuse(StatusCode::TOO_MANY_REQUESTS, Some(2)),
+                Kind::Status500 => SimulatedResponse::Refuse(StatusCode::INTERNAL_SERVER_ERROR, None),
+                Kind::Status503 => SimulatedResponse::Refuse(StatusCode::SERVICE_UNAVAILABLE, None),
+                Kind::Status400 => SimulatedResponse::Refuse(StatusCode::BAD_REQUEST, None),
+                Kind::Status401 => SimulatedResponse::Refuse(StatusCode::UNAUTHORIZED, None),
             };
         }
         // What names nothing of ours is known by where it goes and what it says.
         let name = message.communication().unwrap_or_else(|| format!("{} {}", message.to, message.text));
         match behaviour {
-            Behaviour::Throttled if self.refuse(&name) < 2 => Fate::Refuse(StatusCode::TOO_MANY_REQUESTS, Some(2)),
-            Behaviour::BounceSoft if self.refuse(&name) < 2 => Fate::Refuse(StatusCode::SERVICE_UNAVAILABLE, None),
-            Behaviour::Down => Fate::Refuse(StatusCode::SERVICE_UNAVAILABLE, None),
-            Behaviour::Timeout => Fate::Hang { accepted: true, silent: false },
+            Behaviour::Throttled if self.refuse(&name) < 2 => {
+                SimulatedResponse::Refuse(StatusCode::TOO_MANY_REQUESTS, Some(2))
+            }
+            Behaviour::BounceSoft if self.refuse(&name) < 2 => {
+                SimulatedResponse::Refuse(StatusCode::SERVICE_UNAVAILABLE, None)
+            }
+            Behaviour::Down => SimulatedResponse::Refuse(StatusCode::SERVICE_UNAVAILABLE, None),
+            Behaviour::Timeout => SimulatedResponse::Hang { accepted: true, silent: false },
             _ => {
                 lock(&self.refused).remove(&name);
-                Fate::Accept
+                SimulatedResponse::Accept
             }
         }
     }
 
     /// Takes a message that is sound, or does not, as the provider would.
-    async fn take(self: &Arc<Self>, dialect: &'static dyn Dialect, mut message: Message) -> Response {
+    async fn take(self: &Arc<Self>, dialect: &'static dyn ProviderSimulation, mut message: Message) -> Response {
         let key = message.key.clone().map(|key| (message.account.config.clone(), key));
         if let Some(known) = key.as_ref().and_then(|key| lock(&self.taken).get(key).cloned()) {
             return dialect.taken(&known);
@@ -391,11 +395,11 @@ impl Simulator {
         }
         let fate = self.fate(&message, behaviour);
         let is_silent = match fate {
-            Fate::Refuse(status, retry_after) => return refusal(dialect, status, retry_after),
-            Fate::Reset => return reset(),
-            Fate::Hang { accepted: false, .. } => return hang().await,
-            Fate::Hang { silent, .. } => silent,
-            Fate::Accept => false,
+            SimulatedResponse::Refuse(status, retry_after) => return refusal(dialect, status, retry_after),
+            SimulatedResponse::Reset => return reset(),
+            SimulatedResponse::Hang { accepted: false, .. } => return hang().await,
+            SimulatedResponse::Hang { silent, .. } => silent,
+            SimulatedResponse::Accept => false,
         };
         message.id = dialect.message_id(self);
         self.inbox.add(Entry {
@@ -424,16 +428,21 @@ impl Simulator {
         }
         let answer = dialect.taken(&message);
         if !is_silent {
-            tokio::spawn(self.clone().live(dialect, message, behaviour));
+            tokio::spawn(self.clone().play_reports(dialect, message, behaviour));
         }
         match fate {
-            Fate::Hang { .. } => hang().await,
+            SimulatedResponse::Hang { .. } => hang().await,
             _ => answer,
         }
     }
 
     /// What becomes of a message, reported as it happens.
-    async fn live(self: Arc<Self>, dialect: &'static dyn Dialect, message: Message, behaviour: Behaviour) {
+    async fn play_reports(
+        self: Arc<Self>,
+        dialect: &'static dyn ProviderSimulation,
+        message: Message,
+        behaviour: Behaviour,
+    ) {
         let say = async |after: Duration, step: Step| {
             tokio::time::sleep(after).await;
             if let Some(callback) = dialect.report(&self, &message, step) {
@@ -445,7 +454,7 @@ impl Simulator {
         say(Duration::ZERO, Step::Sent).await;
         match behaviour {
             Behaviour::BounceHard => say(SOON, Step::Bounced).await,
-            Behaviour::Returned => say(SOON, Step::Returned).await,
+            Behaviour::Returned => say(SOON, Step::SoftBounced).await,
             Behaviour::Slow => say(self.clock.on_the_wall(SLOW_MS), Step::Delivered).await,
             _ => say(SOON, Step::Delivered).await,
         }
@@ -461,7 +470,7 @@ impl Simulator {
             }
             Behaviour::Stop => {
                 self.stop(&message.to);
-                say(SOON, Step::Stopped).await;
+                say(SOON, Step::OptedOut).await;
             }
             _ => (),
         }
@@ -486,7 +495,7 @@ impl Simulator {
     }
 }
 
-enum Fate {
+enum SimulatedResponse {
     Accept,
     Refuse(StatusCode, Option<u32>),
     /// No answer; `silent`: and nothing is ever reported either.
@@ -508,7 +517,7 @@ fn reset() -> Response {
     response
 }
 
-fn refusal(dialect: &dyn Dialect, status: StatusCode, retry_after: Option<u32>) -> Response {
+fn refusal(dialect: &dyn ProviderSimulation, status: StatusCode, retry_after: Option<u32>) -> Response {
     // What a balancer in front of a provider says, in nobody's form.
     let mut response = match status.is_server_error() {
         true => (status, "upstream error").into_response(),
@@ -525,7 +534,7 @@ fn answer(status: StatusCode, body: &Value) -> Response {
 }
 
 /// Paths that are made of credentials, of a version or of a tenant's own choice.
-async fn elsewhere(
+async fn route_dynamic_paths(
     State(simulator): State<Arc<Simulator>>,
     method: Method,
     uri: Uri,
@@ -584,14 +593,14 @@ fn is_number(text: &str) -> bool {
 }
 
 /// Files that tenants name, without asking anybody for them: the same addresses are refused as are in earnest.
-pub struct StandIns;
+pub struct SimulatedFiles;
 
 #[async_trait]
-impl Files for StandIns {
-    async fn fetch(&self, address: &str, max_bytes: usize) -> Result<(Vec<u8>, String), Unfetched> {
-        check_url(address)?;
+impl Files for SimulatedFiles {
+    async fn fetch(&self, address: &str, max_bytes: usize) -> Result<(Vec<u8>, String), FetchError> {
+        check_public_url(address)?;
         if address.contains("large") {
-            return Err(Unfetched::TooLarge(max_bytes));
+            return Err(FetchError::TooLarge(max_bytes));
         }
         Ok((format!("stands in for {address}").into_bytes(), "text/plain".to_owned()))
     }

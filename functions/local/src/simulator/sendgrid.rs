@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::signing::base64;
-use super::{Callback, Dialect, Known, Message, Simulator, Step, answer, bearer, one_click, text};
+use super::{Callback, Known, Message, ProviderSimulation, Simulator, Step, answer, bearer, one_click, text};
 
 /// Callbacks of this long are sent together, as SendGrid does.
 const GATHER: Duration = Duration::from_millis(30);
 /// Events of one callback, at most.
-const TOGETHER: usize = 200;
+const MAX_ROWS_PER_TRANSACTION: usize = 200;
 
 struct SendGrid;
 
@@ -96,7 +96,7 @@ fn fault(mail: &Value) -> Option<(&'static str, &'static str)> {
     None
 }
 
-impl Dialect for SendGrid {
+impl ProviderSimulation for SendGrid {
     fn message_id(&self, simulator: &Simulator) -> String {
         format!("sim-{}", simulator.unique())
     }
@@ -117,13 +117,13 @@ impl Dialect for SendGrid {
             Step::Bounced => {
                 ("bounce", json!({ "type": "bounce", "status": "5.1.1", "reason": "550 5.1.1 no such mailbox" }))
             }
-            Step::Returned => {
+            Step::SoftBounced => {
                 ("bounce", json!({ "type": "blocked", "status": "4.2.2", "reason": "452 4.2.2 mailbox full" }))
             }
             Step::Opened => ("open", json!({})),
             Step::Clicked => ("click", json!({ "url": "https://pay.example.com/" })),
             Step::Complained => ("spamreport", json!({})),
-            Step::Sent | Step::Stopped => return None,
+            Step::Sent | Step::OptedOut => return None,
         };
         let mut report = json!({
             "email": message.to,
@@ -148,9 +148,9 @@ impl Dialect for SendGrid {
 /// Sends what happened in batches, each signed; a batch refused is sent again, as SendGrid does.
 pub async fn call_back(simulator: Weak<Simulator>, mut events: UnboundedReceiver<(Arc<Known>, Value)>) {
     let mut batch = Vec::new();
-    while events.recv_many(&mut batch, TOGETHER).await > 0 {
+    while events.recv_many(&mut batch, MAX_ROWS_PER_TRANSACTION).await > 0 {
         tokio::time::sleep(GATHER).await;
-        while batch.len() < TOGETHER
+        while batch.len() < MAX_ROWS_PER_TRANSACTION
             && let Ok(event) = events.try_recv()
         {
             batch.push(event);

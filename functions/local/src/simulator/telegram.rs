@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::{Callback, Dialect, Message, Simulator, Step, answer};
+use super::{Callback, Message, ProviderSimulation, Simulator, Step, answer};
 
 struct Telegram;
 
@@ -51,7 +51,7 @@ pub async fn call(simulator: &Arc<Simulator>, token: &str, method: &str, body: &
     simulator.take(&Telegram, message).await
 }
 
-impl Dialect for Telegram {
+impl ProviderSimulation for Telegram {
     fn message_id(&self, simulator: &Simulator) -> String {
         (u32::from_str_radix(&simulator.unique()[..7], 16).unwrap_or(1)).to_string()
     }
@@ -71,7 +71,7 @@ impl Dialect for Telegram {
     }
 
     fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
-        if step != Step::Stopped {
+        if step != Step::OptedOut {
             return None;
         }
         let chat: i64 = message.to.parse().ok()?;

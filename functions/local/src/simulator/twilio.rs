@@ -14,7 +14,9 @@ use events::Channel;
 use serde_json::json;
 
 use super::signing::{base64, hmac_sha1};
-use super::{Callback, Dialect, Entry, Fields, Known, Message, Simulator, Step, answer, basic, form, get, is_number};
+use super::{
+    Callback, Entry, Fields, Known, Message, ProviderSimulation, Simulator, Step, answer, basic, form, get, is_number,
+};
 
 struct Twilio;
 
@@ -166,7 +168,7 @@ fn prefixed(channel: Channel, plain: &str) -> String {
     }
 }
 
-impl Dialect for Twilio {
+impl ProviderSimulation for Twilio {
     fn message_id(&self, simulator: &Simulator) -> String {
         format!("SM{}", simulator.unique())
     }
@@ -198,10 +200,10 @@ impl Dialect for Twilio {
             Step::Sent => ("sent", None),
             Step::Delivered => ("delivered", None),
             Step::Bounced => ("undelivered", Some("30005")),
-            Step::Returned => ("undelivered", Some("30003")),
+            Step::SoftBounced => ("undelivered", Some("30003")),
             // What SMS has of opening: nothing. Read is what richer channels report.
             Step::Opened => ("read", None),
-            Step::Accepted | Step::Clicked | Step::Complained | Step::Stopped => return None,
+            Step::Accepted | Step::Clicked | Step::Complained | Step::OptedOut => return None,
         };
         let url = message.callback.as_deref()?;
         let to = prefixed(message.account.channel, &message.to);

@@ -13,7 +13,7 @@ use domain::sms;
 use serde_json::json;
 
 use super::signing::{hex, hmac_sha256, jwt, sha256_hex};
-use super::{Callback, Dialect, Message, Simulator, Step, answer, basic, form, get, is_number};
+use super::{Callback, Message, ProviderSimulation, Simulator, Step, answer, basic, form, get, is_number};
 
 struct Vonage;
 
@@ -61,7 +61,7 @@ async fn send(State(simulator): State<Arc<Simulator>>, raw: Bytes) -> Result<Res
     Ok(simulator.take(&Vonage, message).await)
 }
 
-impl Dialect for Vonage {
+impl ProviderSimulation for Vonage {
     fn taken(&self, message: &Message) -> Response {
         let parts = sms::segments(&message.text).count;
         let to = message.to.trim_start_matches('+');
@@ -99,8 +99,8 @@ impl Dialect for Vonage {
             Step::Sent => receipt("accepted", "0"),
             Step::Delivered => receipt("delivered", "0"),
             Step::Bounced => receipt("failed", "3"),
-            Step::Returned => receipt("failed", "2"),
-            Step::Stopped => vec![("msisdn", to), ("messageId", &stop), ("text", "STOP"), ("type", "text")],
+            Step::SoftBounced => receipt("failed", "2"),
+            Step::OptedOut => vec![("msisdn", to), ("messageId", &stop), ("text", "STOP"), ("type", "text")],
             Step::Accepted | Step::Opened | Step::Clicked | Step::Complained => return None,
         });
         let secret = message.account.get("signatureSecret");
