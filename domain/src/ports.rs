@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use events::{Channel, CommunicationId, Mode, Requested, Role, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::history::{CommunicationRow, subject};
+use crate::communication_view::{CommunicationRow, subject};
 use crate::render::{Button, Link, Location, MediaKind, ProviderTemplate};
 use crate::stats::Counters;
 

@@ -290,7 +290,7 @@ pub trait Provider: Send + Sync {
 
     /// Whether it can write to this address at all; the reason why not.
     fn validate_address(&self, to: &str) -> Result<(), String> {
-        let normal = crate::contact::normalise(self.account().channel, to, None);
+        let normal = crate::address::normalise(self.account().channel, to, None);
         normal.map(|_| ()).map_err(|error| error.to_string())
     }
 

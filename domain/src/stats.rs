@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::history::CommunicationRow;
+use crate::communication_view::CommunicationRow;
 
 /// Counter names and amounts. Zero is never stored.
 pub type Counters = BTreeMap<String, i64>;

@@ -136,7 +136,7 @@ pub async fn count() {
     };
     let project = Project { views, host: host.clone() };
     let principal = Principal::admin(tenant(), "bench", Mode::Live);
-    Keys::put(&*store, &shell::hash::key_hash("td_bench"), &principal).await.expect("a key");
+    Keys::put(&*store, &application::hash::key_hash("td_bench"), &principal).await.expect("a key");
     let router = api::router(api);
     let send = async |n: usize| {
         let body = json!({

@@ -60,7 +60,7 @@ impl Cloud {
         let url = deployed["url"].as_str().expect("an address").to_owned();
         tokio::spawn(custom_domain(domain, url.clone()));
         for (config, provider, channel, settings) in deployment(&simulator.sendgrid_public_key()) {
-            let callback_url = format!("{public}{}", shell::settings::callback_path(provider, channel));
+            let callback_url = format!("{public}{}", application::settings::callback_path(provider, channel));
             let (provider, config) = (provider.to_owned(), config.to_owned());
             simulator.know(Known { provider, config, channel, settings, callback_url });
         }
@@ -73,7 +73,7 @@ impl Cloud {
         };
         let tenant = "acme".parse().expect("a tenant");
         let principal = Principal::admin(tenant, "billing", Mode::Live);
-        Keys::put(&store, &shell::hash::key_hash(KEY), &principal).await.expect("a key");
+        Keys::put(&store, &application::hash::key_hash(KEY), &principal).await.expect("a key");
         Cloud { url: public, client: Client::new(), aws, store, simulator }
     }
 
@@ -282,7 +282,7 @@ async fn one_communication_end_to_end() {
     assert_eq!(called.status(), StatusCode::NO_CONTENT);
     let log = "/api/webhook-log?provider=bulksms";
     cloud.until("a callback waits", log, |log| log["callbacks"][0]["status"] == "waiting").await;
-    let known = shell::directory::provider_message_key(&"acme".parse().expect("a tenant"), config, "early");
+    let known = application::directory::provider_message_key(&"acme".parse().expect("a tenant"), config, "early");
     let attempt = format!("{}_1", refused.replacen("com_", "att_", 1));
     cloud.store.put_document(&known, &attempt, None).await.expect("kept");
     cloud.until("it has found its message", log, |log| log["callbacks"][0]["status"] == "processed").await;

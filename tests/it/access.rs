@@ -10,7 +10,7 @@ use tests::world::{Answer, World, email, sms};
 
 async fn key_of(world: &World, principal: &Principal) -> String {
     let key = format!("td_{}_{}_{}", principal.mode.as_str(), principal.tenant, principal.role.as_str());
-    Keys::put(&world.local.database, &shell::hash::key_hash(&key), principal).await.expect("a key");
+    Keys::put(&world.local.database, &application::hash::key_hash(&key), principal).await.expect("a key");
     key
 }
 

@@ -177,7 +177,7 @@ async fn a_callback_that_comes_too_early_waits_for_its_message() {
     };
     assert_eq!(logged("waiting").await, 2);
     let tenant = "local".parse().expect("a tenant");
-    let known = shell::directory::provider_message_key(&tenant, id, "early");
+    let known = application::directory::provider_message_key(&tenant, id, "early");
     let attempt = format!("{}_1", sent.id().replacen("com_", "att_", 1));
     world.local.database.put_document(&known, &attempt, None).await.expect("kept");
     world.advance(6_000).await;

@@ -296,7 +296,7 @@ async fn no_attempt_begins_with_too_little_time_left() {
 async fn one_bad_message_does_not_hold_up_its_batch() {
     let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
-    let message = |id: &str, body: String| shell::hint::Message { id: id.to_owned(), body };
+    let message = |id: &str, body: String| application::hint::Message { id: id.to_owned(), body };
     let good = serde_json::json!({ "tenant": key.tenant, "id": key.id }).to_string();
     let unknown = good.replace(&key.id.to_string(), "com_00000000000000000000000000000000");
     let batch = vec![message("m1", "{not json".to_owned()), message("m2", good), message("m3", unknown)];
@@ -312,9 +312,9 @@ async fn a_poison_message_becomes_an_event_and_an_alert() {
     let door = DeadLetter { store: bench.store.clone(), alerts: bench.alerts.clone(), host: bench.host.clone() };
     let body = serde_json::json!({ "tenant": key.tenant, "id": key.id }).to_string();
     let messages = vec![
-        shell::hint::Message { id: "m1".into(), body: body.clone() },
-        shell::hint::Message { id: "m2".into(), body: "not ours".into() },
-        shell::hint::Message { id: "m3".into(), body },
+        application::hint::Message { id: "m1".into(), body: body.clone() },
+        application::hint::Message { id: "m2".into(), body: "not ours".into() },
+        application::hint::Message { id: "m3".into(), body },
     ];
     assert_eq!(door.batch(messages).await, [] as [String; 0]);
     assert_eq!(lifecycle(&bench, &key).await, Lifecycle::DeadLettered(DeadLetterReason::Poison));

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::channels;
 use domain::communication::{Answer, Lifecycle};
-use domain::gate::{Cause, ProviderThrottle, };
-use events::RateLimit;
+use domain::gate::{Cause, ProviderThrottle};
 use domain::policy;
 use domain::ports::{CoordinationStore, Found, StoreError, StreamKey, VersionedRecord};
+use domain::provider_configs;
+use events::RateLimit;
 use events::{Channel, DoubtCause, DoubtPolicy, Event, FailReason, QuietHours, RefusalClass, ResolvedBy, Timestamp};
 use tests::bench::{Harness, ScriptedProvider, T0, accepted, refused, tenant};
 
@@ -27,9 +27,10 @@ fn called(provider: &ScriptedProvider) -> usize {
 }
 
 async fn gate(bench: &Harness, name: &str) -> (ProviderThrottle, u64) {
-    let record = CoordinationStore::read_versioned(&*bench.store, &[name.to_owned()]).await.expect("an answer").remove(0);
+    let record =
+        CoordinationStore::read_versioned(&*bench.store, &[name.to_owned()]).await.expect("an answer").remove(0);
     let version = record.as_ref().map_or(0, |record| record.version);
-    (shell::gate::read(record.as_ref(), SLOW), version)
+    (application::gate::read(record.as_ref(), SLOW), version)
 }
 
 #[tokio::test]
@@ -232,15 +233,15 @@ async fn a_tenants_route_decides_who_is_tried() {
     let bench = Harness::with_failover();
     let decide = async |command| {
         let ports = (&*bench.deliver.own.journals, &*bench.deliver.own.host);
-        shell::journal::change_provider_configs(ports, &tenant(), "ops", command).await.expect("decided");
+        application::journal::change_provider_configs(ports, &tenant(), "ops", command).await.expect("decided");
     };
     let [first, second] = ["told", "told-second"].map(str::to_owned);
-    decide(channels::Command::Switch { config: second.clone(), channel: Channel::Email }).await;
+    decide(provider_configs::Command::Switch { config: second.clone(), channel: Channel::Email }).await;
     bench.hint(&bench.accept(|_| ()).await).await;
     assert_eq!((called(&bench.provider), called(&bench.second)), (0, 1));
 
-    decide(channels::Command::Disable { config: first.clone() }).await;
-    decide(channels::Command::Disable { config: second }).await;
+    decide(provider_configs::Command::Disable { config: first.clone() }).await;
+    decide(provider_configs::Command::Disable { config: second }).await;
     bench.host.advance(15_000);
     let key = bench.accept(|_| ()).await;
     bench.hint(&key).await;
@@ -249,7 +250,7 @@ async fn a_tenants_route_decides_who_is_tried() {
         (Lifecycle::Waiting, 1),
         "held, not failed"
     );
-    decide(channels::Command::Enable { config: first }).await;
+    decide(provider_configs::Command::Enable { config: first }).await;
     bench.host.advance(15_000);
     bench.hint(&key).await;
     assert_eq!((called(&bench.provider), called(&bench.second)), (1, 1));

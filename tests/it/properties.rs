@@ -6,9 +6,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use domain::communication::{Answer, Command, Readiness, State, decide, evolve, readiness, wake};
-use domain::history::CommunicationRow;
+use domain::communication_view::CommunicationRow;
 use domain::ports::{ListFilter, ProjectedRow, ViewScope, ViewStore};
-use domain::{gate, policy, quiet};
+use domain::{gate, policy, quiet_hours};
 use events::{CancelReason, DoubtCause, Event, Mode, Priority, QuietHours, RefusalClass, Timestamp};
 use infra::embedded::Database;
 use proptest::prelude::*;
@@ -107,16 +107,16 @@ proptest! {
             end: clock(start + length),
             time_zone: ZONES[zone.index(ZONES.len())].to_owned(),
         };
-        prop_assert_eq!(quiet::check(&hours), Ok(()));
+        prop_assert_eq!(quiet_hours::check(&hours), Ok(()));
         let mut asked = request(Timestamp(T0));
         asked.quiet_hours = Some(hours);
         let now = Timestamp(T0 + at * 60_000);
-        if let Some(until) = quiet::held_until(&asked, now) {
+        if let Some(until) = quiet_hours::held_until(&asked, now) {
             prop_assert!(now < until && until.since(now) <= 26 * 3_600_000);
-            prop_assert_eq!(quiet::held_until(&asked, until), None);
+            prop_assert_eq!(quiet_hours::held_until(&asked, until), None);
         }
         asked.priority = Priority::Urgent;
-        prop_assert_eq!(quiet::held_until(&asked, now), None);
+        prop_assert_eq!(quiet_hours::held_until(&asked, now), None);
     }
 
     /// Whatever is commanded in whatever order: a timer as long as it is unfinished, attempts one after the other, no end
@@ -232,7 +232,7 @@ fn row(n: usize, at: i64) -> CommunicationRow {
         traceparent: None,
     };
     let event = Event::CommunicationRequested(Box::new(request(Timestamp(T0))));
-    let row = domain::history::row(id, &[events::Recorded { version: 1, meta, event }]).expect("a row");
+    let row = domain::communication_view::row(id, &[events::Recorded { version: 1, meta, event }]).expect("a row");
     CommunicationRow { status: status(n).to_owned(), ..row }
 }
 

@@ -40,7 +40,7 @@ fn arrows_run_one_way() {
         "events",
         "domain",
         "infra",
-        "shell",
+        "application",
         "api",
         "deliver",
         "webhook",
@@ -59,10 +59,10 @@ fn arrows_run_one_way() {
     assert_eq!(of_ours("events"), [] as [&str; 0]);
     assert_eq!(of_ours("domain"), ["events"]);
     assert_eq!(of_ours("infra"), ["domain", "events"]);
-    assert_eq!(of_ours("functions/shell"), ["domain", "events"]);
+    assert_eq!(of_ours("functions/application"), ["domain", "events"]);
     for door in ["api", "deliver", "webhook", "schedule", "project", "dead-letter", "audit"] {
         let found = of_ours(&format!("functions/{door}"));
-        let allowed = ["domain", "events", "infra", "shell"];
+        let allowed = ["domain", "events", "infra", "application"];
         assert!(found.iter().all(|name| allowed.contains(&name.as_str())), "{door}: {found:?}");
     }
 }

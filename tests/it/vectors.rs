@@ -32,7 +32,7 @@ fn phone_numbers_agree_with_libphonenumber() {
     for line in text.lines() {
         let cells: Vec<&str> = line.split('\t').collect();
         let [_, _, "1", number, "1", "1", ..] = cells[..] else { continue };
-        let found = domain::contact::normalise(Channel::Sms, number, None);
+        let found = domain::address::normalise(Channel::Sms, number, None);
         assert_eq!(found.as_deref(), Ok(number), "{line}");
         checked += 1;
     }

@@ -282,7 +282,7 @@ async fn one_idempotency_key_is_one_communication() {
     });
     assert_eq!(world.post("/api/channels", channel).await.status, StatusCode::CREATED);
     let principal = Principal::admin("local".parse().expect("a tenant"), "x", Mode::Live);
-    Keys::put(&world.local.database, &shell::hash::key_hash("td_live_local"), &principal).await.expect("a key");
+    Keys::put(&world.local.database, &application::hash::key_hash("td_live_local"), &principal).await.expect("a key");
     let live = world.client.post(format!("{}/api/communications/send", world.local.url)).bearer_auth("td_live_local");
     let live = world.answer(live.header("idempotency-key", "order-1").json(&email("live@sim.test"))).await;
     assert_ne!(live.id(), first.id(), "live and test keys never meet");

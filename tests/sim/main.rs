@@ -17,6 +17,8 @@ use std::task::{Context, Poll, Waker};
 
 use api::rate::RequestLimiter;
 use api::{Api, ApiKeyCache, Kept};
+use application::directory::Own;
+use application::problem::Problem;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
 use dead_letter::DeadLetter;
@@ -28,8 +30,6 @@ use events::{Channel, CommunicationId, Mode, TenantId, Timestamp};
 use project::{Image, Project};
 use schedule::{Schedule, Sweep};
 use serde_json::{Value, json};
-use shell::directory::Own;
-use shell::problem::Problem;
 use tower::ServiceExt;
 use webhook::{UnmatchedReports, Webhook};
 use world::{Callback, FEEDS, OWN, SimProvider, TENANTS, World, as_current_version};
@@ -425,7 +425,7 @@ impl Simulation {
                     .map(|message| {
                         let key = &message.hint.key;
                         let body = json!({ "tenant": key.tenant, "id": key.id }).to_string();
-                        shell::hint::Message { id: message.id.to_string(), body }
+                        application::hint::Message { id: message.id.to_string(), body }
                     })
                     .collect();
                 drop(inside);
@@ -479,7 +479,7 @@ impl Simulation {
             }
             Action::OptOut { n } => {
                 let (store, tenant) = (self.world.clone(), tenant(n));
-                let hash = shell::hash::contact_hash(&[7; 32], &tenant, &contact(n));
+                let hash = application::hash::contact_hash(&[7; 32], &tenant, &contact(n));
                 let contact = AddressKey { tenant, channel: Channel::Email, contact_hash: hash };
                 return Box::pin(async move {
                     let done = store.suppress(&contact, "opted_out", Timestamp(0)).await;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use domain::communication::{Answer, Report};
-use domain::history::{CommunicationRow, day};
+use domain::communication_view::{CommunicationRow, day};
 use domain::ports::{
     AddressKey, AlertSink, Append, AppendError, ContentKey, CoordinationStore, DocumentKey, DocumentStore, Due,
     EventStore, FetchError, Files, Found, Hint, Host, Inbox, JournalKey, Journals, Keys, ListFilter, MessageContent,
@@ -490,7 +490,7 @@ pub const TENANTS: [(&str, &str); 2] = [("td_sim_acme", "acme"), ("td_sim_other"
 #[async_trait]
 impl Keys for World {
     async fn find(&self, hash: &str) -> Result<Option<Principal>, StoreError> {
-        let found = TENANTS.iter().find(|(key, _)| shell::hash::key_hash(key) == hash);
+        let found = TENANTS.iter().find(|(key, _)| application::hash::key_hash(key) == hash);
         let principal = |(_, tenant): &(&str, &str)| {
             let tenant = tenant.parse().map_err(|_| down())?;
             Ok(Principal::admin(tenant, "sim", Mode::Live))

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use application::directory::Own;
+use application::{CommandContext, CommandExecutor, Loaded};
 use async_trait::async_trait;
 use deliver::Deliver;
 use domain::communication::{Answer, Command, Lifecycle};
@@ -25,8 +27,6 @@ use futures_util::FutureExt;
 use infra::embedded::{Database, FolderObjectStore, LocalKeyCipher};
 use infra::providers::{HttpClients, HttpProviderFactory};
 use schedule::Schedule;
-use shell::directory::Own;
-use shell::{CommandContext, Loaded, Shell};
 
 pub const T0: i64 = 1_800_000_000_000;
 pub const INVOCATION_MS: i64 = 30_000;
@@ -351,7 +351,7 @@ impl Harness {
     pub async fn batch(&self, keys: &[StreamKey]) -> Vec<String> {
         let message = |(place, key): (usize, &StreamKey)| {
             let body = serde_json::json!({ "tenant": key.tenant, "id": key.id }).to_string();
-            shell::hint::Message { id: place.to_string(), body }
+            application::hint::Message { id: place.to_string(), body }
         };
         let messages = keys.iter().enumerate().map(message).collect();
         deliver::batch(&self.deliver, messages, self.host.now() + INVOCATION_MS).await
@@ -363,14 +363,14 @@ impl Harness {
 
     pub async fn execute(&self, key: &StreamKey, command: Command) -> Loaded {
         let origin = CommandContext::function("test");
-        let shell = Shell { store: &*self.store, host: &*self.host, origin: &origin };
-        shell.execute(key, command).await.expect("a command that is taken")
+        let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &origin };
+        executor.execute(key, command).await.expect("a command that is taken")
     }
 
     pub async fn load(&self, key: &StreamKey) -> Loaded {
         let origin = CommandContext::function("test");
-        let shell = Shell { store: &*self.store, host: &*self.host, origin: &origin };
-        shell.load(key).await.expect("a stream")
+        let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &origin };
+        executor.load(key).await.expect("a stream")
     }
 
     /// One hint, delivered.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::history::CommunicationRow;
+use domain::communication_view::CommunicationRow;
 use domain::ports::{
     AddressKey, Append, AppendError, ContentKey, CoordinationStore, DocumentKey, DocumentStore, EventStore, Hint,
     JournalKey, Journals, Keys, ListFilter, MAX_STREAM_BYTES, MessageContent, ObjectKey, ObjectStore, Principal,
@@ -312,7 +312,7 @@ fn row(name: &str, created_ms: i64) -> CommunicationRow {
     };
     let event = events::Event::CommunicationRequested(Box::new(request));
     let record = events::Recorded { version: 1, meta, event };
-    domain::history::row(stream(name).id, &[record]).expect("a row")
+    domain::communication_view::row(stream(name).id, &[record]).expect("a row")
 }
 
 fn view() -> ViewScope {
@@ -385,7 +385,7 @@ async fn rows_and_counters_move_together(views: &dyn ViewStore) {
     .into();
     let (totals, as_of) = views.total_counters(&view()).await.expect("totals");
     assert_eq!((totals, as_of), (expected.clone(), Some(NOW)));
-    let day = domain::history::day(NOW);
+    let day = domain::communication_view::day(NOW);
     let days = views.daily_counters(&view(), &day, &day).await.expect("days");
     assert_eq!(days, BTreeMap::from([(day, expected)]));
     let test = ViewScope { mode: Mode::Test, ..view() };

@@ -5,7 +5,7 @@ use domain::communication::{Command, Report, State, decide, evolve, wake};
 use domain::gate::{CallResults, Entry, ProviderThrottle};
 use domain::provider::{About, CallbackRequest, Provider};
 use domain::status::status;
-use domain::{explain, history};
+use domain::{communication_view, explain};
 use events::{Channel, CommunicationId, Event, Fact, Recorded, Timestamp};
 
 use crate::bench::{callback, heard, provider, verified};
@@ -39,7 +39,7 @@ pub fn stream(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let records: Vec<Recorded> = text.lines().filter_map(|line| events::decode(line).ok()).take(200).collect();
     let state = records.iter().fold(State::default(), |state, record| evolve(state, &record.event));
-    let row = history::row(CommunicationId::from_idempotency_key(&crate::bench::tenant(), "fuzz"), &records);
+    let row = communication_view::row(CommunicationId::from_idempotency_key(&crate::bench::tenant(), "fuzz"), &records);
     let story = explain::explain(&records);
     let begun = matches!(records.first().map(|r| &r.event), Some(Event::CommunicationRequested(_)));
     if begun {

@@ -3,7 +3,7 @@
 
 use domain::communication::{Communication, Lifecycle, State, evolve};
 use domain::ports::StreamKey;
-use domain::quiet;
+use domain::quiet_hours;
 use events::RateLimit;
 use events::{DoubtPolicy, Event, Outcome, Recorded, Timestamp};
 
@@ -114,7 +114,7 @@ fn early(communication: &Communication, sends: &[Sent]) -> Option<&'static str> 
 /// I7: no attempt begins well within quiet hours.
 fn sent_in_quiet_hours(records: &[Recorded], communication: &Communication, slack_ms: i64) -> Option<&'static str> {
     let begun = records.iter().filter(|record| matches!(record.event, Event::DeliveryAttemptStarted { .. }));
-    let quiet = |at: Timestamp| quiet::held_until(&communication.request, at).is_some();
+    let quiet = |at: Timestamp| quiet_hours::held_until(&communication.request, at).is_some();
     let mut within = begun.filter(|record| quiet(record.meta.at) && quiet(record.meta.at - slack_ms));
     within.next().map(|_| "I7: an attempt in quiet hours")
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use application::files::{self, State as Stage, UploadedFile};
+use application::problem::{Kind, Problem};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -9,8 +11,6 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use domain::ports::{ObjectKey, Principal};
 use serde_json::{Value, json};
-use shell::files::{self, State as Stage, UploadedFile};
-use shell::problem::{Kind, Problem};
 
 use crate::fields::{Fields, missing, show_time};
 use crate::{Api, Shared, json, read_body};
@@ -77,7 +77,7 @@ impl Api {
         }
         let place = ObjectKey::upload(&caller.tenant, id);
         let Some(bytes) = self.objects.read(&place, MAX_BYTES as usize).await? else { return Ok(Some(file)) };
-        let sha256 = shell::hash::sha256(&bytes);
+        let sha256 = application::hash::sha256(&bytes);
         let wrong = if bytes.len() as u64 != file.size {
             Some(format!("It has {} bytes; {} were announced.", bytes.len(), file.size))
         } else if !is_of(&file.mime, &bytes) {

@@ -1,19 +1,19 @@
 //! Who decided what about the tenant's account: its keys, channels, templates and defaults, read from their journals; its
 //! suppression list and its subjects, noted here.
 
+use application::consent::DEFAULTS;
+use application::journal;
+use application::problem::Problem;
 use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use domain::contact;
+use domain::address;
 use domain::ports::{DocumentKey, JournalKey, Journals, Principal, StoreError};
 use events::{
     ApiKeyEvent, Channel, EventFamily, PreferenceEvent, ProviderConfigEvent, Recorded, TemplateEvent, Timestamp,
 };
 use serde_json::{Value, json};
-use shell::consent::DEFAULTS;
-use shell::journal;
-use shell::problem::Problem;
 
 use crate::fields::show_time;
 use crate::read::Query;
@@ -103,7 +103,7 @@ async fn stream_actions<E: EventFamily>(
 
 /// What an address may be kept as, whichever channel it is of.
 fn hashes(api: &Api, caller: &Principal, given: &str) -> Vec<String> {
-    let of = |channel: &Channel| contact::normalise(*channel, given, None).ok();
+    let of = |channel: &Channel| address::normalise(*channel, given, None).ok();
     Channel::ALL.iter().filter_map(|channel| Some(api.contact(caller, *channel, &of(channel)?).contact_hash)).collect()
 }
 

@@ -1,5 +1,8 @@
 //! Changes to a communication: reschedule, other words, cancel, resend.
 
+use application::Loaded;
+use application::hash::{body_hash, contact_hash};
+use application::problem::{FieldError, Kind, Problem};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -7,15 +10,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::access::key_allows_channel;
 use domain::communication::{Command, Lifecycle};
-use domain::history::row;
+use domain::communication_view::row;
 use domain::policy;
 use domain::ports::{ContentKey, MessageContent, Principal, StreamKey};
 use domain::status::status;
 use events::{CancelReason, Channel, Outcome, Requested, ResolvedBy, Source};
 use serde_json::json;
-use shell::Loaded;
-use shell::hash::{body_hash, contact_hash};
-use shell::problem::{FieldError, Kind, Problem};
 
 use crate::fields::{Fields, invalid};
 use crate::send::{
@@ -92,7 +92,7 @@ pub(crate) async fn patch(
         }
     }
     let command = Command::Change { schedule, content: other_words.then_some(name) };
-    let after = api.shell(&origin).execute_loaded(&key, loaded, command).await?;
+    let after = api.executor(&origin).execute_loaded(&key, loaded, command).await?;
     if schedule.is_some() {
         api.hint(&key, &after).await;
     }
@@ -125,7 +125,7 @@ pub(crate) async fn cancel(
     let origin = origin(&caller, &headers);
     let (key, loaded) = api.load(&caller, &origin, &id).await?;
     let command = Command::Cancel { by: caller.actor.clone(), reason: CancelReason::Requested };
-    let after = api.shell(&origin).execute_loaded(&key, loaded, command).await?;
+    let after = api.executor(&origin).execute_loaded(&key, loaded, command).await?;
     let communication = after.state.requested()?;
     let done = !matches!(communication.lifecycle, Lifecycle::Sending { .. } | Lifecycle::InDoubt { .. });
     let answer = json!({
@@ -178,7 +178,7 @@ async fn decide_and_hint(
 ) -> Result<Response, Problem> {
     let origin = origin(caller, headers);
     let (key, loaded) = api.load(caller, &origin, id).await?;
-    let after = api.shell(&origin).execute_loaded(&key, loaded, command).await?;
+    let after = api.executor(&origin).execute_loaded(&key, loaded, command).await?;
     if !after.state.requested()?.is_at_rest() {
         api.hint(&key, &after).await;
     }

@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use application::directory::{CALLBACK_SECRET, Own, ProviderSetupError};
+use application::problem::{FieldError, Kind, Problem};
+use application::{CommandContext, gate, journal};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use domain::channels::{Channels, Command, Config};
 use domain::ports::{DocumentKey, Principal};
 use domain::provider::{AccountQueryError, Balance, InvalidSetting, Kind as ProviderKind, Provider};
+use domain::provider_configs::{Channels, Command, Config};
 use events::RateLimit;
 use events::{Channel, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use shell::directory::{CALLBACK_SECRET, Own, ProviderSetupError};
-use shell::problem::{FieldError, Kind, Problem};
-use shell::{CommandContext, gate, journal};
 
 use crate::fields::{Fields, invalid, missing, show_time};
 use crate::read::Query;
@@ -231,7 +231,7 @@ impl Api {
         if config.channel == Channel::Email {
             message["subject"] = json!(format!("A test of {}", config.name));
         }
-        let hash = shell::hash::body_hash(&message);
+        let hash = application::hash::body_hash(&message);
         let mut accepted = parse_internal_message(self, caller, message, hash.clone()).await?;
         provider.validate_address(&accepted.content.recipient_contact).map_err(|detail| {
             invalid(vec![FieldError { pointer: pointer.to_owned(), code: "not_an_address", detail }])
@@ -295,11 +295,11 @@ fn read_settings(fields: &mut Fields, kind: &ProviderKind) -> Option<SplitSettin
                 continue;
             }
         };
-        if name == DEFAULT_REGION && !domain::contact::is_region(&text) {
+        if name == DEFAULT_REGION && !domain::address::is_region(&text) {
             fields.wrong(&place, "not_a_region", "defaultRegion is a country such as KE (ISO 3166).");
             continue;
         }
-        let is_country = |name: &str| domain::contact::is_region(name.trim());
+        let is_country = |name: &str| domain::address::is_region(name.trim());
         if name == ALLOWED_COUNTRIES && text.trim() != "*" && !text.split(',').all(is_country) {
             fields.wrong(&place, "not_countries", "allowedCountries is a list such as KE,TZ (ISO 3166), or *.");
             continue;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use application::settings::{SettingError, Settings, TableNames};
 use domain::ports::{JwksSource, ProviderConfig, QueueId};
 use events::RateLimit;
-use shell::settings::{SettingError, Settings, TableNames};
 
 use crate::Kept;
 use crate::tokens::TokenIssuer;

@@ -1,5 +1,7 @@
 //! Dead letters: what was given up, and how it is taken up again.
 
+use application::ExecuteError;
+use application::problem::Problem;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -10,8 +12,6 @@ use domain::ports::{ListFilter, Principal, StreamKey, ViewScope};
 use events::{Channel, DeadLetterReason, FailReason, MessageType, Timestamp};
 use futures_util::future::join_all;
 use serde_json::json;
-use shell::ExecuteError;
-use shell::problem::Problem;
 
 use crate::fields::{Fields, show_time};
 use crate::read::{Paging, Query};
@@ -94,7 +94,7 @@ pub(crate) async fn redrive(
     let one = async |(place, id)| {
         let key = StreamKey { tenant: caller.tenant.clone(), id };
         let command = Command::Retry { by: caller.actor.clone(), now, at: Some(turn(place)).filter(|at| now < *at) };
-        match api.shell(&origin).execute(&key, command).await {
+        match api.executor(&origin).execute(&key, command).await {
             Ok(after) => {
                 api.hint(&key, &after).await;
                 Ok(true)

@@ -2,10 +2,10 @@
 
 use std::str::FromStr;
 
+use application::problem::{FieldError, Kind, Problem};
 use events::Timestamp;
 use jiff::SignedDuration;
 use serde_json::{Map, Value};
-use shell::problem::{FieldError, Kind, Problem};
 
 /// A body being read. What is left at the end was not asked for.
 #[derive(Clone)]
@@ -48,7 +48,7 @@ impl Fields {
 
     /// Names the body, before anything is read from it.
     pub fn hash(&self) -> String {
-        shell::hash::body_hash(&self.map)
+        application::hash::body_hash(&self.map)
     }
 
     pub fn wrong(&mut self, field: &str, code: &'static str, detail: impl Into<String>) {

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use application::hash::contact_hash;
+use application::journal;
+use application::problem::{Kind, Problem};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::access::permissions;
-use domain::contact;
+use domain::address;
 use domain::ports::{JournalKey, Principal};
 use events::{ApiKeyEvent, Channel, Mode, Recorded, Role, Timestamp};
 use serde_json::{Value, json};
-use shell::hash::contact_hash;
-use shell::journal;
-use shell::problem::{Kind, Problem};
 
 use crate::fields::{Fields, missing, show_time};
 use crate::{Api, Shared, json, read_body};
@@ -129,7 +129,7 @@ fn read_team(api: &Api, caller: &Principal, fields: &mut Fields, is_team: bool) 
     let given = fields.required("team", |fields| Some(fields.list("team", MAX_TEAM))).unwrap_or_default();
     let mut team = Vec::new();
     for (place, address) in given.iter().enumerate() {
-        let of = |channel: &Channel| contact::normalise(*channel, address.as_str()?, None).ok();
+        let of = |channel: &Channel| address::normalise(*channel, address.as_str()?, None).ok();
         match Channel::ALL.iter().find_map(of) {
             Some(address) => team.push(contact_hash(&api.contact_key, &caller.tenant, &address)),
             None => {
@@ -175,7 +175,7 @@ pub(crate) async fn create(
     };
     let id = format!("key_{:010x}", api.host.random() & 0xff_ffff_ffff);
     let key = format!("td_{}_{:032x}", if is_team { TEAM } else { mode.as_str() }, api.host.random());
-    let hash = shell::hash::key_hash(&key);
+    let hash = application::hash::key_hash(&key);
     let created = ApiKeyEvent::KeyCreated {
         key: id.clone(),
         hash: hash.clone(),

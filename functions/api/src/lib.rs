@@ -27,6 +27,11 @@ pub mod tokens;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use application::consent::DefaultPreferences;
+use application::directory::{Own, ProviderDirectory};
+use application::library::TemplateCache;
+use application::problem::{Kind, Problem};
+use application::{CommandContext, CommandExecutor, Loaded};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{MatchedPath, Path, Request, State};
@@ -40,11 +45,6 @@ use domain::ports::{
     StreamKey, Vault, ViewStore, WorkQueue,
 };
 use events::{CommunicationId, Retention, Timestamp};
-use shell::consent::DefaultPreferences;
-use shell::directory::{Own, ProviderDirectory};
-use shell::library::TemplateCache;
-use shell::problem::{Kind, Problem};
-use shell::{CommandContext, Loaded, Shell};
 
 /// Bytes of a body, at most.
 pub const MAX_BODY: usize = 256 * 1024;
@@ -311,11 +311,11 @@ async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> R
     let (principal, key_hash) = match &api.issuer {
         Some(issuer) if tokens::is_token(key) => {
             let user = issuer.principal(key, api.host.now()).await?;
-            let hash = shell::hash::key_hash(&format!("{} {}", user.tenant, user.name()));
+            let hash = application::hash::key_hash(&format!("{} {}", user.tenant, user.name()));
             (user, hash)
         }
         _ => {
-            let hash = shell::hash::key_hash(key);
+            let hash = application::hash::key_hash(key);
             (api.principal(&hash).await?, hash)
         }
     };
@@ -356,8 +356,8 @@ impl Api {
         Ok(principal)
     }
 
-    fn shell<'a>(&'a self, origin: &'a CommandContext) -> Shell<'a> {
-        Shell { store: &*self.store, host: &*self.host, origin }
+    fn executor<'a>(&'a self, origin: &'a CommandContext) -> CommandExecutor<'a> {
+        CommandExecutor { store: &*self.store, host: &*self.host, origin }
     }
 
     /// A communication of this caller. Another tenant's, and one of the other mode, is not there.
@@ -369,14 +369,16 @@ impl Api {
     ) -> Result<(StreamKey, Loaded), Problem> {
         let id: CommunicationId = id.parse().map_err(|_| not_found())?;
         let key = StreamKey { tenant: caller.tenant.clone(), id };
-        let loaded = self.shell(origin).load(&key).await?;
+        let loaded = self.executor(origin).load(&key).await?;
         let same_mode = loaded.state.requested().is_ok_and(|c| c.request.mode == caller.mode);
         if same_mode { Ok((key, loaded)) } else { Err(not_found()) }
     }
 
     /// Sends the hint, best effort: the stream has a timer that repairs a lost one.
     async fn hint(&self, key: &StreamKey, loaded: &Loaded) {
-        let (Some(lane), Ok(communication)) = (shell::lane(&loaded.state), loaded.state.requested()) else { return };
+        let (Some(lane), Ok(communication)) = (application::lane(&loaded.state), loaded.state.requested()) else {
+            return;
+        };
         let wait_ms = communication.due_at.map_or(0, |due| due.since(self.host.now()).max(0));
         // What is due later is for the sweep, which looks ten minutes ahead.
         if i64::from(MAX_QUEUE_DELAY_S) * 1_000 < wait_ms {

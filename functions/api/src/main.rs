@@ -6,11 +6,11 @@ use std::sync::Arc;
 use api::config::Config;
 use api::rate::RequestLimiter;
 use api::{Api, ApiKeyCache};
+use application::directory::{Own, ProviderDirectory};
 use infra::SystemClockAndRng;
 use infra::aws::{Aws, DynamoStore, DynamoViewStore, KmsCipher, SqsWorkQueue, init_logs};
 use infra::providers::{HttpClients, HttpJwksSource, HttpProviderFactory};
 use lambda_http::{Error, run};
-use shell::directory::{Own, ProviderDirectory};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use application::consent::{DEFAULTS, addresses, addresses_key, fold, history, person};
+use application::journal;
+use application::problem::{Kind, Problem};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use domain::contact;
+use domain::address;
 use domain::ports::{JournalKey, Principal};
 use domain::preferences::{DEFAULT_CHANNELS, Preferences, Statement};
 use events::{Channel, MessageType, PreferenceEvent, Recipient, RecipientType, Recorded};
 use serde_json::{Value, json};
-use shell::consent::{DEFAULTS, addresses, addresses_key, fold, history, person};
-use shell::journal;
-use shell::problem::{Kind, Problem};
 
 use crate::fields::{Fields, show_time};
 use crate::read::Query;
@@ -99,7 +99,7 @@ impl Api {
             if fields.is_null(preferred) {
                 moved.insert(channel, None);
             } else if let Some(text) = fields.text(preferred, 320) {
-                match contact::normalise(channel, &text, None) {
+                match address::normalise(channel, &text, None) {
                     Ok(address) => drop(moved.insert(channel, Some(address))),
                     Err(error) => fields.wrong(preferred, "not_an_address", format!("{preferred} {error}.")),
                 }
@@ -209,7 +209,7 @@ impl Api {
         // What is wrong with the type is said when it is read.
         let Some(kind) = kind else { return Ok(()) };
         let to = |channel: Channel| match &contact {
-            Some(contact) => contact::normalise(channel, contact, None).ok(),
+            Some(contact) => address::normalise(channel, contact, None).ok(),
             None => addresses.get(&channel).cloned(),
         };
         let wanted = preferences.preferred_channels(kind);
@@ -294,7 +294,7 @@ pub(crate) async fn link(
         return Err(Problem::new(Kind::Conflict, "This deployment has no public address: PUBLIC_URL is not set."));
     }
     let until = api.host.now() + days as i64 * DAY_MS;
-    let token = shell::hash::preferences_token(&api.contact_key, &caller.tenant, &person, until);
+    let token = application::hash::preferences_token(&api.contact_key, &caller.tenant, &person, until);
     let shown = json!({ "url": format!("{public_url}/preferences/{token}"), "expiresAt": show_time(until) });
     Ok(json(StatusCode::CREATED, &shown))
 }

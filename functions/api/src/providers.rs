@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
+use application::directory::{Own, tenant_of_config};
+use application::gate;
+use application::problem::{Kind, Problem};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use domain::channels::{Channels, Command};
 use domain::gate::ProviderThrottle;
 use domain::ports::{Principal, ProviderConfig, StoreError};
+use domain::provider_configs::{Channels, Command};
 use events::{Channel, Mode};
 use serde_json::{Value, json};
-use shell::directory::{Own, tenant_of_config};
-use shell::gate;
-use shell::problem::{Kind, Problem};
 
 use crate::fields::{Fields, show_time};
 use crate::read::Query;

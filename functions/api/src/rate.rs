@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use application::gate;
+use application::problem::{Kind, Problem};
 use domain::ports::{CoordinationStore, VersionedRecord};
 use events::RateLimit;
 use events::Timestamp;
-use shell::gate;
-use shell::problem::{Kind, Problem};
 
 /// A claim is this part of the burst.
 const CLAIM_DIVISOR: u32 = 20;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use application::problem::{FieldError, Kind, Problem};
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -9,15 +10,14 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::communication::{Communication, Lifecycle, Readiness, readiness};
+use domain::communication_view::{CommunicationRow, day, row};
 use domain::explain::{Step, explain};
-use domain::history::{CommunicationRow, day, row};
 use domain::ports::{ContentKey, ListFilter, MessageContent, Principal, QueueId, StreamKey, ViewScope};
 use domain::stats::{Counters, add_counters, percentile_ms};
 use domain::status::Status;
 use events::RateLimit;
 use events::{Channel, MessageType, Timestamp};
 use serde_json::{Value, json};
-use shell::problem::{FieldError, Kind, Problem};
 
 use crate::fields::{invalid, parse_time, show_time};
 use crate::providers::ProviderStatus;
@@ -312,7 +312,7 @@ fn read_cursor(cursor: &str, filter: &ListFilter) -> Option<String> {
 }
 
 fn fingerprint(filter: &ListFilter) -> String {
-    shell::hash::body_hash(&json!(format!("{filter:?}")))
+    application::hash::body_hash(&json!(format!("{filter:?}")))
 }
 
 pub(crate) async fn stats(

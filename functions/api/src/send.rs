@@ -3,21 +3,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use application::files::{State as Stage, UploadedFile};
+use application::hash::contact_hash;
+use application::problem::{FieldError, Kind, Problem};
+use application::{CommandContext, Loaded};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use domain::access::key_allows_channel;
-use domain::channels::Channels;
 use domain::communication::{Command, Rejection};
+use domain::communication_view::row;
 use domain::explain::suppressed as suppressed_by;
-use domain::history::row;
 use domain::ports::{AddressKey, AttachmentLink, ContentKey, MessageContent, Principal, StreamKey};
+use domain::provider_configs::Channels;
 use domain::render::{Button, CompiledTemplate, Location, MediaKind, ProviderTemplate, RenderError, words};
 use domain::status::status;
 use domain::templates::Templates;
-use domain::{contact, policy, quiet};
+use domain::{address, policy, quiet_hours};
 use events::{
     Attachment, Channel, CommunicationId, DoubtPolicy, EntityRef, Fallback, FallbackStep, MessageType, Mode, Priority,
     QuietHours, Recipient, RecipientType, Requested, Retention, Source, SuppressReason, Template, TenantId, Timestamp,
@@ -25,10 +29,6 @@ use events::{
 };
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
-use shell::files::{State as Stage, UploadedFile};
-use shell::hash::contact_hash;
-use shell::problem::{FieldError, Kind, Problem};
-use shell::{CommandContext, Loaded};
 
 use crate::channels::{ALLOWED_COUNTRIES, DEFAULT_REGION};
 use crate::fields::{Fields, invalid, missing, show_time};
@@ -327,7 +327,7 @@ pub(crate) fn read_type(fields: &mut Fields) -> Option<MessageType> {
 pub(crate) fn read_contact(fields: &mut Fields, channel: Channel, text: &str, channels: &Channels) -> Option<String> {
     // The country of numbers that are written without their code.
     let region = phone_number_setting(channels, DEFAULT_REGION);
-    let normal = match contact::normalise(channel, text, region) {
+    let normal = match address::normalise(channel, text, region) {
         Ok(normal) => normal,
         Err(error) => {
             fields.wrong("recipientContact", "not_an_address", format!("recipientContact {error}."));
@@ -336,7 +336,7 @@ pub(crate) fn read_contact(fields: &mut Fields, channel: Channel, text: &str, ch
     };
     // Whoever gets hold of a key can make money with SMS to far countries.
     let countries = phone_number_setting(channels, ALLOWED_COUNTRIES).or(region);
-    if channel == Channel::Sms && countries.is_some_and(|countries| !contact::is_of(&normal, countries)) {
+    if channel == Channel::Sms && countries.is_some_and(|countries| !address::is_of(&normal, countries)) {
         let detail = "SMS to this country is not allowed; a channel's setting allowedCountries names those that are.";
         fields.wrong("recipientContact", "country_not_allowed", detail);
         return None;
@@ -420,7 +420,7 @@ pub(crate) fn read_quiet_hours(fields: &mut Fields) -> Option<QuietHours> {
         );
         return None;
     }
-    match quiet::check(&hours) {
+    match quiet_hours::check(&hours) {
         Ok(()) => Some(hours),
         Err((name, error)) => {
             fields.wrong(&format!("quietHours/{name}"), "not_quiet_hours", format!("quietHours.{name} {error}."));
@@ -539,7 +539,7 @@ impl Api {
 
     /// Where people read a file who have a link in a message.
     fn file_url(&self, tenant: &TenantId, id: &str, until: Timestamp) -> String {
-        format!("{}/files/{}", self.own.public_url, shell::hash::file_token(&self.contact_key, tenant, id, until))
+        format!("{}/files/{}", self.own.public_url, application::hash::file_token(&self.contact_key, tenant, id, until))
     }
 
     /// What the tenant decided, at most 15 seconds old.
@@ -706,7 +706,7 @@ impl Api {
             Mode::Test => format!("test\0{idempotency}"),
         };
         let key = StreamKey { id: CommunicationId::from_idempotency_key(&tenant, &named), tenant };
-        let loaded = self.shell(origin).load(&key).await?;
+        let loaded = self.executor(origin).load(&key).await?;
         let Ok(communication) = loaded.state.requested() else { return Ok(IdempotencyCheck::First(key, loaded)) };
         if communication.request.request_hash != request_hash {
             return Err(Rejection::KeyReused.into());
@@ -759,7 +759,7 @@ impl Api {
         for (place, content) in fallback_content_keys(key, &request).iter().zip(&next) {
             self.vault.put(place, content, until).await?;
         }
-        let after = self.shell(origin).execute_loaded(key, loaded, Command::Request(Box::new(request))).await?;
+        let after = self.executor(origin).execute_loaded(key, loaded, Command::Request(Box::new(request))).await?;
         if after.appended > 0 {
             self.hint(key, &after).await;
         }
@@ -779,7 +779,7 @@ impl Api {
             None => self.content(key, loaded).await?,
         };
         let due = communication.due_at.unwrap_or(folded.created_at);
-        let due = quiet::held_until(&communication.request, due).unwrap_or(due);
+        let due = quiet_hours::held_until(&communication.request, due).unwrap_or(due);
         let mut body = json!({
             "id": key.id,
             "status": folded.status,

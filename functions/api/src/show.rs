@@ -1,6 +1,6 @@
 //! Communications as JSON, in the words of the source documents.
 
-use domain::history::CommunicationRow;
+use domain::communication_view::CommunicationRow;
 use domain::ports::{AttachmentLink, MessageContent, StreamKey};
 use domain::render::{CompiledTemplate, words};
 use events::{EventFamily, FallbackStep, Recorded, Requested, Retention, Timestamp};

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use application::problem::{Kind, Problem};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use domain::channels::{Channels, Command, Config};
 use domain::ports::Principal;
+use domain::provider_configs::{Channels, Command, Config};
 use events::Channel;
 use serde_json::{Value, json};
-use shell::problem::{Kind, Problem};
 
 use crate::channels::Given;
 use crate::fields::{Fields, show_time};

@@ -1,20 +1,20 @@
 //! Everything about one person: shown to whoever asks for it, and erased. Counts stay, for nothing personal is in them.
 
+use application::consent::{addresses_key, person};
+use application::hash::contact_hash;
+use application::problem::{Kind, Problem};
+use application::{CommandContext, Loaded};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use domain::address;
 use domain::communication::Command;
-use domain::contact;
-use domain::history::row;
+use domain::communication_view::row;
 use domain::ports::{AddressKey, ContentKey, DocumentKey, MessageContent, ObjectKey, Principal, StreamKey};
 use events::{Channel, Mode, Recipient, RecipientType, Timestamp};
 use serde_json::{Value, json};
-use shell::consent::{addresses_key, person};
-use shell::hash::contact_hash;
-use shell::problem::{Kind, Problem};
-use shell::{CommandContext, Loaded};
 
 use crate::fields::Fields;
 use crate::read::Query;
@@ -49,7 +49,7 @@ impl Api {
             Problem::new(Kind::NotFound, format!("A subject is a {kinds}, or an address."))
         };
         if kind == "address" {
-            let normal = Channel::ALL.iter().find_map(|channel| contact::normalise(*channel, id, None).ok());
+            let normal = Channel::ALL.iter().find_map(|channel| address::normalise(*channel, id, None).ok());
             let address = normal.ok_or_else(unknown)?;
             let hash = contact_hash(&self.contact_key, &caller.tenant, &address);
             return Ok(DataSubject { name: format!("contact:{hash}"), address: Some(address) });
@@ -107,7 +107,7 @@ pub(crate) async fn export(
     let mut communications = Vec::new();
     for (key, content) in &page {
         let stream = StreamKey { tenant: caller.tenant.clone(), id: key.id };
-        let loaded = api.shell(&origin).load(&stream).await?;
+        let loaded = api.executor(&origin).load(&stream).await?;
         if let Some(folded) = row(key.id, &loaded.records).filter(|_| is_visible_to(&caller, &loaded)) {
             communications.push(show::stored(&stream, &folded, Some(content)));
         }
@@ -144,7 +144,7 @@ impl Api {
                 self.objects.delete(&ObjectKey::fetched(&stream, place)).await?;
                 continue;
             };
-            let file = shell::files::find(&*self.own.documents, &caller.tenant, id, self.host.now()).await?;
+            let file = application::files::find(&*self.own.documents, &caller.tenant, id, self.host.now()).await?;
             if file.is_some_and(|file| !file.shared) {
                 self.remove_file(caller, id).await?;
             }
@@ -166,7 +166,7 @@ impl Api {
             self.forget_address(&AddressKey { tenant, channel: request.channel, contact_hash }).await?;
             let stream = StreamKey { tenant: caller.tenant.clone(), id: words.id };
             let by = caller.name();
-            self.shell(origin).execute_loaded(&stream, loaded, Command::Erase { by }).await?;
+            self.executor(origin).execute_loaded(&stream, loaded, Command::Erase { by }).await?;
         }
         Ok(self.vault.erase(words).await?)
     }
@@ -192,14 +192,14 @@ pub(crate) async fn erase(
         before = page.last().map(|(key, _)| key.path().1);
         for (key, content) in &page {
             let stream = StreamKey { tenant: caller.tenant.clone(), id: key.id };
-            let loaded = api.shell(&origin).load(&stream).await?;
+            let loaded = api.executor(&origin).load(&stream).await?;
             if !is_visible_to(&caller, &loaded) {
                 continue;
             }
             let others = loaded.state.requested().map_or(vec![], |of| fallback_content_keys(&stream, &of.request));
             for other in others {
                 let stream = StreamKey { tenant: caller.tenant.clone(), id: other.id };
-                let loaded = api.shell(&origin).load(&stream).await?;
+                let loaded = api.executor(&origin).load(&stream).await?;
                 api.erase_one(&caller, &origin, loaded, &other).await?;
             }
             api.erase_files(&caller, key, content).await?;

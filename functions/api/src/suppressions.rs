@@ -1,17 +1,17 @@
 //! The suppression list, as people keep it: shown, added to, taken from, brought in and out as CSV.
 
+use application::hash::contact_hash;
+use application::problem::{Kind, Problem};
+use application::suppression::{Entry, List};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::contact;
+use domain::address;
 use domain::ports::{AddressKey, Principal};
 use events::Channel;
 use serde_json::{Value, json};
-use shell::hash::contact_hash;
-use shell::problem::{Kind, Problem};
-use shell::suppression::{Entry, List};
 
 use crate::fields::{Fields, missing, show_time};
 use crate::read::Query;
@@ -96,7 +96,7 @@ pub(crate) async fn add(
     let channel: Option<Channel> = fields.required("channel", |f| f.choice("channel", &Channel::names()));
     let given = fields.required("contact", |f| f.text("contact", 320));
     let reason = fields.reference("reason", 100).unwrap_or_else(|| BY_HAND.to_owned());
-    let address = channel.zip(given).and_then(|(channel, given)| match contact::normalise(channel, &given, None) {
+    let address = channel.zip(given).and_then(|(channel, given)| match address::normalise(channel, &given, None) {
         Ok(address) => Some(address),
         Err(error) => {
             fields.wrong("contact", "not_an_address", format!("contact {error}."));
@@ -125,7 +125,7 @@ pub(crate) async fn remove(
     let missing = || Problem::new(Kind::Malformed, "Say which: ?channel=email&contact=ada@example.com.");
     let channel: Channel = channel.and_then(|channel| channel.parse().ok()).ok_or_else(missing)?;
     let given = given.ok_or_else(missing)?;
-    let address = contact::normalise(channel, &given, None);
+    let address = address::normalise(channel, &given, None);
     let address = address.map_err(|error| Problem::new(Kind::Malformed, format!("contact {error}.")))?;
     let contact = api.contact(&caller, channel, &address);
     if api.store.suppression(&contact).await?.is_none() {
@@ -164,7 +164,7 @@ pub(crate) async fn import(
         let reason = of_reason.map(cell).filter(|reason| is_reason(reason)).unwrap_or(BY_HAND).to_owned();
         let channel = cell(of_channel).parse::<Channel>().map_err(|()| "is no channel".to_owned());
         let address = channel.and_then(|channel| {
-            let address = contact::normalise(channel, cell(of_contact), None);
+            let address = address::normalise(channel, cell(of_contact), None);
             address.map(|address| (channel, address)).map_err(|error| error.to_string())
         });
         match address {

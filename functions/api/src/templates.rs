@@ -4,6 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use application::journal::{self, JournalError};
+use application::library::{Text, template_content_key, text};
+use application::problem::{FieldError, Kind, Problem};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -14,9 +17,6 @@ use domain::render::{CompiledTemplate, Message, Part, RenderError, RenderInput, 
 use domain::templates::{self, Command, DEFAULT_LOCALE, Rejection, SystemTemplate, Template, Templates, Version};
 use events::{Channel, MessageType};
 use serde_json::{Value, json};
-use shell::journal::{self, JournalError};
-use shell::library::{Text, template_content_key, text};
-use shell::problem::{FieldError, Kind, Problem};
 
 use crate::fields::{Fields, invalid, missing, show_time};
 use crate::read::Query;

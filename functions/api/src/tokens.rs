@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use application::problem::{Kind, Problem};
 use domain::ports::{JwksSource, Principal};
 use events::{Channel, Mode, Role, TenantId, Timestamp};
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Map, Value};
-use shell::problem::{Kind, Problem};
 
 /// Signatures that need no secret of the provider's.
 const ALGORITHMS: [Algorithm; 9] = [

@@ -10,7 +10,7 @@ pub use rebuild::RebuildProgress;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use domain::history::{CommunicationRow, day, row};
+use domain::communication_view::{CommunicationRow, day, row};
 use domain::ports::{AlertSink, EventStore, Host, RowKey, StoreError, Stream, StreamKey, ViewScope, ViewStore};
 use domain::stats::{Counters, add_counters, contribution, difference};
 use domain::{communication, policy};
@@ -146,7 +146,7 @@ impl Audit {
         if stream.version != stream.lines.len() as u64 {
             report.add("I5", &about, format!("at position {} with {} events", stream.version, stream.lines.len()));
         }
-        let records = match shell::decode(stream) {
+        let records = match application::decode(stream) {
             Ok(records) => records,
             Err(error) => {
                 report.add("I5", &about, error.to_string());

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::history::row;
+use domain::communication_view::row;
 use domain::ports::{ProjectedRow, StoreError, ViewScope};
 use events::{Event, Mode, Timestamp};
 
@@ -39,7 +39,7 @@ impl Audit {
             let page = self.store.scan(done.next.as_deref(), PAGE).await?;
             let mut views: BTreeMap<ViewScope, Vec<ProjectedRow>> = BTreeMap::new();
             for (key, stream) in &page.streams {
-                let records = shell::decode(stream).unwrap_or_default();
+                let records = application::decode(stream).unwrap_or_default();
                 let mode = match records.first().map(|record| &record.event) {
                     Some(Event::CommunicationRequested(request)) => request.mode,
                     _ => Mode::Live,

@@ -1,6 +1,6 @@
 //! All of it. Built in `main.rs`, then passed down; nothing else reads the environment.
 
-use shell::settings::{SettingError, Settings, TableNames};
+use application::settings::{SettingError, Settings, TableNames};
 
 /// The door's settings.
 pub struct Config {

@@ -6,10 +6,10 @@ pub mod config;
 
 use std::sync::Arc;
 
+use application::{CommandContext, CommandExecutor, ExecuteError};
 use domain::communication::Command;
 use domain::ports::{AlertSink, EventStore, Host, StreamKey};
 use events::DeadLetterReason;
-use shell::{CommandContext, ExecuteError, Shell};
 
 /// Everything the door may touch.
 #[derive(Clone)]
@@ -21,10 +21,10 @@ pub struct DeadLetter {
 
 impl DeadLetter {
     /// A batch; the ids of those to be shown again.
-    pub async fn batch(&self, messages: Vec<shell::hint::Message>) -> Vec<String> {
+    pub async fn batch(&self, messages: Vec<application::hint::Message>) -> Vec<String> {
         let mut again = Vec::new();
         for message in messages {
-            let done = match shell::hint::parse(&message.body) {
+            let done = match application::hint::parse(&message.body) {
                 Ok(key) => self.bury(&key).await,
                 Err(_) => {
                     self.alert("a message that is not ours", "Its content is not shown; see the queue.").await;
@@ -46,9 +46,9 @@ impl DeadLetter {
     /// [`ExecuteError`]: show it again.
     pub async fn bury(&self, key: &StreamKey) -> Result<(), ExecuteError> {
         let origin = CommandContext::function("dead-letter");
-        let shell = Shell { store: &*self.store, host: &*self.host, origin: &origin };
+        let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &origin };
         let command = Command::DeadLetter(DeadLetterReason::Poison);
-        match shell.execute(key, command).await {
+        match executor.execute(key, command).await {
             Ok(after) if after.appended > 0 => {
                 let text = format!("{} {}: see GET /api/communications/{}/events", key.tenant, key.id, key.id);
                 self.alert("a communication crashed its consumer", &text).await;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use application::hint;
 use aws_lambda_events::sqs::SqsEvent;
 use dead_letter::DeadLetter;
 use dead_letter::config::Config;
 use infra::SystemClockAndRng;
 use infra::aws::{Aws, DynamoStore, SnsAlertSink, init_logs};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use shell::hint;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use application::settings::{DeploymentProviderConfig, SettingError, Settings, TableNames};
 use domain::ports::QueueId;
 use events::RateLimit;
-use shell::settings::{DeploymentProviderConfig, SettingError, Settings, TableNames};
 
 /// The door's settings.
 pub struct Config {

@@ -1,5 +1,8 @@
 use std::sync::Arc;
 
+use application::directory::{ProviderSetupError, last_inbound_key, provider_message_key};
+use application::suppression::{Entry, List};
+use application::{CommandContext, CommandExecutor, ExecuteError, Loaded};
 use domain::communication::{Answer, Command, Communication, Lifecycle, Readiness, Rejection, Report, readiness};
 use domain::ports::{
     AddressKey, AttachmentLink, ContentKey, Found, Hint, MessageContent, ObjectKey, OutboundMessage, Provider, Sent,
@@ -7,15 +10,12 @@ use domain::ports::{
 };
 use domain::provider::File;
 use domain::render::words;
-use domain::{policy, quiet};
+use domain::{policy, quiet_hours};
 use events::{
     AttemptId, Channel, CommunicationId, DeferReason, Event, Fact, FailReason, Outcome, Priority, Requested,
     ResolvedBy, SuppressReason, Timestamp,
 };
 use futures_util::future::{join, join_all, join3};
-use shell::directory::{ProviderSetupError, last_inbound_key, provider_message_key};
-use shell::suppression::{Entry, List};
-use shell::{CommandContext, ExecuteError, Loaded, Shell};
 
 use crate::gates::{Admission, BatchThrottle};
 use crate::{Deadline, Deliver, DeliverError};
@@ -40,8 +40,8 @@ impl DeliveryRun<'_> {
     pub async fn process(&self) -> Result<(), DeliverError> {
         let DeliveryRun { deliver, gates, key, .. } = self;
         let origin = CommandContext::function("deliver");
-        let shell = Shell { store: &*deliver.store, host: &*deliver.host, origin: &origin };
-        let mut loaded = shell.load(key).await?;
+        let executor = CommandExecutor { store: &*deliver.store, host: &*deliver.host, origin: &origin };
+        let mut loaded = executor.load(key).await?;
         for _ in 0..MAX_DECISIONS {
             let now = self.deliver.host.now();
             let Ok(communication) = loaded.state.requested() else {
@@ -59,20 +59,20 @@ impl DeliveryRun<'_> {
             let command = match next {
                 NextStep::Do(command) => command,
                 NextStep::Wait(until) => return self.set_wait(&loaded, until).await,
-                NextStep::Send(outbound, provider) => match self.claim(&shell, &loaded, &provider).await? {
+                NextStep::Send(outbound, provider) => match self.claim(&executor, &loaded, &provider).await? {
                     Some(claimed) => {
-                        return self.send(&shell, claimed, *outbound, provider).await;
+                        return self.send(&executor, claimed, *outbound, provider).await;
                     }
                     None => {
                         gates.release_token(&provider.account().config).await;
-                        loaded = shell.load(key).await?;
+                        loaded = executor.load(key).await?;
                         continue;
                     }
                 },
             };
-            loaded = match shell.attempt(key, &loaded, command).await? {
+            loaded = match executor.attempt(key, &loaded, command).await? {
                 Some(after) => after,
-                None => shell.load(key).await?,
+                None => executor.load(key).await?,
             };
         }
         Err(DeliverError::Contended)
@@ -92,7 +92,7 @@ impl DeliveryRun<'_> {
     }
 
     async fn send_hint_for(&self, key: &StreamKey, loaded: &Loaded, wait_ms: i64) -> Result<(), DeliverError> {
-        let Some(lane) = shell::lane(&loaded.state) else { return Ok(()) };
+        let Some(lane) = application::lane(&loaded.state) else { return Ok(()) };
         let seconds = (wait_ms.max(0) + 999).div_euclid(1_000) as u32;
         Ok(self.deliver.queue.send(&[(Hint { lane, key: key.clone() }, seconds)]).await?)
     }
@@ -110,8 +110,8 @@ impl DeliveryRun<'_> {
                 traceparent: asked.and_then(|meta| meta.traceparent.clone()),
                 ..CommandContext::function("deliver")
             };
-            let shell = Shell { store: &*deliver.store, host: &*deliver.host, origin: &origin };
-            let after = shell.execute(&next, Command::Request(Box::new(request))).await?;
+            let executor = CommandExecutor { store: &*deliver.store, host: &*deliver.host, origin: &origin };
+            let after = executor.execute(&next, Command::Request(Box::new(request))).await?;
             self.send_hint_for(&next, &after, 0).await?;
         }
         Ok(NextStep::Do(Command::HandOver(next.id)))
@@ -204,7 +204,7 @@ impl DeliveryRun<'_> {
         let Some(content) = content? else {
             return Ok(NextStep::Do(Command::Suppress(SuppressReason::Erased)));
         };
-        if let Some(until) = quiet::held_until(request, now) {
+        if let Some(until) = quiet_hours::held_until(request, now) {
             return Ok(NextStep::Do(Command::Defer { until, reason: DeferReason::QuietHours }));
         }
         let outbound = match self.outbound(communication, communication.attempts + 1, content).await? {
@@ -227,7 +227,7 @@ impl DeliveryRun<'_> {
     /// The append is the lock. None: somebody else was first.
     async fn claim(
         &self,
-        shell: &Shell<'_>,
+        executor: &CommandExecutor<'_>,
         loaded: &Loaded,
         provider: &Arc<dyn Provider>,
     ) -> Result<Option<Loaded>, DeliverError> {
@@ -237,7 +237,7 @@ impl DeliveryRun<'_> {
             config: provider.account().config.clone(),
             provider: provider.account().provider.clone(),
         };
-        match shell.attempt(self.key, loaded, begin).await {
+        match executor.attempt(self.key, loaded, begin).await {
             Ok(claimed) => Ok(claimed),
             Err(ExecuteError::Rejected(Rejection::NotDue(_) | Rejection::AttemptInFlight(_) | Rejection::Finished)) => {
                 Ok(None)
@@ -249,7 +249,7 @@ impl DeliveryRun<'_> {
     /// Calls the provider once, then records what is known of it.
     async fn send(
         &self,
-        shell: &Shell<'_>,
+        executor: &CommandExecutor<'_>,
         claimed: Loaded,
         outbound: OutboundMessage,
         provider: Arc<dyn Provider>,
@@ -270,10 +270,10 @@ impl DeliveryRun<'_> {
             outcome: answer,
             failover,
         };
-        let mut after = record(shell, self.key, claimed, outcome).await?;
+        let mut after = record(executor, self.key, claimed, outcome).await?;
         log(self.key, &provider, &after);
         if !facts.is_empty() {
-            after = shell.execute_loaded(self.key, after, Command::Report(self.reports(&outbound, facts))).await?;
+            after = executor.execute_loaded(self.key, after, Command::Report(self.reports(&outbound, facts))).await?;
         }
         // After the outcome: were it lost here, the provider says so again next time.
         if opted_out && let Err(error) = self.suppress(&contact, &outbound.to).await {
@@ -402,7 +402,7 @@ impl DeliveryRun<'_> {
     fn unsubscribe_url(&self, request: &Requested) -> Option<String> {
         let Deliver { contact_key, own, .. } = self.deliver;
         let has_one = request.channel == Channel::Email && request.priority != Priority::Urgent;
-        let token = || shell::hash::unsubscribe_token(contact_key, self.key);
+        let token = || application::hash::unsubscribe_token(contact_key, self.key);
         let is_set = !contact_key.is_empty() && !own.public_url.is_empty();
         (has_one && is_set).then(|| format!("{}/unsubscribe/{}", own.public_url, token()))
     }
@@ -479,12 +479,17 @@ fn content_key(key: &StreamKey, communication: &Communication) -> ContentKey {
 }
 
 /// An outcome that cannot be stored becomes a doubt, and a doubt may become a second send: worth more than one try.
-async fn record(shell: &Shell<'_>, key: &StreamKey, claimed: Loaded, outcome: Command) -> Result<Loaded, ExecuteError> {
-    let mut recorded = shell.execute_loaded(key, claimed, outcome.clone()).await;
+async fn record(
+    executor: &CommandExecutor<'_>,
+    key: &StreamKey,
+    claimed: Loaded,
+    outcome: Command,
+) -> Result<Loaded, ExecuteError> {
+    let mut recorded = executor.execute_loaded(key, claimed, outcome.clone()).await;
     for _ in 1..MAX_RECORD_TRIES {
         match recorded {
             Err(ExecuteError::Store(StoreError::Unavailable(_)) | ExecuteError::OutcomeUnknown(_)) => {
-                recorded = shell.execute(key, outcome.clone()).await;
+                recorded = executor.execute(key, outcome.clone()).await;
             }
             done => return done,
         }

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use application::consent::DefaultPreferences;
+use application::directory::ProviderDirectory;
+use application::gate;
+use application::library::TemplateCache;
 use domain::communication::{Answer, Communication};
 use domain::gate::{CallResults, Cause, Entry};
 use domain::policy;
 use domain::ports::{Provider, StoreError, VersionedRecord};
 use events::{RateLimit, RefusalClass, TenantId, Timestamp};
-use shell::consent::DefaultPreferences;
-use shell::directory::ProviderDirectory;
-use shell::gate;
-use shell::library::TemplateCache;
 
 use crate::Deliver;
 

@@ -10,6 +10,8 @@ pub use gates::Memory;
 
 use std::sync::Arc;
 
+use application::ExecuteError;
+use application::directory::Own;
 use delivery::DeliveryRun;
 use domain::ports::{
     AlertSink, CoordinationStore, DocumentStore, EventStore, Files, Host, ObjectStore, Provider, StoreError, StreamKey,
@@ -19,8 +21,6 @@ use events::RateLimit;
 use events::Timestamp;
 use futures_util::future::join_all;
 use gates::BatchThrottle;
-use shell::ExecuteError;
-use shell::directory::Own;
 
 /// Everything the door may touch.
 #[derive(Clone)]
@@ -86,10 +86,10 @@ impl DeliverError {
 }
 
 /// Delivers a batch side by side; the ids of those to be shown again.
-pub async fn batch(deliver: &Deliver, messages: Vec<shell::hint::Message>, deadline: Deadline) -> Vec<String> {
+pub async fn batch(deliver: &Deliver, messages: Vec<application::hint::Message>, deadline: Deadline) -> Vec<String> {
     let gates = BatchThrottle::new(deliver, messages.len());
-    let one = async |message: shell::hint::Message| {
-        let key = shell::hint::parse(&message.body).map_err(DeliverError::NotAHint);
+    let one = async |message: application::hint::Message| {
+        let key = application::hint::parse(&message.body).map_err(DeliverError::NotAHint);
         let done = match key {
             Ok(key) => DeliveryRun { deliver, gates: &gates, key: &key, deadline }.process().await,
             Err(error) => Err(error),

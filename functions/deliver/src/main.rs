@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use application::directory::{Own, connected};
+use application::hint;
 use aws_lambda_events::sqs::SqsEvent;
 use deliver::Deliver;
 use deliver::config::Config;
@@ -12,8 +14,6 @@ use infra::SystemClockAndRng;
 use infra::aws::{Aws, DynamoStore, KmsCipher, SnsAlertSink, SqsWorkQueue, init_logs};
 use infra::providers::{HttpClients, HttpProviderFactory, PublicFileFetcher, sandboxes};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use shell::directory::{Own, connected};
-use shell::hint;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use application::problem::{Kind, Problem};
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -20,7 +21,6 @@ use infra::providers::content_disposition;
 use schedule::{Schedule, Sweep};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use shell::problem::{Kind, Problem};
 
 use crate::clock::Clock;
 use crate::simulator::{Fault, Simulator, examples};

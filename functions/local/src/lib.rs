@@ -15,6 +15,9 @@ use std::time::Duration;
 use api::config::Jwt;
 use api::rate::RequestLimiter;
 use api::{Api, ApiKeyCache, Kept};
+use application::directory::{Own, ProviderDirectory, connected};
+use application::hint::Message;
+use application::settings::DeploymentProviderConfig;
 use audit::Audit;
 use clock::Clock;
 use dead_letter::DeadLetter;
@@ -30,9 +33,6 @@ use infra::embedded::{
 use infra::providers::{HttpClients, HttpJwksSource, HttpProviderFactory, REGISTRY, http_client};
 use project::{Image, Project};
 use schedule::{Schedule, Sweep};
-use shell::directory::{Own, ProviderDirectory, connected};
-use shell::hint::Message;
-use shell::settings::DeploymentProviderConfig;
 use simulator::{Known, Simulator};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -367,7 +367,7 @@ async fn listen(port: u16) -> io::Result<TcpListener> {
 async fn dev_key(database: &Database) -> Result<(), domain::ports::StoreError> {
     let tenant: TenantId = DEV_TENANT.parse().map_err(|_| domain::ports::StoreError::Unreadable("tenant".into()))?;
     let principal = Principal::admin(tenant, "developer", Mode::Test);
-    Keys::put(database, &shell::hash::key_hash(DEV_KEY), &principal).await
+    Keys::put(database, &application::hash::key_hash(DEV_KEY), &principal).await
 }
 
 /// Connects to the simulated providers, which learn of every account that our side is configured with.
@@ -410,7 +410,7 @@ fn providers(
     let configured = simulator::deployment(&simulator.sendgrid_public_key()).into_iter();
     let configured = configured.map(|(config, provider, channel, settings)| {
         let (config, provider) = (config.to_owned(), provider.to_owned());
-        let callback_path = shell::settings::callback_path(&provider, channel);
+        let callback_path = application::settings::callback_path(&provider, channel);
         let account = ProviderConfig { config, provider, channel, mode: Mode::Test, rate };
         DeploymentProviderConfig { account, settings, callback_path }
     });

@@ -235,7 +235,7 @@ fn new_key(tenant: &str, actor: String, mode: KeyMode, table: &str) -> Result<()
         KeyMode::Test => (Mode::Test, "test"),
     };
     let key = format!("td_{name}_{:032x}", SystemClockAndRng.random());
-    let hash = shell::hash::key_hash(&key);
+    let hash = application::hash::key_hash(&key);
     let body = serde_json::to_string(&Principal::admin(tenant, actor, mode)).map_err(|error| error.to_string())?;
     let item = serde_json::json!({
         "pk": { "S": format!("key#{hash}") }, "sk": { "S": "principal" }, "body": { "S": body },

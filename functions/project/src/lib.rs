@@ -7,7 +7,7 @@ pub mod config;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::history;
+use domain::communication_view;
 use domain::ports::{Host, ProjectedRow, StoreError, StreamKey, ViewScope, ViewStore};
 use events::{Event, Mode, Recorded};
 
@@ -69,7 +69,7 @@ fn fold(key: &StreamKey, lines: &[String]) -> Option<ProjectedRow> {
             return None;
         }
     };
-    let row = history::row(key.id, &records)?;
+    let row = communication_view::row(key.id, &records)?;
     let mode = match &records.first()?.event {
         Event::CommunicationRequested(request) => request.mode,
         _ => Mode::Live,

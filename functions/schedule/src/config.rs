@@ -1,7 +1,7 @@
 //! All of it. Built in `main.rs`, then passed down; nothing else reads the environment.
 
+use application::settings::{SettingError, Settings, TableNames};
 use domain::ports::QueueId;
-use shell::settings::{SettingError, Settings, TableNames};
 
 /// The door's settings.
 pub struct Config {

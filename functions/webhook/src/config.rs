@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use application::settings::{DeploymentProviderConfig, SettingError, Settings, TableNames};
 use domain::ports::QueueId;
-use shell::settings::{DeploymentProviderConfig, SettingError, Settings, TableNames};
 
 /// The door's settings.
 pub struct Config {

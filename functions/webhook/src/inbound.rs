@@ -1,12 +1,12 @@
 //! Messages to us, and what people say about being written to.
 
+use application::directory::last_inbound_key;
+use application::journal;
+use application::problem::Problem;
 use domain::consent::{ConsentKeyword, KEYWORD_REASON, is_lifted_by_start, keyword};
 use domain::ports::{DocumentKey, JournalKey, StoreError};
 use domain::provider::{Consent, InboundMessage, Provider};
 use events::{Channel, InboundMessageEvent, Recorded, TenantId};
-use shell::directory::last_inbound_key;
-use shell::journal;
-use shell::problem::Problem;
 
 use crate::Webhook;
 
@@ -28,7 +28,7 @@ impl Webhook {
         let contact = self.contact(tenant, account.channel, &message.from);
         let said = message.keyword.map(str::to_owned);
         let said = said.or_else(|| Some(keyword(message.text.as_deref()?)?.as_str().to_owned()));
-        let name = shell::hash::body_hash(&(&account.config, &message.provider_message_id));
+        let name = application::hash::body_hash(&(&account.config, &message.provider_message_id));
         let words = serde_json::json!({ "from": message.from, "text": message.text });
         let shelf = DocumentKey { tenant: tenant.clone(), shelf: "inbound", name: name.clone() };
         self.documents.put_document(&shelf, &words.to_string(), Some(self.host.now() + RETENTION_MS)).await?;

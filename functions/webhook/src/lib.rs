@@ -18,6 +18,12 @@ pub use unmatched::{UnmatchedReports, batch};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use application::directory::{
+    CachedProvider, Own, ProviderDirectory, ProviderSetupError, provider_message_key, tenant_of_config,
+};
+use application::problem::{Kind, Problem};
+use application::suppression::{Entry, List};
+use application::{CommandContext, CommandExecutor, ExecuteError, Loaded};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, Request, State};
@@ -32,12 +38,6 @@ use domain::ports::{
 use domain::provider::{About, CallbackRequest, ParsedCallback, Provider, Told};
 use events::{AttemptId, Channel, CommunicationId, Fact, Mode, TenantId};
 use futures_util::future::join_all;
-use shell::directory::{
-    CachedProvider, Own, ProviderDirectory, ProviderSetupError, provider_message_key, tenant_of_config,
-};
-use shell::problem::{Kind, Problem};
-use shell::suppression::{Entry, List};
-use shell::{CommandContext, ExecuteError, Loaded, Shell};
 
 /// Bytes of a callback, at most: providers send batches.
 const MAX_BODY: usize = 1024 * 1024;
@@ -185,7 +185,7 @@ async fn own(
                 return Err(no_address());
             }
         };
-    if !shell::hash::constant_time_eq(&callback_secret, &secret) {
+    if !application::hash::constant_time_eq(&callback_secret, &secret) {
         return Err(no_address());
     }
     let request = webhook.read(request).await?;
@@ -329,8 +329,8 @@ impl Webhook {
 
     async fn report(&self, provider: &str, key: &StreamKey, reports: &[Report]) -> Result<(), ExecuteError> {
         let origin = CommandContext::function(&format!("webhook:{provider}"));
-        let shell = Shell { store: &*self.store, host: &*self.host, origin: &origin };
-        let loaded = shell.load(key).await?;
+        let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &origin };
+        let loaded = executor.load(key).await?;
         let Ok(communication) = loaded.state.requested() else {
             tracing::warn!(provider, id = %key.id, "a callback for an unknown communication");
             return Ok(());
@@ -355,7 +355,7 @@ impl Webhook {
                 self.returned(&contact, &key.id, &content).await?;
             }
         }
-        match shell.execute_loaded(key, loaded, Command::Report(reports.to_vec())).await {
+        match executor.execute_loaded(key, loaded, Command::Report(reports.to_vec())).await {
             Err(ExecuteError::Rejected(Rejection::NeverAttempted)) => {
                 tracing::warn!(provider, id = %key.id, "a callback for an attempt that was never made");
                 Ok(())
@@ -370,7 +370,7 @@ impl Webhook {
     /// What came back has another channel's turn at once. Best effort: the stream's timer sends the same hint a minute later.
     async fn send_fallback_hint(&self, key: &StreamKey, after: &Loaded) {
         let due = after.state.requested().ok().and_then(Communication::fallback_due_at);
-        let Some(lane) = shell::lane(&after.state).filter(|_| due.is_some_and(|at| at <= self.host.now())) else {
+        let Some(lane) = application::lane(&after.state).filter(|_| due.is_some_and(|at| at <= self.host.now())) else {
             return;
         };
         if let Err(error) = self.queue.send(&[(Hint { lane, key: key.clone() }, 0)]).await {
@@ -432,8 +432,8 @@ impl Webhook {
     }
 
     fn contact(&self, tenant: &TenantId, channel: Channel, address: &str) -> AddressKey {
-        let address = domain::contact::normalise(channel, address, None).unwrap_or_else(|_| address.to_owned());
-        let contact_hash = shell::hash::contact_hash(&self.contact_key, tenant, &address);
+        let address = domain::address::normalise(channel, address, None).unwrap_or_else(|_| address.to_owned());
+        let contact_hash = application::hash::contact_hash(&self.contact_key, tenant, &address);
         AddressKey { tenant: tenant.clone(), channel, contact_hash }
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use application::directory::{Own, connected};
+use application::hint;
 use aws_lambda_events::sqs::SqsEvent;
 use infra::SystemClockAndRng;
 use infra::aws::{Aws, DynamoStore, KmsCipher, SqsUnmatchedQueue, SqsWorkQueue, init_logs};
 use infra::providers::{HttpClients, HttpProviderFactory};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use shell::directory::{Own, connected};
-use shell::hint;
 use webhook::Webhook;
 use webhook::config::Config;
 

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use application::consent::{DEFAULTS, fold, history};
+use application::journal;
+use application::problem::{Kind, Problem};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri, header};
@@ -9,9 +12,6 @@ use axum::response::Response;
 use domain::ports::{JournalKey, StoreError};
 use domain::preferences::Preferences;
 use events::{Channel, PreferenceEvent, Recorded, TenantId};
-use shell::consent::{DEFAULTS, fold, history};
-use shell::journal;
-use shell::problem::{Kind, Problem};
 
 use crate::page::page;
 use crate::{Shared, Webhook};
@@ -88,7 +88,7 @@ impl Webhook {
     fn person(&self, uri: &Uri) -> Result<(TenantId, String), Problem> {
         let token = uri.path().strip_prefix("/preferences/").unwrap_or_default();
         let detail = "This link is not complete, or its time is over. Ask for a new one.";
-        shell::hash::preferences_of(&self.contact_key, token, self.host.now())
+        application::hash::preferences_of(&self.contact_key, token, self.host.now())
             .ok_or_else(|| Problem::new(Kind::NotFound, detail))
     }
 

@@ -1,12 +1,12 @@
 //! Facts about messages that nobody knows yet: a callback may come before our own note of the provider's id.
 
+use application::hint::Message;
+use application::problem::Problem;
 use domain::ports::{DocumentKey, UnmatchedRetry};
 use domain::provider::Told;
 use events::TenantId;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
-use shell::hint::Message;
-use shell::problem::Problem;
 
 use crate::{Webhook, log};
 

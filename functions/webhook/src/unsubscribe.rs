@@ -1,5 +1,6 @@
 //! One click unsubscribes (RFC 8058). Programs that look at links open them: opening changes nothing.
 
+use application::problem::{Kind, Problem};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::Uri;
@@ -7,7 +8,6 @@ use axum::response::Response;
 use domain::communication::Report;
 use domain::ports::StreamKey;
 use events::Fact;
-use shell::problem::{Kind, Problem};
 
 use crate::page::page;
 use crate::{Callback, Shared, Webhook};
@@ -57,10 +57,10 @@ impl Webhook {
     async fn verify_link(&self, uri: &Uri) -> Result<(StreamKey, &'static PageText), Problem> {
         let none = || Problem::new(Kind::NotFound, "This link is not complete. Open it from the email again.");
         let token = uri.path().strip_prefix("/unsubscribe/").unwrap_or_default();
-        let key = shell::hash::unsubscribed(&self.contact_key, token).ok_or_else(none)?;
-        let origin = shell::CommandContext::function("webhook:unsubscribe");
-        let shell = shell::Shell { store: &*self.store, host: &*self.host, origin: &origin };
-        let loaded = shell.load(&key).await?;
+        let key = application::hash::unsubscribed(&self.contact_key, token).ok_or_else(none)?;
+        let origin = application::CommandContext::function("webhook:unsubscribe");
+        let executor = application::CommandExecutor { store: &*self.store, host: &*self.host, origin: &origin };
+        let loaded = executor.load(&key).await?;
         let communication = loaded.state.requested().map_err(|_| none())?;
         let is_spanish = communication.request.locale.as_deref().is_some_and(|locale| locale.starts_with("es"));
         Ok((key, if is_spanish { &SPANISH } else { &ENGLISH }))

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use domain::history::CommunicationRow;
+use domain::communication_view::CommunicationRow;
 use domain::ports::{ListFilter, ProjectedRow, RowKey, RowPage, StoreError, ViewScope, ViewStore, entity_index_key};
 use domain::stats::{Counters, add_counters, contribution, difference};
 use events::Timestamp;
@@ -165,7 +165,7 @@ fn apply_row(
     )?;
     execute(connection, "INSERT OR REPLACE INTO view_times VALUES (?1, ?2)", params![view, now.0])?;
     let change = difference(&contribution(row), old.as_ref().map(contribution).as_ref());
-    for day in [domain::history::day(row.created_at), ALL_TIME.to_owned()] {
+    for day in [domain::communication_view::day(row.created_at), ALL_TIME.to_owned()] {
         add_counters(changes.entry((view.clone(), day)).or_default(), &change);
     }
     Ok(())

@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::OnceLock;
 
+use application::problem::{Kind, Problem};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::access::Permission;
 use serde_json::{Map, Value, json};
-use shell::problem::{Kind, Problem};
 
 use crate::ROUTES;
 use operations::{ALIASES, OPERATIONS, Operation};

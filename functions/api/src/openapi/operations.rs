@@ -1,7 +1,7 @@
 //! Every operation, in the order of the documentation.
 
-use shell::problem::Kind;
-use shell::problem::Kind::{Conflict, IdempotencyKeyReused, NotFound, PreconditionFailed, RecipientSuppressed};
+use application::problem::Kind;
+use application::problem::Kind::{Conflict, IdempotencyKeyReused, NotFound, PreconditionFailed, RecipientSuppressed};
 
 /// What one route does.
 #[derive(Clone, Copy)]

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use application::problem::Kind;
 use domain::access::permissions;
 use domain::render::MediaKind;
 use domain::status::Status;
 use events::{Channel, DoubtPolicy, MessageType, Mode, Outcome, Priority, RecipientType, Retention, Role, Unless};
 use serde_json::{Map, Value, json};
-use shell::problem::Kind;
 
 use super::notation::{nullable, object, schema, words};
 use super::operations::OPERATIONS;

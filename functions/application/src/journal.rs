@@ -1,7 +1,7 @@
 //! Journals: load, decide, append; again when somebody else was first.
 
-use domain::channels::{self, Channels};
 use domain::ports::{AppendError, Host, JournalKey, Journals, StoreError};
+use domain::provider_configs::{self, Channels};
 use domain::templates::{self, Templates};
 use events::{EventFamily, EventMetadata, Recorded, TenantId};
 
@@ -156,8 +156,8 @@ pub async fn change_provider_configs(
     ports: (&dyn Journals, &dyn Host),
     tenant: &TenantId,
     actor: &str,
-    command: channels::Command,
-) -> Result<Channels, JournalError<channels::Rejection>> {
+    command: provider_configs::Command,
+) -> Result<Channels, JournalError<provider_configs::Rejection>> {
     let decide = |records: &[Recorded<events::ProviderConfigEvent>]| fold(records).decide(command.clone());
     Ok(fold(&execute(ports, &JournalKey::channels(tenant), actor, decide).await?))
 }

@@ -67,7 +67,7 @@ pub struct Loaded {
 
 /// The two ports that every command needs, and who gives it.
 #[derive(Clone, Copy)]
-pub struct Shell<'a> {
+pub struct CommandExecutor<'a> {
     pub store: &'a dyn EventStore,
     pub host: &'a dyn Host,
     pub origin: &'a CommandContext,
@@ -90,7 +90,7 @@ pub fn lane(state: &State) -> Option<QueueId> {
     Some(QueueId { channel: request.channel, high })
 }
 
-impl Shell<'_> {
+impl CommandExecutor<'_> {
     /// # Errors
     ///
     /// [`StoreError`]: the store does not answer, or holds what this version cannot read.
@@ -169,7 +169,7 @@ impl Shell<'_> {
     ///
     /// # Errors
     ///
-    /// As [`Shell::execute`].
+    /// As [`CommandExecutor::execute`].
     pub async fn execute_loaded(
         &self,
         key: &StreamKey,

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::channels::{Channels, Config};
 use domain::policy;
 use domain::ports::{AddressKey, DocumentKey, DocumentStore, Host, Journals, SecretCipher, StoreError};
 use domain::provider::{InvalidSetting, Provider, ProviderConfig, ProviderFactory};
+use domain::provider_configs::{Channels, Config};
 use events::{Channel, Mode, TenantId, Timestamp};
 
 use crate::journal;
