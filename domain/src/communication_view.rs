@@ -1,6 +1,6 @@
 //! One row per communication: the fold of its stream that lists and details show.
 
-use events::{CommunicationId, Event, Fact, Recorded, Timestamp};
+use events::{CommunicationId, Event, Fact, RecordedEvent, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::communication::{Communication, Lifecycle, State, Turn, evolve};
@@ -68,7 +68,7 @@ pub fn subject(request: &events::Requested) -> String {
 }
 
 /// Folds a whole stream into its row; none for a stream that does not begin with a request.
-pub fn row(id: CommunicationId, records: &[Recorded]) -> Option<CommunicationRow> {
+pub fn row(id: CommunicationId, records: &[RecordedEvent]) -> Option<CommunicationRow> {
     let state = records.iter().fold(State::default(), |state, r| evolve(state, &r.event));
     let State::Requested(communication) = state else { return None };
     let first = records.first()?;
@@ -150,7 +150,7 @@ fn given_up(c: &Communication) -> Option<&'static str> {
 }
 
 /// What the state has no need of: times of our own events, and reasons.
-fn collect_parameter(row: &mut CommunicationRow, record: &Recorded) {
+fn collect_parameter(row: &mut CommunicationRow, record: &RecordedEvent) {
     let at = record.meta.at;
     match &record.event {
         Event::DeliveryAttemptAccepted { segments, .. } => {

@@ -1,8 +1,8 @@
 //! Why: each step of a communication in plain words and a reason code, with what it was decided on at that time.
 
 use events::{
-    AbandonReason, DeadLetterReason, DoubtCause, DoubtPolicy, Event, FailReason, FallbackReason, Outcome, Recorded,
-    RefusalClass, Requested, ResolvedBy, SuppressReason, Timestamp,
+    AbandonReason, DeadLetterReason, DoubtCause, DoubtPolicy, Event, FailReason, FallbackReason, Outcome,
+    RecordedEvent, RefusalClass, Requested, ResolvedBy, SuppressReason, Timestamp,
 };
 
 use crate::communication::{Communication, Lifecycle, State, Turn, evolve};
@@ -20,7 +20,7 @@ pub struct Step {
 }
 
 /// The whole story; none for a stream that does not begin with a request.
-pub fn explain(records: &[Recorded]) -> Option<(String, Vec<Step>)> {
+pub fn explain(records: &[RecordedEvent]) -> Option<(String, Vec<Step>)> {
     let mut state = State::default();
     let mut steps = Vec::with_capacity(records.len());
     for record in records {
@@ -86,14 +86,14 @@ fn summary(c: &Communication) -> String {
     }
 }
 
-fn step(after: &Communication, record: &Recorded) -> Step {
+fn step(after: &Communication, record: &RecordedEvent) -> Step {
     let (code, text, inputs) = words(after, record);
     Step { at: record.meta.at, code, text, inputs }
 }
 
 type EventDescription = (String, String, Vec<(&'static str, String)>);
 
-fn words(c: &Communication, record: &Recorded) -> EventDescription {
+fn words(c: &Communication, record: &RecordedEvent) -> EventDescription {
     let provider = || c.provider.clone().unwrap_or_else(|| "the provider".to_owned());
     // An account's own name says more where there are two.
     let account = || c.config.clone().unwrap_or_else(provider);

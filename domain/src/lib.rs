@@ -2,12 +2,15 @@
 
 pub mod access;
 pub mod address;
+pub mod aggregate;
+pub mod api_key;
 pub mod calendar;
 pub mod communication;
 pub mod communication_view;
 pub mod consent;
 pub mod explain;
 pub mod gate;
+pub mod inbound_message;
 pub mod money;
 pub mod policy;
 pub mod ports;

@@ -10,69 +10,14 @@ use crate::communication_view::{CommunicationRow, subject};
 use crate::render::{Button, Link, Location, MediaKind, ProviderTemplate};
 use crate::stats::Counters;
 
+mod store;
+
+pub use store::{
+    AppendError, AppendRequest, CommunicationKey, DueTimer, EventStore, Hint, MAX_LISTED, MAX_STREAM_BYTES, QueueId,
+    RollOver, ScanPage, Stream, TIMER_SHARDS,
+};
+
 pub use crate::provider::{Found, OutboundMessage, Provider, ProviderConfig, ProviderFactory, Sent};
-
-/// Names one stream.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StreamKey {
-    pub tenant: TenantId,
-    pub id: CommunicationId,
-}
-
-impl StreamKey {
-    /// The key that both homes store it under: the tenant leads.
-    pub fn path(&self) -> String {
-        format!("{}#com#{}", self.tenant, self.id)
-    }
-
-    /// The stream that a stored key names; none for a guard.
-    pub fn parse_storage_key(path: &str) -> Option<StreamKey> {
-        let (tenant, rest) = path.split_once('#')?;
-        let id = rest.strip_prefix("com#")?.parse().ok()?;
-        Some(StreamKey { tenant: tenant.parse().ok()?, id })
-    }
-}
-
-/// The two lanes of a channel: a flood of ordinary messages does not delay an urgent one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct QueueId {
-    pub channel: Channel,
-    pub high: bool,
-}
-
-impl QueueId {
-    pub const ALL: [QueueId; 10] = {
-        let mut all = [QueueId { channel: Channel::Email, high: true }; 10];
-        let mut place = 0;
-        while place < 10 {
-            all[place] = QueueId { channel: Channel::ALL[place / 2], high: place % 2 == 0 };
-            place += 1;
-        }
-        all
-    };
-
-    /// `email-high`, `sms-standard`, …
-    pub fn name(self) -> String {
-        format!("{}-{}", self.channel.as_str(), if self.high { "high" } else { "standard" })
-    }
-
-    pub fn parse(name: &str) -> Option<QueueId> {
-        let (channel, speed) = name.rsplit_once('-')?;
-        let high = match speed {
-            "high" => true,
-            "standard" => false,
-            _ => return None,
-        };
-        Some(QueueId { channel: channel.parse().ok()?, high })
-    }
-}
-
-/// A queue's message: it names a stream, nothing else. The stream decides.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Hint {
-    pub lane: QueueId,
-    pub key: StreamKey,
-}
 
 /// The store did not answer as it should.
 #[derive(Debug, thiserror::Error)]
@@ -83,162 +28,6 @@ pub enum StoreError {
     /// Stored data that this build cannot read.
     #[error("stored data cannot be read: {0}")]
     Unreadable(String),
-}
-
-/// Three classes, never two.
-#[derive(Debug, thiserror::Error)]
-pub enum AppendError {
-    /// Someone else was first: nothing was written. Reload and decide again.
-    #[error("the stream has moved on")]
-    Conflict,
-    /// Throttled: nothing was written. The same append may be repeated.
-    #[error("not applied: {0}")]
-    NotApplied(String),
-    /// It may or may not have been written: read again and compare the writer.
-    #[error("unknown whether applied: {0}")]
-    Unknown(String),
-    /// One append of more than 350 KB, or a stream that would outgrow its item.
-    #[error("the stream would be larger than 350 KB")]
-    TooLarge,
-}
-
-/// A stream as read.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Stream {
-    /// How many appends it has seen; 0 for none.
-    pub version: u64,
-    /// One line of JSON each; see `events::decode`.
-    pub lines: Vec<String>,
-    /// The timer.
-    pub wake: Option<Timestamp>,
-    /// Who appended last.
-    pub writer: String,
-}
-
-/// One append: all of it or nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Append {
-    /// The version it was decided on; 0 for a stream that must not exist.
-    pub expected: u64,
-    pub lines: Vec<String>,
-    /// The timer from now on; none ends it.
-    pub wake: Option<Timestamp>,
-    /// Which queue the timer's hint goes to.
-    pub lane: QueueId,
-    /// Unique to this append: it recognises itself after a lost answer.
-    pub writer: String,
-}
-
-/// A stream whose timer is due.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Due {
-    pub hint: Hint,
-    pub wake: Timestamp,
-    /// Hints already sent in vain since the last append.
-    pub hints: u32,
-}
-
-/// A part of all streams.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ScanPage {
-    pub streams: Vec<(StreamKey, Stream)>,
-    /// What the next call takes as `after`; none at the end.
-    pub next: Option<String>,
-}
-
-/// How many parts the timer index has. It only grows.
-pub const TIMER_SHARDS: u8 = 16;
-
-/// The 350 KB that one stream may take.
-pub const MAX_STREAM_BYTES: usize = 350 * 1024;
-
-/// Where streams are kept.
-#[async_trait]
-pub trait EventStore: Send + Sync {
-    /// Reads the whole stream, strongly consistent. An unknown key is an empty stream.
-    async fn read(&self, key: &StreamKey) -> Result<Stream, StoreError>;
-
-    /// Appends if the stream is still at `expected`. An append that finds its own writer there has succeeded.
-    async fn append(&self, key: &StreamKey, append: Append) -> Result<(), AppendError>;
-
-    /// Streams of one shard with `wake` up to `until`, earliest first, at most `limit`. May lag behind.
-    async fn due_timers(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError>;
-
-    /// Moves the timer from `from` to `to`, unless it has moved already. `hints`: those already sent for it.
-    async fn reschedule_timer(
-        &self,
-        key: &StreamKey,
-        from: Timestamp,
-        to: Timestamp,
-        hints: u32,
-    ) -> Result<(), StoreError>;
-
-    /// Some streams, in no order that means anything, and where to go on. What changes meanwhile may be missed or old.
-    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<ScanPage, StoreError>;
-
-    /// Whether an address is on the suppression list.
-    async fn is_suppressed(&self, contact: &AddressKey) -> Result<bool, StoreError>;
-
-    /// Puts an address on the suppression list. Repeating it changes nothing.
-    async fn suppress(&self, contact: &AddressKey, reason: &str, at: Timestamp) -> Result<(), StoreError>;
-
-    /// Takes it off again, if it is there for this reason.
-    async fn unsuppress(&self, contact: &AddressKey, reason: &str) -> Result<(), StoreError>;
-
-    /// Why it is on the list.
-    async fn suppression(&self, contact: &AddressKey) -> Result<Option<String>, StoreError>;
-}
-
-/// Names one journal: a stream without a timer, that no queue and no view follows.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct JournalKey {
-    pub tenant: TenantId,
-    /// `channels`, `templates`, `preferences`, `keys`, `inbound`.
-    pub kind: &'static str,
-    pub id: String,
-}
-
-impl JournalKey {
-    /// What the tenant decided about its provider configurations.
-    pub fn channels(tenant: &TenantId) -> JournalKey {
-        JournalKey { tenant: tenant.clone(), kind: "channels", id: "all".to_owned() }
-    }
-
-    /// What the tenant decided about its templates.
-    pub fn templates(tenant: &TenantId) -> JournalKey {
-        JournalKey { tenant: tenant.clone(), kind: "templates", id: "all".to_owned() }
-    }
-
-    /// The tenant's API keys.
-    pub fn keys(tenant: &TenantId) -> JournalKey {
-        JournalKey { tenant: tenant.clone(), kind: "keys", id: "all".to_owned() }
-    }
-
-    /// How a person wants to be written to; `customer:7`.
-    pub fn preferences(tenant: &TenantId, person: &str) -> JournalKey {
-        JournalKey { tenant: tenant.clone(), kind: "preferences", id: person.to_owned() }
-    }
-
-    /// The key that both homes store it under: the tenant leads.
-    pub fn path(&self) -> String {
-        format!("{}#{}#{}", self.tenant, self.kind, self.id)
-    }
-}
-
-/// Where journals are kept: beside the streams, with the same guarantees.
-#[async_trait]
-pub trait Journals: Send + Sync {
-    /// Reads all of it, strongly consistent. An unknown key is an empty journal.
-    async fn read_journal(&self, key: &JournalKey) -> Result<Stream, StoreError>;
-
-    /// Appends if it is still at `expected`. An append that finds its own writer there has succeeded.
-    async fn append_journal(
-        &self,
-        key: &JournalKey,
-        expected: u64,
-        lines: Vec<String>,
-        writer: &str,
-    ) -> Result<(), AppendError>;
 }
 
 /// Names one document of the vault.
@@ -370,7 +159,7 @@ pub struct ContentKey {
 }
 
 impl ContentKey {
-    pub fn of(key: &StreamKey, request: &Requested, content: &str) -> ContentKey {
+    pub fn of(key: &CommunicationKey, request: &Requested, content: &str) -> ContentKey {
         let content = content.to_owned();
         ContentKey { tenant: key.tenant.clone(), subject: subject(request), id: key.id, content }
     }
@@ -678,7 +467,7 @@ impl ObjectKey {
     }
 
     /// What a message's `place`-th attachment was when it was fetched.
-    pub fn fetched(key: &StreamKey, place: usize) -> ObjectKey {
+    pub fn fetched(key: &CommunicationKey, place: usize) -> ObjectKey {
         ObjectKey { shelf: "fetched", tenant: key.tenant.clone(), name: format!("{}-{place}", key.id) }
     }
 

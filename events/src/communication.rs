@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{CommunicationId, Timestamp};
+use crate::{CommunicationId, Timestamp, event_family};
 
 /// Declares an enum whose values are written in snake case, with `ALL`, `as_str` and `FromStr`.
 macro_rules! names {
@@ -231,6 +231,9 @@ pub struct Recipient {
 pub struct Template {
     pub id: String,
     pub version: u32,
+    /// The hash of its content; none for a built-in template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 /// What in the caller's business a communication is about.
@@ -440,54 +443,25 @@ pub enum Event {
     FallbackAbandoned { reason: AbandonReason },
 }
 
-impl Event {
-    /// Every type, in the order of the enum.
-    pub const TYPES: &[&str] = &[
-        "CommunicationRequested",
-        "CommunicationRescheduled",
-        "CommunicationContentChanged",
-        "CommunicationSuppressed",
-        "CommunicationDeferred",
-        "DeliveryAttemptStarted",
-        "DeliveryAttemptAccepted",
-        "DeliveryAttemptRefused",
-        "DeliveryAttemptInDoubt",
-        "DeliveryAttemptResolved",
-        "DeliveryReported",
-        "CancellationRequested",
-        "CommunicationCancelled",
-        "CommunicationFailed",
-        "CommunicationDeadLettered",
-        "RetryRequested",
-        "CommunicationErased",
-        "FallbackTriggered",
-        "FallbackRequested",
-        "FallbackAbandoned",
-    ];
-
-    /// The name it is stored under.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Event::CommunicationRequested(_) => "CommunicationRequested",
-            Event::CommunicationRescheduled { .. } => "CommunicationRescheduled",
-            Event::CommunicationContentChanged { .. } => "CommunicationContentChanged",
-            Event::CommunicationSuppressed { .. } => "CommunicationSuppressed",
-            Event::CommunicationDeferred { .. } => "CommunicationDeferred",
-            Event::DeliveryAttemptStarted { .. } => "DeliveryAttemptStarted",
-            Event::DeliveryAttemptAccepted { .. } => "DeliveryAttemptAccepted",
-            Event::DeliveryAttemptRefused { .. } => "DeliveryAttemptRefused",
-            Event::DeliveryAttemptInDoubt { .. } => "DeliveryAttemptInDoubt",
-            Event::DeliveryAttemptResolved { .. } => "DeliveryAttemptResolved",
-            Event::DeliveryReported { .. } => "DeliveryReported",
-            Event::CancellationRequested { .. } => "CancellationRequested",
-            Event::CommunicationCancelled { .. } => "CommunicationCancelled",
-            Event::CommunicationFailed { .. } => "CommunicationFailed",
-            Event::CommunicationDeadLettered { .. } => "CommunicationDeadLettered",
-            Event::RetryRequested { .. } => "RetryRequested",
-            Event::CommunicationErased { .. } => "CommunicationErased",
-            Event::FallbackTriggered { .. } => "FallbackTriggered",
-            Event::FallbackRequested { .. } => "FallbackRequested",
-            Event::FallbackAbandoned { .. } => "FallbackAbandoned",
-        }
-    }
-}
+event_family!(Event {
+    CommunicationRequested: 1,
+    CommunicationRescheduled: 1,
+    CommunicationContentChanged: 1,
+    CommunicationSuppressed: 1,
+    CommunicationDeferred: 1,
+    DeliveryAttemptStarted: 1,
+    DeliveryAttemptAccepted: 1,
+    DeliveryAttemptRefused: 1,
+    DeliveryAttemptInDoubt: 1,
+    DeliveryAttemptResolved: 1,
+    DeliveryReported: 1,
+    CancellationRequested: 1,
+    CommunicationCancelled: 1,
+    CommunicationFailed: 1,
+    CommunicationDeadLettered: 1,
+    RetryRequested: 1,
+    CommunicationErased: 1,
+    FallbackTriggered: 1,
+    FallbackRequested: 1,
+    FallbackAbandoned: 1,
+});

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use audit::Audit;
 use domain::communication::{State, Turn, evolve};
 use domain::ports::StreamKey;
-use events::Recorded;
+use events::RecordedEvent;
 use tests::invariants::{CommunicationTrace, Sent, arrivals, check};
 
 use crate::world::{Kept, World, as_current_version};
@@ -60,7 +60,7 @@ fn chained(streams: &BTreeMap<StreamKey, Kept>) -> Result<(), String> {
     let folded = |key: &StreamKey| {
         let lines = streams.get(key).into_iter().flat_map(|(stream, ..)| &stream.lines);
         let records = lines.filter_map(|line| events::decode(&as_current_version(line)).ok());
-        records.fold(State::default(), |state, record: Recorded| evolve(state, &record.event))
+        records.fold(State::default(), |state, record: RecordedEvent| evolve(state, &record.event))
     };
     for key in streams.keys() {
         let state = folded(key);

@@ -311,7 +311,7 @@ fn row(name: &str, created_ms: i64) -> CommunicationRow {
         traceparent: None,
     };
     let event = events::Event::CommunicationRequested(Box::new(request));
-    let record = events::Recorded { version: 1, meta, event };
+    let record = events::RecordedEvent { version: 1, meta, event };
     domain::communication_view::row(stream(name).id, &[record]).expect("a row")
 }
 

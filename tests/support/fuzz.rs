@@ -6,7 +6,7 @@ use domain::gate::{CallResults, Entry, ProviderThrottle};
 use domain::provider::{About, CallbackRequest, Provider};
 use domain::status::status;
 use domain::{communication_view, explain};
-use events::{Channel, CommunicationId, Event, Fact, Recorded, Timestamp};
+use events::{Channel, CommunicationId, Event, Fact, RecordedEvent, Timestamp};
 
 use crate::bench::{callback, heard, provider, verified};
 
@@ -37,7 +37,7 @@ pub fn decode(bytes: &[u8]) {
 /// Whatever events a stream holds, in whatever order: it folds, and has a timer as long as it is unfinished.
 pub fn stream(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let records: Vec<Recorded> = text.lines().filter_map(|line| events::decode(line).ok()).take(200).collect();
+    let records: Vec<RecordedEvent> = text.lines().filter_map(|line| events::decode(line).ok()).take(200).collect();
     let state = records.iter().fold(State::default(), |state, record| evolve(state, &record.event));
     let row = communication_view::row(CommunicationId::from_idempotency_key(&crate::bench::tenant(), "fuzz"), &records);
     let story = explain::explain(&records);

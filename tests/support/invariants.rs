@@ -5,7 +5,7 @@ use domain::communication::{Communication, Lifecycle, State, evolve};
 use domain::ports::StreamKey;
 use domain::quiet_hours;
 use events::RateLimit;
-use events::{DoubtPolicy, Event, Outcome, Recorded, Timestamp};
+use events::{DoubtPolicy, Event, Outcome, RecordedEvent, Timestamp};
 
 /// A call that reached the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct CommunicationTrace<'a> {
 }
 
 impl CommunicationTrace<'_> {
-    fn records(&self) -> Result<Vec<Recorded>, String> {
+    fn records(&self) -> Result<Vec<RecordedEvent>, String> {
         let records: Result<_, _> = self.lines.iter().map(|line| events::decode(line)).collect();
         records.map_err(|error| format!("I5: {error}"))
     }
@@ -63,9 +63,9 @@ pub fn check(life: &CommunicationTrace<'_>, opted_out: Option<i64>, slack_ms: i6
 }
 
 /// Attempts of which the log says that nobody could decide them.
-pub fn undecided_attempts(records: &[Recorded]) -> usize {
+pub fn undecided_attempts(records: &[RecordedEvent]) -> usize {
     let unknown =
-        |record: &&Recorded| matches!(record.event, Event::DeliveryAttemptResolved { outcome: Outcome::Unknown, .. });
+        |record: &&RecordedEvent| matches!(record.event, Event::DeliveryAttemptResolved { outcome: Outcome::Unknown, .. });
     let mut open = false;
     let mut buried = 0;
     for record in records {
@@ -84,7 +84,7 @@ pub fn undecided_attempts(records: &[Recorded]) -> usize {
 
 /// I2: one send, and one more for each attempt that the log says nobody could decide; of `hold` one, and one more each time
 /// that a person asked for it again.
-fn sent_too_often(records: &[Recorded], communication: &Communication, taken: usize) -> Option<&'static str> {
+fn sent_too_often(records: &[RecordedEvent], communication: &Communication, taken: usize) -> Option<&'static str> {
     let asked_again = records.iter().filter(|r| matches!(r.event, Event::RetryRequested { .. })).count();
     let most = match communication.request.in_doubt {
         DoubtPolicy::Resend => 1 + undecided_attempts(records),
@@ -112,7 +112,7 @@ fn early(communication: &Communication, sends: &[Sent]) -> Option<&'static str> 
 }
 
 /// I7: no attempt begins well within quiet hours.
-fn sent_in_quiet_hours(records: &[Recorded], communication: &Communication, slack_ms: i64) -> Option<&'static str> {
+fn sent_in_quiet_hours(records: &[RecordedEvent], communication: &Communication, slack_ms: i64) -> Option<&'static str> {
     let begun = records.iter().filter(|record| matches!(record.event, Event::DeliveryAttemptStarted { .. }));
     let quiet = |at: Timestamp| quiet_hours::held_until(&communication.request, at).is_some();
     let mut within = begun.filter(|record| quiet(record.meta.at) && quiet(record.meta.at - slack_ms));
@@ -120,10 +120,10 @@ fn sent_in_quiet_hours(records: &[Recorded], communication: &Communication, slac
 }
 
 /// I9: no attempt begins once an opt-out has been known for longer than an invocation.
-fn against_an_opt_out(records: &[Recorded], opted_out: Option<i64>, slack_ms: i64) -> Option<&'static str> {
+fn against_an_opt_out(records: &[RecordedEvent], opted_out: Option<i64>, slack_ms: i64) -> Option<&'static str> {
     let known = opted_out? + slack_ms;
     let after =
-        |record: &Recorded| matches!(record.event, Event::DeliveryAttemptStarted { .. }) && known < record.meta.at.0;
+        |record: &RecordedEvent| matches!(record.event, Event::DeliveryAttemptStarted { .. }) && known < record.meta.at.0;
     records.iter().any(after).then_some("I9: an attempt against a known opt-out")
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy;
 
+mod aggregate;
 #[cfg(test)]
 mod tests;
 
@@ -137,7 +138,7 @@ pub struct Report {
 }
 
 /// Where our own commands have brought it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lifecycle {
     /// Not yet attempted: scheduled or queued.
     Waiting,
@@ -177,7 +178,7 @@ impl Lifecycle {
 }
 
 /// Where a communication stands with the channel after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Turn {
     /// Its own; another follows if it fails, where one was asked for.
     NotTriggered,
@@ -189,7 +190,7 @@ pub enum Turn {
 }
 
 /// A fact and the earliest time it was reported for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     pub at: Timestamp,
     pub attempt: Option<u16>,
@@ -197,7 +198,7 @@ pub struct Evidence {
 }
 
 /// Everything decided and reported so far.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Communication {
     pub request: Requested,
     /// Names the content in the vault.
@@ -377,7 +378,7 @@ impl Communication {
 }
 
 /// A stream, folded.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum State {
     #[default]
     Unrequested,

@@ -11,7 +11,7 @@ use axum::response::Response;
 use domain::address;
 use domain::ports::{DocumentKey, JournalKey, Journals, Principal, StoreError};
 use events::{
-    ApiKeyEvent, Channel, EventFamily, PreferenceEvent, ProviderConfigEvent, Recorded, TemplateEvent, Timestamp,
+    ApiKeyEvent, Channel, EventFamily, PreferenceEvent, ProviderConfigEvent, RecordedEvent, TemplateEvent, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -88,7 +88,7 @@ async fn stream_actions<E: EventFamily>(
     key: JournalKey,
     subject: &str,
 ) -> Result<Vec<(Timestamp, Value)>, StoreError> {
-    let records: Vec<Recorded<E>> = journal::read(journals, &key).await?;
+    let records: Vec<RecordedEvent<E>> = journal::read(journals, &key).await?;
     let shown = records.iter().enumerate().map(|(place, record)| {
         let mut shown = show::decision(place + 1, record);
         shown["subject"] = json!(subject);

@@ -13,7 +13,7 @@ use axum::response::Response;
 use domain::access::permissions;
 use domain::address;
 use domain::ports::{JournalKey, Principal};
-use events::{ApiKeyEvent, Channel, Mode, Recorded, Role, Timestamp};
+use events::{ApiKeyEvent, Channel, Mode, RecordedEvent, Role, Timestamp};
 use serde_json::{Value, json};
 
 use crate::fields::{Fields, missing, show_time};
@@ -35,9 +35,9 @@ struct ApiKey {
 }
 
 /// Those that are not revoked, by their ids.
-fn fold(records: &[Recorded<ApiKeyEvent>]) -> BTreeMap<String, ApiKey> {
+fn fold(records: &[RecordedEvent<ApiKeyEvent>]) -> BTreeMap<String, ApiKey> {
     let mut keys = BTreeMap::new();
-    for Recorded { meta, event, .. } in records {
+    for RecordedEvent { meta, event, .. } in records {
         match event {
             ApiKeyEvent::KeyCreated { key, hash, name, mode, role, channels, expires_at, team } => {
                 let made = ApiKey {
@@ -88,7 +88,7 @@ impl Api {
     ) -> Result<(), Problem> {
         let ports = (&*self.own.journals, &*self.host);
         let actor = caller.name();
-        let decide = |records: &[Recorded<ApiKeyEvent>]| decide(&fold(records));
+        let decide = |records: &[RecordedEvent<ApiKeyEvent>]| decide(&fold(records));
         journal::execute(ports, &JournalKey::keys(&caller.tenant), &actor, decide).await?;
         Ok(())
     }

@@ -13,7 +13,7 @@ use axum::response::Response;
 use domain::address;
 use domain::ports::{JournalKey, Principal};
 use domain::preferences::{DEFAULT_CHANNELS, Preferences, Statement};
-use events::{Channel, MessageType, PreferenceEvent, Recipient, RecipientType, Recorded};
+use events::{Channel, MessageType, PreferenceEvent, Recipient, RecipientType, RecordedEvent};
 use serde_json::{Value, json};
 
 use crate::fields::{Fields, show_time};
@@ -127,7 +127,7 @@ impl Api {
             let body = serde_json::to_string(&known).unwrap_or_default();
             self.own.documents.put_document(&addresses_key(&caller.tenant, person), &body, None).await?;
         }
-        let decide = |records: &[Recorded<PreferenceEvent>]| {
+        let decide = |records: &[RecordedEvent<PreferenceEvent>]| {
             let now = fold(records, None);
             let changed = PreferenceEvent::PreferencesChanged {
                 channels: channels.clone(),
@@ -343,7 +343,7 @@ pub(crate) async fn past(
     query.finish()?;
     let person = recipient_key(&kind, id)?;
     let records = history(&*api.own.journals, &caller.tenant, &person).await?;
-    let until = |record: &&Recorded<PreferenceEvent>| as_of.is_none_or(|as_of| record.meta.at <= as_of);
+    let until = |record: &&RecordedEvent<PreferenceEvent>| as_of.is_none_or(|as_of| record.meta.at <= as_of);
     let steps = records.iter().filter(until).enumerate().map(|(place, record)| show::decision(place + 1, record));
     let body = json!({
         "asOf": as_of.map(show_time),

@@ -3,7 +3,7 @@
 use domain::communication_view::CommunicationRow;
 use domain::ports::{AttachmentLink, MessageContent, StreamKey};
 use domain::render::{CompiledTemplate, words};
-use events::{EventFamily, FallbackStep, Recorded, Requested, Retention, Timestamp};
+use events::{EventFamily, FallbackStep, RecordedEvent, Requested, Retention, Timestamp};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
@@ -99,7 +99,7 @@ pub fn detail(
 }
 
 /// One event of a stream, as a step of its timeline.
-pub fn step(position: usize, record: &Recorded) -> Value {
+pub fn step(position: usize, record: &RecordedEvent) -> Value {
     let data = serde_json::to_value(&record.event).unwrap_or_default();
     let meta = &record.meta;
     json!({
@@ -117,7 +117,7 @@ pub fn step(position: usize, record: &Recorded) -> Value {
 }
 
 /// One event of a journal.
-pub fn decision<E: EventFamily>(position: usize, record: &Recorded<E>) -> Value {
+pub fn decision<E: EventFamily>(position: usize, record: &RecordedEvent<E>) -> Value {
     let data = serde_json::to_value(&record.event).unwrap_or_default();
     json!({
         "position": position,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::ports::{DocumentKey, JournalKey, Journals, StoreError};
 use domain::preferences::Preferences;
-use events::{Channel, PreferenceEvent, Recipient, Recorded, TenantId, Timestamp};
+use events::{Channel, PreferenceEvent, Recipient, RecordedEvent, TenantId, Timestamp};
 
 use crate::directory::Own;
 use crate::journal;
@@ -35,14 +35,14 @@ pub async fn history(
     journals: &dyn Journals,
     tenant: &TenantId,
     person: &str,
-) -> Result<Vec<Recorded<PreferenceEvent>>, StoreError> {
+) -> Result<Vec<RecordedEvent<PreferenceEvent>>, StoreError> {
     journal::read(journals, &JournalKey::preferences(tenant, person)).await
 }
 
 /// As of a time; none: as of now.
-pub fn fold(records: &[Recorded<PreferenceEvent>], as_of: Option<Timestamp>) -> Preferences {
+pub fn fold(records: &[RecordedEvent<PreferenceEvent>], as_of: Option<Timestamp>) -> Preferences {
     let mut preferences = Preferences::default();
-    for Recorded { meta, event, .. } in
+    for RecordedEvent { meta, event, .. } in
         records.iter().filter(|record| as_of.is_none_or(|as_of| record.meta.at <= as_of))
     {
         preferences.evolve(event, &meta.actor, meta.at);

@@ -3,7 +3,7 @@
 use domain::ports::{AppendError, Host, JournalKey, Journals, StoreError};
 use domain::provider_configs::{self, Channels};
 use domain::templates::{self, Templates};
-use events::{EventFamily, EventMetadata, Recorded, TenantId};
+use events::{EventFamily, EventMetadata, RecordedEvent, TenantId};
 
 use crate::problem::{Kind, Problem};
 
@@ -45,7 +45,7 @@ impl<R: std::fmt::Display> From<JournalError<R>> for Problem {
 /// # Errors
 ///
 /// [`StoreError`]: the store does not answer, or holds what this version cannot read.
-pub async fn read<E: EventFamily>(journals: &dyn Journals, key: &JournalKey) -> Result<Vec<Recorded<E>>, StoreError> {
+pub async fn read<E: EventFamily>(journals: &dyn Journals, key: &JournalKey) -> Result<Vec<RecordedEvent<E>>, StoreError> {
     let stream = journals.read_journal(key).await?;
     let records = stream.lines.iter().map(|line| events::decode(line));
     records.collect::<Result<_, _>>().map_err(|error| StoreError::Unreadable(error.to_string()))
@@ -60,8 +60,8 @@ pub async fn execute<E: EventFamily, R>(
     (journals, host): (&dyn Journals, &dyn Host),
     key: &JournalKey,
     actor: &str,
-    decide: impl Fn(&[Recorded<E>]) -> Result<Vec<E>, R>,
-) -> Result<Vec<Recorded<E>>, JournalError<R>> {
+    decide: impl Fn(&[RecordedEvent<E>]) -> Result<Vec<E>, R>,
+) -> Result<Vec<RecordedEvent<E>>, JournalError<R>> {
     for _ in 0..MAX_CONFLICT_RETRIES {
         let mut records = read::<E>(journals, key).await?;
         let events = decide(&records).map_err(JournalError::Rejected)?;
@@ -80,7 +80,7 @@ pub async fn execute<E: EventFamily, R>(
         let lines = events.iter().map(|event| events::encode(event, &meta)).collect();
         match journals.append_journal(key, records.len() as u64, lines, &writer).await {
             Ok(()) => {
-                records.extend(events.into_iter().map(|event| Recorded { version: 1, meta: meta.clone(), event }));
+                records.extend(events.into_iter().map(|event| RecordedEvent { version: 1, meta: meta.clone(), event }));
                 return Ok(records);
             }
             Err(AppendError::Conflict) => (),
@@ -98,9 +98,9 @@ pub async fn execute<E: EventFamily, R>(
     Err(JournalError::Contended)
 }
 
-fn fold(records: &[Recorded<events::ProviderConfigEvent>]) -> Channels {
+fn fold(records: &[RecordedEvent<events::ProviderConfigEvent>]) -> Channels {
     let mut channels = Channels::default();
-    for Recorded { meta, event, .. } in records {
+    for RecordedEvent { meta, event, .. } in records {
         channels.evolve(event, &meta.actor, meta.at);
     }
     channels
@@ -115,9 +115,9 @@ pub async fn channels(journals: &dyn Journals, tenant: &TenantId) -> Result<Chan
     Ok(fold(&read(journals, &JournalKey::channels(tenant)).await?))
 }
 
-fn fold_templates(records: &[Recorded<events::TemplateEvent>]) -> Templates {
+fn fold_templates(records: &[RecordedEvent<events::TemplateEvent>]) -> Templates {
     let mut templates = Templates::default();
-    for Recorded { meta, event, .. } in records {
+    for RecordedEvent { meta, event, .. } in records {
         templates.evolve(event, &meta.actor, meta.at);
     }
     templates
@@ -143,7 +143,7 @@ pub async fn change_templates(
     actor: &str,
     command: templates::Command,
 ) -> Result<Templates, JournalError<templates::Rejection>> {
-    let decide = |records: &[Recorded<events::TemplateEvent>]| fold_templates(records).decide(command.clone());
+    let decide = |records: &[RecordedEvent<events::TemplateEvent>]| fold_templates(records).decide(command.clone());
     Ok(fold_templates(&execute(ports, &JournalKey::templates(tenant), actor, decide).await?))
 }
 
@@ -158,6 +158,6 @@ pub async fn change_provider_configs(
     actor: &str,
     command: provider_configs::Command,
 ) -> Result<Channels, JournalError<provider_configs::Rejection>> {
-    let decide = |records: &[Recorded<events::ProviderConfigEvent>]| fold(records).decide(command.clone());
+    let decide = |records: &[RecordedEvent<events::ProviderConfigEvent>]| fold(records).decide(command.clone());
     Ok(fold(&execute(ports, &JournalKey::channels(tenant), actor, decide).await?))
 }

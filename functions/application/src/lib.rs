@@ -14,7 +14,7 @@ pub mod suppression;
 
 use domain::communication::{self, Command, Rejection, State, decide, evolve};
 use domain::ports::{Append, AppendError, EventStore, Host, QueueId, StoreError, Stream, StreamKey};
-use events::{EventMetadata, Priority, Recorded, Timestamp};
+use events::{EventMetadata, Priority, RecordedEvent, Timestamp};
 
 /// Lost races in a row before a caller is told to come again.
 const MAX_CONFLICT_RETRIES: usize = 5;
@@ -58,7 +58,7 @@ impl CommandContext {
 #[derive(Debug, Clone, Default)]
 pub struct Loaded {
     pub state: State,
-    pub records: Vec<Recorded>,
+    pub records: Vec<RecordedEvent>,
     pub wake: Option<Timestamp>,
     /// How many of the records this command added; 0 when it was already so.
     pub appended: usize,
@@ -78,7 +78,7 @@ pub struct CommandExecutor<'a> {
 /// # Errors
 ///
 /// [`StoreError::Unreadable`]: a line was written by a newer version.
-pub fn decode(stream: &Stream) -> Result<Vec<Recorded>, StoreError> {
+pub fn decode(stream: &Stream) -> Result<Vec<RecordedEvent>, StoreError> {
     let lines = stream.lines.iter().map(|line| events::decode(line));
     lines.collect::<Result<_, _>>().map_err(|error| StoreError::Unreadable(error.to_string()))
 }
@@ -138,7 +138,7 @@ impl CommandExecutor<'_> {
         };
         let stored = self.store.append(key, append).await;
         let appended = events.len();
-        let new = events.into_iter().map(|event| Recorded { version: 1, meta: meta.clone(), event });
+        let new = events.into_iter().map(|event| RecordedEvent { version: 1, meta: meta.clone(), event });
         let records = loaded.records.iter().cloned().chain(new).collect();
         let after = Loaded { state, records, wake, appended, writer };
         match stored {

@@ -14,7 +14,7 @@ use domain::communication_view::{CommunicationRow, day, row};
 use domain::ports::{AlertSink, EventStore, Host, RowKey, StoreError, Stream, StreamKey, ViewScope, ViewStore};
 use domain::stats::{Counters, add_counters, contribution, difference};
 use domain::{communication, policy};
-use events::{Event, Recorded, Timestamp};
+use events::{Event, RecordedEvent, Timestamp};
 
 /// Streams of one page.
 const PAGE: usize = 500;
@@ -238,7 +238,7 @@ impl Audit {
 
 /// The first attempt that began before the one before it had ended: by an answer, by the end of its doubt, or, where it was
 /// dead-lettered meanwhile, by the end of its lease.
-fn overlapping_attempt(records: &[Recorded]) -> Option<u16> {
+fn overlapping_attempt(records: &[RecordedEvent]) -> Option<u16> {
     let mut open: Option<(u16, Option<Timestamp>)> = None;
     let mut leased = Timestamp(0);
     for record in records {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// One request, and what it is said to be signed with.
 #[derive(Deserialize)]
-struct Recorded {
+struct RecordedEvent {
     scheme: String,
     #[serde(default = "post")]
     method: String,
@@ -35,8 +35,8 @@ fn post() -> String {
     "POST".to_owned()
 }
 
-impl From<Recorded> for RecordedRequest {
-    fn from(recorded: Recorded) -> RecordedRequest {
+impl From<RecordedEvent> for RecordedRequest {
+    fn from(recorded: RecordedEvent) -> RecordedRequest {
         let headers = recorded.headers.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
         RecordedRequest {
             scheme: recorded.scheme,
@@ -69,7 +69,7 @@ pub fn file(path: &Path) -> Result<(), String> {
     let mut unjudged = 0;
     for (place, value) in all.into_iter().enumerate() {
         let id = value["id"].as_str().map_or_else(|| (place + 1).to_string(), str::to_owned);
-        let (verdict, why) = match serde_json::from_value::<Recorded>(value) {
+        let (verdict, why) = match serde_json::from_value::<RecordedEvent>(value) {
             Err(error) => ("not judged", error.to_string()),
             Ok(recorded) => {
                 let scheme = recorded.scheme.clone();

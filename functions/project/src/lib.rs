@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use domain::communication_view;
 use domain::ports::{Host, ProjectedRow, StoreError, StreamKey, ViewScope, ViewStore};
-use events::{Event, Mode, Recorded};
+use events::{Event, Mode, RecordedEvent};
 
 /// Rows of one transaction.
 const MAX_ROWS_PER_TRANSACTION: usize = 20;
@@ -61,7 +61,7 @@ impl Project {
 }
 
 fn fold(key: &StreamKey, lines: &[String]) -> Option<ProjectedRow> {
-    let records: Result<Vec<Recorded>, _> = lines.iter().map(|line| events::decode(line)).collect();
+    let records: Result<Vec<RecordedEvent>, _> = lines.iter().map(|line| events::decode(line)).collect();
     let records = match records {
         Ok(records) => records,
         Err(error) => {

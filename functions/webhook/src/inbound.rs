@@ -6,7 +6,7 @@ use application::problem::Problem;
 use domain::consent::{ConsentKeyword, KEYWORD_REASON, is_lifted_by_start, keyword};
 use domain::ports::{DocumentKey, JournalKey, StoreError};
 use domain::provider::{Consent, InboundMessage, Provider};
-use events::{Channel, InboundMessageEvent, Recorded, TenantId};
+use events::{Channel, InboundMessageEvent, RecordedEvent, TenantId};
 
 use crate::Webhook;
 
@@ -57,7 +57,7 @@ impl Webhook {
             _ => (),
         }
         let actor = format!("function:webhook:{}", account.provider);
-        let once = |records: &[Recorded<InboundMessageEvent>]| {
+        let once = |records: &[RecordedEvent<InboundMessageEvent>]| {
             let is_new = records.is_empty();
             Ok::<_, std::convert::Infallible>(if is_new { vec![event.clone()] } else { Vec::new() })
         };

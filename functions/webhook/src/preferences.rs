@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, Uri, header};
 use axum::response::Response;
 use domain::ports::{JournalKey, StoreError};
 use domain::preferences::Preferences;
-use events::{Channel, PreferenceEvent, Recorded, TenantId};
+use events::{Channel, PreferenceEvent, RecordedEvent, TenantId};
 
 use crate::page::page;
 use crate::{Shared, Webhook};
@@ -75,7 +75,7 @@ pub(crate) async fn save(
     let wanted: BTreeMap<Channel, bool> =
         Channel::ALL.iter().map(|channel| (*channel, is_ticked(channel.as_str()))).collect();
     let (defaults, _) = webhook.load_preferences(&tenant, &person).await?;
-    let decide = |records: &[Recorded<PreferenceEvent>]| {
+    let decide = |records: &[RecordedEvent<PreferenceEvent>]| {
         let now = fold(records, None).over(&defaults);
         Ok::<_, std::convert::Infallible>(now.choose(&wanted, is_ticked("nothing")))
     };
@@ -97,7 +97,7 @@ impl Webhook {
         &self,
         tenant: &TenantId,
         person: &str,
-    ) -> Result<(Preferences, Vec<Recorded<PreferenceEvent>>), StoreError> {
+    ) -> Result<(Preferences, Vec<RecordedEvent<PreferenceEvent>>), StoreError> {
         let defaults = fold(&history(&*self.own.journals, tenant, DEFAULTS).await?, None);
         Ok((defaults, history(&*self.own.journals, tenant, person).await?))
     }

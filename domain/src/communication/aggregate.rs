@@ -1,0 +1,46 @@
+use events::{Event, Priority, RecordedEvent, StreamId, StreamKind, Timestamp};
+
+use super::{Command, Rejection, State, decide, evolve, wake};
+use crate::aggregate::{Aggregate, AggregateKey};
+use crate::ports::{CommunicationKey, QueueId};
+
+impl Aggregate for State {
+    const KIND: StreamKind = StreamKind::COMMUNICATION;
+    /// A communication has 5 to 20 events of 200 to 500 bytes: it rolls over only when it is retried without end.
+    const ROLL_OVER_BYTES: usize = 100 * 1024;
+
+    type Event = Event;
+    type Command = Command;
+    type Rejection = Rejection;
+
+    fn decide(&self, command: Command) -> Result<Vec<Event>, Rejection> {
+        decide(self, command)
+    }
+
+    fn evolve(self, record: &RecordedEvent) -> State {
+        evolve(self, &record.event)
+    }
+
+    fn wake(&self, now: Timestamp, current: Option<Timestamp>) -> Option<Timestamp> {
+        wake(self, now, current)
+    }
+
+    fn queue(&self) -> QueueId {
+        match self {
+            State::Unrequested => QueueId::Process,
+            State::Requested(communication) => {
+                let request = &communication.request;
+                let is_high_priority = matches!(request.priority, Priority::High | Priority::Urgent);
+                QueueId::Delivery { channel: request.channel, is_high_priority }
+            }
+        }
+    }
+}
+
+impl AggregateKey for CommunicationKey {
+    type Aggregate = State;
+
+    fn stream_id(&self) -> StreamId {
+        CommunicationKey::stream_id(self)
+    }
+}
