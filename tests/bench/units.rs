@@ -110,7 +110,7 @@ pub async fn count() {
         providers: vec![ScriptedProvider::new("told")],
         own: own(store.clone(), host.clone()),
         documents: store.clone(),
-        files: Arc::new(local::simulator::SimulatedFiles),
+        files: Arc::new(local::SimulatedFiles),
         objects: files.clone(),
         contact_key: vec![7; 32],
         limits: store.clone(),

@@ -12,7 +12,6 @@ use infra::SystemClockAndRng;
 use infra::aws::{Aws, DynamoStore, SqsWorkQueue};
 use infra::providers::http_client;
 use local::clock::Clock;
-use local::simulator::{Fault, Kind, Known, Simulator, TWILIO_FROM, deployment};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tests::contracts;
@@ -62,7 +61,7 @@ impl Cloud {
         for (config, provider, channel, settings) in deployment(&simulator.sendgrid_public_key()) {
             let callback_url = format!("{public}{}", application::settings::callback_path(provider, channel));
             let (provider, config) = (provider.to_owned(), config.to_owned());
-            simulator.know(Known { provider, config, channel, settings, callback_url });
+            simulator.register(RegisteredConfig { provider, config, channel, settings, callback_url });
         }
         let aws = at(&endpoint);
         let store = DynamoStore {
@@ -255,7 +254,7 @@ async fn one_communication_end_to_end() {
     assert_eq!(names(&events).last(), Some(&"RetryRequested"));
 
     // An account that refuses us: the second one takes over, and the first is not called until it is enabled.
-    cloud.simulator.inject(Fault { provider: "sendgrid".to_owned(), kind: Kind::Status401, count: 1 });
+    cloud.simulator.inject(Fault { provider: "sendgrid".to_owned(), kind: FaultKind::Status401, count: 1 });
     let refused = cloud.send(email("failover@sim.test")).await;
     let path = format!("/api/communications/{refused}");
     let sent = cloud.until("another account takes over", &path, |answer| answer["status"] == "delivered").await;

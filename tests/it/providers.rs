@@ -176,7 +176,7 @@ fn a_provider_is_in_its_file_its_row_and_its_document() {
             let path = entry.expect("an entry").path();
             match path.is_dir() {
                 // The simulator; and where the deployment's own alerts go, which are SNS too.
-                true if path.ends_with("functions/local") || path.ends_with("infra/src/aws") => (),
+                true if path.ends_with("functions/simulator") || path.ends_with("infra/src/aws") => (),
                 true => folders.push(path),
                 false => files.push(path),
             }

@@ -48,6 +48,7 @@ fn arrows_run_one_way() {
         "project",
         "dead-letter",
         "audit",
+        "simulator",
         "local",
     ];
     let of_ours = |folder: &str| {
@@ -60,6 +61,7 @@ fn arrows_run_one_way() {
     assert_eq!(of_ours("domain"), ["events"]);
     assert_eq!(of_ours("infra"), ["domain", "events"]);
     assert_eq!(of_ours("functions/application"), ["domain", "events"]);
+    assert_eq!(of_ours("functions/simulator"), ["domain", "events"]);
     for door in ["api", "deliver", "webhook", "schedule", "project", "dead-letter", "audit"] {
         let found = of_ours(&format!("functions/{door}"));
         let allowed = ["domain", "events", "infra", "application"];

@@ -212,7 +212,7 @@ pub fn provider_at(
 
 /// Settings that a provider takes: the example of the simulator, changed here and there.
 pub fn example(name: &str, channel: Channel, over: &[(&str, &str)]) -> BTreeMap<String, String> {
-    let examples = local::simulator::examples("");
+    let examples = simulator::examples("");
     let is_it = |(known, of, _): &&(&str, Channel, serde_json::Value)| (*known, *of) == (name, channel);
     let (_, _, settings) = examples.iter().find(is_it).expect("an example");
     let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
@@ -312,7 +312,7 @@ impl Harness {
             providers: vec![provider.clone()],
             own: own(store.clone(), host.clone()),
             documents: store.clone(),
-            files: Arc::new(local::simulator::SimulatedFiles),
+            files: Arc::new(local::SimulatedFiles),
             objects: objects(scratch.0.join("files")),
             contact_key: vec![7; 32],
             limits: store.clone(),

@@ -11,7 +11,11 @@ use axum::routing::{get as on_get, post};
 use domain::sms;
 use serde_json::{Value, json};
 
-use super::{Callback, Fields, Known, Message, ProviderSimulation, Simulator, Step, answer, basic, is_number, text};
+use crate::callbacks::{Callback, ProviderSimulation};
+use crate::message::{Message, RegisteredConfig, Step};
+use crate::requests::{Fields, basic, is_number, text};
+use crate::responses::answer;
+use crate::simulator::Simulator;
 
 struct BulkSms;
 
@@ -23,10 +27,11 @@ fn problem(status: StatusCode, title: &str) -> Response {
     answer(status, &json!({ "type": "about:blank", "title": title, "status": status.as_u16() }))
 }
 
-fn account(simulator: &Simulator, headers: &HeaderMap) -> Result<Arc<Known>, Response> {
+fn account(simulator: &Simulator, headers: &HeaderMap) -> Result<Arc<RegisteredConfig>, Response> {
     let (id, secret) = basic(headers);
-    let known = simulator.account("bulksms", |known| known.has("tokenId", &id) && known.has("tokenSecret", &secret));
-    known.ok_or_else(|| problem(StatusCode::UNAUTHORIZED, "Authentication Failed"))
+    let account =
+        simulator.account("bulksms", |account| account.has("tokenId", &id) && account.has("tokenSecret", &secret));
+    account.ok_or_else(|| problem(StatusCode::UNAUTHORIZED, "Authentication Failed"))
 }
 
 async fn profile(State(simulator): State<Arc<Simulator>>, headers: HeaderMap) -> Result<Response, Response> {
@@ -57,7 +62,7 @@ async fn send(
         return Err(wrong("deduplication-id is a number of 32 bits"));
     }
     let message = Message { from: text(one, "/from/address"), key, ..Message::new(account, to, text(one, "/body")) };
-    Ok(simulator.take(&BulkSms, message).await)
+    Ok(simulator.receive(&BulkSms, message).await)
 }
 
 fn shown(message: &Message, kind: &str, subtype: Option<&str>) -> Value {
@@ -73,7 +78,7 @@ fn shown(message: &Message, kind: &str, subtype: Option<&str>) -> Value {
 }
 
 impl ProviderSimulation for BulkSms {
-    fn taken(&self, message: &Message) -> Response {
+    fn accepted_response(&self, message: &Message) -> Response {
         answer(StatusCode::CREATED, &shown(message, "ACCEPTED", None))
     }
 
@@ -91,7 +96,7 @@ impl ProviderSimulation for BulkSms {
             Step::Bounced => shown(message, "FAILED", Some("NOT_SENT")),
             Step::SoftBounced => shown(message, "FAILED", Some("EXPIRED")),
             Step::OptedOut => json!([{
-                "id": simulator.unique(), "type": "RECEIVED", "from": message.to.trim_start_matches('+'),
+                "id": simulator.unique_id(), "type": "RECEIVED", "from": message.to.trim_start_matches('+'),
                 "to": message.from, "body": "STOP", "relatedSentMessageId": message.id,
             }]),
             Step::Accepted | Step::Opened | Step::Clicked | Step::Complained => return None,

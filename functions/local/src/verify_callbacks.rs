@@ -1,4 +1,4 @@
-//! `tidings webhook verify FILE`: the door's own code over recorded requests.
+//! `tidings webhook verify FILE`: checks recorded callbacks with the code of the webhook function.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use infra::providers::{RecordedRequest, RecordedResult, judge};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// One request, and what it is said to be signed with.
+/// One request, and the secret or key that it should be signed with.
 #[derive(Deserialize)]
 struct Recorded {
     scheme: String,
@@ -26,7 +26,7 @@ struct Recorded {
     public_key: Option<String>,
     #[serde(default)]
     cert_pem: Option<String>,
-    /// Unix seconds at which time windows are judged; without it they are not.
+    /// Unix seconds at which time windows are checked. Without it they are not checked.
     #[serde(default)]
     now: Option<f64>,
 }
@@ -54,8 +54,8 @@ impl From<Recorded> for RecordedRequest {
     }
 }
 
-/// Judges them all, and prints a line for each: its id, the verdict, the reason.
-pub fn file(path: &Path) -> Result<(), String> {
+/// Verifies every request of a file, and prints a line for each: its id, the verdict, the reason.
+pub fn verify_file(path: &Path) -> Result<(), String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let value: Value = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
     let all = match value {
@@ -67,9 +67,9 @@ pub fn file(path: &Path) -> Result<(), String> {
         _ => return Err(format!("{} holds no requests", path.display())),
     };
     let mut unjudged = 0;
-    for (place, value) in all.into_iter().enumerate() {
-        let id = value["id"].as_str().map_or_else(|| (place + 1).to_string(), str::to_owned);
-        let (verdict, why) = match serde_json::from_value::<Recorded>(value) {
+    for (index, value) in all.into_iter().enumerate() {
+        let id = value["id"].as_str().map_or_else(|| (index + 1).to_string(), str::to_owned);
+        let (verdict, reason) = match serde_json::from_value::<Recorded>(value) {
             Err(error) => ("not judged", error.to_string()),
             Ok(recorded) => {
                 let scheme = recorded.scheme.clone();
@@ -81,7 +81,7 @@ pub fn file(path: &Path) -> Result<(), String> {
             }
         };
         unjudged += usize::from(verdict == "not judged");
-        println!("{id}\t{verdict}\t{why}");
+        println!("{id}\t{verdict}\t{reason}");
     }
     match unjudged {
         0 => Ok(()),

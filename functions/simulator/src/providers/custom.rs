@@ -6,22 +6,27 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::signing::{hex, hmac_sha256, standard};
-use super::{Callback, Fields, INVALID, Known, Message, ProviderSimulation, Simulator, Step, answer, form, header};
+use crate::callbacks::{Callback, ProviderSimulation};
+use crate::message::{INVALID, Message, RegisteredConfig, Step};
+use crate::requests::{Fields, form, header, idempotency_key, split_reference};
+use crate::responses::answer;
+use crate::signing::{hex, hmac_sha256, standard};
+use crate::simulator::Simulator;
 
 struct Custom;
 
-/// The value of the field that was described as holding this.
-fn described(known: &Known, given: &Fields, placeholder: &str) -> Option<String> {
-    let body: Map<String, Value> = serde_json::from_str(known.get("body")).ok()?;
+/// The value of the field that the description gives this placeholder.
+fn described(account: &RegisteredConfig, given: &Fields, placeholder: &str) -> Option<String> {
+    let body: Map<String, Value> = serde_json::from_str(account.get("body")).ok()?;
     let (name, _) = body.iter().find(|(_, value)| value.as_str() == Some(placeholder))?;
     given.get(name).cloned()
 }
 
 pub async fn call(simulator: &Arc<Simulator>, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Response {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let is_it = |known: &Known| known.get("url").splitn(4, '/').nth(3).is_some_and(|rest| path[1..] == *rest);
-    let Some(account) = simulator.account("custom", is_it) else {
+    let matches =
+        |account: &RegisteredConfig| account.get("url").splitn(4, '/').nth(3).is_some_and(|rest| path[1..] == *rest);
+    let Some(account) = simulator.account("custom", matches) else {
         return (StatusCode::NOT_FOUND, "no provider here").into_response();
     };
     let authorization = account.get("authorization");
@@ -38,38 +43,38 @@ pub async fn call(simulator: &Arc<Simulator>, uri: &Uri, headers: &HeaderMap, bo
         return Custom.answer(&account, StatusCode::BAD_REQUEST, "permanent");
     };
     let reference = described(&account, &given, "{{reference}}").unwrap_or_default();
-    let (tenant, attempt) = reference.split_once('/').map_or((None, None), |(t, a)| (Some(t.into()), Some(a.into())));
+    let (tenant, attempt) = split_reference(&reference);
     let message = Message {
         tenant,
         attempt,
         subject: described(&account, &given, "{{subject}}"),
         callback: described(&account, &given, "{{callbackUrl}}"),
-        key: Some(header(headers, "idempotency-key").to_owned()).filter(|key| !key.is_empty()),
+        key: idempotency_key(headers),
         ..Message::new(account.clone(), to, described(&account, &given, "{{text}}").unwrap_or_default())
     };
-    simulator.take(&Custom, message).await
+    simulator.receive(&Custom, message).await
 }
 
-/// Puts a value where a JSON pointer points, in objects alone.
+/// Sets the value that a JSON pointer points at. The pointer goes through objects only.
 fn put(body: &mut Value, pointer: &str, value: Value) {
-    let mut place = body;
+    let mut target = body;
     for name in pointer.split('/').skip(1) {
-        place = &mut place[name];
+        target = &mut target[name];
     }
-    *place = value;
+    *target = value;
 }
 
-/// The tenant's word for one of ours.
-fn word(known: &Known, setting: &str, ours: &str) -> Option<String> {
-    let words: Fields = serde_json::from_str(known.get(setting)).unwrap_or_default();
-    words.into_iter().find(|(_, meaning)| meaning == ours).map(|(word, _)| word)
+/// The tenant's name for one of our names.
+fn tenant_name(account: &RegisteredConfig, setting: &str, ours: &str) -> Option<String> {
+    let names: Fields = serde_json::from_str(account.get(setting)).unwrap_or_default();
+    names.into_iter().find(|(_, meaning)| meaning == ours).map(|(name, _)| name)
 }
 
 impl Custom {
-    fn answer(&self, known: &Known, status: StatusCode, class: &str) -> Response {
+    fn answer(&self, account: &RegisteredConfig, status: StatusCode, class: &str) -> Response {
         let mut body = json!({});
-        let pointer = known.get("errorPointer");
-        if let Some(code) = word(known, "errorClasses", class).filter(|_| !pointer.is_empty()) {
+        let pointer = account.get("errorPointer");
+        if let Some(code) = tenant_name(account, "errorClasses", class).filter(|_| !pointer.is_empty()) {
             put(&mut body, pointer, json!(code));
         }
         answer(status, &body)
@@ -77,10 +82,10 @@ impl Custom {
 }
 
 impl ProviderSimulation for Custom {
-    fn taken(&self, message: &Message) -> Response {
+    fn accepted_response(&self, message: &Message) -> Response {
         let mut body = json!({});
-        let places = [("idPointer", message.id.as_str()), ("successPointer", message.account.get("successValue"))];
-        for (setting, value) in places {
+        let values = [("idPointer", message.id.as_str()), ("successPointer", message.account.get("successValue"))];
+        for (setting, value) in values {
             let pointer = message.account.get(setting);
             if !pointer.is_empty() {
                 put(&mut body, pointer, json!(value));
@@ -89,13 +94,13 @@ impl ProviderSimulation for Custom {
         answer(StatusCode::OK, &body)
     }
 
-    /// Told by the status alone: no description can do without it.
+    /// The status alone: every description understands it.
     fn refusal(&self, status: StatusCode) -> Response {
         answer(status, &json!({}))
     }
 
     fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
-        let known = &message.account;
+        let account = &message.account;
         let fact = match step {
             Step::Accepted => "accepted",
             Step::Sent => "sent",
@@ -107,24 +112,24 @@ impl ProviderSimulation for Custom {
             Step::Complained => "complained",
             Step::OptedOut => "unsubscribed",
         };
-        let or = |setting: &str, default: &str| match known.get(setting) {
+        let or = |setting: &str, default: &str| match account.get(setting) {
             "" => default.to_owned(),
             given => given.to_owned(),
         };
-        let status = word(known, "statuses", fact).unwrap_or_else(|| fact.to_owned());
+        let status = tenant_name(account, "statuses", fact).unwrap_or_else(|| fact.to_owned());
         let reference = format!("{}/{}", message.tenant.as_deref()?, message.attempt.as_deref()?);
         let mut body = json!({});
         put(&mut body, &or("statusPointer", "/status"), json!(status));
         put(&mut body, &or("referencePointer", "/reference"), json!(reference));
         let callback = Callback::json(message.callback_url(), &body);
-        let key = known.get("callbackKey");
-        Some(match known.get("callbackScheme") {
+        let key = account.get("callbackKey");
+        Some(match account.get("callbackScheme") {
             "hmac-sha256" => {
                 let signature = hex(&hmac_sha256(key.as_bytes(), callback.body.as_bytes()));
                 callback.with("x-signature", format!("sha256={signature}"))
             }
             "standard-webhooks" => {
-                let headers = standard(key, &simulator.unique(), simulator.seconds(), &callback.body);
+                let headers = standard(key, &simulator.unique_id(), simulator.seconds(), &callback.body);
                 headers.into_iter().fold(callback, |callback, (name, value)| callback.with(name, value))
             }
             _ => callback,

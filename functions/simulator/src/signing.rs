@@ -3,6 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
+use p256::ecdsa::SigningKey;
+use p256::pkcs8::EncodePublicKey;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -16,6 +18,19 @@ macro_rules! hmac_of {
     )*};
 }
 hmac_of!(hmac_sha1: sha1::Sha1, hmac_sha256: Sha256);
+
+/// A P-256 key made of random numbers.
+pub fn ecdsa_key(random: [u128; 2]) -> SigningKey {
+    let bytes: Vec<u8> = random.iter().flat_map(|part| part.to_be_bytes()).collect();
+    // All but one in 2^32 random numbers are keys.
+    SigningKey::from_slice(&bytes).or_else(|_| SigningKey::from_slice(&[1; 32])).expect("a small number is a key")
+}
+
+/// Base64 of the public key's DER form.
+pub fn public_key(key: &SigningKey) -> String {
+    let der = key.verifying_key().to_public_key_der().expect("a P-256 key has a DER form");
+    base64(der.as_bytes())
+}
 
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -37,7 +52,7 @@ pub fn jwt(claims: &Value, secret: &str) -> String {
     format!("{signed}.{signature}")
 }
 
-/// https://www.standardwebhooks.com: the headers of a body.
+/// The headers that sign a body by <https://www.standardwebhooks.com>.
 pub fn standard(secret: &str, id: &str, seconds: i64, body: &str) -> [(&'static str, String); 3] {
     let key = STANDARD.decode(secret.trim_start_matches("whsec_")).unwrap_or_default();
     let signature = base64(&hmac_sha256(&key, format!("{id}.{seconds}.{body}").as_bytes()));

@@ -1,20 +1,22 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use serde::Deserialize;
 
-/// What goes wrong.
+use crate::simulator::lock;
+
+/// How a request fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum Kind {
-    /// Hangs, and has not taken the message.
+pub enum FaultKind {
+    /// Hangs without accepting the message.
     #[serde(rename = "timeout")]
     Timeout,
-    /// Closes the connection without an answer; has not taken the message.
+    /// Closes the connection without an answer and without accepting the message.
     #[serde(rename = "reset")]
     Reset,
-    /// Takes the message, then hangs.
+    /// Accepts the message, then hangs.
     #[serde(rename = "accept_then_timeout")]
     AcceptThenTimeout,
-    /// Takes the message, then hangs, and never calls back.
+    /// Accepts the message, then hangs, and never calls back.
     #[serde(rename = "accept_then_silence")]
     AcceptThenSilence,
     #[serde(rename = "402")]
@@ -31,35 +33,37 @@ pub enum Kind {
     Status401,
 }
 
-/// The next `count` requests to a provider configuration go wrong.
+/// The next `count` requests to a provider configuration fail.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
+    /// Our name of the configuration.
     pub provider: String,
-    pub kind: Kind,
-    #[serde(default = "once")]
+    pub kind: FaultKind,
+    #[serde(default = "default_count")]
     pub count: u32,
 }
 
-fn once() -> u32 {
+fn default_count() -> u32 {
     1
 }
 
+/// The faults that were injected and not yet used up.
 #[derive(Default)]
 pub struct Faults(Mutex<Vec<Fault>>);
 
 impl Faults {
     pub fn add(&self, fault: Fault) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
+        lock(&self.0).push(fault);
     }
 
     pub fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        lock(&self.0).clear();
     }
 
-    /// Uses up one, in the order injected.
-    pub fn take(&self, provider: &str) -> Option<Kind> {
-        let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Uses up one fault of this configuration, in the order they were injected.
+    pub fn take(&self, provider: &str) -> Option<FaultKind> {
+        let mut faults = lock(&self.0);
         faults.retain(|fault| fault.count > 0);
         let fault = faults.iter_mut().find(|fault| fault.provider == provider)?;
         fault.count -= 1;

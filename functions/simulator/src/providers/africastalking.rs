@@ -10,9 +10,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get as on_get, post};
 use serde_json::json;
 
-use super::{
-    Callback, Fields, Known, Message, ProviderSimulation, Simulator, Step, answer, form, get, header, is_number,
-};
+use crate::callbacks::{Callback, ProviderSimulation};
+use crate::message::{Message, RegisteredConfig, Step};
+use crate::requests::{Fields, form, get, header, is_number};
+use crate::responses::answer;
+use crate::simulator::Simulator;
 
 struct AfricasTalking;
 
@@ -20,11 +22,11 @@ pub fn router() -> Router<Arc<Simulator>> {
     Router::new().route("/version1/messaging", post(send)).route("/version1/user", on_get(user))
 }
 
-fn account(simulator: &Simulator, headers: &HeaderMap, username: &str) -> Result<Arc<Known>, Response> {
+fn account(simulator: &Simulator, headers: &HeaderMap, username: &str) -> Result<Arc<RegisteredConfig>, Response> {
     let key = header(headers, "apikey");
-    let known =
-        simulator.account("africastalking", |known| known.has("apiKey", key) && known.has("username", username));
-    known.ok_or_else(|| (StatusCode::UNAUTHORIZED, "The supplied authentication is invalid").into_response())
+    let account =
+        simulator.account("africastalking", |account| account.has("apiKey", key) && account.has("username", username));
+    account.ok_or_else(|| (StatusCode::UNAUTHORIZED, "The supplied authentication is invalid").into_response())
 }
 
 async fn user(
@@ -36,7 +38,7 @@ async fn user(
     Ok(answer(StatusCode::OK, &json!({ "UserData": { "balance": "KES 1785.50" } })))
 }
 
-/// One recipient's result, or a word that refuses all.
+/// The results by recipient, or a message that refuses all.
 fn result(message: &str, recipients: serde_json::Value) -> Response {
     answer(StatusCode::CREATED, &json!({ "SMSMessageData": { "Message": message, "Recipients": recipients } }))
 }
@@ -57,15 +59,15 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, raw: 
         return Err(recipient(&to, 403, "None"));
     }
     let message = Message { from: get(&fields, "from"), ..Message::new(account, to, text) };
-    Ok(simulator.take(&AfricasTalking, message).await)
+    Ok(simulator.receive(&AfricasTalking, message).await)
 }
 
 impl ProviderSimulation for AfricasTalking {
     fn message_id(&self, simulator: &Simulator) -> String {
-        format!("ATXid_{}", simulator.unique())
+        format!("ATXid_{}", simulator.unique_id())
     }
 
-    fn taken(&self, message: &Message) -> Response {
+    fn accepted_response(&self, message: &Message) -> Response {
         recipient(&message.to, 101, &message.id)
     }
 

@@ -1,7 +1,6 @@
-//! SendGrid: `POST /v3/mail/send` and the signed Event Webhook, which sends what happened together.
+//! SendGrid: `POST /v3/mail/send` and the signed Event Webhook, which sends several events in one callback.
 
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -9,19 +8,16 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use p256::ecdsa::DerSignature;
 use p256::ecdsa::signature::Signer;
-use p256::ecdsa::{DerSignature, SigningKey};
-use p256::pkcs8::EncodePublicKey;
 use serde_json::{Value, json};
-use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::signing::base64;
-use super::{Callback, Known, Message, ProviderSimulation, Simulator, Step, answer, bearer, one_click, text};
-
-/// Callbacks of this long are sent together, as SendGrid does.
-const GATHER: Duration = Duration::from_millis(30);
-/// Events of one callback, at most.
-const MAX_ROWS_PER_TRANSACTION: usize = 200;
+use crate::callbacks::{Callback, ProviderSimulation};
+use crate::message::{Message, RegisteredConfig, Step};
+use crate::requests::{bearer, one_click, text};
+use crate::responses::answer;
+use crate::signing::base64;
+use crate::simulator::Simulator;
 
 struct SendGrid;
 
@@ -36,10 +32,10 @@ fn problem(status: StatusCode, field: Option<&str>, message: &str) -> Response {
     answer(status, &json!({ "errors": [{ "message": message, "field": field, "help": null }] }))
 }
 
-fn account(simulator: &Simulator, headers: &HeaderMap) -> Result<Arc<Known>, Response> {
-    let known = simulator.account("sendgrid", |known| known.has("apiKey", bearer(headers)));
+fn account(simulator: &Simulator, headers: &HeaderMap) -> Result<Arc<RegisteredConfig>, Response> {
+    let account = simulator.account("sendgrid", |account| account.has("apiKey", bearer(headers)));
     let why = "The provided authorization grant is invalid, expired, or revoked";
-    known.ok_or_else(|| problem(StatusCode::UNAUTHORIZED, None, why))
+    account.ok_or_else(|| problem(StatusCode::UNAUTHORIZED, None, why))
 }
 
 async fn scopes(State(simulator): State<Arc<Simulator>>, headers: HeaderMap) -> Result<Response, Response> {
@@ -56,7 +52,7 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
     let account = account(&simulator, &headers)?;
     let mail: Value =
         serde_json::from_slice(&body).map_err(|_| problem(StatusCode::BAD_REQUEST, None, "Bad Request"))?;
-    if let Some((field, message)) = fault(&mail) {
+    if let Some((field, message)) = first_error(&mail) {
         return Err(problem(StatusCode::BAD_REQUEST, Some(field), message));
     }
     let part = |kind: &str| {
@@ -75,11 +71,11 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
         attempt: args("attemptId").map(str::to_owned),
         ..Message::new(account, text(&mail, "/personalizations/0/to/0/email"), part("text/plain").unwrap_or_default())
     };
-    Ok(simulator.take(&SendGrid, message).await)
+    Ok(simulator.receive(&SendGrid, message).await)
 }
 
-/// The first thing that SendGrid would refuse.
-fn fault(mail: &Value) -> Option<(&'static str, &'static str)> {
+/// The first thing that SendGrid would refuse: its field, and the message.
+fn first_error(mail: &Value) -> Option<(&'static str, &'static str)> {
     let filled = |pointer: &str| !text(mail, pointer).is_empty();
     if !filled("/personalizations/0/to/0/email") {
         return Some(("personalizations.0.to", "The to array is required for all personalization objects"));
@@ -98,10 +94,10 @@ fn fault(mail: &Value) -> Option<(&'static str, &'static str)> {
 
 impl ProviderSimulation for SendGrid {
     fn message_id(&self, simulator: &Simulator) -> String {
-        format!("sim-{}", simulator.unique())
+        format!("sim-{}", simulator.unique_id())
     }
 
-    fn taken(&self, message: &Message) -> Response {
+    fn accepted_response(&self, message: &Message) -> Response {
         (StatusCode::ACCEPTED, [("x-message-id", message.id.clone())]).into_response()
     }
 
@@ -109,7 +105,7 @@ impl ProviderSimulation for SendGrid {
         problem(status, None, "simulated")
     }
 
-    /// Gathered, and sent by [`call_back`].
+    /// Events are batched: what happens within a short time travels in one callback.
     fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
         let (event, more) = match step {
             Step::Accepted => ("processed", json!({})),
@@ -129,7 +125,7 @@ impl ProviderSimulation for SendGrid {
             "email": message.to,
             "event": event,
             "timestamp": simulator.seconds(),
-            "sg_event_id": simulator.unique(),
+            "sg_event_id": simulator.unique_id(),
             "sg_message_id": format!("{}.recvd-sim", message.id),
             "smtp-id": format!("<{}@sim.test>", message.id),
             "businessId": message.tenant,
@@ -139,42 +135,20 @@ impl ProviderSimulation for SendGrid {
         for (name, value) in more.as_object().into_iter().flatten() {
             report[name] = value.clone();
         }
-        // The process is ending when nobody listens.
-        let _ = simulator.gathered.send((message.account.clone(), report));
+        simulator.batch_report(&SendGrid, message.account.clone(), report);
         None
     }
-}
 
-/// Sends what happened in batches, each signed; a batch refused is sent again, as SendGrid does.
-pub async fn call_back(simulator: Weak<Simulator>, mut events: UnboundedReceiver<(Arc<Known>, Value)>) {
-    let mut batch = Vec::new();
-    while events.recv_many(&mut batch, MAX_ROWS_PER_TRANSACTION).await > 0 {
-        tokio::time::sleep(GATHER).await;
-        while batch.len() < MAX_ROWS_PER_TRANSACTION
-            && let Ok(event) = events.try_recv()
-        {
-            batch.push(event);
-        }
-        let Some(simulator) = simulator.upgrade() else { return };
-        while let Some(account) = batch.first().map(|(account, _)| account.clone()) {
-            let (of_it, others) = batch.into_iter().partition(|(other, _)| *other == account);
-            batch = others;
-            let of_it: Vec<(Arc<Known>, Value)> = of_it;
-            let body = of_it.iter().map(|(_, event)| event.to_string()).collect::<Vec<_>>().join(",\r\n");
-            simulator.post(signed(&simulator, &account.callback_url, format!("[{body}]\r\n"))).await;
-        }
+    fn batch(&self, simulator: &Simulator, account: &RegisteredConfig, reports: Vec<Value>) -> Callback {
+        let events = reports.iter().map(Value::to_string).collect::<Vec<_>>().join(",\r\n");
+        signed(simulator, &account.callback_url, format!("[{events}]\r\n"))
     }
 }
 
 fn signed(simulator: &Simulator, url: &str, body: String) -> Callback {
     let timestamp = simulator.seconds().to_string();
-    let signature: DerSignature = simulator.signing.sign(&[timestamp.as_bytes(), body.as_bytes()].concat());
+    let signature: DerSignature = simulator.signing_key.sign(&[timestamp.as_bytes(), body.as_bytes()].concat());
     Callback { body, ..Callback::json(url, &Value::Null) }
         .with("x-twilio-email-event-webhook-timestamp", timestamp)
         .with("x-twilio-email-event-webhook-signature", base64(&signature.to_bytes()))
-}
-
-pub fn public_key(signing: &SigningKey) -> String {
-    let der = signing.verifying_key().to_public_key_der().expect("a P-256 key has a DER form");
-    base64(der.as_bytes())
 }

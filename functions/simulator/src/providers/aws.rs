@@ -14,13 +14,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get as on_get, post};
 use serde_json::{Value, json};
 
-use super::signing::base64;
-use super::{
-    Callback, Fields, Known, Message, ProviderSimulation, Simulator, Step, answer, form, get, header, is_number, lock,
-    one_click, text,
-};
+use crate::callbacks::{Callback, ProviderSimulation};
+use crate::message::{Message, RegisteredConfig, Step};
+use crate::requests::{Fields, form, get, header, is_number, one_click, optional_text, text};
+use crate::responses::answer;
+use crate::signing::base64;
+use crate::simulator::Simulator;
 
-/// The simulator's own: they prove nothing to anybody but a Tidings that asks the simulator for the certificate.
+/// The simulator's own key. Only a Tidings that gets the certificate from the simulator trusts it.
 const KEY: &[u8] = include_bytes!("keys/sns.key.der");
 const CERTIFICATE: &str = include_str!("keys/sns.cert.pem");
 const CERTIFICATE_PATH: &str = "/SimpleNotificationService-simulator.pem";
@@ -36,27 +37,25 @@ pub fn router() -> Router<Arc<Simulator>> {
         .route(CERTIFICATE_PATH, on_get(async || CERTIFICATE))
 }
 
-/// Says yes to a subscription, as the SubscribeURL does.
+/// Confirms a subscription, as the SubscribeURL does.
 async fn confirm(State(simulator): State<Arc<Simulator>>, Query(query): Query<Fields>) -> StatusCode {
-    let asked = lock(&simulator.asked).remove(&get(&query, "Token"));
-    match asked.filter(|_| get(&query, "Action") == "ConfirmSubscription") {
-        Some(url) => {
-            lock(&simulator.subscribed).insert(url);
-            StatusCode::OK
-        }
-        None => StatusCode::BAD_REQUEST,
+    let is_confirmation = get(&query, "Action") == "ConfirmSubscription";
+    if is_confirmation && simulator.subscriptions.confirm(&get(&query, "Token")) {
+        StatusCode::OK
+    } else {
+        StatusCode::BAD_REQUEST
     }
 }
 
-/// Whose access key signed for this service.
-fn account(simulator: &Simulator, provider: &str, service: &str, headers: &HeaderMap) -> Option<Arc<Known>> {
+/// The account whose access key signed the request for this service.
+fn account(simulator: &Simulator, provider: &str, service: &str, headers: &HeaderMap) -> Option<Arc<RegisteredConfig>> {
     let given = header(headers, "authorization").strip_prefix("AWS4-HMAC-SHA256 Credential=")?;
     let (credential, rest) = given.split_once(", ")?;
     let scope: Vec<&str> = credential.split('/').collect();
     let [key, _day, region, named, "aws4_request"] = scope[..] else { return None };
     let is_signed = rest.starts_with("SignedHeaders=") && rest.contains("Signature=");
-    let is_it = |known: &Known| known.has("accessKeyId", key) && known.get("region") == region;
-    if named == service && is_signed { simulator.account(provider, is_it) } else { None }
+    let matches = |account: &RegisteredConfig| account.has("accessKeyId", key) && account.get("region") == region;
+    if named == service && is_signed { simulator.account(provider, matches) } else { None }
 }
 
 fn problem(status: StatusCode, name: &'static str) -> Response {
@@ -65,7 +64,7 @@ fn problem(status: StatusCode, name: &'static str) -> Response {
     response
 }
 
-fn ses(simulator: &Simulator, headers: &HeaderMap) -> Result<Arc<Known>, Response> {
+fn ses(simulator: &Simulator, headers: &HeaderMap) -> Result<Arc<RegisteredConfig>, Response> {
     account(simulator, "ses", "ses", headers)
         .ok_or_else(|| problem(StatusCode::FORBIDDEN, "UnrecognizedClientException"))
 }
@@ -88,7 +87,7 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
         let tags = mail["EmailTags"].as_array().into_iter().flatten();
         tags.filter(|tag| tag["Name"] == name).find_map(|tag| tag["Value"].as_str().map(str::to_owned))
     };
-    let optional = |pointer: &str| mail.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let optional = |pointer: &str| optional_text(&mail, pointer);
     let head = |name: &str| {
         let headers = mail.pointer("/Content/Simple/Headers")?.as_array()?;
         headers.iter().find(|header| header["Name"] == name)?["Value"].as_str()
@@ -103,23 +102,23 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
         attempt: tag("attemptId"),
         ..Message::new(account, to, text(&mail, "/Content/Simple/Body/Text/Data"))
     };
-    Ok(simulator.take(&Ses, message).await)
+    Ok(simulator.receive(&Ses, message).await)
 }
 
 #[async_trait]
 impl ProviderSimulation for Ses {
-    /// A topic asks before it sends to an address.
-    async fn begin(&self, simulator: &Simulator, message: &Message) {
+    /// A topic asks an address for confirmation before it sends to it.
+    async fn prepare_reports(&self, simulator: &Simulator, message: &Message) {
         let url = message.callback_url().to_owned();
-        if lock(&simulator.subscribed).contains(&url) {
+        if simulator.subscriptions.is_confirmed(&url) {
             return;
         }
-        let token = simulator.unique();
-        lock(&simulator.asked).insert(token.clone(), url);
+        let token = simulator.unique_id();
+        simulator.subscriptions.request(token.clone(), url);
         simulator.post(subscription(simulator, message, &token)).await;
     }
 
-    fn taken(&self, message: &Message) -> Response {
+    fn accepted_response(&self, message: &Message) -> Response {
         answer(StatusCode::OK, &json!({ "MessageId": message.id }))
     }
 
@@ -133,7 +132,7 @@ impl ProviderSimulation for Ses {
     }
 
     fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
-        if !lock(&simulator.subscribed).contains(message.callback_url()) {
+        if !simulator.subscriptions.is_confirmed(message.callback_url()) {
             return None;
         }
         let at = simulator.time();
@@ -146,7 +145,7 @@ impl ProviderSimulation for Ses {
                 json!({
                     "timestamp": at, "bounceType": "Permanent", "bounceSubType": "General",
                     "bouncedRecipients": [{ "emailAddress": message.to, "status": "5.1.1" }],
-                    "feedbackId": simulator.unique(),
+                    "feedbackId": simulator.unique_id(),
                 }),
             ),
             Step::SoftBounced => (
@@ -155,13 +154,13 @@ impl ProviderSimulation for Ses {
                 json!({
                     "timestamp": at, "bounceType": "Transient", "bounceSubType": "MailboxFull",
                     "bouncedRecipients": [{ "emailAddress": message.to, "status": "4.2.2" }],
-                    "feedbackId": simulator.unique(),
+                    "feedbackId": simulator.unique_id(),
                 }),
             ),
             Step::Opened => ("Open", "open", json!({ "timestamp": at })),
             Step::Clicked => ("Click", "click", json!({ "timestamp": at, "link": "https://pay.example.com/" })),
             Step::Complained => {
-                ("Complaint", "complaint", json!({ "timestamp": at, "feedbackId": simulator.unique() }))
+                ("Complaint", "complaint", json!({ "timestamp": at, "feedbackId": simulator.unique_id() }))
             }
             Step::Sent | Step::OptedOut => return None,
         };
@@ -177,15 +176,15 @@ impl ProviderSimulation for Ses {
 
 /// A message of the topic, signature version 2: what is signed is each field's name and value, in this order.
 fn notification(simulator: &Simulator, message: &Message, text: &str) -> Callback {
-    let (id, at, topic) = (simulator.unique(), simulator.time(), message.account.get("topicArn"));
+    let (id, at, topic) = (simulator.unique_id(), simulator.time(), message.account.get("topicArn"));
     let fields =
         [("Message", text), ("MessageId", &id), ("Timestamp", &at), ("TopicArn", topic), ("Type", "Notification")];
     signed(message, &fields)
 }
 
-/// The question whether an address wants to be called.
+/// The message that asks an address to confirm its subscription.
 fn subscription(simulator: &Simulator, message: &Message, token: &str) -> Callback {
-    let (id, at, topic) = (simulator.unique(), simulator.time(), message.account.get("topicArn"));
+    let (id, at, topic) = (simulator.unique_id(), simulator.time(), message.account.get("topicArn"));
     let region = message.account.get("region");
     let query = format!("Action=ConfirmSubscription&TopicArn={topic}&Token={token}");
     let subscribe = format!("https://sns.{region}.amazonaws.com/?{query}");
@@ -205,7 +204,8 @@ fn signed(message: &Message, fields: &[(&str, &str)]) -> Callback {
     let text: String = fields.iter().map(|(name, value)| format!("{name}\n{value}\n")).collect();
     let key = RsaKeyPair::from_pkcs8(KEY).expect("the key of the simulator");
     let mut signature = vec![0; key.public_modulus_len()];
-    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature).expect("room for a signature");
+    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature)
+        .expect("the buffer has the length of the key's modulus");
     let mut body = json!({
         "SignatureVersion": "2",
         "Signature": base64(&signature),
@@ -244,11 +244,11 @@ async fn sns(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body: 
     let sender = (1..=3).find(|n| get(&fields, &format!("MessageAttributes.entry.{n}.Name")) == "AWS.SNS.SMS.SenderID");
     let from = sender.map(|n| get(&fields, &format!("MessageAttributes.entry.{n}.Value.StringValue")));
     let message = Message { from: from.unwrap_or_default(), ..Message::new(account, to, text) };
-    Ok(simulator.take(&Sns, message).await)
+    Ok(simulator.receive(&Sns, message).await)
 }
 
 impl ProviderSimulation for Sns {
-    fn taken(&self, message: &Message) -> Response {
+    fn accepted_response(&self, message: &Message) -> Response {
         let result = format!("<PublishResult><MessageId>{}</MessageId></PublishResult>", message.id);
         xml(StatusCode::OK, format!("<PublishResponse>{result}</PublishResponse>"))
     }

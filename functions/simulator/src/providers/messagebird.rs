@@ -10,8 +10,12 @@ use axum::response::Response;
 use axum::routing::post;
 use serde_json::{Value, json};
 
-use super::signing::standard;
-use super::{Callback, Message, ProviderSimulation, Simulator, Step, answer, bearer, header, is_number, text};
+use crate::callbacks::{Callback, ProviderSimulation};
+use crate::message::{Message, Step};
+use crate::requests::{bearer, idempotency_key, is_number, optional_text, text};
+use crate::responses::answer;
+use crate::signing::standard;
+use crate::simulator::Simulator;
 
 struct Bird;
 
@@ -24,30 +28,30 @@ fn problem(status: StatusCode, kind: &str, code: &str) -> Response {
 }
 
 async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body: Bytes) -> Result<Response, Response> {
-    let known = simulator.account("messagebird", |known| known.has("apiKey", bearer(&headers)));
-    let account = known.ok_or_else(|| problem(StatusCode::UNAUTHORIZED, "auth_error", "invalid_api_key"))?;
+    let account = simulator.account("messagebird", |account| account.has("apiKey", bearer(&headers)));
+    let account = account.ok_or_else(|| problem(StatusCode::UNAUTHORIZED, "auth_error", "invalid_api_key"))?;
     let wrong = |code| problem(StatusCode::UNPROCESSABLE_ENTITY, "validation_error", code);
     let sms: Value = serde_json::from_slice(&body).map_err(|_| wrong("invalid_json"))?;
-    let (to, said) = (text(&sms, "/to"), text(&sms, "/text"));
+    let (to, content_text) = (text(&sms, "/to"), text(&sms, "/text"));
     if !to.starts_with('+') || !is_number(&to[1..]) {
         return Err(wrong("invalid_destination"));
     }
-    if said.is_empty() || text(&sms, "/from").is_empty() || text(&sms, "/category").is_empty() {
+    if content_text.is_empty() || text(&sms, "/from").is_empty() || text(&sms, "/category").is_empty() {
         return Err(wrong("missing_field"));
     }
-    let optional = |pointer: &str| sms.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let optional = |pointer: &str| optional_text(&sms, pointer);
     let message = Message {
         from: text(&sms, "/from"),
         tenant: optional("/metadata/businessId"),
         attempt: optional("/metadata/attemptId"),
-        key: Some(header(&headers, "idempotency-key").to_owned()).filter(|key| !key.is_empty()),
-        ..Message::new(account, to, said)
+        key: idempotency_key(&headers),
+        ..Message::new(account, to, content_text)
     };
-    Ok(simulator.take(&Bird, message).await)
+    Ok(simulator.receive(&Bird, message).await)
 }
 
 impl ProviderSimulation for Bird {
-    fn taken(&self, message: &Message) -> Response {
+    fn accepted_response(&self, message: &Message) -> Response {
         answer(StatusCode::ACCEPTED, &json!({ "id": message.id, "status": "accepted", "to": message.to }))
     }
 
@@ -85,7 +89,7 @@ impl ProviderSimulation for Bird {
         let body = json!({ "type": kind, "timestamp": simulator.time(), "data": data });
         let callback = Callback::json(message.callback_url(), &body);
         let secret = message.account.get("webhookSecret");
-        let headers = standard(secret, &simulator.unique(), simulator.seconds(), &callback.body);
+        let headers = standard(secret, &simulator.unique_id(), simulator.seconds(), &callback.body);
         Some(headers.into_iter().fold(callback, |callback, (name, value)| callback.with(name, value)))
     }
 }

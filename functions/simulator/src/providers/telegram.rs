@@ -1,4 +1,4 @@
-//! Telegram: `POST /bot{token}/{method}`. It reports nothing of what it took; updates carry a secret header.
+//! Telegram: `POST /bot{token}/{method}`. It reports nothing of accepted messages; updates carry a secret header.
 
 use std::sync::Arc;
 
@@ -6,7 +6,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::{Callback, Message, ProviderSimulation, Simulator, Step, answer};
+use crate::callbacks::{Callback, ProviderSimulation};
+use crate::message::{Message, Step};
+use crate::responses::answer;
+use crate::simulator::Simulator;
 
 struct Telegram;
 
@@ -19,8 +22,8 @@ fn problem(code: u16, description: &str) -> Response {
 }
 
 pub async fn call(simulator: &Arc<Simulator>, token: &str, method: &str, body: &[u8]) -> Response {
-    let known = simulator.account("telegram", |known| known.has("botToken", token));
-    let Some(account) = known else { return problem(401, "Unauthorized") };
+    let account = simulator.account("telegram", |account| account.has("botToken", token));
+    let Some(account) = account else { return problem(401, "Unauthorized") };
     let sent: Value = serde_json::from_slice(body).unwrap_or_default();
     let field = match method {
         "getMe" => {
@@ -40,23 +43,23 @@ pub async fn call(simulator: &Arc<Simulator>, token: &str, method: &str, body: &
     if !is_chat && !chat.starts_with('@') {
         return problem(400, "Bad Request: chat not found");
     }
-    let said = match &sent[field] {
+    let content_text = match &sent[field] {
         Value::String(text) if text.chars().count() > 4_096 => return problem(400, "Bad Request: message is too long"),
         Value::String(text) => text.clone(),
         Value::Number(latitude) => format!("{latitude} {}", sent["longitude"]),
         _ => return problem(400, "Bad Request: message text is empty"),
     };
     let attachments = [&sent["reply_markup"], &sent["caption"]].into_iter().filter(|part| !part.is_null()).cloned();
-    let message = Message { attachments: attachments.collect(), ..Message::new(account, chat, said) };
-    simulator.take(&Telegram, message).await
+    let message = Message { attachments: attachments.collect(), ..Message::new(account, chat, content_text) };
+    simulator.receive(&Telegram, message).await
 }
 
 impl ProviderSimulation for Telegram {
     fn message_id(&self, simulator: &Simulator) -> String {
-        (u32::from_str_radix(&simulator.unique()[..7], 16).unwrap_or(1)).to_string()
+        (u32::from_str_radix(&simulator.unique_id()[..7], 16).unwrap_or(1)).to_string()
     }
 
-    fn taken(&self, message: &Message) -> Response {
+    fn accepted_response(&self, message: &Message) -> Response {
         let id: i64 = message.id.parse().unwrap_or(1);
         let result = json!({ "message_id": id, "chat": { "id": message.to, "type": "private" }, "date": 0 });
         answer(StatusCode::OK, &json!({ "ok": true, "result": result }))

@@ -1,13 +1,13 @@
-//! Recipients that stand for an outcome. `docs/testing.md` is their table.
+//! Recipients that stand for an outcome. `docs/testing.md` lists them.
 
-/// What happens to a message to such a recipient.
+/// What happens to a message for such a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
     Delivered,
     Opened,
     Clicked,
     BounceHard,
-    /// Taken, and comes back for this once: the mailbox is full, the phone is off.
+    /// Accepted, then bounced softly: the mailbox is full, the phone is off.
     Returned,
     /// Refused twice, then delivered.
     BounceSoft,
@@ -16,17 +16,17 @@ pub enum Behaviour {
     Throttled,
     /// 503 until the attempts are used up.
     Down,
-    /// Taken, but the answer is lost.
+    /// Accepted, but the answer is lost.
     Timeout,
     /// Delivered after 30 seconds.
     Slow,
-    /// Replies STOP: delivered once, refused ever after.
+    /// Replies STOP: delivered once, refused from then on.
     Stop,
 }
 
 /// By the local part at `sim.test`, or by the last three digits of +44 7700 900xxx; ids of chats and pages are the same
-/// digits without the 44. Everybody else gets their messages.
-pub fn of(address: &str) -> Behaviour {
+/// digits without the 44. Messages to everybody else are delivered.
+pub fn behaviour_of(address: &str) -> Behaviour {
     if let Some(name) = address.strip_suffix("@sim.test") {
         return match name {
             "opened" => Behaviour::Opened,

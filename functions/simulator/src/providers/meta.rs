@@ -11,10 +11,12 @@ use axum::response::Response;
 use axum::routing::post;
 use serde_json::{Value, json};
 
-use super::signing::{hex, hmac_sha256};
-use super::{
-    Callback, Fields, Known, Message, ProviderSimulation, Simulator, Step, answer, bearer, form, get, is_number, text,
-};
+use crate::callbacks::{Callback, ProviderSimulation};
+use crate::message::{Message, RegisteredConfig, Step};
+use crate::requests::{Fields, bearer, form, get, is_number, split_reference, text};
+use crate::responses::answer;
+use crate::signing::{hex, hmac_sha256};
+use crate::simulator::Simulator;
 
 struct WhatsApp;
 struct Messenger;
@@ -28,18 +30,27 @@ fn problem(status: StatusCode, code: i64) -> Response {
     answer(status, &json!({ "error": error }))
 }
 
-/// By its token: a number's travels in a header, a page's in the address, with the proof that it is the app's own.
-fn account(simulator: &Simulator, id: &str, headers: &HeaderMap, query: &Fields) -> Result<Arc<Known>, Response> {
+/// The account with the request's token. A number's token is in a header; a page's is in the query, with a proof of the
+/// app's secret.
+fn account(
+    simulator: &Simulator,
+    id: &str,
+    headers: &HeaderMap,
+    query: &Fields,
+) -> Result<Arc<RegisteredConfig>, Response> {
     let no = || problem(StatusCode::UNAUTHORIZED, 190);
     let token = get(query, "access_token");
     if token.is_empty() {
-        let is_it = |known: &Known| known.has("accessToken", bearer(headers)) && known.get("phoneNumberId") == id;
-        return simulator.account("whatsapp", is_it).ok_or_else(no);
+        let matches = |account: &RegisteredConfig| {
+            account.has("accessToken", bearer(headers)) && account.get("phoneNumberId") == id
+        };
+        return simulator.account("whatsapp", matches).ok_or_else(no);
     }
-    let is_it = |known: &Known| known.has("pageToken", &token) && (id == "me" || known.get("pageId") == id);
-    let known = simulator.account("messenger", is_it).ok_or_else(no)?;
-    let proof = hex(&hmac_sha256(known.get("appSecret").as_bytes(), token.as_bytes()));
-    if get(query, "appsecret_proof") == proof { Ok(known) } else { Err(problem(StatusCode::BAD_REQUEST, 100)) }
+    let matches =
+        |account: &RegisteredConfig| account.has("pageToken", &token) && (id == "me" || account.get("pageId") == id);
+    let account = simulator.account("messenger", matches).ok_or_else(no)?;
+    let proof = hex(&hmac_sha256(account.get("appSecret").as_bytes(), token.as_bytes()));
+    if get(query, "appsecret_proof") == proof { Ok(account) } else { Err(problem(StatusCode::BAD_REQUEST, 100)) }
 }
 
 /// `GET /{version}/{id}`
@@ -64,18 +75,18 @@ async fn send(
         if !is_id(&text(&recipient, "/id")) || get(&fields, "messaging_type").is_empty() {
             return Err(wrong(100));
         }
-        let said = content["text"].as_str().or_else(|| content.pointer("/attachment/payload/text")?.as_str());
-        let said = said.unwrap_or_default().to_owned();
+        let content_text = content["text"].as_str().or_else(|| content.pointer("/attachment/payload/text")?.as_str());
+        let content_text = content_text.unwrap_or_default().to_owned();
         let attachments = content.get("attachment").cloned().into_iter().collect();
-        let message = Message { from: id, attachments, ..Message::new(account, text(&recipient, "/id"), said) };
-        return Ok(simulator.take(&Messenger, message).await);
+        let message = Message { from: id, attachments, ..Message::new(account, text(&recipient, "/id"), content_text) };
+        return Ok(simulator.receive(&Messenger, message).await);
     }
     let sent: Value = serde_json::from_slice(&body).map_err(|_| wrong(100))?;
     let (to, kind) = (text(&sent, "/to"), text(&sent, "/type"));
     if text(&sent, "/messaging_product") != "whatsapp" || !is_number(&to) {
         return Err(wrong(100));
     }
-    let said = match kind.as_str() {
+    let content_text = match kind.as_str() {
         "text" => text(&sent, "/text/body"),
         "template" => text(&sent, "/template/name"),
         "interactive" => text(&sent, "/interactive/body/text"),
@@ -83,14 +94,15 @@ async fn send(
         "image" | "video" | "audio" | "document" => text(&sent, &format!("/{kind}/link")),
         _ => return Err(wrong(131_051)),
     };
-    if said.is_empty() || said.chars().count() > 4_096 {
+    if content_text.is_empty() || content_text.chars().count() > 4_096 {
         return Err(wrong(131_009));
     }
     let reference = text(&sent, "/biz_opaque_callback_data");
-    let (tenant, attempt) = reference.split_once('/').map_or((None, None), |(t, a)| (Some(t.into()), Some(a.into())));
+    let (tenant, attempt) = split_reference(&reference);
     let attachments = if kind == "text" { Vec::new() } else { vec![sent[&kind].clone()] };
-    let message = Message { from: id, attachments, tenant, attempt, ..Message::new(account, format!("+{to}"), said) };
-    Ok(simulator.take(&WhatsApp, message).await)
+    let message =
+        Message { from: id, attachments, tenant, attempt, ..Message::new(account, format!("+{to}"), content_text) };
+    Ok(simulator.receive(&WhatsApp, message).await)
 }
 
 fn is_id(text: &str) -> bool {
@@ -114,10 +126,10 @@ fn signed(message: &Message, body: &Value) -> Callback {
 
 impl ProviderSimulation for WhatsApp {
     fn message_id(&self, simulator: &Simulator) -> String {
-        format!("wamid.{}", simulator.unique())
+        format!("wamid.{}", simulator.unique_id())
     }
 
-    fn taken(&self, message: &Message) -> Response {
+    fn accepted_response(&self, message: &Message) -> Response {
         let to = message.to.trim_start_matches('+');
         let body = json!({
             "messaging_product": "whatsapp",
@@ -150,19 +162,19 @@ impl ProviderSimulation for WhatsApp {
             Step::Accepted | Step::Clicked | Step::Complained => return None,
         };
         if step == Step::OptedOut {
-            let id = format!("wamid.{}", simulator.unique());
+            let id = format!("wamid.{}", simulator.unique_id());
             value["messages"] =
                 json!([{ "from": to, "id": id, "timestamp": at, "type": "text", "text": { "body": "STOP" } }]);
         } else {
             let reference = message.tenant.as_ref().zip(message.attempt.as_ref()).map(|(t, a)| format!("{t}/{a}"));
-            let mut told = json!({
+            let mut status_report = json!({
                 "id": message.id, "status": status, "timestamp": at, "recipient_id": to,
                 "biz_opaque_callback_data": reference,
             });
             if matches!(step, Step::Bounced | Step::SoftBounced) {
-                told["errors"] = json!([{ "code": 131_026, "title": "Message undeliverable" }]);
+                status_report["errors"] = json!([{ "code": 131_026, "title": "Message undeliverable" }]);
             }
-            value["statuses"] = json!([told]);
+            value["statuses"] = json!([status_report]);
         }
         let change = json!({ "field": "messages", "value": value });
         Some(signed(
@@ -174,10 +186,10 @@ impl ProviderSimulation for WhatsApp {
 
 impl ProviderSimulation for Messenger {
     fn message_id(&self, simulator: &Simulator) -> String {
-        format!("m_{}", simulator.unique())
+        format!("m_{}", simulator.unique_id())
     }
 
-    fn taken(&self, message: &Message) -> Response {
+    fn accepted_response(&self, message: &Message) -> Response {
         answer(StatusCode::OK, &json!({ "recipient_id": message.to, "message_id": message.id }))
     }
 
@@ -195,7 +207,9 @@ impl ProviderSimulation for Messenger {
         match step {
             Step::Delivered => event["delivery"] = json!({ "mids": [message.id], "watermark": at }),
             Step::Opened => event["read"] = json!({ "watermark": at }),
-            Step::OptedOut => event["message"] = json!({ "mid": format!("m_{}", simulator.unique()), "text": "STOP" }),
+            Step::OptedOut => {
+                event["message"] = json!({ "mid": format!("m_{}", simulator.unique_id()), "text": "STOP" })
+            }
             Step::Accepted | Step::Sent | Step::Bounced | Step::SoftBounced | Step::Clicked | Step::Complained => {
                 return None;
             }

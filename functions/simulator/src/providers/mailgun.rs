@@ -10,10 +10,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get as on_get, post};
 use serde_json::{Value, json};
 
-use super::signing::{hex, hmac_sha256};
-use super::{
-    Callback, Fields, Known, Message, ProviderSimulation, Simulator, Step, answer, basic, get, header, one_click,
-};
+use crate::callbacks::{Callback, ProviderSimulation};
+use crate::message::{Message, RegisteredConfig, Step};
+use crate::requests::{Fields, basic, get, header, one_click};
+use crate::responses::answer;
+use crate::signing::{hex, hmac_sha256};
+use crate::simulator::Simulator;
 
 struct Mailgun;
 
@@ -25,14 +27,11 @@ fn problem(status: StatusCode, message: &str) -> Response {
     answer(status, &json!({ "message": message }))
 }
 
-fn account(simulator: &Simulator, domain: &str, headers: &HeaderMap) -> Result<Arc<Known>, Response> {
+fn account(simulator: &Simulator, domain: &str, headers: &HeaderMap) -> Result<Arc<RegisteredConfig>, Response> {
     let (user, key) = basic(headers);
-    let known = simulator.account("mailgun", |known| user == "api" && known.has("apiKey", &key));
-    let known = known.ok_or_else(|| (StatusCode::UNAUTHORIZED, "Forbidden").into_response())?;
-    match known.get("domain") == domain {
-        true => Ok(known),
-        false => Err(problem(StatusCode::NOT_FOUND, "Domain not found")),
-    }
+    let account = simulator.account("mailgun", |account| user == "api" && account.has("apiKey", &key));
+    let account = account.ok_or_else(|| (StatusCode::UNAUTHORIZED, "Forbidden").into_response())?;
+    if account.get("domain") == domain { Ok(account) } else { Err(problem(StatusCode::NOT_FOUND, "Domain not found")) }
 }
 
 async fn domain(
@@ -91,15 +90,15 @@ async fn send(
         attempt: fields.get("v:attemptId").cloned(),
         ..Message::new(account, get(&fields, "to"), get(&fields, "text"))
     };
-    Ok(simulator.take(&Mailgun, message).await)
+    Ok(simulator.receive(&Mailgun, message).await)
 }
 
 impl ProviderSimulation for Mailgun {
     fn message_id(&self, simulator: &Simulator) -> String {
-        format!("{}@sim.test", simulator.unique())
+        format!("{}@sim.test", simulator.unique_id())
     }
 
-    fn taken(&self, message: &Message) -> Response {
+    fn accepted_response(&self, message: &Message) -> Response {
         let id = format!("<{}>", message.id);
         answer(StatusCode::OK, &json!({ "id": id, "message": "Queued. Thank you." }))
     }
@@ -118,13 +117,13 @@ impl ProviderSimulation for Mailgun {
             Step::Opened => ("opened", json!({})),
             Step::Clicked => ("clicked", json!({ "url": "https://pay.example.com/" })),
             Step::Complained => ("complained", json!({})),
-            // It goes on trying for hours, and says so each time.
+            // Mailgun retries for hours, and reports each failure.
             Step::SoftBounced => ("failed", json!({ "severity": "temporary", "delivery-status": { "code": 452 } })),
             Step::Sent | Step::OptedOut => return None,
         };
         let mut data = json!({
             "event": event,
-            "id": simulator.unique(),
+            "id": simulator.unique_id(),
             "timestamp": simulator.seconds(),
             "recipient": message.to,
             "message": { "headers": { "message-id": message.id } },
@@ -133,7 +132,7 @@ impl ProviderSimulation for Mailgun {
         for (name, value) in more.as_object().into_iter().flatten() {
             data[name] = value.clone();
         }
-        let (timestamp, token) = (simulator.seconds().to_string(), simulator.unique());
+        let (timestamp, token) = (simulator.seconds().to_string(), simulator.unique_id());
         let key = message.account.get("signingKey").as_bytes();
         let signature = hex(&hmac_sha256(key, format!("{timestamp}{token}").as_bytes()));
         let signature = json!({ "timestamp": timestamp, "token": token, "signature": signature });

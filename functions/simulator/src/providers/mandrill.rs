@@ -10,8 +10,12 @@ use axum::response::Response;
 use axum::routing::post;
 use serde_json::{Value, json};
 
-use super::signing::{base64, hmac_sha1};
-use super::{Callback, Known, Message, ProviderSimulation, Simulator, Step, answer, one_click, text};
+use crate::callbacks::{Callback, ProviderSimulation};
+use crate::message::{Message, RegisteredConfig, Step};
+use crate::requests::{one_click, optional_text, text};
+use crate::responses::answer;
+use crate::signing::{base64, hmac_sha1};
+use crate::simulator::Simulator;
 
 struct Mandrill;
 
@@ -25,10 +29,11 @@ fn problem(code: i64, name: &str, message: &str) -> Response {
 }
 
 /// The account whose key is in the body, and the body.
-fn account(simulator: &Simulator, body: &[u8]) -> Result<(Arc<Known>, Value), Response> {
+fn account(simulator: &Simulator, body: &[u8]) -> Result<(Arc<RegisteredConfig>, Value), Response> {
     let body: Value = serde_json::from_slice(body).map_err(|_| problem(-2, "ValidationError", "not JSON"))?;
-    let known = simulator.account("mandrill", |known| known.has("apiKey", body["key"].as_str().unwrap_or_default()));
-    known.map(|known| (known, body)).ok_or_else(|| problem(-1, "Invalid_Key", "Invalid API key"))
+    let account =
+        simulator.account("mandrill", |account| account.has("apiKey", body["key"].as_str().unwrap_or_default()));
+    account.map(|account| (account, body)).ok_or_else(|| problem(-1, "Invalid_Key", "Invalid API key"))
 }
 
 async fn ping(State(simulator): State<Arc<Simulator>>, body: Bytes) -> Result<Response, Response> {
@@ -42,7 +47,7 @@ async fn send(State(simulator): State<Arc<Simulator>>, body: Bytes) -> Result<Re
     if !to.contains('@') || !from.contains('@') {
         return Err(problem(-2, "ValidationError", "You must specify addresses"));
     }
-    let optional = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let optional = |pointer: &str| optional_text(&body, pointer);
     let head = |name: &str| body.pointer(&format!("/message/headers/{name}"))?.as_str();
     let message = Message {
         unsubscribe: one_click(head("List-Unsubscribe"), head("List-Unsubscribe-Post")),
@@ -54,11 +59,11 @@ async fn send(State(simulator): State<Arc<Simulator>>, body: Bytes) -> Result<Re
         attempt: optional("/message/metadata/attemptId"),
         ..Message::new(account, to, text(&body, "/message/text"))
     };
-    Ok(simulator.take(&Mandrill, message).await)
+    Ok(simulator.receive(&Mandrill, message).await)
 }
 
 impl ProviderSimulation for Mandrill {
-    fn taken(&self, message: &Message) -> Response {
+    fn accepted_response(&self, message: &Message) -> Response {
         answer(StatusCode::OK, &json!([{ "email": message.to, "status": "queued", "_id": message.id }]))
     }
 
@@ -83,14 +88,14 @@ impl ProviderSimulation for Mandrill {
             Step::Accepted | Step::OptedOut => return None,
         };
         let at = simulator.seconds();
-        let mut about = json!({
+        let mut data = json!({
             "_id": message.id, "ts": at, "email": message.to,
             "metadata": { "businessId": message.tenant, "attemptId": message.attempt },
         });
         if step == Step::Bounced {
-            about["bounce_description"] = json!("bad_mailbox");
+            data["bounce_description"] = json!("bad_mailbox");
         }
-        let events = json!([{ "event": event, "_id": message.id, "ts": at, "msg": about }]).to_string();
+        let events = json!([{ "event": event, "_id": message.id, "ts": at, "msg": data }]).to_string();
         let url = message.callback_url();
         let signed = format!("{url}mandrill_events{events}");
         let signature = base64(&hmac_sha1(message.account.get("webhookKey").as_bytes(), signed.as_bytes()));

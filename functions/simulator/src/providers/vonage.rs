@@ -12,8 +12,12 @@ use axum::routing::{get as on_get, post};
 use domain::sms;
 use serde_json::json;
 
-use super::signing::{hex, hmac_sha256, jwt, sha256_hex};
-use super::{Callback, Message, ProviderSimulation, Simulator, Step, answer, basic, form, get, is_number};
+use crate::callbacks::{Callback, ProviderSimulation};
+use crate::message::{Message, Step};
+use crate::requests::{basic, form, get, is_number};
+use crate::responses::answer;
+use crate::signing::{hex, hmac_sha256, jwt, sha256_hex};
+use crate::simulator::Simulator;
 
 struct Vonage;
 
@@ -23,7 +27,7 @@ pub fn router() -> Router<Arc<Simulator>> {
 
 async fn balance(State(simulator): State<Arc<Simulator>>, headers: HeaderMap) -> Response {
     let (key, secret) = basic(&headers);
-    match simulator.account("vonage", |known| known.has("apiKey", &key) && known.has("apiSecret", &secret)) {
+    match simulator.account("vonage", |account| account.has("apiKey", &key) && account.has("apiSecret", &secret)) {
         Some(_) => answer(StatusCode::OK, &json!({ "value": 12.5, "autoReload": false })),
         None => answer(StatusCode::UNAUTHORIZED, &json!({ "error-code": "401" })),
     }
@@ -39,7 +43,8 @@ async fn send(State(simulator): State<Arc<Simulator>>, raw: Bytes) -> Result<Res
     let fields = form(&raw);
     let field = |name: &str| get(&fields, name);
     let (key, secret) = (field("api_key"), field("api_secret"));
-    let account = simulator.account("vonage", |known| known.has("apiKey", &key) && known.has("apiSecret", &secret));
+    let account =
+        simulator.account("vonage", |account| account.has("apiKey", &key) && account.has("apiSecret", &secret));
     let account = account.ok_or_else(|| refused("4"))?;
     let (to, text) = (field("to"), field("text"));
     if to.is_empty() || text.is_empty() || field("from").is_empty() {
@@ -58,11 +63,11 @@ async fn send(State(simulator): State<Arc<Simulator>>, raw: Bytes) -> Result<Res
         callback: fields.get("callback").cloned(),
         ..Message::new(account, format!("+{to}"), text)
     };
-    Ok(simulator.take(&Vonage, message).await)
+    Ok(simulator.receive(&Vonage, message).await)
 }
 
 impl ProviderSimulation for Vonage {
-    fn taken(&self, message: &Message) -> Response {
+    fn accepted_response(&self, message: &Message) -> Response {
         let parts = sms::segments(&message.text).count;
         let to = message.to.trim_start_matches('+');
         let part = |n: u16| {
@@ -85,7 +90,7 @@ impl ProviderSimulation for Vonage {
     fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
         let to = message.to.trim_start_matches('+');
         let at: String = simulator.time().replace('T', " ").chars().take(19).collect();
-        let (seconds, nonce) = (simulator.seconds().to_string(), simulator.unique());
+        let (seconds, nonce) = (simulator.seconds().to_string(), simulator.unique_id());
         let mut fields = BTreeMap::from([("timestamp", seconds.as_str()), ("nonce", &nonce)]);
         fields.extend([("message-timestamp", at.as_str()), ("api-key", message.account.get("apiKey"))]);
         let receipt = |status, code| {

@@ -13,10 +13,13 @@ use domain::sms;
 use events::Channel;
 use serde_json::json;
 
-use super::signing::{base64, hmac_sha1};
-use super::{
-    Callback, Entry, Fields, Known, Message, ProviderSimulation, Simulator, Step, answer, basic, form, get, is_number,
-};
+use crate::callbacks::{Callback, ProviderSimulation};
+use crate::inbox::InboxEntry;
+use crate::message::{Message, RegisteredConfig, Step};
+use crate::requests::{Fields, basic, form, get, is_number};
+use crate::responses::answer;
+use crate::signing::{base64, hmac_sha1};
+use crate::simulator::Simulator;
 
 struct Twilio;
 
@@ -24,7 +27,7 @@ pub fn router() -> Router<Arc<Simulator>> {
     Router::new()
         .route("/2010-04-01/Accounts/{sid}/Messages.json", post(send).get(list))
         .route("/2010-04-01/Accounts/{sid}/Balance.json", on_get(balance))
-        // `{sid}.json`, which says itself what it is.
+        // The sid comes with its suffix: `{sid}.json`.
         .route("/2010-04-01/Accounts/{sid}", on_get(show))
 }
 
@@ -33,7 +36,7 @@ fn problem(status: StatusCode, code: u32, message: &str) -> Response {
     answer(status, &json!({ "code": code, "message": message, "more_info": more_info, "status": status.as_u16() }))
 }
 
-/// An address as the request has it: its channel, and the rest.
+/// Splits an address of a request into its channel and the rest.
 fn address(given: &str) -> (Channel, &str) {
     match given.split_once(':') {
         Some(("whatsapp", rest)) => (Channel::Whatsapp, rest),
@@ -42,17 +45,19 @@ fn address(given: &str) -> (Channel, &str) {
     }
 }
 
-/// Whose credentials these are, if they belong to the account in the address.
+/// The account with these credentials, if they belong to the sid of the path.
 fn account(
     simulator: &Simulator,
     sid: &str,
     headers: &HeaderMap,
-    is_it: impl Fn(&Known) -> bool,
-) -> Result<Arc<Known>, Response> {
+    matches: impl Fn(&RegisteredConfig) -> bool,
+) -> Result<Arc<RegisteredConfig>, Response> {
     let (user, token) = basic(headers);
-    let has = |known: &Known| known.has("accountSid", sid) && known.has("authToken", &token) && is_it(known);
-    let known = if user == sid { simulator.account("twilio", has) } else { None };
-    known.ok_or_else(|| problem(StatusCode::UNAUTHORIZED, 20_003, "Authenticate"))
+    let has = |account: &RegisteredConfig| {
+        account.has("accountSid", sid) && account.has("authToken", &token) && matches(account)
+    };
+    let account = if user == sid { simulator.account("twilio", has) } else { None };
+    account.ok_or_else(|| problem(StatusCode::UNAUTHORIZED, 20_003, "Authenticate"))
 }
 
 async fn balance(
@@ -74,7 +79,7 @@ async fn show(
     Ok(answer(StatusCode::OK, &json!({ "sid": sid, "status": "active" })))
 }
 
-/// `GET …/Messages.json?To=&From=&DateSent=`: what was taken, newest first.
+/// `GET …/Messages.json?To=&From=&DateSent=`: accepted messages, newest first.
 async fn list(
     State(simulator): State<Arc<Simulator>>,
     Path(sid): Path<String>,
@@ -94,7 +99,7 @@ async fn list(
     Ok(answer(StatusCode::OK, &page))
 }
 
-fn listed(account: &Known, entry: &Entry) -> serde_json::Value {
+fn listed(account: &RegisteredConfig, entry: &InboxEntry) -> serde_json::Value {
     let at = entry.at.parse().unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     json!({
         "sid": entry.provider_message_id,
@@ -118,8 +123,8 @@ async fn send(
     let field = |name: &str| get(&fields, name);
     let (to, callback) = (field("To"), field("StatusCallback"));
     let (channel, plain) = address(&to);
-    // The same credentials may serve several configurations: the one that is to be called back is meant.
-    let meant = |known: &Known| known.channel == channel && callback.starts_with(&known.callback_url);
+    // Several configurations may share credentials: the callback address tells which one is meant.
+    let meant = |account: &RegisteredConfig| account.channel == channel && callback.starts_with(&account.callback_url);
     let account =
         account(&simulator, &sid, &headers, meant).or_else(|_| account(&simulator, &sid, &headers, |_| true))?;
     let text = field("Body");
@@ -152,15 +157,15 @@ async fn send(
         callback: Some(callback).filter(|url| !url.is_empty()),
         ..Message::new(account, plain, if text.is_empty() { template(&fields) } else { text })
     };
-    Ok(simulator.take(&Twilio, message).await)
+    Ok(simulator.receive(&Twilio, message).await)
 }
 
-/// What a template of Twilio's would be filled with.
+/// The text for a message that names a template: the template's id and variables.
 fn template(fields: &Fields) -> String {
     format!("{} {}", get(fields, "ContentSid"), get(fields, "ContentVariables")).trim().to_owned()
 }
 
-/// As requests and callbacks have it.
+/// The address with its channel, as requests and callbacks have it.
 fn prefixed(channel: Channel, plain: &str) -> String {
     match channel {
         Channel::Whatsapp | Channel::Messenger => format!("{}:{plain}", channel.as_str()),
@@ -170,10 +175,10 @@ fn prefixed(channel: Channel, plain: &str) -> String {
 
 impl ProviderSimulation for Twilio {
     fn message_id(&self, simulator: &Simulator) -> String {
-        format!("SM{}", simulator.unique())
+        format!("SM{}", simulator.unique_id())
     }
 
-    fn taken(&self, message: &Message) -> Response {
+    fn accepted_response(&self, message: &Message) -> Response {
         let body = json!({
             "sid": message.id,
             "account_sid": message.account.get("accountSid"),
@@ -201,7 +206,7 @@ impl ProviderSimulation for Twilio {
             Step::Delivered => ("delivered", None),
             Step::Bounced => ("undelivered", Some("30005")),
             Step::SoftBounced => ("undelivered", Some("30003")),
-            // What SMS has of opening: nothing. Read is what richer channels report.
+            // SMS has no such report. Richer channels report that a message was read.
             Step::Opened => ("read", None),
             Step::Accepted | Step::Clicked | Step::Complained | Step::OptedOut => return None,
         };
