@@ -14,6 +14,7 @@ use infra::providers::http_client;
 use local::clock::Clock;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
+use simulator::{Fault, FaultKind, RegisteredConfig, Simulator, TWILIO_FROM, deployment};
 use tests::contracts;
 use tests::dynamo::at;
 

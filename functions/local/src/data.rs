@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use audit::Audit;
-use domain::ports::Host;
+use domain::ports::{CoordinationStore, Host};
 use events::Timestamp;
 use infra::SystemClockAndRng;
 use infra::embedded::Database;

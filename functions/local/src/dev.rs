@@ -83,7 +83,10 @@ fn duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(number.parse::<u64>().ok()?.checked_mul(unit)?).min(MAX_WAIT))
 }
 
-async fn list_received(State(dev): Shared, Query(mut query): Query<HashMap<String, String>>) -> Result<Json<Value>, Problem> {
+async fn list_received(
+    State(dev): Shared,
+    Query(mut query): Query<HashMap<String, String>>,
+) -> Result<Json<Value>, Problem> {
     let to = query.remove("to");
     let wait = query.remove("wait").map(|wait| duration(&wait).ok_or_else(|| malformed("wait is a time such as 5s.")));
     let wait = wait.transpose()?;

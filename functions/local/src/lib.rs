@@ -25,9 +25,7 @@ use simulator::Simulator;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use wiring::Wiring;
-use workers::{
-    WORKERS, run_dead_letters, run_delivery_worker, run_projection, run_sweeps, run_unmatched,
-};
+use workers::{WORKERS, run_dead_letters, run_delivery_worker, run_projection, run_sweeps, run_unmatched};
 
 pub use data::{Data, audit, rebuild};
 pub use files::SimulatedFiles;

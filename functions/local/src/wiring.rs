@@ -22,12 +22,12 @@ use schedule::Schedule;
 use simulator::{RegisteredConfig, Simulator, deployment, examples};
 use webhook::Webhook;
 
+use crate::Options;
 use crate::clock::Clock;
 use crate::data::DataFolder;
 use crate::dev::Dev;
 use crate::files::SimulatedFiles;
 use crate::workers::INVOCATION_MS;
-use crate::Options;
 
 /// AWS asks for six times the function's timeout.
 const VISIBILITY_MS: i64 = 6 * INVOCATION_MS;
@@ -73,8 +73,7 @@ impl Wiring {
             public_url: url.to_owned(),
         };
         let contact_key = folder.contact_key()?;
-        let objects =
-            FolderObjectStore { folder: folder.files(), url: url.to_owned(), key: contact_key.clone() };
+        let objects = FolderObjectStore { folder: folder.files(), url: url.to_owned(), key: contact_key.clone() };
         let unmatched = SqliteUnmatchedQueue { database: (*store).clone(), host: clock.clone() };
         Ok(Wiring {
             queue: Arc::new(MemoryWorkQueue::new(clock.clone(), clock.scaled(VISIBILITY_MS))),
