@@ -1,4 +1,4 @@
-//! The routes under `/_dev`, which only a developer's machine has. They answer requests that name loopback as their host.
+//! The routes under `/_dev`, which only a developer's machine has. They answer only requests whose host is loopback.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use domain::ports::{FetchError, Files};
 use infra::providers::check_public_url;
 
-/// Files that tenants name by address, without a request to anybody. It refuses the same addresses as the real adapter.
+/// Files that tenants name by address. No request is made; the same addresses are refused as by the real adapter.
 pub struct SimulatedFiles;
 
 #[async_trait]

@@ -38,7 +38,7 @@ pub const DEV_TENANT: &str = "local";
 /// How to start.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// 0 picks one; one that is taken gives the next.
+    /// 0 picks a free port. A port in use gives the next one.
     pub port: u16,
     pub data: Data,
     /// How fast the clock runs.
@@ -48,7 +48,7 @@ pub struct Options {
     pub rate: Option<RateLimit>,
     /// How often each API key may ask. None: as often as it likes.
     pub request_rate: Option<RateLimit>,
-    /// Whose tokens are taken beside API keys.
+    /// The identity provider whose tokens are accepted beside API keys.
     pub jwt: Option<Jwt>,
     /// Where providers are, instead of the simulated ones: an address without a slash at the end.
     pub providers_url: Option<String>,
