@@ -58,7 +58,7 @@ pub fn is_region(region: &str) -> bool {
 
 /// Whether a phone number in E.164 is of one of these countries: `KE,TZ`, or `*` for all. One that is in no country's plan
 /// (fictional, newly opened) is judged by its calling code.
-pub fn is_of(number: &str, countries: &str) -> bool {
+pub fn is_in_countries(number: &str, countries: &str) -> bool {
     if countries.trim() == "*" {
         return true;
     }
@@ -128,7 +128,7 @@ mod tests {
             ("+18762100000", "US", false),
             ("nonsense", "US", false),
         ] {
-            assert_eq!(is_of(number, countries), expected, "{number} {countries}");
+            assert_eq!(is_in_countries(number, countries), expected, "{number} {countries}");
         }
     }
 

@@ -44,7 +44,7 @@ const HELP: &[&str] = &["HELP", "INFO", "AYUDA", "AIDE", "MSAADA"];
 const MAX_CHARACTERS: usize = 40;
 
 /// The whole message, compared without case, punctuation, spaces and pictures: "Stop!" counts, "stop by at nine" does not.
-pub fn keyword(text: &str) -> Option<ConsentKeyword> {
+pub fn parse_keyword(text: &str) -> Option<ConsentKeyword> {
     if MAX_CHARACTERS < text.chars().count() {
         return None;
     }
@@ -75,13 +75,13 @@ mod tests {
     #[test]
     fn words_are_known_by_their_letters_alone() {
         for text in ["STOP", " stop ", "Stop!", "ＳＴＯＰ", "stop 🛑", "/stop", "opt-out", "Baja.", "arrêt"] {
-            assert_eq!(keyword(text), Some(ConsentKeyword::Stop), "{text}");
+            assert_eq!(parse_keyword(text), Some(ConsentKeyword::Stop), "{text}");
         }
-        assert_eq!(keyword("Start"), Some(ConsentKeyword::Start));
-        assert_eq!(keyword("yes"), Some(ConsentKeyword::Start));
-        assert_eq!(keyword("AYUDA"), Some(ConsentKeyword::Help));
+        assert_eq!(parse_keyword("Start"), Some(ConsentKeyword::Start));
+        assert_eq!(parse_keyword("yes"), Some(ConsentKeyword::Start));
+        assert_eq!(parse_keyword("AYUDA"), Some(ConsentKeyword::Help));
         for text in ["", "🛑", "stop by at nine", "don't stop", "s t o p p e d", &"stop ".repeat(20)] {
-            assert_eq!(keyword(text), None, "{text}");
+            assert_eq!(parse_keyword(text), None, "{text}");
         }
     }
 }

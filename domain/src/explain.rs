@@ -1,16 +1,16 @@
 //! Why: each step of a communication in plain words and a reason code, with what it was decided on at that time.
 
 use events::{
-    AbandonReason, DeadLetterReason, DoubtCause, DoubtPolicy, Event, FailReason, FallbackReason, Outcome, Recorded,
-    RefusalClass, Requested, ResolvedBy, SuppressReason, Timestamp,
+    CommunicationEvent, CommunicationRequest, DeadLetterReason, FailReason, FallbackAbandonReason, FallbackTrigger,
+    InDoubtCause, InDoubtPolicy, Recorded, RefusalClass, Resolution, ResolvedBy, SuppressReason, Timestamp,
 };
 
-use crate::communication::{Communication, Lifecycle, State, Turn, evolve};
+use crate::communication::{Communication, FallbackState, Lifecycle, State, evolve};
 use crate::policy;
 
 /// One step: what happened, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct ExplanationStep {
     pub at: Timestamp,
     /// Stable, for programs: `accepted`, `refused.throttled`, `held.in_doubt`, …
     pub code: String,
@@ -20,7 +20,7 @@ pub struct Step {
 }
 
 /// The whole story; none for a stream that does not begin with a request.
-pub fn explain(records: &[Recorded]) -> Option<(String, Vec<Step>)> {
+pub fn explain(records: &[Recorded]) -> Option<(String, Vec<ExplanationStep>)> {
     let mut state = State::default();
     let mut steps = Vec::with_capacity(records.len());
     for record in records {
@@ -41,7 +41,7 @@ fn summary(c: &Communication) -> String {
         n => format!("{n} attempts"),
     };
     let text = match &c.lifecycle {
-        Lifecycle::Waiting => match c.due_at {
+        Lifecycle::Pending => match c.due_at {
             Some(due) => format!("It waits for its time, {}.", time(due)),
             None => "It is queued, and sent as soon as a worker takes it.".to_owned(),
         },
@@ -52,8 +52,8 @@ fn summary(c: &Communication) -> String {
         Lifecycle::RetryWait { until } => format!("It is tried again at {}.", time(*until)),
         Lifecycle::InDoubt { evidence_until, .. } => {
             let then = match c.request.in_doubt {
-                DoubtPolicy::Resend => "it is sent again",
-                DoubtPolicy::Hold => "it is held",
+                InDoubtPolicy::Resend => "it is sent again",
+                InDoubtPolicy::Hold => "it is held",
             };
             format!(
                 "Nobody can say whether it was taken. A callback is awaited until {}; without one {then}.",
@@ -65,15 +65,17 @@ fn summary(c: &Communication) -> String {
         }
         Lifecycle::Sent => format!("The provider took it after {attempts}."),
         Lifecycle::Failed(reason) => format!("It failed after {attempts}: {}.", failed(*reason)),
-        Lifecycle::DeadLettered(reason) => format!("It was given up after {attempts}: {}.", dead(*reason)),
-        Lifecycle::Cancelled if matches!(c.turn, Turn::NotTriggered) => {
+        Lifecycle::DeadLettered(reason) => {
+            format!("It was given up after {attempts}: {}.", dead_letter_reason(*reason))
+        }
+        Lifecycle::Cancelled if matches!(c.fallback_state, FallbackState::NotTriggered) => {
             "It was cancelled; nothing was sent.".to_owned()
         }
         Lifecycle::Cancelled => "It was not sent in time.".to_owned(),
         Lifecycle::Suppressed(reason) => format!("It was not sent: {}.", suppressed(*reason)),
     };
-    let text = match (c.turn, c.fallback_due_at()) {
-        (Turn::Requested(next), _) => format!("{text} {next} took its place."),
+    let text = match (c.fallback_state, c.fallback_due_at()) {
+        (FallbackState::Requested(next), _) => format!("{text} {next} took its place."),
         (_, Some(at)) if at.0 > 0 => {
             format!("{text} The next channel has its turn at {}, unless it arrives.", time(at))
         }
@@ -86,37 +88,37 @@ fn summary(c: &Communication) -> String {
     }
 }
 
-fn step(after: &Communication, record: &Recorded) -> Step {
-    let (code, text, inputs) = words(after, record);
-    Step { at: record.meta.at, code, text, inputs }
+fn step(after: &Communication, record: &Recorded) -> ExplanationStep {
+    let (code, text, inputs) = describe_event(after, record);
+    ExplanationStep { at: record.meta.at, code, text, inputs }
 }
 
 type EventDescription = (String, String, Vec<(&'static str, String)>);
 
-fn words(c: &Communication, record: &Recorded) -> EventDescription {
+fn describe_event(c: &Communication, record: &Recorded) -> EventDescription {
     let provider = || c.provider.clone().unwrap_or_else(|| "the provider".to_owned());
     // An account's own name says more where there are two.
-    let account = || c.config.clone().unwrap_or_else(provider);
+    let account = || c.last_config_id.clone().unwrap_or_else(provider);
     let plain = |code: &str, text: String| (code.to_owned(), text, Vec::new());
     match &record.event {
-        Event::CommunicationRequested(request) => requested(request),
-        Event::CommunicationRescheduled { scheduled_at, expires_at } => (
+        CommunicationEvent::CommunicationRequested(request) => requested(request),
+        CommunicationEvent::CommunicationRescheduled { scheduled_at, expires_at } => (
             "rescheduled".to_owned(),
             format!("{} moved it to {}.", record.meta.actor, time(*scheduled_at)),
             vec![("expiresAt", time(*expires_at))],
         ),
-        Event::CommunicationContentChanged { .. } => {
+        CommunicationEvent::CommunicationContentChanged { .. } => {
             plain("content_changed", format!("{} changed its words.", record.meta.actor))
         }
-        Event::CommunicationSuppressed { reason } => {
+        CommunicationEvent::CommunicationSuppressed { reason } => {
             (format!("suppressed.{}", reason.as_str()), format!("It is not sent: {}.", suppressed(*reason)), Vec::new())
         }
-        Event::CommunicationDeferred { until, reason } => (
+        CommunicationEvent::CommunicationDeferred { until, reason } => (
             format!("deferred.{}", reason.as_str()),
             format!("It is held until {}: the recipient's quiet hours.", time(*until)),
             Vec::new(),
         ),
-        Event::DeliveryAttemptStarted { attempt, provider, config, lease_until, .. } => (
+        CommunicationEvent::DeliveryAttemptStarted { attempt, provider, config, lease_until, .. } => (
             "attempt".to_owned(),
             format!(
                 "Attempt {attempt}: {config} was called. Nobody else may attempt it before {}.",
@@ -124,15 +126,19 @@ fn words(c: &Communication, record: &Recorded) -> EventDescription {
             ),
             vec![("provider", provider.clone()), ("config", config.clone()), ("leaseUntil", time(*lease_until))],
         ),
-        Event::DeliveryAttemptAccepted { attempt, provider_message_id, latency_ms, .. } => (
+        CommunicationEvent::DeliveryAttemptAccepted { attempt, provider_message_id, latency_ms, .. } => (
             "taken".to_owned(),
             format!("{} took attempt {attempt} after {latency_ms} ms, as {provider_message_id}.", account()),
             vec![("providerMessageId", provider_message_id.clone()), ("latencyMs", latency_ms.to_string())],
         ),
-        Event::DeliveryAttemptRefused { attempt, class, code, counted, retry_at, failover } => {
+        CommunicationEvent::DeliveryAttemptRefused { attempt, class, code, counted, retry_at, failover } => {
             let next = match retry_at {
                 Some(_) if *failover => "Another provider of its channel is tried at once.".to_owned(),
-                Some(at) => format!("The next attempt is due at {}: {}", time(*at), wait(*class, *counted, c.counted)),
+                Some(at) => format!(
+                    "The next attempt is due at {}: {}",
+                    time(*at),
+                    describe_wait(*class, *counted, c.counted_attempts)
+                ),
                 None => "There is no next attempt.".to_owned(),
             };
             (
@@ -143,12 +149,12 @@ fn words(c: &Communication, record: &Recorded) -> EventDescription {
                     ("config", account()),
                     ("failover", failover.to_string()),
                     ("counted", counted.to_string()),
-                    ("attemptsCounted", c.counted.to_string()),
+                    ("attemptsCounted", c.counted_attempts.to_string()),
                     ("maxAttempts", c.request.max_attempts.to_string()),
                 ],
             )
         }
-        Event::DeliveryAttemptInDoubt { attempt, cause, evidence_until } => (
+        CommunicationEvent::DeliveryAttemptInDoubt { attempt, cause, evidence_until } => (
             format!("in_doubt.{}", cause.as_str()),
             format!(
                 "Nobody can say whether attempt {attempt} was taken: {}. A callback is awaited until {}.",
@@ -157,12 +163,12 @@ fn words(c: &Communication, record: &Recorded) -> EventDescription {
             ),
             vec![("evidenceUntil", time(*evidence_until)), ("policy", c.request.in_doubt.as_str().to_owned())],
         ),
-        Event::DeliveryAttemptResolved { attempt, outcome, by, .. } => (
+        CommunicationEvent::DeliveryAttemptResolved { attempt, outcome, by, .. } => (
             format!("resolved.{}.{}", outcome.as_str(), by.as_str()),
             format!("The doubt about attempt {attempt} ended: {}.", resolution(*outcome, *by, &record.meta.actor)),
             vec![("policy", c.request.in_doubt.as_str().to_owned())],
         ),
-        Event::DeliveryReported { fact, code, provider_at, .. } => (
+        CommunicationEvent::DeliveryReported { fact, code, provider_at, .. } => (
             format!("reported.{}", fact.as_str()),
             match code {
                 Some(code) => format!("{} reported it {} ({code}).", provider(), fact.as_str()),
@@ -170,27 +176,29 @@ fn words(c: &Communication, record: &Recorded) -> EventDescription {
             },
             vec![("providerAt", time(*provider_at))],
         ),
-        Event::CancellationRequested { by, .. } => plain(
+        CommunicationEvent::CancellationRequested { by, .. } => plain(
             "cancellation_requested",
             format!("{by} asked to cancel it while an attempt was open: there will be no further one."),
         ),
-        Event::CommunicationCancelled { by, .. } => plain("cancelled", format!("{by} cancelled it; nothing was sent.")),
-        Event::CommunicationFailed { reason, maybe_sent } => (
+        CommunicationEvent::CommunicationCancelled { by, .. } => {
+            plain("cancelled", format!("{by} cancelled it; nothing was sent."))
+        }
+        CommunicationEvent::CommunicationFailed { reason, maybe_sent } => (
             format!("failed.{}", reason.as_str()),
             format!("It failed: {}.", failed(*reason)),
             vec![("maybeSent", maybe_sent.to_string())],
         ),
-        Event::CommunicationDeadLettered { reason, maybe_sent } => (
+        CommunicationEvent::CommunicationDeadLettered { reason, maybe_sent } => (
             format!("dead_lettered.{}", reason.as_str()),
-            format!("It was given up: {}.", dead(*reason)),
+            format!("It was given up: {}.", dead_letter_reason(*reason)),
             vec![
                 ("maybeSent", maybe_sent.to_string()),
-                ("attemptsCounted", c.counted.to_string()),
+                ("attemptsCounted", c.counted_attempts.to_string()),
                 ("maxAttempts", c.request.max_attempts.to_string()),
                 ("expiresAt", time(c.expires_at)),
             ],
         ),
-        Event::RetryRequested { by, expires_at, retry_at } => (
+        CommunicationEvent::RetryRequested { by, expires_at, retry_at } => (
             "retry_requested".to_owned(),
             match retry_at {
                 Some(at) => format!("{by} asked to try it again at {}, with fresh attempts.", time(*at)),
@@ -198,25 +206,25 @@ fn words(c: &Communication, record: &Recorded) -> EventDescription {
             },
             vec![("expiresAt", time(*expires_at))],
         ),
-        Event::CommunicationErased { by } => plain("erased", format!("{by} erased its personal data.")),
-        Event::FallbackTriggered { channel, reason } => (
+        CommunicationEvent::CommunicationErased { by } => plain("erased", format!("{by} erased its personal data.")),
+        CommunicationEvent::FallbackTriggered { channel, reason } => (
             format!("fallback.{}", reason.as_str()),
             format!("It goes on by {}: {}.", channel.as_str(), fell_back(*reason)),
             vec![("channel", channel.as_str().to_owned())],
         ),
-        Event::FallbackRequested { communication } => (
+        CommunicationEvent::FallbackRequested { communication } => (
             "fallback.requested".to_owned(),
             format!("{communication} takes its place."),
             vec![("communication", communication.to_string())],
         ),
-        Event::FallbackAbandoned { reason } => plain(
+        CommunicationEvent::FallbackAbandoned { reason } => plain(
             &format!("fallback.abandoned.{}", reason.as_str()),
             format!("The next channel has no turn: {}.", abandoned(*reason)),
         ),
     }
 }
 
-fn requested(request: &Requested) -> EventDescription {
+fn requested(request: &CommunicationRequest) -> EventDescription {
     let when = match request.scheduled_at {
         Some(at) => format!("not before {}", time(at)),
         None => "at once".to_owned(),
@@ -241,23 +249,23 @@ fn requested(request: &Requested) -> EventDescription {
     ("accepted".to_owned(), text, inputs)
 }
 
-fn fell_back(reason: FallbackReason) -> &'static str {
+fn fell_back(reason: FallbackTrigger) -> &'static str {
     match reason {
-        FallbackReason::NotSent => "it could not be sent by this channel",
-        FallbackReason::NotDelivered => "the provider reported that it did not arrive",
-        FallbackReason::NotDeliveredInTime => "no provider reported in time that it arrived",
-        FallbackReason::NotReadInTime => "no provider reported in time that it was read",
+        FallbackTrigger::NotSent => "it could not be sent by this channel",
+        FallbackTrigger::NotDelivered => "the provider reported that it did not arrive",
+        FallbackTrigger::NotDeliveredInTime => "no provider reported in time that it arrived",
+        FallbackTrigger::NotReadInTime => "no provider reported in time that it was read",
     }
 }
 
-fn abandoned(reason: AbandonReason) -> &'static str {
+fn abandoned(reason: FallbackAbandonReason) -> &'static str {
     match reason {
-        AbandonReason::Expired => "it is too old to be worth sending",
-        AbandonReason::Poison => "it crashed its consumer",
+        FallbackAbandonReason::Expired => "it is too old to be worth sending",
+        FallbackAbandonReason::Poison => "it crashed its consumer",
     }
 }
 
-fn wait(class: RefusalClass, counted: bool, count: u16) -> String {
+fn describe_wait(class: RefusalClass, counted: bool, count: u16) -> String {
     match class {
         RefusalClass::Auth | RefusalClass::Balance => {
             "such messages are held for 15 minutes, and somebody was told.".to_owned()
@@ -284,16 +292,16 @@ fn refusal(class: RefusalClass) -> &'static str {
     }
 }
 
-fn doubt(cause: DoubtCause) -> &'static str {
+fn doubt(cause: InDoubtCause) -> &'static str {
     match cause {
-        DoubtCause::Timeout => "no answer came in time",
-        DoubtCause::ConnectionLost => "the connection broke before the answer",
-        DoubtCause::ServerError => "the answer was an error that may come after taking it",
-        DoubtCause::LeaseExpired => "the worker did not live to tell",
+        InDoubtCause::Timeout => "no answer came in time",
+        InDoubtCause::ConnectionLost => "the connection broke before the answer",
+        InDoubtCause::ServerError => "the answer was an error that may come after taking it",
+        InDoubtCause::LeaseExpired => "the worker did not live to tell",
     }
 }
 
-fn resolution(outcome: Outcome, by: ResolvedBy, actor: &str) -> String {
+fn resolution(outcome: Resolution, by: ResolvedBy, actor: &str) -> String {
     let who = match by {
         ResolvedBy::Callback => "a callback".to_owned(),
         ResolvedBy::Query => "the provider, when asked,".to_owned(),
@@ -301,9 +309,9 @@ fn resolution(outcome: Outcome, by: ResolvedBy, actor: &str) -> String {
         ResolvedBy::Policy => return "no callback came, so the policy of its type decides".to_owned(),
     };
     match outcome {
-        Outcome::Accepted => format!("{who} says that it was taken"),
-        Outcome::NotAccepted => format!("{who} says that it was not taken"),
-        Outcome::Unknown => format!("{who} cannot say either"),
+        Resolution::Accepted => format!("{who} says that it was taken"),
+        Resolution::NotAccepted => format!("{who} says that it was not taken"),
+        Resolution::Unknown => format!("{who} cannot say either"),
     }
 }
 
@@ -319,7 +327,7 @@ fn failed(reason: FailReason) -> &'static str {
     }
 }
 
-fn dead(reason: DeadLetterReason) -> &'static str {
+fn dead_letter_reason(reason: DeadLetterReason) -> &'static str {
     match reason {
         DeadLetterReason::RetriesExhausted => "all its attempts are used up",
         DeadLetterReason::Expired => "its time was over before it could be sent",

@@ -1,6 +1,6 @@
 //! The numbers of delivery, each with its source in ARCHITECTURE.md section 4.
 
-use events::{Channel, DoubtPolicy, MessageType, RateLimit, Timestamp};
+use events::{Channel, InDoubtPolicy, MessageType, RateLimit, Timestamp};
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
@@ -54,7 +54,7 @@ pub fn repair_ms(hints: u32) -> i64 {
 
 /// What a provider is called at, unless it is configured otherwise. The source documents' numbers, far below the
 /// providers' own ceilings (SendGrid 600 a second, Twilio 100 SMS and 80 WhatsApp).
-pub fn rate(provider: &str, channel: Channel) -> RateLimit {
+pub fn default_rate_limit(provider: &str, channel: Channel) -> RateLimit {
     let (burst, per_second) = match (provider, channel) {
         ("sendgrid", Channel::Email) => (100, 10),
         ("twilio", Channel::Sms) => (50, 5),
@@ -65,7 +65,7 @@ pub fn rate(provider: &str, channel: Channel) -> RateLimit {
 }
 
 /// When a message of this type is too old to be worth sending: measured from its due time.
-pub fn expires_at(kind: MessageType, due: Timestamp) -> Timestamp {
+pub fn default_expiry(kind: MessageType, due: Timestamp) -> Timestamp {
     let hours = match kind {
         MessageType::LowStockAlert => 12,
         MessageType::PaymentLink
@@ -81,17 +81,17 @@ pub fn expires_at(kind: MessageType, due: Timestamp) -> Timestamp {
 }
 
 /// A second reminder annoys, a lost invoice costs.
-pub fn in_doubt(kind: MessageType) -> DoubtPolicy {
+pub fn in_doubt_policy(kind: MessageType) -> InDoubtPolicy {
     match kind {
         MessageType::CollectionNotice | MessageType::InvoiceReminder | MessageType::PaymentReminder => {
-            DoubtPolicy::Hold
+            InDoubtPolicy::Hold
         }
         MessageType::Invoice
         | MessageType::PaymentConfirmation
         | MessageType::PaymentLink
         | MessageType::LowStockAlert
         | MessageType::UserInvitation
-        | MessageType::GeneralNotification => DoubtPolicy::Resend,
+        | MessageType::GeneralNotification => InDoubtPolicy::Resend,
     }
 }
 

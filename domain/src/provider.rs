@@ -4,50 +4,50 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use events::{AttemptId, Channel, Fact, Mode, RateLimit, TenantId, Timestamp};
+use events::{AttemptId, Channel, Mode, RateLimit, ReportedStatus, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::communication::{Answer, Report};
-use crate::render::Message;
+use crate::communication::{AttemptOutcome, DeliveryReport};
+use crate::render::RenderedMessage;
 
 /// What all configurations of one provider have in common.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Kind {
+pub struct ProviderKind {
     /// As in settings, events and addresses: `africastalking`.
     pub name: &'static str,
     pub title: &'static str,
     pub channels: &'static [Channel],
-    pub settings: &'static [Setting],
-    pub can: Capabilities,
+    pub settings: &'static [SettingSpec],
+    pub capabilities: Capabilities,
     /// How its callbacks prove where they come from.
     pub signs: &'static str,
 }
 
 /// What a configuration is given.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Setting {
+pub struct SettingSpec {
     pub name: &'static str,
     /// Sealed, never shown again.
     pub is_secret: bool,
     pub is_required: bool,
-    pub about: &'static str,
+    pub description: &'static str,
 }
 
-impl Setting {
-    pub const fn required(name: &'static str, about: &'static str) -> Setting {
-        Setting { name, is_secret: false, is_required: true, about }
+impl SettingSpec {
+    pub const fn required(name: &'static str, description: &'static str) -> SettingSpec {
+        SettingSpec { name, is_secret: false, is_required: true, description }
     }
 
-    pub const fn optional(name: &'static str, about: &'static str) -> Setting {
-        Setting { name, is_secret: false, is_required: false, about }
+    pub const fn optional(name: &'static str, description: &'static str) -> SettingSpec {
+        SettingSpec { name, is_secret: false, is_required: false, description }
     }
 
-    pub const fn secret(name: &'static str, about: &'static str) -> Setting {
-        Setting { name, is_secret: true, is_required: true, about }
+    pub const fn secret(name: &'static str, description: &'static str) -> SettingSpec {
+        SettingSpec { name, is_secret: true, is_required: true, description }
     }
 
-    pub const fn optional_secret(name: &'static str, about: &'static str) -> Setting {
-        Setting { name, is_secret: true, is_required: false, about }
+    pub const fn optional_secret(name: &'static str, description: &'static str) -> SettingSpec {
+        SettingSpec { name, is_secret: true, is_required: false, description }
     }
 }
 
@@ -104,7 +104,7 @@ impl Capabilities {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderConfig {
     /// Our name for it: `sendgrid`, `sendgrid-second`, `acme.k3f9x2`.
-    pub config: String,
+    pub id: String,
     /// The provider's name.
     pub provider: String,
     pub channel: Channel,
@@ -116,7 +116,7 @@ pub struct ProviderConfig {
 
 /// A file that travels with an email.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct File {
+pub struct EmailAttachment {
     pub name: String,
     pub mime: String,
     pub bytes: Vec<u8>,
@@ -129,40 +129,40 @@ pub struct OutboundMessage {
     pub attempt: AttemptId,
     pub to: String,
     pub to_name: Option<String>,
-    pub message: Message,
+    pub message: RenderedMessage,
     /// Email alone.
-    pub files: Vec<File>,
+    pub files: Vec<EmailAttachment>,
     /// Email alone: where one click unsubscribes (RFC 8058).
     pub unsubscribe_url: Option<String>,
 }
 
 /// A provider's answer, and what it tells besides.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sent {
-    pub answer: Answer,
+pub struct SendResult {
+    pub answer: AttemptOutcome,
     /// This address must not be written to again.
     pub opted_out: bool,
     /// What is known of the delivery already.
-    pub facts: Vec<Fact>,
+    pub facts: Vec<ReportedStatus>,
 }
 
-impl From<Answer> for Sent {
-    fn from(answer: Answer) -> Sent {
-        Sent { answer, opted_out: false, facts: Vec::new() }
+impl From<AttemptOutcome> for SendResult {
+    fn from(answer: AttemptOutcome) -> SendResult {
+        SendResult { answer, opted_out: false, facts: Vec::new() }
     }
 }
 
 /// What a provider says of a message that nobody heard about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum QueryResult {
     /// It has it, by this id.
-    Taken(String),
+    Accepted(String),
     /// It surely has not.
-    NotTaken,
+    NotAccepted,
     /// It does not answer now.
-    NoAnswer,
+    NoResponse,
     /// It cannot be asked.
-    CannotSay,
+    Unsupported,
 }
 
 /// What is left in an account.
@@ -182,7 +182,7 @@ pub enum AccountQueryError {
     /// It refuses our credentials; its code.
     CredentialsRejected(String),
     /// It did not answer, or not in its own form.
-    NoAnswer(String),
+    NoResponse(String),
 }
 
 /// An HTTP request that claims to come from a provider, as it arrived.
@@ -210,34 +210,37 @@ impl CallbackRequest {
 /// What a callback says. Nothing of it is believed before it is verified.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ParsedCallback {
-    pub told: Vec<Told>,
+    pub delivery_reports: Vec<ProviderReport>,
     pub inbound: Vec<InboundMessage>,
-    pub consents: Vec<Consent>,
+    pub consent_changes: Vec<ConsentChange>,
     /// What the provider wants to read in the answer.
-    pub reply: Option<String>,
+    pub response_body: Option<String>,
 }
 
 /// A fact, and which message it is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
-    pub about: About,
-    pub report: Report,
+pub struct ProviderReport {
+    #[serde(rename = "about")]
+    pub message: MessageRef,
+    pub report: DeliveryReport,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum About {
+pub enum MessageRef {
     /// The provider echoed our id. Without a tenant: of the tenant whose configuration was called.
     Attempt { tenant: Option<TenantId>, attempt: String },
     /// By the provider's own id.
-    Message(String),
+    #[serde(rename = "message")]
+    ProviderMessageId(String),
     /// The latest message to this address; where a provider names none.
-    LatestTo(String),
+    #[serde(rename = "latest_to")]
+    LatestToAddress(String),
 }
 
-impl About {
-    pub fn ours((tenant, attempt): (TenantId, AttemptId)) -> About {
-        About::Attempt { tenant: Some(tenant), attempt: attempt.to_string() }
+impl MessageRef {
+    pub fn from_attempt((tenant, attempt): (TenantId, AttemptId)) -> MessageRef {
+        MessageRef::Attempt { tenant: Some(tenant), attempt: attempt.to_string() }
     }
 }
 
@@ -256,7 +259,7 @@ pub struct InboundMessage {
 
 /// Whether an address may be written to, apart from any one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Consent {
+pub struct ConsentChange {
     pub contact: String,
     pub is_opt_out: bool,
     pub reason: &'static str,
@@ -265,18 +268,24 @@ pub struct Consent {
 /// One provider, configured.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    fn account(&self) -> &ProviderConfig;
+    fn config(&self) -> &ProviderConfig;
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         Capabilities::TEXT
     }
 
     /// Sends once, never again by itself, and ends within `timeout_ms`.
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent;
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult;
 
     /// Asks whether a message was taken, between `since` and `until`. Never makes a second message of it.
-    async fn query(&self, _: &OutboundMessage, _since: Timestamp, _until: Timestamp, _timeout_ms: u64) -> Found {
-        Found::CannotSay
+    async fn query_delivery(
+        &self,
+        _: &OutboundMessage,
+        _since: Timestamp,
+        _until: Timestamp,
+        _timeout_ms: u64,
+    ) -> QueryResult {
+        QueryResult::Unsupported
     }
 
     async fn balance(&self, _timeout_ms: u64) -> Result<Balance, AccountQueryError> {
@@ -290,7 +299,7 @@ pub trait Provider: Send + Sync {
 
     /// Whether it can write to this address at all; the reason why not.
     fn validate_address(&self, to: &str) -> Result<(), String> {
-        let normal = crate::address::normalise(self.account().channel, to, None);
+        let normal = crate::address::normalise(self.config().channel, to, None);
         normal.map(|_| ()).map_err(|error| error.to_string())
     }
 
@@ -319,7 +328,7 @@ pub struct InvalidSetting {
 
 /// Makes providers of configurations.
 pub trait ProviderFactory: Send + Sync {
-    fn kinds(&self) -> Vec<&'static Kind>;
+    fn kinds(&self) -> Vec<&'static ProviderKind>;
 
     /// `settings` holds secrets too. `callback_url` has neither query nor slash at its end.
     ///

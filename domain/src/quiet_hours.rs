@@ -1,6 +1,6 @@
 //! Quiet hours: held back, and released at their end by the recipient's own clock.
 
-use events::{Priority, QuietHours, Requested, Timestamp};
+use events::{CommunicationRequest, Priority, QuietHours, Timestamp};
 use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{ToSpan, Zoned};
@@ -38,7 +38,7 @@ fn time(text: &str) -> Option<Time> {
 }
 
 /// When a message may be sent, if now is quiet for its recipient. What is urgent does not wait.
-pub fn held_until(request: &Requested, now: Timestamp) -> Option<Timestamp> {
+pub fn release_time(request: &CommunicationRequest, now: Timestamp) -> Option<Timestamp> {
     let quiet = request.quiet_hours.as_ref().filter(|_| request.priority != Priority::Urgent)?;
     release(quiet, now)
 }

@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use events::{Channel, Requested, Template};
+use events::{Channel, CommunicationRequest, TemplateRef};
 use handlebars::template::{HelperTemplate, Parameter, TemplateElement};
 use handlebars::{
     Context, Handlebars, Helper, HelperDef, HelperResult, Output, Path, PathSeg, RenderContext, RenderErrorReason,
@@ -34,7 +34,7 @@ pub struct CompiledTemplate {
 
 /// Which of a template's parts is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum TemplatePart {
     Subject,
     Body,
 }
@@ -43,10 +43,14 @@ impl CompiledTemplate {
     /// # Errors
     ///
     /// [`RenderError`], and the part that it is about.
-    pub fn new(channel: Channel, subject: Option<&str>, body: &str) -> Result<CompiledTemplate, (Part, RenderError)> {
-        let subject = subject.map(compile).transpose().map_err(|error| (Part::Subject, error))?;
+    pub fn new(
+        channel: Channel,
+        subject: Option<&str>,
+        body: &str,
+    ) -> Result<CompiledTemplate, (TemplatePart, RenderError)> {
+        let subject = subject.map(compile).transpose().map_err(|error| (TemplatePart::Subject, error))?;
         let is_html = channel == Channel::Email && looks_like_html(body);
-        let body = compile(body).map_err(|error| (Part::Body, error))?;
+        let body = compile(body).map_err(|error| (TemplatePart::Body, error))?;
         Ok(CompiledTemplate { subject, body, is_html })
     }
 
@@ -69,20 +73,20 @@ impl CompiledTemplate {
 #[derive(Debug, Clone, Copy)]
 pub struct RenderInput<'a> {
     pub channel: Channel,
-    pub template: Option<&'a Template>,
+    pub template: Option<&'a TemplateRef>,
     /// The words of the template, where it is not a built-in one.
     pub text: Option<&'a CompiledTemplate>,
     pub subject: Option<&'a str>,
     /// Free content: plain text or HTML, and Handlebars where variables came with it.
     pub content: Option<&'a str>,
     pub variables: Option<&'a Value>,
-    pub attachments: &'a [Link],
+    pub attachments: &'a [MediaLink],
     pub locale: Option<&'a str>,
 }
 
 /// A file shown as a link, or sent by one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Link {
+pub struct MediaLink {
     pub name: String,
     pub url: String,
     pub kind: MediaKind,
@@ -176,7 +180,7 @@ pub struct ProviderTemplate {
 
 /// What the provider is given.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Message {
+pub struct RenderedMessage {
     /// Email alone.
     pub subject: Option<String>,
     pub text: String,
@@ -184,7 +188,7 @@ pub struct Message {
     pub html: Option<String>,
     /// SMS alone.
     pub segments: Option<Segments>,
-    pub media: Vec<Link>,
+    pub media: Vec<MediaLink>,
     pub location: Option<Location>,
     pub buttons: Vec<Button>,
     pub template: Option<ProviderTemplate>,
@@ -240,7 +244,7 @@ impl RenderError {
 /// # Errors
 ///
 /// [`RenderError`]: every one is final; the same draft will never render.
-pub fn render(draft: &RenderInput) -> Result<Message, RenderError> {
+pub fn render(draft: &RenderInput) -> Result<RenderedMessage, RenderError> {
     let none = Value::Object(Default::default());
     let variables = draft.variables.unwrap_or(&none);
     let (subject, body, is_html) = match (draft.template, draft.content) {
@@ -254,7 +258,7 @@ pub fn render(draft: &RenderInput) -> Result<Message, RenderError> {
             let text = if is_html { html_to_text(&body) } else { body };
             let text = sms::truncate(text.trim(), max_characters(draft.channel));
             let segments = (draft.channel == Channel::Sms).then(|| sms::segments(&text));
-            Message { text, segments, ..Message::default() }
+            RenderedMessage { text, segments, ..RenderedMessage::default() }
         }
     })
 }
@@ -265,22 +269,22 @@ pub fn render(draft: &RenderInput) -> Result<Message, RenderError> {
 /// # Errors
 ///
 /// As [`render`].
-pub fn words(
-    request: &Requested,
+pub fn render_request(
+    request: &CommunicationRequest,
     content: &MessageContent,
     text: Option<&CompiledTemplate>,
-) -> Result<Message, RenderError> {
-    let links: Vec<Link> = content.attachments.iter().map(Link::from).collect();
+) -> Result<RenderedMessage, RenderError> {
+    let links: Vec<MediaLink> = content.attachments.iter().map(MediaLink::from).collect();
     let MessageContent { location, buttons, provider_template, .. } = content;
     let has_words = content.content.is_some() || request.template.is_some();
     // A file, a place or a provider's own template can be all there is to say.
     let says_enough = !links.is_empty() || location.is_some() || provider_template.is_some();
     if !has_words && says_enough && request.channel != Channel::Email {
-        return Ok(Message {
+        return Ok(RenderedMessage {
             media: links,
             location: location.clone(),
             template: provider_template.clone(),
-            ..Message::default()
+            ..RenderedMessage::default()
         });
     }
     let message = render(&RenderInput {
@@ -293,7 +297,7 @@ pub fn words(
         attachments: &links,
         locale: request.locale.as_deref(),
     })?;
-    Ok(Message {
+    Ok(RenderedMessage {
         media: links,
         location: location.clone(),
         buttons: buttons.clone(),
@@ -304,7 +308,7 @@ pub fn words(
 
 type RenderedParts = (Option<String>, String, bool);
 
-fn from_template(draft: &RenderInput, pinned: &Template, variables: &Value) -> Result<RenderedParts, RenderError> {
+fn from_template(draft: &RenderInput, pinned: &TemplateRef, variables: &Value) -> Result<RenderedParts, RenderError> {
     if let Some(CompiledTemplate { subject, body, is_html }) = draft.text {
         let own = subject.as_ref().filter(|_| draft.subject.is_none() && draft.channel == Channel::Email);
         check_required_variables([Some(body), own].into_iter().flatten(), variables)?;
@@ -342,13 +346,13 @@ fn from_content(draft: &RenderInput, content: &str) -> Result<RenderedParts, Ren
     Ok((subject, expand(engine, &body, variables, draft.locale)?, is_html))
 }
 
-fn email(draft: &RenderInput, subject: Option<String>, body: String, is_html: bool) -> Message {
+fn email(draft: &RenderInput, subject: Option<String>, body: String, is_html: bool) -> RenderedMessage {
     let subject = subject.unwrap_or_default();
     // A line break in a subject would be a header of the sender's own.
     let subject: String = subject.split_whitespace().collect::<Vec<_>>().join(" ");
     let subject = sms::truncate(&subject, MAX_SUBJECT);
     let mut text = if is_html { html_to_text(&body) } else { body.clone() };
-    for Link { name, url, .. } in draft.attachments {
+    for MediaLink { name, url, .. } in draft.attachments {
         text.push_str(&format!("\n\n{name}: {url}"));
     }
     let body = match is_html {
@@ -360,17 +364,22 @@ fn email(draft: &RenderInput, subject: Option<String>, body: String, is_html: bo
         }
     };
     let is_page = body.trim_start().get(..9).is_some_and(|start| start.eq_ignore_ascii_case("<!doctype"));
-    let html = if is_page { body } else { frame(&subject, &body, draft) };
-    Message { subject: Some(subject), text: text.trim().to_owned(), html: Some(html), ..Message::default() }
+    let html = if is_page { body } else { email_layout(&subject, &body, draft) };
+    RenderedMessage {
+        subject: Some(subject),
+        text: text.trim().to_owned(),
+        html: Some(html),
+        ..RenderedMessage::default()
+    }
 }
 
-fn frame(title: &str, body: &str, draft: &RenderInput) -> String {
+fn email_layout(title: &str, body: &str, draft: &RenderInput) -> String {
     #[derive(Serialize)]
     struct Frame<'a> {
         lang: &'a str,
         title: &'a str,
         body: &'a str,
-        files: &'a [Link],
+        files: &'a [MediaLink],
     }
     let mut frame = tinytemplate::TinyTemplate::new();
     frame.add_template("email", include_str!("../templates/email.html")).expect("our own, and tested");
@@ -482,13 +491,13 @@ fn collect(template: &handlebars::Template, names: &mut Vec<String>) {
         match element {
             TemplateElement::Expression(e) | TemplateElement::HtmlExpression(e) => {
                 if e.params.is_empty() {
-                    note(&e.name, names);
+                    collect_parameter(&e.name, names);
                 }
-                params(e, names);
+                collect_parameters(e, names);
             }
             TemplateElement::HelperBlock(block) => {
                 if matches!(block.name.as_name(), Some("ifEquals" | "ifGreater")) {
-                    params(block, names);
+                    collect_parameters(block, names);
                 }
             }
             _ => (),
@@ -502,12 +511,12 @@ fn collect_mentioned(template: &handlebars::Template, names: &mut Vec<String>) {
         match element {
             TemplateElement::Expression(e) | TemplateElement::HtmlExpression(e) => {
                 if e.params.is_empty() {
-                    note(&e.name, names);
+                    collect_parameter(&e.name, names);
                 }
-                e.params.iter().chain(e.hash.values()).for_each(|param| note(param, names));
+                e.params.iter().chain(e.hash.values()).for_each(|param| collect_parameter(param, names));
             }
             TemplateElement::HelperBlock(block) => {
-                block.params.iter().for_each(|param| note(param, names));
+                block.params.iter().for_each(|param| collect_parameter(param, names));
                 if block.name.as_name() != Some("each") {
                     [&block.template, &block.inverse]
                         .into_iter()
@@ -520,16 +529,16 @@ fn collect_mentioned(template: &handlebars::Template, names: &mut Vec<String>) {
     }
 }
 
-fn params(expression: &HelperTemplate, names: &mut Vec<String>) {
+fn collect_parameters(expression: &HelperTemplate, names: &mut Vec<String>) {
     // `currency amount currency`: the second has a default.
     let required = match expression.name.as_name() {
         Some("currency" | "date" | "uppercase" | "lowercase") => 1,
         _ => expression.params.len(),
     };
-    expression.params.iter().take(required).for_each(|param| note(param, names));
+    expression.params.iter().take(required).for_each(|param| collect_parameter(param, names));
 }
 
-fn note(parameter: &Parameter, names: &mut Vec<String>) {
+fn collect_parameter(parameter: &Parameter, names: &mut Vec<String>) {
     let first = match parameter {
         Parameter::Name(name) => name,
         Parameter::Path(Path::Relative((segments, _))) => match segments.first() {
@@ -635,7 +644,7 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn wrong(reason: String) -> handlebars::RenderError {
+fn helper_error(reason: String) -> handlebars::RenderError {
     RenderErrorReason::Other(reason).into()
 }
 
@@ -660,7 +669,7 @@ impl HelperDef for TextHelper {
         context: &'rc Context,
         _: &mut RenderContext<'reg, 'rc>,
     ) -> Result<ScopedJson<'rc>, handlebars::RenderError> {
-        (self.0)(helper, context).map(|text| ScopedJson::Derived(text.into())).map_err(wrong)
+        (self.0)(helper, context).map(|text| ScopedJson::Derived(text.into())).map_err(helper_error)
     }
 }
 
@@ -707,7 +716,7 @@ impl HelperDef for Compare {
         out: &mut dyn Output,
     ) -> HelperResult {
         let (Some(a), Some(b)) = (helper.param(0), helper.param(1)) else {
-            return Err(wrong(format!("{} compares two values", helper.name())));
+            return Err(helper_error(format!("{} compares two values", helper.name())));
         };
         let chosen = match (self.0)(a.value(), b.value()) {
             true => helper.template(),
@@ -731,8 +740,8 @@ mod tests {
         render(&free(Channel::Sms, content, Some(&variables))).map(|message| message.text)
     }
 
-    fn built_in(channel: Channel, id: &str, variables: &Value) -> Result<Message, RenderError> {
-        let template = Template { id: id.to_owned(), version: 1 };
+    fn built_in(channel: Channel, id: &str, variables: &Value) -> Result<RenderedMessage, RenderError> {
+        let template = TemplateRef { id: id.to_owned(), version: 1 };
         let draft = RenderInput {
             template: Some(&template),
             subject: None,
@@ -843,7 +852,7 @@ mod tests {
     #[test]
     fn attachments_are_links_in_email() {
         let (name, url) = ("invoice.pdf".to_owned(), "https://files.example.com/a?b=1&c=2".to_owned());
-        let files = [Link { name, url, kind: MediaKind::File }];
+        let files = [MediaLink { name, url, kind: MediaKind::File }];
         let message = render(&RenderInput { attachments: &files, ..free(Channel::Email, "Hi", None) }).expect("words");
         assert_eq!(message.text, "Hi\n\ninvoice.pdf: https://files.example.com/a?b=1&c=2");
         assert!(

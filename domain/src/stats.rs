@@ -20,12 +20,12 @@ pub fn contribution(row: &CommunicationRow) -> Counters {
     row.template_id.iter().for_each(|template| add(format!("template.{template}"), 1));
     if let Some(sent_at) = row.sent_at {
         let due = row.scheduled_at.unwrap_or(row.created_at).max(row.created_at);
-        let taken_ms = sent_at.since(due).max(0);
+        let taken_ms = sent_at.millis_since(due).max(0);
         add("sent".to_owned(), 1);
         add("accept_to_sent_ms".to_owned(), taken_ms);
         add(format!("accept_to_sent.{}", bucket(taken_ms)), 1);
         if let Some(delivered_at) = row.delivered_at {
-            let taken_ms = delivered_at.since(sent_at).max(0);
+            let taken_ms = delivered_at.millis_since(sent_at).max(0);
             add("sent_to_delivered".to_owned(), 1);
             add("sent_to_delivered_ms".to_owned(), taken_ms);
             add(format!("sent_to_delivered.{}", bucket(taken_ms)), 1);
@@ -75,7 +75,7 @@ pub fn percentile_ms(counters: &Counters, times: &str, percent: i64) -> Option<i
 }
 
 /// `new − old`, without the zeros.
-pub fn difference(new: &Counters, old: Option<&Counters>) -> Counters {
+pub fn counter_delta(new: &Counters, old: Option<&Counters>) -> Counters {
     let mut difference = new.clone();
     for (name, amount) in old.into_iter().flatten() {
         *difference.entry(name.clone()).or_insert(0) -= amount;

@@ -1,6 +1,6 @@
 //! The status that users see: a pure maximum over what we did and what providers reported.
 
-use events::{DeadLetterReason, Fact};
+use events::{DeadLetterReason, ReportedStatus};
 
 use crate::communication::{Communication, Lifecycle};
 
@@ -64,10 +64,10 @@ impl Status {
 
 /// The highest of the lifecycle and every fact.
 pub fn status(communication: &Communication) -> Status {
-    let evidence = communication.facts.keys().filter_map(|fact| shown(*fact)).max();
+    let evidence = communication.evidence.keys().filter_map(|fact| status_for(*fact)).max();
     let own = match communication.lifecycle {
-        Lifecycle::Waiting if communication.due_at.is_some() => Status::Scheduled,
-        Lifecycle::Waiting | Lifecycle::RetryWait { .. } => Status::Queued,
+        Lifecycle::Pending if communication.due_at.is_some() => Status::Scheduled,
+        Lifecycle::Pending | Lifecycle::RetryWait { .. } => Status::Queued,
         Lifecycle::Sending { .. } | Lifecycle::InDoubt { .. } => Status::Sending,
         Lifecycle::Sent => Status::Sent,
         Lifecycle::DeadLettered(DeadLetterReason::Expired) if evidence.is_none() => Status::Expired,
@@ -79,16 +79,19 @@ pub fn status(communication: &Communication) -> Status {
     evidence.map_or(own, |evidence| evidence.max(own))
 }
 
-fn shown(fact: Fact) -> Option<Status> {
+fn status_for(fact: ReportedStatus) -> Option<Status> {
     match fact {
-        Fact::Accepted | Fact::Sent => Some(Status::Sent),
-        Fact::Undelivered => Some(Status::Failed),
-        Fact::Delivered => Some(Status::Delivered),
-        Fact::Dropped => Some(Status::Dropped),
-        Fact::Bounced => Some(Status::Bounced),
-        Fact::Opened => Some(Status::Opened),
-        Fact::Read => Some(Status::Read),
-        Fact::Clicked => Some(Status::Clicked),
-        Fact::Deferred | Fact::Complained | Fact::Unsubscribed | Fact::Unknown => None,
+        ReportedStatus::Accepted | ReportedStatus::Sent => Some(Status::Sent),
+        ReportedStatus::Undelivered => Some(Status::Failed),
+        ReportedStatus::Delivered => Some(Status::Delivered),
+        ReportedStatus::Dropped => Some(Status::Dropped),
+        ReportedStatus::Bounced => Some(Status::Bounced),
+        ReportedStatus::Opened => Some(Status::Opened),
+        ReportedStatus::Read => Some(Status::Read),
+        ReportedStatus::Clicked => Some(Status::Clicked),
+        ReportedStatus::Deferred
+        | ReportedStatus::Complained
+        | ReportedStatus::Unsubscribed
+        | ReportedStatus::Unknown => None,
     }
 }

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use crate::{CommunicationId, Timestamp};
 
 /// Declares an enum whose values are written in snake case, with `ALL`, `as_str` and `FromStr`.
-macro_rules! names {
+macro_rules! string_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ macro_rules! names {
     };
 }
 
-names!(
+string_enum!(
     /// The way a message takes to a person.
     Channel {
         Email = "email",
@@ -43,7 +43,7 @@ names!(
         Telegram = "telegram",
     }
 );
-names!(
+string_enum!(
     /// What a message is about. Decides its defaults: expiry and what to do in doubt.
     MessageType {
         Invoice = "invoice",
@@ -57,11 +57,11 @@ names!(
         GeneralNotification = "general_notification",
     }
 );
-names!(
+string_enum!(
     /// Urgent and high share a queue of their own; normal and low share the other.
     Priority { Low = "low", Normal = "normal", High = "high", Urgent = "urgent" }
 );
-names!(
+string_enum!(
     /// What asked for the communication.
     Source {
         Api = "api",
@@ -73,26 +73,26 @@ names!(
         Fallback = "fallback",
     }
 );
-names!(RecipientType {
+string_enum!(RecipientType {
     Customer = "customer",
     Supplier = "supplier",
     User = "user",
     Contact = "contact",
 });
-names!(
+string_enum!(
     /// Live reaches providers; test reaches the simulator alone.
     Mode { Live = "live", Test = "test" }
 );
-names!(
+string_enum!(
     /// What follows when nobody can say whether an attempt was accepted.
-    DoubtPolicy {
+    InDoubtPolicy {
         /// Send again: a duplicate is better than silence.
         Resend = "resend",
         /// Stop: silence is better than a duplicate.
         Hold = "hold",
     }
 );
-names!(
+string_enum!(
     /// What a key stands for.
     Role {
         Admin = "admin",
@@ -102,7 +102,7 @@ names!(
         Viewer = "viewer",
     }
 );
-names!(SuppressReason {
+string_enum!(SuppressReason {
     OptedOut = "opted_out",
     ChannelDisabled = "channel_disabled",
     TypeDisabled = "type_disabled",
@@ -111,8 +111,8 @@ names!(SuppressReason {
     Erased = "erased",
     Settled = "settled",
 });
-names!(DeferReason { QuietHours = "quiet_hours" });
-names!(
+string_enum!(DeferReason { QuietHours = "quiet_hours" });
+string_enum!(
     /// Why a provider said no, and so what follows.
     RefusalClass {
         /// The provider failed and says so; the ladder goes on.
@@ -129,22 +129,22 @@ names!(
         Balance = "balance",
     }
 );
-names!(DoubtCause {
+string_enum!(InDoubtCause {
     Timeout = "timeout",
     ConnectionLost = "connection_lost",
     ServerError = "server_error",
     LeaseExpired = "lease_expired",
 });
-names!(Outcome { Accepted = "accepted", NotAccepted = "not_accepted", Unknown = "unknown" });
-names!(ResolvedBy {
+string_enum!(Resolution { Accepted = "accepted", NotAccepted = "not_accepted", Unknown = "unknown" });
+string_enum!(ResolvedBy {
     Callback = "callback",
     Query = "query",
     Policy = "policy",
     Operator = "operator",
 });
-names!(
+string_enum!(
     /// What a provider reported. Grow-only: the first time each fact was seen is kept.
-    Fact {
+    ReportedStatus {
         /// The provider has it (`processed`, `queued`): proof of acceptance, nothing more.
         Accepted = "accepted",
         Sent = "sent",
@@ -163,24 +163,24 @@ names!(
         Unknown = "unknown",
     }
 );
-names!(
+string_enum!(
     /// How long personal data is kept.
-    Retention { Short = "short", Standard = "standard", Long = "long" }
+    RetentionClass { Short = "short", Standard = "standard", Long = "long" }
 );
-names!(CancelReason {
+string_enum!(CancelReason {
     Requested = "requested",
     Settled = "settled",
     Erased = "erased",
     /// The next channel has its turn.
     FellBack = "fell_back",
 });
-names!(
+string_enum!(
     /// What must have been reported in time, or else the next channel has its turn.
-    Unless { Delivered = "delivered", Read = "read" }
+    FallbackCondition { Delivered = "delivered", Read = "read" }
 );
-names!(
+string_enum!(
     /// Why the next channel has its turn.
-    FallbackReason {
+    FallbackTrigger {
         /// It ended, and was not sent.
         NotSent = "not_sent",
         /// It was sent, and came back.
@@ -190,16 +190,16 @@ names!(
         NotReadInTime = "not_read_in_time",
     }
 );
-names!(
+string_enum!(
     /// Why the next channel's turn came to nothing.
-    AbandonReason {
+    FallbackAbandonReason {
         /// It is too old to be worth sending.
         Expired = "expired",
         /// It crashed its consumer.
         Poison = "poison",
     }
 );
-names!(FailReason {
+string_enum!(FailReason {
     /// The provider will never take it.
     Permanent = "permanent",
     /// It could not be rendered with the variables given.
@@ -211,7 +211,7 @@ names!(FailReason {
     /// No provider serves this channel and mode.
     NoProvider = "no_provider",
 });
-names!(DeadLetterReason {
+string_enum!(DeadLetterReason {
     RetriesExhausted = "retries_exhausted",
     Expired = "expired",
     Poison = "poison",
@@ -228,7 +228,7 @@ pub struct Recipient {
 
 /// The exact template a communication was accepted with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Template {
+pub struct TemplateRef {
     pub id: String,
     pub version: u32,
 }
@@ -280,16 +280,16 @@ pub struct FallbackStep {
     pub channel: Channel,
     pub contact_hash: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub template: Option<Template>,
+    pub template: Option<TemplateRef>,
     /// How long the one before it has; none: until it has failed for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_ms: Option<i64>,
-    pub unless: Unless,
+    pub unless: FallbackCondition,
 }
 
 /// Everything that was accepted, but for personal data: that is in the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Requested {
+pub struct CommunicationRequest {
     pub channel: Channel,
     #[serde(rename = "type")]
     pub kind: MessageType,
@@ -299,7 +299,7 @@ pub struct Requested {
     /// Keyed hash of the normalised address: what an opt-out is matched by.
     pub contact_hash: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub template: Option<Template>,
+    pub template: Option<TemplateRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locale: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -313,7 +313,7 @@ pub struct Requested {
     /// Held back and released, never skipped. Urgent messages do not wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet_hours: Option<QuietHours>,
-    pub in_doubt: DoubtPolicy,
+    pub in_doubt: InDoubtPolicy,
     /// Counted attempts, at most.
     pub max_attempts: u8,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -329,7 +329,7 @@ pub struct Requested {
     pub fallback_of: Option<CommunicationId>,
     /// None: standard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retention: Option<Retention>,
+    pub retention: Option<RetentionClass>,
     /// By this provider configuration and no other: a test send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
@@ -343,9 +343,9 @@ pub struct Requested {
 /// What happened to one communication. Past tense; only ever added to. `docs/events.md` is the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
-pub enum Event {
+pub enum CommunicationEvent {
     /// v1. A communication was accepted.
-    CommunicationRequested(Box<Requested>),
+    CommunicationRequested(Box<CommunicationRequest>),
     /// v1. Before the first attempt: another time.
     CommunicationRescheduled { scheduled_at: Timestamp, expires_at: Timestamp },
     /// v1. Before the first attempt: other words. `content` names them in the vault.
@@ -392,11 +392,11 @@ pub enum Event {
         failover: bool,
     },
     /// v1. Nobody can say whether the provider took it; evidence is awaited.
-    DeliveryAttemptInDoubt { attempt: u16, cause: DoubtCause, evidence_until: Timestamp },
+    DeliveryAttemptInDoubt { attempt: u16, cause: InDoubtCause, evidence_until: Timestamp },
     /// v1. The doubt ended.
     DeliveryAttemptResolved {
         attempt: u16,
-        outcome: Outcome,
+        outcome: Resolution,
         by: ResolvedBy,
         /// Where the provider was asked and has it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -406,7 +406,7 @@ pub enum Event {
     DeliveryReported {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attempt: Option<u16>,
-        fact: Fact,
+        fact: ReportedStatus,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         provider_event_id: Option<String>,
         /// The provider's time of the fact, or ours where it gives none.
@@ -433,14 +433,14 @@ pub enum Event {
     /// v1. The personal data is gone from the vault.
     CommunicationErased { by: String },
     /// v1. Decided: the next channel has its turn.
-    FallbackTriggered { channel: Channel, reason: FallbackReason },
+    FallbackTriggered { channel: Channel, reason: FallbackTrigger },
     /// v1. The next channel's communication is there.
     FallbackRequested { communication: CommunicationId },
     /// v1. There will be none.
-    FallbackAbandoned { reason: AbandonReason },
+    FallbackAbandoned { reason: FallbackAbandonReason },
 }
 
-impl Event {
+impl CommunicationEvent {
     /// Every type, in the order of the enum.
     pub const TYPES: &[&str] = &[
         "CommunicationRequested",
@@ -468,26 +468,26 @@ impl Event {
     /// The name it is stored under.
     pub fn name(&self) -> &'static str {
         match self {
-            Event::CommunicationRequested(_) => "CommunicationRequested",
-            Event::CommunicationRescheduled { .. } => "CommunicationRescheduled",
-            Event::CommunicationContentChanged { .. } => "CommunicationContentChanged",
-            Event::CommunicationSuppressed { .. } => "CommunicationSuppressed",
-            Event::CommunicationDeferred { .. } => "CommunicationDeferred",
-            Event::DeliveryAttemptStarted { .. } => "DeliveryAttemptStarted",
-            Event::DeliveryAttemptAccepted { .. } => "DeliveryAttemptAccepted",
-            Event::DeliveryAttemptRefused { .. } => "DeliveryAttemptRefused",
-            Event::DeliveryAttemptInDoubt { .. } => "DeliveryAttemptInDoubt",
-            Event::DeliveryAttemptResolved { .. } => "DeliveryAttemptResolved",
-            Event::DeliveryReported { .. } => "DeliveryReported",
-            Event::CancellationRequested { .. } => "CancellationRequested",
-            Event::CommunicationCancelled { .. } => "CommunicationCancelled",
-            Event::CommunicationFailed { .. } => "CommunicationFailed",
-            Event::CommunicationDeadLettered { .. } => "CommunicationDeadLettered",
-            Event::RetryRequested { .. } => "RetryRequested",
-            Event::CommunicationErased { .. } => "CommunicationErased",
-            Event::FallbackTriggered { .. } => "FallbackTriggered",
-            Event::FallbackRequested { .. } => "FallbackRequested",
-            Event::FallbackAbandoned { .. } => "FallbackAbandoned",
+            CommunicationEvent::CommunicationRequested(_) => "CommunicationRequested",
+            CommunicationEvent::CommunicationRescheduled { .. } => "CommunicationRescheduled",
+            CommunicationEvent::CommunicationContentChanged { .. } => "CommunicationContentChanged",
+            CommunicationEvent::CommunicationSuppressed { .. } => "CommunicationSuppressed",
+            CommunicationEvent::CommunicationDeferred { .. } => "CommunicationDeferred",
+            CommunicationEvent::DeliveryAttemptStarted { .. } => "DeliveryAttemptStarted",
+            CommunicationEvent::DeliveryAttemptAccepted { .. } => "DeliveryAttemptAccepted",
+            CommunicationEvent::DeliveryAttemptRefused { .. } => "DeliveryAttemptRefused",
+            CommunicationEvent::DeliveryAttemptInDoubt { .. } => "DeliveryAttemptInDoubt",
+            CommunicationEvent::DeliveryAttemptResolved { .. } => "DeliveryAttemptResolved",
+            CommunicationEvent::DeliveryReported { .. } => "DeliveryReported",
+            CommunicationEvent::CancellationRequested { .. } => "CancellationRequested",
+            CommunicationEvent::CommunicationCancelled { .. } => "CommunicationCancelled",
+            CommunicationEvent::CommunicationFailed { .. } => "CommunicationFailed",
+            CommunicationEvent::CommunicationDeadLettered { .. } => "CommunicationDeadLettered",
+            CommunicationEvent::RetryRequested { .. } => "RetryRequested",
+            CommunicationEvent::CommunicationErased { .. } => "CommunicationErased",
+            CommunicationEvent::FallbackTriggered { .. } => "FallbackTriggered",
+            CommunicationEvent::FallbackRequested { .. } => "FallbackRequested",
+            CommunicationEvent::FallbackAbandoned { .. } => "FallbackAbandoned",
         }
     }
 }

@@ -1,30 +1,30 @@
 //! The facts: what happened, as stored. Everything here is read for ever.
 
+mod codec;
 mod communication;
-mod id;
+mod ids;
 mod journal;
 mod rate_limit;
-mod stored;
 mod time;
 mod upcast;
 
+pub use codec::{DecodeError, EventFamily, EventMetadata, Recorded, decode, encode};
 pub use communication::{
-    AbandonReason, Attachment, CancelReason, Channel, DeadLetterReason, DeferReason, DoubtCause, DoubtPolicy,
-    EntityRef, Event, Fact, FailReason, Fallback, FallbackReason, FallbackStep, MessageType, Mode, Outcome, Priority,
-    QuietHours, Recipient, RecipientType, RefusalClass, Requested, ResolvedBy, Retention, Role, Source, SuppressReason,
-    Template, Unless,
+    Attachment, CancelReason, Channel, CommunicationEvent, CommunicationRequest, DeadLetterReason, DeferReason,
+    EntityRef, FailReason, Fallback, FallbackAbandonReason, FallbackCondition, FallbackStep, FallbackTrigger,
+    InDoubtCause, InDoubtPolicy, MessageType, Mode, Priority, QuietHours, Recipient, RecipientType, RefusalClass,
+    ReportedStatus, Resolution, ResolvedBy, RetentionClass, Role, Source, SuppressReason, TemplateRef,
 };
-pub use id::{AttemptId, CommunicationId, IdError, TenantId};
+pub use ids::{AttemptId, CommunicationId, IdError, TenantId};
 pub use journal::{ApiKeyEvent, InboundMessageEvent, PreferenceEvent, ProviderConfigEvent, TemplateEvent};
 pub use rate_limit::RateLimit;
-pub use stored::{DecodeError, EventFamily, EventMetadata, Recorded, decode, encode};
 pub use time::Timestamp;
 pub use upcast::upcast;
 
 /// The types of every kind of stream.
 pub fn all_event_types() -> impl Iterator<Item = &'static str> {
     [
-        Event::TYPES,
+        CommunicationEvent::TYPES,
         ProviderConfigEvent::TYPES,
         InboundMessageEvent::TYPES,
         TemplateEvent::TYPES,

@@ -9,7 +9,7 @@ pub struct Timestamp(pub i64);
 
 impl Timestamp {
     /// Milliseconds from `earlier` to `self`; negative when `earlier` is later.
-    pub fn since(self, earlier: Timestamp) -> i64 {
+    pub fn millis_since(self, earlier: Timestamp) -> i64 {
         self.0 - earlier.0
     }
 }

@@ -12,9 +12,9 @@ use aws_sdk_dynamodb::error::BoxError;
 use axum::body::Body;
 use axum::http::Request;
 use deliver::Deliver;
-use domain::communication::Report;
-use domain::ports::{EventStore, Host, Keys, Principal};
-use events::{Fact, Mode};
+use domain::communication::DeliveryReport;
+use domain::ports::{ApiKeyStore, ClockAndRng, EventStore, Principal};
+use events::{Mode, ReportedStatus};
 use project::{Image, Project};
 use serde_json::{Value, json};
 use tests::bench::{
@@ -95,7 +95,7 @@ pub async fn count() {
         library: Default::default(),
         defaults: Default::default(),
         has_sandbox: false,
-        accounts: vec![domain::ports::Provider::account(&*ScriptedProvider::new("told")).clone()],
+        accounts: vec![domain::ports::Provider::config(&*ScriptedProvider::new("told")).clone()],
         objects: files.clone(),
         host: host.clone(),
         contact_key: vec![7; 32],
@@ -136,7 +136,7 @@ pub async fn count() {
     };
     let project = Project { views, host: host.clone() };
     let principal = Principal::admin(tenant(), "bench", Mode::Live);
-    Keys::put(&*store, &application::hash::key_hash("td_bench"), &principal).await.expect("a key");
+    ApiKeyStore::put(&*store, &application::hash::key_hash("td_bench"), &principal).await.expect("a key");
     let router = api::router(api);
     let send = async |n: usize| {
         let body = json!({
@@ -163,7 +163,8 @@ pub async fn count() {
     for (hint, _) in &hints {
         deliver.deliver(&hint.key, host.now() + INVOCATION_MS).await.expect("delivered");
         let event_id = Some(format!("{:032x}", host.random()));
-        let report = Report { attempt: Some(1), fact: Fact::Delivered, event_id, at: host.now(), code: None };
+        let report =
+            DeliveryReport { attempt: Some(1), fact: ReportedStatus::Delivered, event_id, at: host.now(), code: None };
         let callback = Callback { key: hint.key.clone(), report };
         webhook.record("sendgrid", vec![callback]).await.expect("reported");
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use domain::ports::{EventStore, StreamKey};
 use events::RateLimit;
-use events::{AttemptId, Event, Timestamp};
+use events::{AttemptId, CommunicationEvent, Timestamp};
 use infra::embedded::Database;
 use local::{DEV_KEY, Data, Local, Options};
 use reqwest::Client;
@@ -280,7 +280,7 @@ fn evaluate(
         let claims: BTreeMap<u16, i64> = records
             .iter()
             .filter_map(|record| match record.event {
-                Event::DeliveryAttemptStarted { attempt, .. } => Some((attempt, record.meta.at.0)),
+                CommunicationEvent::DeliveryAttemptStarted { attempt, .. } => Some((attempt, record.meta.at.0)),
                 _ => None,
             })
             .collect();
@@ -298,7 +298,7 @@ fn evaluate(
         let taken = sends.iter().filter(|sent| sent.taken).count();
         duplicates += usize::from(taken > 1);
         assert!(taken <= 1 + undecided_attempts(&records), "I2");
-        if let Some(Event::CommunicationRequested(request)) = records.first().map(|record| &record.event)
+        if let Some(CommunicationEvent::CommunicationRequested(request)) = records.first().map(|record| &record.event)
             && let (Some(due), Some(claimed)) = (request.scheduled_at, claims.get(&1))
         {
             late.push((claimed - due.0) / i64::from(FACTOR));

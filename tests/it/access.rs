@@ -1,7 +1,7 @@
 //! Who may do what: every role at every route, every route across tenants, and the life of a key.
 
 use domain::access::{permissions, role_allows};
-use domain::ports::{Keys, Principal};
+use domain::ports::{ApiKeyStore, Principal};
 use events::RateLimit;
 use events::{Mode, Role};
 use reqwest::{Method, StatusCode};
@@ -10,7 +10,7 @@ use tests::world::{Answer, World, email, sms};
 
 async fn key_of(world: &World, principal: &Principal) -> String {
     let key = format!("td_{}_{}_{}", principal.mode.as_str(), principal.tenant, principal.role.as_str());
-    Keys::put(&world.local.database, &application::hash::key_hash(&key), principal).await.expect("a key");
+    ApiKeyStore::put(&world.local.database, &application::hash::key_hash(&key), principal).await.expect("a key");
     key
 }
 
@@ -104,7 +104,7 @@ async fn a_key_is_made_shown_once_used_and_revoked() {
     let wrong = world.get("/api/audit?subject=weather&from=then").await;
     assert_eq!((wrong.status, wrong.body["errors"].as_array().map(Vec::len)), (StatusCode::BAD_REQUEST, Some(2)));
 
-    let until = api::fields::show_time(domain::ports::Host::now(&*world.local.clock) + 60_000);
+    let until = api::fields::show_time(domain::ports::ClockAndRng::now(&*world.local.clock) + 60_000);
     let short = world.post("/api/keys", json!({ "name": "short", "role": "viewer", "expiresAt": until })).await;
     let key = short.text("/key").to_owned();
     assert_eq!(ask(&world, &key, "GET", "/api/communications", json!({})).await.status, StatusCode::OK);

@@ -1,6 +1,6 @@
 //! The tenant's own provider configurations, over HTTP; and what comes in by them.
 
-use domain::ports::{AddressKey, DocumentStore, EventStore, Host};
+use domain::ports::{AddressKey, ClockAndRng, DocumentStore, EventStore};
 use events::Channel;
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::{Method, StatusCode};

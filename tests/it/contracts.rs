@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::ports::{ContentKey, Host, Vault};
+use domain::ports::{ClockAndRng, ContentKey, Vault};
 use events::{Channel, Timestamp};
 use infra::embedded::{Database, MemoryWorkQueue, WaitingClock};
 use serde_json::json;
@@ -72,7 +72,7 @@ async fn dynamodb_keeps_the_views_contract() {
 
 struct StillWall(Arc<FixedClock>);
 
-impl Host for StillWall {
+impl ClockAndRng for StillWall {
     fn now(&self) -> Timestamp {
         self.0.now()
     }

@@ -3,20 +3,22 @@
 use std::sync::Arc;
 
 use dead_letter::DeadLetter;
-use domain::communication::Answer;
-use domain::communication::{Command, Lifecycle, Report};
+use domain::communication::AttemptOutcome;
+use domain::communication::{Command, DeliveryReport, Lifecycle};
 use domain::policy;
 use domain::ports::{AddressKey, EventStore, StreamKey};
-use events::{CancelReason, Channel, DeadLetterReason, DoubtCause, DoubtPolicy, Fact, Mode, RefusalClass, Timestamp};
+use events::{
+    CancelReason, Channel, DeadLetterReason, InDoubtCause, InDoubtPolicy, Mode, RefusalClass, ReportedStatus, Timestamp,
+};
 use tests::bench::{Harness, INVOCATION_MS, T0, accepted, refused, tenant};
 
 async fn lifecycle(bench: &Harness, key: &StreamKey) -> Lifecycle {
     bench.lifecycle(key).await
 }
 
-fn report(attempt: u16, fact: Fact) -> Command {
+fn report(attempt: u16, fact: ReportedStatus) -> Command {
     let (event_id, code) = (None, None);
-    Command::Report(vec![Report { attempt: Some(attempt), fact, event_id, at: Timestamp(T0), code }])
+    Command::Report(vec![DeliveryReport { attempt: Some(attempt), fact, event_id, at: Timestamp(T0), code }])
 }
 
 #[tokio::test]
@@ -111,7 +113,7 @@ async fn a_scheduled_message_is_hinted_for_its_second_and_never_sent_early() {
 #[tokio::test]
 async fn a_crash_after_the_claim_is_a_doubt_and_never_a_silent_second_send() {
     let bench = Harness::new();
-    let key = bench.accept(|request| request.in_doubt = DoubtPolicy::Hold).await;
+    let key = bench.accept(|request| request.in_doubt = InDoubtPolicy::Hold).await;
     let now = bench.deliver.host.now();
     let lease_until = now + INVOCATION_MS + policy::LEASE_MARGIN_MS;
     let claim = Command::BeginAttempt { now, lease_until, config: "told".into(), provider: "told".into() };
@@ -133,7 +135,7 @@ async fn a_crash_after_the_claim_is_a_doubt_and_never_a_silent_second_send() {
 async fn without_evidence_a_message_that_must_arrive_is_sent_again_and_says_so() {
     let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
-    bench.answers([Answer::InDoubt(DoubtCause::Timeout)]);
+    bench.answers([AttemptOutcome::InDoubt(InDoubtCause::Timeout)]);
     bench.hint(&key).await;
     assert_eq!(bench.wake(&key).await, Some(T0 + policy::EVIDENCE_WAIT_MS));
     bench.host.advance(policy::EVIDENCE_WAIT_MS);
@@ -157,9 +159,9 @@ async fn without_evidence_a_message_that_must_arrive_is_sent_again_and_says_so()
 async fn evidence_ends_the_doubt_without_a_second_send() {
     let bench = Harness::new();
     let key = bench.accept(|_| ()).await;
-    bench.answers([Answer::InDoubt(DoubtCause::ConnectionLost)]);
+    bench.answers([AttemptOutcome::InDoubt(InDoubtCause::ConnectionLost)]);
     bench.hint(&key).await;
-    bench.execute(&key, report(1, Fact::Delivered)).await;
+    bench.execute(&key, report(1, ReportedStatus::Delivered)).await;
     bench.host.advance(policy::EVIDENCE_WAIT_MS);
     bench.sweep_and_deliver().await;
     bench.hint(&key).await;
@@ -176,7 +178,7 @@ async fn a_callback_that_overtakes_our_own_write_loses_nothing() {
         while bench.asked() == 0 {
             tokio::task::yield_now().await;
         }
-        bench.execute(&key, report(1, Fact::Delivered)).await;
+        bench.execute(&key, report(1, ReportedStatus::Delivered)).await;
     };
     futures_util::future::join(hinted, called_back).await;
     let names = bench.names(&key).await;
@@ -210,7 +212,8 @@ async fn five_refusals_climb_the_ladder_and_end_in_a_dead_letter() {
 async fn a_throttled_message_waits_and_burns_no_attempt() {
     let bench = Harness::new();
     let key = bench.accept(|request| request.max_attempts = 1).await;
-    let slow = Answer::Refused { class: RefusalClass::Throttled, code: "429".into(), retry_after_ms: Some(7_000) };
+    let slow =
+        AttemptOutcome::Refused { class: RefusalClass::Throttled, code: "429".into(), retry_after_ms: Some(7_000) };
     bench.answers([slow.clone(), slow]);
     bench.hint(&key).await;
     for _ in 0..2 {
@@ -334,7 +337,7 @@ async fn a_late_answer_after_the_lease_is_still_believed() {
         }
         bench.host.advance(INVOCATION_MS + policy::LEASE_MARGIN_MS);
         let now = bench.deliver.host.now();
-        bench.execute(&key, Command::Advance { now }).await;
+        bench.execute(&key, Command::ApplyDeadlines { now }).await;
     };
     futures_util::future::join(bench.hint(&key), late).await;
     let names = bench.names(&key).await;

@@ -128,7 +128,7 @@ async fn a_template_is_found_for_each_channel_and_other_words_hold_for_the_whole
         });
         assert_eq!(world.post("/api/communication-templates", template).await.status, StatusCode::CREATED);
     }
-    let at = api::fields::show_time(domain::ports::Host::now(&*world.local.clock) + 600_000);
+    let at = api::fields::show_time(domain::ports::ClockAndRng::now(&*world.local.clock) + 600_000);
     let body = json!({
         "channel": "sms", "type": "invoice", "recipientContact": "+447700900010", "templateId": "pay",
         "templateVariables": { "who": "Ada" }, "scheduledAt": at, "fallback": [{ "channel": "whatsapp" }],

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::communication::{Answer, Lifecycle};
-use domain::gate::{Cause, ProviderThrottle};
+use domain::communication::{AttemptOutcome, Lifecycle};
+use domain::gate::{BreakerCause, ProviderThrottle};
 use domain::policy;
-use domain::ports::{CoordinationStore, Found, StoreError, StreamKey, VersionedRecord};
+use domain::ports::{CoordinationStore, QueryResult, StoreError, StreamKey, VersionedRecord};
 use domain::provider_configs;
 use events::RateLimit;
-use events::{Channel, DoubtCause, DoubtPolicy, Event, FailReason, QuietHours, RefusalClass, ResolvedBy, Timestamp};
+use events::{
+    Channel, CommunicationEvent, FailReason, InDoubtCause, InDoubtPolicy, QuietHours, RefusalClass, ResolvedBy,
+    Timestamp,
+};
 use tests::bench::{Harness, ScriptedProvider, T0, accepted, refused, tenant};
 
 const SLOW: RateLimit = RateLimit { burst: 3, per_second: 1 };
@@ -134,13 +137,13 @@ async fn a_tenant_and_all_of_them_have_limits_of_their_own() {
         bench.batch(&keys).await;
         assert_eq!(bench.asked(), 3);
         let mut left = gate(&bench, "gate#told").await.0;
-        left.rate = bench.deliver.providers[0].account().rate;
+        left.rate = bench.deliver.providers[0].config().rate;
         let remaining = left.quota(bench.deliver.host.now()).remaining;
         assert_eq!(remaining, left.rate.burst - 3, "tokens of the provider came back");
     }
 }
 
-fn unavailable() -> Answer {
+fn unavailable() -> AttemptOutcome {
     refused(RefusalClass::Unavailable)
 }
 
@@ -153,7 +156,7 @@ async fn a_breaker_that_opens_sends_everything_to_the_second_provider() {
         bench.batch(some).await;
     }
     assert_eq!((called(&bench.provider), called(&bench.second)), (20, 0));
-    assert_eq!(gate(&bench, "gate#told").await.0.shut.map(|shut| shut.cause), Some(Cause::Failing));
+    assert_eq!(gate(&bench, "gate#told").await.0.open_breaker.map(|shut| shut.cause), Some(BreakerCause::Failing));
     bench.host.advance(policy::FAILOVER_DELAY_MS);
     bench.batch(&keys).await;
     assert_eq!((called(&bench.provider), called(&bench.second)), (20, 20), "at once, by the other one");
@@ -166,7 +169,7 @@ async fn a_breaker_that_opens_sends_everything_to_the_second_provider() {
     let probes = several(&bench, 3).await;
     bench.batch(&probes).await;
     assert_eq!((called(&bench.provider), called(&bench.second)), (21, 23), "one probe, the others elsewhere");
-    assert_eq!(gate(&bench, "gate#told").await.0.shut, None);
+    assert_eq!(gate(&bench, "gate#told").await.0.open_breaker, None);
 }
 
 #[tokio::test]
@@ -189,7 +192,7 @@ async fn without_a_second_provider_messages_wait_for_the_breaker() {
 async fn an_attempt_in_doubt_is_never_given_to_another_provider() {
     let bench = Harness::with_failover();
     let key = bench.accept(|_| ()).await;
-    bench.answers([Answer::InDoubt(DoubtCause::Timeout)]);
+    bench.answers([AttemptOutcome::InDoubt(InDoubtCause::Timeout)]);
     bench.hint(&key).await;
     for _ in 0..3 {
         bench.host.advance(policy::EVIDENCE_WAIT_MS / 4);
@@ -212,7 +215,7 @@ async fn refused_credentials_disable_the_account_tell_one_person_once_and_fail_o
     assert_eq!(*bench.alerts.0.lock().expect("alerts"), ["told says that our account is empty"]);
     let state = bench.load(&keys[0]).await.state;
     let state = state.requested().expect("requested");
-    assert_eq!((state.counted, state.attempts, &state.lifecycle), (0, 2, &Lifecycle::Sent));
+    assert_eq!((state.counted_attempts, state.attempts, &state.lifecycle), (0, 2, &Lifecycle::Sent));
 }
 
 #[tokio::test]
@@ -247,7 +250,7 @@ async fn a_tenants_route_decides_who_is_tried() {
     bench.hint(&key).await;
     assert_eq!(
         (bench.lifecycle(&key).await, bench.names(&key).await.len()),
-        (Lifecycle::Waiting, 1),
+        (Lifecycle::Pending, 1),
         "held, not failed"
     );
     decide(provider_configs::Command::Enable { config: first }).await;
@@ -260,7 +263,8 @@ async fn a_tenants_route_decides_who_is_tried() {
 async fn a_429_slows_everybody_down() {
     let bench = Harness::new();
     let keys = several(&bench, 2).await;
-    let slow = Answer::Refused { class: RefusalClass::Throttled, code: "429".into(), retry_after_ms: Some(9_000) };
+    let slow =
+        AttemptOutcome::Refused { class: RefusalClass::Throttled, code: "429".into(), retry_after_ms: Some(9_000) };
     bench.answers([slow]);
     bench.hint(&keys[0]).await;
     bench.hint(&keys[1]).await;
@@ -292,9 +296,9 @@ async fn quiet_hours_hold_a_message_and_release_it() {
     assert_eq!(bench.lifecycle(&urgent).await, Lifecycle::Sent);
 }
 
-async fn in_doubt(bench: &Harness, policy: DoubtPolicy) -> StreamKey {
+async fn in_doubt(bench: &Harness, policy: InDoubtPolicy) -> StreamKey {
     let key = bench.accept(|request| request.in_doubt = policy).await;
-    bench.answers([Answer::InDoubt(DoubtCause::Timeout), accepted()]);
+    bench.answers([AttemptOutcome::InDoubt(InDoubtCause::Timeout), accepted()]);
     bench.hint(&key).await;
     bench.host.advance(policy::EVIDENCE_WAIT_MS);
     key
@@ -303,20 +307,20 @@ async fn in_doubt(bench: &Harness, policy: DoubtPolicy) -> StreamKey {
 async fn resolved_by(bench: &Harness, key: &StreamKey) -> Option<ResolvedBy> {
     let records = bench.load(key).await.records;
     records.iter().find_map(|record| match record.event {
-        Event::DeliveryAttemptResolved { by, .. } => Some(by),
+        CommunicationEvent::DeliveryAttemptResolved { by, .. } => Some(by),
         _ => None,
     })
 }
 
-fn says(bench: &Harness, found: Found) {
+fn says(bench: &Harness, found: QueryResult) {
     *bench.provider.found.lock().expect("found") = found;
 }
 
 #[tokio::test]
 async fn a_provider_that_has_it_ends_the_doubt() {
     let bench = Harness::new();
-    let key = in_doubt(&bench, DoubtPolicy::Hold).await;
-    says(&bench, Found::Taken("SM1".to_owned()));
+    let key = in_doubt(&bench, InDoubtPolicy::Hold).await;
+    says(&bench, QueryResult::Accepted("SM1".to_owned()));
     bench.hint(&key).await;
     assert_eq!((bench.lifecycle(&key).await, bench.asked()), (Lifecycle::Sent, 1));
     assert_eq!(resolved_by(&bench, &key).await, Some(ResolvedBy::Query));
@@ -325,8 +329,8 @@ async fn a_provider_that_has_it_ends_the_doubt() {
 #[tokio::test]
 async fn a_provider_that_has_it_not_lets_even_a_held_one_go_out() {
     let bench = Harness::new();
-    let key = in_doubt(&bench, DoubtPolicy::Hold).await;
-    says(&bench, Found::NotTaken);
+    let key = in_doubt(&bench, InDoubtPolicy::Hold).await;
+    says(&bench, QueryResult::NotAccepted);
     bench.hint(&key).await;
     assert_eq!((bench.lifecycle(&key).await, bench.asked()), (Lifecycle::Sent, 2));
     assert!(!bench.load(&key).await.state.requested().expect("requested").maybe_sent);
@@ -335,8 +339,8 @@ async fn a_provider_that_has_it_not_lets_even_a_held_one_go_out() {
 #[tokio::test]
 async fn a_provider_that_does_not_answer_is_asked_again_and_then_the_policy_decides() {
     let bench = Harness::new();
-    let key = in_doubt(&bench, DoubtPolicy::Hold).await;
-    says(&bench, Found::NoAnswer);
+    let key = in_doubt(&bench, InDoubtPolicy::Hold).await;
+    says(&bench, QueryResult::NoResponse);
     for _ in 0..policy::QUERY_WINDOW_MS / policy::QUERY_INTERVAL_MS {
         bench.hint(&key).await;
         assert!(matches!(bench.lifecycle(&key).await, Lifecycle::InDoubt { .. }));

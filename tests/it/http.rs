@@ -3,7 +3,7 @@
 use application::problem::Kind;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::ports::{Keys, Principal};
+use domain::ports::{ApiKeyStore, Principal};
 use events::Mode;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -165,7 +165,7 @@ async fn another_tenants_communication_is_not_there() {
     for (key, principal) in
         [("td_test_other", principal("other", Mode::Test)), ("td_live_local", principal("local", Mode::Live))]
     {
-        Keys::put(&world.local.database, &application::hash::key_hash(key), &principal).await.expect("a key");
+        ApiKeyStore::put(&world.local.database, &application::hash::key_hash(key), &principal).await.expect("a key");
         let as_other = |method, path: &str| {
             world.client.request(method, format!("{}{path}", world.local.url)).bearer_auth(key).json(&json!({}))
         };

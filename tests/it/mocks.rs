@@ -8,11 +8,11 @@ use axum::Router;
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use domain::communication::Answer;
+use domain::communication::AttemptOutcome;
 use domain::ports::{OutboundMessage, Provider};
-use domain::provider::File;
-use domain::render::{Button, Link, Location, MediaKind, Message, ProviderTemplate};
-use events::{AttemptId, Channel, DoubtCause, RefusalClass};
+use domain::provider::EmailAttachment;
+use domain::render::{Button, Location, MediaKind, MediaLink, ProviderTemplate, RenderedMessage};
+use events::{AttemptId, Channel, InDoubtCause, RefusalClass};
 use serde_json::Value;
 use tests::bench::{example, provider_at};
 
@@ -95,7 +95,7 @@ fn connect(name: &str, channel: Channel, at: &str, over: &[(&str, &str)]) -> Arc
     provider_at(Some(at), name, channel, &settings).expect("connected")
 }
 
-fn outbound(to: &str, message: Message) -> OutboundMessage {
+fn outbound(to: &str, message: RenderedMessage) -> OutboundMessage {
     OutboundMessage {
         tenant: "acme".parse().expect("a tenant"),
         attempt: AttemptId { communication: "com_01a1fed6599675bf9c9f22413f949849".parse().expect("an id"), number: 1 },
@@ -107,12 +107,12 @@ fn outbound(to: &str, message: Message) -> OutboundMessage {
     }
 }
 
-fn words(text: &str) -> Message {
-    Message { text: text.to_owned(), ..Message::default() }
+fn words(text: &str) -> RenderedMessage {
+    RenderedMessage { text: text.to_owned(), ..RenderedMessage::default() }
 }
 
-fn link(name: &str, kind: MediaKind) -> Link {
-    Link { name: name.to_owned(), url: format!("https://files.example.com/{name}"), kind }
+fn link(name: &str, kind: MediaKind) -> MediaLink {
+    MediaLink { name: name.to_owned(), url: format!("https://files.example.com/{name}"), kind }
 }
 
 fn button(text: &str, url: Option<&str>) -> Button {
@@ -120,13 +120,17 @@ fn button(text: &str, url: Option<&str>) -> Button {
 }
 
 fn email() -> Vec<OutboundMessage> {
-    let message = Message {
+    let message = RenderedMessage {
         subject: Some("Invoice INV-1 – café".to_owned()),
         html: Some("<p>Hello</p>".to_owned()),
         ..words("Hello")
     };
-    let plain = outbound("ada@example.com", Message { html: None, ..message.clone() });
-    let pdf = File { name: "invoice.pdf".to_owned(), mime: "application/pdf".to_owned(), bytes: b"%PDF-1.7".to_vec() };
+    let plain = outbound("ada@example.com", RenderedMessage { html: None, ..message.clone() });
+    let pdf = EmailAttachment {
+        name: "invoice.pdf".to_owned(),
+        mime: "application/pdf".to_owned(),
+        bytes: b"%PDF-1.7".to_vec(),
+    };
     let rich = OutboundMessage {
         to_name: Some("Ada Lovelace".to_owned()),
         files: vec![pdf],
@@ -154,18 +158,18 @@ fn chat(to: &str) -> Vec<OutboundMessage> {
     ];
     let mut all = vec![
         words("Hello"),
-        Message { location: Some(place), ..Message::default() },
-        Message { buttons: vec![button("Yes", None), button("No", None)], ..words("Do you agree?") },
-        Message { buttons: vec![button("Pay", Some("https://pay.example.com/1"))], ..words("Your invoice") },
+        RenderedMessage { location: Some(place), ..RenderedMessage::default() },
+        RenderedMessage { buttons: vec![button("Yes", None), button("No", None)], ..words("Do you agree?") },
+        RenderedMessage { buttons: vec![button("Pay", Some("https://pay.example.com/1"))], ..words("Your invoice") },
     ];
-    all.extend(kinds.map(|(name, kind)| Message { media: vec![link(name, kind)], ..words("Look") }));
+    all.extend(kinds.map(|(name, kind)| RenderedMessage { media: vec![link(name, kind)], ..words("Look") }));
     all.into_iter().map(|message| outbound(to, message)).collect()
 }
 
 fn template(to: &str, name: &str) -> OutboundMessage {
     let variables = vec!["INV-1".to_owned(), "$10".to_owned()];
     let template = ProviderTemplate { name: name.to_owned(), language: "en_US".to_owned(), variables };
-    outbound(to, Message { template: Some(template), ..Message::default() })
+    outbound(to, RenderedMessage { template: Some(template), ..RenderedMessage::default() })
 }
 
 struct Case {
@@ -251,7 +255,7 @@ async fn validating_mocks_take_what_is_sent_and_their_errors_are_understood() {
             // The examples of Vonage's description are of parts that were refused; and what was sound may be answered in
             // a form that the mock cannot make up.
             let is_sound = said.starts_with('2') || said.contains("SCHEMA_TOO_COMPLEX");
-            let is_taken = is_sound || matches!(sent.answer, Answer::Accepted { .. });
+            let is_taken = is_sound || matches!(sent.answer, AttemptOutcome::Accepted { .. });
             match is_taken {
                 true => taken += 1,
                 false => wrong.push(format!("{} {:?}: {said:.600}", case.provider, outbound.message)),
@@ -261,10 +265,10 @@ async fn validating_mocks_take_what_is_sent_and_their_errors_are_understood() {
             *front.prefer.lock().expect("prefer") = Some(*code);
             let answer = provider.send(&case.sent[0], 20_000).await.answer;
             let is_understood = match (&answer, class) {
-                (Answer::Refused { class: found, .. }, Some(class)) => found == class,
-                (Answer::InDoubt(DoubtCause::ServerError), None) => true,
+                (AttemptOutcome::Refused { class: found, .. }, Some(class)) => found == class,
+                (AttemptOutcome::InDoubt(InDoubtCause::ServerError), None) => true,
                 // A 503 in Graph's own form says by its code what it is.
-                (Answer::Refused { class: RefusalClass::Transient | RefusalClass::Unavailable, .. }, None) => {
+                (AttemptOutcome::Refused { class: RefusalClass::Transient | RefusalClass::Unavailable, .. }, None) => {
                     *code == 503
                 }
                 _ => false,

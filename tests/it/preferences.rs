@@ -53,7 +53,7 @@ async fn what_a_person_does_not_want_is_not_accepted() {
 async fn consent_is_looked_at_again_when_a_message_is_sent() {
     let world = World::new().await;
     let mut later = to_ada("email", "invoice");
-    let at = api::fields::show_time(domain::ports::Host::now(&*world.local.clock) + 3_600_000);
+    let at = api::fields::show_time(domain::ports::ClockAndRng::now(&*world.local.clock) + 3_600_000);
     later["scheduledAt"] = json!(at);
     let id = world.send(later).await;
     patch(&world, ADA, json!({ "optedOut": true })).await;

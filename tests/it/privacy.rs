@@ -70,7 +70,7 @@ async fn everything_about_a_person_is_shown_and_erased_and_the_counts_stay() {
     let sent = world.send(to("ada", "ada@example.com")).await;
     world.until_status(&sent, "delivered").await;
     let mut later = to("ada", "ada@example.com");
-    let in_an_hour = domain::ports::Host::now(&*world.local.clock) + 3_600_000;
+    let in_an_hour = domain::ports::ClockAndRng::now(&*world.local.clock) + 3_600_000;
     later["scheduledAt"] = json!(api::fields::show_time(in_an_hour));
     let later = world.send(later).await;
     let other = world.send(to("bo", "bo@example.com")).await;
@@ -126,7 +126,7 @@ async fn words_are_kept_for_as_long_as_their_class_says() {
     let standard = world.send(email("ada@example.com")).await;
     // What is due later is kept from then on, also where it was moved.
     let at = |days: i64| {
-        let now = domain::ports::Host::now(&*world.local.clock);
+        let now = domain::ports::ClockAndRng::now(&*world.local.clock);
         api::fields::show_time(now + days * 24 * 3_600_000)
     };
     let mut later = of("short");

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use domain::communication::{Answer, Command, Readiness, State, decide, evolve, readiness, wake};
+use domain::communication::{AttemptOutcome, Command, Readiness, State, decide, evolve, readiness, wake};
 use domain::communication_view::CommunicationRow;
 use domain::ports::{ListFilter, ProjectedRow, ViewScope, ViewStore};
 use domain::{gate, policy, quiet_hours};
-use events::{CancelReason, DoubtCause, Event, Mode, Priority, QuietHours, RefusalClass, Timestamp};
+use events::{CancelReason, CommunicationEvent, InDoubtCause, Mode, Priority, QuietHours, RefusalClass, Timestamp};
 use infra::embedded::Database;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -88,7 +88,7 @@ proptest! {
         let (mut gate, mut now, mut grants) = (gate::ProviderThrottle::new(rate), T0, Vec::new());
         for (wait, wanted) in steps {
             now += wait;
-            if let gate::Entry::Granted { granted, .. } = gate.reserve(wanted, Timestamp(now)) {
+            if let gate::Grant::Granted { granted, .. } = gate.reserve(wanted, Timestamp(now)) {
                 grants.extend(std::iter::repeat_n(now, granted as usize));
             }
         }
@@ -111,12 +111,12 @@ proptest! {
         let mut asked = request(Timestamp(T0));
         asked.quiet_hours = Some(hours);
         let now = Timestamp(T0 + at * 60_000);
-        if let Some(until) = quiet_hours::held_until(&asked, now) {
-            prop_assert!(now < until && until.since(now) <= 26 * 3_600_000);
-            prop_assert_eq!(quiet_hours::held_until(&asked, until), None);
+        if let Some(until) = quiet_hours::release_time(&asked, now) {
+            prop_assert!(now < until && until.millis_since(now) <= 26 * 3_600_000);
+            prop_assert_eq!(quiet_hours::release_time(&asked, until), None);
         }
         asked.priority = Priority::Urgent;
-        prop_assert_eq!(quiet_hours::held_until(&asked, now), None);
+        prop_assert_eq!(quiet_hours::release_time(&asked, now), None);
     }
 
     /// Whatever is commanded in whatever order: a timer as long as it is unfinished, attempts one after the other, no end
@@ -133,11 +133,11 @@ proptest! {
             let Ok(communication) = state.requested() else { continue };
             let timer = wake(&state, Timestamp(now), None);
             prop_assert_eq!(timer.is_none(), communication.is_finished(), "{:#?}", log);
-            let due = readiness(communication, Timestamp(now)) == Readiness::Due;
+            let due = readiness(communication, Timestamp(now)) == Readiness::DeadlineReached;
             prop_assert!(due || timer.is_none_or(|timer| now < timer.0));
         }
-        let doubts = log.iter().any(|event| matches!(event, Event::DeliveryAttemptResolved { outcome: events::Outcome::Unknown, .. }));
-        let cancelled = log.iter().any(|event| matches!(event, Event::CommunicationCancelled { .. } | Event::CommunicationSuppressed { .. }));
+        let doubts = log.iter().any(|event| matches!(event, CommunicationEvent::DeliveryAttemptResolved { outcome: events::Resolution::Unknown, .. }));
+        let cancelled = log.iter().any(|event| matches!(event, CommunicationEvent::CommunicationCancelled { .. } | CommunicationEvent::CommunicationSuppressed { .. }));
         prop_assert!(!(doubts && cancelled), "maybe sent, and said not to be: {:#?}", log);
     }
 }
@@ -145,19 +145,29 @@ proptest! {
 fn command(kind: u8, detail: u16, now: Timestamp, state: &State) -> Command {
     let attempt = state.requested().map_or(1, |communication| communication.attempts);
     let outcome = match detail % 6 {
-        0 => Answer::Accepted { provider_message_id: "m".into(), segments: None, cost_micros: None, latency_ms: 1 },
-        1 => Answer::InDoubt(DoubtCause::Timeout),
+        0 => AttemptOutcome::Accepted {
+            provider_message_id: "m".into(),
+            segments: None,
+            cost_micros: None,
+            latency_ms: 1,
+        },
+        1 => AttemptOutcome::InDoubt(InDoubtCause::Timeout),
         n => {
             let class = RefusalClass::ALL[usize::from(n + detail / 6) % RefusalClass::ALL.len()];
-            Answer::Refused { class, code: "x".into(), retry_after_ms: None }
+            AttemptOutcome::Refused { class, code: "x".into(), retry_after_ms: None }
         }
     };
-    let fact = events::Fact::ALL[usize::from(detail) % events::Fact::ALL.len()];
-    let report =
-        domain::communication::Report { attempt: Some(attempt.max(1)), fact, event_id: None, at: now, code: None };
+    let fact = events::ReportedStatus::ALL[usize::from(detail) % events::ReportedStatus::ALL.len()];
+    let report = domain::communication::DeliveryReport {
+        attempt: Some(attempt.max(1)),
+        fact,
+        event_id: None,
+        at: now,
+        code: None,
+    };
     match kind {
         0 => Command::Request(Box::new(request(Timestamp(T0)))),
-        1 => Command::Advance { now },
+        1 => Command::ApplyDeadlines { now },
         2 | 3 => Command::BeginAttempt { now, lease_until: now + 35_000, config: "c".into(), provider: "p".into() },
         4 | 5 => Command::RecordOutcome {
             attempt,
@@ -231,8 +241,8 @@ fn row(n: usize, at: i64) -> CommunicationRow {
         actor: "a".into(),
         traceparent: None,
     };
-    let event = Event::CommunicationRequested(Box::new(request(Timestamp(T0))));
-    let row = domain::communication_view::row(id, &[events::Recorded { version: 1, meta, event }]).expect("a row");
+    let event = CommunicationEvent::CommunicationRequested(Box::new(request(Timestamp(T0))));
+    let row = domain::communication_view::project(id, &[events::Recorded { version: 1, meta, event }]).expect("a row");
     CommunicationRow { status: status(n).to_owned(), ..row }
 }
 

@@ -130,7 +130,7 @@ async fn credentials_are_checked_and_balances_read_wherever_a_provider_says() {
         let uncheckable = ["custom", "messagebird"].contains(&name.as_str());
         assert_eq!(health.text("/credentials"), if uncheckable { "not_checkable" } else { "valid" }, "{name}");
         let balance = world.get(&format!("{path}/balance")).await;
-        match entry.kind.can.balance {
+        match entry.kind.capabilities.balance {
             true => {
                 assert_eq!(balance.status, StatusCode::OK, "{name}: {}", balance.body);
                 assert!(balance.text("/balance").parse::<f64>().is_ok(), "{name}: {}", balance.body);

@@ -77,7 +77,7 @@ impl Provider {
 
     /// What Ada's token says, and `more`.
     fn claims(&self, world: &World, more: Value) -> Value {
-        let now = domain::ports::Host::now(&*world.local.clock).0 / 1_000;
+        let now = domain::ports::ClockAndRng::now(&*world.local.clock).0 / 1_000;
         let mut claims = json!({
             "iss": self.url, "aud": "tidings", "sub": "8f3a", "exp": now + 600, "iat": now, "custom:tenant": "local",
             "groups": ["staff", "sender"], "mode": "test",
@@ -136,7 +136,7 @@ async fn what_is_wrong_with_a_token_is_said() {
     let symmetric = Header { kid: Some("k1".to_owned()), ..Header::new(Algorithm::HS256) };
     let symmetric = encode(&symmetric, &claims(json!({})), &EncodingKey::from_secret(&secret)).expect("a token");
     let none = format!("eyJhbGciOiJub25lIiwia2lkIjoiazEifQ.{}.", parts[1]);
-    let now = domain::ports::Host::now(&*world.local.clock).0 / 1_000;
+    let now = domain::ports::ClockAndRng::now(&*world.local.clock).0 / 1_000;
     for (token, why) in [
         (sign(1, &claims(json!({ "exp": now - 61 }))), "its time is over"),
         (sign(1, &claims(json!({ "nbf": now + 120 }))), "its time has not come"),

@@ -1,6 +1,6 @@
 //! Whole walks over HTTP: `local` with its real doors, real providers' protocols, real signatures.
 
-use domain::ports::{Keys, Principal};
+use domain::ports::{ApiKeyStore, Principal};
 use events::Mode;
 use local::{Data, Options};
 use reqwest::{Method, StatusCode};
@@ -98,7 +98,7 @@ async fn a_payment_link_by_sms_is_delivered_and_counted_in_segments() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scheduled_message_goes_out_in_its_second() {
     let world = World::new().await;
-    let now = api::fields::show_time(domain::ports::Host::now(&*world.local.clock) + 3_600_000);
+    let now = api::fields::show_time(domain::ports::ClockAndRng::now(&*world.local.clock) + 3_600_000);
     let mut body = email("delivered@sim.test");
     body["scheduledAt"] = json!(now);
     let answer = world.post("/api/communications/send", body).await;
@@ -107,7 +107,8 @@ async fn a_scheduled_message_goes_out_in_its_second() {
     assert_eq!(world.inbox("delivered@sim.test").await.len(), 0);
     let sent = world.until_status(&answer.id(), "delivered").await;
     let sent_at = sent.text("/sentAt");
-    let late = api::fields::parse_time(sent_at).expect("a time").since(api::fields::parse_time(&now).expect("a time"));
+    let late =
+        api::fields::parse_time(sent_at).expect("a time").millis_since(api::fields::parse_time(&now).expect("a time"));
     // How late is a figure, not a fact: docs/performance.md. The delay of its hint is tested to the second in deliveries.rs.
     assert!(0 <= late, "{} ms early", -late);
 }
@@ -115,7 +116,7 @@ async fn a_scheduled_message_goes_out_in_its_second() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scheduled_message_can_be_changed_moved_and_cancelled() {
     let world = World::new().await;
-    let later = |ms: i64| json!(api::fields::show_time(domain::ports::Host::now(&*world.local.clock) + ms));
+    let later = |ms: i64| json!(api::fields::show_time(domain::ports::ClockAndRng::now(&*world.local.clock) + ms));
     let mut body = email("delivered@sim.test");
     body["scheduledAt"] = later(3_600_000);
     let id = world.send(body).await;
@@ -282,7 +283,9 @@ async fn one_idempotency_key_is_one_communication() {
     });
     assert_eq!(world.post("/api/channels", channel).await.status, StatusCode::CREATED);
     let principal = Principal::admin("local".parse().expect("a tenant"), "x", Mode::Live);
-    Keys::put(&world.local.database, &application::hash::key_hash("td_live_local"), &principal).await.expect("a key");
+    ApiKeyStore::put(&world.local.database, &application::hash::key_hash("td_live_local"), &principal)
+        .await
+        .expect("a key");
     let live = world.client.post(format!("{}/api/communications/send", world.local.url)).bearer_auth("td_live_local");
     let live = world.answer(live.header("idempotency-key", "order-1").json(&email("live@sim.test"))).await;
     assert_ne!(live.id(), first.id(), "live and test keys never meet");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::provider::{About, InvalidSetting, Provider};
+use domain::provider::{InvalidSetting, MessageRef, Provider};
 use events::Channel;
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{DerSignature, SigningKey};
@@ -92,31 +92,31 @@ fn sendgrids_signature_covers_timestamp_and_every_byte() {
 
 #[test]
 fn sendgrids_events_become_facts() {
-    use events::Fact;
+    use events::ReportedStatus;
     let id = "com_0193b3a0c0de7000a000000000000002";
     let provider = sendgrid("").expect("a provider");
     let hear = |body: &[u8]| {
         let request = bench::callback("https://example.com/", &[], body);
-        bench::heard(&*provider, &request, events::Timestamp(0)).map(|heard| heard.told)
+        bench::heard(&*provider, &request, events::Timestamp(0)).map(|heard| heard.delivery_reports)
     };
     let of = |event: Value| hear(json!([event]).to_string().as_bytes()).expect("a list");
     for (event, fact) in [
-        ("processed", Fact::Accepted),
-        ("deferred", Fact::Deferred),
-        ("delivered", Fact::Delivered),
-        ("bounce", Fact::Bounced),
-        ("dropped", Fact::Dropped),
-        ("open", Fact::Opened),
-        ("click", Fact::Clicked),
-        ("spamreport", Fact::Complained),
-        ("unsubscribe", Fact::Unsubscribed),
-        ("group_unsubscribe", Fact::Unsubscribed),
-        ("teleported", Fact::Unknown),
+        ("processed", ReportedStatus::Accepted),
+        ("deferred", ReportedStatus::Deferred),
+        ("delivered", ReportedStatus::Delivered),
+        ("bounce", ReportedStatus::Bounced),
+        ("dropped", ReportedStatus::Dropped),
+        ("open", ReportedStatus::Opened),
+        ("click", ReportedStatus::Clicked),
+        ("spamreport", ReportedStatus::Complained),
+        ("unsubscribe", ReportedStatus::Unsubscribed),
+        ("group_unsubscribe", ReportedStatus::Unsubscribed),
+        ("teleported", ReportedStatus::Unknown),
     ] {
         let found = of(sendgrid_event(id, event));
         assert_eq!(found[0].report.fact, fact, "{event}");
         let attempt = id.replace("com_", "att_") + "_1";
-        assert!(matches!(&found[0].about, About::Attempt { attempt: told, .. } if *told == attempt));
+        assert!(matches!(&found[0].message, MessageRef::Attempt { attempt: told, .. } if *told == attempt));
         assert_eq!(found[0].report.at, events::Timestamp(1_800_000_000_000));
     }
     let mut blocked = sendgrid_event(id, "bounce");
@@ -124,7 +124,7 @@ fn sendgrids_events_become_facts() {
     blocked["status"] = json!("4.2.2");
     blocked["reason"] = json!("mailbox of ada@example.com is full");
     let found = of(blocked);
-    assert_eq!((found[0].report.fact, found[0].report.code.as_deref()), (Fact::Undelivered, Some("4.2.2")));
+    assert_eq!((found[0].report.fact, found[0].report.code.as_deref()), (ReportedStatus::Undelivered, Some("4.2.2")));
     for stranger in [json!({ "event": "open", "timestamp": 1 }), json!("x"), json!({ "event": 7 })] {
         assert_eq!(of(stranger), []);
     }
@@ -151,29 +151,29 @@ fn twilios_signature_covers_address_and_fields() {
 
 #[test]
 fn twilios_statuses_become_facts() {
-    use events::Fact;
+    use events::ReportedStatus;
     let provider = twilio();
     let query = "tenant=acme&attempt=att_0193b3a0c0de7000a000000000000002_3";
     let now = events::Timestamp(5);
     let hear = |query: &str, body: &str| {
         let request = bench::callback(&format!("https://example.com/s?{query}"), &[], body.as_bytes());
-        bench::heard(&*provider, &request, now).expect("read").told
+        bench::heard(&*provider, &request, now).expect("read").delivery_reports
     };
     for (status, fact) in [
-        ("queued", Fact::Accepted),
-        ("sending", Fact::Accepted),
-        ("sent", Fact::Sent),
-        ("delivered", Fact::Delivered),
-        ("undelivered", Fact::Undelivered),
-        ("failed", Fact::Undelivered),
-        ("read", Fact::Read),
-        ("teleported", Fact::Unknown),
+        ("queued", ReportedStatus::Accepted),
+        ("sending", ReportedStatus::Accepted),
+        ("sent", ReportedStatus::Sent),
+        ("delivered", ReportedStatus::Delivered),
+        ("undelivered", ReportedStatus::Undelivered),
+        ("failed", ReportedStatus::Undelivered),
+        ("read", ReportedStatus::Read),
+        ("teleported", ReportedStatus::Unknown),
     ] {
         let found = hear(query, &format!("MessageSid=SM1&MessageStatus={status}"));
         assert_eq!((found[0].report.fact, found[0].report.at), (fact, now));
     }
     let gone = hear(query, "MessageStatus=undelivered&ErrorCode=30005");
-    assert_eq!((gone[0].report.fact, gone[0].report.code.as_deref()), (Fact::Bounced, Some("30005")));
+    assert_eq!((gone[0].report.fact, gone[0].report.code.as_deref()), (ReportedStatus::Bounced, Some("30005")));
     for query in
         ["", "tenant=acme", "tenant=A!&attempt=att_0193b3a0c0de7000a000000000000002_3", "tenant=acme&attempt=1"]
     {

@@ -2,7 +2,7 @@
 //! them would do. Production code has no switch for them. Each must be found, and by the invariant it breaks.
 
 use domain::ports::{Append, Stream};
-use events::{CommunicationId, Event, Timestamp};
+use events::{CommunicationEvent, CommunicationId, Timestamp};
 
 use crate::world::World;
 use crate::{Simulation, T0, plan};
@@ -119,9 +119,9 @@ impl Bug {
             Bug::TurnUnasked => {
                 let own = |line: &String| is(line, "FallbackTriggered");
                 if let Some(line) = append.lines.iter().find(|line| own(line)) {
-                    let meta = events::decode::<Event>(line).expect("an event").meta;
-                    let communication = CommunicationId::fresh(meta.at, 1);
-                    append.lines.push(events::encode(&Event::FallbackRequested { communication }, &meta));
+                    let meta = events::decode::<CommunicationEvent>(line).expect("an event").meta;
+                    let communication = CommunicationId::generate(meta.at, 1);
+                    append.lines.push(events::encode(&CommunicationEvent::FallbackRequested { communication }, &meta));
                     append.wake = None;
                 }
             }
@@ -135,9 +135,9 @@ impl Bug {
                 let doubts = append.lines.iter().any(|line| is(line, "DeliveryAttemptInDoubt"));
                 let settled = append.lines.iter().any(|line| is(line, "DeliveryAttemptResolved"));
                 if doubts && !settled {
-                    let meta = events::decode::<Event>(&append.lines[0]).expect("an event").meta;
+                    let meta = events::decode::<CommunicationEvent>(&append.lines[0]).expect("an event").meta;
                     let reason = events::DeadLetterReason::RetriesExhausted;
-                    let dead = events::Event::CommunicationDeadLettered { reason, maybe_sent: false };
+                    let dead = events::CommunicationEvent::CommunicationDeadLettered { reason, maybe_sent: false };
                     append.lines.push(events::encode(&dead, &meta));
                     append.wake = None::<Timestamp>;
                 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use audit::Audit;
-use domain::communication::{State, Turn, evolve};
+use domain::communication::{FallbackState, State, evolve};
 use domain::ports::StreamKey;
 use events::Recorded;
 use tests::invariants::{CommunicationTrace, Sent, arrivals, check};
@@ -66,13 +66,13 @@ fn chained(streams: &BTreeMap<StreamKey, Kept>) -> Result<(), String> {
         let state = folded(key);
         let Ok(communication) = state.requested() else { continue };
         let at = |id| StreamKey { tenant: key.tenant.clone(), id };
-        if let Turn::Requested(next) = communication.turn
+        if let FallbackState::Requested(next) = communication.fallback_state
             && folded(&at(next)).requested().map(|next| next.request.fallback_of) != Ok(Some(key.id))
         {
             return Err(format!("I13: nothing takes the place of {}", key.path()));
         }
         if let Some(other) = communication.request.fallback_of
-            && folded(&at(other)).requested().map(|other| other.turn) != Ok(Turn::Requested(key.id))
+            && folded(&at(other)).requested().map(|other| other.fallback_state) != Ok(FallbackState::Requested(key.id))
         {
             return Err(format!("I13: {} takes a place that is not free", key.path()));
         }

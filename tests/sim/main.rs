@@ -24,7 +24,7 @@ use axum::http::{Method, Request};
 use dead_letter::DeadLetter;
 use deliver::Deliver;
 use domain::ports::{AddressKey, EventStore, Provider, StreamKey, UnmatchedRetry};
-use domain::provider::{About, Told};
+use domain::provider::{MessageRef, ProviderReport};
 use events::RateLimit;
 use events::{Channel, CommunicationId, Mode, TenantId, Timestamp};
 use project::{Image, Project};
@@ -200,7 +200,7 @@ impl Simulation {
             defaults: Default::default(),
             objects: port.clone(),
             has_sandbox: false,
-            accounts: providers(&world).iter().map(|provider| provider.account().clone()).collect(),
+            accounts: providers(&world).iter().map(|provider| provider.config().clone()).collect(),
             host: port.clone(),
             contact_key: vec![7; 32],
             kept: Kept::days(7, 400, 2_557),
@@ -393,7 +393,7 @@ impl Simulation {
                 };
                 let name = format!("{:016x}", self.world.inside().fresh());
                 self.begin(job, async move {
-                    let told = vec![Told { about: About::Message(by), report }];
+                    let told = vec![ProviderReport { message: MessageRef::ProviderMessageId(by), report }];
                     let (callbacks, told) = door.match_reports(Some(&key.tenant), OWN, told).await?;
                     door.record("sim", callbacks).await?;
                     let parked = UnmatchedReports { config: OWN.to_owned(), provider: "sim".to_owned(), told };
@@ -767,7 +767,7 @@ fn without_faults_everything_is_on_time() {
         let due = |id: CommunicationId| {
             let (_, (stream, ..)) = inside.streams.iter().find(|(key, _)| key.id == id).expect("a stream");
             match events::decode(&stream.lines[0]).expect("an event").event {
-                events::Event::CommunicationRequested(request) => request.scheduled_at.expect("a time").0,
+                events::CommunicationEvent::CommunicationRequested(request) => request.scheduled_at.expect("a time").0,
                 other => panic!("{} comes first", other.name()),
             }
         };

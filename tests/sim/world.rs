@@ -7,20 +7,20 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use domain::communication::{Answer, Report};
-use domain::communication_view::{CommunicationRow, day};
+use domain::communication::{AttemptOutcome, DeliveryReport};
+use domain::communication_view::{CommunicationRow, utc_day};
 use domain::ports::{
-    AddressKey, AlertSink, Append, AppendError, ContentKey, CoordinationStore, DocumentKey, DocumentStore, Due,
-    EventStore, FetchError, Files, Found, Hint, Host, Inbox, JournalKey, Journals, Keys, ListFilter, MessageContent,
+    AddressKey, AlertSink, ApiKeyStore, Append, AppendError, ClockAndRng, ContentKey, CoordinationStore, DocumentKey,
+    DocumentStore, Due, EventStore, FetchError, FileFetcher, Hint, JournalKey, Journals, ListFilter, MessageContent,
     ObjectKey, ObjectStore, OutboundMessage, PresignedUpload, Principal, ProjectedRow, Provider, ProviderConfig,
-    QueueDepth, QueueId, RowKey, RowPage, ScanPage, SecretCipher, Sent, StoreError, Stream, StreamKey, TIMER_SHARDS,
-    UnmatchedRetry, Vault, VersionedRecord, ViewScope, ViewStore, WorkQueue,
+    QueryResult, QueueDepth, QueueId, RowKey, RowPage, ScanPage, SecretCipher, SendResult, StoreError, Stream,
+    StreamKey, TIMER_SHARDS, UnmatchedQueue, UnmatchedRetry, Vault, VersionedRecord, ViewScope, ViewStore, WorkQueue,
 };
-use domain::provider::{Capabilities, InvalidSetting, Kind, ProviderFactory};
-use domain::stats::{Counters, add_counters, contribution, difference};
+use domain::provider::{Capabilities, InvalidSetting, ProviderFactory, ProviderKind};
+use domain::stats::{Counters, add_counters, contribution, counter_delta};
 use events::{
-    AttemptId, Channel, CommunicationId, DoubtCause, EventMetadata, Fact, Mode, ProviderConfigEvent, RefusalClass,
-    TenantId, Timestamp,
+    AttemptId, Channel, CommunicationId, EventMetadata, InDoubtCause, Mode, ProviderConfigEvent, RefusalClass,
+    ReportedStatus, TenantId, Timestamp,
 };
 use project::Image;
 use tests::chance::SeededRng;
@@ -52,7 +52,7 @@ pub struct Call {
 pub struct Callback {
     pub at: i64,
     pub key: StreamKey,
-    pub report: Report,
+    pub report: DeliveryReport,
     /// By which name of its own the provider speaks of it; none where it echoes ours.
     pub by: Option<String>,
 }
@@ -262,7 +262,7 @@ impl Inside {
         (*lane, *hints) = (append.lane, 0);
         if self.projects {
             let image = Image { key: key.clone(), lines: stream.lines.clone() };
-            self.feed[usize::from(key.id.spread()) % FEEDS].push_back(image);
+            self.feed[usize::from(key.id.shard_byte()) % FEEDS].push_back(image);
         }
         Ok(())
     }
@@ -272,7 +272,7 @@ impl Inside {
     }
 }
 
-impl Host for World {
+impl ClockAndRng for World {
     fn now(&self) -> Timestamp {
         Timestamp(self.inside().now)
     }
@@ -343,7 +343,7 @@ impl EventStore for World {
         let mut due: Vec<Due> = Vec::new();
         for (key, (stream, lane, hints)) in &inside.streams {
             if let Some(wake) = stream.wake.filter(|wake| *wake <= until)
-                && key.id.spread() % TIMER_SHARDS == shard
+                && key.id.shard_byte() % TIMER_SHARDS == shard
             {
                 let hint = Hint { lane: *lane, key: key.clone() };
                 due.push(Due { hint, wake, hints: *hints });
@@ -488,7 +488,7 @@ impl WorkQueue for World {
 pub const TENANTS: [(&str, &str); 2] = [("td_sim_acme", "acme"), ("td_sim_other", "other")];
 
 #[async_trait]
-impl Keys for World {
+impl ApiKeyStore for World {
     async fn find(&self, hash: &str) -> Result<Option<Principal>, StoreError> {
         let found = TENANTS.iter().find(|(key, _)| application::hash::key_hash(key) == hash);
         let principal = |(_, tenant): &(&str, &str)| {
@@ -555,7 +555,7 @@ fn other() -> TenantId {
 }
 
 fn own_secret() -> DocumentKey {
-    DocumentKey { tenant: other(), shelf: "secret", name: format!("{OWN}#1") }
+    DocumentKey { tenant: other(), collection: "secret", name: format!("{OWN}#1") }
 }
 
 /// What the second tenant decided before it all began.
@@ -604,11 +604,11 @@ impl DocumentStore for World {
         Ok(self.inside().documents.get(key).cloned())
     }
 
-    async fn remove_document(&self, key: &DocumentKey) -> Result<(), StoreError> {
+    async fn delete_document(&self, key: &DocumentKey) -> Result<(), StoreError> {
         self.write_io("document remove", |inside| drop(inside.documents.remove(key))).await
     }
 
-    async fn shelf(
+    async fn list_documents(
         &self,
         tenant: &TenantId,
         shelf: &'static str,
@@ -618,7 +618,7 @@ impl DocumentStore for World {
     ) -> Result<Vec<(String, String)>, StoreError> {
         self.read_io("shelf").await?;
         let inside = self.inside();
-        let on_it = |key: &DocumentKey| key.tenant == *tenant && key.shelf == shelf;
+        let on_it = |key: &DocumentKey| key.tenant == *tenant && key.collection == shelf;
         let later = inside.documents.iter().rev().filter(|(key, _)| on_it(key));
         let later = later.filter(|(key, _)| before.is_none_or(|before| key.name.as_str() < before));
         Ok(later.take(limit).map(|(key, body)| (key.name.clone(), body.clone())).collect())
@@ -626,8 +626,8 @@ impl DocumentStore for World {
 }
 
 #[async_trait]
-impl Inbox for World {
-    async fn again(&self, again: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError> {
+impl UnmatchedQueue for World {
+    async fn enqueue(&self, again: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError> {
         self.write_io("inbox", |inside| {
             let at = inside.now + i64::from(delay_s) * 1_000;
             inside.inbox.push((at, again.clone()));
@@ -649,7 +649,7 @@ impl SecretCipher for World {
 }
 
 impl ProviderFactory for World {
-    fn kinds(&self) -> Vec<&'static Kind> {
+    fn kinds(&self) -> Vec<&'static ProviderKind> {
         Vec::new()
     }
 
@@ -665,9 +665,9 @@ impl ProviderFactory for World {
 }
 
 #[async_trait]
-impl Files for World {
+impl FileFetcher for World {
     async fn fetch(&self, _: &str, _: usize) -> Result<(Vec<u8>, String), FetchError> {
-        self.read_io("fetch").await.map_err(|_| FetchError::NoAnswer)?;
+        self.read_io("fetch").await.map_err(|_| FetchError::NoResponse)?;
         Ok((b"%PDF".to_vec(), "application/pdf".to_owned()))
     }
 }
@@ -705,7 +705,7 @@ impl AlertSink for World {
 
 impl Inside {
     fn count(&mut self, projected: &ProjectedRow, change: &Counters) {
-        for day in [day(projected.row.created_at), "all".to_owned()] {
+        for day in [utc_day(projected.row.created_at), "all".to_owned()] {
             add_counters(self.counters.entry((projected.view.clone(), day)).or_default(), change);
         }
     }
@@ -723,7 +723,7 @@ impl ViewStore for World {
                 if old.is_some_and(|old| projected.row.position <= old.position) {
                     continue;
                 }
-                let change = difference(&contribution(&projected.row), old.map(contribution).as_ref());
+                let change = counter_delta(&contribution(&projected.row), old.map(contribution).as_ref());
                 inside.rows.insert(place, projected.row.clone());
                 match inside.bug {
                     Some(Bug::CountersApart) => late.push((projected.clone(), change)),
@@ -757,7 +757,7 @@ impl ViewStore for World {
         Ok(RowPage { rows, next })
     }
 
-    async fn rows(&self, view: &ViewScope, of: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError> {
+    async fn get_rows(&self, view: &ViewScope, of: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError> {
         let inside = self.inside();
         Ok(of.iter().map(|key| inside.rows.get(&(view.clone(), key.path())).cloned()).collect())
     }
@@ -792,26 +792,27 @@ pub struct SimProvider {
 
 #[async_trait]
 impl Provider for SimProvider {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.account
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         Capabilities { echoes_our_id: self.echoes, query: self.answers, ..Capabilities::TEXT }
     }
 
     /// Takes it or not, answers or not, early or late; calls back or not, once or twice, in any order.
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let scripted = self.world.turn("provider call").await;
-        let plain = |answer: Answer| Sent::from(answer);
-        let refused = |class, after| plain(Answer::Refused { class, code: "sim".to_owned(), retry_after_ms: after });
+        let plain = |answer: AttemptOutcome| SendResult::from(answer);
+        let refused =
+            |class, after| plain(AttemptOutcome::Refused { class, code: "sim".to_owned(), retry_after_ms: after });
         let (draw, latency, bug) = {
             let mut inside = self.world.inside();
             let draw = match scripted {
                 Fault::Error => 0,
                 Fault::LostAfter => 14,
                 Fault::LostBefore => 20,
-                Fault::Nothing | Fault::Kill if inside.is_down(&self.account.config) => {
+                Fault::Nothing | Fault::Kill if inside.is_down(&self.account.id) => {
                     // Refuses; or hangs, where chance has a say.
                     8 + if inside.faults { 12 * inside.chance.below(2) } else { 0 }
                 }
@@ -823,7 +824,7 @@ impl Provider for SimProvider {
         // What it does comes first; what it says, later.
         let taken = !(draw < 14 || (20..26).contains(&draw));
         let by = (!self.echoes).then(|| format!("sim-{}", outbound.attempt));
-        self.world.call(outbound, &self.account.config, taken, by);
+        self.world.call(outbound, &self.account.id, taken, by);
         let hangs = (14..26).contains(&draw);
         {
             let mut inside = self.world.inside();
@@ -838,9 +839,9 @@ impl Provider for SimProvider {
             11..12 => refused(RefusalClass::Permanent, None),
             12..14 => refused(RefusalClass::Auth, None),
             14..32 if bug == Some(Bug::AmbiguousIsFailed) => refused(RefusalClass::Transient, None),
-            14..26 => plain(Answer::InDoubt(DoubtCause::Timeout)),
-            26..32 => plain(Answer::InDoubt(DoubtCause::ServerError)),
-            _ => plain(Answer::Accepted {
+            14..26 => plain(AttemptOutcome::InDoubt(InDoubtCause::Timeout)),
+            26..32 => plain(AttemptOutcome::InDoubt(InDoubtCause::ServerError)),
+            _ => plain(AttemptOutcome::Accepted {
                 provider_message_id: format!("sim-{}", outbound.attempt),
                 segments: None,
                 cost_micros: None,
@@ -849,17 +850,17 @@ impl Provider for SimProvider {
         }
     }
 
-    async fn query(&self, outbound: &OutboundMessage, _: Timestamp, _: Timestamp, _: u64) -> Found {
+    async fn query_delivery(&self, outbound: &OutboundMessage, _: Timestamp, _: Timestamp, _: u64) -> QueryResult {
         if !self.answers {
-            return Found::CannotSay;
+            return QueryResult::Unsupported;
         }
         if self.world.read_io("query").await.is_err() {
-            return Found::NoAnswer;
+            return QueryResult::NoResponse;
         }
         let inside = self.world.inside();
         match inside.calls.iter().any(|call| call.taken && call.attempt == outbound.attempt) {
-            true => Found::Taken(format!("sim-{}", outbound.attempt)),
-            false => Found::NotTaken,
+            true => QueryResult::Accepted(format!("sim-{}", outbound.attempt)),
+            false => QueryResult::NotAccepted,
         }
     }
 }
@@ -878,11 +879,13 @@ impl World {
         if !taken {
             return;
         }
-        let facts: &[Fact] = match inside.chance.below(10) {
-            0 => &[Fact::Accepted, Fact::Bounced],
-            1 => &[Fact::Accepted, Fact::Undelivered],
-            2..4 => &[Fact::Accepted, Fact::Delivered, Fact::Opened, Fact::Clicked],
-            _ => &[Fact::Accepted, Fact::Delivered],
+        let facts: &[ReportedStatus] = match inside.chance.below(10) {
+            0 => &[ReportedStatus::Accepted, ReportedStatus::Bounced],
+            1 => &[ReportedStatus::Accepted, ReportedStatus::Undelivered],
+            2..4 => {
+                &[ReportedStatus::Accepted, ReportedStatus::Delivered, ReportedStatus::Opened, ReportedStatus::Clicked]
+            }
+            _ => &[ReportedStatus::Accepted, ReportedStatus::Delivered],
         };
         let silent = inside.is_silent || inside.faults && inside.chance.percent(15);
         for fact in facts.iter().filter(|_| !silent) {
@@ -893,7 +896,7 @@ impl World {
                     _ => inside.chance.below(60_000) as i64,
                 };
                 let key = StreamKey { tenant: outbound.tenant.clone(), id: outbound.attempt.communication };
-                let report = Report {
+                let report = DeliveryReport {
                     attempt: by.is_none().then_some(outbound.attempt.number),
                     fact: *fact,
                     event_id: None,

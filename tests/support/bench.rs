@@ -10,18 +10,18 @@ use application::directory::Own;
 use application::{CommandContext, CommandExecutor, Loaded};
 use async_trait::async_trait;
 use deliver::Deliver;
-use domain::communication::{Answer, Command, Lifecycle};
+use domain::communication::{AttemptOutcome, Command, Lifecycle};
 use domain::policy;
 use domain::ports::{
-    AlertSink, ContentKey, DocumentStore, EventStore, Found, Hint, Host, Inbox, Journals, MessageContent,
-    OutboundMessage, Provider, ProviderConfig, ProviderFactory, QueueDepth, QueueId, Sent, StoreError, StreamKey,
-    UnmatchedRetry, Vault, WorkQueue,
+    AlertSink, ClockAndRng, ContentKey, DocumentStore, EventStore, Hint, Journals, MessageContent, OutboundMessage,
+    Provider, ProviderConfig, ProviderFactory, QueryResult, QueueDepth, QueueId, SendResult, StoreError, StreamKey,
+    UnmatchedQueue, UnmatchedRetry, Vault, WorkQueue,
 };
-use domain::provider::{CallbackRequest, Capabilities, InvalidSetting, Kind, ParsedCallback};
+use domain::provider::{CallbackRequest, Capabilities, InvalidSetting, ParsedCallback, ProviderKind};
 use events::RateLimit;
 use events::{
-    Channel, CommunicationId, DoubtPolicy, MessageType, Mode, Priority, Recipient, RecipientType, RefusalClass,
-    Requested, Source, TenantId, Timestamp,
+    Channel, CommunicationId, CommunicationRequest, InDoubtPolicy, MessageType, Mode, Priority, Recipient,
+    RecipientType, RefusalClass, Source, TenantId, Timestamp,
 };
 use futures_util::FutureExt;
 use infra::embedded::{Database, FolderObjectStore, LocalKeyCipher};
@@ -47,7 +47,7 @@ impl FixedClock {
     }
 }
 
-impl Host for FixedClock {
+impl ClockAndRng for FixedClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.now.load(Ordering::SeqCst))
     }
@@ -89,10 +89,10 @@ impl WorkQueue for RecordingQueue {
 /// Answers in the order told, then accepts; remembers what it was asked.
 pub struct ScriptedProvider {
     account: ProviderConfig,
-    pub answers: Mutex<VecDeque<Answer>>,
+    pub answers: Mutex<VecDeque<AttemptOutcome>>,
     pub asked: Mutex<Vec<OutboundMessage>>,
     /// What it says when asked about a doubt.
-    pub found: Mutex<Found>,
+    pub found: Mutex<QueryResult>,
 }
 
 impl ScriptedProvider {
@@ -105,35 +105,35 @@ impl ScriptedProvider {
             account: account(config, Channel::Email, Mode::Live, rate),
             answers: Mutex::default(),
             asked: Mutex::default(),
-            found: Mutex::new(Found::CannotSay),
+            found: Mutex::new(QueryResult::Unsupported),
         })
     }
 }
 
 pub fn account(config: &str, channel: Channel, mode: Mode, rate: RateLimit) -> ProviderConfig {
-    ProviderConfig { config: config.to_owned(), provider: "told".to_owned(), channel, mode, rate }
+    ProviderConfig { id: config.to_owned(), provider: "told".to_owned(), channel, mode, rate }
 }
 
-pub fn accepted() -> Answer {
+pub fn accepted() -> AttemptOutcome {
     let (segments, cost_micros) = (None, None);
-    Answer::Accepted { provider_message_id: "told-1".to_owned(), segments, cost_micros, latency_ms: 1 }
+    AttemptOutcome::Accepted { provider_message_id: "told-1".to_owned(), segments, cost_micros, latency_ms: 1 }
 }
 
-pub fn refused(class: RefusalClass) -> Answer {
-    Answer::Refused { class, code: "told".to_owned(), retry_after_ms: None }
+pub fn refused(class: RefusalClass) -> AttemptOutcome {
+    AttemptOutcome::Refused { class, code: "told".to_owned(), retry_after_ms: None }
 }
 
 #[async_trait]
 impl Provider for ScriptedProvider {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.account
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         Capabilities { query: true, ..Capabilities::TEXT }
     }
 
-    async fn send(&self, outbound: &OutboundMessage, _: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, _: u64) -> SendResult {
         self.asked.lock().expect("asked").push(outbound.clone());
         // Lets others run between the claim and its outcome.
         tokio::task::yield_now().await;
@@ -141,7 +141,7 @@ impl Provider for ScriptedProvider {
         answer.into()
     }
 
-    async fn query(&self, _: &OutboundMessage, _: Timestamp, _: Timestamp, _: u64) -> Found {
+    async fn query_delivery(&self, _: &OutboundMessage, _: Timestamp, _: Timestamp, _: u64) -> QueryResult {
         self.found.lock().expect("found").clone()
     }
 }
@@ -201,7 +201,7 @@ pub fn provider_at(
     let connections = HttpProviderFactory { http, simulators: BTreeMap::new(), bases };
     let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let account = ProviderConfig {
-        config: format!("acme.{name}"),
+        id: format!("acme.{name}"),
         provider: name.to_owned(),
         channel,
         mode: Mode::Live,
@@ -244,8 +244,8 @@ pub fn verified(provider: &dyn Provider, request: &CallbackRequest, now: Timesta
 pub struct DiscardingUnmatchedQueue;
 
 #[async_trait]
-impl Inbox for DiscardingUnmatchedQueue {
-    async fn again(&self, _: &UnmatchedRetry, _: u32) -> Result<(), StoreError> {
+impl UnmatchedQueue for DiscardingUnmatchedQueue {
+    async fn enqueue(&self, _: &UnmatchedRetry, _: u32) -> Result<(), StoreError> {
         Ok(())
     }
 }
@@ -254,7 +254,7 @@ impl Inbox for DiscardingUnmatchedQueue {
 pub struct EmptyProviderFactory;
 
 impl ProviderFactory for EmptyProviderFactory {
-    fn kinds(&self) -> Vec<&'static Kind> {
+    fn kinds(&self) -> Vec<&'static ProviderKind> {
         Vec::new()
     }
 
@@ -269,7 +269,7 @@ impl ProviderFactory for EmptyProviderFactory {
 }
 
 /// What stands behind the tenants' configurations, over any store.
-pub fn own<S: Journals + DocumentStore + 'static>(store: Arc<S>, host: Arc<dyn Host>) -> Own {
+pub fn own<S: Journals + DocumentStore + 'static>(store: Arc<S>, host: Arc<dyn ClockAndRng>) -> Own {
     Own {
         journals: store.clone(),
         documents: store,
@@ -336,12 +336,12 @@ impl Harness {
     }
 
     /// A stream and its content, as the api leaves them; no hint.
-    pub async fn accept(&self, change: impl FnOnce(&mut Requested)) -> StreamKey {
+    pub async fn accept(&self, change: impl FnOnce(&mut CommunicationRequest)) -> StreamKey {
         let mut request = request(self.host.now());
         change(&mut request);
-        let id = CommunicationId::fresh(self.host.now(), self.host.random());
+        let id = CommunicationId::generate(self.host.now(), self.host.random());
         let key = StreamKey { tenant: tenant(), id };
-        let place = ContentKey::of(&key, &request, &request.request_hash);
+        let place = ContentKey::for_request(&key, &request, &request.request_hash);
         Vault::put(&*self.store, &place, &content(), Timestamp(T0 * 2)).await.expect("stored");
         self.execute(&key, Command::Request(Box::new(request))).await;
         key
@@ -393,7 +393,7 @@ impl Harness {
         self.provider.asked.lock().expect("asked").len()
     }
 
-    pub fn answers(&self, answers: impl IntoIterator<Item = Answer>) {
+    pub fn answers(&self, answers: impl IntoIterator<Item = AttemptOutcome>) {
         self.provider.answers.lock().expect("answers").extend(answers);
     }
 
@@ -421,7 +421,7 @@ pub fn content() -> MessageContent {
         recipient_contact: "ada@example.com".to_owned(),
         recipient_name: Some("Ada".to_owned()),
         subject: Some("Hello".to_owned()),
-        shown_subject: None,
+        rendered_subject: None,
         content: Some("Hello there".to_owned()),
         variables: None,
         attachments: Vec::new(),
@@ -431,8 +431,8 @@ pub fn content() -> MessageContent {
     }
 }
 
-pub fn request(now: Timestamp) -> Requested {
-    Requested {
+pub fn request(now: Timestamp) -> CommunicationRequest {
+    CommunicationRequest {
         channel: Channel::Email,
         kind: MessageType::Invoice,
         priority: Priority::Normal,
@@ -444,9 +444,9 @@ pub fn request(now: Timestamp) -> Requested {
         attachments: Vec::new(),
         entity: None,
         scheduled_at: None,
-        expires_at: policy::expires_at(MessageType::Invoice, now),
+        expires_at: policy::default_expiry(MessageType::Invoice, now),
         quiet_hours: None,
-        in_doubt: DoubtPolicy::Resend,
+        in_doubt: InDoubtPolicy::Resend,
         max_attempts: policy::MAX_ATTEMPTS,
         campaign: None,
         rule: None,

@@ -133,7 +133,7 @@ impl Api {
     /// The file and what is known of it.
     pub(crate) async fn remove_file(&self, caller: &Principal, id: &str) -> Result<(), Problem> {
         self.objects.delete(&ObjectKey::upload(&caller.tenant, id)).await?;
-        Ok(self.own.documents.remove_document(&files::key(&caller.tenant, id)).await?)
+        Ok(self.own.documents.delete_document(&files::key(&caller.tenant, id)).await?)
     }
 }
 
@@ -167,7 +167,7 @@ pub(crate) async fn create(
         reason: None,
         mode: caller.mode,
         at: now,
-        by: caller.name(),
+        by: caller.actor_id(),
         until: now + api.kept.of(None),
     };
     files::keep(&*api.own.documents, &caller.tenant, &id, &file).await?;

@@ -10,11 +10,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::access::key_allows_channel;
 use domain::communication::{Command, Lifecycle};
-use domain::communication_view::row;
+use domain::communication_view::project;
 use domain::policy;
 use domain::ports::{ContentKey, MessageContent, Principal, StreamKey};
 use domain::status::status;
-use events::{CancelReason, Channel, Outcome, Requested, ResolvedBy, Source};
+use events::{CancelReason, Channel, CommunicationRequest, Resolution, ResolvedBy, Source};
 use serde_json::json;
 
 use crate::fields::{Fields, invalid};
@@ -74,18 +74,18 @@ pub(crate) async fn patch(
         (None, None) => None,
         (at, expires_at) => {
             let at = at.or(communication.due_at).unwrap_or_else(|| api.host.now());
-            let default = policy::expires_at(changed.request.kind, at);
+            let default = policy::default_expiry(changed.request.kind, at);
             Some((at, expires_at.unwrap_or(default)))
         }
     };
     // Other words have another name; the same ones are kept for longer where the message is due later.
     let name = match other_words {
         true => body_hash(&serde_json::to_value(&changed.content).unwrap_or_default()),
-        false => communication.content.clone(),
+        false => communication.content_id.clone(),
     };
     let due = schedule.map(|(at, _)| at).or(communication.due_at);
     let until = api.retain_until(&changed.request, due);
-    api.vault.put(&ContentKey::of(&key, &changed.request, &name), &changed.content, until).await?;
+    api.vault.put(&ContentKey::for_request(&key, &changed.request, &name), &changed.content, until).await?;
     for place in fallback_content_keys(&key, &changed.request) {
         if let Some(theirs) = api.vault.get(&place, api.host.now()).await? {
             api.vault.put(&place, &propagate_to_fallback(theirs, &old, &changed.content), until).await?;
@@ -107,7 +107,7 @@ impl Api {
         content: Option<&MessageContent>,
     ) -> Result<Response, Problem> {
         let request = &loaded.state.requested()?.request;
-        let folded = row(key.id, &loaded.records).ok_or_else(not_found)?;
+        let folded = project(key.id, &loaded.records).ok_or_else(not_found)?;
         let text = self.text_of(&key.tenant, request).await?;
         Ok(json(StatusCode::OK, &show::detail(key, request, &folded, (content, text.as_deref()))))
     }
@@ -147,11 +147,12 @@ pub(crate) async fn resolve(
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::parse(&read_body(body).await?)?;
-    let outcome: Option<Outcome> = fields.required("outcome", |fields| fields.choice("outcome", &Outcome::names()));
+    let outcome: Option<Resolution> =
+        fields.required("outcome", |fields| fields.choice("outcome", &Resolution::names()));
     fields.finish()?;
     let missing = || Problem::new(Kind::Invalid, "outcome is required.");
     let outcome = outcome.ok_or_else(missing)?;
-    let command = Command::Resolve { outcome, by: ResolvedBy::Operator, provider_message_id: None };
+    let command = Command::ResolveInDoubt { outcome, by: ResolvedBy::Operator, provider_message_id: None };
     decide_and_hint(&api, &caller, &headers, &id, command).await
 }
 
@@ -179,7 +180,7 @@ async fn decide_and_hint(
     let origin = origin(caller, headers);
     let (key, loaded) = api.load(caller, &origin, id).await?;
     let after = api.executor(&origin).execute_loaded(&key, loaded, command).await?;
-    if !after.state.requested()?.is_at_rest() {
+    if !after.state.requested()?.is_complete() {
         api.hint(&key, &after).await;
     }
     let content = api.content(&key, &after).await?;
@@ -232,12 +233,12 @@ pub(crate) async fn resend(
         let pointer = "/recipientContact".to_owned();
         return Err(invalid(vec![FieldError { pointer, code: "not_on_team", detail: NOT_ON_TEAM.to_owned() }]));
     }
-    let request = Requested {
+    let request = CommunicationRequest {
         channel,
         source: Source::Resend,
         contact_hash: contact_hash(&api.contact_key, &caller.tenant, &contact),
         scheduled_at: None,
-        expires_at: policy::expires_at(earlier.kind, api.host.now()),
+        expires_at: policy::default_expiry(earlier.kind, api.host.now()),
         resend_of: Some(original_key.id),
         fallback: None,
         fallback_of: None,

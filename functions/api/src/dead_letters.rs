@@ -37,10 +37,10 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let mut query = Query::parse(query)?;
     let filter = ListFilter {
-        given_up: true,
+        dead_letters_only: true,
         channel: query.choice("channel", &Channel::names()),
         kind: query.choice("type", &MessageType::names()),
-        end: query.choice("reason", &ends()),
+        dead_letter_reason: query.choice("reason", &ends()),
         provider: query.text("provider"),
         from: query.time("from", false),
         to: query.time("to", true),
@@ -63,10 +63,10 @@ pub(crate) async fn redrive(
     let channel: Option<Channel> = fields.choice("channel", &Channel::names());
     let kind: Option<MessageType> = fields.choice("type", &MessageType::names());
     let filter = ListFilter {
-        given_up: true,
+        dead_letters_only: true,
         channel: channel.map(|channel| channel.as_str().to_owned()),
         kind: kind.map(|kind| kind.as_str().to_owned()),
-        end: fields.one_of("reason", &ends()),
+        dead_letter_reason: fields.one_of("reason", &ends()),
         provider: fields.reference("provider", 100),
         from: fields.time("from"),
         to: fields.time("to"),
@@ -99,9 +99,9 @@ pub(crate) async fn redrive(
                 api.hint(&key, &after).await;
                 Ok(true)
             }
-            Err(ExecuteError::Rejected(Rejection::NotGivenUp | Rejection::AlreadySent | Rejection::NotRequested)) => {
-                Ok(false)
-            }
+            Err(ExecuteError::Rejected(
+                Rejection::NotDeadLettered | Rejection::AlreadyAccepted | Rejection::NotRequested,
+            )) => Ok(false),
             Err(error) => Err(error),
         }
     };

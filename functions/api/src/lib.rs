@@ -41,10 +41,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use domain::access::{Permission, role_allows};
 use domain::ports::{
-    CoordinationStore, EventStore, Hint, Host, Keys, MAX_QUEUE_DELAY_S, ObjectStore, Principal, ProviderConfig,
-    StreamKey, Vault, ViewStore, WorkQueue,
+    ApiKeyStore, ClockAndRng, CoordinationStore, EventStore, Hint, MAX_QUEUE_DELAY_S, ObjectStore, Principal,
+    ProviderConfig, StreamKey, Vault, ViewStore, WorkQueue,
 };
-use events::{CommunicationId, Retention, Timestamp};
+use events::{CommunicationId, RetentionClass, Timestamp};
 
 /// Bytes of a body, at most.
 pub const MAX_BODY: usize = 256 * 1024;
@@ -59,7 +59,7 @@ pub struct Api {
     pub vault: Arc<dyn Vault>,
     pub queue: Arc<dyn WorkQueue>,
     pub views: Arc<dyn ViewStore>,
-    pub keys: Arc<dyn Keys>,
+    pub keys: Arc<dyn ApiKeyStore>,
     pub limits: Arc<dyn CoordinationStore>,
     /// The tenants' own provider configurations.
     pub own: Own,
@@ -72,7 +72,7 @@ pub struct Api {
     pub has_sandbox: bool,
     /// Uploaded files.
     pub objects: Arc<dyn ObjectStore>,
-    pub host: Arc<dyn Host>,
+    pub host: Arc<dyn ClockAndRng>,
     /// What contact hashes are keyed with.
     pub contact_key: Vec<u8>,
     pub kept: Kept,
@@ -98,11 +98,11 @@ impl Kept {
         Kept { short_ms: ms(short), standard_ms: ms(standard), long_ms: ms(long) }
     }
 
-    fn of(self, class: Option<Retention>) -> i64 {
-        match class.unwrap_or(Retention::Standard) {
-            Retention::Short => self.short_ms,
-            Retention::Standard => self.standard_ms,
-            Retention::Long => self.long_ms,
+    fn of(self, class: Option<RetentionClass>) -> i64 {
+        match class.unwrap_or(RetentionClass::Standard) {
+            RetentionClass::Short => self.short_ms,
+            RetentionClass::Standard => self.standard_ms,
+            RetentionClass::Long => self.long_ms,
         }
     }
 }
@@ -311,7 +311,7 @@ async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> R
     let (principal, key_hash) = match &api.issuer {
         Some(issuer) if tokens::is_token(key) => {
             let user = issuer.principal(key, api.host.now()).await?;
-            let hash = application::hash::key_hash(&format!("{} {}", user.tenant, user.name()));
+            let hash = application::hash::key_hash(&format!("{} {}", user.tenant, user.actor_id()));
             (user, hash)
         }
         _ => {
@@ -379,7 +379,7 @@ impl Api {
         let (Some(lane), Ok(communication)) = (application::lane(&loaded.state), loaded.state.requested()) else {
             return;
         };
-        let wait_ms = communication.due_at.map_or(0, |due| due.since(self.host.now()).max(0));
+        let wait_ms = communication.due_at.map_or(0, |due| due.millis_since(self.host.now()).max(0));
         // What is due later is for the sweep, which looks ten minutes ahead.
         if i64::from(MAX_QUEUE_DELAY_S) * 1_000 < wait_ms {
             return;
@@ -409,7 +409,7 @@ fn origin(caller: &Principal, headers: &HeaderMap) -> CommandContext {
         (plain && !value.is_empty() && value.len() <= most).then(|| value.to_owned())
     };
     CommandContext {
-        actor: caller.name(),
+        actor: caller.actor_id(),
         correlation: text("x-correlation-id", 64),
         causation: None,
         traceparent: text("traceparent", 55),

@@ -10,8 +10,8 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::communication::{Communication, Lifecycle, Readiness, readiness};
-use domain::communication_view::{CommunicationRow, day, row};
-use domain::explain::{Step, explain};
+use domain::communication_view::{CommunicationRow, project, utc_day};
+use domain::explain::{ExplanationStep, explain};
 use domain::ports::{ContentKey, ListFilter, MessageContent, Principal, QueueId, StreamKey, ViewScope};
 use domain::stats::{Counters, add_counters, percentile_ms};
 use domain::status::Status;
@@ -37,7 +37,7 @@ pub(crate) async fn one(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (key, loaded) = api.load(&caller, &origin(&caller, &headers), &id).await?;
-    let folded = row(key.id, &loaded.records).ok_or_else(not_found)?;
+    let folded = project(key.id, &loaded.records).ok_or_else(not_found)?;
     let content = api.content(&key, &loaded).await?;
     let request = &loaded.state.requested()?.request;
     let text = api.text_of(&caller.tenant, request).await?;
@@ -71,7 +71,7 @@ pub(crate) async fn explained(
 ) -> Result<Response, Problem> {
     let (key, loaded) = api.load(&caller, &origin(&caller, &headers), &id).await?;
     let (summary, steps) = explain(&loaded.records).ok_or_else(not_found)?;
-    let step = |step: Step| {
+    let step = |step: ExplanationStep| {
         let inputs: serde_json::Map<_, _> =
             step.inputs.into_iter().map(|(name, is)| (name.to_owned(), is.into())).collect();
         json!({ "at": show_time(step.at), "code": step.code, "text": step.text, "inputs": inputs })
@@ -91,7 +91,7 @@ pub(crate) async fn explained(
 /// What holds up a message that is due. Such waits are no events: this is how things stand now.
 async fn current_wait(api: &Api, caller: &Principal, communication: &Communication) -> Result<Value, Problem> {
     let now = api.host.now();
-    let waits = matches!(communication.lifecycle, Lifecycle::Waiting | Lifecycle::RetryWait { .. });
+    let waits = matches!(communication.lifecycle, Lifecycle::Pending | Lifecycle::RetryWait { .. });
     if !waits || readiness(communication, now) != Readiness::Ready {
         return Ok(Value::Null);
     }
@@ -101,15 +101,13 @@ async fn current_wait(api: &Api, caller: &Principal, communication: &Communicati
     let (code, text) = match standings.iter().find(is_open) {
         _ if standings.is_empty() => ("no_provider_enabled", "No provider of its channel is enabled.".to_owned()),
         None => {
-            let names: Vec<_> =
-                standings.iter().map(|s| format!("{} ({})", s.account.config, s.gate.state(now))).collect();
+            let names: Vec<_> = standings.iter().map(|s| format!("{} ({})", s.account.id, s.gate.state(now))).collect();
             ("providers_shut", format!("No provider of its channel is called at the moment: {}.", names.join(", ")))
         }
         Some(ProviderStatus { account, gate, .. }) => match gate.quota(now).remaining {
             0 => {
                 let RateLimit { burst, per_second } = account.rate;
-                let text =
-                    format!("{} is at its limit of {per_second} a second after {burst} at once.", account.config);
+                let text = format!("{} is at its limit of {per_second} a second after {burst} at once.", account.id);
                 ("rate_limit", text)
             }
             _ => ("worker", "A worker takes it up with its next hint.".to_owned()),
@@ -279,8 +277,8 @@ fn exact_count(filter: &ListFilter, totals: &Counters) -> Option<i64> {
             entity_type: None,
             entity_id: None,
             provider: None,
-            given_up: false,
-            end: None,
+            dead_letters_only: false,
+            dead_letter_reason: None,
             from: None,
             to: None,
         } => match (channel, status, kind) {
@@ -327,12 +325,12 @@ pub(crate) async fn stats(
     if to < from {
         query.wrong("endDate", "before_start", "endDate is before startDate.".to_owned());
     }
-    if MAX_DAYS * DAY_MS < to.since(from) {
+    if MAX_DAYS * DAY_MS < to.millis_since(from) {
         query.wrong("startDate", "too_long", format!("At most {MAX_DAYS} days at once."));
     }
     query.finish()?;
     let view = ViewScope { tenant: caller.tenant.clone(), mode: caller.mode };
-    let days = api.views.daily_counters(&view, &day(from), &day(to)).await?;
+    let days = api.views.daily_counters(&view, &utc_day(from), &utc_day(to)).await?;
     let mut sum = Counters::new();
     days.values().for_each(|day| add_counters(&mut sum, day));
     let get = |name: &str| sum.get(name).copied().unwrap_or(0);
@@ -344,8 +342,8 @@ pub(crate) async fn stats(
         json!({ "p50": of(50), "p95": of(95), "p99": of(99) })
     };
     let body = json!({
-        "startDate": day(from),
-        "endDate": day(to),
+        "startDate": utc_day(from),
+        "endDate": utc_day(to),
         "total": get("total"),
         "totalSent": sent,
         "byChannel": group(&sum, "channel."),
@@ -418,7 +416,7 @@ pub(crate) async fn queue_status(
         "queues": lanes,
         "providers": providers,
         "lastSweepAt": swept.map(show_time),
-        "healthy": swept.is_some_and(|at| api.host.now().since(at) < SWEEP_STALE_MS),
+        "healthy": swept.is_some_and(|at| api.host.now().millis_since(at) < SWEEP_STALE_MS),
         "asOf": as_of.map(show_time),
     });
     Ok(json(StatusCode::OK, &body))

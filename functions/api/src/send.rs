@@ -14,18 +14,18 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use domain::access::key_allows_channel;
 use domain::communication::{Command, Rejection};
-use domain::communication_view::row;
+use domain::communication_view::project;
 use domain::explain::suppressed as suppressed_by;
 use domain::ports::{AddressKey, AttachmentLink, ContentKey, MessageContent, Principal, StreamKey};
 use domain::provider_configs::Channels;
-use domain::render::{Button, CompiledTemplate, Location, MediaKind, ProviderTemplate, RenderError, words};
+use domain::render::{Button, CompiledTemplate, Location, MediaKind, ProviderTemplate, RenderError, render_request};
 use domain::status::status;
 use domain::templates::Templates;
 use domain::{address, policy, quiet_hours};
 use events::{
-    Attachment, Channel, CommunicationId, DoubtPolicy, EntityRef, Fallback, FallbackStep, MessageType, Mode, Priority,
-    QuietHours, Recipient, RecipientType, Requested, Retention, Source, SuppressReason, Template, TenantId, Timestamp,
-    Unless,
+    Attachment, Channel, CommunicationId, CommunicationRequest, EntityRef, Fallback, FallbackCondition, FallbackStep,
+    InDoubtPolicy, MessageType, Mode, Priority, QuietHours, Recipient, RecipientType, RetentionClass, Source,
+    SuppressReason, TemplateRef, TenantId, Timestamp,
 };
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
@@ -56,7 +56,7 @@ pub(crate) const NOT_ON_TEAM: &str = "This key writes to the addresses of its te
 
 /// What was accepted and whose words it carries.
 pub(crate) struct Accepted {
-    pub request: Requested,
+    pub request: CommunicationRequest,
     pub content: MessageContent,
     /// Of each step of its fallback.
     pub next: Vec<MessageContent>,
@@ -165,12 +165,12 @@ fn check_key(text: Option<&str>) -> Result<String, Problem> {
 }
 
 /// Where the words lie of each step of a fallback.
-pub(crate) fn fallback_content_keys(key: &StreamKey, request: &Requested) -> Vec<ContentKey> {
+pub(crate) fn fallback_content_keys(key: &StreamKey, request: &CommunicationRequest) -> Vec<ContentKey> {
     let (mut key, mut places) = (key.clone(), Vec::new());
     for step in request.fallback.iter().flat_map(|fallback| &fallback.steps) {
         key.id = CommunicationId::for_fallback_of(&key.tenant, key.id);
-        let asked = Requested { contact_hash: step.contact_hash.clone(), ..request.clone() };
-        places.push(ContentKey::of(&key, &asked, &request.request_hash));
+        let asked = CommunicationRequest { contact_hash: step.contact_hash.clone(), ..request.clone() };
+        places.push(ContentKey::for_request(&key, &asked, &request.request_hash));
     }
     places
 }
@@ -242,10 +242,10 @@ fn read(
     let link = |id: &str| api.file_url(&caller.tenant, id, links_until);
     let attachments = read_attachments(&mut fields, files, link);
     let priority = fields.choice("priority", &Priority::names()).unwrap_or(Priority::Normal);
-    let in_doubt: Option<DoubtPolicy> = fields.choice("inDoubt", &DoubtPolicy::names());
+    let in_doubt: Option<InDoubtPolicy> = fields.choice("inDoubt", &InDoubtPolicy::names());
     let max_attempts = fields.number("maxAttempts", 1..=10).map_or(policy::MAX_ATTEMPTS, |n| n as u8);
     let quiet_hours = read_quiet_hours(&mut fields);
-    let retention: Option<Retention> = fields.choice("retention", &Retention::names());
+    let retention: Option<RetentionClass> = fields.choice("retention", &RetentionClass::names());
     let location = read_location(&mut fields);
     let buttons = read_buttons(&mut fields);
     let provider_template = read_provider_template(&mut fields);
@@ -265,7 +265,7 @@ fn read(
     fields.finish()?;
     let due = schedule.at.unwrap_or_else(|| api.host.now());
     let accepted = Accepted {
-        request: Requested {
+        request: CommunicationRequest {
             channel,
             kind,
             priority,
@@ -277,9 +277,9 @@ fn read(
             attachments: attachments.iter().enumerate().map(|(place, link)| attachment(place, link, files)).collect(),
             entity,
             scheduled_at: schedule.at,
-            expires_at: schedule.expires_at.unwrap_or_else(|| policy::expires_at(kind, due)),
+            expires_at: schedule.expires_at.unwrap_or_else(|| policy::default_expiry(kind, due)),
             quiet_hours,
-            in_doubt: in_doubt.unwrap_or_else(|| policy::in_doubt(kind)),
+            in_doubt: in_doubt.unwrap_or_else(|| policy::in_doubt_policy(kind)),
             max_attempts,
             campaign: None,
             rule: None,
@@ -296,7 +296,7 @@ fn read(
             recipient_contact: contact,
             recipient_name,
             subject,
-            shown_subject: None,
+            rendered_subject: None,
             content,
             variables,
             attachments,
@@ -336,7 +336,7 @@ pub(crate) fn read_contact(fields: &mut Fields, channel: Channel, text: &str, ch
     };
     // Whoever gets hold of a key can make money with SMS to far countries.
     let countries = phone_number_setting(channels, ALLOWED_COUNTRIES).or(region);
-    if channel == Channel::Sms && countries.is_some_and(|countries| !address::is_of(&normal, countries)) {
+    if channel == Channel::Sms && countries.is_some_and(|countries| !address::is_in_countries(&normal, countries)) {
         let detail = "SMS to this country is not allowed; a channel's setting allowedCountries names those that are.";
         fields.wrong("recipientContact", "country_not_allowed", detail);
         return None;
@@ -389,7 +389,7 @@ fn read_template(
     templates: &Templates,
     channel: Channel,
     locale: Option<&str>,
-) -> Option<Template> {
+) -> Option<TemplateRef> {
     let id = fields.reference("templateId", 100)?;
     let found = templates.resolve(&id, channel, locale);
     if found.is_none() {
@@ -512,9 +512,9 @@ impl Schedule {
 /// Renders once as it will be sent, so that what cannot be said is refused now and not in the night.
 fn with_words(mut accepted: Accepted, text: Option<&CompiledTemplate>) -> Result<Accepted, Problem> {
     let Accepted { request, content, .. } = &accepted;
-    match words(request, content, text) {
+    match render_request(request, content, text) {
         Ok(message) => {
-            accepted.content.shown_subject = message.subject;
+            accepted.content.rendered_subject = message.subject;
             Ok(accepted)
         }
         Err(error) => {
@@ -532,7 +532,7 @@ fn with_words(mut accepted: Accepted, text: Option<&CompiledTemplate>) -> Result
 
 impl Api {
     /// How long the words of a message are kept, that is due then.
-    pub(crate) fn retain_until(&self, request: &Requested, due: Option<Timestamp>) -> Timestamp {
+    pub(crate) fn retain_until(&self, request: &CommunicationRequest, due: Option<Timestamp>) -> Timestamp {
         let now = self.host.now();
         due.unwrap_or(now).max(now) + self.kept.of(request.retention)
     }
@@ -625,7 +625,7 @@ impl Api {
         &self,
         caller: &Principal,
         known: (&TenantConfig, &Files),
-        (asked, first): (&Fields, &Requested),
+        (asked, first): (&Fields, &CommunicationRequest),
         given: Value,
         due: Timestamp,
     ) -> Result<(FallbackStep, MessageContent), Problem> {
@@ -636,8 +636,8 @@ impl Api {
         };
         let mut own = Fields::of(given).map_err(not_a_step)?;
         let after_ms = own.duration("after", STEP_WAIT_RANGE_MS);
-        let unless: Option<Unless> = own.choice("unless", &Unless::names());
-        if unless == Some(Unless::Read) && after_ms.is_none() {
+        let unless: Option<FallbackCondition> = own.choice("unless", &FallbackCondition::names());
+        if unless == Some(FallbackCondition::Read) && after_ms.is_none() {
             own.wrong("after", "required", "unless read needs a time to wait for it, such as after 30m.");
         }
         if after_ms.is_some_and(|after| first.expires_at <= due + after) {
@@ -660,8 +660,8 @@ impl Api {
         }
         own.finish()?;
         let Accepted { request, content, .. } = self.read_one(caller, known, step, first.request_hash.clone()).await?;
-        let Requested { channel, contact_hash, template, .. } = request;
-        let unless = unless.unwrap_or(Unless::Delivered);
+        let CommunicationRequest { channel, contact_hash, template, .. } = request;
+        let unless = unless.unwrap_or(FallbackCondition::Delivered);
         Ok((FallbackStep { channel, contact_hash, template, after_ms, unless }, content))
     }
 
@@ -669,7 +669,7 @@ impl Api {
     pub(crate) async fn text_of(
         &self,
         tenant: &TenantId,
-        request: &Requested,
+        request: &CommunicationRequest,
     ) -> Result<Option<Arc<CompiledTemplate>>, Problem> {
         Ok(self.library.words(&self.own, tenant, request.channel, request.template.as_ref()).await?)
     }
@@ -697,7 +697,7 @@ impl Api {
     ) -> Result<IdempotencyCheck, Problem> {
         let tenant = caller.tenant.clone();
         let Some(idempotency) = idempotency else {
-            let id = CommunicationId::fresh(self.host.now(), self.host.random());
+            let id = CommunicationId::generate(self.host.now(), self.host.random());
             return Ok(IdempotencyCheck::First(StreamKey { tenant, id }, Loaded::default()));
         };
         let named = match caller.mode {
@@ -709,7 +709,7 @@ impl Api {
         let loaded = self.executor(origin).load(&key).await?;
         let Ok(communication) = loaded.state.requested() else { return Ok(IdempotencyCheck::First(key, loaded)) };
         if communication.request.request_hash != request_hash {
-            return Err(Rejection::KeyReused.into());
+            return Err(Rejection::IdempotencyKeyReused.into());
         }
         Ok(IdempotencyCheck::Replay(key, loaded))
     }
@@ -754,7 +754,7 @@ impl Api {
             request.quiet_hours = request.quiet_hours.or(preferences.quiet_hours);
         }
         let until = self.retain_until(&request, request.scheduled_at);
-        let place = ContentKey::of(key, &request, &request.request_hash);
+        let place = ContentKey::for_request(key, &request, &request.request_hash);
         self.vault.put(&place, &content, until).await?;
         for (place, content) in fallback_content_keys(key, &request).iter().zip(&next) {
             self.vault.put(place, content, until).await?;
@@ -773,13 +773,13 @@ impl Api {
         content: Option<MessageContent>,
     ) -> Result<Response, Problem> {
         let communication = loaded.state.requested()?;
-        let folded = row(key.id, &loaded.records).ok_or_else(not_found)?;
+        let folded = project(key.id, &loaded.records).ok_or_else(not_found)?;
         let content = match content {
             Some(content) => Some(content),
             None => self.content(key, loaded).await?,
         };
         let due = communication.due_at.unwrap_or(folded.created_at);
-        let due = quiet_hours::held_until(&communication.request, due).unwrap_or(due);
+        let due = quiet_hours::release_time(&communication.request, due).unwrap_or(due);
         let mut body = json!({
             "id": key.id,
             "status": folded.status,
@@ -799,7 +799,7 @@ impl Api {
     /// The personal data of a loaded communication; none once erased.
     pub(crate) async fn content(&self, key: &StreamKey, loaded: &Loaded) -> Result<Option<MessageContent>, Problem> {
         let communication = loaded.state.requested()?;
-        let place = ContentKey::of(key, &communication.request, &communication.content);
+        let place = ContentKey::for_request(key, &communication.request, &communication.content_id);
         Ok(self.vault.get(&place, self.host.now()).await?)
     }
 }

@@ -2,8 +2,8 @@
 
 use domain::communication_view::CommunicationRow;
 use domain::ports::{AttachmentLink, MessageContent, StreamKey};
-use domain::render::{CompiledTemplate, words};
-use events::{EventFamily, FallbackStep, Recorded, Requested, Retention, Timestamp};
+use domain::render::{CompiledTemplate, render_request};
+use events::{CommunicationRequest, EventFamily, FallbackStep, Recorded, RetentionClass, Timestamp};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
@@ -30,7 +30,7 @@ pub fn row(key: &StreamKey, row: &CommunicationRow, content: Option<&MessageCont
         "recipientId": row.recipient_id,
         "recipientName": content.and_then(|content| content.recipient_name.clone()),
         "recipientContact": content.map(|content| content.recipient_contact.clone()),
-        "subject": content.and_then(|content| content.shown_subject.clone().or_else(|| content.subject.clone())),
+        "subject": content.and_then(|content| content.rendered_subject.clone().or_else(|| content.subject.clone())),
         "entityType": row.entity_type,
         "entityId": row.entity_id,
         "templateId": row.template_id,
@@ -74,7 +74,7 @@ pub fn stored(key: &StreamKey, folded: &CommunicationRow, content: Option<&Messa
 /// The same, with its words as they are (or would be) sent.
 pub fn detail(
     key: &StreamKey,
-    request: &Requested,
+    request: &CommunicationRequest,
     folded: &CommunicationRow,
     (content, text): (Option<&MessageContent>, Option<&CompiledTemplate>),
 ) -> Value {
@@ -85,9 +85,9 @@ pub fn detail(
         let template = step.template.as_ref().map(|template| &template.id);
         json!({ "channel": step.channel, "after": after, "unless": step.unless, "templateId": template })
     };
-    shown["retention"] = json!(request.retention.unwrap_or(Retention::Standard));
+    shown["retention"] = json!(request.retention.unwrap_or(RetentionClass::Standard));
     shown["fallback"] = steps.map(step).collect();
-    if let Some(message) = content.and_then(|content| words(request, content, text).ok()) {
+    if let Some(message) = content.and_then(|content| render_request(request, content, text).ok()) {
         shown["rendered"] = json!({
             "subject": message.subject,
             "text": message.text,

@@ -13,7 +13,7 @@ pub mod settings;
 pub mod suppression;
 
 use domain::communication::{self, Command, Rejection, State, decide, evolve};
-use domain::ports::{Append, AppendError, EventStore, Host, QueueId, StoreError, Stream, StreamKey};
+use domain::ports::{Append, AppendError, ClockAndRng, EventStore, QueueId, StoreError, Stream, StreamKey};
 use events::{EventMetadata, Priority, Recorded, Timestamp};
 
 /// Lost races in a row before a caller is told to come again.
@@ -69,7 +69,7 @@ pub struct Loaded {
 #[derive(Clone, Copy)]
 pub struct CommandExecutor<'a> {
     pub store: &'a dyn EventStore,
-    pub host: &'a dyn Host,
+    pub host: &'a dyn ClockAndRng,
     pub origin: &'a CommandContext,
 }
 

@@ -136,15 +136,15 @@ impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         let kind = match rejection {
             Rejection::NotRequested => Kind::NotFound,
-            Rejection::KeyReused => Kind::IdempotencyKeyReused,
+            Rejection::IdempotencyKeyReused => Kind::IdempotencyKeyReused,
             Rejection::AttemptInFlight(_)
             | Rejection::NotDue(_)
             | Rejection::Finished
-            | Rejection::AlreadySent
+            | Rejection::AlreadyAccepted
             | Rejection::AlreadyAttempted
             | Rejection::NotInDoubt
-            | Rejection::NotGivenUp
-            | Rejection::NeverAttempted => Kind::Conflict,
+            | Rejection::NotDeadLettered
+            | Rejection::UnknownAttempt => Kind::Conflict,
         };
         let mut detail = rejection.to_string();
         detail.get_mut(..1).into_iter().for_each(str::make_ascii_uppercase);

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Event, Timestamp, upcast};
+use crate::{CommunicationEvent, Timestamp, upcast};
 
 /// A family of events: those of one kind of stream.
 pub trait EventFamily: Serialize + DeserializeOwned {
@@ -15,11 +15,11 @@ pub trait EventFamily: Serialize + DeserializeOwned {
     fn name(&self) -> &'static str;
 }
 
-impl EventFamily for Event {
-    const TYPES: &[&str] = Event::TYPES;
+impl EventFamily for CommunicationEvent {
+    const TYPES: &[&str] = CommunicationEvent::TYPES;
 
     fn name(&self) -> &'static str {
-        Event::name(self)
+        CommunicationEvent::name(self)
     }
 }
 
@@ -50,7 +50,7 @@ pub struct EventMetadata {
 
 /// One event as read from a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recorded<E = Event> {
+pub struct Recorded<E = CommunicationEvent> {
     pub version: u16,
     pub meta: EventMetadata,
     pub event: E,
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn every_type_and_version_has_a_fixture_that_reads_and_writes_back() {
-        read_and_write_back::<Event>();
+        read_and_write_back::<CommunicationEvent>();
         read_and_write_back::<ProviderConfigEvent>();
         read_and_write_back::<InboundMessageEvent>();
         read_and_write_back::<TemplateEvent>();
@@ -152,9 +152,9 @@ mod tests {
     #[test]
     fn what_a_newer_version_wrote_is_an_error_not_a_guess() {
         let newer = r#"{"type":"CommunicationErased","version":9,"at":1,"command":"c","actor":"a","data":{"by":"x"}}"#;
-        assert!(matches!(decode::<Event>(newer), Err(DecodeError::Unknown { version: 9, .. })));
+        assert!(matches!(decode::<CommunicationEvent>(newer), Err(DecodeError::Unknown { version: 9, .. })));
         let other = newer.replace("CommunicationErased", "MoonLanded");
-        assert!(matches!(decode::<Event>(&other), Err(DecodeError::Unknown { .. })));
-        assert!(matches!(decode::<Event>("{"), Err(DecodeError::Malformed(_))));
+        assert!(matches!(decode::<CommunicationEvent>(&other), Err(DecodeError::Unknown { .. })));
+        assert!(matches!(decode::<CommunicationEvent>("{"), Err(DecodeError::Malformed(_))));
     }
 }

@@ -55,13 +55,13 @@ impl CommunicationId {
     }
 
     /// A fresh id (UUIDv7) from the time and 80 random bits.
-    pub fn fresh(now: Timestamp, random: u128) -> Self {
+    pub fn generate(now: Timestamp, random: u128) -> Self {
         let random: [u8; 10] = random.to_le_bytes()[..10].try_into().expect("10 of 16 bytes");
         CommunicationId(Builder::from_unix_timestamp_millis(now.0 as u64, &random).into_uuid())
     }
 
     /// The last byte: evenly spread over both kinds of id.
-    pub fn spread(&self) -> u8 {
+    pub fn shard_byte(&self) -> u8 {
         self.0.as_bytes()[15]
     }
 }
