@@ -3,11 +3,12 @@
 pub mod access;
 pub mod address;
 pub mod calendar;
+pub mod circuit_breaker;
 pub mod communication;
 pub mod communication_view;
 pub mod consent;
 pub mod explain;
-pub mod gate;
+
 pub mod money;
 pub mod policy;
 pub mod ports;
@@ -15,8 +16,10 @@ pub mod preferences;
 pub mod provider;
 pub mod provider_configs;
 pub mod quiet_hours;
+pub mod rate_limiter;
 pub mod render;
 pub mod sms;
 pub mod stats;
 pub mod status;
 pub mod templates;
+pub mod throttle;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use domain::circuit_breaker::{BreakerCause, OPEN_MS};
 use domain::communication::{AttemptOutcome, Lifecycle};
-use domain::gate::{BreakerCause, ProviderThrottle};
 use domain::policy;
 use domain::ports::{CoordinationStore, QueryResult, StoreError, StreamKey, VersionedRecord};
 use domain::provider_configs;
+use domain::throttle::ProviderThrottle;
 use events::RateLimit;
 use events::{
     Channel, CommunicationEvent, FailReason, InDoubtCause, InDoubtPolicy, QuietHours, RefusalClass, ResolvedBy,
@@ -137,9 +138,9 @@ async fn a_tenant_and_all_of_them_have_limits_of_their_own() {
         bench.batch(&keys).await;
         assert_eq!(bench.asked(), 3);
         let mut left = gate(&bench, "gate#told").await.0;
-        left.rate = bench.deliver.providers[0].config().rate;
+        left.limiter.rate = bench.deliver.providers[0].config().rate;
         let remaining = left.quota(bench.deliver.host.now()).remaining;
-        assert_eq!(remaining, left.rate.burst - 3, "tokens of the provider came back");
+        assert_eq!(remaining, left.limiter.rate.burst - 3, "tokens of the provider came back");
     }
 }
 
@@ -156,7 +157,7 @@ async fn a_breaker_that_opens_sends_everything_to_the_second_provider() {
         bench.batch(some).await;
     }
     assert_eq!((called(&bench.provider), called(&bench.second)), (20, 0));
-    assert_eq!(gate(&bench, "gate#told").await.0.open_breaker.map(|shut| shut.cause), Some(BreakerCause::Failing));
+    assert_eq!(gate(&bench, "gate#told").await.0.breaker.open.map(|shut| shut.cause), Some(BreakerCause::Failing));
     bench.host.advance(policy::FAILOVER_DELAY_MS);
     bench.batch(&keys).await;
     assert_eq!((called(&bench.provider), called(&bench.second)), (20, 20), "at once, by the other one");
@@ -165,11 +166,11 @@ async fn a_breaker_that_opens_sends_everything_to_the_second_provider() {
     assert_eq!((called(&bench.provider), called(&bench.second)), (20, 21), "not even tried");
     assert_eq!(bench.load(&fresh).await.state.requested().expect("requested").attempts, 1);
 
-    bench.host.advance(domain::gate::OPEN_MS);
+    bench.host.advance(OPEN_MS);
     let probes = several(&bench, 3).await;
     bench.batch(&probes).await;
     assert_eq!((called(&bench.provider), called(&bench.second)), (21, 23), "one probe, the others elsewhere");
-    assert_eq!(gate(&bench, "gate#told").await.0.open_breaker, None);
+    assert_eq!(gate(&bench, "gate#told").await.0.breaker.open, None);
 }
 
 #[tokio::test]
@@ -183,7 +184,7 @@ async fn without_a_second_provider_messages_wait_for_the_breaker() {
     let held = bench.accept(|_| ()).await;
     bench.hint(&held).await;
     assert_eq!((bench.names(&held).await.len(), bench.asked()), (1, 20), "no attempt is burned");
-    bench.host.advance(domain::gate::OPEN_MS + 5_000);
+    bench.host.advance(OPEN_MS + 5_000);
     bench.hint(&held).await;
     assert_eq!((bench.lifecycle(&held).await, bench.asked()), (Lifecycle::Sent, 21));
 }

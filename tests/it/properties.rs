@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use domain::communication::{AttemptOutcome, Command, Readiness, State, decide, evolve, readiness, wake};
 use domain::communication_view::CommunicationRow;
 use domain::ports::{ListFilter, ProjectedRow, ViewScope, ViewStore};
-use domain::{gate, policy, quiet_hours};
+use domain::{policy, quiet_hours, throttle};
 use events::{CancelReason, CommunicationEvent, InDoubtCause, Mode, Priority, QuietHours, RefusalClass, Timestamp};
 use infra::embedded::Database;
 use proptest::prelude::*;
@@ -85,10 +85,10 @@ proptest! {
     #[test]
     fn a_rate_is_kept_whatever_is_asked_and_when(steps in prop::collection::vec((0i64..4_000, 0u32..30), 1..60)) {
         let rate = events::RateLimit { burst: 7, per_second: 3 };
-        let (mut gate, mut now, mut grants) = (gate::ProviderThrottle::new(rate), T0, Vec::new());
+        let (mut limiter, mut now, mut grants) = (throttle::ProviderThrottle::new(rate), T0, Vec::new());
         for (wait, wanted) in steps {
             now += wait;
-            if let gate::Grant::Granted { granted, .. } = gate.reserve(wanted, Timestamp(now)) {
+            if let throttle::Grant::Granted { granted, .. } = limiter.reserve(wanted, Timestamp(now)) {
                 grants.extend(std::iter::repeat_n(now, granted as usize));
             }
         }

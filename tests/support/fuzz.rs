@@ -1,10 +1,11 @@
 //! Properties of what comes from outside, as functions of bytes: `tests/it/properties.rs` feeds them corpora and chance,
 //! `tests/fuzz` feeds them to libFuzzer. Each panics where its property does not hold.
 
+use domain::circuit_breaker::CallResults;
 use domain::communication::{Command, DeliveryReport, State, decide, evolve, wake};
-use domain::gate::{CallResults, Grant, ProviderThrottle};
 use domain::provider::{CallbackRequest, MessageRef, Provider};
 use domain::status::status;
+use domain::throttle::{Grant, ProviderThrottle};
 use domain::{communication_view, explain};
 use events::{Channel, CommunicationEvent, CommunicationId, Recorded, ReportedStatus, Timestamp};
 
@@ -100,7 +101,7 @@ pub fn gate(bytes: &[u8]) {
         match kind % 4 {
             0 => now += i64::from(amount) * 10,
             1 => {
-                let was_shut = gate.open_breaker.is_some();
+                let was_shut = gate.breaker.open.is_some();
                 match gate.reserve(amount, Timestamp(now)) {
                     Grant::Granted { granted, retry_slots, is_probe } => {
                         assert_eq!(granted as usize + retry_slots.len(), amount as usize);

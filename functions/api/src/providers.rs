@@ -10,9 +10,9 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use domain::gate::ProviderThrottle;
 use domain::ports::{Principal, ProviderConfig, StoreError};
 use domain::provider_configs::{Channels, Command};
+use domain::throttle::ProviderThrottle;
 use events::{Channel, Mode};
 use serde_json::{Value, json};
 
@@ -76,8 +76,8 @@ impl Api {
         shown["channel"] = json!(account.channel);
         shown["enabled"] = json!(enabled);
         shown["state"] = json!(gate.state(now));
-        shown["cause"] = json!(gate.open_breaker.map(|shut| shut.cause.as_str()));
-        shown["since"] = json!(gate.open_breaker.map(|shut| show_time(shut.since)));
+        shown["cause"] = json!(gate.breaker.open.map(|shut| shut.cause.as_str()));
+        shown["since"] = json!(gate.breaker.open.map(|shut| show_time(shut.since)));
         shown
     }
 

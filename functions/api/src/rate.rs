@@ -67,7 +67,7 @@ impl RequestLimiter {
         let claim = (rate.burst / CLAIM_DIVISOR).max(1);
         let name = format!("requests#{key}");
         let claimed = gate::change(limits, &name, rate, &mut record, |gate| {
-            (gate.try_take(claim, now), gate.quota(now).available_at)
+            (gate.limiter.try_take(claim, now), gate.quota(now).available_at)
         });
         let (granted, next) = match claimed.await {
             Ok(claimed) => claimed,

@@ -7,10 +7,11 @@ use application::consent::DefaultPreferences;
 use application::directory::ProviderDirectory;
 use application::gate;
 use application::library::TemplateCache;
+use domain::circuit_breaker::{BreakerCause, CallResults};
 use domain::communication::{AttemptOutcome, Communication};
-use domain::gate::{BreakerCause, CallResults, Grant};
 use domain::policy;
 use domain::ports::{Provider, StoreError, VersionedRecord};
+use domain::throttle::Grant;
 use events::{RateLimit, RefusalClass, TenantId, Timestamp};
 
 use crate::Deliver;
@@ -171,8 +172,9 @@ impl<'a> BatchThrottle<'a> {
     ) -> Result<Reservation, StoreError> {
         if !taken.contains_key(name) {
             let now = self.deliver.host.now();
-            let (entry, little) =
-                self.change(name, rate, |gate| (gate.reserve(asking, now), gate.take_low_quota_alert(now))).await?;
+            let (entry, little) = self
+                .change(name, rate, |gate| (gate.reserve(asking, now), gate.limiter.take_low_quota_alert(now)))
+                .await?;
             if little {
                 self.alert_low_quota(name, rate).await;
             }
@@ -214,7 +216,7 @@ impl<'a> BatchThrottle<'a> {
         &self,
         name: &str,
         rate: RateLimit,
-        decide: impl FnMut(&mut domain::gate::ProviderThrottle) -> T,
+        decide: impl FnMut(&mut domain::throttle::ProviderThrottle) -> T,
     ) -> Result<T, StoreError> {
         let kept = {
             let mut records = lock(&self.deliver.memory.records);
