@@ -119,7 +119,7 @@ fn facts_row(id: CommunicationId, c: &Communication) -> CommunicationRow {
         scheduled_at: c.due_at,
         expires_at: c.expires_at,
         next_retry_at: match c.lifecycle {
-            Lifecycle::RetryWait { until } if until.0 > 0 => Some(until),
+            Lifecycle::RetryWait { until } => until.at(),
             _ => None,
         },
         sent_at: None,

@@ -5,7 +5,7 @@ use events::{
     InDoubtCause, InDoubtPolicy, Recorded, RefusalClass, Resolution, ResolvedBy, SuppressReason, Timestamp,
 };
 
-use crate::communication::{Communication, FallbackState, Lifecycle, State, evolve};
+use crate::communication::{Communication, FallbackState, Lifecycle, State, When, evolve};
 use crate::policy;
 
 /// One step: what happened, and why.
@@ -48,8 +48,8 @@ fn summary(c: &Communication) -> String {
         Lifecycle::Sending { lease_until, .. } => {
             format!("It is being sent; if nothing is heard by {}, that attempt is in doubt.", time(*lease_until))
         }
-        Lifecycle::RetryWait { until } if until.0 == 0 => "It is tried again at once.".to_owned(),
-        Lifecycle::RetryWait { until } => format!("It is tried again at {}.", time(*until)),
+        Lifecycle::RetryWait { until: When::Now } => "It is tried again at once.".to_owned(),
+        Lifecycle::RetryWait { until: When::At(at) } => format!("It is tried again at {}.", time(*at)),
         Lifecycle::InDoubt { evidence_until, .. } => {
             let then = match c.request.in_doubt {
                 InDoubtPolicy::Resend => "it is sent again",
@@ -76,10 +76,10 @@ fn summary(c: &Communication) -> String {
     };
     let text = match (c.fallback_state, c.fallback_due_at()) {
         (FallbackState::Requested(next), _) => format!("{text} {next} took its place."),
-        (_, Some(at)) if at.0 > 0 => {
+        (_, Some(When::At(at))) => {
             format!("{text} The next channel has its turn at {}, unless it arrives.", time(at))
         }
-        (_, Some(_)) => format!("{text} The next channel has its turn now."),
+        (_, Some(When::Now)) => format!("{text} The next channel has its turn now."),
         _ => text,
     };
     match c.maybe_sent && !c.is_proven_sent() {

@@ -22,7 +22,7 @@ use reqwest::Client;
 use serde_json::json;
 use tests::bench::Scratch;
 use tests::chance::SeededRng;
-use tests::invariants::{CommunicationTrace, Sent, arrivals, check, undecided_attempts};
+use tests::invariants::{CommunicationTrace, Sent, arrivals, check};
 
 /// The child's clock, so that the evidence of a doubt and the ladder of retries take seconds.
 const FACTOR: u32 = 120;
@@ -297,7 +297,7 @@ fn evaluate(
             .unwrap_or_else(|why| panic!("{why}: {}\n{lines:#?}\n{mine:#?}", key.id));
         let taken = sends.iter().filter(|sent| sent.taken).count();
         duplicates += usize::from(taken > 1);
-        assert!(taken <= 1 + undecided_attempts(&records), "I2");
+        assert!(taken <= 1 + domain::communication::audit_attempts(&records).undecided, "I2");
         if let Some(CommunicationEvent::CommunicationRequested(request)) = records.first().map(|record| &record.event)
             && let (Some(due), Some(claimed)) = (request.scheduled_at, claims.get(&1))
         {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::circuit_breaker::{BreakerCause, OPEN_MS};
-use domain::communication::{AttemptOutcome, Lifecycle};
+use domain::communication::{AttemptOutcome, Lifecycle, When};
 use domain::policy;
 use domain::ports::{CoordinationStore, QueryResult, StoreError, StreamKey, VersionedRecord};
 use domain::provider_configs;
@@ -228,7 +228,7 @@ async fn what_every_provider_refuses_falls_back_to_waiting() {
     bench.hint(&key).await;
     bench.host.advance(policy::FAILOVER_DELAY_MS);
     bench.hint(&key).await;
-    let Lifecycle::RetryWait { until } = bench.lifecycle(&key).await else { panic!("it waits") };
+    let Lifecycle::RetryWait { until: When::At(until) } = bench.lifecycle(&key).await else { panic!("it waits") };
     assert!(until.0 - T0 > 200_000, "the ladder of two counted attempts, not another round at once");
 }
 

@@ -133,7 +133,7 @@ proptest! {
             let Ok(communication) = state.requested() else { continue };
             let timer = wake(&state, Timestamp(now), None);
             prop_assert_eq!(timer.is_none(), communication.is_finished(), "{:#?}", log);
-            let due = readiness(communication, Timestamp(now)) == Readiness::DeadlineReached;
+            let due = matches!(readiness(communication, Timestamp(now)), Readiness::DeadlineReached(_));
             prop_assert!(due || timer.is_none_or(|timer| now < timer.0));
         }
         let doubts = log.iter().any(|event| matches!(event, CommunicationEvent::DeliveryAttemptResolved { outcome: events::Resolution::Unknown, .. }));

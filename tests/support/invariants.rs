@@ -1,11 +1,11 @@
 //! The invariants that compare a stream with what the provider saw: one code for the simulation and for chaos.
 //! `audit` has those that the store can be asked about by itself.
 
-use domain::communication::{Communication, Lifecycle, State, evolve};
+use domain::communication::{Communication, Lifecycle, State, audit_attempts, evolve};
 use domain::ports::StreamKey;
 use domain::quiet_hours;
 use events::RateLimit;
-use events::{CommunicationEvent, InDoubtPolicy, Recorded, Resolution, Timestamp};
+use events::{CommunicationEvent, InDoubtPolicy, Recorded, Timestamp};
 
 /// A call that reached the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,36 +62,16 @@ pub fn check(life: &CommunicationTrace<'_>, opted_out: Option<i64>, slack_ms: i6
     }
 }
 
-/// Attempts of which the log says that nobody could decide them.
-pub fn undecided_attempts(records: &[Recorded]) -> usize {
-    let unknown = |record: &&Recorded| {
-        matches!(record.event, CommunicationEvent::DeliveryAttemptResolved { outcome: Resolution::Unknown, .. })
-    };
-    let mut open = false;
-    let mut buried = 0;
-    for record in records {
-        match record.event {
-            CommunicationEvent::DeliveryAttemptStarted { .. } => open = true,
-            CommunicationEvent::DeliveryAttemptAccepted { .. }
-            | CommunicationEvent::DeliveryAttemptRefused { .. }
-            | CommunicationEvent::DeliveryAttemptResolved { .. } => open = false,
-            // Given up by its queue while an attempt was open: that one is never decided.
-            CommunicationEvent::CommunicationDeadLettered { .. } => buried += usize::from(std::mem::take(&mut open)),
-            _ => (),
-        }
-    }
-    records.iter().filter(unknown).count() + buried
-}
-
 /// I2: one send, and one more for each attempt that the log says nobody could decide; of `hold` one, and one more each time
 /// that a person asked for it again.
 fn sent_too_often(records: &[Recorded], communication: &Communication, taken: usize) -> Option<&'static str> {
     let asked_again = records.iter().filter(|r| matches!(r.event, CommunicationEvent::RetryRequested { .. })).count();
-    let most = match communication.request.in_doubt {
-        InDoubtPolicy::Resend => 1 + undecided_attempts(records),
-        InDoubtPolicy::Hold => 1 + asked_again.min(undecided_attempts(records)),
+    let undecided = audit_attempts(records).undecided;
+    let limit = match communication.request.in_doubt {
+        InDoubtPolicy::Resend => 1 + undecided,
+        InDoubtPolicy::Hold => 1 + asked_again.min(undecided),
     };
-    (taken > most).then_some("I2: sent more often than the log explains")
+    (taken > limit).then_some("I2: sent more often than the log explains")
 }
 
 /// I3: the end that is shown is what the provider saw.

@@ -14,7 +14,7 @@ use domain::communication_view::{CommunicationRow, project, utc_day};
 use domain::ports::{AlertSink, ClockAndRng, EventStore, RowKey, StoreError, Stream, StreamKey, ViewScope, ViewStore};
 use domain::stats::{Counters, add_counters, contribution, counter_delta};
 use domain::{communication, policy};
-use events::{CommunicationEvent, Recorded, Timestamp};
+use events::Timestamp;
 
 /// Streams of one page.
 const PAGE: usize = 500;
@@ -178,7 +178,7 @@ impl Audit {
             _ => (),
         }
         report.unfinished += usize::from(!folded.is_complete());
-        if let Some(attempt) = overlapping_attempt(&records) {
+        if let Some(attempt) = communication::audit_attempts(&records).overlapping {
             report.add("I4", &about, format!("attempt {attempt} began while another was open"));
         }
         Some((ViewScope { tenant: key.tenant.clone(), mode: folded.request.mode }, row))
@@ -239,38 +239,6 @@ impl Audit {
         }
         Ok(())
     }
-}
-
-/// The first attempt that began before the one before it had ended: by an answer, by the end of its doubt, or, where it was
-/// dead-lettered meanwhile, by the end of its lease.
-fn overlapping_attempt(records: &[Recorded]) -> Option<u16> {
-    let mut open: Option<(u16, Option<Timestamp>)> = None;
-    let mut leased = Timestamp(0);
-    for record in records {
-        match &record.event {
-            CommunicationEvent::DeliveryAttemptStarted { attempt, lease_until, .. } => {
-                if open.is_some_and(|(_, free_at)| free_at.is_none_or(|free_at| record.meta.at < free_at)) {
-                    return Some(*attempt);
-                }
-                leased = *lease_until;
-                open = Some((*attempt, None));
-            }
-            // The call is over, whatever became of it.
-            CommunicationEvent::DeliveryAttemptInDoubt { .. } => leased = Timestamp(0),
-            CommunicationEvent::DeliveryAttemptAccepted { attempt, .. }
-            | CommunicationEvent::DeliveryAttemptRefused { attempt, .. }
-            | CommunicationEvent::DeliveryAttemptResolved { attempt, .. }
-                if open.is_some_and(|(open, _)| open == *attempt) =>
-            {
-                open = None;
-            }
-            CommunicationEvent::CommunicationDeadLettered { .. } => {
-                open = open.map(|(attempt, _)| (attempt, Some(leased)));
-            }
-            _ => (),
-        }
-    }
-    None
 }
 
 /// Somebody is told of what was found.

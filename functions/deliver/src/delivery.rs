@@ -53,7 +53,7 @@ impl DeliveryRun<'_> {
             let next = match readiness(communication, now) {
                 Readiness::Finished => return Ok(()),
                 Readiness::NotBefore(until) => return self.schedule_hint(&loaded, until).await,
-                Readiness::DeadlineReached => self.query_provider(&loaded).await?,
+                Readiness::DeadlineReached(_) => self.query_provider(&loaded).await?,
                 Readiness::Ready => self.prepare(communication).await?,
                 Readiness::FallbackDue => NextStep::Do(Command::TriggerFallback { now }),
                 Readiness::FallbackRequestPending => self.request_fallback(&loaded).await?,
@@ -284,8 +284,10 @@ impl DeliveryRun<'_> {
         }
         let ended = after.state.requested().map_err(ExecuteError::from)?;
         match ended.lifecycle {
-            _ if ended.fallback_due_at().is_some_and(|at| at <= self.deliver.host.now()) => self.hint(&after, 0).await,
-            Lifecycle::RetryWait { until } => self.schedule_hint(&after, until).await,
+            _ if ended.is_fallback_due(self.deliver.host.now()) => self.hint(&after, 0).await,
+            Lifecycle::RetryWait { until } => {
+                self.schedule_hint(&after, until.at().unwrap_or(self.deliver.host.now())).await
+            }
             _ => Ok(()),
         }
     }

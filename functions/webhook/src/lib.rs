@@ -30,7 +30,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use domain::communication::{Command, Communication, DeliveryReport, Rejection};
+use domain::communication::{Command, DeliveryReport, Rejection};
 use domain::ports::{
     AddressKey, ClockAndRng, ContentKey, DocumentKey, DocumentStore, EventStore, Hint, ObjectStore, StoreError,
     StreamKey, UnmatchedQueue, Vault, WorkQueue,
@@ -379,10 +379,9 @@ impl Webhook {
 
     /// What came back has another channel's turn at once. Best effort: the stream's timer sends the same hint a minute later.
     async fn send_fallback_hint(&self, key: &StreamKey, after: &Loaded) {
-        let due = after.state.requested().ok().and_then(Communication::fallback_due_at);
-        let Some(lane) = application::lane(&after.state).filter(|_| due.is_some_and(|at| at <= self.host.now())) else {
-            return;
-        };
+        let now = self.host.now();
+        let is_due = after.state.requested().is_ok_and(|communication| communication.is_fallback_due(now));
+        let Some(lane) = application::lane(&after.state).filter(|_| is_due) else { return };
         if let Err(error) = self.queue.send(&[(Hint { lane, key: key.clone() }, 0)]).await {
             tracing::warn!(id = %key.id, %error, "a hint was not sent; the sweep will");
         }
