@@ -9,6 +9,7 @@ pub mod communication_view;
 pub mod consent;
 pub mod explain;
 
+pub mod message;
 pub mod money;
 pub mod policy;
 pub mod ports;

@@ -7,7 +7,7 @@ use events::{Channel, CommunicationId, CommunicationRequest, Mode, Role, TenantI
 use serde::{Deserialize, Serialize};
 
 use crate::communication_view::{CommunicationRow, recipient_key};
-use crate::render::{Button, Location, MediaKind, MediaLink, ProviderTemplate};
+use crate::message::MessageContent;
 use crate::stats::Counters;
 
 pub use crate::provider::{OutboundMessage, Provider, ProviderConfig, ProviderFactory, QueryResult, SendResult};
@@ -309,53 +309,6 @@ pub struct AddressKey {
     pub tenant: TenantId,
     pub channel: Channel,
     pub contact_hash: String,
-}
-
-/// Personal data of one communication. In the vault and nowhere else.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct MessageContent {
-    pub recipient_contact: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recipient_name: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subject: Option<String>,
-    /// The subject as rendered when it was accepted: what lists show.
-    #[serde(rename = "shownSubject", default, skip_serializing_if = "Option::is_none")]
-    pub rendered_subject: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub content: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub variables: Option<serde_json::Value>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attachments: Vec<AttachmentLink>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub location: Option<Location>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub buttons: Vec<Button>,
-    /// A template that the provider holds and has approved.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provider_template: Option<ProviderTemplate>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AttachmentLink {
-    pub filename: String,
-    pub file_url: String,
-    /// What it is; by its name, where nobody said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<MediaKind>,
-    /// The id of what was uploaded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attachment: Option<String>,
-}
-
-impl From<&AttachmentLink> for MediaLink {
-    fn from(stored: &AttachmentLink) -> MediaLink {
-        let kind = stored.kind.unwrap_or_else(|| MediaKind::of(&stored.filename));
-        MediaLink { name: stored.filename.clone(), url: stored.file_url.clone(), kind }
-    }
 }
 
 /// Names one content in the vault.

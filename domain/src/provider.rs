@@ -8,7 +8,7 @@ use events::{AttemptId, Channel, Mode, RateLimit, ReportedStatus, TenantId, Time
 use serde::{Deserialize, Serialize};
 
 use crate::communication::{AttemptOutcome, DeliveryReport};
-use crate::render::RenderedMessage;
+use crate::message::RenderedMessage;
 
 /// What all configurations of one provider have in common.
 #[derive(Debug, PartialEq, Eq)]

@@ -9,12 +9,13 @@ use std::task::{Context, Poll};
 use async_trait::async_trait;
 use domain::communication::{AttemptOutcome, DeliveryReport};
 use domain::communication_view::{CommunicationRow, utc_day};
+use domain::message::MessageContent;
 use domain::ports::{
     AddressKey, AlertSink, ApiKeyStore, Append, AppendError, ClockAndRng, ContentKey, CoordinationStore, DocumentKey,
-    DocumentStore, Due, EventStore, FetchError, FileFetcher, Hint, JournalKey, Journals, ListFilter, MessageContent,
-    ObjectKey, ObjectStore, OutboundMessage, PresignedUpload, Principal, ProjectedRow, Provider, ProviderConfig,
-    QueryResult, QueueDepth, QueueId, RowKey, RowPage, ScanPage, SecretCipher, SendResult, StoreError, Stream,
-    StreamKey, TIMER_SHARDS, UnmatchedQueue, UnmatchedRetry, Vault, VersionedRecord, ViewScope, ViewStore, WorkQueue,
+    DocumentStore, Due, EventStore, FetchError, FileFetcher, Hint, JournalKey, Journals, ListFilter, ObjectKey,
+    ObjectStore, OutboundMessage, PresignedUpload, Principal, ProjectedRow, Provider, ProviderConfig, QueryResult,
+    QueueDepth, QueueId, RowKey, RowPage, ScanPage, SecretCipher, SendResult, StoreError, Stream, StreamKey,
+    TIMER_SHARDS, UnmatchedQueue, UnmatchedRetry, Vault, VersionedRecord, ViewScope, ViewStore, WorkQueue,
 };
 use domain::provider::{Capabilities, InvalidSetting, ProviderFactory, ProviderKind};
 use domain::stats::{Counters, add_counters, contribution, counter_delta};

@@ -11,10 +11,11 @@ use application::{CommandContext, CommandExecutor, Loaded};
 use async_trait::async_trait;
 use deliver::Deliver;
 use domain::communication::{AttemptOutcome, Command, Lifecycle};
+use domain::message::MessageContent;
 use domain::policy;
 use domain::ports::{
-    AlertSink, ClockAndRng, ContentKey, DocumentStore, EventStore, Hint, Journals, MessageContent, OutboundMessage,
-    Provider, ProviderConfig, ProviderFactory, QueryResult, QueueDepth, QueueId, SendResult, StoreError, StreamKey,
+    AlertSink, ClockAndRng, ContentKey, DocumentStore, EventStore, Hint, Journals, OutboundMessage, Provider,
+    ProviderConfig, ProviderFactory, QueryResult, QueueDepth, QueueId, SendResult, StoreError, StreamKey,
     UnmatchedQueue, UnmatchedRetry, Vault, WorkQueue,
 };
 use domain::provider::{CallbackRequest, Capabilities, InvalidSetting, ParsedCallback, ProviderKind};

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use domain::communication_view::CommunicationRow;
+use domain::message::MessageContent;
 use domain::ports::{
     AddressKey, ApiKeyStore, Append, AppendError, ContentKey, CoordinationStore, DocumentKey, DocumentStore,
-    EventStore, Hint, JournalKey, Journals, ListFilter, MAX_STREAM_BYTES, MessageContent, ObjectKey, ObjectStore,
-    Principal, ProjectedRow, QueueDepth, QueueId, RowKey, StreamKey, TIMER_SHARDS, Vault, VersionedRecord, ViewScope,
-    ViewStore, WorkQueue,
+    EventStore, Hint, JournalKey, Journals, ListFilter, MAX_STREAM_BYTES, ObjectKey, ObjectStore, Principal,
+    ProjectedRow, QueueDepth, QueueId, RowKey, StreamKey, TIMER_SHARDS, Vault, VersionedRecord, ViewScope, ViewStore,
+    WorkQueue,
 };
 use domain::stats::Counters;
 use events::{Channel, CommunicationId, Mode, TenantId, Timestamp};

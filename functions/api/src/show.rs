@@ -1,7 +1,8 @@
 //! Communications as JSON, in the words of the source documents.
 
 use domain::communication_view::CommunicationRow;
-use domain::ports::{AttachmentLink, MessageContent, StreamKey};
+use domain::message::{AttachmentLink, MessageContent};
+use domain::ports::StreamKey;
 use domain::render::{CompiledTemplate, render_request};
 use events::{CommunicationRequest, EventFamily, FallbackStep, Recorded, RetentionClass, Timestamp};
 use jiff::SignedDuration;

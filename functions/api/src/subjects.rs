@@ -12,7 +12,8 @@ use axum::response::Response;
 use domain::address;
 use domain::communication::Command;
 use domain::communication_view::project;
-use domain::ports::{AddressKey, ContentKey, DocumentKey, MessageContent, ObjectKey, Principal, StreamKey};
+use domain::message::MessageContent;
+use domain::ports::{AddressKey, ContentKey, DocumentKey, ObjectKey, Principal, StreamKey};
 use events::{Channel, Mode, Recipient, RecipientType, Timestamp};
 use serde_json::{Value, json};
 

@@ -6,9 +6,9 @@ use application::{CommandContext, CommandExecutor, ExecuteError, Loaded};
 use domain::communication::{
     AttemptOutcome, Command, Communication, DeliveryReport, Lifecycle, Readiness, Rejection, readiness,
 };
+use domain::message::{AttachmentLink, MessageContent};
 use domain::ports::{
-    AddressKey, AttachmentLink, ContentKey, Hint, MessageContent, ObjectKey, OutboundMessage, Provider, QueryResult,
-    SendResult, StoreError, StreamKey,
+    AddressKey, ContentKey, Hint, ObjectKey, OutboundMessage, Provider, QueryResult, SendResult, StoreError, StreamKey,
 };
 use domain::provider::EmailAttachment;
 use domain::render::render_request;

@@ -11,10 +11,11 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
 };
+use domain::message::MessageContent;
 use domain::ports::{
     AddressKey, ApiKeyStore, Append, AppendError, ContentKey, CoordinationStore, DocumentKey, DocumentStore, Due,
-    EventStore, Hint, JournalKey, Journals, MAX_STREAM_BYTES, MessageContent, Principal, QueueId, ScanPage, StoreError,
-    Stream, StreamKey, TIMER_SHARDS, Vault, VersionedRecord,
+    EventStore, Hint, JournalKey, Journals, MAX_STREAM_BYTES, Principal, QueueId, ScanPage, StoreError, Stream,
+    StreamKey, TIMER_SHARDS, Vault, VersionedRecord,
 };
 use events::{TenantId, Timestamp};
 use serde::de::DeserializeOwned;

@@ -1,8 +1,9 @@
 use async_trait::async_trait;
+use domain::message::MessageContent;
 use domain::ports::{
     AddressKey, AlertSink, ApiKeyStore, Append, AppendError, ContentKey, CoordinationStore, DocumentKey, DocumentStore,
-    Due, EventStore, Hint, JournalKey, Journals, MAX_STREAM_BYTES, MessageContent, Principal, QueueId, ScanPage,
-    StoreError, Stream, StreamKey, TIMER_SHARDS, Vault, VersionedRecord,
+    Due, EventStore, Hint, JournalKey, Journals, MAX_STREAM_BYTES, Principal, QueueId, ScanPage, StoreError, Stream,
+    StreamKey, TIMER_SHARDS, Vault, VersionedRecord,
 };
 use events::{TenantId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};

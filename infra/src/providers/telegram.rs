@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::communication::AttemptOutcome;
+use domain::message::MediaKind;
 use domain::provider::{
     AccountQueryError, CallbackRequest, Capabilities, ConsentChange, InboundMessage, InvalidSetting, OutboundMessage,
     ParsedCallback, Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use domain::render::MediaKind;
 use events::{Channel, RefusalClass, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};

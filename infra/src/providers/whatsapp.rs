@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use domain::message::MediaKind;
 use domain::provider::{
     AccountQueryError, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, MessageRef, OutboundMessage,
     ParsedCallback, Provider, ProviderConfig, ProviderKind, ProviderReport, SendResult, SettingSpec,
 };
-use domain::render::MediaKind;
 use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};

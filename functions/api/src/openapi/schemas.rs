@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use application::problem::Kind;
 use domain::access::permissions;
-use domain::render::MediaKind;
+use domain::message::MediaKind;
 use domain::status::Status;
 use events::{
     Channel, FallbackCondition, InDoubtPolicy, MessageType, Mode, Priority, RecipientType, Resolution, RetentionClass,
