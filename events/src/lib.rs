@@ -1,4 +1,4 @@
-//! The facts: what happened, as stored. Everything here is read for ever.
+//! The events as stored, and their encoding. Every version that was ever written remains readable.
 
 mod codec;
 mod communication;
@@ -21,7 +21,7 @@ pub use rate_limit::RateLimit;
 pub use time::Timestamp;
 pub use upcast::upcast;
 
-/// The types of every kind of stream.
+/// The event types of all kinds of streams.
 pub fn all_event_types() -> impl Iterator<Item = &'static str> {
     [
         CommunicationEvent::TYPES,
