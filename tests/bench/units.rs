@@ -17,11 +17,11 @@ use domain::ports::{ApiKeyStore, ClockAndRng, EventStore, Principal};
 use events::{Mode, ReportedStatus};
 use project::{Image, Project};
 use serde_json::{Value, json};
-use tests::bench::{
-    DiscardingUnmatchedQueue, FixedClock, INVOCATION_MS, RecordingAlerts, RecordingQueue, ScriptedProvider, objects,
-    own, tenant,
-};
 use tests::dynamo::{Dynamo, store, views};
+use tests::harness::{
+    DiscardingUnmatchedQueue, FixedClock, INVOCATION_MS, RecordingAlerts, RecordingQueue, ScriptedProvider, objects,
+    tenant, tenant_ports,
+};
 use tower::ServiceExt;
 use webhook::{Callback, Webhook};
 
@@ -90,7 +90,7 @@ pub async fn count() {
         views: views.clone(),
         keys: store.clone(),
         limits: store.clone(),
-        own: own(store.clone(), host.clone()),
+        own: tenant_ports(store.clone(), host.clone()),
         directory: Default::default(),
         library: Default::default(),
         defaults: Default::default(),
@@ -108,7 +108,7 @@ pub async fn count() {
         vault: store.clone(),
         queue: queue.clone(),
         providers: vec![ScriptedProvider::new("told")],
-        own: own(store.clone(), host.clone()),
+        own: tenant_ports(store.clone(), host.clone()),
         documents: store.clone(),
         files: Arc::new(local::simulator::SimulatedFiles),
         objects: files.clone(),
@@ -127,7 +127,7 @@ pub async fn count() {
         documents: store.clone(),
         inbox: Arc::new(DiscardingUnmatchedQueue),
         providers: Vec::new(),
-        own: own(store.clone(), host.clone()),
+        own: tenant_ports(store.clone(), host.clone()),
         directory: Default::default(),
         queue: queue.clone(),
         objects: files,

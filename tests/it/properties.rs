@@ -16,9 +16,9 @@ use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
 use reqwest::StatusCode;
 use serde_json::json;
-use tests::bench::{Scratch, T0, request, tenant};
 use tests::fuzz::TARGETS;
-use tests::world::World;
+use tests::harness::{Scratch, T0, request, tenant};
+use tests::server::TestServer;
 
 /// The same cases in every run; `PROPERTY_TIMES=100 PROPERTY_SEED=7` takes more and others.
 fn config(cases: u32) -> ProptestConfig {
@@ -249,16 +249,16 @@ fn row(n: usize, at: i64) -> CommunicationRow {
 /// Requests repeated, side by side and with other words: one communication for each key, and only with its first words.
 #[tokio::test(flavor = "multi_thread")]
 async fn accepting_is_idempotent_in_any_order() {
-    let world = World::new().await;
-    let mut chance = tests::chance::SeededRng::new(7);
+    let server = TestServer::new().await;
+    let mut chance = tests::rng::SeededRng::new(7);
     for round in 0..12 {
         let tries: Vec<(u64, u64)> = (0..16).map(|_| (chance.below(3), chance.below(2))).collect();
         let sends = tries.iter().map(async |(key, words)| {
-            let mut body = tests::world::email(&format!("idem-{round}-{key}@example.com"));
+            let mut body = tests::server::email(&format!("idem-{round}-{key}@example.com"));
             body["content"] = json!(format!("words {words}"));
-            let request = world.request(reqwest::Method::POST, "/api/communications/send");
+            let request = server.request(reqwest::Method::POST, "/api/communications/send");
             let request = request.header("idempotency-key", format!("{round}-{key}")).json(&body);
-            (*key, *words, world.answer(request).await)
+            (*key, *words, server.answer(request).await)
         });
         let mut kept: BTreeMap<u64, (String, u64)> = BTreeMap::new();
         let answers = futures_util::future::join_all(sends).await;
@@ -277,8 +277,8 @@ async fn accepting_is_idempotent_in_any_order() {
             }
         }
         for (key, (id, _)) in &kept {
-            world.until_status(id, "delivered").await;
-            assert_eq!(world.inbox(&format!("idem-{round}-{key}@example.com")).await.len(), 1);
+            server.until_status(id, "delivered").await;
+            assert_eq!(server.inbox(&format!("idem-{round}-{key}@example.com")).await.len(), 1);
         }
     }
 }
@@ -286,15 +286,15 @@ async fn accepting_is_idempotent_in_any_order() {
 /// A cursor of somebody's own making is refused, never an error of ours.
 #[tokio::test(flavor = "multi_thread")]
 async fn cursors_that_are_not_ours_are_refused() {
-    let world = World::new().await;
-    let mut chance = tests::chance::SeededRng::new(3);
+    let server = TestServer::new().await;
+    let mut chance = tests::rng::SeededRng::new(3);
     for _ in 0..200 {
         let length = 1 + chance.below(60) as usize;
         let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_~%23";
         let cursor: Vec<u8> = (0..length).map(|_| alphabet[chance.below(alphabet.len() as u64) as usize]).collect();
         let cursor = String::from_utf8(cursor).expect("ASCII").replace('%', "%25");
         for path in ["/api/communications", "/api/dead-letters"] {
-            let answer = world.get(&format!("{path}?cursor={cursor}")).await;
+            let answer = server.get(&format!("{path}?cursor={cursor}")).await;
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{cursor}");
             assert_eq!(answer.text("/errors/0/code"), "bad_cursor");
         }

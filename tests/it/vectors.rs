@@ -74,16 +74,16 @@ fn signatures_agree_with_those_of_the_providers_own_libraries() {
 
 /// A provider with settings that work, and what it hears.
 fn hear(provider: &str, channel: Channel, request: &CallbackRequest) -> ParsedCallback {
-    let settings = tests::bench::example(provider, channel, &[]);
+    let settings = tests::harness::example(provider, channel, &[]);
     let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let provider = tests::bench::provider(provider, channel, &settings).expect("connected");
-    tests::bench::heard(&*provider, request, Timestamp(1_800_000_000_000)).expect("read")
+    let provider = tests::harness::provider(provider, channel, &settings).expect("connected");
+    tests::harness::parsed_callback(&*provider, request, Timestamp(1_800_000_000_000)).expect("read")
 }
 
 const OURS: [(&str, &str); 2] = [("businessId", "acme"), ("attemptId", "att_01a1fed6599675bf9c9f22413f949849_1")];
 
 fn post(url: &str, headers: &[(&str, &str)], body: String) -> CallbackRequest {
-    let mut request = tests::bench::callback(url, headers, body.as_bytes());
+    let mut request = tests::harness::callback(url, headers, body.as_bytes());
     request.method = "POST".to_owned();
     request
 }
@@ -175,8 +175,11 @@ fn callback_of(
         "messagebird" => {
             let mut fields = vec![("id", "b"), ("reference", reference.as_str()), ("status", value)];
             fields.extend(detail.map(|(_, reason)| ("statusReason", reason)));
-            let mut request =
-                tests::bench::callback(&format!("{URL}?{}", form(&fields)), &[("messagebird-signature-jwt", "")], b"");
+            let mut request = tests::harness::callback(
+                &format!("{URL}?{}", form(&fields)),
+                &[("messagebird-signature-jwt", "")],
+                b"",
+            );
             request.method = "GET".to_owned();
             ("messagebird", Channel::Sms, request)
         }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::world::{Fault, World};
 use crate::{Action, Simulation, T0};
 
-const FAULTS: [Fault; 4] = [Fault::Error, Fault::LostBefore, Fault::LostAfter, Fault::Kill];
+const FAULTS: [Fault; 4] = [Fault::Error, Fault::ErrorBeforeEffect, Fault::ErrorAfterEffect, Fault::Kill];
 /// I/Os after the first fault that the second is tried at.
 const MAX_FAULT_POSITION: usize = 45;
 
@@ -20,7 +20,7 @@ const FAILOVER: &str = "failover";
 /// Nothing is reported, so the next channel has its turn too.
 const FALLBACK: &str = "fallback";
 
-/// (name, wishes): each a life of one communication.
+/// (name, actions): each a life of one communication.
 fn scenarios() -> Vec<(&'static str, Vec<(i64, Action)>)> {
     let body = |more: Value| {
         let mut body = json!({
@@ -50,31 +50,31 @@ fn scenarios() -> Vec<(&'static str, Vec<(i64, Action)>)> {
 /// Projections come too, but for the runs with two faults: what they do touches no stream.
 fn run(
     name: &str,
-    wishes: &[(i64, Action)],
+    actions: &[(i64, Action)],
     faults: &[(usize, Fault)],
     projects: bool,
 ) -> Result<(Vec<String>, usize), String> {
     let world = World::new(1, T0);
     if name == FAILOVER {
-        world.inside().outages.push(("sim-a".to_owned(), T0, i64::MAX));
+        world.state().outages.push(("sim-a".to_owned(), T0, i64::MAX));
     }
     {
-        let mut inside = world.inside();
-        inside.faults = false;
-        inside.is_silent = true;
-        inside.projects = projects;
-        inside.script = faults.iter().copied().collect();
+        let mut state = world.state();
+        state.faults = false;
+        state.is_silent = true;
+        state.projects = projects;
+        state.script = faults.iter().copied().collect();
     }
-    let mut simulation = Simulation::of(world, wishes.to_vec());
+    let mut simulation = Simulation::of(world, actions.to_vec());
     // One message at a time, so that each I/O belongs to it.
     simulation.batch = 1;
     let figures = simulation.run()?;
-    let trace = std::mem::take(&mut simulation.world.inside().trace);
+    let trace = std::mem::take(&mut simulation.world.state().trace);
     Ok((trace, figures.sends))
 }
 
 fn replay(name: &str, faults: &[(usize, Fault)], trace: &[String]) -> String {
-    let told: Vec<_> = faults.iter().map(|(at, meets)| format!("{meets:?} at {at} ({})", trace[*at])).collect();
+    let told: Vec<_> = faults.iter().map(|(at, fault)| format!("{fault:?} at {at} ({})", trace[*at])).collect();
     format!("{name}: {}", told.join(", "))
 }
 
@@ -82,18 +82,18 @@ fn replay(name: &str, faults: &[(usize, Fault)], trace: &[String]) -> String {
 fn one_fault_anywhere_breaks_no_promise_and_doubles_only_in_the_window() {
     let mut doubles = BTreeSet::new();
     let mut runs = 0;
-    for (name, wishes) in scenarios() {
-        let (calm, sends) = run(name, &wishes, &[], true).expect("a calm life");
+    for (name, actions) in scenarios() {
+        let (fault_free, sends) = run(name, &actions, &[], true).expect("a calm life");
         let once = if name == FALLBACK { 2 } else { 1 };
         assert!(sends <= once, "{name}");
-        for at in 0..calm.len() {
-            for meets in FAULTS {
-                let faults = [(at, meets)];
-                let (_, sends) = run(name, &wishes, &faults, true)
-                    .unwrap_or_else(|why| panic!("{}: {why}", replay(name, &faults, &calm)));
+        for at in 0..fault_free.len() {
+            for fault in FAULTS {
+                let faults = [(at, fault)];
+                let (_, sends) = run(name, &actions, &faults, true)
+                    .unwrap_or_else(|why| panic!("{}: {why}", replay(name, &faults, &fault_free)));
                 runs += 1;
                 if sends > once {
-                    doubles.insert(format!("{name}: {meets:?} at {}", calm[at]));
+                    doubles.insert(format!("{name}: {fault:?} at {}", fault_free[at]));
                 }
             }
         }
@@ -107,17 +107,17 @@ fn one_fault_anywhere_breaks_no_promise_and_doubles_only_in_the_window() {
 #[test]
 fn two_faults_anywhere_break_no_promise() {
     let mut runs = 0;
-    for (name, wishes) in scenarios() {
-        let (calm, _) = run(name, &wishes, &[], false).expect("a calm life");
-        for first in 0..calm.len() {
-            for meets in FAULTS {
-                let one = [(first, meets)];
-                let (trace, _) = run(name, &wishes, &one, false)
-                    .unwrap_or_else(|why| panic!("{}: {why}", replay(name, &one, &calm)));
+    for (name, actions) in scenarios() {
+        let (fault_free, _) = run(name, &actions, &[], false).expect("a calm life");
+        for first in 0..fault_free.len() {
+            for fault in FAULTS {
+                let one = [(first, fault)];
+                let (trace, _) = run(name, &actions, &one, false)
+                    .unwrap_or_else(|why| panic!("{}: {why}", replay(name, &one, &fault_free)));
                 for second in first + 1..trace.len().min(first + MAX_FAULT_POSITION) {
-                    for again in FAULTS {
-                        let both = [(first, meets), (second, again)];
-                        if let Err(why) = run(name, &wishes, &both, false) {
+                    for next_fault in FAULTS {
+                        let both = [(first, fault), (second, next_fault)];
+                        if let Err(why) = run(name, &actions, &both, false) {
                             panic!("{}: {why}", replay(name, &both, &trace));
                         }
                         runs += 1;

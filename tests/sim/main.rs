@@ -32,13 +32,13 @@ use schedule::{Schedule, Sweep};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use webhook::{UnmatchedReports, Webhook};
-use world::{Callback, FEEDS, OWN, SimProvider, TENANTS, World, as_current_version};
+use world::{Callback, FEEDS, SimProvider, TENANT_CONFIG, TENANTS, World, as_current_version};
 
 const T0: i64 = 1_800_000_000_000;
 const COMMUNICATIONS: usize = 100;
 /// Callers act during this time; faults go on for a while longer.
-const BUSY_MS: i64 = 20 * 60_000;
-const FAULTY_MS: i64 = 60 * 60_000;
+const CALLERS_ACT_MS: i64 = 20 * 60_000;
+const FAULTS_STOP_MS: i64 = 60 * 60_000;
 /// It must be at rest by then.
 const END_MS: i64 = 5 * 24 * 3_600_000;
 const INVOCATION_MS: i64 = 30_000;
@@ -103,7 +103,7 @@ enum Job {
     },
     CallBack(Callback),
     /// Facts that found no message are looked at once more.
-    LookAgain(UnmatchedRetry),
+    RetryUnmatched(UnmatchedRetry),
     Sweep,
 }
 
@@ -113,7 +113,7 @@ enum TaskResult {
     /// To be tried again: by the caller, the queue, or the provider.
     Retry,
     /// Of a batch, these.
-    AgainOf(Vec<String>),
+    RetryItems(Vec<String>),
     Accepted(CommunicationId),
 }
 
@@ -151,7 +151,7 @@ struct Simulation {
     schedule: Arc<Schedule>,
     dead_letter: [Arc<DeadLetter>; 2],
     tasks: Vec<Task>,
-    wishes: Vec<(i64, Action)>,
+    actions: Vec<(i64, Action)>,
     accepted: BTreeMap<usize, StreamKey>,
     next_tick: i64,
     kills: u64,
@@ -159,12 +159,12 @@ struct Simulation {
 }
 
 impl Job {
-    fn door(&self) -> &'static str {
+    fn function_name(&self) -> &'static str {
         match self {
             Job::ApiCall(_) => "api",
             Job::Deliver { .. } => "deliver",
             Job::DeadLetter { .. } => "dead-letter",
-            Job::CallBack(_) | Job::LookAgain(_) => "webhook",
+            Job::CallBack(_) | Job::RetryUnmatched(_) => "webhook",
             Job::Sweep => "schedule",
             Job::Project { .. } => "project",
         }
@@ -174,16 +174,16 @@ impl Job {
 impl Simulation {
     fn new(seed: u64) -> Self {
         let world = World::new(seed, T0);
-        let wishes = plan(&world, seed);
-        let mut simulation = Simulation::of(world, wishes);
+        let actions = plan(&world, seed);
+        let mut simulation = Simulation::of(world, actions);
         simulation.is_rolling = seed % 4 == 3;
         simulation
     }
 
-    fn of(world: World, wishes: Vec<(i64, Action)>) -> Self {
+    fn of(world: World, actions: Vec<(i64, Action)>) -> Self {
         let port = Arc::new(world.clone());
         let provider = |world: &World, config: &str, answers| -> Arc<dyn Provider> {
-            let account = tests::bench::account(config, Channel::Email, Mode::Live, RATE);
+            let account = tests::harness::account(config, Channel::Email, Mode::Live, RATE);
             Arc::new(SimProvider { world: world.clone(), account, answers, echoes: true })
         };
         let providers = |world: &World| vec![provider(world, "sim-a", false), provider(world, "sim-b", true)];
@@ -194,7 +194,7 @@ impl Simulation {
             views: port.clone(),
             keys: port.clone(),
             limits: port.clone(),
-            own: own(&port),
+            own: tenant_ports(&port),
             directory: Default::default(),
             library: Default::default(),
             defaults: Default::default(),
@@ -215,7 +215,7 @@ impl Simulation {
                 vault: port.clone(),
                 queue: port.clone(),
                 providers: providers(&world),
-                own: own(&port),
+                own: tenant_ports(&port),
                 documents: port.clone(),
                 files: port.clone(),
                 objects: port.clone(),
@@ -237,7 +237,7 @@ impl Simulation {
                 documents: port.clone(),
                 inbox: port.clone(),
                 providers: Vec::new(),
-                own: own(&port),
+                own: tenant_ports(&port),
                 directory: Default::default(),
                 queue: port.clone(),
                 objects: port.clone(),
@@ -263,7 +263,7 @@ impl Simulation {
             project: Arc::new(project),
             schedule: Arc::new(schedule),
             tasks: Vec::new(),
-            wishes,
+            actions,
             accepted: BTreeMap::new(),
             next_tick: T0 + 1_000,
             kills: 0,
@@ -273,10 +273,10 @@ impl Simulation {
 
     /// Which version takes the next piece of work: both while a release is rolled out, then the next one alone.
     fn version(&self) -> usize {
-        let mut inside = self.world.inside();
-        match (self.is_rolling, inside.faults) {
+        let mut state = self.world.state();
+        match (self.is_rolling, state.faults) {
             (false, _) => 0,
-            (true, true) => inside.chance.below(2) as usize,
+            (true, true) => state.rng.below(2) as usize,
             (true, false) => 1,
         }
     }
@@ -284,27 +284,27 @@ impl Simulation {
     /// Runs until nothing is left to do.
     fn run(&mut self) -> Result<Figures, String> {
         loop {
-            let now = self.world.inside().now;
-            if now > T0 + FAULTY_MS {
-                self.world.inside().faults = false;
+            let now = self.world.state().now;
+            if now > T0 + FAULTS_STOP_MS {
+                self.world.state().faults = false;
             }
             if now > T0 + END_MS {
                 return Err(format!("I12: not at rest after five days: {:?}", self.unfinished()));
             }
-            self.arrive(now);
+            self.start_due(now);
             let ready: Vec<usize> = (0..self.tasks.len()).filter(|n| self.tasks[*n].resume_at <= now).collect();
             match ready.len() {
                 0 if self.is_at_rest() => break,
                 0 => self.wait(),
                 count => {
-                    let chosen = ready[self.world.inside().chance.below(count as u64) as usize];
+                    let chosen = ready[self.world.state().rng.below(count as u64) as usize];
                     self.step(chosen, now);
                 }
             }
         }
         invariants::check_all(&self.world, &self.accepted)?;
-        let inside = self.world.inside();
-        let taken = inside.calls.iter().filter(|call| call.taken);
+        let state = self.world.state();
+        let taken = state.calls.iter().filter(|call| call.taken);
         let mut times: BTreeMap<CommunicationId, usize> = BTreeMap::new();
         taken.clone().for_each(|call| *times.entry(call.attempt.communication).or_default() += 1);
         Ok(Figures {
@@ -312,56 +312,56 @@ impl Simulation {
             sends: taken.clone().count(),
             failovers: taken.filter(|call| call.config == "sim-b").count(),
             duplicates: times.values().filter(|times| **times > 1).count(),
-            fallbacks: inside.streams.len() - self.accepted.len(),
-            faults: inside.injected,
+            fallbacks: state.streams.len() - self.accepted.len(),
+            faults: state.injected,
             kills: self.kills,
             steps: self.steps,
         })
     }
 
     fn unfinished(&self) -> BTreeSet<StreamKey> {
-        let inside = self.world.inside();
-        let open = inside.streams.iter().filter(|(_, (stream, ..))| stream.wake.is_some());
+        let state = self.world.state();
+        let open = state.streams.iter().filter(|(_, (stream, ..))| stream.wake.is_some());
         open.map(|(key, _)| key.clone()).collect()
     }
 
     fn is_at_rest(&self) -> bool {
         let quiet = {
-            let inside = self.world.inside();
+            let state = self.world.state();
             self.tasks.is_empty()
-                && self.wishes.is_empty()
-                && inside.callbacks.is_empty()
-                && inside.inbox.is_empty()
-                && inside.feed.iter().all(VecDeque::is_empty)
+                && self.actions.is_empty()
+                && state.callbacks.is_empty()
+                && state.inbox.is_empty()
+                && state.feed.iter().all(VecDeque::is_empty)
         };
         quiet && self.unfinished().is_empty()
     }
 
     /// Starts whatever has come due.
-    fn arrive(&mut self, now: i64) {
-        let due: Vec<_> = self.wishes.extract_if(.., |(at, _)| *at <= now).collect();
-        due.into_iter().for_each(|(_, wish)| self.start(Job::ApiCall(wish)));
+    fn start_due(&mut self, now: i64) {
+        let due: Vec<_> = self.actions.extract_if(.., |(at, _)| *at <= now).collect();
+        due.into_iter().for_each(|(_, action)| self.start(Job::ApiCall(action)));
         let called: Vec<Callback> =
-            self.world.inside().callbacks.extract_if(.., |callback| callback.at <= now).collect();
+            self.world.state().callbacks.extract_if(.., |callback| callback.at <= now).collect();
         called.into_iter().for_each(|callback| self.start(Job::CallBack(callback)));
-        let waiting: Vec<_> = self.world.inside().inbox.extract_if(.., |(at, _)| *at <= now).collect();
-        waiting.into_iter().for_each(|(_, again)| self.start(Job::LookAgain(again)));
+        let waiting: Vec<_> = self.world.state().inbox.extract_if(.., |(at, _)| *at <= now).collect();
+        waiting.into_iter().for_each(|(_, again)| self.start(Job::RetryUnmatched(again)));
         if self.next_tick <= now {
             self.next_tick = now + 60_000;
             self.start(Job::Sweep);
         }
         let mut shown = Vec::new();
         {
-            let mut guard = self.world.inside();
-            let inside = &mut *guard;
-            for message in inside.messages.iter_mut().filter(|message| message.visible_at <= now) {
+            let mut guard = self.world.state();
+            let state = &mut *guard;
+            for message in state.messages.iter_mut().filter(|message| message.visible_at <= now) {
                 message.receives += 1;
                 // At least once: now and then a message is shown while it is being worked on.
-                let hidden = !inside.faults || !inside.chance.percent(2);
+                let hidden = !state.faults || !state.rng.percent(2);
                 message.visible_at = now + if hidden { VISIBILITY_MS } else { 50 };
                 shown.push(message.clone());
             }
-            inside.messages.retain(|message| message.receives <= MAX_RECEIVES);
+            state.messages.retain(|message| message.receives <= MAX_RECEIVES);
         }
         let (alive, dead): (Vec<_>, Vec<_>) = shown.into_iter().partition(|message| message.receives <= MAX_RECEIVES);
         dead.into_iter().for_each(|message| self.start(Job::DeadLetter { key: message.hint.key }));
@@ -370,7 +370,7 @@ impl Simulation {
         }
         for shard in 0..FEEDS {
             let busy = |task: &Task| matches!(task.job, Job::Project { shard: at, .. } if at == shard);
-            let count = self.world.inside().feed[shard].len().min(20);
+            let count = self.world.state().feed[shard].len().min(20);
             if count > 0 && !self.tasks.iter().any(busy) {
                 self.start(Job::Project { shard, count });
             }
@@ -378,49 +378,52 @@ impl Simulation {
     }
 
     fn start(&mut self, job: Job) {
-        let now = self.world.inside().now;
+        let now = self.world.state().now;
         let future: Pin<Box<dyn Future<Output = TaskResult>>> = match job.clone() {
-            Job::ApiCall(wish) => self.call(wish),
+            Job::ApiCall(action) => self.call(action),
             Job::Sweep => {
-                let door = self.schedule.clone();
-                Box::pin(async move { door.sweep(Sweep::Tick).await.map_or(TaskResult::Retry, |_| TaskResult::Done) })
+                let schedule = self.schedule.clone();
+                Box::pin(
+                    async move { schedule.sweep(Sweep::Tick).await.map_or(TaskResult::Retry, |_| TaskResult::Done) },
+                )
             }
             Job::CallBack(Callback { key, report, by, .. }) => {
-                let door = self.webhook[self.version()].clone();
+                let webhook = self.webhook[self.version()].clone();
                 let Some(by) = by else {
                     let callback = webhook::Callback { key, report };
-                    return self.begin(job, async move { door.record("sim", vec![callback]).await.map(drop) });
+                    return self.begin(job, async move { webhook.record("sim", vec![callback]).await.map(drop) });
                 };
-                let name = format!("{:016x}", self.world.inside().fresh());
+                let name = format!("{:016x}", self.world.state().next_id());
                 self.begin(job, async move {
                     let told = vec![ProviderReport { message: MessageRef::ProviderMessageId(by), report }];
-                    let (callbacks, told) = door.match_reports(Some(&key.tenant), OWN, told).await?;
-                    door.record("sim", callbacks).await?;
-                    let parked = UnmatchedReports { config: OWN.to_owned(), provider: "sim".to_owned(), told };
-                    door.store_unmatched(&key.tenant, &name, &parked, 0).await
+                    let (callbacks, told) = webhook.match_reports(Some(&key.tenant), TENANT_CONFIG, told).await?;
+                    webhook.record("sim", callbacks).await?;
+                    let parked =
+                        UnmatchedReports { config: TENANT_CONFIG.to_owned(), provider: "sim".to_owned(), told };
+                    webhook.store_unmatched(&key.tenant, &name, &parked, 0).await
                 });
                 return;
             }
-            Job::LookAgain(again) => {
-                let door = self.webhook[self.version()].clone();
-                return self.begin(job, async move { door.retry_unmatched(again).await });
+            Job::RetryUnmatched(again) => {
+                let webhook = self.webhook[self.version()].clone();
+                return self.begin(job, async move { webhook.retry_unmatched(again).await });
             }
             Job::DeadLetter { key } => {
-                let door = self.dead_letter[self.version()].clone();
-                Box::pin(async move { door.bury(&key).await.map_or(TaskResult::Retry, |()| TaskResult::Done) })
+                let dead_letter = self.dead_letter[self.version()].clone();
+                Box::pin(async move { dead_letter.bury(&key).await.map_or(TaskResult::Retry, |()| TaskResult::Done) })
             }
             Job::Project { shard, count } => {
-                let door = self.project.clone();
+                let project = self.project.clone();
                 let lower = |image: &Image| {
                     let lines = image.lines.iter().map(|line| as_current_version(line)).collect();
                     Image { key: image.key.clone(), lines }
                 };
-                let images = self.world.inside().feed[shard].iter().take(count).map(lower).collect();
-                Box::pin(async move { door.project(images).await.map_or(TaskResult::Retry, |()| TaskResult::Done) })
+                let images = self.world.state().feed[shard].iter().take(count).map(lower).collect();
+                Box::pin(async move { project.project(images).await.map_or(TaskResult::Retry, |()| TaskResult::Done) })
             }
             Job::Deliver { messages } => {
-                let inside = self.world.inside();
-                let found = inside.messages.iter().filter(|message| messages.contains(&message.id));
+                let state = self.world.state();
+                let found = state.messages.iter().filter(|message| messages.contains(&message.id));
                 let batch: Vec<_> = found
                     .map(|message| {
                         let key = &message.hint.key;
@@ -428,30 +431,30 @@ impl Simulation {
                         application::hint::Message { id: message.id.to_string(), body }
                     })
                     .collect();
-                drop(inside);
+                drop(state);
                 let processes = &self.deliver[self.version()];
-                let door = processes[self.world.inside().chance.below(PROCESSES) as usize].clone();
+                let deliver = processes[self.world.state().rng.below(PROCESSES) as usize].clone();
                 let deadline = Timestamp(now + INVOCATION_MS);
-                Box::pin(async move { TaskResult::AgainOf(deliver::batch(&door, batch, deadline).await) })
+                Box::pin(async move { TaskResult::RetryItems(deliver::batch(&deliver, batch, deadline).await) })
             }
         };
         self.tasks.push(Task { job, future, resume_at: now, deadline: now + INVOCATION_MS });
     }
 
-    /// Work of the webhook door.
+    /// Starts a job of the webhook function.
     fn begin(&mut self, job: Job, work: impl Future<Output = Result<(), Problem>> + 'static) {
-        let now = self.world.inside().now;
+        let now = self.world.state().now;
         let future = Box::pin(async move { work.await.map_or(TaskResult::Retry, |()| TaskResult::Done) });
         self.tasks.push(Task { job, future, resume_at: now, deadline: now + INVOCATION_MS });
     }
 
-    fn call(&self, wish: Action) -> Pin<Box<dyn Future<Output = TaskResult>>> {
+    fn call(&self, action: Action) -> Pin<Box<dyn Future<Output = TaskResult>>> {
         let id = |n: usize| self.accepted.get(&n).map(|key| key.id);
-        let n = match &wish {
+        let n = match &action {
             Action::Send { n, .. } | Action::Cancel { n } | Action::Reschedule { n, .. } | Action::OptOut { n } => *n,
             Action::Resend { n, .. } | Action::Erase { n } | Action::Redrive { tenant: n } => *n,
         };
-        let (method, path, key, body) = match wish {
+        let (method, path, key, body) = match action {
             Action::Send { body, .. } => (Method::POST, "/send".to_owned(), Some(format!("n-{n}")), body),
             Action::Cancel { n } => match id(n) {
                 Some(id) => (Method::POST, format!("/{id}/cancel"), None, json!({})),
@@ -531,82 +534,82 @@ impl Simulation {
     fn step(&mut self, chosen: usize, now: i64) {
         self.steps += 1;
         let (killed, stalls) = {
-            let mut guard = self.world.inside();
-            let inside = &mut *guard;
-            let killed = inside.faults && inside.chance.below(400) == 0;
-            inside.resume_at = now;
-            (killed, inside.faults && inside.chance.below(60) == 0)
+            let mut guard = self.world.state();
+            let state = &mut *guard;
+            let killed = state.faults && state.rng.below(400) == 0;
+            state.resume_at = now;
+            (killed, state.faults && state.rng.below(60) == 0)
         };
         if killed || self.tasks[chosen].deadline <= now {
             self.kills += 1;
             let task = self.tasks.swap_remove(chosen);
-            self.ended(task.job, TaskResult::Retry);
+            self.finish(task.job, TaskResult::Retry);
             return;
         }
         let task = &mut self.tasks[chosen];
-        self.world.inside().door = task.job.door();
+        self.world.state().function_name = task.job.function_name();
         match task.future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Pending => task.resume_at = self.world.inside().resume_at,
+            Poll::Pending => task.resume_at = self.world.state().resume_at,
             Poll::Ready(end) => {
                 let task = self.tasks.swap_remove(chosen);
-                self.ended(task.job, end);
+                self.finish(task.job, end);
             }
         }
-        if std::mem::take(&mut self.world.inside().killed) {
+        if std::mem::take(&mut self.world.state().killed) {
             self.kills += 1;
             let task = self.tasks.swap_remove(chosen);
-            self.ended(task.job, TaskResult::Retry);
+            self.finish(task.job, TaskResult::Retry);
         }
         if stalls {
-            let mut guard = self.world.inside();
-            let inside = &mut *guard;
-            let most = if inside.chance.percent(5) { 40_000 } else { 1_500 };
-            inside.now += inside.chance.below(most) as i64;
+            let mut guard = self.world.state();
+            let state = &mut *guard;
+            let most = if state.rng.percent(5) { 40_000 } else { 1_500 };
+            state.now += state.rng.below(most) as i64;
         }
     }
 
-    fn ended(&mut self, job: Job, end: TaskResult) {
-        let now = self.world.inside().now;
+    fn finish(&mut self, job: Job, end: TaskResult) {
+        let now = self.world.state().now;
         match (job, end) {
             (Job::ApiCall(Action::Send { n, .. } | Action::Resend { copy: n, .. }), TaskResult::Accepted(id)) => {
                 let key = StreamKey { tenant: tenant(n), id };
                 let before = self.accepted.insert(n, key.clone());
                 assert!(before.is_none_or(|before| before == key), "one key, one communication");
             }
-            (Job::ApiCall(wish), TaskResult::Retry) => self.wishes.push((now + 2_000, wish)),
-            (Job::Deliver { messages }, TaskResult::AgainOf(again)) => {
+            (Job::ApiCall(action), TaskResult::Retry) => self.actions.push((now + 2_000, action)),
+            (Job::Deliver { messages }, TaskResult::RetryItems(again)) => {
                 let done = |id: u64| messages.contains(&id) && !again.contains(&id.to_string());
-                self.world.inside().messages.retain(|waiting| !done(waiting.id));
+                self.world.state().messages.retain(|waiting| !done(waiting.id));
             }
             (Job::Project { shard, count }, TaskResult::Done) => {
-                self.world.inside().feed[shard].drain(..count);
+                self.world.state().feed[shard].drain(..count);
             }
             (Job::DeadLetter { key }, TaskResult::Retry) => {
                 self.start(Job::DeadLetter { key });
                 self.tasks.iter_mut().next_back().expect("just begun").resume_at = now + 5_000;
             }
             (Job::CallBack(callback), TaskResult::Retry) => {
-                self.world.inside().callbacks.push(Callback { at: now + 5_000, ..callback });
+                self.world.state().callbacks.push(Callback { at: now + 5_000, ..callback });
             }
-            (Job::LookAgain(again), TaskResult::Retry) => self.world.inside().inbox.push((now + 60_000, again)),
+            (Job::RetryUnmatched(again), TaskResult::Retry) => self.world.state().inbox.push((now + 60_000, again)),
             _ => (),
         }
     }
 
     /// Nothing can go on: time passes until something can.
     fn wait(&mut self) {
-        let mut inside = self.world.inside();
+        let mut state = self.world.state();
         let tasks = self.tasks.iter().map(|task| task.resume_at);
-        let wishes = self.wishes.iter().map(|(at, _)| *at);
-        let queues = inside.messages.iter().map(|message| message.visible_at);
-        let callbacks = inside.callbacks.iter().map(|callback| callback.at);
-        let inbox = inside.inbox.iter().map(|(at, _)| *at);
-        let next = tasks.chain(wishes).chain(queues).chain(callbacks).chain(inbox).chain([self.next_tick]).min();
-        inside.now = next.unwrap_or(self.next_tick).max(inside.now + 1);
+        let actions = self.actions.iter().map(|(at, _)| *at);
+        let queues = state.messages.iter().map(|message| message.visible_at);
+        let callbacks = state.callbacks.iter().map(|callback| callback.at);
+        let inbox = state.inbox.iter().map(|(at, _)| *at);
+        let next = tasks.chain(actions).chain(queues).chain(callbacks).chain(inbox).chain([self.next_tick]).min();
+        state.now = next.unwrap_or(self.next_tick).max(state.now + 1);
     }
 }
 
-fn own(port: &Arc<World>) -> Own {
+fn tenant_ports(port: &Arc<World>) -> Own {
     Own {
         journals: port.clone(),
         documents: port.clone(),
@@ -637,69 +640,69 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
 
 /// What callers will want, and when; and which provider will be down.
 fn plan(world: &World, seed: u64) -> Vec<(i64, Action)> {
-    let mut guard = world.inside();
-    let inside = &mut *guard;
+    let mut guard = world.state();
+    let state = &mut *guard;
     if seed.is_multiple_of(3) {
         let config = if seed.is_multiple_of(2) { "sim-a" } else { "sim-b" };
-        let from = T0 + inside.chance.below(600_000) as i64;
-        inside.outages.push((config.to_owned(), from, from + 600_000));
+        let from = T0 + state.rng.below(600_000) as i64;
+        state.outages.push((config.to_owned(), from, from + 600_000));
     }
-    let chance = &mut inside.chance;
+    let rng = &mut state.rng;
     // A third of all seeds have a flood: everything at once.
     let is_flood = seed % 3 == 1;
-    let busy_ms = if is_flood { 1_000 } else { BUSY_MS as u64 };
-    let mut wishes = Vec::new();
+    let busy_ms = if is_flood { 1_000 } else { CALLERS_ACT_MS as u64 };
+    let mut actions = Vec::new();
     for n in 0..COMMUNICATIONS {
-        let at = T0 + chance.below(busy_ms) as i64;
+        let at = T0 + rng.below(busy_ms) as i64;
         let mut body = json!({
             "channel": "email", "type": "invoice", "recipientContact": contact(n), "subject": "Hello", "content": "Hello",
             "recipientName": format!("person-{n}"),
-            "inDoubt": if chance.percent(30) { "hold" } else { "resend" },
-            "priority": if chance.percent(20) { "urgent" } else { "normal" },
-            "maxAttempts": if chance.percent(20) { 1 } else { 5 },
+            "inDoubt": if rng.percent(30) { "hold" } else { "resend" },
+            "priority": if rng.percent(20) { "urgent" } else { "normal" },
+            "maxAttempts": if rng.percent(20) { 1 } else { 5 },
         });
-        if chance.percent(30) && !is_flood {
-            let later = at + 10_000 + chance.below(3_600_000) as i64;
+        if rng.percent(30) && !is_flood {
+            let later = at + 10_000 + rng.below(3_600_000) as i64;
             body["scheduledAt"] = json!(api::fields::show_time(Timestamp(later)));
         }
-        if chance.percent(15) {
+        if rng.percent(15) {
             // It is eight in the morning at T0.
             body["quietHours"] = json!({ "start": "08:05", "end": "08:40", "timeZone": "UTC" });
         }
-        if chance.percent(10) {
+        if rng.percent(10) {
             body["attachments"] = json!([{ "filename": "a.pdf", "fileUrl": "https://files.example.com/a.pdf" }]);
         }
-        if chance.percent(20) {
+        if rng.percent(20) {
             let step = |to: &str| {
                 let mut step =
                     json!({ "channel": "email", "recipientContact": format!("person-{n}-{to}@example.com") });
-                if chance.percent(60) {
+                if rng.percent(60) {
                     step["after"] = json!("10m");
-                    step["unless"] = json!(if chance.percent(50) { "read" } else { "delivered" });
+                    step["unless"] = json!(if rng.percent(50) { "read" } else { "delivered" });
                 }
                 step
             };
             body["fallback"] = ["b", "c"].map(step).into();
         }
-        wishes.push((at, Action::Send { n, body }));
-        let soon = at + chance.below(90_000) as i64;
-        if chance.percent(40) {
+        actions.push((at, Action::Send { n, body }));
+        let soon = at + rng.below(90_000) as i64;
+        if rng.percent(40) {
             // Most have been sent by then; what is left has a past.
-            wishes.push((at + 130_000 + chance.below(1_500_000) as i64, Action::Cancel { n }));
+            actions.push((at + 130_000 + rng.below(1_500_000) as i64, Action::Cancel { n }));
         }
-        match chance.below(12) {
-            0 | 1 => wishes.push((soon, Action::Cancel { n })),
-            2 => wishes.push((soon, Action::Reschedule { n, at: soon + chance.below(600_000) as i64 })),
-            3 => wishes.push((soon, Action::OptOut { n })),
-            4 => wishes.push((soon, Action::Resend { n, copy: n + 2 * COMMUNICATIONS })),
-            5 => wishes.push((soon, Action::Erase { n })),
+        match rng.below(12) {
+            0 | 1 => actions.push((soon, Action::Cancel { n })),
+            2 => actions.push((soon, Action::Reschedule { n, at: soon + rng.below(600_000) as i64 })),
+            3 => actions.push((soon, Action::OptOut { n })),
+            4 => actions.push((soon, Action::Resend { n, copy: n + 2 * COMMUNICATIONS })),
+            5 => actions.push((soon, Action::Erase { n })),
             _ => (),
         }
     }
     for tenant in 0..TENANTS.len() {
-        wishes.push((T0 + FAULTY_MS - 600_000 + chance.below(1_200_000) as i64, Action::Redrive { tenant }));
+        actions.push((T0 + FAULTS_STOP_MS - 600_000 + rng.below(1_200_000) as i64, Action::Redrive { tenant }));
     }
-    wishes
+    actions
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -760,18 +763,18 @@ fn without_faults_everything_is_on_time() {
             });
             (T0 + 10 * n as i64, Action::Send { n, body })
         };
-        world.inside().faults = false;
+        world.state().faults = false;
         let mut simulation = Simulation::of(world, (0..COMMUNICATIONS).map(scheduled).collect());
         simulation.run().expect("a calm day");
-        let inside = simulation.world.inside();
+        let state = simulation.world.state();
         let due = |id: CommunicationId| {
-            let (_, (stream, ..)) = inside.streams.iter().find(|(key, _)| key.id == id).expect("a stream");
+            let (_, (stream, ..)) = state.streams.iter().find(|(key, _)| key.id == id).expect("a stream");
             match events::decode(&stream.lines[0]).expect("an event").event {
                 events::CommunicationEvent::CommunicationRequested(request) => request.scheduled_at.expect("a time").0,
                 other => panic!("{} comes first", other.name()),
             }
         };
-        late.extend(inside.calls.iter().map(|call| call.at - due(call.attempt.communication)));
+        late.extend(state.calls.iter().map(|call| call.at - due(call.attempt.communication)));
     }
     late.sort_unstable();
     let p99 = late[late.len() * 99 / 100];

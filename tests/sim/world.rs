@@ -24,7 +24,7 @@ use events::{
     ReportedStatus, TenantId, Timestamp,
 };
 use project::Image;
-use tests::chance::SeededRng;
+use tests::rng::SeededRng;
 
 use crate::bugs::Bug;
 
@@ -59,14 +59,14 @@ pub struct Callback {
 }
 
 /// A stream, its lane, and the hints sent for its timer.
-pub type Kept = (Stream, QueueId, u32);
+pub type StoredRecords = (Stream, QueueId, u32);
 
-pub struct Inside {
+pub struct WorldState {
     pub now: i64,
-    pub chance: SeededRng,
+    pub rng: SeededRng,
     pub faults: bool,
     pub injected: u64,
-    pub streams: BTreeMap<StreamKey, Kept>,
+    pub streams: BTreeMap<StreamKey, StoredRecords>,
     pub vault: BTreeMap<ContentKey, MessageContent>,
     /// By tenant and contact: when it was suppressed.
     pub suppressed: BTreeMap<(String, String), i64>,
@@ -91,9 +91,9 @@ pub struct Inside {
     pub resume_at: i64,
     /// Faults by the number of the I/O they strike: the bounded exhaustive runs.
     pub script: BTreeMap<usize, Fault>,
-    /// Every I/O so far, named by door and port.
+    /// Every I/O so far, named by function and port.
     pub trace: Vec<String>,
-    pub door: &'static str,
+    pub function_name: &'static str,
     pub killed: bool,
     /// No callback ever comes.
     pub is_silent: bool,
@@ -108,21 +108,21 @@ pub const FEEDS: usize = 4;
 /// Every port at once, as one version of the code sees it.
 #[derive(Clone)]
 pub struct World {
-    inside: Arc<Mutex<Inside>>,
+    state: Arc<Mutex<WorldState>>,
     /// The version after this one: it writes callbacks in a form that this one cannot read.
     is_next: bool,
 }
 
-/// What an I/O meets.
+/// What an I/O fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     Nothing,
     /// Fails and does nothing.
     Error,
     /// Fails, and has done nothing, but nobody can tell.
-    LostBefore,
+    ErrorBeforeEffect,
     /// Is done, but the answer is lost.
-    LostAfter,
+    ErrorAfterEffect,
     /// The process dies here.
     Kill,
 }
@@ -140,15 +140,15 @@ impl Future for YieldPoint {
     }
 }
 
-fn down() -> StoreError {
+fn unavailable() -> StoreError {
     StoreError::Unavailable("simulated".to_owned())
 }
 
 impl World {
     pub fn new(seed: u64, now: i64) -> Self {
-        let inside = Arc::new(Mutex::new(Inside {
+        let state = Arc::new(Mutex::new(WorldState {
             now,
-            chance: SeededRng::new(seed),
+            rng: SeededRng::new(seed),
             faults: true,
             injected: 0,
             streams: BTreeMap::new(),
@@ -163,21 +163,21 @@ impl World {
             calls: Vec::new(),
             callbacks: Vec::new(),
             // Half of all seeds: in the others both tenants crowd the same accounts.
-            journals: if seed % 4 < 2 { decided() } else { BTreeMap::new() },
-            documents: BTreeMap::from([(own_secret(), "{}".to_owned())]),
+            journals: if seed % 4 < 2 { initial_journals() } else { BTreeMap::new() },
+            documents: BTreeMap::from([(tenant_secret(), "{}".to_owned())]),
             objects: BTreeMap::new(),
             inbox: Vec::new(),
             outages: Vec::new(),
             resume_at: 0,
             script: BTreeMap::new(),
             trace: Vec::new(),
-            door: "",
+            function_name: "",
             killed: false,
             is_silent: false,
             bug: None,
             next: 0,
         }));
-        World { inside, is_next: false }
+        World { state, is_next: false }
     }
 
     /// The same world, as the next version sees it.
@@ -185,66 +185,66 @@ impl World {
         World { is_next: true, ..self.clone() }
     }
 
-    pub fn inside(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().expect("one thread")
+    pub fn state(&self) -> MutexGuard<'_, WorldState> {
+        self.state.lock().expect("one thread")
     }
 
-    /// Waits for its turn, and meets what the script has for it. A kill never goes on.
-    async fn turn(&self, port: &str) -> Fault {
+    /// Waits for its turn, and fault what the script has for it. A kill never goes on.
+    async fn yield_point(&self, port: &str) -> Fault {
         YieldPoint(false).await;
-        let meets = {
-            let mut guard = self.inside();
-            let inside = &mut *guard;
-            let meets = inside.script.get(&inside.trace.len()).copied().unwrap_or(Fault::Nothing);
-            if !inside.faults {
-                inside.trace.push(format!("{} {port}", inside.door));
+        let fault = {
+            let mut guard = self.state();
+            let state = &mut *guard;
+            let fault = state.script.get(&state.trace.len()).copied().unwrap_or(Fault::Nothing);
+            if !state.faults {
+                state.trace.push(format!("{} {port}", state.function_name));
             }
-            inside.killed |= meets == Fault::Kill;
-            meets
+            state.killed |= fault == Fault::Kill;
+            fault
         };
-        if meets == Fault::Kill {
+        if fault == Fault::Kill {
             std::future::pending::<()>().await;
         }
-        meets
+        fault
     }
 
     async fn io(&self, port: &str) -> Fault {
-        let scripted = self.turn(port).await;
-        let mut inside = self.inside();
-        if scripted != Fault::Nothing || !inside.faults || !inside.chance.percent(4) {
+        let scripted = self.yield_point(port).await;
+        let mut state = self.state();
+        if scripted != Fault::Nothing || !state.faults || !state.rng.percent(4) {
             return scripted;
         }
-        inside.injected += 1;
-        match inside.chance.below(3) {
+        state.injected += 1;
+        match state.rng.below(3) {
             0 => Fault::Error,
-            1 => Fault::LostBefore,
-            _ => Fault::LostAfter,
+            1 => Fault::ErrorBeforeEffect,
+            _ => Fault::ErrorAfterEffect,
         }
     }
 
     /// A read either answers or does not.
     async fn read_io(&self, port: &str) -> Result<(), StoreError> {
-        if self.io(port).await == Fault::Nothing { Ok(()) } else { Err(down()) }
+        if self.io(port).await == Fault::Nothing { Ok(()) } else { Err(unavailable()) }
     }
 
     /// A write of which any failure is told as "not done", whatever became of it.
-    async fn write_io(&self, port: &str, write: impl FnOnce(&mut Inside) + Send) -> Result<(), StoreError> {
+    async fn write_io(&self, port: &str, write: impl FnOnce(&mut WorldState) + Send) -> Result<(), StoreError> {
         match self.io(port).await {
             Fault::Nothing => {
-                write(&mut self.inside());
+                write(&mut self.state());
                 Ok(())
             }
-            Fault::LostAfter => {
-                write(&mut self.inside());
-                Err(down())
+            Fault::ErrorAfterEffect => {
+                write(&mut self.state());
+                Err(unavailable())
             }
-            Fault::Error | Fault::LostBefore | Fault::Kill => Err(down()),
+            Fault::Error | Fault::ErrorBeforeEffect | Fault::Kill => Err(unavailable()),
         }
     }
 }
 
-impl Inside {
-    pub fn fresh(&mut self) -> u64 {
+impl WorldState {
+    pub fn next_id(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
@@ -252,7 +252,7 @@ impl Inside {
     fn apply(&mut self, key: &StreamKey, append: &Append) -> Result<(), AppendError> {
         let entry = self.streams.entry(key.clone());
         let (stream, lane, hints) = entry.or_insert_with(|| (Stream::default(), append.lane, 0));
-        let is_blind = self.bug.is_some_and(|bug| bug.is_blind(self.door));
+        let is_blind = self.bug.is_some_and(|bug| bug.is_blind(self.function_name));
         if stream.version != append.expected && !is_blind {
             return if stream.writer == append.writer { Ok(()) } else { Err(AppendError::Conflict) };
         }
@@ -275,26 +275,26 @@ impl Inside {
 
 impl ClockAndRng for World {
     fn now(&self) -> Timestamp {
-        Timestamp(self.inside().now)
+        Timestamp(self.state().now)
     }
 
     fn random(&self) -> u128 {
-        let mut inside = self.inside();
-        (u128::from(inside.chance.draw()) << 64) | u128::from(inside.chance.draw())
+        let mut state = self.state();
+        (u128::from(state.rng.next_u64()) << 64) | u128::from(state.rng.next_u64())
     }
 }
 
 /// What the next version writes for a callback.
-fn raised(line: &str) -> String {
-    in_form(line, r#""version":1,"#, r#""version":2,"#)
+fn as_next_version(line: &str) -> String {
+    replace_version(line, r#""version":1,"#, r#""version":2,"#)
 }
 
 /// A line as this version can read it.
 pub fn as_current_version(line: &str) -> String {
-    in_form(line, r#""version":2,"#, r#""version":1,"#)
+    replace_version(line, r#""version":2,"#, r#""version":1,"#)
 }
 
-fn in_form(line: &str, from: &str, to: &str) -> String {
+fn replace_version(line: &str, from: &str, to: &str) -> String {
     match line.starts_with(r#"{"type":"DeliveryReported""#) {
         true => line.replacen(from, to, 1),
         false => line.to_owned(),
@@ -305,34 +305,34 @@ fn in_form(line: &str, from: &str, to: &str) -> String {
 impl EventStore for World {
     async fn read(&self, key: &StreamKey) -> Result<Stream, StoreError> {
         self.read_io("read").await?;
-        let inside = self.inside();
-        let mut stream = inside.streams.get(key).map(|(stream, ..)| stream.clone()).unwrap_or_default();
+        let state = self.state();
+        let mut stream = state.streams.get(key).map(|(stream, ..)| stream.clone()).unwrap_or_default();
         if self.is_next {
             stream.lines.iter_mut().for_each(|line| *line = as_current_version(line));
         }
-        if let Some(bug) = inside.bug {
-            bug.read(inside.door, &mut stream);
+        if let Some(bug) = state.bug {
+            bug.read(state.function_name, &mut stream);
         }
         Ok(stream)
     }
 
     async fn append(&self, key: &StreamKey, mut append: Append) -> Result<(), AppendError> {
         let simulated = || "simulated".to_owned();
-        let meets = self.io("append").await;
-        let mut inside = self.inside();
+        let fault = self.io("append").await;
+        let mut state = self.state();
         if self.is_next {
-            append.lines.iter_mut().for_each(|line| *line = raised(line));
+            append.lines.iter_mut().for_each(|line| *line = as_next_version(line));
         }
-        if let Some(bug) = inside.bug {
-            let first = inside.streams.get(key).and_then(|(stream, ..)| stream.lines.first());
+        if let Some(bug) = state.bug {
+            let first = state.streams.get(key).and_then(|(stream, ..)| stream.lines.first());
             bug.append(first, &mut append);
         }
-        match meets {
-            Fault::Nothing => inside.apply(key, &append),
+        match fault {
+            Fault::Nothing => state.apply(key, &append),
             Fault::Error | Fault::Kill => Err(AppendError::NotApplied(simulated())),
-            Fault::LostBefore => Err(AppendError::Unknown(simulated())),
-            Fault::LostAfter => {
-                let done = inside.apply(key, &append);
+            Fault::ErrorBeforeEffect => Err(AppendError::Unknown(simulated())),
+            Fault::ErrorAfterEffect => {
+                let done = state.apply(key, &append);
                 done.and(Err(AppendError::Unknown(simulated())))
             }
         }
@@ -340,9 +340,9 @@ impl EventStore for World {
 
     async fn due_timers(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
         self.read_io("due").await?;
-        let mut inside = self.inside();
+        let mut state = self.state();
         let mut due: Vec<Due> = Vec::new();
-        for (key, (stream, lane, hints)) in &inside.streams {
+        for (key, (stream, lane, hints)) in &state.streams {
             if let Some(wake) = stream.wake.filter(|wake| *wake <= until)
                 && key.id.shard_byte() % TIMER_SHARDS == shard
             {
@@ -353,8 +353,8 @@ impl EventStore for World {
         due.sort_by_key(|due| due.wake);
         due.truncate(limit);
         // The index lags: some of it is not there yet.
-        if inside.faults {
-            due.retain(|_| !inside.chance.percent(5));
+        if state.faults {
+            due.retain(|_| !state.rng.percent(5));
         }
         Ok(due)
     }
@@ -366,9 +366,9 @@ impl EventStore for World {
         to: Timestamp,
         sent: u32,
     ) -> Result<(), StoreError> {
-        self.write_io("rearm", |inside| {
-            let to = Some(to).filter(|_| inside.bug != Some(Bug::HintsAreTruth));
-            if let Some((stream, _, hints)) = inside.streams.get_mut(key)
+        self.write_io("rearm", |state| {
+            let to = Some(to).filter(|_| state.bug != Some(Bug::HintsAreTruth));
+            if let Some((stream, _, hints)) = state.streams.get_mut(key)
                 && stream.wake == Some(from)
             {
                 (stream.wake, *hints) = (to, sent);
@@ -378,9 +378,9 @@ impl EventStore for World {
     }
 
     async fn scan(&self, after: Option<&str>, limit: usize) -> Result<ScanPage, StoreError> {
-        let inside = self.inside();
-        let later = |(key, _): &(&StreamKey, &Kept)| after.is_none_or(|after| after < key.path().as_str());
-        let mut all: Vec<_> = inside.streams.iter().filter(later).collect();
+        let state = self.state();
+        let later = |(key, _): &(&StreamKey, &StoredRecords)| after.is_none_or(|after| after < key.path().as_str());
+        let mut all: Vec<_> = state.streams.iter().filter(later).collect();
         all.sort_by_key(|(key, _)| key.path());
         let some = all.into_iter().take(limit).map(|(key, (stream, ..))| {
             let lines = stream.lines.iter().map(|line| as_current_version(line)).collect();
@@ -394,23 +394,23 @@ impl EventStore for World {
     async fn is_suppressed(&self, contact: &AddressKey) -> Result<bool, StoreError> {
         self.read_io("is_suppressed").await?;
         let key = (contact.tenant.to_string(), contact.contact_hash.clone());
-        let inside = self.inside();
-        Ok(inside.suppressed.contains_key(&key) && inside.bug != Some(Bug::OptOutIgnored))
+        let state = self.state();
+        Ok(state.suppressed.contains_key(&key) && state.bug != Some(Bug::OptOutIgnored))
     }
 
     async fn suppress(&self, contact: &AddressKey, _: &str, _: Timestamp) -> Result<(), StoreError> {
         let key = (contact.tenant.to_string(), contact.contact_hash.clone());
-        self.write_io("suppress", |inside| {
-            let now = inside.now;
-            inside.suppressed.entry(key).or_insert(now);
+        self.write_io("suppress", |state| {
+            let now = state.now;
+            state.suppressed.entry(key).or_insert(now);
         })
         .await
     }
 
     async fn unsuppress(&self, contact: &AddressKey, _: &str) -> Result<(), StoreError> {
         let key = (contact.tenant.to_string(), contact.contact_hash.clone());
-        self.write_io("unsuppress", |inside| {
-            inside.suppressed.remove(&key);
+        self.write_io("unsuppress", |state| {
+            state.suppressed.remove(&key);
         })
         .await
     }
@@ -424,18 +424,18 @@ impl EventStore for World {
 #[async_trait]
 impl Vault for World {
     async fn put(&self, key: &ContentKey, content: &MessageContent, _: Timestamp) -> Result<(), StoreError> {
-        self.write_io("vault put", |inside| drop(inside.vault.insert(key.clone(), content.clone()))).await
+        self.write_io("vault put", |state| drop(state.vault.insert(key.clone(), content.clone()))).await
     }
 
     async fn get(&self, key: &ContentKey, _: Timestamp) -> Result<Option<MessageContent>, StoreError> {
         self.read_io("vault get").await?;
-        Ok(self.inside().vault.get(key).cloned())
+        Ok(self.state().vault.get(key).cloned())
     }
 
     async fn get_many(&self, keys: &[ContentKey], _: Timestamp) -> Result<Vec<Option<MessageContent>>, StoreError> {
         self.read_io("vault get").await?;
-        let inside = self.inside();
-        Ok(keys.iter().map(|key| inside.vault.get(key).cloned()).collect())
+        let state = self.state();
+        Ok(keys.iter().map(|key| state.vault.get(key).cloned()).collect())
     }
 
     async fn list_for_data_subject(
@@ -447,33 +447,33 @@ impl Vault for World {
         _: Timestamp,
     ) -> Result<Vec<(ContentKey, MessageContent)>, StoreError> {
         self.read_io("vault of subject").await?;
-        let inside = self.inside();
+        let state = self.state();
         let on_it = |key: &ContentKey| key.tenant == *tenant && key.subject == subject;
-        let of_it = inside.vault.iter().rev().filter(|(key, _)| on_it(key));
+        let of_it = state.vault.iter().rev().filter(|(key, _)| on_it(key));
         let of_it = of_it.filter(|(key, _)| before.is_none_or(|before| key.path().1.as_str() < before));
         Ok(of_it.take(limit).map(|(key, content)| (key.clone(), content.clone())).collect())
     }
 
     async fn erase(&self, key: &ContentKey) -> Result<(), StoreError> {
-        self.write_io("vault erase", |inside| drop(inside.vault.remove(key))).await
+        self.write_io("vault erase", |state| drop(state.vault.remove(key))).await
     }
 }
 
 #[async_trait]
 impl WorkQueue for World {
     async fn send(&self, hints: &[(Hint, u32)]) -> Result<(), StoreError> {
-        self.write_io("queue send", |inside| {
+        self.write_io("queue send", |state| {
             for (hint, delay) in hints {
                 // Once in a while a queue loses a message, or has it twice.
-                let copies = match inside.faults.then(|| inside.chance.below(50)) {
+                let copies = match state.faults.then(|| state.rng.below(50)) {
                     Some(0) => 0,
                     Some(1) => 2,
                     _ => 1,
                 };
                 for _ in 0..copies {
-                    let visible_at = inside.now + i64::from(*delay) * 1_000;
-                    let id = inside.fresh();
-                    inside.messages.push(Message { id, hint: hint.clone(), visible_at, receives: 0 });
+                    let visible_at = state.now + i64::from(*delay) * 1_000;
+                    let id = state.next_id();
+                    state.messages.push(Message { id, hint: hint.clone(), visible_at, receives: 0 });
                 }
             }
         })
@@ -493,7 +493,7 @@ impl ApiKeyStore for World {
     async fn find(&self, hash: &str) -> Result<Option<Principal>, StoreError> {
         let found = TENANTS.iter().find(|(key, _)| application::hash::key_hash(key) == hash);
         let principal = |(_, tenant): &(&str, &str)| {
-            let tenant = tenant.parse().map_err(|_| down())?;
+            let tenant = tenant.parse().map_err(|_| unavailable())?;
             Ok(Principal::admin(tenant, "sim", Mode::Live))
         };
         found.map(principal).transpose()
@@ -520,8 +520,8 @@ impl CoordinationStore for World {
 
     async fn read_versioned(&self, names: &[String]) -> Result<Vec<Option<VersionedRecord>>, StoreError> {
         self.read_io("records").await?;
-        let inside = self.inside();
-        Ok(names.iter().map(|name| inside.records.get(name).cloned()).collect())
+        let state = self.state();
+        Ok(names.iter().map(|name| state.records.get(name).cloned()).collect())
     }
 
     async fn compare_and_swap(
@@ -531,14 +531,14 @@ impl CoordinationStore for World {
         body: &str,
     ) -> Result<Option<VersionedRecord>, StoreError> {
         let mut found = None;
-        self.write_io("swap", |inside| {
-            if inside.bug == Some(Bug::LimitsNotShared) {
+        self.write_io("swap", |state| {
+            if state.bug == Some(Bug::LimitsNotShared) {
                 return;
             }
-            let there = inside.records.get(name);
+            let there = state.records.get(name);
             if there.map_or(0, |there| there.version) == expected {
                 let next = VersionedRecord { version: expected + 1, body: body.to_owned() };
-                inside.records.insert(name.to_owned(), next);
+                state.records.insert(name.to_owned(), next);
             } else {
                 found = there.cloned();
             }
@@ -549,20 +549,20 @@ impl CoordinationStore for World {
 }
 
 /// The second tenant's own channel: its provider echoes nothing of ours and cannot be asked.
-pub const OWN: &str = "other.own";
+pub const TENANT_CONFIG: &str = "other.own";
 
-fn other() -> TenantId {
+fn second_tenant() -> TenantId {
     TENANTS[1].1.parse().expect("a tenant")
 }
 
-fn own_secret() -> DocumentKey {
-    DocumentKey { tenant: other(), collection: "secret", name: format!("{OWN}#1") }
+fn tenant_secret() -> DocumentKey {
+    DocumentKey { tenant: second_tenant(), collection: "secret", name: format!("{TENANT_CONFIG}#1") }
 }
 
 /// What the second tenant decided before it all began.
-fn decided() -> BTreeMap<JournalKey, Stream> {
+fn initial_journals() -> BTreeMap<JournalKey, Stream> {
     let added = ProviderConfigEvent::ChannelAdded {
-        config: OWN.to_owned(),
+        config: TENANT_CONFIG.to_owned(),
         provider: "sim".to_owned(),
         channel: Channel::Email,
         name: "Own".to_owned(),
@@ -579,14 +579,14 @@ fn decided() -> BTreeMap<JournalKey, Stream> {
         traceparent: None,
     };
     let stream = Stream { version: 1, lines: vec![events::encode(&added, &meta)], ..Stream::default() };
-    BTreeMap::from([(JournalKey::channels(&other()), stream)])
+    BTreeMap::from([(JournalKey::channels(&second_tenant()), stream)])
 }
 
 #[async_trait]
 impl Journals for World {
     async fn read_journal(&self, key: &JournalKey) -> Result<Stream, StoreError> {
         self.read_io("journal").await?;
-        Ok(self.inside().journals.get(key).cloned().unwrap_or_default())
+        Ok(self.state().journals.get(key).cloned().unwrap_or_default())
     }
 
     async fn append_journal(&self, _: &JournalKey, _: u64, _: Vec<String>, _: &str) -> Result<(), AppendError> {
@@ -597,16 +597,16 @@ impl Journals for World {
 #[async_trait]
 impl DocumentStore for World {
     async fn put_document(&self, key: &DocumentKey, body: &str, _: Option<Timestamp>) -> Result<(), StoreError> {
-        self.write_io("document put", |inside| drop(inside.documents.insert(key.clone(), body.to_owned()))).await
+        self.write_io("document put", |state| drop(state.documents.insert(key.clone(), body.to_owned()))).await
     }
 
     async fn get_document(&self, key: &DocumentKey, _: Timestamp) -> Result<Option<String>, StoreError> {
         self.read_io("document").await?;
-        Ok(self.inside().documents.get(key).cloned())
+        Ok(self.state().documents.get(key).cloned())
     }
 
     async fn delete_document(&self, key: &DocumentKey) -> Result<(), StoreError> {
-        self.write_io("document remove", |inside| drop(inside.documents.remove(key))).await
+        self.write_io("document remove", |state| drop(state.documents.remove(key))).await
     }
 
     async fn list_documents(
@@ -618,9 +618,9 @@ impl DocumentStore for World {
         _: Timestamp,
     ) -> Result<Vec<(String, String)>, StoreError> {
         self.read_io("shelf").await?;
-        let inside = self.inside();
+        let state = self.state();
         let on_it = |key: &DocumentKey| key.tenant == *tenant && key.collection == shelf;
-        let later = inside.documents.iter().rev().filter(|(key, _)| on_it(key));
+        let later = state.documents.iter().rev().filter(|(key, _)| on_it(key));
         let later = later.filter(|(key, _)| before.is_none_or(|before| key.name.as_str() < before));
         Ok(later.take(limit).map(|(key, body)| (key.name.clone(), body.clone())).collect())
     }
@@ -629,9 +629,9 @@ impl DocumentStore for World {
 #[async_trait]
 impl UnmatchedQueue for World {
     async fn enqueue(&self, again: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError> {
-        self.write_io("inbox", |inside| {
-            let at = inside.now + i64::from(delay_s) * 1_000;
-            inside.inbox.push((at, again.clone()));
+        self.write_io("inbox", |state| {
+            let at = state.now + i64::from(delay_s) * 1_000;
+            state.inbox.push((at, again.clone()));
         })
         .await
     }
@@ -676,24 +676,24 @@ impl FileFetcher for World {
 #[async_trait]
 impl ObjectStore for World {
     async fn upload_to(&self, _: &ObjectKey, _: &str, _: u64, _: Timestamp) -> Result<PresignedUpload, StoreError> {
-        Err(down())
+        Err(unavailable())
     }
 
     async fn download_from(&self, _: &ObjectKey, _: &str, _: &str, _: Timestamp) -> Result<String, StoreError> {
-        Err(down())
+        Err(unavailable())
     }
 
     async fn read(&self, key: &ObjectKey, _: usize) -> Result<Option<Vec<u8>>, StoreError> {
         self.read_io("object read").await?;
-        Ok(self.inside().objects.get(key).cloned())
+        Ok(self.state().objects.get(key).cloned())
     }
 
     async fn write(&self, key: &ObjectKey, bytes: Vec<u8>, _: &str) -> Result<(), StoreError> {
-        self.write_io("object write", |inside| drop(inside.objects.insert(key.clone(), bytes))).await
+        self.write_io("object write", |state| drop(state.objects.insert(key.clone(), bytes))).await
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
-        self.write_io("object delete", |inside| drop(inside.objects.remove(key))).await
+        self.write_io("object delete", |state| drop(state.objects.remove(key))).await
     }
 }
 
@@ -704,7 +704,7 @@ impl AlertSink for World {
     }
 }
 
-impl Inside {
+impl WorldState {
     fn count(&mut self, projected: &ProjectedRow, change: &Counters) {
         for day in [utc_day(projected.row.created_at), "all".to_owned()] {
             add_counters(self.counters.entry((projected.view.clone(), day)).or_default(), change);
@@ -717,25 +717,25 @@ impl ViewStore for World {
     /// A transaction: all of it or nothing.
     async fn apply(&self, rows: &[ProjectedRow], _: Timestamp) -> Result<(), StoreError> {
         let mut late: Vec<(ProjectedRow, Counters)> = Vec::new();
-        self.write_io("views", |inside| {
+        self.write_io("views", |state| {
             for projected in rows {
                 let place = (projected.view.clone(), RowKey::of(&projected.row).path());
-                let old = inside.rows.get(&place);
+                let old = state.rows.get(&place);
                 if old.is_some_and(|old| projected.row.position <= old.position) {
                     continue;
                 }
                 let change = counter_delta(&contribution(&projected.row), old.map(contribution).as_ref());
-                inside.rows.insert(place, projected.row.clone());
-                match inside.bug {
+                state.rows.insert(place, projected.row.clone());
+                match state.bug {
                     Some(Bug::CountersApart) => late.push((projected.clone(), change)),
-                    _ => inside.count(projected, &change),
+                    _ => state.count(projected, &change),
                 }
             }
         })
         .await?;
         if !late.is_empty() {
-            self.write_io("counters", |inside| {
-                late.iter().for_each(|(projected, change)| inside.count(projected, change));
+            self.write_io("counters", |state| {
+                late.iter().for_each(|(projected, change)| state.count(projected, change));
             })
             .await?;
         }
@@ -750,8 +750,8 @@ impl ViewStore for World {
         size: usize,
     ) -> Result<RowPage, StoreError> {
         self.read_io("list").await?;
-        let inside = self.inside();
-        let mine = inside.rows.iter().rev().filter(|((of, _), row)| of == view && filter.matches(row));
+        let state = self.state();
+        let mine = state.rows.iter().rev().filter(|((of, _), row)| of == view && filter.matches(row));
         let mut rest = mine.filter(|((_, place), _)| after.is_none_or(|after| place.as_str() < after));
         let rows: Vec<CommunicationRow> = rest.by_ref().take(size).map(|(_, row)| row.clone()).collect();
         let next = rest.next().and(rows.last()).map(|row| RowKey::of(row).path());
@@ -759,8 +759,8 @@ impl ViewStore for World {
     }
 
     async fn get_rows(&self, view: &ViewScope, of: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError> {
-        let inside = self.inside();
-        Ok(of.iter().map(|key| inside.rows.get(&(view.clone(), key.path())).cloned()).collect())
+        let state = self.state();
+        Ok(of.iter().map(|key| state.rows.get(&(view.clone(), key.path())).cloned()).collect())
     }
 
     async fn daily_counters(
@@ -769,15 +769,15 @@ impl ViewStore for World {
         from: &str,
         to: &str,
     ) -> Result<BTreeMap<String, Counters>, StoreError> {
-        let inside = self.inside();
+        let state = self.state();
         let mine =
-            inside.counters.iter().filter(|((of, day), _)| of == view && from <= day.as_str() && day.as_str() <= to);
+            state.counters.iter().filter(|((of, day), _)| of == view && from <= day.as_str() && day.as_str() <= to);
         Ok(mine.map(|((_, day), counters)| (day.clone(), counters.clone())).collect())
     }
 
     async fn total_counters(&self, view: &ViewScope) -> Result<(Counters, Option<Timestamp>), StoreError> {
-        let inside = self.inside();
-        Ok((inside.counters.get(&(view.clone(), "all".to_owned())).cloned().unwrap_or_default(), None))
+        let state = self.state();
+        Ok((state.counters.get(&(view.clone(), "all".to_owned())).cloned().unwrap_or_default(), None))
     }
 }
 
@@ -803,24 +803,24 @@ impl Provider for SimProvider {
 
     /// Takes it or not, answers or not, early or late; calls back or not, once or twice, in any order.
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
-        let scripted = self.world.turn("provider call").await;
+        let scripted = self.world.yield_point("provider call").await;
         let plain = |answer: AttemptOutcome| SendResult::from(answer);
         let refused =
             |class, after| plain(AttemptOutcome::Refused { class, code: "sim".to_owned(), retry_after_ms: after });
         let (draw, latency, bug) = {
-            let mut inside = self.world.inside();
+            let mut state = self.world.state();
             let draw = match scripted {
                 Fault::Error => 0,
-                Fault::LostAfter => 14,
-                Fault::LostBefore => 20,
-                Fault::Nothing | Fault::Kill if inside.is_down(&self.account.id) => {
-                    // Refuses; or hangs, where chance has a say.
-                    8 + if inside.faults { 12 * inside.chance.below(2) } else { 0 }
+                Fault::ErrorAfterEffect => 14,
+                Fault::ErrorBeforeEffect => 20,
+                Fault::Nothing | Fault::Kill if state.is_down(&self.account.id) => {
+                    // Refuses; or hangs, if the seed decides.
+                    8 + if state.faults { 12 * state.rng.below(2) } else { 0 }
                 }
-                Fault::Nothing | Fault::Kill if inside.faults => inside.chance.below(100),
+                Fault::Nothing | Fault::Kill if state.faults => state.rng.below(100),
                 Fault::Nothing | Fault::Kill => 99,
             };
-            (draw, inside.chance.below(300) as i64, inside.bug)
+            (draw, state.rng.below(300) as i64, state.bug)
         };
         // What it does comes first; what it says, later.
         let taken = !(draw < 14 || (20..26).contains(&draw));
@@ -828,11 +828,11 @@ impl Provider for SimProvider {
         self.world.call(outbound, &self.account.id, taken, by);
         let hangs = (14..26).contains(&draw);
         {
-            let mut inside = self.world.inside();
-            inside.injected += u64::from(draw < 32);
-            inside.resume_at = inside.now + if hangs { timeout_ms as i64 } else { latency };
+            let mut state = self.world.state();
+            state.injected += u64::from(draw < 32);
+            state.resume_at = state.now + if hangs { timeout_ms as i64 } else { latency };
         }
-        self.world.turn("provider answer").await;
+        self.world.yield_point("provider answer").await;
         match draw {
             0..5 => refused(RefusalClass::Transient, None),
             5..8 => refused(RefusalClass::Throttled, Some(5_000)),
@@ -858,8 +858,8 @@ impl Provider for SimProvider {
         if self.world.read_io("query").await.is_err() {
             return QueryResult::NoResponse;
         }
-        let inside = self.world.inside();
-        match inside.calls.iter().any(|call| call.taken && call.attempt == outbound.attempt) {
+        let state = self.world.state();
+        match state.calls.iter().any(|call| call.taken && call.attempt == outbound.attempt) {
             true => QueryResult::Accepted(format!("sim-{}", outbound.attempt)),
             false => QueryResult::NotAccepted,
         }
@@ -869,18 +869,18 @@ impl Provider for SimProvider {
 impl World {
     /// As the erasure of a person does: everything of theirs in the vault is gone.
     pub async fn erase(&self, id: CommunicationId) -> Result<(), StoreError> {
-        self.write_io("erase", |inside| inside.vault.retain(|key, _| key.id != id)).await
+        self.write_io("erase", |state| state.vault.retain(|key, _| key.id != id)).await
     }
 
     fn call(&self, outbound: &OutboundMessage, config: &str, taken: bool, by: Option<String>) {
-        let mut inside = self.inside();
-        let at = inside.now;
+        let mut state = self.state();
+        let at = state.now;
         let (tenant, attempt, config) = (outbound.tenant.clone(), outbound.attempt, config.to_owned());
-        inside.calls.push(Call { tenant, attempt, config, at, taken });
+        state.calls.push(Call { tenant, attempt, config, at, taken });
         if !taken {
             return;
         }
-        let facts: &[ReportedStatus] = match inside.chance.below(10) {
+        let facts: &[ReportedStatus] = match state.rng.below(10) {
             0 => &[ReportedStatus::Accepted, ReportedStatus::Bounced],
             1 => &[ReportedStatus::Accepted, ReportedStatus::Undelivered],
             2..4 => {
@@ -888,13 +888,13 @@ impl World {
             }
             _ => &[ReportedStatus::Accepted, ReportedStatus::Delivered],
         };
-        let silent = inside.is_silent || inside.faults && inside.chance.percent(15);
+        let silent = state.is_silent || state.faults && state.rng.percent(15);
         for fact in facts.iter().filter(|_| !silent) {
-            let copies = 1 + u64::from(inside.faults && inside.chance.percent(10));
+            let copies = 1 + u64::from(state.faults && state.rng.percent(10));
             for _ in 0..copies {
-                let wait = match inside.chance.below(20) {
-                    0 if inside.faults => 400_000,
-                    _ => inside.chance.below(60_000) as i64,
+                let wait = match state.rng.below(20) {
+                    0 if state.faults => 400_000,
+                    _ => state.rng.below(60_000) as i64,
                 };
                 let key = StreamKey { tenant: outbound.tenant.clone(), id: outbound.attempt.communication };
                 let report = DeliveryReport {
@@ -904,7 +904,7 @@ impl World {
                     at: Timestamp(at),
                     code: None,
                 };
-                inside.callbacks.push(Callback { at: at + wait, key, report, by: by.clone() });
+                state.callbacks.push(Callback { at: at + wait, key, report, by: by.clone() });
             }
         }
     }

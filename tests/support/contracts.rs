@@ -13,7 +13,7 @@ use domain::ports::{
 use domain::stats::Counters;
 use events::{Channel, CommunicationId, Mode, TenantId, Timestamp};
 
-use crate::bench::content;
+use crate::harness::content;
 
 const LANE: QueueId = QueueId { channel: Channel::Email, high: false };
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
@@ -302,7 +302,7 @@ pub async fn suppressions(store: &dyn EventStore) {
 
 /// A row as `project` would fold it, made from a real stream.
 fn row(name: &str, created_ms: i64) -> CommunicationRow {
-    let request = crate::bench::request(NOW);
+    let request = crate::harness::request(NOW);
     let meta = events::EventMetadata {
         at: NOW + created_ms,
         command: "c".to_owned(),
@@ -447,7 +447,7 @@ pub async fn queue(queue: &dyn WorkQueue) {
     queue.send(&[]).await.expect("nothing is sent");
     let expected = QueueDepth { waiting: before.waiting + 13, delayed: before.delayed + 1, ..before };
     let same = async || Some(queue.depth(LANE).await.expect("a depth")).filter(|depth| *depth == expected);
-    crate::world::eventually("the queue's depth", same).await;
+    crate::server::eventually("the queue's depth", same).await;
 }
 
 /// Files are put where an address says and read where another says, for as long as each is good.

@@ -9,9 +9,9 @@ use domain::throttle::{Grant, ProviderThrottle};
 use domain::{communication_view, explain};
 use events::{Channel, CommunicationEvent, CommunicationId, Recorded, ReportedStatus, Timestamp};
 
-use crate::bench::{callback, heard, provider, verified};
+use crate::harness::{callback, parsed_callback, provider, verified};
 
-const T0: i64 = crate::bench::T0;
+const T0: i64 = crate::harness::T0;
 
 /// Panics where its property does not hold.
 pub type Property = fn(&[u8]);
@@ -42,7 +42,7 @@ pub fn stream(bytes: &[u8]) {
     let records: Vec<Recorded> = text.lines().filter_map(|line| events::decode(line).ok()).take(200).collect();
     let state = records.iter().fold(State::default(), |state, record| evolve(state, &record.event));
     let row =
-        communication_view::project(CommunicationId::from_idempotency_key(&crate::bench::tenant(), "fuzz"), &records);
+        communication_view::project(CommunicationId::from_idempotency_key(&crate::harness::tenant(), "fuzz"), &records);
     let story = explain::explain(&records);
     let begun = matches!(records.first().map(|r| &r.event), Some(CommunicationEvent::CommunicationRequested(_)));
     if begun {
@@ -81,7 +81,7 @@ pub fn twilio(bytes: &[u8]) {
 }
 
 fn said(provider: &dyn Provider, request: &CallbackRequest) {
-    let Ok(heard) = heard(provider, request, Timestamp(T0)) else { return };
+    let Ok(heard) = parsed_callback(provider, request, Timestamp(T0)) else { return };
     for told in heard.delivery_reports {
         assert!(matches!(told.message, MessageRef::Attempt { .. }));
         assert!(told.report.code.is_none_or(|code| code.chars().count() <= 40));
@@ -164,7 +164,7 @@ pub fn facts(bytes: &[u8]) {
 
 /// The public status, and the facts kept (but for bare acceptance, which our own record may have said already), of an attempt that ended one of four ways and was reported on so.
 fn told(reports: &[DeliveryReport], ending: u8, chunk: usize) -> (&'static str, Vec<ReportedStatus>) {
-    let request = crate::bench::request(Timestamp(T0));
+    let request = crate::harness::request(Timestamp(T0));
     let lease_until = Timestamp(T0 + 35_000);
     let (config, provider) = ("c".to_owned(), "p".to_owned());
     let begun = [

@@ -1,4 +1,4 @@
-//! The doors on a bench: a store, a queue that keeps what it is given, a provider that answers as told, and a clock that
+//! The doors on a harness: a store, a queue that keeps what it is given, a provider that answers as told, and a clock that
 //! stands still.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -87,11 +87,11 @@ impl WorkQueue for RecordingQueue {
     }
 }
 
-/// Answers in the order told, then accepts; remembers what it was asked.
+/// Answers in the order told, then accepts; remembers what it was sent_messages.
 pub struct ScriptedProvider {
     account: ProviderConfig,
     pub answers: Mutex<VecDeque<AttemptOutcome>>,
-    pub asked: Mutex<Vec<OutboundMessage>>,
+    pub sent_messages: Mutex<Vec<OutboundMessage>>,
     /// What it says when asked about a doubt.
     pub found: Mutex<QueryResult>,
 }
@@ -105,7 +105,7 @@ impl ScriptedProvider {
         Arc::new(ScriptedProvider {
             account: account(config, Channel::Email, Mode::Live, rate),
             answers: Mutex::default(),
-            asked: Mutex::default(),
+            sent_messages: Mutex::default(),
             found: Mutex::new(QueryResult::Unsupported),
         })
     }
@@ -135,7 +135,7 @@ impl Provider for ScriptedProvider {
     }
 
     async fn send(&self, outbound: &OutboundMessage, _: u64) -> SendResult {
-        self.asked.lock().expect("asked").push(outbound.clone());
+        self.sent_messages.lock().expect("sent messages").push(outbound.clone());
         // Lets others run between the claim and its outcome.
         tokio::task::yield_now().await;
         let answer = self.answers.lock().expect("answers").pop_front().unwrap_or_else(accepted);
@@ -228,7 +228,7 @@ pub fn callback(url: &str, headers: &[(&str, &str)], body: &[u8]) -> CallbackReq
 }
 
 /// What a callback says, for providers that need nothing from outside to read it.
-pub fn heard(
+pub fn parsed_callback(
     provider: &dyn Provider,
     request: &CallbackRequest,
     now: Timestamp,
@@ -270,7 +270,7 @@ impl ProviderFactory for EmptyProviderFactory {
 }
 
 /// What stands behind the tenants' configurations, over any store.
-pub fn own<S: Journals + DocumentStore + 'static>(store: Arc<S>, host: Arc<dyn ClockAndRng>) -> Own {
+pub fn tenant_ports<S: Journals + DocumentStore + 'static>(store: Arc<S>, host: Arc<dyn ClockAndRng>) -> Own {
     Own {
         journals: store.clone(),
         documents: store,
@@ -302,7 +302,7 @@ pub fn objects(folder: PathBuf) -> Arc<FolderObjectStore> {
 impl Harness {
     pub fn new() -> Self {
         let scratch = Scratch::new();
-        let store = Arc::new(Database::open(&scratch.0.join("bench.db"), false).expect("a database"));
+        let store = Arc::new(Database::open(&scratch.0.join("harness.db"), false).expect("a database"));
         let (host, queue) = (FixedClock::new(), Arc::new(RecordingQueue::default()));
         let (provider, second) = (ScriptedProvider::new("told"), ScriptedProvider::new("told-second"));
         let alerts = Arc::new(RecordingAlerts::default());
@@ -311,7 +311,7 @@ impl Harness {
             vault: store.clone(),
             queue: queue.clone(),
             providers: vec![provider.clone()],
-            own: own(store.clone(), host.clone()),
+            own: tenant_ports(store.clone(), host.clone()),
             documents: store.clone(),
             files: Arc::new(local::simulator::SimulatedFiles),
             objects: objects(scratch.0.join("files")),
@@ -331,9 +331,9 @@ impl Harness {
 
     /// The same with two providers, one after the other.
     pub fn with_failover() -> Self {
-        let mut bench = Harness::new();
-        bench.deliver.providers.push(bench.second.clone());
-        bench
+        let mut harness = Harness::new();
+        harness.deliver.providers.push(harness.second.clone());
+        harness
     }
 
     /// A stream and its content, as the api leaves them; no hint.
@@ -390,15 +390,15 @@ impl Harness {
         due.len()
     }
 
-    pub fn asked(&self) -> usize {
-        self.provider.asked.lock().expect("asked").len()
+    pub fn sent_messages(&self) -> usize {
+        self.provider.sent_messages.lock().expect("sent messages").len()
     }
 
     pub fn answers(&self, answers: impl IntoIterator<Item = AttemptOutcome>) {
         self.provider.answers.lock().expect("answers").extend(answers);
     }
 
-    pub async fn names(&self, key: &StreamKey) -> Vec<&'static str> {
+    pub async fn event_names(&self, key: &StreamKey) -> Vec<&'static str> {
         self.load(key).await.records.iter().map(|record| record.event.name()).collect()
     }
 
