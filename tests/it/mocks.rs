@@ -338,7 +338,7 @@ async fn requests_are_those_of_the_providers_own_libraries() {
         for name in query(asked_query).keys() {
             assert!(query(own_query).contains_key(name), "{name} in {}", sent.path);
         }
-        let own: BTreeMap<&str, &str> = captured.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let own: BTreeMap<&str, &str> = sent.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         for (name, value) in recorded["headers"].as_object().expect("headers") {
             let name = name.to_lowercase();
             let matters = ["authorization", "content-type", "apikey", "idempotency-key"].contains(&name.as_str());

@@ -4,8 +4,10 @@
 use domain::ports::{Append, Stream};
 use events::{CommunicationEvent, CommunicationId, Timestamp};
 
+use crate::T0;
+use crate::actions::plan;
+use crate::simulation::Simulation;
 use crate::world::World;
-use crate::{Simulation, T0, plan};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bug {
