@@ -311,7 +311,7 @@ pub trait Provider: Send + Sync {
 
     /// Verifies that a request comes from the provider. The error is the reason. `now` is compared with signed times.
     async fn verify_callback(&self, _: &CallbackRequest, _now: Timestamp) -> Result<(), &'static str> {
-        Err("this provider calls nobody back")
+        Err("this provider sends no callbacks")
     }
 
     /// Parses a verified request. The error is the reason.
