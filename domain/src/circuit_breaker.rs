@@ -143,16 +143,14 @@ impl CircuitBreaker {
             }
             return is_failing.then_some(BreakerCause::Failing);
         };
-        if open.probe_until.is_none() {
-            // A late result of a call from before the breaker opened says nothing about now.
-            return None;
-        }
-        if results.failures > 0 {
+        // Without a probe the results are those of calls from before the breaker opened, and say nothing about now.
+        let has_probe = open.probe_until.is_some();
+        if has_probe && results.failures > 0 {
             let wait_ms = (OPEN_MS << open.times.min(8)).min(OPEN_MAX_MS);
             self.trip(open.cause, wait_ms, now);
-        } else if results.successes > 0 {
+        } else if has_probe && results.successes > 0 {
             self.reset();
-        } else if results.unused > 0 {
+        } else if has_probe && results.unused > 0 {
             // The probe was not made, so the next worker may make one.
             self.open = Some(OpenBreaker { probe_until: None, ..open });
         }

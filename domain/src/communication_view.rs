@@ -1,4 +1,4 @@
-//! One row per communication: the fold of its stream that lists and details show.
+//! The view of communications: one row each, projected from the stream, for lists and details.
 
 use events::{CommunicationEvent, CommunicationId, Recorded, ReportedStatus, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use crate::communication::{Communication, FallbackState, Lifecycle, State, evolve};
 use crate::status::status;
 
-/// What lists show. Without personal data: that is joined from the vault.
+/// The row of one communication. It contains no personal data; that is joined from the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommunicationRow {
     pub id: CommunicationId,
-    /// The stream's position that it was folded at.
+    /// The position in the stream up to which it was projected.
     pub position: u64,
     pub channel: String,
     pub kind: String,
@@ -25,13 +25,13 @@ pub struct CommunicationRow {
     pub entity_id: Option<String>,
     pub template_id: Option<String>,
     pub resend_of: Option<CommunicationId>,
-    /// What it takes the place of, and what took its place.
+    /// The communication that this one is the fallback of, and the fallback of this one.
     #[serde(default)]
     pub fallback_of: Option<CommunicationId>,
     #[serde(default)]
     pub fell_back_to: Option<CommunicationId>,
     pub created_by: String,
-    /// Where its personal data lies in the vault.
+    /// The vault partition of its personal data; see [`recipient_key`].
     pub subject: String,
     pub content: String,
     pub created_at: Timestamp,
@@ -47,10 +47,10 @@ pub struct CommunicationRow {
     pub provider: Option<String>,
     pub provider_message_id: Option<String>,
     pub attempts: u16,
-    /// How it was given up, while it can be tried again: `retries_exhausted`, `expired`, `poison`, `in_doubt`.
+    /// Why it is a dead letter: `retries_exhausted`, `expired`, `poison` or `in_doubt`. `None` if it is not one.
     #[serde(rename = "given_up", default)]
     pub dead_letter_outcome: Option<String>,
-    /// Why the last attempt, or the whole, did not succeed.
+    /// Why the last attempt, or the communication, did not succeed.
     pub reason: Option<String>,
     pub segments: Option<u16>,
     pub maybe_sent: bool,
@@ -59,7 +59,7 @@ pub struct CommunicationRow {
     pub unsubscribed: bool,
 }
 
-/// The vault's partition of a recipient: its own id, or the hash of its address.
+/// The vault partition of a recipient, named by the recipient's id or by the hash of the address.
 pub fn recipient_key(request: &events::CommunicationRequest) -> String {
     match &request.recipient.id {
         Some(id) => format!("{}:{id}", request.recipient.kind.as_str()),
@@ -67,12 +67,12 @@ pub fn recipient_key(request: &events::CommunicationRequest) -> String {
     }
 }
 
-/// Folds a whole stream into its row; none for a stream that does not begin with a request.
+/// Projects a whole stream into its row. Returns `None` if the stream does not begin with a request.
 pub fn project(id: CommunicationId, records: &[Recorded]) -> Option<CommunicationRow> {
     let state = records.iter().fold(State::default(), |state, r| evolve(state, &r.event));
     let State::Requested(communication) = state else { return None };
     let first = records.first()?;
-    let mut row = facts_row(id, &communication);
+    let mut row = state_row(id, &communication);
     row.position = records.len() as u64;
     row.created_at = first.meta.at;
     row.updated_at = records.last()?.meta.at;
@@ -82,9 +82,9 @@ pub fn project(id: CommunicationId, records: &[Recorded]) -> Option<Communicatio
     Some(row)
 }
 
-fn facts_row(id: CommunicationId, c: &Communication) -> CommunicationRow {
+fn state_row(id: CommunicationId, c: &Communication) -> CommunicationRow {
     let request = &c.request;
-    let at = |fact| c.evidence.get(&fact).map(|seen| seen.at);
+    let at = |status| c.evidence.get(&status).map(|evidence| evidence.at);
     let opened_at = [at(ReportedStatus::Opened), at(ReportedStatus::Read)].into_iter().flatten().min();
     let name = |name: &str| name.to_owned();
     CommunicationRow {
@@ -123,7 +123,7 @@ fn facts_row(id: CommunicationId, c: &Communication) -> CommunicationRow {
             _ => None,
         },
         sent_at: None,
-        // Who opened it had it delivered, whether or not a provider said so.
+        // An opened message was delivered, whether or not a provider reported that.
         delivered_at: at(ReportedStatus::Delivered).or(opened_at).or(at(ReportedStatus::Clicked)),
         opened_at,
         clicked_at: at(ReportedStatus::Clicked),
@@ -152,7 +152,7 @@ fn dead_letter_outcome(c: &Communication) -> Option<&'static str> {
     }
 }
 
-/// What the state has no need of: times of our own events, and reasons.
+/// Adds what the state does not contain: times of our own events, and reasons.
 fn apply_event(row: &mut CommunicationRow, record: &Recorded) {
     let at = record.meta.at;
     match &record.event {
@@ -212,7 +212,7 @@ fn apply_event(row: &mut CommunicationRow, record: &Recorded) {
     }
 }
 
-/// The UTC day of a moment: `2026-11-21`.
+/// The UTC day of a time, such as `2026-11-21`.
 pub fn utc_day(at: Timestamp) -> String {
     let moment = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     moment.strftime("%Y-%m-%d").to_string()

@@ -1,4 +1,4 @@
-//! The decisions: pure functions over the facts, and the signatures of what the outside must do.
+//! The domain: decisions as pure functions of events, and the ports to the outside.
 
 pub mod access;
 pub mod address;

@@ -396,10 +396,10 @@ async fn every_outcome_is_explained() {
     server.until(&id, "lifecycle", "retry_wait").await;
     let path = format!("/api/communications/{id}/explain");
     let why = server.get(&path).await;
-    assert!(why.text("/summary").starts_with("It is tried again at "), "{}", why.body);
+    assert!(why.text("/summary").starts_with("It is retried at "), "{}", why.body);
     let codes: Vec<&str> = (0..3).map(|n| why.text(&format!("/steps/{n}/code"))).collect();
     assert_eq!(codes, ["accepted", "attempt", "refused.throttled"]);
-    assert!(why.text("/steps/2/text").contains("burns no attempt"), "{}", why.body);
+    assert!(why.text("/steps/2/text").contains("such an attempt does not count"), "{}", why.body);
     assert_eq!(why.text("/steps/2/inputs/attemptsCounted"), "0");
     let nobody = server.get("/api/communications/com_00000000000000000000000000000000/explain").await;
     assert_eq!(nobody.status, StatusCode::NOT_FOUND);

@@ -77,7 +77,7 @@ async fn what_is_not_read_in_time_goes_on_and_what_is_read_does_not() {
     let answer = server.post(&format!("/api/communications/{cancelled}/cancel"), json!({})).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     let waits = server.get(&format!("/api/communications/{unread}/explain")).await;
-    assert!(waits.text("/summary").contains("The next channel has its turn at"), "{}", waits.body);
+    assert!(waits.text("/summary").contains("The fallback to the next channel is due at"), "{}", waits.body);
     server.advance(31 * 60_000).await;
     let next = next_of(&server, &unread).await;
     server.until_status(&next.id(), "delivered").await;

@@ -7,7 +7,7 @@ use events::{CommunicationEvent, Recorded, Resolution, Timestamp};
 pub struct AttemptAudit {
     /// The first attempt that began before the previous one had ended.
     pub overlapping: Option<u16>,
-    /// Attempts of which nobody will ever know whether the provider accepted them.
+    /// Attempts for which it will never be known whether the provider accepted them.
     pub undecided: usize,
 }
 

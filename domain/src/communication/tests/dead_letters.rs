@@ -6,7 +6,7 @@ use super::*;
 fn late_evidence_reverts_a_failure() {
     for end in [failed(FailReason::InDoubt, true), dead(DeadLetterReason::RetriesExhausted, true)] {
         let g = given([holding(), started(1), in_doubt(1, InDoubtCause::Timeout), unknown(1), end])
-            .when(says(1, ReportedStatus::Delivered))
+            .when(report(1, ReportedStatus::Delivered))
             .then([reported(1, ReportedStatus::Delivered)])
             .is(Lifecycle::Sent)
             .shows(Status::Delivered);

@@ -24,7 +24,7 @@ fn an_expired_lease_is_a_doubt() {
 #[test]
 fn evidence_resolves_a_doubt_without_a_second_attempt() {
     given([requested(), started(1), in_doubt(1, InDoubtCause::Timeout)])
-        .when(says(1, ReportedStatus::Delivered))
+        .when(report(1, ReportedStatus::Delivered))
         .then([reported(1, ReportedStatus::Delivered), proven(1)])
         .is(Lifecycle::Sent)
         .shows(Status::Delivered)
@@ -36,7 +36,7 @@ fn evidence_resolves_a_doubt_without_a_second_attempt() {
 #[test]
 fn a_report_of_failure_also_resolves_a_doubt() {
     given([requested(), started(1), in_doubt(1, InDoubtCause::Timeout)])
-        .when(says(1, ReportedStatus::Undelivered))
+        .when(report(1, ReportedStatus::Undelivered))
         .then([reported(1, ReportedStatus::Undelivered), proven(1)])
         .is(Lifecycle::Sent)
         .shows(Status::Failed);
@@ -100,7 +100,7 @@ fn a_late_answer_still_resolves_its_doubt() {
 #[test]
 fn proof_of_an_earlier_attempt_prevents_the_next() {
     given([requested(), started(1), in_doubt(1, InDoubtCause::Timeout), unknown(1)])
-        .when(says(1, ReportedStatus::Delivered))
+        .when(report(1, ReportedStatus::Delivered))
         .then([reported(1, ReportedStatus::Delivered)])
         .is(Lifecycle::Sent)
         .maybe_sent(true);
@@ -129,7 +129,7 @@ fn proof_of_an_earlier_attempt_prevents_the_next() {
     .is(Lifecycle::Sent);
 }
 
-fn operator_says(outcome: Resolution) -> Command {
+fn operator_resolves(outcome: Resolution) -> Command {
     Command::ResolveInDoubt { outcome, by: ResolvedBy::Operator, provider_message_id: None }
 }
 
@@ -141,37 +141,40 @@ fn settled(attempt: u16, outcome: Resolution) -> CommunicationEvent {
 fn an_operator_can_resolve_a_doubt() {
     let doubt = || [requested(), started(1), in_doubt(1, InDoubtCause::Timeout)];
     given(doubt())
-        .when(operator_says(Resolution::Accepted))
+        .when(operator_resolves(Resolution::Accepted))
         .then([settled(1, Resolution::Accepted)])
         .is(Lifecycle::Sent);
     let g = given(doubt())
-        .when(operator_says(Resolution::NotAccepted))
+        .when(operator_resolves(Resolution::NotAccepted))
         .then([settled(1, Resolution::NotAccepted)])
         .maybe_sent(false);
     assert_eq!(readiness(g.communication(), at(0)), Readiness::Ready);
-    given(doubt()).when(operator_says(Resolution::Unknown)).then([settled(1, Resolution::Unknown)]).maybe_sent(true);
+    given(doubt())
+        .when(operator_resolves(Resolution::Unknown))
+        .then([settled(1, Resolution::Unknown)])
+        .maybe_sent(true);
 }
 
 #[test]
 fn a_resolution_respects_a_cancellation_and_the_attempt_limit() {
     let doubted = in_doubt(1, InDoubtCause::Timeout);
     given([requested(), started(1), doubted.clone(), cancellation()])
-        .when(operator_says(Resolution::NotAccepted))
+        .when(operator_resolves(Resolution::NotAccepted))
         .then([settled(1, Resolution::NotAccepted), cancelled()]);
     given([requested(), started(1), doubted.clone(), cancellation()])
-        .when(operator_says(Resolution::Unknown))
+        .when(operator_resolves(Resolution::Unknown))
         .then([settled(1, Resolution::Unknown), failed(FailReason::Cancelled, true)]);
     let once = requested_with(|request| request.max_attempts = 1);
     given([once, started(1), doubted])
-        .when(operator_says(Resolution::NotAccepted))
+        .when(operator_resolves(Resolution::NotAccepted))
         .then([settled(1, Resolution::NotAccepted), dead(DeadLetterReason::RetriesExhausted, false)]);
 }
 
 #[test]
 fn only_a_doubt_can_be_resolved() {
-    given([requested()]).when(operator_says(Resolution::Accepted)).then_rejected(Rejection::NotInDoubt);
+    given([requested()]).when(operator_resolves(Resolution::Accepted)).then_rejected(Rejection::NotInDoubt);
     given([requested(), started(1), accepted(1)])
-        .when(operator_says(Resolution::Accepted))
+        .when(operator_resolves(Resolution::Accepted))
         .then_rejected(Rejection::NotInDoubt);
 }
 

@@ -16,7 +16,7 @@ fn or_sms() -> CommunicationEvent {
     with_fallback(Some(AFTER), FallbackCondition::Delivered)
 }
 
-fn goes_on(ms: i64) -> Command {
+fn trigger_fallback_at(ms: i64) -> Command {
     Command::TriggerFallback { now: at(ms) }
 }
 
@@ -39,14 +39,16 @@ fn a_final_failure_triggers_the_fallback_at_once() {
     ] {
         let g = given([with_fallback(None, FallbackCondition::Delivered), end]);
         assert_eq!(readiness(g.communication(), at(0)), Readiness::FallbackDue);
-        g.when(goes_on(0)).then([triggered(FallbackTrigger::NotSent)]);
+        g.when(trigger_fallback_at(0)).then([triggered(FallbackTrigger::NotSent)]);
     }
     let sent = [with_fallback(None, FallbackCondition::Delivered), started(1), accepted(1)];
     for fact in [ReportedStatus::Bounced, ReportedStatus::Undelivered, ReportedStatus::Dropped] {
         let [a, b, c] = sent.clone();
-        given([a, b, c, reported(1, fact)]).when(goes_on(0)).then([triggered(FallbackTrigger::NotDelivered)]);
+        given([a, b, c, reported(1, fact)])
+            .when(trigger_fallback_at(0))
+            .then([triggered(FallbackTrigger::NotDelivered)]);
     }
-    given(sent).when(goes_on(AFTER)).then([]);
+    given(sent).when(trigger_fallback_at(AFTER)).then([]);
 }
 
 #[test]
@@ -66,7 +68,7 @@ fn a_message_that_must_not_be_sent_has_no_fallback() {
     ] {
         let g = given([or_sms(), end]);
         assert_eq!(g.communication().fallback_due_at(), None);
-        g.when(goes_on(AFTER)).then([]);
+        g.when(trigger_fallback_at(AFTER)).then([]);
     }
 }
 
@@ -76,7 +78,7 @@ fn a_missing_report_triggers_the_fallback() {
     let g = given([or_sms(), started(1), accepted(1)]);
     assert_eq!(wake(&g.0, at(0), None), Some(at(AFTER)));
     assert_eq!(readiness(g.communication(), at(AFTER - 1)), Readiness::Finished);
-    let g = g.when(goes_on(AFTER)).then([late.clone()]);
+    let g = g.when(trigger_fallback_at(AFTER)).then([late.clone()]);
     assert_eq!(readiness(g.communication(), at(AFTER)), Readiness::FallbackRequestPending);
     assert_eq!(wake(&g.0, at(AFTER), None), Some(at(AFTER + policy::REPAIR_DELAY_MS)));
     let next = CommunicationId::generate(at(0), 1);
@@ -88,9 +90,9 @@ fn a_missing_report_triggers_the_fallback() {
     let fell_back =
         |event: fn(String, CancelReason) -> CommunicationEvent| event("fallback".into(), CancelReason::FellBack);
     let stopped = fell_back(|by, reason| CommunicationEvent::CommunicationCancelled { by, reason });
-    given([or_sms()]).when(goes_on(AFTER)).then([late.clone(), stopped]).is(Lifecycle::Cancelled);
+    given([or_sms()]).when(trigger_fallback_at(AFTER)).then([late.clone(), stopped]).is(Lifecycle::Cancelled);
     let no_more = fell_back(|by, reason| CommunicationEvent::CancellationRequested { by, reason });
-    given([or_sms(), started(1)]).when(goes_on(AFTER)).then([late, no_more]);
+    given([or_sms(), started(1)]).when(trigger_fallback_at(AFTER)).then([late, no_more]);
 }
 
 #[test]
@@ -114,7 +116,7 @@ fn a_delivered_or_read_message_has_no_fallback() {
         reported(1, ReportedStatus::Delivered),
         reported(1, ReportedStatus::Bounced),
     ])
-    .when(goes_on(0))
+    .when(trigger_fallback_at(0))
     .then([triggered(FallbackTrigger::NotDelivered)]);
 }
 
@@ -128,7 +130,11 @@ fn a_held_doubt_falls_back_only_after_its_time() {
 
 #[test]
 fn a_cancellation_prevents_the_fallback() {
-    given([or_sms(), started(1), accepted(1)]).when(cancel_it()).then([cancellation()]).when(goes_on(AFTER)).then([]);
+    given([or_sms(), started(1), accepted(1)])
+        .when(cancel_it())
+        .then([cancellation()])
+        .when(trigger_fallback_at(AFTER))
+        .then([]);
     let late = triggered(FallbackTrigger::NotDeliveredInTime);
     given([or_sms(), started(1), accepted(1), late]).when(cancel_it()).then_rejected(Rejection::AlreadyAccepted);
 }
@@ -138,16 +144,16 @@ fn an_expired_message_has_no_fallback() {
     let day = 72 * 3_600_000;
     let expired = CommunicationEvent::FallbackAbandoned { reason: FallbackAbandonReason::Expired };
     given([or_sms(), started(1), accepted(1), reported(1, ReportedStatus::Bounced)])
-        .when(goes_on(day))
+        .when(trigger_fallback_at(day))
         .then([expired])
-        .when(goes_on(day))
+        .when(trigger_fallback_at(day))
         .then([]);
     let poison = CommunicationEvent::FallbackAbandoned { reason: FallbackAbandonReason::Poison };
     let late = triggered(FallbackTrigger::NotDeliveredInTime);
-    let buried = || Command::DeadLetter(DeadLetterReason::Poison);
-    let g = given([or_sms(), started(1), accepted(1), late]).when(buried()).then([poison]);
+    let dead_lettered = || Command::DeadLetter(DeadLetterReason::Poison);
+    let g = given([or_sms(), started(1), accepted(1), late]).when(dead_lettered()).then([poison]);
     assert_eq!(wake(&g.0, at(AFTER), None), None);
-    g.when(buried()).then([]);
+    g.when(dead_lettered()).then([]);
 }
 
 #[test]

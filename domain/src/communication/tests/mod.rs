@@ -169,7 +169,7 @@ fn yes() -> AttemptOutcome {
     AttemptOutcome::Accepted { provider_message_id: "sg-1".into(), segments, cost_micros, latency_ms: 12 }
 }
 
-fn says(attempt: u16, fact: ReportedStatus) -> Command {
+fn report(attempt: u16, fact: ReportedStatus) -> Command {
     let (event_id, code) = (None, None);
     Command::Report(vec![DeliveryReport { attempt: Some(attempt), fact, event_id, at: at(5), code }])
 }

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_status_is_recorded_once() {
     given([requested(), started(1), accepted(1), reported(1, ReportedStatus::Delivered)])
-        .when(says(1, ReportedStatus::Delivered))
+        .when(report(1, ReportedStatus::Delivered))
         .then([]);
     let earlier =
         DeliveryReport { attempt: Some(1), fact: ReportedStatus::Delivered, event_id: None, at: at(1), code: None };
@@ -24,16 +24,18 @@ fn a_status_is_recorded_once() {
 
 #[test]
 fn acceptance_is_not_recorded_again_after_the_answer() {
-    given([requested(), started(1), accepted(1)]).when(says(1, ReportedStatus::Accepted)).then([]);
+    given([requested(), started(1), accepted(1)]).when(report(1, ReportedStatus::Accepted)).then([]);
     given([requested(), started(1)])
-        .when(says(1, ReportedStatus::Accepted))
+        .when(report(1, ReportedStatus::Accepted))
         .then([reported(1, ReportedStatus::Accepted)]);
 }
 
 #[test]
 fn a_report_needs_an_attempt() {
-    given([requested()]).when(says(1, ReportedStatus::Delivered)).then_rejected(Rejection::UnknownAttempt);
-    given([requested(), started(1)]).when(says(2, ReportedStatus::Delivered)).then_rejected(Rejection::UnknownAttempt);
+    given([requested()]).when(report(1, ReportedStatus::Delivered)).then_rejected(Rejection::UnknownAttempt);
+    given([requested(), started(1)])
+        .when(report(2, ReportedStatus::Delivered))
+        .then_rejected(Rejection::UnknownAttempt);
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn one_key_is_for_one_body() {
 
 #[test]
 fn commands_before_the_request_are_rejected() {
-    for command in [begin(0), advance_to(0), cancel_it(), says(1, ReportedStatus::Sent), outcome(1, yes())] {
+    for command in [begin(0), advance_to(0), cancel_it(), report(1, ReportedStatus::Sent), outcome(1, yes())] {
         given([]).when(command).then_rejected(Rejection::NotRequested);
     }
 }
