@@ -1,7 +1,37 @@
-//! The house's own rules, read from its sources.
+//! The rules of the architecture, read from the sources.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use tests::harness::Scratch;
+use tests::module_graph::circles;
+
+const MAX_LINES: usize = 500;
+
+/// Sources that are still too long. Entries are only taken off.
+const LONG_FILES: &[&str] = &[
+    "domain/src/ports.rs",
+    "functions/api/src/channels.rs",
+    "functions/api/src/send.rs",
+    "functions/api/src/templates.rs",
+    "functions/deliver/src/delivery.rs",
+    "functions/local/src/lib.rs",
+    "functions/local/src/simulator/mod.rs",
+    "infra/src/aws/dynamodb.rs",
+    "infra/src/embedded/store.rs",
+];
+
+/// Circles that are still open: a crate's folder, and the files of the circle or, ending in `/`, their folder. Entries are
+/// only taken off.
+const OPEN_CIRCLES: &[(&str, &[&str])] = &[
+    ("domain", &["render/"]),
+    ("functions/api", &["channels", "send"]),
+    ("functions/api", &["openapi/collection", "openapi/mod"]),
+    ("functions/api", &["providers", "read"]),
+    ("functions/local", &["simulator/"]),
+    ("infra", &["providers/"]),
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
@@ -22,48 +52,77 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
         }
     }
     assert!(!found.is_empty(), "{folder} has sources");
+    found.retain(|(path, _)| !path.components().any(|part| part.as_os_str() == "target"));
     found
 }
 
+/// Folders of the workspace's crates, as the root manifest lists them.
+fn members() -> Vec<String> {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the root manifest");
+    let list = manifest.split("members = [").nth(1).and_then(|rest| rest.split(']').next()).expect("members");
+    let mut found = Vec::new();
+    for member in list.split('"').skip(1).step_by(2) {
+        let Some(parent) = member.strip_suffix("/*") else {
+            found.push(member.to_owned());
+            continue;
+        };
+        for entry in fs::read_dir(root().join(parent)).expect("a folder of crates") {
+            let path = entry.expect("an entry").path();
+            if path.join("Cargo.toml").is_file() {
+                found.push(format!("{parent}/{}", path.file_name().expect("a name").to_string_lossy()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// A crate's folder is named as the crate.
+fn crate_name(folder: &str) -> &str {
+    folder.rsplit('/').next().unwrap_or(folder)
+}
+
 /// A crate's own dependencies, from its manifest.
-fn dependencies(folder: &str) -> Vec<String> {
+fn dependencies(folder: &str) -> BTreeSet<String> {
     let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).expect("a manifest");
-    let section = manifest.split("[dependencies]").nth(1).expect("dependencies");
+    let section = manifest.split("[dependencies]").nth(1).unwrap_or_default();
     let lines = section.lines().take_while(|line| !line.starts_with('['));
     let names = lines.filter_map(|line| line.split(['.', ' ', '=']).next());
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-#[test]
-fn arrows_run_one_way() {
-    let ours = [
-        "events",
-        "domain",
-        "infra",
-        "application",
-        "api",
-        "deliver",
-        "webhook",
-        "schedule",
-        "project",
-        "dead-letter",
-        "audit",
-        "local",
-    ];
-    let of_ours = |folder: &str| {
-        let mut found = dependencies(folder);
-        found.retain(|name| ours.contains(&name.as_str()));
-        found.sort();
-        found
+/// The functions that are deployed: crates with a program, but for `local`, which runs them all in one process.
+fn functions() -> Vec<String> {
+    let is_deployed = |folder: &String| {
+        folder.starts_with("functions/")
+            && folder != "functions/local"
+            && root().join(folder).join("src/main.rs").is_file()
     };
-    assert_eq!(of_ours("events"), [] as [&str; 0]);
-    assert_eq!(of_ours("domain"), ["events"]);
-    assert_eq!(of_ours("infra"), ["domain", "events"]);
-    assert_eq!(of_ours("functions/application"), ["domain", "events"]);
-    for door in ["api", "deliver", "webhook", "schedule", "project", "dead-letter", "audit"] {
-        let found = of_ours(&format!("functions/{door}"));
-        let allowed = ["domain", "events", "infra", "application"];
-        assert!(found.iter().all(|name| allowed.contains(&name.as_str())), "{door}: {found:?}");
+    members().into_iter().filter(is_deployed).collect()
+}
+
+/// The crates of the workspace that a crate may depend on; none means any.
+fn allowed(folder: &str) -> Option<&'static [&'static str]> {
+    match folder {
+        "events" => Some(&[]),
+        "domain" => Some(&["events"]),
+        "infra" | "functions/application" => Some(&["domain", "events"]),
+        "functions/local" | "tests" => None,
+        function if function.starts_with("functions/") => Some(&["application", "domain", "events", "infra"]),
+        other => panic!("{other} has no layer yet: say here what it may depend on"),
+    }
+}
+
+#[test]
+fn dependencies_point_down_the_layers() {
+    let folders = members();
+    let names: BTreeSet<&str> = folders.iter().map(|folder| crate_name(folder)).collect();
+    assert!(names.contains("domain") && functions().len() >= 7, "the manifest was read: {folders:?}");
+    for folder in &folders {
+        let Some(allowed) = allowed(folder) else { continue };
+        let ours = dependencies(folder).into_iter().filter(|name| names.contains(name.as_str()));
+        let forbidden: Vec<String> = ours.filter(|name| !allowed.contains(&name.as_str())).collect();
+        assert!(forbidden.is_empty(), "{folder} depends on {forbidden:?}");
     }
 }
 
@@ -99,13 +158,70 @@ fn the_domain_does_no_io() {
 
 #[test]
 fn every_function_states_its_contract() {
-    for door in ["api", "deliver", "webhook", "schedule", "project", "dead-letter", "audit"] {
-        let text = fs::read_to_string(root().join(format!("functions/{door}/src/lib.rs"))).expect("a door");
-        for beat in ["//! In: ", "//! May touch: ", "//! Never: "] {
-            assert!(text.contains(beat), "{door} without {beat}");
+    for folder in functions() {
+        let text = fs::read_to_string(root().join(&folder).join("src/lib.rs")).expect("a function's library");
+        for heading in ["//! In: ", "Out: ", "//! May touch: ", "//! Never: "] {
+            assert!(text.contains(heading), "{folder} does not state \"{heading}\"");
         }
-        assert!(text.contains("Out: "), "{door}");
     }
+}
+
+#[test]
+fn the_scan_of_sources_finds_circles_and_looks_through_re_exports() {
+    let scratch = Scratch::new();
+    let write = |name: &str, text: &str| fs::write(scratch.0.join(name), text).expect("written");
+    fs::create_dir(scratch.0.join("part")).expect("a folder");
+    write("lib.rs", "mod part;\nmod user;\npub use part::Part;\npub use user::run;\n");
+    write("part/mod.rs", "mod inner;\npub use inner::{Part, Piece as Renamed};\n");
+    write("part/inner.rs", "pub struct Part;\npub struct Piece;\n");
+    write("user.rs", "use crate::{Part, part::Renamed};\npub fn run(_: Part, _: Renamed) {}\n");
+    assert!(circles(&scratch.0).is_empty(), "{:?}", circles(&scratch.0));
+    write("part/inner.rs", "// crate::user::other\npub struct Part;\nfn call() { crate::run(\"\") }\n");
+    assert_eq!(circles(&scratch.0), [["part/inner", "user"]]);
+    write("part/inner.rs", "pub struct Part;\n#[cfg(test)]\nmod tests { use crate::user::run; }\n");
+    assert!(circles(&scratch.0).is_empty());
+}
+
+#[test]
+fn no_circles_between_the_files_of_a_crate() {
+    let (mut needed, mut new) = (BTreeSet::new(), Vec::new());
+    for folder in members() {
+        let sources = root().join(&folder).join("src");
+        let found = if sources.is_dir() { circles(&sources) } else { Vec::new() };
+        for circle in found {
+            let is_part_of = |(of, files): &(&str, &[&str])| {
+                let names = |file: &String| {
+                    files.iter().any(|name| file == name || name.ends_with('/') && file.starts_with(name))
+                };
+                *of == folder && circle.iter().all(names)
+            };
+            match OPEN_CIRCLES.iter().position(is_part_of) {
+                Some(place) => drop(needed.insert(place)),
+                None => new.push(format!("{folder}: {circle:?}")),
+            }
+        }
+    }
+    assert!(new.is_empty(), "files that use each other: {new:#?}");
+    for (place, (folder, files)) in OPEN_CIRCLES.iter().enumerate() {
+        assert!(needed.contains(&place), "{folder} has no circle of {files:?} any more: take it off OPEN_CIRCLES");
+    }
+}
+
+#[test]
+fn no_source_is_longer_than_500_lines() {
+    let mut long = BTreeSet::new();
+    for folder in members() {
+        for (path, text) in sources(&folder) {
+            if text.lines().count() > MAX_LINES {
+                long.insert(path.strip_prefix(root()).expect("below the root").display().to_string());
+            }
+        }
+    }
+    let known: BTreeSet<String> = LONG_FILES.iter().map(|path| (*path).to_owned()).collect();
+    let new: Vec<_> = long.difference(&known).collect();
+    assert!(new.is_empty(), "longer than {MAX_LINES} lines: {new:?}");
+    let mended: Vec<_> = known.difference(&long).collect();
+    assert!(mended.is_empty(), "no longer than {MAX_LINES} lines any more: take them off LONG_FILES: {mended:?}");
 }
 
 #[test]
@@ -121,7 +237,7 @@ fn every_event_is_in_the_catalogue() {
         }
     }
     let listed = catalogue.matches("\n### ").count();
-    assert_eq!(listed, events::all_event_types().count(), "a section for something that is no event");
+    assert_eq!(listed, events::all_event_types().count(), "a section for something that is not an event");
 }
 
 #[test]

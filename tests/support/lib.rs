@@ -5,6 +5,7 @@ pub mod dynamo;
 pub mod fuzz;
 pub mod harness;
 pub mod invariants;
+pub mod module_graph;
 pub mod openapi_contract;
 pub mod rng;
 pub mod server;
