@@ -72,7 +72,7 @@ fn number(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// The child, as often as it takes.
+/// The process that is killed and started again.
 struct ChildProcess {
     child: Child,
     folder: String,

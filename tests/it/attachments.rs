@@ -85,7 +85,7 @@ async fn an_uploaded_file_goes_with_an_email_as_bytes_and_elsewhere_as_a_link() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_what_it_was_said_to_be_is_refused() {
+async fn a_file_that_is_not_of_its_declared_type_is_refused() {
     let server = TestServer::new().await;
     for (body, pointer) in [
         (json!({ "contentType": "application/x-msdownload" }), "/contentType"),

@@ -74,7 +74,7 @@ async fn channels_are_ordered_changed_switched_off_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_channel_is_said_by_its_field() {
+async fn validation_errors_of_a_channel_name_their_field() {
     let server = TestServer::new().await;
     for (body, pointer) in [
         (json!({ "provider": "pigeon", "settings": {} }), "/provider"),

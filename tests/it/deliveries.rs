@@ -1,4 +1,4 @@
-//! The deliver and schedule doors on a harness: what is lost, doubled, late or in doubt.
+//! The functions deliver and schedule: hints that are lost, duplicated or late, and attempts in doubt.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Whole walks over HTTP: `local` with its real doors, real providers' protocols, real signatures.
+//! End to end over HTTP: `local` with the real functions, the providers' real protocols and real signatures.
 
 use domain::ports::{ApiKeyStore, Principal};
 use events::Mode;

@@ -78,7 +78,7 @@ async fn each_wrong_field_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_faults_are_told_at_once() {
+async fn all_validation_errors_are_reported_at_once() {
     let server = TestServer::new().await;
     let answer = server.post("/api/communications/send", json!({ "type": "poem", "x": 1 })).await;
     is_problem(&answer, Kind::Invalid);

@@ -1,4 +1,5 @@
-//! The proof, in one binary: contracts of the ports, doors on a bench, whole walks over HTTP, and the house's own rules.
+//! The integration tests in one binary: contracts of the ports, functions without HTTP, end to end over HTTP, and the rules of
+//! the architecture.
 
 mod access;
 mod architecture;

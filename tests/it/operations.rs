@@ -163,7 +163,7 @@ async fn dead_letters_are_listed_by_filter_and_redriven_at_a_rate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twilio_is_asked_about_a_message_that_nobody_heard_of() {
+async fn twilio_is_queried_about_a_message_without_a_report() {
     let server = TestServer::new().await;
     server.fault("twilio", "accept_then_silence", 1).await;
     let mut held = sms("+447700900071");

@@ -79,7 +79,7 @@ async fn the_channel_is_chosen_by_preference() {
     assert_eq!(sent.status, StatusCode::CREATED, "{}", sent.body);
     assert_eq!(sent.text("/communication/channel"), "whatsapp", "there is no address for the first");
     server.until_status(&sent.id(), "delivered").await;
-    // Nobody said anything of this type: by email.
+    // No preference for this type: by email.
     let sent = server.post("/api/communications/send", auto("payment_link")).await;
     assert_eq!(
         (sent.text("/communication/channel"), sent.text("/communication/recipientContact")),
@@ -93,7 +93,7 @@ async fn the_channel_is_chosen_by_preference() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn defaults_hold_where_nobody_said_otherwise_and_history_is_kept() {
+async fn defaults_apply_without_a_preference_and_history_is_kept() {
     let server = TestServer::new().await;
     let defaults = "/api/communication-preferences/defaults";
     let night = json!({ "start": "21:00", "end": "08:00", "timeZone": "Africa/Nairobi" });
@@ -119,7 +119,7 @@ async fn defaults_hold_where_nobody_said_otherwise_and_history_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_preferences_is_said_by_its_field() {
+async fn validation_errors_of_preferences_name_their_field() {
     let server = TestServer::new().await;
     for (body, pointer) in [
         (json!({}), "/"),

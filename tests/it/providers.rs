@@ -38,7 +38,7 @@ fn person(channel: &str, outcome: &str) -> String {
     }
 }
 
-/// What is last heard of a message to such a person.
+/// The last status reported of a message to such a recipient.
 fn expected(provider: &str, channel: &str, outcome: &str) -> &'static str {
     match (provider, channel, outcome) {
         ("telegram", ..) => "sent",
@@ -72,7 +72,7 @@ async fn walk(server: &TestServer, own: &Value, outcome: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_provider_sends_and_is_heard() {
+async fn every_provider_sends_and_reports() {
     let server = TestServer::new().await;
     let examples = examples(&server).await;
     let known = |name: &str| examples.iter().any(|example| example["provider"] == name);

@@ -112,7 +112,7 @@ async fn the_readers_language_is_found_and_the_tenants_own_come_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_template_is_said_by_its_field() {
+async fn validation_errors_of_a_template_name_their_field() {
     let server = TestServer::new().await;
     let email = json!({ "name": "N", "code": "c", "channel": "email", "type": "invoice", "subjectTemplate": "S", "bodyTemplate": "B" });
     for (change, pointer, code) in [

@@ -1,4 +1,4 @@
-//! The deliver door at its limits: rates, breakers, failover, quiet hours, and providers that are sent_messages.
+//! The function deliver at its limits: rates, circuit breakers, failover, quiet hours, and providers that are queried.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ async fn a_batch_takes_its_tokens_at_once_and_the_rest_wait_their_turn() {
 }
 
 #[tokio::test]
-async fn somebody_is_told_before_messages_wait() {
+async fn a_low_quota_alert_is_raised_before_messages_wait() {
     let mut harness = Harness::new();
     harness.deliver.providers = vec![ScriptedProvider::at("told", RateLimit { burst: 10, per_second: 1 })];
     let keys = several(&harness, 9).await;
@@ -92,7 +92,7 @@ async fn what_was_taken_for_a_stale_hint_is_given_back() {
     assert_eq!(gate(&harness, "gate#told").await.0.quota(harness.deliver.host.now()).remaining, 1);
 }
 
-/// Limits that nobody reaches.
+/// Limits that are never reached.
 struct Unreachable;
 
 #[async_trait]

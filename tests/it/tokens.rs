@@ -121,7 +121,7 @@ async fn who_signed_in_may_what_their_role_may_in_their_tenant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_token_is_said() {
+async fn a_refused_token_says_why() {
     let provider = Provider::start().await;
     provider.publish(&[1]);
     let server = provider.server().await;

@@ -22,7 +22,7 @@ pub enum Action {
     OptOut {
         n: usize,
     },
-    /// Another communication, `copy`, with the words of `n`.
+    /// Sends another communication, `copy`, with the content of `n`.
     Resend {
         n: usize,
         copy: usize,

@@ -25,7 +25,7 @@ pub enum Bug {
     MaybeSentForgotten,
     /// After a lost race it appends all the same, without reading again.
     NoReRead,
-    /// Attempts run out while one is in doubt, and nobody says that it may have arrived.
+    /// Attempts are exhausted while one is in doubt, and the dead letter does not record that it may have been sent.
     ExhaustedInDoubt,
     /// A hint once sent is believed to arrive: its timer is dropped.
     HintsAreTruth,
@@ -37,9 +37,9 @@ pub enum Bug {
     SentEarly,
     /// Quiet hours are not looked at.
     QuietIgnored,
-    /// That the next channel has its turn is decided, and then forgotten.
+    /// The fallback is triggered, but its timer is lost.
     FallbackForgotten,
-    /// The next channel's communication is said to be there, and is not.
+    /// The fallback's communication is recorded as created, and is not.
     FallbackNotCreated,
 }
 

@@ -55,7 +55,7 @@ pub fn check_all(world: &World, accepted: &BTreeMap<usize, StreamKey>) -> Result
     Ok(())
 }
 
-/// I13: who says that another takes its place is right, and nobody takes a place unasked.
+/// I13: a communication that names a fallback has that fallback, and every fallback is named by its predecessor.
 fn check_fallback_chains(streams: &BTreeMap<StreamKey, StoredRecords>) -> Result<(), String> {
     let folded = |key: &StreamKey| {
         let lines = streams.get(key).into_iter().flat_map(|(stream, ..)| &stream.lines);

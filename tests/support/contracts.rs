@@ -1,4 +1,4 @@
-//! What every home must do, said once. Each function takes a fresh port.
+//! The contract of each port, run against the AWS and the embedded adapters. Each function takes a fresh port.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! The doors on a harness: a store, a queue that keeps what it is given, a provider that answers as told, and a clock that
-//! stands still.
+//! A harness for the functions without HTTP: a store, a queue that records its hints, a provider that answers by script, and
+//! a clock that only moves when advanced.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ use schedule::Schedule;
 pub const T0: i64 = 1_800_000_000_000;
 pub const INVOCATION_MS: i64 = 30_000;
 
-/// Time stands still until told; chance repeats itself with every run.
+/// A clock that only moves when advanced, and random numbers that are the same in every run.
 pub struct FixedClock {
     now: AtomicI64,
     chance: AtomicU64,
@@ -59,7 +59,7 @@ impl ClockAndRng for FixedClock {
     }
 }
 
-/// Keeps hints; loses them when told.
+/// Records hints, or fails while it is down.
 #[derive(Default)]
 pub struct RecordingQueue {
     pub hints: Mutex<Vec<(Hint, u32)>>,
@@ -87,7 +87,7 @@ impl WorkQueue for RecordingQueue {
     }
 }
 
-/// Answers in the order told, then accepts; remembers what it was sent_messages.
+/// Gives the scripted answers in order, then accepts; records the messages sent to it.
 pub struct ScriptedProvider {
     account: ProviderConfig,
     pub answers: Mutex<VecDeque<AttemptOutcome>>,

@@ -1,4 +1,4 @@
-//! What the suites share: a running `local`, a bench of doors without HTTP, and emulated DynamoDB.
+//! What the suites share: a running `local`, a harness for functions without HTTP, and emulated DynamoDB.
 
 pub mod contracts;
 pub mod dynamo;

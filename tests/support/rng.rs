@@ -1,6 +1,6 @@
-//! Chance that repeats itself.
+//! Random numbers that a seed determines.
 
-/// xorshift64*: small, seeded, the same everywhere.
+/// xorshift64*: the same numbers for the same seed on every machine.
 pub struct SeededRng(u64);
 
 impl SeededRng {

@@ -1,4 +1,4 @@
-//! A running `local` and somebody who uses it.
+//! A running `local` and a client of it.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::openapi_contract;
 
-/// How long anything may take before a test says that it did not happen.
+/// How long a test waits for anything.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub struct TestServer {
