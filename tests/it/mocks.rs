@@ -16,7 +16,7 @@ use events::{AttemptId, Channel, InDoubtCause, RefusalClass};
 use serde_json::Value;
 use tests::harness::{example, provider_at};
 
-/// What was asked of a provider, as it left.
+/// A request to a provider, as it was sent.
 #[derive(Debug, Clone)]
 struct CapturedRequest {
     method: String,
@@ -25,8 +25,8 @@ struct CapturedRequest {
     body: Bytes,
 }
 
-/// In proxy of a mock: takes the part of the path away that its description leaves to the server, asks for an error by
-/// name, and keeps what was asked and answered.
+/// Stands in front of a mock. Strips the part of the path that the description leaves to the server, asks the mock for an
+/// error by its code, and records requests and answers.
 struct RecordingProxy {
     to: Option<String>,
     cut: &'static str,

@@ -1,5 +1,5 @@
-//! The checker is checked: mistakes planted at the ports, where they do to the real handlers what the same mistake state
-//! them would do. Production code has no switch for them. Each must be found, and by the invariant it breaks.
+//! Tests the checker: bugs planted at the ports have the effect on the real handlers that the same bug inside them would
+//! have. Production code has no switch for them. Each must be found by the invariant that it breaks.
 
 use domain::ports::{Append, Stream};
 use events::{CommunicationEvent, CommunicationId, Timestamp};

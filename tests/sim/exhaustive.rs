@@ -109,8 +109,8 @@ fn one_fault_anywhere_breaks_no_promise_and_doubles_only_in_the_window() {
     assert_eq!(found, golden, "the single faults after which it may be sent twice");
 }
 
-/// The sample of the pairs. A prime shifts the sample from one first fault to the next, so that each fault is part of it,
-/// as the first and as the second, at every stage of a communication's life.
+/// The sample of the pairs. A prime shifts the sample from one first fault to the next, so that it holds each kind of fault
+/// as the first and as the second.
 const EVERY_NTH_PAIR: u64 = 17;
 
 #[test]
