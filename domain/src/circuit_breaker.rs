@@ -188,3 +188,51 @@ impl CircuitBreaker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open_breaker() -> CircuitBreaker {
+        let mut breaker = CircuitBreaker::default();
+        breaker.begin_calls(MIN_CALLS, Timestamp(0));
+        let failed = CallResults { failures: MIN_CALLS, ..CallResults::default() };
+        assert_eq!(breaker.record_results(&failed, Timestamp(WINDOW_MS - 1)), Some(BreakerCause::Failing));
+        breaker
+    }
+
+    #[test]
+    fn a_cause_has_its_stored_name() {
+        for cause in [BreakerCause::Failing, BreakerCause::Auth, BreakerCause::Balance] {
+            assert_eq!(serde_json::to_value(cause).expect("JSON"), cause.as_str());
+        }
+    }
+
+    #[test]
+    fn failures_after_the_end_of_the_window_do_not_count() {
+        let mut breaker = CircuitBreaker::default();
+        let window_at = Timestamp(1_800_000_000_000);
+        breaker.begin_calls(MIN_CALLS, window_at);
+        let failed = CallResults { failures: MIN_CALLS, ..CallResults::default() };
+        assert_eq!(breaker.record_results(&failed, window_at + WINDOW_MS), None);
+    }
+
+    #[test]
+    fn no_call_is_no_probe() {
+        let mut breaker = open_breaker();
+        let later = breaker.blocked_until().expect("open");
+        breaker.begin_calls(0, later);
+        assert_eq!(breaker.permit(later), Permit::Probe);
+    }
+
+    #[test]
+    fn only_an_unused_probe_is_given_back_and_the_breaker_stays_open() {
+        let mut breaker = open_breaker();
+        let later = breaker.blocked_until().expect("open");
+        breaker.begin_calls(1, later);
+        breaker.record_results(&CallResults::default(), later);
+        assert_eq!(breaker.permit(later), Permit::Blocked(later + PROBE_TIMEOUT_MS), "the probe is under way");
+        breaker.record_results(&CallResults { unused: 1, ..CallResults::default() }, later);
+        assert_eq!(breaker.permit(later), Permit::Probe);
+    }
+}
