@@ -5,7 +5,7 @@ use crate::{CALLERS_ACT_MS, COMMUNICATIONS, FAULTS_STOP_MS, T0};
 use events::{TenantId, Timestamp};
 use serde_json::{Value, json};
 
-/// Something that a caller wants.
+/// A request of a caller.
 #[derive(Debug, Clone)]
 pub enum Action {
     Send {
@@ -27,11 +27,11 @@ pub enum Action {
         n: usize,
         copy: usize,
     },
-    /// Its personal data is gone.
+    /// Erases the personal data of a communication.
     Erase {
         n: usize,
     },
-    /// A tenant's dead letters are tried again.
+    /// Retries the dead letters of a tenant.
     Redrive {
         tenant: usize,
     },
@@ -41,12 +41,12 @@ pub fn contact(n: usize) -> String {
     format!("person-{n}@example.com")
 }
 
-/// A resend stays with its tenant.
+/// Even numbers belong to the first tenant, so a resend stays with its tenant.
 pub fn tenant(n: usize) -> TenantId {
     TENANTS[n % 2].1.parse().expect("a tenant")
 }
 
-/// What callers will want, and when; and which provider will be down.
+/// The requests of all callers with their times. Also decides which provider has an outage.
 pub fn plan(world: &World, seed: u64) -> Vec<(i64, Action)> {
     let mut guard = world.state();
     let state = &mut *guard;
@@ -95,7 +95,7 @@ pub fn plan(world: &World, seed: u64) -> Vec<(i64, Action)> {
         actions.push((at, Action::Send { n, body }));
         let soon = at + rng.below(90_000) as i64;
         if rng.percent(40) {
-            // Most have been sent by then; what is left has a past.
+            // Most have been sent by then; the others have failed attempts.
             actions.push((at + 130_000 + rng.below(1_500_000) as i64, Action::Cancel { n }));
         }
         match rng.below(12) {

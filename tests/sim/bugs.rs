@@ -11,31 +11,31 @@ use crate::world::World;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bug {
-    /// A worker does not see that another one holds the attempt, and appends without asking.
+    /// A worker ignores the lease of another one, and appends without checking the version.
     LeaseIgnored,
-    /// A timeout is taken for a no.
+    /// A timeout is recorded as a refusal.
     AmbiguousIsFailed,
-    /// Rows and counters are written one after the other.
+    /// Rows and counters are not written in one transaction.
     CountersApart,
     /// A retry sets no timer.
     RetryWithoutTimer,
     /// A cancellation wins even while an attempt is open.
     CancelUnguarded,
-    /// That it may have been sent is forgotten as soon as the doubt is over.
+    /// `maybe_sent` is lost once the doubt is resolved.
     MaybeSentForgotten,
-    /// After a lost race it appends all the same, without reading again.
+    /// After a conflict it appends without reading the stream again.
     NoReRead,
     /// Attempts are exhausted while one is in doubt, and the dead letter does not record that it may have been sent.
     ExhaustedInDoubt,
-    /// A hint once sent is believed to arrive: its timer is dropped.
+    /// The timer is dropped once a hint has been sent.
     HintsAreTruth,
-    /// The suppression list is not asked.
+    /// The suppression list is not checked.
     OptOutIgnored,
-    /// Each process counts its calls by itself.
+    /// Each process counts its calls alone.
     LimitsNotShared,
-    /// The time of sending is not looked at.
+    /// The scheduled time is ignored.
     SentEarly,
-    /// Quiet hours are not looked at.
+    /// Quiet hours are ignored.
     QuietIgnored,
     /// The fallback is triggered, but its timer is lost.
     FallbackForgotten,
@@ -43,7 +43,7 @@ pub enum Bug {
     FallbackNotCreated,
 }
 
-/// Every mistake, and the invariants any of which may be the first to find it.
+/// Every bug, and the invariants any of which may be the first to find it.
 const PLANTED: [(Bug, &[&str]); 15] = [
     (Bug::LeaseIgnored, &["I2", "I4"]),
     (Bug::AmbiguousIsFailed, &["I2", "I3"]),
@@ -62,7 +62,7 @@ const PLANTED: [(Bug, &[&str]); 15] = [
     (Bug::FallbackNotCreated, &["I13"]),
 ];
 
-/// Seeds that a mistake may hide in.
+/// Number of seeds within which each bug must be found.
 const SEEDS: u64 = 100;
 
 fn is(line: &str, event: &str) -> bool {
@@ -112,7 +112,7 @@ impl Bug {
         }
     }
 
-    /// What becomes of an append on its way; `first` is the stream's first event.
+    /// Changes an append before it is stored; `first` is the stream's first event.
     pub fn append(self, first: Option<&String>, append: &mut Append) {
         match self {
             Bug::RetryWithoutTimer if append.lines.iter().any(|line| is(line, "DeliveryAttemptRefused")) => {
@@ -151,7 +151,7 @@ impl Bug {
         }
     }
 
-    /// It appends whatever has happened since it read.
+    /// Whether it appends without checking the version.
     pub fn is_blind(self, function_name: &str) -> bool {
         matches!(self, Bug::NoReRead | Bug::LeaseIgnored) && function_name == "deliver"
     }

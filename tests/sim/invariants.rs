@@ -1,4 +1,4 @@
-//! What must be true once it has come to rest, read from the streams and from what the providers saw.
+//! The invariants that hold once everything is at rest, checked on the streams and on what the providers received.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tests::invariants::{CommunicationTrace, Sent, arrivals, check};
 use crate::world::{StoredRecords, World, as_current_version};
 use crate::{RATE, ready};
 
-/// How long one invocation may run: an opt-out that comes within it may be overtaken, and a token is used by then.
+/// Longest run of an invocation. An opt-out during it may come too late, and a token is used within it.
 const INVOCATION_MS: i64 = 30_000;
 
 /// # Errors
@@ -80,7 +80,7 @@ fn check_fallback_chains(streams: &BTreeMap<StreamKey, StoredRecords>) -> Result
     Ok(())
 }
 
-/// I1, I4, I5, I6: the audit command's own code.
+/// I1, I4, I5, I6: run by the audit itself.
 fn check_audit(world: &World) -> Result<(), String> {
     let port = Arc::new(world.clone());
     let audit = Audit { store: port.clone(), views: port.clone(), host: port, settle_ms: 0 };

@@ -32,7 +32,7 @@ const VISIBILITY_MS: i64 = 180_000;
 const MAX_RECEIVES: u32 = 5;
 /// Processes of the deliver function. Each has its own memory of the rate limits.
 const PROCESSES: u64 = 8;
-/// Messages of one invocation, at most.
+/// Maximum messages of one invocation.
 const BATCH: usize = 3;
 
 /// Rate limit of each provider.
@@ -40,7 +40,7 @@ pub const RATE: RateLimit = RateLimit { burst: 8, per_second: 1 };
 /// High enough never to limit anything.
 const REQUEST_RATE: RateLimit = RateLimit { burst: 10_000, per_second: 10_000 };
 
-/// Ends at once: nothing in it waits.
+/// The result of a future that never waits.
 fn ready<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {

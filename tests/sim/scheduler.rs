@@ -1,4 +1,4 @@
-//! Who runs next: starts what is due, lets one job perform one more I/O, kills, and lets time pass.
+//! The scheduler: starts jobs that are due, lets one job perform its next I/O, kills processes, and advances the clock.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,14 +11,14 @@ use crate::{MAX_RECEIVES, VISIBILITY_MS};
 use domain::ports::{StreamKey, UnmatchedRetry};
 use events::CommunicationId;
 
-/// What runs, and what follows when it ends or dies.
+/// A unit of work of one function.
 #[derive(Debug, Clone)]
 pub enum Job {
     ApiCall(Action),
     Deliver {
         messages: Vec<u64>,
     },
-    /// The head of a shard of the table's stream.
+    /// The oldest records of one shard of the table's change stream.
     Project {
         shard: usize,
         count: usize,
@@ -27,7 +27,7 @@ pub enum Job {
         key: StreamKey,
     },
     CallBack(Callback),
-    /// Facts that found no message are looked at once more.
+    /// Delivery reports whose message was not known are matched again.
     RetryUnmatched(UnmatchedRetry),
     Sweep,
 }
@@ -35,9 +35,9 @@ pub enum Job {
 /// How a job ended.
 pub enum TaskResult {
     Done,
-    /// To be tried again: by the caller, the queue, or the provider.
+    /// Failed, to be retried by the caller, the queue or the provider.
     Retry,
-    /// Of a batch, these.
+    /// The messages of a batch to be delivered again.
     RetryItems(Vec<String>),
     Accepted(CommunicationId),
 }
@@ -63,7 +63,7 @@ impl Job {
 }
 
 impl Simulation {
-    /// Starts whatever has come due.
+    /// Starts every job that is due.
     pub fn start_due(&mut self, now: i64) {
         let due: Vec<_> = self.actions.extract_if(.., |(at, _)| *at <= now).collect();
         due.into_iter().for_each(|(_, action)| self.start(Job::ApiCall(action)));
@@ -82,7 +82,7 @@ impl Simulation {
             let state = &mut *guard;
             for message in state.messages.iter_mut().filter(|message| message.visible_at <= now) {
                 message.receives += 1;
-                // At least once: now and then a message is shown while it is being worked on.
+                // At least once: sometimes a message is delivered again while it is being processed.
                 let hidden = !state.faults || !state.rng.percent(2);
                 message.visible_at = now + if hidden { VISIBILITY_MS } else { 50 };
                 shown.push(message.clone());
@@ -103,7 +103,7 @@ impl Simulation {
         }
     }
 
-    /// One I/O further, or a kill.
+    /// Lets a task perform its next I/O, or kills it.
     pub fn step(&mut self, chosen: usize, now: i64) {
         self.steps += 1;
         let (killed, stalls) = {
@@ -169,7 +169,7 @@ impl Simulation {
         }
     }
 
-    /// Nothing can go on: time passes until something can.
+    /// No task can run: advances the clock to the next time when one can.
     pub fn wait(&mut self) {
         let mut state = self.world.state();
         let tasks = self.tasks.iter().map(|task| task.resume_at);

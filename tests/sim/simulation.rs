@@ -25,7 +25,7 @@ pub struct Figures {
     /// Sent by the second provider.
     pub failovers: usize,
     pub duplicates: usize,
-    /// Sent by the next channel.
+    /// Communications created as a fallback.
     pub fallbacks: usize,
     pub faults: u64,
     pub kills: u64,
@@ -35,11 +35,11 @@ pub struct Figures {
 pub struct Simulation {
     pub world: World,
     pub router: axum::Router,
-    /// This version and the next: while a release is rolled out, both are at work. Of each, some processes.
+    /// Processes of this version and of the next. Both serve while a release is rolled out.
     pub deliver: [Vec<Arc<Deliver>>; 2],
     pub webhook: [Arc<Webhook>; 2],
     pub is_rolling: bool,
-    /// Messages of one invocation, at most.
+    /// Maximum messages of one invocation.
     pub batch: usize,
     pub project: Arc<Project>,
     pub schedule: Arc<Schedule>,
@@ -152,7 +152,7 @@ impl Simulation {
         }
     }
 
-    /// Which version takes the next piece of work: both while a release is rolled out, then the next one alone.
+    /// The version that takes the next job: either while a release is rolled out, then the next one.
     pub fn version(&self) -> usize {
         let mut state = self.world.state();
         match (self.is_rolling, state.faults) {

@@ -81,7 +81,7 @@ impl DocumentStore for World {
     }
 }
 
-/// Sealed as it is: what is simulated is that the key may not answer.
+/// Does not encrypt; only simulates that the key service may be unavailable.
 #[async_trait]
 impl SecretCipher for World {
     async fn encrypt(&self, _: &str, plain: &str) -> Result<String, StoreError> {

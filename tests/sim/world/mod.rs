@@ -1,4 +1,5 @@
-//! The outside, in memory and at the mercy of a seed: one I/O is one await, and dropping the future there is a kill.
+//! The simulated outside world, in memory. One I/O is one await; dropping the future there kills the process. The seed
+//! decides what fails.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -24,11 +25,11 @@ pub use tenants::{TENANT_CONFIG, TENANTS};
 
 use tenants::{initial_journals, tenant_secret};
 
-/// Every port at once, as one version of the code sees it.
+/// Implements every port, as one version of the code sees it.
 #[derive(Clone)]
 pub struct World {
     state: Arc<Mutex<WorldState>>,
-    /// The version after this one: it writes callbacks in a form that this one cannot read.
+    /// Whether this is the next version, which writes delivery reports in a form that this one cannot read.
     is_next: bool,
 }
 
@@ -50,7 +51,7 @@ impl World {
             messages: Vec::new(),
             calls: Vec::new(),
             callbacks: Vec::new(),
-            // Half of all seeds: in the others both tenants crowd the same accounts.
+            // In half of the seeds one tenant has its own channel; in the others both share the same accounts.
             journals: if seed % 4 < 2 { initial_journals() } else { BTreeMap::new() },
             documents: BTreeMap::from([(tenant_secret(), "{}".to_owned())]),
             objects: BTreeMap::new(),

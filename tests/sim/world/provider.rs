@@ -15,9 +15,9 @@ use crate::bugs::Bug;
 pub struct SimProvider {
     pub world: World,
     pub account: ProviderConfig,
-    /// It can be asked about a doubt.
+    /// Whether it can be queried about an attempt in doubt.
     pub answers: bool,
-    /// Its callbacks name our attempt.
+    /// Whether its callbacks name our attempt.
     pub echoes: bool,
 }
 
@@ -31,7 +31,7 @@ impl Provider for SimProvider {
         Capabilities { echoes_our_id: self.echoes, query: self.answers, ..Capabilities::TEXT }
     }
 
-    /// Takes it or not, answers or not, early or late; calls back or not, once or twice, in any order.
+    /// Accepts the message or not, answers or not, early or late. Callbacks come never, once or twice, in any order.
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let scripted = self.world.yield_point("provider call").await;
         let plain = |answer: AttemptOutcome| SendResult::from(answer);
@@ -44,7 +44,7 @@ impl Provider for SimProvider {
                 Fault::ErrorAfterEffect => 14,
                 Fault::ErrorBeforeEffect => 20,
                 Fault::Nothing | Fault::Kill if state.is_down(&self.account.id) => {
-                    // Refuses; or hangs, if the seed decides.
+                    // Refuses or, if the seed says so, hangs.
                     8 + if state.faults { 12 * state.rng.below(2) } else { 0 }
                 }
                 Fault::Nothing | Fault::Kill if state.faults => state.rng.below(100),
@@ -52,7 +52,7 @@ impl Provider for SimProvider {
             };
             (draw, state.rng.below(300) as i64, state.bug)
         };
-        // What it does comes first; what it says, later.
+        // The effect comes first, the answer later.
         let taken = !(draw < 14 || (20..26).contains(&draw));
         let by = (!self.echoes).then(|| format!("sim-{}", outbound.attempt));
         self.world.call(outbound, &self.account.id, taken, by);
@@ -97,7 +97,7 @@ impl Provider for SimProvider {
 }
 
 impl World {
-    /// As the erasure of a person does: everything of theirs in the vault is gone.
+    /// Erases everything of a communication from the vault, as the erasure of a person does.
     pub async fn erase(&self, id: CommunicationId) -> Result<(), StoreError> {
         self.write_io("erase", |state| state.vault.retain(|key, _| key.id != id)).await
     }

@@ -16,7 +16,7 @@ impl WorkQueue for World {
     async fn send(&self, hints: &[(Hint, u32)]) -> Result<(), StoreError> {
         self.write_io("queue send", |state| {
             for (hint, delay) in hints {
-                // Once in a while a queue loses a message, or has it twice.
+                // A queue sometimes loses a message or duplicates it.
                 let copies = match state.faults.then(|| state.rng.below(50)) {
                     Some(0) => 0,
                     Some(1) => 2,

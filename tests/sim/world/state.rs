@@ -26,28 +26,28 @@ pub struct Message {
     pub receives: u32,
 }
 
-/// A provider was called.
+/// A call of a provider.
 #[derive(Debug, Clone)]
 pub struct Call {
     pub tenant: TenantId,
     pub attempt: AttemptId,
     pub config: String,
     pub at: i64,
-    /// Whether it took the message.
+    /// Whether it accepted the message.
     pub taken: bool,
 }
 
-/// Something that a provider will call back.
+/// A callback that a provider will make.
 #[derive(Debug, Clone)]
 pub struct Callback {
     pub at: i64,
     pub key: StreamKey,
     pub report: DeliveryReport,
-    /// By which name of its own the provider speaks of it; none where it echoes ours.
+    /// The provider's own id of the message. `None` if it echoes ours.
     pub by: Option<String>,
 }
 
-/// A stream, its lane, and the hints sent for its timer.
+/// A stream, its queue, and the number of hints sent for its timer.
 pub type StoredRecords = (Stream, QueueId, u32);
 
 pub struct WorldState {
@@ -57,14 +57,14 @@ pub struct WorldState {
     pub injected: u64,
     pub streams: BTreeMap<StreamKey, StoredRecords>,
     pub vault: BTreeMap<ContentKey, MessageContent>,
-    /// By tenant and contact: when it was suppressed.
+    /// Time of suppression by tenant and contact.
     pub suppressed: BTreeMap<(String, String), i64>,
     pub records: BTreeMap<String, VersionedRecord>,
     pub rows: BTreeMap<(ViewScope, String), CommunicationRow>,
     pub counters: BTreeMap<(ViewScope, String), Counters>,
-    /// The table's stream: images by shard, in order.
+    /// The table's change stream: images by shard, in order.
     pub feed: [VecDeque<Image>; FEEDS],
-    /// A projection is wanted; the bounded runs do without.
+    /// Whether projections run.
     pub projects: bool,
     pub messages: Vec<Message>,
     pub calls: Vec<Call>,
@@ -72,26 +72,26 @@ pub struct WorldState {
     pub journals: BTreeMap<JournalKey, Stream>,
     pub documents: BTreeMap<DocumentKey, String>,
     pub objects: BTreeMap<ObjectKey, Vec<u8>>,
-    /// Facts that found no message, and when they are looked at again.
+    /// Delivery reports whose message was not known, and when they are matched again.
     pub inbox: Vec<(i64, UnmatchedRetry)>,
-    /// Providers that are down, from and to.
+    /// Outages of providers, from and to.
     pub outages: Vec<(String, i64, i64)>,
-    /// When the task being polled may go on; set by an I/O that takes time.
+    /// When the task being polled may continue; set by an I/O that takes time.
     pub resume_at: i64,
-    /// Faults by the number of the I/O they strike: the bounded exhaustive runs.
+    /// Faults by the number of the I/O, for the exhaustive runs.
     pub script: BTreeMap<usize, Fault>,
     /// Every I/O so far, named by function and port.
     pub trace: Vec<String>,
     pub function_name: &'static str,
     pub killed: bool,
-    /// No callback ever comes.
+    /// Whether callbacks never come.
     pub is_silent: bool,
-    /// What is broken on purpose, to see that it is found.
+    /// The planted bug.
     pub bug: Option<Bug>,
     pub last_id: u64,
 }
 
-/// Shards of the table's stream.
+/// Shards of the table's change stream.
 pub const FEEDS: usize = 4;
 
 impl WorldState {

@@ -11,7 +11,7 @@ use super::faults::Fault;
 use super::state::StoredRecords;
 use crate::bugs::Bug;
 
-/// What the next version writes for a callback.
+/// A line as the next version writes it.
 pub fn as_next_version(line: &str) -> String {
     replace_version(line, r#""version":1,"#, r#""version":2,"#)
 }
@@ -79,7 +79,7 @@ impl EventStore for World {
         }
         due.sort_by_key(|due| due.wake);
         due.truncate(limit);
-        // The index lags: some of it is not there yet.
+        // The index is eventually consistent: some entries are not there yet.
         if state.faults {
             due.retain(|_| !state.rng.percent(5));
         }

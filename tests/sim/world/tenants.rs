@@ -38,7 +38,7 @@ impl ApiKeyStore for World {
     }
 }
 
-/// The second tenant's own channel: its provider echoes nothing of ours and cannot be asked.
+/// The second tenant's own channel: its provider echoes no id of ours and cannot be queried.
 pub const TENANT_CONFIG: &str = "other.own";
 
 pub fn second_tenant() -> TenantId {
@@ -49,7 +49,7 @@ pub fn tenant_secret() -> DocumentKey {
     DocumentKey { tenant: second_tenant(), collection: "secret", name: format!("{TENANT_CONFIG}#1") }
 }
 
-/// What the second tenant decided before it all began.
+/// The journal of the second tenant, which has added a channel.
 pub fn initial_journals() -> BTreeMap<JournalKey, Stream> {
     let added = ProviderConfigEvent::ChannelAdded {
         config: TENANT_CONFIG.to_owned(),

@@ -22,7 +22,7 @@ impl WorldState {
 
 #[async_trait]
 impl ViewStore for World {
-    /// A transaction: all of it or nothing.
+    /// A transaction: all or nothing.
     async fn apply(&self, rows: &[ProjectedRow], _: Timestamp) -> Result<(), StoreError> {
         let mut late: Vec<(ProjectedRow, Counters)> = Vec::new();
         self.write_io("views", |state| {
