@@ -121,6 +121,17 @@ fn deferred(ms: i64) -> CommunicationEvent {
 }
 
 #[test]
+fn urgent_messages_are_never_held_in_quiet_hours() {
+    let at_night = Timestamp(0);
+    let quiet = events::QuietHours { start: "23:00".into(), end: "08:00".into(), time_zone: "UTC".into() };
+    let mut request = CommunicationRequest { quiet_hours: Some(quiet), ..request() };
+    request.priority = Priority::Normal;
+    assert_eq!(crate::quiet_hours::release_time(&request, at_night), Some(Timestamp(8 * 3_600_000)));
+    request.priority = Priority::Urgent;
+    assert_eq!(crate::quiet_hours::release_time(&request, at_night), None);
+}
+
+#[test]
 fn quiet_hours_hold_a_message_and_release_it() {
     let g = given([requested()]).when(quiet_until(9_000)).then([deferred(9_000)]);
     assert_eq!(readiness(g.communication(), at(8_999)), Readiness::NotBefore(at(9_000)));
