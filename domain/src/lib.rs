@@ -16,6 +16,7 @@ pub mod provider;
 pub mod provider_configs;
 pub mod quiet_hours;
 pub mod render;
+pub mod schedule;
 pub mod sms;
 pub mod stats;
 pub mod status;
