@@ -13,13 +13,16 @@ use domain::provider::{
 use events::{Channel, Fact, RefusalClass, Timestamp};
 use serde::Deserialize;
 
-use super::signatures::{Verdict, url_secret};
-use super::{
-    ConnectionSettings, Entry, HttpExchange, balance, classify_status, exchange, field, query_api, refused,
-    report_with_consent, reports_only, text_with_links, unexpected_format, unknown_code,
-};
+use super::attempt_ids::form_field;
+use super::callback::{report_with_consent, reports_only, unknown_code};
+use super::http::{HttpExchange, balance, classify_status, exchange, query_api, unexpected_format};
+use super::outcome::refusal_outcome;
+use super::registration::{ConnectionSettings, ProviderRegistration};
+use super::signatures::{VerifyResult, url_secret};
+use super::text::text_with_links;
 
-pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("url-secret", url_secret)] };
+pub(super) const REGISTRATION: ProviderRegistration =
+    ProviderRegistration { kind: &KIND, connect, schemes: &[("url-secret", url_secret)] };
 
 static KIND: Kind = Kind {
     name: "africastalking",
@@ -36,19 +39,19 @@ static KIND: Kind = Kind {
 const CAN: Capabilities = Capabilities { echoes_our_id: false, balance: true, ..Capabilities::TEXT };
 
 struct AfricasTalking {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     base: String,
     api_key: String,
     username: String,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let username = link.need("username")?;
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let username = connection.require("username")?;
     let base = match username.as_str() {
-        "sandbox" => link.base_url("https://api.sandbox.africastalking.com"),
-        _ => link.base_url("https://api.africastalking.com"),
+        "sandbox" => connection.base_url("https://api.sandbox.africastalking.com"),
+        _ => connection.base_url("https://api.africastalking.com"),
     };
-    Ok(Arc::new(AfricasTalking { base, api_key: link.need("apiKey")?, username, link }))
+    Ok(Arc::new(AfricasTalking { base, api_key: connection.require("apiKey")?, username, connection }))
 }
 
 #[derive(Deserialize)]
@@ -79,7 +82,7 @@ struct Recipient {
 #[async_trait]
 impl Provider for AfricasTalking {
     fn account(&self) -> &ProviderConfig {
-        &self.link.account
+        &self.connection.config
     }
 
     fn can(&self) -> Capabilities {
@@ -88,7 +91,7 @@ impl Provider for AfricasTalking {
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
         let text = text_with_links(outbound, CAN.max_characters);
-        let sender = self.link.get("senderId");
+        let sender = self.connection.get("senderId");
         let mut fields = vec![
             ("username", self.username.as_str()),
             ("to", outbound.to.as_str()),
@@ -97,7 +100,7 @@ impl Provider for AfricasTalking {
             ("enqueue", "1"),
         ];
         fields.extend(sender.as_deref().map(|sender| ("from", sender)));
-        let request = self.link.http.client.post(format!("{}/version1/messaging", self.base));
+        let request = self.connection.http.client.post(format!("{}/version1/messaging", self.base));
         let request = request.header("apiKey", &self.api_key).header("accept", "application/json").form(&fields);
         match exchange(request, timeout_ms).await {
             Ok(exchange) => answered(&exchange, domain::sms::segments(&text).count),
@@ -125,19 +128,19 @@ impl Provider for AfricasTalking {
     }
 
     /// The secret in its address, which was compared before, is all there is.
-    async fn verify_callback(&self, _: &CallbackRequest, _: Timestamp) -> Verdict {
+    async fn verify_callback(&self, _: &CallbackRequest, _: Timestamp) -> VerifyResult {
         Ok(())
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
-        hear(&request.body, now)
+        parse_callback(&request.body, now)
     }
 }
 
 impl AfricasTalking {
     async fn user(&self, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
         let query = form_urlencoded::Serializer::new(String::new()).append_pair("username", &self.username).finish();
-        let request = self.link.http.client.get(format!("{}/version1/user?{query}", self.base));
+        let request = self.connection.http.client.get(format!("{}/version1/user?{query}", self.base));
         query_api(request.header("apiKey", &self.api_key).header("accept", "application/json"), timeout_ms).await
     }
 }
@@ -154,7 +157,7 @@ fn answered(exchange: &HttpExchange, segments: u16) -> Sent {
             _ => RefusalClass::Permanent,
         };
         let code: String = data.message.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
-        return refused(class, code, None).into();
+        return refusal_outcome(class, code, None).into();
     };
     let code = recipient.status_code;
     let class = match code {
@@ -170,7 +173,7 @@ fn answered(exchange: &HttpExchange, segments: u16) -> Sent {
         500 | 501 => RefusalClass::Transient,
         _ => RefusalClass::Permanent,
     };
-    Sent { opted_out: code == 406, ..refused(class, code.to_string(), None).into() }
+    Sent { opted_out: code == 406, ..refusal_outcome(class, code.to_string(), None).into() }
 }
 
 /// `KES 0.8000` in millionths.
@@ -180,8 +183,8 @@ fn micros(cost: &str) -> Option<i64> {
 }
 
 /// A report, a message to us, or an opt-out: each has its own fields.
-fn hear(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
-    let get = |name: &str| field(body, name);
+fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
+    let get = |name: &str| form_field(body, name);
     if let (Some(id), Some(status)) = (get("id"), get("status")) {
         let reason = get("failureReason");
         let reason = reason.as_deref();

@@ -16,8 +16,9 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm};
 use serde::Deserialize;
 
-use super::signatures::{Keys, SIGNATURE_MISMATCH, Verdict};
-use super::{ConnectionSettings, HttpClients, fault};
+use super::http::{HttpClients, MAX_RESPONSE_BYTES};
+use super::registration::{ConnectionSettings, invalid_setting};
+use super::signatures::{SIGNATURE_MISMATCH, VerificationKeys, VerifyResult, check_freshness};
 
 /// A tenant's keys for one region.
 pub(super) struct SigV4Signer {
@@ -27,14 +28,17 @@ pub(super) struct SigV4Signer {
 }
 
 impl SigV4Signer {
-    pub fn of(link: &ConnectionSettings, service: &'static str) -> Result<SigV4Signer, InvalidSetting> {
-        let region = link.need("region")?;
+    pub fn from_settings(
+        connection: &ConnectionSettings,
+        service: &'static str,
+    ) -> Result<SigV4Signer, InvalidSetting> {
+        let region = connection.require("region")?;
         let is_region = region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if !is_region || region.len() > 30 {
-            return Err(fault("region", "region is a name such as eu-west-1."));
+            return Err(invalid_setting("region", "region is a name such as eu-west-1."));
         }
-        let (key, secret) = (link.need("accessKeyId")?, link.need("secretAccessKey")?);
-        let credentials = Credentials::new(key, secret, link.get("sessionToken"), None, "channel");
+        let (key, secret) = (connection.require("accessKeyId")?, connection.require("secretAccessKey")?);
+        let credentials = Credentials::new(key, secret, connection.get("sessionToken"), None, "channel");
         Ok(SigV4Signer { credentials, region, service })
     }
 
@@ -127,7 +131,7 @@ impl SnsEnvelope {
         Ok(text)
     }
 
-    fn verify_with(&self, certificate: &CertificateDer<'_>, now: Option<Timestamp>) -> Verdict {
+    fn verify_with(&self, certificate: &CertificateDer<'_>, now: Option<Timestamp>) -> VerifyResult {
         let rsa = match self.signature_version.as_str() {
             "1" => Rsa(&aws_lc_rs::signature::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY),
             "2" => Rsa(&aws_lc_rs::signature::RSA_PKCS1_2048_8192_SHA256),
@@ -138,7 +142,7 @@ impl SnsEnvelope {
         let signed = self.signed()?;
         certificate.verify_signature(&rsa, signed.as_bytes(), &signature).map_err(|_| SIGNATURE_MISMATCH)?;
         let at: jiff::Timestamp = self.timestamp.parse().map_err(|_| "the timestamp is no time")?;
-        super::signatures::within(now, at.as_second(), WINDOW_MS)
+        check_freshness(now, at.as_second(), WINDOW_MS)
     }
 }
 
@@ -186,7 +190,7 @@ fn certificate(pem: &[u8]) -> Result<CertificateDer<'static>, &'static str> {
 }
 
 /// With a certificate at hand.
-pub(super) fn verify(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) -> Verdict {
+pub(super) fn verify(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Timestamp>) -> VerifyResult {
     let envelope = SnsEnvelope::read(&request.body)?;
     certificate_url(&envelope)?;
     envelope.verify_with(&certificate(keys.certificate.as_bytes())?, now)
@@ -213,7 +217,7 @@ impl SnsTopic {
         http: &HttpClients,
         at: Option<&str>,
         now: Timestamp,
-    ) -> Verdict {
+    ) -> VerifyResult {
         let envelope = SnsEnvelope::read(&request.body)?;
         if self.arn.is_empty() {
             return Err("there is no topicArn to compare with");
@@ -257,7 +261,7 @@ async fn fetch(http: &HttpClients, at: Option<&str>, url: &url::Url) -> Option<V
     let request = http.client.get(address).timeout(Duration::from_secs(5));
     let answer = request.send().await.ok()?.error_for_status().ok()?;
     let body = answer.bytes().await.ok()?;
-    (body.len() <= super::MAX_ANSWER).then(|| body.to_vec())
+    (body.len() <= MAX_RESPONSE_BYTES).then(|| body.to_vec())
 }
 
 #[cfg(test)]

@@ -13,13 +13,16 @@ use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::signatures::{Verdict, url_secret};
-use super::{
-    ConnectionSettings, Entry, HttpExchange, balance, classify_status, exchange, query_api, query_by_idempotent_repeat,
-    refused, report_with_consent, text_with_links, unexpected_format, unknown_code,
-};
+use super::attempt_ids::encode_attempt_ref;
+use super::callback::{report_with_consent, unknown_code};
+use super::http::{HttpExchange, balance, classify_status, exchange, query_api, unexpected_format};
+use super::outcome::{query_by_idempotent_repeat, refusal_outcome};
+use super::registration::{ConnectionSettings, ProviderRegistration};
+use super::signatures::{VerifyResult, url_secret};
+use super::text::text_with_links;
 
-pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("url-secret", url_secret)] };
+pub(super) const REGISTRATION: ProviderRegistration =
+    ProviderRegistration { kind: &KIND, connect, schemes: &[("url-secret", url_secret)] };
 
 static KIND: Kind = Kind {
     name: "bulksms",
@@ -40,18 +43,18 @@ const CAN: Capabilities =
 const MAX_PARTS: u8 = 24;
 
 struct BulkSms {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     base: String,
     token_id: String,
     token_secret: String,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
     Ok(Arc::new(BulkSms {
-        base: link.base_url("https://api.bulksms.com"),
-        token_id: link.need("tokenId")?,
-        token_secret: link.need("tokenSecret")?,
-        link,
+        base: connection.base_url("https://api.bulksms.com"),
+        token_id: connection.require("tokenId")?,
+        token_secret: connection.require("tokenSecret")?,
+        connection,
     }))
 }
 
@@ -66,7 +69,7 @@ struct Taken {
 #[async_trait]
 impl Provider for BulkSms {
     fn account(&self) -> &ProviderConfig {
-        &self.link.account
+        &self.connection.config
     }
 
     fn can(&self) -> Capabilities {
@@ -80,20 +83,20 @@ impl Provider for BulkSms {
             "body": text,
             "longMessageMaxParts": MAX_PARTS,
         });
-        if let Some(from) = self.link.get("from") {
+        if let Some(from) = self.connection.get("from") {
             let is_number = from.trim_start_matches('+').bytes().all(|b| b.is_ascii_digit());
             let kind = if is_number { "INTERNATIONAL" } else { "ALPHANUMERIC" };
             message["from"] = json!({ "type": kind, "address": from });
         }
         let number = deduplication_id(outbound);
         let url = format!("{}/v1/messages?auto-unicode=true&deduplication-id={number}", self.base);
-        let request = self.link.http.client.post(url).basic_auth(&self.token_id, Some(&self.token_secret));
+        let request = self.connection.http.client.post(url).basic_auth(&self.token_id, Some(&self.token_secret));
         let exchange = match exchange(request.json(&json!([message])), timeout_ms).await {
             Ok(exchange) => exchange,
             Err(answer) => return answer.into(),
         };
         match classify_status(&exchange, exchange.code()) {
-            Some(_) if exchange.status.as_u16() == 403 => refused(RefusalClass::Balance, "403", None).into(),
+            Some(_) if exchange.status.as_u16() == 403 => refusal_outcome(RefusalClass::Balance, "403", None).into(),
             Some(no) => no.into(),
             None => {
                 let taken = exchange.json::<Vec<Taken>>().and_then(|all| all.into_iter().next());
@@ -101,7 +104,7 @@ impl Provider for BulkSms {
                 // Two of our numbers are the same once in some billions: the next attempt has another.
                 let digits = |text: &str| text.trim_start_matches('+').to_owned();
                 if digits(&taken.to) != digits(&outbound.to) {
-                    return refused(RefusalClass::Transient, "deduplicated", None).into();
+                    return refusal_outcome(RefusalClass::Transient, "deduplicated", None).into();
                 }
                 exchange.accepted(taken.id, taken.parts.or(Some(domain::sms::segments(&text).count)))
             }
@@ -136,24 +139,24 @@ impl Provider for BulkSms {
     }
 
     /// The secret in its address, which was compared before, is all there is.
-    async fn verify_callback(&self, _: &CallbackRequest, _: Timestamp) -> Verdict {
+    async fn verify_callback(&self, _: &CallbackRequest, _: Timestamp) -> VerifyResult {
         Ok(())
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
-        hear(&request.body, now)
+        parse_callback(&request.body, now)
     }
 }
 
 /// 31 bits of the attempt's hash: a number is all that it takes.
 fn deduplication_id(outbound: &OutboundMessage) -> u32 {
-    let hash = Sha256::digest(super::encode_attempt_ref(outbound));
+    let hash = Sha256::digest(encode_attempt_ref(outbound));
     u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) >> 1
 }
 
 impl BulkSms {
     async fn profile(&self, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
-        let request = self.link.http.client.get(format!("{}/v1/profile", self.base));
+        let request = self.connection.http.client.get(format!("{}/v1/profile", self.base));
         query_api(request.basic_auth(&self.token_id, Some(&self.token_secret)), timeout_ms).await
     }
 }
@@ -175,7 +178,7 @@ struct Status {
     subtype: Option<String>,
 }
 
-fn hear(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
+fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
     let messages: Vec<serde_json::Value> = serde_json::from_slice(body).map_err(|_| "not a list of messages")?;
     let mut heard = ParsedCallback::default();
     for message in messages.into_iter().filter_map(|message| serde_json::from_value::<Message>(message).ok()) {

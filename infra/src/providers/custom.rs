@@ -12,13 +12,16 @@ use domain::provider::{
 use events::{Channel, Fact, RefusalClass, Timestamp};
 use serde_json::{Value, json};
 
-use super::signatures::{Keys, Verdict, decode_hex, hmac_sha256, same, verify_standard};
-use super::{
-    ConnectionSettings, Entry, check_public_url, classify_status, encode_attempt_ref, exchange, fault,
-    parse_attempt_ref, refused, reports_only, text_with_links, told, unknown_code,
-};
+use super::attempt_ids::{encode_attempt_ref, parse_attempt_ref};
+use super::callback::{delivery_report, reports_only, unknown_code};
+use super::http::{classify_status, exchange};
+use super::outcome::refusal_outcome;
+use super::public_fetch::check_public_url;
+use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
+use super::signatures::{VerificationKeys, VerifyResult, constant_time_eq, decode_hex, hmac_sha256, verify_standard};
+use super::text::text_with_links;
 
-pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[] };
+pub(super) const REGISTRATION: ProviderRegistration = ProviderRegistration { kind: &KIND, connect, schemes: &[] };
 
 static KIND: Kind = Kind {
     name: "custom",
@@ -52,7 +55,7 @@ static KIND: Kind = Kind {
 const CAN: Capabilities = Capabilities { inbound: false, ..Capabilities::TEXT };
 
 struct Custom {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     url: String,
     body: BTreeMap<String, Value>,
     is_form: bool,
@@ -61,41 +64,46 @@ struct Custom {
 }
 
 fn named<T: std::str::FromStr>(
-    link: &ConnectionSettings,
+    connection: &ConnectionSettings,
     setting: &'static str,
 ) -> Result<BTreeMap<String, T>, InvalidSetting> {
-    let wrong = || fault(setting, format!("{setting} is a JSON object from its words to ours."));
-    let Some(text) = link.get(setting) else { return Ok(BTreeMap::new()) };
+    let wrong = || invalid_setting(setting, format!("{setting} is a JSON object from its words to ours."));
+    let Some(text) = connection.get(setting) else { return Ok(BTreeMap::new()) };
     let map: BTreeMap<String, String> = serde_json::from_str(&text).map_err(|_| wrong())?;
     map.into_iter().map(|(name, value)| Ok((name, value.parse().map_err(|_| wrong())?))).collect()
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let given = link.need("url")?;
-    let checked = check_public_url(&given).map_err(|error| fault("url", format!("url cannot be called: {error}.")))?;
-    let url = match &link.at {
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let given = connection.require("url")?;
+    let checked =
+        check_public_url(&given).map_err(|error| invalid_setting("url", format!("url cannot be called: {error}.")))?;
+    let url = match &connection.base_override {
         Some(at) => format!("{at}{}", &checked[url::Position::BeforePath..]),
         None => given,
     };
-    let wrong = |_| fault("body", "body is a JSON object.");
-    let body = serde_json::from_str(&link.need("body")?).map_err(wrong)?;
-    let is_form = match link.or("format", "json").as_str() {
+    let wrong = |_| invalid_setting("body", "body is a JSON object.");
+    let body = serde_json::from_str(&connection.require("body")?).map_err(wrong)?;
+    let is_form = match connection.get_or("format", "json").as_str() {
         "json" => false,
         "form" => true,
-        _ => return Err(fault("format", "format is json or form.")),
+        _ => return Err(invalid_setting("format", "format is json or form.")),
     };
-    if !["path-secret", "hmac-sha256", "standard-webhooks"].contains(&link.or("callbackScheme", "path-secret").as_str())
+    if !["path-secret", "hmac-sha256", "standard-webhooks"]
+        .contains(&connection.get_or("callbackScheme", "path-secret").as_str())
     {
-        return Err(fault("callbackScheme", "callbackScheme is path-secret, hmac-sha256 or standard-webhooks."));
+        return Err(invalid_setting(
+            "callbackScheme",
+            "callbackScheme is path-secret, hmac-sha256 or standard-webhooks.",
+        ));
     }
-    let (classes, statuses) = (named(&link, "errorClasses")?, named(&link, "statuses")?);
-    Ok(Arc::new(Custom { url, body, is_form, classes, statuses, link }))
+    let (classes, statuses) = (named(&connection, "errorClasses")?, named(&connection, "statuses")?);
+    Ok(Arc::new(Custom { url, body, is_form, classes, statuses, connection }))
 }
 
 #[async_trait]
 impl Provider for Custom {
     fn account(&self) -> &ProviderConfig {
-        &self.link.account
+        &self.connection.config
     }
 
     fn can(&self) -> Capabilities {
@@ -103,12 +111,12 @@ impl Provider for Custom {
     }
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
-        let http = &self.link.http;
-        let client = if self.link.at.is_some() { &http.client } else { &http.public };
+        let http = &self.connection.http;
+        let client = if self.connection.base_override.is_some() { &http.client } else { &http.public };
         let body: BTreeMap<&String, Value> =
             self.body.iter().map(|(name, value)| (name, self.filled(value, outbound))).collect();
         let mut request = client.post(&self.url).header("idempotency-key", outbound.attempt.to_string());
-        if let Some(authorization) = self.link.get("authorization") {
+        if let Some(authorization) = self.connection.get("authorization") {
             request = request.header("authorization", authorization);
         }
         let request = match self.is_form {
@@ -124,28 +132,32 @@ impl Provider for Custom {
         };
         let answer = exchange.json::<Value>().unwrap_or_default();
         let at = |setting: &str| {
-            let found = answer.pointer(&self.link.get(setting)?)?;
+            let found = answer.pointer(&self.connection.get(setting)?)?;
             Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
         };
         let code = at("errorPointer").map(|code| code.chars().take(40).collect::<String>());
         let class = code.as_ref().and_then(|code| self.classes.get(code));
         if let (Some(class), Some(code)) = (class, &code) {
-            return refused(*class, code, exchange.retry_after_ms()).into();
+            return refusal_outcome(*class, code, exchange.retry_after_ms()).into();
         }
         if let Some(no) = classify_status(&exchange, code.as_deref().unwrap_or(exchange.code())) {
             return no.into();
         }
-        let is_success =
-            self.link.get("successPointer").is_none() || at("successPointer") == self.link.get("successValue");
+        let is_success = self.connection.get("successPointer").is_none()
+            || at("successPointer") == self.connection.get("successValue");
         match is_success {
             true => exchange.accepted(at("idPointer").unwrap_or_default(), None),
-            false => refused(RefusalClass::Permanent, code.unwrap_or_else(|| "not_successful".to_owned()), None).into(),
+            false => {
+                refusal_outcome(RefusalClass::Permanent, code.unwrap_or_else(|| "not_successful".to_owned()), None)
+                    .into()
+            }
         }
     }
 
-    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
-        let keys = Keys { secret: self.link.or("callbackKey", ""), ..Keys::default() };
-        match self.link.or("callbackScheme", "path-secret").as_str() {
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> VerifyResult {
+        let keys =
+            VerificationKeys { secret: self.connection.get_or("callbackKey", ""), ..VerificationKeys::default() };
+        match self.connection.get_or("callbackScheme", "path-secret").as_str() {
             "standard-webhooks" => verify_standard(request, &keys, Some(now)),
             "hmac-sha256" => {
                 let given = request.header("x-signature").ok_or("no x-signature header")?;
@@ -154,7 +166,7 @@ impl Provider for Custom {
                 if keys.secret.is_empty() {
                     return Err("there is no callbackKey to check it with");
                 }
-                same(&hmac_sha256(keys.secret.as_bytes(), &[&request.body]), &given)
+                constant_time_eq(&hmac_sha256(keys.secret.as_bytes(), &[&request.body]), &given)
             }
             // The secret in its address was compared before.
             _ => Ok(()),
@@ -164,7 +176,7 @@ impl Provider for Custom {
     async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
         let body: Value = serde_json::from_slice(&request.body).map_err(|_| "not JSON")?;
         let at = |setting: &str, default: &str| {
-            body.pointer(&self.link.or(setting, default)).and_then(Value::as_str).map(str::to_owned)
+            body.pointer(&self.connection.get_or(setting, default)).and_then(Value::as_str).map(str::to_owned)
         };
         let status = at("statusPointer", "/status").ok_or("no status")?;
         let ids = at("referencePointer", "/reference").and_then(|text| parse_attempt_ref(&text));
@@ -172,7 +184,7 @@ impl Provider for Custom {
         let known = self.statuses.get(&status).copied().or_else(|| status.parse().ok());
         let fact = known.unwrap_or(Fact::Unknown);
         let code = if fact == Fact::Unknown { unknown_code(&status) } else { None };
-        Ok(reports_only(vec![told(About::ours(ids), (fact, code), None, now)]))
+        Ok(reports_only(vec![delivery_report(About::ours(ids), (fact, code), None, now)]))
     }
 }
 
@@ -185,7 +197,7 @@ impl Custom {
                     ("{{to}}", outbound.to.clone()),
                     ("{{subject}}", outbound.message.subject.clone().unwrap_or_default()),
                     ("{{reference}}", encode_attempt_ref(outbound)),
-                    ("{{callbackUrl}}", self.link.callback_url.clone()),
+                    ("{{callbackUrl}}", self.connection.callback_url.clone()),
                     // Last: what a person wrote is not looked through for fields.
                     ("{{text}}", text_with_links(outbound, CAN.max_characters)),
                 ];

@@ -15,13 +15,15 @@ use reqwest::multipart::{Form, Part};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::signatures::{Keys, Verdict, decode_hex, hmac_sha256, same, within};
-use super::{
-    ConnectionSettings, Entry, classify_status, exchange, fault, field, query_api, refused, report_with_consent,
-    reports_only, unknown_code,
-};
+use super::attempt_ids::form_field;
+use super::callback::{report_with_consent, reports_only, unknown_code};
+use super::http::{classify_status, exchange, query_api};
+use super::outcome::refusal_outcome;
+use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
+use super::signatures::{VerificationKeys, VerifyResult, check_freshness, constant_time_eq, decode_hex, hmac_sha256};
 
-pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("mailgun-hmac-sha256", verify)] };
+pub(super) const REGISTRATION: ProviderRegistration =
+    ProviderRegistration { kind: &KIND, connect, schemes: &[("mailgun-hmac-sha256", verify)] };
 
 static KIND: Kind = Kind {
     name: "mailgun",
@@ -45,29 +47,29 @@ const CAN: Capabilities = Capabilities::EMAIL;
 const WINDOW_MS: i64 = 9 * 3_600_000;
 
 struct Mailgun {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     base: String,
     api_key: String,
     domain: String,
     from: String,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let base = match link.or("region", "us").as_str() {
-        "us" => link.base_url("https://api.mailgun.net"),
-        "eu" => link.base_url("https://api.eu.mailgun.net"),
-        _ => return Err(fault("region", "region is us or eu.")),
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let base = match connection.get_or("region", "us").as_str() {
+        "us" => connection.base_url("https://api.mailgun.net"),
+        "eu" => connection.base_url("https://api.eu.mailgun.net"),
+        _ => return Err(invalid_setting("region", "region is us or eu.")),
     };
-    let domain = link.need("domain")?;
+    let domain = connection.require("domain")?;
     if !domain.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-') {
-        return Err(fault("domain", "domain is a name such as mg.example.com."));
+        return Err(invalid_setting("domain", "domain is a name such as mg.example.com."));
     }
-    let email = link.need("fromEmail")?;
-    let from = match link.get("fromName") {
+    let email = connection.require("fromEmail")?;
+    let from = match connection.get("fromName") {
         Some(name) => format!("{} <{email}>", name.replace(['<', '>', '"', ',', '\r', '\n'], " ")),
         None => email,
     };
-    Ok(Arc::new(Mailgun { base, api_key: link.need("apiKey")?, domain, from, link }))
+    Ok(Arc::new(Mailgun { base, api_key: connection.require("apiKey")?, domain, from, connection }))
 }
 
 #[derive(Deserialize)]
@@ -78,7 +80,7 @@ struct Taken {
 #[async_trait]
 impl Provider for Mailgun {
     fn account(&self) -> &ProviderConfig {
-        &self.link.account
+        &self.connection.config
     }
 
     fn can(&self) -> Capabilities {
@@ -87,7 +89,7 @@ impl Provider for Mailgun {
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
         let url = format!("{}/v3/{}/messages", self.base, self.domain);
-        let request = self.link.http.client.post(url).basic_auth("api", Some(&self.api_key));
+        let request = self.connection.http.client.post(url).basic_auth("api", Some(&self.api_key));
         let exchange = match exchange(request.multipart(self.form(outbound)), timeout_ms).await {
             Ok(exchange) => exchange,
             Err(answer) => return answer.into(),
@@ -95,7 +97,7 @@ impl Provider for Mailgun {
         match (exchange.status.as_u16(), exchange.json::<Taken>()) {
             // It has been seen to answer so and to send all the same.
             (500..=599, _) => Answer::InDoubt(DoubtCause::ServerError).into(),
-            (404, _) => refused(RefusalClass::Auth, "404", None).into(),
+            (404, _) => refusal_outcome(RefusalClass::Auth, "404", None).into(),
             (200..=299, Some(Taken { id })) => exchange.accepted(id.trim_matches(['<', '>']), None),
             (200..=299, None) => exchange.unreadable_response(),
             _ => classify_status(&exchange, exchange.code()).map_or_else(|| exchange.unreadable_response(), Sent::from),
@@ -106,18 +108,22 @@ impl Provider for Mailgun {
         query_api(self.get(&format!("/v4/domains/{}", self.domain)), timeout_ms).await.map(|_| ())
     }
 
-    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
-        verify(request, &Keys { secret: self.link.or("signingKey", ""), ..Keys::default() }, Some(now))
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> VerifyResult {
+        verify(
+            request,
+            &VerificationKeys { secret: self.connection.get_or("signingKey", ""), ..VerificationKeys::default() },
+            Some(now),
+        )
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, _: Timestamp) -> Result<ParsedCallback, &'static str> {
-        hear(&request.body)
+        parse_callback(&request.body)
     }
 }
 
 impl Mailgun {
     fn get(&self, path: &str) -> RequestBuilder {
-        self.link.http.client.get(format!("{}{path}", self.base)).basic_auth("api", Some(&self.api_key))
+        self.connection.http.client.get(format!("{}{path}", self.base)).basic_auth("api", Some(&self.api_key))
     }
 
     fn form(&self, outbound: &OutboundMessage) -> Form {
@@ -134,7 +140,7 @@ impl Mailgun {
         if let Some(html) = &message.html {
             form = form.text("html", html.clone());
         }
-        if let Some(reply_to) = self.link.get("replyTo") {
+        if let Some(reply_to) = self.connection.get("replyTo") {
             form = form.text("h:Reply-To", reply_to);
         }
         if let Some(url) = &outbound.unsubscribe_url {
@@ -164,20 +170,20 @@ fn signature(request: &CallbackRequest) -> Option<Signature> {
         signature: Signature,
     }
     let of_json = serde_json::from_slice::<Signed>(&request.body).ok().map(|signed| signed.signature);
-    let form = |name| field(&request.body, name);
+    let form = |name| form_field(&request.body, name);
     let of_form =
         || Some(Signature { timestamp: form("timestamp")?, token: form("token")?, signature: form("signature")? });
     of_json.or_else(of_form)
 }
 
-fn verify(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) -> Verdict {
+fn verify(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Timestamp>) -> VerifyResult {
     let Signature { timestamp, token, signature } = signature(request).ok_or("the body holds no signature")?;
     if keys.secret.is_empty() {
         return Err("there is no signing key to check it with");
     }
     let given = decode_hex(&signature).ok_or("the signature is not hexadecimal")?;
-    same(&hmac_sha256(keys.secret.as_bytes(), &[timestamp.as_bytes(), token.as_bytes()]), &given)?;
-    within(now, timestamp.parse().map_err(|_| "the timestamp is no number")?, WINDOW_MS)
+    constant_time_eq(&hmac_sha256(keys.secret.as_bytes(), &[timestamp.as_bytes(), token.as_bytes()]), &given)?;
+    check_freshness(now, timestamp.parse().map_err(|_| "the timestamp is no number")?, WINDOW_MS)
 }
 
 #[derive(Deserialize)]
@@ -204,7 +210,7 @@ struct DeliveryStatus {
     code: Option<i64>,
 }
 
-fn hear(body: &[u8]) -> Result<ParsedCallback, &'static str> {
+fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str> {
     let Called { event } = serde_json::from_slice(body).map_err(|_| "not an event of Mailgun's")?;
     let variables = match event.user_variables {
         Some(Value::String(text)) => serde_json::from_str(&text).unwrap_or_default(),

@@ -15,12 +15,15 @@ use events::{Channel, Fact, RefusalClass, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::signatures::{Keys, Verdict, hmac_sha1, same};
-use super::{
-    ConnectionSettings, Entry, classify_status, exchange, field, query_api, refused, reports_only, told, unknown_code,
-};
+use super::attempt_ids::form_field;
+use super::callback::{delivery_report, reports_only, unknown_code};
+use super::http::{classify_status, exchange, query_api};
+use super::outcome::refusal_outcome;
+use super::registration::{ConnectionSettings, ProviderRegistration};
+use super::signatures::{VerificationKeys, VerifyResult, constant_time_eq, hmac_sha1};
 
-pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("mandrill-hmac-sha1", verify)] };
+pub(super) const REGISTRATION: ProviderRegistration =
+    ProviderRegistration { kind: &KIND, connect, schemes: &[("mandrill-hmac-sha1", verify)] };
 
 static KIND: Kind = Kind {
     name: "mandrill",
@@ -40,18 +43,18 @@ static KIND: Kind = Kind {
 const CAN: Capabilities = Capabilities::EMAIL;
 
 struct Mandrill {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     base: String,
     api_key: String,
     from_email: String,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
     Ok(Arc::new(Mandrill {
-        base: link.base_url("https://mandrillapp.com"),
-        api_key: link.need("apiKey")?,
-        from_email: link.need("fromEmail")?,
-        link,
+        base: connection.base_url("https://mandrillapp.com"),
+        api_key: connection.require("apiKey")?,
+        from_email: connection.require("fromEmail")?,
+        connection,
     }))
 }
 
@@ -72,7 +75,7 @@ struct Fault {
 #[async_trait]
 impl Provider for Mandrill {
     fn account(&self) -> &ProviderConfig {
-        &self.link.account
+        &self.connection.config
     }
 
     fn can(&self) -> Capabilities {
@@ -80,7 +83,7 @@ impl Provider for Mandrill {
     }
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
-        let request = self.link.http.client.post(format!("{}/api/1.4/messages/send", self.base));
+        let request = self.connection.http.client.post(format!("{}/api/1.4/messages/send", self.base));
         let exchange = match exchange(request.json(&self.body(outbound)), timeout_ms).await {
             Ok(exchange) => exchange,
             Err(answer) => return answer.into(),
@@ -95,12 +98,12 @@ impl Provider for Mandrill {
         match taken.status.as_str() {
             "sent" | "queued" | "scheduled" => exchange.accepted(taken.id.unwrap_or_default(), None),
             "rejected" => rejected(taken.reject_reason.as_deref().unwrap_or("rejected")),
-            _ => refused(RefusalClass::Permanent, taken.status, None).into(),
+            _ => refusal_outcome(RefusalClass::Permanent, taken.status, None).into(),
         }
     }
 
     async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
-        let ping = self.link.http.client.post(format!("{}/api/1.4/users/ping2", self.base));
+        let ping = self.connection.http.client.post(format!("{}/api/1.4/users/ping2", self.base));
         match query_api(ping.json(&json!({ "key": self.api_key })), timeout_ms).await {
             // Its only answer to a wrong key.
             Err(AccountQueryError::NoAnswer(code)) if code == "500" => {
@@ -112,15 +115,19 @@ impl Provider for Mandrill {
 
     /// An empty list, signed with a key that nobody has been told yet: Mandrill tries an address before it is kept.
     fn is_reachability_check(&self, request: &CallbackRequest) -> bool {
-        request.method == "HEAD" || field(&request.body, "mandrill_events").is_some_and(|events| events == "[]")
+        request.method == "HEAD" || form_field(&request.body, "mandrill_events").is_some_and(|events| events == "[]")
     }
 
-    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
-        verify(request, &Keys { secret: self.link.or("webhookKey", ""), ..Keys::default() }, Some(now))
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> VerifyResult {
+        verify(
+            request,
+            &VerificationKeys { secret: self.connection.get_or("webhookKey", ""), ..VerificationKeys::default() },
+            Some(now),
+        )
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, _: Timestamp) -> Result<ParsedCallback, &'static str> {
-        let events = field(&request.body, "mandrill_events").ok_or("no mandrill_events")?;
+        let events = form_field(&request.body, "mandrill_events").ok_or("no mandrill_events")?;
         let events: Vec<Value> = serde_json::from_str(&events).map_err(|_| "mandrill_events is not a list")?;
         let events = events.into_iter().filter_map(|event| serde_json::from_value::<Event>(event).ok());
         Ok(reports_only(events.filter_map(tell).collect()))
@@ -136,7 +143,7 @@ fn by_name(name: &str) -> Option<Answer> {
         "ServiceUnavailable" => RefusalClass::Unavailable,
         _ => return None,
     };
-    Some(refused(class, name, None))
+    Some(refusal_outcome(class, name, None))
 }
 
 fn rejected(reason: &str) -> Sent {
@@ -147,14 +154,14 @@ fn rejected(reason: &str) -> Sent {
         _ => RefusalClass::Permanent,
     };
     let opted_out = matches!(reason, "hard-bounce" | "spam" | "unsub");
-    Sent { opted_out, ..refused(class, reason, None).into() }
+    Sent { opted_out, ..refusal_outcome(class, reason, None).into() }
 }
 
 impl Mandrill {
     fn body(&self, outbound: &OutboundMessage) -> Value {
         let message = &outbound.message;
         let mut headers = json!({});
-        if let Some(reply_to) = self.link.get("replyTo") {
+        if let Some(reply_to) = self.connection.get("replyTo") {
             headers["Reply-To"] = json!(reply_to);
         }
         if let Some(url) = &outbound.unsubscribe_url {
@@ -169,7 +176,7 @@ impl Mandrill {
             "key": self.api_key,
             "message": {
                 "from_email": self.from_email,
-                "from_name": self.link.or("fromName", &self.from_email),
+                "from_name": self.connection.get_or("fromName", &self.from_email),
                 "to": [{ "email": outbound.to, "name": outbound.to_name.as_deref().unwrap_or(""), "type": "to" }],
                 "subject": message.subject,
                 "text": message.text,
@@ -181,7 +188,7 @@ impl Mandrill {
                 "attachments": files.collect::<Vec<_>>(),
             },
         });
-        if let Some(subaccount) = self.link.get("subaccount") {
+        if let Some(subaccount) = self.connection.get("subaccount") {
             body["message"]["subaccount"] = json!(subaccount);
         }
         body
@@ -189,7 +196,7 @@ impl Mandrill {
 }
 
 /// Our address exactly as configured there, then each field's name and value, sorted by name.
-fn verify(request: &CallbackRequest, keys: &Keys, _: Option<Timestamp>) -> Verdict {
+fn verify(request: &CallbackRequest, keys: &VerificationKeys, _: Option<Timestamp>) -> VerifyResult {
     let given = request.header("x-mandrill-signature").ok_or("no signature header")?;
     if keys.secret.is_empty() {
         return Err("there is no webhook key to check it with");
@@ -202,7 +209,7 @@ fn verify(request: &CallbackRequest, keys: &Keys, _: Option<Timestamp>) -> Verdi
         signed.push_str(&value);
     }
     let given = STANDARD.decode(given).map_err(|_| "the signature is not base64")?;
-    same(&hmac_sha1(keys.secret.as_bytes(), &[signed.as_bytes()]), &given)
+    constant_time_eq(&hmac_sha1(keys.secret.as_bytes(), &[signed.as_bytes()]), &given)
 }
 
 #[derive(Deserialize)]
@@ -245,5 +252,5 @@ fn tell(event: Event) -> Option<Told> {
     };
     // It names the message, not the event: what happened to it, and when, makes the difference.
     let id = event.id.map(|id| format!("{id}:{}:{}", event.event, event.ts));
-    Some(told(about, (fact, code), id, Timestamp(event.ts.saturating_mul(1_000))))
+    Some(delivery_report(about, (fact, code), id, Timestamp(event.ts.saturating_mul(1_000))))
 }

@@ -16,13 +16,18 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::signatures::{Keys, Verdict, claims, hmac_sha256, same, sha256_hex, verify_standard, within};
-use super::{
-    ConnectionSettings, Entry, classify_status, exchange, fault, field, query_by_idempotent_repeat, refused,
-    report_with_consent, reports_only, text_with_links, unknown_code,
+use super::attempt_ids::{form_field, parse_attempt_ref};
+use super::callback::{report_with_consent, reports_only, unknown_code};
+use super::http::{classify_status, exchange};
+use super::outcome::{query_by_idempotent_repeat, refusal_outcome};
+use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
+use super::signatures::{
+    SignatureCheck, VerificationKeys, VerifyResult, check_freshness, constant_time_eq, hmac_sha256, sha256_hex,
+    verify_jwt_claims, verify_standard,
 };
+use super::text::text_with_links;
 
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const REGISTRATION: ProviderRegistration = ProviderRegistration {
     kind: &KIND,
     connect,
     schemes: &[
@@ -51,19 +56,19 @@ const CAN: Capabilities = Capabilities { idempotency_key: true, query: true, ..C
 const WINDOW_MS: i64 = 5 * 60_000;
 
 struct MessageBird {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     base: String,
     api_key: String,
     from: String,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let api_key = link.need("apiKey")?;
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let api_key = connection.require("apiKey")?;
     let region = api_key.strip_prefix("bk_").and_then(|rest| rest.split_once('_')).map(|(region, _)| region);
     let region = region.filter(|region| !region.is_empty() && region.bytes().all(|b| b.is_ascii_alphanumeric()));
-    let region = region.ok_or_else(|| fault("apiKey", "apiKey begins with bk_ and its region: bk_eu1_…."))?;
-    let base = link.base_url(&format!("https://{region}.platform.bird.com"));
-    Ok(Arc::new(MessageBird { base, from: link.need("from")?, api_key, link }))
+    let region = region.ok_or_else(|| invalid_setting("apiKey", "apiKey begins with bk_ and its region: bk_eu1_…."))?;
+    let base = connection.base_url(&format!("https://{region}.platform.bird.com"));
+    Ok(Arc::new(MessageBird { base, from: connection.require("from")?, api_key, connection }))
 }
 
 #[derive(Deserialize)]
@@ -81,7 +86,7 @@ struct Fault {
 #[async_trait]
 impl Provider for MessageBird {
     fn account(&self) -> &ProviderConfig {
-        &self.link.account
+        &self.connection.config
     }
 
     fn can(&self) -> Capabilities {
@@ -95,10 +100,10 @@ impl Provider for MessageBird {
             "to": outbound.to,
             "from": self.from,
             "text": text,
-            "category": self.link.or("category", "transactional"),
+            "category": self.connection.get_or("category", "transactional"),
             "metadata": { "businessId": outbound.tenant, "attemptId": outbound.attempt.to_string() },
         });
-        let request = self.link.http.client.post(format!("{}/v1/sms/messages", self.base));
+        let request = self.connection.http.client.post(format!("{}/v1/sms/messages", self.base));
         let request = request.bearer_auth(&self.api_key).header("idempotency-key", outbound.attempt.to_string());
         let exchange = match exchange(request.json(&body), timeout_ms).await {
             Ok(exchange) => exchange,
@@ -119,7 +124,7 @@ impl Provider for MessageBird {
             _ => return no.into(),
         };
         let opted_out = code == "recipient_opted_out";
-        Sent { opted_out, ..refused(class, code, exchange.retry_after_ms()).into() }
+        Sent { opted_out, ..refusal_outcome(class, code, exchange.retry_after_ms()).into() }
     }
 
     /// The same request with the same key: it is answered as the first one was, and makes no second message.
@@ -127,39 +132,44 @@ impl Provider for MessageBird {
         query_by_idempotent_repeat(self.send(outbound, timeout_ms).await.answer)
     }
 
-    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
-        let (name, scheme): (_, super::signatures::SignatureCheck) = match request.header("messagebird-signature-jwt") {
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> VerifyResult {
+        let (name, scheme): (_, SignatureCheck) = match request.header("messagebird-signature-jwt") {
             Some(_) => ("signingKey", verify_jwt),
             None => ("webhookSecret", verify_standard),
         };
-        scheme(request, &Keys { secret: self.link.or(name, ""), ..Keys::default() }, Some(now))
+        scheme(
+            request,
+            &VerificationKeys { secret: self.connection.get_or(name, ""), ..VerificationKeys::default() },
+            Some(now),
+        )
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
         match request.header("messagebird-signature-jwt") {
             Some(_) => parse_legacy_callback(request, now),
-            None => hear(request, now),
+            None => parse_callback(request, now),
         }
     }
 }
 
 /// Claims name the hashes of our address and of the body.
-fn verify_jwt(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) -> Verdict {
+fn verify_jwt(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Timestamp>) -> VerifyResult {
     let token = request.header("messagebird-signature-jwt").ok_or("no signature header")?;
     if keys.secret.is_empty() {
         return Err("there is no signing key to check it with");
     }
     let algorithms = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
-    let claims = claims(token, keys.secret.as_bytes(), &algorithms)?;
+    let claims = verify_jwt_claims(token, keys.secret.as_bytes(), &algorithms)?;
     if claims["iss"] != "MessageBird" {
         return Err("the token is somebody else's");
     }
     let url_hash = claims["url_hash"].as_str().ok_or("the token does not name our address")?;
-    same(sha256_hex(request.url.as_bytes()).as_bytes(), url_hash.as_bytes())
+    constant_time_eq(sha256_hex(request.url.as_bytes()).as_bytes(), url_hash.as_bytes())
         .map_err(|_| "it is for another address")?;
     match (claims["payload_hash"].as_str(), request.body.is_empty()) {
         (Some(hash), false) => {
-            same(sha256_hex(&request.body).as_bytes(), hash.as_bytes()).map_err(|_| "the body's hash is wrong")?;
+            constant_time_eq(sha256_hex(&request.body).as_bytes(), hash.as_bytes())
+                .map_err(|_| "the body's hash is wrong")?;
         }
         (None, true) => (),
         (Some(_), true) => return Err("the body is missing"),
@@ -177,7 +187,7 @@ fn verify_jwt(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) ->
 }
 
 /// Deprecated: over timestamp, sorted query and the body's hash. Read for those who debug it; never accepted.
-fn verify_legacy(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) -> Verdict {
+fn verify_legacy(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Timestamp>) -> VerifyResult {
     let given = request.header("messagebird-signature").ok_or("no signature header")?;
     let given = STANDARD.decode(given).map_err(|_| "the signature is not base64")?;
     let timestamp = request.header("messagebird-request-timestamp").ok_or("no timestamp header")?;
@@ -186,8 +196,8 @@ fn verify_legacy(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>)
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
     let body = Sha256::digest(&request.body);
     let signed = [timestamp.as_bytes(), b"\n", query.as_bytes(), b"\n", &body];
-    same(&hmac_sha256(keys.secret.as_bytes(), &signed), &given)?;
-    within(now, timestamp.parse().map_err(|_| "the timestamp is no number")?, WINDOW_MS)
+    constant_time_eq(&hmac_sha256(keys.secret.as_bytes(), &signed), &given)?;
+    check_freshness(now, timestamp.parse().map_err(|_| "the timestamp is no number")?, WINDOW_MS)
 }
 
 fn time(text: Option<&str>, now: Timestamp) -> Timestamp {
@@ -195,7 +205,7 @@ fn time(text: Option<&str>, now: Timestamp) -> Timestamp {
     at.map_or(now, |at| Timestamp(at.as_millisecond()))
 }
 
-fn hear(request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
+fn parse_callback(request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
     let body: Value = serde_json::from_slice(&request.body).map_err(|_| "not an event of Bird's")?;
     let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str);
     let kind = text("/type").ok_or("an event without a type")?;
@@ -235,7 +245,7 @@ fn hear(request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'s
 
 /// Reports of the older API: everything is in the address.
 fn parse_legacy_callback(request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
-    let get = |name: &str| field(request.query().as_bytes(), name);
+    let get = |name: &str| form_field(request.query().as_bytes(), name);
     let (id, status) = (get("id").ok_or("it names no message")?, get("status").ok_or("it has no status")?);
     let reason = get("statusReason");
     let fact = match (status.as_str(), reason.as_deref()) {
@@ -248,7 +258,7 @@ fn parse_legacy_callback(request: &CallbackRequest, now: Timestamp) -> Result<Pa
     };
     let code = if fact == Fact::Unknown { unknown_code(&status) } else { get("statusErrorCode") };
     let opted_out = reason.as_deref() == Some("opted out");
-    let about = match super::parse_attempt_ref(&get("reference").unwrap_or_default()) {
+    let about = match parse_attempt_ref(&get("reference").unwrap_or_default()) {
         Some(ids) => About::ours(ids),
         None => About::Message(id.clone()),
     };

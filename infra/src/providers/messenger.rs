@@ -13,11 +13,14 @@ use events::{Channel, Fact, RefusalClass, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::callback::delivery_report;
+use super::http::{exchange, query_api};
 use super::meta::{VERSION, challenge, refusal, verify_get, verify_post};
-use super::signatures::{Keys, SignatureCheck, Verdict, hex, hmac_sha256};
-use super::{ConnectionSettings, Entry, exchange, fault, query_api, text_with_links, told, truncated_text};
+use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
+use super::signatures::{SignatureCheck, VerificationKeys, VerifyResult, hex, hmac_sha256};
+use super::text::{text_with_links, truncated_text};
 
-pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[] };
+pub(super) const REGISTRATION: ProviderRegistration = ProviderRegistration { kind: &KIND, connect, schemes: &[] };
 
 static KIND: Kind = Kind {
     name: "messenger",
@@ -45,20 +48,26 @@ const CAN: Capabilities = Capabilities {
 };
 
 struct Messenger {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     base: String,
     page: String,
     token: String,
     secret: String,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let page = link.need("pageId")?;
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let page = connection.require("pageId")?;
     if !page.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(fault("pageId", "pageId is digits alone."));
+        return Err(invalid_setting("pageId", "pageId is digits alone."));
     }
-    let base = format!("{}/{VERSION}", link.base_url("https://graph.facebook.com"));
-    Ok(Arc::new(Messenger { base, page, token: link.need("pageToken")?, secret: link.need("appSecret")?, link }))
+    let base = format!("{}/{VERSION}", connection.base_url("https://graph.facebook.com"));
+    Ok(Arc::new(Messenger {
+        base,
+        page,
+        token: connection.require("pageToken")?,
+        secret: connection.require("appSecret")?,
+        connection,
+    }))
 }
 
 #[derive(Deserialize)]
@@ -69,7 +78,7 @@ struct Taken {
 #[async_trait]
 impl Provider for Messenger {
     fn account(&self) -> &ProviderConfig {
-        &self.link.account
+        &self.connection.config
     }
 
     fn can(&self) -> Capabilities {
@@ -77,7 +86,7 @@ impl Provider for Messenger {
     }
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
-        let request = self.link.http.client.post(self.url(&format!("{}/messages", self.page)));
+        let request = self.connection.http.client.post(self.url(&format!("{}/messages", self.page)));
         let exchange = match exchange(request.form(&self.fields(outbound)), timeout_ms).await {
             Ok(exchange) => exchange,
             Err(answer) => return answer.into(),
@@ -90,21 +99,21 @@ impl Provider for Messenger {
     }
 
     async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
-        query_api(self.link.http.client.get(self.url("me")), timeout_ms).await.map(|_| ())
+        query_api(self.connection.http.client.get(self.url("me")), timeout_ms).await.map(|_| ())
     }
 
-    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> VerifyResult {
         let (secret, scheme): (String, SignatureCheck) = match request.method.as_str() {
-            "GET" => (self.link.or("verifyToken", ""), verify_get),
+            "GET" => (self.connection.get_or("verifyToken", ""), verify_get),
             _ => (self.secret.clone(), verify_post),
         };
-        scheme(request, &Keys { secret, ..Keys::default() }, Some(now))
+        scheme(request, &VerificationKeys { secret, ..VerificationKeys::default() }, Some(now))
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, _: Timestamp) -> Result<ParsedCallback, &'static str> {
         match request.method.as_str() {
             "GET" => Ok(ParsedCallback { reply: challenge(request), ..ParsedCallback::default() }),
-            _ => hear(&request.body),
+            _ => parse_callback(&request.body),
         }
     }
 }
@@ -158,18 +167,18 @@ impl Messenger {
             _ => json!({ "text": text_with_links(outbound, CAN.max_characters) }),
         };
         fields.push(("message", content.to_string()));
-        match self.link.get("tag") {
+        match self.connection.get("tag") {
             Some(tag) => {
                 fields.push(("messaging_type", "MESSAGE_TAG".to_owned()));
                 fields.push(("tag", tag));
             }
-            None => fields.push(("messaging_type", self.link.or("messagingType", "UPDATE"))),
+            None => fields.push(("messaging_type", self.connection.get_or("messagingType", "UPDATE"))),
         }
         fields
     }
 }
 
-fn hear(body: &[u8]) -> Result<ParsedCallback, &'static str> {
+fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str> {
     let body: Value = serde_json::from_slice(body).map_err(|_| "not an event of Graph's")?;
     let list = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
     let mut heard = ParsedCallback::default();
@@ -183,9 +192,9 @@ fn hear(body: &[u8]) -> Result<ParsedCallback, &'static str> {
             if about.is_empty() {
                 about.push(About::LatestTo(sender.to_owned()));
             }
-            heard.told.extend(about.into_iter().map(|about| told(about, (Fact::Delivered, None), None, at)));
+            heard.told.extend(about.into_iter().map(|about| delivery_report(about, (Fact::Delivered, None), None, at)));
         } else if let Some(at) = stamp(&event["read"]["watermark"]) {
-            heard.told.push(told(About::LatestTo(sender.to_owned()), (Fact::Read, None), None, at));
+            heard.told.push(delivery_report(About::LatestTo(sender.to_owned()), (Fact::Read, None), None, at));
         } else if let Some(at) = stamp(&event["timestamp"]).filter(|_| event["message"]["is_echo"] != true) {
             let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
             let attachment = event.pointer("/message/attachments/0/type").and_then(Value::as_str);

@@ -14,13 +14,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::aws::{SigV4Signer, SnsEnvelope, SnsTopic, error_name, verify};
-use super::signatures::Verdict;
-use super::{
-    ConnectionSettings, Entry, HttpExchange, balance, classify_status, exchange, query_api, refused, reports_only,
-    told, unexpected_format, unknown_code,
-};
+use super::callback::{delivery_report, reports_only, unknown_code};
+use super::http::{HttpExchange, balance, classify_status, exchange, query_api, unexpected_format};
+use super::outcome::refusal_outcome;
+use super::registration::{ConnectionSettings, ProviderRegistration};
+use super::signatures::VerifyResult;
 
-pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("aws-sns-x509", verify)] };
+pub(super) const REGISTRATION: ProviderRegistration =
+    ProviderRegistration { kind: &KIND, connect, schemes: &[("aws-sns-x509", verify)] };
 
 static KIND: Kind = Kind {
     name: "ses",
@@ -42,22 +43,22 @@ static KIND: Kind = Kind {
 const CAN: Capabilities = Capabilities { balance: true, ..Capabilities::EMAIL };
 
 struct Ses {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     base: String,
     signer: SigV4Signer,
     from: String,
     topic: SnsTopic,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let signer = SigV4Signer::of(&link, "ses")?;
-    let email = link.need("fromEmail")?;
-    let from = match link.get("fromName") {
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let signer = SigV4Signer::from_settings(&connection, "ses")?;
+    let email = connection.require("fromEmail")?;
+    let from = match connection.get("fromName") {
         Some(name) => format!("\"{}\" <{email}>", name.replace(['<', '>', '"', '\\', '\r', '\n'], " ")),
         None => email,
     };
-    let base = link.base_url(&format!("https://email.{}.amazonaws.com", signer.region));
-    Ok(Arc::new(Ses { base, signer, from, topic: SnsTopic::new(link.or("topicArn", "")), link }))
+    let base = connection.base_url(&format!("https://email.{}.amazonaws.com", signer.region));
+    Ok(Arc::new(Ses { base, signer, from, topic: SnsTopic::new(connection.get_or("topicArn", "")), connection }))
 }
 
 #[derive(Deserialize)]
@@ -76,7 +77,7 @@ struct Quota {
 #[async_trait]
 impl Provider for Ses {
     fn account(&self) -> &ProviderConfig {
-        &self.link.account
+        &self.connection.config
     }
 
     fn can(&self) -> Capabilities {
@@ -85,7 +86,7 @@ impl Provider for Ses {
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
         let body = self.body(outbound).to_string();
-        let request = self.link.http.client.post(format!("{}/v2/email/outbound-emails", self.base));
+        let request = self.connection.http.client.post(format!("{}/v2/email/outbound-emails", self.base));
         let request = request.header("content-type", "application/json").body(body.clone());
         let exchange = match exchange(self.signer.sign(request, body.as_bytes()), timeout_ms).await {
             Ok(exchange) => exchange,
@@ -93,7 +94,7 @@ impl Provider for Ses {
         };
         match classify_status(&exchange, exchange.code()) {
             Some(no) => match class(&name(&exchange)) {
-                Some(class) => refused(class, name(&exchange), exchange.retry_after_ms()).into(),
+                Some(class) => refusal_outcome(class, name(&exchange), exchange.retry_after_ms()).into(),
                 None => no.into(),
             },
             None => match exchange.json::<Taken>() {
@@ -119,21 +120,21 @@ impl Provider for Ses {
         self.query_api(timeout_ms).await.map(|_| ())
     }
 
-    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
-        self.topic.verify(request, &self.link.http, self.link.at.as_deref(), now).await
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> VerifyResult {
+        self.topic.verify(request, &self.connection.http, self.connection.base_override.as_deref(), now).await
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, _: Timestamp) -> Result<ParsedCallback, &'static str> {
         let envelope = SnsEnvelope::read(&request.body)?;
         match envelope.kind.as_str() {
             "SubscriptionConfirmation" => {
-                self.topic.confirm(&envelope, &self.link.http, self.link.at.as_deref()).await?;
+                self.topic.confirm(&envelope, &self.connection.http, self.connection.base_override.as_deref()).await?;
                 Ok(ParsedCallback::default())
             }
             // The first message to a topic is plain text: "Successfully validated SNS topic …".
             "Notification" => {
                 let event = serde_json::from_str(&envelope.message).ok();
-                Ok(event.and_then(|event| hear(event, &envelope.timestamp)).unwrap_or_default())
+                Ok(event.and_then(|event| parse_callback(event, &envelope.timestamp)).unwrap_or_default())
             }
             _ => Ok(ParsedCallback::default()),
         }
@@ -166,7 +167,7 @@ fn class(name: &str) -> Option<RefusalClass> {
 
 impl Ses {
     async fn query_api(&self, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
-        let request = self.link.http.client.get(format!("{}/v2/email/account", self.base));
+        let request = self.connection.http.client.get(format!("{}/v2/email/account", self.base));
         query_api(self.signer.sign(request, b""), timeout_ms).await
     }
 
@@ -205,10 +206,10 @@ impl Ses {
                 { "Name": "attemptId", "Value": outbound.attempt.to_string() },
             ],
         });
-        if let Some(set) = self.link.get("configurationSet") {
+        if let Some(set) = self.connection.get("configurationSet") {
             body["ConfigurationSetName"] = json!(set);
         }
-        if let Some(reply_to) = self.link.get("replyTo") {
+        if let Some(reply_to) = self.connection.get("replyTo") {
             body["ReplyToAddresses"] = json!([reply_to]);
         }
         body
@@ -216,7 +217,7 @@ impl Ses {
 }
 
 /// Both forms: event publishing says `eventType`, feedback says `notificationType`. `told_at`: when SNS said so.
-fn hear(event: Value, told_at: &str) -> Option<ParsedCallback> {
+fn parse_callback(event: Value, told_at: &str) -> Option<ParsedCallback> {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
     let kind = text("/eventType").or_else(|| text("/notificationType"))?;
     let ids = (text("/mail/tags/businessId/0")?.parse().ok()?, text("/mail/tags/attemptId/0")?.parse().ok()?);
@@ -241,5 +242,5 @@ fn hear(event: Value, told_at: &str) -> Option<ParsedCallback> {
         _ => text("/bounce/bouncedRecipients/0/status").map(str::to_owned),
     };
     let id = text("/bounce/feedbackId").or_else(|| text("/complaint/feedbackId")).map(str::to_owned);
-    Some(reports_only(vec![told(About::ours(ids), (fact, code), id, at)]))
+    Some(reports_only(vec![delivery_report(About::ours(ids), (fact, code), id, at)]))
 }

@@ -9,13 +9,15 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use subtle::ConstantTimeEq;
 
+use super::attempt_ids::form_field;
+
 /// Whether a request is signed with the keys; the reason why not. Without a time its window is not looked at.
-pub(super) type SignatureCheck = fn(&CallbackRequest, &Keys, Option<Timestamp>) -> Verdict;
-pub(super) type Verdict = Result<(), &'static str>;
+pub(super) type SignatureCheck = fn(&CallbackRequest, &VerificationKeys, Option<Timestamp>) -> VerifyResult;
+pub(super) type VerifyResult = Result<(), &'static str>;
 
 /// What a signature is checked with.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Keys {
+pub(super) struct VerificationKeys {
     /// A shared secret.
     pub secret: String,
     /// Base64 of a public key.
@@ -27,7 +29,7 @@ pub(super) struct Keys {
 pub(super) const SIGNATURE_MISMATCH: &str = "the signature is wrong";
 
 /// Compares without telling by its time how much was right.
-pub(super) fn same(a: &[u8], b: &[u8]) -> Verdict {
+pub(super) fn constant_time_eq(a: &[u8], b: &[u8]) -> VerifyResult {
     if bool::from(a.ct_eq(b)) { Ok(()) } else { Err(SIGNATURE_MISMATCH) }
 }
 
@@ -58,7 +60,7 @@ pub(super) fn decode_hex(text: &str) -> Option<Vec<u8>> {
 }
 
 /// Within so many milliseconds of a time in seconds, on either side.
-pub(super) fn within(now: Option<Timestamp>, seconds: i64, window_ms: i64) -> Verdict {
+pub(super) fn check_freshness(now: Option<Timestamp>, seconds: i64, window_ms: i64) -> VerifyResult {
     let Some(now) = now else { return Ok(()) };
     let age = now.since(Timestamp(seconds.saturating_mul(1_000)));
     match age {
@@ -69,7 +71,7 @@ pub(super) fn within(now: Option<Timestamp>, seconds: i64, window_ms: i64) -> Ve
 }
 
 /// The claims of a JSON Web Token signed with a shared secret, by one of the algorithms of this provider.
-pub(super) fn claims(
+pub(super) fn verify_jwt_claims(
     token: &str,
     secret: &[u8],
     algorithms: &[jsonwebtoken::Algorithm],
@@ -91,7 +93,11 @@ pub(super) fn claims(
 const STANDARD_WINDOW_MS: i64 = 5 * 60_000;
 
 /// https://www.standardwebhooks.com: base64 HMAC-SHA256 over id, timestamp and body; several while keys change.
-pub(super) fn verify_standard(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) -> Verdict {
+pub(super) fn verify_standard(
+    request: &CallbackRequest,
+    keys: &VerificationKeys,
+    now: Option<Timestamp>,
+) -> VerifyResult {
     let id = request.header("webhook-id").ok_or("no webhook-id header")?;
     let timestamp = request.header("webhook-timestamp").ok_or("no webhook-timestamp header")?;
     let given = request.header("webhook-signature").ok_or("no webhook-signature header")?;
@@ -102,21 +108,21 @@ pub(super) fn verify_standard(request: &CallbackRequest, keys: &Keys, now: Optio
     let expected = hmac_sha256(&secret, &signed);
     let is_it = |given: &str| {
         let signature = given.strip_prefix("v1,").and_then(|text| STANDARD.decode(text).ok());
-        signature.is_some_and(|signature| same(&expected, &signature).is_ok())
+        signature.is_some_and(|signature| constant_time_eq(&expected, &signature).is_ok())
     };
     if !given.split(' ').any(is_it) {
         return Err(SIGNATURE_MISMATCH);
     }
-    within(now, timestamp.parse().map_err(|_| "the timestamp is no number")?, STANDARD_WINDOW_MS)
+    check_freshness(now, timestamp.parse().map_err(|_| "the timestamp is no number")?, STANDARD_WINDOW_MS)
 }
 
 /// A secret in the address: `?secret=…`, or what the path ends with.
-pub(super) fn url_secret(request: &CallbackRequest, keys: &Keys, _: Option<Timestamp>) -> Verdict {
-    let given = super::field(request.query().as_bytes(), "secret").ok_or("the address holds no secret")?;
+pub(super) fn url_secret(request: &CallbackRequest, keys: &VerificationKeys, _: Option<Timestamp>) -> VerifyResult {
+    let given = form_field(request.query().as_bytes(), "secret").ok_or("the address holds no secret")?;
     if keys.secret.is_empty() {
         return Err("there is no secret to compare with");
     }
-    same(given.as_bytes(), keys.secret.as_bytes())
+    constant_time_eq(given.as_bytes(), keys.secret.as_bytes())
 }
 
 #[cfg(test)]
@@ -134,8 +140,8 @@ mod tests {
     #[test]
     fn a_window_has_two_sides() {
         let now = Some(Timestamp(1_000_000));
-        assert_eq!(within(now, 1_000, 5_000), Ok(()));
-        assert!(within(now, 990, 5_000).is_err() && within(now, 1_010, 5_000).is_err());
-        assert!(within(None, 0, 1).is_ok());
+        assert_eq!(check_freshness(now, 1_000, 5_000), Ok(()));
+        assert!(check_freshness(now, 990, 5_000).is_err() && check_freshness(now, 1_010, 5_000).is_err());
+        assert!(check_freshness(None, 0, 1).is_ok());
     }
 }

@@ -12,13 +12,14 @@ use events::{Channel, Fact, RefusalClass, Timestamp};
 use serde_json::Value;
 
 use super::aws::{SigV4Signer, error_name};
-use super::signatures::Verdict;
-use super::{
-    ConnectionSettings, Entry, HttpExchange, classify_status, exchange, query_api, refused, reports_only,
-    text_with_links, told, unknown_code,
-};
+use super::callback::{delivery_report, reports_only, unknown_code};
+use super::http::{HttpExchange, classify_status, exchange, query_api};
+use super::outcome::refusal_outcome;
+use super::registration::{ConnectionSettings, ProviderRegistration};
+use super::signatures::VerifyResult;
+use super::text::text_with_links;
 
-pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[] };
+pub(super) const REGISTRATION: ProviderRegistration = ProviderRegistration { kind: &KIND, connect, schemes: &[] };
 
 static KIND: Kind = Kind {
     name: "sns",
@@ -37,21 +38,21 @@ static KIND: Kind = Kind {
 const CAN: Capabilities = Capabilities { echoes_our_id: false, inbound: false, ..Capabilities::TEXT };
 
 struct Sns {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     base: String,
     signer: SigV4Signer,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let signer = SigV4Signer::of(&link, "sns")?;
-    let base = link.base_url(&format!("https://sns.{}.amazonaws.com", signer.region));
-    Ok(Arc::new(Sns { base, signer, link }))
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let signer = SigV4Signer::from_settings(&connection, "sns")?;
+    let base = connection.base_url(&format!("https://sns.{}.amazonaws.com", signer.region));
+    Ok(Arc::new(Sns { base, signer, connection }))
 }
 
 #[async_trait]
 impl Provider for Sns {
     fn account(&self) -> &ProviderConfig {
-        &self.link.account
+        &self.connection.config
     }
 
     fn can(&self) -> Capabilities {
@@ -73,19 +74,19 @@ impl Provider for Sns {
     }
 
     /// The secret in its address, which was compared before, is all there is.
-    async fn verify_callback(&self, _: &CallbackRequest, _: Timestamp) -> Verdict {
+    async fn verify_callback(&self, _: &CallbackRequest, _: Timestamp) -> VerifyResult {
         Ok(())
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
-        hear(&request.body, now)
+        parse_callback(&request.body, now)
     }
 }
 
 impl Sns {
     fn publish(&self, to: &str, text: &str) -> String {
-        let kind = self.link.or("smsType", "Transactional");
-        let sender = self.link.get("senderId");
+        let kind = self.connection.get_or("smsType", "Transactional");
+        let sender = self.connection.get("senderId");
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("Action", "Publish").append_pair("Version", "2010-03-31");
         form.append_pair("PhoneNumber", to).append_pair("Message", text);
@@ -101,7 +102,7 @@ impl Sns {
     }
 
     fn request(&self, body: String) -> reqwest::RequestBuilder {
-        let request = self.link.http.client.post(format!("{}/", self.base));
+        let request = self.connection.http.client.post(format!("{}/", self.base));
         let request = request.header("content-type", "application/x-www-form-urlencoded").body(body.clone());
         self.signer.sign(request, body.as_bytes())
     }
@@ -130,11 +131,11 @@ fn answered(exchange: &HttpExchange, text: &str) -> Sent {
         _ => return no.into(),
     };
     let opted_out = code == "OptedOut";
-    Sent { opted_out, ..refused(class, code, exchange.retry_after_ms()).into() }
+    Sent { opted_out, ..refusal_outcome(class, code, exchange.retry_after_ms()).into() }
 }
 
 /// One entry of the log, as CloudWatch has it.
-fn hear(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
+fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
     let entry: Value = serde_json::from_slice(body).map_err(|_| "not an entry of SNS's log")?;
     let text = |pointer: &str| entry.pointer(pointer).and_then(Value::as_str);
     let id = text("/notification/messageId").ok_or("it names no message")?;
@@ -147,5 +148,5 @@ fn hear(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
         _ => Fact::Unknown,
     };
     let code = if fact == Fact::Unknown { unknown_code(text("/status").unwrap_or("none")) } else { None };
-    Ok(reports_only(vec![told(About::Message(id.to_owned()), (fact, code), None, now)]))
+    Ok(reports_only(vec![delivery_report(About::Message(id.to_owned()), (fact, code), None, now)]))
 }

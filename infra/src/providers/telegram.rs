@@ -14,12 +14,14 @@ use events::{Channel, RefusalClass, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::signatures::{Keys, Verdict, same};
-use super::{
-    ConnectionSettings, Entry, classify_status, exchange, fault, query_api, refused, text_with_links, truncated_text,
-};
+use super::http::{classify_status, exchange, query_api};
+use super::outcome::refusal_outcome;
+use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
+use super::signatures::{VerificationKeys, VerifyResult, constant_time_eq};
+use super::text::{text_with_links, truncated_text};
 
-pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("telegram-secret-token", verify)] };
+pub(super) const REGISTRATION: ProviderRegistration =
+    ProviderRegistration { kind: &KIND, connect, schemes: &[("telegram-secret-token", verify)] };
 
 static KIND: Kind = Kind {
     name: "telegram",
@@ -45,18 +47,18 @@ const CAN: Capabilities = Capabilities {
 const MAX_CAPTION: usize = 1_024;
 
 struct Telegram {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     base: String,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let token = link.need("botToken")?;
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let token = connection.require("botToken")?;
     let sound = token.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'_' | b'-'));
     if !sound || !token.contains(':') {
-        return Err(fault("botToken", "botToken is digits, a colon and letters, as BotFather gave it."));
+        return Err(invalid_setting("botToken", "botToken is digits, a colon and letters, as BotFather gave it."));
     }
-    let base = format!("{}/bot{token}", link.base_url("https://api.telegram.org"));
-    Ok(Arc::new(Telegram { base, link }))
+    let base = format!("{}/bot{token}", connection.base_url("https://api.telegram.org"));
+    Ok(Arc::new(Telegram { base, connection }))
 }
 
 #[derive(Deserialize)]
@@ -82,7 +84,7 @@ struct Parameters {
 #[async_trait]
 impl Provider for Telegram {
     fn account(&self) -> &ProviderConfig {
-        &self.link.account
+        &self.connection.config
     }
 
     fn can(&self) -> Capabilities {
@@ -98,7 +100,7 @@ impl Provider for Telegram {
     }
 
     async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
-        match query_api(self.link.http.client.get(format!("{}/getMe", self.base)), timeout_ms).await {
+        match query_api(self.connection.http.client.get(format!("{}/getMe", self.base)), timeout_ms).await {
             Err(AccountQueryError::NoAnswer(code)) if code == "404" => {
                 Err(AccountQueryError::CredentialsRejected(code))
             }
@@ -106,13 +108,17 @@ impl Provider for Telegram {
         }
     }
 
-    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
-        verify(request, &Keys { secret: self.link.or("secretToken", ""), ..Keys::default() }, Some(now))
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> VerifyResult {
+        verify(
+            request,
+            &VerificationKeys { secret: self.connection.get_or("secretToken", ""), ..VerificationKeys::default() },
+            Some(now),
+        )
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
         let update: Value = serde_json::from_slice(&request.body).map_err(|_| "not an update")?;
-        Ok(hear(&update, now))
+        Ok(parse_callback(&update, now))
     }
 }
 
@@ -120,7 +126,7 @@ impl Telegram {
     /// And where the chat has moved to, if it has.
     async fn send_to(&self, outbound: &OutboundMessage, chat: &str, timeout_ms: u64) -> (Sent, Option<i64>) {
         let (method, body) = request(outbound, chat);
-        let request = self.link.http.client.post(format!("{}/{method}", self.base)).json(&body);
+        let request = self.connection.http.client.post(format!("{}/{method}", self.base)).json(&body);
         let exchange = match exchange(request, timeout_ms).await {
             Ok(exchange) => exchange,
             Err(answer) => return (answer.into(), None),
@@ -150,7 +156,7 @@ impl Telegram {
             Some(text) if text.contains("chat not found") => "400.chat_not_found".to_owned(),
             _ => code.to_string(),
         };
-        let answer: Answer = refused(class, name, retry_after_ms);
+        let answer: Answer = refusal_outcome(class, name, retry_after_ms);
         (Sent { opted_out, ..answer.into() }, told.parameters.and_then(|parameters| parameters.migrate_to_chat_id))
     }
 }
@@ -197,15 +203,15 @@ fn request(outbound: &OutboundMessage, chat: &str) -> (&'static str, Value) {
     ("sendMessage", body)
 }
 
-fn verify(request: &CallbackRequest, keys: &Keys, _: Option<Timestamp>) -> Verdict {
+fn verify(request: &CallbackRequest, keys: &VerificationKeys, _: Option<Timestamp>) -> VerifyResult {
     let given = request.header("x-telegram-bot-api-secret-token").ok_or("no secret header")?;
     if keys.secret.is_empty() {
         return Err("there is no secret token to compare with");
     }
-    same(given.as_bytes(), keys.secret.as_bytes()).map_err(|_| "the secret is wrong")
+    constant_time_eq(given.as_bytes(), keys.secret.as_bytes()).map_err(|_| "the secret is wrong")
 }
 
-fn hear(update: &Value, now: Timestamp) -> ParsedCallback {
+fn parse_callback(update: &Value, now: Timestamp) -> ParsedCallback {
     let id = |value: &Value| value.as_i64().map(|id| id.to_string());
     if let Some(chat) = id(&update["my_chat_member"]["chat"]["id"]) {
         let is_opt_out = match update["my_chat_member"]["new_chat_member"]["status"].as_str() {

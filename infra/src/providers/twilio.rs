@@ -17,14 +17,21 @@ use events::{Channel, Fact, RefusalClass, Timestamp};
 use reqwest::RequestBuilder;
 use serde::Deserialize;
 
-use super::signatures::{Keys, SIGNATURE_MISMATCH, Verdict, hmac_sha1, hmac_sha256, same, sha256_hex};
-use super::{
-    ConnectionSettings, Entry, append_attempt_ids, attempt_ids_from_query, balance, classify_status, exchange, fault,
-    field, query_api, refused, report_with_consent, reports_only, text_with_links, unexpected_format, unknown_code,
+use super::attempt_ids::{append_attempt_ids, attempt_ids_from_query, form_field};
+use super::callback::{media_kind, report_with_consent, reports_only, unknown_code};
+use super::http::{balance, classify_status, exchange, query_api, unexpected_format};
+use super::outcome::refusal_outcome;
+use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
+use super::signatures::{
+    SIGNATURE_MISMATCH, VerificationKeys, VerifyResult, constant_time_eq, hmac_sha1, hmac_sha256, sha256_hex,
 };
+use super::text::text_with_links;
 
-pub(super) const ENTRY: Entry =
-    Entry { kind: &KIND, connect, schemes: &[("twilio-hmac-sha1", verify), ("twilio-hmac-sha256-sharedkey", verify)] };
+pub(super) const REGISTRATION: ProviderRegistration = ProviderRegistration {
+    kind: &KIND,
+    connect,
+    schemes: &[("twilio-hmac-sha1", verify), ("twilio-hmac-sha256-sharedkey", verify)],
+};
 
 static KIND: Kind = Kind {
     name: "twilio",
@@ -48,7 +55,7 @@ const CAN: Capabilities =
 const MAX_MEDIA: usize = 10;
 
 struct Twilio {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     base: String,
     account_sid: String,
     auth_token: String,
@@ -56,23 +63,23 @@ struct Twilio {
     service: Option<String>,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let account_sid = link.need("accountSid")?;
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let account_sid = connection.require("accountSid")?;
     if !account_sid.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        return Err(fault("accountSid", "accountSid is AC and 32 hexadecimal digits."));
+        return Err(invalid_setting("accountSid", "accountSid is AC and 32 hexadecimal digits."));
     }
-    let service = link.get("messagingServiceSid");
+    let service = connection.get("messagingServiceSid");
     if service.is_none() {
-        link.need("from")?;
+        connection.require("from")?;
     }
-    let from = link.get("from").map(|from| address(link.account.channel, &from));
+    let from = connection.get("from").map(|from| address(connection.config.channel, &from));
     Ok(Arc::new(Twilio {
-        base: link.base_url("https://api.twilio.com"),
+        base: connection.base_url("https://api.twilio.com"),
         account_sid,
-        auth_token: link.need("authToken")?,
+        auth_token: connection.require("authToken")?,
         from,
         service,
-        link,
+        connection,
     }))
 }
 
@@ -101,7 +108,7 @@ struct Problem {
 #[async_trait]
 impl Provider for Twilio {
     fn account(&self) -> &ProviderConfig {
-        &self.link.account
+        &self.connection.config
     }
 
     fn can(&self) -> Capabilities {
@@ -109,7 +116,8 @@ impl Provider for Twilio {
     }
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
-        let request = self.signed(self.link.http.client.post(self.url("/Messages.json"))).form(&self.fields(outbound));
+        let request =
+            self.signed(self.connection.http.client.post(self.url("/Messages.json"))).form(&self.fields(outbound));
         let exchange = match exchange(request, timeout_ms).await {
             Ok(exchange) => exchange,
             Err(answer) => return answer.into(),
@@ -150,24 +158,24 @@ impl Provider for Twilio {
             balance: String,
             currency: String,
         }
-        let request = self.signed(self.link.http.client.get(self.url("/Balance.json")));
+        let request = self.signed(self.connection.http.client.get(self.url("/Balance.json")));
         let Left { balance: amount, currency } =
             query_api(request, timeout_ms).await?.json().ok_or_else(unexpected_format)?;
         balance(amount, currency)
     }
 
     async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
-        query_api(self.signed(self.link.http.client.get(self.url(".json"))), timeout_ms).await.map(|_| ())
+        query_api(self.signed(self.connection.http.client.get(self.url(".json"))), timeout_ms).await.map(|_| ())
     }
 
-    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> VerifyResult {
         let is_shared = request.header(SETTINGS).is_some();
-        let secret = if is_shared { self.link.or("sharedKey", "") } else { self.auth_token.clone() };
-        verify(request, &Keys { secret, ..Keys::default() }, Some(now))
+        let secret = if is_shared { self.connection.get_or("sharedKey", "") } else { self.auth_token.clone() };
+        verify(request, &VerificationKeys { secret, ..VerificationKeys::default() }, Some(now))
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
-        Ok(hear(request, now))
+        Ok(parse_callback(request, now))
     }
 }
 
@@ -219,12 +227,12 @@ impl Twilio {
     }
 
     fn fields(&self, outbound: &OutboundMessage) -> Vec<(&'static str, String)> {
-        let channel = self.link.account.channel;
+        let channel = self.connection.config.channel;
         let message = &outbound.message;
         let mut fields = vec![("To", address(channel, &outbound.to))];
         fields.extend(self.from.iter().map(|from| ("From", from.clone())));
         fields.extend(self.service.iter().map(|service| ("MessagingServiceSid", service.clone())));
-        fields.push(("StatusCallback", append_attempt_ids(&self.link.callback_url, outbound)));
+        fields.push(("StatusCallback", append_attempt_ids(&self.connection.callback_url, outbound)));
         if let Some(template) = &message.template {
             let numbered = template.variables.iter().enumerate();
             let variables: serde_json::Map<_, _> =
@@ -234,7 +242,7 @@ impl Twilio {
             return fields;
         }
         // A number's plain text costs a tenth of a picture: SMS says where the files are, unless they are wanted.
-        let is_plain = channel == Channel::Sms && self.link.get("mms").as_deref() != Some("true");
+        let is_plain = channel == Channel::Sms && self.connection.get("mms").as_deref() != Some("true");
         if is_plain || message.media.is_empty() {
             fields.push(("Body", text_with_links(outbound, CAN.max_characters)));
             return fields;
@@ -248,12 +256,12 @@ impl Twilio {
 
     /// None: no answer, or not all of it.
     async fn messages_of(&self, outbound: &OutboundMessage, day: &str, timeout_ms: u64) -> Option<Vec<Listed>> {
-        let to = address(self.link.account.channel, &outbound.to);
+        let to = address(self.connection.config.channel, &outbound.to);
         let mut query = vec![("To", to.as_str()), ("DateSent", day), ("PageSize", PAGE)];
         query.extend(self.from.as_deref().map(|from| ("From", from)));
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
         let url = format!("{}?{query}", self.url("/Messages.json"));
-        let exchange = exchange(self.signed(self.link.http.client.get(url)), timeout_ms).await.ok()?;
+        let exchange = exchange(self.signed(self.connection.http.client.get(url)), timeout_ms).await.ok()?;
         let list = exchange.is_success().then(|| exchange.json::<List>())??;
         list.next_page_uri.is_none().then_some(list.messages)
     }
@@ -270,14 +278,14 @@ fn by_code(code: u32, retry_after_ms: Option<i64>) -> Option<Answer> {
         63_003 | 63_016 | 63_024 | 63_027..=63_029 => RefusalClass::Permanent,
         _ => return None,
     };
-    Some(refused(class, code.to_string(), retry_after_ms))
+    Some(refusal_outcome(class, code.to_string(), retry_after_ms))
 }
 
 /// Names the key and the algorithm of a request that is signed with a shared key.
 const SETTINGS: &str = "x-twilio-webhooks-signature-settings";
 
 /// Over our address as configured and the form's fields. The algorithm is the one that the request names, and no other.
-fn verify(request: &CallbackRequest, keys: &Keys, _: Option<Timestamp>) -> Verdict {
+fn verify(request: &CallbackRequest, keys: &VerificationKeys, _: Option<Timestamp>) -> VerifyResult {
     let given = request.header("x-twilio-signature").ok_or("no signature header")?;
     let given = STANDARD.decode(given).map_err(|_| "the signature is not base64")?;
     if keys.secret.is_empty() {
@@ -288,17 +296,19 @@ fn verify(request: &CallbackRequest, keys: &Keys, _: Option<Timestamp>) -> Verdi
         Some(settings) if settings.contains("algorithm=HMAC_SHA256") => hmac_sha256,
         Some(_) => return Err("the signature's algorithm is not known"),
     };
-    let body_hash = field(request.query().as_bytes(), "bodySHA256");
+    let body_hash = form_field(request.query().as_bytes(), "bodySHA256");
     // A JSON body is bound by its hash in the address; only a form is part of what is signed.
     let fields = match &body_hash {
         Some(hash) => {
             let given = hash.to_ascii_lowercase();
-            same(sha256_hex(&request.body).as_bytes(), given.as_bytes()).map_err(|_| "the body's hash is wrong")?;
+            constant_time_eq(sha256_hex(&request.body).as_bytes(), given.as_bytes())
+                .map_err(|_| "the body's hash is wrong")?;
             String::new()
         }
         None => signed_fields(&request.body),
     };
-    let is_signed = |url: &String| same(&hmac(keys.secret.as_bytes(), &[url.as_bytes(), fields.as_bytes()]), &given);
+    let is_signed =
+        |url: &String| constant_time_eq(&hmac(keys.secret.as_bytes(), &[url.as_bytes(), fields.as_bytes()]), &given);
     match forms_of(&request.url).iter().any(|url| is_signed(url).is_ok()) {
         true => Ok(()),
         false => Err(SIGNATURE_MISMATCH),
@@ -337,8 +347,8 @@ fn forms_of(url: &str) -> Vec<String> {
 }
 
 /// A status of a message of ours, or a message to us. Twilio gives no time, so it is ours.
-fn hear(request: &CallbackRequest, now: Timestamp) -> ParsedCallback {
-    let form = |name: &str| field(&request.body, name);
+fn parse_callback(request: &CallbackRequest, now: Timestamp) -> ParsedCallback {
+    let form = |name: &str| form_field(&request.body, name);
     if let Some(status) = form("MessageStatus") {
         let Some(ids) = attempt_ids_from_query(request) else { return ParsedCallback::default() };
         let code = form("ErrorCode").filter(|code| code.len() <= 6 && code.bytes().all(|b| b.is_ascii_digit()));
@@ -369,7 +379,7 @@ fn hear(request: &CallbackRequest, now: Timestamp) -> ParsedCallback {
     };
     let text = form("Body").filter(|text| !text.is_empty());
     let kind = match (form("MediaContentType0"), form("Latitude"), form("ButtonPayload")) {
-        (Some(mime), ..) => super::meta::media_kind(&mime),
+        (Some(mime), ..) => media_kind(&mime),
         (_, Some(_), _) => "location",
         (_, _, Some(_)) => "button",
         _ => "text",

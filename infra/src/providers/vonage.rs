@@ -14,16 +14,17 @@ use md5::{Digest, Md5};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::callback::{delivery_report, reports_only, unknown_code};
+use super::http::{HttpExchange, balance, classify_status, exchange, query_api, unexpected_format};
+use super::outcome::refusal_outcome;
+use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
 use super::signatures::{
-    Keys, SignatureCheck, Verdict, claims, decode_hex, hex, hmac_md5, hmac_sha1, hmac_sha256, hmac_sha512, same,
-    sha256_hex, within,
+    SignatureCheck, VerificationKeys, VerifyResult, check_freshness, constant_time_eq, decode_hex, hex, hmac_md5,
+    hmac_sha1, hmac_sha256, hmac_sha512, sha256_hex, verify_jwt_claims,
 };
-use super::{
-    ConnectionSettings, Entry, HttpExchange, balance, classify_status, exchange, fault, query_api, refused,
-    reports_only, text_with_links, told, unexpected_format, unknown_code,
-};
+use super::text::text_with_links;
 
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const REGISTRATION: ProviderRegistration = ProviderRegistration {
     kind: &KIND,
     connect,
     schemes: &[
@@ -61,7 +62,7 @@ const SIG_WINDOW_MS: i64 = 25 * 3_600_000;
 const JWT_WINDOW_MS: i64 = 5 * 60_000;
 
 struct Vonage {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     base: String,
     api_key: String,
     api_secret: String,
@@ -69,20 +70,20 @@ struct Vonage {
     scheme: SignatureCheck,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let scheme: SignatureCheck = match link.or("signatureMethod", "sha256").as_str() {
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let scheme: SignatureCheck = match connection.get_or("signatureMethod", "sha256").as_str() {
         "sha256" => |request, keys, now| verify_sig(request, keys, now, "sha256"),
         "sha512" => |request, keys, now| verify_sig(request, keys, now, "sha512"),
         "jwt" => verify_jwt,
-        _ => return Err(fault("signatureMethod", "signatureMethod is sha256, sha512 or jwt.")),
+        _ => return Err(invalid_setting("signatureMethod", "signatureMethod is sha256, sha512 or jwt.")),
     };
     Ok(Arc::new(Vonage {
-        base: link.base_url("https://rest.nexmo.com"),
-        api_key: link.need("apiKey")?,
-        api_secret: link.need("apiSecret")?,
-        from: link.need("from")?,
+        base: connection.base_url("https://rest.nexmo.com"),
+        api_key: connection.require("apiKey")?,
+        api_secret: connection.require("apiSecret")?,
+        from: connection.require("from")?,
         scheme,
-        link,
+        connection,
     }))
 }
 
@@ -101,7 +102,7 @@ struct Part {
 #[async_trait]
 impl Provider for Vonage {
     fn account(&self) -> &ProviderConfig {
-        &self.link.account
+        &self.connection.config
     }
 
     fn can(&self) -> Capabilities {
@@ -122,9 +123,9 @@ impl Provider for Vonage {
             ("type", if is_gsm { "text" } else { "unicode" }),
             ("client-ref", &reference),
             ("status-report-req", "true"),
-            ("callback", &self.link.callback_url),
+            ("callback", &self.connection.callback_url),
         ];
-        let request = self.link.http.client.post(format!("{}/sms/json", self.base)).form(&fields);
+        let request = self.connection.http.client.post(format!("{}/sms/json", self.base)).form(&fields);
         match exchange(request, timeout_ms).await {
             Ok(exchange) => answered(&exchange),
             Err(answer) => answer.into(),
@@ -144,19 +145,20 @@ impl Provider for Vonage {
         self.account_balance(timeout_ms).await.map(|_| ())
     }
 
-    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
-        let keys = Keys { secret: self.link.or("signatureSecret", ""), ..Keys::default() };
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> VerifyResult {
+        let keys =
+            VerificationKeys { secret: self.connection.get_or("signatureSecret", ""), ..VerificationKeys::default() };
         (self.scheme)(request, &keys, Some(now))
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
-        hear(&parameters(request), now)
+        parse_callback(&parameters(request), now)
     }
 }
 
 impl Vonage {
     async fn account_balance(&self, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
-        let request = self.link.http.client.get(format!("{}/account/get-balance", self.base));
+        let request = self.connection.http.client.get(format!("{}/account/get-balance", self.base));
         query_api(request.basic_auth(&self.api_key, Some(&self.api_secret)), timeout_ms).await
     }
 }
@@ -177,7 +179,7 @@ fn answered(exchange: &HttpExchange) -> Sent {
         }
         // Some parts are on their way: sending all of it again would repeat them.
         Some(place) if place > 0 => {
-            refused(RefusalClass::Permanent, taken.messages[place].status.as_str(), None).into()
+            refusal_outcome(RefusalClass::Permanent, taken.messages[place].status.as_str(), None).into()
         }
         Some(place) => {
             let code = taken.messages[place].status.as_str();
@@ -188,7 +190,7 @@ fn answered(exchange: &HttpExchange) -> Sent {
                 "9" => RefusalClass::Balance,
                 _ => RefusalClass::Permanent,
             };
-            refused(class, code, exchange.retry_after_ms()).into()
+            refusal_outcome(class, code, exchange.retry_after_ms()).into()
         }
     }
 }
@@ -207,7 +209,12 @@ fn parameters(request: &CallbackRequest) -> BTreeMap<String, String> {
 }
 
 /// `&name=value` of every parameter, sorted by name, `&` and `=` in values as `_`; then the secret, or keyed with it.
-fn verify_sig(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>, method: &str) -> Verdict {
+fn verify_sig(
+    request: &CallbackRequest,
+    keys: &VerificationKeys,
+    now: Option<Timestamp>,
+    method: &str,
+) -> VerifyResult {
     let mut parameters = parameters(request);
     let given = parameters.remove("sig").ok_or("no sig")?;
     if keys.secret.is_empty() {
@@ -221,32 +228,35 @@ fn verify_sig(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>, me
     let expected = match method {
         "md5hash" => {
             let hash = Md5::digest([text, key].concat());
-            return same(hex(&hash).as_bytes(), given.to_ascii_lowercase().as_bytes());
+            return constant_time_eq(hex(&hash).as_bytes(), given.to_ascii_lowercase().as_bytes());
         }
         "md5" => hmac_md5(key, &[text]),
         "sha1" => hmac_sha1(key, &[text]),
         "sha256" => hmac_sha256(key, &[text]),
         _ => hmac_sha512(key, &[text]),
     };
-    same(&expected, &decode_hex(&given).ok_or("the signature is not hexadecimal")?)?;
+    constant_time_eq(&expected, &decode_hex(&given).ok_or("the signature is not hexadecimal")?)?;
     match parameters.get("timestamp") {
-        Some(seconds) => within(now, seconds.parse().map_err(|_| "the timestamp is no number")?, SIG_WINDOW_MS),
+        Some(seconds) => {
+            check_freshness(now, seconds.parse().map_err(|_| "the timestamp is no number")?, SIG_WINDOW_MS)
+        }
         None => Ok(()),
     }
 }
 
 /// A token in the Authorization header, with the hash of the body among its claims.
-fn verify_jwt(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) -> Verdict {
+fn verify_jwt(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Timestamp>) -> VerifyResult {
     let header = request.header("authorization").ok_or("no Authorization header")?;
     let token = header.strip_prefix("Bearer ").ok_or("the Authorization header holds no bearer token")?;
     if keys.secret.is_empty() {
         return Err("there is no signature secret to check it with");
     }
-    let claims = claims(token, keys.secret.as_bytes(), &[Algorithm::HS256])?;
+    let claims = verify_jwt_claims(token, keys.secret.as_bytes(), &[Algorithm::HS256])?;
     match claims["payload_hash"].as_str() {
         Some(hash) => {
             let given = hash.to_ascii_lowercase();
-            same(sha256_hex(&request.body).as_bytes(), given.as_bytes()).map_err(|_| "the body's hash is wrong")?;
+            constant_time_eq(sha256_hex(&request.body).as_bytes(), given.as_bytes())
+                .map_err(|_| "the body's hash is wrong")?;
         }
         None if request.body.is_empty() => (),
         None => return Err("the token does not name the body's hash"),
@@ -256,11 +266,11 @@ fn verify_jwt(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) ->
     {
         return Err("the token has expired");
     }
-    within(now, claims["iat"].as_i64().ok_or("the token says not when it was made")?, JWT_WINDOW_MS)
+    check_freshness(now, claims["iat"].as_i64().ok_or("the token says not when it was made")?, JWT_WINDOW_MS)
 }
 
 /// A delivery receipt, one for each part; or a message to us.
-fn hear(parameters: &BTreeMap<String, String>, now: Timestamp) -> Result<ParsedCallback, &'static str> {
+fn parse_callback(parameters: &BTreeMap<String, String>, now: Timestamp) -> Result<ParsedCallback, &'static str> {
     let get = |name: &str| parameters.get(name).map(String::as_str);
     // The Messages API has names of its own.
     let status = get("status");
@@ -288,7 +298,7 @@ fn hear(parameters: &BTreeMap<String, String>, now: Timestamp) -> Result<ParsedC
     };
     let id = get("messageId").or_else(|| get("message_uuid")).map(|id| format!("{id}:{status}"));
     let code = if fact == Fact::Unknown { unknown_code(status) } else { code };
-    Ok(reports_only(vec![told(about, (fact, code), id, time(parameters).unwrap_or(now))]))
+    Ok(reports_only(vec![delivery_report(about, (fact, code), id, time(parameters).unwrap_or(now))]))
 }
 
 /// UTC, without a zone: `2026-11-21 10:00:00`.

@@ -13,15 +13,19 @@ use events::{Channel, Fact, RefusalClass, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::attempt_ids::{encode_attempt_ref, parse_attempt_ref};
+use super::callback::{report_with_consent, unknown_code};
+use super::http::{exchange, query_api};
 use super::meta::{VERSION, challenge, refusal, verify_get, verify_post};
-use super::signatures::{Keys, Verdict};
-use super::{
-    ConnectionSettings, Entry, encode_attempt_ref, exchange, fault, parse_attempt_ref, query_api, report_with_consent,
-    text_with_links, truncated_text, unknown_code,
-};
+use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
+use super::signatures::{SignatureCheck, VerificationKeys, VerifyResult};
+use super::text::{text_with_links, truncated_text};
 
-pub(super) const ENTRY: Entry =
-    Entry { kind: &KIND, connect, schemes: &[("meta-x-hub-sha256", verify_post), ("meta-get-challenge", verify_get)] };
+pub(super) const REGISTRATION: ProviderRegistration = ProviderRegistration {
+    kind: &KIND,
+    connect,
+    schemes: &[("meta-x-hub-sha256", verify_post), ("meta-get-challenge", verify_get)],
+};
 
 static KIND: Kind = Kind {
     name: "whatsapp",
@@ -49,18 +53,18 @@ const CAN: Capabilities = Capabilities {
 const MAX_CAPTION: usize = 1_024;
 
 struct Whatsapp {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     url: String,
     access_token: String,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let id = link.need("phoneNumberId")?;
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let id = connection.require("phoneNumberId")?;
     if !id.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(fault("phoneNumberId", "phoneNumberId is digits alone: the id, not the number."));
+        return Err(invalid_setting("phoneNumberId", "phoneNumberId is digits alone: the id, not the number."));
     }
-    let url = format!("{}/{VERSION}/{id}", link.base_url("https://graph.facebook.com"));
-    Ok(Arc::new(Whatsapp { url, access_token: link.need("accessToken")?, link }))
+    let url = format!("{}/{VERSION}/{id}", connection.base_url("https://graph.facebook.com"));
+    Ok(Arc::new(Whatsapp { url, access_token: connection.require("accessToken")?, connection }))
 }
 
 #[derive(Deserialize)]
@@ -76,7 +80,7 @@ struct Id {
 #[async_trait]
 impl Provider for Whatsapp {
     fn account(&self) -> &ProviderConfig {
-        &self.link.account
+        &self.connection.config
     }
 
     fn can(&self) -> Capabilities {
@@ -84,7 +88,7 @@ impl Provider for Whatsapp {
     }
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
-        let request = self.link.http.client.post(format!("{}/messages", self.url));
+        let request = self.connection.http.client.post(format!("{}/messages", self.url));
         let request = request.bearer_auth(&self.access_token).json(&body(outbound));
         let exchange = match exchange(request, timeout_ms).await {
             Ok(exchange) => exchange,
@@ -98,21 +102,27 @@ impl Provider for Whatsapp {
     }
 
     async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
-        query_api(self.link.http.client.get(&self.url).bearer_auth(&self.access_token), timeout_ms).await.map(|_| ())
+        query_api(self.connection.http.client.get(&self.url).bearer_auth(&self.access_token), timeout_ms)
+            .await
+            .map(|_| ())
     }
 
-    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
-        let (name, scheme): (_, super::signatures::SignatureCheck) = match request.method.as_str() {
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> VerifyResult {
+        let (name, scheme): (_, SignatureCheck) = match request.method.as_str() {
             "GET" => ("verifyToken", verify_get),
             _ => ("appSecret", verify_post),
         };
-        scheme(request, &Keys { secret: self.link.or(name, ""), ..Keys::default() }, Some(now))
+        scheme(
+            request,
+            &VerificationKeys { secret: self.connection.get_or(name, ""), ..VerificationKeys::default() },
+            Some(now),
+        )
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
         match request.method.as_str() {
             "GET" => Ok(ParsedCallback { reply: challenge(request), ..ParsedCallback::default() }),
-            _ => hear(&request.body, now),
+            _ => parse_callback(&request.body, now),
         }
     }
 }
@@ -195,7 +205,7 @@ fn interactive(outbound: &OutboundMessage) -> Option<Value> {
 }
 
 /// All statuses and messages of all entries.
-fn hear(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
+fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
     let body: Value = serde_json::from_slice(body).map_err(|_| "not an event of Graph's")?;
     let list = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
     let mut heard = ParsedCallback::default();

@@ -9,6 +9,8 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response};
 use url::{Host, Url};
 
+use super::client::client_builder;
+
 /// Whether everybody can reach it: no loopback, private, link-local, metadata, mapped, documentation or reserved address.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
@@ -93,8 +95,8 @@ impl Resolve for PublicNames {
 }
 
 /// A client that reaches public addresses alone. Addresses of digits skip its resolver: [`check_public_url`] comes before it.
-pub(super) fn client() -> Client {
-    super::client_builder().dns_resolver(PublicNames).build().expect("roots compiled in are certificates")
+pub(super) fn public_client() -> Client {
+    client_builder().dns_resolver(PublicNames).build().expect("roots compiled in are certificates")
 }
 
 /// Fetches files that tenants name: from public addresses alone, without following anything.
@@ -198,9 +200,9 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_leads_home_is_not_followed() {
         // `localhost` and its kind are refused as text; this goes past that, to the resolver itself.
-        let error = client().get("https://localhost:1/").send().await.expect_err("nothing public");
+        let error = public_client().get("https://localhost:1/").send().await.expect_err("nothing public");
         assert!(error.is_connect() || error.is_request(), "{error}");
-        let fetched = PublicFileFetcher { client: client(), timeout: Duration::from_secs(1) }
+        let fetched = PublicFileFetcher { client: public_client(), timeout: Duration::from_secs(1) }
             .fetch("https://127.0.0.1/", 10)
             .await;
         assert_eq!(fetched, Err(FetchError::Refused("it is not a public address")));
