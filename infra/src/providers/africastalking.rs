@@ -1,6 +1,6 @@
-//! Africa's Talking, SMS: `POST /version1/messaging`, 201 with a status for each recipient. It echoes nothing of ours,
-//! signs nothing, and cannot be asked about a message: callbacks are matched by its own id, and the secret is in the
-//! address.
+//! Africa's Talking for SMS: `POST /version1/messaging` answers 201 with a status for each recipient. Its callbacks carry
+//! neither our ids nor a signature, so they are matched by its message id and authenticated by the secret in their
+//! address. It has no API to look up a message.
 
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
 }
 
 #[derive(Deserialize)]
-struct Taken {
+struct SendResponse {
     #[serde(rename = "SMSMessageData")]
     data: Data,
 }
@@ -63,7 +63,7 @@ struct Taken {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Data {
-    /// `Sent to 1/1 …`, or a word that refuses all: `InvalidSenderId`.
+    /// `Sent to 1/1 …`, or an error that concerns all recipients, such as `InvalidSenderId`.
     message: String,
     #[serde(default)]
     recipients: Vec<Recipient>,
@@ -74,7 +74,7 @@ struct Data {
 struct Recipient {
     status_code: u32,
     message_id: String,
-    /// `KES 0.8000`
+    /// Such as `KES 0.8000`.
     cost: Option<String>,
     message_parts: Option<u16>,
 }
@@ -103,14 +103,14 @@ impl Provider for AfricasTalking {
         let request = self.connection.http.client.post(format!("{}/version1/messaging", self.base));
         let request = request.header("apiKey", &self.api_key).header("accept", "application/json").form(&fields);
         match exchange(request, timeout_ms).await {
-            Ok(exchange) => answered(&exchange, domain::sms::segments(&text).count),
-            Err(answer) => answer.into(),
+            Ok(exchange) => send_result(&exchange, domain::sms::segments(&text).count),
+            Err(outcome) => outcome.into(),
         }
     }
 
     async fn balance(&self, timeout_ms: u64) -> Result<Balance, AccountQueryError> {
         #[derive(Deserialize)]
-        struct Told {
+        struct AccountResponse {
             #[serde(rename = "UserData")]
             user: User,
         }
@@ -118,16 +118,16 @@ impl Provider for AfricasTalking {
         struct User {
             balance: String,
         }
-        let Told { user } = self.user(timeout_ms).await?.json().ok_or_else(unexpected_format)?;
+        let AccountResponse { user } = self.account_details(timeout_ms).await?.json().ok_or_else(unexpected_format)?;
         let (unit, amount) = user.balance.split_once(' ').ok_or_else(unexpected_format)?;
         balance(amount.trim(), unit)
     }
 
     async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
-        self.user(timeout_ms).await.map(|_| ())
+        self.account_details(timeout_ms).await.map(|_| ())
     }
 
-    /// The secret in its address, which was compared before, is all there is.
+    /// The callback carries no signature. The secret in its address was compared before this is called.
     async fn verify_callback(&self, _: &CallbackRequest, _: Timestamp) -> VerifyResult {
         Ok(())
     }
@@ -138,18 +138,18 @@ impl Provider for AfricasTalking {
 }
 
 impl AfricasTalking {
-    async fn user(&self, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
+    async fn account_details(&self, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
         let query = form_urlencoded::Serializer::new(String::new()).append_pair("username", &self.username).finish();
         let request = self.connection.http.client.get(format!("{}/version1/user?{query}", self.base));
         query_api(request.header("apiKey", &self.api_key).header("accept", "application/json"), timeout_ms).await
     }
 }
 
-fn answered(exchange: &HttpExchange, segments: u16) -> Sent {
-    if let Some(no) = classify_status(exchange, exchange.code()) {
-        return no.into();
+fn send_result(exchange: &HttpExchange, segments: u16) -> Sent {
+    if let Some(outcome) = classify_status(exchange, exchange.code()) {
+        return outcome.into();
     }
-    let Some(Taken { data }) = exchange.json::<Taken>() else { return exchange.unreadable_response() };
+    let Some(SendResponse { data }) = exchange.json::<SendResponse>() else { return exchange.unreadable_response() };
     let Some(recipient) = data.recipients.into_iter().next() else {
         let class = match data.message.as_str() {
             "InvalidSenderId" | "UserInBlacklist" => RefusalClass::Auth,
@@ -176,31 +176,31 @@ fn answered(exchange: &HttpExchange, segments: u16) -> Sent {
     Sent { opted_out: code == 406, ..refusal_outcome(class, code.to_string(), None).into() }
 }
 
-/// `KES 0.8000` in millionths.
+/// The amount of a cost such as `KES 0.8000`, in millionths of its currency.
 fn micros(cost: &str) -> Option<i64> {
     let amount: f64 = cost.split_once(' ')?.1.trim().parse().ok()?;
     Some((amount * 1_000_000.0).round() as i64)
 }
 
-/// A report, a message to us, or an opt-out: each has its own fields.
+/// Tells a delivery report, an incoming message and an opt-out apart by the fields of the form.
 fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
     let get = |name: &str| form_field(body, name);
     if let (Some(id), Some(status)) = (get("id"), get("status")) {
         let reason = get("failureReason");
         let reason = reason.as_deref();
-        let gone = matches!(reason, Some("UserDoesNotExist" | "UserIsInactive" | "NotNetworkSubcriber"));
+        let is_unreachable = matches!(reason, Some("UserDoesNotExist" | "UserIsInactive" | "NotNetworkSubcriber"));
         let fact = match status.as_str() {
             "Sent" | "Submitted" | "Buffered" => Fact::Sent,
             "Success" => Fact::Delivered,
-            "Failed" if gone => Fact::Bounced,
+            "Failed" if is_unreachable => Fact::Bounced,
             "Failed" | "Rejected" | "AbsentSubscriber" | "Expired" => Fact::Undelivered,
             _ => Fact::Unknown,
         };
         let code = if fact == Fact::Unknown { unknown_code(&status) } else { reason.map(str::to_owned) };
-        let about = About::Message(id.clone());
+        let message = About::Message(id.clone());
         let opted_out = reason == Some("UserInBlackList");
         return Ok(reports_only(report_with_consent(
-            about,
+            message,
             (fact, code),
             Some(format!("{id}:{status}")),
             now,

@@ -1,5 +1,5 @@
-//! Mailgun, messages v3: `POST /v3/{domain}/messages`, multipart, 200 with `id`. Our ids travel as `v:` variables. Its
-//! webhooks sign timestamp and token, not the body: TLS protects that.
+//! Mailgun, messages API v3: `POST /v3/{domain}/messages` takes a multipart form and answers 200 with an `id`. Our ids
+//! travel as `v:` variables. Webhooks sign only a timestamp and a token, so that TLS alone protects the body.
 
 use std::sync::Arc;
 
@@ -30,20 +30,20 @@ static KIND: Kind = Kind {
     title: "Mailgun",
     channels: &[Channel::Email],
     settings: &[
-        Setting::secret("apiKey", "Sending key"),
-        Setting::required("domain", "The sending domain: mg.example.com"),
+        Setting::secret("apiKey", "A sending key"),
+        Setting::required("domain", "The sending domain, such as mg.example.com"),
         Setting::required("fromEmail", "An address of that domain"),
-        Setting::optional("fromName", "The name beside it"),
-        Setting::optional("replyTo", "Where answers go"),
+        Setting::optional("fromName", "The display name of the sender"),
+        Setting::optional("replyTo", "The address that replies go to"),
         Setting::optional("region", "us (default) or eu"),
-        Setting::optional_secret("signingKey", "HTTP webhook signing key; without it callbacks are refused"),
+        Setting::optional_secret("signingKey", "The HTTP webhook signing key; without it callbacks are refused"),
     ],
     can: CAN,
     signs: "HMAC-SHA256 over timestamp and token",
 };
 const CAN: Capabilities = Capabilities::EMAIL;
 
-/// Mailgun's retries run for eight hours.
+/// Mailgun retries for eight hours.
 const WINDOW_MS: i64 = 9 * 3_600_000;
 
 struct Mailgun {
@@ -73,7 +73,7 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
 }
 
 #[derive(Deserialize)]
-struct Taken {
+struct SendResponse {
     id: String,
 }
 
@@ -92,13 +92,13 @@ impl Provider for Mailgun {
         let request = self.connection.http.client.post(url).basic_auth("api", Some(&self.api_key));
         let exchange = match exchange(request.multipart(self.form(outbound)), timeout_ms).await {
             Ok(exchange) => exchange,
-            Err(answer) => return answer.into(),
+            Err(outcome) => return outcome.into(),
         };
-        match (exchange.status.as_u16(), exchange.json::<Taken>()) {
-            // It has been seen to answer so and to send all the same.
+        match (exchange.status.as_u16(), exchange.json::<SendResponse>()) {
+            // Mailgun has been observed to send a message after it answered with such a status.
             (500..=599, _) => Answer::InDoubt(DoubtCause::ServerError).into(),
             (404, _) => refusal_outcome(RefusalClass::Auth, "404", None).into(),
-            (200..=299, Some(Taken { id })) => exchange.accepted(id.trim_matches(['<', '>']), None),
+            (200..=299, Some(SendResponse { id })) => exchange.accepted(id.trim_matches(['<', '>']), None),
             (200..=299, None) => exchange.unreadable_response(),
             _ => classify_status(&exchange, exchange.code()).map_or_else(|| exchange.unreadable_response(), Sent::from),
         }
@@ -169,25 +169,25 @@ fn signature(request: &CallbackRequest) -> Option<Signature> {
     struct Signed {
         signature: Signature,
     }
-    let of_json = serde_json::from_slice::<Signed>(&request.body).ok().map(|signed| signed.signature);
+    let from_json = serde_json::from_slice::<Signed>(&request.body).ok().map(|signed| signed.signature);
     let form = |name| form_field(&request.body, name);
-    let of_form =
+    let from_form =
         || Some(Signature { timestamp: form("timestamp")?, token: form("token")?, signature: form("signature")? });
-    of_json.or_else(of_form)
+    from_json.or_else(from_form)
 }
 
 fn verify(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Timestamp>) -> VerifyResult {
     let Signature { timestamp, token, signature } = signature(request).ok_or("the body holds no signature")?;
     if keys.secret.is_empty() {
-        return Err("there is no signing key to check it with");
+        return Err("no signing key is configured");
     }
-    let given = decode_hex(&signature).ok_or("the signature is not hexadecimal")?;
-    constant_time_eq(&hmac_sha256(keys.secret.as_bytes(), &[timestamp.as_bytes(), token.as_bytes()]), &given)?;
-    check_freshness(now, timestamp.parse().map_err(|_| "the timestamp is no number")?, WINDOW_MS)
+    let signature = decode_hex(&signature).ok_or("the signature is not hexadecimal")?;
+    constant_time_eq(&hmac_sha256(keys.secret.as_bytes(), &[timestamp.as_bytes(), token.as_bytes()]), &signature)?;
+    check_freshness(now, timestamp.parse().map_err(|_| "the timestamp is not a number")?, WINDOW_MS)
 }
 
 #[derive(Deserialize)]
-struct Called {
+struct Webhook {
     #[serde(rename = "event-data")]
     event: Event,
 }
@@ -200,7 +200,7 @@ struct Event {
     timestamp: f64,
     severity: Option<String>,
     reason: Option<String>,
-    /// Text instead of an object where Mailgun cut it.
+    /// An object, or its text where Mailgun truncated it.
     user_variables: Option<Value>,
     delivery_status: Option<DeliveryStatus>,
 }
@@ -211,13 +211,14 @@ struct DeliveryStatus {
 }
 
 fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str> {
-    let Called { event } = serde_json::from_slice(body).map_err(|_| "not an event of Mailgun's")?;
+    let Webhook { event } = serde_json::from_slice(body).map_err(|_| "the body is not a Mailgun event")?;
     let variables = match event.user_variables {
         Some(Value::String(text)) => serde_json::from_str(&text).unwrap_or_default(),
         other => other.unwrap_or_default(),
     };
-    let ours = |name: &str| variables.get(name)?.as_str().map(str::to_owned);
-    let ids = ours("businessId").and_then(|t| t.parse().ok()).zip(ours("attemptId").and_then(|a| a.parse().ok()));
+    let metadata = |name: &str| variables.get(name)?.as_str().map(str::to_owned);
+    let ids =
+        metadata("businessId").and_then(|t| t.parse().ok()).zip(metadata("attemptId").and_then(|a| a.parse().ok()));
     let Some(ids) = ids else { return Ok(ParsedCallback::default()) };
     let fact = match (event.event.as_str(), event.severity.as_deref()) {
         ("accepted", _) => Fact::Accepted,
@@ -225,7 +226,7 @@ fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str> {
         ("failed", Some("temporary")) => Fact::Deferred,
         ("failed", _) => match event.reason.as_deref() {
             Some("suppress-unsubscribe" | "suppress-complaint") => Fact::Dropped,
-            // A block of the mail provider's, not of the person's.
+            // The mail provider refused the message, not the recipient.
             Some("espblock") => Fact::Undelivered,
             _ => Fact::Bounced,
         },

@@ -32,8 +32,8 @@ static KIND: Kind = Kind {
     settings: &[
         Setting::secret("apiKey", "API key"),
         Setting::required("fromEmail", "An address of a verified domain"),
-        Setting::optional("fromName", "The name beside it"),
-        Setting::optional("replyTo", "Where answers go"),
+        Setting::optional("fromName", "The display name of the sender"),
+        Setting::optional("replyTo", "The address that replies go to"),
         Setting::optional("subaccount", "Mandrill's subaccount"),
         Setting::optional_secret("webhookKey", "The webhook's key; without it callbacks are refused"),
     ],
@@ -60,7 +60,7 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
 
 /// One for each recipient.
 #[derive(Deserialize)]
-struct Taken {
+struct SendResponse {
     #[serde(rename = "_id")]
     id: Option<String>,
     status: String,
@@ -86,19 +86,19 @@ impl Provider for Mandrill {
         let request = self.connection.http.client.post(format!("{}/api/1.4/messages/send", self.base));
         let exchange = match exchange(request.json(&self.body(outbound)), timeout_ms).await {
             Ok(exchange) => exchange,
-            Err(answer) => return answer.into(),
+            Err(outcome) => return outcome.into(),
         };
-        if let Some(no) = classify_status(&exchange, exchange.code()) {
+        if let Some(outcome) = classify_status(&exchange, exchange.code()) {
             let named = exchange.json::<Fault>().and_then(|fault| by_name(&fault.name));
-            return named.unwrap_or(no).into();
+            return named.unwrap_or(outcome).into();
         }
-        let Some(taken) = exchange.json::<Vec<Taken>>().and_then(|all| all.into_iter().next()) else {
+        let Some(response) = exchange.json::<Vec<SendResponse>>().and_then(|all| all.into_iter().next()) else {
             return exchange.unreadable_response();
         };
-        match taken.status.as_str() {
-            "sent" | "queued" | "scheduled" => exchange.accepted(taken.id.unwrap_or_default(), None),
-            "rejected" => rejected(taken.reject_reason.as_deref().unwrap_or("rejected")),
-            _ => refusal_outcome(RefusalClass::Permanent, taken.status, None).into(),
+        match response.status.as_str() {
+            "sent" | "queued" | "scheduled" => exchange.accepted(response.id.unwrap_or_default(), None),
+            "rejected" => rejected(response.reject_reason.as_deref().unwrap_or("rejected")),
+            _ => refusal_outcome(RefusalClass::Permanent, response.status, None).into(),
         }
     }
 
@@ -130,7 +130,7 @@ impl Provider for Mandrill {
         let events = form_field(&request.body, "mandrill_events").ok_or("no mandrill_events")?;
         let events: Vec<Value> = serde_json::from_str(&events).map_err(|_| "mandrill_events is not a list")?;
         let events = events.into_iter().filter_map(|event| serde_json::from_value::<Event>(event).ok());
-        Ok(reports_only(events.filter_map(tell).collect()))
+        Ok(reports_only(events.filter_map(parse_event).collect()))
     }
 }
 
@@ -199,7 +199,7 @@ impl Mandrill {
 fn verify(request: &CallbackRequest, keys: &VerificationKeys, _: Option<Timestamp>) -> VerifyResult {
     let given = request.header("x-mandrill-signature").ok_or("no signature header")?;
     if keys.secret.is_empty() {
-        return Err("there is no webhook key to check it with");
+        return Err("no webhook key is configured");
     }
     let mut fields: Vec<_> = form_urlencoded::parse(&request.body).collect();
     fields.sort_by(|a, b| a.0.cmp(&b.0));
@@ -229,9 +229,9 @@ struct Message {
     bounce_description: Option<String>,
 }
 
-fn tell(event: Event) -> Option<Told> {
-    let ours = |name: &str| event.msg.metadata.get(name)?.as_str();
-    let about = About::ours((ours("businessId")?.parse().ok()?, ours("attemptId")?.parse().ok()?));
+fn parse_event(event: Event) -> Option<Told> {
+    let metadata = |name: &str| event.msg.metadata.get(name)?.as_str();
+    let about = About::ours((metadata("businessId")?.parse().ok()?, metadata("attemptId")?.parse().ok()?));
     let fact = match event.event.as_str() {
         "send" => Fact::Sent,
         "deferral" => Fact::Deferred,

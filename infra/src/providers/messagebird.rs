@@ -72,7 +72,7 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
 }
 
 #[derive(Deserialize)]
-struct Taken {
+struct SendResponse {
     id: String,
 }
 
@@ -107,21 +107,23 @@ impl Provider for MessageBird {
         let request = request.bearer_auth(&self.api_key).header("idempotency-key", outbound.attempt.to_string());
         let exchange = match exchange(request.json(&body), timeout_ms).await {
             Ok(exchange) => exchange,
-            Err(answer) => return answer.into(),
+            Err(outcome) => return outcome.into(),
         };
-        let Some(no) = classify_status(&exchange, exchange.code()) else {
-            let taken = exchange.json::<Taken>();
-            return taken
-                .map_or_else(|| exchange.unreadable_response(), |taken| exchange.accepted(taken.id, Some(segments)));
+        let Some(outcome) = classify_status(&exchange, exchange.code()) else {
+            let response = exchange.json::<SendResponse>();
+            return response.map_or_else(
+                || exchange.unreadable_response(),
+                |response| exchange.accepted(response.id, Some(segments)),
+            );
         };
-        let Some(fault) = exchange.json::<Fault>() else { return no.into() };
+        let Some(fault) = exchange.json::<Fault>() else { return outcome.into() };
         let code = fault.code.or(fault.kind.clone()).unwrap_or_else(|| exchange.code().to_owned());
         let class = match fault.kind.as_deref() {
             Some("auth_error" | "permission_error") => RefusalClass::Auth,
             Some("billing_error") => RefusalClass::Balance,
             Some("rate_limit_error") => RefusalClass::Throttled,
             Some("validation_error") => RefusalClass::Permanent,
-            _ => return no.into(),
+            _ => return outcome.into(),
         };
         let opted_out = code == "recipient_opted_out";
         Sent { opted_out, ..refusal_outcome(class, code, exchange.retry_after_ms()).into() }
@@ -156,7 +158,7 @@ impl Provider for MessageBird {
 fn verify_jwt(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Timestamp>) -> VerifyResult {
     let token = request.header("messagebird-signature-jwt").ok_or("no signature header")?;
     if keys.secret.is_empty() {
-        return Err("there is no signing key to check it with");
+        return Err("no signing key is configured");
     }
     let algorithms = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
     let claims = verify_jwt_claims(token, keys.secret.as_bytes(), &algorithms)?;
@@ -197,7 +199,7 @@ fn verify_legacy(request: &CallbackRequest, keys: &VerificationKeys, now: Option
     let body = Sha256::digest(&request.body);
     let signed = [timestamp.as_bytes(), b"\n", query.as_bytes(), b"\n", &body];
     constant_time_eq(&hmac_sha256(keys.secret.as_bytes(), &signed), &given)?;
-    check_freshness(now, timestamp.parse().map_err(|_| "the timestamp is no number")?, WINDOW_MS)
+    check_freshness(now, timestamp.parse().map_err(|_| "the timestamp is not a number")?, WINDOW_MS)
 }
 
 fn time(text: Option<&str>, now: Timestamp) -> Timestamp {
@@ -225,8 +227,9 @@ fn parse_callback(request: &CallbackRequest, now: Timestamp) -> Result<ParsedCal
         }
         _ => (),
     }
-    let ours = |name: &str| body.pointer("/data/metadata")?.get(name)?.as_str();
-    let ids = ours("businessId").and_then(|t| t.parse().ok()).zip(ours("attemptId").and_then(|a| a.parse().ok()));
+    let metadata = |name: &str| body.pointer("/data/metadata")?.get(name)?.as_str();
+    let ids =
+        metadata("businessId").and_then(|t| t.parse().ok()).zip(metadata("attemptId").and_then(|a| a.parse().ok()));
     let Some(ids) = ids else { return Ok(ParsedCallback::default()) };
     let code = text("/data/error/code").map(str::to_owned);
     let opted_out = matches!(code.as_deref(), Some("blocked_by_recipient" | "recipient_opted_out"));

@@ -71,7 +71,7 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
 }
 
 #[derive(Deserialize)]
-struct Taken {
+struct SendResponse {
     message_id: String,
 }
 
@@ -89,13 +89,13 @@ impl Provider for Messenger {
         let request = self.connection.http.client.post(self.url(&format!("{}/messages", self.page)));
         let exchange = match exchange(request.form(&self.fields(outbound)), timeout_ms).await {
             Ok(exchange) => exchange,
-            Err(answer) => return answer.into(),
+            Err(outcome) => return outcome.into(),
         };
-        if let Some((answer, code)) = refusal(&exchange, class) {
-            return Sent { opted_out: code == 551, ..answer.into() };
+        if let Some((outcome, code)) = refusal(&exchange, class) {
+            return Sent { opted_out: code == 551, ..outcome.into() };
         }
-        let taken = exchange.json::<Taken>();
-        taken.map_or_else(|| exchange.unreadable_response(), |taken| exchange.accepted(taken.message_id, None))
+        let response = exchange.json::<SendResponse>();
+        response.map_or_else(|| exchange.unreadable_response(), |response| exchange.accepted(response.message_id, None))
     }
 
     async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
@@ -181,7 +181,7 @@ impl Messenger {
 fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str> {
     let body: Value = serde_json::from_slice(body).map_err(|_| "not an event of Graph's")?;
     let list = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
-    let mut heard = ParsedCallback::default();
+    let mut callback = ParsedCallback::default();
     for event in list(&body, "entry").iter().flat_map(|entry| list(entry, "messaging")) {
         let Some(sender) = event["sender"]["id"].as_str() else { continue };
         let stamp = |value: &Value| value.as_i64().map(Timestamp);
@@ -192,9 +192,11 @@ fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str> {
             if about.is_empty() {
                 about.push(About::LatestTo(sender.to_owned()));
             }
-            heard.told.extend(about.into_iter().map(|about| delivery_report(about, (Fact::Delivered, None), None, at)));
+            callback
+                .told
+                .extend(about.into_iter().map(|about| delivery_report(about, (Fact::Delivered, None), None, at)));
         } else if let Some(at) = stamp(&event["read"]["watermark"]) {
-            heard.told.push(delivery_report(About::LatestTo(sender.to_owned()), (Fact::Read, None), None, at));
+            callback.told.push(delivery_report(About::LatestTo(sender.to_owned()), (Fact::Read, None), None, at));
         } else if let Some(at) = stamp(&event["timestamp"]).filter(|_| event["message"]["is_echo"] != true) {
             let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
             let attachment = event.pointer("/message/attachments/0/type").and_then(Value::as_str);
@@ -210,8 +212,8 @@ fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str> {
             let id = text("/message/mid").or_else(|| text("/postback/mid"));
             let Some(provider_message_id) = id else { continue };
             let from = sender.to_owned();
-            heard.inbound.push(InboundMessage { from, provider_message_id, kind, text: said, keyword: None, at });
+            callback.inbound.push(InboundMessage { from, provider_message_id, kind, text: said, keyword: None, at });
         }
     }
-    Ok(heard)
+    Ok(callback)
 }

@@ -33,8 +33,8 @@ static KIND: Kind = Kind {
     settings: &[
         Setting::secret("apiKey", "API key with the right to send: SG.…"),
         Setting::required("fromEmail", "A verified sender's address"),
-        Setting::optional("fromName", "The name beside it"),
-        Setting::optional("replyTo", "Where answers go"),
+        Setting::optional("fromName", "The display name of the sender"),
+        Setting::optional("replyTo", "The address that replies go to"),
         Setting::optional("region", "us (default) or eu"),
         Setting::optional("webhookKey", "The Event Webhook's verification key; without it callbacks are refused"),
     ],
@@ -91,10 +91,10 @@ impl Provider for SendGrid {
         let request = request.bearer_auth(&self.api_key).json(&self.body(outbound));
         let exchange = match exchange(request, timeout_ms).await {
             Ok(exchange) => exchange,
-            Err(answer) => return answer.into(),
+            Err(outcome) => return outcome.into(),
         };
         match classify_status(&exchange, exchange.code()) {
-            Some(no) => no.into(),
+            Some(outcome) => outcome.into(),
             None => exchange.accepted(exchange.header("x-message-id").unwrap_or_default(), None),
         }
     }
@@ -187,12 +187,12 @@ fn public_key(key: &str) -> Option<VerifyingKey> {
 fn verify(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Timestamp>) -> VerifyResult {
     let timestamp = request.header("x-twilio-email-event-webhook-timestamp").ok_or("no timestamp header")?;
     let signature = request.header("x-twilio-email-event-webhook-signature").ok_or("no signature header")?;
-    let key = public_key(&keys.public_key).ok_or("there is no verification key to check it with")?;
+    let key = public_key(&keys.public_key).ok_or("no verification key is configured")?;
     let signature = STANDARD.decode(signature).map_err(|_| "the signature is not base64")?;
     let signature = DerSignature::try_from(signature.as_slice()).map_err(|_| "the signature is not DER")?;
     let signed = [timestamp.as_bytes(), &request.body].concat();
     key.verify(&signed, &signature).map_err(|_| SIGNATURE_MISMATCH)?;
-    check_freshness(now, timestamp.parse().map_err(|_| "the timestamp is no number")?, WINDOW_MS)
+    check_freshness(now, timestamp.parse().map_err(|_| "the timestamp is not a number")?, WINDOW_MS)
 }
 
 #[derive(Deserialize)]
@@ -216,10 +216,10 @@ struct Event {
 pub(super) fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str> {
     let items: Vec<serde_json::Value> = serde_json::from_slice(body).map_err(|_| "not a list of events")?;
     let events = items.into_iter().filter_map(|item| serde_json::from_value::<Event>(item).ok());
-    Ok(reports_only(events.filter_map(tell).flatten().collect()))
+    Ok(reports_only(events.filter_map(parse_event).flatten().collect()))
 }
 
-fn tell(event: Event) -> Option<Vec<Told>> {
+fn parse_event(event: Event) -> Option<Vec<Told>> {
     let about = About::ours((event.tenant?.parse().ok()?, event.attempt?.parse().ok()?));
     let fact = match (event.event.as_str(), event.kind.as_deref()) {
         ("processed", _) => Fact::Accepted,

@@ -32,8 +32,8 @@ static KIND: Kind = Kind {
         Setting::secret("secretAccessKey", "Its secret"),
         Setting::required("region", "Such as eu-west-1"),
         Setting::required("fromEmail", "A verified identity"),
-        Setting::optional("fromName", "The name beside it"),
-        Setting::optional("replyTo", "Where answers go"),
+        Setting::optional("fromName", "The display name of the sender"),
+        Setting::optional("replyTo", "The address that replies go to"),
         Setting::optional("configurationSet", "The set whose events go to the topic"),
         Setting::optional("topicArn", "The SNS topic of its events; without it callbacks are refused"),
     ],
@@ -63,7 +63,7 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Taken {
+struct SendResponse {
     message_id: String,
 }
 
@@ -90,15 +90,15 @@ impl Provider for Ses {
         let request = request.header("content-type", "application/json").body(body.clone());
         let exchange = match exchange(self.signer.sign(request, body.as_bytes()), timeout_ms).await {
             Ok(exchange) => exchange,
-            Err(answer) => return answer.into(),
+            Err(outcome) => return outcome.into(),
         };
         match classify_status(&exchange, exchange.code()) {
-            Some(no) => match class(&name(&exchange)) {
+            Some(outcome) => match class(&name(&exchange)) {
                 Some(class) => refusal_outcome(class, name(&exchange), exchange.retry_after_ms()).into(),
-                None => no.into(),
+                None => outcome.into(),
             },
-            None => match exchange.json::<Taken>() {
-                Some(taken) => exchange.accepted(taken.message_id, None),
+            None => match exchange.json::<SendResponse>() {
+                Some(response) => exchange.accepted(response.message_id, None),
                 None => exchange.unreadable_response(),
             },
         }

@@ -63,8 +63,8 @@ impl Provider for Sns {
         let text = text_with_links(outbound, CAN.max_characters);
         let form = self.publish(&outbound.to, &text);
         match exchange(self.request(form), timeout_ms).await {
-            Ok(exchange) => answered(&exchange, &text),
-            Err(answer) => answer.into(),
+            Ok(exchange) => send_result(&exchange, &text),
+            Err(outcome) => outcome.into(),
         }
     }
 
@@ -73,7 +73,7 @@ impl Provider for Sns {
         query_api(self.request(body), timeout_ms).await.map(|_| ())
     }
 
-    /// The secret in its address, which was compared before, is all there is.
+    /// The callback carries no signature. The secret in its address was compared before this is called.
     async fn verify_callback(&self, _: &CallbackRequest, _: Timestamp) -> VerifyResult {
         Ok(())
     }
@@ -115,8 +115,8 @@ fn tag(exchange: &HttpExchange, name: &str) -> Option<String> {
     Some(rest.split_once(&format!("</{name}>"))?.0.trim().to_owned())
 }
 
-fn answered(exchange: &HttpExchange, text: &str) -> Sent {
-    let Some(no) = classify_status(exchange, exchange.code()) else {
+fn send_result(exchange: &HttpExchange, text: &str) -> Sent {
+    let Some(outcome) = classify_status(exchange, exchange.code()) else {
         let segments = Some(domain::sms::segments(text).count);
         return tag(exchange, "MessageId")
             .map_or_else(|| exchange.unreadable_response(), |id| exchange.accepted(id, segments));
@@ -128,7 +128,7 @@ fn answered(exchange: &HttpExchange, text: &str) -> Sent {
         "AuthorizationError" | "InvalidClientTokenId" | "SignatureDoesNotMatch" | "KMSAccessDenied" => {
             RefusalClass::Auth
         }
-        _ => return no.into(),
+        _ => return outcome.into(),
     };
     let opted_out = code == "OptedOut";
     Sent { opted_out, ..refusal_outcome(class, code, exchange.retry_after_ms()).into() }

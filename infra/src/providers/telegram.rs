@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::communication::Answer;
 use domain::provider::{
     AccountQueryError, CallbackRequest, Capabilities, Consent, InboundMessage, InvalidSetting, Kind, OutboundMessage,
     ParsedCallback, Provider, ProviderConfig, Sent, Setting,
@@ -129,11 +128,11 @@ impl Telegram {
         let request = self.connection.http.client.post(format!("{}/{method}", self.base)).json(&body);
         let exchange = match exchange(request, timeout_ms).await {
             Ok(exchange) => exchange,
-            Err(answer) => return (answer.into(), None),
+            Err(outcome) => return (outcome.into(), None),
         };
         let Some(told) = exchange.json::<Told>() else {
-            let no = classify_status(&exchange, exchange.code());
-            return (no.map_or_else(|| exchange.unreadable_response(), Sent::from), None);
+            let outcome = classify_status(&exchange, exchange.code());
+            return (outcome.map_or_else(|| exchange.unreadable_response(), Sent::from), None);
         };
         if let (true, Some(message)) = (told.ok, told.result) {
             return (exchange.accepted(format!("{chat}:{}", message.message_id), None), None);
@@ -145,8 +144,8 @@ impl Telegram {
             429 => RefusalClass::Throttled,
             400 | 403 => RefusalClass::Permanent,
             _ => {
-                let no = classify_status(&exchange, exchange.code());
-                return (no.map_or_else(|| exchange.unreadable_response(), Sent::from), None);
+                let outcome = classify_status(&exchange, exchange.code());
+                return (outcome.map_or_else(|| exchange.unreadable_response(), Sent::from), None);
             }
         };
         let retry_after_ms = asked.map(|seconds| seconds.saturating_mul(1_000));
@@ -156,8 +155,8 @@ impl Telegram {
             Some(text) if text.contains("chat not found") => "400.chat_not_found".to_owned(),
             _ => code.to_string(),
         };
-        let answer: Answer = refusal_outcome(class, name, retry_after_ms);
-        (Sent { opted_out, ..answer.into() }, told.parameters.and_then(|parameters| parameters.migrate_to_chat_id))
+        let sent = Sent { opted_out, ..refusal_outcome(class, name, retry_after_ms).into() };
+        (sent, told.parameters.and_then(|parameters| parameters.migrate_to_chat_id))
     }
 }
 
@@ -206,7 +205,7 @@ fn request(outbound: &OutboundMessage, chat: &str) -> (&'static str, Value) {
 fn verify(request: &CallbackRequest, keys: &VerificationKeys, _: Option<Timestamp>) -> VerifyResult {
     let given = request.header("x-telegram-bot-api-secret-token").ok_or("no secret header")?;
     if keys.secret.is_empty() {
-        return Err("there is no secret token to compare with");
+        return Err("no secret token is configured");
     }
     constant_time_eq(given.as_bytes(), keys.secret.as_bytes()).map_err(|_| "the secret is wrong")
 }

@@ -88,7 +88,7 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
 }
 
 #[derive(Deserialize)]
-struct Taken {
+struct SendResponse {
     messages: Vec<Part>,
 }
 
@@ -127,8 +127,8 @@ impl Provider for Vonage {
         ];
         let request = self.connection.http.client.post(format!("{}/sms/json", self.base)).form(&fields);
         match exchange(request, timeout_ms).await {
-            Ok(exchange) => answered(&exchange),
-            Err(answer) => answer.into(),
+            Ok(exchange) => send_result(&exchange),
+            Err(outcome) => outcome.into(),
         }
     }
 
@@ -164,25 +164,25 @@ impl Vonage {
 }
 
 /// One part refused refuses the whole: the phone cannot put together what is left.
-fn answered(exchange: &HttpExchange) -> Sent {
-    if let Some(no) = classify_status(exchange, exchange.code()) {
-        return no.into();
+fn send_result(exchange: &HttpExchange) -> Sent {
+    if let Some(outcome) = classify_status(exchange, exchange.code()) {
+        return outcome.into();
     }
-    let Some(taken) = exchange.json::<Taken>().filter(|taken| !taken.messages.is_empty()) else {
+    let Some(response) = exchange.json::<SendResponse>().filter(|response| !response.messages.is_empty()) else {
         return exchange.unreadable_response();
     };
-    let first_refused = taken.messages.iter().position(|part| part.status != "0");
+    let first_refused = response.messages.iter().position(|part| part.status != "0");
     match first_refused {
         None => {
-            let id = taken.messages[0].id.clone().unwrap_or_default();
-            exchange.accepted(id, u16::try_from(taken.messages.len()).ok())
+            let id = response.messages[0].id.clone().unwrap_or_default();
+            exchange.accepted(id, u16::try_from(response.messages.len()).ok())
         }
         // Some parts are on their way: sending all of it again would repeat them.
         Some(place) if place > 0 => {
-            refusal_outcome(RefusalClass::Permanent, taken.messages[place].status.as_str(), None).into()
+            refusal_outcome(RefusalClass::Permanent, response.messages[place].status.as_str(), None).into()
         }
         Some(place) => {
-            let code = taken.messages[place].status.as_str();
+            let code = response.messages[place].status.as_str();
             let class = match code {
                 "1" | "10" => RefusalClass::Throttled,
                 "5" => RefusalClass::Transient,
@@ -218,7 +218,7 @@ fn verify_sig(
     let mut parameters = parameters(request);
     let given = parameters.remove("sig").ok_or("no sig")?;
     if keys.secret.is_empty() {
-        return Err("there is no signature secret to check it with");
+        return Err("no signature secret is configured");
     }
     let mut signed = String::new();
     for (name, value) in &parameters {
@@ -238,7 +238,7 @@ fn verify_sig(
     constant_time_eq(&expected, &decode_hex(&given).ok_or("the signature is not hexadecimal")?)?;
     match parameters.get("timestamp") {
         Some(seconds) => {
-            check_freshness(now, seconds.parse().map_err(|_| "the timestamp is no number")?, SIG_WINDOW_MS)
+            check_freshness(now, seconds.parse().map_err(|_| "the timestamp is not a number")?, SIG_WINDOW_MS)
         }
         None => Ok(()),
     }
@@ -249,7 +249,7 @@ fn verify_jwt(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Ti
     let header = request.header("authorization").ok_or("no Authorization header")?;
     let token = header.strip_prefix("Bearer ").ok_or("the Authorization header holds no bearer token")?;
     if keys.secret.is_empty() {
-        return Err("there is no signature secret to check it with");
+        return Err("no signature secret is configured");
     }
     let claims = verify_jwt_claims(token, keys.secret.as_bytes(), &[Algorithm::HS256])?;
     match claims["payload_hash"].as_str() {

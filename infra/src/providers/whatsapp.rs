@@ -1,5 +1,5 @@
 //! WhatsApp Business Cloud API: `POST /{version}/{phone-number-id}/messages`, 200 with a `wamid`. Our ids come back as
-//! `biz_opaque_callback_data`. Outside of 24 hours after the person's last word only approved templates are taken.
+//! `biz_opaque_callback_data`. Outside of 24 hours after the person's last word only approved templates are response.
 
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
 }
 
 #[derive(Deserialize)]
-struct Taken {
+struct SendResponse {
     messages: Vec<Id>,
 }
 
@@ -92,13 +92,13 @@ impl Provider for Whatsapp {
         let request = request.bearer_auth(&self.access_token).json(&body(outbound));
         let exchange = match exchange(request, timeout_ms).await {
             Ok(exchange) => exchange,
-            Err(answer) => return answer.into(),
+            Err(outcome) => return outcome.into(),
         };
-        if let Some((answer, code)) = refusal(&exchange, class) {
-            return Sent { opted_out: code == 131_050, ..answer.into() };
+        if let Some((outcome, code)) = refusal(&exchange, class) {
+            return Sent { opted_out: code == 131_050, ..outcome.into() };
         }
-        let taken = exchange.json::<Taken>().and_then(|taken| taken.messages.into_iter().next());
-        taken.map_or_else(|| exchange.unreadable_response(), |message| exchange.accepted(message.id, None))
+        let response = exchange.json::<SendResponse>().and_then(|response| response.messages.into_iter().next());
+        response.map_or_else(|| exchange.unreadable_response(), |message| exchange.accepted(message.id, None))
     }
 
     async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
@@ -208,13 +208,13 @@ fn interactive(outbound: &OutboundMessage) -> Option<Value> {
 fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
     let body: Value = serde_json::from_slice(body).map_err(|_| "not an event of Graph's")?;
     let list = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
-    let mut heard = ParsedCallback::default();
+    let mut callback = ParsedCallback::default();
     for change in list(&body, "entry").iter().flat_map(|entry| list(entry, "changes")) {
         let value = &change["value"];
-        list(value, "statuses").iter().for_each(|status| heard.told.extend(tell(status, now)));
-        heard.inbound.extend(list(value, "messages").iter().filter_map(|message| inbound(message, now)));
+        list(value, "statuses").iter().for_each(|status| callback.told.extend(parse_event(status, now)));
+        callback.inbound.extend(list(value, "messages").iter().filter_map(|message| inbound(message, now)));
     }
-    Ok(heard)
+    Ok(callback)
 }
 
 fn at(value: &Value, now: Timestamp) -> Timestamp {
@@ -222,7 +222,7 @@ fn at(value: &Value, now: Timestamp) -> Timestamp {
     seconds.map_or(now, |seconds| Timestamp(seconds.saturating_mul(1_000)))
 }
 
-fn tell(status: &Value, now: Timestamp) -> Vec<Told> {
+fn parse_event(status: &Value, now: Timestamp) -> Vec<Told> {
     let (Some(id), Some(name)) = (status["id"].as_str(), status["status"].as_str()) else { return Vec::new() };
     let about = match status["biz_opaque_callback_data"].as_str().and_then(parse_attempt_ref) {
         Some(ids) => About::ours(ids),
