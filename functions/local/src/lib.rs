@@ -28,7 +28,7 @@ use events::RateLimit;
 use events::{Channel, Mode, TenantId, Timestamp};
 use infra::SystemClockAndRng;
 use infra::embedded::{
-    Database, FolderObjectStore, LocalKeyCipher, LogAlertSink, MemoryWorkQueue, SqliteUnmatchedQueue, Waiting,
+    Database, FolderObjectStore, LocalKeyCipher, LogAlertSink, MemoryWorkQueue, SqliteUnmatchedQueue, WaitingCallback,
 };
 use infra::providers::{HttpClients, HttpJwksSource, HttpProviderFactory, REGISTRY, http_client};
 use project::{Image, Project};
@@ -488,7 +488,7 @@ async fn run_unmatched(inbox: Arc<SqliteUnmatchedQueue>, webhook: Arc<Webhook>, 
             tracing::error!(%error, "the inbox cannot be read");
             Vec::new()
         });
-        let message = |waiting: &Waiting| Message { id: waiting.id.to_string(), body: waiting.body.clone() };
+        let message = |waiting: &WaitingCallback| Message { id: waiting.id.to_string(), body: waiting.body.clone() };
         let again = webhook::batch(&webhook, due.iter().map(message).collect()).await;
         for waiting in due.iter().filter(|waiting| !again.contains(&waiting.id.to_string())) {
             if let Err(error) = inbox.delete(waiting.id).await {

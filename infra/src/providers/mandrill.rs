@@ -1,5 +1,5 @@
-//! Mandrill, messages/send 1.4: the key is in the body, every error is an HTTP 500 with a name, and a refusal may come
-//! with 200. Our ids travel as metadata. Its webhooks sign our address and the form.
+//! Mandrill: `POST /api/1.4/messages/send` with the API key in the body. Every error is an HTTP 500 with a name, and a
+//! refusal may come with 200. Our ids travel as metadata. Webhooks sign our address and the form.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ static KIND: Kind = Kind {
     title: "Mandrill (Mailchimp Transactional)",
     channels: &[Channel::Email],
     settings: &[
-        Setting::secret("apiKey", "API key"),
+        Setting::secret("apiKey", "The API key"),
         Setting::required("fromEmail", "An address of a verified domain"),
         Setting::optional("fromName", "The display name of the sender"),
         Setting::optional("replyTo", "The address that replies go to"),
@@ -58,7 +58,7 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
     }))
 }
 
-/// One for each recipient.
+/// The result for one recipient.
 #[derive(Deserialize)]
 struct SendResponse {
     #[serde(rename = "_id")]
@@ -68,7 +68,7 @@ struct SendResponse {
 }
 
 #[derive(Deserialize)]
-struct Fault {
+struct ErrorResponse {
     name: String,
 }
 
@@ -89,8 +89,8 @@ impl Provider for Mandrill {
             Err(outcome) => return outcome.into(),
         };
         if let Some(outcome) = classify_status(&exchange, exchange.code()) {
-            let named = exchange.json::<Fault>().and_then(|fault| by_name(&fault.name));
-            return named.unwrap_or(outcome).into();
+            let refusal = exchange.json::<ErrorResponse>().and_then(|error| refusal_for_name(&error.name));
+            return refusal.unwrap_or(outcome).into();
         }
         let Some(response) = exchange.json::<Vec<SendResponse>>().and_then(|all| all.into_iter().next()) else {
             return exchange.unreadable_response();
@@ -105,7 +105,7 @@ impl Provider for Mandrill {
     async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
         let ping = self.connection.http.client.post(format!("{}/api/1.4/users/ping2", self.base));
         match query_api(ping.json(&json!({ "key": self.api_key })), timeout_ms).await {
-            // Its only answer to a wrong key.
+            // Mandrill answers a wrong key with 500 too.
             Err(AccountQueryError::NoAnswer(code)) if code == "500" => {
                 Err(AccountQueryError::CredentialsRejected(code))
             }
@@ -113,7 +113,8 @@ impl Provider for Mandrill {
         }
     }
 
-    /// An empty list, signed with a key that nobody has been told yet: Mandrill tries an address before it is kept.
+    /// Mandrill tests a new callback address with an empty list. It signs that with a key that it does not show until the
+    /// address is saved.
     fn is_reachability_check(&self, request: &CallbackRequest) -> bool {
         request.method == "HEAD" || form_field(&request.body, "mandrill_events").is_some_and(|events| events == "[]")
     }
@@ -127,14 +128,14 @@ impl Provider for Mandrill {
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, _: Timestamp) -> Result<ParsedCallback, &'static str> {
-        let events = form_field(&request.body, "mandrill_events").ok_or("no mandrill_events")?;
+        let events = form_field(&request.body, "mandrill_events").ok_or("the form holds no mandrill_events")?;
         let events: Vec<Value> = serde_json::from_str(&events).map_err(|_| "mandrill_events is not a list")?;
         let events = events.into_iter().filter_map(|event| serde_json::from_value::<Event>(event).ok());
         Ok(reports_only(events.filter_map(parse_event).collect()))
     }
 }
 
-fn by_name(name: &str) -> Option<Answer> {
+fn refusal_for_name(name: &str) -> Option<Answer> {
     let class = match name {
         "Invalid_Key" => RefusalClass::Auth,
         "PaymentRequired" => RefusalClass::Balance,
@@ -195,9 +196,10 @@ impl Mandrill {
     }
 }
 
-/// Our address exactly as configured there, then each field's name and value, sorted by name.
+/// The signature covers our address exactly as configured at Mandrill, then the name and value of each field, sorted by
+/// name.
 fn verify(request: &CallbackRequest, keys: &VerificationKeys, _: Option<Timestamp>) -> VerifyResult {
-    let given = request.header("x-mandrill-signature").ok_or("no signature header")?;
+    let signature = request.header("x-mandrill-signature").ok_or("no signature header")?;
     if keys.secret.is_empty() {
         return Err("no webhook key is configured");
     }
@@ -208,8 +210,8 @@ fn verify(request: &CallbackRequest, keys: &VerificationKeys, _: Option<Timestam
         signed.push_str(&name);
         signed.push_str(&value);
     }
-    let given = STANDARD.decode(given).map_err(|_| "the signature is not base64")?;
-    constant_time_eq(&hmac_sha1(keys.secret.as_bytes(), &[signed.as_bytes()]), &given)
+    let signature = STANDARD.decode(signature).map_err(|_| "the signature is not base64")?;
+    constant_time_eq(&hmac_sha1(keys.secret.as_bytes(), &[signed.as_bytes()]), &signature)
 }
 
 #[derive(Deserialize)]
@@ -225,13 +227,13 @@ struct Event {
 struct Message {
     #[serde(default)]
     metadata: Value,
-    /// A word such as `bad_mailbox`.
+    /// An identifier such as `bad_mailbox`. Any other text may hold an address and is not stored.
     bounce_description: Option<String>,
 }
 
 fn parse_event(event: Event) -> Option<Told> {
     let metadata = |name: &str| event.msg.metadata.get(name)?.as_str();
-    let about = About::ours((metadata("businessId")?.parse().ok()?, metadata("attemptId")?.parse().ok()?));
+    let message = About::ours((metadata("businessId")?.parse().ok()?, metadata("attemptId")?.parse().ok()?));
     let fact = match event.event.as_str() {
         "send" => Fact::Sent,
         "deferral" => Fact::Deferred,
@@ -245,12 +247,12 @@ fn parse_event(event: Event) -> Option<Told> {
         "unsub" => Fact::Unsubscribed,
         _ => Fact::Unknown,
     };
-    let word = |text: &String| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let is_identifier = |text: &String| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let code = match fact {
         Fact::Unknown => unknown_code(&event.event),
-        _ => event.msg.bounce_description.filter(word),
+        _ => event.msg.bounce_description.filter(is_identifier),
     };
-    // It names the message, not the event: what happened to it, and when, makes the difference.
+    // Mandrill's id names the message, so the kind and the time are added to name the event.
     let id = event.id.map(|id| format!("{id}:{}:{}", event.event, event.ts));
-    Some(delivery_report(about, (fact, code), id, Timestamp(event.ts.saturating_mul(1_000))))
+    Some(delivery_report(message, (fact, code), id, Timestamp(event.ts.saturating_mul(1_000))))
 }

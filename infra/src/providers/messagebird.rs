@@ -1,5 +1,5 @@
-//! MessageBird, now Bird: `POST /v1/sms/messages`, 202 with `id`. It takes an idempotency key and echoes metadata. Its
-//! callbacks are Standard Webhooks; those of the older API, which are still sent, are signed with a JWT.
+//! MessageBird, now Bird: `POST /v1/sms/messages` answers 202 with an `id`. It accepts an idempotency key and echoes
+//! metadata. Callbacks are Standard Webhooks. Those of the older API, which are still sent, are signed with a JWT.
 
 use std::sync::Arc;
 
@@ -42,10 +42,10 @@ static KIND: Kind = Kind {
     title: "MessageBird (Bird)",
     channels: &[Channel::Sms],
     settings: &[
-        Setting::secret("apiKey", "bk_{region}_…: the region is part of it"),
-        Setting::required("from", "A number or name of yours"),
-        Setting::optional_secret("webhookSecret", "whsec_… of the webhook; without it callbacks are refused"),
-        Setting::optional_secret("signingKey", "Of the older API, where its reports still come"),
+        Setting::secret("apiKey", "The key bk_{region}_…, which contains the region"),
+        Setting::required("from", "Your number or sender name"),
+        Setting::optional_secret("webhookSecret", "The webhook's secret whsec_…; without it callbacks are refused"),
+        Setting::optional_secret("signingKey", "The signing key of the older API, if its reports still arrive"),
         Setting::optional("category", "transactional (default) or marketing"),
     ],
     can: CAN,
@@ -66,7 +66,8 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
     let api_key = connection.require("apiKey")?;
     let region = api_key.strip_prefix("bk_").and_then(|rest| rest.split_once('_')).map(|(region, _)| region);
     let region = region.filter(|region| !region.is_empty() && region.bytes().all(|b| b.is_ascii_alphanumeric()));
-    let region = region.ok_or_else(|| invalid_setting("apiKey", "apiKey begins with bk_ and its region: bk_eu1_…."))?;
+    let region =
+        region.ok_or_else(|| invalid_setting("apiKey", "apiKey begins with bk_ and its region, such as bk_eu1_…."))?;
     let base = connection.base_url(&format!("https://{region}.platform.bird.com"));
     Ok(Arc::new(MessageBird { base, from: connection.require("from")?, api_key, connection }))
 }
@@ -77,7 +78,7 @@ struct SendResponse {
 }
 
 #[derive(Deserialize)]
-struct Fault {
+struct ErrorResponse {
     #[serde(rename = "type")]
     kind: Option<String>,
     code: Option<String>,
@@ -116,9 +117,9 @@ impl Provider for MessageBird {
                 |response| exchange.accepted(response.id, Some(segments)),
             );
         };
-        let Some(fault) = exchange.json::<Fault>() else { return outcome.into() };
-        let code = fault.code.or(fault.kind.clone()).unwrap_or_else(|| exchange.code().to_owned());
-        let class = match fault.kind.as_deref() {
+        let Some(error) = exchange.json::<ErrorResponse>() else { return outcome.into() };
+        let code = error.code.or(error.kind.clone()).unwrap_or_else(|| exchange.code().to_owned());
+        let class = match error.kind.as_deref() {
             Some("auth_error" | "permission_error") => RefusalClass::Auth,
             Some("billing_error") => RefusalClass::Balance,
             Some("rate_limit_error") => RefusalClass::Throttled,
@@ -129,7 +130,7 @@ impl Provider for MessageBird {
         Sent { opted_out, ..refusal_outcome(class, code, exchange.retry_after_ms()).into() }
     }
 
-    /// The same request with the same key: it is answered as the first one was, and makes no second message.
+    /// Repeats the request. With the same idempotency key, it is answered as the first one was and creates no second message.
     async fn query(&self, outbound: &OutboundMessage, _: Timestamp, _: Timestamp, timeout_ms: u64) -> Found {
         query_by_idempotent_repeat(self.send(outbound, timeout_ms).await.answer)
     }
@@ -154,7 +155,7 @@ impl Provider for MessageBird {
     }
 }
 
-/// Claims name the hashes of our address and of the body.
+/// The token's claims hold the hashes of our address and of the body.
 fn verify_jwt(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Timestamp>) -> VerifyResult {
     let token = request.header("messagebird-signature-jwt").ok_or("no signature header")?;
     if keys.secret.is_empty() {
@@ -163,11 +164,11 @@ fn verify_jwt(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Ti
     let algorithms = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
     let claims = verify_jwt_claims(token, keys.secret.as_bytes(), &algorithms)?;
     if claims["iss"] != "MessageBird" {
-        return Err("the token is somebody else's");
+        return Err("the token was not issued by MessageBird");
     }
-    let url_hash = claims["url_hash"].as_str().ok_or("the token does not name our address")?;
+    let url_hash = claims["url_hash"].as_str().ok_or("the token does not hold our address's hash")?;
     constant_time_eq(sha256_hex(request.url.as_bytes()).as_bytes(), url_hash.as_bytes())
-        .map_err(|_| "it is for another address")?;
+        .map_err(|_| "the token is for another address")?;
     match (claims["payload_hash"].as_str(), request.body.is_empty()) {
         (Some(hash), false) => {
             constant_time_eq(sha256_hex(&request.body).as_bytes(), hash.as_bytes())
@@ -175,10 +176,10 @@ fn verify_jwt(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Ti
         }
         (None, true) => (),
         (Some(_), true) => return Err("the body is missing"),
-        (None, false) => return Err("the token does not name the body's hash"),
+        (None, false) => return Err("the token does not hold the body's hash"),
     }
     let Some(now) = now else { return Ok(()) };
-    // A second of grace: clocks are not the same.
+    // Clocks may differ by a second.
     let seconds = now.0.div_euclid(1_000);
     match (claims["nbf"].as_i64(), claims["exp"].as_i64()) {
         (Some(nbf), _) if seconds + 1 < nbf => Err("its time is in the future"),
@@ -188,17 +189,18 @@ fn verify_jwt(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Ti
     }
 }
 
-/// Deprecated: over timestamp, sorted query and the body's hash. Read for those who debug it; never accepted.
+/// The deprecated scheme: an HMAC over the timestamp, the sorted query and the body's hash. It only serves to examine
+/// recorded callbacks. Real callbacks that use it are refused.
 fn verify_legacy(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Timestamp>) -> VerifyResult {
-    let given = request.header("messagebird-signature").ok_or("no signature header")?;
-    let given = STANDARD.decode(given).map_err(|_| "the signature is not base64")?;
+    let signature = request.header("messagebird-signature").ok_or("no signature header")?;
+    let signature = STANDARD.decode(signature).map_err(|_| "the signature is not base64")?;
     let timestamp = request.header("messagebird-request-timestamp").ok_or("no timestamp header")?;
     let mut pairs: Vec<_> = form_urlencoded::parse(request.query().as_bytes()).collect();
     pairs.sort();
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
     let body = Sha256::digest(&request.body);
     let signed = [timestamp.as_bytes(), b"\n", query.as_bytes(), b"\n", &body];
-    constant_time_eq(&hmac_sha256(keys.secret.as_bytes(), &signed), &given)?;
+    constant_time_eq(&hmac_sha256(keys.secret.as_bytes(), &signed), &signature)?;
     check_freshness(now, timestamp.parse().map_err(|_| "the timestamp is not a number")?, WINDOW_MS)
 }
 
@@ -208,20 +210,23 @@ fn time(text: Option<&str>, now: Timestamp) -> Timestamp {
 }
 
 fn parse_callback(request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
-    let body: Value = serde_json::from_slice(&request.body).map_err(|_| "not an event of Bird's")?;
+    let body: Value = serde_json::from_slice(&request.body).map_err(|_| "the body is not a Bird event")?;
     let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str);
-    let kind = text("/type").ok_or("an event without a type")?;
+    let kind = text("/type").ok_or("the event has no type")?;
     let at = time(text("/timestamp"), now);
     match kind {
         "sms.received" => {
-            let from = text("/data/from").ok_or("a message without a sender")?.to_owned();
+            let from = text("/data/from").ok_or("the message has no sender")?.to_owned();
             let id = text("/data/sms_id").or_else(|| text("/data/id")).unwrap_or_default().to_owned();
-            let said = text("/data/text").map(str::to_owned);
-            let inbound = InboundMessage { from, provider_message_id: id, kind: "text", text: said, keyword: None, at };
+            let text = text("/data/text").map(str::to_owned);
+            let inbound = InboundMessage { from, provider_message_id: id, kind: "text", text, keyword: None, at };
             return Ok(ParsedCallback { inbound: vec![inbound], ..ParsedCallback::default() });
         }
         "sms_suppression.created" => {
-            let contact = text("/data/phone_number").or_else(|| text("/data/to")).ok_or("no number")?.to_owned();
+            let contact = text("/data/phone_number")
+                .or_else(|| text("/data/to"))
+                .ok_or("the suppression names no number")?
+                .to_owned();
             let consent = Consent { contact, is_opt_out: true, reason: "provider_opt_out" };
             return Ok(ParsedCallback { consents: vec![consent], ..ParsedCallback::default() });
         }
@@ -246,10 +251,11 @@ fn parse_callback(request: &CallbackRequest, now: Timestamp) -> Result<ParsedCal
     Ok(reports_only(report_with_consent(About::ours(ids), (fact, code), id, at, opted_out)))
 }
 
-/// Reports of the older API: everything is in the address.
+/// Reads a report of the older API, whose fields are all in the query.
 fn parse_legacy_callback(request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
     let get = |name: &str| form_field(request.query().as_bytes(), name);
-    let (id, status) = (get("id").ok_or("it names no message")?, get("status").ok_or("it has no status")?);
+    let (id, status) =
+        (get("id").ok_or("the report names no message")?, get("status").ok_or("the report has no status")?);
     let reason = get("statusReason");
     let fact = match (status.as_str(), reason.as_deref()) {
         ("scheduled", _) => Fact::Accepted,
@@ -261,10 +267,10 @@ fn parse_legacy_callback(request: &CallbackRequest, now: Timestamp) -> Result<Pa
     };
     let code = if fact == Fact::Unknown { unknown_code(&status) } else { get("statusErrorCode") };
     let opted_out = reason.as_deref() == Some("opted out");
-    let about = match parse_attempt_ref(&get("reference").unwrap_or_default()) {
+    let message = match parse_attempt_ref(&get("reference").unwrap_or_default()) {
         Some(ids) => About::ours(ids),
         None => About::Message(id.clone()),
     };
     let at = time(get("statusDatetime").as_deref(), now);
-    Ok(reports_only(report_with_consent(about, (fact, code), Some(format!("{id}:{status}")), at, opted_out)))
+    Ok(reports_only(report_with_consent(message, (fact, code), Some(format!("{id}:{status}")), at, opted_out)))
 }

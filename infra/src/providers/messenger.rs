@@ -1,5 +1,6 @@
-//! Facebook Messenger, Graph: `POST /{version}/{page-id}/messages`, 200 with `message_id`. It echoes nothing of ours:
-//! deliveries name its own ids, reads name a time up to which everything was seen.
+//! Facebook Messenger, Graph API: `POST /{version}/{page-id}/messages` answers 200 with a `message_id`. Callbacks do not
+//! echo our ids. Deliveries name Messenger's message ids, and reads name a time up to which the recipient has read
+//! everything.
 
 use std::sync::Arc;
 
@@ -29,10 +30,13 @@ static KIND: Kind = Kind {
     settings: &[
         Setting::required("pageId", "The page that messages come from"),
         Setting::secret("pageToken", "The page's access token"),
-        Setting::secret("appSecret", "Proves our requests, and signs its callbacks"),
-        Setting::optional_secret("verifyToken", "What you enter beside the callback's address"),
-        Setting::optional("messagingType", "UPDATE (default) or RESPONSE; outside of 24 hours a tag is needed"),
-        Setting::optional("tag", "Such as POST_PURCHASE_UPDATE: sent as MESSAGE_TAG"),
+        Setting::secret("appSecret", "The app secret, which proves our requests and signs callbacks"),
+        Setting::optional_secret("verifyToken", "The verify token that you enter with the callback's address"),
+        Setting::optional(
+            "messagingType",
+            "UPDATE (default) or RESPONSE; more than 24 hours after the last message a tag is needed",
+        ),
+        Setting::optional("tag", "A message tag such as POST_PURCHASE_UPDATE, sent with the type MESSAGE_TAG"),
     ],
     can: CAN,
     signs: "X-Hub-Signature-256, and the verify token once",
@@ -58,7 +62,7 @@ struct Messenger {
 fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
     let page = connection.require("pageId")?;
     if !page.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(invalid_setting("pageId", "pageId is digits alone."));
+        return Err(invalid_setting("pageId", "pageId consists of digits only."));
     }
     let base = format!("{}/{VERSION}", connection.base_url("https://graph.facebook.com"));
     Ok(Arc::new(Messenger {
@@ -123,14 +127,15 @@ fn class(code: i64, subcode: Option<i64>) -> Option<RefusalClass> {
         (190 | 200, _) => RefusalClass::Auth,
         (4 | 32 | 613, _) => RefusalClass::Throttled,
         (1 | 2 | 1_200, _) => RefusalClass::Transient,
-        // 10.2018278: outside of the 24 hours. 100.2018001: nobody of that id. 551: this person is not available.
+        // 10.2018278: more than 24 hours after the recipient's last message. 100.2018001: the recipient's id is unknown.
+        // 551: the recipient does not accept messages.
         (10 | 100 | 551, _) => RefusalClass::Permanent,
         _ => return None,
     })
 }
 
 impl Messenger {
-    /// The proof shows that the token is used by its own app.
+    /// The address with the token and a proof that the token is used by its own app.
     fn url(&self, rest: &str) -> String {
         let proof = hex(&hmac_sha256(self.secret.as_bytes(), &[self.token.as_bytes()]));
         let query = [("access_token", self.token.as_str()), ("appsecret_proof", &proof)];
@@ -179,7 +184,7 @@ impl Messenger {
 }
 
 fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str> {
-    let body: Value = serde_json::from_slice(body).map_err(|_| "not an event of Graph's")?;
+    let body: Value = serde_json::from_slice(body).map_err(|_| "the body is not a Graph event")?;
     let list = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
     let mut callback = ParsedCallback::default();
     for event in list(&body, "entry").iter().flat_map(|entry| list(entry, "messaging")) {
@@ -188,23 +193,23 @@ fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str> {
         if let Some(at) = stamp(&event["delivery"]["watermark"]) {
             let named = list(&event["delivery"], "mids");
             let named = named.iter().filter_map(|mid| mid.as_str().map(|mid| About::Message(mid.to_owned())));
-            let mut about: Vec<About> = named.collect();
-            if about.is_empty() {
-                about.push(About::LatestTo(sender.to_owned()));
+            let mut messages: Vec<About> = named.collect();
+            if messages.is_empty() {
+                messages.push(About::LatestTo(sender.to_owned()));
             }
-            callback
-                .told
-                .extend(about.into_iter().map(|about| delivery_report(about, (Fact::Delivered, None), None, at)));
+            callback.told.extend(
+                messages.into_iter().map(|message| delivery_report(message, (Fact::Delivered, None), None, at)),
+            );
         } else if let Some(at) = stamp(&event["read"]["watermark"]) {
             callback.told.push(delivery_report(About::LatestTo(sender.to_owned()), (Fact::Read, None), None, at));
         } else if let Some(at) = stamp(&event["timestamp"]).filter(|_| event["message"]["is_echo"] != true) {
             let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
             let attachment = event.pointer("/message/attachments/0/type").and_then(Value::as_str);
-            let (kind, said) = match (attachment, text("/postback/payload")) {
+            let (kind, content) = match (attachment, text("/postback/payload")) {
                 (_, Some(payload)) => ("button", Some(payload)),
                 (Some(kind @ ("image" | "video" | "audio" | "file" | "location")), _) => {
-                    let known = ["image", "video", "audio", "file", "location"];
-                    (known.into_iter().find(|name| *name == kind).unwrap_or("other"), text("/message/text"))
+                    let kinds = ["image", "video", "audio", "file", "location"];
+                    (kinds.into_iter().find(|name| *name == kind).unwrap_or("other"), text("/message/text"))
                 }
                 (Some(_), _) => ("other", text("/message/text")),
                 (None, None) => ("text", text("/message/text")),
@@ -212,7 +217,7 @@ fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str> {
             let id = text("/message/mid").or_else(|| text("/postback/mid"));
             let Some(provider_message_id) = id else { continue };
             let from = sender.to_owned();
-            callback.inbound.push(InboundMessage { from, provider_message_id, kind, text: said, keyword: None, at });
+            callback.inbound.push(InboundMessage { from, provider_message_id, kind, text: content, keyword: None, at });
         }
     }
     Ok(callback)

@@ -1,5 +1,5 @@
-//! SendGrid, mail send v3: `POST /v3/mail/send`, 202 with `X-Message-Id`. Our ids travel in `custom_args`. Its Event
-//! Webhook is signed with ECDSA P-256 over the timestamp header and the raw body.
+//! SendGrid: `POST /v3/mail/send` answers 202 with `X-Message-Id`. Our ids travel in `custom_args`. The Event Webhook is
+//! signed with ECDSA P-256 over the timestamp header and the raw body.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ static KIND: Kind = Kind {
     channels: &[Channel::Email],
     settings: &[
         Setting::secret("apiKey", "API key with the right to send: SG.…"),
-        Setting::required("fromEmail", "A verified sender's address"),
+        Setting::required("fromEmail", "The address of a verified sender"),
         Setting::optional("fromName", "The display name of the sender"),
         Setting::optional("replyTo", "The address that replies go to"),
         Setting::optional("region", "us (default) or eu"),
@@ -43,7 +43,7 @@ static KIND: Kind = Kind {
 };
 const CAN: Capabilities = Capabilities { balance: true, ..Capabilities::EMAIL };
 
-/// SendGrid tries for a day; a request older than two is not one of its retries.
+/// SendGrid retries for a day, so a request that is two days old is not one of its retries.
 const WINDOW_MS: i64 = 48 * 3_600_000;
 
 struct SendGrid {
@@ -64,7 +64,7 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
     if !webhook_key.is_empty() && public_key(&webhook_key).is_none() {
         return Err(invalid_setting(
             "webhookKey",
-            "webhookKey is not a P-256 public key, as SendGrid's settings show it.",
+            "webhookKey is not a P-256 public key as shown in SendGrid's settings.",
         ));
     }
     Ok(Arc::new(SendGrid {
@@ -99,7 +99,7 @@ impl Provider for SendGrid {
         }
     }
 
-    /// What the plan has left. Not every plan counts.
+    /// The remaining credits of the plan. Not every plan has them.
     async fn balance(&self, timeout_ms: u64) -> Result<Balance, AccountQueryError> {
         #[derive(Deserialize)]
         struct Credits {
@@ -138,7 +138,7 @@ impl SendGrid {
             to["name"] = json!(name);
         }
         let message = &outbound.message;
-        // The plain part comes first: SendGrid refuses the other order, and an empty part.
+        // The plain part comes first, because SendGrid refuses the other order. It refuses an empty part, too.
         let plain = if message.text.is_empty() { " " } else { &message.text };
         let mut content = vec![json!({ "type": "text/plain", "value": plain })];
         content.extend(message.html.iter().map(|html| json!({ "type": "text/html", "value": html })));
@@ -200,11 +200,11 @@ struct Event {
     event: String,
     timestamp: i64,
     sg_event_id: Option<String>,
-    /// SMTP status, such as 5.1.1. Its long text is not kept: it may hold addresses.
+    /// The SMTP status, such as 5.1.1. The longer text is not stored, because it may hold addresses.
     status: Option<String>,
     #[serde(rename = "type")]
     kind: Option<String>,
-    /// Why it was dropped: one of SendGrid's own phrases.
+    /// Why the message was dropped, as one of SendGrid's fixed phrases.
     reason: Option<String>,
     #[serde(rename = "businessId")]
     tenant: Option<String>,
@@ -212,15 +212,16 @@ struct Event {
     attempt: Option<String>,
 }
 
-/// An element that is not an event, or not about a message of ours, is left out: its neighbours count.
+/// Reads a list of events. Elements that are not events or do not concern our messages are skipped, so that they do not
+/// affect the others.
 pub(super) fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str> {
-    let items: Vec<serde_json::Value> = serde_json::from_slice(body).map_err(|_| "not a list of events")?;
+    let items: Vec<serde_json::Value> = serde_json::from_slice(body).map_err(|_| "the body is not a list of events")?;
     let events = items.into_iter().filter_map(|item| serde_json::from_value::<Event>(item).ok());
     Ok(reports_only(events.filter_map(parse_event).flatten().collect()))
 }
 
 fn parse_event(event: Event) -> Option<Vec<Told>> {
-    let about = About::ours((event.tenant?.parse().ok()?, event.attempt?.parse().ok()?));
+    let message = About::ours((event.tenant?.parse().ok()?, event.attempt?.parse().ok()?));
     let fact = match (event.event.as_str(), event.kind.as_deref()) {
         ("processed", _) => Fact::Accepted,
         ("deferred", _) => Fact::Deferred,
@@ -241,5 +242,5 @@ fn parse_event(event: Event) -> Option<Vec<Told>> {
     };
     let at = Timestamp(event.timestamp.saturating_mul(1_000));
     let is_unwanted = matches!(event.reason.as_deref(), Some("Unsubscribed Address" | "Spam Reporting Address"));
-    Some(report_with_consent(about, (fact, code), event.sg_event_id, at, fact == Fact::Dropped && is_unwanted))
+    Some(report_with_consent(message, (fact, code), event.sg_event_id, at, fact == Fact::Dropped && is_unwanted))
 }

@@ -1,4 +1,5 @@
-//! Amazon SES v2: `POST /v2/email/outbound-emails`, SigV4. Our ids travel as EmailTags. Events come by an SNS topic.
+//! Amazon SES v2: `POST /v2/email/outbound-emails`, signed with SigV4. Our ids travel as email tags. Events arrive through
+//! an SNS topic.
 
 use std::sync::Arc;
 
@@ -28,14 +29,14 @@ static KIND: Kind = Kind {
     title: "Amazon SES",
     channels: &[Channel::Email],
     settings: &[
-        Setting::required("accessKeyId", "Of a user that may ses:SendEmail"),
-        Setting::secret("secretAccessKey", "Its secret"),
-        Setting::required("region", "Such as eu-west-1"),
-        Setting::required("fromEmail", "A verified identity"),
+        Setting::required("accessKeyId", "The access key of a user that is allowed ses:SendEmail"),
+        Setting::secret("secretAccessKey", "The secret of the access key"),
+        Setting::required("region", "The AWS region, such as eu-west-1"),
+        Setting::required("fromEmail", "An address of a verified identity"),
         Setting::optional("fromName", "The display name of the sender"),
         Setting::optional("replyTo", "The address that replies go to"),
-        Setting::optional("configurationSet", "The set whose events go to the topic"),
-        Setting::optional("topicArn", "The SNS topic of its events; without it callbacks are refused"),
+        Setting::optional("configurationSet", "The configuration set whose events go to the topic"),
+        Setting::optional("topicArn", "The SNS topic of the events; without it callbacks are refused"),
     ],
     can: CAN,
     signs: "X.509 (SNS signature versions 1 and 2)",
@@ -93,8 +94,8 @@ impl Provider for Ses {
             Err(outcome) => return outcome.into(),
         };
         match classify_status(&exchange, exchange.code()) {
-            Some(outcome) => match class(&name(&exchange)) {
-                Some(class) => refusal_outcome(class, name(&exchange), exchange.retry_after_ms()).into(),
+            Some(outcome) => match class(&error_code(&exchange)) {
+                Some(class) => refusal_outcome(class, error_code(&exchange), exchange.retry_after_ms()).into(),
                 None => outcome.into(),
             },
             None => match exchange.json::<SendResponse>() {
@@ -104,16 +105,16 @@ impl Provider for Ses {
         }
     }
 
-    /// What is left of today's quota.
+    /// What remains of the sending quota of the last 24 hours.
     async fn balance(&self, timeout_ms: u64) -> Result<Balance, AccountQueryError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
-        struct Told {
+        struct AccountResponse {
             send_quota: Quota,
         }
-        let Told { send_quota } = self.query_api(timeout_ms).await?.json().ok_or_else(unexpected_format)?;
-        let left = send_quota.max24_hour_send - send_quota.sent_last24_hours;
-        balance(left.max(0.0) as i64, "emails today")
+        let AccountResponse { send_quota } = self.query_api(timeout_ms).await?.json().ok_or_else(unexpected_format)?;
+        let remaining = send_quota.max24_hour_send - send_quota.sent_last24_hours;
+        balance(remaining.max(0.0) as i64, "emails today")
     }
 
     async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
@@ -131,7 +132,7 @@ impl Provider for Ses {
                 self.topic.confirm(&envelope, &self.connection.http, self.connection.base_override.as_deref()).await?;
                 Ok(ParsedCallback::default())
             }
-            // The first message to a topic is plain text: "Successfully validated SNS topic …".
+            // The first message of a topic is plain text, "Successfully validated SNS topic …", so it is not an error.
             "Notification" => {
                 let event = serde_json::from_str(&envelope.message).ok();
                 Ok(event.and_then(|event| parse_callback(event, &envelope.timestamp)).unwrap_or_default())
@@ -141,15 +142,15 @@ impl Provider for Ses {
     }
 }
 
-/// Of an error: in a header, or in the body.
-fn name(exchange: &HttpExchange) -> String {
+/// The name of the error, which is in a header or in the body.
+fn error_code(exchange: &HttpExchange) -> String {
     #[derive(Deserialize)]
-    struct Fault {
+    struct ErrorResponse {
         #[serde(rename = "__type")]
         kind: String,
     }
     let header = exchange.header("x-amzn-errortype").map(str::to_owned);
-    error_name(&header.or_else(|| exchange.json::<Fault>().map(|fault| fault.kind)).unwrap_or_default())
+    error_name(&header.or_else(|| exchange.json::<ErrorResponse>().map(|error| error.kind)).unwrap_or_default())
 }
 
 fn class(name: &str) -> Option<RefusalClass> {
@@ -216,8 +217,9 @@ impl Ses {
     }
 }
 
-/// Both forms: event publishing says `eventType`, feedback says `notificationType`. `told_at`: when SNS said so.
-fn parse_callback(event: Value, told_at: &str) -> Option<ParsedCallback> {
+/// Reads both forms of an event: event publishing uses `eventType`, feedback notifications use `notificationType`.
+/// `notified_at` is the time of the SNS message.
+fn parse_callback(event: Value, notified_at: &str) -> Option<ParsedCallback> {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
     let kind = text("/eventType").or_else(|| text("/notificationType"))?;
     let ids = (text("/mail/tags/businessId/0")?.parse().ok()?, text("/mail/tags/attemptId/0")?.parse().ok()?);
@@ -235,7 +237,7 @@ fn parse_callback(event: Value, told_at: &str) -> Option<ParsedCallback> {
         "Subscription" => ("subscription", Fact::Unsubscribed),
         _ => ("mail", Fact::Unknown),
     };
-    let at = text(&format!("/{part}/timestamp")).or_else(|| text("/mail/timestamp")).unwrap_or(told_at);
+    let at = text(&format!("/{part}/timestamp")).or_else(|| text("/mail/timestamp")).unwrap_or(notified_at);
     let at = Timestamp(at.parse::<jiff::Timestamp>().ok()?.as_millisecond());
     let code = match fact {
         Fact::Unknown => unknown_code(kind),

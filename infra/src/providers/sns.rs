@@ -1,5 +1,5 @@
-//! AWS SNS, SMS: `Publish` to a phone number, SigV4. It calls nobody back: results are in CloudWatch Logs, and count
-//! where a subscription of yours posts them to the callback address.
+//! AWS SNS for SMS: `Publish` to a phone number, signed with SigV4. SNS has no delivery callbacks. It writes results to
+//! CloudWatch Logs, and they take effect if a log subscription posts them to the callback address.
 
 use std::sync::Arc;
 
@@ -26,10 +26,10 @@ static KIND: Kind = Kind {
     title: "AWS SNS",
     channels: &[Channel::Sms],
     settings: &[
-        Setting::required("accessKeyId", "Of a user that may sns:Publish"),
-        Setting::secret("secretAccessKey", "Its secret"),
-        Setting::required("region", "Such as eu-west-1"),
-        Setting::optional("senderId", "A name of at most 11 letters and digits, where the country takes one"),
+        Setting::required("accessKeyId", "The access key of a user that is allowed sns:Publish"),
+        Setting::secret("secretAccessKey", "The secret of the access key"),
+        Setting::required("region", "The AWS region, such as eu-west-1"),
+        Setting::optional("senderId", "A name of at most 11 letters and digits, where the country allows one"),
         Setting::optional("smsType", "Transactional (default) or Promotional"),
     ],
     can: CAN,
@@ -91,9 +91,9 @@ impl Sns {
         form.append_pair("Action", "Publish").append_pair("Version", "2010-03-31");
         form.append_pair("PhoneNumber", to).append_pair("Message", text);
         let attributes = [("AWS.SNS.SMS.SMSType", Some(kind)), ("AWS.SNS.SMS.SenderID", sender)];
-        let given = attributes.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        for (place, (name, value)) in given.enumerate() {
-            let entry = format!("MessageAttributes.entry.{}", place + 1);
+        let attributes = attributes.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        for (index, (name, value)) in attributes.enumerate() {
+            let entry = format!("MessageAttributes.entry.{}", index + 1);
             form.append_pair(&format!("{entry}.Name"), name);
             form.append_pair(&format!("{entry}.Value.DataType"), "String");
             form.append_pair(&format!("{entry}.Value.StringValue"), &value);
@@ -108,8 +108,8 @@ impl Sns {
     }
 }
 
-/// The text between a tag of XML and its end.
-fn tag(exchange: &HttpExchange, name: &str) -> Option<String> {
+/// The text of the first XML element with this name.
+fn xml_text(exchange: &HttpExchange, name: &str) -> Option<String> {
     let text = std::str::from_utf8(&exchange.body).ok()?;
     let rest = text.split_once(&format!("<{name}>"))?.1;
     Some(rest.split_once(&format!("</{name}>"))?.0.trim().to_owned())
@@ -118,10 +118,10 @@ fn tag(exchange: &HttpExchange, name: &str) -> Option<String> {
 fn send_result(exchange: &HttpExchange, text: &str) -> Sent {
     let Some(outcome) = classify_status(exchange, exchange.code()) else {
         let segments = Some(domain::sms::segments(text).count);
-        return tag(exchange, "MessageId")
+        return xml_text(exchange, "MessageId")
             .map_or_else(|| exchange.unreadable_response(), |id| exchange.accepted(id, segments));
     };
-    let code = error_name(&tag(exchange, "Code").unwrap_or_default());
+    let code = error_name(&xml_text(exchange, "Code").unwrap_or_default());
     let class = match code.as_str() {
         "InvalidParameter" | "InvalidParameterValue" | "ParameterValueInvalid" | "OptedOut" => RefusalClass::Permanent,
         "Throttling" | "Throttled" => RefusalClass::Throttled,
@@ -134,16 +134,16 @@ fn send_result(exchange: &HttpExchange, text: &str) -> Sent {
     Sent { opted_out, ..refusal_outcome(class, code, exchange.retry_after_ms()).into() }
 }
 
-/// One entry of the log, as CloudWatch has it.
+/// Reads one entry of the delivery status log.
 fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
-    let entry: Value = serde_json::from_slice(body).map_err(|_| "not an entry of SNS's log")?;
+    let entry: Value = serde_json::from_slice(body).map_err(|_| "the body is not an entry of the SNS log")?;
     let text = |pointer: &str| entry.pointer(pointer).and_then(Value::as_str);
-    let id = text("/notification/messageId").ok_or("it names no message")?;
+    let id = text("/notification/messageId").ok_or("the entry names no message")?;
     let reason = text("/delivery/providerResponse").unwrap_or_default();
-    let gone = ["Invalid phone number", "blocked SMS", "blocklist", "opted out"];
+    let unreachable = ["Invalid phone number", "blocked SMS", "blocklist", "opted out"];
     let fact = match text("/status") {
         Some("SUCCESS") => Fact::Delivered,
-        Some("FAILURE") if gone.iter().any(|words| reason.contains(words)) => Fact::Bounced,
+        Some("FAILURE") if unreachable.iter().any(|phrase| reason.contains(phrase)) => Fact::Bounced,
         Some("FAILURE") => Fact::Undelivered,
         _ => Fact::Unknown,
     };

@@ -279,7 +279,7 @@ fn refusal_for_code(code: u32, retry_after_ms: Option<i64>) -> Option<Answer> {
         20_429 | 63_018 => RefusalClass::Throttled,
         30_001 => RefusalClass::Transient,
         21_211 | 21_214 | 21_408 | 21_610 | 21_612 | 21_614 | 21_617 | 21_656 => RefusalClass::Permanent,
-        // 63016: outside of the 24 hours, where only a template is response.
+        // 63016: more than 24 hours after the recipient's last message, when WhatsApp accepts only templates.
         63_003 | 63_016 | 63_024 | 63_027..=63_029 => RefusalClass::Permanent,
         _ => return None,
     };

@@ -1,4 +1,5 @@
-//! Vonage SMS: `POST /sms/json`, always 200; the status of each part is in the body. `client-ref` comes back.
+//! Vonage for SMS: `POST /sms/json` always answers 200. The body holds a status for each part of the message. Callbacks
+//! echo `client-ref`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,9 +45,9 @@ static KIND: Kind = Kind {
     channels: &[Channel::Sms],
     settings: &[
         Setting::required("apiKey", "The account's API key"),
-        Setting::secret("apiSecret", "Its API secret"),
-        Setting::required("from", "A number of yours, or a name where the country takes one"),
-        Setting::optional_secret("signatureSecret", "Signs its callbacks; without it they are refused"),
+        Setting::secret("apiSecret", "The account's API secret"),
+        Setting::required("from", "Your number, or a sender name where the country allows one"),
+        Setting::optional_secret("signatureSecret", "The secret that signs callbacks; without it they are refused"),
         Setting::optional(
             "signatureMethod",
             "sha256 (default), sha512, or jwt for signed webhooks of the Messages API",
@@ -57,7 +58,7 @@ static KIND: Kind = Kind {
 };
 const CAN: Capabilities = Capabilities { balance: true, ..Capabilities::TEXT };
 
-/// A delivery receipt is tried for a day.
+/// Vonage retries a delivery receipt for a day.
 const SIG_WINDOW_MS: i64 = 25 * 3_600_000;
 const JWT_WINDOW_MS: i64 = 5 * 60_000;
 
@@ -112,7 +113,7 @@ impl Provider for Vonage {
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
         let text = text_with_links(outbound, CAN.max_characters);
         let is_gsm = domain::sms::segments(&text).encoding == domain::sms::Encoding::Gsm7;
-        // `client-ref` takes 40 characters: the tenant is known by the configuration that is called back.
+        // `client-ref` holds only 40 characters, so it does not name the tenant. The callback's address does.
         let reference = outbound.attempt.to_string();
         let fields = [
             ("api_key", self.api_key.as_str()),
@@ -134,10 +135,10 @@ impl Provider for Vonage {
 
     async fn balance(&self, timeout_ms: u64) -> Result<Balance, AccountQueryError> {
         #[derive(Deserialize)]
-        struct Left {
+        struct BalanceResponse {
             value: f64,
         }
-        let Left { value } = self.account_balance(timeout_ms).await?.json().ok_or_else(unexpected_format)?;
+        let BalanceResponse { value } = self.account_balance(timeout_ms).await?.json().ok_or_else(unexpected_format)?;
         balance(value, "EUR")
     }
 
@@ -163,7 +164,7 @@ impl Vonage {
     }
 }
 
-/// One part refused refuses the whole: the phone cannot put together what is left.
+/// If one part is refused, the whole message is, because a phone cannot assemble an incomplete message.
 fn send_result(exchange: &HttpExchange) -> Sent {
     if let Some(outcome) = classify_status(exchange, exchange.code()) {
         return outcome.into();
@@ -171,18 +172,18 @@ fn send_result(exchange: &HttpExchange) -> Sent {
     let Some(response) = exchange.json::<SendResponse>().filter(|response| !response.messages.is_empty()) else {
         return exchange.unreadable_response();
     };
-    let first_refused = response.messages.iter().position(|part| part.status != "0");
-    match first_refused {
+    let first_refusal = response.messages.iter().position(|part| part.status != "0");
+    match first_refusal {
         None => {
             let id = response.messages[0].id.clone().unwrap_or_default();
             exchange.accepted(id, u16::try_from(response.messages.len()).ok())
         }
-        // Some parts are on their way: sending all of it again would repeat them.
-        Some(place) if place > 0 => {
-            refusal_outcome(RefusalClass::Permanent, response.messages[place].status.as_str(), None).into()
+        // The parts before it are on their way, so a retry would send them twice.
+        Some(index) if index > 0 => {
+            refusal_outcome(RefusalClass::Permanent, response.messages[index].status.as_str(), None).into()
         }
-        Some(place) => {
-            let code = response.messages[place].status.as_str();
+        Some(index) => {
+            let code = response.messages[index].status.as_str();
             let class = match code {
                 "1" | "10" => RefusalClass::Throttled,
                 "5" => RefusalClass::Transient,
@@ -195,9 +196,9 @@ fn send_result(exchange: &HttpExchange) -> Sent {
     }
 }
 
-/// Whatever the account is set to: a query, a form or JSON.
+/// The callback's parameters. They are in the query, a form or a JSON object, depending on the account's settings.
 fn parameters(request: &CallbackRequest) -> BTreeMap<String, String> {
-    let of_form = |form: &[u8]| form_urlencoded::parse(form).into_owned().collect::<BTreeMap<_, _>>();
+    let parse_form = |form: &[u8]| form_urlencoded::parse(form).into_owned().collect::<BTreeMap<_, _>>();
     if let Ok(Value::Object(body)) = serde_json::from_slice(&request.body) {
         let text = |value: Value| match value {
             Value::String(text) => text,
@@ -205,10 +206,11 @@ fn parameters(request: &CallbackRequest) -> BTreeMap<String, String> {
         };
         return body.into_iter().map(|(name, value)| (name, text(value))).collect();
     }
-    if request.body.is_empty() { of_form(request.query().as_bytes()) } else { of_form(&request.body) }
+    if request.body.is_empty() { parse_form(request.query().as_bytes()) } else { parse_form(&request.body) }
 }
 
-/// `&name=value` of every parameter, sorted by name, `&` and `=` in values as `_`; then the secret, or keyed with it.
+/// The signature covers `&name=value` for every parameter, sorted by name, with `&` and `=` in values replaced by `_`. The
+/// method `md5hash` appends the secret to that text. The others use the secret as the key of an HMAC.
 fn verify_sig(
     request: &CallbackRequest,
     keys: &VerificationKeys,
@@ -216,7 +218,7 @@ fn verify_sig(
     method: &str,
 ) -> VerifyResult {
     let mut parameters = parameters(request);
-    let given = parameters.remove("sig").ok_or("no sig")?;
+    let signature = parameters.remove("sig").ok_or("no sig parameter")?;
     if keys.secret.is_empty() {
         return Err("no signature secret is configured");
     }
@@ -228,14 +230,14 @@ fn verify_sig(
     let expected = match method {
         "md5hash" => {
             let hash = Md5::digest([text, key].concat());
-            return constant_time_eq(hex(&hash).as_bytes(), given.to_ascii_lowercase().as_bytes());
+            return constant_time_eq(hex(&hash).as_bytes(), signature.to_ascii_lowercase().as_bytes());
         }
         "md5" => hmac_md5(key, &[text]),
         "sha1" => hmac_sha1(key, &[text]),
         "sha256" => hmac_sha256(key, &[text]),
         _ => hmac_sha512(key, &[text]),
     };
-    constant_time_eq(&expected, &decode_hex(&given).ok_or("the signature is not hexadecimal")?)?;
+    constant_time_eq(&expected, &decode_hex(&signature).ok_or("the signature is not hexadecimal")?)?;
     match parameters.get("timestamp") {
         Some(seconds) => {
             check_freshness(now, seconds.parse().map_err(|_| "the timestamp is not a number")?, SIG_WINDOW_MS)
@@ -244,7 +246,7 @@ fn verify_sig(
     }
 }
 
-/// A token in the Authorization header, with the hash of the body among its claims.
+/// The Authorization header holds a token whose claims include the hash of the body.
 fn verify_jwt(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Timestamp>) -> VerifyResult {
     let header = request.header("authorization").ok_or("no Authorization header")?;
     let token = header.strip_prefix("Bearer ").ok_or("the Authorization header holds no bearer token")?;
@@ -254,36 +256,36 @@ fn verify_jwt(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Ti
     let claims = verify_jwt_claims(token, keys.secret.as_bytes(), &[Algorithm::HS256])?;
     match claims["payload_hash"].as_str() {
         Some(hash) => {
-            let given = hash.to_ascii_lowercase();
-            constant_time_eq(sha256_hex(&request.body).as_bytes(), given.as_bytes())
+            let expected = hash.to_ascii_lowercase();
+            constant_time_eq(sha256_hex(&request.body).as_bytes(), expected.as_bytes())
                 .map_err(|_| "the body's hash is wrong")?;
         }
         None if request.body.is_empty() => (),
-        None => return Err("the token does not name the body's hash"),
+        None => return Err("the token does not hold the body's hash"),
     }
     if let Some(now) = now
         && claims["exp"].as_i64().is_some_and(|exp| exp < now.0.div_euclid(1_000))
     {
         return Err("the token has expired");
     }
-    check_freshness(now, claims["iat"].as_i64().ok_or("the token says not when it was made")?, JWT_WINDOW_MS)
+    check_freshness(now, claims["iat"].as_i64().ok_or("the token does not say when it was issued")?, JWT_WINDOW_MS)
 }
 
-/// A delivery receipt, one for each part; or a message to us.
+/// Reads a delivery receipt, of which there is one for each part, or an incoming message.
 fn parse_callback(parameters: &BTreeMap<String, String>, now: Timestamp) -> Result<ParsedCallback, &'static str> {
     let get = |name: &str| parameters.get(name).map(String::as_str);
-    // The Messages API has names of its own.
+    // The SMS API and the Messages API name their parameters differently.
     let status = get("status");
     let reference = get("client-ref").or_else(|| get("client_ref"));
     let Some(status) = status else { return Ok(inbound(parameters, now)) };
-    let about = match (reference, get("messageId").or_else(|| get("message_uuid"))) {
+    let message = match (reference, get("messageId").or_else(|| get("message_uuid"))) {
         (Some(reference), _) if reference.parse::<events::AttemptId>().is_ok() => {
             About::Attempt { tenant: None, attempt: reference.to_owned() }
         }
         (_, Some(id)) => About::Message(id.to_owned()),
-        _ => return Err("it names no message"),
+        _ => return Err("the callback names no message"),
     };
-    // `{"title": "1190", …}` in the Messages API.
+    // The Messages API sends `{"title": "1190", …}`.
     let error = get("error").and_then(|error| serde_json::from_str::<Value>(error).ok());
     let error = error.and_then(|error| error["title"].as_str().map(str::to_owned));
     let code = get("err-code").filter(|code| *code != "0").map(str::to_owned).or(error);
@@ -298,10 +300,10 @@ fn parse_callback(parameters: &BTreeMap<String, String>, now: Timestamp) -> Resu
     };
     let id = get("messageId").or_else(|| get("message_uuid")).map(|id| format!("{id}:{status}"));
     let code = if fact == Fact::Unknown { unknown_code(status) } else { code };
-    Ok(reports_only(vec![delivery_report(about, (fact, code), id, time(parameters).unwrap_or(now))]))
+    Ok(reports_only(vec![delivery_report(message, (fact, code), id, time(parameters).unwrap_or(now))]))
 }
 
-/// UTC, without a zone: `2026-11-21 10:00:00`.
+/// The time of a callback: RFC 3339, or UTC without a zone, such as `2026-11-21 10:00:00`.
 fn time(parameters: &BTreeMap<String, String>) -> Option<Timestamp> {
     let text = parameters.get("message-timestamp").or_else(|| parameters.get("timestamp"))?;
     if let Ok(at) = text.parse::<jiff::Timestamp>() {

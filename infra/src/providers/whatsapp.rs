@@ -1,5 +1,6 @@
-//! WhatsApp Business Cloud API: `POST /{version}/{phone-number-id}/messages`, 200 with a `wamid`. Our ids come back as
-//! `biz_opaque_callback_data`. Outside of 24 hours after the person's last word only approved templates are response.
+//! WhatsApp Business Cloud API: `POST /{version}/{phone-number-id}/messages` answers 200 with a `wamid`. Callbacks echo our
+//! ids as `biz_opaque_callback_data`. More than 24 hours after the recipient's last message, only approved templates are
+//! accepted.
 
 use std::sync::Arc;
 
@@ -34,8 +35,8 @@ static KIND: Kind = Kind {
     settings: &[
         Setting::required("phoneNumberId", "The id of the business number"),
         Setting::secret("accessToken", "A system user's token"),
-        Setting::optional_secret("appSecret", "Signs its callbacks; without it they are refused"),
-        Setting::optional_secret("verifyToken", "What you enter beside the callback's address"),
+        Setting::optional_secret("appSecret", "The app secret that signs callbacks; without it they are refused"),
+        Setting::optional_secret("verifyToken", "The verify token that you enter with the callback's address"),
     ],
     can: CAN,
     signs: "X-Hub-Signature-256, and the verify token once",
@@ -49,7 +50,7 @@ const CAN: Capabilities = Capabilities {
     segments: false,
     ..Capabilities::TEXT
 };
-/// Characters of a caption and of a text with buttons.
+/// The most characters of a caption and of a text with buttons.
 const MAX_CAPTION: usize = 1_024;
 
 struct Whatsapp {
@@ -61,7 +62,10 @@ struct Whatsapp {
 fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
     let id = connection.require("phoneNumberId")?;
     if !id.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(invalid_setting("phoneNumberId", "phoneNumberId is digits alone: the id, not the number."));
+        return Err(invalid_setting(
+            "phoneNumberId",
+            "phoneNumberId consists of digits only. It is the id, not the number.",
+        ));
     }
     let url = format!("{}/{VERSION}/{id}", connection.base_url("https://graph.facebook.com"));
     Ok(Arc::new(Whatsapp { url, access_token: connection.require("accessToken")?, connection }))
@@ -133,12 +137,13 @@ fn class(code: i64, _: Option<i64>) -> Option<RefusalClass> {
         131_042 => RefusalClass::Balance,
         4 | 80_007 | 130_429 | 131_048 | 131_056 | 133_016 => RefusalClass::Throttled,
         1 | 2 | 131_000 | 131_016 | 131_057 | 133_004 => RefusalClass::Transient,
-        // 131047: outside of the 24 hours. 131049, 130472: Meta itself thinks that this person has had enough.
+        // 131047: more than 24 hours after the recipient's last message. 131049, 130472: Meta limits how many messages
+        // this recipient gets.
         _ => RefusalClass::Permanent,
     })
 }
 
-/// One message: a template, a place, a file, buttons, or words.
+/// The request body of a message: a template, a location, a file, buttons or text.
 fn body(outbound: &OutboundMessage) -> Value {
     let message = &outbound.message;
     let (kind, content) = if let Some(template) = &message.template {
@@ -149,12 +154,12 @@ fn body(outbound: &OutboundMessage) -> Value {
             content["components"] = json!([{ "type": "body", "parameters": parameters }]);
         }
         ("template", content)
-    } else if let (Some(place), true) = (&message.location, message.text.is_empty()) {
-        let mut place = json!(place);
+    } else if let (Some(location), true) = (&message.location, message.text.is_empty()) {
+        let mut location = json!(location);
         for name in ["latitude", "longitude"] {
-            place[name] = json!(place[name].to_string());
+            location[name] = json!(location[name].to_string());
         }
-        ("location", place)
+        ("location", location)
     } else if let ([link], None) = (message.media.as_slice(), &message.location) {
         let mut content = json!({ "link": link.url });
         if link.kind != MediaKind::Audio && !message.text.is_empty() {
@@ -185,28 +190,28 @@ fn body(outbound: &OutboundMessage) -> Value {
     body
 }
 
-/// Up to three answers, or one address.
+/// A message with up to three reply buttons or with one link button. `None` if the buttons do not fit either form.
 fn interactive(outbound: &OutboundMessage) -> Option<Value> {
     let message = &outbound.message;
-    let said = json!({ "text": truncated_text(outbound, MAX_CAPTION) });
+    let text = json!({ "text": truncated_text(outbound, MAX_CAPTION) });
     let title = |text: &str| domain::sms::truncate(text, 20);
     if let ([button], Some(url)) = (message.buttons.as_slice(), message.buttons.first().and_then(|b| b.url.as_ref())) {
         let parameters = json!({ "display_text": title(&button.text), "url": url });
         let action = json!({ "name": "cta_url", "parameters": parameters });
-        return Some(json!({ "type": "cta_url", "body": said, "action": action }));
+        return Some(json!({ "type": "cta_url", "body": text, "action": action }));
     }
-    let answers = message.buttons.iter().filter(|button| button.url.is_none()).take(3).map(|button| {
+    let replies = message.buttons.iter().filter(|button| button.url.is_none()).take(3).map(|button| {
         let id = button.data.as_deref().unwrap_or(&button.text);
         json!({ "type": "reply", "reply": { "id": id, "title": title(&button.text) } })
     });
-    let answers: Vec<Value> = answers.collect();
-    let sound = !answers.is_empty() && answers.len() == message.buttons.len();
-    sound.then(|| json!({ "type": "button", "body": said, "action": { "buttons": answers } }))
+    let replies: Vec<Value> = replies.collect();
+    let fits = !replies.is_empty() && replies.len() == message.buttons.len();
+    fits.then(|| json!({ "type": "button", "body": text, "action": { "buttons": replies } }))
 }
 
-/// All statuses and messages of all entries.
+/// Reads all statuses and incoming messages of all entries.
 fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
-    let body: Value = serde_json::from_slice(body).map_err(|_| "not an event of Graph's")?;
+    let body: Value = serde_json::from_slice(body).map_err(|_| "the body is not a Graph event")?;
     let list = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
     let mut callback = ParsedCallback::default();
     for change in list(&body, "entry").iter().flat_map(|entry| list(entry, "changes")) {
@@ -224,7 +229,7 @@ fn at(value: &Value, now: Timestamp) -> Timestamp {
 
 fn parse_event(status: &Value, now: Timestamp) -> Vec<Told> {
     let (Some(id), Some(name)) = (status["id"].as_str(), status["status"].as_str()) else { return Vec::new() };
-    let about = match status["biz_opaque_callback_data"].as_str().and_then(parse_attempt_ref) {
+    let message = match status["biz_opaque_callback_data"].as_str().and_then(parse_attempt_ref) {
         Some(ids) => About::ours(ids),
         None => About::Message(id.to_owned()),
     };
@@ -236,30 +241,34 @@ fn parse_event(status: &Value, now: Timestamp) -> Vec<Told> {
         "failed" => Fact::Undelivered,
         _ => Fact::Unknown,
     };
-    let shown = if fact == Fact::Unknown { unknown_code(name) } else { code.map(|code| code.to_string()) };
-    report_with_consent(about, (fact, shown), Some(format!("{id}:{name}")), at(status, now), code == Some(131_050))
+    let error_code = if fact == Fact::Unknown { unknown_code(name) } else { code.map(|code| code.to_string()) };
+    report_with_consent(
+        message,
+        (fact, error_code),
+        Some(format!("{id}:{name}")),
+        at(status, now),
+        code == Some(131_050),
+    )
 }
 
 fn inbound(message: &Value, now: Timestamp) -> Option<InboundMessage> {
-    let text = |pointer: &str| message.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-    let (kind, said) = match message["type"].as_str()? {
-        "text" => ("text", text("/text/body")),
-        "image" | "sticker" => ("image", text("/image/caption")),
-        "video" => ("video", text("/video/caption")),
+    let get = |pointer: &str| message.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let (kind, text) = match message["type"].as_str()? {
+        "text" => ("text", get("/text/body")),
+        "image" | "sticker" => ("image", get("/image/caption")),
+        "video" => ("video", get("/video/caption")),
         "audio" => ("audio", None),
-        "document" => ("file", text("/document/caption")),
+        "document" => ("file", get("/document/caption")),
         "location" => ("location", None),
-        "button" => ("button", text("/button/payload").or_else(|| text("/button/text"))),
-        "interactive" => {
-            ("button", text("/interactive/button_reply/id").or_else(|| text("/interactive/list_reply/id")))
-        }
+        "button" => ("button", get("/button/payload").or_else(|| get("/button/text"))),
+        "interactive" => ("button", get("/interactive/button_reply/id").or_else(|| get("/interactive/list_reply/id"))),
         _ => ("other", None),
     };
     Some(InboundMessage {
         from: format!("+{}", message["from"].as_str()?),
         provider_message_id: message["id"].as_str()?.to_owned(),
         kind,
-        text: said,
+        text,
         keyword: None,
         at: at(message, now),
     })
