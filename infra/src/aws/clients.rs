@@ -53,8 +53,8 @@ macro_rules! configured {
 }
 
 impl Aws {
-    /// Reads the configuration through `var`, which is `|name| std::env::var(name).ok()` in a function's main: `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
-    /// `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` and, for emulators, `AWS_ENDPOINT_URL`.
+    /// Reads `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` and, for emulators,
+    /// `AWS_ENDPOINT_URL`. `var` is `|name| std::env::var(name).ok()` in a function's main.
     ///
     /// # Errors
     ///

@@ -183,7 +183,7 @@ impl Provider for Twilio {
 
 /// Allowance for the difference between Twilio's clock and ours.
 const CLOCK_SKEW_MS: i64 = 60_000;
-/// Messages per page. If there is a second page, the search is given up, because it would take too long.
+/// Messages per page. If there is a second page, the query has no result, because only one page is read.
 const PAGE_SIZE: &str = "50";
 
 /// The UTC days between two times, with the clock skew added on both sides. There are at most two.
