@@ -46,8 +46,8 @@ fn parse_row(item: &Item) -> Result<CommunicationRow, StoreError> {
 }
 
 impl DynamoViewStore {
-    /// The writes that store the rows and add the differences to the counters. Rows that are not newer than the stored ones
-    /// are skipped.
+    /// The writes that store the rows and add the differences to the counters. Rows that are not newer than the stored
+    /// ones are skipped.
     async fn transaction(&self, rows: &[ProjectedRow], now: Timestamp) -> Result<Vec<TransactWriteItem>, StoreError> {
         let keys: Vec<Item> = rows.iter().map(|p| row_key(&p.view, &RowKey::of(&p.row))).collect();
         let old = get_items(&self.client, &self.table, &keys).await?;
@@ -204,7 +204,8 @@ impl ViewStore for DynamoViewStore {
             (None, None) => (None, "pk", partition(view, "com")),
         };
         let bound = filter.to.map(|to| format!("{:013}", to.0));
-        // Keys consist of digits, `#`, lower-case letters and `_`, so `~` sorts after all of them. BETWEEN includes its ends.
+        // Keys consist of digits, `#`, lower-case letters and `_`, so `~` sorts after all of them. BETWEEN includes its
+        // ends.
         let upper = bound.as_deref().unwrap_or("~");
         let upper = after.map_or(upper, |after| after.min(upper));
         let lower = filter.from.map_or("0".to_owned(), |from| format!("{:013}", from.0));

@@ -1,4 +1,5 @@
-//! Adapters for Amazon Web Services. DynamoDB, KMS, SNS and SQS are called through the AWS SDK, S3 by presigned addresses.
+//! Adapters for Amazon Web Services. DynamoDB, KMS, SNS and SQS are called through the AWS SDK, S3 by presigned
+//! addresses.
 
 mod clients;
 mod dynamodb;

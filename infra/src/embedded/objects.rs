@@ -34,8 +34,8 @@ impl FolderObjectStore {
         format!("{}/_dev/files/{path}?until={}&signature={signature}", self.url, until.0)
     }
 
-    /// Whether a signed address permits this operation and has not expired. `scope` is what the signature covers besides
-    /// the method, the path and the expiry.
+    /// Whether a signed address permits this operation and has not expired. `scope` is what the signature covers
+    /// besides the method, the path and the expiry.
     pub fn allows(
         &self,
         method: &str,

@@ -1,6 +1,6 @@
-//! Africa's Talking for SMS: `POST /version1/messaging` answers 201 with a status for each recipient. Its callbacks carry
-//! neither our ids nor a signature, so they are matched by its message id and authenticated by the secret in their
-//! address. It has no API to look up a message.
+//! Africa's Talking for SMS: `POST /version1/messaging` answers 201 with a status for each recipient. Its callbacks
+//! carry neither our ids nor a signature, so they are matched by its message id and authenticated by the secret in
+//! their address. It has no API to look up a message.
 
 use std::sync::Arc;
 

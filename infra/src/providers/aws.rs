@@ -1,4 +1,5 @@
-//! What SES and SNS share: requests signed with a tenant's access key, and notifications signed with X.509 certificates.
+//! What SES and SNS share: requests signed with a tenant's access key, and notifications signed with X.509
+//! certificates.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -42,7 +43,8 @@ impl SigV4Signer {
         Ok(SigV4Signer { credentials, region, service })
     }
 
-    /// Adds the signature to a request. It uses the machine's clock, because AWS accepts a signature for a few minutes only.
+    /// Adds the signature to a request. It uses the machine's clock, because AWS accepts a signature for a few minutes
+    /// only.
     pub fn sign(&self, request: RequestBuilder, body: &[u8]) -> RequestBuilder {
         let (client, built) = request.build_split();
         let Ok(built) = built else { return RequestBuilder::from_parts(client, invalid_request()) };
@@ -74,7 +76,8 @@ fn invalid_request() -> reqwest::Request {
     reqwest::Request::new(reqwest::Method::GET, "invalid:".parse().expect("an address"))
 }
 
-/// The bare name of an error, such as `TooManyRequestsException`. AWS may add a namespace before and an address after it.
+/// The bare name of an error, such as `TooManyRequestsException`. AWS may add a namespace before and an address after
+/// it.
 pub(super) fn error_name(text: &str) -> String {
     let name = text.split(':').next().unwrap_or_default();
     name.rsplit('#').next().unwrap_or_default().chars().take(40).collect()

@@ -1,6 +1,6 @@
-//! BulkSMS: `POST /v1/messages` answers 201 with a list. It accepts a deduplication id. Its callbacks are not signed and
-//! are authenticated by the secret in their address. They are matched by its message id, because its field for our id
-//! holds only 20 characters.
+//! BulkSMS: `POST /v1/messages` answers 201 with a list. It accepts a deduplication id. Its callbacks are not signed
+//! and are authenticated by the secret in their address. They are matched by its message id, because its field for our
+//! id holds only 20 characters.
 
 use std::sync::Arc;
 
@@ -102,8 +102,8 @@ impl Provider for BulkSms {
             None => {
                 let response = exchange.json::<Vec<SendResponse>>().and_then(|all| all.into_iter().next());
                 let Some(response) = response else { return exchange.unreadable_response() };
-                // A different recipient means that our deduplication id collided with an older one, which happens about once in
-                // two billion messages. The next attempt has another id.
+                // A different recipient means that our deduplication id collided with an older one, which happens about
+                // once in two billion messages. The next attempt has another id.
                 let digits = |text: &str| text.trim_start_matches('+').to_owned();
                 if digits(&response.to) != digits(&outbound.to) {
                     return refusal_outcome(RefusalClass::Transient, "deduplicated", None).into();

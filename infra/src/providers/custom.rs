@@ -1,5 +1,5 @@
-//! Any provider with an HTTP API. The tenant configures the request, how the response is read and how callbacks are read.
-//! Only public https addresses are called.
+//! Any provider with an HTTP API. The tenant configures the request, how the response is read and how callbacks are
+//! read. Only public https addresses are called.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

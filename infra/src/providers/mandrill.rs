@@ -113,8 +113,8 @@ impl Provider for Mandrill {
         }
     }
 
-    /// Mandrill tests a new callback address with an empty list. It signs that with a key that it does not show until the
-    /// address is saved.
+    /// Mandrill tests a new callback address with an empty list. It signs that with a key that it does not show until
+    /// the address is saved.
     fn is_reachability_check(&self, request: &CallbackRequest) -> bool {
         request.method == "HEAD" || form_field(&request.body, "mandrill_events").is_some_and(|events| events == "[]")
     }

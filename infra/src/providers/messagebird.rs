@@ -130,7 +130,8 @@ impl Provider for MessageBird {
         Sent { opted_out, ..refusal_outcome(class, code, exchange.retry_after_ms()).into() }
     }
 
-    /// Repeats the request. With the same idempotency key, it is answered as the first one was and creates no second message.
+    /// Repeats the request. With the same idempotency key, it is answered as the first one was and creates no second
+    /// message.
     async fn query(&self, outbound: &OutboundMessage, _: Timestamp, _: Timestamp, timeout_ms: u64) -> Found {
         query_by_idempotent_repeat(self.send(outbound, timeout_ms).await.answer)
     }

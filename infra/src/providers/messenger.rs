@@ -1,5 +1,5 @@
-//! Facebook Messenger, Graph API: `POST /{version}/{page-id}/messages` answers 200 with a `message_id`. Callbacks do not
-//! echo our ids. Deliveries name Messenger's message ids, and reads name a time up to which the recipient has read
+//! Facebook Messenger, Graph API: `POST /{version}/{page-id}/messages` answers 200 with a `message_id`. Callbacks do
+//! not echo our ids. Deliveries name Messenger's message ids, and reads name a time up to which the recipient has read
 //! everything.
 
 use std::sync::Arc;
@@ -127,8 +127,8 @@ fn class(code: i64, subcode: Option<i64>) -> Option<RefusalClass> {
         (190 | 200, _) => RefusalClass::Auth,
         (4 | 32 | 613, _) => RefusalClass::Throttled,
         (1 | 2 | 1_200, _) => RefusalClass::Transient,
-        // 10.2018278: more than 24 hours after the recipient's last message. 100.2018001: the recipient's id is unknown.
-        // 551: the recipient does not accept messages.
+        // 10.2018278: more than 24 hours after the recipient's last message. 100.2018001: the recipient's id is
+        // unknown. 551: the recipient does not accept messages.
         (10 | 100 | 551, _) => RefusalClass::Permanent,
         _ => return None,
     })

@@ -29,8 +29,8 @@ pub(super) fn error(exchange: &HttpExchange) -> Option<(i64, Option<i64>)> {
     exchange.json::<ErrorResponse>().map(|response| (response.error.code, response.error.error_subcode))
 }
 
-/// The outcome of a response that is not a success, with Graph's error code, or 0 if there is none. `class` maps the codes
-/// of one product.
+/// The outcome of a response that is not a success, with Graph's error code, or 0 if there is none. `class` maps the
+/// codes of one product.
 pub(super) fn refusal(
     exchange: &HttpExchange,
     class: fn(i64, Option<i64>) -> Option<RefusalClass>,

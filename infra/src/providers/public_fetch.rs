@@ -97,8 +97,8 @@ impl Resolve for PublicResolver {
     }
 }
 
-/// A client that reaches only public addresses. Addresses given as digits bypass its resolver, so callers check them with
-/// [`check_public_url`] first.
+/// A client that reaches only public addresses. Addresses given as digits bypass its resolver, so callers check them
+/// with [`check_public_url`] first.
 pub(super) fn public_client() -> Client {
     client_builder().dns_resolver(PublicResolver).build().expect("roots compiled in are certificates")
 }

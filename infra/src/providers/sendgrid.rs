@@ -1,5 +1,5 @@
-//! SendGrid: `POST /v3/mail/send` answers 202 with `X-Message-Id`. Our ids travel in `custom_args`. The Event Webhook is
-//! signed with ECDSA P-256 over the timestamp header and the raw body.
+//! SendGrid: `POST /v3/mail/send` answers 202 with `X-Message-Id`. Our ids travel in `custom_args`. The Event Webhook
+//! is signed with ECDSA P-256 over the timestamp header and the raw body.
 
 use std::sync::Arc;
 

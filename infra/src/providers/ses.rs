@@ -1,5 +1,5 @@
-//! Amazon SES v2: `POST /v2/email/outbound-emails`, signed with SigV4. Our ids travel as email tags. Events arrive through
-//! an SNS topic.
+//! Amazon SES v2: `POST /v2/email/outbound-emails`, signed with SigV4. Our ids travel as email tags. Events arrive
+//! through an SNS topic.
 
 use std::sync::Arc;
 

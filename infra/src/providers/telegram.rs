@@ -1,5 +1,5 @@
-//! Telegram Bot API: `POST /bot{token}/sendMessage` and similar methods. There are no delivery reports, so a message stays
-//! sent. Updates carry a secret in a header.
+//! Telegram Bot API: `POST /bot{token}/sendMessage` and similar methods. There are no delivery reports, so a message
+//! stays sent. Updates carry a secret in a header.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! Twilio: `POST /2010-04-01/Accounts/{sid}/Messages.json` answers 201 with a `sid`. SMS, WhatsApp and Messenger differ by
-//! the form of their addresses. Callbacks do not echo our ids, so the ids travel in the StatusCallback address, which
-//! the signature covers.
+//! Twilio: `POST /2010-04-01/Accounts/{sid}/Messages.json` answers 201 with a `sid`. SMS, WhatsApp and Messenger differ
+//! by the form of their addresses. Callbacks do not echo our ids, so the ids travel in the StatusCallback address,
+//! which the signature covers.
 
 use std::sync::Arc;
 
@@ -136,8 +136,8 @@ impl Provider for Twilio {
 
     /// Searches the day's messages for one with the same recipient, sender and text that was created at that time.
     ///
-    /// Two messages with the same text to the same number within the same minute cannot be distinguished. Either of them
-    /// counts as proof for both.
+    /// Two messages with the same text to the same number within the same minute cannot be distinguished. Either of
+    /// them counts as proof for both.
     async fn query(&self, outbound: &OutboundMessage, since: Timestamp, until: Timestamp, timeout_ms: u64) -> Found {
         let Some(mut days) = days(since, until) else { return Found::NoAnswer };
         let text = text_with_links(outbound, CAN.max_characters);
@@ -289,7 +289,8 @@ fn refusal_for_code(code: u32, retry_after_ms: Option<i64>) -> Option<Answer> {
 /// The header that names the key and the algorithm of a request that is signed with a shared key.
 const SIGNATURE_SETTINGS: &str = "x-twilio-webhooks-signature-settings";
 
-/// The signature covers our configured address and the form's fields. Only the algorithm that the request names is tried.
+/// The signature covers our configured address and the form's fields. Only the algorithm that the request names is
+/// tried.
 fn verify(request: &CallbackRequest, keys: &VerificationKeys, _: Option<Timestamp>) -> VerifyResult {
     let signature = request.header("x-twilio-signature").ok_or("no signature header")?;
     let signature = STANDARD.decode(signature).map_err(|_| "the signature is not base64")?;

@@ -209,8 +209,8 @@ fn parameters(request: &CallbackRequest) -> BTreeMap<String, String> {
     if request.body.is_empty() { parse_form(request.query().as_bytes()) } else { parse_form(&request.body) }
 }
 
-/// The signature covers `&name=value` for every parameter, sorted by name, with `&` and `=` in values replaced by `_`. The
-/// method `md5hash` appends the secret to that text. The others use the secret as the key of an HMAC.
+/// The signature covers `&name=value` for every parameter, sorted by name, with `&` and `=` in values replaced by `_`.
+/// The method `md5hash` appends the secret to that text. The others use the secret as the key of an HMAC.
 fn verify_sig(
     request: &CallbackRequest,
     keys: &VerificationKeys,

@@ -1,6 +1,6 @@
-//! WhatsApp Business Cloud API: `POST /{version}/{phone-number-id}/messages` answers 200 with a `wamid`. Callbacks echo our
-//! ids as `biz_opaque_callback_data`. More than 24 hours after the recipient's last message, only approved templates are
-//! accepted.
+//! WhatsApp Business Cloud API: `POST /{version}/{phone-number-id}/messages` answers 200 with a `wamid`. Callbacks echo
+//! our ids as `biz_opaque_callback_data`. More than 24 hours after the recipient's last message, only approved
+//! templates are accepted.
 
 use std::sync::Arc;
 
