@@ -1,5 +1,6 @@
 //! The beat that every door plays: load, decide, append; and what doors share at their edges.
 
+pub mod cache;
 pub mod consent;
 pub mod directory;
 pub mod files;
