@@ -15,8 +15,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use api::Api;
 use api::rate::RequestLimiter;
-use api::{Api, ApiKeyCache, Kept};
+use application::App;
+use application::app::RetentionPeriods;
 use application::directory::Own;
 use application::problem::Problem;
 use axum::body::{Body, to_bytes};
@@ -187,7 +189,7 @@ impl Simulation {
             Arc::new(SimProvider { world: world.clone(), account, answers, echoes: true })
         };
         let providers = |world: &World| vec![provider(world, "sim-a", false), provider(world, "sim-b", true)];
-        let api = Api {
+        let app = App {
             store: port.clone(),
             vault: port.clone(),
             queue: port.clone(),
@@ -203,11 +205,10 @@ impl Simulation {
             accounts: providers(&world).iter().map(|provider| provider.account().clone()).collect(),
             host: port.clone(),
             contact_key: vec![7; 32],
-            kept: Kept::days(7, 400, 2_557),
-            known: ApiKeyCache::default(),
-            issuer: None,
-            requests: RequestLimiter::new(Some(REQUEST_RATE)),
+            retention: RetentionPeriods::days(7, 400, 2_557),
+            principals: Default::default(),
         };
+        let api = Api { app: Arc::new(app), issuer: None, requests: RequestLimiter::new(Some(REQUEST_RATE)) };
         let deliver = |world: World| {
             let port = Arc::new(world.clone());
             Arc::new(Deliver {

@@ -168,7 +168,7 @@ pub(crate) async fn create(
         mode: caller.mode,
         at: now,
         by: caller.name(),
-        until: now + api.kept.of(None),
+        until: now + api.retention.of(None),
     };
     files::keep(&*api.own.documents, &caller.tenant, &id, &file).await?;
     let until = now + UPLOAD_MS;

@@ -84,7 +84,7 @@ pub(crate) async fn patch(
         false => communication.content.clone(),
     };
     let due = schedule.map(|(at, _)| at).or(communication.due_at);
-    let until = api.retain_until(&changed.request, due);
+    let until = api.retain_until(changed.request.retention, due);
     api.vault.put(&ContentKey::of(&key, &changed.request, &name), &changed.content, until).await?;
     for place in fallback_content_keys(&key, &changed.request) {
         if let Some(theirs) = api.vault.get(&place, api.host.now()).await? {

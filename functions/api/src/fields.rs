@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use application::problem::{FieldError, Kind, Problem};
+pub use application::time::show_time;
 use events::Timestamp;
 use jiff::SignedDuration;
 use serde_json::{Map, Value};
@@ -257,10 +258,4 @@ pub fn missing() -> Problem {
 /// RFC 3339 in any offset.
 pub fn parse_time(text: &str) -> Option<Timestamp> {
     text.parse::<jiff::Timestamp>().ok().map(|time| Timestamp(time.as_millisecond()))
-}
-
-/// RFC 3339 in UTC, with milliseconds.
-pub fn show_time(at: Timestamp) -> String {
-    let time = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }

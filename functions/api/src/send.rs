@@ -531,12 +531,6 @@ fn with_words(mut accepted: Accepted, text: Option<&CompiledTemplate>) -> Result
 }
 
 impl Api {
-    /// How long the words of a message are kept, that is due then.
-    pub(crate) fn retain_until(&self, request: &Requested, due: Option<Timestamp>) -> Timestamp {
-        let now = self.host.now();
-        due.unwrap_or(now).max(now) + self.kept.of(request.retention)
-    }
-
     /// Where people read a file who have a link in a message.
     fn file_url(&self, tenant: &TenantId, id: &str, until: Timestamp) -> String {
         format!("{}/files/{}", self.own.public_url, application::hash::file_token(&self.contact_key, tenant, id, until))
@@ -753,7 +747,7 @@ impl Api {
             }
             request.quiet_hours = request.quiet_hours.or(preferences.quiet_hours);
         }
-        let until = self.retain_until(&request, request.scheduled_at);
+        let until = self.retain_until(request.retention, request.scheduled_at);
         let place = ContentKey::of(key, &request, &request.request_hash);
         self.vault.put(&place, &content, until).await?;
         for (place, content) in fallback_content_keys(key, &request).iter().zip(&next) {

@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::Api;
 use api::config::Jwt;
 use api::rate::RequestLimiter;
-use api::{Api, ApiKeyCache, Kept};
+use application::App;
+use application::app::RetentionPeriods;
 use application::directory::{Own, ProviderDirectory, connected};
 use application::hint::Message;
 use application::settings::DeploymentProviderConfig;
@@ -203,7 +205,7 @@ impl Local {
             host: clock.clone(),
             provider_timeout_ms: options.provider_timeout_ms,
         };
-        let api = Arc::new(Api {
+        let app = App {
             store: store.clone(),
             vault: store.clone(),
             queue: queue.clone(),
@@ -219,8 +221,11 @@ impl Local {
             objects: objects.clone(),
             host: clock.clone(),
             contact_key: contact_key.clone(),
-            kept: Kept::days(7, 400, 2_557),
-            known: ApiKeyCache::default(),
+            retention: RetentionPeriods::days(7, 400, 2_557),
+            principals: Default::default(),
+        };
+        let api = Arc::new(Api {
+            app: Arc::new(app),
             requests: RequestLimiter::new(options.request_rate),
             issuer: options.jwt.map(|jwt| {
                 let url = jwt.keys_url.clone();
