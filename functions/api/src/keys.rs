@@ -123,7 +123,7 @@ fn read_team(api: &Api, caller: &Principal, fields: &mut Fields, is_team: bool) 
         if fields.has("team") {
             fields.wrong("team", "not_a_team", "team is for keys of the mode team.");
         }
-        fields.forget("team");
+        fields.discard("team");
         return None;
     }
     let given = fields.required("team", |fields| Some(fields.list("team", MAX_TEAM))).unwrap_or_default();

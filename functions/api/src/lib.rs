@@ -11,13 +11,15 @@ pub mod config;
 mod dead_letters;
 pub mod fields;
 mod keys;
+mod message_body;
+mod message_problem;
 pub mod openapi;
 mod preferences;
+mod present;
 mod providers;
 pub mod rate;
 mod read;
 mod send;
-mod show;
 mod sms_provider;
 mod subjects;
 mod suppressions;
@@ -27,7 +29,7 @@ pub mod tokens;
 use std::sync::Arc;
 
 use application::problem::{Kind, Problem};
-use application::{App, Caller, CommandContext, Loaded};
+use application::{App, Caller, CommandContext};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{MatchedPath, Path, Request, State};
@@ -36,7 +38,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use domain::access::Permission;
-use domain::ports::{Principal, StreamKey};
+use domain::ports::Principal;
 use events::CommunicationId;
 
 /// Bytes of a body, at most.
@@ -148,9 +150,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/communications", get(read::list))
         .route("/api/communications/stats", get(read::stats))
         .route("/api/communications/queue/status", get(read::queue_status))
-        .route("/api/communications/{id}", get(read::one).patch(change::patch))
+        .route("/api/communications/{id}", get(read::get).patch(change::patch))
         .route("/api/communications/{id}/events", get(read::timeline))
-        .route("/api/communications/{id}/explain", get(read::explained))
+        .route("/api/communications/{id}/explain", get(read::explain))
         .route("/api/communications/{id}/resend", post(change::resend))
         .route("/api/communications/{id}/cancel", post(change::cancel))
         .route("/api/communications/{id}/resolve", post(change::resolve))
@@ -281,20 +283,9 @@ async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> R
     Ok(next.run(request).await)
 }
 
-impl Api {
-    /// A communication of this caller. Another tenant's, and one of the other mode, is not there.
-    async fn load(
-        &self,
-        caller: &Principal,
-        origin: &CommandContext,
-        id: &str,
-    ) -> Result<(StreamKey, Loaded), Problem> {
-        let id: CommunicationId = id.parse().map_err(|_| not_found())?;
-        let key = StreamKey { tenant: caller.tenant.clone(), id };
-        let loaded = self.executor(origin).load(&key).await?;
-        let same_mode = loaded.state.requested().is_ok_and(|c| c.request.mode == caller.mode);
-        if same_mode { Ok((key, loaded)) } else { Err(not_found()) }
-    }
+/// What is no id names no communication.
+fn parse_id(id: &str) -> Result<CommunicationId, Problem> {
+    id.parse().map_err(|_| not_found())
 }
 
 /// Who asks, and how their systems follow it.

@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use application::Caller;
+use application::messages::{self, Listed};
 use application::problem::{FieldError, Kind, Problem};
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::communication::{Communication, Lifecycle, Readiness, readiness};
-use domain::communication_view::{CommunicationRow, day, row};
-use domain::explain::{Step, explain};
-use domain::ports::{ContentKey, ListFilter, MessageContent, Principal, QueueId, StreamKey, ViewScope};
+use domain::communication_view::{CommunicationRow, day};
+use domain::explain::{self, Step};
+use domain::ports::{ListFilter, MessageContent, Principal, QueueId, StreamKey, ViewScope};
 use domain::stats::{Counters, add_counters, percentile_ms};
 use domain::status::Status;
 use events::RateLimit;
@@ -20,8 +22,9 @@ use events::{Channel, MessageType, Timestamp};
 use serde_json::{Value, json};
 
 use crate::fields::{invalid, parse_time, show_time};
+use crate::message_problem::problem;
 use crate::providers::ProviderStatus;
-use crate::{Api, Shared, json, not_found, origin, show};
+use crate::{Api, Shared, json, not_found, parse_id, present};
 
 const DAY_MS: i64 = 24 * 3_600_000;
 /// Days that one question about statistics may span.
@@ -30,29 +33,23 @@ const MAX_DAYS: i64 = 366;
 const SWEEP_STALE_MS: i64 = 3 * 60_000;
 
 /// From the stream: you see your own write.
-pub(crate) async fn one(
+pub(crate) async fn get(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (key, loaded) = api.load(&caller, &origin(&caller, &headers), &id).await?;
-    let folded = row(key.id, &loaded.records).ok_or_else(not_found)?;
-    let content = api.content(&key, &loaded).await?;
-    let request = &loaded.state.requested()?.request;
-    let text = api.text_of(&caller.tenant, request).await?;
-    Ok(json(StatusCode::OK, &show::detail(&key, request, &folded, (content.as_ref(), text.as_deref()))))
+    let message = messages::get(&api.app, &caller, parse_id(&id)?).await.map_err(problem)?;
+    Ok(json(StatusCode::OK, &present::message(&message)?))
 }
 
 /// The stream itself.
 pub(crate) async fn timeline(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (key, loaded) = api.load(&caller, &origin(&caller, &headers), &id).await?;
-    let steps = loaded.records.iter().enumerate().map(|(place, record)| show::step(place + 1, record));
+    let (key, loaded) = messages::load(&api.app, &caller, parse_id(&id)?).await.map_err(problem)?;
+    let steps = loaded.records.iter().enumerate().map(|(index, record)| present::step(index + 1, record));
     let body = json!({
         "id": key.id,
         "position": loaded.records.len(),
@@ -63,14 +60,13 @@ pub(crate) async fn timeline(
 }
 
 /// Why it is as it is, in plain words.
-pub(crate) async fn explained(
+pub(crate) async fn explain(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (key, loaded) = api.load(&caller, &origin(&caller, &headers), &id).await?;
-    let (summary, steps) = explain(&loaded.records).ok_or_else(not_found)?;
+    let (key, loaded) = messages::load(&api.app, &caller, parse_id(&id)?).await.map_err(problem)?;
+    let (summary, steps) = explain::explain(&loaded.records).ok_or_else(not_found)?;
     let step = |step: Step| {
         let inputs: serde_json::Map<_, _> =
             step.inputs.into_iter().map(|(name, is)| (name.to_owned(), is.into())).collect();
@@ -81,7 +77,7 @@ pub(crate) async fn explained(
         "id": key.id,
         "summary": summary,
         "lifecycle": communication.lifecycle.as_str(),
-        "waitsFor": current_wait(&api, &caller, communication).await?,
+        "waitsFor": current_wait(&api, &caller.principal, communication).await?,
         "nextLookAt": loaded.wake.map(show_time),
         "steps": steps.into_iter().map(step).collect::<Vec<_>>(),
     });
@@ -194,7 +190,7 @@ impl Query {
 
 pub(crate) async fn list(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let mut query = Query::parse(query)?;
@@ -211,7 +207,7 @@ pub(crate) async fn list(
     };
     let paging = Paging::read(&mut query, &filter);
     query.finish()?;
-    api.show_page(&caller, &filter, paging).await
+    list_page(&api, &caller, &filter, paging).await
 }
 
 /// Where a page begins and how long it is.
@@ -232,40 +228,31 @@ impl Paging {
     }
 }
 
-impl Api {
-    /// A page of rows, newest first, with the personal data that is still there.
-    pub(crate) async fn show_page(
-        &self,
-        caller: &Principal,
-        filter: &ListFilter,
-        Paging { size, after }: Paging,
-    ) -> Result<Response, Problem> {
-        let view = ViewScope { tenant: caller.tenant.clone(), mode: caller.mode };
-        let page = self.views.list(&view, filter, after.as_deref(), size).await?;
-        let (totals, as_of) = self.views.total_counters(&view).await?;
-        let keys: Vec<ContentKey> = page.rows.iter().map(|row| content_key(caller, row)).collect();
-        let contents = self.vault.get_many(&keys, self.host.now()).await?;
-        let one = |(row, content): (&CommunicationRow, &Option<MessageContent>)| {
-            let key = StreamKey { tenant: caller.tenant.clone(), id: row.id };
-            show::row(&key, row, content.as_ref())
-        };
-        let shown: Vec<Value> = page.rows.iter().zip(&contents).map(one).collect();
-        let count = exact_count(filter, &totals);
-        let body = json!({
-            "count": count.unwrap_or(shown.len() as i64 + i64::from(page.next.is_some())),
-            "countIsEstimate": count.is_none() && page.next.is_some(),
-            "size": size,
-            "hasMore": page.next.is_some(),
-            "nextCursor": page.next.as_deref().map(|next| write_cursor(next, filter)),
-            "asOf": as_of.map(show_time),
-            "results": shown,
-        });
-        Ok(json(StatusCode::OK, &body))
-    }
-}
-
-fn content_key(caller: &Principal, row: &CommunicationRow) -> ContentKey {
-    ContentKey { tenant: caller.tenant.clone(), subject: row.subject.clone(), id: row.id, content: row.content.clone() }
+/// A page of messages, newest first, with the personal data that is still there.
+pub(crate) async fn list_page(
+    api: &Api,
+    caller: &Caller,
+    filter: &ListFilter,
+    Paging { size, after }: Paging,
+) -> Result<Response, Problem> {
+    let Listed { rows, next, totals, as_of } =
+        messages::list(&api.app, caller, filter, after.as_deref(), size).await.map_err(problem)?;
+    let present_row = |(row, content): &(CommunicationRow, Option<MessageContent>)| {
+        let key = StreamKey { tenant: caller.principal.tenant.clone(), id: row.id };
+        present::row(&key, row, content.as_ref())
+    };
+    let results: Vec<Value> = rows.iter().map(present_row).collect();
+    let count = exact_count(filter, &totals);
+    let body = json!({
+        "count": count.unwrap_or(results.len() as i64 + i64::from(next.is_some())),
+        "countIsEstimate": count.is_none() && next.is_some(),
+        "size": size,
+        "hasMore": next.is_some(),
+        "nextCursor": next.as_deref().map(|next| write_cursor(next, filter)),
+        "asOf": as_of.map(show_time),
+        "results": results,
+    });
+    Ok(json(StatusCode::OK, &body))
 }
 
 /// Exact where one counter answers the whole question.

@@ -11,6 +11,7 @@ pub mod hash;
 pub mod hint;
 pub mod journal;
 pub mod library;
+pub mod messages;
 pub mod problem;
 pub mod settings;
 pub mod suppression;
