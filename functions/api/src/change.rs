@@ -31,6 +31,9 @@ pub(crate) async fn patch(
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::parse(&read_body(body).await?)?;
+    if fields.is_empty() {
+        fields.wrong("", "empty", "Give scheduledAt, expiresAt, subject, content or templateVariables.");
+    }
     let mut change = Change {
         scheduled_at: fields.time("scheduledAt"),
         expires_at: fields.time("expiresAt"),

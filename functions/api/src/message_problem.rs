@@ -26,11 +26,11 @@ pub(crate) fn problem_of_faults(faults: &[Fault], pointer: impl Fn(&Fault) -> St
     let mut errors: Vec<FieldError> = Vec::new();
     for fault in faults {
         let error = FieldError { pointer: pointer(fault), code: fault.code, detail: fault.detail.clone() };
-        let is_told = |told: &FieldError| {
-            let rest = error.pointer.strip_prefix(&told.pointer);
+        let is_reported = |reported: &FieldError| {
+            let rest = error.pointer.strip_prefix(&reported.pointer);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        if fault.code != "required" || !errors.iter().any(is_told) {
+        if fault.code != "required" || !errors.iter().any(is_reported) {
             errors.push(error);
         }
     }
@@ -41,7 +41,6 @@ pub(crate) fn problem_of_faults(faults: &[Fault], pointer: impl Fn(&Fault) -> St
 pub(crate) fn pointer(fault: &Fault) -> String {
     let step = fault.step.map(|step| format!("/fallback/{step}")).unwrap_or_default();
     let field = match &fault.field {
-        Field::Request => "/",
         Field::Channel => "/channel",
         Field::Type => "/type",
         Field::To => "/recipientContact",

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use application::Caller;
-use application::messages::{self, Listed};
+use application::messages::{self, Listed, QueueStatus, Statistics};
 use application::problem::{FieldError, Kind, Problem};
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
@@ -14,8 +14,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::communication::{Communication, Lifecycle, Readiness, readiness};
 use domain::communication_view::{CommunicationRow, day};
 use domain::explain::{self, Step};
-use domain::ports::{ListFilter, MessageContent, Principal, QueueId, StreamKey, ViewScope};
-use domain::stats::{Counters, add_counters, percentile_ms};
+use domain::ports::{ListFilter, MessageContent, Principal, QueueDepth, QueueId, StreamKey};
+use domain::stats::{Counters, percentile_ms};
 use domain::status::Status;
 use events::RateLimit;
 use events::{Channel, MessageType, Timestamp};
@@ -91,14 +91,14 @@ async fn current_wait(api: &Api, caller: &Principal, communication: &Communicati
     if !waits || readiness(communication, now) != Readiness::Ready {
         return Ok(Value::Null);
     }
-    let mut standings = api.standings(caller).await?;
-    standings.retain(|standing| standing.account.channel == communication.request.channel && standing.enabled);
-    let is_open = |standing: &&ProviderStatus| standing.gate.state(now) == "closed";
-    let (code, text) = match standings.iter().find(is_open) {
-        _ if standings.is_empty() => ("no_provider_enabled", "No provider of its channel is enabled.".to_owned()),
+    let mut statuses = api.standings(caller).await?;
+    statuses.retain(|status| status.account.channel == communication.request.channel && status.enabled);
+    let is_open = |status: &&ProviderStatus| status.gate.state(now) == "closed";
+    let (code, text) = match statuses.iter().find(is_open) {
+        _ if statuses.is_empty() => ("no_provider_enabled", "No provider of its channel is enabled.".to_owned()),
         None => {
             let names: Vec<_> =
-                standings.iter().map(|s| format!("{} ({})", s.account.config, s.gate.state(now))).collect();
+                statuses.iter().map(|s| format!("{} ({})", s.account.config, s.gate.state(now))).collect();
             ("providers_shut", format!("No provider of its channel is called at the moment: {}.", names.join(", ")))
         }
         Some(ProviderStatus { account, gate, .. }) => match gate.quota(now).remaining {
@@ -112,7 +112,7 @@ async fn current_wait(api: &Api, caller: &Principal, communication: &Communicati
         },
     };
     Ok(
-        json!({ "code": code, "text": text, "providers": standings.iter().map(|s| api.present_status(s)).collect::<Vec<_>>() }),
+        json!({ "code": code, "text": text, "providers": statuses.iter().map(|s| api.present_status(s)).collect::<Vec<_>>() }),
     )
 }
 
@@ -304,7 +304,7 @@ fn fingerprint(filter: &ListFilter) -> String {
 
 pub(crate) async fn stats(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let mut query = Query::parse(query)?;
@@ -318,10 +318,7 @@ pub(crate) async fn stats(
         query.wrong("startDate", "too_long", format!("At most {MAX_DAYS} days at once."));
     }
     query.finish()?;
-    let view = ViewScope { tenant: caller.tenant.clone(), mode: caller.mode };
-    let days = api.views.daily_counters(&view, &day(from), &day(to)).await?;
-    let mut sum = Counters::new();
-    days.values().for_each(|day| add_counters(&mut sum, day));
+    let Statistics { days, sum } = messages::statistics(&api.app, &caller, from, to).await.map_err(problem)?;
     let get = |name: &str| sum.get(name).copied().unwrap_or(0);
     let rate = |part: i64, whole: i64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
     let sent = get("sent");
@@ -369,26 +366,23 @@ fn group(sum: &Counters, prefix: &str) -> BTreeMap<String, i64> {
 
 pub(crate) async fn queue_status(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query)?.finish()?;
-    let view = ViewScope { tenant: caller.tenant.clone(), mode: caller.mode };
-    let (totals, as_of) = api.views.total_counters(&view).await?;
+    let QueueStatus { totals, as_of, depths, last_sweep } =
+        messages::queue_status(&api.app, &caller).await.map_err(problem)?;
     let get = |name: &str| totals.get(name).copied().unwrap_or(0);
-    let mut lanes = Vec::new();
-    for lane in QueueId::ALL {
-        let depth = api.queue.depth(lane).await?;
-        lanes.push(json!({
-            "name": lane.name(),
+    let present_queue = |(queue, depth): &(QueueId, QueueDepth)| {
+        json!({
+            "name": queue.name(),
             "waiting": depth.waiting,
             "inFlight": depth.in_flight,
             "delayed": depth.delayed,
-        }));
-    }
-    let standings = api.standings(&caller).await?;
-    let providers: Vec<Value> = standings.iter().map(|standing| api.present_status(standing)).collect();
-    let swept = api.limits.last_heartbeat("sweep").await?;
+        })
+    };
+    let statuses = api.standings(&caller.principal).await?;
+    let providers: Vec<Value> = statuses.iter().map(|status| api.present_status(status)).collect();
     let sent = get("sent");
     let body = json!({
         "pending": get("lifecycle.queued"),
@@ -402,10 +396,10 @@ pub(crate) async fn queue_status(
         "cancelled": get("lifecycle.cancelled"),
         "suppressed": get("lifecycle.suppressed"),
         "averageProcessingMs": if sent == 0 { Value::Null } else { json!(get("accept_to_sent_ms") as f64 / sent as f64) },
-        "queues": lanes,
+        "queues": depths.iter().map(present_queue).collect::<Vec<_>>(),
         "providers": providers,
-        "lastSweepAt": swept.map(show_time),
-        "healthy": swept.is_some_and(|at| api.host.now().since(at) < SWEEP_STALE_MS),
+        "lastSweepAt": last_sweep.map(show_time),
+        "healthy": last_sweep.is_some_and(|at| api.host.now().since(at) < SWEEP_STALE_MS),
         "asOf": as_of.map(show_time),
     });
     Ok(json(StatusCode::OK, &body))

@@ -28,13 +28,13 @@ pub struct Forbidden {
 /// the name alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    kind: &'static str,
     name: String,
+    full: String,
 }
 
 impl Actor {
     pub fn of(principal: &Principal) -> Actor {
-        Actor { kind: if principal.is_user { "user" } else { "key" }, name: principal.actor.clone() }
+        Actor { name: principal.actor.clone(), full: principal.name() }
     }
 
     /// Without its kind: `billing`.
@@ -45,7 +45,7 @@ impl Actor {
 
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.kind, self.name)
+        f.write_str(&self.full)
     }
 }
 

@@ -34,16 +34,8 @@ impl Change {
         self.subject.is_some() || self.text.is_some() || self.variables.is_some()
     }
 
-    fn has_time(&self) -> bool {
-        self.scheduled_at.is_some() || self.expires_at.is_some()
-    }
-
     fn check(&self, request: &Requested, now: Timestamp) -> Result<SendTime, Vec<Fault>> {
         let mut faults = Faults::new(self.faults.clone());
-        if !self.has_content() && !self.has_time() && self.faults.is_empty() {
-            let detail = "Give scheduledAt, expiresAt, subject, content or templateVariables.";
-            faults.add(Field::Request, "empty", detail);
-        }
         let send_time = SendTime::check(self.scheduled_at, self.expires_at, now, &mut faults);
         if self.text.is_some() && request.template.is_some() {
             let detail = "It was accepted with a template: change templateVariables.";

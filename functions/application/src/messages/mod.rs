@@ -16,6 +16,7 @@ mod redrive;
 mod resend;
 mod routing;
 mod send;
+mod statistics;
 
 pub use address::{ALLOWED_COUNTRIES, DEFAULT_REGION};
 pub use batch::{check_batch, send_batch};
@@ -29,6 +30,7 @@ pub use redrive::{Redrive, Redriven, redrive};
 pub use resend::{Resend, resend};
 pub use routing::KnownRecipient;
 pub use send::{Accepted, send, send_test};
+pub use statistics::{QueueStatus, Statistics, queue_status, statistics};
 
 use domain::communication::Rejection;
 use domain::ports::StoreError;

@@ -137,8 +137,6 @@ pub struct Fault {
 /// Where a fault lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Field {
-    /// The request as a whole.
-    Request,
     Channel,
     Type,
     To,
