@@ -1,12 +1,12 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use domain::ports::Host;
+use domain::ports::ClockAndRng;
 use events::Timestamp;
 
 /// The machine's own clock and random source.
 pub struct SystemClockAndRng;
 
-impl Host for SystemClockAndRng {
+impl ClockAndRng for SystemClockAndRng {
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(since.as_millis() as i64)

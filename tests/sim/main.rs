@@ -1,18 +1,21 @@
-//! The deterministic simulation: the real handlers over simulated ports; a seed decides who goes on, what fails, and who is
-//! killed. Then faults off: it must come to rest, and what the streams say must be what the provider saw.
+//! The deterministic simulation: the real handlers over simulated ports. A seed decides which task runs next, which I/O fails
+//! and which process is killed. Then the faults stop: everything must come to rest, and the streams must agree with what the
+//! providers saw.
 //!
-//! `SIM_SEEDS=2000 cargo test -p tests --test sim` runs more; `SIM_SEED=17 …` replays one.
+//! `SIM_SEEDS=2000` runs more seeds than the default, `SIM_SEED=17` replays one, and `SIM_EVERY_NTH_PAIR=1` runs all pairs of
+//! faults.
 
+mod actions;
 mod bugs;
 mod exhaustive;
 mod invariants;
+mod jobs;
+mod scheduler;
+mod seeds;
+mod simulation;
 mod world;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use api::Api;
@@ -28,32 +31,25 @@ use deliver::Deliver;
 use domain::ports::{AddressKey, EventStore, Provider, StreamKey, UnmatchedRetry};
 use domain::provider::{About, Told};
 use events::RateLimit;
-use events::{Channel, CommunicationId, Mode, TenantId, Timestamp};
-use project::{Image, Project};
-use schedule::{Schedule, Sweep};
-use serde_json::{Value, json};
-use tower::ServiceExt;
-use webhook::{UnmatchedReports, Webhook};
-use world::{Callback, FEEDS, OWN, SimProvider, TENANTS, World, as_current_version};
 
 const T0: i64 = 1_800_000_000_000;
 const COMMUNICATIONS: usize = 100;
-/// Callers act during this time; faults go on for a while longer.
-const BUSY_MS: i64 = 20 * 60_000;
-const FAULTY_MS: i64 = 60 * 60_000;
-/// It must be at rest by then.
+/// Callers act during this time; faults go on for longer.
+const CALLERS_ACT_MS: i64 = 20 * 60_000;
+const FAULTS_STOP_MS: i64 = 60 * 60_000;
+/// Everything must be at rest by then.
 const END_MS: i64 = 5 * 24 * 3_600_000;
 const INVOCATION_MS: i64 = 30_000;
 const VISIBILITY_MS: i64 = 180_000;
 const MAX_RECEIVES: u32 = 5;
-/// Each remembers what it has seen of the limits by itself.
+/// Processes of the deliver function. Each has its own memory of the rate limits.
 const PROCESSES: u64 = 8;
 /// Messages of one invocation, at most.
 const BATCH: usize = 3;
 
-/// What each provider may be called at.
+/// Rate limit of each provider.
 pub const RATE: RateLimit = RateLimit { burst: 8, per_second: 1 };
-/// Never in the way.
+/// High enough never to limit anything.
 const REQUEST_RATE: RateLimit = RateLimit { burst: 10_000, per_second: 10_000 };
 
 /// Something that a caller wants.
@@ -634,159 +630,4 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
         Poll::Ready(done) => done,
         Poll::Pending => panic!("something waits"),
     }
-}
-
-/// What callers will want, and when; and which provider will be down.
-fn plan(world: &World, seed: u64) -> Vec<(i64, Action)> {
-    let mut guard = world.inside();
-    let inside = &mut *guard;
-    if seed.is_multiple_of(3) {
-        let config = if seed.is_multiple_of(2) { "sim-a" } else { "sim-b" };
-        let from = T0 + inside.chance.below(600_000) as i64;
-        inside.outages.push((config.to_owned(), from, from + 600_000));
-    }
-    let chance = &mut inside.chance;
-    // A third of all seeds have a flood: everything at once.
-    let is_flood = seed % 3 == 1;
-    let busy_ms = if is_flood { 1_000 } else { BUSY_MS as u64 };
-    let mut wishes = Vec::new();
-    for n in 0..COMMUNICATIONS {
-        let at = T0 + chance.below(busy_ms) as i64;
-        let mut body = json!({
-            "channel": "email", "type": "invoice", "recipientContact": contact(n), "subject": "Hello", "content": "Hello",
-            "recipientName": format!("person-{n}"),
-            "inDoubt": if chance.percent(30) { "hold" } else { "resend" },
-            "priority": if chance.percent(20) { "urgent" } else { "normal" },
-            "maxAttempts": if chance.percent(20) { 1 } else { 5 },
-        });
-        if chance.percent(30) && !is_flood {
-            let later = at + 10_000 + chance.below(3_600_000) as i64;
-            body["scheduledAt"] = json!(api::fields::show_time(Timestamp(later)));
-        }
-        if chance.percent(15) {
-            // It is eight in the morning at T0.
-            body["quietHours"] = json!({ "start": "08:05", "end": "08:40", "timeZone": "UTC" });
-        }
-        if chance.percent(10) {
-            body["attachments"] = json!([{ "filename": "a.pdf", "fileUrl": "https://files.example.com/a.pdf" }]);
-        }
-        if chance.percent(20) {
-            let step = |to: &str| {
-                let mut step =
-                    json!({ "channel": "email", "recipientContact": format!("person-{n}-{to}@example.com") });
-                if chance.percent(60) {
-                    step["after"] = json!("10m");
-                    step["unless"] = json!(if chance.percent(50) { "read" } else { "delivered" });
-                }
-                step
-            };
-            body["fallback"] = ["b", "c"].map(step).into();
-        }
-        wishes.push((at, Action::Send { n, body }));
-        let soon = at + chance.below(90_000) as i64;
-        if chance.percent(40) {
-            // Most have been sent by then; what is left has a past.
-            wishes.push((at + 130_000 + chance.below(1_500_000) as i64, Action::Cancel { n }));
-        }
-        match chance.below(12) {
-            0 | 1 => wishes.push((soon, Action::Cancel { n })),
-            2 => wishes.push((soon, Action::Reschedule { n, at: soon + chance.below(600_000) as i64 })),
-            3 => wishes.push((soon, Action::OptOut { n })),
-            4 => wishes.push((soon, Action::Resend { n, copy: n + 2 * COMMUNICATIONS })),
-            5 => wishes.push((soon, Action::Erase { n })),
-            _ => (),
-        }
-    }
-    for tenant in 0..TENANTS.len() {
-        wishes.push((T0 + FAULTY_MS - 600_000 + chance.below(1_200_000) as i64, Action::Redrive { tenant }));
-    }
-    wishes
-}
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-#[test]
-fn whatever_fails_nothing_is_lost_and_nothing_is_sent_twice_unexplained() {
-    let seeds = match number("SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SIM_SEEDS").unwrap_or(100),
-    };
-    let (count, next) = (seeds.end - seeds.start, AtomicU64::new(seeds.start));
-    let work = || {
-        let mut done = Vec::new();
-        while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < seeds.end) {
-            let figures = Simulation::new(seed).run();
-            done.push(figures.unwrap_or_else(|why| {
-                panic!("{why}\nreplay: SIM_SEED={seed} cargo test -p tests --test sim -- --nocapture whatever");
-            }));
-        }
-        done
-    };
-    let figures: Vec<Figures> = std::thread::scope(|scope| {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("every seed holds")).collect()
-    });
-    let mut sum = Figures::default();
-    for figures in figures {
-        sum.communications += figures.communications;
-        sum.sends += figures.sends;
-        sum.failovers += figures.failovers;
-        sum.duplicates += figures.duplicates;
-        sum.fallbacks += figures.fallbacks;
-        sum.faults += figures.faults;
-        sum.kills += figures.kills;
-        sum.steps += figures.steps;
-    }
-    println!("{count} seeds: {sum:?}");
-    let reached = [sum.duplicates, sum.failovers, sum.fallbacks];
-    let struck = sum.faults > 0 && sum.kills > 0;
-    assert!(count == 1 || (struck && reached.iter().all(|n| *n > 0)), "the simulation reaches what it is for");
-}
-
-/// Without faults nothing is early, and nothing is late by two seconds.
-#[test]
-fn without_faults_everything_is_on_time() {
-    let mut late: Vec<i64> = Vec::new();
-    for seed in 0..10 {
-        let world = World::new(seed, T0);
-        let scheduled = |n: usize| {
-            let due = T0 + 5_000 + (n as i64 * 7_919_003) % 3_000_000;
-            let at = api::fields::show_time(Timestamp(due));
-            let body = json!({
-                "channel": "email", "type": "invoice", "recipientContact": contact(n), "subject": "S", "content": "C",
-                "scheduledAt": at,
-            });
-            (T0 + 10 * n as i64, Action::Send { n, body })
-        };
-        world.inside().faults = false;
-        let mut simulation = Simulation::of(world, (0..COMMUNICATIONS).map(scheduled).collect());
-        simulation.run().expect("a calm day");
-        let inside = simulation.world.inside();
-        let due = |id: CommunicationId| {
-            let (_, (stream, ..)) = inside.streams.iter().find(|(key, _)| key.id == id).expect("a stream");
-            match events::decode(&stream.lines[0]).expect("an event").event {
-                events::Event::CommunicationRequested(request) => request.scheduled_at.expect("a time").0,
-                other => panic!("{} comes first", other.name()),
-            }
-        };
-        late.extend(inside.calls.iter().map(|call| call.at - due(call.attempt.communication)));
-    }
-    late.sort_unstable();
-    let p99 = late[late.len() * 99 / 100];
-    println!(
-        "{} scheduled sends: late by p50 {} ms, p99 {p99} ms, at most {} ms",
-        late.len(),
-        late[late.len() / 2],
-        late[late.len() - 1]
-    );
-    assert!((0..2_000).contains(&late[0]) && late[late.len() - 1] <= 2_000);
-}
-
-#[test]
-fn a_seed_is_reproducible() {
-    let run = || Simulation::new(42).run().map(|figures| format!("{figures:?}"));
-    assert_eq!(run(), run());
 }

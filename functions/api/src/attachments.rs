@@ -44,7 +44,7 @@ impl Api {
     /// The file and what is known of it.
     pub(crate) async fn remove_file(&self, caller: &Principal, id: &str) -> Result<(), Problem> {
         self.objects.delete(&ObjectKey::upload(&caller.tenant, id)).await?;
-        Ok(self.own.documents.remove_document(&files::key(&caller.tenant, id)).await?)
+        Ok(self.own.documents.delete_document(&files::key(&caller.tenant, id)).await?)
     }
 }
 

@@ -44,7 +44,7 @@ impl Api {
     ) -> Result<(), Problem> {
         let now = self.host.now();
         let act =
-            json!({ "subject": subject, "type": kind, "at": show_time(now), "actor": caller.name(), "data": data });
+            json!({ "subject": subject, "type": kind, "at": show_time(now), "actor": caller.actor_id(), "data": data });
         let name = format!("{:013}#{:08x}", now.0, self.host.random() as u32);
         let key = DocumentKey { tenant: caller.tenant.clone(), shelf: COLLECTION, name };
         let until = Some(now + self.retention.of(None));
@@ -62,7 +62,8 @@ impl Api {
         let mut before = to.map(|to| format!("{:013}", to.0));
         loop {
             let documents = &*self.own.documents;
-            let page = documents.shelf(&caller.tenant, COLLECTION, before.as_deref(), PAGE, self.host.now()).await?;
+            let page =
+                documents.list_documents(&caller.tenant, COLLECTION, before.as_deref(), PAGE, self.host.now()).await?;
             let is_last = page.len() < PAGE;
             before = page.last().map(|(name, _)| name.clone());
             for (name, body) in page {

@@ -75,7 +75,8 @@ pub(crate) async fn resolve(
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::parse(&read_body(body).await?)?;
-    let outcome: Option<Outcome> = fields.required("outcome", |fields| fields.choice("outcome", &Outcome::names()));
+    let outcome: Option<Resolution> =
+        fields.required("outcome", |fields| fields.choice("outcome", &Resolution::names()));
     fields.finish()?;
     let outcome = outcome.ok_or_else(|| Problem::new(Kind::Invalid, "outcome is required."))?;
     present_changed(&messages::resolve(&api.app, &caller, parse_id(&id)?, outcome).await.map_err(problem)?)

@@ -15,7 +15,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::ports::{DocumentKey, Principal};
-use domain::provider::{AccountQueryError, Balance, InvalidSetting, Kind as ProviderKind, Provider};
+use domain::provider::{AccountQueryError, Balance, InvalidSetting, Provider, ProviderKind};
 use domain::provider_configs::{Channels, Command, Config};
 use events::RateLimit;
 use events::{Channel, MessageType, Priority, Timestamp};
@@ -44,7 +44,7 @@ fn no_provider() -> Problem {
 impl Api {
     async fn change_channels(&self, caller: &Principal, command: Command) -> Result<Channels, Problem> {
         let ports = (&*self.own.journals, &*self.host);
-        let actor = caller.name();
+        let actor = caller.actor_id();
         let channels = journal::change_provider_configs(ports, &caller.tenant, &actor, command).await?;
         self.directory.know(&caller.tenant, Arc::new(channels.clone()), self.host.now());
         Ok(channels)
@@ -96,7 +96,7 @@ impl Api {
             "place": place + 1,
             "state": gate.state(self.host.now()),
             "webhookUrl": self.own.callback_url(config, &callback),
-            "capabilities": self.kind(&config.provider).map(|kind| json!(kind.can)),
+            "capabilities": self.kind(&config.provider).map(|kind| json!(kind.capabilities)),
             "callbacksSigned": self.kind(&config.provider).map(|kind| kind.signs),
             "createdAt": show_time(config.added_at),
             "updatedAt": show_time(config.changed_at),
@@ -185,7 +185,7 @@ impl Api {
 
     fn balance_key(&self, caller: &Principal, config: &Config) -> DocumentKey {
         let name = format!("{}#{}#{}", config.id, config.secret, caller.mode.as_str());
-        DocumentKey { tenant: caller.tenant.clone(), shelf: "balance", name }
+        DocumentKey { tenant: caller.tenant.clone(), collection: "balance", name }
     }
 
     /// As last asked, at most an hour ago.
@@ -205,7 +205,7 @@ impl Api {
             AccountQueryError::CredentialsRejected(code) => {
                 Problem::new(Kind::Conflict, format!("The provider refuses the credentials ({code})."))
             }
-            AccountQueryError::NoAnswer(_) => no_provider(),
+            AccountQueryError::NoResponse(_) => no_provider(),
         })?;
         let kept = Kept { balance, at: now };
         let body = serde_json::to_string(&kept).unwrap_or_default();
@@ -408,7 +408,7 @@ pub(crate) async fn kinds(State(api): Shared, query: RawQuery) -> Result<Respons
                 "name": setting.name,
                 "required": setting.is_required,
                 "secret": setting.is_secret,
-                "about": setting.about,
+                "about": setting.description,
             })
         });
         json!({
@@ -416,7 +416,7 @@ pub(crate) async fn kinds(State(api): Shared, query: RawQuery) -> Result<Respons
             "title": kind.title,
             "channels": kind.channels,
             "settings": settings.collect::<Vec<_>>(),
-            "capabilities": kind.can,
+            "capabilities": kind.capabilities,
             "callbacksSigned": kind.signs,
         })
     });
@@ -534,7 +534,7 @@ pub(crate) async fn health(
     let (credentials, code) = match provider.check_credentials(QUERY_TIMEOUT_MS).await {
         Ok(()) => ("valid", None),
         Err(AccountQueryError::CredentialsRejected(code)) => ("invalid", Some(code)),
-        Err(AccountQueryError::NoAnswer(code)) => ("unknown", Some(code)),
+        Err(AccountQueryError::NoResponse(code)) => ("unknown", Some(code)),
         Err(AccountQueryError::Unsupported) => ("not_checkable", None),
     };
     let record = api.limits.read_versioned(&[gate::account(&id)]).await?.pop().flatten();
@@ -574,7 +574,8 @@ pub(crate) async fn webhook_log(
     let mut query = Query::parse(query)?;
     let (before, provider, status) = (query.text("cursor"), query.text("provider"), query.text("status"));
     query.finish()?;
-    let shelf = api.own.documents.shelf(&caller.tenant, "callback", before.as_deref(), SIZE, api.host.now()).await?;
+    let shelf =
+        api.own.documents.list_documents(&caller.tenant, "callback", before.as_deref(), SIZE, api.host.now()).await?;
     let next = shelf.last().filter(|_| shelf.len() == SIZE).map(|(name, _)| name.clone());
     let entries = shelf.into_iter().filter_map(|(name, body)| {
         let mut entry: Value = serde_json::from_str(&body).ok()?;

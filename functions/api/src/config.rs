@@ -58,7 +58,7 @@ impl Config {
         let named = settings.or("PROVIDERS", "");
         let named: Vec<&str> = named.split(',').map(str::trim).collect();
         let mut accounts = settings.accounts()?;
-        accounts.retain(|account| named.contains(&account.config.as_str()));
+        accounts.retain(|account| named.contains(&account.id.as_str()));
         Ok(Config {
             accounts,
             tables: settings.tables()?,

@@ -35,7 +35,7 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let mut query = Query::parse(query)?;
     let filter = ListFilter {
-        given_up: true,
+        dead_letters_only: true,
         channel: query.choice("channel", &Channel::names()),
         kind: query.choice("type", &MessageType::names()),
         end: query.choice("reason", &dead_letter_reasons()),
@@ -59,7 +59,7 @@ pub(crate) async fn redrive(
     let channel: Option<Channel> = fields.choice("channel", &Channel::names());
     let kind: Option<MessageType> = fields.choice("type", &MessageType::names());
     let filter = ListFilter {
-        given_up: true,
+        dead_letters_only: true,
         channel: channel.map(|channel| channel.as_str().to_owned()),
         kind: kind.map(|kind| kind.as_str().to_owned()),
         end: fields.one_of("reason", &dead_letter_reasons()),

@@ -87,7 +87,7 @@ impl Api {
         decide: impl Fn(&BTreeMap<String, ApiKey>) -> Result<Vec<ApiKeyEvent>, &'static str>,
     ) -> Result<(), Problem> {
         let ports = (&*self.own.journals, &*self.host);
-        let actor = caller.name();
+        let actor = caller.actor_id();
         let decide = |records: &[Recorded<ApiKeyEvent>]| decide(&fold(records));
         journal::execute(ports, &JournalKey::keys(&caller.tenant), &actor, decide).await?;
         Ok(())

@@ -261,7 +261,7 @@ async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> R
     let (principal, key_hash) = match &api.issuer {
         Some(issuer) if tokens::is_token(key) => {
             let user = issuer.principal(key, api.host.now()).await?;
-            let hash = application::hash::key_hash(&format!("{} {}", user.tenant, user.name()));
+            let hash = application::hash::key_hash(&format!("{} {}", user.tenant, user.actor_id()));
             (user, hash)
         }
         _ => {

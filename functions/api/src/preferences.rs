@@ -163,7 +163,7 @@ impl Api {
             }
             Ok::<_, std::convert::Infallible>(events)
         };
-        let actor = caller.name();
+        let actor = caller.actor_id();
         let key = JournalKey::preferences(&caller.tenant, person);
         journal::execute((&*self.own.journals, &*self.host), &key, &actor, decide).await?;
         self.defaults.forget(&caller.tenant);

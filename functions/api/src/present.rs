@@ -32,7 +32,7 @@ pub fn row(key: &StreamKey, row: &CommunicationRow, content: Option<&MessageCont
         "recipientId": row.recipient_id,
         "recipientName": content.and_then(|content| content.recipient_name.clone()),
         "recipientContact": content.map(|content| content.recipient_contact.clone()),
-        "subject": content.and_then(|content| content.shown_subject.clone().or_else(|| content.subject.clone())),
+        "subject": content.and_then(|content| content.rendered_subject.clone().or_else(|| content.subject.clone())),
         "entityType": row.entity_type,
         "entityId": row.entity_id,
         "templateId": row.template_id,

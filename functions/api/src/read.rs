@@ -87,7 +87,7 @@ pub(crate) async fn explain(
 /// What holds up a message that is due. Such waits are no events: this is how things stand now.
 async fn current_wait(api: &Api, caller: &Principal, communication: &Communication) -> Result<Value, Problem> {
     let now = api.host.now();
-    let waits = matches!(communication.lifecycle, Lifecycle::Waiting | Lifecycle::RetryWait { .. });
+    let waits = matches!(communication.lifecycle, Lifecycle::Pending | Lifecycle::RetryWait { .. });
     if !waits || readiness(communication, now) != Readiness::Ready {
         return Ok(Value::Null);
     }
@@ -104,8 +104,7 @@ async fn current_wait(api: &Api, caller: &Principal, communication: &Communicati
         Some(ProviderStatus { account, gate, .. }) => match gate.quota(now).remaining {
             0 => {
                 let RateLimit { burst, per_second } = account.rate;
-                let text =
-                    format!("{} is at its limit of {per_second} a second after {burst} at once.", account.config);
+                let text = format!("{} is at its limit of {per_second} a second after {burst} at once.", account.id);
                 ("rate_limit", text)
             }
             _ => ("worker", "A worker takes it up with its next hint.".to_owned()),
@@ -266,8 +265,8 @@ fn exact_count(filter: &ListFilter, totals: &Counters) -> Option<i64> {
             entity_type: None,
             entity_id: None,
             provider: None,
-            given_up: false,
-            end: None,
+            dead_letters_only: false,
+            dead_letter_reason: None,
             from: None,
             to: None,
         } => match (channel, status, kind) {
@@ -314,7 +313,7 @@ pub(crate) async fn stats(
     if to < from {
         query.wrong("endDate", "before_start", "endDate is before startDate.".to_owned());
     }
-    if MAX_DAYS * DAY_MS < to.since(from) {
+    if MAX_DAYS * DAY_MS < to.millis_since(from) {
         query.wrong("startDate", "too_long", format!("At most {MAX_DAYS} days at once."));
     }
     query.finish()?;
@@ -328,8 +327,8 @@ pub(crate) async fn stats(
         json!({ "p50": of(50), "p95": of(95), "p99": of(99) })
     };
     let body = json!({
-        "startDate": day(from),
-        "endDate": day(to),
+        "startDate": utc_day(from),
+        "endDate": utc_day(to),
         "total": get("total"),
         "totalSent": sent,
         "byChannel": group(&sum, "channel."),

@@ -12,8 +12,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::address;
 use domain::communication::Command;
-use domain::communication_view::row;
-use domain::ports::{AddressKey, ContentKey, DocumentKey, MessageContent, ObjectKey, Principal, StreamKey};
+use domain::communication_view::project;
+use domain::message::MessageContent;
+use domain::ports::{AddressKey, ContentKey, DocumentKey, ObjectKey, Principal, StreamKey};
 use events::{Channel, Mode, Recipient, RecipientType, Timestamp};
 use serde_json::{Value, json};
 
@@ -65,13 +66,13 @@ impl Api {
         let (now, documents) = (self.host.now(), &self.own.documents);
         let (mut found, mut before) = (Vec::new(), None::<String>);
         loop {
-            let page = documents.shelf(&caller.tenant, "inbound", before.as_deref(), PAGE, now).await?;
+            let page = documents.list_documents(&caller.tenant, "inbound", before.as_deref(), PAGE, now).await?;
             let is_last = page.len() < PAGE;
             before = page.last().map(|(name, _)| name.clone());
             for (name, body) in page {
                 let words: Value = serde_json::from_str(&body).unwrap_or_default();
                 if words["from"] == address {
-                    found.push((DocumentKey { tenant: caller.tenant.clone(), shelf: "inbound", name }, words));
+                    found.push((DocumentKey { tenant: caller.tenant.clone(), collection: "inbound", name }, words));
                 }
             }
             if is_last {
@@ -165,7 +166,7 @@ impl Api {
             let contact_hash = request.contact_hash.clone();
             self.forget_address(&AddressKey { tenant, channel: request.channel, contact_hash }).await?;
             let stream = StreamKey { tenant: caller.tenant.clone(), id: words.id };
-            let by = caller.name();
+            let by = caller.actor_id();
             self.executor(origin).execute_loaded(&stream, loaded, Command::Erase { by }).await?;
         }
         Ok(self.vault.erase(words).await?)
@@ -219,11 +220,11 @@ pub(crate) async fn erase(
             api.forget_address(&api.contact(&caller, *channel, address)).await?;
         }
         for (key, _) in api.inbound_from(&caller, address).await? {
-            api.own.documents.remove_document(&key).await?;
+            api.own.documents.delete_document(&key).await?;
             erased += 1;
         }
     }
-    api.own.documents.remove_document(&addresses_key(&caller.tenant, &subject.name)).await?;
+    api.own.documents.delete_document(&addresses_key(&caller.tenant, &subject.name)).await?;
     Ok(answer(&kind, &id, erased, false))
 }
 

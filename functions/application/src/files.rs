@@ -69,7 +69,7 @@ pub struct UploadedFile {
 }
 
 pub fn key(tenant: &TenantId, id: &str) -> DocumentKey {
-    DocumentKey { tenant: tenant.clone(), shelf: "attachment", name: id.to_owned() }
+    DocumentKey { tenant: tenant.clone(), collection: "attachment", name: id.to_owned() }
 }
 
 /// None: there is none, or its time is over.

@@ -21,7 +21,7 @@ pub use app::App;
 pub use caller::{Actor, Caller};
 
 use domain::communication::{self, Command, Rejection, State, decide, evolve};
-use domain::ports::{Append, AppendError, EventStore, Host, QueueId, StoreError, Stream, StreamKey};
+use domain::ports::{Append, AppendError, ClockAndRng, EventStore, QueueId, StoreError, Stream, StreamKey};
 use events::{EventMetadata, Priority, Recorded, Timestamp};
 
 /// Lost races in a row before a caller is told to come again.
@@ -77,7 +77,7 @@ pub struct Loaded {
 #[derive(Clone, Copy)]
 pub struct CommandExecutor<'a> {
     pub store: &'a dyn EventStore,
-    pub host: &'a dyn Host,
+    pub host: &'a dyn ClockAndRng,
     pub origin: &'a CommandContext,
 }
 

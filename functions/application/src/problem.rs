@@ -150,15 +150,15 @@ impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         let kind = match rejection {
             Rejection::NotRequested => Kind::NotFound,
-            Rejection::KeyReused => Kind::IdempotencyKeyReused,
+            Rejection::IdempotencyKeyReused => Kind::IdempotencyKeyReused,
             Rejection::AttemptInFlight(_)
             | Rejection::NotDue(_)
             | Rejection::Finished
-            | Rejection::AlreadySent
+            | Rejection::AlreadyAccepted
             | Rejection::AlreadyAttempted
             | Rejection::NotInDoubt
-            | Rejection::NotGivenUp
-            | Rejection::NeverAttempted => Kind::Conflict,
+            | Rejection::NotDeadLettered
+            | Rejection::UnknownAttempt => Kind::Conflict,
         };
         Problem::new(kind, sentence(&rejection.to_string()))
     }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
-use domain::ports::{Hint, Inbox, MAX_QUEUE_DELAY_S, QueueDepth, QueueId, StoreError, UnmatchedRetry, WorkQueue};
+use domain::ports::{
+    Hint, MAX_QUEUE_DELAY_S, QueueDepth, QueueId, StoreError, UnmatchedQueue, UnmatchedRetry, WorkQueue,
+};
 
 /// Messages of one batch request, at most.
 const BATCH: usize = 10;
@@ -97,8 +99,8 @@ pub struct SqsUnmatchedQueue {
 }
 
 #[async_trait]
-impl Inbox for SqsUnmatchedQueue {
-    async fn again(&self, again: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError> {
+impl UnmatchedQueue for SqsUnmatchedQueue {
+    async fn enqueue(&self, again: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError> {
         let body = serde_json::to_string(again).map_err(|error| StoreError::Unreadable(error.to_string()))?;
         let send = self.client.send_message().queue_url(&self.url).message_body(body);
         let send = send.message_group_id(again.tenant.as_str()).delay_seconds(delay_s.min(MAX_QUEUE_DELAY_S) as i32);

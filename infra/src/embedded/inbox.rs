@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::ports::{Host, Inbox, StoreError, UnmatchedRetry};
+use domain::ports::{ClockAndRng, StoreError, UnmatchedQueue, UnmatchedRetry};
 use events::Timestamp;
 use rusqlite::params;
 
@@ -12,7 +12,7 @@ use super::store::execute;
 
 pub struct SqliteUnmatchedQueue {
     pub database: Database,
-    pub host: Arc<dyn Host>,
+    pub host: Arc<dyn ClockAndRng>,
 }
 
 /// What is due, and the name to take it away by.
@@ -23,8 +23,8 @@ pub struct Waiting {
 }
 
 #[async_trait]
-impl Inbox for SqliteUnmatchedQueue {
-    async fn again(&self, again: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError> {
+impl UnmatchedQueue for SqliteUnmatchedQueue {
+    async fn enqueue(&self, again: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError> {
         let body = serde_json::to_string(again).map_err(|error| StoreError::Unreadable(error.to_string()))?;
         let due = self.host.now() + i64::from(delay_s) * 1_000;
         let insert = "INSERT INTO inbox (due, body) VALUES (?1, ?2)";

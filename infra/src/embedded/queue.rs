@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::ports::{Hint, Host, QueueDepth, QueueId, StoreError, WorkQueue};
+use domain::ports::{ClockAndRng, Hint, QueueDepth, QueueId, StoreError, WorkQueue};
 use events::{Channel, Timestamp};
 use tokio::sync::Notify;
 
 /// A host whose clock may run faster than the wall's.
-pub trait WaitingClock: Host {
+pub trait WaitingClock: ClockAndRng {
     /// How long to wait, by the wall, until the clock shows `until`.
     fn wait(&self, until: Timestamp) -> Duration;
 }

@@ -5,12 +5,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::communication::Answer;
+use domain::communication::AttemptOutcome;
 use domain::provider::{
-    About, AccountQueryError, Balance, CallbackRequest, Capabilities, Consent, InboundMessage, InvalidSetting, Kind,
-    OutboundMessage, ParsedCallback, Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, Balance, CallbackRequest, Capabilities, ConsentChange, InboundMessage, InvalidSetting,
+    MessageRef, OutboundMessage, ParsedCallback, Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde::Deserialize;
 
 use super::signatures::{Verdict, url_secret};
@@ -21,16 +21,16 @@ use super::{
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("url-secret", url_secret)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "africastalking",
     title: "Africa's Talking",
     channels: &[Channel::Sms],
     settings: &[
-        Setting::secret("apiKey", "The application's API key"),
-        Setting::required("username", "The application's username; sandbox for the sandbox"),
-        Setting::optional("senderId", "A registered short code or name"),
+        SettingSpec::secret("apiKey", "The application's API key"),
+        SettingSpec::required("username", "The application's username; sandbox for the sandbox"),
+        SettingSpec::optional("senderId", "A registered short code or name"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "the secret in the callback's address",
 };
 const CAN: Capabilities = Capabilities { echoes_our_id: false, balance: true, ..Capabilities::TEXT };
@@ -78,15 +78,15 @@ struct Recipient {
 
 #[async_trait]
 impl Provider for AfricasTalking {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.link.account
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let text = text_with_links(outbound, CAN.max_characters);
         let sender = self.link.get("senderId");
         let mut fields = vec![
@@ -142,7 +142,7 @@ impl AfricasTalking {
     }
 }
 
-fn answered(exchange: &HttpExchange, segments: u16) -> Sent {
+fn answered(exchange: &HttpExchange, segments: u16) -> SendResult {
     if let Some(no) = classify_status(exchange, exchange.code()) {
         return no.into();
     }
@@ -160,7 +160,7 @@ fn answered(exchange: &HttpExchange, segments: u16) -> Sent {
     let class = match code {
         100..=102 => {
             let mut sent = exchange.accepted(recipient.message_id, recipient.message_parts.or(Some(segments)));
-            if let Answer::Accepted { cost_micros, .. } = &mut sent.answer {
+            if let AttemptOutcome::Accepted { cost_micros, .. } = &mut sent.answer {
                 *cost_micros = recipient.cost.as_deref().and_then(micros);
             }
             return sent;
@@ -170,7 +170,7 @@ fn answered(exchange: &HttpExchange, segments: u16) -> Sent {
         500 | 501 => RefusalClass::Transient,
         _ => RefusalClass::Permanent,
     };
-    Sent { opted_out: code == 406, ..refused(class, code.to_string(), None).into() }
+    SendResult { opted_out: code == 406, ..refused(class, code.to_string(), None).into() }
 }
 
 /// `KES 0.8000` in millionths.
@@ -187,14 +187,14 @@ fn hear(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
         let reason = reason.as_deref();
         let gone = matches!(reason, Some("UserDoesNotExist" | "UserIsInactive" | "NotNetworkSubcriber"));
         let fact = match status.as_str() {
-            "Sent" | "Submitted" | "Buffered" => Fact::Sent,
-            "Success" => Fact::Delivered,
-            "Failed" if gone => Fact::Bounced,
-            "Failed" | "Rejected" | "AbsentSubscriber" | "Expired" => Fact::Undelivered,
-            _ => Fact::Unknown,
+            "Sent" | "Submitted" | "Buffered" => ReportedStatus::Sent,
+            "Success" => ReportedStatus::Delivered,
+            "Failed" if gone => ReportedStatus::Bounced,
+            "Failed" | "Rejected" | "AbsentSubscriber" | "Expired" => ReportedStatus::Undelivered,
+            _ => ReportedStatus::Unknown,
         };
-        let code = if fact == Fact::Unknown { unknown_code(&status) } else { reason.map(str::to_owned) };
-        let about = About::Message(id.clone());
+        let code = if fact == ReportedStatus::Unknown { unknown_code(&status) } else { reason.map(str::to_owned) };
+        let about = MessageRef::ProviderMessageId(id.clone());
         let opted_out = reason == Some("UserInBlackList");
         return Ok(reports_only(report_with_consent(
             about,
@@ -212,6 +212,6 @@ fn hear(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
         return Ok(ParsedCallback { inbound: vec![inbound], ..ParsedCallback::default() });
     }
     let contact = get("phoneNumber").ok_or("neither a report nor a message")?;
-    let consent = Consent { contact, is_opt_out: true, reason: "provider_opt_out" };
-    Ok(ParsedCallback { consents: vec![consent], ..ParsedCallback::default() })
+    let consent = ConsentChange { contact, is_opt_out: true, reason: "provider_opt_out" };
+    Ok(ParsedCallback { consent_changes: vec![consent], ..ParsedCallback::default() })
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::provider::{
-    About, AccountQueryError, Balance, CallbackRequest, Capabilities, Found, InboundMessage, InvalidSetting, Kind,
-    OutboundMessage, ParsedCallback, Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, Balance, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, MessageRef,
+    OutboundMessage, ParsedCallback, Provider, ProviderConfig, ProviderKind, QueryResult, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -21,16 +21,16 @@ use super::{
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("url-secret", url_secret)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "bulksms",
     title: "BulkSMS",
     channels: &[Channel::Sms],
     settings: &[
-        Setting::required("tokenId", "The API token's id"),
-        Setting::secret("tokenSecret", "Its secret"),
-        Setting::optional("from", "A name or number of yours; else one of theirs that takes replies"),
+        SettingSpec::required("tokenId", "The API token's id"),
+        SettingSpec::secret("tokenSecret", "Its secret"),
+        SettingSpec::optional("from", "A name or number of yours; else one of theirs that takes replies"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "the secret in the callback's address",
 };
 const CAN: Capabilities =
@@ -65,15 +65,15 @@ struct Taken {
 
 #[async_trait]
 impl Provider for BulkSms {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.link.account
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let text = text_with_links(outbound, CAN.max_characters);
         let mut message = json!({
             "to": [{ "type": "INTERNATIONAL", "address": outbound.to }],
@@ -109,7 +109,13 @@ impl Provider for BulkSms {
     }
 
     /// The same request with the same deduplication id makes no second message, for about 12 hours.
-    async fn query(&self, outbound: &OutboundMessage, _: Timestamp, _: Timestamp, timeout_ms: u64) -> Found {
+    async fn query_delivery(
+        &self,
+        outbound: &OutboundMessage,
+        _: Timestamp,
+        _: Timestamp,
+        timeout_ms: u64,
+    ) -> QueryResult {
         query_by_idempotent_repeat(self.send(outbound, timeout_ms).await.answer)
     }
 
@@ -195,17 +201,17 @@ fn hear(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
         }
         let Some(Status { kind, subtype }) = message.status else { continue };
         let fact = match (kind.as_str(), subtype.as_deref()) {
-            ("ACCEPTED" | "SCHEDULED", _) => Fact::Accepted,
-            ("SENT", _) => Fact::Sent,
-            ("DELIVERED", _) => Fact::Delivered,
-            ("FAILED", _) => Fact::Undelivered,
-            _ => Fact::Unknown,
+            ("ACCEPTED" | "SCHEDULED", _) => ReportedStatus::Accepted,
+            ("SENT", _) => ReportedStatus::Sent,
+            ("DELIVERED", _) => ReportedStatus::Delivered,
+            ("FAILED", _) => ReportedStatus::Undelivered,
+            _ => ReportedStatus::Unknown,
         };
-        let code = if fact == Fact::Unknown { unknown_code(&kind) } else { subtype.clone() };
+        let code = if fact == ReportedStatus::Unknown { unknown_code(&kind) } else { subtype.clone() };
         let id = Some(format!("{}:{kind}", message.id));
-        let about = About::Message(message.id);
+        let about = MessageRef::ProviderMessageId(message.id);
         let opted_out = subtype.as_deref() == Some("BLOCKED");
-        heard.told.extend(report_with_consent(about, (fact, code), id, now, opted_out));
+        heard.delivery_reports.extend(report_with_consent(about, (fact, code), id, now, opted_out));
     }
     Ok(heard)
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::provider::{
-    About, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage, ParsedCallback, Provider,
-    ProviderConfig, Sent, Setting,
+    CallbackRequest, Capabilities, InvalidSetting, MessageRef, OutboundMessage, ParsedCallback, Provider,
+    ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde_json::{Value, json};
 
 use super::signatures::{Keys, Verdict, decode_hex, hmac_sha256, same, verify_standard};
@@ -20,33 +20,33 @@ use super::{
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "custom",
     title: "Custom HTTP",
     channels: Channel::ALL,
     settings: &[
-        Setting::required("url", "A public https address that takes POST"),
-        Setting::required(
+        SettingSpec::required("url", "A public https address that takes POST"),
+        SettingSpec::required(
             "body",
             "A JSON object; {{to}}, {{text}}, {{subject}}, {{reference}}, {{callbackUrl}} in its texts are filled in",
         ),
-        Setting::optional("format", "json (default) or form"),
-        Setting::optional_secret("authorization", "The Authorization header: Bearer …, Basic …"),
-        Setting::optional("idPointer", "Where the answer holds the message's id: /data/id"),
-        Setting::optional("successPointer", "A place of the answer that must hold successValue"),
-        Setting::optional("successValue", "What it must hold"),
-        Setting::optional("errorPointer", "Where the answer holds an error's code"),
-        Setting::optional(
+        SettingSpec::optional("format", "json (default) or form"),
+        SettingSpec::optional_secret("authorization", "The Authorization header: Bearer …, Basic …"),
+        SettingSpec::optional("idPointer", "Where the answer holds the message's id: /data/id"),
+        SettingSpec::optional("successPointer", "A place of the answer that must hold successValue"),
+        SettingSpec::optional("successValue", "What it must hold"),
+        SettingSpec::optional("errorPointer", "Where the answer holds an error's code"),
+        SettingSpec::optional(
             "errorClasses",
             "A JSON object from codes to permanent, transient, throttled, auth or balance",
         ),
-        Setting::optional("callbackScheme", "path-secret (default), hmac-sha256 or standard-webhooks"),
-        Setting::optional_secret("callbackKey", "What hmac-sha256 and standard-webhooks are checked with"),
-        Setting::optional("statusPointer", "Where a callback holds the status: /status is the default"),
-        Setting::optional("referencePointer", "Where it holds our reference: /reference is the default"),
-        Setting::optional("statuses", "A JSON object from its statuses to our facts: {\"DELIVRD\": \"delivered\"}"),
+        SettingSpec::optional("callbackScheme", "path-secret (default), hmac-sha256 or standard-webhooks"),
+        SettingSpec::optional_secret("callbackKey", "What hmac-sha256 and standard-webhooks are checked with"),
+        SettingSpec::optional("statusPointer", "Where a callback holds the status: /status is the default"),
+        SettingSpec::optional("referencePointer", "Where it holds our reference: /reference is the default"),
+        SettingSpec::optional("statuses", "A JSON object from its statuses to our facts: {\"DELIVRD\": \"delivered\"}"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "as configured: the secret in the address, HMAC-SHA256 or Standard Webhooks",
 };
 const CAN: Capabilities = Capabilities { inbound: false, ..Capabilities::TEXT };
@@ -57,7 +57,7 @@ struct Custom {
     body: BTreeMap<String, Value>,
     is_form: bool,
     classes: BTreeMap<String, RefusalClass>,
-    statuses: BTreeMap<String, Fact>,
+    statuses: BTreeMap<String, ReportedStatus>,
 }
 
 fn named<T: std::str::FromStr>(
@@ -94,15 +94,15 @@ fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting
 
 #[async_trait]
 impl Provider for Custom {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.link.account
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let http = &self.link.http;
         let client = if self.link.at.is_some() { &http.client } else { &http.public };
         let body: BTreeMap<&String, Value> =
@@ -170,9 +170,9 @@ impl Provider for Custom {
         let ids = at("referencePointer", "/reference").and_then(|text| parse_attempt_ref(&text));
         let Some(ids) = ids else { return Ok(ParsedCallback::default()) };
         let known = self.statuses.get(&status).copied().or_else(|| status.parse().ok());
-        let fact = known.unwrap_or(Fact::Unknown);
-        let code = if fact == Fact::Unknown { unknown_code(&status) } else { None };
-        Ok(reports_only(vec![told(About::ours(ids), (fact, code), None, now)]))
+        let fact = known.unwrap_or(ReportedStatus::Unknown);
+        let code = if fact == ReportedStatus::Unknown { unknown_code(&status) } else { None };
+        Ok(reports_only(vec![told(MessageRef::from_attempt(ids), (fact, code), None, now)]))
     }
 }
 

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::communication::Answer;
+use domain::communication::AttemptOutcome;
 use domain::provider::{
-    About, AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage, ParsedCallback,
-    Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, MessageRef, OutboundMessage, ParsedCallback,
+    Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use events::{Channel, DoubtCause, Fact, RefusalClass, Timestamp};
+use events::{Channel, InDoubtCause, RefusalClass, ReportedStatus, Timestamp};
 use reqwest::RequestBuilder;
 use reqwest::multipart::{Form, Part};
 use serde::Deserialize;
@@ -23,20 +23,20 @@ use super::{
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("mailgun-hmac-sha256", verify)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "mailgun",
     title: "Mailgun",
     channels: &[Channel::Email],
     settings: &[
-        Setting::secret("apiKey", "Sending key"),
-        Setting::required("domain", "The sending domain: mg.example.com"),
-        Setting::required("fromEmail", "An address of that domain"),
-        Setting::optional("fromName", "The name beside it"),
-        Setting::optional("replyTo", "Where answers go"),
-        Setting::optional("region", "us (default) or eu"),
-        Setting::optional_secret("signingKey", "HTTP webhook signing key; without it callbacks are refused"),
+        SettingSpec::secret("apiKey", "Sending key"),
+        SettingSpec::required("domain", "The sending domain: mg.example.com"),
+        SettingSpec::required("fromEmail", "An address of that domain"),
+        SettingSpec::optional("fromName", "The name beside it"),
+        SettingSpec::optional("replyTo", "Where answers go"),
+        SettingSpec::optional("region", "us (default) or eu"),
+        SettingSpec::optional_secret("signingKey", "HTTP webhook signing key; without it callbacks are refused"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "HMAC-SHA256 over timestamp and token",
 };
 const CAN: Capabilities = Capabilities::EMAIL;
@@ -77,15 +77,15 @@ struct Taken {
 
 #[async_trait]
 impl Provider for Mailgun {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.link.account
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let url = format!("{}/v3/{}/messages", self.base, self.domain);
         let request = self.link.http.client.post(url).basic_auth("api", Some(&self.api_key));
         let exchange = match exchange(request.multipart(self.form(outbound)), timeout_ms).await {
@@ -94,11 +94,12 @@ impl Provider for Mailgun {
         };
         match (exchange.status.as_u16(), exchange.json::<Taken>()) {
             // It has been seen to answer so and to send all the same.
-            (500..=599, _) => Answer::InDoubt(DoubtCause::ServerError).into(),
+            (500..=599, _) => AttemptOutcome::InDoubt(InDoubtCause::ServerError).into(),
             (404, _) => refused(RefusalClass::Auth, "404", None).into(),
             (200..=299, Some(Taken { id })) => exchange.accepted(id.trim_matches(['<', '>']), None),
             (200..=299, None) => exchange.unreadable_response(),
-            _ => classify_status(&exchange, exchange.code()).map_or_else(|| exchange.unreadable_response(), Sent::from),
+            _ => classify_status(&exchange, exchange.code())
+                .map_or_else(|| exchange.unreadable_response(), SendResult::from),
         }
     }
 
@@ -214,27 +215,27 @@ fn hear(body: &[u8]) -> Result<ParsedCallback, &'static str> {
     let ids = ours("businessId").and_then(|t| t.parse().ok()).zip(ours("attemptId").and_then(|a| a.parse().ok()));
     let Some(ids) = ids else { return Ok(ParsedCallback::default()) };
     let fact = match (event.event.as_str(), event.severity.as_deref()) {
-        ("accepted", _) => Fact::Accepted,
-        ("delivered", _) => Fact::Delivered,
-        ("failed", Some("temporary")) => Fact::Deferred,
+        ("accepted", _) => ReportedStatus::Accepted,
+        ("delivered", _) => ReportedStatus::Delivered,
+        ("failed", Some("temporary")) => ReportedStatus::Deferred,
         ("failed", _) => match event.reason.as_deref() {
-            Some("suppress-unsubscribe" | "suppress-complaint") => Fact::Dropped,
+            Some("suppress-unsubscribe" | "suppress-complaint") => ReportedStatus::Dropped,
             // A block of the mail provider's, not of the person's.
-            Some("espblock") => Fact::Undelivered,
-            _ => Fact::Bounced,
+            Some("espblock") => ReportedStatus::Undelivered,
+            _ => ReportedStatus::Bounced,
         },
-        ("rejected", _) => Fact::Dropped,
-        ("opened", _) => Fact::Opened,
-        ("clicked", _) => Fact::Clicked,
-        ("unsubscribed", _) => Fact::Unsubscribed,
-        ("complained", _) => Fact::Complained,
-        _ => Fact::Unknown,
+        ("rejected", _) => ReportedStatus::Dropped,
+        ("opened", _) => ReportedStatus::Opened,
+        ("clicked", _) => ReportedStatus::Clicked,
+        ("unsubscribed", _) => ReportedStatus::Unsubscribed,
+        ("complained", _) => ReportedStatus::Complained,
+        _ => ReportedStatus::Unknown,
     };
     let code = match fact {
-        Fact::Unknown => unknown_code(&event.event),
+        ReportedStatus::Unknown => unknown_code(&event.event),
         _ => event.delivery_status.and_then(|status| status.code).map(|code| code.to_string()),
     };
     let at = Timestamp((event.timestamp * 1_000.0) as i64);
-    let opted_out = (event.event.as_str(), fact) == ("failed", Fact::Dropped);
-    Ok(reports_only(report_with_consent(About::ours(ids), (fact, code), event.id, at, opted_out)))
+    let opted_out = (event.event.as_str(), fact) == ("failed", ReportedStatus::Dropped);
+    Ok(reports_only(report_with_consent(MessageRef::from_attempt(ids), (fact, code), event.id, at, opted_out)))
 }

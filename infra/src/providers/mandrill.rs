@@ -6,12 +6,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::communication::Answer;
+use domain::communication::AttemptOutcome;
 use domain::provider::{
-    About, AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage, ParsedCallback,
-    Provider, ProviderConfig, Sent, Setting, Told,
+    AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, MessageRef, OutboundMessage, ParsedCallback,
+    Provider, ProviderConfig, ProviderKind, ProviderReport, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -22,19 +22,19 @@ use super::{
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("mandrill-hmac-sha1", verify)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "mandrill",
     title: "Mandrill (Mailchimp Transactional)",
     channels: &[Channel::Email],
     settings: &[
-        Setting::secret("apiKey", "API key"),
-        Setting::required("fromEmail", "An address of a verified domain"),
-        Setting::optional("fromName", "The name beside it"),
-        Setting::optional("replyTo", "Where answers go"),
-        Setting::optional("subaccount", "Mandrill's subaccount"),
-        Setting::optional_secret("webhookKey", "The webhook's key; without it callbacks are refused"),
+        SettingSpec::secret("apiKey", "API key"),
+        SettingSpec::required("fromEmail", "An address of a verified domain"),
+        SettingSpec::optional("fromName", "The name beside it"),
+        SettingSpec::optional("replyTo", "Where answers go"),
+        SettingSpec::optional("subaccount", "Mandrill's subaccount"),
+        SettingSpec::optional_secret("webhookKey", "The webhook's key; without it callbacks are refused"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "HMAC-SHA1 over address and form",
 };
 const CAN: Capabilities = Capabilities::EMAIL;
@@ -71,15 +71,15 @@ struct Fault {
 
 #[async_trait]
 impl Provider for Mandrill {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.link.account
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let request = self.link.http.client.post(format!("{}/api/1.4/messages/send", self.base));
         let exchange = match exchange(request.json(&self.body(outbound)), timeout_ms).await {
             Ok(exchange) => exchange,
@@ -103,7 +103,7 @@ impl Provider for Mandrill {
         let ping = self.link.http.client.post(format!("{}/api/1.4/users/ping2", self.base));
         match query_api(ping.json(&json!({ "key": self.api_key })), timeout_ms).await {
             // Its only answer to a wrong key.
-            Err(AccountQueryError::NoAnswer(code)) if code == "500" => {
+            Err(AccountQueryError::NoResponse(code)) if code == "500" => {
                 Err(AccountQueryError::CredentialsRejected(code))
             }
             other => other.map(|_| ()),
@@ -127,7 +127,7 @@ impl Provider for Mandrill {
     }
 }
 
-fn by_name(name: &str) -> Option<Answer> {
+fn by_name(name: &str) -> Option<AttemptOutcome> {
     let class = match name {
         "Invalid_Key" => RefusalClass::Auth,
         "PaymentRequired" => RefusalClass::Balance,
@@ -139,7 +139,7 @@ fn by_name(name: &str) -> Option<Answer> {
     Some(refused(class, name, None))
 }
 
-fn rejected(reason: &str) -> Sent {
+fn rejected(reason: &str) -> SendResult {
     let class = match reason {
         "unsigned" | "invalid-sender" => RefusalClass::Auth,
         "test-mode-limit" => RefusalClass::Balance,
@@ -147,7 +147,7 @@ fn rejected(reason: &str) -> Sent {
         _ => RefusalClass::Permanent,
     };
     let opted_out = matches!(reason, "hard-bounce" | "spam" | "unsub");
-    Sent { opted_out, ..refused(class, reason, None).into() }
+    SendResult { opted_out, ..refused(class, reason, None).into() }
 }
 
 impl Mandrill {
@@ -222,25 +222,25 @@ struct Message {
     bounce_description: Option<String>,
 }
 
-fn tell(event: Event) -> Option<Told> {
+fn tell(event: Event) -> Option<ProviderReport> {
     let ours = |name: &str| event.msg.metadata.get(name)?.as_str();
-    let about = About::ours((ours("businessId")?.parse().ok()?, ours("attemptId")?.parse().ok()?));
+    let about = MessageRef::from_attempt((ours("businessId")?.parse().ok()?, ours("attemptId")?.parse().ok()?));
     let fact = match event.event.as_str() {
-        "send" => Fact::Sent,
-        "deferral" => Fact::Deferred,
-        "delivered" => Fact::Delivered,
-        "hard_bounce" => Fact::Bounced,
-        "soft_bounce" => Fact::Undelivered,
-        "reject" => Fact::Dropped,
-        "open" => Fact::Opened,
-        "click" => Fact::Clicked,
-        "spam" => Fact::Complained,
-        "unsub" => Fact::Unsubscribed,
-        _ => Fact::Unknown,
+        "send" => ReportedStatus::Sent,
+        "deferral" => ReportedStatus::Deferred,
+        "delivered" => ReportedStatus::Delivered,
+        "hard_bounce" => ReportedStatus::Bounced,
+        "soft_bounce" => ReportedStatus::Undelivered,
+        "reject" => ReportedStatus::Dropped,
+        "open" => ReportedStatus::Opened,
+        "click" => ReportedStatus::Clicked,
+        "spam" => ReportedStatus::Complained,
+        "unsub" => ReportedStatus::Unsubscribed,
+        _ => ReportedStatus::Unknown,
     };
     let word = |text: &String| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let code = match fact {
-        Fact::Unknown => unknown_code(&event.event),
+        ReportedStatus::Unknown => unknown_code(&event.event),
         _ => event.msg.bounce_description.filter(word),
     };
     // It names the message, not the event: what happened to it, and when, makes the difference.

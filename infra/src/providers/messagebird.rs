@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::provider::{
-    About, CallbackRequest, Capabilities, Consent, Found, InboundMessage, InvalidSetting, Kind, OutboundMessage,
-    ParsedCallback, Provider, ProviderConfig, Sent, Setting,
+    CallbackRequest, Capabilities, ConsentChange, InboundMessage, InvalidSetting, MessageRef, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, ProviderKind, QueryResult, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -32,18 +32,18 @@ pub(super) const ENTRY: Entry = Entry {
     ],
 };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "messagebird",
     title: "MessageBird (Bird)",
     channels: &[Channel::Sms],
     settings: &[
-        Setting::secret("apiKey", "bk_{region}_…: the region is part of it"),
-        Setting::required("from", "A number or name of yours"),
-        Setting::optional_secret("webhookSecret", "whsec_… of the webhook; without it callbacks are refused"),
-        Setting::optional_secret("signingKey", "Of the older API, where its reports still come"),
-        Setting::optional("category", "transactional (default) or marketing"),
+        SettingSpec::secret("apiKey", "bk_{region}_…: the region is part of it"),
+        SettingSpec::required("from", "A number or name of yours"),
+        SettingSpec::optional_secret("webhookSecret", "whsec_… of the webhook; without it callbacks are refused"),
+        SettingSpec::optional_secret("signingKey", "Of the older API, where its reports still come"),
+        SettingSpec::optional("category", "transactional (default) or marketing"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "Standard Webhooks; JWT for the older API",
 };
 const CAN: Capabilities = Capabilities { idempotency_key: true, query: true, ..Capabilities::TEXT };
@@ -80,15 +80,15 @@ struct Fault {
 
 #[async_trait]
 impl Provider for MessageBird {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.link.account
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let text = text_with_links(outbound, CAN.max_characters);
         let segments = domain::sms::segments(&text).count;
         let body = json!({
@@ -119,11 +119,17 @@ impl Provider for MessageBird {
             _ => return no.into(),
         };
         let opted_out = code == "recipient_opted_out";
-        Sent { opted_out, ..refused(class, code, exchange.retry_after_ms()).into() }
+        SendResult { opted_out, ..refused(class, code, exchange.retry_after_ms()).into() }
     }
 
     /// The same request with the same key: it is answered as the first one was, and makes no second message.
-    async fn query(&self, outbound: &OutboundMessage, _: Timestamp, _: Timestamp, timeout_ms: u64) -> Found {
+    async fn query_delivery(
+        &self,
+        outbound: &OutboundMessage,
+        _: Timestamp,
+        _: Timestamp,
+        timeout_ms: u64,
+    ) -> QueryResult {
         query_by_idempotent_repeat(self.send(outbound, timeout_ms).await.answer)
     }
 
@@ -210,8 +216,8 @@ fn hear(request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'s
         }
         "sms_suppression.created" => {
             let contact = text("/data/phone_number").or_else(|| text("/data/to")).ok_or("no number")?.to_owned();
-            let consent = Consent { contact, is_opt_out: true, reason: "provider_opt_out" };
-            return Ok(ParsedCallback { consents: vec![consent], ..ParsedCallback::default() });
+            let consent = ConsentChange { contact, is_opt_out: true, reason: "provider_opt_out" };
+            return Ok(ParsedCallback { consent_changes: vec![consent], ..ParsedCallback::default() });
         }
         _ => (),
     }
@@ -221,16 +227,16 @@ fn hear(request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'s
     let code = text("/data/error/code").map(str::to_owned);
     let opted_out = matches!(code.as_deref(), Some("blocked_by_recipient" | "recipient_opted_out"));
     let fact = match (kind, code.as_deref()) {
-        ("sms.accepted", _) => Fact::Accepted,
-        ("sms.sent", _) => Fact::Sent,
-        ("sms.delivered", _) => Fact::Delivered,
-        ("sms.failed", Some("invalid_destination" | "landline_unreachable")) => Fact::Bounced,
-        ("sms.undelivered" | "sms.expired" | "sms.failed" | "sms.rejected", _) => Fact::Undelivered,
-        _ => Fact::Unknown,
+        ("sms.accepted", _) => ReportedStatus::Accepted,
+        ("sms.sent", _) => ReportedStatus::Sent,
+        ("sms.delivered", _) => ReportedStatus::Delivered,
+        ("sms.failed", Some("invalid_destination" | "landline_unreachable")) => ReportedStatus::Bounced,
+        ("sms.undelivered" | "sms.expired" | "sms.failed" | "sms.rejected", _) => ReportedStatus::Undelivered,
+        _ => ReportedStatus::Unknown,
     };
     let id = request.header("webhook-id").map(str::to_owned);
-    let code = if fact == Fact::Unknown { unknown_code(kind) } else { code };
-    Ok(reports_only(report_with_consent(About::ours(ids), (fact, code), id, at, opted_out)))
+    let code = if fact == ReportedStatus::Unknown { unknown_code(kind) } else { code };
+    Ok(reports_only(report_with_consent(MessageRef::from_attempt(ids), (fact, code), id, at, opted_out)))
 }
 
 /// Reports of the older API: everything is in the address.
@@ -239,18 +245,18 @@ fn parse_legacy_callback(request: &CallbackRequest, now: Timestamp) -> Result<Pa
     let (id, status) = (get("id").ok_or("it names no message")?, get("status").ok_or("it has no status")?);
     let reason = get("statusReason");
     let fact = match (status.as_str(), reason.as_deref()) {
-        ("scheduled", _) => Fact::Accepted,
-        ("sent" | "buffered", _) => Fact::Sent,
-        ("delivered", _) => Fact::Delivered,
-        ("delivery_failed", Some("unknown subscriber" | "incorrect number")) => Fact::Bounced,
-        ("delivery_failed" | "expired", _) => Fact::Undelivered,
-        _ => Fact::Unknown,
+        ("scheduled", _) => ReportedStatus::Accepted,
+        ("sent" | "buffered", _) => ReportedStatus::Sent,
+        ("delivered", _) => ReportedStatus::Delivered,
+        ("delivery_failed", Some("unknown subscriber" | "incorrect number")) => ReportedStatus::Bounced,
+        ("delivery_failed" | "expired", _) => ReportedStatus::Undelivered,
+        _ => ReportedStatus::Unknown,
     };
-    let code = if fact == Fact::Unknown { unknown_code(&status) } else { get("statusErrorCode") };
+    let code = if fact == ReportedStatus::Unknown { unknown_code(&status) } else { get("statusErrorCode") };
     let opted_out = reason.as_deref() == Some("opted out");
     let about = match super::parse_attempt_ref(&get("reference").unwrap_or_default()) {
-        Some(ids) => About::ours(ids),
-        None => About::Message(id.clone()),
+        Some(ids) => MessageRef::from_attempt(ids),
+        None => MessageRef::ProviderMessageId(id.clone()),
     };
     let at = time(get("statusDatetime").as_deref(), now);
     Ok(reports_only(report_with_consent(about, (fact, code), Some(format!("{id}:{status}")), at, opted_out)))

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use domain::message::MediaKind;
 use domain::provider::{
-    About, AccountQueryError, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, Kind, OutboundMessage,
-    ParsedCallback, Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, MessageRef, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use domain::render::MediaKind;
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -19,19 +19,19 @@ use super::{ConnectionSettings, Entry, exchange, fault, query_api, text_with_lin
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "messenger",
     title: "Facebook Messenger",
     channels: &[Channel::Messenger],
     settings: &[
-        Setting::required("pageId", "The page that messages come from"),
-        Setting::secret("pageToken", "The page's access token"),
-        Setting::secret("appSecret", "Proves our requests, and signs its callbacks"),
-        Setting::optional_secret("verifyToken", "What you enter beside the callback's address"),
-        Setting::optional("messagingType", "UPDATE (default) or RESPONSE; outside of 24 hours a tag is needed"),
-        Setting::optional("tag", "Such as POST_PURCHASE_UPDATE: sent as MESSAGE_TAG"),
+        SettingSpec::required("pageId", "The page that messages come from"),
+        SettingSpec::secret("pageToken", "The page's access token"),
+        SettingSpec::secret("appSecret", "Proves our requests, and signs its callbacks"),
+        SettingSpec::optional_secret("verifyToken", "What you enter beside the callback's address"),
+        SettingSpec::optional("messagingType", "UPDATE (default) or RESPONSE; outside of 24 hours a tag is needed"),
+        SettingSpec::optional("tag", "Such as POST_PURCHASE_UPDATE: sent as MESSAGE_TAG"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "X-Hub-Signature-256, and the verify token once",
 };
 const CAN: Capabilities = Capabilities {
@@ -68,22 +68,22 @@ struct Taken {
 
 #[async_trait]
 impl Provider for Messenger {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.link.account
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let request = self.link.http.client.post(self.url(&format!("{}/messages", self.page)));
         let exchange = match exchange(request.form(&self.fields(outbound)), timeout_ms).await {
             Ok(exchange) => exchange,
             Err(answer) => return answer.into(),
         };
         if let Some((answer, code)) = refusal(&exchange, class) {
-            return Sent { opted_out: code == 551, ..answer.into() };
+            return SendResult { opted_out: code == 551, ..answer.into() };
         }
         let taken = exchange.json::<Taken>();
         taken.map_or_else(|| exchange.unreadable_response(), |taken| exchange.accepted(taken.message_id, None))
@@ -103,7 +103,7 @@ impl Provider for Messenger {
 
     async fn parse_callback(&self, request: &CallbackRequest, _: Timestamp) -> Result<ParsedCallback, &'static str> {
         match request.method.as_str() {
-            "GET" => Ok(ParsedCallback { reply: challenge(request), ..ParsedCallback::default() }),
+            "GET" => Ok(ParsedCallback { response_body: challenge(request), ..ParsedCallback::default() }),
             _ => hear(&request.body),
         }
     }
@@ -178,14 +178,22 @@ fn hear(body: &[u8]) -> Result<ParsedCallback, &'static str> {
         let stamp = |value: &Value| value.as_i64().map(Timestamp);
         if let Some(at) = stamp(&event["delivery"]["watermark"]) {
             let named = list(&event["delivery"], "mids");
-            let named = named.iter().filter_map(|mid| mid.as_str().map(|mid| About::Message(mid.to_owned())));
-            let mut about: Vec<About> = named.collect();
+            let named =
+                named.iter().filter_map(|mid| mid.as_str().map(|mid| MessageRef::ProviderMessageId(mid.to_owned())));
+            let mut about: Vec<MessageRef> = named.collect();
             if about.is_empty() {
-                about.push(About::LatestTo(sender.to_owned()));
+                about.push(MessageRef::LatestToAddress(sender.to_owned()));
             }
-            heard.told.extend(about.into_iter().map(|about| told(about, (Fact::Delivered, None), None, at)));
+            heard
+                .delivery_reports
+                .extend(about.into_iter().map(|about| told(about, (ReportedStatus::Delivered, None), None, at)));
         } else if let Some(at) = stamp(&event["read"]["watermark"]) {
-            heard.told.push(told(About::LatestTo(sender.to_owned()), (Fact::Read, None), None, at));
+            heard.delivery_reports.push(told(
+                MessageRef::LatestToAddress(sender.to_owned()),
+                (ReportedStatus::Read, None),
+                None,
+                at,
+            ));
         } else if let Some(at) = stamp(&event["timestamp"]).filter(|_| event["message"]["is_echo"] != true) {
             let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
             let attachment = event.pointer("/message/attachments/0/type").and_then(Value::as_str);

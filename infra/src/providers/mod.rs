@@ -35,12 +35,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::communication::Answer;
+use domain::communication::AttemptOutcome;
 use domain::provider::{
-    AccountQueryError, Balance, CallbackRequest, Found, InvalidSetting, Kind, OutboundMessage, ParsedCallback,
-    Provider, ProviderConfig, ProviderFactory, Sent, Told,
+    AccountQueryError, Balance, CallbackRequest, InvalidSetting, OutboundMessage, ParsedCallback, Provider,
+    ProviderConfig, ProviderFactory, ProviderKind, ProviderReport, QueryResult, SendResult,
 };
-use events::{AttemptId, DoubtCause, Fact, Mode, RefusalClass, TenantId, Timestamp};
+use events::{AttemptId, InDoubtCause, Mode, RefusalClass, ReportedStatus, TenantId, Timestamp};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 
@@ -64,7 +64,7 @@ pub const REGISTRY: &[Entry] = &[
 
 /// A provider as the registry knows it.
 pub struct Entry {
-    pub kind: &'static Kind,
+    pub kind: &'static ProviderKind,
     connect: fn(ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting>,
     /// Its signatures by the names they have in files of recorded callbacks.
     schemes: &'static [(&'static str, signatures::SignatureCheck)],
@@ -135,7 +135,7 @@ pub struct HttpProviderFactory {
 }
 
 impl ProviderFactory for HttpProviderFactory {
-    fn kinds(&self) -> Vec<&'static Kind> {
+    fn kinds(&self) -> Vec<&'static ProviderKind> {
         REGISTRY.iter().map(|entry| entry.kind).collect()
     }
 
@@ -165,7 +165,7 @@ impl ProviderFactory for HttpProviderFactory {
         };
         // A sandbox refuses what the provider would refuse to be configured with.
         let connected = (entry.connect)(link)?;
-        Ok(if is_sandbox { Arc::new(Sandbox { account, can: connected.can() }) } else { connected })
+        Ok(if is_sandbox { Arc::new(Sandbox { account, can: connected.capabilities() }) } else { connected })
     }
 }
 
@@ -225,8 +225,8 @@ impl HttpExchange {
         self.status.is_success()
     }
 
-    fn accepted(&self, provider_message_id: impl Into<String>, segments: Option<u16>) -> Sent {
-        Answer::Accepted {
+    fn accepted(&self, provider_message_id: impl Into<String>, segments: Option<u16>) -> SendResult {
+        AttemptOutcome::Accepted {
             provider_message_id: provider_message_id.into(),
             segments,
             cost_micros: None,
@@ -236,13 +236,13 @@ impl HttpExchange {
     }
 
     /// 2xx without the answer that its documents promise: nobody can say what became of it.
-    fn unreadable_response(&self) -> Sent {
-        Answer::InDoubt(DoubtCause::ServerError).into()
+    fn unreadable_response(&self) -> SendResult {
+        AttemptOutcome::InDoubt(InDoubtCause::ServerError).into()
     }
 }
 
 /// One request, one answer. Where the request may have been read and no answer came, that is a doubt.
-async fn exchange(request: RequestBuilder, timeout_ms: u64) -> Result<HttpExchange, Answer> {
+async fn exchange(request: RequestBuilder, timeout_ms: u64) -> Result<HttpExchange, AttemptOutcome> {
     let started = Instant::now();
     let request = request.timeout(Duration::from_millis(timeout_ms));
     let mut response: Response = request.send().await.map_err(classify_transport_error)?;
@@ -258,22 +258,22 @@ async fn exchange(request: RequestBuilder, timeout_ms: u64) -> Result<HttpExchan
     Ok(HttpExchange { status, headers, body, started })
 }
 
-fn classify_transport_error(error: reqwest::Error) -> Answer {
+fn classify_transport_error(error: reqwest::Error) -> AttemptOutcome {
     if error.is_connect() || error.is_builder() {
         refused(RefusalClass::Unavailable, "connect", None)
     } else if error.is_timeout() {
-        Answer::InDoubt(DoubtCause::Timeout)
+        AttemptOutcome::InDoubt(InDoubtCause::Timeout)
     } else {
-        Answer::InDoubt(DoubtCause::ConnectionLost)
+        AttemptOutcome::InDoubt(InDoubtCause::ConnectionLost)
     }
 }
 
-fn refused(class: RefusalClass, code: impl Into<String>, retry_after_ms: Option<i64>) -> Answer {
-    Answer::Refused { class, code: code.into(), retry_after_ms }
+fn refused(class: RefusalClass, code: impl Into<String>, retry_after_ms: Option<i64>) -> AttemptOutcome {
+    AttemptOutcome::Refused { class, code: code.into(), retry_after_ms }
 }
 
 /// What an HTTP status means where the body says nothing better; none for success.
-fn classify_status(exchange: &HttpExchange, code: &str) -> Option<Answer> {
+fn classify_status(exchange: &HttpExchange, code: &str) -> Option<AttemptOutcome> {
     let after = exchange.retry_after_ms();
     Some(match exchange.status.as_u16() {
         200..=299 => return None,
@@ -282,7 +282,7 @@ fn classify_status(exchange: &HttpExchange, code: &str) -> Option<Answer> {
         408 => refused(RefusalClass::Transient, code, after),
         429 => refused(RefusalClass::Throttled, code, after),
         503 => refused(RefusalClass::Unavailable, code, after),
-        500..=599 => Answer::InDoubt(DoubtCause::ServerError),
+        500..=599 => AttemptOutcome::InDoubt(InDoubtCause::ServerError),
         _ => refused(RefusalClass::Permanent, code, None),
     })
 }
@@ -290,16 +290,16 @@ fn classify_status(exchange: &HttpExchange, code: &str) -> Option<Answer> {
 /// A question: what it answers, or why it does not.
 async fn query_api(request: RequestBuilder, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
     let exchange =
-        exchange(request, timeout_ms).await.map_err(|_| AccountQueryError::NoAnswer("no answer".to_owned()))?;
+        exchange(request, timeout_ms).await.map_err(|_| AccountQueryError::NoResponse("no answer".to_owned()))?;
     match exchange.status.as_u16() {
         200..=299 => Ok(exchange),
         401 | 403 => Err(AccountQueryError::CredentialsRejected(exchange.code().to_owned())),
-        code => Err(AccountQueryError::NoAnswer(code.to_string())),
+        code => Err(AccountQueryError::NoResponse(code.to_string())),
     }
 }
 
 fn unexpected_format() -> AccountQueryError {
-    AccountQueryError::NoAnswer("not in its own form".to_owned())
+    AccountQueryError::NoResponse("not in its own form".to_owned())
 }
 
 fn balance(amount: impl ToString, unit: impl Into<String>) -> Result<Balance, AccountQueryError> {
@@ -340,41 +340,41 @@ fn unknown_code(status: &str) -> Option<String> {
 
 /// A provider's status as a fact, with its code; what no table knows is kept by its name.
 fn told(
-    about: domain::provider::About,
-    (fact, code): (Fact, Option<String>),
+    about: domain::provider::MessageRef,
+    (fact, code): (ReportedStatus, Option<String>),
     id: Option<String>,
     at: Timestamp,
-) -> Told {
+) -> ProviderReport {
     let code = code.filter(|code| code.len() <= 40);
     let event_id = id.filter(|id| id.len() <= 100);
-    let report = domain::communication::Report { attempt: None, fact, event_id, at, code };
-    Told { about, report }
+    let report = domain::communication::DeliveryReport { attempt: None, fact, event_id, at, code };
+    ProviderReport { message: about, report }
 }
 
 /// The same, and that the person wants nothing more, where the status says so too.
 fn report_with_consent(
-    about: domain::provider::About,
-    what: (Fact, Option<String>),
+    about: domain::provider::MessageRef,
+    what: (ReportedStatus, Option<String>),
     id: Option<String>,
     at: Timestamp,
     opted_out: bool,
-) -> Vec<Told> {
+) -> Vec<ProviderReport> {
     let mut all = vec![told(about.clone(), what, id, at)];
-    all.extend(opted_out.then(|| told(about, (Fact::Unsubscribed, None), None, at)));
+    all.extend(opted_out.then(|| told(about, (ReportedStatus::Unsubscribed, None), None, at)));
     all
 }
 
 /// What the answer to the same request, made once more with the same key, says of the first one.
-fn query_by_idempotent_repeat(answer: Answer) -> Found {
+fn query_by_idempotent_repeat(answer: AttemptOutcome) -> QueryResult {
     match answer {
-        Answer::Accepted { provider_message_id, .. } => Found::Taken(provider_message_id),
-        Answer::Refused { class: RefusalClass::Permanent, .. } => Found::NotTaken,
-        Answer::Refused { .. } | Answer::InDoubt(_) => Found::NoAnswer,
+        AttemptOutcome::Accepted { provider_message_id, .. } => QueryResult::Accepted(provider_message_id),
+        AttemptOutcome::Refused { class: RefusalClass::Permanent, .. } => QueryResult::NotAccepted,
+        AttemptOutcome::Refused { .. } | AttemptOutcome::InDoubt(_) => QueryResult::NoResponse,
     }
 }
 
-fn reports_only(told: Vec<Told>) -> ParsedCallback {
-    ParsedCallback { told, ..ParsedCallback::default() }
+fn reports_only(told: Vec<ProviderReport>) -> ParsedCallback {
+    ParsedCallback { delivery_reports: told, ..ParsedCallback::default() }
 }
 
 /// Text cut to what the provider takes.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::ports::{FetchError, Files};
+use domain::ports::{FetchError, FileFetcher};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response};
 use url::{Host, Url};
@@ -105,13 +105,13 @@ pub struct PublicFileFetcher {
 }
 
 #[async_trait]
-impl Files for PublicFileFetcher {
+impl FileFetcher for PublicFileFetcher {
     async fn fetch(&self, address: &str, max_bytes: usize) -> Result<(Vec<u8>, String), FetchError> {
         let url = check_public_url(address)?;
         let sent = self.client.get(url).timeout(self.timeout).send().await;
-        let answer = sent.map_err(|_| FetchError::NoAnswer)?;
+        let answer = sent.map_err(|_| FetchError::NoResponse)?;
         if !answer.status().is_success() {
-            return Err(FetchError::NoAnswer);
+            return Err(FetchError::NoResponse);
         }
         if answer.content_length().is_some_and(|length| max_bytes < length as usize) {
             return Err(FetchError::TooLarge(max_bytes));
@@ -131,7 +131,7 @@ pub fn content_disposition(name: &str) -> String {
 /// No more than so much of it is read.
 pub(crate) async fn read_limited(mut answer: Response, max_bytes: usize) -> Result<Vec<u8>, FetchError> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|_| FetchError::NoAnswer)? {
+    while let Some(chunk) = answer.chunk().await.map_err(|_| FetchError::NoResponse)? {
         bytes.extend_from_slice(&chunk);
         if max_bytes < bytes.len() {
             return Err(FetchError::TooLarge(max_bytes));

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::communication::Answer;
-use domain::provider::{Capabilities, OutboundMessage, Provider, ProviderConfig, Sent};
+use domain::communication::AttemptOutcome;
+use domain::provider::{Capabilities, OutboundMessage, Provider, ProviderConfig, SendResult};
 use events::RateLimit;
-use events::{Channel, DoubtCause, Fact, Mode, RefusalClass};
+use events::{Channel, InDoubtCause, Mode, RefusalClass, ReportedStatus};
 
 use super::refused;
 
@@ -22,30 +22,30 @@ pub fn sandboxes() -> impl Iterator<Item = Arc<dyn Provider>> {
         let config = format!("sandbox-{}", channel.as_str());
         let rate = RateLimit { burst: 1_000, per_second: 1_000 };
         let account =
-            ProviderConfig { config, provider: "sandbox".to_owned(), channel: *channel, mode: Mode::Test, rate };
+            ProviderConfig { id: config, provider: "sandbox".to_owned(), channel: *channel, mode: Mode::Test, rate };
         Arc::new(Sandbox { account, can: Capabilities::TEXT })
     })
 }
 
 #[async_trait]
 impl Provider for Sandbox {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.account
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         self.can
     }
 
-    async fn send(&self, outbound: &OutboundMessage, _: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, _: u64) -> SendResult {
         let name = outbound.to.strip_suffix("@sim.test");
         let digits = outbound.to.strip_prefix("+447700900");
-        let facts: &[Fact] = match (name, digits) {
-            (Some("bounce-hard"), _) | (_, Some("010")) => &[Fact::Bounced],
-            (Some("opened"), _) => &[Fact::Delivered, Fact::Opened],
-            (_, Some("002")) => &[Fact::Delivered, Fact::Read],
-            (Some("clicked"), _) => &[Fact::Delivered, Fact::Opened, Fact::Clicked],
-            (Some("complaint"), _) => &[Fact::Delivered, Fact::Complained],
+        let facts: &[ReportedStatus] = match (name, digits) {
+            (Some("bounce-hard"), _) | (_, Some("010")) => &[ReportedStatus::Bounced],
+            (Some("opened"), _) => &[ReportedStatus::Delivered, ReportedStatus::Opened],
+            (_, Some("002")) => &[ReportedStatus::Delivered, ReportedStatus::Read],
+            (Some("clicked"), _) => &[ReportedStatus::Delivered, ReportedStatus::Opened, ReportedStatus::Clicked],
+            (Some("complaint"), _) => &[ReportedStatus::Delivered, ReportedStatus::Complained],
             (Some("throttled"), _) | (_, Some("020")) if outbound.attempt.number < 3 => {
                 return refused(RefusalClass::Throttled, "429", Some(2_000)).into();
             }
@@ -53,12 +53,12 @@ impl Provider for Sandbox {
                 return refused(RefusalClass::Unavailable, "503", None).into();
             }
             (Some("down"), _) | (_, Some("021")) => return refused(RefusalClass::Unavailable, "503", None).into(),
-            (Some("timeout"), _) | (_, Some("022")) => return Answer::InDoubt(DoubtCause::Timeout).into(),
-            _ => &[Fact::Delivered],
+            (Some("timeout"), _) | (_, Some("022")) => return AttemptOutcome::InDoubt(InDoubtCause::Timeout).into(),
+            _ => &[ReportedStatus::Delivered],
         };
         let facts = if self.can.receipts { facts.to_vec() } else { Vec::new() };
         let provider_message_id = format!("sandbox-{}", outbound.attempt);
-        let answer = Answer::Accepted { provider_message_id, segments: None, cost_micros: None, latency_ms: 0 };
-        Sent { answer, opted_out: false, facts }
+        let answer = AttemptOutcome::Accepted { provider_message_id, segments: None, cost_micros: None, latency_ms: 0 };
+        SendResult { answer, opted_out: false, facts }
     }
 }

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::provider::{
-    About, AccountQueryError, Balance, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage,
-    ParsedCallback, Provider, ProviderConfig, Sent, Setting, Told,
+    AccountQueryError, Balance, CallbackRequest, Capabilities, InvalidSetting, MessageRef, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, ProviderKind, ProviderReport, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, Timestamp};
+use events::{Channel, ReportedStatus, Timestamp};
 use p256::ecdsa::signature::Verifier as _;
 use p256::ecdsa::{DerSignature, VerifyingKey};
 use p256::pkcs8::DecodePublicKey;
@@ -26,19 +26,19 @@ use super::{
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("sendgrid-ecdsa-p256-sha256", verify)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "sendgrid",
     title: "SendGrid",
     channels: &[Channel::Email],
     settings: &[
-        Setting::secret("apiKey", "API key with the right to send: SG.…"),
-        Setting::required("fromEmail", "A verified sender's address"),
-        Setting::optional("fromName", "The name beside it"),
-        Setting::optional("replyTo", "Where answers go"),
-        Setting::optional("region", "us (default) or eu"),
-        Setting::optional("webhookKey", "The Event Webhook's verification key; without it callbacks are refused"),
+        SettingSpec::secret("apiKey", "API key with the right to send: SG.…"),
+        SettingSpec::required("fromEmail", "A verified sender's address"),
+        SettingSpec::optional("fromName", "The name beside it"),
+        SettingSpec::optional("replyTo", "Where answers go"),
+        SettingSpec::optional("region", "us (default) or eu"),
+        SettingSpec::optional("webhookKey", "The Event Webhook's verification key; without it callbacks are refused"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "ECDSA P-256 over timestamp and body",
 };
 const CAN: Capabilities = Capabilities { balance: true, ..Capabilities::EMAIL };
@@ -75,15 +75,15 @@ fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting
 
 #[async_trait]
 impl Provider for SendGrid {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.link.account
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let request = self.link.http.client.post(format!("{}/v3/mail/send", self.base));
         let request = request.bearer_auth(&self.api_key).json(&self.body(outbound));
         let exchange = match exchange(request, timeout_ms).await {
@@ -212,27 +212,35 @@ pub(super) fn hear(body: &[u8]) -> Result<ParsedCallback, &'static str> {
     Ok(reports_only(events.filter_map(tell).flatten().collect()))
 }
 
-fn tell(event: Event) -> Option<Vec<Told>> {
-    let about = About::ours((event.tenant?.parse().ok()?, event.attempt?.parse().ok()?));
+fn tell(event: Event) -> Option<Vec<ProviderReport>> {
+    let about = MessageRef::from_attempt((event.tenant?.parse().ok()?, event.attempt?.parse().ok()?));
     let fact = match (event.event.as_str(), event.kind.as_deref()) {
-        ("processed", _) => Fact::Accepted,
-        ("deferred", _) => Fact::Deferred,
-        ("delivered", _) => Fact::Delivered,
-        ("bounce", Some("blocked")) => Fact::Undelivered,
-        ("bounce", _) => Fact::Bounced,
-        ("dropped", _) if matches!(event.reason.as_deref(), Some("Bounced Address" | "Invalid")) => Fact::Bounced,
-        ("dropped", _) => Fact::Dropped,
-        ("open", _) => Fact::Opened,
-        ("click", _) => Fact::Clicked,
-        ("spamreport", _) => Fact::Complained,
-        ("unsubscribe" | "group_unsubscribe", _) => Fact::Unsubscribed,
-        _ => Fact::Unknown,
+        ("processed", _) => ReportedStatus::Accepted,
+        ("deferred", _) => ReportedStatus::Deferred,
+        ("delivered", _) => ReportedStatus::Delivered,
+        ("bounce", Some("blocked")) => ReportedStatus::Undelivered,
+        ("bounce", _) => ReportedStatus::Bounced,
+        ("dropped", _) if matches!(event.reason.as_deref(), Some("Bounced Address" | "Invalid")) => {
+            ReportedStatus::Bounced
+        }
+        ("dropped", _) => ReportedStatus::Dropped,
+        ("open", _) => ReportedStatus::Opened,
+        ("click", _) => ReportedStatus::Clicked,
+        ("spamreport", _) => ReportedStatus::Complained,
+        ("unsubscribe" | "group_unsubscribe", _) => ReportedStatus::Unsubscribed,
+        _ => ReportedStatus::Unknown,
     };
     let code = match fact {
-        Fact::Unknown => unknown_code(&event.event),
+        ReportedStatus::Unknown => unknown_code(&event.event),
         _ => event.status.filter(|s| s.len() <= 12 && s.chars().all(|c| c.is_ascii_digit() || c == '.')),
     };
     let at = Timestamp(event.timestamp.saturating_mul(1_000));
     let is_unwanted = matches!(event.reason.as_deref(), Some("Unsubscribed Address" | "Spam Reporting Address"));
-    Some(report_with_consent(about, (fact, code), event.sg_event_id, at, fact == Fact::Dropped && is_unwanted))
+    Some(report_with_consent(
+        about,
+        (fact, code),
+        event.sg_event_id,
+        at,
+        fact == ReportedStatus::Dropped && is_unwanted,
+    ))
 }

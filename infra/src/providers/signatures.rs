@@ -60,7 +60,7 @@ pub(super) fn decode_hex(text: &str) -> Option<Vec<u8>> {
 /// Within so many milliseconds of a time in seconds, on either side.
 pub(super) fn within(now: Option<Timestamp>, seconds: i64, window_ms: i64) -> Verdict {
     let Some(now) = now else { return Ok(()) };
-    let age = now.since(Timestamp(seconds.saturating_mul(1_000)));
+    let age = now.millis_since(Timestamp(seconds.saturating_mul(1_000)));
     match age {
         age if window_ms < age => Err("it is too old"),
         age if age < -window_ms => Err("its time is in the future"),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::provider::{
-    About, AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage, ParsedCallback,
-    Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, MessageRef, OutboundMessage, ParsedCallback,
+    Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde_json::Value;
 
 use super::aws::{SigV4Signer, error_name};
@@ -20,18 +20,18 @@ use super::{
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "sns",
     title: "AWS SNS",
     channels: &[Channel::Sms],
     settings: &[
-        Setting::required("accessKeyId", "Of a user that may sns:Publish"),
-        Setting::secret("secretAccessKey", "Its secret"),
-        Setting::required("region", "Such as eu-west-1"),
-        Setting::optional("senderId", "A name of at most 11 letters and digits, where the country takes one"),
-        Setting::optional("smsType", "Transactional (default) or Promotional"),
+        SettingSpec::required("accessKeyId", "Of a user that may sns:Publish"),
+        SettingSpec::secret("secretAccessKey", "Its secret"),
+        SettingSpec::required("region", "Such as eu-west-1"),
+        SettingSpec::optional("senderId", "A name of at most 11 letters and digits, where the country takes one"),
+        SettingSpec::optional("smsType", "Transactional (default) or Promotional"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "the secret in the callback's address",
 };
 const CAN: Capabilities = Capabilities { echoes_our_id: false, inbound: false, ..Capabilities::TEXT };
@@ -50,15 +50,15 @@ fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting
 
 #[async_trait]
 impl Provider for Sns {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.link.account
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let text = text_with_links(outbound, CAN.max_characters);
         let form = self.publish(&outbound.to, &text);
         match exchange(self.request(form), timeout_ms).await {
@@ -114,7 +114,7 @@ fn tag(exchange: &HttpExchange, name: &str) -> Option<String> {
     Some(rest.split_once(&format!("</{name}>"))?.0.trim().to_owned())
 }
 
-fn answered(exchange: &HttpExchange, text: &str) -> Sent {
+fn answered(exchange: &HttpExchange, text: &str) -> SendResult {
     let Some(no) = classify_status(exchange, exchange.code()) else {
         let segments = Some(domain::sms::segments(text).count);
         return tag(exchange, "MessageId")
@@ -130,7 +130,7 @@ fn answered(exchange: &HttpExchange, text: &str) -> Sent {
         _ => return no.into(),
     };
     let opted_out = code == "OptedOut";
-    Sent { opted_out, ..refused(class, code, exchange.retry_after_ms()).into() }
+    SendResult { opted_out, ..refused(class, code, exchange.retry_after_ms()).into() }
 }
 
 /// One entry of the log, as CloudWatch has it.
@@ -141,11 +141,11 @@ fn hear(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
     let reason = text("/delivery/providerResponse").unwrap_or_default();
     let gone = ["Invalid phone number", "blocked SMS", "blocklist", "opted out"];
     let fact = match text("/status") {
-        Some("SUCCESS") => Fact::Delivered,
-        Some("FAILURE") if gone.iter().any(|words| reason.contains(words)) => Fact::Bounced,
-        Some("FAILURE") => Fact::Undelivered,
-        _ => Fact::Unknown,
+        Some("SUCCESS") => ReportedStatus::Delivered,
+        Some("FAILURE") if gone.iter().any(|words| reason.contains(words)) => ReportedStatus::Bounced,
+        Some("FAILURE") => ReportedStatus::Undelivered,
+        _ => ReportedStatus::Unknown,
     };
-    let code = if fact == Fact::Unknown { unknown_code(text("/status").unwrap_or("none")) } else { None };
-    Ok(reports_only(vec![told(About::Message(id.to_owned()), (fact, code), None, now)]))
+    let code = if fact == ReportedStatus::Unknown { unknown_code(text("/status").unwrap_or("none")) } else { None };
+    Ok(reports_only(vec![told(MessageRef::ProviderMessageId(id.to_owned()), (fact, code), None, now)]))
 }

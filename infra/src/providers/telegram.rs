@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::communication::Answer;
+use domain::communication::AttemptOutcome;
+use domain::message::MediaKind;
 use domain::provider::{
-    AccountQueryError, CallbackRequest, Capabilities, Consent, InboundMessage, InvalidSetting, Kind, OutboundMessage,
-    ParsedCallback, Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, CallbackRequest, Capabilities, ConsentChange, InboundMessage, InvalidSetting, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use domain::render::MediaKind;
 use events::{Channel, RefusalClass, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -21,15 +21,15 @@ use super::{
 
 pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("telegram-secret-token", verify)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "telegram",
     title: "Telegram Bot API",
     channels: &[Channel::Telegram],
     settings: &[
-        Setting::secret("botToken", "From BotFather: digits, a colon, letters"),
-        Setting::optional_secret("secretToken", "What setWebhook was given; without it updates are refused"),
+        SettingSpec::secret("botToken", "From BotFather: digits, a colon, letters"),
+        SettingSpec::optional_secret("secretToken", "What setWebhook was given; without it updates are refused"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "a secret header",
 };
 const CAN: Capabilities = Capabilities {
@@ -81,15 +81,15 @@ struct Parameters {
 
 #[async_trait]
 impl Provider for Telegram {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.link.account
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         match self.send_to(outbound, &outbound.to, timeout_ms).await {
             (sent, None) => sent,
             // A definite no, with the new address of the same chat.
@@ -99,7 +99,7 @@ impl Provider for Telegram {
 
     async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
         match query_api(self.link.http.client.get(format!("{}/getMe", self.base)), timeout_ms).await {
-            Err(AccountQueryError::NoAnswer(code)) if code == "404" => {
+            Err(AccountQueryError::NoResponse(code)) if code == "404" => {
                 Err(AccountQueryError::CredentialsRejected(code))
             }
             other => other.map(|_| ()),
@@ -118,7 +118,7 @@ impl Provider for Telegram {
 
 impl Telegram {
     /// And where the chat has moved to, if it has.
-    async fn send_to(&self, outbound: &OutboundMessage, chat: &str, timeout_ms: u64) -> (Sent, Option<i64>) {
+    async fn send_to(&self, outbound: &OutboundMessage, chat: &str, timeout_ms: u64) -> (SendResult, Option<i64>) {
         let (method, body) = request(outbound, chat);
         let request = self.link.http.client.post(format!("{}/{method}", self.base)).json(&body);
         let exchange = match exchange(request, timeout_ms).await {
@@ -127,7 +127,7 @@ impl Telegram {
         };
         let Some(told) = exchange.json::<Told>() else {
             let no = classify_status(&exchange, exchange.code());
-            return (no.map_or_else(|| exchange.unreadable_response(), Sent::from), None);
+            return (no.map_or_else(|| exchange.unreadable_response(), SendResult::from), None);
         };
         if let (true, Some(message)) = (told.ok, told.result) {
             return (exchange.accepted(format!("{chat}:{}", message.message_id), None), None);
@@ -140,7 +140,7 @@ impl Telegram {
             400 | 403 => RefusalClass::Permanent,
             _ => {
                 let no = classify_status(&exchange, exchange.code());
-                return (no.map_or_else(|| exchange.unreadable_response(), Sent::from), None);
+                return (no.map_or_else(|| exchange.unreadable_response(), SendResult::from), None);
             }
         };
         let retry_after_ms = asked.map(|seconds| seconds.saturating_mul(1_000));
@@ -150,8 +150,11 @@ impl Telegram {
             Some(text) if text.contains("chat not found") => "400.chat_not_found".to_owned(),
             _ => code.to_string(),
         };
-        let answer: Answer = refused(class, name, retry_after_ms);
-        (Sent { opted_out, ..answer.into() }, told.parameters.and_then(|parameters| parameters.migrate_to_chat_id))
+        let answer: AttemptOutcome = refused(class, name, retry_after_ms);
+        (
+            SendResult { opted_out, ..answer.into() },
+            told.parameters.and_then(|parameters| parameters.migrate_to_chat_id),
+        )
     }
 }
 
@@ -213,8 +216,8 @@ fn hear(update: &Value, now: Timestamp) -> ParsedCallback {
             Some("member" | "administrator" | "creator") => false,
             _ => return ParsedCallback::default(),
         };
-        let consent = Consent { contact: chat, is_opt_out, reason: "blocked" };
-        return ParsedCallback { consents: vec![consent], ..ParsedCallback::default() };
+        let consent = ConsentChange { contact: chat, is_opt_out, reason: "blocked" };
+        return ParsedCallback { consent_changes: vec![consent], ..ParsedCallback::default() };
     }
     if let Some(chat) = id(&update["callback_query"]["message"]["chat"]["id"]) {
         let (said, query) = (update["callback_query"]["data"].as_str(), update["callback_query"]["id"].as_str());

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::communication::Answer;
+use domain::communication::AttemptOutcome;
 use domain::consent;
 use domain::provider::{
-    About, AccountQueryError, Balance, CallbackRequest, Capabilities, Found, InboundMessage, InvalidSetting, Kind,
-    OutboundMessage, ParsedCallback, Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, Balance, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, MessageRef,
+    OutboundMessage, ParsedCallback, Provider, ProviderConfig, ProviderKind, QueryResult, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use reqwest::RequestBuilder;
 use serde::Deserialize;
 
@@ -26,19 +26,22 @@ use super::{
 pub(super) const ENTRY: Entry =
     Entry { kind: &KIND, connect, schemes: &[("twilio-hmac-sha1", verify), ("twilio-hmac-sha256-sharedkey", verify)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "twilio",
     title: "Twilio",
     channels: &[Channel::Sms, Channel::Whatsapp, Channel::Messenger],
     settings: &[
-        Setting::required("accountSid", "AC…"),
-        Setting::secret("authToken", "Its auth token; it signs callbacks too"),
-        Setting::optional("from", "The number, short code or name that messages come from; a page's id for Messenger"),
-        Setting::optional("messagingServiceSid", "MG…, instead of a number"),
-        Setting::optional("mms", "true: files of SMS go as MMS; else as links"),
-        Setting::optional_secret("sharedKey", "Where webhooks are signed with a shared key (HMAC-SHA256)"),
+        SettingSpec::required("accountSid", "AC…"),
+        SettingSpec::secret("authToken", "Its auth token; it signs callbacks too"),
+        SettingSpec::optional(
+            "from",
+            "The number, short code or name that messages come from; a page's id for Messenger",
+        ),
+        SettingSpec::optional("messagingServiceSid", "MG…, instead of a number"),
+        SettingSpec::optional("mms", "true: files of SMS go as MMS; else as links"),
+        SettingSpec::optional_secret("sharedKey", "Where webhooks are signed with a shared key (HMAC-SHA256)"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "HMAC-SHA1 over address and form; HMAC-SHA256 with a shared key",
 };
 const CAN: Capabilities =
@@ -100,15 +103,15 @@ struct Problem {
 
 #[async_trait]
 impl Provider for Twilio {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.link.account
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let request = self.signed(self.link.http.client.post(self.url("/Messages.json"))).form(&self.fields(outbound));
         let exchange = match exchange(request, timeout_ms).await {
             Ok(exchange) => exchange,
@@ -118,7 +121,7 @@ impl Provider for Twilio {
         let code = problem.map_or(exchange.code().to_owned(), |code| code.to_string());
         if let Some(no) = classify_status(&exchange, &code) {
             let answer = problem.and_then(|code| by_code(code, exchange.retry_after_ms())).unwrap_or(no);
-            return Sent { opted_out: problem == Some(21_610), ..answer.into() };
+            return SendResult { opted_out: problem == Some(21_610), ..answer.into() };
         }
         let Some(Message { sid, num_segments }) = exchange.json() else { return exchange.unreadable_response() };
         exchange.accepted(sid, num_segments.and_then(|segments| segments.parse().ok()))
@@ -127,17 +130,23 @@ impl Provider for Twilio {
     /// Looks through the messages of the day: to this number, from ours, with these words, made at that time.
     ///
     /// The same words to the same number within the same minute cannot be told apart: either proves the other.
-    async fn query(&self, outbound: &OutboundMessage, since: Timestamp, until: Timestamp, timeout_ms: u64) -> Found {
-        let Some(mut days) = days(since, until) else { return Found::NoAnswer };
+    async fn query_delivery(
+        &self,
+        outbound: &OutboundMessage,
+        since: Timestamp,
+        until: Timestamp,
+        timeout_ms: u64,
+    ) -> QueryResult {
+        let Some(mut days) = days(since, until) else { return QueryResult::NoResponse };
         let text = text_with_links(outbound, CAN.max_characters);
         loop {
-            let Some(day) = days.pop() else { break Found::NotTaken };
+            let Some(day) = days.pop() else { break QueryResult::NotAccepted };
             match self.messages_of(outbound, &day, timeout_ms).await {
-                None => break Found::NoAnswer,
+                None => break QueryResult::NoResponse,
                 Some(messages) => {
                     let ours = |m: &&Listed| m.is(&text, since, until);
                     if let Some(message) = messages.iter().find(ours) {
-                        break Found::Taken(message.sid.clone());
+                        break QueryResult::Accepted(message.sid.clone());
                     }
                 }
             }
@@ -260,7 +269,7 @@ impl Twilio {
 }
 
 /// Codes that say more than their HTTP status. https://www.twilio.com/docs/api/errors
-fn by_code(code: u32, retry_after_ms: Option<i64>) -> Option<Answer> {
+fn by_code(code: u32, retry_after_ms: Option<i64>) -> Option<AttemptOutcome> {
     let class = match code {
         20_003 | 20_005 | 21_606 | 21_659 | 21_660 | 63_007 => RefusalClass::Auth,
         20_429 | 63_018 => RefusalClass::Throttled,
@@ -343,20 +352,22 @@ fn hear(request: &CallbackRequest, now: Timestamp) -> ParsedCallback {
         let Some(ids) = attempt_ids_from_query(request) else { return ParsedCallback::default() };
         let code = form("ErrorCode").filter(|code| code.len() <= 6 && code.bytes().all(|b| b.is_ascii_digit()));
         let fact = match (status.as_str(), code.as_deref()) {
-            ("accepted" | "scheduled" | "queued" | "sending", _) => Fact::Accepted,
-            ("sent" | "partially_delivered", _) => Fact::Sent,
-            ("delivered", _) => Fact::Delivered,
-            ("read", _) => Fact::Read,
+            ("accepted" | "scheduled" | "queued" | "sending", _) => ReportedStatus::Accepted,
+            ("sent" | "partially_delivered", _) => ReportedStatus::Sent,
+            ("delivered", _) => ReportedStatus::Delivered,
+            ("read", _) => ReportedStatus::Read,
             // The number does not exist, or is no mobile.
-            ("undelivered" | "failed", Some("30005" | "30006" | "21211" | "21614" | "63024")) => Fact::Bounced,
-            ("undelivered" | "failed" | "canceled", _) => Fact::Undelivered,
-            _ => Fact::Unknown,
+            ("undelivered" | "failed", Some("30005" | "30006" | "21211" | "21614" | "63024")) => {
+                ReportedStatus::Bounced
+            }
+            ("undelivered" | "failed" | "canceled", _) => ReportedStatus::Undelivered,
+            _ => ReportedStatus::Unknown,
         };
         let sid = form("MessageSid").filter(|sid| sid.len() <= 60);
         let id = sid.map(|sid| format!("{sid}:{status}"));
         let opted_out = code.as_deref() == Some("21610");
-        let about = About::ours(ids);
-        let code = if fact == Fact::Unknown { unknown_code(&status) } else { code };
+        let about = MessageRef::from_attempt(ids);
+        let code = if fact == ReportedStatus::Unknown { unknown_code(&status) } else { code };
         return reports_only(report_with_consent(about, (fact, code), id, now, opted_out));
     }
     let (Some(from), Some(sid)) = (form("From"), form("MessageSid")) else { return ParsedCallback::default() };

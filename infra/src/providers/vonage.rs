@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::provider::{
-    About, AccountQueryError, Balance, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, Kind,
-    OutboundMessage, ParsedCallback, Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, Balance, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, MessageRef,
+    OutboundMessage, ParsedCallback, Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use jsonwebtoken::Algorithm;
 use md5::{Digest, Md5};
 use serde::Deserialize;
@@ -37,21 +37,21 @@ pub(super) const ENTRY: Entry = Entry {
     ],
 };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "vonage",
     title: "Vonage (Nexmo)",
     channels: &[Channel::Sms],
     settings: &[
-        Setting::required("apiKey", "The account's API key"),
-        Setting::secret("apiSecret", "Its API secret"),
-        Setting::required("from", "A number of yours, or a name where the country takes one"),
-        Setting::optional_secret("signatureSecret", "Signs its callbacks; without it they are refused"),
-        Setting::optional(
+        SettingSpec::required("apiKey", "The account's API key"),
+        SettingSpec::secret("apiSecret", "Its API secret"),
+        SettingSpec::required("from", "A number of yours, or a name where the country takes one"),
+        SettingSpec::optional_secret("signatureSecret", "Signs its callbacks; without it they are refused"),
+        SettingSpec::optional(
             "signatureMethod",
             "sha256 (default), sha512, or jwt for signed webhooks of the Messages API",
         ),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "HMAC over the sorted parameters, or a JWT with the body's hash",
 };
 const CAN: Capabilities = Capabilities { balance: true, ..Capabilities::TEXT };
@@ -100,15 +100,15 @@ struct Part {
 
 #[async_trait]
 impl Provider for Vonage {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.link.account
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let text = text_with_links(outbound, CAN.max_characters);
         let is_gsm = domain::sms::segments(&text).encoding == domain::sms::Encoding::Gsm7;
         // `client-ref` takes 40 characters: the tenant is known by the configuration that is called back.
@@ -162,7 +162,7 @@ impl Vonage {
 }
 
 /// One part refused refuses the whole: the phone cannot put together what is left.
-fn answered(exchange: &HttpExchange) -> Sent {
+fn answered(exchange: &HttpExchange) -> SendResult {
     if let Some(no) = classify_status(exchange, exchange.code()) {
         return no.into();
     }
@@ -268,9 +268,9 @@ fn hear(parameters: &BTreeMap<String, String>, now: Timestamp) -> Result<ParsedC
     let Some(status) = status else { return Ok(inbound(parameters, now)) };
     let about = match (reference, get("messageId").or_else(|| get("message_uuid"))) {
         (Some(reference), _) if reference.parse::<events::AttemptId>().is_ok() => {
-            About::Attempt { tenant: None, attempt: reference.to_owned() }
+            MessageRef::Attempt { tenant: None, attempt: reference.to_owned() }
         }
-        (_, Some(id)) => About::Message(id.to_owned()),
+        (_, Some(id)) => MessageRef::ProviderMessageId(id.to_owned()),
         _ => return Err("it names no message"),
     };
     // `{"title": "1190", …}` in the Messages API.
@@ -278,16 +278,18 @@ fn hear(parameters: &BTreeMap<String, String>, now: Timestamp) -> Result<ParsedC
     let error = error.and_then(|error| error["title"].as_str().map(str::to_owned));
     let code = get("err-code").filter(|code| *code != "0").map(str::to_owned).or(error);
     let fact = match (status, code.as_deref()) {
-        ("accepted" | "buffered" | "submitted", _) => Fact::Sent,
-        ("delivered", _) => Fact::Delivered,
-        ("read", _) => Fact::Read,
-        ("failed" | "rejected" | "undeliverable", Some("3" | "4" | "9" | "12" | "13" | "14")) => Fact::Bounced,
-        ("rejected", Some("1050" | "1170" | "1190" | "1240" | "1300")) => Fact::Bounced,
-        ("failed" | "rejected" | "undeliverable" | "expired", _) => Fact::Undelivered,
-        _ => Fact::Unknown,
+        ("accepted" | "buffered" | "submitted", _) => ReportedStatus::Sent,
+        ("delivered", _) => ReportedStatus::Delivered,
+        ("read", _) => ReportedStatus::Read,
+        ("failed" | "rejected" | "undeliverable", Some("3" | "4" | "9" | "12" | "13" | "14")) => {
+            ReportedStatus::Bounced
+        }
+        ("rejected", Some("1050" | "1170" | "1190" | "1240" | "1300")) => ReportedStatus::Bounced,
+        ("failed" | "rejected" | "undeliverable" | "expired", _) => ReportedStatus::Undelivered,
+        _ => ReportedStatus::Unknown,
     };
     let id = get("messageId").or_else(|| get("message_uuid")).map(|id| format!("{id}:{status}"));
-    let code = if fact == Fact::Unknown { unknown_code(status) } else { code };
+    let code = if fact == ReportedStatus::Unknown { unknown_code(status) } else { code };
     Ok(reports_only(vec![told(about, (fact, code), id, time(parameters).unwrap_or(now))]))
 }
 

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use domain::message::MediaKind;
 use domain::provider::{
-    About, AccountQueryError, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, Kind, OutboundMessage,
-    ParsedCallback, Provider, ProviderConfig, Sent, Setting, Told,
+    AccountQueryError, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, MessageRef, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, ProviderKind, ProviderReport, SendResult, SettingSpec,
 };
-use domain::render::MediaKind;
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -23,17 +23,17 @@ use super::{
 pub(super) const ENTRY: Entry =
     Entry { kind: &KIND, connect, schemes: &[("meta-x-hub-sha256", verify_post), ("meta-get-challenge", verify_get)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "whatsapp",
     title: "WhatsApp Business Cloud API",
     channels: &[Channel::Whatsapp],
     settings: &[
-        Setting::required("phoneNumberId", "The id of the business number"),
-        Setting::secret("accessToken", "A system user's token"),
-        Setting::optional_secret("appSecret", "Signs its callbacks; without it they are refused"),
-        Setting::optional_secret("verifyToken", "What you enter beside the callback's address"),
+        SettingSpec::required("phoneNumberId", "The id of the business number"),
+        SettingSpec::secret("accessToken", "A system user's token"),
+        SettingSpec::optional_secret("appSecret", "Signs its callbacks; without it they are refused"),
+        SettingSpec::optional_secret("verifyToken", "What you enter beside the callback's address"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "X-Hub-Signature-256, and the verify token once",
 };
 const CAN: Capabilities = Capabilities {
@@ -75,15 +75,15 @@ struct Id {
 
 #[async_trait]
 impl Provider for Whatsapp {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.link.account
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let request = self.link.http.client.post(format!("{}/messages", self.url));
         let request = request.bearer_auth(&self.access_token).json(&body(outbound));
         let exchange = match exchange(request, timeout_ms).await {
@@ -91,7 +91,7 @@ impl Provider for Whatsapp {
             Err(answer) => return answer.into(),
         };
         if let Some((answer, code)) = refusal(&exchange, class) {
-            return Sent { opted_out: code == 131_050, ..answer.into() };
+            return SendResult { opted_out: code == 131_050, ..answer.into() };
         }
         let taken = exchange.json::<Taken>().and_then(|taken| taken.messages.into_iter().next());
         taken.map_or_else(|| exchange.unreadable_response(), |message| exchange.accepted(message.id, None))
@@ -111,7 +111,7 @@ impl Provider for Whatsapp {
 
     async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
         match request.method.as_str() {
-            "GET" => Ok(ParsedCallback { reply: challenge(request), ..ParsedCallback::default() }),
+            "GET" => Ok(ParsedCallback { response_body: challenge(request), ..ParsedCallback::default() }),
             _ => hear(&request.body, now),
         }
     }
@@ -201,7 +201,7 @@ fn hear(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
     let mut heard = ParsedCallback::default();
     for change in list(&body, "entry").iter().flat_map(|entry| list(entry, "changes")) {
         let value = &change["value"];
-        list(value, "statuses").iter().for_each(|status| heard.told.extend(tell(status, now)));
+        list(value, "statuses").iter().for_each(|status| heard.delivery_reports.extend(tell(status, now)));
         heard.inbound.extend(list(value, "messages").iter().filter_map(|message| inbound(message, now)));
     }
     Ok(heard)
@@ -212,21 +212,21 @@ fn at(value: &Value, now: Timestamp) -> Timestamp {
     seconds.map_or(now, |seconds| Timestamp(seconds.saturating_mul(1_000)))
 }
 
-fn tell(status: &Value, now: Timestamp) -> Vec<Told> {
+fn tell(status: &Value, now: Timestamp) -> Vec<ProviderReport> {
     let (Some(id), Some(name)) = (status["id"].as_str(), status["status"].as_str()) else { return Vec::new() };
     let about = match status["biz_opaque_callback_data"].as_str().and_then(parse_attempt_ref) {
-        Some(ids) => About::ours(ids),
-        None => About::Message(id.to_owned()),
+        Some(ids) => MessageRef::from_attempt(ids),
+        None => MessageRef::ProviderMessageId(id.to_owned()),
     };
     let code = status["errors"][0]["code"].as_i64();
     let fact = match name {
-        "sent" => Fact::Sent,
-        "delivered" => Fact::Delivered,
-        "read" | "played" => Fact::Read,
-        "failed" => Fact::Undelivered,
-        _ => Fact::Unknown,
+        "sent" => ReportedStatus::Sent,
+        "delivered" => ReportedStatus::Delivered,
+        "read" | "played" => ReportedStatus::Read,
+        "failed" => ReportedStatus::Undelivered,
+        _ => ReportedStatus::Unknown,
     };
-    let shown = if fact == Fact::Unknown { unknown_code(name) } else { code.map(|code| code.to_string()) };
+    let shown = if fact == ReportedStatus::Unknown { unknown_code(name) } else { code.map(|code| code.to_string()) };
     report_with_consent(about, (fact, shown), Some(format!("{id}:{name}")), at(status, now), code == Some(131_050))
 }
 

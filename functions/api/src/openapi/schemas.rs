@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use application::problem::Kind;
 use domain::access::permissions;
-use domain::render::MediaKind;
+use domain::message::MediaKind;
 use domain::status::Status;
-use events::{Channel, DoubtPolicy, MessageType, Mode, Outcome, Priority, RecipientType, Retention, Role, Unless};
+use events::{
+    Channel, FallbackCondition, InDoubtPolicy, MessageType, Mode, Priority, RecipientType, Resolution, RetentionClass,
+    Role,
+};
 use serde_json::{Map, Value, json};
 
 use super::notation::{nullable, object, schema, words};
@@ -304,7 +307,7 @@ pub fn all() -> Value {
         ("TypeOrGeneral", with(MessageType::names(), "general")),
         ("RecipientType", words(RecipientType::names())),
         ("Priority", words(Priority::names())),
-        ("DoubtPolicy", words(DoubtPolicy::names())),
+        ("DoubtPolicy", words(InDoubtPolicy::names())),
         ("Mode", words(Mode::names())),
         ("Media", words(MediaKind::NAMES)),
         ("ActSubject", words(crate::audit::subjects())),

@@ -1,5 +1,5 @@
-//! The doors on a bench: a store, a queue that keeps what it is given, a provider that answers as told, and a clock that
-//! stands still.
+//! A harness for the functions without HTTP: a store, a queue that records its hints, a provider that answers by script, and
+//! a clock that only moves when advanced.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -10,18 +10,19 @@ use application::directory::Own;
 use application::{CommandContext, CommandExecutor, Loaded};
 use async_trait::async_trait;
 use deliver::Deliver;
-use domain::communication::{Answer, Command, Lifecycle};
+use domain::communication::{AttemptOutcome, Command, Lifecycle};
+use domain::message::MessageContent;
 use domain::policy;
 use domain::ports::{
-    AlertSink, ContentKey, DocumentStore, EventStore, Found, Hint, Host, Inbox, Journals, MessageContent,
-    OutboundMessage, Provider, ProviderConfig, ProviderFactory, QueueDepth, QueueId, Sent, StoreError, StreamKey,
-    UnmatchedRetry, Vault, WorkQueue,
+    AlertSink, ClockAndRng, ContentKey, DocumentStore, EventStore, Hint, Journals, OutboundMessage, Provider,
+    ProviderConfig, ProviderFactory, QueryResult, QueueDepth, QueueId, SendResult, StoreError, StreamKey,
+    UnmatchedQueue, UnmatchedRetry, Vault, WorkQueue,
 };
-use domain::provider::{CallbackRequest, Capabilities, InvalidSetting, Kind, ParsedCallback};
+use domain::provider::{CallbackRequest, Capabilities, InvalidSetting, ParsedCallback, ProviderKind};
 use events::RateLimit;
 use events::{
-    Channel, CommunicationId, DoubtPolicy, MessageType, Mode, Priority, Recipient, RecipientType, RefusalClass,
-    Requested, Source, TenantId, Timestamp,
+    Channel, CommunicationId, CommunicationRequest, InDoubtPolicy, MessageType, Mode, Priority, Recipient,
+    RecipientType, RefusalClass, Source, TenantId, Timestamp,
 };
 use futures_util::FutureExt;
 use infra::embedded::{Database, FolderObjectStore, LocalKeyCipher};
@@ -31,7 +32,7 @@ use schedule::Schedule;
 pub const T0: i64 = 1_800_000_000_000;
 pub const INVOCATION_MS: i64 = 30_000;
 
-/// Time stands still until told; chance repeats itself with every run.
+/// A clock that only moves when advanced, and random numbers that are the same in every run.
 pub struct FixedClock {
     now: AtomicI64,
     chance: AtomicU64,
@@ -47,7 +48,7 @@ impl FixedClock {
     }
 }
 
-impl Host for FixedClock {
+impl ClockAndRng for FixedClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.now.load(Ordering::SeqCst))
     }
@@ -58,7 +59,7 @@ impl Host for FixedClock {
     }
 }
 
-/// Keeps hints; loses them when told.
+/// Records hints, or fails while it is down.
 #[derive(Default)]
 pub struct RecordingQueue {
     pub hints: Mutex<Vec<(Hint, u32)>>,
@@ -86,13 +87,13 @@ impl WorkQueue for RecordingQueue {
     }
 }
 
-/// Answers in the order told, then accepts; remembers what it was asked.
+/// Gives the scripted answers in order, then accepts; records the messages sent to it.
 pub struct ScriptedProvider {
     account: ProviderConfig,
-    pub answers: Mutex<VecDeque<Answer>>,
-    pub asked: Mutex<Vec<OutboundMessage>>,
+    pub answers: Mutex<VecDeque<AttemptOutcome>>,
+    pub sent_messages: Mutex<Vec<OutboundMessage>>,
     /// What it says when asked about a doubt.
-    pub found: Mutex<Found>,
+    pub found: Mutex<QueryResult>,
 }
 
 impl ScriptedProvider {
@@ -104,44 +105,44 @@ impl ScriptedProvider {
         Arc::new(ScriptedProvider {
             account: account(config, Channel::Email, Mode::Live, rate),
             answers: Mutex::default(),
-            asked: Mutex::default(),
-            found: Mutex::new(Found::CannotSay),
+            sent_messages: Mutex::default(),
+            found: Mutex::new(QueryResult::Unsupported),
         })
     }
 }
 
 pub fn account(config: &str, channel: Channel, mode: Mode, rate: RateLimit) -> ProviderConfig {
-    ProviderConfig { config: config.to_owned(), provider: "told".to_owned(), channel, mode, rate }
+    ProviderConfig { id: config.to_owned(), provider: "told".to_owned(), channel, mode, rate }
 }
 
-pub fn accepted() -> Answer {
+pub fn accepted() -> AttemptOutcome {
     let (segments, cost_micros) = (None, None);
-    Answer::Accepted { provider_message_id: "told-1".to_owned(), segments, cost_micros, latency_ms: 1 }
+    AttemptOutcome::Accepted { provider_message_id: "told-1".to_owned(), segments, cost_micros, latency_ms: 1 }
 }
 
-pub fn refused(class: RefusalClass) -> Answer {
-    Answer::Refused { class, code: "told".to_owned(), retry_after_ms: None }
+pub fn refused(class: RefusalClass) -> AttemptOutcome {
+    AttemptOutcome::Refused { class, code: "told".to_owned(), retry_after_ms: None }
 }
 
 #[async_trait]
 impl Provider for ScriptedProvider {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.account
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         Capabilities { query: true, ..Capabilities::TEXT }
     }
 
-    async fn send(&self, outbound: &OutboundMessage, _: u64) -> Sent {
-        self.asked.lock().expect("asked").push(outbound.clone());
+    async fn send(&self, outbound: &OutboundMessage, _: u64) -> SendResult {
+        self.sent_messages.lock().expect("sent messages").push(outbound.clone());
         // Lets others run between the claim and its outcome.
         tokio::task::yield_now().await;
         let answer = self.answers.lock().expect("answers").pop_front().unwrap_or_else(accepted);
         answer.into()
     }
 
-    async fn query(&self, _: &OutboundMessage, _: Timestamp, _: Timestamp, _: u64) -> Found {
+    async fn query_delivery(&self, _: &OutboundMessage, _: Timestamp, _: Timestamp, _: u64) -> QueryResult {
         self.found.lock().expect("found").clone()
     }
 }
@@ -201,7 +202,7 @@ pub fn provider_at(
     let connections = HttpProviderFactory { http, simulators: BTreeMap::new(), bases };
     let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let account = ProviderConfig {
-        config: format!("acme.{name}"),
+        id: format!("acme.{name}"),
         provider: name.to_owned(),
         channel,
         mode: Mode::Live,
@@ -227,7 +228,7 @@ pub fn callback(url: &str, headers: &[(&str, &str)], body: &[u8]) -> CallbackReq
 }
 
 /// What a callback says, for providers that need nothing from outside to read it.
-pub fn heard(
+pub fn parsed_callback(
     provider: &dyn Provider,
     request: &CallbackRequest,
     now: Timestamp,
@@ -244,8 +245,8 @@ pub fn verified(provider: &dyn Provider, request: &CallbackRequest, now: Timesta
 pub struct DiscardingUnmatchedQueue;
 
 #[async_trait]
-impl Inbox for DiscardingUnmatchedQueue {
-    async fn again(&self, _: &UnmatchedRetry, _: u32) -> Result<(), StoreError> {
+impl UnmatchedQueue for DiscardingUnmatchedQueue {
+    async fn enqueue(&self, _: &UnmatchedRetry, _: u32) -> Result<(), StoreError> {
         Ok(())
     }
 }
@@ -254,7 +255,7 @@ impl Inbox for DiscardingUnmatchedQueue {
 pub struct EmptyProviderFactory;
 
 impl ProviderFactory for EmptyProviderFactory {
-    fn kinds(&self) -> Vec<&'static Kind> {
+    fn kinds(&self) -> Vec<&'static ProviderKind> {
         Vec::new()
     }
 
@@ -269,7 +270,7 @@ impl ProviderFactory for EmptyProviderFactory {
 }
 
 /// What stands behind the tenants' configurations, over any store.
-pub fn own<S: Journals + DocumentStore + 'static>(store: Arc<S>, host: Arc<dyn Host>) -> Own {
+pub fn tenant_ports<S: Journals + DocumentStore + 'static>(store: Arc<S>, host: Arc<dyn ClockAndRng>) -> Own {
     Own {
         journals: store.clone(),
         documents: store,
@@ -301,7 +302,7 @@ pub fn objects(folder: PathBuf) -> Arc<FolderObjectStore> {
 impl Harness {
     pub fn new() -> Self {
         let scratch = Scratch::new();
-        let store = Arc::new(Database::open(&scratch.0.join("bench.db"), false).expect("a database"));
+        let store = Arc::new(Database::open(&scratch.0.join("harness.db"), false).expect("a database"));
         let (host, queue) = (FixedClock::new(), Arc::new(RecordingQueue::default()));
         let (provider, second) = (ScriptedProvider::new("told"), ScriptedProvider::new("told-second"));
         let alerts = Arc::new(RecordingAlerts::default());
@@ -310,7 +311,7 @@ impl Harness {
             vault: store.clone(),
             queue: queue.clone(),
             providers: vec![provider.clone()],
-            own: own(store.clone(), host.clone()),
+            own: tenant_ports(store.clone(), host.clone()),
             documents: store.clone(),
             files: Arc::new(local::simulator::SimulatedFiles),
             objects: objects(scratch.0.join("files")),
@@ -330,18 +331,18 @@ impl Harness {
 
     /// The same with two providers, one after the other.
     pub fn with_failover() -> Self {
-        let mut bench = Harness::new();
-        bench.deliver.providers.push(bench.second.clone());
-        bench
+        let mut harness = Harness::new();
+        harness.deliver.providers.push(harness.second.clone());
+        harness
     }
 
     /// A stream and its content, as the api leaves them; no hint.
-    pub async fn accept(&self, change: impl FnOnce(&mut Requested)) -> StreamKey {
+    pub async fn accept(&self, change: impl FnOnce(&mut CommunicationRequest)) -> StreamKey {
         let mut request = request(self.host.now());
         change(&mut request);
-        let id = CommunicationId::fresh(self.host.now(), self.host.random());
+        let id = CommunicationId::generate(self.host.now(), self.host.random());
         let key = StreamKey { tenant: tenant(), id };
-        let place = ContentKey::of(&key, &request, &request.request_hash);
+        let place = ContentKey::for_request(&key, &request, &request.request_hash);
         Vault::put(&*self.store, &place, &content(), Timestamp(T0 * 2)).await.expect("stored");
         self.execute(&key, Command::Request(Box::new(request))).await;
         key
@@ -389,15 +390,15 @@ impl Harness {
         due.len()
     }
 
-    pub fn asked(&self) -> usize {
-        self.provider.asked.lock().expect("asked").len()
+    pub fn sent_messages(&self) -> usize {
+        self.provider.sent_messages.lock().expect("sent messages").len()
     }
 
-    pub fn answers(&self, answers: impl IntoIterator<Item = Answer>) {
+    pub fn answers(&self, answers: impl IntoIterator<Item = AttemptOutcome>) {
         self.provider.answers.lock().expect("answers").extend(answers);
     }
 
-    pub async fn names(&self, key: &StreamKey) -> Vec<&'static str> {
+    pub async fn event_names(&self, key: &StreamKey) -> Vec<&'static str> {
         self.load(key).await.records.iter().map(|record| record.event.name()).collect()
     }
 
@@ -421,7 +422,7 @@ pub fn content() -> MessageContent {
         recipient_contact: "ada@example.com".to_owned(),
         recipient_name: Some("Ada".to_owned()),
         subject: Some("Hello".to_owned()),
-        shown_subject: None,
+        rendered_subject: None,
         content: Some("Hello there".to_owned()),
         variables: None,
         attachments: Vec::new(),
@@ -431,8 +432,8 @@ pub fn content() -> MessageContent {
     }
 }
 
-pub fn request(now: Timestamp) -> Requested {
-    Requested {
+pub fn request(now: Timestamp) -> CommunicationRequest {
+    CommunicationRequest {
         channel: Channel::Email,
         kind: MessageType::Invoice,
         priority: Priority::Normal,
@@ -444,9 +445,9 @@ pub fn request(now: Timestamp) -> Requested {
         attachments: Vec::new(),
         entity: None,
         scheduled_at: None,
-        expires_at: policy::expires_at(MessageType::Invoice, now),
+        expires_at: policy::default_expiry(MessageType::Invoice, now),
         quiet_hours: None,
-        in_doubt: DoubtPolicy::Resend,
+        in_doubt: InDoubtPolicy::Resend,
         max_attempts: policy::MAX_ATTEMPTS,
         campaign: None,
         rule: None,

@@ -1,4 +1,4 @@
-//! A running `local` and somebody who uses it.
+//! A running `local` and a client of it.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -7,12 +7,12 @@ use local::{DEV_KEY, Data, Local, Options};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use crate::described;
+use crate::openapi_contract;
 
-/// How long anything may take before a test says that it did not happen.
+/// How long a test waits for anything.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-pub struct World {
+pub struct TestServer {
     pub local: Local,
     pub client: Client,
 }
@@ -56,9 +56,9 @@ pub fn sms(to: &str) -> Value {
     json!({ "channel": "sms", "type": "payment_link", "recipientContact": to, "content": "Pay here" })
 }
 
-impl World {
-    pub async fn new() -> World {
-        World::with(Options { data: Data::Memory, ..World::options() }).await
+impl TestServer {
+    pub async fn new() -> TestServer {
+        TestServer::with(Options { data: Data::Memory, ..TestServer::options() }).await
     }
 
     /// Any port, and a provider that need not be waited for long.
@@ -66,9 +66,9 @@ impl World {
         Options { port: 0, data: Data::Memory, clock_factor: 1, provider_timeout_ms: 1_000, ..Options::default() }
     }
 
-    pub async fn with(options: Options) -> World {
+    pub async fn with(options: Options) -> TestServer {
         let local = Local::start(options).await.expect("local starts");
-        World { local, client: Client::new() }
+        TestServer { local, client: Client::new() }
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -83,7 +83,7 @@ impl World {
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.expect("a body");
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        described::check(&method, &path, sent.as_deref(), status, &body);
+        openapi_contract::check(&method, &path, sent.as_deref(), status, &body);
         Answer { status, headers, body }
     }
 

@@ -6,7 +6,7 @@ use uuid::{Builder, Uuid};
 
 use crate::Timestamp;
 
-/// Why a text is not an id.
+/// Why a text is not a valid id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     #[error("not a communication id: `com_` and 32 hexadecimal digits")]
@@ -17,7 +17,7 @@ pub enum IdError {
     Tenant,
 }
 
-/// Who owns a stream. Leads every key, so it holds only `a-z`, `0-9` and `-`.
+/// The owner of a stream. Every key begins with it, so it contains only `a-z`, `0-9` and `-`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TenantId(String);
 
@@ -31,37 +31,39 @@ impl FromStr for TenantId {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        match (1..=40).contains(&text.len()) && text.chars().all(allowed) {
-            true => Ok(TenantId(text.to_owned())),
-            false => Err(IdError::Tenant),
+        if (1..=40).contains(&text.len()) && text.chars().all(allowed) {
+            Ok(TenantId(text.to_owned()))
+        } else {
+            Err(IdError::Tenant)
         }
     }
 }
 
-/// One communication: `com_` and a UUID without hyphens.
+/// The id of a communication: `com_` and a UUID without hyphens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommunicationId(Uuid);
 
 impl CommunicationId {
-    /// The same tenant and idempotency key always give the same id (UUIDv5): the id is the record.
+    /// Derives the id from the tenant and the idempotency key (UUIDv5). The same request therefore always has the same id.
     pub fn from_idempotency_key(tenant: &TenantId, key: &str) -> Self {
         let tenant = Uuid::new_v5(&Uuid::NAMESPACE_OID, tenant.as_str().as_bytes());
         CommunicationId(Uuid::new_v5(&tenant, format!("idem:{key}").as_bytes()))
     }
 
-    /// Of the communication that takes the place of another: always the same one. No idempotency key holds a zero byte.
+    /// Derives the id of another communication's fallback. An idempotency key contains no zero byte, so the two kinds of id
+    /// cannot collide.
     pub fn for_fallback_of(tenant: &TenantId, other: CommunicationId) -> Self {
         CommunicationId::from_idempotency_key(tenant, &format!("fallback\0{other}"))
     }
 
-    /// A fresh id (UUIDv7) from the time and 80 random bits.
-    pub fn fresh(now: Timestamp, random: u128) -> Self {
+    /// Generates an id (UUIDv7) from the time and 80 random bits.
+    pub fn generate(now: Timestamp, random: u128) -> Self {
         let random: [u8; 10] = random.to_le_bytes()[..10].try_into().expect("10 of 16 bytes");
         CommunicationId(Builder::from_unix_timestamp_millis(now.0 as u64, &random).into_uuid())
     }
 
-    /// The last byte: evenly spread over both kinds of id.
-    pub fn spread(&self) -> u8 {
+    /// The last byte. It is evenly distributed for both kinds of id.
+    pub fn shard_byte(&self) -> u8 {
         self.0.as_bytes()[15]
     }
 }
@@ -75,7 +77,7 @@ impl FromStr for CommunicationId {
     }
 }
 
-/// One attempt to deliver, as providers echo it: `att_`, the communication's UUID, `_`, its number from 1.
+/// The id of a delivery attempt, as providers echo it: `att_`, the communication's UUID, `_` and a number from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId {
     pub communication: CommunicationId,
@@ -133,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_read_back_what_they_print() {
+    fn a_printed_id_can_be_parsed() {
         let tenant: TenantId = "acme".parse().expect("a tenant");
         let id = CommunicationId::from_idempotency_key(&tenant, "order-1");
         assert_eq!(id.to_string().parse(), Ok(id));
@@ -142,14 +144,14 @@ mod tests {
     }
 
     #[test]
-    fn one_key_is_one_id_per_tenant() {
+    fn a_key_has_one_id_per_tenant() {
         let [a, b]: [TenantId; 2] = ["a", "b"].map(|t| t.parse().expect("a tenant"));
         assert_eq!(CommunicationId::from_idempotency_key(&a, "k"), CommunicationId::from_idempotency_key(&a, "k"));
         assert_ne!(CommunicationId::from_idempotency_key(&a, "k"), CommunicationId::from_idempotency_key(&b, "k"));
     }
 
     #[test]
-    fn wrong_ids_are_refused() {
+    fn invalid_ids_are_rejected() {
         for text in ["", "com_", "com_12", "019a", "com_zz9a0000000000000000000000000000"] {
             assert_eq!(text.parse::<CommunicationId>(), Err(IdError::Communication));
         }

@@ -1,65 +1,65 @@
-//! Event ⇄ stored text: one line of JSON, `{type, version, at, command, actor, …, data}`.
+//! Encodes and decodes events. A stored event is one line of JSON: `{type, version, at, command, actor, …, data}`.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Event, Timestamp, upcast};
+use crate::{CommunicationEvent, Timestamp, upcast};
 
-/// A family of events: those of one kind of stream.
+/// The events of one kind of stream.
 pub trait EventFamily: Serialize + DeserializeOwned {
-    /// The types that this build knows. Every one is still at version 1.
+    /// The types that this build knows. All of them are still at version 1.
     const TYPES: &[&str];
 
     /// The type as stored.
     fn name(&self) -> &'static str;
 }
 
-impl EventFamily for Event {
-    const TYPES: &[&str] = Event::TYPES;
+impl EventFamily for CommunicationEvent {
+    const TYPES: &[&str] = CommunicationEvent::TYPES;
 
     fn name(&self) -> &'static str {
-        Event::name(self)
+        CommunicationEvent::name(self)
     }
 }
 
-/// The version that `encode` writes for a type; none for a type this build does not know.
+/// The version that `encode` writes for a type. Returns `None` for a type that this build does not know.
 fn newest_version<E: EventFamily>(kind: &str) -> Option<u16> {
     E::TYPES.contains(&kind).then_some(1)
 }
 
-/// What is known about an event beside its data.
+/// The circumstances of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventMetadata {
     /// When it was stored, by the server's clock.
     pub at: Timestamp,
-    /// The append that wrote it: 16 hexadecimal digits, unique in its stream.
+    /// The id of the append that wrote it: 16 hexadecimal digits, unique in its stream.
     pub command: String,
-    /// What the whole exchange is known by, where it is not the stream itself.
+    /// The id of the whole exchange. `None` if that is the stream itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<String>,
     /// The queue message, callback or request that caused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub causation: Option<String>,
-    /// Who did it: an API key's actor, or the function.
+    /// Who caused it: the actor of an API key, or the function.
     pub actor: String,
-    /// W3C `traceparent`, where the caller sent one.
+    /// The caller's W3C `traceparent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
 }
 
 /// One event as read from a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recorded<E = Event> {
+pub struct Recorded<E = CommunicationEvent> {
     pub version: u16,
     pub meta: EventMetadata,
     pub event: E,
 }
 
-/// Why a stored text cannot be read. Deciding stops; projections skip.
+/// Why a stored event cannot be read. Deciding on its stream fails, and projections skip it.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// Written by a newer version of this software, or damaged.
+    /// It was written by a newer version of this software, or is damaged.
     #[error("unknown event {kind} v{version}")]
     Unknown { kind: String, version: u16 },
     #[error("not a stored event")]
@@ -76,7 +76,7 @@ struct Line {
     data: Value,
 }
 
-/// One line of JSON, in the newest version.
+/// Encodes an event in the newest version of its type.
 pub fn encode<E: EventFamily>(event: &E, meta: &EventMetadata) -> String {
     #[derive(Serialize)]
     struct Out<'a, E> {
@@ -90,11 +90,11 @@ pub fn encode<E: EventFamily>(event: &E, meta: &EventMetadata) -> String {
     serde_json::to_string(&out).expect("events have text keys and no failing values")
 }
 
-/// Reads any version ever written.
+/// Decodes an event of any version that was ever written.
 ///
 /// # Errors
 ///
-/// [`DecodeError`]: the type or version is not known to this build, or the text is damaged.
+/// [`DecodeError`]: this build does not know the type or version, or the text is damaged.
 pub fn decode<E: EventFamily>(line: &str) -> Result<Recorded<E>, DecodeError> {
     let Line { kind, version, meta, data } = serde_json::from_str(line).map_err(DecodeError::Malformed)?;
     match newest_version::<E>(&kind) {
@@ -123,16 +123,16 @@ mod tests {
                 assert_eq!((recorded.event.name(), recorded.version), (*kind, version));
                 if version == newest {
                     let fixture: Value = serde_json::from_str(&text).expect("JSON");
-                    let again = encode(&recorded.event, &recorded.meta);
-                    assert_eq!(serde_json::from_str::<Value>(&again).expect("JSON"), fixture);
+                    let encoded = encode(&recorded.event, &recorded.meta);
+                    assert_eq!(serde_json::from_str::<Value>(&encoded).expect("JSON"), fixture);
                 }
             }
         }
     }
 
     #[test]
-    fn every_type_and_version_has_a_fixture_that_reads_and_writes_back() {
-        read_and_write_back::<Event>();
+    fn every_type_and_version_has_a_fixture_that_survives_a_round_trip() {
+        read_and_write_back::<CommunicationEvent>();
         read_and_write_back::<ProviderConfigEvent>();
         read_and_write_back::<InboundMessageEvent>();
         read_and_write_back::<TemplateEvent>();
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn no_fixture_is_without_its_type() {
+    fn every_fixture_has_a_type() {
         for entry in std::fs::read_dir(FIXTURES).expect("fixtures") {
             let name = entry.expect("entry").file_name().into_string().expect("text");
             let kind = name.split('.').next().expect("a type").to_owned();
@@ -150,11 +150,11 @@ mod tests {
     }
 
     #[test]
-    fn what_a_newer_version_wrote_is_an_error_not_a_guess() {
+    fn events_of_a_newer_version_are_errors() {
         let newer = r#"{"type":"CommunicationErased","version":9,"at":1,"command":"c","actor":"a","data":{"by":"x"}}"#;
-        assert!(matches!(decode::<Event>(newer), Err(DecodeError::Unknown { version: 9, .. })));
+        assert!(matches!(decode::<CommunicationEvent>(newer), Err(DecodeError::Unknown { version: 9, .. })));
         let other = newer.replace("CommunicationErased", "MoonLanded");
-        assert!(matches!(decode::<Event>(&other), Err(DecodeError::Unknown { .. })));
-        assert!(matches!(decode::<Event>("{"), Err(DecodeError::Malformed(_))));
+        assert!(matches!(decode::<CommunicationEvent>(&other), Err(DecodeError::Unknown { .. })));
+        assert!(matches!(decode::<CommunicationEvent>("{"), Err(DecodeError::Malformed(_))));
     }
 }

@@ -1,18 +1,18 @@
-//! Chance that repeats itself.
+//! Random numbers that a seed determines.
 
-/// xorshift64*: small, seeded, the same everywhere.
+/// xorshift64*: the same numbers for the same seed on every machine.
 pub struct SeededRng(u64);
 
 impl SeededRng {
     pub fn new(seed: u64) -> Self {
-        let mut chance = SeededRng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut rng = SeededRng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         for _ in 0..8 {
-            chance.draw();
+            rng.next_u64();
         }
-        chance
+        rng
     }
 
-    pub fn draw(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -20,7 +20,7 @@ impl SeededRng {
     }
 
     pub fn below(&mut self, n: u64) -> u64 {
-        (self.draw() >> 11) % n.max(1)
+        (self.next_u64() >> 11) % n.max(1)
     }
 
     pub fn percent(&mut self, n: u64) -> bool {
