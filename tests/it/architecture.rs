@@ -136,6 +136,15 @@ fn only_main_and_local_name_infra() {
 }
 
 #[test]
+fn use_cases_of_messages_know_no_http() {
+    for (path, text) in sources("functions/application/src/messages") {
+        for forbidden in ["axum", "HeaderMap", "StatusCode", "crate::problem"] {
+            assert!(!text.contains(forbidden), "{} uses {forbidden}", path.display());
+        }
+    }
+}
+
+#[test]
 fn only_config_and_main_read_the_environment() {
     for folder in ["events", "domain", "infra", "functions"] {
         for (path, text) in sources(folder) {

@@ -78,7 +78,7 @@ pub(crate) async fn create(
         reason: None,
         mode: caller.mode,
         at: now,
-        by: caller.name(),
+        by: caller.actor_id(),
         until: now + api.retention.of(None),
     };
     files::keep(&*api.own.documents, &caller.tenant, &id, &file).await?;

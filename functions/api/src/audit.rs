@@ -46,7 +46,7 @@ impl Api {
         let act =
             json!({ "subject": subject, "type": kind, "at": show_time(now), "actor": caller.actor_id(), "data": data });
         let name = format!("{:013}#{:08x}", now.0, self.host.random() as u32);
-        let key = DocumentKey { tenant: caller.tenant.clone(), shelf: COLLECTION, name };
+        let key = DocumentKey { tenant: caller.tenant.clone(), collection: COLLECTION, name };
         let until = Some(now + self.retention.of(None));
         Ok(self.own.documents.put_document(&key, &act.to_string(), until).await?)
     }

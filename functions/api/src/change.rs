@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::communication::Lifecycle;
 use domain::status::status;
-use events::{Channel, Outcome};
+use events::{Channel, Resolution};
 use serde_json::json;
 
 use crate::fields::Fields;

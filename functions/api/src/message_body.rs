@@ -5,9 +5,12 @@ use application::messages::{
 };
 use application::problem::{FieldError, Kind, Problem};
 use axum::http::HeaderMap;
+use domain::message::{Button, Location, MediaKind, ProviderTemplate};
 use domain::quiet_hours;
-use domain::render::{Button, Location, MediaKind, ProviderTemplate};
-use events::{Channel, DoubtPolicy, EntityRef, MessageType, Priority, QuietHours, RecipientType, Retention, Unless};
+use events::{
+    Channel, EntityRef, FallbackCondition, InDoubtPolicy, MessageType, Priority, QuietHours, RecipientType,
+    RetentionClass,
+};
 use serde_json::Value;
 
 use crate::MAX_BODY;
@@ -51,10 +54,10 @@ pub(crate) fn read_message(mut fields: Fields, idempotency_key: Option<Idempoten
         expires_at: fields.time("expiresAt"),
         attachments: read_attachments(&mut fields),
         priority: fields.choice("priority", &Priority::names()),
-        in_doubt: fields.choice::<DoubtPolicy>("inDoubt", &DoubtPolicy::names()),
+        in_doubt: fields.choice::<InDoubtPolicy>("inDoubt", &InDoubtPolicy::names()),
         max_attempts: fields.number("maxAttempts", 1..=10).map(|number| number as u8),
         quiet_hours: read_quiet_hours(&mut fields),
-        retention: fields.choice::<Retention>("retention", &Retention::names()),
+        retention: fields.choice::<RetentionClass>("retention", &RetentionClass::names()),
         location: read_location(&mut fields),
         buttons: read_buttons(&mut fields),
         fallback: Vec::new(),
@@ -89,7 +92,7 @@ fn read_step(value: Value) -> (NewStep, Vec<FieldError>) {
     };
     let step = NewStep {
         after_ms: fields.duration("after", STEP_WAIT_RANGE_MS),
-        unless: fields.choice::<Unless>("unless", &Unless::names()),
+        unless: fields.choice::<FallbackCondition>("unless", &FallbackCondition::names()),
         channel: read_channel(&mut fields),
         to: fields.text("recipientContact", 320),
         content: read_content(&mut fields),

@@ -3,9 +3,10 @@
 use application::messages::Message;
 use domain::communication::Rejection;
 use domain::communication_view::CommunicationRow;
-use domain::ports::{AttachmentLink, MessageContent, StreamKey};
-use domain::render::words;
-use events::{EventFamily, FallbackStep, Recorded, Retention, Timestamp};
+use domain::message::{AttachmentLink, MessageContent};
+use domain::ports::StreamKey;
+use domain::render::render_request;
+use events::{EventFamily, FallbackStep, Recorded, RetentionClass, Timestamp};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
@@ -84,9 +85,11 @@ pub fn message(message: &Message) -> Result<Value, Rejection> {
         let template = step.template.as_ref().map(|template| &template.id);
         json!({ "channel": step.channel, "after": after, "unless": step.unless, "templateId": template })
     };
-    body["retention"] = json!(request.retention.unwrap_or(Retention::Standard));
+    body["retention"] = json!(request.retention.unwrap_or(RetentionClass::Standard));
     body["fallback"] = steps.map(step).collect();
-    if let Some(rendered) = content.as_ref().and_then(|content| words(request, content, template.as_deref()).ok()) {
+    if let Some(rendered) =
+        content.as_ref().and_then(|content| render_request(request, content, template.as_deref()).ok())
+    {
         body["rendered"] = json!({
             "subject": rendered.subject,
             "text": rendered.text,

@@ -12,9 +12,10 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::communication::{Communication, Lifecycle, Readiness, readiness};
-use domain::communication_view::{CommunicationRow, day};
-use domain::explain::{self, Step};
-use domain::ports::{ListFilter, MessageContent, Principal, QueueDepth, QueueId, StreamKey};
+use domain::communication_view::{CommunicationRow, utc_day};
+use domain::explain::{self, ExplanationStep};
+use domain::message::MessageContent;
+use domain::ports::{ListFilter, Principal, QueueDepth, QueueId, StreamKey};
 use domain::stats::{Counters, percentile_ms};
 use domain::status::Status;
 use events::RateLimit;
@@ -67,7 +68,7 @@ pub(crate) async fn explain(
 ) -> Result<Response, Problem> {
     let (key, loaded) = messages::load(&api.app, &caller, parse_id(&id)?).await.map_err(problem)?;
     let (summary, steps) = explain::explain(&loaded.records).ok_or_else(not_found)?;
-    let step = |step: Step| {
+    let step = |step: ExplanationStep| {
         let inputs: serde_json::Map<_, _> =
             step.inputs.into_iter().map(|(name, is)| (name.to_owned(), is.into())).collect();
         json!({ "at": show_time(step.at), "code": step.code, "text": step.text, "inputs": inputs })
@@ -97,8 +98,7 @@ async fn current_wait(api: &Api, caller: &Principal, communication: &Communicati
     let (code, text) = match statuses.iter().find(is_open) {
         _ if statuses.is_empty() => ("no_provider_enabled", "No provider of its channel is enabled.".to_owned()),
         None => {
-            let names: Vec<_> =
-                statuses.iter().map(|s| format!("{} ({})", s.account.config, s.gate.state(now))).collect();
+            let names: Vec<_> = statuses.iter().map(|s| format!("{} ({})", s.account.id, s.gate.state(now))).collect();
             ("providers_shut", format!("No provider of its channel is called at the moment: {}.", names.join(", ")))
         }
         Some(ProviderStatus { account, gate, .. }) => match gate.quota(now).remaining {
@@ -398,7 +398,7 @@ pub(crate) async fn queue_status(
         "queues": depths.iter().map(present_queue).collect::<Vec<_>>(),
         "providers": providers,
         "lastSweepAt": last_sweep.map(show_time),
-        "healthy": last_sweep.is_some_and(|at| api.host.now().since(at) < SWEEP_STALE_MS),
+        "healthy": last_sweep.is_some_and(|at| api.host.now().millis_since(at) < SWEEP_STALE_MS),
         "asOf": as_of.map(show_time),
     });
     Ok(json(StatusCode::OK, &body))

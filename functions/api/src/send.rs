@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use domain::communication_view::row;
+use domain::communication_view::project;
 use domain::quiet_hours;
 use domain::status::status;
 use serde_json::{Value, json};
@@ -96,9 +96,9 @@ fn present_result(accepted: &Accepted) -> Result<Value, MessageError> {
 pub(crate) fn accepted_response(accepted: &Accepted) -> Result<Response, Problem> {
     let Accepted { key, loaded, content, is_replay } = accepted;
     let communication = loaded.state.requested()?;
-    let folded = row(key.id, &loaded.records).ok_or_else(not_found)?;
+    let folded = project(key.id, &loaded.records).ok_or_else(not_found)?;
     let due = communication.due_at.unwrap_or(folded.created_at);
-    let due = quiet_hours::held_until(&communication.request, due).unwrap_or(due);
+    let due = quiet_hours::release_time(&communication.request, due).unwrap_or(due);
     let mut body = json!({
         "id": key.id,
         "status": folded.status,

@@ -109,7 +109,7 @@ pub(crate) async fn export(
     for (key, content) in &page {
         let stream = StreamKey { tenant: caller.tenant.clone(), id: key.id };
         let loaded = api.executor(&origin).load(&stream).await?;
-        if let Some(folded) = row(key.id, &loaded.records).filter(|_| is_visible_to(&caller, &loaded)) {
+        if let Some(folded) = project(key.id, &loaded.records).filter(|_| is_visible_to(&caller, &loaded)) {
             communications.push(present::stored(&stream, &folded, Some(content)));
         }
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use domain::ports::{
-    CoordinationStore, EventStore, Hint, Host, Keys, MAX_QUEUE_DELAY_S, ObjectStore, Principal, ProviderConfig,
-    StoreError, StreamKey, Vault, ViewStore, WorkQueue,
+    ApiKeyStore, ClockAndRng, CoordinationStore, EventStore, Hint, MAX_QUEUE_DELAY_S, ObjectStore, Principal,
+    ProviderConfig, StoreError, StreamKey, Vault, ViewStore, WorkQueue,
 };
-use events::{Retention, Timestamp};
+use events::{RetentionClass, Timestamp};
 
 use crate::cache::Cached;
 use crate::consent::DefaultPreferences;
@@ -24,13 +24,13 @@ pub struct App {
     pub vault: Arc<dyn Vault>,
     pub queue: Arc<dyn WorkQueue>,
     pub views: Arc<dyn ViewStore>,
-    pub keys: Arc<dyn Keys>,
+    pub keys: Arc<dyn ApiKeyStore>,
     pub limits: Arc<dyn CoordinationStore>,
     /// The tenants' own provider configurations.
     pub own: Own,
     /// Uploaded files.
     pub objects: Arc<dyn ObjectStore>,
-    pub host: Arc<dyn Host>,
+    pub host: Arc<dyn ClockAndRng>,
     pub directory: ProviderDirectory,
     pub library: TemplateCache,
     pub defaults: DefaultPreferences,
@@ -61,11 +61,11 @@ impl RetentionPeriods {
     }
 
     /// None: the standard class.
-    pub fn of(self, class: Option<Retention>) -> i64 {
-        match class.unwrap_or(Retention::Standard) {
-            Retention::Short => self.short_ms,
-            Retention::Standard => self.standard_ms,
-            Retention::Long => self.long_ms,
+    pub fn of(self, class: Option<RetentionClass>) -> i64 {
+        match class.unwrap_or(RetentionClass::Standard) {
+            RetentionClass::Short => self.short_ms,
+            RetentionClass::Standard => self.standard_ms,
+            RetentionClass::Long => self.long_ms,
         }
     }
 }
@@ -114,7 +114,7 @@ impl App {
         let (Some(lane), Ok(communication)) = (lane(&loaded.state), loaded.state.requested()) else {
             return;
         };
-        let wait_ms = communication.due_at.map_or(0, |due| due.since(self.host.now()).max(0));
+        let wait_ms = communication.due_at.map_or(0, |due| due.millis_since(self.host.now()).max(0));
         // What is due later is for the sweep, which looks ten minutes ahead.
         if i64::from(MAX_QUEUE_DELAY_S) * 1_000 < wait_ms {
             return;
@@ -126,7 +126,7 @@ impl App {
     }
 
     /// How long the content of a message is kept that is due then.
-    pub fn retain_until(&self, class: Option<Retention>, due: Option<Timestamp>) -> Timestamp {
+    pub fn retain_until(&self, class: Option<RetentionClass>, due: Option<Timestamp>) -> Timestamp {
         let now = self.host.now();
         due.unwrap_or(now).max(now) + self.retention.of(class)
     }

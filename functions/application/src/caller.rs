@@ -34,7 +34,7 @@ pub struct Actor {
 
 impl Actor {
     pub fn of(principal: &Principal) -> Actor {
-        Actor { name: principal.actor.clone(), full: principal.name() }
+        Actor { name: principal.actor.clone(), full: principal.actor_id() }
     }
 
     /// Without its kind: `billing`.

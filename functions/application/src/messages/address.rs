@@ -37,7 +37,7 @@ pub(super) fn normalise(channel: Channel, text: &str, configs: &Channels, faults
     };
     // Whoever gets hold of a key can make money with SMS to far countries.
     let countries = phone_number_setting(configs, ALLOWED_COUNTRIES).or(region);
-    if channel == Channel::Sms && countries.is_some_and(|countries| !address::is_of(&normal, countries)) {
+    if channel == Channel::Sms && countries.is_some_and(|countries| !address::is_in_countries(&normal, countries)) {
         let detail = "SMS to this country is not allowed; a channel's setting allowedCountries names those that are.";
         faults.add(Field::To, "country_not_allowed", detail);
         return None;

@@ -2,10 +2,11 @@
 
 use domain::access::Permission;
 use domain::communication::Command;
+use domain::message::MessageContent;
 use domain::policy;
-use domain::ports::{ContentKey, MessageContent};
-use domain::render::words;
-use events::{CancelReason, CommunicationId, Outcome, Requested, ResolvedBy, Timestamp};
+use domain::ports::ContentKey;
+use domain::render::render_request;
+use events::{CancelReason, CommunicationId, CommunicationRequest, Resolution, ResolvedBy, Timestamp};
 
 use super::MessageError;
 use super::content::{SendTime, render_fault};
@@ -34,7 +35,7 @@ impl Change {
         self.subject.is_some() || self.text.is_some() || self.variables.is_some()
     }
 
-    fn check(&self, request: &Requested, now: Timestamp) -> Result<SendTime, Vec<Fault>> {
+    fn check(&self, request: &CommunicationRequest, now: Timestamp) -> Result<SendTime, Vec<Fault>> {
         let mut faults = Faults::new(self.faults.clone());
         let send_time = SendTime::check(self.scheduled_at, self.expires_at, now, &mut faults);
         if self.text.is_some() && request.template.is_some() {
@@ -74,18 +75,18 @@ pub async fn change(app: &App, caller: &Caller, id: CommunicationId, change: &Ch
         SendTime { at: None, expires_at: None } => None,
         SendTime { at, expires_at } => {
             let at = at.or(communication.due_at).unwrap_or_else(|| app.host.now());
-            Some((at, expires_at.unwrap_or_else(|| policy::expires_at(request.kind, at))))
+            Some((at, expires_at.unwrap_or_else(|| policy::default_expiry(request.kind, at))))
         }
     };
     // Other content has another name; the same is kept for longer where the message is due later.
     let name = if change.has_content() {
         body_hash(&serde_json::to_value(&content).unwrap_or_default())
     } else {
-        communication.content.clone()
+        communication.content_id.clone()
     };
     let due = schedule.map(|(at, _)| at).or(communication.due_at);
     let until = app.retain_until(request.retention, due);
-    app.vault.put(&ContentKey::of(&key, request, &name), &content, until).await?;
+    app.vault.put(&ContentKey::for_request(&key, request, &name), &content, until).await?;
     for content_key in fallback_content_keys(&key, request) {
         if let Some(of_step) = app.vault.get(&content_key, app.host.now()).await? {
             app.vault.put(&content_key, &propagate_to_fallback(of_step, &current, &content), until).await?;
@@ -103,13 +104,13 @@ pub async fn change(app: &App, caller: &Caller, id: CommunicationId, change: &Ch
 pub(super) async fn render(
     app: &App,
     key: &StreamKey,
-    request: &Requested,
+    request: &CommunicationRequest,
     mut content: MessageContent,
 ) -> Result<MessageContent, MessageError> {
     let template = template_of(app, key, request).await?;
-    match words(request, &content, template.as_deref()) {
+    match render_request(request, &content, template.as_deref()) {
         Ok(rendered) => {
-            content.shown_subject = rendered.subject;
+            content.rendered_subject = rendered.subject;
             Ok(content)
         }
         Err(error) => {
@@ -150,9 +151,9 @@ pub async fn resolve(
     app: &App,
     caller: &Caller,
     id: CommunicationId,
-    outcome: Outcome,
+    outcome: Resolution,
 ) -> Result<Message, MessageError> {
-    let command = Command::Resolve { outcome, by: ResolvedBy::Operator, provider_message_id: None };
+    let command = Command::ResolveInDoubt { outcome, by: ResolvedBy::Operator, provider_message_id: None };
     execute_and_hint(app, caller, id, command).await
 }
 
@@ -176,7 +177,7 @@ async fn execute_and_hint(
     caller.authorise(Permission::Operate)?;
     let (key, loaded) = load_own(app, caller, id).await?;
     let updated = app.executor(&caller.context()).execute_loaded(&key, loaded, command).await?;
-    if !updated.state.requested()?.is_at_rest() {
+    if !updated.state.requested()?.is_complete() {
         app.hint(&key, &updated).await;
     }
     let content = content_of(app, &key, &updated).await?;

@@ -1,11 +1,11 @@
 //! From a new message to what is stored of it. Pure: everything it needs is in [`Known`].
 
+use domain::message::{AttachmentLink, MessageContent};
 use domain::policy;
-use domain::ports::{AttachmentLink, MessageContent};
-use domain::render::words;
+use domain::render::render_request;
 use events::{
-    Channel, Fallback, FallbackStep, MessageType, Recipient, RecipientType, Requested, Source, Template, Timestamp,
-    Unless,
+    Channel, CommunicationRequest, Fallback, FallbackCondition, FallbackStep, MessageType, Recipient, RecipientType,
+    Source, TemplateRef, Timestamp,
 };
 
 use super::address::{Address, check_channel, check_team, normalise};
@@ -21,7 +21,7 @@ use crate::time::show_time;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Composed {
     /// For the stream: no personal data.
-    pub request: Requested,
+    pub request: CommunicationRequest,
     /// For the vault.
     pub content: MessageContent,
     /// For the vault: of each fallback step.
@@ -32,7 +32,7 @@ pub struct Composed {
 struct Part {
     channel: Channel,
     address: Address,
-    template: Option<Template>,
+    template: Option<TemplateRef>,
     content: MessageContent,
 }
 
@@ -63,7 +63,7 @@ pub fn compose(message: &NewMessage, known: &Known<'_>) -> Result<Composed, Vec<
         faults.in_step(draft.step);
         parts.push(check_part(message, &draft, &attachments, known, &mut faults));
     }
-    let expires_at = send_time.expires_at.or(kind.map(|kind| policy::expires_at(kind, due)));
+    let expires_at = send_time.expires_at.or(kind.map(|kind| policy::default_expiry(kind, due)));
     check_steps(&message.fallback, &parts, due, expires_at, &mut faults);
     faults.finish()?;
     // Nothing is missing where there are no faults.
@@ -71,7 +71,7 @@ pub fn compose(message: &NewMessage, known: &Known<'_>) -> Result<Composed, Vec<
     let (Some(kind), Some(expires_at), Some(parts)) = (kind, expires_at, parts) else { return Err(Vec::new()) };
     let mut parts = parts.into_iter();
     let Some(first) = parts.next() else { return Err(Vec::new()) };
-    let request = Requested {
+    let request = CommunicationRequest {
         scheduled_at: send_time.at,
         expires_at,
         attachments: links.recorded(&attachments),
@@ -80,8 +80,8 @@ pub fn compose(message: &NewMessage, known: &Known<'_>) -> Result<Composed, Vec<
     assemble(message, request, first, parts.collect(), due, known)
 }
 
-fn request(message: &NewMessage, kind: MessageType, part: &Part, known: &Known<'_>) -> Requested {
-    Requested {
+fn request(message: &NewMessage, kind: MessageType, part: &Part, known: &Known<'_>) -> CommunicationRequest {
+    CommunicationRequest {
         channel: part.channel,
         kind,
         priority: message.priority.unwrap_or(events::Priority::Normal),
@@ -95,7 +95,7 @@ fn request(message: &NewMessage, kind: MessageType, part: &Part, known: &Known<'
         scheduled_at: None,
         expires_at: known.now,
         quiet_hours: message.quiet_hours.clone(),
-        in_doubt: message.in_doubt.unwrap_or_else(|| policy::in_doubt(kind)),
+        in_doubt: message.in_doubt.unwrap_or_else(|| policy::in_doubt_policy(kind)),
         max_attempts: message.max_attempts.unwrap_or(policy::MAX_ATTEMPTS),
         campaign: None,
         rule: None,
@@ -118,7 +118,7 @@ pub(super) fn recipient(message: &NewMessage) -> Recipient {
 /// Renders every part once as it will be sent, so that what cannot be rendered is refused now and not in the night.
 fn assemble(
     message: &NewMessage,
-    mut request: Requested,
+    mut request: CommunicationRequest,
     first: Part,
     steps: Vec<Part>,
     due: Timestamp,
@@ -134,9 +134,9 @@ fn assemble(
             contact_hash: part.address.hash.clone(),
             template: part.template.clone(),
             after_ms: step.after_ms,
-            unless: step.unless.unwrap_or(Unless::Delivered),
+            unless: step.unless.unwrap_or(FallbackCondition::Delivered),
         });
-        let step_request = Requested {
+        let step_request = CommunicationRequest {
             channel: part.channel,
             contact_hash: part.address.hash.clone(),
             template: part.template.clone(),
@@ -151,10 +151,10 @@ fn assemble(
     Ok(Composed { request, content, fallback_contents })
 }
 
-fn render(request: &Requested, part: Part, known: &Known<'_>, faults: &mut Faults) -> MessageContent {
+fn render(request: &CommunicationRequest, part: Part, known: &Known<'_>, faults: &mut Faults) -> MessageContent {
     let Part { content, template, .. } = part;
-    match words(request, &content, known.template_text(template.as_ref())) {
-        Ok(rendered) => MessageContent { shown_subject: rendered.subject, ..content },
+    match render_request(request, &content, known.template_text(template.as_ref())) {
+        Ok(rendered) => MessageContent { rendered_subject: rendered.subject, ..content },
         Err(error) => {
             render_fault(&error, template.is_some(), faults);
             content
@@ -195,7 +195,7 @@ fn check_part(
         recipient_contact: address.text.clone(),
         recipient_name: message.recipient_name.clone(),
         subject: draft.content.subject.clone(),
-        shown_subject: None,
+        rendered_subject: None,
         content: draft.content.text.clone(),
         variables: draft.content.variables.clone(),
         attachments: attachments.to_vec(),
@@ -206,7 +206,12 @@ fn check_part(
     Some(Part { channel: channel?, address, template, content })
 }
 
-fn check_template(draft: &Draft, channel: Option<Channel>, known: &Known<'_>, faults: &mut Faults) -> Option<Template> {
+fn check_template(
+    draft: &Draft,
+    channel: Option<Channel>,
+    known: &Known<'_>,
+    faults: &mut Faults,
+) -> Option<TemplateRef> {
     let (reference, channel) = (draft.content.template.as_ref()?, channel?);
     let template = known.templates.resolve(reference, channel, known.locale);
     if template.is_none() && !faults.has_inherited(&Field::Template, "unknown_template") {
@@ -248,7 +253,7 @@ fn check_steps(
     let mut before = vec![parts.first().and_then(target)];
     for (index, (step, part)) in steps.iter().zip(parts.iter().skip(1)).enumerate() {
         faults.in_step(Some(index));
-        if step.unless == Some(Unless::Read) && step.after_ms.is_none() {
+        if step.unless == Some(FallbackCondition::Read) && step.after_ms.is_none() {
             let detail = "unless read needs a time to wait for it, such as after 30m.";
             faults.add(Field::After, "required", detail);
         }

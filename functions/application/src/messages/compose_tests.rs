@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use domain::message::{Button, Location, ProviderTemplate};
 use domain::ports::Principal;
-use domain::render::{Button, Location, ProviderTemplate};
-use events::{Channel, EntityRef, MessageType, Mode, QuietHours, Role, Timestamp, Unless};
+use events::{Channel, EntityRef, FallbackCondition, MessageType, Mode, QuietHours, Role, Timestamp};
 
 use super::*;
 use crate::caller::Caller;
@@ -89,7 +89,7 @@ fn each_channel_takes_its_own_kind_of_address() {
     assert_eq!(faults(&email, &known(&caller())), [(None, Field::Subject, "required")]);
     email.content.subject = Some("Invoice {{number}}".to_owned());
     email.content.variables = Some(serde_json::json!({ "number": 7 }));
-    assert_eq!(composed(&email).content.shown_subject.as_deref(), Some("Invoice 7"));
+    assert_eq!(composed(&email).content.rendered_subject.as_deref(), Some("Invoice 7"));
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn faults_of_every_part_are_found_at_once() {
         AttachmentRef { attachment_id: Some("att_1".to_owned()), ..AttachmentRef::default() },
     ];
     wrong.fallback = vec![
-        NewStep { unless: Some(Unless::Read), ..step(Channel::Email, "nobody") },
+        NewStep { unless: Some(FallbackCondition::Read), ..step(Channel::Email, "nobody") },
         NewStep { after_ms: Some(HOUR_MS), ..step(Channel::Telegram, "12345678") },
     ];
     wrong.faults = vec![Fault {
@@ -207,12 +207,15 @@ fn a_step_is_as_the_message_where_it_says_nothing() {
     let steps: Vec<_> = fallback.steps.iter().map(|step| (step.channel, step.after_ms, step.unless)).collect();
     assert_eq!(
         steps,
-        [(Channel::Whatsapp, Some(HOUR_MS), Unless::Delivered), (Channel::Email, None, Unless::Delivered)]
+        [
+            (Channel::Whatsapp, Some(HOUR_MS), FallbackCondition::Delivered),
+            (Channel::Email, None, FallbackCondition::Delivered)
+        ]
     );
     let texts: Vec<_> = fallback_contents.iter().map(|content| content.content.as_deref()).collect();
     assert_eq!(texts, [Some("Your invoice is ready."), Some("By email")]);
     assert_eq!(fallback_contents[0].recipient_contact, "+447700900001", "WhatsApp has the number of the telephone");
-    assert_eq!(fallback_contents[1].shown_subject.as_deref(), Some("Invoice"));
+    assert_eq!(fallback_contents[1].rendered_subject.as_deref(), Some("Invoice"));
     chain.fallback.push(step(Channel::Sms, "+447700900001"));
     chain.fallback.push(NewStep { to: None, ..step(Channel::Telegram, "") });
     assert_eq!(

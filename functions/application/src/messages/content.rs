@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use domain::ports::AttachmentLink;
+use domain::message::{AttachmentLink, Button, Location, MediaKind};
 use domain::quiet_hours;
-use domain::render::{Button, Location, MediaKind, RenderError};
+use domain::render::RenderError;
 use events::{Attachment, EntityRef, QuietHours, TenantId, Timestamp};
 
 use super::new_message::{AttachmentRef, Faults, Field};

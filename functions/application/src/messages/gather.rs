@@ -7,7 +7,7 @@ use domain::ports::{Principal, StoreError};
 use domain::provider_configs::Channels;
 use domain::render::CompiledTemplate;
 use domain::templates::Templates;
-use events::{Channel, Mode, Template, Timestamp};
+use events::{Channel, Mode, TemplateRef, Timestamp};
 use futures_util::future::join;
 
 use super::compose::recipient;
@@ -46,7 +46,7 @@ pub struct Known<'a> {
 
 impl Known<'_> {
     /// None: the template is built in.
-    pub(super) fn template_text(&self, template: Option<&Template>) -> Option<&CompiledTemplate> {
+    pub(super) fn template_text(&self, template: Option<&TemplateRef>) -> Option<&CompiledTemplate> {
         let template = template?;
         self.template_texts.get(&(template.id.clone(), template.version)).map(|text| &**text)
     }
@@ -107,7 +107,7 @@ pub(super) async fn gather<'a>(
     Ok(known)
 }
 
-fn template_of(draft: &Draft, known: &Known<'_>) -> Option<(Channel, Template)> {
+fn template_of(draft: &Draft, known: &Known<'_>) -> Option<(Channel, TemplateRef)> {
     let channel = draft.channel()?;
     let template = known.templates.resolve(draft.content.template.as_ref()?, channel, known.locale)?;
     Some((channel, template))

@@ -1,9 +1,9 @@
 //! What a caller gives to send a message, and what can be wrong with it.
 
-use domain::render::{Button, Location, MediaKind, ProviderTemplate};
+use domain::message::{Button, Location, MediaKind, ProviderTemplate};
 use events::{
-    Channel, DoubtPolicy, EntityRef, MessageType, Priority, QuietHours, RecipientType, Retention, Source, Timestamp,
-    Unless,
+    Channel, EntityRef, FallbackCondition, InDoubtPolicy, MessageType, Priority, QuietHours, RecipientType,
+    RetentionClass, Source, Timestamp,
 };
 
 /// A message to be accepted. What is required may still be missing: `compose` finds that, with every other fault.
@@ -27,10 +27,10 @@ pub struct NewMessage {
     pub scheduled_at: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
     pub priority: Option<Priority>,
-    pub in_doubt: Option<DoubtPolicy>,
+    pub in_doubt: Option<InDoubtPolicy>,
     pub max_attempts: Option<u8>,
     pub quiet_hours: Option<QuietHours>,
-    pub retention: Option<Retention>,
+    pub retention: Option<RetentionClass>,
     pub fallback: Vec<NewStep>,
     /// None: the API.
     pub source: Option<Source>,
@@ -99,7 +99,7 @@ pub struct NewStep {
     /// How long the channel before it has, in milliseconds. None: until it has failed for good.
     pub after_ms: Option<i64>,
     /// None: unless delivered.
-    pub unless: Option<Unless>,
+    pub unless: Option<FallbackCondition>,
 }
 
 /// Chosen by the caller; names one request.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use domain::access::Permission;
-use domain::communication_view::{CommunicationRow, row};
-use domain::ports::{ContentKey, ListFilter, MessageContent, StoreError, StreamKey};
+use domain::communication_view::{CommunicationRow, project};
+use domain::message::MessageContent;
+use domain::ports::{ContentKey, ListFilter, StoreError, StreamKey};
 use domain::render::CompiledTemplate;
 use domain::stats::Counters;
-use events::{CommunicationId, Requested, Timestamp};
+use events::{CommunicationId, CommunicationRequest, Timestamp};
 
 use super::MessageError;
 use crate::Loaded;
@@ -77,17 +78,17 @@ pub(super) async fn load_own(
 /// [`MessageError`]
 pub async fn content_of(app: &App, key: &StreamKey, loaded: &Loaded) -> Result<Option<MessageContent>, MessageError> {
     let communication = loaded.state.requested()?;
-    let content_key = ContentKey::of(key, &communication.request, &communication.content);
+    let content_key = ContentKey::for_request(key, &communication.request, &communication.content_id);
     Ok(app.vault.get(&content_key, app.host.now()).await?)
 }
 
 /// Where the content of each fallback step is.
-pub fn fallback_content_keys(key: &StreamKey, request: &Requested) -> Vec<ContentKey> {
+pub fn fallback_content_keys(key: &StreamKey, request: &CommunicationRequest) -> Vec<ContentKey> {
     let (mut key, mut content_keys) = (key.clone(), Vec::new());
     for step in request.fallback.iter().flat_map(|fallback| &fallback.steps) {
         key.id = CommunicationId::for_fallback_of(&key.tenant, key.id);
-        let step_request = Requested { contact_hash: step.contact_hash.clone(), ..request.clone() };
-        content_keys.push(ContentKey::of(&key, &step_request, &request.request_hash));
+        let step_request = CommunicationRequest { contact_hash: step.contact_hash.clone(), ..request.clone() };
+        content_keys.push(ContentKey::for_request(&key, &step_request, &request.request_hash));
     }
     content_keys
 }
@@ -96,7 +97,7 @@ pub fn fallback_content_keys(key: &StreamKey, request: &Requested) -> Vec<Conten
 pub(super) async fn template_of(
     app: &App,
     key: &StreamKey,
-    request: &Requested,
+    request: &CommunicationRequest,
 ) -> Result<Option<Arc<CompiledTemplate>>, StoreError> {
     app.library.words(&app.own, &key.tenant, request.channel, request.template.as_ref()).await
 }
@@ -107,7 +108,7 @@ pub(super) async fn message(
     loaded: Loaded,
     content: Option<MessageContent>,
 ) -> Result<Message, MessageError> {
-    let row = row(key.id, &loaded.records).ok_or(MessageError::NotFound)?;
+    let row = project(key.id, &loaded.records).ok_or(MessageError::NotFound)?;
     let template = template_of(app, &key, &loaded.state.requested()?.request).await?;
     Ok(Message { key, loaded, row, content, template })
 }

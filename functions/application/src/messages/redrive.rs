@@ -88,9 +88,9 @@ async fn retry_at(
             app.hint(&key, &updated).await;
             Ok(true)
         }
-        Err(ExecuteError::Rejected(Rejection::NotGivenUp | Rejection::AlreadySent | Rejection::NotRequested)) => {
-            Ok(false)
-        }
+        Err(ExecuteError::Rejected(
+            Rejection::NotDeadLettered | Rejection::AlreadyAccepted | Rejection::NotRequested,
+        )) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

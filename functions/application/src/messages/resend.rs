@@ -1,9 +1,9 @@
 //! Sending a message again: the same content as a new message, perhaps by another channel or to another address.
 
 use domain::access::Permission;
+use domain::message::MessageContent;
 use domain::policy;
-use domain::ports::MessageContent;
-use events::{Channel, CommunicationId, Requested, Source};
+use events::{Channel, CommunicationId, CommunicationRequest, Source};
 use serde_json::json;
 
 use super::MessageError;
@@ -61,12 +61,12 @@ pub async fn resend(
     let address = check_team(to, caller, &app.contact_key, &mut faults);
     faults.finish().map_err(MessageError::Invalid)?;
     let Some(address) = address else { return Err(MessageError::Invalid(Vec::new())) };
-    let request = Requested {
+    let request = CommunicationRequest {
         channel,
         source: Source::Resend,
         contact_hash: address.hash,
         scheduled_at: None,
-        expires_at: policy::expires_at(earlier.kind, app.host.now()),
+        expires_at: policy::default_expiry(earlier.kind, app.host.now()),
         resend_of: Some(original_key.id),
         fallback: None,
         fallback_of: None,
@@ -84,7 +84,7 @@ async fn check(
     app: &App,
     caller: &Caller,
     resend: &Resend,
-    earlier: &Requested,
+    earlier: &CommunicationRequest,
 ) -> Result<Option<String>, MessageError> {
     let mut faults = Faults::new(resend.faults.clone());
     let channel = resend.channel.unwrap_or(earlier.channel);

@@ -2,9 +2,10 @@
 
 use domain::access::Permission;
 use domain::communication::{Command, Rejection};
-use domain::ports::{AddressKey, ContentKey, MessageContent, StreamKey};
+use domain::message::MessageContent;
+use domain::ports::{AddressKey, ContentKey, StreamKey};
 use domain::provider::Provider;
-use events::{CommunicationId, Mode, Requested, SuppressReason};
+use events::{CommunicationId, CommunicationRequest, Mode, SuppressReason};
 use futures_util::future::join;
 
 use super::MessageError;
@@ -62,7 +63,7 @@ pub async fn send_test(
     })?;
     let key = StreamKey {
         tenant: caller.principal.tenant.clone(),
-        id: CommunicationId::fresh(app.host.now(), app.host.random()),
+        id: CommunicationId::generate(app.host.now(), app.host.random()),
     };
     store(app, caller, key, Loaded::default(), composed).await
 }
@@ -107,7 +108,7 @@ pub(super) async fn check_idempotency(
 ) -> Result<IdempotencyCheck, MessageError> {
     let tenant = caller.principal.tenant.clone();
     let Some(idempotency_key) = idempotency_key else {
-        let id = CommunicationId::fresh(app.host.now(), app.host.random());
+        let id = CommunicationId::generate(app.host.now(), app.host.random());
         return Ok(IdempotencyCheck::First(StreamKey { tenant, id }, Loaded::default()));
     };
     let name = match caller.principal.mode {
@@ -119,7 +120,7 @@ pub(super) async fn check_idempotency(
     let loaded = app.executor(&caller.context()).load(&key).await?;
     let Ok(communication) = loaded.state.requested() else { return Ok(IdempotencyCheck::First(key, loaded)) };
     if communication.request.request_hash != fingerprint {
-        return Err(Rejection::KeyReused.into());
+        return Err(Rejection::IdempotencyKeyReused.into());
     }
     Ok(IdempotencyCheck::Replay(key, loaded))
 }
@@ -134,7 +135,7 @@ pub(super) async fn store(
 ) -> Result<Accepted, MessageError> {
     check_consent(app, &key, &mut request).await?;
     let until = app.retain_until(request.retention, request.scheduled_at);
-    app.vault.put(&ContentKey::of(&key, &request, &request.request_hash), &content, until).await?;
+    app.vault.put(&ContentKey::for_request(&key, &request, &request.request_hash), &content, until).await?;
     for (content_key, content) in fallback_content_keys(&key, &request).iter().zip(&fallback_contents) {
         app.vault.put(content_key, content, until).await?;
     }
@@ -148,7 +149,7 @@ pub(super) async fn store(
 
 /// Refuses what the recipient must not be sent. A message with a fallback is accepted all the same if another channel may
 /// still reach them: its record says why it went on.
-async fn check_consent(app: &App, key: &StreamKey, request: &mut Requested) -> Result<(), MessageError> {
+async fn check_consent(app: &App, key: &StreamKey, request: &mut CommunicationRequest) -> Result<(), MessageError> {
     let address =
         AddressKey { tenant: key.tenant.clone(), channel: request.channel, contact_hash: request.contact_hash.clone() };
     let preferences = app.defaults.for_recipient(&app.own, &key.tenant, &request.recipient);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::access::Permission;
-use domain::communication_view::day;
+use domain::communication_view::utc_day;
 use domain::ports::{QueueDepth, QueueId};
 use domain::stats::{Counters, add_counters};
 use events::Timestamp;
@@ -43,7 +43,7 @@ pub async fn statistics(
     to: Timestamp,
 ) -> Result<Statistics, MessageError> {
     caller.authorise(Permission::Stats)?;
-    let days = app.views.daily_counters(&caller.scope(), &day(from), &day(to)).await?;
+    let days = app.views.daily_counters(&caller.scope(), &utc_day(from), &utc_day(to)).await?;
     let mut sum = Counters::new();
     days.values().for_each(|day| add_counters(&mut sum, day));
     Ok(Statistics { days, sum })
