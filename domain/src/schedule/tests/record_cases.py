@@ -1,4 +1,4 @@
-"""Records what python-dateutil and croniter answer, for `recorded.rs`: `pip install python-dateutil croniter`, then run here."""
+"""Records the answers of python-dateutil and croniter for `recorded.rs`. Needs `pip install python-dateutil croniter`."""
 
 import calendar
 import json
