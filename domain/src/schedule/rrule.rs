@@ -44,7 +44,7 @@ pub(super) struct Parts {
     pub week_start: Weekday,
 }
 
-/// A rule with its start. Gives the dates of any month at once, in no time that depends on the start.
+/// A rule with its start. Gives the dates of any month without counting from the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rule {
     parts: Parts,
