@@ -2,13 +2,13 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use domain::ports::Host;
+use domain::ports::ClockAndRng;
 use events::Timestamp;
 
 /// Reads the operating system's clock and random source.
 pub struct SystemClockAndRng;
 
-impl Host for SystemClockAndRng {
+impl ClockAndRng for SystemClockAndRng {
     fn now(&self) -> Timestamp {
         let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(elapsed.as_millis() as i64)

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::ports::Host;
+use domain::ports::ClockAndRng;
 use events::Timestamp;
 use infra::SystemClockAndRng;
 use infra::embedded::WaitingClock;
@@ -38,7 +38,7 @@ impl Clock {
     }
 }
 
-impl Host for Clock {
+impl ClockAndRng for Clock {
     fn now(&self) -> Timestamp {
         let elapsed = self.started.elapsed().as_micros() as i64 * i64::from(self.factor) / 1_000;
         self.start + elapsed + self.jumped_ms.load(Ordering::SeqCst)
@@ -52,6 +52,6 @@ impl Host for Clock {
 impl WaitingClock for Clock {
     fn wait(&self, until: Timestamp) -> Duration {
         // One millisecond more, so that the clock has surely reached it.
-        self.on_the_wall(until.since(self.now())) + Duration::from_millis(1)
+        self.on_the_wall(until.millis_since(self.now())) + Duration::from_millis(1)
     }
 }

@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::Api;
 use api::config::Jwt;
 use api::rate::RequestLimiter;
-use api::{Api, ApiKeyCache, Kept};
+use application::App;
+use application::app::RetentionPeriods;
 use application::directory::{Own, ProviderDirectory, connected};
 use application::hint::Message;
 use application::settings::DeploymentProviderConfig;
@@ -22,8 +24,10 @@ use audit::Audit;
 use clock::Clock;
 use dead_letter::DeadLetter;
 use deliver::Deliver;
-use domain::ports::{CoordinationStore, Host, Keys, Principal, Provider, ProviderConfig, ProviderFactory};
-use domain::provider::{InvalidSetting, Kind};
+use domain::ports::{
+    ApiKeyStore, ClockAndRng, CoordinationStore, Principal, Provider, ProviderConfig, ProviderFactory,
+};
+use domain::provider::{InvalidSetting, ProviderKind};
 use events::RateLimit;
 use events::{Channel, Mode, TenantId, Timestamp};
 use infra::SystemClockAndRng;
@@ -203,7 +207,7 @@ impl Local {
             host: clock.clone(),
             provider_timeout_ms: options.provider_timeout_ms,
         };
-        let api = Arc::new(Api {
+        let app = App {
             store: store.clone(),
             vault: store.clone(),
             queue: queue.clone(),
@@ -215,12 +219,15 @@ impl Local {
             library: Default::default(),
             defaults: Default::default(),
             has_sandbox: true,
-            accounts: providers.iter().map(|provider| provider.account().clone()).collect(),
+            accounts: providers.iter().map(|provider| provider.config().clone()).collect(),
             objects: objects.clone(),
             host: clock.clone(),
             contact_key: contact_key.clone(),
-            kept: Kept::days(7, 400, 2_557),
-            known: ApiKeyCache::default(),
+            retention: RetentionPeriods::days(7, 400, 2_557),
+            principals: Default::default(),
+        };
+        let api = Arc::new(Api {
+            app: Arc::new(app),
             requests: RequestLimiter::new(options.request_rate),
             issuer: options.jwt.map(|jwt| {
                 let url = jwt.keys_url.clone();
@@ -367,7 +374,7 @@ async fn listen(port: u16) -> io::Result<TcpListener> {
 async fn dev_key(database: &Database) -> Result<(), domain::ports::StoreError> {
     let tenant: TenantId = DEV_TENANT.parse().map_err(|_| domain::ports::StoreError::Unreadable("tenant".into()))?;
     let principal = Principal::admin(tenant, "developer", Mode::Test);
-    Keys::put(database, &application::hash::key_hash(DEV_KEY), &principal).await
+    ApiKeyStore::put(database, &application::hash::key_hash(DEV_KEY), &principal).await
 }
 
 /// Connects to the simulated providers, which learn of every account that our side is configured with.
@@ -377,7 +384,7 @@ struct SimulatedProviderFactory {
 }
 
 impl ProviderFactory for SimulatedProviderFactory {
-    fn kinds(&self) -> Vec<&'static Kind> {
+    fn kinds(&self) -> Vec<&'static ProviderKind> {
         self.connections.kinds()
     }
 
@@ -389,7 +396,7 @@ impl ProviderFactory for SimulatedProviderFactory {
     ) -> Result<Arc<dyn Provider>, InvalidSetting> {
         let known = Known {
             provider: account.provider.clone(),
-            config: account.config.clone(),
+            config: account.id.clone(),
             channel: account.channel,
             settings: settings.clone(),
             callback_url: callback_url.to_owned(),
@@ -411,7 +418,7 @@ fn providers(
     let configured = configured.map(|(config, provider, channel, settings)| {
         let (config, provider) = (config.to_owned(), provider.to_owned());
         let callback_path = application::settings::callback_path(&provider, channel);
-        let account = ProviderConfig { config, provider, channel, mode: Mode::Test, rate };
+        let account = ProviderConfig { id: config, provider, channel, mode: Mode::Test, rate };
         DeploymentProviderConfig { account, settings, callback_path }
     });
     connected(connector, configured.collect(), public_url)

@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Put, ReturnConsumedCapacity, TransactWriteItem, Update};
-use domain::communication_view::{CommunicationRow, day};
+use domain::communication_view::{CommunicationRow, utc_day};
 use domain::ports::{ListFilter, ProjectedRow, RowKey, RowPage, StoreError, ViewScope, ViewStore, entity_index_key};
-use domain::stats::{Counters, add_counters, contribution, difference};
+use domain::stats::{Counters, add_counters, contribution, counter_delta};
 use events::Timestamp;
 
 use super::dynamodb::{Item, get_items, number, parse, read_number, read_string, text, unavailable};
@@ -59,8 +59,8 @@ impl DynamoViewStore {
             if old.as_ref().is_some_and(|old| row.position <= old.position) {
                 continue;
             }
-            let change = difference(&contribution(row), old.as_ref().map(contribution).as_ref());
-            add_counters(changes.entry(day(row.created_at)).or_default(), &change);
+            let change = counter_delta(&contribution(row), old.as_ref().map(contribution).as_ref());
+            add_counters(changes.entry(utc_day(row.created_at)).or_default(), &change);
             items.push(self.put(&projected.view, row, old.as_ref(), key)?);
         }
         let Some(first) = rows.first().filter(|_| !items.is_empty()) else { return Ok(items) };
@@ -92,7 +92,7 @@ impl DynamoViewStore {
         if let Some(entity) = entity_index_key(&row.entity_type, &row.entity_id) {
             item.insert("epk".to_owned(), text(partition(view, &entity)));
         }
-        if row.given_up.is_some() {
+        if row.dead_letter_outcome.is_some() {
             item.insert("dpk".to_owned(), text(partition(view, "dead")));
         }
         let put = Put::builder().table_name(&self.table).set_item(Some(item));
@@ -198,7 +198,7 @@ impl ViewStore for DynamoViewStore {
         size: usize,
     ) -> Result<RowPage, StoreError> {
         let (index, name, pk) = match (&filter.recipient_id, entity_index_key(&filter.entity_type, &filter.entity_id)) {
-            _ if filter.given_up => (Some("dead_letters"), "dpk", partition(view, "dead")),
+            _ if filter.dead_letters_only => (Some("dead_letters"), "dpk", partition(view, "dead")),
             (Some(recipient), _) => (Some("by_recipient"), "rpk", partition(view, recipient)),
             (None, Some(entity)) => (Some("by_entity"), "epk", partition(view, &entity)),
             (None, None) => (None, "pk", partition(view, "com")),

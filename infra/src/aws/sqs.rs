@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
-use domain::ports::{Hint, Inbox, MAX_QUEUE_DELAY_S, QueueDepth, QueueId, StoreError, UnmatchedRetry, WorkQueue};
+use domain::ports::{
+    Hint, MAX_QUEUE_DELAY_S, QueueDepth, QueueId, StoreError, UnmatchedQueue, UnmatchedRetry, WorkQueue,
+};
 
 /// The most messages of one batch request.
 const MAX_BATCH: usize = 10;

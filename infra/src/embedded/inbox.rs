@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::ports::{Host, Inbox, StoreError, UnmatchedRetry};
+use domain::ports::{ClockAndRng, StoreError, UnmatchedQueue, UnmatchedRetry};
 use events::Timestamp;
 use rusqlite::params;
 
@@ -13,7 +13,7 @@ use super::store::execute;
 /// Stores unmatched reports until they are due for another try.
 pub struct SqliteUnmatchedQueue {
     pub database: Database,
-    pub host: Arc<dyn Host>,
+    pub host: Arc<dyn ClockAndRng>,
 }
 
 /// A report that is due for another try.

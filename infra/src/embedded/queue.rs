@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::ports::{Hint, Host, QueueDepth, QueueId, StoreError, WorkQueue};
+use domain::ports::{ClockAndRng, Hint, QueueDepth, QueueId, StoreError, WorkQueue};
 use events::{Channel, Timestamp};
 use tokio::sync::Notify;
 

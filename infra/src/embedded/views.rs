@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use domain::communication_view::CommunicationRow;
 use domain::ports::{ListFilter, ProjectedRow, RowKey, RowPage, StoreError, ViewScope, ViewStore, entity_index_key};
-use domain::stats::{Counters, add_counters, contribution, difference};
+use domain::stats::{Counters, add_counters, contribution, counter_delta};
 use events::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -54,7 +54,7 @@ impl ViewStore for Database {
         let lower = filter.from.map_or(String::new(), |from| format!("{:013}", from.0));
         let entity = entity_index_key(&filter.entity_type, &filter.entity_id);
         let (column, value) = match (&filter.recipient_id, entity) {
-            _ if filter.given_up => ("AND given_up IS NOT NULL AND ?4 IS NULL", None),
+            _ if filter.dead_letters_only => ("AND given_up IS NOT NULL AND ?4 IS NULL", None),
             (Some(recipient), _) => ("AND recipient = ?4", Some(recipient.clone())),
             (None, Some(entity)) => ("AND entity = ?4", Some(entity)),
             (None, None) => ("AND ?4 IS NULL", None),
@@ -162,11 +162,11 @@ fn apply_row(
     execute(
         connection,
         "INSERT OR REPLACE INTO view_rows VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![view, sk, row.position as i64, row.recipient_id, entity, body, row.given_up],
+        params![view, sk, row.position as i64, row.recipient_id, entity, body, row.dead_letter_outcome],
     )?;
     execute(connection, "INSERT OR REPLACE INTO view_times VALUES (?1, ?2)", params![view, now.0])?;
-    let change = difference(&contribution(row), old.as_ref().map(contribution).as_ref());
-    for day in [domain::communication_view::day(row.created_at), ALL_TIME.to_owned()] {
+    let change = counter_delta(&contribution(row), old.as_ref().map(contribution).as_ref());
+    for day in [domain::communication_view::utc_day(row.created_at), ALL_TIME.to_owned()] {
         add_counters(changes.entry((view.clone(), day)).or_default(), &change);
     }
     Ok(())

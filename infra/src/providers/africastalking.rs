@@ -5,12 +5,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::communication::Answer;
+use domain::communication::AttemptOutcome;
 use domain::provider::{
-    About, AccountQueryError, Balance, CallbackRequest, Capabilities, Consent, InboundMessage, InvalidSetting, Kind,
-    OutboundMessage, ParsedCallback, Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, Balance, CallbackRequest, Capabilities, ConsentChange, InboundMessage, InvalidSetting,
+    MessageRef, OutboundMessage, ParsedCallback, Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde::Deserialize;
 
 use super::attempt_ids::form_field;
@@ -24,16 +24,16 @@ use super::text::text_with_links;
 pub(super) const REGISTRATION: ProviderRegistration =
     ProviderRegistration { kind: &KIND, connect, schemes: &[("url-secret", url_secret)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "africastalking",
     title: "Africa's Talking",
     channels: &[Channel::Sms],
     settings: &[
-        Setting::secret("apiKey", "The application's API key"),
-        Setting::required("username", "The application's username; sandbox for the sandbox"),
-        Setting::optional("senderId", "A registered short code or name"),
+        SettingSpec::secret("apiKey", "The application's API key"),
+        SettingSpec::required("username", "The application's username; sandbox for the sandbox"),
+        SettingSpec::optional("senderId", "A registered short code or name"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "the secret in the callback's address",
 };
 const CAN: Capabilities = Capabilities { echoes_our_id: false, balance: true, ..Capabilities::TEXT };
@@ -85,11 +85,11 @@ impl Provider for AfricasTalking {
         &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let text = text_with_links(outbound, CAN.max_characters);
         let sender = self.connection.get("senderId");
         let mut fields = vec![
@@ -163,7 +163,7 @@ fn send_result(exchange: &HttpExchange, segments: u16) -> Sent {
     let class = match code {
         100..=102 => {
             let mut sent = exchange.accepted(recipient.message_id, recipient.message_parts.or(Some(segments)));
-            if let Answer::Accepted { cost_micros, .. } = &mut sent.answer {
+            if let AttemptOutcome::Accepted { cost_micros, .. } = &mut sent.answer {
                 *cost_micros = recipient.cost.as_deref().and_then(micros);
             }
             return sent;
@@ -215,6 +215,6 @@ fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'stati
         return Ok(ParsedCallback { inbound: vec![inbound], ..ParsedCallback::default() });
     }
     let contact = get("phoneNumber").ok_or("neither a report nor a message")?;
-    let consent = Consent { contact, is_opt_out: true, reason: "provider_opt_out" };
-    Ok(ParsedCallback { consents: vec![consent], ..ParsedCallback::default() })
+    let consent = ConsentChange { contact, is_opt_out: true, reason: "provider_opt_out" };
+    Ok(ParsedCallback { consent_changes: vec![consent], ..ParsedCallback::default() })
 }

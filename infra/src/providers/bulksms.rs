@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::provider::{
-    About, AccountQueryError, Balance, CallbackRequest, Capabilities, Found, InboundMessage, InvalidSetting, Kind,
-    OutboundMessage, ParsedCallback, Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, Balance, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, MessageRef,
+    OutboundMessage, ParsedCallback, Provider, ProviderConfig, ProviderKind, QueryResult, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -25,7 +25,7 @@ use super::text::text_with_links;
 pub(super) const REGISTRATION: ProviderRegistration =
     ProviderRegistration { kind: &KIND, connect, schemes: &[("url-secret", url_secret)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "bulksms",
     title: "BulkSMS",
     channels: &[Channel::Sms],
@@ -34,7 +34,7 @@ static KIND: Kind = Kind {
         Setting::secret("tokenSecret", "The API token's secret"),
         Setting::optional("from", "Your sender name or number; by default one of BulkSMS that accepts replies"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "the secret in the callback's address",
 };
 const CAN: Capabilities =
@@ -73,11 +73,11 @@ impl Provider for BulkSms {
         &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let text = text_with_links(outbound, CAN.max_characters);
         let mut message = json!({
             "to": [{ "type": "INTERNATIONAL", "address": outbound.to }],
@@ -201,13 +201,13 @@ fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'stati
         }
         let Some(Status { kind, subtype }) = message.status else { continue };
         let fact = match (kind.as_str(), subtype.as_deref()) {
-            ("ACCEPTED" | "SCHEDULED", _) => Fact::Accepted,
-            ("SENT", _) => Fact::Sent,
-            ("DELIVERED", _) => Fact::Delivered,
-            ("FAILED", _) => Fact::Undelivered,
-            _ => Fact::Unknown,
+            ("ACCEPTED" | "SCHEDULED", _) => ReportedStatus::Accepted,
+            ("SENT", _) => ReportedStatus::Sent,
+            ("DELIVERED", _) => ReportedStatus::Delivered,
+            ("FAILED", _) => ReportedStatus::Undelivered,
+            _ => ReportedStatus::Unknown,
         };
-        let code = if fact == Fact::Unknown { unknown_code(&kind) } else { subtype.clone() };
+        let code = if fact == ReportedStatus::Unknown { unknown_code(&kind) } else { subtype.clone() };
         let id = Some(format!("{}:{kind}", message.id));
         let message = About::Message(message.id);
         let opted_out = subtype.as_deref() == Some("BLOCKED");

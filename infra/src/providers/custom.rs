@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::provider::{
-    About, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage, ParsedCallback, Provider,
-    ProviderConfig, Sent, Setting,
+    CallbackRequest, Capabilities, InvalidSetting, MessageRef, OutboundMessage, ParsedCallback, Provider,
+    ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde_json::{Value, json};
 
 use super::attempt_ids::{encode_attempt_ref, parse_attempt_ref};
@@ -23,7 +23,7 @@ use super::text::text_with_links;
 
 pub(super) const REGISTRATION: ProviderRegistration = ProviderRegistration { kind: &KIND, connect, schemes: &[] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "custom",
     title: "Custom HTTP",
     channels: Channel::ALL,
@@ -52,7 +52,7 @@ static KIND: Kind = Kind {
             "A JSON object from the provider's statuses to ours, such as {\"DELIVRD\": \"delivered\"}",
         ),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "as configured: the secret in the address, HMAC-SHA256 or Standard Webhooks",
 };
 const CAN: Capabilities = Capabilities { inbound: false, ..Capabilities::TEXT };
@@ -63,7 +63,7 @@ struct Custom {
     body: BTreeMap<String, Value>,
     is_form: bool,
     classes: BTreeMap<String, RefusalClass>,
-    statuses: BTreeMap<String, Fact>,
+    statuses: BTreeMap<String, ReportedStatus>,
 }
 
 /// Reads a setting that maps the provider's codes or statuses to ours.
@@ -111,7 +111,7 @@ impl Provider for Custom {
         &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::communication::Answer;
+use domain::communication::AttemptOutcome;
 use domain::provider::{
-    About, AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage, ParsedCallback,
-    Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, MessageRef, OutboundMessage, ParsedCallback,
+    Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use events::{Channel, DoubtCause, Fact, RefusalClass, Timestamp};
+use events::{Channel, InDoubtCause, RefusalClass, ReportedStatus, Timestamp};
 use reqwest::RequestBuilder;
 use reqwest::multipart::{Form, Part};
 use serde::Deserialize;
@@ -25,7 +25,7 @@ use super::signatures::{VerificationKeys, VerifyResult, check_freshness, constan
 pub(super) const REGISTRATION: ProviderRegistration =
     ProviderRegistration { kind: &KIND, connect, schemes: &[("mailgun-hmac-sha256", verify)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "mailgun",
     title: "Mailgun",
     channels: &[Channel::Email],
@@ -38,7 +38,7 @@ static KIND: Kind = Kind {
         Setting::optional("region", "us (default) or eu"),
         Setting::optional_secret("signingKey", "The HTTP webhook signing key; without it callbacks are refused"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "HMAC-SHA256 over timestamp and token",
 };
 const CAN: Capabilities = Capabilities::EMAIL;
@@ -83,11 +83,11 @@ impl Provider for Mailgun {
         &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let url = format!("{}/v3/{}/messages", self.base, self.domain);
         let request = self.connection.http.client.post(url).basic_auth("api", Some(&self.api_key));
         let exchange = match exchange(request.multipart(self.form(outbound)), timeout_ms).await {
@@ -100,7 +100,8 @@ impl Provider for Mailgun {
             (404, _) => refusal_outcome(RefusalClass::Auth, "404", None).into(),
             (200..=299, Some(SendResponse { id })) => exchange.accepted(id.trim_matches(['<', '>']), None),
             (200..=299, None) => exchange.unreadable_response(),
-            _ => classify_status(&exchange, exchange.code()).map_or_else(|| exchange.unreadable_response(), Sent::from),
+            _ => classify_status(&exchange, exchange.code())
+                .map_or_else(|| exchange.unreadable_response(), SendResult::from),
         }
     }
 
@@ -221,27 +222,27 @@ fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str> {
         metadata("businessId").and_then(|t| t.parse().ok()).zip(metadata("attemptId").and_then(|a| a.parse().ok()));
     let Some(ids) = ids else { return Ok(ParsedCallback::default()) };
     let fact = match (event.event.as_str(), event.severity.as_deref()) {
-        ("accepted", _) => Fact::Accepted,
-        ("delivered", _) => Fact::Delivered,
-        ("failed", Some("temporary")) => Fact::Deferred,
+        ("accepted", _) => ReportedStatus::Accepted,
+        ("delivered", _) => ReportedStatus::Delivered,
+        ("failed", Some("temporary")) => ReportedStatus::Deferred,
         ("failed", _) => match event.reason.as_deref() {
             Some("suppress-unsubscribe" | "suppress-complaint") => Fact::Dropped,
             // The mail provider refused the message, not the recipient.
             Some("espblock") => Fact::Undelivered,
             _ => Fact::Bounced,
         },
-        ("rejected", _) => Fact::Dropped,
-        ("opened", _) => Fact::Opened,
-        ("clicked", _) => Fact::Clicked,
-        ("unsubscribed", _) => Fact::Unsubscribed,
-        ("complained", _) => Fact::Complained,
-        _ => Fact::Unknown,
+        ("rejected", _) => ReportedStatus::Dropped,
+        ("opened", _) => ReportedStatus::Opened,
+        ("clicked", _) => ReportedStatus::Clicked,
+        ("unsubscribed", _) => ReportedStatus::Unsubscribed,
+        ("complained", _) => ReportedStatus::Complained,
+        _ => ReportedStatus::Unknown,
     };
     let code = match fact {
-        Fact::Unknown => unknown_code(&event.event),
+        ReportedStatus::Unknown => unknown_code(&event.event),
         _ => event.delivery_status.and_then(|status| status.code).map(|code| code.to_string()),
     };
     let at = Timestamp((event.timestamp * 1_000.0) as i64);
-    let opted_out = (event.event.as_str(), fact) == ("failed", Fact::Dropped);
-    Ok(reports_only(report_with_consent(About::ours(ids), (fact, code), event.id, at, opted_out)))
+    let opted_out = (event.event.as_str(), fact) == ("failed", ReportedStatus::Dropped);
+    Ok(reports_only(report_with_consent(MessageRef::from_attempt(ids), (fact, code), event.id, at, opted_out)))
 }

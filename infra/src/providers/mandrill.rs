@@ -6,12 +6,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::communication::Answer;
+use domain::communication::AttemptOutcome;
 use domain::provider::{
-    About, AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage, ParsedCallback,
-    Provider, ProviderConfig, Sent, Setting, Told,
+    AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, MessageRef, OutboundMessage, ParsedCallback,
+    Provider, ProviderConfig, ProviderKind, ProviderReport, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ use super::signatures::{VerificationKeys, VerifyResult, constant_time_eq, hmac_s
 pub(super) const REGISTRATION: ProviderRegistration =
     ProviderRegistration { kind: &KIND, connect, schemes: &[("mandrill-hmac-sha1", verify)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "mandrill",
     title: "Mandrill (Mailchimp Transactional)",
     channels: &[Channel::Email],
@@ -37,7 +37,7 @@ static KIND: Kind = Kind {
         Setting::optional("subaccount", "Mandrill's subaccount"),
         Setting::optional_secret("webhookKey", "The webhook's key; without it callbacks are refused"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "HMAC-SHA1 over address and form",
 };
 const CAN: Capabilities = Capabilities::EMAIL;
@@ -78,7 +78,7 @@ impl Provider for Mandrill {
         &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
@@ -147,7 +147,7 @@ fn refusal_for_name(name: &str) -> Option<Answer> {
     Some(refusal_outcome(class, name, None))
 }
 
-fn rejected(reason: &str) -> Sent {
+fn rejected(reason: &str) -> SendResult {
     let class = match reason {
         "unsigned" | "invalid-sender" => RefusalClass::Auth,
         "test-mode-limit" => RefusalClass::Balance,
@@ -235,17 +235,17 @@ fn parse_event(event: Event) -> Option<Told> {
     let metadata = |name: &str| event.msg.metadata.get(name)?.as_str();
     let message = About::ours((metadata("businessId")?.parse().ok()?, metadata("attemptId")?.parse().ok()?));
     let fact = match event.event.as_str() {
-        "send" => Fact::Sent,
-        "deferral" => Fact::Deferred,
-        "delivered" => Fact::Delivered,
-        "hard_bounce" => Fact::Bounced,
-        "soft_bounce" => Fact::Undelivered,
-        "reject" => Fact::Dropped,
-        "open" => Fact::Opened,
-        "click" => Fact::Clicked,
-        "spam" => Fact::Complained,
-        "unsub" => Fact::Unsubscribed,
-        _ => Fact::Unknown,
+        "send" => ReportedStatus::Sent,
+        "deferral" => ReportedStatus::Deferred,
+        "delivered" => ReportedStatus::Delivered,
+        "hard_bounce" => ReportedStatus::Bounced,
+        "soft_bounce" => ReportedStatus::Undelivered,
+        "reject" => ReportedStatus::Dropped,
+        "open" => ReportedStatus::Opened,
+        "click" => ReportedStatus::Clicked,
+        "spam" => ReportedStatus::Complained,
+        "unsub" => ReportedStatus::Unsubscribed,
+        _ => ReportedStatus::Unknown,
     };
     let is_identifier = |text: &String| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let code = match fact {

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::provider::{
-    About, CallbackRequest, Capabilities, Consent, Found, InboundMessage, InvalidSetting, Kind, OutboundMessage,
-    ParsedCallback, Provider, ProviderConfig, Sent, Setting,
+    CallbackRequest, Capabilities, ConsentChange, InboundMessage, InvalidSetting, MessageRef, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, ProviderKind, QueryResult, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ pub(super) const REGISTRATION: ProviderRegistration = ProviderRegistration {
     ],
 };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "messagebird",
     title: "MessageBird (Bird)",
     channels: &[Channel::Sms],
@@ -48,7 +48,7 @@ static KIND: Kind = Kind {
         Setting::optional_secret("signingKey", "The signing key of the older API, if its reports still arrive"),
         Setting::optional("category", "transactional (default) or marketing"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "Standard Webhooks; JWT for the older API",
 };
 const CAN: Capabilities = Capabilities { idempotency_key: true, query: true, ..Capabilities::TEXT };
@@ -90,11 +90,11 @@ impl Provider for MessageBird {
         &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let text = text_with_links(outbound, CAN.max_characters);
         let segments = domain::sms::segments(&text).count;
         let body = json!({
@@ -240,16 +240,16 @@ fn parse_callback(request: &CallbackRequest, now: Timestamp) -> Result<ParsedCal
     let code = text("/data/error/code").map(str::to_owned);
     let opted_out = matches!(code.as_deref(), Some("blocked_by_recipient" | "recipient_opted_out"));
     let fact = match (kind, code.as_deref()) {
-        ("sms.accepted", _) => Fact::Accepted,
-        ("sms.sent", _) => Fact::Sent,
-        ("sms.delivered", _) => Fact::Delivered,
-        ("sms.failed", Some("invalid_destination" | "landline_unreachable")) => Fact::Bounced,
-        ("sms.undelivered" | "sms.expired" | "sms.failed" | "sms.rejected", _) => Fact::Undelivered,
-        _ => Fact::Unknown,
+        ("sms.accepted", _) => ReportedStatus::Accepted,
+        ("sms.sent", _) => ReportedStatus::Sent,
+        ("sms.delivered", _) => ReportedStatus::Delivered,
+        ("sms.failed", Some("invalid_destination" | "landline_unreachable")) => ReportedStatus::Bounced,
+        ("sms.undelivered" | "sms.expired" | "sms.failed" | "sms.rejected", _) => ReportedStatus::Undelivered,
+        _ => ReportedStatus::Unknown,
     };
     let id = request.header("webhook-id").map(str::to_owned);
-    let code = if fact == Fact::Unknown { unknown_code(kind) } else { code };
-    Ok(reports_only(report_with_consent(About::ours(ids), (fact, code), id, at, opted_out)))
+    let code = if fact == ReportedStatus::Unknown { unknown_code(kind) } else { code };
+    Ok(reports_only(report_with_consent(MessageRef::from_attempt(ids), (fact, code), id, at, opted_out)))
 }
 
 /// Reads a report of the older API, whose fields are all in the query.
@@ -259,14 +259,14 @@ fn parse_legacy_callback(request: &CallbackRequest, now: Timestamp) -> Result<Pa
         (get("id").ok_or("the report names no message")?, get("status").ok_or("the report has no status")?);
     let reason = get("statusReason");
     let fact = match (status.as_str(), reason.as_deref()) {
-        ("scheduled", _) => Fact::Accepted,
-        ("sent" | "buffered", _) => Fact::Sent,
-        ("delivered", _) => Fact::Delivered,
-        ("delivery_failed", Some("unknown subscriber" | "incorrect number")) => Fact::Bounced,
-        ("delivery_failed" | "expired", _) => Fact::Undelivered,
-        _ => Fact::Unknown,
+        ("scheduled", _) => ReportedStatus::Accepted,
+        ("sent" | "buffered", _) => ReportedStatus::Sent,
+        ("delivered", _) => ReportedStatus::Delivered,
+        ("delivery_failed", Some("unknown subscriber" | "incorrect number")) => ReportedStatus::Bounced,
+        ("delivery_failed" | "expired", _) => ReportedStatus::Undelivered,
+        _ => ReportedStatus::Unknown,
     };
-    let code = if fact == Fact::Unknown { unknown_code(&status) } else { get("statusErrorCode") };
+    let code = if fact == ReportedStatus::Unknown { unknown_code(&status) } else { get("statusErrorCode") };
     let opted_out = reason.as_deref() == Some("opted out");
     let message = match parse_attempt_ref(&get("reference").unwrap_or_default()) {
         Some(ids) => About::ours(ids),

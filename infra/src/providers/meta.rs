@@ -1,6 +1,6 @@
 //! What WhatsApp and Messenger share: Meta's Graph API, its errors and its signatures.
 
-use domain::communication::Answer;
+use domain::communication::AttemptOutcome;
 use domain::provider::CallbackRequest;
 use events::{RefusalClass, Timestamp};
 use serde::Deserialize;
@@ -34,7 +34,7 @@ pub(super) fn error(exchange: &HttpExchange) -> Option<(i64, Option<i64>)> {
 pub(super) fn refusal(
     exchange: &HttpExchange,
     class: fn(i64, Option<i64>) -> Option<RefusalClass>,
-) -> Option<(Answer, i64)> {
+) -> Option<(AttemptOutcome, i64)> {
     if let Some((code, subcode)) = error(exchange) {
         let name = subcode.map_or(code.to_string(), |subcode| format!("{code}.{subcode}"));
         let outcome = match class(code, subcode) {

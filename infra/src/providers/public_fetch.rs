@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::ports::{FetchError, Files};
+use domain::ports::{FetchError, FileFetcher};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response};
 use url::{Host, Url};
@@ -111,7 +111,7 @@ pub struct PublicFileFetcher {
 }
 
 #[async_trait]
-impl Files for PublicFileFetcher {
+impl FileFetcher for PublicFileFetcher {
     async fn fetch(&self, address: &str, max_bytes: usize) -> Result<(Vec<u8>, String), FetchError> {
         let url = check_public_url(address)?;
         let response = self.client.get(url).timeout(self.timeout).send().await;

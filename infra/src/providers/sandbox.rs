@@ -37,15 +37,15 @@ impl Provider for Sandbox {
         self.capabilities
     }
 
-    async fn send(&self, outbound: &OutboundMessage, _: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, _: u64) -> SendResult {
         let name = outbound.to.strip_suffix("@sim.test");
         let digits = outbound.to.strip_prefix("+447700900");
-        let facts: &[Fact] = match (name, digits) {
-            (Some("bounce-hard"), _) | (_, Some("010")) => &[Fact::Bounced],
-            (Some("opened"), _) => &[Fact::Delivered, Fact::Opened],
-            (_, Some("002")) => &[Fact::Delivered, Fact::Read],
-            (Some("clicked"), _) => &[Fact::Delivered, Fact::Opened, Fact::Clicked],
-            (Some("complaint"), _) => &[Fact::Delivered, Fact::Complained],
+        let facts: &[ReportedStatus] = match (name, digits) {
+            (Some("bounce-hard"), _) | (_, Some("010")) => &[ReportedStatus::Bounced],
+            (Some("opened"), _) => &[ReportedStatus::Delivered, ReportedStatus::Opened],
+            (_, Some("002")) => &[ReportedStatus::Delivered, ReportedStatus::Read],
+            (Some("clicked"), _) => &[ReportedStatus::Delivered, ReportedStatus::Opened, ReportedStatus::Clicked],
+            (Some("complaint"), _) => &[ReportedStatus::Delivered, ReportedStatus::Complained],
             (Some("throttled"), _) | (_, Some("020")) if outbound.attempt.number < 3 => {
                 return refusal_outcome(RefusalClass::Throttled, "429", Some(2_000)).into();
             }

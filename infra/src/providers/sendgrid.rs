@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::provider::{
-    About, AccountQueryError, Balance, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage,
-    ParsedCallback, Provider, ProviderConfig, Sent, Setting, Told,
+    AccountQueryError, Balance, CallbackRequest, Capabilities, InvalidSetting, MessageRef, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, ProviderKind, ProviderReport, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, Timestamp};
+use events::{Channel, ReportedStatus, Timestamp};
 use p256::ecdsa::signature::Verifier as _;
 use p256::ecdsa::{DerSignature, VerifyingKey};
 use p256::pkcs8::DecodePublicKey;
@@ -26,7 +26,7 @@ use super::signatures::{SIGNATURE_MISMATCH, VerificationKeys, VerifyResult, chec
 pub(super) const REGISTRATION: ProviderRegistration =
     ProviderRegistration { kind: &KIND, connect, schemes: &[("sendgrid-ecdsa-p256-sha256", verify)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "sendgrid",
     title: "SendGrid",
     channels: &[Channel::Email],
@@ -38,7 +38,7 @@ static KIND: Kind = Kind {
         Setting::optional("region", "us (default) or eu"),
         Setting::optional("webhookKey", "The Event Webhook's verification key; without it callbacks are refused"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "ECDSA P-256 over timestamp and body",
 };
 const CAN: Capabilities = Capabilities { balance: true, ..Capabilities::EMAIL };
@@ -82,7 +82,7 @@ impl Provider for SendGrid {
         &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
@@ -223,21 +223,23 @@ pub(super) fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str
 fn parse_event(event: Event) -> Option<Vec<Told>> {
     let message = About::ours((event.tenant?.parse().ok()?, event.attempt?.parse().ok()?));
     let fact = match (event.event.as_str(), event.kind.as_deref()) {
-        ("processed", _) => Fact::Accepted,
-        ("deferred", _) => Fact::Deferred,
-        ("delivered", _) => Fact::Delivered,
-        ("bounce", Some("blocked")) => Fact::Undelivered,
-        ("bounce", _) => Fact::Bounced,
-        ("dropped", _) if matches!(event.reason.as_deref(), Some("Bounced Address" | "Invalid")) => Fact::Bounced,
-        ("dropped", _) => Fact::Dropped,
-        ("open", _) => Fact::Opened,
-        ("click", _) => Fact::Clicked,
-        ("spamreport", _) => Fact::Complained,
-        ("unsubscribe" | "group_unsubscribe", _) => Fact::Unsubscribed,
-        _ => Fact::Unknown,
+        ("processed", _) => ReportedStatus::Accepted,
+        ("deferred", _) => ReportedStatus::Deferred,
+        ("delivered", _) => ReportedStatus::Delivered,
+        ("bounce", Some("blocked")) => ReportedStatus::Undelivered,
+        ("bounce", _) => ReportedStatus::Bounced,
+        ("dropped", _) if matches!(event.reason.as_deref(), Some("Bounced Address" | "Invalid")) => {
+            ReportedStatus::Bounced
+        }
+        ("dropped", _) => ReportedStatus::Dropped,
+        ("open", _) => ReportedStatus::Opened,
+        ("click", _) => ReportedStatus::Clicked,
+        ("spamreport", _) => ReportedStatus::Complained,
+        ("unsubscribe" | "group_unsubscribe", _) => ReportedStatus::Unsubscribed,
+        _ => ReportedStatus::Unknown,
     };
     let code = match fact {
-        Fact::Unknown => unknown_code(&event.event),
+        ReportedStatus::Unknown => unknown_code(&event.event),
         _ => event.status.filter(|s| s.len() <= 12 && s.chars().all(|c| c.is_ascii_digit() || c == '.')),
     };
     let at = Timestamp(event.timestamp.saturating_mul(1_000));

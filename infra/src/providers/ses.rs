@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::provider::{
-    About, AccountQueryError, Balance, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage,
-    ParsedCallback, Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, Balance, CallbackRequest, Capabilities, InvalidSetting, MessageRef, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ use super::signatures::VerifyResult;
 pub(super) const REGISTRATION: ProviderRegistration =
     ProviderRegistration { kind: &KIND, connect, schemes: &[("aws-sns-x509", verify)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "ses",
     title: "Amazon SES",
     channels: &[Channel::Email],
@@ -38,7 +38,7 @@ static KIND: Kind = Kind {
         Setting::optional("configurationSet", "The configuration set whose events go to the topic"),
         Setting::optional("topicArn", "The SNS topic of the events; without it callbacks are refused"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "X.509 (SNS signature versions 1 and 2)",
 };
 const CAN: Capabilities = Capabilities { balance: true, ..Capabilities::EMAIL };
@@ -81,11 +81,11 @@ impl Provider for Ses {
         &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let body = self.body(outbound).to_string();
         let request = self.connection.http.client.post(format!("{}/v2/email/outbound-emails", self.base));
         let request = request.header("content-type", "application/json").body(body.clone());
@@ -224,23 +224,23 @@ fn parse_callback(event: Value, notified_at: &str) -> Option<ParsedCallback> {
     let kind = text("/eventType").or_else(|| text("/notificationType"))?;
     let ids = (text("/mail/tags/businessId/0")?.parse().ok()?, text("/mail/tags/attemptId/0")?.parse().ok()?);
     let (part, fact) = match kind {
-        "Send" => ("send", Fact::Accepted),
-        "Delivery" => ("delivery", Fact::Delivered),
-        "DeliveryDelay" => ("deliveryDelay", Fact::Deferred),
-        "Bounce" if text("/bounce/bounceType") == Some("Permanent") => ("bounce", Fact::Bounced),
-        "Bounce" => ("bounce", Fact::Undelivered),
-        "Complaint" => ("complaint", Fact::Complained),
-        "Reject" => ("reject", Fact::Dropped),
-        "Rendering Failure" => ("failure", Fact::Dropped),
-        "Open" => ("open", Fact::Opened),
-        "Click" => ("click", Fact::Clicked),
-        "Subscription" => ("subscription", Fact::Unsubscribed),
-        _ => ("mail", Fact::Unknown),
+        "Send" => ("send", ReportedStatus::Accepted),
+        "Delivery" => ("delivery", ReportedStatus::Delivered),
+        "DeliveryDelay" => ("deliveryDelay", ReportedStatus::Deferred),
+        "Bounce" if text("/bounce/bounceType") == Some("Permanent") => ("bounce", ReportedStatus::Bounced),
+        "Bounce" => ("bounce", ReportedStatus::Undelivered),
+        "Complaint" => ("complaint", ReportedStatus::Complained),
+        "Reject" => ("reject", ReportedStatus::Dropped),
+        "Rendering Failure" => ("failure", ReportedStatus::Dropped),
+        "Open" => ("open", ReportedStatus::Opened),
+        "Click" => ("click", ReportedStatus::Clicked),
+        "Subscription" => ("subscription", ReportedStatus::Unsubscribed),
+        _ => ("mail", ReportedStatus::Unknown),
     };
     let at = text(&format!("/{part}/timestamp")).or_else(|| text("/mail/timestamp")).unwrap_or(notified_at);
     let at = Timestamp(at.parse::<jiff::Timestamp>().ok()?.as_millisecond());
     let code = match fact {
-        Fact::Unknown => unknown_code(kind),
+        ReportedStatus::Unknown => unknown_code(kind),
         _ => text("/bounce/bouncedRecipients/0/status").map(str::to_owned),
     };
     let id = text("/bounce/feedbackId").or_else(|| text("/complaint/feedbackId")).map(str::to_owned);

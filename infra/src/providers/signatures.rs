@@ -63,7 +63,7 @@ pub(super) fn decode_hex(text: &str) -> Option<Vec<u8>> {
 /// Checks that a time in Unix seconds is at most `window_ms` before or after now.
 pub(super) fn check_freshness(now: Option<Timestamp>, seconds: i64, window_ms: i64) -> VerifyResult {
     let Some(now) = now else { return Ok(()) };
-    let age = now.since(Timestamp(seconds.saturating_mul(1_000)));
+    let age = now.millis_since(Timestamp(seconds.saturating_mul(1_000)));
     match age {
         age if window_ms < age => Err("it is too old"),
         age if age < -window_ms => Err("its time is in the future"),

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::provider::{
-    AccountQueryError, CallbackRequest, Capabilities, Consent, InboundMessage, InvalidSetting, Kind, OutboundMessage,
-    ParsedCallback, Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, CallbackRequest, Capabilities, ConsentChange, InboundMessage, InvalidSetting, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use domain::render::MediaKind;
 use events::{Channel, RefusalClass, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -22,7 +21,7 @@ use super::text::{text_with_links, truncated_text};
 pub(super) const REGISTRATION: ProviderRegistration =
     ProviderRegistration { kind: &KIND, connect, schemes: &[("telegram-secret-token", verify)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "telegram",
     title: "Telegram Bot API",
     channels: &[Channel::Telegram],
@@ -30,7 +29,7 @@ static KIND: Kind = Kind {
         Setting::secret("botToken", "The token from BotFather: digits, a colon and letters"),
         Setting::optional_secret("secretToken", "The secret_token given to setWebhook; without it updates are refused"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "a secret header",
 };
 const CAN: Capabilities = Capabilities {
@@ -86,11 +85,11 @@ impl Provider for Telegram {
         &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         match self.send_to(outbound, &outbound.to, timeout_ms).await {
             (sent, None) => sent,
             // The first request was definitely refused, so the message can be sent to the chat's new id.
@@ -218,8 +217,8 @@ fn parse_callback(update: &Value, now: Timestamp) -> ParsedCallback {
             Some("member" | "administrator" | "creator") => false,
             _ => return ParsedCallback::default(),
         };
-        let consent = Consent { contact: chat, is_opt_out, reason: "blocked" };
-        return ParsedCallback { consents: vec![consent], ..ParsedCallback::default() };
+        let consent = ConsentChange { contact: chat, is_opt_out, reason: "blocked" };
+        return ParsedCallback { consent_changes: vec![consent], ..ParsedCallback::default() };
     }
     if let Some(chat) = id(&update["callback_query"]["message"]["chat"]["id"]) {
         let query = &update["callback_query"];

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::communication::Answer;
+use domain::communication::AttemptOutcome;
 use domain::consent;
 use domain::provider::{
-    About, AccountQueryError, Balance, CallbackRequest, Capabilities, Found, InboundMessage, InvalidSetting, Kind,
-    OutboundMessage, ParsedCallback, Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, Balance, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, MessageRef,
+    OutboundMessage, ParsedCallback, Provider, ProviderConfig, ProviderKind, QueryResult, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use reqwest::RequestBuilder;
 use serde::Deserialize;
 
@@ -33,7 +33,7 @@ pub(super) const REGISTRATION: ProviderRegistration = ProviderRegistration {
     schemes: &[("twilio-hmac-sha1", verify), ("twilio-hmac-sha256-sharedkey", verify)],
 };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "twilio",
     title: "Twilio",
     channels: &[Channel::Sms, Channel::Whatsapp, Channel::Messenger],
@@ -45,7 +45,7 @@ static KIND: Kind = Kind {
         Setting::optional("mms", "true sends files of SMS as MMS; by default they are sent as links"),
         Setting::optional_secret("sharedKey", "The shared key, if webhooks are signed with one (HMAC-SHA256)"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "HMAC-SHA1 over address and form; HMAC-SHA256 with a shared key",
 };
 const CAN: Capabilities =
@@ -111,7 +111,7 @@ impl Provider for Twilio {
         &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::provider::{
-    About, AccountQueryError, Balance, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, Kind,
-    OutboundMessage, ParsedCallback, Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, Balance, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, MessageRef,
+    OutboundMessage, ParsedCallback, Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use jsonwebtoken::Algorithm;
 use md5::{Digest, Md5};
 use serde::Deserialize;
@@ -39,7 +39,7 @@ pub(super) const REGISTRATION: ProviderRegistration = ProviderRegistration {
     ],
 };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "vonage",
     title: "Vonage (Nexmo)",
     channels: &[Channel::Sms],
@@ -53,7 +53,7 @@ static KIND: Kind = Kind {
             "sha256 (default), sha512, or jwt for signed webhooks of the Messages API",
         ),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "HMAC over the sorted parameters, or a JWT with the body's hash",
 };
 const CAN: Capabilities = Capabilities { balance: true, ..Capabilities::TEXT };
@@ -106,11 +106,11 @@ impl Provider for Vonage {
         &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let text = text_with_links(outbound, CAN.max_characters);
         let is_gsm = domain::sms::segments(&text).encoding == domain::sms::Encoding::Gsm7;
         // `client-ref` holds only 40 characters, so it does not name the tenant. The callback's address does.
@@ -280,7 +280,7 @@ fn parse_callback(parameters: &BTreeMap<String, String>, now: Timestamp) -> Resu
     let Some(status) = status else { return Ok(inbound(parameters, now)) };
     let message = match (reference, get("messageId").or_else(|| get("message_uuid"))) {
         (Some(reference), _) if reference.parse::<events::AttemptId>().is_ok() => {
-            About::Attempt { tenant: None, attempt: reference.to_owned() }
+            MessageRef::Attempt { tenant: None, attempt: reference.to_owned() }
         }
         (_, Some(id)) => About::Message(id.to_owned()),
         _ => return Err("the callback names no message"),
@@ -290,13 +290,15 @@ fn parse_callback(parameters: &BTreeMap<String, String>, now: Timestamp) -> Resu
     let error = error.and_then(|error| error["title"].as_str().map(str::to_owned));
     let code = get("err-code").filter(|code| *code != "0").map(str::to_owned).or(error);
     let fact = match (status, code.as_deref()) {
-        ("accepted" | "buffered" | "submitted", _) => Fact::Sent,
-        ("delivered", _) => Fact::Delivered,
-        ("read", _) => Fact::Read,
-        ("failed" | "rejected" | "undeliverable", Some("3" | "4" | "9" | "12" | "13" | "14")) => Fact::Bounced,
-        ("rejected", Some("1050" | "1170" | "1190" | "1240" | "1300")) => Fact::Bounced,
-        ("failed" | "rejected" | "undeliverable" | "expired", _) => Fact::Undelivered,
-        _ => Fact::Unknown,
+        ("accepted" | "buffered" | "submitted", _) => ReportedStatus::Sent,
+        ("delivered", _) => ReportedStatus::Delivered,
+        ("read", _) => ReportedStatus::Read,
+        ("failed" | "rejected" | "undeliverable", Some("3" | "4" | "9" | "12" | "13" | "14")) => {
+            ReportedStatus::Bounced
+        }
+        ("rejected", Some("1050" | "1170" | "1190" | "1240" | "1300")) => ReportedStatus::Bounced,
+        ("failed" | "rejected" | "undeliverable" | "expired", _) => ReportedStatus::Undelivered,
+        _ => ReportedStatus::Unknown,
     };
     let id = get("messageId").or_else(|| get("message_uuid")).map(|id| format!("{id}:{status}"));
     let code = if fact == Fact::Unknown { unknown_code(status) } else { code };

@@ -5,12 +5,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use domain::message::MediaKind;
 use domain::provider::{
-    About, AccountQueryError, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, Kind, OutboundMessage,
-    ParsedCallback, Provider, ProviderConfig, Sent, Setting, Told,
+    AccountQueryError, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, MessageRef, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, ProviderKind, ProviderReport, SendResult, SettingSpec,
 };
-use domain::render::MediaKind;
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ pub(super) const REGISTRATION: ProviderRegistration = ProviderRegistration {
     schemes: &[("meta-x-hub-sha256", verify_post), ("meta-get-challenge", verify_get)],
 };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "whatsapp",
     title: "WhatsApp Business Cloud API",
     channels: &[Channel::Whatsapp],
@@ -38,7 +38,7 @@ static KIND: Kind = Kind {
         Setting::optional_secret("appSecret", "The app secret that signs callbacks; without it they are refused"),
         Setting::optional_secret("verifyToken", "The verify token that you enter with the callback's address"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "X-Hub-Signature-256, and the verify token once",
 };
 const CAN: Capabilities = Capabilities {
@@ -87,7 +87,7 @@ impl Provider for Whatsapp {
         &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
@@ -235,11 +235,11 @@ fn parse_event(status: &Value, now: Timestamp) -> Vec<Told> {
     };
     let code = status["errors"][0]["code"].as_i64();
     let fact = match name {
-        "sent" => Fact::Sent,
-        "delivered" => Fact::Delivered,
-        "read" | "played" => Fact::Read,
-        "failed" => Fact::Undelivered,
-        _ => Fact::Unknown,
+        "sent" => ReportedStatus::Sent,
+        "delivered" => ReportedStatus::Delivered,
+        "read" | "played" => ReportedStatus::Read,
+        "failed" => ReportedStatus::Undelivered,
+        _ => ReportedStatus::Unknown,
     };
     let error_code = if fact == Fact::Unknown { unknown_code(name) } else { code.map(|code| code.to_string()) };
     report_with_consent(

@@ -32,7 +32,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use domain::ports::{FetchError, Files, Host};
+use domain::ports::{ClockAndRng, FetchError, FileFetcher};
 use events::Channel;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -596,7 +596,7 @@ fn is_number(text: &str) -> bool {
 pub struct SimulatedFiles;
 
 #[async_trait]
-impl Files for SimulatedFiles {
+impl FileFetcher for SimulatedFiles {
     async fn fetch(&self, address: &str, max_bytes: usize) -> Result<(Vec<u8>, String), FetchError> {
         check_public_url(address)?;
         if address.contains("large") {
