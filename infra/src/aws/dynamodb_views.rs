@@ -64,7 +64,7 @@ impl DynamoViewStore {
             items.push(self.put(&projected.view, row, old.as_ref(), key)?);
         }
         let Some(first) = rows.first().filter(|_| !items.is_empty()) else { return Ok(items) };
-        let shard = first.row.id.spread() % COUNTER_SHARDS;
+        let shard = first.row.id.shard_byte() % COUNTER_SHARDS;
         let mut total = Counters::new();
         for (day, change) in &changes {
             add_counters(&mut total, change);
@@ -257,7 +257,7 @@ impl ViewStore for DynamoViewStore {
         }
     }
 
-    async fn rows(&self, view: &ViewScope, keys: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError> {
+    async fn get_rows(&self, view: &ViewScope, keys: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError> {
         let keys: Vec<Item> = keys.iter().map(|row| row_key(view, row)).collect();
         let items = get_items(&self.client, &self.table, &keys).await?;
         items.iter().map(|item| item.as_ref().map(parse_row).transpose()).collect()

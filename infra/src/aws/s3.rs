@@ -60,7 +60,8 @@ impl S3ObjectStore {
     ) -> Result<String, StoreError> {
         let mut settings = SigningSettings::default();
         settings.signature_location = SignatureLocation::QueryParams;
-        settings.expires_in = Some(Duration::from_millis(until.since(now()).max(1_000) as u64).min(MAX_VALIDITY));
+        settings.expires_in =
+            Some(Duration::from_millis(until.millis_since(now()).max(1_000) as u64).min(MAX_VALIDITY));
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
         settings.payload_checksum_kind = PayloadChecksumKind::NoHeader;

@@ -99,8 +99,8 @@ pub struct SqsUnmatchedQueue {
 }
 
 #[async_trait]
-impl Inbox for SqsUnmatchedQueue {
-    async fn again(&self, retry: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError> {
+impl UnmatchedQueue for SqsUnmatchedQueue {
+    async fn enqueue(&self, retry: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError> {
         let body = serde_json::to_string(retry).map_err(|error| StoreError::Unreadable(error.to_string()))?;
         let send = self.client.send_message().queue_url(&self.url).message_body(body);
         let send = send.message_group_id(retry.tenant.as_str()).delay_seconds(delay_s.min(MAX_QUEUE_DELAY_S) as i32);

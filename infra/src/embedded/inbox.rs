@@ -24,8 +24,8 @@ pub struct WaitingCallback {
 }
 
 #[async_trait]
-impl Inbox for SqliteUnmatchedQueue {
-    async fn again(&self, retry: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError> {
+impl UnmatchedQueue for SqliteUnmatchedQueue {
+    async fn enqueue(&self, retry: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError> {
         let body = serde_json::to_string(retry).map_err(|error| StoreError::Unreadable(error.to_string()))?;
         let due = self.host.now() + i64::from(delay_s) * 1_000;
         let insert = "INSERT INTO inbox (due, body) VALUES (?1, ?2)";

@@ -11,7 +11,7 @@ use events::{Channel, Timestamp};
 use tokio::sync::Notify;
 
 /// A clock that may run faster than real time.
-pub trait WaitingClock: Host {
+pub trait WaitingClock: ClockAndRng {
     /// How long to wait in real time until the clock shows `until`.
     fn wait(&self, until: Timestamp) -> Duration;
 }

@@ -87,7 +87,7 @@ impl ViewStore for Database {
         Ok(RowPage { rows, next })
     }
 
-    async fn rows(&self, view: &ViewScope, keys: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError> {
+    async fn get_rows(&self, view: &ViewScope, keys: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError> {
         let bodies = self.read(|connection| {
             let mut query = connection.prepare_cached("SELECT body FROM view_rows WHERE view = ?1 AND sk = ?2")?;
             let body_of =

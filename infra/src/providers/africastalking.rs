@@ -81,7 +81,7 @@ struct Recipient {
 
 #[async_trait]
 impl Provider for AfricasTalking {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.connection.config
     }
 
@@ -145,7 +145,7 @@ impl AfricasTalking {
     }
 }
 
-fn send_result(exchange: &HttpExchange, segments: u16) -> Sent {
+fn send_result(exchange: &HttpExchange, segments: u16) -> SendResult {
     if let Some(outcome) = classify_status(exchange, exchange.code()) {
         return outcome.into();
     }
@@ -173,7 +173,7 @@ fn send_result(exchange: &HttpExchange, segments: u16) -> Sent {
         500 | 501 => RefusalClass::Transient,
         _ => RefusalClass::Permanent,
     };
-    Sent { opted_out: code == 406, ..refusal_outcome(class, code.to_string(), None).into() }
+    SendResult { opted_out: code == 406, ..refusal_outcome(class, code.to_string(), None).into() }
 }
 
 /// The amount of a cost such as `KES 0.8000`, in millionths of its currency.
@@ -190,14 +190,14 @@ fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'stati
         let reason = reason.as_deref();
         let is_unreachable = matches!(reason, Some("UserDoesNotExist" | "UserIsInactive" | "NotNetworkSubcriber"));
         let fact = match status.as_str() {
-            "Sent" | "Submitted" | "Buffered" => Fact::Sent,
-            "Success" => Fact::Delivered,
-            "Failed" if is_unreachable => Fact::Bounced,
-            "Failed" | "Rejected" | "AbsentSubscriber" | "Expired" => Fact::Undelivered,
-            _ => Fact::Unknown,
+            "Sent" | "Submitted" | "Buffered" => ReportedStatus::Sent,
+            "Success" => ReportedStatus::Delivered,
+            "Failed" if is_unreachable => ReportedStatus::Bounced,
+            "Failed" | "Rejected" | "AbsentSubscriber" | "Expired" => ReportedStatus::Undelivered,
+            _ => ReportedStatus::Unknown,
         };
-        let code = if fact == Fact::Unknown { unknown_code(&status) } else { reason.map(str::to_owned) };
-        let message = About::Message(id.clone());
+        let code = if fact == ReportedStatus::Unknown { unknown_code(&status) } else { reason.map(str::to_owned) };
+        let message = MessageRef::ProviderMessageId(id.clone());
         let opted_out = reason == Some("UserInBlackList");
         return Ok(reports_only(report_with_consent(
             message,

@@ -30,9 +30,9 @@ static KIND: ProviderKind = ProviderKind {
     title: "BulkSMS",
     channels: &[Channel::Sms],
     settings: &[
-        Setting::required("tokenId", "The API token's id"),
-        Setting::secret("tokenSecret", "The API token's secret"),
-        Setting::optional("from", "Your sender name or number; by default one of BulkSMS that accepts replies"),
+        SettingSpec::required("tokenId", "The API token's id"),
+        SettingSpec::secret("tokenSecret", "The API token's secret"),
+        SettingSpec::optional("from", "Your sender name or number; by default one of BulkSMS that accepts replies"),
     ],
     capabilities: CAN,
     signs: "the secret in the callback's address",
@@ -69,7 +69,7 @@ struct SendResponse {
 
 #[async_trait]
 impl Provider for BulkSms {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.connection.config
     }
 
@@ -114,7 +114,13 @@ impl Provider for BulkSms {
     }
 
     /// Repeats the request. For about 12 hours, the same deduplication id creates no second message.
-    async fn query(&self, outbound: &OutboundMessage, _: Timestamp, _: Timestamp, timeout_ms: u64) -> Found {
+    async fn query_delivery(
+        &self,
+        outbound: &OutboundMessage,
+        _: Timestamp,
+        _: Timestamp,
+        timeout_ms: u64,
+    ) -> QueryResult {
         query_by_idempotent_repeat(self.send(outbound, timeout_ms).await.answer)
     }
 
@@ -209,9 +215,9 @@ fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'stati
         };
         let code = if fact == ReportedStatus::Unknown { unknown_code(&kind) } else { subtype.clone() };
         let id = Some(format!("{}:{kind}", message.id));
-        let message = About::Message(message.id);
+        let message = MessageRef::ProviderMessageId(message.id);
         let opted_out = subtype.as_deref() == Some("BLOCKED");
-        callback.told.extend(report_with_consent(message, (fact, code), id, now, opted_out));
+        callback.delivery_reports.extend(report_with_consent(message, (fact, code), id, now, opted_out));
     }
     Ok(callback)
 }

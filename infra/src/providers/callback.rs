@@ -1,8 +1,8 @@
 //! What callbacks have in common: delivery reports and the kinds of incoming media.
 
-use domain::communication::Report;
-use domain::provider::{About, ParsedCallback, Told};
-use events::{Fact, Timestamp};
+use domain::communication::DeliveryReport;
+use domain::provider::{MessageRef, ParsedCallback, ProviderReport};
+use events::{ReportedStatus, Timestamp};
 
 /// The code that is stored with a status that is not in the provider's table: the start of its name, which is too
 /// short for an address or a message.
@@ -12,33 +12,33 @@ pub(super) fn unknown_code(status: &str) -> Option<String> {
 
 /// A report of one message. Codes and event ids longer than we store are left out.
 pub(super) fn delivery_report(
-    message: About,
-    (fact, code): (Fact, Option<String>),
+    message: MessageRef,
+    (fact, code): (ReportedStatus, Option<String>),
     event_id: Option<String>,
     at: Timestamp,
-) -> Told {
+) -> ProviderReport {
     let code = code.filter(|code| code.len() <= 40);
     let event_id = event_id.filter(|id| id.len() <= 100);
-    Told { about: message, report: Report { attempt: None, fact, event_id, at, code } }
+    ProviderReport { message: message, report: DeliveryReport { attempt: None, fact, event_id, at, code } }
 }
 
 /// A report of one message and, if `opted_out`, a second one that the recipient wants no more messages.
 pub(super) fn report_with_consent(
-    message: About,
-    status: (Fact, Option<String>),
+    message: MessageRef,
+    status: (ReportedStatus, Option<String>),
     event_id: Option<String>,
     at: Timestamp,
     opted_out: bool,
-) -> Vec<Told> {
+) -> Vec<ProviderReport> {
     let mut reports = vec![delivery_report(message.clone(), status, event_id, at)];
     if opted_out {
-        reports.push(delivery_report(message, (Fact::Unsubscribed, None), None, at));
+        reports.push(delivery_report(message, (ReportedStatus::Unsubscribed, None), None, at));
     }
     reports
 }
 
-pub(super) fn reports_only(reports: Vec<Told>) -> ParsedCallback {
-    ParsedCallback { told: reports, ..ParsedCallback::default() }
+pub(super) fn reports_only(reports: Vec<ProviderReport>) -> ParsedCallback {
+    ParsedCallback { delivery_reports: reports, ..ParsedCallback::default() }
 }
 
 /// The kind of an incoming message with media of this type.

@@ -28,26 +28,26 @@ static KIND: ProviderKind = ProviderKind {
     title: "Custom HTTP",
     channels: Channel::ALL,
     settings: &[
-        Setting::required("url", "A public https address that accepts POST"),
-        Setting::required(
+        SettingSpec::required("url", "A public https address that accepts POST"),
+        SettingSpec::required(
             "body",
             "A JSON object; {{to}}, {{text}}, {{subject}}, {{reference}} and {{callbackUrl}} in its strings are replaced",
         ),
-        Setting::optional("format", "json (default) or form"),
-        Setting::optional_secret("authorization", "The Authorization header, such as Bearer … or Basic …"),
-        Setting::optional("idPointer", "JSON pointer to the message's id in the response, such as /data/id"),
-        Setting::optional("successPointer", "JSON pointer to a value of the response that must equal successValue"),
-        Setting::optional("successValue", "The value at successPointer that means success"),
-        Setting::optional("errorPointer", "JSON pointer to the error code in the response"),
-        Setting::optional(
+        SettingSpec::optional("format", "json (default) or form"),
+        SettingSpec::optional_secret("authorization", "The Authorization header, such as Bearer … or Basic …"),
+        SettingSpec::optional("idPointer", "JSON pointer to the message's id in the response, such as /data/id"),
+        SettingSpec::optional("successPointer", "JSON pointer to a value of the response that must equal successValue"),
+        SettingSpec::optional("successValue", "The value at successPointer that means success"),
+        SettingSpec::optional("errorPointer", "JSON pointer to the error code in the response"),
+        SettingSpec::optional(
             "errorClasses",
             "A JSON object from codes to permanent, transient, throttled, auth or balance",
         ),
-        Setting::optional("callbackScheme", "path-secret (default), hmac-sha256 or standard-webhooks"),
-        Setting::optional_secret("callbackKey", "The key for hmac-sha256 and standard-webhooks"),
-        Setting::optional("statusPointer", "JSON pointer to the status in a callback, /status by default"),
-        Setting::optional("referencePointer", "JSON pointer to our reference in a callback, /reference by default"),
-        Setting::optional(
+        SettingSpec::optional("callbackScheme", "path-secret (default), hmac-sha256 or standard-webhooks"),
+        SettingSpec::optional_secret("callbackKey", "The key for hmac-sha256 and standard-webhooks"),
+        SettingSpec::optional("statusPointer", "JSON pointer to the status in a callback, /status by default"),
+        SettingSpec::optional("referencePointer", "JSON pointer to our reference in a callback, /reference by default"),
+        SettingSpec::optional(
             "statuses",
             "A JSON object from the provider's statuses to ours, such as {\"DELIVRD\": \"delivered\"}",
         ),
@@ -107,7 +107,7 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
 
 #[async_trait]
 impl Provider for Custom {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.connection.config
     }
 
@@ -115,7 +115,7 @@ impl Provider for Custom {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let http = &self.connection.http;
         let client = if self.connection.base_override.is_some() { &http.client } else { &http.public };
         let body: BTreeMap<&String, Value> =
@@ -185,9 +185,9 @@ impl Provider for Custom {
         let ids = at("referencePointer", "/reference").and_then(|text| parse_attempt_ref(&text));
         let Some(ids) = ids else { return Ok(ParsedCallback::default()) };
         let fact = self.statuses.get(&status).copied().or_else(|| status.parse().ok());
-        let fact = fact.unwrap_or(Fact::Unknown);
-        let code = if fact == Fact::Unknown { unknown_code(&status) } else { None };
-        Ok(reports_only(vec![delivery_report(About::ours(ids), (fact, code), None, now)]))
+        let fact = fact.unwrap_or(ReportedStatus::Unknown);
+        let code = if fact == ReportedStatus::Unknown { unknown_code(&status) } else { None };
+        Ok(reports_only(vec![delivery_report(MessageRef::from_attempt(ids), (fact, code), None, now)]))
     }
 }
 

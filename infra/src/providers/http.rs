@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use domain::communication::Answer;
-use domain::provider::{AccountQueryError, Balance, Sent};
-use events::{DoubtCause, RefusalClass};
+use domain::communication::AttemptOutcome;
+use domain::provider::{AccountQueryError, Balance, SendResult};
+use events::{InDoubtCause, RefusalClass};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::Deserialize;
@@ -68,8 +68,8 @@ impl HttpExchange {
         self.status.is_success()
     }
 
-    pub fn accepted(&self, provider_message_id: impl Into<String>, segments: Option<u16>) -> Sent {
-        Answer::Accepted {
+    pub fn accepted(&self, provider_message_id: impl Into<String>, segments: Option<u16>) -> SendResult {
+        AttemptOutcome::Accepted {
             provider_message_id: provider_message_id.into(),
             segments,
             cost_micros: None,
@@ -80,14 +80,14 @@ impl HttpExchange {
 
     /// The outcome of a 2xx response whose body is not what the provider documents. The message may have been
     /// accepted or not, so the attempt is in doubt.
-    pub fn unreadable_response(&self) -> Sent {
-        Answer::InDoubt(DoubtCause::ServerError).into()
+    pub fn unreadable_response(&self) -> SendResult {
+        AttemptOutcome::InDoubt(InDoubtCause::ServerError).into()
     }
 }
 
 /// Sends one request and reads the response. If the provider may have read the request but did not answer, the attempt
 /// is in doubt.
-pub(super) async fn exchange(request: RequestBuilder, timeout_ms: u64) -> Result<HttpExchange, Answer> {
+pub(super) async fn exchange(request: RequestBuilder, timeout_ms: u64) -> Result<HttpExchange, AttemptOutcome> {
     let started = Instant::now();
     let request = request.timeout(Duration::from_millis(timeout_ms));
     let mut response = request.send().await.map_err(classify_transport_error)?;
@@ -103,18 +103,18 @@ pub(super) async fn exchange(request: RequestBuilder, timeout_ms: u64) -> Result
     Ok(HttpExchange { status, headers, body, started })
 }
 
-fn classify_transport_error(error: reqwest::Error) -> Answer {
+fn classify_transport_error(error: reqwest::Error) -> AttemptOutcome {
     if error.is_connect() || error.is_builder() {
         refusal_outcome(RefusalClass::Unavailable, "connect", None)
     } else if error.is_timeout() {
-        Answer::InDoubt(DoubtCause::Timeout)
+        AttemptOutcome::InDoubt(InDoubtCause::Timeout)
     } else {
-        Answer::InDoubt(DoubtCause::ConnectionLost)
+        AttemptOutcome::InDoubt(InDoubtCause::ConnectionLost)
     }
 }
 
 /// What an HTTP status means if the body says nothing more precise. `None` means success.
-pub(super) fn classify_status(exchange: &HttpExchange, code: &str) -> Option<Answer> {
+pub(super) fn classify_status(exchange: &HttpExchange, code: &str) -> Option<AttemptOutcome> {
     let retry_after_ms = exchange.retry_after_ms();
     Some(match exchange.status.as_u16() {
         200..=299 => return None,
@@ -123,7 +123,7 @@ pub(super) fn classify_status(exchange: &HttpExchange, code: &str) -> Option<Ans
         408 => refusal_outcome(RefusalClass::Transient, code, retry_after_ms),
         429 => refusal_outcome(RefusalClass::Throttled, code, retry_after_ms),
         503 => refusal_outcome(RefusalClass::Unavailable, code, retry_after_ms),
-        500..=599 => Answer::InDoubt(DoubtCause::ServerError),
+        500..=599 => AttemptOutcome::InDoubt(InDoubtCause::ServerError),
         _ => refusal_outcome(RefusalClass::Permanent, code, None),
     })
 }
@@ -131,16 +131,16 @@ pub(super) fn classify_status(exchange: &HttpExchange, code: &str) -> Option<Ans
 /// Sends a request that changes nothing at the provider, such as a question for the balance.
 pub(super) async fn query_api(request: RequestBuilder, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
     let exchange =
-        exchange(request, timeout_ms).await.map_err(|_| AccountQueryError::NoAnswer("no answer".to_owned()))?;
+        exchange(request, timeout_ms).await.map_err(|_| AccountQueryError::NoResponse("no answer".to_owned()))?;
     match exchange.status.as_u16() {
         200..=299 => Ok(exchange),
         401 | 403 => Err(AccountQueryError::CredentialsRejected(exchange.code().to_owned())),
-        code => Err(AccountQueryError::NoAnswer(code.to_string())),
+        code => Err(AccountQueryError::NoResponse(code.to_string())),
     }
 }
 
 pub(super) fn unexpected_format() -> AccountQueryError {
-    AccountQueryError::NoAnswer("unexpected format".to_owned())
+    AccountQueryError::NoResponse("unexpected format".to_owned())
 }
 
 pub(super) fn balance(amount: impl ToString, unit: impl Into<String>) -> Result<Balance, AccountQueryError> {

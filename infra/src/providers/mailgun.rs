@@ -30,13 +30,13 @@ static KIND: ProviderKind = ProviderKind {
     title: "Mailgun",
     channels: &[Channel::Email],
     settings: &[
-        Setting::secret("apiKey", "A sending key"),
-        Setting::required("domain", "The sending domain, such as mg.example.com"),
-        Setting::required("fromEmail", "An address of that domain"),
-        Setting::optional("fromName", "The display name of the sender"),
-        Setting::optional("replyTo", "The address that replies go to"),
-        Setting::optional("region", "us (default) or eu"),
-        Setting::optional_secret("signingKey", "The HTTP webhook signing key; without it callbacks are refused"),
+        SettingSpec::secret("apiKey", "A sending key"),
+        SettingSpec::required("domain", "The sending domain, such as mg.example.com"),
+        SettingSpec::required("fromEmail", "An address of that domain"),
+        SettingSpec::optional("fromName", "The display name of the sender"),
+        SettingSpec::optional("replyTo", "The address that replies go to"),
+        SettingSpec::optional("region", "us (default) or eu"),
+        SettingSpec::optional_secret("signingKey", "The HTTP webhook signing key; without it callbacks are refused"),
     ],
     capabilities: CAN,
     signs: "HMAC-SHA256 over timestamp and token",
@@ -79,7 +79,7 @@ struct SendResponse {
 
 #[async_trait]
 impl Provider for Mailgun {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.connection.config
     }
 
@@ -96,7 +96,7 @@ impl Provider for Mailgun {
         };
         match (exchange.status.as_u16(), exchange.json::<SendResponse>()) {
             // Mailgun has been observed to send a message after it answered with such a status.
-            (500..=599, _) => Answer::InDoubt(DoubtCause::ServerError).into(),
+            (500..=599, _) => AttemptOutcome::InDoubt(InDoubtCause::ServerError).into(),
             (404, _) => refusal_outcome(RefusalClass::Auth, "404", None).into(),
             (200..=299, Some(SendResponse { id })) => exchange.accepted(id.trim_matches(['<', '>']), None),
             (200..=299, None) => exchange.unreadable_response(),
@@ -226,10 +226,10 @@ fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str> {
         ("delivered", _) => ReportedStatus::Delivered,
         ("failed", Some("temporary")) => ReportedStatus::Deferred,
         ("failed", _) => match event.reason.as_deref() {
-            Some("suppress-unsubscribe" | "suppress-complaint") => Fact::Dropped,
+            Some("suppress-unsubscribe" | "suppress-complaint") => ReportedStatus::Dropped,
             // The mail provider refused the message, not the recipient.
-            Some("espblock") => Fact::Undelivered,
-            _ => Fact::Bounced,
+            Some("espblock") => ReportedStatus::Undelivered,
+            _ => ReportedStatus::Bounced,
         },
         ("rejected", _) => ReportedStatus::Dropped,
         ("opened", _) => ReportedStatus::Opened,

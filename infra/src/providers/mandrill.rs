@@ -30,12 +30,12 @@ static KIND: ProviderKind = ProviderKind {
     title: "Mandrill (Mailchimp Transactional)",
     channels: &[Channel::Email],
     settings: &[
-        Setting::secret("apiKey", "The API key"),
-        Setting::required("fromEmail", "An address of a verified domain"),
-        Setting::optional("fromName", "The display name of the sender"),
-        Setting::optional("replyTo", "The address that replies go to"),
-        Setting::optional("subaccount", "Mandrill's subaccount"),
-        Setting::optional_secret("webhookKey", "The webhook's key; without it callbacks are refused"),
+        SettingSpec::secret("apiKey", "The API key"),
+        SettingSpec::required("fromEmail", "An address of a verified domain"),
+        SettingSpec::optional("fromName", "The display name of the sender"),
+        SettingSpec::optional("replyTo", "The address that replies go to"),
+        SettingSpec::optional("subaccount", "Mandrill's subaccount"),
+        SettingSpec::optional_secret("webhookKey", "The webhook's key; without it callbacks are refused"),
     ],
     capabilities: CAN,
     signs: "HMAC-SHA1 over address and form",
@@ -74,7 +74,7 @@ struct ErrorResponse {
 
 #[async_trait]
 impl Provider for Mandrill {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.connection.config
     }
 
@@ -82,7 +82,7 @@ impl Provider for Mandrill {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let request = self.connection.http.client.post(format!("{}/api/1.4/messages/send", self.base));
         let exchange = match exchange(request.json(&self.body(outbound)), timeout_ms).await {
             Ok(exchange) => exchange,
@@ -106,7 +106,7 @@ impl Provider for Mandrill {
         let ping = self.connection.http.client.post(format!("{}/api/1.4/users/ping2", self.base));
         match query_api(ping.json(&json!({ "key": self.api_key })), timeout_ms).await {
             // Mandrill answers a wrong key with 500 too.
-            Err(AccountQueryError::NoAnswer(code)) if code == "500" => {
+            Err(AccountQueryError::NoResponse(code)) if code == "500" => {
                 Err(AccountQueryError::CredentialsRejected(code))
             }
             other => other.map(|_| ()),
@@ -135,7 +135,7 @@ impl Provider for Mandrill {
     }
 }
 
-fn refusal_for_name(name: &str) -> Option<Answer> {
+fn refusal_for_name(name: &str) -> Option<AttemptOutcome> {
     let class = match name {
         "Invalid_Key" => RefusalClass::Auth,
         "PaymentRequired" => RefusalClass::Balance,
@@ -155,7 +155,7 @@ fn rejected(reason: &str) -> SendResult {
         _ => RefusalClass::Permanent,
     };
     let opted_out = matches!(reason, "hard-bounce" | "spam" | "unsub");
-    Sent { opted_out, ..refusal_outcome(class, reason, None).into() }
+    SendResult { opted_out, ..refusal_outcome(class, reason, None).into() }
 }
 
 impl Mandrill {
@@ -231,9 +231,10 @@ struct Message {
     bounce_description: Option<String>,
 }
 
-fn parse_event(event: Event) -> Option<Told> {
+fn parse_event(event: Event) -> Option<ProviderReport> {
     let metadata = |name: &str| event.msg.metadata.get(name)?.as_str();
-    let message = About::ours((metadata("businessId")?.parse().ok()?, metadata("attemptId")?.parse().ok()?));
+    let message =
+        MessageRef::from_attempt((metadata("businessId")?.parse().ok()?, metadata("attemptId")?.parse().ok()?));
     let fact = match event.event.as_str() {
         "send" => ReportedStatus::Sent,
         "deferral" => ReportedStatus::Deferred,
@@ -249,7 +250,7 @@ fn parse_event(event: Event) -> Option<Told> {
     };
     let is_identifier = |text: &String| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let code = match fact {
-        Fact::Unknown => unknown_code(&event.event),
+        ReportedStatus::Unknown => unknown_code(&event.event),
         _ => event.msg.bounce_description.filter(is_identifier),
     };
     // Mandrill's id names the message, so the kind and the time are added to name the event.

@@ -42,11 +42,11 @@ static KIND: ProviderKind = ProviderKind {
     title: "MessageBird (Bird)",
     channels: &[Channel::Sms],
     settings: &[
-        Setting::secret("apiKey", "The key bk_{region}_…, which contains the region"),
-        Setting::required("from", "Your number or sender name"),
-        Setting::optional_secret("webhookSecret", "The webhook's secret whsec_…; without it callbacks are refused"),
-        Setting::optional_secret("signingKey", "The signing key of the older API, if its reports still arrive"),
-        Setting::optional("category", "transactional (default) or marketing"),
+        SettingSpec::secret("apiKey", "The key bk_{region}_…, which contains the region"),
+        SettingSpec::required("from", "Your number or sender name"),
+        SettingSpec::optional_secret("webhookSecret", "The webhook's secret whsec_…; without it callbacks are refused"),
+        SettingSpec::optional_secret("signingKey", "The signing key of the older API, if its reports still arrive"),
+        SettingSpec::optional("category", "transactional (default) or marketing"),
     ],
     capabilities: CAN,
     signs: "Standard Webhooks; JWT for the older API",
@@ -86,7 +86,7 @@ struct ErrorResponse {
 
 #[async_trait]
 impl Provider for MessageBird {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.connection.config
     }
 
@@ -127,12 +127,18 @@ impl Provider for MessageBird {
             _ => return outcome.into(),
         };
         let opted_out = code == "recipient_opted_out";
-        Sent { opted_out, ..refusal_outcome(class, code, exchange.retry_after_ms()).into() }
+        SendResult { opted_out, ..refusal_outcome(class, code, exchange.retry_after_ms()).into() }
     }
 
     /// Repeats the request. With the same idempotency key, it is answered as the first one was and creates no second
     /// message.
-    async fn query(&self, outbound: &OutboundMessage, _: Timestamp, _: Timestamp, timeout_ms: u64) -> Found {
+    async fn query_delivery(
+        &self,
+        outbound: &OutboundMessage,
+        _: Timestamp,
+        _: Timestamp,
+        timeout_ms: u64,
+    ) -> QueryResult {
         query_by_idempotent_repeat(self.send(outbound, timeout_ms).await.answer)
     }
 
@@ -228,8 +234,8 @@ fn parse_callback(request: &CallbackRequest, now: Timestamp) -> Result<ParsedCal
                 .or_else(|| text("/data/to"))
                 .ok_or("the suppression names no number")?
                 .to_owned();
-            let consent = Consent { contact, is_opt_out: true, reason: "provider_opt_out" };
-            return Ok(ParsedCallback { consents: vec![consent], ..ParsedCallback::default() });
+            let consent = ConsentChange { contact, is_opt_out: true, reason: "provider_opt_out" };
+            return Ok(ParsedCallback { consent_changes: vec![consent], ..ParsedCallback::default() });
         }
         _ => (),
     }
@@ -269,8 +275,8 @@ fn parse_legacy_callback(request: &CallbackRequest, now: Timestamp) -> Result<Pa
     let code = if fact == ReportedStatus::Unknown { unknown_code(&status) } else { get("statusErrorCode") };
     let opted_out = reason.as_deref() == Some("opted out");
     let message = match parse_attempt_ref(&get("reference").unwrap_or_default()) {
-        Some(ids) => About::ours(ids),
-        None => About::Message(id.clone()),
+        Some(ids) => MessageRef::from_attempt(ids),
+        None => MessageRef::ProviderMessageId(id.clone()),
     };
     let at = time(get("statusDatetime").as_deref(), now);
     Ok(reports_only(report_with_consent(message, (fact, code), Some(format!("{id}:{status}")), at, opted_out)))

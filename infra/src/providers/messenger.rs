@@ -28,15 +28,15 @@ static KIND: ProviderKind = ProviderKind {
     title: "Facebook Messenger",
     channels: &[Channel::Messenger],
     settings: &[
-        Setting::required("pageId", "The page that messages come from"),
-        Setting::secret("pageToken", "The page's access token"),
-        Setting::secret("appSecret", "The app secret, which proves our requests and signs callbacks"),
-        Setting::optional_secret("verifyToken", "The verify token that you enter with the callback's address"),
-        Setting::optional(
+        SettingSpec::required("pageId", "The page that messages come from"),
+        SettingSpec::secret("pageToken", "The page's access token"),
+        SettingSpec::secret("appSecret", "The app secret, which proves our requests and signs callbacks"),
+        SettingSpec::optional_secret("verifyToken", "The verify token that you enter with the callback's address"),
+        SettingSpec::optional(
             "messagingType",
             "UPDATE (default) or RESPONSE; more than 24 hours after the last message a tag is needed",
         ),
-        Setting::optional("tag", "A message tag such as POST_PURCHASE_UPDATE, sent with the type MESSAGE_TAG"),
+        SettingSpec::optional("tag", "A message tag such as POST_PURCHASE_UPDATE, sent with the type MESSAGE_TAG"),
     ],
     capabilities: CAN,
     signs: "X-Hub-Signature-256, and the verify token once",
@@ -81,7 +81,7 @@ struct SendResponse {
 
 #[async_trait]
 impl Provider for Messenger {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.connection.config
     }
 
@@ -89,14 +89,14 @@ impl Provider for Messenger {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let request = self.connection.http.client.post(self.url(&format!("{}/messages", self.page)));
         let exchange = match exchange(request.form(&self.fields(outbound)), timeout_ms).await {
             Ok(exchange) => exchange,
             Err(outcome) => return outcome.into(),
         };
         if let Some((outcome, code)) = refusal(&exchange, class) {
-            return Sent { opted_out: code == 551, ..outcome.into() };
+            return SendResult { opted_out: code == 551, ..outcome.into() };
         }
         let response = exchange.json::<SendResponse>();
         response.map_or_else(|| exchange.unreadable_response(), |response| exchange.accepted(response.message_id, None))
@@ -116,7 +116,7 @@ impl Provider for Messenger {
 
     async fn parse_callback(&self, request: &CallbackRequest, _: Timestamp) -> Result<ParsedCallback, &'static str> {
         match request.method.as_str() {
-            "GET" => Ok(ParsedCallback { reply: challenge(request), ..ParsedCallback::default() }),
+            "GET" => Ok(ParsedCallback { response_body: challenge(request), ..ParsedCallback::default() }),
             _ => parse_callback(&request.body),
         }
     }
@@ -192,16 +192,24 @@ fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str> {
         let stamp = |value: &Value| value.as_i64().map(Timestamp);
         if let Some(at) = stamp(&event["delivery"]["watermark"]) {
             let named = list(&event["delivery"], "mids");
-            let named = named.iter().filter_map(|mid| mid.as_str().map(|mid| About::Message(mid.to_owned())));
-            let mut messages: Vec<About> = named.collect();
+            let named =
+                named.iter().filter_map(|mid| mid.as_str().map(|mid| MessageRef::ProviderMessageId(mid.to_owned())));
+            let mut messages: Vec<MessageRef> = named.collect();
             if messages.is_empty() {
-                messages.push(About::LatestTo(sender.to_owned()));
+                messages.push(MessageRef::LatestToAddress(sender.to_owned()));
             }
-            callback.told.extend(
-                messages.into_iter().map(|message| delivery_report(message, (Fact::Delivered, None), None, at)),
+            callback.delivery_reports.extend(
+                messages
+                    .into_iter()
+                    .map(|message| delivery_report(message, (ReportedStatus::Delivered, None), None, at)),
             );
         } else if let Some(at) = stamp(&event["read"]["watermark"]) {
-            callback.told.push(delivery_report(About::LatestTo(sender.to_owned()), (Fact::Read, None), None, at));
+            callback.delivery_reports.push(delivery_report(
+                MessageRef::LatestToAddress(sender.to_owned()),
+                (ReportedStatus::Read, None),
+                None,
+                at,
+            ));
         } else if let Some(at) = stamp(&event["timestamp"]).filter(|_| event["message"]["is_echo"] != true) {
             let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
             let attachment = event.pointer("/message/attachments/0/type").and_then(Value::as_str);

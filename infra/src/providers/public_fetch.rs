@@ -115,9 +115,9 @@ impl FileFetcher for PublicFileFetcher {
     async fn fetch(&self, address: &str, max_bytes: usize) -> Result<(Vec<u8>, String), FetchError> {
         let url = check_public_url(address)?;
         let response = self.client.get(url).timeout(self.timeout).send().await;
-        let response = response.map_err(|_| FetchError::NoAnswer)?;
+        let response = response.map_err(|_| FetchError::NoResponse)?;
         if !response.status().is_success() {
-            return Err(FetchError::NoAnswer);
+            return Err(FetchError::NoResponse);
         }
         if response.content_length().is_some_and(|length| max_bytes < length as usize) {
             return Err(FetchError::TooLarge(max_bytes));
@@ -142,7 +142,7 @@ pub fn content_disposition(name: &str) -> String {
 /// - [`FetchError::NoAnswer`]: the connection broke before the body ended.
 pub(crate) async fn read_limited(mut response: Response, max_bytes: usize) -> Result<Vec<u8>, FetchError> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|_| FetchError::NoAnswer)? {
+    while let Some(chunk) = response.chunk().await.map_err(|_| FetchError::NoResponse)? {
         bytes.extend_from_slice(&chunk);
         if max_bytes < bytes.len() {
             return Err(FetchError::TooLarge(max_bytes));

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::provider::{InvalidSetting, Kind, Provider, ProviderConfig};
+use domain::provider::{InvalidSetting, Provider, ProviderConfig, ProviderKind};
 
 use super::http::HttpClients;
 use super::signatures::SignatureCheck;
 
 /// A provider as the registry lists it.
 pub struct ProviderRegistration {
-    pub kind: &'static Kind,
+    pub kind: &'static ProviderKind,
     /// Builds the provider of one configuration, without calling it.
     pub(super) connect: fn(ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting>,
     /// The provider's signature checks, by their names in files of recorded callbacks.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::provider::{InvalidSetting, Kind, Provider, ProviderConfig, ProviderFactory};
+use domain::provider::{InvalidSetting, Provider, ProviderConfig, ProviderFactory, ProviderKind};
 use events::Mode;
 
 use super::http::HttpClients;
@@ -43,7 +43,7 @@ pub struct HttpProviderFactory {
 }
 
 impl ProviderFactory for HttpProviderFactory {
-    fn kinds(&self) -> Vec<&'static Kind> {
+    fn kinds(&self) -> Vec<&'static ProviderKind> {
         REGISTRY.iter().map(|registration| registration.kind).collect()
     }
 
@@ -74,6 +74,10 @@ impl ProviderFactory for HttpProviderFactory {
             http: self.http.clone(),
             base_override,
         })?;
-        if is_sandbox { Ok(Arc::new(Sandbox { config: account, capabilities: provider.can() })) } else { Ok(provider) }
+        if is_sandbox {
+            Ok(Arc::new(Sandbox { config: account, capabilities: provider.capabilities() }))
+        } else {
+            Ok(provider)
+        }
     }
 }

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::communication::Answer;
-use domain::provider::{Capabilities, OutboundMessage, Provider, ProviderConfig, Sent};
-use events::{Channel, DoubtCause, Fact, Mode, RateLimit, RefusalClass};
+use domain::communication::AttemptOutcome;
+use domain::provider::{Capabilities, OutboundMessage, Provider, ProviderConfig, SendResult};
+use events::{Channel, InDoubtCause, Mode, RateLimit, RefusalClass, ReportedStatus};
 
 use super::outcome::refusal_outcome;
 
@@ -22,18 +22,18 @@ pub fn sandboxes() -> impl Iterator<Item = Arc<dyn Provider>> {
         let name = format!("sandbox-{}", channel.as_str());
         let rate = RateLimit { burst: 1_000, per_second: 1_000 };
         let config =
-            ProviderConfig { config: name, provider: "sandbox".to_owned(), channel: *channel, mode: Mode::Test, rate };
+            ProviderConfig { id: name, provider: "sandbox".to_owned(), channel: *channel, mode: Mode::Test, rate };
         Arc::new(Sandbox { config, capabilities: Capabilities::TEXT })
     })
 }
 
 #[async_trait]
 impl Provider for Sandbox {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         self.capabilities
     }
 
@@ -55,13 +55,14 @@ impl Provider for Sandbox {
             (Some("down"), _) | (_, Some("021")) => {
                 return refusal_outcome(RefusalClass::Unavailable, "503", None).into();
             }
-            (Some("timeout"), _) | (_, Some("022")) => return Answer::InDoubt(DoubtCause::Timeout).into(),
-            _ => &[Fact::Delivered],
+            (Some("timeout"), _) | (_, Some("022")) => return AttemptOutcome::InDoubt(InDoubtCause::Timeout).into(),
+            _ => &[ReportedStatus::Delivered],
         };
         // A provider without delivery reports would report nothing more.
         let facts = if self.capabilities.receipts { facts.to_vec() } else { Vec::new() };
         let provider_message_id = format!("sandbox-{}", outbound.attempt);
-        let accepted = Answer::Accepted { provider_message_id, segments: None, cost_micros: None, latency_ms: 0 };
-        Sent { answer: accepted, opted_out: false, facts }
+        let accepted =
+            AttemptOutcome::Accepted { provider_message_id, segments: None, cost_micros: None, latency_ms: 0 };
+        SendResult { answer: accepted, opted_out: false, facts }
     }
 }

@@ -31,12 +31,12 @@ static KIND: ProviderKind = ProviderKind {
     title: "SendGrid",
     channels: &[Channel::Email],
     settings: &[
-        Setting::secret("apiKey", "API key with the right to send: SG.…"),
-        Setting::required("fromEmail", "The address of a verified sender"),
-        Setting::optional("fromName", "The display name of the sender"),
-        Setting::optional("replyTo", "The address that replies go to"),
-        Setting::optional("region", "us (default) or eu"),
-        Setting::optional("webhookKey", "The Event Webhook's verification key; without it callbacks are refused"),
+        SettingSpec::secret("apiKey", "API key with the right to send: SG.…"),
+        SettingSpec::required("fromEmail", "The address of a verified sender"),
+        SettingSpec::optional("fromName", "The display name of the sender"),
+        SettingSpec::optional("replyTo", "The address that replies go to"),
+        SettingSpec::optional("region", "us (default) or eu"),
+        SettingSpec::optional("webhookKey", "The Event Webhook's verification key; without it callbacks are refused"),
     ],
     capabilities: CAN,
     signs: "ECDSA P-256 over timestamp and body",
@@ -78,7 +78,7 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
 
 #[async_trait]
 impl Provider for SendGrid {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.connection.config
     }
 
@@ -86,7 +86,7 @@ impl Provider for SendGrid {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let request = self.connection.http.client.post(format!("{}/v3/mail/send", self.base));
         let request = request.bearer_auth(&self.api_key).json(&self.body(outbound));
         let exchange = match exchange(request, timeout_ms).await {
@@ -220,8 +220,8 @@ pub(super) fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str
     Ok(reports_only(events.filter_map(parse_event).flatten().collect()))
 }
 
-fn parse_event(event: Event) -> Option<Vec<Told>> {
-    let message = About::ours((event.tenant?.parse().ok()?, event.attempt?.parse().ok()?));
+fn parse_event(event: Event) -> Option<Vec<ProviderReport>> {
+    let message = MessageRef::from_attempt((event.tenant?.parse().ok()?, event.attempt?.parse().ok()?));
     let fact = match (event.event.as_str(), event.kind.as_deref()) {
         ("processed", _) => ReportedStatus::Accepted,
         ("deferred", _) => ReportedStatus::Deferred,
@@ -244,5 +244,11 @@ fn parse_event(event: Event) -> Option<Vec<Told>> {
     };
     let at = Timestamp(event.timestamp.saturating_mul(1_000));
     let is_unwanted = matches!(event.reason.as_deref(), Some("Unsubscribed Address" | "Spam Reporting Address"));
-    Some(report_with_consent(message, (fact, code), event.sg_event_id, at, fact == Fact::Dropped && is_unwanted))
+    Some(report_with_consent(
+        message,
+        (fact, code),
+        event.sg_event_id,
+        at,
+        fact == ReportedStatus::Dropped && is_unwanted,
+    ))
 }

@@ -29,14 +29,14 @@ static KIND: ProviderKind = ProviderKind {
     title: "Amazon SES",
     channels: &[Channel::Email],
     settings: &[
-        Setting::required("accessKeyId", "The access key of a user that is allowed ses:SendEmail"),
-        Setting::secret("secretAccessKey", "The secret of the access key"),
-        Setting::required("region", "The AWS region, such as eu-west-1"),
-        Setting::required("fromEmail", "An address of a verified identity"),
-        Setting::optional("fromName", "The display name of the sender"),
-        Setting::optional("replyTo", "The address that replies go to"),
-        Setting::optional("configurationSet", "The configuration set whose events go to the topic"),
-        Setting::optional("topicArn", "The SNS topic of the events; without it callbacks are refused"),
+        SettingSpec::required("accessKeyId", "The access key of a user that is allowed ses:SendEmail"),
+        SettingSpec::secret("secretAccessKey", "The secret of the access key"),
+        SettingSpec::required("region", "The AWS region, such as eu-west-1"),
+        SettingSpec::required("fromEmail", "An address of a verified identity"),
+        SettingSpec::optional("fromName", "The display name of the sender"),
+        SettingSpec::optional("replyTo", "The address that replies go to"),
+        SettingSpec::optional("configurationSet", "The configuration set whose events go to the topic"),
+        SettingSpec::optional("topicArn", "The SNS topic of the events; without it callbacks are refused"),
     ],
     capabilities: CAN,
     signs: "X.509 (SNS signature versions 1 and 2)",
@@ -77,7 +77,7 @@ struct Quota {
 
 #[async_trait]
 impl Provider for Ses {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.connection.config
     }
 
@@ -244,5 +244,5 @@ fn parse_callback(event: Value, notified_at: &str) -> Option<ParsedCallback> {
         _ => text("/bounce/bouncedRecipients/0/status").map(str::to_owned),
     };
     let id = text("/bounce/feedbackId").or_else(|| text("/complaint/feedbackId")).map(str::to_owned);
-    Some(reports_only(vec![delivery_report(About::ours(ids), (fact, code), id, at)]))
+    Some(reports_only(vec![delivery_report(MessageRef::from_attempt(ids), (fact, code), id, at)]))
 }

@@ -26,11 +26,11 @@ static KIND: ProviderKind = ProviderKind {
     title: "AWS SNS",
     channels: &[Channel::Sms],
     settings: &[
-        Setting::required("accessKeyId", "The access key of a user that is allowed sns:Publish"),
-        Setting::secret("secretAccessKey", "The secret of the access key"),
-        Setting::required("region", "The AWS region, such as eu-west-1"),
-        Setting::optional("senderId", "A name of at most 11 letters and digits, where the country allows one"),
-        Setting::optional("smsType", "Transactional (default) or Promotional"),
+        SettingSpec::required("accessKeyId", "The access key of a user that is allowed sns:Publish"),
+        SettingSpec::secret("secretAccessKey", "The secret of the access key"),
+        SettingSpec::required("region", "The AWS region, such as eu-west-1"),
+        SettingSpec::optional("senderId", "A name of at most 11 letters and digits, where the country allows one"),
+        SettingSpec::optional("smsType", "Transactional (default) or Promotional"),
     ],
     capabilities: CAN,
     signs: "the secret in the callback's address",
@@ -51,7 +51,7 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
 
 #[async_trait]
 impl Provider for Sns {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.connection.config
     }
 
@@ -115,7 +115,7 @@ fn xml_text(exchange: &HttpExchange, name: &str) -> Option<String> {
     Some(rest.split_once(&format!("</{name}>"))?.0.trim().to_owned())
 }
 
-fn send_result(exchange: &HttpExchange, text: &str) -> Sent {
+fn send_result(exchange: &HttpExchange, text: &str) -> SendResult {
     let Some(outcome) = classify_status(exchange, exchange.code()) else {
         let segments = Some(domain::sms::segments(text).count);
         return xml_text(exchange, "MessageId")
@@ -131,7 +131,7 @@ fn send_result(exchange: &HttpExchange, text: &str) -> Sent {
         _ => return outcome.into(),
     };
     let opted_out = code == "OptedOut";
-    Sent { opted_out, ..refusal_outcome(class, code, exchange.retry_after_ms()).into() }
+    SendResult { opted_out, ..refusal_outcome(class, code, exchange.retry_after_ms()).into() }
 }
 
 /// Reads one entry of the delivery status log.
@@ -142,11 +142,11 @@ fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'stati
     let reason = text("/delivery/providerResponse").unwrap_or_default();
     let unreachable = ["Invalid phone number", "blocked SMS", "blocklist", "opted out"];
     let fact = match text("/status") {
-        Some("SUCCESS") => Fact::Delivered,
-        Some("FAILURE") if unreachable.iter().any(|phrase| reason.contains(phrase)) => Fact::Bounced,
-        Some("FAILURE") => Fact::Undelivered,
-        _ => Fact::Unknown,
+        Some("SUCCESS") => ReportedStatus::Delivered,
+        Some("FAILURE") if unreachable.iter().any(|phrase| reason.contains(phrase)) => ReportedStatus::Bounced,
+        Some("FAILURE") => ReportedStatus::Undelivered,
+        _ => ReportedStatus::Unknown,
     };
-    let code = if fact == Fact::Unknown { unknown_code(text("/status").unwrap_or("none")) } else { None };
-    Ok(reports_only(vec![delivery_report(About::Message(id.to_owned()), (fact, code), None, now)]))
+    let code = if fact == ReportedStatus::Unknown { unknown_code(text("/status").unwrap_or("none")) } else { None };
+    Ok(reports_only(vec![delivery_report(MessageRef::ProviderMessageId(id.to_owned()), (fact, code), None, now)]))
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use domain::message::MediaKind;
 use domain::provider::{
     AccountQueryError, CallbackRequest, Capabilities, ConsentChange, InboundMessage, InvalidSetting, OutboundMessage,
     ParsedCallback, Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
@@ -26,8 +27,11 @@ static KIND: ProviderKind = ProviderKind {
     title: "Telegram Bot API",
     channels: &[Channel::Telegram],
     settings: &[
-        Setting::secret("botToken", "The token from BotFather: digits, a colon and letters"),
-        Setting::optional_secret("secretToken", "The secret_token given to setWebhook; without it updates are refused"),
+        SettingSpec::secret("botToken", "The token from BotFather: digits, a colon and letters"),
+        SettingSpec::optional_secret(
+            "secretToken",
+            "The secret_token given to setWebhook; without it updates are refused",
+        ),
     ],
     capabilities: CAN,
     signs: "a secret header",
@@ -81,7 +85,7 @@ struct Parameters {
 
 #[async_trait]
 impl Provider for Telegram {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.connection.config
     }
 
@@ -99,7 +103,7 @@ impl Provider for Telegram {
 
     async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
         match query_api(self.connection.http.client.get(format!("{}/getMe", self.base)), timeout_ms).await {
-            Err(AccountQueryError::NoAnswer(code)) if code == "404" => {
+            Err(AccountQueryError::NoResponse(code)) if code == "404" => {
                 Err(AccountQueryError::CredentialsRejected(code))
             }
             other => other.map(|_| ()),
@@ -122,7 +126,7 @@ impl Provider for Telegram {
 
 impl Telegram {
     /// Returns the result and, if the chat has moved, its new id.
-    async fn send_to(&self, outbound: &OutboundMessage, chat: &str, timeout_ms: u64) -> (Sent, Option<i64>) {
+    async fn send_to(&self, outbound: &OutboundMessage, chat: &str, timeout_ms: u64) -> (SendResult, Option<i64>) {
         let (method, body) = request(outbound, chat);
         let request = self.connection.http.client.post(format!("{}/{method}", self.base)).json(&body);
         let exchange = match exchange(request, timeout_ms).await {
@@ -131,7 +135,7 @@ impl Telegram {
         };
         let Some(response) = exchange.json::<ApiResponse>() else {
             let outcome = classify_status(&exchange, exchange.code());
-            return (outcome.map_or_else(|| exchange.unreadable_response(), Sent::from), None);
+            return (outcome.map_or_else(|| exchange.unreadable_response(), SendResult::from), None);
         };
         if let (true, Some(message)) = (response.ok, response.result) {
             return (exchange.accepted(format!("{chat}:{}", message.message_id), None), None);
@@ -144,7 +148,7 @@ impl Telegram {
             400 | 403 => RefusalClass::Permanent,
             _ => {
                 let outcome = classify_status(&exchange, exchange.code());
-                return (outcome.map_or_else(|| exchange.unreadable_response(), Sent::from), None);
+                return (outcome.map_or_else(|| exchange.unreadable_response(), SendResult::from), None);
             }
         };
         let retry_after_ms = retry_after_s.map(|seconds| seconds.saturating_mul(1_000));
@@ -154,7 +158,7 @@ impl Telegram {
             Some(text) if text.contains("chat not found") => "400.chat_not_found".to_owned(),
             _ => code.to_string(),
         };
-        let sent = Sent { opted_out, ..refusal_outcome(class, name, retry_after_ms).into() };
+        let sent = SendResult { opted_out, ..refusal_outcome(class, name, retry_after_ms).into() };
         (sent, response.parameters.and_then(|parameters| parameters.migrate_to_chat_id))
     }
 }

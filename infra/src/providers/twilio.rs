@@ -38,12 +38,15 @@ static KIND: ProviderKind = ProviderKind {
     title: "Twilio",
     channels: &[Channel::Sms, Channel::Whatsapp, Channel::Messenger],
     settings: &[
-        Setting::required("accountSid", "AC…"),
-        Setting::secret("authToken", "The account's auth token, which signs callbacks too"),
-        Setting::optional("from", "The number, short code or name that messages come from; a page's id for Messenger"),
-        Setting::optional("messagingServiceSid", "MG…, used instead of a number"),
-        Setting::optional("mms", "true sends files of SMS as MMS; by default they are sent as links"),
-        Setting::optional_secret("sharedKey", "The shared key, if webhooks are signed with one (HMAC-SHA256)"),
+        SettingSpec::required("accountSid", "AC…"),
+        SettingSpec::secret("authToken", "The account's auth token, which signs callbacks too"),
+        SettingSpec::optional(
+            "from",
+            "The number, short code or name that messages come from; a page's id for Messenger",
+        ),
+        SettingSpec::optional("messagingServiceSid", "MG…, used instead of a number"),
+        SettingSpec::optional("mms", "true sends files of SMS as MMS; by default they are sent as links"),
+        SettingSpec::optional_secret("sharedKey", "The shared key, if webhooks are signed with one (HMAC-SHA256)"),
     ],
     capabilities: CAN,
     signs: "HMAC-SHA1 over address and form; HMAC-SHA256 with a shared key",
@@ -107,7 +110,7 @@ struct ErrorResponse {
 
 #[async_trait]
 impl Provider for Twilio {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.connection.config
     }
 
@@ -115,7 +118,7 @@ impl Provider for Twilio {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let request = self
             .authenticated(self.connection.http.client.post(self.url("/Messages.json")))
             .form(&self.fields(outbound));
@@ -128,7 +131,7 @@ impl Provider for Twilio {
         if let Some(outcome) = classify_status(&exchange, &code) {
             let outcome =
                 error_code.and_then(|code| refusal_for_code(code, exchange.retry_after_ms())).unwrap_or(outcome);
-            return Sent { opted_out: error_code == Some(21_610), ..outcome.into() };
+            return SendResult { opted_out: error_code == Some(21_610), ..outcome.into() };
         }
         let Some(Message { sid, num_segments }) = exchange.json() else { return exchange.unreadable_response() };
         exchange.accepted(sid, num_segments.and_then(|segments| segments.parse().ok()))
@@ -138,16 +141,22 @@ impl Provider for Twilio {
     ///
     /// Two messages with the same text to the same number within the same minute cannot be distinguished. Either of
     /// them counts as proof for both.
-    async fn query(&self, outbound: &OutboundMessage, since: Timestamp, until: Timestamp, timeout_ms: u64) -> Found {
-        let Some(mut days) = days(since, until) else { return Found::NoAnswer };
+    async fn query_delivery(
+        &self,
+        outbound: &OutboundMessage,
+        since: Timestamp,
+        until: Timestamp,
+        timeout_ms: u64,
+    ) -> QueryResult {
+        let Some(mut days) = days(since, until) else { return QueryResult::NoResponse };
         let text = text_with_links(outbound, CAN.max_characters);
         loop {
-            let Some(day) = days.pop() else { break Found::NotTaken };
+            let Some(day) = days.pop() else { break QueryResult::NotAccepted };
             match self.list_messages(outbound, &day, timeout_ms).await {
-                None => break Found::NoAnswer,
+                None => break QueryResult::NoResponse,
                 Some(messages) => {
                     if let Some(message) = messages.iter().find(|message| message.matches(&text, since, until)) {
-                        break Found::Taken(message.sid.clone());
+                        break QueryResult::Accepted(message.sid.clone());
                     }
                 }
             }
@@ -273,7 +282,7 @@ impl Twilio {
 }
 
 /// Classifies the error codes that are more precise than the HTTP status. https://www.twilio.com/docs/api/errors
-fn refusal_for_code(code: u32, retry_after_ms: Option<i64>) -> Option<Answer> {
+fn refusal_for_code(code: u32, retry_after_ms: Option<i64>) -> Option<AttemptOutcome> {
     let class = match code {
         20_003 | 20_005 | 21_606 | 21_659 | 21_660 | 63_007 => RefusalClass::Auth,
         20_429 | 63_018 => RefusalClass::Throttled,
@@ -359,20 +368,22 @@ fn parse_callback(request: &CallbackRequest, now: Timestamp) -> ParsedCallback {
         let Some(ids) = attempt_ids_from_query(request) else { return ParsedCallback::default() };
         let code = form("ErrorCode").filter(|code| code.len() <= 6 && code.bytes().all(|b| b.is_ascii_digit()));
         let fact = match (status.as_str(), code.as_deref()) {
-            ("accepted" | "scheduled" | "queued" | "sending", _) => Fact::Accepted,
-            ("sent" | "partially_delivered", _) => Fact::Sent,
-            ("delivered", _) => Fact::Delivered,
-            ("read", _) => Fact::Read,
+            ("accepted" | "scheduled" | "queued" | "sending", _) => ReportedStatus::Accepted,
+            ("sent" | "partially_delivered", _) => ReportedStatus::Sent,
+            ("delivered", _) => ReportedStatus::Delivered,
+            ("read", _) => ReportedStatus::Read,
             // The number does not exist or is not a mobile number.
-            ("undelivered" | "failed", Some("30005" | "30006" | "21211" | "21614" | "63024")) => Fact::Bounced,
-            ("undelivered" | "failed" | "canceled", _) => Fact::Undelivered,
-            _ => Fact::Unknown,
+            ("undelivered" | "failed", Some("30005" | "30006" | "21211" | "21614" | "63024")) => {
+                ReportedStatus::Bounced
+            }
+            ("undelivered" | "failed" | "canceled", _) => ReportedStatus::Undelivered,
+            _ => ReportedStatus::Unknown,
         };
         let sid = form("MessageSid").filter(|sid| sid.len() <= 60);
         let id = sid.map(|sid| format!("{sid}:{status}"));
         let opted_out = code.as_deref() == Some("21610");
-        let message = About::ours(ids);
-        let code = if fact == Fact::Unknown { unknown_code(&status) } else { code };
+        let message = MessageRef::from_attempt(ids);
+        let code = if fact == ReportedStatus::Unknown { unknown_code(&status) } else { code };
         return reports_only(report_with_consent(message, (fact, code), id, now, opted_out));
     }
     let (Some(from), Some(sid)) = (form("From"), form("MessageSid")) else { return ParsedCallback::default() };

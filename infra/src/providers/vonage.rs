@@ -44,11 +44,11 @@ static KIND: ProviderKind = ProviderKind {
     title: "Vonage (Nexmo)",
     channels: &[Channel::Sms],
     settings: &[
-        Setting::required("apiKey", "The account's API key"),
-        Setting::secret("apiSecret", "The account's API secret"),
-        Setting::required("from", "Your number, or a sender name where the country allows one"),
-        Setting::optional_secret("signatureSecret", "The secret that signs callbacks; without it they are refused"),
-        Setting::optional(
+        SettingSpec::required("apiKey", "The account's API key"),
+        SettingSpec::secret("apiSecret", "The account's API secret"),
+        SettingSpec::required("from", "Your number, or a sender name where the country allows one"),
+        SettingSpec::optional_secret("signatureSecret", "The secret that signs callbacks; without it they are refused"),
+        SettingSpec::optional(
             "signatureMethod",
             "sha256 (default), sha512, or jwt for signed webhooks of the Messages API",
         ),
@@ -102,7 +102,7 @@ struct Part {
 
 #[async_trait]
 impl Provider for Vonage {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.connection.config
     }
 
@@ -165,7 +165,7 @@ impl Vonage {
 }
 
 /// If one part is refused, the whole message is, because a phone cannot assemble an incomplete message.
-fn send_result(exchange: &HttpExchange) -> Sent {
+fn send_result(exchange: &HttpExchange) -> SendResult {
     if let Some(outcome) = classify_status(exchange, exchange.code()) {
         return outcome.into();
     }
@@ -282,7 +282,7 @@ fn parse_callback(parameters: &BTreeMap<String, String>, now: Timestamp) -> Resu
         (Some(reference), _) if reference.parse::<events::AttemptId>().is_ok() => {
             MessageRef::Attempt { tenant: None, attempt: reference.to_owned() }
         }
-        (_, Some(id)) => About::Message(id.to_owned()),
+        (_, Some(id)) => MessageRef::ProviderMessageId(id.to_owned()),
         _ => return Err("the callback names no message"),
     };
     // The Messages API sends `{"title": "1190", …}`.
@@ -301,7 +301,7 @@ fn parse_callback(parameters: &BTreeMap<String, String>, now: Timestamp) -> Resu
         _ => ReportedStatus::Unknown,
     };
     let id = get("messageId").or_else(|| get("message_uuid")).map(|id| format!("{id}:{status}"));
-    let code = if fact == Fact::Unknown { unknown_code(status) } else { code };
+    let code = if fact == ReportedStatus::Unknown { unknown_code(status) } else { code };
     Ok(reports_only(vec![delivery_report(message, (fact, code), id, time(parameters).unwrap_or(now))]))
 }
 

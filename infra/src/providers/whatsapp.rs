@@ -33,10 +33,10 @@ static KIND: ProviderKind = ProviderKind {
     title: "WhatsApp Business Cloud API",
     channels: &[Channel::Whatsapp],
     settings: &[
-        Setting::required("phoneNumberId", "The id of the business number"),
-        Setting::secret("accessToken", "A system user's token"),
-        Setting::optional_secret("appSecret", "The app secret that signs callbacks; without it they are refused"),
-        Setting::optional_secret("verifyToken", "The verify token that you enter with the callback's address"),
+        SettingSpec::required("phoneNumberId", "The id of the business number"),
+        SettingSpec::secret("accessToken", "A system user's token"),
+        SettingSpec::optional_secret("appSecret", "The app secret that signs callbacks; without it they are refused"),
+        SettingSpec::optional_secret("verifyToken", "The verify token that you enter with the callback's address"),
     ],
     capabilities: CAN,
     signs: "X-Hub-Signature-256, and the verify token once",
@@ -83,7 +83,7 @@ struct Id {
 
 #[async_trait]
 impl Provider for Whatsapp {
-    fn account(&self) -> &ProviderConfig {
+    fn config(&self) -> &ProviderConfig {
         &self.connection.config
     }
 
@@ -91,7 +91,7 @@ impl Provider for Whatsapp {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let request = self.connection.http.client.post(format!("{}/messages", self.url));
         let request = request.bearer_auth(&self.access_token).json(&body(outbound));
         let exchange = match exchange(request, timeout_ms).await {
@@ -99,7 +99,7 @@ impl Provider for Whatsapp {
             Err(outcome) => return outcome.into(),
         };
         if let Some((outcome, code)) = refusal(&exchange, class) {
-            return Sent { opted_out: code == 131_050, ..outcome.into() };
+            return SendResult { opted_out: code == 131_050, ..outcome.into() };
         }
         let response = exchange.json::<SendResponse>().and_then(|response| response.messages.into_iter().next());
         response.map_or_else(|| exchange.unreadable_response(), |message| exchange.accepted(message.id, None))
@@ -125,7 +125,7 @@ impl Provider for Whatsapp {
 
     async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
         match request.method.as_str() {
-            "GET" => Ok(ParsedCallback { reply: challenge(request), ..ParsedCallback::default() }),
+            "GET" => Ok(ParsedCallback { response_body: challenge(request), ..ParsedCallback::default() }),
             _ => parse_callback(&request.body, now),
         }
     }
@@ -216,7 +216,7 @@ fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'stati
     let mut callback = ParsedCallback::default();
     for change in list(&body, "entry").iter().flat_map(|entry| list(entry, "changes")) {
         let value = &change["value"];
-        list(value, "statuses").iter().for_each(|status| callback.told.extend(parse_event(status, now)));
+        list(value, "statuses").iter().for_each(|status| callback.delivery_reports.extend(parse_event(status, now)));
         callback.inbound.extend(list(value, "messages").iter().filter_map(|message| inbound(message, now)));
     }
     Ok(callback)
@@ -227,11 +227,11 @@ fn at(value: &Value, now: Timestamp) -> Timestamp {
     seconds.map_or(now, |seconds| Timestamp(seconds.saturating_mul(1_000)))
 }
 
-fn parse_event(status: &Value, now: Timestamp) -> Vec<Told> {
+fn parse_event(status: &Value, now: Timestamp) -> Vec<ProviderReport> {
     let (Some(id), Some(name)) = (status["id"].as_str(), status["status"].as_str()) else { return Vec::new() };
     let message = match status["biz_opaque_callback_data"].as_str().and_then(parse_attempt_ref) {
-        Some(ids) => About::ours(ids),
-        None => About::Message(id.to_owned()),
+        Some(ids) => MessageRef::from_attempt(ids),
+        None => MessageRef::ProviderMessageId(id.to_owned()),
     };
     let code = status["errors"][0]["code"].as_i64();
     let fact = match name {
@@ -241,7 +241,8 @@ fn parse_event(status: &Value, now: Timestamp) -> Vec<Told> {
         "failed" => ReportedStatus::Undelivered,
         _ => ReportedStatus::Unknown,
     };
-    let error_code = if fact == Fact::Unknown { unknown_code(name) } else { code.map(|code| code.to_string()) };
+    let error_code =
+        if fact == ReportedStatus::Unknown { unknown_code(name) } else { code.map(|code| code.to_string()) };
     report_with_consent(
         message,
         (fact, error_code),
