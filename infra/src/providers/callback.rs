@@ -19,7 +19,7 @@ pub(super) fn delivery_report(
 ) -> ProviderReport {
     let code = code.filter(|code| code.len() <= 40);
     let event_id = event_id.filter(|id| id.len() <= 100);
-    ProviderReport { message: message, report: DeliveryReport { attempt: None, fact, event_id, at, code } }
+    ProviderReport { message, report: DeliveryReport { attempt: None, fact, event_id, at, code } }
 }
 
 /// A report of one message and, if `opted_out`, a second one that the recipient wants no more messages.

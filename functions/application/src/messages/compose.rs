@@ -4,15 +4,15 @@ use domain::message::{AttachmentLink, MessageContent};
 use domain::policy;
 use domain::render::render_request;
 use events::{
-    Channel, CommunicationRequest, Fallback, FallbackCondition, FallbackStep, MessageType, Recipient, RecipientType,
-    Source, TemplateRef, Timestamp,
+    Channel, CommunicationRequest, Fallback, FallbackCondition, FallbackStep, MessageType, Source, TemplateRef,
+    Timestamp,
 };
 
 use super::address::{Address, check_channel, check_team, normalise};
 use super::content::{
     FileLinks, SendTime, check_buttons, check_entity, check_location, check_quiet_hours, render_fault,
 };
-use super::gather::Known;
+use super::known::Known;
 use super::new_message::{Fault, Faults, Field, NewMessage, NewStep};
 use super::routing::{Draft, Route, drafts};
 use crate::time::show_time;
@@ -86,7 +86,7 @@ fn request(message: &NewMessage, kind: MessageType, part: &Part, known: &Known<'
         kind,
         priority: message.priority.unwrap_or(events::Priority::Normal),
         source: message.source.unwrap_or(Source::Api),
-        recipient: recipient(message),
+        recipient: message.recipient(),
         contact_hash: part.address.hash.clone(),
         template: part.template.clone(),
         locale: message.locale.clone(),
@@ -108,11 +108,6 @@ fn request(message: &NewMessage, kind: MessageType, part: &Part, known: &Known<'
         requested_by: known.caller.actor().name(),
         mode: known.caller.principal.mode,
     }
-}
-
-pub(super) fn recipient(message: &NewMessage) -> Recipient {
-    let kind = message.recipient_type.unwrap_or(RecipientType::Customer);
-    Recipient { kind, id: message.recipient_id.clone() }
 }
 
 /// Renders every part once as it will be sent, so that what cannot be rendered is refused now and not in the night.

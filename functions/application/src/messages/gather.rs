@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use domain::ports::{Principal, StoreError};
 use domain::provider_configs::Channels;
-use domain::render::CompiledTemplate;
 use domain::templates::Templates;
-use events::{Channel, Mode, TemplateRef, Timestamp};
+use events::{Channel, Mode, TemplateRef};
 use futures_util::future::join;
 
-use super::compose::recipient;
+use super::known::{Known, KnownRecipient};
 use super::new_message::{ChannelChoice, NewMessage};
-use super::routing::{Draft, KnownRecipient, drafts};
+use super::routing::{Draft, drafts};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::consent::{addresses, person};
@@ -23,33 +22,6 @@ use crate::files::{UploadedFile, find_checked};
 pub struct TenantConfig {
     pub channels: Arc<Channels>,
     pub templates: Arc<Templates>,
-}
-
-/// What `compose` decides by.
-pub struct Known<'a> {
-    pub now: Timestamp,
-    pub caller: &'a Caller,
-    pub configs: Arc<Channels>,
-    pub templates: Arc<Templates>,
-    /// The message's own, which its templates are resolved with.
-    pub locale: Option<&'a str>,
-    /// Channels that something carries.
-    pub available: Vec<Channel>,
-    /// The uploaded files that the message names, by their ids.
-    pub files: BTreeMap<String, UploadedFile>,
-    pub recipient: KnownRecipient,
-    /// The tenant's own templates that the message uses, by id and version.
-    pub template_texts: HashMap<(String, u32), Arc<CompiledTemplate>>,
-    pub contact_key: &'a [u8],
-    pub public_url: &'a str,
-}
-
-impl Known<'_> {
-    /// None: the template is built in.
-    pub(super) fn template_text(&self, template: Option<&TemplateRef>) -> Option<&CompiledTemplate> {
-        let template = template?;
-        self.template_texts.get(&(template.id.clone(), template.version)).map(|text| &**text)
-    }
 }
 
 impl TenantConfig {
@@ -137,7 +109,7 @@ async fn known_recipient(
     known: &Known<'_>,
 ) -> Result<KnownRecipient, StoreError> {
     let (own, tenant) = (&app.own, &principal.tenant);
-    let recipient = recipient(message);
+    let recipient = message.recipient();
     let choices = [message.channel].into_iter().chain(message.fallback.iter().map(|step| step.channel));
     let is_auto = choices.into_iter().any(|choice| choice == Some(ChannelChoice::Auto));
     let mut found = KnownRecipient::default();

@@ -2,7 +2,7 @@
 
 use domain::message::{Button, Location, MediaKind, ProviderTemplate};
 use events::{
-    Channel, EntityRef, FallbackCondition, InDoubtPolicy, MessageType, Priority, QuietHours, RecipientType,
+    Channel, EntityRef, FallbackCondition, InDoubtPolicy, MessageType, Priority, QuietHours, Recipient, RecipientType,
     RetentionClass, Source, Timestamp,
 };
 
@@ -196,6 +196,14 @@ impl Faults {
 
     pub fn finish(self) -> Result<(), Vec<Fault>> {
         if self.all.is_empty() { Ok(()) } else { Err(self.all) }
+    }
+}
+
+impl NewMessage {
+    /// A recipient of no named type is a customer.
+    pub(super) fn recipient(&self) -> Recipient {
+        let kind = self.recipient_type.unwrap_or(RecipientType::Customer);
+        Recipient { kind, id: self.recipient_id.clone() }
     }
 }
 

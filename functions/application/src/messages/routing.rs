@@ -1,22 +1,10 @@
 //! Business routing: which channel a message takes and where it goes, by what the recipient prefers.
 
-use std::collections::BTreeMap;
-
 use domain::address;
-use domain::preferences::Preferences;
 use events::{Channel, MessageType};
 
-use super::gather::Known;
+use super::known::Known;
 use super::new_message::{ChannelChoice, NewContent, NewMessage, NewStep};
-
-/// What routing needs to know of the recipient.
-#[derive(Debug, Clone, Default)]
-pub struct KnownRecipient {
-    /// The recipient's own preferences over the tenant's defaults.
-    pub preferences: Preferences,
-    /// The recipient's preferred addresses.
-    pub addresses: BTreeMap<Channel, String>,
-}
 
 /// One channel's part of a message, before it is checked: the message itself or a fallback step, with what it inherits.
 #[derive(Debug, Clone)]
