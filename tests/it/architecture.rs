@@ -28,7 +28,6 @@ const OPEN_CIRCLES: &[(&str, &[&str])] = &[
     ("functions/api", &["openapi/collection", "openapi/mod"]),
     ("functions/api", &["providers", "read"]),
     ("functions/local", &["simulator/"]),
-    ("infra", &["providers/"]),
 ];
 
 fn root() -> PathBuf {
