@@ -208,8 +208,8 @@ fn code_only(text: &str) -> String {
             raw_string_length(rest)
         } else if rest.starts_with("'\"'") {
             3
-        } else if rest.starts_with("'\\") {
-            rest[2..].char_indices().skip(1).find(|(_, c)| *c == '\'').map_or(rest.len(), |(at, _)| at + 3)
+        } else if let Some(escaped) = rest.strip_prefix("'\\") {
+            escaped.char_indices().skip(1).find(|(_, c)| *c == '\'').map_or(rest.len(), |(at, _)| at + 3)
         } else {
             0
         };

@@ -87,8 +87,7 @@ impl Recurrence {
             (Some(_), None) | (None, _) => LAST_DATE,
         };
         let rule_end = rule_end.min(end);
-        let mut recurrence =
-            Recurrence { calendar, times, zone, zone_name, start, end, rule_end, exceptions, additions };
+        let mut recurrence = Recurrence { calendar, times, zone, zone_name, start, rule_end, exceptions, additions };
         if let Some(count) = count {
             recurrence.end_after(count);
         }

@@ -1,7 +1,7 @@
 //! Recurring schedules: which civil times a rule names, and the instants at which they fall in a time zone.
 //!
-//! Everything here is pure. A rule ([`rrule`], [`cron`]) chooses civil dates, one month at a time; a [`Recurrence`]
-//! adds the times of day, the exceptions and the additions; the time zone is applied last ([`zone`]).
+//! Everything here is pure. A rule (`rrule`, `cron`) chooses civil dates, one month at a time; a [`Recurrence`]
+//! adds the times of day, the exceptions and the additions; the time zone is applied last (`zone`).
 
 mod cron;
 mod fault;

@@ -1,7 +1,7 @@
 //! One month of the civil calendar, and sets of its days.
 
-use jiff::ToSpan;
 use jiff::civil::{Date, Weekday};
+use jiff::{Span, ToSpan};
 
 /// A set of days of one month: bit `n` stands for day `n`; bit 0 is never set.
 pub(super) type Days = u32;
@@ -99,6 +99,11 @@ pub(super) fn nth(days: Days, nth: i16) -> Days {
 /// Days since 1970-01-01.
 pub(super) fn day_number(date: Date) -> i64 {
     date.duration_since(Date::constant(1970, 1, 1)).as_hours() / 24
+}
+
+/// The date that is so many days after 1970-01-01.
+pub(super) fn date_of(number: i64) -> Option<Date> {
+    Date::constant(1970, 1, 1).checked_add(Span::new().try_days(number).ok()?).ok()
 }
 
 /// The days of the month that are named by number. A negative number counts from the month's end.

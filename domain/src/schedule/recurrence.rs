@@ -43,9 +43,8 @@ pub struct Recurrence {
     pub(super) zone: TimeZone,
     /// IANA name, in the spelling of the database.
     pub(super) zone_name: Arc<str>,
+    /// The first date, included.
     pub(super) start: Date,
-    /// Included, as is the start.
-    pub(super) end: Date,
     /// The last date that the rule names: by `UNTIL`, `COUNT` or the end.
     pub(super) rule_end: Date,
     pub(super) exceptions: BTreeSet<Date>,
@@ -91,7 +90,7 @@ impl Recurrence {
         let is_past = self.civil_date(after).is_none() && 0 < after.0;
         let is_before = self.civil_date(until).is_none() && until.0 < 0;
         let from = first.max(self.start);
-        let through = last.min(self.end);
+        let through = last.min(self.last_date());
         let month = (from <= through && !is_past && !is_before).then(|| Month::of(from));
         Occurrences {
             nominal: NominalTimes {
@@ -117,13 +116,22 @@ impl Recurrence {
         Some(self.zone.to_datetime(instant).date())
     }
 
+    /// After this date nothing occurs: the rule has ended, and no addition is later.
+    fn last_date(&self) -> Date {
+        self.additions.last().map_or(self.rule_end, |addition| self.rule_end.max(*addition))
+    }
+
     /// The rule's dates in the month, from the start to the end of the rule, whatever the exceptions say.
     fn rule_days(&self, month: Month) -> Days {
+        let within = month.within(self.start, self.rule_end);
+        if within == 0 {
+            return 0;
+        }
         let days = match &self.calendar {
             Calendar::Cron(cron) => cron.days(month),
             Calendar::Rrule(rule) => rule.days(month),
         };
-        days & month.within(self.start, self.rule_end)
+        days & within
     }
 
     fn days(&self, month: Month) -> Days {
@@ -136,7 +144,7 @@ impl Recurrence {
 
     /// The months from the start on, as far as anything may occur.
     fn months(&self) -> impl Iterator<Item = Month> {
-        let end = self.end;
+        let end = self.last_date();
         std::iter::successors(Some(Month::of(self.start)), |month| month.next())
             .take_while(move |month| month.first() <= end)
     }
@@ -159,7 +167,7 @@ impl Recurrence {
 
     /// Whether nothing occurs on any date.
     pub(super) fn is_empty(&self) -> bool {
-        self.times.is_empty() || self.months().all(|month| self.days(month) & month.within(self.start, self.end) == 0)
+        self.times.is_empty() || self.months().all(|month| self.days(month) == 0)
     }
 }
 

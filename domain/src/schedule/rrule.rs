@@ -44,7 +44,7 @@ pub(super) struct Parts {
     pub week_start: Weekday,
 }
 
-/// A rule with its start. Gives the dates of any month at once, in no time that depends on the start.
+/// A rule with its start. Gives the dates of any month without counting from the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rule {
     parts: Parts,
@@ -106,29 +106,33 @@ impl Rule {
     }
 
     fn weekly(&self, month: Month) -> Days {
-        let week = |date: Date| {
+        let first_of_week = |date: Date| {
             let into_week = self.parts.week_start.until(date.weekday());
-            (month::day_number(date) - i64::from(into_week)).div_euclid(7)
+            month::day_number(date) - i64::from(into_week)
         };
-        let start = week(self.start);
-        let due = |day: &u32| {
-            month.date(*day).is_some_and(|date| {
-                (week(date) - start).rem_euclid(self.parts.interval) == 0 && self.is_positioned_in_week(date)
-            })
-        };
-        month::each(self.matching(month)).filter(due).fold(0, |days, day| days | 1 << day)
+        let start = first_of_week(self.start);
+        let first = month::day_number(month.first());
+        let last = first + i64::from(month.length()) - 1;
+        let weeks = (first_of_week(month.first())..=last).step_by(7);
+        let due = weeks.filter(|week| ((week - start) / 7).rem_euclid(self.parts.interval) == 0);
+        due.flat_map(|week| self.of_week(week))
+            .filter(|number| (first..=last).contains(number))
+            .fold(0, |days, number| days | 1 << (number - first + 1))
     }
 
-    fn is_positioned_in_week(&self, date: Date) -> bool {
-        if self.parts.positions.is_empty() {
-            return true;
+    /// The rule's dates in the week, as day numbers, by the week's first day.
+    fn of_week(&self, first: i64) -> Vec<i64> {
+        let Parts { weekdays, months, positions, .. } = &self.parts;
+        let fits = |number: &i64| {
+            month::date_of(*number).is_some_and(|date| {
+                weekdays.contains(&date.weekday()) && (months.is_empty() || months.contains(&Month::of(date).number()))
+            })
+        };
+        let chosen: Vec<i64> = (first..first + 7).filter(fits).collect();
+        if positions.is_empty() {
+            return chosen;
         }
-        let into_week = i64::from(self.parts.week_start.until(date.weekday()));
-        let days =
-            (0..7).filter_map(|day| date.checked_add(jiff::SignedDuration::from_hours(24 * (day - into_week))).ok());
-        let chosen: Vec<Date> =
-            days.filter(|day| self.matching(Month::of(*day)) >> day.day().unsigned_abs() & 1 == 1).collect();
-        self.parts.positions.iter().any(|position| pick(&chosen, *position) == Some(&date))
+        positions.iter().filter_map(|position| pick(&chosen, *position)).copied().collect()
     }
 
     /// Those of the period's dates that `BYSETPOS` keeps and that are in the month.

@@ -1,4 +1,4 @@
-"""Records what python-dateutil and croniter answer, for `recorded.rs`: `pip install python-dateutil croniter`, then run here."""
+"""Records the answers of python-dateutil and croniter, both installed by pip, for `recorded.rs`."""
 
 import calendar
 import json
@@ -98,7 +98,8 @@ def made_up():
         days = some(range(7), 4)
         if freq in ("MONTHLY", "YEARLY") and CHANCE.random() < 0.5:
             most = 53 if freq == "YEARLY" and not any("BYMONTH=" in part for part in by) else 5
-            by.append(listed("BYDAY", [f"{CHANCE.choice([1, -1]) * CHANCE.randint(1, most)}{DAYS[day]}" for day in days]))
+            numbered = [f"{CHANCE.choice([1, -1]) * CHANCE.randint(1, most)}{DAYS[day]}" for day in days]
+            by.append(listed("BYDAY", numbered))
         else:
             by.append(listed("BYDAY", [DAYS[day] for day in days]))
     week_start = CHANCE.choice([0, 0, 5, 6, 2])

@@ -67,6 +67,8 @@ fn a_day_that_a_zone_skips_is_not_sent_twice() {
     let found = once.preview(ALWAYS.0, 2);
     let moved = row("2011-12-30T09:00[Pacific/Apia]", "2011-12-30T19:00:00Z", Some(Moved::Gap));
     assert_eq!(shown(&found), [moved]);
+    let from_next_day = once.next_after(at("2011-12-30T12:00:00Z"));
+    assert_eq!(from_next_day.as_ref(), found.first(), "02:00 on the 31st there");
 }
 
 #[test]
