@@ -19,6 +19,7 @@ pub mod provider_configs;
 pub mod quiet_hours;
 pub mod rate_limiter;
 pub mod render;
+pub mod schedule;
 pub mod sms;
 pub mod stats;
 pub mod status;

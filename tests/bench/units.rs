@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use api::{Api, ApiKeyCache, Kept};
+use api::Api;
+use application::App;
+use application::app::RetentionPeriods;
 use aws_sdk_dynamodb::config::interceptors::{
     AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
 };
@@ -82,8 +84,7 @@ pub async fn count() {
     let (store, views) = (Arc::new(store(client.clone())), Arc::new(views(client)));
     let (host, queue) = (FixedClock::new(), Arc::new(RecordingQueue::default()));
     let files = objects(std::env::temp_dir().join("tidings-units"));
-    let api = Arc::new(Api {
-        issuer: None,
+    let app = App {
         store: store.clone(),
         vault: store.clone(),
         queue: queue.clone(),
@@ -99,10 +100,10 @@ pub async fn count() {
         objects: files.clone(),
         host: host.clone(),
         contact_key: vec![7; 32],
-        kept: Kept::days(7, 400, 2_557),
-        known: ApiKeyCache::default(),
-        requests: Default::default(),
-    });
+        retention: RetentionPeriods::days(7, 400, 2_557),
+        principals: Default::default(),
+    };
+    let api = Arc::new(Api { app: Arc::new(app), issuer: None, requests: Default::default() });
     let deliver = Deliver {
         store: store.clone(),
         vault: store.clone(),

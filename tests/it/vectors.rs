@@ -42,7 +42,7 @@ fn phone_numbers_agree_with_libphonenumber() {
 /// By the names of their schemes, each with the keys it was signed with.
 #[test]
 fn signatures_agree_with_those_of_the_providers_own_libraries() {
-    use infra::providers::{RecordedRequest, RecordedResult, judge};
+    use infra::providers::{RecordedRequest, RecordedResult, verify_recorded};
     let Some(text) = beside("vectors/vectors.json") else { return };
     let file: Value = serde_json::from_str(&text).expect("JSON");
     let vectors = file["vectors"].as_array().expect("a list");
@@ -63,7 +63,7 @@ fn signatures_agree_with_those_of_the_providers_own_libraries() {
             certificate: text("cert_pem"),
             now: vector["now"].as_f64().map(|seconds| Timestamp((seconds * 1_000.0) as i64)),
         };
-        let judged = judge(&claim);
+        let judged = verify_recorded(&claim);
         if judged == RecordedResult::Unknown || vector["expect"] != (judged == RecordedResult::Valid) {
             wrong.push(format!("{}: {judged:?}", text("id")));
         }

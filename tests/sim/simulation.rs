@@ -7,8 +7,10 @@ use crate::actions::{Action, plan};
 use crate::scheduler::Task;
 use crate::world::{SimProvider, World};
 use crate::{BATCH, END_MS, FAULTS_STOP_MS, PROCESSES, RATE, REQUEST_RATE, T0, invariants};
+use api::Api;
 use api::rate::RequestLimiter;
-use api::{Api, ApiKeyCache, Kept};
+use application::App;
+use application::app::RetentionPeriods;
 use application::directory::Own;
 use dead_letter::DeadLetter;
 use deliver::Deliver;
@@ -68,7 +70,7 @@ impl Simulation {
             Arc::new(SimProvider { world: world.clone(), account, answers, echoes: true })
         };
         let providers = |world: &World| vec![provider(world, "sim-a", false), provider(world, "sim-b", true)];
-        let api = Api {
+        let app = App {
             store: port.clone(),
             vault: port.clone(),
             queue: port.clone(),
@@ -84,11 +86,10 @@ impl Simulation {
             accounts: providers(&world).iter().map(|provider| provider.config().clone()).collect(),
             host: port.clone(),
             contact_key: vec![7; 32],
-            kept: Kept::days(7, 400, 2_557),
-            known: ApiKeyCache::default(),
-            issuer: None,
-            requests: RequestLimiter::new(Some(REQUEST_RATE)),
+            retention: RetentionPeriods::days(7, 400, 2_557),
+            principals: Default::default(),
         };
+        let api = Api { app: Arc::new(app), issuer: None, requests: RequestLimiter::new(Some(REQUEST_RATE)) };
         let deliver = |world: World| {
             let port = Arc::new(world.clone());
             Arc::new(Deliver {

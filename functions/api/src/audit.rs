@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::fields::show_time;
 use crate::read::Query;
-use crate::{Api, Shared, json, show};
+use crate::{Api, Shared, json, present};
 
 /// Acts shown, at most: the newest.
 const MAX_ACTIONS: usize = 500;
@@ -47,7 +47,7 @@ impl Api {
             json!({ "subject": subject, "type": kind, "at": show_time(now), "actor": caller.actor_id(), "data": data });
         let name = format!("{:013}#{:08x}", now.0, self.host.random() as u32);
         let key = DocumentKey { tenant: caller.tenant.clone(), collection: COLLECTION, name };
-        let until = Some(now + self.kept.of(None));
+        let until = Some(now + self.retention.of(None));
         Ok(self.own.documents.put_document(&key, &act.to_string(), until).await?)
     }
 
@@ -91,7 +91,7 @@ async fn stream_actions<E: EventFamily>(
 ) -> Result<Vec<(Timestamp, Value)>, StoreError> {
     let records: Vec<Recorded<E>> = journal::read(journals, &key).await?;
     let shown = records.iter().enumerate().map(|(place, record)| {
-        let mut shown = show::decision(place + 1, record);
+        let mut shown = present::decision(place + 1, record);
         shown["subject"] = json!(subject);
         // What keys and addresses are found by is of no use to anybody.
         if let Some(data) = shown["data"].as_object_mut() {

@@ -4,34 +4,34 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use application::directory::{CALLBACK_SECRET, Own, ProviderSetupError};
+use application::messages::{
+    self, ALLOWED_COUNTRIES, ChannelChoice, DEFAULT_REGION, Fault, Field, MessageError, NewContent, NewMessage,
+};
 use application::problem::{FieldError, Kind, Problem};
-use application::{CommandContext, gate, journal};
+use application::{Caller, gate, journal};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use domain::ports::{DocumentKey, Principal};
 use domain::provider::{AccountQueryError, Balance, InvalidSetting, Provider, ProviderKind};
 use domain::provider_configs::{Channels, Command, Config};
 use events::RateLimit;
-use events::{Channel, Timestamp};
+use events::{Channel, MessageType, Priority, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::fields::{Fields, invalid, missing, show_time};
+use crate::message_problem::{pointer, problem, problem_of_faults};
 use crate::read::Query;
-use crate::send::{IdempotencyCheck, parse_internal_message};
-use crate::{Api, Shared, json, origin, read_body};
+use crate::send::accepted_response;
+use crate::{Api, Shared, json, read_body};
 
 /// How long a balance is believed, in milliseconds.
 const BALANCE_TTL_MS: i64 = 3_600_000;
 /// How long a provider may take to answer a question.
 const QUERY_TIMEOUT_MS: u64 = 5_000;
-/// A setting of every channel with phone numbers: the country of those without their own.
-pub(crate) const DEFAULT_REGION: &str = "defaultRegion";
-/// The countries that SMS may go to: `KE,TZ`, or `*`. Where only the default region is given, that one.
-pub(crate) const ALLOWED_COUNTRIES: &str = "allowedCountries";
 
 fn no_channel() -> Problem {
     Problem::new(Kind::NotFound, "There is no such channel; GET /api/channels lists them.")
@@ -214,35 +214,39 @@ impl Api {
     }
 
     /// A message by this configuration and no other, whether enabled or not. It is a communication like any other.
+    /// `to_pointer`: the field of the body that the address came from.
     pub(crate) async fn send_test(
         &self,
-        caller: &Principal,
+        caller: &Caller,
         config: &Config,
-        (pointer, to): (&str, Option<String>),
+        (to_pointer, to): (&str, Option<String>),
         text: Option<String>,
-        origin: &CommandContext,
     ) -> Result<Response, Problem> {
-        let provider = self.connect(caller, config).await?;
-        let text = text.unwrap_or_else(|| format!("A test of {} by Tidings.", config.name));
-        let mut message = json!({
-            "channel": config.channel, "type": "general_notification", "recipientContact": to, "content": text,
-            "priority": "urgent",
-        });
-        if config.channel == Channel::Email {
-            message["subject"] = json!(format!("A test of {}", config.name));
-        }
-        let hash = application::hash::body_hash(&message);
-        let mut accepted = parse_internal_message(self, caller, message, hash.clone()).await?;
-        provider.validate_address(&accepted.content.recipient_contact).map_err(|detail| {
-            invalid(vec![FieldError { pointer: pointer.to_owned(), code: "not_an_address", detail }])
-        })?;
-        accepted.request.via = Some(config.id.clone());
-        let IdempotencyCheck::First(key, loaded) = self.begin(caller, None, &hash, origin).await? else {
-            return Err(no_channel());
+        let provider = self.connect(&caller.principal, config).await?;
+        let is_email = config.channel == Channel::Email;
+        let message = NewMessage {
+            channel: Some(ChannelChoice::Fixed(config.channel)),
+            kind: Some(MessageType::GeneralNotification),
+            fingerprint: application::hash::body_hash(&(&config.id, &to, &text)),
+            to,
+            content: NewContent {
+                subject: is_email.then(|| format!("A test of {}", config.name)),
+                text: text.or_else(|| Some(format!("A test of {} by Tidings.", config.name))),
+                ..NewContent::default()
+            },
+            priority: Some(Priority::Urgent),
+            via: Some(config.id.clone()),
+            ..NewMessage::default()
         };
-        let content = accepted.content.clone();
-        let after = self.accept(&key, loaded, accepted, origin).await?;
-        self.accepted(&key, &after, Some(content)).await
+        let accepted = messages::send_test(&self.app, caller, &message, &*provider).await;
+        let at_field = |fault: &Fault| match fault.field {
+            Field::To => to_pointer.to_owned(),
+            _ => pointer(fault),
+        };
+        accepted_response(&accepted.map_err(|error| match error {
+            MessageError::Invalid(faults) => problem_of_faults(&faults, at_field),
+            error => problem(error),
+        })?)
     }
 
     pub(crate) fn kind(&self, provider: &str) -> Option<&'static ProviderKind> {
@@ -548,17 +552,16 @@ pub(crate) async fn health(
 
 pub(crate) async fn test(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::parse(&read_body(body).await?)?;
-    let (_, config) = api.config(&caller, &id).await?;
+    let (_, config) = api.config(&caller.principal, &id).await?;
     let to = fields.required("to", |f| f.text("to", 320));
     let text = fields.text("text", 1_600);
     fields.finish()?;
-    api.send_test(&caller, &config, ("/to", to), text, &origin(&caller, &headers)).await
+    api.send_test(&caller, &config, ("/to", to), text).await
 }
 
 /// Callbacks as they came, newest first, for 30 days.

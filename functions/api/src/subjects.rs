@@ -2,6 +2,7 @@
 
 use application::consent::{addresses_key, person};
 use application::hash::contact_hash;
+use application::messages::fallback_content_keys;
 use application::problem::{Kind, Problem};
 use application::{CommandContext, Loaded};
 use axum::Extension;
@@ -19,8 +20,7 @@ use serde_json::{Value, json};
 
 use crate::fields::Fields;
 use crate::read::Query;
-use crate::send::fallback_content_keys;
-use crate::{Api, Shared, json, origin, read_body, show};
+use crate::{Api, Shared, json, origin, present, read_body};
 
 /// Contents of one page, and erased between two looks at the list.
 const PAGE: usize = 100;
@@ -110,7 +110,7 @@ pub(crate) async fn export(
         let stream = StreamKey { tenant: caller.tenant.clone(), id: key.id };
         let loaded = api.executor(&origin).load(&stream).await?;
         if let Some(folded) = project(key.id, &loaded.records).filter(|_| is_visible_to(&caller, &loaded)) {
-            communications.push(show::stored(&stream, &folded, Some(content)));
+            communications.push(present::stored(&stream, &folded, Some(content)));
         }
     }
     let written = match &subject.address {

@@ -20,8 +20,8 @@ use events::{Channel, MessageType};
 use serde_json::{Value, json};
 
 use crate::fields::{Fields, invalid, missing, show_time};
+use crate::message_body::read_type;
 use crate::read::Query;
-use crate::send::read_type;
 use crate::{Api, Shared, json, read_body};
 
 /// Characters of a body, at most.
@@ -184,7 +184,7 @@ fn check(fields: &mut Fields, channel: Channel, text: &Text, declared: Option<Ve
     let compiled = match CompiledTemplate::new(channel, text.subject.as_deref(), &text.body) {
         Ok(compiled) => compiled,
         Err((part, error)) => {
-            fields.add(field_error(part, &error));
+            fields.add_error(field_error(part, &error));
             return None;
         }
     };

@@ -16,7 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::ports::{ClockAndRng, QueueId, WorkQueue};
 use events::Timestamp;
-use infra::embedded::{Database, FolderObjectStore, MemoryWorkQueue, upload_of};
+use infra::embedded::{Database, FolderObjectStore, MemoryWorkQueue, upload_scope};
 use infra::providers::content_disposition;
 use schedule::{Schedule, Sweep};
 use serde::Deserialize;
@@ -135,7 +135,7 @@ async fn advance(State(dev): Shared, body: Bytes) -> Result<Json<Value>, Problem
     let Advance { advance_ms } = parse(&body)?;
     dev.clock.advance(i64::from(advance_ms));
     dev.schedule.sweep(Sweep::Tick).await?;
-    dev.queue.look_again();
+    dev.queue.wake_receivers();
     Ok(Json(json!({ "now": api::fields::show_time(dev.clock.now()) })))
 }
 
@@ -179,8 +179,8 @@ async fn upload_file(
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
     let (path, size) = (format!("{shelf}/{tenant}/{name}"), body.len() as u64);
-    let of = upload_of(&header_of(&headers, "content-type"), size);
-    if !dev.objects.allows("PUT", &path, &of, Timestamp(signed.until), &signed.signature, dev.clock.now()) {
+    let scope = upload_scope(&header_of(&headers, "content-type"), size);
+    if !dev.objects.allows("PUT", &path, &scope, Timestamp(signed.until), &signed.signature, dev.clock.now()) {
         return Err(forbidden());
     }
     dev.objects.put(&path, &body).map_err(|error| Problem::new(Kind::Unavailable, error.to_string()))?;
@@ -193,8 +193,8 @@ async fn download_file(
     Query(signed): Query<Signed>,
 ) -> Result<Response, Problem> {
     let path = format!("{shelf}/{tenant}/{name}");
-    let of = format!("{} {}", signed.name, signed.kind);
-    if !dev.objects.allows("GET", &path, &of, Timestamp(signed.until), &signed.signature, dev.clock.now()) {
+    let scope = format!("{} {}", signed.name, signed.kind);
+    if !dev.objects.allows("GET", &path, &scope, Timestamp(signed.until), &signed.signature, dev.clock.now()) {
         return Err(forbidden());
     }
     let found = dev.objects.get(&path).map_err(|error| Problem::new(Kind::Unavailable, error.to_string()))?;

@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::Api;
 use api::config::Jwt;
 use api::rate::RequestLimiter;
-use api::{Api, ApiKeyCache, Kept};
+use application::App;
+use application::app::RetentionPeriods;
 use application::directory::{Own, ProviderDirectory, connected};
 use application::hint::Message;
 use application::settings::DeploymentProviderConfig;
@@ -30,7 +32,7 @@ use events::RateLimit;
 use events::{Channel, Mode, TenantId, Timestamp};
 use infra::SystemClockAndRng;
 use infra::embedded::{
-    Database, FolderObjectStore, LocalKeyCipher, LogAlertSink, MemoryWorkQueue, SqliteUnmatchedQueue, Waiting,
+    Database, FolderObjectStore, LocalKeyCipher, LogAlertSink, MemoryWorkQueue, SqliteUnmatchedQueue, WaitingCallback,
 };
 use infra::providers::{HttpClients, HttpJwksSource, HttpProviderFactory, REGISTRY, http_client};
 use project::{Image, Project};
@@ -205,7 +207,7 @@ impl Local {
             host: clock.clone(),
             provider_timeout_ms: options.provider_timeout_ms,
         };
-        let api = Arc::new(Api {
+        let app = App {
             store: store.clone(),
             vault: store.clone(),
             queue: queue.clone(),
@@ -221,8 +223,11 @@ impl Local {
             objects: objects.clone(),
             host: clock.clone(),
             contact_key: contact_key.clone(),
-            kept: Kept::days(7, 400, 2_557),
-            known: ApiKeyCache::default(),
+            retention: RetentionPeriods::days(7, 400, 2_557),
+            principals: Default::default(),
+        };
+        let api = Arc::new(Api {
+            app: Arc::new(app),
             requests: RequestLimiter::new(options.request_rate),
             issuer: options.jwt.map(|jwt| {
                 let url = jwt.keys_url.clone();
@@ -490,7 +495,7 @@ async fn run_unmatched(inbox: Arc<SqliteUnmatchedQueue>, webhook: Arc<Webhook>, 
             tracing::error!(%error, "the inbox cannot be read");
             Vec::new()
         });
-        let message = |waiting: &Waiting| Message { id: waiting.id.to_string(), body: waiting.body.clone() };
+        let message = |waiting: &WaitingCallback| Message { id: waiting.id.to_string(), body: waiting.body.clone() };
         let again = webhook::batch(&webhook, due.iter().map(message).collect()).await;
         for waiting in due.iter().filter(|waiting| !again.contains(&waiting.id.to_string())) {
             if let Err(error) = inbox.delete(waiting.id).await {

@@ -1,6 +1,6 @@
-//! Africa's Talking, SMS: `POST /version1/messaging`, 201 with a status for each recipient. It echoes nothing of ours,
-//! signs nothing, and cannot be asked about a message: callbacks are matched by its own id, and the secret is in the
-//! address.
+//! Africa's Talking for SMS: `POST /version1/messaging` answers 201 with a status for each recipient. Its callbacks
+//! carry neither our ids nor a signature, so they are matched by its message id and authenticated by the secret in
+//! their address. It has no API to look up a message.
 
 use std::sync::Arc;
 
@@ -13,13 +13,16 @@ use domain::provider::{
 use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde::Deserialize;
 
-use super::signatures::{Verdict, url_secret};
-use super::{
-    ConnectionSettings, Entry, HttpExchange, balance, classify_status, exchange, field, query_api, refused,
-    report_with_consent, reports_only, text_with_links, unexpected_format, unknown_code,
-};
+use super::attempt_ids::form_field;
+use super::callback::{report_with_consent, reports_only, unknown_code};
+use super::http::{HttpExchange, balance, classify_status, exchange, query_api, unexpected_format};
+use super::outcome::refusal_outcome;
+use super::registration::{ConnectionSettings, ProviderRegistration};
+use super::signatures::{VerifyResult, url_secret};
+use super::text::text_with_links;
 
-pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("url-secret", url_secret)] };
+pub(super) const REGISTRATION: ProviderRegistration =
+    ProviderRegistration { kind: &KIND, connect, schemes: &[("url-secret", url_secret)] };
 
 static KIND: ProviderKind = ProviderKind {
     name: "africastalking",
@@ -36,23 +39,23 @@ static KIND: ProviderKind = ProviderKind {
 const CAN: Capabilities = Capabilities { echoes_our_id: false, balance: true, ..Capabilities::TEXT };
 
 struct AfricasTalking {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     base: String,
     api_key: String,
     username: String,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let username = link.need("username")?;
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let username = connection.require("username")?;
     let base = match username.as_str() {
-        "sandbox" => link.base_url("https://api.sandbox.africastalking.com"),
-        _ => link.base_url("https://api.africastalking.com"),
+        "sandbox" => connection.base_url("https://api.sandbox.africastalking.com"),
+        _ => connection.base_url("https://api.africastalking.com"),
     };
-    Ok(Arc::new(AfricasTalking { base, api_key: link.need("apiKey")?, username, link }))
+    Ok(Arc::new(AfricasTalking { base, api_key: connection.require("apiKey")?, username, connection }))
 }
 
 #[derive(Deserialize)]
-struct Taken {
+struct SendResponse {
     #[serde(rename = "SMSMessageData")]
     data: Data,
 }
@@ -60,7 +63,7 @@ struct Taken {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Data {
-    /// `Sent to 1/1 …`, or a word that refuses all: `InvalidSenderId`.
+    /// `Sent to 1/1 …`, or an error that concerns all recipients, such as `InvalidSenderId`.
     message: String,
     #[serde(default)]
     recipients: Vec<Recipient>,
@@ -71,7 +74,7 @@ struct Data {
 struct Recipient {
     status_code: u32,
     message_id: String,
-    /// `KES 0.8000`
+    /// Such as `KES 0.8000`.
     cost: Option<String>,
     message_parts: Option<u16>,
 }
@@ -79,7 +82,7 @@ struct Recipient {
 #[async_trait]
 impl Provider for AfricasTalking {
     fn config(&self) -> &ProviderConfig {
-        &self.link.account
+        &self.connection.config
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -88,7 +91,7 @@ impl Provider for AfricasTalking {
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let text = text_with_links(outbound, CAN.max_characters);
-        let sender = self.link.get("senderId");
+        let sender = self.connection.get("senderId");
         let mut fields = vec![
             ("username", self.username.as_str()),
             ("to", outbound.to.as_str()),
@@ -97,17 +100,17 @@ impl Provider for AfricasTalking {
             ("enqueue", "1"),
         ];
         fields.extend(sender.as_deref().map(|sender| ("from", sender)));
-        let request = self.link.http.client.post(format!("{}/version1/messaging", self.base));
+        let request = self.connection.http.client.post(format!("{}/version1/messaging", self.base));
         let request = request.header("apiKey", &self.api_key).header("accept", "application/json").form(&fields);
         match exchange(request, timeout_ms).await {
-            Ok(exchange) => answered(&exchange, domain::sms::segments(&text).count),
-            Err(answer) => answer.into(),
+            Ok(exchange) => send_result(&exchange, domain::sms::segments(&text).count),
+            Err(outcome) => outcome.into(),
         }
     }
 
     async fn balance(&self, timeout_ms: u64) -> Result<Balance, AccountQueryError> {
         #[derive(Deserialize)]
-        struct Told {
+        struct AccountResponse {
             #[serde(rename = "UserData")]
             user: User,
         }
@@ -115,38 +118,38 @@ impl Provider for AfricasTalking {
         struct User {
             balance: String,
         }
-        let Told { user } = self.user(timeout_ms).await?.json().ok_or_else(unexpected_format)?;
+        let AccountResponse { user } = self.account_details(timeout_ms).await?.json().ok_or_else(unexpected_format)?;
         let (unit, amount) = user.balance.split_once(' ').ok_or_else(unexpected_format)?;
         balance(amount.trim(), unit)
     }
 
     async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
-        self.user(timeout_ms).await.map(|_| ())
+        self.account_details(timeout_ms).await.map(|_| ())
     }
 
-    /// The secret in its address, which was compared before, is all there is.
-    async fn verify_callback(&self, _: &CallbackRequest, _: Timestamp) -> Verdict {
+    /// The callback carries no signature. The secret in its address was compared before this is called.
+    async fn verify_callback(&self, _: &CallbackRequest, _: Timestamp) -> VerifyResult {
         Ok(())
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
-        hear(&request.body, now)
+        parse_callback(&request.body, now)
     }
 }
 
 impl AfricasTalking {
-    async fn user(&self, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
+    async fn account_details(&self, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
         let query = form_urlencoded::Serializer::new(String::new()).append_pair("username", &self.username).finish();
-        let request = self.link.http.client.get(format!("{}/version1/user?{query}", self.base));
+        let request = self.connection.http.client.get(format!("{}/version1/user?{query}", self.base));
         query_api(request.header("apiKey", &self.api_key).header("accept", "application/json"), timeout_ms).await
     }
 }
 
-fn answered(exchange: &HttpExchange, segments: u16) -> SendResult {
-    if let Some(no) = classify_status(exchange, exchange.code()) {
-        return no.into();
+fn send_result(exchange: &HttpExchange, segments: u16) -> SendResult {
+    if let Some(outcome) = classify_status(exchange, exchange.code()) {
+        return outcome.into();
     }
-    let Some(Taken { data }) = exchange.json::<Taken>() else { return exchange.unreadable_response() };
+    let Some(SendResponse { data }) = exchange.json::<SendResponse>() else { return exchange.unreadable_response() };
     let Some(recipient) = data.recipients.into_iter().next() else {
         let class = match data.message.as_str() {
             "InvalidSenderId" | "UserInBlacklist" => RefusalClass::Auth,
@@ -154,7 +157,7 @@ fn answered(exchange: &HttpExchange, segments: u16) -> SendResult {
             _ => RefusalClass::Permanent,
         };
         let code: String = data.message.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
-        return refused(class, code, None).into();
+        return refusal_outcome(class, code, None).into();
     };
     let code = recipient.status_code;
     let class = match code {
@@ -170,34 +173,34 @@ fn answered(exchange: &HttpExchange, segments: u16) -> SendResult {
         500 | 501 => RefusalClass::Transient,
         _ => RefusalClass::Permanent,
     };
-    SendResult { opted_out: code == 406, ..refused(class, code.to_string(), None).into() }
+    SendResult { opted_out: code == 406, ..refusal_outcome(class, code.to_string(), None).into() }
 }
 
-/// `KES 0.8000` in millionths.
+/// The amount of a cost such as `KES 0.8000`, in millionths of its currency.
 fn micros(cost: &str) -> Option<i64> {
     let amount: f64 = cost.split_once(' ')?.1.trim().parse().ok()?;
     Some((amount * 1_000_000.0).round() as i64)
 }
 
-/// A report, a message to us, or an opt-out: each has its own fields.
-fn hear(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
-    let get = |name: &str| field(body, name);
+/// Tells a delivery report, an incoming message and an opt-out apart by the fields of the form.
+fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
+    let get = |name: &str| form_field(body, name);
     if let (Some(id), Some(status)) = (get("id"), get("status")) {
         let reason = get("failureReason");
         let reason = reason.as_deref();
-        let gone = matches!(reason, Some("UserDoesNotExist" | "UserIsInactive" | "NotNetworkSubcriber"));
+        let is_unreachable = matches!(reason, Some("UserDoesNotExist" | "UserIsInactive" | "NotNetworkSubcriber"));
         let fact = match status.as_str() {
             "Sent" | "Submitted" | "Buffered" => ReportedStatus::Sent,
             "Success" => ReportedStatus::Delivered,
-            "Failed" if gone => ReportedStatus::Bounced,
+            "Failed" if is_unreachable => ReportedStatus::Bounced,
             "Failed" | "Rejected" | "AbsentSubscriber" | "Expired" => ReportedStatus::Undelivered,
             _ => ReportedStatus::Unknown,
         };
         let code = if fact == ReportedStatus::Unknown { unknown_code(&status) } else { reason.map(str::to_owned) };
-        let about = MessageRef::ProviderMessageId(id.clone());
+        let message = MessageRef::ProviderMessageId(id.clone());
         let opted_out = reason == Some("UserInBlackList");
         return Ok(reports_only(report_with_consent(
-            about,
+            message,
             (fact, code),
             Some(format!("{id}:{status}")),
             now,

@@ -1,10 +1,12 @@
 //! Communications as JSON, in the words of the source documents.
 
+use application::messages::Message;
+use domain::communication::Rejection;
 use domain::communication_view::CommunicationRow;
 use domain::message::{AttachmentLink, MessageContent};
 use domain::ports::StreamKey;
-use domain::render::{CompiledTemplate, render_request};
-use events::{CommunicationRequest, EventFamily, FallbackStep, Recorded, RetentionClass, Timestamp};
+use domain::render::render_request;
+use events::{EventFamily, FallbackStep, Recorded, RetentionClass, Timestamp};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
@@ -63,40 +65,39 @@ pub fn row(key: &StreamKey, row: &CommunicationRow, content: Option<&MessageCont
 
 /// One communication with what it was accepted with.
 pub fn stored(key: &StreamKey, folded: &CommunicationRow, content: Option<&MessageContent>) -> Value {
-    let mut shown = row(key, folded, content);
-    let Some(content) = content else { return shown };
+    let mut body = row(key, folded, content);
+    let Some(content) = content else { return body };
     let link = |link: &AttachmentLink| json!({ "filename": link.filename, "fileUrl": link.file_url, "attachmentId": link.attachment });
-    shown["content"] = json!(content.content);
-    shown["templateVariables"] = json!(content.variables);
-    shown["attachments"] = content.attachments.iter().map(link).collect();
-    shown
+    body["content"] = json!(content.content);
+    body["templateVariables"] = json!(content.variables);
+    body["attachments"] = content.attachments.iter().map(link).collect();
+    body
 }
 
-/// The same, with its words as they are (or would be) sent.
-pub fn detail(
-    key: &StreamKey,
-    request: &CommunicationRequest,
-    folded: &CommunicationRow,
-    (content, text): (Option<&MessageContent>, Option<&CompiledTemplate>),
-) -> Value {
-    let mut shown = stored(key, folded, content);
+/// The same, with its content as it is (or would be) sent.
+pub fn message(message: &Message) -> Result<Value, Rejection> {
+    let Message { key, loaded, row, content, template } = message;
+    let request = &loaded.state.requested()?.request;
+    let mut body = stored(key, row, content.as_ref());
     let steps = request.fallback.iter().flat_map(|fallback| &fallback.steps);
     let step = |step: &FallbackStep| {
         let after = step.after_ms.map(|ms| SignedDuration::from_millis(ms).to_string());
         let template = step.template.as_ref().map(|template| &template.id);
         json!({ "channel": step.channel, "after": after, "unless": step.unless, "templateId": template })
     };
-    shown["retention"] = json!(request.retention.unwrap_or(RetentionClass::Standard));
-    shown["fallback"] = steps.map(step).collect();
-    if let Some(message) = content.and_then(|content| render_request(request, content, text).ok()) {
-        shown["rendered"] = json!({
-            "subject": message.subject,
-            "text": message.text,
-            "html": message.html,
-            "segments": message.segments.map(|s| json!({ "encoding": s.encoding.as_str(), "count": s.count })),
+    body["retention"] = json!(request.retention.unwrap_or(RetentionClass::Standard));
+    body["fallback"] = steps.map(step).collect();
+    if let Some(rendered) =
+        content.as_ref().and_then(|content| render_request(request, content, template.as_deref()).ok())
+    {
+        body["rendered"] = json!({
+            "subject": rendered.subject,
+            "text": rendered.text,
+            "html": rendered.html,
+            "segments": rendered.segments.map(|s| json!({ "encoding": s.encoding.as_str(), "count": s.count })),
         });
     }
-    shown
+    Ok(body)
 }
 
 /// One event of a stream, as a step of its timeline.
@@ -139,7 +140,7 @@ fn camel(value: Value) -> Value {
                     Some(ms) => show_time(Timestamp(ms)).into(),
                     None => camel(value),
                 };
-                (camel_name(&name), value)
+                (to_camel_case(&name), value)
             });
             Value::Object(renamed.collect::<Map<_, _>>())
         }
@@ -148,7 +149,7 @@ fn camel(value: Value) -> Value {
     }
 }
 
-fn camel_name(name: &str) -> String {
+fn to_camel_case(name: &str) -> String {
     let mut parts = name.split('_');
     let mut camel = parts.next().unwrap_or_default().to_owned();
     for part in parts {

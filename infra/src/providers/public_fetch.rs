@@ -1,4 +1,5 @@
-//! Calls to addresses that a tenant gave: public ones alone, by https, without redirects, within bounds.
+//! Requests to addresses that tenants choose. Only public addresses are called, by https, without redirects, and the
+//! size of the response is limited.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -9,7 +10,10 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response};
 use url::{Host, Url};
 
-/// Whether everybody can reach it: no loopback, private, link-local, metadata, mapped, documentation or reserved address.
+use super::client::client_builder;
+
+/// Whether an address is publicly reachable. Loopback, private, link-local, metadata, mapped, documentation and
+/// reserved addresses are not.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_public_v4(v4),
@@ -27,7 +31,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || address.is_documentation()
         || a == 0
         || a >= 240
-        // Carriers' own, protocol assignments, 6to4 relays, benchmarks.
+        // Carrier-grade NAT, protocol assignments, 6to4 relays, benchmarks.
         || (a == 100 && (64..128).contains(&b))
         || (a == 192 && b == 0 && c == 0)
         || (a == 192 && b == 88 && c == 99)
@@ -36,22 +40,22 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let parts = address.segments();
-    // An IPv4 address in another dress: mapped, compatible, NAT64, 6to4, Teredo.
-    let is_dressed = parts[..5] == [0; 5]
+    // Mapped, compatible, NAT64, 6to4 and Teredo addresses all lead to an embedded IPv4 address.
+    let embeds_v4 = parts[..5] == [0; 5]
         || (parts[0] == 0x64 && parts[1] == 0xff9b)
         || parts[0] == 0x2002
         || (parts[0] == 0x2001 && parts[1] == 0);
-    // Global unicast is 2000::/3; of it, documentation is not.
-    parts[0] & 0xe000 == 0x2000 && !is_dressed && !(parts[0] == 0x2001 && parts[1] == 0xdb8) && parts[0] != 0x3fff
+    // Global unicast is 2000::/3, except the documentation ranges.
+    parts[0] & 0xe000 == 0x2000 && !embeds_v4 && !(parts[0] == 0x2001 && parts[1] == 0xdb8) && parts[0] != 0x3fff
 }
 
-/// An address as text, before anything is looked up.
+/// Checks an address before its name is resolved.
 ///
 /// # Errors
 ///
-/// [`FetchError::Refused`]: says why it is not called.
+/// [`FetchError::Refused`] with the reason why the address must not be called.
 pub fn check_public_url(text: &str) -> Result<Url, FetchError> {
-    let url = Url::parse(text).map_err(|_| FetchError::Refused("it is not an address"))?;
+    let url = Url::parse(text).map_err(|_| FetchError::Refused("it is not a URL"))?;
     if url.scheme() != "https" {
         return Err(FetchError::Refused("it is not https"));
     }
@@ -76,14 +80,15 @@ pub fn check_public_url(text: &str) -> Result<Url, FetchError> {
     }
 }
 
-/// Looks names up and leaves out every address that is not public: what is connected to is what was checked.
-struct PublicNames;
+/// Resolves names and drops every address that is not public. Because the connection uses the resolved address, a name
+/// cannot resolve to another address after the check.
+struct PublicResolver;
 
-impl Resolve for PublicNames {
+impl Resolve for PublicResolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<SocketAddr> = found.filter(|address| is_public(address.ip())).collect();
+            let resolved = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let public: Vec<SocketAddr> = resolved.filter(|address| is_public(address.ip())).collect();
             if public.is_empty() {
                 return Err("no public address".into());
             }
@@ -92,12 +97,13 @@ impl Resolve for PublicNames {
     }
 }
 
-/// A client that reaches public addresses alone. Addresses of digits skip its resolver: [`check_public_url`] comes before it.
-pub(super) fn client() -> Client {
-    super::client_builder().dns_resolver(PublicNames).build().expect("roots compiled in are certificates")
+/// A client that reaches only public addresses. Addresses given as digits bypass its resolver, so callers check them
+/// with [`check_public_url`] first.
+pub(super) fn public_client() -> Client {
+    client_builder().dns_resolver(PublicResolver).build().expect("roots compiled in are certificates")
 }
 
-/// Fetches files that tenants name: from public addresses alone, without following anything.
+/// Fetches the files that tenants refer to. It reaches only public addresses and follows no redirects.
 #[derive(Clone)]
 pub struct PublicFileFetcher {
     pub client: Client,
@@ -108,30 +114,35 @@ pub struct PublicFileFetcher {
 impl FileFetcher for PublicFileFetcher {
     async fn fetch(&self, address: &str, max_bytes: usize) -> Result<(Vec<u8>, String), FetchError> {
         let url = check_public_url(address)?;
-        let sent = self.client.get(url).timeout(self.timeout).send().await;
-        let answer = sent.map_err(|_| FetchError::NoResponse)?;
-        if !answer.status().is_success() {
+        let response = self.client.get(url).timeout(self.timeout).send().await;
+        let response = response.map_err(|_| FetchError::NoResponse)?;
+        if !response.status().is_success() {
             return Err(FetchError::NoResponse);
         }
-        if answer.content_length().is_some_and(|length| max_bytes < length as usize) {
+        if response.content_length().is_some_and(|length| max_bytes < length as usize) {
             return Err(FetchError::TooLarge(max_bytes));
         }
-        let kind = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
+        let kind = response.headers().get("content-type").and_then(|value| value.to_str().ok());
         let kind = kind.unwrap_or("application/octet-stream").split(';').next().unwrap_or_default().trim().to_owned();
-        Ok((read_limited(answer, max_bytes).await?, kind))
+        Ok((read_limited(response, max_bytes).await?, kind))
     }
 }
 
-/// The header that gives a file its name, whatever letters that has.
+/// The `Content-Disposition` header of a download. The name may hold any characters, because it is percent-encoded.
 pub fn content_disposition(name: &str) -> String {
     let encoded: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
     format!("attachment; filename*=UTF-8''{}", encoded.replace('+', "%20"))
 }
 
-/// No more than so much of it is read.
-pub(crate) async fn read_limited(mut answer: Response, max_bytes: usize) -> Result<Vec<u8>, FetchError> {
+/// Reads the body and stops as soon as it exceeds `max_bytes`.
+///
+/// # Errors
+///
+/// - [`FetchError::TooLarge`]: the body is longer.
+/// - [`FetchError::NoAnswer`]: the connection broke before the body ended.
+pub(crate) async fn read_limited(mut response: Response, max_bytes: usize) -> Result<Vec<u8>, FetchError> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|_| FetchError::NoResponse)? {
+    while let Some(chunk) = response.chunk().await.map_err(|_| FetchError::NoResponse)? {
         bytes.extend_from_slice(&chunk);
         if max_bytes < bytes.len() {
             return Err(FetchError::TooLarge(max_bytes));
@@ -145,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tricks_are_refused() {
+    fn private_addresses_are_refused_in_every_notation() {
         for trick in [
             "http://example.com/a.pdf",
             "ftp://example.com/a.pdf",
@@ -196,11 +207,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_leads_home_is_not_followed() {
-        // `localhost` and its kind are refused as text; this goes past that, to the resolver itself.
-        let error = client().get("https://localhost:1/").send().await.expect_err("nothing public");
+    async fn a_name_that_resolves_to_a_private_address_is_not_called() {
+        // `check_public_url` refuses `localhost` already. This calls the client without it, to test the resolver.
+        let error = public_client().get("https://localhost:1/").send().await.expect_err("nothing public");
         assert!(error.is_connect() || error.is_request(), "{error}");
-        let fetched = PublicFileFetcher { client: client(), timeout: Duration::from_secs(1) }
+        let fetched = PublicFileFetcher { client: public_client(), timeout: Duration::from_secs(1) }
             .fetch("https://127.0.0.1/", 10)
             .await;
         assert_eq!(fetched, Err(FetchError::Refused("it is not a public address")));
