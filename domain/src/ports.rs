@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use events::{Channel, CommunicationId, Mode, Requested, Role, TenantId, Timestamp};
+use events::{Channel, CommunicationId, CommunicationRequest, Mode, Role, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::communication_view::{CommunicationRow, subject};
-use crate::render::{Button, Link, Location, MediaKind, ProviderTemplate};
+use crate::communication_view::{CommunicationRow, recipient_key};
+use crate::message::MessageContent;
 use crate::stats::Counters;
 
-pub use crate::provider::{Found, OutboundMessage, Provider, ProviderConfig, ProviderFactory, Sent};
+pub use crate::provider::{OutboundMessage, Provider, ProviderConfig, ProviderFactory, QueryResult, SendResult};
 
 /// Names one stream.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -246,14 +246,14 @@ pub trait Journals: Send + Sync {
 pub struct DocumentKey {
     pub tenant: TenantId,
     /// `secret`, `message`, `callback`, …: all of one shelf lie together, by name.
-    pub shelf: &'static str,
+    pub collection: &'static str,
     pub name: String,
 }
 
 impl DocumentKey {
     /// The partition and the place in it that both homes store it under.
     pub fn path(&self) -> (String, String) {
-        (format!("{}#{}", self.tenant, self.shelf), self.name.clone())
+        (format!("{}#{}", self.tenant, self.collection), self.name.clone())
     }
 }
 
@@ -266,13 +266,13 @@ pub trait DocumentStore: Send + Sync {
     /// None: never there, removed, or past its time.
     async fn get_document(&self, key: &DocumentKey, now: Timestamp) -> Result<Option<String>, StoreError>;
 
-    async fn remove_document(&self, key: &DocumentKey) -> Result<(), StoreError>;
+    async fn delete_document(&self, key: &DocumentKey) -> Result<(), StoreError>;
 
     /// Names and bodies of a shelf, the greatest name first, from below `before`.
-    async fn shelf(
+    async fn list_documents(
         &self,
         tenant: &TenantId,
-        shelf: &'static str,
+        collection: &'static str,
         before: Option<&str>,
         limit: usize,
         now: Timestamp,
@@ -283,16 +283,16 @@ pub trait DocumentStore: Send + Sync {
 #[async_trait]
 pub trait SecretCipher: Send + Sync {
     /// `place` is bound to it: sealed text opens nowhere else.
-    async fn encrypt(&self, place: &str, plain: &str) -> Result<String, StoreError>;
+    async fn encrypt(&self, context: &str, plain: &str) -> Result<String, StoreError>;
 
-    async fn decrypt(&self, place: &str, sealed: &str) -> Result<String, StoreError>;
+    async fn decrypt(&self, context: &str, sealed: &str) -> Result<String, StoreError>;
 }
 
 /// Where facts wait that found no message.
 #[async_trait]
-pub trait Inbox: Send + Sync {
+pub trait UnmatchedQueue: Send + Sync {
     /// Shows them again after so many seconds, at most [`MAX_QUEUE_DELAY_S`].
-    async fn again(&self, again: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError>;
+    async fn enqueue(&self, retry: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError>;
 }
 
 /// Names a document of such facts, and how often they were tried.
@@ -311,53 +311,6 @@ pub struct AddressKey {
     pub contact_hash: String,
 }
 
-/// Personal data of one communication. In the vault and nowhere else.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct MessageContent {
-    pub recipient_contact: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recipient_name: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subject: Option<String>,
-    /// The subject as rendered when it was accepted: what lists show.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shown_subject: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub content: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub variables: Option<serde_json::Value>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attachments: Vec<AttachmentLink>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub location: Option<Location>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub buttons: Vec<Button>,
-    /// A template that the provider holds and has approved.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provider_template: Option<ProviderTemplate>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AttachmentLink {
-    pub filename: String,
-    pub file_url: String,
-    /// What it is; by its name, where nobody said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<MediaKind>,
-    /// The id of what was uploaded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attachment: Option<String>,
-}
-
-impl From<&AttachmentLink> for Link {
-    fn from(stored: &AttachmentLink) -> Link {
-        let kind = stored.kind.unwrap_or_else(|| MediaKind::of(&stored.filename));
-        Link { name: stored.filename.clone(), url: stored.file_url.clone(), kind }
-    }
-}
-
 /// Names one content in the vault.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentKey {
@@ -365,14 +318,14 @@ pub struct ContentKey {
     /// The recipient: everything about one person is one partition.
     pub subject: String,
     pub id: CommunicationId,
-    /// `Requested::request_hash`, or what a change of content named.
+    /// `CommunicationRequest::request_hash`, or what a change of content named.
     pub content: String,
 }
 
 impl ContentKey {
-    pub fn of(key: &StreamKey, request: &Requested, content: &str) -> ContentKey {
+    pub fn for_request(key: &StreamKey, request: &CommunicationRequest, content: &str) -> ContentKey {
         let content = content.to_owned();
-        ContentKey { tenant: key.tenant.clone(), subject: subject(request), id: key.id, content }
+        ContentKey { tenant: key.tenant.clone(), subject: recipient_key(request), id: key.id, content }
     }
 
     /// The partition and the place in it that both homes store it under.
@@ -462,7 +415,7 @@ impl Principal {
     }
 
     /// As events have it: `key:billing`, `user:8f3a`.
-    pub fn name(&self) -> String {
+    pub fn actor_id(&self) -> String {
         format!("{}:{}", if self.is_user { "user" } else { "key" }, self.actor)
     }
 
@@ -473,7 +426,7 @@ impl Principal {
 
 /// API keys, by the hash of the key.
 #[async_trait]
-pub trait Keys: Send + Sync {
+pub trait ApiKeyStore: Send + Sync {
     async fn find(&self, key_hash: &str) -> Result<Option<Principal>, StoreError>;
     async fn put(&self, key_hash: &str, principal: &Principal) -> Result<(), StoreError>;
     async fn remove(&self, key_hash: &str) -> Result<(), StoreError>;
@@ -534,9 +487,9 @@ pub struct ListFilter {
     pub entity_id: Option<String>,
     pub provider: Option<String>,
     /// Dead letters alone: what was given up and can be tried again.
-    pub given_up: bool,
+    pub dead_letters_only: bool,
     /// How a dead letter ended.
-    pub end: Option<String>,
+    pub dead_letter_reason: Option<String>,
     pub from: Option<Timestamp>,
     pub to: Option<Timestamp>,
 }
@@ -552,8 +505,8 @@ impl ListFilter {
             && maybe(&self.entity_type, &row.entity_type)
             && maybe(&self.entity_id, &row.entity_id)
             && maybe(&self.provider, &row.provider)
-            && (!self.given_up || row.given_up.is_some())
-            && maybe(&self.end, &row.given_up)
+            && (!self.dead_letters_only || row.dead_letter_outcome.is_some())
+            && maybe(&self.dead_letter_reason, &row.dead_letter_outcome)
             && self.from.is_none_or(|from| from <= row.created_at)
             && self.to.is_none_or(|to| row.created_at < to)
     }
@@ -583,7 +536,7 @@ pub trait ViewStore: Send + Sync {
     ) -> Result<RowPage, StoreError>;
 
     /// Rows by key, in the order asked.
-    async fn rows(&self, view: &ViewScope, of: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError>;
+    async fn get_rows(&self, view: &ViewScope, of: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError>;
 
     /// Counters of each day from `from` to `to` (`2026-11-21`), both included.
     async fn daily_counters(
@@ -652,12 +605,12 @@ pub enum FetchError {
     #[error("it is larger than {0} bytes")]
     TooLarge(usize),
     #[error("it did not answer, or not with a file")]
-    NoAnswer,
+    NoResponse,
 }
 
 /// Files at addresses that tenants name.
 #[async_trait]
-pub trait Files: Send + Sync {
+pub trait FileFetcher: Send + Sync {
     /// The bytes and their type.
     async fn fetch(&self, address: &str, max_bytes: usize) -> Result<(Vec<u8>, String), FetchError>;
 }
@@ -666,7 +619,7 @@ pub trait Files: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
     /// `uploads`, or `fetched`: copies that are needed for days.
-    pub shelf: &'static str,
+    pub collection: &'static str,
     pub tenant: TenantId,
     pub name: String,
 }
@@ -674,17 +627,17 @@ pub struct ObjectKey {
 impl ObjectKey {
     /// What somebody uploaded.
     pub fn upload(tenant: &TenantId, id: &str) -> ObjectKey {
-        ObjectKey { shelf: "uploads", tenant: tenant.clone(), name: id.to_owned() }
+        ObjectKey { collection: "uploads", tenant: tenant.clone(), name: id.to_owned() }
     }
 
     /// What a message's `place`-th attachment was when it was fetched.
     pub fn fetched(key: &StreamKey, place: usize) -> ObjectKey {
-        ObjectKey { shelf: "fetched", tenant: key.tenant.clone(), name: format!("{}-{place}", key.id) }
+        ObjectKey { collection: "fetched", tenant: key.tenant.clone(), name: format!("{}-{place}", key.id) }
     }
 
     /// The key that both homes store it under.
     pub fn path(&self) -> String {
-        format!("{}/{}/{}", self.shelf, self.tenant, self.name)
+        format!("{}/{}/{}", self.collection, self.tenant, self.name)
     }
 }
 
@@ -732,7 +685,7 @@ pub trait AlertSink: Send + Sync {
 }
 
 /// What only the machine has: the time, and chance.
-pub trait Host: Send + Sync {
+pub trait ClockAndRng: Send + Sync {
     fn now(&self) -> Timestamp;
     fn random(&self) -> u128;
 }

@@ -108,7 +108,6 @@ impl Channels {
             Command::Add { config, .. } if self.configs.contains_key(&config) => return Err(Rejection::Exists),
             Command::Add { .. } if MAX_PROVIDER_CONFIGS <= self.configs.len() => return Err(Rejection::TooMany),
             Command::Add { config, provider, channel, name, settings, rate } => {
-                let rate = rate;
                 vec![ProviderConfigEvent::ChannelAdded { config, provider, channel, name, settings, secret: 1, rate }]
             }
             Command::Change { config, name, settings, secret, rate } => {

@@ -178,7 +178,7 @@ macro_rules! names_of {
             }
         }
 
-        impl crate::stored::EventFamily for $events {
+        impl crate::EventFamily for $events {
             const TYPES: &[&str] = $events::TYPES;
 
             fn name(&self) -> &'static str {

@@ -1,30 +1,34 @@
-//! The facts: what happened, as stored. Everything here is read for ever.
+//! The events as stored, and their encoding. Every version that was ever written remains readable.
 
+mod codec;
 mod communication;
-mod id;
+mod ids;
 mod journal;
 mod rate_limit;
-mod stored;
 mod time;
 mod upcast;
+mod values;
 
+pub use codec::{DecodeError, EventFamily, EventMetadata, Recorded, decode, encode};
 pub use communication::{
-    AbandonReason, Attachment, CancelReason, Channel, DeadLetterReason, DeferReason, DoubtCause, DoubtPolicy,
-    EntityRef, Event, Fact, FailReason, Fallback, FallbackReason, FallbackStep, MessageType, Mode, Outcome, Priority,
-    QuietHours, Recipient, RecipientType, RefusalClass, Requested, ResolvedBy, Retention, Role, Source, SuppressReason,
-    Template, Unless,
+    Attachment, CommunicationEvent, CommunicationRequest, EntityRef, Fallback, FallbackStep, QuietHours, Recipient,
+    TemplateRef,
 };
-pub use id::{AttemptId, CommunicationId, IdError, TenantId};
+pub use ids::{AttemptId, CommunicationId, IdError, TenantId};
 pub use journal::{ApiKeyEvent, InboundMessageEvent, PreferenceEvent, ProviderConfigEvent, TemplateEvent};
 pub use rate_limit::RateLimit;
-pub use stored::{DecodeError, EventFamily, EventMetadata, Recorded, decode, encode};
 pub use time::Timestamp;
 pub use upcast::upcast;
+pub use values::{
+    CancelReason, Channel, DeadLetterReason, DeferReason, FailReason, FallbackAbandonReason, FallbackCondition,
+    FallbackTrigger, InDoubtCause, InDoubtPolicy, MessageType, Mode, Priority, RecipientType, RefusalClass,
+    ReportedStatus, Resolution, ResolvedBy, RetentionClass, Role, Source, SuppressReason,
+};
 
-/// The types of every kind of stream.
+/// The event types of all kinds of streams.
 pub fn all_event_types() -> impl Iterator<Item = &'static str> {
     [
-        Event::TYPES,
+        CommunicationEvent::TYPES,
         ProviderConfigEvent::TYPES,
         InboundMessageEvent::TYPES,
         TemplateEvent::TYPES,

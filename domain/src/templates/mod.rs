@@ -6,7 +6,7 @@ pub use builtin::{SystemTemplate, all, find};
 
 use std::collections::BTreeMap;
 
-use events::{Channel, MessageType, Template as Pinned, TemplateEvent, Timestamp};
+use events::{Channel, MessageType, TemplateEvent, TemplateRef as Pinned, Timestamp};
 
 /// Templates of one tenant, at most.
 pub const MAX_TEMPLATES: usize = 500;

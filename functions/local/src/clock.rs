@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::ports::Host;
+use domain::ports::ClockAndRng;
 use events::Timestamp;
 use infra::SystemClockAndRng;
 use infra::embedded::WaitingClock;
@@ -34,7 +34,7 @@ impl Clock {
     }
 }
 
-impl Host for Clock {
+impl ClockAndRng for Clock {
     fn now(&self) -> Timestamp {
         let elapsed = self.started.elapsed().as_micros() as i64 * i64::from(self.factor) / 1_000;
         self.start + elapsed + self.advanced_ms.load(Ordering::SeqCst)

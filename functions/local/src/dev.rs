@@ -14,9 +14,9 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::ports::{Host, QueueId, WorkQueue};
+use domain::ports::{ClockAndRng, QueueId, WorkQueue};
 use events::Timestamp;
-use infra::embedded::{Database, FolderObjectStore, MemoryWorkQueue, upload_of};
+use infra::embedded::{Database, FolderObjectStore, MemoryWorkQueue, upload_scope};
 use infra::providers::content_disposition;
 use schedule::{Schedule, Sweep};
 use serde::Deserialize;
@@ -138,7 +138,7 @@ async fn advance(State(dev): Shared, body: Bytes) -> Result<Json<Value>, Problem
     let Advance { advance_ms } = parse(&body)?;
     dev.clock.advance(i64::from(advance_ms));
     dev.schedule.sweep(Sweep::Tick).await?;
-    dev.queue.look_again();
+    dev.queue.wake_receivers();
     Ok(Json(json!({ "now": api::fields::show_time(dev.clock.now()) })))
 }
 

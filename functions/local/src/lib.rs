@@ -11,6 +11,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use api::Api;
 use api::config::Jwt;
 use axum::Router;
 use clock::Clock;
@@ -168,5 +169,5 @@ async fn listen(port: u16) -> io::Result<TcpListener> {
 async fn create_dev_key(database: &Database) -> Result<(), StoreError> {
     let tenant: TenantId = DEV_TENANT.parse().map_err(|_| StoreError::Unreadable("tenant".into()))?;
     let principal = Principal::admin(tenant, "developer", Mode::Test);
-    Keys::put(database, &application::hash::key_hash(DEV_KEY), &principal).await
+    ApiKeyStore::put(database, &application::hash::key_hash(DEV_KEY), &principal).await
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use domain::provider::CallbackRequest;
 use events::Timestamp;
-use infra::providers::{RecordedRequest, RecordedResult, judge};
+use infra::providers::{RecordedRequest, RecordedResult, verify_recorded};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -73,7 +73,7 @@ pub fn verify_file(path: &Path) -> Result<(), String> {
             Err(error) => ("not judged", error.to_string()),
             Ok(recorded) => {
                 let scheme = recorded.scheme.clone();
-                match judge(&recorded.into()) {
+                match verify_recorded(&recorded.into()) {
                     RecordedResult::Valid => ("valid", "the signature is right".to_owned()),
                     RecordedResult::Invalid(why) => ("invalid", why.to_owned()),
                     RecordedResult::Unknown => ("not judged", format!("there is no scheme {scheme}")),
