@@ -15,8 +15,6 @@ const LONG_FILES: &[&str] = &[
     "functions/api/src/channels.rs",
     "functions/api/src/templates.rs",
     "functions/deliver/src/delivery.rs",
-    "functions/local/src/lib.rs",
-    "functions/local/src/simulator/mod.rs",
     "infra/src/aws/dynamodb.rs",
     "infra/src/embedded/store.rs",
 ];
@@ -27,7 +25,6 @@ const OPEN_CIRCLES: &[(&str, &[&str])] = &[
     ("domain", &["render/"]),
     ("functions/api", &["openapi/collection", "openapi/mod"]),
     ("functions/api", &["providers", "read"]),
-    ("functions/local", &["simulator/"]),
 ];
 
 fn root() -> PathBuf {
@@ -103,7 +100,7 @@ fn allowed(folder: &str) -> Option<&'static [&'static str]> {
     match folder {
         "events" => Some(&[]),
         "domain" => Some(&["events"]),
-        "infra" | "functions/application" => Some(&["domain", "events"]),
+        "infra" | "functions/application" | "functions/simulator" => Some(&["domain", "events"]),
         "functions/local" | "tests" => None,
         function if function.starts_with("functions/") => Some(&["application", "domain", "events", "infra"]),
         other => panic!("{other} has no layer yet: say here what it may depend on"),

@@ -54,6 +54,6 @@ impl SimulationClock for Clock {
 impl WaitingClock for Clock {
     fn wait(&self, until: Timestamp) -> Duration {
         // One millisecond more, so that the clock has surely reached `until`.
-        self.to_wall_clock(until.since(self.now())) + Duration::from_millis(1)
+        self.to_wall_clock(until.millis_since(self.now())) + Duration::from_millis(1)
     }
 }

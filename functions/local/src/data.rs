@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use audit::Audit;
-use domain::ports::{CoordinationStore, Host};
+use domain::ports::{ClockAndRng, CoordinationStore};
 use events::Timestamp;
 use infra::SystemClockAndRng;
 use infra::embedded::Database;

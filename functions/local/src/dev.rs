@@ -182,7 +182,7 @@ async fn upload_file(
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
     let (path, size) = (format!("{folder}/{tenant}/{name}"), body.len() as u64);
-    let upload = upload_of(&header_of(&headers, "content-type"), size);
+    let upload = upload_scope(&header_of(&headers, "content-type"), size);
     if !dev.objects.allows("PUT", &path, &upload, Timestamp(signed.until), &signed.signature, dev.clock.now()) {
         return Err(forbidden());
     }

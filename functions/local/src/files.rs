@@ -1,12 +1,12 @@
 use async_trait::async_trait;
-use domain::ports::{FetchError, Files};
+use domain::ports::{FetchError, FileFetcher};
 use infra::providers::check_public_url;
 
 /// Files that tenants name by address. No request is made; the same addresses are refused as by the real adapter.
 pub struct SimulatedFiles;
 
 #[async_trait]
-impl Files for SimulatedFiles {
+impl FileFetcher for SimulatedFiles {
     async fn fetch(&self, address: &str, max_bytes: usize) -> Result<(Vec<u8>, String), FetchError> {
         check_public_url(address)?;
         if address.contains("large") {

@@ -11,12 +11,11 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use api::Api;
 use api::config::Jwt;
 use axum::Router;
 use clock::Clock;
 use data::DataFolder;
-use domain::ports::{Host, Keys, Principal, StoreError};
+use domain::ports::{ApiKeyStore, ClockAndRng, Principal, StoreError};
 use events::{Channel, Mode, RateLimit, TenantId};
 use infra::SystemClockAndRng;
 use infra::embedded::{Database, FolderObjectStore, MemoryWorkQueue};

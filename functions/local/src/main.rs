@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use api::config::{Jwt, keys_of};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use domain::ports::{Host, Principal};
+use domain::ports::{ClockAndRng, Principal};
 use events::{Mode, RateLimit, TenantId};
 use infra::SystemClockAndRng;
 use local::{DEV_KEY, Data, Local, Options};

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+use api::Api;
 use api::rate::RequestLimiter;
-use api::{Api, ApiKeyCache, Kept};
+use application::App;
+use application::app::RetentionPeriods;
 use application::directory::{Own, ProviderDirectory, connected};
 use application::settings::DeploymentProviderConfig;
 use dead_letter::DeadLetter;
 use deliver::Deliver;
 use domain::ports::{Provider, ProviderConfig, ProviderFactory};
-use domain::provider::{InvalidSetting, Kind};
+use domain::provider::{InvalidSetting, ProviderKind};
 use events::{Mode, RateLimit};
 use infra::embedded::{
     Database, FolderObjectStore, LocalKeyCipher, LogAlertSink, MemoryWorkQueue, SqliteUnmatchedQueue,
@@ -119,7 +121,7 @@ impl Wiring {
     }
 
     pub fn api(&self, options: &Options) -> Api {
-        Api {
+        let app = App {
             store: self.store.clone(),
             vault: self.store.clone(),
             queue: self.queue.clone(),
@@ -131,12 +133,15 @@ impl Wiring {
             library: Default::default(),
             defaults: Default::default(),
             has_sandbox: true,
-            accounts: self.providers.iter().map(|provider| provider.account().clone()).collect(),
+            accounts: self.providers.iter().map(|provider| provider.config().clone()).collect(),
             objects: self.objects.clone(),
             host: self.clock.clone(),
             contact_key: self.contact_key.clone(),
-            kept: Kept::days(7, 400, 2_557),
-            known: ApiKeyCache::default(),
+            retention: RetentionPeriods::days(7, 400, 2_557),
+            principals: Default::default(),
+        };
+        Api {
+            app: Arc::new(app),
             requests: RequestLimiter::new(options.request_rate),
             issuer: options.jwt.clone().map(|jwt| {
                 let url = jwt.keys_url.clone();
@@ -198,7 +203,7 @@ struct SimulatedProviderFactory {
 }
 
 impl ProviderFactory for SimulatedProviderFactory {
-    fn kinds(&self) -> Vec<&'static Kind> {
+    fn kinds(&self) -> Vec<&'static ProviderKind> {
         self.connections.kinds()
     }
 
@@ -210,7 +215,7 @@ impl ProviderFactory for SimulatedProviderFactory {
     ) -> Result<Arc<dyn Provider>, InvalidSetting> {
         let registered = RegisteredConfig {
             provider: account.provider.clone(),
-            config: account.config.clone(),
+            config: account.id.clone(),
             channel: account.channel,
             settings: settings.clone(),
             callback_url: callback_url.to_owned(),
@@ -232,7 +237,7 @@ fn deployment_providers(
     let configured = configured.map(|(config, provider, channel, settings)| {
         let (config, provider) = (config.to_owned(), provider.to_owned());
         let callback_path = application::settings::callback_path(&provider, channel);
-        let account = ProviderConfig { config, provider, channel, mode: Mode::Test, rate };
+        let account = ProviderConfig { id: config, provider, channel, mode: Mode::Test, rate };
         DeploymentProviderConfig { account, settings, callback_path }
     });
     connected(connector, configured.collect(), public_url)

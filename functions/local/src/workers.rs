@@ -6,9 +6,9 @@ use std::time::Duration;
 use application::hint::Message;
 use dead_letter::DeadLetter;
 use deliver::Deliver;
-use domain::ports::Host;
+use domain::ports::ClockAndRng;
 use events::Channel;
-use infra::embedded::{Database, MemoryWorkQueue, SqliteUnmatchedQueue, Waiting};
+use infra::embedded::{Database, MemoryWorkQueue, SqliteUnmatchedQueue, WaitingCallback};
 use project::{Image, Project};
 use schedule::{Schedule, Sweep};
 use simulator::SimulationClock;
@@ -98,7 +98,7 @@ pub async fn run_unmatched(unmatched: Arc<SqliteUnmatchedQueue>, webhook: Arc<We
             tracing::error!(%error, "the queue of unmatched callbacks cannot be read");
             Vec::new()
         });
-        let message = |waiting: &Waiting| Message { id: waiting.id.to_string(), body: waiting.body.clone() };
+        let message = |waiting: &WaitingCallback| Message { id: waiting.id.to_string(), body: waiting.body.clone() };
         let failed = webhook::batch(&webhook, due.iter().map(message).collect()).await;
         for waiting in due.iter().filter(|waiting| !failed.contains(&waiting.id.to_string())) {
             if let Err(error) = unmatched.delete(waiting.id).await {
