@@ -23,6 +23,7 @@ const LONG_FILES: &[&str] = &[
 /// only taken off.
 const OPEN_CIRCLES: &[(&str, &[&str])] = &[
     ("domain", &["render/"]),
+    ("functions/simulator", &["callbacks", "responses", "simulator"]),
     ("functions/api", &["openapi/collection", "openapi/mod"]),
     ("functions/api", &["providers", "read"]),
 ];

@@ -2,7 +2,7 @@ use std::sync::Mutex;
 
 use serde::Deserialize;
 
-use crate::simulator::lock;
+use crate::lock::lock;
 
 /// How a request fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::Notify;
 
+use crate::lock::lock;
 use crate::message::Message;
-use crate::simulator::lock;
 
 /// The most messages that are kept. Older ones are dropped.
 const MAX_ENTRIES: usize = 1_000;

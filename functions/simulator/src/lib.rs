@@ -16,6 +16,7 @@ mod clock;
 mod examples;
 mod faults;
 mod inbox;
+mod lock;
 mod message;
 mod providers;
 mod recipients;

@@ -1,7 +1,7 @@
 //! The state that all simulated providers share, and what becomes of a message.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -12,6 +12,7 @@ use crate::callbacks::{BatchedReport, ProviderSimulation, run_batches};
 use crate::clock::SimulationClock;
 use crate::faults::{Fault, Faults};
 use crate::inbox::{Inbox, InboxEntry};
+use crate::lock::lock;
 use crate::message::{Message, RegisteredConfig};
 use crate::recipients::{Behaviour, behaviour_of};
 use crate::responses::{SimulatedResponse, hang, refusal, reset};
@@ -38,10 +39,6 @@ pub struct Simulator {
     pub(crate) signing_key: SigningKey,
     pub(crate) client: reqwest::Client,
     pub(crate) batches: UnboundedSender<BatchedReport>,
-}
-
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Simulator {

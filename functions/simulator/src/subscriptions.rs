@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
-use crate::simulator::lock;
+use crate::lock::lock;
 
 #[derive(Default)]
 pub struct Subscriptions {
