@@ -1,26 +1,26 @@
-//! Who may do what: one table of roles and permissions.
+//! Access control: which role has which permissions.
 
 use events::{Channel, Role};
 
-/// What a route asks for.
+/// A permission that a route requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
     /// Accept, resend, change and cancel messages.
     Send,
-    /// See messages and what became of them.
+    /// See messages and their status.
     View,
-    /// Settle doubts, retry, redrive, switch providers.
+    /// Resolve doubts, retry, redrive, switch providers.
     Operate,
-    /// Make and change templates.
+    /// Create and change templates.
     Templates,
-    /// Change how people want to be written to.
+    /// Change preferences and consents.
     Consent,
     /// Configure providers.
     Channels,
     Stats,
-    /// Make and revoke keys.
+    /// Create and revoke API keys.
     Keys,
-    /// See and erase everything about a person.
+    /// Export and erase the data of a data subject.
     Privacy,
 }
 
@@ -52,7 +52,7 @@ impl Permission {
     }
 }
 
-/// What a role may do. The whole table.
+/// The permissions of a role.
 pub fn permissions(role: Role) -> &'static [Permission] {
     use Permission::{Consent, Operate, Send, Stats, Templates, View};
     match role {
@@ -68,7 +68,7 @@ pub fn role_allows(role: Role, permission: Permission) -> bool {
     permissions(role).contains(&permission)
 }
 
-/// Whether a key that is bound to some channels may use this one.
+/// Whether a key can use a channel. `None` means that the key is not restricted to certain channels.
 pub fn key_allows_channel(channels: Option<&[Channel]>, channel: Channel) -> bool {
     channels.is_none_or(|channels| channels.contains(&channel))
 }

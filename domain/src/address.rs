@@ -1,4 +1,4 @@
-//! Addresses: parsed once, at the edge, into the form that providers take.
+//! Addresses of recipients, parsed at acceptance into the form that providers expect.
 
 use std::str::FromStr;
 
@@ -6,7 +6,7 @@ use email_address::{EmailAddress, Options};
 use events::Channel;
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, Region};
 
-/// Why an address cannot be written to.
+/// Why a text is not an address of its channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     #[error("is not an email address")]
@@ -19,12 +19,12 @@ pub enum AddressError {
     Chat,
 }
 
-/// An email address with a lower-case domain, a phone number in E.164, Messenger's page-scoped id, Telegram's chat.
-/// `region`: the country (ISO 3166) of numbers that are written without their country code.
+/// Normalises an address: an email address with a lower-case domain, a phone number in E.164, a page-scoped id of Messenger
+/// or a chat of Telegram. `region` is the country (ISO 3166) of numbers without a country code.
 ///
 /// # Errors
 ///
-/// [`AddressError`]: not an address of this channel.
+/// [`AddressError`]: the text is not an address of this channel.
 pub fn normalise(channel: Channel, text: &str, region: Option<&str>) -> Result<String, AddressError> {
     match channel {
         Channel::Email => email(text),
@@ -38,8 +38,8 @@ pub fn normalise(channel: Channel, text: &str, region: Option<&str>) -> Result<S
 fn psid(text: &str) -> Result<String, AddressError> {
     let id = text.trim();
     let id = id.strip_prefix("messenger:").unwrap_or(id);
-    let sound = (5..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit());
-    if sound { Ok(id.to_owned()) } else { Err(AddressError::Psid) }
+    let is_valid = (5..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit());
+    if is_valid { Ok(id.to_owned()) } else { Err(AddressError::Psid) }
 }
 
 fn chat(text: &str) -> Result<String, AddressError> {
@@ -51,25 +51,25 @@ fn chat(text: &str) -> Result<String, AddressError> {
     if is_number || is_name { Ok(id.to_owned()) } else { Err(AddressError::Chat) }
 }
 
-/// Whether a country is one that numbers can be read for.
+/// Whether the region is a known country code.
 pub fn is_region(region: &str) -> bool {
     country(region).is_some()
 }
 
-/// Whether a phone number in E.164 is of one of these countries: `KE,TZ`, or `*` for all. One that is in no country's plan
-/// (fictional, newly opened) is judged by its calling code.
-pub fn is_of(number: &str, countries: &str) -> bool {
+/// Whether a phone number in E.164 belongs to one of these countries: `KE,TZ`, or `*` for all. A number that is in no
+/// country's plan (fictional or newly opened) is judged by its calling code.
+pub fn is_in_countries(number: &str, countries: &str) -> bool {
     if countries.trim() == "*" {
         return true;
     }
     let Ok(number) = PhoneNumber::from_str(number) else { return false };
     let allowed = countries.split(',').filter_map(|name| country(name.trim()));
     let code = |region: Region| PHONE_NUMBER_UTIL.get_country_code_for_region(region);
-    let is_it = |region: Region| match number.get_region_code() {
-        Some(found) => found == region,
+    let is_in = |region: Region| match number.get_region_code() {
+        Some(actual) => actual == region,
         None => code(region) == Some(number.country_code),
     };
-    allowed.into_iter().any(is_it)
+    allowed.into_iter().any(is_in)
 }
 
 fn country(region: &str) -> Option<Region> {
@@ -82,13 +82,14 @@ fn email(text: &str) -> Result<String, AddressError> {
     let domain = address.domain().to_ascii_lowercase();
     let letters = |c: char| c.is_alphanumeric() || c == '-' || c == '.';
     let top_is_number = domain.rsplit('.').next().is_some_and(|top| top.parse::<u64>().is_ok());
-    match domain.chars().all(letters) && !top_is_number {
-        true => Ok(format!("{}@{domain}", address.local_part())),
-        false => Err(AddressError::Email),
+    if domain.chars().all(letters) && !top_is_number {
+        Ok(format!("{}@{domain}", address.local_part()))
+    } else {
+        Err(AddressError::Email)
     }
 }
 
-/// Checked for being possible, not for being in use: fictional and newly opened ranges are possible.
+/// Checks that the number is possible, not that it is in use, so fictional and newly opened ranges are accepted.
 fn phone(text: &str, region: Option<&str>) -> Result<String, AddressError> {
     let has_letters = text.chars().any(char::is_alphabetic);
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
@@ -96,9 +97,10 @@ fn phone(text: &str, region: Option<&str>) -> Result<String, AddressError> {
         Some(region) => PhoneNumber::parse(text, country(region)).map_err(|_| AddressError::Phone)?,
         None => PhoneNumber::from_str(&format!("+{digits}")).map_err(|_| AddressError::Phone)?,
     };
-    match !has_letters && text.len() <= 32 && number.is_possible_with_reason().is_ok() {
-        true => Ok(number.to_string()),
-        false => Err(AddressError::Phone),
+    if !has_letters && text.len() <= 32 && number.is_possible_with_reason().is_ok() {
+        Ok(number.to_string())
+    } else {
+        Err(AddressError::Phone)
     }
 }
 
@@ -107,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_brought_to_one_form() {
+    fn email_addresses_are_normalised() {
         let email = |text| normalise(Channel::Email, text, None);
         assert_eq!(email(" Ada@Example.COM "), Ok("Ada@example.com".to_owned()));
         for wrong in ["", "ada", "ada@", "@x.y", "a b@x.y", "a@exa_mple.com", "a@b", "a@example.1", "Ada <a@b.co>"] {
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_of_its_country() {
+    fn a_number_belongs_to_its_country() {
         for (number, countries, expected) in [
             ("+254711000000", "KE", true),
             ("+254711000000", "TZ, KE", true),
@@ -128,12 +130,12 @@ mod tests {
             ("+18762100000", "US", false),
             ("nonsense", "US", false),
         ] {
-            assert_eq!(is_of(number, countries), expected, "{number} {countries}");
+            assert_eq!(is_in_countries(number, countries), expected, "{number} {countries}");
         }
     }
 
     #[test]
-    fn numbers_are_e164() {
+    fn numbers_are_normalised_to_e164() {
         let phone = |text| normalise(Channel::Sms, text, None);
         assert_eq!(phone("+44 7700 900001"), Ok("+447700900001".to_owned()));
         assert_eq!(phone("1 (201) 555-0123"), Ok("+12015550123".to_owned()));
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_without_a_country_code_are_of_the_default_region() {
+    fn numbers_without_a_country_code_belong_to_the_default_region() {
         let kenyan = |text| normalise(Channel::Sms, text, Some("KE"));
         assert_eq!(kenyan("0711 000 000"), Ok("+254711000000".to_owned()));
         assert_eq!(kenyan("711000000"), Ok("+254711000000".to_owned()));

@@ -9,11 +9,9 @@ use crate::ports::QueueId;
 /// The state of one stream, folded from its events.
 pub trait Aggregate: Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     const KIND: StreamKind;
-    /// Whether a tenant's streams of this kind can be listed.
-    const IS_LISTED: bool = false;
     /// Bytes of events that the stream's item holds before they are moved to a chunk. An append costs the whole item, so
     /// this bounds the cost of a change.
-    const ROLL_OVER_BYTES: usize = 4 * 1024;
+    const ROLL_OVER_BYTES: usize = 2 * 1024;
     /// Counts up when the serialised form of the state changes. An older snapshot is ignored, and the events are folded.
     const SNAPSHOT_VERSION: u16 = 1;
 
@@ -35,6 +33,11 @@ pub trait Aggregate: Default + Clone + Serialize + DeserializeOwned + Send + Syn
     fn wake(&self, now: Timestamp, current: Option<Timestamp>) -> Option<Timestamp> {
         let _ = (now, current);
         None
+    }
+
+    /// Whether the stream is listed with the tenant's others of its kind.
+    fn is_listed(&self) -> bool {
+        false
     }
 
     /// Which queue the timer's hints go to.

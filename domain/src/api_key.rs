@@ -60,7 +60,6 @@ pub enum Rejection {
 
 impl Aggregate for ApiKeyState {
     const KIND: StreamKind = StreamKind::API_KEY;
-    const IS_LISTED: bool = true;
 
     type Event = ApiKeyEvent;
     type Command = Command;
@@ -89,6 +88,10 @@ impl Aggregate for ApiKeyState {
             }
             ApiKeyEvent::KeyRevoked { .. } => ApiKeyState { key: None },
         }
+    }
+
+    fn is_listed(&self) -> bool {
+        self.key.is_some()
     }
 }
 

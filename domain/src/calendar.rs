@@ -1,32 +1,34 @@
-//! Days as people write them.
+//! Dates in the format of a locale.
 
 use icu::calendar::Date;
 use icu::datetime::fieldsets::{YMD, YMDE};
 use icu::datetime::{DateTimeFormatter, DateTimeFormatterLoadError};
 use icu::locale::Locale;
 
-/// `2025-10-20` → `Oct 20, 2025`, `20 oct 2025`: short, medium, long or full, as the locale has it.
+/// Formats a date: `2025-10-20` becomes `Oct 20, 2025` or `20 oct 2025`. `style` is short, medium, long or full.
 ///
 /// # Errors
 ///
-/// The style or the locale is not known, in words.
+/// A message that names the unknown style or locale.
 pub fn format(day: jiff::civil::Date, style: &str, locale: &str) -> Result<String, String> {
-    let known: Locale =
+    let parsed: Locale =
         locale.parse().map_err(|_| format!("`{}` is not a locale", locale.chars().take(20).collect::<String>()))?;
     let date = Date::try_new_iso(i32::from(day.year()), day.month().unsigned_abs(), day.day().unsigned_abs());
     let date = date.map_err(|_| "a date before the calendar".to_owned())?;
-    let prefs = known.into();
+    let preferences = parsed.into();
     let plain = |fields: YMD| {
-        Ok::<_, DateTimeFormatterLoadError>(DateTimeFormatter::try_new(prefs, fields)?.format(&date).to_string())
+        Ok::<_, DateTimeFormatterLoadError>(DateTimeFormatter::try_new(preferences, fields)?.format(&date).to_string())
     };
-    let written = match style {
+    let formatted = match style {
         "short" => plain(YMD::short()),
         "medium" => plain(YMD::medium()),
         "long" => plain(YMD::long()),
-        "full" => DateTimeFormatter::try_new(prefs, YMDE::long()).map(|formatter| formatter.format(&date).to_string()),
+        "full" => {
+            DateTimeFormatter::try_new(preferences, YMDE::long()).map(|formatter| formatter.format(&date).to_string())
+        }
         other => return Err(format!("`{other}` is not a date format: short, medium, long, full")),
     };
-    written.map_err(|_| format!("`{locale}` is not a locale that dates are written in"))
+    formatted.map_err(|_| format!("`{locale}` is not a locale that dates are written in"))
 }
 
 #[cfg(test)]
@@ -34,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_day_is_written_as_its_reader_writes_it() {
+    fn dates_follow_style_and_locale() {
         let day = jiff::civil::date(2025, 10, 20);
         for (style, locale, expected) in [
             ("short", "en-US", "10/20/25"),

@@ -1,16 +1,16 @@
-//! One row per communication: the fold of its stream that lists and details show.
+//! The view of communications: one row each, projected from the stream, for lists and details.
 
-use events::{CommunicationId, Event, Fact, RecordedEvent, Timestamp};
+use events::{CommunicationEvent, CommunicationId, RecordedEvent, ReportedStatus, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::communication::{Communication, Lifecycle, State, Turn, evolve};
+use crate::communication::{Communication, FallbackState, Lifecycle, State, evolve};
 use crate::status::status;
 
-/// What lists show. Without personal data: that is joined from the vault.
+/// The row of one communication. It contains no personal data; that is joined from the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommunicationRow {
     pub id: CommunicationId,
-    /// The stream's position that it was folded at.
+    /// The position in the stream up to which it was projected.
     pub position: u64,
     pub channel: String,
     pub kind: String,
@@ -25,13 +25,13 @@ pub struct CommunicationRow {
     pub entity_id: Option<String>,
     pub template_id: Option<String>,
     pub resend_of: Option<CommunicationId>,
-    /// What it takes the place of, and what took its place.
+    /// The communication that this one is the fallback of, and the fallback of this one.
     #[serde(default)]
     pub fallback_of: Option<CommunicationId>,
     #[serde(default)]
     pub fell_back_to: Option<CommunicationId>,
     pub created_by: String,
-    /// Where its personal data lies in the vault.
+    /// The vault partition of its personal data; see [`recipient_key`].
     pub subject: String,
     pub content: String,
     pub created_at: Timestamp,
@@ -47,10 +47,10 @@ pub struct CommunicationRow {
     pub provider: Option<String>,
     pub provider_message_id: Option<String>,
     pub attempts: u16,
-    /// How it was given up, while it can be tried again: `retries_exhausted`, `expired`, `poison`, `in_doubt`.
-    #[serde(default)]
-    pub given_up: Option<String>,
-    /// Why the last attempt, or the whole, did not succeed.
+    /// Why it is a dead letter: `retries_exhausted`, `expired`, `poison` or `in_doubt`. `None` if it is not one.
+    #[serde(rename = "given_up", default)]
+    pub dead_letter_outcome: Option<String>,
+    /// Why the last attempt, or the communication, did not succeed.
     pub reason: Option<String>,
     pub segments: Option<u16>,
     pub maybe_sent: bool,
@@ -59,33 +59,33 @@ pub struct CommunicationRow {
     pub unsubscribed: bool,
 }
 
-/// The vault's partition of a recipient: its own id, or the hash of its address.
-pub fn subject(request: &events::Requested) -> String {
+/// The vault partition of a recipient, named by the recipient's id or by the hash of the address.
+pub fn recipient_key(request: &events::CommunicationRequest) -> String {
     match &request.recipient.id {
         Some(id) => format!("{}:{id}", request.recipient.kind.as_str()),
         None => format!("contact:{}", request.contact_hash),
     }
 }
 
-/// Folds a whole stream into its row; none for a stream that does not begin with a request.
-pub fn row(id: CommunicationId, records: &[RecordedEvent]) -> Option<CommunicationRow> {
+/// Projects a whole stream into its row. Returns `None` if the stream does not begin with a request.
+pub fn project(id: CommunicationId, records: &[RecordedEvent]) -> Option<CommunicationRow> {
     let state = records.iter().fold(State::default(), |state, r| evolve(state, &r.event));
     let State::Requested(communication) = state else { return None };
     let first = records.first()?;
-    let mut row = facts_row(id, &communication);
+    let mut row = state_row(id, &communication);
     row.position = records.len() as u64;
     row.created_at = first.meta.at;
     row.updated_at = records.last()?.meta.at;
     for record in records {
-        collect_parameter(&mut row, record);
+        apply_event(&mut row, record);
     }
     Some(row)
 }
 
-fn facts_row(id: CommunicationId, c: &Communication) -> CommunicationRow {
+fn state_row(id: CommunicationId, c: &Communication) -> CommunicationRow {
     let request = &c.request;
-    let at = |fact| c.facts.get(&fact).map(|seen| seen.at);
-    let opened_at = [at(Fact::Opened), at(Fact::Read)].into_iter().flatten().min();
+    let at = |status| c.evidence.get(&status).map(|evidence| evidence.at);
+    let opened_at = [at(ReportedStatus::Opened), at(ReportedStatus::Read)].into_iter().flatten().min();
     let name = |name: &str| name.to_owned();
     CommunicationRow {
         id,
@@ -107,41 +107,44 @@ fn facts_row(id: CommunicationId, c: &Communication) -> CommunicationRow {
         template_id: request.template.as_ref().map(|template| template.id.clone()),
         resend_of: request.resend_of,
         fallback_of: request.fallback_of,
-        fell_back_to: match c.turn {
-            Turn::Requested(next) => Some(next),
-            Turn::NotTriggered | Turn::Triggered(_) | Turn::Abandoned(_) => None,
+        fell_back_to: match c.fallback_state {
+            FallbackState::Requested(next) => Some(next),
+            FallbackState::NotTriggered | FallbackState::Triggered(_) | FallbackState::Abandoned(_) => None,
         },
         created_by: request.requested_by.clone(),
-        subject: subject(request),
-        content: c.content.clone(),
+        subject: recipient_key(request),
+        content: c.content_id.clone(),
         created_at: Timestamp(0),
         updated_at: Timestamp(0),
         scheduled_at: c.due_at,
         expires_at: c.expires_at,
         next_retry_at: match c.lifecycle {
-            Lifecycle::RetryWait { until } if until.0 > 0 => Some(until),
+            Lifecycle::RetryWait { until } => until.at(),
             _ => None,
         },
         sent_at: None,
-        // Who opened it had it delivered, whether or not a provider said so.
-        delivered_at: at(Fact::Delivered).or(opened_at).or(at(Fact::Clicked)),
+        // An opened message was delivered, whether or not a provider reported that.
+        delivered_at: at(ReportedStatus::Delivered).or(opened_at).or(at(ReportedStatus::Clicked)),
         opened_at,
-        clicked_at: at(Fact::Clicked),
-        failed_at: [at(Fact::Undelivered), at(Fact::Bounced), at(Fact::Dropped)].into_iter().flatten().min(),
+        clicked_at: at(ReportedStatus::Clicked),
+        failed_at: [at(ReportedStatus::Undelivered), at(ReportedStatus::Bounced), at(ReportedStatus::Dropped)]
+            .into_iter()
+            .flatten()
+            .min(),
         provider: c.provider.clone(),
         provider_message_id: c.provider_message_id.clone(),
         attempts: c.attempts,
-        given_up: given_up(c).map(name),
+        dead_letter_outcome: dead_letter_outcome(c).map(name),
         reason: None,
         segments: None,
         maybe_sent: c.maybe_sent,
         late_evidence: c.late_evidence,
-        complained: c.facts.contains_key(&Fact::Complained),
-        unsubscribed: c.facts.contains_key(&Fact::Unsubscribed),
+        complained: c.evidence.contains_key(&ReportedStatus::Complained),
+        unsubscribed: c.evidence.contains_key(&ReportedStatus::Unsubscribed),
     }
 }
 
-fn given_up(c: &Communication) -> Option<&'static str> {
+fn dead_letter_outcome(c: &Communication) -> Option<&'static str> {
     match c.lifecycle {
         Lifecycle::DeadLettered(reason) => Some(reason.as_str()),
         Lifecycle::Failed(reason) if c.is_dead_letter() => Some(reason.as_str()),
@@ -149,68 +152,68 @@ fn given_up(c: &Communication) -> Option<&'static str> {
     }
 }
 
-/// What the state has no need of: times of our own events, and reasons.
-fn collect_parameter(row: &mut CommunicationRow, record: &RecordedEvent) {
+/// Adds what the state does not contain: times of our own events, and reasons.
+fn apply_event(row: &mut CommunicationRow, record: &RecordedEvent) {
     let at = record.meta.at;
     match &record.event {
-        Event::DeliveryAttemptAccepted { segments, .. } => {
+        CommunicationEvent::DeliveryAttemptAccepted { segments, .. } => {
             row.sent_at.get_or_insert(at);
             row.segments = *segments;
             row.reason = None;
         }
-        Event::DeliveryAttemptResolved { outcome: events::Outcome::Accepted, .. } => {
+        CommunicationEvent::DeliveryAttemptResolved { outcome: events::Resolution::Accepted, .. } => {
             row.sent_at.get_or_insert(at);
             row.reason = None;
         }
-        Event::DeliveryAttemptRefused { class, code, .. } => {
+        CommunicationEvent::DeliveryAttemptRefused { class, code, .. } => {
             row.reason = Some(format!("{}:{code}", class.as_str()));
         }
-        Event::DeliveryAttemptInDoubt { cause, .. } => {
+        CommunicationEvent::DeliveryAttemptInDoubt { cause, .. } => {
             row.reason = Some(format!("in_doubt:{}", cause.as_str()));
         }
-        Event::DeliveryReported { fact, code, .. } => match fact {
-            Fact::Undelivered | Fact::Bounced | Fact::Dropped => {
+        CommunicationEvent::DeliveryReported { fact, code, .. } => match fact {
+            ReportedStatus::Undelivered | ReportedStatus::Bounced | ReportedStatus::Dropped => {
                 let code = code.as_deref().unwrap_or("");
                 row.reason = Some(format!("{}:{code}", fact.as_str()));
             }
             _ => (),
         },
-        Event::CommunicationSuppressed { reason } => {
+        CommunicationEvent::CommunicationSuppressed { reason } => {
             row.reason = Some(format!("suppressed:{}", reason.as_str()));
         }
-        Event::CommunicationFailed { reason, .. } => {
+        CommunicationEvent::CommunicationFailed { reason, .. } => {
             row.failed_at.get_or_insert(at);
             let detail = row.reason.take().map_or(String::new(), |why| format!(" ({why})"));
             row.reason = Some(format!("{}{detail}", reason.as_str()));
         }
-        Event::CommunicationDeadLettered { reason, .. } => {
+        CommunicationEvent::CommunicationDeadLettered { reason, .. } => {
             row.failed_at.get_or_insert(at);
             let detail = row.reason.take().map_or(String::new(), |why| format!(" ({why})"));
             row.reason = Some(format!("{}{detail}", reason.as_str()));
         }
-        Event::CommunicationCancelled { reason, .. } => {
+        CommunicationEvent::CommunicationCancelled { reason, .. } => {
             row.reason = Some(format!("cancelled:{}", reason.as_str()));
         }
-        Event::RetryRequested { .. } => {
+        CommunicationEvent::RetryRequested { .. } => {
             row.failed_at = None;
             row.reason = None;
         }
-        Event::CommunicationRequested(_)
-        | Event::CommunicationRescheduled { .. }
-        | Event::CommunicationContentChanged { .. }
-        | Event::CommunicationDeferred { .. }
-        | Event::DeliveryAttemptStarted { .. }
-        | Event::DeliveryAttemptResolved { .. }
-        | Event::CancellationRequested { .. }
-        | Event::CommunicationErased { .. }
-        | Event::FallbackTriggered { .. }
-        | Event::FallbackRequested { .. }
-        | Event::FallbackAbandoned { .. } => (),
+        CommunicationEvent::CommunicationRequested(_)
+        | CommunicationEvent::CommunicationRescheduled { .. }
+        | CommunicationEvent::CommunicationContentChanged { .. }
+        | CommunicationEvent::CommunicationDeferred { .. }
+        | CommunicationEvent::DeliveryAttemptStarted { .. }
+        | CommunicationEvent::DeliveryAttemptResolved { .. }
+        | CommunicationEvent::CancellationRequested { .. }
+        | CommunicationEvent::CommunicationErased { .. }
+        | CommunicationEvent::FallbackTriggered { .. }
+        | CommunicationEvent::FallbackRequested { .. }
+        | CommunicationEvent::FallbackAbandoned { .. } => (),
     }
 }
 
-/// The UTC day of a moment: `2026-11-21`.
-pub fn day(at: Timestamp) -> String {
+/// The UTC day of a time, such as `2026-11-21`.
+pub fn utc_day(at: Timestamp) -> String {
     let moment = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     moment.strftime("%Y-%m-%d").to_string()
 }

@@ -1,8 +1,8 @@
-//! Words by which people say whether they want to be written to.
+//! Consent keywords: STOP, START and HELP in several languages.
 
 use icu::normalizer::ComposingNormalizerBorrowed;
 
-/// What a message says as a whole, if it says only that.
+/// What a recipient asks for with a message that contains nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConsentKeyword {
     Stop,
@@ -20,7 +20,7 @@ impl ConsentKeyword {
     }
 }
 
-/// English as the carriers define it, then the languages of our templates and of the markets of our providers.
+/// English as the carriers define it, then the languages of our templates and of our providers' markets.
 const STOP: &[&str] = &[
     "STOP",
     "STOPALL",
@@ -40,30 +40,27 @@ const STOP: &[&str] = &[
 ];
 const START: &[&str] = &["START", "UNSTOP", "YES", "SUBSCRIBE", "OPTIN", "ALTA", "INICIAR"];
 const HELP: &[&str] = &["HELP", "INFO", "AYUDA", "AIDE", "MSAADA"];
-/// Longer texts are not keywords.
+/// Maximum length of a keyword in characters.
 const MAX_CHARACTERS: usize = 40;
 
-/// The whole message, compared without case, punctuation, spaces and pictures: "Stop!" counts, "stop by at nine" does not.
-pub fn keyword(text: &str) -> Option<ConsentKeyword> {
+/// Recognises a message that is a keyword as a whole. Case, punctuation, spaces and emoji do not matter, so "Stop!" is a
+/// keyword, and "stop by at nine" is not.
+pub fn parse_keyword(text: &str) -> Option<ConsentKeyword> {
     if MAX_CHARACTERS < text.chars().count() {
         return None;
     }
     let plain = ComposingNormalizerBorrowed::new_nfkc().normalize(text.trim());
-    // `/stop` is how a Telegram bot is told; `opt out` and `opt-out` are one word.
+    // Telegram bots receive `/stop`. `opt out` and `opt-out` are the same keyword.
     let word: String = plain.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_uppercase).collect();
-    let is_in = |words: &[&str]| words.contains(&word.as_str());
-    match () {
-        () if is_in(STOP) => Some(ConsentKeyword::Stop),
-        () if is_in(START) => Some(ConsentKeyword::Start),
-        () if is_in(HELP) => Some(ConsentKeyword::Help),
-        () => None,
-    }
+    let keywords = [(STOP, ConsentKeyword::Stop), (START, ConsentKeyword::Start), (HELP, ConsentKeyword::Help)];
+    keywords.into_iter().find(|(words, _)| words.contains(&word.as_str())).map(|(_, keyword)| keyword)
 }
 
-/// The reason kept for an opt-out by word.
+/// The stored reason of an opt-out by keyword.
 pub const KEYWORD_REASON: &str = "stop_keyword";
 
-/// A START takes back what the person said, not what a provider found out.
+/// Whether START lifts a suppression with this reason. It lifts what the recipient decided, but not what a provider found
+/// out, such as a bounce.
 pub fn is_lifted_by_start(reason: &str) -> bool {
     matches!(reason, KEYWORD_REASON | "provider_opt_out" | "blocked" | "unsubscribed")
 }
@@ -73,15 +70,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_known_by_their_letters_alone() {
+    fn keywords_are_recognised_by_their_letters() {
         for text in ["STOP", " stop ", "Stop!", "ＳＴＯＰ", "stop 🛑", "/stop", "opt-out", "Baja.", "arrêt"] {
-            assert_eq!(keyword(text), Some(ConsentKeyword::Stop), "{text}");
+            assert_eq!(parse_keyword(text), Some(ConsentKeyword::Stop), "{text}");
         }
-        assert_eq!(keyword("Start"), Some(ConsentKeyword::Start));
-        assert_eq!(keyword("yes"), Some(ConsentKeyword::Start));
-        assert_eq!(keyword("AYUDA"), Some(ConsentKeyword::Help));
+        assert_eq!(parse_keyword("Start"), Some(ConsentKeyword::Start));
+        assert_eq!(parse_keyword("yes"), Some(ConsentKeyword::Start));
+        assert_eq!(parse_keyword("AYUDA"), Some(ConsentKeyword::Help));
         for text in ["", "🛑", "stop by at nine", "don't stop", "s t o p p e d", &"stop ".repeat(20)] {
-            assert_eq!(keyword(text), None, "{text}");
+            assert_eq!(parse_keyword(text), None, "{text}");
         }
     }
 }

@@ -1,26 +1,26 @@
-//! Why: each step of a communication in plain words and a reason code, with what it was decided on at that time.
+//! Explains a communication: each step with a code, a plain sentence and the inputs of the decision at that time.
 
 use events::{
-    AbandonReason, DeadLetterReason, DoubtCause, DoubtPolicy, Event, FailReason, FallbackReason, Outcome,
-    RecordedEvent, RefusalClass, Requested, ResolvedBy, SuppressReason, Timestamp,
+    CommunicationEvent, CommunicationRequest, DeadLetterReason, FailReason, FallbackAbandonReason, FallbackTrigger,
+    InDoubtCause, InDoubtPolicy, RecordedEvent, RefusalClass, Resolution, ResolvedBy, SuppressReason, Timestamp,
 };
 
-use crate::communication::{Communication, Lifecycle, State, Turn, evolve};
+use crate::communication::{Communication, FallbackState, Lifecycle, State, When, evolve};
 use crate::policy;
 
-/// One step: what happened, and why.
+/// One step: what happened and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct ExplanationStep {
     pub at: Timestamp,
-    /// Stable, for programs: `accepted`, `refused.throttled`, `held.in_doubt`, …
+    /// A stable code for programs, such as `accepted`, `refused.throttled`, `failed.in_doubt`.
     pub code: String,
     pub text: String,
-    /// What it was decided on, as it was then.
+    /// The inputs of the decision, as they were then.
     pub inputs: Vec<(&'static str, String)>,
 }
 
-/// The whole story; none for a stream that does not begin with a request.
-pub fn explain(records: &[RecordedEvent]) -> Option<(String, Vec<Step>)> {
+/// Explains all steps, with a summary. Returns `None` if the stream does not begin with a request.
+pub fn explain(records: &[RecordedEvent]) -> Option<(String, Vec<ExplanationStep>)> {
     let mut state = State::default();
     let mut steps = Vec::with_capacity(records.len());
     for record in records {
@@ -41,128 +41,136 @@ fn summary(c: &Communication) -> String {
         n => format!("{n} attempts"),
     };
     let text = match &c.lifecycle {
-        Lifecycle::Waiting => match c.due_at {
-            Some(due) => format!("It waits for its time, {}.", time(due)),
-            None => "It is queued, and sent as soon as a worker takes it.".to_owned(),
+        Lifecycle::Pending => match c.due_at {
+            Some(due) => format!("It is scheduled for {}.", time(due)),
+            None => "It is queued and will be sent as soon as a worker is free.".to_owned(),
         },
         Lifecycle::Sending { lease_until, .. } => {
-            format!("It is being sent; if nothing is heard by {}, that attempt is in doubt.", time(*lease_until))
+            format!("It is being sent. Without a result by {} the attempt is in doubt.", time(*lease_until))
         }
-        Lifecycle::RetryWait { until } if until.0 == 0 => "It is tried again at once.".to_owned(),
-        Lifecycle::RetryWait { until } => format!("It is tried again at {}.", time(*until)),
+        Lifecycle::RetryWait { until: When::Now } => "It is retried at once.".to_owned(),
+        Lifecycle::RetryWait { until: When::At(at) } => format!("It is retried at {}.", time(*at)),
         Lifecycle::InDoubt { evidence_until, .. } => {
             let then = match c.request.in_doubt {
-                DoubtPolicy::Resend => "it is sent again",
-                DoubtPolicy::Hold => "it is held",
+                InDoubtPolicy::Resend => "it is sent again",
+                InDoubtPolicy::Hold => "it is held",
             };
             format!(
-                "Nobody can say whether it was taken. A callback is awaited until {}; without one {then}.",
+                "It is unknown whether the provider accepted it. A callback is awaited until {}. Without one {then}.",
                 time(*evidence_until)
             )
         }
         Lifecycle::Sent if c.late_evidence => {
-            "It had been given up, and then the provider proved that it was sent.".to_owned()
+            "It had failed, but then the provider proved that it was sent.".to_owned()
         }
-        Lifecycle::Sent => format!("The provider took it after {attempts}."),
+        Lifecycle::Sent => format!("The provider accepted it after {attempts}."),
         Lifecycle::Failed(reason) => format!("It failed after {attempts}: {}.", failed(*reason)),
-        Lifecycle::DeadLettered(reason) => format!("It was given up after {attempts}: {}.", dead(*reason)),
-        Lifecycle::Cancelled if matches!(c.turn, Turn::NotTriggered) => {
-            "It was cancelled; nothing was sent.".to_owned()
+        Lifecycle::DeadLettered(reason) => {
+            format!("It was given up after {attempts}: {}.", dead_letter_reason(*reason))
+        }
+        Lifecycle::Cancelled if matches!(c.fallback_state, FallbackState::NotTriggered) => {
+            "It was cancelled before anything was sent.".to_owned()
         }
         Lifecycle::Cancelled => "It was not sent in time.".to_owned(),
         Lifecycle::Suppressed(reason) => format!("It was not sent: {}.", suppressed(*reason)),
     };
-    let text = match (c.turn, c.fallback_due_at()) {
-        (Turn::Requested(next), _) => format!("{text} {next} took its place."),
-        (_, Some(at)) if at.0 > 0 => {
-            format!("{text} The next channel has its turn at {}, unless it arrives.", time(at))
+    let text = match (c.fallback_state, c.fallback_due_at()) {
+        (FallbackState::Requested(next), _) => format!("{text} Its fallback is {next}."),
+        (_, Some(When::At(at))) => {
+            format!("{text} The fallback to the next channel is due at {}, unless it is delivered.", time(at))
         }
-        (_, Some(_)) => format!("{text} The next channel has its turn now."),
+        (_, Some(When::Now)) => format!("{text} The fallback to the next channel is due now."),
         _ => text,
     };
-    match c.maybe_sent && !c.is_proven_sent() {
-        true => format!("{text} It may have arrived all the same: an attempt ended without a definite answer."),
-        false => text,
+    if c.maybe_sent && !c.is_proven_sent() {
+        format!("{text} It may have arrived, because an attempt ended without a definite answer.")
+    } else {
+        text
     }
 }
 
-fn step(after: &Communication, record: &RecordedEvent) -> Step {
-    let (code, text, inputs) = words(after, record);
-    Step { at: record.meta.at, code, text, inputs }
+fn step(updated: &Communication, record: &RecordedEvent) -> ExplanationStep {
+    let (code, text, inputs) = describe_event(updated, record);
+    ExplanationStep { at: record.meta.at, code, text, inputs }
 }
 
+/// Code, text and inputs.
 type EventDescription = (String, String, Vec<(&'static str, String)>);
 
-fn words(c: &Communication, record: &RecordedEvent) -> EventDescription {
+fn describe_event(c: &Communication, record: &RecordedEvent) -> EventDescription {
     let provider = || c.provider.clone().unwrap_or_else(|| "the provider".to_owned());
-    // An account's own name says more where there are two.
-    let account = || c.config.clone().unwrap_or_else(provider);
+    // The id of the configuration says more than the provider's name if there are several.
+    let config_id = || c.last_config_id.clone().unwrap_or_else(provider);
     let plain = |code: &str, text: String| (code.to_owned(), text, Vec::new());
     match &record.event {
-        Event::CommunicationRequested(request) => requested(request),
-        Event::CommunicationRescheduled { scheduled_at, expires_at } => (
+        CommunicationEvent::CommunicationRequested(request) => requested(request),
+        CommunicationEvent::CommunicationRescheduled { scheduled_at, expires_at } => (
             "rescheduled".to_owned(),
             format!("{} moved it to {}.", record.meta.actor, time(*scheduled_at)),
             vec![("expiresAt", time(*expires_at))],
         ),
-        Event::CommunicationContentChanged { .. } => {
-            plain("content_changed", format!("{} changed its words.", record.meta.actor))
+        CommunicationEvent::CommunicationContentChanged { .. } => {
+            plain("content_changed", format!("{} changed its content.", record.meta.actor))
         }
-        Event::CommunicationSuppressed { reason } => {
+        CommunicationEvent::CommunicationSuppressed { reason } => {
             (format!("suppressed.{}", reason.as_str()), format!("It is not sent: {}.", suppressed(*reason)), Vec::new())
         }
-        Event::CommunicationDeferred { until, reason } => (
+        CommunicationEvent::CommunicationDeferred { until, reason } => (
             format!("deferred.{}", reason.as_str()),
-            format!("It is held until {}: the recipient's quiet hours.", time(*until)),
+            format!("It is held until {}, the end of the recipient's quiet hours.", time(*until)),
             Vec::new(),
         ),
-        Event::DeliveryAttemptStarted { attempt, provider, config, lease_until, .. } => (
+        CommunicationEvent::DeliveryAttemptStarted { attempt, provider, config, lease_until, .. } => (
             "attempt".to_owned(),
             format!(
-                "Attempt {attempt}: {config} was called. Nobody else may attempt it before {}.",
+                "Attempt {attempt} began with {config}. No other worker can begin one before {}.",
                 time(*lease_until)
             ),
             vec![("provider", provider.clone()), ("config", config.clone()), ("leaseUntil", time(*lease_until))],
         ),
-        Event::DeliveryAttemptAccepted { attempt, provider_message_id, latency_ms, .. } => (
+        CommunicationEvent::DeliveryAttemptAccepted { attempt, provider_message_id, latency_ms, .. } => (
             "taken".to_owned(),
-            format!("{} took attempt {attempt} after {latency_ms} ms, as {provider_message_id}.", account()),
+            format!("{} accepted attempt {attempt} after {latency_ms} ms as {provider_message_id}.", config_id()),
             vec![("providerMessageId", provider_message_id.clone()), ("latencyMs", latency_ms.to_string())],
         ),
-        Event::DeliveryAttemptRefused { attempt, class, code, counted, retry_at, failover } => {
+        CommunicationEvent::DeliveryAttemptRefused { attempt, class, code, counted, retry_at, failover } => {
             let next = match retry_at {
-                Some(_) if *failover => "Another provider of its channel is tried at once.".to_owned(),
-                Some(at) => format!("The next attempt is due at {}: {}", time(*at), wait(*class, *counted, c.counted)),
+                Some(_) if *failover => "Another provider of the channel is tried at once.".to_owned(),
+                Some(at) => format!(
+                    "The next attempt is due at {}: {}",
+                    time(*at),
+                    describe_wait(*class, *counted, c.counted_attempts)
+                ),
                 None => "There is no next attempt.".to_owned(),
             };
             (
                 format!("refused.{}", class.as_str()),
-                format!("{} refused attempt {attempt} ({code}): {}. {next}", account(), refusal(*class)),
+                format!("{} refused attempt {attempt} ({code}): {}. {next}", config_id(), refusal(*class)),
                 vec![
                     ("code", code.clone()),
-                    ("config", account()),
+                    ("config", config_id()),
                     ("failover", failover.to_string()),
                     ("counted", counted.to_string()),
-                    ("attemptsCounted", c.counted.to_string()),
+                    ("attemptsCounted", c.counted_attempts.to_string()),
                     ("maxAttempts", c.request.max_attempts.to_string()),
                 ],
             )
         }
-        Event::DeliveryAttemptInDoubt { attempt, cause, evidence_until } => (
+        CommunicationEvent::DeliveryAttemptInDoubt { attempt, cause, evidence_until } => (
             format!("in_doubt.{}", cause.as_str()),
             format!(
-                "Nobody can say whether attempt {attempt} was taken: {}. A callback is awaited until {}.",
-                doubt(*cause),
+                "It is unknown whether attempt {attempt} was accepted: {}. A callback is awaited until {}.",
+                in_doubt_cause(*cause),
                 time(*evidence_until)
             ),
             vec![("evidenceUntil", time(*evidence_until)), ("policy", c.request.in_doubt.as_str().to_owned())],
         ),
-        Event::DeliveryAttemptResolved { attempt, outcome, by, .. } => (
+        CommunicationEvent::DeliveryAttemptResolved { attempt, outcome, by, .. } => (
             format!("resolved.{}.{}", outcome.as_str(), by.as_str()),
             format!("The doubt about attempt {attempt} ended: {}.", resolution(*outcome, *by, &record.meta.actor)),
             vec![("policy", c.request.in_doubt.as_str().to_owned())],
         ),
-        Event::DeliveryReported { fact, code, provider_at, .. } => (
+        CommunicationEvent::DeliveryReported { fact, code, provider_at, .. } => (
             format!("reported.{}", fact.as_str()),
             match code {
                 Some(code) => format!("{} reported it {} ({code}).", provider(), fact.as_str()),
@@ -170,61 +178,63 @@ fn words(c: &Communication, record: &RecordedEvent) -> EventDescription {
             },
             vec![("providerAt", time(*provider_at))],
         ),
-        Event::CancellationRequested { by, .. } => plain(
+        CommunicationEvent::CancellationRequested { by, .. } => plain(
             "cancellation_requested",
-            format!("{by} asked to cancel it while an attempt was open: there will be no further one."),
+            format!("{by} cancelled it while an attempt was open. No further attempt follows."),
         ),
-        Event::CommunicationCancelled { by, .. } => plain("cancelled", format!("{by} cancelled it; nothing was sent.")),
-        Event::CommunicationFailed { reason, maybe_sent } => (
+        CommunicationEvent::CommunicationCancelled { by, .. } => {
+            plain("cancelled", format!("{by} cancelled it before anything was sent."))
+        }
+        CommunicationEvent::CommunicationFailed { reason, maybe_sent } => (
             format!("failed.{}", reason.as_str()),
             format!("It failed: {}.", failed(*reason)),
             vec![("maybeSent", maybe_sent.to_string())],
         ),
-        Event::CommunicationDeadLettered { reason, maybe_sent } => (
+        CommunicationEvent::CommunicationDeadLettered { reason, maybe_sent } => (
             format!("dead_lettered.{}", reason.as_str()),
-            format!("It was given up: {}.", dead(*reason)),
+            format!("It was given up: {}.", dead_letter_reason(*reason)),
             vec![
                 ("maybeSent", maybe_sent.to_string()),
-                ("attemptsCounted", c.counted.to_string()),
+                ("attemptsCounted", c.counted_attempts.to_string()),
                 ("maxAttempts", c.request.max_attempts.to_string()),
                 ("expiresAt", time(c.expires_at)),
             ],
         ),
-        Event::RetryRequested { by, expires_at, retry_at } => (
+        CommunicationEvent::RetryRequested { by, expires_at, retry_at } => (
             "retry_requested".to_owned(),
             match retry_at {
-                Some(at) => format!("{by} asked to try it again at {}, with fresh attempts.", time(*at)),
-                None => format!("{by} asked to try it again, with fresh attempts."),
+                Some(at) => format!("{by} asked for a retry at {}. Attempts are counted from zero.", time(*at)),
+                None => format!("{by} asked for a retry. Attempts are counted from zero."),
             },
             vec![("expiresAt", time(*expires_at))],
         ),
-        Event::CommunicationErased { by } => plain("erased", format!("{by} erased its personal data.")),
-        Event::FallbackTriggered { channel, reason } => (
+        CommunicationEvent::CommunicationErased { by } => plain("erased", format!("{by} erased its personal data.")),
+        CommunicationEvent::FallbackTriggered { channel, reason } => (
             format!("fallback.{}", reason.as_str()),
-            format!("It goes on by {}: {}.", channel.as_str(), fell_back(*reason)),
+            format!("It falls back to {}: {}.", channel.as_str(), fallback_trigger(*reason)),
             vec![("channel", channel.as_str().to_owned())],
         ),
-        Event::FallbackRequested { communication } => (
+        CommunicationEvent::FallbackRequested { communication } => (
             "fallback.requested".to_owned(),
-            format!("{communication} takes its place."),
+            format!("The fallback is {communication}."),
             vec![("communication", communication.to_string())],
         ),
-        Event::FallbackAbandoned { reason } => plain(
+        CommunicationEvent::FallbackAbandoned { reason } => plain(
             &format!("fallback.abandoned.{}", reason.as_str()),
-            format!("The next channel has no turn: {}.", abandoned(*reason)),
+            format!("There is no fallback: {}.", abandoned(*reason)),
         ),
     }
 }
 
-fn requested(request: &Requested) -> EventDescription {
+fn requested(request: &CommunicationRequest) -> EventDescription {
     let when = match request.scheduled_at {
         Some(at) => format!("not before {}", time(at)),
         None => "at once".to_owned(),
     };
     let (by, until) = (request.channel.as_str(), time(request.expires_at));
     let text = match request.fallback_of {
-        Some(other) => format!("It takes the place of {other}, by {by}, not after {until}."),
-        None => format!("{} asked for it by {by}, to be sent {when} and not after {until}.", request.requested_by),
+        Some(other) => format!("It is the fallback of {other}, by {by}, and expires at {until}."),
+        None => format!("{} requested it by {by}, to be sent {when}. It expires at {until}.", request.requested_by),
     };
     let mut inputs = vec![
         ("type", request.kind.as_str().to_owned()),
@@ -241,93 +251,90 @@ fn requested(request: &Requested) -> EventDescription {
     ("accepted".to_owned(), text, inputs)
 }
 
-fn fell_back(reason: FallbackReason) -> &'static str {
+fn fallback_trigger(reason: FallbackTrigger) -> &'static str {
     match reason {
-        FallbackReason::NotSent => "it could not be sent by this channel",
-        FallbackReason::NotDelivered => "the provider reported that it did not arrive",
-        FallbackReason::NotDeliveredInTime => "no provider reported in time that it arrived",
-        FallbackReason::NotReadInTime => "no provider reported in time that it was read",
+        FallbackTrigger::NotSent => "it could not be sent by this channel",
+        FallbackTrigger::NotDelivered => "the provider reported that it was not delivered",
+        FallbackTrigger::NotDeliveredInTime => "delivery was not reported in time",
+        FallbackTrigger::NotReadInTime => "it was not reported as read in time",
     }
 }
 
-fn abandoned(reason: AbandonReason) -> &'static str {
+fn abandoned(reason: FallbackAbandonReason) -> &'static str {
     match reason {
-        AbandonReason::Expired => "it is too old to be worth sending",
-        AbandonReason::Poison => "it crashed its consumer",
+        FallbackAbandonReason::Expired => "the message expired first",
+        FallbackAbandonReason::Poison => "its hint crashed the handler repeatedly",
     }
 }
 
-fn wait(class: RefusalClass, counted: bool, count: u16) -> String {
+fn describe_wait(class: RefusalClass, counted: bool, count: u16) -> String {
     match class {
         RefusalClass::Auth | RefusalClass::Balance => {
-            "such messages are held for 15 minutes, and somebody was told.".to_owned()
+            "such messages are held for 15 minutes, and an alert was raised.".to_owned()
         }
         _ if counted => {
             let step = usize::from(count.max(1) - 1).min(policy::RETRY_DELAYS_MS.len() - 1);
-            format!(
-                "the wait after {count} counted attempts is {} s, give or take a fifth.",
-                policy::RETRY_DELAYS_MS[step] / 1_000
-            )
+            format!("the delay after {count} counted attempts is {} s ± 20 %.", policy::RETRY_DELAYS_MS[step] / 1_000)
         }
-        _ => "the provider asked to wait, and that burns no attempt.".to_owned(),
+        _ => "the provider asked us to wait, and such an attempt does not count.".to_owned(),
     }
 }
 
 fn refusal(class: RefusalClass) -> &'static str {
     match class {
-        RefusalClass::Transient => "it failed there",
+        RefusalClass::Transient => "the provider failed",
         RefusalClass::Throttled => "we were too fast",
-        RefusalClass::Unavailable => "it could not be reached, or was down",
-        RefusalClass::Permanent => "it will never take this message",
-        RefusalClass::Auth => "it does not accept our credentials or sender",
-        RefusalClass::Balance => "our account there is empty",
+        RefusalClass::Unavailable => "the provider could not be reached or was down",
+        RefusalClass::Permanent => "the provider will never accept this message",
+        RefusalClass::Auth => "the provider rejects our credentials or sender",
+        RefusalClass::Balance => "the account is empty",
     }
 }
 
-fn doubt(cause: DoubtCause) -> &'static str {
+fn in_doubt_cause(cause: InDoubtCause) -> &'static str {
     match cause {
-        DoubtCause::Timeout => "no answer came in time",
-        DoubtCause::ConnectionLost => "the connection broke before the answer",
-        DoubtCause::ServerError => "the answer was an error that may come after taking it",
-        DoubtCause::LeaseExpired => "the worker did not live to tell",
+        InDoubtCause::Timeout => "no answer arrived in time",
+        InDoubtCause::ConnectionLost => "the connection was lost before the answer",
+        InDoubtCause::ServerError => "the answer was an error that can also follow acceptance",
+        InDoubtCause::LeaseExpired => "the worker stopped before it recorded a result",
     }
 }
 
-fn resolution(outcome: Outcome, by: ResolvedBy, actor: &str) -> String {
+fn resolution(outcome: Resolution, by: ResolvedBy, actor: &str) -> String {
     let who = match by {
         ResolvedBy::Callback => "a callback".to_owned(),
-        ResolvedBy::Query => "the provider, when asked,".to_owned(),
+        ResolvedBy::Query => "a query".to_owned(),
         ResolvedBy::Operator => actor.to_owned(),
-        ResolvedBy::Policy => return "no callback came, so the policy of its type decides".to_owned(),
+        ResolvedBy::Policy => return "no evidence arrived, so the policy decides".to_owned(),
     };
     match outcome {
-        Outcome::Accepted => format!("{who} says that it was taken"),
-        Outcome::NotAccepted => format!("{who} says that it was not taken"),
-        Outcome::Unknown => format!("{who} cannot say either"),
+        Resolution::Accepted => format!("{who} says that it was accepted"),
+        Resolution::NotAccepted => format!("{who} says that it was not accepted"),
+        Resolution::Unknown => format!("{who} could not find out either"),
     }
 }
 
 fn failed(reason: FailReason) -> &'static str {
     match reason {
-        FailReason::Permanent => "the provider will never take it",
-        FailReason::Unrenderable => "it cannot be rendered with the variables given",
+        FailReason::Permanent => "the provider will never accept it",
+        FailReason::Unrenderable => "it cannot be rendered with its variables",
         FailReason::Cancelled => {
-            "it was cancelled, or its recipient opted out, after an attempt whose end is not known"
+            "it was cancelled, or its recipient opted out, after an attempt with an unknown result"
         }
-        FailReason::InDoubt => "nobody can say whether it was taken, and its type is not sent twice",
+        FailReason::InDoubt => "it is unknown whether it was accepted, and this type is not sent twice",
         FailReason::NoProvider => "no provider serves its channel in this mode",
     }
 }
 
-fn dead(reason: DeadLetterReason) -> &'static str {
+fn dead_letter_reason(reason: DeadLetterReason) -> &'static str {
     match reason {
-        DeadLetterReason::RetriesExhausted => "all its attempts are used up",
-        DeadLetterReason::Expired => "its time was over before it could be sent",
-        DeadLetterReason::Poison => "it crashed its worker again and again",
+        DeadLetterReason::RetriesExhausted => "all attempts are used up",
+        DeadLetterReason::Expired => "it expired before it could be sent",
+        DeadLetterReason::Poison => "its hint crashed the handler repeatedly",
     }
 }
 
-/// Why a message is not sent, by rule.
+/// Why a rule forbids sending a message.
 pub fn suppressed(reason: SuppressReason) -> &'static str {
     match reason {
         SuppressReason::OptedOut => "the recipient opted out",
@@ -338,6 +345,6 @@ pub fn suppressed(reason: SuppressReason) -> &'static str {
         }
         SuppressReason::DoNotContact => "the recipient is not to be contacted",
         SuppressReason::Erased => "its content was erased, or is past its retention",
-        SuppressReason::Settled => "what it is about has been settled",
+        SuppressReason::Settled => "the matter that it is about has been settled",
     }
 }

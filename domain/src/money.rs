@@ -1,11 +1,11 @@
-//! Amounts as people write them.
+//! Amounts in the format of a locale and currency.
 
 use fixed_decimal::{Decimal, SignedRoundingMode, UnsignedRoundingMode};
 use icu::locale::Locale;
 use icu_experimental::dimension::currency::CurrencyType;
 use icu_experimental::dimension::currency::formatter::CurrencyFormatter;
 
-/// Why an amount cannot be written.
+/// Why an amount cannot be formatted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
     #[error("`{0}` is not an amount")]
@@ -16,31 +16,32 @@ pub enum MoneyError {
     Locale(String),
 }
 
-/// `1500.5`, `USD`, `en-US` → `$1,500.50`. An amount that is written already (`$1,500.50`) is taken too.
+/// Formats an amount: `1500.5`, `USD` and `en-US` become `$1,500.50`. An amount that is already formatted (`$1,500.50`) is
+/// accepted too.
 ///
 /// # Errors
 ///
-/// [`MoneyError`]: one of the three cannot be read.
+/// [`MoneyError`] names the argument that is invalid.
 pub fn format(amount: &str, currency: &str, locale: &str) -> Result<String, MoneyError> {
-    let wrong_amount = || MoneyError::Amount(amount.chars().take(40).collect());
-    let written = |c: &char| c.is_ascii_digit() || matches!(c, '.' | '-' | 'e' | 'E' | '+');
-    let plain: String = amount.chars().filter(written).collect();
-    let foreign = |c: char| !c.is_ascii_digit() && !" ,.+-eE$€£¥₹\u{a0}".contains(c);
-    if plain.len() > 40 || amount.contains(foreign) {
-        return Err(wrong_amount());
+    let invalid_amount = || MoneyError::Amount(amount.chars().take(40).collect());
+    let is_part = |c: &char| c.is_ascii_digit() || matches!(c, '.' | '-' | 'e' | 'E' | '+');
+    let plain: String = amount.chars().filter(is_part).collect();
+    let is_foreign = |c: char| !c.is_ascii_digit() && !" ,.+-eE$€£¥₹\u{a0}".contains(c);
+    if plain.len() > 40 || amount.contains(is_foreign) {
+        return Err(invalid_amount());
     }
-    let mut value: Decimal = plain.parse().map_err(|_| wrong_amount())?;
-    let half = SignedRoundingMode::Unsigned(UnsignedRoundingMode::HalfExpand);
+    let mut value: Decimal = plain.parse().map_err(|_| invalid_amount())?;
+    let half_up = SignedRoundingMode::Unsigned(UnsignedRoundingMode::HalfExpand);
     if value.absolute.magnitude_range().end() > &15 {
-        return Err(wrong_amount());
+        return Err(invalid_amount());
     }
-    value.round_with_mode(-6, half);
-    let wrong_currency = || MoneyError::Currency(currency.chars().take(10).collect());
-    let code = CurrencyType::try_from_str(&currency.to_ascii_lowercase()).map_err(|_| wrong_currency())?;
-    let wrong_locale = || MoneyError::Locale(locale.chars().take(20).collect());
-    let locale: Locale = locale.parse().map_err(|_| wrong_locale())?;
+    value.round_with_mode(-6, half_up);
+    let invalid_currency = || MoneyError::Currency(currency.chars().take(10).collect());
+    let code = CurrencyType::try_from_str(&currency.to_ascii_lowercase()).map_err(|_| invalid_currency())?;
+    let invalid_locale = || MoneyError::Locale(locale.chars().take(20).collect());
+    let locale: Locale = locale.parse().map_err(|_| invalid_locale())?;
     let formatter =
-        CurrencyFormatter::try_new_symbol(locale.into(), code, Default::default()).map_err(|_| wrong_currency())?;
+        CurrencyFormatter::try_new_symbol(locale.into(), code, Default::default()).map_err(|_| invalid_currency())?;
     Ok(formatter.format_fixed_decimal(&value).to_string())
 }
 
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_money_is_said_so() {
+    fn errors_name_the_invalid_argument() {
         assert!(matches!(format("a lot", "USD", "en"), Err(MoneyError::Amount(_))));
         assert!(matches!(format("", "USD", "en"), Err(MoneyError::Amount(_))));
         assert!(matches!(format("1e99999999", "USD", "en"), Err(MoneyError::Amount(_))));

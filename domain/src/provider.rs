@@ -1,85 +1,85 @@
-//! What a provider must do for us: send once and say honestly how that ended, and read what it calls back with.
+//! The port to providers: sending, queries, callbacks and configuration.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use events::{AttemptId, Channel, Fact, Mode, RateLimit, TenantId, Timestamp};
+use events::{AttemptId, Channel, Mode, RateLimit, ReportedStatus, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::communication::{Answer, Report};
-use crate::render::Message;
+use crate::communication::{AttemptOutcome, DeliveryReport};
+use crate::message::RenderedMessage;
 
-/// What all configurations of one provider have in common.
+/// What all configurations of one provider share.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Kind {
-    /// As in settings, events and addresses: `africastalking`.
+pub struct ProviderKind {
+    /// The name in settings, events and callback addresses, such as `africastalking`.
     pub name: &'static str,
     pub title: &'static str,
     pub channels: &'static [Channel],
-    pub settings: &'static [Setting],
-    pub can: Capabilities,
-    /// How its callbacks prove where they come from.
+    pub settings: &'static [SettingSpec],
+    pub capabilities: Capabilities,
+    /// How its callbacks are authenticated.
     pub signs: &'static str,
 }
 
-/// What a configuration is given.
+/// A setting of a provider configuration.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Setting {
+pub struct SettingSpec {
     pub name: &'static str,
-    /// Sealed, never shown again.
+    /// Stored encrypted, and never shown again.
     pub is_secret: bool,
     pub is_required: bool,
-    pub about: &'static str,
+    pub description: &'static str,
 }
 
-impl Setting {
-    pub const fn required(name: &'static str, about: &'static str) -> Setting {
-        Setting { name, is_secret: false, is_required: true, about }
+impl SettingSpec {
+    pub const fn required(name: &'static str, description: &'static str) -> SettingSpec {
+        SettingSpec { name, is_secret: false, is_required: true, description }
     }
 
-    pub const fn optional(name: &'static str, about: &'static str) -> Setting {
-        Setting { name, is_secret: false, is_required: false, about }
+    pub const fn optional(name: &'static str, description: &'static str) -> SettingSpec {
+        SettingSpec { name, is_secret: false, is_required: false, description }
     }
 
-    pub const fn secret(name: &'static str, about: &'static str) -> Setting {
-        Setting { name, is_secret: true, is_required: true, about }
+    pub const fn secret(name: &'static str, description: &'static str) -> SettingSpec {
+        SettingSpec { name, is_secret: true, is_required: true, description }
     }
 
-    pub const fn optional_secret(name: &'static str, about: &'static str) -> Setting {
-        Setting { name, is_secret: true, is_required: false, about }
+    pub const fn optional_secret(name: &'static str, description: &'static str) -> SettingSpec {
+        SettingSpec { name, is_secret: true, is_required: false, description }
     }
 }
 
-/// What a provider can do beyond sending text.
+/// What a provider supports beyond sending text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Capabilities {
-    /// Characters of one message's text, at most.
+    /// Maximum length of a text in characters.
     pub max_characters: usize,
     pub media: bool,
     pub location: bool,
     pub buttons: bool,
-    /// Its own approved templates, by name.
+    /// Approved templates of the provider's own, by name.
     pub templates: bool,
-    /// Charged by the segment.
+    /// Messages are charged by the segment.
     pub segments: bool,
-    /// The same key twice is one message.
+    /// Two requests with the same key are one message.
     pub idempotency_key: bool,
-    /// Our attempt's id comes back in its callbacks. Without it messages are matched by the provider's own id.
+    /// Callbacks echo our attempt id. Without it, messages are matched by the provider's own id.
     pub echoes_our_id: bool,
-    /// Some of its callbacks name the person alone: the latest message to them is meant.
+    /// Some callbacks name only the recipient, and mean the latest message to them.
     pub names_person: bool,
-    /// Reports what became of a message after it was taken.
+    /// Delivery is reported after acceptance.
     pub receipts: bool,
     pub inbound: bool,
-    /// Can be asked whether it has a message.
+    /// Supports a query whether it accepted a message.
     pub query: bool,
     pub balance: bool,
 }
 
 impl Capabilities {
-    /// A text channel that reports back and nothing more.
+    /// A text channel with delivery reports and nothing else.
     pub const TEXT: Capabilities = Capabilities {
         max_characters: 1_600,
         media: false,
@@ -95,77 +95,77 @@ impl Capabilities {
         query: false,
         balance: false,
     };
-    /// Email: bodies are bounded by bytes, long before characters matter.
+    /// Email. Its bodies are limited by their size in bytes.
     pub const EMAIL: Capabilities =
         Capabilities { max_characters: 262_144, media: true, segments: false, inbound: false, ..Capabilities::TEXT };
 }
 
-/// One configuration of a provider: what is not secret about it.
+/// A provider configuration, without its secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderConfig {
-    /// Our name for it: `sendgrid`, `sendgrid-second`, `acme.k3f9x2`.
-    pub config: String,
+    /// Its id, such as `sendgrid`, `sendgrid-second` or `acme.k3f9x2`.
+    pub id: String,
     /// The provider's name.
     pub provider: String,
     pub channel: Channel,
-    /// Whether it reaches people or the simulator.
+    /// Whether it reaches recipients or the simulator.
     pub mode: Mode,
-    /// How fast it may be called.
+    /// How fast it can be called.
     pub rate: RateLimit,
 }
 
-/// A file that travels with an email.
+/// A file that is attached to an email.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct File {
+pub struct EmailAttachment {
     pub name: String,
     pub mime: String,
     pub bytes: Vec<u8>,
 }
 
-/// What a provider is asked to send.
+/// A message for a provider to send.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutboundMessage {
     pub tenant: TenantId,
     pub attempt: AttemptId,
     pub to: String,
     pub to_name: Option<String>,
-    pub message: Message,
-    /// Email alone.
-    pub files: Vec<File>,
-    /// Email alone: where one click unsubscribes (RFC 8058).
+    pub message: RenderedMessage,
+    /// Only for email.
+    pub files: Vec<EmailAttachment>,
+    /// Only for email: the address for one-click unsubscription (RFC 8058).
     pub unsubscribe_url: Option<String>,
 }
 
-/// A provider's answer, and what it tells besides.
+/// The result of sending: the outcome of the attempt, and what the answer contained besides.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sent {
-    pub answer: Answer,
-    /// This address must not be written to again.
+pub struct SendResult {
+    pub answer: AttemptOutcome,
+    /// The recipient has opted out at the provider.
     pub opted_out: bool,
-    /// What is known of the delivery already.
-    pub facts: Vec<Fact>,
+    /// Statuses that the answer already reports.
+    pub facts: Vec<ReportedStatus>,
 }
 
-impl From<Answer> for Sent {
-    fn from(answer: Answer) -> Sent {
-        Sent { answer, opted_out: false, facts: Vec::new() }
+impl From<AttemptOutcome> for SendResult {
+    fn from(answer: AttemptOutcome) -> SendResult {
+        SendResult { answer, opted_out: false, facts: Vec::new() }
     }
 }
 
-/// What a provider says of a message that nobody heard about.
+/// Result of asking a provider whether it accepted an attempt in doubt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
-    /// It has it, by this id.
-    Taken(String),
-    /// It surely has not.
-    NotTaken,
-    /// It does not answer now.
-    NoAnswer,
-    /// It cannot be asked.
-    CannotSay,
+pub enum QueryResult {
+    /// It accepted the message and gave it this id.
+    Accepted(String),
+    /// It definitely did not accept the message.
+    NotAccepted,
+    /// It does not answer at present.
+    NoResponse,
+    /// It supports no such query.
+    Unsupported,
 }
 
-/// What is left in an account.
+/// The balance of an account at a provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
     /// A decimal number.
@@ -174,74 +174,78 @@ pub struct Balance {
     pub unit: String,
 }
 
-/// Why a question has no answer.
+/// Why a query about an account failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccountQueryError {
-    /// The provider has no such question.
+    /// The provider supports no such query.
     Unsupported,
-    /// It refuses our credentials; its code.
+    /// It rejects our credentials, with this code.
     CredentialsRejected(String),
-    /// It did not answer, or not in its own form.
-    NoAnswer(String),
+    /// It did not answer, or not in its documented format.
+    NoResponse(String),
 }
 
-/// An HTTP request that claims to come from a provider, as it arrived.
+/// An HTTP request that claims to come from a provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallbackRequest {
     pub method: String,
-    /// Our address as configured, then path and query as they came: never the Host header.
+    /// Our address as configured, then path and query as received. The Host header is never used.
     pub url: String,
-    /// Names in lower case.
+    /// Header names are in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
 impl CallbackRequest {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// What follows the question mark.
+    /// The query string, without the question mark.
     pub fn query(&self) -> &str {
         self.url.split_once('?').map_or("", |(_, query)| query)
     }
 }
 
-/// What a callback says. Nothing of it is believed before it is verified.
+/// The contents of a callback. A callback must be verified before it is parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ParsedCallback {
-    pub told: Vec<Told>,
+    pub delivery_reports: Vec<ProviderReport>,
     pub inbound: Vec<InboundMessage>,
-    pub consents: Vec<Consent>,
-    /// What the provider wants to read in the answer.
-    pub reply: Option<String>,
+    pub consent_changes: Vec<ConsentChange>,
+    /// The body of the response, if the provider requires one.
+    pub response_body: Option<String>,
 }
 
-/// A fact, and which message it is about.
+/// A delivery report and the message it is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
-    pub about: About,
-    pub report: Report,
+pub struct ProviderReport {
+    #[serde(rename = "about")]
+    pub message: MessageRef,
+    pub report: DeliveryReport,
 }
 
+/// How a report names its message.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum About {
-    /// The provider echoed our id. Without a tenant: of the tenant whose configuration was called.
+pub enum MessageRef {
+    /// By our attempt id, which the provider echoed. Without a tenant, it belongs to the owner of the configuration.
     Attempt { tenant: Option<TenantId>, attempt: String },
     /// By the provider's own id.
-    Message(String),
-    /// The latest message to this address; where a provider names none.
-    LatestTo(String),
+    #[serde(rename = "message")]
+    ProviderMessageId(String),
+    /// The latest message to this address, because the provider names no message.
+    #[serde(rename = "latest_to")]
+    LatestToAddress(String),
 }
 
-impl About {
-    pub fn ours((tenant, attempt): (TenantId, AttemptId)) -> About {
-        About::Attempt { tenant: Some(tenant), attempt: attempt.to_string() }
+impl MessageRef {
+    pub fn from_attempt((tenant, attempt): (TenantId, AttemptId)) -> MessageRef {
+        MessageRef::Attempt { tenant: Some(tenant), attempt: attempt.to_string() }
     }
 }
 
-/// Somebody wrote to us.
+/// A message from a recipient to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InboundMessage {
     pub from: String,
@@ -249,83 +253,89 @@ pub struct InboundMessage {
     /// `text`, `image`, `video`, `audio`, `file`, `location`, `button`, `other`.
     pub kind: &'static str,
     pub text: Option<String>,
-    /// `stop`, `start` or `help` where the provider says so itself; else the words decide.
+    /// `stop`, `start` or `help`, if the provider recognised the keyword. Otherwise the text decides.
     pub keyword: Option<&'static str>,
     pub at: Timestamp,
 }
 
-/// Whether an address may be written to, apart from any one message.
+/// An opt-in or opt-out that a provider reports, independent of any message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Consent {
+pub struct ConsentChange {
     pub contact: String,
     pub is_opt_out: bool,
     pub reason: &'static str,
 }
 
-/// One provider, configured.
+/// A provider with its configuration.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    fn account(&self) -> &ProviderConfig;
+    fn config(&self) -> &ProviderConfig;
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         Capabilities::TEXT
     }
 
-    /// Sends once, never again by itself, and ends within `timeout_ms`.
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent;
+    /// Makes one send request, never retries by itself, and returns within `timeout_ms`.
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult;
 
-    /// Asks whether a message was taken, between `since` and `until`. Never makes a second message of it.
-    async fn query(&self, _: &OutboundMessage, _since: Timestamp, _until: Timestamp, _timeout_ms: u64) -> Found {
-        Found::CannotSay
+    /// Asks whether the provider accepted a message between `since` and `until`. It never sends the message again.
+    async fn query_delivery(
+        &self,
+        _: &OutboundMessage,
+        _since: Timestamp,
+        _until: Timestamp,
+        _timeout_ms: u64,
+    ) -> QueryResult {
+        QueryResult::Unsupported
     }
 
     async fn balance(&self, _timeout_ms: u64) -> Result<Balance, AccountQueryError> {
         Err(AccountQueryError::Unsupported)
     }
 
-    /// Whether the credentials are valid. Sends nothing.
+    /// Checks the credentials without sending anything.
     async fn check_credentials(&self, _timeout_ms: u64) -> Result<(), AccountQueryError> {
         Err(AccountQueryError::Unsupported)
     }
 
-    /// Whether it can write to this address at all; the reason why not.
+    /// Checks that the provider can send to this address. The error is the reason.
     fn validate_address(&self, to: &str) -> Result<(), String> {
-        let normal = crate::address::normalise(self.account().channel, to, None);
-        normal.map(|_| ()).map_err(|error| error.to_string())
+        let normalised = crate::address::normalise(self.config().channel, to, None);
+        normalised.map(|_| ()).map_err(|error| error.to_string())
     }
 
-    /// A request by which a provider finds out whether anybody is there. It says nothing, signed or not.
+    /// Whether the request only checks that the endpoint is reachable. Such a request carries no reports.
     fn is_reachability_check(&self, request: &CallbackRequest) -> bool {
         request.method == "HEAD"
     }
 
-    /// Whether a request comes from the provider; the reason why not. `now` judges time windows.
+    /// Verifies that a request comes from the provider. The error is the reason. `now` is compared with signed times.
     async fn verify_callback(&self, _: &CallbackRequest, _now: Timestamp) -> Result<(), &'static str> {
-        Err("this provider calls nobody back")
+        Err("this provider sends no callbacks")
     }
 
-    /// Reads a request that was verified; the reason why it cannot be read.
+    /// Parses a verified request. The error is the reason.
     async fn parse_callback(&self, _: &CallbackRequest, _now: Timestamp) -> Result<ParsedCallback, &'static str> {
         Ok(ParsedCallback::default())
     }
 }
 
-/// What is wrong with a configuration.
+/// A setting that is missing or unusable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidSetting {
     pub setting: &'static str,
     pub detail: String,
 }
 
-/// Makes providers of configurations.
+/// Creates providers from configurations.
 pub trait ProviderFactory: Send + Sync {
-    fn kinds(&self) -> Vec<&'static Kind>;
+    fn kinds(&self) -> Vec<&'static ProviderKind>;
 
-    /// `settings` holds secrets too. `callback_url` has neither query nor slash at its end.
+    /// `settings` includes secrets. `callback_url` has neither a query nor a slash at its end.
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`]: names the setting that is missing or cannot be used.
+    /// [`InvalidSetting`] names the setting that is missing or unusable.
     fn create(
         &self,
         account: ProviderConfig,

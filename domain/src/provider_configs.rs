@@ -81,7 +81,6 @@ pub enum Rejection {
 
 impl Aggregate for ProviderConfigState {
     const KIND: StreamKind = StreamKind::PROVIDER_CONFIG;
-    const IS_LISTED: bool = true;
 
     type Event = ProviderConfigEvent;
     type Command = Command;
@@ -150,6 +149,10 @@ impl Aggregate for ProviderConfigState {
         }
         self
     }
+
+    fn is_listed(&self) -> bool {
+        self.config.is_some() || self.is_disabled
+    }
 }
 
 impl ProviderConfigState {
@@ -186,7 +189,6 @@ pub enum RoutingCommand {
 
 impl Aggregate for Routing {
     const KIND: StreamKind = StreamKind::ROUTING;
-    const IS_LISTED: bool = true;
 
     type Event = RoutingEvent;
     type Command = RoutingCommand;
@@ -208,6 +210,10 @@ impl Aggregate for Routing {
         match record.event.clone() {
             RoutingEvent::ChannelsOrdered { channel, order } => Routing { channel: Some(channel), order },
         }
+    }
+
+    fn is_listed(&self) -> bool {
+        self.channel.is_some()
     }
 }
 

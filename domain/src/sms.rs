@@ -1,11 +1,11 @@
-//! SMS text: how many segments it is charged as, and where it is cut.
+//! The text of an SMS: its encoding, its segments, and its truncation.
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Characters that a provider takes in one message.
+/// Maximum length of one message in characters, at every provider.
 pub const MAX_CHARACTERS: usize = 1_600;
 
-/// How a text is sent over the air.
+/// The encoding of a text on the air interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     Gsm7,
@@ -21,34 +21,31 @@ impl Encoding {
     }
 }
 
-/// What a text is charged as.
+/// What is charged for a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segments {
     pub encoding: Encoding,
     pub count: u16,
 }
 
-/// GSM 03.38 basic characters; one septet each.
+/// The basic characters of GSM 03.38. Each takes one septet.
 const BASIC: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà";
-/// GSM 03.38 extension; two septets each, never split.
+/// The extension of GSM 03.38. Each character takes two septets, which are never split.
 const EXTENDED: &str = "^{}\\[~]|€\u{c}";
 
-/// Counts segments as Twilio does: a character or grapheme is never split over two.
+/// Counts segments as Twilio does: no character or grapheme is split over two of them.
 pub fn segments(text: &str) -> Segments {
-    let gsm = text.chars().all(|c| BASIC.contains(c) || EXTENDED.contains(c));
-    match gsm {
-        true => {
-            let units = text.chars().map(|c| if EXTENDED.contains(c) { 2 } else { 1 });
-            Segments { encoding: Encoding::Gsm7, count: count(units, 160, 153) }
-        }
-        false => {
-            // CRLF is one grapheme but may be split.
-            let clusters = text.graphemes(true).flat_map(|g| match g {
-                "\r\n" => vec![1, 1],
-                other => vec![other.encode_utf16().count()],
-            });
-            Segments { encoding: Encoding::Ucs2, count: count(clusters, 70, 67) }
-        }
+    let is_gsm = text.chars().all(|c| BASIC.contains(c) || EXTENDED.contains(c));
+    if is_gsm {
+        let units = text.chars().map(|c| if EXTENDED.contains(c) { 2 } else { 1 });
+        Segments { encoding: Encoding::Gsm7, count: count(units, 160, 153) }
+    } else {
+        // CRLF is one grapheme but can be split.
+        let clusters = text.graphemes(true).flat_map(|g| match g {
+            "\r\n" => vec![1, 1],
+            other => vec![other.encode_utf16().count()],
+        });
+        Segments { encoding: Encoding::Ucs2, count: count(clusters, 70, 67) }
     }
 }
 
@@ -63,20 +60,20 @@ fn count(units: impl Iterator<Item = usize> + Clone, single: usize, part: usize)
             parts += 1;
             filled = 0;
         }
-        // A grapheme longer than a whole segment goes on over several.
+        // A grapheme longer than a whole segment extends over several.
         parts += unit.saturating_sub(1) / part;
         filled += unit.min(part);
     }
     parts.min(usize::from(u16::MAX)) as u16
 }
 
-/// At most so many characters, whole graphemes, the last three of them dots where something was cut.
-pub fn truncate(text: &str, most: usize) -> String {
-    // Providers count UTF-16 units or characters: the larger measure keeps both.
-    if text.encode_utf16().count() <= most {
+/// Cuts a text to `limit` characters, at the end of a grapheme. A text that was cut ends in three dots.
+pub fn truncate(text: &str, limit: usize) -> String {
+    // Some providers count UTF-16 units, others characters. The number of units is never the smaller one.
+    if text.encode_utf16().count() <= limit {
         return text.to_owned();
     }
-    let mut left = most - 3;
+    let mut left = limit - 3;
     let kept = text.graphemes(true).take_while(|grapheme| {
         let units = grapheme.encode_utf16().count();
         let fits = units <= left;
@@ -98,7 +95,7 @@ mod tests {
             (&"a".repeat(161), Encoding::Gsm7, 2),
             (&"€".repeat(80), Encoding::Gsm7, 1),
             (&"€".repeat(81), Encoding::Gsm7, 2),
-            // 76 pairs fill 152 of 153 septets: the pair is not split.
+            // 76 pairs fill 152 of 153 septets, because a pair is not split.
             (&"€".repeat(153), Encoding::Gsm7, 3),
             (&"я".repeat(70), Encoding::Ucs2, 1),
             (&"я".repeat(71), Encoding::Ucs2, 2),
@@ -112,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_never_splits_what_a_reader_sees_as_one() {
+    fn truncation_never_splits_a_grapheme() {
         assert_eq!(truncate("short", 8), "short");
         assert_eq!(truncate("123456789", 8), "12345...");
         assert_eq!(truncate("1234👩‍👩‍👧89", 8), "1234...");

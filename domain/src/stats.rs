@@ -1,13 +1,13 @@
-//! Counters: what one row adds to its day and to its tenant's totals.
+//! Counters: what one row contributes to its day and to its tenant's totals.
 
 use std::collections::BTreeMap;
 
 use crate::communication_view::CommunicationRow;
 
-/// Counter names and amounts. Zero is never stored.
+/// Amounts by counter name. Zeros are not stored.
 pub type Counters = BTreeMap<String, i64>;
 
-/// What `row` stands for in the counters. Folding a row again adds the difference, so replays count nothing.
+/// What `row` contributes to the counters. Projecting a row again adds only the difference, so replays change nothing.
 pub fn contribution(row: &CommunicationRow) -> Counters {
     let mut counters = Counters::new();
     let mut add = |name: String, amount: i64| *counters.entry(name).or_insert(0) += amount;
@@ -20,15 +20,15 @@ pub fn contribution(row: &CommunicationRow) -> Counters {
     row.template_id.iter().for_each(|template| add(format!("template.{template}"), 1));
     if let Some(sent_at) = row.sent_at {
         let due = row.scheduled_at.unwrap_or(row.created_at).max(row.created_at);
-        let taken_ms = sent_at.since(due).max(0);
+        let elapsed_ms = sent_at.millis_since(due).max(0);
         add("sent".to_owned(), 1);
-        add("accept_to_sent_ms".to_owned(), taken_ms);
-        add(format!("accept_to_sent.{}", bucket(taken_ms)), 1);
+        add("accept_to_sent_ms".to_owned(), elapsed_ms);
+        add(format!("accept_to_sent.{}", bucket(elapsed_ms)), 1);
         if let Some(delivered_at) = row.delivered_at {
-            let taken_ms = delivered_at.since(sent_at).max(0);
+            let elapsed_ms = delivered_at.millis_since(sent_at).max(0);
             add("sent_to_delivered".to_owned(), 1);
-            add("sent_to_delivered_ms".to_owned(), taken_ms);
-            add(format!("sent_to_delivered.{}", bucket(taken_ms)), 1);
+            add("sent_to_delivered_ms".to_owned(), elapsed_ms);
+            add(format!("sent_to_delivered.{}", bucket(elapsed_ms)), 1);
         }
     }
     let mut flag = |name: &str, is: bool| {
@@ -50,17 +50,17 @@ pub fn contribution(row: &CommunicationRow) -> Counters {
     counters
 }
 
-/// The upper ends of what times are counted in, in milliseconds; whatever is longer is counted as the last.
+/// Upper bounds of the histogram buckets, in milliseconds. Longer times are counted in the last bucket.
 const BUCKETS_MS: [i64; 13] =
     [100, 300, 1_000, 3_000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000, 21_600_000, 86_400_000, 604_800_000];
 
 fn bucket(ms: i64) -> i64 {
-    let fits = BUCKETS_MS.iter().find(|end| ms <= **end);
-    *fits.unwrap_or(&BUCKETS_MS[BUCKETS_MS.len() - 1])
+    let bound = BUCKETS_MS.iter().find(|end| ms <= **end);
+    *bound.unwrap_or(&BUCKETS_MS[BUCKETS_MS.len() - 1])
 }
 
-/// The time within which so many of a hundred were done, rounded up to the end of its bucket; none where none were.
-/// `times`: `accept_to_sent` or `sent_to_delivered`.
+/// A percentile of a histogram, rounded up to the end of its bucket. Returns `None` if nothing was counted. `times` is
+/// `accept_to_sent` or `sent_to_delivered`.
 pub fn percentile_ms(counters: &Counters, times: &str, percent: i64) -> Option<i64> {
     let count = |end: &i64| counters.get(&format!("{times}.{end}")).copied().unwrap_or(0).max(0);
     let all: i64 = BUCKETS_MS.iter().map(count).sum();
@@ -74,14 +74,14 @@ pub fn percentile_ms(counters: &Counters, times: &str, percent: i64) -> Option<i
         .copied()
 }
 
-/// `new − old`, without the zeros.
-pub fn difference(new: &Counters, old: Option<&Counters>) -> Counters {
-    let mut difference = new.clone();
+/// The difference `new − old`, without zeros.
+pub fn counter_delta(new: &Counters, old: Option<&Counters>) -> Counters {
+    let mut delta = new.clone();
     for (name, amount) in old.into_iter().flatten() {
-        *difference.entry(name.clone()).or_insert(0) -= amount;
+        *delta.entry(name.clone()).or_insert(0) -= amount;
     }
-    difference.retain(|_, amount| *amount != 0);
-    difference
+    delta.retain(|_, amount| *amount != 0);
+    delta
 }
 
 /// Adds `more` into `sum`.
@@ -93,7 +93,7 @@ pub fn add_counters(sum: &mut Counters, more: &Counters) {
 }
 
 #[cfg(test)]
-mod percentiles {
+mod tests {
     use super::*;
 
     #[test]

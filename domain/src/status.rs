@@ -1,10 +1,10 @@
-//! The status that users see: a pure maximum over what we did and what providers reported.
+//! The status that users see: the maximum of our own lifecycle and of what providers reported.
 
-use events::{DeadLetterReason, Fact};
+use events::{DeadLetterReason, ReportedStatus};
 
 use crate::communication::{Communication, Lifecycle};
 
-/// In rising order: a status is only ever replaced by a later one.
+/// In ascending order. A status is only replaced by a higher one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     Scheduled,
@@ -13,13 +13,13 @@ pub enum Status {
     Sent,
     Failed,
     Delivered,
-    /// The provider took it and then dropped it. Shown as failed.
+    /// The provider accepted the message and then dropped it. The API shows `failed`.
     Dropped,
     Bounced,
     Opened,
     Read,
     Clicked,
-    /// The last three hold only while nothing was reported.
+    // The last three apply only while no provider has reported anything.
     Cancelled,
     Suppressed,
     Expired,
@@ -62,12 +62,12 @@ impl Status {
     }
 }
 
-/// The highest of the lifecycle and every fact.
+/// The highest status of the lifecycle and of all evidence.
 pub fn status(communication: &Communication) -> Status {
-    let evidence = communication.facts.keys().filter_map(|fact| shown(*fact)).max();
-    let own = match communication.lifecycle {
-        Lifecycle::Waiting if communication.due_at.is_some() => Status::Scheduled,
-        Lifecycle::Waiting | Lifecycle::RetryWait { .. } => Status::Queued,
+    let evidence = communication.evidence.keys().filter_map(|reported| status_for(*reported)).max();
+    let own_status = match communication.lifecycle {
+        Lifecycle::Pending if communication.due_at.is_some() => Status::Scheduled,
+        Lifecycle::Pending | Lifecycle::RetryWait { .. } => Status::Queued,
         Lifecycle::Sending { .. } | Lifecycle::InDoubt { .. } => Status::Sending,
         Lifecycle::Sent => Status::Sent,
         Lifecycle::DeadLettered(DeadLetterReason::Expired) if evidence.is_none() => Status::Expired,
@@ -76,19 +76,23 @@ pub fn status(communication: &Communication) -> Status {
         Lifecycle::Failed(_) | Lifecycle::DeadLettered(_) => Status::Failed,
         Lifecycle::Cancelled | Lifecycle::Suppressed(_) => Status::Queued,
     };
-    evidence.map_or(own, |evidence| evidence.max(own))
+    evidence.map_or(own_status, |evidence| evidence.max(own_status))
 }
 
-fn shown(fact: Fact) -> Option<Status> {
-    match fact {
-        Fact::Accepted | Fact::Sent => Some(Status::Sent),
-        Fact::Undelivered => Some(Status::Failed),
-        Fact::Delivered => Some(Status::Delivered),
-        Fact::Dropped => Some(Status::Dropped),
-        Fact::Bounced => Some(Status::Bounced),
-        Fact::Opened => Some(Status::Opened),
-        Fact::Read => Some(Status::Read),
-        Fact::Clicked => Some(Status::Clicked),
-        Fact::Deferred | Fact::Complained | Fact::Unsubscribed | Fact::Unknown => None,
+/// The status that a report stands for. Returns `None` if it never changes the status.
+fn status_for(reported: ReportedStatus) -> Option<Status> {
+    match reported {
+        ReportedStatus::Accepted | ReportedStatus::Sent => Some(Status::Sent),
+        ReportedStatus::Undelivered => Some(Status::Failed),
+        ReportedStatus::Delivered => Some(Status::Delivered),
+        ReportedStatus::Dropped => Some(Status::Dropped),
+        ReportedStatus::Bounced => Some(Status::Bounced),
+        ReportedStatus::Opened => Some(Status::Opened),
+        ReportedStatus::Read => Some(Status::Read),
+        ReportedStatus::Clicked => Some(Status::Clicked),
+        ReportedStatus::Deferred
+        | ReportedStatus::Complained
+        | ReportedStatus::Unsubscribed
+        | ReportedStatus::Unknown => None,
     }
 }

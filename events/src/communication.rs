@@ -1,221 +1,13 @@
+//! The events of one communication, and the request that begins it.
+
 use serde::{Deserialize, Serialize};
 
+use crate::values::{
+    CancelReason, Channel, DeadLetterReason, DeferReason, FailReason, FallbackAbandonReason, FallbackCondition,
+    FallbackTrigger, InDoubtCause, InDoubtPolicy, MessageType, Mode, Priority, RecipientType, RefusalClass,
+    ReportedStatus, Resolution, ResolvedBy, RetentionClass, Source, SuppressReason,
+};
 use crate::{CommunicationId, Timestamp, event_family};
-
-/// Declares an enum whose values are written in snake case, with `ALL`, `as_str` and `FromStr`.
-macro_rules! names {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        pub enum $name { $($(#[$vdoc])* #[serde(rename = $text)] $variant),* }
-
-        impl $name {
-            /// Every value, in the order of the field's documents.
-            pub const ALL: &[$name] = &[$($name::$variant),*];
-
-            /// The names of all of them.
-            pub fn names() -> Vec<&'static str> {
-                $name::ALL.iter().map(|value| value.as_str()).collect()
-            }
-
-            /// The name as stored and as shown.
-            pub fn as_str(self) -> &'static str {
-                match self { $($name::$variant => $text),* }
-            }
-        }
-
-        impl std::str::FromStr for $name {
-            type Err = ();
-            fn from_str(text: &str) -> Result<Self, ()> {
-                match text { $($text => Ok($name::$variant),)* _ => Err(()) }
-            }
-        }
-    };
-}
-
-names!(
-    /// The way a message takes to a person.
-    Channel {
-        Email = "email",
-        Sms = "sms",
-        Whatsapp = "whatsapp",
-        Messenger = "messenger",
-        Telegram = "telegram",
-    }
-);
-names!(
-    /// What a message is about. Decides its defaults: expiry and what to do in doubt.
-    MessageType {
-        Invoice = "invoice",
-        InvoiceReminder = "invoice_reminder",
-        PaymentConfirmation = "payment_confirmation",
-        PaymentLink = "payment_link",
-        PaymentReminder = "payment_reminder",
-        CollectionNotice = "collection_notice",
-        LowStockAlert = "low_stock_alert",
-        UserInvitation = "user_invitation",
-        GeneralNotification = "general_notification",
-    }
-);
-names!(
-    /// Urgent and high share a queue of their own; normal and low share the other.
-    Priority { Low = "low", Normal = "normal", High = "high", Urgent = "urgent" }
-);
-names!(
-    /// What asked for the communication.
-    Source {
-        Api = "api",
-        Event = "event",
-        Schedule = "schedule",
-        Rule = "rule",
-        Campaign = "campaign",
-        Resend = "resend",
-        Fallback = "fallback",
-    }
-);
-names!(RecipientType {
-    Customer = "customer",
-    Supplier = "supplier",
-    User = "user",
-    Contact = "contact",
-});
-names!(
-    /// Live reaches providers; test reaches the simulator alone.
-    Mode { Live = "live", Test = "test" }
-);
-names!(
-    /// What follows when nobody can say whether an attempt was accepted.
-    DoubtPolicy {
-        /// Send again: a duplicate is better than silence.
-        Resend = "resend",
-        /// Stop: silence is better than a duplicate.
-        Hold = "hold",
-    }
-);
-names!(
-    /// What a key stands for.
-    Role {
-        Admin = "admin",
-        Operator = "operator",
-        Sender = "sender",
-        Editor = "editor",
-        Viewer = "viewer",
-    }
-);
-names!(SuppressReason {
-    OptedOut = "opted_out",
-    ChannelDisabled = "channel_disabled",
-    TypeDisabled = "type_disabled",
-    SuppressionList = "suppression_list",
-    DoNotContact = "do_not_contact",
-    Erased = "erased",
-    Settled = "settled",
-});
-names!(DeferReason { QuietHours = "quiet_hours" });
-names!(
-    /// Why a provider said no, and so what follows.
-    RefusalClass {
-        /// The provider failed and says so; the ladder goes on.
-        Transient = "transient",
-        /// Too fast (429): not counted, retried when the provider says.
-        Throttled = "throttled",
-        /// The provider could not be reached, or said 503.
-        Unavailable = "unavailable",
-        /// This message will never be taken.
-        Permanent = "permanent",
-        /// Our credentials or sender are refused: held, not counted, somebody is alerted.
-        Auth = "auth",
-        /// The account is empty: held, not counted, somebody is alerted.
-        Balance = "balance",
-    }
-);
-names!(DoubtCause {
-    Timeout = "timeout",
-    ConnectionLost = "connection_lost",
-    ServerError = "server_error",
-    LeaseExpired = "lease_expired",
-});
-names!(Outcome { Accepted = "accepted", NotAccepted = "not_accepted", Unknown = "unknown" });
-names!(ResolvedBy {
-    Callback = "callback",
-    Query = "query",
-    Policy = "policy",
-    Operator = "operator",
-});
-names!(
-    /// What a provider reported. Grow-only: the first time each fact was seen is kept.
-    Fact {
-        /// The provider has it (`processed`, `queued`): proof of acceptance, nothing more.
-        Accepted = "accepted",
-        Sent = "sent",
-        /// Put off by the receiving side; never changes the status.
-        Deferred = "deferred",
-        Delivered = "delivered",
-        Undelivered = "undelivered",
-        Bounced = "bounced",
-        Dropped = "dropped",
-        Opened = "opened",
-        Clicked = "clicked",
-        Read = "read",
-        Complained = "complained",
-        Unsubscribed = "unsubscribed",
-        /// A status this version does not know: kept (its name is the code), never applied.
-        Unknown = "unknown",
-    }
-);
-names!(
-    /// How long personal data is kept.
-    Retention { Short = "short", Standard = "standard", Long = "long" }
-);
-names!(CancelReason {
-    Requested = "requested",
-    Settled = "settled",
-    Erased = "erased",
-    /// The next channel has its turn.
-    FellBack = "fell_back",
-});
-names!(
-    /// What must have been reported in time, or else the next channel has its turn.
-    Unless { Delivered = "delivered", Read = "read" }
-);
-names!(
-    /// Why the next channel has its turn.
-    FallbackReason {
-        /// It ended, and was not sent.
-        NotSent = "not_sent",
-        /// It was sent, and came back.
-        NotDelivered = "not_delivered",
-        /// Nothing was reported in time.
-        NotDeliveredInTime = "not_delivered_in_time",
-        NotReadInTime = "not_read_in_time",
-    }
-);
-names!(
-    /// Why the next channel's turn came to nothing.
-    AbandonReason {
-        /// It is too old to be worth sending.
-        Expired = "expired",
-        /// It crashed its consumer.
-        Poison = "poison",
-    }
-);
-names!(FailReason {
-    /// The provider will never take it.
-    Permanent = "permanent",
-    /// It could not be rendered with the variables given.
-    Unrenderable = "unrenderable",
-    /// Asked to cancel after an attempt whose end is unknown.
-    Cancelled = "cancelled",
-    /// In doubt, and the policy is `hold`.
-    InDoubt = "in_doubt",
-    /// No provider serves this channel and mode.
-    NoProvider = "no_provider",
-});
-names!(DeadLetterReason {
-    RetriesExhausted = "retries_exhausted",
-    Expired = "expired",
-    Poison = "poison",
-});
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipient {
@@ -226,17 +18,17 @@ pub struct Recipient {
     pub id: Option<String>,
 }
 
-/// The exact template a communication was accepted with.
+/// The template version that a communication was accepted with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Template {
+pub struct TemplateRef {
     pub id: String,
     pub version: u32,
-    /// The hash of its content; none for a built-in template.
+    /// The hash of its content. `None` for a built-in template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
 
-/// What in the caller's business a communication is about.
+/// The business object that a communication is about, such as an invoice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntityRef {
     #[serde(rename = "type")]
@@ -245,7 +37,7 @@ pub struct EntityRef {
     pub id: Option<String>,
 }
 
-/// One attachment. Its name and address are in the vault under `key`.
+/// One attachment. Its name and address are stored in the vault under `key`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     pub key: String,
@@ -258,23 +50,23 @@ pub struct Attachment {
     pub size_bytes: Option<u64>,
 }
 
-/// When a recipient is not to be disturbed, by the clock on their wall. `21:00` to `08:00` is a night.
+/// When a recipient must not be disturbed, in local time. `21:00` to `08:00` is a night.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuietHours {
     /// `HH:MM`, the first quiet minute.
     pub start: String,
-    /// `HH:MM`, the first minute that is not.
+    /// `HH:MM`, the first minute after them.
     pub end: String,
     /// IANA name, such as `America/Mexico_City`.
     pub time_zone: String,
 }
 
-/// The channels that have their turn when this one does not bring it to the recipient.
+/// The channels to try if this one does not deliver the message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fallback {
-    /// Waits count from then, or from a later due time.
+    /// Waiting times count from then, or from the due time if that is later.
     pub from: Timestamp,
-    /// In order, at least one. The first is the next; the others are its own fallback.
+    /// At least one, in order. The first is tried next, and the others are its own fallback.
     pub steps: Vec<FallbackStep>,
 }
 
@@ -283,26 +75,26 @@ pub struct FallbackStep {
     pub channel: Channel,
     pub contact_hash: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub template: Option<Template>,
-    /// How long the one before it has; none: until it has failed for good.
+    pub template: Option<TemplateRef>,
+    /// How long to wait for the channel before it. `None` means until that one has finally failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_ms: Option<i64>,
-    pub unless: Unless,
+    pub unless: FallbackCondition,
 }
 
-/// Everything that was accepted, but for personal data: that is in the vault.
+/// The request as accepted, without personal data. That is stored in the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Requested {
+pub struct CommunicationRequest {
     pub channel: Channel,
     #[serde(rename = "type")]
     pub kind: MessageType,
     pub priority: Priority,
     pub source: Source,
     pub recipient: Recipient,
-    /// Keyed hash of the normalised address: what an opt-out is matched by.
+    /// Keyed hash of the normalised address. Opt-outs are matched by it.
     pub contact_hash: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub template: Option<Template>,
+    pub template: Option<TemplateRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locale: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -311,13 +103,13 @@ pub struct Requested {
     pub entity: Option<EntityRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduled_at: Option<Timestamp>,
-    /// After this nothing is attempted any more.
+    /// No attempt begins after this time.
     pub expires_at: Timestamp,
-    /// Held back and released, never skipped. Urgent messages do not wait.
+    /// The message is held during them and released at their end. Urgent messages are not held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet_hours: Option<QuietHours>,
-    pub in_doubt: DoubtPolicy,
-    /// Counted attempts, at most.
+    pub in_doubt: InDoubtPolicy,
+    /// Maximum number of counted attempts.
     pub max_attempts: u8,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub campaign: Option<String>,
@@ -327,37 +119,37 @@ pub struct Requested {
     pub resend_of: Option<CommunicationId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,
-    /// The communication that this one takes the place of.
+    /// The communication that this one is the fallback of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_of: Option<CommunicationId>,
-    /// None: standard.
+    /// `None` means standard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retention: Option<Retention>,
-    /// By this provider configuration and no other: a test send.
+    pub retention: Option<RetentionClass>,
+    /// The only provider configuration to use, for a test send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
-    /// Hash of the request's body: the same idempotency key with another body is refused by it. It also names the
-    /// content in the vault.
+    /// Hash of the request body. The same idempotency key with another body is rejected. The hash also names the content in
+    /// the vault.
     pub request_hash: String,
     pub requested_by: String,
     pub mode: Mode,
 }
 
-/// What happened to one communication. Past tense; only ever added to. `docs/events.md` is the catalogue.
+/// An event of one communication. Types are added but never changed. `docs/events.md` is the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
-pub enum Event {
+pub enum CommunicationEvent {
     /// v1. A communication was accepted.
-    CommunicationRequested(Box<Requested>),
-    /// v1. Before the first attempt: another time.
+    CommunicationRequested(Box<CommunicationRequest>),
+    /// v1. The time was changed before the first attempt.
     CommunicationRescheduled { scheduled_at: Timestamp, expires_at: Timestamp },
-    /// v1. Before the first attempt: other words. `content` names them in the vault.
+    /// v1. The content was changed before the first attempt. `content` names it in the vault.
     CommunicationContentChanged { content: String },
-    /// v1. Not sent, by rule. Terminal.
+    /// v1. A rule forbids sending it. Terminal.
     CommunicationSuppressed { reason: SuppressReason },
-    /// v1. Waits for a time that a user should see.
+    /// v1. It is held until a time that users can see.
     CommunicationDeferred { until: Timestamp, reason: DeferReason },
-    /// v1. The worker alone may call the provider until `lease_until`.
+    /// v1. A worker claimed the attempt. Only this worker may call the provider until `lease_until`.
     DeliveryAttemptStarted {
         attempt: u16,
         /// The provider configuration used.
@@ -367,7 +159,7 @@ pub enum Event {
         idempotency_key: Option<String>,
         lease_until: Timestamp,
     },
-    /// v1. The provider took the message. Not yet proof that a person has it.
+    /// v1. The provider accepted the message. This does not prove delivery.
     DeliveryAttemptAccepted {
         attempt: u16,
         provider_message_id: String,
@@ -379,71 +171,71 @@ pub enum Event {
         cost_micros: Option<i64>,
         latency_ms: u32,
     },
-    /// v1. The provider said no, definitely.
+    /// v1. The provider definitely refused the message.
     DeliveryAttemptRefused {
         attempt: u16,
         class: RefusalClass,
         /// The provider's own code, or the HTTP status.
         code: String,
-        /// Whether it uses up one of `max_attempts`.
+        /// Whether the attempt counts against `max_attempts`.
         counted: bool,
-        /// When the next attempt is due; none when there will be none.
+        /// When the next attempt is due. `None` if there will be none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_at: Option<Timestamp>,
-        /// Another provider, which has not refused it yet, is tried next.
+        /// The next attempt uses another provider that has not refused the message yet.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         failover: bool,
     },
-    /// v1. Nobody can say whether the provider took it; evidence is awaited.
-    DeliveryAttemptInDoubt { attempt: u16, cause: DoubtCause, evidence_until: Timestamp },
-    /// v1. The doubt ended.
+    /// v1. It is unknown whether the provider accepted the message. Evidence is awaited.
+    DeliveryAttemptInDoubt { attempt: u16, cause: InDoubtCause, evidence_until: Timestamp },
+    /// v1. The doubt about an attempt ended.
     DeliveryAttemptResolved {
         attempt: u16,
-        outcome: Outcome,
+        outcome: Resolution,
         by: ResolvedBy,
-        /// Where the provider was asked and has it.
+        /// The provider's id of the message, if a query found it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         provider_message_id: Option<String>,
     },
-    /// v1. The provider called back.
+    /// v1. The provider reported a status.
     DeliveryReported {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attempt: Option<u16>,
-        fact: Fact,
+        fact: ReportedStatus,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         provider_event_id: Option<String>,
-        /// The provider's time of the fact, or ours where it gives none.
+        /// The provider's time of the status, or ours if the provider gives none.
         provider_at: Timestamp,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<String>,
     },
-    /// v1. Asked to cancel while an attempt was open: no further attempts.
+    /// v1. Cancelled while an attempt was open. No further attempt follows.
     CancellationRequested { by: String, reason: CancelReason },
-    /// v1. Nothing was sent and nothing will be. Terminal.
+    /// v1. Cancelled before anything was sent. Terminal.
     CommunicationCancelled { by: String, reason: CancelReason },
-    /// v1. Terminal, unless a provider reports that it did arrive.
+    /// v1. It failed. Terminal, unless a provider reports that it was sent after all.
     CommunicationFailed { reason: FailReason, maybe_sent: bool },
-    /// v1. Terminal until somebody asks for a retry.
+    /// v1. It was given up. Terminal until it is retried.
     CommunicationDeadLettered { reason: DeadLetterReason, maybe_sent: bool },
-    /// v1. A dead letter is tried again, with fresh attempts, until `expires_at`.
+    /// v1. A dead letter is retried until `expires_at`, with all its attempts.
     RetryRequested {
         by: String,
         expires_at: Timestamp,
-        /// Not before; none means at once.
+        /// Earliest time of the next attempt. `None` means at once.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_at: Option<Timestamp>,
     },
-    /// v1. The personal data is gone from the vault.
+    /// v1. The personal data was deleted from the vault.
     CommunicationErased { by: String },
-    /// v1. Decided: the next channel has its turn.
-    FallbackTriggered { channel: Channel, reason: FallbackReason },
-    /// v1. The next channel's communication is there.
+    /// v1. The fallback to the next channel was decided.
+    FallbackTriggered { channel: Channel, reason: FallbackTrigger },
+    /// v1. The communication by the next channel was requested.
     FallbackRequested { communication: CommunicationId },
-    /// v1. There will be none.
-    FallbackAbandoned { reason: AbandonReason },
+    /// v1. The fallback does not take place.
+    FallbackAbandoned { reason: FallbackAbandonReason },
 }
 
-event_family!(Event {
+event_family!(CommunicationEvent {
     CommunicationRequested: 1,
     CommunicationRescheduled: 1,
     CommunicationContentChanged: 1,

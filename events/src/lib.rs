@@ -1,42 +1,46 @@
-//! The facts: what happened, as stored. Everything here is read for ever.
+//! The events as stored, and their encoding. Every version that was ever written remains readable.
 
 mod api_key;
+mod codec;
 mod communication;
 mod family;
-mod id;
+mod ids;
 mod inbound_message;
 mod preference;
 mod provider_config;
 mod rate_limit;
 mod routing;
-mod stored;
 mod stream;
 mod template;
 mod time;
+mod values;
 
 pub use api_key::ApiKeyEvent;
+pub use codec::{DecodeError, EventMetadata, RecordedEvent, decode, encode};
 pub use communication::{
-    AbandonReason, Attachment, CancelReason, Channel, DeadLetterReason, DeferReason, DoubtCause, DoubtPolicy,
-    EntityRef, Event, Fact, FailReason, Fallback, FallbackReason, FallbackStep, MessageType, Mode, Outcome, Priority,
-    QuietHours, Recipient, RecipientType, RefusalClass, Requested, ResolvedBy, Retention, Role, Source, SuppressReason,
-    Template, Unless,
+    Attachment, CommunicationEvent, CommunicationRequest, EntityRef, Fallback, FallbackStep, QuietHours, Recipient,
+    TemplateRef,
 };
 pub use family::EventFamily;
-pub use id::{AttemptId, CommunicationId, IdError, TenantId};
+pub use ids::{AttemptId, CommunicationId, IdError, TenantId};
 pub use inbound_message::InboundMessageEvent;
 pub use preference::PreferenceEvent;
 pub use provider_config::ProviderConfigEvent;
 pub use rate_limit::RateLimit;
 pub use routing::RoutingEvent;
-pub use stored::{DecodeError, EventMetadata, RecordedEvent, decode, encode};
 pub use stream::{StreamId, StreamKind};
 pub use template::TemplateEvent;
 pub use time::Timestamp;
+pub use values::{
+    CancelReason, Channel, DeadLetterReason, DeferReason, FailReason, FallbackAbandonReason, FallbackCondition,
+    FallbackTrigger, InDoubtCause, InDoubtPolicy, MessageType, Mode, Priority, RecipientType, RefusalClass,
+    ReportedStatus, Resolution, ResolvedBy, RetentionClass, Role, Source, SuppressReason,
+};
 
-/// The event types of every kind of stream.
+/// The event types of all kinds of streams.
 pub fn all_event_types() -> impl Iterator<Item = &'static str> {
     let families = [
-        Event::TYPES,
+        CommunicationEvent::TYPES,
         ProviderConfigEvent::TYPES,
         RoutingEvent::TYPES,
         InboundMessageEvent::TYPES,

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-/// `burst` at once, then `per_second`.
+/// `burst` calls at once, then `per_second` calls per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RateLimit {
     pub burst: u32,
@@ -13,7 +13,7 @@ impl RateLimit {
         1_000_000 / i64::from(self.per_second.max(1))
     }
 
-    /// `100,10`: a burst of 100, then 10 a second.
+    /// Parses `100,10`: a burst of 100, then 10 per second. Returns `None` if it is not two numbers within limits.
     pub fn parse(text: &str) -> Option<RateLimit> {
         let (burst, per_second) = text.split_once(',')?;
         let (burst, per_second) = (burst.trim().parse().ok()?, per_second.trim().parse().ok()?);

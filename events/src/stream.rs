@@ -61,7 +61,7 @@ impl StreamId {
     /// A byte that spreads streams evenly: which part of the timer index a stream is in.
     pub fn shard_byte(&self) -> u8 {
         match self.id.parse::<CommunicationId>() {
-            Ok(id) => id.spread(),
+            Ok(id) => id.shard_byte(),
             // FNV-1a, folded to a byte.
             Err(_) => {
                 let hash = self

@@ -2,14 +2,14 @@ use std::ops::{Add, Sub};
 
 use serde::{Deserialize, Serialize};
 
-/// Milliseconds since 1970-01-01 UTC, by the server's clock. Never used for order.
+/// Milliseconds since 1970-01-01 UTC, by the server's clock. Never used to order events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// Milliseconds from `earlier` to `self`; negative when `earlier` is later.
-    pub fn since(self, earlier: Timestamp) -> i64 {
+    /// Milliseconds from `earlier` to `self`. Negative if `earlier` is later.
+    pub fn millis_since(self, earlier: Timestamp) -> i64 {
         self.0 - earlier.0
     }
 }

@@ -1,15 +1,17 @@
+//! The operating system's clock and random source.
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use domain::ports::Host;
+use domain::ports::ClockAndRng;
 use events::Timestamp;
 
-/// The machine's own clock and random source.
+/// Reads the operating system's clock and random source.
 pub struct SystemClockAndRng;
 
-impl Host for SystemClockAndRng {
+impl ClockAndRng for SystemClockAndRng {
     fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(since.as_millis() as i64)
+        let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(elapsed.as_millis() as i64)
     }
 
     fn random(&self) -> u128 {

@@ -1,4 +1,5 @@
-//! The outside: one file per thing we talk to. Only a `main.rs` names this crate.
+//! Adapters: implementations of the domain's ports, with one file for each external system. Only a `main.rs` and the
+//! local function use this crate.
 
 #[cfg(feature = "aws")]
 pub mod aws;

@@ -1,4 +1,5 @@
-//! AES-256-GCM over what must not lie open. The key that seals a text travels with it, wrapped by a key that does not.
+//! Encryption of stored secrets with AES-256-GCM. The data key is stored with the text, encrypted ("wrapped") by a key
+//! that is not stored. The context is authenticated too, so a text cannot be decrypted in another place.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::Engine;
@@ -6,40 +7,41 @@ use base64::engine::general_purpose::STANDARD;
 use domain::ports::StoreError;
 
 fn unreadable() -> StoreError {
-    StoreError::Unreadable("sealed text".to_owned())
+    StoreError::Unreadable("encrypted text".to_owned())
 }
 
 fn key(bytes: &[u8]) -> Result<LessSafeKey, StoreError> {
     UnboundKey::new(&AES_256_GCM, bytes).map(LessSafeKey::new).map_err(|_| unreadable())
 }
 
-/// `wrapped.nonce.text`, each in base64.
-pub(crate) fn seal(data_key: &[u8], wrapped: &[u8], place: &str, plain: &str) -> Result<String, StoreError> {
+/// Returns `wrapped.nonce.text`, each in base64.
+pub(crate) fn encrypt(data_key: &[u8], wrapped: &[u8], context: &str, plain: &str) -> Result<String, StoreError> {
     let mut nonce = [0; NONCE_LEN];
     aws_lc_rs::rand::fill(&mut nonce).map_err(|_| unreadable())?;
     let mut text = plain.as_bytes().to_vec();
     let sealed = key(data_key)?.seal_in_place_append_tag(
         Nonce::assume_unique_for_key(nonce),
-        Aad::from(place.as_bytes()),
+        Aad::from(context.as_bytes()),
         &mut text,
     );
     sealed.map_err(|_| unreadable())?;
     Ok(format!("{}.{}.{}", STANDARD.encode(wrapped), STANDARD.encode(nonce), STANDARD.encode(text)))
 }
 
-/// The wrapped key of a sealed text.
-pub(crate) fn wrapped(sealed: &str) -> Result<Vec<u8>, StoreError> {
+/// The wrapped data key of an encrypted text.
+pub(crate) fn wrapped_data_key(sealed: &str) -> Result<Vec<u8>, StoreError> {
     let wrapped = sealed.split('.').next().unwrap_or_default();
     STANDARD.decode(wrapped).map_err(|_| unreadable())
 }
 
-pub(crate) fn open(data_key: &[u8], place: &str, sealed: &str) -> Result<String, StoreError> {
+/// Reverses [`encrypt`]. It fails for another key, another context and a changed text.
+pub(crate) fn decrypt(data_key: &[u8], context: &str, sealed: &str) -> Result<String, StoreError> {
     let part =
-        |place: usize| STANDARD.decode(sealed.split('.').nth(place).unwrap_or_default()).map_err(|_| unreadable());
+        |index: usize| STANDARD.decode(sealed.split('.').nth(index).unwrap_or_default()).map_err(|_| unreadable());
     let nonce: [u8; NONCE_LEN] = part(1)?.try_into().map_err(|_| unreadable())?;
     let mut text = part(2)?;
-    let opened =
-        key(data_key)?.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(place.as_bytes()), &mut text);
-    let plain = opened.map_err(|_| unreadable())?;
+    let decrypted =
+        key(data_key)?.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(context.as_bytes()), &mut text);
+    let plain = decrypted.map_err(|_| unreadable())?;
     String::from_utf8(plain.to_vec()).map_err(|_| unreadable())
 }

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use local::{Data, Options};
 use serde_json::json;
-use tests::bench::Scratch;
-use tests::world::World;
+use tests::harness::Scratch;
+use tests::server::TestServer;
 
 const CALLERS: usize = 32;
 
@@ -31,7 +31,7 @@ fn main() {
         walk("memory (baseline)", Data::Memory, messages).await;
         walk("disk, full durability", Data::Folder(on_disk.0.clone()), messages).await;
         let started = Instant::now();
-        drop(World::with(Options { data: Data::Folder(on_disk.0.clone()), ..World::options() }).await);
+        drop(TestServer::with(Options { data: Data::Folder(on_disk.0.clone()), ..TestServer::options() }).await);
         println!("start to ready with {messages} in the file: {:.1} ms\n", ms(started.elapsed()));
         punctual().await;
         render::measure();
@@ -53,11 +53,12 @@ fn cpu_seconds() -> f64 {
 
 async fn walk(name: &str, data: Data, messages: usize) {
     let started = Instant::now();
-    let world = Arc::new(World::with(Options { data, provider_timeout_ms: 10_000, ..World::options() }).await);
+    let server =
+        Arc::new(TestServer::with(Options { data, provider_timeout_ms: 10_000, ..TestServer::options() }).await);
     let ready = started.elapsed();
     let (next, cpu, started) = (Arc::new(AtomicUsize::new(0)), cpu_seconds(), Instant::now());
     let callers = (0..CALLERS).map(|_| {
-        let (world, next) = (world.clone(), next.clone());
+        let (server, next) = (server.clone(), next.clone());
         tokio::spawn(async move {
             let mut latencies = Vec::new();
             loop {
@@ -74,7 +75,7 @@ async fn walk(name: &str, data: Data, messages: usize) {
                     },
                 });
                 let asked = Instant::now();
-                world.send(body).await;
+                server.send(body).await;
                 latencies.push(asked.elapsed());
             }
         })
@@ -85,7 +86,7 @@ async fn walk(name: &str, data: Data, messages: usize) {
     }
     let accepted = started.elapsed();
     loop {
-        let stats = world.get("/api/communications/stats").await.body;
+        let stats = server.get("/api/communications/stats").await.body;
         if stats["byStatus"]["delivered"] == messages {
             break;
         }
@@ -106,7 +107,7 @@ async fn walk(name: &str, data: Data, messages: usize) {
 /// A thousand messages, each at a time of its own within twenty seconds.
 async fn punctual() {
     const MESSAGES: i64 = 1_000;
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let now = jiff::Timestamp::now().as_millisecond();
     let mut due = std::collections::BTreeMap::new();
     for n in 0..MESSAGES {
@@ -115,12 +116,12 @@ async fn punctual() {
             "channel": "email", "type": "invoice", "recipientContact": to, "subject": "S", "content": "C",
             "scheduledAt": api::fields::show_time(events::Timestamp(at)),
         });
-        world.send(body).await;
+        server.send(body).await;
         due.insert(to, at);
     }
     let started = Instant::now();
     let sent = loop {
-        let sent = world.local.simulator.inbox.list(None);
+        let sent = server.local.simulator.inbox.list(None);
         if sent.len() == due.len() {
             break sent;
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use domain::render::{CompiledTemplate, RenderInput, render};
 use domain::templates::{SystemTemplate, all};
-use events::{Channel, Template};
+use events::{Channel, TemplateRef};
 use serde_json::{Value, json};
 
 const ROUNDS: u32 = 500;
@@ -29,7 +29,7 @@ pub fn measure() {
 }
 
 fn fill(builtin: &SystemTemplate, text: Option<&CompiledTemplate>, variables: &Value) {
-    let template = Template { id: builtin.id.to_owned(), version: builtin.version };
+    let template = TemplateRef { id: builtin.id.to_owned(), version: builtin.version };
     let draft = RenderInput {
         channel: builtin.channel.unwrap_or(Channel::Email),
         template: Some(&template),

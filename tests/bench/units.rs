@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use api::{Api, ApiKeyCache, Kept};
+use api::Api;
+use application::App;
+use application::app::RetentionPeriods;
 use aws_sdk_dynamodb::config::interceptors::{
     AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
 };
@@ -12,16 +14,16 @@ use aws_sdk_dynamodb::error::BoxError;
 use axum::body::Body;
 use axum::http::Request;
 use deliver::Deliver;
-use domain::communication::Report;
-use domain::ports::{EventStore, Host, Keys, Principal};
-use events::{Fact, Mode};
+use domain::communication::DeliveryReport;
+use domain::ports::{ApiKeyStore, ClockAndRng, EventStore, Principal};
+use events::{Mode, ReportedStatus};
 use project::{Image, Project};
 use serde_json::{Value, json};
-use tests::bench::{
-    DiscardingUnmatchedQueue, FixedClock, INVOCATION_MS, RecordingAlerts, RecordingQueue, ScriptedProvider, objects,
-    own, tenant,
-};
 use tests::dynamo::{Dynamo, store, views};
+use tests::harness::{
+    DiscardingUnmatchedQueue, FixedClock, INVOCATION_MS, RecordingAlerts, RecordingQueue, ScriptedProvider, objects,
+    tenant, tenant_ports,
+};
 use tower::ServiceExt;
 use webhook::{Callback, Webhook};
 
@@ -82,35 +84,34 @@ pub async fn count() {
     let (store, views) = (Arc::new(store(client.clone())), Arc::new(views(client)));
     let (host, queue) = (FixedClock::new(), Arc::new(RecordingQueue::default()));
     let files = objects(std::env::temp_dir().join("tidings-units"));
-    let api = Arc::new(Api {
-        issuer: None,
+    let app = App {
         store: store.clone(),
         vault: store.clone(),
         queue: queue.clone(),
         views: views.clone(),
         keys: store.clone(),
         limits: store.clone(),
-        own: own(store.clone(), host.clone()),
+        own: tenant_ports(store.clone(), host.clone()),
         directory: Default::default(),
         library: Default::default(),
         defaults: Default::default(),
         has_sandbox: false,
-        accounts: vec![domain::ports::Provider::account(&*ScriptedProvider::new("told")).clone()],
+        accounts: vec![domain::ports::Provider::config(&*ScriptedProvider::new("told")).clone()],
         objects: files.clone(),
         host: host.clone(),
         contact_key: vec![7; 32],
-        kept: Kept::days(7, 400, 2_557),
-        known: ApiKeyCache::default(),
-        requests: Default::default(),
-    });
+        retention: RetentionPeriods::days(7, 400, 2_557),
+        principals: Default::default(),
+    };
+    let api = Arc::new(Api { app: Arc::new(app), issuer: None, requests: Default::default() });
     let deliver = Deliver {
         store: store.clone(),
         vault: store.clone(),
         queue: queue.clone(),
         providers: vec![ScriptedProvider::new("told")],
-        own: own(store.clone(), host.clone()),
+        own: tenant_ports(store.clone(), host.clone()),
         documents: store.clone(),
-        files: Arc::new(local::simulator::SimulatedFiles),
+        files: Arc::new(local::SimulatedFiles),
         objects: files.clone(),
         contact_key: vec![7; 32],
         limits: store.clone(),
@@ -127,7 +128,7 @@ pub async fn count() {
         documents: store.clone(),
         inbox: Arc::new(DiscardingUnmatchedQueue),
         providers: Vec::new(),
-        own: own(store.clone(), host.clone()),
+        own: tenant_ports(store.clone(), host.clone()),
         directory: Default::default(),
         queue: queue.clone(),
         objects: files,
@@ -136,7 +137,7 @@ pub async fn count() {
     };
     let project = Project { views, host: host.clone() };
     let principal = Principal::admin(tenant(), "bench", Mode::Live);
-    Keys::put(&*store, &application::hash::key_hash("td_bench"), &principal).await.expect("a key");
+    ApiKeyStore::put(&*store, &application::hash::key_hash("td_bench"), &principal).await.expect("a key");
     let router = api::router(api);
     let send = async |n: usize| {
         let body = json!({
@@ -163,7 +164,8 @@ pub async fn count() {
     for (hint, _) in &hints {
         deliver.deliver(&hint.key, host.now() + INVOCATION_MS).await.expect("delivered");
         let event_id = Some(format!("{:032x}", host.random()));
-        let report = Report { attempt: Some(1), fact: Fact::Delivered, event_id, at: host.now(), code: None };
+        let report =
+            DeliveryReport { attempt: Some(1), fact: ReportedStatus::Delivered, event_id, at: host.now(), code: None };
         let callback = Callback { key: hint.key.clone(), report };
         webhook.record("sendgrid", vec![callback]).await.expect("reported");
     }

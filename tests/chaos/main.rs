@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 
 use domain::ports::{EventStore, StreamKey};
 use events::RateLimit;
-use events::{AttemptId, Event, Timestamp};
+use events::{AttemptId, CommunicationEvent, Timestamp};
 use infra::embedded::Database;
 use local::{DEV_KEY, Data, Local, Options};
 use reqwest::Client;
 use serde_json::json;
-use tests::bench::Scratch;
-use tests::chance::SeededRng;
-use tests::invariants::{CommunicationTrace, Sent, arrivals, check, undecided_attempts};
+use tests::harness::Scratch;
+use tests::invariants::{CommunicationTrace, Sent, arrivals, check};
+use tests::rng::SeededRng;
 
 /// The child's clock, so that the evidence of a doubt and the ladder of retries take seconds.
 const FACTOR: u32 = 120;
@@ -72,7 +72,7 @@ fn number(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// The child, as often as it takes.
+/// The process that is killed and started again.
 struct ChildProcess {
     child: Child,
     folder: String,
@@ -110,12 +110,12 @@ impl Drop for ChildProcess {
 
 async fn chaos() {
     let (messages, kills) = (number("CHAOS_MESSAGES", 5_000), number("CHAOS_KILLS", 20));
-    let mut chance = SeededRng::new(number("CHAOS_SEED", 1) as u64);
+    let mut rng = SeededRng::new(number("CHAOS_SEED", 1) as u64);
     let started = Instant::now();
     let scratch = Scratch::new();
     let folder = scratch.0.join("data").display().to_string();
     let record = scratch.0.join("sink.jsonl");
-    let providers = sink::start(&record, chance.draw()).await;
+    let providers = sink::start(&record, rng.next_u64()).await;
     let port = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a port").port();
     let child = spawn(&folder, port, &providers);
     let mut victim = ChildProcess { child, folder: folder.clone(), port, providers };
@@ -131,10 +131,10 @@ async fn chaos() {
     let callers: Vec<_> =
         (0..CALLERS).map(|n| tokio::spawn(flow.clone().call(SeededRng::new(n as u64 + 99)))).collect();
     for _ in 0..kills {
-        let alive = Duration::from_millis(200 + chance.below(1_500));
+        let alive = Duration::from_millis(200 + rng.below(1_500));
         tokio::time::sleep(alive).await;
         victim.kill();
-        tokio::time::sleep(Duration::from_millis(chance.below(200))).await;
+        tokio::time::sleep(Duration::from_millis(rng.below(200))).await;
         victim.start_again();
     }
     for caller in callers {
@@ -191,7 +191,7 @@ struct Traffic {
 }
 
 impl Traffic {
-    async fn call(self: Arc<Self>, mut chance: SeededRng) {
+    async fn call(self: Arc<Self>, mut rng: SeededRng) {
         loop {
             let n = self.next.fetch_add(1, Ordering::Relaxed);
             if self.messages <= n {
@@ -200,16 +200,16 @@ impl Traffic {
             let mut body = json!({
                 "channel": "email", "type": "invoice", "recipientContact": format!("person-{n}@example.com"),
                 "subject": "Chaos", "content": "Hello",
-                "inDoubt": if chance.percent(30) { "hold" } else { "resend" },
-                "priority": if chance.percent(20) { "urgent" } else { "normal" },
+                "inDoubt": if rng.percent(30) { "hold" } else { "resend" },
+                "priority": if rng.percent(20) { "urgent" } else { "normal" },
             });
             let told = self.told.load(Ordering::Relaxed);
-            if chance.percent(10) && told > 0 {
+            if rng.percent(10) && told > 0 {
                 // Up to ten seconds from now on the wall.
-                let later = Timestamp(told + 120_000 + chance.below(1_080_000) as i64);
+                let later = Timestamp(told + 120_000 + rng.below(1_080_000) as i64);
                 body["scheduledAt"] = json!(api::fields::show_time(later));
             }
-            let cancels = chance.percent(5);
+            let cancels = rng.percent(5);
             let id = loop {
                 let request = self.client.post(format!("{}/send", self.url)).bearer_auth(DEV_KEY);
                 let sent = request.header("idempotency-key", format!("chaos-{n}")).json(&body).send().await;
@@ -280,7 +280,7 @@ fn evaluate(
         let claims: BTreeMap<u16, i64> = records
             .iter()
             .filter_map(|record| match record.event {
-                Event::DeliveryAttemptStarted { attempt, .. } => Some((attempt, record.meta.at.0)),
+                CommunicationEvent::DeliveryAttemptStarted { attempt, .. } => Some((attempt, record.meta.at.0)),
                 _ => None,
             })
             .collect();
@@ -297,8 +297,8 @@ fn evaluate(
             .unwrap_or_else(|why| panic!("{why}: {}\n{lines:#?}\n{mine:#?}", key.id));
         let taken = sends.iter().filter(|sent| sent.taken).count();
         duplicates += usize::from(taken > 1);
-        assert!(taken <= 1 + undecided_attempts(&records), "I2");
-        if let Some(Event::CommunicationRequested(request)) = records.first().map(|record| &record.event)
+        assert!(taken <= 1 + domain::communication::audit_attempts(&records).undecided, "I2");
+        if let Some(CommunicationEvent::CommunicationRequested(request)) = records.first().map(|record| &record.event)
             && let (Some(due), Some(claimed)) = (request.scheduled_at, claims.get(&1))
         {
             late.push((claimed - due.0) / i64::from(FACTOR));

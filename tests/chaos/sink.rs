@@ -13,11 +13,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::{Value, json};
-use tests::chance::SeededRng;
+use tests::rng::SeededRng;
 
 struct Sink {
     file: Mutex<File>,
-    chance: Mutex<SeededRng>,
+    rng: Mutex<SeededRng>,
 }
 
 /// One request, as written down.
@@ -36,7 +36,7 @@ pub struct Request {
 /// Serves SendGrid's endpoint on loopback; its address.
 pub async fn start(record: &Path, seed: u64) -> String {
     let file = File::create(record).expect("a file");
-    let sink = Arc::new(Sink { file: Mutex::new(file), chance: Mutex::new(SeededRng::new(seed)) });
+    let sink = Arc::new(Sink { file: Mutex::new(file), rng: Mutex::new(SeededRng::new(seed)) });
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let router = Router::new().route("/v3/mail/send", post(take)).with_state(sink);
@@ -47,7 +47,7 @@ pub async fn start(record: &Path, seed: u64) -> String {
 async fn take(State(sink): State<Arc<Sink>>, headers: HeaderMap, body: Bytes) -> Response {
     let mail: Value = serde_json::from_slice(&body).expect("JSON");
     let args = &mail["personalizations"][0]["custom_args"];
-    let draw = sink.chance.lock().expect("chance").below(100);
+    let draw = sink.rng.lock().expect("rng").below(100);
     // 0 to 7: taken and answered badly. 8 to 15: not taken, and said so, or not.
     let taken = !(8..16).contains(&draw);
     let line = json!({

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::types::QueueAttributeName;
-use domain::ports::{DocumentStore, Host, Keys, Principal};
+use domain::ports::{ApiKeyStore, ClockAndRng, DocumentStore, Principal};
 use events::Mode;
 use infra::SystemClockAndRng;
 use infra::aws::{Aws, DynamoStore, SqsWorkQueue};
 use infra::providers::http_client;
 use local::clock::Clock;
-use local::simulator::{Fault, Kind, Known, Simulator, TWILIO_FROM, deployment};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
+use simulator::{Fault, FaultKind, RegisteredConfig, Simulator, TWILIO_FROM, deployment};
 use tests::contracts;
 use tests::dynamo::at;
 
@@ -62,7 +62,7 @@ impl Cloud {
         for (config, provider, channel, settings) in deployment(&simulator.sendgrid_public_key()) {
             let callback_url = format!("{public}{}", application::settings::callback_path(provider, channel));
             let (provider, config) = (provider.to_owned(), config.to_owned());
-            simulator.know(Known { provider, config, channel, settings, callback_url });
+            simulator.register(RegisteredConfig { provider, config, channel, settings, callback_url });
         }
         let aws = at(&endpoint);
         let store = DynamoStore {
@@ -73,7 +73,7 @@ impl Cloud {
         };
         let tenant = "acme".parse().expect("a tenant");
         let principal = Principal::admin(tenant, "billing", Mode::Live);
-        Keys::put(&store, &application::hash::key_hash(KEY), &principal).await.expect("a key");
+        ApiKeyStore::put(&store, &application::hash::key_hash(KEY), &principal).await.expect("a key");
         Cloud { url: public, client: Client::new(), aws, store, simulator }
     }
 
@@ -197,8 +197,8 @@ async fn one_communication_end_to_end() {
     let path = format!("/api/communications/{id}");
     let sent = cloud.until("a scheduled one is sent", &path, |answer| answer["sentAt"].is_string()).await;
     let sent_at = api::fields::parse_time(sent["sentAt"].as_str().expect("a time")).expect("a time");
-    println!("scheduled: {} ms late", sent_at.since(at));
-    assert!(0 <= sent_at.since(at), "never early");
+    println!("scheduled: {} ms late", sent_at.millis_since(at));
+    assert!(0 <= sent_at.millis_since(at), "never early");
 
     // The lost answer: the callback settles it, and nothing is sent twice.
     let id = cloud.send(email("timeout@sim.test")).await;
@@ -255,7 +255,7 @@ async fn one_communication_end_to_end() {
     assert_eq!(names(&events).last(), Some(&"RetryRequested"));
 
     // An account that refuses us: the second one takes over, and the first is not called until it is enabled.
-    cloud.simulator.inject(Fault { provider: "sendgrid".to_owned(), kind: Kind::Status401, count: 1 });
+    cloud.simulator.inject(Fault { provider: "sendgrid".to_owned(), kind: FaultKind::Status401, count: 1 });
     let refused = cloud.send(email("failover@sim.test")).await;
     let path = format!("/api/communications/{refused}");
     let sent = cloud.until("another account takes over", &path, |answer| answer["status"] == "delivered").await;

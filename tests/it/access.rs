@@ -1,35 +1,35 @@
 //! Who may do what: every role at every route, every route across tenants, and the life of a key.
 
 use domain::access::{permissions, role_allows};
-use domain::ports::{Keys, Principal};
+use domain::ports::{ApiKeyStore, Principal};
 use events::RateLimit;
 use events::{Mode, Role};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tests::world::{Answer, World, email, sms};
+use tests::server::{Answer, TestServer, email, sms};
 
-async fn key_of(world: &World, principal: &Principal) -> String {
+async fn key_of(server: &TestServer, principal: &Principal) -> String {
     let key = format!("td_{}_{}_{}", principal.mode.as_str(), principal.tenant, principal.role.as_str());
-    Keys::put(&world.local.database, &application::hash::key_hash(&key), principal).await.expect("a key");
+    ApiKeyStore::put(&server.local.database, &application::hash::key_hash(&key), principal).await.expect("a key");
     key
 }
 
-async fn ask(world: &World, key: &str, method: &str, path: &str, body: Value) -> Answer {
-    let request = world.client.request(method.parse().expect("a method"), format!("{}{path}", world.local.url));
-    world.answer(request.bearer_auth(key).json(&body)).await
+async fn ask(server: &TestServer, key: &str, method: &str, path: &str, body: Value) -> Answer {
+    let request = server.client.request(method.parse().expect("a method"), format!("{}{path}", server.local.url));
+    server.answer(request.bearer_auth(key).json(&body)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_role_may_what_the_table_says_at_every_route() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let mut cells = 0;
     for role in Role::ALL {
         let tenant = "local".parse().expect("a tenant");
-        let key = key_of(&world, &Principal { role: *role, ..Principal::admin(tenant, "somebody", Mode::Test) }).await;
+        let key = key_of(&server, &Principal { role: *role, ..Principal::admin(tenant, "somebody", Mode::Test) }).await;
         for (method, path, permission) in api::ROUTES.iter().filter(|(_, path, _)| path.starts_with("/api")) {
             // What does not exist, so that nothing is changed on the way.
             let path = path.replace("{id}", "none").replace("{kind}", "customer");
-            let answer = ask(&world, &key, method, &path, json!({ "no such field": 1 })).await;
+            let answer = ask(&server, &key, method, &path, json!({ "no such field": 1 })).await;
             let is_refused = answer.status == StatusCode::FORBIDDEN;
             assert_eq!(
                 is_refused,
@@ -50,11 +50,11 @@ async fn every_role_may_what_the_table_says_at_every_route() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_asks_too_often_waits_and_no_other_does() {
     let request_rate = Some(RateLimit { burst: 40, per_second: 1 });
-    let world = World::with(local::Options { request_rate, ..World::options() }).await;
-    let other = world.post("/api/keys", json!({ "name": "other", "role": "viewer" })).await.text("/key").to_owned();
+    let server = TestServer::with(local::Options { request_rate, ..TestServer::options() }).await;
+    let other = server.post("/api/keys", json!({ "name": "other", "role": "viewer" })).await.text("/key").to_owned();
     let mut refused = None;
     for _ in 0..50 {
-        let answer = world.get("/api/providers").await;
+        let answer = server.get("/api/providers").await;
         if answer.status == StatusCode::TOO_MANY_REQUESTS {
             refused = Some(answer);
             break;
@@ -65,51 +65,51 @@ async fn a_key_that_asks_too_often_waits_and_no_other_does() {
     assert_eq!(refused.text("/code"), "too_many_requests");
     let wait_s: u32 = refused.headers["retry-after"].to_str().expect("text").parse().expect("seconds");
     assert!((1..=2).contains(&wait_s), "{wait_s}");
-    assert_eq!(ask(&world, &other, "GET", "/api/providers", json!({})).await.status, StatusCode::OK);
-    world.advance(wait_s * 1_000).await;
-    assert_eq!(world.get("/api/providers").await.status, StatusCode::OK);
+    assert_eq!(ask(&server, &other, "GET", "/api/providers", json!({})).await.status, StatusCode::OK);
+    server.advance(wait_s * 1_000).await;
+    assert_eq!(server.get("/api/providers").await.status, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_made_shown_once_used_and_revoked() {
-    let world = World::new().await;
-    let made = world.post("/api/keys", json!({ "name": "billing", "role": "sender", "channels": ["email"] })).await;
+    let server = TestServer::new().await;
+    let made = server.post("/api/keys", json!({ "name": "billing", "role": "sender", "channels": ["email"] })).await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
     let (id, key) = (made.id(), made.text("/key").to_owned());
     assert!(key.starts_with("td_test_"), "{key}");
-    let sent = ask(&world, &key, "POST", "/api/communications/send", email("delivered@sim.test")).await;
+    let sent = ask(&server, &key, "POST", "/api/communications/send", email("delivered@sim.test")).await;
     assert_eq!((sent.status, sent.text("/communication/createdBy")), (StatusCode::CREATED, "billing"));
-    let refused = ask(&world, &key, "POST", "/api/communications/send", sms("+447700900001")).await;
+    let refused = ask(&server, &key, "POST", "/api/communications/send", sms("+447700900001")).await;
     assert_eq!(refused.text("/errors/0/code"), "channel_not_allowed", "{}", refused.body);
-    let refused = ask(&world, &key, "GET", "/api/keys", json!({})).await;
+    let refused = ask(&server, &key, "GET", "/api/keys", json!({})).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
-    let listed = world.get("/api/keys").await;
+    let listed = server.get("/api/keys").await;
     assert_eq!((listed.text("/keys/0/id"), listed.text("/keys/0/role")), (id.as_str(), "sender"));
     assert!(!listed.body.to_string().contains(&key[10..]), "shown once");
     assert_eq!(
-        world.answer(world.request(Method::DELETE, &format!("/api/keys/{id}"))).await.status,
+        server.answer(server.request(Method::DELETE, &format!("/api/keys/{id}"))).await.status,
         StatusCode::NO_CONTENT
     );
-    let gone = ask(&world, &key, "GET", "/api/communications", json!({})).await;
+    let gone = ask(&server, &key, "GET", "/api/communications", json!({})).await;
     assert_eq!(gone.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(world.get("/api/keys").await.body["keys"], json!([]));
-    let audit = world.get("/api/audit").await;
+    assert_eq!(server.get("/api/keys").await.body["keys"], json!([]));
+    let audit = server.get("/api/audit").await;
     let types = |audit: &Answer| {
         audit.body["acts"].as_array().expect("acts").iter().map(|act| act["type"].clone()).collect::<Vec<_>>()
     };
     assert_eq!(types(&audit), ["KeyRevoked", "KeyCreated"], "{}", audit.body);
     assert_eq!((audit.text("/acts/1/data/name"), audit.text("/acts/1/actor")), ("billing", "key:developer"));
     assert!(audit.body["acts"][1]["data"].get("hash").is_none());
-    assert_eq!(types(&world.get("/api/audit?subject=templates").await), Vec::<Value>::new());
-    let wrong = world.get("/api/audit?subject=weather&from=then").await;
+    assert_eq!(types(&server.get("/api/audit?subject=templates").await), Vec::<Value>::new());
+    let wrong = server.get("/api/audit?subject=weather&from=then").await;
     assert_eq!((wrong.status, wrong.body["errors"].as_array().map(Vec::len)), (StatusCode::BAD_REQUEST, Some(2)));
 
-    let until = api::fields::show_time(domain::ports::Host::now(&*world.local.clock) + 60_000);
-    let short = world.post("/api/keys", json!({ "name": "short", "role": "viewer", "expiresAt": until })).await;
+    let until = api::fields::show_time(domain::ports::ClockAndRng::now(&*server.local.clock) + 60_000);
+    let short = server.post("/api/keys", json!({ "name": "short", "role": "viewer", "expiresAt": until })).await;
     let key = short.text("/key").to_owned();
-    assert_eq!(ask(&world, &key, "GET", "/api/communications", json!({})).await.status, StatusCode::OK);
-    world.advance(61_000).await;
-    assert_eq!(ask(&world, &key, "GET", "/api/communications", json!({})).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(ask(&server, &key, "GET", "/api/communications", json!({})).await.status, StatusCode::OK);
+    server.advance(61_000).await;
+    assert_eq!(ask(&server, &key, "GET", "/api/communications", json!({})).await.status, StatusCode::UNAUTHORIZED);
     for (body, pointer) in [
         (json!({ "role": "viewer" }), "/name"),
         (json!({ "name": "n", "role": "king" }), "/role"),
@@ -117,30 +117,30 @@ async fn a_key_is_made_shown_once_used_and_revoked() {
         (json!({ "name": "n", "role": "viewer", "channels": ["fax"] }), "/channels"),
         (json!({ "name": "n", "role": "viewer", "expiresAt": "2020-01-01T00:00:00Z" }), "/expiresAt"),
     ] {
-        let refused = world.post("/api/keys", body.clone()).await;
+        let refused = server.post("/api/keys", body.clone()).await;
         assert_eq!(refused.text("/errors/0/pointer"), pointer, "{body}: {}", refused.body);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_teams_key_writes_live_and_to_the_team_alone() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let tenant = "local".parse().expect("a tenant");
-    let live = key_of(&world, &Principal::admin(tenant, "boss", Mode::Live)).await;
+    let live = key_of(&server, &Principal::admin(tenant, "boss", Mode::Live)).await;
     let asked = json!({
         "name": "us", "role": "sender", "mode": "team", "team": ["Ada@Example.com", "+44 7700 900001"],
     });
-    let refused = world.post("/api/keys", asked.clone()).await;
+    let refused = server.post("/api/keys", asked.clone()).await;
     assert_eq!(refused.text("/errors/0/pointer"), "/mode", "a test key makes test keys: {}", refused.body);
-    let made = ask(&world, &live, "POST", "/api/keys", asked).await;
+    let made = ask(&server, &live, "POST", "/api/keys", asked).await;
     assert_eq!((made.text("/mode"), &made.body["teamSize"]), ("team", &json!(2)), "{}", made.body);
     let key = made.text("/key").to_owned();
     let channel = json!({
         "provider": "twilio", "channel": "sms", "name": "ours",
         "settings": { "accountSid": "ACsimulator", "authToken": "simulator-token", "from": "+15005550006" },
     });
-    assert_eq!(ask(&world, &live, "POST", "/api/channels", channel).await.status, StatusCode::CREATED);
-    let send = async |body: Value| ask(&world, &key, "POST", "/api/communications/send", body).await;
+    assert_eq!(ask(&server, &live, "POST", "/api/channels", channel).await.status, StatusCode::CREATED);
+    let send = async |body: Value| ask(&server, &key, "POST", "/api/communications/send", body).await;
     let sent = send(sms("+447700900001")).await;
     assert_eq!((sent.status, sent.text("/communication/mode")), (StatusCode::CREATED, "live"), "{}", sent.body);
     let refused = send(sms("+447700900002")).await;
@@ -150,15 +150,15 @@ async fn a_teams_key_writes_live_and_to_the_team_alone() {
     assert_eq!(send(chain).await.text("/errors/0/pointer"), "/fallback/0/recipientContact");
     let path = format!("/api/communications/{}/resend", sent.id());
     let other = json!({ "recipientContact": "+447700900002" });
-    assert_eq!(ask(&world, &key, "POST", &path, other).await.text("/errors/0/code"), "not_on_team");
-    assert_eq!(ask(&world, &key, "POST", &path, json!({})).await.status, StatusCode::CREATED);
+    assert_eq!(ask(&server, &key, "POST", &path, other).await.text("/errors/0/code"), "not_on_team");
+    assert_eq!(ask(&server, &key, "POST", &path, json!({})).await.status, StatusCode::CREATED);
     for (body, pointer) in [
         (json!({ "name": "n", "role": "sender", "mode": "team" }), "/team"),
         (json!({ "name": "n", "role": "sender", "mode": "team", "team": ["nobody"] }), "/team/0"),
         (json!({ "name": "n", "role": "admin", "mode": "team", "team": ["a@example.com"] }), "/role"),
         (json!({ "name": "n", "role": "sender", "mode": "live", "team": ["a@example.com"] }), "/team"),
     ] {
-        let refused = ask(&world, &live, "POST", "/api/keys", body.clone()).await;
+        let refused = ask(&server, &live, "POST", "/api/keys", body.clone()).await;
         assert_eq!(refused.text("/errors/0/pointer"), pointer, "{body}: {}", refused.body);
     }
 }
@@ -167,23 +167,23 @@ async fn a_teams_key_writes_live_and_to_the_team_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_route_leads_to_another_tenants_things() {
     const MARK: &str = "MARKER";
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let mut message = email("marker@sim.test");
     message["content"] = json!(format!("{MARK} of the content"));
     message["recipientId"] = json!("marked");
     message["scheduledAt"] = json!("2027-06-01T09:00:00Z");
-    let communication = world.send(message).await;
+    let communication = server.send(message).await;
     let template = json!({
         "name": MARK, "code": "marked", "channel": "sms", "type": "general", "bodyTemplate": format!("{MARK} {{{{a}}}}"),
     });
-    let template = world.post("/api/communication-templates", template).await.id();
+    let template = server.post("/api/communication-templates", template).await.id();
     let settings = json!({ "tokenId": MARK, "tokenSecret": "s" });
     let channel = json!({ "provider": "bulksms", "name": MARK, "settings": settings });
-    let channel = world.post("/api/channels", channel).await.id();
-    let key = world.post("/api/keys", json!({ "name": MARK, "role": "viewer" })).await.id();
+    let channel = server.post("/api/channels", channel).await.id();
+    let key = server.post("/api/keys", json!({ "name": MARK, "role": "viewer" })).await.id();
     let person = "/api/communication-preferences/customer/marked";
     let theirs = json!({ "preferredEmail": "marker@sim.test", "optedOutReason": MARK, "optedOut": true });
-    assert_eq!(world.answer(world.request(Method::PATCH, person).json(&theirs)).await.status, StatusCode::OK);
+    assert_eq!(server.answer(server.request(Method::PATCH, person).json(&theirs)).await.status, StatusCode::OK);
     let state = async || {
         let mut all = Vec::new();
         for path in [
@@ -193,14 +193,14 @@ async fn no_route_leads_to_another_tenants_things() {
             "/api/keys".to_owned(),
             person.to_owned(),
         ] {
-            let seen = world.get(&path).await;
+            let seen = server.get(&path).await;
             assert!(seen.body.to_string().contains(MARK) || path == person, "{path}: {}", seen.body);
             all.push(seen.body);
         }
         all
     };
     let before = state().await;
-    let stranger = key_of(&world, &Principal::admin("stranger".parse().expect("a tenant"), "spy", Mode::Test)).await;
+    let stranger = key_of(&server, &Principal::admin("stranger".parse().expect("a tenant"), "spy", Mode::Test)).await;
     let mut asked = 0;
     for (method, path, _) in api::ROUTES.iter().filter(|(_, path, _)| path.starts_with("/api")) {
         for id in [&communication, &template, &channel, &key, &"marked".to_owned()] {
@@ -209,7 +209,7 @@ async fn no_route_leads_to_another_tenants_things() {
                 json!({}),
                 json!({ "name": "theirs", "bodyTemplate": "theirs", "to": "+447700900001", "optedOut": false }),
             ] {
-                let answer = ask(&world, &stranger, method, &path, body).await;
+                let answer = ask(&server, &stranger, method, &path, body).await;
                 assert!(!answer.body.to_string().contains(MARK), "{method} {path}: {}", answer.body);
                 assert!(!answer.status.is_server_error(), "{method} {path}: {}", answer.body);
                 asked += 1;

@@ -2,18 +2,18 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tests::world::{Answer, World, email, sms};
+use tests::server::{Answer, TestServer, email, sms};
 
 const PDF: &[u8] = b"%PDF-1.7\n1 0 obj <<>> endobj\n%%EOF\n";
 
-async fn announce(world: &World, more: Value) -> Answer {
+async fn announce(server: &TestServer, more: Value) -> Answer {
     let mut body = json!({ "filename": "Factura ñ.pdf", "contentType": "application/pdf", "sizeBytes": PDF.len() });
     more.as_object().into_iter().flatten().for_each(|(name, value)| body[name] = value.clone());
-    world.post("/api/attachments", body).await
+    server.post("/api/attachments", body).await
 }
 
-async fn put(world: &World, announced: &Answer, bytes: &[u8]) -> StatusCode {
-    let mut request = world.client.put(announced.text("/upload/url")).body(bytes.to_vec());
+async fn put(server: &TestServer, announced: &Answer, bytes: &[u8]) -> StatusCode {
+    let mut request = server.client.put(announced.text("/upload/url")).body(bytes.to_vec());
     for (name, value) in announced.body["upload"]["headers"].as_object().expect("headers") {
         if name != "content-length" {
             request = request.header(name, value.as_str().expect("text"));
@@ -22,10 +22,10 @@ async fn put(world: &World, announced: &Answer, bytes: &[u8]) -> StatusCode {
     request.send().await.expect("an answer").status()
 }
 
-async fn uploaded(world: &World, more: Value) -> String {
-    let announced = announce(world, more).await;
+async fn uploaded(server: &TestServer, more: Value) -> String {
+    let announced = announce(server, more).await;
     assert_eq!(announced.status, StatusCode::CREATED, "{}", announced.body);
-    assert_eq!(put(world, &announced, PDF).await, StatusCode::OK);
+    assert_eq!(put(server, &announced, PDF).await, StatusCode::OK);
     announced.id()
 }
 
@@ -34,8 +34,8 @@ fn with_file(mut body: Value, id: &str) -> Value {
     body
 }
 
-async fn read(world: &World, url: &str) -> (StatusCode, Vec<u8>, String) {
-    let answer = world.client.get(url).send().await.expect("an answer");
+async fn read(server: &TestServer, url: &str) -> (StatusCode, Vec<u8>, String) {
+    let answer = server.client.get(url).send().await.expect("an answer");
     let name = answer.headers().get("content-disposition").and_then(|name| name.to_str().ok()).unwrap_or_default();
     let (status, name) = (answer.status(), name.to_owned());
     (status, answer.bytes().await.expect("a body").to_vec(), name)
@@ -43,50 +43,50 @@ async fn read(world: &World, url: &str) -> (StatusCode, Vec<u8>, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_uploaded_file_goes_with_an_email_as_bytes_and_elsewhere_as_a_link() {
-    let world = World::new().await;
-    let announced = announce(&world, json!({})).await;
+    let server = TestServer::new().await;
+    let announced = announce(&server, json!({})).await;
     assert_eq!((announced.text("/status"), announced.text("/upload/method")), ("awaiting_upload", "PUT"));
     let id = announced.id();
-    let early = world.post("/api/communications/send", with_file(email("ada@example.com"), &id)).await;
+    let early = server.post("/api/communications/send", with_file(email("ada@example.com"), &id)).await;
     assert_eq!(early.text("/errors/0/code"), "not_uploaded", "{}", early.body);
-    assert_eq!(put(&world, &announced, PDF).await, StatusCode::OK);
-    let seen = world.get(&format!("/api/attachments/{id}")).await;
+    assert_eq!(put(&server, &announced, PDF).await, StatusCode::OK);
+    let seen = server.get(&format!("/api/attachments/{id}")).await;
     assert_eq!((seen.text("/status"), seen.text("/sha256").len()), ("ready", 64), "{}", seen.body);
-    let (status, bytes, name) = read(&world, seen.text("/downloadUrl")).await;
+    let (status, bytes, name) = read(&server, seen.text("/downloadUrl")).await;
     assert_eq!((status, bytes.as_slice()), (StatusCode::OK, PDF));
     assert_eq!(name, "attachment; filename*=UTF-8''Factura%20%C3%B1.pdf");
 
-    let mailed = world.send(with_file(email("files@example.com"), &id)).await;
-    world.until_status(&mailed, "delivered").await;
-    let arrived = &world.inbox("files@example.com").await[0]["attachments"][0];
+    let mailed = server.send(with_file(email("files@example.com"), &id)).await;
+    server.until_status(&mailed, "delivered").await;
+    let arrived = &server.inbox("files@example.com").await[0]["attachments"][0];
     assert_eq!((&arrived["filename"], &arrived["type"]), (&json!("Factura ñ.pdf"), &json!("application/pdf")));
-    let timeline = world.get(&format!("/api/communications/{mailed}/events")).await;
+    let timeline = server.get(&format!("/api/communications/{mailed}/events")).await;
     assert_eq!(timeline.text("/events/0/data/attachments/0/sha256"), seen.text("/sha256"));
 
-    let texted = world.send(with_file(sms("+447700900001"), &id)).await;
-    world.until_status(&texted, "delivered").await;
-    let text = world.inbox("+447700900001").await[0]["body"].as_str().expect("a text").to_owned();
+    let texted = server.send(with_file(sms("+447700900001"), &id)).await;
+    server.until_status(&texted, "delivered").await;
+    let text = server.inbox("+447700900001").await[0]["body"].as_str().expect("a text").to_owned();
     let link = text.split_whitespace().find(|word| word.contains("/files/")).expect("a link").to_owned();
-    assert_eq!(read(&world, &link).await.1, PDF, "{link}");
+    assert_eq!(read(&server, &link).await.1, PDF, "{link}");
     let broken = format!("{}x", link);
-    assert_eq!(read(&world, &broken).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(read(&server, &broken).await.0, StatusCode::NOT_FOUND);
     let chat = json!({ "channel": "telegram", "type": "general", "recipientContact": "7700900001", "content": "Here" });
-    let chatted = world.send(with_file(chat, &id)).await;
-    world.until_status(&chatted, "sent").await;
+    let chatted = server.send(with_file(chat, &id)).await;
+    server.until_status(&chatted, "sent").await;
 
-    world.advance(16 * 60_000).await;
-    assert_eq!(read(&world, seen.text("/downloadUrl")).await.0, StatusCode::FORBIDDEN, "its time is over");
-    let removed = world.answer(world.request(Method::DELETE, &format!("/api/attachments/{id}"))).await;
+    server.advance(16 * 60_000).await;
+    assert_eq!(read(&server, seen.text("/downloadUrl")).await.0, StatusCode::FORBIDDEN, "its time is over");
+    let removed = server.answer(server.request(Method::DELETE, &format!("/api/attachments/{id}"))).await;
     assert_eq!(removed.status, StatusCode::NO_CONTENT);
-    assert_eq!(world.get(&format!("/api/attachments/{id}")).await.status, StatusCode::NOT_FOUND);
-    assert_eq!(read(&world, &link).await.0, StatusCode::NOT_FOUND);
-    let gone = world.post("/api/communications/send", with_file(email("ada@example.com"), &id)).await;
+    assert_eq!(server.get(&format!("/api/attachments/{id}")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(read(&server, &link).await.0, StatusCode::NOT_FOUND);
+    let gone = server.post("/api/communications/send", with_file(email("ada@example.com"), &id)).await;
     assert_eq!(gone.text("/errors/0/code"), "unknown_attachment");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_what_it_was_said_to_be_is_refused() {
-    let world = World::new().await;
+async fn a_file_that_is_not_of_its_declared_type_is_refused() {
+    let server = TestServer::new().await;
     for (body, pointer) in [
         (json!({ "contentType": "application/x-msdownload" }), "/contentType"),
         (json!({ "contentType": "text/html" }), "/contentType"),
@@ -95,12 +95,12 @@ async fn what_is_not_what_it_was_said_to_be_is_refused() {
         (json!({ "sha256": "abc" }), "/sha256"),
         (json!({ "filename": "a\u{0}b" }), "/filename"),
     ] {
-        let refused = announce(&world, body.clone()).await;
+        let refused = announce(&server, body.clone()).await;
         assert_eq!(refused.text("/errors/0/pointer"), pointer, "{body}: {}", refused.body);
     }
-    let announced = announce(&world, json!({})).await;
+    let announced = announce(&server, json!({})).await;
     assert_eq!(
-        put(&world, &announced, b"%PDF-1.7 but longer than was announced ........").await,
+        put(&server, &announced, b"%PDF-1.7 but longer than was announced ........").await,
         StatusCode::FORBIDDEN
     );
     let mut html = vec![b' '; PDF.len()];
@@ -109,22 +109,22 @@ async fn what_is_not_what_it_was_said_to_be_is_refused() {
         (json!({}), html.as_slice(), "Its content is not application/pdf."),
         (json!({ "sha256": "0".repeat(64) }), PDF, "Its checksum is not the one that was announced."),
     ] {
-        let announced = announce(&world, more).await;
-        assert_eq!(put(&world, &announced, bytes).await, StatusCode::OK);
-        let seen = world.get(&format!("/api/attachments/{}", announced.id())).await;
+        let announced = announce(&server, more).await;
+        assert_eq!(put(&server, &announced, bytes).await, StatusCode::OK);
+        let seen = server.get(&format!("/api/attachments/{}", announced.id())).await;
         assert_eq!((seen.text("/status"), seen.text("/reason")), ("refused", why));
-        let sent = world.post("/api/communications/send", with_file(email("ada@example.com"), &announced.id())).await;
+        let sent = server.post("/api/communications/send", with_file(email("ada@example.com"), &announced.id())).await;
         assert_eq!(sent.text("/errors/0/code"), "refused", "{}", sent.body);
     }
     // An address is for one thing, one place and one time.
-    let announced = announce(&world, json!({})).await;
+    let announced = announce(&server, json!({})).await;
     let url = announced.text("/upload/url").to_owned();
-    assert_eq!(read(&world, &url).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(read(&server, &url).await.0, StatusCode::FORBIDDEN);
     let elsewhere = url.replace(&announced.id(), "att_00000000000000000000000000000000");
-    let moved = world.client.put(elsewhere).header("content-type", "application/pdf").body(PDF).send().await;
+    let moved = server.client.put(elsewhere).header("content-type", "application/pdf").body(PDF).send().await;
     assert_eq!(moved.expect("an answer").status(), StatusCode::FORBIDDEN);
-    world.advance(3_601_000).await;
-    assert_eq!(put(&world, &announced, PDF).await, StatusCode::FORBIDDEN);
+    server.advance(3_601_000).await;
+    assert_eq!(put(&server, &announced, PDF).await, StatusCode::FORBIDDEN);
     for wrong in [
         json!([{ "attachmentId": announced.id(), "fileUrl": "https://example.com/a.pdf" }]),
         json!([{ "attachmentId": 7 }]),
@@ -132,22 +132,22 @@ async fn what_is_not_what_it_was_said_to_be_is_refused() {
     ] {
         let mut body = email("ada@example.com");
         body["attachments"] = wrong.clone();
-        let refused = world.post("/api/communications/send", body).await;
+        let refused = server.post("/api/communications/send", body).await;
         assert_eq!(refused.text("/errors/0/code"), "not_an_attachment", "{wrong}: {}", refused.body);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_persons_files_are_erased_with_them_and_shared_ones_stay() {
-    let world = World::new().await;
-    let (own, shared) = (uploaded(&world, json!({})).await, uploaded(&world, json!({ "shared": true })).await);
+    let server = TestServer::new().await;
+    let (own, shared) = (uploaded(&server, json!({})).await, uploaded(&server, json!({ "shared": true })).await);
     let mut body = email("ada@example.com");
     body["recipientId"] = json!("ada");
     body["attachments"] = json!([{ "attachmentId": own }, { "attachmentId": shared, "filename": "Terms.pdf" }]);
-    let id = world.send(body).await;
-    world.until_status(&id, "delivered").await;
-    let erased = world.answer(world.request(Method::DELETE, "/api/subjects/customer/ada")).await;
+    let id = server.send(body).await;
+    server.until_status(&id, "delivered").await;
+    let erased = server.answer(server.request(Method::DELETE, "/api/subjects/customer/ada")).await;
     assert_eq!(erased.body["erased"], 1, "{}", erased.body);
-    assert_eq!(world.get(&format!("/api/attachments/{own}")).await.status, StatusCode::NOT_FOUND);
-    assert_eq!(world.get(&format!("/api/attachments/{shared}")).await.text("/status"), "ready");
+    assert_eq!(server.get(&format!("/api/attachments/{own}")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(server.get(&format!("/api/attachments/{shared}")).await.text("/status"), "ready");
 }

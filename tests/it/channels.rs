@@ -1,15 +1,15 @@
 //! The tenant's own provider configurations, over HTTP; and what comes in by them.
 
-use domain::ports::{AddressKey, DocumentStore, EventStore, Host};
+use domain::ports::{AddressKey, ClockAndRng, DocumentStore, EventStore};
 use events::Channel;
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use tests::world::{World, email, eventually, sms};
+use tests::server::{TestServer, email, eventually, sms};
 
-async fn add(world: &World, body: Value) -> Value {
-    let answer = world.post("/api/channels", body).await;
+async fn add(server: &TestServer, body: Value) -> Value {
+    let answer = server.post("/api/channels", body).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
     answer.body
 }
@@ -23,21 +23,21 @@ fn twilio(name: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_of_its_own_carries_a_tenants_messages_and_hears_what_became_of_them() {
-    let world = World::new().await;
-    let own = add(&world, twilio("Ours")).await;
+    let server = TestServer::new().await;
+    let own = add(&server, twilio("Ours")).await;
     let id = own["id"].as_str().expect("an id").to_owned();
     assert!(id.starts_with("local."), "{id}");
     assert!(!own.to_string().contains("simulator-token"), "credentials are never returned: {own}");
     assert_eq!(own["credentials"], json!(["authToken"]));
-    let sent = world.send(sms("+447700900001")).await;
-    let done = world.until_status(&sent, "delivered").await;
+    let sent = server.send(sms("+447700900001")).await;
+    let done = server.until_status(&sent, "delivered").await;
     assert_eq!(done.text("/provider"), "twilio");
-    let providers = world.get("/api/providers").await;
+    let providers = server.get("/api/providers").await;
     let listed = providers.body["providers"].as_array().expect("providers");
     assert!(listed.iter().any(|provider| provider["id"] == id.as_str()));
     assert!(listed.iter().all(|provider| provider["id"] != "twilio"), "its own replace the deployment's");
     let log = eventually("a callback in the log", async || {
-        let log = world.get("/api/webhook-log?provider=twilio&status=processed").await;
+        let log = server.get("/api/webhook-log?provider=twilio&status=processed").await;
         (!log.body["callbacks"].as_array().expect("callbacks").is_empty()).then_some(log)
     })
     .await;
@@ -49,33 +49,33 @@ async fn a_channel_of_its_own_carries_a_tenants_messages_and_hears_what_became_o
 
 #[tokio::test(flavor = "multi_thread")]
 async fn channels_are_ordered_changed_switched_off_and_removed() {
-    let world = World::new().await;
-    let [first, second] = [add(&world, twilio("One")).await, add(&world, twilio("Two")).await];
+    let server = TestServer::new().await;
+    let [first, second] = [add(&server, twilio("One")).await, add(&server, twilio("Two")).await];
     let [first, second] = [&first["id"], &second["id"]].map(|id| id.as_str().expect("an id").to_owned());
     let order = async || {
-        let all = world.get("/api/channels?channel=sms").await.body["channels"].as_array().expect("channels").clone();
+        let all = server.get("/api/channels?channel=sms").await.body["channels"].as_array().expect("channels").clone();
         all.iter().map(|channel| channel["id"].as_str().expect("an id").to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(order().await, [first.clone(), second.clone()]);
-    let answer = world.post("/api/channels/order", json!({ "channel": "sms", "order": [second] })).await;
+    let answer = server.post("/api/channels/order", json!({ "channel": "sms", "order": [second] })).await;
     assert_eq!(answer.body["order"], json!([second, first]), "{}", answer.body);
     assert_eq!(order().await, [second.clone(), first.clone()]);
 
     let path = format!("/api/channels/{first}");
     let change = json!({ "name": "Uno", "settings": { "authToken": "other" }, "enabled": false });
-    let changed = world.answer(world.request(Method::PATCH, &path).json(&change)).await;
+    let changed = server.answer(server.request(Method::PATCH, &path).json(&change)).await;
     assert_eq!((changed.text("/name"), &changed.body["enabled"]), ("Uno", &json!(false)), "{}", changed.body);
     assert_eq!(changed.body["credentialsVersion"], 2);
-    let health = world.get(&format!("{path}/health")).await;
+    let health = server.get(&format!("{path}/health")).await;
     assert_eq!(health.status, StatusCode::OK, "{}", health.body);
-    assert_eq!(world.answer(world.request(Method::DELETE, &path)).await.status, StatusCode::NO_CONTENT);
-    assert_eq!(world.get(&path).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(server.answer(server.request(Method::DELETE, &path)).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(server.get(&path).await.status, StatusCode::NOT_FOUND);
     assert_eq!(order().await, [second]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_channel_is_said_by_its_field() {
-    let world = World::new().await;
+async fn validation_errors_of_a_channel_name_their_field() {
+    let server = TestServer::new().await;
     for (body, pointer) in [
         (json!({ "provider": "pigeon", "settings": {} }), "/provider"),
         (json!({ "provider": "twilio", "settings": {} }), "/channel"),
@@ -91,7 +91,7 @@ async fn what_is_wrong_with_a_channel_is_said_by_its_field() {
         ),
         (json!({ "provider": "bulksms", "settings": {}, "rate": { "burst": 0, "perSecond": 1 } }), "/rate"),
     ] {
-        let answer = world.post("/api/channels", body.clone()).await;
+        let answer = server.post("/api/channels", body.clone()).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}: {}", answer.body);
         let errors = answer.body["errors"].as_array().expect("errors");
         assert!(errors.iter().any(|error| error["pointer"] == pointer), "{body}: {}", answer.body);
@@ -100,43 +100,43 @@ async fn what_is_wrong_with_a_channel_is_said_by_its_field() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_test_goes_by_one_channel_alone() {
-    let world = World::new().await;
-    let [_, second] = [add(&world, twilio("One")).await, add(&world, twilio("Two")).await];
+    let server = TestServer::new().await;
+    let [_, second] = [add(&server, twilio("One")).await, add(&server, twilio("Two")).await];
     let id = second["id"].as_str().expect("an id");
-    let answer = world.post(&format!("/api/channels/{id}/test"), json!({ "to": "+447700900001" })).await;
+    let answer = server.post(&format!("/api/channels/{id}/test"), json!({ "to": "+447700900001" })).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
-    world.until_status(&answer.id(), "delivered").await;
-    let events = world.get(&format!("/api/communications/{}/events", answer.id())).await;
+    server.until_status(&answer.id(), "delivered").await;
+    let events = server.get(&format!("/api/communications/{}/events", answer.id())).await;
     assert!(events.body.to_string().contains(id), "{}", events.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_channel_carries_messages_of_tenants_without_one_of_their_own() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     for (channel, to, last, provider) in [
         ("whatsapp", "+447700900002", "read", "twilio"),
         ("messenger", "7700900002", "read", "twilio"),
         ("telegram", "7700900001", "sent", "telegram"),
     ] {
-        let id = world
+        let id = server
             .send(json!({ "channel": channel, "type": "invoice", "recipientContact": to, "content": "Hello" }))
             .await;
-        let status = world.until_status(&id, last).await;
+        let status = server.until_status(&id, last).await;
         assert_eq!(status.text("/provider"), provider, "{channel}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_and_start_decide_whether_a_number_is_written_to() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let bulk = json!({ "provider": "bulksms", "settings": { "tokenId": "t", "tokenSecret": "s" } });
-    let own = add(&world, bulk).await;
+    let own = add(&server, bulk).await;
     let url = own["webhookUrl"].as_str().expect("an address").to_owned();
     let say = async |id: &str, text: &str| {
         let body = json!([{ "id": id, "type": "RECEIVED", "from": "447700900077", "to": "1", "body": text }]);
-        world.client.post(&url).json(&body).send().await.expect("an answer").status()
+        server.client.post(&url).json(&body).send().await.expect("an answer").status()
     };
-    let accepted = async || world.post("/api/communications/send", sms("+447700900077")).await.status;
+    let accepted = async || server.post("/api/communications/send", sms("+447700900077")).await.status;
     assert_eq!(accepted().await, StatusCode::CREATED);
     assert_eq!(say("1", "Stop!").await, StatusCode::NO_CONTENT);
     assert_eq!(accepted().await, StatusCode::UNPROCESSABLE_ENTITY);
@@ -144,48 +144,48 @@ async fn stop_and_start_decide_whether_a_number_is_written_to() {
     assert_eq!(accepted().await, StatusCode::CREATED);
     let wrong = format!("{}x", url);
     assert_eq!(
-        world.client.post(&wrong).json(&json!([])).send().await.expect("an answer").status(),
+        server.client.post(&wrong).json(&json!([])).send().await.expect("an answer").status(),
         StatusCode::NOT_FOUND
     );
     // A probe says nothing, and is answered.
-    assert_eq!(world.client.post(&url).json(&json!([])).send().await.expect("an answer").status(), StatusCode::OK);
+    assert_eq!(server.client.post(&url).json(&json!([])).send().await.expect("an answer").status(), StatusCode::OK);
     let key = AddressKey {
         tenant: "local".parse().expect("a tenant"),
         channel: Channel::Sms,
         contact_hash: "nobody".to_owned(),
     };
-    assert!(!world.local.database.is_suppressed(&key).await.expect("an answer"));
+    assert!(!server.local.database.is_suppressed(&key).await.expect("an answer"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_callback_that_comes_too_early_waits_for_its_message() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let bulk = json!({ "provider": "bulksms", "settings": { "tokenId": "t", "tokenSecret": "s" } });
-    let own = add(&world, bulk).await;
+    let own = add(&server, bulk).await;
     let (id, url) = (own["id"].as_str().expect("an id"), own["webhookUrl"].as_str().expect("an address"));
-    world.fault(id, "accept_then_silence", 1).await;
-    let sent = world.post(&format!("/api/channels/{id}/test"), json!({ "to": "+447700900001" })).await;
-    world.until(&sent.id(), "lifecycle", "in_doubt").await;
+    server.fault(id, "accept_then_silence", 1).await;
+    let sent = server.post(&format!("/api/channels/{id}/test"), json!({ "to": "+447700900001" })).await;
+    server.until(&sent.id(), "lifecycle", "in_doubt").await;
     let report = |message: &str| json!([{ "id": message, "type": "SENT", "status": { "type": "DELIVERED" } }]);
     for message in ["early", "nobodys"] {
-        let answer = world.client.post(url).json(&report(message)).send().await.expect("an answer");
+        let answer = server.client.post(url).json(&report(message)).send().await.expect("an answer");
         assert_eq!(answer.status(), StatusCode::NO_CONTENT);
     }
     let logged = async |status: &str| {
-        let log = world.get(&format!("/api/webhook-log?status={status}")).await;
+        let log = server.get(&format!("/api/webhook-log?status={status}")).await;
         log.body["callbacks"].as_array().expect("callbacks").len()
     };
     assert_eq!(logged("waiting").await, 2);
     let tenant = "local".parse().expect("a tenant");
     let known = application::directory::provider_message_key(&tenant, id, "early");
     let attempt = format!("{}_1", sent.id().replacen("com_", "att_", 1));
-    world.local.database.put_document(&known, &attempt, None).await.expect("kept");
-    world.advance(6_000).await;
-    let done = world.until_status(&sent.id(), "delivered").await;
+    server.local.database.put_document(&known, &attempt, None).await.expect("kept");
+    server.advance(6_000).await;
+    let done = server.until_status(&sent.id(), "delivered").await;
     assert_eq!(done.body["attempts"], 1);
     eventually("it is no longer waited for", async || (logged("processed").await == 1).then_some(())).await;
     for _ in 0..6 {
-        world.advance(900_000).await;
+        server.advance(900_000).await;
         tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     }
     eventually("the other one is given up", async || (logged("unmatched").await == 1).then_some(())).await;
@@ -194,12 +194,12 @@ async fn a_callback_that_comes_too_early_waits_for_its_message() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_soft_bounces_in_a_row_are_enough() {
-    let world = World::new().await;
-    let send = async || world.post("/api/communications/send", email("returned@sim.test")).await;
+    let server = TestServer::new().await;
+    let send = async || server.post("/api/communications/send", email("returned@sim.test")).await;
     let one = async || {
         let sent = send().await;
         assert_eq!(sent.status, StatusCode::CREATED, "{}", sent.body);
-        world.until_status(&sent.id(), "failed").await;
+        server.until_status(&sent.id(), "failed").await;
     };
     for _ in 0..4 {
         one().await;
@@ -211,51 +211,51 @@ async fn five_soft_bounces_in_a_row_are_enough() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_click_unsubscribes_and_a_look_does_not() {
-    let world = World::new().await;
-    for example in world.get("/_dev/providers").await.body["channels"].as_array().expect("channels") {
+    let server = TestServer::new().await;
+    for example in server.get("/_dev/providers").await.body["channels"].as_array().expect("channels") {
         if example["channel"] != "email" {
             continue;
         }
-        let own = add(&world, example.clone()).await;
+        let own = add(&server, example.clone()).await;
         let to = format!("{}@example.com", own["provider"].as_str().expect("a name"));
-        let sent = world.send(email(&to)).await;
-        world.until_status(&sent, "delivered").await;
-        let url = world.inbox(&to).await[0]["unsubscribeUrl"].as_str().expect("a link").to_owned();
-        let seen = world.client.get(&url).send().await.expect("a page");
+        let sent = server.send(email(&to)).await;
+        server.until_status(&sent, "delivered").await;
+        let url = server.inbox(&to).await[0]["unsubscribeUrl"].as_str().expect("a link").to_owned();
+        let seen = server.client.get(&url).send().await.expect("a page");
         assert_eq!(seen.status(), StatusCode::OK);
         assert!(seen.text().await.expect("a page").contains("<form method=\"post\">"));
-        let sent = world.send(email(&to)).await;
-        world.until_status(&sent, "delivered").await;
+        let sent = server.send(email(&to)).await;
+        server.until_status(&sent, "delivered").await;
         for _ in 0..2 {
-            let clicked = world.client.post(&url).body("List-Unsubscribe=One-Click").send().await.expect("an answer");
+            let clicked = server.client.post(&url).body("List-Unsubscribe=One-Click").send().await.expect("an answer");
             assert_eq!(clicked.status(), StatusCode::OK);
         }
-        let refused = world.post("/api/communications/send", email(&to)).await;
+        let refused = server.post("/api/communications/send", email(&to)).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.body);
         let forged = format!("{}x", &url[..url.len() - 1]);
-        assert_eq!(world.client.post(&forged).send().await.expect("an answer").status(), StatusCode::NOT_FOUND);
+        assert_eq!(server.client.post(&forged).send().await.expect("an answer").status(), StatusCode::NOT_FOUND);
         let path = format!("/api/channels/{}", own["id"].as_str().expect("an id"));
-        world.answer(world.request(Method::DELETE, &path)).await;
+        server.answer(server.request(Method::DELETE, &path)).await;
     }
     let mut urgent = email("code@example.com");
     urgent["priority"] = json!("urgent");
-    let sent = world.send(urgent).await;
-    world.until_status(&sent, "delivered").await;
-    assert!(world.inbox("code@example.com").await[0].get("unsubscribeUrl").is_none(), "somebody waits for it");
+    let sent = server.send(urgent).await;
+    server.until_status(&sent, "delivered").await;
+    assert!(server.inbox("code@example.com").await[0].get("unsubscribeUrl").is_none(), "somebody waits for it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_go_with_an_email_and_stay_links_where_they_cannot_be_had() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let mut message = email("files@example.com");
     message["attachments"] = json!([
         { "filename": "invoice.pdf", "fileUrl": "https://files.example.com/invoice.pdf" },
         { "filename": "large.pdf", "fileUrl": "https://files.example.com/large.pdf" },
         { "filename": "inside.pdf", "fileUrl": "https://169.254.169.254/latest/meta-data" },
     ]);
-    let sent = world.send(message).await;
-    world.until_status(&sent, "delivered").await;
-    let arrived = &world.inbox("files@example.com").await[0];
+    let sent = server.send(message).await;
+    server.until_status(&sent, "delivered").await;
+    let arrived = &server.inbox("files@example.com").await[0];
     let files = arrived["attachments"].as_array().expect("files");
     assert_eq!((files.len(), &files[0]["filename"]), (1, &json!("invoice.pdf")), "{arrived}");
     let body = arrived["body"].as_str().expect("a text");
@@ -264,41 +264,41 @@ async fn files_go_with_an_email_and_stay_links_where_they_cannot_be_had() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn words_are_for_those_who_wrote_lately_and_templates_for_the_others() {
-    let world = World::new().await;
-    let examples = world.get("/_dev/providers").await;
+    let server = TestServer::new().await;
+    let examples = server.get("/_dev/providers").await;
     let examples = examples.body["channels"].as_array().expect("channels").clone();
     let whatsapp = examples.iter().find(|example| example["provider"] == "whatsapp").expect("an example");
-    let own = add(&world, whatsapp.clone()).await;
+    let own = add(&server, whatsapp.clone()).await;
     let send = async || {
         let message = json!({
             "channel": "whatsapp", "type": "invoice", "recipientContact": "+447700900055", "content": "In our own words",
             "providerTemplate": { "name": "invoice_ready", "language": "en", "variables": ["INV-1"] },
         });
-        let sent = world.send(message).await;
-        world.until_status(&sent, "delivered").await;
-        world.inbox("+447700900055").await[0]["body"].as_str().expect("a text").to_owned()
+        let sent = server.send(message).await;
+        server.until_status(&sent, "delivered").await;
+        server.inbox("+447700900055").await[0]["body"].as_str().expect("a text").to_owned()
     };
     assert_eq!(send().await, "invoice_ready");
-    let at = world.local.clock.now().0 / 1_000;
+    let at = server.local.clock.now().0 / 1_000;
     let said = json!({ "from": "447700900055", "id": "wamid.1", "timestamp": at.to_string(), "type": "text", "text": { "body": "Hello" } });
     let body = json!({ "entry": [{ "changes": [{ "value": { "messages": [said] } }] }] }).to_string();
     let mut mac = Hmac::<Sha256>::new_from_slice(b"app-example").expect("a key");
     mac.update(body.as_bytes());
     let signature: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     let url = own["webhookUrl"].as_str().expect("an address");
-    let answer = world.client.post(url).header("x-hub-signature-256", format!("sha256={signature}")).body(body).send();
+    let answer = server.client.post(url).header("x-hub-signature-256", format!("sha256={signature}")).body(body).send();
     assert_eq!(answer.await.expect("an answer").status(), StatusCode::NO_CONTENT);
     assert_eq!(send().await, "In our own words");
-    world.advance(24 * 3_600_000).await;
+    server.advance(24 * 3_600_000).await;
     assert_eq!(send().await, "invoice_ready");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_sms_provider_is_a_view_of_the_first_sms_channel() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let put =
-        async |body: Value| world.answer(world.request(Method::PUT, "/api/sms-provider/config").json(&body)).await;
-    assert_eq!(world.get("/api/sms-provider/config").await.status, StatusCode::NOT_FOUND);
+        async |body: Value| server.answer(server.request(Method::PUT, "/api/sms-provider/config").json(&body)).await;
+    assert_eq!(server.get("/api/sms-provider/config").await.status, StatusCode::NOT_FOUND);
     let wrong = put(json!({ "provider": "TWILIO", "apiKey": "ACexample", "apiUrl": "https://example.com" })).await;
     assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
     let pointers = wrong.body["errors"].as_array().expect("errors").iter().map(|error| error["pointer"].clone());
@@ -322,67 +322,67 @@ async fn one_sms_provider_is_a_view_of_the_first_sms_channel() {
         assert_eq!(made.status, StatusCode::OK, "{}", made.body);
         assert_eq!((&made.body["provider"], &made.body["senderId"]), (&body["provider"], &body["senderId"]));
         assert!(!made.body.to_string().contains("atsk") && made.body.get("apiKey").is_none(), "{}", made.body);
-        let asked = world.get("/api/sms-provider/balance").await;
+        let asked = server.get("/api/sms-provider/balance").await;
         match balance {
             Some(amount) => {
                 assert_eq!(asked.text("/balance"), amount);
-                assert_eq!(world.get("/api/sms-provider/config").await.text("/balance"), amount);
+                assert_eq!(server.get("/api/sms-provider/config").await.text("/balance"), amount);
             }
             None => assert_eq!(asked.status, StatusCode::CONFLICT),
         }
         let test = json!({ "phoneNumber": "+447700900001", "message": "Hello" });
-        let sent = world.post("/api/sms-provider/test", test).await;
+        let sent = server.post("/api/sms-provider/test", test).await;
         assert_eq!(sent.status, StatusCode::CREATED, "{}", sent.body);
-        let done = world.until_status(&sent.id(), "delivered").await;
+        let done = server.until_status(&sent.id(), "delivered").await;
         assert_eq!(done.text("/provider").to_uppercase(), body["provider"].as_str().expect("a name"));
     }
     let changed = put(json!({ "provider": "CUSTOM", "isActive": false })).await;
     assert_eq!(changed.body["isActive"], json!(false), "{}", changed.body);
-    let all = world.get("/api/v1/communication/channels?channel=sms").await;
+    let all = server.get("/api/v1/communication/channels?channel=sms").await;
     assert_eq!(all.body["channels"].as_array().expect("channels").len(), 4);
     let first = &all.body["channels"][0];
     assert_eq!((&first["provider"], &first["enabled"]), (&json!("custom"), &json!(false)));
-    let one = world.get(&format!("/api/v1/communication/channels/{}", first["id"].as_str().expect("an id"))).await;
+    let one = server.get(&format!("/api/v1/communication/channels/{}", first["id"].as_str().expect("an id"))).await;
     assert_eq!(one.body["id"], first["id"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_is_shown_to_be_ours_to_those_who_ask() {
-    let world = World::new().await;
-    let examples = world.get("/_dev/providers").await;
+    let server = TestServer::new().await;
+    let examples = server.get("/_dev/providers").await;
     for name in ["whatsapp", "messenger"] {
         let examples = examples.body["channels"].as_array().expect("channels").iter();
         let example = examples.clone().find(|example| example["provider"] == name).expect("an example");
-        let own = add(&world, example.clone()).await;
+        let own = add(&server, example.clone()).await;
         let url = own["webhookUrl"].as_str().expect("an address");
         let ask = async |token: &str| {
             let query = format!("?hub.mode=subscribe&hub.verify_token={token}&hub.challenge=1158201444");
-            world.client.get(format!("{url}{query}")).send().await.expect("an answer")
+            server.client.get(format!("{url}{query}")).send().await.expect("an answer")
         };
         let right = ask("verify-example").await;
         assert_eq!((right.status(), right.text().await.expect("text").as_str()), (StatusCode::OK, "1158201444"));
         assert_eq!(ask("wrong").await.status(), StatusCode::FORBIDDEN);
-        assert_eq!(world.client.head(url).send().await.expect("an answer").status(), StatusCode::OK);
+        assert_eq!(server.client.head(url).send().await.expect("an answer").status(), StatusCode::OK);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sms_goes_to_the_countries_that_are_allowed() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let at_home =
         json!({ "provider": "bulksms", "settings": { "tokenId": "t", "tokenSecret": "s", "defaultRegion": "KE" } });
-    let own = add(&world, at_home).await;
-    let send = async |to: &str| world.post("/api/communications/send", sms(to)).await;
+    let own = add(&server, at_home).await;
+    let send = async |to: &str| server.post("/api/communications/send", sms(to)).await;
     let sent = send("0711 000000").await;
     assert_eq!(sent.text("/communication/recipientContact"), "+254711000000", "{}", sent.body);
     let refused = send("+447700900001").await;
     assert_eq!(refused.text("/errors/0/code"), "country_not_allowed", "{}", refused.body);
     let path = format!("/api/channels/{}", own["id"].as_str().expect("an id"));
     let wrong = json!({ "settings": { "allowedCountries": "KE,Mars" } });
-    let wrong = world.answer(world.request(Method::PATCH, &path).json(&wrong)).await;
+    let wrong = server.answer(server.request(Method::PATCH, &path).json(&wrong)).await;
     assert_eq!(wrong.text("/errors/0/pointer"), "/settings/allowedCountries");
     let wider = json!({ "settings": { "allowedCountries": "KE, GB" } });
-    let wider = world.answer(world.request(Method::PATCH, &path).json(&wider)).await;
+    let wider = server.answer(server.request(Method::PATCH, &path).json(&wider)).await;
     assert_eq!(wider.status, StatusCode::OK, "{}", wider.body);
     assert_eq!(send("+447700900001").await.status, StatusCode::CREATED);
     assert_eq!(send("+18762100000").await.status, StatusCode::UNPROCESSABLE_ENTITY);

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use domain::ports::{ContentKey, Host, Vault};
+use domain::ports::{ClockAndRng, ContentKey, Vault};
 use events::{Channel, Timestamp};
 use infra::embedded::{Database, MemoryWorkQueue, WaitingClock};
 use serde_json::json;
-use tests::bench::{FixedClock, Scratch};
 use tests::contracts;
 use tests::dynamo::Dynamo;
+use tests::harness::{FixedClock, Scratch};
 
 fn embedded() -> (Database, Scratch) {
     let scratch = Scratch::new();
@@ -36,8 +36,8 @@ async fn sqlite_keeps_the_keys_and_limits_contracts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_keeps_the_objects_contract() {
-    let world = tests::world::World::new().await;
-    contracts::objects(&*world.local.objects, &world.client, world.local.clock.now()).await;
+    let server = tests::server::TestServer::new().await;
+    contracts::objects(&*server.local.objects, &server.client, server.local.clock.now()).await;
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn dynamodb_keeps_the_views_contract() {
 
 struct StillWall(Arc<FixedClock>);
 
-impl Host for StillWall {
+impl ClockAndRng for StillWall {
     fn now(&self) -> Timestamp {
         self.0.now()
     }
@@ -141,13 +141,13 @@ async fn keys_left_unprocessed_are_asked_for_again() {
 }
 
 fn stored(mut item: serde_json::Value) -> serde_json::Value {
-    let body = serde_json::to_string(&tests::bench::content()).expect("JSON");
+    let body = serde_json::to_string(&tests::harness::content()).expect("JSON");
     item["body"] = json!({ "S": body });
     item
 }
 
 fn content_key(name: &str) -> ContentKey {
-    let tenant = tests::bench::tenant();
+    let tenant = tests::harness::tenant();
     let id = events::CommunicationId::from_idempotency_key(&tenant, name);
     ContentKey { tenant, subject: "customer:1".to_owned(), id, content: "c".to_owned() }
 }

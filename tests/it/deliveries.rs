@@ -1,146 +1,148 @@
-//! The deliver and schedule doors on a bench: what is lost, doubled, late or in doubt.
+//! The functions deliver and schedule: hints that are lost, duplicated or late, and attempts in doubt.
 
 use std::sync::Arc;
 
 use dead_letter::DeadLetter;
-use domain::communication::Answer;
-use domain::communication::{Command, Lifecycle, Report};
+use domain::communication::AttemptOutcome;
+use domain::communication::{Command, DeliveryReport, Lifecycle};
 use domain::policy;
 use domain::ports::{AddressKey, EventStore, StreamKey};
-use events::{CancelReason, Channel, DeadLetterReason, DoubtCause, DoubtPolicy, Fact, Mode, RefusalClass, Timestamp};
-use tests::bench::{Harness, INVOCATION_MS, T0, accepted, refused, tenant};
+use events::{
+    CancelReason, Channel, DeadLetterReason, InDoubtCause, InDoubtPolicy, Mode, RefusalClass, ReportedStatus, Timestamp,
+};
+use tests::harness::{Harness, INVOCATION_MS, T0, accepted, refused, tenant};
 
-async fn lifecycle(bench: &Harness, key: &StreamKey) -> Lifecycle {
-    bench.lifecycle(key).await
+async fn lifecycle(harness: &Harness, key: &StreamKey) -> Lifecycle {
+    harness.lifecycle(key).await
 }
 
-fn report(attempt: u16, fact: Fact) -> Command {
+fn report(attempt: u16, fact: ReportedStatus) -> Command {
     let (event_id, code) = (None, None);
-    Command::Report(vec![Report { attempt: Some(attempt), fact, event_id, at: Timestamp(T0), code }])
+    Command::Report(vec![DeliveryReport { attempt: Some(attempt), fact, event_id, at: Timestamp(T0), code }])
 }
 
 #[tokio::test]
 async fn a_hint_sends_once_and_ends_the_timer() {
-    let bench = Harness::new();
-    let key = bench.accept(|_| ()).await;
-    assert_eq!(bench.wake(&key).await, Some(T0 + policy::REPAIR_DELAY_MS));
-    bench.hint(&key).await;
+    let harness = Harness::new();
+    let key = harness.accept(|_| ()).await;
+    assert_eq!(harness.wake(&key).await, Some(T0 + policy::REPAIR_DELAY_MS));
+    harness.hint(&key).await;
     assert_eq!(
-        bench.names(&key).await,
+        harness.event_names(&key).await,
         ["CommunicationRequested", "DeliveryAttemptStarted", "DeliveryAttemptAccepted"]
     );
-    assert_eq!((bench.asked(), bench.wake(&key).await), (1, None));
+    assert_eq!((harness.sent_messages(), harness.wake(&key).await), (1, None));
 }
 
 #[tokio::test]
 async fn a_lost_message_is_repaired_by_the_sweep() {
-    let bench = Harness::new();
-    let key = bench.accept(|_| ()).await;
-    bench.host.advance(policy::REPAIR_DELAY_MS);
-    assert_eq!(bench.sweep_and_deliver().await, 1);
-    assert_eq!((lifecycle(&bench, &key).await, bench.asked()), (Lifecycle::Sent, 1));
+    let harness = Harness::new();
+    let key = harness.accept(|_| ()).await;
+    harness.host.advance(policy::REPAIR_DELAY_MS);
+    assert_eq!(harness.sweep_and_deliver().await, 1);
+    assert_eq!((lifecycle(&harness, &key).await, harness.sent_messages()), (Lifecycle::Sent, 1));
 }
 
 #[tokio::test]
 async fn repairs_slow_down_while_nothing_helps() {
-    let bench = Harness::new();
-    let key = bench.accept(|_| ()).await;
+    let harness = Harness::new();
+    let key = harness.accept(|_| ()).await;
     let mut waits = Vec::new();
     for _ in 0..6 {
-        let wake = bench.wake(&key).await.expect("a timer");
-        bench.host.advance(wake - bench.deliver.host.now().0);
-        bench.schedule.sweep(schedule::Sweep::Tick).await.expect("a sweep");
-        waits.push((bench.wake(&key).await.expect("a timer") - wake) / 60_000);
+        let wake = harness.wake(&key).await.expect("a timer");
+        harness.host.advance(wake - harness.deliver.host.now().0);
+        harness.schedule.sweep(schedule::Sweep::Tick).await.expect("a sweep");
+        waits.push((harness.wake(&key).await.expect("a timer") - wake) / 60_000);
     }
     assert_eq!(waits, [1, 2, 4, 8, 15, 15]);
 }
 
 #[tokio::test]
 async fn a_hint_ahead_of_its_time_is_sent_once() {
-    let bench = Harness::new();
-    let key = bench.accept(|request| request.scheduled_at = Some(Timestamp(T0 + 300_000))).await;
+    let harness = Harness::new();
+    let key = harness.accept(|request| request.scheduled_at = Some(Timestamp(T0 + 300_000))).await;
     for tick in 0..5 {
-        bench.schedule.sweep(schedule::Sweep::Tick).await.expect("a sweep");
-        assert_eq!(bench.queue.take().len(), usize::from(tick == 0));
-        assert_eq!(bench.wake(&key).await, Some(T0 + 300_000 + policy::REPAIR_DELAY_MS));
-        bench.host.advance(60_000);
+        harness.schedule.sweep(schedule::Sweep::Tick).await.expect("a sweep");
+        assert_eq!(harness.queue.take().len(), usize::from(tick == 0));
+        assert_eq!(harness.wake(&key).await, Some(T0 + 300_000 + policy::REPAIR_DELAY_MS));
+        harness.host.advance(60_000);
     }
-    bench.host.advance(policy::REPAIR_DELAY_MS);
-    assert_eq!(bench.sweep_and_deliver().await, 1, "the hint was lost, so it is repaired");
-    assert_eq!(bench.asked(), 1);
+    harness.host.advance(policy::REPAIR_DELAY_MS);
+    assert_eq!(harness.sweep_and_deliver().await, 1, "the hint was lost, so it is repaired");
+    assert_eq!(harness.sent_messages(), 1);
 }
 
 #[tokio::test]
 async fn a_sweep_that_cannot_send_leaves_the_timers_due() {
-    let bench = Harness::new();
-    let key = bench.accept(|_| ()).await;
-    bench.host.advance(policy::REPAIR_DELAY_MS);
-    *bench.queue.is_down.lock().expect("a switch") = true;
-    bench.schedule.sweep(schedule::Sweep::Tick).await.expect_err("the queue is down");
-    *bench.queue.is_down.lock().expect("a switch") = false;
-    assert_eq!(bench.sweep_and_deliver().await, 1);
-    assert_eq!(lifecycle(&bench, &key).await, Lifecycle::Sent);
+    let harness = Harness::new();
+    let key = harness.accept(|_| ()).await;
+    harness.host.advance(policy::REPAIR_DELAY_MS);
+    *harness.queue.is_down.lock().expect("a switch") = true;
+    harness.schedule.sweep(schedule::Sweep::Tick).await.expect_err("the queue is down");
+    *harness.queue.is_down.lock().expect("a switch") = false;
+    assert_eq!(harness.sweep_and_deliver().await, 1);
+    assert_eq!(lifecycle(&harness, &key).await, Lifecycle::Sent);
 }
 
 #[tokio::test]
 async fn duplicate_and_concurrent_messages_send_once() {
-    let bench = Harness::new();
-    let key = bench.accept(|_| ()).await;
-    futures_util::future::join_all((0..8).map(|_| bench.hint(&key))).await;
-    bench.hint(&key).await;
-    assert_eq!(bench.asked(), 1);
-    assert_eq!(bench.names(&key).await.len(), 3);
+    let harness = Harness::new();
+    let key = harness.accept(|_| ()).await;
+    futures_util::future::join_all((0..8).map(|_| harness.hint(&key))).await;
+    harness.hint(&key).await;
+    assert_eq!(harness.sent_messages(), 1);
+    assert_eq!(harness.event_names(&key).await.len(), 3);
 }
 
 #[tokio::test]
 async fn a_scheduled_message_is_hinted_for_its_second_and_never_sent_early() {
-    let bench = Harness::new();
-    let key = bench.accept(|request| request.scheduled_at = Some(Timestamp(T0 + 90_500))).await;
-    bench.schedule.sweep(schedule::Sweep::Tick).await.expect("a sweep");
-    let hints = bench.queue.take();
+    let harness = Harness::new();
+    let key = harness.accept(|request| request.scheduled_at = Some(Timestamp(T0 + 90_500))).await;
+    harness.schedule.sweep(schedule::Sweep::Tick).await.expect("a sweep");
+    let hints = harness.queue.take();
     assert_eq!(hints.iter().map(|(hint, delay)| (&hint.key, *delay)).collect::<Vec<_>>(), [(&key, 91)]);
-    bench.host.advance(90_499);
-    bench.hint(&key).await;
-    assert_eq!(bench.asked(), 0);
-    assert_eq!(bench.queue.take().len(), 1, "a little early: the hint goes round once more");
-    bench.host.advance(1);
-    bench.hint(&key).await;
-    assert_eq!(bench.asked(), 1);
+    harness.host.advance(90_499);
+    harness.hint(&key).await;
+    assert_eq!(harness.sent_messages(), 0);
+    assert_eq!(harness.queue.take().len(), 1, "a little early: the hint goes round once more");
+    harness.host.advance(1);
+    harness.hint(&key).await;
+    assert_eq!(harness.sent_messages(), 1);
 }
 
 #[tokio::test]
 async fn a_crash_after_the_claim_is_a_doubt_and_never_a_silent_second_send() {
-    let bench = Harness::new();
-    let key = bench.accept(|request| request.in_doubt = DoubtPolicy::Hold).await;
-    let now = bench.deliver.host.now();
+    let harness = Harness::new();
+    let key = harness.accept(|request| request.in_doubt = InDoubtPolicy::Hold).await;
+    let now = harness.deliver.host.now();
     let lease_until = now + INVOCATION_MS + policy::LEASE_MARGIN_MS;
     let claim = Command::BeginAttempt { now, lease_until, config: "told".into(), provider: "told".into() };
-    bench.execute(&key, claim).await;
-    bench.hint(&key).await;
-    assert_eq!(bench.asked(), 0, "the lease holds");
-    bench.host.advance(INVOCATION_MS + policy::LEASE_MARGIN_MS);
-    bench.hint(&key).await;
-    assert!(matches!(lifecycle(&bench, &key).await, Lifecycle::InDoubt { attempt: 1, .. }));
-    bench.host.advance(policy::EVIDENCE_WAIT_MS);
-    bench.hint(&key).await;
-    assert_eq!(bench.asked(), 0);
-    let loaded = bench.load(&key).await;
+    harness.execute(&key, claim).await;
+    harness.hint(&key).await;
+    assert_eq!(harness.sent_messages(), 0, "the lease holds");
+    harness.host.advance(INVOCATION_MS + policy::LEASE_MARGIN_MS);
+    harness.hint(&key).await;
+    assert!(matches!(lifecycle(&harness, &key).await, Lifecycle::InDoubt { attempt: 1, .. }));
+    harness.host.advance(policy::EVIDENCE_WAIT_MS);
+    harness.hint(&key).await;
+    assert_eq!(harness.sent_messages(), 0);
+    let loaded = harness.load(&key).await;
     let communication = loaded.state.requested().expect("requested");
     assert_eq!((communication.lifecycle.as_str(), communication.maybe_sent), ("failed", true));
 }
 
 #[tokio::test]
 async fn without_evidence_a_message_that_must_arrive_is_sent_again_and_says_so() {
-    let bench = Harness::new();
-    let key = bench.accept(|_| ()).await;
-    bench.answers([Answer::InDoubt(DoubtCause::Timeout)]);
-    bench.hint(&key).await;
-    assert_eq!(bench.wake(&key).await, Some(T0 + policy::EVIDENCE_WAIT_MS));
-    bench.host.advance(policy::EVIDENCE_WAIT_MS);
-    assert_eq!(bench.sweep_and_deliver().await, 1);
-    assert_eq!(bench.asked(), 2);
+    let harness = Harness::new();
+    let key = harness.accept(|_| ()).await;
+    harness.answers([AttemptOutcome::InDoubt(InDoubtCause::Timeout)]);
+    harness.hint(&key).await;
+    assert_eq!(harness.wake(&key).await, Some(T0 + policy::EVIDENCE_WAIT_MS));
+    harness.host.advance(policy::EVIDENCE_WAIT_MS);
+    assert_eq!(harness.sweep_and_deliver().await, 1);
+    assert_eq!(harness.sent_messages(), 2);
     assert_eq!(
-        bench.names(&key).await[1..],
+        harness.event_names(&key).await[1..],
         [
             "DeliveryAttemptStarted",
             "DeliveryAttemptInDoubt",
@@ -149,167 +151,168 @@ async fn without_evidence_a_message_that_must_arrive_is_sent_again_and_says_so()
             "DeliveryAttemptAccepted"
         ]
     );
-    let loaded = bench.load(&key).await;
+    let loaded = harness.load(&key).await;
     assert!(loaded.state.requested().expect("requested").maybe_sent);
 }
 
 #[tokio::test]
 async fn evidence_ends_the_doubt_without_a_second_send() {
-    let bench = Harness::new();
-    let key = bench.accept(|_| ()).await;
-    bench.answers([Answer::InDoubt(DoubtCause::ConnectionLost)]);
-    bench.hint(&key).await;
-    bench.execute(&key, report(1, Fact::Delivered)).await;
-    bench.host.advance(policy::EVIDENCE_WAIT_MS);
-    bench.sweep_and_deliver().await;
-    bench.hint(&key).await;
-    assert_eq!((bench.asked(), bench.wake(&key).await), (1, None));
+    let harness = Harness::new();
+    let key = harness.accept(|_| ()).await;
+    harness.answers([AttemptOutcome::InDoubt(InDoubtCause::ConnectionLost)]);
+    harness.hint(&key).await;
+    harness.execute(&key, report(1, ReportedStatus::Delivered)).await;
+    harness.host.advance(policy::EVIDENCE_WAIT_MS);
+    harness.sweep_and_deliver().await;
+    harness.hint(&key).await;
+    assert_eq!((harness.sent_messages(), harness.wake(&key).await), (1, None));
 }
 
 #[tokio::test]
 async fn a_callback_that_overtakes_our_own_write_loses_nothing() {
-    let bench = Harness::new();
-    let key = bench.accept(|_| ()).await;
+    let harness = Harness::new();
+    let key = harness.accept(|_| ()).await;
     // The provider calls back while it is still answering.
-    let hinted = async { bench.hint(&key).await };
+    let hinted = async { harness.hint(&key).await };
     let called_back = async {
-        while bench.asked() == 0 {
+        while harness.sent_messages() == 0 {
             tokio::task::yield_now().await;
         }
-        bench.execute(&key, report(1, Fact::Delivered)).await;
+        harness.execute(&key, report(1, ReportedStatus::Delivered)).await;
     };
     futures_util::future::join(hinted, called_back).await;
-    let names = bench.names(&key).await;
+    let names = harness.event_names(&key).await;
     assert_eq!(names.iter().filter(|name| **name == "DeliveryReported").count(), 1);
     assert_eq!(names.iter().filter(|name| **name == "DeliveryAttemptAccepted").count(), 1);
-    assert_eq!((lifecycle(&bench, &key).await, bench.wake(&key).await), (Lifecycle::Sent, None));
+    assert_eq!((lifecycle(&harness, &key).await, harness.wake(&key).await), (Lifecycle::Sent, None));
 }
 
 #[tokio::test]
 async fn five_refusals_climb_the_ladder_and_end_in_a_dead_letter() {
-    let bench = Harness::new();
-    let key = bench.accept(|_| ()).await;
-    bench.answers((0..5).map(|_| refused(RefusalClass::Transient)));
-    bench.hint(&key).await;
+    let harness = Harness::new();
+    let key = harness.accept(|_| ()).await;
+    harness.answers((0..5).map(|_| refused(RefusalClass::Transient)));
+    harness.hint(&key).await;
     let mut waits = Vec::new();
-    while let Some(wake) = bench.wake(&key).await {
-        let wait = wake - bench.deliver.host.now().0;
+    while let Some(wake) = harness.wake(&key).await {
+        let wait = wake - harness.deliver.host.now().0;
         waits.push(wait);
-        bench.host.advance(wait);
-        bench.sweep_and_deliver().await;
+        harness.host.advance(wait);
+        harness.sweep_and_deliver().await;
     }
-    assert_eq!(bench.asked(), 5);
+    assert_eq!(harness.sent_messages(), 5);
     for (wait, step) in waits.iter().zip(policy::RETRY_DELAYS_MS) {
         assert!((step * 4 / 5..=step * 6 / 5).contains(wait), "{waits:?}");
     }
     assert_eq!(waits.len(), 4);
-    assert_eq!(lifecycle(&bench, &key).await, Lifecycle::DeadLettered(DeadLetterReason::RetriesExhausted));
+    assert_eq!(lifecycle(&harness, &key).await, Lifecycle::DeadLettered(DeadLetterReason::RetriesExhausted));
 }
 
 #[tokio::test]
 async fn a_throttled_message_waits_and_burns_no_attempt() {
-    let bench = Harness::new();
-    let key = bench.accept(|request| request.max_attempts = 1).await;
-    let slow = Answer::Refused { class: RefusalClass::Throttled, code: "429".into(), retry_after_ms: Some(7_000) };
-    bench.answers([slow.clone(), slow]);
-    bench.hint(&key).await;
+    let harness = Harness::new();
+    let key = harness.accept(|request| request.max_attempts = 1).await;
+    let slow =
+        AttemptOutcome::Refused { class: RefusalClass::Throttled, code: "429".into(), retry_after_ms: Some(7_000) };
+    harness.answers([slow.clone(), slow]);
+    harness.hint(&key).await;
     for _ in 0..2 {
-        bench.host.advance(7_000);
-        bench.hint(&key).await;
+        harness.host.advance(7_000);
+        harness.hint(&key).await;
     }
-    assert_eq!((lifecycle(&bench, &key).await, bench.asked()), (Lifecycle::Sent, 3));
+    assert_eq!((lifecycle(&harness, &key).await, harness.sent_messages()), (Lifecycle::Sent, 3));
 }
 
 #[tokio::test]
 async fn refused_credentials_hold_the_message_and_raise_an_alert() {
-    let bench = Harness::new();
-    let key = bench.accept(|_| ()).await;
-    bench.answers([refused(RefusalClass::Auth)]);
-    bench.hint(&key).await;
-    assert_eq!(bench.wake(&key).await, Some(T0 + policy::ACCOUNT_HOLD_MS));
-    assert_eq!(*bench.alerts.0.lock().expect("alerts"), ["told refuses our credentials"]);
+    let harness = Harness::new();
+    let key = harness.accept(|_| ()).await;
+    harness.answers([refused(RefusalClass::Auth)]);
+    harness.hint(&key).await;
+    assert_eq!(harness.wake(&key).await, Some(T0 + policy::ACCOUNT_HOLD_MS));
+    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["told refuses our credentials"]);
 }
 
 #[tokio::test]
 async fn what_was_cancelled_is_not_sent() {
-    let bench = Harness::new();
-    let key = bench.accept(|_| ()).await;
-    bench.execute(&key, Command::Cancel { by: "me".into(), reason: CancelReason::Requested }).await;
-    bench.hint(&key).await;
-    bench.host.advance(policy::REPAIR_DELAY_MS);
-    assert_eq!((bench.sweep_and_deliver().await, bench.asked()), (0, 0));
+    let harness = Harness::new();
+    let key = harness.accept(|_| ()).await;
+    harness.execute(&key, Command::Cancel { by: "me".into(), reason: CancelReason::Requested }).await;
+    harness.hint(&key).await;
+    harness.host.advance(policy::REPAIR_DELAY_MS);
+    assert_eq!((harness.sweep_and_deliver().await, harness.sent_messages()), (0, 0));
 }
 
 #[tokio::test]
 async fn a_cancel_while_sending_stops_the_retry_and_tells_the_truth() {
-    let bench = Harness::new();
-    let key = bench.accept(|_| ()).await;
-    bench.answers([refused(RefusalClass::Transient)]);
+    let harness = Harness::new();
+    let key = harness.accept(|_| ()).await;
+    harness.answers([refused(RefusalClass::Transient)]);
     let cancelled = async {
-        while bench.asked() == 0 {
+        while harness.sent_messages() == 0 {
             tokio::task::yield_now().await;
         }
-        bench.execute(&key, Command::Cancel { by: "me".into(), reason: CancelReason::Requested }).await;
+        harness.execute(&key, Command::Cancel { by: "me".into(), reason: CancelReason::Requested }).await;
     };
-    futures_util::future::join(bench.hint(&key), cancelled).await;
-    assert_eq!((lifecycle(&bench, &key).await, bench.wake(&key).await), (Lifecycle::Cancelled, None));
+    futures_util::future::join(harness.hint(&key), cancelled).await;
+    assert_eq!((lifecycle(&harness, &key).await, harness.wake(&key).await), (Lifecycle::Cancelled, None));
 }
 
 #[tokio::test]
 async fn an_opt_out_between_acceptance_and_sending_is_kept() {
-    let bench = Harness::new();
-    let key = bench.accept(|_| ()).await;
+    let harness = Harness::new();
+    let key = harness.accept(|_| ()).await;
     let contact = AddressKey { tenant: tenant(), channel: Channel::Email, contact_hash: "hash-1".to_owned() };
-    bench.store.suppress(&contact, "unsubscribed", Timestamp(T0)).await.expect("suppressed");
-    bench.hint(&key).await;
-    assert_eq!((lifecycle(&bench, &key).await.as_str(), bench.asked()), ("suppressed", 0));
+    harness.store.suppress(&contact, "unsubscribed", Timestamp(T0)).await.expect("suppressed");
+    harness.hint(&key).await;
+    assert_eq!((lifecycle(&harness, &key).await.as_str(), harness.sent_messages()), ("suppressed", 0));
 }
 
 #[tokio::test]
 async fn a_message_past_its_time_expires() {
-    let bench = Harness::new();
-    let key = bench.accept(|request| request.expires_at = Timestamp(T0 + 3_000_000)).await;
-    bench.host.advance(3_000_000);
-    bench.sweep_and_deliver().await;
-    assert_eq!(bench.asked(), 0);
-    assert_eq!(lifecycle(&bench, &key).await, Lifecycle::DeadLettered(DeadLetterReason::Expired));
+    let harness = Harness::new();
+    let key = harness.accept(|request| request.expires_at = Timestamp(T0 + 3_000_000)).await;
+    harness.host.advance(3_000_000);
+    harness.sweep_and_deliver().await;
+    assert_eq!(harness.sent_messages(), 0);
+    assert_eq!(lifecycle(&harness, &key).await, Lifecycle::DeadLettered(DeadLetterReason::Expired));
 }
 
 #[tokio::test]
 async fn what_no_provider_serves_fails_at_once() {
-    let bench = Harness::new();
-    let key = bench.accept(|request| request.mode = Mode::Test).await;
-    bench.hint(&key).await;
-    assert_eq!((lifecycle(&bench, &key).await.as_str(), bench.asked()), ("failed", 0));
+    let harness = Harness::new();
+    let key = harness.accept(|request| request.mode = Mode::Test).await;
+    harness.hint(&key).await;
+    assert_eq!((lifecycle(&harness, &key).await.as_str(), harness.sent_messages()), ("failed", 0));
 }
 
 #[tokio::test]
 async fn no_attempt_begins_with_too_little_time_left() {
-    let bench = Harness::new();
-    let key = bench.accept(|_| ()).await;
-    let deadline = bench.deliver.host.now() + policy::MIN_TIME_TO_CLAIM_MS - 1;
-    bench.deliver.deliver(&key, deadline).await.expect_err("shown again");
-    assert_eq!((bench.asked(), bench.names(&key).await.len()), (0, 1));
+    let harness = Harness::new();
+    let key = harness.accept(|_| ()).await;
+    let deadline = harness.deliver.host.now() + policy::MIN_TIME_TO_CLAIM_MS - 1;
+    harness.deliver.deliver(&key, deadline).await.expect_err("shown again");
+    assert_eq!((harness.sent_messages(), harness.event_names(&key).await.len()), (0, 1));
 }
 
 #[tokio::test]
 async fn one_bad_message_does_not_hold_up_its_batch() {
-    let bench = Harness::new();
-    let key = bench.accept(|_| ()).await;
+    let harness = Harness::new();
+    let key = harness.accept(|_| ()).await;
     let message = |id: &str, body: String| application::hint::Message { id: id.to_owned(), body };
     let good = serde_json::json!({ "tenant": key.tenant, "id": key.id }).to_string();
     let unknown = good.replace(&key.id.to_string(), "com_00000000000000000000000000000000");
     let batch = vec![message("m1", "{not json".to_owned()), message("m2", good), message("m3", unknown)];
-    let again = deliver::batch(&bench.deliver, batch, bench.deliver.host.now() + INVOCATION_MS).await;
+    let again = deliver::batch(&harness.deliver, batch, harness.deliver.host.now() + INVOCATION_MS).await;
     assert_eq!(again, ["m1"]);
-    assert_eq!(lifecycle(&bench, &key).await, Lifecycle::Sent);
+    assert_eq!(lifecycle(&harness, &key).await, Lifecycle::Sent);
 }
 
 #[tokio::test]
 async fn a_poison_message_becomes_an_event_and_an_alert() {
-    let bench = Harness::new();
-    let key = bench.accept(|_| ()).await;
-    let door = DeadLetter { store: bench.store.clone(), alerts: bench.alerts.clone(), host: bench.host.clone() };
+    let harness = Harness::new();
+    let key = harness.accept(|_| ()).await;
+    let door = DeadLetter { store: harness.store.clone(), alerts: harness.alerts.clone(), host: harness.host.clone() };
     let body = serde_json::json!({ "tenant": key.tenant, "id": key.id }).to_string();
     let messages = vec![
         application::hint::Message { id: "m1".into(), body: body.clone() },
@@ -317,35 +320,35 @@ async fn a_poison_message_becomes_an_event_and_an_alert() {
         application::hint::Message { id: "m3".into(), body },
     ];
     assert_eq!(door.batch(messages).await, [] as [String; 0]);
-    assert_eq!(lifecycle(&bench, &key).await, Lifecycle::DeadLettered(DeadLetterReason::Poison));
-    assert_eq!(bench.alerts.0.lock().expect("alerts").len(), 2, "one for each thing that happened");
-    bench.hint(&key).await;
-    assert_eq!(bench.asked(), 0);
+    assert_eq!(lifecycle(&harness, &key).await, Lifecycle::DeadLettered(DeadLetterReason::Poison));
+    assert_eq!(harness.alerts.0.lock().expect("alerts").len(), 2, "one for each thing that happened");
+    harness.hint(&key).await;
+    assert_eq!(harness.sent_messages(), 0);
 }
 
 #[tokio::test]
 async fn a_late_answer_after_the_lease_is_still_believed() {
-    let bench = Harness::new();
-    let key = bench.accept(|_| ()).await;
-    bench.answers([accepted()]);
+    let harness = Harness::new();
+    let key = harness.accept(|_| ()).await;
+    harness.answers([accepted()]);
     let late = async {
-        while bench.asked() == 0 {
+        while harness.sent_messages() == 0 {
             tokio::task::yield_now().await;
         }
-        bench.host.advance(INVOCATION_MS + policy::LEASE_MARGIN_MS);
-        let now = bench.deliver.host.now();
-        bench.execute(&key, Command::Advance { now }).await;
+        harness.host.advance(INVOCATION_MS + policy::LEASE_MARGIN_MS);
+        let now = harness.deliver.host.now();
+        harness.execute(&key, Command::ApplyDeadlines { now }).await;
     };
-    futures_util::future::join(bench.hint(&key), late).await;
-    let names = bench.names(&key).await;
+    futures_util::future::join(harness.hint(&key), late).await;
+    let names = harness.event_names(&key).await;
     assert_eq!(names[2..], ["DeliveryAttemptInDoubt", "DeliveryAttemptAccepted"]);
-    assert_eq!(lifecycle(&bench, &key).await, Lifecycle::Sent);
+    assert_eq!(lifecycle(&harness, &key).await, Lifecycle::Sent);
 }
 
 #[tokio::test]
 async fn a_stream_of_a_newer_version_is_left_alone() {
-    let bench = Harness::new();
-    let key = bench.accept(|_| ()).await;
+    let harness = Harness::new();
+    let key = harness.accept(|_| ()).await;
     let newer = r#"{"type":"MoonLanded","version":1,"at":1,"command":"c","actor":"a","data":{}}"#;
     let append = domain::ports::Append {
         expected: 1,
@@ -354,12 +357,12 @@ async fn a_stream_of_a_newer_version_is_left_alone() {
         lane: domain::ports::QueueId { channel: Channel::Email, high: false },
         writer: "newer".to_owned(),
     };
-    bench.store.append(&key, append).await.expect("appended");
-    let deadline = bench.deliver.host.now() + INVOCATION_MS;
-    bench.deliver.deliver(&key, deadline).await.expect_err("fails closed");
-    assert_eq!(bench.asked(), 0);
-    let views: Arc<dyn domain::ports::ViewStore> = bench.store.clone();
-    let project = project::Project { views, host: bench.host.clone() };
-    let lines = EventStore::read(&*bench.store, &key).await.expect("a stream").lines;
+    harness.store.append(&key, append).await.expect("appended");
+    let deadline = harness.deliver.host.now() + INVOCATION_MS;
+    harness.deliver.deliver(&key, deadline).await.expect_err("fails closed");
+    assert_eq!(harness.sent_messages(), 0);
+    let views: Arc<dyn domain::ports::ViewStore> = harness.store.clone();
+    let project = project::Project { views, host: harness.host.clone() };
+    let lines = EventStore::read(&*harness.store, &key).await.expect("a stream").lines;
     project.project(vec![project::Image { key, lines }]).await.expect("passed over");
 }

@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tests::world::{Answer, World, eventually};
+use tests::server::{Answer, TestServer, eventually};
 
 /// By email to `to`; then, where that does not reach them, by SMS.
 fn chain(to: &str, step: Value) -> Value {
@@ -14,83 +14,83 @@ fn chain(to: &str, step: Value) -> Value {
     })
 }
 
-async fn next_of(world: &World, id: &str) -> Answer {
-    let found = async || world.one(id).await.body["fallbackId"].as_str().map(str::to_owned);
+async fn next_of(server: &TestServer, id: &str) -> Answer {
+    let found = async || server.one(id).await.body["fallbackId"].as_str().map(str::to_owned);
     let next = eventually("the next channel", found).await;
-    world.one(&next).await
+    server.one(&next).await
 }
 
-async fn codes(world: &World, id: &str) -> Vec<String> {
-    let explained = world.get(&format!("/api/communications/{id}/explain")).await;
+async fn codes(server: &TestServer, id: &str) -> Vec<String> {
+    let explained = server.get(&format!("/api/communications/{id}/explain")).await;
     let steps = explained.body["steps"].as_array().expect("steps").clone();
     steps.iter().map(|step| step["code"].as_str().expect("a code").to_owned()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_bounced_goes_on_by_the_next_channel() {
-    let world = World::new().await;
-    let id = world.send(chain("bounce-hard@sim.test", json!({}))).await;
-    world.until_status(&id, "bounced").await;
-    let next = next_of(&world, &id).await;
+    let server = TestServer::new().await;
+    let id = server.send(chain("bounce-hard@sim.test", json!({}))).await;
+    server.until_status(&id, "bounced").await;
+    let next = next_of(&server, &id).await;
     assert_eq!((next.text("/channel"), next.text("/source"), next.text("/fallbackOf")), ("sms", "fallback", &*id));
-    world.until_status(&next.id(), "delivered").await;
-    assert_eq!(world.inbox("+447700900001").await[0]["body"], "Pay by SMS");
-    let told = codes(&world, &id).await;
+    server.until_status(&next.id(), "delivered").await;
+    assert_eq!(server.inbox("+447700900001").await[0]["body"], "Pay by SMS");
+    let told = codes(&server, &id).await;
     assert_eq!(told[told.len() - 2..], ["fallback.not_delivered", "fallback.requested"]);
-    let summary = world.get(&format!("/api/communications/{id}/explain")).await.text("/summary").to_owned();
+    let summary = server.get(&format!("/api/communications/{id}/explain")).await.text("/summary").to_owned();
     assert!(summary.contains(&next.id()), "{summary}");
-    let events = world.get(&format!("/api/communications/{}/events", next.id())).await;
+    let events = server.get(&format!("/api/communications/{}/events", next.id())).await;
     assert_eq!(events.text("/events/0/causationId"), id, "{}", events.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_channel_goes_on_at_once_and_the_chain_goes_to_its_end() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let listed = json!({ "channel": "email", "contact": "ada@example.com" });
-    assert_eq!(world.post("/api/suppressions", listed).await.status, StatusCode::CREATED);
+    assert_eq!(server.post("/api/suppressions", listed).await.status, StatusCode::CREATED);
     let own = json!({ "smsEnabled": false, "preferredTelegramId": "7700900001" });
     let path = "/api/communication-preferences/customer/ada";
-    assert_eq!(world.answer(world.request(Method::PATCH, path).json(&own)).await.status, StatusCode::OK);
+    assert_eq!(server.answer(server.request(Method::PATCH, path).json(&own)).await.status, StatusCode::OK);
     let mut body = chain("ada@example.com", json!({}));
     let telegram = json!({ "channel": "telegram", "unless": "read", "after": "PT1H" });
     body["fallback"].as_array_mut().expect("steps").push(telegram);
-    let id = world.send(body).await;
-    let sms = next_of(&world, &id).await;
-    let telegram = next_of(&world, &sms.id()).await;
-    world.until_status(&telegram.id(), "sent").await;
-    assert_eq!(world.one(&id).await.text("/reason"), "suppressed:suppression_list");
-    assert_eq!(world.one(&sms.id()).await.text("/reason"), "suppressed:channel_disabled");
+    let id = server.send(body).await;
+    let sms = next_of(&server, &id).await;
+    let telegram = next_of(&server, &sms.id()).await;
+    server.until_status(&telegram.id(), "sent").await;
+    assert_eq!(server.one(&id).await.text("/reason"), "suppressed:suppression_list");
+    assert_eq!(server.one(&sms.id()).await.text("/reason"), "suppressed:channel_disabled");
     assert_eq!(telegram.text("/content"), "Pay by email", "what a step does not say is as in the first");
-    assert_eq!(world.one(&id).await.body["fallback"][1]["after"], "PT1H");
+    assert_eq!(server.one(&id).await.body["fallback"][1]["after"], "PT1H");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_read_in_time_goes_on_and_what_is_read_does_not() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let late = json!({ "after": "30m", "unless": "read" });
-    let unread = world.send(chain("ada@example.com", late.clone())).await;
-    let read = world.send(chain("opened@sim.test", late.clone())).await;
-    let cancelled = world.send(chain("bo@example.com", late.clone())).await;
-    world.until_status(&unread, "delivered").await;
-    world.until_status(&read, "opened").await;
-    world.until_status(&cancelled, "delivered").await;
-    let answer = world.post(&format!("/api/communications/{cancelled}/cancel"), json!({})).await;
+    let unread = server.send(chain("ada@example.com", late.clone())).await;
+    let read = server.send(chain("opened@sim.test", late.clone())).await;
+    let cancelled = server.send(chain("bo@example.com", late.clone())).await;
+    server.until_status(&unread, "delivered").await;
+    server.until_status(&read, "opened").await;
+    server.until_status(&cancelled, "delivered").await;
+    let answer = server.post(&format!("/api/communications/{cancelled}/cancel"), json!({})).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
-    let waits = world.get(&format!("/api/communications/{unread}/explain")).await;
-    assert!(waits.text("/summary").contains("The next channel has its turn at"), "{}", waits.body);
-    world.advance(31 * 60_000).await;
-    let next = next_of(&world, &unread).await;
-    world.until_status(&next.id(), "delivered").await;
-    assert!(codes(&world, &unread).await.contains(&"fallback.not_read_in_time".to_owned()));
+    let waits = server.get(&format!("/api/communications/{unread}/explain")).await;
+    assert!(waits.text("/summary").contains("The fallback to the next channel is due at"), "{}", waits.body);
+    server.advance(31 * 60_000).await;
+    let next = next_of(&server, &unread).await;
+    server.until_status(&next.id(), "delivered").await;
+    assert!(codes(&server, &unread).await.contains(&"fallback.not_read_in_time".to_owned()));
     for other in [&read, &cancelled] {
-        assert_eq!(world.one(other).await.body["fallbackId"], Value::Null);
+        assert_eq!(server.one(other).await.body["fallbackId"], Value::Null);
     }
-    assert_eq!(world.inbox("+447700900001").await.len(), 1);
+    assert_eq!(server.inbox("+447700900001").await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_step_is_read_when_it_is_asked_for() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let wrong = [
         (json!({ "channel": "fax" }), "/fallback/0/channel", "not_one_of"),
         (json!({ "recipientContact": "12" }), "/fallback/0/recipientContact", "not_an_address"),
@@ -106,63 +106,63 @@ async fn each_step_is_read_when_it_is_asked_for() {
         (json!({ "channel": "whatsapp", "recipientContact": null }), "/fallback/0/recipientContact", "required"),
     ];
     for (step, pointer, code) in wrong {
-        let answer = world.post("/api/communications/send", chain("ada@example.com", step.clone())).await;
+        let answer = server.post("/api/communications/send", chain("ada@example.com", step.clone())).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{step}: {}", answer.body);
         assert_eq!((answer.text("/errors/0/pointer"), answer.text("/errors/0/code")), (pointer, code), "{step}");
     }
     let mut not_steps = chain("ada@example.com", json!({}));
     for (fallback, pointer) in [(json!("sms"), "/fallback"), (json!(["sms"]), "/fallback/0")] {
         not_steps["fallback"] = fallback;
-        let answer = world.post("/api/communications/send", not_steps.clone()).await;
+        let answer = server.post("/api/communications/send", not_steps.clone()).await;
         assert_eq!(answer.text("/errors/0/pointer"), pointer, "{}", answer.body);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_template_is_found_for_each_channel_and_other_words_hold_for_the_whole_chain() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     for channel in ["sms", "whatsapp"] {
         let template = json!({
             "name": "Pay", "code": "pay", "channel": channel, "type": "invoice",
             "bodyTemplate": format!("{{{{who}}}}, by {channel}"),
         });
-        assert_eq!(world.post("/api/communication-templates", template).await.status, StatusCode::CREATED);
+        assert_eq!(server.post("/api/communication-templates", template).await.status, StatusCode::CREATED);
     }
-    let at = api::fields::show_time(domain::ports::Host::now(&*world.local.clock) + 600_000);
+    let at = api::fields::show_time(domain::ports::ClockAndRng::now(&*server.local.clock) + 600_000);
     let body = json!({
         "channel": "sms", "type": "invoice", "recipientContact": "+447700900010", "templateId": "pay",
         "templateVariables": { "who": "Ada" }, "scheduledAt": at, "fallback": [{ "channel": "whatsapp" }],
     });
-    let id = world.send(body).await;
+    let id = server.send(body).await;
     let path = format!("/api/communications/{id}");
     let other = json!({ "templateVariables": { "who": "Bo" } });
-    assert_eq!(world.answer(world.request(Method::PATCH, &path).json(&other)).await.status, StatusCode::OK);
-    world.advance(601_000).await;
-    world.until_status(&id, "bounced").await;
-    let next = next_of(&world, &id).await;
+    assert_eq!(server.answer(server.request(Method::PATCH, &path).json(&other)).await.status, StatusCode::OK);
+    server.advance(601_000).await;
+    server.until_status(&id, "bounced").await;
+    let next = next_of(&server, &id).await;
     assert_eq!(next.text("/recipientContact"), "+447700900010", "WhatsApp has the number of the telephone");
     assert_eq!(next.text("/rendered/text"), "Bo, by whatsapp");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn erasing_a_person_erases_the_channels_that_had_no_turn() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let mut body = chain("ada@example.com", json!({ "after": "30m", "unless": "read" }));
     body.as_object_mut().expect("a body").remove("recipientId");
-    let id = world.send(body).await;
-    world.until_status(&id, "delivered").await;
-    let erased = world.answer(world.request(Method::DELETE, "/api/subjects/address/ada@example.com")).await;
+    let id = server.send(body).await;
+    server.until_status(&id, "delivered").await;
+    let erased = server.answer(server.request(Method::DELETE, "/api/subjects/address/ada@example.com")).await;
     assert_eq!(erased.body["erased"], 1, "{}", erased.body);
-    world.advance(31 * 60_000).await;
-    assert_eq!(world.one(&id).await.body["fallbackId"], Value::Null);
-    assert!(world.inbox("+447700900001").await.is_empty());
+    server.advance(31 * 60_000).await;
+    assert_eq!(server.one(&id).await.body["fallbackId"], Value::Null);
+    assert!(server.inbox("+447700900001").await.is_empty());
     // What had its turn is found from where it began.
     let mut body = chain("bounce-hard@sim.test", json!({}));
     body.as_object_mut().expect("a body").remove("recipientId");
-    let id = world.send(body).await;
-    world.until_status(&id, "bounced").await;
-    let next = next_of(&world, &id).await;
-    world.until_status(&next.id(), "delivered").await;
-    world.answer(world.request(Method::DELETE, "/api/subjects/address/bounce-hard@sim.test")).await;
-    assert_eq!(world.one(&next.id()).await.body["recipientContact"], Value::Null);
+    let id = server.send(body).await;
+    server.until_status(&id, "bounced").await;
+    let next = next_of(&server, &id).await;
+    server.until_status(&next.id(), "delivered").await;
+    server.answer(server.request(Method::DELETE, "/api/subjects/address/bounce-hard@sim.test")).await;
+    assert_eq!(server.one(&next.id()).await.body["recipientContact"], Value::Null);
 }

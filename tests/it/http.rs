@@ -3,11 +3,11 @@
 use application::problem::Kind;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::ports::{Keys, Principal};
+use domain::ports::{ApiKeyStore, Principal};
 use events::Mode;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tests::world::{Answer, World, email, eventually};
+use tests::server::{Answer, TestServer, email, eventually};
 
 fn is_problem(answer: &Answer, kind: Kind) {
     let (slug, status, title) = kind.describe();
@@ -30,7 +30,7 @@ fn faults(answer: &Answer) -> Vec<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_wrong_field_is_named() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     for (change, pointer, code) in [
         (json!({ "channel": null }), "/channel", "required"),
         (json!({ "channel": "pigeon" }), "/channel", "not_one_of"),
@@ -67,20 +67,20 @@ async fn each_wrong_field_is_named() {
         for (name, value) in change.as_object().expect("fields") {
             body[name] = value.clone();
         }
-        let answer = world.post("/api/communications/send", body).await;
+        let answer = server.post("/api/communications/send", body).await;
         is_problem(&answer, Kind::Invalid);
         assert!(faults(&answer).contains(&(pointer.to_owned(), code.to_owned())), "{change}: {}", answer.body);
     }
     let sms = json!({ "channel": "sms", "type": "invoice", "recipientContact": "12", "content": "x" });
-    let answer = world.post("/api/communications/send", sms).await;
+    let answer = server.post("/api/communications/send", sms).await;
     assert_eq!(faults(&answer), [("/recipientContact".to_owned(), "not_an_address".to_owned())]);
-    assert_eq!(world.get("/api/communications").await.body["count"], 0, "nothing was accepted");
+    assert_eq!(server.get("/api/communications").await.body["count"], 0, "nothing was accepted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_faults_are_told_at_once() {
-    let world = World::new().await;
-    let answer = world.post("/api/communications/send", json!({ "type": "poem", "x": 1 })).await;
+async fn all_validation_errors_are_reported_at_once() {
+    let server = TestServer::new().await;
+    let answer = server.post("/api/communications/send", json!({ "type": "poem", "x": 1 })).await;
     is_problem(&answer, Kind::Invalid);
     let codes: Vec<(String, String)> = faults(&answer);
     let codes: Vec<(&str, &str)> = codes.iter().map(|(p, c)| (p.as_str(), c.as_str())).collect();
@@ -98,76 +98,76 @@ async fn all_faults_are_told_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_rendered_is_refused_with_its_names() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let invoice = |variables: Value| {
         json!({
             "channel": "email", "type": "invoice", "recipientContact": "a@b.co", "templateId": "tpl_invoice_email",
             "templateVariables": variables
         })
     };
-    let answer = world.post("/api/communications/send", invoice(json!({ "amount": 1 }))).await;
+    let answer = server.post("/api/communications/send", invoice(json!({ "amount": 1 }))).await;
     assert_eq!(faults(&answer), [("/templateVariables".to_owned(), "missing_variables".to_owned())]);
     for name in ["customerName", "invoiceNumber", "businessName"] {
         assert!(answer.text("/detail").contains(name), "{}", answer.body);
     }
     let mut lots = json!({ "customerName": "A", "invoiceNumber": "1", "businessName": "B", "amount": "lots" });
-    let answer = world.post("/api/communications/send", invoice(lots.take())).await;
+    let answer = server.post("/api/communications/send", invoice(lots.take())).await;
     assert!(answer.text("/detail").contains("`lots` is not an amount"), "{}", answer.body);
     let mut body = email("a@b.co");
     body["content"] = json!("{{#if x}}");
     body["templateVariables"] = json!({});
-    let answer = world.post("/api/communications/send", body).await;
+    let answer = server.post("/api/communications/send", body).await;
     assert_eq!(faults(&answer), [("/content".to_owned(), "template".to_owned())]);
     let mut sms = invoice(json!({}));
     sms["channel"] = json!("sms");
     sms["recipientContact"] = json!("+447700900001");
-    let answer = world.post("/api/communications/send", sms).await;
+    let answer = server.post("/api/communications/send", sms).await;
     assert_eq!(faults(&answer), [("/templateId".to_owned(), "wrong_channel".to_owned())]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_are_not_ours_are_refused() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let send =
-        async |body: Vec<u8>| world.answer(world.request(Method::POST, "/api/communications/send").body(body)).await;
+        async |body: Vec<u8>| server.answer(server.request(Method::POST, "/api/communications/send").body(body)).await;
     for body in [&b"{"[..], b"", b"[]", b"null", b"\xff\xfe", b"{\"channel\":\"email\"}}"] {
         is_problem(&send(body.to_vec()).await, Kind::Malformed);
     }
     let mut large = email("a@b.co");
     large["content"] = json!("x".repeat(256 * 1024));
     is_problem(&send(large.to_string().into_bytes()).await, Kind::TooLarge);
-    let request = world.request(Method::POST, "/api/communications/send").header("idempotency-key", "x".repeat(256));
-    is_problem(&world.answer(request.json(&email("a@b.co"))).await, Kind::Malformed);
+    let request = server.request(Method::POST, "/api/communications/send").header("idempotency-key", "x".repeat(256));
+    is_problem(&server.answer(request.json(&email("a@b.co"))).await, Kind::Malformed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_known_keys_enter() {
-    let world = World::new().await;
-    let url = format!("{}/api/communications", world.local.url);
+    let server = TestServer::new().await;
+    let url = format!("{}/api/communications", server.local.url);
     for header in [None, Some("Bearer td_live_guess"), Some("Basic dGVzdA=="), Some("Bearer"), Some("")] {
-        let mut request = world.client.get(&url);
+        let mut request = server.client.get(&url);
         if let Some(header) = header {
             request = request.header("authorization", header);
         }
-        let answer = world.answer(request).await;
+        let answer = server.answer(request).await;
         is_problem(&answer, Kind::Unauthenticated);
         assert_eq!(answer.headers["www-authenticate"], "Bearer");
     }
-    let health = world.answer(world.client.get(format!("{}/health", world.local.url))).await;
+    let health = server.answer(server.client.get(format!("{}/health", server.local.url))).await;
     assert_eq!((health.status, health.text("/status")), (StatusCode::OK, "ok"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_tenants_communication_is_not_there() {
-    let world = World::new().await;
-    let id = world.send(email("delivered@sim.test")).await;
+    let server = TestServer::new().await;
+    let id = server.send(email("delivered@sim.test")).await;
     let principal = |tenant: &str, mode| Principal::admin(tenant.parse().expect("a tenant"), "spy", mode);
     for (key, principal) in
         [("td_test_other", principal("other", Mode::Test)), ("td_live_local", principal("local", Mode::Live))]
     {
-        Keys::put(&world.local.database, &application::hash::key_hash(key), &principal).await.expect("a key");
+        ApiKeyStore::put(&server.local.database, &application::hash::key_hash(key), &principal).await.expect("a key");
         let as_other = |method, path: &str| {
-            world.client.request(method, format!("{}{path}", world.local.url)).bearer_auth(key).json(&json!({}))
+            server.client.request(method, format!("{}{path}", server.local.url)).bearer_auth(key).json(&json!({}))
         };
         let path = format!("/api/communications/{id}");
         for (method, path) in [
@@ -177,18 +177,18 @@ async fn another_tenants_communication_is_not_there() {
             (Method::POST, format!("{path}/cancel")),
             (Method::POST, format!("{path}/resend")),
         ] {
-            let answer = world.answer(as_other(method.clone(), &path)).await;
+            let answer = server.answer(as_other(method.clone(), &path)).await;
             is_problem(&answer, Kind::NotFound);
         }
-        let list = world.answer(as_other(Method::GET, "/api/communications")).await;
+        let list = server.answer(as_other(Method::GET, "/api/communications")).await;
         assert_eq!(list.body["results"], json!([]), "{key}");
     }
-    world.until_status(&id, "delivered").await;
+    server.until_status(&id, "delivered").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_ids_addresses_and_methods_have_their_answers() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     for path in [
         "/api/communications/com_00000000000000000000000000000000",
         "/api/communications/nonsense",
@@ -197,15 +197,15 @@ async fn unknown_ids_addresses_and_methods_have_their_answers() {
         "/nothing",
         "/docs/problems/nothing",
     ] {
-        is_problem(&world.get(path).await, Kind::NotFound);
+        is_problem(&server.get(path).await, Kind::NotFound);
     }
-    is_problem(&world.answer(world.request(Method::DELETE, "/api/communications")).await, Kind::MethodNotAllowed);
-    is_problem(&world.answer(world.request(Method::GET, "/api/communications/send")).await, Kind::MethodNotAllowed);
+    is_problem(&server.answer(server.request(Method::DELETE, "/api/communications")).await, Kind::MethodNotAllowed);
+    is_problem(&server.answer(server.request(Method::GET, "/api/communications/send")).await, Kind::MethodNotAllowed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_refuse_what_they_do_not_know() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let strange = URL_SAFE_NO_PAD.encode("mark~0000000000000#com_1");
     for (query, pointer, code) in [
         ("channel=pigeon".to_owned(), "channel", "not_one_of"),
@@ -220,32 +220,32 @@ async fn lists_refuse_what_they_do_not_know() {
         ("page=2".to_owned(), "page", "unknown_parameter"),
         ("colour=red".to_owned(), "colour", "unknown_parameter"),
     ] {
-        let answer = world.get(&format!("/api/communications?{query}")).await;
+        let answer = server.get(&format!("/api/communications?{query}")).await;
         is_problem(&answer, Kind::Malformed);
         assert_eq!(faults(&answer), [(pointer.to_owned(), code.to_owned())], "{query}");
     }
     for query in ["startDate=2026-02-02&endDate=2026-01-01", "startDate=2020-01-01&endDate=2026-01-01", "x=1"] {
-        is_problem(&world.get(&format!("/api/communications/stats?{query}")).await, Kind::Malformed);
+        is_problem(&server.get(&format!("/api/communications/stats?{query}")).await, Kind::Malformed);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_follow_their_cursor_and_no_other_question() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let mut ids = Vec::new();
     for _ in 0..7 {
-        ids.push(world.send(email("delivered@sim.test")).await);
+        ids.push(server.send(email("delivered@sim.test")).await);
     }
-    eventually("all listed", async || (world.get("/api/communications").await.body["count"] == 7).then_some(())).await;
+    eventually("all listed", async || (server.get("/api/communications").await.body["count"] == 7).then_some(())).await;
     let (mut found, mut cursor) = (Vec::new(), String::new());
     loop {
-        let page = world.get(&format!("/api/communications?size=3{cursor}")).await.body;
+        let page = server.get(&format!("/api/communications?size=3{cursor}")).await.body;
         assert_eq!((&page["count"], &page["countIsEstimate"]), (&json!(7), &json!(false)));
         let rows = page["results"].as_array().expect("rows");
         found.extend(rows.iter().map(|row| row["id"].as_str().expect("an id").to_owned()));
         let Some(next) = page["nextCursor"].as_str() else { break };
         cursor = format!("&cursor={next}");
-        let other = world.get(&format!("/api/communications?channel=email{cursor}")).await;
+        let other = server.get(&format!("/api/communications?channel=email{cursor}")).await;
         assert_eq!(faults(&other), [("cursor".to_owned(), "bad_cursor".to_owned())]);
     }
     // Two of one millisecond may stand in either order.
@@ -256,10 +256,10 @@ async fn pages_follow_their_cursor_and_no_other_question() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_problem_has_its_page() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     for kind in Kind::ALL {
         let (slug, _, title) = kind.describe();
-        let page = world.get(&format!("/docs/problems/{slug}")).await;
+        let page = server.get(&format!("/docs/problems/{slug}")).await;
         assert_eq!(page.status, StatusCode::OK, "{slug}");
         assert!(page.text("").contains(title), "{slug}: {}", page.body);
     }
@@ -267,33 +267,33 @@ async fn every_problem_has_its_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn development_routes_refuse_nonsense_and_other_hosts() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     for (path, body) in [
         ("/_dev/faults", json!({ "provider": "pigeon", "kind": "500" })),
         ("/_dev/faults", json!({ "provider": "twilio", "kind": "sulk" })),
         ("/_dev/clock", json!({ "advanceMs": -1 })),
         ("/_dev/clock", json!({ "advance": 1 })),
     ] {
-        is_problem(&world.post(path, body).await, Kind::Malformed);
+        is_problem(&server.post(path, body).await, Kind::Malformed);
     }
-    is_problem(&world.get("/_dev/inbox?wait=long").await, Kind::Malformed);
-    is_problem(&world.get("/_dev/inbox?from=x").await, Kind::Malformed);
-    let request = world.request(Method::GET, "/_dev/inbox").header("host", "evil.example.com");
-    is_problem(&world.answer(request).await, Kind::NotFound);
-    let waited = world.get("/_dev/inbox?to=nobody@sim.test&wait=50ms").await;
+    is_problem(&server.get("/_dev/inbox?wait=long").await, Kind::Malformed);
+    is_problem(&server.get("/_dev/inbox?from=x").await, Kind::Malformed);
+    let request = server.request(Method::GET, "/_dev/inbox").header("host", "evil.example.com");
+    is_problem(&server.answer(request).await, Kind::NotFound);
+    let waited = server.get("/_dev/inbox?to=nobody@sim.test&wait=50ms").await;
     assert_eq!(waited.body["messages"], json!([]));
-    let queues = world.get("/_dev/queues").await.body;
+    let queues = server.get("/_dev/queues").await.body;
     assert_eq!(queues["email-high"], json!({ "waiting": 0, "inFlight": 0, "delayed": 0, "dead": 0 }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_callers_trace_is_kept_with_its_events() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let request = world.request(Method::POST, "/api/communications/send");
+    let request = server.request(Method::POST, "/api/communications/send");
     let request = request.header("traceparent", trace).header("x-correlation-id", "order-77");
-    let id = world.answer(request.json(&email("delivered@sim.test"))).await.id();
-    let events = world.get(&format!("/api/communications/{id}/events")).await.body;
+    let id = server.answer(request.json(&email("delivered@sim.test"))).await.id();
+    let events = server.get(&format!("/api/communications/{id}/events")).await.body;
     let first = &events["events"][0];
     assert_eq!((&first["traceparent"], &first["correlationId"]), (&json!(trace), &json!("order-77")));
     assert_eq!(first["actor"], "key:developer");
@@ -301,9 +301,9 @@ async fn a_callers_trace_is_kept_with_its_events() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_describes_itself_without_a_key() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let get = async |path: &str| {
-        let response = world.client.get(format!("{}{path}", world.local.url)).send().await.expect("an answer");
+        let response = server.client.get(format!("{}{path}", server.local.url)).send().await.expect("an answer");
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         response.text().await.expect("a body")
     };

@@ -1,12 +1,14 @@
-//! The proof, in one binary: contracts of the ports, doors on a bench, whole walks over HTTP, and the house's own rules.
+//! The integration tests in one binary: contracts of the ports, functions without HTTP, end to end over HTTP, and the rules of
+//! the architecture.
 
 mod access;
+mod architecture;
 mod attachments;
 mod channels;
 mod contracts;
 mod deliveries;
+mod end_to_end;
 mod fallback;
-mod gates;
 mod http;
 mod mocks;
 mod openapi;
@@ -15,11 +17,10 @@ mod preferences;
 mod privacy;
 mod properties;
 mod providers;
-mod rooms;
 mod suppressions;
 mod template;
 mod templates;
+mod throttling;
 mod tokens;
 mod vectors;
-mod walks;
 mod webhooks;

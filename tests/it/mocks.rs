@@ -8,15 +8,15 @@ use axum::Router;
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use domain::communication::Answer;
+use domain::communication::AttemptOutcome;
+use domain::message::{Button, Location, MediaKind, MediaLink, ProviderTemplate, RenderedMessage};
 use domain::ports::{OutboundMessage, Provider};
-use domain::provider::File;
-use domain::render::{Button, Link, Location, MediaKind, Message, ProviderTemplate};
-use events::{AttemptId, Channel, DoubtCause, RefusalClass};
+use domain::provider::EmailAttachment;
+use events::{AttemptId, Channel, InDoubtCause, RefusalClass};
 use serde_json::Value;
-use tests::bench::{example, provider_at};
+use tests::harness::{example, provider_at};
 
-/// What was asked of a provider, as it left.
+/// A request to a provider, as it was sent.
 #[derive(Debug, Clone)]
 struct CapturedRequest {
     method: String,
@@ -25,68 +25,70 @@ struct CapturedRequest {
     body: Bytes,
 }
 
-/// In front of a mock: takes the part of the path away that its description leaves to the server, asks for an error by
-/// name, and keeps what was asked and answered.
+/// Stands in front of a mock. Strips the part of the path that the description leaves to the server, asks the mock for an
+/// error by its code, and records requests and answers.
 struct RecordingProxy {
     to: Option<String>,
     cut: &'static str,
     prefer: Mutex<Option<u16>>,
-    asked: Mutex<Vec<CapturedRequest>>,
+    captured: Mutex<Vec<CapturedRequest>>,
     answered: Mutex<Vec<String>>,
     client: reqwest::Client,
 }
 
-async fn pass(State(front): State<Arc<RecordingProxy>>, request: Request) -> Response {
+async fn forward(State(proxy): State<Arc<RecordingProxy>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.expect("a body");
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let headers = parts.headers.iter();
     let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()));
-    let asked = CapturedRequest {
+    let captured = CapturedRequest {
         method: parts.method.to_string(),
         path: path.clone(),
         headers: headers.collect(),
         body: body.clone(),
     };
-    front.asked.lock().expect("asked").push(asked.clone());
-    let Some(to) = &front.to else {
+    proxy.captured.lock().expect("captured requests").push(captured.clone());
+    let Some(to) = &proxy.to else {
         return (axum::http::StatusCode::OK, "{}").into_response();
     };
-    let path = path.strip_prefix(front.cut).unwrap_or(&path);
-    let mut passed = front.client.request(parts.method, format!("{to}{path}")).body(body);
-    for (name, value) in asked.headers.iter().filter(|(name, _)| !["host", "content-length"].contains(&name.as_str())) {
-        passed = passed.header(name, value);
+    let path = path.strip_prefix(proxy.cut).unwrap_or(&path);
+    let mut forwarded = proxy.client.request(parts.method, format!("{to}{path}")).body(body);
+    for (name, value) in
+        captured.headers.iter().filter(|(name, _)| !["host", "content-length"].contains(&name.as_str()))
+    {
+        forwarded = forwarded.header(name, value);
     }
-    if let Some(code) = *front.prefer.lock().expect("prefer") {
-        passed = passed.header("prefer", format!("code={code}"));
+    if let Some(code) = *proxy.prefer.lock().expect("prefer") {
+        forwarded = forwarded.header("prefer", format!("code={code}"));
     }
-    let answer = passed.send().await.expect("the mock answers");
+    let answer = forwarded.send().await.expect("the mock answers");
     let (status, kind) = (answer.status(), answer.headers().get("content-type").cloned());
     let more = answer.headers().iter().filter(|(name, _)| ["x-message-id", "retry-after"].contains(&name.as_str()));
     let more: Vec<_> = more.map(|(name, value)| (name.clone(), value.clone())).collect();
     let bytes = answer.bytes().await.expect("a body");
-    front.answered.lock().expect("answered").push(format!("{status} {}", String::from_utf8_lossy(&bytes)));
+    proxy.answered.lock().expect("answered").push(format!("{status} {}", String::from_utf8_lossy(&bytes)));
     let mut response = (status, bytes).into_response();
     response.headers_mut().extend(kind.map(|kind| (axum::http::header::CONTENT_TYPE, kind)));
     response.headers_mut().extend(more);
     response
 }
 
-async fn front(to: Option<String>, cut: &'static str) -> (Arc<RecordingProxy>, String) {
+async fn start_proxy(to: Option<String>, cut: &'static str) -> (Arc<RecordingProxy>, String) {
     let client = reqwest::Client::new();
-    let front = Arc::new(RecordingProxy {
+    let proxy = Arc::new(RecordingProxy {
         to,
         cut,
         prefer: Mutex::default(),
-        asked: Mutex::default(),
+        captured: Mutex::default(),
         answered: Mutex::default(),
         client,
     });
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let router = Router::new().fallback(pass).with_state(front.clone());
+    let router = Router::new().fallback(forward).with_state(proxy.clone());
     tokio::spawn(async move { axum::serve(listener, router).await });
-    (front, url)
+    (proxy, url)
 }
 
 fn connect(name: &str, channel: Channel, at: &str, over: &[(&str, &str)]) -> Arc<dyn Provider> {
@@ -95,7 +97,7 @@ fn connect(name: &str, channel: Channel, at: &str, over: &[(&str, &str)]) -> Arc
     provider_at(Some(at), name, channel, &settings).expect("connected")
 }
 
-fn outbound(to: &str, message: Message) -> OutboundMessage {
+fn outbound(to: &str, message: RenderedMessage) -> OutboundMessage {
     OutboundMessage {
         tenant: "acme".parse().expect("a tenant"),
         attempt: AttemptId { communication: "com_01a1fed6599675bf9c9f22413f949849".parse().expect("an id"), number: 1 },
@@ -107,12 +109,12 @@ fn outbound(to: &str, message: Message) -> OutboundMessage {
     }
 }
 
-fn words(text: &str) -> Message {
-    Message { text: text.to_owned(), ..Message::default() }
+fn text_message(text: &str) -> RenderedMessage {
+    RenderedMessage { text: text.to_owned(), ..RenderedMessage::default() }
 }
 
-fn link(name: &str, kind: MediaKind) -> Link {
-    Link { name: name.to_owned(), url: format!("https://files.example.com/{name}"), kind }
+fn link(name: &str, kind: MediaKind) -> MediaLink {
+    MediaLink { name: name.to_owned(), url: format!("https://files.example.com/{name}"), kind }
 }
 
 fn button(text: &str, url: Option<&str>) -> Button {
@@ -120,13 +122,17 @@ fn button(text: &str, url: Option<&str>) -> Button {
 }
 
 fn email() -> Vec<OutboundMessage> {
-    let message = Message {
+    let message = RenderedMessage {
         subject: Some("Invoice INV-1 – café".to_owned()),
         html: Some("<p>Hello</p>".to_owned()),
-        ..words("Hello")
+        ..text_message("Hello")
     };
-    let plain = outbound("ada@example.com", Message { html: None, ..message.clone() });
-    let pdf = File { name: "invoice.pdf".to_owned(), mime: "application/pdf".to_owned(), bytes: b"%PDF-1.7".to_vec() };
+    let plain = outbound("ada@example.com", RenderedMessage { html: None, ..message.clone() });
+    let pdf = EmailAttachment {
+        name: "invoice.pdf".to_owned(),
+        mime: "application/pdf".to_owned(),
+        bytes: b"%PDF-1.7".to_vec(),
+    };
     let rich = OutboundMessage {
         to_name: Some("Ada Lovelace".to_owned()),
         files: vec![pdf],
@@ -138,9 +144,9 @@ fn email() -> Vec<OutboundMessage> {
 
 fn sms() -> Vec<OutboundMessage> {
     let long = "Long text with ümläuts and a smile 🙂 ".repeat(20);
-    let mut with_link = words("Pay here");
+    let mut with_link = text_message("Pay here");
     with_link.media = vec![link("invoice.pdf", MediaKind::File)];
-    [words("Hello"), words(&long), with_link].map(|message| outbound("+447700900001", message)).into()
+    [text_message("Hello"), text_message(&long), with_link].map(|message| outbound("+447700900001", message)).into()
 }
 
 /// Whatever a chat can hold.
@@ -153,19 +159,22 @@ fn chat(to: &str) -> Vec<OutboundMessage> {
         ("invoice.pdf", MediaKind::File),
     ];
     let mut all = vec![
-        words("Hello"),
-        Message { location: Some(place), ..Message::default() },
-        Message { buttons: vec![button("Yes", None), button("No", None)], ..words("Do you agree?") },
-        Message { buttons: vec![button("Pay", Some("https://pay.example.com/1"))], ..words("Your invoice") },
+        text_message("Hello"),
+        RenderedMessage { location: Some(place), ..RenderedMessage::default() },
+        RenderedMessage { buttons: vec![button("Yes", None), button("No", None)], ..text_message("Do you agree?") },
+        RenderedMessage {
+            buttons: vec![button("Pay", Some("https://pay.example.com/1"))],
+            ..text_message("Your invoice")
+        },
     ];
-    all.extend(kinds.map(|(name, kind)| Message { media: vec![link(name, kind)], ..words("Look") }));
+    all.extend(kinds.map(|(name, kind)| RenderedMessage { media: vec![link(name, kind)], ..text_message("Look") }));
     all.into_iter().map(|message| outbound(to, message)).collect()
 }
 
 fn template(to: &str, name: &str) -> OutboundMessage {
     let variables = vec!["INV-1".to_owned(), "$10".to_owned()];
     let template = ProviderTemplate { name: name.to_owned(), language: "en_US".to_owned(), variables };
-    outbound(to, Message { template: Some(template), ..Message::default() })
+    outbound(to, RenderedMessage { template: Some(template), ..RenderedMessage::default() })
 }
 
 struct Case {
@@ -243,35 +252,35 @@ async fn validating_mocks_take_what_is_sent_and_their_errors_are_understood() {
     let (mut taken, mut wrong) = (0, Vec::new());
     for case in cases() {
         let to = mocks.get(case.spec).expect("a mock for each description");
-        let (front, url) = front(Some((*to).to_owned()), case.cut).await;
+        let (proxy, url) = start_proxy(Some((*to).to_owned()), case.cut).await;
         let provider = connect(case.provider, case.channel, &url, case.over);
         for outbound in &case.sent {
             let sent = provider.send(outbound, 20_000).await;
-            let said = front.answered.lock().expect("answered").pop().unwrap_or_default();
+            let response = proxy.answered.lock().expect("answered").pop().unwrap_or_default();
             // The examples of Vonage's description are of parts that were refused; and what was sound may be answered in
             // a form that the mock cannot make up.
-            let is_sound = said.starts_with('2') || said.contains("SCHEMA_TOO_COMPLEX");
-            let is_taken = is_sound || matches!(sent.answer, Answer::Accepted { .. });
+            let is_sound = response.starts_with('2') || response.contains("SCHEMA_TOO_COMPLEX");
+            let is_taken = is_sound || matches!(sent.answer, AttemptOutcome::Accepted { .. });
             match is_taken {
                 true => taken += 1,
-                false => wrong.push(format!("{} {:?}: {said:.600}", case.provider, outbound.message)),
+                false => wrong.push(format!("{} {:?}: {response:.600}", case.provider, outbound.message)),
             }
         }
         for (code, class) in case.errors {
-            *front.prefer.lock().expect("prefer") = Some(*code);
+            *proxy.prefer.lock().expect("prefer") = Some(*code);
             let answer = provider.send(&case.sent[0], 20_000).await.answer;
             let is_understood = match (&answer, class) {
-                (Answer::Refused { class: found, .. }, Some(class)) => found == class,
-                (Answer::InDoubt(DoubtCause::ServerError), None) => true,
+                (AttemptOutcome::Refused { class: found, .. }, Some(class)) => found == class,
+                (AttemptOutcome::InDoubt(InDoubtCause::ServerError), None) => true,
                 // A 503 in Graph's own form says by its code what it is.
-                (Answer::Refused { class: RefusalClass::Transient | RefusalClass::Unavailable, .. }, None) => {
+                (AttemptOutcome::Refused { class: RefusalClass::Transient | RefusalClass::Unavailable, .. }, None) => {
                     *code == 503
                 }
                 _ => false,
             };
             if !is_understood {
-                let said = front.answered.lock().expect("answered").pop().unwrap_or_default();
-                wrong.push(format!("{} {code}: {answer:?}; it said {said:.300}", case.provider));
+                let response = proxy.answered.lock().expect("answered").pop().unwrap_or_default();
+                wrong.push(format!("{} {code}: {answer:?}; it response {response:.300}", case.provider));
             }
         }
     }
@@ -289,10 +298,10 @@ async fn requests_are_those_of_the_providers_own_libraries() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/providers/golden/requests.json");
     let Ok(text) = std::fs::read_to_string(file) else { return };
     let golden: Vec<Value> = serde_json::from_str(&text).expect("JSON");
-    let (front, url) = front(None, "").await;
-    let hi = outbound("1234567890", words("hi"));
-    let ada = outbound("+254711000000", words("Habari & karibu"));
-    let bird = outbound("+31612345678", words("Hola ñ"));
+    let (proxy, url) = start_proxy(None, "").await;
+    let hi = outbound("1234567890", text_message("hi"));
+    let ada = outbound("+254711000000", text_message("Habari & karibu"));
+    let bird = outbound("+31612345678", text_message("Hola ñ"));
     let at = |name, channel, over| connect(name, channel, &url, over);
     let africa = at("africastalking", Channel::Sms, &[("apiKey", "atsk_key"), ("senderId", "ACME")]);
     let mut compared = 0;
@@ -316,20 +325,20 @@ async fn requests_are_those_of_the_providers_own_libraries() {
             // The older API of MessageBird and the Messages API of Vonage are not the ones that are called.
             _ => continue,
         }
-        let asked = front.asked.lock().expect("asked").pop().expect("a request");
+        let sent = proxy.captured.lock().expect("captured requests").pop().expect("a request");
         compared += 1;
         let url = text("url").replace("(api.africastalking.com)", "https://api.africastalking.com");
         let path = url.splitn(4, '/').nth(3).unwrap_or_default().to_owned();
         let (path, asked_query) = path.split_once('?').unwrap_or((&path, ""));
-        let (own_path, own_query) = asked.path[1..].split_once('?').unwrap_or((&asked.path[1..], ""));
+        let (own_path, own_query) = sent.path[1..].split_once('?').unwrap_or((&sent.path[1..], ""));
         let versionless = |path: &str| path.splitn(2, '/').last().unwrap_or_default().to_owned();
         let is_graph = text("provider") == "meta-messenger";
         let same_path = if is_graph { versionless(own_path) == versionless(path) } else { own_path == path };
-        assert!(asked.method == text("method") && same_path, "{recorded}: {} {}", asked.method, asked.path);
+        assert!(sent.method == text("method") && same_path, "{recorded}: {} {}", sent.method, sent.path);
         for name in query(asked_query).keys() {
-            assert!(query(own_query).contains_key(name), "{name} in {}", asked.path);
+            assert!(query(own_query).contains_key(name), "{name} in {}", sent.path);
         }
-        let own: BTreeMap<&str, &str> = asked.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let own: BTreeMap<&str, &str> = sent.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         for (name, value) in recorded["headers"].as_object().expect("headers") {
             let name = name.to_lowercase();
             let matters = ["authorization", "content-type", "apikey", "idempotency-key"].contains(&name.as_str());
@@ -339,7 +348,7 @@ async fn requests_are_those_of_the_providers_own_libraries() {
                 assert_eq!(found.copied(), value.as_str(), "{recorded}");
             }
         }
-        let body = std::str::from_utf8(&asked.body).expect("text");
+        let body = std::str::from_utf8(&sent.body).expect("text");
         match serde_json::from_str::<Value>(text("body")) {
             Ok(Value::Object(expected)) => {
                 let own: Value = serde_json::from_str(body).expect("JSON");

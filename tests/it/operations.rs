@@ -2,17 +2,17 @@
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use tests::world::{World, email, eventually, sms};
+use tests::server::{TestServer, email, eventually, sms};
 
-async fn provider(world: &World, id: &str) -> Value {
-    let answer = world.get("/api/providers").await;
+async fn provider(server: &TestServer, id: &str) -> Value {
+    let answer = server.get("/api/providers").await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     let all = answer.body["providers"].as_array().expect("providers").clone();
     all.into_iter().find(|provider| provider["id"] == id).expect("the provider")
 }
 
-async fn order(world: &World, channel: &str) -> Vec<String> {
-    let answer = world.get("/api/providers").await;
+async fn order(server: &TestServer, channel: &str) -> Vec<String> {
+    let answer = server.get("/api/providers").await;
     let all = answer.body["providers"].as_array().expect("providers").clone();
     let mine = all.iter().filter(|provider| provider["channel"] == channel && provider["enabled"] == true);
     mine.map(|provider| provider["id"].as_str().expect("an id").to_owned()).collect()
@@ -21,87 +21,87 @@ async fn order(world: &World, channel: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quota_is_what_is_left_and_when_it_is_full_again() {
     let rate = events::RateLimit { burst: 5, per_second: 1 };
-    let world = World::with(local::Options { rate: Some(rate), ..World::options() }).await;
+    let server = TestServer::with(local::Options { rate: Some(rate), ..TestServer::options() }).await;
     for n in 0..3 {
-        let id = world.send(email(&format!("quota-{n}@example.com"))).await;
-        world.until_status(&id, "delivered").await;
+        let id = server.send(email(&format!("quota-{n}@example.com"))).await;
+        server.until_status(&id, "delivered").await;
     }
-    let quota = world.get("/api/providers/sendgrid/quota").await;
+    let quota = server.get("/api/providers/sendgrid/quota").await;
     assert_eq!((&quota.body["burst"], &quota.body["perSecond"]), (&json!(5), &json!(1)));
     let left = quota.body["remaining"].as_u64().expect("a number");
     assert!((2..5).contains(&left), "{}", quota.body);
     assert!(quota.text("/resetAt") > quota.text("/availableAt"));
-    let unknown = world.get("/api/providers/postmark/quota").await;
+    let unknown = server.get("/api/providers/postmark/quota").await;
     assert_eq!((unknown.status, unknown.text("/code")), (StatusCode::NOT_FOUND, "not_found"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_switches_disables_and_enables() {
-    let world = World::new().await;
-    assert_eq!(order(&world, "email").await, ["sendgrid", "sendgrid-second"]);
-    world.post("/api/providers/sendgrid-second/switch", json!({})).await;
-    assert_eq!(order(&world, "email").await, ["sendgrid-second", "sendgrid"]);
-    let id = world.send(email("switched@example.com")).await;
-    world.until_status(&id, "delivered").await;
-    assert_eq!(world.inbox("switched@example.com").await[0]["config"], "sendgrid-second");
+    let server = TestServer::new().await;
+    assert_eq!(order(&server, "email").await, ["sendgrid", "sendgrid-second"]);
+    server.post("/api/providers/sendgrid-second/switch", json!({})).await;
+    assert_eq!(order(&server, "email").await, ["sendgrid-second", "sendgrid"]);
+    let id = server.send(email("switched@example.com")).await;
+    server.until_status(&id, "delivered").await;
+    assert_eq!(server.inbox("switched@example.com").await[0]["config"], "sendgrid-second");
 
     for name in ["sendgrid", "sendgrid-second"] {
-        let answer = world.post(&format!("/api/providers/{name}/disable"), json!({})).await;
+        let answer = server.post(&format!("/api/providers/{name}/disable"), json!({})).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     }
-    world.advance(15_000).await;
-    let id = world.send(email("held@example.com")).await;
+    server.advance(15_000).await;
+    let id = server.send(email("held@example.com")).await;
     let path = format!("/api/communications/{id}/explain");
-    let held = async || Some(world.get(&path).await).filter(|why| why.body["nextLookAt"].is_string());
+    let held = async || Some(server.get(&path).await).filter(|why| why.body["nextLookAt"].is_string());
     let why = eventually("it is held", held).await;
     assert_eq!(why.text("/waitsFor/code"), "no_provider_enabled", "{}", why.body);
-    world.post("/api/providers/sendgrid/enable", json!({})).await;
-    world.advance(40 * 60_000).await;
-    world.until_status(&id, "delivered").await;
-    let wrong = world.post("/api/providers/sendgrid/enable", json!({ "force": true })).await;
+    server.post("/api/providers/sendgrid/enable", json!({})).await;
+    server.advance(40 * 60_000).await;
+    server.until_status(&id, "delivered").await;
+    let wrong = server.post("/api/providers/sendgrid/enable", json!({ "force": true })).await;
     assert_eq!((wrong.status, wrong.text("/errors/0/pointer")), (StatusCode::UNPROCESSABLE_ENTITY, "/force"));
-    assert_eq!(world.post("/api/providers/postmark/switch", json!({})).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(server.post("/api/providers/postmark/switch", json!({})).await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_refuses_us_is_passed_over_until_it_is_enabled() {
-    let world = World::new().await;
-    world.fault("sendgrid", "401", 1).await;
-    let id = world.send(email("first@example.com")).await;
-    world.until_status(&id, "delivered").await;
-    assert_eq!(world.inbox("first@example.com").await[0]["config"], "sendgrid-second");
-    let shown = provider(&world, "sendgrid").await;
+    let server = TestServer::new().await;
+    server.fault("sendgrid", "401", 1).await;
+    let id = server.send(email("first@example.com")).await;
+    server.until_status(&id, "delivered").await;
+    assert_eq!(server.inbox("first@example.com").await[0]["config"], "sendgrid-second");
+    let shown = provider(&server, "sendgrid").await;
     assert_eq!((&shown["state"], &shown["cause"]), (&json!("disabled"), &json!("auth")), "{shown}");
-    let status = world.get("/api/communications/queue/status").await;
+    let status = server.get("/api/communications/queue/status").await;
     assert_eq!(status.text("/providers/0/state"), "disabled");
-    let id = world.send(email("second@example.com")).await;
-    let sent = world.until_status(&id, "delivered").await;
+    let id = server.send(email("second@example.com")).await;
+    let sent = server.until_status(&id, "delivered").await;
     assert_eq!(sent.body["attempts"], 1, "the refused account is not even tried");
-    world.post("/api/providers/sendgrid/enable", json!({})).await;
-    assert_eq!(provider(&world, "sendgrid").await["state"], "closed");
-    let id = world.send(email("third@example.com")).await;
-    world.until_status(&id, "delivered").await;
-    assert_eq!(world.inbox("third@example.com").await[0]["config"], "sendgrid");
+    server.post("/api/providers/sendgrid/enable", json!({})).await;
+    assert_eq!(provider(&server, "sendgrid").await["state"], "closed");
+    let id = server.send(email("third@example.com")).await;
+    server.until_status(&id, "delivered").await;
+    assert_eq!(server.inbox("third@example.com").await[0]["config"], "sendgrid");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_account_holds_its_messages_when_there_is_no_other() {
-    let world = World::new().await;
-    world.post("/api/providers/twilio-second/disable", json!({})).await;
-    world.fault("twilio", "402", 1).await;
-    let id = world.send(sms("+447700900001")).await;
-    world.until(&id, "lifecycle", "retry_wait").await;
-    let second = world.send(sms("+447700900051")).await;
+    let server = TestServer::new().await;
+    server.post("/api/providers/twilio-second/disable", json!({})).await;
+    server.fault("twilio", "402", 1).await;
+    let id = server.send(sms("+447700900001")).await;
+    server.until(&id, "lifecycle", "retry_wait").await;
+    let second = server.send(sms("+447700900051")).await;
     let path = format!("/api/communications/{second}/explain");
-    let held = async || Some(world.get(&path).await).filter(|why| why.body["waitsFor"]["code"] == "providers_shut");
+    let held = async || Some(server.get(&path).await).filter(|why| why.body["waitsFor"]["code"] == "providers_shut");
     let why = eventually("it is held", held).await;
     assert!(why.text("/waitsFor/text").contains("twilio (disabled)"), "{}", why.body);
     // One of the two is the probe; the other follows when that has found out.
-    world.advance(15 * 60_000).await;
+    server.advance(15 * 60_000).await;
     for id in [&id, &second] {
         let delivered = async || {
-            world.advance(60_000).await;
-            Some(world.one(id).await).filter(|one| one.body["status"] == "delivered")
+            server.advance(60_000).await;
+            Some(server.one(id).await).filter(|one| one.body["status"] == "delivered")
         };
         eventually("both are delivered", delivered).await;
     }
@@ -115,21 +115,21 @@ fn once(to: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_are_listed_by_filter_and_redriven_at_a_rate() {
-    let world = World::new().await;
-    world.fault("sendgrid", "503", 3).await;
+    let server = TestServer::new().await;
+    server.fault("sendgrid", "503", 3).await;
     let mut dead = Vec::new();
     for n in 0..3 {
-        let id = world.send(once(&format!("dead-{n}@example.com"))).await;
-        world.until(&id, "lifecycle", "dead_lettered").await;
+        let id = server.send(once(&format!("dead-{n}@example.com"))).await;
+        server.until(&id, "lifecycle", "dead_lettered").await;
         dead.push(id);
     }
-    world.fault("twilio", "timeout", 1).await;
+    server.fault("twilio", "timeout", 1).await;
     let mut held = sms("+447700900061");
     held["inDoubt"] = json!("hold");
     held["expiresAt"] = json!("2031-01-01T00:00:00Z");
-    world.send(held).await;
+    server.send(held).await;
 
-    let list = async |query: &str| world.get(&format!("/api/dead-letters{query}")).await;
+    let list = async |query: &str| server.get(&format!("/api/dead-letters{query}")).await;
     let all =
         async || Some(list("").await).filter(|page| page.body["results"].as_array().is_some_and(|r| r.len() == 3));
     let page = eventually("three dead letters", all).await;
@@ -147,7 +147,7 @@ async fn dead_letters_are_listed_by_filter_and_redriven_at_a_rate() {
     let wrong = list("?reason=bad&page=2").await;
     assert_eq!((wrong.status, wrong.body["errors"].as_array().map(Vec::len)), (StatusCode::BAD_REQUEST, Some(2)));
 
-    let redrive = async |body: Value| world.post("/api/dead-letters/redrive", body).await;
+    let redrive = async |body: Value| server.post("/api/dead-letters/redrive", body).await;
     assert_eq!(redrive(json!({ "reason": "poison" })).await.body["matched"], 0);
     let wrong = redrive(json!({ "reason": "bad", "limit": 0, "perSecond": 1_000, "all": true })).await;
     assert_eq!(wrong.body["errors"].as_array().map(Vec::len), Some(4), "{}", wrong.body);
@@ -155,46 +155,46 @@ async fn dead_letters_are_listed_by_filter_and_redriven_at_a_rate() {
     assert_eq!(done.status, StatusCode::ACCEPTED, "{}", done.body);
     assert_eq!((&done.body["redriven"], &done.body["skipped"]), (&json!(3), &json!(0)));
     for id in &dead {
-        world.until_status(id, "delivered").await;
-        assert!(world.events(id).await.contains(&"RetryRequested".to_owned()));
+        server.until_status(id, "delivered").await;
+        assert!(server.events(id).await.contains(&"RetryRequested".to_owned()));
     }
     let again = redrive(json!({ "reason": "retries_exhausted" })).await;
     assert_eq!(again.body["redriven"], 0, "only what failed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twilio_is_asked_about_a_message_that_nobody_heard_of() {
-    let world = World::new().await;
-    world.fault("twilio", "accept_then_silence", 1).await;
+async fn twilio_is_queried_about_a_message_without_a_report() {
+    let server = TestServer::new().await;
+    server.fault("twilio", "accept_then_silence", 1).await;
     let mut held = sms("+447700900071");
     held["inDoubt"] = json!("hold");
-    let id = world.send(held).await;
-    world.until(&id, "lifecycle", "in_doubt").await;
-    world.advance(domain::policy::EVIDENCE_WAIT_MS as u32).await;
-    let sent = world.until(&id, "lifecycle", "sent").await;
+    let id = server.send(held).await;
+    server.until(&id, "lifecycle", "in_doubt").await;
+    server.advance(domain::policy::EVIDENCE_WAIT_MS as u32).await;
+    let sent = server.until(&id, "lifecycle", "sent").await;
     assert!(sent.text("/providerMessageId").starts_with("SM"), "{}", sent.body);
-    assert_eq!(world.inbox("+447700900071").await.len(), 1);
-    let why = world.get(&format!("/api/communications/{id}/explain")).await;
+    assert_eq!(server.inbox("+447700900071").await.len(), 1);
+    let why = server.get(&format!("/api/communications/{id}/explain")).await;
     assert!(why.body["steps"].as_array().expect("steps").iter().any(|s| s["code"] == "resolved.accepted.query"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twilio_says_that_it_never_had_it_and_it_is_sent_once() {
-    let world = World::new().await;
-    world.fault("twilio", "timeout", 1).await;
+    let server = TestServer::new().await;
+    server.fault("twilio", "timeout", 1).await;
     let mut held = sms("+447700900072");
     held["inDoubt"] = json!("hold");
-    let id = world.send(held).await;
-    world.until(&id, "lifecycle", "in_doubt").await;
-    world.advance(domain::policy::EVIDENCE_WAIT_MS as u32).await;
-    let sent = world.until_status(&id, "delivered").await;
+    let id = server.send(held).await;
+    server.until(&id, "lifecycle", "in_doubt").await;
+    server.advance(domain::policy::EVIDENCE_WAIT_MS as u32).await;
+    let sent = server.until_status(&id, "delivered").await;
     assert_eq!((&sent.body["maybeSent"], &sent.body["attempts"]), (&json!(false), &json!(2)));
-    assert_eq!(world.inbox("+447700900072").await.len(), 1);
+    assert_eq!(server.inbox("+447700900072").await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn quiet_hours_are_checked_and_shown() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let quiet = |hours: Value| {
         let mut body = email("quiet@example.com");
         body["quietHours"] = hours;
@@ -207,29 +207,29 @@ async fn quiet_hours_are_checked_and_shown() {
         (json!({ "start": "21:00", "end": "08:00", "zone": "UTC" }), "/quietHours"),
         (json!("night"), "/quietHours"),
     ] {
-        let answer = world.post("/api/communications/send", quiet(hours)).await;
+        let answer = server.post("/api/communications/send", quiet(hours)).await;
         assert_eq!((answer.status, answer.text("/errors/0/pointer")), (StatusCode::UNPROCESSABLE_ENTITY, pointer));
     }
     // Whatever the time is: twenty-three hours are quiet, and this is not the other one.
     let now = jiff::Timestamp::now();
     let clock = |hours: i64| (now + jiff::SignedDuration::from_hours(hours)).strftime("%H:%M").to_string();
     let hours = json!({ "start": clock(-20), "end": clock(3), "timeZone": "UTC" });
-    let answer = world.post("/api/communications/send", quiet(hours)).await;
+    let answer = server.post("/api/communications/send", quiet(hours)).await;
     let held: jiff::Timestamp = answer.text("/estimatedSendTime").parse().expect("a time");
     assert!(held > now + jiff::SignedDuration::from_mins(150), "{}", answer.body);
     let id = answer.id();
     let deferred = async || {
-        let found = world.events(&id).await;
+        let found = server.events(&id).await;
         found.contains(&"CommunicationDeferred".to_owned()).then_some(())
     };
     eventually("it is deferred", deferred).await;
-    world.advance(3 * 3_600_000 + 60_000).await;
-    world.until_status(&id, "delivered").await;
+    server.advance(3 * 3_600_000 + 60_000).await;
+    server.until_status(&id, "delivered").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_accepted_message_by_message() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let keyed = |key: &str, to: &str| {
         let mut body = email(to);
         body["idempotencyKey"] = json!(key);
@@ -240,23 +240,23 @@ async fn a_batch_is_accepted_message_by_message() {
     ]});
     let mut dry = batch.clone();
     dry["validateOnly"] = json!(true);
-    let checked = world.post("/api/communications/batch", dry).await;
+    let checked = server.post("/api/communications/batch", dry).await;
     assert_eq!(
         (checked.status, &checked.body["accepted"], &checked.body["refused"]),
         (StatusCode::OK, &json!(0), &json!(2))
     );
     assert_eq!(checked.body["results"][0]["valid"], true);
-    assert_eq!(world.get("/api/communications").await.body["count"], 0);
+    assert_eq!(server.get("/api/communications").await.body["count"], 0);
 
-    let done = world.post("/api/communications/batch", batch.clone()).await;
+    let done = server.post("/api/communications/batch", batch.clone()).await;
     let problem = |n: usize| done.body["results"][n]["problem"]["code"].clone();
     assert_eq!((problem(1), problem(3)), (json!("invalid"), json!("malformed")), "{}", done.body);
     assert_eq!(done.body["results"][1]["problem"]["errors"][0]["pointer"], "/type");
     let ids: Vec<&str> = [0, 2].map(|n| done.text(&format!("/results/{n}/id"))).to_vec();
     for id in &ids {
-        world.until_status(id, "delivered").await;
+        server.until_status(id, "delivered").await;
     }
-    let again = world.post("/api/communications/batch", batch).await;
+    let again = server.post("/api/communications/batch", batch).await;
     assert_eq!(again.text("/results/2/id"), ids[1]);
     assert_eq!(again.body["results"][2]["idempotentReplayed"], true);
     let other = again.body["results"][4]["problem"]["code"].clone();
@@ -268,7 +268,7 @@ async fn a_batch_is_accepted_message_by_message() {
         (json!({ "communications": vec![email("x@example.com"); 101] }), "too_many"),
         (json!({ "communications": [email("x@example.com")], "validateOnly": "yes" }), "not_a_flag"),
     ] {
-        let answer = world.post("/api/communications/batch", wrong).await;
+        let answer = server.post("/api/communications/batch", wrong).await;
         assert_eq!((answer.status, answer.text("/errors/0/code")), (StatusCode::UNPROCESSABLE_ENTITY, code));
     }
 }

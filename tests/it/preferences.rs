@@ -2,12 +2,12 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tests::world::{Answer, World};
+use tests::server::{Answer, TestServer};
 
 const ADA: &str = "/api/communication-preferences/customer/ada";
 
-async fn patch(world: &World, path: &str, body: Value) -> Answer {
-    let changed = world.answer(world.request(Method::PATCH, path).json(&body)).await;
+async fn patch(server: &TestServer, path: &str, body: Value) -> Answer {
+    let changed = server.answer(server.request(Method::PATCH, path).json(&body)).await;
     assert_eq!(changed.status, StatusCode::OK, "{body}: {}", changed.body);
     changed
 }
@@ -19,108 +19,108 @@ fn to_ada(channel: &str, kind: &str) -> Value {
     })
 }
 
-async fn refused(world: &World, body: Value) -> String {
-    let answer = world.post("/api/communications/send", body).await;
+async fn refused(server: &TestServer, body: Value) -> String {
+    let answer = server.post("/api/communications/send", body).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.body);
     answer.text("/detail").to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_person_does_not_want_is_not_accepted() {
-    let world = World::new().await;
-    let fresh = world.get(ADA).await;
+    let server = TestServer::new().await;
+    let fresh = server.get(ADA).await;
     assert_eq!((&fresh.body["emailEnabled"], &fresh.body["optedOut"]), (&json!(true), &json!(false)), "{}", fresh.body);
-    world.send(to_ada("sms", "invoice")).await;
+    server.send(to_ada("sms", "invoice")).await;
     let body = json!({ "smsEnabled": false, "preferences": { "invoice": ["whatsapp"] } });
-    assert_eq!(patch(&world, ADA, body).await.body["preferences"], json!({ "invoice": ["whatsapp"] }));
-    assert!(refused(&world, to_ada("sms", "payment_link")).await.contains("channel_disabled"));
-    assert!(refused(&world, to_ada("email", "invoice")).await.contains("type_disabled"));
-    world.send(to_ada("email", "payment_link")).await;
+    assert_eq!(patch(&server, ADA, body).await.body["preferences"], json!({ "invoice": ["whatsapp"] }));
+    assert!(refused(&server, to_ada("sms", "payment_link")).await.contains("channel_disabled"));
+    assert!(refused(&server, to_ada("email", "invoice")).await.contains("type_disabled"));
+    server.send(to_ada("email", "payment_link")).await;
     // Somebody else's are their own.
     let mut other = to_ada("sms", "invoice");
     other["recipientId"] = json!("bo");
-    world.send(other).await;
-    let out = patch(&world, ADA, json!({ "optedOut": true, "optedOutReason": "Too many" })).await;
+    server.send(other).await;
+    let out = patch(&server, ADA, json!({ "optedOut": true, "optedOutReason": "Too many" })).await;
     assert_eq!((out.text("/optedOutReason"), out.body["optedOutAt"].is_string()), ("Too many", true));
-    assert!(refused(&world, to_ada("email", "payment_link")).await.contains("opted_out"));
-    patch(&world, ADA, json!({ "optedOut": false, "optInEvidence": "Form 7" })).await;
-    world.send(to_ada("email", "payment_link")).await;
-    patch(&world, ADA, json!({ "doNotContact": true, "doNotContactReason": "Court order" })).await;
-    assert!(refused(&world, to_ada("email", "payment_link")).await.contains("do_not_contact"));
+    assert!(refused(&server, to_ada("email", "payment_link")).await.contains("opted_out"));
+    patch(&server, ADA, json!({ "optedOut": false, "optInEvidence": "Form 7" })).await;
+    server.send(to_ada("email", "payment_link")).await;
+    patch(&server, ADA, json!({ "doNotContact": true, "doNotContactReason": "Court order" })).await;
+    assert!(refused(&server, to_ada("email", "payment_link")).await.contains("do_not_contact"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn consent_is_looked_at_again_when_a_message_is_sent() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let mut later = to_ada("email", "invoice");
-    let at = api::fields::show_time(domain::ports::Host::now(&*world.local.clock) + 3_600_000);
+    let at = api::fields::show_time(domain::ports::ClockAndRng::now(&*server.local.clock) + 3_600_000);
     later["scheduledAt"] = json!(at);
-    let id = world.send(later).await;
-    patch(&world, ADA, json!({ "optedOut": true })).await;
-    world.advance(3_700_000).await;
-    let done = world.until(&id, "lifecycle", "suppressed").await;
+    let id = server.send(later).await;
+    patch(&server, ADA, json!({ "optedOut": true })).await;
+    server.advance(3_700_000).await;
+    let done = server.until(&id, "lifecycle", "suppressed").await;
     assert_eq!(done.text("/reason"), "suppressed:opted_out");
-    assert!(world.inbox("ada@example.com").await.is_empty());
+    assert!(server.inbox("ada@example.com").await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_channel_is_chosen_by_preference() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let auto =
         |kind: &str| json!({ "channel": "auto", "type": kind, "recipientId": "ada", "subject": "S", "content": "C" });
-    let none = world.post("/api/communications/send", auto("invoice")).await;
+    let none = server.post("/api/communications/send", auto("invoice")).await;
     assert_eq!(none.text("/errors/0/code"), "no_channel", "{}", none.body);
     let own = json!({
         "preferredEmail": "ada@example.com", "preferredWhatsapp": "+447700900004", "preferredPhone": "+447700900005",
         "preferences": { "invoice": ["messenger", "whatsapp", "email"] },
     });
-    assert_eq!(patch(&world, ADA, own).await.text("/preferredWhatsapp"), "+447700900004");
-    let sent = world.post("/api/communications/send", auto("invoice")).await;
+    assert_eq!(patch(&server, ADA, own).await.text("/preferredWhatsapp"), "+447700900004");
+    let sent = server.post("/api/communications/send", auto("invoice")).await;
     assert_eq!(sent.status, StatusCode::CREATED, "{}", sent.body);
     assert_eq!(sent.text("/communication/channel"), "whatsapp", "there is no address for the first");
-    world.until_status(&sent.id(), "delivered").await;
-    // Nobody said anything of this type: by email.
-    let sent = world.post("/api/communications/send", auto("payment_link")).await;
+    server.until_status(&sent.id(), "delivered").await;
+    // No preference for this type: by email.
+    let sent = server.post("/api/communications/send", auto("payment_link")).await;
     assert_eq!(
         (sent.text("/communication/channel"), sent.text("/communication/recipientContact")),
         ("email", "ada@example.com")
     );
     let known = json!({ "channel": "sms", "type": "invoice_reminder", "recipientId": "ada", "content": "C" });
-    let sent = world.post("/api/communications/send", known).await;
+    let sent = server.post("/api/communications/send", known).await;
     assert_eq!(sent.text("/communication/recipientContact"), "+447700900005", "{}", sent.body);
-    patch(&world, ADA, json!({ "preferredPhone": null })).await;
-    assert_eq!(world.get(ADA).await.body["preferredPhone"], Value::Null);
+    patch(&server, ADA, json!({ "preferredPhone": null })).await;
+    assert_eq!(server.get(ADA).await.body["preferredPhone"], Value::Null);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn defaults_hold_where_nobody_said_otherwise_and_history_is_kept() {
-    let world = World::new().await;
+async fn defaults_apply_without_a_preference_and_history_is_kept() {
+    let server = TestServer::new().await;
     let defaults = "/api/communication-preferences/defaults";
     let night = json!({ "start": "21:00", "end": "08:00", "timeZone": "Africa/Nairobi" });
-    patch(&world, defaults, json!({ "smsEnabled": false, "quietHours": night })).await;
-    assert!(refused(&world, to_ada("sms", "invoice")).await.contains("channel_disabled"));
-    patch(&world, ADA, json!({ "smsEnabled": true })).await;
-    let sent = world.post("/api/communications/send", to_ada("sms", "invoice")).await;
+    patch(&server, defaults, json!({ "smsEnabled": false, "quietHours": night })).await;
+    assert!(refused(&server, to_ada("sms", "invoice")).await.contains("channel_disabled"));
+    patch(&server, ADA, json!({ "smsEnabled": true })).await;
+    let sent = server.post("/api/communications/send", to_ada("sms", "invoice")).await;
     assert_eq!(sent.status, StatusCode::CREATED, "{}", sent.body);
-    let events = world.get(&format!("/api/communications/{}/events", sent.id())).await;
+    let events = server.get(&format!("/api/communications/{}/events", sent.id())).await;
     assert_eq!(events.body["events"][0]["data"]["quietHours"]["timeZone"], "Africa/Nairobi", "{}", events.body);
-    let before = world.get(ADA).await.text("/updatedAt").to_owned();
+    let before = server.get(ADA).await.text("/updatedAt").to_owned();
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    patch(&world, ADA, json!({ "optedOut": true, "optedOutReason": "Enough" })).await;
-    patch(&world, ADA, json!({ "optedOut": true })).await;
-    let all = world.get(&format!("{ADA}/history")).await;
+    patch(&server, ADA, json!({ "optedOut": true, "optedOutReason": "Enough" })).await;
+    patch(&server, ADA, json!({ "optedOut": true })).await;
+    let all = server.get(&format!("{ADA}/history")).await;
     let names: Vec<_> = all.body["events"].as_array().expect("events").iter().map(|e| e["type"].clone()).collect();
     assert_eq!(names, ["PreferencesChanged", "OptedOut"], "the same again is no event");
     assert_eq!(all.body["preferences"]["optedOut"], true);
-    let then = world.get(&format!("{ADA}/history?asOf={before}")).await;
+    let then = server.get(&format!("{ADA}/history?asOf={before}")).await;
     assert_eq!(then.body["preferences"]["optedOut"], false, "{}", then.body);
-    let v1 = world.post("/api/v1/communication/contacts/c-1/preferences", json!({ "emailEnabled": false })).await;
+    let v1 = server.post("/api/v1/communication/contacts/c-1/preferences", json!({ "emailEnabled": false })).await;
     assert_eq!((v1.status, v1.text("/entityType")), (StatusCode::OK, "contact"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_preferences_is_said_by_its_field() {
-    let world = World::new().await;
+async fn validation_errors_of_preferences_name_their_field() {
+    let server = TestServer::new().await;
     for (body, pointer) in [
         (json!({}), "/"),
         (json!({ "emailEnabled": "yes" }), "/emailEnabled"),
@@ -130,54 +130,54 @@ async fn what_is_wrong_with_preferences_is_said_by_its_field() {
         (json!({ "quietHours": { "start": "8", "end": "9", "timeZone": "UTC" } }), "/quietHours/start"),
         (json!({ "faxEnabled": true }), "/faxEnabled"),
     ] {
-        let refused = world.answer(world.request(Method::PATCH, ADA).json(&body)).await;
+        let refused = server.answer(server.request(Method::PATCH, ADA).json(&body)).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}: {}", refused.body);
         let errors = refused.body["errors"].as_array().expect("errors").clone();
         assert!(errors.iter().any(|error| error["pointer"] == pointer), "{body}: {}", refused.body);
     }
-    assert_eq!(world.get("/api/communication-preferences/robot/1").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(server.get("/api/communication-preferences/robot/1").await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_choose_on_a_page_behind_a_signed_link() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let path = "/api/communication-preferences/customer/Ána%20%2F7";
-    let link = world.post(&format!("{path}/link"), json!({})).await;
+    let link = server.post(&format!("{path}/link"), json!({})).await;
     assert_eq!(link.status, StatusCode::CREATED, "{}", link.body);
     let url = link.text("/url").to_owned();
-    let seen = world.client.get(&url).header("accept-language", "es-MX,es").send().await.expect("a page");
+    let seen = server.client.get(&url).header("accept-language", "es-MX,es").send().await.expect("a page");
     assert_eq!(seen.status(), StatusCode::OK);
     let page = seen.text().await.expect("a page");
     assert!(
         page.contains("lang=\"es\"") && page.contains("name=\"sms\" checked") && page.contains("Guardar"),
         "{page}"
     );
-    assert_eq!(world.get(&format!("{path}/history")).await.body["events"], json!([]), "a look changes nothing");
+    assert_eq!(server.get(&format!("{path}/history")).await.body["events"], json!([]), "a look changes nothing");
 
     let save = async |form: &'static str| {
-        let saved = world.client.post(&url).header("content-type", "application/x-www-form-urlencoded").body(form);
+        let saved = server.client.post(&url).header("content-type", "application/x-www-form-urlencoded").body(form);
         saved.send().await.expect("a page").text().await.expect("a page")
     };
     let page = save("email=on&whatsapp=on&messenger=on&telegram=on").await;
     assert!(page.contains("Saved.") && page.contains("name=\"sms\">"), "{page}");
-    let now = world.get(path).await.body;
+    let now = server.get(path).await.body;
     assert_eq!(
         (&now["smsEnabled"], &now["emailEnabled"], &now["optedOut"]),
         (&json!(false), &json!(true), &json!(false))
     );
     assert_eq!(now["updatedBy"], "preference-page");
     save("nothing=on").await;
-    assert_eq!(world.get(path).await.body["optedOut"], true);
+    assert_eq!(server.get(path).await.body["optedOut"], true);
     save("email=on&sms=on&whatsapp=on&messenger=on&telegram=on").await;
-    let now = world.get(path).await.body;
+    let now = server.get(path).await.body;
     assert_eq!((&now["smsEnabled"], &now["optedOut"]), (&json!(true), &json!(false)));
 
-    let ask = async |url: String| world.client.get(url).send().await.expect("an answer").status();
+    let ask = async |url: String| server.client.get(url).send().await.expect("an answer").status();
     assert_eq!(ask(format!("{}x", &url[..url.len() - 1])).await, StatusCode::NOT_FOUND, "forged");
     let other = url.replace("/preferences/local/", "/preferences/other/");
     assert_eq!(ask(other).await, StatusCode::NOT_FOUND, "another tenant's");
-    world.advance(30 * 24 * 3_600_000 + 1_000).await;
+    server.advance(30 * 24 * 3_600_000 + 1_000).await;
     assert_eq!(ask(url).await, StatusCode::NOT_FOUND, "its time is over");
-    let wrong = world.post(&format!("{path}/link"), json!({ "days": 0 })).await;
+    let wrong = server.post(&format!("{path}/link"), json!({ "days": 0 })).await;
     assert_eq!(wrong.text("/errors/0/pointer"), "/days", "{}", wrong.body);
 }

@@ -3,15 +3,15 @@
 use local::{Data, Options};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use tests::bench::Scratch;
-use tests::world::{World, email, eventually};
+use tests::harness::Scratch;
+use tests::server::{TestServer, email, eventually};
 
 const MARKERS: [&str; 6] = ["zebediah", "quicksilver", "marzipan", "447700900", "oyster", "periwinkle"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_marker_is_found_outside_the_vault() {
     let scratch = Scratch::new();
-    let world = World::with(Options { data: Data::Folder(scratch.0.clone()), ..World::options() }).await;
+    let server = TestServer::with(Options { data: Data::Folder(scratch.0.clone()), ..TestServer::options() }).await;
     let email = json!({
         "channel": "email", "type": "invoice", "recipientName": "Zebediah", "recipientContact": "zebediah@sim.test",
         "subject": "quicksilver", "content": "marzipan {{word}}", "templateVariables": { "word": "oyster" },
@@ -20,15 +20,15 @@ async fn no_marker_is_found_outside_the_vault() {
     let sms = |number: &str| json!({ "channel": "sms", "type": "payment_link", "recipientContact": number, "content": "marzipan" });
     let mut bounced = email.clone();
     bounced["recipientContact"] = json!("bounce-hard@sim.test");
-    let sent = [world.send(email).await, world.send(sms("+447700900001")).await];
-    world.send(bounced).await;
-    world.send(sms("+447700900010")).await;
-    world.send(sms("+447700900021")).await;
+    let sent = [server.send(email).await, server.send(sms("+447700900001")).await];
+    server.send(bounced).await;
+    server.send(sms("+447700900010")).await;
+    server.send(sms("+447700900021")).await;
     for id in &sent {
-        world.until_status(id, "delivered").await;
+        server.until_status(id, "delivered").await;
     }
-    eventually("all listed", async || (world.get("/api/communications").await.body["count"] == 5).then_some(())).await;
-    drop(world);
+    eventually("all listed", async || (server.get("/api/communications").await.body["count"] == 5).then_some(())).await;
+    drop(server);
     let database = rusqlite::Connection::open(scratch.0.join("tidings.db")).expect("the file");
     let tables: Vec<String> = database
         .prepare("SELECT name FROM sqlite_master WHERE type = 'table'")
@@ -59,101 +59,101 @@ fn row_text(row: &rusqlite::Row, columns: usize) -> String {
 async fn everything_about_a_person_is_shown_and_erased_and_the_counts_stay() {
     use reqwest::{Method, StatusCode};
     use serde_json::{Value, json};
-    use tests::world::{World, email};
-    let world = World::new().await;
+    use tests::server::{TestServer, email};
+    let server = TestServer::new().await;
     let to = |id: &str, address: &str| {
         let mut message = email(address);
         message["recipientId"] = json!(id);
         message["recipientName"] = json!("Ada Lovelace");
         message
     };
-    let sent = world.send(to("ada", "ada@example.com")).await;
-    world.until_status(&sent, "delivered").await;
+    let sent = server.send(to("ada", "ada@example.com")).await;
+    server.until_status(&sent, "delivered").await;
     let mut later = to("ada", "ada@example.com");
-    let in_an_hour = domain::ports::Host::now(&*world.local.clock) + 3_600_000;
+    let in_an_hour = domain::ports::ClockAndRng::now(&*server.local.clock) + 3_600_000;
     later["scheduledAt"] = json!(api::fields::show_time(in_an_hour));
-    let later = world.send(later).await;
-    let other = world.send(to("bo", "bo@example.com")).await;
+    let later = server.send(later).await;
+    let other = server.send(to("bo", "bo@example.com")).await;
     let path = "/api/communication-preferences/customer/ada";
-    world.answer(world.request(Method::PATCH, path).json(&json!({ "preferredEmail": "ada@example.com" }))).await;
-    let stats = async || world.get("/api/communications/stats").await.body["total"].clone();
-    tests::world::eventually("three are counted", async || (stats().await == 3).then_some(())).await;
+    server.answer(server.request(Method::PATCH, path).json(&json!({ "preferredEmail": "ada@example.com" }))).await;
+    let stats = async || server.get("/api/communications/stats").await.body["total"].clone();
+    tests::server::eventually("three are counted", async || (stats().await == 3).then_some(())).await;
 
-    let shown = world.get("/api/subjects/customer/ada").await;
+    let shown = server.get("/api/subjects/customer/ada").await;
     assert_eq!(shown.body["communications"].as_array().map(Vec::len), Some(2), "{}", shown.body);
     assert_eq!(shown.text("/preferences/preferredEmail"), "ada@example.com");
-    let erased = world.answer(world.request(Method::DELETE, "/api/subjects/customer/ada")).await;
+    let erased = server.answer(server.request(Method::DELETE, "/api/subjects/customer/ada")).await;
     assert_eq!((erased.status, &erased.body["erased"]), (StatusCode::OK, &json!(2)), "{}", erased.body);
-    let again = world.answer(world.request(Method::DELETE, "/api/subjects/customer/ada")).await;
+    let again = server.answer(server.request(Method::DELETE, "/api/subjects/customer/ada")).await;
     assert_eq!(again.body["erased"], 0);
     for id in [&sent, &later] {
-        let one = world.one(id).await;
+        let one = server.one(id).await;
         assert!(
             !one.body.to_string().contains("ada@example.com") && !one.body.to_string().contains("Lovelace"),
             "{}",
             one.body
         );
-        assert_eq!(world.events(id).await.last().map(String::as_str), Some("CommunicationErased"));
+        assert_eq!(server.events(id).await.last().map(String::as_str), Some("CommunicationErased"));
     }
-    let shown = world.get("/api/subjects/customer/ada").await;
+    let shown = server.get("/api/subjects/customer/ada").await;
     assert_eq!(
         (&shown.body["communications"], &shown.body["preferences"]["preferredEmail"]),
         (&json!([]), &Value::Null)
     );
-    assert!(world.one(&other).await.body.to_string().contains("bo@example.com"), "somebody else's are theirs");
+    assert!(server.one(&other).await.body.to_string().contains("bo@example.com"), "somebody else's are theirs");
     assert_eq!(stats().await, 3);
     // What was to be sent later has nothing to say any more.
-    world.advance(3_700_000).await;
-    world.until(&later, "lifecycle", "suppressed").await;
-    let unknown = world.get("/api/subjects/robot/1").await;
+    server.advance(3_700_000).await;
+    server.until(&later, "lifecycle", "suppressed").await;
+    let unknown = server.get("/api/subjects/robot/1").await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
     // By an address, for those who were written to without an id.
-    let sent = world.send(email("nobody@example.com")).await;
-    world.until_status(&sent, "delivered").await;
-    let erased = world.answer(world.request(Method::DELETE, "/api/subjects/address/nobody@example.com")).await;
+    let sent = server.send(email("nobody@example.com")).await;
+    server.until_status(&sent, "delivered").await;
+    let erased = server.answer(server.request(Method::DELETE, "/api/subjects/address/nobody@example.com")).await;
     assert_eq!(erased.body["erased"], 1, "{}", erased.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn words_are_kept_for_as_long_as_their_class_says() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let of = |retention: &str| {
         let mut body = email("ada@example.com");
         body["retention"] = json!(retention);
         body
     };
-    let (short, long) = (world.send(of("short")).await, world.send(of("long")).await);
-    let standard = world.send(email("ada@example.com")).await;
+    let (short, long) = (server.send(of("short")).await, server.send(of("long")).await);
+    let standard = server.send(email("ada@example.com")).await;
     // What is due later is kept from then on, also where it was moved.
     let at = |days: i64| {
-        let now = domain::ports::Host::now(&*world.local.clock);
+        let now = domain::ports::ClockAndRng::now(&*server.local.clock);
         api::fields::show_time(now + days * 24 * 3_600_000)
     };
     let mut later = of("short");
     later["scheduledAt"] = json!(at(20));
-    let moved = world.send(later).await;
+    let moved = server.send(later).await;
     let to = json!({ "scheduledAt": at(40) });
     let path = format!("/api/communications/{moved}");
-    assert_eq!(world.answer(world.request(Method::PATCH, &path).json(&to)).await.status, StatusCode::OK);
+    assert_eq!(server.answer(server.request(Method::PATCH, &path).json(&to)).await.status, StatusCode::OK);
     for id in [&short, &long, &standard] {
-        world.until_status(id, "delivered").await;
+        server.until_status(id, "delivered").await;
     }
-    let has_words = async |id: &str| world.one(id).await.body["recipientContact"].is_string();
+    let has_words = async |id: &str| server.one(id).await.body["recipientContact"].is_string();
     let days = async |n: u32| {
         for _ in 0..n {
-            world.advance(24 * 3_600_000).await;
+            server.advance(24 * 3_600_000).await;
         }
     };
     days(8).await;
     assert_eq!((has_words(&short).await, has_words(&standard).await, has_words(&moved).await), (false, true, true));
     assert_eq!(
-        (world.one(&short).await.text("/status"), world.one(&short).await.text("/retention")),
+        (server.one(&short).await.text("/status"), server.one(&short).await.text("/retention")),
         ("delivered", "short")
     );
     days(33).await;
-    world.until_status(&moved, "delivered").await;
+    server.until_status(&moved, "delivered").await;
     days(360).await;
     assert_eq!((has_words(&standard).await, has_words(&long).await, has_words(&moved).await), (false, true, false));
-    let wrong = world.post("/api/communications/send", of("for ever")).await;
+    let wrong = server.post("/api/communications/send", of("for ever")).await;
     assert_eq!(wrong.text("/errors/0/pointer"), "/retention");
 }

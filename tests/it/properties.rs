@@ -5,20 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use domain::communication::{Answer, Command, Readiness, State, decide, evolve, readiness, wake};
+use domain::communication::{AttemptOutcome, Command, Readiness, State, decide, evolve, readiness, wake};
 use domain::communication_view::CommunicationRow;
 use domain::ports::{ListFilter, ProjectedRow, ViewScope, ViewStore};
-use domain::{gate, policy, quiet_hours};
-use events::{CancelReason, DoubtCause, Event, Mode, Priority, QuietHours, RefusalClass, Timestamp};
+use domain::{policy, quiet_hours, throttle};
+use events::{CancelReason, CommunicationEvent, InDoubtCause, Mode, Priority, QuietHours, RefusalClass, Timestamp};
 use infra::embedded::Database;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
 use reqwest::StatusCode;
 use serde_json::json;
-use tests::bench::{Scratch, T0, request, tenant};
 use tests::fuzz::TARGETS;
-use tests::world::World;
+use tests::harness::{Scratch, T0, request, tenant};
+use tests::server::TestServer;
 
 /// The same cases in every run; `PROPERTY_TIMES=100 PROPERTY_SEED=7` takes more and others.
 fn config(cases: u32) -> ProptestConfig {
@@ -85,10 +85,10 @@ proptest! {
     #[test]
     fn a_rate_is_kept_whatever_is_asked_and_when(steps in prop::collection::vec((0i64..4_000, 0u32..30), 1..60)) {
         let rate = events::RateLimit { burst: 7, per_second: 3 };
-        let (mut gate, mut now, mut grants) = (gate::ProviderThrottle::new(rate), T0, Vec::new());
+        let (mut limiter, mut now, mut grants) = (throttle::ProviderThrottle::new(rate), T0, Vec::new());
         for (wait, wanted) in steps {
             now += wait;
-            if let gate::Entry::Granted { granted, .. } = gate.reserve(wanted, Timestamp(now)) {
+            if let throttle::Grant::Granted { granted, .. } = limiter.reserve(wanted, Timestamp(now)) {
                 grants.extend(std::iter::repeat_n(now, granted as usize));
             }
         }
@@ -111,12 +111,12 @@ proptest! {
         let mut asked = request(Timestamp(T0));
         asked.quiet_hours = Some(hours);
         let now = Timestamp(T0 + at * 60_000);
-        if let Some(until) = quiet_hours::held_until(&asked, now) {
-            prop_assert!(now < until && until.since(now) <= 26 * 3_600_000);
-            prop_assert_eq!(quiet_hours::held_until(&asked, until), None);
+        if let Some(until) = quiet_hours::release_time(&asked, now) {
+            prop_assert!(now < until && until.millis_since(now) <= 26 * 3_600_000);
+            prop_assert_eq!(quiet_hours::release_time(&asked, until), None);
         }
         asked.priority = Priority::Urgent;
-        prop_assert_eq!(quiet_hours::held_until(&asked, now), None);
+        prop_assert_eq!(quiet_hours::release_time(&asked, now), None);
     }
 
     /// Whatever is commanded in whatever order: a timer as long as it is unfinished, attempts one after the other, no end
@@ -133,11 +133,11 @@ proptest! {
             let Ok(communication) = state.requested() else { continue };
             let timer = wake(&state, Timestamp(now), None);
             prop_assert_eq!(timer.is_none(), communication.is_finished(), "{:#?}", log);
-            let due = readiness(communication, Timestamp(now)) == Readiness::Due;
+            let due = matches!(readiness(communication, Timestamp(now)), Readiness::DeadlineReached(_));
             prop_assert!(due || timer.is_none_or(|timer| now < timer.0));
         }
-        let doubts = log.iter().any(|event| matches!(event, Event::DeliveryAttemptResolved { outcome: events::Outcome::Unknown, .. }));
-        let cancelled = log.iter().any(|event| matches!(event, Event::CommunicationCancelled { .. } | Event::CommunicationSuppressed { .. }));
+        let doubts = log.iter().any(|event| matches!(event, CommunicationEvent::DeliveryAttemptResolved { outcome: events::Resolution::Unknown, .. }));
+        let cancelled = log.iter().any(|event| matches!(event, CommunicationEvent::CommunicationCancelled { .. } | CommunicationEvent::CommunicationSuppressed { .. }));
         prop_assert!(!(doubts && cancelled), "maybe sent, and said not to be: {:#?}", log);
     }
 }
@@ -145,19 +145,29 @@ proptest! {
 fn command(kind: u8, detail: u16, now: Timestamp, state: &State) -> Command {
     let attempt = state.requested().map_or(1, |communication| communication.attempts);
     let outcome = match detail % 6 {
-        0 => Answer::Accepted { provider_message_id: "m".into(), segments: None, cost_micros: None, latency_ms: 1 },
-        1 => Answer::InDoubt(DoubtCause::Timeout),
+        0 => AttemptOutcome::Accepted {
+            provider_message_id: "m".into(),
+            segments: None,
+            cost_micros: None,
+            latency_ms: 1,
+        },
+        1 => AttemptOutcome::InDoubt(InDoubtCause::Timeout),
         n => {
             let class = RefusalClass::ALL[usize::from(n + detail / 6) % RefusalClass::ALL.len()];
-            Answer::Refused { class, code: "x".into(), retry_after_ms: None }
+            AttemptOutcome::Refused { class, code: "x".into(), retry_after_ms: None }
         }
     };
-    let fact = events::Fact::ALL[usize::from(detail) % events::Fact::ALL.len()];
-    let report =
-        domain::communication::Report { attempt: Some(attempt.max(1)), fact, event_id: None, at: now, code: None };
+    let fact = events::ReportedStatus::ALL[usize::from(detail) % events::ReportedStatus::ALL.len()];
+    let report = domain::communication::DeliveryReport {
+        attempt: Some(attempt.max(1)),
+        fact,
+        event_id: None,
+        at: now,
+        code: None,
+    };
     match kind {
         0 => Command::Request(Box::new(request(Timestamp(T0)))),
-        1 => Command::Advance { now },
+        1 => Command::ApplyDeadlines { now },
         2 | 3 => Command::BeginAttempt { now, lease_until: now + 35_000, config: "c".into(), provider: "p".into() },
         4 | 5 => Command::RecordOutcome {
             attempt,
@@ -231,24 +241,24 @@ fn row(n: usize, at: i64) -> CommunicationRow {
         actor: "a".into(),
         traceparent: None,
     };
-    let event = Event::CommunicationRequested(Box::new(request(Timestamp(T0))));
-    let row = domain::communication_view::row(id, &[events::RecordedEvent { version: 1, meta, event }]).expect("a row");
+    let event = CommunicationEvent::CommunicationRequested(Box::new(request(Timestamp(T0))));
+    let row = domain::communication_view::project(id, &[events::RecordedEvent { version: 1, meta, event }]).expect("a row");
     CommunicationRow { status: status(n).to_owned(), ..row }
 }
 
 /// Requests repeated, side by side and with other words: one communication for each key, and only with its first words.
 #[tokio::test(flavor = "multi_thread")]
 async fn accepting_is_idempotent_in_any_order() {
-    let world = World::new().await;
-    let mut chance = tests::chance::SeededRng::new(7);
+    let server = TestServer::new().await;
+    let mut chance = tests::rng::SeededRng::new(7);
     for round in 0..12 {
         let tries: Vec<(u64, u64)> = (0..16).map(|_| (chance.below(3), chance.below(2))).collect();
         let sends = tries.iter().map(async |(key, words)| {
-            let mut body = tests::world::email(&format!("idem-{round}-{key}@example.com"));
+            let mut body = tests::server::email(&format!("idem-{round}-{key}@example.com"));
             body["content"] = json!(format!("words {words}"));
-            let request = world.request(reqwest::Method::POST, "/api/communications/send");
+            let request = server.request(reqwest::Method::POST, "/api/communications/send");
             let request = request.header("idempotency-key", format!("{round}-{key}")).json(&body);
-            (*key, *words, world.answer(request).await)
+            (*key, *words, server.answer(request).await)
         });
         let mut kept: BTreeMap<u64, (String, u64)> = BTreeMap::new();
         let answers = futures_util::future::join_all(sends).await;
@@ -267,8 +277,8 @@ async fn accepting_is_idempotent_in_any_order() {
             }
         }
         for (key, (id, _)) in &kept {
-            world.until_status(id, "delivered").await;
-            assert_eq!(world.inbox(&format!("idem-{round}-{key}@example.com")).await.len(), 1);
+            server.until_status(id, "delivered").await;
+            assert_eq!(server.inbox(&format!("idem-{round}-{key}@example.com")).await.len(), 1);
         }
     }
 }
@@ -276,15 +286,15 @@ async fn accepting_is_idempotent_in_any_order() {
 /// A cursor of somebody's own making is refused, never an error of ours.
 #[tokio::test(flavor = "multi_thread")]
 async fn cursors_that_are_not_ours_are_refused() {
-    let world = World::new().await;
-    let mut chance = tests::chance::SeededRng::new(3);
+    let server = TestServer::new().await;
+    let mut chance = tests::rng::SeededRng::new(3);
     for _ in 0..200 {
         let length = 1 + chance.below(60) as usize;
         let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_~%23";
         let cursor: Vec<u8> = (0..length).map(|_| alphabet[chance.below(alphabet.len() as u64) as usize]).collect();
         let cursor = String::from_utf8(cursor).expect("ASCII").replace('%', "%25");
         for path in ["/api/communications", "/api/dead-letters"] {
-            let answer = world.get(&format!("{path}?cursor={cursor}")).await;
+            let answer = server.get(&format!("{path}?cursor={cursor}")).await;
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{cursor}");
             assert_eq!(answer.text("/errors/0/code"), "bad_cursor");
         }

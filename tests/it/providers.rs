@@ -6,14 +6,14 @@ use futures_util::future::join_all;
 use infra::providers::REGISTRY;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use tests::world::World;
+use tests::server::TestServer;
 
-async fn examples(world: &World) -> Vec<Value> {
-    world.get("/_dev/providers").await.body["channels"].as_array().expect("channels").clone()
+async fn examples(server: &TestServer) -> Vec<Value> {
+    server.get("/_dev/providers").await.body["channels"].as_array().expect("channels").clone()
 }
 
-async fn add(world: &World, example: &Value) -> Value {
-    let answer = world.post("/api/channels", example.clone()).await;
+async fn add(server: &TestServer, example: &Value) -> Value {
+    let answer = server.post("/api/channels", example.clone()).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{example}: {}", answer.body);
     answer.body
 }
@@ -38,7 +38,7 @@ fn person(channel: &str, outcome: &str) -> String {
     }
 }
 
-/// What is last heard of a message to such a person.
+/// The last status reported of a message to such a recipient.
 fn expected(provider: &str, channel: &str, outcome: &str) -> &'static str {
     match (provider, channel, outcome) {
         ("telegram", ..) => "sent",
@@ -57,61 +57,61 @@ fn expected(provider: &str, channel: &str, outcome: &str) -> &'static str {
     }
 }
 
-async fn walk(world: &World, own: &Value, outcome: &str) {
+async fn walk(server: &TestServer, own: &Value, outcome: &str) {
     let (id, provider, channel) = (&own["id"], &own["provider"], &own["channel"]);
     let (id, provider, channel) =
         (id.as_str().expect("an id"), provider.as_str().expect("a name"), channel.as_str().expect("a channel"));
     let to = person(channel, outcome);
-    let sent = world.post(&format!("/api/channels/{id}/test"), json!({ "to": to, "text": format!("By {id}") })).await;
+    let sent = server.post(&format!("/api/channels/{id}/test"), json!({ "to": to, "text": format!("By {id}") })).await;
     assert_eq!(sent.status, StatusCode::CREATED, "{provider} {to}: {}", sent.body);
-    let done = world.until_status(&sent.id(), expected(provider, channel, outcome)).await;
+    let done = server.until_status(&sent.id(), expected(provider, channel, outcome)).await;
     assert_eq!(done.text("/provider"), provider);
-    let arrived = world.inbox(&to).await;
+    let arrived = server.inbox(&to).await;
     let by_it = arrived.iter().filter(|message| message["config"] == id && message["communicationId"] != "").count();
     assert_eq!(by_it, 1, "{provider} {to}: once: {arrived:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_provider_sends_and_is_heard() {
-    let world = World::new().await;
-    let examples = examples(&world).await;
+async fn every_provider_sends_and_reports() {
+    let server = TestServer::new().await;
+    let examples = examples(&server).await;
     let known = |name: &str| examples.iter().any(|example| example["provider"] == name);
     assert!(REGISTRY.iter().all(|entry| known(entry.kind.name)), "an example for each");
-    let own = join_all(examples.iter().map(|example| add(&world, example))).await;
+    let own = join_all(examples.iter().map(|example| add(&server, example))).await;
     for outcome in ["001", "002", "003", "010"] {
-        join_all(own.iter().map(|own| walk(&world, own, outcome))).await;
+        join_all(own.iter().map(|own| walk(&server, own, outcome))).await;
         // Whoever bounced is not written to again by the next one.
-        world.answer(world.request(reqwest::Method::DELETE, "/_dev/suppressions")).await;
+        server.answer(server.request(reqwest::Method::DELETE, "/_dev/suppressions")).await;
     }
-    let log = world.get("/api/webhook-log?status=refused").await;
+    let log = server.get("/api/webhook-log?status=refused").await;
     assert_eq!(log.body["callbacks"], json!([]), "nothing that was signed was refused");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_providers_refusals_are_understood() {
-    let world = World::new().await;
-    let own = join_all(examples(&world).await.iter().map(|example| add(&world, example)).collect::<Vec<_>>()).await;
+    let server = TestServer::new().await;
+    let own = join_all(examples(&server).await.iter().map(|example| add(&server, example)).collect::<Vec<_>>()).await;
     let one = async |own: &Value| {
         let (id, channel) = (own["id"].as_str().expect("an id"), own["channel"].as_str().expect("a channel"));
-        walk(&world, own, "020").await;
-        world.fault(id, "400", 1).await;
-        let sent = world.post(&format!("/api/channels/{id}/test"), json!({ "to": person(channel, "001") })).await;
-        world.until_status(&sent.id(), "failed").await;
+        walk(&server, own, "020").await;
+        server.fault(id, "400", 1).await;
+        let sent = server.post(&format!("/api/channels/{id}/test"), json!({ "to": person(channel, "001") })).await;
+        server.until_status(&sent.id(), "failed").await;
         // An account that refuses us is disabled, and says why.
         // Messenger costs nothing: there is no such error.
         let kinds = if own["provider"] == "messenger" { &["401"][..] } else { &["401", "402"] };
         for kind in kinds {
-            world.fault(id, kind, 1).await;
-            let sent = world.post(&format!("/api/channels/{id}/test"), json!({ "to": person(channel, "001") })).await;
+            server.fault(id, kind, 1).await;
+            let sent = server.post(&format!("/api/channels/{id}/test"), json!({ "to": person(channel, "001") })).await;
             let what = format!("{} is disabled after {kind}", own["provider"]);
-            tests::world::eventually(&what, async || {
-                let shown = world.get(&format!("/api/channels/{id}/health")).await;
+            tests::server::eventually(&what, async || {
+                let shown = server.get(&format!("/api/channels/{id}/health")).await;
                 (shown.body["state"] == "disabled").then_some(())
             })
             .await;
-            let enabled = world.post(&format!("/api/providers/{id}/enable"), json!({})).await;
+            let enabled = server.post(&format!("/api/providers/{id}/enable"), json!({})).await;
             assert_eq!(enabled.status, StatusCode::OK, "{}", enabled.body);
-            let cancelled = world.post(&format!("/api/communications/{}/cancel", sent.id()), json!({})).await;
+            let cancelled = server.post(&format!("/api/communications/{}/cancel", sent.id()), json!({})).await;
             assert!(cancelled.status.is_success(), "{}", cancelled.body);
         }
     };
@@ -120,17 +120,17 @@ async fn every_providers_refusals_are_understood() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_are_checked_and_balances_read_wherever_a_provider_says() {
-    let world = World::new().await;
-    for example in examples(&world).await {
+    let server = TestServer::new().await;
+    for example in examples(&server).await {
         let name = example["provider"].as_str().expect("a name").to_owned();
         let entry = REGISTRY.iter().find(|entry| entry.kind.name == name).expect("known");
-        let own = add(&world, &example).await;
+        let own = add(&server, &example).await;
         let path = format!("/api/channels/{}", own["id"].as_str().expect("an id"));
-        let health = world.get(&format!("{path}/health")).await;
+        let health = server.get(&format!("{path}/health")).await;
         let uncheckable = ["custom", "messagebird"].contains(&name.as_str());
         assert_eq!(health.text("/credentials"), if uncheckable { "not_checkable" } else { "valid" }, "{name}");
-        let balance = world.get(&format!("{path}/balance")).await;
-        match entry.kind.can.balance {
+        let balance = server.get(&format!("{path}/balance")).await;
+        match entry.kind.capabilities.balance {
             true => {
                 assert_eq!(balance.status, StatusCode::OK, "{name}: {}", balance.body);
                 assert!(balance.text("/balance").parse::<f64>().is_ok(), "{name}: {}", balance.body);
@@ -145,8 +145,8 @@ async fn credentials_are_checked_and_balances_read_wherever_a_provider_says() {
         // What the request names the account by, where its secret does not travel.
         let named = if ["ses", "sns"].contains(&name.as_str()) { "accessKeyId" } else { secret };
         wrong["settings"][named] = json!(format!("{}invalid", example["settings"][named].as_str().expect("text")));
-        let own = add(&world, &wrong).await;
-        let health = world.get(&format!("/api/channels/{}/health", own["id"].as_str().expect("an id"))).await;
+        let own = add(&server, &wrong).await;
+        let health = server.get(&format!("/api/channels/{}/health", own["id"].as_str().expect("an id"))).await;
         assert_eq!(health.text("/credentials"), "invalid", "{name}");
     }
 }
@@ -154,12 +154,12 @@ async fn credentials_are_checked_and_balances_read_wherever_a_provider_says() {
 /// Taken, the answer lost: found out by a question, by the same key, or by what it calls back with. Never sent again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_is_settled_by_every_provider_that_reports() {
-    let world = World::new().await;
-    let own = join_all(examples(&world).await.iter().map(|example| add(&world, example)).collect::<Vec<_>>()).await;
+    let server = TestServer::new().await;
+    let own = join_all(examples(&server).await.iter().map(|example| add(&server, example)).collect::<Vec<_>>()).await;
     // These name their own ids alone, which the lost answer held: nobody can say, and the message is not sent again at once.
     let silent = ["africastalking", "sns", "telegram", "messenger", "bulksms"];
     let told = own.iter().filter(|own| !silent.contains(&own["provider"].as_str().expect("a name")));
-    join_all(told.map(|own| walk(&world, own, "022"))).await;
+    join_all(told.map(|own| walk(&server, own, "022"))).await;
 }
 
 /// To add a provider: its file, its row, its document.
@@ -176,7 +176,7 @@ fn a_provider_is_in_its_file_its_row_and_its_document() {
             let path = entry.expect("an entry").path();
             match path.is_dir() {
                 // The simulator; and where the deployment's own alerts go, which are SNS too.
-                true if path.ends_with("functions/local") || path.ends_with("infra/src/aws") => (),
+                true if path.ends_with("functions/simulator") || path.ends_with("infra/src/aws") => (),
                 true => folders.push(path),
                 false => files.push(path),
             }
@@ -210,7 +210,7 @@ fn a_provider_is_in_its_file_its_row_and_its_document() {
             .filter(|path| is_word(&std::fs::read_to_string(path).expect("a file")))
             .map(|path| path.strip_prefix(&root).expect("below").display().to_string())
             .collect();
-        let places = [format!("infra/src/providers/{name}.rs"), "infra/src/providers/mod.rs".to_owned()];
+        let places = [format!("infra/src/providers/{name}.rs"), "infra/src/providers/registry.rs".to_owned()];
         assert!(found.iter().all(|path| places.contains(path)), "{name} is named in {found:?}");
     }
 }

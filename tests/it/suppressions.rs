@@ -2,83 +2,83 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use tests::world::{World, email, eventually, sms};
+use tests::server::{TestServer, email, eventually, sms};
 
 const LIST: &str = "/api/suppressions";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_bounced_is_listed_and_can_be_written_to_again() {
-    let world = World::new().await;
-    let sent = world.send(email("bounce-hard@sim.test")).await;
-    world.until_status(&sent, "bounced").await;
+    let server = TestServer::new().await;
+    let sent = server.send(email("bounce-hard@sim.test")).await;
+    server.until_status(&sent, "bounced").await;
     let listed = eventually("it is listed", async || {
-        Some(world.get(LIST).await)
+        Some(server.get(LIST).await)
             .filter(|list| list.body["suppressions"].as_array().is_some_and(|all| !all.is_empty()))
     })
     .await;
     let one = &listed.body["suppressions"][0];
     assert_eq!((&one["contact"], &one["reason"]), (&json!("bounce-hard@sim.test"), &json!("bounced")), "{one}");
     assert_eq!(one["communicationId"], sent.as_str());
-    let refused = world.post("/api/communications/send", email("bounce-hard@sim.test")).await;
+    let refused = server.post("/api/communications/send", email("bounce-hard@sim.test")).await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
     let path = format!("{LIST}?channel=email&contact=bounce-hard@sim.test");
-    assert_eq!(world.answer(world.request(Method::DELETE, &path)).await.status, StatusCode::NO_CONTENT);
-    assert_eq!(world.answer(world.request(Method::DELETE, &path)).await.status, StatusCode::NOT_FOUND);
-    assert_eq!(world.get(LIST).await.body["suppressions"], json!([]));
-    world.send(email("bounce-hard@sim.test")).await;
+    assert_eq!(server.answer(server.request(Method::DELETE, &path)).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(server.answer(server.request(Method::DELETE, &path)).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(server.get(LIST).await.body["suppressions"], json!([]));
+    server.send(email("bounce-hard@sim.test")).await;
     // Who took it off is known, by the address too, and the record names nobody.
     let path = "/api/audit?subject=suppressions&contact=bounce-hard@sim.test";
-    let audit = world.get(path).await;
+    let audit = server.get(path).await;
     assert_eq!(audit.body["acts"].as_array().map(Vec::len), Some(1), "{}", audit.body);
     assert_eq!((audit.text("/acts/0/type"), audit.text("/acts/0/actor")), ("SuppressionRemoved", "key:developer"));
     assert!(!audit.body.to_string().contains("bounce-hard"));
-    assert_eq!(world.get("/api/audit?contact=other@sim.test").await.body["acts"], json!([]));
-    world.answer(world.request(Method::DELETE, "/api/subjects/customer/cus-7")).await;
-    let erased = world.get("/api/audit?subject=subjects").await;
+    assert_eq!(server.get("/api/audit?contact=other@sim.test").await.body["acts"], json!([]));
+    server.answer(server.request(Method::DELETE, "/api/subjects/customer/cus-7")).await;
+    let erased = server.get("/api/audit?subject=subjects").await;
     assert_eq!(erased.body["acts"][0]["data"], json!({ "subjectType": "customer", "subjectId": "cus-7" }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn addresses_are_added_and_go_in_and_out_as_csv() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let added =
-        world.post(LIST, json!({ "channel": "sms", "contact": "+44 7700 900001", "reason": "asked by phone" })).await;
+        server.post(LIST, json!({ "channel": "sms", "contact": "+44 7700 900001", "reason": "asked by phone" })).await;
     assert_eq!((added.status, added.text("/contact")), (StatusCode::CREATED, "+447700900001"), "{}", added.body);
     assert_eq!(
-        world.post("/api/communications/send", sms("+447700900001")).await.status,
+        server.post("/api/communications/send", sms("+447700900001")).await.status,
         StatusCode::UNPROCESSABLE_ENTITY
     );
     // The same number on another channel is another address.
     let other =
         json!({ "channel": "whatsapp", "type": "general", "recipientContact": "+447700900001", "content": "C" });
-    assert_eq!(world.post("/api/communications/send", other).await.status, StatusCode::CREATED);
+    assert_eq!(server.post("/api/communications/send", other).await.status, StatusCode::CREATED);
     let csv = "Channel,Contact,Reason\nemail,ada@example.com,\"left, angrily\"\nemail,nobody,x\npigeon,a@b.co,\nsms,+447700900002,\n";
-    let brought = world.answer(world.request(Method::POST, &format!("{LIST}/import")).body(csv)).await;
+    let brought = server.answer(server.request(Method::POST, &format!("{LIST}/import")).body(csv)).await;
     assert_eq!((brought.status, &brought.body["added"]), (StatusCode::OK, &json!(2)), "{}", brought.body);
     let lines: Vec<_> =
         brought.body["refused"].as_array().expect("refused").iter().map(|one| one["line"].clone()).collect();
     assert_eq!(lines, [json!(3), json!(4)]);
     assert_eq!(
-        world.post("/api/communications/send", email("ada@example.com")).await.status,
+        server.post("/api/communications/send", email("ada@example.com")).await.status,
         StatusCode::UNPROCESSABLE_ENTITY
     );
-    let out = world.get(&format!("{LIST}/export")).await;
+    let out = server.get(&format!("{LIST}/export")).await;
     let text = out.body.as_str().expect("CSV").to_owned();
     assert_eq!(text.lines().count(), 4, "{text}");
     assert!(text.contains("email,ada@example.com,\"left, angrily\","), "{text}");
-    let of_sms = world.get(&format!("{LIST}?channel=sms")).await;
+    let of_sms = server.get(&format!("{LIST}?channel=sms")).await;
     assert_eq!(of_sms.body["suppressions"].as_array().map(Vec::len), Some(2));
     // What goes out comes in.
-    let again = world.answer(world.request(Method::POST, &format!("{LIST}/import")).body(text)).await;
+    let again = server.answer(server.request(Method::POST, &format!("{LIST}/import")).body(text)).await;
     assert_eq!(again.body["added"], 3, "{}", again.body);
-    let nonsense = world.answer(world.request(Method::POST, &format!("{LIST}/import")).body("a,b\n1,2")).await;
+    let nonsense = server.answer(server.request(Method::POST, &format!("{LIST}/import")).body("a,b\n1,2")).await;
     assert_eq!(nonsense.status, StatusCode::BAD_REQUEST);
     // An erased person is still not written to, and nobody reads their address.
-    let erased = world.answer(world.request(Method::DELETE, "/api/subjects/address/ada@example.com")).await;
+    let erased = server.answer(server.request(Method::DELETE, "/api/subjects/address/ada@example.com")).await;
     assert_eq!(erased.status, StatusCode::OK, "{}", erased.body);
-    assert!(!world.get(LIST).await.body.to_string().contains("ada@example.com"));
+    assert!(!server.get(LIST).await.body.to_string().contains("ada@example.com"));
     assert_eq!(
-        world.post("/api/communications/send", email("ada@example.com")).await.status,
+        server.post("/api/communications/send", email("ada@example.com")).await.status,
         StatusCode::UNPROCESSABLE_ENTITY
     );
 }

@@ -55,13 +55,13 @@ fn the_gateway_leads_every_route_to_its_function() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_listed_route_answers() {
-    let world = tests::world::World::new().await;
+    let server = tests::server::TestServer::new().await;
     let api = api::ROUTES.iter().map(|(method, path, _)| (*method, *path));
     for (method, path) in api.chain(webhook::ROUTES.iter().copied()) {
         let method: reqwest::Method = method.parse().expect("a method");
         let path = path.replace("{slug}", "invalid").replace("providers/{id}", "providers/sendgrid");
         let path = path.replace("{id}", "com_00000000000000000000000000000000");
-        let answer = world.answer(world.request(method.clone(), &path).body("{}")).await;
+        let answer = server.answer(server.request(method.clone(), &path).body("{}")).await;
         let nothing = answer.body["detail"] == "There is nothing at this address.";
         assert!(!nothing && answer.status != 405, "{method} {path}: {}", answer.body);
     }

@@ -2,12 +2,12 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tests::world::World;
+use tests::server::TestServer;
 
 const TEMPLATES: &str = "/api/communication-templates";
 
-async fn make(world: &World, body: Value) -> Value {
-    let made = world.post(TEMPLATES, body).await;
+async fn make(server: &TestServer, body: Value) -> Value {
+    let made = server.post(TEMPLATES, body).await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
     made.body
 }
@@ -21,26 +21,26 @@ fn offer(locale: Option<&str>, body: &str) -> Value {
     offer
 }
 
-async fn said(world: &World, to: &str, locale: &str) -> String {
+async fn said(server: &TestServer, to: &str, locale: &str) -> String {
     let message = json!({
         "channel": "sms", "type": "general", "recipientContact": to, "templateId": "offer", "locale": locale,
         "templateVariables": { "customerName": "Ada" },
     });
-    let sent = world.send(message).await;
-    world.until_status(&sent, "delivered").await;
-    world.inbox(to).await[0]["body"].as_str().expect("a text").to_owned()
+    let sent = server.send(message).await;
+    server.until_status(&sent, "delivered").await;
+    server.inbox(to).await[0]["body"].as_str().expect("a text").to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_template_is_made_used_changed_and_deleted() {
-    let world = World::new().await;
-    let made = make(&world, offer(None, "Hello {{customerName}}, an offer.")).await;
+    let server = TestServer::new().await;
+    let made = make(&server, offer(None, "Hello {{customerName}}, an offer.")).await;
     let id = made["id"].as_str().expect("an id").to_owned();
     assert_eq!((id.as_str(), &made["version"], &made["isActive"]), ("tpl_offer.sms.default", &json!(1), &json!(true)));
     assert_eq!(made["availableVariables"], json!(["customerName"]));
-    assert_eq!(said(&world, "+447700900001", "fr").await, "Hello Ada, an offer.");
-    make(&world, offer(Some("es"), "Hola {{customerName}}.")).await;
-    let again = world.post(TEMPLATES, offer(Some("es"), "x")).await;
+    assert_eq!(said(&server, "+447700900001", "fr").await, "Hello Ada, an offer.");
+    make(&server, offer(Some("es"), "Hola {{customerName}}.")).await;
+    let again = server.post(TEMPLATES, offer(Some("es"), "x")).await;
     assert_eq!(again.status, StatusCode::CONFLICT, "{}", again.body);
 
     // A message keeps the version that it was accepted with.
@@ -48,52 +48,52 @@ async fn a_template_is_made_used_changed_and_deleted() {
         "channel": "sms", "type": "general", "recipientContact": "+447700900004", "templateId": id,
         "templateVariables": { "customerName": "Ada" }, "scheduledAt": "2027-06-01T09:00:00Z",
     });
-    let later = world.send(later).await;
+    let later = server.send(later).await;
     let path = format!("{TEMPLATES}/{id}");
-    let patch = |body: Value, seen: &str| world.request(Method::PATCH, &path).header("if-match", seen).json(&body);
-    let changed = world.answer(patch(json!({ "bodyTemplate": "Hi {{customerName}}!" }), "\"1\"")).await;
+    let patch = |body: Value, seen: &str| server.request(Method::PATCH, &path).header("if-match", seen).json(&body);
+    let changed = server.answer(patch(json!({ "bodyTemplate": "Hi {{customerName}}!" }), "\"1\"")).await;
     assert_eq!((changed.status, &changed.body["version"]), (StatusCode::OK, &json!(2)), "{}", changed.body);
     assert_eq!(changed.headers["etag"], "\"2\"");
-    let stale = world.answer(patch(json!({ "bodyTemplate": "Stale" }), "\"1\"")).await;
+    let stale = server.answer(patch(json!({ "bodyTemplate": "Stale" }), "\"1\"")).await;
     assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED, "{}", stale.body);
-    assert_eq!(said(&world, "+447700900005", "fr").await, "Hi Ada!");
-    assert_eq!(world.one(&later).await.text("/rendered/text"), "Hello Ada, an offer.");
-    tests::world::eventually("its uses are counted", async || {
-        (world.get(&path).await.body["usageCount"] == 3).then_some(())
+    assert_eq!(said(&server, "+447700900005", "fr").await, "Hi Ada!");
+    assert_eq!(server.one(&later).await.text("/rendered/text"), "Hello Ada, an offer.");
+    tests::server::eventually("its uses are counted", async || {
+        (server.get(&path).await.body["usageCount"] == 3).then_some(())
     })
     .await;
-    let versions = world.get(&format!("{path}/versions")).await;
+    let versions = server.get(&format!("{path}/versions")).await;
     let versions = versions.body["versions"].as_array().expect("versions").clone();
     assert_eq!(versions.iter().map(|one| one["version"].clone()).collect::<Vec<_>>(), [json!(2), json!(1)]);
-    let first = world.get(&format!("{path}?version=1")).await;
+    let first = server.get(&format!("{path}?version=1")).await;
     assert_eq!(first.text("/bodyTemplate"), "Hello {{customerName}}, an offer.");
 
-    assert_eq!(world.post(&format!("{path}/deactivate"), json!({})).await.body["isActive"], false);
+    assert_eq!(server.post(&format!("{path}/deactivate"), json!({})).await.body["isActive"], false);
     let refused = json!({
         "channel": "sms", "type": "general", "recipientContact": "+447700900001", "templateId": "offer", "locale": "fr",
     });
-    let refused = world.post("/api/communications/send", refused).await;
+    let refused = server.post("/api/communications/send", refused).await;
     assert_eq!(refused.text("/errors/0/code"), "unknown_template");
-    assert_eq!(world.post(&format!("{path}/activate"), json!({})).await.body["isActive"], true);
-    assert_eq!(world.answer(world.request(Method::DELETE, &path)).await.status, StatusCode::NO_CONTENT);
-    assert_eq!(world.get(&path).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(server.post(&format!("{path}/activate"), json!({})).await.body["isActive"], true);
+    assert_eq!(server.answer(server.request(Method::DELETE, &path)).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(server.get(&path).await.status, StatusCode::NOT_FOUND);
     // What was accepted with it is sent all the same.
-    assert_eq!(world.one(&later).await.text("/rendered/text"), "Hello Ada, an offer.");
-    let anew = make(&world, offer(None, "Anew")).await;
+    assert_eq!(server.one(&later).await.text("/rendered/text"), "Hello Ada, an offer.");
+    let anew = make(&server, offer(None, "Anew")).await;
     assert_eq!(anew["version"], 3, "versions are never used again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_readers_language_is_found_and_the_tenants_own_come_first() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     let invoice = async |locale: &str, to: &str| {
         let message = json!({
             "channel": "sms", "type": "invoice", "recipientContact": to, "templateId": "tpl_invoice_sms", "locale": locale,
             "templateVariables": { "customerName": "Ada", "businessName": "Acme", "invoiceNumber": "7", "amount": 1500.5 },
         });
-        let sent = world.send(message).await;
-        world.until_status(&sent, "delivered").await;
-        let shown = world.one(&sent).await;
+        let sent = server.send(message).await;
+        server.until_status(&sent, "delivered").await;
+        let shown = server.one(&sent).await;
         (shown.text("/templateId").to_owned(), shown.text("/rendered/text").to_owned())
     };
     let (id, text) = invoice("es-MX", "+447700900001").await;
@@ -104,7 +104,7 @@ async fn the_readers_language_is_found_and_the_tenants_own_come_first() {
         "name": "Ours", "code": "invoice", "channel": "sms", "type": "invoice", "locale": "es",
         "bodyTemplate": "{{businessName}}: factura {{invoiceNumber}}, {{currency amount \"EUR\"}}",
     });
-    make(&world, own).await;
+    make(&server, own).await;
     // Felt at once where it was made.
     let (id, text) = invoice("es-MX", "+447700900005").await;
     assert_eq!(id, "tpl_invoice.sms.es");
@@ -112,8 +112,8 @@ async fn the_readers_language_is_found_and_the_tenants_own_come_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_template_is_said_by_its_field() {
-    let world = World::new().await;
+async fn validation_errors_of_a_template_name_their_field() {
+    let server = TestServer::new().await;
     let email = json!({ "name": "N", "code": "c", "channel": "email", "type": "invoice", "subjectTemplate": "S", "bodyTemplate": "B" });
     for (change, pointer, code) in [
         (json!({ "code": "Not A Code" }), "/code", "not_a_code"),
@@ -133,22 +133,22 @@ async fn what_is_wrong_with_a_template_is_said_by_its_field() {
     ] {
         let mut body = email.clone();
         change.as_object().into_iter().flatten().for_each(|(name, value)| body[name] = value.clone());
-        let refused = world.post(TEMPLATES, body).await;
+        let refused = server.post(TEMPLATES, body).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{change}");
         let errors = refused.body["errors"].as_array().expect("errors").clone();
         assert!(errors.iter().any(|e| e["pointer"] == pointer && e["code"] == code), "{change}: {}", refused.body);
     }
     for method in [Method::PATCH, Method::DELETE] {
         let path = format!("{TEMPLATES}/tpl_invoice_email");
-        let refused = world.answer(world.request(method, &path).json(&json!({ "name": "Mine" }))).await;
+        let refused = server.answer(server.request(method, &path).json(&json!({ "name": "Mine" }))).await;
         assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.body);
     }
     let hostile = format!("{}{{{{a}}}}{}", "{{#each a}}".repeat(3), "{{/each}}".repeat(3));
     let judged =
-        world.post(&format!("{TEMPLATES}/validate"), json!({ "channel": "sms", "bodyTemplate": hostile })).await;
+        server.post(&format!("{TEMPLATES}/validate"), json!({ "channel": "sms", "bodyTemplate": hostile })).await;
     assert_eq!((judged.status, &judged.body["valid"]), (StatusCode::OK, &json!(false)), "{}", judged.body);
     let judged = json!({ "channel": "sms", "bodyTemplate": "{{a}}{{#if b}}{{c}}{{/if}}", "variables": { "b": 1 } });
-    let judged = world.post(&format!("{TEMPLATES}/validate"), judged).await;
+    let judged = server.post(&format!("{TEMPLATES}/validate"), judged).await;
     assert_eq!(judged.body["availableVariables"], json!(["a", "b", "c"]));
     assert_eq!(judged.body["requiredVariables"], json!(["a"]));
     assert_eq!(judged.text("/errors/0/code"), "missing_variables");
@@ -157,8 +157,8 @@ async fn what_is_wrong_with_a_template_is_said_by_its_field() {
 /// Every built-in one, by the preview that renders as sending does.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_system_template_says_something_in_its_language() {
-    let world = World::new().await;
-    let all = world.get(&format!("{TEMPLATES}?isActive=true")).await;
+    let server = TestServer::new().await;
+    let all = server.get(&format!("{TEMPLATES}?isActive=true")).await;
     let all = all.body["templates"].as_array().expect("templates").clone();
     assert_eq!(all.len(), 2 * (6 + 3 + 4 * 3 + 1), "D11 to D15, for Messenger and Telegram too, and the general one");
     let variables = json!({
@@ -169,7 +169,7 @@ async fn every_system_template_says_something_in_its_language() {
     });
     for template in &all {
         let id = template["id"].as_str().expect("an id");
-        let shown = world.post(&format!("{TEMPLATES}/{id}/preview"), json!({ "variables": variables })).await;
+        let shown = server.post(&format!("{TEMPLATES}/{id}/preview"), json!({ "variables": variables })).await;
         assert_eq!(shown.status, StatusCode::OK, "{id}: {}", shown.body);
         let text = shown.text("/text");
         assert!(text.len() > 10 && !text.contains("{{") && !text.contains('<'), "{id}: {text}");
@@ -185,7 +185,7 @@ async fn every_system_template_says_something_in_its_language() {
         if text.contains("December") || text.contains("diciembre") {
             assert_eq!(text.contains("diciembre"), template["locale"] == "es", "{id}: {text}");
         }
-        let none = world.post(&format!("{TEMPLATES}/{id}/preview"), json!({})).await;
+        let none = server.post(&format!("{TEMPLATES}/{id}/preview"), json!({})).await;
         assert_eq!(none.text("/errors/0/code"), "missing_variables", "{id}: {}", none.body);
     }
 }

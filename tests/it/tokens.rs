@@ -12,7 +12,7 @@ use local::Options;
 use p256::pkcs8::EncodePrivateKey;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use tests::world::{Answer, World, email};
+use tests::server::{Answer, TestServer, email};
 
 /// It publishes what it is told to, or nothing.
 struct Provider {
@@ -64,7 +64,7 @@ impl Provider {
         *self.asked.lock().expect("one thread")
     }
 
-    async fn world(&self) -> World {
+    async fn server(&self) -> TestServer {
         let jwt = Jwt {
             issuer: self.url.clone(),
             audience: "tidings".to_owned(),
@@ -72,12 +72,12 @@ impl Provider {
             tenant_claim: "custom:tenant".to_owned(),
             role_claim: "groups".to_owned(),
         };
-        World::with(Options { jwt: Some(jwt), ..World::options() }).await
+        TestServer::with(Options { jwt: Some(jwt), ..TestServer::options() }).await
     }
 
     /// What Ada's token says, and `more`.
-    fn claims(&self, world: &World, more: Value) -> Value {
-        let now = domain::ports::Host::now(&*world.local.clock).0 / 1_000;
+    fn claims(&self, server: &TestServer, more: Value) -> Value {
+        let now = domain::ports::ClockAndRng::now(&*server.local.clock).0 / 1_000;
         let mut claims = json!({
             "iss": self.url, "aud": "tidings", "sub": "8f3a", "exp": now + 600, "iat": now, "custom:tenant": "local",
             "groups": ["staff", "sender"], "mode": "test",
@@ -94,40 +94,40 @@ fn sign(seed: u8, claims: &Value) -> String {
     encode(&header, claims, &key(seed)).expect("a token")
 }
 
-async fn ask(world: &World, token: &str, path: &str) -> Answer {
-    world.answer(world.client.get(format!("{}{path}", world.local.url)).bearer_auth(token)).await
+async fn ask(server: &TestServer, token: &str, path: &str) -> Answer {
+    server.answer(server.client.get(format!("{}{path}", server.local.url)).bearer_auth(token)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_signed_in_may_what_their_role_may_in_their_tenant() {
     let provider = Provider::start().await;
     provider.publish(&[1, 2]);
-    let world = provider.world().await;
-    let ada = sign(1, &provider.claims(&world, json!({})));
-    let url = format!("{}/api/communications/send", world.local.url);
-    let sent = world.client.post(url).bearer_auth(&ada).json(&email("delivered@sim.test"));
-    let sent = world.answer(sent).await;
+    let server = provider.server().await;
+    let ada = sign(1, &provider.claims(&server, json!({})));
+    let url = format!("{}/api/communications/send", server.local.url);
+    let sent = server.client.post(url).bearer_auth(&ada).json(&email("delivered@sim.test"));
+    let sent = server.answer(sent).await;
     assert_eq!(sent.status, StatusCode::CREATED, "{}", sent.body);
-    let timeline = world.get(&format!("/api/communications/{}/events", sent.id())).await;
+    let timeline = server.get(&format!("/api/communications/{}/events", sent.id())).await;
     assert_eq!(timeline.text("/events/0/actor"), "user:8f3a", "{}", timeline.body);
-    assert_eq!(ask(&world, &ada, "/api/keys").await.status, StatusCode::FORBIDDEN);
-    let other = sign(2, &provider.claims(&world, json!({ "custom:tenant": "other", "groups": "admin" })));
-    assert_eq!(ask(&world, &other, "/api/keys").await.status, StatusCode::OK);
+    assert_eq!(ask(&server, &ada, "/api/keys").await.status, StatusCode::FORBIDDEN);
+    let other = sign(2, &provider.claims(&server, json!({ "custom:tenant": "other", "groups": "admin" })));
+    assert_eq!(ask(&server, &other, "/api/keys").await.status, StatusCode::OK);
     let path = format!("/api/communications/{}", sent.id());
-    assert_eq!(ask(&world, &other, &path).await.status, StatusCode::NOT_FOUND);
-    assert_eq!(ask(&world, &ada, &path).await.status, StatusCode::OK);
-    assert_eq!(world.get("/api/keys").await.status, StatusCode::OK, "keys of ours are taken as before");
+    assert_eq!(ask(&server, &other, &path).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(ask(&server, &ada, &path).await.status, StatusCode::OK);
+    assert_eq!(server.get("/api/keys").await.status, StatusCode::OK, "keys of ours are taken as before");
     assert_eq!(provider.asked(), 1, "the keys are kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_token_is_said() {
+async fn a_refused_token_says_why() {
     let provider = Provider::start().await;
     provider.publish(&[1]);
-    let world = provider.world().await;
-    let claims = |more: Value| provider.claims(&world, more);
+    let server = provider.server().await;
+    let claims = |more: Value| provider.claims(&server, more);
     let good = sign(1, &claims(json!({})));
-    assert_eq!(ask(&world, &good, "/api/communications").await.status, StatusCode::OK);
+    assert_eq!(ask(&server, &good, "/api/communications").await.status, StatusCode::OK);
     let parts: Vec<&str> = good.split('.').collect();
     let other_parts = sign(1, &claims(json!({ "groups": ["admin"] })));
     let other_parts: Vec<&str> = other_parts.split('.').collect();
@@ -136,7 +136,7 @@ async fn what_is_wrong_with_a_token_is_said() {
     let symmetric = Header { kid: Some("k1".to_owned()), ..Header::new(Algorithm::HS256) };
     let symmetric = encode(&symmetric, &claims(json!({})), &EncodingKey::from_secret(&secret)).expect("a token");
     let none = format!("eyJhbGciOiJub25lIiwia2lkIjoiazEifQ.{}.", parts[1]);
-    let now = domain::ports::Host::now(&*world.local.clock).0 / 1_000;
+    let now = domain::ports::ClockAndRng::now(&*server.local.clock).0 / 1_000;
     for (token, why) in [
         (sign(1, &claims(json!({ "exp": now - 61 }))), "its time is over"),
         (sign(1, &claims(json!({ "nbf": now + 120 }))), "its time has not come"),
@@ -155,7 +155,7 @@ async fn what_is_wrong_with_a_token_is_said() {
         (none, "cannot be read"),
         ("a.b.c".to_owned(), "cannot be read"),
     ] {
-        let refused = ask(&world, &token, "/api/communications").await;
+        let refused = ask(&server, &token, "/api/communications").await;
         assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{why}: {}", refused.body);
         assert!(refused.text("/detail").contains(why), "{why}: {}", refused.body);
     }
@@ -164,27 +164,27 @@ async fn what_is_wrong_with_a_token_is_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_changed_and_the_issuer_may_be_down() {
     let provider = Provider::start().await;
-    let world = provider.world().await;
-    let token = |seed| sign(seed, &provider.claims(&world, json!({})));
-    assert_eq!(ask(&world, &token(1), "/api/communications").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    let server = provider.server().await;
+    let token = |seed| sign(seed, &provider.claims(&server, json!({})));
+    assert_eq!(ask(&server, &token(1), "/api/communications").await.status, StatusCode::SERVICE_UNAVAILABLE);
     provider.publish(&[1]);
-    world.advance(61_000).await;
-    assert_eq!(ask(&world, &token(1), "/api/communications").await.status, StatusCode::OK);
+    server.advance(61_000).await;
+    assert_eq!(ask(&server, &token(1), "/api/communications").await.status, StatusCode::OK);
     // A new key is found, but not more than once a minute is asked for one.
     provider.publish(&[1, 2]);
     let asked = provider.asked();
     for _ in 0..5 {
-        assert_eq!(ask(&world, &token(2), "/api/communications").await.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(ask(&server, &token(2), "/api/communications").await.status, StatusCode::UNAUTHORIZED);
     }
     assert_eq!(provider.asked(), asked);
-    world.advance(61_000).await;
-    assert_eq!(ask(&world, &token(2), "/api/communications").await.status, StatusCode::OK);
+    server.advance(61_000).await;
+    assert_eq!(ask(&server, &token(2), "/api/communications").await.status, StatusCode::OK);
     // What was known is good enough while it is down; what was taken away is not known after an hour.
     provider.vanish();
-    world.advance(3_700_000).await;
-    assert_eq!(ask(&world, &token(1), "/api/communications").await.status, StatusCode::OK);
+    server.advance(3_700_000).await;
+    assert_eq!(ask(&server, &token(1), "/api/communications").await.status, StatusCode::OK);
     provider.publish(&[2]);
-    world.advance(61_000).await;
-    assert_eq!(ask(&world, &token(1), "/api/communications").await.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(ask(&world, &token(2), "/api/communications").await.status, StatusCode::OK);
+    server.advance(61_000).await;
+    assert_eq!(ask(&server, &token(1), "/api/communications").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(ask(&server, &token(2), "/api/communications").await.status, StatusCode::OK);
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use domain::provider::{CallbackRequest, ParsedCallback};
-use events::{Channel, Fact, Timestamp};
+use events::{Channel, ReportedStatus, Timestamp};
 use serde_json::{Value, json};
 
 fn beside(name: &str) -> Option<String> {
@@ -42,7 +42,7 @@ fn phone_numbers_agree_with_libphonenumber() {
 /// By the names of their schemes, each with the keys it was signed with.
 #[test]
 fn signatures_agree_with_those_of_the_providers_own_libraries() {
-    use infra::providers::{RecordedRequest, RecordedResult, judge};
+    use infra::providers::{RecordedRequest, RecordedResult, verify_recorded};
     let Some(text) = beside("vectors/vectors.json") else { return };
     let file: Value = serde_json::from_str(&text).expect("JSON");
     let vectors = file["vectors"].as_array().expect("a list");
@@ -63,7 +63,7 @@ fn signatures_agree_with_those_of_the_providers_own_libraries() {
             certificate: text("cert_pem"),
             now: vector["now"].as_f64().map(|seconds| Timestamp((seconds * 1_000.0) as i64)),
         };
-        let judged = judge(&claim);
+        let judged = verify_recorded(&claim);
         if judged == RecordedResult::Unknown || vector["expect"] != (judged == RecordedResult::Valid) {
             wrong.push(format!("{}: {judged:?}", text("id")));
         }
@@ -74,16 +74,16 @@ fn signatures_agree_with_those_of_the_providers_own_libraries() {
 
 /// A provider with settings that work, and what it hears.
 fn hear(provider: &str, channel: Channel, request: &CallbackRequest) -> ParsedCallback {
-    let settings = tests::bench::example(provider, channel, &[]);
+    let settings = tests::harness::example(provider, channel, &[]);
     let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let provider = tests::bench::provider(provider, channel, &settings).expect("connected");
-    tests::bench::heard(&*provider, request, Timestamp(1_800_000_000_000)).expect("read")
+    let provider = tests::harness::provider(provider, channel, &settings).expect("connected");
+    tests::harness::parsed_callback(&*provider, request, Timestamp(1_800_000_000_000)).expect("read")
 }
 
 const OURS: [(&str, &str); 2] = [("businessId", "acme"), ("attemptId", "att_01a1fed6599675bf9c9f22413f949849_1")];
 
 fn post(url: &str, headers: &[(&str, &str)], body: String) -> CallbackRequest {
-    let mut request = tests::bench::callback(url, headers, body.as_bytes());
+    let mut request = tests::harness::callback(url, headers, body.as_bytes());
     request.method = "POST".to_owned();
     request
 }
@@ -175,8 +175,11 @@ fn callback_of(
         "messagebird" => {
             let mut fields = vec![("id", "b"), ("reference", reference.as_str()), ("status", value)];
             fields.extend(detail.map(|(_, reason)| ("statusReason", reason)));
-            let mut request =
-                tests::bench::callback(&format!("{URL}?{}", form(&fields)), &[("messagebird-signature-jwt", "")], b"");
+            let mut request = tests::harness::callback(
+                &format!("{URL}?{}", form(&fields)),
+                &[("messagebird-signature-jwt", "")],
+                b"",
+            );
             request.method = "GET".to_owned();
             ("messagebird", Channel::Sms, request)
         }
@@ -243,21 +246,28 @@ fn statuses_agree_with_the_map_of_them() {
                     continue;
                 };
                 let heard = hear(name, channel, &request);
-                let facts: Vec<Fact> = heard.told.iter().map(|told| told.report.fact).collect();
+                let facts: Vec<ReportedStatus> = heard.delivery_reports.iter().map(|told| told.report.fact).collect();
                 let first = facts.first().copied();
                 let is_as_said = match row["canonical"].as_str() {
-                    None => matches!(first, None | Some(Fact::Deferred | Fact::Unknown)),
-                    Some("queued") => first == Some(Fact::Accepted),
-                    Some("sent") => matches!(first, Some(Fact::Sent | Fact::Accepted)),
-                    Some("bounced") => matches!(first, Some(Fact::Bounced | Fact::Undelivered)),
-                    Some("failed") => matches!(first, Some(Fact::Undelivered | Fact::Dropped | Fact::Bounced)),
+                    None => matches!(first, None | Some(ReportedStatus::Deferred | ReportedStatus::Unknown)),
+                    Some("queued") => first == Some(ReportedStatus::Accepted),
+                    Some("sent") => matches!(first, Some(ReportedStatus::Sent | ReportedStatus::Accepted)),
+                    Some("bounced") => matches!(first, Some(ReportedStatus::Bounced | ReportedStatus::Undelivered)),
+                    Some("failed") => matches!(
+                        first,
+                        Some(ReportedStatus::Undelivered | ReportedStatus::Dropped | ReportedStatus::Bounced)
+                    ),
                     Some("unsubscribed") => {
-                        first == Some(Fact::Unsubscribed) || heard.consents.iter().any(|c| c.is_opt_out)
+                        first == Some(ReportedStatus::Unsubscribed)
+                            || heard.consent_changes.iter().any(|c| c.is_opt_out)
                     }
                     Some(other) => first.is_some_and(|fact| fact.as_str() == other),
                 };
-                let unwanted = |fact: &Fact| matches!(fact, Fact::Bounced | Fact::Complained | Fact::Unsubscribed);
-                let suppresses = facts.iter().any(unwanted) || heard.consents.iter().any(|consent| consent.is_opt_out);
+                let unwanted = |fact: &ReportedStatus| {
+                    matches!(fact, ReportedStatus::Bounced | ReportedStatus::Complained | ReportedStatus::Unsubscribed)
+                };
+                let suppresses =
+                    facts.iter().any(unwanted) || heard.consent_changes.iter().any(|consent| consent.is_opt_out);
                 let is_kept = row["suppress"].as_bool().is_none_or(|suppress| suppress == suppresses);
                 checked += 1;
                 if !is_as_said || !is_kept {
@@ -312,13 +322,13 @@ fn email_events_agree_with_those_of_another_project() {
             }
         };
         let heard = hear(provider, Channel::Email, &post(URL, &[], body));
-        let first = heard.told.first().map(|told| told.report.fact);
+        let first = heard.delivery_reports.first().map(|told| told.report.fact);
         for expected in case["anymail_event_types"].as_array().expect("types") {
             let is_as_said = match expected.as_str().expect("a type") {
-                "queued" | "sent" => matches!(first, Some(Fact::Accepted | Fact::Sent)),
-                "rejected" | "failed" => matches!(first, Some(Fact::Dropped | Fact::Bounced)),
-                "bounced" => matches!(first, Some(Fact::Bounced | Fact::Undelivered)),
-                "unknown" => matches!(first, None | Some(Fact::Unknown)),
+                "queued" | "sent" => matches!(first, Some(ReportedStatus::Accepted | ReportedStatus::Sent)),
+                "rejected" | "failed" => matches!(first, Some(ReportedStatus::Dropped | ReportedStatus::Bounced)),
+                "bounced" => matches!(first, Some(ReportedStatus::Bounced | ReportedStatus::Undelivered)),
+                "unknown" => matches!(first, None | Some(ReportedStatus::Unknown)),
                 other => first.is_some_and(|fact| fact.as_str() == other),
             };
             checked += 1;

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::provider::{About, InvalidSetting, Provider};
+use domain::provider::{InvalidSetting, MessageRef, Provider};
 use events::Channel;
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{DerSignature, SigningKey};
 use p256::pkcs8::EncodePublicKey;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use tests::bench;
-use tests::world::{World, email, sms};
+use tests::harness;
+use tests::server::{TestServer, email, sms};
 
-async fn callback(world: &World, path: &str, headers: &[(&str, &str)], body: String) -> StatusCode {
-    let mut request = world.client.post(format!("{}{path}", world.local.url)).body(body);
+async fn callback(server: &TestServer, path: &str, headers: &[(&str, &str)], body: String) -> StatusCode {
+    let mut request = server.client.post(format!("{}{path}", server.local.url)).body(body);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -31,10 +31,10 @@ fn sendgrid_event(id: &str, event: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forged_callback_is_refused_and_changes_nothing() {
-    let world = World::new().await;
-    let id = world.send(email("delivered@sim.test")).await;
-    world.until_status(&id, "delivered").await;
-    let before = world.events(&id).await;
+    let server = TestServer::new().await;
+    let id = server.send(email("delivered@sim.test")).await;
+    server.until_status(&id, "delivered").await;
+    let before = server.events(&id).await;
     let body = json!([sendgrid_event(&id, "bounce")]).to_string();
     let key = SigningKey::from_slice(&[7; 32]).expect("a key");
     let forged: DerSignature = key.sign(format!("1800000000{body}").as_bytes());
@@ -47,24 +47,24 @@ async fn a_forged_callback_is_refused_and_changes_nothing() {
         &[(stamp, "soon"), (sign, &forged)],
         &[(stamp, "1800000000"), (sign, &forged)],
     ] {
-        assert_eq!(callback(&world, "/webhooks/sendgrid/events", headers, body.clone()).await, StatusCode::FORBIDDEN);
+        assert_eq!(callback(&server, "/webhooks/sendgrid/events", headers, body.clone()).await, StatusCode::FORBIDDEN);
     }
     let path = format!("/webhooks/twilio/sms-status?tenant=local&attempt={}_1", id.replace("com_", "att_"));
     for headers in [&[][..], &[("x-twilio-signature", "bm9wZQ==")], &[("x-twilio-signature", "%%%")]] {
         let body = "MessageStatus=undelivered&MessageSid=SM1".to_owned();
-        assert_eq!(callback(&world, &path, headers, body).await, StatusCode::FORBIDDEN);
+        assert_eq!(callback(&server, &path, headers, body).await, StatusCode::FORBIDDEN);
     }
-    assert_eq!(world.events(&id).await, before);
+    assert_eq!(server.events(&id).await, before);
 }
 
 fn sendgrid(webhook_key: &str) -> Result<Arc<dyn Provider>, InvalidSetting> {
     let settings = [("apiKey", "SG.x"), ("fromEmail", "a@example.com"), ("webhookKey", webhook_key)];
-    bench::provider("sendgrid", Channel::Email, &settings)
+    harness::provider("sendgrid", Channel::Email, &settings)
 }
 
 fn twilio() -> Arc<dyn Provider> {
     let settings = [("accountSid", "AC1"), ("authToken", "12345"), ("from", "+15005550006")];
-    bench::provider("twilio", Channel::Sms, &settings).expect("a provider")
+    harness::provider("twilio", Channel::Sms, &settings).expect("a provider")
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn sendgrids_signature_covers_timestamp_and_every_byte() {
             ("x-twilio-email-event-webhook-timestamp", timestamp),
             ("x-twilio-email-event-webhook-signature", &signature),
         ];
-        bench::verified(&*provider, &bench::callback("https://example.com/", &headers, sent), now).is_ok()
+        harness::verified(&*provider, &harness::callback("https://example.com/", &headers, sent), now).is_ok()
     };
     assert!(verify("1800000000", body, body));
     assert!(!verify("1800000000", body, &body[..body.len() - 2]), "the last line break is signed too");
@@ -92,31 +92,31 @@ fn sendgrids_signature_covers_timestamp_and_every_byte() {
 
 #[test]
 fn sendgrids_events_become_facts() {
-    use events::Fact;
+    use events::ReportedStatus;
     let id = "com_0193b3a0c0de7000a000000000000002";
     let provider = sendgrid("").expect("a provider");
     let hear = |body: &[u8]| {
-        let request = bench::callback("https://example.com/", &[], body);
-        bench::heard(&*provider, &request, events::Timestamp(0)).map(|heard| heard.told)
+        let request = harness::callback("https://example.com/", &[], body);
+        harness::parsed_callback(&*provider, &request, events::Timestamp(0)).map(|heard| heard.delivery_reports)
     };
     let of = |event: Value| hear(json!([event]).to_string().as_bytes()).expect("a list");
     for (event, fact) in [
-        ("processed", Fact::Accepted),
-        ("deferred", Fact::Deferred),
-        ("delivered", Fact::Delivered),
-        ("bounce", Fact::Bounced),
-        ("dropped", Fact::Dropped),
-        ("open", Fact::Opened),
-        ("click", Fact::Clicked),
-        ("spamreport", Fact::Complained),
-        ("unsubscribe", Fact::Unsubscribed),
-        ("group_unsubscribe", Fact::Unsubscribed),
-        ("teleported", Fact::Unknown),
+        ("processed", ReportedStatus::Accepted),
+        ("deferred", ReportedStatus::Deferred),
+        ("delivered", ReportedStatus::Delivered),
+        ("bounce", ReportedStatus::Bounced),
+        ("dropped", ReportedStatus::Dropped),
+        ("open", ReportedStatus::Opened),
+        ("click", ReportedStatus::Clicked),
+        ("spamreport", ReportedStatus::Complained),
+        ("unsubscribe", ReportedStatus::Unsubscribed),
+        ("group_unsubscribe", ReportedStatus::Unsubscribed),
+        ("teleported", ReportedStatus::Unknown),
     ] {
         let found = of(sendgrid_event(id, event));
         assert_eq!(found[0].report.fact, fact, "{event}");
         let attempt = id.replace("com_", "att_") + "_1";
-        assert!(matches!(&found[0].about, About::Attempt { attempt: told, .. } if *told == attempt));
+        assert!(matches!(&found[0].message, MessageRef::Attempt { attempt: told, .. } if *told == attempt));
         assert_eq!(found[0].report.at, events::Timestamp(1_800_000_000_000));
     }
     let mut blocked = sendgrid_event(id, "bounce");
@@ -124,7 +124,7 @@ fn sendgrids_events_become_facts() {
     blocked["status"] = json!("4.2.2");
     blocked["reason"] = json!("mailbox of ada@example.com is full");
     let found = of(blocked);
-    assert_eq!((found[0].report.fact, found[0].report.code.as_deref()), (Fact::Undelivered, Some("4.2.2")));
+    assert_eq!((found[0].report.fact, found[0].report.code.as_deref()), (ReportedStatus::Undelivered, Some("4.2.2")));
     for stranger in [json!({ "event": "open", "timestamp": 1 }), json!("x"), json!({ "event": 7 })] {
         assert_eq!(of(stranger), []);
     }
@@ -138,8 +138,8 @@ fn twilios_signature_covers_address_and_fields() {
     let body = "CallSid=CA1234567890ABCDE&Caller=%2B14158675310&Digits=1234&From=%2B14158675310&To=%2B18005551212";
     let check = |path: &str, body: &str| {
         let headers = [("x-twilio-signature", "L/OH5YylLD5NRKLltdqwSvS0BnU=")];
-        let request = bench::callback(&format!("https://example.com{path}"), &headers, body.as_bytes());
-        bench::verified(&*provider, &request, events::Timestamp(0)).is_ok()
+        let request = harness::callback(&format!("https://example.com{path}"), &headers, body.as_bytes());
+        harness::verified(&*provider, &request, events::Timestamp(0)).is_ok()
     };
     assert!(check("/myapp.php?foo=1&bar=2", body));
     let other_order =
@@ -151,29 +151,29 @@ fn twilios_signature_covers_address_and_fields() {
 
 #[test]
 fn twilios_statuses_become_facts() {
-    use events::Fact;
+    use events::ReportedStatus;
     let provider = twilio();
     let query = "tenant=acme&attempt=att_0193b3a0c0de7000a000000000000002_3";
     let now = events::Timestamp(5);
     let hear = |query: &str, body: &str| {
-        let request = bench::callback(&format!("https://example.com/s?{query}"), &[], body.as_bytes());
-        bench::heard(&*provider, &request, now).expect("read").told
+        let request = harness::callback(&format!("https://example.com/s?{query}"), &[], body.as_bytes());
+        harness::parsed_callback(&*provider, &request, now).expect("read").delivery_reports
     };
     for (status, fact) in [
-        ("queued", Fact::Accepted),
-        ("sending", Fact::Accepted),
-        ("sent", Fact::Sent),
-        ("delivered", Fact::Delivered),
-        ("undelivered", Fact::Undelivered),
-        ("failed", Fact::Undelivered),
-        ("read", Fact::Read),
-        ("teleported", Fact::Unknown),
+        ("queued", ReportedStatus::Accepted),
+        ("sending", ReportedStatus::Accepted),
+        ("sent", ReportedStatus::Sent),
+        ("delivered", ReportedStatus::Delivered),
+        ("undelivered", ReportedStatus::Undelivered),
+        ("failed", ReportedStatus::Undelivered),
+        ("read", ReportedStatus::Read),
+        ("teleported", ReportedStatus::Unknown),
     ] {
         let found = hear(query, &format!("MessageSid=SM1&MessageStatus={status}"));
         assert_eq!((found[0].report.fact, found[0].report.at), (fact, now));
     }
     let gone = hear(query, "MessageStatus=undelivered&ErrorCode=30005");
-    assert_eq!((gone[0].report.fact, gone[0].report.code.as_deref()), (Fact::Bounced, Some("30005")));
+    assert_eq!((gone[0].report.fact, gone[0].report.code.as_deref()), (ReportedStatus::Bounced, Some("30005")));
     for query in
         ["", "tenant=acme", "tenant=A!&attempt=att_0193b3a0c0de7000a000000000000002_3", "tenant=acme&attempt=1"]
     {
@@ -183,12 +183,12 @@ fn twilios_statuses_become_facts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn callbacks_twice_and_out_of_order_give_the_same_result() {
-    let world = World::new().await;
+    let server = TestServer::new().await;
     for body in [email("clicked@sim.test"), sms("+447700900003")] {
-        let id = world.send(body.clone()).await;
+        let id = server.send(body.clone()).await;
         let last = if body["channel"] == "email" { "clicked" } else { "read" };
-        world.until_status(&id, last).await;
-        let events = world.events(&id).await;
+        server.until_status(&id, last).await;
+        let events = server.events(&id).await;
         let reports = events.iter().filter(|event| *event == "DeliveryReported").count();
         assert!(reports <= 4, "{events:?}");
     }

@@ -1,47 +1,49 @@
-//! The checker is checked: mistakes planted at the ports, where they do to the real handlers what the same mistake inside
-//! them would do. Production code has no switch for them. Each must be found, and by the invariant it breaks.
+//! Tests the checker: bugs planted at the ports have the effect on the real handlers that the same bug inside them would
+//! have. Production code has no switch for them. Each must be found by the invariant that it breaks.
 
 use domain::ports::{Append, Stream};
-use events::{CommunicationId, Event, Timestamp};
+use events::{CommunicationEvent, CommunicationId, Timestamp};
 
+use crate::T0;
+use crate::actions::plan;
+use crate::simulation::Simulation;
 use crate::world::World;
-use crate::{Simulation, T0, plan};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bug {
-    /// A worker does not see that another one holds the attempt, and appends without asking.
+    /// A worker ignores the lease of another one, and appends without checking the version.
     LeaseIgnored,
-    /// A timeout is taken for a no.
+    /// A timeout is recorded as a refusal.
     AmbiguousIsFailed,
-    /// Rows and counters are written one after the other.
+    /// Rows and counters are not written in one transaction.
     CountersApart,
     /// A retry sets no timer.
     RetryWithoutTimer,
     /// A cancellation wins even while an attempt is open.
     CancelUnguarded,
-    /// That it may have been sent is forgotten as soon as the doubt is over.
+    /// `maybe_sent` is lost once the doubt is resolved.
     MaybeSentForgotten,
-    /// After a lost race it appends all the same, without reading again.
+    /// After a conflict it appends without reading the stream again.
     NoReRead,
-    /// Attempts run out while one is in doubt, and nobody says that it may have arrived.
+    /// Attempts are exhausted while one is in doubt, and the dead letter does not record that it may have been sent.
     ExhaustedInDoubt,
-    /// A hint once sent is believed to arrive: its timer is dropped.
+    /// The timer is dropped once a hint has been sent.
     HintsAreTruth,
-    /// The suppression list is not asked.
+    /// The suppression list is not checked.
     OptOutIgnored,
-    /// Each process counts its calls by itself.
+    /// Each process counts its calls alone.
     LimitsNotShared,
-    /// The time of sending is not looked at.
+    /// The scheduled time is ignored.
     SentEarly,
-    /// Quiet hours are not looked at.
+    /// Quiet hours are ignored.
     QuietIgnored,
-    /// That the next channel has its turn is decided, and then forgotten.
-    TurnForgotten,
-    /// The next channel's communication is said to be there, and is not.
-    TurnUnasked,
+    /// The fallback is triggered, but its timer is lost.
+    FallbackForgotten,
+    /// The fallback's communication is recorded as created, and is not.
+    FallbackNotCreated,
 }
 
-/// Every mistake, and the invariants any of which may be the first to find it.
+/// Every bug, and the invariants any of which may be the first to find it.
 const PLANTED: [(Bug, &[&str]); 15] = [
     (Bug::LeaseIgnored, &["I2", "I4"]),
     (Bug::AmbiguousIsFailed, &["I2", "I3"]),
@@ -56,11 +58,11 @@ const PLANTED: [(Bug, &[&str]); 15] = [
     (Bug::LimitsNotShared, &["I11"]),
     (Bug::SentEarly, &["I7"]),
     (Bug::QuietIgnored, &["I7"]),
-    (Bug::TurnForgotten, &["I1"]),
-    (Bug::TurnUnasked, &["I13"]),
+    (Bug::FallbackForgotten, &["I1"]),
+    (Bug::FallbackNotCreated, &["I13"]),
 ];
 
-/// Seeds that a mistake may hide in.
+/// Number of seeds within which each bug must be found.
 const SEEDS: u64 = 100;
 
 fn is(line: &str, event: &str) -> bool {
@@ -78,11 +80,12 @@ fn edit(line: &mut String, change: impl FnOnce(&mut serde_json::Map<String, serd
 }
 
 impl Bug {
-    /// What a door makes of a stream that it reads.
-    pub fn read(self, door: &str, stream: &mut Stream) {
+    /// Changes a stream as the function reads it.
+    pub fn read(self, function_name: &str, stream: &mut Stream) {
         match self {
             Bug::LeaseIgnored
-                if door == "deliver" && stream.lines.last().is_some_and(|line| is(line, "DeliveryAttemptStarted")) =>
+                if function_name == "deliver"
+                    && stream.lines.last().is_some_and(|line| is(line, "DeliveryAttemptStarted")) =>
             {
                 stream.lines.pop();
                 stream.version -= 1;
@@ -92,7 +95,7 @@ impl Bug {
                     *line = line.replace(r#""outcome":"unknown""#, r#""outcome":"not_accepted""#);
                 }
             }
-            Bug::SentEarly if door == "deliver" => {
+            Bug::SentEarly if function_name == "deliver" => {
                 for line in &mut stream.lines {
                     edit(line, |data| {
                         data.remove("scheduled_at");
@@ -102,26 +105,28 @@ impl Bug {
                     edit(line, |data| drop(data.insert("scheduled_at".to_owned(), 0.into())));
                 });
             }
-            Bug::QuietIgnored if door == "deliver" => {
+            Bug::QuietIgnored if function_name == "deliver" => {
                 stream.lines.iter_mut().take(1).for_each(|line| edit(line, |data| drop(data.remove("quiet_hours"))));
             }
             _ => (),
         }
     }
 
-    /// What becomes of an append on its way; `first` is the stream's first event.
+    /// Changes an append before it is stored; `first` is the stream's first event.
     pub fn append(self, first: Option<&String>, append: &mut Append) {
         match self {
             Bug::RetryWithoutTimer if append.lines.iter().any(|line| is(line, "DeliveryAttemptRefused")) => {
                 append.wake = None;
             }
-            Bug::TurnForgotten if append.lines.iter().any(|line| is(line, "FallbackTriggered")) => append.wake = None,
-            Bug::TurnUnasked => {
+            Bug::FallbackForgotten if append.lines.iter().any(|line| is(line, "FallbackTriggered")) => {
+                append.wake = None
+            }
+            Bug::FallbackNotCreated => {
                 let own = |line: &String| is(line, "FallbackTriggered");
                 if let Some(line) = append.lines.iter().find(|line| own(line)) {
-                    let meta = events::decode::<Event>(line).expect("an event").meta;
-                    let communication = CommunicationId::fresh(meta.at, 1);
-                    append.lines.push(events::encode(&Event::FallbackRequested { communication }, &meta));
+                    let meta = events::decode::<CommunicationEvent>(line).expect("an event").meta;
+                    let communication = CommunicationId::generate(meta.at, 1);
+                    append.lines.push(events::encode(&CommunicationEvent::FallbackRequested { communication }, &meta));
                     append.wake = None;
                 }
             }
@@ -135,9 +140,9 @@ impl Bug {
                 let doubts = append.lines.iter().any(|line| is(line, "DeliveryAttemptInDoubt"));
                 let settled = append.lines.iter().any(|line| is(line, "DeliveryAttemptResolved"));
                 if doubts && !settled {
-                    let meta = events::decode::<Event>(&append.lines[0]).expect("an event").meta;
+                    let meta = events::decode::<CommunicationEvent>(&append.lines[0]).expect("an event").meta;
                     let reason = events::DeadLetterReason::RetriesExhausted;
-                    let dead = events::Event::CommunicationDeadLettered { reason, maybe_sent: false };
+                    let dead = events::CommunicationEvent::CommunicationDeadLettered { reason, maybe_sent: false };
                     append.lines.push(events::encode(&dead, &meta));
                     append.wake = None::<Timestamp>;
                 }
@@ -146,9 +151,9 @@ impl Bug {
         }
     }
 
-    /// It appends whatever has happened since it read.
-    pub fn is_blind(self, door: &str) -> bool {
-        matches!(self, Bug::NoReRead | Bug::LeaseIgnored) && door == "deliver"
+    /// Whether it appends without checking the version.
+    pub fn is_blind(self, function_name: &str) -> bool {
+        matches!(self, Bug::NoReRead | Bug::LeaseIgnored) && function_name == "deliver"
     }
 }
 
@@ -158,9 +163,9 @@ fn every_planted_bug_is_found_by_the_invariant_that_it_breaks() {
     for (bug, invariants) in PLANTED {
         let found = (0..SEEDS).find_map(|seed| {
             let world = World::new(seed, T0);
-            let wishes = plan(&world, seed);
-            world.inside().bug = Some(bug);
-            let mut simulation = Simulation::of(world, wishes);
+            let actions = plan(&world, seed);
+            world.state().bug = Some(bug);
+            let mut simulation = Simulation::of(world, actions);
             simulation.run().err().map(|why| (seed, why))
         });
         match found {

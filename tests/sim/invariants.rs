@@ -1,62 +1,62 @@
-//! What must be true once it has come to rest, read from the streams and from what the providers saw.
+//! The invariants that hold once everything is at rest, checked on the streams and on what the providers received.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use audit::Audit;
-use domain::communication::{State, Turn, evolve};
+use domain::communication::{FallbackState, State, evolve};
 use domain::ports::StreamKey;
 use events::RecordedEvent;
 use tests::invariants::{CommunicationTrace, Sent, arrivals, check};
 
-use crate::world::{Kept, World, as_current_version};
+use crate::world::{StoredRecords, World, as_current_version};
 use crate::{RATE, ready};
 
-/// How long one invocation may run: an opt-out that comes within it may be overtaken, and a token is used by then.
+/// Longest run of an invocation. An opt-out during it may come too late, and a token is used within it.
 const INVOCATION_MS: i64 = 30_000;
 
 /// # Errors
 ///
 /// The first invariant that does not hold, with the stream.
 pub fn check_all(world: &World, accepted: &BTreeMap<usize, StreamKey>) -> Result<(), String> {
-    audited(world)?;
-    let inside = world.inside();
-    if let Some((n, _)) = accepted.iter().find(|(_, key)| !inside.streams.contains_key(key)) {
+    check_audit(world)?;
+    let state = world.state();
+    if let Some((n, _)) = accepted.iter().find(|(_, key)| !state.streams.contains_key(key)) {
         return Err(format!("I1: {n} was accepted and is gone"));
     }
-    chained(&inside.streams)?;
-    for (key, (stream, ..)) in &inside.streams {
+    check_fallback_chains(&state.streams)?;
+    for (key, (stream, ..)) in &state.streams {
         let lines: Vec<String> = stream.lines.iter().map(|line| as_current_version(line)).collect();
-        let mine = inside.calls.iter().filter(|call| call.attempt.communication == key.id);
+        let mine = state.calls.iter().filter(|call| call.attempt.communication == key.id);
         let sends: Vec<Sent> = mine.map(|call| Sent { at: call.at, taken: call.taken }).collect();
-        if let Some(call) = inside.calls.iter().find(|c| c.attempt.communication == key.id && c.tenant != key.tenant) {
+        if let Some(call) = state.calls.iter().find(|c| c.attempt.communication == key.id && c.tenant != key.tenant) {
             return Err(format!("I10: {} was sent for {}", key.path(), call.tenant));
         }
-        let life = CommunicationTrace { key, lines: &lines, sends: &sends };
-        let hash = life.contact_hash();
-        let opted_out = inside.suppressed.get(&(key.tenant.to_string(), hash)).copied();
-        check(&life, opted_out, INVOCATION_MS).map_err(|why| format!("{why}: {}\n{lines:#?}", key.path()))?;
+        let trace = CommunicationTrace { key, lines: &lines, sends: &sends };
+        let hash = trace.contact_hash();
+        let opted_out = state.suppressed.get(&(key.tenant.to_string(), hash)).copied();
+        check(&trace, opted_out, INVOCATION_MS).map_err(|why| format!("{why}: {}\n{lines:#?}", key.path()))?;
     }
     for config in ["sim-a", "sim-b"] {
-        let times = inside.calls.iter().filter(|call| call.config == config).map(|call| call.at).collect();
+        let times = state.calls.iter().filter(|call| call.config == config).map(|call| call.at).collect();
         arrivals(config, times, RATE, INVOCATION_MS)?;
     }
     let personal = |text: &str| text.contains("person-");
-    for (key, (stream, ..)) in &inside.streams {
+    for (key, (stream, ..)) in &state.streams {
         if stream.lines.iter().any(|line| personal(line)) {
             return Err(format!("I10: personal data in {}", key.path()));
         }
     }
-    let rows = inside.rows.values().any(|row| personal(&format!("{row:?}")));
-    let records = inside.records.values().any(|record| personal(&record.body));
+    let rows = state.rows.values().any(|row| personal(&format!("{row:?}")));
+    let records = state.records.values().any(|record| personal(&record.body));
     if rows || records {
         return Err("I10: personal data in views or limits".to_owned());
     }
     Ok(())
 }
 
-/// I13: who says that another takes its place is right, and nobody takes a place unasked.
-fn chained(streams: &BTreeMap<StreamKey, Kept>) -> Result<(), String> {
+/// I13: a communication that names a fallback has that fallback, and every fallback is named by its predecessor.
+fn check_fallback_chains(streams: &BTreeMap<StreamKey, StoredRecords>) -> Result<(), String> {
     let folded = |key: &StreamKey| {
         let lines = streams.get(key).into_iter().flat_map(|(stream, ..)| &stream.lines);
         let records = lines.filter_map(|line| events::decode(&as_current_version(line)).ok());
@@ -66,13 +66,13 @@ fn chained(streams: &BTreeMap<StreamKey, Kept>) -> Result<(), String> {
         let state = folded(key);
         let Ok(communication) = state.requested() else { continue };
         let at = |id| StreamKey { tenant: key.tenant.clone(), id };
-        if let Turn::Requested(next) = communication.turn
+        if let FallbackState::Requested(next) = communication.fallback_state
             && folded(&at(next)).requested().map(|next| next.request.fallback_of) != Ok(Some(key.id))
         {
             return Err(format!("I13: nothing takes the place of {}", key.path()));
         }
         if let Some(other) = communication.request.fallback_of
-            && folded(&at(other)).requested().map(|other| other.turn) != Ok(Turn::Requested(key.id))
+            && folded(&at(other)).requested().map(|other| other.fallback_state) != Ok(FallbackState::Requested(key.id))
         {
             return Err(format!("I13: {} takes a place that is not free", key.path()));
         }
@@ -80,12 +80,12 @@ fn chained(streams: &BTreeMap<StreamKey, Kept>) -> Result<(), String> {
     Ok(())
 }
 
-/// I1, I4, I5, I6: the audit command's own code.
-fn audited(world: &World) -> Result<(), String> {
+/// I1, I4, I5, I6: run by the audit itself.
+fn check_audit(world: &World) -> Result<(), String> {
     let port = Arc::new(world.clone());
     let audit = Audit { store: port.clone(), views: port.clone(), host: port, settle_ms: 0 };
     let report = ready(audit.run(None)).map_err(|error| error.to_string())?;
-    let projects = world.inside().projects;
+    let projects = world.state().projects;
     match report.findings.iter().find(|finding| projects || finding.invariant != "I6") {
         Some(first) => Err(format!("{}: {}: {}", first.invariant, first.about, first.what)),
         None => Ok(()),

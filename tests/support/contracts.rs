@@ -1,18 +1,19 @@
-//! What every home must do, said once. Each function takes a fresh port.
+//! The contract of each port, run against the AWS and the embedded adapters. Each function takes a fresh port.
 
 use std::collections::BTreeMap;
 
 use domain::communication_view::CommunicationRow;
+use domain::message::MessageContent;
 use domain::ports::{
-    AddressKey, Append, AppendError, ContentKey, CoordinationStore, DocumentKey, DocumentStore, EventStore, Hint,
-    JournalKey, Journals, Keys, ListFilter, MAX_STREAM_BYTES, MessageContent, ObjectKey, ObjectStore, Principal,
+    AddressKey, ApiKeyStore, Append, AppendError, ContentKey, CoordinationStore, DocumentKey, DocumentStore,
+    EventStore, Hint, JournalKey, Journals, ListFilter, MAX_STREAM_BYTES, ObjectKey, ObjectStore, Principal,
     ProjectedRow, QueueDepth, QueueId, RowKey, StreamKey, TIMER_SHARDS, Vault, VersionedRecord, ViewScope, ViewStore,
     WorkQueue,
 };
 use domain::stats::Counters;
 use events::{Channel, CommunicationId, Mode, TenantId, Timestamp};
 
-use crate::bench::content;
+use crate::harness::content;
 
 const LANE: QueueId = QueueId { channel: Channel::Email, high: false };
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
@@ -99,8 +100,8 @@ async fn all_due(store: &dyn EventStore, until: i64) -> BTreeMap<String, (i64, u
     let mut found = BTreeMap::new();
     for shard in 0..TIMER_SHARDS {
         for due in store.due_timers(shard, NOW + until, 100).await.expect("due streams") {
-            assert_eq!((due.hint.lane, due.hint.key.id.spread() % TIMER_SHARDS), (LANE, shard));
-            found.insert(due.hint.key.id.to_string(), (due.wake.since(NOW), due.hints));
+            assert_eq!((due.hint.lane, due.hint.key.id.shard_byte() % TIMER_SHARDS), (LANE, shard));
+            found.insert(due.hint.key.id.to_string(), (due.wake.millis_since(NOW), due.hints));
         }
     }
     found
@@ -124,7 +125,7 @@ async fn timers_come_due(store: &dyn EventStore) {
 async fn timers_move_once(store: &dyn EventStore) {
     let key = stream("timer");
     store.append(&key, append(0, &["x"], Some(1_000), "w")).await.expect("an append");
-    let shard = key.id.spread() % TIMER_SHARDS;
+    let shard = key.id.shard_byte() % TIMER_SHARDS;
     let due = store.due_timers(shard, NOW + 1_000, 10).await.expect("due").remove(0);
     store.reschedule_timer(&key, due.wake, NOW + 2_000, 1).await.expect("moved");
     store.reschedule_timer(&key, due.wake, NOW + 5_000, 1).await.expect("a stale move is nothing");
@@ -170,7 +171,7 @@ pub async fn vault(vault: &dyn Vault) {
     };
     let full = MessageContent {
         variables: Some(serde_json::json!({ "amount": 1.5, "name": "Ünï" })),
-        shown_subject: Some("S".to_owned()),
+        rendered_subject: Some("S".to_owned()),
         ..content()
     };
     assert_eq!(vault.get(&key("a", "1"), NOW).await.expect("an answer"), None);
@@ -214,7 +215,7 @@ pub async fn vault(vault: &dyn Vault) {
     assert_eq!(vault.list_for_data_subject(&of, subject, None, 500, NOW).await.expect("an answer").len(), 131);
 }
 
-pub async fn keys(keys: &dyn Keys) {
+pub async fn keys(keys: &dyn ApiKeyStore) {
     let principal = Principal::admin(tenant("acme"), "billing", Mode::Live);
     assert_eq!(keys.find("hash").await.expect("an answer"), None);
     keys.put("hash", &principal).await.expect("kept");
@@ -262,7 +263,7 @@ pub async fn journals(journals: &dyn Journals) {
 }
 
 pub async fn documents(documents: &dyn DocumentStore) {
-    let key = |name: &str| DocumentKey { tenant: tenant("acme"), shelf: "callback", name: name.to_owned() };
+    let key = |name: &str| DocumentKey { tenant: tenant("acme"), collection: "callback", name: name.to_owned() };
     let now = NOW;
     assert_eq!(documents.get_document(&key("1"), now).await.expect("an answer"), None);
     for (name, until) in [("1", None), ("2", Some(NOW + 60_000)), ("3", Some(NOW - 1_000))] {
@@ -272,13 +273,13 @@ pub async fn documents(documents: &dyn DocumentStore) {
     assert_eq!(documents.get_document(&key("3"), now).await.expect("an answer"), None, "past its time");
     documents.put_document(&key("1"), "again", None).await.expect("kept");
     let shelf = async |tenant: &TenantId, before| {
-        documents.shelf(tenant, "callback", before, 10, now).await.expect("an answer")
+        documents.list_documents(tenant, "callback", before, 10, now).await.expect("an answer")
     };
     let two = [("2".to_owned(), "2".to_owned()), ("1".to_owned(), "again".to_owned())];
     assert_eq!(shelf(&tenant("acme"), None).await, two);
     assert_eq!(shelf(&tenant("acme"), Some("2")).await, two[1..]);
     assert_eq!(shelf(&tenant("other"), None).await, []);
-    documents.remove_document(&key("1")).await.expect("removed");
+    documents.delete_document(&key("1")).await.expect("removed");
     assert_eq!(documents.get_document(&key("1"), now).await.expect("an answer"), None);
 }
 
@@ -301,7 +302,7 @@ pub async fn suppressions(store: &dyn EventStore) {
 
 /// A row as `project` would fold it, made from a real stream.
 fn row(name: &str, created_ms: i64) -> CommunicationRow {
-    let request = crate::bench::request(NOW);
+    let request = crate::harness::request(NOW);
     let meta = events::EventMetadata {
         at: NOW + created_ms,
         command: "c".to_owned(),
@@ -310,9 +311,9 @@ fn row(name: &str, created_ms: i64) -> CommunicationRow {
         actor: "a".to_owned(),
         traceparent: None,
     };
-    let event = events::Event::CommunicationRequested(Box::new(request));
+    let event = events::CommunicationEvent::CommunicationRequested(Box::new(request));
     let record = events::RecordedEvent { version: 1, meta, event };
-    domain::communication_view::row(stream(name).id, &[record]).expect("a row")
+    domain::communication_view::project(stream(name).id, &[record]).expect("a row")
 }
 
 fn view() -> ViewScope {
@@ -332,7 +333,7 @@ pub async fn views(views: &dyn ViewStore) {
 async fn dead_letters_are_found_by_how_they_ended(views: &dyn ViewStore) {
     let ends = ["expired", "poison", "expired"];
     let given_up = |(n, end): (usize, &str)| CommunicationRow {
-        given_up: Some(end.to_owned()),
+        dead_letter_outcome: Some(end.to_owned()),
         provider: Some(if n == 0 { "a" } else { "b" }.to_owned()),
         ..row(&format!("dead-{n}"), 100_000 + n as i64)
     };
@@ -340,20 +341,21 @@ async fn dead_letters_are_found_by_how_they_ended(views: &dyn ViewStore) {
     let all: Vec<ProjectedRow> = rows.iter().cloned().map(projected).collect();
     views.apply(&all, NOW).await.expect("applied");
     let list = async |filter: ListFilter| {
-        let page = views.list(&view(), &ListFilter { given_up: true, ..filter }, None, 10).await.expect("a list");
+        let page =
+            views.list(&view(), &ListFilter { dead_letters_only: true, ..filter }, None, 10).await.expect("a list");
         page.rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
     };
     let ids = |places: &[usize]| places.iter().map(|n| rows[*n].id).collect::<Vec<_>>();
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(list(ListFilter::default()).await, ids(&[2, 1, 0]));
-    assert_eq!(list(ListFilter { end: text("expired"), ..ListFilter::default() }).await, ids(&[2, 0]));
+    assert_eq!(list(ListFilter { dead_letter_reason: text("expired"), ..ListFilter::default() }).await, ids(&[2, 0]));
     assert_eq!(list(ListFilter { provider: text("b"), ..ListFilter::default() }).await, ids(&[2, 1]));
     assert_eq!(list(ListFilter { to: Some(NOW + 100_001), ..ListFilter::default() }).await, ids(&[0]));
-    let taken_up = CommunicationRow { position: 2, given_up: None, ..rows[1].clone() };
+    let taken_up = CommunicationRow { position: 2, dead_letter_outcome: None, ..rows[1].clone() };
     views.apply(&[projected(taken_up.clone())], NOW).await.expect("applied");
     assert_eq!(list(ListFilter::default()).await, ids(&[2, 0]));
     let unknown = RowKey { created_at: NOW, id: stream("nobody").id };
-    let found = views.rows(&view(), &[unknown, RowKey::of(&taken_up)]).await.expect("rows");
+    let found = views.get_rows(&view(), &[unknown, RowKey::of(&taken_up)]).await.expect("rows");
     assert_eq!(found, [None, Some(taken_up)]);
 }
 
@@ -385,7 +387,7 @@ async fn rows_and_counters_move_together(views: &dyn ViewStore) {
     .into();
     let (totals, as_of) = views.total_counters(&view()).await.expect("totals");
     assert_eq!((totals, as_of), (expected.clone(), Some(NOW)));
-    let day = domain::communication_view::day(NOW);
+    let day = domain::communication_view::utc_day(NOW);
     let days = views.daily_counters(&view(), &day, &day).await.expect("days");
     assert_eq!(days, BTreeMap::from([(day, expected)]));
     let test = ViewScope { mode: Mode::Test, ..view() };
@@ -445,7 +447,7 @@ pub async fn queue(queue: &dyn WorkQueue) {
     queue.send(&[]).await.expect("nothing is sent");
     let expected = QueueDepth { waiting: before.waiting + 13, delayed: before.delayed + 1, ..before };
     let same = async || Some(queue.depth(LANE).await.expect("a depth")).filter(|depth| *depth == expected);
-    crate::world::eventually("the queue's depth", same).await;
+    crate::server::eventually("the queue's depth", same).await;
 }
 
 /// Files are put where an address says and read where another says, for as long as each is good.
@@ -472,7 +474,7 @@ pub async fn objects(objects: &dyn ObjectStore, client: &reqwest::Client, now: T
         ("application/pdf", "attachment; filename*=UTF-8''A%C3%B1o%20%26%20m%C3%A1s.pdf")
     );
     assert_eq!(answer.bytes().await.expect("a body").as_ref(), b"%PDF");
-    let copy = ObjectKey { shelf: "fetched", ..key.clone() };
+    let copy = ObjectKey { collection: "fetched", ..key.clone() };
     objects.write(&copy, b"copy".to_vec(), "text/plain").await.expect("written");
     objects.write(&copy, b"again".to_vec(), "text/plain").await.expect("written");
     assert_eq!(objects.read(&copy, 100).await.expect("an answer").as_deref(), Some(&b"again"[..]));

@@ -1,11 +1,11 @@
 //! The invariants that compare a stream with what the provider saw: one code for the simulation and for chaos.
 //! `audit` has those that the store can be asked about by itself.
 
-use domain::communication::{Communication, Lifecycle, State, evolve};
+use domain::communication::{Communication, Lifecycle, State, audit_attempts, evolve};
 use domain::ports::StreamKey;
 use domain::quiet_hours;
 use events::RateLimit;
-use events::{DoubtPolicy, Event, Outcome, RecordedEvent, Timestamp};
+use events::{CommunicationEvent, InDoubtPolicy, RecordedEvent, Timestamp};
 
 /// A call that reached the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl CommunicationTrace<'_> {
     pub fn contact_hash(&self) -> String {
         let records = self.records().unwrap_or_default();
         match records.first().map(|record| &record.event) {
-            Some(Event::CommunicationRequested(request)) => request.contact_hash.clone(),
+            Some(CommunicationEvent::CommunicationRequested(request)) => request.contact_hash.clone(),
             _ => String::new(),
         }
     }
@@ -45,7 +45,7 @@ pub fn check(life: &CommunicationTrace<'_>, opted_out: Option<i64>, slack_ms: i6
     let records = life.records()?;
     let state = records.iter().fold(State::default(), |state, record| evolve(state, &record.event));
     let communication = state.requested().map_err(|error| format!("I5: {error}"))?;
-    if !communication.is_at_rest() {
+    if !communication.is_complete() {
         return Err("I1: it is not finished".to_owned());
     }
     let taken = life.sends.iter().filter(|sent| sent.taken).count();
@@ -62,35 +62,16 @@ pub fn check(life: &CommunicationTrace<'_>, opted_out: Option<i64>, slack_ms: i6
     }
 }
 
-/// Attempts of which the log says that nobody could decide them.
-pub fn undecided_attempts(records: &[RecordedEvent]) -> usize {
-    let unknown =
-        |record: &&RecordedEvent| matches!(record.event, Event::DeliveryAttemptResolved { outcome: Outcome::Unknown, .. });
-    let mut open = false;
-    let mut buried = 0;
-    for record in records {
-        match record.event {
-            Event::DeliveryAttemptStarted { .. } => open = true,
-            Event::DeliveryAttemptAccepted { .. }
-            | Event::DeliveryAttemptRefused { .. }
-            | Event::DeliveryAttemptResolved { .. } => open = false,
-            // Given up by its queue while an attempt was open: that one is never decided.
-            Event::CommunicationDeadLettered { .. } => buried += usize::from(std::mem::take(&mut open)),
-            _ => (),
-        }
-    }
-    records.iter().filter(unknown).count() + buried
-}
-
 /// I2: one send, and one more for each attempt that the log says nobody could decide; of `hold` one, and one more each time
 /// that a person asked for it again.
 fn sent_too_often(records: &[RecordedEvent], communication: &Communication, taken: usize) -> Option<&'static str> {
-    let asked_again = records.iter().filter(|r| matches!(r.event, Event::RetryRequested { .. })).count();
-    let most = match communication.request.in_doubt {
-        DoubtPolicy::Resend => 1 + undecided_attempts(records),
-        DoubtPolicy::Hold => 1 + asked_again.min(undecided_attempts(records)),
+    let asked_again = records.iter().filter(|r| matches!(r.event, CommunicationEvent::RetryRequested { .. })).count();
+    let undecided = audit_attempts(records).undecided;
+    let limit = match communication.request.in_doubt {
+        InDoubtPolicy::Resend => 1 + undecided,
+        InDoubtPolicy::Hold => 1 + asked_again.min(undecided),
     };
-    (taken > most).then_some("I2: sent more often than the log explains")
+    (taken > limit).then_some("I2: sent more often than the log explains")
 }
 
 /// I3: the end that is shown is what the provider saw.
@@ -113,8 +94,9 @@ fn early(communication: &Communication, sends: &[Sent]) -> Option<&'static str> 
 
 /// I7: no attempt begins well within quiet hours.
 fn sent_in_quiet_hours(records: &[RecordedEvent], communication: &Communication, slack_ms: i64) -> Option<&'static str> {
-    let begun = records.iter().filter(|record| matches!(record.event, Event::DeliveryAttemptStarted { .. }));
-    let quiet = |at: Timestamp| quiet_hours::held_until(&communication.request, at).is_some();
+    let begun =
+        records.iter().filter(|record| matches!(record.event, CommunicationEvent::DeliveryAttemptStarted { .. }));
+    let quiet = |at: Timestamp| quiet_hours::release_time(&communication.request, at).is_some();
     let mut within = begun.filter(|record| quiet(record.meta.at) && quiet(record.meta.at - slack_ms));
     within.next().map(|_| "I7: an attempt in quiet hours")
 }
@@ -122,8 +104,9 @@ fn sent_in_quiet_hours(records: &[RecordedEvent], communication: &Communication,
 /// I9: no attempt begins once an opt-out has been known for longer than an invocation.
 fn against_an_opt_out(records: &[RecordedEvent], opted_out: Option<i64>, slack_ms: i64) -> Option<&'static str> {
     let known = opted_out? + slack_ms;
-    let after =
-        |record: &RecordedEvent| matches!(record.event, Event::DeliveryAttemptStarted { .. }) && known < record.meta.at.0;
+    let after = |record: &RecordedEvent| {
+        matches!(record.event, CommunicationEvent::DeliveryAttemptStarted { .. }) && known < record.meta.at.0
+    };
     records.iter().any(after).then_some("I9: an attempt against a known opt-out")
 }
 

@@ -1,10 +1,11 @@
-//! What the suites share: a running `local`, a bench of doors without HTTP, and emulated DynamoDB.
+//! What the suites share: a running `local`, a harness for functions without HTTP, and emulated DynamoDB.
 
-pub mod bench;
-pub mod chance;
 pub mod contracts;
-pub mod described;
 pub mod dynamo;
 pub mod fuzz;
+pub mod harness;
 pub mod invariants;
-pub mod world;
+pub mod module_graph;
+pub mod openapi_contract;
+pub mod rng;
+pub mod server;

@@ -1,4 +1,4 @@
-use events::{Event, Priority, RecordedEvent, StreamId, StreamKind, Timestamp};
+use events::{CommunicationEvent, Priority, RecordedEvent, StreamId, StreamKind, Timestamp};
 
 use super::{Command, Rejection, State, decide, evolve, wake};
 use crate::aggregate::{Aggregate, AggregateKey};
@@ -9,11 +9,11 @@ impl Aggregate for State {
     /// A communication has 5 to 20 events of 200 to 500 bytes: it rolls over only when it is retried without end.
     const ROLL_OVER_BYTES: usize = 100 * 1024;
 
-    type Event = Event;
+    type Event = CommunicationEvent;
     type Command = Command;
     type Rejection = Rejection;
 
-    fn decide(&self, command: Command) -> Result<Vec<Event>, Rejection> {
+    fn decide(&self, command: Command) -> Result<Vec<CommunicationEvent>, Rejection> {
         decide(self, command)
     }
 
@@ -27,7 +27,7 @@ impl Aggregate for State {
 
     fn queue(&self) -> QueueId {
         match self {
-            State::Unrequested => QueueId::Process,
+            State::NotRequested => QueueId::Process,
             State::Requested(communication) => {
                 let request = &communication.request;
                 let is_high_priority = matches!(request.priority, Priority::High | Priority::Urgent);

@@ -156,6 +156,25 @@ pub struct RollOver {
     pub archived: Vec<String>,
 }
 
+/// What an append changes in the index that [`EventStore::list`] reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Listing {
+    #[default]
+    Unchanged,
+    Add,
+    /// The stream is listed as [`Listed::Ever`] only.
+    Remove,
+}
+
+/// Which streams to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listed {
+    /// Those that were added to the index and not removed.
+    Current,
+    /// Also those that were removed.
+    Ever,
+}
+
 /// One append: all of it or nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppendRequest {
@@ -168,8 +187,7 @@ pub struct AppendRequest {
     pub queue: QueueId,
     /// Unique to this append, which recognises itself by it after a lost answer.
     pub writer_id: String,
-    /// Whether [`EventStore::list`] finds the stream. Counts with the first append.
-    pub is_listed: bool,
+    pub listing: Listing,
     pub roll_over: Option<RollOver>,
 }
 
@@ -196,7 +214,7 @@ pub const TIMER_SHARDS: u8 = 16;
 /// The bytes of events that one item may hold, and the size of one append.
 pub const MAX_STREAM_BYTES: usize = 350 * 1024;
 
-/// Streams of one kind that a tenant may have listed, at most.
+/// Streams of one kind that [`EventStore::list`] returns, at most.
 pub const MAX_LISTED: usize = 1_000;
 
 /// Where streams of every kind are kept.
@@ -211,9 +229,14 @@ pub trait EventStore: Send + Sync {
     /// Appends if the stream is still at `expected_version`. An append that finds its own writer id has succeeded.
     async fn append(&self, id: &StreamId, append: AppendRequest) -> Result<(), AppendError>;
 
-    /// The streams of a tenant that were appended as listed, strongly consistent, ordered by kind and id. At most
-    /// [`MAX_LISTED`] of each kind.
-    async fn list(&self, tenant: &TenantId, kinds: &[StreamKind]) -> Result<Vec<(StreamId, Stream)>, StoreError>;
+    /// The streams of a tenant that are listed, strongly consistent, ordered by kind and id. At most [`MAX_LISTED`] of each
+    /// kind.
+    async fn list(
+        &self,
+        tenant: &TenantId,
+        kinds: &[StreamKind],
+        listed: Listed,
+    ) -> Result<Vec<(StreamId, Stream)>, StoreError>;
 
     /// Streams of one shard with `wake` up to `until`, earliest first, at most `limit`. May lag behind. A queue that this
     /// build does not know is passed over.

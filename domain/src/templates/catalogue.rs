@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use events::{Channel, Template as Pinned};
+use events::{Channel, TemplateRef as Pinned};
 
 use super::{DEFAULT_LOCALE, Template, builtin, find, template_id};
 

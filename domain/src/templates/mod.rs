@@ -115,7 +115,6 @@ pub fn template_id(code: &str, channel: Channel, locale: &str) -> String {
 
 impl Aggregate for TemplateState {
     const KIND: StreamKind = StreamKind::TEMPLATE;
-    const IS_LISTED: bool = true;
 
     type Event = TemplateEvent;
     type Command = Command;
@@ -185,6 +184,10 @@ impl Aggregate for TemplateState {
             ) => (),
         }
         self
+    }
+
+    fn is_listed(&self) -> bool {
+        self.template.is_some()
     }
 }
 

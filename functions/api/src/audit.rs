@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::fields::show_time;
 use crate::read::Query;
-use crate::{Api, Shared, json, show};
+use crate::{Api, Shared, json, present};
 
 /// Acts shown, at most: the newest.
 const MAX_ACTIONS: usize = 500;
@@ -44,10 +44,10 @@ impl Api {
     ) -> Result<(), Problem> {
         let now = self.host.now();
         let act =
-            json!({ "subject": subject, "type": kind, "at": show_time(now), "actor": caller.name(), "data": data });
+            json!({ "subject": subject, "type": kind, "at": show_time(now), "actor": caller.actor_id(), "data": data });
         let name = format!("{:013}#{:08x}", now.0, self.host.random() as u32);
-        let key = DocumentKey { tenant: caller.tenant.clone(), shelf: COLLECTION, name };
-        let until = Some(now + self.kept.of(None));
+        let key = DocumentKey { tenant: caller.tenant.clone(), collection: COLLECTION, name };
+        let until = Some(now + self.retention.of(None));
         Ok(self.own.documents.put_document(&key, &act.to_string(), until).await?)
     }
 
@@ -62,7 +62,8 @@ impl Api {
         let mut before = to.map(|to| format!("{:013}", to.0));
         loop {
             let documents = &*self.own.documents;
-            let page = documents.shelf(&caller.tenant, COLLECTION, before.as_deref(), PAGE, self.host.now()).await?;
+            let page =
+                documents.list_documents(&caller.tenant, COLLECTION, before.as_deref(), PAGE, self.host.now()).await?;
             let is_last = page.len() < PAGE;
             before = page.last().map(|(name, _)| name.clone());
             for (name, body) in page {
@@ -90,7 +91,7 @@ async fn stream_actions<E: EventFamily>(
 ) -> Result<Vec<(Timestamp, Value)>, StoreError> {
     let records: Vec<RecordedEvent<E>> = journal::read(journals, &key).await?;
     let shown = records.iter().enumerate().map(|(place, record)| {
-        let mut shown = show::decision(place + 1, record);
+        let mut shown = present::decision(place + 1, record);
         shown["subject"] = json!(subject);
         // What keys and addresses are found by is of no use to anybody.
         if let Some(data) = shown["data"].as_object_mut() {

@@ -4,34 +4,34 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use application::directory::{CALLBACK_SECRET, Own, ProviderSetupError};
+use application::messages::{
+    self, ALLOWED_COUNTRIES, ChannelChoice, DEFAULT_REGION, Fault, Field, MessageError, NewContent, NewMessage,
+};
 use application::problem::{FieldError, Kind, Problem};
-use application::{CommandContext, gate, journal};
+use application::{Caller, gate, journal};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use domain::ports::{DocumentKey, Principal};
-use domain::provider::{AccountQueryError, Balance, InvalidSetting, Kind as ProviderKind, Provider};
+use domain::provider::{AccountQueryError, Balance, InvalidSetting, Provider, ProviderKind};
 use domain::provider_configs::{Channels, Command, Config};
 use events::RateLimit;
-use events::{Channel, Timestamp};
+use events::{Channel, MessageType, Priority, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::fields::{Fields, invalid, missing, show_time};
+use crate::message_problem::{pointer, problem, problem_of_faults};
 use crate::read::Query;
-use crate::send::{IdempotencyCheck, parse_internal_message};
-use crate::{Api, Shared, json, origin, read_body};
+use crate::send::accepted_response;
+use crate::{Api, Shared, json, read_body};
 
 /// How long a balance is believed, in milliseconds.
 const BALANCE_TTL_MS: i64 = 3_600_000;
 /// How long a provider may take to answer a question.
 const QUERY_TIMEOUT_MS: u64 = 5_000;
-/// A setting of every channel with phone numbers: the country of those without their own.
-pub(crate) const DEFAULT_REGION: &str = "defaultRegion";
-/// The countries that SMS may go to: `KE,TZ`, or `*`. Where only the default region is given, that one.
-pub(crate) const ALLOWED_COUNTRIES: &str = "allowedCountries";
 
 fn no_channel() -> Problem {
     Problem::new(Kind::NotFound, "There is no such channel; GET /api/channels lists them.")
@@ -44,7 +44,7 @@ fn no_provider() -> Problem {
 impl Api {
     async fn change_channels(&self, caller: &Principal, command: Command) -> Result<Channels, Problem> {
         let ports = (&*self.own.journals, &*self.host);
-        let actor = caller.name();
+        let actor = caller.actor_id();
         let channels = journal::change_provider_configs(ports, &caller.tenant, &actor, command).await?;
         self.directory.know(&caller.tenant, Arc::new(channels.clone()), self.host.now());
         Ok(channels)
@@ -96,7 +96,7 @@ impl Api {
             "place": place + 1,
             "state": gate.state(self.host.now()),
             "webhookUrl": self.own.callback_url(config, &callback),
-            "capabilities": self.kind(&config.provider).map(|kind| json!(kind.can)),
+            "capabilities": self.kind(&config.provider).map(|kind| json!(kind.capabilities)),
             "callbacksSigned": self.kind(&config.provider).map(|kind| kind.signs),
             "createdAt": show_time(config.added_at),
             "updatedAt": show_time(config.changed_at),
@@ -185,7 +185,7 @@ impl Api {
 
     fn balance_key(&self, caller: &Principal, config: &Config) -> DocumentKey {
         let name = format!("{}#{}#{}", config.id, config.secret, caller.mode.as_str());
-        DocumentKey { tenant: caller.tenant.clone(), shelf: "balance", name }
+        DocumentKey { tenant: caller.tenant.clone(), collection: "balance", name }
     }
 
     /// As last asked, at most an hour ago.
@@ -205,7 +205,7 @@ impl Api {
             AccountQueryError::CredentialsRejected(code) => {
                 Problem::new(Kind::Conflict, format!("The provider refuses the credentials ({code})."))
             }
-            AccountQueryError::NoAnswer(_) => no_provider(),
+            AccountQueryError::NoResponse(_) => no_provider(),
         })?;
         let kept = Kept { balance, at: now };
         let body = serde_json::to_string(&kept).unwrap_or_default();
@@ -214,35 +214,39 @@ impl Api {
     }
 
     /// A message by this configuration and no other, whether enabled or not. It is a communication like any other.
+    /// `to_pointer`: the field of the body that the address came from.
     pub(crate) async fn send_test(
         &self,
-        caller: &Principal,
+        caller: &Caller,
         config: &Config,
-        (pointer, to): (&str, Option<String>),
+        (to_pointer, to): (&str, Option<String>),
         text: Option<String>,
-        origin: &CommandContext,
     ) -> Result<Response, Problem> {
-        let provider = self.connect(caller, config).await?;
-        let text = text.unwrap_or_else(|| format!("A test of {} by Tidings.", config.name));
-        let mut message = json!({
-            "channel": config.channel, "type": "general_notification", "recipientContact": to, "content": text,
-            "priority": "urgent",
-        });
-        if config.channel == Channel::Email {
-            message["subject"] = json!(format!("A test of {}", config.name));
-        }
-        let hash = application::hash::body_hash(&message);
-        let mut accepted = parse_internal_message(self, caller, message, hash.clone()).await?;
-        provider.validate_address(&accepted.content.recipient_contact).map_err(|detail| {
-            invalid(vec![FieldError { pointer: pointer.to_owned(), code: "not_an_address", detail }])
-        })?;
-        accepted.request.via = Some(config.id.clone());
-        let IdempotencyCheck::First(key, loaded) = self.begin(caller, None, &hash, origin).await? else {
-            return Err(no_channel());
+        let provider = self.connect(&caller.principal, config).await?;
+        let is_email = config.channel == Channel::Email;
+        let message = NewMessage {
+            channel: Some(ChannelChoice::Fixed(config.channel)),
+            kind: Some(MessageType::GeneralNotification),
+            fingerprint: application::hash::body_hash(&(&config.id, &to, &text)),
+            to,
+            content: NewContent {
+                subject: is_email.then(|| format!("A test of {}", config.name)),
+                text: text.or_else(|| Some(format!("A test of {} by Tidings.", config.name))),
+                ..NewContent::default()
+            },
+            priority: Some(Priority::Urgent),
+            via: Some(config.id.clone()),
+            ..NewMessage::default()
         };
-        let content = accepted.content.clone();
-        let after = self.accept(&key, loaded, accepted, origin).await?;
-        self.accepted(&key, &after, Some(content)).await
+        let accepted = messages::send_test(&self.app, caller, &message, &*provider).await;
+        let at_field = |fault: &Fault| match fault.field {
+            Field::To => to_pointer.to_owned(),
+            _ => pointer(fault),
+        };
+        accepted_response(&accepted.map_err(|error| match error {
+            MessageError::Invalid(faults) => problem_of_faults(&faults, at_field),
+            error => problem(error),
+        })?)
     }
 
     pub(crate) fn kind(&self, provider: &str) -> Option<&'static ProviderKind> {
@@ -404,7 +408,7 @@ pub(crate) async fn kinds(State(api): Shared, query: RawQuery) -> Result<Respons
                 "name": setting.name,
                 "required": setting.is_required,
                 "secret": setting.is_secret,
-                "about": setting.about,
+                "about": setting.description,
             })
         });
         json!({
@@ -412,7 +416,7 @@ pub(crate) async fn kinds(State(api): Shared, query: RawQuery) -> Result<Respons
             "title": kind.title,
             "channels": kind.channels,
             "settings": settings.collect::<Vec<_>>(),
-            "capabilities": kind.can,
+            "capabilities": kind.capabilities,
             "callbacksSigned": kind.signs,
         })
     });
@@ -530,7 +534,7 @@ pub(crate) async fn health(
     let (credentials, code) = match provider.check_credentials(QUERY_TIMEOUT_MS).await {
         Ok(()) => ("valid", None),
         Err(AccountQueryError::CredentialsRejected(code)) => ("invalid", Some(code)),
-        Err(AccountQueryError::NoAnswer(code)) => ("unknown", Some(code)),
+        Err(AccountQueryError::NoResponse(code)) => ("unknown", Some(code)),
         Err(AccountQueryError::Unsupported) => ("not_checkable", None),
     };
     let record = api.limits.read_versioned(&[gate::account(&id)]).await?.pop().flatten();
@@ -548,17 +552,16 @@ pub(crate) async fn health(
 
 pub(crate) async fn test(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::parse(&read_body(body).await?)?;
-    let (_, config) = api.config(&caller, &id).await?;
+    let (_, config) = api.config(&caller.principal, &id).await?;
     let to = fields.required("to", |f| f.text("to", 320));
     let text = fields.text("text", 1_600);
     fields.finish()?;
-    api.send_test(&caller, &config, ("/to", to), text, &origin(&caller, &headers)).await
+    api.send_test(&caller, &config, ("/to", to), text).await
 }
 
 /// Callbacks as they came, newest first, for 30 days.
@@ -571,7 +574,8 @@ pub(crate) async fn webhook_log(
     let mut query = Query::parse(query)?;
     let (before, provider, status) = (query.text("cursor"), query.text("provider"), query.text("status"));
     query.finish()?;
-    let shelf = api.own.documents.shelf(&caller.tenant, "callback", before.as_deref(), SIZE, api.host.now()).await?;
+    let shelf =
+        api.own.documents.list_documents(&caller.tenant, "callback", before.as_deref(), SIZE, api.host.now()).await?;
     let next = shelf.last().filter(|_| shelf.len() == SIZE).map(|(name, _)| name.clone());
     let entries = shelf.into_iter().filter_map(|(name, body)| {
         let mut entry: Value = serde_json::from_str(&body).ok()?;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use application::app::RetentionPeriods;
 use application::settings::{SettingError, Settings, TableNames};
 use domain::ports::{JwksSource, ProviderConfig, QueueId};
 use events::RateLimit;
 
-use crate::Kept;
 use crate::tokens::TokenIssuer;
 
 /// The door's settings.
@@ -29,7 +29,7 @@ pub struct Config {
     pub contact_key: Vec<u8>,
     /// `RETENTION_SHORT_DAYS`, `RETENTION_DAYS`, `RETENTION_LONG_DAYS`: how long personal data is kept, by class. Default 7,
     /// 400 and 2557.
-    pub kept: Kept,
+    pub retention: RetentionPeriods,
     /// `REQUEST_RATE`: how often a key may ask: `500,50` is 500 at once, then 50 a second. Not set: as often as it likes.
     pub request_rate: Option<RateLimit>,
     /// `JWT_ISSUER`: whose tokens are taken beside API keys. Not set: nobody's.
@@ -58,7 +58,7 @@ impl Config {
         let named = settings.or("PROVIDERS", "");
         let named: Vec<&str> = named.split(',').map(str::trim).collect();
         let mut accounts = settings.accounts()?;
-        accounts.retain(|account| named.contains(&account.config.as_str()));
+        accounts.retain(|account| named.contains(&account.id.as_str()));
         Ok(Config {
             accounts,
             tables: settings.tables()?,
@@ -68,7 +68,7 @@ impl Config {
             secrets_key: settings.or("SECRETS_KEY_ID", ""),
             files_bucket: settings.need("FILES_BUCKET")?,
             contact_key: settings.need("CONTACT_KEY")?.into_bytes(),
-            kept: Kept::days(
+            retention: RetentionPeriods::days(
                 settings.number("RETENTION_SHORT_DAYS", 7)?,
                 settings.number("RETENTION_DAYS", 400)?,
                 settings.number("RETENTION_LONG_DAYS", 2_557)?,

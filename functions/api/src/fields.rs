@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use application::problem::{FieldError, Kind, Problem};
+pub use application::time::show_time;
 use events::Timestamp;
 use jiff::SignedDuration;
 use serde_json::{Map, Value};
@@ -56,7 +57,7 @@ impl Fields {
         self.errors.push(FieldError { pointer: format!("/{field}"), code, detail });
     }
 
-    pub fn add(&mut self, error: FieldError) {
+    pub fn add_error(&mut self, error: FieldError) {
         self.errors.push(error);
     }
 
@@ -65,32 +66,17 @@ impl Fields {
         self.map.get(field).is_some_and(|value| !value.is_null())
     }
 
+    /// A field that is not to be read: whatever it holds is no fault.
+    pub fn discard(&mut self, field: &str) {
+        self.map.remove(field);
+    }
+
     pub fn is_null(&mut self, field: &str) -> bool {
         let is_null = self.map.get(field).is_some_and(Value::is_null);
         if is_null {
             self.map.remove(field);
         }
         is_null
-    }
-
-    pub fn raw(&self, field: &str) -> Option<&Value> {
-        self.map.get(field)
-    }
-
-    /// What the caller left to us.
-    pub fn set(&mut self, field: &str, value: Value) {
-        self.map.insert(field.to_owned(), value);
-    }
-
-    pub fn forget(&mut self, field: &str) {
-        self.map.remove(field);
-    }
-
-    /// Where it is given.
-    pub fn move_field(&mut self, other: &mut Fields, field: &str) {
-        if let Some(value) = self.map.remove(field) {
-            other.map.insert(field.to_owned(), value);
-        }
     }
 
     fn take(&mut self, field: &str) -> Option<Value> {
@@ -227,7 +213,13 @@ impl Fields {
     /// # Errors
     ///
     /// [`Kind::Invalid`]: with every fault found, unknown fields among them.
-    pub fn finish(mut self) -> Result<(), Problem> {
+    pub fn finish(self) -> Result<(), Problem> {
+        let errors = self.into_errors();
+        if errors.is_empty() { Ok(()) } else { Err(invalid(errors)) }
+    }
+
+    /// Every fault found, unknown fields among them.
+    pub fn into_errors(mut self) -> Vec<FieldError> {
         let unknown: Vec<String> = self.map.keys().cloned().collect();
         for field in unknown {
             let detail = match field.as_str() {
@@ -236,10 +228,7 @@ impl Fields {
             };
             self.wrong(&field.replace('~', "~0").replace('/', "~1"), "unknown_field", detail);
         }
-        match self.errors.is_empty() {
-            true => Ok(()),
-            false => Err(invalid(self.errors)),
-        }
+        self.errors
     }
 }
 
@@ -257,10 +246,4 @@ pub fn missing() -> Problem {
 /// RFC 3339 in any offset.
 pub fn parse_time(text: &str) -> Option<Timestamp> {
     text.parse::<jiff::Timestamp>().ok().map(|time| Timestamp(time.as_millisecond()))
-}
-
-/// RFC 3339 in UTC, with milliseconds.
-pub fn show_time(at: Timestamp) -> String {
-    let time = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }

@@ -87,7 +87,7 @@ impl Api {
         decide: impl Fn(&BTreeMap<String, ApiKey>) -> Result<Vec<ApiKeyEvent>, &'static str>,
     ) -> Result<(), Problem> {
         let ports = (&*self.own.journals, &*self.host);
-        let actor = caller.name();
+        let actor = caller.actor_id();
         let decide = |records: &[RecordedEvent<ApiKeyEvent>]| decide(&fold(records));
         journal::execute(ports, &JournalKey::keys(&caller.tenant), &actor, decide).await?;
         Ok(())
@@ -123,7 +123,7 @@ fn read_team(api: &Api, caller: &Principal, fields: &mut Fields, is_team: bool) 
         if fields.has("team") {
             fields.wrong("team", "not_a_team", "team is for keys of the mode team.");
         }
-        fields.forget("team");
+        fields.discard("team");
         return None;
     }
     let given = fields.required("team", |fields| Some(fields.list("team", MAX_TEAM))).unwrap_or_default();
@@ -218,7 +218,7 @@ pub(crate) async fn revoke(
     let key = keys.get(&id).ok_or_else(|| Problem::new(Kind::NotFound, "There is no such key."))?;
     // First what it opens: a crash between leaves a key in the list that opens nothing.
     api.keys.remove(&key.hash).await?;
-    api.known.invalidate(&key.hash);
+    api.principals.invalidate(&key.hash);
     let revoked = ApiKeyEvent::KeyRevoked { key: id.clone() };
     let decide =
         |keys: &BTreeMap<String, ApiKey>| Ok(if keys.contains_key(&id) { vec![revoked.clone()] } else { Vec::new() });

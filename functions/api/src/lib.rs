@@ -11,27 +11,25 @@ pub mod config;
 mod dead_letters;
 pub mod fields;
 mod keys;
+mod message_body;
+mod message_problem;
 pub mod openapi;
 mod preferences;
+mod present;
 mod providers;
 pub mod rate;
 mod read;
 mod send;
-mod show;
 mod sms_provider;
 mod subjects;
 mod suppressions;
 mod templates;
 pub mod tokens;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use application::consent::DefaultPreferences;
-use application::directory::{Own, ProviderDirectory};
-use application::library::TemplateCache;
 use application::problem::{Kind, Problem};
-use application::{CommandContext, CommandExecutor, Loaded};
+use application::{App, Caller, CommandContext};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{MatchedPath, Path, Request, State};
@@ -39,77 +37,29 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use domain::access::{Permission, role_allows};
-use domain::ports::{
-    CoordinationStore, EventStore, Hint, Host, Keys, MAX_QUEUE_DELAY_S, ObjectStore, Principal, ProviderConfig,
-    StreamKey, Vault, ViewStore, WorkQueue,
-};
-use events::{CommunicationId, Retention, Timestamp};
+use domain::access::Permission;
+use domain::ports::Principal;
+use events::CommunicationId;
 
 /// Bytes of a body, at most.
 pub const MAX_BODY: usize = 256 * 1024;
-/// How long a key is believed without asking again, in milliseconds: what a revocation takes to be felt.
-const KEY_TTL_MS: i64 = 60_000;
-/// Keys remembered, at most.
-const MAX_CACHED_KEYS: usize = 10_000;
+const UNKNOWN_KEY: &str = "This API key is not known, or its time is over.";
 
-/// Everything the door may touch.
+/// The HTTP interface: the application, and what belongs to HTTP alone.
 pub struct Api {
-    pub store: Arc<dyn EventStore>,
-    pub vault: Arc<dyn Vault>,
-    pub queue: Arc<dyn WorkQueue>,
-    pub views: Arc<dyn ViewStore>,
-    pub keys: Arc<dyn Keys>,
-    pub limits: Arc<dyn CoordinationStore>,
-    /// The tenants' own provider configurations.
-    pub own: Own,
-    pub directory: ProviderDirectory,
-    pub library: TemplateCache,
-    pub defaults: DefaultPreferences,
-    /// The provider configurations that this deployment has, in the order they are tried.
-    pub accounts: Vec<ProviderConfig>,
-    /// A stand-in carries test messages of every channel.
-    pub has_sandbox: bool,
-    /// Uploaded files.
-    pub objects: Arc<dyn ObjectStore>,
-    pub host: Arc<dyn Host>,
-    /// What contact hashes are keyed with.
-    pub contact_key: Vec<u8>,
-    pub kept: Kept,
-    pub known: ApiKeyCache,
+    pub app: Arc<App>,
     pub requests: rate::RequestLimiter,
-    /// Whose tokens are taken beside our own keys; none: nobody's.
+    /// Whose tokens are accepted beside our own keys. None: only keys are.
     pub issuer: Option<tokens::TokenIssuer>,
 }
 
-/// How long personal data is kept, in milliseconds, by class.
-#[derive(Debug, Clone, Copy)]
-pub struct Kept {
-    pub short_ms: i64,
-    pub standard_ms: i64,
-    pub long_ms: i64,
-}
+impl std::ops::Deref for Api {
+    type Target = App;
 
-impl Kept {
-    const DAY_MS: i64 = 24 * 3_600_000;
-
-    pub fn days(short: i64, standard: i64, long: i64) -> Kept {
-        let ms = |days: i64| days * Kept::DAY_MS;
-        Kept { short_ms: ms(short), standard_ms: ms(standard), long_ms: ms(long) }
-    }
-
-    fn of(self, class: Option<Retention>) -> i64 {
-        match class.unwrap_or(Retention::Standard) {
-            Retention::Short => self.short_ms,
-            Retention::Standard => self.standard_ms,
-            Retention::Long => self.long_ms,
-        }
+    fn deref(&self) -> &App {
+        &self.app
     }
 }
-
-/// Keys seen a moment ago.
-#[derive(Default)]
-pub struct ApiKeyCache(Mutex<HashMap<String, (Principal, Timestamp)>>);
 
 type Shared = State<Arc<Api>>;
 
@@ -200,9 +150,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/communications", get(read::list))
         .route("/api/communications/stats", get(read::stats))
         .route("/api/communications/queue/status", get(read::queue_status))
-        .route("/api/communications/{id}", get(read::one).patch(change::patch))
+        .route("/api/communications/{id}", get(read::get).patch(change::patch))
         .route("/api/communications/{id}/events", get(read::timeline))
-        .route("/api/communications/{id}/explain", get(read::explained))
+        .route("/api/communications/{id}/explain", get(read::explain))
         .route("/api/communications/{id}/resend", post(change::resend))
         .route("/api/communications/{id}/cancel", post(change::cancel))
         .route("/api/communications/{id}/resolve", post(change::resolve))
@@ -311,109 +261,45 @@ async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> R
     let (principal, key_hash) = match &api.issuer {
         Some(issuer) if tokens::is_token(key) => {
             let user = issuer.principal(key, api.host.now()).await?;
-            let hash = application::hash::key_hash(&format!("{} {}", user.tenant, user.name()));
+            let hash = application::hash::key_hash(&format!("{} {}", user.tenant, user.actor_id()));
             (user, hash)
         }
         _ => {
             let hash = application::hash::key_hash(key);
-            (api.principal(&hash).await?, hash)
+            let principal = api.principal(&hash).await?;
+            (principal.ok_or_else(|| Problem::new(Kind::Unauthenticated, UNKNOWN_KEY))?, hash)
         }
     };
     api.requests.allow(&*api.limits, &key_hash, api.host.now()).await?;
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let is_it = |(method, route, _): &&(&str, &str, Permission)| *method == request.method().as_str() && *route == path;
-    // A method that there is none of is told so further on.
-    if let Some((.., permission)) = ROUTES.iter().find(is_it)
-        && !role_allows(principal.role, *permission)
-    {
-        let (role, permission) = (principal.role.as_str(), permission.as_str());
-        let detail = format!("This key is of the role {role}, which does not have the permission {permission}.");
-        return Err(Problem::new(Kind::Forbidden, detail));
+    let caller = caller(principal, request.headers());
+    // A route without this method answers further on.
+    if let Some((.., permission)) = ROUTES.iter().find(is_it) {
+        caller.authorise(*permission)?;
     }
-    request.extensions_mut().insert(principal);
+    request.extensions_mut().insert(caller.principal.clone());
+    request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
 
-impl Api {
-    async fn principal(&self, key_hash: &str) -> Result<Principal, Problem> {
-        let now = self.host.now();
-        if let Some((principal, until)) = self.known.lock().get(key_hash)
-            && now < *until
-        {
-            return Ok(principal.clone());
-        }
-        let found = self.keys.find(key_hash).await?;
-        let unknown = || Problem::new(Kind::Unauthenticated, "This API key is not known, or its time is over.");
-        let in_time = |principal: &Principal| principal.expires_at.is_none_or(|until| now < until);
-        let principal = found.filter(in_time).ok_or_else(unknown)?;
-        let mut known = self.known.lock();
-        if MAX_CACHED_KEYS <= known.len() {
-            known.clear();
-        }
-        let until = now + KEY_TTL_MS;
-        known
-            .insert(key_hash.to_owned(), (principal.clone(), principal.expires_at.map_or(until, |end| until.min(end))));
-        Ok(principal)
-    }
-
-    fn executor<'a>(&'a self, origin: &'a CommandContext) -> CommandExecutor<'a> {
-        CommandExecutor { store: &*self.store, host: &*self.host, origin }
-    }
-
-    /// A communication of this caller. Another tenant's, and one of the other mode, is not there.
-    async fn load(
-        &self,
-        caller: &Principal,
-        origin: &CommandContext,
-        id: &str,
-    ) -> Result<(StreamKey, Loaded), Problem> {
-        let id: CommunicationId = id.parse().map_err(|_| not_found())?;
-        let key = StreamKey { tenant: caller.tenant.clone(), id };
-        let loaded = self.executor(origin).load(&key).await?;
-        let same_mode = loaded.state.requested().is_ok_and(|c| c.request.mode == caller.mode);
-        if same_mode { Ok((key, loaded)) } else { Err(not_found()) }
-    }
-
-    /// Sends the hint, best effort: the stream has a timer that repairs a lost one.
-    async fn hint(&self, key: &StreamKey, loaded: &Loaded) {
-        let (Some(lane), Ok(communication)) = (application::lane(&loaded.state), loaded.state.requested()) else {
-            return;
-        };
-        let wait_ms = communication.due_at.map_or(0, |due| due.since(self.host.now()).max(0));
-        // What is due later is for the sweep, which looks ten minutes ahead.
-        if i64::from(MAX_QUEUE_DELAY_S) * 1_000 < wait_ms {
-            return;
-        }
-        let delay = wait_ms.div_euclid(1_000) + i64::from(wait_ms % 1_000 > 0);
-        if let Err(error) = self.queue.send(&[(Hint { lane, key: key.clone() }, delay as u32)]).await {
-            tracing::warn!(id = %key.id, %error, "a hint was not sent; the sweep will");
-        }
-    }
-}
-
-impl ApiKeyCache {
-    fn invalidate(&self, hash: &str) {
-        self.lock().remove(hash);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Principal, Timestamp)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What is no id names no communication.
+fn parse_id(id: &str) -> Result<CommunicationId, Problem> {
+    id.parse().map_err(|_| not_found())
 }
 
 /// Who asks, and how their systems follow it.
-fn origin(caller: &Principal, headers: &HeaderMap) -> CommandContext {
-    let text = |name: &str, most: usize| {
+fn caller(principal: Principal, headers: &HeaderMap) -> Caller {
+    let text = |name: &str, limit: usize| {
         let value = headers.get(name)?.to_str().ok()?;
         let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c));
-        (plain && !value.is_empty() && value.len() <= most).then(|| value.to_owned())
+        (plain && !value.is_empty() && value.len() <= limit).then(|| value.to_owned())
     };
-    CommandContext {
-        actor: caller.name(),
-        correlation: text("x-correlation-id", 64),
-        causation: None,
-        traceparent: text("traceparent", 55),
-    }
+    Caller { principal, correlation: text("x-correlation-id", 64), traceparent: text("traceparent", 55) }
+}
+
+fn origin(principal: &Principal, headers: &HeaderMap) -> CommandContext {
+    caller(principal.clone(), headers).context()
 }
 
 async fn read_body(body: Body) -> Result<Bytes, Problem> {

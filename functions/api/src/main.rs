@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::Api;
 use api::config::Config;
 use api::rate::RequestLimiter;
-use api::{Api, ApiKeyCache};
+use application::App;
 use application::directory::{Own, ProviderDirectory};
 use infra::SystemClockAndRng;
 use infra::aws::{Aws, DynamoStore, DynamoViewStore, KmsCipher, SqsWorkQueue, init_logs};
@@ -38,7 +39,7 @@ async fn main() -> Result<(), Error> {
         host: Arc::new(SystemClockAndRng),
         public_url: config.public_url,
     };
-    let api = Api {
+    let app = App {
         store: store.clone(),
         vault: store.clone(),
         keys: store.clone(),
@@ -54,8 +55,11 @@ async fn main() -> Result<(), Error> {
         objects: Arc::new(aws.s3(http.client.clone(), config.files_bucket)),
         host: Arc::new(SystemClockAndRng),
         contact_key: config.contact_key,
-        kept: config.kept,
-        known: ApiKeyCache::default(),
+        retention: config.retention,
+        principals: Default::default(),
+    };
+    let api = Api {
+        app: Arc::new(app),
         requests: RequestLimiter::new(config.request_rate),
         issuer: config.jwt.map(|jwt| {
             let url = jwt.keys_url.clone();

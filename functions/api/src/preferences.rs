@@ -17,9 +17,9 @@ use events::{Channel, MessageType, PreferenceEvent, Recipient, RecipientType, Re
 use serde_json::{Value, json};
 
 use crate::fields::{Fields, show_time};
+use crate::message_body::read_quiet_hours;
 use crate::read::Query;
-use crate::send::{TenantConfig, read_quiet_hours};
-use crate::{Api, Shared, json, read_body, show};
+use crate::{Api, Shared, json, present, read_body};
 
 /// (channel, whether it is wanted, where it goes): the names of the fields.
 const FIELDS: [(Channel, &str, &str); 5] = [
@@ -163,75 +163,11 @@ impl Api {
             }
             Ok::<_, std::convert::Infallible>(events)
         };
-        let actor = caller.name();
+        let actor = caller.actor_id();
         let key = JournalKey::preferences(&caller.tenant, person);
         journal::execute((&*self.own.journals, &*self.host), &key, &actor, decide).await?;
         self.defaults.forget(&caller.tenant);
         self.show_preferences(caller, person).await
-    }
-
-    /// Fills in what a message leaves to its recipient's preferences: `channel: "auto"`, and where it goes.
-    pub(crate) async fn choose(
-        &self,
-        caller: &Principal,
-        known: &TenantConfig,
-        fields: &mut Fields,
-    ) -> Result<(), Problem> {
-        let word = |fields: &Fields, name: &str| fields.raw(name).and_then(Value::as_str).map(str::to_owned);
-        let is_auto = word(fields, "channel").as_deref() == Some("auto");
-        let (contact, id) = (word(fields, "recipientContact"), word(fields, "recipientId"));
-        if !is_auto && (contact.is_some() || id.is_none()) {
-            return Ok(());
-        }
-        let kind = word(fields, "recipientType").map_or(Some(RecipientType::Customer), |kind| kind.parse().ok());
-        let recipient = Recipient { kind: kind.unwrap_or(RecipientType::Customer), id };
-        let (tenant, own) = (&caller.tenant, &self.own);
-        let theirs = self.defaults.for_recipient(own, tenant, &recipient).await?;
-        let preferences = match theirs {
-            Some(theirs) => theirs,
-            None => (*self.defaults.of(own, tenant).await?).clone(),
-        };
-        let addresses = match person(&recipient) {
-            Some(person) => addresses(own, tenant, &person).await?,
-            None => BTreeMap::new(),
-        };
-        if !is_auto {
-            let channel: Option<Channel> = word(fields, "channel").and_then(|channel| channel.parse().ok());
-            if let Some(address) = channel.and_then(|channel| addresses.get(&channel)) {
-                fields.set("recipientContact", json!(address));
-            }
-            return Ok(());
-        }
-        let kind: Option<MessageType> = word(fields, "type").and_then(|kind| match kind.as_str() {
-            "general" => Some(MessageType::GeneralNotification),
-            other => other.parse().ok(),
-        });
-        // What is wrong with the type is said when it is read.
-        let Some(kind) = kind else { return Ok(()) };
-        let to = |channel: Channel| match &contact {
-            Some(contact) => address::normalise(channel, contact, None).ok(),
-            None => addresses.get(&channel).cloned(),
-        };
-        let wanted = preferences.preferred_channels(kind);
-        let served = wanted.iter().copied().filter(|channel| self.serves(caller, &known.channels, *channel));
-        match served.filter_map(|channel| Some((channel, to(channel)?))).next() {
-            Some((channel, address)) => {
-                fields.set("channel", json!(channel));
-                fields.set("recipientContact", json!(address));
-            }
-            None => {
-                let names = wanted.iter().map(|channel| channel.as_str()).collect::<Vec<_>>().join(", ");
-                let detail = match names.as_str() {
-                    "" => "The recipient wants no channel for this type.".to_owned(),
-                    names => {
-                        format!("The recipient wants {names}; for none of these there is an address and a provider.")
-                    }
-                };
-                fields.wrong("channel", "no_channel", detail);
-                fields.set("channel", Value::Null);
-            }
-        }
-        Ok(())
     }
 }
 
@@ -344,7 +280,7 @@ pub(crate) async fn past(
     let person = recipient_key(&kind, id)?;
     let records = history(&*api.own.journals, &caller.tenant, &person).await?;
     let until = |record: &&RecordedEvent<PreferenceEvent>| as_of.is_none_or(|as_of| record.meta.at <= as_of);
-    let steps = records.iter().filter(until).enumerate().map(|(place, record)| show::decision(place + 1, record));
+    let steps = records.iter().filter(until).enumerate().map(|(place, record)| present::decision(place + 1, record));
     let body = json!({
         "asOf": as_of.map(show_time),
         "preferences": show(&person, &fold(&records, as_of), &BTreeMap::new()),

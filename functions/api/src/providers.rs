@@ -10,9 +10,9 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use domain::gate::ProviderThrottle;
 use domain::ports::{Principal, ProviderConfig, StoreError};
 use domain::provider_configs::{Channels, Command};
+use domain::throttle::ProviderThrottle;
 use events::{Channel, Mode};
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ impl Api {
             if own.is_empty() {
                 let serves = |account: &&ProviderConfig| account.channel == *channel && account.mode == caller.mode;
                 let mut deployment: Vec<ProviderConfig> = self.accounts.iter().filter(serves).cloned().collect();
-                deployment.sort_by_key(|account| channels.place(*channel, &account.config));
+                deployment.sort_by_key(|account| channels.place(*channel, &account.id));
                 accounts.extend(deployment);
             } else {
                 accounts.extend(own.into_iter().map(|config| Own::account(config, caller.mode)));
@@ -51,17 +51,17 @@ impl Api {
 
     async fn account(&self, caller: &Principal, id: &str) -> Result<ProviderConfig, Problem> {
         let accounts = self.configs_for(caller, &self.channels(caller).await?);
-        accounts.into_iter().find(|account| account.config == id).ok_or_else(no_provider)
+        accounts.into_iter().find(|account| account.id == id).ok_or_else(no_provider)
     }
 
     /// Channel by channel, in the order they are tried.
     pub(crate) async fn standings(&self, caller: &Principal) -> Result<Vec<ProviderStatus>, Problem> {
         let channels = self.channels(caller).await?;
         let mine = self.configs_for(caller, &channels);
-        let names: Vec<String> = mine.iter().map(|account| gate::account(&account.config)).collect();
+        let names: Vec<String> = mine.iter().map(|account| gate::account(&account.id)).collect();
         let records = self.limits.read_versioned(&names).await?;
         let standing = |(account, record): (ProviderConfig, Option<domain::ports::VersionedRecord>)| ProviderStatus {
-            enabled: !channels.disabled.contains(&account.config),
+            enabled: !channels.disabled.contains(&account.id),
             gate: gate::read(record.as_ref(), account.rate),
             account,
         };
@@ -76,15 +76,15 @@ impl Api {
         shown["channel"] = json!(account.channel);
         shown["enabled"] = json!(enabled);
         shown["state"] = json!(gate.state(now));
-        shown["cause"] = json!(gate.shut.map(|shut| shut.cause.as_str()));
-        shown["since"] = json!(gate.shut.map(|shut| show_time(shut.since)));
+        shown["cause"] = json!(gate.breaker.open.map(|shut| shut.cause.as_str()));
+        shown["since"] = json!(gate.breaker.open.map(|shut| show_time(shut.since)));
         shown
     }
 
     fn show_quota(&self, account: &ProviderConfig, gate: &ProviderThrottle) -> Value {
         let quota = gate.quota(self.host.now());
         json!({
-            "id": account.config,
+            "id": account.id,
             "burst": account.rate.burst,
             "perSecond": account.rate.per_second,
             "remaining": quota.remaining,
@@ -115,7 +115,7 @@ pub(crate) async fn quota(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let account = api.account(&caller, &id).await?;
-    let record = api.limits.read_versioned(&[gate::account(&account.config)]).await?.pop().flatten();
+    let record = api.limits.read_versioned(&[gate::account(&account.id)]).await?.pop().flatten();
     Ok(json(StatusCode::OK, &api.show_quota(&account, &gate::read(record.as_ref(), account.rate))))
 }
 
@@ -137,7 +137,7 @@ pub(crate) async fn enable(
 }
 
 async fn reset(api: &Arc<Api>, account: &ProviderConfig) -> Result<(), StoreError> {
-    let name = gate::account(&account.config);
+    let name = gate::account(&account.id);
     let mut known = api.limits.read_versioned(std::slice::from_ref(&name)).await?.pop().flatten();
     gate::change(&*api.limits, &name, account.rate, &mut known, ProviderThrottle::reset).await
 }

@@ -49,7 +49,7 @@ impl RequestLimiter {
     pub async fn allow(&self, limits: &dyn CoordinationStore, key: &str, now: Timestamp) -> Result<(), Problem> {
         let Some(rate) = self.rate else { return Ok(()) };
         let too_many = |until: Timestamp| {
-            let wait_s = u32::try_from(until.since(now).max(1)).unwrap_or(u32::MAX).div_ceil(1_000);
+            let wait_s = u32::try_from(until.millis_since(now).max(1)).unwrap_or(u32::MAX).div_ceil(1_000);
             let RateLimit { burst, per_second } = rate;
             let detail = format!("A key may send {burst} requests at once, then {per_second} a second.");
             Problem { retry_after_s: Some(wait_s), ..Problem::new(Kind::TooManyRequests, detail) }
@@ -67,7 +67,7 @@ impl RequestLimiter {
         let claim = (rate.burst / CLAIM_DIVISOR).max(1);
         let name = format!("requests#{key}");
         let claimed = gate::change(limits, &name, rate, &mut record, |gate| {
-            (gate.take(claim, now), gate.quota(now).available_at)
+            (gate.limiter.try_take(claim, now), gate.quota(now).available_at)
         });
         let (granted, next) = match claimed.await {
             Ok(claimed) => claimed,

@@ -2,26 +2,30 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use application::Caller;
+use application::messages::{self, Listed, QueueStatus, Statistics};
 use application::problem::{FieldError, Kind, Problem};
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::communication::{Communication, Lifecycle, Readiness, readiness};
-use domain::communication_view::{CommunicationRow, day, row};
-use domain::explain::{Step, explain};
-use domain::ports::{ContentKey, ListFilter, MessageContent, Principal, QueueId, StreamKey, ViewScope};
-use domain::stats::{Counters, add_counters, percentile_ms};
+use domain::communication_view::{CommunicationRow, utc_day};
+use domain::explain::{self, ExplanationStep};
+use domain::message::MessageContent;
+use domain::ports::{ListFilter, Principal, QueueDepth, QueueId, StreamKey};
+use domain::stats::{Counters, percentile_ms};
 use domain::status::Status;
 use events::RateLimit;
 use events::{Channel, MessageType, Timestamp};
 use serde_json::{Value, json};
 
 use crate::fields::{invalid, parse_time, show_time};
+use crate::message_problem::problem;
 use crate::providers::ProviderStatus;
-use crate::{Api, Shared, json, not_found, origin, show};
+use crate::{Api, Shared, json, not_found, parse_id, present};
 
 const DAY_MS: i64 = 24 * 3_600_000;
 /// Days that one question about statistics may span.
@@ -30,29 +34,23 @@ const MAX_DAYS: i64 = 366;
 const SWEEP_STALE_MS: i64 = 3 * 60_000;
 
 /// From the stream: you see your own write.
-pub(crate) async fn one(
+pub(crate) async fn get(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (key, loaded) = api.load(&caller, &origin(&caller, &headers), &id).await?;
-    let folded = row(key.id, &loaded.records).ok_or_else(not_found)?;
-    let content = api.content(&key, &loaded).await?;
-    let request = &loaded.state.requested()?.request;
-    let text = api.text_of(&caller.tenant, request).await?;
-    Ok(json(StatusCode::OK, &show::detail(&key, request, &folded, (content.as_ref(), text.as_deref()))))
+    let message = messages::get(&api.app, &caller, parse_id(&id)?).await.map_err(problem)?;
+    Ok(json(StatusCode::OK, &present::message(&message)?))
 }
 
 /// The stream itself.
 pub(crate) async fn timeline(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (key, loaded) = api.load(&caller, &origin(&caller, &headers), &id).await?;
-    let steps = loaded.records.iter().enumerate().map(|(place, record)| show::step(place + 1, record));
+    let (key, loaded) = messages::load(&api.app, &caller, parse_id(&id)?).await.map_err(problem)?;
+    let steps = loaded.records.iter().enumerate().map(|(index, record)| present::step(index + 1, record));
     let body = json!({
         "id": key.id,
         "position": loaded.records.len(),
@@ -63,15 +61,14 @@ pub(crate) async fn timeline(
 }
 
 /// Why it is as it is, in plain words.
-pub(crate) async fn explained(
+pub(crate) async fn explain(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (key, loaded) = api.load(&caller, &origin(&caller, &headers), &id).await?;
-    let (summary, steps) = explain(&loaded.records).ok_or_else(not_found)?;
-    let step = |step: Step| {
+    let (key, loaded) = messages::load(&api.app, &caller, parse_id(&id)?).await.map_err(problem)?;
+    let (summary, steps) = explain::explain(&loaded.records).ok_or_else(not_found)?;
+    let step = |step: ExplanationStep| {
         let inputs: serde_json::Map<_, _> =
             step.inputs.into_iter().map(|(name, is)| (name.to_owned(), is.into())).collect();
         json!({ "at": show_time(step.at), "code": step.code, "text": step.text, "inputs": inputs })
@@ -81,7 +78,7 @@ pub(crate) async fn explained(
         "id": key.id,
         "summary": summary,
         "lifecycle": communication.lifecycle.as_str(),
-        "waitsFor": current_wait(&api, &caller, communication).await?,
+        "waitsFor": current_wait(&api, &caller.principal, communication).await?,
         "nextLookAt": loaded.wake.map(show_time),
         "steps": steps.into_iter().map(step).collect::<Vec<_>>(),
     });
@@ -91,32 +88,30 @@ pub(crate) async fn explained(
 /// What holds up a message that is due. Such waits are no events: this is how things stand now.
 async fn current_wait(api: &Api, caller: &Principal, communication: &Communication) -> Result<Value, Problem> {
     let now = api.host.now();
-    let waits = matches!(communication.lifecycle, Lifecycle::Waiting | Lifecycle::RetryWait { .. });
+    let waits = matches!(communication.lifecycle, Lifecycle::Pending | Lifecycle::RetryWait { .. });
     if !waits || readiness(communication, now) != Readiness::Ready {
         return Ok(Value::Null);
     }
-    let mut standings = api.standings(caller).await?;
-    standings.retain(|standing| standing.account.channel == communication.request.channel && standing.enabled);
-    let is_open = |standing: &&ProviderStatus| standing.gate.state(now) == "closed";
-    let (code, text) = match standings.iter().find(is_open) {
-        _ if standings.is_empty() => ("no_provider_enabled", "No provider of its channel is enabled.".to_owned()),
+    let mut statuses = api.standings(caller).await?;
+    statuses.retain(|status| status.account.channel == communication.request.channel && status.enabled);
+    let is_open = |status: &&ProviderStatus| status.gate.state(now) == "closed";
+    let (code, text) = match statuses.iter().find(is_open) {
+        _ if statuses.is_empty() => ("no_provider_enabled", "No provider of its channel is enabled.".to_owned()),
         None => {
-            let names: Vec<_> =
-                standings.iter().map(|s| format!("{} ({})", s.account.config, s.gate.state(now))).collect();
+            let names: Vec<_> = statuses.iter().map(|s| format!("{} ({})", s.account.id, s.gate.state(now))).collect();
             ("providers_shut", format!("No provider of its channel is called at the moment: {}.", names.join(", ")))
         }
         Some(ProviderStatus { account, gate, .. }) => match gate.quota(now).remaining {
             0 => {
                 let RateLimit { burst, per_second } = account.rate;
-                let text =
-                    format!("{} is at its limit of {per_second} a second after {burst} at once.", account.config);
+                let text = format!("{} is at its limit of {per_second} a second after {burst} at once.", account.id);
                 ("rate_limit", text)
             }
             _ => ("worker", "A worker takes it up with its next hint.".to_owned()),
         },
     };
     Ok(
-        json!({ "code": code, "text": text, "providers": standings.iter().map(|s| api.present_status(s)).collect::<Vec<_>>() }),
+        json!({ "code": code, "text": text, "providers": statuses.iter().map(|s| api.present_status(s)).collect::<Vec<_>>() }),
     )
 }
 
@@ -194,7 +189,7 @@ impl Query {
 
 pub(crate) async fn list(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let mut query = Query::parse(query)?;
@@ -211,7 +206,7 @@ pub(crate) async fn list(
     };
     let paging = Paging::read(&mut query, &filter);
     query.finish()?;
-    api.show_page(&caller, &filter, paging).await
+    list_page(&api, &caller, &filter, paging).await
 }
 
 /// Where a page begins and how long it is.
@@ -232,40 +227,31 @@ impl Paging {
     }
 }
 
-impl Api {
-    /// A page of rows, newest first, with the personal data that is still there.
-    pub(crate) async fn show_page(
-        &self,
-        caller: &Principal,
-        filter: &ListFilter,
-        Paging { size, after }: Paging,
-    ) -> Result<Response, Problem> {
-        let view = ViewScope { tenant: caller.tenant.clone(), mode: caller.mode };
-        let page = self.views.list(&view, filter, after.as_deref(), size).await?;
-        let (totals, as_of) = self.views.total_counters(&view).await?;
-        let keys: Vec<ContentKey> = page.rows.iter().map(|row| content_key(caller, row)).collect();
-        let contents = self.vault.get_many(&keys, self.host.now()).await?;
-        let one = |(row, content): (&CommunicationRow, &Option<MessageContent>)| {
-            let key = StreamKey { tenant: caller.tenant.clone(), id: row.id };
-            show::row(&key, row, content.as_ref())
-        };
-        let shown: Vec<Value> = page.rows.iter().zip(&contents).map(one).collect();
-        let count = exact_count(filter, &totals);
-        let body = json!({
-            "count": count.unwrap_or(shown.len() as i64 + i64::from(page.next.is_some())),
-            "countIsEstimate": count.is_none() && page.next.is_some(),
-            "size": size,
-            "hasMore": page.next.is_some(),
-            "nextCursor": page.next.as_deref().map(|next| write_cursor(next, filter)),
-            "asOf": as_of.map(show_time),
-            "results": shown,
-        });
-        Ok(json(StatusCode::OK, &body))
-    }
-}
-
-fn content_key(caller: &Principal, row: &CommunicationRow) -> ContentKey {
-    ContentKey { tenant: caller.tenant.clone(), subject: row.subject.clone(), id: row.id, content: row.content.clone() }
+/// A page of messages, newest first, with the personal data that is still there.
+pub(crate) async fn list_page(
+    api: &Api,
+    caller: &Caller,
+    filter: &ListFilter,
+    Paging { size, after }: Paging,
+) -> Result<Response, Problem> {
+    let Listed { rows, next, totals, as_of } =
+        messages::list(&api.app, caller, filter, after.as_deref(), size).await.map_err(problem)?;
+    let present_row = |(row, content): &(CommunicationRow, Option<MessageContent>)| {
+        let key = StreamKey { tenant: caller.principal.tenant.clone(), id: row.id };
+        present::row(&key, row, content.as_ref())
+    };
+    let results: Vec<Value> = rows.iter().map(present_row).collect();
+    let count = exact_count(filter, &totals);
+    let body = json!({
+        "count": count.unwrap_or(results.len() as i64 + i64::from(next.is_some())),
+        "countIsEstimate": count.is_none() && next.is_some(),
+        "size": size,
+        "hasMore": next.is_some(),
+        "nextCursor": next.as_deref().map(|next| write_cursor(next, filter)),
+        "asOf": as_of.map(show_time),
+        "results": results,
+    });
+    Ok(json(StatusCode::OK, &body))
 }
 
 /// Exact where one counter answers the whole question.
@@ -279,8 +265,8 @@ fn exact_count(filter: &ListFilter, totals: &Counters) -> Option<i64> {
             entity_type: None,
             entity_id: None,
             provider: None,
-            given_up: false,
-            end: None,
+            dead_letters_only: false,
+            dead_letter_reason: None,
             from: None,
             to: None,
         } => match (channel, status, kind) {
@@ -317,7 +303,7 @@ fn fingerprint(filter: &ListFilter) -> String {
 
 pub(crate) async fn stats(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let mut query = Query::parse(query)?;
@@ -327,14 +313,11 @@ pub(crate) async fn stats(
     if to < from {
         query.wrong("endDate", "before_start", "endDate is before startDate.".to_owned());
     }
-    if MAX_DAYS * DAY_MS < to.since(from) {
+    if MAX_DAYS * DAY_MS < to.millis_since(from) {
         query.wrong("startDate", "too_long", format!("At most {MAX_DAYS} days at once."));
     }
     query.finish()?;
-    let view = ViewScope { tenant: caller.tenant.clone(), mode: caller.mode };
-    let days = api.views.daily_counters(&view, &day(from), &day(to)).await?;
-    let mut sum = Counters::new();
-    days.values().for_each(|day| add_counters(&mut sum, day));
+    let Statistics { days, sum } = messages::statistics(&api.app, &caller, from, to).await.map_err(problem)?;
     let get = |name: &str| sum.get(name).copied().unwrap_or(0);
     let rate = |part: i64, whole: i64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
     let sent = get("sent");
@@ -344,8 +327,8 @@ pub(crate) async fn stats(
         json!({ "p50": of(50), "p95": of(95), "p99": of(99) })
     };
     let body = json!({
-        "startDate": day(from),
-        "endDate": day(to),
+        "startDate": utc_day(from),
+        "endDate": utc_day(to),
         "total": get("total"),
         "totalSent": sent,
         "byChannel": group(&sum, "channel."),
@@ -382,26 +365,23 @@ fn group(sum: &Counters, prefix: &str) -> BTreeMap<String, i64> {
 
 pub(crate) async fn queue_status(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query)?.finish()?;
-    let view = ViewScope { tenant: caller.tenant.clone(), mode: caller.mode };
-    let (totals, as_of) = api.views.total_counters(&view).await?;
+    let QueueStatus { totals, as_of, depths, last_sweep } =
+        messages::queue_status(&api.app, &caller).await.map_err(problem)?;
     let get = |name: &str| totals.get(name).copied().unwrap_or(0);
-    let mut lanes = Vec::new();
-    for lane in QueueId::ALL {
-        let depth = api.queue.depth(lane).await?;
-        lanes.push(json!({
-            "name": lane.name(),
+    let present_queue = |(queue, depth): &(QueueId, QueueDepth)| {
+        json!({
+            "name": queue.name(),
             "waiting": depth.waiting,
             "inFlight": depth.in_flight,
             "delayed": depth.delayed,
-        }));
-    }
-    let standings = api.standings(&caller).await?;
-    let providers: Vec<Value> = standings.iter().map(|standing| api.present_status(standing)).collect();
-    let swept = api.limits.last_heartbeat("sweep").await?;
+        })
+    };
+    let statuses = api.standings(&caller.principal).await?;
+    let providers: Vec<Value> = statuses.iter().map(|status| api.present_status(status)).collect();
     let sent = get("sent");
     let body = json!({
         "pending": get("lifecycle.queued"),
@@ -415,10 +395,10 @@ pub(crate) async fn queue_status(
         "cancelled": get("lifecycle.cancelled"),
         "suppressed": get("lifecycle.suppressed"),
         "averageProcessingMs": if sent == 0 { Value::Null } else { json!(get("accept_to_sent_ms") as f64 / sent as f64) },
-        "queues": lanes,
+        "queues": depths.iter().map(present_queue).collect::<Vec<_>>(),
         "providers": providers,
-        "lastSweepAt": swept.map(show_time),
-        "healthy": swept.is_some_and(|at| api.host.now().since(at) < SWEEP_STALE_MS),
+        "lastSweepAt": last_sweep.map(show_time),
+        "healthy": last_sweep.is_some_and(|at| api.host.now().millis_since(at) < SWEEP_STALE_MS),
         "asOf": as_of.map(show_time),
     });
     Ok(json(StatusCode::OK, &body))

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use application::Caller;
 use application::problem::{Kind, Problem};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use domain::ports::Principal;
 use domain::provider_configs::{Channels, Command, Config};
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::channels::Given;
 use crate::fields::{Fields, show_time};
-use crate::{Api, Shared, json, origin, read_body};
+use crate::{Api, Shared, json, read_body};
 
 pub(crate) const PROVIDERS: [&str; 4] = ["AFRICASTALKING", "TWILIO", "BULKSMS", "CUSTOM"];
 
@@ -158,14 +159,13 @@ pub(crate) async fn balance(State(api): Shared, Extension(caller): Extension<Pri
 
 pub(crate) async fn test(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
-    headers: HeaderMap,
+    Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::parse(&read_body(body).await?)?;
     let to = fields.required("phoneNumber", |f| f.text("phoneNumber", 40));
     let text = fields.text("message", 1_600);
     fields.finish()?;
-    let config = api.sms(&caller).await?.1.ok_or_else(none)?;
-    api.send_test(&caller, &config, ("/phoneNumber", to), text, &origin(&caller, &headers)).await
+    let config = api.sms(&caller.principal).await?.1.ok_or_else(none)?;
+    api.send_test(&caller, &config, ("/phoneNumber", to), text).await
 }

@@ -2,6 +2,7 @@
 
 use application::consent::{addresses_key, person};
 use application::hash::contact_hash;
+use application::messages::fallback_content_keys;
 use application::problem::{Kind, Problem};
 use application::{CommandContext, Loaded};
 use axum::Extension;
@@ -11,15 +12,15 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::address;
 use domain::communication::Command;
-use domain::communication_view::row;
-use domain::ports::{AddressKey, ContentKey, DocumentKey, MessageContent, ObjectKey, Principal, StreamKey};
+use domain::communication_view::project;
+use domain::message::MessageContent;
+use domain::ports::{AddressKey, ContentKey, DocumentKey, ObjectKey, Principal, StreamKey};
 use events::{Channel, Mode, Recipient, RecipientType, Timestamp};
 use serde_json::{Value, json};
 
 use crate::fields::Fields;
 use crate::read::Query;
-use crate::send::fallback_content_keys;
-use crate::{Api, Shared, json, origin, read_body, show};
+use crate::{Api, Shared, json, origin, present, read_body};
 
 /// Contents of one page, and erased between two looks at the list.
 const PAGE: usize = 100;
@@ -65,13 +66,13 @@ impl Api {
         let (now, documents) = (self.host.now(), &self.own.documents);
         let (mut found, mut before) = (Vec::new(), None::<String>);
         loop {
-            let page = documents.shelf(&caller.tenant, "inbound", before.as_deref(), PAGE, now).await?;
+            let page = documents.list_documents(&caller.tenant, "inbound", before.as_deref(), PAGE, now).await?;
             let is_last = page.len() < PAGE;
             before = page.last().map(|(name, _)| name.clone());
             for (name, body) in page {
                 let words: Value = serde_json::from_str(&body).unwrap_or_default();
                 if words["from"] == address {
-                    found.push((DocumentKey { tenant: caller.tenant.clone(), shelf: "inbound", name }, words));
+                    found.push((DocumentKey { tenant: caller.tenant.clone(), collection: "inbound", name }, words));
                 }
             }
             if is_last {
@@ -108,8 +109,8 @@ pub(crate) async fn export(
     for (key, content) in &page {
         let stream = StreamKey { tenant: caller.tenant.clone(), id: key.id };
         let loaded = api.executor(&origin).load(&stream).await?;
-        if let Some(folded) = row(key.id, &loaded.records).filter(|_| is_visible_to(&caller, &loaded)) {
-            communications.push(show::stored(&stream, &folded, Some(content)));
+        if let Some(folded) = project(key.id, &loaded.records).filter(|_| is_visible_to(&caller, &loaded)) {
+            communications.push(present::stored(&stream, &folded, Some(content)));
         }
     }
     let written = match &subject.address {
@@ -165,7 +166,7 @@ impl Api {
             let contact_hash = request.contact_hash.clone();
             self.forget_address(&AddressKey { tenant, channel: request.channel, contact_hash }).await?;
             let stream = StreamKey { tenant: caller.tenant.clone(), id: words.id };
-            let by = caller.name();
+            let by = caller.actor_id();
             self.executor(origin).execute_loaded(&stream, loaded, Command::Erase { by }).await?;
         }
         Ok(self.vault.erase(words).await?)
@@ -219,11 +220,11 @@ pub(crate) async fn erase(
             api.forget_address(&api.contact(&caller, *channel, address)).await?;
         }
         for (key, _) in api.inbound_from(&caller, address).await? {
-            api.own.documents.remove_document(&key).await?;
+            api.own.documents.delete_document(&key).await?;
             erased += 1;
         }
     }
-    api.own.documents.remove_document(&addresses_key(&caller.tenant, &subject.name)).await?;
+    api.own.documents.delete_document(&addresses_key(&caller.tenant, &subject.name)).await?;
     Ok(answer(&kind, &id, erased, false))
 }
 

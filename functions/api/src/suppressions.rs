@@ -43,7 +43,7 @@ impl Api {
         reason: String,
     ) -> Result<Entry, Problem> {
         let contact = self.contact(caller, channel, &address);
-        let by = caller.name();
+        let by = caller.actor_id();
         let entry = Entry { channel, contact: Some(address), reason, at: self.host.now(), by, communication: None };
         self.list().add(&contact, &entry).await?;
         Ok(entry)

@@ -12,15 +12,16 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use domain::message::RenderedMessage;
 use domain::ports::{Principal, ViewScope};
-use domain::render::{CompiledTemplate, Message, Part, RenderError, RenderInput, render};
+use domain::render::{CompiledTemplate, RenderError, RenderInput, TemplatePart, render};
 use domain::templates::{self, Command, DEFAULT_LOCALE, Rejection, SystemTemplate, Template, Templates, Version};
 use events::{Channel, MessageType};
 use serde_json::{Value, json};
 
 use crate::fields::{Fields, invalid, missing, show_time};
+use crate::message_body::read_type;
 use crate::read::Query;
-use crate::send::read_type;
 use crate::{Api, Shared, json, read_body};
 
 /// Characters of a body, at most.
@@ -55,7 +56,7 @@ impl Api {
         command: Command,
     ) -> Result<Templates, JournalError<Rejection>> {
         let ports = (&*self.own.journals, &*self.host);
-        let actor = caller.name();
+        let actor = caller.actor_id();
         let templates = journal::change_templates(ports, &caller.tenant, &actor, command).await?;
         self.library.know(&caller.tenant, Arc::new(templates.clone()), self.host.now());
         Ok(templates)
@@ -170,10 +171,10 @@ fn with_etag(status: StatusCode, body: &Value) -> Response {
 }
 
 /// What is wrong with words, by their field.
-fn field_error(part: Part, error: &RenderError) -> FieldError {
+fn field_error(part: TemplatePart, error: &RenderError) -> FieldError {
     let field = match part {
-        Part::Subject => "subjectTemplate",
-        Part::Body => "bodyTemplate",
+        TemplatePart::Subject => "subjectTemplate",
+        TemplatePart::Body => "bodyTemplate",
     };
     FieldError { pointer: format!("/{field}"), code: error.kind(), detail: format!("{field}: {error}.") }
 }
@@ -183,7 +184,7 @@ fn check(fields: &mut Fields, channel: Channel, text: &Text, declared: Option<Ve
     let compiled = match CompiledTemplate::new(channel, text.subject.as_deref(), &text.body) {
         Ok(compiled) => compiled,
         Err((part, error)) => {
-            fields.add(field_error(part, &error));
+            fields.add_error(field_error(part, &error));
             return None;
         }
     };
@@ -443,7 +444,7 @@ pub(crate) async fn remove(
 
 fn draft<'a>(
     channel: Channel,
-    pinned: &'a events::Template,
+    pinned: &'a events::TemplateRef,
     text: &'a CompiledTemplate,
     variables: &'a Value,
     locale: Option<&'a str>,
@@ -460,7 +461,7 @@ fn draft<'a>(
     }
 }
 
-fn show_message(message: &Message) -> Value {
+fn show_message(message: &RenderedMessage) -> Value {
     json!({
         "subject": message.subject,
         "body": message.html.as_ref().unwrap_or(&message.text),
@@ -494,7 +495,7 @@ pub(crate) async fn preview(
     fields.finish()?;
     let (of, compiled, pinned, written_in) = match api.template(&caller, &id).await? {
         VisibleTemplate::System(builtin) => {
-            let pinned = events::Template { id: id.clone(), version: builtin.version };
+            let pinned = events::TemplateRef { id: id.clone(), version: builtin.version };
             (builtin.channel, compiled(builtin)?, pinned, builtin.locale.to_owned())
         }
         VisibleTemplate::Own(own) => {
@@ -502,7 +503,7 @@ pub(crate) async fn preview(
             let Text { subject, body } = api.text(&caller, &own, version).await?;
             let compiled = CompiledTemplate::new(own.channel, subject.as_deref(), &body);
             let compiled = compiled.map_err(|(part, error)| invalid(vec![field_error(part, &error)]))?;
-            (Some(own.channel), compiled, events::Template { id: id.clone(), version }, own.locale)
+            (Some(own.channel), compiled, events::TemplateRef { id: id.clone(), version }, own.locale)
         }
     };
     let channel = of.or(channel).unwrap_or(Channel::Email);
@@ -536,7 +537,7 @@ pub(crate) async fn validate(body: Body) -> Result<Response, Problem> {
         "valid": true, "errors": [], "availableVariables": all, "requiredVariables": required,
     });
     if let Some(variables) = &variables {
-        let pinned = events::Template { id: String::new(), version: 0 };
+        let pinned = events::TemplateRef { id: String::new(), version: 0 };
         match render(&draft(channel, &pinned, &compiled, variables, locale.as_deref())) {
             Ok(message) => answer["rendered"] = show_message(&message),
             Err(error) => {

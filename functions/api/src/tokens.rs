@@ -125,8 +125,8 @@ impl TokenIssuer {
     async fn key(&self, id: Option<&str>, now: Timestamp) -> Result<Jwk, Problem> {
         let (found, is_fresh, may_ask) = {
             let known = self.lock();
-            let is_fresh = known.seen_at.is_some_and(|at| now.since(at) < JWKS_TTL_MS);
-            let may_ask = known.asked_at.is_none_or(|at| JWKS_REFETCH_INTERVAL_MS <= now.since(at));
+            let is_fresh = known.seen_at.is_some_and(|at| now.millis_since(at) < JWKS_TTL_MS);
+            let may_ask = known.asked_at.is_none_or(|at| JWKS_REFETCH_INTERVAL_MS <= now.millis_since(at));
             (known.keys.as_ref().and_then(|keys| of(keys, id)), is_fresh, may_ask)
         };
         if !may_ask || (found.is_some() && is_fresh) {

@@ -98,7 +98,7 @@ impl DefaultPreferences {
 
 /// Where a person's preferred addresses lie.
 pub fn addresses_key(tenant: &TenantId, person: &str) -> DocumentKey {
-    DocumentKey { tenant: tenant.clone(), shelf: "addresses", name: person.to_owned() }
+    DocumentKey { tenant: tenant.clone(), collection: "addresses", name: person.to_owned() }
 }
 
 /// A person's preferred address for each channel.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::policy;
-use domain::ports::{AddressKey, DocumentKey, DocumentStore, Host, Journals, SecretCipher, StoreError};
+use domain::ports::{AddressKey, ClockAndRng, DocumentKey, DocumentStore, Journals, SecretCipher, StoreError};
 use domain::provider::{InvalidSetting, Provider, ProviderConfig, ProviderFactory};
 use domain::provider_configs::{Channels, Config};
 use events::{Channel, Mode, TenantId, Timestamp};
@@ -26,7 +26,7 @@ pub struct Own {
     pub documents: Arc<dyn DocumentStore>,
     pub sealer: Arc<dyn SecretCipher>,
     pub connector: Arc<dyn ProviderFactory>,
-    pub host: Arc<dyn Host>,
+    pub host: Arc<dyn ClockAndRng>,
     /// Where callbacks reach us, without a slash at the end.
     pub public_url: String,
 }
@@ -63,13 +63,13 @@ pub fn tenant_of_config(config: &str) -> Option<TenantId> {
 
 /// Where a provider's own id of a message, or the latest to an address, leads to the attempt that it was.
 pub fn provider_message_key(tenant: &TenantId, config: &str, id: &str) -> DocumentKey {
-    DocumentKey { tenant: tenant.clone(), shelf: "message", name: format!("{config}#{id}") }
+    DocumentKey { tenant: tenant.clone(), collection: "message", name: format!("{config}#{id}") }
 }
 
 /// There while a person's last word to us is less than 24 hours old.
 pub fn last_inbound_key(contact: &AddressKey) -> DocumentKey {
     let name = format!("{}#{}", contact.channel.as_str(), contact.contact_hash);
-    DocumentKey { tenant: contact.tenant.clone(), shelf: "last-word", name }
+    DocumentKey { tenant: contact.tenant.clone(), collection: "last-word", name }
 }
 
 /// The deployment's own configurations, connected. One that is wrong is left out and logged: its neighbours go on.
@@ -79,7 +79,7 @@ pub fn connected(
     public_url: &str,
 ) -> Vec<Arc<dyn Provider>> {
     let connect = |DeploymentProviderConfig { account, settings, callback_path }: DeploymentProviderConfig| {
-        let config = account.config.clone();
+        let config = account.id.clone();
         let connected = connector.create(account, &settings, &format!("{public_url}{callback_path}"));
         connected.inspect_err(|fault| tracing::error!(config, ?fault, "a configuration cannot be used")).ok()
     };
@@ -92,7 +92,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Own {
     fn secret_key(tenant: &TenantId, config: &str, version: u32) -> DocumentKey {
-        DocumentKey { tenant: tenant.clone(), shelf: "secret", name: format!("{config}#{version}") }
+        DocumentKey { tenant: tenant.clone(), collection: "secret", name: format!("{config}#{version}") }
     }
 
     /// Seals a configuration's credentials.
@@ -134,7 +134,7 @@ impl Own {
     ///
     /// [`StoreError`]
     pub async fn delete_secrets(&self, tenant: &TenantId, config: &str, version: u32) -> Result<(), StoreError> {
-        self.documents.remove_document(&Own::secret_key(tenant, config, version)).await
+        self.documents.delete_document(&Own::secret_key(tenant, config, version)).await
     }
 
     /// The address that a provider calls back.
@@ -144,11 +144,11 @@ impl Own {
 
     pub fn account(config: &Config, mode: Mode) -> ProviderConfig {
         ProviderConfig {
-            config: config.id.clone(),
+            id: config.id.clone(),
             provider: config.provider.clone(),
             channel: config.channel,
             mode,
-            rate: config.rate.unwrap_or_else(|| policy::rate(&config.provider, config.channel)),
+            rate: config.rate.unwrap_or_else(|| policy::default_rate_limit(&config.provider, config.channel)),
         }
     }
 
@@ -262,10 +262,10 @@ impl ProviderDirectory {
         let mut offered: Vec<Arc<dyn Provider>> = Vec::new();
         if configs.is_empty() {
             let serves = |account: &ProviderConfig| account.channel == channel && account.mode == mode;
-            offered.extend(deployment.iter().filter(|provider| serves(provider.account())).cloned());
+            offered.extend(deployment.iter().filter(|provider| serves(provider.config())).cloned());
             let is_some = !offered.is_empty();
-            offered.retain(|provider| !channels.disabled.contains(&provider.account().config));
-            offered.sort_by_key(|provider| channels.place(channel, &provider.account().config));
+            offered.retain(|provider| !channels.disabled.contains(&provider.config().id));
+            offered.sort_by_key(|provider| channels.place(channel, &provider.config().id));
             return Ok((offered, is_some));
         }
         for config in configs.into_iter().filter(|config| !channels.disabled.contains(&config.id)) {
@@ -290,8 +290,8 @@ impl ProviderDirectory {
         (config, mode): (&str, Mode),
         deployment: &[Arc<dyn Provider>],
     ) -> Result<Option<Arc<dyn Provider>>, ProviderSetupError> {
-        let is_it = |account: &ProviderConfig| account.config == config && account.mode == mode;
-        if let Some(found) = deployment.iter().find(|provider| is_it(provider.account())) {
+        let is_it = |account: &ProviderConfig| account.id == config && account.mode == mode;
+        if let Some(found) = deployment.iter().find(|provider| is_it(provider.config())) {
             return Ok(Some(found.clone()));
         }
         let channels = self.channels(own, tenant).await?;

@@ -1,7 +1,7 @@
 //! Gates as they are kept: records that whoever changes them swaps whole.
 
-use domain::gate::ProviderThrottle;
 use domain::ports::{CoordinationStore, StoreError, VersionedRecord};
+use domain::throttle::ProviderThrottle;
 use events::RateLimit;
 
 /// Lost races in a row before the limits count as out of reach.
@@ -16,7 +16,7 @@ pub fn account(config: &str) -> String {
 pub fn read(record: Option<&VersionedRecord>, rate: RateLimit) -> ProviderThrottle {
     let mut gate =
         record.and_then(|record| serde_json::from_str::<ProviderThrottle>(&record.body).ok()).unwrap_or_default();
-    gate.rate = rate;
+    gate.limiter.rate = rate;
     gate
 }
 

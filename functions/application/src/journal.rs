@@ -1,6 +1,6 @@
 //! Journals: load, decide, append; again when somebody else was first.
 
-use domain::ports::{AppendError, Host, JournalKey, Journals, StoreError};
+use domain::ports::{AppendError, ClockAndRng, JournalKey, Journals, StoreError};
 use domain::provider_configs::{self, Channels};
 use domain::templates::{self, Templates};
 use events::{EventFamily, EventMetadata, RecordedEvent, TenantId};
@@ -57,7 +57,7 @@ pub async fn read<E: EventFamily>(journals: &dyn Journals, key: &JournalKey) -> 
 ///
 /// [`JournalError`]
 pub async fn execute<E: EventFamily, R>(
-    (journals, host): (&dyn Journals, &dyn Host),
+    (journals, host): (&dyn Journals, &dyn ClockAndRng),
     key: &JournalKey,
     actor: &str,
     decide: impl Fn(&[RecordedEvent<E>]) -> Result<Vec<E>, R>,
@@ -138,7 +138,7 @@ pub async fn templates(journals: &dyn Journals, tenant: &TenantId) -> Result<Tem
 ///
 /// [`JournalError`]
 pub async fn change_templates(
-    ports: (&dyn Journals, &dyn Host),
+    ports: (&dyn Journals, &dyn ClockAndRng),
     tenant: &TenantId,
     actor: &str,
     command: templates::Command,
@@ -153,7 +153,7 @@ pub async fn change_templates(
 ///
 /// [`JournalError`]
 pub async fn change_provider_configs(
-    ports: (&dyn Journals, &dyn Host),
+    ports: (&dyn Journals, &dyn ClockAndRng),
     tenant: &TenantId,
     actor: &str,
     command: provider_configs::Command,

@@ -1,5 +1,8 @@
 //! The beat that every door plays: load, decide, append; and what doors share at their edges.
 
+pub mod app;
+pub mod cache;
+pub mod caller;
 pub mod consent;
 pub mod directory;
 pub mod files;
@@ -8,12 +11,17 @@ pub mod hash;
 pub mod hint;
 pub mod journal;
 pub mod library;
+pub mod messages;
 pub mod problem;
 pub mod settings;
 pub mod suppression;
+pub mod time;
+
+pub use app::App;
+pub use caller::{Actor, Caller};
 
 use domain::communication::{self, Command, Rejection, State, decide, evolve};
-use domain::ports::{Append, AppendError, EventStore, Host, QueueId, StoreError, Stream, StreamKey};
+use domain::ports::{Append, AppendError, ClockAndRng, EventStore, QueueId, StoreError, Stream, StreamKey};
 use events::{EventMetadata, Priority, RecordedEvent, Timestamp};
 
 /// Lost races in a row before a caller is told to come again.
@@ -69,7 +77,7 @@ pub struct Loaded {
 #[derive(Clone, Copy)]
 pub struct CommandExecutor<'a> {
     pub store: &'a dyn EventStore,
-    pub host: &'a dyn Host,
+    pub host: &'a dyn ClockAndRng,
     pub origin: &'a CommandContext,
 }
 

@@ -51,7 +51,7 @@ impl Text {
 
 /// Where the words of a template lie.
 pub fn template_content_key(tenant: &TenantId, template: &str, hash: &str) -> DocumentKey {
-    DocumentKey { tenant: tenant.clone(), shelf: "template", name: format!("{template}#{hash}") }
+    DocumentKey { tenant: tenant.clone(), collection: "template", name: format!("{template}#{hash}") }
 }
 
 /// Words by their hash; none where there are no such words.
@@ -98,7 +98,7 @@ impl TemplateCache {
         own: &Own,
         tenant: &TenantId,
         channel: Channel,
-        pinned: Option<&events::Template>,
+        pinned: Option<&events::TemplateRef>,
     ) -> Result<Option<Arc<CompiledTemplate>>, StoreError> {
         let Some(pinned) = pinned.filter(|pinned| templates::find(&pinned.id).is_none()) else { return Ok(None) };
         let name = format!("{tenant}#{}#{}", pinned.id, pinned.version);

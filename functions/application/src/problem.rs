@@ -7,6 +7,7 @@ use domain::ports::StoreError;
 use serde::Serialize;
 
 use crate::ExecuteError;
+use crate::caller::Forbidden;
 
 /// Every problem that can be answered; each has its page under `/docs/problems/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +103,19 @@ impl Problem {
     }
 }
 
+impl From<Forbidden> for Problem {
+    fn from(forbidden: Forbidden) -> Self {
+        Problem::new(Kind::Forbidden, sentence(&forbidden.to_string()))
+    }
+}
+
+/// An error's text as a sentence.
+fn sentence(text: &str) -> String {
+    let mut detail = text.to_owned();
+    detail.get_mut(..1).into_iter().for_each(str::make_ascii_uppercase);
+    detail + "."
+}
+
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "a request could not be served");
@@ -136,19 +150,17 @@ impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         let kind = match rejection {
             Rejection::NotRequested => Kind::NotFound,
-            Rejection::KeyReused => Kind::IdempotencyKeyReused,
+            Rejection::IdempotencyKeyReused => Kind::IdempotencyKeyReused,
             Rejection::AttemptInFlight(_)
             | Rejection::NotDue(_)
             | Rejection::Finished
-            | Rejection::AlreadySent
+            | Rejection::AlreadyAccepted
             | Rejection::AlreadyAttempted
             | Rejection::NotInDoubt
-            | Rejection::NotGivenUp
-            | Rejection::NeverAttempted => Kind::Conflict,
+            | Rejection::NotDeadLettered
+            | Rejection::UnknownAttempt => Kind::Conflict,
         };
-        let mut detail = rejection.to_string();
-        detail.get_mut(..1).into_iter().for_each(str::make_ascii_uppercase);
-        Problem::new(kind, detail + ".")
+        Problem::new(kind, sentence(&rejection.to_string()))
     }
 }
 

@@ -73,9 +73,9 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
     /// [`SettingError::NotARate`]
     pub fn accounts(&self) -> Result<Vec<ProviderConfig>, SettingError> {
         let account = |(config, provider, channel, rate): (&str, &str, Channel, &'static str)| {
-            let rate = self.rate(rate)?.unwrap_or_else(|| policy::rate(provider, channel));
+            let rate = self.rate(rate)?.unwrap_or_else(|| policy::default_rate_limit(provider, channel));
             let (config, provider) = (config.to_owned(), provider.to_owned());
-            Ok(ProviderConfig { config, provider, channel, mode: Mode::Live, rate })
+            Ok(ProviderConfig { id: config, provider, channel, mode: Mode::Live, rate })
         };
         ACCOUNTS.into_iter().map(account).collect()
     }

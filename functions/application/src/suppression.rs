@@ -28,7 +28,7 @@ pub struct List<'a> {
 
 fn entry_key(contact: &AddressKey) -> DocumentKey {
     let name = format!("{}#{}", contact.channel.as_str(), contact.contact_hash);
-    DocumentKey { tenant: contact.tenant.clone(), shelf: "suppressed", name }
+    DocumentKey { tenant: contact.tenant.clone(), collection: "suppressed", name }
 }
 
 fn text(entry: &Entry) -> Result<String, StoreError> {
@@ -55,7 +55,7 @@ impl List<'_> {
         if let Some(reason) = self.store.suppression(contact).await? {
             self.store.unsuppress(contact, &reason).await?;
         }
-        self.documents.remove_document(&entry_key(contact)).await
+        self.documents.delete_document(&entry_key(contact)).await
     }
 
     /// The address goes, and is still not written to.
@@ -82,7 +82,7 @@ impl List<'_> {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<(String, Entry)>, StoreError> {
-        let page = self.documents.shelf(tenant, "suppressed", before, limit, now).await?;
+        let page = self.documents.list_documents(tenant, "suppressed", before, limit, now).await?;
         let read = |(name, body): (String, String)| {
             let entry = serde_json::from_str(&body).map_err(|error| StoreError::Unreadable(error.to_string()))?;
             Ok((name, entry))

@@ -10,11 +10,11 @@ pub use rebuild::RebuildProgress;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use domain::communication_view::{CommunicationRow, day, row};
-use domain::ports::{AlertSink, EventStore, Host, RowKey, StoreError, Stream, StreamKey, ViewScope, ViewStore};
-use domain::stats::{Counters, add_counters, contribution, difference};
+use domain::communication_view::{CommunicationRow, project, utc_day};
+use domain::ports::{AlertSink, ClockAndRng, EventStore, RowKey, StoreError, Stream, StreamKey, ViewScope, ViewStore};
+use domain::stats::{Counters, add_counters, contribution, counter_delta};
 use domain::{communication, policy};
-use events::{Event, RecordedEvent, Timestamp};
+use events::Timestamp;
 
 /// Streams of one page.
 const PAGE: usize = 500;
@@ -28,7 +28,7 @@ const MAX_REPORTED: usize = 100;
 pub struct Audit {
     pub store: Arc<dyn EventStore>,
     pub views: Arc<dyn ViewStore>,
-    pub host: Arc<dyn Host>,
+    pub host: Arc<dyn ClockAndRng>,
     /// What changed within this time is still on its way to the views, in milliseconds.
     pub settle_ms: i64,
 }
@@ -155,25 +155,30 @@ impl Audit {
         };
         let state =
             records.iter().fold(communication::State::default(), |s, record| communication::evolve(s, &record.event));
-        let (Ok(folded), Some(row)) = (state.requested(), row(key.id, &records)) else {
+        let (Ok(folded), Some(row)) = (state.requested(), project(key.id, &records)) else {
             report.add("I5", &about, "it does not begin with a request");
             return None;
         };
         let name = folded.lifecycle.as_str();
         match stream.wake {
-            Some(_) if folded.is_at_rest() => report.add("I1", &about, format!("{name}, and has a timer all the same")),
-            None if !folded.is_at_rest() => report.add("I1", &about, format!("{name}, and has no timer")),
-            Some(wake) if OVERDUE_MS < self.host.now().since(wake) => {
+            Some(_) if folded.is_complete() => {
+                report.add("I1", &about, format!("{name}, and has a timer all the same"))
+            }
+            None if !folded.is_complete() => report.add("I1", &about, format!("{name}, and has no timer")),
+            Some(wake) if OVERDUE_MS < self.host.now().millis_since(wake) => {
                 report.add(
                     "I1",
                     &about,
-                    format!("{name}, and its timer has not been served for {} s", self.host.now().since(wake) / 1_000),
+                    format!(
+                        "{name}, and its timer has not been served for {} s",
+                        self.host.now().millis_since(wake) / 1_000
+                    ),
                 );
             }
             _ => (),
         }
-        report.unfinished += usize::from(!folded.is_at_rest());
-        if let Some(attempt) = overlapping_attempt(&records) {
+        report.unfinished += usize::from(!folded.is_complete());
+        if let Some(attempt) = communication::audit_attempts(&records).overlapping {
             report.add("I4", &about, format!("attempt {attempt} began while another was open"));
         }
         Some((ViewScope { tenant: key.tenant.clone(), mode: folded.request.mode }, row))
@@ -188,10 +193,10 @@ impl Audit {
         report: &mut Report,
     ) -> Result<(), StoreError> {
         let keys: Vec<RowKey> = expected.iter().map(|(_, row)| RowKey::of(row)).collect();
-        let found = self.views.rows(view, &keys).await?;
+        let found = self.views.get_rows(view, &keys).await?;
         let settled = self.host.now() - self.settle_ms;
         for ((key, row), found) in expected.into_iter().zip(found) {
-            let day = day(row.created_at);
+            let day = utc_day(row.created_at);
             if settled < row.updated_at {
                 report.moving += 1;
                 recount.moving.insert(day);
@@ -221,51 +226,19 @@ impl Audit {
         for day in all.iter().filter(|day| !recount.moving.contains(*day)) {
             report.days += 1;
             let expected = recount.days.get(day).cloned().unwrap_or_default();
-            let off = difference(&stored.remove(day).unwrap_or_default(), Some(&expected));
+            let off = counter_delta(&stored.remove(day).unwrap_or_default(), Some(&expected));
             if !off.is_empty() {
                 report.add("I6", format!("{name} {day}"), format!("counters are off by {off:?}"));
             }
         }
         if recount.moving.is_empty() {
-            let off = difference(&self.views.total_counters(view).await?.0, Some(&recount.total));
+            let off = counter_delta(&self.views.total_counters(view).await?.0, Some(&recount.total));
             if !off.is_empty() {
                 report.add("I6", format!("{name} in all"), format!("counters are off by {off:?}"));
             }
         }
         Ok(())
     }
-}
-
-/// The first attempt that began before the one before it had ended: by an answer, by the end of its doubt, or, where it was
-/// dead-lettered meanwhile, by the end of its lease.
-fn overlapping_attempt(records: &[RecordedEvent]) -> Option<u16> {
-    let mut open: Option<(u16, Option<Timestamp>)> = None;
-    let mut leased = Timestamp(0);
-    for record in records {
-        match &record.event {
-            Event::DeliveryAttemptStarted { attempt, lease_until, .. } => {
-                if open.is_some_and(|(_, free_at)| free_at.is_none_or(|free_at| record.meta.at < free_at)) {
-                    return Some(*attempt);
-                }
-                leased = *lease_until;
-                open = Some((*attempt, None));
-            }
-            // The call is over, whatever became of it.
-            Event::DeliveryAttemptInDoubt { .. } => leased = Timestamp(0),
-            Event::DeliveryAttemptAccepted { attempt, .. }
-            | Event::DeliveryAttemptRefused { attempt, .. }
-            | Event::DeliveryAttemptResolved { attempt, .. }
-                if open.is_some_and(|(open, _)| open == *attempt) =>
-            {
-                open = None;
-            }
-            Event::CommunicationDeadLettered { .. } => {
-                open = open.map(|(attempt, _)| (attempt, Some(leased)));
-            }
-            _ => (),
-        }
-    }
-    None
 }
 
 /// Somebody is told of what was found.

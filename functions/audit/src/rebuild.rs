@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use domain::communication_view::row;
+use domain::communication_view::project;
 use domain::ports::{ProjectedRow, StoreError, ViewScope};
-use events::{Event, Mode, Timestamp};
+use events::{CommunicationEvent, Mode, Timestamp};
 
 use crate::{Audit, PAGE};
 
@@ -41,10 +41,10 @@ impl Audit {
             for (key, stream) in &page.streams {
                 let records = application::decode(stream).unwrap_or_default();
                 let mode = match records.first().map(|record| &record.event) {
-                    Some(Event::CommunicationRequested(request)) => request.mode,
+                    Some(CommunicationEvent::CommunicationRequested(request)) => request.mode,
                     _ => Mode::Live,
                 };
-                let Some(row) = row(key.id, &records) else {
+                let Some(row) = project(key.id, &records) else {
                     tracing::error!(id = %key.id, "a stream passed over");
                     done.passed_over += 1;
                     continue;

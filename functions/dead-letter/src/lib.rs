@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use application::{CommandContext, CommandExecutor, ExecuteError};
 use domain::communication::Command;
-use domain::ports::{AlertSink, EventStore, Host, StreamKey};
+use domain::ports::{AlertSink, ClockAndRng, EventStore, StreamKey};
 use events::DeadLetterReason;
 
 /// Everything the door may touch.
@@ -16,7 +16,7 @@ use events::DeadLetterReason;
 pub struct DeadLetter {
     pub store: Arc<dyn EventStore>,
     pub alerts: Arc<dyn AlertSink>,
-    pub host: Arc<dyn Host>,
+    pub host: Arc<dyn ClockAndRng>,
 }
 
 impl DeadLetter {

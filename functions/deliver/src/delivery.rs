@@ -3,17 +3,19 @@ use std::sync::Arc;
 use application::directory::{ProviderSetupError, last_inbound_key, provider_message_key};
 use application::suppression::{Entry, List};
 use application::{CommandContext, CommandExecutor, ExecuteError, Loaded};
-use domain::communication::{Answer, Command, Communication, Lifecycle, Readiness, Rejection, Report, readiness};
-use domain::ports::{
-    AddressKey, AttachmentLink, ContentKey, Found, Hint, MessageContent, ObjectKey, OutboundMessage, Provider, Sent,
-    StoreError, StreamKey,
+use domain::communication::{
+    AttemptOutcome, Command, Communication, DeliveryReport, Lifecycle, Readiness, Rejection, readiness,
 };
-use domain::provider::File;
-use domain::render::words;
+use domain::message::{AttachmentLink, MessageContent};
+use domain::ports::{
+    AddressKey, ContentKey, Hint, ObjectKey, OutboundMessage, Provider, QueryResult, SendResult, StoreError, StreamKey,
+};
+use domain::provider::EmailAttachment;
+use domain::render::render_request;
 use domain::{policy, quiet_hours};
 use events::{
-    AttemptId, Channel, CommunicationId, DeferReason, Event, Fact, FailReason, Outcome, Priority, Requested,
-    ResolvedBy, SuppressReason, Timestamp,
+    AttemptId, Channel, CommunicationEvent, CommunicationId, CommunicationRequest, DeferReason, FailReason, Priority,
+    ReportedStatus, Resolution, ResolvedBy, SuppressReason, Timestamp,
 };
 use futures_util::future::{join, join_all, join3};
 
@@ -51,10 +53,10 @@ impl DeliveryRun<'_> {
             let next = match readiness(communication, now) {
                 Readiness::Finished => return Ok(()),
                 Readiness::NotBefore(until) => return self.schedule_hint(&loaded, until).await,
-                Readiness::Due => self.query_provider(&loaded).await?,
+                Readiness::DeadlineReached(_) => self.query_provider(&loaded).await?,
                 Readiness::Ready => self.prepare(communication).await?,
-                Readiness::FallsBack => NextStep::Do(Command::FallBack { now }),
-                Readiness::HandsOver => self.request_fallback(&loaded).await?,
+                Readiness::FallbackDue => NextStep::Do(Command::TriggerFallback { now }),
+                Readiness::FallbackRequestPending => self.request_fallback(&loaded).await?,
             };
             let command = match next {
                 NextStep::Do(command) => command,
@@ -64,7 +66,7 @@ impl DeliveryRun<'_> {
                         return self.send(&executor, claimed, *outbound, provider).await;
                     }
                     None => {
-                        gates.release_token(&provider.account().config).await;
+                        gates.release_token(&provider.config().id).await;
                         loaded = executor.load(key).await?;
                         continue;
                     }
@@ -81,8 +83,8 @@ impl DeliveryRun<'_> {
     /// Early by a little: the same hint at the exact second. Early by more: the timer will send one.
     async fn schedule_hint(&self, loaded: &Loaded, until: Timestamp) -> Result<(), DeliverError> {
         let communication = loaded.state.requested().map_err(ExecuteError::from)?;
-        let waits = matches!(communication.lifecycle, Lifecycle::Waiting | Lifecycle::RetryWait { .. });
-        let wait_ms = until.since(self.deliver.host.now());
+        let waits = matches!(communication.lifecycle, Lifecycle::Pending | Lifecycle::RetryWait { .. });
+        let wait_ms = until.millis_since(self.deliver.host.now());
         if waits && wait_ms <= IMMEDIATE_HINT_MS { self.hint(loaded, wait_ms).await } else { Ok(()) }
     }
 
@@ -114,7 +116,7 @@ impl DeliveryRun<'_> {
             let after = executor.execute(&next, Command::Request(Box::new(request))).await?;
             self.send_hint_for(&next, &after, 0).await?;
         }
-        Ok(NextStep::Do(Command::HandOver(next.id)))
+        Ok(NextStep::Do(Command::RecordFallbackRequested(next.id)))
     }
 
     /// A wait that is no event: it sets the timer, and burns nothing.
@@ -124,7 +126,7 @@ impl DeliveryRun<'_> {
         let now = self.deliver.host.now();
         // What would expire meanwhile is looked at in time.
         let until = if now < communication.expires_at { until.min(communication.expires_at) } else { until };
-        let wait_ms = until.since(now).max(0);
+        let wait_ms = until.millis_since(now).max(0);
         if IMMEDIATE_HINT_MS < wait_ms {
             // The sweep sends the hint, to the second.
             return Ok(self.deliver.store.reschedule_timer(self.key, from, until, 0).await?);
@@ -137,28 +139,29 @@ impl DeliveryRun<'_> {
     async fn query_provider(&self, loaded: &Loaded) -> Result<NextStep, DeliverError> {
         let now = self.deliver.host.now();
         let communication = loaded.state.requested().map_err(ExecuteError::from)?;
-        let advance = NextStep::Do(Command::Advance { now });
+        let advance = NextStep::Do(Command::ApplyDeadlines { now });
         let Lifecycle::InDoubt { attempt, evidence_until } = communication.lifecycle else { return Ok(advance) };
-        let provider = self.provider_of_last_attempt(communication).await?.filter(|provider| provider.can().query);
+        let provider =
+            self.provider_of_last_attempt(communication).await?.filter(|provider| provider.capabilities().query);
         let Some(provider) = provider else { return Ok(advance) };
         let Some((since, until)) = attempt_window(loaded, attempt) else { return Ok(advance) };
         let Some(content) = self.deliver.vault.get(&content_key(self.key, communication), now).await? else {
             return Ok(advance);
         };
         let Ok(outbound) = self.outbound(communication, attempt, content).await? else { return Ok(advance) };
-        let left = self.deadline.since(now).max(1_000) as u64;
-        let found = provider.query(&outbound, since, until, self.deliver.provider_timeout_ms.min(left)).await;
-        tracing::info!(tenant = %self.key.tenant, id = %self.key.id, config = provider.account().config, ?found, "a provider was asked");
+        let left = self.deadline.millis_since(now).max(1_000) as u64;
+        let found = provider.query_delivery(&outbound, since, until, self.deliver.provider_timeout_ms.min(left)).await;
+        tracing::info!(tenant = %self.key.tenant, id = %self.key.id, config = provider.config().id, ?found, "a provider was asked");
         let settle = |outcome, provider_message_id| {
-            NextStep::Do(Command::Resolve { outcome, by: ResolvedBy::Query, provider_message_id })
+            NextStep::Do(Command::ResolveInDoubt { outcome, by: ResolvedBy::Query, provider_message_id })
         };
         Ok(match found {
-            Found::Taken(id) => settle(Outcome::Accepted, Some(id)),
-            Found::NotTaken => settle(Outcome::NotAccepted, None),
-            Found::NoAnswer if now.since(evidence_until) < policy::QUERY_WINDOW_MS => {
+            QueryResult::Accepted(id) => settle(Resolution::Accepted, Some(id)),
+            QueryResult::NotAccepted => settle(Resolution::NotAccepted, None),
+            QueryResult::NoResponse if now.millis_since(evidence_until) < policy::QUERY_WINDOW_MS => {
                 NextStep::Wait(now + policy::QUERY_INTERVAL_MS)
             }
-            Found::NoAnswer | Found::CannotSay => advance,
+            QueryResult::NoResponse | QueryResult::Unsupported => advance,
         })
     }
 
@@ -168,7 +171,7 @@ impl DeliveryRun<'_> {
         communication: &Communication,
     ) -> Result<Option<Arc<dyn Provider>>, DeliverError> {
         let Deliver { memory, own, providers, .. } = self.deliver;
-        let Some(config) = &communication.config else { return Ok(None) };
+        let Some(config) = &communication.last_config_id else { return Ok(None) };
         let named = (config.as_str(), communication.request.mode);
         match memory.directory.find(own, &self.key.tenant, named, providers).await {
             Ok(found) => Ok(found),
@@ -183,7 +186,7 @@ impl DeliveryRun<'_> {
     /// Everything that may say no before an attempt is made of it.
     async fn prepare(&self, communication: &Communication) -> Result<NextStep, DeliverError> {
         let now = self.deliver.host.now();
-        if self.deadline.since(now) < policy::MIN_TIME_TO_CLAIM_MS {
+        if self.deadline.millis_since(now) < policy::MIN_TIME_TO_CLAIM_MS {
             return Err(DeliverError::NoTime);
         }
         let request = &communication.request;
@@ -204,14 +207,14 @@ impl DeliveryRun<'_> {
         let Some(content) = content? else {
             return Ok(NextStep::Do(Command::Suppress(SuppressReason::Erased)));
         };
-        if let Some(until) = quiet_hours::held_until(request, now) {
+        if let Some(until) = quiet_hours::release_time(request, now) {
             return Ok(NextStep::Do(Command::Defer { until, reason: DeferReason::QuietHours }));
         }
         let outbound = match self.outbound(communication, communication.attempts + 1, content).await? {
             Ok(outbound) => outbound,
             Err(kind) => {
                 tracing::warn!(id = %self.key.id, kind, "cannot be rendered");
-                return Ok(NextStep::Do(Command::Abandon(FailReason::Unrenderable)));
+                return Ok(NextStep::Do(Command::FailPermanently(FailReason::Unrenderable)));
             }
         };
         Ok(match self.gates.pass(&self.key.tenant, communication).await {
@@ -219,7 +222,7 @@ impl DeliveryRun<'_> {
             Admission::Wait(until) => NextStep::Wait(until),
             Admission::NoProvider => {
                 tracing::error!(id = %self.key.id, channel = request.channel.as_str(), mode = request.mode.as_str(), "no provider");
-                NextStep::Do(Command::Abandon(FailReason::NoProvider))
+                NextStep::Do(Command::FailPermanently(FailReason::NoProvider))
             }
         })
     }
@@ -234,8 +237,8 @@ impl DeliveryRun<'_> {
         let begin = Command::BeginAttempt {
             now: self.deliver.host.now(),
             lease_until: self.deadline + policy::LEASE_MARGIN_MS,
-            config: provider.account().config.clone(),
-            provider: provider.account().provider.clone(),
+            config: provider.config().id.clone(),
+            provider: provider.config().provider.clone(),
         };
         match executor.attempt(self.key, loaded, begin).await {
             Ok(claimed) => Ok(claimed),
@@ -254,12 +257,12 @@ impl DeliveryRun<'_> {
         outbound: OutboundMessage,
         provider: Arc<dyn Provider>,
     ) -> Result<(), DeliverError> {
-        let left = self.deadline.since(self.deliver.host.now()).max(1_000) as u64;
-        let Sent { answer, opted_out, facts } =
+        let left = self.deadline.millis_since(self.deliver.host.now()).max(1_000) as u64;
+        let SendResult { answer, opted_out, facts } =
             provider.send(&outbound, self.deliver.provider_timeout_ms.min(left)).await;
         let communication = claimed.state.requested().map_err(ExecuteError::from)?;
         let contact = contact_key(self.key, &communication.request);
-        if let Answer::Accepted { provider_message_id, .. } = &answer {
+        if let AttemptOutcome::Accepted { provider_message_id, .. } = &answer {
             self.store_provider_message_id(&*provider, &outbound, provider_message_id).await;
         }
         let failover = self.gates.note(&self.key.tenant, communication, &*provider, &answer).await;
@@ -281,8 +284,10 @@ impl DeliveryRun<'_> {
         }
         let ended = after.state.requested().map_err(ExecuteError::from)?;
         match ended.lifecycle {
-            _ if ended.fallback_due_at().is_some_and(|at| at <= self.deliver.host.now()) => self.hint(&after, 0).await,
-            Lifecycle::RetryWait { until } => self.schedule_hint(&after, until).await,
+            _ if ended.is_fallback_due(self.deliver.host.now()) => self.hint(&after, 0).await,
+            Lifecycle::RetryWait { until } => {
+                self.schedule_hint(&after, until.at().unwrap_or(self.deliver.host.now())).await
+            }
             _ => Ok(()),
         }
     }
@@ -300,7 +305,7 @@ impl DeliveryRun<'_> {
         let files = self.files(communication, &mut content).await?;
         let Deliver { memory, own, .. } = self.deliver;
         let text = memory.library.words(own, &self.key.tenant, request.channel, request.template.as_ref()).await?;
-        let mut message = match words(request, &content, text.as_deref()) {
+        let mut message = match render_request(request, &content, text.as_deref()) {
             Ok(message) => message,
             Err(error) => return Ok(Err(error.kind())),
         };
@@ -324,7 +329,7 @@ impl DeliveryRun<'_> {
         &self,
         communication: &Communication,
         content: &mut MessageContent,
-    ) -> Result<Vec<File>, StoreError> {
+    ) -> Result<Vec<EmailAttachment>, StoreError> {
         let request = &communication.request;
         if content.attachments.is_empty() {
             return Ok(Vec::new());
@@ -357,7 +362,7 @@ impl DeliveryRun<'_> {
                 }
                 None => self.fetch_and_cache(communication.attempts > 0, place, link, most).await,
             };
-            found.map(|(bytes, mime)| File { name: link.filename.clone(), mime, bytes })
+            found.map(|(bytes, mime)| EmailAttachment { name: link.filename.clone(), mime, bytes })
         };
         let had = join_all(content.attachments.iter().enumerate().map(had)).await;
         let mut is_link = had.iter().map(Option::is_none).collect::<Vec<_>>().into_iter();
@@ -390,7 +395,7 @@ impl DeliveryRun<'_> {
     }
 
     /// WhatsApp takes words for 24 hours after the person's last one.
-    async fn is_within_service_window(&self, request: &Requested) -> Result<bool, StoreError> {
+    async fn is_within_service_window(&self, request: &CommunicationRequest) -> Result<bool, StoreError> {
         if request.channel != Channel::Whatsapp {
             return Ok(false);
         }
@@ -399,7 +404,7 @@ impl DeliveryRun<'_> {
     }
 
     /// Not for what somebody waits for: a code, an alarm.
-    fn unsubscribe_url(&self, request: &Requested) -> Option<String> {
+    fn unsubscribe_url(&self, request: &CommunicationRequest) -> Option<String> {
         let Deliver { contact_key, own, .. } = self.deliver;
         let has_one = request.channel == Channel::Email && request.priority != Priority::Urgent;
         let token = || application::hash::unsubscribe_token(contact_key, self.key);
@@ -422,11 +427,11 @@ impl DeliveryRun<'_> {
     /// Before its outcome is stored: a callback that comes in between is evidence already. Only where the provider echoes
     /// nothing of ours. Best effort: without it a callback finds no message, and the outcome stands all the same.
     async fn store_provider_message_id(&self, provider: &dyn Provider, outbound: &OutboundMessage, id: &str) {
-        let can = provider.can();
+        let can = provider.capabilities();
         if can.echoes_our_id || !can.receipts || id.is_empty() {
             return;
         }
-        let (config, attempt) = (&provider.account().config, outbound.attempt.to_string());
+        let (config, attempt) = (&provider.config().id, outbound.attempt.to_string());
         let until = Some(self.deliver.host.now() + PROVIDER_MESSAGE_ID_TTL_MS);
         let put = async |name: &str| {
             let key = provider_message_key(&self.key.tenant, config, name);
@@ -440,10 +445,10 @@ impl DeliveryRun<'_> {
         }
     }
 
-    fn reports(&self, outbound: &OutboundMessage, facts: Vec<Fact>) -> Vec<Report> {
+    fn reports(&self, outbound: &OutboundMessage, facts: Vec<ReportedStatus>) -> Vec<DeliveryReport> {
         let at = self.deliver.host.now();
         let attempt = Some(outbound.attempt.number);
-        facts.into_iter().map(|fact| Report { attempt, fact, event_id: None, at, code: None }).collect()
+        facts.into_iter().map(|fact| DeliveryReport { attempt, fact, event_id: None, at, code: None }).collect()
     }
 }
 
@@ -467,7 +472,7 @@ enum NextStep {
 /// When an attempt was made: from its claim to the end of its lease.
 fn attempt_window(loaded: &Loaded, attempt: u16) -> Option<(Timestamp, Timestamp)> {
     loaded.records.iter().rev().find_map(|record| match record.event {
-        Event::DeliveryAttemptStarted { attempt: made, lease_until, .. } if made == attempt => {
+        CommunicationEvent::DeliveryAttemptStarted { attempt: made, lease_until, .. } if made == attempt => {
             Some((record.meta.at, lease_until))
         }
         _ => None,
@@ -475,7 +480,7 @@ fn attempt_window(loaded: &Loaded, attempt: u16) -> Option<(Timestamp, Timestamp
 }
 
 fn content_key(key: &StreamKey, communication: &Communication) -> ContentKey {
-    ContentKey::of(key, &communication.request, &communication.content)
+    ContentKey::for_request(key, &communication.request, &communication.content_id)
 }
 
 /// An outcome that cannot be stored becomes a doubt, and a doubt may become a second send: worth more than one try.
@@ -497,13 +502,13 @@ async fn record(
     recorded
 }
 
-fn contact_key(key: &StreamKey, request: &Requested) -> AddressKey {
+fn contact_key(key: &StreamKey, request: &CommunicationRequest) -> AddressKey {
     AddressKey { tenant: key.tenant.clone(), channel: request.channel, contact_hash: request.contact_hash.clone() }
 }
 
 fn log(key: &StreamKey, provider: &Arc<dyn Provider>, after: &Loaded) {
     for record in after.records.iter().rev().take(after.appended) {
         let event = record.event.name();
-        tracing::info!(tenant = %key.tenant, id = %key.id, config = provider.account().config, event, "attempt ended");
+        tracing::info!(tenant = %key.tenant, id = %key.id, config = provider.config().id, event, "attempt ended");
     }
 }

@@ -7,10 +7,11 @@ use application::consent::DefaultPreferences;
 use application::directory::ProviderDirectory;
 use application::gate;
 use application::library::TemplateCache;
-use domain::communication::{Answer, Communication};
-use domain::gate::{CallResults, Cause, Entry};
+use domain::circuit_breaker::{BreakerCause, CallResults};
+use domain::communication::{AttemptOutcome, Communication};
 use domain::policy;
 use domain::ports::{Provider, StoreError, VersionedRecord};
+use domain::throttle::Grant;
 use events::{RateLimit, RefusalClass, TenantId, Timestamp};
 
 use crate::Deliver;
@@ -90,10 +91,10 @@ impl<'a> BatchThrottle<'a> {
         }
         let (mut found, is_some) = memory.directory.offer(own, tenant, serves, providers).await?;
         if let Some(via) = &request.via {
-            found.retain(|provider| provider.account().config == *via);
+            found.retain(|provider| provider.config().id == *via);
         }
         // The sort is stable: those that refused it come last and keep their order.
-        found.sort_by_key(|provider| communication.refused_by.contains(&provider.account().config));
+        found.sort_by_key(|provider| communication.refusing_configs.contains(&provider.config().id));
         Ok((found, is_some))
     }
 
@@ -131,8 +132,8 @@ impl<'a> BatchThrottle<'a> {
         let mut taken = self.taken.lock().await;
         let mut earliest: Option<Timestamp> = None;
         for provider in candidates {
-            let account = gate::account(&provider.account().config);
-            match self.step(&mut taken, &account, provider.account().rate, asking).await? {
+            let account = gate::account(&provider.config().id);
+            match self.step(&mut taken, &account, provider.config().rate, asking).await? {
                 Reservation::Shut(until) => earliest = Some(earliest.map_or(until, |earliest| earliest.min(until))),
                 Reservation::Turn(at) => return Ok(Admission::Wait(at)),
                 Reservation::Pass => {
@@ -171,8 +172,9 @@ impl<'a> BatchThrottle<'a> {
     ) -> Result<Reservation, StoreError> {
         if !taken.contains_key(name) {
             let now = self.deliver.host.now();
-            let (entry, little) =
-                self.change(name, rate, |gate| (gate.reserve(asking, now), gate.take_low_quota_alert(now))).await?;
+            let (entry, little) = self
+                .change(name, rate, |gate| (gate.reserve(asking, now), gate.limiter.take_low_quota_alert(now)))
+                .await?;
             if little {
                 self.alert_low_quota(name, rate).await;
             }
@@ -185,8 +187,8 @@ impl<'a> BatchThrottle<'a> {
                 tally: CallResults::default(),
             };
             let entered = match entry {
-                Entry::Blocked(until) => ReservedCalls { shut: Some(until), ..none },
-                Entry::Granted { granted, turns, is_probe } => {
+                Grant::Blocked(until) => ReservedCalls { shut: Some(until), ..none },
+                Grant::Granted { granted, retry_slots: turns, is_probe } => {
                     ReservedCalls { tokens: granted, turns: turns.into(), is_probe, ..none }
                 }
             };
@@ -214,7 +216,7 @@ impl<'a> BatchThrottle<'a> {
         &self,
         name: &str,
         rate: RateLimit,
-        decide: impl FnMut(&mut domain::gate::ProviderThrottle) -> T,
+        decide: impl FnMut(&mut domain::throttle::ProviderThrottle) -> T,
     ) -> Result<T, StoreError> {
         let kept = {
             let mut records = lock(&self.deliver.memory.records);
@@ -248,23 +250,23 @@ impl<'a> BatchThrottle<'a> {
         tenant: &TenantId,
         communication: &Communication,
         provider: &dyn Provider,
-        answer: &Answer,
+        answer: &AttemptOutcome,
     ) -> bool {
         let now = self.deliver.host.now();
-        let config = &provider.account().config;
+        let config = &provider.config().id;
         let name = gate::account(config);
         let mut taken = self.taken.lock().await;
         if let Some(gate) = taken.get_mut(&name) {
             let tally = &mut gate.tally;
             match answer {
-                Answer::Accepted { .. } => tally.successes += 1,
-                Answer::InDoubt(_) => tally.failures += 1,
-                Answer::Refused { class, retry_after_ms, .. } => match class {
+                AttemptOutcome::Accepted { .. } => tally.successes += 1,
+                AttemptOutcome::InDoubt(_) => tally.failures += 1,
+                AttemptOutcome::Refused { class, retry_after_ms, .. } => match class {
                     RefusalClass::Transient | RefusalClass::Unavailable => tally.failures += 1,
                     // The account works: it is the message that does not.
                     RefusalClass::Permanent => tally.successes += 1,
-                    RefusalClass::Auth => tally.disabled = Some(Cause::Auth),
-                    RefusalClass::Balance => tally.disabled = Some(Cause::Balance),
+                    RefusalClass::Auth => tally.disabled = Some(BreakerCause::Auth),
+                    RefusalClass::Balance => tally.disabled = Some(BreakerCause::Balance),
                     RefusalClass::Throttled => {
                         tally.penalty = tally.penalty.max(Some(now + policy::retry_after_ms(*retry_after_ms)));
                         tally.successes += 1;
@@ -274,8 +276,8 @@ impl<'a> BatchThrottle<'a> {
         }
         let Ok((candidates, _)) = self.candidates(tenant, communication).await else { return false };
         let is_open = |config: &str| taken.get(&gate::account(config)).is_none_or(|gate| gate.shut.is_none());
-        let others = candidates.iter().map(|other| &other.account().config).filter(|other| *other != config);
-        others.into_iter().any(|other| !communication.refused_by.contains(other) && is_open(other))
+        let others = candidates.iter().map(|other| &other.config().id).filter(|other| *other != config);
+        others.into_iter().any(|other| !communication.refusing_configs.contains(other) && is_open(other))
     }
 
     /// Tells each gate what became of what was taken, and somebody of an account that refuses us. Best effort: what is
@@ -289,7 +291,7 @@ impl<'a> BatchThrottle<'a> {
             if !is_news && !taken.is_probe {
                 continue;
             }
-            match self.change(&name, taken.rate, |gate| gate.settle(tally, now)).await {
+            match self.change(&name, taken.rate, |gate| gate.record_results(tally, now)).await {
                 Ok(Some(cause)) => self.tell(&name, cause).await,
                 Ok(None) => (),
                 Err(error) => tracing::warn!(name, %error, "a gate was not told what became of its calls"),
@@ -312,14 +314,14 @@ impl<'a> BatchThrottle<'a> {
         }
     }
 
-    async fn tell(&self, name: &str, cause: Cause) {
+    async fn tell(&self, name: &str, cause: BreakerCause) {
         let config = name.trim_start_matches("gate#");
         tracing::error!(config, cause = cause.as_str(), "a provider is not called for a while");
         let what = match cause {
             // It mends itself; the log and the queue's status show it.
-            Cause::Failing => return,
-            Cause::Auth => "refuses our credentials",
-            Cause::Balance => "says that our account is empty",
+            BreakerCause::Failing => return,
+            BreakerCause::Auth => "refuses our credentials",
+            BreakerCause::Balance => "says that our account is empty",
         };
         let text = format!(
             "{config} is disabled. Its messages go to the next provider of their channel, or wait. Every 15 minutes one \

@@ -14,8 +14,8 @@ use application::ExecuteError;
 use application::directory::Own;
 use delivery::DeliveryRun;
 use domain::ports::{
-    AlertSink, CoordinationStore, DocumentStore, EventStore, Files, Host, ObjectStore, Provider, StoreError, StreamKey,
-    Vault, WorkQueue,
+    AlertSink, ClockAndRng, CoordinationStore, DocumentStore, EventStore, FileFetcher, ObjectStore, Provider,
+    StoreError, StreamKey, Vault, WorkQueue,
 };
 use events::RateLimit;
 use events::Timestamp;
@@ -34,7 +34,7 @@ pub struct Deliver {
     pub own: Own,
     pub documents: Arc<dyn DocumentStore>,
     /// Files that go with emails.
-    pub files: Arc<dyn Files>,
+    pub files: Arc<dyn FileFetcher>,
     /// Uploaded ones, and copies of those.
     pub objects: Arc<dyn ObjectStore>,
     /// What links to unsubscribe are signed with; none: there are no such links.
@@ -46,7 +46,7 @@ pub struct Deliver {
     pub global_rate: Option<RateLimit>,
     pub memory: Arc<Memory>,
     pub alerts: Arc<dyn AlertSink>,
-    pub host: Arc<dyn Host>,
+    pub host: Arc<dyn ClockAndRng>,
     /// How long a provider may take to answer.
     pub provider_timeout_ms: u64,
 }

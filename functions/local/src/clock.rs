@@ -1,47 +1,43 @@
-//! A clock that can run faster than the wall's, and jump.
+//! A clock that can run faster than the wall clock, and be moved forward.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::ports::Host;
+use domain::ports::ClockAndRng;
 use events::Timestamp;
 use infra::SystemClockAndRng;
 use infra::embedded::WaitingClock;
+use simulator::SimulationClock;
 
 /// The time of one process of `local`.
 pub struct Clock {
     started: Instant,
     start: Timestamp,
     factor: u32,
-    jumped_ms: AtomicI64,
+    advanced_ms: AtomicI64,
 }
 
 impl Clock {
-    /// Begins at `start` and runs `factor` times as fast as the wall.
+    /// Begins at `start` and runs `factor` times as fast as the wall clock.
     pub fn new(start: Timestamp, factor: u32) -> Self {
-        Clock { started: Instant::now(), start, factor, jumped_ms: AtomicI64::new(0) }
+        Clock { started: Instant::now(), start, factor, advanced_ms: AtomicI64::new(0) }
     }
 
     /// Moves the time forward.
     pub fn advance(&self, ms: i64) {
-        self.jumped_ms.fetch_add(ms.max(0), Ordering::SeqCst);
+        self.advanced_ms.fetch_add(ms.max(0), Ordering::SeqCst);
     }
 
-    /// How many of this clock's milliseconds pass in `ms` of the wall.
+    /// How many of this clock's milliseconds pass in `ms` milliseconds of the wall clock.
     pub fn scaled(&self, ms: i64) -> i64 {
         ms * i64::from(self.factor)
     }
-
-    /// How long `ms` of this clock take on the wall.
-    pub fn on_the_wall(&self, ms: i64) -> Duration {
-        Duration::from_micros(ms.max(0) as u64 * 1_000 / u64::from(self.factor))
-    }
 }
 
-impl Host for Clock {
+impl ClockAndRng for Clock {
     fn now(&self) -> Timestamp {
         let elapsed = self.started.elapsed().as_micros() as i64 * i64::from(self.factor) / 1_000;
-        self.start + elapsed + self.jumped_ms.load(Ordering::SeqCst)
+        self.start + elapsed + self.advanced_ms.load(Ordering::SeqCst)
     }
 
     fn random(&self) -> u128 {
@@ -49,9 +45,15 @@ impl Host for Clock {
     }
 }
 
+impl SimulationClock for Clock {
+    fn to_wall_clock(&self, ms: i64) -> Duration {
+        Duration::from_micros(ms.max(0) as u64 * 1_000 / u64::from(self.factor))
+    }
+}
+
 impl WaitingClock for Clock {
     fn wait(&self, until: Timestamp) -> Duration {
-        // One millisecond more, so that the clock has surely reached it.
-        self.on_the_wall(until.since(self.now())) + Duration::from_millis(1)
+        // One millisecond more, so that the clock has surely reached `until`.
+        self.to_wall_clock(until.millis_since(self.now())) + Duration::from_millis(1)
     }
 }

@@ -1,4 +1,4 @@
-//! `/_dev`: what only a developer's machine has. Served on loopback alone, to callers who name loopback.
+//! The routes under `/_dev`, which only a developer's machine has. They answer only requests whose host is loopback.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::ports::{Host, QueueId, WorkQueue};
+use domain::ports::{ClockAndRng, QueueId, WorkQueue};
 use events::Timestamp;
-use infra::embedded::{Database, FolderObjectStore, MemoryWorkQueue, upload_of};
+use infra::embedded::{Database, FolderObjectStore, MemoryWorkQueue, upload_scope};
 use infra::providers::content_disposition;
 use schedule::{Schedule, Sweep};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use simulator::{Fault, Simulator, examples};
 
 use crate::clock::Clock;
-use crate::simulator::{Fault, Simulator, examples};
 
 /// The longest that a caller may wait for a message.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -44,13 +44,13 @@ type Shared = State<Arc<Dev>>;
 
 pub fn router(dev: Arc<Dev>) -> Router {
     Router::new()
-        .route("/_dev/inbox", get(inbox).delete(clear_inbox))
+        .route("/_dev/inbox", get(list_received).delete(clear_inbox))
         .route("/_dev/providers", get(providers))
-        .route("/_dev/faults", post(inject).delete(mend))
+        .route("/_dev/faults", post(inject).delete(clear_faults))
         .route("/_dev/clock", post(advance))
         .route("/_dev/queues", get(queues))
         .route("/_dev/suppressions", delete(clear_suppressions))
-        .route("/_dev/files/{shelf}/{tenant}/{name}", get(download_file).put(upload_file))
+        .route("/_dev/files/{folder}/{tenant}/{name}", get(download_file).put(upload_file))
         .layer(DefaultBodyLimit::max(MAX_FILE))
         .layer(axum::middleware::from_fn(loopback_only))
         .with_state(dev)
@@ -83,7 +83,10 @@ fn duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(number.parse::<u64>().ok()?.checked_mul(unit)?).min(MAX_WAIT))
 }
 
-async fn inbox(State(dev): Shared, Query(mut query): Query<HashMap<String, String>>) -> Result<Json<Value>, Problem> {
+async fn list_received(
+    State(dev): Shared,
+    Query(mut query): Query<HashMap<String, String>>,
+) -> Result<Json<Value>, Problem> {
     let to = query.remove("to");
     let wait = query.remove("wait").map(|wait| duration(&wait).ok_or_else(|| malformed("wait is a time such as 5s.")));
     let wait = wait.transpose()?;
@@ -102,7 +105,7 @@ async fn clear_inbox(State(dev): Shared) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// What `POST /api/channels` may be given here.
+/// Examples for `POST /api/channels` that work with the simulator.
 async fn providers(State(dev): Shared) -> Json<Value> {
     let examples = examples(&dev.simulator.sendgrid_public_key()).into_iter();
     let shown = examples.map(|(provider, channel, settings)| {
@@ -113,16 +116,16 @@ async fn providers(State(dev): Shared) -> Json<Value> {
 
 async fn inject(State(dev): Shared, body: Bytes) -> Result<StatusCode, Problem> {
     let fault: Fault = parse(&body)?;
-    let known = dev.simulator.configs();
-    if !known.contains(&fault.provider) {
-        return Err(malformed(format!("provider is one of: {}.", known.join(", "))));
+    let configs = dev.simulator.configs();
+    if !configs.contains(&fault.provider) {
+        return Err(malformed(format!("provider is one of: {}.", configs.join(", "))));
     }
     dev.simulator.inject(fault);
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn mend(State(dev): Shared) -> StatusCode {
-    dev.simulator.mend();
+async fn clear_faults(State(dev): Shared) -> StatusCode {
+    dev.simulator.clear_faults();
     StatusCode::NO_CONTENT
 }
 
@@ -135,23 +138,23 @@ async fn advance(State(dev): Shared, body: Bytes) -> Result<Json<Value>, Problem
     let Advance { advance_ms } = parse(&body)?;
     dev.clock.advance(i64::from(advance_ms));
     dev.schedule.sweep(Sweep::Tick).await?;
-    dev.queue.look_again();
+    dev.queue.wake_receivers();
     Ok(Json(json!({ "now": api::fields::show_time(dev.clock.now()) })))
 }
 
 async fn queues(State(dev): Shared) -> Result<Json<Value>, Problem> {
     let mut shown = serde_json::Map::new();
-    for lane in QueueId::ALL {
-        let depth = dev.queue.depth(lane).await?;
+    for queue in QueueId::ALL {
+        let depth = dev.queue.depth(queue).await?;
         let depth = json!({
             "waiting": depth.waiting, "inFlight": depth.in_flight, "delayed": depth.delayed, "dead": depth.dead,
         });
-        shown.insert(lane.name(), depth);
+        shown.insert(queue.name(), depth);
     }
     Ok(Json(Value::Object(shown)))
 }
 
-/// What S3 looks at: an address that was given for this, and is still good.
+/// The signed part of a file's address, as S3 would check it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Signed {
@@ -173,14 +176,14 @@ fn header_of(headers: &HeaderMap, name: &str) -> String {
 
 async fn upload_file(
     State(dev): Shared,
-    Path((shelf, tenant, name)): Path<(String, String, String)>,
+    Path((folder, tenant, name)): Path<(String, String, String)>,
     Query(signed): Query<Signed>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
-    let (path, size) = (format!("{shelf}/{tenant}/{name}"), body.len() as u64);
-    let of = upload_of(&header_of(&headers, "content-type"), size);
-    if !dev.objects.allows("PUT", &path, &of, Timestamp(signed.until), &signed.signature, dev.clock.now()) {
+    let (path, size) = (format!("{folder}/{tenant}/{name}"), body.len() as u64);
+    let upload = upload_scope(&header_of(&headers, "content-type"), size);
+    if !dev.objects.allows("PUT", &path, &upload, Timestamp(signed.until), &signed.signature, dev.clock.now()) {
         return Err(forbidden());
     }
     dev.objects.put(&path, &body).map_err(|error| Problem::new(Kind::Unavailable, error.to_string()))?;
@@ -189,12 +192,12 @@ async fn upload_file(
 
 async fn download_file(
     State(dev): Shared,
-    Path((shelf, tenant, name)): Path<(String, String, String)>,
+    Path((folder, tenant, name)): Path<(String, String, String)>,
     Query(signed): Query<Signed>,
 ) -> Result<Response, Problem> {
-    let path = format!("{shelf}/{tenant}/{name}");
-    let of = format!("{} {}", signed.name, signed.kind);
-    if !dev.objects.allows("GET", &path, &of, Timestamp(signed.until), &signed.signature, dev.clock.now()) {
+    let path = format!("{folder}/{tenant}/{name}");
+    let download = format!("{} {}", signed.name, signed.kind);
+    if !dev.objects.allows("GET", &path, &download, Timestamp(signed.until), &signed.signature, dev.clock.now()) {
         return Err(forbidden());
     }
     let found = dev.objects.get(&path).map_err(|error| Problem::new(Kind::Unavailable, error.to_string()))?;

@@ -1,73 +1,44 @@
-//! Every door in one process, on the embedded home, with simulated providers. Nothing leaves this machine.
+//! Every function in one process, on the embedded adapters, with simulated providers. Nothing leaves this machine.
 
 pub mod clock;
+mod data;
 mod dev;
-#[allow(clippy::result_large_err, reason = "a refusal is an answer of the web server as it is")]
-pub mod simulator;
+mod files;
+mod wiring;
+mod workers;
 
-use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use api::config::Jwt;
-use api::rate::RequestLimiter;
-use api::{Api, ApiKeyCache, Kept};
-use application::directory::{Own, ProviderDirectory, connected};
-use application::hint::Message;
-use application::settings::DeploymentProviderConfig;
-use audit::Audit;
+use axum::Router;
 use clock::Clock;
-use dead_letter::DeadLetter;
-use deliver::Deliver;
-use domain::ports::{CoordinationStore, Host, Keys, Principal, Provider, ProviderConfig, ProviderFactory};
-use domain::provider::{InvalidSetting, Kind};
-use events::RateLimit;
-use events::{Channel, Mode, TenantId, Timestamp};
+use data::DataFolder;
+use domain::ports::{ApiKeyStore, ClockAndRng, Principal, StoreError};
+use events::{Channel, Mode, RateLimit, TenantId};
 use infra::SystemClockAndRng;
-use infra::embedded::{
-    Database, FolderObjectStore, LocalKeyCipher, LogAlertSink, MemoryWorkQueue, SqliteUnmatchedQueue, Waiting,
-};
-use infra::providers::{HttpClients, HttpJwksSource, HttpProviderFactory, REGISTRY, http_client};
-use project::{Image, Project};
+use infra::embedded::{Database, FolderObjectStore, MemoryWorkQueue};
+use infra::providers::http_client;
 use schedule::{Schedule, Sweep};
-use simulator::{Known, Simulator};
+use simulator::Simulator;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use webhook::Webhook;
+use wiring::Wiring;
+use workers::{WORKERS, run_dead_letters, run_delivery_worker, run_projection, run_sweeps, run_unmatched};
 
-/// The key that works at once, and whose it is.
+pub use data::{Data, audit, rebuild};
+pub use files::SimulatedFiles;
+
+/// The API key that works from the first start.
 pub const DEV_KEY: &str = "td_test_local";
+/// The tenant of [`DEV_KEY`].
 pub const DEV_TENANT: &str = "local";
-/// How long one delivery may run, as the function's timeout in `template.yaml`.
-const INVOCATION_MS: i64 = 30_000;
-/// AWS asks for six times the timeout.
-const VISIBILITY_MS: i64 = 6 * INVOCATION_MS;
-const TICK_MS: i64 = 60_000;
-/// Deliveries side by side, for each channel.
-const WORKERS: usize = 16;
-/// Changes that are projected together.
-const FEED_BATCH: usize = 200;
-/// Changes of one communication come in flurries: waiting this long folds them into one write.
-const SETTLE: Duration = Duration::from_millis(20);
-
-/// More than one machine does.
-const NO_LIMIT: RateLimit = RateLimit { burst: 1_000_000, per_second: 100_000 };
-
-/// Where data is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Data {
-    Folder(PathBuf),
-    /// Gone with the process.
-    Memory,
-}
 
 /// How to start.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// 0 picks one; one that is taken gives the next.
+    /// 0 picks a free port. A port in use gives the next one.
     pub port: u16,
     pub data: Data,
     /// How fast the clock runs.
@@ -77,7 +48,7 @@ pub struct Options {
     pub rate: Option<RateLimit>,
     /// How often each API key may ask. None: as often as it likes.
     pub request_rate: Option<RateLimit>,
-    /// Whose tokens are taken beside API keys.
+    /// The identity provider whose tokens are accepted beside API keys.
     pub jwt: Option<Jwt>,
     /// Where providers are, instead of the simulated ones: an address without a slash at the end.
     pub providers_url: Option<String>,
@@ -110,249 +81,79 @@ pub struct Local {
     pub queue: Arc<MemoryWorkQueue>,
     pub schedule: Schedule,
     tasks: JoinSet<()>,
-    /// Held while it runs: one process for one folder.
-    _lock: File,
-    scratch: Option<PathBuf>,
+    _folder: DataFolder,
 }
 
 impl Drop for Local {
     fn drop(&mut self) {
         self.tasks.abort_all();
-        if let Some(scratch) = &self.scratch {
-            let _ = std::fs::remove_dir_all(scratch);
-        }
     }
 }
 
 impl Local {
-    /// Opens the data, starts every door and the simulator, and takes up what an earlier process left undone.
+    /// Opens the data, starts every function and the simulator, and resumes what an earlier process left undone.
     ///
     /// # Errors
     ///
     /// The folder cannot be used, another process uses it, or no port is free.
     pub async fn start(options: Options) -> io::Result<Local> {
-        let scratch = match &options.data {
-            Data::Folder(_) => None,
-            Data::Memory => Some(scratch_folder()),
-        };
-        let folder = match (&options.data, &scratch) {
-            (Data::Folder(folder), _) | (Data::Memory, Some(folder)) => folder.clone(),
-            (Data::Memory, None) => scratch_folder(),
-        };
-        std::fs::create_dir_all(&folder)?;
-        let lock = lock(&folder)?;
-        let durable = options.data != Data::Memory;
-        let database = Database::open(&folder.join("tidings.db"), durable).map_err(io::Error::other)?;
-        let last = database.last_heartbeat("sweep").await.map_err(io::Error::other)?;
-        // A clock that was moved forward does not go back.
-        let start = last.unwrap_or(Timestamp(0)).max(SystemClockAndRng.now());
-        let clock = Arc::new(Clock::new(start, options.clock_factor));
-        let client = http_client();
-        let simulator =
-            Simulator::new(clock.clone(), [SystemClockAndRng.random(), SystemClockAndRng.random()], client.clone());
-        let providers_at = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let providers_url = match options.providers_url {
-            Some(url) => url,
-            None => format!("http://{}", providers_at.local_addr()?),
+        let folder = DataFolder::open(&options.data)?;
+        let (database, clock) = folder.open_database(options.clock_factor).await?;
+        create_dev_key(&database).await.map_err(io::Error::other)?;
+        let simulator = simulator(clock.clone());
+        let simulator_listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let providers_url = match &options.providers_url {
+            Some(url) => url.clone(),
+            None => format!("http://{}", simulator_listener.local_addr()?),
         };
         let listener = listen(options.port).await?;
         let port = listener.local_addr()?.port();
         let url = format!("http://127.0.0.1:{port}");
-        dev_key(&database).await.map_err(io::Error::other)?;
+        let wiring = Wiring::new(&folder, database, clock, simulator, &url, &providers_url, options.rate)?;
 
-        let at = |provider: &str| (provider.to_owned(), providers_url.clone());
-        let simulated = simulator::examples("");
-        let connections = HttpProviderFactory {
-            http: HttpClients { client, ..HttpClients::new() },
-            simulators: simulated.iter().map(|(provider, ..)| at(provider)).collect(),
-            // Nothing leaves this machine: not a live message either.
-            bases: REGISTRY.iter().map(|entry| at(entry.kind.name)).collect(),
-        };
-        let connector = Arc::new(SimulatedProviderFactory { connections, simulator: simulator.clone() });
-        let providers = providers(&simulator, &*connector, &url, options.rate.unwrap_or(NO_LIMIT));
-        let store = Arc::new(database.clone());
-        let own = Own {
-            journals: store.clone(),
-            documents: store.clone(),
-            sealer: Arc::new(LocalKeyCipher(sealing_key(&folder.join("secrets.key"))?)),
-            connector,
-            host: clock.clone(),
-            public_url: url.clone(),
-        };
-        let contact_key = secret(&folder.join("contact.key"))?;
-        let objects =
-            Arc::new(FolderObjectStore { folder: folder.join("files"), url: url.clone(), key: contact_key.clone() });
-        let queue = Arc::new(MemoryWorkQueue::new(clock.clone(), clock.scaled(VISIBILITY_MS)));
-        let schedule =
-            Schedule { store: store.clone(), queue: queue.clone(), limits: store.clone(), host: clock.clone() };
-        let deliver = Deliver {
-            store: store.clone(),
-            vault: store.clone(),
-            queue: queue.clone(),
-            providers: providers.clone(),
-            own: own.clone(),
-            documents: store.clone(),
-            files: Arc::new(simulator::SimulatedFiles),
-            objects: objects.clone(),
-            contact_key: contact_key.clone(),
-            limits: store.clone(),
-            tenant_rate: None,
-            global_rate: None,
-            memory: Arc::default(),
-            alerts: Arc::new(LogAlertSink),
-            host: clock.clone(),
-            provider_timeout_ms: options.provider_timeout_ms,
-        };
-        let api = Arc::new(Api {
-            store: store.clone(),
-            vault: store.clone(),
-            queue: queue.clone(),
-            views: store.clone(),
-            keys: store.clone(),
-            limits: store.clone(),
-            own: own.clone(),
-            directory: ProviderDirectory::default(),
-            library: Default::default(),
-            defaults: Default::default(),
-            has_sandbox: true,
-            accounts: providers.iter().map(|provider| provider.account().clone()).collect(),
-            objects: objects.clone(),
-            host: clock.clone(),
-            contact_key: contact_key.clone(),
-            kept: Kept::days(7, 400, 2_557),
-            known: ApiKeyCache::default(),
-            requests: RequestLimiter::new(options.request_rate),
-            issuer: options.jwt.map(|jwt| {
-                let url = jwt.keys_url.clone();
-                jwt.connect(Arc::new(HttpJwksSource { client: http_client(), url }))
-            }),
-        });
-        let inbox = Arc::new(SqliteUnmatchedQueue { database: database.clone(), host: clock.clone() });
-        let webhook = Arc::new(Webhook {
-            store: store.clone(),
-            host: clock.clone(),
-            vault: store.clone(),
-            documents: store.clone(),
-            inbox: inbox.clone(),
-            providers,
-            own,
-            directory: ProviderDirectory::default(),
-            queue: queue.clone(),
-            objects: objects.clone(),
-            contact_key,
-        });
-        let dead_letter = DeadLetter { store: store.clone(), alerts: Arc::new(LogAlertSink), host: clock.clone() };
-        let project = Project { views: store, host: clock.clone() };
-
+        let schedule = wiring.schedule();
         schedule.sweep(Sweep::Restart).await.map_err(io::Error::other)?;
         let mut tasks = JoinSet::new();
-        let dev = dev::Dev {
-            simulator: simulator.clone(),
-            clock: clock.clone(),
-            queue: queue.clone(),
-            schedule: schedule.clone(),
-            database: database.clone(),
-            objects: objects.clone(),
-        };
-        tasks.spawn(run_unmatched(inbox, webhook.clone(), clock.clone()));
-        let router = api::router(api).merge(webhook::router(webhook)).merge(dev::router(Arc::new(dev)));
-        tasks.spawn(async move {
-            // Ends only when the listener breaks, and with it the process.
-            let _ = axum::serve(listener, router).await;
-        });
-        tasks.spawn(simulator.clone().serve(providers_at));
-        for &channel in Channel::ALL {
-            for _ in 0..WORKERS {
-                tasks.spawn(run_delivery_worker(channel, queue.clone(), deliver.clone(), clock.clone()));
-            }
-        }
-        tasks.spawn(bury(queue.clone(), dead_letter));
-        tasks.spawn(run_projection(database.clone(), project));
-        tasks.spawn(tick(schedule.clone(), clock.clone()));
-        Ok(Local { url, port, clock, simulator, database, objects, queue, schedule, tasks, _lock: lock, scratch })
+        spawn_http(&mut tasks, &wiring, &options, listener);
+        tasks.spawn(wiring.simulator.clone().serve(simulator_listener));
+        spawn_workers(&mut tasks, &wiring, &options);
+        let Wiring { store, clock, simulator, queue, objects, .. } = wiring;
+        let database = (*store).clone();
+        Ok(Local { url, port, clock, simulator, database, objects, queue, schedule, tasks, _folder: folder })
     }
 }
 
-/// What changed within this time may still be on its way to the views, in milliseconds.
-const UNSETTLED_MS: i64 = 5_000;
-
-/// Audits the data of a folder, whether or not a process is at work on it.
-///
-/// # Errors
-///
-/// There is no data, or it cannot be read.
-pub async fn audit(folder: &Path) -> io::Result<audit::Report> {
-    let file = data_of(folder)?;
-    let store = Arc::new(Database::open(&file, true).map_err(io::Error::other)?);
-    let last = store.last_heartbeat("sweep").await.map_err(io::Error::other)?;
-    let clock = Clock::new(last.unwrap_or(Timestamp(0)).max(SystemClockAndRng.now()), 1);
-    let audit = Audit { store: store.clone(), views: store, host: Arc::new(clock), settle_ms: UNSETTLED_MS };
-    audit.run(None).await.map_err(io::Error::other)
+fn simulator(clock: Arc<Clock>) -> Arc<Simulator> {
+    Simulator::new(clock, [SystemClockAndRng.random(), SystemClockAndRng.random()], http_client())
 }
 
-/// Makes the views of a folder again from its streams, and audits them.
-///
-/// # Errors
-///
-/// There is no data, a process is at work on it, or it cannot be read.
-pub async fn rebuild(folder: &Path) -> io::Result<(audit::RebuildProgress, audit::Report)> {
-    let file = data_of(folder)?;
-    let _lock = lock(folder)?;
-    let store = Arc::new(Database::open(&file, true).map_err(io::Error::other)?);
-    store.clear_views().await.map_err(io::Error::other)?;
-    let audit = Audit { store: store.clone(), views: store, host: Arc::new(SystemClockAndRng), settle_ms: 0 };
-    let rebuilt = audit.rebuild(None, None).await.map_err(io::Error::other)?;
-    drop(audit);
-    Ok((rebuilt, self::audit(folder).await?))
+/// Serves the API, the callbacks and the development routes, and retries callbacks that found no message.
+fn spawn_http(tasks: &mut JoinSet<()>, wiring: &Wiring, options: &Options, listener: TcpListener) {
+    let webhook = Arc::new(wiring.webhook());
+    tasks.spawn(run_unmatched(wiring.unmatched.clone(), webhook.clone(), wiring.clock.clone()));
+    let router: Router = api::router(Arc::new(wiring.api(options)))
+        .merge(webhook::router(webhook))
+        .merge(dev::router(Arc::new(wiring.dev())));
+    tasks.spawn(async move {
+        // Ends only when the listener breaks, and with it the process.
+        let _ = axum::serve(listener, router).await;
+    });
 }
 
-/// The file of a folder that was used before.
-fn data_of(folder: &Path) -> io::Result<PathBuf> {
-    let none = || io::Error::new(io::ErrorKind::NotFound, format!("there is no data in {}", folder.display()));
-    Some(folder.join("tidings.db")).filter(|file| file.is_file()).ok_or_else(none)
-}
-
-fn scratch_folder() -> PathBuf {
-    let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    parent.join(format!("tidings-{}-{:08x}", std::process::id(), SystemClockAndRng.random() as u32))
-}
-
-fn lock(folder: &Path) -> io::Result<File> {
-    let file = File::create(folder.join("lock"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let message = format!("{} is in use by another tidings", folder.display());
-            Err(io::Error::new(io::ErrorKind::AddrInUse, message))
+/// Starts what queues, the change stream and timers do in a deployment.
+fn spawn_workers(tasks: &mut JoinSet<()>, wiring: &Wiring, options: &Options) {
+    let deliver = wiring.deliver(options.provider_timeout_ms);
+    for &channel in Channel::ALL {
+        for _ in 0..WORKERS {
+            tasks.spawn(run_delivery_worker(channel, wiring.queue.clone(), deliver.clone(), wiring.clock.clone()));
         }
-        Err(TryLockError::Error(error)) => Err(error),
     }
+    tasks.spawn(run_dead_letters(wiring.queue.clone(), wiring.dead_letter()));
+    tasks.spawn(run_projection((*wiring.store).clone(), wiring.project()));
+    tasks.spawn(run_sweeps(wiring.schedule(), wiring.clock.clone()));
 }
 
-/// A key of this machine's own, made once.
-fn secret(path: &Path) -> io::Result<Vec<u8>> {
-    match std::fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let key = format!("{:032x}", SystemClockAndRng.random()).into_bytes();
-            let mut options = File::options();
-            options.write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            options.open(path)?.write_all(&key)?;
-            Ok(key)
-        }
-        other => other,
-    }
-}
-
-/// What credentials are sealed with on this machine.
-fn sealing_key(path: &Path) -> io::Result<[u8; 32]> {
-    let text = secret(path)?;
-    let wrong = || io::Error::new(io::ErrorKind::InvalidData, format!("{} is not a key", path.display()));
-    text.try_into().map_err(|_| wrong())
-}
-
+/// Binds the port, or the next one that is free.
 async fn listen(port: u16) -> io::Result<TcpListener> {
     let mut last = io::Error::from(io::ErrorKind::AddrInUse);
     for port in port..=port.saturating_add(if port == 0 { 0 } else { 50 }) {
@@ -364,146 +165,8 @@ async fn listen(port: u16) -> io::Result<TcpListener> {
     Err(last)
 }
 
-async fn dev_key(database: &Database) -> Result<(), domain::ports::StoreError> {
-    let tenant: TenantId = DEV_TENANT.parse().map_err(|_| domain::ports::StoreError::Unreadable("tenant".into()))?;
+async fn create_dev_key(database: &Database) -> Result<(), StoreError> {
+    let tenant: TenantId = DEV_TENANT.parse().map_err(|_| StoreError::Unreadable("tenant".into()))?;
     let principal = Principal::admin(tenant, "developer", Mode::Test);
-    Keys::put(database, &application::hash::key_hash(DEV_KEY), &principal).await
-}
-
-/// Connects to the simulated providers, which learn of every account that our side is configured with.
-struct SimulatedProviderFactory {
-    connections: HttpProviderFactory,
-    simulator: Arc<Simulator>,
-}
-
-impl ProviderFactory for SimulatedProviderFactory {
-    fn kinds(&self) -> Vec<&'static Kind> {
-        self.connections.kinds()
-    }
-
-    fn create(
-        &self,
-        account: ProviderConfig,
-        settings: &BTreeMap<String, String>,
-        callback_url: &str,
-    ) -> Result<Arc<dyn Provider>, InvalidSetting> {
-        let known = Known {
-            provider: account.provider.clone(),
-            config: account.config.clone(),
-            channel: account.channel,
-            settings: settings.clone(),
-            callback_url: callback_url.to_owned(),
-        };
-        let connected = self.connections.create(account, settings, callback_url)?;
-        self.simulator.know(known);
-        Ok(connected)
-    }
-}
-
-/// The deployment's own accounts, for tenants without theirs.
-fn providers(
-    simulator: &Simulator,
-    connector: &dyn ProviderFactory,
-    public_url: &str,
-    rate: RateLimit,
-) -> Vec<Arc<dyn Provider>> {
-    let configured = simulator::deployment(&simulator.sendgrid_public_key()).into_iter();
-    let configured = configured.map(|(config, provider, channel, settings)| {
-        let (config, provider) = (config.to_owned(), provider.to_owned());
-        let callback_path = application::settings::callback_path(&provider, channel);
-        let account = ProviderConfig { config, provider, channel, mode: Mode::Test, rate };
-        DeploymentProviderConfig { account, settings, callback_path }
-    });
-    connected(connector, configured.collect(), public_url)
-}
-
-/// What SQS and Lambda do: receive, invoke, take away what was done.
-async fn run_delivery_worker(channel: Channel, queue: Arc<MemoryWorkQueue>, deliver: Deliver, clock: Arc<Clock>) {
-    loop {
-        let received = queue.receive(channel).await;
-        let message = |received: &infra::embedded::ReceivedHint| {
-            let key = &received.hint.key;
-            let body = serde_json::json!({ "tenant": key.tenant, "id": key.id }).to_string();
-            Message { id: received.id.to_string(), body }
-        };
-        let messages = received.iter().map(message).collect();
-        let deadline = clock.now() + clock.scaled(INVOCATION_MS);
-        let again = deliver::batch(&deliver, messages, deadline).await;
-        for received in received.iter().filter(|received| !again.contains(&received.id.to_string())) {
-            queue.acknowledge(received);
-        }
-    }
-}
-
-async fn bury(queue: Arc<MemoryWorkQueue>, dead_letter: DeadLetter) {
-    loop {
-        for hint in queue.receive_dead_letters().await {
-            if let Err(error) = dead_letter.bury(&hint.key).await {
-                tracing::error!(%error, "a dead letter was not recorded; its timer shows it again");
-            }
-        }
-    }
-}
-
-/// What the table's stream does: every change, in order, with a cursor.
-async fn run_projection(database: Database, project: Project) {
-    const CONSUMER: &str = "project";
-    let mut cursor = database.cursor(CONSUMER).unwrap_or(0);
-    loop {
-        let changes = match database.changes(cursor, FEED_BATCH) {
-            Ok(changes) if changes.is_empty() => {
-                let _ = tokio::time::timeout(Duration::from_secs(1), database.wait_for_change()).await;
-                tokio::time::sleep(SETTLE).await;
-                continue;
-            }
-            Ok(changes) => changes,
-            Err(error) => {
-                tracing::error!(%error, "the change feed cannot be read");
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                continue;
-            }
-        };
-        let next = changes.last().map_or(cursor, |change| change.cursor);
-        let images = changes.into_iter().map(|change| Image { key: change.key, lines: change.lines }).collect();
-        let done = match project.project(images).await {
-            Ok(()) => database.set_cursor(CONSUMER, next).await,
-            Err(error) => Err(error),
-        };
-        match done {
-            Ok(()) => cursor = next,
-            Err(error) => {
-                tracing::error!(%error, "changes are projected again");
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-        }
-    }
-}
-
-/// Shows callbacks again that found no message.
-async fn run_unmatched(inbox: Arc<SqliteUnmatchedQueue>, webhook: Arc<Webhook>, clock: Arc<Clock>) {
-    let every = clock.on_the_wall(1_000).max(Duration::from_millis(50));
-    loop {
-        tokio::time::sleep(every).await;
-        let due = inbox.due(clock.now()).unwrap_or_else(|error| {
-            tracing::error!(%error, "the inbox cannot be read");
-            Vec::new()
-        });
-        let message = |waiting: &Waiting| Message { id: waiting.id.to_string(), body: waiting.body.clone() };
-        let again = webhook::batch(&webhook, due.iter().map(message).collect()).await;
-        for waiting in due.iter().filter(|waiting| !again.contains(&waiting.id.to_string())) {
-            if let Err(error) = inbox.delete(waiting.id).await {
-                tracing::error!(%error, "looked at once more than needed");
-            }
-        }
-    }
-}
-
-async fn tick(schedule: Schedule, clock: Arc<Clock>) {
-    let every = clock.on_the_wall(TICK_MS).max(Duration::from_millis(100));
-    loop {
-        tokio::time::sleep(every).await;
-        if let Err(error) = schedule.sweep(Sweep::Tick).await {
-            tracing::error!(%error, "a sweep failed; the next one goes on");
-        }
-    }
+    ApiKeyStore::put(database, &application::hash::key_hash(DEV_KEY), &principal).await
 }

@@ -1,15 +1,14 @@
 //! `tidings`: the command line.
 
-mod judge;
+mod verify_callbacks;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use api::config::{Jwt, keys_of};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use domain::ports::{Host, Principal};
-use events::RateLimit;
-use events::{Mode, TenantId};
+use domain::ports::{ClockAndRng, Principal};
+use events::{Mode, RateLimit, TenantId};
 use infra::SystemClockAndRng;
 use local::{DEV_KEY, Data, Local, Options};
 
@@ -119,8 +118,8 @@ enum KeyMode {
 
 fn factor(text: &str) -> Result<u32, String> {
     let number = text.strip_suffix('x').unwrap_or(text).parse().ok();
-    let sound = number.filter(|factor| (1..=3_600).contains(factor));
-    sound.ok_or_else(|| "a factor from 1x to 3600x".to_owned())
+    let factor = number.filter(|factor| (1..=3_600).contains(factor));
+    factor.ok_or_else(|| "a factor from 1x to 3600x".to_owned())
 }
 
 fn rate(text: &str) -> Result<RateLimit, String> {
@@ -128,8 +127,8 @@ fn rate(text: &str) -> Result<RateLimit, String> {
 }
 
 fn loopback(text: &str) -> Result<String, String> {
-    let here = ["http://127.0.0.1:", "http://localhost:"].iter().any(|here| text.starts_with(here));
-    here.then(|| text.trim_end_matches('/').to_owned()).ok_or_else(|| {
+    let is_local = ["http://127.0.0.1:", "http://localhost:"].iter().any(|prefix| text.starts_with(prefix));
+    is_local.then(|| text.trim_end_matches('/').to_owned()).ok_or_else(|| {
         "an address of this machine, such as http://127.0.0.1:9000; nothing else is ever called".to_owned()
     })
 }
@@ -137,14 +136,14 @@ fn loopback(text: &str) -> Result<String, String> {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = match cli.command {
+    let result = match cli.command {
         Some(Command::Key(Key::New { tenant, actor, mode, table })) => new_key(&tenant, actor, mode, &table),
         Some(Command::Audit { data }) => audit(&data).await,
         Some(Command::Rebuild { data }) => rebuild(&data).await,
-        Some(Command::Webhook(Webhook::Verify { file })) => judge::file(&file),
+        Some(Command::Webhook(Webhook::Verify { file })) => verify_callbacks::verify_file(&file),
         None => run(cli.start).await,
     };
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("tidings: {message}");
@@ -212,19 +211,20 @@ Try:  curl -s localhost:{port}/api/communications/send -H 'authorization: Bearer
 
 async fn rebuild(data: &Path) -> Result<(), String> {
     let (rebuilt, report) = local::rebuild(data).await.map_err(|error| error.to_string())?;
-    println!("{} rows made again, {} streams passed over", rebuilt.streams, rebuilt.passed_over);
-    tell(&report)
+    println!("{} rows rebuilt, {} streams skipped", rebuilt.streams, rebuilt.passed_over);
+    print_report(&report)
 }
 
 async fn audit(data: &Path) -> Result<(), String> {
-    tell(&local::audit(data).await.map_err(|error| error.to_string())?)
+    print_report(&local::audit(data).await.map_err(|error| error.to_string())?)
 }
 
-fn tell(report: &audit::Report) -> Result<(), String> {
+fn print_report(report: &audit::Report) -> Result<(), String> {
     println!("{report}");
-    match report.findings.is_empty() {
-        true => Ok(()),
-        false => Err("the store contradicts itself; docs/reliability.md says what each invariant means".to_owned()),
+    if report.findings.is_empty() {
+        Ok(())
+    } else {
+        Err("the store contradicts itself; docs/reliability.md says what each invariant means".to_owned())
     }
 }
 

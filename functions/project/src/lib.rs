@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::communication_view;
-use domain::ports::{Host, ProjectedRow, StoreError, StreamKey, ViewScope, ViewStore};
-use events::{Event, Mode, RecordedEvent};
+use domain::ports::{ClockAndRng, ProjectedRow, StoreError, StreamKey, ViewScope, ViewStore};
+use events::{CommunicationEvent, Mode, RecordedEvent};
 
 /// Rows of one transaction.
 const MAX_ROWS_PER_TRANSACTION: usize = 20;
@@ -18,7 +18,7 @@ const MAX_ROWS_PER_TRANSACTION: usize = 20;
 #[derive(Clone)]
 pub struct Project {
     pub views: Arc<dyn ViewStore>,
-    pub host: Arc<dyn Host>,
+    pub host: Arc<dyn ClockAndRng>,
 }
 
 /// A stream as it was after a change.
@@ -69,9 +69,9 @@ fn fold(key: &StreamKey, lines: &[String]) -> Option<ProjectedRow> {
             return None;
         }
     };
-    let row = communication_view::row(key.id, &records)?;
+    let row = communication_view::project(key.id, &records)?;
     let mode = match &records.first()?.event {
-        Event::CommunicationRequested(request) => request.mode,
+        CommunicationEvent::CommunicationRequested(request) => request.mode,
         _ => Mode::Live,
     };
     Some(ProjectedRow { view: ViewScope { tenant: key.tenant.clone(), mode }, row })

@@ -7,7 +7,7 @@ pub mod config;
 use std::sync::Arc;
 
 use domain::policy;
-use domain::ports::{CoordinationStore, Due, EventStore, Hint, Host, StoreError, TIMER_SHARDS, WorkQueue};
+use domain::ports::{ClockAndRng, CoordinationStore, Due, EventStore, Hint, StoreError, TIMER_SHARDS, WorkQueue};
 use events::Timestamp;
 
 /// Timers up to this far ahead are sent with a delay, so that they fire to the second between ticks.
@@ -23,7 +23,7 @@ pub struct Schedule {
     pub store: Arc<dyn EventStore>,
     pub queue: Arc<dyn WorkQueue>,
     pub limits: Arc<dyn CoordinationStore>,
-    pub host: Arc<dyn Host>,
+    pub host: Arc<dyn ClockAndRng>,
 }
 
 /// What a sweep is for.
@@ -69,7 +69,7 @@ impl Schedule {
         }
         let delay = |wake: Timestamp| match why {
             Sweep::Restart => 0,
-            Sweep::Tick => (wake.since(now).max(0) + 999).div_euclid(1_000) as u32,
+            Sweep::Tick => (wake.millis_since(now).max(0) + 999).div_euclid(1_000) as u32,
         };
         let hints: Vec<(Hint, u32)> = due.iter().map(|due| (due.hint.clone(), delay(due.wake))).collect();
         self.queue.send(&hints).await?;

@@ -3,9 +3,9 @@
 use application::directory::last_inbound_key;
 use application::journal;
 use application::problem::Problem;
-use domain::consent::{ConsentKeyword, KEYWORD_REASON, is_lifted_by_start, keyword};
+use domain::consent::{ConsentKeyword, KEYWORD_REASON, is_lifted_by_start, parse_keyword};
 use domain::ports::{DocumentKey, JournalKey, StoreError};
-use domain::provider::{Consent, InboundMessage, Provider};
+use domain::provider::{ConsentChange, InboundMessage, Provider};
 use events::{Channel, InboundMessageEvent, RecordedEvent, TenantId};
 
 use crate::Webhook;
@@ -24,18 +24,18 @@ impl Webhook {
         provider: &dyn Provider,
         message: &InboundMessage,
     ) -> Result<(), Problem> {
-        let account = provider.account();
+        let account = provider.config();
         let contact = self.contact(tenant, account.channel, &message.from);
         let said = message.keyword.map(str::to_owned);
-        let said = said.or_else(|| Some(keyword(message.text.as_deref()?)?.as_str().to_owned()));
-        let name = application::hash::body_hash(&(&account.config, &message.provider_message_id));
+        let said = said.or_else(|| Some(parse_keyword(message.text.as_deref()?)?.as_str().to_owned()));
+        let name = application::hash::body_hash(&(&account.id, &message.provider_message_id));
         let words = serde_json::json!({ "from": message.from, "text": message.text });
-        let shelf = DocumentKey { tenant: tenant.clone(), shelf: "inbound", name: name.clone() };
+        let shelf = DocumentKey { tenant: tenant.clone(), collection: "inbound", name: name.clone() };
         self.documents.put_document(&shelf, &words.to_string(), Some(self.host.now() + RETENTION_MS)).await?;
         let key = JournalKey { tenant: tenant.clone(), kind: "inbound", id: name.clone() };
         let event = InboundMessageEvent::MessageReceived {
             channel: account.channel,
-            config: account.config.clone(),
+            config: account.id.clone(),
             provider: account.provider.clone(),
             provider_message_id: message.provider_message_id.clone(),
             contact_hash: contact.contact_hash.clone(),
@@ -65,7 +65,12 @@ impl Webhook {
         Ok(())
     }
 
-    pub(crate) async fn consent(&self, tenant: &TenantId, channel: Channel, consent: &Consent) -> Result<(), Problem> {
+    pub(crate) async fn consent(
+        &self,
+        tenant: &TenantId,
+        channel: Channel,
+        consent: &ConsentChange,
+    ) -> Result<(), Problem> {
         let contact = self.contact(tenant, channel, &consent.contact);
         match consent.is_opt_out {
             true => self.suppress(&contact, Some(consent.contact.clone()), consent.reason, None).await?,

@@ -30,13 +30,13 @@ use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use domain::communication::{Command, Communication, Rejection, Report};
+use domain::communication::{Command, DeliveryReport, Rejection};
 use domain::ports::{
-    AddressKey, ContentKey, DocumentKey, DocumentStore, EventStore, Hint, Host, Inbox, ObjectStore, StoreError,
-    StreamKey, Vault, WorkQueue,
+    AddressKey, ClockAndRng, ContentKey, DocumentKey, DocumentStore, EventStore, Hint, ObjectStore, StoreError,
+    StreamKey, UnmatchedQueue, Vault, WorkQueue,
 };
-use domain::provider::{About, CallbackRequest, ParsedCallback, Provider, Told};
-use events::{AttemptId, Channel, CommunicationId, Fact, Mode, TenantId};
+use domain::provider::{CallbackRequest, MessageRef, ParsedCallback, Provider, ProviderReport};
+use events::{AttemptId, Channel, CommunicationId, Mode, ReportedStatus, TenantId};
 use futures_util::future::join_all;
 
 /// Bytes of a callback, at most: providers send batches.
@@ -49,7 +49,7 @@ pub struct Webhook {
     pub store: Arc<dyn EventStore>,
     pub vault: Arc<dyn Vault>,
     pub documents: Arc<dyn DocumentStore>,
-    pub inbox: Arc<dyn Inbox>,
+    pub inbox: Arc<dyn UnmatchedQueue>,
     /// The deployment's own accounts.
     pub providers: Vec<Arc<dyn Provider>>,
     /// The tenants'.
@@ -61,7 +61,7 @@ pub struct Webhook {
     pub objects: Arc<dyn ObjectStore>,
     /// What contact hashes are keyed with.
     pub contact_key: Vec<u8>,
-    pub host: Arc<dyn Host>,
+    pub host: Arc<dyn ClockAndRng>,
 }
 
 type Shared = State<Arc<Webhook>>;
@@ -106,14 +106,14 @@ const SOFT_BOUNCE_WINDOW_MS: i64 = 90 * 24 * 3_600_000;
 
 fn soft_bounce_key(contact: &AddressKey) -> DocumentKey {
     let name = format!("{}#{}", contact.channel.as_str(), contact.contact_hash);
-    DocumentKey { tenant: contact.tenant.clone(), shelf: "returned", name }
+    DocumentKey { tenant: contact.tenant.clone(), collection: "returned", name }
 }
 
 /// A fact and the stream it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Callback {
     pub key: StreamKey,
-    pub report: Report,
+    pub report: DeliveryReport,
 }
 
 enum MatchResult {
@@ -158,7 +158,7 @@ async fn deployment_callback(State(webhook): Shared, request: Request) -> Result
     let request = webhook.read(request).await?;
     let now = webhook.host.now();
     let mut why = "there is no account that it could be of";
-    for provider in webhook.providers.iter().filter(|provider| provider.account().provider == name) {
+    for provider in webhook.providers.iter().filter(|provider| provider.config().provider == name) {
         match provider.verify_callback(&request, now).await {
             Ok(()) => return webhook.ingest(None, &**provider, &request).await,
             Err(error) => why = error,
@@ -208,21 +208,22 @@ impl Webhook {
         provider: &dyn Provider,
         request: &CallbackRequest,
     ) -> Result<Response, Problem> {
-        let account = provider.account();
-        let ParsedCallback { told, inbound, consents, reply } = match provider
-            .parse_callback(request, self.host.now())
-            .await
-        {
-            Ok(heard) => heard,
-            Err(why) => {
-                if let Some(owner) = owner {
-                    self.keep(owner, provider, request, log::Outcome::Unreadable(why)).await;
+        let account = provider.config();
+        let ParsedCallback { delivery_reports: told, inbound, consent_changes: consents, response_body: reply } =
+            match provider.parse_callback(request, self.host.now()).await {
+                Ok(heard) => heard,
+                Err(why) => {
+                    if let Some(owner) = owner {
+                        self.keep(owner, provider, request, log::Outcome::Unreadable(why)).await;
+                    }
+                    return Err(Problem::new(
+                        Kind::Malformed,
+                        format!("Not a callback of {}: {why}.", account.provider),
+                    ));
                 }
-                return Err(Problem::new(Kind::Malformed, format!("Not a callback of {}: {why}.", account.provider)));
-            }
-        };
+            };
         let total = told.len();
-        let (callbacks, unknown) = self.match_reports(owner, &account.config, told).await?;
+        let (callbacks, unknown) = self.match_reports(owner, &account.id, told).await?;
         // Whose it is: the owner's, or that of all the messages it names, where that is one.
         let mut tenants: Vec<&TenantId> = callbacks.iter().map(|callback| &callback.key.tenant).collect();
         tenants.sort();
@@ -240,7 +241,7 @@ impl Webhook {
             let outcome = log::Outcome::Taken { total, matched, waiting: unknown.len(), inbound: inbound.len() };
             let name = self.keep(tenant, provider, request, outcome).await;
             let parked =
-                UnmatchedReports { config: account.config.clone(), provider: account.provider.clone(), told: unknown };
+                UnmatchedReports { config: account.id.clone(), provider: account.provider.clone(), told: unknown };
             self.store_unmatched(tenant, &name, &parked, 0).await?;
         }
         recorded?;
@@ -259,8 +260,8 @@ impl Webhook {
         &self,
         owner: Option<&TenantId>,
         config: &str,
-        told: Vec<Told>,
-    ) -> Result<(Vec<Callback>, Vec<Told>), Problem> {
+        told: Vec<ProviderReport>,
+    ) -> Result<(Vec<Callback>, Vec<ProviderReport>), Problem> {
         let (mut callbacks, mut unknown) = (Vec::with_capacity(told.len()), Vec::new());
         for some in told.chunks(MAX_CONCURRENT_STREAMS) {
             let found = join_all(some.iter().map(|told| self.find(owner, config, told))).await;
@@ -275,9 +276,14 @@ impl Webhook {
         Ok((callbacks, unknown))
     }
 
-    async fn find(&self, owner: Option<&TenantId>, config: &str, told: &Told) -> Result<MatchResult, Problem> {
-        let (tenant, attempt) = match &told.about {
-            About::Attempt { tenant, attempt } => {
+    async fn find(
+        &self,
+        owner: Option<&TenantId>,
+        config: &str,
+        told: &ProviderReport,
+    ) -> Result<MatchResult, Problem> {
+        let (tenant, attempt) = match &told.message {
+            MessageRef::Attempt { tenant, attempt } => {
                 let Some(tenant) = tenant.as_ref().or(owner) else { return Ok(MatchResult::Nobodys) };
                 // A tenant's configuration is the tenant's word: it counts for its own messages alone.
                 if owner.is_some_and(|owner| owner != tenant) {
@@ -286,7 +292,7 @@ impl Webhook {
                 }
                 (tenant, attempt.clone())
             }
-            About::Message(id) | About::LatestTo(id) => {
+            MessageRef::ProviderMessageId(id) | MessageRef::LatestToAddress(id) => {
                 let Some(tenant) = owner else { return Ok(MatchResult::Nobodys) };
                 let key = provider_message_key(tenant, config, id);
                 match self.documents.get_document(&key, self.host.now()).await? {
@@ -296,7 +302,7 @@ impl Webhook {
             }
         };
         let Ok(attempt) = attempt.parse::<AttemptId>() else { return Ok(MatchResult::Nobodys) };
-        let report = Report { attempt: Some(attempt.number), ..told.report.clone() };
+        let report = DeliveryReport { attempt: Some(attempt.number), ..told.report.clone() };
         let key = StreamKey { tenant: tenant.clone(), id: attempt.communication };
         Ok(MatchResult::About(Callback { key, report }))
     }
@@ -308,7 +314,7 @@ impl Webhook {
     ///
     /// [`Problem`] with 503: not all of it is stored.
     pub async fn record(&self, provider: &str, callbacks: Vec<Callback>) -> Result<StatusCode, Problem> {
-        let mut by_stream: BTreeMap<StreamKey, Vec<Report>> = BTreeMap::new();
+        let mut by_stream: BTreeMap<StreamKey, Vec<DeliveryReport>> = BTreeMap::new();
         for Callback { key, report } in callbacks {
             by_stream.entry(key).or_default().push(report);
         }
@@ -327,7 +333,7 @@ impl Webhook {
         }
     }
 
-    async fn report(&self, provider: &str, key: &StreamKey, reports: &[Report]) -> Result<(), ExecuteError> {
+    async fn report(&self, provider: &str, key: &StreamKey, reports: &[DeliveryReport]) -> Result<(), ExecuteError> {
         let origin = CommandContext::function(&format!("webhook:{provider}"));
         let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &origin };
         let loaded = executor.load(key).await?;
@@ -335,7 +341,9 @@ impl Webhook {
             tracing::warn!(provider, id = %key.id, "a callback for an unknown communication");
             return Ok(());
         };
-        let unwanted = |fact: Fact| matches!(fact, Fact::Bounced | Fact::Complained | Fact::Unsubscribed);
+        let unwanted = |fact: ReportedStatus| {
+            matches!(fact, ReportedStatus::Bounced | ReportedStatus::Complained | ReportedStatus::Unsubscribed)
+        };
         let contact = AddressKey {
             tenant: key.tenant.clone(),
             channel: communication.request.channel,
@@ -343,20 +351,22 @@ impl Webhook {
         };
         // Before the fact is stored: a crash between is repaired by the provider's retry.
         if let Some(report) = reports.iter().find(|report| unwanted(report.fact)) {
-            let content = ContentKey::of(key, &communication.request, &communication.content);
+            let content = ContentKey::for_request(key, &communication.request, &communication.content_id);
             let content = self.vault.get(&content, self.host.now()).await?.map(|content| content.recipient_contact);
             self.suppress(&contact, content, report.fact.as_str(), Some(key.id)).await?;
         } else if contact.channel == Channel::Email {
-            let arrived = |fact: Fact| matches!(fact, Fact::Delivered | Fact::Opened | Fact::Clicked);
+            let arrived = |fact: ReportedStatus| {
+                matches!(fact, ReportedStatus::Delivered | ReportedStatus::Opened | ReportedStatus::Clicked)
+            };
             if reports.iter().any(|report| arrived(report.fact)) {
                 self.arrived(&contact).await?;
-            } else if reports.iter().any(|report| report.fact == Fact::Undelivered) {
-                let content = ContentKey::of(key, &communication.request, &communication.content);
+            } else if reports.iter().any(|report| report.fact == ReportedStatus::Undelivered) {
+                let content = ContentKey::for_request(key, &communication.request, &communication.content_id);
                 self.returned(&contact, &key.id, &content).await?;
             }
         }
         match executor.execute_loaded(key, loaded, Command::Report(reports.to_vec())).await {
-            Err(ExecuteError::Rejected(Rejection::NeverAttempted)) => {
+            Err(ExecuteError::Rejected(Rejection::UnknownAttempt)) => {
                 tracing::warn!(provider, id = %key.id, "a callback for an attempt that was never made");
                 Ok(())
             }
@@ -369,10 +379,9 @@ impl Webhook {
 
     /// What came back has another channel's turn at once. Best effort: the stream's timer sends the same hint a minute later.
     async fn send_fallback_hint(&self, key: &StreamKey, after: &Loaded) {
-        let due = after.state.requested().ok().and_then(Communication::fallback_due_at);
-        let Some(lane) = application::lane(&after.state).filter(|_| due.is_some_and(|at| at <= self.host.now())) else {
-            return;
-        };
+        let now = self.host.now();
+        let is_due = after.state.requested().is_ok_and(|communication| communication.is_fallback_due(now));
+        let Some(lane) = application::lane(&after.state).filter(|_| is_due) else { return };
         if let Err(error) = self.queue.send(&[(Hint { lane, key: key.clone() }, 0)]).await {
             tracing::warn!(id = %key.id, %error, "a hint was not sent; the sweep will");
         }
@@ -426,7 +435,7 @@ impl Webhook {
     async fn arrived(&self, contact: &AddressKey) -> Result<(), StoreError> {
         let key = soft_bounce_key(contact);
         match self.documents.get_document(&key, self.host.now()).await? {
-            Some(_) => self.documents.remove_document(&key).await,
+            Some(_) => self.documents.delete_document(&key).await,
             None => Ok(()),
         }
     }

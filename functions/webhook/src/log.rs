@@ -20,7 +20,7 @@ pub(crate) const WAITING: &str = "waiting";
 pub(crate) const UNMATCHED: &str = "unmatched";
 
 fn log_key(tenant: &TenantId, name: &str) -> DocumentKey {
-    DocumentKey { tenant: tenant.clone(), shelf: "callback", name: name.to_owned() }
+    DocumentKey { tenant: tenant.clone(), collection: "callback", name: name.to_owned() }
 }
 
 pub(crate) enum Outcome {
@@ -64,14 +64,14 @@ impl Webhook {
             Ok(text) => (text.to_owned(), "utf-8"),
             Err(_) => (STANDARD.encode(kept), "base64"),
         };
-        let account = provider.account();
+        let account = provider.config();
         // The address holds the secret of the configuration: its path is cut before it.
         let path = request.url.split('?').next().unwrap_or_default();
         let path = path.split("/webhooks/").nth(1).unwrap_or_default().rsplit_once('/').map_or("", |(path, _)| path);
         let entry = json!({
             "receivedAt": now.0,
             "provider": account.provider,
-            "channelId": account.config,
+            "channelId": account.id,
             "method": request.method,
             "path": format!("/webhooks/{path}"),
             "headers": shown(&request.headers),
@@ -86,7 +86,7 @@ impl Webhook {
         if let Err(error) =
             self.documents.put_document(&log_key(tenant, &name), &entry.to_string(), Some(now + RETENTION_MS)).await
         {
-            tracing::error!(config = account.config, %error, "a callback was not logged");
+            tracing::error!(config = account.id, %error, "a callback was not logged");
         }
         name
     }

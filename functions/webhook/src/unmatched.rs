@@ -3,7 +3,7 @@
 use application::hint::Message;
 use application::problem::Problem;
 use domain::ports::{DocumentKey, UnmatchedRetry};
-use domain::provider::Told;
+use domain::provider::ProviderReport;
 use events::TenantId;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -20,11 +20,11 @@ const RETENTION_MS: i64 = 24 * 3_600_000;
 pub struct UnmatchedReports {
     pub config: String,
     pub provider: String,
-    pub told: Vec<Told>,
+    pub told: Vec<ProviderReport>,
 }
 
 fn key(tenant: &TenantId, name: &str) -> DocumentKey {
-    DocumentKey { tenant: tenant.clone(), shelf: "parked", name: name.to_owned() }
+    DocumentKey { tenant: tenant.clone(), collection: "parked", name: name.to_owned() }
 }
 
 impl Webhook {
@@ -46,7 +46,7 @@ impl Webhook {
         let body = serde_json::to_string(parked).unwrap_or_default();
         self.documents.put_document(&key(tenant, name), &body, Some(self.host.now() + RETENTION_MS)).await?;
         let again = UnmatchedRetry { tenant: tenant.clone(), name: name.to_owned(), tries: tries + 1 };
-        Ok(self.inbox.again(&again, *delay_s).await?)
+        Ok(self.inbox.enqueue(&again, *delay_s).await?)
     }
 
     /// Looks at what was put aside once more.
@@ -74,7 +74,7 @@ impl Webhook {
             tracing::warn!(config, facts = unknown.len(), "a callback for unknown messages");
         }
         self.set_status(&tenant, &name, status).await?;
-        Ok(self.documents.remove_document(&key).await?)
+        Ok(self.documents.delete_document(&key).await?)
     }
 }
 

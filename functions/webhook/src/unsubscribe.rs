@@ -5,9 +5,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
-use domain::communication::Report;
+use domain::communication::DeliveryReport;
 use domain::ports::StreamKey;
-use events::Fact;
+use events::ReportedStatus;
 
 use crate::page::page;
 use crate::{Callback, Shared, Webhook};
@@ -47,7 +47,13 @@ pub(crate) async fn ask(State(webhook): Shared, uri: Uri) -> Result<Response, Pr
 pub(crate) async fn unsubscribe(State(webhook): Shared, uri: Uri, _: Body) -> Result<Response, Problem> {
     let (key, words) = webhook.verify_link(&uri).await?;
     let event_id = Some("one-click".to_owned());
-    let report = Report { attempt: None, fact: Fact::Unsubscribed, event_id, at: webhook.host.now(), code: None };
+    let report = DeliveryReport {
+        attempt: None,
+        fact: ReportedStatus::Unsubscribed,
+        event_id,
+        at: webhook.host.now(),
+        code: None,
+    };
     webhook.record("unsubscribe", vec![Callback { key, report }]).await?;
     Ok(page(words.lang, words.title, &format!("<p role=\"status\">{}</p>", words.done)))
 }

@@ -11,9 +11,10 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
 };
+use domain::message::MessageContent;
 use domain::ports::{
-    AddressKey, Append, AppendError, ContentKey, CoordinationStore, DocumentKey, DocumentStore, Due, EventStore, Hint,
-    JournalKey, Journals, Keys, MAX_STREAM_BYTES, MessageContent, Principal, QueueId, ScanPage, StoreError, Stream,
+    AddressKey, ApiKeyStore, Append, AppendError, ContentKey, CoordinationStore, DocumentKey, DocumentStore, Due,
+    EventStore, Hint, JournalKey, Journals, MAX_STREAM_BYTES, Principal, QueueId, ScanPage, StoreError, Stream,
     StreamKey, TIMER_SHARDS, Vault, VersionedRecord,
 };
 use events::{TenantId, Timestamp};
@@ -127,7 +128,7 @@ impl EventStore for DynamoStore {
                 .expression_attribute_values(":expected", number(expected)),
         };
         if let Some(wake) = append.wake {
-            let shard = key.id.spread() % TIMER_SHARDS;
+            let shard = key.id.shard_byte() % TIMER_SHARDS;
             update = update
                 .expression_attribute_values(":wake", number(wake.0))
                 .expression_attribute_values(":shard", number(shard));
@@ -428,7 +429,7 @@ fn api_key(hash: &str) -> Item {
 }
 
 #[async_trait]
-impl Keys for DynamoStore {
+impl ApiKeyStore for DynamoStore {
     async fn find(&self, key_hash: &str) -> Result<Option<Principal>, StoreError> {
         let get = self.client.get_item().table_name(&self.vault_table).set_key(Some(api_key(key_hash)));
         let item = get.send().await.map_err(unavailable)?.item;
@@ -583,12 +584,12 @@ impl DocumentStore for DynamoStore {
         item.filter(|item| is_in_time(item, now)).map(|item| read_string(&item, "body")).transpose()
     }
 
-    async fn remove_document(&self, key: &DocumentKey) -> Result<(), StoreError> {
+    async fn delete_document(&self, key: &DocumentKey) -> Result<(), StoreError> {
         let delete = self.client.delete_item().table_name(&self.vault_table).set_key(Some(document_key(key)));
         delete.send().await.map(|_| ()).map_err(unavailable)
     }
 
-    async fn shelf(
+    async fn list_documents(
         &self,
         tenant: &TenantId,
         shelf: &'static str,

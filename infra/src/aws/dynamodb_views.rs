@@ -1,5 +1,6 @@
-//! Rows: `pk` = tenant#mode#com, `sk` = created#id, `row` = JSON. Counters: tenant#mode#day and …#total, spread over
-//! four items each so that shards of the table stream seldom meet.
+//! The read models in DynamoDB. Rows have `pk` = tenant#mode#com, `sk` = created#id and `row` = JSON. Counters have the
+//! partitions tenant#mode#day and tenant#mode#total. Each counter is spread over four items, so that the shards of the
+//! table stream rarely write the same item.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,21 +8,21 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Put, ReturnConsumedCapacity, TransactWriteItem, Update};
-use domain::communication_view::{CommunicationRow, day};
+use domain::communication_view::{CommunicationRow, utc_day};
 use domain::ports::{ListFilter, ProjectedRow, RowKey, RowPage, StoreError, ViewScope, ViewStore, entity_index_key};
-use domain::stats::{Counters, add_counters, contribution, difference};
+use domain::stats::{Counters, add_counters, contribution, counter_delta};
 use events::Timestamp;
 
 use super::dynamodb::{Item, get_items, number, parse, read_number, read_string, text, unavailable};
 
-/// Rows looked at for one page, at most.
-const EXAMINED: usize = 500;
-/// Items that one counter is spread over.
-const SPREAD: u8 = 4;
-/// A transaction that lost its race is decided again, at most this often.
-const MAX_RACES: usize = 5;
+/// The most rows that are examined for one page.
+const MAX_EXAMINED: usize = 500;
+/// The number of items that one counter is spread over.
+const COUNTER_SHARDS: u8 = 4;
+/// How often a transaction is built and tried when others change the same items.
+const MAX_TRANSACTION_TRIES: usize = 5;
 
-/// Read models in one table.
+/// The read models, all in one table.
 #[derive(Clone)]
 pub struct DynamoViewStore {
     pub client: Client,
@@ -40,12 +41,13 @@ fn key(pk: String, sk: String) -> Item {
     HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }
 
-fn row_of(item: &Item) -> Result<CommunicationRow, StoreError> {
+fn parse_row(item: &Item) -> Result<CommunicationRow, StoreError> {
     parse(&read_string(item, "row")?)
 }
 
 impl DynamoViewStore {
-    /// The transaction that brings `rows` and counters forward; none when nothing is newer.
+    /// The writes that store the rows and add the differences to the counters. Rows that are not newer than the stored
+    /// ones are skipped.
     async fn transaction(&self, rows: &[ProjectedRow], now: Timestamp) -> Result<Vec<TransactWriteItem>, StoreError> {
         let keys: Vec<Item> = rows.iter().map(|p| row_key(&p.view, &RowKey::of(&p.row))).collect();
         let old = get_items(&self.client, &self.table, &keys).await?;
@@ -53,23 +55,23 @@ impl DynamoViewStore {
         let mut changes: BTreeMap<String, Counters> = BTreeMap::new();
         for ((projected, old), key) in rows.iter().zip(old).zip(keys) {
             let row = &projected.row;
-            let old = old.as_ref().map(row_of).transpose()?;
+            let old = old.as_ref().map(parse_row).transpose()?;
             if old.as_ref().is_some_and(|old| row.position <= old.position) {
                 continue;
             }
-            let change = difference(&contribution(row), old.as_ref().map(contribution).as_ref());
-            add_counters(changes.entry(day(row.created_at)).or_default(), &change);
+            let change = counter_delta(&contribution(row), old.as_ref().map(contribution).as_ref());
+            add_counters(changes.entry(utc_day(row.created_at)).or_default(), &change);
             items.push(self.put(&projected.view, row, old.as_ref(), key)?);
         }
         let Some(first) = rows.first().filter(|_| !items.is_empty()) else { return Ok(items) };
-        let place = first.row.id.spread() % SPREAD;
+        let shard = first.row.id.shard_byte() % COUNTER_SHARDS;
         let mut total = Counters::new();
         for (day, change) in &changes {
             add_counters(&mut total, change);
-            let key = key(partition(&first.view, "day"), format!("{day}#{place}"));
+            let key = key(partition(&first.view, "day"), format!("{day}#{shard}"));
             items.extend(self.add(key, change, None)?);
         }
-        let total_key = key(partition(&first.view, "total"), place.to_string());
+        let total_key = key(partition(&first.view, "total"), shard.to_string());
         items.extend(self.add(total_key, &total, Some(now))?);
         Ok(items)
     }
@@ -90,7 +92,7 @@ impl DynamoViewStore {
         if let Some(entity) = entity_index_key(&row.entity_type, &row.entity_id) {
             item.insert("epk".to_owned(), text(partition(view, &entity)));
         }
-        if row.given_up.is_some() {
+        if row.dead_letter_outcome.is_some() {
             item.insert("dpk".to_owned(), text(partition(view, "dead")));
         }
         let put = Put::builder().table_name(&self.table).set_item(Some(item));
@@ -116,11 +118,11 @@ impl DynamoViewStore {
         }
         let mut update = Update::builder().table_name(&self.table).set_key(Some(key));
         let mut adds = Vec::new();
-        for (place, (name, amount)) in change.iter().enumerate() {
-            adds.push(format!("#{place} :{place}"));
+        for (index, (name, amount)) in change.iter().enumerate() {
+            adds.push(format!("#{index} :{index}"));
             update = update
-                .expression_attribute_names(format!("#{place}"), name)
-                .expression_attribute_values(format!(":{place}"), number(amount));
+                .expression_attribute_names(format!("#{index}"), name)
+                .expression_attribute_values(format!(":{index}"), number(amount));
         }
         let mut expression = String::new();
         if let Some(at) = at {
@@ -153,7 +155,7 @@ impl DynamoViewStore {
     }
 }
 
-fn count(item: &Item, sum: &mut Counters) {
+fn add_item_counters(item: &Item, sum: &mut Counters) {
     for (name, value) in item {
         let amount = value.as_n().ok().filter(|_| name != "as_of").and_then(|n| n.parse::<i64>().ok());
         *sum.entry(name.clone()).or_insert(0) += amount.unwrap_or(0);
@@ -164,8 +166,8 @@ fn count(item: &Item, sum: &mut Counters) {
 #[async_trait]
 impl ViewStore for DynamoViewStore {
     async fn apply(&self, rows: &[ProjectedRow], now: Timestamp) -> Result<(), StoreError> {
-        let mut last = StoreError::Unavailable("dynamodb: the views are contended".to_owned());
-        for race in 0..MAX_RACES {
+        let mut last = StoreError::Unavailable("dynamodb: too many concurrent changes of the views".to_owned());
+        for attempt in 0..MAX_TRANSACTION_TRIES {
             let items = self.transaction(rows, now).await?;
             if items.is_empty() {
                 return Ok(());
@@ -174,14 +176,14 @@ impl ViewStore for DynamoViewStore {
             match write.return_consumed_capacity(ReturnConsumedCapacity::Indexes).send().await {
                 Ok(_) => return Ok(()),
                 Err(error) => {
-                    let lost = error
+                    let is_conflict = error
                         .as_service_error()
                         .is_some_and(TransactWriteItemsError::is_transaction_canceled_exception);
                     last = unavailable(error);
-                    if !lost {
+                    if !is_conflict {
                         return Err(last);
                     }
-                    tokio::time::sleep(std::time::Duration::from_millis(10 << race)).await;
+                    tokio::time::sleep(std::time::Duration::from_millis(10 << attempt)).await;
                 }
             }
         }
@@ -196,13 +198,14 @@ impl ViewStore for DynamoViewStore {
         size: usize,
     ) -> Result<RowPage, StoreError> {
         let (index, name, pk) = match (&filter.recipient_id, entity_index_key(&filter.entity_type, &filter.entity_id)) {
-            _ if filter.given_up => (Some("dead_letters"), "dpk", partition(view, "dead")),
+            _ if filter.dead_letters_only => (Some("dead_letters"), "dpk", partition(view, "dead")),
             (Some(recipient), _) => (Some("by_recipient"), "rpk", partition(view, recipient)),
             (None, Some(entity)) => (Some("by_entity"), "epk", partition(view, &entity)),
             (None, None) => (None, "pk", partition(view, "com")),
         };
         let bound = filter.to.map(|to| format!("{:013}", to.0));
-        // Keys end in lower-case letters and digits: `~` is after all of them. BETWEEN includes its ends.
+        // Keys consist of digits, `#`, lower-case letters and `_`, so `~` sorts after all of them. BETWEEN includes its
+        // ends.
         let upper = bound.as_deref().unwrap_or("~");
         let upper = after.map_or(upper, |after| after.min(upper));
         let lower = filter.from.map_or("0".to_owned(), |from| format!("{:013}", from.0));
@@ -211,7 +214,7 @@ impl ViewStore for DynamoViewStore {
         }
         let (mut page, mut examined, mut start) = (RowPage::default(), 0, None);
         loop {
-            let answer = self
+            let response = self
                 .client
                 .query()
                 .table_name(&self.table)
@@ -226,7 +229,7 @@ impl ViewStore for DynamoViewStore {
                 .send()
                 .await
                 .map_err(unavailable)?;
-            let mut items: Vec<Item> = answer.items.unwrap_or_default();
+            let mut items: Vec<Item> = response.items.unwrap_or_default();
             if index.is_some() {
                 let keys: Result<Vec<Item>, StoreError> =
                     items.iter().map(|i| Ok(key(read_string(i, "pk")?, read_string(i, "sk")?))).collect();
@@ -238,26 +241,26 @@ impl ViewStore for DynamoViewStore {
                     continue;
                 }
                 examined += 1;
-                let row = row_of(item)?;
+                let row = parse_row(item)?;
                 if filter.matches(&row) {
                     page.rows.push(row);
                 }
-                if page.rows.len() == size || EXAMINED <= examined {
+                if page.rows.len() == size || MAX_EXAMINED <= examined {
                     page.next = Some(sk);
                     return Ok(page);
                 }
             }
-            start = answer.last_evaluated_key;
+            start = response.last_evaluated_key;
             if start.is_none() {
                 return Ok(page);
             }
         }
     }
 
-    async fn rows(&self, view: &ViewScope, of: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError> {
-        let keys: Vec<Item> = of.iter().map(|row| row_key(view, row)).collect();
-        let found = get_items(&self.client, &self.table, &keys).await?;
-        found.iter().map(|item| item.as_ref().map(row_of).transpose()).collect()
+    async fn get_rows(&self, view: &ViewScope, keys: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError> {
+        let keys: Vec<Item> = keys.iter().map(|row| row_key(view, row)).collect();
+        let items = get_items(&self.client, &self.table, &keys).await?;
+        items.iter().map(|item| item.as_ref().map(parse_row).transpose()).collect()
     }
 
     async fn daily_counters(
@@ -271,7 +274,7 @@ impl ViewStore for DynamoViewStore {
         for item in &items {
             let sk = read_string(item, "sk")?;
             let day = sk.split('#').next().unwrap_or(&sk).to_owned();
-            count(item, days.entry(day).or_default());
+            add_item_counters(item, days.entry(day).or_default());
         }
         Ok(days)
     }
@@ -279,7 +282,7 @@ impl ViewStore for DynamoViewStore {
     async fn total_counters(&self, view: &ViewScope) -> Result<(Counters, Option<Timestamp>), StoreError> {
         let items = self.counters(partition(view, "total"), "0", "9").await?;
         let mut totals = Counters::new();
-        items.iter().for_each(|item| count(item, &mut totals));
+        items.iter().for_each(|item| add_item_counters(item, &mut totals));
         Ok((totals, items.iter().filter_map(|item| read_number(item, "as_of")).max().map(Timestamp)))
     }
 }

@@ -1,4 +1,4 @@
-//! Envelopes: KMS wraps a fresh data key for each text, and unwraps it again.
+//! Envelope encryption with KMS. Each text gets a new data key, which KMS encrypts and later decrypts.
 
 use async_trait::async_trait;
 use aws_sdk_kms::Client;
@@ -9,15 +9,17 @@ use domain::ports::{SecretCipher, StoreError};
 
 use crate::seal;
 
-/// Seals with a customer managed key. `place` is its encryption context too, so KMS itself refuses another.
+/// Encrypts with a customer managed key. The context is KMS's encryption context too, so KMS itself refuses to decrypt
+/// the data key in another context.
 pub struct KmsCipher {
     pub client: Client,
     pub key_id: String,
 }
 
-const CONTEXT: &str = "place";
+/// The name of our entry in the encryption context. It must never change, because stored data keys are bound to it.
+const CONTEXT_NAME: &str = "place";
 
-fn unavailable<E: std::error::Error + Send + Sync + 'static, R: std::fmt::Debug + Send + Sync + 'static>(
+fn to_store_error<E: std::error::Error + Send + Sync + 'static, R: std::fmt::Debug + Send + Sync + 'static>(
     error: SdkError<E, R>,
 ) -> StoreError {
     StoreError::Unavailable(format!("kms: {}", DisplayErrorContext(&error)))
@@ -25,19 +27,21 @@ fn unavailable<E: std::error::Error + Send + Sync + 'static, R: std::fmt::Debug 
 
 #[async_trait]
 impl SecretCipher for KmsCipher {
-    async fn encrypt(&self, place: &str, plain: &str) -> Result<String, StoreError> {
+    async fn encrypt(&self, context: &str, plain: &str) -> Result<String, StoreError> {
         let generate = self.client.generate_data_key().key_id(&self.key_id).key_spec(DataKeySpec::Aes256);
-        let made = generate.encryption_context(CONTEXT, place).send().await.map_err(unavailable)?;
+        let generated = generate.encryption_context(CONTEXT_NAME, context).send().await.map_err(to_store_error)?;
         let missing = || StoreError::Unavailable("kms: no data key".to_owned());
-        let (data_key, wrapped) = (made.plaintext.ok_or_else(missing)?, made.ciphertext_blob.ok_or_else(missing)?);
-        seal::seal(data_key.as_ref(), wrapped.as_ref(), place, plain)
+        let (data_key, wrapped) =
+            (generated.plaintext.ok_or_else(missing)?, generated.ciphertext_blob.ok_or_else(missing)?);
+        seal::encrypt(data_key.as_ref(), wrapped.as_ref(), context, plain)
     }
 
-    async fn decrypt(&self, place: &str, sealed: &str) -> Result<String, StoreError> {
-        let wrapped = Blob::new(seal::wrapped(sealed)?);
+    async fn decrypt(&self, context: &str, sealed: &str) -> Result<String, StoreError> {
+        let wrapped = Blob::new(seal::wrapped_data_key(sealed)?);
         let decrypt = self.client.decrypt().key_id(&self.key_id).ciphertext_blob(wrapped);
-        let data_key = decrypt.encryption_context(CONTEXT, place).send().await.map_err(unavailable)?.plaintext;
+        let data_key =
+            decrypt.encryption_context(CONTEXT_NAME, context).send().await.map_err(to_store_error)?.plaintext;
         let data_key = data_key.ok_or_else(|| StoreError::Unavailable("kms: no data key".to_owned()))?;
-        seal::open(data_key.as_ref(), place, sealed)
+        seal::decrypt(data_key.as_ref(), context, sealed)
     }
 }

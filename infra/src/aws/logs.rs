@@ -1,6 +1,8 @@
+//! Logging for CloudWatch.
+
 use tracing_subscriber::EnvFilter;
 
-/// One JSON object a line, as CloudWatch reads it. The level is `AWS_LAMBDA_LOG_LEVEL`, else `info`.
+/// Logs one JSON object per line, as CloudWatch expects. The level is `AWS_LAMBDA_LOG_LEVEL`, by default `info`.
 pub fn init_logs(var: impl Fn(&str) -> Option<String>) {
     let level = var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_else(|| "info".to_owned());
     tracing_subscriber::fmt()

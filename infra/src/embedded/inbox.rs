@@ -1,31 +1,32 @@
-//! The inbox of one machine: a table, looked at every second.
+//! The queue of delivery reports whose message is not known yet, as a table that is polled every second.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::ports::{Host, Inbox, StoreError, UnmatchedRetry};
+use domain::ports::{ClockAndRng, StoreError, UnmatchedQueue, UnmatchedRetry};
 use events::Timestamp;
 use rusqlite::params;
 
-use super::Database;
+use super::database::Database;
 use super::store::execute;
 
+/// Stores unmatched reports until they are due for another try.
 pub struct SqliteUnmatchedQueue {
     pub database: Database,
-    pub host: Arc<dyn Host>,
+    pub host: Arc<dyn ClockAndRng>,
 }
 
-/// What is due, and the name to take it away by.
+/// A report that is due for another try.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiting {
+pub struct WaitingCallback {
     pub id: i64,
     pub body: String,
 }
 
 #[async_trait]
-impl Inbox for SqliteUnmatchedQueue {
-    async fn again(&self, again: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError> {
-        let body = serde_json::to_string(again).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+impl UnmatchedQueue for SqliteUnmatchedQueue {
+    async fn enqueue(&self, retry: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError> {
+        let body = serde_json::to_string(retry).map_err(|error| StoreError::Unreadable(error.to_string()))?;
         let due = self.host.now() + i64::from(delay_s) * 1_000;
         let insert = "INSERT INTO inbox (due, body) VALUES (?1, ?2)";
         self.database.write(move |connection| execute(connection, insert, params![due.0, body]).map(|_| ())).await
@@ -33,20 +34,23 @@ impl Inbox for SqliteUnmatchedQueue {
 }
 
 impl SqliteUnmatchedQueue {
+    /// The first 100 reports that are due.
+    ///
     /// # Errors
     ///
-    /// [`StoreError`]
-    pub fn due(&self, now: Timestamp) -> Result<Vec<Waiting>, StoreError> {
+    /// [`StoreError`]: the file cannot be read.
+    pub fn due(&self, now: Timestamp) -> Result<Vec<WaitingCallback>, StoreError> {
         self.database.read(|connection| {
             let mut query = connection.prepare_cached("SELECT id, body FROM inbox WHERE due <= ?1 LIMIT 100")?;
-            let rows = query.query_map(params![now.0], |row| Ok(Waiting { id: row.get(0)?, body: row.get(1)? }))?;
+            let rows =
+                query.query_map(params![now.0], |row| Ok(WaitingCallback { id: row.get(0)?, body: row.get(1)? }))?;
             rows.collect()
         })
     }
 
     /// # Errors
     ///
-    /// [`StoreError`]
+    /// [`StoreError`]: the file cannot be written.
     pub async fn delete(&self, id: i64) -> Result<(), StoreError> {
         let delete = "DELETE FROM inbox WHERE id = ?1";
         self.database.write(move |connection| execute(connection, delete, params![id]).map(|_| ())).await

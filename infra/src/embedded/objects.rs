@@ -1,4 +1,4 @@
-//! Uploaded files in a folder, by addresses of this process that carry their signature, as S3's do.
+//! Uploaded files in a folder. This process serves them at signed addresses, as S3 does.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -10,49 +10,54 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::ports::{ObjectKey, ObjectStore, PresignedUpload, StoreError};
 use events::Timestamp;
 
+/// Stores uploaded files in one folder.
 pub struct FolderObjectStore {
     pub folder: PathBuf,
-    /// Where this process serves them: `/_dev/files/<path>`.
+    /// The base address of this process, which serves the files at `/_dev/files/<path>`.
     pub url: String,
+    /// Signs the addresses.
     pub key: Vec<u8>,
 }
 
-fn down(error: impl std::fmt::Display) -> StoreError {
+fn to_store_error(error: impl std::fmt::Display) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }
 
 impl FolderObjectStore {
-    fn signature(&self, said: &str) -> String {
+    fn signature(&self, text: &str) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.key);
-        URL_SAFE_NO_PAD.encode(hmac::sign(&key, said.as_bytes()))
+        URL_SAFE_NO_PAD.encode(hmac::sign(&key, text.as_bytes()))
     }
 
-    fn address(&self, method: &str, path: &str, of: &str, until: Timestamp) -> String {
-        let signature = self.signature(&format!("{method} {path} {of} {}", until.0));
+    fn address(&self, method: &str, path: &str, scope: &str, until: Timestamp) -> String {
+        let signature = self.signature(&format!("{method} {path} {scope} {}", until.0));
         format!("{}/_dev/files/{path}?until={}&signature={signature}", self.url, until.0)
     }
 
-    /// Whether an address of ours is meant for this, and still good.
+    /// Whether a signed address permits this operation and has not expired. `scope` is what the signature covers
+    /// besides the method, the path and the expiry.
     pub fn allows(
         &self,
         method: &str,
         path: &str,
-        of: &str,
+        scope: &str,
         until: Timestamp,
         signature: &str,
         now: Timestamp,
     ) -> bool {
-        let said = format!("{method} {path} {of} {}", until.0);
+        let text = format!("{method} {path} {scope} {}", until.0);
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.key);
-        let given = URL_SAFE_NO_PAD.decode(signature).unwrap_or_default();
-        now < until && hmac::verify(&key, said.as_bytes(), &given).is_ok()
+        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap_or_default();
+        now < until && hmac::verify(&key, text.as_bytes(), &signature).is_ok()
     }
 
     fn file(&self, path: &str) -> PathBuf {
-        // One name, so that no path leads out of the folder.
+        // Separators are replaced, so that no path leads out of the folder.
         self.folder.join(path.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_', "."))
     }
 
+    /// Writes a file and creates the folder if necessary.
+    ///
     /// # Errors
     ///
     /// The folder cannot be written to.
@@ -61,7 +66,7 @@ impl FolderObjectStore {
         std::fs::write(self.file(path), bytes)
     }
 
-    /// None: not there.
+    /// Reads a file. `None` if it does not exist.
     ///
     /// # Errors
     ///
@@ -75,8 +80,8 @@ impl FolderObjectStore {
     }
 }
 
-/// What of an upload is signed beside its place.
-pub fn upload_of(mime: &str, size: u64) -> String {
+/// The scope of an upload address: the type and size of the file.
+pub fn upload_scope(mime: &str, size: u64) -> String {
     format!("{mime} {size}")
 }
 
@@ -91,7 +96,7 @@ impl ObjectStore for FolderObjectStore {
     ) -> Result<PresignedUpload, StoreError> {
         let headers =
             vec![("content-length".to_owned(), size.to_string()), ("content-type".to_owned(), mime.to_owned())];
-        Ok(PresignedUpload { url: self.address("PUT", &key.path(), &upload_of(mime, size), until), headers })
+        Ok(PresignedUpload { url: self.address("PUT", &key.path(), &upload_scope(mime, size), until), headers })
     }
 
     async fn download_from(
@@ -102,25 +107,25 @@ impl ObjectStore for FolderObjectStore {
         until: Timestamp,
     ) -> Result<String, StoreError> {
         let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
-        let of = format!("{} {}", encode(name), encode(mime));
-        let address = self.address("GET", &key.path(), &of, until);
+        let scope = format!("{} {}", encode(name), encode(mime));
+        let address = self.address("GET", &key.path(), &scope, until);
         Ok(format!("{address}&name={}&type={}", encode(name), encode(mime)))
     }
 
     async fn read(&self, key: &ObjectKey, max_bytes: usize) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.get(&key.path()).map_err(down)? {
-            Some(bytes) if max_bytes < bytes.len() => Err(down("more than was asked for")),
-            found => Ok(found),
+        match self.get(&key.path()).map_err(to_store_error)? {
+            Some(bytes) if max_bytes < bytes.len() => Err(to_store_error("the file is too large")),
+            bytes => Ok(bytes),
         }
     }
 
     async fn write(&self, key: &ObjectKey, bytes: Vec<u8>, _: &str) -> Result<(), StoreError> {
-        self.put(&key.path(), &bytes).map_err(down)
+        self.put(&key.path(), &bytes).map_err(to_store_error)
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
         match std::fs::remove_file(self.file(&key.path())) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(down(error)),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(to_store_error(error)),
             _ => Ok(()),
         }
     }

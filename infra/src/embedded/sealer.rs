@@ -1,21 +1,21 @@
-//! Sealing with a key of this machine's own.
+//! Encryption with a key that is stored on this machine.
 
 use async_trait::async_trait;
 use domain::ports::{SecretCipher, StoreError};
 
 use crate::seal;
 
-/// One key for everything; it never leaves its file.
+/// Encrypts everything with one local key.
 pub struct LocalKeyCipher(pub [u8; 32]);
 
 #[async_trait]
 impl SecretCipher for LocalKeyCipher {
-    async fn encrypt(&self, place: &str, plain: &str) -> Result<String, StoreError> {
-        seal::seal(&self.0, b"", place, plain)
+    async fn encrypt(&self, context: &str, plain: &str) -> Result<String, StoreError> {
+        seal::encrypt(&self.0, b"", context, plain)
     }
 
-    async fn decrypt(&self, place: &str, sealed: &str) -> Result<String, StoreError> {
-        seal::open(&self.0, place, sealed)
+    async fn decrypt(&self, context: &str, sealed: &str) -> Result<String, StoreError> {
+        seal::decrypt(&self.0, context, sealed)
     }
 }
 
@@ -24,16 +24,20 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_sealed_opens_in_its_place_alone() {
-        let sealer = LocalKeyCipher([7; 32]);
-        let sealed = sealer.encrypt("acme#a.1", "secret").await.expect("sealed");
+    async fn a_text_is_decrypted_only_with_its_key_and_context() {
+        let cipher = LocalKeyCipher([7; 32]);
+        let sealed = cipher.encrypt("acme#a.1", "secret").await.expect("encrypted");
         assert!(!sealed.contains("secret"));
-        assert_ne!(sealed, sealer.encrypt("acme#a.1", "secret").await.expect("sealed"), "a fresh nonce each time");
-        assert_eq!(sealer.decrypt("acme#a.1", &sealed).await.expect("opened"), "secret");
-        assert!(sealer.decrypt("other#a.1", &sealed).await.is_err(), "another's place");
+        assert_ne!(
+            sealed,
+            cipher.encrypt("acme#a.1", "secret").await.expect("encrypted"),
+            "each encryption has a new nonce"
+        );
+        assert_eq!(cipher.decrypt("acme#a.1", &sealed).await.expect("decrypted"), "secret");
+        assert!(cipher.decrypt("other#a.1", &sealed).await.is_err(), "another context");
         assert!(LocalKeyCipher([8; 32]).decrypt("acme#a.1", &sealed).await.is_err(), "another key");
         for wrong in ["", ".", "..", "AAAA.AAAA.AAAA", "not base64.x.y"] {
-            assert!(sealer.decrypt("acme#a.1", wrong).await.is_err(), "{wrong}");
+            assert!(cipher.decrypt("acme#a.1", wrong).await.is_err(), "{wrong}");
         }
     }
 }

@@ -1,8 +1,9 @@
 use async_trait::async_trait;
+use domain::message::MessageContent;
 use domain::ports::{
-    AddressKey, AlertSink, Append, AppendError, ContentKey, CoordinationStore, DocumentKey, DocumentStore, Due,
-    EventStore, Hint, JournalKey, Journals, Keys, MAX_STREAM_BYTES, MessageContent, Principal, QueueId, ScanPage,
-    StoreError, Stream, StreamKey, TIMER_SHARDS, Vault, VersionedRecord,
+    AddressKey, AlertSink, ApiKeyStore, Append, AppendError, ContentKey, CoordinationStore, DocumentKey, DocumentStore,
+    Due, EventStore, Hint, JournalKey, Journals, MAX_STREAM_BYTES, Principal, QueueId, ScanPage, StoreError, Stream,
+    StreamKey, TIMER_SHARDS, Vault, VersionedRecord,
 };
 use events::{TenantId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -101,7 +102,7 @@ impl EventStore for Database {
 
     async fn append(&self, key: &StreamKey, append: Append) -> Result<(), AppendError> {
         let pk = key.path();
-        let shard = append.wake.map(|_| key.id.spread() % TIMER_SHARDS);
+        let shard = append.wake.map(|_| key.id.shard_byte() % TIMER_SHARDS);
         let done = self.write(move |connection| append_row(connection, &pk, shard, &append)).await;
         if done.is_ok() {
             self.changed.notify_one();
@@ -330,7 +331,7 @@ impl Vault for Database {
 }
 
 #[async_trait]
-impl Keys for Database {
+impl ApiKeyStore for Database {
     async fn find(&self, key_hash: &str) -> Result<Option<Principal>, StoreError> {
         let body: Option<String> = Database::read(self, |connection| {
             let mut query = connection.prepare_cached("SELECT body FROM keys WHERE hash = ?1")?;
@@ -463,7 +464,7 @@ impl DocumentStore for Database {
         })
     }
 
-    async fn remove_document(&self, key: &DocumentKey) -> Result<(), StoreError> {
+    async fn delete_document(&self, key: &DocumentKey) -> Result<(), StoreError> {
         let (pk, sk) = key.path();
         self.write(move |connection| {
             execute(connection, "DELETE FROM vault WHERE pk = ?1 AND sk = ?2", params![pk, sk]).map(|_| ())
@@ -471,7 +472,7 @@ impl DocumentStore for Database {
         .await
     }
 
-    async fn shelf(
+    async fn list_documents(
         &self,
         tenant: &TenantId,
         shelf: &'static str,

@@ -1,19 +1,20 @@
+//! The read models in SQLite.
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use domain::communication_view::CommunicationRow;
 use domain::ports::{ListFilter, ProjectedRow, RowKey, RowPage, StoreError, ViewScope, ViewStore, entity_index_key};
-use domain::stats::{Counters, add_counters, contribution, difference};
+use domain::stats::{Counters, add_counters, contribution, counter_delta};
 use events::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::Database;
-use super::database::{in_transaction, unavailable, unreadable};
+use super::database::{Database, in_transaction, unavailable, unreadable};
 use super::store::execute;
 
-/// Rows looked at for one page, at most.
-const EXAMINED: usize = 2_000;
-/// The counters over all time are one more day.
+/// The most rows that are examined for one page.
+const MAX_EXAMINED: usize = 2_000;
+/// The day under which the counters over all time are stored.
 const ALL_TIME: &str = "all";
 
 fn view_name(view: &ViewScope) -> String {
@@ -53,15 +54,15 @@ impl ViewStore for Database {
         let lower = filter.from.map_or(String::new(), |from| format!("{:013}", from.0));
         let entity = entity_index_key(&filter.entity_type, &filter.entity_id);
         let (column, value) = match (&filter.recipient_id, entity) {
-            _ if filter.given_up => ("AND given_up IS NOT NULL AND ?4 IS NULL", None),
+            _ if filter.dead_letters_only => ("AND given_up IS NOT NULL AND ?4 IS NULL", None),
             (Some(recipient), _) => ("AND recipient = ?4", Some(recipient.clone())),
             (None, Some(entity)) => ("AND entity = ?4", Some(entity)),
             (None, None) => ("AND ?4 IS NULL", None),
         };
         let sql = format!(
-            "SELECT sk, body FROM view_rows WHERE view = ?1 AND sk < ?2 AND sk >= ?3 {column} ORDER BY sk DESC LIMIT {EXAMINED}"
+            "SELECT sk, body FROM view_rows WHERE view = ?1 AND sk < ?2 AND sk >= ?3 {column} ORDER BY sk DESC LIMIT {MAX_EXAMINED}"
         );
-        let found = self.read(|connection| {
+        let (page, next) = self.read(|connection| {
             let mut query = connection.prepare_cached(&sql)?;
             let mut rows = query.query(params![view_name(view), upper, lower, value])?;
             let (mut page, mut examined) = (Vec::new(), 0);
@@ -70,28 +71,28 @@ impl ViewStore for Database {
                 examined += 1;
                 let parsed = serde_json::from_str::<CommunicationRow>(&body);
                 if parsed.as_ref().is_ok_and(|row| !filter.matches(row)) {
-                    if examined == EXAMINED {
+                    if examined == MAX_EXAMINED {
                         return Ok((page, Some(sk)));
                     }
                     continue;
                 }
                 page.push(parsed);
-                if page.len() == size || examined == EXAMINED {
+                if page.len() == size || examined == MAX_EXAMINED {
                     return Ok((page, Some(sk)));
                 }
             }
             Ok((page, None))
         })?;
-        let rows = found.0.into_iter().collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
-        Ok(RowPage { rows, next: found.1 })
+        let rows = page.into_iter().collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+        Ok(RowPage { rows, next })
     }
 
-    async fn rows(&self, view: &ViewScope, of: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError> {
+    async fn get_rows(&self, view: &ViewScope, keys: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError> {
         let bodies = self.read(|connection| {
             let mut query = connection.prepare_cached("SELECT body FROM view_rows WHERE view = ?1 AND sk = ?2")?;
-            let one =
+            let body_of =
                 |key: &RowKey| query.query_row([view_name(view), key.path()], |row| row.get::<_, String>(0)).optional();
-            of.iter().map(one).collect::<rusqlite::Result<Vec<_>>>()
+            keys.iter().map(body_of).collect::<rusqlite::Result<Vec<_>>>()
         })?;
         let parse = |body: String| serde_json::from_str(&body).map_err(unreadable);
         bodies.into_iter().map(|body| body.map(parse).transpose()).collect()
@@ -126,7 +127,7 @@ impl ViewStore for Database {
     }
 }
 
-/// What some rows together change, by view and day: each counter is written once.
+/// The changes of a batch of rows to the counters, by view and day, so that each counter is written once.
 type Changes = BTreeMap<(String, String), Counters>;
 
 fn apply_counters(connection: &Connection, changes: &Changes) -> Result<(), StoreError> {
@@ -161,11 +162,11 @@ fn apply_row(
     execute(
         connection,
         "INSERT OR REPLACE INTO view_rows VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![view, sk, row.position as i64, row.recipient_id, entity, body, row.given_up],
+        params![view, sk, row.position as i64, row.recipient_id, entity, body, row.dead_letter_outcome],
     )?;
     execute(connection, "INSERT OR REPLACE INTO view_times VALUES (?1, ?2)", params![view, now.0])?;
-    let change = difference(&contribution(row), old.as_ref().map(contribution).as_ref());
-    for day in [domain::communication_view::day(row.created_at), ALL_TIME.to_owned()] {
+    let change = counter_delta(&contribution(row), old.as_ref().map(contribution).as_ref());
+    for day in [domain::communication_view::utc_day(row.created_at), ALL_TIME.to_owned()] {
         add_counters(changes.entry((view.clone(), day)).or_default(), &change);
     }
     Ok(())

@@ -1,58 +1,61 @@
-//! Africa's Talking, SMS: `POST /version1/messaging`, 201 with a status for each recipient. It echoes nothing of ours,
-//! signs nothing, and cannot be asked about a message: callbacks are matched by its own id, and the secret is in the
-//! address.
+//! Africa's Talking for SMS: `POST /version1/messaging` answers 201 with a status for each recipient. Its callbacks
+//! carry neither our ids nor a signature, so they are matched by its message id and authenticated by the secret in
+//! their address. It has no API to look up a message.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::communication::Answer;
+use domain::communication::AttemptOutcome;
 use domain::provider::{
-    About, AccountQueryError, Balance, CallbackRequest, Capabilities, Consent, InboundMessage, InvalidSetting, Kind,
-    OutboundMessage, ParsedCallback, Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, Balance, CallbackRequest, Capabilities, ConsentChange, InboundMessage, InvalidSetting,
+    MessageRef, OutboundMessage, ParsedCallback, Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde::Deserialize;
 
-use super::signatures::{Verdict, url_secret};
-use super::{
-    ConnectionSettings, Entry, HttpExchange, balance, classify_status, exchange, field, query_api, refused,
-    report_with_consent, reports_only, text_with_links, unexpected_format, unknown_code,
-};
+use super::attempt_ids::form_field;
+use super::callback::{report_with_consent, reports_only, unknown_code};
+use super::http::{HttpExchange, balance, classify_status, exchange, query_api, unexpected_format};
+use super::outcome::refusal_outcome;
+use super::registration::{ConnectionSettings, ProviderRegistration};
+use super::signatures::{VerifyResult, url_secret};
+use super::text::text_with_links;
 
-pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("url-secret", url_secret)] };
+pub(super) const REGISTRATION: ProviderRegistration =
+    ProviderRegistration { kind: &KIND, connect, schemes: &[("url-secret", url_secret)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "africastalking",
     title: "Africa's Talking",
     channels: &[Channel::Sms],
     settings: &[
-        Setting::secret("apiKey", "The application's API key"),
-        Setting::required("username", "The application's username; sandbox for the sandbox"),
-        Setting::optional("senderId", "A registered short code or name"),
+        SettingSpec::secret("apiKey", "The application's API key"),
+        SettingSpec::required("username", "The application's username; sandbox for the sandbox"),
+        SettingSpec::optional("senderId", "A registered short code or name"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "the secret in the callback's address",
 };
 const CAN: Capabilities = Capabilities { echoes_our_id: false, balance: true, ..Capabilities::TEXT };
 
 struct AfricasTalking {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     base: String,
     api_key: String,
     username: String,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let username = link.need("username")?;
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let username = connection.require("username")?;
     let base = match username.as_str() {
-        "sandbox" => link.base_url("https://api.sandbox.africastalking.com"),
-        _ => link.base_url("https://api.africastalking.com"),
+        "sandbox" => connection.base_url("https://api.sandbox.africastalking.com"),
+        _ => connection.base_url("https://api.africastalking.com"),
     };
-    Ok(Arc::new(AfricasTalking { base, api_key: link.need("apiKey")?, username, link }))
+    Ok(Arc::new(AfricasTalking { base, api_key: connection.require("apiKey")?, username, connection }))
 }
 
 #[derive(Deserialize)]
-struct Taken {
+struct SendResponse {
     #[serde(rename = "SMSMessageData")]
     data: Data,
 }
@@ -60,7 +63,7 @@ struct Taken {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Data {
-    /// `Sent to 1/1 …`, or a word that refuses all: `InvalidSenderId`.
+    /// `Sent to 1/1 …`, or an error that concerns all recipients, such as `InvalidSenderId`.
     message: String,
     #[serde(default)]
     recipients: Vec<Recipient>,
@@ -71,24 +74,24 @@ struct Data {
 struct Recipient {
     status_code: u32,
     message_id: String,
-    /// `KES 0.8000`
+    /// Such as `KES 0.8000`.
     cost: Option<String>,
     message_parts: Option<u16>,
 }
 
 #[async_trait]
 impl Provider for AfricasTalking {
-    fn account(&self) -> &ProviderConfig {
-        &self.link.account
+    fn config(&self) -> &ProviderConfig {
+        &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let text = text_with_links(outbound, CAN.max_characters);
-        let sender = self.link.get("senderId");
+        let sender = self.connection.get("senderId");
         let mut fields = vec![
             ("username", self.username.as_str()),
             ("to", outbound.to.as_str()),
@@ -97,17 +100,17 @@ impl Provider for AfricasTalking {
             ("enqueue", "1"),
         ];
         fields.extend(sender.as_deref().map(|sender| ("from", sender)));
-        let request = self.link.http.client.post(format!("{}/version1/messaging", self.base));
+        let request = self.connection.http.client.post(format!("{}/version1/messaging", self.base));
         let request = request.header("apiKey", &self.api_key).header("accept", "application/json").form(&fields);
         match exchange(request, timeout_ms).await {
-            Ok(exchange) => answered(&exchange, domain::sms::segments(&text).count),
-            Err(answer) => answer.into(),
+            Ok(exchange) => send_result(&exchange, domain::sms::segments(&text).count),
+            Err(outcome) => outcome.into(),
         }
     }
 
     async fn balance(&self, timeout_ms: u64) -> Result<Balance, AccountQueryError> {
         #[derive(Deserialize)]
-        struct Told {
+        struct AccountResponse {
             #[serde(rename = "UserData")]
             user: User,
         }
@@ -115,38 +118,38 @@ impl Provider for AfricasTalking {
         struct User {
             balance: String,
         }
-        let Told { user } = self.user(timeout_ms).await?.json().ok_or_else(unexpected_format)?;
+        let AccountResponse { user } = self.account_details(timeout_ms).await?.json().ok_or_else(unexpected_format)?;
         let (unit, amount) = user.balance.split_once(' ').ok_or_else(unexpected_format)?;
         balance(amount.trim(), unit)
     }
 
     async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
-        self.user(timeout_ms).await.map(|_| ())
+        self.account_details(timeout_ms).await.map(|_| ())
     }
 
-    /// The secret in its address, which was compared before, is all there is.
-    async fn verify_callback(&self, _: &CallbackRequest, _: Timestamp) -> Verdict {
+    /// The callback carries no signature. The secret in its address was compared before this is called.
+    async fn verify_callback(&self, _: &CallbackRequest, _: Timestamp) -> VerifyResult {
         Ok(())
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
-        hear(&request.body, now)
+        parse_callback(&request.body, now)
     }
 }
 
 impl AfricasTalking {
-    async fn user(&self, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
+    async fn account_details(&self, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
         let query = form_urlencoded::Serializer::new(String::new()).append_pair("username", &self.username).finish();
-        let request = self.link.http.client.get(format!("{}/version1/user?{query}", self.base));
+        let request = self.connection.http.client.get(format!("{}/version1/user?{query}", self.base));
         query_api(request.header("apiKey", &self.api_key).header("accept", "application/json"), timeout_ms).await
     }
 }
 
-fn answered(exchange: &HttpExchange, segments: u16) -> Sent {
-    if let Some(no) = classify_status(exchange, exchange.code()) {
-        return no.into();
+fn send_result(exchange: &HttpExchange, segments: u16) -> SendResult {
+    if let Some(outcome) = classify_status(exchange, exchange.code()) {
+        return outcome.into();
     }
-    let Some(Taken { data }) = exchange.json::<Taken>() else { return exchange.unreadable_response() };
+    let Some(SendResponse { data }) = exchange.json::<SendResponse>() else { return exchange.unreadable_response() };
     let Some(recipient) = data.recipients.into_iter().next() else {
         let class = match data.message.as_str() {
             "InvalidSenderId" | "UserInBlacklist" => RefusalClass::Auth,
@@ -154,13 +157,13 @@ fn answered(exchange: &HttpExchange, segments: u16) -> Sent {
             _ => RefusalClass::Permanent,
         };
         let code: String = data.message.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
-        return refused(class, code, None).into();
+        return refusal_outcome(class, code, None).into();
     };
     let code = recipient.status_code;
     let class = match code {
         100..=102 => {
             let mut sent = exchange.accepted(recipient.message_id, recipient.message_parts.or(Some(segments)));
-            if let Answer::Accepted { cost_micros, .. } = &mut sent.answer {
+            if let AttemptOutcome::Accepted { cost_micros, .. } = &mut sent.answer {
                 *cost_micros = recipient.cost.as_deref().and_then(micros);
             }
             return sent;
@@ -170,34 +173,34 @@ fn answered(exchange: &HttpExchange, segments: u16) -> Sent {
         500 | 501 => RefusalClass::Transient,
         _ => RefusalClass::Permanent,
     };
-    Sent { opted_out: code == 406, ..refused(class, code.to_string(), None).into() }
+    SendResult { opted_out: code == 406, ..refusal_outcome(class, code.to_string(), None).into() }
 }
 
-/// `KES 0.8000` in millionths.
+/// The amount of a cost such as `KES 0.8000`, in millionths of its currency.
 fn micros(cost: &str) -> Option<i64> {
     let amount: f64 = cost.split_once(' ')?.1.trim().parse().ok()?;
     Some((amount * 1_000_000.0).round() as i64)
 }
 
-/// A report, a message to us, or an opt-out: each has its own fields.
-fn hear(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
-    let get = |name: &str| field(body, name);
+/// Tells a delivery report, an incoming message and an opt-out apart by the fields of the form.
+fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
+    let get = |name: &str| form_field(body, name);
     if let (Some(id), Some(status)) = (get("id"), get("status")) {
         let reason = get("failureReason");
         let reason = reason.as_deref();
-        let gone = matches!(reason, Some("UserDoesNotExist" | "UserIsInactive" | "NotNetworkSubcriber"));
+        let is_unreachable = matches!(reason, Some("UserDoesNotExist" | "UserIsInactive" | "NotNetworkSubcriber"));
         let fact = match status.as_str() {
-            "Sent" | "Submitted" | "Buffered" => Fact::Sent,
-            "Success" => Fact::Delivered,
-            "Failed" if gone => Fact::Bounced,
-            "Failed" | "Rejected" | "AbsentSubscriber" | "Expired" => Fact::Undelivered,
-            _ => Fact::Unknown,
+            "Sent" | "Submitted" | "Buffered" => ReportedStatus::Sent,
+            "Success" => ReportedStatus::Delivered,
+            "Failed" if is_unreachable => ReportedStatus::Bounced,
+            "Failed" | "Rejected" | "AbsentSubscriber" | "Expired" => ReportedStatus::Undelivered,
+            _ => ReportedStatus::Unknown,
         };
-        let code = if fact == Fact::Unknown { unknown_code(&status) } else { reason.map(str::to_owned) };
-        let about = About::Message(id.clone());
+        let code = if fact == ReportedStatus::Unknown { unknown_code(&status) } else { reason.map(str::to_owned) };
+        let message = MessageRef::ProviderMessageId(id.clone());
         let opted_out = reason == Some("UserInBlackList");
         return Ok(reports_only(report_with_consent(
-            about,
+            message,
             (fact, code),
             Some(format!("{id}:{status}")),
             now,
@@ -212,6 +215,6 @@ fn hear(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
         return Ok(ParsedCallback { inbound: vec![inbound], ..ParsedCallback::default() });
     }
     let contact = get("phoneNumber").ok_or("neither a report nor a message")?;
-    let consent = Consent { contact, is_opt_out: true, reason: "provider_opt_out" };
-    Ok(ParsedCallback { consents: vec![consent], ..ParsedCallback::default() })
+    let consent = ConsentChange { contact, is_opt_out: true, reason: "provider_opt_out" };
+    Ok(ParsedCallback { consent_changes: vec![consent], ..ParsedCallback::default() })
 }

@@ -1,4 +1,5 @@
-//! What SES and SNS have in common: requests signed with a tenant's own keys, and notifications signed with X.509.
+//! What SES and SNS share: requests signed with a tenant's access key, and notifications signed with X.509
+//! certificates.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,10 +17,11 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm};
 use serde::Deserialize;
 
-use super::signatures::{Keys, SIGNATURE_MISMATCH, Verdict};
-use super::{ConnectionSettings, HttpClients, fault};
+use super::http::{HttpClients, MAX_RESPONSE_BYTES};
+use super::registration::{ConnectionSettings, invalid_setting};
+use super::signatures::{SIGNATURE_MISMATCH, VerificationKeys, VerifyResult, check_freshness};
 
-/// A tenant's keys for one region.
+/// Signs requests to one AWS service in one region with a tenant's access key.
 pub(super) struct SigV4Signer {
     credentials: Credentials,
     pub region: String,
@@ -27,21 +29,25 @@ pub(super) struct SigV4Signer {
 }
 
 impl SigV4Signer {
-    pub fn of(link: &ConnectionSettings, service: &'static str) -> Result<SigV4Signer, InvalidSetting> {
-        let region = link.need("region")?;
+    pub fn from_settings(
+        connection: &ConnectionSettings,
+        service: &'static str,
+    ) -> Result<SigV4Signer, InvalidSetting> {
+        let region = connection.require("region")?;
         let is_region = region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if !is_region || region.len() > 30 {
-            return Err(fault("region", "region is a name such as eu-west-1."));
+            return Err(invalid_setting("region", "region is a name such as eu-west-1."));
         }
-        let (key, secret) = (link.need("accessKeyId")?, link.need("secretAccessKey")?);
-        let credentials = Credentials::new(key, secret, link.get("sessionToken"), None, "channel");
+        let (access_key, secret) = (connection.require("accessKeyId")?, connection.require("secretAccessKey")?);
+        let credentials = Credentials::new(access_key, secret, connection.get("sessionToken"), None, "channel");
         Ok(SigV4Signer { credentials, region, service })
     }
 
-    /// The same request with its signature, by the real clock: a signature is valid for minutes.
+    /// Adds the signature to a request. It uses the machine's clock, because AWS accepts a signature for a few minutes
+    /// only.
     pub fn sign(&self, request: RequestBuilder, body: &[u8]) -> RequestBuilder {
         let (client, built) = request.build_split();
-        let Ok(built) = built else { return RequestBuilder::from_parts(client, fallback()) };
+        let Ok(built) = built else { return RequestBuilder::from_parts(client, invalid_request()) };
         let identity = self.credentials.clone().into();
         let params = v4::SigningParams::builder()
             .identity(&identity)
@@ -65,18 +71,19 @@ impl SigV4Signer {
     }
 }
 
-/// Never sent: a request that cannot be built stays one that cannot be built.
-fn fallback() -> reqwest::Request {
+/// Stands for a request that could not be built. It fails with a builder error when it is sent.
+fn invalid_request() -> reqwest::Request {
     reqwest::Request::new(reqwest::Method::GET, "invalid:".parse().expect("an address"))
 }
 
-/// The name of an error, without its address and namespace: `TooManyRequestsException`.
+/// The bare name of an error, such as `TooManyRequestsException`. AWS may add a namespace before and an address after
+/// it.
 pub(super) fn error_name(text: &str) -> String {
     let name = text.split(':').next().unwrap_or_default();
     name.rsplit('#').next().unwrap_or_default().chars().take(40).collect()
 }
 
-/// One message of an SNS topic, over HTTP.
+/// A message that an SNS topic posts to an HTTP subscriber.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct SnsEnvelope {
@@ -101,8 +108,8 @@ impl SnsEnvelope {
         serde_json::from_slice(body).map_err(|_| "not a message of an SNS topic")
     }
 
-    /// What is signed: some fields, in an order of its own, each on two lines.
-    fn signed(&self) -> Result<String, &'static str> {
+    /// The text that SNS signs: selected fields in a fixed order, with name and value on a line each.
+    fn signed_text(&self) -> Result<String, &'static str> {
         let mut text = String::new();
         let mut line = |name: &str, value: &str| text.push_str(&format!("{name}\n{value}\n"));
         match self.kind.as_str() {
@@ -116,7 +123,7 @@ impl SnsEnvelope {
                 line("MessageId", &self.message_id);
                 line("SubscribeURL", self.subscribe_url.as_deref().ok_or("no SubscribeURL")?);
             }
-            _ => return Err("a type that SNS does not have"),
+            _ => return Err("the message type is unknown"),
         }
         line("Timestamp", &self.timestamp);
         if self.kind != "Notification" {
@@ -127,25 +134,25 @@ impl SnsEnvelope {
         Ok(text)
     }
 
-    fn verify_with(&self, certificate: &CertificateDer<'_>, now: Option<Timestamp>) -> Verdict {
+    fn verify_with(&self, certificate: &CertificateDer<'_>, now: Option<Timestamp>) -> VerifyResult {
         let rsa = match self.signature_version.as_str() {
             "1" => Rsa(&aws_lc_rs::signature::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY),
             "2" => Rsa(&aws_lc_rs::signature::RSA_PKCS1_2048_8192_SHA256),
-            _ => return Err("a signature version that SNS does not have"),
+            _ => return Err("the signature version is unknown"),
         };
         let signature = STANDARD.decode(&self.signature).map_err(|_| "the signature is not base64")?;
         let certificate = webpki::EndEntityCert::try_from(certificate).map_err(|_| "the certificate cannot be read")?;
-        let signed = self.signed()?;
+        let signed = self.signed_text()?;
         certificate.verify_signature(&rsa, signed.as_bytes(), &signature).map_err(|_| SIGNATURE_MISMATCH)?;
-        let at: jiff::Timestamp = self.timestamp.parse().map_err(|_| "the timestamp is no time")?;
-        super::signatures::within(now, at.as_second(), WINDOW_MS)
+        let at: jiff::Timestamp = self.timestamp.parse().map_err(|_| "the timestamp is not a time")?;
+        check_freshness(now, at.as_second(), WINDOW_MS)
     }
 }
 
-/// SNS retries for about an hour.
+/// SNS retries for about an hour, and clocks may differ by five minutes.
 const WINDOW_MS: i64 = 3_600_000 + 300_000;
 
-/// RSA with the key of any certificate.
+/// Lets `webpki` verify a signature with an RSA algorithm of `aws-lc-rs`.
 #[derive(Debug)]
 struct Rsa(&'static aws_lc_rs::signature::RsaParameters);
 
@@ -164,8 +171,9 @@ impl SignatureVerificationAlgorithm for Rsa {
     }
 }
 
-/// Amazon's own addresses alone: `https://sns.<region>.amazonaws.com/…`. Nothing else is ever fetched.
-fn is_sns(address: &str) -> Option<url::Url> {
+/// Parses an address of Amazon SNS: `https://sns.<region>.amazonaws.com/…`. No other address may be fetched, because it
+/// comes from a message that is not verified yet.
+fn parse_sns_url(address: &str) -> Option<url::Url> {
     let url: url::Url = address.parse().ok()?;
     let host = url.host_str()?;
     let region = host.strip_prefix("sns.")?;
@@ -177,7 +185,7 @@ fn is_sns(address: &str) -> Option<url::Url> {
 }
 
 fn certificate_url(envelope: &SnsEnvelope) -> Result<url::Url, &'static str> {
-    let url = is_sns(&envelope.cert_url).ok_or("the certificate is not at an address of Amazon SNS")?;
+    let url = parse_sns_url(&envelope.cert_url).ok_or("the certificate is not at an address of Amazon SNS")?;
     if url.path().ends_with(".pem") { Ok(url) } else { Err("the certificate's address does not end with .pem") }
 }
 
@@ -185,79 +193,83 @@ fn certificate(pem: &[u8]) -> Result<CertificateDer<'static>, &'static str> {
     CertificateDer::from_pem_slice(pem).map_err(|_| "the certificate cannot be read")
 }
 
-/// With a certificate at hand.
-pub(super) fn verify(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) -> Verdict {
+/// Verifies a recorded notification with a certificate that is given beside it.
+pub(super) fn verify(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Timestamp>) -> VerifyResult {
     let envelope = SnsEnvelope::read(&request.body)?;
     certificate_url(&envelope)?;
     envelope.verify_with(&certificate(keys.certificate.as_bytes())?, now)
 }
 
-/// A notification's sender: where certificates come from, and which topic may speak.
+/// The topic that may send notifications to one configuration, with its cached certificates.
 pub(super) struct SnsTopic {
     pub arn: String,
     certificates: Mutex<HashMap<String, CertificateDer<'static>>>,
 }
 
-/// Certificates remembered, at most.
-const KEPT: usize = 20;
+/// The most certificates that are cached for a topic.
+const MAX_CACHED: usize = 20;
 
 impl SnsTopic {
     pub fn new(arn: String) -> SnsTopic {
         SnsTopic { arn, certificates: Mutex::default() }
     }
 
-    /// Fetches the certificate, from Amazon or from what stands in for it (`at`), and checks with it.
+    /// Verifies a notification with its certificate, which is fetched from Amazon or from `base_override`.
     pub async fn verify(
         &self,
         request: &CallbackRequest,
         http: &HttpClients,
-        at: Option<&str>,
+        base_override: Option<&str>,
         now: Timestamp,
-    ) -> Verdict {
+    ) -> VerifyResult {
         let envelope = SnsEnvelope::read(&request.body)?;
         if self.arn.is_empty() {
-            return Err("there is no topicArn to compare with");
+            return Err("no topicArn is configured");
         }
         if envelope.topic_arn != self.arn {
             return Err("it comes from another topic");
         }
         let url = certificate_url(&envelope)?;
-        let known = self.certificates.lock().unwrap_or_else(PoisonError::into_inner).get(url.as_str()).cloned();
-        let certificate = match known {
-            Some(known) => known,
+        let cached = self.certificates.lock().unwrap_or_else(PoisonError::into_inner).get(url.as_str()).cloned();
+        let certificate = match cached {
+            Some(certificate) => certificate,
             None => {
-                let pem = fetch(http, at, &url).await.ok_or("the certificate cannot be fetched")?;
+                let pem = fetch(http, base_override, &url).await.ok_or("the certificate cannot be fetched")?;
                 let fetched = certificate(&pem)?;
-                let mut kept = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
-                if KEPT <= kept.len() {
-                    kept.clear();
+                let mut certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
+                if MAX_CACHED <= certificates.len() {
+                    certificates.clear();
                 }
-                kept.insert(url.to_string(), fetched.clone());
+                certificates.insert(url.to_string(), fetched.clone());
                 fetched
             }
         };
         envelope.verify_with(&certificate, Some(now))
     }
 
-    /// Says yes to SNS, which asks before it sends to an address.
+    /// Confirms the subscription. SNS sends nothing to an address before that.
     pub async fn confirm(
         &self,
         envelope: &SnsEnvelope,
         http: &HttpClients,
-        at: Option<&str>,
+        base_override: Option<&str>,
     ) -> Result<(), &'static str> {
-        let url = envelope.subscribe_url.as_deref().and_then(is_sns).ok_or("the SubscribeURL is not Amazon's")?;
-        fetch(http, at, &url).await.map(|_| ()).ok_or("the subscription could not be confirmed")
+        let url = envelope
+            .subscribe_url
+            .as_deref()
+            .and_then(parse_sns_url)
+            .ok_or("the SubscribeURL is not an address of Amazon SNS")?;
+        fetch(http, base_override, &url).await.map(|_| ()).ok_or("the subscription could not be confirmed")
     }
 }
 
-async fn fetch(http: &HttpClients, at: Option<&str>, url: &url::Url) -> Option<Vec<u8>> {
+async fn fetch(http: &HttpClients, base_override: Option<&str>, url: &url::Url) -> Option<Vec<u8>> {
     let path = &url[url::Position::BeforePath..];
-    let address = at.map_or_else(|| url.to_string(), |at| format!("{at}{path}"));
+    let address = base_override.map_or_else(|| url.to_string(), |base| format!("{base}{path}"));
     let request = http.client.get(address).timeout(Duration::from_secs(5));
-    let answer = request.send().await.ok()?.error_for_status().ok()?;
-    let body = answer.bytes().await.ok()?;
-    (body.len() <= super::MAX_ANSWER).then(|| body.to_vec())
+    let response = request.send().await.ok()?.error_for_status().ok()?;
+    let body = response.bytes().await.ok()?;
+    (body.len() <= MAX_RESPONSE_BYTES).then(|| body.to_vec())
 }
 
 #[cfg(test)]
@@ -265,9 +277,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn certificates_come_from_amazon_alone() {
+    fn certificates_are_fetched_only_from_amazon() {
         for good in ["https://sns.eu-west-1.amazonaws.com/a.pem", "https://sns.cn-north-1.amazonaws.com.cn/a.pem"] {
-            assert!(is_sns(good).is_some(), "{good}");
+            assert!(parse_sns_url(good).is_some(), "{good}");
         }
         for bad in [
             "http://sns.eu-west-1.amazonaws.com/a.pem",
@@ -280,7 +292,7 @@ mod tests {
             "https://sns.a.b.amazonaws.com/a.pem",
             "https://sns-eu-west-1.s3.amazonaws.com/a.pem",
         ] {
-            assert!(is_sns(bad).is_none(), "{bad}");
+            assert!(parse_sns_url(bad).is_none(), "{bad}");
         }
     }
 }

@@ -1,200 +1,216 @@
-//! Any provider with an HTTP API: the tenant says what is sent where, and how its answer is read. Only public https
-//! addresses are called.
+//! Any provider with an HTTP API. The tenant configures the request, how the response is read and how callbacks are
+//! read. Only public https addresses are called.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::provider::{
-    About, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage, ParsedCallback, Provider,
-    ProviderConfig, Sent, Setting,
+    CallbackRequest, Capabilities, InvalidSetting, MessageRef, OutboundMessage, ParsedCallback, Provider,
+    ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde_json::{Value, json};
 
-use super::signatures::{Keys, Verdict, decode_hex, hmac_sha256, same, verify_standard};
-use super::{
-    ConnectionSettings, Entry, check_public_url, classify_status, encode_attempt_ref, exchange, fault,
-    parse_attempt_ref, refused, reports_only, text_with_links, told, unknown_code,
-};
+use super::attempt_ids::{encode_attempt_ref, parse_attempt_ref};
+use super::callback::{delivery_report, reports_only, unknown_code};
+use super::http::{classify_status, exchange};
+use super::outcome::refusal_outcome;
+use super::public_fetch::check_public_url;
+use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
+use super::signatures::{VerificationKeys, VerifyResult, constant_time_eq, decode_hex, hmac_sha256, verify_standard};
+use super::text::text_with_links;
 
-pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[] };
+pub(super) const REGISTRATION: ProviderRegistration = ProviderRegistration { kind: &KIND, connect, schemes: &[] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "custom",
     title: "Custom HTTP",
     channels: Channel::ALL,
     settings: &[
-        Setting::required("url", "A public https address that takes POST"),
-        Setting::required(
+        SettingSpec::required("url", "A public https address that accepts POST"),
+        SettingSpec::required(
             "body",
-            "A JSON object; {{to}}, {{text}}, {{subject}}, {{reference}}, {{callbackUrl}} in its texts are filled in",
+            "A JSON object; {{to}}, {{text}}, {{subject}}, {{reference}} and {{callbackUrl}} in its strings are replaced",
         ),
-        Setting::optional("format", "json (default) or form"),
-        Setting::optional_secret("authorization", "The Authorization header: Bearer …, Basic …"),
-        Setting::optional("idPointer", "Where the answer holds the message's id: /data/id"),
-        Setting::optional("successPointer", "A place of the answer that must hold successValue"),
-        Setting::optional("successValue", "What it must hold"),
-        Setting::optional("errorPointer", "Where the answer holds an error's code"),
-        Setting::optional(
+        SettingSpec::optional("format", "json (default) or form"),
+        SettingSpec::optional_secret("authorization", "The Authorization header, such as Bearer … or Basic …"),
+        SettingSpec::optional("idPointer", "JSON pointer to the message's id in the response, such as /data/id"),
+        SettingSpec::optional("successPointer", "JSON pointer to a value of the response that must equal successValue"),
+        SettingSpec::optional("successValue", "The value at successPointer that means success"),
+        SettingSpec::optional("errorPointer", "JSON pointer to the error code in the response"),
+        SettingSpec::optional(
             "errorClasses",
             "A JSON object from codes to permanent, transient, throttled, auth or balance",
         ),
-        Setting::optional("callbackScheme", "path-secret (default), hmac-sha256 or standard-webhooks"),
-        Setting::optional_secret("callbackKey", "What hmac-sha256 and standard-webhooks are checked with"),
-        Setting::optional("statusPointer", "Where a callback holds the status: /status is the default"),
-        Setting::optional("referencePointer", "Where it holds our reference: /reference is the default"),
-        Setting::optional("statuses", "A JSON object from its statuses to our facts: {\"DELIVRD\": \"delivered\"}"),
+        SettingSpec::optional("callbackScheme", "path-secret (default), hmac-sha256 or standard-webhooks"),
+        SettingSpec::optional_secret("callbackKey", "The key for hmac-sha256 and standard-webhooks"),
+        SettingSpec::optional("statusPointer", "JSON pointer to the status in a callback, /status by default"),
+        SettingSpec::optional("referencePointer", "JSON pointer to our reference in a callback, /reference by default"),
+        SettingSpec::optional(
+            "statuses",
+            "A JSON object from the provider's statuses to ours, such as {\"DELIVRD\": \"delivered\"}",
+        ),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "as configured: the secret in the address, HMAC-SHA256 or Standard Webhooks",
 };
 const CAN: Capabilities = Capabilities { inbound: false, ..Capabilities::TEXT };
 
 struct Custom {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     url: String,
     body: BTreeMap<String, Value>,
     is_form: bool,
     classes: BTreeMap<String, RefusalClass>,
-    statuses: BTreeMap<String, Fact>,
+    statuses: BTreeMap<String, ReportedStatus>,
 }
 
-fn named<T: std::str::FromStr>(
-    link: &ConnectionSettings,
+/// Reads a setting that maps the provider's codes or statuses to ours.
+fn read_mapping<T: std::str::FromStr>(
+    connection: &ConnectionSettings,
     setting: &'static str,
 ) -> Result<BTreeMap<String, T>, InvalidSetting> {
-    let wrong = || fault(setting, format!("{setting} is a JSON object from its words to ours."));
-    let Some(text) = link.get(setting) else { return Ok(BTreeMap::new()) };
-    let map: BTreeMap<String, String> = serde_json::from_str(&text).map_err(|_| wrong())?;
-    map.into_iter().map(|(name, value)| Ok((name, value.parse().map_err(|_| wrong())?))).collect()
+    let invalid =
+        || invalid_setting(setting, format!("{setting} is a JSON object from the provider's values to ours."));
+    let Some(text) = connection.get(setting) else { return Ok(BTreeMap::new()) };
+    let map: BTreeMap<String, String> = serde_json::from_str(&text).map_err(|_| invalid())?;
+    map.into_iter().map(|(name, value)| Ok((name, value.parse().map_err(|_| invalid())?))).collect()
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let given = link.need("url")?;
-    let checked = check_public_url(&given).map_err(|error| fault("url", format!("url cannot be called: {error}.")))?;
-    let url = match &link.at {
-        Some(at) => format!("{at}{}", &checked[url::Position::BeforePath..]),
-        None => given,
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let address = connection.require("url")?;
+    let checked = check_public_url(&address)
+        .map_err(|error| invalid_setting("url", format!("url cannot be called: {error}.")))?;
+    let url = match &connection.base_override {
+        Some(base) => format!("{base}{}", &checked[url::Position::BeforePath..]),
+        None => address,
     };
-    let wrong = |_| fault("body", "body is a JSON object.");
-    let body = serde_json::from_str(&link.need("body")?).map_err(wrong)?;
-    let is_form = match link.or("format", "json").as_str() {
+    let invalid = |_| invalid_setting("body", "body is a JSON object.");
+    let body = serde_json::from_str(&connection.require("body")?).map_err(invalid)?;
+    let is_form = match connection.get_or("format", "json").as_str() {
         "json" => false,
         "form" => true,
-        _ => return Err(fault("format", "format is json or form.")),
+        _ => return Err(invalid_setting("format", "format is json or form.")),
     };
-    if !["path-secret", "hmac-sha256", "standard-webhooks"].contains(&link.or("callbackScheme", "path-secret").as_str())
+    if !["path-secret", "hmac-sha256", "standard-webhooks"]
+        .contains(&connection.get_or("callbackScheme", "path-secret").as_str())
     {
-        return Err(fault("callbackScheme", "callbackScheme is path-secret, hmac-sha256 or standard-webhooks."));
+        return Err(invalid_setting(
+            "callbackScheme",
+            "callbackScheme is path-secret, hmac-sha256 or standard-webhooks.",
+        ));
     }
-    let (classes, statuses) = (named(&link, "errorClasses")?, named(&link, "statuses")?);
-    Ok(Arc::new(Custom { url, body, is_form, classes, statuses, link }))
+    let (classes, statuses) = (read_mapping(&connection, "errorClasses")?, read_mapping(&connection, "statuses")?);
+    Ok(Arc::new(Custom { url, body, is_form, classes, statuses, connection }))
 }
 
 #[async_trait]
 impl Provider for Custom {
-    fn account(&self) -> &ProviderConfig {
-        &self.link.account
+    fn config(&self) -> &ProviderConfig {
+        &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
-        let http = &self.link.http;
-        let client = if self.link.at.is_some() { &http.client } else { &http.public };
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
+        let http = &self.connection.http;
+        let client = if self.connection.base_override.is_some() { &http.client } else { &http.public };
         let body: BTreeMap<&String, Value> =
-            self.body.iter().map(|(name, value)| (name, self.filled(value, outbound))).collect();
+            self.body.iter().map(|(name, value)| (name, self.fill_in(value, outbound))).collect();
         let mut request = client.post(&self.url).header("idempotency-key", outbound.attempt.to_string());
-        if let Some(authorization) = self.link.get("authorization") {
+        if let Some(authorization) = self.connection.get("authorization") {
             request = request.header("authorization", authorization);
         }
-        let request = match self.is_form {
-            true => {
-                let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                request.form(&body.iter().map(|(name, value)| (*name, text(value))).collect::<Vec<_>>())
-            }
-            false => request.json(&body),
+        let request = if self.is_form {
+            let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            request.form(&body.iter().map(|(name, value)| (*name, text(value))).collect::<Vec<_>>())
+        } else {
+            request.json(&body)
         };
         let exchange = match exchange(request, timeout_ms).await {
             Ok(exchange) => exchange,
-            Err(answer) => return answer.into(),
+            Err(outcome) => return outcome.into(),
         };
-        let answer = exchange.json::<Value>().unwrap_or_default();
+        let response = exchange.json::<Value>().unwrap_or_default();
         let at = |setting: &str| {
-            let found = answer.pointer(&self.link.get(setting)?)?;
-            Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
+            let value = response.pointer(&self.connection.get(setting)?)?;
+            Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
         };
         let code = at("errorPointer").map(|code| code.chars().take(40).collect::<String>());
         let class = code.as_ref().and_then(|code| self.classes.get(code));
         if let (Some(class), Some(code)) = (class, &code) {
-            return refused(*class, code, exchange.retry_after_ms()).into();
+            return refusal_outcome(*class, code, exchange.retry_after_ms()).into();
         }
-        if let Some(no) = classify_status(&exchange, code.as_deref().unwrap_or(exchange.code())) {
-            return no.into();
+        if let Some(outcome) = classify_status(&exchange, code.as_deref().unwrap_or(exchange.code())) {
+            return outcome.into();
         }
-        let is_success =
-            self.link.get("successPointer").is_none() || at("successPointer") == self.link.get("successValue");
-        match is_success {
-            true => exchange.accepted(at("idPointer").unwrap_or_default(), None),
-            false => refused(RefusalClass::Permanent, code.unwrap_or_else(|| "not_successful".to_owned()), None).into(),
+        let is_success = self.connection.get("successPointer").is_none()
+            || at("successPointer") == self.connection.get("successValue");
+        if is_success {
+            exchange.accepted(at("idPointer").unwrap_or_default(), None)
+        } else {
+            let code = code.unwrap_or_else(|| "not_successful".to_owned());
+            refusal_outcome(RefusalClass::Permanent, code, None).into()
         }
     }
 
-    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
-        let keys = Keys { secret: self.link.or("callbackKey", ""), ..Keys::default() };
-        match self.link.or("callbackScheme", "path-secret").as_str() {
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> VerifyResult {
+        let keys =
+            VerificationKeys { secret: self.connection.get_or("callbackKey", ""), ..VerificationKeys::default() };
+        match self.connection.get_or("callbackScheme", "path-secret").as_str() {
             "standard-webhooks" => verify_standard(request, &keys, Some(now)),
             "hmac-sha256" => {
-                let given = request.header("x-signature").ok_or("no x-signature header")?;
-                let given = given.strip_prefix("sha256=").unwrap_or(given);
-                let given = decode_hex(given).ok_or("the signature is not hexadecimal")?;
+                let header = request.header("x-signature").ok_or("no x-signature header")?;
+                let signature = header.strip_prefix("sha256=").unwrap_or(header);
+                let signature = decode_hex(signature).ok_or("the signature is not hexadecimal")?;
                 if keys.secret.is_empty() {
-                    return Err("there is no callbackKey to check it with");
+                    return Err("no callbackKey is configured");
                 }
-                same(&hmac_sha256(keys.secret.as_bytes(), &[&request.body]), &given)
+                constant_time_eq(&hmac_sha256(keys.secret.as_bytes(), &[&request.body]), &signature)
             }
-            // The secret in its address was compared before.
+            // The secret in the callback's address was compared before this is called.
             _ => Ok(()),
         }
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
-        let body: Value = serde_json::from_slice(&request.body).map_err(|_| "not JSON")?;
+        let body: Value = serde_json::from_slice(&request.body).map_err(|_| "the body is not JSON")?;
         let at = |setting: &str, default: &str| {
-            body.pointer(&self.link.or(setting, default)).and_then(Value::as_str).map(str::to_owned)
+            body.pointer(&self.connection.get_or(setting, default)).and_then(Value::as_str).map(str::to_owned)
         };
-        let status = at("statusPointer", "/status").ok_or("no status")?;
+        let status = at("statusPointer", "/status").ok_or("the body holds no status")?;
         let ids = at("referencePointer", "/reference").and_then(|text| parse_attempt_ref(&text));
         let Some(ids) = ids else { return Ok(ParsedCallback::default()) };
-        let known = self.statuses.get(&status).copied().or_else(|| status.parse().ok());
-        let fact = known.unwrap_or(Fact::Unknown);
-        let code = if fact == Fact::Unknown { unknown_code(&status) } else { None };
-        Ok(reports_only(vec![told(About::ours(ids), (fact, code), None, now)]))
+        let fact = self.statuses.get(&status).copied().or_else(|| status.parse().ok());
+        let fact = fact.unwrap_or(ReportedStatus::Unknown);
+        let code = if fact == ReportedStatus::Unknown { unknown_code(&status) } else { None };
+        Ok(reports_only(vec![delivery_report(MessageRef::from_attempt(ids), (fact, code), None, now)]))
     }
 }
 
 impl Custom {
-    /// Texts alone are filled in, whole values at a time: nothing that is sent can change the form around it.
-    fn filled(&self, value: &Value, outbound: &OutboundMessage) -> Value {
+    /// Replaces the placeholders in the strings of the configured body. The result is serialised afterwards, so a value
+    /// cannot change the structure of the body.
+    fn fill_in(&self, value: &Value, outbound: &OutboundMessage) -> Value {
         match value {
             Value::String(text) => {
                 let fields = [
                     ("{{to}}", outbound.to.clone()),
                     ("{{subject}}", outbound.message.subject.clone().unwrap_or_default()),
                     ("{{reference}}", encode_attempt_ref(outbound)),
-                    ("{{callbackUrl}}", self.link.callback_url.clone()),
-                    // Last: what a person wrote is not looked through for fields.
+                    ("{{callbackUrl}}", self.connection.callback_url.clone()),
+                    // The text comes last, so that placeholders within it are not replaced.
                     ("{{text}}", text_with_links(outbound, CAN.max_characters)),
                 ];
                 let text = fields.iter().fold(text.clone(), |text, (name, value)| text.replace(name, value));
                 json!(text)
             }
-            Value::Array(items) => items.iter().map(|item| self.filled(item, outbound)).collect(),
+            Value::Array(items) => items.iter().map(|item| self.fill_in(item, outbound)).collect(),
             Value::Object(map) => {
-                map.iter().map(|(name, value)| (name.clone(), self.filled(value, outbound))).collect()
+                map.iter().map(|(name, value)| (name.clone(), self.fill_in(value, outbound))).collect()
             }
             other => other.clone(),
         }

@@ -1,104 +1,107 @@
-//! Mailgun, messages v3: `POST /v3/{domain}/messages`, multipart, 200 with `id`. Our ids travel as `v:` variables. Its
-//! webhooks sign timestamp and token, not the body: TLS protects that.
+//! Mailgun, messages API v3: `POST /v3/{domain}/messages` takes a multipart form and answers 200 with an `id`. Our ids
+//! travel as `v:` variables. Webhooks sign only a timestamp and a token, so that TLS alone protects the body.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::communication::Answer;
+use domain::communication::AttemptOutcome;
 use domain::provider::{
-    About, AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage, ParsedCallback,
-    Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, MessageRef, OutboundMessage, ParsedCallback,
+    Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use events::{Channel, DoubtCause, Fact, RefusalClass, Timestamp};
+use events::{Channel, InDoubtCause, RefusalClass, ReportedStatus, Timestamp};
 use reqwest::RequestBuilder;
 use reqwest::multipart::{Form, Part};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::signatures::{Keys, Verdict, decode_hex, hmac_sha256, same, within};
-use super::{
-    ConnectionSettings, Entry, classify_status, exchange, fault, field, query_api, refused, report_with_consent,
-    reports_only, unknown_code,
-};
+use super::attempt_ids::form_field;
+use super::callback::{report_with_consent, reports_only, unknown_code};
+use super::http::{classify_status, exchange, query_api};
+use super::outcome::refusal_outcome;
+use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
+use super::signatures::{VerificationKeys, VerifyResult, check_freshness, constant_time_eq, decode_hex, hmac_sha256};
 
-pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("mailgun-hmac-sha256", verify)] };
+pub(super) const REGISTRATION: ProviderRegistration =
+    ProviderRegistration { kind: &KIND, connect, schemes: &[("mailgun-hmac-sha256", verify)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "mailgun",
     title: "Mailgun",
     channels: &[Channel::Email],
     settings: &[
-        Setting::secret("apiKey", "Sending key"),
-        Setting::required("domain", "The sending domain: mg.example.com"),
-        Setting::required("fromEmail", "An address of that domain"),
-        Setting::optional("fromName", "The name beside it"),
-        Setting::optional("replyTo", "Where answers go"),
-        Setting::optional("region", "us (default) or eu"),
-        Setting::optional_secret("signingKey", "HTTP webhook signing key; without it callbacks are refused"),
+        SettingSpec::secret("apiKey", "A sending key"),
+        SettingSpec::required("domain", "The sending domain, such as mg.example.com"),
+        SettingSpec::required("fromEmail", "An address of that domain"),
+        SettingSpec::optional("fromName", "The display name of the sender"),
+        SettingSpec::optional("replyTo", "The address that replies go to"),
+        SettingSpec::optional("region", "us (default) or eu"),
+        SettingSpec::optional_secret("signingKey", "The HTTP webhook signing key; without it callbacks are refused"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "HMAC-SHA256 over timestamp and token",
 };
 const CAN: Capabilities = Capabilities::EMAIL;
 
-/// Mailgun's retries run for eight hours.
+/// Mailgun retries for eight hours.
 const WINDOW_MS: i64 = 9 * 3_600_000;
 
 struct Mailgun {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     base: String,
     api_key: String,
     domain: String,
     from: String,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let base = match link.or("region", "us").as_str() {
-        "us" => link.base_url("https://api.mailgun.net"),
-        "eu" => link.base_url("https://api.eu.mailgun.net"),
-        _ => return Err(fault("region", "region is us or eu.")),
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let base = match connection.get_or("region", "us").as_str() {
+        "us" => connection.base_url("https://api.mailgun.net"),
+        "eu" => connection.base_url("https://api.eu.mailgun.net"),
+        _ => return Err(invalid_setting("region", "region is us or eu.")),
     };
-    let domain = link.need("domain")?;
+    let domain = connection.require("domain")?;
     if !domain.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-') {
-        return Err(fault("domain", "domain is a name such as mg.example.com."));
+        return Err(invalid_setting("domain", "domain is a name such as mg.example.com."));
     }
-    let email = link.need("fromEmail")?;
-    let from = match link.get("fromName") {
+    let email = connection.require("fromEmail")?;
+    let from = match connection.get("fromName") {
         Some(name) => format!("{} <{email}>", name.replace(['<', '>', '"', ',', '\r', '\n'], " ")),
         None => email,
     };
-    Ok(Arc::new(Mailgun { base, api_key: link.need("apiKey")?, domain, from, link }))
+    Ok(Arc::new(Mailgun { base, api_key: connection.require("apiKey")?, domain, from, connection }))
 }
 
 #[derive(Deserialize)]
-struct Taken {
+struct SendResponse {
     id: String,
 }
 
 #[async_trait]
 impl Provider for Mailgun {
-    fn account(&self) -> &ProviderConfig {
-        &self.link.account
+    fn config(&self) -> &ProviderConfig {
+        &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let url = format!("{}/v3/{}/messages", self.base, self.domain);
-        let request = self.link.http.client.post(url).basic_auth("api", Some(&self.api_key));
+        let request = self.connection.http.client.post(url).basic_auth("api", Some(&self.api_key));
         let exchange = match exchange(request.multipart(self.form(outbound)), timeout_ms).await {
             Ok(exchange) => exchange,
-            Err(answer) => return answer.into(),
+            Err(outcome) => return outcome.into(),
         };
-        match (exchange.status.as_u16(), exchange.json::<Taken>()) {
-            // It has been seen to answer so and to send all the same.
-            (500..=599, _) => Answer::InDoubt(DoubtCause::ServerError).into(),
-            (404, _) => refused(RefusalClass::Auth, "404", None).into(),
-            (200..=299, Some(Taken { id })) => exchange.accepted(id.trim_matches(['<', '>']), None),
+        match (exchange.status.as_u16(), exchange.json::<SendResponse>()) {
+            // Mailgun has been observed to send a message after it answered with such a status.
+            (500..=599, _) => AttemptOutcome::InDoubt(InDoubtCause::ServerError).into(),
+            (404, _) => refusal_outcome(RefusalClass::Auth, "404", None).into(),
+            (200..=299, Some(SendResponse { id })) => exchange.accepted(id.trim_matches(['<', '>']), None),
             (200..=299, None) => exchange.unreadable_response(),
-            _ => classify_status(&exchange, exchange.code()).map_or_else(|| exchange.unreadable_response(), Sent::from),
+            _ => classify_status(&exchange, exchange.code())
+                .map_or_else(|| exchange.unreadable_response(), SendResult::from),
         }
     }
 
@@ -106,18 +109,22 @@ impl Provider for Mailgun {
         query_api(self.get(&format!("/v4/domains/{}", self.domain)), timeout_ms).await.map(|_| ())
     }
 
-    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
-        verify(request, &Keys { secret: self.link.or("signingKey", ""), ..Keys::default() }, Some(now))
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> VerifyResult {
+        verify(
+            request,
+            &VerificationKeys { secret: self.connection.get_or("signingKey", ""), ..VerificationKeys::default() },
+            Some(now),
+        )
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, _: Timestamp) -> Result<ParsedCallback, &'static str> {
-        hear(&request.body)
+        parse_callback(&request.body)
     }
 }
 
 impl Mailgun {
     fn get(&self, path: &str) -> RequestBuilder {
-        self.link.http.client.get(format!("{}{path}", self.base)).basic_auth("api", Some(&self.api_key))
+        self.connection.http.client.get(format!("{}{path}", self.base)).basic_auth("api", Some(&self.api_key))
     }
 
     fn form(&self, outbound: &OutboundMessage) -> Form {
@@ -134,7 +141,7 @@ impl Mailgun {
         if let Some(html) = &message.html {
             form = form.text("html", html.clone());
         }
-        if let Some(reply_to) = self.link.get("replyTo") {
+        if let Some(reply_to) = self.connection.get("replyTo") {
             form = form.text("h:Reply-To", reply_to);
         }
         if let Some(url) = &outbound.unsubscribe_url {
@@ -163,25 +170,25 @@ fn signature(request: &CallbackRequest) -> Option<Signature> {
     struct Signed {
         signature: Signature,
     }
-    let of_json = serde_json::from_slice::<Signed>(&request.body).ok().map(|signed| signed.signature);
-    let form = |name| field(&request.body, name);
-    let of_form =
+    let from_json = serde_json::from_slice::<Signed>(&request.body).ok().map(|signed| signed.signature);
+    let form = |name| form_field(&request.body, name);
+    let from_form =
         || Some(Signature { timestamp: form("timestamp")?, token: form("token")?, signature: form("signature")? });
-    of_json.or_else(of_form)
+    from_json.or_else(from_form)
 }
 
-fn verify(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) -> Verdict {
+fn verify(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Timestamp>) -> VerifyResult {
     let Signature { timestamp, token, signature } = signature(request).ok_or("the body holds no signature")?;
     if keys.secret.is_empty() {
-        return Err("there is no signing key to check it with");
+        return Err("no signing key is configured");
     }
-    let given = decode_hex(&signature).ok_or("the signature is not hexadecimal")?;
-    same(&hmac_sha256(keys.secret.as_bytes(), &[timestamp.as_bytes(), token.as_bytes()]), &given)?;
-    within(now, timestamp.parse().map_err(|_| "the timestamp is no number")?, WINDOW_MS)
+    let signature = decode_hex(&signature).ok_or("the signature is not hexadecimal")?;
+    constant_time_eq(&hmac_sha256(keys.secret.as_bytes(), &[timestamp.as_bytes(), token.as_bytes()]), &signature)?;
+    check_freshness(now, timestamp.parse().map_err(|_| "the timestamp is not a number")?, WINDOW_MS)
 }
 
 #[derive(Deserialize)]
-struct Called {
+struct Webhook {
     #[serde(rename = "event-data")]
     event: Event,
 }
@@ -194,7 +201,7 @@ struct Event {
     timestamp: f64,
     severity: Option<String>,
     reason: Option<String>,
-    /// Text instead of an object where Mailgun cut it.
+    /// An object, or its text where Mailgun truncated it.
     user_variables: Option<Value>,
     delivery_status: Option<DeliveryStatus>,
 }
@@ -204,37 +211,38 @@ struct DeliveryStatus {
     code: Option<i64>,
 }
 
-fn hear(body: &[u8]) -> Result<ParsedCallback, &'static str> {
-    let Called { event } = serde_json::from_slice(body).map_err(|_| "not an event of Mailgun's")?;
+fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str> {
+    let Webhook { event } = serde_json::from_slice(body).map_err(|_| "the body is not a Mailgun event")?;
     let variables = match event.user_variables {
         Some(Value::String(text)) => serde_json::from_str(&text).unwrap_or_default(),
         other => other.unwrap_or_default(),
     };
-    let ours = |name: &str| variables.get(name)?.as_str().map(str::to_owned);
-    let ids = ours("businessId").and_then(|t| t.parse().ok()).zip(ours("attemptId").and_then(|a| a.parse().ok()));
+    let metadata = |name: &str| variables.get(name)?.as_str().map(str::to_owned);
+    let ids =
+        metadata("businessId").and_then(|t| t.parse().ok()).zip(metadata("attemptId").and_then(|a| a.parse().ok()));
     let Some(ids) = ids else { return Ok(ParsedCallback::default()) };
     let fact = match (event.event.as_str(), event.severity.as_deref()) {
-        ("accepted", _) => Fact::Accepted,
-        ("delivered", _) => Fact::Delivered,
-        ("failed", Some("temporary")) => Fact::Deferred,
+        ("accepted", _) => ReportedStatus::Accepted,
+        ("delivered", _) => ReportedStatus::Delivered,
+        ("failed", Some("temporary")) => ReportedStatus::Deferred,
         ("failed", _) => match event.reason.as_deref() {
-            Some("suppress-unsubscribe" | "suppress-complaint") => Fact::Dropped,
-            // A block of the mail provider's, not of the person's.
-            Some("espblock") => Fact::Undelivered,
-            _ => Fact::Bounced,
+            Some("suppress-unsubscribe" | "suppress-complaint") => ReportedStatus::Dropped,
+            // The mail provider refused the message, not the recipient.
+            Some("espblock") => ReportedStatus::Undelivered,
+            _ => ReportedStatus::Bounced,
         },
-        ("rejected", _) => Fact::Dropped,
-        ("opened", _) => Fact::Opened,
-        ("clicked", _) => Fact::Clicked,
-        ("unsubscribed", _) => Fact::Unsubscribed,
-        ("complained", _) => Fact::Complained,
-        _ => Fact::Unknown,
+        ("rejected", _) => ReportedStatus::Dropped,
+        ("opened", _) => ReportedStatus::Opened,
+        ("clicked", _) => ReportedStatus::Clicked,
+        ("unsubscribed", _) => ReportedStatus::Unsubscribed,
+        ("complained", _) => ReportedStatus::Complained,
+        _ => ReportedStatus::Unknown,
     };
     let code = match fact {
-        Fact::Unknown => unknown_code(&event.event),
+        ReportedStatus::Unknown => unknown_code(&event.event),
         _ => event.delivery_status.and_then(|status| status.code).map(|code| code.to_string()),
     };
     let at = Timestamp((event.timestamp * 1_000.0) as i64);
-    let opted_out = (event.event.as_str(), fact) == ("failed", Fact::Dropped);
-    Ok(reports_only(report_with_consent(About::ours(ids), (fact, code), event.id, at, opted_out)))
+    let opted_out = (event.event.as_str(), fact) == ("failed", ReportedStatus::Dropped);
+    Ok(reports_only(report_with_consent(MessageRef::from_attempt(ids), (fact, code), event.id, at, opted_out)))
 }

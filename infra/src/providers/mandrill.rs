@@ -1,63 +1,66 @@
-//! Mandrill, messages/send 1.4: the key is in the body, every error is an HTTP 500 with a name, and a refusal may come
-//! with 200. Our ids travel as metadata. Its webhooks sign our address and the form.
+//! Mandrill: `POST /api/1.4/messages/send` with the API key in the body. Every error is an HTTP 500 with a name, and a
+//! refusal may come with 200. Our ids travel as metadata. Webhooks sign our address and the form.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::communication::Answer;
+use domain::communication::AttemptOutcome;
 use domain::provider::{
-    About, AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage, ParsedCallback,
-    Provider, ProviderConfig, Sent, Setting, Told,
+    AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, MessageRef, OutboundMessage, ParsedCallback,
+    Provider, ProviderConfig, ProviderKind, ProviderReport, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::signatures::{Keys, Verdict, hmac_sha1, same};
-use super::{
-    ConnectionSettings, Entry, classify_status, exchange, field, query_api, refused, reports_only, told, unknown_code,
-};
+use super::attempt_ids::form_field;
+use super::callback::{delivery_report, reports_only, unknown_code};
+use super::http::{classify_status, exchange, query_api};
+use super::outcome::refusal_outcome;
+use super::registration::{ConnectionSettings, ProviderRegistration};
+use super::signatures::{VerificationKeys, VerifyResult, constant_time_eq, hmac_sha1};
 
-pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("mandrill-hmac-sha1", verify)] };
+pub(super) const REGISTRATION: ProviderRegistration =
+    ProviderRegistration { kind: &KIND, connect, schemes: &[("mandrill-hmac-sha1", verify)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "mandrill",
     title: "Mandrill (Mailchimp Transactional)",
     channels: &[Channel::Email],
     settings: &[
-        Setting::secret("apiKey", "API key"),
-        Setting::required("fromEmail", "An address of a verified domain"),
-        Setting::optional("fromName", "The name beside it"),
-        Setting::optional("replyTo", "Where answers go"),
-        Setting::optional("subaccount", "Mandrill's subaccount"),
-        Setting::optional_secret("webhookKey", "The webhook's key; without it callbacks are refused"),
+        SettingSpec::secret("apiKey", "The API key"),
+        SettingSpec::required("fromEmail", "An address of a verified domain"),
+        SettingSpec::optional("fromName", "The display name of the sender"),
+        SettingSpec::optional("replyTo", "The address that replies go to"),
+        SettingSpec::optional("subaccount", "Mandrill's subaccount"),
+        SettingSpec::optional_secret("webhookKey", "The webhook's key; without it callbacks are refused"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "HMAC-SHA1 over address and form",
 };
 const CAN: Capabilities = Capabilities::EMAIL;
 
 struct Mandrill {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     base: String,
     api_key: String,
     from_email: String,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
     Ok(Arc::new(Mandrill {
-        base: link.base_url("https://mandrillapp.com"),
-        api_key: link.need("apiKey")?,
-        from_email: link.need("fromEmail")?,
-        link,
+        base: connection.base_url("https://mandrillapp.com"),
+        api_key: connection.require("apiKey")?,
+        from_email: connection.require("fromEmail")?,
+        connection,
     }))
 }
 
-/// One for each recipient.
+/// The result for one recipient.
 #[derive(Deserialize)]
-struct Taken {
+struct SendResponse {
     #[serde(rename = "_id")]
     id: Option<String>,
     status: String,
@@ -65,69 +68,74 @@ struct Taken {
 }
 
 #[derive(Deserialize)]
-struct Fault {
+struct ErrorResponse {
     name: String,
 }
 
 #[async_trait]
 impl Provider for Mandrill {
-    fn account(&self) -> &ProviderConfig {
-        &self.link.account
+    fn config(&self) -> &ProviderConfig {
+        &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
-        let request = self.link.http.client.post(format!("{}/api/1.4/messages/send", self.base));
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
+        let request = self.connection.http.client.post(format!("{}/api/1.4/messages/send", self.base));
         let exchange = match exchange(request.json(&self.body(outbound)), timeout_ms).await {
             Ok(exchange) => exchange,
-            Err(answer) => return answer.into(),
+            Err(outcome) => return outcome.into(),
         };
-        if let Some(no) = classify_status(&exchange, exchange.code()) {
-            let named = exchange.json::<Fault>().and_then(|fault| by_name(&fault.name));
-            return named.unwrap_or(no).into();
+        if let Some(outcome) = classify_status(&exchange, exchange.code()) {
+            let refusal = exchange.json::<ErrorResponse>().and_then(|error| refusal_for_name(&error.name));
+            return refusal.unwrap_or(outcome).into();
         }
-        let Some(taken) = exchange.json::<Vec<Taken>>().and_then(|all| all.into_iter().next()) else {
+        let Some(response) = exchange.json::<Vec<SendResponse>>().and_then(|all| all.into_iter().next()) else {
             return exchange.unreadable_response();
         };
-        match taken.status.as_str() {
-            "sent" | "queued" | "scheduled" => exchange.accepted(taken.id.unwrap_or_default(), None),
-            "rejected" => rejected(taken.reject_reason.as_deref().unwrap_or("rejected")),
-            _ => refused(RefusalClass::Permanent, taken.status, None).into(),
+        match response.status.as_str() {
+            "sent" | "queued" | "scheduled" => exchange.accepted(response.id.unwrap_or_default(), None),
+            "rejected" => rejected(response.reject_reason.as_deref().unwrap_or("rejected")),
+            _ => refusal_outcome(RefusalClass::Permanent, response.status, None).into(),
         }
     }
 
     async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
-        let ping = self.link.http.client.post(format!("{}/api/1.4/users/ping2", self.base));
+        let ping = self.connection.http.client.post(format!("{}/api/1.4/users/ping2", self.base));
         match query_api(ping.json(&json!({ "key": self.api_key })), timeout_ms).await {
-            // Its only answer to a wrong key.
-            Err(AccountQueryError::NoAnswer(code)) if code == "500" => {
+            // Mandrill answers a wrong key with 500 too.
+            Err(AccountQueryError::NoResponse(code)) if code == "500" => {
                 Err(AccountQueryError::CredentialsRejected(code))
             }
             other => other.map(|_| ()),
         }
     }
 
-    /// An empty list, signed with a key that nobody has been told yet: Mandrill tries an address before it is kept.
+    /// Mandrill tests a new callback address with an empty list. It signs that with a key that it does not show until
+    /// the address is saved.
     fn is_reachability_check(&self, request: &CallbackRequest) -> bool {
-        request.method == "HEAD" || field(&request.body, "mandrill_events").is_some_and(|events| events == "[]")
+        request.method == "HEAD" || form_field(&request.body, "mandrill_events").is_some_and(|events| events == "[]")
     }
 
-    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
-        verify(request, &Keys { secret: self.link.or("webhookKey", ""), ..Keys::default() }, Some(now))
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> VerifyResult {
+        verify(
+            request,
+            &VerificationKeys { secret: self.connection.get_or("webhookKey", ""), ..VerificationKeys::default() },
+            Some(now),
+        )
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, _: Timestamp) -> Result<ParsedCallback, &'static str> {
-        let events = field(&request.body, "mandrill_events").ok_or("no mandrill_events")?;
+        let events = form_field(&request.body, "mandrill_events").ok_or("the form holds no mandrill_events")?;
         let events: Vec<Value> = serde_json::from_str(&events).map_err(|_| "mandrill_events is not a list")?;
         let events = events.into_iter().filter_map(|event| serde_json::from_value::<Event>(event).ok());
-        Ok(reports_only(events.filter_map(tell).collect()))
+        Ok(reports_only(events.filter_map(parse_event).collect()))
     }
 }
 
-fn by_name(name: &str) -> Option<Answer> {
+fn refusal_for_name(name: &str) -> Option<AttemptOutcome> {
     let class = match name {
         "Invalid_Key" => RefusalClass::Auth,
         "PaymentRequired" => RefusalClass::Balance,
@@ -136,10 +144,10 @@ fn by_name(name: &str) -> Option<Answer> {
         "ServiceUnavailable" => RefusalClass::Unavailable,
         _ => return None,
     };
-    Some(refused(class, name, None))
+    Some(refusal_outcome(class, name, None))
 }
 
-fn rejected(reason: &str) -> Sent {
+fn rejected(reason: &str) -> SendResult {
     let class = match reason {
         "unsigned" | "invalid-sender" => RefusalClass::Auth,
         "test-mode-limit" => RefusalClass::Balance,
@@ -147,14 +155,14 @@ fn rejected(reason: &str) -> Sent {
         _ => RefusalClass::Permanent,
     };
     let opted_out = matches!(reason, "hard-bounce" | "spam" | "unsub");
-    Sent { opted_out, ..refused(class, reason, None).into() }
+    SendResult { opted_out, ..refusal_outcome(class, reason, None).into() }
 }
 
 impl Mandrill {
     fn body(&self, outbound: &OutboundMessage) -> Value {
         let message = &outbound.message;
         let mut headers = json!({});
-        if let Some(reply_to) = self.link.get("replyTo") {
+        if let Some(reply_to) = self.connection.get("replyTo") {
             headers["Reply-To"] = json!(reply_to);
         }
         if let Some(url) = &outbound.unsubscribe_url {
@@ -169,7 +177,7 @@ impl Mandrill {
             "key": self.api_key,
             "message": {
                 "from_email": self.from_email,
-                "from_name": self.link.or("fromName", &self.from_email),
+                "from_name": self.connection.get_or("fromName", &self.from_email),
                 "to": [{ "email": outbound.to, "name": outbound.to_name.as_deref().unwrap_or(""), "type": "to" }],
                 "subject": message.subject,
                 "text": message.text,
@@ -181,18 +189,19 @@ impl Mandrill {
                 "attachments": files.collect::<Vec<_>>(),
             },
         });
-        if let Some(subaccount) = self.link.get("subaccount") {
+        if let Some(subaccount) = self.connection.get("subaccount") {
             body["message"]["subaccount"] = json!(subaccount);
         }
         body
     }
 }
 
-/// Our address exactly as configured there, then each field's name and value, sorted by name.
-fn verify(request: &CallbackRequest, keys: &Keys, _: Option<Timestamp>) -> Verdict {
-    let given = request.header("x-mandrill-signature").ok_or("no signature header")?;
+/// The signature covers our address exactly as configured at Mandrill, then the name and value of each field, sorted by
+/// name.
+fn verify(request: &CallbackRequest, keys: &VerificationKeys, _: Option<Timestamp>) -> VerifyResult {
+    let signature = request.header("x-mandrill-signature").ok_or("no signature header")?;
     if keys.secret.is_empty() {
-        return Err("there is no webhook key to check it with");
+        return Err("no webhook key is configured");
     }
     let mut fields: Vec<_> = form_urlencoded::parse(&request.body).collect();
     fields.sort_by(|a, b| a.0.cmp(&b.0));
@@ -201,8 +210,8 @@ fn verify(request: &CallbackRequest, keys: &Keys, _: Option<Timestamp>) -> Verdi
         signed.push_str(&name);
         signed.push_str(&value);
     }
-    let given = STANDARD.decode(given).map_err(|_| "the signature is not base64")?;
-    same(&hmac_sha1(keys.secret.as_bytes(), &[signed.as_bytes()]), &given)
+    let signature = STANDARD.decode(signature).map_err(|_| "the signature is not base64")?;
+    constant_time_eq(&hmac_sha1(keys.secret.as_bytes(), &[signed.as_bytes()]), &signature)
 }
 
 #[derive(Deserialize)]
@@ -218,32 +227,33 @@ struct Event {
 struct Message {
     #[serde(default)]
     metadata: Value,
-    /// A word such as `bad_mailbox`.
+    /// An identifier such as `bad_mailbox`. Any other text may hold an address and is not stored.
     bounce_description: Option<String>,
 }
 
-fn tell(event: Event) -> Option<Told> {
-    let ours = |name: &str| event.msg.metadata.get(name)?.as_str();
-    let about = About::ours((ours("businessId")?.parse().ok()?, ours("attemptId")?.parse().ok()?));
+fn parse_event(event: Event) -> Option<ProviderReport> {
+    let metadata = |name: &str| event.msg.metadata.get(name)?.as_str();
+    let message =
+        MessageRef::from_attempt((metadata("businessId")?.parse().ok()?, metadata("attemptId")?.parse().ok()?));
     let fact = match event.event.as_str() {
-        "send" => Fact::Sent,
-        "deferral" => Fact::Deferred,
-        "delivered" => Fact::Delivered,
-        "hard_bounce" => Fact::Bounced,
-        "soft_bounce" => Fact::Undelivered,
-        "reject" => Fact::Dropped,
-        "open" => Fact::Opened,
-        "click" => Fact::Clicked,
-        "spam" => Fact::Complained,
-        "unsub" => Fact::Unsubscribed,
-        _ => Fact::Unknown,
+        "send" => ReportedStatus::Sent,
+        "deferral" => ReportedStatus::Deferred,
+        "delivered" => ReportedStatus::Delivered,
+        "hard_bounce" => ReportedStatus::Bounced,
+        "soft_bounce" => ReportedStatus::Undelivered,
+        "reject" => ReportedStatus::Dropped,
+        "open" => ReportedStatus::Opened,
+        "click" => ReportedStatus::Clicked,
+        "spam" => ReportedStatus::Complained,
+        "unsub" => ReportedStatus::Unsubscribed,
+        _ => ReportedStatus::Unknown,
     };
-    let word = |text: &String| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let is_identifier = |text: &String| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let code = match fact {
-        Fact::Unknown => unknown_code(&event.event),
-        _ => event.msg.bounce_description.filter(word),
+        ReportedStatus::Unknown => unknown_code(&event.event),
+        _ => event.msg.bounce_description.filter(is_identifier),
     };
-    // It names the message, not the event: what happened to it, and when, makes the difference.
+    // Mandrill's id names the message, so the kind and the time are added to name the event.
     let id = event.id.map(|id| format!("{id}:{}:{}", event.event, event.ts));
-    Some(told(about, (fact, code), id, Timestamp(event.ts.saturating_mul(1_000))))
+    Some(delivery_report(message, (fact, code), id, Timestamp(event.ts.saturating_mul(1_000))))
 }

@@ -1,64 +1,68 @@
-//! Stands in for every provider in test mode where there is no simulator: nothing leaves, and what would become of a
-//! message is decided by its recipient. The table is in `docs/testing.md`.
+//! Stands in for every provider in test mode where there is no simulator. It sends nothing. The recipient's address
+//! decides the outcome, as the table in `docs/testing.md` shows.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::communication::Answer;
-use domain::provider::{Capabilities, OutboundMessage, Provider, ProviderConfig, Sent};
-use events::RateLimit;
-use events::{Channel, DoubtCause, Fact, Mode, RefusalClass};
+use domain::communication::AttemptOutcome;
+use domain::provider::{Capabilities, OutboundMessage, Provider, ProviderConfig, SendResult};
+use events::{Channel, InDoubtCause, Mode, RateLimit, RefusalClass, ReportedStatus};
 
-use super::refused;
+use super::outcome::refusal_outcome;
 
+/// A provider that sends nothing, with the capabilities of the provider that it replaces.
 pub struct Sandbox {
-    pub account: ProviderConfig,
-    pub can: Capabilities,
+    pub config: ProviderConfig,
+    pub capabilities: Capabilities,
 }
 
-/// For test messages of tenants without configurations of their own: one for each channel.
+/// One sandbox for each channel, for test messages of tenants that have no configuration of their own.
 pub fn sandboxes() -> impl Iterator<Item = Arc<dyn Provider>> {
     Channel::ALL.iter().map(|channel| -> Arc<dyn Provider> {
-        let config = format!("sandbox-{}", channel.as_str());
+        let name = format!("sandbox-{}", channel.as_str());
         let rate = RateLimit { burst: 1_000, per_second: 1_000 };
-        let account =
-            ProviderConfig { config, provider: "sandbox".to_owned(), channel: *channel, mode: Mode::Test, rate };
-        Arc::new(Sandbox { account, can: Capabilities::TEXT })
+        let config =
+            ProviderConfig { id: name, provider: "sandbox".to_owned(), channel: *channel, mode: Mode::Test, rate };
+        Arc::new(Sandbox { config, capabilities: Capabilities::TEXT })
     })
 }
 
 #[async_trait]
 impl Provider for Sandbox {
-    fn account(&self) -> &ProviderConfig {
-        &self.account
+    fn config(&self) -> &ProviderConfig {
+        &self.config
     }
 
-    fn can(&self) -> Capabilities {
-        self.can
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
     }
 
-    async fn send(&self, outbound: &OutboundMessage, _: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, _: u64) -> SendResult {
         let name = outbound.to.strip_suffix("@sim.test");
         let digits = outbound.to.strip_prefix("+447700900");
-        let facts: &[Fact] = match (name, digits) {
-            (Some("bounce-hard"), _) | (_, Some("010")) => &[Fact::Bounced],
-            (Some("opened"), _) => &[Fact::Delivered, Fact::Opened],
-            (_, Some("002")) => &[Fact::Delivered, Fact::Read],
-            (Some("clicked"), _) => &[Fact::Delivered, Fact::Opened, Fact::Clicked],
-            (Some("complaint"), _) => &[Fact::Delivered, Fact::Complained],
+        let facts: &[ReportedStatus] = match (name, digits) {
+            (Some("bounce-hard"), _) | (_, Some("010")) => &[ReportedStatus::Bounced],
+            (Some("opened"), _) => &[ReportedStatus::Delivered, ReportedStatus::Opened],
+            (_, Some("002")) => &[ReportedStatus::Delivered, ReportedStatus::Read],
+            (Some("clicked"), _) => &[ReportedStatus::Delivered, ReportedStatus::Opened, ReportedStatus::Clicked],
+            (Some("complaint"), _) => &[ReportedStatus::Delivered, ReportedStatus::Complained],
             (Some("throttled"), _) | (_, Some("020")) if outbound.attempt.number < 3 => {
-                return refused(RefusalClass::Throttled, "429", Some(2_000)).into();
+                return refusal_outcome(RefusalClass::Throttled, "429", Some(2_000)).into();
             }
             (Some("bounce-soft"), _) | (_, Some("011")) if outbound.attempt.number < 3 => {
-                return refused(RefusalClass::Unavailable, "503", None).into();
+                return refusal_outcome(RefusalClass::Unavailable, "503", None).into();
             }
-            (Some("down"), _) | (_, Some("021")) => return refused(RefusalClass::Unavailable, "503", None).into(),
-            (Some("timeout"), _) | (_, Some("022")) => return Answer::InDoubt(DoubtCause::Timeout).into(),
-            _ => &[Fact::Delivered],
+            (Some("down"), _) | (_, Some("021")) => {
+                return refusal_outcome(RefusalClass::Unavailable, "503", None).into();
+            }
+            (Some("timeout"), _) | (_, Some("022")) => return AttemptOutcome::InDoubt(InDoubtCause::Timeout).into(),
+            _ => &[ReportedStatus::Delivered],
         };
-        let facts = if self.can.receipts { facts.to_vec() } else { Vec::new() };
+        // A provider without delivery reports would report nothing more.
+        let facts = if self.capabilities.receipts { facts.to_vec() } else { Vec::new() };
         let provider_message_id = format!("sandbox-{}", outbound.attempt);
-        let answer = Answer::Accepted { provider_message_id, segments: None, cost_micros: None, latency_ms: 0 };
-        Sent { answer, opted_out: false, facts }
+        let accepted =
+            AttemptOutcome::Accepted { provider_message_id, segments: None, cost_micros: None, latency_ms: 0 };
+        SendResult { answer: accepted, opted_out: false, facts }
     }
 }

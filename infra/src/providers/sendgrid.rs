@@ -1,5 +1,5 @@
-//! SendGrid, mail send v3: `POST /v3/mail/send`, 202 with `X-Message-Id`. Our ids travel in `custom_args`. Its Event
-//! Webhook is signed with ECDSA P-256 over the timestamp header and the raw body.
+//! SendGrid: `POST /v3/mail/send` answers 202 with `X-Message-Id`. Our ids travel in `custom_args`. The Event Webhook
+//! is signed with ECDSA P-256 over the timestamp header and the raw body.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::provider::{
-    About, AccountQueryError, Balance, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage,
-    ParsedCallback, Provider, ProviderConfig, Sent, Setting, Told,
+    AccountQueryError, Balance, CallbackRequest, Capabilities, InvalidSetting, MessageRef, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, ProviderKind, ProviderReport, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, Timestamp};
+use events::{Channel, ReportedStatus, Timestamp};
 use p256::ecdsa::signature::Verifier as _;
 use p256::ecdsa::{DerSignature, VerifyingKey};
 use p256::pkcs8::DecodePublicKey;
@@ -18,85 +18,88 @@ use reqwest::RequestBuilder;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::signatures::{Keys, SIGNATURE_MISMATCH, Verdict, within};
-use super::{
-    ConnectionSettings, Entry, balance, classify_status, exchange, fault, query_api, report_with_consent, reports_only,
-    unexpected_format, unknown_code,
-};
+use super::callback::{report_with_consent, reports_only, unknown_code};
+use super::http::{balance, classify_status, exchange, query_api, unexpected_format};
+use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
+use super::signatures::{SIGNATURE_MISMATCH, VerificationKeys, VerifyResult, check_freshness};
 
-pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("sendgrid-ecdsa-p256-sha256", verify)] };
+pub(super) const REGISTRATION: ProviderRegistration =
+    ProviderRegistration { kind: &KIND, connect, schemes: &[("sendgrid-ecdsa-p256-sha256", verify)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "sendgrid",
     title: "SendGrid",
     channels: &[Channel::Email],
     settings: &[
-        Setting::secret("apiKey", "API key with the right to send: SG.…"),
-        Setting::required("fromEmail", "A verified sender's address"),
-        Setting::optional("fromName", "The name beside it"),
-        Setting::optional("replyTo", "Where answers go"),
-        Setting::optional("region", "us (default) or eu"),
-        Setting::optional("webhookKey", "The Event Webhook's verification key; without it callbacks are refused"),
+        SettingSpec::secret("apiKey", "API key with the right to send: SG.…"),
+        SettingSpec::required("fromEmail", "The address of a verified sender"),
+        SettingSpec::optional("fromName", "The display name of the sender"),
+        SettingSpec::optional("replyTo", "The address that replies go to"),
+        SettingSpec::optional("region", "us (default) or eu"),
+        SettingSpec::optional("webhookKey", "The Event Webhook's verification key; without it callbacks are refused"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "ECDSA P-256 over timestamp and body",
 };
 const CAN: Capabilities = Capabilities { balance: true, ..Capabilities::EMAIL };
 
-/// SendGrid tries for a day; a request older than two is not one of its retries.
+/// SendGrid retries for a day, so a request that is two days old is not one of its retries.
 const WINDOW_MS: i64 = 48 * 3_600_000;
 
 struct SendGrid {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     base: String,
     api_key: String,
     from_email: String,
     webhook_key: String,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let base = match link.or("region", "us").as_str() {
-        "us" => link.base_url("https://api.sendgrid.com"),
-        "eu" => link.base_url("https://api.eu.sendgrid.com"),
-        _ => return Err(fault("region", "region is us or eu.")),
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let base = match connection.get_or("region", "us").as_str() {
+        "us" => connection.base_url("https://api.sendgrid.com"),
+        "eu" => connection.base_url("https://api.eu.sendgrid.com"),
+        _ => return Err(invalid_setting("region", "region is us or eu.")),
     };
-    let webhook_key = link.or("webhookKey", "");
+    let webhook_key = connection.get_or("webhookKey", "");
     if !webhook_key.is_empty() && public_key(&webhook_key).is_none() {
-        return Err(fault("webhookKey", "webhookKey is not a P-256 public key, as SendGrid's settings show it."));
+        return Err(invalid_setting(
+            "webhookKey",
+            "webhookKey is not a P-256 public key as shown in SendGrid's settings.",
+        ));
     }
     Ok(Arc::new(SendGrid {
         base,
-        api_key: link.need("apiKey")?,
-        from_email: link.need("fromEmail")?,
+        api_key: connection.require("apiKey")?,
+        from_email: connection.require("fromEmail")?,
         webhook_key,
-        link,
+        connection,
     }))
 }
 
 #[async_trait]
 impl Provider for SendGrid {
-    fn account(&self) -> &ProviderConfig {
-        &self.link.account
+    fn config(&self) -> &ProviderConfig {
+        &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
-        let request = self.link.http.client.post(format!("{}/v3/mail/send", self.base));
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
+        let request = self.connection.http.client.post(format!("{}/v3/mail/send", self.base));
         let request = request.bearer_auth(&self.api_key).json(&self.body(outbound));
         let exchange = match exchange(request, timeout_ms).await {
             Ok(exchange) => exchange,
-            Err(answer) => return answer.into(),
+            Err(outcome) => return outcome.into(),
         };
         match classify_status(&exchange, exchange.code()) {
-            Some(no) => no.into(),
+            Some(outcome) => outcome.into(),
             None => exchange.accepted(exchange.header("x-message-id").unwrap_or_default(), None),
         }
     }
 
-    /// What the plan has left. Not every plan counts.
+    /// The remaining credits of the plan. Not every plan has them.
     async fn balance(&self, timeout_ms: u64) -> Result<Balance, AccountQueryError> {
         #[derive(Deserialize)]
         struct Credits {
@@ -111,18 +114,22 @@ impl Provider for SendGrid {
         query_api(self.get("/v3/scopes"), timeout_ms).await.map(|_| ())
     }
 
-    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
-        verify(request, &Keys { public_key: self.webhook_key.clone(), ..Keys::default() }, Some(now))
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> VerifyResult {
+        verify(
+            request,
+            &VerificationKeys { public_key: self.webhook_key.clone(), ..VerificationKeys::default() },
+            Some(now),
+        )
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, _: Timestamp) -> Result<ParsedCallback, &'static str> {
-        hear(&request.body)
+        parse_callback(&request.body)
     }
 }
 
 impl SendGrid {
     fn get(&self, path: &str) -> RequestBuilder {
-        self.link.http.client.get(format!("{}{path}", self.base)).bearer_auth(&self.api_key)
+        self.connection.http.client.get(format!("{}{path}", self.base)).bearer_auth(&self.api_key)
     }
 
     fn body(&self, outbound: &OutboundMessage) -> serde_json::Value {
@@ -131,7 +138,7 @@ impl SendGrid {
             to["name"] = json!(name);
         }
         let message = &outbound.message;
-        // The plain part comes first: SendGrid refuses the other order, and an empty part.
+        // The plain part comes first, because SendGrid refuses the other order. It refuses an empty part, too.
         let plain = if message.text.is_empty() { " " } else { &message.text };
         let mut content = vec![json!({ "type": "text/plain", "value": plain })];
         content.extend(message.html.iter().map(|html| json!({ "type": "text/html", "value": html })));
@@ -144,7 +151,7 @@ impl SendGrid {
                     "attemptId": outbound.attempt.to_string(),
                 },
             }],
-            "from": { "email": self.from_email, "name": self.link.or("fromName", &self.from_email) },
+            "from": { "email": self.from_email, "name": self.connection.get_or("fromName", &self.from_email) },
             "subject": message.subject.as_deref().filter(|s| !s.is_empty()).unwrap_or("(no subject)"),
             "content": content,
             "tracking_settings": {
@@ -152,7 +159,7 @@ impl SendGrid {
                 "open_tracking": { "enable": true },
             },
         });
-        if let Some(reply_to) = self.link.get("replyTo") {
+        if let Some(reply_to) = self.connection.get("replyTo") {
             body["reply_to"] = json!({ "email": reply_to });
         }
         if let Some(url) = &outbound.unsubscribe_url {
@@ -177,15 +184,15 @@ fn public_key(key: &str) -> Option<VerifyingKey> {
     VerifyingKey::from_public_key_der(&der).ok()
 }
 
-fn verify(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) -> Verdict {
+fn verify(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Timestamp>) -> VerifyResult {
     let timestamp = request.header("x-twilio-email-event-webhook-timestamp").ok_or("no timestamp header")?;
     let signature = request.header("x-twilio-email-event-webhook-signature").ok_or("no signature header")?;
-    let key = public_key(&keys.public_key).ok_or("there is no verification key to check it with")?;
+    let key = public_key(&keys.public_key).ok_or("no verification key is configured")?;
     let signature = STANDARD.decode(signature).map_err(|_| "the signature is not base64")?;
     let signature = DerSignature::try_from(signature.as_slice()).map_err(|_| "the signature is not DER")?;
     let signed = [timestamp.as_bytes(), &request.body].concat();
     key.verify(&signed, &signature).map_err(|_| SIGNATURE_MISMATCH)?;
-    within(now, timestamp.parse().map_err(|_| "the timestamp is no number")?, WINDOW_MS)
+    check_freshness(now, timestamp.parse().map_err(|_| "the timestamp is not a number")?, WINDOW_MS)
 }
 
 #[derive(Deserialize)]
@@ -193,11 +200,11 @@ struct Event {
     event: String,
     timestamp: i64,
     sg_event_id: Option<String>,
-    /// SMTP status, such as 5.1.1. Its long text is not kept: it may hold addresses.
+    /// The SMTP status, such as 5.1.1. The longer text is not stored, because it may hold addresses.
     status: Option<String>,
     #[serde(rename = "type")]
     kind: Option<String>,
-    /// Why it was dropped: one of SendGrid's own phrases.
+    /// Why the message was dropped, as one of SendGrid's fixed phrases.
     reason: Option<String>,
     #[serde(rename = "businessId")]
     tenant: Option<String>,
@@ -205,34 +212,43 @@ struct Event {
     attempt: Option<String>,
 }
 
-/// An element that is not an event, or not about a message of ours, is left out: its neighbours count.
-pub(super) fn hear(body: &[u8]) -> Result<ParsedCallback, &'static str> {
-    let items: Vec<serde_json::Value> = serde_json::from_slice(body).map_err(|_| "not a list of events")?;
+/// Reads a list of events. Elements that are not events or do not concern our messages are skipped, so that they do not
+/// affect the others.
+pub(super) fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str> {
+    let items: Vec<serde_json::Value> = serde_json::from_slice(body).map_err(|_| "the body is not a list of events")?;
     let events = items.into_iter().filter_map(|item| serde_json::from_value::<Event>(item).ok());
-    Ok(reports_only(events.filter_map(tell).flatten().collect()))
+    Ok(reports_only(events.filter_map(parse_event).flatten().collect()))
 }
 
-fn tell(event: Event) -> Option<Vec<Told>> {
-    let about = About::ours((event.tenant?.parse().ok()?, event.attempt?.parse().ok()?));
+fn parse_event(event: Event) -> Option<Vec<ProviderReport>> {
+    let message = MessageRef::from_attempt((event.tenant?.parse().ok()?, event.attempt?.parse().ok()?));
     let fact = match (event.event.as_str(), event.kind.as_deref()) {
-        ("processed", _) => Fact::Accepted,
-        ("deferred", _) => Fact::Deferred,
-        ("delivered", _) => Fact::Delivered,
-        ("bounce", Some("blocked")) => Fact::Undelivered,
-        ("bounce", _) => Fact::Bounced,
-        ("dropped", _) if matches!(event.reason.as_deref(), Some("Bounced Address" | "Invalid")) => Fact::Bounced,
-        ("dropped", _) => Fact::Dropped,
-        ("open", _) => Fact::Opened,
-        ("click", _) => Fact::Clicked,
-        ("spamreport", _) => Fact::Complained,
-        ("unsubscribe" | "group_unsubscribe", _) => Fact::Unsubscribed,
-        _ => Fact::Unknown,
+        ("processed", _) => ReportedStatus::Accepted,
+        ("deferred", _) => ReportedStatus::Deferred,
+        ("delivered", _) => ReportedStatus::Delivered,
+        ("bounce", Some("blocked")) => ReportedStatus::Undelivered,
+        ("bounce", _) => ReportedStatus::Bounced,
+        ("dropped", _) if matches!(event.reason.as_deref(), Some("Bounced Address" | "Invalid")) => {
+            ReportedStatus::Bounced
+        }
+        ("dropped", _) => ReportedStatus::Dropped,
+        ("open", _) => ReportedStatus::Opened,
+        ("click", _) => ReportedStatus::Clicked,
+        ("spamreport", _) => ReportedStatus::Complained,
+        ("unsubscribe" | "group_unsubscribe", _) => ReportedStatus::Unsubscribed,
+        _ => ReportedStatus::Unknown,
     };
     let code = match fact {
-        Fact::Unknown => unknown_code(&event.event),
+        ReportedStatus::Unknown => unknown_code(&event.event),
         _ => event.status.filter(|s| s.len() <= 12 && s.chars().all(|c| c.is_ascii_digit() || c == '.')),
     };
     let at = Timestamp(event.timestamp.saturating_mul(1_000));
     let is_unwanted = matches!(event.reason.as_deref(), Some("Unsubscribed Address" | "Spam Reporting Address"));
-    Some(report_with_consent(about, (fact, code), event.sg_event_id, at, fact == Fact::Dropped && is_unwanted))
+    Some(report_with_consent(
+        message,
+        (fact, code),
+        event.sg_event_id,
+        at,
+        fact == ReportedStatus::Dropped && is_unwanted,
+    ))
 }

@@ -1,4 +1,5 @@
-//! Amazon SES v2: `POST /v2/email/outbound-emails`, SigV4. Our ids travel as EmailTags. Events come by an SNS topic.
+//! Amazon SES v2: `POST /v2/email/outbound-emails`, signed with SigV4. Our ids travel as email tags. Events arrive
+//! through an SNS topic.
 
 use std::sync::Arc;
 
@@ -6,63 +7,64 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::provider::{
-    About, AccountQueryError, Balance, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage,
-    ParsedCallback, Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, Balance, CallbackRequest, Capabilities, InvalidSetting, MessageRef, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::aws::{SigV4Signer, SnsEnvelope, SnsTopic, error_name, verify};
-use super::signatures::Verdict;
-use super::{
-    ConnectionSettings, Entry, HttpExchange, balance, classify_status, exchange, query_api, refused, reports_only,
-    told, unexpected_format, unknown_code,
-};
+use super::callback::{delivery_report, reports_only, unknown_code};
+use super::http::{HttpExchange, balance, classify_status, exchange, query_api, unexpected_format};
+use super::outcome::refusal_outcome;
+use super::registration::{ConnectionSettings, ProviderRegistration};
+use super::signatures::VerifyResult;
 
-pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("aws-sns-x509", verify)] };
+pub(super) const REGISTRATION: ProviderRegistration =
+    ProviderRegistration { kind: &KIND, connect, schemes: &[("aws-sns-x509", verify)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "ses",
     title: "Amazon SES",
     channels: &[Channel::Email],
     settings: &[
-        Setting::required("accessKeyId", "Of a user that may ses:SendEmail"),
-        Setting::secret("secretAccessKey", "Its secret"),
-        Setting::required("region", "Such as eu-west-1"),
-        Setting::required("fromEmail", "A verified identity"),
-        Setting::optional("fromName", "The name beside it"),
-        Setting::optional("replyTo", "Where answers go"),
-        Setting::optional("configurationSet", "The set whose events go to the topic"),
-        Setting::optional("topicArn", "The SNS topic of its events; without it callbacks are refused"),
+        SettingSpec::required("accessKeyId", "The access key of a user that is allowed ses:SendEmail"),
+        SettingSpec::secret("secretAccessKey", "The secret of the access key"),
+        SettingSpec::required("region", "The AWS region, such as eu-west-1"),
+        SettingSpec::required("fromEmail", "An address of a verified identity"),
+        SettingSpec::optional("fromName", "The display name of the sender"),
+        SettingSpec::optional("replyTo", "The address that replies go to"),
+        SettingSpec::optional("configurationSet", "The configuration set whose events go to the topic"),
+        SettingSpec::optional("topicArn", "The SNS topic of the events; without it callbacks are refused"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "X.509 (SNS signature versions 1 and 2)",
 };
 const CAN: Capabilities = Capabilities { balance: true, ..Capabilities::EMAIL };
 
 struct Ses {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     base: String,
     signer: SigV4Signer,
     from: String,
     topic: SnsTopic,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let signer = SigV4Signer::of(&link, "ses")?;
-    let email = link.need("fromEmail")?;
-    let from = match link.get("fromName") {
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let signer = SigV4Signer::from_settings(&connection, "ses")?;
+    let email = connection.require("fromEmail")?;
+    let from = match connection.get("fromName") {
         Some(name) => format!("\"{}\" <{email}>", name.replace(['<', '>', '"', '\\', '\r', '\n'], " ")),
         None => email,
     };
-    let base = link.base_url(&format!("https://email.{}.amazonaws.com", signer.region));
-    Ok(Arc::new(Ses { base, signer, from, topic: SnsTopic::new(link.or("topicArn", "")), link }))
+    let base = connection.base_url(&format!("https://email.{}.amazonaws.com", signer.region));
+    Ok(Arc::new(Ses { base, signer, from, topic: SnsTopic::new(connection.get_or("topicArn", "")), connection }))
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Taken {
+struct SendResponse {
     message_id: String,
 }
 
@@ -75,80 +77,80 @@ struct Quota {
 
 #[async_trait]
 impl Provider for Ses {
-    fn account(&self) -> &ProviderConfig {
-        &self.link.account
+    fn config(&self) -> &ProviderConfig {
+        &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let body = self.body(outbound).to_string();
-        let request = self.link.http.client.post(format!("{}/v2/email/outbound-emails", self.base));
+        let request = self.connection.http.client.post(format!("{}/v2/email/outbound-emails", self.base));
         let request = request.header("content-type", "application/json").body(body.clone());
         let exchange = match exchange(self.signer.sign(request, body.as_bytes()), timeout_ms).await {
             Ok(exchange) => exchange,
-            Err(answer) => return answer.into(),
+            Err(outcome) => return outcome.into(),
         };
         match classify_status(&exchange, exchange.code()) {
-            Some(no) => match class(&name(&exchange)) {
-                Some(class) => refused(class, name(&exchange), exchange.retry_after_ms()).into(),
-                None => no.into(),
+            Some(outcome) => match class(&error_code(&exchange)) {
+                Some(class) => refusal_outcome(class, error_code(&exchange), exchange.retry_after_ms()).into(),
+                None => outcome.into(),
             },
-            None => match exchange.json::<Taken>() {
-                Some(taken) => exchange.accepted(taken.message_id, None),
+            None => match exchange.json::<SendResponse>() {
+                Some(response) => exchange.accepted(response.message_id, None),
                 None => exchange.unreadable_response(),
             },
         }
     }
 
-    /// What is left of today's quota.
+    /// What remains of the sending quota of the last 24 hours.
     async fn balance(&self, timeout_ms: u64) -> Result<Balance, AccountQueryError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
-        struct Told {
+        struct AccountResponse {
             send_quota: Quota,
         }
-        let Told { send_quota } = self.query_api(timeout_ms).await?.json().ok_or_else(unexpected_format)?;
-        let left = send_quota.max24_hour_send - send_quota.sent_last24_hours;
-        balance(left.max(0.0) as i64, "emails today")
+        let AccountResponse { send_quota } = self.query_api(timeout_ms).await?.json().ok_or_else(unexpected_format)?;
+        let remaining = send_quota.max24_hour_send - send_quota.sent_last24_hours;
+        balance(remaining.max(0.0) as i64, "emails today")
     }
 
     async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
         self.query_api(timeout_ms).await.map(|_| ())
     }
 
-    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
-        self.topic.verify(request, &self.link.http, self.link.at.as_deref(), now).await
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> VerifyResult {
+        self.topic.verify(request, &self.connection.http, self.connection.base_override.as_deref(), now).await
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, _: Timestamp) -> Result<ParsedCallback, &'static str> {
         let envelope = SnsEnvelope::read(&request.body)?;
         match envelope.kind.as_str() {
             "SubscriptionConfirmation" => {
-                self.topic.confirm(&envelope, &self.link.http, self.link.at.as_deref()).await?;
+                self.topic.confirm(&envelope, &self.connection.http, self.connection.base_override.as_deref()).await?;
                 Ok(ParsedCallback::default())
             }
-            // The first message to a topic is plain text: "Successfully validated SNS topic …".
+            // The first message of a topic is plain text, "Successfully validated SNS topic …", so it is not an error.
             "Notification" => {
                 let event = serde_json::from_str(&envelope.message).ok();
-                Ok(event.and_then(|event| hear(event, &envelope.timestamp)).unwrap_or_default())
+                Ok(event.and_then(|event| parse_callback(event, &envelope.timestamp)).unwrap_or_default())
             }
             _ => Ok(ParsedCallback::default()),
         }
     }
 }
 
-/// Of an error: in a header, or in the body.
-fn name(exchange: &HttpExchange) -> String {
+/// The name of the error, which is in a header or in the body.
+fn error_code(exchange: &HttpExchange) -> String {
     #[derive(Deserialize)]
-    struct Fault {
+    struct ErrorResponse {
         #[serde(rename = "__type")]
         kind: String,
     }
     let header = exchange.header("x-amzn-errortype").map(str::to_owned);
-    error_name(&header.or_else(|| exchange.json::<Fault>().map(|fault| fault.kind)).unwrap_or_default())
+    error_name(&header.or_else(|| exchange.json::<ErrorResponse>().map(|error| error.kind)).unwrap_or_default())
 }
 
 fn class(name: &str) -> Option<RefusalClass> {
@@ -166,7 +168,7 @@ fn class(name: &str) -> Option<RefusalClass> {
 
 impl Ses {
     async fn query_api(&self, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
-        let request = self.link.http.client.get(format!("{}/v2/email/account", self.base));
+        let request = self.connection.http.client.get(format!("{}/v2/email/account", self.base));
         query_api(self.signer.sign(request, b""), timeout_ms).await
     }
 
@@ -205,41 +207,42 @@ impl Ses {
                 { "Name": "attemptId", "Value": outbound.attempt.to_string() },
             ],
         });
-        if let Some(set) = self.link.get("configurationSet") {
+        if let Some(set) = self.connection.get("configurationSet") {
             body["ConfigurationSetName"] = json!(set);
         }
-        if let Some(reply_to) = self.link.get("replyTo") {
+        if let Some(reply_to) = self.connection.get("replyTo") {
             body["ReplyToAddresses"] = json!([reply_to]);
         }
         body
     }
 }
 
-/// Both forms: event publishing says `eventType`, feedback says `notificationType`. `told_at`: when SNS said so.
-fn hear(event: Value, told_at: &str) -> Option<ParsedCallback> {
+/// Reads both forms of an event: event publishing uses `eventType`, feedback notifications use `notificationType`.
+/// `notified_at` is the time of the SNS message.
+fn parse_callback(event: Value, notified_at: &str) -> Option<ParsedCallback> {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
     let kind = text("/eventType").or_else(|| text("/notificationType"))?;
     let ids = (text("/mail/tags/businessId/0")?.parse().ok()?, text("/mail/tags/attemptId/0")?.parse().ok()?);
     let (part, fact) = match kind {
-        "Send" => ("send", Fact::Accepted),
-        "Delivery" => ("delivery", Fact::Delivered),
-        "DeliveryDelay" => ("deliveryDelay", Fact::Deferred),
-        "Bounce" if text("/bounce/bounceType") == Some("Permanent") => ("bounce", Fact::Bounced),
-        "Bounce" => ("bounce", Fact::Undelivered),
-        "Complaint" => ("complaint", Fact::Complained),
-        "Reject" => ("reject", Fact::Dropped),
-        "Rendering Failure" => ("failure", Fact::Dropped),
-        "Open" => ("open", Fact::Opened),
-        "Click" => ("click", Fact::Clicked),
-        "Subscription" => ("subscription", Fact::Unsubscribed),
-        _ => ("mail", Fact::Unknown),
+        "Send" => ("send", ReportedStatus::Accepted),
+        "Delivery" => ("delivery", ReportedStatus::Delivered),
+        "DeliveryDelay" => ("deliveryDelay", ReportedStatus::Deferred),
+        "Bounce" if text("/bounce/bounceType") == Some("Permanent") => ("bounce", ReportedStatus::Bounced),
+        "Bounce" => ("bounce", ReportedStatus::Undelivered),
+        "Complaint" => ("complaint", ReportedStatus::Complained),
+        "Reject" => ("reject", ReportedStatus::Dropped),
+        "Rendering Failure" => ("failure", ReportedStatus::Dropped),
+        "Open" => ("open", ReportedStatus::Opened),
+        "Click" => ("click", ReportedStatus::Clicked),
+        "Subscription" => ("subscription", ReportedStatus::Unsubscribed),
+        _ => ("mail", ReportedStatus::Unknown),
     };
-    let at = text(&format!("/{part}/timestamp")).or_else(|| text("/mail/timestamp")).unwrap_or(told_at);
+    let at = text(&format!("/{part}/timestamp")).or_else(|| text("/mail/timestamp")).unwrap_or(notified_at);
     let at = Timestamp(at.parse::<jiff::Timestamp>().ok()?.as_millisecond());
     let code = match fact {
-        Fact::Unknown => unknown_code(kind),
+        ReportedStatus::Unknown => unknown_code(kind),
         _ => text("/bounce/bouncedRecipients/0/status").map(str::to_owned),
     };
     let id = text("/bounce/feedbackId").or_else(|| text("/complaint/feedbackId")).map(str::to_owned);
-    Some(reports_only(vec![told(About::ours(ids), (fact, code), id, at)]))
+    Some(reports_only(vec![delivery_report(MessageRef::from_attempt(ids), (fact, code), id, at)]))
 }

@@ -1,69 +1,70 @@
-//! AWS SNS, SMS: `Publish` to a phone number, SigV4. It calls nobody back: results are in CloudWatch Logs, and count
-//! where a subscription of yours posts them to the callback address.
+//! AWS SNS for SMS: `Publish` to a phone number, signed with SigV4. SNS has no delivery callbacks. It writes results to
+//! CloudWatch Logs, and they take effect if a log subscription posts them to the callback address.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::provider::{
-    About, AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, Kind, OutboundMessage, ParsedCallback,
-    Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, MessageRef, OutboundMessage, ParsedCallback,
+    Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde_json::Value;
 
 use super::aws::{SigV4Signer, error_name};
-use super::signatures::Verdict;
-use super::{
-    ConnectionSettings, Entry, HttpExchange, classify_status, exchange, query_api, refused, reports_only,
-    text_with_links, told, unknown_code,
-};
+use super::callback::{delivery_report, reports_only, unknown_code};
+use super::http::{HttpExchange, classify_status, exchange, query_api};
+use super::outcome::refusal_outcome;
+use super::registration::{ConnectionSettings, ProviderRegistration};
+use super::signatures::VerifyResult;
+use super::text::text_with_links;
 
-pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[] };
+pub(super) const REGISTRATION: ProviderRegistration = ProviderRegistration { kind: &KIND, connect, schemes: &[] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "sns",
     title: "AWS SNS",
     channels: &[Channel::Sms],
     settings: &[
-        Setting::required("accessKeyId", "Of a user that may sns:Publish"),
-        Setting::secret("secretAccessKey", "Its secret"),
-        Setting::required("region", "Such as eu-west-1"),
-        Setting::optional("senderId", "A name of at most 11 letters and digits, where the country takes one"),
-        Setting::optional("smsType", "Transactional (default) or Promotional"),
+        SettingSpec::required("accessKeyId", "The access key of a user that is allowed sns:Publish"),
+        SettingSpec::secret("secretAccessKey", "The secret of the access key"),
+        SettingSpec::required("region", "The AWS region, such as eu-west-1"),
+        SettingSpec::optional("senderId", "A name of at most 11 letters and digits, where the country allows one"),
+        SettingSpec::optional("smsType", "Transactional (default) or Promotional"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "the secret in the callback's address",
 };
 const CAN: Capabilities = Capabilities { echoes_our_id: false, inbound: false, ..Capabilities::TEXT };
 
 struct Sns {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     base: String,
     signer: SigV4Signer,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let signer = SigV4Signer::of(&link, "sns")?;
-    let base = link.base_url(&format!("https://sns.{}.amazonaws.com", signer.region));
-    Ok(Arc::new(Sns { base, signer, link }))
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let signer = SigV4Signer::from_settings(&connection, "sns")?;
+    let base = connection.base_url(&format!("https://sns.{}.amazonaws.com", signer.region));
+    Ok(Arc::new(Sns { base, signer, connection }))
 }
 
 #[async_trait]
 impl Provider for Sns {
-    fn account(&self) -> &ProviderConfig {
-        &self.link.account
+    fn config(&self) -> &ProviderConfig {
+        &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let text = text_with_links(outbound, CAN.max_characters);
         let form = self.publish(&outbound.to, &text);
         match exchange(self.request(form), timeout_ms).await {
-            Ok(exchange) => answered(&exchange, &text),
-            Err(answer) => answer.into(),
+            Ok(exchange) => send_result(&exchange, &text),
+            Err(outcome) => outcome.into(),
         }
     }
 
@@ -72,27 +73,27 @@ impl Provider for Sns {
         query_api(self.request(body), timeout_ms).await.map(|_| ())
     }
 
-    /// The secret in its address, which was compared before, is all there is.
-    async fn verify_callback(&self, _: &CallbackRequest, _: Timestamp) -> Verdict {
+    /// The callback carries no signature. The secret in its address was compared before this is called.
+    async fn verify_callback(&self, _: &CallbackRequest, _: Timestamp) -> VerifyResult {
         Ok(())
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
-        hear(&request.body, now)
+        parse_callback(&request.body, now)
     }
 }
 
 impl Sns {
     fn publish(&self, to: &str, text: &str) -> String {
-        let kind = self.link.or("smsType", "Transactional");
-        let sender = self.link.get("senderId");
+        let kind = self.connection.get_or("smsType", "Transactional");
+        let sender = self.connection.get("senderId");
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("Action", "Publish").append_pair("Version", "2010-03-31");
         form.append_pair("PhoneNumber", to).append_pair("Message", text);
         let attributes = [("AWS.SNS.SMS.SMSType", Some(kind)), ("AWS.SNS.SMS.SenderID", sender)];
-        let given = attributes.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        for (place, (name, value)) in given.enumerate() {
-            let entry = format!("MessageAttributes.entry.{}", place + 1);
+        let attributes = attributes.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        for (index, (name, value)) in attributes.enumerate() {
+            let entry = format!("MessageAttributes.entry.{}", index + 1);
             form.append_pair(&format!("{entry}.Name"), name);
             form.append_pair(&format!("{entry}.Value.DataType"), "String");
             form.append_pair(&format!("{entry}.Value.StringValue"), &value);
@@ -101,51 +102,51 @@ impl Sns {
     }
 
     fn request(&self, body: String) -> reqwest::RequestBuilder {
-        let request = self.link.http.client.post(format!("{}/", self.base));
+        let request = self.connection.http.client.post(format!("{}/", self.base));
         let request = request.header("content-type", "application/x-www-form-urlencoded").body(body.clone());
         self.signer.sign(request, body.as_bytes())
     }
 }
 
-/// The text between a tag of XML and its end.
-fn tag(exchange: &HttpExchange, name: &str) -> Option<String> {
+/// The text of the first XML element with this name.
+fn xml_text(exchange: &HttpExchange, name: &str) -> Option<String> {
     let text = std::str::from_utf8(&exchange.body).ok()?;
     let rest = text.split_once(&format!("<{name}>"))?.1;
     Some(rest.split_once(&format!("</{name}>"))?.0.trim().to_owned())
 }
 
-fn answered(exchange: &HttpExchange, text: &str) -> Sent {
-    let Some(no) = classify_status(exchange, exchange.code()) else {
+fn send_result(exchange: &HttpExchange, text: &str) -> SendResult {
+    let Some(outcome) = classify_status(exchange, exchange.code()) else {
         let segments = Some(domain::sms::segments(text).count);
-        return tag(exchange, "MessageId")
+        return xml_text(exchange, "MessageId")
             .map_or_else(|| exchange.unreadable_response(), |id| exchange.accepted(id, segments));
     };
-    let code = error_name(&tag(exchange, "Code").unwrap_or_default());
+    let code = error_name(&xml_text(exchange, "Code").unwrap_or_default());
     let class = match code.as_str() {
         "InvalidParameter" | "InvalidParameterValue" | "ParameterValueInvalid" | "OptedOut" => RefusalClass::Permanent,
         "Throttling" | "Throttled" => RefusalClass::Throttled,
         "AuthorizationError" | "InvalidClientTokenId" | "SignatureDoesNotMatch" | "KMSAccessDenied" => {
             RefusalClass::Auth
         }
-        _ => return no.into(),
+        _ => return outcome.into(),
     };
     let opted_out = code == "OptedOut";
-    Sent { opted_out, ..refused(class, code, exchange.retry_after_ms()).into() }
+    SendResult { opted_out, ..refusal_outcome(class, code, exchange.retry_after_ms()).into() }
 }
 
-/// One entry of the log, as CloudWatch has it.
-fn hear(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
-    let entry: Value = serde_json::from_slice(body).map_err(|_| "not an entry of SNS's log")?;
+/// Reads one entry of the delivery status log.
+fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
+    let entry: Value = serde_json::from_slice(body).map_err(|_| "the body is not an entry of the SNS log")?;
     let text = |pointer: &str| entry.pointer(pointer).and_then(Value::as_str);
-    let id = text("/notification/messageId").ok_or("it names no message")?;
+    let id = text("/notification/messageId").ok_or("the entry names no message")?;
     let reason = text("/delivery/providerResponse").unwrap_or_default();
-    let gone = ["Invalid phone number", "blocked SMS", "blocklist", "opted out"];
+    let unreachable = ["Invalid phone number", "blocked SMS", "blocklist", "opted out"];
     let fact = match text("/status") {
-        Some("SUCCESS") => Fact::Delivered,
-        Some("FAILURE") if gone.iter().any(|words| reason.contains(words)) => Fact::Bounced,
-        Some("FAILURE") => Fact::Undelivered,
-        _ => Fact::Unknown,
+        Some("SUCCESS") => ReportedStatus::Delivered,
+        Some("FAILURE") if unreachable.iter().any(|phrase| reason.contains(phrase)) => ReportedStatus::Bounced,
+        Some("FAILURE") => ReportedStatus::Undelivered,
+        _ => ReportedStatus::Unknown,
     };
-    let code = if fact == Fact::Unknown { unknown_code(text("/status").unwrap_or("none")) } else { None };
-    Ok(reports_only(vec![told(About::Message(id.to_owned()), (fact, code), None, now)]))
+    let code = if fact == ReportedStatus::Unknown { unknown_code(text("/status").unwrap_or("none")) } else { None };
+    Ok(reports_only(vec![delivery_report(MessageRef::ProviderMessageId(id.to_owned()), (fact, code), None, now)]))
 }

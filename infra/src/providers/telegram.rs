@@ -1,35 +1,39 @@
-//! Telegram Bot API: `POST /bot{token}/sendMessage` and its siblings. It reports nothing of what it took: sent is all
-//! there is to know. Its updates carry a secret header.
+//! Telegram Bot API: `POST /bot{token}/sendMessage` and similar methods. There are no delivery reports, so a message
+//! stays sent. Updates carry a secret in a header.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::communication::Answer;
+use domain::message::MediaKind;
 use domain::provider::{
-    AccountQueryError, CallbackRequest, Capabilities, Consent, InboundMessage, InvalidSetting, Kind, OutboundMessage,
-    ParsedCallback, Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, CallbackRequest, Capabilities, ConsentChange, InboundMessage, InvalidSetting, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use domain::render::MediaKind;
 use events::{Channel, RefusalClass, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::signatures::{Keys, Verdict, same};
-use super::{
-    ConnectionSettings, Entry, classify_status, exchange, fault, query_api, refused, text_with_links, truncated_text,
-};
+use super::http::{classify_status, exchange, query_api};
+use super::outcome::refusal_outcome;
+use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
+use super::signatures::{VerificationKeys, VerifyResult, constant_time_eq};
+use super::text::{text_with_links, truncated_text};
 
-pub(super) const ENTRY: Entry = Entry { kind: &KIND, connect, schemes: &[("telegram-secret-token", verify)] };
+pub(super) const REGISTRATION: ProviderRegistration =
+    ProviderRegistration { kind: &KIND, connect, schemes: &[("telegram-secret-token", verify)] };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "telegram",
     title: "Telegram Bot API",
     channels: &[Channel::Telegram],
     settings: &[
-        Setting::secret("botToken", "From BotFather: digits, a colon, letters"),
-        Setting::optional_secret("secretToken", "What setWebhook was given; without it updates are refused"),
+        SettingSpec::secret("botToken", "The token from BotFather: digits, a colon and letters"),
+        SettingSpec::optional_secret(
+            "secretToken",
+            "The secret_token given to setWebhook; without it updates are refused",
+        ),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "a secret header",
 };
 const CAN: Capabilities = Capabilities {
@@ -45,22 +49,22 @@ const CAN: Capabilities = Capabilities {
 const MAX_CAPTION: usize = 1_024;
 
 struct Telegram {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     base: String,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let token = link.need("botToken")?;
-    let sound = token.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'_' | b'-'));
-    if !sound || !token.contains(':') {
-        return Err(fault("botToken", "botToken is digits, a colon and letters, as BotFather gave it."));
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let token = connection.require("botToken")?;
+    let is_valid = token.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'_' | b'-'));
+    if !is_valid || !token.contains(':') {
+        return Err(invalid_setting("botToken", "botToken is digits, a colon and letters, as BotFather gave it."));
     }
-    let base = format!("{}/bot{token}", link.base_url("https://api.telegram.org"));
-    Ok(Arc::new(Telegram { base, link }))
+    let base = format!("{}/bot{token}", connection.base_url("https://api.telegram.org"));
+    Ok(Arc::new(Telegram { base, connection }))
 }
 
 #[derive(Deserialize)]
-struct Told {
+struct ApiResponse {
     ok: bool,
     result: Option<Message>,
     error_code: Option<u16>,
@@ -81,81 +85,85 @@ struct Parameters {
 
 #[async_trait]
 impl Provider for Telegram {
-    fn account(&self) -> &ProviderConfig {
-        &self.link.account
+    fn config(&self) -> &ProviderConfig {
+        &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         match self.send_to(outbound, &outbound.to, timeout_ms).await {
             (sent, None) => sent,
-            // A definite no, with the new address of the same chat.
+            // The first request was definitely refused, so the message can be sent to the chat's new id.
             (_, Some(moved)) => self.send_to(outbound, &moved.to_string(), timeout_ms).await.0,
         }
     }
 
     async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
-        match query_api(self.link.http.client.get(format!("{}/getMe", self.base)), timeout_ms).await {
-            Err(AccountQueryError::NoAnswer(code)) if code == "404" => {
+        match query_api(self.connection.http.client.get(format!("{}/getMe", self.base)), timeout_ms).await {
+            Err(AccountQueryError::NoResponse(code)) if code == "404" => {
                 Err(AccountQueryError::CredentialsRejected(code))
             }
             other => other.map(|_| ()),
         }
     }
 
-    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
-        verify(request, &Keys { secret: self.link.or("secretToken", ""), ..Keys::default() }, Some(now))
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> VerifyResult {
+        verify(
+            request,
+            &VerificationKeys { secret: self.connection.get_or("secretToken", ""), ..VerificationKeys::default() },
+            Some(now),
+        )
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
-        let update: Value = serde_json::from_slice(&request.body).map_err(|_| "not an update")?;
-        Ok(hear(&update, now))
+        let update: Value = serde_json::from_slice(&request.body).map_err(|_| "the body is not an update")?;
+        Ok(parse_callback(&update, now))
     }
 }
 
 impl Telegram {
-    /// And where the chat has moved to, if it has.
-    async fn send_to(&self, outbound: &OutboundMessage, chat: &str, timeout_ms: u64) -> (Sent, Option<i64>) {
+    /// Returns the result and, if the chat has moved, its new id.
+    async fn send_to(&self, outbound: &OutboundMessage, chat: &str, timeout_ms: u64) -> (SendResult, Option<i64>) {
         let (method, body) = request(outbound, chat);
-        let request = self.link.http.client.post(format!("{}/{method}", self.base)).json(&body);
+        let request = self.connection.http.client.post(format!("{}/{method}", self.base)).json(&body);
         let exchange = match exchange(request, timeout_ms).await {
             Ok(exchange) => exchange,
-            Err(answer) => return (answer.into(), None),
+            Err(outcome) => return (outcome.into(), None),
         };
-        let Some(told) = exchange.json::<Told>() else {
-            let no = classify_status(&exchange, exchange.code());
-            return (no.map_or_else(|| exchange.unreadable_response(), Sent::from), None);
+        let Some(response) = exchange.json::<ApiResponse>() else {
+            let outcome = classify_status(&exchange, exchange.code());
+            return (outcome.map_or_else(|| exchange.unreadable_response(), SendResult::from), None);
         };
-        if let (true, Some(message)) = (told.ok, told.result) {
+        if let (true, Some(message)) = (response.ok, response.result) {
             return (exchange.accepted(format!("{chat}:{}", message.message_id), None), None);
         }
-        let code = told.error_code.unwrap_or(exchange.status.as_u16());
-        let asked = told.parameters.as_ref().and_then(|parameters| parameters.retry_after);
+        let code = response.error_code.unwrap_or(exchange.status.as_u16());
+        let retry_after_s = response.parameters.as_ref().and_then(|parameters| parameters.retry_after);
         let class = match code {
             401 | 404 => RefusalClass::Auth,
             429 => RefusalClass::Throttled,
             400 | 403 => RefusalClass::Permanent,
             _ => {
-                let no = classify_status(&exchange, exchange.code());
-                return (no.map_or_else(|| exchange.unreadable_response(), Sent::from), None);
+                let outcome = classify_status(&exchange, exchange.code());
+                return (outcome.map_or_else(|| exchange.unreadable_response(), SendResult::from), None);
             }
         };
-        let retry_after_ms = asked.map(|seconds| seconds.saturating_mul(1_000));
-        // Blocked, deactivated, kicked.
+        let retry_after_ms = retry_after_s.map(|seconds| seconds.saturating_mul(1_000));
+        // The recipient blocked the bot, deleted the account or removed the bot from the group.
         let opted_out = code == 403;
-        let name = match told.description.as_deref() {
+        let name = match response.description.as_deref() {
             Some(text) if text.contains("chat not found") => "400.chat_not_found".to_owned(),
             _ => code.to_string(),
         };
-        let answer: Answer = refused(class, name, retry_after_ms);
-        (Sent { opted_out, ..answer.into() }, told.parameters.and_then(|parameters| parameters.migrate_to_chat_id))
+        let sent = SendResult { opted_out, ..refusal_outcome(class, name, retry_after_ms).into() };
+        (sent, response.parameters.and_then(|parameters| parameters.migrate_to_chat_id))
     }
 }
 
-/// The method and what it is given.
+/// The API method of a message and its parameters.
 fn request(outbound: &OutboundMessage, chat: &str) -> (&'static str, Value) {
     let message = &outbound.message;
     let mut body = json!({ "chat_id": chat });
@@ -163,16 +171,16 @@ fn request(outbound: &OutboundMessage, chat: &str) -> (&'static str, Value) {
         let rows = message.buttons.iter().map(|button| match &button.url {
             Some(url) => json!([{ "text": button.text, "url": url }]),
             None => {
-                // 64 bytes, at most.
+                // Telegram accepts 64 bytes, which 16 characters never exceed.
                 let data = button.data.as_deref().unwrap_or(&button.text);
                 json!([{ "text": button.text, "callback_data": data.chars().take(16).collect::<String>() }])
             }
         });
         body["reply_markup"] = json!({ "inline_keyboard": rows.collect::<Vec<Value>>() });
     }
-    if let (Some(place), true) = (&message.location, message.text.is_empty()) {
-        body["latitude"] = json!(place.latitude);
-        body["longitude"] = json!(place.longitude);
+    if let (Some(location), true) = (&message.location, message.text.is_empty()) {
+        body["latitude"] = json!(location.latitude);
+        body["longitude"] = json!(location.longitude);
         return ("sendLocation", body);
     }
     if let ([link], None) = (message.media.as_slice(), &message.location)
@@ -190,22 +198,22 @@ fn request(outbound: &OutboundMessage, chat: &str) -> (&'static str, Value) {
         body[field] = json!(link.url);
         return (method, body);
     }
-    // The keyboard already holds the buttons' addresses.
+    // The keyboard already holds the buttons' links, so they are not repeated in the text.
     let mut plain = outbound.clone();
     plain.message.buttons.clear();
     body["text"] = json!(text_with_links(&plain, CAN.max_characters));
     ("sendMessage", body)
 }
 
-fn verify(request: &CallbackRequest, keys: &Keys, _: Option<Timestamp>) -> Verdict {
-    let given = request.header("x-telegram-bot-api-secret-token").ok_or("no secret header")?;
+fn verify(request: &CallbackRequest, keys: &VerificationKeys, _: Option<Timestamp>) -> VerifyResult {
+    let secret = request.header("x-telegram-bot-api-secret-token").ok_or("no secret header")?;
     if keys.secret.is_empty() {
-        return Err("there is no secret token to compare with");
+        return Err("no secret token is configured");
     }
-    same(given.as_bytes(), keys.secret.as_bytes()).map_err(|_| "the secret is wrong")
+    constant_time_eq(secret.as_bytes(), keys.secret.as_bytes()).map_err(|_| "the secret is wrong")
 }
 
-fn hear(update: &Value, now: Timestamp) -> ParsedCallback {
+fn parse_callback(update: &Value, now: Timestamp) -> ParsedCallback {
     let id = |value: &Value| value.as_i64().map(|id| id.to_string());
     if let Some(chat) = id(&update["my_chat_member"]["chat"]["id"]) {
         let is_opt_out = match update["my_chat_member"]["new_chat_member"]["status"].as_str() {
@@ -213,13 +221,13 @@ fn hear(update: &Value, now: Timestamp) -> ParsedCallback {
             Some("member" | "administrator" | "creator") => false,
             _ => return ParsedCallback::default(),
         };
-        let consent = Consent { contact: chat, is_opt_out, reason: "blocked" };
-        return ParsedCallback { consents: vec![consent], ..ParsedCallback::default() };
+        let consent = ConsentChange { contact: chat, is_opt_out, reason: "blocked" };
+        return ParsedCallback { consent_changes: vec![consent], ..ParsedCallback::default() };
     }
     if let Some(chat) = id(&update["callback_query"]["message"]["chat"]["id"]) {
-        let (said, query) = (update["callback_query"]["data"].as_str(), update["callback_query"]["id"].as_str());
-        let provider_message_id = query.unwrap_or_default().to_owned();
-        let text = said.map(str::to_owned);
+        let query = &update["callback_query"];
+        let provider_message_id = query["id"].as_str().unwrap_or_default().to_owned();
+        let text = query["data"].as_str().map(str::to_owned);
         let inbound = InboundMessage { from: chat, provider_message_id, kind: "button", text, keyword: None, at: now };
         return ParsedCallback { inbound: vec![inbound], ..ParsedCallback::default() };
     }

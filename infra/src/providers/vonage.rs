@@ -1,29 +1,31 @@
-//! Vonage SMS: `POST /sms/json`, always 200; the status of each part is in the body. `client-ref` comes back.
+//! Vonage for SMS: `POST /sms/json` always answers 200. The body holds a status for each part of the message. Callbacks
+//! echo `client-ref`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::provider::{
-    About, AccountQueryError, Balance, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, Kind,
-    OutboundMessage, ParsedCallback, Provider, ProviderConfig, Sent, Setting,
+    AccountQueryError, Balance, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, MessageRef,
+    OutboundMessage, ParsedCallback, Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use jsonwebtoken::Algorithm;
 use md5::{Digest, Md5};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::callback::{delivery_report, reports_only, unknown_code};
+use super::http::{HttpExchange, balance, classify_status, exchange, query_api, unexpected_format};
+use super::outcome::refusal_outcome;
+use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
 use super::signatures::{
-    Keys, SignatureCheck, Verdict, claims, decode_hex, hex, hmac_md5, hmac_sha1, hmac_sha256, hmac_sha512, same,
-    sha256_hex, within,
+    SignatureCheck, VerificationKeys, VerifyResult, check_freshness, constant_time_eq, decode_hex, hex, hmac_md5,
+    hmac_sha1, hmac_sha256, hmac_sha512, sha256_hex, verify_jwt_claims,
 };
-use super::{
-    ConnectionSettings, Entry, HttpExchange, balance, classify_status, exchange, fault, query_api, refused,
-    reports_only, text_with_links, told, unexpected_format, unknown_code,
-};
+use super::text::text_with_links;
 
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const REGISTRATION: ProviderRegistration = ProviderRegistration {
     kind: &KIND,
     connect,
     schemes: &[
@@ -37,31 +39,31 @@ pub(super) const ENTRY: Entry = Entry {
     ],
 };
 
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "vonage",
     title: "Vonage (Nexmo)",
     channels: &[Channel::Sms],
     settings: &[
-        Setting::required("apiKey", "The account's API key"),
-        Setting::secret("apiSecret", "Its API secret"),
-        Setting::required("from", "A number of yours, or a name where the country takes one"),
-        Setting::optional_secret("signatureSecret", "Signs its callbacks; without it they are refused"),
-        Setting::optional(
+        SettingSpec::required("apiKey", "The account's API key"),
+        SettingSpec::secret("apiSecret", "The account's API secret"),
+        SettingSpec::required("from", "Your number, or a sender name where the country allows one"),
+        SettingSpec::optional_secret("signatureSecret", "The secret that signs callbacks; without it they are refused"),
+        SettingSpec::optional(
             "signatureMethod",
             "sha256 (default), sha512, or jwt for signed webhooks of the Messages API",
         ),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "HMAC over the sorted parameters, or a JWT with the body's hash",
 };
 const CAN: Capabilities = Capabilities { balance: true, ..Capabilities::TEXT };
 
-/// A delivery receipt is tried for a day.
+/// Vonage retries a delivery receipt for a day.
 const SIG_WINDOW_MS: i64 = 25 * 3_600_000;
 const JWT_WINDOW_MS: i64 = 5 * 60_000;
 
 struct Vonage {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     base: String,
     api_key: String,
     api_secret: String,
@@ -69,25 +71,25 @@ struct Vonage {
     scheme: SignatureCheck,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let scheme: SignatureCheck = match link.or("signatureMethod", "sha256").as_str() {
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let scheme: SignatureCheck = match connection.get_or("signatureMethod", "sha256").as_str() {
         "sha256" => |request, keys, now| verify_sig(request, keys, now, "sha256"),
         "sha512" => |request, keys, now| verify_sig(request, keys, now, "sha512"),
         "jwt" => verify_jwt,
-        _ => return Err(fault("signatureMethod", "signatureMethod is sha256, sha512 or jwt.")),
+        _ => return Err(invalid_setting("signatureMethod", "signatureMethod is sha256, sha512 or jwt.")),
     };
     Ok(Arc::new(Vonage {
-        base: link.base_url("https://rest.nexmo.com"),
-        api_key: link.need("apiKey")?,
-        api_secret: link.need("apiSecret")?,
-        from: link.need("from")?,
+        base: connection.base_url("https://rest.nexmo.com"),
+        api_key: connection.require("apiKey")?,
+        api_secret: connection.require("apiSecret")?,
+        from: connection.require("from")?,
         scheme,
-        link,
+        connection,
     }))
 }
 
 #[derive(Deserialize)]
-struct Taken {
+struct SendResponse {
     messages: Vec<Part>,
 }
 
@@ -100,18 +102,18 @@ struct Part {
 
 #[async_trait]
 impl Provider for Vonage {
-    fn account(&self) -> &ProviderConfig {
-        &self.link.account
+    fn config(&self) -> &ProviderConfig {
+        &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let text = text_with_links(outbound, CAN.max_characters);
         let is_gsm = domain::sms::segments(&text).encoding == domain::sms::Encoding::Gsm7;
-        // `client-ref` takes 40 characters: the tenant is known by the configuration that is called back.
+        // `client-ref` holds only 40 characters, so it does not name the tenant. The callback's address does.
         let reference = outbound.attempt.to_string();
         let fields = [
             ("api_key", self.api_key.as_str()),
@@ -122,21 +124,21 @@ impl Provider for Vonage {
             ("type", if is_gsm { "text" } else { "unicode" }),
             ("client-ref", &reference),
             ("status-report-req", "true"),
-            ("callback", &self.link.callback_url),
+            ("callback", &self.connection.callback_url),
         ];
-        let request = self.link.http.client.post(format!("{}/sms/json", self.base)).form(&fields);
+        let request = self.connection.http.client.post(format!("{}/sms/json", self.base)).form(&fields);
         match exchange(request, timeout_ms).await {
-            Ok(exchange) => answered(&exchange),
-            Err(answer) => answer.into(),
+            Ok(exchange) => send_result(&exchange),
+            Err(outcome) => outcome.into(),
         }
     }
 
     async fn balance(&self, timeout_ms: u64) -> Result<Balance, AccountQueryError> {
         #[derive(Deserialize)]
-        struct Left {
+        struct BalanceResponse {
             value: f64,
         }
-        let Left { value } = self.account_balance(timeout_ms).await?.json().ok_or_else(unexpected_format)?;
+        let BalanceResponse { value } = self.account_balance(timeout_ms).await?.json().ok_or_else(unexpected_format)?;
         balance(value, "EUR")
     }
 
@@ -144,43 +146,44 @@ impl Provider for Vonage {
         self.account_balance(timeout_ms).await.map(|_| ())
     }
 
-    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
-        let keys = Keys { secret: self.link.or("signatureSecret", ""), ..Keys::default() };
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> VerifyResult {
+        let keys =
+            VerificationKeys { secret: self.connection.get_or("signatureSecret", ""), ..VerificationKeys::default() };
         (self.scheme)(request, &keys, Some(now))
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
-        hear(&parameters(request), now)
+        parse_callback(&parameters(request), now)
     }
 }
 
 impl Vonage {
     async fn account_balance(&self, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
-        let request = self.link.http.client.get(format!("{}/account/get-balance", self.base));
+        let request = self.connection.http.client.get(format!("{}/account/get-balance", self.base));
         query_api(request.basic_auth(&self.api_key, Some(&self.api_secret)), timeout_ms).await
     }
 }
 
-/// One part refused refuses the whole: the phone cannot put together what is left.
-fn answered(exchange: &HttpExchange) -> Sent {
-    if let Some(no) = classify_status(exchange, exchange.code()) {
-        return no.into();
+/// If one part is refused, the whole message is, because a phone cannot assemble an incomplete message.
+fn send_result(exchange: &HttpExchange) -> SendResult {
+    if let Some(outcome) = classify_status(exchange, exchange.code()) {
+        return outcome.into();
     }
-    let Some(taken) = exchange.json::<Taken>().filter(|taken| !taken.messages.is_empty()) else {
+    let Some(response) = exchange.json::<SendResponse>().filter(|response| !response.messages.is_empty()) else {
         return exchange.unreadable_response();
     };
-    let first_refused = taken.messages.iter().position(|part| part.status != "0");
-    match first_refused {
+    let first_refusal = response.messages.iter().position(|part| part.status != "0");
+    match first_refusal {
         None => {
-            let id = taken.messages[0].id.clone().unwrap_or_default();
-            exchange.accepted(id, u16::try_from(taken.messages.len()).ok())
+            let id = response.messages[0].id.clone().unwrap_or_default();
+            exchange.accepted(id, u16::try_from(response.messages.len()).ok())
         }
-        // Some parts are on their way: sending all of it again would repeat them.
-        Some(place) if place > 0 => {
-            refused(RefusalClass::Permanent, taken.messages[place].status.as_str(), None).into()
+        // The parts before it are on their way, so a retry would send them twice.
+        Some(index) if index > 0 => {
+            refusal_outcome(RefusalClass::Permanent, response.messages[index].status.as_str(), None).into()
         }
-        Some(place) => {
-            let code = taken.messages[place].status.as_str();
+        Some(index) => {
+            let code = response.messages[index].status.as_str();
             let class = match code {
                 "1" | "10" => RefusalClass::Throttled,
                 "5" => RefusalClass::Transient,
@@ -188,14 +191,14 @@ fn answered(exchange: &HttpExchange) -> Sent {
                 "9" => RefusalClass::Balance,
                 _ => RefusalClass::Permanent,
             };
-            refused(class, code, exchange.retry_after_ms()).into()
+            refusal_outcome(class, code, exchange.retry_after_ms()).into()
         }
     }
 }
 
-/// Whatever the account is set to: a query, a form or JSON.
+/// The callback's parameters. They are in the query, a form or a JSON object, depending on the account's settings.
 fn parameters(request: &CallbackRequest) -> BTreeMap<String, String> {
-    let of_form = |form: &[u8]| form_urlencoded::parse(form).into_owned().collect::<BTreeMap<_, _>>();
+    let parse_form = |form: &[u8]| form_urlencoded::parse(form).into_owned().collect::<BTreeMap<_, _>>();
     if let Ok(Value::Object(body)) = serde_json::from_slice(&request.body) {
         let text = |value: Value| match value {
             Value::String(text) => text,
@@ -203,15 +206,21 @@ fn parameters(request: &CallbackRequest) -> BTreeMap<String, String> {
         };
         return body.into_iter().map(|(name, value)| (name, text(value))).collect();
     }
-    if request.body.is_empty() { of_form(request.query().as_bytes()) } else { of_form(&request.body) }
+    if request.body.is_empty() { parse_form(request.query().as_bytes()) } else { parse_form(&request.body) }
 }
 
-/// `&name=value` of every parameter, sorted by name, `&` and `=` in values as `_`; then the secret, or keyed with it.
-fn verify_sig(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>, method: &str) -> Verdict {
+/// The signature covers `&name=value` for every parameter, sorted by name, with `&` and `=` in values replaced by `_`.
+/// The method `md5hash` appends the secret to that text. The others use the secret as the key of an HMAC.
+fn verify_sig(
+    request: &CallbackRequest,
+    keys: &VerificationKeys,
+    now: Option<Timestamp>,
+    method: &str,
+) -> VerifyResult {
     let mut parameters = parameters(request);
-    let given = parameters.remove("sig").ok_or("no sig")?;
+    let signature = parameters.remove("sig").ok_or("no sig parameter")?;
     if keys.secret.is_empty() {
-        return Err("there is no signature secret to check it with");
+        return Err("no signature secret is configured");
     }
     let mut signed = String::new();
     for (name, value) in &parameters {
@@ -221,77 +230,82 @@ fn verify_sig(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>, me
     let expected = match method {
         "md5hash" => {
             let hash = Md5::digest([text, key].concat());
-            return same(hex(&hash).as_bytes(), given.to_ascii_lowercase().as_bytes());
+            return constant_time_eq(hex(&hash).as_bytes(), signature.to_ascii_lowercase().as_bytes());
         }
         "md5" => hmac_md5(key, &[text]),
         "sha1" => hmac_sha1(key, &[text]),
         "sha256" => hmac_sha256(key, &[text]),
         _ => hmac_sha512(key, &[text]),
     };
-    same(&expected, &decode_hex(&given).ok_or("the signature is not hexadecimal")?)?;
+    constant_time_eq(&expected, &decode_hex(&signature).ok_or("the signature is not hexadecimal")?)?;
     match parameters.get("timestamp") {
-        Some(seconds) => within(now, seconds.parse().map_err(|_| "the timestamp is no number")?, SIG_WINDOW_MS),
+        Some(seconds) => {
+            check_freshness(now, seconds.parse().map_err(|_| "the timestamp is not a number")?, SIG_WINDOW_MS)
+        }
         None => Ok(()),
     }
 }
 
-/// A token in the Authorization header, with the hash of the body among its claims.
-fn verify_jwt(request: &CallbackRequest, keys: &Keys, now: Option<Timestamp>) -> Verdict {
+/// The Authorization header holds a token whose claims include the hash of the body.
+fn verify_jwt(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Timestamp>) -> VerifyResult {
     let header = request.header("authorization").ok_or("no Authorization header")?;
     let token = header.strip_prefix("Bearer ").ok_or("the Authorization header holds no bearer token")?;
     if keys.secret.is_empty() {
-        return Err("there is no signature secret to check it with");
+        return Err("no signature secret is configured");
     }
-    let claims = claims(token, keys.secret.as_bytes(), &[Algorithm::HS256])?;
+    let claims = verify_jwt_claims(token, keys.secret.as_bytes(), &[Algorithm::HS256])?;
     match claims["payload_hash"].as_str() {
         Some(hash) => {
-            let given = hash.to_ascii_lowercase();
-            same(sha256_hex(&request.body).as_bytes(), given.as_bytes()).map_err(|_| "the body's hash is wrong")?;
+            let expected = hash.to_ascii_lowercase();
+            constant_time_eq(sha256_hex(&request.body).as_bytes(), expected.as_bytes())
+                .map_err(|_| "the body's hash is wrong")?;
         }
         None if request.body.is_empty() => (),
-        None => return Err("the token does not name the body's hash"),
+        None => return Err("the token does not hold the body's hash"),
     }
     if let Some(now) = now
         && claims["exp"].as_i64().is_some_and(|exp| exp < now.0.div_euclid(1_000))
     {
         return Err("the token has expired");
     }
-    within(now, claims["iat"].as_i64().ok_or("the token says not when it was made")?, JWT_WINDOW_MS)
+    check_freshness(now, claims["iat"].as_i64().ok_or("the token does not say when it was issued")?, JWT_WINDOW_MS)
 }
 
-/// A delivery receipt, one for each part; or a message to us.
-fn hear(parameters: &BTreeMap<String, String>, now: Timestamp) -> Result<ParsedCallback, &'static str> {
+/// Reads a delivery receipt, of which there is one for each part, or an incoming message.
+fn parse_callback(parameters: &BTreeMap<String, String>, now: Timestamp) -> Result<ParsedCallback, &'static str> {
     let get = |name: &str| parameters.get(name).map(String::as_str);
-    // The Messages API has names of its own.
+    // The SMS API and the Messages API name their parameters differently.
     let status = get("status");
     let reference = get("client-ref").or_else(|| get("client_ref"));
     let Some(status) = status else { return Ok(inbound(parameters, now)) };
-    let about = match (reference, get("messageId").or_else(|| get("message_uuid"))) {
+    let message = match (reference, get("messageId").or_else(|| get("message_uuid"))) {
         (Some(reference), _) if reference.parse::<events::AttemptId>().is_ok() => {
-            About::Attempt { tenant: None, attempt: reference.to_owned() }
+            MessageRef::Attempt { tenant: None, attempt: reference.to_owned() }
         }
-        (_, Some(id)) => About::Message(id.to_owned()),
-        _ => return Err("it names no message"),
+        (_, Some(id)) => MessageRef::ProviderMessageId(id.to_owned()),
+        _ => return Err("the callback names no message"),
     };
-    // `{"title": "1190", …}` in the Messages API.
+    // The Messages API sends `{"title": "1190", …}`.
     let error = get("error").and_then(|error| serde_json::from_str::<Value>(error).ok());
     let error = error.and_then(|error| error["title"].as_str().map(str::to_owned));
     let code = get("err-code").filter(|code| *code != "0").map(str::to_owned).or(error);
     let fact = match (status, code.as_deref()) {
-        ("accepted" | "buffered" | "submitted", _) => Fact::Sent,
-        ("delivered", _) => Fact::Delivered,
-        ("read", _) => Fact::Read,
-        ("failed" | "rejected" | "undeliverable", Some("3" | "4" | "9" | "12" | "13" | "14")) => Fact::Bounced,
-        ("rejected", Some("1050" | "1170" | "1190" | "1240" | "1300")) => Fact::Bounced,
-        ("failed" | "rejected" | "undeliverable" | "expired", _) => Fact::Undelivered,
-        _ => Fact::Unknown,
+        ("accepted" | "buffered" | "submitted", _) => ReportedStatus::Sent,
+        ("delivered", _) => ReportedStatus::Delivered,
+        ("read", _) => ReportedStatus::Read,
+        ("failed" | "rejected" | "undeliverable", Some("3" | "4" | "9" | "12" | "13" | "14")) => {
+            ReportedStatus::Bounced
+        }
+        ("rejected", Some("1050" | "1170" | "1190" | "1240" | "1300")) => ReportedStatus::Bounced,
+        ("failed" | "rejected" | "undeliverable" | "expired", _) => ReportedStatus::Undelivered,
+        _ => ReportedStatus::Unknown,
     };
     let id = get("messageId").or_else(|| get("message_uuid")).map(|id| format!("{id}:{status}"));
-    let code = if fact == Fact::Unknown { unknown_code(status) } else { code };
-    Ok(reports_only(vec![told(about, (fact, code), id, time(parameters).unwrap_or(now))]))
+    let code = if fact == ReportedStatus::Unknown { unknown_code(status) } else { code };
+    Ok(reports_only(vec![delivery_report(message, (fact, code), id, time(parameters).unwrap_or(now))]))
 }
 
-/// UTC, without a zone: `2026-11-21 10:00:00`.
+/// The time of a callback: RFC 3339, or UTC without a zone, such as `2026-11-21 10:00:00`.
 fn time(parameters: &BTreeMap<String, String>) -> Option<Timestamp> {
     let text = parameters.get("message-timestamp").or_else(|| parameters.get("timestamp"))?;
     if let Ok(at) = text.parse::<jiff::Timestamp>() {

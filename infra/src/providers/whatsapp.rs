@@ -1,39 +1,44 @@
-//! WhatsApp Business Cloud API: `POST /{version}/{phone-number-id}/messages`, 200 with a `wamid`. Our ids come back as
-//! `biz_opaque_callback_data`. Outside of 24 hours after the person's last word only approved templates are taken.
+//! WhatsApp Business Cloud API: `POST /{version}/{phone-number-id}/messages` answers 200 with a `wamid`. Callbacks echo
+//! our ids as `biz_opaque_callback_data`. More than 24 hours after the recipient's last message, only approved
+//! templates are accepted.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use domain::message::MediaKind;
 use domain::provider::{
-    About, AccountQueryError, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, Kind, OutboundMessage,
-    ParsedCallback, Provider, ProviderConfig, Sent, Setting, Told,
+    AccountQueryError, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, MessageRef, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, ProviderKind, ProviderReport, SendResult, SettingSpec,
 };
-use domain::render::MediaKind;
-use events::{Channel, Fact, RefusalClass, Timestamp};
+use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::attempt_ids::{encode_attempt_ref, parse_attempt_ref};
+use super::callback::{report_with_consent, unknown_code};
+use super::http::{exchange, query_api};
 use super::meta::{VERSION, challenge, refusal, verify_get, verify_post};
-use super::signatures::{Keys, Verdict};
-use super::{
-    ConnectionSettings, Entry, encode_attempt_ref, exchange, fault, parse_attempt_ref, query_api, report_with_consent,
-    text_with_links, truncated_text, unknown_code,
+use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
+use super::signatures::{SignatureCheck, VerificationKeys, VerifyResult};
+use super::text::{text_with_links, truncated_text};
+
+pub(super) const REGISTRATION: ProviderRegistration = ProviderRegistration {
+    kind: &KIND,
+    connect,
+    schemes: &[("meta-x-hub-sha256", verify_post), ("meta-get-challenge", verify_get)],
 };
 
-pub(super) const ENTRY: Entry =
-    Entry { kind: &KIND, connect, schemes: &[("meta-x-hub-sha256", verify_post), ("meta-get-challenge", verify_get)] };
-
-static KIND: Kind = Kind {
+static KIND: ProviderKind = ProviderKind {
     name: "whatsapp",
     title: "WhatsApp Business Cloud API",
     channels: &[Channel::Whatsapp],
     settings: &[
-        Setting::required("phoneNumberId", "The id of the business number"),
-        Setting::secret("accessToken", "A system user's token"),
-        Setting::optional_secret("appSecret", "Signs its callbacks; without it they are refused"),
-        Setting::optional_secret("verifyToken", "What you enter beside the callback's address"),
+        SettingSpec::required("phoneNumberId", "The id of the business number"),
+        SettingSpec::secret("accessToken", "A system user's token"),
+        SettingSpec::optional_secret("appSecret", "The app secret that signs callbacks; without it they are refused"),
+        SettingSpec::optional_secret("verifyToken", "The verify token that you enter with the callback's address"),
     ],
-    can: CAN,
+    capabilities: CAN,
     signs: "X-Hub-Signature-256, and the verify token once",
 };
 const CAN: Capabilities = Capabilities {
@@ -45,26 +50,29 @@ const CAN: Capabilities = Capabilities {
     segments: false,
     ..Capabilities::TEXT
 };
-/// Characters of a caption and of a text with buttons.
+/// The most characters of a caption and of a text with buttons.
 const MAX_CAPTION: usize = 1_024;
 
 struct Whatsapp {
-    link: ConnectionSettings,
+    connection: ConnectionSettings,
     url: String,
     access_token: String,
 }
 
-fn connect(link: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
-    let id = link.need("phoneNumberId")?;
+fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
+    let id = connection.require("phoneNumberId")?;
     if !id.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(fault("phoneNumberId", "phoneNumberId is digits alone: the id, not the number."));
+        return Err(invalid_setting(
+            "phoneNumberId",
+            "phoneNumberId consists of digits only. It is the id, not the number.",
+        ));
     }
-    let url = format!("{}/{VERSION}/{id}", link.base_url("https://graph.facebook.com"));
-    Ok(Arc::new(Whatsapp { url, access_token: link.need("accessToken")?, link }))
+    let url = format!("{}/{VERSION}/{id}", connection.base_url("https://graph.facebook.com"));
+    Ok(Arc::new(Whatsapp { url, access_token: connection.require("accessToken")?, connection }))
 }
 
 #[derive(Deserialize)]
-struct Taken {
+struct SendResponse {
     messages: Vec<Id>,
 }
 
@@ -75,44 +83,50 @@ struct Id {
 
 #[async_trait]
 impl Provider for Whatsapp {
-    fn account(&self) -> &ProviderConfig {
-        &self.link.account
+    fn config(&self) -> &ProviderConfig {
+        &self.connection.config
     }
 
-    fn can(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         CAN
     }
 
-    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> Sent {
-        let request = self.link.http.client.post(format!("{}/messages", self.url));
+    async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
+        let request = self.connection.http.client.post(format!("{}/messages", self.url));
         let request = request.bearer_auth(&self.access_token).json(&body(outbound));
         let exchange = match exchange(request, timeout_ms).await {
             Ok(exchange) => exchange,
-            Err(answer) => return answer.into(),
+            Err(outcome) => return outcome.into(),
         };
-        if let Some((answer, code)) = refusal(&exchange, class) {
-            return Sent { opted_out: code == 131_050, ..answer.into() };
+        if let Some((outcome, code)) = refusal(&exchange, class) {
+            return SendResult { opted_out: code == 131_050, ..outcome.into() };
         }
-        let taken = exchange.json::<Taken>().and_then(|taken| taken.messages.into_iter().next());
-        taken.map_or_else(|| exchange.unreadable_response(), |message| exchange.accepted(message.id, None))
+        let response = exchange.json::<SendResponse>().and_then(|response| response.messages.into_iter().next());
+        response.map_or_else(|| exchange.unreadable_response(), |message| exchange.accepted(message.id, None))
     }
 
     async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
-        query_api(self.link.http.client.get(&self.url).bearer_auth(&self.access_token), timeout_ms).await.map(|_| ())
+        query_api(self.connection.http.client.get(&self.url).bearer_auth(&self.access_token), timeout_ms)
+            .await
+            .map(|_| ())
     }
 
-    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> Verdict {
-        let (name, scheme): (_, super::signatures::SignatureCheck) = match request.method.as_str() {
+    async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> VerifyResult {
+        let (name, scheme): (_, SignatureCheck) = match request.method.as_str() {
             "GET" => ("verifyToken", verify_get),
             _ => ("appSecret", verify_post),
         };
-        scheme(request, &Keys { secret: self.link.or(name, ""), ..Keys::default() }, Some(now))
+        scheme(
+            request,
+            &VerificationKeys { secret: self.connection.get_or(name, ""), ..VerificationKeys::default() },
+            Some(now),
+        )
     }
 
     async fn parse_callback(&self, request: &CallbackRequest, now: Timestamp) -> Result<ParsedCallback, &'static str> {
         match request.method.as_str() {
-            "GET" => Ok(ParsedCallback { reply: challenge(request), ..ParsedCallback::default() }),
-            _ => hear(&request.body, now),
+            "GET" => Ok(ParsedCallback { response_body: challenge(request), ..ParsedCallback::default() }),
+            _ => parse_callback(&request.body, now),
         }
     }
 }
@@ -123,12 +137,13 @@ fn class(code: i64, _: Option<i64>) -> Option<RefusalClass> {
         131_042 => RefusalClass::Balance,
         4 | 80_007 | 130_429 | 131_048 | 131_056 | 133_016 => RefusalClass::Throttled,
         1 | 2 | 131_000 | 131_016 | 131_057 | 133_004 => RefusalClass::Transient,
-        // 131047: outside of the 24 hours. 131049, 130472: Meta itself thinks that this person has had enough.
+        // 131047: more than 24 hours after the recipient's last message. 131049, 130472: Meta limits how many messages
+        // this recipient gets.
         _ => RefusalClass::Permanent,
     })
 }
 
-/// One message: a template, a place, a file, buttons, or words.
+/// The request body of a message: a template, a location, a file, buttons or text.
 fn body(outbound: &OutboundMessage) -> Value {
     let message = &outbound.message;
     let (kind, content) = if let Some(template) = &message.template {
@@ -139,12 +154,12 @@ fn body(outbound: &OutboundMessage) -> Value {
             content["components"] = json!([{ "type": "body", "parameters": parameters }]);
         }
         ("template", content)
-    } else if let (Some(place), true) = (&message.location, message.text.is_empty()) {
-        let mut place = json!(place);
+    } else if let (Some(location), true) = (&message.location, message.text.is_empty()) {
+        let mut location = json!(location);
         for name in ["latitude", "longitude"] {
-            place[name] = json!(place[name].to_string());
+            location[name] = json!(location[name].to_string());
         }
-        ("location", place)
+        ("location", location)
     } else if let ([link], None) = (message.media.as_slice(), &message.location) {
         let mut content = json!({ "link": link.url });
         if link.kind != MediaKind::Audio && !message.text.is_empty() {
@@ -175,36 +190,36 @@ fn body(outbound: &OutboundMessage) -> Value {
     body
 }
 
-/// Up to three answers, or one address.
+/// A message with up to three reply buttons or with one link button. `None` if the buttons do not fit either form.
 fn interactive(outbound: &OutboundMessage) -> Option<Value> {
     let message = &outbound.message;
-    let said = json!({ "text": truncated_text(outbound, MAX_CAPTION) });
+    let text = json!({ "text": truncated_text(outbound, MAX_CAPTION) });
     let title = |text: &str| domain::sms::truncate(text, 20);
     if let ([button], Some(url)) = (message.buttons.as_slice(), message.buttons.first().and_then(|b| b.url.as_ref())) {
         let parameters = json!({ "display_text": title(&button.text), "url": url });
         let action = json!({ "name": "cta_url", "parameters": parameters });
-        return Some(json!({ "type": "cta_url", "body": said, "action": action }));
+        return Some(json!({ "type": "cta_url", "body": text, "action": action }));
     }
-    let answers = message.buttons.iter().filter(|button| button.url.is_none()).take(3).map(|button| {
+    let replies = message.buttons.iter().filter(|button| button.url.is_none()).take(3).map(|button| {
         let id = button.data.as_deref().unwrap_or(&button.text);
         json!({ "type": "reply", "reply": { "id": id, "title": title(&button.text) } })
     });
-    let answers: Vec<Value> = answers.collect();
-    let sound = !answers.is_empty() && answers.len() == message.buttons.len();
-    sound.then(|| json!({ "type": "button", "body": said, "action": { "buttons": answers } }))
+    let replies: Vec<Value> = replies.collect();
+    let fits = !replies.is_empty() && replies.len() == message.buttons.len();
+    fits.then(|| json!({ "type": "button", "body": text, "action": { "buttons": replies } }))
 }
 
-/// All statuses and messages of all entries.
-fn hear(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
-    let body: Value = serde_json::from_slice(body).map_err(|_| "not an event of Graph's")?;
+/// Reads all statuses and incoming messages of all entries.
+fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
+    let body: Value = serde_json::from_slice(body).map_err(|_| "the body is not a Graph event")?;
     let list = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
-    let mut heard = ParsedCallback::default();
+    let mut callback = ParsedCallback::default();
     for change in list(&body, "entry").iter().flat_map(|entry| list(entry, "changes")) {
         let value = &change["value"];
-        list(value, "statuses").iter().for_each(|status| heard.told.extend(tell(status, now)));
-        heard.inbound.extend(list(value, "messages").iter().filter_map(|message| inbound(message, now)));
+        list(value, "statuses").iter().for_each(|status| callback.delivery_reports.extend(parse_event(status, now)));
+        callback.inbound.extend(list(value, "messages").iter().filter_map(|message| inbound(message, now)));
     }
-    Ok(heard)
+    Ok(callback)
 }
 
 fn at(value: &Value, now: Timestamp) -> Timestamp {
@@ -212,44 +227,49 @@ fn at(value: &Value, now: Timestamp) -> Timestamp {
     seconds.map_or(now, |seconds| Timestamp(seconds.saturating_mul(1_000)))
 }
 
-fn tell(status: &Value, now: Timestamp) -> Vec<Told> {
+fn parse_event(status: &Value, now: Timestamp) -> Vec<ProviderReport> {
     let (Some(id), Some(name)) = (status["id"].as_str(), status["status"].as_str()) else { return Vec::new() };
-    let about = match status["biz_opaque_callback_data"].as_str().and_then(parse_attempt_ref) {
-        Some(ids) => About::ours(ids),
-        None => About::Message(id.to_owned()),
+    let message = match status["biz_opaque_callback_data"].as_str().and_then(parse_attempt_ref) {
+        Some(ids) => MessageRef::from_attempt(ids),
+        None => MessageRef::ProviderMessageId(id.to_owned()),
     };
     let code = status["errors"][0]["code"].as_i64();
     let fact = match name {
-        "sent" => Fact::Sent,
-        "delivered" => Fact::Delivered,
-        "read" | "played" => Fact::Read,
-        "failed" => Fact::Undelivered,
-        _ => Fact::Unknown,
+        "sent" => ReportedStatus::Sent,
+        "delivered" => ReportedStatus::Delivered,
+        "read" | "played" => ReportedStatus::Read,
+        "failed" => ReportedStatus::Undelivered,
+        _ => ReportedStatus::Unknown,
     };
-    let shown = if fact == Fact::Unknown { unknown_code(name) } else { code.map(|code| code.to_string()) };
-    report_with_consent(about, (fact, shown), Some(format!("{id}:{name}")), at(status, now), code == Some(131_050))
+    let error_code =
+        if fact == ReportedStatus::Unknown { unknown_code(name) } else { code.map(|code| code.to_string()) };
+    report_with_consent(
+        message,
+        (fact, error_code),
+        Some(format!("{id}:{name}")),
+        at(status, now),
+        code == Some(131_050),
+    )
 }
 
 fn inbound(message: &Value, now: Timestamp) -> Option<InboundMessage> {
-    let text = |pointer: &str| message.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-    let (kind, said) = match message["type"].as_str()? {
-        "text" => ("text", text("/text/body")),
-        "image" | "sticker" => ("image", text("/image/caption")),
-        "video" => ("video", text("/video/caption")),
+    let get = |pointer: &str| message.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let (kind, text) = match message["type"].as_str()? {
+        "text" => ("text", get("/text/body")),
+        "image" | "sticker" => ("image", get("/image/caption")),
+        "video" => ("video", get("/video/caption")),
         "audio" => ("audio", None),
-        "document" => ("file", text("/document/caption")),
+        "document" => ("file", get("/document/caption")),
         "location" => ("location", None),
-        "button" => ("button", text("/button/payload").or_else(|| text("/button/text"))),
-        "interactive" => {
-            ("button", text("/interactive/button_reply/id").or_else(|| text("/interactive/list_reply/id")))
-        }
+        "button" => ("button", get("/button/payload").or_else(|| get("/button/text"))),
+        "interactive" => ("button", get("/interactive/button_reply/id").or_else(|| get("/interactive/list_reply/id"))),
         _ => ("other", None),
     };
     Some(InboundMessage {
         from: format!("+{}", message["from"].as_str()?),
         provider_message_id: message["id"].as_str()?.to_owned(),
         kind,
-        text: said,
+        text,
         keyword: None,
         at: at(message, now),
     })

@@ -57,7 +57,7 @@ fn body(named: &str, example: Option<Value>) -> Value {
     if named.contains('/') { content(named, "string", example) } else { content("application/json", named, example) }
 }
 
-/// Answers as they were once given: `tests/support/described.rs` writes them.
+/// Answers as they were once given: `tests/support/openapi_contract.rs` writes them.
 fn examples() -> &'static Map<String, Value> {
     static EXAMPLES: OnceLock<Map<String, Value>> = OnceLock::new();
     EXAMPLES.get_or_init(|| serde_json::from_str(include_str!("examples.json")).unwrap_or_default())

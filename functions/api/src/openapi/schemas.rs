@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use application::problem::Kind;
 use domain::access::permissions;
-use domain::render::MediaKind;
+use domain::message::MediaKind;
 use domain::status::Status;
-use events::{Channel, DoubtPolicy, MessageType, Mode, Outcome, Priority, RecipientType, Retention, Role, Unless};
+use events::{
+    Channel, FallbackCondition, InDoubtPolicy, MessageType, Mode, Priority, RecipientType, Resolution, RetentionClass,
+    Role,
+};
 use serde_json::{Map, Value, json};
 
 use super::notation::{nullable, object, schema, words};
@@ -304,19 +307,19 @@ pub fn all() -> Value {
         ("TypeOrGeneral", with(MessageType::names(), "general")),
         ("RecipientType", words(RecipientType::names())),
         ("Priority", words(Priority::names())),
-        ("DoubtPolicy", words(DoubtPolicy::names())),
+        ("DoubtPolicy", words(InDoubtPolicy::names())),
         ("Mode", words(Mode::names())),
         ("Media", words(MediaKind::NAMES)),
         ("ActSubject", words(crate::audit::subjects())),
-        ("ContentType", words(crate::attachments::types())),
+        ("ContentType", words(application::files::types())),
         ("KeyMode", words(crate::keys::modes())),
         ("Role", words(Role::names())),
         ("Permission", words(permissions)),
         ("Status", words(Status::NAMES)),
-        ("Outcome", words(Outcome::names())),
-        ("Retention", words(Retention::names())),
-        ("Unless", words(Unless::names())),
-        ("DeadLetterReason", words(crate::dead_letters::ends())),
+        ("Outcome", words(Resolution::names())),
+        ("Retention", words(RetentionClass::names())),
+        ("Unless", words(FallbackCondition::names())),
+        ("DeadLetterReason", words(crate::dead_letters::dead_letter_reasons())),
         ("SmsProviderName", words(crate::sms_provider::PROVIDERS)),
         ("BreakerState", words(["closed", "half_open", "open", "disabled"])),
         ("ProblemCode", words(codes.iter().map(String::as_str))),

@@ -1,0 +1,77 @@
+//! Emails: the layout, and plain text made of HTML.
+
+use serde::Serialize;
+
+use super::RenderInput;
+use crate::message::{MediaLink, RenderedMessage};
+use crate::sms;
+
+/// Maximum length of a subject line in characters (RFC 5322).
+const MAX_SUBJECT: usize = 998;
+
+pub(super) fn render_email(
+    input: &RenderInput,
+    subject: Option<String>,
+    body: String,
+    is_html: bool,
+) -> RenderedMessage {
+    let subject = subject.unwrap_or_default();
+    // A line break in a subject would begin another header.
+    let subject: String = subject.split_whitespace().collect::<Vec<_>>().join(" ");
+    let subject = sms::truncate(&subject, MAX_SUBJECT);
+    let mut text = if is_html { html_to_text(&body) } else { body.clone() };
+    for MediaLink { name, url, .. } in input.attachments {
+        text.push_str(&format!("\n\n{name}: {url}"));
+    }
+    let body = if is_html { body } else { paragraphs(&body) };
+    let is_page = body.trim_start().get(..9).is_some_and(|start| start.eq_ignore_ascii_case("<!doctype"));
+    let html = if is_page { body } else { email_layout(&subject, &body, input) };
+    RenderedMessage {
+        subject: Some(subject),
+        text: text.trim().to_owned(),
+        html: Some(html),
+        ..RenderedMessage::default()
+    }
+}
+
+/// Plain text as HTML paragraphs.
+fn paragraphs(text: &str) -> String {
+    let escaped = handlebars::html_escape(text);
+    let paragraphs = escaped.split("\n\n").map(|p| p.trim_end().replace('\n', "<br>\n"));
+    paragraphs.map(|p| format!("<p style=\"margin:0 0 16px\">{p}</p>\n")).collect()
+}
+
+fn email_layout(title: &str, body: &str, input: &RenderInput) -> String {
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        lang: &'a str,
+        title: &'a str,
+        body: &'a str,
+        files: &'a [MediaLink],
+    }
+    let mut layout = tinytemplate::TinyTemplate::new();
+    layout.add_template("email", include_str!("../../templates/email.html")).expect("compiled in and tested");
+    let lang = input.locale.unwrap_or("en");
+    let fields = Fields { lang, title, body, files: input.attachments };
+    layout.render("email", &fields).expect("compiled in and tested")
+}
+
+/// Plain text with line breaks and link addresses, in time linear to the size of the HTML.
+pub(super) fn html_to_text(html: &str) -> String {
+    let text = nanohtml2text::html2text(html).replace("\r\n", "\n");
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let mut kept: Vec<&str> = Vec::with_capacity(lines.len());
+    for line in lines {
+        if !line.is_empty() || kept.last().is_some_and(|last| !last.is_empty()) {
+            kept.push(line);
+        }
+    }
+    kept.join("\n").trim().to_owned()
+}
+
+/// Whether the text contains a tag, such as `<b>`, `</p>` or `<!doctype`.
+pub(super) fn looks_like_html(text: &str) -> bool {
+    let starts = text.match_indices('<').map(|(at, _)| text[at + 1..].chars().next());
+    let tag = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphabetic() || c == '/' || c == '!');
+    text.contains('>') && starts.into_iter().any(tag)
+}

@@ -1,0 +1,232 @@
+//! Rendering: turns a template or free content, with its variables, into the exact message for a channel.
+//!
+//! Text that tenants write is expanded by Handlebars within limits. The layout of emails is our own.
+
+mod email;
+mod engine;
+mod helpers;
+mod required;
+#[cfg(test)]
+mod tests;
+
+use events::{Channel, CommunicationRequest, TemplateRef};
+use handlebars::Template;
+use serde_json::Value;
+
+use crate::message::{MediaLink, MessageContent, RenderedMessage};
+use crate::{sms, templates};
+
+use email::{html_to_text, looks_like_html, render_email};
+use engine::{Escaping, MAX_OUTPUT, expand, system_template};
+use required::{check_required_variables, collect_mentioned, collect_required};
+
+pub use engine::compile;
+
+/// One version of a template, compiled.
+#[derive(Debug)]
+pub struct CompiledTemplate {
+    subject: Option<Template>,
+    body: Template,
+    is_html: bool,
+}
+
+/// A part of a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TemplatePart {
+    Subject,
+    Body,
+}
+
+impl CompiledTemplate {
+    /// # Errors
+    ///
+    /// [`RenderError`] and the part that has it.
+    pub fn new(
+        channel: Channel,
+        subject: Option<&str>,
+        body: &str,
+    ) -> Result<CompiledTemplate, (TemplatePart, RenderError)> {
+        let subject = subject.map(compile).transpose().map_err(|error| (TemplatePart::Subject, error))?;
+        let is_html = channel == Channel::Email && looks_like_html(body);
+        let body = compile(body).map_err(|error| (TemplatePart::Body, error))?;
+        Ok(CompiledTemplate { subject, body, is_html })
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Template> {
+        [Some(&self.body), self.subject.as_ref()].into_iter().flatten()
+    }
+
+    /// The variables that it mentions, and those of them that it cannot be rendered without.
+    pub fn variables(&self) -> (Vec<String>, Vec<String>) {
+        let (mut mentioned, mut required) = (Vec::new(), Vec::new());
+        self.parts().for_each(|part| {
+            collect_mentioned(part, &mut mentioned);
+            collect_required(part, &mut required);
+        });
+        (mentioned, required)
+    }
+}
+
+/// What is rendered.
+#[derive(Debug, Clone, Copy)]
+pub struct RenderInput<'a> {
+    pub channel: Channel,
+    pub template: Option<&'a TemplateRef>,
+    /// The compiled template, if it is the tenant's own rather than a system template.
+    pub text: Option<&'a CompiledTemplate>,
+    pub subject: Option<&'a str>,
+    /// Free content: plain text or HTML. It is expanded by Handlebars only if there are variables.
+    pub content: Option<&'a str>,
+    pub variables: Option<&'a Value>,
+    pub attachments: &'a [MediaLink],
+    pub locale: Option<&'a str>,
+}
+
+/// Maximum length of a text in characters. It is what the providers of the channel accept.
+pub fn max_characters(channel: Channel) -> usize {
+    match channel {
+        Channel::Email => MAX_OUTPUT,
+        Channel::Sms => sms::MAX_CHARACTERS,
+        Channel::Whatsapp | Channel::Telegram => 4_096,
+        Channel::Messenger => 2_000,
+    }
+}
+
+/// Why a message cannot be rendered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    #[error("there is no template `{0}`")]
+    UnknownTemplate(String),
+    #[error("template `{0}` is for another channel")]
+    WrongChannel(String),
+    #[error("missing variables: {}", .0.join(", "))]
+    MissingVariables(Vec<String>),
+    /// The text is not valid Handlebars, or a helper received a value that it cannot use.
+    #[error("{0}")]
+    Template(String),
+    #[error("the rendered message is larger than 256 KB")]
+    TooLarge,
+    #[error("the message has neither content nor a template")]
+    Empty,
+}
+
+impl RenderError {
+    /// A name for logs, without any content of the message.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            RenderError::UnknownTemplate(_) => "unknown_template",
+            RenderError::WrongChannel(_) => "wrong_channel",
+            RenderError::MissingVariables(_) => "missing_variables",
+            RenderError::Template(_) => "template",
+            RenderError::TooLarge => "too_large",
+            RenderError::Empty => "empty",
+        }
+    }
+}
+
+/// Renders exactly the message that would be sent.
+///
+/// # Errors
+///
+/// [`RenderError`]: every error is final, because the same input always fails.
+pub fn render(input: &RenderInput) -> Result<RenderedMessage, RenderError> {
+    let none = Value::Object(Default::default());
+    let variables = input.variables.unwrap_or(&none);
+    let (subject, body, is_html) = match (input.template, input.content) {
+        (Some(template), _) => from_template(input, template, variables)?,
+        (None, Some(content)) => from_content(input, content)?,
+        (None, None) => return Err(RenderError::Empty),
+    };
+    Ok(match input.channel {
+        Channel::Email => render_email(input, subject, body, is_html),
+        Channel::Sms | Channel::Whatsapp | Channel::Messenger | Channel::Telegram => {
+            let text = if is_html { html_to_text(&body) } else { body };
+            let text = sms::truncate(text.trim(), max_characters(input.channel));
+            let segments = (input.channel == Channel::Sms).then(|| sms::segments(&text));
+            RenderedMessage { text, segments, ..RenderedMessage::default() }
+        }
+    })
+}
+
+/// Renders a communication from its request and the content in the vault. `text` is its compiled template, if that is the
+/// tenant's own.
+///
+/// # Errors
+///
+/// As [`render`].
+pub fn render_request(
+    request: &CommunicationRequest,
+    content: &MessageContent,
+    text: Option<&CompiledTemplate>,
+) -> Result<RenderedMessage, RenderError> {
+    let links: Vec<MediaLink> = content.attachments.iter().map(MediaLink::from).collect();
+    let MessageContent { location, buttons, provider_template, .. } = content;
+    let has_text = content.content.is_some() || request.template.is_some();
+    // A file, a location or a provider's own template can be sent without text.
+    let needs_no_text = !links.is_empty() || location.is_some() || provider_template.is_some();
+    if !has_text && needs_no_text && request.channel != Channel::Email {
+        return Ok(RenderedMessage {
+            media: links,
+            location: location.clone(),
+            template: provider_template.clone(),
+            ..RenderedMessage::default()
+        });
+    }
+    let message = render(&RenderInput {
+        channel: request.channel,
+        template: request.template.as_ref(),
+        text,
+        subject: content.subject.as_deref(),
+        content: content.content.as_deref(),
+        variables: content.variables.as_ref(),
+        attachments: &links,
+        locale: request.locale.as_deref(),
+    })?;
+    Ok(RenderedMessage {
+        media: links,
+        location: location.clone(),
+        buttons: buttons.clone(),
+        template: provider_template.clone(),
+        ..message
+    })
+}
+
+/// Subject, body, and whether the body is HTML.
+type RenderedParts = (Option<String>, String, bool);
+
+fn from_template(input: &RenderInput, template: &TemplateRef, variables: &Value) -> Result<RenderedParts, RenderError> {
+    let (subject, body, is_html) = match input.text {
+        Some(CompiledTemplate { subject, body, is_html }) => (subject.as_ref(), body, *is_html),
+        None => from_system_template(input, &template.id)?,
+    };
+    let subject = subject.filter(|_| input.subject.is_none() && input.channel == Channel::Email);
+    check_required_variables([Some(body), subject].into_iter().flatten(), variables)?;
+    let subject = subject.map(|subject| expand(Escaping::None, subject, variables, input.locale)).transpose()?;
+    let subject = input.subject.map(str::to_owned).or(subject);
+    Ok((subject, expand(Escaping::of_body(is_html), body, variables, input.locale)?, is_html))
+}
+
+fn from_system_template(
+    input: &RenderInput,
+    id: &str,
+) -> Result<(Option<&'static Template>, &'static Template, bool), RenderError> {
+    let unknown = || RenderError::UnknownTemplate(id.to_owned());
+    let template = templates::find(id).ok_or_else(unknown)?;
+    if template.channel.is_some_and(|channel| channel != input.channel) {
+        return Err(RenderError::WrongChannel(id.to_owned()));
+    }
+    let body = system_template(template.id, TemplatePart::Body, template.html).ok_or_else(unknown)?;
+    Ok((system_template(template.id, TemplatePart::Subject, template.html), body, template.html))
+}
+
+fn from_content(input: &RenderInput, content: &str) -> Result<RenderedParts, RenderError> {
+    let is_html = input.channel == Channel::Email && looks_like_html(content);
+    let Some(variables) = input.variables else {
+        return Ok((input.subject.map(str::to_owned), content.to_owned(), is_html));
+    };
+    let subject = input.subject.map(compile).transpose()?;
+    let body = compile(content)?;
+    check_required_variables([Some(&body), subject.as_ref()].into_iter().flatten(), variables)?;
+    let subject = subject.map(|subject| expand(Escaping::None, &subject, variables, input.locale)).transpose()?;
+    Ok((subject, expand(Escaping::of_body(is_html), &body, variables, input.locale)?, is_html))
+}

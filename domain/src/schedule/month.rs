@@ -1,0 +1,126 @@
+//! One month of the civil calendar, and sets of its days.
+
+use jiff::civil::{Date, Weekday};
+use jiff::{Span, ToSpan};
+
+/// A set of days of one month: bit `n` stands for day `n`; bit 0 is never set.
+pub(super) type Days = u32;
+
+/// One month of one year.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Month {
+    first: Date,
+}
+
+impl Month {
+    pub fn of(date: Date) -> Month {
+        Month { first: date.first_of_month() }
+    }
+
+    /// The month after this one, while there is one in the calendar.
+    pub fn next(self) -> Option<Month> {
+        self.first.checked_add(1.month()).ok().map(|first| Month { first })
+    }
+
+    /// The twelve months of this month's year.
+    pub fn of_same_year(self) -> impl Iterator<Item = Month> {
+        let year = self.first.year();
+        (1..=12).filter_map(move |month| Date::new(year, month, 1).ok()).map(|first| Month { first })
+    }
+
+    pub fn first(self) -> Date {
+        self.first
+    }
+
+    pub fn year(self) -> i16 {
+        self.first.year()
+    }
+
+    /// 1 to 12.
+    pub fn number(self) -> u32 {
+        u32::from(self.first.month().unsigned_abs())
+    }
+
+    /// Days in this month: 28 to 31.
+    pub fn length(self) -> u32 {
+        u32::from(self.first.days_in_month().unsigned_abs())
+    }
+
+    /// Months since the year 0, so that months can be counted.
+    pub fn index(self) -> i32 {
+        i32::from(self.first.year()) * 12 + i32::from(self.first.month()) - 1
+    }
+
+    pub fn date(self, day: u32) -> Option<Date> {
+        Date::new(self.first.year(), self.first.month(), i8::try_from(day).ok()?).ok()
+    }
+
+    pub fn all(self) -> Days {
+        Days::MAX >> (31 - self.length()) & !1
+    }
+
+    /// All Mondays, all Tuesdays and so on.
+    pub fn weekdays(self, weekday: Weekday) -> Days {
+        const EVERY_SEVENTH: Days = 1 << 1 | 1 << 8 | 1 << 15 | 1 << 22 | 1 << 29;
+        let after_first = self.first.weekday().until(weekday).unsigned_abs();
+        EVERY_SEVENTH << after_first & self.all()
+    }
+
+    /// Those of this month's days that are within the two dates, both included.
+    pub fn within(self, from: Date, through: Date) -> Days {
+        let last = self.first.last_of_month();
+        if through < self.first || last < from {
+            return 0;
+        }
+        let mut days = self.all();
+        if self.first < from {
+            days &= Days::MAX << from.day().unsigned_abs();
+        }
+        if through < last {
+            days &= Days::MAX >> (31 - through.day().unsigned_abs());
+        }
+        days
+    }
+}
+
+/// The days of the set, from the first to the last.
+pub(super) fn each(mut days: Days) -> impl DoubleEndedIterator<Item = u32> + Clone {
+    days &= !1;
+    (1..32).filter(move |day| days >> day & 1 == 1)
+}
+
+/// The `nth` of the set's days, counted from its start (1 is the first) or from its end (-1 is the last).
+pub(super) fn nth(days: Days, nth: i16) -> Days {
+    let index = usize::from(nth.unsigned_abs()).saturating_sub(1);
+    let found = if nth < 0 { each(days).rev().nth(index) } else { each(days).nth(index) };
+    found.map_or(0, |day| 1 << day)
+}
+
+/// Days since 1970-01-01.
+pub(super) fn day_number(date: Date) -> i64 {
+    date.duration_since(Date::constant(1970, 1, 1)).as_hours() / 24
+}
+
+/// The date that is so many days after 1970-01-01.
+pub(super) fn date_of(number: i64) -> Option<Date> {
+    Date::constant(1970, 1, 1).checked_add(Span::new().try_days(number).ok()?).ok()
+}
+
+/// The days of the month that are named by number. A negative number counts from the month's end.
+///
+/// A number that the month does not have is left out, or becomes the month's last day when `clamp` is set. The latter
+/// holds for positive numbers only.
+pub(super) fn by_number(month: Month, numbers: &[i8], clamp: bool) -> Days {
+    let length = month.length();
+    numbers.iter().fold(0, |days, &number| {
+        let size = u32::from(number.unsigned_abs());
+        let day = if number < 0 {
+            (length + 1).saturating_sub(size)
+        } else if clamp {
+            size.min(length)
+        } else {
+            size
+        };
+        days | (1 << day.min(31))
+    }) & month.all()
+}

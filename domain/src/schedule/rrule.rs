@@ -1,0 +1,190 @@
+//! The dates of an RRULE (RFC 5545, 3.3.10), by our own subset: `FREQ` from `DAILY` to `YEARLY`, `INTERVAL`, `BYDAY`,
+//! `BYMONTHDAY`, `BYMONTH`, `BYSETPOS`, `COUNT`, `UNTIL`, `WKST`.
+//!
+//! As in python-dateutil, a start that the rule does not name is no occurrence. Unlike there, `BYSETPOS` of a weekly
+//! rule counts the whole first week, and `BYDAY=MO,1FR` is the union of both, as the RFC has it.
+
+mod parse;
+
+pub(super) use parse::{Until, parse};
+
+use jiff::civil::{Date, Weekday};
+
+use super::month::{self, Days, Month};
+
+/// How long one period of the rule is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Frequency {
+    Daily,
+    Weekly,
+    Monthly,
+    Yearly,
+}
+
+/// What the text of a rule says, before the start fills in what it leaves open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Parts {
+    pub frequency: Frequency,
+    /// Every how many periods. 1 to 1,000; default 1.
+    pub interval: i64,
+    /// Weekdays without an ordinal.
+    pub weekdays: Vec<Weekday>,
+    /// Weekdays with an ordinal: 1 is the first of the month or year, -1 the last.
+    pub ordinals: Vec<(i16, Weekday)>,
+    /// 1 to 31, or -1 to -31 from the month's end.
+    pub month_days: Vec<i8>,
+    /// 1 to 12. Empty: every month.
+    pub months: Vec<u32>,
+    /// Which of a period's dates are kept: 1 is the first, -1 the last. Empty: all.
+    pub positions: Vec<i16>,
+    /// Dates from the start, exceptions included, after which the rule ends.
+    pub count: Option<u32>,
+    pub until: Option<Until>,
+    /// The first day of the week. Default Monday.
+    pub week_start: Weekday,
+}
+
+/// A rule with its start. Gives the dates of any month without counting from the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rule {
+    parts: Parts,
+    start: Date,
+    clamp: bool,
+}
+
+impl Rule {
+    /// Fills in what the rule leaves open from its start: the weekday, the day of the month, the month.
+    pub fn new(mut parts: Parts, start: Date, clamp: bool) -> Rule {
+        let has_weekdays = !parts.weekdays.is_empty() || !parts.ordinals.is_empty();
+        let has_days = has_weekdays || !parts.month_days.is_empty();
+        match parts.frequency {
+            Frequency::Daily => (),
+            Frequency::Weekly if !has_weekdays => parts.weekdays.push(start.weekday()),
+            Frequency::Monthly if !has_days => parts.month_days.push(start.day()),
+            Frequency::Yearly if !has_days => {
+                if parts.months.is_empty() {
+                    parts.months.push(Month::of(start).number());
+                }
+                parts.month_days.push(start.day());
+            }
+            Frequency::Weekly | Frequency::Monthly | Frequency::Yearly => (),
+        }
+        Rule { parts, start, clamp }
+    }
+
+    /// The rule's dates in the month, without regard to its start, `COUNT` and `UNTIL`.
+    pub fn days(&self, month: Month) -> Days {
+        let every = self.parts.interval;
+        match self.parts.frequency {
+            Frequency::Daily => self.daily(month),
+            Frequency::Weekly => self.weekly(month),
+            Frequency::Monthly => {
+                let passed = i64::from(month.index() - Month::of(self.start).index());
+                if passed.rem_euclid(every) == 0 { self.positioned(&[month], month) } else { 0 }
+            }
+            Frequency::Yearly => {
+                let passed = i64::from(month.year() - self.start.year());
+                if passed.rem_euclid(every) != 0 {
+                    0
+                } else if self.parts.positions.is_empty() {
+                    self.matching(month)
+                } else {
+                    self.positioned(&month.of_same_year().collect::<Vec<_>>(), month)
+                }
+            }
+        }
+    }
+
+    fn daily(&self, month: Month) -> Days {
+        let positions = &self.parts.positions;
+        if !positions.is_empty() && !positions.contains(&1) && !positions.contains(&-1) {
+            return 0;
+        }
+        let passed = month::day_number(month.first()) - month::day_number(self.start) - 1;
+        let due = |day: &u32| (passed + i64::from(*day)).rem_euclid(self.parts.interval) == 0;
+        month::each(self.matching(month)).filter(due).fold(0, |days, day| days | 1 << day)
+    }
+
+    fn weekly(&self, month: Month) -> Days {
+        let first_of_week = |date: Date| {
+            let into_week = self.parts.week_start.until(date.weekday());
+            month::day_number(date) - i64::from(into_week)
+        };
+        let start = first_of_week(self.start);
+        let first = month::day_number(month.first());
+        let last = first + i64::from(month.length()) - 1;
+        let weeks = (first_of_week(month.first())..=last).step_by(7);
+        let due = weeks.filter(|week| ((week - start) / 7).rem_euclid(self.parts.interval) == 0);
+        due.flat_map(|week| self.of_week(week))
+            .filter(|number| (first..=last).contains(number))
+            .fold(0, |days, number| days | 1 << (number - first + 1))
+    }
+
+    /// The rule's dates in the week, as day numbers, by the week's first day.
+    fn of_week(&self, first: i64) -> Vec<i64> {
+        let Parts { weekdays, months, positions, .. } = &self.parts;
+        let fits = |number: &i64| {
+            month::date_of(*number).is_some_and(|date| {
+                weekdays.contains(&date.weekday()) && (months.is_empty() || months.contains(&Month::of(date).number()))
+            })
+        };
+        let chosen: Vec<i64> = (first..first + 7).filter(fits).collect();
+        if positions.is_empty() {
+            return chosen;
+        }
+        positions.iter().filter_map(|position| pick(&chosen, *position)).copied().collect()
+    }
+
+    /// Those of the period's dates that `BYSETPOS` keeps and that are in the month.
+    fn positioned(&self, period: &[Month], month: Month) -> Days {
+        if self.parts.positions.is_empty() {
+            return self.matching(month);
+        }
+        let of_month = |month: Month| month::each(self.matching(month)).map(move |day| (month, day));
+        let chosen: Vec<(Month, u32)> = period.iter().flat_map(|month| of_month(*month)).collect();
+        let kept = self.parts.positions.iter().filter_map(|position| pick(&chosen, *position));
+        kept.filter(|(of, _)| *of == month).fold(0, |days, (_, day)| days | 1 << day)
+    }
+
+    /// The days of the month that fit `BYMONTH`, `BYMONTHDAY` and `BYDAY`, whatever the interval.
+    fn matching(&self, month: Month) -> Days {
+        let Parts { weekdays, ordinals, month_days, months, .. } = &self.parts;
+        if !months.is_empty() && !months.contains(&month.number()) {
+            return 0;
+        }
+        let mut days = month.all();
+        if !month_days.is_empty() {
+            days &= month::by_number(month, month_days, self.clamp);
+        }
+        if !weekdays.is_empty() || !ordinals.is_empty() {
+            let plain = weekdays.iter().fold(0, |days, weekday| days | month.weekdays(*weekday));
+            days &= ordinals.iter().fold(plain, |days, (nth, weekday)| days | self.ordinal(month, *nth, *weekday));
+        }
+        days
+    }
+
+    /// The nth weekday of the month; of the year in a yearly rule without `BYMONTH`.
+    fn ordinal(&self, month: Month, nth: i16, weekday: Weekday) -> Days {
+        if self.parts.frequency != Frequency::Yearly || !self.parts.months.is_empty() {
+            return month::nth(month.weekdays(weekday), nth);
+        }
+        let first = month.first();
+        let (first_of_year, last_of_year) = (first.first_of_year(), first.last_of_year());
+        let weeks = i64::from(nth.unsigned_abs()).saturating_sub(1);
+        let number = if nth < 0 {
+            let back = i64::from(weekday.until(last_of_year.weekday()));
+            month::day_number(last_of_year) - back - 7 * weeks
+        } else {
+            let ahead = i64::from(first_of_year.weekday().until(weekday));
+            month::day_number(first_of_year) + ahead + 7 * weeks
+        };
+        let day = number - month::day_number(first) + 1;
+        u32::try_from(day).ok().filter(|day| (1..=month.length()).contains(day)).map_or(0, |day| 1 << day)
+    }
+}
+
+/// The `position`th of a list, counted from its start (1 is the first) or from its end (-1 is the last).
+fn pick<T>(list: &[T], position: i16) -> Option<&T> {
+    let index = usize::from(position.unsigned_abs()).checked_sub(1)?;
+    if position < 0 { list.iter().rev().nth(index) } else { list.get(index) }
+}

@@ -1,0 +1,213 @@
+//! The throttle in front of a provider configuration: its rate limiter and its circuit breaker, as one small record that
+//! all workers share. A worker that changes it replaces the whole record, if nobody else has.
+//!
+//! The limits of a tenant and of the deployment are throttles too. Their breaker never opens.
+
+use events::{RateLimit, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::circuit_breaker::{BreakerCause, CallResults, CircuitBreaker, Permit};
+use crate::rate_limiter::{Quota, RateLimiter};
+
+/// The record.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ProviderThrottle {
+    #[serde(flatten)]
+    pub limiter: RateLimiter,
+    #[serde(flatten)]
+    pub breaker: CircuitBreaker,
+}
+
+/// The answer to a worker that asks for some calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grant {
+    /// `granted` calls can be made now. Each of the others has a slot, at which it asks again.
+    Granted { granted: u32, retry_slots: Vec<Timestamp>, is_probe: bool },
+    /// No call can be made before this time.
+    Blocked(Timestamp),
+}
+
+impl ProviderThrottle {
+    pub fn new(rate: RateLimit) -> Self {
+        ProviderThrottle { limiter: RateLimiter::new(rate), breaker: CircuitBreaker::default() }
+    }
+
+    /// Asks for `wanted` calls. While the breaker is open one of them is granted as a probe.
+    pub fn reserve(&mut self, wanted: u32, now: Timestamp) -> Grant {
+        let (limit, is_probe) = match self.breaker.permit(now) {
+            Permit::Calls => (wanted, false),
+            Permit::Probe => (wanted.min(1), true),
+            Permit::Blocked(until) => return Grant::Blocked(until),
+        };
+        let granted = self.limiter.try_take(limit, now);
+        self.breaker.begin_calls(granted, now);
+        let retry_slots = (granted..wanted).map(|_| self.limiter.next_slot(now)).collect();
+        Grant::Granted { granted, retry_slots, is_probe: is_probe && granted > 0 }
+    }
+
+    /// Takes the results of calls into account. Returns the cause if the breaker has just opened for a new one.
+    pub fn record_results(&mut self, results: CallResults, now: Timestamp) -> Option<BreakerCause> {
+        self.limiter.give_back(results.unused);
+        if let Some(until) = results.penalty {
+            self.limiter.pause_until(until);
+        }
+        self.breaker.record_results(&results, now)
+    }
+
+    /// The state of the breaker: `closed`, `half_open`, `open` or `disabled`.
+    pub fn state(&self, now: Timestamp) -> &'static str {
+        self.breaker.state(now)
+    }
+
+    /// Closes the breaker at once.
+    pub fn reset(&mut self) {
+        self.breaker.reset();
+    }
+
+    /// What is left of the rate limit, and when. Nothing is left while the breaker is open.
+    pub fn quota(&self, now: Timestamp) -> Quota {
+        let quota = self.limiter.quota(now);
+        let open_at = self.breaker.blocked_until().unwrap_or(now);
+        Quota {
+            remaining: if self.breaker.allows_calls(now) { quota.remaining } else { 0 },
+            available_at: quota.available_at.max(open_at),
+            reset_at: quota.reset_at.max(open_at),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::circuit_breaker::{DISABLED_MS, OPEN_MS, PROBE_TIMEOUT_MS, WINDOW_MS};
+
+    const T0: i64 = 1_800_000_000_000;
+    const RATE: RateLimit = RateLimit { burst: 5, per_second: 2 };
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp(T0 + ms)
+    }
+
+    fn granted(throttle: &mut ProviderThrottle, wanted: u32, ms: i64) -> u32 {
+        match throttle.reserve(wanted, at(ms)) {
+            Grant::Granted { granted, .. } => granted,
+            Grant::Blocked(_) => 0,
+        }
+    }
+
+    #[test]
+    fn the_stored_record_keeps_its_field_names() {
+        let stored = serde_json::json!({
+            "rate": { "burst": 5, "per_second": 2 }, "full_us": 7, "turn_us": 8, "told_at": 9,
+            "window_at": T0, "calls": 3, "failures": 1,
+            "shut": { "cause": "auth", "since": T0, "until": T0, "times": 2, "probe_until": null },
+        });
+        let throttle: ProviderThrottle = serde_json::from_value(stored.clone()).expect("a record");
+        assert_eq!(serde_json::to_value(&throttle).expect("JSON"), stored);
+        assert_eq!(serde_json::from_str::<ProviderThrottle>("{}").expect("a record"), ProviderThrottle::default());
+    }
+
+    fn failed(failures: u32) -> CallResults {
+        CallResults { failures, ..CallResults::default() }
+    }
+
+    #[test]
+    fn waiting_messages_retry_at_the_configured_rate() {
+        let mut throttle = ProviderThrottle::new(RATE);
+        let Grant::Granted { granted, retry_slots, .. } = throttle.reserve(8, at(0)) else { panic!("blocked") };
+        assert_eq!(granted, 5);
+        assert_eq!(retry_slots, [at(501), at(1_001), at(1_501)]);
+        let Grant::Granted { retry_slots, .. } = throttle.reserve(1, at(100)) else { panic!("blocked") };
+        assert_eq!(retry_slots, [at(2_001)], "after the slots of other workers");
+        for slot in [501, 1_001, 1_501, 2_001] {
+            assert_eq!(super::tests::granted(&mut throttle, 1, slot), 1);
+        }
+    }
+
+    fn full() -> ProviderThrottle {
+        ProviderThrottle::new(RateLimit { burst: 100, per_second: 100 })
+    }
+
+    #[test]
+    fn the_breaker_opens_when_half_of_twenty_calls_fail() {
+        let mut throttle = full();
+        assert_eq!(granted(&mut throttle, 19, 0), 19);
+        assert_eq!(throttle.record_results(failed(19), at(1)), None, "too few calls");
+        assert_eq!(granted(&mut throttle, 21, 2), 21);
+        assert_eq!(throttle.record_results(failed(1), at(3)), Some(BreakerCause::Failing));
+        assert_eq!(throttle.state(at(3)), "open");
+        assert_eq!(throttle.reserve(1, at(4)), Grant::Blocked(at(3 + OPEN_MS)));
+        assert_eq!(throttle.quota(at(4)).remaining, 0);
+    }
+
+    #[test]
+    fn failures_of_an_earlier_window_do_not_count() {
+        let mut throttle = full();
+        granted(&mut throttle, 15, 0);
+        throttle.record_results(failed(15), at(1));
+        granted(&mut throttle, 30, WINDOW_MS);
+        assert_eq!(throttle.record_results(failed(14), at(WINDOW_MS + 1)), None);
+        assert_eq!(throttle.record_results(failed(1), at(WINDOW_MS + 2)), Some(BreakerCause::Failing));
+    }
+
+    fn open() -> (ProviderThrottle, i64) {
+        let mut throttle = full();
+        granted(&mut throttle, 20, 0);
+        throttle.record_results(failed(20), at(0));
+        (throttle, OPEN_MS)
+    }
+
+    #[test]
+    fn only_one_probe_is_made_at_a_time() {
+        let (mut throttle, later) = open();
+        let Grant::Granted { granted, retry_slots, is_probe } = throttle.reserve(10, at(later)) else {
+            panic!("blocked")
+        };
+        assert_eq!((granted, retry_slots.len(), is_probe), (1, 9, true));
+        assert_eq!(throttle.state(at(later)), "half_open");
+        assert_eq!(throttle.reserve(10, at(later + 1)), Grant::Blocked(at(later + PROBE_TIMEOUT_MS)));
+        throttle.record_results(CallResults { successes: 1, ..CallResults::default() }, at(later + 2));
+        assert_eq!(throttle.state(at(later + 2)), "closed");
+        assert_eq!(super::tests::granted(&mut throttle, 10, later + 3), 10);
+    }
+
+    #[test]
+    fn a_failed_probe_doubles_the_wait_up_to_five_minutes() {
+        let (mut throttle, mut now) = open();
+        for wait in [60_000, 120_000, 240_000, 300_000, 300_000] {
+            assert_eq!(granted(&mut throttle, 1, now), 1);
+            throttle.record_results(failed(1), at(now));
+            assert_eq!(throttle.reserve(1, at(now)), Grant::Blocked(at(now + wait)));
+            now += wait;
+        }
+    }
+
+    #[test]
+    fn a_probe_whose_worker_died_is_repeated() {
+        let (mut throttle, later) = open();
+        assert_eq!(granted(&mut throttle, 1, later), 1);
+        assert_eq!(granted(&mut throttle, 1, later + PROBE_TIMEOUT_MS - 1), 0);
+        assert_eq!(granted(&mut throttle, 1, later + PROBE_TIMEOUT_MS), 1);
+        throttle.record_results(CallResults { unused: 1, ..CallResults::default() }, at(later + PROBE_TIMEOUT_MS));
+        assert_eq!(granted(&mut throttle, 1, later + PROBE_TIMEOUT_MS), 1, "the token was given back");
+    }
+
+    #[test]
+    fn a_late_success_does_not_close_the_breaker() {
+        let (mut throttle, later) = open();
+        throttle.record_results(CallResults { successes: 5, ..CallResults::default() }, at(10));
+        assert_eq!(throttle.reserve(1, at(11)), Grant::Blocked(at(later)));
+    }
+
+    #[test]
+    fn rejected_credentials_open_the_breaker_at_once_and_are_reported_once() {
+        let mut throttle = full();
+        let disabled = CallResults { disabled: Some(BreakerCause::Auth), ..CallResults::default() };
+        assert_eq!(throttle.record_results(disabled, at(0)), Some(BreakerCause::Auth));
+        assert_eq!(throttle.record_results(disabled, at(1)), None);
+        assert_eq!(throttle.state(at(1)), "disabled");
+        assert_eq!(throttle.reserve(1, at(2)), Grant::Blocked(at(1 + DISABLED_MS)));
+        throttle.reset();
+        assert_eq!(granted(&mut throttle, 1, 3), 1);
+    }
+}

@@ -1,0 +1,163 @@
+//! Encodes and decodes events. A stored event is one line of JSON: `{type, version, at, command, actor, …, data}`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{CommunicationEvent, EventFamily, Timestamp};
+
+/// The circumstances of an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventMetadata {
+    /// When it was stored, by the server's clock.
+    pub at: Timestamp,
+    /// The id of the append that wrote it: 16 hexadecimal digits, unique in its stream.
+    pub command: String,
+    /// The id of the whole exchange. `None` if that is the stream itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation: Option<String>,
+    /// The queue message, callback or request that caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub causation: Option<String>,
+    /// Who caused it: the actor of an API key, or the function.
+    pub actor: String,
+    /// The caller's W3C `traceparent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+/// One event as read from a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedEvent<E = CommunicationEvent> {
+    pub version: u16,
+    pub meta: EventMetadata,
+    pub event: E,
+}
+
+/// Why a stored event cannot be read. Deciding on its stream fails, and projections skip it.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// It was written by a newer version of this software, or is damaged.
+    #[error("unknown event {kind} v{version}")]
+    Unknown { kind: String, version: u16 },
+    #[error("not a stored event")]
+    Malformed(#[source] serde_json::Error),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    #[serde(rename = "type")]
+    kind: String,
+    version: u16,
+    #[serde(flatten)]
+    meta: EventMetadata,
+    data: Value,
+}
+
+/// Encodes an event in the newest version of its type.
+pub fn encode<E: EventFamily>(event: &E, meta: &EventMetadata) -> String {
+    #[derive(Serialize)]
+    struct Out<'a, E> {
+        #[serde(flatten)]
+        event: &'a E,
+        version: u16,
+        #[serde(flatten)]
+        meta: &'a EventMetadata,
+    }
+    let out = Out { event, version: E::version_of(event.name()).unwrap_or(1), meta };
+    serde_json::to_string(&out).expect("events have text keys and no failing values")
+}
+
+/// Decodes an event of any version that was ever written.
+///
+/// # Errors
+///
+/// [`DecodeError`]: this build does not know the type or version, or the text is damaged.
+pub fn decode<E: EventFamily>(line: &str) -> Result<RecordedEvent<E>, DecodeError> {
+    let Line { kind, version, meta, data } = serde_json::from_str(line).map_err(DecodeError::Malformed)?;
+    match E::version_of(&kind) {
+        Some(newest) if (1..=newest).contains(&version) => (),
+        _ => return Err(DecodeError::Unknown { kind, version }),
+    }
+    let data = E::upcast(&kind, version, data);
+    let event = serde_json::from_value(serde_json::json!({ "type": kind, "data": data }));
+    Ok(RecordedEvent { version, meta, event: event.map_err(DecodeError::Malformed)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ApiKeyEvent, InboundMessageEvent, PreferenceEvent, ProviderConfigEvent, RoutingEvent, TemplateEvent,
+        event_family,
+    };
+
+    const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
+
+    fn read_and_write_back<E: EventFamily>() {
+        for (kind, newest) in E::TYPES {
+            for version in 1..=*newest {
+                let path = format!("{FIXTURES}/{kind}.v{version}.json");
+                let text = std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("{path}"));
+                let recorded = decode::<E>(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
+                assert_eq!((recorded.event.name(), recorded.version), (*kind, version));
+                if version == *newest {
+                    let fixture: Value = serde_json::from_str(&text).expect("JSON");
+                    let encoded = encode(&recorded.event, &recorded.meta);
+                    assert_eq!(serde_json::from_str::<Value>(&encoded).expect("JSON"), fixture);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_type_and_version_has_a_fixture_that_survives_a_round_trip() {
+        read_and_write_back::<CommunicationEvent>();
+        read_and_write_back::<ProviderConfigEvent>();
+        read_and_write_back::<RoutingEvent>();
+        read_and_write_back::<InboundMessageEvent>();
+        read_and_write_back::<TemplateEvent>();
+        read_and_write_back::<PreferenceEvent>();
+        read_and_write_back::<ApiKeyEvent>();
+    }
+
+    #[test]
+    fn every_fixture_has_a_type() {
+        for entry in std::fs::read_dir(FIXTURES).expect("fixtures") {
+            let name = entry.expect("entry").file_name().into_string().expect("text");
+            let kind = name.split('.').next().expect("a type").to_owned();
+            assert!(crate::all_event_types().any(|known| known == kind), "{name}");
+        }
+    }
+
+    #[test]
+    fn events_of_a_newer_version_are_errors() {
+        let newer = r#"{"type":"CommunicationErased","version":9,"at":1,"command":"c","actor":"a","data":{"by":"x"}}"#;
+        assert!(matches!(decode::<CommunicationEvent>(newer), Err(DecodeError::Unknown { version: 9, .. })));
+        let other = newer.replace("CommunicationErased", "MoonLanded");
+        assert!(matches!(decode::<CommunicationEvent>(&other), Err(DecodeError::Unknown { .. })));
+        assert!(matches!(decode::<CommunicationEvent>("{"), Err(DecodeError::Malformed(_))));
+    }
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "type", content = "data")]
+    enum Moon {
+        /// v2. v1 had no `crew`; it is read as 1.
+        MoonLanded { crew: u8 },
+    }
+    event_family!(Moon { MoonLanded: 2 }, add_crew);
+
+    fn add_crew(name: &str, version: u16, mut data: Value) -> Value {
+        if name == "MoonLanded" && version < 2 {
+            data["crew"] = 1.into();
+        }
+        data
+    }
+
+    #[test]
+    fn old_versions_are_upcast_to_the_newest() {
+        let old = r#"{"type":"MoonLanded","version":1,"at":1,"command":"c","actor":"a","data":{}}"#;
+        let read = decode::<Moon>(old).expect("an old version");
+        assert_eq!((read.version, &read.event), (1, &Moon::MoonLanded { crew: 1 }));
+        assert!(encode(&read.event, &read.meta).contains("\"version\":2"));
+    }
+}

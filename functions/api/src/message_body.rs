@@ -1,0 +1,212 @@
+//! The body of a send request, read into a [`NewMessage`]. What has the wrong shape is noted as a fault of the message.
+
+use application::messages::{
+    AttachmentRef, ChannelChoice, Fault, Field, IdempotencyKey, NOT_A_LOCATION, NewContent, NewMessage, NewStep,
+};
+use application::problem::{FieldError, Kind, Problem};
+use axum::http::HeaderMap;
+use domain::message::{Button, Location, MediaKind, ProviderTemplate};
+use domain::quiet_hours;
+use events::{
+    Channel, EntityRef, FallbackCondition, InDoubtPolicy, MessageType, Priority, QuietHours, RecipientType,
+    RetentionClass,
+};
+use serde_json::Value;
+
+use crate::MAX_BODY;
+use crate::fields::Fields;
+
+/// Steps of a fallback, at most.
+const MAX_STEPS: usize = 4;
+const MAX_ATTACHMENTS: usize = 10;
+const MAX_BUTTONS: usize = 10;
+/// How long a step may be waited for.
+const STEP_WAIT_RANGE_MS: std::ops::RangeInclusive<i64> = 60_000..=7 * 24 * 3_600_000;
+
+/// The header of a request. None: it has none.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    parse_idempotency_key(value.to_str().unwrap_or_default()).map(Some)
+}
+
+pub(crate) fn parse_idempotency_key(text: &str) -> Result<IdempotencyKey, Problem> {
+    IdempotencyKey::parse(text).ok_or_else(|| {
+        let detail = "Idempotency-Key must be 1 to 255 visible ASCII characters, such as invoice-1234/send.";
+        Problem::new(Kind::Malformed, detail)
+    })
+}
+
+/// Reads a whole body. Its hash is the message's fingerprint.
+pub(crate) fn read_message(mut fields: Fields, idempotency_key: Option<IdempotencyKey>) -> NewMessage {
+    let fingerprint = fields.hash();
+    let steps = fields.list("fallback", MAX_STEPS);
+    let mut message = NewMessage {
+        channel: read_channel(&mut fields),
+        kind: read_type(&mut fields),
+        recipient_type: fields.choice("recipientType", &RecipientType::names()),
+        recipient_id: fields.reference("recipientId", 255),
+        recipient_name: fields.reference("recipientName", 255),
+        to: fields.text("recipientContact", 320),
+        content: read_content(&mut fields),
+        locale: fields.reference("locale", 35),
+        entity: read_entity(&mut fields),
+        scheduled_at: fields.time("scheduledAt"),
+        expires_at: fields.time("expiresAt"),
+        attachments: read_attachments(&mut fields),
+        priority: fields.choice("priority", &Priority::names()),
+        in_doubt: fields.choice::<InDoubtPolicy>("inDoubt", &InDoubtPolicy::names()),
+        max_attempts: fields.number("maxAttempts", 1..=10).map(|number| number as u8),
+        quiet_hours: read_quiet_hours(&mut fields),
+        retention: fields.choice::<RetentionClass>("retention", &RetentionClass::names()),
+        location: read_location(&mut fields),
+        buttons: read_buttons(&mut fields),
+        fallback: Vec::new(),
+        source: None,
+        via: None,
+        idempotency_key,
+        fingerprint,
+        faults: Vec::new(),
+    };
+    message.faults = input_faults(fields.into_errors());
+    for (index, step) in steps.into_iter().enumerate() {
+        let (step, errors) = read_step(step);
+        let at_step =
+            |error: FieldError| FieldError { pointer: format!("/fallback/{index}{}", error.pointer), ..error };
+        message.fallback.push(step);
+        message.faults.extend(input_faults(errors.into_iter().map(at_step).collect()));
+    }
+    message
+}
+
+/// What was found wrong with the shape of a body, as faults of a request.
+pub(crate) fn input_faults(errors: Vec<FieldError>) -> Vec<Fault> {
+    let fault = |FieldError { pointer, code, detail }| Fault { step: None, field: Field::Input(pointer), code, detail };
+    errors.into_iter().map(fault).collect()
+}
+
+fn read_step(value: Value) -> (NewStep, Vec<FieldError>) {
+    let Ok(mut fields) = Fields::of(value) else {
+        let detail = "A step of fallback is {\"channel\": …, \"after\": \"30m\", \"unless\": \"delivered\"}.";
+        let error = FieldError { pointer: String::new(), code: "not_a_step", detail: detail.to_owned() };
+        return (NewStep::default(), vec![error]);
+    };
+    let step = NewStep {
+        after_ms: fields.duration("after", STEP_WAIT_RANGE_MS),
+        unless: fields.choice::<FallbackCondition>("unless", &FallbackCondition::names()),
+        channel: read_channel(&mut fields),
+        to: fields.text("recipientContact", 320),
+        content: read_content(&mut fields),
+    };
+    (step, fields.into_errors())
+}
+
+fn read_content(fields: &mut Fields) -> NewContent {
+    NewContent {
+        subject: fields.text("subject", 500),
+        text: fields.text("content", MAX_BODY),
+        template: fields.reference("templateId", 100),
+        variables: fields.object("templateVariables"),
+        provider_template: read_provider_template(fields),
+    }
+}
+
+fn read_channel(fields: &mut Fields) -> Option<ChannelChoice> {
+    struct Named(ChannelChoice);
+    impl std::str::FromStr for Named {
+        type Err = <Channel as std::str::FromStr>::Err;
+        fn from_str(text: &str) -> Result<Self, Self::Err> {
+            match text {
+                "auto" => Ok(Named(ChannelChoice::Auto)),
+                other => other.parse().map(|channel| Named(ChannelChoice::Fixed(channel))),
+            }
+        }
+    }
+    fields.choice("channel", &Channel::names()).map(|Named(choice)| choice)
+}
+
+/// `general` is what the source documents also call `general_notification`.
+pub(crate) fn read_type(fields: &mut Fields) -> Option<MessageType> {
+    struct Named(MessageType);
+    impl std::str::FromStr for Named {
+        type Err = ();
+        fn from_str(text: &str) -> Result<Self, ()> {
+            match text {
+                "general" => Ok(Named(MessageType::GeneralNotification)),
+                other => other.parse().map(Named),
+            }
+        }
+    }
+    fields.choice("type", &MessageType::names()).map(|Named(kind)| kind)
+}
+
+/// An id without a type is a fault that is found with the message's others.
+fn read_entity(fields: &mut Fields) -> Option<EntityRef> {
+    let (kind, id) = (fields.reference("entityType", 50), fields.reference("entityId", 255));
+    (kind.is_some() || id.is_some()).then(|| EntityRef { kind: kind.unwrap_or_default(), id })
+}
+
+fn read_location(fields: &mut Fields) -> Option<Location> {
+    let location = serde_json::from_value::<Location>(fields.object("location")?).ok();
+    if location.is_none() {
+        fields.wrong("location", "not_a_location", NOT_A_LOCATION);
+    }
+    location
+}
+
+/// What is no button is read as an empty one, which is a fault of the message.
+fn read_buttons(fields: &mut Fields) -> Vec<Button> {
+    let none = || Button { text: String::new(), url: None, data: None };
+    let items = fields.list("buttons", MAX_BUTTONS).into_iter();
+    items.map(|item| serde_json::from_value(item).unwrap_or_else(|_| none())).collect()
+}
+
+/// What is no attachment is read as an empty one, which is a fault of the message.
+fn read_attachments(fields: &mut Fields) -> Vec<AttachmentRef> {
+    let items = fields.list("attachments", MAX_ATTACHMENTS).into_iter();
+    items.map(|item| read_attachment(&item).unwrap_or_default()).collect()
+}
+
+fn read_attachment(item: &Value) -> Option<AttachmentRef> {
+    let item = item.as_object()?;
+    let mut attachment = AttachmentRef::default();
+    for (name, value) in item.iter().filter(|(_, value)| !value.is_null()) {
+        let text = value.as_str()?.to_owned();
+        match name.as_str() {
+            "attachmentId" => attachment.attachment_id = Some(text),
+            "filename" => attachment.filename = Some(text),
+            "fileUrl" => attachment.file_url = Some(text),
+            "kind" => attachment.kind = Some(text.parse::<MediaKind>().ok()?),
+            _ => return None,
+        }
+    }
+    let is_known = |name: &String| ["attachmentId", "filename", "fileUrl", "kind"].contains(&name.as_str());
+    item.keys().all(is_known).then_some(attachment)
+}
+
+fn read_provider_template(fields: &mut Fields) -> Option<ProviderTemplate> {
+    let template = serde_json::from_value::<ProviderTemplate>(fields.object("providerTemplate")?).ok();
+    if template.is_none() {
+        let detail = "providerTemplate is {\"name\": …, \"language\": \"en\", \"variables\": [\"…\"]}.";
+        fields.wrong("providerTemplate", "not_a_template", detail);
+    }
+    template
+}
+
+pub(crate) fn read_quiet_hours(fields: &mut Fields) -> Option<QuietHours> {
+    let input = fields.object("quietHours")?;
+    let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let hours = QuietHours { start: text("start"), end: text("end"), time_zone: text("timeZone") };
+    let is_known = |name: &String| ["start", "end", "timeZone"].contains(&name.as_str());
+    if let Some(unknown) = input.as_object().and_then(|input| input.keys().find(|name| !is_known(name))) {
+        let detail = format!("quietHours has no {unknown}; it has start, end and timeZone.");
+        fields.wrong("quietHours", "unknown_field", detail);
+        return None;
+    }
+    match quiet_hours::check(&hours) {
+        Ok(()) => Some(hours),
+        Err((name, error)) => {
+            fields.wrong(&format!("quietHours/{name}"), "not_quiet_hours", format!("quietHours.{name} {error}."));
+            None
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Errors of the message use cases as problems, and their faults at the fields of the body.
+
+use application::messages::{Fault, Field, MessageError};
+use application::problem::{FieldError, Kind, Problem};
+use domain::explain;
+use events::SuppressReason;
+
+use crate::fields::{invalid, missing};
+use crate::not_found;
+
+pub(crate) fn problem(error: MessageError) -> Problem {
+    match error {
+        MessageError::Forbidden(forbidden) => forbidden.into(),
+        MessageError::NotFound => not_found(),
+        MessageError::Invalid(faults) => problem_of_faults(&faults, pointer),
+        MessageError::Suppressed(reason) => Problem::new(Kind::RecipientSuppressed, suppressed(reason)),
+        MessageError::Erased => Problem::new(Kind::Conflict, "Its content has been erased."),
+        MessageError::NoSubject => Problem::new(Kind::Invalid, "An email needs a subject, and this message has none."),
+        MessageError::Execute(error) => error.into(),
+        MessageError::Store(error) => error.into(),
+    }
+}
+
+/// `pointer` names the field of the body that a fault lies in. A field that cannot be read is not also missing.
+pub(crate) fn problem_of_faults(faults: &[Fault], pointer: impl Fn(&Fault) -> String) -> Problem {
+    let mut errors: Vec<FieldError> = Vec::new();
+    for fault in faults {
+        let error = FieldError { pointer: pointer(fault), code: fault.code, detail: fault.detail.clone() };
+        let is_reported = |reported: &FieldError| {
+            let rest = error.pointer.strip_prefix(&reported.pointer);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if fault.code != "required" || !errors.iter().any(is_reported) {
+            errors.push(error);
+        }
+    }
+    if errors.is_empty() { missing() } else { invalid(errors) }
+}
+
+/// The JSON pointer of a fault in the body of a send, resend or change request.
+pub(crate) fn pointer(fault: &Fault) -> String {
+    let step = fault.step.map(|step| format!("/fallback/{step}")).unwrap_or_default();
+    let field = match &fault.field {
+        Field::Channel => "/channel",
+        Field::Type => "/type",
+        Field::To => "/recipientContact",
+        Field::Subject => "/subject",
+        Field::Content => "/content",
+        Field::Template => "/templateId",
+        Field::Variables => "/templateVariables",
+        Field::EntityType => "/entityType",
+        Field::ScheduledAt => "/scheduledAt",
+        Field::ExpiresAt => "/expiresAt",
+        Field::Location => "/location",
+        Field::After => "/after",
+        Field::Attachment(index) => return format!("{step}/attachments/{index}"),
+        Field::AttachmentId(index) => return format!("{step}/attachments/{index}/attachmentId"),
+        Field::Button(index) => return format!("{step}/buttons/{index}"),
+        Field::QuietHours(name) => return format!("{step}/quietHours/{name}"),
+        Field::Input(pointer) => pointer,
+    };
+    format!("{step}{field}")
+}
+
+fn suppressed(reason: SuppressReason) -> String {
+    if reason == SuppressReason::SuppressionList {
+        return "This recipient bounced, complained or opted out. Nothing was accepted.".to_owned();
+    }
+    format!("Refused, for {} ({}). Nothing was accepted.", explain::suppressed(reason), reason.as_str())
+}

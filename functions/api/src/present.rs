@@ -1,0 +1,161 @@
+//! Communications as JSON, in the words of the source documents.
+
+use application::messages::Message;
+use domain::communication::Rejection;
+use domain::communication_view::CommunicationRow;
+use domain::message::{AttachmentLink, MessageContent};
+use domain::ports::StreamKey;
+use domain::render::render_request;
+use events::{EventFamily, FallbackStep, RecordedEvent, RetentionClass, Timestamp};
+use jiff::SignedDuration;
+use serde_json::{Map, Value, json};
+
+use crate::fields::show_time;
+
+fn time(at: Option<Timestamp>) -> Value {
+    at.map_or(Value::Null, |at| show_time(at).into())
+}
+
+/// What lists and details share. Personal data is null once erased.
+pub fn row(key: &StreamKey, row: &CommunicationRow, content: Option<&MessageContent>) -> Value {
+    json!({
+        "id": row.id,
+        "businessId": key.tenant,
+        "channel": row.channel,
+        "type": row.kind,
+        "status": row.status,
+        "lifecycle": row.lifecycle,
+        "reason": row.reason,
+        "priority": row.priority,
+        "mode": row.mode,
+        "source": row.source,
+        "recipientType": row.recipient_type,
+        "recipientId": row.recipient_id,
+        "recipientName": content.and_then(|content| content.recipient_name.clone()),
+        "recipientContact": content.map(|content| content.recipient_contact.clone()),
+        "subject": content.and_then(|content| content.rendered_subject.clone().or_else(|| content.subject.clone())),
+        "entityType": row.entity_type,
+        "entityId": row.entity_id,
+        "templateId": row.template_id,
+        "originalCommunicationId": row.resend_of,
+        "fallbackOf": row.fallback_of,
+        "fallbackId": row.fell_back_to,
+        "scheduledAt": time(row.scheduled_at),
+        "expiresAt": time(Some(row.expires_at)),
+        "nextRetryAt": time(row.next_retry_at),
+        "sentAt": time(row.sent_at),
+        "deliveredAt": time(row.delivered_at),
+        "openedAt": time(row.opened_at),
+        "clickedAt": time(row.clicked_at),
+        "failedAt": time(row.failed_at),
+        "provider": row.provider,
+        "providerMessageId": row.provider_message_id,
+        "attempts": row.attempts,
+        "retryCount": row.attempts.saturating_sub(1),
+        "segments": row.segments,
+        "maybeSent": row.maybe_sent,
+        "lateEvidence": row.late_evidence,
+        "complained": row.complained,
+        "unsubscribed": row.unsubscribed,
+        "createdBy": row.created_by,
+        "createdAt": time(Some(row.created_at)),
+        "updatedAt": time(Some(row.updated_at)),
+    })
+}
+
+/// One communication with what it was accepted with.
+pub fn stored(key: &StreamKey, folded: &CommunicationRow, content: Option<&MessageContent>) -> Value {
+    let mut body = row(key, folded, content);
+    let Some(content) = content else { return body };
+    let link = |link: &AttachmentLink| json!({ "filename": link.filename, "fileUrl": link.file_url, "attachmentId": link.attachment });
+    body["content"] = json!(content.content);
+    body["templateVariables"] = json!(content.variables);
+    body["attachments"] = content.attachments.iter().map(link).collect();
+    body
+}
+
+/// The same, with its content as it is (or would be) sent.
+pub fn message(message: &Message) -> Result<Value, Rejection> {
+    let Message { key, loaded, row, content, template } = message;
+    let request = &loaded.state.requested()?.request;
+    let mut body = stored(key, row, content.as_ref());
+    let steps = request.fallback.iter().flat_map(|fallback| &fallback.steps);
+    let step = |step: &FallbackStep| {
+        let after = step.after_ms.map(|ms| SignedDuration::from_millis(ms).to_string());
+        let template = step.template.as_ref().map(|template| &template.id);
+        json!({ "channel": step.channel, "after": after, "unless": step.unless, "templateId": template })
+    };
+    body["retention"] = json!(request.retention.unwrap_or(RetentionClass::Standard));
+    body["fallback"] = steps.map(step).collect();
+    if let Some(rendered) =
+        content.as_ref().and_then(|content| render_request(request, content, template.as_deref()).ok())
+    {
+        body["rendered"] = json!({
+            "subject": rendered.subject,
+            "text": rendered.text,
+            "html": rendered.html,
+            "segments": rendered.segments.map(|s| json!({ "encoding": s.encoding.as_str(), "count": s.count })),
+        });
+    }
+    Ok(body)
+}
+
+/// One event of a stream, as a step of its timeline.
+pub fn step(position: usize, record: &RecordedEvent) -> Value {
+    let data = serde_json::to_value(&record.event).unwrap_or_default();
+    let meta = &record.meta;
+    json!({
+        "position": position,
+        "type": record.event.name(),
+        "version": record.version,
+        "at": show_time(meta.at),
+        "actor": meta.actor,
+        "command": meta.command,
+        "correlationId": meta.correlation,
+        "causationId": meta.causation,
+        "traceparent": meta.traceparent,
+        "data": camel(data.get("data").cloned().unwrap_or_default()),
+    })
+}
+
+/// One event of a journal.
+pub fn decision<E: EventFamily>(position: usize, record: &RecordedEvent<E>) -> Value {
+    let data = serde_json::to_value(&record.event).unwrap_or_default();
+    json!({
+        "position": position,
+        "type": record.event.name(),
+        "at": show_time(record.meta.at),
+        "actor": record.meta.actor,
+        "data": camel(data.get("data").cloned().unwrap_or_default()),
+    })
+}
+
+/// Stored names are snake case, the API's are camel case, and times are text.
+fn camel(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let renamed = map.into_iter().map(|(name, value)| {
+                let is_time = name.ends_with("_at") || name.ends_with("_until") || name == "until";
+                let value = match value.as_i64().filter(|_| is_time) {
+                    Some(ms) => show_time(Timestamp(ms)).into(),
+                    None => camel(value),
+                };
+                (to_camel_case(&name), value)
+            });
+            Value::Object(renamed.collect::<Map<_, _>>())
+        }
+        Value::Array(items) => items.into_iter().map(camel).collect(),
+        other => other,
+    }
+}
+
+fn to_camel_case(name: &str) -> String {
+    let mut parts = name.split('_');
+    let mut camel = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let mut letters = part.chars();
+        camel.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
+        camel.push_str(letters.as_str());
+    }
+    camel
+}

@@ -1,0 +1,133 @@
+//! The ports and caches that the use cases share.
+
+use std::sync::Arc;
+
+use domain::ports::{
+    ApiKeyStore, ClockAndRng, CoordinationStore, EventStore, Hint, MAX_QUEUE_DELAY_S, ObjectStore, Principal,
+    ProviderConfig, StoreError, StreamKey, Vault, ViewStore, WorkQueue,
+};
+use events::{RetentionClass, Timestamp};
+
+use crate::cache::Cached;
+use crate::consent::DefaultPreferences;
+use crate::directory::{Own, ProviderDirectory};
+use crate::library::TemplateCache;
+use crate::{CommandContext, CommandExecutor, Loaded, lane};
+
+/// How long a key is believed without asking again, in milliseconds: what a revocation takes to be felt.
+const KEY_TTL_MS: i64 = 60_000;
+const MAX_CACHED_KEYS: usize = 10_000;
+
+/// Everything a use case may touch.
+pub struct App {
+    pub store: Arc<dyn EventStore>,
+    pub vault: Arc<dyn Vault>,
+    pub queue: Arc<dyn WorkQueue>,
+    pub views: Arc<dyn ViewStore>,
+    pub keys: Arc<dyn ApiKeyStore>,
+    pub limits: Arc<dyn CoordinationStore>,
+    /// The tenants' own provider configurations.
+    pub own: Own,
+    /// Uploaded files.
+    pub objects: Arc<dyn ObjectStore>,
+    pub host: Arc<dyn ClockAndRng>,
+    pub directory: ProviderDirectory,
+    pub library: TemplateCache,
+    pub defaults: DefaultPreferences,
+    pub principals: PrincipalCache,
+    /// The deployment's provider configurations, in the order they are tried.
+    pub accounts: Vec<ProviderConfig>,
+    /// Whether a sandbox carries test messages of every channel.
+    pub has_sandbox: bool,
+    /// The key of address hashes and of the links in messages.
+    pub contact_key: Vec<u8>,
+    pub retention: RetentionPeriods,
+}
+
+/// How long personal data is kept, in milliseconds, by class.
+#[derive(Debug, Clone, Copy)]
+pub struct RetentionPeriods {
+    pub short_ms: i64,
+    pub standard_ms: i64,
+    pub long_ms: i64,
+}
+
+impl RetentionPeriods {
+    const DAY_MS: i64 = 24 * 3_600_000;
+
+    pub fn days(short: i64, standard: i64, long: i64) -> RetentionPeriods {
+        let ms = |days: i64| days * RetentionPeriods::DAY_MS;
+        RetentionPeriods { short_ms: ms(short), standard_ms: ms(standard), long_ms: ms(long) }
+    }
+
+    /// None: the standard class.
+    pub fn of(self, class: Option<RetentionClass>) -> i64 {
+        match class.unwrap_or(RetentionClass::Standard) {
+            RetentionClass::Short => self.short_ms,
+            RetentionClass::Standard => self.standard_ms,
+            RetentionClass::Long => self.long_ms,
+        }
+    }
+}
+
+/// Keys that were looked up less than a minute ago, by their hash.
+pub struct PrincipalCache(Cached<String, Principal>);
+
+impl Default for PrincipalCache {
+    fn default() -> Self {
+        PrincipalCache(Cached::new(KEY_TTL_MS, MAX_CACHED_KEYS))
+    }
+}
+
+impl PrincipalCache {
+    /// A revoked key is looked up again by its next request.
+    pub fn invalidate(&self, key_hash: &str) {
+        self.0.invalidate(key_hash);
+    }
+}
+
+impl App {
+    /// Whose key this is. None: the key is unknown, or has expired.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn principal(&self, key_hash: &str) -> Result<Option<Principal>, StoreError> {
+        let now = self.host.now();
+        if let Some(principal) = self.principals.0.get(key_hash, now) {
+            return Ok(Some(principal));
+        }
+        let found = self.keys.find(key_hash).await?;
+        let principal = found.filter(|principal| principal.expires_at.is_none_or(|until| now < until));
+        if let Some(principal) = &principal {
+            self.principals.0.insert_until(key_hash.to_owned(), principal.clone(), now, principal.expires_at);
+        }
+        Ok(principal)
+    }
+
+    pub fn executor<'a>(&'a self, context: &'a CommandContext) -> CommandExecutor<'a> {
+        CommandExecutor { store: &*self.store, host: &*self.host, origin: context }
+    }
+
+    /// Sends the hint, best effort: the stream has a timer that repairs a lost one.
+    pub async fn hint(&self, key: &StreamKey, loaded: &Loaded) {
+        let (Some(lane), Ok(communication)) = (lane(&loaded.state), loaded.state.requested()) else {
+            return;
+        };
+        let wait_ms = communication.due_at.map_or(0, |due| due.millis_since(self.host.now()).max(0));
+        // What is due later is for the sweep, which looks ten minutes ahead.
+        if i64::from(MAX_QUEUE_DELAY_S) * 1_000 < wait_ms {
+            return;
+        }
+        let delay = wait_ms.div_euclid(1_000) + i64::from(wait_ms % 1_000 > 0);
+        if let Err(error) = self.queue.send(&[(Hint { lane, key: key.clone() }, delay as u32)]).await {
+            tracing::warn!(id = %key.id, %error, "a hint was not sent; the sweep will");
+        }
+    }
+
+    /// How long the content of a message is kept that is due then.
+    pub fn retain_until(&self, class: Option<RetentionClass>, due: Option<Timestamp>) -> Timestamp {
+        let now = self.host.now();
+        due.unwrap_or(now).max(now) + self.retention.of(class)
+    }
+}

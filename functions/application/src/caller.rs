@@ -1,0 +1,106 @@
+//! Who calls a use case, and what they may do.
+
+use std::fmt;
+
+use domain::access::{Permission, key_allows_channel, role_allows};
+use domain::ports::{Principal, ViewScope};
+use events::{Channel, Role};
+
+use crate::CommandContext;
+
+/// A verified principal, and the ids by which their own systems follow the request.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub principal: Principal,
+    pub correlation: Option<String>,
+    pub traceparent: Option<String>,
+}
+
+/// The caller's role does not have the permission that a use case needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this key is of the role {}, which does not have the permission {}", .role.as_str(), .permission.as_str())]
+pub struct Forbidden {
+    pub role: Role,
+    pub permission: Permission,
+}
+
+/// Who did something. Events name their actor in full (`key:billing`); the fields `by` and `requested_by` inside them hold
+/// the name alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    name: String,
+    full: String,
+}
+
+impl Actor {
+    pub fn of(principal: &Principal) -> Actor {
+        Actor { name: principal.actor.clone(), full: principal.actor_id() }
+    }
+
+    /// Without its kind: `billing`.
+    pub fn name(&self) -> String {
+        self.name.clone()
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.full)
+    }
+}
+
+impl Caller {
+    pub fn new(principal: Principal) -> Caller {
+        Caller { principal, correlation: None, traceparent: None }
+    }
+
+    pub fn actor(&self) -> Actor {
+        Actor::of(&self.principal)
+    }
+
+    /// What the events of this caller's commands are recorded with.
+    pub fn context(&self) -> CommandContext {
+        CommandContext {
+            actor: self.actor().to_string(),
+            correlation: self.correlation.clone(),
+            causation: None,
+            traceparent: self.traceparent.clone(),
+        }
+    }
+
+    /// The rows that this caller may see.
+    pub fn scope(&self) -> ViewScope {
+        ViewScope { tenant: self.principal.tenant.clone(), mode: self.principal.mode }
+    }
+
+    /// # Errors
+    ///
+    /// [`Forbidden`]: the caller's role does not have this permission.
+    pub fn authorise(&self, permission: Permission) -> Result<(), Forbidden> {
+        let role = self.principal.role;
+        if role_allows(role, permission) { Ok(()) } else { Err(Forbidden { role, permission }) }
+    }
+
+    /// Whether the caller's scope includes this channel.
+    pub fn may_use(&self, channel: Channel) -> bool {
+        key_allows_channel(self.principal.channels.as_deref(), channel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events::Mode;
+
+    use super::*;
+
+    #[test]
+    fn a_role_is_asked_for_each_permission() {
+        let tenant = "acme".parse().expect("a tenant");
+        let principal = Principal { role: Role::Viewer, ..Principal::admin(tenant, "board", Mode::Live) };
+        let caller = Caller::new(principal);
+        assert_eq!(caller.authorise(Permission::View), Ok(()));
+        let forbidden = caller.authorise(Permission::Send).expect_err("a viewer may not send");
+        assert_eq!(forbidden.to_string(), "this key is of the role viewer, which does not have the permission send");
+        assert_eq!((caller.actor().to_string(), caller.actor().name()), ("key:board".to_owned(), "board".to_owned()));
+    }
+}

@@ -1,0 +1,68 @@
+//! Which address a message goes to, and whether the caller may send there.
+
+use domain::address;
+use domain::provider_configs::Channels;
+use events::Channel;
+
+use super::new_message::{Faults, Field};
+use crate::caller::Caller;
+use crate::hash::contact_hash;
+
+/// A setting of every channel with phone numbers: the country of those without their own.
+pub const DEFAULT_REGION: &str = "defaultRegion";
+/// The countries that SMS may go to: `KE,TZ`, or `*`. Where only the default region is given, that one.
+pub const ALLOWED_COUNTRIES: &str = "allowedCountries";
+
+/// An address in its normal form, and the hash that stands for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Address {
+    pub text: String,
+    pub hash: String,
+}
+
+/// A setting that holds for all of the tenant's phone numbers.
+fn phone_number_setting<'a>(configs: &'a Channels, setting: &str) -> Option<&'a str> {
+    configs.configs.values().find_map(|config| config.settings.get(setting)).map(String::as_str)
+}
+
+/// The normal form of an address that this tenant's messages may go to.
+pub(super) fn normalise(channel: Channel, text: &str, configs: &Channels, faults: &mut Faults) -> Option<String> {
+    let region = phone_number_setting(configs, DEFAULT_REGION);
+    let normal = match address::normalise(channel, text, region) {
+        Ok(normal) => normal,
+        Err(error) => {
+            faults.add(Field::To, "not_an_address", format!("recipientContact {error}."));
+            return None;
+        }
+    };
+    // Whoever gets hold of a key can make money with SMS to far countries.
+    let countries = phone_number_setting(configs, ALLOWED_COUNTRIES).or(region);
+    if channel == Channel::Sms && countries.is_some_and(|countries| !address::is_in_countries(&normal, countries)) {
+        let detail = "SMS to this country is not allowed; a channel's setting allowedCountries names those that are.";
+        faults.add(Field::To, "country_not_allowed", detail);
+        return None;
+    }
+    Some(normal)
+}
+
+/// The hash of a normal address, if the caller's team includes it.
+pub(super) fn check_team(text: String, caller: &Caller, contact_key: &[u8], faults: &mut Faults) -> Option<Address> {
+    let hash = contact_hash(contact_key, &caller.principal.tenant, &text);
+    if !caller.principal.can_send_to(&hash) {
+        faults.add(Field::To, "not_on_team", "This key writes to the addresses of its team alone.");
+        return None;
+    }
+    Some(Address { text, hash })
+}
+
+/// Whether the caller may use a channel, and whether anything carries it.
+pub(super) fn check_channel(channel: Channel, caller: &Caller, is_available: bool, faults: &mut Faults) {
+    let name = channel.as_str();
+    if !caller.may_use(channel) {
+        faults.add(Field::Channel, "channel_not_allowed", format!("This key may not send by {name}."));
+    }
+    if !is_available {
+        let detail = format!("No provider is set up for {name} yet: POST /api/channels adds one.");
+        faults.add(Field::Channel, "channel_unavailable", detail);
+    }
+}

@@ -1,0 +1,185 @@
+//! Changes to an accepted message: another time or content, cancelling, settling a doubt, retrying.
+
+use domain::access::Permission;
+use domain::communication::Command;
+use domain::message::MessageContent;
+use domain::policy;
+use domain::ports::ContentKey;
+use domain::render::render_request;
+use events::{CancelReason, CommunicationId, CommunicationRequest, Resolution, ResolvedBy, Timestamp};
+
+use super::MessageError;
+use super::content::{SendTime, render_fault};
+use super::new_message::{Fault, Faults, Field};
+use super::read::{Message, content_of, fallback_content_keys, load_own, message, template_of};
+use crate::Loaded;
+use crate::app::App;
+use crate::caller::Caller;
+use crate::hash::body_hash;
+use domain::ports::StreamKey;
+
+/// What to change before the first attempt. None stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    pub scheduled_at: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
+    pub subject: Option<String>,
+    pub text: Option<String>,
+    pub variables: Option<serde_json::Value>,
+    /// What the caller already found wrong.
+    pub faults: Vec<Fault>,
+}
+
+impl Change {
+    fn has_content(&self) -> bool {
+        self.subject.is_some() || self.text.is_some() || self.variables.is_some()
+    }
+
+    fn check(&self, request: &CommunicationRequest, now: Timestamp) -> Result<SendTime, Vec<Fault>> {
+        let mut faults = Faults::new(self.faults.clone());
+        let send_time = SendTime::check(self.scheduled_at, self.expires_at, now, &mut faults);
+        if self.text.is_some() && request.template.is_some() {
+            let detail = "It was accepted with a template: change templateVariables.";
+            faults.add(Field::Content, "ambiguous", detail);
+        }
+        faults.finish().map(|()| send_time)
+    }
+
+    fn apply(&self, current: &MessageContent) -> MessageContent {
+        MessageContent {
+            subject: self.subject.clone().or_else(|| current.subject.clone()),
+            content: self.text.clone().or_else(|| current.content.clone()),
+            variables: self.variables.clone().or_else(|| current.variables.clone()),
+            ..current.clone()
+        }
+    }
+}
+
+/// Changes the time or the content of a message, before its first attempt.
+///
+/// # Errors
+///
+/// [`MessageError`]: nothing was changed.
+pub async fn change(app: &App, caller: &Caller, id: CommunicationId, change: &Change) -> Result<Message, MessageError> {
+    caller.authorise(Permission::Send)?;
+    let (key, loaded) = load_own(app, caller, id).await?;
+    let communication = loaded.state.requested()?.clone();
+    let request = &communication.request;
+    let send_time = change.check(request, app.host.now()).map_err(MessageError::Invalid)?;
+    let current = content_of(app, &key, &loaded).await?.ok_or(MessageError::Erased)?;
+    let mut content = change.apply(&current);
+    if change.has_content() {
+        content = render(app, &key, request, content).await?;
+    }
+    let schedule = match send_time {
+        SendTime { at: None, expires_at: None } => None,
+        SendTime { at, expires_at } => {
+            let at = at.or(communication.due_at).unwrap_or_else(|| app.host.now());
+            Some((at, expires_at.unwrap_or_else(|| policy::default_expiry(request.kind, at))))
+        }
+    };
+    // Other content has another name; the same is kept for longer where the message is due later.
+    let name = if change.has_content() {
+        body_hash(&serde_json::to_value(&content).unwrap_or_default())
+    } else {
+        communication.content_id.clone()
+    };
+    let due = schedule.map(|(at, _)| at).or(communication.due_at);
+    let until = app.retain_until(request.retention, due);
+    app.vault.put(&ContentKey::for_request(&key, request, &name), &content, until).await?;
+    for content_key in fallback_content_keys(&key, request) {
+        if let Some(of_step) = app.vault.get(&content_key, app.host.now()).await? {
+            app.vault.put(&content_key, &propagate_to_fallback(of_step, &current, &content), until).await?;
+        }
+    }
+    let command = Command::Change { schedule, content: change.has_content().then_some(name) };
+    let updated = app.executor(&caller.context()).execute_loaded(&key, loaded, command).await?;
+    if schedule.is_some() {
+        app.hint(&key, &updated).await;
+    }
+    message(app, key, updated, Some(content)).await
+}
+
+/// Renders once as it will be sent.
+pub(super) async fn render(
+    app: &App,
+    key: &StreamKey,
+    request: &CommunicationRequest,
+    mut content: MessageContent,
+) -> Result<MessageContent, MessageError> {
+    let template = template_of(app, key, request).await?;
+    match render_request(request, &content, template.as_deref()) {
+        Ok(rendered) => {
+            content.rendered_subject = rendered.subject;
+            Ok(content)
+        }
+        Err(error) => {
+            let mut faults = Faults::default();
+            render_fault(&error, request.template.is_some(), &mut faults);
+            Err(MessageError::Invalid(faults.finish().err().unwrap_or_default()))
+        }
+    }
+}
+
+/// The content of a fallback step: it changes with the message's, where they were the same.
+fn propagate_to_fallback(of_step: MessageContent, old: &MessageContent, new: &MessageContent) -> MessageContent {
+    let subject = if of_step.subject == old.subject { new.subject.clone() } else { of_step.subject };
+    let content = if of_step.content == old.content { new.content.clone() } else { of_step.content };
+    let variables = if of_step.variables == old.variables { new.variables.clone() } else { of_step.variables };
+    MessageContent { subject, content, variables, ..of_step }
+}
+
+/// Cancels a message. While an attempt is open its outcome is still recorded, and no further attempt follows.
+///
+/// # Errors
+///
+/// [`MessageError`]
+pub async fn cancel(app: &App, caller: &Caller, id: CommunicationId) -> Result<(StreamKey, Loaded), MessageError> {
+    caller.authorise(Permission::Send)?;
+    let (key, loaded) = load_own(app, caller, id).await?;
+    let command = Command::Cancel { by: caller.actor().name(), reason: CancelReason::Requested };
+    let updated = app.executor(&caller.context()).execute_loaded(&key, loaded, command).await?;
+    Ok((key, updated))
+}
+
+/// Settles a doubt: an operator has looked at the provider's own records.
+///
+/// # Errors
+///
+/// [`MessageError`]
+pub async fn resolve(
+    app: &App,
+    caller: &Caller,
+    id: CommunicationId,
+    outcome: Resolution,
+) -> Result<Message, MessageError> {
+    let command = Command::ResolveInDoubt { outcome, by: ResolvedBy::Operator, provider_message_id: None };
+    execute_and_hint(app, caller, id, command).await
+}
+
+/// Gives a dead letter a fresh set of attempts.
+///
+/// # Errors
+///
+/// [`MessageError`]
+pub async fn retry(app: &App, caller: &Caller, id: CommunicationId) -> Result<Message, MessageError> {
+    let command = Command::Retry { by: caller.actor().name(), now: app.host.now(), at: None };
+    execute_and_hint(app, caller, id, command).await
+}
+
+/// A command that may make the message due again: its hint follows.
+async fn execute_and_hint(
+    app: &App,
+    caller: &Caller,
+    id: CommunicationId,
+    command: Command,
+) -> Result<Message, MessageError> {
+    caller.authorise(Permission::Operate)?;
+    let (key, loaded) = load_own(app, caller, id).await?;
+    let updated = app.executor(&caller.context()).execute_loaded(&key, loaded, command).await?;
+    if !updated.state.requested()?.is_complete() {
+        app.hint(&key, &updated).await;
+    }
+    let content = content_of(app, &key, &updated).await?;
+    message(app, key, updated, content).await
+}

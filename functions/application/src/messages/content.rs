@@ -1,0 +1,161 @@
+//! What a message carries: when it is due, its files, its buttons and its rendering.
+
+use std::collections::BTreeMap;
+
+use domain::message::{AttachmentLink, Button, Location, MediaKind};
+use domain::quiet_hours;
+use domain::render::RenderError;
+use events::{Attachment, EntityRef, QuietHours, TenantId, Timestamp};
+
+use super::new_message::{AttachmentRef, Faults, Field};
+use crate::files::{State as UploadState, UploadedFile};
+use crate::hash::file_token;
+
+/// A time this little in the past is now: clocks differ.
+const CLOCK_TOLERANCE_MS: i64 = 5 * 60_000;
+/// The furthest that a message may be scheduled.
+const MAX_SCHEDULE_AHEAD_MS: i64 = 366 * 24 * 3_600_000;
+/// How long a link to an uploaded file is good after its message was due, in milliseconds.
+const FILE_LINK_TTL_MS: i64 = 30 * 24 * 3_600_000;
+
+/// When a message is sent, and until when it may be. None: now, and as its type has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SendTime {
+    pub at: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
+}
+
+impl SendTime {
+    pub fn check(at: Option<Timestamp>, expires_at: Option<Timestamp>, now: Timestamp, faults: &mut Faults) -> Self {
+        if at.is_some_and(|at| at < now - CLOCK_TOLERANCE_MS) {
+            faults.add(Field::ScheduledAt, "in_the_past", "scheduledAt is in the past.");
+        }
+        if at.is_some_and(|at| now + MAX_SCHEDULE_AHEAD_MS < at) {
+            faults.add(Field::ScheduledAt, "too_far", "scheduledAt is more than a year away.");
+        }
+        if expires_at.is_some_and(|expires_at| expires_at <= at.unwrap_or(now).max(now)) {
+            faults.add(Field::ExpiresAt, "in_the_past", "expiresAt must be after the time of sending.");
+        }
+        SendTime { at: at.filter(|at| now < *at), expires_at }
+    }
+}
+
+/// Everything a link to an uploaded file is made of.
+pub(super) struct FileLinks<'a> {
+    pub files: &'a BTreeMap<String, UploadedFile>,
+    pub public_url: &'a str,
+    pub contact_key: &'a [u8],
+    pub tenant: &'a TenantId,
+    /// When the message is due.
+    pub due: Timestamp,
+}
+
+impl FileLinks<'_> {
+    /// A link is good for as long as its message, and a month more.
+    fn url(&self, id: &str) -> String {
+        let token = file_token(self.contact_key, self.tenant, id, self.due + FILE_LINK_TTL_MS);
+        format!("{}/files/{token}", self.public_url)
+    }
+
+    pub fn check(&self, refs: &[AttachmentRef], faults: &mut Faults) -> Vec<AttachmentLink> {
+        let links = refs.iter().enumerate().map(|(index, attachment)| self.link(index, attachment, faults));
+        links.collect::<Vec<_>>().into_iter().flatten().collect()
+    }
+
+    fn link(&self, index: usize, attachment: &AttachmentRef, faults: &mut Faults) -> Option<AttachmentLink> {
+        let AttachmentRef { attachment_id, filename, file_url, kind } = attachment;
+        let is_short = |text: &str, limit: usize| {
+            !text.is_empty() && text.chars().count() <= limit && !text.chars().any(char::is_control)
+        };
+        let is_named = filename.as_ref().is_none_or(|name| is_short(name, 255));
+        match (attachment_id, file_url, filename) {
+            (Some(id), None, _) if is_named && is_short(id, 40) => {
+                let (code, detail) = match self.files.get(id) {
+                    Some(file) if file.state == UploadState::Ready => {
+                        return Some(AttachmentLink {
+                            filename: filename.as_ref().unwrap_or(&file.filename).clone(),
+                            file_url: self.url(id),
+                            kind: kind.or_else(|| file.mime.split('/').next()?.parse::<MediaKind>().ok()),
+                            attachment: Some(id.clone()),
+                        });
+                    }
+                    None => ("unknown_attachment", "There is no such attachment: POST /api/attachments makes one."),
+                    Some(file) if file.state == UploadState::Refused => {
+                        ("refused", "It is not what it was said to be.")
+                    }
+                    Some(_) => ("not_uploaded", "Nothing was uploaded yet: PUT it to the address that was given."),
+                };
+                faults.add(Field::AttachmentId(index), code, detail);
+                None
+            }
+            (None, Some(url), Some(name)) if is_named && is_short(url, 2_000) && url.starts_with("https://") => {
+                Some(AttachmentLink { filename: name.clone(), file_url: url.clone(), kind: *kind, attachment: None })
+            }
+            _ => {
+                let detail = "An attachment is {\"attachmentId\": …} of one that was uploaded, or {\"filename\": …, \
+                              \"fileUrl\": \"https://…\"}, with a kind of image, video, audio or file where its name \
+                              does not say it.";
+                faults.add(Field::Attachment(index), "not_an_attachment", detail);
+                None
+            }
+        }
+    }
+
+    /// What the event keeps of each attachment: no names and no addresses.
+    pub fn recorded(&self, links: &[AttachmentLink]) -> Vec<Attachment> {
+        let record = |(index, link): (usize, &AttachmentLink)| {
+            let file = link.attachment.as_ref().and_then(|id| self.files.get(id));
+            Attachment {
+                key: index.to_string(),
+                sha256: file.and_then(|file| file.sha256.clone()),
+                mime: file.map(|file| file.mime.clone()),
+                size_bytes: file.map(|file| file.size),
+            }
+        };
+        links.iter().enumerate().map(record).collect()
+    }
+}
+
+pub(super) fn check_location(location: Option<&Location>, faults: &mut Faults) {
+    let is_on_earth = |place: &Location| place.latitude.abs() <= 90.0 && place.longitude.abs() <= 180.0;
+    if location.is_some_and(|place| !is_on_earth(place)) {
+        faults.add(Field::Location, "not_a_location", NOT_A_LOCATION);
+    }
+}
+
+/// The detail of a location that is none.
+pub const NOT_A_LOCATION: &str = "location is {\"latitude\": -1.29, \"longitude\": 36.82, \"name\"?, \"address\"?}.";
+
+pub(super) fn check_buttons(buttons: &[Button], faults: &mut Faults) {
+    for (index, button) in buttons.iter().enumerate() {
+        let has_one_effect = button.url.is_some() != button.data.is_some();
+        let is_safe = button.url.as_ref().is_none_or(|url| url.starts_with("https://") && url.len() <= 2_000);
+        if !((1..=64).contains(&button.text.chars().count()) && has_one_effect && is_safe) {
+            let detail = "A button is {\"text\": …, \"url\": \"https://…\"} or {\"text\": …, \"data\": …}.";
+            faults.add(Field::Button(index), "not_a_button", detail);
+        }
+    }
+}
+
+pub(super) fn check_entity(entity: Option<&EntityRef>, faults: &mut Faults) {
+    if entity.is_some_and(|entity| entity.kind.is_empty()) {
+        faults.add(Field::EntityType, "required", "entityId needs an entityType.");
+    }
+}
+
+pub(super) fn check_quiet_hours(quiet_hours: Option<&QuietHours>, faults: &mut Faults) {
+    if let Some(Err((name, error))) = quiet_hours.map(quiet_hours::check) {
+        faults.add(Field::QuietHours(name), "not_quiet_hours", format!("quietHours.{name} {error}."));
+    }
+}
+
+/// A rendering that failed, at the field to correct.
+pub(super) fn render_fault(error: &RenderError, has_template: bool, faults: &mut Faults) {
+    let field = match error {
+        RenderError::MissingVariables(_) => Field::Variables,
+        RenderError::UnknownTemplate(_) | RenderError::WrongChannel(_) => Field::Template,
+        RenderError::Template(_) if has_template => Field::Variables,
+        RenderError::Template(_) | RenderError::TooLarge | RenderError::Empty => Field::Content,
+    };
+    faults.add(field, error.kind(), format!("Cannot be rendered: {error}."));
+}

@@ -1,0 +1,127 @@
+//! Loads everything that a message is composed by.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use domain::ports::{Principal, StoreError};
+use domain::provider_configs::Channels;
+use domain::templates::Templates;
+use events::{Channel, Mode, TemplateRef};
+use futures_util::future::join;
+
+use super::known::{Known, KnownRecipient};
+use super::new_message::{ChannelChoice, NewMessage};
+use super::routing::{Draft, drafts};
+use crate::app::App;
+use crate::caller::Caller;
+use crate::consent::{addresses, person};
+use crate::files::{UploadedFile, find_checked};
+
+/// What a tenant decided about its provider configurations and templates, at most 15 seconds old.
+#[derive(Debug, Clone)]
+pub struct TenantConfig {
+    pub channels: Arc<Channels>,
+    pub templates: Arc<Templates>,
+}
+
+impl TenantConfig {
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn load(app: &App, principal: &Principal) -> Result<TenantConfig, StoreError> {
+        let channels = app.directory.channels(&app.own, &principal.tenant);
+        let templates = app.library.templates(&app.own, &principal.tenant);
+        let (channels, templates) = join(channels, templates).await;
+        Ok(TenantConfig { channels: channels?, templates: templates? })
+    }
+}
+
+/// Whether anything could carry a message by this channel. Test messages always find a sandbox.
+pub(super) fn can_serve(app: &App, principal: &Principal, configs: &Channels, channel: Channel) -> bool {
+    let is_own = !configs.own(channel).is_empty();
+    let is_deployments =
+        || app.accounts.iter().any(|account| account.channel == channel && account.mode == principal.mode);
+    is_own || is_deployments() || (principal.mode == Mode::Test && app.has_sandbox)
+}
+
+/// Loads what one message is composed by.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub(super) async fn gather<'a>(
+    app: &'a App,
+    caller: &'a Caller,
+    message: &'a NewMessage,
+    config: &TenantConfig,
+) -> Result<Known<'a>, StoreError> {
+    let principal = &caller.principal;
+    let can_serve = |channel: &Channel| can_serve(app, principal, &config.channels, *channel);
+    let mut known = Known {
+        now: app.host.now(),
+        caller,
+        configs: config.channels.clone(),
+        templates: config.templates.clone(),
+        locale: message.locale.as_deref(),
+        available: Channel::ALL.iter().copied().filter(can_serve).collect(),
+        files: uploaded_files(app, principal, message).await?,
+        recipient: KnownRecipient::default(),
+        template_texts: HashMap::new(),
+        contact_key: &app.contact_key,
+        public_url: &app.own.public_url,
+    };
+    known.recipient = known_recipient(app, principal, message, &known).await?;
+    for draft in drafts(message, &known) {
+        let Some((channel, template)) = template_of(&draft, &known) else { continue };
+        let text = app.library.words(&app.own, &principal.tenant, channel, Some(&template)).await?;
+        known.template_texts.extend(text.map(|text| ((template.id, template.version), text)));
+    }
+    Ok(known)
+}
+
+fn template_of(draft: &Draft, known: &Known<'_>) -> Option<(Channel, TemplateRef)> {
+    let channel = draft.channel()?;
+    let template = known.templates.resolve(draft.content.template.as_ref()?, channel, known.locale)?;
+    Some((channel, template))
+}
+
+async fn uploaded_files(
+    app: &App,
+    principal: &Principal,
+    message: &NewMessage,
+) -> Result<BTreeMap<String, UploadedFile>, StoreError> {
+    let mut files = BTreeMap::new();
+    for id in message.attachments.iter().filter_map(|attachment| attachment.attachment_id.as_ref()) {
+        if !files.contains_key(id)
+            && let Some(file) = find_checked(app, principal, id).await?
+        {
+            files.insert(id.clone(), file);
+        }
+    }
+    Ok(files)
+}
+
+/// Reads preferences where a channel is chosen by them, and addresses where none was given.
+async fn known_recipient(
+    app: &App,
+    principal: &Principal,
+    message: &NewMessage,
+    known: &Known<'_>,
+) -> Result<KnownRecipient, StoreError> {
+    let (own, tenant) = (&app.own, &principal.tenant);
+    let recipient = message.recipient();
+    let choices = [message.channel].into_iter().chain(message.fallback.iter().map(|step| step.channel));
+    let is_auto = choices.into_iter().any(|choice| choice == Some(ChannelChoice::Auto));
+    let mut found = KnownRecipient::default();
+    if is_auto {
+        found.preferences = match app.defaults.for_recipient(own, tenant, &recipient).await? {
+            Some(preferences) => preferences,
+            None => (*app.defaults.of(own, tenant).await?).clone(),
+        };
+    }
+    let needs_address = is_auto || drafts(message, known).iter().any(|draft| draft.to.is_none());
+    if let Some(person) = person(&recipient).filter(|_| needs_address) {
+        found.addresses = addresses(own, tenant, &person).await?;
+    }
+    Ok(found)
+}

@@ -1,0 +1,49 @@
+//! What a message is composed by.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use domain::preferences::Preferences;
+use domain::provider_configs::Channels;
+use domain::render::CompiledTemplate;
+use domain::templates::Templates;
+use events::{Channel, TemplateRef, Timestamp};
+
+use crate::caller::Caller;
+use crate::files::UploadedFile;
+
+/// What routing needs to know of the recipient.
+#[derive(Debug, Clone, Default)]
+pub struct KnownRecipient {
+    /// The recipient's own preferences over the tenant's defaults.
+    pub preferences: Preferences,
+    /// The recipient's preferred addresses.
+    pub addresses: BTreeMap<Channel, String>,
+}
+
+/// What `compose` decides by.
+pub struct Known<'a> {
+    pub now: Timestamp,
+    pub caller: &'a Caller,
+    pub configs: Arc<Channels>,
+    pub templates: Arc<Templates>,
+    /// The message's own, which its templates are resolved with.
+    pub locale: Option<&'a str>,
+    /// Channels that something carries.
+    pub available: Vec<Channel>,
+    /// The uploaded files that the message names, by their ids.
+    pub files: BTreeMap<String, UploadedFile>,
+    pub recipient: KnownRecipient,
+    /// The tenant's own templates that the message uses, by id and version.
+    pub template_texts: HashMap<(String, u32), Arc<CompiledTemplate>>,
+    pub contact_key: &'a [u8],
+    pub public_url: &'a str,
+}
+
+impl Known<'_> {
+    /// None: the template is built in.
+    pub(super) fn template_text(&self, template: Option<&TemplateRef>) -> Option<&CompiledTemplate> {
+        let template = template?;
+        self.template_texts.get(&(template.id.clone(), template.version)).map(|text| &**text)
+    }
+}

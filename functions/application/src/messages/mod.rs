@@ -1,0 +1,75 @@
+//! Use cases of messages: accepting them, changing them and reading them.
+//!
+//! Every caller (HTTP, test sends, campaigns, automations) describes a message as a [`NewMessage`]. [`compose`] checks it and
+//! finds every fault at once. [`send`] loads what it needs, composes, checks consent, stores and sends a hint. Permissions
+//! and scopes are checked here, so that no caller can forget them.
+
+mod address;
+mod batch;
+mod change;
+mod compose;
+mod content;
+mod gather;
+mod known;
+mod new_message;
+mod read;
+mod redrive;
+mod resend;
+mod routing;
+mod send;
+mod statistics;
+
+pub use address::{ALLOWED_COUNTRIES, DEFAULT_REGION};
+pub use batch::{check_batch, send_batch};
+pub use change::{Change, cancel, change, resolve, retry};
+pub use compose::{Composed, compose};
+pub use content::NOT_A_LOCATION;
+pub use gather::TenantConfig;
+pub use known::{Known, KnownRecipient};
+pub use new_message::{AttachmentRef, ChannelChoice, Fault, Field, IdempotencyKey, NewContent, NewMessage, NewStep};
+pub use read::{Listed, Message, content_of, fallback_content_keys, get, list, load};
+pub use redrive::{Redrive, Redriven, redrive};
+pub use resend::{Resend, resend};
+pub use send::{Accepted, send, send_test};
+pub use statistics::{QueueStatus, Statistics, queue_status, statistics};
+
+use domain::communication::Rejection;
+use domain::ports::StoreError;
+use events::SuppressReason;
+
+use crate::ExecuteError;
+use crate::caller::Forbidden;
+
+/// Why a use case of messages had no effect.
+#[derive(Debug, thiserror::Error)]
+pub enum MessageError {
+    /// The caller's role does not permit it.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// The tenant has no such message in the caller's mode.
+    #[error("there is no such message")]
+    NotFound,
+    /// The request is at fault. Another try fails in the same way.
+    #[error("{} faults", .0.len())]
+    Invalid(Vec<Fault>),
+    /// The recipient must not be sent this.
+    #[error("the recipient is suppressed: {}", .0.as_str())]
+    Suppressed(SuppressReason),
+    /// What the use case needs of the content was erased.
+    #[error("the content has been erased")]
+    Erased,
+    /// An email needs a subject, and the message to be sent again has none.
+    #[error("an email needs a subject, and this message has none")]
+    NoSubject,
+    #[error(transparent)]
+    Execute(#[from] ExecuteError),
+    /// Nothing is lost: try again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<Rejection> for MessageError {
+    fn from(rejection: Rejection) -> Self {
+        ExecuteError::Rejected(rejection).into()
+    }
+}

@@ -1,0 +1,224 @@
+//! What a caller gives to send a message, and what can be wrong with it.
+
+use domain::message::{Button, Location, MediaKind, ProviderTemplate};
+use events::{
+    Channel, EntityRef, FallbackCondition, InDoubtPolicy, MessageType, Priority, QuietHours, Recipient, RecipientType,
+    RetentionClass, Source, Timestamp,
+};
+
+/// A message to be accepted. What is required may still be missing: `compose` finds that, with every other fault.
+#[derive(Debug, Clone, Default)]
+pub struct NewMessage {
+    pub channel: Option<ChannelChoice>,
+    pub kind: Option<MessageType>,
+    /// The address. None: the recipient's preferred one for the channel.
+    pub to: Option<String>,
+    /// None: a customer.
+    pub recipient_type: Option<RecipientType>,
+    pub recipient_id: Option<String>,
+    pub recipient_name: Option<String>,
+    pub content: NewContent,
+    pub locale: Option<String>,
+    pub attachments: Vec<AttachmentRef>,
+    pub location: Option<Location>,
+    pub buttons: Vec<Button>,
+    /// The business record that the message is about.
+    pub entity: Option<EntityRef>,
+    pub scheduled_at: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
+    pub priority: Option<Priority>,
+    pub in_doubt: Option<InDoubtPolicy>,
+    pub max_attempts: Option<u8>,
+    pub quiet_hours: Option<QuietHours>,
+    pub retention: Option<RetentionClass>,
+    pub fallback: Vec<NewStep>,
+    /// None: the API.
+    pub source: Option<Source>,
+    /// By this provider configuration and no other.
+    pub via: Option<String>,
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// A hash of the whole request. The same idempotency key with another fingerprint is refused.
+    pub fingerprint: String,
+    /// What the caller already found wrong, such as a field of the wrong type. It is reported with the faults that
+    /// `compose` finds.
+    pub faults: Vec<Fault>,
+}
+
+/// Which channel a message takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelChoice {
+    /// The first that the recipient prefers and that can reach them.
+    Auto,
+    Fixed(Channel),
+}
+
+/// The text of a message, or the template it is rendered from.
+#[derive(Debug, Clone, Default)]
+pub struct NewContent {
+    pub subject: Option<String>,
+    pub text: Option<String>,
+    /// A template's id or code.
+    pub template: Option<String>,
+    /// An object: the template's variables.
+    pub variables: Option<serde_json::Value>,
+    /// A template that the provider holds.
+    pub provider_template: Option<ProviderTemplate>,
+}
+
+impl NewContent {
+    /// The content of a fallback step: what the step leaves out is as in the message.
+    pub(super) fn or(&self, message: &NewContent) -> NewContent {
+        let has_own = self.text.is_some() || self.template.is_some();
+        let (text, template) = if has_own { (&self.text, &self.template) } else { (&message.text, &message.template) };
+        NewContent {
+            subject: self.subject.clone().or_else(|| message.subject.clone()),
+            text: text.clone(),
+            template: template.clone(),
+            variables: self.variables.clone().or_else(|| message.variables.clone()),
+            provider_template: self.provider_template.clone().or_else(|| message.provider_template.clone()),
+        }
+    }
+}
+
+/// A file to go with a message: one that was uploaded, by its id, or one at an address.
+#[derive(Debug, Clone, Default)]
+pub struct AttachmentRef {
+    pub attachment_id: Option<String>,
+    pub filename: Option<String>,
+    pub file_url: Option<String>,
+    pub kind: Option<MediaKind>,
+}
+
+/// Another channel to try when the one before it has failed or was not delivered or read in time.
+#[derive(Debug, Clone, Default)]
+pub struct NewStep {
+    pub channel: Option<ChannelChoice>,
+    /// None: the message's own number if both channels use phone numbers, or else the recipient's preferred address.
+    pub to: Option<String>,
+    pub content: NewContent,
+    /// How long the channel before it has, in milliseconds. None: until it has failed for good.
+    pub after_ms: Option<i64>,
+    /// None: unless delivered.
+    pub unless: Option<FallbackCondition>,
+}
+
+/// Chosen by the caller; names one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    pub const MAX_LENGTH: usize = 255;
+
+    /// 1 to 255 visible ASCII characters and spaces. Spaces around it do not count.
+    pub fn parse(text: &str) -> Option<IdempotencyKey> {
+        let text = text.trim();
+        let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+        let is_sound = !text.is_empty() && text.len() <= IdempotencyKey::MAX_LENGTH && is_visible;
+        is_sound.then(|| IdempotencyKey(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One thing that is wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The fallback step that it is in. None: the message itself.
+    pub step: Option<usize>,
+    pub field: Field,
+    /// For programs, such as `required`.
+    pub code: &'static str,
+    /// For people: a sentence.
+    pub detail: String,
+}
+
+/// Where a fault lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Field {
+    Channel,
+    Type,
+    To,
+    Subject,
+    Content,
+    Template,
+    Variables,
+    EntityType,
+    ScheduledAt,
+    ExpiresAt,
+    /// By its index, as are the next two.
+    Attachment(usize),
+    AttachmentId(usize),
+    Button(usize),
+    /// `start`, `end` or `timeZone`.
+    QuietHours(&'static str),
+    Location,
+    After,
+    /// A place that only the caller knows, such as a field that does not exist: a pointer into its own input.
+    Input(String),
+}
+
+/// Faults as they are found.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    all: Vec<Fault>,
+    step: Option<usize>,
+}
+
+impl Faults {
+    pub fn new(found_before: Vec<Fault>) -> Self {
+        Faults { all: found_before, step: None }
+    }
+
+    /// What is found from now on belongs to this step.
+    pub fn in_step(&mut self, step: Option<usize>) {
+        self.step = step;
+    }
+
+    pub fn add(&mut self, field: Field, code: &'static str, detail: impl Into<String>) {
+        self.all.push(Fault { step: self.step, field, code, detail: detail.into() });
+    }
+
+    /// Notes that a value is missing.
+    pub fn required<T>(&mut self, value: Option<T>, field: Field, name: &str) -> Option<T> {
+        if value.is_none() {
+            self.add(field, "required", format!("{name} is required."));
+        }
+        value
+    }
+
+    /// Whether the message itself has this fault already: its steps inherit it.
+    pub fn has_inherited(&self, field: &Field, code: &str) -> bool {
+        let same = |fault: &Fault| fault.step.is_none() && fault.field == *field && fault.code == code;
+        self.step.is_some() && self.all.iter().any(same)
+    }
+
+    pub fn finish(self) -> Result<(), Vec<Fault>> {
+        if self.all.is_empty() { Ok(()) } else { Err(self.all) }
+    }
+}
+
+impl NewMessage {
+    /// A recipient of no named type is a customer.
+    pub(super) fn recipient(&self) -> Recipient {
+        let kind = self.recipient_type.unwrap_or(RecipientType::Customer);
+        Recipient { kind, id: self.recipient_id.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idempotency_key_is_visible_and_short() {
+        assert_eq!(
+            IdempotencyKey::parse(" invoice-1234/send ").as_ref().map(IdempotencyKey::as_str),
+            Some("invoice-1234/send")
+        );
+        for wrong in ["", "   ", "a\u{0}b", "ñ", &"k".repeat(256)] {
+            assert_eq!(IdempotencyKey::parse(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Reading messages: one from its stream, many from the views.
+
+use std::sync::Arc;
+
+use domain::access::Permission;
+use domain::communication_view::{CommunicationRow, project};
+use domain::message::MessageContent;
+use domain::ports::{ContentKey, ListFilter, StoreError, StreamKey};
+use domain::render::CompiledTemplate;
+use domain::stats::Counters;
+use events::{CommunicationId, CommunicationRequest, Timestamp};
+
+use super::MessageError;
+use crate::Loaded;
+use crate::app::App;
+use crate::caller::Caller;
+
+/// A message as its stream has it, with the personal data that is still there.
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub key: StreamKey,
+    pub loaded: Loaded,
+    pub row: CommunicationRow,
+    /// None once erased.
+    pub content: Option<MessageContent>,
+    /// The tenant's own template. None: it uses none, or one that is built in.
+    pub template: Option<Arc<CompiledTemplate>>,
+}
+
+/// One page of messages, newest first.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// The content is none once erased.
+    pub rows: Vec<(CommunicationRow, Option<MessageContent>)>,
+    /// Where the next page begins. None: this is the last.
+    pub next: Option<String>,
+    /// The counters of all of the tenant's messages, and when they were last written.
+    pub totals: Counters,
+    pub as_of: Option<Timestamp>,
+}
+
+/// One message of this caller, from its stream: you see your own write.
+///
+/// # Errors
+///
+/// [`MessageError::NotFound`], as [`load`].
+pub async fn get(app: &App, caller: &Caller, id: CommunicationId) -> Result<Message, MessageError> {
+    let (key, loaded) = load(app, caller, id).await?;
+    let content = content_of(app, &key, &loaded).await?;
+    message(app, key, loaded, content).await
+}
+
+/// The stream of one message of this caller.
+///
+/// # Errors
+///
+/// [`MessageError::NotFound`]: also for another tenant's, and for one of the other mode.
+pub async fn load(app: &App, caller: &Caller, id: CommunicationId) -> Result<(StreamKey, Loaded), MessageError> {
+    caller.authorise(Permission::View)?;
+    load_own(app, caller, id).await
+}
+
+pub(super) async fn load_own(
+    app: &App,
+    caller: &Caller,
+    id: CommunicationId,
+) -> Result<(StreamKey, Loaded), MessageError> {
+    let key = StreamKey { tenant: caller.principal.tenant.clone(), id };
+    let loaded = app.executor(&caller.context()).load(&key).await?;
+    let has_same_mode = loaded.state.requested().is_ok_and(|it| it.request.mode == caller.principal.mode);
+    if has_same_mode { Ok((key, loaded)) } else { Err(MessageError::NotFound) }
+}
+
+/// The content of a loaded message. None: it was erased.
+///
+/// # Errors
+///
+/// [`MessageError`]
+pub async fn content_of(app: &App, key: &StreamKey, loaded: &Loaded) -> Result<Option<MessageContent>, MessageError> {
+    let communication = loaded.state.requested()?;
+    let content_key = ContentKey::for_request(key, &communication.request, &communication.content_id);
+    Ok(app.vault.get(&content_key, app.host.now()).await?)
+}
+
+/// Where the content of each fallback step is.
+pub fn fallback_content_keys(key: &StreamKey, request: &CommunicationRequest) -> Vec<ContentKey> {
+    let (mut key, mut content_keys) = (key.clone(), Vec::new());
+    for step in request.fallback.iter().flat_map(|fallback| &fallback.steps) {
+        key.id = CommunicationId::for_fallback_of(&key.tenant, key.id);
+        let step_request = CommunicationRequest { contact_hash: step.contact_hash.clone(), ..request.clone() };
+        content_keys.push(ContentKey::for_request(&key, &step_request, &request.request_hash));
+    }
+    content_keys
+}
+
+/// The template of a message, where it is the tenant's own.
+pub(super) async fn template_of(
+    app: &App,
+    key: &StreamKey,
+    request: &CommunicationRequest,
+) -> Result<Option<Arc<CompiledTemplate>>, StoreError> {
+    app.library.words(&app.own, &key.tenant, request.channel, request.template.as_ref()).await
+}
+
+pub(super) async fn message(
+    app: &App,
+    key: StreamKey,
+    loaded: Loaded,
+    content: Option<MessageContent>,
+) -> Result<Message, MessageError> {
+    let row = project(key.id, &loaded.records).ok_or(MessageError::NotFound)?;
+    let template = template_of(app, &key, &loaded.state.requested()?.request).await?;
+    Ok(Message { key, loaded, row, content, template })
+}
+
+/// The caller's messages that match, from `after` on.
+///
+/// # Errors
+///
+/// [`MessageError`]
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    filter: &ListFilter,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Listed, MessageError> {
+    caller.authorise(Permission::View)?;
+    let scope = caller.scope();
+    let page = app.views.list(&scope, filter, after, limit).await?;
+    let (totals, as_of) = app.views.total_counters(&scope).await?;
+    let content_key = |row: &CommunicationRow| ContentKey {
+        tenant: scope.tenant.clone(),
+        subject: row.subject.clone(),
+        id: row.id,
+        content: row.content.clone(),
+    };
+    let content_keys: Vec<ContentKey> = page.rows.iter().map(content_key).collect();
+    let contents = app.vault.get_many(&content_keys, app.host.now()).await?;
+    Ok(Listed { rows: page.rows.into_iter().zip(contents).collect(), next: page.next, totals, as_of })
+}

@@ -1,0 +1,96 @@
+//! Retrying dead letters in bulk, at a limited rate.
+
+use domain::access::Permission;
+use domain::communication::{Command, Rejection};
+use domain::ports::{ListFilter, StreamKey};
+use events::{CommunicationId, Timestamp};
+use futures_util::future::join_all;
+
+use super::MessageError;
+use crate::ExecuteError;
+use crate::app::App;
+use crate::caller::Caller;
+
+/// Streams changed side by side.
+const MAX_CONCURRENT_RETRIES: usize = 16;
+
+/// Which dead letters, and how fast.
+#[derive(Debug, Clone)]
+pub struct Redrive {
+    pub filter: ListFilter,
+    pub limit: usize,
+    pub per_second: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Redriven {
+    pub matched: usize,
+    /// The others were retried or sent since the view was written.
+    pub redriven: usize,
+    pub has_more: bool,
+    /// When the last of them is due.
+    pub last_at: Option<Timestamp>,
+}
+
+/// Retries the dead letters that match, the oldest first. Each is an event of its own stream.
+///
+/// # Errors
+///
+/// [`MessageError`]: some may have been retried already; a second try passes over them.
+pub async fn redrive(app: &App, caller: &Caller, redrive: &Redrive) -> Result<Redriven, MessageError> {
+    caller.authorise(Permission::Operate)?;
+    let (ids, has_more) = matching(app, caller, redrive).await?;
+    let now = app.host.now();
+    let due = |index: usize| now + (index as u64 * 1_000 / redrive.per_second) as i64;
+    let mut redriven = 0;
+    let all: Vec<(usize, CommunicationId)> = ids.into_iter().enumerate().collect();
+    for some in all.chunks(MAX_CONCURRENT_RETRIES) {
+        let retries = some.iter().map(|(index, id)| retry_at(app, caller, *id, now, due(*index)));
+        for retried in join_all(retries).await {
+            redriven += usize::from(retried?);
+        }
+    }
+    let last_at = all.last().map(|(index, _)| due(*index));
+    Ok(Redriven { matched: all.len(), redriven, has_more, last_at })
+}
+
+/// The oldest of them has waited longest and comes first.
+async fn matching(
+    app: &App,
+    caller: &Caller,
+    Redrive { filter, limit, .. }: &Redrive,
+) -> Result<(Vec<CommunicationId>, bool), MessageError> {
+    let (mut ids, mut after) = (Vec::new(), None);
+    let has_more = loop {
+        let page = app.views.list(&caller.scope(), filter, after.as_deref(), limit - ids.len()).await?;
+        ids.extend(page.rows.into_iter().map(|row| row.id));
+        after = page.next;
+        if after.is_none() || ids.len() == *limit {
+            break after.is_some();
+        }
+    };
+    ids.reverse();
+    Ok((ids, has_more))
+}
+
+/// Whether it was still a dead letter.
+async fn retry_at(
+    app: &App,
+    caller: &Caller,
+    id: CommunicationId,
+    now: Timestamp,
+    at: Timestamp,
+) -> Result<bool, MessageError> {
+    let key = StreamKey { tenant: caller.principal.tenant.clone(), id };
+    let command = Command::Retry { by: caller.actor().name(), now, at: Some(at).filter(|at| now < *at) };
+    match app.executor(&caller.context()).execute(&key, command).await {
+        Ok(updated) => {
+            app.hint(&key, &updated).await;
+            Ok(true)
+        }
+        Err(ExecuteError::Rejected(
+            Rejection::NotDeadLettered | Rejection::AlreadyAccepted | Rejection::NotRequested,
+        )) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,99 @@
+//! Sending a message again: the same content as a new message, perhaps by another channel or to another address.
+
+use domain::access::Permission;
+use domain::message::MessageContent;
+use domain::policy;
+use events::{Channel, CommunicationId, CommunicationRequest, Source};
+use serde_json::json;
+
+use super::MessageError;
+use super::address::{check_channel, check_team, normalise};
+use super::change::render;
+use super::compose::Composed;
+use super::gather::can_serve;
+use super::new_message::{Fault, Faults, Field, IdempotencyKey};
+use super::read::{content_of, load_own};
+use super::send::{Accepted, IdempotencyCheck, check_idempotency, store, with_content};
+use crate::app::App;
+use crate::caller::Caller;
+use crate::hash::body_hash;
+
+/// How to send it again. None: as before.
+#[derive(Debug, Clone, Default)]
+pub struct Resend {
+    pub channel: Option<Channel>,
+    /// Required for another channel.
+    pub to: Option<String>,
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// What the caller already found wrong.
+    pub faults: Vec<Fault>,
+}
+
+/// Accepts the content of an earlier message as a new one.
+///
+/// # Errors
+///
+/// [`MessageError`]: nothing was accepted, except where the outcome is unknown.
+pub async fn resend(
+    app: &App,
+    caller: &Caller,
+    id: CommunicationId,
+    resend: &Resend,
+) -> Result<Accepted, MessageError> {
+    caller.authorise(Permission::Send)?;
+    let (original_key, original) = load_own(app, caller, id).await?;
+    let earlier = &original.state.requested()?.request;
+    let channel = resend.channel.unwrap_or(earlier.channel);
+    let to = check(app, caller, resend, earlier).await?;
+    let request_hash = body_hash(&json!({ "resend": original_key.id, "channel": channel.as_str(), "contact": to }));
+    let (key, loaded) = match check_idempotency(app, caller, resend.idempotency_key.as_ref(), &request_hash).await? {
+        IdempotencyCheck::First(key, loaded) => (key, loaded),
+        IdempotencyCheck::Replay(key, loaded) => {
+            return with_content(app, Accepted { key, loaded, content: None, is_replay: true }).await;
+        }
+    };
+    let content = content_of(app, &original_key, &original).await?.ok_or(MessageError::Erased)?;
+    if channel == Channel::Email && earlier.template.is_none() && content.subject.is_none() {
+        return Err(MessageError::NoSubject);
+    }
+    let mut faults = Faults::default();
+    let to = to.unwrap_or_else(|| content.recipient_contact.clone());
+    let address = check_team(to, caller, &app.contact_key, &mut faults);
+    faults.finish().map_err(MessageError::Invalid)?;
+    let Some(address) = address else { return Err(MessageError::Invalid(Vec::new())) };
+    let request = CommunicationRequest {
+        channel,
+        source: Source::Resend,
+        contact_hash: address.hash,
+        scheduled_at: None,
+        expires_at: policy::default_expiry(earlier.kind, app.host.now()),
+        resend_of: Some(original_key.id),
+        fallback: None,
+        fallback_of: None,
+        request_hash,
+        requested_by: caller.actor().name(),
+        ..earlier.clone()
+    };
+    let content = MessageContent { recipient_contact: address.text, ..content };
+    let content = render(app, &key, &request, content).await?;
+    store(app, caller, key, loaded, Composed { request, content, fallback_contents: Vec::new() }).await
+}
+
+/// The other address in its normal form, where one is given.
+async fn check(
+    app: &App,
+    caller: &Caller,
+    resend: &Resend,
+    earlier: &CommunicationRequest,
+) -> Result<Option<String>, MessageError> {
+    let mut faults = Faults::new(resend.faults.clone());
+    let channel = resend.channel.unwrap_or(earlier.channel);
+    if resend.to.is_none() && channel != earlier.channel {
+        faults.add(Field::To, "required", "Another channel needs its own recipientContact.");
+    }
+    let configs = app.directory.channels(&app.own, &caller.principal.tenant).await?;
+    check_channel(channel, caller, can_serve(app, &caller.principal, &configs, channel), &mut faults);
+    let to = resend.to.as_ref().and_then(|to| normalise(channel, to, &configs, &mut faults));
+    faults.finish().map_err(MessageError::Invalid)?;
+    Ok(to)
+}

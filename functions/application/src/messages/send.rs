@@ -1,0 +1,178 @@
+//! Accepting a message: load, gather, compose, check consent, store, hint.
+
+use domain::access::Permission;
+use domain::communication::{Command, Rejection};
+use domain::message::MessageContent;
+use domain::ports::{AddressKey, ContentKey, StreamKey};
+use domain::provider::Provider;
+use events::{CommunicationId, CommunicationRequest, Mode, SuppressReason};
+use futures_util::future::join;
+
+use super::MessageError;
+use super::compose::{Composed, compose};
+use super::gather::{TenantConfig, gather};
+use super::new_message::{Fault, Field, IdempotencyKey, NewMessage};
+use super::read::{content_of, fallback_content_keys};
+use crate::Loaded;
+use crate::app::App;
+use crate::caller::Caller;
+
+/// A message that was accepted, now or before.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    pub key: StreamKey,
+    pub loaded: Loaded,
+    /// None once erased, and for replays in a batch.
+    pub content: Option<MessageContent>,
+    /// The same request came before: nothing was done now.
+    pub is_replay: bool,
+}
+
+/// Whether a request is the first with its idempotency key.
+pub(super) enum IdempotencyCheck {
+    First(StreamKey, Loaded),
+    Replay(StreamKey, Loaded),
+}
+
+/// Accepts a message. The same request with the same idempotency key is accepted once.
+///
+/// # Errors
+///
+/// [`MessageError`]: nothing was accepted, except where the outcome is unknown.
+pub async fn send(app: &App, caller: &Caller, message: &NewMessage) -> Result<Accepted, MessageError> {
+    caller.authorise(Permission::Send)?;
+    with_content(app, accept(app, caller, message, None).await?).await
+}
+
+/// Accepts a test of one provider configuration, if its provider can send to the address. The message names the
+/// configuration in `via`.
+///
+/// # Errors
+///
+/// As [`send`].
+pub async fn send_test(
+    app: &App,
+    caller: &Caller,
+    message: &NewMessage,
+    provider: &dyn Provider,
+) -> Result<Accepted, MessageError> {
+    caller.authorise(Permission::Channels)?;
+    let composed = prepare(app, caller, message, None).await?;
+    provider.validate_address(&composed.content.recipient_contact).map_err(|detail| {
+        MessageError::Invalid(vec![Fault { step: None, field: Field::To, code: "not_an_address", detail }])
+    })?;
+    let key = StreamKey {
+        tenant: caller.principal.tenant.clone(),
+        id: CommunicationId::generate(app.host.now(), app.host.random()),
+    };
+    store(app, caller, key, Loaded::default(), composed).await
+}
+
+/// `config`: where it is loaded already.
+pub(super) async fn accept(
+    app: &App,
+    caller: &Caller,
+    message: &NewMessage,
+    config: Option<&TenantConfig>,
+) -> Result<Accepted, MessageError> {
+    let idempotency_key = message.idempotency_key.as_ref();
+    match check_idempotency(app, caller, idempotency_key, &message.fingerprint).await? {
+        IdempotencyCheck::Replay(key, loaded) => Ok(Accepted { key, loaded, content: None, is_replay: true }),
+        IdempotencyCheck::First(key, loaded) => {
+            let composed = prepare(app, caller, message, config).await?;
+            store(app, caller, key, loaded, composed).await
+        }
+    }
+}
+
+/// Gathers and composes. Nothing is stored.
+pub(super) async fn prepare(
+    app: &App,
+    caller: &Caller,
+    message: &NewMessage,
+    config: Option<&TenantConfig>,
+) -> Result<Composed, MessageError> {
+    let known = match config {
+        Some(config) => gather(app, caller, message, config).await?,
+        None => gather(app, caller, message, &TenantConfig::load(app, &caller.principal).await?).await?,
+    };
+    compose(message, &known).map_err(MessageError::Invalid)
+}
+
+/// The stream that a request is for: the one of its idempotency key, or a new one. Live and test keys never meet.
+pub(super) async fn check_idempotency(
+    app: &App,
+    caller: &Caller,
+    idempotency_key: Option<&IdempotencyKey>,
+    fingerprint: &str,
+) -> Result<IdempotencyCheck, MessageError> {
+    let tenant = caller.principal.tenant.clone();
+    let Some(idempotency_key) = idempotency_key else {
+        let id = CommunicationId::generate(app.host.now(), app.host.random());
+        return Ok(IdempotencyCheck::First(StreamKey { tenant, id }, Loaded::default()));
+    };
+    let name = match caller.principal.mode {
+        Mode::Live => idempotency_key.as_str().to_owned(),
+        // No idempotency key can hold a zero byte.
+        Mode::Test => format!("test\0{}", idempotency_key.as_str()),
+    };
+    let key = StreamKey { id: CommunicationId::from_idempotency_key(&tenant, &name), tenant };
+    let loaded = app.executor(&caller.context()).load(&key).await?;
+    let Ok(communication) = loaded.state.requested() else { return Ok(IdempotencyCheck::First(key, loaded)) };
+    if communication.request.request_hash != fingerprint {
+        return Err(Rejection::IdempotencyKeyReused.into());
+    }
+    Ok(IdempotencyCheck::Replay(key, loaded))
+}
+
+/// Consent first, then the vault, the stream and the hint: a crash between them leaves nothing half accepted.
+pub(super) async fn store(
+    app: &App,
+    caller: &Caller,
+    key: StreamKey,
+    loaded: Loaded,
+    Composed { mut request, content, fallback_contents }: Composed,
+) -> Result<Accepted, MessageError> {
+    check_consent(app, &key, &mut request).await?;
+    let until = app.retain_until(request.retention, request.scheduled_at);
+    app.vault.put(&ContentKey::for_request(&key, &request, &request.request_hash), &content, until).await?;
+    for (content_key, content) in fallback_content_keys(&key, &request).iter().zip(&fallback_contents) {
+        app.vault.put(content_key, content, until).await?;
+    }
+    let command = Command::Request(Box::new(request));
+    let loaded = app.executor(&caller.context()).execute_loaded(&key, loaded, command).await?;
+    if loaded.appended > 0 {
+        app.hint(&key, &loaded).await;
+    }
+    Ok(Accepted { key, loaded, content: Some(content), is_replay: false })
+}
+
+/// Refuses what the recipient must not be sent. A message with a fallback is accepted all the same if another channel may
+/// still reach them: its record says why it went on.
+async fn check_consent(app: &App, key: &StreamKey, request: &mut CommunicationRequest) -> Result<(), MessageError> {
+    let address =
+        AddressKey { tenant: key.tenant.clone(), channel: request.channel, contact_hash: request.contact_hash.clone() };
+    let preferences = app.defaults.for_recipient(&app.own, &key.tenant, &request.recipient);
+    let (is_suppressed, preferences) = join(app.store.is_suppressed(&address), preferences).await;
+    let has_fallback = request.fallback.is_some();
+    if is_suppressed? && !has_fallback {
+        return Err(MessageError::Suppressed(SuppressReason::SuppressionList));
+    }
+    let Some(preferences) = preferences? else { return Ok(()) };
+    let is_final = |reason: &SuppressReason| {
+        !has_fallback || !matches!(reason, SuppressReason::ChannelDisabled | SuppressReason::TypeDisabled)
+    };
+    if let Some(reason) = preferences.refuses(request.channel, request.kind).filter(is_final) {
+        return Err(MessageError::Suppressed(reason));
+    }
+    request.quiet_hours = request.quiet_hours.take().or(preferences.quiet_hours);
+    Ok(())
+}
+
+/// With the content of a replay, where it is still there.
+pub(super) async fn with_content(app: &App, mut accepted: Accepted) -> Result<Accepted, MessageError> {
+    if accepted.is_replay {
+        accepted.content = content_of(app, &accepted.key, &accepted.loaded).await?;
+    }
+    Ok(accepted)
+}

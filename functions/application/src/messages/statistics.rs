@@ -1,0 +1,64 @@
+//! Counts of messages, and what the queues hold.
+
+use std::collections::BTreeMap;
+
+use domain::access::Permission;
+use domain::communication_view::utc_day;
+use domain::ports::{QueueDepth, QueueId};
+use domain::stats::{Counters, add_counters};
+use events::Timestamp;
+
+use super::MessageError;
+use crate::app::App;
+use crate::caller::Caller;
+
+/// The counters of some days.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statistics {
+    /// By day in UTC, such as `2026-11-26`.
+    pub days: BTreeMap<String, Counters>,
+    pub sum: Counters,
+}
+
+/// How the work stands at the moment.
+#[derive(Debug, Clone)]
+pub struct QueueStatus {
+    /// The counters of all of the tenant's messages, and when they were last written.
+    pub totals: Counters,
+    pub as_of: Option<Timestamp>,
+    pub depths: Vec<(QueueId, QueueDepth)>,
+    /// None: the sweep has never run.
+    pub last_sweep: Option<Timestamp>,
+}
+
+/// Sums the caller's counters from the day of `from` to the day of `to`.
+///
+/// # Errors
+///
+/// [`MessageError`]
+pub async fn statistics(
+    app: &App,
+    caller: &Caller,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Statistics, MessageError> {
+    caller.authorise(Permission::Stats)?;
+    let days = app.views.daily_counters(&caller.scope(), &utc_day(from), &utc_day(to)).await?;
+    let mut sum = Counters::new();
+    days.values().for_each(|day| add_counters(&mut sum, day));
+    Ok(Statistics { days, sum })
+}
+
+/// # Errors
+///
+/// [`MessageError`]
+pub async fn queue_status(app: &App, caller: &Caller) -> Result<QueueStatus, MessageError> {
+    caller.authorise(Permission::View)?;
+    let (totals, as_of) = app.views.total_counters(&caller.scope()).await?;
+    let mut depths = Vec::new();
+    for queue in QueueId::ALL {
+        depths.push((queue, app.queue.depth(queue).await?));
+    }
+    let last_sweep = app.limits.last_heartbeat("sweep").await?;
+    Ok(QueueStatus { totals, as_of, depths, last_sweep })
+}

@@ -1,0 +1,17 @@
+use async_trait::async_trait;
+use domain::ports::{FetchError, FileFetcher};
+use infra::providers::check_public_url;
+
+/// Files that tenants name by address. No request is made; the same addresses are refused as by the real adapter.
+pub struct SimulatedFiles;
+
+#[async_trait]
+impl FileFetcher for SimulatedFiles {
+    async fn fetch(&self, address: &str, max_bytes: usize) -> Result<(Vec<u8>, String), FetchError> {
+        check_public_url(address)?;
+        if address.contains("large") {
+            return Err(FetchError::TooLarge(max_bytes));
+        }
+        Ok((format!("stands in for {address}").into_bytes(), "text/plain".to_owned()))
+    }
+}

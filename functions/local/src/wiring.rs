@@ -1,0 +1,244 @@
+//! Which adapter stands behind each port, and every handler built on them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use api::Api;
+use api::rate::RequestLimiter;
+use application::App;
+use application::app::RetentionPeriods;
+use application::directory::{Own, ProviderDirectory, connected};
+use application::settings::DeploymentProviderConfig;
+use dead_letter::DeadLetter;
+use deliver::Deliver;
+use domain::ports::{Provider, ProviderConfig, ProviderFactory};
+use domain::provider::{InvalidSetting, ProviderKind};
+use events::{Mode, RateLimit};
+use infra::embedded::{
+    Database, FolderObjectStore, LocalKeyCipher, LogAlertSink, MemoryWorkQueue, SqliteUnmatchedQueue,
+};
+use infra::providers::{HttpClients, HttpJwksSource, HttpProviderFactory, REGISTRY, http_client};
+use project::Project;
+use schedule::Schedule;
+use simulator::{RegisteredConfig, Simulator, deployment, examples};
+use webhook::Webhook;
+
+use crate::Options;
+use crate::clock::Clock;
+use crate::data::DataFolder;
+use crate::dev::Dev;
+use crate::files::SimulatedFiles;
+use crate::workers::INVOCATION_MS;
+
+/// AWS asks for six times the function's timeout.
+const VISIBILITY_MS: i64 = 6 * INVOCATION_MS;
+/// The rate of a simulated provider: more than one machine can send.
+const NO_LIMIT: RateLimit = RateLimit { burst: 1_000_000, per_second: 100_000 };
+
+/// Every adapter of one process.
+pub struct Wiring {
+    pub store: Arc<Database>,
+    pub clock: Arc<Clock>,
+    pub simulator: Arc<Simulator>,
+    pub queue: Arc<MemoryWorkQueue>,
+    pub objects: Arc<FolderObjectStore>,
+    pub unmatched: Arc<SqliteUnmatchedQueue>,
+    providers: Vec<Arc<dyn Provider>>,
+    own: Own,
+    contact_key: Vec<u8>,
+}
+
+impl Wiring {
+    /// Builds the adapters. `url` is the address of this process, `providers_url` that of the providers.
+    pub fn new(
+        folder: &DataFolder,
+        database: Database,
+        clock: Arc<Clock>,
+        simulator: Arc<Simulator>,
+        url: &str,
+        providers_url: &str,
+        rate: Option<RateLimit>,
+    ) -> io::Result<Wiring> {
+        let connector = Arc::new(SimulatedProviderFactory {
+            connections: provider_factory(providers_url),
+            simulator: simulator.clone(),
+        });
+        let providers = deployment_providers(&simulator, &*connector, url, rate.unwrap_or(NO_LIMIT));
+        let store = Arc::new(database);
+        let own = Own {
+            journals: store.clone(),
+            documents: store.clone(),
+            sealer: Arc::new(LocalKeyCipher(folder.credentials_key()?)),
+            connector,
+            host: clock.clone(),
+            public_url: url.to_owned(),
+        };
+        let contact_key = folder.contact_key()?;
+        let objects = FolderObjectStore { folder: folder.files(), url: url.to_owned(), key: contact_key.clone() };
+        let unmatched = SqliteUnmatchedQueue { database: (*store).clone(), host: clock.clone() };
+        Ok(Wiring {
+            queue: Arc::new(MemoryWorkQueue::new(clock.clone(), clock.scaled(VISIBILITY_MS))),
+            objects: Arc::new(objects),
+            unmatched: Arc::new(unmatched),
+            store,
+            clock,
+            simulator,
+            providers,
+            own,
+            contact_key,
+        })
+    }
+
+    pub fn schedule(&self) -> Schedule {
+        Schedule {
+            store: self.store.clone(),
+            queue: self.queue.clone(),
+            limits: self.store.clone(),
+            host: self.clock.clone(),
+        }
+    }
+
+    pub fn deliver(&self, provider_timeout_ms: u64) -> Deliver {
+        Deliver {
+            store: self.store.clone(),
+            vault: self.store.clone(),
+            queue: self.queue.clone(),
+            providers: self.providers.clone(),
+            own: self.own.clone(),
+            documents: self.store.clone(),
+            files: Arc::new(SimulatedFiles),
+            objects: self.objects.clone(),
+            contact_key: self.contact_key.clone(),
+            limits: self.store.clone(),
+            tenant_rate: None,
+            global_rate: None,
+            memory: Arc::default(),
+            alerts: Arc::new(LogAlertSink),
+            host: self.clock.clone(),
+            provider_timeout_ms,
+        }
+    }
+
+    pub fn api(&self, options: &Options) -> Api {
+        let app = App {
+            store: self.store.clone(),
+            vault: self.store.clone(),
+            queue: self.queue.clone(),
+            views: self.store.clone(),
+            keys: self.store.clone(),
+            limits: self.store.clone(),
+            own: self.own.clone(),
+            directory: ProviderDirectory::default(),
+            library: Default::default(),
+            defaults: Default::default(),
+            has_sandbox: true,
+            accounts: self.providers.iter().map(|provider| provider.config().clone()).collect(),
+            objects: self.objects.clone(),
+            host: self.clock.clone(),
+            contact_key: self.contact_key.clone(),
+            retention: RetentionPeriods::days(7, 400, 2_557),
+            principals: Default::default(),
+        };
+        Api {
+            app: Arc::new(app),
+            requests: RequestLimiter::new(options.request_rate),
+            issuer: options.jwt.clone().map(|jwt| {
+                let url = jwt.keys_url.clone();
+                jwt.connect(Arc::new(HttpJwksSource { client: http_client(), url }))
+            }),
+        }
+    }
+
+    pub fn webhook(&self) -> Webhook {
+        Webhook {
+            store: self.store.clone(),
+            host: self.clock.clone(),
+            vault: self.store.clone(),
+            documents: self.store.clone(),
+            inbox: self.unmatched.clone(),
+            providers: self.providers.clone(),
+            own: self.own.clone(),
+            directory: ProviderDirectory::default(),
+            queue: self.queue.clone(),
+            objects: self.objects.clone(),
+            contact_key: self.contact_key.clone(),
+        }
+    }
+
+    pub fn dead_letter(&self) -> DeadLetter {
+        DeadLetter { store: self.store.clone(), alerts: Arc::new(LogAlertSink), host: self.clock.clone() }
+    }
+
+    pub fn project(&self) -> Project {
+        Project { views: self.store.clone(), host: self.clock.clone() }
+    }
+
+    pub fn dev(&self) -> Dev {
+        Dev {
+            simulator: self.simulator.clone(),
+            clock: self.clock.clone(),
+            queue: self.queue.clone(),
+            schedule: self.schedule(),
+            database: (*self.store).clone(),
+            objects: self.objects.clone(),
+        }
+    }
+}
+
+/// Creates providers whose requests go to one address, whatever their mode: nothing leaves this machine.
+fn provider_factory(providers_url: &str) -> HttpProviderFactory {
+    let at = |provider: &str| (provider.to_owned(), providers_url.to_owned());
+    HttpProviderFactory {
+        http: HttpClients::new(),
+        simulators: examples("").iter().map(|(provider, ..)| at(provider)).collect(),
+        bases: REGISTRY.iter().map(|entry| at(entry.kind.name)).collect(),
+    }
+}
+
+/// Creates providers that call the simulator, and registers every configuration with it.
+struct SimulatedProviderFactory {
+    connections: HttpProviderFactory,
+    simulator: Arc<Simulator>,
+}
+
+impl ProviderFactory for SimulatedProviderFactory {
+    fn kinds(&self) -> Vec<&'static ProviderKind> {
+        self.connections.kinds()
+    }
+
+    fn create(
+        &self,
+        account: ProviderConfig,
+        settings: &BTreeMap<String, String>,
+        callback_url: &str,
+    ) -> Result<Arc<dyn Provider>, InvalidSetting> {
+        let registered = RegisteredConfig {
+            provider: account.provider.clone(),
+            config: account.id.clone(),
+            channel: account.channel,
+            settings: settings.clone(),
+            callback_url: callback_url.to_owned(),
+        };
+        let provider = self.connections.create(account, settings, callback_url)?;
+        self.simulator.register(registered);
+        Ok(provider)
+    }
+}
+
+/// The deployment's own provider configurations, for tenants without theirs.
+fn deployment_providers(
+    simulator: &Simulator,
+    connector: &dyn ProviderFactory,
+    public_url: &str,
+    rate: RateLimit,
+) -> Vec<Arc<dyn Provider>> {
+    let configured = deployment(&simulator.sendgrid_public_key()).into_iter();
+    let configured = configured.map(|(config, provider, channel, settings)| {
+        let (config, provider) = (config.to_owned(), provider.to_owned());
+        let callback_path = application::settings::callback_path(&provider, channel);
+        let account = ProviderConfig { id: config, provider, channel, mode: Mode::Test, rate };
+        DeploymentProviderConfig { account, settings, callback_path }
+    });
+    connected(connector, configured.collect(), public_url)
+}

@@ -1,0 +1,120 @@
+//! The loops that stand in for the queues, the change stream and the timers of AWS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use application::hint::Message;
+use dead_letter::DeadLetter;
+use deliver::Deliver;
+use domain::ports::ClockAndRng;
+use events::Channel;
+use infra::embedded::{Database, MemoryWorkQueue, SqliteUnmatchedQueue, WaitingCallback};
+use project::{Image, Project};
+use schedule::{Schedule, Sweep};
+use simulator::SimulationClock;
+use webhook::Webhook;
+
+use crate::clock::Clock;
+
+/// How long one delivery may run, as the function's timeout in `template.yaml`.
+pub const INVOCATION_MS: i64 = 30_000;
+/// Delivery workers of each channel.
+pub const WORKERS: usize = 16;
+const SWEEP_INTERVAL_MS: i64 = 60_000;
+/// The most changes that are projected together.
+const FEED_BATCH: usize = 200;
+/// Changes of one communication come in bursts: waiting this long folds them into one write.
+const SETTLE_TIME: Duration = Duration::from_millis(20);
+
+/// Does what SQS and Lambda do for one delivery worker: receives hints, delivers them, and acknowledges what succeeded.
+pub async fn run_delivery_worker(channel: Channel, queue: Arc<MemoryWorkQueue>, deliver: Deliver, clock: Arc<Clock>) {
+    loop {
+        let received = queue.receive(channel).await;
+        let message = |received: &infra::embedded::ReceivedHint| {
+            let key = &received.hint.key;
+            let body = serde_json::json!({ "tenant": key.tenant, "id": key.id }).to_string();
+            Message { id: received.id.to_string(), body }
+        };
+        let messages = received.iter().map(message).collect();
+        let deadline = clock.now() + clock.scaled(INVOCATION_MS);
+        let failed = deliver::batch(&deliver, messages, deadline).await;
+        for received in received.iter().filter(|received| !failed.contains(&received.id.to_string())) {
+            queue.acknowledge(received);
+        }
+    }
+}
+
+/// Gives hints that failed too often to the dead-letter handler.
+pub async fn run_dead_letters(queue: Arc<MemoryWorkQueue>, dead_letter: DeadLetter) {
+    loop {
+        for hint in queue.receive_dead_letters().await {
+            if let Err(error) = dead_letter.bury(&hint.key).await {
+                tracing::error!(%error, "a dead letter was not recorded; its timer brings it back");
+            }
+        }
+    }
+}
+
+/// Does what the table's stream does: projects every change in order, and keeps a cursor.
+pub async fn run_projection(database: Database, project: Project) {
+    const CONSUMER: &str = "project";
+    let mut cursor = database.cursor(CONSUMER).unwrap_or(0);
+    loop {
+        let changes = match database.changes(cursor, FEED_BATCH) {
+            Ok(changes) if changes.is_empty() => {
+                let _ = tokio::time::timeout(Duration::from_secs(1), database.wait_for_change()).await;
+                tokio::time::sleep(SETTLE_TIME).await;
+                continue;
+            }
+            Ok(changes) => changes,
+            Err(error) => {
+                tracing::error!(%error, "the change feed cannot be read");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
+        let next = changes.last().map_or(cursor, |change| change.cursor);
+        let images = changes.into_iter().map(|change| Image { key: change.key, lines: change.lines }).collect();
+        let projected = match project.project(images).await {
+            Ok(()) => database.set_cursor(CONSUMER, next).await,
+            Err(error) => Err(error),
+        };
+        match projected {
+            Ok(()) => cursor = next,
+            Err(error) => {
+                tracing::error!(%error, "changes were not projected; they are retried");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+/// Retries callbacks that found no message.
+pub async fn run_unmatched(unmatched: Arc<SqliteUnmatchedQueue>, webhook: Arc<Webhook>, clock: Arc<Clock>) {
+    let interval = clock.to_wall_clock(1_000).max(Duration::from_millis(50));
+    loop {
+        tokio::time::sleep(interval).await;
+        let due = unmatched.due(clock.now()).unwrap_or_else(|error| {
+            tracing::error!(%error, "the queue of unmatched callbacks cannot be read");
+            Vec::new()
+        });
+        let message = |waiting: &WaitingCallback| Message { id: waiting.id.to_string(), body: waiting.body.clone() };
+        let failed = webhook::batch(&webhook, due.iter().map(message).collect()).await;
+        for waiting in due.iter().filter(|waiting| !failed.contains(&waiting.id.to_string())) {
+            if let Err(error) = unmatched.delete(waiting.id).await {
+                tracing::error!(%error, "an unmatched callback was not removed; it is retried once more");
+            }
+        }
+    }
+}
+
+/// Runs the scheduled sweep once a minute of the clock.
+pub async fn run_sweeps(schedule: Schedule, clock: Arc<Clock>) {
+    let interval = clock.to_wall_clock(SWEEP_INTERVAL_MS).max(Duration::from_millis(100));
+    loop {
+        tokio::time::sleep(interval).await;
+        if let Err(error) = schedule.sweep(Sweep::Tick).await {
+            tracing::error!(%error, "a sweep failed; the next one continues");
+        }
+    }
+}

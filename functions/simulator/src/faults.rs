@@ -1,0 +1,72 @@
+use std::sync::Mutex;
+
+use serde::Deserialize;
+
+use crate::lock::lock;
+
+/// How a request fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum FaultKind {
+    /// Hangs without accepting the message.
+    #[serde(rename = "timeout")]
+    Timeout,
+    /// Closes the connection without an answer and without accepting the message.
+    #[serde(rename = "reset")]
+    Reset,
+    /// Accepts the message, then hangs.
+    #[serde(rename = "accept_then_timeout")]
+    AcceptThenTimeout,
+    /// Accepts the message, then hangs, and never calls back.
+    #[serde(rename = "accept_then_silence")]
+    AcceptThenSilence,
+    #[serde(rename = "402")]
+    Status402,
+    #[serde(rename = "429")]
+    Status429,
+    #[serde(rename = "500")]
+    Status500,
+    #[serde(rename = "503")]
+    Status503,
+    #[serde(rename = "400")]
+    Status400,
+    #[serde(rename = "401")]
+    Status401,
+}
+
+/// The next `count` requests to a provider configuration fail.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// Our name of the configuration.
+    pub provider: String,
+    pub kind: FaultKind,
+    #[serde(default = "default_count")]
+    pub count: u32,
+}
+
+fn default_count() -> u32 {
+    1
+}
+
+/// The faults that were injected and not yet used up.
+#[derive(Default)]
+pub struct Faults(Mutex<Vec<Fault>>);
+
+impl Faults {
+    pub fn add(&self, fault: Fault) {
+        lock(&self.0).push(fault);
+    }
+
+    pub fn clear(&self) {
+        lock(&self.0).clear();
+    }
+
+    /// Uses up one fault of this configuration, in the order they were injected.
+    pub fn take(&self, provider: &str) -> Option<FaultKind> {
+        let mut faults = lock(&self.0);
+        faults.retain(|fault| fault.count > 0);
+        let fault = faults.iter_mut().find(|fault| fault.provider == provider)?;
+        fault.count -= 1;
+        Some(fault.kind)
+    }
+}

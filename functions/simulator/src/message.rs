@@ -1,0 +1,105 @@
+//! A message as a simulated provider receives it, the configuration it was sent with, and what happens to it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use events::Channel;
+use serde_json::Value;
+
+/// Credentials that contain this are refused.
+pub const INVALID: &str = "invalid";
+
+/// An account at a simulated provider, as our side is configured with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisteredConfig {
+    pub provider: String,
+    /// Our name for it. Faults are injected by it.
+    pub config: String,
+    pub channel: Channel,
+    pub settings: BTreeMap<String, String>,
+    /// The address that the provider calls back.
+    pub callback_url: String,
+}
+
+impl RegisteredConfig {
+    /// A setting's value. Empty: it is not set.
+    pub fn get(&self, setting: &str) -> &str {
+        self.settings.get(setting).map(String::as_str).unwrap_or_default()
+    }
+
+    /// Whether a request was made with the value of this setting.
+    pub fn has(&self, setting: &str, given: &str) -> bool {
+        !given.is_empty() && self.get(setting) == given && !given.contains(INVALID)
+    }
+}
+
+/// A message as a simulated provider receives it.
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub account: Arc<RegisteredConfig>,
+    /// The provider's own id of it. Empty until the message is accepted.
+    pub id: String,
+    pub to: String,
+    pub from: String,
+    pub subject: Option<String>,
+    pub text: String,
+    pub html: Option<String>,
+    pub attachments: Vec<Value>,
+    /// The one-click address of the email's List-Unsubscribe header.
+    pub unsubscribe: Option<String>,
+    /// Our tenant, where the request carries it.
+    pub tenant: Option<String>,
+    /// Our attempt, where the request carries it.
+    pub attempt: Option<String>,
+    /// The callback address of the request, where it names one.
+    pub callback: Option<String>,
+    /// The idempotency key: two requests with the same key are one message.
+    pub key: Option<String>,
+}
+
+impl Message {
+    pub fn new(account: Arc<RegisteredConfig>, to: impl Into<String>, text: impl Into<String>) -> Message {
+        Message {
+            account,
+            id: String::new(),
+            to: to.into(),
+            from: String::new(),
+            subject: None,
+            text: text.into(),
+            html: None,
+            attachments: Vec::new(),
+            unsubscribe: None,
+            tenant: None,
+            attempt: None,
+            callback: None,
+            key: None,
+        }
+    }
+
+    /// The communication that the attempt belongs to, where the request carries the attempt.
+    pub fn communication(&self) -> Option<String> {
+        let attempt = self.attempt.as_deref()?.parse::<events::AttemptId>().ok()?;
+        Some(attempt.communication.to_string())
+    }
+
+    pub fn callback_url(&self) -> &str {
+        self.callback.as_deref().unwrap_or(&self.account.callback_url)
+    }
+}
+
+/// What happens to a message, and what its recipient does with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Accepted,
+    Sent,
+    Delivered,
+    Bounced,
+    /// Not delivered this time: the mailbox is full, the phone is off.
+    SoftBounced,
+    /// Opened, or read.
+    Opened,
+    Clicked,
+    Complained,
+    /// The recipient replied STOP, or blocked us.
+    OptedOut,
+}

@@ -1,0 +1,138 @@
+//! A provider whose form the tenant described: requests are read, answered and reported on by that description.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use crate::callbacks::{Callback, ProviderSimulation};
+use crate::message::{INVALID, Message, RegisteredConfig, Step};
+use crate::requests::{Fields, form, header, idempotency_key, split_reference};
+use crate::responses::answer;
+use crate::signing::{hex, hmac_sha256, standard};
+use crate::simulator::Simulator;
+
+struct Custom;
+
+/// The value of the field that the description gives this placeholder.
+fn described(account: &RegisteredConfig, given: &Fields, placeholder: &str) -> Option<String> {
+    let body: Map<String, Value> = serde_json::from_str(account.get("body")).ok()?;
+    let (name, _) = body.iter().find(|(_, value)| value.as_str() == Some(placeholder))?;
+    given.get(name).cloned()
+}
+
+pub async fn call(simulator: &Arc<Simulator>, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Response {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let matches =
+        |account: &RegisteredConfig| account.get("url").splitn(4, '/').nth(3).is_some_and(|rest| path[1..] == *rest);
+    let Some(account) = simulator.account("custom", matches) else {
+        return (StatusCode::NOT_FOUND, "no provider here").into_response();
+    };
+    let authorization = account.get("authorization");
+    if authorization != header(headers, "authorization") || authorization.contains(INVALID) {
+        return Custom.answer(&account, StatusCode::UNAUTHORIZED, "auth");
+    }
+    let given = match serde_json::from_slice::<Map<String, Value>>(body) {
+        Ok(body) => {
+            body.into_iter().map(|(name, value)| (name, value.as_str().unwrap_or_default().to_owned())).collect()
+        }
+        Err(_) => form(body),
+    };
+    let Some(to) = described(&account, &given, "{{to}}") else {
+        return Custom.answer(&account, StatusCode::BAD_REQUEST, "permanent");
+    };
+    let reference = described(&account, &given, "{{reference}}").unwrap_or_default();
+    let (tenant, attempt) = split_reference(&reference);
+    let message = Message {
+        tenant,
+        attempt,
+        subject: described(&account, &given, "{{subject}}"),
+        callback: described(&account, &given, "{{callbackUrl}}"),
+        key: idempotency_key(headers),
+        ..Message::new(account.clone(), to, described(&account, &given, "{{text}}").unwrap_or_default())
+    };
+    simulator.receive(&Custom, message).await
+}
+
+/// Sets the value that a JSON pointer points at. The pointer goes through objects only.
+fn put(body: &mut Value, pointer: &str, value: Value) {
+    let mut target = body;
+    for name in pointer.split('/').skip(1) {
+        target = &mut target[name];
+    }
+    *target = value;
+}
+
+/// The tenant's name for one of our names.
+fn tenant_name(account: &RegisteredConfig, setting: &str, ours: &str) -> Option<String> {
+    let names: Fields = serde_json::from_str(account.get(setting)).unwrap_or_default();
+    names.into_iter().find(|(_, meaning)| meaning == ours).map(|(name, _)| name)
+}
+
+impl Custom {
+    fn answer(&self, account: &RegisteredConfig, status: StatusCode, class: &str) -> Response {
+        let mut body = json!({});
+        let pointer = account.get("errorPointer");
+        if let Some(code) = tenant_name(account, "errorClasses", class).filter(|_| !pointer.is_empty()) {
+            put(&mut body, pointer, json!(code));
+        }
+        answer(status, &body)
+    }
+}
+
+impl ProviderSimulation for Custom {
+    fn accepted_response(&self, message: &Message) -> Response {
+        let mut body = json!({});
+        let values = [("idPointer", message.id.as_str()), ("successPointer", message.account.get("successValue"))];
+        for (setting, value) in values {
+            let pointer = message.account.get(setting);
+            if !pointer.is_empty() {
+                put(&mut body, pointer, json!(value));
+            }
+        }
+        answer(StatusCode::OK, &body)
+    }
+
+    /// The status alone: every description understands it.
+    fn refusal(&self, status: StatusCode) -> Response {
+        answer(status, &json!({}))
+    }
+
+    fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
+        let account = &message.account;
+        let fact = match step {
+            Step::Accepted => "accepted",
+            Step::Sent => "sent",
+            Step::Delivered => "delivered",
+            Step::Bounced => "bounced",
+            Step::SoftBounced => "undelivered",
+            Step::Opened => "opened",
+            Step::Clicked => "clicked",
+            Step::Complained => "complained",
+            Step::OptedOut => "unsubscribed",
+        };
+        let or = |setting: &str, default: &str| match account.get(setting) {
+            "" => default.to_owned(),
+            given => given.to_owned(),
+        };
+        let status = tenant_name(account, "statuses", fact).unwrap_or_else(|| fact.to_owned());
+        let reference = format!("{}/{}", message.tenant.as_deref()?, message.attempt.as_deref()?);
+        let mut body = json!({});
+        put(&mut body, &or("statusPointer", "/status"), json!(status));
+        put(&mut body, &or("referencePointer", "/reference"), json!(reference));
+        let callback = Callback::json(message.callback_url(), &body);
+        let key = account.get("callbackKey");
+        Some(match account.get("callbackScheme") {
+            "hmac-sha256" => {
+                let signature = hex(&hmac_sha256(key.as_bytes(), callback.body.as_bytes()));
+                callback.with("x-signature", format!("sha256={signature}"))
+            }
+            "standard-webhooks" => {
+                let headers = standard(key, &simulator.unique_id(), simulator.seconds(), &callback.body);
+                headers.into_iter().fold(callback, |callback, (name, value)| callback.with(name, value))
+            }
+            _ => callback,
+        })
+    }
+}

@@ -1,0 +1,104 @@
+//! Mandrill: `POST /api/1.4/messages/send`, where every error is an HTTP 500, and webhooks that sign address and form.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::post;
+use serde_json::{Value, json};
+
+use crate::callbacks::{Callback, ProviderSimulation};
+use crate::message::{Message, RegisteredConfig, Step};
+use crate::requests::{one_click, optional_text, text};
+use crate::responses::answer;
+use crate::signing::{base64, hmac_sha1};
+use crate::simulator::Simulator;
+
+struct Mandrill;
+
+pub fn router() -> Router<Arc<Simulator>> {
+    Router::new().route("/api/1.4/messages/send", post(send)).route("/api/1.4/users/ping2", post(ping))
+}
+
+fn problem(code: i64, name: &str, message: &str) -> Response {
+    let body = json!({ "status": "error", "code": code, "name": name, "message": message });
+    answer(StatusCode::INTERNAL_SERVER_ERROR, &body)
+}
+
+/// The account whose key is in the body, and the body.
+fn account(simulator: &Simulator, body: &[u8]) -> Result<(Arc<RegisteredConfig>, Value), Response> {
+    let body: Value = serde_json::from_slice(body).map_err(|_| problem(-2, "ValidationError", "not JSON"))?;
+    let account =
+        simulator.account("mandrill", |account| account.has("apiKey", body["key"].as_str().unwrap_or_default()));
+    account.map(|account| (account, body)).ok_or_else(|| problem(-1, "Invalid_Key", "Invalid API key"))
+}
+
+async fn ping(State(simulator): State<Arc<Simulator>>, body: Bytes) -> Result<Response, Response> {
+    account(&simulator, &body)?;
+    Ok(answer(StatusCode::OK, &json!({ "PING": "PONG!" })))
+}
+
+async fn send(State(simulator): State<Arc<Simulator>>, body: Bytes) -> Result<Response, Response> {
+    let (account, body) = account(&simulator, &body)?;
+    let (to, from) = (text(&body, "/message/to/0/email"), text(&body, "/message/from_email"));
+    if !to.contains('@') || !from.contains('@') {
+        return Err(problem(-2, "ValidationError", "You must specify addresses"));
+    }
+    let optional = |pointer: &str| optional_text(&body, pointer);
+    let head = |name: &str| body.pointer(&format!("/message/headers/{name}"))?.as_str();
+    let message = Message {
+        unsubscribe: one_click(head("List-Unsubscribe"), head("List-Unsubscribe-Post")),
+        from,
+        subject: optional("/message/subject"),
+        html: optional("/message/html"),
+        attachments: body.pointer("/message/attachments").and_then(Value::as_array).cloned().unwrap_or_default(),
+        tenant: optional("/message/metadata/businessId"),
+        attempt: optional("/message/metadata/attemptId"),
+        ..Message::new(account, to, text(&body, "/message/text"))
+    };
+    Ok(simulator.receive(&Mandrill, message).await)
+}
+
+impl ProviderSimulation for Mandrill {
+    fn accepted_response(&self, message: &Message) -> Response {
+        answer(StatusCode::OK, &json!([{ "email": message.to, "status": "queued", "_id": message.id }]))
+    }
+
+    fn refusal(&self, status: StatusCode) -> Response {
+        match status.as_u16() {
+            401 => problem(-1, "Invalid_Key", "simulated"),
+            402 => problem(-99, "PaymentRequired", "simulated"),
+            429 => answer(status, &json!({ "message": "simulated" })),
+            _ => problem(-2, "ValidationError", "simulated"),
+        }
+    }
+
+    fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
+        let event = match step {
+            Step::Sent => "send",
+            Step::Delivered => "delivered",
+            Step::Bounced => "hard_bounce",
+            Step::SoftBounced => "soft_bounce",
+            Step::Opened => "open",
+            Step::Clicked => "click",
+            Step::Complained => "spam",
+            Step::Accepted | Step::OptedOut => return None,
+        };
+        let at = simulator.seconds();
+        let mut data = json!({
+            "_id": message.id, "ts": at, "email": message.to,
+            "metadata": { "businessId": message.tenant, "attemptId": message.attempt },
+        });
+        if step == Step::Bounced {
+            data["bounce_description"] = json!("bad_mailbox");
+        }
+        let events = json!([{ "event": event, "_id": message.id, "ts": at, "msg": data }]).to_string();
+        let url = message.callback_url();
+        let signed = format!("{url}mandrill_events{events}");
+        let signature = base64(&hmac_sha1(message.account.get("webhookKey").as_bytes(), signed.as_bytes()));
+        Some(Callback::form(url, &[("mandrill_events", &events)]).with("x-mandrill-signature", signature))
+    }
+}

@@ -1,0 +1,14 @@
+//! One file for each provider's API. They share the toolkit and know nothing of each other.
+
+pub mod africastalking;
+pub mod aws;
+pub mod bulksms;
+pub mod custom;
+pub mod mailgun;
+pub mod mandrill;
+pub mod messagebird;
+pub mod meta;
+pub mod sendgrid;
+pub mod telegram;
+pub mod twilio;
+pub mod vonage;

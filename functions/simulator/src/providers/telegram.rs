@@ -1,0 +1,86 @@
+//! Telegram: `POST /bot{token}/{method}`. It reports nothing of accepted messages; updates carry a secret header.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use crate::callbacks::{Callback, ProviderSimulation};
+use crate::message::{Message, Step};
+use crate::responses::answer;
+use crate::simulator::Simulator;
+
+struct Telegram;
+
+fn problem(code: u16, description: &str) -> Response {
+    let mut body = json!({ "ok": false, "error_code": code, "description": description });
+    if code == 429 {
+        body["parameters"] = json!({ "retry_after": 2 });
+    }
+    answer(StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_REQUEST), &body)
+}
+
+pub async fn call(simulator: &Arc<Simulator>, token: &str, method: &str, body: &[u8]) -> Response {
+    let account = simulator.account("telegram", |account| account.has("botToken", token));
+    let Some(account) = account else { return problem(401, "Unauthorized") };
+    let sent: Value = serde_json::from_slice(body).unwrap_or_default();
+    let field = match method {
+        "getMe" => {
+            let me = json!({ "id": 1, "is_bot": true, "first_name": "Tidings", "username": "tidings_bot" });
+            return answer(StatusCode::OK, &json!({ "ok": true, "result": me }));
+        }
+        "sendMessage" => "text",
+        "sendLocation" => "latitude",
+        "sendPhoto" => "photo",
+        "sendVideo" => "video",
+        "sendAudio" => "audio",
+        "sendDocument" => "document",
+        _ => return problem(404, "Not Found"),
+    };
+    let chat = sent["chat_id"].as_str().unwrap_or_default();
+    let is_chat = chat.strip_prefix('-').unwrap_or(chat).bytes().all(|b| b.is_ascii_digit()) && !chat.is_empty();
+    if !is_chat && !chat.starts_with('@') {
+        return problem(400, "Bad Request: chat not found");
+    }
+    let content_text = match &sent[field] {
+        Value::String(text) if text.chars().count() > 4_096 => return problem(400, "Bad Request: message is too long"),
+        Value::String(text) => text.clone(),
+        Value::Number(latitude) => format!("{latitude} {}", sent["longitude"]),
+        _ => return problem(400, "Bad Request: message text is empty"),
+    };
+    let attachments = [&sent["reply_markup"], &sent["caption"]].into_iter().filter(|part| !part.is_null()).cloned();
+    let message = Message { attachments: attachments.collect(), ..Message::new(account, chat, content_text) };
+    simulator.receive(&Telegram, message).await
+}
+
+impl ProviderSimulation for Telegram {
+    fn message_id(&self, simulator: &Simulator) -> String {
+        (u32::from_str_radix(&simulator.unique_id()[..7], 16).unwrap_or(1)).to_string()
+    }
+
+    fn accepted_response(&self, message: &Message) -> Response {
+        let id: i64 = message.id.parse().unwrap_or(1);
+        let result = json!({ "message_id": id, "chat": { "id": message.to, "type": "private" }, "date": 0 });
+        answer(StatusCode::OK, &json!({ "ok": true, "result": result }))
+    }
+
+    fn refusal(&self, status: StatusCode) -> Response {
+        problem(status.as_u16(), "simulated")
+    }
+
+    fn opted_out(&self, _: &Message) -> Option<Response> {
+        Some(problem(403, "Forbidden: bot was blocked by the user"))
+    }
+
+    fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
+        if step != Step::OptedOut {
+            return None;
+        }
+        let chat: i64 = message.to.parse().ok()?;
+        let member = json!({ "chat": { "id": chat }, "new_chat_member": { "status": "kicked" } });
+        let update = json!({ "update_id": simulator.seconds(), "my_chat_member": member });
+        let secret = message.account.get("secretToken");
+        Some(Callback::json(message.callback_url(), &update).with("x-telegram-bot-api-secret-token", secret))
+    }
+}

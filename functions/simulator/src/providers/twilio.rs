@@ -1,0 +1,232 @@
+//! Twilio: `POST /2010-04-01/Accounts/{sid}/Messages.json` and signed status callbacks; SMS, WhatsApp and Messenger.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::{get as on_get, post};
+use domain::sms;
+use events::Channel;
+use serde_json::json;
+
+use crate::callbacks::{Callback, ProviderSimulation};
+use crate::inbox::InboxEntry;
+use crate::message::{Message, RegisteredConfig, Step};
+use crate::requests::{Fields, basic, form, get, is_number};
+use crate::responses::answer;
+use crate::signing::{base64, hmac_sha1};
+use crate::simulator::Simulator;
+
+struct Twilio;
+
+pub fn router() -> Router<Arc<Simulator>> {
+    Router::new()
+        .route("/2010-04-01/Accounts/{sid}/Messages.json", post(send).get(list))
+        .route("/2010-04-01/Accounts/{sid}/Balance.json", on_get(balance))
+        // The sid comes with its suffix: `{sid}.json`.
+        .route("/2010-04-01/Accounts/{sid}", on_get(show))
+}
+
+fn problem(status: StatusCode, code: u32, message: &str) -> Response {
+    let more_info = format!("https://www.twilio.com/docs/errors/{code}");
+    answer(status, &json!({ "code": code, "message": message, "more_info": more_info, "status": status.as_u16() }))
+}
+
+/// Splits an address of a request into its channel and the rest.
+fn address(given: &str) -> (Channel, &str) {
+    match given.split_once(':') {
+        Some(("whatsapp", rest)) => (Channel::Whatsapp, rest),
+        Some(("messenger", rest)) => (Channel::Messenger, rest),
+        _ => (Channel::Sms, given),
+    }
+}
+
+/// The account with these credentials, if they belong to the sid of the path.
+fn account(
+    simulator: &Simulator,
+    sid: &str,
+    headers: &HeaderMap,
+    matches: impl Fn(&RegisteredConfig) -> bool,
+) -> Result<Arc<RegisteredConfig>, Response> {
+    let (user, token) = basic(headers);
+    let has = |account: &RegisteredConfig| {
+        account.has("accountSid", sid) && account.has("authToken", &token) && matches(account)
+    };
+    let account = if user == sid { simulator.account("twilio", has) } else { None };
+    account.ok_or_else(|| problem(StatusCode::UNAUTHORIZED, 20_003, "Authenticate"))
+}
+
+async fn balance(
+    State(simulator): State<Arc<Simulator>>,
+    Path(sid): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Response> {
+    account(&simulator, &sid, &headers, |_| true)?;
+    Ok(answer(StatusCode::OK, &json!({ "account_sid": sid, "balance": "104.25", "currency": "USD" })))
+}
+
+async fn show(
+    State(simulator): State<Arc<Simulator>>,
+    Path(sid): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Response> {
+    let sid = sid.trim_end_matches(".json");
+    account(&simulator, sid, &headers, |_| true)?;
+    Ok(answer(StatusCode::OK, &json!({ "sid": sid, "status": "active" })))
+}
+
+/// `GET …/Messages.json?To=&From=&DateSent=`: accepted messages, newest first.
+async fn list(
+    State(simulator): State<Arc<Simulator>>,
+    Path(sid): Path<String>,
+    headers: HeaderMap,
+    Query(query): Query<HashMap<String, String>>,
+) -> Result<Response, Response> {
+    let account = account(&simulator, &sid, &headers, |_| true)?;
+    let asked = |name: &str, has: &str| query.get(name).is_none_or(|asked| address(asked).1 == has);
+    let size = query.get("PageSize").and_then(|size| size.parse().ok()).unwrap_or(50);
+    let entries = simulator.inbox.list(query.get("To").map(|to| address(to).1));
+    let mut found = entries.into_iter().filter(|e| {
+        e.provider == "twilio" && asked("From", &e.from) && asked("DateSent", e.at.get(..10).unwrap_or(""))
+    });
+    let messages: Vec<_> = found.by_ref().take(size).map(|entry| listed(&account, &entry)).collect();
+    let next = found.next().map(|_| format!("/2010-04-01/Accounts/{sid}/Messages.json?Page=1"));
+    let page = json!({ "messages": messages, "page_size": size, "next_page_uri": next });
+    Ok(answer(StatusCode::OK, &page))
+}
+
+fn listed(account: &RegisteredConfig, entry: &InboxEntry) -> serde_json::Value {
+    let at = entry.at.parse().unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    json!({
+        "sid": entry.provider_message_id,
+        "account_sid": account.get("accountSid"),
+        "status": "delivered",
+        "direction": "outbound-api",
+        "to": entry.to,
+        "from": entry.from,
+        "body": entry.body,
+        "date_created": jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_string(&at).unwrap_or_default(),
+    })
+}
+
+async fn send(
+    State(simulator): State<Arc<Simulator>>,
+    Path(sid): Path<String>,
+    headers: HeaderMap,
+    raw: Bytes,
+) -> Result<Response, Response> {
+    let fields = form(&raw);
+    let field = |name: &str| get(&fields, name);
+    let (to, callback) = (field("To"), field("StatusCallback"));
+    let (channel, plain) = address(&to);
+    // Several configurations may share credentials: the callback address tells which one is meant.
+    let meant = |account: &RegisteredConfig| account.channel == channel && callback.starts_with(&account.callback_url);
+    let account =
+        account(&simulator, &sid, &headers, meant).or_else(|_| account(&simulator, &sid, &headers, |_| true))?;
+    let text = field("Body");
+    let no = |code: u32, message: &str| Err(problem(StatusCode::BAD_REQUEST, code, message));
+    let is_sound = match channel {
+        Channel::Messenger => plain.bytes().all(|b| b.is_ascii_digit()),
+        _ => plain.starts_with('+') && is_number(&plain[1..]),
+    };
+    if to.is_empty() {
+        return no(21_604, "A 'To' phone number is required.");
+    }
+    if field("From").is_empty() && field("MessagingServiceSid").is_empty() {
+        return no(21_603, "A 'From' phone number is required.");
+    }
+    if text.is_empty() && field("ContentSid").is_empty() && field("MediaUrl").is_empty() {
+        return no(21_602, "Message body is required.");
+    }
+    if !is_sound {
+        return no(21_211, "Invalid 'To' Phone Number");
+    }
+    if text.chars().count() > sms::MAX_CHARACTERS {
+        return no(21_617, "The concatenated message body exceeds the 1600 character limit");
+    }
+    let ours = form(callback.split_once('?').map_or("", |(_, query)| query).as_bytes());
+    let message = Message {
+        from: address(&field("From")).1.to_owned(),
+        attachments: fields.get("MediaUrl").map(|url| vec![json!({ "url": url })]).unwrap_or_default(),
+        tenant: ours.get("tenant").cloned(),
+        attempt: ours.get("attempt").cloned(),
+        callback: Some(callback).filter(|url| !url.is_empty()),
+        ..Message::new(account, plain, if text.is_empty() { template(&fields) } else { text })
+    };
+    Ok(simulator.receive(&Twilio, message).await)
+}
+
+/// The text for a message that names a template: the template's id and variables.
+fn template(fields: &Fields) -> String {
+    format!("{} {}", get(fields, "ContentSid"), get(fields, "ContentVariables")).trim().to_owned()
+}
+
+/// The address with its channel, as requests and callbacks have it.
+fn prefixed(channel: Channel, plain: &str) -> String {
+    match channel {
+        Channel::Whatsapp | Channel::Messenger => format!("{}:{plain}", channel.as_str()),
+        _ => plain.to_owned(),
+    }
+}
+
+impl ProviderSimulation for Twilio {
+    fn message_id(&self, simulator: &Simulator) -> String {
+        format!("SM{}", simulator.unique_id())
+    }
+
+    fn accepted_response(&self, message: &Message) -> Response {
+        let body = json!({
+            "sid": message.id,
+            "account_sid": message.account.get("accountSid"),
+            "status": "queued",
+            "to": prefixed(message.account.channel, &message.to),
+            "from": message.from,
+            "body": message.text,
+            "num_segments": sms::segments(&message.text).count.to_string(),
+        });
+        answer(StatusCode::CREATED, &body)
+    }
+
+    fn refusal(&self, status: StatusCode) -> Response {
+        let code = if status == StatusCode::TOO_MANY_REQUESTS { 20_429 } else { u32::from(status.as_u16()) };
+        problem(status, code, "simulated")
+    }
+
+    fn opted_out(&self, _: &Message) -> Option<Response> {
+        Some(problem(StatusCode::BAD_REQUEST, 21_610, "Attempt to send to unsubscribed recipient"))
+    }
+
+    fn report(&self, _: &Simulator, message: &Message, step: Step) -> Option<Callback> {
+        let (status, error) = match step {
+            Step::Sent => ("sent", None),
+            Step::Delivered => ("delivered", None),
+            Step::Bounced => ("undelivered", Some("30005")),
+            Step::SoftBounced => ("undelivered", Some("30003")),
+            // SMS has no such report. Richer channels report that a message was read.
+            Step::Opened => ("read", None),
+            Step::Accepted | Step::Clicked | Step::Complained | Step::OptedOut => return None,
+        };
+        let url = message.callback.as_deref()?;
+        let to = prefixed(message.account.channel, &message.to);
+        let from = prefixed(message.account.channel, &message.from);
+        let mut fields = vec![
+            ("AccountSid", message.account.get("accountSid")),
+            ("From", &from),
+            ("MessageSid", &message.id),
+            ("MessageStatus", status),
+            ("SmsSid", &message.id),
+            ("SmsStatus", status),
+            ("To", &to),
+        ];
+        fields.extend(error.map(|code| ("ErrorCode", code)));
+        fields.sort();
+        let signed: String = fields.iter().flat_map(|(name, value)| [*name, *value]).collect();
+        let key = message.account.get("authToken").as_bytes();
+        let signature = base64(&hmac_sha1(key, format!("{url}{signed}").as_bytes()));
+        Some(Callback::form(url, &fields).with("x-twilio-signature", signature))
+    }
+}

@@ -1,0 +1,124 @@
+//! Vonage SMS: `POST /sms/json`, always 200, and receipts signed over their sorted parameters or with a token.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::{get as on_get, post};
+use domain::sms;
+use serde_json::json;
+
+use crate::callbacks::{Callback, ProviderSimulation};
+use crate::message::{Message, Step};
+use crate::requests::{basic, form, get, is_number};
+use crate::responses::answer;
+use crate::signing::{hex, hmac_sha256, jwt, sha256_hex};
+use crate::simulator::Simulator;
+
+struct Vonage;
+
+pub fn router() -> Router<Arc<Simulator>> {
+    Router::new().route("/sms/json", post(send)).route("/account/get-balance", on_get(balance))
+}
+
+async fn balance(State(simulator): State<Arc<Simulator>>, headers: HeaderMap) -> Response {
+    let (key, secret) = basic(&headers);
+    match simulator.account("vonage", |account| account.has("apiKey", &key) && account.has("apiSecret", &secret)) {
+        Some(_) => answer(StatusCode::OK, &json!({ "value": 12.5, "autoReload": false })),
+        None => answer(StatusCode::UNAUTHORIZED, &json!({ "error-code": "401" })),
+    }
+}
+
+/// A refusal is a success with another status.
+fn refused(status: &str) -> Response {
+    let message = json!({ "status": status, "error-text": "simulated" });
+    answer(StatusCode::OK, &json!({ "message-count": "1", "messages": [message] }))
+}
+
+async fn send(State(simulator): State<Arc<Simulator>>, raw: Bytes) -> Result<Response, Response> {
+    let fields = form(&raw);
+    let field = |name: &str| get(&fields, name);
+    let (key, secret) = (field("api_key"), field("api_secret"));
+    let account =
+        simulator.account("vonage", |account| account.has("apiKey", &key) && account.has("apiSecret", &secret));
+    let account = account.ok_or_else(|| refused("4"))?;
+    let (to, text) = (field("to"), field("text"));
+    if to.is_empty() || text.is_empty() || field("from").is_empty() {
+        return Err(refused("2"));
+    }
+    if !is_number(&to) || field("client-ref").len() > 40 {
+        return Err(refused("3"));
+    }
+    let is_gsm = sms::segments(&text).encoding == sms::Encoding::Gsm7;
+    if !is_gsm && field("type") != "unicode" {
+        return Err(refused("3"));
+    }
+    let message = Message {
+        from: field("from"),
+        attempt: fields.get("client-ref").cloned(),
+        callback: fields.get("callback").cloned(),
+        ..Message::new(account, format!("+{to}"), text)
+    };
+    Ok(simulator.receive(&Vonage, message).await)
+}
+
+impl ProviderSimulation for Vonage {
+    fn accepted_response(&self, message: &Message) -> Response {
+        let parts = sms::segments(&message.text).count;
+        let to = message.to.trim_start_matches('+');
+        let part = |n: u16| {
+            let id = if n == 0 { message.id.clone() } else { format!("{}{n}", message.id) };
+            json!({ "to": to, "message-id": id, "status": "0", "remaining-balance": "12.50", "message-price": "0.03" })
+        };
+        let messages: Vec<_> = (0..parts).map(part).collect();
+        answer(StatusCode::OK, &json!({ "message-count": parts.to_string(), "messages": messages }))
+    }
+
+    fn refusal(&self, status: StatusCode) -> Response {
+        refused(match status.as_u16() {
+            401 => "4",
+            402 => "9",
+            429 => "1",
+            _ => "3",
+        })
+    }
+
+    fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
+        let to = message.to.trim_start_matches('+');
+        let at: String = simulator.time().replace('T', " ").chars().take(19).collect();
+        let (seconds, nonce) = (simulator.seconds().to_string(), simulator.unique_id());
+        let mut fields = BTreeMap::from([("timestamp", seconds.as_str()), ("nonce", &nonce)]);
+        fields.extend([("message-timestamp", at.as_str()), ("api-key", message.account.get("apiKey"))]);
+        let receipt = |status, code| {
+            let mut of_it = vec![("msisdn", to), ("messageId", message.id.as_str()), ("status", status)];
+            of_it.extend([("err-code", code), ("price", "0.03000000"), ("scts", "2611211000")]);
+            of_it.extend(message.attempt.as_deref().map(|reference| ("client-ref", reference)));
+            of_it
+        };
+        let stop = format!("{nonce}-stop");
+        fields.extend(match step {
+            Step::Sent => receipt("accepted", "0"),
+            Step::Delivered => receipt("delivered", "0"),
+            Step::Bounced => receipt("failed", "3"),
+            Step::SoftBounced => receipt("failed", "2"),
+            Step::OptedOut => vec![("msisdn", to), ("messageId", &stop), ("text", "STOP"), ("type", "text")],
+            Step::Accepted | Step::Opened | Step::Clicked | Step::Complained => return None,
+        });
+        let secret = message.account.get("signatureSecret");
+        if message.account.get("signatureMethod") == "jwt" {
+            let callback = Callback::json(message.callback_url(), &json!(fields));
+            let hash = sha256_hex(callback.body.as_bytes());
+            let claims = json!({ "iss": "Vonage", "iat": simulator.seconds(), "jti": nonce, "payload_hash": hash });
+            return Some(callback.with("authorization", format!("Bearer {}", jwt(&claims, secret))));
+        }
+        let signed: String =
+            fields.iter().map(|(name, value)| format!("&{name}={}", value.replace(['&', '='], "_"))).collect();
+        let signature = hex(&hmac_sha256(secret.as_bytes(), signed.as_bytes()));
+        fields.insert("sig", &signature);
+        Some(Callback::form(message.callback_url(), &fields.into_iter().collect::<Vec<_>>()))
+    }
+}

@@ -1,0 +1,61 @@
+//! Recipients that stand for an outcome. `docs/testing.md` lists them.
+
+/// What happens to a message for such a recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    Delivered,
+    Opened,
+    Clicked,
+    BounceHard,
+    /// Accepted, then bounced softly: the mailbox is full, the phone is off.
+    Returned,
+    /// Refused twice, then delivered.
+    BounceSoft,
+    Complaint,
+    /// 429 with Retry-After twice, then delivered.
+    Throttled,
+    /// 503 until the attempts are used up.
+    Down,
+    /// Accepted, but the answer is lost.
+    Timeout,
+    /// Delivered after 30 seconds.
+    Slow,
+    /// Replies STOP: delivered once, refused from then on.
+    Stop,
+}
+
+/// By the local part at `sim.test`, or by the last three digits of +44 7700 900xxx; ids of chats and pages are the same
+/// digits without the 44. Messages to everybody else are delivered.
+pub fn behaviour_of(address: &str) -> Behaviour {
+    if let Some(name) = address.strip_suffix("@sim.test") {
+        return match name {
+            "opened" => Behaviour::Opened,
+            "clicked" => Behaviour::Clicked,
+            "bounce-hard" => Behaviour::BounceHard,
+            "returned" => Behaviour::Returned,
+            "bounce-soft" => Behaviour::BounceSoft,
+            "complaint" => Behaviour::Complaint,
+            "throttled" => Behaviour::Throttled,
+            "down" => Behaviour::Down,
+            "timeout" => Behaviour::Timeout,
+            "slow" => Behaviour::Slow,
+            _ => Behaviour::Delivered,
+        };
+    }
+    let digits = address.trim_start_matches('+');
+    let digits = digits.strip_prefix("44").unwrap_or(digits);
+    match digits.strip_prefix("7700900") {
+        Some("002") => Behaviour::Opened,
+        Some("003") => Behaviour::Clicked,
+        Some("010") => Behaviour::BounceHard,
+        Some("011") => Behaviour::BounceSoft,
+        Some("013") => Behaviour::Returned,
+        Some("012") => Behaviour::Complaint,
+        Some("020") => Behaviour::Throttled,
+        Some("021") => Behaviour::Down,
+        Some("022") => Behaviour::Timeout,
+        Some("023") => Behaviour::Slow,
+        Some("030") => Behaviour::Stop,
+        _ => Behaviour::Delivered,
+    }
+}

@@ -1,0 +1,195 @@
+//! The state that all simulated providers share, and what becomes of a message.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use p256::ecdsa::SigningKey;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::callbacks::{BatchedReport, ProviderSimulation, run_batches};
+use crate::clock::SimulationClock;
+use crate::faults::{Fault, Faults};
+use crate::inbox::{Inbox, InboxEntry};
+use crate::lock::lock;
+use crate::message::{Message, RegisteredConfig};
+use crate::recipients::{Behaviour, behaviour_of};
+use crate::responses::{SimulatedResponse, hang, refusal, reset};
+use crate::signing;
+use crate::subscriptions::Subscriptions;
+
+/// The most idempotency keys that are remembered.
+const MAX_KEYS: usize = 100_000;
+
+/// All simulated providers of one process.
+pub struct Simulator {
+    pub inbox: Inbox,
+    faults: Faults,
+    accounts: Mutex<Vec<Arc<RegisteredConfig>>>,
+    /// How often a message was refused, by communication.
+    refusals: Mutex<HashMap<String, u32>>,
+    /// Addresses that opted out.
+    opted_out: Mutex<HashSet<String>>,
+    /// Accepted messages, by account and idempotency key.
+    accepted: Mutex<HashMap<(String, String), Message>>,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) clock: Arc<dyn SimulationClock>,
+    /// Signs SendGrid's callbacks.
+    pub(crate) signing_key: SigningKey,
+    pub(crate) client: reqwest::Client,
+    pub(crate) batches: UnboundedSender<BatchedReport>,
+}
+
+impl Simulator {
+    /// `random` becomes the key that SendGrid's callbacks are signed with. Needs a Tokio runtime.
+    pub fn new(clock: Arc<dyn SimulationClock>, random: [u128; 2], client: reqwest::Client) -> Arc<Self> {
+        let (batches, reports) = tokio::sync::mpsc::unbounded_channel();
+        let simulator = Arc::new(Simulator {
+            inbox: Inbox::default(),
+            faults: Faults::default(),
+            accounts: Mutex::default(),
+            refusals: Mutex::default(),
+            opted_out: Mutex::default(),
+            accepted: Mutex::default(),
+            subscriptions: Subscriptions::default(),
+            clock,
+            signing_key: signing::ecdsa_key(random),
+            client,
+            batches,
+        });
+        tokio::spawn(run_batches(Arc::downgrade(&simulator), reports));
+        simulator
+    }
+
+    /// Adds an account, or replaces the one of the same provider and name.
+    pub fn register(&self, config: RegisteredConfig) {
+        let mut accounts = lock(&self.accounts);
+        accounts.retain(|other| (&other.provider, &other.config) != (&config.provider, &config.config));
+        accounts.push(Arc::new(config));
+    }
+
+    /// Our names for all accounts.
+    pub fn configs(&self) -> Vec<String> {
+        lock(&self.accounts).iter().map(|account| account.config.clone()).collect()
+    }
+
+    /// The newest account of a provider that matches.
+    pub(crate) fn account(
+        &self,
+        provider: &str,
+        matches: impl Fn(&RegisteredConfig) -> bool,
+    ) -> Option<Arc<RegisteredConfig>> {
+        let accounts = lock(&self.accounts);
+        accounts.iter().rev().find(|account| account.provider == provider && matches(account)).cloned()
+    }
+
+    /// Base64 of the public key, as SendGrid's settings show it.
+    pub fn sendgrid_public_key(&self) -> String {
+        signing::public_key(&self.signing_key)
+    }
+
+    pub fn inject(&self, fault: Fault) {
+        self.faults.add(fault);
+    }
+
+    /// Removes all faults, and forgets who opted out.
+    pub fn clear_faults(&self) {
+        self.faults.clear();
+        lock(&self.opted_out).clear();
+    }
+
+    pub(crate) fn unique_id(&self) -> String {
+        format!("{:032x}", self.clock.random())
+    }
+
+    /// Unix seconds.
+    pub(crate) fn seconds(&self) -> i64 {
+        self.clock.now().0.div_euclid(1_000)
+    }
+
+    /// The time as RFC 3339 has it, with milliseconds.
+    pub(crate) fn time(&self) -> String {
+        let time = jiff::Timestamp::from_millisecond(self.clock.now().0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+    }
+
+    /// Counts a refusal of this message, and returns how many came before.
+    fn count_refusal(&self, message: &str) -> u32 {
+        let mut refusals = lock(&self.refusals);
+        let count = refusals.entry(message.to_owned()).or_insert(0);
+        *count += 1;
+        *count - 1
+    }
+
+    /// How a request is answered: by an injected fault first, else by the recipient's behaviour.
+    fn response_for(&self, message: &Message, behaviour: Behaviour) -> SimulatedResponse {
+        if let Some(fault) = self.faults.take(&message.account.config) {
+            return fault.into();
+        }
+        // A message that does not carry our attempt is identified by its recipient and its text.
+        let name = message.communication().unwrap_or_else(|| format!("{} {}", message.to, message.text));
+        match behaviour {
+            Behaviour::Throttled if self.count_refusal(&name) < 2 => {
+                SimulatedResponse::Refuse(StatusCode::TOO_MANY_REQUESTS, Some(2))
+            }
+            Behaviour::BounceSoft if self.count_refusal(&name) < 2 => {
+                SimulatedResponse::Refuse(StatusCode::SERVICE_UNAVAILABLE, None)
+            }
+            Behaviour::Down => SimulatedResponse::Refuse(StatusCode::SERVICE_UNAVAILABLE, None),
+            Behaviour::Timeout => SimulatedResponse::Hang { accepted: true, silent: false },
+            _ => {
+                lock(&self.refusals).remove(&name);
+                SimulatedResponse::Accept
+            }
+        }
+    }
+
+    /// Accepts or refuses a well-formed message, as the provider would, and reports on it if it is accepted.
+    pub(crate) async fn receive(
+        self: &Arc<Self>,
+        provider: &'static dyn ProviderSimulation,
+        mut message: Message,
+    ) -> Response {
+        let key = message.key.clone().map(|key| (message.account.config.clone(), key));
+        if let Some(earlier) = key.as_ref().and_then(|key| lock(&self.accepted).get(key).cloned()) {
+            return provider.accepted_response(&earlier);
+        }
+        let behaviour = behaviour_of(&message.to);
+        if lock(&self.opted_out).contains(&message.to)
+            && let Some(refused) = provider.opted_out(&message)
+        {
+            return refused;
+        }
+        let (hangs, is_silent) = match self.response_for(&message, behaviour) {
+            SimulatedResponse::Refuse(status, retry_after) => return refusal(provider, status, retry_after),
+            SimulatedResponse::Reset => return reset(),
+            SimulatedResponse::Hang { accepted: false, .. } => return hang().await,
+            SimulatedResponse::Hang { silent, .. } => (true, silent),
+            SimulatedResponse::Accept => (false, false),
+        };
+        message.id = provider.message_id(self);
+        self.inbox.add(InboxEntry::new(&message, self.time()));
+        if let Some(key) = key {
+            self.remember(key, message.clone());
+        }
+        let accepted = provider.accepted_response(&message);
+        if !is_silent {
+            tokio::spawn(self.clone().play_reports(provider, message, behaviour));
+        }
+        if hangs { hang().await } else { accepted }
+    }
+
+    fn remember(&self, key: (String, String), message: Message) {
+        let mut accepted = lock(&self.accepted);
+        if MAX_KEYS <= accepted.len() {
+            accepted.clear();
+        }
+        accepted.insert(key, message);
+    }
+
+    /// Records that an address opted out. Email providers go on accepting for it: to stop is up to us.
+    pub(crate) fn opt_out(&self, address: &str) {
+        lock(&self.opted_out).insert(address.to_owned());
+    }
+}

@@ -1,0 +1,148 @@
+//! Requests to providers, and what their answers and failures mean for an attempt.
+
+use std::time::{Duration, Instant};
+
+use domain::communication::AttemptOutcome;
+use domain::provider::{AccountQueryError, Balance, SendResult};
+use events::{InDoubtCause, RefusalClass};
+use reqwest::header::HeaderMap;
+use reqwest::{Client, RequestBuilder, StatusCode};
+use serde::Deserialize;
+
+use super::client::http_client;
+use super::outcome::refusal_outcome;
+use super::public_fetch::public_client;
+
+/// The most bytes of a provider's response that are read.
+pub(super) const MAX_RESPONSE_BYTES: usize = 64 * 1024;
+
+/// Clients that all providers of a process share.
+#[derive(Clone)]
+pub struct HttpClients {
+    /// For addresses that we chose: the providers' own.
+    pub client: Client,
+    /// For addresses that a tenant chose. It reaches only public addresses.
+    pub public: Client,
+}
+
+impl HttpClients {
+    pub fn new() -> HttpClients {
+        HttpClients { client: http_client(), public: public_client() }
+    }
+}
+
+impl Default for HttpClients {
+    fn default() -> Self {
+        HttpClients::new()
+    }
+}
+
+/// A provider's response to one request.
+pub(super) struct HttpExchange {
+    pub status: StatusCode,
+    headers: HeaderMap,
+    /// The first [`MAX_RESPONSE_BYTES`] of the body, or a little more. It is cut off where the connection broke.
+    pub body: Vec<u8>,
+    started: Instant,
+}
+
+impl HttpExchange {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// `Retry-After` in milliseconds. Our providers send it only in seconds, so the date form is not read.
+    pub fn retry_after_ms(&self) -> Option<i64> {
+        self.header("retry-after")?.trim().parse::<i64>().ok().map(|seconds| seconds.saturating_mul(1_000))
+    }
+
+    pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Option<T> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
+    pub fn code(&self) -> &str {
+        self.status.as_str()
+    }
+
+    pub fn is_success(&self) -> bool {
+        self.status.is_success()
+    }
+
+    pub fn accepted(&self, provider_message_id: impl Into<String>, segments: Option<u16>) -> SendResult {
+        AttemptOutcome::Accepted {
+            provider_message_id: provider_message_id.into(),
+            segments,
+            cost_micros: None,
+            latency_ms: self.started.elapsed().as_millis() as u32,
+        }
+        .into()
+    }
+
+    /// The outcome of a 2xx response whose body is not what the provider documents. The message may have been
+    /// accepted or not, so the attempt is in doubt.
+    pub fn unreadable_response(&self) -> SendResult {
+        AttemptOutcome::InDoubt(InDoubtCause::ServerError).into()
+    }
+}
+
+/// Sends one request and reads the response. If the provider may have read the request but did not answer, the attempt
+/// is in doubt.
+pub(super) async fn exchange(request: RequestBuilder, timeout_ms: u64) -> Result<HttpExchange, AttemptOutcome> {
+    let started = Instant::now();
+    let request = request.timeout(Duration::from_millis(timeout_ms));
+    let mut response = request.send().await.map_err(classify_transport_error)?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let mut body = Vec::new();
+    // The status has arrived and stays valid even if the body breaks off.
+    while let Ok(Some(chunk)) = response.chunk().await {
+        body.extend_from_slice(&chunk);
+        if MAX_RESPONSE_BYTES < body.len() {
+            break;
+        }
+    }
+    Ok(HttpExchange { status, headers, body, started })
+}
+
+fn classify_transport_error(error: reqwest::Error) -> AttemptOutcome {
+    if error.is_connect() || error.is_builder() {
+        refusal_outcome(RefusalClass::Unavailable, "connect", None)
+    } else if error.is_timeout() {
+        AttemptOutcome::InDoubt(InDoubtCause::Timeout)
+    } else {
+        AttemptOutcome::InDoubt(InDoubtCause::ConnectionLost)
+    }
+}
+
+/// What an HTTP status means if the body says nothing more precise. `None` means success.
+pub(super) fn classify_status(exchange: &HttpExchange, code: &str) -> Option<AttemptOutcome> {
+    let retry_after_ms = exchange.retry_after_ms();
+    Some(match exchange.status.as_u16() {
+        200..=299 => return None,
+        401 | 403 => refusal_outcome(RefusalClass::Auth, code, None),
+        402 => refusal_outcome(RefusalClass::Balance, code, None),
+        408 => refusal_outcome(RefusalClass::Transient, code, retry_after_ms),
+        429 => refusal_outcome(RefusalClass::Throttled, code, retry_after_ms),
+        503 => refusal_outcome(RefusalClass::Unavailable, code, retry_after_ms),
+        500..=599 => AttemptOutcome::InDoubt(InDoubtCause::ServerError),
+        _ => refusal_outcome(RefusalClass::Permanent, code, None),
+    })
+}
+
+/// Sends a request that changes nothing at the provider, such as a question for the balance.
+pub(super) async fn query_api(request: RequestBuilder, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
+    let exchange =
+        exchange(request, timeout_ms).await.map_err(|_| AccountQueryError::NoResponse("no answer".to_owned()))?;
+    match exchange.status.as_u16() {
+        200..=299 => Ok(exchange),
+        401 | 403 => Err(AccountQueryError::CredentialsRejected(exchange.code().to_owned())),
+        code => Err(AccountQueryError::NoResponse(code.to_string())),
+    }
+}
+
+pub(super) fn unexpected_format() -> AccountQueryError {
+    AccountQueryError::NoResponse("unexpected format".to_owned())
+}
+
+pub(super) fn balance(amount: impl ToString, unit: impl Into<String>) -> Result<Balance, AccountQueryError> {
+    Ok(Balance { amount: amount.to_string(), unit: unit.into() })
+}

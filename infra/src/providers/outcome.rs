@@ -1,0 +1,23 @@
+//! Outcomes of an attempt that do not depend on the transport.
+
+use domain::communication::AttemptOutcome;
+use domain::provider::QueryResult;
+use events::RefusalClass;
+
+pub(super) fn refusal_outcome(
+    class: RefusalClass,
+    code: impl Into<String>,
+    retry_after_ms: Option<i64>,
+) -> AttemptOutcome {
+    AttemptOutcome::Refused { class, code: code.into(), retry_after_ms }
+}
+
+/// What became of a first request, according to the answer to its repetition with the same idempotency key. The
+/// provider answers the repetition as it answered the first request.
+pub(super) fn query_by_idempotent_repeat(answer: AttemptOutcome) -> QueryResult {
+    match answer {
+        AttemptOutcome::Accepted { provider_message_id, .. } => QueryResult::Accepted(provider_message_id),
+        AttemptOutcome::Refused { class: RefusalClass::Permanent, .. } => QueryResult::NotAccepted,
+        AttemptOutcome::Refused { .. } | AttemptOutcome::InDoubt(_) => QueryResult::NoResponse,
+    }
+}

@@ -1,0 +1,53 @@
+//! What a provider's file declares to the registry, and the settings that it is connected with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::provider::{InvalidSetting, Provider, ProviderConfig, ProviderKind};
+
+use super::http::HttpClients;
+use super::signatures::SignatureCheck;
+
+/// A provider as the registry lists it.
+pub struct ProviderRegistration {
+    pub kind: &'static ProviderKind,
+    /// Builds the provider of one configuration, without calling it.
+    pub(super) connect: fn(ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting>,
+    /// The provider's signature checks, by their names in files of recorded callbacks.
+    pub(super) schemes: &'static [(&'static str, SignatureCheck)],
+}
+
+/// One configuration of a provider with everything that is needed to call it.
+pub(super) struct ConnectionSettings {
+    pub config: ProviderConfig,
+    pub settings: BTreeMap<String, String>,
+    /// The address that the provider posts its callbacks to.
+    pub callback_url: String,
+    pub http: HttpClients,
+    /// Replaces the provider's own address, for example with a simulator's. It has no slash at the end.
+    pub base_override: Option<String>,
+}
+
+impl ConnectionSettings {
+    /// An empty setting counts as missing.
+    pub fn get(&self, name: &str) -> Option<String> {
+        self.settings.get(name).filter(|value| !value.is_empty()).cloned()
+    }
+
+    pub fn get_or(&self, name: &str, default: &str) -> String {
+        self.get(name).unwrap_or_else(|| default.to_owned())
+    }
+
+    pub fn require(&self, setting: &'static str) -> Result<String, InvalidSetting> {
+        self.get(setting).ok_or_else(|| invalid_setting(setting, format!("{setting} is required.")))
+    }
+
+    /// The address that requests begin with, such as `https://api.example.com`, without a slash at the end.
+    pub fn base_url(&self, default: &str) -> String {
+        self.base_override.clone().unwrap_or_else(|| default.to_owned())
+    }
+}
+
+pub(super) fn invalid_setting(setting: &'static str, detail: impl Into<String>) -> InvalidSetting {
+    InvalidSetting { setting, detail: detail.into() }
+}

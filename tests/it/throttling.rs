@@ -1,0 +1,353 @@
+//! The function deliver at its limits: rates, circuit breakers, failover, quiet hours, and providers that are queried.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::circuit_breaker::{BreakerCause, OPEN_MS};
+use domain::communication::{AttemptOutcome, Lifecycle, When};
+use domain::policy;
+use domain::ports::{CoordinationStore, QueryResult, StoreError, StreamKey, VersionedRecord};
+use domain::provider_configs;
+use domain::throttle::ProviderThrottle;
+use events::RateLimit;
+use events::{
+    Channel, CommunicationEvent, FailReason, InDoubtCause, InDoubtPolicy, QuietHours, RefusalClass, ResolvedBy,
+    Timestamp,
+};
+use tests::harness::{Harness, ScriptedProvider, T0, accepted, refused, tenant};
+
+const SLOW: RateLimit = RateLimit { burst: 3, per_second: 1 };
+
+async fn several(harness: &Harness, count: usize) -> Vec<StreamKey> {
+    let mut keys = Vec::new();
+    for _ in 0..count {
+        keys.push(harness.accept(|_| ()).await);
+    }
+    keys
+}
+
+fn called(provider: &ScriptedProvider) -> usize {
+    provider.sent_messages.lock().expect("sent messages").len()
+}
+
+async fn gate(harness: &Harness, name: &str) -> (ProviderThrottle, u64) {
+    let record =
+        CoordinationStore::read_versioned(&*harness.store, &[name.to_owned()]).await.expect("an answer").remove(0);
+    let version = record.as_ref().map_or(0, |record| record.version);
+    (application::gate::read(record.as_ref(), SLOW), version)
+}
+
+#[tokio::test]
+async fn a_batch_takes_its_tokens_at_once_and_the_rest_wait_their_turn() {
+    let mut harness = Harness::new();
+    let provider = ScriptedProvider::at("told", SLOW);
+    harness.deliver.providers = vec![provider.clone()];
+    let keys = several(&harness, 6).await;
+    assert_eq!(harness.batch(&keys).await, [] as [String; 0]);
+    assert_eq!(called(&provider), 3);
+    assert_eq!(gate(&harness, "gate#told").await.1, 1, "one write for the whole batch");
+    let delays: Vec<u32> = harness.queue.take().into_iter().map(|(_, delay)| delay).collect();
+    assert_eq!(delays, [2, 3, 4], "a second apart, rounded up");
+    for key in &keys[3..] {
+        assert_eq!(harness.event_names(key).await, ["CommunicationRequested"], "a wait is no event");
+    }
+    harness.host.advance(4_000);
+    harness.batch(&keys).await;
+    assert_eq!(called(&provider), 6);
+}
+
+#[tokio::test]
+async fn a_low_quota_alert_is_raised_before_messages_wait() {
+    let mut harness = Harness::new();
+    harness.deliver.providers = vec![ScriptedProvider::at("told", RateLimit { burst: 10, per_second: 1 })];
+    let keys = several(&harness, 9).await;
+    harness.batch(&keys[..8]).await;
+    assert!(harness.alerts.0.lock().expect("alerts").is_empty());
+    harness.hint(&keys[8]).await;
+    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["told is near its limit"]);
+}
+
+#[tokio::test]
+async fn a_long_wait_is_left_to_the_timer_and_burns_nothing() {
+    let mut harness = Harness::new();
+    harness.deliver.providers = vec![ScriptedProvider::at("told", SLOW)];
+    let keys = several(&harness, 90).await;
+    for some in keys.chunks(10) {
+        harness.batch(some).await;
+    }
+    assert!(harness.queue.take().iter().all(|(_, delay)| *delay <= 60));
+    let last = harness.wake(&keys[89]).await.expect("a timer");
+    assert!((T0 + 60_000..T0 + 100_000).contains(&last), "{}", last - T0);
+    assert_eq!(harness.load(&keys[89]).await.state.requested().expect("requested").attempts, 0);
+}
+
+#[tokio::test]
+async fn what_was_taken_for_a_stale_hint_is_given_back() {
+    let mut harness = Harness::new();
+    let provider = ScriptedProvider::at("told", SLOW);
+    harness.deliver.providers = vec![provider.clone()];
+    let keys = several(&harness, 2).await;
+    harness.hint(&keys[0]).await;
+    harness.batch(&[keys[1].clone(), keys[0].clone(), keys[0].clone()]).await;
+    assert_eq!(gate(&harness, "gate#told").await.0.quota(harness.deliver.host.now()).remaining, 1);
+}
+
+/// Limits that are never reached.
+struct Unreachable;
+
+#[async_trait]
+impl CoordinationStore for Unreachable {
+    async fn record_heartbeat(&self, _: &str, _: Timestamp) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn last_heartbeat(&self, _: &str) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+
+    async fn read_versioned(&self, _: &[String]) -> Result<Vec<Option<VersionedRecord>>, StoreError> {
+        Err(StoreError::Unavailable("down".to_owned()))
+    }
+
+    async fn compare_and_swap(&self, _: &str, _: u64, _: &str) -> Result<Option<VersionedRecord>, StoreError> {
+        Err(StoreError::Unavailable("down".to_owned()))
+    }
+}
+
+#[tokio::test]
+async fn limits_that_cannot_be_reached_defer_and_never_flood() {
+    let mut harness = Harness::new();
+    harness.deliver.limits = Arc::new(Unreachable);
+    let keys = several(&harness, 10).await;
+    assert_eq!(harness.batch(&keys).await, [] as [String; 0]);
+    assert_eq!(harness.sent_messages(), 0);
+    let delays: Vec<u32> = harness.queue.take().into_iter().map(|(_, delay)| delay).collect();
+    assert!(delays.len() == 10 && delays.iter().all(|delay| (5..=10).contains(delay)), "{delays:?}");
+    harness.deliver.limits = harness.store.clone();
+    harness.host.advance(10_000);
+    harness.batch(&keys).await;
+    assert_eq!(harness.sent_messages(), 10);
+}
+
+#[tokio::test]
+async fn a_tenant_and_all_of_them_have_limits_of_their_own() {
+    for (tenant_rate, global_rate) in [(Some(SLOW), None), (None, Some(SLOW))] {
+        let mut harness = Harness::new();
+        (harness.deliver.tenant_rate, harness.deliver.global_rate) = (tenant_rate, global_rate);
+        let keys = several(&harness, 5).await;
+        harness.batch(&keys).await;
+        assert_eq!(harness.sent_messages(), 3);
+        let mut left = gate(&harness, "gate#told").await.0;
+        left.limiter.rate = harness.deliver.providers[0].config().rate;
+        let remaining = left.quota(harness.deliver.host.now()).remaining;
+        assert_eq!(remaining, left.limiter.rate.burst - 3, "tokens of the provider came back");
+    }
+}
+
+fn unavailable() -> AttemptOutcome {
+    refused(RefusalClass::Unavailable)
+}
+
+#[tokio::test]
+async fn a_breaker_that_opens_sends_everything_to_the_second_provider() {
+    let harness = Harness::with_failover();
+    harness.answers(std::iter::repeat_n(unavailable(), 20));
+    let keys = several(&harness, 20).await;
+    for some in keys.chunks(10) {
+        harness.batch(some).await;
+    }
+    assert_eq!((called(&harness.provider), called(&harness.second)), (20, 0));
+    assert_eq!(gate(&harness, "gate#told").await.0.breaker.open.map(|shut| shut.cause), Some(BreakerCause::Failing));
+    harness.host.advance(policy::FAILOVER_DELAY_MS);
+    harness.batch(&keys).await;
+    assert_eq!((called(&harness.provider), called(&harness.second)), (20, 20), "at once, by the other one");
+    let fresh = harness.accept(|_| ()).await;
+    harness.hint(&fresh).await;
+    assert_eq!((called(&harness.provider), called(&harness.second)), (20, 21), "not even tried");
+    assert_eq!(harness.load(&fresh).await.state.requested().expect("requested").attempts, 1);
+
+    harness.host.advance(OPEN_MS);
+    let probes = several(&harness, 3).await;
+    harness.batch(&probes).await;
+    assert_eq!((called(&harness.provider), called(&harness.second)), (21, 23), "one probe, the others elsewhere");
+    assert_eq!(gate(&harness, "gate#told").await.0.breaker.open, None);
+}
+
+#[tokio::test]
+async fn without_a_second_provider_messages_wait_for_the_breaker() {
+    let harness = Harness::new();
+    harness.answers(std::iter::repeat_n(unavailable(), 20));
+    let keys = several(&harness, 20).await;
+    for some in keys.chunks(10) {
+        harness.batch(some).await;
+    }
+    let held = harness.accept(|_| ()).await;
+    harness.hint(&held).await;
+    assert_eq!((harness.event_names(&held).await.len(), harness.sent_messages()), (1, 20), "no attempt is burned");
+    harness.host.advance(OPEN_MS + 5_000);
+    harness.hint(&held).await;
+    assert_eq!((harness.lifecycle(&held).await, harness.sent_messages()), (Lifecycle::Sent, 21));
+}
+
+#[tokio::test]
+async fn an_attempt_in_doubt_is_never_given_to_another_provider() {
+    let harness = Harness::with_failover();
+    let key = harness.accept(|_| ()).await;
+    harness.answers([AttemptOutcome::InDoubt(InDoubtCause::Timeout)]);
+    harness.hint(&key).await;
+    for _ in 0..3 {
+        harness.host.advance(policy::EVIDENCE_WAIT_MS / 4);
+        harness.hint(&key).await;
+    }
+    assert_eq!((called(&harness.provider), called(&harness.second)), (1, 0));
+}
+
+#[tokio::test]
+async fn refused_credentials_disable_the_account_tell_one_person_once_and_fail_over() {
+    let harness = Harness::with_failover();
+    harness.answers(std::iter::repeat_n(refused(RefusalClass::Balance), 3));
+    let keys = several(&harness, 3).await;
+    harness.batch(&keys).await;
+    harness.host.advance(policy::FAILOVER_DELAY_MS);
+    harness.batch(&keys).await;
+    let fresh = harness.accept(|_| ()).await;
+    harness.hint(&fresh).await;
+    assert_eq!((called(&harness.provider), called(&harness.second)), (3, 4));
+    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["told says that our account is empty"]);
+    let state = harness.load(&keys[0]).await.state;
+    let state = state.requested().expect("requested");
+    assert_eq!((state.counted_attempts, state.attempts, &state.lifecycle), (0, 2, &Lifecycle::Sent));
+}
+
+#[tokio::test]
+async fn what_every_provider_refuses_falls_back_to_waiting() {
+    let harness = Harness::with_failover();
+    let key = harness.accept(|_| ()).await;
+    harness.answers([unavailable()]);
+    harness.second.answers.lock().expect("answers").push_back(unavailable());
+    harness.hint(&key).await;
+    harness.host.advance(policy::FAILOVER_DELAY_MS);
+    harness.hint(&key).await;
+    let Lifecycle::RetryWait { until: When::At(until) } = harness.lifecycle(&key).await else { panic!("it waits") };
+    assert!(until.0 - T0 > 200_000, "the ladder of two counted attempts, not another round at once");
+}
+
+#[tokio::test]
+async fn a_tenants_route_decides_who_is_tried() {
+    let harness = Harness::with_failover();
+    let decide = async |command| {
+        let ports = (&*harness.deliver.own.journals, &*harness.deliver.own.host);
+        application::journal::change_provider_configs(ports, &tenant(), "ops", command).await.expect("decided");
+    };
+    let [first, second] = ["told", "told-second"].map(str::to_owned);
+    decide(provider_configs::Command::Switch { config: second.clone(), channel: Channel::Email }).await;
+    harness.hint(&harness.accept(|_| ()).await).await;
+    assert_eq!((called(&harness.provider), called(&harness.second)), (0, 1));
+
+    decide(provider_configs::Command::Disable { config: first.clone() }).await;
+    decide(provider_configs::Command::Disable { config: second }).await;
+    harness.host.advance(15_000);
+    let key = harness.accept(|_| ()).await;
+    harness.hint(&key).await;
+    assert_eq!(
+        (harness.lifecycle(&key).await, harness.event_names(&key).await.len()),
+        (Lifecycle::Pending, 1),
+        "held, not failed"
+    );
+    decide(provider_configs::Command::Enable { config: first }).await;
+    harness.host.advance(15_000);
+    harness.hint(&key).await;
+    assert_eq!((called(&harness.provider), called(&harness.second)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_429_slows_everybody_down() {
+    let harness = Harness::new();
+    let keys = several(&harness, 2).await;
+    let slow =
+        AttemptOutcome::Refused { class: RefusalClass::Throttled, code: "429".into(), retry_after_ms: Some(9_000) };
+    harness.answers([slow]);
+    harness.hint(&keys[0]).await;
+    harness.hint(&keys[1]).await;
+    assert_eq!((harness.sent_messages(), harness.event_names(&keys[1]).await.len()), (1, 1));
+    harness.host.advance(9_100);
+    harness.batch(&keys).await;
+    assert_eq!(harness.sent_messages(), 3);
+}
+
+#[tokio::test]
+async fn quiet_hours_hold_a_message_and_release_it() {
+    // T0 is 2027-01-15 08:00 UTC: 9 in the morning in Lagos.
+    let quiet = QuietHours { start: "21:00".into(), end: "09:30".into(), time_zone: "Africa/Lagos".into() };
+    let harness = Harness::new();
+    let key = harness.accept(|request| request.quiet_hours = Some(quiet.clone())).await;
+    harness.hint(&key).await;
+    harness.hint(&key).await;
+    assert_eq!(harness.event_names(&key).await, ["CommunicationRequested", "CommunicationDeferred"]);
+    assert_eq!(harness.wake(&key).await, Some(T0 + 30 * 60_000));
+    harness.host.advance(30 * 60_000);
+    harness.hint(&key).await;
+    assert_eq!(harness.lifecycle(&key).await, Lifecycle::Sent);
+    let urgent = harness.accept(|request| {
+        request.quiet_hours = Some(QuietHours { end: "10:00".into(), ..quiet });
+        request.priority = events::Priority::Urgent;
+    });
+    let urgent = urgent.await;
+    harness.hint(&urgent).await;
+    assert_eq!(harness.lifecycle(&urgent).await, Lifecycle::Sent);
+}
+
+async fn in_doubt(harness: &Harness, policy: InDoubtPolicy) -> StreamKey {
+    let key = harness.accept(|request| request.in_doubt = policy).await;
+    harness.answers([AttemptOutcome::InDoubt(InDoubtCause::Timeout), accepted()]);
+    harness.hint(&key).await;
+    harness.host.advance(policy::EVIDENCE_WAIT_MS);
+    key
+}
+
+async fn resolved_by(harness: &Harness, key: &StreamKey) -> Option<ResolvedBy> {
+    let records = harness.load(key).await.records;
+    records.iter().find_map(|record| match record.event {
+        CommunicationEvent::DeliveryAttemptResolved { by, .. } => Some(by),
+        _ => None,
+    })
+}
+
+fn says(harness: &Harness, found: QueryResult) {
+    *harness.provider.found.lock().expect("found") = found;
+}
+
+#[tokio::test]
+async fn a_provider_that_has_it_ends_the_doubt() {
+    let harness = Harness::new();
+    let key = in_doubt(&harness, InDoubtPolicy::Hold).await;
+    says(&harness, QueryResult::Accepted("SM1".to_owned()));
+    harness.hint(&key).await;
+    assert_eq!((harness.lifecycle(&key).await, harness.sent_messages()), (Lifecycle::Sent, 1));
+    assert_eq!(resolved_by(&harness, &key).await, Some(ResolvedBy::Query));
+}
+
+#[tokio::test]
+async fn a_provider_that_has_it_not_lets_even_a_held_one_go_out() {
+    let harness = Harness::new();
+    let key = in_doubt(&harness, InDoubtPolicy::Hold).await;
+    says(&harness, QueryResult::NotAccepted);
+    harness.hint(&key).await;
+    assert_eq!((harness.lifecycle(&key).await, harness.sent_messages()), (Lifecycle::Sent, 2));
+    assert!(!harness.load(&key).await.state.requested().expect("requested").maybe_sent);
+}
+
+#[tokio::test]
+async fn a_provider_that_does_not_answer_is_asked_again_and_then_the_policy_decides() {
+    let harness = Harness::new();
+    let key = in_doubt(&harness, InDoubtPolicy::Hold).await;
+    says(&harness, QueryResult::NoResponse);
+    for _ in 0..policy::QUERY_WINDOW_MS / policy::QUERY_INTERVAL_MS {
+        harness.hint(&key).await;
+        assert!(matches!(harness.lifecycle(&key).await, Lifecycle::InDoubt { .. }));
+        harness.host.advance(policy::QUERY_INTERVAL_MS);
+    }
+    harness.hint(&key).await;
+    assert_eq!(harness.lifecycle(&key).await, Lifecycle::Failed(FailReason::InDoubt));
+    assert_eq!((resolved_by(&harness, &key).await, harness.sent_messages()), (Some(ResolvedBy::Policy), 1));
+}

@@ -1,0 +1,183 @@
+//! The scheduler: starts jobs that are due, lets one job perform its next I/O, kills processes, and advances the clock.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use crate::actions::{Action, tenant};
+use crate::simulation::Simulation;
+use crate::world::{Callback, FEEDS};
+use crate::{MAX_RECEIVES, VISIBILITY_MS};
+use domain::ports::{StreamKey, UnmatchedRetry};
+use events::CommunicationId;
+
+/// A unit of work of one function.
+#[derive(Debug, Clone)]
+pub enum Job {
+    ApiCall(Action),
+    Deliver {
+        messages: Vec<u64>,
+    },
+    /// The oldest records of one shard of the table's change stream.
+    Project {
+        shard: usize,
+        count: usize,
+    },
+    DeadLetter {
+        key: StreamKey,
+    },
+    CallBack(Callback),
+    /// Delivery reports whose message was not known are matched again.
+    RetryUnmatched(UnmatchedRetry),
+    Sweep,
+}
+
+/// How a job ended.
+pub enum TaskResult {
+    Done,
+    /// Failed, to be retried by the caller, the queue or the provider.
+    Retry,
+    /// The messages of a batch to be delivered again.
+    RetryItems(Vec<String>),
+    Accepted(CommunicationId),
+}
+
+pub struct Task {
+    pub job: Job,
+    pub future: Pin<Box<dyn Future<Output = TaskResult>>>,
+    pub resume_at: i64,
+    pub deadline: i64,
+}
+
+impl Job {
+    pub fn function_name(&self) -> &'static str {
+        match self {
+            Job::ApiCall(_) => "api",
+            Job::Deliver { .. } => "deliver",
+            Job::DeadLetter { .. } => "dead-letter",
+            Job::CallBack(_) | Job::RetryUnmatched(_) => "webhook",
+            Job::Sweep => "schedule",
+            Job::Project { .. } => "project",
+        }
+    }
+}
+
+impl Simulation {
+    /// Starts every job that is due.
+    pub fn start_due(&mut self, now: i64) {
+        let due: Vec<_> = self.actions.extract_if(.., |(at, _)| *at <= now).collect();
+        due.into_iter().for_each(|(_, action)| self.start(Job::ApiCall(action)));
+        let called: Vec<Callback> =
+            self.world.state().callbacks.extract_if(.., |callback| callback.at <= now).collect();
+        called.into_iter().for_each(|callback| self.start(Job::CallBack(callback)));
+        let waiting: Vec<_> = self.world.state().inbox.extract_if(.., |(at, _)| *at <= now).collect();
+        waiting.into_iter().for_each(|(_, again)| self.start(Job::RetryUnmatched(again)));
+        if self.next_tick <= now {
+            self.next_tick = now + 60_000;
+            self.start(Job::Sweep);
+        }
+        let mut shown = Vec::new();
+        {
+            let mut guard = self.world.state();
+            let state = &mut *guard;
+            for message in state.messages.iter_mut().filter(|message| message.visible_at <= now) {
+                message.receives += 1;
+                // At least once: sometimes a message is delivered again while it is being processed.
+                let hidden = !state.faults || !state.rng.percent(2);
+                message.visible_at = now + if hidden { VISIBILITY_MS } else { 50 };
+                shown.push(message.clone());
+            }
+            state.messages.retain(|message| message.receives <= MAX_RECEIVES);
+        }
+        let (alive, dead): (Vec<_>, Vec<_>) = shown.into_iter().partition(|message| message.receives <= MAX_RECEIVES);
+        dead.into_iter().for_each(|message| self.start(Job::DeadLetter { key: message.hint.key }));
+        for batch in alive.chunks(self.batch) {
+            self.start(Job::Deliver { messages: batch.iter().map(|message| message.id).collect() });
+        }
+        for shard in 0..FEEDS {
+            let busy = |task: &Task| matches!(task.job, Job::Project { shard: at, .. } if at == shard);
+            let count = self.world.state().feed[shard].len().min(20);
+            if count > 0 && !self.tasks.iter().any(busy) {
+                self.start(Job::Project { shard, count });
+            }
+        }
+    }
+
+    /// Lets a task perform its next I/O, or kills it.
+    pub fn step(&mut self, chosen: usize, now: i64) {
+        self.steps += 1;
+        let (killed, stalls) = {
+            let mut guard = self.world.state();
+            let state = &mut *guard;
+            let killed = state.faults && state.rng.below(400) == 0;
+            state.resume_at = now;
+            (killed, state.faults && state.rng.below(60) == 0)
+        };
+        if killed || self.tasks[chosen].deadline <= now {
+            self.kills += 1;
+            let task = self.tasks.swap_remove(chosen);
+            self.finish(task.job, TaskResult::Retry);
+            return;
+        }
+        let task = &mut self.tasks[chosen];
+        self.world.state().function_name = task.job.function_name();
+        match task.future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => task.resume_at = self.world.state().resume_at,
+            Poll::Ready(end) => {
+                let task = self.tasks.swap_remove(chosen);
+                self.finish(task.job, end);
+            }
+        }
+        if std::mem::take(&mut self.world.state().killed) {
+            self.kills += 1;
+            let task = self.tasks.swap_remove(chosen);
+            self.finish(task.job, TaskResult::Retry);
+        }
+        if stalls {
+            let mut guard = self.world.state();
+            let state = &mut *guard;
+            let most = if state.rng.percent(5) { 40_000 } else { 1_500 };
+            state.now += state.rng.below(most) as i64;
+        }
+    }
+
+    fn finish(&mut self, job: Job, end: TaskResult) {
+        let now = self.world.state().now;
+        match (job, end) {
+            (Job::ApiCall(Action::Send { n, .. } | Action::Resend { copy: n, .. }), TaskResult::Accepted(id)) => {
+                let key = StreamKey { tenant: tenant(n), id };
+                let before = self.accepted.insert(n, key.clone());
+                assert!(before.is_none_or(|before| before == key), "one key, one communication");
+            }
+            (Job::ApiCall(action), TaskResult::Retry) => self.actions.push((now + 2_000, action)),
+            (Job::Deliver { messages }, TaskResult::RetryItems(again)) => {
+                let done = |id: u64| messages.contains(&id) && !again.contains(&id.to_string());
+                self.world.state().messages.retain(|waiting| !done(waiting.id));
+            }
+            (Job::Project { shard, count }, TaskResult::Done) => {
+                self.world.state().feed[shard].drain(..count);
+            }
+            (Job::DeadLetter { key }, TaskResult::Retry) => {
+                self.start(Job::DeadLetter { key });
+                self.tasks.iter_mut().next_back().expect("just begun").resume_at = now + 5_000;
+            }
+            (Job::CallBack(callback), TaskResult::Retry) => {
+                self.world.state().callbacks.push(Callback { at: now + 5_000, ..callback });
+            }
+            (Job::RetryUnmatched(again), TaskResult::Retry) => self.world.state().inbox.push((now + 60_000, again)),
+            _ => (),
+        }
+    }
+
+    /// No task can run: advances the clock to the next time when one can.
+    pub fn wait(&mut self) {
+        let mut state = self.world.state();
+        let tasks = self.tasks.iter().map(|task| task.resume_at);
+        let actions = self.actions.iter().map(|(at, _)| *at);
+        let queues = state.messages.iter().map(|message| message.visible_at);
+        let callbacks = state.callbacks.iter().map(|callback| callback.at);
+        let inbox = state.inbox.iter().map(|(at, _)| *at);
+        let next = tasks.chain(actions).chain(queues).chain(callbacks).chain(inbox).chain([self.next_tick]).min();
+        state.now = next.unwrap_or(self.next_tick).max(state.now + 1);
+    }
+}

@@ -1,0 +1,105 @@
+//! Runs by seed: with faults nothing is lost, without faults nothing is late, and a seed repeats itself.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::actions::{Action, contact};
+use crate::simulation::{Figures, Simulation};
+use crate::world::World;
+use crate::{COMMUNICATIONS, T0};
+use events::{CommunicationId, Timestamp};
+use serde_json::json;
+
+/// Seeds that are run unless `SIM_SEEDS` says otherwise.
+const SEEDS: u64 = 200;
+
+/// A number from the environment.
+pub fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn whatever_fails_nothing_is_lost_and_nothing_is_sent_twice_unexplained() {
+    let seeds = match number("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIM_SEEDS").unwrap_or(SEEDS),
+    };
+    let (count, next) = (seeds.end - seeds.start, AtomicU64::new(seeds.start));
+    let work = || {
+        let mut done = Vec::new();
+        while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < seeds.end) {
+            let figures = Simulation::new(seed).run();
+            done.push(figures.unwrap_or_else(|why| {
+                panic!("{why}\nreplay: SIM_SEED={seed} cargo test -p tests --test sim -- --nocapture whatever");
+            }));
+        }
+        done
+    };
+    let figures: Vec<Figures> = std::thread::scope(|scope| {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("every seed holds")).collect()
+    });
+    let mut sum = Figures::default();
+    for figures in figures {
+        sum.communications += figures.communications;
+        sum.sends += figures.sends;
+        sum.failovers += figures.failovers;
+        sum.duplicates += figures.duplicates;
+        sum.fallbacks += figures.fallbacks;
+        sum.faults += figures.faults;
+        sum.kills += figures.kills;
+        sum.steps += figures.steps;
+    }
+    println!("{count} seeds: {sum:?}");
+    let reached = [sum.duplicates, sum.failovers, sum.fallbacks];
+    let faults_occurred = sum.faults > 0 && sum.kills > 0;
+    assert!(
+        count == 1 || (faults_occurred && reached.iter().all(|n| *n > 0)),
+        "the seeds reach faults, kills, duplicates, failovers and fallbacks"
+    );
+}
+
+/// Without faults nothing is sent early, and nothing more than two seconds late.
+#[test]
+fn without_faults_everything_is_on_time() {
+    let mut late: Vec<i64> = Vec::new();
+    for seed in 0..10 {
+        let world = World::new(seed, T0);
+        let scheduled = |n: usize| {
+            let due = T0 + 5_000 + (n as i64 * 7_919_003) % 3_000_000;
+            let at = api::fields::show_time(Timestamp(due));
+            let body = json!({
+                "channel": "email", "type": "invoice", "recipientContact": contact(n), "subject": "S", "content": "C",
+                "scheduledAt": at,
+            });
+            (T0 + 10 * n as i64, Action::Send { n, body })
+        };
+        world.state().faults = false;
+        let mut simulation = Simulation::of(world, (0..COMMUNICATIONS).map(scheduled).collect());
+        simulation.run().expect("a run without faults");
+        let state = simulation.world.state();
+        let due = |id: CommunicationId| {
+            let (_, (stream, ..)) = state.streams.iter().find(|(key, _)| key.id == id).expect("a stream");
+            match events::decode(&stream.lines[0]).expect("an event").event {
+                events::CommunicationEvent::CommunicationRequested(request) => request.scheduled_at.expect("a time").0,
+                other => panic!("{} comes first", other.name()),
+            }
+        };
+        late.extend(state.calls.iter().map(|call| call.at - due(call.attempt.communication)));
+    }
+    late.sort_unstable();
+    let p99 = late[late.len() * 99 / 100];
+    println!(
+        "{} scheduled sends: late by p50 {} ms, p99 {p99} ms, at most {} ms",
+        late.len(),
+        late[late.len() / 2],
+        late[late.len() - 1]
+    );
+    assert!((0..2_000).contains(&late[0]) && late[late.len() - 1] <= 2_000);
+}
+
+#[test]
+fn a_seed_is_reproducible() {
+    let run = || Simulation::new(42).run().map(|figures| format!("{figures:?}"));
+    assert_eq!(run(), run());
+}

@@ -1,0 +1,232 @@
+//! One run: the real functions over the simulated ports, from the first request until everything is at rest.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::actions::{Action, plan};
+use crate::scheduler::Task;
+use crate::world::{SimProvider, World};
+use crate::{BATCH, END_MS, FAULTS_STOP_MS, PROCESSES, RATE, REQUEST_RATE, T0, invariants};
+use api::Api;
+use api::rate::RequestLimiter;
+use application::App;
+use application::app::RetentionPeriods;
+use application::directory::Own;
+use dead_letter::DeadLetter;
+use deliver::Deliver;
+use domain::ports::{Provider, StreamKey};
+use events::{Channel, CommunicationId, Mode};
+use project::Project;
+use schedule::Schedule;
+use webhook::Webhook;
+
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Figures {
+    pub communications: usize,
+    pub sends: usize,
+    /// Sent by the second provider.
+    pub failovers: usize,
+    pub duplicates: usize,
+    /// Communications created as a fallback.
+    pub fallbacks: usize,
+    pub faults: u64,
+    pub kills: u64,
+    pub steps: u64,
+}
+
+pub struct Simulation {
+    pub world: World,
+    pub router: axum::Router,
+    /// Processes of this version and of the next. Both serve while a release is rolled out.
+    pub deliver: [Vec<Arc<Deliver>>; 2],
+    pub webhook: [Arc<Webhook>; 2],
+    pub is_rolling: bool,
+    /// Maximum messages of one invocation.
+    pub batch: usize,
+    pub project: Arc<Project>,
+    pub schedule: Arc<Schedule>,
+    pub dead_letter: [Arc<DeadLetter>; 2],
+    pub tasks: Vec<Task>,
+    pub actions: Vec<(i64, Action)>,
+    pub accepted: BTreeMap<usize, StreamKey>,
+    pub next_tick: i64,
+    pub kills: u64,
+    pub steps: u64,
+}
+
+impl Simulation {
+    pub fn new(seed: u64) -> Self {
+        let world = World::new(seed, T0);
+        let actions = plan(&world, seed);
+        let mut simulation = Simulation::of(world, actions);
+        simulation.is_rolling = seed % 4 == 3;
+        simulation
+    }
+
+    pub fn of(world: World, actions: Vec<(i64, Action)>) -> Self {
+        let port = Arc::new(world.clone());
+        let provider = |world: &World, config: &str, answers| -> Arc<dyn Provider> {
+            let account = tests::harness::account(config, Channel::Email, Mode::Live, RATE);
+            Arc::new(SimProvider { world: world.clone(), account, answers, echoes: true })
+        };
+        let providers = |world: &World| vec![provider(world, "sim-a", false), provider(world, "sim-b", true)];
+        let app = App {
+            store: port.clone(),
+            vault: port.clone(),
+            queue: port.clone(),
+            views: port.clone(),
+            keys: port.clone(),
+            limits: port.clone(),
+            own: tenant_ports(&port),
+            directory: Default::default(),
+            library: Default::default(),
+            defaults: Default::default(),
+            objects: port.clone(),
+            has_sandbox: false,
+            accounts: providers(&world).iter().map(|provider| provider.config().clone()).collect(),
+            host: port.clone(),
+            contact_key: vec![7; 32],
+            retention: RetentionPeriods::days(7, 400, 2_557),
+            principals: Default::default(),
+        };
+        let api = Api { app: Arc::new(app), issuer: None, requests: RequestLimiter::new(Some(REQUEST_RATE)) };
+        let deliver = |world: World| {
+            let port = Arc::new(world.clone());
+            Arc::new(Deliver {
+                store: port.clone(),
+                vault: port.clone(),
+                queue: port.clone(),
+                providers: providers(&world),
+                own: tenant_ports(&port),
+                documents: port.clone(),
+                files: port.clone(),
+                objects: port.clone(),
+                contact_key: vec![7; 32],
+                limits: port.clone(),
+                tenant_rate: None,
+                global_rate: None,
+                memory: Arc::default(),
+                alerts: port.clone(),
+                host: port,
+                provider_timeout_ms: 10_000,
+            })
+        };
+        let webhook = |world: World| {
+            let port = Arc::new(world);
+            Arc::new(Webhook {
+                store: port.clone(),
+                vault: port.clone(),
+                documents: port.clone(),
+                inbox: port.clone(),
+                providers: Vec::new(),
+                own: tenant_ports(&port),
+                directory: Default::default(),
+                queue: port.clone(),
+                objects: port.clone(),
+                contact_key: vec![7; 32],
+                host: port,
+            })
+        };
+        let schedule = Schedule { store: port.clone(), queue: port.clone(), limits: port.clone(), host: port.clone() };
+        let project = Project { views: port.clone(), host: port };
+        let dead_letter = |world: World| {
+            let port = Arc::new(world);
+            Arc::new(DeadLetter { store: port.clone(), alerts: port.clone(), host: port })
+        };
+        Simulation {
+            router: api::router(Arc::new(api)),
+            deliver: [world.clone(), world.next_version()]
+                .map(|world| (0..PROCESSES).map(|_| deliver(world.clone())).collect()),
+            webhook: [webhook(world.clone()), webhook(world.next_version())],
+            dead_letter: [dead_letter(world.clone()), dead_letter(world.next_version())],
+            is_rolling: false,
+            batch: BATCH,
+            world,
+            project: Arc::new(project),
+            schedule: Arc::new(schedule),
+            tasks: Vec::new(),
+            actions,
+            accepted: BTreeMap::new(),
+            next_tick: T0 + 1_000,
+            kills: 0,
+            steps: 0,
+        }
+    }
+
+    /// The version that takes the next job: either while a release is rolled out, then the next one.
+    pub fn version(&self) -> usize {
+        let mut state = self.world.state();
+        match (self.is_rolling, state.faults) {
+            (false, _) => 0,
+            (true, true) => state.rng.below(2) as usize,
+            (true, false) => 1,
+        }
+    }
+
+    /// Runs until nothing is left to do.
+    pub fn run(&mut self) -> Result<Figures, String> {
+        loop {
+            let now = self.world.state().now;
+            if now > T0 + FAULTS_STOP_MS {
+                self.world.state().faults = false;
+            }
+            if now > T0 + END_MS {
+                return Err(format!("I12: not at rest after five days: {:?}", self.unfinished()));
+            }
+            self.start_due(now);
+            let ready: Vec<usize> = (0..self.tasks.len()).filter(|n| self.tasks[*n].resume_at <= now).collect();
+            match ready.len() {
+                0 if self.is_at_rest() => break,
+                0 => self.wait(),
+                count => {
+                    let chosen = ready[self.world.state().rng.below(count as u64) as usize];
+                    self.step(chosen, now);
+                }
+            }
+        }
+        invariants::check_all(&self.world, &self.accepted)?;
+        let state = self.world.state();
+        let taken = state.calls.iter().filter(|call| call.taken);
+        let mut times: BTreeMap<CommunicationId, usize> = BTreeMap::new();
+        taken.clone().for_each(|call| *times.entry(call.attempt.communication).or_default() += 1);
+        Ok(Figures {
+            communications: self.accepted.len(),
+            sends: taken.clone().count(),
+            failovers: taken.filter(|call| call.config == "sim-b").count(),
+            duplicates: times.values().filter(|times| **times > 1).count(),
+            fallbacks: state.streams.len() - self.accepted.len(),
+            faults: state.injected,
+            kills: self.kills,
+            steps: self.steps,
+        })
+    }
+
+    fn unfinished(&self) -> BTreeSet<StreamKey> {
+        let state = self.world.state();
+        let open = state.streams.iter().filter(|(_, (stream, ..))| stream.wake.is_some());
+        open.map(|(key, _)| key.clone()).collect()
+    }
+
+    pub fn is_at_rest(&self) -> bool {
+        let quiet = {
+            let state = self.world.state();
+            self.tasks.is_empty()
+                && self.actions.is_empty()
+                && state.callbacks.is_empty()
+                && state.inbox.is_empty()
+                && state.feed.iter().all(VecDeque::is_empty)
+        };
+        quiet && self.unfinished().is_empty()
+    }
+}
+
+fn tenant_ports(port: &Arc<World>) -> Own {
+    Own {
+        journals: port.clone(),
+        documents: port.clone(),
+        sealer: port.clone(),
+        connector: port.clone(),
+        host: port.clone(),
+        public_url: String::new(),
+    }
+}

@@ -1,0 +1,126 @@
+//! Personal content, documents, secrets and files.
+
+use async_trait::async_trait;
+use domain::message::MessageContent;
+use domain::ports::{
+    ContentKey, DocumentKey, DocumentStore, FetchError, FileFetcher, ObjectKey, ObjectStore, PresignedUpload,
+    SecretCipher, StoreError, Vault,
+};
+use events::{TenantId, Timestamp};
+
+use super::World;
+use super::faults::unavailable;
+
+#[async_trait]
+impl Vault for World {
+    async fn put(&self, key: &ContentKey, content: &MessageContent, _: Timestamp) -> Result<(), StoreError> {
+        self.write_io("vault put", |state| drop(state.vault.insert(key.clone(), content.clone()))).await
+    }
+
+    async fn get(&self, key: &ContentKey, _: Timestamp) -> Result<Option<MessageContent>, StoreError> {
+        self.read_io("vault get").await?;
+        Ok(self.state().vault.get(key).cloned())
+    }
+
+    async fn get_many(&self, keys: &[ContentKey], _: Timestamp) -> Result<Vec<Option<MessageContent>>, StoreError> {
+        self.read_io("vault get").await?;
+        let state = self.state();
+        Ok(keys.iter().map(|key| state.vault.get(key).cloned()).collect())
+    }
+
+    async fn list_for_data_subject(
+        &self,
+        tenant: &TenantId,
+        subject: &str,
+        before: Option<&str>,
+        limit: usize,
+        _: Timestamp,
+    ) -> Result<Vec<(ContentKey, MessageContent)>, StoreError> {
+        self.read_io("vault of subject").await?;
+        let state = self.state();
+        let on_it = |key: &ContentKey| key.tenant == *tenant && key.subject == subject;
+        let of_it = state.vault.iter().rev().filter(|(key, _)| on_it(key));
+        let of_it = of_it.filter(|(key, _)| before.is_none_or(|before| key.path().1.as_str() < before));
+        Ok(of_it.take(limit).map(|(key, content)| (key.clone(), content.clone())).collect())
+    }
+
+    async fn erase(&self, key: &ContentKey) -> Result<(), StoreError> {
+        self.write_io("vault erase", |state| drop(state.vault.remove(key))).await
+    }
+}
+
+#[async_trait]
+impl DocumentStore for World {
+    async fn put_document(&self, key: &DocumentKey, body: &str, _: Option<Timestamp>) -> Result<(), StoreError> {
+        self.write_io("document put", |state| drop(state.documents.insert(key.clone(), body.to_owned()))).await
+    }
+
+    async fn get_document(&self, key: &DocumentKey, _: Timestamp) -> Result<Option<String>, StoreError> {
+        self.read_io("document").await?;
+        Ok(self.state().documents.get(key).cloned())
+    }
+
+    async fn delete_document(&self, key: &DocumentKey) -> Result<(), StoreError> {
+        self.write_io("document remove", |state| drop(state.documents.remove(key))).await
+    }
+
+    async fn list_documents(
+        &self,
+        tenant: &TenantId,
+        shelf: &'static str,
+        before: Option<&str>,
+        limit: usize,
+        _: Timestamp,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        self.read_io("shelf").await?;
+        let state = self.state();
+        let on_it = |key: &DocumentKey| key.tenant == *tenant && key.collection == shelf;
+        let later = state.documents.iter().rev().filter(|(key, _)| on_it(key));
+        let later = later.filter(|(key, _)| before.is_none_or(|before| key.name.as_str() < before));
+        Ok(later.take(limit).map(|(key, body)| (key.name.clone(), body.clone())).collect())
+    }
+}
+
+/// Does not encrypt; only simulates that the key service may be unavailable.
+#[async_trait]
+impl SecretCipher for World {
+    async fn encrypt(&self, _: &str, plain: &str) -> Result<String, StoreError> {
+        self.read_io("seal").await.map(|()| plain.to_owned())
+    }
+
+    async fn decrypt(&self, _: &str, sealed: &str) -> Result<String, StoreError> {
+        self.read_io("open").await.map(|()| sealed.to_owned())
+    }
+}
+
+#[async_trait]
+impl FileFetcher for World {
+    async fn fetch(&self, _: &str, _: usize) -> Result<(Vec<u8>, String), FetchError> {
+        self.read_io("fetch").await.map_err(|_| FetchError::NoResponse)?;
+        Ok((b"%PDF".to_vec(), "application/pdf".to_owned()))
+    }
+}
+
+#[async_trait]
+impl ObjectStore for World {
+    async fn upload_to(&self, _: &ObjectKey, _: &str, _: u64, _: Timestamp) -> Result<PresignedUpload, StoreError> {
+        Err(unavailable())
+    }
+
+    async fn download_from(&self, _: &ObjectKey, _: &str, _: &str, _: Timestamp) -> Result<String, StoreError> {
+        Err(unavailable())
+    }
+
+    async fn read(&self, key: &ObjectKey, _: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read_io("object read").await?;
+        Ok(self.state().objects.get(key).cloned())
+    }
+
+    async fn write(&self, key: &ObjectKey, bytes: Vec<u8>, _: &str) -> Result<(), StoreError> {
+        self.write_io("object write", |state| drop(state.objects.insert(key.clone(), bytes))).await
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        self.write_io("object delete", |state| drop(state.objects.remove(key))).await
+    }
+}

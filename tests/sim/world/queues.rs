@@ -1,0 +1,96 @@
+//! Queues, alerts, and the records that processes share.
+
+use async_trait::async_trait;
+use domain::ports::{
+    AlertSink, CoordinationStore, Hint, QueueDepth, QueueId, StoreError, UnmatchedQueue, UnmatchedRetry,
+    VersionedRecord, WorkQueue,
+};
+use events::Timestamp;
+
+use super::World;
+use super::state::Message;
+use crate::bugs::Bug;
+
+#[async_trait]
+impl WorkQueue for World {
+    async fn send(&self, hints: &[(Hint, u32)]) -> Result<(), StoreError> {
+        self.write_io("queue send", |state| {
+            for (hint, delay) in hints {
+                // A queue sometimes loses a message or duplicates it.
+                let copies = match state.faults.then(|| state.rng.below(50)) {
+                    Some(0) => 0,
+                    Some(1) => 2,
+                    _ => 1,
+                };
+                for _ in 0..copies {
+                    let visible_at = state.now + i64::from(*delay) * 1_000;
+                    let id = state.next_id();
+                    state.messages.push(Message { id, hint: hint.clone(), visible_at, receives: 0 });
+                }
+            }
+        })
+        .await
+    }
+
+    async fn depth(&self, _: QueueId) -> Result<QueueDepth, StoreError> {
+        Ok(QueueDepth::default())
+    }
+}
+
+#[async_trait]
+impl UnmatchedQueue for World {
+    async fn enqueue(&self, again: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError> {
+        self.write_io("inbox", |state| {
+            let at = state.now + i64::from(delay_s) * 1_000;
+            state.inbox.push((at, again.clone()));
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl AlertSink for World {
+    async fn raise(&self, _: &str, _: &str) -> Result<(), StoreError> {
+        self.read_io("alert").await
+    }
+}
+
+#[async_trait]
+impl CoordinationStore for World {
+    async fn record_heartbeat(&self, _: &str, _: Timestamp) -> Result<(), StoreError> {
+        self.read_io("beat").await
+    }
+
+    async fn last_heartbeat(&self, _: &str) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+
+    async fn read_versioned(&self, names: &[String]) -> Result<Vec<Option<VersionedRecord>>, StoreError> {
+        self.read_io("records").await?;
+        let state = self.state();
+        Ok(names.iter().map(|name| state.records.get(name).cloned()).collect())
+    }
+
+    async fn compare_and_swap(
+        &self,
+        name: &str,
+        expected: u64,
+        body: &str,
+    ) -> Result<Option<VersionedRecord>, StoreError> {
+        let mut found = None;
+        self.write_io("swap", |state| {
+            if state.bug == Some(Bug::LimitsNotShared) {
+                return;
+            }
+            let there = state.records.get(name);
+            if there.map_or(0, |there| there.version) == expected {
+                let next = VersionedRecord { version: expected + 1, body: body.to_owned() };
+                state.records.insert(name.to_owned(), next);
+            } else {
+                found = there.cloned();
+            }
+        })
+        .await?;
+        Ok(found)
+    }
+}

@@ -1,0 +1,125 @@
+//! Everything that the simulated world stores.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use domain::communication::DeliveryReport;
+use domain::communication_view::CommunicationRow;
+use domain::message::MessageContent;
+use domain::ports::{
+    Append, AppendError, ContentKey, DocumentKey, Hint, JournalKey, ObjectKey, QueueId, Stream, StreamKey,
+    UnmatchedRetry, VersionedRecord, ViewScope,
+};
+use domain::stats::Counters;
+use events::{AttemptId, TenantId};
+use project::Image;
+use tests::rng::SeededRng;
+
+use super::faults::Fault;
+use crate::bugs::Bug;
+
+/// A message on a queue.
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub id: u64,
+    pub hint: Hint,
+    pub visible_at: i64,
+    pub receives: u32,
+}
+
+/// A call of a provider.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub tenant: TenantId,
+    pub attempt: AttemptId,
+    pub config: String,
+    pub at: i64,
+    /// Whether it accepted the message.
+    pub taken: bool,
+}
+
+/// A callback that a provider will make.
+#[derive(Debug, Clone)]
+pub struct Callback {
+    pub at: i64,
+    pub key: StreamKey,
+    pub report: DeliveryReport,
+    /// The provider's own id of the message. `None` if it echoes ours.
+    pub by: Option<String>,
+}
+
+/// A stream, its queue, and the number of hints sent for its timer.
+pub type StoredRecords = (Stream, QueueId, u32);
+
+pub struct WorldState {
+    pub now: i64,
+    pub rng: SeededRng,
+    pub faults: bool,
+    pub injected: u64,
+    pub streams: BTreeMap<StreamKey, StoredRecords>,
+    pub vault: BTreeMap<ContentKey, MessageContent>,
+    /// Time of suppression by tenant and contact.
+    pub suppressed: BTreeMap<(String, String), i64>,
+    pub records: BTreeMap<String, VersionedRecord>,
+    pub rows: BTreeMap<(ViewScope, String), CommunicationRow>,
+    pub counters: BTreeMap<(ViewScope, String), Counters>,
+    /// The table's change stream: images by shard, in order.
+    pub feed: [VecDeque<Image>; FEEDS],
+    /// Whether projections run.
+    pub projects: bool,
+    pub messages: Vec<Message>,
+    pub calls: Vec<Call>,
+    pub callbacks: Vec<Callback>,
+    pub journals: BTreeMap<JournalKey, Stream>,
+    pub documents: BTreeMap<DocumentKey, String>,
+    pub objects: BTreeMap<ObjectKey, Vec<u8>>,
+    /// Delivery reports whose message was not known, and when they are matched again.
+    pub inbox: Vec<(i64, UnmatchedRetry)>,
+    /// Outages of providers, from and to.
+    pub outages: Vec<(String, i64, i64)>,
+    /// When the task being polled may continue; set by an I/O that takes time.
+    pub resume_at: i64,
+    /// Faults by the number of the I/O, for the exhaustive runs.
+    pub script: BTreeMap<usize, Fault>,
+    /// Every I/O so far, named by function and port.
+    pub trace: Vec<String>,
+    pub function_name: &'static str,
+    pub killed: bool,
+    /// Whether callbacks never come.
+    pub is_silent: bool,
+    /// The planted bug.
+    pub bug: Option<Bug>,
+    pub last_id: u64,
+}
+
+/// Shards of the table's change stream.
+pub const FEEDS: usize = 4;
+
+impl WorldState {
+    pub fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    pub fn apply(&mut self, key: &StreamKey, append: &Append) -> Result<(), AppendError> {
+        let entry = self.streams.entry(key.clone());
+        let (stream, lane, hints) = entry.or_insert_with(|| (Stream::default(), append.lane, 0));
+        let is_blind = self.bug.is_some_and(|bug| bug.is_blind(self.function_name));
+        if stream.version != append.expected && !is_blind {
+            return if stream.writer == append.writer { Ok(()) } else { Err(AppendError::Conflict) };
+        }
+        stream.lines.extend(append.lines.iter().cloned());
+        stream.version += append.lines.len() as u64;
+        stream.wake = append.wake;
+        stream.writer.clone_from(&append.writer);
+        (*lane, *hints) = (append.lane, 0);
+        if self.projects {
+            let image = Image { key: key.clone(), lines: stream.lines.clone() };
+            self.feed[usize::from(key.id.shard_byte()) % FEEDS].push_back(image);
+        }
+        Ok(())
+    }
+
+    pub fn is_down(&self, config: &str) -> bool {
+        self.outages.iter().any(|(down, from, to)| down == config && (*from..*to).contains(&self.now))
+    }
+}

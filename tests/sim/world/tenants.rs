@@ -1,0 +1,101 @@
+//! Two tenants, their keys, and the channel of their own that one of them has.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::ports::{
+    ApiKeyStore, AppendError, DocumentKey, JournalKey, Journals, Principal, Provider, ProviderConfig, StoreError,
+    Stream,
+};
+use domain::provider::{InvalidSetting, ProviderFactory, ProviderKind};
+use events::{Channel, EventMetadata, Mode, ProviderConfigEvent, TenantId, Timestamp};
+
+use super::World;
+use super::faults::unavailable;
+use super::provider::SimProvider;
+
+/// Two tenants, by their keys.
+pub const TENANTS: [(&str, &str); 2] = [("td_sim_acme", "acme"), ("td_sim_other", "other")];
+
+#[async_trait]
+impl ApiKeyStore for World {
+    async fn find(&self, hash: &str) -> Result<Option<Principal>, StoreError> {
+        let found = TENANTS.iter().find(|(key, _)| application::hash::key_hash(key) == hash);
+        let principal = |(_, tenant): &(&str, &str)| {
+            let tenant = tenant.parse().map_err(|_| unavailable())?;
+            Ok(Principal::admin(tenant, "sim", Mode::Live))
+        };
+        found.map(principal).transpose()
+    }
+
+    async fn put(&self, _: &str, _: &Principal) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn remove(&self, _: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// The second tenant's own channel: its provider echoes no id of ours and cannot be queried.
+pub const TENANT_CONFIG: &str = "other.own";
+
+pub fn second_tenant() -> TenantId {
+    TENANTS[1].1.parse().expect("a tenant")
+}
+
+pub fn tenant_secret() -> DocumentKey {
+    DocumentKey { tenant: second_tenant(), collection: "secret", name: format!("{TENANT_CONFIG}#1") }
+}
+
+/// The journal of the second tenant, which has added a channel.
+pub fn initial_journals() -> BTreeMap<JournalKey, Stream> {
+    let added = ProviderConfigEvent::ChannelAdded {
+        config: TENANT_CONFIG.to_owned(),
+        provider: "sim".to_owned(),
+        channel: Channel::Email,
+        name: "Own".to_owned(),
+        settings: BTreeMap::new(),
+        secret: 1,
+        rate: None,
+    };
+    let meta = EventMetadata {
+        at: Timestamp(0),
+        command: "decided".to_owned(),
+        correlation: None,
+        causation: None,
+        actor: "sim".to_owned(),
+        traceparent: None,
+    };
+    let stream = Stream { version: 1, lines: vec![events::encode(&added, &meta)], ..Stream::default() };
+    BTreeMap::from([(JournalKey::channels(&second_tenant()), stream)])
+}
+
+#[async_trait]
+impl Journals for World {
+    async fn read_journal(&self, key: &JournalKey) -> Result<Stream, StoreError> {
+        self.read_io("journal").await?;
+        Ok(self.state().journals.get(key).cloned().unwrap_or_default())
+    }
+
+    async fn append_journal(&self, _: &JournalKey, _: u64, _: Vec<String>, _: &str) -> Result<(), AppendError> {
+        Err(AppendError::NotApplied("not simulated".to_owned()))
+    }
+}
+
+impl ProviderFactory for World {
+    fn kinds(&self) -> Vec<&'static ProviderKind> {
+        Vec::new()
+    }
+
+    fn create(
+        &self,
+        account: ProviderConfig,
+        _: &BTreeMap<String, String>,
+        _: &str,
+    ) -> Result<Arc<dyn Provider>, InvalidSetting> {
+        let account = ProviderConfig { rate: crate::RATE, ..account };
+        Ok(Arc::new(SimProvider { world: self.clone(), account, answers: false, echoes: false }))
+    }
+}
