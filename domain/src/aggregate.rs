@@ -6,9 +6,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::ports::QueueId;
 
+/// What happens to the personal data of a kind of stream when a person is erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Erasure {
+    /// Its events and documents never hold personal data.
+    NoPersonalData,
+    /// Its events hold keyed hashes only. Addresses and content are documents of the vault under the person's key, and are
+    /// deleted from there.
+    VaultDocuments,
+}
+
+/// Something about a stream that must not be so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The invariant of `docs/reliability.md`.
+    pub invariant: &'static str,
+    pub what: String,
+}
+
 /// The state of one stream, folded from its events.
 pub trait Aggregate: Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     const KIND: StreamKind;
+    const ERASURE: Erasure;
     /// Bytes of events that the stream's item holds before they are moved to a chunk. An append costs the whole item, so
     /// this bounds the cost of a change.
     const ROLL_OVER_BYTES: usize = 2 * 1024;
@@ -35,6 +54,22 @@ pub trait Aggregate: Default + Clone + Serialize + DeserializeOwned + Send + Syn
         None
     }
 
+    /// Whether the stream exists and nothing more will happen to it without a command. Otherwise it must have a timer.
+    fn is_complete(&self) -> bool {
+        true
+    }
+
+    /// What an audit finds wrong with the stream's events.
+    fn audit(&self, records: &[RecordedEvent<Self::Event>]) -> Vec<Violation> {
+        let _ = records;
+        Vec::new()
+    }
+
+    /// The command that ends a stream whose hint crashed its consumer again and again.
+    fn dead_letter() -> Option<Self::Command> {
+        None
+    }
+
     /// Whether the stream is listed with the tenant's others of its kind.
     fn is_listed(&self) -> bool {
         false
@@ -56,6 +91,14 @@ pub trait AggregateKey {
     type Aggregate: Aggregate;
 
     fn stream_id(&self) -> StreamId;
+}
+
+impl<K: AggregateKey> AggregateKey for &K {
+    type Aggregate = K::Aggregate;
+
+    fn stream_id(&self) -> StreamId {
+        K::stream_id(self)
+    }
 }
 
 /// The id of a stream of one kind.

@@ -3,7 +3,7 @@
 use events::{ApiKeyEvent, Channel, Mode, RecordedEvent, Role, StreamKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::aggregate::Aggregate;
+use crate::aggregate::{Aggregate, Erasure};
 
 /// Keys of one tenant that are not revoked, at most.
 pub const MAX_KEYS: usize = 100;
@@ -60,6 +60,7 @@ pub enum Rejection {
 
 impl Aggregate for ApiKeyState {
     const KIND: StreamKind = StreamKind::API_KEY;
+    const ERASURE: Erasure = Erasure::NoPersonalData;
 
     type Event = ApiKeyEvent;
     type Command = Command;

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use events::{InboundMessageEvent, RecordedEvent, StreamKind};
 use serde::{Deserialize, Serialize};
 
-use crate::aggregate::Aggregate;
+use crate::aggregate::{Aggregate, Erasure};
 
 /// The state of an inbound message's stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -15,6 +15,7 @@ pub struct InboundMessageState {
 
 impl Aggregate for InboundMessageState {
     const KIND: StreamKind = StreamKind::INBOUND_MESSAGE;
+    const ERASURE: Erasure = Erasure::VaultDocuments;
 
     type Event = InboundMessageEvent;
     /// The message as it was received.

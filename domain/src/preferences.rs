@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use events::{Channel, MessageType, PreferenceEvent, QuietHours, RecordedEvent, StreamKind, SuppressReason, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::aggregate::Aggregate;
+use crate::aggregate::{Aggregate, Erasure};
 
 /// The id of the stream that holds a tenant's defaults.
 pub const DEFAULTS: &str = "defaults";
@@ -66,6 +66,7 @@ pub struct PreferenceChange {
 
 impl Aggregate for Preferences {
     const KIND: StreamKind = StreamKind::PREFERENCE;
+    const ERASURE: Erasure = Erasure::VaultDocuments;
 
     type Event = PreferenceEvent;
     type Command = Command;

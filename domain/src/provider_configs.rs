@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use events::{Channel, ProviderConfigEvent, RateLimit, RecordedEvent, RoutingEvent, StreamKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::aggregate::Aggregate;
+use crate::aggregate::{Aggregate, Erasure};
 
 /// Configurations of one tenant, at most.
 pub const MAX_PROVIDER_CONFIGS: usize = 100;
@@ -81,6 +81,7 @@ pub enum Rejection {
 
 impl Aggregate for ProviderConfigState {
     const KIND: StreamKind = StreamKind::PROVIDER_CONFIG;
+    const ERASURE: Erasure = Erasure::NoPersonalData;
 
     type Event = ProviderConfigEvent;
     type Command = Command;
@@ -189,6 +190,7 @@ pub enum RoutingCommand {
 
 impl Aggregate for Routing {
     const KIND: StreamKind = StreamKind::ROUTING;
+    const ERASURE: Erasure = Erasure::NoPersonalData;
 
     type Event = RoutingEvent;
     type Command = RoutingCommand;

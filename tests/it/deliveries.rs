@@ -6,13 +6,13 @@ use dead_letter::DeadLetter;
 use domain::communication::AttemptOutcome;
 use domain::communication::{Command, DeliveryReport, Lifecycle};
 use domain::policy;
-use domain::ports::{AddressKey, EventStore, StreamKey};
+use domain::ports::{AddressKey, CommunicationKey, EventStore};
 use events::{
     CancelReason, Channel, DeadLetterReason, InDoubtCause, InDoubtPolicy, Mode, RefusalClass, ReportedStatus, Timestamp,
 };
 use tests::harness::{Harness, INVOCATION_MS, T0, accepted, refused, tenant};
 
-async fn lifecycle(harness: &Harness, key: &StreamKey) -> Lifecycle {
+async fn lifecycle(harness: &Harness, key: &CommunicationKey) -> Lifecycle {
     harness.lifecycle(key).await
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use domain::circuit_breaker::{BreakerCause, OPEN_MS};
 use domain::communication::{AttemptOutcome, Lifecycle, When};
 use domain::policy;
-use domain::ports::{CoordinationStore, QueryResult, StoreError, StreamKey, VersionedRecord};
+use domain::ports::{CommunicationKey, CoordinationStore, QueryResult, StoreError, VersionedRecord};
 use domain::provider_configs;
 use domain::throttle::ProviderThrottle;
 use events::RateLimit;
@@ -18,7 +18,7 @@ use tests::harness::{Harness, ScriptedProvider, T0, accepted, refused, tenant};
 
 const SLOW: RateLimit = RateLimit { burst: 3, per_second: 1 };
 
-async fn several(harness: &Harness, count: usize) -> Vec<StreamKey> {
+async fn several(harness: &Harness, count: usize) -> Vec<CommunicationKey> {
     let mut keys = Vec::new();
     for _ in 0..count {
         keys.push(harness.accept(|_| ()).await);
@@ -297,7 +297,7 @@ async fn quiet_hours_hold_a_message_and_release_it() {
     assert_eq!(harness.lifecycle(&urgent).await, Lifecycle::Sent);
 }
 
-async fn in_doubt(harness: &Harness, policy: InDoubtPolicy) -> StreamKey {
+async fn in_doubt(harness: &Harness, policy: InDoubtPolicy) -> CommunicationKey {
     let key = harness.accept(|request| request.in_doubt = policy).await;
     harness.answers([AttemptOutcome::InDoubt(InDoubtCause::Timeout), accepted()]);
     harness.hint(&key).await;
@@ -305,7 +305,7 @@ async fn in_doubt(harness: &Harness, policy: InDoubtPolicy) -> StreamKey {
     key
 }
 
-async fn resolved_by(harness: &Harness, key: &StreamKey) -> Option<ResolvedBy> {
+async fn resolved_by(harness: &Harness, key: &CommunicationKey) -> Option<ResolvedBy> {
     let records = harness.load(key).await.records;
     records.iter().find_map(|record| match record.event {
         CommunicationEvent::DeliveryAttemptResolved { by, .. } => Some(by),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use audit::Audit;
 use domain::communication::{FallbackState, State, evolve};
-use domain::ports::StreamKey;
+use domain::ports::CommunicationKey;
 use events::RecordedEvent;
 use tests::invariants::{CommunicationTrace, Sent, arrivals, check};
 
@@ -18,7 +18,7 @@ const INVOCATION_MS: i64 = 30_000;
 /// # Errors
 ///
 /// The first invariant that does not hold, with the stream.
-pub fn check_all(world: &World, accepted: &BTreeMap<usize, StreamKey>) -> Result<(), String> {
+pub fn check_all(world: &World, accepted: &BTreeMap<usize, CommunicationKey>) -> Result<(), String> {
     check_audit(world)?;
     let state = world.state();
     if let Some((n, _)) = accepted.iter().find(|(_, key)| !state.streams.contains_key(key)) {
@@ -56,8 +56,8 @@ pub fn check_all(world: &World, accepted: &BTreeMap<usize, StreamKey>) -> Result
 }
 
 /// I13: a communication that names a fallback has that fallback, and every fallback is named by its predecessor.
-fn check_fallback_chains(streams: &BTreeMap<StreamKey, StoredRecords>) -> Result<(), String> {
-    let folded = |key: &StreamKey| {
+fn check_fallback_chains(streams: &BTreeMap<CommunicationKey, StoredRecords>) -> Result<(), String> {
+    let folded = |key: &CommunicationKey| {
         let lines = streams.get(key).into_iter().flat_map(|(stream, ..)| &stream.lines);
         let records = lines.filter_map(|line| events::decode(&as_current_version(line)).ok());
         records.fold(State::default(), |state, record: RecordedEvent| evolve(state, &record.event))
@@ -65,7 +65,7 @@ fn check_fallback_chains(streams: &BTreeMap<StreamKey, StoredRecords>) -> Result
     for key in streams.keys() {
         let state = folded(key);
         let Ok(communication) = state.requested() else { continue };
-        let at = |id| StreamKey { tenant: key.tenant.clone(), id };
+        let at = |id| CommunicationKey { tenant: key.tenant.clone(), id };
         if let FallbackState::Requested(next) = communication.fallback_state
             && folded(&at(next)).requested().map(|next| next.request.fallback_of) != Ok(Some(key.id))
         {

@@ -8,7 +8,7 @@ use crate::actions::{Action, tenant};
 use crate::simulation::Simulation;
 use crate::world::{Callback, FEEDS};
 use crate::{MAX_RECEIVES, VISIBILITY_MS};
-use domain::ports::{StreamKey, UnmatchedRetry};
+use domain::ports::{CommunicationKey, UnmatchedRetry};
 use events::CommunicationId;
 
 /// A unit of work of one function.
@@ -24,7 +24,7 @@ pub enum Job {
         count: usize,
     },
     DeadLetter {
-        key: StreamKey,
+        key: CommunicationKey,
     },
     CallBack(Callback),
     /// Delivery reports whose message was not known are matched again.
@@ -145,7 +145,7 @@ impl Simulation {
         let now = self.world.state().now;
         match (job, end) {
             (Job::ApiCall(Action::Send { n, .. } | Action::Resend { copy: n, .. }), TaskResult::Accepted(id)) => {
-                let key = StreamKey { tenant: tenant(n), id };
+                let key = CommunicationKey { tenant: tenant(n), id };
                 let before = self.accepted.insert(n, key.clone());
                 assert!(before.is_none_or(|before| before == key), "one key, one communication");
             }

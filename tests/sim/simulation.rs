@@ -14,7 +14,7 @@ use application::app::RetentionPeriods;
 use application::directory::Own;
 use dead_letter::DeadLetter;
 use deliver::Deliver;
-use domain::ports::{Provider, StreamKey};
+use domain::ports::{CommunicationKey, Provider};
 use events::{Channel, CommunicationId, Mode};
 use project::Project;
 use schedule::Schedule;
@@ -48,7 +48,7 @@ pub struct Simulation {
     pub dead_letter: [Arc<DeadLetter>; 2],
     pub tasks: Vec<Task>,
     pub actions: Vec<(i64, Action)>,
-    pub accepted: BTreeMap<usize, StreamKey>,
+    pub accepted: BTreeMap<usize, CommunicationKey>,
     pub next_tick: i64,
     pub kills: u64,
     pub steps: u64,
@@ -201,7 +201,7 @@ impl Simulation {
         })
     }
 
-    fn unfinished(&self) -> BTreeSet<StreamKey> {
+    fn unfinished(&self) -> BTreeSet<CommunicationKey> {
         let state = self.world.state();
         let open = state.streams.iter().filter(|(_, (stream, ..))| stream.wake.is_some());
         open.map(|(key, _)| key.clone()).collect()

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use domain::communication_view::CommunicationRow;
 use domain::message::MessageContent;
 use domain::ports::{
-    AddressKey, ApiKeyStore, Append, AppendError, ContentKey, CoordinationStore, DocumentKey, DocumentStore,
-    EventStore, Hint, JournalKey, Journals, ListFilter, MAX_STREAM_BYTES, ObjectKey, ObjectStore, Principal,
-    ProjectedRow, QueueDepth, QueueId, RowKey, StreamKey, TIMER_SHARDS, Vault, VersionedRecord, ViewScope, ViewStore,
+    AddressKey, ApiKeyStore, Append, AppendError, CommunicationKey, ContentKey, CoordinationStore, DocumentKey,
+    DocumentStore, EventStore, Hint, JournalKey, Journals, ListFilter, MAX_STREAM_BYTES, ObjectKey, ObjectStore,
+    Principal, ProjectedRow, QueueDepth, QueueId, RowKey, TIMER_SHARDS, Vault, VersionedRecord, ViewScope, ViewStore,
     WorkQueue,
 };
 use domain::stats::Counters;
@@ -23,8 +23,8 @@ fn tenant(name: &str) -> TenantId {
     name.parse().expect("a tenant")
 }
 
-fn stream(name: &str) -> StreamKey {
-    StreamKey { tenant: tenant("acme"), id: CommunicationId::from_idempotency_key(&tenant("acme"), name) }
+fn stream(name: &str) -> CommunicationKey {
+    CommunicationKey { tenant: tenant("acme"), id: CommunicationId::from_idempotency_key(&tenant("acme"), name) }
 }
 
 fn append(expected: u64, lines: &[&str], wake: Option<i64>, writer: &str) -> Append {
@@ -84,7 +84,7 @@ async fn an_append_recognises_its_own_writer(store: &dyn EventStore) {
 async fn tenants_are_isolated(store: &dyn EventStore) {
     let key = stream("mine");
     store.append(&key, append(0, &["x"], None, "w")).await.expect("an append");
-    let theirs = StreamKey { tenant: tenant("other"), id: key.id };
+    let theirs = CommunicationKey { tenant: tenant("other"), id: key.id };
     assert_eq!(store.read(&theirs).await.expect("an answer").version, 0);
 }
 

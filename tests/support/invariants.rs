@@ -2,7 +2,7 @@
 //! `audit` has those that the store can be asked about by itself.
 
 use domain::communication::{Communication, Lifecycle, State, audit_attempts, evolve};
-use domain::ports::StreamKey;
+use domain::ports::CommunicationKey;
 use domain::quiet_hours;
 use events::RateLimit;
 use events::{CommunicationEvent, InDoubtPolicy, RecordedEvent, Timestamp};
@@ -17,7 +17,7 @@ pub struct Sent {
 
 /// One communication, from both sides.
 pub struct CommunicationTrace<'a> {
-    pub key: &'a StreamKey,
+    pub key: &'a CommunicationKey,
     pub lines: &'a [String],
     pub sends: &'a [Sent],
 }
@@ -93,7 +93,11 @@ fn early(communication: &Communication, sends: &[Sent]) -> Option<&'static str> 
 }
 
 /// I7: no attempt begins well within quiet hours.
-fn sent_in_quiet_hours(records: &[RecordedEvent], communication: &Communication, slack_ms: i64) -> Option<&'static str> {
+fn sent_in_quiet_hours(
+    records: &[RecordedEvent],
+    communication: &Communication,
+    slack_ms: i64,
+) -> Option<&'static str> {
     let begun =
         records.iter().filter(|record| matches!(record.event, CommunicationEvent::DeliveryAttemptStarted { .. }));
     let quiet = |at: Timestamp| quiet_hours::release_time(&communication.request, at).is_some();

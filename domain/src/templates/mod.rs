@@ -12,7 +12,7 @@ pub use catalogue::TemplateCatalogue;
 use events::{Channel, MessageType, RecordedEvent, StreamKind, TemplateEvent, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::aggregate::Aggregate;
+use crate::aggregate::{Aggregate, Erasure};
 
 /// Templates of one tenant, at most.
 pub const MAX_TEMPLATES: usize = 500;
@@ -115,6 +115,7 @@ pub fn template_id(code: &str, channel: Channel, locale: &str) -> String {
 
 impl Aggregate for TemplateState {
     const KIND: StreamKind = StreamKind::TEMPLATE;
+    const ERASURE: Erasure = Erasure::NoPersonalData;
 
     type Event = TemplateEvent;
     type Command = Command;

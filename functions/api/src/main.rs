@@ -28,7 +28,7 @@ async fn main() -> Result<(), Error> {
         limits_table: config.tables.limits,
     });
     let own = Own {
-        journals: store.clone(),
+        store: store.clone(),
         documents: store.clone(),
         sealer: Arc::new(KmsCipher { client: aws.kms(), key_id: config.secrets_key }),
         connector: Arc::new(HttpProviderFactory {

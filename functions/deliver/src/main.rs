@@ -49,7 +49,7 @@ fn wire(config: Config, aws: &Aws) -> Deliver {
         queue: Arc::new(SqsWorkQueue { client: aws.sqs(), urls: config.queues.into_iter().collect() }),
         providers,
         own: Own {
-            journals: store.clone(),
+            store: store.clone(),
             documents: store.clone(),
             sealer: Arc::new(KmsCipher { client: aws.kms(), key_id: config.secrets_key }),
             connector,

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// One request, and the secret or key that it should be signed with.
 #[derive(Deserialize)]
-struct RecordedEvent {
+struct Recorded {
     scheme: String,
     #[serde(default = "post")]
     method: String,
@@ -35,8 +35,8 @@ fn post() -> String {
     "POST".to_owned()
 }
 
-impl From<RecordedEvent> for RecordedRequest {
-    fn from(recorded: RecordedEvent) -> RecordedRequest {
+impl From<Recorded> for RecordedRequest {
+    fn from(recorded: Recorded) -> RecordedRequest {
         let headers = recorded.headers.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
         RecordedRequest {
             scheme: recorded.scheme,
@@ -69,7 +69,7 @@ pub fn verify_file(path: &Path) -> Result<(), String> {
     let mut unjudged = 0;
     for (index, value) in all.into_iter().enumerate() {
         let id = value["id"].as_str().map_or_else(|| (index + 1).to_string(), str::to_owned);
-        let (verdict, reason) = match serde_json::from_value::<RecordedEvent>(value) {
+        let (verdict, reason) = match serde_json::from_value::<Recorded>(value) {
             Err(error) => ("not judged", error.to_string()),
             Ok(recorded) => {
                 let scheme = recorded.scheme.clone();

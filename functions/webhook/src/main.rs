@@ -36,7 +36,7 @@ async fn main() -> Result<(), Error> {
         inbox: Arc::new(SqsUnmatchedQueue { client: aws.sqs(), url: config.inbox_queue }),
         providers: connected(&*connector, config.configured, &config.public_url),
         own: Own {
-            journals: store.clone(),
+            store: store.clone(),
             documents: store,
             sealer: Arc::new(KmsCipher { client: aws.kms(), key_id: config.secrets_key }),
             connector,

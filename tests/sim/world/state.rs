@@ -6,7 +6,7 @@ use domain::communication::DeliveryReport;
 use domain::communication_view::CommunicationRow;
 use domain::message::MessageContent;
 use domain::ports::{
-    Append, AppendError, ContentKey, DocumentKey, Hint, JournalKey, ObjectKey, QueueId, Stream, StreamKey,
+    Append, AppendError, CommunicationKey, ContentKey, DocumentKey, Hint, JournalKey, ObjectKey, QueueId, Stream,
     UnmatchedRetry, VersionedRecord, ViewScope,
 };
 use domain::stats::Counters;
@@ -41,7 +41,7 @@ pub struct Call {
 #[derive(Debug, Clone)]
 pub struct Callback {
     pub at: i64,
-    pub key: StreamKey,
+    pub key: CommunicationKey,
     pub report: DeliveryReport,
     /// The provider's own id of the message. `None` if it echoes ours.
     pub by: Option<String>,
@@ -55,7 +55,7 @@ pub struct WorldState {
     pub rng: SeededRng,
     pub faults: bool,
     pub injected: u64,
-    pub streams: BTreeMap<StreamKey, StoredRecords>,
+    pub streams: BTreeMap<CommunicationKey, StoredRecords>,
     pub vault: BTreeMap<ContentKey, MessageContent>,
     /// Time of suppression by tenant and contact.
     pub suppressed: BTreeMap<(String, String), i64>,
@@ -100,7 +100,7 @@ impl WorldState {
         self.last_id
     }
 
-    pub fn apply(&mut self, key: &StreamKey, append: &Append) -> Result<(), AppendError> {
+    pub fn apply(&mut self, key: &CommunicationKey, append: &Append) -> Result<(), AppendError> {
         let entry = self.streams.entry(key.clone());
         let (stream, lane, hints) = entry.or_insert_with(|| (Stream::default(), append.lane, 0));
         let is_blind = self.bug.is_some_and(|bug| bug.is_blind(self.function_name));

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use domain::ports::{
-    AddressKey, Append, AppendError, Due, EventStore, Hint, ScanPage, StoreError, Stream, StreamKey, TIMER_SHARDS,
+    AddressKey, Append, AppendError, CommunicationKey, Due, EventStore, Hint, ScanPage, StoreError, Stream,
+    TIMER_SHARDS,
 };
 use events::Timestamp;
 
@@ -30,7 +31,7 @@ fn replace_version(line: &str, from: &str, to: &str) -> String {
 
 #[async_trait]
 impl EventStore for World {
-    async fn read(&self, key: &StreamKey) -> Result<Stream, StoreError> {
+    async fn read(&self, key: &CommunicationKey) -> Result<Stream, StoreError> {
         self.read_io("read").await?;
         let state = self.state();
         let mut stream = state.streams.get(key).map(|(stream, ..)| stream.clone()).unwrap_or_default();
@@ -43,7 +44,7 @@ impl EventStore for World {
         Ok(stream)
     }
 
-    async fn append(&self, key: &StreamKey, mut append: Append) -> Result<(), AppendError> {
+    async fn append(&self, key: &CommunicationKey, mut append: Append) -> Result<(), AppendError> {
         let simulated = || "simulated".to_owned();
         let fault = self.io("append").await;
         let mut state = self.state();
@@ -88,7 +89,7 @@ impl EventStore for World {
 
     async fn reschedule_timer(
         &self,
-        key: &StreamKey,
+        key: &CommunicationKey,
         from: Timestamp,
         to: Timestamp,
         sent: u32,
@@ -106,7 +107,8 @@ impl EventStore for World {
 
     async fn scan(&self, after: Option<&str>, limit: usize) -> Result<ScanPage, StoreError> {
         let state = self.state();
-        let later = |(key, _): &(&StreamKey, &StoredRecords)| after.is_none_or(|after| after < key.path().as_str());
+        let later =
+            |(key, _): &(&CommunicationKey, &StoredRecords)| after.is_none_or(|after| after < key.path().as_str());
         let mut all: Vec<_> = state.streams.iter().filter(later).collect();
         all.sort_by_key(|(key, _)| key.path());
         let some = all.into_iter().take(limit).map(|(key, (stream, ..))| {
