@@ -235,12 +235,17 @@ impl Traffic {
     }
 }
 
-/// Every stream, and whether it is unfinished.
+/// Every communication, and whether it is unfinished.
 async fn all(store: &Database) -> BTreeMap<CommunicationKey, (Vec<String>, bool)> {
     let (mut found, mut after) = (BTreeMap::new(), None::<String>);
     loop {
         let page = store.scan(after.as_deref(), 1_000).await.expect("a part");
-        found.extend(page.streams.into_iter().map(|(key, stream)| (key, (stream.lines, stream.wake.is_some()))));
+        for (id, stream) in page.streams {
+            if let Some(key) = CommunicationKey::from_stream(&id) {
+                let lines = store.read_history(&id).await.expect("a history");
+                found.insert(key, (lines, stream.wake.is_some()));
+            }
+        }
         after = page.next;
         if after.is_none() {
             return found;

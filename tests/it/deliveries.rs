@@ -100,7 +100,7 @@ async fn a_scheduled_message_is_hinted_for_its_second_and_never_sent_early() {
     let key = harness.accept(|request| request.scheduled_at = Some(Timestamp(T0 + 90_500))).await;
     harness.schedule.sweep(schedule::Sweep::Tick).await.expect("a sweep");
     let hints = harness.queue.take();
-    assert_eq!(hints.iter().map(|(hint, delay)| (&hint.key, *delay)).collect::<Vec<_>>(), [(&key, 91)]);
+    assert_eq!(hints.iter().map(|(hint, delay)| (&hint.stream, *delay)).collect::<Vec<_>>(), [(&key.stream_id(), 91)]);
     harness.host.advance(90_499);
     harness.hint(&key).await;
     assert_eq!(harness.sent_messages(), 0);
@@ -350,19 +350,22 @@ async fn a_stream_of_a_newer_version_is_left_alone() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
     let newer = r#"{"type":"MoonLanded","version":1,"at":1,"command":"c","actor":"a","data":{}}"#;
-    let append = domain::ports::Append {
-        expected: 1,
-        lines: vec![newer.to_owned()],
+    let append = domain::ports::AppendRequest {
+        expected_version: 1,
+        encoded_events: vec![newer.to_owned()],
         wake: Some(Timestamp(T0)),
-        lane: domain::ports::QueueId { channel: Channel::Email, high: false },
-        writer: "newer".to_owned(),
+        queue: domain::ports::QueueId::Delivery { channel: Channel::Email, is_high_priority: false },
+        writer_id: "newer".to_owned(),
+        listing: Default::default(),
+        roll_over: None,
     };
-    harness.store.append(&key, append).await.expect("appended");
+    harness.store.append(&key.stream_id(), append).await.expect("appended");
     let deadline = harness.deliver.host.now() + INVOCATION_MS;
     harness.deliver.deliver(&key, deadline).await.expect_err("fails closed");
     assert_eq!(harness.sent_messages(), 0);
     let views: Arc<dyn domain::ports::ViewStore> = harness.store.clone();
-    let project = project::Project { views, host: harness.host.clone() };
-    let lines = EventStore::read(&*harness.store, &key).await.expect("a stream").lines;
-    project.project(vec![project::Image { key, lines }]).await.expect("passed over");
+    let project = project::Project { store: harness.store.clone(), views, host: harness.host.clone() };
+    let id = key.stream_id();
+    let stream = EventStore::read(&*harness.store, &id).await.expect("a stream");
+    project.project(vec![project::Image { id, stream }]).await.expect("passed over");
 }

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use domain::communication_view::CommunicationRow;
 use domain::message::MessageContent;
 use domain::ports::{
-    AddressKey, ApiKeyStore, Append, AppendError, CommunicationKey, ContentKey, CoordinationStore, DocumentKey,
-    DocumentStore, EventStore, Hint, JournalKey, Journals, ListFilter, MAX_STREAM_BYTES, ObjectKey, ObjectStore,
-    Principal, ProjectedRow, QueueDepth, QueueId, RowKey, TIMER_SHARDS, Vault, VersionedRecord, ViewScope, ViewStore,
+    AddressKey, ApiKeyStore, AppendError, AppendRequest, CommunicationKey, ContentKey, CoordinationStore, DocumentKey,
+    DocumentStore, EventStore, Hint, ListFilter, Listed, Listing, MAX_STREAM_BYTES, ObjectKey, ObjectStore, Principal,
+    ProjectedRow, QueueDepth, QueueId, RollOver, RowKey, TIMER_SHARDS, Vault, VersionedRecord, ViewScope, ViewStore,
     WorkQueue,
 };
 use domain::stats::Counters;
-use events::{Channel, CommunicationId, Mode, TenantId, Timestamp};
+use events::{Channel, CommunicationId, Mode, StreamId, StreamKind, TenantId, Timestamp};
 
 use crate::harness::content;
 
-const LANE: QueueId = QueueId { channel: Channel::Email, high: false };
+const QUEUE: QueueId = QueueId::Delivery { channel: Channel::Email, is_high_priority: false };
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 const LATER: Timestamp = Timestamp(1_800_000_060_000);
 
@@ -23,17 +23,23 @@ fn tenant(name: &str) -> TenantId {
     name.parse().expect("a tenant")
 }
 
-fn stream(name: &str) -> CommunicationKey {
+fn communication(name: &str) -> CommunicationKey {
     CommunicationKey { tenant: tenant("acme"), id: CommunicationId::from_idempotency_key(&tenant("acme"), name) }
 }
 
-fn append(expected: u64, lines: &[&str], wake: Option<i64>, writer: &str) -> Append {
-    Append {
-        expected,
-        lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+fn stream(name: &str) -> StreamId {
+    communication(name).stream_id()
+}
+
+fn append(expected_version: u64, lines: &[&str], wake: Option<i64>, writer_id: &str) -> AppendRequest {
+    AppendRequest {
+        expected_version,
+        encoded_events: lines.iter().map(|line| (*line).to_owned()).collect(),
         wake: wake.map(|ms| NOW + ms),
-        lane: LANE,
-        writer: writer.to_owned(),
+        queue: QUEUE,
+        writer_id: writer_id.to_owned(),
+        listing: Listing::Unchanged,
+        roll_over: None,
     }
 }
 
@@ -46,6 +52,9 @@ pub async fn event_store(store: &dyn EventStore) {
     timers_come_due(store).await;
     timers_move_once(store).await;
     suppression_is_by_tenant_and_channel(store).await;
+    a_stream_rolls_over_in_one_append(store).await;
+    listed_streams_are_found_until_they_are_removed(store).await;
+    streams_of_unknown_kinds_are_kept_and_scanned(store).await;
     all_streams_are_scanned(store).await;
 }
 
@@ -57,7 +66,7 @@ async fn appends_in_order(store: &dyn EventStore) {
     store.append(&key, append(1, &["{\"b\":\"ü\"}", "{\"c\":3}"], None, "w2")).await.expect("the second append");
     let read = store.read(&key).await.expect("a stream");
     assert_eq!(read.lines, ["{\"a\":1}", "{\"b\":\"ü\"}", "{\"c\":3}"]);
-    assert_eq!((read.version, read.wake, read.writer.as_str()), (3, None, "w2"));
+    assert_eq!((read.version, read.wake, read.writer_id.as_str()), (3, None, "w2"));
 }
 
 async fn only_one_append_wins(store: &dyn EventStore) {
@@ -84,7 +93,7 @@ async fn an_append_recognises_its_own_writer(store: &dyn EventStore) {
 async fn tenants_are_isolated(store: &dyn EventStore) {
     let key = stream("mine");
     store.append(&key, append(0, &["x"], None, "w")).await.expect("an append");
-    let theirs = CommunicationKey { tenant: tenant("other"), id: key.id };
+    let theirs = StreamId { tenant: tenant("other"), ..key.clone() };
     assert_eq!(store.read(&theirs).await.expect("an answer").version, 0);
 }
 
@@ -100,8 +109,8 @@ async fn all_due(store: &dyn EventStore, until: i64) -> BTreeMap<String, (i64, u
     let mut found = BTreeMap::new();
     for shard in 0..TIMER_SHARDS {
         for due in store.due_timers(shard, NOW + until, 100).await.expect("due streams") {
-            assert_eq!((due.hint.lane, due.hint.key.id.shard_byte() % TIMER_SHARDS), (LANE, shard));
-            found.insert(due.hint.key.id.to_string(), (due.wake.millis_since(NOW), due.hints));
+            assert_eq!((due.hint.queue, due.hint.stream.shard_byte() % TIMER_SHARDS), (QUEUE, shard));
+            found.insert(due.hint.stream.id, (due.wake.millis_since(NOW), due.hints_sent));
         }
     }
     found
@@ -114,7 +123,7 @@ async fn timers_come_due(store: &dyn EventStore) {
     store.append(&done, append(0, &["x"], Some(1_000), "w")).await.expect("an append");
     store.append(&done, append(1, &["x"], None, "w2")).await.expect("an append");
     assert_eq!(all_due(store, 999).await, BTreeMap::new());
-    assert_eq!(all_due(store, 1_000).await, BTreeMap::from([(soon.id.to_string(), (1_000, 0))]));
+    assert_eq!(all_due(store, 1_000).await, BTreeMap::from([(soon.id.clone(), (1_000, 0))]));
     assert_eq!(all_due(store, 9_000).await.len(), 2);
     for (key, version) in [(soon, 1), (later, 1)] {
         store.append(&key, append(version, &["x"], None, "end")).await.expect("an append");
@@ -125,14 +134,87 @@ async fn timers_come_due(store: &dyn EventStore) {
 async fn timers_move_once(store: &dyn EventStore) {
     let key = stream("timer");
     store.append(&key, append(0, &["x"], Some(1_000), "w")).await.expect("an append");
-    let shard = key.id.shard_byte() % TIMER_SHARDS;
+    let shard = key.shard_byte() % TIMER_SHARDS;
     let due = store.due_timers(shard, NOW + 1_000, 10).await.expect("due").remove(0);
     store.reschedule_timer(&key, due.wake, NOW + 2_000, 1).await.expect("moved");
     store.reschedule_timer(&key, due.wake, NOW + 5_000, 1).await.expect("a stale move is nothing");
-    assert_eq!(all_due(store, 9_000).await, BTreeMap::from([(key.id.to_string(), (2_000, 1))]));
+    assert_eq!(all_due(store, 9_000).await, BTreeMap::from([(key.id.clone(), (2_000, 1))]));
     store.append(&key, append(1, &["x"], Some(3_000), "w2")).await.expect("an append starts the count again");
-    assert_eq!(all_due(store, 9_000).await, BTreeMap::from([(key.id.to_string(), (3_000, 0))]));
+    assert_eq!(all_due(store, 9_000).await, BTreeMap::from([(key.id.clone(), (3_000, 0))]));
     store.append(&key, append(2, &["x"], None, "w3")).await.expect("an append");
+}
+
+fn rolling(expected_version: u64, line: &str, writer_id: &str, archived: &[&str]) -> AppendRequest {
+    let archived = archived.iter().map(|line| (*line).to_owned()).collect();
+    let roll_over = Some(RollOver { snapshot: format!("snapshot of {expected_version}"), archived });
+    AppendRequest { roll_over, ..append(expected_version, &[line], None, writer_id) }
+}
+
+async fn a_stream_rolls_over_in_one_append(store: &dyn EventStore) {
+    let id = StreamId::new(&tenant("acme"), StreamKind::TEMPLATE, "tpl_rolls");
+    store.append(&id, append(0, &["1", "2"], None, "a")).await.expect("an append");
+    let stale = store.append(&id, rolling(1, "x", "b", &["1"])).await;
+    assert!(matches!(stale, Err(AppendError::Conflict)), "{stale:?}");
+    assert_eq!(store.read_history(&id).await.expect("a history"), ["1", "2"], "a lost race archives nothing");
+    for _ in 0..2 {
+        store
+            .append(&id, rolling(2, "3", "c", &["1", "2"]))
+            .await
+            .expect("a roll-over, and the same with its answer lost");
+    }
+    store.append(&id, append(3, &["4", "5"], None, "d")).await.expect("an append");
+    let read = store.read(&id).await.expect("a stream");
+    assert_eq!((read.version, read.first(), read.snapshot.as_deref()), (5, 2, Some("snapshot of 2")));
+    assert_eq!(read.lines, ["3", "4", "5"]);
+    store.append(&id, rolling(5, "6", "e", &["3", "4", "5"])).await.expect("another roll-over");
+    let read = store.read(&id).await.expect("a stream");
+    assert_eq!((read.first(), read.snapshot.as_deref()), (5, Some("snapshot of 5")));
+    assert_eq!(store.read_history(&id).await.expect("a history"), ["1", "2", "3", "4", "5", "6"]);
+    let large = rolling(6, &"x".repeat(MAX_STREAM_BYTES), "f", &["6"]);
+    let refused = store.append(&id, large).await;
+    assert!(matches!(refused, Err(AppendError::TooLarge)), "{refused:?}");
+    assert_eq!(store.read_history(&id).await.expect("a history").len(), 6);
+}
+
+async fn listed_streams_are_found_until_they_are_removed(store: &dyn EventStore) {
+    let (ours, other) = (tenant("lists"), tenant("other"));
+    let key = |id: &str| StreamId::new(&ours, StreamKind::API_KEY, id);
+    let listing = |append: AppendRequest, listing| AppendRequest { listing, ..append };
+    for id in ["b", "a"] {
+        store.append(&key(id), listing(append(0, &["1"], None, "w"), Listing::Add)).await.expect("an append");
+    }
+    store.append(&key("unlisted"), append(0, &["1"], None, "w")).await.expect("an append");
+    let routing = StreamId::new(&ours, StreamKind::ROUTING, "sms");
+    store.append(&routing, listing(append(0, &["1"], None, "w"), Listing::Add)).await.expect("an append");
+    store.append(&key("a"), append(1, &["2"], None, "w2")).await.expect("an append");
+    let list = async |tenant: &TenantId, kinds: &[StreamKind], listed| {
+        let found = store.list(tenant, kinds, listed).await.expect("a list");
+        found.into_iter().map(|(id, stream)| (id.id, stream.version)).collect::<Vec<_>>()
+    };
+    let entry = |id: &str, version: u64| (id.to_owned(), version);
+    let kinds = [StreamKind::API_KEY, StreamKind::ROUTING];
+    assert_eq!(list(&ours, &kinds, Listed::Current).await, [entry("a", 2), entry("b", 1), entry("sms", 1)]);
+    assert_eq!(list(&other, &kinds, Listed::Ever).await, []);
+    store.append(&key("a"), listing(append(2, &["3"], None, "w3"), Listing::Remove)).await.expect("an append");
+    assert_eq!(list(&ours, &kinds[..1], Listed::Current).await, [entry("b", 1)]);
+    assert_eq!(list(&ours, &kinds[..1], Listed::Ever).await, [entry("a", 3), entry("b", 1)]);
+    store.append(&key("a"), listing(append(3, &["4"], None, "w4"), Listing::Add)).await.expect("an append");
+    assert_eq!(list(&ours, &kinds[..1], Listed::Current).await, [entry("a", 4), entry("b", 1)]);
+}
+
+async fn streams_of_unknown_kinds_are_kept_and_scanned(store: &dyn EventStore) {
+    let id = StreamId::new(&tenant("acme"), StreamKind::new("moon"), "landing#1969");
+    let request = AppendRequest { queue: QueueId::Process, ..append(0, &["1"], Some(1_000), "w") };
+    store.append(&id, request).await.expect("an append");
+    let shard = id.shard_byte() % TIMER_SHARDS;
+    let due = store.due_timers(shard, NOW + 1_000, 10).await.expect("due");
+    assert_eq!(
+        due.iter().map(|due| &due.hint).collect::<Vec<_>>(),
+        [&Hint { queue: QueueId::Process, stream: id.clone() }]
+    );
+    let page = store.scan(None, 1_000).await.expect("a page");
+    assert!(page.streams.iter().any(|(found, _)| *found == id));
+    store.append(&id, append(1, &["2"], None, "w2")).await.expect("an append");
 }
 
 async fn all_streams_are_scanned(store: &dyn EventStore) {
@@ -166,7 +248,7 @@ pub async fn vault(vault: &dyn Vault) {
     let key = |name: &str, content: &str| ContentKey {
         tenant: tenant("acme"),
         subject: "customer:1".to_owned(),
-        id: stream(name).id,
+        id: communication(name).id,
         content: content.to_owned(),
     };
     let full = MessageContent {
@@ -246,22 +328,6 @@ async fn records_are_swapped_by_one(limits: &dyn CoordinationStore) {
     assert_eq!(done.iter().filter(|done| matches!(done, Ok(None))).count(), 1, "{done:?}");
 }
 
-pub async fn journals(journals: &dyn Journals) {
-    let (ours, theirs) = (JournalKey::channels(&tenant("acme")), JournalKey::channels(&tenant("other")));
-    assert_eq!(journals.read_journal(&ours).await.expect("an answer").version, 0);
-    let append = async |expected, line: &str, writer: &str| {
-        journals.append_journal(&ours, expected, vec![line.to_owned()], writer).await
-    };
-    append(0, "one", "a").await.expect("appended");
-    append(0, "one", "a").await.expect("its own append again");
-    assert!(matches!(append(0, "other", "b").await, Err(AppendError::Conflict)));
-    append(1, "two", "c").await.expect("appended");
-    assert!(matches!(append(1, "late", "d").await, Err(AppendError::Conflict)));
-    let found = journals.read_journal(&ours).await.expect("an answer");
-    assert_eq!((found.version, found.lines, found.writer.as_str()), (2, vec!["one".into(), "two".into()], "c"));
-    assert_eq!(journals.read_journal(&theirs).await.expect("an answer").version, 0);
-}
-
 pub async fn documents(documents: &dyn DocumentStore) {
     let key = |name: &str| DocumentKey { tenant: tenant("acme"), collection: "callback", name: name.to_owned() };
     let now = NOW;
@@ -279,6 +345,14 @@ pub async fn documents(documents: &dyn DocumentStore) {
     assert_eq!(shelf(&tenant("acme"), None).await, two);
     assert_eq!(shelf(&tenant("acme"), Some("2")).await, two[1..]);
     assert_eq!(shelf(&tenant("other"), None).await, []);
+    for (seen, body, is_replaced) in
+        [(None, "x", false), (Some("first"), "x", false), (Some("again"), "third", true), (Some("again"), "x", false)]
+    {
+        let replaced = documents.replace_document(&key("1"), seen, body).await.expect("an answer");
+        assert_eq!(replaced, is_replaced, "{seen:?} {body}");
+    }
+    assert_eq!(documents.get_document(&key("1"), now).await.expect("an answer").as_deref(), Some("third"));
+    assert!(documents.replace_document(&key("4"), None, "4").await.expect("an answer"));
     documents.delete_document(&key("1")).await.expect("removed");
     assert_eq!(documents.get_document(&key("1"), now).await.expect("an answer"), None);
 }
@@ -313,7 +387,7 @@ fn row(name: &str, created_ms: i64) -> CommunicationRow {
     };
     let event = events::CommunicationEvent::CommunicationRequested(Box::new(request));
     let record = events::RecordedEvent { version: 1, meta, event };
-    domain::communication_view::project(stream(name).id, &[record]).expect("a row")
+    domain::communication_view::project(communication(name).id, &[record]).expect("a row")
 }
 
 fn view() -> ViewScope {
@@ -354,7 +428,7 @@ async fn dead_letters_are_found_by_how_they_ended(views: &dyn ViewStore) {
     let taken_up = CommunicationRow { position: 2, dead_letter_outcome: None, ..rows[1].clone() };
     views.apply(&[projected(taken_up.clone())], NOW).await.expect("applied");
     assert_eq!(list(ListFilter::default()).await, ids(&[2, 0]));
-    let unknown = RowKey { created_at: NOW, id: stream("nobody").id };
+    let unknown = RowKey { created_at: NOW, id: communication("nobody").id };
     let found = views.get_rows(&view(), &[unknown, RowKey::of(&taken_up)]).await.expect("rows");
     assert_eq!(found, [None, Some(taken_up)]);
 }
@@ -439,14 +513,14 @@ async fn lists_page_newest_first(views: &dyn ViewStore) {
 
 /// `depth` may lag behind, so it is asked until it is right.
 pub async fn queue(queue: &dyn WorkQueue) {
-    let hint = |n: u32| Hint { lane: LANE, key: stream(&format!("hint-{n}")) };
-    let before = queue.depth(LANE).await.expect("a depth");
+    let hint = |n: u32| Hint { queue: QUEUE, stream: stream(&format!("hint-{n}")) };
+    let before = queue.depth(QUEUE).await.expect("a depth");
     queue.send(&[(hint(0), 0)]).await.expect("sent");
     let many: Vec<(Hint, u32)> = (1..=13).map(|n| (hint(n), if n == 13 { 900 } else { 0 })).collect();
     queue.send(&many).await.expect("sent");
     queue.send(&[]).await.expect("nothing is sent");
     let expected = QueueDepth { waiting: before.waiting + 13, delayed: before.delayed + 1, ..before };
-    let same = async || Some(queue.depth(LANE).await.expect("a depth")).filter(|depth| *depth == expected);
+    let same = async || Some(queue.depth(QUEUE).await.expect("a depth")).filter(|depth| *depth == expected);
     crate::server::eventually("the queue's depth", same).await;
 }
 

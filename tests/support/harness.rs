@@ -14,9 +14,9 @@ use domain::communication::{AttemptOutcome, Command, Lifecycle};
 use domain::message::MessageContent;
 use domain::policy;
 use domain::ports::{
-    AlertSink, ClockAndRng, CommunicationKey, ContentKey, DocumentStore, EventStore, Hint, Journals, OutboundMessage,
-    Provider, ProviderConfig, ProviderFactory, QueryResult, QueueDepth, QueueId, SendResult, StoreError,
-    UnmatchedQueue, UnmatchedRetry, Vault, WorkQueue,
+    AlertSink, ClockAndRng, CommunicationKey, ContentKey, DocumentStore, EventStore, Hint, OutboundMessage, Provider,
+    ProviderConfig, ProviderFactory, QueryResult, QueueDepth, QueueId, SendResult, StoreError, UnmatchedQueue,
+    UnmatchedRetry, Vault, WorkQueue,
 };
 use domain::provider::{CallbackRequest, Capabilities, InvalidSetting, ParsedCallback, ProviderKind};
 use events::RateLimit;
@@ -270,9 +270,9 @@ impl ProviderFactory for EmptyProviderFactory {
 }
 
 /// What stands behind the tenants' configurations, over any store.
-pub fn tenant_ports<S: Journals + DocumentStore + 'static>(store: Arc<S>, host: Arc<dyn ClockAndRng>) -> Own {
+pub fn tenant_ports<S: EventStore + DocumentStore + 'static>(store: Arc<S>, host: Arc<dyn ClockAndRng>) -> Own {
     Own {
-        journals: store.clone(),
+        store: store.clone(),
         documents: store,
         sealer: Arc::new(LocalKeyCipher([7; 32])),
         connector: Arc::new(EmptyProviderFactory),
@@ -385,7 +385,8 @@ impl Harness {
         self.schedule.sweep(schedule::Sweep::Tick).await.expect("a sweep");
         let due: Vec<_> = self.queue.take().into_iter().filter(|(_, delay)| *delay == 0).collect();
         for (hint, _) in &due {
-            self.hint(&hint.key).await;
+            let key = CommunicationKey::from_stream(&hint.stream).expect("a communication");
+            self.hint(&key).await;
         }
         due.len()
     }
@@ -403,7 +404,7 @@ impl Harness {
     }
 
     pub async fn wake(&self, key: &CommunicationKey) -> Option<i64> {
-        EventStore::read(&*self.store, key).await.expect("a stream").wake.map(|wake| wake.0)
+        EventStore::read(&*self.store, &key.stream_id()).await.expect("a stream").wake.map(|wake| wake.0)
     }
 }
 
