@@ -241,7 +241,7 @@ async fn one_communication_end_to_end() {
     let mut far = email("delivered@sim.test");
     far["scheduledAt"] = json!(api::fields::show_time(SystemClockAndRng.now() + 3_600_000));
     let id = cloud.send(far).await;
-    let hint = json!({ "tenant": "acme", "id": id }).to_string();
+    let hint = json!({ "version": 1, "tenant": "acme", "kind": "com", "id": id }).to_string();
     let dead = cloud.queue_url("email-dead").await;
     sqs.send_message().queue_url(&dead).message_body(hint).send().await.expect("sent");
     let path = format!("/api/communications/{id}");

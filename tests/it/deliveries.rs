@@ -10,7 +10,7 @@ use domain::ports::{AddressKey, CommunicationKey, EventStore};
 use events::{
     CancelReason, Channel, DeadLetterReason, InDoubtCause, InDoubtPolicy, Mode, RefusalClass, ReportedStatus, Timestamp,
 };
-use tests::harness::{Harness, INVOCATION_MS, T0, accepted, refused, tenant};
+use tests::harness::{Harness, INVOCATION_MS, T0, accepted, hint_body, refused, tenant};
 
 async fn lifecycle(harness: &Harness, key: &CommunicationKey) -> Lifecycle {
     harness.lifecycle(key).await
@@ -300,7 +300,7 @@ async fn one_bad_message_does_not_hold_up_its_batch() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
     let message = |id: &str, body: String| application::hint::Message { id: id.to_owned(), body };
-    let good = serde_json::json!({ "tenant": key.tenant, "id": key.id }).to_string();
+    let good = hint_body(&key);
     let unknown = good.replace(&key.id.to_string(), "com_00000000000000000000000000000000");
     let batch = vec![message("m1", "{not json".to_owned()), message("m2", good), message("m3", unknown)];
     let again = deliver::batch(&harness.deliver, batch, harness.deliver.host.now() + INVOCATION_MS).await;
@@ -313,7 +313,7 @@ async fn a_poison_message_becomes_an_event_and_an_alert() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
     let door = DeadLetter { store: harness.store.clone(), alerts: harness.alerts.clone(), host: harness.host.clone() };
-    let body = serde_json::json!({ "tenant": key.tenant, "id": key.id }).to_string();
+    let body = hint_body(&key);
     let messages = vec![
         application::hint::Message { id: "m1".into(), body: body.clone() },
         application::hint::Message { id: "m2".into(), body: "not ours".into() },

@@ -351,7 +351,7 @@ impl Harness {
     /// Some hints in one batch; the ids of those to be shown again.
     pub async fn batch(&self, keys: &[CommunicationKey]) -> Vec<String> {
         let message = |(place, key): (usize, &CommunicationKey)| {
-            let body = serde_json::json!({ "tenant": key.tenant, "id": key.id }).to_string();
+            let body = hint_body(key);
             application::hint::Message { id: place.to_string(), body }
         };
         let messages = keys.iter().enumerate().map(message).collect();
@@ -412,6 +412,11 @@ impl Default for Harness {
     fn default() -> Self {
         Harness::new()
     }
+}
+
+/// The body of a queue message that names a communication.
+pub fn hint_body(key: &CommunicationKey) -> String {
+    Hint { queue: QueueId::Process, stream: key.stream_id() }.body()
 }
 
 pub fn tenant() -> TenantId {

@@ -4,6 +4,7 @@
 mod access;
 mod coordination;
 mod files;
+mod keys;
 mod queues;
 mod store;
 mod vault;
@@ -15,12 +16,13 @@ use events::Timestamp;
 pub use access::{ApiKeyStore, JwksSource, Principal};
 pub use coordination::{CoordinationStore, VersionedRecord};
 pub use files::{FetchError, FileFetcher, ObjectKey, ObjectStore, PresignedUpload};
+pub use keys::{AddressKey, CommunicationKey};
 pub use queues::{MAX_QUEUE_DELAY_S, QueueDepth, UnmatchedQueue, UnmatchedRetry, WorkQueue};
 pub use store::{
-    AppendError, AppendRequest, CommunicationKey, DueTimer, EventStore, Hint, Listed, Listing, MAX_LISTED,
-    MAX_STREAM_BYTES, QueueId, RollOver, ScanPage, Stream, TIMER_SHARDS,
+    AppendError, AppendRequest, DueTimer, EventStore, Hint, Listed, Listing, MAX_LISTED, MAX_STREAM_BYTES, QueueId,
+    RollOver, ScanPage, Stream, TIMER_SHARDS,
 };
-pub use vault::{AddressKey, ContentKey, DocumentKey, DocumentStore, SecretCipher, Vault};
+pub use vault::{ContentKey, DocumentKey, DocumentStore, SecretCipher, Vault};
 pub use views::{ListFilter, ProjectedRow, RowKey, RowPage, ViewScope, ViewStore, entity_index_key};
 
 pub use crate::provider::{OutboundMessage, Provider, ProviderConfig, ProviderFactory, QueryResult, SendResult};

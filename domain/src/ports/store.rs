@@ -1,30 +1,10 @@
 //! Streams: where they are kept, their timers, and the queues that their hints go to.
 
 use async_trait::async_trait;
-use events::{Channel, CommunicationId, StreamId, StreamKind, TenantId, Timestamp};
+use events::{Channel, StreamId, StreamKind, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{AddressKey, StoreError};
-
-/// Names the stream of one communication.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CommunicationKey {
-    pub tenant: TenantId,
-    pub id: CommunicationId,
-}
-
-impl CommunicationKey {
-    pub fn stream_id(&self) -> StreamId {
-        StreamId::new(&self.tenant, StreamKind::COMMUNICATION, self.id.to_string())
-    }
-
-    /// The communication that a stream is; none for a stream of another kind.
-    pub fn from_stream(id: &StreamId) -> Option<CommunicationKey> {
-        let is_communication = id.kind == StreamKind::COMMUNICATION;
-        let communication = id.id.parse().ok().filter(|_| is_communication)?;
-        Some(CommunicationKey { tenant: id.tenant.clone(), id: communication })
-    }
-}
 
 /// Which queue the hints of a stream go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

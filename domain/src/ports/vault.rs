@@ -1,7 +1,7 @@
 //! Personal data and secrets: outside every stream, so that they can be erased.
 
 use async_trait::async_trait;
-use events::{Channel, CommunicationId, CommunicationRequest, TenantId, Timestamp};
+use events::{CommunicationId, CommunicationRequest, TenantId, Timestamp};
 
 use super::{CommunicationKey, StoreError};
 use crate::communication_view::recipient_key;
@@ -56,14 +56,6 @@ pub trait SecretCipher: Send + Sync {
     async fn encrypt(&self, context: &str, plain: &str) -> Result<String, StoreError>;
 
     async fn decrypt(&self, context: &str, encrypted: &str) -> Result<String, StoreError>;
-}
-
-/// An address, by its keyed hash.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct AddressKey {
-    pub tenant: TenantId,
-    pub channel: Channel,
-    pub contact_hash: String,
 }
 
 /// Names the content of one communication in the vault.

@@ -6,7 +6,7 @@ use application::directory::{CALLBACK_SECRET, Own};
 use application::messages::{
     self, ALLOWED_COUNTRIES, ChannelChoice, DEFAULT_REGION, Fault, Field, MessageError, NewContent, NewMessage,
 };
-use application::problem::{FieldError, Kind, Problem};
+use application::problem::{Kind, Problem};
 use application::provider_configs::{self, GivenSettings, ProviderConfigChange, ProviderConfigError};
 use application::{Caller, gate};
 use axum::Extension;
@@ -15,14 +15,14 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::ports::DocumentKey;
-use domain::provider::{AccountQueryError, Balance, InvalidSetting, ProviderKind};
+use domain::provider::{AccountQueryError, Balance, ProviderKind};
 use domain::provider_configs::{RoutingCommand, TenantProviderConfig, TenantProviderConfigs};
 use events::RateLimit;
 use events::{Channel, MessageType, Priority, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::fields::{Fields, invalid, missing, show_time};
+use crate::fields::{Fields, missing, show_time};
 use crate::message_problem::{pointer, problem, problem_of_faults};
 use crate::read::Query;
 use crate::send::accepted_response;
@@ -33,24 +33,8 @@ const BALANCE_TTL_MS: i64 = 3_600_000;
 /// How long a provider may take to answer a question.
 const QUERY_TIMEOUT_MS: u64 = 5_000;
 
-fn no_channel() -> Problem {
-    Problem::new(Kind::NotFound, "There is no such channel; GET /api/channels lists them.")
-}
-
 fn no_provider() -> Problem {
     Problem::new(Kind::Unavailable, "The provider did not answer. Try again.")
-}
-
-/// A use case that failed, as it is answered.
-pub(crate) fn config_problem(error: ProviderConfigError) -> Problem {
-    match error {
-        ProviderConfigError::Forbidden(forbidden) => forbidden.into(),
-        ProviderConfigError::NotFound => no_channel(),
-        ProviderConfigError::Setting(setting) => invalid_setting(setting),
-        ProviderConfigError::NoSecrets => Problem::new(Kind::Conflict, "Its credentials are gone; set them again."),
-        ProviderConfigError::Execute(error) => error.into(),
-        ProviderConfigError::Store(error) => error.into(),
-    }
 }
 
 impl Api {
@@ -59,7 +43,7 @@ impl Api {
         caller: &Caller,
         id: &str,
     ) -> Result<(TenantProviderConfigs, TenantProviderConfig), Problem> {
-        provider_configs::find(&self.app, caller, id).await.map_err(config_problem)
+        provider_configs::find(&self.app, caller, id).await.map_err(Problem::from)
     }
 
     async fn show_channel(
@@ -114,7 +98,7 @@ impl Api {
     /// Asks for it now.
     pub(crate) async fn fetch_balance(&self, caller: &Caller, config: &TenantProviderConfig) -> Result<Kept, Problem> {
         let now = self.host.now();
-        let provider = provider_configs::connect(&self.app, caller, config).await.map_err(config_problem)?;
+        let provider = provider_configs::connect(&self.app, caller, config).await?;
         let balance = provider.balance(QUERY_TIMEOUT_MS).await.map_err(|error| match error {
             AccountQueryError::Unsupported => {
                 Problem::new(Kind::Conflict, format!("{} has no balance to ask for.", config.provider))
@@ -139,7 +123,7 @@ impl Api {
         (to_pointer, to): (&str, Option<String>),
         text: Option<String>,
     ) -> Result<Response, Problem> {
-        let provider = provider_configs::connect(&self.app, caller, config).await.map_err(config_problem)?;
+        let provider = provider_configs::connect(&self.app, caller, config).await?;
         let is_email = config.channel == Channel::Email;
         let message = NewMessage {
             channel: Some(ChannelChoice::Fixed(config.channel)),
@@ -174,14 +158,6 @@ impl Api {
         let (configs, config) = self.config(caller, id).await?;
         Ok(json(status, &self.show_channel(caller, &configs, &config).await?))
     }
-}
-
-fn invalid_setting(InvalidSetting { setting, detail }: InvalidSetting) -> Problem {
-    let pointer = match setting {
-        "provider" | "channel" => format!("/{setting}"),
-        _ => format!("/settings/{setting}"),
-    };
-    invalid(vec![FieldError { pointer, code: "not_usable", detail }])
 }
 
 fn read_settings(fields: &mut Fields, kind: &ProviderKind) -> Option<GivenSettings> {
@@ -260,7 +236,7 @@ pub(crate) async fn create(
         return Err(missing());
     };
     let added = provider_configs::add(&api.app, &caller, (kind, channel), name, settings, rate).await;
-    let id = added.map_err(config_problem)?;
+    let id = added?;
     api.config_response(&caller, &id, StatusCode::CREATED).await
 }
 
@@ -324,14 +300,14 @@ pub(crate) async fn patch(
 ) -> Result<Response, Problem> {
     let mut fields = Fields::parse(&read_body(body).await?)?;
     let (_, config) = api.config(&caller, &id).await?;
-    let kind = api.kind(&config.provider).ok_or_else(no_channel)?;
+    let kind = api.kind(&config.provider).ok_or(ProviderConfigError::NotFound)?;
     let name = fields.reference("name", 100);
     let settings = read_settings(&mut fields, kind);
     let rate = read_rate(&mut fields);
     let is_enabled = fields.flag("enabled");
     fields.finish()?;
     let change = ProviderConfigChange { name, settings, rate, is_enabled };
-    provider_configs::change(&api.app, &caller, &config, change).await.map_err(config_problem)?;
+    provider_configs::change(&api.app, &caller, &config, change).await?;
     api.config_response(&caller, &id, StatusCode::OK).await
 }
 
@@ -340,7 +316,7 @@ pub(crate) async fn remove(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    provider_configs::remove(&api.app, &caller, &id).await.map_err(config_problem)?;
+    provider_configs::remove(&api.app, &caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -364,9 +340,9 @@ pub(crate) async fn order(
         }
     }
     fields.finish()?;
-    let Some(channel) = channel else { return Err(no_channel()) };
+    let Some(channel) = channel else { return Err(ProviderConfigError::NotFound.into()) };
     let command = RoutingCommand::Order { channel, order: named };
-    provider_configs::route(&api.app, &caller, command).await.map_err(config_problem)?;
+    provider_configs::route(&api.app, &caller, command).await?;
     let configs = provider_configs::all(&api.app, &caller).await?;
     let ids: Vec<&String> = configs.for_channel(channel).into_iter().map(|config| &config.id).collect();
     Ok(json(StatusCode::OK, &json!({ "channel": channel, "order": ids })))
@@ -412,7 +388,7 @@ pub(crate) async fn health(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let (configs, config) = api.config(&caller, &id).await?;
-    let provider = provider_configs::connect(&api.app, &caller, &config).await.map_err(config_problem)?;
+    let provider = provider_configs::connect(&api.app, &caller, &config).await?;
     let (credentials, code) = match provider.check_credentials(QUERY_TIMEOUT_MS).await {
         Ok(()) => ("valid", None),
         Err(AccountQueryError::CredentialsRejected(code)) => ("invalid", Some(code)),

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use application::Caller;
-use application::consent::{self, addresses, person, preferences};
+use application::consent::{self, addresses, person};
+use application::preferences;
 use application::problem::{Kind, Problem};
 use axum::Extension;
 use axum::body::Body;
@@ -77,7 +78,7 @@ fn show(person: &str, preferences: &Preferences, addresses: &BTreeMap<Channel, S
 
 impl Api {
     pub(crate) async fn preferences_of(&self, caller: &Principal, person: &str) -> Result<Value, Problem> {
-        let preferences = preferences(&self.own, &caller.tenant, person).await?;
+        let preferences = consent::preferences(&self.own, &caller.tenant, person).await?;
         let addresses = addresses(&self.own, &caller.tenant, person).await?;
         Ok(show(person, &preferences, &addresses))
     }
@@ -131,7 +132,7 @@ impl Api {
             do_not_contact_reason,
             ..PreferenceChange::default()
         };
-        consent::change(&self.app, caller, person, change, &moved).await?;
+        preferences::change(&self.app, caller, person, change, &moved).await?;
         self.show_preferences(caller, person).await
     }
 }
@@ -243,7 +244,7 @@ pub(crate) async fn past(
     let as_of = query.time("asOf", false);
     query.finish()?;
     let person = recipient_key(&kind, id)?;
-    let records = consent::past(&api.app, &caller, &person).await?;
+    let records = preferences::past(&api.app, &caller, &person).await?;
     let until = |record: &&RecordedEvent<PreferenceEvent>| as_of.is_none_or(|as_of| record.meta.at <= as_of);
     let steps = records.iter().filter(until).enumerate().map(|(place, record)| present::decision(place + 1, record));
     let body = json!({

@@ -17,7 +17,6 @@ use domain::throttle::ProviderThrottle;
 use events::{Channel, Mode};
 use serde_json::{Value, json};
 
-use crate::channels::config_problem;
 use crate::fields::{Fields, show_time};
 use crate::read::Query;
 use crate::{Api, Shared, json, read_body};
@@ -135,7 +134,7 @@ pub(crate) async fn enable(
     if tenant_of_config(&id).is_some() || caller.principal.mode == Mode::Test {
         reset(&api, &account).await?;
     }
-    provider_configs::set_enabled(&api.app, &caller, &id, true).await.map_err(config_problem)?;
+    provider_configs::set_enabled(&api.app, &caller, &id, true).await?;
     api.show_all(&caller).await
 }
 
@@ -154,7 +153,7 @@ pub(crate) async fn disable(
 ) -> Result<Response, Problem> {
     Fields::parse_optional(&read_body(body).await?)?.finish()?;
     api.account(&caller, &id).await?;
-    provider_configs::set_enabled(&api.app, &caller, &id, false).await.map_err(config_problem)?;
+    provider_configs::set_enabled(&api.app, &caller, &id, false).await?;
     api.show_all(&caller).await
 }
 
@@ -168,7 +167,7 @@ pub(crate) async fn switch(
     Fields::parse_optional(&read_body(body).await?)?.finish()?;
     let channel = api.account(&caller, &id).await?.channel;
     let command = RoutingCommand::UseFirst { channel, config: id.clone() };
-    provider_configs::route(&api.app, &caller, command).await.map_err(config_problem)?;
-    provider_configs::set_enabled(&api.app, &caller, &id, true).await.map_err(config_problem)?;
+    provider_configs::route(&api.app, &caller, command).await?;
+    provider_configs::set_enabled(&api.app, &caller, &id, true).await?;
     api.show_all(&caller).await
 }

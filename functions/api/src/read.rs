@@ -22,7 +22,7 @@ use events::RateLimit;
 use events::{Channel, MessageType, Timestamp};
 use serde_json::{Value, json};
 
-use crate::fields::{invalid, parse_time, show_time};
+use crate::fields::{parse_time, show_time};
 use crate::message_problem::problem;
 use crate::providers::ProviderStatus;
 use crate::{Api, Shared, json, not_found, parse_id, present};
@@ -182,7 +182,7 @@ impl Query {
         }
         match self.errors.is_empty() {
             true => Ok(()),
-            false => Err(Problem { kind: Kind::Malformed, ..invalid(self.errors) }),
+            false => Err(Problem { kind: Kind::Malformed, ..Problem::invalid(self.errors) }),
         }
     }
 }

@@ -12,7 +12,6 @@ use domain::provider_configs::{RoutingCommand, TenantProviderConfig, TenantProvi
 use events::Channel;
 use serde_json::{Value, json};
 
-use crate::channels::config_problem;
 use crate::fields::{Fields, show_time};
 use crate::{Api, Shared, json, read_body};
 
@@ -133,19 +132,19 @@ pub(crate) async fn put(
                 is_enabled: is_active,
                 ..ProviderConfigChange::default()
             };
-            provider_configs::change(&api.app, &caller, &config, change).await.map_err(config_problem)?;
+            provider_configs::change(&api.app, &caller, &config, change).await?;
         }
         None => {
             if provider == "custom" {
                 settings.plain.entry("body".to_owned()).or_insert_with(|| custom_body(None));
             }
             let added = provider_configs::add(&api.app, &caller, (kind, Channel::Sms), None, settings, None).await;
-            let config = added.map_err(config_problem)?;
+            let config = added?;
             if is_active == Some(false) {
-                provider_configs::set_enabled(&api.app, &caller, &config, false).await.map_err(config_problem)?;
+                provider_configs::set_enabled(&api.app, &caller, &config, false).await?;
             }
             let command = RoutingCommand::UseFirst { channel: Channel::Sms, config };
-            provider_configs::route(&api.app, &caller, command).await.map_err(config_problem)?;
+            provider_configs::route(&api.app, &caller, command).await?;
         }
     }
     api.show_sms(&caller).await

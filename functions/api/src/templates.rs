@@ -16,7 +16,7 @@ use domain::templates::{DEFAULT_LOCALE, Rejection, SystemTemplate, Template, Tem
 use events::{Channel, MessageType, TemplateRef};
 use serde_json::{Value, json};
 
-use crate::fields::{Fields, invalid, missing, show_time};
+use crate::fields::{Fields, missing, show_time};
 use crate::message_body::read_type;
 use crate::read::Query;
 use crate::{Api, Shared, json, read_body};
@@ -397,7 +397,7 @@ fn render_problem(error: &RenderError) -> Problem {
         _ => "/bodyTemplate",
     };
     let detail = format!("Cannot be rendered: {error}.");
-    invalid(vec![FieldError { pointer: pointer.to_owned(), code: error.kind(), detail }])
+    Problem::invalid(vec![FieldError { pointer: pointer.to_owned(), code: error.kind(), detail }])
 }
 
 /// Exactly what would be sent.
@@ -421,7 +421,7 @@ pub(crate) async fn preview(
         VisibleTemplate::Own(own) => {
             let (version, Text { subject, body }) = templates::version(&api.app, &caller, &own, version).await?;
             let compiled = CompiledTemplate::new(own.channel, subject.as_deref(), &body);
-            let compiled = compiled.map_err(|(part, error)| invalid(vec![field_error(part, &error)]))?;
+            let compiled = compiled.map_err(|(part, error)| Problem::invalid(vec![field_error(part, &error)]))?;
             let pinned = TemplateRef { id: id.clone(), version: version.version, text: Some(version.text) };
             (Some(own.channel), compiled, pinned, own.locale)
         }

@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::access::Permission;
 use domain::aggregate::{AggregateId, fold};
 use domain::ports::{DocumentKey, StoreError};
-use domain::preferences::{Command, DEFAULTS, PreferenceChange, Preferences};
+use domain::preferences::{DEFAULTS, Preferences};
 use events::{Channel, PreferenceEvent, Recipient, RecordedEvent, TenantId, Timestamp};
 
-use crate::app::App;
 use crate::cache::Cached;
-use crate::caller::{Caller, Forbidden};
 use crate::directory::Own;
-use crate::execute::{self, ExecuteError};
+use crate::execute;
 
 /// How long defaults are cached, in milliseconds.
 const DEFAULTS_TTL_MS: i64 = 15_000;
@@ -21,17 +18,6 @@ const DEFAULTS_TTL_MS: i64 = 15_000;
 const MAX_CACHED: usize = 10_000;
 /// Times that addresses are read and replaced again because another request changed them.
 const MAX_ADDRESS_RETRIES: usize = 5;
-
-/// Why a use case of preferences had no effect.
-#[derive(Debug, thiserror::Error)]
-pub enum PreferenceError {
-    #[error(transparent)]
-    Forbidden(#[from] Forbidden),
-    #[error(transparent)]
-    Execute(#[from] ExecuteError<std::convert::Infallible>),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 /// The tenants' defaults, at most 15 seconds old.
 pub struct DefaultPreferences(Cached<TenantId, Arc<Preferences>>);
@@ -163,42 +149,4 @@ pub async fn change_addresses(
         }
     }
     Err(StoreError::Unavailable("others changed the addresses at the same time".to_owned()))
-}
-
-/// Changes a person's preferences, or the tenant's defaults if `person` is [`DEFAULTS`]. An address that is `None` is removed.
-///
-/// # Errors
-///
-/// [`PreferenceError`]
-pub async fn change(
-    app: &App,
-    caller: &Caller,
-    person: &str,
-    change: PreferenceChange,
-    addresses: &BTreeMap<Channel, Option<String>>,
-) -> Result<Preferences, PreferenceError> {
-    caller.authorise(Permission::Consent)?;
-    let tenant = &caller.principal.tenant;
-    if !addresses.is_empty() {
-        change_addresses(&app.own, tenant, person, addresses).await?;
-    }
-    let change = PreferenceChange { addresses: addresses.keys().copied().collect(), ..change };
-    let stream = preferences_stream(tenant, person);
-    let changed = app.executor(&caller.context()).execute(&stream, Command::Change(change)).await?;
-    app.defaults.forget(tenant);
-    Ok(changed.state)
-}
-
-/// Everything that was decided about a person, for a caller who may see it.
-///
-/// # Errors
-///
-/// [`PreferenceError`]
-pub async fn past(
-    app: &App,
-    caller: &Caller,
-    person: &str,
-) -> Result<Vec<RecordedEvent<PreferenceEvent>>, PreferenceError> {
-    caller.authorise(Permission::View)?;
-    Ok(history(&app.own, &caller.principal.tenant, person).await?)
 }

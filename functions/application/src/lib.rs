@@ -13,6 +13,7 @@ pub mod hash;
 pub mod hint;
 pub mod kinds;
 pub mod messages;
+pub mod preferences;
 pub mod problem;
 pub mod provider_configs;
 pub mod settings;

@@ -6,13 +6,15 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::communication::Rejection;
 use domain::ports::StoreError;
+use domain::provider::InvalidSetting;
 use domain::{api_key, provider_configs, templates};
 use serde::Serialize;
 
 use crate::ExecuteError;
 use crate::api_keys::ApiKeyError;
 use crate::caller::Forbidden;
-use crate::consent::PreferenceError;
+use crate::preferences::PreferenceError;
+use crate::provider_configs::ProviderConfigError;
 use crate::templates::TemplateError;
 
 /// Every problem that can be answered; each has its page under `/docs/problems/`.
@@ -107,6 +109,12 @@ impl Problem {
         let retry_after_s = (kind == Kind::Unavailable).then_some(2);
         Problem { kind, detail: detail.into(), errors: Vec::new(), retry_after_s }
     }
+
+    /// Fields that are not valid.
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let detail = errors.iter().map(|error| error.detail.as_str()).collect::<Vec<_>>().join(" ");
+        Problem { errors, ..Problem::new(Kind::Invalid, detail) }
+    }
 }
 
 impl From<Forbidden> for Problem {
@@ -189,6 +197,27 @@ impl From<TemplateError> for Problem {
             ),
             TemplateError::Execute(error) => error.into(),
             TemplateError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ProviderConfigError> for Problem {
+    fn from(error: ProviderConfigError) -> Self {
+        match error {
+            ProviderConfigError::Forbidden(forbidden) => forbidden.into(),
+            ProviderConfigError::NotFound => {
+                Problem::new(Kind::NotFound, "There is no such channel; GET /api/channels lists them.")
+            }
+            ProviderConfigError::Setting(InvalidSetting { setting, detail }) => {
+                let pointer = match setting {
+                    "provider" | "channel" => format!("/{setting}"),
+                    _ => format!("/settings/{setting}"),
+                };
+                Problem::invalid(vec![FieldError { pointer, code: "not_usable", detail }])
+            }
+            ProviderConfigError::NoSecrets => Problem::new(Kind::Conflict, "Its credentials are gone; set them again."),
+            ProviderConfigError::Execute(error) => error.into(),
+            ProviderConfigError::Store(error) => error.into(),
         }
     }
 }
