@@ -1,5 +1,5 @@
 //! The ports: what the domain and the use cases need from the outside. Each port has a contract suite in
-//! `tests/support/contracts.rs`, which the adapters of both deployments pass.
+//! `tests/support/contracts/`, which the adapters of both deployments pass.
 
 mod access;
 mod coordination;
