@@ -15,6 +15,8 @@ pub enum Permission {
     Templates,
     /// Change preferences and consents.
     Consent,
+    /// Create and change recurring schedules.
+    Automate,
     /// Configure providers.
     Channels,
     Stats,
@@ -25,12 +27,13 @@ pub enum Permission {
 }
 
 impl Permission {
-    pub const ALL: [Permission; 9] = [
+    pub const ALL: [Permission; 10] = [
         Permission::Send,
         Permission::View,
         Permission::Operate,
         Permission::Templates,
         Permission::Consent,
+        Permission::Automate,
         Permission::Channels,
         Permission::Stats,
         Permission::Keys,
@@ -44,6 +47,7 @@ impl Permission {
             Permission::Operate => "operate",
             Permission::Templates => "templates",
             Permission::Consent => "consent",
+            Permission::Automate => "automate",
             Permission::Channels => "channels",
             Permission::Stats => "stats",
             Permission::Keys => "keys",
@@ -54,12 +58,12 @@ impl Permission {
 
 /// The permissions of a role.
 pub fn permissions(role: Role) -> &'static [Permission] {
-    use Permission::{Consent, Operate, Send, Stats, Templates, View};
+    use Permission::{Automate, Consent, Operate, Send, Stats, Templates, View};
     match role {
         Role::Admin => &Permission::ALL,
         Role::Operator => &[View, Operate, Stats],
         Role::Sender => &[Send, View, Consent],
-        Role::Editor => &[View, Templates],
+        Role::Editor => &[View, Templates, Automate],
         Role::Viewer => &[View, Stats],
     }
 }

@@ -16,6 +16,7 @@ pub mod money;
 pub mod policy;
 pub mod ports;
 pub mod preferences;
+pub mod process;
 pub mod projection;
 pub mod provider;
 pub mod provider_configs;

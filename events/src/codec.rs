@@ -87,8 +87,8 @@ pub fn decode<E: EventFamily>(line: &str) -> Result<RecordedEvent<E>, DecodeErro
 mod tests {
     use super::*;
     use crate::{
-        ApiKeyEvent, InboundMessageEvent, PreferenceEvent, ProviderConfigEvent, RoutingEvent, TemplateEvent,
-        event_family,
+        ApiKeyEvent, InboundMessageEvent, PreferenceEvent, ProviderConfigEvent, RoutingEvent, ScheduleEvent,
+        TemplateEvent, event_family,
     };
 
     const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
@@ -118,6 +118,7 @@ mod tests {
         read_and_write_back::<TemplateEvent>();
         read_and_write_back::<PreferenceEvent>();
         read_and_write_back::<ApiKeyEvent>();
+        read_and_write_back::<ScheduleEvent>();
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod preference;
 mod provider_config;
 mod rate_limit;
 mod routing;
+mod schedule;
 mod stream;
 mod template;
 mod time;
@@ -28,6 +29,10 @@ pub use preference::PreferenceEvent;
 pub use provider_config::ProviderConfigEvent;
 pub use rate_limit::RateLimit;
 pub use routing::RoutingEvent;
+pub use schedule::{
+    CatchUp, CatchUpPolicy, MissedReason, ScheduleAuthor, ScheduleEndReason, ScheduleEvent, ScheduleTiming,
+    ScheduledMessage,
+};
 pub use stream::{StreamId, StreamKind};
 pub use template::TemplateEvent;
 pub use time::Timestamp;
@@ -47,6 +52,7 @@ pub fn all_event_types() -> impl Iterator<Item = &'static str> {
         TemplateEvent::TYPES,
         PreferenceEvent::TYPES,
         ApiKeyEvent::TYPES,
+        ScheduleEvent::TYPES,
     ];
     families.into_iter().flatten().map(|(name, _)| *name)
 }

@@ -14,6 +14,7 @@ impl StreamKind {
     pub const ROUTING: StreamKind = StreamKind::new("routing");
     pub const PREFERENCE: StreamKind = StreamKind::new("preference");
     pub const API_KEY: StreamKind = StreamKind::new("api-key");
+    pub const SCHEDULE: StreamKind = StreamKind::new("schedule");
     pub const INBOUND_MESSAGE: StreamKind = StreamKind::new("inbound-message");
 
     /// `kind`: `a-z` and `-`. It is part of every stored key, so it never changes.

@@ -3,6 +3,8 @@
 //! Everything here is pure. A rule (`rrule`, `cron`) chooses civil dates, one month at a time; a [`Recurrence`]
 //! adds the times of day, the exceptions and the additions; the time zone is applied last (`zone`).
 
+mod aggregate;
+mod catch_up;
 mod cron;
 mod fault;
 mod input;
@@ -11,6 +13,11 @@ mod recurrence;
 mod rrule;
 mod zone;
 
+pub use aggregate::{
+    Command, MAX_SCHEDULES, Missed, Rejection, RunOccurrences, Schedule, ScheduleState, ScheduleStatus,
+    recurrence_input,
+};
+pub use catch_up::{CatchUpPlan, MAX_WINDOW_MS, ON_TIME_MS, plan};
 pub use fault::{Fault, FaultCode};
 pub use input::{MAX_DATES, MAX_RULE_CHARS, RecurrenceInput, When};
 pub use recurrence::{MAX_CANDIDATES, Occurrence, Occurrences, Recurrence};

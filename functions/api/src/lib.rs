@@ -295,7 +295,12 @@ fn caller(principal: Principal, headers: &HeaderMap) -> Caller {
         let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c));
         (plain && !value.is_empty() && value.len() <= limit).then(|| value.to_owned())
     };
-    Caller { principal, correlation: text("x-correlation-id", 64), traceparent: text("traceparent", 55) }
+    Caller {
+        principal,
+        on_behalf: None,
+        correlation: text("x-correlation-id", 64),
+        traceparent: text("traceparent", 55),
+    }
 }
 
 fn origin(principal: &Principal, headers: &HeaderMap) -> CommandContext {

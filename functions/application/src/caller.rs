@@ -12,6 +12,8 @@ use crate::CommandContext;
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub principal: Principal,
+    /// What acts for the principal, such as `schedule:sch_1`. Events name it as their actor.
+    pub on_behalf: Option<String>,
     pub correlation: Option<String>,
     pub traceparent: Option<String>,
 }
@@ -51,11 +53,12 @@ impl fmt::Display for Actor {
 
 impl Caller {
     pub fn new(principal: Principal) -> Caller {
-        Caller { principal, correlation: None, traceparent: None }
+        Caller { principal, on_behalf: None, correlation: None, traceparent: None }
     }
 
     pub fn actor(&self) -> Actor {
-        Actor::of(&self.principal)
+        let actor = Actor::of(&self.principal);
+        Actor { full: self.on_behalf.clone().unwrap_or(actor.full), ..actor }
     }
 
     /// What the events of this caller's commands are recorded with.

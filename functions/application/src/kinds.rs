@@ -9,11 +9,15 @@ use domain::ports::{ProjectedRow, StoreError, Stream};
 use domain::preferences::Preferences;
 use domain::projection::Projection;
 use domain::provider_configs::{ProviderConfigState, Routing};
+use domain::schedule::ScheduleState;
 use domain::templates::TemplateState;
 use events::{EventFamily, StreamId, StreamKind, Timestamp};
 use futures_util::future::BoxFuture;
 
+use crate::app::App;
 use crate::execute::{CommandExecutor, ExecuteError, decode};
+use crate::process::ProcessError;
+use crate::schedules;
 
 /// Everything that handles streams of any kind needs to know of one.
 pub struct StreamRules {
@@ -25,11 +29,14 @@ pub struct StreamRules {
     pub project: Option<ProjectFn>,
     /// What is wrong with a stream, given all of its events and the current time.
     pub audit: AuditFn,
+    /// Brings a stream that makes others act as far as it can go. `None`: streams of this kind are no processes.
+    pub process: Option<ProcessFn>,
     /// Ends a stream whose hint crashed its consumer. Returns whether anything was appended.
     pub dead_letter: DeadLetterFn,
 }
 
 type ProjectFn = fn(&StreamId, &[String]) -> Result<Option<ProjectedRow>, StoreError>;
+type ProcessFn = for<'a> fn(&'a App, &'a StreamId) -> BoxFuture<'a, Result<(), ProcessError>>;
 type AuditFn = fn(&Stream, &[String], Timestamp) -> AuditedStream;
 type DeadLetterFn =
     for<'a> fn(&'a CommandExecutor<'a>, &'a StreamId) -> BoxFuture<'a, Result<bool, ExecuteError<String>>>;
@@ -42,23 +49,25 @@ pub struct AuditedStream {
 }
 
 /// Every kind that this version knows.
-pub static KINDS: [StreamRules; 7] = [
-    StreamRules::new::<State>(Some(project::<State>)),
-    StreamRules::new::<TemplateState>(None),
-    StreamRules::new::<ProviderConfigState>(None),
-    StreamRules::new::<Routing>(None),
-    StreamRules::new::<Preferences>(None),
-    StreamRules::new::<ApiKeyState>(None),
-    StreamRules::new::<InboundMessageState>(None),
+pub static KINDS: [StreamRules; 8] = [
+    StreamRules::new::<State>(Some(project::<State>), None),
+    StreamRules::new::<TemplateState>(None, None),
+    StreamRules::new::<ProviderConfigState>(None, None),
+    StreamRules::new::<Routing>(None, None),
+    StreamRules::new::<Preferences>(None, None),
+    StreamRules::new::<ApiKeyState>(None, None),
+    StreamRules::new::<InboundMessageState>(None, None),
+    StreamRules::new::<ScheduleState>(None, Some(schedules::run)),
 ];
 
 impl StreamRules {
-    const fn new<A: Aggregate>(project: Option<ProjectFn>) -> StreamRules {
+    const fn new<A: Aggregate>(project: Option<ProjectFn>, process: Option<ProcessFn>) -> StreamRules {
         StreamRules {
             kind: A::KIND,
             event_types: A::Event::TYPES,
             erasure: A::ERASURE,
             project,
+            process,
             audit: audit::<A>,
             dead_letter: dead_letter::<A>,
         }

@@ -1,5 +1,6 @@
 //! What a recurrence promises, fact by fact.
 
+mod aggregate;
 mod brute_force;
 mod faults;
 mod properties;

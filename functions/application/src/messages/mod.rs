@@ -30,7 +30,7 @@ pub use new_message::{AttachmentRef, ChannelChoice, Fault, Field, IdempotencyKey
 pub use read::{Listed, Message, content_of, fallback_content_keys, get, history, list};
 pub use redrive::{Redrive, Redriven, redrive};
 pub use resend::{Resend, resend};
-pub use send::{Accepted, send, send_test};
+pub use send::{Accepted, check, id_of, send, send_test};
 pub use statistics::{QueueStatus, Statistics, queue_status, statistics};
 
 use domain::communication::Rejection;

@@ -5,9 +5,10 @@ use events::{
     Channel, EntityRef, FallbackCondition, InDoubtPolicy, MessageType, Priority, QuietHours, Recipient, RecipientType,
     RetentionClass, Source, Timestamp,
 };
+use serde::{Deserialize, Serialize};
 
 /// A message to be accepted. What is required may still be missing: `compose` finds that, with every other fault.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct NewMessage {
     pub channel: Option<ChannelChoice>,
     pub kind: Option<MessageType>,
@@ -41,11 +42,12 @@ pub struct NewMessage {
     pub fingerprint: String,
     /// What the caller already found wrong, such as a field of the wrong type. It is reported with the faults that
     /// `compose` finds.
+    #[serde(skip)]
     pub faults: Vec<Fault>,
 }
 
 /// Which channel a message takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChannelChoice {
     /// The first that the recipient prefers and that can reach them.
     Auto,
@@ -53,7 +55,7 @@ pub enum ChannelChoice {
 }
 
 /// The text of a message, or the template it is rendered from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct NewContent {
     pub subject: Option<String>,
     pub text: Option<String>,
@@ -81,7 +83,7 @@ impl NewContent {
 }
 
 /// A file to go with a message: one that was uploaded, by its id, or one at an address.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct AttachmentRef {
     pub attachment_id: Option<String>,
     pub filename: Option<String>,
@@ -90,7 +92,7 @@ pub struct AttachmentRef {
 }
 
 /// Another channel to try when the one before it has failed or was not delivered or read in time.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct NewStep {
     pub channel: Option<ChannelChoice>,
     /// None: the message's own number if both channels use phone numbers, or else the recipient's preferred address.
@@ -103,7 +105,7 @@ pub struct NewStep {
 }
 
 /// Chosen by the caller; names one request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {

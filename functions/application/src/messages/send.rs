@@ -101,6 +101,25 @@ pub(super) async fn prepare(
     compose(message, &known).map_err(MessageError::Invalid)
 }
 
+/// The id of the message that an idempotency key names. Live and test keys never meet.
+pub fn id_of(caller: &Caller, idempotency_key: &IdempotencyKey) -> CommunicationId {
+    let name = match caller.principal.mode {
+        Mode::Live => idempotency_key.as_str().to_owned(),
+        // No idempotency key can hold a zero byte.
+        Mode::Test => format!("test\0{}", idempotency_key.as_str()),
+    };
+    CommunicationId::from_idempotency_key(&caller.principal.tenant, &name)
+}
+
+/// Checks a message as [`send`] does. Nothing is stored.
+///
+/// # Errors
+///
+/// As [`send`].
+pub async fn check(app: &App, caller: &Caller, message: &NewMessage) -> Result<Composed, MessageError> {
+    prepare(app, caller, message, None).await
+}
+
 /// The stream that a request is for: the one of its idempotency key, or a new one. Live and test keys never meet.
 pub(super) async fn check_idempotency(
     app: &App,
@@ -113,12 +132,7 @@ pub(super) async fn check_idempotency(
         let id = CommunicationId::generate(app.host.now(), app.host.random());
         return Ok(IdempotencyCheck::First(CommunicationKey { tenant, id }, Loaded::default()));
     };
-    let name = match caller.principal.mode {
-        Mode::Live => idempotency_key.as_str().to_owned(),
-        // No idempotency key can hold a zero byte.
-        Mode::Test => format!("test\0{}", idempotency_key.as_str()),
-    };
-    let key = CommunicationKey { id: CommunicationId::from_idempotency_key(&tenant, &name), tenant };
+    let key = CommunicationKey { id: id_of(caller, idempotency_key), tenant };
     let loaded = app.executor(&caller.context()).load(&key).await?;
     let Ok(communication) = loaded.state.requested() else { return Ok(IdempotencyCheck::First(key, loaded)) };
     if communication.request.request_hash != fingerprint {

@@ -1,0 +1,328 @@
+//! A recurring schedule as a stream: created, changed, paused, resumed, ended.
+
+use events::{
+    CatchUp, MissedReason, RecordedEvent, ScheduleAuthor, ScheduleEndReason, ScheduleEvent, ScheduleTiming,
+    ScheduledMessage, StreamId, StreamKind, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Recurrence, RecurrenceInput, When};
+use crate::aggregate::{Aggregate, Erasure};
+use crate::ports::QueueId;
+use crate::process::{Process, Step};
+
+/// Schedules of one tenant that have not ended, at most.
+pub const MAX_SCHEDULES: usize = 500;
+
+/// Whether a schedule occurs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ScheduleStatus {
+    Active,
+    Paused { until: Option<Timestamp> },
+    Ended(ScheduleEndReason),
+}
+
+impl ScheduleStatus {
+    /// The name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ScheduleStatus::Active => "active",
+            ScheduleStatus::Paused { .. } => "paused",
+            ScheduleStatus::Ended(_) => "ended",
+        }
+    }
+}
+
+/// A schedule as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schedule {
+    pub id: String,
+    pub name: String,
+    pub timing: ScheduleTiming,
+    pub message: ScheduledMessage,
+    pub catch_up: CatchUp,
+    /// Who created or last changed it.
+    pub author: ScheduleAuthor,
+    pub revision: u32,
+    pub status: ScheduleStatus,
+    /// Occurrences up to this time are not looked at: before it was created, resumed or given other times, or missed.
+    pub handled_until: Timestamp,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl Schedule {
+    /// When it occurs. Returns `None` if this version cannot read what another one accepted.
+    pub fn recurrence(&self) -> Option<Recurrence> {
+        Recurrence::parse(recurrence_input(&self.timing)).ok()
+    }
+}
+
+/// The timing of an event as the recurrence engine takes it.
+pub fn recurrence_input(timing: &ScheduleTiming) -> RecurrenceInput {
+    let ScheduleTiming { cron, rrule, time, time_zone, start, end, exceptions, additions, clamp_to_month_end } =
+        timing.clone();
+    let when = match (cron, rrule) {
+        (Some(cron), _) => When::Cron(cron),
+        (None, rrule) => When::Rrule(rrule.unwrap_or_default()),
+    };
+    RecurrenceInput { when, time, time_zone, start, end, exceptions, additions, clamp_to_month_end }
+}
+
+/// The state of a schedule's stream.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ScheduleState {
+    /// `None` before it is created.
+    pub schedule: Option<Schedule>,
+}
+
+/// A command to a schedule. Its timing was parsed before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    Create {
+        id: String,
+        name: String,
+        timing: ScheduleTiming,
+        message: Box<ScheduledMessage>,
+        catch_up: CatchUp,
+        author: ScheduleAuthor,
+        /// How many schedules the tenant has already.
+        others: usize,
+    },
+    /// What is `None` does not change.
+    Change {
+        /// The revision that the change is based on.
+        expected: Option<u32>,
+        name: Option<String>,
+        timing: Option<ScheduleTiming>,
+        message: Option<Box<ScheduledMessage>>,
+        catch_up: Option<CatchUp>,
+        author: ScheduleAuthor,
+    },
+    Pause {
+        until: Option<Timestamp>,
+        reason: Option<String>,
+    },
+    Resume,
+    RecordMissed(Missed),
+    End(ScheduleEndReason),
+}
+
+/// Occurrences that sent no message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missed {
+    pub from: String,
+    pub through: String,
+    pub through_at: Timestamp,
+    pub count: u32,
+    pub reason: MissedReason,
+    pub code: Option<String>,
+}
+
+/// Why a command is rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    #[error("there is no such schedule")]
+    Unknown,
+    #[error("there are {MAX_SCHEDULES} schedules already")]
+    TooMany,
+    #[error("it has changed: revision {0} is the newest")]
+    Changed(u32),
+    #[error("the schedule has ended")]
+    Ended,
+}
+
+/// What a schedule makes happen: the occurrences that are due send their messages.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunOccurrences {
+    pub schedule: Box<Schedule>,
+}
+
+impl ScheduleState {
+    fn live(&self) -> Result<&Schedule, Rejection> {
+        let schedule = self.schedule.as_ref().ok_or(Rejection::Unknown)?;
+        if matches!(schedule.status, ScheduleStatus::Ended(_)) { Err(Rejection::Ended) } else { Ok(schedule) }
+    }
+
+    fn create(&self, command: Command) -> Result<Vec<ScheduleEvent>, Rejection> {
+        let Command::Create { id: schedule, name, timing, message, catch_up, author, others } = command else {
+            return Ok(Vec::new());
+        };
+        if self.schedule.is_some() {
+            return Ok(Vec::new());
+        }
+        if MAX_SCHEDULES <= others {
+            return Err(Rejection::TooMany);
+        }
+        Ok(vec![ScheduleEvent::ScheduleCreated { schedule, name, timing, message: *message, catch_up, author }])
+    }
+
+    fn change(&self, command: Command) -> Result<Vec<ScheduleEvent>, Rejection> {
+        let Command::Change { expected, name, timing, message, catch_up, author } = command else {
+            return Ok(Vec::new());
+        };
+        let current = self.live()?;
+        if expected.is_some_and(|expected| expected != current.revision) {
+            return Err(Rejection::Changed(current.revision));
+        }
+        let name = name.filter(|name| *name != current.name);
+        let timing = timing.filter(|timing| *timing != current.timing);
+        let message = message.map(|message| *message).filter(|message| *message != current.message);
+        let catch_up = catch_up.filter(|catch_up| *catch_up != current.catch_up);
+        if name.is_none() && timing.is_none() && message.is_none() && catch_up.is_none() {
+            return Ok(Vec::new());
+        }
+        let (schedule, revision) = (current.id.clone(), current.revision + 1);
+        Ok(vec![ScheduleEvent::ScheduleChanged { schedule, revision, name, timing, message, catch_up, author }])
+    }
+}
+
+impl Aggregate for ScheduleState {
+    const KIND: StreamKind = StreamKind::SCHEDULE;
+    const ERASURE: Erasure = Erasure::VaultDocuments;
+
+    type Event = ScheduleEvent;
+    type Command = Command;
+    type Rejection = Rejection;
+
+    fn decide(&self, command: Command) -> Result<Vec<ScheduleEvent>, Rejection> {
+        match command {
+            Command::Create { .. } => self.create(command),
+            Command::Change { .. } => self.change(command),
+            Command::Pause { until, reason } => {
+                let current = self.live()?;
+                let is_so = current.status == ScheduleStatus::Paused { until };
+                let schedule = current.id.clone();
+                Ok(if is_so { Vec::new() } else { vec![ScheduleEvent::SchedulePaused { schedule, until, reason }] })
+            }
+            Command::Resume => {
+                let current = self.live()?;
+                let schedule = current.id.clone();
+                let is_active = current.status == ScheduleStatus::Active;
+                Ok(if is_active { Vec::new() } else { vec![ScheduleEvent::ScheduleResumed { schedule }] })
+            }
+            Command::RecordMissed(Missed { from, through, through_at, count, reason, code }) => {
+                let current = self.live()?;
+                let schedule = current.id.clone();
+                let is_known = through_at <= current.handled_until;
+                let missed =
+                    ScheduleEvent::OccurrencesMissed { schedule, from, through, through_at, count, reason, code };
+                Ok(if is_known { Vec::new() } else { vec![missed] })
+            }
+            Command::End(reason) => match self.live() {
+                Ok(current) => Ok(vec![ScheduleEvent::ScheduleEnded { schedule: current.id.clone(), reason }]),
+                Err(Rejection::Ended) => Ok(Vec::new()),
+                Err(rejection) => Err(rejection),
+            },
+        }
+    }
+
+    fn evolve(mut self, record: &RecordedEvent<ScheduleEvent>) -> Self {
+        let at = record.meta.at;
+        if let ScheduleEvent::ScheduleCreated { schedule, name, timing, message, catch_up, author } = &record.event {
+            self.schedule = Some(Schedule {
+                id: schedule.clone(),
+                name: name.clone(),
+                timing: timing.clone(),
+                message: message.clone(),
+                catch_up: *catch_up,
+                author: author.clone(),
+                revision: 1,
+                status: ScheduleStatus::Active,
+                handled_until: at,
+                created_at: at,
+                updated_at: at,
+            });
+        }
+        let Some(schedule) = &mut self.schedule else { return self };
+        schedule.updated_at = at;
+        match record.event.clone() {
+            ScheduleEvent::ScheduleCreated { .. } => (),
+            ScheduleEvent::ScheduleChanged { revision, name, timing, message, catch_up, author, .. } => {
+                schedule.revision = revision;
+                schedule.author = author;
+                schedule.name = name.unwrap_or_else(|| schedule.name.clone());
+                schedule.message = message.unwrap_or_else(|| schedule.message.clone());
+                schedule.catch_up = catch_up.unwrap_or(schedule.catch_up);
+                if let Some(timing) = timing {
+                    schedule.timing = timing;
+                    schedule.handled_until = schedule.handled_until.max(at);
+                }
+            }
+            ScheduleEvent::SchedulePaused { until, .. } => schedule.status = ScheduleStatus::Paused { until },
+            ScheduleEvent::ScheduleResumed { .. } => {
+                // The end of the pause, and not the time at which it was noticed: what came between is caught up.
+                let resumed_at = match schedule.status {
+                    ScheduleStatus::Paused { until: Some(until) } => until.min(at),
+                    _ => at,
+                };
+                schedule.status = ScheduleStatus::Active;
+                schedule.handled_until = schedule.handled_until.max(resumed_at);
+            }
+            ScheduleEvent::OccurrencesMissed { through_at, .. } => {
+                schedule.handled_until = schedule.handled_until.max(through_at);
+            }
+            ScheduleEvent::ScheduleEnded { reason, .. } => schedule.status = ScheduleStatus::Ended(reason),
+        }
+        self
+    }
+
+    fn wake(&self, now: Timestamp, current: Option<Timestamp>) -> Option<Timestamp> {
+        let schedule = self.schedule.as_ref()?;
+        match schedule.status {
+            ScheduleStatus::Paused { until } => until,
+            ScheduleStatus::Ended(_) => None,
+            // A timer that is set already may be for an occurrence that has not been handled.
+            ScheduleStatus::Active => {
+                let next = schedule.recurrence().and_then(|recurrence| recurrence.next_after(now));
+                Some(next.map_or(now, |next| next.at).min(current.unwrap_or(Timestamp(i64::MAX))))
+            }
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.schedule.as_ref().is_none_or(|schedule| match schedule.status {
+            ScheduleStatus::Active | ScheduleStatus::Paused { until: Some(_) } => false,
+            ScheduleStatus::Paused { until: None } | ScheduleStatus::Ended(_) => true,
+        })
+    }
+
+    fn dead_letter() -> Option<Command> {
+        Some(Command::Pause { until: None, reason: Some("poison".to_owned()) })
+    }
+
+    fn is_listed(&self) -> bool {
+        self.live().is_ok()
+    }
+
+    fn queue(&self) -> QueueId {
+        QueueId::Process
+    }
+}
+
+impl Process for ScheduleState {
+    type Effect = RunOccurrences;
+
+    fn next(&self, _: &StreamId, now: Timestamp) -> Step<Command, RunOccurrences> {
+        let Some(schedule) = &self.schedule else { return Step::Done };
+        match schedule.status {
+            ScheduleStatus::Ended(_) | ScheduleStatus::Paused { until: None } => Step::Done,
+            ScheduleStatus::Paused { until: Some(until) } if now < until => Step::Wait(until),
+            ScheduleStatus::Paused { .. } => Step::Do(Command::Resume),
+            ScheduleStatus::Active => {
+                let Some(recurrence) = schedule.recurrence() else { return Step::Done };
+                let is_due = recurrence.iter(schedule.handled_until, now).next().is_some();
+                let rest = match recurrence.next_after(now) {
+                    Some(next) => Step::Wait(next.at),
+                    None => Step::Do(Command::End(ScheduleEndReason::Finished)),
+                };
+                if is_due {
+                    let schedule = Box::new(schedule.clone());
+                    Step::Emit { effect: RunOccurrences { schedule }, then: Box::new(rest) }
+                } else {
+                    rest
+                }
+            }
+        }
+    }
+}

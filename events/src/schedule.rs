@@ -1,0 +1,176 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{Channel, MessageType, Mode, Recipient, Timestamp, event_family};
+
+/// When a schedule occurs, as its author wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleTiming {
+    /// A cron expression of five fields. Either this or `rrule` is present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<String>,
+    /// An RRULE of RFC 5545.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rrule: Option<String>,
+    /// `HH:MM`, with `rrule` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// IANA name.
+    pub time_zone: String,
+    /// `YYYY-MM-DD`, the first day.
+    pub start: String,
+    /// `YYYY-MM-DD`, the last day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
+    /// Days without occurrences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<String>,
+    /// Additional days.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub additions: Vec<String>,
+    /// Whether a day that a short month does not have is its last day.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub clamp_to_month_end: bool,
+}
+
+/// The message that a schedule sends at each occurrence. Its content and address are in the vault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduledMessage {
+    /// Names the document in the vault.
+    pub content: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Channel>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<MessageType>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<Recipient>,
+    /// Keyed hash of the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact_hash: Option<String>,
+}
+
+/// What happens to occurrences that were not handled in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatchUp {
+    pub policy: CatchUpPolicy,
+    /// Occurrences that are older than this, in milliseconds, are not caught up.
+    pub window_ms: i64,
+    /// The most occurrences that are caught up together.
+    pub most: u8,
+}
+
+/// Whose scope the messages of a schedule are sent with: that of its author.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleAuthor {
+    pub actor: String,
+    pub mode: Mode,
+    /// The only channels that it may send by. Absent means all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Vec<Channel>>,
+    /// The hashes of the only addresses that it may send to. Absent means all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<Vec<String>>,
+}
+
+crate::values::string_enum!(
+    /// Which missed occurrences are caught up.
+    CatchUpPolicy {
+        /// The newest.
+        Last = "last",
+        /// None.
+        Skip = "skip",
+        /// All, up to a limit.
+        All = "all",
+    }
+);
+
+crate::values::string_enum!(
+    /// Why an occurrence sent no message.
+    MissedReason {
+        /// It was older than the catch-up window.
+        TooOld = "too_old",
+        /// A newer occurrence was caught up in its place.
+        Superseded = "superseded",
+        /// More occurrences were missed than are caught up together.
+        TooMany = "too_many",
+        /// The policy is to catch up none.
+        Late = "late",
+        /// The message was refused, such as for a template that no longer exists.
+        Refused = "refused",
+    }
+);
+
+crate::values::string_enum!(
+    /// Why a schedule ended.
+    ScheduleEndReason {
+        /// It has no further occurrence.
+        Finished = "finished",
+        /// A caller deleted it.
+        Deleted = "deleted",
+        /// The recipient's data was erased.
+        Erased = "erased",
+    }
+);
+
+/// What a tenant decided about one recurring schedule. One stream each. An occurrence that sends its message is no event: the
+/// communication that it creates is the record of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum ScheduleEvent {
+    /// v1. A schedule was created. It occurs from now on.
+    ScheduleCreated {
+        schedule: String,
+        name: String,
+        timing: ScheduleTiming,
+        message: ScheduledMessage,
+        catch_up: CatchUp,
+        author: ScheduleAuthor,
+    },
+    /// v1. What is absent did not change. `revision` counts the changes.
+    ScheduleChanged {
+        schedule: String,
+        revision: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timing: Option<ScheduleTiming>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<ScheduledMessage>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        catch_up: Option<CatchUp>,
+        author: ScheduleAuthor,
+    },
+    /// v1. The schedule does not occur until it is resumed, or until a time.
+    SchedulePaused {
+        schedule: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// v1. The schedule occurs again. What fell into the pause is not caught up.
+    ScheduleResumed { schedule: String },
+    /// v1. Occurrences that sent no message, from the first to the last by their nominal times.
+    OccurrencesMissed {
+        schedule: String,
+        from: String,
+        through: String,
+        /// The instant of the last one.
+        through_at: Timestamp,
+        count: u32,
+        reason: MissedReason,
+        /// The code of the refusal, such as `no_template`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+    },
+    /// v1. The schedule does not occur any more.
+    ScheduleEnded { schedule: String, reason: ScheduleEndReason },
+}
+
+event_family!(ScheduleEvent {
+    ScheduleCreated: 1,
+    ScheduleChanged: 1,
+    SchedulePaused: 1,
+    ScheduleResumed: 1,
+    OccurrencesMissed: 1,
+    ScheduleEnded: 1,
+});

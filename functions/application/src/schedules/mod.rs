@@ -1,0 +1,320 @@
+//! Use cases of recurring schedules.
+
+mod message;
+mod run;
+
+use domain::access::Permission;
+use domain::aggregate::{Aggregate, AggregateId, AggregateKey};
+use domain::ports::{DocumentKey, Hint, MAX_QUEUE_DELAY_S, StoreError};
+use domain::schedule::{
+    Command, Fault, FaultCode, Recurrence, Rejection, Schedule, ScheduleState, ScheduleStatus, recurrence_input,
+};
+use events::{
+    CatchUp, Recipient, RecordedEvent, ScheduleAuthor, ScheduleEndReason, ScheduleEvent, ScheduleTiming,
+    ScheduledMessage, TenantId, Timestamp,
+};
+
+use message::message_key;
+pub use message::{StoredMessage, message_of};
+pub use run::run;
+
+use crate::app::App;
+use crate::caller::{Caller, Forbidden};
+use crate::consent::person;
+use crate::execute::{self, ExecuteError, Loaded};
+use crate::messages::{self, MessageError};
+
+/// Why a use case of schedules had no effect.
+#[derive(Debug, thiserror::Error)]
+pub enum ScheduleError {
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    #[error("there is no such schedule")]
+    NotFound,
+    /// What is wrong with the timing, field by field.
+    #[error("the timing is not valid")]
+    Timing(Vec<Fault>),
+    /// What is wrong with the message.
+    #[error(transparent)]
+    Message(MessageError),
+    #[error(transparent)]
+    Execute(#[from] ExecuteError<Rejection>),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A schedule to be created.
+#[derive(Debug, Clone)]
+pub struct NewSchedule {
+    pub name: String,
+    pub timing: ScheduleTiming,
+    pub message: StoredMessage,
+    pub catch_up: CatchUp,
+}
+
+/// A change of a schedule. What is `None` does not change.
+#[derive(Debug, Clone, Default)]
+pub struct ScheduleChange {
+    /// The revision that the change is based on. It is rejected if there is a newer one.
+    pub expected: Option<u32>,
+    pub name: Option<String>,
+    pub timing: Option<ScheduleTiming>,
+    pub message: Option<StoredMessage>,
+    pub catch_up: Option<CatchUp>,
+}
+
+fn stream(tenant: &TenantId, id: &str) -> AggregateId<ScheduleState> {
+    AggregateId::new(tenant, id)
+}
+
+fn author(caller: &Caller) -> ScheduleAuthor {
+    let principal = &caller.principal;
+    ScheduleAuthor {
+        actor: principal.actor.clone(),
+        mode: principal.mode,
+        channels: principal.channels.clone(),
+        team: principal.team.clone(),
+    }
+}
+
+/// Reads a timing, and checks that it still occurs.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, field by field.
+pub fn check_timing(timing: &ScheduleTiming, now: Timestamp) -> Result<Recurrence, Vec<Fault>> {
+    let recurrence = Recurrence::parse(recurrence_input(timing))?;
+    if recurrence.next_after(now).is_none() {
+        let message = "every occurrence is in the past".to_owned();
+        return Err(vec![Fault { field: "start".to_owned(), code: FaultCode::Never, message }]);
+    }
+    Ok(recurrence)
+}
+
+/// Checks the message and stores it. Returns what the events say of it.
+async fn store_message(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    stored: &StoredMessage,
+) -> Result<ScheduledMessage, ScheduleError> {
+    let composed = messages::check(app, caller, &stored.message).await.map_err(ScheduleError::Message)?;
+    let content = crate::hash::body_hash(stored);
+    let body = serde_json::to_string(stored).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    let key = message_key(&caller.principal.tenant, id, &content);
+    app.own.documents.put_document(&key, &body, None).await?;
+    let request = composed.request;
+    Ok(ScheduledMessage {
+        content,
+        channel: Some(request.channel),
+        kind: Some(request.kind),
+        recipient: Some(Recipient { kind: request.recipient.kind, id: request.recipient.id }),
+        contact_hash: Some(request.contact_hash),
+    })
+}
+
+/// Sends the hint of a schedule that occurs soon, best effort: the sweep comes once a minute.
+async fn hint(app: &App, key: &AggregateId<ScheduleState>, loaded: &Loaded<ScheduleState>) {
+    let Some(wait_ms) = loaded.wake.map(|wake| wake.millis_since(app.host.now()).max(0)) else { return };
+    let delay_s = (wait_ms + 999).div_euclid(1_000);
+    if delay_s <= i64::from(MAX_QUEUE_DELAY_S) {
+        let hint = Hint { queue: loaded.state.queue(), stream: key.stream_id() };
+        if let Err(error) = app.queue.send(&[(hint, delay_s as u32)]).await {
+            tracing::warn!(%error, "a hint was not sent; the sweep sends it");
+        }
+    }
+}
+
+async fn execute(app: &App, caller: &Caller, id: &str, command: Command) -> Result<Schedule, ScheduleError> {
+    let key = stream(&caller.principal.tenant, id);
+    let done = app.executor(&caller.context()).execute(&key, command).await;
+    let loaded = done.map_err(|error| match error {
+        ExecuteError::Rejected(Rejection::Unknown) => ScheduleError::NotFound,
+        error => ScheduleError::Execute(error),
+    })?;
+    hint(app, &key, &loaded).await;
+    loaded.state.schedule.ok_or(ScheduleError::NotFound)
+}
+
+/// The tenant's schedules of the caller's mode that have not ended.
+///
+/// # Errors
+///
+/// [`ScheduleError`]
+pub async fn list(app: &App, caller: &Caller) -> Result<Vec<Schedule>, ScheduleError> {
+    caller.authorise(Permission::View)?;
+    let states = execute::list::<ScheduleState>(&*app.store, &caller.principal.tenant).await?;
+    let schedules = states.into_iter().filter_map(|(_, state)| state.schedule);
+    Ok(schedules.filter(|schedule| schedule.author.mode == caller.principal.mode).collect())
+}
+
+async fn load(app: &App, caller: &Caller, id: &str) -> Result<Loaded<ScheduleState>, ScheduleError> {
+    let loaded = execute::load(&*app.store, &stream(&caller.principal.tenant, id)).await?;
+    let has_same_mode = |schedule: &Schedule| schedule.author.mode == caller.principal.mode;
+    if loaded.state.schedule.as_ref().is_some_and(has_same_mode) { Ok(loaded) } else { Err(ScheduleError::NotFound) }
+}
+
+/// One schedule, also one that has ended, and its timer.
+///
+/// # Errors
+///
+/// [`ScheduleError::NotFound`]: also for one of the other mode.
+pub async fn find(app: &App, caller: &Caller, id: &str) -> Result<(Schedule, Option<Timestamp>), ScheduleError> {
+    caller.authorise(Permission::View)?;
+    let loaded = load(app, caller, id).await?;
+    Ok((loaded.state.schedule.ok_or(ScheduleError::NotFound)?, loaded.wake))
+}
+
+/// Everything that was decided about a schedule, in order.
+///
+/// # Errors
+///
+/// As [`find`].
+pub async fn history(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+) -> Result<(Schedule, Vec<RecordedEvent<ScheduleEvent>>), ScheduleError> {
+    let (schedule, _) = find(app, caller, id).await?;
+    let records = execute::history(&*app.store, &stream(&caller.principal.tenant, id)).await?;
+    Ok((schedule, records))
+}
+
+/// # Errors
+///
+/// [`ScheduleError`]
+pub async fn create(app: &App, caller: &Caller, new: NewSchedule) -> Result<Schedule, ScheduleError> {
+    caller.authorise(Permission::Automate)?;
+    check_timing(&new.timing, app.host.now()).map_err(ScheduleError::Timing)?;
+    let others = execute::list::<ScheduleState>(&*app.store, &caller.principal.tenant).await?.len();
+    let id = format!("sch_{:010x}", app.host.random() & 0xff_ffff_ffff);
+    let message = Box::new(store_message(app, caller, &id, &new.message).await?);
+    let NewSchedule { name, timing, catch_up, .. } = new;
+    let command = Command::Create { id: id.clone(), name, timing, message, catch_up, author: author(caller), others };
+    execute(app, caller, &id, command).await
+}
+
+/// # Errors
+///
+/// [`ScheduleError`]
+pub async fn change(app: &App, caller: &Caller, id: &str, change: ScheduleChange) -> Result<Schedule, ScheduleError> {
+    caller.authorise(Permission::Automate)?;
+    load(app, caller, id).await?;
+    if let Some(timing) = &change.timing {
+        check_timing(timing, app.host.now()).map_err(ScheduleError::Timing)?;
+    }
+    let message = match &change.message {
+        Some(stored) => Some(Box::new(store_message(app, caller, id, stored).await?)),
+        None => None,
+    };
+    let ScheduleChange { expected, name, timing, catch_up, .. } = change;
+    let command = Command::Change { expected, name, timing, message, catch_up, author: author(caller) };
+    execute(app, caller, id, command).await
+}
+
+/// The schedule does not occur until `until`, or until it is resumed.
+///
+/// # Errors
+///
+/// [`ScheduleError`]
+pub async fn pause(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    until: Option<Timestamp>,
+    reason: Option<String>,
+) -> Result<Schedule, ScheduleError> {
+    caller.authorise(Permission::Automate)?;
+    load(app, caller, id).await?;
+    execute(app, caller, id, Command::Pause { until, reason }).await
+}
+
+/// # Errors
+///
+/// [`ScheduleError`]
+pub async fn resume(app: &App, caller: &Caller, id: &str) -> Result<Schedule, ScheduleError> {
+    caller.authorise(Permission::Automate)?;
+    load(app, caller, id).await?;
+    execute(app, caller, id, Command::Resume).await
+}
+
+/// Ends a schedule and deletes its message from the vault. Its history stays.
+///
+/// # Errors
+///
+/// [`ScheduleError`]
+pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<(), ScheduleError> {
+    caller.authorise(Permission::Automate)?;
+    load(app, caller, id).await?;
+    end(app, caller, id, ScheduleEndReason::Deleted).await
+}
+
+/// The schedule ends before its message is deleted: a crash between the two is repaired by a retry.
+async fn end(app: &App, caller: &Caller, id: &str, reason: ScheduleEndReason) -> Result<(), ScheduleError> {
+    execute(app, caller, id, Command::End(reason)).await?;
+    let prefix = format!("{id}#");
+    let (tenant, now) = (&caller.principal.tenant, app.host.now());
+    // `$` is the character after `#`.
+    let mut before = format!("{id}$");
+    loop {
+        let page = app.own.documents.list_documents(tenant, "schedule", Some(&before), 100, now).await?;
+        let mine: Vec<String> =
+            page.into_iter().map(|(name, _)| name).take_while(|name| name.starts_with(&prefix)).collect();
+        let Some(last) = mine.last() else { return Ok(()) };
+        before.clone_from(last);
+        for name in mine {
+            let key = DocumentKey { tenant: tenant.clone(), collection: "schedule", name };
+            app.own.documents.delete_document(&key).await?;
+        }
+    }
+}
+
+/// Ends the schedules that write to a person: one with an id such as `customer:7`, or an address by its hash. Returns how
+/// many there were.
+///
+/// # Errors
+///
+/// [`ScheduleError`]
+pub async fn erase(app: &App, caller: &Caller, name: &str) -> Result<usize, ScheduleError> {
+    caller.authorise(Permission::Privacy)?;
+    let mut count = 0;
+    for (id, state) in execute::list::<ScheduleState>(&*app.store, &caller.principal.tenant).await? {
+        if state.schedule.is_some_and(|schedule| is_for(&schedule, name)) {
+            end(app, caller, &id, ScheduleEndReason::Erased).await?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// The schedules that write to a person, with their messages.
+///
+/// # Errors
+///
+/// [`ScheduleError`]
+pub async fn of_person(
+    app: &App,
+    caller: &Caller,
+    name: &str,
+) -> Result<Vec<(Schedule, Option<StoredMessage>)>, ScheduleError> {
+    caller.authorise(Permission::Privacy)?;
+    let mut found = Vec::new();
+    for (_, state) in execute::list::<ScheduleState>(&*app.store, &caller.principal.tenant).await? {
+        if let Some(schedule) = state.schedule.filter(|schedule| is_for(schedule, name)) {
+            let message = message_of(&app.own, &caller.principal.tenant, &schedule).await?;
+            found.push((schedule, message));
+        }
+    }
+    Ok(found)
+}
+
+fn is_for(schedule: &Schedule, name: &str) -> bool {
+    let ScheduledMessage { recipient, contact_hash, .. } = &schedule.message;
+    let is_person = recipient.as_ref().and_then(person).is_some_and(|person| person == name);
+    is_person || contact_hash.as_ref().is_some_and(|hash| name == format!("contact:{hash}"))
+}
+
+/// Whether a schedule still occurs.
+pub fn is_live(schedule: &Schedule) -> bool {
+    !matches!(schedule.status, ScheduleStatus::Ended(_))
+}

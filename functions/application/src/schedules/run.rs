@@ -1,0 +1,177 @@
+//! Runs a schedule: the occurrences that are due send their messages. The communication that an occurrence creates is the
+//! record that it was handled, because its id is derived from the schedule and the nominal time.
+
+use async_trait::async_trait;
+use domain::aggregate::AggregateId;
+use domain::communication;
+use domain::ports::{CommunicationKey, Principal, StoreError};
+use domain::schedule::{Command, MAX_WINDOW_MS, Missed, Occurrence, RunOccurrences, Schedule, ScheduleState, plan};
+use events::{MissedReason, Role, Source, StreamId, TenantId, Timestamp};
+use futures_util::future::BoxFuture;
+
+use super::message::message_of;
+use crate::app::App;
+use crate::caller::Caller;
+use crate::execute::{CommandContext, CommandExecutor, ExecuteError, Loaded};
+use crate::messages::{self, IdempotencyKey, MessageError, NewMessage};
+use crate::process::{self, Perform, ProcessError};
+
+const DAY_MS: i64 = 24 * 3_600_000;
+/// How far back occurrences without a message are looked for, step by step, until one that has a message is found.
+const LOOK_BACK_MS: [i64; 3] = [2 * DAY_MS, MAX_WINDOW_MS + DAY_MS, 50 * DAY_MS];
+/// The most occurrences that are looked up in one run.
+const MAX_LOOKUPS: usize = 500;
+
+/// Brings one schedule as far as it can go now.
+pub fn run<'a>(app: &'a App, id: &'a StreamId) -> BoxFuture<'a, Result<(), ProcessError>> {
+    Box::pin(async move {
+        let context = CommandContext::function("process");
+        let executor = app.executor(&context);
+        let key = AggregateId::<ScheduleState>::new(&id.tenant, &id.id);
+        process::run(&executor, &key, &ScheduleRun { app, executor, tenant: &id.tenant }).await
+    })
+}
+
+struct ScheduleRun<'a> {
+    app: &'a App,
+    executor: CommandExecutor<'a>,
+    tenant: &'a TenantId,
+}
+
+/// Names an occurrence once and for all: not by its instant, which another time zone database may change.
+fn occurrence_key(schedule: &Schedule, occurrence: &Occurrence) -> Result<IdempotencyKey, ProcessError> {
+    IdempotencyKey::parse(&format!("schedule|{}|{}", schedule.id, occurrence.nominal))
+        .ok_or_else(|| ProcessError::Execute("an occurrence without a name".to_owned()))
+}
+
+impl ScheduleRun<'_> {
+    /// Whoever a schedule sends for: its author's mode and scope, with the permission to send and no other.
+    fn caller(&self, schedule: &Schedule) -> Caller {
+        let author = schedule.author.clone();
+        let principal = Principal {
+            tenant: self.tenant.clone(),
+            actor: author.actor,
+            mode: author.mode,
+            role: Role::Sender,
+            channels: author.channels,
+            expires_at: None,
+            team: author.team,
+            is_user: false,
+        };
+        Caller { on_behalf: Some(format!("schedule:{}", schedule.id)), ..Caller::new(principal) }
+    }
+
+    /// The occurrences without a message, oldest first. Looks back until one that has a message.
+    async fn due(&self, schedule: &Schedule, caller: &Caller, now: Timestamp) -> Result<Vec<Occurrence>, ProcessError> {
+        let Some(recurrence) = schedule.recurrence() else { return Ok(Vec::new()) };
+        let (mut due, mut until) = (Vec::new(), now);
+        for look_back_ms in LOOK_BACK_MS {
+            let after = (now + -look_back_ms).max(schedule.handled_until);
+            let occurrences: Vec<Occurrence> = recurrence.iter(after, until).collect();
+            for occurrence in occurrences.into_iter().rev() {
+                if due.len() == MAX_LOOKUPS || self.exists(schedule, caller, &occurrence).await? {
+                    due.reverse();
+                    return Ok(due);
+                }
+                due.push(occurrence);
+            }
+            if after == schedule.handled_until {
+                break;
+            }
+            until = after;
+        }
+        due.reverse();
+        Ok(due)
+    }
+
+    async fn exists(
+        &self,
+        schedule: &Schedule,
+        caller: &Caller,
+        occurrence: &Occurrence,
+    ) -> Result<bool, ProcessError> {
+        let id = messages::id_of(caller, &occurrence_key(schedule, occurrence)?);
+        let key = CommunicationKey { tenant: self.tenant.clone(), id };
+        Ok(self.app.store.read(&key.stream_id()).await?.version > 0)
+    }
+
+    /// Sends the message of one occurrence. Returns the code of a refusal.
+    async fn send(
+        &self,
+        caller: &Caller,
+        message: &NewMessage,
+        idempotency_key: IdempotencyKey,
+    ) -> Result<Option<&'static str>, ProcessError> {
+        let message =
+            NewMessage { source: Some(Source::Schedule), idempotency_key: Some(idempotency_key), ..message.clone() };
+        match messages::send(self.app, caller, &message).await {
+            Ok(_) => Ok(None),
+            // The message was changed after this occurrence had been sent.
+            Err(MessageError::Execute(ExecuteError::Rejected(communication::Rejection::IdempotencyKeyReused))) => {
+                Ok(None)
+            }
+            Err(MessageError::Invalid(faults)) => Ok(Some(faults.first().map_or("invalid", |fault| fault.code))),
+            Err(MessageError::Suppressed(reason)) => Ok(Some(reason.as_str())),
+            Err(MessageError::Forbidden(_)) => Ok(Some("forbidden")),
+            Err(MessageError::Store(StoreError::Unreadable(_))) => Ok(Some("unreadable")),
+            Err(error @ (MessageError::NotFound | MessageError::Erased | MessageError::NoSubject)) => {
+                tracing::warn!(%error, "a message of a schedule was refused");
+                Ok(Some("invalid"))
+            }
+            Err(MessageError::Execute(error)) => Err(error.into()),
+            Err(MessageError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    async fn record(
+        &self,
+        key: &AggregateId<ScheduleState>,
+        missed: Missed,
+    ) -> Result<Loaded<ScheduleState>, ProcessError> {
+        tracing::warn!(count = missed.count, reason = missed.reason.as_str(), "occurrences of a schedule were missed");
+        Ok(self.executor.execute(key, Command::RecordMissed(missed)).await?)
+    }
+}
+
+#[async_trait]
+impl Perform<ScheduleState> for ScheduleRun<'_> {
+    /// What was missed is recorded before anything is sent: after a crash, occurrences before one that was sent are not looked
+    /// at again.
+    async fn perform(
+        &self,
+        key: &AggregateId<ScheduleState>,
+        RunOccurrences { schedule }: RunOccurrences,
+    ) -> Result<Option<Loaded<ScheduleState>>, ProcessError> {
+        let now = self.app.host.now();
+        let caller = self.caller(&schedule);
+        let due = self.due(&schedule, &caller, now).await?;
+        if due.is_empty() {
+            return Ok(None);
+        }
+        let plan = plan(due, schedule.catch_up, now);
+        let mut after = None;
+        for missed in plan.missed {
+            after = Some(self.record(key, missed).await?);
+        }
+        let message = message_of(&self.app.own, self.tenant, &schedule).await?;
+        for occurrence in plan.sent {
+            let refusal = match &message {
+                Some(stored) => self.send(&caller, &stored.message, occurrence_key(&schedule, &occurrence)?).await?,
+                None => Some("erased"),
+            };
+            if let Some(code) = refusal {
+                let nominal = occurrence.nominal.to_string();
+                let missed = Missed {
+                    from: nominal.clone(),
+                    through: nominal,
+                    through_at: occurrence.at,
+                    count: 1,
+                    reason: MissedReason::Refused,
+                    code: Some(code.to_owned()),
+                };
+                after = Some(self.record(key, missed).await?);
+            }
+        }
+        Ok(after)
+    }
+}
