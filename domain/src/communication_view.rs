@@ -1,6 +1,6 @@
 //! The view of communications: one row each, projected from the stream, for lists and details.
 
-use events::{CommunicationEvent, CommunicationId, Recorded, ReportedStatus, Timestamp};
+use events::{CommunicationEvent, CommunicationId, RecordedEvent, ReportedStatus, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::communication::{Communication, FallbackState, Lifecycle, State, evolve};
@@ -68,7 +68,7 @@ pub fn recipient_key(request: &events::CommunicationRequest) -> String {
 }
 
 /// Projects a whole stream into its row. Returns `None` if the stream does not begin with a request.
-pub fn project(id: CommunicationId, records: &[Recorded]) -> Option<CommunicationRow> {
+pub fn project(id: CommunicationId, records: &[RecordedEvent]) -> Option<CommunicationRow> {
     let state = records.iter().fold(State::default(), |state, r| evolve(state, &r.event));
     let State::Requested(communication) = state else { return None };
     let first = records.first()?;
@@ -153,7 +153,7 @@ fn dead_letter_outcome(c: &Communication) -> Option<&'static str> {
 }
 
 /// Adds what the state does not contain: times of our own events, and reasons.
-fn apply_event(row: &mut CommunicationRow, record: &Recorded) {
+fn apply_event(row: &mut CommunicationRow, record: &RecordedEvent) {
     let at = record.meta.at;
     match &record.event {
         CommunicationEvent::DeliveryAttemptAccepted { segments, .. } => {

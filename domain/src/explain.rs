@@ -2,7 +2,7 @@
 
 use events::{
     CommunicationEvent, CommunicationRequest, DeadLetterReason, FailReason, FallbackAbandonReason, FallbackTrigger,
-    InDoubtCause, InDoubtPolicy, Recorded, RefusalClass, Resolution, ResolvedBy, SuppressReason, Timestamp,
+    InDoubtCause, InDoubtPolicy, RecordedEvent, RefusalClass, Resolution, ResolvedBy, SuppressReason, Timestamp,
 };
 
 use crate::communication::{Communication, FallbackState, Lifecycle, State, When, evolve};
@@ -20,7 +20,7 @@ pub struct ExplanationStep {
 }
 
 /// Explains all steps, with a summary. Returns `None` if the stream does not begin with a request.
-pub fn explain(records: &[Recorded]) -> Option<(String, Vec<ExplanationStep>)> {
+pub fn explain(records: &[RecordedEvent]) -> Option<(String, Vec<ExplanationStep>)> {
     let mut state = State::default();
     let mut steps = Vec::with_capacity(records.len());
     for record in records {
@@ -89,7 +89,7 @@ fn summary(c: &Communication) -> String {
     }
 }
 
-fn step(updated: &Communication, record: &Recorded) -> ExplanationStep {
+fn step(updated: &Communication, record: &RecordedEvent) -> ExplanationStep {
     let (code, text, inputs) = describe_event(updated, record);
     ExplanationStep { at: record.meta.at, code, text, inputs }
 }
@@ -97,7 +97,7 @@ fn step(updated: &Communication, record: &Recorded) -> ExplanationStep {
 /// Code, text and inputs.
 type EventDescription = (String, String, Vec<(&'static str, String)>);
 
-fn describe_event(c: &Communication, record: &Recorded) -> EventDescription {
+fn describe_event(c: &Communication, record: &RecordedEvent) -> EventDescription {
     let provider = || c.provider.clone().unwrap_or_else(|| "the provider".to_owned());
     // The id of the configuration says more than the provider's name if there are several.
     let config_id = || c.last_config_id.clone().unwrap_or_else(provider);

@@ -2,18 +2,21 @@
 
 pub mod access;
 pub mod address;
+pub mod aggregate;
+pub mod api_key;
 pub mod calendar;
 pub mod circuit_breaker;
 pub mod communication;
 pub mod communication_view;
 pub mod consent;
 pub mod explain;
-
+pub mod inbound_message;
 pub mod message;
 pub mod money;
 pub mod policy;
 pub mod ports;
 pub mod preferences;
+pub mod projection;
 pub mod provider;
 pub mod provider_configs;
 pub mod quiet_hours;

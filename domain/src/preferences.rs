@@ -1,22 +1,28 @@
-//! How a person wants to be written to, and what that forbids.
+//! How a person wants to be contacted, and what that forbids.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
-use events::{Channel, MessageType, PreferenceEvent, QuietHours, SuppressReason, Timestamp};
+use events::{Channel, MessageType, PreferenceEvent, QuietHours, RecordedEvent, StreamKind, SuppressReason, Timestamp};
+use serde::{Deserialize, Serialize};
 
-/// Where a type goes that nobody said anything about.
+use crate::aggregate::{Aggregate, Erasure};
+
+/// The id of the stream that holds a tenant's defaults.
+pub const DEFAULTS: &str = "defaults";
+/// The channels of a type for which neither the person nor the tenant named any.
 pub const DEFAULT_CHANNELS: &[Channel] = &[Channel::Email];
 
-/// When, by whom, and in their words.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An opt-in, an opt-out or a ban: when, by whom, and the reason or evidence given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statement {
     pub at: Timestamp,
     pub by: String,
-    pub words: Option<String>,
+    pub reason: Option<String>,
 }
 
-/// Folded from a person's journal, or from a tenant's defaults.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// The state of a person's stream, or of the stream of a tenant's defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Preferences {
     pub channels: BTreeMap<Channel, bool>,
     pub types: BTreeMap<MessageType, Vec<Channel>>,
@@ -29,35 +35,127 @@ pub struct Preferences {
     pub updated_by: Option<String>,
 }
 
-impl Preferences {
-    pub fn evolve(&mut self, event: &PreferenceEvent, actor: &str, at: Timestamp) {
-        let said = |words: &Option<String>| Some(Statement { at, by: actor.to_owned(), words: words.clone() });
-        match event {
-            PreferenceEvent::PreferencesChanged { channels, types, quiet_hours, quiet_hours_lifted, .. } => {
-                self.channels.extend(channels);
-                for (kind, channels) in types {
-                    match channels {
-                        Some(channels) => drop(self.types.insert(*kind, channels.clone())),
-                        None => drop(self.types.remove(kind)),
-                    }
-                }
-                let kept = self.quiet_hours.take().filter(|_| !quiet_hours_lifted);
-                self.quiet_hours = quiet_hours.clone().or(kept);
+/// What a caller may ask of preferences.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    Change(PreferenceChange),
+    /// What a person chose on the preference page.
+    Choose {
+        wanted: BTreeMap<Channel, bool>,
+        wants_nothing: bool,
+        /// The tenant's defaults, which hold where the person said nothing.
+        defaults: Box<Preferences>,
+    },
+}
+
+/// A change by the tenant. What is none or empty does not change.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PreferenceChange {
+    pub channels: BTreeMap<Channel, bool>,
+    pub types: BTreeMap<MessageType, Option<Vec<Channel>>>,
+    pub quiet_hours: Option<QuietHours>,
+    pub quiet_hours_lifted: bool,
+    /// Channels whose preferred address was changed in the vault.
+    pub addresses: Vec<Channel>,
+    pub opted_out: Option<bool>,
+    pub opted_out_reason: Option<String>,
+    pub opt_in_evidence: Option<String>,
+    pub do_not_contact: Option<bool>,
+    pub do_not_contact_reason: Option<String>,
+}
+
+impl Aggregate for Preferences {
+    const KIND: StreamKind = StreamKind::PREFERENCE;
+    const ERASURE: Erasure = Erasure::VaultDocuments;
+
+    type Event = PreferenceEvent;
+    type Command = Command;
+    type Rejection = Infallible;
+
+    fn decide(&self, command: Command) -> Result<Vec<PreferenceEvent>, Infallible> {
+        Ok(match command {
+            Command::Change(change) => self.change(change),
+            Command::Choose { wanted, wants_nothing, defaults } => {
+                self.clone().with_defaults(&defaults).choose(&wanted, wants_nothing)
             }
-            PreferenceEvent::OptedOut { reason } => self.opted_out = said(reason),
+        })
+    }
+
+    fn evolve(mut self, record: &RecordedEvent<PreferenceEvent>) -> Self {
+        let (at, by) = (record.meta.at, record.meta.actor.clone());
+        let statement = |reason: &Option<String>| Some(Statement { at, by: by.clone(), reason: reason.clone() });
+        match &record.event {
+            PreferenceEvent::PreferencesChanged { channels, types, quiet_hours, quiet_hours_lifted, .. } => {
+                self.apply(channels, types, quiet_hours, *quiet_hours_lifted);
+            }
+            PreferenceEvent::OptedOut { reason } => self.opted_out = statement(reason),
             PreferenceEvent::OptedIn { evidence } => {
-                self.opted_in = said(evidence);
+                self.opted_in = statement(evidence);
                 self.opted_out = None;
             }
-            PreferenceEvent::DoNotContactSet { reason } => self.do_not_contact = said(reason),
+            PreferenceEvent::DoNotContactSet { reason } => self.do_not_contact = statement(reason),
             PreferenceEvent::DoNotContactLifted {} => self.do_not_contact = None,
         }
         self.created_at = self.created_at.or(Some(at));
-        (self.updated_at, self.updated_by) = (Some(at), Some(actor.to_owned()));
+        (self.updated_at, self.updated_by) = (Some(at), Some(by));
+        self
+    }
+}
+
+impl Preferences {
+    fn apply(
+        &mut self,
+        channels: &BTreeMap<Channel, bool>,
+        types: &BTreeMap<MessageType, Option<Vec<Channel>>>,
+        quiet_hours: &Option<QuietHours>,
+        quiet_hours_lifted: bool,
+    ) {
+        self.channels.extend(channels);
+        for (kind, channels) in types {
+            match channels {
+                Some(channels) => drop(self.types.insert(*kind, channels.clone())),
+                None => drop(self.types.remove(kind)),
+            }
+        }
+        let current = self.quiet_hours.take().filter(|_| !quiet_hours_lifted);
+        self.quiet_hours = quiet_hours.clone().or(current);
     }
 
-    /// A person's own before the tenant's defaults.
-    pub fn over(self, defaults: &Preferences) -> Preferences {
+    fn change(&self, change: PreferenceChange) -> Vec<PreferenceEvent> {
+        let PreferenceChange { channels, types, quiet_hours, quiet_hours_lifted, addresses, .. } = change;
+        let mut changed = self.clone();
+        changed.apply(&channels, &types, &quiet_hours, quiet_hours_lifted);
+        let mut events = Vec::new();
+        if changed != *self || !addresses.is_empty() {
+            events.push(PreferenceEvent::PreferencesChanged {
+                channels,
+                types,
+                quiet_hours,
+                quiet_hours_lifted,
+                addresses,
+            });
+        }
+        let evidence = change.opt_in_evidence;
+        match change.opted_out {
+            Some(true) if self.opted_out.is_none() => {
+                events.push(PreferenceEvent::OptedOut { reason: change.opted_out_reason });
+            }
+            Some(false) if self.opted_out.is_some() => events.push(PreferenceEvent::OptedIn { evidence }),
+            _ if evidence.is_some() => events.push(PreferenceEvent::OptedIn { evidence }),
+            _ => (),
+        }
+        match change.do_not_contact {
+            Some(true) if self.do_not_contact.is_none() => {
+                events.push(PreferenceEvent::DoNotContactSet { reason: change.do_not_contact_reason });
+            }
+            Some(false) if self.do_not_contact.is_some() => events.push(PreferenceEvent::DoNotContactLifted {}),
+            _ => (),
+        }
+        events
+    }
+
+    /// A person's own preferences, with the tenant's defaults where the person said nothing.
+    pub fn with_defaults(self, defaults: &Preferences) -> Preferences {
         let (mut channels, mut types) = (defaults.channels.clone(), defaults.types.clone());
         channels.extend(self.channels);
         types.extend(self.types);
@@ -65,8 +163,8 @@ impl Preferences {
         Preferences { channels, types, quiet_hours, ..self }
     }
 
-    /// What follows when they say which channels they want, and whether they want anything. `self`: what holds for them.
-    pub fn choose(&self, wanted: &BTreeMap<Channel, bool>, wants_nothing: bool) -> Vec<PreferenceEvent> {
+    /// What follows when a person says which channels they want, and whether they want anything. `self` holds for them now.
+    fn choose(&self, wanted: &BTreeMap<Channel, bool>, wants_nothing: bool) -> Vec<PreferenceEvent> {
         let is_other = |(channel, is_wanted): &(&Channel, &bool)| self.accepts_channel(**channel) != **is_wanted;
         let channels: BTreeMap<Channel, bool> =
             wanted.iter().filter(is_other).map(|(channel, is_wanted)| (*channel, *is_wanted)).collect();
@@ -80,10 +178,10 @@ impl Preferences {
                 addresses: Vec::new(),
             });
         }
-        let words = || Some("preference page".to_owned());
+        let page = || Some("preference page".to_owned());
         match (wants_nothing, self.opted_out.is_some()) {
-            (true, false) => events.push(PreferenceEvent::OptedOut { reason: words() }),
-            (false, true) => events.push(PreferenceEvent::OptedIn { evidence: words() }),
+            (true, false) => events.push(PreferenceEvent::OptedOut { reason: page() }),
+            (false, true) => events.push(PreferenceEvent::OptedIn { evidence: page() }),
             _ => (),
         }
         events
@@ -93,7 +191,7 @@ impl Preferences {
         self.channels.get(&channel).copied().unwrap_or(true)
     }
 
-    /// Why a message must not be sent; none: it may.
+    /// Why a message must not be sent; none if it may be.
     pub fn refuses(&self, channel: Channel, kind: MessageType) -> Option<SuppressReason> {
         if self.do_not_contact.is_some() {
             return Some(SuppressReason::DoNotContact);
@@ -108,7 +206,7 @@ impl Preferences {
         if is_listed { None } else { Some(SuppressReason::TypeDisabled) }
     }
 
-    /// The channels that a type may come by, the best first.
+    /// The channels by which a type may come, the best first.
     pub fn preferred_channels(&self, kind: MessageType) -> Vec<Channel> {
         let listed = self.types.get(&kind).map_or(DEFAULT_CHANNELS, Vec::as_slice);
         listed.iter().copied().filter(|channel| self.refuses(*channel, kind).is_none()).collect()
@@ -117,12 +215,21 @@ impl Preferences {
 
 #[cfg(test)]
 mod tests {
+    use events::EventMetadata;
+
     use super::*;
 
     fn after(events: &[PreferenceEvent]) -> Preferences {
-        let mut preferences = Preferences::default();
-        events.iter().for_each(|event| preferences.evolve(event, "key:ops", Timestamp(1)));
-        preferences
+        let meta = EventMetadata {
+            at: Timestamp(1),
+            command: "c".to_owned(),
+            correlation: None,
+            causation: None,
+            actor: "key:ops".to_owned(),
+            traceparent: None,
+        };
+        let record = |event: &PreferenceEvent| RecordedEvent { version: 1, meta: meta.clone(), event: event.clone() };
+        events.iter().map(record).fold(Preferences::default(), |state, record| state.evolve(&record))
     }
 
     fn changed(channels: &[(Channel, bool)], types: &[(MessageType, Option<&[Channel]>)]) -> PreferenceEvent {
@@ -182,7 +289,7 @@ mod tests {
     #[test]
     fn a_persons_own_come_before_the_defaults() {
         let defaults = after(&[changed(&[(Channel::Sms, false), (Channel::Whatsapp, false)], &[])]);
-        let own = after(&[changed(&[(Channel::Sms, true)], &[])]).over(&defaults);
+        let own = after(&[changed(&[(Channel::Sms, true)], &[])]).with_defaults(&defaults);
         assert!(
             own.accepts_channel(Channel::Sms)
                 && !own.accepts_channel(Channel::Whatsapp)

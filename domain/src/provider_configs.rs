@@ -1,21 +1,25 @@
-//! A tenant's provider configurations: which there are, in which order they are tried, and which not at all.
+//! A tenant's provider configurations: one stream for each of its own, and for each of the deployment's that it switched
+//! off; one stream for each channel's order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use events::{Channel, ProviderConfigEvent, RateLimit, Timestamp};
+use events::{Channel, ProviderConfigEvent, RateLimit, RecordedEvent, RoutingEvent, StreamKind, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::aggregate::{Aggregate, Erasure};
 
 /// Configurations of one tenant, at most.
 pub const MAX_PROVIDER_CONFIGS: usize = 100;
 
 /// One configuration of the tenant's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantProviderConfig {
     pub id: String,
     pub provider: String,
     pub channel: Channel,
     pub name: String,
     pub settings: BTreeMap<String, String>,
-    /// Which version of its credentials is in force.
+    /// The version of its credentials that is in force.
     pub secret: u32,
     pub rate: Option<RateLimit>,
     pub added_at: Timestamp,
@@ -23,17 +27,15 @@ pub struct Config {
     pub changed_by: String,
 }
 
-/// Everything a tenant decided, folded from its journal.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Channels {
-    pub configs: BTreeMap<String, Config>,
-    pub disabled: BTreeSet<String>,
-    order: BTreeMap<Channel, Vec<String>>,
-    /// Counts every change: what was connected before is known by it.
-    pub revision: u64,
+/// The state of one configuration's stream.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ProviderConfigState {
+    /// None for one of the deployment's, and after it is deleted.
+    pub config: Option<TenantProviderConfig>,
+    pub is_disabled: bool,
 }
 
-/// What is asked of them.
+/// What a caller may ask of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     Add {
@@ -43,36 +45,30 @@ pub enum Command {
         name: String,
         settings: BTreeMap<String, String>,
         rate: Option<RateLimit>,
+        /// How many configurations the tenant has already.
+        others: usize,
     },
+    /// What is none does not change.
     Change {
         config: String,
         name: Option<String>,
         settings: Option<BTreeMap<String, String>>,
-        /// Whether credentials changed: they were sealed as this version.
+        /// The version that changed credentials were encrypted as.
         secret: Option<u32>,
         rate: Option<RateLimit>,
+        is_enabled: Option<bool>,
     },
     Remove {
         config: String,
     },
-    Enable {
+    /// Uses it for the tenant's messages, or not. For the deployment's configurations too.
+    SetEnabled {
         config: String,
-    },
-    Disable {
-        config: String,
-    },
-    /// The first to be tried, and used.
-    Switch {
-        config: String,
-        channel: Channel,
-    },
-    Order {
-        channel: Channel,
-        order: Vec<String>,
+        is_enabled: bool,
     },
 }
 
-/// Why not.
+/// Why nothing can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     #[error("there is no such configuration")]
@@ -83,86 +79,51 @@ pub enum Rejection {
     Exists,
 }
 
-impl Channels {
-    /// The place of a configuration among those of its channel; those not named come last and keep their order.
-    pub fn place(&self, channel: Channel, config: &str) -> usize {
-        let order = self.order.get(&channel);
-        order.and_then(|order| order.iter().position(|name| name == config)).unwrap_or(usize::MAX)
-    }
+impl Aggregate for ProviderConfigState {
+    const KIND: StreamKind = StreamKind::PROVIDER_CONFIG;
+    const ERASURE: Erasure = Erasure::NoPersonalData;
 
-    /// Its own of a channel, in the order they are tried.
-    pub fn own(&self, channel: Channel) -> Vec<&Config> {
-        let mut own: Vec<&Config> = self.configs.values().filter(|config| config.channel == channel).collect();
-        own.sort_by_key(|config| (self.place(channel, &config.id), config.added_at));
-        own
-    }
+    type Event = ProviderConfigEvent;
+    type Command = Command;
+    type Rejection = Rejection;
 
-    /// What follows from a command; nothing where it changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejection`]
-    pub fn decide(&self, command: Command) -> Result<Vec<ProviderConfigEvent>, Rejection> {
-        let known = |config: &str| self.configs.get(config).ok_or(Rejection::Unknown);
-        Ok(match command {
-            Command::Add { config, .. } if self.configs.contains_key(&config) => return Err(Rejection::Exists),
-            Command::Add { .. } if MAX_PROVIDER_CONFIGS <= self.configs.len() => return Err(Rejection::TooMany),
-            Command::Add { config, provider, channel, name, settings, rate } => {
-                vec![ProviderConfigEvent::ChannelAdded { config, provider, channel, name, settings, secret: 1, rate }]
+    fn decide(&self, command: Command) -> Result<Vec<ProviderConfigEvent>, Rejection> {
+        match command {
+            Command::Add { .. } if self.config.is_some() => Err(Rejection::Exists),
+            Command::Add { others, .. } if MAX_PROVIDER_CONFIGS <= others => Err(Rejection::TooMany),
+            Command::Add { config, provider, channel, name, settings, rate, .. } => {
+                let secret = 1;
+                Ok(vec![ProviderConfigEvent::ChannelAdded { config, provider, channel, name, settings, secret, rate }])
             }
-            Command::Change { config, name, settings, secret, rate } => {
-                let now = known(&config)?;
-                let name = name.filter(|name| *name != now.name);
-                let settings = settings.filter(|settings| *settings != now.settings);
-                let rate = rate.filter(|rate| Some(*rate) != now.rate);
-                match name.is_none() && settings.is_none() && secret.is_none() && rate.is_none() {
-                    true => Vec::new(),
-                    false => vec![ProviderConfigEvent::ChannelChanged { config, name, settings, secret, rate }],
+            Command::Change { config, name, settings, secret, rate, is_enabled } => {
+                let current = self.config.as_ref().ok_or(Rejection::Unknown)?;
+                let name = name.filter(|name| *name != current.name);
+                let settings = settings.filter(|settings| *settings != current.settings);
+                let rate = rate.filter(|rate| Some(*rate) != current.rate);
+                let mut events = Vec::new();
+                if name.is_some() || settings.is_some() || secret.is_some() || rate.is_some() {
+                    let config = config.clone();
+                    events.push(ProviderConfigEvent::ChannelChanged { config, name, settings, secret, rate });
                 }
+                events.extend(is_enabled.and_then(|is_enabled| self.set_enabled(config, is_enabled)));
+                Ok(events)
             }
-            Command::Remove { config } => {
-                known(&config)?;
-                vec![ProviderConfigEvent::ChannelRemoved { config }]
+            Command::Remove { config } if self.config.is_some() => {
+                Ok(vec![ProviderConfigEvent::ChannelRemoved { config }])
             }
-            Command::Enable { config } => self.enable(config),
-            Command::Disable { config } => match self.disabled.contains(&config) {
-                true => Vec::new(),
-                false => vec![ProviderConfigEvent::ChannelDisabled { config }],
-            },
-            Command::Switch { config, channel } => {
-                let others = self.order.get(&channel).into_iter().flatten();
-                let others = others.filter(|name| **name != config).cloned();
-                let order = std::iter::once(config.clone()).chain(others).collect();
-                let mut events = self.reorder(channel, order);
-                events.extend(self.enable(config));
-                events
+            Command::Remove { .. } => Err(Rejection::Unknown),
+            Command::SetEnabled { config, is_enabled } => {
+                Ok(self.set_enabled(config, is_enabled).into_iter().collect())
             }
-            Command::Order { channel, order } => self.reorder(channel, order),
-        })
-    }
-
-    fn enable(&self, config: String) -> Vec<ProviderConfigEvent> {
-        match self.disabled.contains(&config) {
-            true => vec![ProviderConfigEvent::ChannelEnabled { config }],
-            false => Vec::new(),
         }
     }
 
-    fn reorder(&self, channel: Channel, order: Vec<String>) -> Vec<ProviderConfigEvent> {
-        match self.order.get(&channel) == Some(&order) {
-            true => Vec::new(),
-            false => vec![ProviderConfigEvent::ChannelsOrdered { channel, order }],
-        }
-    }
-
-    /// `by` and `at` are whoever decided it, and when.
-    pub fn evolve(&mut self, event: &ProviderConfigEvent, by: &str, at: Timestamp) {
-        self.revision += 1;
-        match event.clone() {
+    fn evolve(mut self, record: &RecordedEvent<ProviderConfigEvent>) -> Self {
+        let (at, by) = (record.meta.at, &record.meta.actor);
+        match record.event.clone() {
             ProviderConfigEvent::ChannelAdded { config: id, provider, channel, name, settings, secret, rate } => {
-                let (rate, changed_by) = (rate, by.to_owned());
-                let config = Config {
-                    id: id.clone(),
+                self.config = Some(TenantProviderConfig {
+                    id,
                     provider,
                     channel,
                     name,
@@ -171,45 +132,149 @@ impl Channels {
                     rate,
                     added_at: at,
                     changed_at: at,
-                    changed_by,
-                };
-                self.configs.insert(id, config);
+                    changed_by: by.clone(),
+                });
             }
-            ProviderConfigEvent::ChannelChanged { config, name, settings, secret, rate } => {
-                let Some(known) = self.configs.get_mut(&config) else { return };
-                known.name = name.unwrap_or_else(|| known.name.clone());
-                known.settings = settings.unwrap_or_else(|| known.settings.clone());
-                known.secret = secret.unwrap_or(known.secret);
-                known.rate = rate.or(known.rate);
-                (known.changed_at, known.changed_by) = (at, by.to_owned());
+            ProviderConfigEvent::ChannelChanged { name, settings, secret, rate, .. } => {
+                if let Some(config) = &mut self.config {
+                    config.name = name.unwrap_or_else(|| config.name.clone());
+                    config.settings = settings.unwrap_or_else(|| config.settings.clone());
+                    config.secret = secret.unwrap_or(config.secret);
+                    config.rate = rate.or(config.rate);
+                    (config.changed_at, config.changed_by) = (at, by.clone());
+                }
             }
-            ProviderConfigEvent::ChannelRemoved { config } => {
-                self.configs.remove(&config);
-                self.disabled.remove(&config);
-                self.order.values_mut().for_each(|order| order.retain(|name| *name != config));
-            }
-            ProviderConfigEvent::ChannelEnabled { config } => {
-                self.disabled.remove(&config);
-            }
-            ProviderConfigEvent::ChannelDisabled { config } => {
-                self.disabled.insert(config);
-            }
-            ProviderConfigEvent::ChannelsOrdered { channel, order } => {
-                self.order.insert(channel, order);
-            }
+            ProviderConfigEvent::ChannelRemoved { .. } => self = ProviderConfigState::default(),
+            ProviderConfigEvent::ChannelEnabled { .. } => self.is_disabled = false,
+            ProviderConfigEvent::ChannelDisabled { .. } => self.is_disabled = true,
         }
+        self
+    }
+
+    fn is_listed(&self) -> bool {
+        self.config.is_some() || self.is_disabled
+    }
+}
+
+impl ProviderConfigState {
+    fn set_enabled(&self, config: String, is_enabled: bool) -> Option<ProviderConfigEvent> {
+        match (is_enabled, self.is_disabled) {
+            (true, true) => Some(ProviderConfigEvent::ChannelEnabled { config }),
+            (false, false) => Some(ProviderConfigEvent::ChannelDisabled { config }),
+            (true, false) | (false, true) => None,
+        }
+    }
+}
+
+/// The order in which the configurations of one channel are tried.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Routing {
+    pub channel: Option<Channel>,
+    /// Configurations that are not listed come last.
+    pub order: Vec<String>,
+}
+
+/// What a caller may ask of a channel's order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoutingCommand {
+    /// Tries this configuration first.
+    UseFirst {
+        channel: Channel,
+        config: String,
+    },
+    Order {
+        channel: Channel,
+        order: Vec<String>,
+    },
+}
+
+impl Aggregate for Routing {
+    const KIND: StreamKind = StreamKind::ROUTING;
+    const ERASURE: Erasure = Erasure::NoPersonalData;
+
+    type Event = RoutingEvent;
+    type Command = RoutingCommand;
+    type Rejection = std::convert::Infallible;
+
+    fn decide(&self, command: RoutingCommand) -> Result<Vec<RoutingEvent>, Self::Rejection> {
+        let (channel, order) = match command {
+            RoutingCommand::Order { channel, order } => (channel, order),
+            RoutingCommand::UseFirst { channel, config } => {
+                let others = self.order.iter().filter(|other| **other != config).cloned();
+                (channel, std::iter::once(config.clone()).chain(others).collect())
+            }
+        };
+        let is_so = self.order == order;
+        Ok(if is_so { Vec::new() } else { vec![RoutingEvent::ChannelsOrdered { channel, order }] })
+    }
+
+    fn evolve(self, record: &RecordedEvent<RoutingEvent>) -> Self {
+        match record.event.clone() {
+            RoutingEvent::ChannelsOrdered { channel, order } => Routing { channel: Some(channel), order },
+        }
+    }
+
+    fn is_listed(&self) -> bool {
+        self.channel.is_some()
+    }
+}
+
+/// Everything that a tenant decided about provider configurations, from the streams of all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TenantProviderConfigs {
+    pub configs: BTreeMap<String, TenantProviderConfig>,
+    /// Its own and the deployment's that its messages do not use.
+    pub disabled: BTreeSet<String>,
+    order: BTreeMap<Channel, Vec<String>>,
+}
+
+impl TenantProviderConfigs {
+    /// Adds what the stream of the configuration `id` says.
+    pub fn add(&mut self, id: &str, state: ProviderConfigState) {
+        if state.is_disabled {
+            self.disabled.insert(id.to_owned());
+        }
+        self.configs.extend(state.config.map(|config| (id.to_owned(), config)));
+    }
+
+    /// Adds the order of one channel.
+    pub fn add_routing(&mut self, routing: Routing) {
+        self.order.extend(routing.channel.map(|channel| (channel, routing.order)));
+    }
+
+    /// The position of a configuration among those of its channel. Those that are not ordered come last.
+    pub fn position_of(&self, channel: Channel, config: &str) -> usize {
+        let order = self.order.get(&channel);
+        order.and_then(|order| order.iter().position(|name| name == config)).unwrap_or(usize::MAX)
+    }
+
+    /// The tenant's own configurations of a channel, in the order in which they are tried.
+    pub fn for_channel(&self, channel: Channel) -> Vec<&TenantProviderConfig> {
+        let mut configs: Vec<&TenantProviderConfig> =
+            self.configs.values().filter(|config| config.channel == channel).collect();
+        configs.sort_by_key(|config| (self.position_of(channel, &config.id), config.added_at));
+        configs
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use events::EventMetadata;
+
     use super::*;
 
-    fn after(channels: &Channels, command: Command) -> Channels {
-        let mut after = channels.clone();
-        let events = channels.decide(command).expect("decided");
-        events.iter().for_each(|event| after.evolve(event, "ops", Timestamp(1)));
-        after
+    fn after<A: Aggregate>(state: A, command: A::Command) -> A {
+        let meta = EventMetadata {
+            at: Timestamp(1),
+            command: "c".to_owned(),
+            correlation: None,
+            causation: None,
+            actor: "ops".to_owned(),
+            traceparent: None,
+        };
+        let events = state.decide(command).expect("decided");
+        let record = |event| RecordedEvent { version: 1, meta: meta.clone(), event };
+        events.into_iter().map(record).fold(state, |state, record| state.evolve(&record))
     }
 
     fn add(config: &str) -> Command {
@@ -220,49 +285,59 @@ mod tests {
             name: config.to_owned(),
             settings: BTreeMap::new(),
             rate: None,
+            others: 0,
         }
+    }
+
+    fn rename(name: &str, is_enabled: Option<bool>) -> Command {
+        let (config, name) = ("a.1".to_owned(), Some(name.to_owned()));
+        Command::Change { config, name, settings: None, secret: None, rate: None, is_enabled }
     }
 
     #[test]
     fn the_order_is_kept_and_what_is_not_named_follows() {
-        let mut channels = Channels::default();
-        for config in ["a.1", "a.2", "a.3"] {
-            channels = after(&channels, add(config));
-        }
-        let ids = |channels: &Channels| channels.own(Channel::Sms).iter().map(|c| c.id.clone()).collect::<Vec<_>>();
-        assert_eq!(ids(&channels), ["a.1", "a.2", "a.3"]);
-        channels = after(&channels, Command::Switch { config: "a.3".to_owned(), channel: Channel::Sms });
-        assert_eq!(ids(&channels), ["a.3", "a.1", "a.2"]);
-        channels = after(&channels, Command::Order { channel: Channel::Sms, order: vec!["a.2".to_owned()] });
-        assert_eq!(ids(&channels), ["a.2", "a.1", "a.3"]);
-        assert_eq!(channels.own(Channel::Email), [] as [&Config; 0]);
+        let ids = |order: &Routing| {
+            let mut configs = TenantProviderConfigs::default();
+            for id in ["a.1", "a.2", "a.3"] {
+                configs.add(id, after(ProviderConfigState::default(), add(id)));
+            }
+            configs.add_routing(order.clone());
+            assert_eq!(configs.for_channel(Channel::Email), [] as [&TenantProviderConfig; 0]);
+            configs.for_channel(Channel::Sms).iter().map(|config| config.id.clone()).collect::<Vec<_>>()
+        };
+        let channel = Channel::Sms;
+        assert_eq!(ids(&Routing::default()), ["a.1", "a.2", "a.3"]);
+        let first = after(Routing::default(), RoutingCommand::UseFirst { channel, config: "a.3".to_owned() });
+        assert_eq!(ids(&first), ["a.3", "a.1", "a.2"]);
+        let ordered = after(first, RoutingCommand::Order { channel, order: vec!["a.2".to_owned()] });
+        assert_eq!(ids(&ordered), ["a.2", "a.1", "a.3"]);
+        assert_eq!(ordered.decide(RoutingCommand::Order { channel, order: vec!["a.2".to_owned()] }), Ok(Vec::new()));
     }
 
     #[test]
     fn what_changes_nothing_is_no_event() {
-        let channels = after(&Channels::default(), add("a.1"));
-        let change = |name: &str| Command::Change {
-            config: "a.1".to_owned(),
-            name: Some(name.to_owned()),
-            settings: None,
-            secret: None,
-            rate: None,
-        };
-        assert_eq!(channels.decide(change("a.1")), Ok(Vec::new()));
-        assert_eq!(channels.decide(Command::Enable { config: "a.1".to_owned() }), Ok(Vec::new()));
-        let off = after(&channels, Command::Disable { config: "a.1".to_owned() });
-        assert!(off.disabled.contains("a.1"));
-        assert_eq!(off.decide(Command::Disable { config: "a.1".to_owned() }), Ok(Vec::new()));
-        let on = after(&off, Command::Switch { config: "a.1".to_owned(), channel: Channel::Sms });
-        assert!(on.disabled.is_empty(), "switching to it uses it");
+        let state = after(ProviderConfigState::default(), add("a.1"));
+        assert_eq!(state.decide(rename("a.1", Some(true))), Ok(Vec::new()));
+        let off = after(state, Command::SetEnabled { config: "a.1".to_owned(), is_enabled: false });
+        assert!(off.is_disabled);
+        assert_eq!(off.decide(rename("a.1", Some(false))), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn one_command_changes_a_configuration_and_whether_it_is_used() {
+        let state = after(ProviderConfigState::default(), add("a.1"));
+        let names: Vec<&str> =
+            state.decide(rename("b", Some(false))).expect("decided").iter().map(ProviderConfigEvent::name).collect();
+        assert_eq!(names, ["ChannelChanged", "ChannelDisabled"]);
     }
 
     #[test]
     fn what_is_not_there_cannot_be_changed() {
-        let channels = after(&Channels::default(), add("a.1"));
-        assert_eq!(channels.decide(add("a.1")), Err(Rejection::Exists));
-        assert_eq!(channels.decide(Command::Remove { config: "a.2".to_owned() }), Err(Rejection::Unknown));
-        let gone = after(&channels, Command::Remove { config: "a.1".to_owned() });
-        assert!(gone.configs.is_empty());
+        let none = ProviderConfigState::default();
+        let state = after(none.clone(), add("a.1"));
+        assert_eq!(state.decide(add("a.1")), Err(Rejection::Exists));
+        assert_eq!(none.decide(Command::Remove { config: "a.2".to_owned() }), Err(Rejection::Unknown));
+        assert_eq!(none.decide(rename("x", None)), Err(Rejection::Unknown));
+        assert_eq!(after(state, Command::Remove { config: "a.1".to_owned() }), none);
     }
 }

@@ -1,32 +1,9 @@
 //! Encodes and decodes events. A stored event is one line of JSON: `{type, version, at, command, actor, …, data}`.
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{CommunicationEvent, Timestamp, upcast};
-
-/// The events of one kind of stream.
-pub trait EventFamily: Serialize + DeserializeOwned {
-    /// The types that this build knows. All of them are still at version 1.
-    const TYPES: &[&str];
-
-    /// The type as stored.
-    fn name(&self) -> &'static str;
-}
-
-impl EventFamily for CommunicationEvent {
-    const TYPES: &[&str] = CommunicationEvent::TYPES;
-
-    fn name(&self) -> &'static str {
-        CommunicationEvent::name(self)
-    }
-}
-
-/// The version that `encode` writes for a type. Returns `None` for a type that this build does not know.
-fn newest_version<E: EventFamily>(kind: &str) -> Option<u16> {
-    E::TYPES.contains(&kind).then_some(1)
-}
+use crate::{CommunicationEvent, EventFamily, Timestamp};
 
 /// The circumstances of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +27,7 @@ pub struct EventMetadata {
 
 /// One event as read from a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recorded<E = CommunicationEvent> {
+pub struct RecordedEvent<E = CommunicationEvent> {
     pub version: u16,
     pub meta: EventMetadata,
     pub event: E,
@@ -86,7 +63,7 @@ pub fn encode<E: EventFamily>(event: &E, meta: &EventMetadata) -> String {
         #[serde(flatten)]
         meta: &'a EventMetadata,
     }
-    let out = Out { event, version: newest_version::<E>(event.name()).unwrap_or(1), meta };
+    let out = Out { event, version: E::version_of(event.name()).unwrap_or(1), meta };
     serde_json::to_string(&out).expect("events have text keys and no failing values")
 }
 
@@ -95,33 +72,35 @@ pub fn encode<E: EventFamily>(event: &E, meta: &EventMetadata) -> String {
 /// # Errors
 ///
 /// [`DecodeError`]: this build does not know the type or version, or the text is damaged.
-pub fn decode<E: EventFamily>(line: &str) -> Result<Recorded<E>, DecodeError> {
+pub fn decode<E: EventFamily>(line: &str) -> Result<RecordedEvent<E>, DecodeError> {
     let Line { kind, version, meta, data } = serde_json::from_str(line).map_err(DecodeError::Malformed)?;
-    match newest_version::<E>(&kind) {
+    match E::version_of(&kind) {
         Some(newest) if (1..=newest).contains(&version) => (),
         _ => return Err(DecodeError::Unknown { kind, version }),
     }
-    let data = upcast(&kind, version, data);
+    let data = E::upcast(&kind, version, data);
     let event = serde_json::from_value(serde_json::json!({ "type": kind, "data": data }));
-    Ok(Recorded { version, meta, event: event.map_err(DecodeError::Malformed)? })
+    Ok(RecordedEvent { version, meta, event: event.map_err(DecodeError::Malformed)? })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ApiKeyEvent, InboundMessageEvent, PreferenceEvent, ProviderConfigEvent, TemplateEvent};
+    use crate::{
+        ApiKeyEvent, InboundMessageEvent, PreferenceEvent, ProviderConfigEvent, RoutingEvent, TemplateEvent,
+        event_family,
+    };
 
     const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
 
     fn read_and_write_back<E: EventFamily>() {
-        for kind in E::TYPES {
-            let newest = newest_version::<E>(kind).expect("a version");
-            for version in 1..=newest {
+        for (kind, newest) in E::TYPES {
+            for version in 1..=*newest {
                 let path = format!("{FIXTURES}/{kind}.v{version}.json");
                 let text = std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("{path}"));
                 let recorded = decode::<E>(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
                 assert_eq!((recorded.event.name(), recorded.version), (*kind, version));
-                if version == newest {
+                if version == *newest {
                     let fixture: Value = serde_json::from_str(&text).expect("JSON");
                     let encoded = encode(&recorded.event, &recorded.meta);
                     assert_eq!(serde_json::from_str::<Value>(&encoded).expect("JSON"), fixture);
@@ -134,6 +113,7 @@ mod tests {
     fn every_type_and_version_has_a_fixture_that_survives_a_round_trip() {
         read_and_write_back::<CommunicationEvent>();
         read_and_write_back::<ProviderConfigEvent>();
+        read_and_write_back::<RoutingEvent>();
         read_and_write_back::<InboundMessageEvent>();
         read_and_write_back::<TemplateEvent>();
         read_and_write_back::<PreferenceEvent>();
@@ -156,5 +136,28 @@ mod tests {
         let other = newer.replace("CommunicationErased", "MoonLanded");
         assert!(matches!(decode::<CommunicationEvent>(&other), Err(DecodeError::Unknown { .. })));
         assert!(matches!(decode::<CommunicationEvent>("{"), Err(DecodeError::Malformed(_))));
+    }
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "type", content = "data")]
+    enum Moon {
+        /// v2. v1 had no `crew`; it is read as 1.
+        MoonLanded { crew: u8 },
+    }
+    event_family!(Moon { MoonLanded: 2 }, add_crew);
+
+    fn add_crew(name: &str, version: u16, mut data: Value) -> Value {
+        if name == "MoonLanded" && version < 2 {
+            data["crew"] = 1.into();
+        }
+        data
+    }
+
+    #[test]
+    fn old_versions_are_upcast_to_the_newest() {
+        let old = r#"{"type":"MoonLanded","version":1,"at":1,"command":"c","actor":"a","data":{}}"#;
+        let read = decode::<Moon>(old).expect("an old version");
+        assert_eq!((read.version, &read.event), (1, &Moon::MoonLanded { crew: 1 }));
+        assert!(encode(&read.event, &read.meta).contains("\"version\":2"));
     }
 }

@@ -7,7 +7,7 @@ use crate::values::{
     FallbackTrigger, InDoubtCause, InDoubtPolicy, MessageType, Mode, Priority, RecipientType, RefusalClass,
     ReportedStatus, Resolution, ResolvedBy, RetentionClass, Source, SuppressReason,
 };
-use crate::{CommunicationId, Timestamp};
+use crate::{CommunicationId, Timestamp, event_family};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipient {
@@ -23,6 +23,9 @@ pub struct Recipient {
 pub struct TemplateRef {
     pub id: String,
     pub version: u32,
+    /// The hash of its content. `None` for a built-in template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 /// The business object that a communication is about, such as an invoice.
@@ -232,54 +235,25 @@ pub enum CommunicationEvent {
     FallbackAbandoned { reason: FallbackAbandonReason },
 }
 
-impl CommunicationEvent {
-    /// Every type, in the order of the enum.
-    pub const TYPES: &[&str] = &[
-        "CommunicationRequested",
-        "CommunicationRescheduled",
-        "CommunicationContentChanged",
-        "CommunicationSuppressed",
-        "CommunicationDeferred",
-        "DeliveryAttemptStarted",
-        "DeliveryAttemptAccepted",
-        "DeliveryAttemptRefused",
-        "DeliveryAttemptInDoubt",
-        "DeliveryAttemptResolved",
-        "DeliveryReported",
-        "CancellationRequested",
-        "CommunicationCancelled",
-        "CommunicationFailed",
-        "CommunicationDeadLettered",
-        "RetryRequested",
-        "CommunicationErased",
-        "FallbackTriggered",
-        "FallbackRequested",
-        "FallbackAbandoned",
-    ];
-
-    /// The type as stored.
-    pub fn name(&self) -> &'static str {
-        match self {
-            CommunicationEvent::CommunicationRequested(_) => "CommunicationRequested",
-            CommunicationEvent::CommunicationRescheduled { .. } => "CommunicationRescheduled",
-            CommunicationEvent::CommunicationContentChanged { .. } => "CommunicationContentChanged",
-            CommunicationEvent::CommunicationSuppressed { .. } => "CommunicationSuppressed",
-            CommunicationEvent::CommunicationDeferred { .. } => "CommunicationDeferred",
-            CommunicationEvent::DeliveryAttemptStarted { .. } => "DeliveryAttemptStarted",
-            CommunicationEvent::DeliveryAttemptAccepted { .. } => "DeliveryAttemptAccepted",
-            CommunicationEvent::DeliveryAttemptRefused { .. } => "DeliveryAttemptRefused",
-            CommunicationEvent::DeliveryAttemptInDoubt { .. } => "DeliveryAttemptInDoubt",
-            CommunicationEvent::DeliveryAttemptResolved { .. } => "DeliveryAttemptResolved",
-            CommunicationEvent::DeliveryReported { .. } => "DeliveryReported",
-            CommunicationEvent::CancellationRequested { .. } => "CancellationRequested",
-            CommunicationEvent::CommunicationCancelled { .. } => "CommunicationCancelled",
-            CommunicationEvent::CommunicationFailed { .. } => "CommunicationFailed",
-            CommunicationEvent::CommunicationDeadLettered { .. } => "CommunicationDeadLettered",
-            CommunicationEvent::RetryRequested { .. } => "RetryRequested",
-            CommunicationEvent::CommunicationErased { .. } => "CommunicationErased",
-            CommunicationEvent::FallbackTriggered { .. } => "FallbackTriggered",
-            CommunicationEvent::FallbackRequested { .. } => "FallbackRequested",
-            CommunicationEvent::FallbackAbandoned { .. } => "FallbackAbandoned",
-        }
-    }
-}
+event_family!(CommunicationEvent {
+    CommunicationRequested: 1,
+    CommunicationRescheduled: 1,
+    CommunicationContentChanged: 1,
+    CommunicationSuppressed: 1,
+    CommunicationDeferred: 1,
+    DeliveryAttemptStarted: 1,
+    DeliveryAttemptAccepted: 1,
+    DeliveryAttemptRefused: 1,
+    DeliveryAttemptInDoubt: 1,
+    DeliveryAttemptResolved: 1,
+    DeliveryReported: 1,
+    CancellationRequested: 1,
+    CommunicationCancelled: 1,
+    CommunicationFailed: 1,
+    CommunicationDeadLettered: 1,
+    RetryRequested: 1,
+    CommunicationErased: 1,
+    FallbackTriggered: 1,
+    FallbackRequested: 1,
+    FallbackAbandoned: 1,
+});

@@ -1,24 +1,36 @@
 //! The events as stored, and their encoding. Every version that was ever written remains readable.
 
+mod api_key;
 mod codec;
 mod communication;
+mod family;
 mod ids;
-mod journal;
+mod inbound_message;
+mod preference;
+mod provider_config;
 mod rate_limit;
+mod routing;
+mod stream;
+mod template;
 mod time;
-mod upcast;
 mod values;
 
-pub use codec::{DecodeError, EventFamily, EventMetadata, Recorded, decode, encode};
+pub use api_key::ApiKeyEvent;
+pub use codec::{DecodeError, EventMetadata, RecordedEvent, decode, encode};
 pub use communication::{
     Attachment, CommunicationEvent, CommunicationRequest, EntityRef, Fallback, FallbackStep, QuietHours, Recipient,
     TemplateRef,
 };
+pub use family::EventFamily;
 pub use ids::{AttemptId, CommunicationId, IdError, TenantId};
-pub use journal::{ApiKeyEvent, InboundMessageEvent, PreferenceEvent, ProviderConfigEvent, TemplateEvent};
+pub use inbound_message::InboundMessageEvent;
+pub use preference::PreferenceEvent;
+pub use provider_config::ProviderConfigEvent;
 pub use rate_limit::RateLimit;
+pub use routing::RoutingEvent;
+pub use stream::{StreamId, StreamKind};
+pub use template::TemplateEvent;
 pub use time::Timestamp;
-pub use upcast::upcast;
 pub use values::{
     CancelReason, Channel, DeadLetterReason, DeferReason, FailReason, FallbackAbandonReason, FallbackCondition,
     FallbackTrigger, InDoubtCause, InDoubtPolicy, MessageType, Mode, Priority, RecipientType, RefusalClass,
@@ -27,15 +39,14 @@ pub use values::{
 
 /// The event types of all kinds of streams.
 pub fn all_event_types() -> impl Iterator<Item = &'static str> {
-    [
+    let families = [
         CommunicationEvent::TYPES,
         ProviderConfigEvent::TYPES,
+        RoutingEvent::TYPES,
         InboundMessageEvent::TYPES,
         TemplateEvent::TYPES,
         PreferenceEvent::TYPES,
         ApiKeyEvent::TYPES,
-    ]
-    .into_iter()
-    .flatten()
-    .copied()
+    ];
+    families.into_iter().flatten().map(|(name, _)| *name)
 }

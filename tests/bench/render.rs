@@ -29,7 +29,7 @@ pub fn measure() {
 }
 
 fn fill(builtin: &SystemTemplate, text: Option<&CompiledTemplate>, variables: &Value) {
-    let template = TemplateRef { id: builtin.id.to_owned(), version: builtin.version };
+    let template = TemplateRef { id: builtin.id.to_owned(), version: builtin.version, text: None };
     let draft = RenderInput {
         channel: builtin.channel.unwrap_or(Channel::Email),
         template: Some(&template),

@@ -15,7 +15,7 @@ use axum::body::Body;
 use axum::http::Request;
 use deliver::Deliver;
 use domain::communication::DeliveryReport;
-use domain::ports::{ApiKeyStore, ClockAndRng, EventStore, Principal};
+use domain::ports::{ApiKeyStore, ClockAndRng, CommunicationKey, EventStore, Principal};
 use events::{Mode, ReportedStatus};
 use project::{Image, Project};
 use serde_json::{Value, json};
@@ -135,7 +135,7 @@ pub async fn count() {
         contact_key: vec![7; 32],
         host: host.clone(),
     };
-    let project = Project { views, host: host.clone() };
+    let project = Project { store: store.clone(), views, host: host.clone() };
     let principal = Principal::admin(tenant(), "bench", Mode::Live);
     ApiKeyStore::put(&*store, &application::hash::key_hash("td_bench"), &principal).await.expect("a key");
     let router = api::router(api);
@@ -162,18 +162,19 @@ pub async fn count() {
     let mut images = Vec::new();
     let mut bytes = 0;
     for (hint, _) in &hints {
-        deliver.deliver(&hint.key, host.now() + INVOCATION_MS).await.expect("delivered");
+        let key = CommunicationKey::from_stream(&hint.stream).expect("a communication");
+        deliver.deliver(&key, host.now() + INVOCATION_MS).await.expect("delivered");
         let event_id = Some(format!("{:032x}", host.random()));
         let report =
             DeliveryReport { attempt: Some(1), fact: ReportedStatus::Delivered, event_id, at: host.now(), code: None };
-        let callback = Callback { key: hint.key.clone(), report };
+        let callback = Callback { key, report };
         webhook.record("sendgrid", vec![callback]).await.expect("reported");
     }
     let streams = std::mem::take(&mut *counted.lock().expect("counts"));
     for (hint, _) in &hints {
-        let lines = store.read(&hint.key).await.expect("a stream").lines;
-        bytes += lines.iter().map(String::len).sum::<usize>();
-        images.push(Image { key: hint.key.clone(), lines });
+        let stream = store.read(&hint.stream).await.expect("a stream");
+        bytes += stream.lines.iter().map(String::len).sum::<usize>();
+        images.push(Image { id: hint.stream.clone(), stream });
     }
     counted.lock().expect("counts").clear();
     project.project(images).await.expect("projected");

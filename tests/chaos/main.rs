@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::ports::{EventStore, StreamKey};
+use domain::ports::{CommunicationKey, EventStore};
 use events::RateLimit;
 use events::{AttemptId, CommunicationEvent, Timestamp};
 use infra::embedded::Database;
@@ -235,12 +235,17 @@ impl Traffic {
     }
 }
 
-/// Every stream, and whether it is unfinished.
-async fn all(store: &Database) -> BTreeMap<StreamKey, (Vec<String>, bool)> {
+/// Every communication, and whether it is unfinished.
+async fn all(store: &Database) -> BTreeMap<CommunicationKey, (Vec<String>, bool)> {
     let (mut found, mut after) = (BTreeMap::new(), None::<String>);
     loop {
         let page = store.scan(after.as_deref(), 1_000).await.expect("a part");
-        found.extend(page.streams.into_iter().map(|(key, stream)| (key, (stream.lines, stream.wake.is_some()))));
+        for (id, stream) in page.streams {
+            if let Some(key) = CommunicationKey::from_stream(&id) {
+                let lines = store.read_history(&id).await.expect("a history");
+                found.insert(key, (lines, stream.wake.is_some()));
+            }
+        }
         after = page.next;
         if after.is_none() {
             return found;
@@ -258,7 +263,7 @@ struct ChaosResult {
 
 /// Every invariant, communication by communication.
 fn evaluate(
-    streams: &BTreeMap<StreamKey, (Vec<String>, bool)>,
+    streams: &BTreeMap<CommunicationKey, (Vec<String>, bool)>,
     accepted: &BTreeSet<String>,
     requests: &[sink::Request],
 ) -> ChaosResult {

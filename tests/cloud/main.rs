@@ -241,7 +241,7 @@ async fn one_communication_end_to_end() {
     let mut far = email("delivered@sim.test");
     far["scheduledAt"] = json!(api::fields::show_time(SystemClockAndRng.now() + 3_600_000));
     let id = cloud.send(far).await;
-    let hint = json!({ "tenant": "acme", "id": id }).to_string();
+    let hint = json!({ "version": 1, "tenant": "acme", "kind": "com", "id": id }).to_string();
     let dead = cloud.queue_url("email-dead").await;
     sqs.send_message().queue_url(&dead).message_body(hint).send().await.expect("sent");
     let path = format!("/api/communications/{id}");
@@ -333,8 +333,8 @@ async fn one_communication_end_to_end() {
 async fn sqs_keeps_the_queue_contract() {
     let aws = at(&std::env::var("TIDINGS_CLOUD").expect("TIDINGS_CLOUD"));
     let created = aws.sqs().create_queue().queue_name("contract").send().await.expect("a queue");
-    let lanes = domain::ports::QueueId::ALL;
+    let queues = domain::ports::QueueId::all();
     let url = created.queue_url.expect("a url");
-    let queue = SqsWorkQueue { client: aws.sqs(), urls: lanes.into_iter().map(|lane| (lane, url.clone())).collect() };
+    let queue = SqsWorkQueue { client: aws.sqs(), urls: queues.map(|queue| (queue, url.clone())).collect() };
     contracts::queue(&queue).await;
 }

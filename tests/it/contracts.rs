@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::ports::{ClockAndRng, ContentKey, Vault};
 use events::{Channel, Timestamp};
-use infra::embedded::{Database, MemoryWorkQueue, WaitingClock};
+use infra::embedded::{Database, MemoryWorkQueue, QueueConsumer, WaitingClock};
 use serde_json::json;
 use tests::contracts;
 use tests::dynamo::Dynamo;
@@ -29,7 +29,6 @@ async fn sqlite_keeps_the_vault_contract() {
 async fn sqlite_keeps_the_keys_and_limits_contracts() {
     contracts::keys(&embedded().0).await;
     contracts::limits(&embedded().0).await;
-    contracts::journals(&embedded().0).await;
     contracts::documents(&embedded().0).await;
     contracts::suppressions(&embedded().0).await;
 }
@@ -60,7 +59,6 @@ async fn dynamodb_keeps_the_keys_and_limits_contracts() {
     let dynamo = Dynamo::start().await;
     contracts::keys(&dynamo.store).await;
     contracts::limits(&dynamo.store).await;
-    contracts::journals(&dynamo.store).await;
     contracts::documents(&dynamo.store).await;
     contracts::suppressions(&dynamo.store).await;
 }
@@ -103,15 +101,15 @@ async fn a_message_is_hidden_while_it_is_worked_on_and_dead_after_five_times() {
     contracts::queue(&queue).await;
     let mut shown = 0;
     for _ in 0..5 {
-        let first = queue.receive(Channel::Email).await;
-        let second = queue.receive(Channel::Email).await;
+        let first = queue.receive(QueueConsumer::Delivery(Channel::Email)).await;
+        let second = queue.receive(QueueConsumer::Delivery(Channel::Email)).await;
         assert_eq!((first.len(), second.len()), (10, 3));
         shown += first.len() + second.len();
         host.advance(180_000);
     }
     assert_eq!(shown, 65);
     // The one sent with 900 seconds of delay has come due by now; the thirteen are given up.
-    let last = queue.receive(Channel::Email).await;
+    let last = queue.receive(QueueConsumer::Delivery(Channel::Email)).await;
     assert_eq!(last.len(), 1);
     assert_eq!(queue.receive_dead_letters().await.len(), 13);
     last.iter().for_each(|received| queue.acknowledge(received));

@@ -6,13 +6,13 @@ use dead_letter::DeadLetter;
 use domain::communication::AttemptOutcome;
 use domain::communication::{Command, DeliveryReport, Lifecycle};
 use domain::policy;
-use domain::ports::{AddressKey, EventStore, StreamKey};
+use domain::ports::{AddressKey, CommunicationKey, EventStore};
 use events::{
     CancelReason, Channel, DeadLetterReason, InDoubtCause, InDoubtPolicy, Mode, RefusalClass, ReportedStatus, Timestamp,
 };
-use tests::harness::{Harness, INVOCATION_MS, T0, accepted, refused, tenant};
+use tests::harness::{Harness, INVOCATION_MS, T0, accepted, hint_body, refused, tenant};
 
-async fn lifecycle(harness: &Harness, key: &StreamKey) -> Lifecycle {
+async fn lifecycle(harness: &Harness, key: &CommunicationKey) -> Lifecycle {
     harness.lifecycle(key).await
 }
 
@@ -100,7 +100,7 @@ async fn a_scheduled_message_is_hinted_for_its_second_and_never_sent_early() {
     let key = harness.accept(|request| request.scheduled_at = Some(Timestamp(T0 + 90_500))).await;
     harness.schedule.sweep(schedule::Sweep::Tick).await.expect("a sweep");
     let hints = harness.queue.take();
-    assert_eq!(hints.iter().map(|(hint, delay)| (&hint.key, *delay)).collect::<Vec<_>>(), [(&key, 91)]);
+    assert_eq!(hints.iter().map(|(hint, delay)| (&hint.stream, *delay)).collect::<Vec<_>>(), [(&key.stream_id(), 91)]);
     harness.host.advance(90_499);
     harness.hint(&key).await;
     assert_eq!(harness.sent_messages(), 0);
@@ -300,7 +300,7 @@ async fn one_bad_message_does_not_hold_up_its_batch() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
     let message = |id: &str, body: String| application::hint::Message { id: id.to_owned(), body };
-    let good = serde_json::json!({ "tenant": key.tenant, "id": key.id }).to_string();
+    let good = hint_body(&key);
     let unknown = good.replace(&key.id.to_string(), "com_00000000000000000000000000000000");
     let batch = vec![message("m1", "{not json".to_owned()), message("m2", good), message("m3", unknown)];
     let again = deliver::batch(&harness.deliver, batch, harness.deliver.host.now() + INVOCATION_MS).await;
@@ -313,7 +313,7 @@ async fn a_poison_message_becomes_an_event_and_an_alert() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
     let door = DeadLetter { store: harness.store.clone(), alerts: harness.alerts.clone(), host: harness.host.clone() };
-    let body = serde_json::json!({ "tenant": key.tenant, "id": key.id }).to_string();
+    let body = hint_body(&key);
     let messages = vec![
         application::hint::Message { id: "m1".into(), body: body.clone() },
         application::hint::Message { id: "m2".into(), body: "not ours".into() },
@@ -350,19 +350,22 @@ async fn a_stream_of_a_newer_version_is_left_alone() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
     let newer = r#"{"type":"MoonLanded","version":1,"at":1,"command":"c","actor":"a","data":{}}"#;
-    let append = domain::ports::Append {
-        expected: 1,
-        lines: vec![newer.to_owned()],
+    let append = domain::ports::AppendRequest {
+        expected_version: 1,
+        encoded_events: vec![newer.to_owned()],
         wake: Some(Timestamp(T0)),
-        lane: domain::ports::QueueId { channel: Channel::Email, high: false },
-        writer: "newer".to_owned(),
+        queue: domain::ports::QueueId::Delivery { channel: Channel::Email, is_high_priority: false },
+        writer_id: "newer".to_owned(),
+        listing: Default::default(),
+        roll_over: None,
     };
-    harness.store.append(&key, append).await.expect("appended");
+    harness.store.append(&key.stream_id(), append).await.expect("appended");
     let deadline = harness.deliver.host.now() + INVOCATION_MS;
     harness.deliver.deliver(&key, deadline).await.expect_err("fails closed");
     assert_eq!(harness.sent_messages(), 0);
     let views: Arc<dyn domain::ports::ViewStore> = harness.store.clone();
-    let project = project::Project { views, host: harness.host.clone() };
-    let lines = EventStore::read(&*harness.store, &key).await.expect("a stream").lines;
-    project.project(vec![project::Image { key, lines }]).await.expect("passed over");
+    let project = project::Project { store: harness.store.clone(), views, host: harness.host.clone() };
+    let id = key.stream_id();
+    let stream = EventStore::read(&*harness.store, &id).await.expect("a stream");
+    project.project(vec![project::Image { id, stream }]).await.expect("passed over");
 }

@@ -8,6 +8,7 @@ mod channels;
 mod contracts;
 mod deliveries;
 mod end_to_end;
+mod extending;
 mod fallback;
 mod http;
 mod mocks;

@@ -242,7 +242,8 @@ fn row(n: usize, at: i64) -> CommunicationRow {
         traceparent: None,
     };
     let event = CommunicationEvent::CommunicationRequested(Box::new(request(Timestamp(T0))));
-    let row = domain::communication_view::project(id, &[events::Recorded { version: 1, meta, event }]).expect("a row");
+    let row =
+        domain::communication_view::project(id, &[events::RecordedEvent { version: 1, meta, event }]).expect("a row");
     CommunicationRow { status: status(n).to_owned(), ..row }
 }
 

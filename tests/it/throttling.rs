@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use application::{CommandContext, CommandExecutor};
 use async_trait::async_trait;
+use domain::aggregate::AggregateId;
 use domain::circuit_breaker::{BreakerCause, OPEN_MS};
 use domain::communication::{AttemptOutcome, Lifecycle, When};
 use domain::policy;
-use domain::ports::{CoordinationStore, QueryResult, StoreError, StreamKey, VersionedRecord};
-use domain::provider_configs;
+use domain::ports::{CommunicationKey, CoordinationStore, QueryResult, StoreError, VersionedRecord};
+use domain::provider_configs::{self, ProviderConfigState, Routing, RoutingCommand};
 use domain::throttle::ProviderThrottle;
 use events::RateLimit;
 use events::{
@@ -18,7 +20,7 @@ use tests::harness::{Harness, ScriptedProvider, T0, accepted, refused, tenant};
 
 const SLOW: RateLimit = RateLimit { burst: 3, per_second: 1 };
 
-async fn several(harness: &Harness, count: usize) -> Vec<StreamKey> {
+async fn several(harness: &Harness, count: usize) -> Vec<CommunicationKey> {
     let mut keys = Vec::new();
     for _ in 0..count {
         keys.push(harness.accept(|_| ()).await);
@@ -235,17 +237,22 @@ async fn what_every_provider_refuses_falls_back_to_waiting() {
 #[tokio::test]
 async fn a_tenants_route_decides_who_is_tried() {
     let harness = Harness::with_failover();
-    let decide = async |command| {
-        let ports = (&*harness.deliver.own.journals, &*harness.deliver.own.host);
-        application::journal::change_provider_configs(ports, &tenant(), "ops", command).await.expect("decided");
+    let origin = CommandContext::function("ops");
+    let executor = CommandExecutor { store: &*harness.store, host: &*harness.host, origin: &origin };
+    let set_enabled = async |config: &str, is_enabled| {
+        let stream = AggregateId::<ProviderConfigState>::new(&tenant(), config);
+        let command = provider_configs::Command::SetEnabled { config: config.to_owned(), is_enabled };
+        executor.execute(&stream, command).await.expect("decided");
     };
     let [first, second] = ["told", "told-second"].map(str::to_owned);
-    decide(provider_configs::Command::Switch { config: second.clone(), channel: Channel::Email }).await;
+    let stream = AggregateId::<Routing>::new(&tenant(), Channel::Email.as_str());
+    let command = RoutingCommand::UseFirst { channel: Channel::Email, config: second.clone() };
+    executor.execute(&stream, command).await.expect("decided");
     harness.hint(&harness.accept(|_| ()).await).await;
     assert_eq!((called(&harness.provider), called(&harness.second)), (0, 1));
 
-    decide(provider_configs::Command::Disable { config: first.clone() }).await;
-    decide(provider_configs::Command::Disable { config: second }).await;
+    set_enabled(&first, false).await;
+    set_enabled(&second, false).await;
     harness.host.advance(15_000);
     let key = harness.accept(|_| ()).await;
     harness.hint(&key).await;
@@ -254,7 +261,7 @@ async fn a_tenants_route_decides_who_is_tried() {
         (Lifecycle::Pending, 1),
         "held, not failed"
     );
-    decide(provider_configs::Command::Enable { config: first }).await;
+    set_enabled(&first, true).await;
     harness.host.advance(15_000);
     harness.hint(&key).await;
     assert_eq!((called(&harness.provider), called(&harness.second)), (1, 1));
@@ -297,7 +304,7 @@ async fn quiet_hours_hold_a_message_and_release_it() {
     assert_eq!(harness.lifecycle(&urgent).await, Lifecycle::Sent);
 }
 
-async fn in_doubt(harness: &Harness, policy: InDoubtPolicy) -> StreamKey {
+async fn in_doubt(harness: &Harness, policy: InDoubtPolicy) -> CommunicationKey {
     let key = harness.accept(|request| request.in_doubt = policy).await;
     harness.answers([AttemptOutcome::InDoubt(InDoubtCause::Timeout), accepted()]);
     harness.hint(&key).await;
@@ -305,7 +312,7 @@ async fn in_doubt(harness: &Harness, policy: InDoubtPolicy) -> StreamKey {
     key
 }
 
-async fn resolved_by(harness: &Harness, key: &StreamKey) -> Option<ResolvedBy> {
+async fn resolved_by(harness: &Harness, key: &CommunicationKey) -> Option<ResolvedBy> {
     let records = harness.load(key).await.records;
     records.iter().find_map(|record| match record.event {
         CommunicationEvent::DeliveryAttemptResolved { by, .. } => Some(by),

@@ -1,7 +1,7 @@
 //! Tests the checker: bugs planted at the ports have the effect on the real handlers that the same bug inside them would
 //! have. Production code has no switch for them. Each must be found by the invariant that it breaks.
 
-use domain::ports::{Append, Stream};
+use domain::ports::{AppendRequest, Stream};
 use events::{CommunicationEvent, CommunicationId, Timestamp};
 
 use crate::T0;
@@ -113,37 +113,39 @@ impl Bug {
     }
 
     /// Changes an append before it is stored; `first` is the stream's first event.
-    pub fn append(self, first: Option<&String>, append: &mut Append) {
+    pub fn append(self, first: Option<&String>, append: &mut AppendRequest) {
         match self {
-            Bug::RetryWithoutTimer if append.lines.iter().any(|line| is(line, "DeliveryAttemptRefused")) => {
+            Bug::RetryWithoutTimer if append.encoded_events.iter().any(|line| is(line, "DeliveryAttemptRefused")) => {
                 append.wake = None;
             }
-            Bug::FallbackForgotten if append.lines.iter().any(|line| is(line, "FallbackTriggered")) => {
+            Bug::FallbackForgotten if append.encoded_events.iter().any(|line| is(line, "FallbackTriggered")) => {
                 append.wake = None
             }
             Bug::FallbackNotCreated => {
                 let own = |line: &String| is(line, "FallbackTriggered");
-                if let Some(line) = append.lines.iter().find(|line| own(line)) {
+                if let Some(line) = append.encoded_events.iter().find(|line| own(line)) {
                     let meta = events::decode::<CommunicationEvent>(line).expect("an event").meta;
                     let communication = CommunicationId::generate(meta.at, 1);
-                    append.lines.push(events::encode(&CommunicationEvent::FallbackRequested { communication }, &meta));
+                    append
+                        .encoded_events
+                        .push(events::encode(&CommunicationEvent::FallbackRequested { communication }, &meta));
                     append.wake = None;
                 }
             }
             Bug::CancelUnguarded => {
-                for line in append.lines.iter_mut().filter(|line| is(line, "CancellationRequested")) {
+                for line in append.encoded_events.iter_mut().filter(|line| is(line, "CancellationRequested")) {
                     *line = line.replacen("CancellationRequested", "CommunicationCancelled", 1);
                     append.wake = None;
                 }
             }
             Bug::ExhaustedInDoubt if first.is_some_and(|first| first.contains(r#""max_attempts":1,"#)) => {
-                let doubts = append.lines.iter().any(|line| is(line, "DeliveryAttemptInDoubt"));
-                let settled = append.lines.iter().any(|line| is(line, "DeliveryAttemptResolved"));
+                let doubts = append.encoded_events.iter().any(|line| is(line, "DeliveryAttemptInDoubt"));
+                let settled = append.encoded_events.iter().any(|line| is(line, "DeliveryAttemptResolved"));
                 if doubts && !settled {
-                    let meta = events::decode::<CommunicationEvent>(&append.lines[0]).expect("an event").meta;
+                    let meta = events::decode::<CommunicationEvent>(&append.encoded_events[0]).expect("an event").meta;
                     let reason = events::DeadLetterReason::RetriesExhausted;
                     let dead = events::CommunicationEvent::CommunicationDeadLettered { reason, maybe_sent: false };
-                    append.lines.push(events::encode(&dead, &meta));
+                    append.encoded_events.push(events::encode(&dead, &meta));
                     append.wake = None::<Timestamp>;
                 }
             }

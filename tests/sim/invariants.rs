@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use audit::Audit;
 use domain::communication::{FallbackState, State, evolve};
-use domain::ports::StreamKey;
-use events::Recorded;
+use domain::ports::CommunicationKey;
+use events::RecordedEvent;
 use tests::invariants::{CommunicationTrace, Sent, arrivals, check};
 
-use crate::world::{StoredRecords, World, as_current_version};
+use crate::world::{World, WorldState, as_current_version};
 use crate::{RATE, ready};
 
 /// Longest run of an invocation. An opt-out during it may come too late, and a token is used within it.
@@ -18,33 +18,34 @@ const INVOCATION_MS: i64 = 30_000;
 /// # Errors
 ///
 /// The first invariant that does not hold, with the stream.
-pub fn check_all(world: &World, accepted: &BTreeMap<usize, StreamKey>) -> Result<(), String> {
+pub fn check_all(world: &World, accepted: &BTreeMap<usize, CommunicationKey>) -> Result<(), String> {
     check_audit(world)?;
     let state = world.state();
-    if let Some((n, _)) = accepted.iter().find(|(_, key)| !state.streams.contains_key(key)) {
+    if let Some((n, _)) = accepted.iter().find(|(_, key)| !state.streams.contains_key(&key.stream_id())) {
         return Err(format!("I1: {n} was accepted and is gone"));
     }
-    check_fallback_chains(&state.streams)?;
-    for (key, (stream, ..)) in &state.streams {
-        let lines: Vec<String> = stream.lines.iter().map(|line| as_current_version(line)).collect();
+    check_fallback_chains(&state)?;
+    for key in state.communications() {
+        let lines = current_history(&state, &key);
         let mine = state.calls.iter().filter(|call| call.attempt.communication == key.id);
         let sends: Vec<Sent> = mine.map(|call| Sent { at: call.at, taken: call.taken }).collect();
+        let name = key.stream_id().storage_key();
         if let Some(call) = state.calls.iter().find(|c| c.attempt.communication == key.id && c.tenant != key.tenant) {
-            return Err(format!("I10: {} was sent for {}", key.path(), call.tenant));
+            return Err(format!("I10: {name} was sent for {}", call.tenant));
         }
-        let trace = CommunicationTrace { key, lines: &lines, sends: &sends };
+        let trace = CommunicationTrace { key: &key, lines: &lines, sends: &sends };
         let hash = trace.contact_hash();
         let opted_out = state.suppressed.get(&(key.tenant.to_string(), hash)).copied();
-        check(&trace, opted_out, INVOCATION_MS).map_err(|why| format!("{why}: {}\n{lines:#?}", key.path()))?;
+        check(&trace, opted_out, INVOCATION_MS).map_err(|why| format!("{why}: {name}\n{lines:#?}"))?;
     }
     for config in ["sim-a", "sim-b"] {
         let times = state.calls.iter().filter(|call| call.config == config).map(|call| call.at).collect();
         arrivals(config, times, RATE, INVOCATION_MS)?;
     }
     let personal = |text: &str| text.contains("person-");
-    for (key, (stream, ..)) in &state.streams {
-        if stream.lines.iter().any(|line| personal(line)) {
-            return Err(format!("I10: personal data in {}", key.path()));
+    for id in state.streams.keys() {
+        if state.history(id).iter().any(|line| personal(line)) {
+            return Err(format!("I10: personal data in {}", id.storage_key()));
         }
     }
     let rows = state.rows.values().any(|row| personal(&format!("{row:?}")));
@@ -55,26 +56,31 @@ pub fn check_all(world: &World, accepted: &BTreeMap<usize, StreamKey>) -> Result
     Ok(())
 }
 
+/// Every event of a communication, as this version can read it.
+fn current_history(state: &WorldState, key: &CommunicationKey) -> Vec<String> {
+    state.history(&key.stream_id()).iter().map(|line| as_current_version(line)).collect()
+}
+
 /// I13: a communication that names a fallback has that fallback, and every fallback is named by its predecessor.
-fn check_fallback_chains(streams: &BTreeMap<StreamKey, StoredRecords>) -> Result<(), String> {
-    let folded = |key: &StreamKey| {
-        let lines = streams.get(key).into_iter().flat_map(|(stream, ..)| &stream.lines);
-        let records = lines.filter_map(|line| events::decode(&as_current_version(line)).ok());
-        records.fold(State::default(), |state, record: Recorded| evolve(state, &record.event))
+fn check_fallback_chains(world: &WorldState) -> Result<(), String> {
+    let folded = |key: &CommunicationKey| {
+        let lines = current_history(world, key);
+        let records = lines.iter().filter_map(|line| events::decode(line).ok());
+        records.fold(State::default(), |state, record: RecordedEvent| evolve(state, &record.event))
     };
-    for key in streams.keys() {
-        let state = folded(key);
+    for key in world.communications() {
+        let state = folded(&key);
         let Ok(communication) = state.requested() else { continue };
-        let at = |id| StreamKey { tenant: key.tenant.clone(), id };
+        let at = |id| CommunicationKey { tenant: key.tenant.clone(), id };
         if let FallbackState::Requested(next) = communication.fallback_state
             && folded(&at(next)).requested().map(|next| next.request.fallback_of) != Ok(Some(key.id))
         {
-            return Err(format!("I13: nothing takes the place of {}", key.path()));
+            return Err(format!("I13: nothing takes the place of {}", key.id));
         }
         if let Some(other) = communication.request.fallback_of
             && folded(&at(other)).requested().map(|other| other.fallback_state) != Ok(FallbackState::Requested(key.id))
         {
-            return Err(format!("I13: {} takes a place that is not free", key.path()));
+            return Err(format!("I13: {} takes a place that is not free", key.id));
         }
     }
     Ok(())

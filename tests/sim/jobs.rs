@@ -11,7 +11,7 @@ use crate::{INVOCATION_MS, PROCESSES};
 use application::problem::Problem;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
-use domain::ports::{AddressKey, EventStore};
+use domain::ports::{AddressKey, EventStore, Stream};
 use domain::provider::{MessageRef, ProviderReport};
 use events::{Channel, Timestamp};
 use project::Image;
@@ -52,15 +52,15 @@ impl Simulation {
                 let webhook = self.webhook[self.version()].clone();
                 return self.begin(job, async move { webhook.retry_unmatched(again).await });
             }
-            Job::DeadLetter { key } => {
+            Job::DeadLetter { id } => {
                 let dead_letter = self.dead_letter[self.version()].clone();
-                Box::pin(async move { dead_letter.bury(&key).await.map_or(TaskResult::Retry, |()| TaskResult::Done) })
+                Box::pin(async move { dead_letter.bury(&id).await.map_or(TaskResult::Retry, |()| TaskResult::Done) })
             }
             Job::Project { shard, count } => {
                 let project = self.project.clone();
                 let lower = |image: &Image| {
-                    let lines = image.lines.iter().map(|line| as_current_version(line)).collect();
-                    Image { key: image.key.clone(), lines }
+                    let lines = image.stream.lines.iter().map(|line| as_current_version(line)).collect();
+                    Image { id: image.id.clone(), stream: Stream { lines, ..image.stream.clone() } }
                 };
                 let images = self.world.state().feed[shard].iter().take(count).map(lower).collect();
                 Box::pin(async move { project.project(images).await.map_or(TaskResult::Retry, |()| TaskResult::Done) })
@@ -69,11 +69,7 @@ impl Simulation {
                 let state = self.world.state();
                 let found = state.messages.iter().filter(|message| messages.contains(&message.id));
                 let batch: Vec<_> = found
-                    .map(|message| {
-                        let key = &message.hint.key;
-                        let body = json!({ "tenant": key.tenant, "id": key.id }).to_string();
-                        application::hint::Message { id: message.id.to_string(), body }
-                    })
+                    .map(|message| application::hint::Message { id: message.id.to_string(), body: message.hint.body() })
                     .collect();
                 drop(state);
                 let processes = &self.deliver[self.version()];

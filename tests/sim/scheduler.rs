@@ -8,8 +8,8 @@ use crate::actions::{Action, tenant};
 use crate::simulation::Simulation;
 use crate::world::{Callback, FEEDS};
 use crate::{MAX_RECEIVES, VISIBILITY_MS};
-use domain::ports::{StreamKey, UnmatchedRetry};
-use events::CommunicationId;
+use domain::ports::{CommunicationKey, UnmatchedRetry};
+use events::{CommunicationId, StreamId};
 
 /// A unit of work of one function.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub enum Job {
         count: usize,
     },
     DeadLetter {
-        key: StreamKey,
+        id: StreamId,
     },
     CallBack(Callback),
     /// Delivery reports whose message was not known are matched again.
@@ -90,7 +90,7 @@ impl Simulation {
             state.messages.retain(|message| message.receives <= MAX_RECEIVES);
         }
         let (alive, dead): (Vec<_>, Vec<_>) = shown.into_iter().partition(|message| message.receives <= MAX_RECEIVES);
-        dead.into_iter().for_each(|message| self.start(Job::DeadLetter { key: message.hint.key }));
+        dead.into_iter().for_each(|message| self.start(Job::DeadLetter { id: message.hint.stream }));
         for batch in alive.chunks(self.batch) {
             self.start(Job::Deliver { messages: batch.iter().map(|message| message.id).collect() });
         }
@@ -145,7 +145,7 @@ impl Simulation {
         let now = self.world.state().now;
         match (job, end) {
             (Job::ApiCall(Action::Send { n, .. } | Action::Resend { copy: n, .. }), TaskResult::Accepted(id)) => {
-                let key = StreamKey { tenant: tenant(n), id };
+                let key = CommunicationKey { tenant: tenant(n), id };
                 let before = self.accepted.insert(n, key.clone());
                 assert!(before.is_none_or(|before| before == key), "one key, one communication");
             }
@@ -157,8 +157,8 @@ impl Simulation {
             (Job::Project { shard, count }, TaskResult::Done) => {
                 self.world.state().feed[shard].drain(..count);
             }
-            (Job::DeadLetter { key }, TaskResult::Retry) => {
-                self.start(Job::DeadLetter { key });
+            (Job::DeadLetter { id }, TaskResult::Retry) => {
+                self.start(Job::DeadLetter { id });
                 self.tasks.iter_mut().next_back().expect("just begun").resume_at = now + 5_000;
             }
             (Job::CallBack(callback), TaskResult::Retry) => {

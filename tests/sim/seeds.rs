@@ -79,7 +79,8 @@ fn without_faults_everything_is_on_time() {
         simulation.run().expect("a run without faults");
         let state = simulation.world.state();
         let due = |id: CommunicationId| {
-            let (_, (stream, ..)) = state.streams.iter().find(|(key, _)| key.id == id).expect("a stream");
+            let (_, (stream, ..)) =
+                state.streams.iter().find(|(stream, _)| stream.id == id.to_string()).expect("a stream");
             match events::decode(&stream.lines[0]).expect("an event").event {
                 events::CommunicationEvent::CommunicationRequested(request) => request.scheduled_at.expect("a time").0,
                 other => panic!("{} comes first", other.name()),

@@ -14,8 +14,8 @@ use application::app::RetentionPeriods;
 use application::directory::Own;
 use dead_letter::DeadLetter;
 use deliver::Deliver;
-use domain::ports::{Provider, StreamKey};
-use events::{Channel, CommunicationId, Mode};
+use domain::ports::{CommunicationKey, Provider};
+use events::{Channel, CommunicationId, Mode, StreamId};
 use project::Project;
 use schedule::Schedule;
 use webhook::Webhook;
@@ -48,7 +48,7 @@ pub struct Simulation {
     pub dead_letter: [Arc<DeadLetter>; 2],
     pub tasks: Vec<Task>,
     pub actions: Vec<(i64, Action)>,
-    pub accepted: BTreeMap<usize, StreamKey>,
+    pub accepted: BTreeMap<usize, CommunicationKey>,
     pub next_tick: i64,
     pub kills: u64,
     pub steps: u64,
@@ -128,7 +128,7 @@ impl Simulation {
             })
         };
         let schedule = Schedule { store: port.clone(), queue: port.clone(), limits: port.clone(), host: port.clone() };
-        let project = Project { views: port.clone(), host: port };
+        let project = Project { store: port.clone(), views: port.clone(), host: port };
         let dead_letter = |world: World| {
             let port = Arc::new(world);
             Arc::new(DeadLetter { store: port.clone(), alerts: port.clone(), host: port })
@@ -194,17 +194,17 @@ impl Simulation {
             sends: taken.clone().count(),
             failovers: taken.filter(|call| call.config == "sim-b").count(),
             duplicates: times.values().filter(|times| **times > 1).count(),
-            fallbacks: state.streams.len() - self.accepted.len(),
+            fallbacks: state.communications().count() - self.accepted.len(),
             faults: state.injected,
             kills: self.kills,
             steps: self.steps,
         })
     }
 
-    fn unfinished(&self) -> BTreeSet<StreamKey> {
+    fn unfinished(&self) -> BTreeSet<StreamId> {
         let state = self.world.state();
         let open = state.streams.iter().filter(|(_, (stream, ..))| stream.wake.is_some());
-        open.map(|(key, _)| key.clone()).collect()
+        open.map(|(id, _)| id.clone()).collect()
     }
 
     pub fn is_at_rest(&self) -> bool {
@@ -222,7 +222,7 @@ impl Simulation {
 
 fn tenant_ports(port: &Arc<World>) -> Own {
     Own {
-        journals: port.clone(),
+        store: port.clone(),
         documents: port.clone(),
         sealer: port.clone(),
         connector: port.clone(),

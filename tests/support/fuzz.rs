@@ -7,7 +7,7 @@ use domain::provider::{CallbackRequest, MessageRef, Provider};
 use domain::status::status;
 use domain::throttle::{Grant, ProviderThrottle};
 use domain::{communication_view, explain};
-use events::{Channel, CommunicationEvent, CommunicationId, Recorded, ReportedStatus, Timestamp};
+use events::{Channel, CommunicationEvent, CommunicationId, RecordedEvent, ReportedStatus, Timestamp};
 
 use crate::harness::{callback, parsed_callback, provider, verified};
 
@@ -39,7 +39,7 @@ pub fn decode(bytes: &[u8]) {
 /// Whatever events a stream holds, in whatever order: it folds, and has a timer as long as it is unfinished.
 pub fn stream(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let records: Vec<Recorded> = text.lines().filter_map(|line| events::decode(line).ok()).take(200).collect();
+    let records: Vec<RecordedEvent> = text.lines().filter_map(|line| events::decode(line).ok()).take(200).collect();
     let state = records.iter().fold(State::default(), |state, record| evolve(state, &record.event));
     let row =
         communication_view::project(CommunicationId::from_idempotency_key(&crate::harness::tenant(), "fuzz"), &records);

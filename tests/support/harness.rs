@@ -14,9 +14,9 @@ use domain::communication::{AttemptOutcome, Command, Lifecycle};
 use domain::message::MessageContent;
 use domain::policy;
 use domain::ports::{
-    AlertSink, ClockAndRng, ContentKey, DocumentStore, EventStore, Hint, Journals, OutboundMessage, Provider,
-    ProviderConfig, ProviderFactory, QueryResult, QueueDepth, QueueId, SendResult, StoreError, StreamKey,
-    UnmatchedQueue, UnmatchedRetry, Vault, WorkQueue,
+    AlertSink, ClockAndRng, CommunicationKey, ContentKey, DocumentStore, EventStore, Hint, OutboundMessage, Provider,
+    ProviderConfig, ProviderFactory, QueryResult, QueueDepth, QueueId, SendResult, StoreError, UnmatchedQueue,
+    UnmatchedRetry, Vault, WorkQueue,
 };
 use domain::provider::{CallbackRequest, Capabilities, InvalidSetting, ParsedCallback, ProviderKind};
 use events::RateLimit;
@@ -270,9 +270,9 @@ impl ProviderFactory for EmptyProviderFactory {
 }
 
 /// What stands behind the tenants' configurations, over any store.
-pub fn tenant_ports<S: Journals + DocumentStore + 'static>(store: Arc<S>, host: Arc<dyn ClockAndRng>) -> Own {
+pub fn tenant_ports<S: EventStore + DocumentStore + 'static>(store: Arc<S>, host: Arc<dyn ClockAndRng>) -> Own {
     Own {
-        journals: store.clone(),
+        store: store.clone(),
         documents: store,
         sealer: Arc::new(LocalKeyCipher([7; 32])),
         connector: Arc::new(EmptyProviderFactory),
@@ -337,11 +337,11 @@ impl Harness {
     }
 
     /// A stream and its content, as the api leaves them; no hint.
-    pub async fn accept(&self, change: impl FnOnce(&mut CommunicationRequest)) -> StreamKey {
+    pub async fn accept(&self, change: impl FnOnce(&mut CommunicationRequest)) -> CommunicationKey {
         let mut request = request(self.host.now());
         change(&mut request);
         let id = CommunicationId::generate(self.host.now(), self.host.random());
-        let key = StreamKey { tenant: tenant(), id };
+        let key = CommunicationKey { tenant: tenant(), id };
         let place = ContentKey::for_request(&key, &request, &request.request_hash);
         Vault::put(&*self.store, &place, &content(), Timestamp(T0 * 2)).await.expect("stored");
         self.execute(&key, Command::Request(Box::new(request))).await;
@@ -349,33 +349,33 @@ impl Harness {
     }
 
     /// Some hints in one batch; the ids of those to be shown again.
-    pub async fn batch(&self, keys: &[StreamKey]) -> Vec<String> {
-        let message = |(place, key): (usize, &StreamKey)| {
-            let body = serde_json::json!({ "tenant": key.tenant, "id": key.id }).to_string();
+    pub async fn batch(&self, keys: &[CommunicationKey]) -> Vec<String> {
+        let message = |(place, key): (usize, &CommunicationKey)| {
+            let body = hint_body(key);
             application::hint::Message { id: place.to_string(), body }
         };
         let messages = keys.iter().enumerate().map(message).collect();
         deliver::batch(&self.deliver, messages, self.host.now() + INVOCATION_MS).await
     }
 
-    pub async fn lifecycle(&self, key: &StreamKey) -> Lifecycle {
+    pub async fn lifecycle(&self, key: &CommunicationKey) -> Lifecycle {
         self.load(key).await.state.requested().expect("requested").lifecycle.clone()
     }
 
-    pub async fn execute(&self, key: &StreamKey, command: Command) -> Loaded {
+    pub async fn execute(&self, key: &CommunicationKey, command: Command) -> Loaded {
         let origin = CommandContext::function("test");
         let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &origin };
         executor.execute(key, command).await.expect("a command that is taken")
     }
 
-    pub async fn load(&self, key: &StreamKey) -> Loaded {
+    pub async fn load(&self, key: &CommunicationKey) -> Loaded {
         let origin = CommandContext::function("test");
         let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &origin };
         executor.load(key).await.expect("a stream")
     }
 
     /// One hint, delivered.
-    pub async fn hint(&self, key: &StreamKey) {
+    pub async fn hint(&self, key: &CommunicationKey) {
         let deadline = self.host.now() + INVOCATION_MS;
         self.deliver.deliver(key, deadline).await.expect("delivered");
     }
@@ -385,7 +385,8 @@ impl Harness {
         self.schedule.sweep(schedule::Sweep::Tick).await.expect("a sweep");
         let due: Vec<_> = self.queue.take().into_iter().filter(|(_, delay)| *delay == 0).collect();
         for (hint, _) in &due {
-            self.hint(&hint.key).await;
+            let key = CommunicationKey::from_stream(&hint.stream).expect("a communication");
+            self.hint(&key).await;
         }
         due.len()
     }
@@ -398,12 +399,12 @@ impl Harness {
         self.provider.answers.lock().expect("answers").extend(answers);
     }
 
-    pub async fn event_names(&self, key: &StreamKey) -> Vec<&'static str> {
+    pub async fn event_names(&self, key: &CommunicationKey) -> Vec<&'static str> {
         self.load(key).await.records.iter().map(|record| record.event.name()).collect()
     }
 
-    pub async fn wake(&self, key: &StreamKey) -> Option<i64> {
-        EventStore::read(&*self.store, key).await.expect("a stream").wake.map(|wake| wake.0)
+    pub async fn wake(&self, key: &CommunicationKey) -> Option<i64> {
+        EventStore::read(&*self.store, &key.stream_id()).await.expect("a stream").wake.map(|wake| wake.0)
     }
 }
 
@@ -411,6 +412,11 @@ impl Default for Harness {
     fn default() -> Self {
         Harness::new()
     }
+}
+
+/// The body of a queue message that names a communication.
+pub fn hint_body(key: &CommunicationKey) -> String {
+    Hint { queue: QueueId::Process, stream: key.stream_id() }.body()
 }
 
 pub fn tenant() -> TenantId {

@@ -2,10 +2,10 @@
 //! `audit` has those that the store can be asked about by itself.
 
 use domain::communication::{Communication, Lifecycle, State, audit_attempts, evolve};
-use domain::ports::StreamKey;
+use domain::ports::CommunicationKey;
 use domain::quiet_hours;
 use events::RateLimit;
-use events::{CommunicationEvent, InDoubtPolicy, Recorded, Timestamp};
+use events::{CommunicationEvent, InDoubtPolicy, RecordedEvent, Timestamp};
 
 /// A call that reached the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,13 +17,13 @@ pub struct Sent {
 
 /// One communication, from both sides.
 pub struct CommunicationTrace<'a> {
-    pub key: &'a StreamKey,
+    pub key: &'a CommunicationKey,
     pub lines: &'a [String],
     pub sends: &'a [Sent],
 }
 
 impl CommunicationTrace<'_> {
-    fn records(&self) -> Result<Vec<Recorded>, String> {
+    fn records(&self) -> Result<Vec<RecordedEvent>, String> {
         let records: Result<_, _> = self.lines.iter().map(|line| events::decode(line)).collect();
         records.map_err(|error| format!("I5: {error}"))
     }
@@ -64,7 +64,7 @@ pub fn check(life: &CommunicationTrace<'_>, opted_out: Option<i64>, slack_ms: i6
 
 /// I2: one send, and one more for each attempt that the log says nobody could decide; of `hold` one, and one more each time
 /// that a person asked for it again.
-fn sent_too_often(records: &[Recorded], communication: &Communication, taken: usize) -> Option<&'static str> {
+fn sent_too_often(records: &[RecordedEvent], communication: &Communication, taken: usize) -> Option<&'static str> {
     let asked_again = records.iter().filter(|r| matches!(r.event, CommunicationEvent::RetryRequested { .. })).count();
     let undecided = audit_attempts(records).undecided;
     let limit = match communication.request.in_doubt {
@@ -93,7 +93,11 @@ fn early(communication: &Communication, sends: &[Sent]) -> Option<&'static str> 
 }
 
 /// I7: no attempt begins well within quiet hours.
-fn sent_in_quiet_hours(records: &[Recorded], communication: &Communication, slack_ms: i64) -> Option<&'static str> {
+fn sent_in_quiet_hours(
+    records: &[RecordedEvent],
+    communication: &Communication,
+    slack_ms: i64,
+) -> Option<&'static str> {
     let begun =
         records.iter().filter(|record| matches!(record.event, CommunicationEvent::DeliveryAttemptStarted { .. }));
     let quiet = |at: Timestamp| quiet_hours::release_time(&communication.request, at).is_some();
@@ -102,9 +106,9 @@ fn sent_in_quiet_hours(records: &[Recorded], communication: &Communication, slac
 }
 
 /// I9: no attempt begins once an opt-out has been known for longer than an invocation.
-fn against_an_opt_out(records: &[Recorded], opted_out: Option<i64>, slack_ms: i64) -> Option<&'static str> {
+fn against_an_opt_out(records: &[RecordedEvent], opted_out: Option<i64>, slack_ms: i64) -> Option<&'static str> {
     let known = opted_out? + slack_ms;
-    let after = |record: &Recorded| {
+    let after = |record: &RecordedEvent| {
         matches!(record.event, CommunicationEvent::DeliveryAttemptStarted { .. }) && known < record.meta.at.0
     };
     records.iter().any(after).then_some("I9: an attempt against a known opt-out")

@@ -1,6 +1,6 @@
 //! What a stream says about its attempts: the rules that an audit and the simulation check.
 
-use events::{CommunicationEvent, Recorded, Resolution, Timestamp};
+use events::{CommunicationEvent, RecordedEvent, Resolution, Timestamp};
 
 /// What is remarkable about the attempts of one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,7 +27,7 @@ impl OpenAttempt {
 
 /// Follows the attempts of one stream. An attempt ends with the provider's answer, with the end of its doubt or, if the
 /// communication became a dead letter meanwhile, with its lease.
-pub fn audit_attempts(records: &[Recorded]) -> AttemptAudit {
+pub fn audit_attempts(records: &[RecordedEvent]) -> AttemptAudit {
     let mut audit = AttemptAudit::default();
     let mut open: Option<OpenAttempt> = None;
     for record in records {

@@ -3,6 +3,7 @@
 //! [`decide()`] answers a [`Command`] with new events or a [`Rejection`]. [`evolve()`] folds an event into the [`State`].
 //! [`readiness()`] says what can be done now, and [`wake`] when to look at the stream again.
 
+mod aggregate;
 mod attempts;
 mod decide;
 mod evolve;

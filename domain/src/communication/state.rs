@@ -6,11 +6,12 @@ use events::{
     CancelReason, CommunicationId, CommunicationRequest, DeadLetterReason, FailReason, FallbackAbandonReason,
     FallbackTrigger, ReportedStatus, SuppressReason, Timestamp,
 };
+use serde::{Deserialize, Serialize};
 
 use super::Rejection;
 
 /// When something is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum When {
     /// At once.
     Now,
@@ -44,7 +45,7 @@ impl From<Option<Timestamp>> for When {
 }
 
 /// How far our own commands have brought the communication.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lifecycle {
     /// Not yet attempted: scheduled or queued.
     Pending,
@@ -84,7 +85,7 @@ impl Lifecycle {
 }
 
 /// What has been decided about the fallback.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FallbackState {
     /// Nothing yet, or no fallback was requested.
     NotTriggered,
@@ -96,7 +97,7 @@ pub enum FallbackState {
 }
 
 /// The earliest report of one status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     pub at: Timestamp,
     pub attempt: Option<u16>,
@@ -105,7 +106,7 @@ pub struct Evidence {
 }
 
 /// Everything decided and reported so far.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Communication {
     pub request: CommunicationRequest,
     /// Names the content in the vault.
@@ -209,7 +210,7 @@ impl Communication {
 }
 
 /// The state of a stream.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum State {
     #[default]
     NotRequested,

@@ -15,7 +15,7 @@ fn sms(content: &str, variables: Value) -> Result<String, RenderError> {
 }
 
 fn system(channel: Channel, id: &str, variables: &Value) -> Result<RenderedMessage, RenderError> {
-    let template = TemplateRef { id: id.to_owned(), version: 1 };
+    let template = TemplateRef { id: id.to_owned(), version: 1, text: None };
     let input =
         RenderInput { template: Some(&template), subject: None, content: None, ..free(channel, "", Some(variables)) };
     render(&input)

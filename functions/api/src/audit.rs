@@ -1,18 +1,20 @@
-//! Who decided what about the tenant's account: its keys, channels, templates and defaults, read from their journals; its
-//! suppression list and its subjects, noted here.
+//! Who changed what in the tenant's account: its keys, channels, templates and defaults, read from their streams, and its
+//! suppression list and its data subjects, recorded here.
 
-use application::consent::DEFAULTS;
-use application::journal;
+use application::execute::history_of_stream;
 use application::problem::Problem;
 use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::address;
-use domain::ports::{DocumentKey, JournalKey, Journals, Principal, StoreError};
-use events::{
-    ApiKeyEvent, Channel, EventFamily, PreferenceEvent, ProviderConfigEvent, Recorded, TemplateEvent, Timestamp,
-};
+use domain::aggregate::Aggregate;
+use domain::api_key::ApiKeyState;
+use domain::ports::{DocumentKey, EventStore, Listed, Principal, StoreError, Stream};
+use domain::preferences::{DEFAULTS, Preferences};
+use domain::provider_configs::{ProviderConfigState, Routing};
+use domain::templates::TemplateState;
+use events::{Channel, StreamId, TenantId, Timestamp};
 use serde_json::{Value, json};
 
 use crate::fields::show_time;
@@ -21,8 +23,8 @@ use crate::{Api, Shared, json, present};
 
 /// Acts shown, at most: the newest.
 const MAX_ACTIONS: usize = 500;
-const JOURNALS: [&str; 4] = ["keys", "channels", "templates", "defaults"];
-/// What has no journal.
+const STREAMED_SUBJECTS: [&str; 4] = ["keys", "channels", "templates", "defaults"];
+/// Subjects that have no stream.
 const UNSTREAMED_SUBJECTS: [&str; 2] = ["suppressions", "subjects"];
 const COLLECTION: &str = "acts";
 /// Notes read together.
@@ -30,11 +32,11 @@ const PAGE: usize = 100;
 
 /// Everything that can be asked for.
 pub(crate) fn subjects() -> Vec<&'static str> {
-    JOURNALS.into_iter().chain(UNSTREAMED_SUBJECTS).collect()
+    STREAMED_SUBJECTS.into_iter().chain(UNSTREAMED_SUBJECTS).collect()
 }
 
 impl Api {
-    /// Notes an act that has no journal, before it is done. `data` names nobody: addresses are hashes.
+    /// Records an action that has no stream, before it is done. `data` names nobody: addresses are hashes.
     pub(crate) async fn note(
         &self,
         caller: &Principal,
@@ -83,23 +85,58 @@ impl Api {
     }
 }
 
-/// Everything that one journal says, with its times.
-async fn stream_actions<E: EventFamily>(
-    journals: &dyn Journals,
-    key: JournalKey,
+/// Every event of one stream, with its time.
+async fn stream_actions<A: Aggregate>(
+    store: &dyn EventStore,
+    id: &StreamId,
+    stream: &Stream,
     subject: &str,
 ) -> Result<Vec<(Timestamp, Value)>, StoreError> {
-    let records: Vec<Recorded<E>> = journal::read(journals, &key).await?;
-    let shown = records.iter().enumerate().map(|(place, record)| {
-        let mut shown = present::decision(place + 1, record);
+    let records = history_of_stream::<A::Event>(store, id, stream).await?;
+    let shown = records.iter().enumerate().map(|(index, record)| {
+        let mut shown = present::decision(index + 1, record);
         shown["subject"] = json!(subject);
-        // What keys and addresses are found by is of no use to anybody.
+        // Hashes that keys and addresses are looked up by are of no use to a reader.
         if let Some(data) = shown["data"].as_object_mut() {
             ["hash", "team"].iter().for_each(|name| drop(data.remove(*name)));
         }
         (record.meta.at, shown)
     });
     Ok(shown.collect())
+}
+
+/// The events of all streams of one kind that the tenant has ever had.
+async fn actions_of_kind<A: Aggregate>(
+    store: &dyn EventStore,
+    tenant: &TenantId,
+    subject: &str,
+) -> Result<Vec<(Timestamp, Value)>, StoreError> {
+    let mut actions = Vec::new();
+    for (id, stream) in store.list(tenant, &[A::KIND], Listed::Ever).await? {
+        actions.extend(stream_actions::<A>(store, &id, &stream, subject).await?);
+    }
+    Ok(actions)
+}
+
+async fn streamed_actions(
+    store: &dyn EventStore,
+    tenant: &TenantId,
+    subject: &str,
+) -> Result<Vec<(Timestamp, Value)>, StoreError> {
+    match subject {
+        "keys" => actions_of_kind::<ApiKeyState>(store, tenant, subject).await,
+        "templates" => actions_of_kind::<TemplateState>(store, tenant, subject).await,
+        "channels" => {
+            let mut actions = actions_of_kind::<ProviderConfigState>(store, tenant, subject).await?;
+            actions.extend(actions_of_kind::<Routing>(store, tenant, subject).await?);
+            Ok(actions)
+        }
+        _ => {
+            let id = StreamId::new(tenant, Preferences::KIND, DEFAULTS);
+            let stream = store.read(&id).await?;
+            stream_actions::<Preferences>(store, &id, &stream, subject).await
+        }
+    }
 }
 
 /// What an address may be kept as, whichever channel it is of.
@@ -119,7 +156,6 @@ pub(crate) async fn list(
     let (from, to) = (query.time("from", false), query.time("to", true));
     let contact = query.text("contact").map(|given| hashes(&api, &caller, &given));
     query.finish()?;
-    let (journals, tenant) = (&*api.own.journals, &caller.tenant);
     let mut all = Vec::new();
     let is_asked = |subject: &str| asked.as_deref().is_none_or(|asked| asked == subject);
     let of_contact = |act: &Value| {
@@ -128,17 +164,8 @@ pub(crate) async fn list(
     };
     let is_noted = |act: &Value| is_asked(act["subject"].as_str().unwrap_or_default()) && of_contact(act);
     all.extend(api.recorded_actions(&caller, (from, to), is_noted).await?);
-    for subject in JOURNALS.into_iter().filter(|subject| is_asked(subject) && contact.is_none()) {
-        all.extend(match subject {
-            "keys" => stream_actions::<ApiKeyEvent>(journals, JournalKey::keys(tenant), subject).await?,
-            "channels" => {
-                stream_actions::<ProviderConfigEvent>(journals, JournalKey::channels(tenant), subject).await?
-            }
-            "templates" => stream_actions::<TemplateEvent>(journals, JournalKey::templates(tenant), subject).await?,
-            _ => {
-                stream_actions::<PreferenceEvent>(journals, JournalKey::preferences(tenant, DEFAULTS), subject).await?
-            }
-        });
+    for subject in STREAMED_SUBJECTS.into_iter().filter(|subject| is_asked(subject) && contact.is_none()) {
+        all.extend(streamed_actions(&*api.store, &caller.tenant, subject).await?);
     }
     all.retain(|(at, _)| from.is_none_or(|from| from <= *at) && to.is_none_or(|to| *at < to));
     all.sort_by_key(|(at, _)| std::cmp::Reverse(*at));

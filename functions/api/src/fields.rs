@@ -215,7 +215,7 @@ impl Fields {
     /// [`Kind::Invalid`]: with every fault found, unknown fields among them.
     pub fn finish(self) -> Result<(), Problem> {
         let errors = self.into_errors();
-        if errors.is_empty() { Ok(()) } else { Err(invalid(errors)) }
+        if errors.is_empty() { Ok(()) } else { Err(Problem::invalid(errors)) }
     }
 
     /// Every fault found, unknown fields among them.
@@ -230,12 +230,6 @@ impl Fields {
         }
         self.errors
     }
-}
-
-/// The answer to fields that are not valid.
-pub fn invalid(errors: Vec<FieldError>) -> Problem {
-    let detail = errors.iter().map(|error| error.detail.as_str()).collect::<Vec<_>>().join(" ");
-    Problem { errors, ..Problem::new(Kind::Invalid, detail) }
 }
 
 /// For what cannot happen: [`Fields::finish`] has said which ones.

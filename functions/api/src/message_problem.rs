@@ -5,7 +5,7 @@ use application::problem::{FieldError, Kind, Problem};
 use domain::explain;
 use events::SuppressReason;
 
-use crate::fields::{invalid, missing};
+use crate::fields::missing;
 use crate::not_found;
 
 pub(crate) fn problem(error: MessageError) -> Problem {
@@ -34,7 +34,7 @@ pub(crate) fn problem_of_faults(faults: &[Fault], pointer: impl Fn(&Fault) -> St
             errors.push(error);
         }
     }
-    if errors.is_empty() { missing() } else { invalid(errors) }
+    if errors.is_empty() { missing() } else { Problem::invalid(errors) }
 }
 
 /// The JSON pointer of a fault in the body of a send, resend or change request.

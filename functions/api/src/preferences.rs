@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use application::consent::{DEFAULTS, addresses, addresses_key, fold, history, person};
-use application::journal;
+use application::Caller;
+use application::consent::{self, addresses, person};
+use application::preferences;
 use application::problem::{Kind, Problem};
 use axum::Extension;
 use axum::body::Body;
@@ -11,9 +12,9 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::address;
-use domain::ports::{JournalKey, Principal};
-use domain::preferences::{DEFAULT_CHANNELS, Preferences, Statement};
-use events::{Channel, MessageType, PreferenceEvent, Recipient, RecipientType, Recorded};
+use domain::ports::Principal;
+use domain::preferences::{DEFAULT_CHANNELS, DEFAULTS, PreferenceChange, Preferences, Statement};
+use events::{Channel, MessageType, PreferenceEvent, Recipient, RecipientType, RecordedEvent};
 use serde_json::{Value, json};
 
 use crate::fields::{Fields, show_time};
@@ -47,8 +48,8 @@ fn recipient_key(kind: &str, id: String) -> Result<String, Problem> {
 
 fn show(person: &str, preferences: &Preferences, addresses: &BTreeMap<Channel, String>) -> Value {
     let (kind, id) = person.split_once(':').unwrap_or((person, ""));
-    let said = |said: &Option<Statement>| said.as_ref().map(|said| show_time(said.at));
-    let words = |said: &Option<Statement>| said.as_ref().and_then(|said| said.words.clone());
+    let stated_at = |statement: &Option<Statement>| statement.as_ref().map(|statement| show_time(statement.at));
+    let reason = |statement: &Option<Statement>| statement.as_ref().and_then(|statement| statement.reason.clone());
     let mut shown = json!({
         "entityType": kind,
         "entityId": id,
@@ -58,12 +59,12 @@ fn show(person: &str, preferences: &Preferences, addresses: &BTreeMap<Channel, S
             json!({ "start": quiet.start, "end": quiet.end, "timeZone": quiet.time_zone })
         }),
         "optedOut": preferences.opted_out.is_some(),
-        "optedOutAt": said(&preferences.opted_out),
-        "optedOutReason": words(&preferences.opted_out),
-        "optedInAt": said(&preferences.opted_in),
-        "optInEvidence": words(&preferences.opted_in),
+        "optedOutAt": stated_at(&preferences.opted_out),
+        "optedOutReason": reason(&preferences.opted_out),
+        "optedInAt": stated_at(&preferences.opted_in),
+        "optInEvidence": reason(&preferences.opted_in),
         "doNotContact": preferences.do_not_contact.is_some(),
-        "doNotContactReason": words(&preferences.do_not_contact),
+        "doNotContactReason": reason(&preferences.do_not_contact),
         "createdAt": preferences.created_at.map(show_time),
         "updatedAt": preferences.updated_at.map(show_time),
         "updatedBy": preferences.updated_by,
@@ -77,17 +78,17 @@ fn show(person: &str, preferences: &Preferences, addresses: &BTreeMap<Channel, S
 
 impl Api {
     pub(crate) async fn preferences_of(&self, caller: &Principal, person: &str) -> Result<Value, Problem> {
-        let records = history(&*self.own.journals, &caller.tenant, person).await?;
+        let preferences = consent::preferences(&self.own, &caller.tenant, person).await?;
         let addresses = addresses(&self.own, &caller.tenant, person).await?;
-        Ok(show(person, &fold(&records, None), &addresses))
+        Ok(show(person, &preferences, &addresses))
     }
 
-    async fn show_preferences(&self, caller: &Principal, person: &str) -> Result<Response, Problem> {
-        Ok(json(StatusCode::OK, &self.preferences_of(caller, person).await?))
+    async fn show_preferences(&self, caller: &Caller, person: &str) -> Result<Response, Problem> {
+        Ok(json(StatusCode::OK, &self.preferences_of(&caller.principal, person).await?))
     }
 
     /// What is not given stays; what is null is taken away.
-    async fn change_preferences(&self, caller: &Principal, person: &str, body: Body) -> Result<Response, Problem> {
+    async fn change_preferences(&self, caller: &Caller, person: &str, body: Body) -> Result<Response, Problem> {
         let mut fields = Fields::parse(&read_body(body).await?)?;
         if fields.is_empty() {
             fields.wrong("", "empty", "Give at least one preference.");
@@ -109,64 +110,29 @@ impl Api {
         let quiet_hours_lifted = fields.is_null("quietHours");
         let quiet_hours = read_quiet_hours(&mut fields);
         let (opted_out, opted_out_reason) = (fields.flag("optedOut"), fields.text("optedOutReason", 1_000));
-        let evidence = fields.text("optInEvidence", 1_000);
-        let (banned, banned_reason) = (fields.flag("doNotContact"), fields.text("doNotContactReason", 1_000));
-        if person == DEFAULTS && (!moved.is_empty() || opted_out.is_some() || evidence.is_some() || banned.is_some()) {
+        let opt_in_evidence = fields.text("optInEvidence", 1_000);
+        let (do_not_contact, do_not_contact_reason) =
+            (fields.flag("doNotContact"), fields.text("doNotContactReason", 1_000));
+        if person == DEFAULTS
+            && (!moved.is_empty() || opted_out.is_some() || opt_in_evidence.is_some() || do_not_contact.is_some())
+        {
             fields.wrong("", "not_for_defaults", "Defaults are channels, types and quiet hours.");
         }
         fields.finish()?;
 
-        if !moved.is_empty() {
-            let mut known = addresses(&self.own, &caller.tenant, person).await?;
-            for (channel, address) in &moved {
-                match address {
-                    Some(address) => drop(known.insert(*channel, address.clone())),
-                    None => drop(known.remove(channel)),
-                }
-            }
-            let body = serde_json::to_string(&known).unwrap_or_default();
-            self.own.documents.put_document(&addresses_key(&caller.tenant, person), &body, None).await?;
-        }
-        let decide = |records: &[Recorded<PreferenceEvent>]| {
-            let now = fold(records, None);
-            let changed = PreferenceEvent::PreferencesChanged {
-                channels: channels.clone(),
-                types: types.clone(),
-                quiet_hours: quiet_hours.clone(),
-                quiet_hours_lifted,
-                addresses: moved.keys().copied().collect(),
-            };
-            let mut after = now.clone();
-            after.evolve(&changed, "", events::Timestamp(0));
-            let is_other =
-                (&after.channels, &after.types, &after.quiet_hours) != (&now.channels, &now.types, &now.quiet_hours);
-            let mut events = Vec::new();
-            if is_other || !moved.is_empty() {
-                events.push(changed);
-            }
-            match opted_out {
-                Some(true) if now.opted_out.is_none() => {
-                    events.push(PreferenceEvent::OptedOut { reason: opted_out_reason.clone() });
-                }
-                Some(false) if now.opted_out.is_some() => {
-                    events.push(PreferenceEvent::OptedIn { evidence: evidence.clone() });
-                }
-                _ if evidence.is_some() => events.push(PreferenceEvent::OptedIn { evidence: evidence.clone() }),
-                _ => (),
-            }
-            match banned {
-                Some(true) if now.do_not_contact.is_none() => {
-                    events.push(PreferenceEvent::DoNotContactSet { reason: banned_reason.clone() });
-                }
-                Some(false) if now.do_not_contact.is_some() => events.push(PreferenceEvent::DoNotContactLifted {}),
-                _ => (),
-            }
-            Ok::<_, std::convert::Infallible>(events)
+        let change = PreferenceChange {
+            channels,
+            types,
+            quiet_hours,
+            quiet_hours_lifted,
+            opted_out,
+            opted_out_reason,
+            opt_in_evidence,
+            do_not_contact,
+            do_not_contact_reason,
+            ..PreferenceChange::default()
         };
-        let actor = caller.actor_id();
-        let key = JournalKey::preferences(&caller.tenant, person);
-        journal::execute((&*self.own.journals, &*self.host), &key, &actor, decide).await?;
-        self.defaults.forget(&caller.tenant);
+        preferences::change(&self.app, caller, person, change, &moved).await?;
         self.show_preferences(caller, person).await
     }
 }
@@ -199,7 +165,7 @@ fn read_types(fields: &mut Fields) -> BTreeMap<MessageType, Option<Vec<Channel>>
 
 pub(crate) async fn get(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path((kind, id)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     api.show_preferences(&caller, &recipient_key(&kind, id)?).await
@@ -207,7 +173,7 @@ pub(crate) async fn get(
 
 pub(crate) async fn patch(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path((kind, id)): Path<(String, String)>,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -217,7 +183,7 @@ pub(crate) async fn patch(
 /// The address of the page where they say themselves how they want to be written to.
 pub(crate) async fn link(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path((kind, id)): Path<(String, String)>,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -230,21 +196,21 @@ pub(crate) async fn link(
         return Err(Problem::new(Kind::Conflict, "This deployment has no public address: PUBLIC_URL is not set."));
     }
     let until = api.host.now() + days as i64 * DAY_MS;
-    let token = application::hash::preferences_token(&api.contact_key, &caller.tenant, &person, until);
+    let token = application::hash::preferences_token(&api.contact_key, &caller.principal.tenant, &person, until);
     let shown = json!({ "url": format!("{public_url}/preferences/{token}"), "expiresAt": show_time(until) });
     Ok(json(StatusCode::CREATED, &shown))
 }
 
 pub(crate) async fn get_defaults(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
 ) -> Result<Response, Problem> {
     api.show_preferences(&caller, DEFAULTS).await
 }
 
 pub(crate) async fn patch_defaults(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Response, Problem> {
     api.change_preferences(&caller, DEFAULTS, body).await
@@ -252,7 +218,7 @@ pub(crate) async fn patch_defaults(
 
 pub(crate) async fn get_contact(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     api.show_preferences(&caller, &recipient_key("contact", id)?).await
@@ -260,7 +226,7 @@ pub(crate) async fn get_contact(
 
 pub(crate) async fn patch_contact(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -270,7 +236,7 @@ pub(crate) async fn patch_contact(
 /// Who decided what and when; with `asOf`, what held then.
 pub(crate) async fn past(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path((kind, id)): Path<(String, String)>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
@@ -278,12 +244,12 @@ pub(crate) async fn past(
     let as_of = query.time("asOf", false);
     query.finish()?;
     let person = recipient_key(&kind, id)?;
-    let records = history(&*api.own.journals, &caller.tenant, &person).await?;
-    let until = |record: &&Recorded<PreferenceEvent>| as_of.is_none_or(|as_of| record.meta.at <= as_of);
+    let records = preferences::past(&api.app, &caller, &person).await?;
+    let until = |record: &&RecordedEvent<PreferenceEvent>| as_of.is_none_or(|as_of| record.meta.at <= as_of);
     let steps = records.iter().filter(until).enumerate().map(|(place, record)| present::decision(place + 1, record));
     let body = json!({
         "asOf": as_of.map(show_time),
-        "preferences": show(&person, &fold(&records, as_of), &BTreeMap::new()),
+        "preferences": show(&person, &consent::as_of(&records, as_of), &BTreeMap::new()),
         "events": steps.collect::<Vec<_>>(),
     });
     Ok(json(StatusCode::OK, &body))

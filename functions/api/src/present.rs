@@ -4,9 +4,9 @@ use application::messages::Message;
 use domain::communication::Rejection;
 use domain::communication_view::CommunicationRow;
 use domain::message::{AttachmentLink, MessageContent};
-use domain::ports::StreamKey;
+use domain::ports::CommunicationKey;
 use domain::render::render_request;
-use events::{EventFamily, FallbackStep, Recorded, RetentionClass, Timestamp};
+use events::{EventFamily, FallbackStep, RecordedEvent, RetentionClass, Timestamp};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
@@ -17,7 +17,7 @@ fn time(at: Option<Timestamp>) -> Value {
 }
 
 /// What lists and details share. Personal data is null once erased.
-pub fn row(key: &StreamKey, row: &CommunicationRow, content: Option<&MessageContent>) -> Value {
+pub fn row(key: &CommunicationKey, row: &CommunicationRow, content: Option<&MessageContent>) -> Value {
     json!({
         "id": row.id,
         "businessId": key.tenant,
@@ -64,7 +64,7 @@ pub fn row(key: &StreamKey, row: &CommunicationRow, content: Option<&MessageCont
 }
 
 /// One communication with what it was accepted with.
-pub fn stored(key: &StreamKey, folded: &CommunicationRow, content: Option<&MessageContent>) -> Value {
+pub fn stored(key: &CommunicationKey, folded: &CommunicationRow, content: Option<&MessageContent>) -> Value {
     let mut body = row(key, folded, content);
     let Some(content) = content else { return body };
     let link = |link: &AttachmentLink| json!({ "filename": link.filename, "fileUrl": link.file_url, "attachmentId": link.attachment });
@@ -101,7 +101,7 @@ pub fn message(message: &Message) -> Result<Value, Rejection> {
 }
 
 /// One event of a stream, as a step of its timeline.
-pub fn step(position: usize, record: &Recorded) -> Value {
+pub fn step(position: usize, record: &RecordedEvent) -> Value {
     let data = serde_json::to_value(&record.event).unwrap_or_default();
     let meta = &record.meta;
     json!({
@@ -119,7 +119,7 @@ pub fn step(position: usize, record: &Recorded) -> Value {
 }
 
 /// One event of a journal.
-pub fn decision<E: EventFamily>(position: usize, record: &Recorded<E>) -> Value {
+pub fn decision<E: EventFamily>(position: usize, record: &RecordedEvent<E>) -> Value {
     let data = serde_json::to_value(&record.event).unwrap_or_default();
     json!({
         "position": position,

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use application::directory::{Own, tenant_of_config};
-use application::gate;
 use application::problem::{Kind, Problem};
+use application::provider_configs;
+use application::{Caller, gate};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use domain::ports::{Principal, ProviderConfig, StoreError};
-use domain::provider_configs::{Channels, Command};
+use domain::ports::{ProviderConfig, StoreError};
+use domain::provider_configs::{RoutingCommand, TenantProviderConfigs};
 use domain::throttle::ProviderThrottle;
 use events::{Channel, Mode};
 use serde_json::{Value, json};
@@ -33,35 +34,36 @@ pub(crate) struct ProviderStatus {
 
 impl Api {
     /// Every configuration that this caller's messages may take: of each channel its own, or else the deployment's.
-    fn configs_for(&self, caller: &Principal, channels: &Channels) -> Vec<ProviderConfig> {
+    fn configs_for(&self, caller: &Caller, configs: &TenantProviderConfigs) -> Vec<ProviderConfig> {
         let mut accounts = Vec::new();
         for channel in Channel::ALL {
-            let own = channels.own(*channel);
+            let own = configs.for_channel(*channel);
             if own.is_empty() {
-                let serves = |account: &&ProviderConfig| account.channel == *channel && account.mode == caller.mode;
+                let serves =
+                    |account: &&ProviderConfig| account.channel == *channel && account.mode == caller.principal.mode;
                 let mut deployment: Vec<ProviderConfig> = self.accounts.iter().filter(serves).cloned().collect();
-                deployment.sort_by_key(|account| channels.place(*channel, &account.id));
+                deployment.sort_by_key(|account| configs.position_of(*channel, &account.id));
                 accounts.extend(deployment);
             } else {
-                accounts.extend(own.into_iter().map(|config| Own::account(config, caller.mode)));
+                accounts.extend(own.into_iter().map(|config| Own::account(config, caller.principal.mode)));
             }
         }
         accounts
     }
 
-    async fn account(&self, caller: &Principal, id: &str) -> Result<ProviderConfig, Problem> {
-        let accounts = self.configs_for(caller, &self.channels(caller).await?);
+    async fn account(&self, caller: &Caller, id: &str) -> Result<ProviderConfig, Problem> {
+        let accounts = self.configs_for(caller, &provider_configs::all(&self.app, caller).await?);
         accounts.into_iter().find(|account| account.id == id).ok_or_else(no_provider)
     }
 
     /// Channel by channel, in the order they are tried.
-    pub(crate) async fn standings(&self, caller: &Principal) -> Result<Vec<ProviderStatus>, Problem> {
-        let channels = self.channels(caller).await?;
-        let mine = self.configs_for(caller, &channels);
+    pub(crate) async fn standings(&self, caller: &Caller) -> Result<Vec<ProviderStatus>, Problem> {
+        let configs = provider_configs::all(&self.app, caller).await?;
+        let mine = self.configs_for(caller, &configs);
         let names: Vec<String> = mine.iter().map(|account| gate::account(&account.id)).collect();
         let records = self.limits.read_versioned(&names).await?;
         let standing = |(account, record): (ProviderConfig, Option<domain::ports::VersionedRecord>)| ProviderStatus {
-            enabled: !channels.disabled.contains(&account.id),
+            enabled: !configs.disabled.contains(&account.id),
             gate: gate::read(record.as_ref(), account.rate),
             account,
         };
@@ -93,7 +95,7 @@ impl Api {
         })
     }
 
-    async fn show_all(&self, caller: &Principal) -> Result<Response, Problem> {
+    async fn show_all(&self, caller: &Caller) -> Result<Response, Problem> {
         let standings = self.standings(caller).await?;
         let shown: Vec<Value> = standings.iter().map(|standing| self.present_status(standing)).collect();
         Ok(json(StatusCode::OK, &json!({ "providers": shown })))
@@ -102,7 +104,7 @@ impl Api {
 
 pub(crate) async fn list(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query)?.finish()?;
@@ -111,7 +113,7 @@ pub(crate) async fn list(
 
 pub(crate) async fn quota(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let account = api.account(&caller, &id).await?;
@@ -122,17 +124,17 @@ pub(crate) async fn quota(
 /// Used again, at once. Nothing is held against an account of its own any more; one that others share stays as it is.
 pub(crate) async fn enable(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Response, Problem> {
     Fields::parse_optional(&read_body(body).await?)?.finish()?;
     let account = api.account(&caller, &id).await?;
     // In test mode nobody else is behind it.
-    if tenant_of_config(&id).is_some() || caller.mode == Mode::Test {
+    if tenant_of_config(&id).is_some() || caller.principal.mode == Mode::Test {
         reset(&api, &account).await?;
     }
-    api.execute_config_command(&caller, Command::Enable { config: id }).await?;
+    provider_configs::set_enabled(&api.app, &caller, &id, true).await?;
     api.show_all(&caller).await
 }
 
@@ -145,25 +147,27 @@ async fn reset(api: &Arc<Api>, account: &ProviderConfig) -> Result<(), StoreErro
 /// Not used for this tenant's messages any more. Workers notice within 15 seconds.
 pub(crate) async fn disable(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Response, Problem> {
     Fields::parse_optional(&read_body(body).await?)?.finish()?;
     api.account(&caller, &id).await?;
-    api.execute_config_command(&caller, Command::Disable { config: id }).await?;
+    provider_configs::set_enabled(&api.app, &caller, &id, false).await?;
     api.show_all(&caller).await
 }
 
 /// The first to be tried on its channel. Workers notice within 15 seconds.
 pub(crate) async fn switch(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Response, Problem> {
     Fields::parse_optional(&read_body(body).await?)?.finish()?;
     let channel = api.account(&caller, &id).await?.channel;
-    api.execute_config_command(&caller, Command::Switch { config: id, channel }).await?;
+    let command = RoutingCommand::UseFirst { channel, config: id.clone() };
+    provider_configs::route(&api.app, &caller, command).await?;
+    provider_configs::set_enabled(&api.app, &caller, &id, true).await?;
     api.show_all(&caller).await
 }

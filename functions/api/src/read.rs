@@ -15,14 +15,14 @@ use domain::communication::{Communication, Lifecycle, Readiness, readiness};
 use domain::communication_view::{CommunicationRow, utc_day};
 use domain::explain::{self, ExplanationStep};
 use domain::message::MessageContent;
-use domain::ports::{ListFilter, Principal, QueueDepth, QueueId, StreamKey};
+use domain::ports::{CommunicationKey, ListFilter, QueueDepth, QueueId};
 use domain::stats::{Counters, percentile_ms};
 use domain::status::Status;
 use events::RateLimit;
 use events::{Channel, MessageType, Timestamp};
 use serde_json::{Value, json};
 
-use crate::fields::{invalid, parse_time, show_time};
+use crate::fields::{parse_time, show_time};
 use crate::message_problem::problem;
 use crate::providers::ProviderStatus;
 use crate::{Api, Shared, json, not_found, parse_id, present};
@@ -49,11 +49,11 @@ pub(crate) async fn timeline(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let (key, loaded) = messages::load(&api.app, &caller, parse_id(&id)?).await.map_err(problem)?;
-    let steps = loaded.records.iter().enumerate().map(|(index, record)| present::step(index + 1, record));
+    let (key, loaded, records) = messages::history(&api.app, &caller, parse_id(&id)?).await.map_err(problem)?;
+    let steps = records.iter().enumerate().map(|(index, record)| present::step(index + 1, record));
     let body = json!({
         "id": key.id,
-        "position": loaded.records.len(),
+        "position": loaded.version,
         "wakeAt": loaded.wake.map(show_time),
         "events": steps.collect::<Vec<_>>(),
     });
@@ -66,8 +66,8 @@ pub(crate) async fn explain(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let (key, loaded) = messages::load(&api.app, &caller, parse_id(&id)?).await.map_err(problem)?;
-    let (summary, steps) = explain::explain(&loaded.records).ok_or_else(not_found)?;
+    let (key, loaded, records) = messages::history(&api.app, &caller, parse_id(&id)?).await.map_err(problem)?;
+    let (summary, steps) = explain::explain(&records).ok_or_else(not_found)?;
     let step = |step: ExplanationStep| {
         let inputs: serde_json::Map<_, _> =
             step.inputs.into_iter().map(|(name, is)| (name.to_owned(), is.into())).collect();
@@ -78,7 +78,7 @@ pub(crate) async fn explain(
         "id": key.id,
         "summary": summary,
         "lifecycle": communication.lifecycle.as_str(),
-        "waitsFor": current_wait(&api, &caller.principal, communication).await?,
+        "waitsFor": current_wait(&api, &caller, communication).await?,
         "nextLookAt": loaded.wake.map(show_time),
         "steps": steps.into_iter().map(step).collect::<Vec<_>>(),
     });
@@ -86,7 +86,7 @@ pub(crate) async fn explain(
 }
 
 /// What holds up a message that is due. Such waits are no events: this is how things stand now.
-async fn current_wait(api: &Api, caller: &Principal, communication: &Communication) -> Result<Value, Problem> {
+async fn current_wait(api: &Api, caller: &Caller, communication: &Communication) -> Result<Value, Problem> {
     let now = api.host.now();
     let waits = matches!(communication.lifecycle, Lifecycle::Pending | Lifecycle::RetryWait { .. });
     if !waits || readiness(communication, now) != Readiness::Ready {
@@ -182,7 +182,7 @@ impl Query {
         }
         match self.errors.is_empty() {
             true => Ok(()),
-            false => Err(Problem { kind: Kind::Malformed, ..invalid(self.errors) }),
+            false => Err(Problem { kind: Kind::Malformed, ..Problem::invalid(self.errors) }),
         }
     }
 }
@@ -237,7 +237,7 @@ pub(crate) async fn list_page(
     let Listed { rows, next, totals, as_of } =
         messages::list(&api.app, caller, filter, after.as_deref(), size).await.map_err(problem)?;
     let present_row = |(row, content): &(CommunicationRow, Option<MessageContent>)| {
-        let key = StreamKey { tenant: caller.principal.tenant.clone(), id: row.id };
+        let key = CommunicationKey { tenant: caller.principal.tenant.clone(), id: row.id };
         present::row(&key, row, content.as_ref())
     };
     let results: Vec<Value> = rows.iter().map(present_row).collect();
@@ -380,7 +380,7 @@ pub(crate) async fn queue_status(
             "delayed": depth.delayed,
         })
     };
-    let statuses = api.standings(&caller.principal).await?;
+    let statuses = api.standings(&caller).await?;
     let providers: Vec<Value> = statuses.iter().map(|status| api.present_status(status)).collect();
     let sent = get("sent");
     let body = json!({

@@ -8,7 +8,6 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use domain::communication_view::project;
 use domain::quiet_hours;
 use domain::status::status;
 use serde_json::{Value, json};
@@ -16,7 +15,7 @@ use serde_json::{Value, json};
 use crate::fields::{Fields, show_time};
 use crate::message_body::{idempotency_key, parse_idempotency_key, read_message};
 use crate::message_problem::problem;
-use crate::{Shared, json, not_found, present, read_body};
+use crate::{Shared, json, present, read_body};
 
 /// Messages of one batch, at most.
 const MAX_BATCH: usize = 100;
@@ -94,16 +93,15 @@ fn present_result(accepted: &Accepted) -> Result<Value, MessageError> {
 
 /// 201 with the message; a replay says so in a header.
 pub(crate) fn accepted_response(accepted: &Accepted) -> Result<Response, Problem> {
-    let Accepted { key, loaded, content, is_replay } = accepted;
+    let Accepted { key, loaded, row, content, is_replay } = accepted;
     let communication = loaded.state.requested()?;
-    let folded = project(key.id, &loaded.records).ok_or_else(not_found)?;
-    let due = communication.due_at.unwrap_or(folded.created_at);
+    let due = communication.due_at.unwrap_or(row.created_at);
     let due = quiet_hours::release_time(&communication.request, due).unwrap_or(due);
     let mut body = json!({
         "id": key.id,
-        "status": folded.status,
+        "status": row.status,
         "estimatedSendTime": show_time(due),
-        "communication": present::stored(key, &folded, content.as_ref()),
+        "communication": present::stored(key, row, content.as_ref()),
     });
     if let Some(original) = communication.request.resend_of {
         body["originalCommunicationId"] = json!(original);

@@ -1,20 +1,17 @@
 //! One SMS provider, as some systems know it: a view of the tenant's first SMS channel.
 
-use std::collections::BTreeMap;
-
 use application::Caller;
 use application::problem::{Kind, Problem};
+use application::provider_configs::{self, GivenSettings, ProviderConfigChange};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use domain::ports::Principal;
-use domain::provider_configs::{Channels, Command, Config};
+use domain::provider_configs::{RoutingCommand, TenantProviderConfig, TenantProviderConfigs};
 use events::Channel;
 use serde_json::{Value, json};
 
-use crate::channels::Given;
 use crate::fields::{Fields, show_time};
 use crate::{Api, Shared, json, read_body};
 
@@ -35,15 +32,15 @@ fn none() -> Problem {
 }
 
 impl Api {
-    async fn sms(&self, caller: &Principal) -> Result<(Channels, Option<Config>), Problem> {
-        let channels = self.channels(caller).await?;
-        let first = channels.own(Channel::Sms).first().map(|config| (*config).clone());
-        Ok((channels, first))
+    async fn sms(&self, caller: &Caller) -> Result<(TenantProviderConfigs, Option<TenantProviderConfig>), Problem> {
+        let configs = provider_configs::all(&self.app, caller).await?;
+        let first = configs.for_channel(Channel::Sms).first().map(|config| (*config).clone());
+        Ok((configs, first))
     }
 
     /// Credentials are not part of it.
-    async fn show_sms(&self, caller: &Principal) -> Result<Response, Problem> {
-        let (channels, config) = self.sms(caller).await?;
+    async fn show_sms(&self, caller: &Caller) -> Result<Response, Problem> {
+        let (configs, config) = self.sms(caller).await?;
         let config = config.ok_or_else(none)?;
         let balance = self.cached_balance(caller, &config).await?;
         let own = |field: &str| {
@@ -55,7 +52,7 @@ impl Api {
             "provider": config.provider.to_uppercase(),
             "apiUrl": own("apiUrl"),
             "senderId": own("senderId").or_else(|| sender(&config)),
-            "isActive": !channels.disabled.contains(&config.id),
+            "isActive": !configs.disabled.contains(&config.id),
             "balance": balance.as_ref().map(|kept| &kept.balance.amount),
             "balanceUnit": balance.as_ref().map(|kept| &kept.balance.unit),
             "balanceLastChecked": balance.as_ref().map(|kept| show_time(kept.at)),
@@ -67,7 +64,7 @@ impl Api {
 }
 
 /// Of a custom one: what its body says.
-fn sender(config: &Config) -> Option<String> {
+fn sender(config: &TenantProviderConfig) -> Option<String> {
     let body: Value = serde_json::from_str(config.settings.get("body")?).ok()?;
     body["from"].as_str().map(str::to_owned)
 }
@@ -81,14 +78,14 @@ fn custom_body(sender: Option<&str>) -> String {
     body.to_string()
 }
 
-pub(crate) async fn get(State(api): Shared, Extension(caller): Extension<Principal>) -> Result<Response, Problem> {
+pub(crate) async fn get(State(api): Shared, Extension(caller): Extension<Caller>) -> Result<Response, Problem> {
     api.show_sms(&caller).await
 }
 
 /// Another provider is added in front of those that are there; the same one is changed.
 pub(crate) async fn put(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::parse(&read_body(body).await?)?;
@@ -104,7 +101,7 @@ pub(crate) async fn put(
         }
     }
     let value = |field: &str| given.iter().find(|(name, _)| *name == field).and_then(|(_, value)| value.clone());
-    let (channels, first) = api.sms(&caller).await?;
+    let (_, first) = api.sms(&caller).await?;
     let first = first.filter(|config| config.provider == provider);
     let kind = api.kind(&provider);
     for (field, setting) in names(&provider) {
@@ -115,10 +112,10 @@ pub(crate) async fn put(
     }
     fields.finish()?;
     let kind = kind.ok_or_else(none)?;
-    let (mut open, mut secret) = (BTreeMap::new(), BTreeMap::new());
+    let mut settings = GivenSettings::default();
     let mut put = |setting: &str, value: String| {
         let is_secret = kind.settings.iter().any(|known| known.name == setting && known.is_secret);
-        if is_secret { &mut secret } else { &mut open }.insert(setting.to_owned(), value);
+        if is_secret { &mut settings.secret } else { &mut settings.plain }.insert(setting.to_owned(), value);
     };
     for (field, setting) in names(&provider) {
         match (value(field), setting) {
@@ -128,31 +125,33 @@ pub(crate) async fn put(
             (None, _) => (),
         }
     }
-    let id = match first {
+    match first {
         Some(config) => {
-            api.change_channel(&caller, &config, None, Some((open, secret)), None).await?;
-            config.id
+            let change = ProviderConfigChange {
+                settings: Some(settings),
+                is_enabled: is_active,
+                ..ProviderConfigChange::default()
+            };
+            provider_configs::change(&api.app, &caller, &config, change).await?;
         }
         None => {
             if provider == "custom" {
-                open.entry("body".to_owned()).or_insert_with(|| custom_body(None));
+                settings.plain.entry("body".to_owned()).or_insert_with(|| custom_body(None));
             }
-            let added = Given { name: None, open, secret, rate: None };
-            let id = api.add_channel(&caller, kind, Channel::Sms, added).await?;
-            let others = channels.own(Channel::Sms).into_iter().map(|config| config.id.clone());
-            let order = std::iter::once(id.clone()).chain(others).collect();
-            api.execute_config_command(&caller, Command::Order { channel: Channel::Sms, order }).await?;
-            id
+            let added = provider_configs::add(&api.app, &caller, (kind, Channel::Sms), None, settings, None).await;
+            let config = added?;
+            if is_active == Some(false) {
+                provider_configs::set_enabled(&api.app, &caller, &config, false).await?;
+            }
+            let command = RoutingCommand::UseFirst { channel: Channel::Sms, config };
+            provider_configs::route(&api.app, &caller, command).await?;
         }
-    };
-    if let Some(is_active) = is_active {
-        api.switch_channel(&caller, &id, is_active).await?;
     }
     api.show_sms(&caller).await
 }
 
 /// Asked of the provider now.
-pub(crate) async fn balance(State(api): Shared, Extension(caller): Extension<Principal>) -> Result<Response, Problem> {
+pub(crate) async fn balance(State(api): Shared, Extension(caller): Extension<Caller>) -> Result<Response, Problem> {
     let config = api.sms(&caller).await?.1.ok_or_else(none)?;
     Ok(json(StatusCode::OK, &api.fetch_balance(&caller, &config).await?.show()))
 }
@@ -166,6 +165,6 @@ pub(crate) async fn test(
     let to = fields.required("phoneNumber", |f| f.text("phoneNumber", 40));
     let text = fields.text("message", 1_600);
     fields.finish()?;
-    let config = api.sms(&caller.principal).await?.1.ok_or_else(none)?;
+    let config = api.sms(&caller).await?.1.ok_or_else(none)?;
     api.send_test(&caller, &config, ("/phoneNumber", to), text).await
 }

@@ -1,6 +1,7 @@
 //! Everything about one person: shown to whoever asks for it, and erased. Counts stay, for nothing personal is in them.
 
 use application::consent::{addresses_key, person};
+use application::execute::history_of;
 use application::hash::contact_hash;
 use application::messages::fallback_content_keys;
 use application::problem::{Kind, Problem};
@@ -14,7 +15,7 @@ use domain::address;
 use domain::communication::Command;
 use domain::communication_view::project;
 use domain::message::MessageContent;
-use domain::ports::{AddressKey, ContentKey, DocumentKey, ObjectKey, Principal, StreamKey};
+use domain::ports::{AddressKey, CommunicationKey, ContentKey, DocumentKey, ObjectKey, Principal};
 use events::{Channel, Mode, Recipient, RecipientType, Timestamp};
 use serde_json::{Value, json};
 
@@ -107,9 +108,10 @@ pub(crate) async fn export(
     let origin = origin(&caller, &headers);
     let mut communications = Vec::new();
     for (key, content) in &page {
-        let stream = StreamKey { tenant: caller.tenant.clone(), id: key.id };
+        let stream = CommunicationKey { tenant: caller.tenant.clone(), id: key.id };
         let loaded = api.executor(&origin).load(&stream).await?;
-        if let Some(folded) = project(key.id, &loaded.records).filter(|_| is_visible_to(&caller, &loaded)) {
+        let records = history_of(&*api.store, &stream, &loaded).await?;
+        if let Some(folded) = project(key.id, &records).filter(|_| is_visible_to(&caller, &loaded)) {
             communications.push(present::stored(&stream, &folded, Some(content)));
         }
     }
@@ -139,7 +141,7 @@ impl Api {
         words: &ContentKey,
         content: &MessageContent,
     ) -> Result<(), Problem> {
-        let stream = StreamKey { tenant: caller.tenant.clone(), id: words.id };
+        let stream = CommunicationKey { tenant: caller.tenant.clone(), id: words.id };
         for (place, link) in content.attachments.iter().enumerate() {
             let Some(id) = &link.attachment else {
                 self.objects.delete(&ObjectKey::fetched(&stream, place)).await?;
@@ -165,7 +167,7 @@ impl Api {
             let (tenant, request) = (caller.tenant.clone(), &communication.request);
             let contact_hash = request.contact_hash.clone();
             self.forget_address(&AddressKey { tenant, channel: request.channel, contact_hash }).await?;
-            let stream = StreamKey { tenant: caller.tenant.clone(), id: words.id };
+            let stream = CommunicationKey { tenant: caller.tenant.clone(), id: words.id };
             let by = caller.actor_id();
             self.executor(origin).execute_loaded(&stream, loaded, Command::Erase { by }).await?;
         }
@@ -192,14 +194,14 @@ pub(crate) async fn erase(
         let page = api.vault.list_for_data_subject(&caller.tenant, &subject.name, before.as_deref(), PAGE, all).await?;
         before = page.last().map(|(key, _)| key.path().1);
         for (key, content) in &page {
-            let stream = StreamKey { tenant: caller.tenant.clone(), id: key.id };
+            let stream = CommunicationKey { tenant: caller.tenant.clone(), id: key.id };
             let loaded = api.executor(&origin).load(&stream).await?;
             if !is_visible_to(&caller, &loaded) {
                 continue;
             }
             let others = loaded.state.requested().map_or(vec![], |of| fallback_content_keys(&stream, &of.request));
             for other in others {
-                let stream = StreamKey { tenant: caller.tenant.clone(), id: other.id };
+                let stream = CommunicationKey { tenant: caller.tenant.clone(), id: other.id };
                 let loaded = api.executor(&origin).load(&stream).await?;
                 api.erase_one(&caller, &origin, loaded, &other).await?;
             }

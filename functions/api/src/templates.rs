@@ -1,25 +1,22 @@
-//! Templates: the tenant's own as a journal of decisions, the built-in ones beside them. One engine for sending, preview
-//! and validation.
+//! Templates: the tenant's own, and the built-in ones beside them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use application::journal::{self, JournalError};
-use application::library::{Text, template_content_key, text};
 use application::problem::{FieldError, Kind, Problem};
+use application::templates::{self, NewTemplate, TemplateChange, TemplateError, Text, VisibleTemplate};
+use application::{Caller, ExecuteError};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use domain::message::RenderedMessage;
-use domain::ports::{Principal, ViewScope};
 use domain::render::{CompiledTemplate, RenderError, RenderInput, TemplatePart, render};
-use domain::templates::{self, Command, DEFAULT_LOCALE, Rejection, SystemTemplate, Template, Templates, Version};
-use events::{Channel, MessageType};
+use domain::templates::{DEFAULT_LOCALE, Rejection, SystemTemplate, Template, TemplateVersion, all};
+use events::{Channel, MessageType, TemplateRef};
 use serde_json::{Value, json};
 
-use crate::fields::{Fields, invalid, missing, show_time};
+use crate::fields::{Fields, missing, show_time};
 use crate::message_body::read_type;
 use crate::read::Query;
 use crate::{Api, Shared, json, read_body};
@@ -30,76 +27,7 @@ const MAX_SUBJECT: usize = 500;
 /// Names that a template may declare, at most.
 const MAX_VARIABLES: usize = 200;
 
-fn no_template() -> Problem {
-    Problem::new(Kind::NotFound, "There is no such template; GET /api/communication-templates lists them.")
-}
-
-fn system() -> Problem {
-    let why = "A system template is part of Tidings: make one of your own with the same code, and it comes first.";
-    Problem::new(Kind::Conflict, why)
-}
-
-/// One that the caller may see.
-enum VisibleTemplate {
-    Own(Box<Template>),
-    System(&'static SystemTemplate),
-}
-
-impl Api {
-    async fn templates(&self, caller: &Principal) -> Result<Templates, Problem> {
-        Ok(journal::templates(&*self.own.journals, &caller.tenant).await?)
-    }
-
-    async fn change_templates(
-        &self,
-        caller: &Principal,
-        command: Command,
-    ) -> Result<Templates, JournalError<Rejection>> {
-        let ports = (&*self.own.journals, &*self.host);
-        let actor = caller.actor_id();
-        let templates = journal::change_templates(ports, &caller.tenant, &actor, command).await?;
-        self.library.know(&caller.tenant, Arc::new(templates.clone()), self.host.now());
-        Ok(templates)
-    }
-
-    async fn template(&self, caller: &Principal, id: &str) -> Result<VisibleTemplate, Problem> {
-        if let Some(builtin) = templates::find(id) {
-            return Ok(VisibleTemplate::System(builtin));
-        }
-        let own = self.templates(caller).await?.all.remove(id);
-        own.map(|own| VisibleTemplate::Own(Box::new(own))).ok_or_else(no_template)
-    }
-
-    async fn tenant_template(&self, caller: &Principal, id: &str) -> Result<Template, Problem> {
-        match self.template(caller, id).await? {
-            VisibleTemplate::Own(own) => Ok(*own),
-            VisibleTemplate::System(_) => Err(system()),
-        }
-    }
-
-    async fn text(&self, caller: &Principal, template: &Template, version: u32) -> Result<Text, Problem> {
-        let none = || Problem::new(Kind::NotFound, "There is no such version of it.");
-        let of_it = template.versions.iter().find(|known| known.version == version).ok_or_else(none)?;
-        text(&self.own, &caller.tenant, &template.id, &of_it.text).await?.ok_or_else(none)
-    }
-
-    /// How often each was used, by its id.
-    async fn usage(&self, caller: &Principal) -> Result<BTreeMap<String, i64>, Problem> {
-        let view = ViewScope { tenant: caller.tenant.clone(), mode: caller.mode };
-        let (totals, _) = self.views.total_counters(&view).await?;
-        let of = |(name, count): (String, i64)| Some((name.strip_prefix("template.")?.to_owned(), count));
-        Ok(totals.into_iter().filter_map(of).collect())
-    }
-
-    /// Words first, then the decision that names them: a crash between leaves words that nobody names. Their hash.
-    async fn store_content(&self, caller: &Principal, template: &str, text: &Text) -> Result<String, Problem> {
-        let (hash, body) = (text.hash(), serde_json::to_string(text).unwrap_or_default());
-        self.own.documents.put_document(&template_content_key(&caller.tenant, template, &hash), &body, None).await?;
-        Ok(hash)
-    }
-}
-
-fn show_version(version: &Version) -> Value {
+fn show_version(version: &TemplateVersion) -> Value {
     json!({
         "version": version.version,
         "availableVariables": version.variables,
@@ -109,7 +37,6 @@ fn show_version(version: &Version) -> Value {
 }
 
 fn present_tenant_template(own: &Template) -> Value {
-    let newest = own.newest();
     json!({
         "id": own.id,
         "code": own.code,
@@ -118,8 +45,8 @@ fn present_tenant_template(own: &Template) -> Value {
         "type": own.kind,
         "name": own.name,
         "description": own.description,
-        "version": newest.map(|newest| newest.version),
-        "availableVariables": newest.map(|newest| &newest.variables),
+        "version": own.latest.version,
+        "availableVariables": own.latest.variables,
         "isActive": own.is_active,
         "isSystem": false,
         "createdAt": show_time(own.created_at),
@@ -236,7 +163,7 @@ fn read_code(fields: &mut Fields) -> Option<String> {
 
 pub(crate) async fn create(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::parse(&read_body(body).await?)?;
@@ -270,16 +197,15 @@ pub(crate) async fn create(
     else {
         return Err(missing());
     };
-    let id = templates::template_id(&code, channel, &locale);
-    let hash = api.store_content(&caller, &id, &text).await?;
-    let command = Command::Create { code, channel, locale, kind, name, description, text: hash, variables, is_active };
-    let own = api.change_templates(&caller, command).await?.all.remove(&id).ok_or_else(no_template)?;
+    let content = text.clone();
+    let new = NewTemplate { code, channel, locale, kind, name, description, content, variables, is_active };
+    let own = templates::create(&api.app, &caller, new).await?;
     Ok(with_etag(StatusCode::CREATED, &with_content(present_tenant_template(&own), &text)))
 }
 
 pub(crate) async fn list(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let mut query = Query::parse(query)?;
@@ -288,10 +214,11 @@ pub(crate) async fn list(
     let active = query.choice("isActive", &["true", "false"]).map(|active| active == "true");
     let (locale, code) = (query.text("locale"), query.text("code"));
     query.finish()?;
-    let mut shown: Vec<Value> = api.templates(&caller).await?.all.values().map(present_tenant_template).collect();
-    shown.extend(templates::all().iter().map(show_system).collect::<Result<Vec<_>, _>>()?);
+    let own = templates::list(&api.app, &caller).await?;
+    let mut shown: Vec<Value> = own.iter().map(present_tenant_template).collect();
+    shown.extend(all().iter().map(show_system).collect::<Result<Vec<_>, _>>()?);
     let is = |asked: &Option<String>, has: &Value| asked.as_deref().is_none_or(|asked| has == asked);
-    let usage = api.usage(&caller).await?;
+    let usage = templates::usage(&api.app, &caller).await?;
     shown.iter_mut().for_each(|one| count(one, &usage));
     shown.retain(|one| {
         (is(&channel, &one["channel"]) || one["channel"].is_null())
@@ -305,28 +232,27 @@ pub(crate) async fn list(
 
 pub(crate) async fn one(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let mut query = Query::parse(query)?;
     let version = query.number("version", 1..=u32::MAX);
     query.finish()?;
-    let mut shown = match api.template(&caller, &id).await? {
-        VisibleTemplate::System(builtin) if version.is_none_or(|version| version == builtin.version) => {
+    let mut shown = match templates::find(&api.app, &caller, &id).await? {
+        VisibleTemplate::BuiltIn(builtin) if version.is_none_or(|version| version == builtin.version) => {
             with_content(show_system(builtin)?, &text_of(builtin))
         }
-        VisibleTemplate::System(_) => return Err(Problem::new(Kind::NotFound, "There is no such version of it.")),
+        VisibleTemplate::BuiltIn(_) => return Err(TemplateError::NoVersion.into()),
         VisibleTemplate::Own(own) => {
-            let version = version.or(own.newest().map(|newest| newest.version)).unwrap_or(1);
-            let mut shown = with_content(present_tenant_template(&own), &api.text(&caller, &own, version).await?);
-            let of_it = own.versions.iter().find(|known| known.version == version).ok_or_else(no_template)?;
-            shown["version"] = json!(version);
-            shown["availableVariables"] = json!(of_it.variables);
+            let (version, text) = templates::version(&api.app, &caller, &own, version).await?;
+            let mut shown = with_content(present_tenant_template(&own), &text);
+            shown["version"] = json!(version.version);
+            shown["availableVariables"] = json!(version.variables);
             shown
         }
     };
-    count(&mut shown, &api.usage(&caller).await?);
+    count(&mut shown, &templates::usage(&api.app, &caller).await?);
     Ok(with_etag(StatusCode::OK, &shown))
 }
 
@@ -338,12 +264,14 @@ fn count(shown: &mut Value, usage: &BTreeMap<String, i64>) {
 /// Newest first.
 pub(crate) async fn versions(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let shown: Vec<Value> = match api.template(&caller, &id).await? {
-        VisibleTemplate::System(builtin) => vec![json!({ "version": builtin.version })],
-        VisibleTemplate::Own(own) => own.versions.iter().rev().map(show_version).collect(),
+    let shown: Vec<Value> = match templates::find(&api.app, &caller, &id).await? {
+        VisibleTemplate::BuiltIn(builtin) => vec![json!({ "version": builtin.version })],
+        VisibleTemplate::Own(_) => {
+            templates::versions(&api.app, &caller, &id).await?.iter().rev().map(show_version).collect()
+        }
     };
     Ok(json(StatusCode::OK, &json!({ "id": id, "versions": shown })))
 }
@@ -364,16 +292,15 @@ fn expected(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
 /// What is not given stays. New words are a new version; messages keep the one that they were accepted with.
 pub(crate) async fn patch(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::parse(&read_body(body).await?)?;
-    let own = api.tenant_template(&caller, &id).await?;
+    let own = templates::find_own(&api.app, &caller, &id).await?;
     let expected = expected(&headers)?;
-    let newest = own.newest().map_or(1, |newest| newest.version);
-    let old = api.text(&caller, &own, newest).await?;
+    let (latest, old) = templates::version(&api.app, &caller, &own, None).await?;
     let name = fields.reference("name", 255);
     let kind = read_type(&mut fields);
     let description = fields.text("description", 1_000);
@@ -388,63 +315,56 @@ pub(crate) async fn patch(
     let text = Text { subject: subject.or(old.subject), body: body.unwrap_or(old.body) };
     let variables = check(&mut fields, own.channel, &text, declared);
     fields.finish()?;
-    let words = match variables.filter(|_| is_other) {
-        Some(variables) => Some((api.store_content(&caller, &id, &text).await?, variables)),
-        None => None,
-    };
-    // What was not given was taken from the version just read: it must still be the newest.
-    let guard = expected.or(words.as_ref().map(|_| newest));
-    let command = Command::Change { template: id.clone(), expected: guard, kind, name, description, text: words };
-    api.change_templates(&caller, command).await.map_err(|error| match error {
-        JournalError::Rejected(Rejection::Changed(newest)) if expected.is_some() => {
-            Problem::new(Kind::PreconditionFailed, format!("Version {newest} is the newest."))
+    let content = variables.filter(|_| is_other).map(|variables| (text.clone(), variables));
+    // What was not given is that of the version just read, so that must still be the latest.
+    let base = expected.or(content.as_ref().map(|_| latest.version));
+    let change = TemplateChange { expected: base, kind, name, description, content, is_active };
+    let changed = templates::change(&api.app, &caller, &id, change).await;
+    let own = changed.map_err(|error| match error {
+        TemplateError::Execute(ExecuteError::Rejected(Rejection::Changed(latest))) if expected.is_some() => {
+            Problem::new(Kind::PreconditionFailed, format!("Version {latest} is the newest."))
         }
         error => error.into(),
     })?;
-    if let Some(is_active) = is_active {
-        let template = id.clone();
-        let command = if is_active { Command::Activate { template } } else { Command::Deactivate { template } };
-        api.change_templates(&caller, command).await?;
-    }
-    let own = api.tenant_template(&caller, &id).await?;
     Ok(with_etag(StatusCode::OK, &with_content(present_tenant_template(&own), &text)))
 }
 
-async fn switch(api: &Api, caller: &Principal, id: &str, command: Command) -> Result<Response, Problem> {
-    api.tenant_template(caller, id).await?;
-    let own = api.change_templates(caller, command).await?.all.remove(id).ok_or_else(no_template)?;
+async fn set_active(api: &Api, caller: &Caller, id: &str, is_active: bool) -> Result<Response, Problem> {
+    templates::find_own(&api.app, caller, id).await?;
+    let change = TemplateChange { is_active: Some(is_active), ..TemplateChange::default() };
+    let own = templates::change(&api.app, caller, id, change).await?;
     Ok(with_etag(StatusCode::OK, &present_tenant_template(&own)))
 }
 
 pub(crate) async fn activate(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    switch(&api, &caller, &id, Command::Activate { template: id.clone() }).await
+    set_active(&api, &caller, &id, true).await
 }
 
 pub(crate) async fn deactivate(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    switch(&api, &caller, &id, Command::Deactivate { template: id.clone() }).await
+    set_active(&api, &caller, &id, false).await
 }
 
 pub(crate) async fn remove(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    api.tenant_template(&caller, &id).await?;
-    api.change_templates(&caller, Command::Delete { template: id }).await?;
+    templates::find_own(&api.app, &caller, &id).await?;
+    templates::delete(&api.app, &caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 fn draft<'a>(
     channel: Channel,
-    pinned: &'a events::TemplateRef,
+    pinned: &'a TemplateRef,
     text: &'a CompiledTemplate,
     variables: &'a Value,
     locale: Option<&'a str>,
@@ -477,13 +397,13 @@ fn render_problem(error: &RenderError) -> Problem {
         _ => "/bodyTemplate",
     };
     let detail = format!("Cannot be rendered: {error}.");
-    invalid(vec![FieldError { pointer: pointer.to_owned(), code: error.kind(), detail }])
+    Problem::invalid(vec![FieldError { pointer: pointer.to_owned(), code: error.kind(), detail }])
 }
 
 /// Exactly what would be sent.
 pub(crate) async fn preview(
     State(api): Shared,
-    Extension(caller): Extension<Principal>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -493,17 +413,17 @@ pub(crate) async fn preview(
     let version = fields.number("version", 1..=u64::from(u32::MAX)).and_then(|version| u32::try_from(version).ok());
     let channel: Option<Channel> = fields.choice("channel", &Channel::names());
     fields.finish()?;
-    let (of, compiled, pinned, written_in) = match api.template(&caller, &id).await? {
-        VisibleTemplate::System(builtin) => {
-            let pinned = events::TemplateRef { id: id.clone(), version: builtin.version };
+    let (of, compiled, pinned, written_in) = match templates::find(&api.app, &caller, &id).await? {
+        VisibleTemplate::BuiltIn(builtin) => {
+            let pinned = TemplateRef { id: id.clone(), version: builtin.version, text: None };
             (builtin.channel, compiled(builtin)?, pinned, builtin.locale.to_owned())
         }
         VisibleTemplate::Own(own) => {
-            let version = version.or(own.newest().map(|newest| newest.version)).unwrap_or(1);
-            let Text { subject, body } = api.text(&caller, &own, version).await?;
+            let (version, Text { subject, body }) = templates::version(&api.app, &caller, &own, version).await?;
             let compiled = CompiledTemplate::new(own.channel, subject.as_deref(), &body);
-            let compiled = compiled.map_err(|(part, error)| invalid(vec![field_error(part, &error)]))?;
-            (Some(own.channel), compiled, events::TemplateRef { id: id.clone(), version }, own.locale)
+            let compiled = compiled.map_err(|(part, error)| Problem::invalid(vec![field_error(part, &error)]))?;
+            let pinned = TemplateRef { id: id.clone(), version: version.version, text: Some(version.text) };
+            (Some(own.channel), compiled, pinned, own.locale)
         }
     };
     let channel = of.or(channel).unwrap_or(Channel::Email);
@@ -537,7 +457,7 @@ pub(crate) async fn validate(body: Body) -> Result<Response, Problem> {
         "valid": true, "errors": [], "availableVariables": all, "requiredVariables": required,
     });
     if let Some(variables) = &variables {
-        let pinned = events::TemplateRef { id: String::new(), version: 0 };
+        let pinned = TemplateRef { id: String::new(), version: 0, text: None };
         match render(&draft(channel, &pinned, &compiled, variables, locale.as_deref())) {
             Ok(message) => answer["rendered"] = show_message(&message),
             Err(error) => {

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
+use domain::aggregate::Aggregate;
 use domain::ports::{
-    ApiKeyStore, ClockAndRng, CoordinationStore, EventStore, Hint, MAX_QUEUE_DELAY_S, ObjectStore, Principal,
-    ProviderConfig, StoreError, StreamKey, Vault, ViewStore, WorkQueue,
+    ApiKeyStore, ClockAndRng, CommunicationKey, CoordinationStore, EventStore, Hint, MAX_QUEUE_DELAY_S, ObjectStore,
+    Principal, ProviderConfig, StoreError, Vault, ViewStore, WorkQueue,
 };
 use events::{RetentionClass, Timestamp};
 
 use crate::cache::Cached;
 use crate::consent::DefaultPreferences;
 use crate::directory::{Own, ProviderDirectory};
-use crate::library::TemplateCache;
-use crate::{CommandContext, CommandExecutor, Loaded, lane};
+use crate::templates::TemplateCache;
+use crate::{CommandContext, CommandExecutor, Loaded};
 
 /// How long a key is believed without asking again, in milliseconds: what a revocation takes to be felt.
 const KEY_TTL_MS: i64 = 60_000;
@@ -110,17 +111,16 @@ impl App {
     }
 
     /// Sends the hint, best effort: the stream has a timer that repairs a lost one.
-    pub async fn hint(&self, key: &StreamKey, loaded: &Loaded) {
-        let (Some(lane), Ok(communication)) = (lane(&loaded.state), loaded.state.requested()) else {
-            return;
-        };
+    pub async fn hint(&self, key: &CommunicationKey, loaded: &Loaded) {
+        let Ok(communication) = loaded.state.requested() else { return };
         let wait_ms = communication.due_at.map_or(0, |due| due.millis_since(self.host.now()).max(0));
         // What is due later is for the sweep, which looks ten minutes ahead.
         if i64::from(MAX_QUEUE_DELAY_S) * 1_000 < wait_ms {
             return;
         }
+        let hint = Hint { queue: loaded.state.queue(), stream: key.stream_id() };
         let delay = wait_ms.div_euclid(1_000) + i64::from(wait_ms % 1_000 > 0);
-        if let Err(error) = self.queue.send(&[(Hint { lane, key: key.clone() }, delay as u32)]).await {
+        if let Err(error) = self.queue.send(&[(hint, delay as u32)]).await {
             tracing::warn!(id = %key.id, %error, "a hint was not sent; the sweep will");
         }
     }

@@ -1,84 +1,92 @@
-//! How people want to be written to: their journals, the tenant's defaults, and their preferred addresses.
+//! How people want to be contacted: their preferences, the tenant's defaults, and their preferred addresses.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use domain::ports::{DocumentKey, JournalKey, Journals, StoreError};
-use domain::preferences::Preferences;
-use events::{Channel, PreferenceEvent, Recipient, Recorded, TenantId, Timestamp};
+use domain::aggregate::{AggregateId, fold};
+use domain::ports::{DocumentKey, StoreError};
+use domain::preferences::{DEFAULTS, Preferences};
+use events::{Channel, PreferenceEvent, Recipient, RecordedEvent, TenantId, Timestamp};
 
+use crate::cache::Cached;
 use crate::directory::Own;
-use crate::journal;
+use crate::execute;
 
-/// Whose journal holds a tenant's defaults.
-pub const DEFAULTS: &str = "defaults";
-/// How long defaults are believed without asking again, in milliseconds.
+/// How long defaults are cached, in milliseconds.
 const DEFAULTS_TTL_MS: i64 = 15_000;
-/// Tenants remembered, at most.
+/// The most tenants whose defaults are cached.
 const MAX_CACHED: usize = 10_000;
+/// Times that addresses are read and replaced again because another request changed them.
+const MAX_ADDRESS_RETRIES: usize = 5;
 
-/// The tenants' defaults, a moment old.
-#[derive(Default)]
-pub struct DefaultPreferences(Mutex<HashMap<TenantId, (Arc<Preferences>, Timestamp)>>);
+/// The tenants' defaults, at most 15 seconds old.
+pub struct DefaultPreferences(Cached<TenantId, Arc<Preferences>>);
 
-/// `customer:7`: as the recipient of a message names them.
+impl Default for DefaultPreferences {
+    fn default() -> Self {
+        DefaultPreferences(Cached::new(DEFAULTS_TTL_MS, MAX_CACHED))
+    }
+}
+
+/// The id of a person's stream, such as `customer:7`. Returns `None` for a recipient without an id.
 pub fn person(recipient: &Recipient) -> Option<String> {
     recipient.id.as_ref().map(|id| format!("{}:{id}", recipient.kind.as_str()))
 }
 
-/// Everything that was decided, in order.
+/// The stream of a person's preferences.
+pub fn preferences_stream(tenant: &TenantId, person: &str) -> AggregateId<Preferences> {
+    AggregateId::new(tenant, person)
+}
+
+/// A person's own preferences as they are now, without the defaults.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn preferences(own: &Own, tenant: &TenantId, person: &str) -> Result<Preferences, StoreError> {
+    Ok(execute::load(&*own.store, &preferences_stream(tenant, person)).await?.state)
+}
+
+/// Everything that was decided about a person, in order.
 ///
 /// # Errors
 ///
 /// [`StoreError`]
 pub async fn history(
-    journals: &dyn Journals,
+    own: &Own,
     tenant: &TenantId,
     person: &str,
-) -> Result<Vec<Recorded<PreferenceEvent>>, StoreError> {
-    journal::read(journals, &JournalKey::preferences(tenant, person)).await
+) -> Result<Vec<RecordedEvent<PreferenceEvent>>, StoreError> {
+    execute::history(&*own.store, &preferences_stream(tenant, person)).await
 }
 
-/// As of a time; none: as of now.
-pub fn fold(records: &[Recorded<PreferenceEvent>], as_of: Option<Timestamp>) -> Preferences {
-    let mut preferences = Preferences::default();
-    for Recorded { meta, event, .. } in
-        records.iter().filter(|record| as_of.is_none_or(|as_of| record.meta.at <= as_of))
-    {
-        preferences.evolve(event, &meta.actor, meta.at);
-    }
-    preferences
+/// The preferences as of a time, from their history.
+pub fn as_of(records: &[RecordedEvent<PreferenceEvent>], time: Option<Timestamp>) -> Preferences {
+    fold(Preferences::default(), records.iter().filter(|record| time.is_none_or(|time| record.meta.at <= time)))
 }
 
 impl DefaultPreferences {
-    /// At most 15 seconds old.
+    /// A tenant's defaults, at most 15 seconds old.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
     pub async fn of(&self, own: &Own, tenant: &TenantId) -> Result<Arc<Preferences>, StoreError> {
-        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = own.host.now();
-        if let Some((known, until)) = lock().get(tenant)
-            && now < *until
-        {
-            return Ok(known.clone());
+        if let Some(defaults) = self.0.get(tenant, now) {
+            return Ok(defaults);
         }
-        let read = Arc::new(fold(&history(&*own.journals, tenant, DEFAULTS).await?, None));
-        let mut all = lock();
-        if MAX_CACHED <= all.len() {
-            all.clear();
-        }
-        all.insert(tenant.clone(), (read.clone(), now + DEFAULTS_TTL_MS));
-        Ok(read)
+        let defaults = Arc::new(preferences(own, tenant, DEFAULTS).await?);
+        self.0.insert(tenant.clone(), defaults.clone(), now);
+        Ok(defaults)
     }
 
-    /// The next to ask reads them anew.
+    /// The next call reads the tenant's defaults from the store.
     pub fn forget(&self, tenant: &TenantId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+        self.0.invalidate(tenant);
     }
 
-    /// What holds for the recipient of a message, read now; none for one without an id.
+    /// What applies to the recipient of a message. Returns `None` for one without an id.
     ///
     /// # Errors
     ///
@@ -91,14 +99,17 @@ impl DefaultPreferences {
     ) -> Result<Option<Preferences>, StoreError> {
         let Some(person) = person(recipient) else { return Ok(None) };
         let defaults = self.of(own, tenant).await?;
-        let theirs = fold(&history(&*own.journals, tenant, &person).await?, None);
-        Ok(Some(theirs.over(&defaults)))
+        Ok(Some(preferences(own, tenant, &person).await?.with_defaults(&defaults)))
     }
 }
 
-/// Where a person's preferred addresses lie.
+/// Where a person's preferred addresses are stored.
 pub fn addresses_key(tenant: &TenantId, person: &str) -> DocumentKey {
     DocumentKey { tenant: tenant.clone(), collection: "addresses", name: person.to_owned() }
+}
+
+fn read_addresses(body: &str) -> Result<BTreeMap<Channel, String>, StoreError> {
+    serde_json::from_str(body).map_err(|error| StoreError::Unreadable(error.to_string()))
 }
 
 /// A person's preferred address for each channel.
@@ -107,7 +118,35 @@ pub fn addresses_key(tenant: &TenantId, person: &str) -> DocumentKey {
 ///
 /// [`StoreError`]
 pub async fn addresses(own: &Own, tenant: &TenantId, person: &str) -> Result<BTreeMap<Channel, String>, StoreError> {
-    let kept = own.documents.get_document(&addresses_key(tenant, person), own.host.now()).await?;
-    let read = |kept: String| serde_json::from_str(&kept).map_err(|error| StoreError::Unreadable(error.to_string()));
-    kept.map_or_else(|| Ok(BTreeMap::new()), read)
+    let stored = own.documents.get_document(&addresses_key(tenant, person), own.host.now()).await?;
+    stored.map_or_else(|| Ok(BTreeMap::new()), |body| read_addresses(&body))
+}
+
+/// Changes some of a person's preferred addresses. `None` removes one. Concurrent changes of others are kept.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn change_addresses(
+    own: &Own,
+    tenant: &TenantId,
+    person: &str,
+    changes: &BTreeMap<Channel, Option<String>>,
+) -> Result<(), StoreError> {
+    let key = addresses_key(tenant, person);
+    for _ in 0..MAX_ADDRESS_RETRIES {
+        let stored = own.documents.get_document(&key, own.host.now()).await?;
+        let mut addresses = stored.as_deref().map_or_else(|| Ok(BTreeMap::new()), read_addresses)?;
+        for (channel, address) in changes {
+            match address {
+                Some(address) => drop(addresses.insert(*channel, address.clone())),
+                None => drop(addresses.remove(channel)),
+            }
+        }
+        let body = serde_json::to_string(&addresses).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+        if own.documents.replace_document(&key, stored.as_deref(), &body).await? {
+            return Ok(());
+        }
+    }
+    Err(StoreError::Unavailable("others changed the addresses at the same time".to_owned()))
 }

@@ -1,15 +1,19 @@
 //! Which providers a tenant's messages may take: its own configurations, connected, or else the deployment's.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use domain::aggregate::Aggregate;
 use domain::policy;
-use domain::ports::{AddressKey, ClockAndRng, DocumentKey, DocumentStore, Journals, SecretCipher, StoreError};
+use domain::ports::{
+    AddressKey, ClockAndRng, DocumentKey, DocumentStore, EventStore, Listed, SecretCipher, StoreError,
+};
 use domain::provider::{InvalidSetting, Provider, ProviderConfig, ProviderFactory};
-use domain::provider_configs::{Channels, Config};
-use events::{Channel, Mode, TenantId, Timestamp};
+use domain::provider_configs::{ProviderConfigState, Routing, TenantProviderConfig, TenantProviderConfigs};
+use events::{Channel, Mode, TenantId};
 
-use crate::journal;
+use crate::cache::Cached;
+use crate::execute::state_of;
 use crate::settings::DeploymentProviderConfig;
 
 /// How long a tenant's decisions are believed without asking again, in milliseconds: what a change takes to be felt.
@@ -22,7 +26,7 @@ pub const CALLBACK_SECRET: &str = "callbackSecret";
 /// What it needs to know a tenant's own configurations.
 #[derive(Clone)]
 pub struct Own {
-    pub journals: Arc<dyn Journals>,
+    pub store: Arc<dyn EventStore>,
     pub documents: Arc<dyn DocumentStore>,
     pub sealer: Arc<dyn SecretCipher>,
     pub connector: Arc<dyn ProviderFactory>,
@@ -31,11 +35,19 @@ pub struct Own {
     pub public_url: String,
 }
 
-/// What was connected already, and what tenants decided a moment ago.
-#[derive(Default)]
+/// The tenants' provider configurations, at most 15 seconds old, and the providers that were created from them.
 pub struct ProviderDirectory {
-    tenants: Mutex<HashMap<TenantId, (Arc<Channels>, Timestamp)>>,
-    connected: Mutex<HashMap<String, CachedProvider>>,
+    tenants: Cached<TenantId, Arc<TenantProviderConfigs>>,
+    connected: Cached<String, CachedProvider>,
+}
+
+impl Default for ProviderDirectory {
+    fn default() -> Self {
+        ProviderDirectory {
+            tenants: Cached::new(CHANNELS_TTL_MS, MAX_CACHED),
+            connected: Cached::unexpiring(MAX_CACHED),
+        }
+    }
 }
 
 /// A tenant's own provider, and the secret that its callback address ends with.
@@ -86,8 +98,22 @@ pub fn connected(
     configured.into_iter().filter_map(connect).collect()
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Everything that a tenant decided about provider configurations.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn provider_configs(own: &Own, tenant: &TenantId) -> Result<TenantProviderConfigs, StoreError> {
+    let mut configs = TenantProviderConfigs::default();
+    let kinds = [ProviderConfigState::KIND, Routing::KIND];
+    for (id, stream) in own.store.list(tenant, &kinds, Listed::Current).await? {
+        if id.kind == Routing::KIND {
+            configs.add_routing(state_of(&*own.store, &id, stream).await?);
+        } else {
+            configs.add(&id.id, state_of(&*own.store, &id, stream).await?);
+        }
+    }
+    Ok(configs)
 }
 
 impl Own {
@@ -120,7 +146,7 @@ impl Own {
     pub async fn secrets(
         &self,
         tenant: &TenantId,
-        config: &Config,
+        config: &TenantProviderConfig,
     ) -> Result<BTreeMap<String, String>, ProviderSetupError> {
         let key = Own::secret_key(tenant, &config.id, config.secret);
         let sealed = self.documents.get_document(&key, self.host.now()).await?.ok_or(ProviderSetupError::NoSecrets)?;
@@ -138,11 +164,11 @@ impl Own {
     }
 
     /// The address that a provider calls back.
-    pub fn callback_url(&self, config: &Config, callback_secret: &str) -> String {
+    pub fn callback_url(&self, config: &TenantProviderConfig, callback_secret: &str) -> String {
         format!("{}/webhooks/{}/{}/{callback_secret}", self.public_url, config.provider, config.id)
     }
 
-    pub fn account(config: &Config, mode: Mode) -> ProviderConfig {
+    pub fn account(config: &TenantProviderConfig, mode: Mode) -> ProviderConfig {
         ProviderConfig {
             id: config.id.clone(),
             provider: config.provider.clone(),
@@ -159,7 +185,7 @@ impl Own {
     /// [`InvalidSetting`]
     pub fn create_provider(
         &self,
-        config: &Config,
+        config: &TenantProviderConfig,
         mut secrets: BTreeMap<String, String>,
         mode: Mode,
     ) -> Result<Arc<dyn Provider>, InvalidSetting> {
@@ -176,25 +202,19 @@ impl ProviderDirectory {
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn channels(&self, own: &Own, tenant: &TenantId) -> Result<Arc<Channels>, StoreError> {
+    pub async fn channels(&self, own: &Own, tenant: &TenantId) -> Result<Arc<TenantProviderConfigs>, StoreError> {
         let now = own.host.now();
-        if let Some((channels, until)) = lock(&self.tenants).get(tenant)
-            && now < *until
-        {
-            return Ok(channels.clone());
+        if let Some(configs) = self.tenants.get(tenant, now) {
+            return Ok(configs);
         }
-        let channels = Arc::new(journal::channels(&*own.journals, tenant).await?);
-        self.know(tenant, channels.clone(), now);
-        Ok(channels)
+        let configs = Arc::new(provider_configs(own, tenant).await?);
+        self.tenants.insert(tenant.clone(), configs.clone(), now);
+        Ok(configs)
     }
 
-    /// What was just read or decided.
-    pub fn know(&self, tenant: &TenantId, channels: Arc<Channels>, now: Timestamp) {
-        let mut tenants = lock(&self.tenants);
-        if MAX_CACHED <= tenants.len() {
-            tenants.clear();
-        }
-        tenants.insert(tenant.clone(), (channels, now + CHANNELS_TTL_MS));
+    /// The next call reads the tenant's configurations from the store.
+    pub fn invalidate(&self, tenant: &TenantId) {
+        self.tenants.invalidate(tenant);
     }
 
     /// The same, and read again if it does not hold this configuration: it may have been made a moment ago.
@@ -207,12 +227,12 @@ impl ProviderDirectory {
         own: &Own,
         tenant: &TenantId,
         config: &str,
-    ) -> Result<Arc<Channels>, StoreError> {
+    ) -> Result<Arc<TenantProviderConfigs>, StoreError> {
         let channels = self.channels(own, tenant).await?;
         if channels.configs.contains_key(config) {
             return Ok(channels);
         }
-        lock(&self.tenants).remove(tenant);
+        self.invalidate(tenant);
         self.channels(own, tenant).await
     }
 
@@ -225,22 +245,19 @@ impl ProviderDirectory {
         &self,
         own: &Own,
         tenant: &TenantId,
-        config: &Config,
+        config: &TenantProviderConfig,
         mode: Mode,
     ) -> Result<CachedProvider, ProviderSetupError> {
         let name = format!("{}#{}#{}#{}", config.id, config.changed_at.0, config.secret, mode.as_str());
-        if let Some(connected) = lock(&self.connected).get(&name) {
-            return Ok(connected.clone());
+        let now = own.host.now();
+        if let Some(connected) = self.connected.get(&name, now) {
+            return Ok(connected);
         }
         let secrets = own.secrets(tenant, config).await?;
         let callback_secret = secrets.get(CALLBACK_SECRET).cloned().unwrap_or_default();
         let provider = own.create_provider(config, secrets, mode).map_err(ProviderSetupError::Setting)?;
         let connected = CachedProvider { provider, callback_secret };
-        let mut known = lock(&self.connected);
-        if MAX_CACHED <= known.len() {
-            known.clear();
-        }
-        known.insert(name, connected.clone());
+        self.connected.insert(name, connected.clone(), now);
         Ok(connected)
     }
 
@@ -258,14 +275,14 @@ impl ProviderDirectory {
         deployment: &[Arc<dyn Provider>],
     ) -> Result<(Vec<Arc<dyn Provider>>, bool), StoreError> {
         let channels = self.channels(own, tenant).await?;
-        let configs = channels.own(channel);
+        let configs = channels.for_channel(channel);
         let mut offered: Vec<Arc<dyn Provider>> = Vec::new();
         if configs.is_empty() {
             let serves = |account: &ProviderConfig| account.channel == channel && account.mode == mode;
             offered.extend(deployment.iter().filter(|provider| serves(provider.config())).cloned());
             let is_some = !offered.is_empty();
             offered.retain(|provider| !channels.disabled.contains(&provider.config().id));
-            offered.sort_by_key(|provider| channels.place(channel, &provider.config().id));
+            offered.sort_by_key(|provider| channels.position_of(channel, &provider.config().id));
             return Ok((offered, is_some));
         }
         for config in configs.into_iter().filter(|config| !channels.disabled.contains(&config.id)) {

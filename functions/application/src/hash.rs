@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::ports::StreamKey;
+use domain::ports::CommunicationKey;
 use events::{TenantId, Timestamp};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -45,8 +45,13 @@ pub fn key_hash(key: &str) -> String {
 }
 
 /// Lets whoever holds it unsubscribe the person that one message went to: `acme/com_…/…`.
-pub fn unsubscribe_token(key: &[u8], stream: &StreamKey) -> String {
-    format!("{}/{}/{}", stream.tenant, stream.id, hmac_hex(key, &format!("unsubscribe#{}", stream.path())))
+pub fn unsubscribe_token(key: &[u8], stream: &CommunicationKey) -> String {
+    format!(
+        "{}/{}/{}",
+        stream.tenant,
+        stream.id,
+        hmac_hex(key, &format!("unsubscribe#{}", stream.stream_id().storage_key()))
+    )
 }
 
 /// Lets whoever holds it do one thing with one thing of a tenant's, until a time.
@@ -86,8 +91,8 @@ pub fn verify_file_token(key: &[u8], token: &str, now: Timestamp) -> Option<(Ten
 }
 
 /// The message that a token is for; none where it is not one of ours.
-pub fn unsubscribed(key: &[u8], token: &str) -> Option<StreamKey> {
+pub fn unsubscribed(key: &[u8], token: &str) -> Option<CommunicationKey> {
     let mut parts = token.split('/');
-    let stream = StreamKey { tenant: parts.next()?.parse().ok()?, id: parts.next()?.parse().ok()? };
+    let stream = CommunicationKey { tenant: parts.next()?.parse().ok()?, id: parts.next()?.parse().ok()? };
     constant_time_eq(&unsubscribe_token(key, &stream), token).then_some(stream)
 }

@@ -1,13 +1,21 @@
 //! Errors as people and programs can read them: `application/problem+json`, RFC 9457.
 
+use std::convert::Infallible;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::communication::Rejection;
 use domain::ports::StoreError;
+use domain::provider::InvalidSetting;
+use domain::{api_key, provider_configs, templates};
 use serde::Serialize;
 
 use crate::ExecuteError;
+use crate::api_keys::ApiKeyError;
 use crate::caller::Forbidden;
+use crate::preferences::PreferenceError;
+use crate::provider_configs::ProviderConfigError;
+use crate::templates::TemplateError;
 
 /// Every problem that can be answered; each has its page under `/docs/problems/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +109,12 @@ impl Problem {
         let retry_after_s = (kind == Kind::Unavailable).then_some(2);
         Problem { kind, detail: detail.into(), errors: Vec::new(), retry_after_s }
     }
+
+    /// Fields that are not valid.
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let detail = errors.iter().map(|error| error.detail.as_str()).collect::<Vec<_>>().join(" ");
+        Problem { errors, ..Problem::new(Kind::Invalid, detail) }
+    }
 }
 
 impl From<Forbidden> for Problem {
@@ -128,8 +142,8 @@ impl From<StoreError> for Problem {
     }
 }
 
-impl From<ExecuteError> for Problem {
-    fn from(error: ExecuteError) -> Self {
+impl<R: Into<Problem>> From<ExecuteError<R>> for Problem {
+    fn from(error: ExecuteError<R>) -> Self {
         match error {
             ExecuteError::Rejected(rejection) => rejection.into(),
             ExecuteError::Store(error) => error.into(),
@@ -143,6 +157,95 @@ impl From<ExecuteError> for Problem {
             }
             ExecuteError::StreamFull => Problem::new(Kind::Conflict, "Its history is full."),
         }
+    }
+}
+
+/// A rejection of a command on one of the tenant's resources.
+fn not_possible(rejection: &dyn std::fmt::Display) -> Problem {
+    Problem::new(Kind::Conflict, format!("Not possible: {rejection}."))
+}
+
+impl From<templates::Rejection> for Problem {
+    fn from(rejection: templates::Rejection) -> Self {
+        not_possible(&rejection)
+    }
+}
+
+impl From<provider_configs::Rejection> for Problem {
+    fn from(rejection: provider_configs::Rejection) -> Self {
+        not_possible(&rejection)
+    }
+}
+
+impl From<api_key::Rejection> for Problem {
+    fn from(rejection: api_key::Rejection) -> Self {
+        not_possible(&rejection)
+    }
+}
+
+impl From<TemplateError> for Problem {
+    fn from(error: TemplateError) -> Self {
+        match error {
+            TemplateError::Forbidden(forbidden) => forbidden.into(),
+            TemplateError::NotFound => {
+                Problem::new(Kind::NotFound, "There is no such template; GET /api/communication-templates lists them.")
+            }
+            TemplateError::NoVersion => Problem::new(Kind::NotFound, "There is no such version of it."),
+            TemplateError::BuiltIn => Problem::new(
+                Kind::Conflict,
+                "A system template is part of Tidings: make one of your own with the same code, and it comes first.",
+            ),
+            TemplateError::Execute(error) => error.into(),
+            TemplateError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ProviderConfigError> for Problem {
+    fn from(error: ProviderConfigError) -> Self {
+        match error {
+            ProviderConfigError::Forbidden(forbidden) => forbidden.into(),
+            ProviderConfigError::NotFound => {
+                Problem::new(Kind::NotFound, "There is no such channel; GET /api/channels lists them.")
+            }
+            ProviderConfigError::Setting(InvalidSetting { setting, detail }) => {
+                let pointer = match setting {
+                    "provider" | "channel" => format!("/{setting}"),
+                    _ => format!("/settings/{setting}"),
+                };
+                Problem::invalid(vec![FieldError { pointer, code: "not_usable", detail }])
+            }
+            ProviderConfigError::NoSecrets => Problem::new(Kind::Conflict, "Its credentials are gone; set them again."),
+            ProviderConfigError::Execute(error) => error.into(),
+            ProviderConfigError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ApiKeyError> for Problem {
+    fn from(error: ApiKeyError) -> Self {
+        match error {
+            ApiKeyError::Forbidden(forbidden) => forbidden.into(),
+            ApiKeyError::NotFound => Problem::new(Kind::NotFound, "There is no such key."),
+            ApiKeyError::Execute(error) => error.into(),
+            ApiKeyError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PreferenceError> for Problem {
+    fn from(error: PreferenceError) -> Self {
+        match error {
+            PreferenceError::Forbidden(forbidden) => forbidden.into(),
+            PreferenceError::Execute(error) => error.into(),
+            PreferenceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Infallible> for Problem {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 

@@ -47,13 +47,13 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
         text.map_or(Ok(default), |text| text.parse().map_err(|_| SettingError::NotANumber(name)))
     }
 
-    /// The queue of each lane that `QUEUE_<LANE>_URL` names, such as `QUEUE_EMAIL_HIGH_URL`.
+    /// The queues that `QUEUE_<NAME>_URL` settings name, such as `QUEUE_EMAIL_HIGH_URL`.
     pub fn queues(&self) -> Vec<(QueueId, String)> {
-        let url = |lane: &QueueId| {
-            let name = lane.name().replace('-', "_").to_uppercase();
-            Some((*lane, self.get(&format!("QUEUE_{name}_URL"))?))
+        let url = |queue: QueueId| {
+            let name = queue.name().replace('-', "_").to_uppercase();
+            Some((queue, self.get(&format!("QUEUE_{name}_URL"))?))
         };
-        QueueId::ALL.iter().filter_map(url).collect()
+        QueueId::all().filter_map(url).collect()
     }
 
     /// `100,10`: a burst of 100, then 10 a second.

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use domain::communication_view::project;
+use application::kinds::rules_of;
 use domain::ports::{ProjectedRow, StoreError, ViewScope};
-use events::{CommunicationEvent, Mode, Timestamp};
+use events::Timestamp;
 
 use crate::{Audit, PAGE};
 
@@ -38,19 +38,15 @@ impl Audit {
         loop {
             let page = self.store.scan(done.next.as_deref(), PAGE).await?;
             let mut views: BTreeMap<ViewScope, Vec<ProjectedRow>> = BTreeMap::new();
-            for (key, stream) in &page.streams {
-                let records = application::decode(stream).unwrap_or_default();
-                let mode = match records.first().map(|record| &record.event) {
-                    Some(CommunicationEvent::CommunicationRequested(request)) => request.mode,
-                    _ => Mode::Live,
-                };
-                let Some(row) = project(key.id, &records) else {
-                    tracing::error!(id = %key.id, "a stream passed over");
+            for (id, stream) in page.streams {
+                let Some(project) = rules_of(&id).and_then(|rules| rules.project) else { continue };
+                let lines = if stream.first() == 0 { stream.lines } else { self.store.read_history(&id).await? };
+                let Ok(Some(projected)) = project(&id, &lines) else {
+                    tracing::error!(stream = %id, "a stream is passed over");
                     done.passed_over += 1;
                     continue;
                 };
-                let view = ViewScope { tenant: key.tenant.clone(), mode };
-                views.entry(view.clone()).or_default().push(ProjectedRow { view, row });
+                views.entry(projected.view.clone()).or_default().push(projected);
                 done.streams += 1;
             }
             for rows in views.values().flat_map(|rows| rows.chunks(MAX_ROWS_PER_TRANSACTION)) {

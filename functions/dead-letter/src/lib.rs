@@ -6,10 +6,10 @@ pub mod config;
 
 use std::sync::Arc;
 
+use application::kinds::rules_of;
 use application::{CommandContext, CommandExecutor, ExecuteError};
-use domain::communication::Command;
-use domain::ports::{AlertSink, ClockAndRng, EventStore, StreamKey};
-use events::DeadLetterReason;
+use domain::ports::{AlertSink, ClockAndRng, EventStore, Hint};
+use events::StreamId;
 
 /// Everything the door may touch.
 #[derive(Clone)]
@@ -24,8 +24,8 @@ impl DeadLetter {
     pub async fn batch(&self, messages: Vec<application::hint::Message>) -> Vec<String> {
         let mut again = Vec::new();
         for message in messages {
-            let done = match application::hint::parse(&message.body) {
-                Ok(key) => self.bury(&key).await,
+            let done = match Hint::parse_body(&message.body) {
+                Ok(id) => self.bury(&id).await,
                 Err(_) => {
                     self.alert("a message that is not ours", "Its content is not shown; see the queue.").await;
                     Ok(())
@@ -39,24 +39,24 @@ impl DeadLetter {
         again
     }
 
-    /// Records that the queue gave a communication up. One that has ended since needs nothing.
+    /// Records that the queue gave up on a stream. One that has ended since needs nothing.
     ///
     /// # Errors
     ///
-    /// [`ExecuteError`]: show it again.
-    pub async fn bury(&self, key: &StreamKey) -> Result<(), ExecuteError> {
+    /// [`ExecuteError`]: deliver the hint again.
+    pub async fn bury(&self, id: &StreamId) -> Result<(), ExecuteError<String>> {
+        let Some(rules) = rules_of(id) else { return Ok(()) };
         let origin = CommandContext::function("dead-letter");
         let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &origin };
-        let command = Command::DeadLetter(DeadLetterReason::Poison);
-        match executor.execute(key, command).await {
-            Ok(after) if after.appended > 0 => {
-                let text = format!("{} {}: see GET /api/communications/{}/events", key.tenant, key.id, key.id);
+        match (rules.dead_letter)(&executor, id).await {
+            Ok(true) => {
+                let text = format!("{} {}: see GET /api/communications/{}/events", id.tenant, id.id, id.id);
                 self.alert("a communication crashed its consumer", &text).await;
                 Ok(())
             }
-            Ok(_) => Ok(()),
+            Ok(false) => Ok(()),
             Err(ExecuteError::Rejected(rejection)) => {
-                tracing::warn!(id = %key.id, %rejection, "a dead letter without its stream");
+                tracing::warn!(stream = %id, %rejection, "a dead letter without its stream");
                 Ok(())
             }
             Err(error) => Err(error),

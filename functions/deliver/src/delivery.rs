@@ -1,21 +1,24 @@
 use std::sync::Arc;
 
 use application::directory::{ProviderSetupError, last_inbound_key, provider_message_key};
+use application::execute::history_of;
 use application::suppression::{Entry, List};
 use application::{CommandContext, CommandExecutor, ExecuteError, Loaded};
+use domain::aggregate::Aggregate;
 use domain::communication::{
     AttemptOutcome, Command, Communication, DeliveryReport, Lifecycle, Readiness, Rejection, readiness,
 };
 use domain::message::{AttachmentLink, MessageContent};
 use domain::ports::{
-    AddressKey, ContentKey, Hint, ObjectKey, OutboundMessage, Provider, QueryResult, SendResult, StoreError, StreamKey,
+    AddressKey, CommunicationKey, ContentKey, Hint, ObjectKey, OutboundMessage, Provider, QueryResult, SendResult,
+    StoreError,
 };
 use domain::provider::EmailAttachment;
 use domain::render::render_request;
 use domain::{policy, quiet_hours};
 use events::{
     AttemptId, Channel, CommunicationEvent, CommunicationId, CommunicationRequest, DeferReason, FailReason, Priority,
-    ReportedStatus, Resolution, ResolvedBy, SuppressReason, Timestamp,
+    RecordedEvent, ReportedStatus, Resolution, ResolvedBy, SuppressReason, Timestamp,
 };
 use futures_util::future::{join, join_all, join3};
 
@@ -33,7 +36,7 @@ const IMMEDIATE_HINT_MS: i64 = 60_000;
 pub(crate) struct DeliveryRun<'a> {
     pub deliver: &'a Deliver,
     pub gates: &'a BatchThrottle<'a>,
-    pub key: &'a StreamKey,
+    pub key: &'a CommunicationKey,
     pub deadline: Deadline,
 }
 
@@ -93,19 +96,20 @@ impl DeliveryRun<'_> {
         self.send_hint_for(self.key, loaded, wait_ms).await
     }
 
-    async fn send_hint_for(&self, key: &StreamKey, loaded: &Loaded, wait_ms: i64) -> Result<(), DeliverError> {
-        let Some(lane) = application::lane(&loaded.state) else { return Ok(()) };
+    async fn send_hint_for(&self, key: &CommunicationKey, loaded: &Loaded, wait_ms: i64) -> Result<(), DeliverError> {
         let seconds = (wait_ms.max(0) + 999).div_euclid(1_000) as u32;
-        Ok(self.deliver.queue.send(&[(Hint { lane, key: key.clone() }, seconds)]).await?)
+        Ok(self.deliver.queue.send(&[(Hint { queue: loaded.state.queue(), stream: key.stream_id() }, seconds)]).await?)
     }
 
     /// The next channel's communication; its words were accepted with this one. Repeated, it is the same one.
     async fn request_fallback(&self, loaded: &Loaded) -> Result<NextStep, DeliverError> {
         let DeliveryRun { deliver, key, .. } = self;
         let communication = loaded.state.requested().map_err(ExecuteError::from)?;
-        let next = StreamKey { id: CommunicationId::for_fallback_of(&key.tenant, key.id), tenant: key.tenant.clone() };
+        let next =
+            CommunicationKey { id: CommunicationId::for_fallback_of(&key.tenant, key.id), tenant: key.tenant.clone() };
         if let Some(request) = communication.fallback_request(key.id, deliver.host.now()) {
-            let asked = loaded.records.first().map(|record| &record.meta);
+            let records = history_of(&*deliver.store, *key, loaded).await?;
+            let asked = records.first().map(|record| &record.meta);
             let origin = CommandContext {
                 causation: Some(key.id.to_string()),
                 correlation: asked.and_then(|meta| meta.correlation.clone()),
@@ -129,9 +133,9 @@ impl DeliveryRun<'_> {
         let wait_ms = until.millis_since(now).max(0);
         if IMMEDIATE_HINT_MS < wait_ms {
             // The sweep sends the hint, to the second.
-            return Ok(self.deliver.store.reschedule_timer(self.key, from, until, 0).await?);
+            return Ok(self.deliver.store.reschedule_timer(&self.key.stream_id(), from, until, 0).await?);
         }
-        self.deliver.store.reschedule_timer(self.key, from, until + policy::REPAIR_DELAY_MS, 1).await?;
+        self.deliver.store.reschedule_timer(&self.key.stream_id(), from, until + policy::REPAIR_DELAY_MS, 1).await?;
         self.hint(loaded, wait_ms).await
     }
 
@@ -144,7 +148,8 @@ impl DeliveryRun<'_> {
         let provider =
             self.provider_of_last_attempt(communication).await?.filter(|provider| provider.capabilities().query);
         let Some(provider) = provider else { return Ok(advance) };
-        let Some((since, until)) = attempt_window(loaded, attempt) else { return Ok(advance) };
+        let records = history_of(&*self.deliver.store, self.key, loaded).await?;
+        let Some((since, until)) = attempt_window(&records, attempt) else { return Ok(advance) };
         let Some(content) = self.deliver.vault.get(&content_key(self.key, communication), now).await? else {
             return Ok(advance);
         };
@@ -304,7 +309,7 @@ impl DeliveryRun<'_> {
         let request = &communication.request;
         let files = self.files(communication, &mut content).await?;
         let Deliver { memory, own, .. } = self.deliver;
-        let text = memory.library.words(own, &self.key.tenant, request.channel, request.template.as_ref()).await?;
+        let text = memory.library.compiled(own, &self.key.tenant, request.channel, request.template.as_ref()).await?;
         let mut message = match render_request(request, &content, text.as_deref()) {
             Ok(message) => message,
             Err(error) => return Ok(Err(error.kind())),
@@ -470,8 +475,8 @@ enum NextStep {
 }
 
 /// When an attempt was made: from its claim to the end of its lease.
-fn attempt_window(loaded: &Loaded, attempt: u16) -> Option<(Timestamp, Timestamp)> {
-    loaded.records.iter().rev().find_map(|record| match record.event {
+fn attempt_window(records: &[RecordedEvent], attempt: u16) -> Option<(Timestamp, Timestamp)> {
+    records.iter().rev().find_map(|record| match record.event {
         CommunicationEvent::DeliveryAttemptStarted { attempt: made, lease_until, .. } if made == attempt => {
             Some((record.meta.at, lease_until))
         }
@@ -479,14 +484,14 @@ fn attempt_window(loaded: &Loaded, attempt: u16) -> Option<(Timestamp, Timestamp
     })
 }
 
-fn content_key(key: &StreamKey, communication: &Communication) -> ContentKey {
+fn content_key(key: &CommunicationKey, communication: &Communication) -> ContentKey {
     ContentKey::for_request(key, &communication.request, &communication.content_id)
 }
 
 /// An outcome that cannot be stored becomes a doubt, and a doubt may become a second send: worth more than one try.
 async fn record(
     executor: &CommandExecutor<'_>,
-    key: &StreamKey,
+    key: &CommunicationKey,
     claimed: Loaded,
     outcome: Command,
 ) -> Result<Loaded, ExecuteError> {
@@ -502,11 +507,11 @@ async fn record(
     recorded
 }
 
-fn contact_key(key: &StreamKey, request: &CommunicationRequest) -> AddressKey {
+fn contact_key(key: &CommunicationKey, request: &CommunicationRequest) -> AddressKey {
     AddressKey { tenant: key.tenant.clone(), channel: request.channel, contact_hash: request.contact_hash.clone() }
 }
 
-fn log(key: &StreamKey, provider: &Arc<dyn Provider>, after: &Loaded) {
+fn log(key: &CommunicationKey, provider: &Arc<dyn Provider>, after: &Loaded) {
     for record in after.records.iter().rev().take(after.appended) {
         let event = record.event.name();
         tracing::info!(tenant = %key.tenant, id = %key.id, config = provider.config().id, event, "attempt ended");

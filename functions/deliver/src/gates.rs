@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use application::consent::DefaultPreferences;
 use application::directory::ProviderDirectory;
 use application::gate;
-use application::library::TemplateCache;
+use application::templates::TemplateCache;
 use domain::circuit_breaker::{BreakerCause, CallResults};
 use domain::communication::{AttemptOutcome, Communication};
 use domain::policy;

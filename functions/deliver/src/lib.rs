@@ -14,8 +14,8 @@ use application::ExecuteError;
 use application::directory::Own;
 use delivery::DeliveryRun;
 use domain::ports::{
-    AlertSink, ClockAndRng, CoordinationStore, DocumentStore, EventStore, FileFetcher, ObjectStore, Provider,
-    StoreError, StreamKey, Vault, WorkQueue,
+    AlertSink, ClockAndRng, CommunicationKey, CoordinationStore, DocumentStore, EventStore, FileFetcher, Hint,
+    ObjectStore, Provider, StoreError, Vault, WorkQueue,
 };
 use events::RateLimit;
 use events::Timestamp;
@@ -57,8 +57,8 @@ pub type Deadline = Timestamp;
 /// Why a hint is put back on its queue.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliverError {
-    #[error("the message is not a hint")]
-    NotAHint(#[source] serde_json::Error),
+    #[error("the message is not a hint: {0}")]
+    NotAHint(String),
     #[error(transparent)]
     Execute(#[from] ExecuteError),
     #[error(transparent)]
@@ -89,9 +89,11 @@ impl DeliverError {
 pub async fn batch(deliver: &Deliver, messages: Vec<application::hint::Message>, deadline: Deadline) -> Vec<String> {
     let gates = BatchThrottle::new(deliver, messages.len());
     let one = async |message: application::hint::Message| {
-        let key = application::hint::parse(&message.body).map_err(DeliverError::NotAHint);
-        let done = match key {
-            Ok(key) => DeliveryRun { deliver, gates: &gates, key: &key, deadline }.process().await,
+        let key = Hint::parse_body(&message.body).map(|id| CommunicationKey::from_stream(&id));
+        let done = match key.map_err(DeliverError::NotAHint) {
+            // Its timer belongs to another queue, and sends the hint there.
+            Ok(None) => Ok(()),
+            Ok(Some(key)) => DeliveryRun { deliver, gates: &gates, key: &key, deadline }.process().await,
             Err(error) => Err(error),
         };
         let error = done.err()?;
@@ -110,7 +112,7 @@ impl Deliver {
     /// # Errors
     ///
     /// [`DeliverError`]: it did not get as far as it could.
-    pub async fn deliver(&self, key: &StreamKey, deadline: Deadline) -> Result<(), DeliverError> {
+    pub async fn deliver(&self, key: &CommunicationKey, deadline: Deadline) -> Result<(), DeliverError> {
         let gates = BatchThrottle::new(self, 1);
         let done = DeliveryRun { deliver: self, gates: &gates, key, deadline }.process().await;
         gates.settle().await;

@@ -72,7 +72,7 @@ impl Adapters {
         public_url: String,
     ) -> Own {
         Own {
-            journals: store.clone(),
+            store: store.clone(),
             documents: store.clone(),
             sealer: Arc::new(KmsCipher { client: self.aws.kms(), key_id: secrets_key }),
             connector,

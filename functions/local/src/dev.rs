@@ -144,7 +144,7 @@ async fn advance(State(dev): Shared, body: Bytes) -> Result<Json<Value>, Problem
 
 async fn queues(State(dev): Shared) -> Result<Json<Value>, Problem> {
     let mut shown = serde_json::Map::new();
-    for queue in QueueId::ALL {
+    for queue in QueueId::all() {
         let depth = dev.queue.depth(queue).await?;
         let depth = json!({
             "waiting": depth.waiting, "inFlight": depth.in_flight, "delayed": depth.delayed, "dead": depth.dead,

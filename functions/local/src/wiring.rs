@@ -67,7 +67,7 @@ impl Wiring {
         let providers = deployment_providers(&simulator, &*connector, url, rate.unwrap_or(NO_LIMIT));
         let store = Arc::new(database);
         let own = Own {
-            journals: store.clone(),
+            store: store.clone(),
             documents: store.clone(),
             sealer: Arc::new(LocalKeyCipher(folder.credentials_key()?)),
             connector,
@@ -171,7 +171,7 @@ impl Wiring {
     }
 
     pub fn project(&self) -> Project {
-        Project { views: self.store.clone(), host: self.clock.clone() }
+        Project { store: self.store.clone(), views: self.store.clone(), host: self.clock.clone() }
     }
 
     pub fn dev(&self) -> Dev {

@@ -8,7 +8,7 @@ use dead_letter::DeadLetter;
 use deliver::Deliver;
 use domain::ports::ClockAndRng;
 use events::Channel;
-use infra::embedded::{Database, MemoryWorkQueue, SqliteUnmatchedQueue, WaitingCallback};
+use infra::embedded::{Database, MemoryWorkQueue, QueueConsumer, ReceivedHint, SqliteUnmatchedQueue, WaitingCallback};
 use project::{Image, Project};
 use schedule::{Schedule, Sweep};
 use simulator::SimulationClock;
@@ -29,12 +29,8 @@ const SETTLE_TIME: Duration = Duration::from_millis(20);
 /// Does what SQS and Lambda do for one delivery worker: receives hints, delivers them, and acknowledges what succeeded.
 pub async fn run_delivery_worker(channel: Channel, queue: Arc<MemoryWorkQueue>, deliver: Deliver, clock: Arc<Clock>) {
     loop {
-        let received = queue.receive(channel).await;
-        let message = |received: &infra::embedded::ReceivedHint| {
-            let key = &received.hint.key;
-            let body = serde_json::json!({ "tenant": key.tenant, "id": key.id }).to_string();
-            Message { id: received.id.to_string(), body }
-        };
+        let received = queue.receive(QueueConsumer::Delivery(channel)).await;
+        let message = |received: &ReceivedHint| Message { id: received.id.to_string(), body: received.hint.body() };
         let messages = received.iter().map(message).collect();
         let deadline = clock.now() + clock.scaled(INVOCATION_MS);
         let failed = deliver::batch(&deliver, messages, deadline).await;
@@ -48,7 +44,7 @@ pub async fn run_delivery_worker(channel: Channel, queue: Arc<MemoryWorkQueue>, 
 pub async fn run_dead_letters(queue: Arc<MemoryWorkQueue>, dead_letter: DeadLetter) {
     loop {
         for hint in queue.receive_dead_letters().await {
-            if let Err(error) = dead_letter.bury(&hint.key).await {
+            if let Err(error) = dead_letter.bury(&hint.stream).await {
                 tracing::error!(%error, "a dead letter was not recorded; its timer brings it back");
             }
         }
@@ -74,7 +70,7 @@ pub async fn run_projection(database: Database, project: Project) {
             }
         };
         let next = changes.last().map_or(cursor, |change| change.cursor);
-        let images = changes.into_iter().map(|change| Image { key: change.key, lines: change.lines }).collect();
+        let images = changes.into_iter().map(|change| Image { id: change.id, stream: change.stream }).collect();
         let projected = match project.project(images).await {
             Ok(()) => database.set_cursor(CONSUMER, next).await,
             Err(error) => Err(error),

@@ -1,9 +1,11 @@
 //! All of it. Built in `main.rs`, then passed down; nothing else reads the environment.
 
-use application::settings::{SettingError, Settings};
+use application::settings::{SettingError, Settings, TableNames};
 
-/// The door's settings.
+/// The settings of the function.
 pub struct Config {
+    /// `EVENTS_TABLE`, `VAULT_TABLE`, `LIMITS_TABLE`. Required.
+    pub tables: TableNames,
     /// `VIEWS_TABLE`: rows and counters. Required.
     pub views_table: String,
 }
@@ -14,6 +16,6 @@ impl Config {
     /// [`SettingError`]: names the setting.
     pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let settings = Settings(var);
-        Ok(Config { views_table: settings.need("VIEWS_TABLE")? })
+        Ok(Config { tables: settings.tables()?, views_table: settings.need("VIEWS_TABLE")? })
     }
 }

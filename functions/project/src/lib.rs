@@ -1,22 +1,23 @@
-//! In: streams that changed, whole. Out: their rows and counters.
-//! May touch: views.
-//! Never: reads or writes a stream; holds up its neighbours for one that it cannot read.
+//! In: streams that changed. Out: their rows and counters.
+//! May touch: views; streams that have rolled over, to read them.
+//! Never: writes a stream; delays others because of one that it cannot read.
 
 pub mod config;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::communication_view;
-use domain::ports::{ClockAndRng, ProjectedRow, StoreError, StreamKey, ViewScope, ViewStore};
-use events::{CommunicationEvent, Mode, Recorded};
+use application::kinds::rules_of;
+use domain::ports::{ClockAndRng, EventStore, ProjectedRow, StoreError, Stream, ViewScope, ViewStore};
+use events::StreamId;
 
-/// Rows of one transaction.
+/// The most rows of one transaction.
 const MAX_ROWS_PER_TRANSACTION: usize = 20;
 
-/// Everything the door may touch.
+/// The ports of the function.
 #[derive(Clone)]
 pub struct Project {
+    pub store: Arc<dyn EventStore>,
     pub views: Arc<dyn ViewStore>,
     pub host: Arc<dyn ClockAndRng>,
 }
@@ -24,55 +25,46 @@ pub struct Project {
 /// A stream as it was after a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    pub key: StreamKey,
-    pub lines: Vec<String>,
+    pub id: StreamId,
+    pub stream: Stream,
 }
 
 impl Project {
-    /// Folds each stream into its row. Only the longest image of a stream counts; a replay changes nothing.
+    /// Folds each stream into its row. Only the newest image of a stream counts, and a replay changes nothing.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`]: show all of them again. What cannot be read is logged and passed over.
+    /// [`StoreError::Unavailable`]: deliver all of them again. What cannot be read is logged and passed over.
     pub async fn project(&self, images: Vec<Image>) -> Result<(), StoreError> {
-        let mut newest: BTreeMap<StreamKey, Vec<String>> = BTreeMap::new();
-        for Image { key, lines } in images {
-            let kept = newest.entry(key).or_default();
-            if kept.len() < lines.len() {
-                *kept = lines;
+        let mut newest: BTreeMap<StreamId, Stream> = BTreeMap::new();
+        for Image { id, stream } in images {
+            let kept = newest.entry(id).or_default();
+            if kept.version < stream.version {
+                *kept = stream;
             }
         }
         let mut by_view: BTreeMap<ViewScope, Vec<ProjectedRow>> = BTreeMap::new();
-        for (key, lines) in newest {
-            if let Some(projected) = fold(&key, &lines) {
-                by_view.entry(projected.view.clone()).or_default().push(projected);
+        for (id, stream) in newest {
+            match self.row(&id, stream).await {
+                Ok(row) => row.into_iter().for_each(|row| by_view.entry(row.view.clone()).or_default().push(row)),
+                Err(StoreError::Unreadable(error)) => tracing::error!(stream = %id, error, "a stream is passed over"),
+                Err(error) => return Err(error),
             }
         }
         for rows in by_view.values() {
             for some in rows.chunks(MAX_ROWS_PER_TRANSACTION) {
                 match self.views.apply(some, self.host.now()).await {
-                    Err(StoreError::Unreadable(error)) => tracing::error!(error, "rows passed over"),
+                    Err(StoreError::Unreadable(error)) => tracing::error!(error, "rows are passed over"),
                     other => other?,
                 }
             }
         }
         Ok(())
     }
-}
 
-fn fold(key: &StreamKey, lines: &[String]) -> Option<ProjectedRow> {
-    let records: Result<Vec<Recorded>, _> = lines.iter().map(|line| events::decode(line)).collect();
-    let records = match records {
-        Ok(records) => records,
-        Err(error) => {
-            tracing::error!(id = %key.id, %error, "a stream passed over");
-            return None;
-        }
-    };
-    let row = communication_view::project(key.id, &records)?;
-    let mode = match &records.first()?.event {
-        CommunicationEvent::CommunicationRequested(request) => request.mode,
-        _ => Mode::Live,
-    };
-    Some(ProjectedRow { view: ViewScope { tenant: key.tenant.clone(), mode }, row })
+    async fn row(&self, id: &StreamId, stream: Stream) -> Result<Option<ProjectedRow>, StoreError> {
+        let Some(project) = rules_of(id).and_then(|rules| rules.project) else { return Ok(None) };
+        let lines = if stream.first() == 0 { stream.lines } else { self.store.read_history(id).await? };
+        project(id, &lines)
+    }
 }

@@ -7,7 +7,7 @@ pub mod config;
 use std::sync::Arc;
 
 use domain::policy;
-use domain::ports::{ClockAndRng, CoordinationStore, Due, EventStore, Hint, StoreError, TIMER_SHARDS, WorkQueue};
+use domain::ports::{ClockAndRng, CoordinationStore, DueTimer, EventStore, Hint, StoreError, TIMER_SHARDS, WorkQueue};
 use events::Timestamp;
 
 /// Timers up to this far ahead are sent with a delay, so that they fire to the second between ticks.
@@ -51,7 +51,7 @@ impl Schedule {
                 let mut due = self.store.due_timers(shard, now + LOOKAHEAD_MS, most).await?;
                 let all = due.len() < most;
                 // A hint ahead of its time is sent once; after that the timer is a repair, and waits until it is due.
-                due.retain(|due| due.hints == 0 || due.wake <= now || why == Sweep::Restart);
+                due.retain(|due| due.hints_sent == 0 || due.wake <= now || why == Sweep::Restart);
                 self.send(&due, now, why).await?;
                 sent += due.len();
                 if all || due.is_empty() {
@@ -63,7 +63,7 @@ impl Schedule {
         Ok(sent)
     }
 
-    async fn send(&self, due: &[Due], now: Timestamp, why: Sweep) -> Result<(), StoreError> {
+    async fn send(&self, due: &[DueTimer], now: Timestamp, why: Sweep) -> Result<(), StoreError> {
         if due.is_empty() {
             return Ok(());
         }
@@ -74,8 +74,8 @@ impl Schedule {
         let hints: Vec<(Hint, u32)> = due.iter().map(|due| (due.hint.clone(), delay(due.wake))).collect();
         self.queue.send(&hints).await?;
         for due in due {
-            let wake = due.wake.max(now) + policy::repair_ms(due.hints);
-            self.store.reschedule_timer(&due.hint.key, due.wake, wake, due.hints + 1).await?;
+            let wake = due.wake.max(now) + policy::repair_ms(due.hints_sent);
+            self.store.reschedule_timer(&due.hint.stream, due.wake, wake, due.hints_sent + 1).await?;
         }
         Ok(())
     }

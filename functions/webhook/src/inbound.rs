@@ -1,12 +1,14 @@
 //! Messages to us, and what people say about being written to.
 
 use application::directory::last_inbound_key;
-use application::journal;
 use application::problem::Problem;
+use application::{CommandContext, CommandExecutor};
+use domain::aggregate::AggregateId;
 use domain::consent::{ConsentKeyword, KEYWORD_REASON, is_lifted_by_start, parse_keyword};
-use domain::ports::{DocumentKey, JournalKey, StoreError};
+use domain::inbound_message::InboundMessageState;
+use domain::ports::{DocumentKey, StoreError};
 use domain::provider::{ConsentChange, InboundMessage, Provider};
-use events::{Channel, InboundMessageEvent, Recorded, TenantId};
+use events::{Channel, InboundMessageEvent, TenantId};
 
 use crate::Webhook;
 
@@ -17,7 +19,7 @@ const RETENTION_MS: i64 = 400 * 24 * 3_600_000;
 const WINDOW_MS: i64 = 24 * 3_600_000;
 
 impl Webhook {
-    /// Its words first, then its journal: a repeated callback finds both there.
+    /// The content is stored before the stream. A repeated callback finds both.
     pub(crate) async fn receive(
         &self,
         tenant: &TenantId,
@@ -32,7 +34,7 @@ impl Webhook {
         let words = serde_json::json!({ "from": message.from, "text": message.text });
         let shelf = DocumentKey { tenant: tenant.clone(), collection: "inbound", name: name.clone() };
         self.documents.put_document(&shelf, &words.to_string(), Some(self.host.now() + RETENTION_MS)).await?;
-        let key = JournalKey { tenant: tenant.clone(), kind: "inbound", id: name.clone() };
+        let stream = AggregateId::<InboundMessageState>::new(tenant, &name);
         let event = InboundMessageEvent::MessageReceived {
             channel: account.channel,
             config: account.id.clone(),
@@ -57,11 +59,9 @@ impl Webhook {
             _ => (),
         }
         let actor = format!("function:webhook:{}", account.provider);
-        let once = |records: &[Recorded<InboundMessageEvent>]| {
-            let is_new = records.is_empty();
-            Ok::<_, std::convert::Infallible>(if is_new { vec![event.clone()] } else { Vec::new() })
-        };
-        journal::execute((&*self.own.journals, &*self.host), &key, &actor, once).await?;
+        let origin = CommandContext { actor, ..CommandContext::default() };
+        let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &origin };
+        executor.execute(&stream, event).await?;
         Ok(())
     }
 

@@ -30,10 +30,11 @@ use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use domain::aggregate::Aggregate;
 use domain::communication::{Command, DeliveryReport, Rejection};
 use domain::ports::{
-    AddressKey, ClockAndRng, ContentKey, DocumentKey, DocumentStore, EventStore, Hint, ObjectStore, StoreError,
-    StreamKey, UnmatchedQueue, Vault, WorkQueue,
+    AddressKey, ClockAndRng, CommunicationKey, ContentKey, DocumentKey, DocumentStore, EventStore, Hint, ObjectStore,
+    StoreError, UnmatchedQueue, Vault, WorkQueue,
 };
 use domain::provider::{CallbackRequest, MessageRef, ParsedCallback, Provider, ProviderReport};
 use events::{AttemptId, Channel, CommunicationId, Mode, ReportedStatus, TenantId};
@@ -112,7 +113,7 @@ fn soft_bounce_key(contact: &AddressKey) -> DocumentKey {
 /// A fact and the stream it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Callback {
-    pub key: StreamKey,
+    pub key: CommunicationKey,
     pub report: DeliveryReport,
 }
 
@@ -303,7 +304,7 @@ impl Webhook {
         };
         let Ok(attempt) = attempt.parse::<AttemptId>() else { return Ok(MatchResult::Nobodys) };
         let report = DeliveryReport { attempt: Some(attempt.number), ..told.report.clone() };
-        let key = StreamKey { tenant: tenant.clone(), id: attempt.communication };
+        let key = CommunicationKey { tenant: tenant.clone(), id: attempt.communication };
         Ok(MatchResult::About(Callback { key, report }))
     }
 
@@ -314,7 +315,7 @@ impl Webhook {
     ///
     /// [`Problem`] with 503: not all of it is stored.
     pub async fn record(&self, provider: &str, callbacks: Vec<Callback>) -> Result<StatusCode, Problem> {
-        let mut by_stream: BTreeMap<StreamKey, Vec<DeliveryReport>> = BTreeMap::new();
+        let mut by_stream: BTreeMap<CommunicationKey, Vec<DeliveryReport>> = BTreeMap::new();
         for Callback { key, report } in callbacks {
             by_stream.entry(key).or_default().push(report);
         }
@@ -333,7 +334,12 @@ impl Webhook {
         }
     }
 
-    async fn report(&self, provider: &str, key: &StreamKey, reports: &[DeliveryReport]) -> Result<(), ExecuteError> {
+    async fn report(
+        &self,
+        provider: &str,
+        key: &CommunicationKey,
+        reports: &[DeliveryReport],
+    ) -> Result<(), ExecuteError> {
         let origin = CommandContext::function(&format!("webhook:{provider}"));
         let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &origin };
         let loaded = executor.load(key).await?;
@@ -378,11 +384,14 @@ impl Webhook {
     }
 
     /// What came back has another channel's turn at once. Best effort: the stream's timer sends the same hint a minute later.
-    async fn send_fallback_hint(&self, key: &StreamKey, after: &Loaded) {
+    async fn send_fallback_hint(&self, key: &CommunicationKey, after: &Loaded) {
         let now = self.host.now();
         let is_due = after.state.requested().is_ok_and(|communication| communication.is_fallback_due(now));
-        let Some(lane) = application::lane(&after.state).filter(|_| is_due) else { return };
-        if let Err(error) = self.queue.send(&[(Hint { lane, key: key.clone() }, 0)]).await {
+        if !is_due {
+            return;
+        }
+        let hint = Hint { queue: after.state.queue(), stream: key.stream_id() };
+        if let Err(error) = self.queue.send(&[(hint, 0)]).await {
             tracing::warn!(id = %key.id, %error, "a hint was not sent; the sweep will");
         }
     }

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use application::consent::{DEFAULTS, fold, history};
-use application::journal;
+use application::consent::{preferences, preferences_stream};
 use application::problem::{Kind, Problem};
+use application::{CommandContext, CommandExecutor};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::Response;
-use domain::ports::{JournalKey, StoreError};
-use domain::preferences::Preferences;
-use events::{Channel, PreferenceEvent, Recorded, TenantId};
+use domain::preferences::{Command, DEFAULTS, Preferences};
+use events::{Channel, TenantId};
 
 use crate::page::page;
 use crate::{Shared, Webhook};
@@ -58,8 +57,9 @@ fn name(channel: Channel) -> &'static str {
 /// The page as it stands.
 pub(crate) async fn show(State(webhook): Shared, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
     let (tenant, person) = webhook.person(&uri)?;
-    let (defaults, records) = webhook.load_preferences(&tenant, &person).await?;
-    Ok(form(words(&headers), &fold(&records, None).over(&defaults), false))
+    let defaults = preferences(&webhook.own, &tenant, DEFAULTS).await?;
+    let theirs = preferences(&webhook.own, &tenant, &person).await?;
+    Ok(form(words(&headers), &theirs.with_defaults(&defaults), false))
 }
 
 /// What the button does. A box that is not ticked is not in the form.
@@ -74,14 +74,12 @@ pub(crate) async fn save(
     let is_ticked = |name: &str| ticked.iter().any(|ticked| ticked == name);
     let wanted: BTreeMap<Channel, bool> =
         Channel::ALL.iter().map(|channel| (*channel, is_ticked(channel.as_str()))).collect();
-    let (defaults, _) = webhook.load_preferences(&tenant, &person).await?;
-    let decide = |records: &[Recorded<PreferenceEvent>]| {
-        let now = fold(records, None).over(&defaults);
-        Ok::<_, std::convert::Infallible>(now.choose(&wanted, is_ticked("nothing")))
-    };
-    let ports = (&*webhook.own.journals, &*webhook.host);
-    let records = journal::execute(ports, &JournalKey::preferences(&tenant, &person), ACTOR, decide).await?;
-    Ok(form(words(&headers), &fold(&records, None).over(&defaults), true))
+    let defaults = preferences(&webhook.own, &tenant, DEFAULTS).await?;
+    let command = Command::Choose { wanted, wants_nothing: is_ticked("nothing"), defaults: Box::new(defaults.clone()) };
+    let origin = CommandContext::function(ACTOR);
+    let executor = CommandExecutor { store: &*webhook.store, host: &*webhook.host, origin: &origin };
+    let chosen = executor.execute(&preferences_stream(&tenant, &person), command).await?;
+    Ok(form(words(&headers), &chosen.state.with_defaults(&defaults), true))
 }
 
 impl Webhook {
@@ -90,16 +88,6 @@ impl Webhook {
         let detail = "This link is not complete, or its time is over. Ask for a new one.";
         application::hash::preferences_of(&self.contact_key, token, self.host.now())
             .ok_or_else(|| Problem::new(Kind::NotFound, detail))
-    }
-
-    /// The tenant's defaults, and what the person said.
-    async fn load_preferences(
-        &self,
-        tenant: &TenantId,
-        person: &str,
-    ) -> Result<(Preferences, Vec<Recorded<PreferenceEvent>>), StoreError> {
-        let defaults = fold(&history(&*self.own.journals, tenant, DEFAULTS).await?, None);
-        Ok((defaults, history(&*self.own.journals, tenant, person).await?))
     }
 }
 

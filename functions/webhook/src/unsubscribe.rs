@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use domain::communication::DeliveryReport;
-use domain::ports::StreamKey;
+use domain::ports::CommunicationKey;
 use events::ReportedStatus;
 
 use crate::page::page;
@@ -60,7 +60,7 @@ pub(crate) async fn unsubscribe(State(webhook): Shared, uri: Uri, _: Body) -> Re
 
 impl Webhook {
     /// The message that the link was in.
-    async fn verify_link(&self, uri: &Uri) -> Result<(StreamKey, &'static PageText), Problem> {
+    async fn verify_link(&self, uri: &Uri) -> Result<(CommunicationKey, &'static PageText), Problem> {
         let none = || Problem::new(Kind::NotFound, "This link is not complete. Open it from the email again.");
         let token = uri.path().strip_prefix("/unsubscribe/").unwrap_or_default();
         let key = application::hash::unsubscribed(&self.contact_key, token).ok_or_else(none)?;

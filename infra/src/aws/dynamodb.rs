@@ -1,6 +1,4 @@
-//! One item per stream: `pk` = tenant#com#id, `sk` = stream, `v` = its position, `ev` = its events (list of text).
-//! An append is one conditional update. `shard` and `wake` are there while the stream is unfinished: the sparse index
-//! `work` holds no others.
+//! Personal data, API keys and small records, each in its table.
 
 use std::collections::HashMap;
 
@@ -13,21 +11,20 @@ use aws_sdk_dynamodb::types::{
 };
 use domain::message::MessageContent;
 use domain::ports::{
-    AddressKey, ApiKeyStore, Append, AppendError, ContentKey, CoordinationStore, DocumentKey, DocumentStore, Due,
-    EventStore, Hint, JournalKey, Journals, MAX_STREAM_BYTES, Principal, QueueId, ScanPage, StoreError, Stream,
-    StreamKey, TIMER_SHARDS, Vault, VersionedRecord,
+    ApiKeyStore, ContentKey, CoordinationStore, DocumentKey, DocumentStore, Principal, StoreError, Vault,
+    VersionedRecord,
 };
 use events::{TenantId, Timestamp};
 use serde::de::DeserializeOwned;
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// Keys of one BatchGetItem, at most.
+/// The most keys of one BatchGetItem.
 const BATCH: usize = 100;
-/// Times that keys left unprocessed are asked for again: about two seconds, for a caller waits.
+/// Times that unprocessed keys are asked for again: about two seconds, because a caller waits.
 const MAX_ROUNDS: u32 = 8;
 
-/// Streams, guards, vault, keys and limits, each in its table.
+/// The tables of the deployment.
 #[derive(Clone)]
 pub struct DynamoStore {
     pub client: Client,
@@ -62,242 +59,12 @@ where
     StoreError::Unavailable(format!("dynamodb: {code}: {}", error.message().unwrap_or("")))
 }
 
+pub(super) fn has_failed_condition(error: &SdkError<UpdateItemError>) -> bool {
+    error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception)
+}
+
 pub(super) fn parse<T: DeserializeOwned>(body: &str) -> Result<T, StoreError> {
     serde_json::from_str(body).map_err(|error| StoreError::Unreadable(error.to_string()))
-}
-
-fn stream_key(key: &StreamKey) -> Item {
-    HashMap::from([("pk".to_owned(), text(key.path())), ("sk".to_owned(), text("stream"))])
-}
-
-fn stream(item: &Item) -> Result<Stream, StoreError> {
-    let unreadable = |what: &str| StoreError::Unreadable(format!("stream without {what}"));
-    let lines = item.get("ev").and_then(|ev| ev.as_l().ok()).ok_or_else(|| unreadable("events"))?;
-    let lines = lines.iter().map(|line| line.as_s().cloned().map_err(|_| unreadable("text")));
-    Ok(Stream {
-        version: read_number(item, "v").ok_or_else(|| unreadable("a position"))? as u64,
-        lines: lines.collect::<Result<_, _>>()?,
-        wake: read_number(item, "wake").map(Timestamp),
-        writer: read_string(item, "writer")?,
-    })
-}
-
-#[async_trait]
-impl EventStore for DynamoStore {
-    async fn read(&self, key: &StreamKey) -> Result<Stream, StoreError> {
-        let get = self.client.get_item().table_name(&self.events_table).set_key(Some(stream_key(key)));
-        let answer = get
-            .consistent_read(true)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await
-            .map_err(unavailable)?;
-        answer.item.as_ref().map_or(Ok(Stream::default()), stream)
-    }
-
-    async fn append(&self, key: &StreamKey, append: Append) -> Result<(), AppendError> {
-        let bytes: usize = append.lines.iter().map(String::len).sum();
-        if MAX_STREAM_BYTES < bytes {
-            return Err(AppendError::TooLarge);
-        }
-        let timer = match append.wake {
-            Some(_) => "v = :next, wake = :wake, #shard = :shard REMOVE hints",
-            None => "v = :next REMOVE wake, #shard, hints",
-        };
-        let lines = append.lines.iter().map(text).collect();
-        let next = append.expected + append.lines.len() as u64;
-        let mut update = self
-            .client
-            .update_item()
-            .table_name(&self.events_table)
-            .set_key(Some(stream_key(key)))
-            .expression_attribute_names("#shard", "shard")
-            .expression_attribute_values(":new", AttributeValue::L(lines))
-            .expression_attribute_values(":next", number(next))
-            .expression_attribute_values(":me", text(&append.writer))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .return_consumed_capacity(ReturnConsumedCapacity::Indexes);
-        update = match append.expected {
-            0 => update
-                .update_expression(format!("SET ev = :new, writer = :me, lane = :lane, {timer}"))
-                .condition_expression("attribute_not_exists(pk)")
-                .expression_attribute_values(":lane", text(append.lane.name())),
-            expected => update
-                .update_expression(format!("SET ev = list_append(ev, :new), writer = :me, {timer}"))
-                .condition_expression("v = :expected")
-                .expression_attribute_values(":expected", number(expected)),
-        };
-        if let Some(wake) = append.wake {
-            let shard = key.id.shard_byte() % TIMER_SHARDS;
-            update = update
-                .expression_attribute_values(":wake", number(wake.0))
-                .expression_attribute_values(":shard", number(shard));
-        }
-        match update.send().await {
-            Ok(_) => Ok(()),
-            Err(error) if is_own(&error, &append.writer) => Ok(()),
-            Err(error) => Err(classify(error)),
-        }
-    }
-
-    async fn due_timers(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
-        let query = self
-            .client
-            .query()
-            .table_name(&self.events_table)
-            .index_name("work")
-            .key_condition_expression("#shard = :shard AND wake <= :until")
-            .expression_attribute_names("#shard", "shard")
-            .expression_attribute_values(":shard", number(shard))
-            .expression_attribute_values(":until", number(until.0));
-        let mut pages = query.into_paginator().items().send();
-        let mut due = Vec::new();
-        while let Some(item) = pages.next().await {
-            let item = item.map_err(unavailable)?;
-            let (pk, lane) = (read_string(&item, "pk")?, read_string(&item, "lane")?);
-            let wrong = || StoreError::Unreadable(format!("key {pk}, lane {lane}"));
-            let hint = Hint {
-                key: StreamKey::parse_storage_key(&pk).ok_or_else(wrong)?,
-                lane: QueueId::parse(&lane).ok_or_else(wrong)?,
-            };
-            let wake = Timestamp(read_number(&item, "wake").ok_or_else(wrong)?);
-            let hints = read_number(&item, "hints").unwrap_or(0) as u32;
-            due.push(Due { hint, wake, hints });
-            if due.len() == limit {
-                break;
-            }
-        }
-        Ok(due)
-    }
-
-    async fn reschedule_timer(
-        &self,
-        key: &StreamKey,
-        from: Timestamp,
-        to: Timestamp,
-        hints: u32,
-    ) -> Result<(), StoreError> {
-        let moved = self
-            .client
-            .update_item()
-            .table_name(&self.events_table)
-            .set_key(Some(stream_key(key)))
-            .update_expression("SET wake = :wake, hints = :hints")
-            .condition_expression("wake = :seen")
-            .expression_attribute_values(":wake", number(to.0))
-            .expression_attribute_values(":hints", number(hints))
-            .expression_attribute_values(":seen", number(from.0))
-            .send()
-            .await;
-        unless_condition(moved)
-    }
-
-    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<ScanPage, StoreError> {
-        let start = after.and_then(|after| after.split_once(' '));
-        let start = start.map(|(sk, pk)| HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))]));
-        let scan = self.client.scan().table_name(&self.events_table).limit(limit as i32);
-        let scan = scan.filter_expression("sk = :stream").expression_attribute_values(":stream", text("stream"));
-        let answer = scan.consistent_read(true).set_exclusive_start_key(start).send().await.map_err(unavailable)?;
-        let one = |item: &Item| {
-            let pk = read_string(item, "pk")?;
-            let key = StreamKey::parse_storage_key(&pk).ok_or_else(|| StoreError::Unreadable(format!("key {pk}")))?;
-            Ok((key, stream(item)?))
-        };
-        let streams = answer.items().iter().map(one).collect::<Result<_, StoreError>>()?;
-        // The last item looked at may be a guard, so both parts of its key are kept.
-        let next = answer.last_evaluated_key();
-        let next =
-            next.map(|key| Ok::<_, StoreError>(format!("{} {}", read_string(key, "sk")?, read_string(key, "pk")?)));
-        let next = next.transpose()?;
-        Ok(ScanPage { streams, next })
-    }
-
-    async fn is_suppressed(&self, contact: &AddressKey) -> Result<bool, StoreError> {
-        let get = self.client.get_item().table_name(&self.events_table);
-        let answer = get
-            .set_key(Some(guard_key(contact)))
-            .projection_expression("lifted")
-            .consistent_read(true)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await;
-        Ok(answer.map_err(unavailable)?.item.is_some_and(|guard| !guard.contains_key("lifted")))
-    }
-
-    async fn suppress(&self, contact: &AddressKey, reason: &str, at: Timestamp) -> Result<(), StoreError> {
-        // An update, so that no function needs the right to put items into this table.
-        let first = self
-            .client
-            .update_item()
-            .table_name(&self.events_table)
-            .set_key(Some(guard_key(contact)))
-            .update_expression("SET reason = :reason, #at = :at REMOVE lifted")
-            .condition_expression("attribute_not_exists(pk) OR attribute_exists(lifted)")
-            .expression_attribute_names("#at", "at")
-            .expression_attribute_values(":reason", text(reason))
-            .expression_attribute_values(":at", number(at.0));
-        unless_condition(first.send().await)
-    }
-
-    async fn unsuppress(&self, contact: &AddressKey, reason: &str) -> Result<(), StoreError> {
-        // Marked, not deleted: no function may delete from this table.
-        let lift = self
-            .client
-            .update_item()
-            .table_name(&self.events_table)
-            .set_key(Some(guard_key(contact)))
-            .update_expression("SET lifted = :lifted")
-            .condition_expression("reason = :reason")
-            .expression_attribute_values(":lifted", AttributeValue::Bool(true))
-            .expression_attribute_values(":reason", text(reason));
-        unless_condition(lift.send().await)
-    }
-
-    async fn suppression(&self, contact: &AddressKey) -> Result<Option<String>, StoreError> {
-        let get = self.client.get_item().table_name(&self.events_table).set_key(Some(guard_key(contact)));
-        let item = get.consistent_read(true).send().await.map_err(unavailable)?.item;
-        item.filter(|guard| !guard.contains_key("lifted")).map(|guard| read_string(&guard, "reason")).transpose()
-    }
-}
-
-/// A condition that does not hold is nothing to do.
-fn unless_condition<T>(done: Result<T, SdkError<UpdateItemError>>) -> Result<(), StoreError> {
-    match done {
-        Err(error) if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) => {
-            Ok(())
-        }
-        other => other.map(|_| ()).map_err(unavailable),
-    }
-}
-
-fn guard_key(contact: &AddressKey) -> Item {
-    let AddressKey { tenant, channel, contact_hash } = contact;
-    let pk = format!("{tenant}#suppressed#{}#{contact_hash}", channel.as_str());
-    HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text("guard"))])
-}
-
-/// The condition failed because this very append has already been done.
-fn is_own(error: &SdkError<UpdateItemError>, me: &str) -> bool {
-    let Some(UpdateItemError::ConditionalCheckFailedException(lost)) = error.as_service_error() else {
-        return false;
-    };
-    lost.item().and_then(|item| item.get("writer")?.as_s().ok()).is_some_and(|writer| writer == me)
-}
-
-fn classify(error: SdkError<UpdateItemError>) -> AppendError {
-    let code = error.code().unwrap_or("no answer").to_owned();
-    let detail = format!("dynamodb: {code}: {}", error.message().unwrap_or(""));
-    match &error {
-        SdkError::ServiceError(answer) => match answer.err() {
-            UpdateItemError::ConditionalCheckFailedException(_) => AppendError::Conflict,
-            UpdateItemError::InternalServerError(_) => AppendError::Unknown(detail),
-            _ if code == "ValidationException" && detail.contains("size") => AppendError::TooLarge,
-            _ => AppendError::NotApplied(detail),
-        },
-        SdkError::ConstructionFailure(_) => AppendError::NotApplied(detail),
-        SdkError::DispatchFailure(failure) if failure.is_user() => AppendError::NotApplied(detail),
-        _ => AppendError::Unknown(detail),
-    }
 }
 
 fn content_key(key: &ContentKey) -> Item {
@@ -341,8 +108,8 @@ impl Vault for DynamoStore {
     ) -> Result<Vec<(ContentKey, MessageContent)>, StoreError> {
         let is_there = |item: &Item| is_in_time(item, now);
         let found = self.partition(ContentKey::partition(tenant, subject), before, limit, is_there).await?;
-        let key = |place: &str| ContentKey::parse(tenant, subject, place);
-        let of_it = found.into_iter().filter_map(|(place, body)| Some((key(&place)?, body)));
+        let key = |sort_key: &str| ContentKey::parse(tenant, subject, sort_key);
+        let of_it = found.into_iter().filter_map(|(sort_key, body)| Some((key(&sort_key)?, body)));
         of_it.map(|(key, body)| Ok((key, parse(&body)?))).collect()
     }
 
@@ -353,7 +120,7 @@ impl Vault for DynamoStore {
 }
 
 impl DynamoStore {
-    /// Places and bodies of one partition of the vault, the greatest place first.
+    /// Sort keys and bodies of one partition of the vault, the greatest first.
     async fn partition(
         &self,
         partition: String,
@@ -388,7 +155,7 @@ impl DynamoStore {
     }
 }
 
-/// Any number of items by key, in the order asked; what a request leaves out is asked for again.
+/// Any number of items by key, in the order of `keys`. What a response leaves out is asked for again.
 pub(super) async fn get_items(client: &Client, table: &str, keys: &[Item]) -> Result<Vec<Option<Item>>, StoreError> {
     let name = |item: &Item| {
         let range = item.get("sk").and_then(|sk| sk.as_s().ok()).cloned();
@@ -508,60 +275,12 @@ fn versioned(item: &Item) -> Result<VersionedRecord, StoreError> {
     Ok(VersionedRecord { version: read_number(item, "v").unwrap_or(0) as u64, body: read_string(item, "body")? })
 }
 
-fn journal_key(key: &JournalKey) -> Item {
-    HashMap::from([("pk".to_owned(), text(key.path())), ("sk".to_owned(), text("journal"))])
-}
-
-#[async_trait]
-impl Journals for DynamoStore {
-    async fn read_journal(&self, key: &JournalKey) -> Result<Stream, StoreError> {
-        let get = self.client.get_item().table_name(&self.events_table).set_key(Some(journal_key(key)));
-        let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let item = get.send().await.map_err(unavailable)?.item;
-        item.as_ref().map_or(Ok(Stream::default()), stream)
-    }
-
-    async fn append_journal(
-        &self,
-        key: &JournalKey,
-        expected: u64,
-        lines: Vec<String>,
-        writer: &str,
-    ) -> Result<(), AppendError> {
-        let next = expected + lines.len() as u64;
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.events_table)
-            .set_key(Some(journal_key(key)))
-            .expression_attribute_values(":new", AttributeValue::L(lines.iter().map(text).collect()))
-            .expression_attribute_values(":next", number(next))
-            .expression_attribute_values(":me", text(writer))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let update = match expected {
-            0 => update
-                .update_expression("SET ev = :new, v = :next, writer = :me")
-                .condition_expression("attribute_not_exists(pk)"),
-            expected => update
-                .update_expression("SET ev = list_append(ev, :new), v = :next, writer = :me")
-                .condition_expression("v = :expected")
-                .expression_attribute_values(":expected", number(expected)),
-        };
-        match update.send().await {
-            Ok(_) => Ok(()),
-            Err(error) if is_own(&error, writer) => Ok(()),
-            Err(error) => Err(classify(error)),
-        }
-    }
-}
-
 fn document_key(key: &DocumentKey) -> Item {
     let (pk, sk) = key.path();
     HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }
 
-/// DynamoDB deletes what is past its time some days late: until then it is passed over.
+/// DynamoDB deletes expired items up to some days late. Until then they are passed over.
 fn is_in_time(item: &Item, now: Timestamp) -> bool {
     read_number(item, "ttl").is_none_or(|ttl| now.0 / 1_000 < ttl)
 }
@@ -575,6 +294,26 @@ impl DocumentStore for DynamoStore {
         let put = self.client.put_item().table_name(&self.vault_table).set_item(Some(item));
         let put = put.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
         put.map(|_| ()).map_err(unavailable)
+    }
+
+    async fn replace_document(&self, key: &DocumentKey, seen: Option<&str>, body: &str) -> Result<bool, StoreError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.vault_table)
+            .set_key(Some(document_key(key)))
+            .update_expression("SET body = :body REMOVE #ttl")
+            .expression_attribute_names("#ttl", "ttl")
+            .expression_attribute_values(":body", text(body));
+        let update = match seen {
+            None => update.condition_expression("attribute_not_exists(pk)"),
+            Some(seen) => update.condition_expression("body = :seen").expression_attribute_values(":seen", text(seen)),
+        };
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(error) if has_failed_condition(&error) => Ok(false),
+            Err(error) => Err(unavailable(error)),
+        }
     }
 
     async fn get_document(&self, key: &DocumentKey, now: Timestamp) -> Result<Option<String>, StoreError> {
@@ -592,11 +331,11 @@ impl DocumentStore for DynamoStore {
     async fn list_documents(
         &self,
         tenant: &TenantId,
-        shelf: &'static str,
+        collection: &'static str,
         before: Option<&str>,
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<(String, String)>, StoreError> {
-        self.partition(format!("{tenant}#{shelf}"), before, limit, |item| is_in_time(item, now)).await
+        self.partition(format!("{tenant}#{collection}"), before, limit, |item| is_in_time(item, now)).await
     }
 }

@@ -11,7 +11,7 @@ use domain::ports::{
 /// The most messages of one batch request.
 const MAX_BATCH: usize = 10;
 
-/// The work queues, with one SQS queue for each channel and priority.
+/// The work queues, each an SQS queue.
 pub struct SqsWorkQueue {
     pub client: aws_sdk_sqs::Client,
     pub urls: BTreeMap<QueueId, String>,
@@ -22,10 +22,6 @@ impl SqsWorkQueue {
         let missing = || StoreError::Unavailable(format!("no queue for {}", queue.name()));
         self.urls.get(&queue).ok_or_else(missing)
     }
-}
-
-fn body(hint: &Hint) -> String {
-    serde_json::json!({ "tenant": hint.key.tenant, "id": hint.key.id }).to_string()
 }
 
 fn to_store_error(error: impl std::fmt::Display) -> StoreError {
@@ -39,21 +35,21 @@ impl WorkQueue for SqsWorkQueue {
             let send = self
                 .client
                 .send_message()
-                .queue_url(self.url(hint.lane)?)
-                .message_body(body(hint))
-                .message_group_id(hint.key.tenant.as_str())
+                .queue_url(self.url(hint.queue)?)
+                .message_body(hint.body())
+                .message_group_id(hint.stream.tenant.as_str())
                 .delay_seconds((*delay).min(MAX_QUEUE_DELAY_S) as i32);
             return send.send().await.map(|_| ()).map_err(|e| to_store_error(e.into_service_error()));
         }
         let mut by_queue: BTreeMap<QueueId, Vec<&(Hint, u32)>> = BTreeMap::new();
-        hints.iter().for_each(|hint| by_queue.entry(hint.0.lane).or_default().push(hint));
+        hints.iter().for_each(|hint| by_queue.entry(hint.0.queue).or_default().push(hint));
         for (queue, hints) in by_queue {
             for chunk in hints.chunks(MAX_BATCH) {
                 let entries = chunk.iter().enumerate().map(|(index, (hint, delay))| {
                     SendMessageBatchRequestEntry::builder()
                         .id(index.to_string())
-                        .message_body(body(hint))
-                        .message_group_id(hint.key.tenant.as_str())
+                        .message_body(hint.body())
+                        .message_group_id(hint.stream.tenant.as_str())
                         .delay_seconds((*delay).min(MAX_QUEUE_DELAY_S) as i32)
                         .build()
                         .expect("id and body are set")

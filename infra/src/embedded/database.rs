@@ -10,8 +10,11 @@ use tokio::sync::{Notify, oneshot};
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS events (
-  pk TEXT PRIMARY KEY, v INTEGER NOT NULL, ev TEXT NOT NULL, writer TEXT NOT NULL, lane TEXT NOT NULL,
-  shard INTEGER, wake INTEGER, hints INTEGER NOT NULL DEFAULT 0, changed INTEGER NOT NULL);
+  pk TEXT PRIMARY KEY, v INTEGER NOT NULL, ev TEXT NOT NULL, snapshot TEXT, writer TEXT NOT NULL, lane TEXT NOT NULL,
+  shard INTEGER, wake INTEGER, hints INTEGER NOT NULL DEFAULT 0, changed INTEGER NOT NULL, listed INTEGER);
+CREATE TABLE IF NOT EXISTS chunks (
+  pk TEXT, first INTEGER, ev TEXT NOT NULL, PRIMARY KEY (pk, first)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS listed ON events (pk) WHERE listed IS NOT NULL;
 CREATE INDEX IF NOT EXISTS work ON events (shard, wake) WHERE wake IS NOT NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS feed ON events (changed);
 CREATE TABLE IF NOT EXISTS suppressed (
@@ -31,7 +34,6 @@ CREATE TABLE IF NOT EXISTS counters (
 CREATE TABLE IF NOT EXISTS view_times (view TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS limits (name TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records (name TEXT PRIMARY KEY, v INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS journals (pk TEXT PRIMARY KEY, v INTEGER NOT NULL, ev TEXT NOT NULL, writer TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS inbox (id INTEGER PRIMARY KEY, due INTEGER NOT NULL, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS cursors (consumer TEXT PRIMARY KEY, changed INTEGER NOT NULL) WITHOUT ROWID;
 ";
@@ -44,17 +46,15 @@ DROP TABLE IF EXISTS view_rows; DROP TABLE IF EXISTS counters; DROP TABLE IF EXI
 /// Jobs that one commit takes at most.
 const GROUP: usize = 256;
 
-/// The file could not be opened.
-#[derive(Debug)]
-pub struct OpenError(rusqlite::Error);
-
-impl std::fmt::Display for OpenError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the data file cannot be opened: {}", self.0)
-    }
+/// Why the file was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the data file cannot be opened: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// Its streams have a form that no released version wrote.
+    #[error("the data file is of a version before the first release; start with an empty folder")]
+    Outdated,
 }
-
-impl std::error::Error for OpenError {}
 
 type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 type Job = Box<dyn FnOnce(&Connection) -> Reply + Send>;
@@ -80,19 +80,22 @@ impl Database {
     ///
     /// [`OpenError`]: not a database, or the folder cannot be written.
     pub fn open(path: &Path, durable: bool) -> Result<Self, OpenError> {
-        let connection = Connection::open(path).map_err(OpenError)?;
+        let connection = Connection::open(path)?;
         let synchronous = if durable { "FULL" } else { "OFF" };
         let pragmas = format!(
             "PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous}; PRAGMA busy_timeout=5000;
              PRAGMA temp_store=MEMORY; PRAGMA cache_size=-32000; PRAGMA wal_autocheckpoint=4000;"
         );
-        connection.execute_batch(&pragmas).map_err(OpenError)?;
-        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(OpenError)?;
-        if found != VIEWS_VERSION {
-            connection.execute_batch(FORGET_VIEWS).map_err(OpenError)?;
+        connection.execute_batch(&pragmas)?;
+        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if has_journals(&connection)? {
+            return Err(OpenError::Outdated);
         }
-        connection.execute_batch(SCHEMA).map_err(OpenError)?;
-        connection.pragma_update(None, "user_version", VIEWS_VERSION).map_err(OpenError)?;
+        if found != VIEWS_VERSION {
+            connection.execute_batch(FORGET_VIEWS)?;
+        }
+        connection.execute_batch(SCHEMA)?;
+        connection.pragma_update(None, "user_version", VIEWS_VERSION)?;
         connection.set_prepared_statement_cache_capacity(64);
         let (writer, jobs) = channel();
         std::thread::Builder::new()
@@ -195,4 +198,13 @@ pub(super) fn unavailable(error: rusqlite::Error) -> StoreError {
 
 pub(super) fn unreadable(error: impl std::fmt::Display) -> StoreError {
     StoreError::Unreadable(error.to_string())
+}
+
+/// Whether the file holds streams as they were stored before all kinds shared one table.
+fn has_journals(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'journals'")?.exists([])
+}
+
+pub(super) fn execute(connection: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
+    connection.prepare_cached(sql).and_then(|mut s| s.execute(params)).map_err(unavailable)
 }

@@ -7,8 +7,7 @@ use domain::ports::{ClockAndRng, StoreError, UnmatchedQueue, UnmatchedRetry};
 use events::Timestamp;
 use rusqlite::params;
 
-use super::database::Database;
-use super::store::execute;
+use super::database::{Database, execute};
 
 /// Stores unmatched reports until they are due for another try.
 pub struct SqliteUnmatchedQueue {

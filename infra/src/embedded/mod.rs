@@ -1,6 +1,7 @@
 //! Adapters for running on one machine: a SQLite file instead of DynamoDB, and queues in memory instead of SQS.
 
 mod database;
+mod event_store;
 mod inbox;
 mod objects;
 mod queue;
@@ -9,8 +10,9 @@ mod store;
 mod views;
 
 pub use database::{Database, OpenError};
+pub use event_store::Change;
 pub use inbox::{SqliteUnmatchedQueue, WaitingCallback};
 pub use objects::{FolderObjectStore, upload_scope};
-pub use queue::{MemoryWorkQueue, ReceivedHint, WaitingClock};
+pub use queue::{MemoryWorkQueue, QueueConsumer, ReceivedHint, WaitingClock};
 pub use sealer::LocalKeyCipher;
-pub use store::{Change, LogAlertSink};
+pub use store::LogAlertSink;

@@ -45,10 +45,41 @@ struct State {
     next_id: u64,
 }
 
-/// Both priority queues of every channel, and a list of dead letters.
+/// Who receives from the queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum QueueConsumer {
+    /// Delivers the messages of one channel.
+    Delivery(Channel),
+    Process,
+}
+
+impl QueueConsumer {
+    fn all() -> impl Iterator<Item = QueueConsumer> {
+        Channel::ALL.iter().copied().map(QueueConsumer::Delivery).chain([QueueConsumer::Process])
+    }
+
+    fn of(queue: QueueId) -> QueueConsumer {
+        match queue {
+            QueueId::Delivery { channel, .. } => QueueConsumer::Delivery(channel),
+            QueueId::Process => QueueConsumer::Process,
+        }
+    }
+
+    /// Its queues, the most urgent first.
+    fn queues(self) -> Vec<QueueId> {
+        match self {
+            QueueConsumer::Delivery(channel) => {
+                [true, false].map(|is_high_priority| QueueId::Delivery { channel, is_high_priority }).to_vec()
+            }
+            QueueConsumer::Process => vec![QueueId::Process],
+        }
+    }
+}
+
+/// All work queues, and a list of dead letters.
 pub struct MemoryWorkQueue {
     state: Mutex<State>,
-    arrived: BTreeMap<Channel, Notify>,
+    arrived: BTreeMap<QueueConsumer, Notify>,
     dead_letter_added: Notify,
     host: Arc<dyn WaitingClock>,
     visibility_ms: i64,
@@ -57,7 +88,7 @@ pub struct MemoryWorkQueue {
 impl MemoryWorkQueue {
     /// `visibility_ms` is how long a received message stays hidden, by the host's clock.
     pub fn new(host: Arc<dyn WaitingClock>, visibility_ms: i64) -> Self {
-        let arrived = Channel::ALL.iter().map(|channel| (*channel, Notify::new())).collect();
+        let arrived = QueueConsumer::all().map(|consumer| (consumer, Notify::new())).collect();
         MemoryWorkQueue { state: Mutex::default(), arrived, dead_letter_added: Notify::new(), host, visibility_ms }
     }
 
@@ -65,14 +96,14 @@ impl MemoryWorkQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for up to ten messages of a channel. Those of the high priority queue come first.
-    pub async fn receive(&self, channel: Channel) -> Vec<ReceivedHint> {
+    /// Waits for up to ten messages. Those of the high priority queue come first.
+    pub async fn receive(&self, consumer: QueueConsumer) -> Vec<ReceivedHint> {
         loop {
-            let arrived = self.arrived[&channel].notified();
-            let (taken, next) = self.take(channel);
+            let arrived = self.arrived[&consumer].notified();
+            let (taken, next) = self.take(consumer);
             if !taken.is_empty() {
                 if next.is_some_and(|next| next <= self.host.now()) {
-                    self.arrived[&channel].notify_one();
+                    self.arrived[&consumer].notify_one();
                 }
                 return taken;
             }
@@ -88,13 +119,13 @@ impl MemoryWorkQueue {
     }
 
     /// Takes the visible messages. Also returns when the next message becomes visible.
-    fn take(&self, channel: Channel) -> (Vec<ReceivedHint>, Option<Timestamp>) {
+    fn take(&self, consumer: QueueConsumer) -> (Vec<ReceivedHint>, Option<Timestamp>) {
         let now = self.host.now();
         let mut state = self.lock();
         let State { queues, messages, dead, .. } = &mut *state;
         let (mut taken, mut next) = (Vec::new(), None::<Timestamp>);
-        for high in [true, false] {
-            let queue = queues.entry(QueueId { channel, high }).or_default();
+        for queue in consumer.queues() {
+            let queue = queues.entry(queue).or_default();
             let expired: Vec<u64> =
                 queue.in_flight.iter().filter(|(_, until)| **until <= now).map(|(id, _)| *id).collect();
             for id in expired {
@@ -127,7 +158,7 @@ impl MemoryWorkQueue {
     pub fn acknowledge(&self, received: &ReceivedHint) {
         let mut state = self.lock();
         state.messages.remove(&received.id);
-        state.queues.entry(received.hint.lane).or_default().in_flight.remove(&received.id);
+        state.queues.entry(received.hint.queue).or_default().in_flight.remove(&received.id);
     }
 
     /// Waits for dead letters and takes them.
@@ -158,8 +189,8 @@ impl WorkQueue for MemoryWorkQueue {
             state.next_id += 1;
             state.messages.insert(id, (hint.clone(), 0));
             let at = now + i64::from(*delay_s) * 1_000;
-            state.queues.entry(hint.lane).or_default().ready.push(Reverse((at, id)));
-            self.arrived[&hint.lane.channel].notify_one();
+            state.queues.entry(hint.queue).or_default().ready.push(Reverse((at, id)));
+            self.arrived[&QueueConsumer::of(hint.queue)].notify_one();
         }
         Ok(())
     }
@@ -167,7 +198,7 @@ impl WorkQueue for MemoryWorkQueue {
     async fn depth(&self, queue: QueueId) -> Result<QueueDepth, StoreError> {
         let now = self.host.now();
         let state = self.lock();
-        let dead = state.dead.iter().filter(|hint| hint.lane == queue).count() as u64;
+        let dead = state.dead.iter().filter(|hint| hint.queue == queue).count() as u64;
         let Some(queue) = state.queues.get(&queue) else { return Ok(QueueDepth { dead, ..QueueDepth::default() }) };
         let waiting = queue.ready.iter().filter(|Reverse((at, _))| *at <= now).count();
         Ok(QueueDepth {

@@ -9,8 +9,7 @@ use domain::stats::{Counters, add_counters, contribution, counter_delta};
 use events::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::database::{Database, in_transaction, unavailable, unreadable};
-use super::store::execute;
+use super::database::{Database, execute, in_transaction, unavailable, unreadable};
 
 /// The most rows that are examined for one page.
 const MAX_EXAMINED: usize = 2_000;

@@ -1,7 +1,7 @@
 //! Adapters for the messaging providers. Each provider has one file, which sends one message per call, classifies the
 //! result and reads the provider's callbacks. Provider files use the toolkit modules and never each other's file.
 //!
-//! To add a provider, write its file, add its row to [`REGISTRY`] and document it. `docs/adding-a-provider.md` shows
+//! To add a provider, write its file, add its row to [`REGISTRY`] and document it. `docs/extending.md` shows
 //! how.
 
 // The list of providers and what is built from it.

@@ -55,6 +55,18 @@ impl DocumentStore for World {
         self.write_io("document put", |state| drop(state.documents.insert(key.clone(), body.to_owned()))).await
     }
 
+    async fn replace_document(&self, key: &DocumentKey, seen: Option<&str>, body: &str) -> Result<bool, StoreError> {
+        let mut is_replaced = false;
+        self.write_io("document swap", |state| {
+            is_replaced = state.documents.get(key).map(String::as_str) == seen;
+            if is_replaced {
+                state.documents.insert(key.clone(), body.to_owned());
+            }
+        })
+        .await?;
+        Ok(is_replaced)
+    }
+
     async fn get_document(&self, key: &DocumentKey, _: Timestamp) -> Result<Option<String>, StoreError> {
         self.read_io("document").await?;
         Ok(self.state().documents.get(key).cloned())
@@ -67,14 +79,14 @@ impl DocumentStore for World {
     async fn list_documents(
         &self,
         tenant: &TenantId,
-        shelf: &'static str,
+        collection: &'static str,
         before: Option<&str>,
         limit: usize,
         _: Timestamp,
     ) -> Result<Vec<(String, String)>, StoreError> {
         self.read_io("shelf").await?;
         let state = self.state();
-        let on_it = |key: &DocumentKey| key.tenant == *tenant && key.collection == shelf;
+        let on_it = |key: &DocumentKey| key.tenant == *tenant && key.collection == collection;
         let later = state.documents.iter().rev().filter(|(key, _)| on_it(key));
         let later = later.filter(|(key, _)| before.is_none_or(|before| key.name.as_str() < before));
         Ok(later.take(limit).map(|(key, body)| (key.name.clone(), body.clone())).collect())

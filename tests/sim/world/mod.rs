@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use domain::ports::ClockAndRng;
+use domain::ports::{ClockAndRng, QueueId};
 use events::Timestamp;
 use tests::rng::SeededRng;
 
@@ -19,11 +19,11 @@ mod views;
 
 pub use faults::Fault;
 pub use provider::SimProvider;
-pub use state::{Callback, FEEDS, StoredRecords, WorldState};
+pub use state::{Callback, FEEDS, WorldState};
 pub use streams::as_current_version;
 pub use tenants::{TENANT_CONFIG, TENANTS};
 
-use tenants::{initial_journals, tenant_secret};
+use tenants::{tenant_channel, tenant_secret};
 
 /// Implements every port, as one version of the code sees it.
 #[derive(Clone)]
@@ -35,12 +35,17 @@ pub struct World {
 
 impl World {
     pub fn new(seed: u64, now: i64) -> Self {
+        // In half of the seeds one tenant has its own channel; in the others both share the same accounts.
+        let channel = if seed % 4 < 2 { Some(tenant_channel()) } else { None };
+        let listed = channel.iter().map(|(id, _)| (id.clone(), true)).collect();
         let state = Arc::new(Mutex::new(WorldState {
             now,
             rng: SeededRng::new(seed),
             faults: true,
             injected: 0,
-            streams: BTreeMap::new(),
+            streams: channel.into_iter().map(|(id, stream)| (id, (stream, QueueId::Process, 0))).collect(),
+            chunks: BTreeMap::new(),
+            listed,
             vault: BTreeMap::new(),
             suppressed: BTreeMap::new(),
             records: BTreeMap::new(),
@@ -51,8 +56,6 @@ impl World {
             messages: Vec::new(),
             calls: Vec::new(),
             callbacks: Vec::new(),
-            // In half of the seeds one tenant has its own channel; in the others both share the same accounts.
-            journals: if seed % 4 < 2 { initial_journals() } else { BTreeMap::new() },
             documents: BTreeMap::from([(tenant_secret(), "{}".to_owned())]),
             objects: BTreeMap::new(),
             inbox: Vec::new(),

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use domain::communication::{AttemptOutcome, DeliveryReport};
-use domain::ports::{OutboundMessage, Provider, ProviderConfig, QueryResult, SendResult, StoreError, StreamKey};
+use domain::ports::{CommunicationKey, OutboundMessage, Provider, ProviderConfig, QueryResult, SendResult, StoreError};
 use domain::provider::Capabilities;
 use events::{CommunicationId, InDoubtCause, RefusalClass, ReportedStatus, Timestamp};
 
@@ -126,7 +126,7 @@ impl World {
                     0 if state.faults => 400_000,
                     _ => state.rng.below(60_000) as i64,
                 };
-                let key = StreamKey { tenant: outbound.tenant.clone(), id: outbound.attempt.communication };
+                let key = CommunicationKey { tenant: outbound.tenant.clone(), id: outbound.attempt.communication };
                 let report = DeliveryReport {
                     attempt: by.is_none().then_some(outbound.attempt.number),
                     fact: *fact,

@@ -6,11 +6,11 @@ use domain::communication::DeliveryReport;
 use domain::communication_view::CommunicationRow;
 use domain::message::MessageContent;
 use domain::ports::{
-    Append, AppendError, ContentKey, DocumentKey, Hint, JournalKey, ObjectKey, QueueId, Stream, StreamKey,
+    AppendError, AppendRequest, CommunicationKey, ContentKey, DocumentKey, Hint, Listing, ObjectKey, QueueId, Stream,
     UnmatchedRetry, VersionedRecord, ViewScope,
 };
 use domain::stats::Counters;
-use events::{AttemptId, TenantId};
+use events::{AttemptId, StreamId, TenantId};
 use project::Image;
 use tests::rng::SeededRng;
 
@@ -41,7 +41,7 @@ pub struct Call {
 #[derive(Debug, Clone)]
 pub struct Callback {
     pub at: i64,
-    pub key: StreamKey,
+    pub key: CommunicationKey,
     pub report: DeliveryReport,
     /// The provider's own id of the message. `None` if it echoes ours.
     pub by: Option<String>,
@@ -55,7 +55,11 @@ pub struct WorldState {
     pub rng: SeededRng,
     pub faults: bool,
     pub injected: u64,
-    pub streams: BTreeMap<StreamKey, StoredRecords>,
+    pub streams: BTreeMap<StreamId, StoredRecords>,
+    /// Events that were moved out of their stream's item.
+    pub chunks: BTreeMap<StreamId, Vec<String>>,
+    /// Listed streams; false for those that are listed no more.
+    pub listed: BTreeMap<StreamId, bool>,
     pub vault: BTreeMap<ContentKey, MessageContent>,
     /// Time of suppression by tenant and contact.
     pub suppressed: BTreeMap<(String, String), i64>,
@@ -69,7 +73,6 @@ pub struct WorldState {
     pub messages: Vec<Message>,
     pub calls: Vec<Call>,
     pub callbacks: Vec<Callback>,
-    pub journals: BTreeMap<JournalKey, Stream>,
     pub documents: BTreeMap<DocumentKey, String>,
     pub objects: BTreeMap<ObjectKey, Vec<u8>>,
     /// Delivery reports whose message was not known, and when they are matched again.
@@ -100,23 +103,43 @@ impl WorldState {
         self.last_id
     }
 
-    pub fn apply(&mut self, key: &StreamKey, append: &Append) -> Result<(), AppendError> {
-        let entry = self.streams.entry(key.clone());
-        let (stream, lane, hints) = entry.or_insert_with(|| (Stream::default(), append.lane, 0));
+    pub fn apply(&mut self, id: &StreamId, append: &AppendRequest) -> Result<(), AppendError> {
+        let entry = self.streams.entry(id.clone());
+        let (stream, queue, hints_sent) = entry.or_insert_with(|| (Stream::default(), append.queue, 0));
         let is_blind = self.bug.is_some_and(|bug| bug.is_blind(self.function_name));
-        if stream.version != append.expected && !is_blind {
-            return if stream.writer == append.writer { Ok(()) } else { Err(AppendError::Conflict) };
+        if stream.version != append.expected_version && !is_blind {
+            return if stream.writer_id == append.writer_id { Ok(()) } else { Err(AppendError::Conflict) };
         }
-        stream.lines.extend(append.lines.iter().cloned());
-        stream.version += append.lines.len() as u64;
+        if let Some(roll_over) = &append.roll_over {
+            self.chunks.entry(id.clone()).or_default().append(&mut stream.lines);
+            stream.snapshot = Some(roll_over.snapshot.clone());
+        }
+        stream.lines.extend(append.encoded_events.iter().cloned());
+        stream.version += append.encoded_events.len() as u64;
         stream.wake = append.wake;
-        stream.writer.clone_from(&append.writer);
-        (*lane, *hints) = (append.lane, 0);
+        stream.writer_id.clone_from(&append.writer_id);
+        (*queue, *hints_sent) = (append.queue, 0);
+        match append.listing {
+            Listing::Unchanged => (),
+            Listing::Add => drop(self.listed.insert(id.clone(), true)),
+            Listing::Remove => drop(self.listed.insert(id.clone(), false)),
+        }
         if self.projects {
-            let image = Image { key: key.clone(), lines: stream.lines.clone() };
-            self.feed[usize::from(key.id.shard_byte()) % FEEDS].push_back(image);
+            let image = Image { id: id.clone(), stream: stream.clone() };
+            self.feed[usize::from(id.shard_byte()) % FEEDS].push_back(image);
         }
         Ok(())
+    }
+
+    /// Every event of a stream, as it is stored.
+    pub fn history(&self, id: &StreamId) -> Vec<String> {
+        let recent = self.streams.get(id).map(|(stream, ..)| stream.lines.as_slice()).unwrap_or_default();
+        self.chunks.get(id).into_iter().flatten().chain(recent).cloned().collect()
+    }
+
+    /// The streams of communications.
+    pub fn communications(&self) -> impl Iterator<Item = CommunicationKey> {
+        self.streams.keys().filter_map(CommunicationKey::from_stream)
     }
 
     pub fn is_down(&self, config: &str) -> bool {

@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 use domain::ports::{
-    AddressKey, Append, AppendError, Due, EventStore, Hint, ScanPage, StoreError, Stream, StreamKey, TIMER_SHARDS,
+    AddressKey, AppendError, AppendRequest, DueTimer, EventStore, Hint, Listed, ScanPage, StoreError, Stream,
+    TIMER_SHARDS,
 };
-use events::Timestamp;
+use events::{StreamId, StreamKind, TenantId, Timestamp};
 
 use super::World;
 use super::faults::Fault;
-use super::state::StoredRecords;
 use crate::bugs::Bug;
 
 /// A line as the next version writes it.
@@ -28,53 +28,82 @@ fn replace_version(line: &str, from: &str, to: &str) -> String {
     }
 }
 
-#[async_trait]
-impl EventStore for World {
-    async fn read(&self, key: &StreamKey) -> Result<Stream, StoreError> {
-        self.read_io("read").await?;
-        let state = self.state();
-        let mut stream = state.streams.get(key).map(|(stream, ..)| stream.clone()).unwrap_or_default();
+impl World {
+    /// A stream as this version of the code reads it.
+    fn seen(&self, stream: &Stream) -> Stream {
+        let mut stream = stream.clone();
         if self.is_next {
             stream.lines.iter_mut().for_each(|line| *line = as_current_version(line));
         }
+        stream
+    }
+}
+
+#[async_trait]
+impl EventStore for World {
+    async fn read(&self, id: &StreamId) -> Result<Stream, StoreError> {
+        self.read_io(if id.kind == StreamKind::COMMUNICATION { "read" } else { "journal" }).await?;
+        let state = self.state();
+        let mut stream = state.streams.get(id).map(|(stream, ..)| self.seen(stream)).unwrap_or_default();
         if let Some(bug) = state.bug {
             bug.read(state.function_name, &mut stream);
         }
         Ok(stream)
     }
 
-    async fn append(&self, key: &StreamKey, mut append: Append) -> Result<(), AppendError> {
+    async fn read_history(&self, id: &StreamId) -> Result<Vec<String>, StoreError> {
+        self.read_io("history").await?;
+        let lines = self.state().history(id);
+        Ok(if self.is_next { lines.iter().map(|line| as_current_version(line)).collect() } else { lines })
+    }
+
+    async fn append(&self, id: &StreamId, mut append: AppendRequest) -> Result<(), AppendError> {
         let simulated = || "simulated".to_owned();
         let fault = self.io("append").await;
         let mut state = self.state();
         if self.is_next {
-            append.lines.iter_mut().for_each(|line| *line = as_next_version(line));
+            append.encoded_events.iter_mut().for_each(|line| *line = as_next_version(line));
         }
         if let Some(bug) = state.bug {
-            let first = state.streams.get(key).and_then(|(stream, ..)| stream.lines.first());
+            let first = state.streams.get(id).and_then(|(stream, ..)| stream.lines.first());
             bug.append(first, &mut append);
         }
         match fault {
-            Fault::Nothing => state.apply(key, &append),
+            Fault::Nothing => state.apply(id, &append),
             Fault::Error | Fault::Kill => Err(AppendError::NotApplied(simulated())),
             Fault::ErrorBeforeEffect => Err(AppendError::Unknown(simulated())),
             Fault::ErrorAfterEffect => {
-                let done = state.apply(key, &append);
+                let done = state.apply(id, &append);
                 done.and(Err(AppendError::Unknown(simulated())))
             }
         }
     }
 
-    async fn due_timers(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
+    async fn list(
+        &self,
+        tenant: &TenantId,
+        kinds: &[StreamKind],
+        listed: Listed,
+    ) -> Result<Vec<(StreamId, Stream)>, StoreError> {
+        self.read_io("journal").await?;
+        let state = self.state();
+        let is_asked = |id: &StreamId, is_current: bool| {
+            id.tenant == *tenant && kinds.contains(&id.kind) && (is_current || listed == Listed::Ever)
+        };
+        let ids = state.listed.iter().filter(|(id, is_current)| is_asked(id, **is_current));
+        Ok(ids.filter_map(|(id, _)| Some((id.clone(), self.seen(&state.streams.get(id)?.0)))).collect())
+    }
+
+    async fn due_timers(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<DueTimer>, StoreError> {
         self.read_io("due").await?;
         let mut state = self.state();
-        let mut due: Vec<Due> = Vec::new();
-        for (key, (stream, lane, hints)) in &state.streams {
+        let mut due: Vec<DueTimer> = Vec::new();
+        for (id, (stream, queue, hints_sent)) in &state.streams {
             if let Some(wake) = stream.wake.filter(|wake| *wake <= until)
-                && key.id.shard_byte() % TIMER_SHARDS == shard
+                && id.shard_byte() % TIMER_SHARDS == shard
             {
-                let hint = Hint { lane: *lane, key: key.clone() };
-                due.push(Due { hint, wake, hints: *hints });
+                let hint = Hint { queue: *queue, stream: id.clone() };
+                due.push(DueTimer { hint, wake, hints_sent: *hints_sent });
             }
         }
         due.sort_by_key(|due| due.wake);
@@ -88,17 +117,17 @@ impl EventStore for World {
 
     async fn reschedule_timer(
         &self,
-        key: &StreamKey,
+        id: &StreamId,
         from: Timestamp,
         to: Timestamp,
         sent: u32,
     ) -> Result<(), StoreError> {
         self.write_io("rearm", |state| {
             let to = Some(to).filter(|_| state.bug != Some(Bug::HintsAreTruth));
-            if let Some((stream, _, hints)) = state.streams.get_mut(key)
+            if let Some((stream, _, hints_sent)) = state.streams.get_mut(id)
                 && stream.wake == Some(from)
             {
-                (stream.wake, *hints) = (to, sent);
+                (stream.wake, *hints_sent) = (to, sent);
             }
         })
         .await
@@ -106,16 +135,17 @@ impl EventStore for World {
 
     async fn scan(&self, after: Option<&str>, limit: usize) -> Result<ScanPage, StoreError> {
         let state = self.state();
-        let later = |(key, _): &(&StreamKey, &StoredRecords)| after.is_none_or(|after| after < key.path().as_str());
-        let mut all: Vec<_> = state.streams.iter().filter(later).collect();
-        all.sort_by_key(|(key, _)| key.path());
-        let some = all.into_iter().take(limit).map(|(key, (stream, ..))| {
+        let mut all: Vec<(String, &StreamId)> = state.streams.keys().map(|id| (id.storage_key(), id)).collect();
+        all.retain(|(key, _)| after.is_none_or(|after| after < key.as_str()));
+        all.sort();
+        all.truncate(limit);
+        let next = all.last().filter(|_| all.len() == limit).map(|(key, _)| key.clone());
+        let streams = all.into_iter().map(|(_, id)| {
+            let stream = &state.streams[id].0;
             let lines = stream.lines.iter().map(|line| as_current_version(line)).collect();
-            (key.clone(), Stream { lines, ..stream.clone() })
+            (id.clone(), Stream { lines, ..stream.clone() })
         });
-        let some: Vec<_> = some.collect();
-        let next = some.last().filter(|_| some.len() == limit).map(|(key, _)| key.path());
-        Ok(ScanPage { streams: some, next })
+        Ok(ScanPage { streams: streams.collect(), next })
     }
 
     async fn is_suppressed(&self, contact: &AddressKey) -> Result<bool, StoreError> {

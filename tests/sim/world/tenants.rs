@@ -4,12 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::ports::{
-    ApiKeyStore, AppendError, DocumentKey, JournalKey, Journals, Principal, Provider, ProviderConfig, StoreError,
-    Stream,
-};
+use domain::ports::{ApiKeyStore, DocumentKey, Principal, Provider, ProviderConfig, StoreError, Stream};
 use domain::provider::{InvalidSetting, ProviderFactory, ProviderKind};
-use events::{Channel, EventMetadata, Mode, ProviderConfigEvent, TenantId, Timestamp};
+use events::{Channel, EventMetadata, Mode, ProviderConfigEvent, StreamId, StreamKind, TenantId, Timestamp};
 
 use super::World;
 use super::faults::unavailable;
@@ -49,8 +46,8 @@ pub fn tenant_secret() -> DocumentKey {
     DocumentKey { tenant: second_tenant(), collection: "secret", name: format!("{TENANT_CONFIG}#1") }
 }
 
-/// The journal of the second tenant, which has added a channel.
-pub fn initial_journals() -> BTreeMap<JournalKey, Stream> {
+/// The stream of the second tenant's channel, which it has added.
+pub fn tenant_channel() -> (StreamId, Stream) {
     let added = ProviderConfigEvent::ChannelAdded {
         config: TENANT_CONFIG.to_owned(),
         provider: "sim".to_owned(),
@@ -69,19 +66,7 @@ pub fn initial_journals() -> BTreeMap<JournalKey, Stream> {
         traceparent: None,
     };
     let stream = Stream { version: 1, lines: vec![events::encode(&added, &meta)], ..Stream::default() };
-    BTreeMap::from([(JournalKey::channels(&second_tenant()), stream)])
-}
-
-#[async_trait]
-impl Journals for World {
-    async fn read_journal(&self, key: &JournalKey) -> Result<Stream, StoreError> {
-        self.read_io("journal").await?;
-        Ok(self.state().journals.get(key).cloned().unwrap_or_default())
-    }
-
-    async fn append_journal(&self, _: &JournalKey, _: u64, _: Vec<String>, _: &str) -> Result<(), AppendError> {
-        Err(AppendError::NotApplied("not simulated".to_owned()))
-    }
+    (StreamId::new(&second_tenant(), StreamKind::PROVIDER_CONFIG, TENANT_CONFIG), stream)
 }
 
 impl ProviderFactory for World {

@@ -1,13 +1,13 @@
 //! The audit of attempts.
 
-use events::{EventMetadata, Recorded};
+use events::{EventMetadata, RecordedEvent};
 
 use super::*;
 
-fn recorded(ms: i64, event: CommunicationEvent) -> Recorded {
+fn recorded(ms: i64, event: CommunicationEvent) -> RecordedEvent {
     let (command, actor) = ("c".to_owned(), "a".to_owned());
     let meta = EventMetadata { at: at(ms), command, correlation: None, causation: None, actor, traceparent: None };
-    Recorded { version: 1, meta, event }
+    RecordedEvent { version: 1, meta, event }
 }
 
 fn audit<const N: usize>(events: [(i64, CommunicationEvent); N]) -> AttemptAudit {

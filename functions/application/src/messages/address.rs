@@ -1,7 +1,7 @@
 //! Which address a message goes to, and whether the caller may send there.
 
 use domain::address;
-use domain::provider_configs::Channels;
+use domain::provider_configs::TenantProviderConfigs;
 use events::Channel;
 
 use super::new_message::{Faults, Field};
@@ -21,12 +21,17 @@ pub(super) struct Address {
 }
 
 /// A setting that holds for all of the tenant's phone numbers.
-fn phone_number_setting<'a>(configs: &'a Channels, setting: &str) -> Option<&'a str> {
+fn phone_number_setting<'a>(configs: &'a TenantProviderConfigs, setting: &str) -> Option<&'a str> {
     configs.configs.values().find_map(|config| config.settings.get(setting)).map(String::as_str)
 }
 
 /// The normal form of an address that this tenant's messages may go to.
-pub(super) fn normalise(channel: Channel, text: &str, configs: &Channels, faults: &mut Faults) -> Option<String> {
+pub(super) fn normalise(
+    channel: Channel,
+    text: &str,
+    configs: &TenantProviderConfigs,
+    faults: &mut Faults,
+) -> Option<String> {
     let region = phone_number_setting(configs, DEFAULT_REGION);
     let normal = match address::normalise(channel, text, region) {
         Ok(normal) => normal,

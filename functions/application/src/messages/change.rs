@@ -16,7 +16,7 @@ use crate::Loaded;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::hash::body_hash;
-use domain::ports::StreamKey;
+use domain::ports::CommunicationKey;
 
 /// What to change before the first attempt. None stays as it is.
 #[derive(Debug, Clone, Default)]
@@ -103,7 +103,7 @@ pub async fn change(app: &App, caller: &Caller, id: CommunicationId, change: &Ch
 /// Renders once as it will be sent.
 pub(super) async fn render(
     app: &App,
-    key: &StreamKey,
+    key: &CommunicationKey,
     request: &CommunicationRequest,
     mut content: MessageContent,
 ) -> Result<MessageContent, MessageError> {
@@ -134,7 +134,11 @@ fn propagate_to_fallback(of_step: MessageContent, old: &MessageContent, new: &Me
 /// # Errors
 ///
 /// [`MessageError`]
-pub async fn cancel(app: &App, caller: &Caller, id: CommunicationId) -> Result<(StreamKey, Loaded), MessageError> {
+pub async fn cancel(
+    app: &App,
+    caller: &Caller,
+    id: CommunicationId,
+) -> Result<(CommunicationKey, Loaded), MessageError> {
     caller.authorise(Permission::Send)?;
     let (key, loaded) = load_own(app, caller, id).await?;
     let command = Command::Cancel { by: caller.actor().name(), reason: CancelReason::Requested };

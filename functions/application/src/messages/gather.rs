@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use domain::ports::{Principal, StoreError};
-use domain::provider_configs::Channels;
-use domain::templates::Templates;
+use domain::provider_configs::TenantProviderConfigs;
+use domain::templates::TemplateCatalogue;
 use events::{Channel, Mode, TemplateRef};
 use futures_util::future::join;
 
@@ -20,8 +20,8 @@ use crate::files::{UploadedFile, find_checked};
 /// What a tenant decided about its provider configurations and templates, at most 15 seconds old.
 #[derive(Debug, Clone)]
 pub struct TenantConfig {
-    pub channels: Arc<Channels>,
-    pub templates: Arc<Templates>,
+    pub channels: Arc<TenantProviderConfigs>,
+    pub templates: Arc<TemplateCatalogue>,
 }
 
 impl TenantConfig {
@@ -37,8 +37,8 @@ impl TenantConfig {
 }
 
 /// Whether anything could carry a message by this channel. Test messages always find a sandbox.
-pub(super) fn can_serve(app: &App, principal: &Principal, configs: &Channels, channel: Channel) -> bool {
-    let is_own = !configs.own(channel).is_empty();
+pub(super) fn can_serve(app: &App, principal: &Principal, configs: &TenantProviderConfigs, channel: Channel) -> bool {
+    let is_own = !configs.for_channel(channel).is_empty();
     let is_deployments =
         || app.accounts.iter().any(|account| account.channel == channel && account.mode == principal.mode);
     is_own || is_deployments() || (principal.mode == Mode::Test && app.has_sandbox)
@@ -73,7 +73,7 @@ pub(super) async fn gather<'a>(
     known.recipient = known_recipient(app, principal, message, &known).await?;
     for draft in drafts(message, &known) {
         let Some((channel, template)) = template_of(&draft, &known) else { continue };
-        let text = app.library.words(&app.own, &principal.tenant, channel, Some(&template)).await?;
+        let text = app.library.compiled(&app.own, &principal.tenant, channel, Some(&template)).await?;
         known.template_texts.extend(text.map(|text| ((template.id, template.version), text)));
     }
     Ok(known)

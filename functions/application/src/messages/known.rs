@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use domain::preferences::Preferences;
-use domain::provider_configs::Channels;
+use domain::provider_configs::TenantProviderConfigs;
 use domain::render::CompiledTemplate;
-use domain::templates::Templates;
+use domain::templates::TemplateCatalogue;
 use events::{Channel, TemplateRef, Timestamp};
 
 use crate::caller::Caller;
@@ -25,8 +25,8 @@ pub struct KnownRecipient {
 pub struct Known<'a> {
     pub now: Timestamp,
     pub caller: &'a Caller,
-    pub configs: Arc<Channels>,
-    pub templates: Arc<Templates>,
+    pub configs: Arc<TenantProviderConfigs>,
+    pub templates: Arc<TemplateCatalogue>,
     /// The message's own, which its templates are resolved with.
     pub locale: Option<&'a str>,
     /// Channels that something carries.

@@ -27,7 +27,7 @@ pub use content::NOT_A_LOCATION;
 pub use gather::TenantConfig;
 pub use known::{Known, KnownRecipient};
 pub use new_message::{AttachmentRef, ChannelChoice, Fault, Field, IdempotencyKey, NewContent, NewMessage, NewStep};
-pub use read::{Listed, Message, content_of, fallback_content_keys, get, list, load};
+pub use read::{Listed, Message, content_of, fallback_content_keys, get, history, list};
 pub use redrive::{Redrive, Redriven, redrive};
 pub use resend::{Resend, resend};
 pub use send::{Accepted, send, send_test};

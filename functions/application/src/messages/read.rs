@@ -5,20 +5,21 @@ use std::sync::Arc;
 use domain::access::Permission;
 use domain::communication_view::{CommunicationRow, project};
 use domain::message::MessageContent;
-use domain::ports::{ContentKey, ListFilter, StoreError, StreamKey};
+use domain::ports::{CommunicationKey, ContentKey, ListFilter, StoreError};
 use domain::render::CompiledTemplate;
 use domain::stats::Counters;
-use events::{CommunicationId, CommunicationRequest, Timestamp};
+use events::{CommunicationId, CommunicationRequest, RecordedEvent, Timestamp};
 
 use super::MessageError;
 use crate::Loaded;
 use crate::app::App;
 use crate::caller::Caller;
+use crate::execute::history_of;
 
 /// A message as its stream has it, with the personal data that is still there.
 #[derive(Debug, Clone)]
 pub struct Message {
-    pub key: StreamKey,
+    pub key: CommunicationKey,
     pub loaded: Loaded,
     pub row: CommunicationRow,
     /// None once erased.
@@ -55,7 +56,11 @@ pub async fn get(app: &App, caller: &Caller, id: CommunicationId) -> Result<Mess
 /// # Errors
 ///
 /// [`MessageError::NotFound`]: also for another tenant's, and for one of the other mode.
-pub async fn load(app: &App, caller: &Caller, id: CommunicationId) -> Result<(StreamKey, Loaded), MessageError> {
+pub(super) async fn load(
+    app: &App,
+    caller: &Caller,
+    id: CommunicationId,
+) -> Result<(CommunicationKey, Loaded), MessageError> {
     caller.authorise(Permission::View)?;
     load_own(app, caller, id).await
 }
@@ -64,11 +69,26 @@ pub(super) async fn load_own(
     app: &App,
     caller: &Caller,
     id: CommunicationId,
-) -> Result<(StreamKey, Loaded), MessageError> {
-    let key = StreamKey { tenant: caller.principal.tenant.clone(), id };
+) -> Result<(CommunicationKey, Loaded), MessageError> {
+    let key = CommunicationKey { tenant: caller.principal.tenant.clone(), id };
     let loaded = app.executor(&caller.context()).load(&key).await?;
     let has_same_mode = loaded.state.requested().is_ok_and(|it| it.request.mode == caller.principal.mode);
     if has_same_mode { Ok((key, loaded)) } else { Err(MessageError::NotFound) }
+}
+
+/// The stream of one message of this caller, with every event that it has ever had.
+///
+/// # Errors
+///
+/// As [`load`].
+pub async fn history(
+    app: &App,
+    caller: &Caller,
+    id: CommunicationId,
+) -> Result<(CommunicationKey, Loaded, Vec<RecordedEvent>), MessageError> {
+    let (key, loaded) = load(app, caller, id).await?;
+    let records = history_of(&*app.store, &key, &loaded).await?;
+    Ok((key, loaded, records))
 }
 
 /// The content of a loaded message. None: it was erased.
@@ -76,14 +96,18 @@ pub(super) async fn load_own(
 /// # Errors
 ///
 /// [`MessageError`]
-pub async fn content_of(app: &App, key: &StreamKey, loaded: &Loaded) -> Result<Option<MessageContent>, MessageError> {
+pub async fn content_of(
+    app: &App,
+    key: &CommunicationKey,
+    loaded: &Loaded,
+) -> Result<Option<MessageContent>, MessageError> {
     let communication = loaded.state.requested()?;
     let content_key = ContentKey::for_request(key, &communication.request, &communication.content_id);
     Ok(app.vault.get(&content_key, app.host.now()).await?)
 }
 
 /// Where the content of each fallback step is.
-pub fn fallback_content_keys(key: &StreamKey, request: &CommunicationRequest) -> Vec<ContentKey> {
+pub fn fallback_content_keys(key: &CommunicationKey, request: &CommunicationRequest) -> Vec<ContentKey> {
     let (mut key, mut content_keys) = (key.clone(), Vec::new());
     for step in request.fallback.iter().flat_map(|fallback| &fallback.steps) {
         key.id = CommunicationId::for_fallback_of(&key.tenant, key.id);
@@ -96,19 +120,28 @@ pub fn fallback_content_keys(key: &StreamKey, request: &CommunicationRequest) ->
 /// The template of a message, where it is the tenant's own.
 pub(super) async fn template_of(
     app: &App,
-    key: &StreamKey,
+    key: &CommunicationKey,
     request: &CommunicationRequest,
 ) -> Result<Option<Arc<CompiledTemplate>>, StoreError> {
-    app.library.words(&app.own, &key.tenant, request.channel, request.template.as_ref()).await
+    app.library.compiled(&app.own, &key.tenant, request.channel, request.template.as_ref()).await
+}
+
+/// The row of a loaded message, as the projection writes it.
+pub(super) async fn row_of(
+    app: &App,
+    key: &CommunicationKey,
+    loaded: &Loaded,
+) -> Result<CommunicationRow, MessageError> {
+    project(key.id, &history_of(&*app.store, key, loaded).await?).ok_or(MessageError::NotFound)
 }
 
 pub(super) async fn message(
     app: &App,
-    key: StreamKey,
+    key: CommunicationKey,
     loaded: Loaded,
     content: Option<MessageContent>,
 ) -> Result<Message, MessageError> {
-    let row = project(key.id, &loaded.records).ok_or(MessageError::NotFound)?;
+    let row = row_of(app, &key, &loaded).await?;
     let template = template_of(app, &key, &loaded.state.requested()?.request).await?;
     Ok(Message { key, loaded, row, content, template })
 }

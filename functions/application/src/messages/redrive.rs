@@ -2,7 +2,7 @@
 
 use domain::access::Permission;
 use domain::communication::{Command, Rejection};
-use domain::ports::{ListFilter, StreamKey};
+use domain::ports::{CommunicationKey, ListFilter};
 use events::{CommunicationId, Timestamp};
 use futures_util::future::join_all;
 
@@ -81,7 +81,7 @@ async fn retry_at(
     now: Timestamp,
     at: Timestamp,
 ) -> Result<bool, MessageError> {
-    let key = StreamKey { tenant: caller.principal.tenant.clone(), id };
+    let key = CommunicationKey { tenant: caller.principal.tenant.clone(), id };
     let command = Command::Retry { by: caller.actor().name(), now, at: Some(at).filter(|at| now < *at) };
     match app.executor(&caller.context()).execute(&key, command).await {
         Ok(updated) => {

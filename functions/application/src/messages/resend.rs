@@ -13,7 +13,7 @@ use super::compose::Composed;
 use super::gather::can_serve;
 use super::new_message::{Fault, Faults, Field, IdempotencyKey};
 use super::read::{content_of, load_own};
-use super::send::{Accepted, IdempotencyCheck, check_idempotency, store, with_content};
+use super::send::{Accepted, IdempotencyCheck, accepted, check_idempotency, store, with_content};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::hash::body_hash;
@@ -49,7 +49,7 @@ pub async fn resend(
     let (key, loaded) = match check_idempotency(app, caller, resend.idempotency_key.as_ref(), &request_hash).await? {
         IdempotencyCheck::First(key, loaded) => (key, loaded),
         IdempotencyCheck::Replay(key, loaded) => {
-            return with_content(app, Accepted { key, loaded, content: None, is_replay: true }).await;
+            return with_content(app, accepted(app, key, loaded, None).await?).await;
         }
     };
     let content = content_of(app, &original_key, &original).await?.ok_or(MessageError::Erased)?;

@@ -2,8 +2,9 @@
 
 use domain::access::Permission;
 use domain::communication::{Command, Rejection};
+use domain::communication_view::CommunicationRow;
 use domain::message::MessageContent;
-use domain::ports::{AddressKey, ContentKey, StreamKey};
+use domain::ports::{AddressKey, CommunicationKey, ContentKey};
 use domain::provider::Provider;
 use events::{CommunicationId, CommunicationRequest, Mode, SuppressReason};
 use futures_util::future::join;
@@ -12,7 +13,7 @@ use super::MessageError;
 use super::compose::{Composed, compose};
 use super::gather::{TenantConfig, gather};
 use super::new_message::{Fault, Field, IdempotencyKey, NewMessage};
-use super::read::{content_of, fallback_content_keys};
+use super::read::{content_of, fallback_content_keys, row_of};
 use crate::Loaded;
 use crate::app::App;
 use crate::caller::Caller;
@@ -20,8 +21,9 @@ use crate::caller::Caller;
 /// A message that was accepted, now or before.
 #[derive(Debug, Clone)]
 pub struct Accepted {
-    pub key: StreamKey,
+    pub key: CommunicationKey,
     pub loaded: Loaded,
+    pub row: CommunicationRow,
     /// None once erased, and for replays in a batch.
     pub content: Option<MessageContent>,
     /// The same request came before: nothing was done now.
@@ -30,8 +32,8 @@ pub struct Accepted {
 
 /// Whether a request is the first with its idempotency key.
 pub(super) enum IdempotencyCheck {
-    First(StreamKey, Loaded),
-    Replay(StreamKey, Loaded),
+    First(CommunicationKey, Loaded),
+    Replay(CommunicationKey, Loaded),
 }
 
 /// Accepts a message. The same request with the same idempotency key is accepted once.
@@ -61,7 +63,7 @@ pub async fn send_test(
     provider.validate_address(&composed.content.recipient_contact).map_err(|detail| {
         MessageError::Invalid(vec![Fault { step: None, field: Field::To, code: "not_an_address", detail }])
     })?;
-    let key = StreamKey {
+    let key = CommunicationKey {
         tenant: caller.principal.tenant.clone(),
         id: CommunicationId::generate(app.host.now(), app.host.random()),
     };
@@ -77,7 +79,7 @@ pub(super) async fn accept(
 ) -> Result<Accepted, MessageError> {
     let idempotency_key = message.idempotency_key.as_ref();
     match check_idempotency(app, caller, idempotency_key, &message.fingerprint).await? {
-        IdempotencyCheck::Replay(key, loaded) => Ok(Accepted { key, loaded, content: None, is_replay: true }),
+        IdempotencyCheck::Replay(key, loaded) => accepted(app, key, loaded, None).await,
         IdempotencyCheck::First(key, loaded) => {
             let composed = prepare(app, caller, message, config).await?;
             store(app, caller, key, loaded, composed).await
@@ -109,14 +111,14 @@ pub(super) async fn check_idempotency(
     let tenant = caller.principal.tenant.clone();
     let Some(idempotency_key) = idempotency_key else {
         let id = CommunicationId::generate(app.host.now(), app.host.random());
-        return Ok(IdempotencyCheck::First(StreamKey { tenant, id }, Loaded::default()));
+        return Ok(IdempotencyCheck::First(CommunicationKey { tenant, id }, Loaded::default()));
     };
     let name = match caller.principal.mode {
         Mode::Live => idempotency_key.as_str().to_owned(),
         // No idempotency key can hold a zero byte.
         Mode::Test => format!("test\0{}", idempotency_key.as_str()),
     };
-    let key = StreamKey { id: CommunicationId::from_idempotency_key(&tenant, &name), tenant };
+    let key = CommunicationKey { id: CommunicationId::from_idempotency_key(&tenant, &name), tenant };
     let loaded = app.executor(&caller.context()).load(&key).await?;
     let Ok(communication) = loaded.state.requested() else { return Ok(IdempotencyCheck::First(key, loaded)) };
     if communication.request.request_hash != fingerprint {
@@ -125,11 +127,22 @@ pub(super) async fn check_idempotency(
     Ok(IdempotencyCheck::Replay(key, loaded))
 }
 
+/// What is answered to an accepted request. A replay has no `content` yet; see [`with_content`].
+pub(super) async fn accepted(
+    app: &App,
+    key: CommunicationKey,
+    loaded: Loaded,
+    content: Option<MessageContent>,
+) -> Result<Accepted, MessageError> {
+    let row = row_of(app, &key, &loaded).await?;
+    Ok(Accepted { is_replay: content.is_none(), key, loaded, row, content })
+}
+
 /// Consent first, then the vault, the stream and the hint: a crash between them leaves nothing half accepted.
 pub(super) async fn store(
     app: &App,
     caller: &Caller,
-    key: StreamKey,
+    key: CommunicationKey,
     loaded: Loaded,
     Composed { mut request, content, fallback_contents }: Composed,
 ) -> Result<Accepted, MessageError> {
@@ -144,12 +157,16 @@ pub(super) async fn store(
     if loaded.appended > 0 {
         app.hint(&key, &loaded).await;
     }
-    Ok(Accepted { key, loaded, content: Some(content), is_replay: false })
+    accepted(app, key, loaded, Some(content)).await
 }
 
 /// Refuses what the recipient must not be sent. A message with a fallback is accepted all the same if another channel may
 /// still reach them: its record says why it went on.
-async fn check_consent(app: &App, key: &StreamKey, request: &mut CommunicationRequest) -> Result<(), MessageError> {
+async fn check_consent(
+    app: &App,
+    key: &CommunicationKey,
+    request: &mut CommunicationRequest,
+) -> Result<(), MessageError> {
     let address =
         AddressKey { tenant: key.tenant.clone(), channel: request.channel, contact_hash: request.contact_hash.clone() };
     let preferences = app.defaults.for_recipient(&app.own, &key.tenant, &request.recipient);

@@ -56,7 +56,7 @@ pub async fn queue_status(app: &App, caller: &Caller) -> Result<QueueStatus, Mes
     caller.authorise(Permission::View)?;
     let (totals, as_of) = app.views.total_counters(&caller.scope()).await?;
     let mut depths = Vec::new();
-    for queue in QueueId::ALL {
+    for queue in QueueId::DELIVERY {
         depths.push((queue, app.queue.depth(queue).await?));
     }
     let last_sweep = app.limits.last_heartbeat("sweep").await?;

@@ -13,7 +13,11 @@ use project::config::Config;
 async fn main() -> Result<(), Error> {
     let adapters = Adapters::from_env()?;
     let config = Config::read(variable)?;
-    let project = &Project { views: adapters.views(config.views_table), host: Arc::new(SystemClockAndRng) };
+    let project = &Project {
+        store: adapters.store(config.tables),
+        views: adapters.views(config.views_table),
+        host: Arc::new(SystemClockAndRng),
+    };
     run(service_fn(async |event: LambdaEvent<dynamodb::Event>| {
         // After an error Lambda delivers the whole batch again, halves it, and leaves it to the repair queue in the end.
         project.project(images(event.payload)).await.map_err(Error::from)

@@ -1,9 +1,10 @@
-//! The events that Lambda delivers, and what the functions take.
+//! The batches that Lambda delivers, read into what the functions take.
 
 use application::hint::Message;
 use aws_lambda_events::dynamodb;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use domain::ports::StreamKey;
+use domain::ports::Stream;
+use events::{StreamId, Timestamp};
 use project::Image;
 use serde::Deserialize;
 
@@ -28,7 +29,7 @@ pub fn failures(ids: Vec<String>) -> SqsBatchResponse {
     response
 }
 
-/// The streams of one batch. The table's stream carries every item; those that are not streams are left out.
+/// The streams of one batch. The change stream of the table carries items of other sorts too, which are left out.
 pub fn images(event: dynamodb::Event) -> Vec<Image> {
     event.records.into_iter().filter_map(image).collect()
 }
@@ -37,10 +38,17 @@ fn image(record: dynamodb::EventRecord) -> Option<Image> {
     #[derive(Deserialize)]
     struct Item {
         pk: String,
+        sk: String,
+        v: u64,
         ev: Vec<String>,
+        snap: Option<String>,
+        wake: Option<i64>,
+        writer: String,
     }
-    let Item { pk, ev } = serde_dynamo::from_item(record.change.new_image).ok()?;
-    Some(Image { key: StreamKey::parse_storage_key(&pk)?, lines: ev })
+    let item: Item = serde_dynamo::from_item(record.change.new_image).ok()?;
+    let Item { pk, v, ev, snap, wake, writer, .. } = Some(item).filter(|item| item.sk == "stream")?;
+    let stream = Stream { version: v, snapshot: snap, lines: ev, wake: wake.map(Timestamp), writer_id: writer };
+    Some(Image { id: StreamId::parse_storage_key(&pk)?, stream })
 }
 
 #[cfg(test)]
@@ -52,11 +60,11 @@ mod tests {
         let deliver = serde_json::from_str(include_str!("../../../events/invocations/deliver/hint.json"));
         let read = messages(deliver.expect("a batch of SQS"));
         assert_eq!(read.len(), 1);
-        application::hint::parse(&read[0].body).expect("a hint");
+        assert!(read[0].id == "m-1" && read[0].body.starts_with('{'));
         let project = serde_json::from_str(include_str!("../../../events/invocations/project/requested.json"));
         let read = images(project.expect("a batch of a table's stream"));
         assert_eq!(read.len(), 1);
-        assert_eq!(read[0].lines.len(), 1);
+        assert_eq!(read[0].stream.lines.len(), 1);
     }
 
     #[test]

@@ -1,21 +1,24 @@
 //! The contract of each port, run against the AWS and the embedded adapters. Each function takes a fresh port.
 
+mod event_store;
+
 use std::collections::BTreeMap;
 
 use domain::communication_view::CommunicationRow;
 use domain::message::MessageContent;
 use domain::ports::{
-    AddressKey, ApiKeyStore, Append, AppendError, ContentKey, CoordinationStore, DocumentKey, DocumentStore,
-    EventStore, Hint, JournalKey, Journals, ListFilter, MAX_STREAM_BYTES, ObjectKey, ObjectStore, Principal,
-    ProjectedRow, QueueDepth, QueueId, RowKey, StreamKey, TIMER_SHARDS, Vault, VersionedRecord, ViewScope, ViewStore,
-    WorkQueue,
+    ApiKeyStore, CommunicationKey, ContentKey, CoordinationStore, DocumentKey, DocumentStore, Hint, ListFilter,
+    ObjectKey, ObjectStore, Principal, ProjectedRow, QueueDepth, QueueId, RowKey, Vault, VersionedRecord, ViewScope,
+    ViewStore, WorkQueue,
 };
 use domain::stats::Counters;
-use events::{Channel, CommunicationId, Mode, TenantId, Timestamp};
+use events::{Channel, CommunicationId, Mode, StreamId, TenantId, Timestamp};
+
+pub use event_store::{event_store, suppressions};
 
 use crate::harness::content;
 
-const LANE: QueueId = QueueId { channel: Channel::Email, high: false };
+const QUEUE: QueueId = QueueId::Delivery { channel: Channel::Email, is_high_priority: false };
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 const LATER: Timestamp = Timestamp(1_800_000_060_000);
 
@@ -23,150 +26,19 @@ fn tenant(name: &str) -> TenantId {
     name.parse().expect("a tenant")
 }
 
-fn stream(name: &str) -> StreamKey {
-    StreamKey { tenant: tenant("acme"), id: CommunicationId::from_idempotency_key(&tenant("acme"), name) }
+fn communication(name: &str) -> CommunicationKey {
+    CommunicationKey { tenant: tenant("acme"), id: CommunicationId::from_idempotency_key(&tenant("acme"), name) }
 }
 
-fn append(expected: u64, lines: &[&str], wake: Option<i64>, writer: &str) -> Append {
-    Append {
-        expected,
-        lines: lines.iter().map(|line| (*line).to_owned()).collect(),
-        wake: wake.map(|ms| NOW + ms),
-        lane: LANE,
-        writer: writer.to_owned(),
-    }
-}
-
-pub async fn event_store(store: &dyn EventStore) {
-    appends_in_order(store).await;
-    only_one_append_wins(store).await;
-    an_append_recognises_its_own_writer(store).await;
-    tenants_are_isolated(store).await;
-    a_stream_has_a_size_limit(store).await;
-    timers_come_due(store).await;
-    timers_move_once(store).await;
-    suppression_is_by_tenant_and_channel(store).await;
-    all_streams_are_scanned(store).await;
-}
-
-async fn appends_in_order(store: &dyn EventStore) {
-    let key = stream("order");
-    let empty = store.read(&key).await.expect("an unknown stream is empty");
-    assert_eq!((empty.version, empty.lines.len(), empty.wake), (0, 0, None));
-    store.append(&key, append(0, &["{\"a\":1}"], Some(60_000), "w1")).await.expect("the first append");
-    store.append(&key, append(1, &["{\"b\":\"ü\"}", "{\"c\":3}"], None, "w2")).await.expect("the second append");
-    let read = store.read(&key).await.expect("a stream");
-    assert_eq!(read.lines, ["{\"a\":1}", "{\"b\":\"ü\"}", "{\"c\":3}"]);
-    assert_eq!((read.version, read.wake, read.writer.as_str()), (3, None, "w2"));
-}
-
-async fn only_one_append_wins(store: &dyn EventStore) {
-    let key = stream("race");
-    let first = [append(0, &["1"], None, "a"), append(0, &["2"], None, "b"), append(0, &["3"], None, "c")];
-    let done = futures_util::future::join_all(first.map(|append| store.append(&key, append))).await;
-    assert_eq!(done.iter().filter(|done| done.is_ok()).count(), 1, "{done:?}");
-    assert!(done.iter().all(|done| matches!(done, Ok(()) | Err(AppendError::Conflict))), "{done:?}");
-    let stale = store.append(&key, append(7, &["8"], None, "d")).await;
-    assert!(matches!(stale, Err(AppendError::Conflict)), "{stale:?}");
-    assert_eq!(store.read(&key).await.expect("a stream").version, 1);
-}
-
-async fn an_append_recognises_its_own_writer(store: &dyn EventStore) {
-    let key = stream("again");
-    for expected in [0, 1] {
-        let writer = format!("w{expected}");
-        store.append(&key, append(expected, &["x"], None, &writer)).await.expect("an append");
-        store.append(&key, append(expected, &["x"], None, &writer)).await.expect("the same append, answer lost");
-    }
-    assert_eq!(store.read(&key).await.expect("a stream").version, 2);
-}
-
-async fn tenants_are_isolated(store: &dyn EventStore) {
-    let key = stream("mine");
-    store.append(&key, append(0, &["x"], None, "w")).await.expect("an append");
-    let theirs = StreamKey { tenant: tenant("other"), id: key.id };
-    assert_eq!(store.read(&theirs).await.expect("an answer").version, 0);
-}
-
-async fn a_stream_has_a_size_limit(store: &dyn EventStore) {
-    let key = stream("large");
-    let large = "x".repeat(MAX_STREAM_BYTES + 1);
-    let refused = store.append(&key, append(0, &[&large], None, "w")).await;
-    assert!(matches!(refused, Err(AppendError::TooLarge)), "{refused:?}");
-    assert_eq!(store.read(&key).await.expect("a stream").version, 0);
-}
-
-async fn all_due(store: &dyn EventStore, until: i64) -> BTreeMap<String, (i64, u32)> {
-    let mut found = BTreeMap::new();
-    for shard in 0..TIMER_SHARDS {
-        for due in store.due_timers(shard, NOW + until, 100).await.expect("due streams") {
-            assert_eq!((due.hint.lane, due.hint.key.id.shard_byte() % TIMER_SHARDS), (LANE, shard));
-            found.insert(due.hint.key.id.to_string(), (due.wake.millis_since(NOW), due.hints));
-        }
-    }
-    found
-}
-
-async fn timers_come_due(store: &dyn EventStore) {
-    let [soon, later, done] = ["soon", "later", "done"].map(stream);
-    store.append(&soon, append(0, &["x"], Some(1_000), "w")).await.expect("an append");
-    store.append(&later, append(0, &["x"], Some(9_000), "w")).await.expect("an append");
-    store.append(&done, append(0, &["x"], Some(1_000), "w")).await.expect("an append");
-    store.append(&done, append(1, &["x"], None, "w2")).await.expect("an append");
-    assert_eq!(all_due(store, 999).await, BTreeMap::new());
-    assert_eq!(all_due(store, 1_000).await, BTreeMap::from([(soon.id.to_string(), (1_000, 0))]));
-    assert_eq!(all_due(store, 9_000).await.len(), 2);
-    for (key, version) in [(soon, 1), (later, 1)] {
-        store.append(&key, append(version, &["x"], None, "end")).await.expect("an append");
-    }
-    assert_eq!(all_due(store, 99_000).await, BTreeMap::new());
-}
-
-async fn timers_move_once(store: &dyn EventStore) {
-    let key = stream("timer");
-    store.append(&key, append(0, &["x"], Some(1_000), "w")).await.expect("an append");
-    let shard = key.id.shard_byte() % TIMER_SHARDS;
-    let due = store.due_timers(shard, NOW + 1_000, 10).await.expect("due").remove(0);
-    store.reschedule_timer(&key, due.wake, NOW + 2_000, 1).await.expect("moved");
-    store.reschedule_timer(&key, due.wake, NOW + 5_000, 1).await.expect("a stale move is nothing");
-    assert_eq!(all_due(store, 9_000).await, BTreeMap::from([(key.id.to_string(), (2_000, 1))]));
-    store.append(&key, append(1, &["x"], Some(3_000), "w2")).await.expect("an append starts the count again");
-    assert_eq!(all_due(store, 9_000).await, BTreeMap::from([(key.id.to_string(), (3_000, 0))]));
-    store.append(&key, append(2, &["x"], None, "w3")).await.expect("an append");
-}
-
-async fn all_streams_are_scanned(store: &dyn EventStore) {
-    let (mut found, mut after) = (BTreeMap::new(), None::<String>);
-    loop {
-        let some = store.scan(after.as_deref(), 3).await.expect("a part");
-        found.extend(some.streams);
-        after = some.next;
-        if after.is_none() {
-            break;
-        }
-    }
-    let order = found.get(&stream("order")).expect("a stream seen");
-    assert_eq!((order.version, order.lines.len()), (3, 3));
-    assert!(found.contains_key(&stream("timer")) && !found.contains_key(&stream("large")));
-}
-
-async fn suppression_is_by_tenant_and_channel(store: &dyn EventStore) {
-    let contact = |name: &str, channel| AddressKey { tenant: tenant(name), channel, contact_hash: "h".to_owned() };
-    let ours = contact("acme", Channel::Email);
-    assert!(!store.is_suppressed(&ours).await.expect("an answer"));
-    for _ in 0..2 {
-        store.suppress(&ours, "bounced", NOW).await.expect("suppressed");
-    }
-    assert!(store.is_suppressed(&ours).await.expect("an answer"));
-    assert!(!store.is_suppressed(&contact("acme", Channel::Sms)).await.expect("an answer"));
-    assert!(!store.is_suppressed(&contact("other", Channel::Email)).await.expect("an answer"));
+fn stream(name: &str) -> StreamId {
+    communication(name).stream_id()
 }
 
 pub async fn vault(vault: &dyn Vault) {
     let key = |name: &str, content: &str| ContentKey {
         tenant: tenant("acme"),
         subject: "customer:1".to_owned(),
-        id: stream(name).id,
+        id: communication(name).id,
         content: content.to_owned(),
     };
     let full = MessageContent {
@@ -246,22 +118,6 @@ async fn records_are_swapped_by_one(limits: &dyn CoordinationStore) {
     assert_eq!(done.iter().filter(|done| matches!(done, Ok(None))).count(), 1, "{done:?}");
 }
 
-pub async fn journals(journals: &dyn Journals) {
-    let (ours, theirs) = (JournalKey::channels(&tenant("acme")), JournalKey::channels(&tenant("other")));
-    assert_eq!(journals.read_journal(&ours).await.expect("an answer").version, 0);
-    let append = async |expected, line: &str, writer: &str| {
-        journals.append_journal(&ours, expected, vec![line.to_owned()], writer).await
-    };
-    append(0, "one", "a").await.expect("appended");
-    append(0, "one", "a").await.expect("its own append again");
-    assert!(matches!(append(0, "other", "b").await, Err(AppendError::Conflict)));
-    append(1, "two", "c").await.expect("appended");
-    assert!(matches!(append(1, "late", "d").await, Err(AppendError::Conflict)));
-    let found = journals.read_journal(&ours).await.expect("an answer");
-    assert_eq!((found.version, found.lines, found.writer.as_str()), (2, vec!["one".into(), "two".into()], "c"));
-    assert_eq!(journals.read_journal(&theirs).await.expect("an answer").version, 0);
-}
-
 pub async fn documents(documents: &dyn DocumentStore) {
     let key = |name: &str| DocumentKey { tenant: tenant("acme"), collection: "callback", name: name.to_owned() };
     let now = NOW;
@@ -279,25 +135,16 @@ pub async fn documents(documents: &dyn DocumentStore) {
     assert_eq!(shelf(&tenant("acme"), None).await, two);
     assert_eq!(shelf(&tenant("acme"), Some("2")).await, two[1..]);
     assert_eq!(shelf(&tenant("other"), None).await, []);
+    for (seen, body, is_replaced) in
+        [(None, "x", false), (Some("first"), "x", false), (Some("again"), "third", true), (Some("again"), "x", false)]
+    {
+        let replaced = documents.replace_document(&key("1"), seen, body).await.expect("an answer");
+        assert_eq!(replaced, is_replaced, "{seen:?} {body}");
+    }
+    assert_eq!(documents.get_document(&key("1"), now).await.expect("an answer").as_deref(), Some("third"));
+    assert!(documents.replace_document(&key("4"), None, "4").await.expect("an answer"));
     documents.delete_document(&key("1")).await.expect("removed");
     assert_eq!(documents.get_document(&key("1"), now).await.expect("an answer"), None);
-}
-
-/// On the list, off it for the reason it is there for, and on it again.
-pub async fn suppressions(store: &dyn EventStore) {
-    let contact = AddressKey { tenant: tenant("acme"), channel: Channel::Sms, contact_hash: "h".to_owned() };
-    let reason = async || store.suppression(&contact).await.expect("an answer");
-    assert_eq!(reason().await, None);
-    store.suppress(&contact, "stop_keyword", NOW).await.expect("stored");
-    store.suppress(&contact, "bounced", NOW).await.expect("stored");
-    assert_eq!(reason().await.as_deref(), Some("stop_keyword"), "the first reason stays");
-    store.unsuppress(&contact, "bounced").await.expect("nothing to do");
-    assert!(store.is_suppressed(&contact).await.expect("an answer"));
-    store.unsuppress(&contact, "stop_keyword").await.expect("lifted");
-    assert!(!store.is_suppressed(&contact).await.expect("an answer"));
-    assert_eq!(reason().await, None);
-    store.suppress(&contact, "bounced", NOW).await.expect("stored");
-    assert_eq!(reason().await.as_deref(), Some("bounced"));
 }
 
 /// A row as `project` would fold it, made from a real stream.
@@ -312,8 +159,8 @@ fn row(name: &str, created_ms: i64) -> CommunicationRow {
         traceparent: None,
     };
     let event = events::CommunicationEvent::CommunicationRequested(Box::new(request));
-    let record = events::Recorded { version: 1, meta, event };
-    domain::communication_view::project(stream(name).id, &[record]).expect("a row")
+    let record = events::RecordedEvent { version: 1, meta, event };
+    domain::communication_view::project(communication(name).id, &[record]).expect("a row")
 }
 
 fn view() -> ViewScope {
@@ -354,7 +201,7 @@ async fn dead_letters_are_found_by_how_they_ended(views: &dyn ViewStore) {
     let taken_up = CommunicationRow { position: 2, dead_letter_outcome: None, ..rows[1].clone() };
     views.apply(&[projected(taken_up.clone())], NOW).await.expect("applied");
     assert_eq!(list(ListFilter::default()).await, ids(&[2, 0]));
-    let unknown = RowKey { created_at: NOW, id: stream("nobody").id };
+    let unknown = RowKey { created_at: NOW, id: communication("nobody").id };
     let found = views.get_rows(&view(), &[unknown, RowKey::of(&taken_up)]).await.expect("rows");
     assert_eq!(found, [None, Some(taken_up)]);
 }
@@ -439,14 +286,14 @@ async fn lists_page_newest_first(views: &dyn ViewStore) {
 
 /// `depth` may lag behind, so it is asked until it is right.
 pub async fn queue(queue: &dyn WorkQueue) {
-    let hint = |n: u32| Hint { lane: LANE, key: stream(&format!("hint-{n}")) };
-    let before = queue.depth(LANE).await.expect("a depth");
+    let hint = |n: u32| Hint { queue: QUEUE, stream: stream(&format!("hint-{n}")) };
+    let before = queue.depth(QUEUE).await.expect("a depth");
     queue.send(&[(hint(0), 0)]).await.expect("sent");
     let many: Vec<(Hint, u32)> = (1..=13).map(|n| (hint(n), if n == 13 { 900 } else { 0 })).collect();
     queue.send(&many).await.expect("sent");
     queue.send(&[]).await.expect("nothing is sent");
     let expected = QueueDepth { waiting: before.waiting + 13, delayed: before.delayed + 1, ..before };
-    let same = async || Some(queue.depth(LANE).await.expect("a depth")).filter(|depth| *depth == expected);
+    let same = async || Some(queue.depth(QUEUE).await.expect("a depth")).filter(|depth| *depth == expected);
     crate::server::eventually("the queue's depth", same).await;
 }
 

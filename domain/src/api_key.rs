@@ -1,0 +1,148 @@
+//! An API key: created once, shown once, revoked once.
+
+use events::{ApiKeyEvent, Channel, Mode, RecordedEvent, Role, StreamKind, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::aggregate::{Aggregate, Erasure};
+
+/// Keys of one tenant that are not revoked, at most.
+pub const MAX_KEYS: usize = 100;
+
+/// A key that is not revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    pub id: String,
+    /// What the key is looked up by.
+    pub hash: String,
+    pub name: String,
+    pub mode: Mode,
+    pub role: Role,
+    /// The channels that it may send by; none means all.
+    pub channels: Option<Vec<Channel>>,
+    pub expires_at: Option<Timestamp>,
+    /// The hashes of the only addresses that it may send to; none means all.
+    pub team: Option<Vec<String>>,
+    pub created_at: Timestamp,
+    pub created_by: String,
+}
+
+/// The state of a key's stream.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ApiKeyState {
+    /// None before it is created and after it is revoked.
+    pub key: Option<ApiKey>,
+}
+
+/// What a caller may ask of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    Create {
+        id: String,
+        hash: String,
+        name: String,
+        mode: Mode,
+        role: Role,
+        channels: Option<Vec<Channel>>,
+        expires_at: Option<Timestamp>,
+        team: Option<Vec<String>>,
+        /// How many keys the tenant has already.
+        others: usize,
+    },
+    Revoke,
+}
+
+/// Why nothing can happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    #[error("there are {MAX_KEYS} keys already")]
+    TooMany,
+}
+
+impl Aggregate for ApiKeyState {
+    const KIND: StreamKind = StreamKind::API_KEY;
+    const ERASURE: Erasure = Erasure::NoPersonalData;
+
+    type Event = ApiKeyEvent;
+    type Command = Command;
+    type Rejection = Rejection;
+
+    fn decide(&self, command: Command) -> Result<Vec<ApiKeyEvent>, Rejection> {
+        match command {
+            Command::Create { .. } if self.key.is_some() => Ok(Vec::new()),
+            Command::Create { others, .. } if MAX_KEYS <= others => Err(Rejection::TooMany),
+            Command::Create { id: key, hash, name, mode, role, channels, expires_at, team, .. } => {
+                Ok(vec![ApiKeyEvent::KeyCreated { key, hash, name, mode, role, channels, expires_at, team }])
+            }
+            Command::Revoke => {
+                let revoked = self.key.as_ref().map(|key| ApiKeyEvent::KeyRevoked { key: key.id.clone() });
+                Ok(revoked.into_iter().collect())
+            }
+        }
+    }
+
+    fn evolve(self, record: &RecordedEvent<ApiKeyEvent>) -> Self {
+        match record.event.clone() {
+            ApiKeyEvent::KeyCreated { key: id, hash, name, mode, role, channels, expires_at, team } => {
+                let (created_at, created_by) = (record.meta.at, record.meta.actor.clone());
+                let key = ApiKey { id, hash, name, mode, role, channels, expires_at, team, created_at, created_by };
+                ApiKeyState { key: Some(key) }
+            }
+            ApiKeyEvent::KeyRevoked { .. } => ApiKeyState { key: None },
+        }
+    }
+
+    fn is_listed(&self) -> bool {
+        self.key.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events::EventMetadata;
+
+    use super::*;
+
+    fn create(others: usize) -> Command {
+        Command::Create {
+            id: "key_1".to_owned(),
+            hash: "hash".to_owned(),
+            name: "billing".to_owned(),
+            mode: Mode::Live,
+            role: Role::Sender,
+            channels: None,
+            expires_at: None,
+            team: None,
+            others,
+        }
+    }
+
+    fn after(state: ApiKeyState, command: Command) -> ApiKeyState {
+        let meta = EventMetadata {
+            at: Timestamp(1),
+            command: "c".to_owned(),
+            correlation: None,
+            causation: None,
+            actor: "ops".to_owned(),
+            traceparent: None,
+        };
+        let record = |event| RecordedEvent { version: 1, meta: meta.clone(), event };
+        let events = state.decide(command).expect("decided");
+        events.into_iter().map(record).fold(state, |state, record| state.evolve(&record))
+    }
+
+    #[test]
+    fn a_key_is_created_once_and_revoked_once() {
+        let none = ApiKeyState::default();
+        let key = after(none.clone(), create(MAX_KEYS - 1));
+        assert_eq!(key.key.as_ref().map(|key| key.created_by.as_str()), Some("ops"));
+        assert_eq!(key.decide(create(0)), Ok(Vec::new()), "a repeated creation changes nothing");
+        let revoked = after(key, Command::Revoke);
+        assert_eq!(revoked, none);
+        assert_eq!(revoked.decide(Command::Revoke), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_tenant_has_a_hundred_keys_at_most() {
+        assert_eq!(ApiKeyState::default().decide(create(MAX_KEYS)), Err(Rejection::TooMany));
+    }
+}

@@ -1,0 +1,51 @@
+//! The ports: what the domain and the use cases need from the outside. Each port has a contract suite in
+//! `tests/support/contracts/`, which the adapters of both deployments pass.
+
+mod access;
+mod coordination;
+mod files;
+mod keys;
+mod queues;
+mod store;
+mod vault;
+mod views;
+
+use async_trait::async_trait;
+use events::Timestamp;
+
+pub use access::{ApiKeyStore, JwksSource, Principal};
+pub use coordination::{CoordinationStore, VersionedRecord};
+pub use files::{FetchError, FileFetcher, ObjectKey, ObjectStore, PresignedUpload};
+pub use keys::{AddressKey, CommunicationKey};
+pub use queues::{MAX_QUEUE_DELAY_S, QueueDepth, UnmatchedQueue, UnmatchedRetry, WorkQueue};
+pub use store::{
+    AppendError, AppendRequest, DueTimer, EventStore, Hint, Listed, Listing, MAX_LISTED, MAX_STREAM_BYTES, QueueId,
+    RollOver, ScanPage, Stream, TIMER_SHARDS,
+};
+pub use vault::{ContentKey, DocumentKey, DocumentStore, SecretCipher, Vault};
+pub use views::{ListFilter, ProjectedRow, RowKey, RowPage, ViewScope, ViewStore, entity_index_key};
+
+pub use crate::provider::{OutboundMessage, Provider, ProviderConfig, ProviderFactory, QueryResult, SendResult};
+
+/// A store did not answer as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Throttled or unavailable. Nothing was done, and a retry may succeed.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// This build cannot read the stored data.
+    #[error("stored data cannot be read: {0}")]
+    Unreadable(String),
+}
+
+/// Alerts the operators.
+#[async_trait]
+pub trait AlertSink: Send + Sync {
+    async fn raise(&self, subject: &str, text: &str) -> Result<(), StoreError>;
+}
+
+/// The time and random numbers.
+pub trait ClockAndRng: Send + Sync {
+    fn now(&self) -> Timestamp;
+    fn random(&self) -> u128;
+}

@@ -1,0 +1,137 @@
+use events::{Channel, EventMetadata, MessageType, RecordedEvent, TemplateEvent, Timestamp};
+
+use super::*;
+use crate::aggregate::fold;
+
+fn create(code: &str, locale: &str) -> Command {
+    Command::Create {
+        code: code.to_owned(),
+        channel: Channel::Sms,
+        locale: locale.to_owned(),
+        kind: MessageType::Invoice,
+        name: "Invoice".to_owned(),
+        description: None,
+        text: "hash".to_owned(),
+        variables: Vec::new(),
+        is_active: true,
+        others: 0,
+    }
+}
+
+fn change(expected: Option<u32>, text: &str) -> Command {
+    let text = Some((text.to_owned(), Vec::new()));
+    Command::Change { expected, kind: None, name: None, description: None, text, is_active: None }
+}
+
+fn recorded(event: TemplateEvent) -> RecordedEvent<TemplateEvent> {
+    let meta = EventMetadata {
+        at: Timestamp(1),
+        command: "c".to_owned(),
+        correlation: None,
+        causation: None,
+        actor: "key:ops".to_owned(),
+        traceparent: None,
+    };
+    RecordedEvent { version: 1, meta, event }
+}
+
+fn history(commands: Vec<Command>) -> Vec<RecordedEvent<TemplateEvent>> {
+    let mut records = Vec::new();
+    for command in commands {
+        let events = fold(TemplateState::default(), &records).decide(command).expect("decided");
+        records.extend(events.into_iter().map(recorded));
+    }
+    records
+}
+
+fn after(commands: Vec<Command>) -> TemplateState {
+    fold(TemplateState::default(), &history(commands))
+}
+
+#[test]
+fn a_code_a_channel_and_a_locale_have_one_template() {
+    let exists = Rejection::Exists("tpl_invoice.sms.es".to_owned());
+    assert_eq!(after(vec![create("invoice", "es")]).decide(create("invoice", "es")), Err(exists));
+}
+
+#[test]
+fn a_tenant_has_five_hundred_templates_at_most() {
+    let Command::Create { code, channel, locale, kind, name, description, text, variables, is_active, .. } =
+        create("invoice", "es")
+    else {
+        unreachable!("a creation")
+    };
+    let others = MAX_TEMPLATES;
+    let command =
+        Command::Create { code, channel, locale, kind, name, description, text, variables, is_active, others };
+    assert_eq!(TemplateState::default().decide(command), Err(Rejection::TooMany));
+}
+
+#[test]
+fn new_content_is_a_new_version_and_the_same_content_is_none() {
+    let state = after(vec![create("invoice", "es")]);
+    assert_eq!(state.decide(change(Some(1), "hash")), Ok(Vec::new()));
+    let revised = TemplateEvent::TemplateRevised {
+        template: "tpl_invoice.sms.es".to_owned(),
+        version: 2,
+        text: "other".to_owned(),
+        variables: Vec::new(),
+    };
+    assert_eq!(state.decide(change(Some(1), "other")), Ok(vec![revised]));
+    assert_eq!(state.decide(change(Some(7), "other")), Err(Rejection::Changed(1)));
+}
+
+#[test]
+fn versions_are_never_used_again() {
+    let commands = vec![create("invoice", "es"), change(None, "other"), Command::Delete, create("invoice", "es")];
+    let latest = after(commands.clone()).template.map(|template| template.latest.version);
+    assert_eq!(latest, Some(3));
+    let all: Vec<u32> = versions(&history(commands)).iter().map(|version| version.version).collect();
+    assert_eq!(all, [1, 2, 3]);
+}
+
+#[test]
+fn one_command_changes_the_content_and_whether_it_is_used() {
+    let command = Command::Change {
+        expected: None,
+        kind: None,
+        name: Some("Other".to_owned()),
+        description: None,
+        text: Some(("other".to_owned(), Vec::new())),
+        is_active: Some(false),
+    };
+    let events = after(vec![create("invoice", "es")]).decide(command.clone()).expect("decided");
+    let names: Vec<&str> = events.iter().map(TemplateEvent::name).collect();
+    assert_eq!(names, ["TemplateDescribed", "TemplateRevised", "TemplateDeactivated"]);
+    assert_eq!(after(vec![create("invoice", "es"), command.clone()]).decide(command), Ok(Vec::new()));
+}
+
+#[test]
+fn the_tenants_own_come_first_and_locales_fall_back() {
+    let template = |code: &str, locale: &str| after(vec![create(code, locale)]).template.expect("a template");
+    let own: TemplateCatalogue =
+        [template("invoice", "es"), template("invoice", "es-MX"), template("other", "default")].into_iter().collect();
+    let id = |templates: &TemplateCatalogue, reference: &str, locale: Option<&str>| {
+        templates.resolve(reference, Channel::Sms, locale).map(|pinned| pinned.id)
+    };
+    let none = TemplateCatalogue::default();
+    for (templates, reference, locale, expected) in [
+        (&own, "invoice", Some("es-MX"), Some("tpl_invoice.sms.es-MX")),
+        (&own, "invoice", Some("es-AR"), Some("tpl_invoice.sms.es")),
+        (&own, "tpl_invoice.sms.es", None, Some("tpl_invoice.sms.es")),
+        // The built-in one in the person's language, where the tenant has none for it.
+        (&own, "invoice", Some("en-GB"), Some("tpl_invoice_sms")),
+        (&own, "other", Some("fr"), Some("tpl_other.sms.default")),
+        (&own, "nothing", None, None),
+        (&none, "invoice", Some("es-AR"), Some("tpl_invoice_sms.es")),
+        (&none, "tpl_invoice_sms", Some("es"), Some("tpl_invoice_sms.es")),
+        (&none, "tpl_invoice_sms.es", Some("en"), Some("tpl_invoice_sms.es")),
+        (&none, "tpl_invoice_sms", None, Some("tpl_invoice_sms")),
+        (&none, "tpl_general", Some("es"), Some("tpl_general.es")),
+    ] {
+        assert_eq!(id(templates, reference, locale).as_deref(), expected, "{reference} {locale:?}");
+    }
+    let mut inactive = own.clone();
+    inactive.templates.get_mut("tpl_invoice.sms.es-MX").expect("a template").is_active = false;
+    assert_eq!(id(&inactive, "invoice", Some("es-MX")).as_deref(), Some("tpl_invoice.sms.es"));
+}

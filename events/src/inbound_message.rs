@@ -1,0 +1,29 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{Channel, Timestamp, event_family};
+
+/// A message that a person sent to the tenant. One stream each; its text and its sender are in the vault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum InboundMessageEvent {
+    /// v1. A provider delivered a message to us.
+    MessageReceived {
+        channel: Channel,
+        config: String,
+        provider: String,
+        provider_message_id: String,
+        /// Keyed hash of the sender's address.
+        contact_hash: String,
+        /// `text`, `image`, `video`, `audio`, `file`, `location`, `button`, `other`.
+        kind: String,
+        /// `stop`, `start` or `help`, where the text is one of the consent keywords.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keyword: Option<String>,
+        /// When it was sent, as the provider says.
+        sent_at: Timestamp,
+        /// Names the content in the vault.
+        content: String,
+    },
+}
+
+event_family!(InboundMessageEvent { MessageReceived: 1 });

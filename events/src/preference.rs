@@ -1,0 +1,53 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Channel, MessageType, QuietHours, event_family};
+
+/// How a person wants to be contacted. One stream for each customer, supplier, user and contact, and one for a tenant's
+/// defaults. Addresses are in the vault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum PreferenceEvent {
+    /// v1. What is absent did not change.
+    PreferencesChanged {
+        /// Whether each channel is wanted.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        channels: BTreeMap<Channel, bool>,
+        /// The channels by which each type may come, the best first; null leaves the type to the defaults again.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        types: BTreeMap<MessageType, Option<Vec<Channel>>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quiet_hours: Option<QuietHours>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        quiet_hours_lifted: bool,
+        /// Channels whose preferred address changed; the addresses are in the vault.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        addresses: Vec<Channel>,
+    },
+    /// v1. The person wants no more messages.
+    OptedOut {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// v1. The person agreed to be contacted. `evidence` says how and where.
+    OptedIn {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        evidence: Option<String>,
+    },
+    /// v1. The tenant decided that the person must not be contacted, whatever the person wants.
+    DoNotContactSet {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// v1. The person may be contacted again.
+    DoNotContactLifted {},
+}
+
+event_family!(PreferenceEvent {
+    PreferencesChanged: 1,
+    OptedOut: 1,
+    OptedIn: 1,
+    DoNotContactSet: 1,
+    DoNotContactLifted: 1,
+});

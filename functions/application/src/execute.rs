@@ -1,0 +1,340 @@
+//! Loads a stream, decides on a command and appends the events: the same for every kind of stream.
+
+use domain::aggregate::{Aggregate, AggregateKey, decode_snapshot, encode_snapshot, fold};
+use domain::communication::{self, State};
+use domain::ports::{
+    AppendError, AppendRequest, ClockAndRng, EventStore, Listed, Listing, RollOver, StoreError, Stream,
+};
+use events::{EventFamily, EventMetadata, RecordedEvent, StreamId, TenantId, Timestamp};
+
+/// Appends that are lost to other writers in a row before a command is given up.
+const MAX_CONFLICT_RETRIES: usize = 5;
+
+/// Why a command had no effect.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError<R = communication::Rejection> {
+    /// The decision was no, and a retry would not change it.
+    #[error("{0}")]
+    Rejected(R),
+    /// Nothing was stored. A retry may succeed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It is unknown whether the events were stored. A retry with the same idempotency key is safe.
+    #[error("unknown whether stored: {0}")]
+    OutcomeUnknown(String),
+    /// Other writers were always first.
+    #[error("the stream is contended")]
+    Contended,
+    /// One append is larger than an item can be.
+    #[error("the stream is full")]
+    StreamFull,
+}
+
+impl<R> ExecuteError<R> {
+    /// The same error with another type of rejection.
+    pub fn map_rejection<T>(self, map: impl FnOnce(R) -> T) -> ExecuteError<T> {
+        match self {
+            ExecuteError::Rejected(rejection) => ExecuteError::Rejected(map(rejection)),
+            ExecuteError::Store(error) => ExecuteError::Store(error),
+            ExecuteError::OutcomeUnknown(why) => ExecuteError::OutcomeUnknown(why),
+            ExecuteError::Contended => ExecuteError::Contended,
+            ExecuteError::StreamFull => ExecuteError::StreamFull,
+        }
+    }
+}
+
+impl From<communication::Rejection> for ExecuteError {
+    fn from(rejection: communication::Rejection) -> Self {
+        ExecuteError::Rejected(rejection)
+    }
+}
+
+/// Who gives a command, and what caused it.
+#[derive(Debug, Clone, Default)]
+pub struct CommandContext {
+    pub actor: String,
+    pub correlation: Option<String>,
+    pub causation: Option<String>,
+    pub traceparent: Option<String>,
+}
+
+impl CommandContext {
+    /// The context of a function that acts by itself.
+    pub fn function(name: &str) -> Self {
+        CommandContext { actor: name.to_owned(), ..CommandContext::default() }
+    }
+}
+
+/// A stream, read and folded.
+#[derive(Debug, Clone)]
+pub struct Loaded<A: Aggregate = State> {
+    pub state: A,
+    /// The newest events: all of them, unless the stream has rolled over. See [`history`].
+    pub records: Vec<RecordedEvent<A::Event>>,
+    /// How many events the stream has ever had.
+    pub version: u64,
+    pub wake: Option<Timestamp>,
+    /// How many of the records the command added; 0 if it changed nothing.
+    pub appended: usize,
+    /// The records as stored, which a roll-over archives.
+    lines: Vec<String>,
+    writer_id: String,
+}
+
+/// A stream that does not exist.
+impl<A: Aggregate> Default for Loaded<A> {
+    fn default() -> Self {
+        Loaded {
+            state: A::default(),
+            records: Vec::new(),
+            version: 0,
+            wake: None,
+            appended: 0,
+            lines: Vec::new(),
+            writer_id: String::new(),
+        }
+    }
+}
+
+impl<A: Aggregate> Loaded<A> {
+    async fn from_stream(store: &dyn EventStore, id: &StreamId, stream: Stream) -> Result<Self, StoreError> {
+        let records = decode::<A::Event>(&stream.lines)?;
+        let snapshot = stream.snapshot.as_deref();
+        let state = match snapshot.map(decode_snapshot::<A>) {
+            None => fold(A::default(), &records),
+            Some(Some(state)) => fold(state, &records),
+            // Another version of this software wrote the snapshot. The events are still there.
+            Some(None) => fold(A::default(), &decode::<A::Event>(&store.read_history(id).await?)?),
+        };
+        let Stream { version, lines, wake, writer_id, .. } = stream;
+        Ok(Loaded { state, records, version, wake, appended: 0, lines, writer_id })
+    }
+
+    fn has_rolled_over(&self) -> bool {
+        (self.records.len() as u64) < self.version
+    }
+
+    /// What the stream's item must give up before this append, if it holds enough.
+    fn roll_over(&self) -> Option<RollOver> {
+        let held: usize = self.lines.iter().map(String::len).sum();
+        if held < A::ROLL_OVER_BYTES {
+            return None;
+        }
+        // A state that does not serialise stays in its events, until the item is full.
+        let snapshot = encode_snapshot(&self.state).ok()?;
+        Some(RollOver { snapshot, archived: self.lines.clone() })
+    }
+
+    fn append_request(&self, events: &[A::Event], meta: &EventMetadata) -> (AppendRequest, Loaded<A>) {
+        let encoded_events: Vec<String> = events.iter().map(|event| events::encode(event, meta)).collect();
+        let new: Vec<RecordedEvent<A::Event>> = events
+            .iter()
+            .map(|event| RecordedEvent {
+                version: A::Event::version_of(event.name()).unwrap_or(1),
+                meta: meta.clone(),
+                event: event.clone(),
+            })
+            .collect();
+        let state = fold(self.state.clone(), &new);
+        let listing = match (self.state.is_listed(), state.is_listed()) {
+            (false, true) => Listing::Add,
+            (true, false) => Listing::Remove,
+            (true, true) | (false, false) => Listing::Unchanged,
+        };
+        let roll_over = self.roll_over();
+        let kept = if roll_over.is_some() { 0 } else { self.records.len() };
+        let after = Loaded {
+            wake: state.wake(meta.at, self.wake),
+            version: self.version + events.len() as u64,
+            appended: events.len(),
+            records: self.records[..kept].iter().cloned().chain(new).collect(),
+            lines: self.lines[..kept].iter().chain(&encoded_events).cloned().collect(),
+            writer_id: meta.command.clone(),
+            state,
+        };
+        let request = AppendRequest {
+            expected_version: self.version,
+            encoded_events,
+            wake: after.wake,
+            queue: after.state.queue(),
+            writer_id: meta.command.clone(),
+            listing,
+            roll_over,
+        };
+        (request, after)
+    }
+}
+
+/// Decodes stored events.
+///
+/// # Errors
+///
+/// [`StoreError::Unreadable`]: a newer version wrote one of them.
+pub fn decode<E: EventFamily>(lines: &[String]) -> Result<Vec<RecordedEvent<E>>, StoreError> {
+    let records = lines.iter().map(|line| events::decode(line));
+    records.collect::<Result<_, _>>().map_err(|error| StoreError::Unreadable(error.to_string()))
+}
+
+/// # Errors
+///
+/// [`StoreError`]: the store does not answer, or holds what this version cannot read.
+pub async fn load<K: AggregateKey>(store: &dyn EventStore, key: &K) -> Result<Loaded<K::Aggregate>, StoreError> {
+    let id = key.stream_id();
+    let stream = store.read(&id).await?;
+    Loaded::from_stream(store, &id, stream).await
+}
+
+/// Every event of a stream, also those that were moved to chunks.
+///
+/// # Errors
+///
+/// As [`load`].
+pub async fn history<K: AggregateKey>(
+    store: &dyn EventStore,
+    key: &K,
+) -> Result<Vec<RecordedEvent<<K::Aggregate as Aggregate>::Event>>, StoreError> {
+    decode(&store.read_history(&key.stream_id()).await?)
+}
+
+/// Every event of a stream that was loaded already. Reads nothing unless the stream has rolled over.
+///
+/// # Errors
+///
+/// As [`load`].
+pub async fn history_of<K: AggregateKey>(
+    store: &dyn EventStore,
+    key: &K,
+    loaded: &Loaded<K::Aggregate>,
+) -> Result<Vec<RecordedEvent<<K::Aggregate as Aggregate>::Event>>, StoreError> {
+    if loaded.has_rolled_over() { history(store, key).await } else { Ok(loaded.records.clone()) }
+}
+
+/// Every event of a stream that was read with others. Reads nothing unless the stream has rolled over.
+///
+/// # Errors
+///
+/// As [`load`].
+pub async fn history_of_stream<E: EventFamily>(
+    store: &dyn EventStore,
+    id: &StreamId,
+    stream: &Stream,
+) -> Result<Vec<RecordedEvent<E>>, StoreError> {
+    if stream.first() == 0 { decode(&stream.lines) } else { decode(&store.read_history(id).await?) }
+}
+
+/// The state of a stream that was read with others.
+///
+/// # Errors
+///
+/// As [`load`].
+pub async fn state_of<A: Aggregate>(store: &dyn EventStore, id: &StreamId, stream: Stream) -> Result<A, StoreError> {
+    Ok(Loaded::<A>::from_stream(store, id, stream).await?.state)
+}
+
+/// The states of a tenant's listed streams of one kind, by id.
+///
+/// # Errors
+///
+/// As [`load`].
+pub async fn list<A: Aggregate>(store: &dyn EventStore, tenant: &TenantId) -> Result<Vec<(String, A)>, StoreError> {
+    let mut states = Vec::new();
+    for (id, stream) in store.list(tenant, &[A::KIND], Listed::Current).await? {
+        let state = state_of(store, &id, stream).await?;
+        states.push((id.id, state));
+    }
+    Ok(states)
+}
+
+/// The two ports that every command needs, and who gives it.
+#[derive(Clone, Copy)]
+pub struct CommandExecutor<'a> {
+    pub store: &'a dyn EventStore,
+    pub host: &'a dyn ClockAndRng,
+    pub origin: &'a CommandContext,
+}
+
+/// What a command of an aggregate can fail with.
+type Failure<A> = ExecuteError<<A as Aggregate>::Rejection>;
+
+impl CommandExecutor<'_> {
+    /// # Errors
+    ///
+    /// As [`load`].
+    pub async fn load<K: AggregateKey>(&self, key: &K) -> Result<Loaded<K::Aggregate>, StoreError> {
+        load(self.store, key).await
+    }
+
+    /// Decides on what is loaded and appends once. Returns `None` if another writer was first.
+    ///
+    /// # Errors
+    ///
+    /// [`ExecuteError`], except for `Contended`.
+    pub async fn attempt<K: AggregateKey>(
+        &self,
+        key: &K,
+        loaded: &Loaded<K::Aggregate>,
+        command: <K::Aggregate as Aggregate>::Command,
+    ) -> Result<Option<Loaded<K::Aggregate>>, Failure<K::Aggregate>> {
+        let events = loaded.state.decide(command).map_err(ExecuteError::Rejected)?;
+        if events.is_empty() {
+            return Ok(Some(Loaded { appended: 0, ..loaded.clone() }));
+        }
+        let at = self.host.now();
+        let meta = EventMetadata {
+            at,
+            command: format!("{:016x}", self.host.random() as u64),
+            correlation: self.origin.correlation.clone(),
+            causation: self.origin.causation.clone(),
+            actor: self.origin.actor.clone(),
+            traceparent: self.origin.traceparent.clone(),
+        };
+        let (request, after) = loaded.append_request(&events, &meta);
+        match self.store.append(&key.stream_id(), request).await {
+            Ok(()) => Ok(Some(after)),
+            Err(AppendError::Conflict) => Ok(None),
+            Err(AppendError::TooLarge) => Err(ExecuteError::StreamFull),
+            Err(AppendError::NotApplied(why)) => Err(StoreError::Unavailable(why).into()),
+            // The response was lost. The stream itself says whether the events were stored.
+            Err(AppendError::Unknown(why)) => match self.load(key).await {
+                Ok(found) if found.writer_id == after.writer_id => Ok(Some(after)),
+                Ok(found) if found.version == loaded.version => Ok(None),
+                _ => Err(ExecuteError::OutcomeUnknown(why)),
+            },
+        }
+    }
+
+    /// Loads the stream, decides and appends, and starts again if another writer was first. A repeated command appends
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ExecuteError`]
+    pub async fn execute<K: AggregateKey>(
+        &self,
+        key: &K,
+        command: <K::Aggregate as Aggregate>::Command,
+    ) -> Result<Loaded<K::Aggregate>, Failure<K::Aggregate>> {
+        let loaded = self.load(key).await?;
+        self.execute_loaded(key, loaded, command).await
+    }
+
+    /// The same, beginning with a stream that is already loaded.
+    ///
+    /// # Errors
+    ///
+    /// As [`CommandExecutor::execute`].
+    pub async fn execute_loaded<K: AggregateKey>(
+        &self,
+        key: &K,
+        mut loaded: Loaded<K::Aggregate>,
+        command: <K::Aggregate as Aggregate>::Command,
+    ) -> Result<Loaded<K::Aggregate>, Failure<K::Aggregate>> {
+        for _ in 0..MAX_CONFLICT_RETRIES {
+            if let Some(done) = self.attempt(key, &loaded, command.clone()).await? {
+                return Ok(done);
+            }
+            loaded = self.load(key).await?;
+        }
+        Err(ExecuteError::Contended)
+    }
+}

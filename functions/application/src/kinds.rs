@@ -1,0 +1,130 @@
+//! The registry of the kinds of streams. Projections, rebuilds, audits and dead letters handle every kind that is listed here,
+//! and pass over the others.
+
+use domain::aggregate::{Aggregate, AggregateId, Erasure, Violation, fold};
+use domain::api_key::ApiKeyState;
+use domain::communication::State;
+use domain::inbound_message::InboundMessageState;
+use domain::ports::{ProjectedRow, StoreError, Stream};
+use domain::preferences::Preferences;
+use domain::projection::Projection;
+use domain::provider_configs::{ProviderConfigState, Routing};
+use domain::templates::TemplateState;
+use events::{EventFamily, StreamId, StreamKind, Timestamp};
+use futures_util::future::BoxFuture;
+
+use crate::execute::{CommandExecutor, ExecuteError, decode};
+
+/// Everything that handles streams of any kind needs to know of one.
+pub struct StreamRules {
+    pub kind: StreamKind,
+    /// Its event types, each with the version that is written today.
+    pub event_types: &'static [(&'static str, u16)],
+    pub erasure: Erasure,
+    /// The row of a stream, from all of its events. `None`: streams of this kind have no rows.
+    pub project: Option<ProjectFn>,
+    /// What is wrong with a stream, given all of its events and the current time.
+    pub audit: AuditFn,
+    /// Ends a stream whose hint crashed its consumer. Returns whether anything was appended.
+    pub dead_letter: DeadLetterFn,
+}
+
+type ProjectFn = fn(&StreamId, &[String]) -> Result<Option<ProjectedRow>, StoreError>;
+type AuditFn = fn(&Stream, &[String], Timestamp) -> AuditedStream;
+type DeadLetterFn =
+    for<'a> fn(&'a CommandExecutor<'a>, &'a StreamId) -> BoxFuture<'a, Result<bool, ExecuteError<String>>>;
+
+/// What an audit of one stream found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AuditedStream {
+    pub violations: Vec<Violation>,
+    pub is_complete: bool,
+}
+
+/// Every kind that this version knows.
+pub static KINDS: [StreamRules; 7] = [
+    StreamRules::new::<State>(Some(project::<State>)),
+    StreamRules::new::<TemplateState>(None),
+    StreamRules::new::<ProviderConfigState>(None),
+    StreamRules::new::<Routing>(None),
+    StreamRules::new::<Preferences>(None),
+    StreamRules::new::<ApiKeyState>(None),
+    StreamRules::new::<InboundMessageState>(None),
+];
+
+impl StreamRules {
+    const fn new<A: Aggregate>(project: Option<ProjectFn>) -> StreamRules {
+        StreamRules {
+            kind: A::KIND,
+            event_types: A::Event::TYPES,
+            erasure: A::ERASURE,
+            project,
+            audit: audit::<A>,
+            dead_letter: dead_letter::<A>,
+        }
+    }
+}
+
+/// The rules of a kind. A kind that this version does not know is passed over, with a metric.
+pub fn rules_of(id: &StreamId) -> Option<&'static StreamRules> {
+    let rules = KINDS.iter().find(|rules| rules.kind == id.kind);
+    if rules.is_none() {
+        tracing::warn!(stream = %id, metric = "UnknownStream", "a stream of a kind of a newer version is passed over");
+    }
+    rules
+}
+
+fn project<P: Projection>(id: &StreamId, lines: &[String]) -> Result<Option<ProjectedRow>, StoreError> {
+    Ok(P::project(id, &decode::<P::Event>(lines)?))
+}
+
+/// A timer is served within this time. If it is not, nobody serves it.
+const OVERDUE_MS: i64 = domain::policy::MAX_REPAIR_DELAY_MS + 10 * 60_000;
+
+/// I5: the events can be read, and every position has one. I1: the stream has a timer until it is complete, and the timer is
+/// served. What else is checked depends on the kind.
+fn audit<A: Aggregate>(stream: &Stream, lines: &[String], now: Timestamp) -> AuditedStream {
+    let mut violations = Vec::new();
+    let mut add = |invariant, what| violations.push(Violation { invariant, what });
+    if stream.version != lines.len() as u64 {
+        add("I5", format!("at position {} with {} events", stream.version, lines.len()));
+    }
+    let records = match decode::<A::Event>(lines) {
+        Ok(records) => records,
+        Err(error) => {
+            add("I5", error.to_string());
+            return AuditedStream { violations, is_complete: true };
+        }
+    };
+    let state = fold(A::default(), &records);
+    let found = state.audit(&records);
+    if found.iter().any(|violation| violation.invariant == "I5") {
+        violations.extend(found);
+        return AuditedStream { violations, is_complete: true };
+    }
+    let is_complete = state.is_complete();
+    match stream.wake {
+        Some(_) if is_complete => add("I1", "complete, but it has a timer".to_owned()),
+        None if !is_complete => add("I1", "not complete, but it has no timer".to_owned()),
+        Some(wake) if OVERDUE_MS < now.millis_since(wake) => {
+            add("I1", format!("its timer has not been served for {} s", now.millis_since(wake) / 1_000));
+        }
+        _ => (),
+    }
+    violations.extend(found);
+    AuditedStream { violations, is_complete }
+}
+
+fn dead_letter<'a, A: Aggregate>(
+    executor: &'a CommandExecutor<'a>,
+    id: &'a StreamId,
+) -> BoxFuture<'a, Result<bool, ExecuteError<String>>> {
+    Box::pin(async move {
+        let Some(command) = A::dead_letter() else { return Ok(false) };
+        let stream = AggregateId::<A>::new(&id.tenant, &id.id);
+        match executor.execute(&stream, command).await {
+            Ok(after) => Ok(after.appended > 0),
+            Err(error) => Err(error.map_rejection(|rejection| rejection.to_string())),
+        }
+    })
+}

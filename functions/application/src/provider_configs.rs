@@ -1,0 +1,245 @@
+//! Use cases of the tenant's provider configurations. Their credentials are encrypted, and are never shown.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::access::Permission;
+use domain::aggregate::AggregateId;
+use domain::ports::StoreError;
+use domain::provider::{InvalidSetting, Provider, ProviderKind};
+use domain::provider_configs::{
+    Command, ProviderConfigState, Rejection, Routing, RoutingCommand, TenantProviderConfig, TenantProviderConfigs,
+};
+use events::{Channel, RateLimit};
+
+use crate::app::App;
+use crate::caller::{Caller, Forbidden};
+use crate::directory::{self, CALLBACK_SECRET, ProviderSetupError};
+use crate::execute::ExecuteError;
+
+/// Why a use case of provider configurations had no effect.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderConfigError {
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    #[error("there is no such configuration")]
+    NotFound,
+    /// The provider could not be called with these settings.
+    #[error("{}: {}", .0.setting, .0.detail)]
+    Setting(InvalidSetting),
+    #[error("its credentials are gone")]
+    NoSecrets,
+    #[error(transparent)]
+    Execute(#[from] ExecuteError<Rejection>),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<ProviderSetupError> for ProviderConfigError {
+    fn from(error: ProviderSetupError) -> Self {
+        match error {
+            ProviderSetupError::Store(error) => ProviderConfigError::Store(error),
+            ProviderSetupError::Setting(setting) => ProviderConfigError::Setting(setting),
+            ProviderSetupError::NoSecrets => ProviderConfigError::NoSecrets,
+        }
+    }
+}
+
+/// The settings that a caller gives, plain ones and credentials apart.
+#[derive(Debug, Clone, Default)]
+pub struct GivenSettings {
+    pub plain: BTreeMap<String, String>,
+    pub secret: BTreeMap<String, String>,
+}
+
+/// A change of a configuration. What is `None` does not change.
+#[derive(Debug, Clone, Default)]
+pub struct ProviderConfigChange {
+    pub name: Option<String>,
+    /// Merged into the current settings. An empty value removes a setting.
+    pub settings: Option<GivenSettings>,
+    pub rate: Option<RateLimit>,
+    pub is_enabled: Option<bool>,
+}
+
+fn stream(caller: &Caller, id: &str) -> AggregateId<ProviderConfigState> {
+    AggregateId::new(&caller.principal.tenant, id)
+}
+
+/// Everything that the tenant decided about provider configurations, read from the store.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn all(app: &App, caller: &Caller) -> Result<TenantProviderConfigs, StoreError> {
+    directory::provider_configs(&app.own, &caller.principal.tenant).await
+}
+
+/// One of the tenant's own configurations, and all of them.
+///
+/// # Errors
+///
+/// [`ProviderConfigError::NotFound`]
+pub async fn find(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+) -> Result<(TenantProviderConfigs, TenantProviderConfig), ProviderConfigError> {
+    caller.authorise(Permission::Channels)?;
+    let configs = all(app, caller).await?;
+    let config = configs.configs.get(id).cloned().ok_or(ProviderConfigError::NotFound)?;
+    Ok((configs, config))
+}
+
+/// The provider of a configuration, ready to be called.
+///
+/// # Errors
+///
+/// [`ProviderConfigError`]
+pub async fn connect(
+    app: &App,
+    caller: &Caller,
+    config: &TenantProviderConfig,
+) -> Result<Arc<dyn Provider>, ProviderConfigError> {
+    let principal = &caller.principal;
+    let connected = app.directory.connect(&app.own, &principal.tenant, config, principal.mode).await?;
+    Ok(connected.provider)
+}
+
+/// The credentials of a configuration. None are returned if they are gone; they can be given again.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn secrets(
+    app: &App,
+    caller: &Caller,
+    config: &TenantProviderConfig,
+) -> Result<BTreeMap<String, String>, StoreError> {
+    match app.own.secrets(&caller.principal.tenant, config).await {
+        Ok(secrets) => Ok(secrets),
+        Err(ProviderSetupError::Store(error)) => Err(error),
+        Err(ProviderSetupError::Setting(_) | ProviderSetupError::NoSecrets) => Ok(BTreeMap::new()),
+    }
+}
+
+/// Adds a configuration. Returns its id.
+///
+/// # Errors
+///
+/// [`ProviderConfigError`]: nothing was added.
+pub async fn add(
+    app: &App,
+    caller: &Caller,
+    (kind, channel): (&ProviderKind, Channel),
+    name: Option<String>,
+    GivenSettings { plain, mut secret }: GivenSettings,
+    rate: Option<RateLimit>,
+) -> Result<String, ProviderConfigError> {
+    caller.authorise(Permission::Channels)?;
+    let (tenant, now) = (&caller.principal.tenant, app.host.now());
+    let id = format!("{tenant}.{:010x}", app.host.random() & 0xff_ffff_ffff);
+    let config = TenantProviderConfig {
+        id: id.clone(),
+        provider: kind.name.to_owned(),
+        channel,
+        name: name.unwrap_or_else(|| kind.title.to_owned()),
+        settings: plain,
+        secret: 1,
+        rate,
+        added_at: now,
+        changed_at: now,
+        changed_by: String::new(),
+    };
+    // Settings that the provider cannot be called with are refused before anything is stored.
+    app.own.create_provider(&config, secret.clone(), caller.principal.mode).map_err(ProviderConfigError::Setting)?;
+    let others = all(app, caller).await?.configs.len();
+    secret.insert(CALLBACK_SECRET.to_owned(), format!("{:032x}", app.host.random()));
+    app.own.store_secrets(tenant, &id, config.secret, &secret).await?;
+    let TenantProviderConfig { id: config, provider, name, settings, .. } = config;
+    execute(app, caller, &id, Command::Add { config, provider, channel, name, settings, rate, others }).await?;
+    Ok(id)
+}
+
+/// # Errors
+///
+/// [`ProviderConfigError`]: nothing was changed.
+pub async fn change(
+    app: &App,
+    caller: &Caller,
+    config: &TenantProviderConfig,
+    ProviderConfigChange { name, settings: given, rate, is_enabled }: ProviderConfigChange,
+) -> Result<(), ProviderConfigError> {
+    caller.authorise(Permission::Channels)?;
+    let tenant = &caller.principal.tenant;
+    let (mut settings, mut secret) = (None, None);
+    if let Some(given) = given {
+        let plain = merge(config.settings.clone(), given.plain);
+        let known = secrets(app, caller, config).await?;
+        let merged = merge(known.clone(), given.secret);
+        let changed = TenantProviderConfig { settings: plain.clone(), ..config.clone() };
+        let created = app.own.create_provider(&changed, merged.clone(), caller.principal.mode);
+        created.map_err(ProviderConfigError::Setting)?;
+        if merged != known {
+            app.own.store_secrets(tenant, &config.id, config.secret + 1, &merged).await?;
+            secret = Some(config.secret + 1);
+        }
+        settings = Some(plain);
+    }
+    let command = Command::Change { config: config.id.clone(), name, settings, secret, rate, is_enabled };
+    execute(app, caller, &config.id, command).await?;
+    if secret.is_some() {
+        app.own.delete_secrets(tenant, &config.id, config.secret).await?;
+    }
+    Ok(())
+}
+
+fn merge(mut into: BTreeMap<String, String>, from: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    into.extend(from);
+    into.retain(|_, value| !value.is_empty());
+    into
+}
+
+/// Deletes a configuration and its credentials.
+///
+/// # Errors
+///
+/// [`ProviderConfigError::NotFound`]
+pub async fn remove(app: &App, caller: &Caller, id: &str) -> Result<(), ProviderConfigError> {
+    let (_, config) = find(app, caller, id).await?;
+    execute(app, caller, id, Command::Remove { config: id.to_owned() }).await?;
+    Ok(app.own.delete_secrets(&caller.principal.tenant, id, config.secret).await?)
+}
+
+/// Uses a configuration for the tenant's messages, or not. It may be one of the deployment's.
+///
+/// # Errors
+///
+/// [`ProviderConfigError`]
+pub async fn set_enabled(app: &App, caller: &Caller, id: &str, is_enabled: bool) -> Result<(), ProviderConfigError> {
+    caller.authorise(Permission::Operate)?;
+    execute(app, caller, id, Command::SetEnabled { config: id.to_owned(), is_enabled }).await
+}
+
+/// Changes the order in which the configurations of a channel are tried.
+///
+/// # Errors
+///
+/// [`ProviderConfigError`]
+pub async fn route(app: &App, caller: &Caller, command: RoutingCommand) -> Result<(), ProviderConfigError> {
+    let (permission, channel) = match &command {
+        RoutingCommand::Order { channel, .. } => (Permission::Channels, channel),
+        RoutingCommand::UseFirst { channel, .. } => (Permission::Operate, channel),
+    };
+    caller.authorise(permission)?;
+    let stream = AggregateId::<Routing>::new(&caller.principal.tenant, channel.as_str());
+    let done = app.executor(&caller.context()).execute(&stream, command).await;
+    app.directory.invalidate(&caller.principal.tenant);
+    done.map(|_| ()).map_err(|error| ProviderConfigError::Execute(error.map_rejection(|never| match never {})))
+}
+
+async fn execute(app: &App, caller: &Caller, id: &str, command: Command) -> Result<(), ProviderConfigError> {
+    app.executor(&caller.context()).execute(&stream(caller, id), command).await?;
+    app.directory.invalidate(&caller.principal.tenant);
+    Ok(())
+}

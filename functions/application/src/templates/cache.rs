@@ -1,0 +1,125 @@
+//! The tenants' templates, at most 15 seconds old, and their content, which never changes.
+
+use std::sync::Arc;
+
+use domain::aggregate::AggregateId;
+use domain::ports::{DocumentKey, StoreError};
+use domain::render::CompiledTemplate;
+use domain::templates::{self, TemplateCatalogue, TemplateState};
+use events::{Channel, TemplateRef, TenantId};
+use serde::{Deserialize, Serialize};
+
+use crate::cache::Cached;
+use crate::directory::Own;
+use crate::execute;
+
+/// How long a tenant's templates are cached, in milliseconds: what a change takes to be effective everywhere.
+const TEMPLATES_TTL_MS: i64 = 15_000;
+/// The most tenants, and the most compiled versions, that are cached.
+const MAX_CACHED: usize = 5_000;
+
+/// The content of one version, as the tenant wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Text {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    pub body: String,
+}
+
+pub struct TemplateCache {
+    tenants: Cached<TenantId, Arc<TemplateCatalogue>>,
+    compiled: Cached<String, Arc<CompiledTemplate>>,
+}
+
+impl Default for TemplateCache {
+    fn default() -> Self {
+        TemplateCache { tenants: Cached::new(TEMPLATES_TTL_MS, MAX_CACHED), compiled: Cached::unexpiring(MAX_CACHED) }
+    }
+}
+
+impl Text {
+    /// The name of the content. Other content has another name, so that none is ever overwritten.
+    pub fn hash(&self) -> String {
+        crate::hash::body_hash(self)
+    }
+}
+
+/// Where the content of a template is stored.
+pub fn template_content_key(tenant: &TenantId, template: &str, hash: &str) -> DocumentKey {
+    DocumentKey { tenant: tenant.clone(), collection: "template", name: format!("{template}#{hash}") }
+}
+
+/// Content by its hash. Returns `None` if there is none.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn text(own: &Own, tenant: &TenantId, template: &str, hash: &str) -> Result<Option<Text>, StoreError> {
+    let kept = own.documents.get_document(&template_content_key(tenant, template, hash), own.host.now()).await?;
+    let read = |kept: String| serde_json::from_str(&kept).map_err(|error| StoreError::Unreadable(error.to_string()));
+    kept.map(read).transpose()
+}
+
+/// The hash of a version's content. A version of a template that was deleted has one too.
+async fn content_hash(own: &Own, tenant: &TenantId, pinned: &TemplateRef) -> Result<Option<String>, StoreError> {
+    if pinned.text.is_some() {
+        return Ok(pinned.text.clone());
+    }
+    let stream = AggregateId::<TemplateState>::new(tenant, &pinned.id);
+    let versions = templates::versions(&execute::history(&*own.store, &stream).await?);
+    let version = versions.into_iter().rev().find(|version| version.version == pinned.version);
+    Ok(version.map(|version| version.text))
+}
+
+impl TemplateCache {
+    /// A tenant's templates, at most 15 seconds old.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn templates(&self, own: &Own, tenant: &TenantId) -> Result<Arc<TemplateCatalogue>, StoreError> {
+        let now = own.host.now();
+        if let Some(templates) = self.tenants.get(tenant, now) {
+            return Ok(templates);
+        }
+        let states = execute::list::<TemplateState>(&*own.store, tenant).await?;
+        let templates: Arc<TemplateCatalogue> =
+            Arc::new(states.into_iter().filter_map(|(_, state)| state.template).collect());
+        self.tenants.insert(tenant.clone(), templates.clone(), now);
+        Ok(templates)
+    }
+
+    /// The next call reads the tenant's templates from the store.
+    pub fn invalidate(&self, tenant: &TenantId) {
+        self.tenants.invalidate(tenant);
+    }
+
+    /// The template that a message was accepted with. Returns `None` if it is built in, or its content is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn compiled(
+        &self,
+        own: &Own,
+        tenant: &TenantId,
+        channel: Channel,
+        pinned: Option<&TemplateRef>,
+    ) -> Result<Option<Arc<CompiledTemplate>>, StoreError> {
+        let Some(pinned) = pinned.filter(|pinned| templates::find(&pinned.id).is_none()) else { return Ok(None) };
+        let now = own.host.now();
+        let name = format!("{tenant}#{}#{}", pinned.id, pinned.version);
+        if let Some(compiled) = self.compiled.get(&name, now) {
+            return Ok(Some(compiled));
+        }
+        let Some(hash) = content_hash(own, tenant, pinned).await? else { return Ok(None) };
+        let Some(Text { subject, body }) = text(own, tenant, &pinned.id, &hash).await? else { return Ok(None) };
+        let Ok(compiled) = CompiledTemplate::new(channel, subject.as_deref(), &body) else {
+            tracing::error!(template = pinned.id, version = pinned.version, "stored content does not compile");
+            return Ok(None);
+        };
+        let compiled = Arc::new(compiled);
+        self.compiled.insert(name, compiled.clone(), now);
+        Ok(Some(compiled))
+    }
+}

@@ -1,0 +1,481 @@
+//! Streams of every kind in one table.
+//!
+//! A stream is one item, with `sk = stream`: `ev` holds its newest events as a list of text, `v` counts all of them, and
+//! `snap` is the fold of those before `ev`. An append is one conditional update. Older events are in `chunk#<first>` items
+//! of the same partition. `shard` and `wake` exist while the stream has a timer, so that the sparse index `work` holds no
+//! others. Streams that are listed have an item in the partition `<tenant>#index#<kind>`.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
+use domain::ports::{
+    AddressKey, AppendError, AppendRequest, DueTimer, EventStore, Hint, Listed, Listing, MAX_LISTED, MAX_STREAM_BYTES,
+    ScanPage, StoreError, Stream, TIMER_SHARDS,
+};
+use events::{StreamId, StreamKind, TenantId, Timestamp};
+
+use super::dynamodb::{
+    DynamoStore, Item, get_items, has_failed_condition, number, read_number, read_string, text, unavailable,
+};
+use crate::{known_queue, known_stream};
+
+/// Times that a history is read again because a roll-over happened between two of its pages.
+const MAX_HISTORY_READS: usize = 3;
+
+fn item_key(pk: String, sk: impl Into<String>) -> Item {
+    HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
+}
+
+fn stream_key(id: &StreamId) -> Item {
+    item_key(id.storage_key(), "stream")
+}
+
+fn index_partition(tenant: &TenantId, kind: &StreamKind) -> String {
+    format!("{tenant}#index#{kind}")
+}
+
+fn encoded_events(item: &Item) -> Result<Vec<String>, StoreError> {
+    let unreadable = || StoreError::Unreadable("stream without events".to_owned());
+    let lines = item.get("ev").and_then(|ev| ev.as_l().ok()).ok_or_else(unreadable)?;
+    lines.iter().map(|line| line.as_s().cloned().map_err(|_| unreadable())).collect()
+}
+
+/// A stream as its item holds it.
+fn read_stream(item: &Item) -> Result<Stream, StoreError> {
+    let version =
+        read_number(item, "v").ok_or_else(|| StoreError::Unreadable("stream without a version".to_owned()))?;
+    Ok(Stream {
+        version: version as u64,
+        lines: encoded_events(item)?,
+        snapshot: item.get("snap").and_then(|snapshot| snapshot.as_s().ok()).cloned(),
+        wake: read_number(item, "wake").map(Timestamp),
+        writer_id: read_string(item, "writer")?,
+    })
+}
+
+fn texts(lines: &[String]) -> AttributeValue {
+    AttributeValue::L(lines.iter().map(text).collect())
+}
+
+/// An update of one item, as a request of its own or as a part of a transaction.
+struct ItemUpdate {
+    key: Item,
+    expression: String,
+    condition: Option<&'static str>,
+    names: HashMap<String, String>,
+    values: HashMap<String, AttributeValue>,
+}
+
+impl ItemUpdate {
+    fn of_stream(id: &StreamId, append: &AppendRequest) -> ItemUpdate {
+        let next = append.expected_version + append.encoded_events.len() as u64;
+        let mut values = HashMap::from([
+            (":new".to_owned(), texts(&append.encoded_events)),
+            (":next".to_owned(), number(next)),
+            (":me".to_owned(), text(&append.writer_id)),
+        ]);
+        let timer = match append.wake {
+            Some(wake) => {
+                values.insert(":wake".to_owned(), number(wake.0));
+                values.insert(":shard".to_owned(), number(id.shard_byte() % TIMER_SHARDS));
+                "v = :next, wake = :wake, #shard = :shard REMOVE hints"
+            }
+            None => "v = :next REMOVE wake, #shard, hints",
+        };
+        let (expression, condition) = match (append.expected_version, &append.roll_over) {
+            (0, _) => {
+                values.insert(":lane".to_owned(), text(append.queue.name()));
+                (format!("SET ev = :new, writer = :me, lane = :lane, {timer}"), "attribute_not_exists(pk)")
+            }
+            (expected, None) => {
+                values.insert(":expected".to_owned(), number(expected));
+                (format!("SET ev = list_append(ev, :new), writer = :me, {timer}"), "v = :expected")
+            }
+            (expected, Some(roll_over)) => {
+                values.insert(":expected".to_owned(), number(expected));
+                values.insert(":snap".to_owned(), text(&roll_over.snapshot));
+                (format!("SET ev = :new, snap = :snap, writer = :me, {timer}"), "v = :expected")
+            }
+        };
+        let names = HashMap::from([("#shard".to_owned(), "shard".to_owned())]);
+        ItemUpdate { key: stream_key(id), expression, condition: Some(condition), names, values }
+    }
+
+    /// The events that are moved out of the stream's item.
+    fn of_chunk(id: &StreamId, append: &AppendRequest) -> Option<ItemUpdate> {
+        let archived = &append.roll_over.as_ref()?.archived;
+        let first = append.expected_version - (archived.len() as u64).min(append.expected_version);
+        Some(ItemUpdate {
+            key: item_key(id.storage_key(), format!("chunk#{first:010}")),
+            expression: "SET ev = :archived".to_owned(),
+            condition: None,
+            names: HashMap::new(),
+            values: HashMap::from([(":archived".to_owned(), texts(archived))]),
+        })
+    }
+
+    /// The stream's item in the index. An update and not a deletion, because no function may delete from this table.
+    fn of_index(id: &StreamId, listing: Listing) -> Option<ItemUpdate> {
+        let is_removed = match listing {
+            Listing::Unchanged => return None,
+            Listing::Add => false,
+            Listing::Remove => true,
+        };
+        Some(ItemUpdate {
+            key: item_key(index_partition(&id.tenant, &id.kind), format!("id#{}", id.id)),
+            expression: "SET removed = :removed".to_owned(),
+            condition: None,
+            names: HashMap::new(),
+            values: HashMap::from([(":removed".to_owned(), AttributeValue::Bool(is_removed))]),
+        })
+    }
+
+    fn into_transaction_part(self, table: &str) -> Result<TransactWriteItem, AppendError> {
+        let update = Update::builder()
+            .table_name(table)
+            .set_key(Some(self.key))
+            .update_expression(self.expression)
+            .set_condition_expression(self.condition.map(str::to_owned))
+            .set_expression_attribute_names(Some(self.names).filter(|names| !names.is_empty()))
+            .set_expression_attribute_values(Some(self.values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build();
+        let update = update.map_err(|error| AppendError::NotApplied(error.to_string()))?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+}
+
+impl DynamoStore {
+    async fn update(&self, update: ItemUpdate, writer_id: &str) -> Result<(), AppendError> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.events_table)
+            .set_key(Some(update.key))
+            .update_expression(update.expression)
+            .set_condition_expression(update.condition.map(str::to_owned))
+            .set_expression_attribute_names(Some(update.names))
+            .set_expression_attribute_values(Some(update.values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes);
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if is_own(&error, writer_id) => Ok(()),
+            Err(error) => Err(classify(error)),
+        }
+    }
+
+    async fn transact(&self, updates: Vec<ItemUpdate>, writer_id: &str) -> Result<(), AppendError> {
+        let parts = updates.into_iter().map(|update| update.into_transaction_part(&self.events_table));
+        let request = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(parts.collect::<Result<_, _>>()?))
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes);
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => classify_transaction(error, writer_id),
+        }
+    }
+
+    /// The items of a stream's partition that hold events: its chunks, oldest first, and the stream's own item.
+    async fn event_items(&self, id: &StreamId) -> Result<Vec<Item>, StoreError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.events_table)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
+            .expression_attribute_values(":pk", text(id.storage_key()))
+            .expression_attribute_values(":first", text("chunk#"))
+            .expression_attribute_values(":last", text("stream"));
+        let mut pages = query.into_paginator().items().send();
+        let mut items = Vec::new();
+        while let Some(item) = pages.next().await {
+            items.push(item.map_err(unavailable)?);
+        }
+        Ok(items)
+    }
+
+    async fn listed_ids(
+        &self,
+        tenant: &TenantId,
+        kind: &StreamKind,
+        listed: Listed,
+    ) -> Result<Vec<StreamId>, StoreError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.events_table)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", text(index_partition(tenant, kind)));
+        let query = match listed {
+            Listed::Ever => query,
+            Listed::Current => query
+                .filter_expression("removed = :removed")
+                .expression_attribute_values(":removed", AttributeValue::Bool(false)),
+        };
+        let mut pages = query.into_paginator().items().send();
+        let mut ids = Vec::new();
+        while ids.len() < MAX_LISTED
+            && let Some(item) = pages.next().await
+        {
+            let sk = read_string(&item.map_err(unavailable)?, "sk")?;
+            ids.extend(sk.strip_prefix("id#").map(|id| StreamId::new(tenant, kind.clone(), id)));
+        }
+        Ok(ids)
+    }
+}
+
+#[async_trait]
+impl EventStore for DynamoStore {
+    async fn read(&self, id: &StreamId) -> Result<Stream, StoreError> {
+        let get = self.client.get_item().table_name(&self.events_table).set_key(Some(stream_key(id)));
+        let answer = get
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(unavailable)?;
+        answer.item.as_ref().map_or(Ok(Stream::default()), read_stream)
+    }
+
+    async fn read_history(&self, id: &StreamId) -> Result<Vec<String>, StoreError> {
+        for _ in 0..MAX_HISTORY_READS {
+            let items = self.event_items(id).await?;
+            let mut lines = Vec::new();
+            for item in &items {
+                lines.extend(encoded_events(item)?);
+            }
+            let version = items.last().and_then(|item| read_number(item, "v")).unwrap_or(0);
+            if version == lines.len() as i64 {
+                return Ok(lines);
+            }
+        }
+        Err(StoreError::Unavailable("the stream changed while its history was read".to_owned()))
+    }
+
+    async fn append(&self, id: &StreamId, append: AppendRequest) -> Result<(), AppendError> {
+        let snapshot = append.roll_over.as_ref().map_or(0, |roll_over| roll_over.snapshot.len());
+        let bytes = snapshot + append.encoded_events.iter().map(String::len).sum::<usize>();
+        if MAX_STREAM_BYTES < bytes {
+            return Err(AppendError::TooLarge);
+        }
+        let stream = ItemUpdate::of_stream(id, &append);
+        let others: Vec<ItemUpdate> = [ItemUpdate::of_chunk(id, &append), ItemUpdate::of_index(id, append.listing)]
+            .into_iter()
+            .flatten()
+            .collect();
+        if others.is_empty() {
+            self.update(stream, &append.writer_id).await
+        } else {
+            self.transact(std::iter::once(stream).chain(others).collect(), &append.writer_id).await
+        }
+    }
+
+    async fn list(
+        &self,
+        tenant: &TenantId,
+        kinds: &[StreamKind],
+        listed: Listed,
+    ) -> Result<Vec<(StreamId, Stream)>, StoreError> {
+        let mut ids = Vec::new();
+        for kind in kinds {
+            ids.extend(self.listed_ids(tenant, kind, listed).await?);
+        }
+        let keys: Vec<Item> = ids.iter().map(stream_key).collect();
+        let items = get_items(&self.client, &self.events_table, &keys).await?;
+        let found = ids.into_iter().zip(items).filter_map(|(id, item)| Some((id, item?)));
+        found.map(|(id, item)| Ok((id, read_stream(&item)?))).collect()
+    }
+
+    async fn due_timers(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<DueTimer>, StoreError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.events_table)
+            .index_name("work")
+            .key_condition_expression("#shard = :shard AND wake <= :until")
+            .expression_attribute_names("#shard", "shard")
+            .expression_attribute_values(":shard", number(shard))
+            .expression_attribute_values(":until", number(until.0));
+        let mut pages = query.into_paginator().items().send();
+        let mut due = Vec::new();
+        while due.len() < limit
+            && let Some(item) = pages.next().await
+        {
+            let item = item.map_err(unavailable)?;
+            let (stream, queue) = (known_stream(&read_string(&item, "pk")?), known_queue(&read_string(&item, "lane")?));
+            let wake = read_number(&item, "wake").map(Timestamp);
+            if let (Some(stream), Some(queue), Some(wake)) = (stream, queue, wake) {
+                let hints_sent = read_number(&item, "hints").unwrap_or(0) as u32;
+                due.push(DueTimer { hint: Hint { queue, stream }, wake, hints_sent });
+            }
+        }
+        Ok(due)
+    }
+
+    async fn reschedule_timer(
+        &self,
+        id: &StreamId,
+        from: Timestamp,
+        to: Timestamp,
+        hints_sent: u32,
+    ) -> Result<(), StoreError> {
+        let moved = self
+            .client
+            .update_item()
+            .table_name(&self.events_table)
+            .set_key(Some(stream_key(id)))
+            .update_expression("SET wake = :wake, hints = :hints")
+            .condition_expression("wake = :seen")
+            .expression_attribute_values(":wake", number(to.0))
+            .expression_attribute_values(":hints", number(hints_sent))
+            .expression_attribute_values(":seen", number(from.0))
+            .send()
+            .await;
+        unless_condition(moved)
+    }
+
+    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<ScanPage, StoreError> {
+        let start = after.and_then(|after| after.split_once(' '));
+        let start = start.map(|(sk, pk)| item_key(pk.to_owned(), sk));
+        let scan = self.client.scan().table_name(&self.events_table).limit(limit as i32);
+        let scan = scan.filter_expression("sk = :stream").expression_attribute_values(":stream", text("stream"));
+        let answer = scan.consistent_read(true).set_exclusive_start_key(start).send().await.map_err(unavailable)?;
+        let mut streams = Vec::new();
+        for item in answer.items() {
+            if let Some(id) = known_stream(&read_string(item, "pk")?) {
+                streams.push((id, read_stream(item)?));
+            }
+        }
+        // The last item looked at may be of another sort, so both parts of its key are kept.
+        let next = answer.last_evaluated_key();
+        let next =
+            next.map(|key| Ok::<_, StoreError>(format!("{} {}", read_string(key, "sk")?, read_string(key, "pk")?)));
+        Ok(ScanPage { streams, next: next.transpose()? })
+    }
+
+    async fn is_suppressed(&self, contact: &AddressKey) -> Result<bool, StoreError> {
+        let get = self.client.get_item().table_name(&self.events_table);
+        let answer = get
+            .set_key(Some(guard_key(contact)))
+            .projection_expression("lifted")
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        Ok(answer.map_err(unavailable)?.item.is_some_and(|guard| !guard.contains_key("lifted")))
+    }
+
+    async fn suppress(&self, contact: &AddressKey, reason: &str, at: Timestamp) -> Result<(), StoreError> {
+        // An update, so that no function needs the right to put items into this table.
+        let first = self
+            .client
+            .update_item()
+            .table_name(&self.events_table)
+            .set_key(Some(guard_key(contact)))
+            .update_expression("SET reason = :reason, #at = :at REMOVE lifted")
+            .condition_expression("attribute_not_exists(pk) OR attribute_exists(lifted)")
+            .expression_attribute_names("#at", "at")
+            .expression_attribute_values(":reason", text(reason))
+            .expression_attribute_values(":at", number(at.0));
+        unless_condition(first.send().await)
+    }
+
+    async fn unsuppress(&self, contact: &AddressKey, reason: &str) -> Result<(), StoreError> {
+        // Marked, not deleted: no function may delete from this table.
+        let lift = self
+            .client
+            .update_item()
+            .table_name(&self.events_table)
+            .set_key(Some(guard_key(contact)))
+            .update_expression("SET lifted = :lifted")
+            .condition_expression("reason = :reason")
+            .expression_attribute_values(":lifted", AttributeValue::Bool(true))
+            .expression_attribute_values(":reason", text(reason));
+        unless_condition(lift.send().await)
+    }
+
+    async fn suppression(&self, contact: &AddressKey) -> Result<Option<String>, StoreError> {
+        let get = self.client.get_item().table_name(&self.events_table).set_key(Some(guard_key(contact)));
+        let item = get.consistent_read(true).send().await.map_err(unavailable)?.item;
+        item.filter(|guard| !guard.contains_key("lifted")).map(|guard| read_string(&guard, "reason")).transpose()
+    }
+}
+
+/// Nothing is to be done if the condition does not hold.
+fn unless_condition<T>(done: Result<T, SdkError<UpdateItemError>>) -> Result<(), StoreError> {
+    match done {
+        Err(error) if has_failed_condition(&error) => Ok(()),
+        other => other.map(|_| ()).map_err(unavailable),
+    }
+}
+
+fn guard_key(contact: &AddressKey) -> Item {
+    let AddressKey { tenant, channel, contact_hash } = contact;
+    let pk = format!("{tenant}#suppressed#{}#{contact_hash}", channel.as_str());
+    HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text("guard"))])
+}
+
+/// Whether the condition failed because this append had already been applied.
+fn is_own(error: &SdkError<UpdateItemError>, me: &str) -> bool {
+    let Some(UpdateItemError::ConditionalCheckFailedException(lost)) = error.as_service_error() else {
+        return false;
+    };
+    lost.item().and_then(|item| item.get("writer")?.as_s().ok()).is_some_and(|writer| writer == me)
+}
+
+fn classify(error: SdkError<UpdateItemError>) -> AppendError {
+    let code = error.code().unwrap_or("no answer").to_owned();
+    let detail = format!("dynamodb: {code}: {}", error.message().unwrap_or(""));
+    match &error {
+        SdkError::ServiceError(answer) => match answer.err() {
+            UpdateItemError::ConditionalCheckFailedException(_) => AppendError::Conflict,
+            UpdateItemError::InternalServerError(_) => AppendError::Unknown(detail),
+            _ if code == "ValidationException" && detail.contains("size") => AppendError::TooLarge,
+            _ => AppendError::NotApplied(detail),
+        },
+        SdkError::ConstructionFailure(_) => AppendError::NotApplied(detail),
+        SdkError::DispatchFailure(failure) if failure.is_user() => AppendError::NotApplied(detail),
+        _ => AppendError::Unknown(detail),
+    }
+}
+
+fn classify_transaction(error: SdkError<TransactWriteItemsError>, writer_id: &str) -> Result<(), AppendError> {
+    let code = error.code().unwrap_or("no answer").to_owned();
+    let detail = format!("dynamodb: {code}: {}", error.message().unwrap_or(""));
+    let Some(service_error) = error.as_service_error() else {
+        return match &error {
+            SdkError::ConstructionFailure(_) => Err(AppendError::NotApplied(detail)),
+            SdkError::DispatchFailure(failure) if failure.is_user() => Err(AppendError::NotApplied(detail)),
+            _ => Err(AppendError::Unknown(detail)),
+        };
+    };
+    match service_error {
+        TransactWriteItemsError::TransactionCanceledException(cancelled) => {
+            let reasons = cancelled.cancellation_reasons();
+            let has = |code: &str| reasons.iter().any(|reason| reason.code() == Some(code));
+            let writer = reasons.iter().find_map(|reason| reason.item()?.get("writer")?.as_s().ok());
+            if writer.is_some_and(|writer| writer == writer_id) {
+                Ok(())
+            } else if has("ConditionalCheckFailed") || has("TransactionConflict") {
+                Err(AppendError::Conflict)
+            } else if has("ItemCollectionSizeLimitExceeded") || has("ValidationError") {
+                Err(AppendError::TooLarge)
+            } else {
+                Err(AppendError::NotApplied(detail))
+            }
+        }
+        TransactWriteItemsError::InternalServerError(_)
+        | TransactWriteItemsError::TransactionInProgressException(_) => Err(AppendError::Unknown(detail)),
+        _ => Err(AppendError::NotApplied(detail)),
+    }
+}
