@@ -112,6 +112,15 @@ fn dependencies_point_down_the_layers() {
     }
 }
 
+/// Programs are wiring only; a test in one would not run, for `cargo test` is told not to link them.
+#[test]
+fn programs_have_no_tests() {
+    for (path, text) in sources("functions") {
+        let is_program = path.ends_with("main.rs") || path.components().any(|part| part.as_os_str() == "bin");
+        assert!(!is_program || !text.contains("#[cfg(test)]"), "{} has tests", path.display());
+    }
+}
+
 #[test]
 fn the_quick_start_builds_nothing_of_the_cloud() {
     let listed = Command::new(env!("CARGO"))
