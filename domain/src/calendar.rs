@@ -1,9 +1,9 @@
 //! Dates in the format of a locale.
 
-use icu::calendar::Date;
-use icu::datetime::fieldsets::{YMD, YMDE};
-use icu::datetime::{DateTimeFormatter, DateTimeFormatterLoadError};
-use icu::locale::Locale;
+use icu_datetime::fieldsets::{YMD, YMDE};
+use icu_datetime::input::Date;
+use icu_datetime::{DateTimeFormatter, DateTimeFormatterLoadError};
+use icu_locale::Locale;
 
 /// Formats a date: `2025-10-20` becomes `Oct 20, 2025` or `20 oct 2025`. `style` is short, medium, long or full.
 ///

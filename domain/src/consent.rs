@@ -1,6 +1,6 @@
 //! Consent keywords: STOP, START and HELP in several languages.
 
-use icu::normalizer::ComposingNormalizerBorrowed;
+use icu_normalizer::ComposingNormalizerBorrowed;
 
 /// What a recipient asks for with a message that contains nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

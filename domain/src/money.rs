@@ -1,9 +1,9 @@
 //! Amounts in the format of a locale and currency.
 
 use fixed_decimal::{Decimal, SignedRoundingMode, UnsignedRoundingMode};
-use icu::locale::Locale;
 use icu_experimental::dimension::currency::CurrencyType;
 use icu_experimental::dimension::currency::formatter::CurrencyFormatter;
+use icu_locale::Locale;
 
 /// Why an amount cannot be formatted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -29,6 +29,7 @@ pub(crate) fn encrypt(data_key: &[u8], wrapped: &[u8], context: &str, plain: &st
 }
 
 /// The wrapped data key of an encrypted text.
+#[cfg(feature = "aws")]
 pub(crate) fn wrapped_data_key(sealed: &str) -> Result<Vec<u8>, StoreError> {
     let wrapped = sealed.split('.').next().unwrap_or_default();
     STANDARD.decode(wrapped).map_err(|_| unreadable())

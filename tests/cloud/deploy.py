@@ -27,9 +27,11 @@ def main(endpoint, parameters):
     s3, cloud, gateway, functions = client("s3"), client("cloudformation"), client("apigatewayv2"), client("lambda")
     s3.create_bucket(Bucket=BUCKET)
     template = (ROOT / "template.yaml").read_text()
-    for crate in sorted(set(re.findall(r"CodeUri: functions/([a-z-]+)", template))):
-        s3.upload_file(str(ROOT / f"target/lambda/{crate}/bootstrap.zip"), BUCKET, f"{crate}.zip")
-    template = re.sub(r"CodeUri: functions/([a-z-]+)", rf"CodeUri: s3://{BUCKET}/\1.zip", template)
+    # Each function names the program that it is; what CodeUri names is the crate of all of them.
+    for name in sorted(set(re.findall(r"Binary: ([a-z-]+)", template))):
+        s3.upload_file(str(ROOT / f"target/lambda/{name}/bootstrap.zip"), BUCKET, f"{name}.zip")
+    code = r"(Binary: ([a-z-]+) \} \}\n(?: {4,}.*\n)*? +CodeUri: )functions/lambda"
+    template = re.sub(code, rf"\1s3://{BUCKET}/\2.zip", template)
     # The emulator knows no CodeDeploy: all of the template but its gradual deployment is deployed.
     template = re.sub(r"    DeploymentPreference:\n(      .*\n)+", "", template)
     # From the bucket, as `sam deploy` does: a template in the request itself is limited to 51,200 bytes.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tests::harness::Scratch;
 use tests::module_graph::circles;
@@ -79,13 +80,10 @@ fn dependencies(folder: &str) -> BTreeSet<String> {
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-/// The functions that are deployed: crates with a program, but for `local`, which runs them all in one process.
+/// The functions that are deployed: crates that have a program in the crate `lambda`.
 fn functions() -> Vec<String> {
-    let is_deployed = |folder: &String| {
-        folder.starts_with("functions/")
-            && folder != "functions/local"
-            && root().join(folder).join("src/main.rs").is_file()
-    };
+    let programs = root().join("functions/lambda/src/bin");
+    let is_deployed = |folder: &String| programs.join(format!("{}.rs", crate_name(folder))).is_file();
     members().into_iter().filter(is_deployed).collect()
 }
 
@@ -95,8 +93,8 @@ fn allowed(folder: &str) -> Option<&'static [&'static str]> {
         "events" => Some(&[]),
         "domain" => Some(&["events"]),
         "infra" | "functions/application" | "functions/simulator" => Some(&["domain", "events"]),
-        "functions/local" | "tests" => None,
-        function if function.starts_with("functions/") => Some(&["application", "domain", "events", "infra"]),
+        "functions/lambda" | "functions/local" | "tests" => None,
+        function if function.starts_with("functions/") => Some(&["application", "domain", "events"]),
         other => panic!("{other} has no layer yet: say here what it may depend on"),
     }
 }
@@ -114,13 +112,29 @@ fn dependencies_point_down_the_layers() {
     }
 }
 
+/// Programs are wiring only; a test in one would not run, for `cargo test` is told not to link them.
 #[test]
-fn only_main_and_local_name_infra() {
+fn programs_have_no_tests() {
     for (path, text) in sources("functions") {
-        let is_main = path.ends_with("main.rs");
-        let is_local = path.components().any(|part| part.as_os_str() == "local");
-        assert!(is_main || is_local || !text.contains("infra::"), "{} names infra", path.display());
+        let is_program = path.ends_with("main.rs") || path.components().any(|part| part.as_os_str() == "bin");
+        assert!(!is_program || !text.contains("#[cfg(test)]"), "{} has tests", path.display());
     }
+}
+
+#[test]
+fn the_quick_start_builds_nothing_of_the_cloud() {
+    let listed = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--offline", "-p", "local", "-e", "normal,build", "--prefix", "none"])
+        .current_dir(root())
+        .output()
+        .expect("cargo tree runs");
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let crates = String::from_utf8(listed.stdout).expect("text");
+    let crates: BTreeSet<&str> = crates.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(crates.contains("deliver") && crates.contains("rusqlite"), "the tree was read: {crates:?}");
+    let is_cloud = |name: &&&str| name.starts_with("aws-sdk-") || name.contains("lambda");
+    let cloud: Vec<_> = crates.iter().filter(is_cloud).collect();
+    assert!(cloud.is_empty(), "`cargo run` builds {cloud:?}");
 }
 
 #[test]
@@ -136,7 +150,7 @@ fn use_cases_of_messages_know_no_http() {
 fn only_config_and_main_read_the_environment() {
     for folder in ["events", "domain", "infra", "functions"] {
         for (path, text) in sources(folder) {
-            let wired = path.ends_with("main.rs");
+            let wired = path.ends_with("main.rs") || path.ends_with("lambda/src/adapters.rs");
             let text = text.split("#[cfg(test)]").next().unwrap_or_default();
             let reads = text.lines().any(|line| line.contains("env::var(") && !line.trim_start().starts_with("///"));
             assert!(wired || !reads, "{} reads the environment", path.display());

@@ -7,6 +7,8 @@ use domain::ports::{ProviderConfig, QueueId};
 use events::RateLimit;
 use events::{Channel, Mode};
 
+use crate::app::RetentionPeriods;
+
 /// A setting that is not there or cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
@@ -88,6 +90,56 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
             events: self.need("EVENTS_TABLE")?,
             vault: self.need("VAULT_TABLE")?,
             limits: self.need("LIMITS_TABLE")?,
+        })
+    }
+}
+
+/// The settings of the functions that have the use cases: `api` and `process`.
+pub struct AppConfig {
+    pub tables: TableNames,
+    /// `VIEWS_TABLE`: rows and counters. Required.
+    pub views_table: String,
+    /// `QUEUE_<LANE>_URL` of every lane, such as `QUEUE_EMAIL_HIGH_URL`.
+    pub queues: Vec<(QueueId, String)>,
+    /// `PROVIDERS`: the provider configurations that the deployment has, such as `sendgrid,twilio`. Their rates are those of
+    /// the deliver functions: `SENDGRID_RATE`, `TWILIO_RATE`.
+    pub accounts: Vec<ProviderConfig>,
+    /// `PUBLIC_URL`: where providers call back, without a slash at the end.
+    pub public_url: String,
+    /// `SECRETS_KEY_ID`: the KMS key that tenants' credentials are sealed with.
+    pub secrets_key: String,
+    /// `FILES_BUCKET`: S3, where uploaded files lie. Required.
+    pub files_bucket: String,
+    /// `CONTACT_KEY`: what contact hashes are keyed with. Required; never changed afterwards.
+    pub contact_key: Vec<u8>,
+    /// `RETENTION_SHORT_DAYS`, `RETENTION_DAYS`, `RETENTION_LONG_DAYS`: how long personal data is kept, by class. Default 7,
+    /// 400 and 2557.
+    pub retention: RetentionPeriods,
+}
+
+impl AppConfig {
+    /// # Errors
+    ///
+    /// [`SettingError`]: names the setting.
+    pub fn read<F: Fn(&str) -> Option<String>>(settings: &Settings<F>) -> Result<Self, SettingError> {
+        let named = settings.or("PROVIDERS", "");
+        let named: Vec<&str> = named.split(',').map(str::trim).collect();
+        let mut accounts = settings.accounts()?;
+        accounts.retain(|account| named.contains(&account.id.as_str()));
+        Ok(AppConfig {
+            accounts,
+            tables: settings.tables()?,
+            views_table: settings.need("VIEWS_TABLE")?,
+            queues: settings.queues(),
+            public_url: settings.or("PUBLIC_URL", ""),
+            secrets_key: settings.or("SECRETS_KEY_ID", ""),
+            files_bucket: settings.need("FILES_BUCKET")?,
+            contact_key: settings.need("CONTACT_KEY")?.into_bytes(),
+            retention: RetentionPeriods::days(
+                settings.number("RETENTION_SHORT_DAYS", 7)?,
+                settings.number("RETENTION_DAYS", 400)?,
+                settings.number("RETENTION_LONG_DAYS", 2_557)?,
+            ),
         })
     }
 }

@@ -11,6 +11,9 @@ use domain::ports::{ClockAndRng, Principal};
 use events::{Mode, RateLimit, TenantId};
 use infra::SystemClockAndRng;
 use local::{DEV_KEY, Data, Local, Options};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Business messages with an honest record. Without a command: everything in one process, and nothing leaves this machine.
 #[derive(Parser)]
@@ -154,11 +157,11 @@ async fn main() -> ExitCode {
 
 async fn run(start: Start) -> Result<(), String> {
     let level = if start.quiet { "error" } else { "warn" };
-    let filter = std::env::var("TIDINGS_LOG").unwrap_or_else(|_| level.to_owned());
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
-        .with_writer(std::io::stderr)
-        .init();
+    let filter = std::env::var("TIDINGS_LOG").ok().filter(|filter| !filter.is_empty());
+    let filter: Targets =
+        filter.as_deref().unwrap_or(level).parse().map_err(|error| format!("TIDINGS_LOG is not a filter: {error}"))?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines).with(filter).init();
     let data = match start.data.as_str() {
         "memory" => Data::Memory,
         folder => Data::Folder(PathBuf::from(folder)),

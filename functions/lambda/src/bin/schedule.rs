@@ -4,27 +4,20 @@ use std::sync::Arc;
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use infra::SystemClockAndRng;
-use infra::aws::{Aws, DynamoStore, SqsWorkQueue, init_logs};
+use lambda::{Adapters, variable};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use schedule::config::Config;
 use schedule::{Schedule, Sweep};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let var = |name: &str| std::env::var(name).ok();
-    init_logs(var);
-    let config = Config::read(var)?;
-    let aws = Aws::from_env(var)?;
-    let store = Arc::new(DynamoStore {
-        client: aws.dynamodb(),
-        events_table: config.tables.events,
-        vault_table: config.tables.vault,
-        limits_table: config.tables.limits,
-    });
+    let adapters = Adapters::from_env()?;
+    let config = Config::read(variable)?;
+    let store = adapters.store(config.tables);
     let schedule = &Schedule {
         store: store.clone(),
         limits: store,
-        queue: Arc::new(SqsWorkQueue { client: aws.sqs(), urls: config.queues.into_iter().collect() }),
+        queue: adapters.queue(config.queues),
         host: Arc::new(SystemClockAndRng),
     };
     run(service_fn(async |_: LambdaEvent<EventBridgeEvent>| {

@@ -1,0 +1,116 @@
+//! The adapters for AWS, built from a function's settings.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use application::App;
+use application::directory::Own;
+use application::settings::{AppConfig, TableNames};
+use domain::ports::QueueId;
+use infra::SystemClockAndRng;
+use infra::aws::{
+    Aws, DynamoStore, DynamoViewStore, KmsCipher, MissingSetting, S3ObjectStore, SnsAlertSink, SqsUnmatchedQueue,
+    SqsWorkQueue, init_logs,
+};
+use infra::providers::{HttpClients, HttpProviderFactory};
+
+/// A variable of the environment.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Builds the adapters of one function.
+pub struct Adapters {
+    aws: Aws,
+}
+
+impl Adapters {
+    /// Starts logging and configures the clients of AWS, both by the environment.
+    ///
+    /// # Errors
+    ///
+    /// [`MissingSetting`]: Lambda did not set a variable.
+    pub fn from_env() -> Result<Self, MissingSetting> {
+        init_logs(variable);
+        Ok(Adapters { aws: Aws::from_env(variable)? })
+    }
+
+    pub fn store(&self, tables: TableNames) -> Arc<DynamoStore> {
+        Arc::new(DynamoStore {
+            client: self.aws.dynamodb(),
+            events_table: tables.events,
+            vault_table: tables.vault,
+            limits_table: tables.limits,
+        })
+    }
+
+    pub fn views(&self, table: String) -> Arc<DynamoViewStore> {
+        Arc::new(DynamoViewStore { client: self.aws.dynamodb(), table })
+    }
+
+    pub fn queue(&self, urls: Vec<(QueueId, String)>) -> Arc<SqsWorkQueue> {
+        Arc::new(SqsWorkQueue { client: self.aws.sqs(), urls: urls.into_iter().collect() })
+    }
+
+    pub fn unmatched(&self, url: String) -> Arc<SqsUnmatchedQueue> {
+        Arc::new(SqsUnmatchedQueue { client: self.aws.sqs(), url })
+    }
+
+    pub fn alerts(&self, topic_arn: String) -> Arc<SnsAlertSink> {
+        Arc::new(SnsAlertSink { client: self.aws.sns(), topic_arn })
+    }
+
+    pub fn objects(&self, http: &HttpClients, bucket: String) -> Arc<S3ObjectStore> {
+        Arc::new(self.aws.s3(http.client.clone(), bucket))
+    }
+
+    /// What provider configurations that tenants made themselves need.
+    pub fn own(
+        &self,
+        store: &Arc<DynamoStore>,
+        connector: Arc<HttpProviderFactory>,
+        secrets_key: String,
+        public_url: String,
+    ) -> Own {
+        Own {
+            store: store.clone(),
+            documents: store.clone(),
+            sealer: Arc::new(KmsCipher { client: self.aws.kms(), key_id: secrets_key }),
+            connector,
+            host: Arc::new(SystemClockAndRng),
+            public_url,
+        }
+    }
+}
+
+impl Adapters {
+    /// Everything that the use cases may touch.
+    pub fn app(&self, http: &HttpClients, config: AppConfig) -> App {
+        let store = self.store(config.tables);
+        let connector = provider_factory(http, BTreeMap::new());
+        App {
+            store: store.clone(),
+            vault: store.clone(),
+            keys: store.clone(),
+            limits: store.clone(),
+            own: self.own(&store, connector, config.secrets_key, config.public_url),
+            directory: Default::default(),
+            library: Default::default(),
+            defaults: Default::default(),
+            has_sandbox: true,
+            accounts: config.accounts,
+            queue: self.queue(config.queues),
+            views: self.views(config.views_table),
+            objects: self.objects(http, config.files_bucket),
+            host: Arc::new(SystemClockAndRng),
+            contact_key: config.contact_key,
+            retention: config.retention,
+            principals: Default::default(),
+        }
+    }
+}
+
+/// Connects providers at their own addresses, except for those that `bases` replaces.
+pub fn provider_factory(http: &HttpClients, bases: BTreeMap<String, String>) -> Arc<HttpProviderFactory> {
+    Arc::new(HttpProviderFactory { http: http.clone(), simulators: BTreeMap::new(), bases })
+}

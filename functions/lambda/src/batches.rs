@@ -1,0 +1,75 @@
+//! The batches that Lambda delivers, read into what the functions take.
+
+use application::hint::Message;
+use aws_lambda_events::dynamodb;
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use domain::ports::Stream;
+use events::{StreamId, Timestamp};
+use project::Image;
+use serde::Deserialize;
+
+/// The messages of one batch.
+pub fn messages(event: SqsEvent) -> Vec<Message> {
+    let message = |record: SqsMessage| Message {
+        id: record.message_id.unwrap_or_default(),
+        body: record.body.unwrap_or_default(),
+    };
+    event.records.into_iter().map(message).collect()
+}
+
+/// Asks SQS to deliver these messages again; the others are done.
+pub fn failures(ids: Vec<String>) -> SqsBatchResponse {
+    let failure = |id| {
+        let mut failure = BatchItemFailure::default();
+        failure.item_identifier = id;
+        failure
+    };
+    let mut response = SqsBatchResponse::default();
+    response.batch_item_failures = ids.into_iter().map(failure).collect();
+    response
+}
+
+/// The streams of one batch. The change stream of the table carries items of other sorts too, which are left out.
+pub fn images(event: dynamodb::Event) -> Vec<Image> {
+    event.records.into_iter().filter_map(image).collect()
+}
+
+fn image(record: dynamodb::EventRecord) -> Option<Image> {
+    #[derive(Deserialize)]
+    struct Item {
+        pk: String,
+        sk: String,
+        v: u64,
+        ev: Vec<String>,
+        snap: Option<String>,
+        wake: Option<i64>,
+        writer: String,
+    }
+    let item: Item = serde_dynamo::from_item(record.change.new_image).ok()?;
+    let Item { pk, v, ev, snap, wake, writer, .. } = Some(item).filter(|item| item.sk == "stream")?;
+    let stream = Stream { version: v, snapshot: snap, lines: ev, wake: wake.map(Timestamp), writer_id: writer };
+    Some(Image { id: StreamId::parse_storage_key(&pk)?, stream })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_payloads_are_read() {
+        let deliver = serde_json::from_str(include_str!("../../../events/invocations/deliver/hint.json"));
+        let read = messages(deliver.expect("a batch of SQS"));
+        assert_eq!(read.len(), 1);
+        assert!(read[0].id == "m-1" && read[0].body.starts_with('{'));
+        let project = serde_json::from_str(include_str!("../../../events/invocations/project/requested.json"));
+        let read = images(project.expect("a batch of a table's stream"));
+        assert_eq!(read.len(), 1);
+        assert_eq!(read[0].stream.lines.len(), 1);
+    }
+
+    #[test]
+    fn failures_are_named_as_sqs_expects() {
+        let response = serde_json::to_value(failures(vec!["m-1".into()])).expect("JSON");
+        assert_eq!(response, serde_json::json!({ "batchItemFailures": [{ "itemIdentifier": "m-1" }] }));
+    }
+}

@@ -1,0 +1,48 @@
+//! Wiring only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use application::directory::connected;
+use aws_lambda_events::sqs::SqsEvent;
+use deliver::Deliver;
+use deliver::config::Config;
+use events::Timestamp;
+use infra::SystemClockAndRng;
+use infra::providers::{HttpClients, PublicFileFetcher, sandboxes};
+use lambda::{Adapters, failures, messages, provider_factory, variable};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let adapters = Adapters::from_env()?;
+    let config = Config::read(variable)?;
+    let http = HttpClients::new();
+    let store = adapters.store(config.tables);
+    let connector = provider_factory(&http, config.bases);
+    let mut providers = connected(&*connector, config.configured, &config.public_url);
+    providers.extend(sandboxes());
+    let deliver = &Deliver {
+        store: store.clone(),
+        vault: store.clone(),
+        queue: adapters.queue(config.queues),
+        providers,
+        own: adapters.own(&store, connector, config.secrets_key, config.public_url),
+        documents: store.clone(),
+        objects: adapters.objects(&http, config.files_bucket),
+        files: Arc::new(PublicFileFetcher { client: http.public, timeout: Duration::from_secs(5) }),
+        contact_key: config.contact_key,
+        limits: store,
+        tenant_rate: config.tenant_rate,
+        global_rate: config.global_rate,
+        memory: Arc::default(),
+        alerts: adapters.alerts(config.alerts_topic),
+        host: Arc::new(SystemClockAndRng),
+        provider_timeout_ms: config.provider_timeout_ms,
+    };
+    run(service_fn(async |event: LambdaEvent<SqsEvent>| {
+        let deadline = Timestamp(event.context.deadline as i64);
+        Ok::<_, Error>(failures(deliver::batch(deliver, messages(event.payload), deadline).await))
+    }))
+    .await
+}
