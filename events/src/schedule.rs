@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Channel, MessageType, Mode, Recipient, Timestamp, event_family};
 
 /// When a schedule occurs, as its author wrote it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScheduleTiming {
     /// A cron expression of five fields. Either this or `rrule` is present.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -18,6 +18,7 @@ mod preferences;
 mod privacy;
 mod properties;
 mod providers;
+mod schedules;
 mod suppressions;
 mod template;
 mod templates;

@@ -48,6 +48,7 @@ pub struct Schedule {
     /// Occurrences up to this time are not looked at: before it was created, resumed or given other times, or missed.
     pub handled_until: Timestamp,
     pub created_at: Timestamp,
+    pub created_by: String,
     pub updated_at: Timestamp,
 }
 
@@ -231,6 +232,7 @@ impl Aggregate for ScheduleState {
                 status: ScheduleStatus::Active,
                 handled_until: at,
                 created_at: at,
+                created_by: record.meta.actor.clone(),
                 updated_at: at,
             });
         }

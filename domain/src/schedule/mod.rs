@@ -6,9 +6,11 @@
 mod aggregate;
 mod catch_up;
 mod cron;
+mod explain;
 mod fault;
 mod input;
 mod month;
+mod past;
 mod recurrence;
 mod rrule;
 mod zone;
@@ -18,8 +20,10 @@ pub use aggregate::{
     recurrence_input,
 };
 pub use catch_up::{CatchUpPlan, MAX_WINDOW_MS, ON_TIME_MS, plan};
+pub use explain::explain;
 pub use fault::{Fault, FaultCode};
 pub use input::{MAX_DATES, MAX_RULE_CHARS, RecurrenceInput, When};
+pub use past::{Fate, PastOccurrence, past_occurrences};
 pub use recurrence::{MAX_CANDIDATES, Occurrence, Occurrences, Recurrence};
 pub use zone::{Moved, Nominal};
 

@@ -66,6 +66,11 @@ impl Fields {
         self.map.get(field).is_some_and(|value| !value.is_null())
     }
 
+    /// Whether it is given, null included.
+    pub fn is_given(&self, field: &str) -> bool {
+        self.map.contains_key(field)
+    }
+
     /// A field that is not to be read: whatever it holds is no fault.
     pub fn discard(&mut self, field: &str) {
         self.map.remove(field);

@@ -19,6 +19,7 @@ mod present;
 mod providers;
 pub mod rate;
 mod read;
+mod schedules;
 mod send;
 mod sms_provider;
 mod subjects;
@@ -120,6 +121,18 @@ pub const ROUTES: &[(&str, &str, Permission)] = &[
     ("POST", "/api/communication-preferences/{kind}/{id}/link", Permission::Consent),
     ("GET", "/api/v1/communication/contacts/{id}/preferences", Permission::View),
     ("POST", "/api/v1/communication/contacts/{id}/preferences", Permission::Consent),
+    ("GET", "/api/schedules", Permission::View),
+    ("POST", "/api/schedules", Permission::Automate),
+    ("POST", "/api/schedules/preview", Permission::View),
+    ("GET", "/api/schedules/{id}", Permission::View),
+    ("PATCH", "/api/schedules/{id}", Permission::Automate),
+    ("DELETE", "/api/schedules/{id}", Permission::Automate),
+    ("POST", "/api/schedules/{id}/pause", Permission::Automate),
+    ("POST", "/api/schedules/{id}/resume", Permission::Automate),
+    ("GET", "/api/schedules/{id}/preview", Permission::View),
+    ("GET", "/api/schedules/{id}/occurrences", Permission::View),
+    ("GET", "/api/schedules/{id}/events", Permission::View),
+    ("GET", "/api/schedules/{id}/explain", Permission::View),
     ("GET", "/api/communication-templates", Permission::View),
     ("POST", "/api/communication-templates", Permission::Templates),
     ("POST", "/api/communication-templates/validate", Permission::View),
@@ -192,6 +205,15 @@ pub fn router(api: Arc<Api>) -> Router {
             "/api/v1/communication/contacts/{id}/preferences",
             get(preferences::get_contact).post(preferences::patch_contact),
         )
+        .route("/api/schedules", get(schedules::list).post(schedules::create))
+        .route("/api/schedules/preview", post(schedules::preview_unsaved))
+        .route("/api/schedules/{id}", get(schedules::get).patch(schedules::patch).delete(schedules::remove))
+        .route("/api/schedules/{id}/pause", post(schedules::pause))
+        .route("/api/schedules/{id}/resume", post(schedules::resume))
+        .route("/api/schedules/{id}/preview", get(schedules::preview))
+        .route("/api/schedules/{id}/occurrences", get(schedules::occurrences))
+        .route("/api/schedules/{id}/events", get(schedules::events))
+        .route("/api/schedules/{id}/explain", get(schedules::explain))
         .route("/api/communication-templates", get(templates::list).post(templates::create))
         .route("/api/communication-templates/validate", post(templates::validate))
         .route(

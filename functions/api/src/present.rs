@@ -3,6 +3,7 @@
 use application::messages::Message;
 use domain::communication::Rejection;
 use domain::communication_view::CommunicationRow;
+use domain::explain::ExplanationStep;
 use domain::message::{AttachmentLink, MessageContent};
 use domain::ports::CommunicationKey;
 use domain::render::render_request;
@@ -118,7 +119,13 @@ pub fn step(position: usize, record: &RecordedEvent) -> Value {
     })
 }
 
-/// One event of a journal.
+/// One step of an explanation.
+pub fn explanation_step(step: &ExplanationStep) -> Value {
+    let inputs: Map<_, _> = step.inputs.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    json!({ "at": show_time(step.at), "code": step.code, "text": step.text, "inputs": inputs })
+}
+
+/// One event of a stream that is no communication's.
 pub fn decision<E: EventFamily>(position: usize, record: &RecordedEvent<E>) -> Value {
     let data = serde_json::to_value(&record.event).unwrap_or_default();
     json!({

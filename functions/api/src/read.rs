@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::communication::{Communication, Lifecycle, Readiness, readiness};
 use domain::communication_view::{CommunicationRow, utc_day};
-use domain::explain::{self, ExplanationStep};
+use domain::explain;
 use domain::message::MessageContent;
 use domain::ports::{CommunicationKey, ListFilter, QueueDepth, QueueId};
 use domain::stats::{Counters, percentile_ms};
@@ -68,11 +68,6 @@ pub(crate) async fn explain(
 ) -> Result<Response, Problem> {
     let (key, loaded, records) = messages::history(&api.app, &caller, parse_id(&id)?).await.map_err(problem)?;
     let (summary, steps) = explain::explain(&records).ok_or_else(not_found)?;
-    let step = |step: ExplanationStep| {
-        let inputs: serde_json::Map<_, _> =
-            step.inputs.into_iter().map(|(name, is)| (name.to_owned(), is.into())).collect();
-        json!({ "at": show_time(step.at), "code": step.code, "text": step.text, "inputs": inputs })
-    };
     let communication = loaded.state.requested()?;
     let body = json!({
         "id": key.id,
@@ -80,7 +75,7 @@ pub(crate) async fn explain(
         "lifecycle": communication.lifecycle.as_str(),
         "waitsFor": current_wait(&api, &caller, communication).await?,
         "nextLookAt": loaded.wake.map(show_time),
-        "steps": steps.into_iter().map(step).collect::<Vec<_>>(),
+        "steps": steps.iter().map(present::explanation_step).collect::<Vec<_>>(),
     });
     Ok(json(StatusCode::OK, &body))
 }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use api::config::Jwt;
+use application::App;
 use axum::Router;
 use clock::Clock;
 use data::DataFolder;
@@ -20,12 +21,15 @@ use events::{Channel, Mode, RateLimit, TenantId};
 use infra::SystemClockAndRng;
 use infra::embedded::{Database, FolderObjectStore, MemoryWorkQueue};
 use infra::providers::http_client;
+use process::Process;
 use schedule::{Schedule, Sweep};
 use simulator::Simulator;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use wiring::Wiring;
-use workers::{WORKERS, run_dead_letters, run_delivery_worker, run_projection, run_sweeps, run_unmatched};
+use workers::{
+    WORKERS, run_dead_letters, run_delivery_worker, run_process_worker, run_projection, run_sweeps, run_unmatched,
+};
 
 pub use data::{Data, audit, rebuild};
 pub use files::SimulatedFiles;
@@ -114,9 +118,10 @@ impl Local {
         let schedule = wiring.schedule();
         schedule.sweep(Sweep::Restart).await.map_err(io::Error::other)?;
         let mut tasks = JoinSet::new();
-        spawn_http(&mut tasks, &wiring, &options, listener);
+        let app = wiring.app();
+        spawn_http(&mut tasks, &wiring, app.clone(), &options, listener);
         tasks.spawn(wiring.simulator.clone().serve(simulator_listener));
-        spawn_workers(&mut tasks, &wiring, &options);
+        spawn_workers(&mut tasks, &wiring, app, &options);
         let Wiring { store, clock, simulator, queue, objects, .. } = wiring;
         let database = (*store).clone();
         Ok(Local { url, port, clock, simulator, database, objects, queue, schedule, tasks, _folder: folder })
@@ -128,10 +133,10 @@ fn simulator(clock: Arc<Clock>) -> Arc<Simulator> {
 }
 
 /// Serves the API, the callbacks and the development routes, and retries callbacks that found no message.
-fn spawn_http(tasks: &mut JoinSet<()>, wiring: &Wiring, options: &Options, listener: TcpListener) {
+fn spawn_http(tasks: &mut JoinSet<()>, wiring: &Wiring, app: Arc<App>, options: &Options, listener: TcpListener) {
     let webhook = Arc::new(wiring.webhook());
     tasks.spawn(run_unmatched(wiring.unmatched.clone(), webhook.clone(), wiring.clock.clone()));
-    let router: Router = api::router(Arc::new(wiring.api(options)))
+    let router: Router = api::router(Arc::new(wiring.api(app, options)))
         .merge(webhook::router(webhook))
         .merge(dev::router(Arc::new(wiring.dev())));
     tasks.spawn(async move {
@@ -141,13 +146,14 @@ fn spawn_http(tasks: &mut JoinSet<()>, wiring: &Wiring, options: &Options, liste
 }
 
 /// Starts what queues, the change stream and timers do in a deployment.
-fn spawn_workers(tasks: &mut JoinSet<()>, wiring: &Wiring, options: &Options) {
+fn spawn_workers(tasks: &mut JoinSet<()>, wiring: &Wiring, app: Arc<App>, options: &Options) {
     let deliver = wiring.deliver(options.provider_timeout_ms);
     for &channel in Channel::ALL {
         for _ in 0..WORKERS {
             tasks.spawn(run_delivery_worker(channel, wiring.queue.clone(), deliver.clone(), wiring.clock.clone()));
         }
     }
+    tasks.spawn(run_process_worker(wiring.queue.clone(), Process { app }));
     tasks.spawn(run_dead_letters(wiring.queue.clone(), wiring.dead_letter()));
     tasks.spawn(run_projection((*wiring.store).clone(), wiring.project()));
     tasks.spawn(run_sweeps(wiring.schedule(), wiring.clock.clone()));

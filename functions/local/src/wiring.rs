@@ -120,8 +120,9 @@ impl Wiring {
         }
     }
 
-    pub fn api(&self, options: &Options) -> Api {
-        let app = App {
+    /// The use cases, shared by everything that calls them.
+    pub fn app(&self) -> Arc<App> {
+        Arc::new(App {
             store: self.store.clone(),
             vault: self.store.clone(),
             queue: self.queue.clone(),
@@ -139,9 +140,12 @@ impl Wiring {
             contact_key: self.contact_key.clone(),
             retention: RetentionPeriods::days(7, 400, 2_557),
             principals: Default::default(),
-        };
+        })
+    }
+
+    pub fn api(&self, app: Arc<App>, options: &Options) -> Api {
         Api {
-            app: Arc::new(app),
+            app,
             requests: RequestLimiter::new(options.request_rate),
             issuer: options.jwt.clone().map(|jwt| {
                 let url = jwt.keys_url.clone();

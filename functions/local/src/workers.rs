@@ -9,6 +9,7 @@ use deliver::Deliver;
 use domain::ports::ClockAndRng;
 use events::Channel;
 use infra::embedded::{Database, MemoryWorkQueue, QueueConsumer, ReceivedHint, SqliteUnmatchedQueue, WaitingCallback};
+use process::Process;
 use project::{Image, Project};
 use schedule::{Schedule, Sweep};
 use simulator::SimulationClock;
@@ -30,13 +31,28 @@ const SETTLE_TIME: Duration = Duration::from_millis(20);
 pub async fn run_delivery_worker(channel: Channel, queue: Arc<MemoryWorkQueue>, deliver: Deliver, clock: Arc<Clock>) {
     loop {
         let received = queue.receive(QueueConsumer::Delivery(channel)).await;
-        let message = |received: &ReceivedHint| Message { id: received.id.to_string(), body: received.hint.body() };
-        let messages = received.iter().map(message).collect();
         let deadline = clock.now() + clock.scaled(INVOCATION_MS);
-        let failed = deliver::batch(&deliver, messages, deadline).await;
-        for received in received.iter().filter(|received| !failed.contains(&received.id.to_string())) {
-            queue.acknowledge(received);
-        }
+        let failed = deliver::batch(&deliver, messages(&received), deadline).await;
+        acknowledge(&queue, &received, &failed);
+    }
+}
+
+/// Does the same for streams that make others act.
+pub async fn run_process_worker(queue: Arc<MemoryWorkQueue>, process: Process) {
+    loop {
+        let received = queue.receive(QueueConsumer::Process).await;
+        let failed = process.batch(messages(&received)).await;
+        acknowledge(&queue, &received, &failed);
+    }
+}
+
+fn messages(received: &[ReceivedHint]) -> Vec<Message> {
+    received.iter().map(|received| Message { id: received.id.to_string(), body: received.hint.body() }).collect()
+}
+
+fn acknowledge(queue: &MemoryWorkQueue, received: &[ReceivedHint], failed: &[String]) {
+    for received in received.iter().filter(|received| !failed.contains(&received.id.to_string())) {
+        queue.acknowledge(received);
     }
 }
 

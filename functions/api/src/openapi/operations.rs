@@ -175,6 +175,53 @@ pub const OPERATIONS: &[Operation] = &[
     post("/api/dead-letters/redrive", "redriveDeadLetters", "Those that match are tried again, so many a second")
         .may_take("Redrive", r#"{"channel":"email","reason":"retries_exhausted","limit":100,"perSecond":10}"#)
         .answers(202, "Redriven"),
+    // ---- Recurring schedules
+    get(
+        "/api/schedules",
+        "listSchedules",
+        "Schedules",
+        "Recurring schedules that have not ended, without their messages",
+    ),
+    post("/api/schedules", "createSchedule", "Send a message again and again, at a local time")
+        .headers("Idempotency-Key? string:255")
+        .takes(
+            "NewSchedule",
+            r#"{"name":"Weekly statement","when":{"cron":"0 9 * * mon"},"timeZone":"America/Mexico_City",
+                "action":{"send":{"channel":"email","type":"general","recipientContact":"ada@example.com",
+                "subject":"Your week","content":"Hello Ada, here is your week."}}}"#,
+        )
+        .answers(201, "Schedule")
+        .problems(&[Conflict, IdempotencyKeyReused, RecipientSuppressed]),
+    post("/api/schedules/preview", "previewNewSchedule", "When a schedule would send, before it is saved")
+        .query("n? integer:1..50")
+        .takes("NewTiming", r#"{"when":{"rrule":"FREQ=MONTHLY;BYDAY=-1FR"},"time":"09:00","timeZone":"Europe/Berlin"}"#)
+        .answers(200, "Occurrences"),
+    get("/api/schedules/{id}", "getSchedule", "Schedule", "One schedule with its message; ETag is its revision"),
+    patch("/api/schedules/{id}", "changeSchedule", "What is absent stays; null removes time and end")
+        .headers("If-Match? string")
+        .takes("ScheduleChange", r#"{"exceptions":["2026-12-28"]}"#)
+        .answers(200, "Schedule")
+        .problems(&[Conflict, PreconditionFailed, RecipientSuppressed]),
+    delete("/api/schedules/{id}", "deleteSchedule", "It ends, and its message is deleted; its history stays"),
+    post("/api/schedules/{id}/pause", "pauseSchedule", "It sends nothing until it is resumed, or until a time")
+        .may_take("Pause", r#"{"reason":"Summer break"}"#)
+        .answers(200, "Schedule")
+        .problems(&[Conflict]),
+    post("/api/schedules/{id}/resume", "resumeSchedule", "It sends again; what fell into the pause is not caught up")
+        .may_take("Nothing", "{}")
+        .answers(200, "Schedule")
+        .problems(&[Conflict]),
+    get("/api/schedules/{id}/preview", "previewSchedule", "Occurrences", "When it sends next")
+        .query("n? integer:1..50"),
+    get(
+        "/api/schedules/{id}/occurrences",
+        "listOccurrences",
+        "PastOccurrences",
+        "The newest occurrences whose time has come, and what became of each",
+    )
+    .query("limit? integer:1..50"),
+    get("/api/schedules/{id}/events", "getScheduleEvents", "ScheduleEvents", "Every decision about it, in order"),
+    get("/api/schedules/{id}/explain", "explainSchedule", "ScheduleExplanation", "Why it sends, or does not"),
     // ---- Templates
     get("/api/communication-templates", "listTemplates", "Templates", "The tenant's own and the built-in ones")
         .query("channel? Channel, type? Type, locale? string, code? string, isActive? 'true'|'false'"),

@@ -7,8 +7,8 @@ use domain::access::permissions;
 use domain::message::MediaKind;
 use domain::status::Status;
 use events::{
-    Channel, FallbackCondition, InDoubtPolicy, MessageType, Mode, Priority, RecipientType, Resolution, RetentionClass,
-    Role,
+    CatchUpPolicy, Channel, FallbackCondition, InDoubtPolicy, MessageType, MissedReason, Mode, Priority, RecipientType,
+    Resolution, RetentionClass, Role, ScheduleEndReason,
 };
 use serde_json::{Map, Value, json};
 
@@ -235,6 +235,49 @@ const OBJECTS: &[(&str, &str)] = &[
          data object?",
     ),
     ("Audit", "acts [Act], isComplete boolean"),
+    // ---- Recurring schedules
+    ("When", "cron? string:500, rrule? string:500"),
+    ("CatchUp", "policy? CatchUpPolicy, window? string, most? integer:1..100"),
+    ("Action", "send Message"),
+    (
+        "NewTiming",
+        "when When, time? string, timeZone string:64, start? day, end? day, exceptions? [day], additions? [day], \
+         clampToMonthEnd? boolean",
+    ),
+    (
+        "NewSchedule",
+        "name string:100, when When, time? string, timeZone string:64, start? day, end? day, exceptions? [day], \
+         additions? [day], clampToMonthEnd? boolean, action Action, catchUp? CatchUp",
+    ),
+    (
+        "ScheduleChange",
+        "name? string:100, when? When, time? string?, timeZone? string:64, start? day, end? day?, exceptions? [day], \
+         additions? [day], clampToMonthEnd? boolean, action? Action, catchUp? CatchUp",
+    ),
+    ("Pause", "until? time, reason? string:200"),
+    ("Occurrence", "nominal string, at time, offset string, moved 'gap'|'twice'?"),
+    ("Occurrences", "occurrences [Occurrence]"),
+    (
+        "PastOccurrence",
+        "nominal string, at time, offset string, moved 'gap'|'twice'?, outcome 'sent'|'waiting'|'paused'|'missed', \
+         reason MissedReason?, code string?, communicationId string?, status Status?",
+    ),
+    ("PastOccurrences", "id string, occurrences [PastOccurrence]"),
+    (
+        "Schedule",
+        "id string, name string, status 'active'|'paused'|'ended', pausedUntil time?, endReason ScheduleEndReason?, \
+         revision integer, mode Mode, when When, time string?, timeZone string, start day, end day?, exceptions [day], \
+         additions [day], clampToMonthEnd boolean, catchUp CatchUp, channel Channel?, type Type?, \
+         recipientType RecipientType?, recipientId string?, nextOccurrence Occurrence?, createdAt time, \
+         createdBy string, updatedAt time, action? Action?",
+    ),
+    ("Schedules", "schedules [Schedule]"),
+    ("ScheduleEvent", "position integer, type string, at time, actor string, data object"),
+    ("ScheduleEvents", "id string, events [ScheduleEvent]"),
+    (
+        "ScheduleExplanation",
+        "id string, summary string, status 'active'|'paused'|'ended', nextOccurrence Occurrence?, steps [Step]",
+    ),
     // ---- Templates
     (
         "Template",
@@ -319,6 +362,9 @@ pub fn all() -> Value {
         ("Outcome", words(Resolution::names())),
         ("Retention", words(RetentionClass::names())),
         ("Unless", words(FallbackCondition::names())),
+        ("CatchUpPolicy", words(CatchUpPolicy::names())),
+        ("MissedReason", words(MissedReason::names())),
+        ("ScheduleEndReason", words(ScheduleEndReason::names())),
         ("DeadLetterReason", words(crate::dead_letters::dead_letter_reasons())),
         ("SmsProviderName", words(crate::sms_provider::PROVIDERS)),
         ("BreakerState", words(["closed", "half_open", "open", "disabled"])),

@@ -119,6 +119,11 @@ impl IdempotencyKey {
         is_sound.then(|| IdempotencyKey(text.to_owned()))
     }
 
+    /// The key of a message that a stream makes happen. No caller can choose the same: none can write the separator.
+    pub fn derived(parts: &[&str]) -> IdempotencyKey {
+        IdempotencyKey(parts.join("\0"))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

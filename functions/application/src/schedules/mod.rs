@@ -5,14 +5,18 @@ mod run;
 
 use domain::access::Permission;
 use domain::aggregate::{Aggregate, AggregateId, AggregateKey};
-use domain::ports::{DocumentKey, Hint, MAX_QUEUE_DELAY_S, StoreError};
+use domain::ports::{CommunicationKey, DocumentKey, Hint, MAX_QUEUE_DELAY_S, StoreError};
 use domain::schedule::{
-    Command, Fault, FaultCode, Recurrence, Rejection, Schedule, ScheduleState, ScheduleStatus, recurrence_input,
+    Command, Fault, FaultCode, PastOccurrence, Recurrence, Rejection, Schedule, ScheduleState, past_occurrences,
+    recurrence_input,
 };
+use domain::status::{Status, status};
 use events::{
-    CatchUp, Recipient, RecordedEvent, ScheduleAuthor, ScheduleEndReason, ScheduleEvent, ScheduleTiming,
-    ScheduledMessage, TenantId, Timestamp,
+    CatchUp, CommunicationId, Recipient, RecordedEvent, ScheduleAuthor, ScheduleEndReason, ScheduleEvent,
+    ScheduleTiming, ScheduledMessage, TenantId, Timestamp,
 };
+
+use futures_util::future::try_join_all;
 
 use message::message_key;
 pub use message::{StoredMessage, message_of};
@@ -22,7 +26,7 @@ use crate::app::App;
 use crate::caller::{Caller, Forbidden};
 use crate::consent::person;
 use crate::execute::{self, ExecuteError, Loaded};
-use crate::messages::{self, MessageError};
+use crate::messages::{self, Composed, IdempotencyKey, MessageError};
 
 /// Why a use case of schedules had no effect.
 #[derive(Debug, thiserror::Error)]
@@ -31,16 +35,25 @@ pub enum ScheduleError {
     Forbidden(#[from] Forbidden),
     #[error("there is no such schedule")]
     NotFound,
-    /// What is wrong with the timing, field by field.
-    #[error("the timing is not valid")]
-    Timing(Vec<Fault>),
-    /// What is wrong with the message.
+    /// What is wrong with the schedule.
+    #[error("the schedule is not valid")]
+    Invalid(Faults),
+    /// The message is refused.
     #[error(transparent)]
     Message(MessageError),
+    #[error("the idempotency key belongs to another schedule")]
+    IdempotencyKeyReused,
     #[error(transparent)]
     Execute(#[from] ExecuteError<Rejection>),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Everything that is wrong with a schedule, field by field.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Faults {
+    pub timing: Vec<Fault>,
+    pub message: Vec<messages::Fault>,
 }
 
 /// A schedule to be created.
@@ -50,6 +63,8 @@ pub struct NewSchedule {
     pub timing: ScheduleTiming,
     pub message: StoredMessage,
     pub catch_up: CatchUp,
+    /// The same key creates the same schedule, once.
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 /// A change of a schedule. What is `None` does not change.
@@ -91,14 +106,38 @@ pub fn check_timing(timing: &ScheduleTiming, now: Timestamp) -> Result<Recurrenc
     Ok(recurrence)
 }
 
-/// Checks the message and stores it. Returns what the events say of it.
+/// Checks what is given of a schedule. Nothing is stored. Returns the message as it would be sent.
+///
+/// # Errors
+///
+/// [`ScheduleError::Invalid`] with everything that is wrong.
+pub async fn check(
+    app: &App,
+    caller: &Caller,
+    timing: Option<&ScheduleTiming>,
+    message: Option<&StoredMessage>,
+) -> Result<Option<Composed>, ScheduleError> {
+    let timing = timing.and_then(|timing| check_timing(timing, app.host.now()).err()).unwrap_or_default();
+    let composed = match message {
+        Some(stored) => messages::check(app, caller, &stored.message).await.map(Some),
+        None => Ok(None),
+    };
+    match composed {
+        Ok(composed) if timing.is_empty() => Ok(composed),
+        Err(MessageError::Invalid(message)) => Err(ScheduleError::Invalid(Faults { timing, message })),
+        Err(error) if timing.is_empty() => Err(ScheduleError::Message(error)),
+        Ok(_) | Err(_) => Err(ScheduleError::Invalid(Faults { timing, message: Vec::new() })),
+    }
+}
+
+/// Stores a message that was checked. Returns what the events say of it.
 async fn store_message(
     app: &App,
     caller: &Caller,
     id: &str,
     stored: &StoredMessage,
+    composed: Composed,
 ) -> Result<ScheduledMessage, ScheduleError> {
-    let composed = messages::check(app, caller, &stored.message).await.map_err(ScheduleError::Message)?;
     let content = crate::hash::body_hash(stored);
     let body = serde_json::to_string(stored).map_err(|error| StoreError::Unreadable(error.to_string()))?;
     let key = message_key(&caller.principal.tenant, id, &content);
@@ -185,13 +224,32 @@ pub async fn history(
 /// [`ScheduleError`]
 pub async fn create(app: &App, caller: &Caller, new: NewSchedule) -> Result<Schedule, ScheduleError> {
     caller.authorise(Permission::Automate)?;
-    check_timing(&new.timing, app.host.now()).map_err(ScheduleError::Timing)?;
-    let others = execute::list::<ScheduleState>(&*app.store, &caller.principal.tenant).await?.len();
-    let id = format!("sch_{:010x}", app.host.random() & 0xff_ffff_ffff);
-    let message = Box::new(store_message(app, caller, &id, &new.message).await?);
+    let composed = check(app, caller, Some(&new.timing), Some(&new.message)).await?;
+    let tenant = &caller.principal.tenant;
+    let id = match &new.idempotency_key {
+        Some(key) => format!("sch_{}", &crate::hash::body_hash(&(tenant, caller.principal.mode, key))[..16]),
+        None => format!("sch_{:016x}", app.host.random() as u64),
+    };
+    let others = execute::list::<ScheduleState>(&*app.store, tenant).await?.len();
+    let Some(composed) = composed else { return Err(ScheduleError::NotFound) };
+    let message = Box::new(store_message(app, caller, &id, &new.message, composed).await?);
     let NewSchedule { name, timing, catch_up, .. } = new;
-    let command = Command::Create { id: id.clone(), name, timing, message, catch_up, author: author(caller), others };
-    execute(app, caller, &id, command).await
+    let content = message.content.clone();
+    let command = Command::Create {
+        id: id.clone(),
+        name: name.clone(),
+        timing: timing.clone(),
+        message,
+        catch_up,
+        author: author(caller),
+        others,
+    };
+    let schedule = execute(app, caller, &id, command).await?;
+    let is_same = schedule.name == name
+        && schedule.timing == timing
+        && schedule.message.content == content
+        && schedule.catch_up == catch_up;
+    if is_same || schedule.revision > 1 { Ok(schedule) } else { Err(ScheduleError::IdempotencyKeyReused) }
 }
 
 /// # Errors
@@ -200,12 +258,10 @@ pub async fn create(app: &App, caller: &Caller, new: NewSchedule) -> Result<Sche
 pub async fn change(app: &App, caller: &Caller, id: &str, change: ScheduleChange) -> Result<Schedule, ScheduleError> {
     caller.authorise(Permission::Automate)?;
     load(app, caller, id).await?;
-    if let Some(timing) = &change.timing {
-        check_timing(timing, app.host.now()).map_err(ScheduleError::Timing)?;
-    }
-    let message = match &change.message {
-        Some(stored) => Some(Box::new(store_message(app, caller, id, stored).await?)),
-        None => None,
+    let composed = check(app, caller, change.timing.as_ref(), change.message.as_ref()).await?;
+    let message = match (&change.message, composed) {
+        (Some(stored), Some(composed)) => Some(Box::new(store_message(app, caller, id, stored, composed).await?)),
+        _ => None,
     };
     let ScheduleChange { expected, name, timing, catch_up, .. } = change;
     let command = Command::Change { expected, name, timing, message, catch_up, author: author(caller) };
@@ -236,6 +292,37 @@ pub async fn resume(app: &App, caller: &Caller, id: &str) -> Result<Schedule, Sc
     caller.authorise(Permission::Automate)?;
     load(app, caller, id).await?;
     execute(app, caller, id, Command::Resume).await
+}
+
+/// An occurrence whose time has come, and its message.
+#[derive(Debug, Clone)]
+pub struct HandledOccurrence {
+    pub past: PastOccurrence,
+    /// `None` until it is sent, and if it is not.
+    pub communication: Option<(CommunicationId, Status)>,
+}
+
+/// The newest occurrences whose time has come, newest first.
+///
+/// # Errors
+///
+/// As [`find`].
+pub async fn occurrences(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    limit: usize,
+) -> Result<Vec<HandledOccurrence>, ScheduleError> {
+    let (schedule, records) = history(app, caller, id).await?;
+    let sender = run::sender(&caller.principal.tenant, &schedule);
+    let handled = past_occurrences(&records, app.host.now(), limit).into_iter().map(async |past| {
+        let id = messages::id_of(&sender, &run::occurrence_key(&schedule.id, &past.occurrence));
+        let key = CommunicationKey { tenant: caller.principal.tenant.clone(), id };
+        let loaded = execute::load(&*app.store, &key).await?;
+        let communication = loaded.state.requested().ok().map(|communication| (id, status(communication)));
+        Ok(HandledOccurrence { past, communication })
+    });
+    try_join_all(handled).await
 }
 
 /// Ends a schedule and deletes its message from the vault. Its history stays.
@@ -312,9 +399,4 @@ fn is_for(schedule: &Schedule, name: &str) -> bool {
     let ScheduledMessage { recipient, contact_hash, .. } = &schedule.message;
     let is_person = recipient.as_ref().and_then(person).is_some_and(|person| person == name);
     is_person || contact_hash.as_ref().is_some_and(|hash| name == format!("contact:{hash}"))
-}
-
-/// Whether a schedule still occurs.
-pub fn is_live(schedule: &Schedule) -> bool {
-    !matches!(schedule.status, ScheduleStatus::Ended(_))
 }

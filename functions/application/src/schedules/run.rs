@@ -38,29 +38,28 @@ struct ScheduleRun<'a> {
     tenant: &'a TenantId,
 }
 
-/// Names an occurrence once and for all: not by its instant, which another time zone database may change.
-fn occurrence_key(schedule: &Schedule, occurrence: &Occurrence) -> Result<IdempotencyKey, ProcessError> {
-    IdempotencyKey::parse(&format!("schedule|{}|{}", schedule.id, occurrence.nominal))
-        .ok_or_else(|| ProcessError::Execute("an occurrence without a name".to_owned()))
+/// The idempotency key of an occurrence's message. Not its instant, which another time zone database may change.
+pub(super) fn occurrence_key(schedule: &str, occurrence: &Occurrence) -> IdempotencyKey {
+    IdempotencyKey::derived(&["schedule", schedule, &occurrence.nominal.to_string()])
+}
+
+/// Whoever a schedule sends for: its author's mode and scope, with the permission to send and no other.
+pub(super) fn sender(tenant: &TenantId, schedule: &Schedule) -> Caller {
+    let author = schedule.author.clone();
+    let principal = Principal {
+        tenant: tenant.clone(),
+        actor: author.actor,
+        mode: author.mode,
+        role: Role::Sender,
+        channels: author.channels,
+        expires_at: None,
+        team: author.team,
+        is_user: false,
+    };
+    Caller { on_behalf: Some(format!("schedule:{}", schedule.id)), ..Caller::new(principal) }
 }
 
 impl ScheduleRun<'_> {
-    /// Whoever a schedule sends for: its author's mode and scope, with the permission to send and no other.
-    fn caller(&self, schedule: &Schedule) -> Caller {
-        let author = schedule.author.clone();
-        let principal = Principal {
-            tenant: self.tenant.clone(),
-            actor: author.actor,
-            mode: author.mode,
-            role: Role::Sender,
-            channels: author.channels,
-            expires_at: None,
-            team: author.team,
-            is_user: false,
-        };
-        Caller { on_behalf: Some(format!("schedule:{}", schedule.id)), ..Caller::new(principal) }
-    }
-
     /// The occurrences without a message, oldest first. Looks back until one that has a message.
     async fn due(&self, schedule: &Schedule, caller: &Caller, now: Timestamp) -> Result<Vec<Occurrence>, ProcessError> {
         let Some(recurrence) = schedule.recurrence() else { return Ok(Vec::new()) };
@@ -90,7 +89,7 @@ impl ScheduleRun<'_> {
         caller: &Caller,
         occurrence: &Occurrence,
     ) -> Result<bool, ProcessError> {
-        let id = messages::id_of(caller, &occurrence_key(schedule, occurrence)?);
+        let id = messages::id_of(caller, &occurrence_key(&schedule.id, occurrence));
         let key = CommunicationKey { tenant: self.tenant.clone(), id };
         Ok(self.app.store.read(&key.stream_id()).await?.version > 0)
     }
@@ -143,7 +142,7 @@ impl Perform<ScheduleState> for ScheduleRun<'_> {
         RunOccurrences { schedule }: RunOccurrences,
     ) -> Result<Option<Loaded<ScheduleState>>, ProcessError> {
         let now = self.app.host.now();
-        let caller = self.caller(&schedule);
+        let caller = sender(self.tenant, &schedule);
         let due = self.due(&schedule, &caller, now).await?;
         if due.is_empty() {
             return Ok(None);
@@ -156,7 +155,7 @@ impl Perform<ScheduleState> for ScheduleRun<'_> {
         let message = message_of(&self.app.own, self.tenant, &schedule).await?;
         for occurrence in plan.sent {
             let refusal = match &message {
-                Some(stored) => self.send(&caller, &stored.message, occurrence_key(&schedule, &occurrence)?).await?,
+                Some(stored) => self.send(&caller, &stored.message, occurrence_key(&schedule.id, &occurrence)).await?,
                 None => Some("erased"),
             };
             if let Some(code) = refusal {
