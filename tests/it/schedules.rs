@@ -56,11 +56,13 @@ async fn newest(server: &TestServer, id: &str, outcome: &str, count: usize) -> V
 #[tokio::test(flavor = "multi_thread")]
 async fn each_occurrence_sends_its_message_once() {
     let server = TestServer::new().await;
-    let request =
-        || server.request(Method::POST, "/api/schedules").header("idempotency-key", "news-1").json(&daily("a@sim.test"));
+    let request = || {
+        server.request(Method::POST, "/api/schedules").header("idempotency-key", "news-1").json(&daily("a@sim.test"))
+    };
     let created = server.answer(request()).await;
     let id = created.id();
-    assert_eq!((created.text("/status"), created.headers["etag"].to_str()), ("active", Ok("\"1\"")));
+    assert_eq!(created.text("/status"), "active");
+    assert_eq!(created.headers["etag"], "\"1\"");
     assert_eq!(created.headers["location"], format!("/api/schedules/{id}"));
     assert_eq!(server.answer(request()).await.id(), id, "the same key creates no second schedule");
     let other = server.request(Method::POST, "/api/schedules").header("idempotency-key", "news-1");
@@ -82,7 +84,11 @@ async fn each_occurrence_sends_its_message_once() {
     let events = server.get(&format!("/api/schedules/{id}/events")).await;
     assert_eq!(events.body["events"].as_array().map(Vec::len), Some(1), "a run is no event: {}", events.body);
     let explained = server.get(&format!("/api/schedules/{id}/explain")).await;
-    assert!(explained.text("/summary").starts_with("It is active. It sends its message next at "), "{}", explained.body);
+    assert!(
+        explained.text("/summary").starts_with("It is active. It sends its message next at "),
+        "{}",
+        explained.body
+    );
     assert_eq!(server.get("/api/schedules").await.text("/schedules/0/id"), id);
 }
 
@@ -137,9 +143,15 @@ async fn what_is_absent_from_a_change_stays() {
     let same = patch(&server, &id, None, json!({ "name": "Daily news" })).await;
     assert_eq!(same.body["revision"], message.body["revision"], "nothing changed");
 
-    assert_eq!(server.answer(server.request(Method::DELETE, &format!("/api/schedules/{id}"))).await.status.as_u16(), 204);
+    assert_eq!(
+        server.answer(server.request(Method::DELETE, &format!("/api/schedules/{id}"))).await.status.as_u16(),
+        204
+    );
     let ended = server.get(&format!("/api/schedules/{id}")).await;
-    assert_eq!((ended.text("/status"), ended.text("/endReason"), &ended.body["action"]), ("ended", "deleted", &Value::Null));
+    assert_eq!(
+        (ended.text("/status"), ended.text("/endReason"), &ended.body["action"]),
+        ("ended", "deleted", &Value::Null)
+    );
     assert_eq!(patch(&server, &id, None, json!({ "name": "Other" })).await.status, StatusCode::CONFLICT);
     assert_eq!(server.post(&format!("/api/schedules/{id}/pause"), json!({})).await.status, StatusCode::CONFLICT);
     assert_eq!(server.get("/api/schedules").await.body["schedules"], json!([]));

@@ -8,6 +8,7 @@ mod attempts;
 mod decide;
 mod evolve;
 mod fallback;
+mod process;
 mod readiness;
 mod state;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use attempts::{AttemptAudit, audit_attempts};
 pub use decide::decide;
 pub use evolve::evolve;
+pub use process::RequestFallback;
 pub use readiness::{Deadline, Readiness, readiness, wake};
 pub use state::{Communication, Evidence, FallbackState, Lifecycle, State, When};
 

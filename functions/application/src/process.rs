@@ -1,9 +1,10 @@
 //! Brings a process as far as it can go now: does what it says is next, until it waits or is done.
 
 use async_trait::async_trait;
-use domain::aggregate::{Aggregate, AggregateId, AggregateKey};
+use domain::aggregate::{Aggregate, AggregateKey};
 use domain::ports::StoreError;
 use domain::process::{Process, Step};
+use events::Timestamp;
 
 use crate::execute::{CommandExecutor, ExecuteError, Loaded};
 
@@ -15,26 +16,87 @@ const MAX_STEPS: usize = 20;
 pub enum ProcessError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("{0}")]
-    Execute(String),
+    #[error(transparent)]
+    Execute(ExecuteError<String>),
     #[error("it needs too many steps")]
     Endless,
+}
+
+impl ProcessError {
+    /// Whether this version cannot read what is stored, or cannot store what it decided: another try fails in the same way.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            ProcessError::Store(error) | ProcessError::Execute(ExecuteError::Store(error)) => {
+                matches!(error, StoreError::Unreadable(_))
+            }
+            ProcessError::Execute(ExecuteError::StreamFull) => true,
+            ProcessError::Execute(_) | ProcessError::Endless => false,
+        }
+    }
 }
 
 impl<R: std::fmt::Display> From<ExecuteError<R>> for ProcessError {
     fn from(error: ExecuteError<R>) -> Self {
         match error {
             ExecuteError::Store(error) => ProcessError::Store(error),
-            other => ProcessError::Execute(other.map_rejection(|rejection| rejection.to_string()).to_string()),
+            other => ProcessError::Execute(other.map_rejection(|rejection| rejection.to_string())),
         }
     }
 }
 
-/// Carries out the effects of one kind of process.
+/// Carries out the effects of one process.
 #[async_trait]
 pub trait Perform<P: Process>: Send + Sync {
-    /// Repeating an effect changes nothing. Returns the stream if it was appended to.
-    async fn perform(&self, key: &AggregateId<P>, effect: P::Effect) -> Result<Option<Loaded<P>>, ProcessError>;
+    /// Repeating an effect changes nothing. Returns the process if it was appended to.
+    async fn perform(&self, loaded: &Loaded<P>, effect: P::Effect) -> Result<Option<Loaded<P>>, ProcessError>;
+}
+
+/// How far a process got in one step.
+pub enum Progress<P: Process> {
+    /// There may be more to do.
+    Advanced(Loaded<P>),
+    Waits {
+        loaded: Loaded<P>,
+        until: Timestamp,
+    },
+    Done,
+}
+
+/// Does what is next: its effect, then at most one command.
+///
+/// # Errors
+///
+/// [`ProcessError`]
+pub async fn advance<K: AggregateKey>(
+    executor: &CommandExecutor<'_>,
+    key: &K,
+    mut loaded: Loaded<K::Aggregate>,
+    performer: &dyn Perform<K::Aggregate>,
+) -> Result<Progress<K::Aggregate>, ProcessError>
+where
+    K::Aggregate: Process,
+    <K::Aggregate as Aggregate>::Rejection: std::fmt::Display,
+{
+    let mut step = loaded.state.next(&key.stream_id(), executor.host.now());
+    loop {
+        match step {
+            Step::Done => return Ok(Progress::Done),
+            Step::Wait(until) => return Ok(Progress::Waits { loaded, until }),
+            Step::Do(command) => {
+                let after = executor.attempt(key, &loaded, command).await?;
+                return Ok(Progress::Advanced(match after {
+                    Some(after) => after,
+                    None => executor.load(key).await?,
+                }));
+            }
+            Step::Emit { effect, then } => {
+                if let Some(after) = performer.perform(&loaded, effect).await? {
+                    loaded = after;
+                }
+                step = *then;
+            }
+        }
+    }
 }
 
 /// Runs a process until it waits or is done, and sets its timer to the time that it waits for.
@@ -42,40 +104,27 @@ pub trait Perform<P: Process>: Send + Sync {
 /// # Errors
 ///
 /// [`ProcessError`]
-pub async fn run<P: Process>(
+pub async fn run<K: AggregateKey>(
     executor: &CommandExecutor<'_>,
-    key: &AggregateId<P>,
-    performer: &dyn Perform<P>,
+    key: &K,
+    performer: &dyn Perform<K::Aggregate>,
 ) -> Result<(), ProcessError>
 where
-    <P as Aggregate>::Rejection: std::fmt::Display,
+    K::Aggregate: Process,
+    <K::Aggregate as Aggregate>::Rejection: std::fmt::Display,
 {
-    let id = key.stream_id();
     let mut loaded = executor.load(key).await?;
     for _ in 0..MAX_STEPS {
-        let mut step = loaded.state.next(&id, executor.host.now());
-        let command = loop {
-            match step {
-                Step::Done => return Ok(()),
-                Step::Wait(until) => {
-                    if let Some(current) = loaded.wake.filter(|current| *current != until) {
-                        executor.store.reschedule_timer(&id, current, until, 0).await?;
-                    }
-                    return Ok(());
+        match advance(executor, key, loaded, performer).await? {
+            Progress::Done => return Ok(()),
+            Progress::Waits { loaded, until } => {
+                if let Some(current) = loaded.wake.filter(|current| *current != until) {
+                    executor.store.reschedule_timer(&key.stream_id(), current, until, 0).await?;
                 }
-                Step::Do(command) => break command,
-                Step::Emit { effect, then } => {
-                    if let Some(after) = performer.perform(key, effect).await? {
-                        loaded = after;
-                    }
-                    step = *then;
-                }
+                return Ok(());
             }
-        };
-        loaded = match executor.attempt(key, &loaded, command).await? {
-            Some(after) => after,
-            None => executor.load(key).await?,
-        };
+            Progress::Advanced(after) => loaded = after,
+        }
     }
     Err(ProcessError::Endless)
 }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use application::directory::{ProviderSetupError, last_inbound_key, provider_message_key};
 use application::execute::history_of;
+use application::process::{Progress, advance};
 use application::suppression::{Entry, List};
 use application::{CommandContext, CommandExecutor, ExecuteError, Loaded};
 use domain::aggregate::Aggregate;
@@ -17,11 +18,12 @@ use domain::provider::EmailAttachment;
 use domain::render::render_request;
 use domain::{policy, quiet_hours};
 use events::{
-    AttemptId, Channel, CommunicationEvent, CommunicationId, CommunicationRequest, DeferReason, FailReason, Priority,
-    RecordedEvent, ReportedStatus, Resolution, ResolvedBy, SuppressReason, Timestamp,
+    AttemptId, Channel, CommunicationEvent, CommunicationRequest, DeferReason, FailReason, Priority, RecordedEvent,
+    ReportedStatus, Resolution, ResolvedBy, SuppressReason, Timestamp,
 };
 use futures_util::future::{join, join_all, join3};
 
+use crate::fallback::FallbackRun;
 use crate::gates::{Admission, BatchThrottle};
 use crate::{Deadline, Deliver, DeliverError};
 
@@ -58,8 +60,13 @@ impl DeliveryRun<'_> {
                 Readiness::NotBefore(until) => return self.schedule_hint(&loaded, until).await,
                 Readiness::DeadlineReached(_) => self.query_provider(&loaded).await?,
                 Readiness::Ready => self.prepare(communication).await?,
-                Readiness::FallbackDue => NextStep::Do(Command::TriggerFallback { now }),
-                Readiness::FallbackRequestPending => self.request_fallback(&loaded).await?,
+                Readiness::FallbackDue | Readiness::FallbackRequestPending => {
+                    match advance(&executor, *key, loaded, &FallbackRun { deliver, key }).await? {
+                        Progress::Advanced(after) => loaded = after,
+                        Progress::Waits { .. } | Progress::Done => return Ok(()),
+                    }
+                    continue;
+                }
             };
             let command = match next {
                 NextStep::Do(command) => command,
@@ -93,34 +100,12 @@ impl DeliveryRun<'_> {
 
     /// The same hint again, in whole seconds, never too soon.
     async fn hint(&self, loaded: &Loaded, wait_ms: i64) -> Result<(), DeliverError> {
-        self.send_hint_for(self.key, loaded, wait_ms).await
-    }
-
-    async fn send_hint_for(&self, key: &CommunicationKey, loaded: &Loaded, wait_ms: i64) -> Result<(), DeliverError> {
         let seconds = (wait_ms.max(0) + 999).div_euclid(1_000) as u32;
-        Ok(self.deliver.queue.send(&[(Hint { queue: loaded.state.queue(), stream: key.stream_id() }, seconds)]).await?)
-    }
-
-    /// The next channel's communication; its words were accepted with this one. Repeated, it is the same one.
-    async fn request_fallback(&self, loaded: &Loaded) -> Result<NextStep, DeliverError> {
-        let DeliveryRun { deliver, key, .. } = self;
-        let communication = loaded.state.requested().map_err(ExecuteError::from)?;
-        let next =
-            CommunicationKey { id: CommunicationId::for_fallback_of(&key.tenant, key.id), tenant: key.tenant.clone() };
-        if let Some(request) = communication.fallback_request(key.id, deliver.host.now()) {
-            let records = history_of(&*deliver.store, *key, loaded).await?;
-            let asked = records.first().map(|record| &record.meta);
-            let origin = CommandContext {
-                causation: Some(key.id.to_string()),
-                correlation: asked.and_then(|meta| meta.correlation.clone()),
-                traceparent: asked.and_then(|meta| meta.traceparent.clone()),
-                ..CommandContext::function("deliver")
-            };
-            let executor = CommandExecutor { store: &*deliver.store, host: &*deliver.host, origin: &origin };
-            let after = executor.execute(&next, Command::Request(Box::new(request))).await?;
-            self.send_hint_for(&next, &after, 0).await?;
-        }
-        Ok(NextStep::Do(Command::RecordFallbackRequested(next.id)))
+        Ok(self
+            .deliver
+            .queue
+            .send(&[(Hint { queue: loaded.state.queue(), stream: self.key.stream_id() }, seconds)])
+            .await?)
     }
 
     /// A wait that is no event: it sets the timer, and burns nothing.

@@ -4,6 +4,7 @@
 
 pub mod config;
 mod delivery;
+mod fallback;
 mod gates;
 
 pub use gates::Memory;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use application::ExecuteError;
 use application::directory::Own;
+use application::process::ProcessError;
 use delivery::DeliveryRun;
 use domain::ports::{
     AlertSink, ClockAndRng, CommunicationKey, CoordinationStore, DocumentStore, EventStore, FileFetcher, Hint,
@@ -63,6 +65,8 @@ pub enum DeliverError {
     Execute(#[from] ExecuteError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Fallback(#[from] ProcessError),
     /// Better a fresh invocation than a lease cut short.
     #[error("too little time left to begin an attempt")]
     NoTime,
@@ -80,6 +84,7 @@ impl DeliverError {
                 matches!(error, StoreError::Unreadable(_))
             }
             DeliverError::Execute(ExecuteError::StreamFull) => true,
+            DeliverError::Fallback(error) => error.is_permanent(),
             DeliverError::Execute(_) | DeliverError::NoTime | DeliverError::Contended => false,
         }
     }

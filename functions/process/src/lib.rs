@@ -8,7 +8,7 @@ use application::App;
 use application::hint::Message;
 use application::kinds::rules_of;
 use application::process::ProcessError;
-use domain::ports::{Hint, StoreError};
+use domain::ports::Hint;
 use events::StreamId;
 use futures_util::future::join_all;
 
@@ -30,9 +30,8 @@ impl Process {
                     return Some(message.id);
                 }
             };
-            let is_unreadable = matches!(error, ProcessError::Store(StoreError::Unreadable(_)));
             tracing::error!(message_id = message.id, %error, "a process got less far than it could have");
-            is_unreadable.then_some(message.id)
+            error.is_permanent().then_some(message.id)
         };
         join_all(messages.into_iter().map(one)).await.into_iter().flatten().collect()
     }

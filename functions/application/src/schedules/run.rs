@@ -28,13 +28,14 @@ pub fn run<'a>(app: &'a App, id: &'a StreamId) -> BoxFuture<'a, Result<(), Proce
         let context = CommandContext::function("process");
         let executor = app.executor(&context);
         let key = AggregateId::<ScheduleState>::new(&id.tenant, &id.id);
-        process::run(&executor, &key, &ScheduleRun { app, executor, tenant: &id.tenant }).await
+        process::run(&executor, &key, &ScheduleRun { app, executor, key: &key, tenant: &id.tenant }).await
     })
 }
 
 struct ScheduleRun<'a> {
     app: &'a App,
     executor: CommandExecutor<'a>,
+    key: &'a AggregateId<ScheduleState>,
     tenant: &'a TenantId,
 }
 
@@ -122,13 +123,9 @@ impl ScheduleRun<'_> {
         }
     }
 
-    async fn record(
-        &self,
-        key: &AggregateId<ScheduleState>,
-        missed: Missed,
-    ) -> Result<Loaded<ScheduleState>, ProcessError> {
+    async fn record(&self, missed: Missed) -> Result<Loaded<ScheduleState>, ProcessError> {
         tracing::warn!(count = missed.count, reason = missed.reason.as_str(), "occurrences of a schedule were missed");
-        Ok(self.executor.execute(key, Command::RecordMissed(missed)).await?)
+        Ok(self.executor.execute(self.key, Command::RecordMissed(missed)).await?)
     }
 }
 
@@ -138,7 +135,7 @@ impl Perform<ScheduleState> for ScheduleRun<'_> {
     /// at again.
     async fn perform(
         &self,
-        key: &AggregateId<ScheduleState>,
+        _: &Loaded<ScheduleState>,
         RunOccurrences { schedule }: RunOccurrences,
     ) -> Result<Option<Loaded<ScheduleState>>, ProcessError> {
         let now = self.app.host.now();
@@ -150,7 +147,7 @@ impl Perform<ScheduleState> for ScheduleRun<'_> {
         let plan = plan(due, schedule.catch_up, now);
         let mut after = None;
         for missed in plan.missed {
-            after = Some(self.record(key, missed).await?);
+            after = Some(self.record(missed).await?);
         }
         let message = message_of(&self.app.own, self.tenant, &schedule).await?;
         for occurrence in plan.sent {
@@ -168,7 +165,7 @@ impl Perform<ScheduleState> for ScheduleRun<'_> {
                     reason: MissedReason::Refused,
                     code: Some(code.to_owned()),
                 };
-                after = Some(self.record(key, missed).await?);
+                after = Some(self.record(missed).await?);
             }
         }
         Ok(after)
