@@ -76,7 +76,8 @@ async fn each_occurrence_sends_its_message_once() {
     let sent = first["communicationId"].as_str().expect("an id");
     let message = server.until_status(sent, "delivered").await;
     assert_eq!((message.text("/source"), message.text("/subject")), ("schedule", "Hello"));
-    assert_eq!(message.text("/createdBy"), format!("schedule:{id}"));
+    let history = server.get(&format!("/api/communications/{sent}/events")).await;
+    assert_eq!(history.text("/events/0/actor"), format!("schedule:{id}"));
     advance_to_next(&server, &id).await;
     newest(&server, &id, "sent", 2).await;
     eventually("two messages", async || (server.inbox("a@sim.test").await.len() == 2).then_some(())).await;
@@ -195,7 +196,7 @@ async fn every_fault_of_a_schedule_is_reported_at_once() {
         let missing = server.get(&format!("/api/schedules/sch_0000000000000000{path}")).await;
         assert_eq!(missing.status, StatusCode::NOT_FOUND, "{path}");
     }
-    assert_eq!(server.get("/api/schedules/sch_0/preview?n=51").await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(server.get("/api/schedules/sch_0/preview?n=51").await.status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ use domain::api_key::ApiKeyState;
 use domain::ports::{DocumentKey, EventStore, Listed, Principal, StoreError, Stream};
 use domain::preferences::{DEFAULTS, Preferences};
 use domain::provider_configs::{ProviderConfigState, Routing};
+use domain::schedule::ScheduleState;
 use domain::templates::TemplateState;
 use events::{Channel, StreamId, TenantId, Timestamp};
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ use crate::{Api, Shared, json, present};
 
 /// Acts shown, at most: the newest.
 const MAX_ACTIONS: usize = 500;
-const STREAMED_SUBJECTS: [&str; 4] = ["keys", "channels", "templates", "defaults"];
+const STREAMED_SUBJECTS: [&str; 5] = ["keys", "channels", "templates", "schedules", "defaults"];
 /// Subjects that have no stream.
 const UNSTREAMED_SUBJECTS: [&str; 2] = ["suppressions", "subjects"];
 const COLLECTION: &str = "acts";
@@ -99,6 +100,7 @@ async fn stream_actions<A: Aggregate>(
         // Hashes that keys and addresses are looked up by are of no use to a reader.
         if let Some(data) = shown["data"].as_object_mut() {
             ["hash", "team"].iter().for_each(|name| drop(data.remove(*name)));
+            data.get_mut("author").and_then(Value::as_object_mut).and_then(|author| author.remove("team"));
         }
         (record.meta.at, shown)
     });
@@ -125,6 +127,7 @@ async fn streamed_actions(
 ) -> Result<Vec<(Timestamp, Value)>, StoreError> {
     match subject {
         "keys" => actions_of_kind::<ApiKeyState>(store, tenant, subject).await,
+        "schedules" => actions_of_kind::<ScheduleState>(store, tenant, subject).await,
         "templates" => actions_of_kind::<TemplateState>(store, tenant, subject).await,
         "channels" => {
             let mut actions = actions_of_kind::<ProviderConfigState>(store, tenant, subject).await?;

@@ -84,13 +84,14 @@ fn read_timing(fields: &mut Fields, base: Option<ScheduleTiming>, now: Timestamp
         }
     };
     let (cron, rrule) = rule.unwrap_or((base.cron, base.rrule));
-    let time = if fields.is_null("time") { None } else { fields.text("time", 20).or(base.time) };
+    // A cron expression has its times in itself: an earlier time goes, a given one is a fault.
+    let base_time = base.time.filter(|_| cron.is_none());
+    let time = if fields.is_null("time") { None } else { fields.text("time", 20).or(base_time) };
     let end = if fields.is_null("end") { None } else { fields.text("end", 20).or(base.end) };
     let exceptions = if fields.is_given("exceptions") { read_dates(fields, "exceptions") } else { base.exceptions };
     let additions = if fields.is_given("additions") { read_dates(fields, "additions") } else { base.additions };
     Some(ScheduleTiming {
-        // A cron expression has its time in itself.
-        time: time.filter(|_| cron.is_none() || fields.has("time")),
+        time,
         cron,
         rrule,
         time_zone: zone.unwrap_or(base.time_zone),
@@ -168,7 +169,7 @@ fn errors_of(faults: &Faults) -> Vec<FieldError> {
     faults.timing.iter().map(timing_error).chain(message_errors(&faults.message)).collect()
 }
 
-fn problem(error: ScheduleError) -> Problem {
+pub(crate) fn problem(error: ScheduleError) -> Problem {
     match error {
         ScheduleError::Forbidden(forbidden) => forbidden.into(),
         ScheduleError::NotFound | ScheduleError::Execute(ExecuteError::Rejected(Rejection::Unknown)) => {
@@ -280,12 +281,18 @@ fn present_schedule(schedule: &Schedule, now: Timestamp) -> Value {
     })
 }
 
-/// A schedule with its message, and its revision as the entity tag.
-async fn respond(api: &Api, caller: &Caller, status: StatusCode, schedule: &Schedule) -> Result<Response, Problem> {
-    let stored = message_of(&api.app.own, &caller.principal.tenant, schedule).await?;
-    let mut body = present_schedule(schedule, api.app.host.now());
+/// A schedule with its message, which is null once it is erased.
+pub(crate) fn present_with_message(schedule: &Schedule, stored: Option<&StoredMessage>, now: Timestamp) -> Value {
+    let mut body = present_schedule(schedule, now);
     let send = stored.and_then(|stored| serde_json::from_str::<Value>(&stored.body).ok());
     body["action"] = send.map_or(Value::Null, |send| json!({ "send": send }));
+    body
+}
+
+/// A schedule with its revision as the entity tag.
+async fn respond(api: &Api, caller: &Caller, status: StatusCode, schedule: &Schedule) -> Result<Response, Problem> {
+    let stored = message_of(&api.app.own, &caller.principal.tenant, schedule).await?;
+    let body = present_with_message(schedule, stored.as_ref(), api.app.host.now());
     let mut response = json(status, &body);
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", schedule.revision)) {
         response.headers_mut().insert(header::ETAG, tag);

@@ -5,7 +5,8 @@ use application::execute::history_of;
 use application::hash::contact_hash;
 use application::messages::fallback_content_keys;
 use application::problem::{Kind, Problem};
-use application::{CommandContext, Loaded};
+use application::schedules;
+use application::{Caller, CommandContext, Loaded};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 
 use crate::fields::Fields;
 use crate::read::Query;
+use crate::schedules::{present_with_message, problem as schedule_problem};
 use crate::{Api, Shared, json, origin, present, read_body};
 
 /// Contents of one page, and erased between two looks at the list.
@@ -119,6 +121,13 @@ pub(crate) async fn export(
         Some(address) if before.is_none() => api.inbound_from(&caller, address).await?,
         _ => Vec::new(),
     };
+    let automation = Caller::new(caller.clone());
+    let schedules = match before {
+        None => schedules::of_person(&api.app, &automation, &subject.name).await.map_err(schedule_problem)?,
+        Some(_) => Vec::new(),
+    };
+    let now = api.host.now();
+    let schedules = schedules.iter().map(|(schedule, stored)| present_with_message(schedule, stored.as_ref(), now));
     let preferences = match subject.address {
         None => api.preferences_of(&caller, &subject.name).await?,
         Some(_) => Value::Null,
@@ -128,6 +137,7 @@ pub(crate) async fn export(
         "communications": communications,
         "inbound": written.into_iter().map(|(_, words)| words).collect::<Vec<_>>(),
         "preferences": preferences,
+        "schedules": schedules.collect::<Vec<_>>(),
         "nextCursor": next,
     });
     Ok(json(StatusCode::OK, &body))
@@ -187,7 +197,9 @@ pub(crate) async fn erase(
     let subject = api.subject(&caller, &kind, &id)?;
     api.note(&caller, "subjects", "SubjectErased", subject.recorded_actions(&kind, &id)).await?;
     let origin = origin(&caller, &headers);
-    let (mut erased, mut before) = (0, None::<String>);
+    // First: a schedule would go on writing to them.
+    let schedules = schedules::erase(&api.app, &Caller::new(caller.clone()), &subject.name).await;
+    let (mut erased, mut before) = (schedules.map_err(schedule_problem)?, None::<String>);
     loop {
         // What is past its time too: it may lie there for days yet.
         let all = Timestamp(0);

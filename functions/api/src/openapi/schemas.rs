@@ -189,7 +189,7 @@ const OBJECTS: &[(&str, &str)] = &[
     (
         "SubjectExport",
         "subject Subject, communications [Communication], inbound [InboundMessage], preferences Preferences?, \
-         nextCursor string?",
+         schedules [Schedule], nextCursor string?",
     ),
     ("Erased", "subject Subject, erased integer, hasMore boolean"),
     (

@@ -12,7 +12,7 @@ use domain::schedule::{
 };
 use domain::status::{Status, status};
 use events::{
-    CatchUp, CommunicationId, Recipient, RecordedEvent, ScheduleAuthor, ScheduleEndReason, ScheduleEvent,
+    CatchUp, CommunicationId, Mode, Recipient, RecordedEvent, ScheduleAuthor, ScheduleEndReason, ScheduleEvent,
     ScheduleTiming, ScheduledMessage, TenantId, Timestamp,
 };
 
@@ -356,8 +356,8 @@ async fn end(app: &App, caller: &Caller, id: &str, reason: ScheduleEndReason) ->
     }
 }
 
-/// Ends the schedules that write to a person: one with an id such as `customer:7`, or an address by its hash. Returns how
-/// many there were.
+/// Ends the schedules that write to a person: one with an id such as `customer:7`, or an address by its hash
+/// (`contact:…`). A live caller ends those of both modes, a test caller those of its own. Returns how many there were.
 ///
 /// # Errors
 ///
@@ -366,7 +366,7 @@ pub async fn erase(app: &App, caller: &Caller, name: &str) -> Result<usize, Sche
     caller.authorise(Permission::Privacy)?;
     let mut count = 0;
     for (id, state) in execute::list::<ScheduleState>(&*app.store, &caller.principal.tenant).await? {
-        if state.schedule.is_some_and(|schedule| is_for(&schedule, name)) {
+        if state.schedule.is_some_and(|schedule| is_for(&schedule, caller, name)) {
             end(app, caller, &id, ScheduleEndReason::Erased).await?;
             count += 1;
         }
@@ -387,7 +387,7 @@ pub async fn of_person(
     caller.authorise(Permission::Privacy)?;
     let mut found = Vec::new();
     for (_, state) in execute::list::<ScheduleState>(&*app.store, &caller.principal.tenant).await? {
-        if let Some(schedule) = state.schedule.filter(|schedule| is_for(schedule, name)) {
+        if let Some(schedule) = state.schedule.filter(|schedule| is_for(schedule, caller, name)) {
             let message = message_of(&app.own, &caller.principal.tenant, &schedule).await?;
             found.push((schedule, message));
         }
@@ -395,7 +395,11 @@ pub async fn of_person(
     Ok(found)
 }
 
-fn is_for(schedule: &Schedule, name: &str) -> bool {
+fn is_for(schedule: &Schedule, caller: &Caller, name: &str) -> bool {
+    let mode = caller.principal.mode;
+    if mode != Mode::Live && schedule.author.mode != mode {
+        return false;
+    }
     let ScheduledMessage { recipient, contact_hash, .. } = &schedule.message;
     let is_person = recipient.as_ref().and_then(person).is_some_and(|person| person == name);
     is_person || contact_hash.as_ref().is_some_and(|hash| name == format!("contact:{hash}"))
