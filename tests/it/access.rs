@@ -44,7 +44,7 @@ async fn every_role_may_what_the_table_says_at_every_route() {
     }
     println!("{cells} cells of roles and routes");
     assert!(cells > 250, "{cells}");
-    assert_eq!(permissions(Role::Admin).len(), 9);
+    assert_eq!(permissions(Role::Admin).len(), Permission::ALL.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

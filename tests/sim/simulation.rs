@@ -10,7 +10,7 @@ use crate::{BATCH, END_MS, FAULTS_STOP_MS, PROCESSES, RATE, REQUEST_RATE, T0, in
 use api::Api;
 use api::rate::RequestLimiter;
 use application::App;
-use application::app::RetentionPeriods;
+use application::retention::RetentionPeriods;
 use application::directory::Own;
 use dead_letter::DeadLetter;
 use deliver::Deliver;

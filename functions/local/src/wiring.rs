@@ -7,7 +7,7 @@ use std::sync::Arc;
 use api::Api;
 use api::rate::RequestLimiter;
 use application::App;
-use application::app::RetentionPeriods;
+use application::retention::RetentionPeriods;
 use application::directory::{Own, ProviderDirectory, connected};
 use application::settings::DeploymentProviderConfig;
 use dead_letter::DeadLetter;
