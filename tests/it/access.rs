@@ -1,6 +1,6 @@
 //! Who may do what: every role at every route, every route across tenants, and the life of a key.
 
-use domain::access::{permissions, role_allows};
+use domain::access::{Permission, permissions, role_allows};
 use domain::ports::{ApiKeyStore, Principal};
 use events::RateLimit;
 use events::{Mode, Role};
