@@ -166,7 +166,7 @@ fn preferences(at: &Environment, client: usize, step: usize) -> Work {
     let path = format!("/api/communication-preferences/customer/{}", (client + step) % 2);
     let email = format!("p{client}x{step}@sim.test");
     let body = match step % 3 {
-        0 => json!({ "smsEnabled": step % 2 == 0 }),
+        0 => json!({ "smsEnabled": step.is_multiple_of(2) }),
         1 => json!({ "preferences": { "invoice": ["email"] }, "preferredEmail": email }),
         _ => json!({ "whatsappEnabled": client == 0 }),
     };
