@@ -50,8 +50,8 @@ impl CommunicationId {
         CommunicationId(Uuid::new_v5(&tenant, format!("idem:{key}").as_bytes()))
     }
 
-    /// Derives the id of another communication's fallback. An idempotency key contains no zero byte, so the two kinds of id
-    /// cannot collide.
+    /// Derives the id of another communication's fallback. No caller's idempotency key contains a zero byte, and no other
+    /// derived key begins with `fallback`, so the kinds of ids cannot collide.
     pub fn for_fallback_of(tenant: &TenantId, other: CommunicationId) -> Self {
         CommunicationId::from_idempotency_key(tenant, &format!("fallback\0{other}"))
     }

@@ -138,10 +138,14 @@ pub enum ScheduleEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         catch_up: Option<CatchUp>,
         author: ScheduleAuthor,
+        /// Occurrences up to this time were handled before the change.
+        from: Timestamp,
     },
     /// v1. The schedule does not occur until it is resumed, or until a time.
     SchedulePaused {
         schedule: String,
+        /// Occurrences up to this time were handled before the pause.
+        from: Timestamp,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<Timestamp>,
         #[serde(default, skip_serializing_if = "Option::is_none")]

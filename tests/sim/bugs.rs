@@ -41,9 +41,19 @@ pub enum Bug {
     FallbackForgotten,
     /// The fallback's communication is recorded as created, and is not.
     FallbackNotCreated,
+    /// Once the process function has set a schedule's timer, the timer is lost.
+    ScheduleTimerLost,
+    /// The process function does not see that a schedule is paused.
+    PauseIgnored,
+    /// Every catch-up window is seven days.
+    CatchUpWindowIgnored,
+    /// Occurrences that were missed are counted wrongly.
+    MissedMiscounted,
+    /// The clock of the process function is ahead.
+    ProcessClockAhead,
 }
 
-/// Every bug, and the invariants any of which may be the first to find it.
+/// Bugs of communications, and the invariants any of which may be the first to find it.
 const PLANTED: [(Bug, &[&str]); 15] = [
     (Bug::LeaseIgnored, &["I2", "I4"]),
     (Bug::AmbiguousIsFailed, &["I2", "I3"]),
@@ -105,6 +115,15 @@ impl Bug {
                     edit(line, |data| drop(data.insert("scheduled_at".to_owned(), 0.into())));
                 });
             }
+            Bug::PauseIgnored if function_name == "process" => {
+                stream.lines.retain(|line| !is(line, "SchedulePaused"));
+            }
+            Bug::CatchUpWindowIgnored if function_name == "process" => {
+                for line in &mut stream.lines {
+                    *line = line.replace(r#""window_ms":86400000"#, r#""window_ms":604800000"#);
+                    *line = line.replace(r#""window_ms":7200000"#, r#""window_ms":604800000"#);
+                }
+            }
             Bug::QuietIgnored if function_name == "deliver" => {
                 stream.lines.iter_mut().take(1).for_each(|line| edit(line, |data| drop(data.remove("quiet_hours"))));
             }
@@ -132,6 +151,10 @@ impl Bug {
                     append.wake = None;
                 }
             }
+            Bug::MissedMiscounted => {
+                let missed = append.encoded_events.iter_mut().filter(|line| is(line, "OccurrencesMissed"));
+                missed.for_each(|line| edit(line, |data| drop(data.insert("count".to_owned(), 0.into()))));
+            }
             Bug::CancelUnguarded => {
                 for line in append.encoded_events.iter_mut().filter(|line| is(line, "CancellationRequested")) {
                     *line = line.replacen("CancellationRequested", "CommunicationCancelled", 1);
@@ -151,6 +174,16 @@ impl Bug {
             }
             _ => (),
         }
+    }
+
+    /// How far a function's clock is ahead, in milliseconds.
+    pub fn clock_ahead_ms(self, function_name: &str) -> i64 {
+        if self == Bug::ProcessClockAhead && function_name == "process" { 20 * 60_000 } else { 0 }
+    }
+
+    /// Whether a timer is lost as it is set.
+    pub fn loses_timer(self, function_name: &str) -> bool {
+        self == Bug::HintsAreTruth || self == Bug::ScheduleTimerLost && function_name == "process"
     }
 
     /// Whether it appends without checking the version.

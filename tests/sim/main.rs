@@ -12,6 +12,7 @@ mod invariants;
 mod jobs;
 mod kinds;
 mod scheduler;
+mod schedules;
 mod seeds;
 mod simulation;
 mod world;

@@ -63,14 +63,10 @@ impl Simulation {
         simulation
     }
 
-    pub fn of(world: World, actions: Vec<(i64, Action)>) -> Self {
+    /// The use cases over the simulated ports.
+    pub fn app(world: &World) -> Arc<App> {
         let port = Arc::new(world.clone());
-        let provider = |world: &World, config: &str, answers| -> Arc<dyn Provider> {
-            let account = tests::harness::account(config, Channel::Email, Mode::Live, RATE);
-            Arc::new(SimProvider { world: world.clone(), account, answers, echoes: true })
-        };
-        let providers = |world: &World| vec![provider(world, "sim-a", false), provider(world, "sim-b", true)];
-        let app = App {
+        Arc::new(App {
             store: port.clone(),
             vault: port.clone(),
             queue: port.clone(),
@@ -83,13 +79,21 @@ impl Simulation {
             defaults: Default::default(),
             objects: port.clone(),
             has_sandbox: false,
-            accounts: providers(&world).iter().map(|provider| provider.config().clone()).collect(),
+            accounts: providers(world).iter().map(|provider| provider.config().clone()).collect(),
             host: port.clone(),
             contact_key: vec![7; 32],
             retention: RetentionPeriods::days(7, 400, 2_557),
             principals: Default::default(),
-        };
-        let api = Api { app: Arc::new(app), issuer: None, requests: RequestLimiter::new(Some(REQUEST_RATE)) };
+        })
+    }
+
+    pub fn request_limiter() -> RequestLimiter {
+        RequestLimiter::new(Some(REQUEST_RATE))
+    }
+
+    pub fn of(world: World, actions: Vec<(i64, Action)>) -> Self {
+        let port = Arc::new(world.clone());
+        let api = Api { app: Simulation::app(&world), issuer: None, requests: Simulation::request_limiter() };
         let deliver = |world: World| {
             let port = Arc::new(world.clone());
             Arc::new(Deliver {
@@ -229,4 +233,13 @@ fn tenant_ports(port: &Arc<World>) -> Own {
         host: port.clone(),
         public_url: String::new(),
     }
+}
+
+/// Two accounts, of which the second can be queried.
+fn providers(world: &World) -> Vec<Arc<dyn Provider>> {
+    let provider = |config: &str, answers| -> Arc<dyn Provider> {
+        let account = tests::harness::account(config, Channel::Email, Mode::Live, RATE);
+        Arc::new(SimProvider { world: world.clone(), account, answers, echoes: true })
+    };
+    vec![provider("sim-a", false), provider("sim-b", true)]
 }

@@ -99,8 +99,12 @@ pub enum Command {
         message: Option<Box<ScheduledMessage>>,
         catch_up: Option<CatchUp>,
         author: ScheduleAuthor,
+        /// Occurrences up to this time were handled by the caller.
+        from: Timestamp,
     },
     Pause {
+        /// Occurrences up to this time were handled by the caller. `None`: nobody could handle them.
+        from: Option<Timestamp>,
         until: Option<Timestamp>,
         reason: Option<String>,
     },
@@ -159,7 +163,7 @@ impl ScheduleState {
     }
 
     fn change(&self, command: Command) -> Result<Vec<ScheduleEvent>, Rejection> {
-        let Command::Change { expected, name, timing, message, catch_up, author } = command else {
+        let Command::Change { expected, name, timing, message, catch_up, author, from } = command else {
             return Ok(Vec::new());
         };
         let current = self.live()?;
@@ -174,7 +178,7 @@ impl ScheduleState {
             return Ok(Vec::new());
         }
         let (schedule, revision) = (current.id.clone(), current.revision + 1);
-        Ok(vec![ScheduleEvent::ScheduleChanged { schedule, revision, name, timing, message, catch_up, author }])
+        Ok(vec![ScheduleEvent::ScheduleChanged { schedule, revision, name, timing, message, catch_up, author, from }])
     }
 }
 
@@ -190,11 +194,15 @@ impl Aggregate for ScheduleState {
         match command {
             Command::Create { .. } => self.create(command),
             Command::Change { .. } => self.change(command),
-            Command::Pause { until, reason } => {
+            Command::Pause { from, until, reason } => {
                 let current = self.live()?;
                 let is_so = current.status == ScheduleStatus::Paused { until };
-                let schedule = current.id.clone();
-                Ok(if is_so { Vec::new() } else { vec![ScheduleEvent::SchedulePaused { schedule, until, reason }] })
+                let (schedule, from) = (current.id.clone(), from.unwrap_or(current.handled_until));
+                Ok(if is_so {
+                    Vec::new()
+                } else {
+                    vec![ScheduleEvent::SchedulePaused { schedule, from, until, reason }]
+                })
             }
             Command::Resume => {
                 let current = self.live()?;
@@ -240,7 +248,7 @@ impl Aggregate for ScheduleState {
         schedule.updated_at = at;
         match record.event.clone() {
             ScheduleEvent::ScheduleCreated { .. } => (),
-            ScheduleEvent::ScheduleChanged { revision, name, timing, message, catch_up, author, .. } => {
+            ScheduleEvent::ScheduleChanged { revision, name, timing, message, catch_up, author, from, .. } => {
                 schedule.revision = revision;
                 schedule.author = author;
                 schedule.name = name.unwrap_or_else(|| schedule.name.clone());
@@ -248,7 +256,7 @@ impl Aggregate for ScheduleState {
                 schedule.catch_up = catch_up.unwrap_or(schedule.catch_up);
                 if let Some(timing) = timing {
                     schedule.timing = timing;
-                    schedule.handled_until = schedule.handled_until.max(at);
+                    schedule.handled_until = schedule.handled_until.max(from);
                 }
             }
             ScheduleEvent::SchedulePaused { until, .. } => schedule.status = ScheduleStatus::Paused { until },
@@ -290,7 +298,7 @@ impl Aggregate for ScheduleState {
     }
 
     fn dead_letter() -> Option<Command> {
-        Some(Command::Pause { until: None, reason: Some("poison".to_owned()) })
+        Some(Command::Pause { from: None, until: None, reason: Some("poison".to_owned()) })
     }
 
     fn is_listed(&self) -> bool {

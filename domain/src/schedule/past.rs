@@ -57,12 +57,12 @@ fn periods(records: &[RecordedEvent<ScheduleEvent>], now: Timestamp) -> Vec<Peri
         let at = record.meta.at;
         let next = match &record.event {
             ScheduleEvent::ScheduleCreated { timing, .. } => Some((timing, at)),
-            ScheduleEvent::ScheduleChanged { timing: Some(timing), .. } => Some((timing, at)),
+            ScheduleEvent::ScheduleChanged { timing: Some(timing), from, .. } => Some((timing, *from)),
             ScheduleEvent::ScheduleEnded { .. } => None,
             _ => continue,
         };
         if let Some((timing, from)) = current {
-            periods.push(Period { timing, from, until: at });
+            periods.push(Period { timing, from, until: next.map_or(at, |(_, from)| from) });
         }
         current = next;
     }
@@ -95,11 +95,11 @@ fn fate(records: &[RecordedEvent<ScheduleEvent>], occurrence: &Occurrence) -> Fa
     };
     for record in records {
         match &record.event {
-            ScheduleEvent::SchedulePaused { until, .. } => {
-                if is_in(pause, record.meta.at) {
+            ScheduleEvent::SchedulePaused { from, until, .. } => {
+                if is_in(pause, *from) {
                     fate = Fate::Paused;
                 }
-                pause = Some((record.meta.at, *until));
+                pause = Some((*from, *until));
             }
             ScheduleEvent::ScheduleResumed { .. } if is_in(pause, record.meta.at) => {
                 (fate, pause) = (Fate::Paused, None);

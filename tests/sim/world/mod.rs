@@ -84,7 +84,8 @@ impl World {
 
 impl ClockAndRng for World {
     fn now(&self) -> Timestamp {
-        Timestamp(self.state().now)
+        let state = self.state();
+        Timestamp(state.now + state.bug.map_or(0, |bug| bug.clock_ahead_ms(state.function_name)))
     }
 
     fn random(&self) -> u128 {

@@ -123,7 +123,7 @@ impl EventStore for World {
         sent: u32,
     ) -> Result<(), StoreError> {
         self.write_io("rearm", |state| {
-            let to = Some(to).filter(|_| state.bug != Some(Bug::HintsAreTruth));
+            let to = Some(to).filter(|_| !state.bug.is_some_and(|bug| bug.loses_timer(state.function_name)));
             if let Some((stream, _, hints_sent)) = state.streams.get_mut(id)
                 && stream.wake == Some(from)
             {

@@ -102,13 +102,17 @@ fn a_timer_that_is_set_is_kept_by_an_append() {
 #[test]
 fn what_falls_into_a_pause_is_not_caught_up() {
     let state = after(ScheduleState::default(), create("FREQ=DAILY"), START);
-    let paused = after(state.clone(), Command::Pause { until: Some(nine(2) - 1), reason: None }, START + 1);
+    let paused = after(
+        state.clone(),
+        Command::Pause { from: Some(START + 1), until: Some(nine(2) - 1), reason: None },
+        START + 1,
+    );
     assert_eq!((next(&paused, nine(1)), paused.is_complete()), (Step::Wait(nine(2) - 1), false));
     assert_eq!(next(&paused, nine(2)), Step::Do(Command::Resume));
     let resumed = after(paused, Command::Resume, nine(2) + 7);
     assert_eq!(resumed.schedule.as_ref().map(|schedule| schedule.handled_until), Some(nine(2) - 1));
     assert!(matches!(next(&resumed, nine(2) + 7), Step::Emit { .. }), "the pause ended before the occurrence");
-    let forever = after(state, Command::Pause { until: None, reason: None }, START + 1);
+    let forever = after(state, Command::Pause { from: Some(START + 1), until: None, reason: None }, START + 1);
     assert_eq!((next(&forever, nine(9)), forever.wake(nine(9), Some(nine(1)))), (Step::Done, None));
     assert!(forever.is_complete());
 }
@@ -123,6 +127,7 @@ fn other_times_count_from_the_change_and_a_stale_change_is_rejected() {
         message: None,
         catch_up: None,
         author: author(),
+        from: nine(4),
     };
     assert_eq!(state.decide(change(Some(1), None, "Daily")), Ok(Vec::new()));
     assert_eq!(state.decide(change(Some(2), None, "Other")), Err(Rejection::Changed(1)));

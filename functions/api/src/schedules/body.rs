@@ -1,6 +1,7 @@
 //! Reads the body of a schedule, and says what is wrong with it.
 
 use application::problem::{FieldError, Kind, Problem};
+use application::process::ProcessError;
 use application::schedules::{self, Faults, ScheduleError, StoredMessage};
 use application::{Caller, ExecuteError, messages};
 use axum::http::{HeaderMap, header};
@@ -156,6 +157,11 @@ pub(crate) fn problem(error: ScheduleError) -> Problem {
         }
         ScheduleError::Execute(ExecuteError::Rejected(rejection)) => {
             Problem::new(Kind::Conflict, format!("Not possible: {rejection}."))
+        }
+        ScheduleError::Process(ProcessError::Store(error)) => error.into(),
+        ScheduleError::Process(error) => {
+            tracing::error!(%error, "occurrences that were due could not be handled");
+            Problem::new(Kind::Unavailable, "Occurrences that are due could not be handled yet. Try again in a moment.")
         }
         ScheduleError::Execute(error) => error.map_rejection(|_| domain::communication::Rejection::Finished).into(),
         ScheduleError::Store(error) => error.into(),

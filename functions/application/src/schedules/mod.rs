@@ -27,6 +27,7 @@ use crate::caller::{Caller, Forbidden};
 use crate::consent::person;
 use crate::execute::{self, ExecuteError, Loaded};
 use crate::messages::{self, Composed, IdempotencyKey, MessageError};
+use crate::process::ProcessError;
 
 /// Why a use case of schedules had no effect.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,9 @@ pub enum ScheduleError {
     Message(MessageError),
     #[error("the idempotency key belongs to another schedule")]
     IdempotencyKeyReused,
+    /// Occurrences that were due could not be handled before the change.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
     #[error(transparent)]
     Execute(#[from] ExecuteError<Rejection>),
     #[error(transparent)]
@@ -252,6 +256,14 @@ pub async fn create(app: &App, caller: &Caller, new: NewSchedule) -> Result<Sche
     if is_same || schedule.revision > 1 { Ok(schedule) } else { Err(ScheduleError::IdempotencyKeyReused) }
 }
 
+/// Handles the occurrences that are due, before a change or a pause would leave them out. Returns the time up to which all
+/// were handled.
+async fn handle_due(app: &App, caller: &Caller, id: &str) -> Result<Timestamp, ScheduleError> {
+    let now = app.host.now();
+    run(app, &stream(&caller.principal.tenant, id).stream_id()).await?;
+    Ok(now)
+}
+
 /// # Errors
 ///
 /// [`ScheduleError`]
@@ -264,7 +276,8 @@ pub async fn change(app: &App, caller: &Caller, id: &str, change: ScheduleChange
         _ => None,
     };
     let ScheduleChange { expected, name, timing, catch_up, .. } = change;
-    let command = Command::Change { expected, name, timing, message, catch_up, author: author(caller) };
+    let from = handle_due(app, caller, id).await?;
+    let command = Command::Change { expected, name, timing, message, catch_up, author: author(caller), from };
     execute(app, caller, id, command).await
 }
 
@@ -282,7 +295,8 @@ pub async fn pause(
 ) -> Result<Schedule, ScheduleError> {
     caller.authorise(Permission::Automate)?;
     load(app, caller, id).await?;
-    execute(app, caller, id, Command::Pause { until, reason }).await
+    let from = Some(handle_due(app, caller, id).await?);
+    execute(app, caller, id, Command::Pause { from, until, reason }).await
 }
 
 /// # Errors
