@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use api::Api;
 use application::App;
-use application::app::RetentionPeriods;
+use application::retention::RetentionPeriods;
 use aws_sdk_dynamodb::config::interceptors::{
     AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
 };

@@ -189,6 +189,16 @@ async fn one_communication_end_to_end() {
     cloud.until("by recipient", "/api/communications?recipientId=cus-1&status=opened", |a| a["count"] == 1).await;
     cloud.until("statistics", "/api/communications/stats", |a| a["totalSent"] == 2 && a["openRate"] == 0.5).await;
 
+    // A recurring schedule, of which the next occurrence is two minutes away at most.
+    let minute = (SystemClockAndRng.now().0 / 60_000 + 2) % 60;
+    let recurring = json!({
+        "name": "Hourly", "when": { "cron": format!("{minute} * * * *") }, "timeZone": "UTC",
+        "action": { "send": email("scheduled@sim.test") },
+    });
+    let (status, recurring) = cloud.ask(Method::POST, "/api/schedules", Some(recurring)).await;
+    assert_eq!(status, StatusCode::CREATED, "{recurring}");
+    let occurrences = format!("/api/schedules/{}/occurrences", recurring["id"].as_str().expect("an id"));
+
     // Scheduled, to the second, by a delayed message.
     let at = SystemClockAndRng.now() + 8_000;
     let mut later = email("delivered@sim.test");
@@ -286,6 +296,12 @@ async fn one_communication_end_to_end() {
     let attempt = format!("{}_1", refused.replacen("com_", "att_", 1));
     cloud.store.put_document(&known, &attempt, None).await.expect("kept");
     cloud.until("it has found its message", log, |log| log["callbacks"][0]["status"] == "processed").await;
+
+    // The sweep finds the timer of the schedule, and the process function sends its message.
+    cloud
+        .until("an occurrence is sent", &occurrences, |answer| answer["occurrences"][0]["status"] == "delivered")
+        .await;
+    assert_eq!(cloud.simulator.inbox.list(Some("scheduled@sim.test")).len(), 1);
 
     // Views made again from the streams, beside the projection, and the nightly audit, by hand.
     let endpoint = std::env::var("TIDINGS_CLOUD").expect("TIDINGS_CLOUD");

@@ -1,6 +1,6 @@
 //! Who may do what: every role at every route, every route across tenants, and the life of a key.
 
-use domain::access::{permissions, role_allows};
+use domain::access::{Permission, permissions, role_allows};
 use domain::ports::{ApiKeyStore, Principal};
 use events::RateLimit;
 use events::{Mode, Role};
@@ -44,7 +44,7 @@ async fn every_role_may_what_the_table_says_at_every_route() {
     }
     println!("{cells} cells of roles and routes");
     assert!(cells > 250, "{cells}");
-    assert_eq!(permissions(Role::Admin).len(), 9);
+    assert_eq!(permissions(Role::Admin).len(), Permission::ALL.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

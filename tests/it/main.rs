@@ -19,6 +19,7 @@ mod privacy;
 mod properties;
 mod providers;
 mod schedules;
+mod streams;
 mod suppressions;
 mod template;
 mod templates;

@@ -131,7 +131,7 @@ fn the_index_is_named_and_keyed_as_the_adapter_asks() {
 #[test]
 fn sample_payloads_are_read() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("events/invocations");
-    for door in ["api", "deliver", "webhook", "inbox", "schedule", "project", "dead-letter", "audit"] {
+    for door in ["api", "deliver", "webhook", "inbox", "process", "schedule", "project", "dead-letter", "audit"] {
         let files: Vec<_> = fs::read_dir(root.join(door)).expect("samples").collect();
         assert!(!files.is_empty(), "{door} has no samples");
         for file in files {

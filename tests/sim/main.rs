@@ -10,6 +10,7 @@ mod bugs;
 mod exhaustive;
 mod invariants;
 mod jobs;
+mod kinds;
 mod scheduler;
 mod seeds;
 mod simulation;

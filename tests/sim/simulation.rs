@@ -10,8 +10,8 @@ use crate::{BATCH, END_MS, FAULTS_STOP_MS, PROCESSES, RATE, REQUEST_RATE, T0, in
 use api::Api;
 use api::rate::RequestLimiter;
 use application::App;
-use application::app::RetentionPeriods;
 use application::directory::Own;
+use application::retention::RetentionPeriods;
 use dead_letter::DeadLetter;
 use deliver::Deliver;
 use domain::ports::{CommunicationKey, Provider};

@@ -101,11 +101,10 @@ fn fate(records: &[RecordedEvent<ScheduleEvent>], occurrence: &Occurrence) -> Fa
                 }
                 pause = Some((record.meta.at, *until));
             }
-            ScheduleEvent::ScheduleResumed { .. } => {
-                if is_in(pause.take(), record.meta.at) {
-                    fate = Fate::Paused;
-                }
+            ScheduleEvent::ScheduleResumed { .. } if is_in(pause, record.meta.at) => {
+                (fate, pause) = (Fate::Paused, None);
             }
+            ScheduleEvent::ScheduleResumed { .. } => pause = None,
             ScheduleEvent::OccurrencesMissed { from, through, reason, code, .. }
                 if *from <= nominal && nominal <= *through =>
             {

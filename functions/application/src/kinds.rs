@@ -1,7 +1,7 @@
 //! The registry of the kinds of streams. Projections, rebuilds, audits and dead letters handle every kind that is listed here,
 //! and pass over the others.
 
-use domain::aggregate::{Aggregate, AggregateId, Erasure, Violation, fold};
+use domain::aggregate::{Aggregate, AggregateId, Erasure, Violation, decode_snapshot, encode_snapshot, fold};
 use domain::api_key::ApiKeyState;
 use domain::communication::State;
 use domain::inbound_message::InboundMessageState;
@@ -46,6 +46,8 @@ type DeadLetterFn =
 pub struct AuditedStream {
     pub violations: Vec<Violation>,
     pub is_complete: bool,
+    /// Whether lists show it, by its state.
+    pub is_listed: bool,
 }
 
 /// Every kind that this version knows.
@@ -90,7 +92,7 @@ fn project<P: Projection>(id: &StreamId, lines: &[String]) -> Result<Option<Proj
 /// A timer is served within this time. If it is not, nobody serves it.
 const OVERDUE_MS: i64 = domain::policy::MAX_REPAIR_DELAY_MS + 10 * 60_000;
 
-/// I5: the events can be read, and every position has one. I1: the stream has a timer until it is complete, and the timer is
+/// I5: the events can be read, and every position has one. I14: the snapshot agrees with them. I1: the stream has a timer until it is complete, and the timer is
 /// served. What else is checked depends on the kind.
 fn audit<A: Aggregate>(stream: &Stream, lines: &[String], now: Timestamp) -> AuditedStream {
     let mut violations = Vec::new();
@@ -102,14 +104,17 @@ fn audit<A: Aggregate>(stream: &Stream, lines: &[String], now: Timestamp) -> Aud
         Ok(records) => records,
         Err(error) => {
             add("I5", error.to_string());
-            return AuditedStream { violations, is_complete: true };
+            return AuditedStream { violations, is_complete: true, is_listed: false };
         }
     };
     let state = fold(A::default(), &records);
     let found = state.audit(&records);
     if found.iter().any(|violation| violation.invariant == "I5") {
         violations.extend(found);
-        return AuditedStream { violations, is_complete: true };
+        return AuditedStream { violations, is_complete: true, is_listed: state.is_listed() };
+    }
+    if !agrees_with_snapshot(stream, &state) {
+        add("I14", "its snapshot and newest events fold to another state than all of its events".to_owned());
     }
     let is_complete = state.is_complete();
     match stream.wake {
@@ -121,7 +126,17 @@ fn audit<A: Aggregate>(stream: &Stream, lines: &[String], now: Timestamp) -> Aud
         _ => (),
     }
     violations.extend(found);
-    AuditedStream { violations, is_complete }
+    AuditedStream { violations, is_complete, is_listed: state.is_listed() }
+}
+
+/// A snapshot of another version is not used, so it agrees with everything.
+fn agrees_with_snapshot<A: Aggregate>(stream: &Stream, state: &A) -> bool {
+    let Some(snapshot) = stream.snapshot.as_deref().and_then(decode_snapshot::<A>) else { return true };
+    let Ok(newest) = decode::<A::Event>(&stream.lines) else { return true };
+    match (encode_snapshot(&fold(snapshot, &newest)), encode_snapshot(state)) {
+        (Ok(folded), Ok(expected)) => folded == expected,
+        (Err(_), _) | (_, Err(_)) => true,
+    }
 }
 
 fn dead_letter<'a, A: Aggregate>(

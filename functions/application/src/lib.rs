@@ -17,6 +17,7 @@ pub mod preferences;
 pub mod problem;
 pub mod process;
 pub mod provider_configs;
+pub mod retention;
 pub mod schedules;
 pub mod settings;
 pub mod suppression;

@@ -7,7 +7,7 @@ use domain::ports::{ProviderConfig, QueueId};
 use events::RateLimit;
 use events::{Channel, Mode};
 
-use crate::app::RetentionPeriods;
+use crate::retention::RetentionPeriods;
 
 /// A setting that is not there or cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::ports::{ApiKeyStore, DocumentKey, Principal, Provider, ProviderConfig, StoreError, Stream};
-use domain::provider::{InvalidSetting, ProviderFactory, ProviderKind};
+use domain::provider::{Capabilities, InvalidSetting, ProviderFactory, ProviderKind};
 use events::{Channel, EventMetadata, Mode, ProviderConfigEvent, StreamId, StreamKind, TenantId, Timestamp};
 
 use super::World;
@@ -69,9 +69,18 @@ pub fn tenant_channel() -> (StreamId, Stream) {
     (StreamId::new(&second_tenant(), StreamKind::PROVIDER_CONFIG, TENANT_CONFIG), stream)
 }
 
+static SIMULATED_KIND: ProviderKind = ProviderKind {
+    name: "sim",
+    title: "Simulated provider",
+    channels: &[Channel::Email],
+    settings: &[],
+    capabilities: Capabilities::TEXT,
+    signs: "nothing",
+};
+
 impl ProviderFactory for World {
     fn kinds(&self) -> Vec<&'static ProviderKind> {
-        Vec::new()
+        vec![&SIMULATED_KIND]
     }
 
     fn create(

@@ -1,0 +1,241 @@
+//! Recurring schedules: created, changed, paused, previewed and explained.
+
+mod body;
+mod present;
+
+use application::Caller;
+use application::problem::Problem;
+use application::schedules::{self, NewSchedule, ScheduleChange, message_of};
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use domain::access::Permission;
+use domain::schedule::{Occurrence, Schedule, explain as explain_schedule};
+use events::{CatchUp, CatchUpPolicy, Timestamp};
+use serde_json::{Value, json};
+
+use crate::fields::{Fields, missing};
+use crate::message_body::idempotency_key;
+use crate::present::{decision, explanation_step};
+use crate::read::Query;
+use crate::{Api, Shared, json, read_body};
+use body::{all_faults, expected, read_action, read_catch_up, read_timing, timing_error};
+use present::{next_occurrence, present_handled, present_occurrence, present_schedule};
+
+pub(crate) use body::problem;
+pub(crate) use present::present_with_message;
+
+const MAX_NAME: usize = 100;
+const DEFAULT_CATCH_UP: CatchUp = CatchUp { policy: CatchUpPolicy::Last, window_ms: 24 * 3_600_000, most: 10 };
+/// Occurrences of a preview and of a list, at most, and if the caller does not say.
+const MAX_OCCURRENCES: u32 = 50;
+const DEFAULT_OCCURRENCES: u32 = 10;
+
+fn read_count(query: RawQuery, name: &str) -> Result<usize, Problem> {
+    let mut query = Query::parse(query)?;
+    let count = query.number(name, 1..=MAX_OCCURRENCES).unwrap_or(DEFAULT_OCCURRENCES);
+    query.finish()?;
+    Ok(count as usize)
+}
+
+/// A schedule with its revision as the entity tag.
+async fn respond(api: &Api, caller: &Caller, status: StatusCode, schedule: &Schedule) -> Result<Response, Problem> {
+    let stored = message_of(&api.app.own, &caller.principal.tenant, schedule).await?;
+    let body = present_with_message(schedule, stored.as_ref(), api.app.host.now());
+    let mut response = json(status, &body);
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", schedule.revision)) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
+}
+
+fn present_preview(occurrences: &[Occurrence]) -> Response {
+    let shown: Vec<Value> = occurrences.iter().map(present_occurrence).collect();
+    json(StatusCode::OK, &json!({ "occurrences": shown }))
+}
+
+pub(crate) async fn list(State(api): Shared, Extension(caller): Extension<Caller>) -> Result<Response, Problem> {
+    let schedules = schedules::list(&api.app, &caller).await.map_err(problem)?;
+    let now = api.app.host.now();
+    let shown: Vec<Value> = schedules.iter().map(|schedule| present_schedule(schedule, now)).collect();
+    Ok(json(StatusCode::OK, &json!({ "schedules": shown })))
+}
+
+pub(crate) async fn create(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let idempotency_key = idempotency_key(&headers)?;
+    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let name = fields.required("name", |fields| fields.reference("name", MAX_NAME));
+    let timing = read_timing(&mut fields, None, api.app.host.now());
+    let message = fields.required("action", read_action);
+    let catch_up = read_catch_up(&mut fields, DEFAULT_CATCH_UP).unwrap_or(DEFAULT_CATCH_UP);
+    all_faults(&api, &caller, fields, timing.as_ref(), message.as_ref()).await?;
+    let (Some(name), Some(timing), Some(message)) = (name, timing, message) else { return Err(missing()) };
+    let new = NewSchedule { name, timing, message, catch_up, idempotency_key };
+    let created = schedules::create(&api.app, &caller, new).await.map_err(problem)?;
+    let mut response = respond(&api, &caller, StatusCode::CREATED, &created).await?;
+    if let Ok(location) = HeaderValue::from_str(&format!("/api/schedules/{}", created.id)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+pub(crate) async fn get(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let (schedule, _) = schedules::find(&api.app, &caller, &id).await.map_err(problem)?;
+    respond(&api, &caller, StatusCode::OK, &schedule).await
+}
+
+pub(crate) async fn patch(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let expected = expected(&headers)?;
+    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let (current, _) = schedules::find(&api.app, &caller, &id).await.map_err(problem)?;
+    let name = fields.reference("name", MAX_NAME);
+    let timing = read_timing(&mut fields, Some(current.timing), api.app.host.now());
+    let message = read_action(&mut fields);
+    let catch_up = read_catch_up(&mut fields, current.catch_up);
+    all_faults(&api, &caller, fields, timing.as_ref(), message.as_ref()).await?;
+    // What is not given is that of the revision just read, so that must still be the newest.
+    let is_partial = timing.is_some() || catch_up.is_some();
+    let base = expected.or(is_partial.then_some(current.revision));
+    let change = ScheduleChange { expected: base, name, timing, message, catch_up };
+    let changed = schedules::change(&api.app, &caller, &id, change).await.map_err(problem)?;
+    respond(&api, &caller, StatusCode::OK, &changed).await
+}
+
+pub(crate) async fn remove(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    schedules::delete(&api.app, &caller, &id).await.map_err(problem)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn pause(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::parse_optional(&read_body(body).await?)?;
+    let until = fields.time("until");
+    if until.is_some_and(|until| until <= api.app.host.now()) {
+        fields.wrong("until", "in_the_past", "until must lie in the future.");
+    }
+    let reason = fields.reference("reason", 200);
+    fields.finish()?;
+    let paused = schedules::pause(&api.app, &caller, &id, until, reason).await.map_err(problem)?;
+    respond(&api, &caller, StatusCode::OK, &paused).await
+}
+
+pub(crate) async fn resume(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Response, Problem> {
+    Fields::parse_optional(&read_body(body).await?)?.finish()?;
+    let resumed = schedules::resume(&api.app, &caller, &id).await.map_err(problem)?;
+    respond(&api, &caller, StatusCode::OK, &resumed).await
+}
+
+/// The next occurrences of a schedule.
+pub(crate) async fn preview(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    query: RawQuery,
+) -> Result<Response, Problem> {
+    let count = read_count(query, "n")?;
+    let (schedule, _) = schedules::find(&api.app, &caller, &id).await.map_err(problem)?;
+    let after = next_occurrence(&schedule, api.app.host.now()).map(|next| Timestamp(next.at.0 - 1));
+    let occurrences = match (schedule.recurrence(), after) {
+        (Some(recurrence), Some(after)) => recurrence.preview(after, count),
+        _ => Vec::new(),
+    };
+    Ok(present_preview(&occurrences))
+}
+
+/// The next occurrences of a schedule that is not saved. Whatever else a schedule's body holds is passed over.
+pub(crate) async fn preview_unsaved(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    query: RawQuery,
+    body: Body,
+) -> Result<Response, Problem> {
+    caller.authorise(Permission::View)?;
+    let count = read_count(query, "n")?;
+    let mut fields = Fields::parse(&read_body(body).await?)?;
+    ["name", "action", "catchUp"].iter().for_each(|field| fields.discard(field));
+    let now = api.app.host.now();
+    let timing = read_timing(&mut fields, None, now);
+    let mut errors = fields.into_errors();
+    let recurrence = timing.as_ref().map(|timing| schedules::check_timing(timing, now));
+    if let Some(Err(faults)) = &recurrence {
+        errors.extend(faults.iter().map(timing_error));
+    }
+    match recurrence {
+        Some(Ok(recurrence)) if errors.is_empty() => Ok(present_preview(&recurrence.preview(now, count))),
+        _ => Err(Problem::invalid(errors)),
+    }
+}
+
+pub(crate) async fn events(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let (_, records) = schedules::history(&api.app, &caller, &id).await.map_err(problem)?;
+    let shown: Vec<Value> = records.iter().enumerate().map(|(index, record)| decision(index + 1, record)).collect();
+    Ok(json(StatusCode::OK, &json!({ "id": id, "events": shown })))
+}
+
+/// The newest occurrences whose time has come, and what became of each.
+pub(crate) async fn occurrences(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    query: RawQuery,
+) -> Result<Response, Problem> {
+    let count = read_count(query, "limit")?;
+    let handled = schedules::occurrences(&api.app, &caller, &id, count).await.map_err(problem)?;
+    let shown: Vec<Value> = handled.iter().map(present_handled).collect();
+    Ok(json(StatusCode::OK, &json!({ "id": id, "occurrences": shown })))
+}
+
+/// Why a schedule sends its message, or does not.
+pub(crate) async fn explain(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let (schedule, records) = schedules::history(&api.app, &caller, &id).await.map_err(problem)?;
+    let now = api.app.host.now();
+    let (summary, steps) = explain_schedule(&schedule, &records, now);
+    let steps: Vec<Value> = steps.iter().map(explanation_step).collect();
+    let next = next_occurrence(&schedule, now);
+    let shown = json!({
+        "id": id,
+        "summary": summary,
+        "status": schedule.status.as_str(),
+        "nextOccurrence": next.as_ref().map(present_occurrence),
+        "steps": steps,
+    });
+    Ok(json(StatusCode::OK, &shown))
+}
