@@ -11,7 +11,7 @@ use api::Api;
 use application::hint::Message;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
-use domain::ports::QueueId;
+use domain::ports::{DocumentKey, QueueId};
 use domain::schedule::{MAX_WINDOW_MS, ON_TIME_MS, Recurrence, recurrence_input};
 use events::{
     CatchUp, CatchUpPolicy, CommunicationId, RecordedEvent, ScheduleEvent, ScheduleTiming, StreamId, StreamKind,
@@ -448,6 +448,12 @@ impl Run {
             let history = History::of(&records, state.now);
             let fail = |why: String| Err(format!("I36: {why}: {id}\n{lines:#?}"));
             figures.ended += usize::from(history.ended.is_some());
+            let is_deleted = lines.iter().any(|line| line.contains(r#""reason":"deleted""#));
+            let is_kept =
+                |key: &&DocumentKey| key.collection == "schedule" && key.name.starts_with(&format!("{}#", id.id));
+            if let Some(key) = state.documents.keys().find(is_kept).filter(|_| is_deleted) {
+                return fail(format!("the message of a deleted schedule stays in the vault: {}", key.name));
+            }
             let mut in_missed = vec![0; history.missed.len()];
             for (timing, from, until) in &history.periods {
                 let recurrence = Recurrence::parse(recurrence_input(timing)).expect("a timing");

@@ -3,12 +3,14 @@
 mod message;
 mod run;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use domain::access::Permission;
 use domain::aggregate::{Aggregate, AggregateId, AggregateKey};
 use domain::ports::{CommunicationKey, DocumentKey, Hint, MAX_QUEUE_DELAY_S, StoreError};
 use domain::schedule::{
-    Command, Fault, FaultCode, PastOccurrence, Recurrence, Rejection, Schedule, ScheduleState, past_occurrences,
-    recurrence_input,
+    Command, Fault, FaultCode, PastOccurrence, Recurrence, Rejection, Schedule, ScheduleState, ScheduleStatus,
+    past_occurrences, recurrence_input,
 };
 use domain::status::{Status, status};
 use events::{
@@ -179,6 +181,31 @@ async fn execute(app: &App, caller: &Caller, id: &str, command: Command) -> Resu
     loaded.state.schedule.ok_or(ScheduleError::NotFound)
 }
 
+/// The same for a command whose message is in the vault already: if it has no effect there, because the schedule has ended or
+/// is not created, the message is deleted again.
+async fn execute_with_message(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    command: Command,
+) -> Result<Schedule, ScheduleError> {
+    let done = execute(app, caller, id, command).await;
+    let is_deleted = match &done {
+        Ok(schedule) => is_deleted(schedule),
+        Err(ScheduleError::Execute(ExecuteError::Rejected(Rejection::Ended | Rejection::TooMany))) => true,
+        Err(_) => false,
+    };
+    if is_deleted {
+        delete_messages(app, &caller.principal.tenant, id).await?;
+    }
+    done
+}
+
+/// Whether its message was deleted with it.
+fn is_deleted(schedule: &Schedule) -> bool {
+    matches!(schedule.status, ScheduleStatus::Ended(ScheduleEndReason::Deleted | ScheduleEndReason::Erased))
+}
+
 /// The tenant's schedules of the caller's mode that have not ended.
 ///
 /// # Errors
@@ -248,7 +275,7 @@ pub async fn create(app: &App, caller: &Caller, new: NewSchedule) -> Result<Sche
         author: author(caller),
         others,
     };
-    let schedule = execute(app, caller, &id, command).await?;
+    let schedule = execute_with_message(app, caller, &id, command).await?;
     let is_same = schedule.name == name
         && schedule.timing == timing
         && schedule.message.content == content
@@ -278,7 +305,7 @@ pub async fn change(app: &App, caller: &Caller, id: &str, change: ScheduleChange
     let ScheduleChange { expected, name, timing, catch_up, .. } = change;
     let from = handle_due(app, caller, id).await?;
     let command = Command::Change { expected, name, timing, message, catch_up, author: author(caller), from };
-    execute(app, caller, id, command).await
+    execute_with_message(app, caller, id, command).await
 }
 
 /// The schedule does not occur until `until`, or until it is resumed.
@@ -353,8 +380,12 @@ pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<(), Schedule
 /// The schedule ends before its message is deleted: a crash between the two is repaired by a retry.
 async fn end(app: &App, caller: &Caller, id: &str, reason: ScheduleEndReason) -> Result<(), ScheduleError> {
     execute(app, caller, id, Command::End(reason)).await?;
-    let prefix = format!("{id}#");
-    let (tenant, now) = (&caller.principal.tenant, app.host.now());
+    delete_messages(app, &caller.principal.tenant, id).await
+}
+
+/// Deletes the message of a schedule from the vault, and those that it had before.
+async fn delete_messages(app: &App, tenant: &TenantId, id: &str) -> Result<(), ScheduleError> {
+    let (prefix, now) = (format!("{id}#"), app.host.now());
     // `$` is the character after `#`.
     let mut before = format!("{id}$");
     loop {
@@ -378,14 +409,11 @@ async fn end(app: &App, caller: &Caller, id: &str, reason: ScheduleEndReason) ->
 /// [`ScheduleError`]
 pub async fn erase(app: &App, caller: &Caller, name: &str) -> Result<usize, ScheduleError> {
     caller.authorise(Permission::Privacy)?;
-    let mut count = 0;
-    for (id, state) in execute::list::<ScheduleState>(&*app.store, &caller.principal.tenant).await? {
-        if state.schedule.is_some_and(|schedule| is_for(&schedule, caller, name)) {
-            end(app, caller, &id, ScheduleEndReason::Erased).await?;
-            count += 1;
-        }
+    let schedules = writing_to(app, caller, name).await?;
+    for schedule in &schedules {
+        end(app, caller, &schedule.id, ScheduleEndReason::Erased).await?;
     }
-    Ok(count)
+    Ok(schedules.len())
 }
 
 /// The schedules that write to a person, with their messages.
@@ -400,13 +428,39 @@ pub async fn of_person(
 ) -> Result<Vec<(Schedule, Option<StoredMessage>)>, ScheduleError> {
     caller.authorise(Permission::Privacy)?;
     let mut found = Vec::new();
-    for (_, state) in execute::list::<ScheduleState>(&*app.store, &caller.principal.tenant).await? {
-        if let Some(schedule) = state.schedule.filter(|schedule| is_for(schedule, caller, name)) {
-            let message = message_of(&app.own, &caller.principal.tenant, &schedule).await?;
-            found.push((schedule, message));
-        }
+    for schedule in writing_to(app, caller, name).await? {
+        let message = message_of(&app.own, &caller.principal.tenant, &schedule).await?;
+        found.push((schedule, message));
     }
     Ok(found)
+}
+
+/// The schedules that write to a person: those that have not ended, and those that have and whose message is in the vault.
+async fn writing_to(app: &App, caller: &Caller, name: &str) -> Result<Vec<Schedule>, ScheduleError> {
+    let tenant = &caller.principal.tenant;
+    let mut states: BTreeMap<String, ScheduleState> =
+        execute::list::<ScheduleState>(&*app.store, tenant).await?.into_iter().collect();
+    for id in with_message(app, tenant).await? {
+        if !states.contains_key(&id) {
+            let loaded = execute::load(&*app.store, &stream(tenant, &id)).await?;
+            states.insert(id, loaded.state);
+        }
+    }
+    let schedules = states.into_values().filter_map(|state| state.schedule);
+    Ok(schedules.filter(|schedule| is_for(schedule, caller, name)).collect())
+}
+
+/// The ids of the schedules that have a message in the vault.
+async fn with_message(app: &App, tenant: &TenantId) -> Result<BTreeSet<String>, ScheduleError> {
+    let mut ids = BTreeSet::new();
+    let mut before: Option<String> = None;
+    loop {
+        let now = app.host.now();
+        let page = app.own.documents.list_documents(tenant, "schedule", before.as_deref(), 100, now).await?;
+        let Some((last, _)) = page.last() else { return Ok(ids) };
+        before = Some(last.clone());
+        ids.extend(page.iter().filter_map(|(name, _)| name.split_once('#')).map(|(id, _)| id.to_owned()));
+    }
 }
 
 fn is_for(schedule: &Schedule, caller: &Caller, name: &str) -> bool {
