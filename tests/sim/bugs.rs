@@ -1,7 +1,7 @@
 //! Tests the checker: bugs planted at the ports have the effect on the real handlers that the same bug inside them would
 //! have. Production code has no switch for them. Each must be found by the invariant that it breaks.
 
-use domain::ports::{AppendRequest, Stream};
+use domain::ports::{AppendRequest, Listing, Stream};
 use events::{CommunicationEvent, CommunicationId, Timestamp};
 
 use crate::T0;
@@ -41,6 +41,12 @@ pub enum Bug {
     FallbackForgotten,
     /// The fallback's communication is recorded as created, and is not.
     FallbackNotCreated,
+    /// A roll-over loses the events that it should move.
+    ChunksLost,
+    /// A snapshot says something else than its events.
+    SnapshotWrong,
+    /// Lists do not show what was created.
+    ListingForgotten,
     /// Once the process function has set a schedule's timer, the timer is lost.
     ScheduleTimerLost,
     /// The process function does not see that a schedule is paused.
@@ -151,6 +157,15 @@ impl Bug {
                     append.wake = None;
                 }
             }
+            Bug::ChunksLost => {
+                append.roll_over.iter_mut().for_each(|roll_over| roll_over.archived.clear());
+            }
+            Bug::SnapshotWrong => {
+                if let Some(roll_over) = &mut append.roll_over {
+                    roll_over.snapshot = roll_over.snapshot.replace(r#""is_active":true"#, r#""is_active":false"#);
+                }
+            }
+            Bug::ListingForgotten => append.listing = Listing::Unchanged,
             Bug::MissedMiscounted => {
                 let missed = append.encoded_events.iter_mut().filter(|line| is(line, "OccurrencesMissed"));
                 missed.for_each(|line| edit(line, |data| drop(data.insert("count".to_owned(), 0.into()))));

@@ -110,7 +110,7 @@ fn templates(at: &Environment, client: usize, step: usize) -> Work {
             });
             at.request(Method::POST, "/api/communication-templates".to_owned(), body, Some(mark))
         }
-        (7, Some(id)) if step == REQUESTS - 1 => at.request(Method::DELETE, path(id), json!({}), None),
+        (7, Some(id)) if step == REQUESTS - 1 && client == 0 => at.request(Method::DELETE, path(id), json!({}), None),
         (5, Some(id)) => at.request(Method::PATCH, path(id), json!({ "bodyTemplate": format!("Hi {step}") }), None),
         (_, Some(id)) => at.request(Method::PATCH, path(id), json!({ "name": mark }), Some(mark.clone())),
     }
@@ -303,6 +303,16 @@ fn every_kind_of_stream_keeps_what_it_acknowledged() {
     }
     println!("streams that rolled over, in {seeds} seeds: {rolled_over:?}");
     assert!(rolled_over["template"] > 0, "no template rolled over");
+}
+
+#[test]
+fn every_planted_bug_of_streams_is_found() {
+    for (bug, invariant) in [(Bug::ChunksLost, "I5"), (Bug::SnapshotWrong, "I14"), (Bug::ListingForgotten, "I14")] {
+        let found = (0..SEEDS).find_map(|seed| simulate(&StreamKind::TEMPLATE, templates, seed, Some(bug)).err());
+        let why = found.unwrap_or_else(|| panic!("{bug:?} was not found"));
+        println!("{bug:?}: found by {why}");
+        assert!(why.starts_with(invariant), "{bug:?}: {why}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod exhaustive;
 mod invariants;
 mod jobs;
 mod kinds;
+mod schedule_history;
 mod scheduler;
 mod schedules;
 mod seeds;

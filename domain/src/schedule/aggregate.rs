@@ -282,10 +282,14 @@ impl Aggregate for ScheduleState {
         match schedule.status {
             ScheduleStatus::Paused { until } => until,
             ScheduleStatus::Ended(_) => None,
-            // A timer that is set already may be for an occurrence that has not been handled.
             ScheduleStatus::Active => {
                 let next = schedule.recurrence().and_then(|recurrence| recurrence.next_after(now));
-                Some(next.map_or(now, |next| next.at).min(current.unwrap_or(Timestamp(i64::MAX))))
+                let next = next.map_or(now, |next| next.at);
+                // A timer that is set already may be for an occurrence that has not been handled. It is kept, but never at the
+                // same instant: a run that read the stream before this append must not move it to what comes next by the
+                // timing that it knows.
+                let kept = current.filter(|current| *current <= next);
+                Some(kept.map_or(next, |kept| kept + 1))
             }
         }
     }

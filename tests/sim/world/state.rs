@@ -111,7 +111,8 @@ impl WorldState {
             return if stream.writer_id == append.writer_id { Ok(()) } else { Err(AppendError::Conflict) };
         }
         if let Some(roll_over) = &append.roll_over {
-            self.chunks.entry(id.clone()).or_default().append(&mut stream.lines);
+            self.chunks.entry(id.clone()).or_default().extend(roll_over.archived.iter().cloned());
+            stream.lines.clear();
             stream.snapshot = Some(roll_over.snapshot.clone());
         }
         stream.lines.extend(append.encoded_events.iter().cloned());

@@ -95,8 +95,31 @@ fn a_schedule_waits_runs_and_ends() {
 #[test]
 fn a_timer_that_is_set_is_kept_by_an_append() {
     let state = after(ScheduleState::default(), create("FREQ=DAILY"), START);
-    assert_eq!(state.wake(nine(0) + 5, Some(nine(0))), Some(nine(0)), "the occurrence may not have been handled");
+    assert_eq!(state.wake(nine(0) + 5, Some(nine(0))), Some(nine(0) + 1), "the occurrence may not have been handled");
     assert_eq!(state.wake(nine(0) + 5, None), Some(nine(1)));
+}
+
+#[test]
+fn a_run_that_read_an_older_timing_cannot_move_the_timer() {
+    let state = after(ScheduleState::default(), create("FREQ=DAILY"), START);
+    // The run at nine read this timer, and will move it, and no other, to nine on the next day.
+    let read = nine(0) + 60_000;
+    let change = Command::Change {
+        expected: None,
+        name: None,
+        timing: Some(ScheduleTiming { time: Some("09:30".to_owned()), ..daily("FREQ=DAILY") }),
+        message: None,
+        catch_up: None,
+        author: author(),
+        from: nine(0) + 2,
+    };
+    let changed = after(state.clone(), change, nine(0) + 2);
+    for (state, now) in [(&changed, nine(0) + 2), (&state, nine(0) + 2), (&state, read + 1)] {
+        let wake = state.wake(now, Some(read)).expect("a timer");
+        assert!(wake != read && wake <= read + 1, "{wake:?}");
+    }
+    let earlier = nine(0) + 45 * 60_000;
+    assert_eq!(changed.wake(nine(0) + 2, Some(earlier)), Some(nine(0) + 30 * 60_000));
 }
 
 #[test]
