@@ -77,7 +77,6 @@ struct Run {
     process: Process,
     tasks: Vec<Task>,
     calls: Vec<(i64, Call)>,
-    /// When the process function and the sweep are down.
     outages: Vec<(i64, i64)>,
     next_sweep: i64,
     /// Ids of schedules, as the API answered them.
@@ -126,8 +125,10 @@ fn body_of(n: usize, policy: u64) -> Value {
     body
 }
 
-/// What the callers do, and when. The first request about each schedule creates it.
-fn plan(world: &World) -> (Vec<(i64, Call)>, Vec<(i64, i64)>) {
+type Plan = (Vec<(i64, Call)>, Vec<(i64, i64)>);
+
+/// What the callers do, and the times of outages. The first request about each schedule creates it.
+fn plan(world: &World) -> Plan {
     let mut state = world.state();
     let rng = &mut state.rng;
     let mut calls = Vec::new();

@@ -3,6 +3,7 @@
 mod message;
 mod run;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::access::Permission;
@@ -441,9 +442,9 @@ async fn writing_to(app: &App, caller: &Caller, name: &str) -> Result<Vec<Schedu
     let mut states: BTreeMap<String, ScheduleState> =
         execute::list::<ScheduleState>(&*app.store, tenant).await?.into_iter().collect();
     for id in with_message(app, tenant).await? {
-        if !states.contains_key(&id) {
-            let loaded = execute::load(&*app.store, &stream(tenant, &id)).await?;
-            states.insert(id, loaded.state);
+        if let Entry::Vacant(unlisted) = states.entry(id) {
+            let loaded = execute::load(&*app.store, &stream(tenant, unlisted.key())).await?;
+            unlisted.insert(loaded.state);
         }
     }
     let schedules = states.into_values().filter_map(|state| state.schedule);
