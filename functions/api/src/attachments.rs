@@ -12,7 +12,7 @@ use axum::response::Response;
 use domain::ports::{ObjectKey, Principal};
 use serde_json::{Value, json};
 
-use crate::fields::{Fields, missing, show_time};
+use crate::fields::{BodyReader, missing, show_time};
 use crate::{Api, Shared, json, read_body};
 
 /// How long an address to upload to is good, in milliseconds.
@@ -33,9 +33,9 @@ impl Api {
             "expiresAt": show_time(file.until), "downloadUrl": Value::Null, "downloadUrlExpiresAt": Value::Null,
         });
         if *state == Stage::Ready {
-            let until = self.host.now() + DOWNLOAD_MS;
+            let until = self.app.host.now() + DOWNLOAD_MS;
             let place = ObjectKey::upload(&caller.tenant, id);
-            shown["downloadUrl"] = json!(self.objects.download_from(&place, filename, mime, until).await?);
+            shown["downloadUrl"] = json!(self.app.objects.download_from(&place, filename, mime, until).await?);
             shown["downloadUrlExpiresAt"] = json!(show_time(until));
         }
         Ok(shown)
@@ -43,8 +43,8 @@ impl Api {
 
     /// The file and what is known of it.
     pub(crate) async fn remove_file(&self, caller: &Principal, id: &str) -> Result<(), Problem> {
-        self.objects.delete(&ObjectKey::upload(&caller.tenant, id)).await?;
-        Ok(self.own.documents.delete_document(&files::key(&caller.tenant, id)).await?)
+        self.app.objects.delete(&ObjectKey::upload(&caller.tenant, id)).await?;
+        Ok(self.app.own.documents.delete_document(&files::key(&caller.tenant, id)).await?)
     }
 }
 
@@ -53,21 +53,21 @@ pub(crate) async fn create(
     Extension(caller): Extension<Principal>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let filename = fields.required("filename", |f| f.reference("filename", 255));
     let mime = fields.required("contentType", |f| f.one_of("contentType", &types()));
     let size = fields.required("sizeBytes", |f| f.number("sizeBytes", 1..=MAX_BYTES));
     let sha256 = fields.text("sha256", 64).map(|sha256| sha256.to_ascii_lowercase());
     if sha256.as_ref().is_some_and(|sha256| sha256.len() != 64 || !sha256.bytes().all(|b| b.is_ascii_hexdigit())) {
-        fields.wrong("sha256", "not_a_checksum", "sha256 is 64 hexadecimal digits.");
+        fields.add_error("sha256", "not_a_checksum", "sha256 is 64 hexadecimal digits.");
     }
     let shared = fields.flag("shared").unwrap_or(false);
     fields.finish()?;
     let (Some(filename), Some(mime), Some(size)) = (filename, mime, size) else {
         return Err(missing());
     };
-    let now = api.host.now();
-    let id = format!("att_{:032x}", api.host.random());
+    let now = api.app.host.now();
+    let id = format!("att_{:032x}", api.app.host.random());
     let file = UploadedFile {
         filename,
         mime,
@@ -79,12 +79,12 @@ pub(crate) async fn create(
         mode: caller.mode,
         at: now,
         by: caller.actor_id(),
-        until: now + api.retention.of(None),
+        until: now + api.app.retention.of(None),
     };
-    files::keep(&*api.own.documents, &caller.tenant, &id, &file).await?;
+    files::keep(&*api.app.own.documents, &caller.tenant, &id, &file).await?;
     let until = now + UPLOAD_MS;
     let place = ObjectKey::upload(&caller.tenant, &id);
-    let upload = api.objects.upload_to(&place, &file.mime, size, until).await?;
+    let upload = api.app.objects.upload_to(&place, &file.mime, size, until).await?;
     let mut shown = api.shown_file(&caller, &id, &file).await?;
     shown["upload"] = json!({
         "method": "PUT",
@@ -95,12 +95,12 @@ pub(crate) async fn create(
     Ok(json(StatusCode::CREATED, &shown))
 }
 
-pub(crate) async fn one(
+pub(crate) async fn get(
     State(api): Shared,
     Extension(caller): Extension<Principal>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let file = files::find_checked(&api, &caller, &id).await?.ok_or_else(no_file)?;
+    let file = files::find_checked(&api.app, &caller, &id).await?.ok_or_else(no_file)?;
     Ok(json(StatusCode::OK, &api.shown_file(&caller, &id, &file).await?))
 }
 
@@ -110,7 +110,7 @@ pub(crate) async fn remove(
     Extension(caller): Extension<Principal>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    files::find_own(&api, &caller, &id).await?.ok_or_else(no_file)?;
+    files::find_own(&api.app, &caller, &id).await?.ok_or_else(no_file)?;
     api.remove_file(&caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

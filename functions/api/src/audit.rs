@@ -19,7 +19,7 @@ use events::{Channel, StreamId, TenantId, Timestamp};
 use serde_json::{Value, json};
 
 use crate::fields::show_time;
-use crate::read::Query;
+use crate::read::QueryParams;
 use crate::{Api, Shared, json, present};
 
 /// Acts shown, at most: the newest.
@@ -38,20 +38,20 @@ pub(crate) fn subjects() -> Vec<&'static str> {
 
 impl Api {
     /// Records an action that has no stream, before it is done. `data` names nobody: addresses are hashes.
-    pub(crate) async fn note(
+    pub(crate) async fn record_action(
         &self,
         caller: &Principal,
         subject: &'static str,
         kind: &'static str,
         data: Value,
     ) -> Result<(), Problem> {
-        let now = self.host.now();
+        let now = self.app.host.now();
         let act =
             json!({ "subject": subject, "type": kind, "at": show_time(now), "actor": caller.actor_id(), "data": data });
-        let name = format!("{:013}#{:08x}", now.0, self.host.random() as u32);
+        let name = format!("{:013}#{:08x}", now.0, self.app.host.random() as u32);
         let key = DocumentKey { tenant: caller.tenant.clone(), collection: COLLECTION, name };
-        let until = Some(now + self.retention.of(None));
-        Ok(self.own.documents.put_document(&key, &act.to_string(), until).await?)
+        let until = Some(now + self.app.retention.of(None));
+        Ok(self.app.own.documents.put_document(&key, &act.to_string(), until).await?)
     }
 
     /// The newest of those, in time.
@@ -64,9 +64,10 @@ impl Api {
         let mut found = Vec::new();
         let mut before = to.map(|to| format!("{:013}", to.0));
         loop {
-            let documents = &*self.own.documents;
-            let page =
-                documents.list_documents(&caller.tenant, COLLECTION, before.as_deref(), PAGE, self.host.now()).await?;
+            let documents = &*self.app.own.documents;
+            let page = documents
+                .list_documents(&caller.tenant, COLLECTION, before.as_deref(), PAGE, self.app.host.now())
+                .await?;
             let is_last = page.len() < PAGE;
             before = page.last().map(|(name, _)| name.clone());
             for (name, body) in page {
@@ -143,7 +144,7 @@ async fn streamed_actions(
 }
 
 /// What an address may be kept as, whichever channel it is of.
-fn hashes(api: &Api, caller: &Principal, given: &str) -> Vec<String> {
+fn possible_address_hashes(api: &Api, caller: &Principal, given: &str) -> Vec<String> {
     let of = |channel: &Channel| address::normalise(*channel, given, None).ok();
     Channel::ALL.iter().filter_map(|channel| Some(api.contact(caller, *channel, &of(channel)?).contact_hash)).collect()
 }
@@ -154,10 +155,10 @@ pub(crate) async fn list(
     Extension(caller): Extension<Principal>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    let mut query = Query::parse(query)?;
+    let mut query = QueryParams::parse(query)?;
     let asked = query.choice("subject", &subjects());
     let (from, to) = (query.time("from", false), query.time("to", true));
-    let contact = query.text("contact").map(|given| hashes(&api, &caller, &given));
+    let contact = query.text("contact").map(|given| possible_address_hashes(&api, &caller, &given));
     query.finish()?;
     let mut all = Vec::new();
     let is_asked = |subject: &str| asked.as_deref().is_none_or(|asked| asked == subject);
@@ -168,7 +169,7 @@ pub(crate) async fn list(
     let is_noted = |act: &Value| is_asked(act["subject"].as_str().unwrap_or_default()) && of_contact(act);
     all.extend(api.recorded_actions(&caller, (from, to), is_noted).await?);
     for subject in STREAMED_SUBJECTS.into_iter().filter(|subject| is_asked(subject) && contact.is_none()) {
-        all.extend(streamed_actions(&*api.store, &caller.tenant, subject).await?);
+        all.extend(streamed_actions(&*api.app.store, &caller.tenant, subject).await?);
     }
     all.retain(|(at, _)| from.is_none_or(|from| from <= *at) && to.is_none_or(|to| *at < to));
     all.sort_by_key(|(at, _)| std::cmp::Reverse(*at));

@@ -13,7 +13,7 @@ use domain::status::status;
 use events::{Channel, Resolution};
 use serde_json::json;
 
-use crate::fields::Fields;
+use crate::fields::BodyReader;
 use crate::message_body::{idempotency_key, input_faults};
 use crate::message_problem::problem;
 use crate::send::accepted_response;
@@ -30,9 +30,9 @@ pub(crate) async fn patch(
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse(&read_body(body).await?)?;
     if fields.is_empty() {
-        fields.wrong("", "empty", "Give scheduledAt, expiresAt, subject, content or templateVariables.");
+        fields.add_error("", "empty", "Give scheduledAt, expiresAt, subject, content or templateVariables.");
     }
     let mut change = Change {
         scheduled_at: fields.time("scheduledAt"),
@@ -53,7 +53,7 @@ pub(crate) async fn cancel(
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Response, Problem> {
-    Fields::parse_optional(&read_body(body).await?)?.finish()?;
+    BodyReader::parse_optional(&read_body(body).await?)?.finish()?;
     let (key, loaded) = messages::cancel(&api.app, &caller, parse_id(&id)?).await.map_err(problem)?;
     let communication = loaded.state.requested()?;
     let is_open = matches!(communication.lifecycle, Lifecycle::Sending { .. } | Lifecycle::InDoubt { .. });
@@ -74,7 +74,7 @@ pub(crate) async fn resolve(
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let outcome: Option<Resolution> =
         fields.required("outcome", |fields| fields.choice("outcome", &Resolution::names()));
     fields.finish()?;
@@ -89,7 +89,7 @@ pub(crate) async fn retry(
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Response, Problem> {
-    Fields::parse_optional(&read_body(body).await?)?.finish()?;
+    BodyReader::parse_optional(&read_body(body).await?)?.finish()?;
     present_changed(&messages::retry(&api.app, &caller, parse_id(&id)?).await.map_err(problem)?)
 }
 
@@ -102,7 +102,7 @@ pub(crate) async fn resend(
     body: Body,
 ) -> Result<Response, Problem> {
     let idempotency_key = idempotency_key(&headers)?;
-    let mut fields = Fields::parse_optional(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse_optional(&read_body(body).await?)?;
     let mut resend = Resend {
         channel: fields.choice("channel", &Channel::names()),
         to: fields.text("recipientContact", 320),

@@ -22,9 +22,9 @@ use events::{Channel, MessageType, Priority, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::fields::{Fields, missing, show_time};
+use crate::fields::{BodyReader, missing, show_time};
 use crate::message_problem::{pointer, problem, problem_of_faults};
-use crate::read::Query;
+use crate::read::QueryParams;
 use crate::send::accepted_response;
 use crate::{Api, Shared, json, read_body};
 
@@ -53,7 +53,7 @@ impl Api {
         config: &TenantProviderConfig,
     ) -> Result<Value, Problem> {
         let account = Own::account(config, caller.principal.mode);
-        let record = self.limits.read_versioned(&[gate::account(&config.id)]).await?.pop().flatten();
+        let record = self.app.limits.read_versioned(&[gate::account(&config.id)]).await?.pop().flatten();
         let gate = gate::read(record.as_ref(), account.rate);
         let secrets = provider_configs::secrets(&self.app, caller, config).await?;
         let callback = secrets.get(CALLBACK_SECRET).cloned().unwrap_or_default();
@@ -70,8 +70,8 @@ impl Api {
             "rate": { "burst": account.rate.burst, "perSecond": account.rate.per_second },
             "enabled": !configs.disabled.contains(&config.id),
             "place": place + 1,
-            "state": gate.state(self.host.now()),
-            "webhookUrl": self.own.callback_url(config, &callback),
+            "state": gate.state(self.app.host.now()),
+            "webhookUrl": self.app.own.callback_url(config, &callback),
             "capabilities": self.kind(&config.provider).map(|kind| json!(kind.capabilities)),
             "callbacksSigned": self.kind(&config.provider).map(|kind| kind.signs),
             "createdAt": show_time(config.added_at),
@@ -90,14 +90,18 @@ impl Api {
         &self,
         caller: &Caller,
         config: &TenantProviderConfig,
-    ) -> Result<Option<Kept>, Problem> {
-        let kept = self.own.documents.get_document(&self.balance_key(caller, config), self.host.now()).await?;
+    ) -> Result<Option<CachedBalance>, Problem> {
+        let kept = self.app.own.documents.get_document(&self.balance_key(caller, config), self.app.host.now()).await?;
         Ok(kept.and_then(|kept| serde_json::from_str(&kept).ok()))
     }
 
     /// Asks for it now.
-    pub(crate) async fn fetch_balance(&self, caller: &Caller, config: &TenantProviderConfig) -> Result<Kept, Problem> {
-        let now = self.host.now();
+    pub(crate) async fn fetch_balance(
+        &self,
+        caller: &Caller,
+        config: &TenantProviderConfig,
+    ) -> Result<CachedBalance, Problem> {
+        let now = self.app.host.now();
         let provider = provider_configs::connect(&self.app, caller, config).await?;
         let balance = provider.balance(QUERY_TIMEOUT_MS).await.map_err(|error| match error {
             AccountQueryError::Unsupported => {
@@ -108,9 +112,13 @@ impl Api {
             }
             AccountQueryError::NoResponse(_) => no_provider(),
         })?;
-        let kept = Kept { balance, at: now };
+        let kept = CachedBalance { balance, at: now };
         let body = serde_json::to_string(&kept).unwrap_or_default();
-        self.own.documents.put_document(&self.balance_key(caller, config), &body, Some(now + BALANCE_TTL_MS)).await?;
+        self.app
+            .own
+            .documents
+            .put_document(&self.balance_key(caller, config), &body, Some(now + BALANCE_TTL_MS))
+            .await?;
         Ok(kept)
     }
 
@@ -151,7 +159,7 @@ impl Api {
     }
 
     pub(crate) fn kind(&self, provider: &str) -> Option<&'static ProviderKind> {
-        self.own.connector.kinds().into_iter().find(|kind| kind.name == provider)
+        self.app.own.connector.kinds().into_iter().find(|kind| kind.name == provider)
     }
 
     async fn config_response(&self, caller: &Caller, id: &str, status: StatusCode) -> Result<Response, Problem> {
@@ -160,7 +168,7 @@ impl Api {
     }
 }
 
-fn read_settings(fields: &mut Fields, kind: &ProviderKind) -> Option<GivenSettings> {
+fn read_settings(fields: &mut BodyReader, kind: &ProviderKind) -> Option<GivenSettings> {
     let given = fields.object("settings")?;
     let (mut plain, mut secret) = (BTreeMap::new(), BTreeMap::new());
     for (name, value) in given.as_object().into_iter().flatten() {
@@ -169,7 +177,7 @@ fn read_settings(fields: &mut Fields, kind: &ProviderKind) -> Option<GivenSettin
         if known.is_none() && ![DEFAULT_REGION, ALLOWED_COUNTRIES].contains(&name.as_str()) {
             let names: Vec<&str> = kind.settings.iter().map(|setting| setting.name).collect();
             let detail = format!("{} has no setting {name}; it has {}.", kind.title, names.join(", "));
-            fields.wrong(&place, "unknown_setting", detail);
+            fields.add_error(&place, "unknown_setting", detail);
             continue;
         }
         let text = match value {
@@ -177,17 +185,17 @@ fn read_settings(fields: &mut Fields, kind: &ProviderKind) -> Option<GivenSettin
             // What is JSON itself may be given as it is.
             Value::Object(_) => value.to_string(),
             _ => {
-                fields.wrong(&place, "not_text", format!("{name} must be text."));
+                fields.add_error(&place, "not_text", format!("{name} must be text."));
                 continue;
             }
         };
         if name == DEFAULT_REGION && !domain::address::is_region(&text) {
-            fields.wrong(&place, "not_a_region", "defaultRegion is a country such as KE (ISO 3166).");
+            fields.add_error(&place, "not_a_region", "defaultRegion is a country such as KE (ISO 3166).");
             continue;
         }
         let is_country = |name: &str| domain::address::is_region(name.trim());
         if name == ALLOWED_COUNTRIES && text.trim() != "*" && !text.split(',').all(is_country) {
-            fields.wrong(&place, "not_countries", "allowedCountries is a list such as KE,TZ (ISO 3166), or *.");
+            fields.add_error(&place, "not_countries", "allowedCountries is a list such as KE,TZ (ISO 3166), or *.");
             continue;
         }
         let is_secret = known.is_some_and(|setting| setting.is_secret);
@@ -200,14 +208,14 @@ fn read_settings(fields: &mut Fields, kind: &ProviderKind) -> Option<GivenSettin
     Some(GivenSettings { plain, secret })
 }
 
-fn read_rate(fields: &mut Fields) -> Option<RateLimit> {
+fn read_rate(fields: &mut BodyReader) -> Option<RateLimit> {
     let given = fields.object("rate")?;
     let number = |name: &str| given.get(name).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
     let is_whole = given.as_object().is_some_and(|given| given.len() == 2);
     let rate = number("burst").zip(number("perSecond")).filter(|_| is_whole);
     let rate = rate.and_then(|(burst, per_second)| RateLimit::parse(&format!("{burst},{per_second}")));
     if rate.is_none() {
-        fields.wrong("rate", "not_a_rate", "rate is {\"burst\": 100, \"perSecond\": 10}, both at least 1.");
+        fields.add_error("rate", "not_a_rate", "rate is {\"burst\": 100, \"perSecond\": 10}, both at least 1.");
     }
     rate
 }
@@ -217,8 +225,8 @@ pub(crate) async fn create(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::parse(&read_body(body).await?)?;
-    let kinds = api.own.connector.kinds();
+    let mut fields = BodyReader::parse(&read_body(body).await?)?;
+    let kinds = api.app.own.connector.kinds();
     let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
     let provider = fields.required("provider", |f| f.one_of("provider", &names));
     let kind = kinds.into_iter().find(|kind| provider.as_deref() == Some(kind.name));
@@ -226,7 +234,7 @@ pub(crate) async fn create(
     let channel = channel.or_else(|| kind.filter(|kind| kind.channels.len() == 1).map(|kind| kind.channels[0]));
     if kind.is_some() && channel.is_none() {
         let channels: Vec<&str> = kind.into_iter().flat_map(|kind| kind.channels).map(|c| c.as_str()).collect();
-        fields.wrong("channel", "required", format!("channel is one of: {}.", channels.join(", ")));
+        fields.add_error("channel", "required", format!("channel is one of: {}.", channels.join(", ")));
     }
     let name = fields.reference("name", 100);
     let settings = kind.and_then(|kind| fields.required("settings", |f| read_settings(f, kind)));
@@ -245,7 +253,7 @@ pub(crate) async fn list(
     Extension(caller): Extension<Caller>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    let mut query = Query::parse(query)?;
+    let mut query = QueryParams::parse(query)?;
     let channel = query.choice("channel", &Channel::names());
     query.finish()?;
     let channel: Option<Channel> = channel.and_then(|channel| channel.parse().ok());
@@ -261,8 +269,8 @@ pub(crate) async fn list(
 
 /// What can be configured, and what each needs.
 pub(crate) async fn kinds(State(api): Shared, query: RawQuery) -> Result<Response, Problem> {
-    Query::parse(query)?.finish()?;
-    let kinds = api.own.connector.kinds().into_iter().map(|kind| {
+    QueryParams::parse(query)?.finish()?;
+    let kinds = api.app.own.connector.kinds().into_iter().map(|kind| {
         let settings = kind.settings.iter().map(|setting| {
             json!({
                 "name": setting.name,
@@ -283,7 +291,7 @@ pub(crate) async fn kinds(State(api): Shared, query: RawQuery) -> Result<Respons
     Ok(json(StatusCode::OK, &json!({ "providers": kinds.collect::<Vec<_>>() })))
 }
 
-pub(crate) async fn one(
+pub(crate) async fn get(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
@@ -298,7 +306,7 @@ pub(crate) async fn patch(
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let (_, config) = api.config(&caller, &id).await?;
     let kind = api.kind(&config.provider).ok_or(ProviderConfigError::NotFound)?;
     let name = fields.reference("name", 100);
@@ -326,7 +334,7 @@ pub(crate) async fn order(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let channel: Option<Channel> = fields.required("channel", |f| f.choice("channel", &Channel::names()));
     let order = fields.required("order", |f| Some(f.list("order", 100))).unwrap_or_default();
     let configs = provider_configs::all(&api.app, &caller).await?;
@@ -336,7 +344,9 @@ pub(crate) async fn order(
         let known = configs.configs.get(id).is_some_and(|config| Some(config.channel) == channel);
         match known && !named.contains(&id.to_owned()) {
             true => named.push(id.to_owned()),
-            false => fields.wrong(&format!("order/{place}"), "not_a_channel", "No channel of that kind has this id."),
+            false => {
+                fields.add_error(&format!("order/{place}"), "not_a_channel", "No channel of that kind has this id.")
+            }
         }
     }
     fields.finish()?;
@@ -350,12 +360,12 @@ pub(crate) async fn order(
 
 /// A balance, and when it was asked for.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Kept {
+pub(crate) struct CachedBalance {
     pub balance: Balance,
     pub at: Timestamp,
 }
 
-impl Kept {
+impl CachedBalance {
     pub fn show(&self) -> Value {
         let Balance { amount, unit } = &self.balance;
         json!({ "balance": amount, "unit": unit, "balanceLastChecked": show_time(self.at) })
@@ -369,7 +379,7 @@ pub(crate) async fn balance(
     Path(id): Path<String>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    let mut query = Query::parse(query)?;
+    let mut query = QueryParams::parse(query)?;
     let refresh = query.choice("refresh", &["true", "false"]).is_some_and(|refresh| refresh == "true");
     query.finish()?;
     let (_, config) = api.config(&caller, &id).await?;
@@ -395,15 +405,15 @@ pub(crate) async fn health(
         Err(AccountQueryError::NoResponse(code)) => ("unknown", Some(code)),
         Err(AccountQueryError::Unsupported) => ("not_checkable", None),
     };
-    let record = api.limits.read_versioned(&[gate::account(&id)]).await?.pop().flatten();
+    let record = api.app.limits.read_versioned(&[gate::account(&id)]).await?.pop().flatten();
     let gate = gate::read(record.as_ref(), Own::account(&config, caller.principal.mode).rate);
     let shown = json!({
         "id": id,
         "credentials": credentials,
         "code": code,
-        "state": gate.state(api.host.now()),
+        "state": gate.state(api.app.host.now()),
         "enabled": !configs.disabled.contains(&id),
-        "checkedAt": show_time(api.host.now()),
+        "checkedAt": show_time(api.app.host.now()),
     });
     Ok(json(StatusCode::OK, &shown))
 }
@@ -414,7 +424,7 @@ pub(crate) async fn test(
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let (_, config) = api.config(&caller, &id).await?;
     let to = fields.required("to", |f| f.text("to", 320));
     let text = fields.text("text", 1_600);
@@ -429,13 +439,14 @@ pub(crate) async fn webhook_log(
     query: RawQuery,
 ) -> Result<Response, Problem> {
     const SIZE: usize = 50;
-    let mut query = Query::parse(query)?;
+    let mut query = QueryParams::parse(query)?;
     let (before, provider, status) = (query.text("cursor"), query.text("provider"), query.text("status"));
     query.finish()?;
     let shelf = api
+        .app
         .own
         .documents
-        .list_documents(&caller.principal.tenant, "callback", before.as_deref(), SIZE, api.host.now())
+        .list_documents(&caller.principal.tenant, "callback", before.as_deref(), SIZE, api.app.host.now())
         .await?;
     let next = shelf.last().filter(|_| shelf.len() == SIZE).map(|(name, _)| name.clone());
     let entries = shelf.into_iter().filter_map(|(name, body)| {

@@ -12,9 +12,9 @@ use domain::ports::ListFilter;
 use events::{Channel, DeadLetterReason, FailReason, MessageType};
 use serde_json::json;
 
-use crate::fields::{Fields, show_time};
+use crate::fields::{BodyReader, show_time};
 use crate::message_problem::problem;
-use crate::read::{Paging, Query, list_page};
+use crate::read::{Paging, QueryParams, list_page};
 use crate::{Shared, json, read_body};
 
 /// Dead letters retried by one request, at most.
@@ -33,7 +33,7 @@ pub(crate) async fn list(
     Extension(caller): Extension<Caller>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    let mut query = Query::parse(query)?;
+    let mut query = QueryParams::parse(query)?;
     let filter = ListFilter {
         dead_letters_only: true,
         channel: query.choice("channel", &Channel::names()),
@@ -55,7 +55,7 @@ pub(crate) async fn redrive(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::parse_optional(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse_optional(&read_body(body).await?)?;
     let channel: Option<Channel> = fields.choice("channel", &Channel::names());
     let kind: Option<MessageType> = fields.choice("type", &MessageType::names());
     let filter = ListFilter {

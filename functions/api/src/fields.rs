@@ -10,18 +10,18 @@ use serde_json::{Map, Value};
 
 /// A body being read. What is left at the end was not asked for.
 #[derive(Clone)]
-pub struct Fields {
+pub struct BodyReader {
     map: Map<String, Value>,
     errors: Vec<FieldError>,
 }
 
-impl Fields {
+impl BodyReader {
     /// # Errors
     ///
     /// [`Kind::Malformed`]: not JSON, or not an object.
     pub fn parse(body: &[u8]) -> Result<Self, Problem> {
         match serde_json::from_slice(body) {
-            Ok(value) => Fields::of(value),
+            Ok(value) => BodyReader::of(value),
             Err(error) => Err(Problem::new(Kind::Malformed, format!("The body is not JSON: {error}."))),
         }
     }
@@ -33,7 +33,7 @@ impl Fields {
     /// [`Kind::Malformed`]: not an object.
     pub fn of(value: Value) -> Result<Self, Problem> {
         match value {
-            Value::Object(map) => Ok(Fields { map, errors: Vec::new() }),
+            Value::Object(map) => Ok(BodyReader { map, errors: Vec::new() }),
             _ => Err(Problem::new(Kind::Malformed, "The body must be a JSON object.")),
         }
     }
@@ -42,9 +42,9 @@ impl Fields {
     ///
     /// # Errors
     ///
-    /// As [`Fields::parse`].
+    /// As [`BodyReader::parse`].
     pub fn parse_optional(body: &[u8]) -> Result<Self, Problem> {
-        Fields::parse(if body.is_empty() { b"{}" } else { body })
+        BodyReader::parse(if body.is_empty() { b"{}" } else { body })
     }
 
     /// Names the body, before anything is read from it.
@@ -52,12 +52,12 @@ impl Fields {
         application::hash::body_hash(&self.map)
     }
 
-    pub fn wrong(&mut self, field: &str, code: &'static str, detail: impl Into<String>) {
+    pub fn add_error(&mut self, field: &str, code: &'static str, detail: impl Into<String>) {
         let detail = detail.into();
         self.errors.push(FieldError { pointer: format!("/{field}"), code, detail });
     }
 
-    pub fn add_error(&mut self, error: FieldError) {
+    pub fn push(&mut self, error: FieldError) {
         self.errors.push(error);
     }
 
@@ -91,16 +91,16 @@ impl Fields {
     pub fn text(&mut self, field: &str, most: usize) -> Option<String> {
         match self.take(field)? {
             Value::String(text) if text.is_empty() => {
-                self.wrong(field, "empty", format!("{field} must not be empty."));
+                self.add_error(field, "empty", format!("{field} must not be empty."));
                 None
             }
             Value::String(text) if text.chars().count() <= most => Some(text),
             Value::String(_) => {
-                self.wrong(field, "too_long", format!("{field} must be at most {most} characters."));
+                self.add_error(field, "too_long", format!("{field} must be at most {most} characters."));
                 None
             }
             _ => {
-                self.wrong(field, "not_text", format!("{field} must be text."));
+                self.add_error(field, "not_text", format!("{field} must be text."));
                 None
             }
         }
@@ -110,7 +110,7 @@ impl Fields {
     pub fn reference(&mut self, field: &str, most: usize) -> Option<String> {
         let text = self.text(field, most)?;
         if text.chars().any(char::is_control) {
-            self.wrong(field, "control_characters", format!("{field} must not hold control characters."));
+            self.add_error(field, "control_characters", format!("{field} must not hold control characters."));
             return None;
         }
         Some(text)
@@ -119,7 +119,7 @@ impl Fields {
     pub fn required<T>(&mut self, field: &str, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         if self.map.get(field).is_none_or(Value::is_null) {
             self.map.remove(field);
-            self.wrong(field, "required", format!("{field} is required."));
+            self.add_error(field, "required", format!("{field} is required."));
             return None;
         }
         read(self)
@@ -129,7 +129,7 @@ impl Fields {
         let given = self.take(field)?;
         let chosen = given.as_str().and_then(|text| text.parse().ok());
         if chosen.is_none() {
-            self.wrong(field, "not_one_of", format!("{field} must be one of: {}.", names.join(", ")));
+            self.add_error(field, "not_one_of", format!("{field} must be one of: {}.", names.join(", ")));
         }
         chosen
     }
@@ -139,7 +139,7 @@ impl Fields {
         let given = self.take(field)?;
         let chosen = given.as_str().filter(|text| names.contains(text)).map(str::to_owned);
         if chosen.is_none() {
-            self.wrong(field, "not_one_of", format!("{field} must be one of: {}.", names.join(", ")));
+            self.add_error(field, "not_one_of", format!("{field} must be one of: {}.", names.join(", ")));
         }
         chosen
     }
@@ -149,7 +149,7 @@ impl Fields {
         let time = given.as_str().and_then(parse_time);
         if time.is_none() {
             let detail = format!("{field} must be an RFC 3339 time such as 2026-12-01T09:00:00Z.");
-            self.wrong(field, "not_a_time", detail);
+            self.add_error(field, "not_a_time", detail);
         }
         time
     }
@@ -163,7 +163,7 @@ impl Fields {
             let shown = |ms: &i64| format!("{:#}", SignedDuration::from_millis(*ms));
             let (least, most) = (shown(range.start()), shown(range.end()));
             let detail = format!("{field} must be a duration such as 30m or PT30M, from {least} to {most}.");
-            self.wrong(field, "not_a_duration", detail);
+            self.add_error(field, "not_a_duration", detail);
         }
         ms
     }
@@ -172,7 +172,7 @@ impl Fields {
         match self.take(field)? {
             object @ Value::Object(_) => Some(object),
             _ => {
-                self.wrong(field, "not_an_object", format!("{field} must be an object."));
+                self.add_error(field, "not_an_object", format!("{field} must be an object."));
                 None
             }
         }
@@ -183,11 +183,11 @@ impl Fields {
             None => Vec::new(),
             Some(Value::Array(items)) if items.len() <= most => items,
             Some(Value::Array(_)) => {
-                self.wrong(field, "too_many", format!("{field} takes at most {most}."));
+                self.add_error(field, "too_many", format!("{field} takes at most {most}."));
                 Vec::new()
             }
             Some(_) => {
-                self.wrong(field, "not_a_list", format!("{field} must be a list."));
+                self.add_error(field, "not_a_list", format!("{field} must be a list."));
                 Vec::new()
             }
         }
@@ -198,7 +198,7 @@ impl Fields {
         let number = given.as_u64().filter(|number| range.contains(number));
         if number.is_none() {
             let detail = format!("{field} must be a whole number from {} to {}.", range.start(), range.end());
-            self.wrong(field, "not_in_range", detail);
+            self.add_error(field, "not_in_range", detail);
         }
         number
     }
@@ -206,7 +206,7 @@ impl Fields {
     pub fn flag(&mut self, field: &str) -> Option<bool> {
         let given = self.take(field)?;
         if !given.is_boolean() {
-            self.wrong(field, "not_a_flag", format!("{field} must be true or false."));
+            self.add_error(field, "not_a_flag", format!("{field} must be true or false."));
         }
         given.as_bool()
     }
@@ -231,13 +231,13 @@ impl Fields {
                 "businessId" | "createdBy" => format!("{field} comes from the API key, not from the body."),
                 _ => format!("There is no field {field}."),
             };
-            self.wrong(&field.replace('~', "~0").replace('/', "~1"), "unknown_field", detail);
+            self.add_error(&field.replace('~', "~0").replace('/', "~1"), "unknown_field", detail);
         }
         self.errors
     }
 }
 
-/// For what cannot happen: [`Fields::finish`] has said which ones.
+/// For what cannot happen: [`BodyReader::finish`] has said which ones.
 pub fn missing() -> Problem {
     Problem::new(Kind::Invalid, "Required fields are missing.")
 }

@@ -16,7 +16,7 @@ use domain::ports::Principal;
 use events::{Channel, Mode, Role, Timestamp};
 use serde_json::{Value, json};
 
-use crate::fields::{Fields, missing, show_time};
+use crate::fields::{BodyReader, missing, show_time};
 use crate::{Api, Shared, json, read_body};
 
 fn show(key: &ApiKey, now: Timestamp) -> Value {
@@ -36,7 +36,7 @@ fn show(key: &ApiKey, now: Timestamp) -> Value {
     })
 }
 
-fn read_channels(fields: &mut Fields) -> Option<Vec<Channel>> {
+fn read_channels(fields: &mut BodyReader) -> Option<Vec<Channel>> {
     if !fields.has("channels") {
         return None;
     }
@@ -44,7 +44,7 @@ fn read_channels(fields: &mut Fields) -> Option<Vec<Channel>> {
     let read: Option<Vec<Channel>> = given.iter().map(|channel| channel.as_str()?.parse().ok()).collect();
     if read.is_none() {
         let detail = format!("channels is a list of {}.", Channel::names().join(", "));
-        fields.wrong("channels", "not_channels", detail);
+        fields.add_error("channels", "not_channels", detail);
     }
     read
 }
@@ -60,10 +60,10 @@ pub(crate) fn modes() -> Vec<&'static str> {
 }
 
 /// The hashes of a team's addresses: who they are is in nobody's way.
-fn read_team(api: &Api, caller: &Principal, fields: &mut Fields, is_team: bool) -> Option<Vec<String>> {
+fn read_team(api: &Api, caller: &Principal, fields: &mut BodyReader, is_team: bool) -> Option<Vec<String>> {
     if !is_team {
         if fields.has("team") {
-            fields.wrong("team", "not_a_team", "team is for keys of the mode team.");
+            fields.add_error("team", "not_a_team", "team is for keys of the mode team.");
         }
         fields.discard("team");
         return None;
@@ -73,10 +73,10 @@ fn read_team(api: &Api, caller: &Principal, fields: &mut Fields, is_team: bool) 
     for (place, address) in given.iter().enumerate() {
         let of = |channel: &Channel| address::normalise(*channel, address.as_str()?, None).ok();
         match Channel::ALL.iter().find_map(of) {
-            Some(address) => team.push(contact_hash(&api.contact_key, &caller.tenant, &address)),
+            Some(address) => team.push(contact_hash(&api.app.contact_key, &caller.tenant, &address)),
             None => {
                 let detail = "An email address, a phone number with its country code, or the id of a chat.";
-                fields.wrong(&format!("team/{place}"), "not_an_address", detail);
+                fields.add_error(&format!("team/{place}"), "not_an_address", detail);
             }
         }
     }
@@ -89,7 +89,7 @@ pub(crate) async fn create(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let name = fields.required("name", |f| f.reference("name", 100));
     let role: Option<Role> = fields.required("role", |f| f.choice("role", &Role::names()));
     let given = fields.one_of("mode", &modes());
@@ -101,15 +101,19 @@ pub(crate) async fn create(
     };
     let team = read_team(&api, &caller.principal, &mut fields, is_team);
     if is_team && role.is_some_and(|role| role != Role::Sender) {
-        fields.wrong("role", "not_a_sender", "A key for a team is of the role sender: the others may more than write.");
+        fields.add_error(
+            "role",
+            "not_a_sender",
+            "A key for a team is of the role sender: the others may more than write.",
+        );
     }
     if mode == Mode::Live && caller.principal.mode == Mode::Test {
-        fields.wrong("mode", "not_allowed", "A test key makes test keys.");
+        fields.add_error("mode", "not_allowed", "A test key makes test keys.");
     }
     let channels = read_channels(&mut fields);
     let expires_at = fields.time("expiresAt");
-    if expires_at.is_some_and(|until| until <= api.host.now()) {
-        fields.wrong("expiresAt", "in_the_past", "expiresAt must lie in the future.");
+    if expires_at.is_some_and(|until| until <= api.app.host.now()) {
+        fields.add_error("expiresAt", "in_the_past", "expiresAt must lie in the future.");
     }
     fields.finish()?;
     let (Some(name), Some(role)) = (name, role) else {
@@ -118,13 +122,13 @@ pub(crate) async fn create(
     let label = if is_team { TEAM } else { mode.as_str() };
     let new = NewApiKey { name, mode, role, channels, expires_at, team, label };
     let (created, secret) = api_keys::create(&api.app, &caller, new).await?;
-    let mut shown = show(&created, api.host.now());
+    let mut shown = show(&created, api.app.host.now());
     shown["key"] = json!(secret);
     Ok(json(StatusCode::CREATED, &shown))
 }
 
 pub(crate) async fn list(State(api): Shared, Extension(caller): Extension<Caller>) -> Result<Response, Problem> {
-    let (keys, now) = (api_keys::list(&api.app, &caller).await?, api.host.now());
+    let (keys, now) = (api_keys::list(&api.app, &caller).await?, api.app.host.now());
     let shown: Vec<Value> = keys.iter().map(|key| show(key, now)).collect();
     Ok(json(StatusCode::OK, &json!({ "keys": shown })))
 }

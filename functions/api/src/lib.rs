@@ -54,14 +54,6 @@ pub struct Api {
     pub issuer: Option<tokens::TokenIssuer>,
 }
 
-impl std::ops::Deref for Api {
-    type Target = App;
-
-    fn deref(&self) -> &App {
-        &self.app
-    }
-}
-
 type Shared = State<Arc<Api>>;
 
 /// Every route, as (method, path, what its caller must be permitted). `template.yaml` leads them all here.
@@ -176,11 +168,11 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/providers/{id}/quota", get(providers::quota))
         .route("/api/providers/{id}/enable", post(providers::enable))
         .route("/api/providers/{id}/disable", post(providers::disable))
-        .route("/api/providers/{id}/switch", post(providers::switch))
+        .route("/api/providers/{id}/switch", post(providers::use_first))
         .route("/api/channels", get(channels::list).post(channels::create))
         .route("/api/channels/kinds", get(channels::kinds))
         .route("/api/channels/order", post(channels::order))
-        .route("/api/channels/{id}", get(channels::one).patch(channels::patch).delete(channels::remove))
+        .route("/api/channels/{id}", get(channels::get).patch(channels::patch).delete(channels::remove))
         .route("/api/channels/{id}/balance", get(channels::balance))
         .route("/api/channels/{id}/health", get(channels::health))
         .route("/api/channels/{id}/test", post(channels::test))
@@ -193,13 +185,13 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/keys/{id}", delete(keys::revoke))
         .route("/api/audit", get(audit::list))
         .route("/api/attachments", post(attachments::create))
-        .route("/api/attachments/{id}", get(attachments::one).delete(attachments::remove))
+        .route("/api/attachments/{id}", get(attachments::get).delete(attachments::remove))
         .route(
             "/api/communication-preferences/defaults",
             get(preferences::get_defaults).patch(preferences::patch_defaults),
         )
         .route("/api/communication-preferences/{kind}/{id}", get(preferences::get).patch(preferences::patch))
-        .route("/api/communication-preferences/{kind}/{id}/history", get(preferences::past))
+        .route("/api/communication-preferences/{kind}/{id}/history", get(preferences::history))
         .route("/api/communication-preferences/{kind}/{id}/link", post(preferences::link))
         .route(
             "/api/v1/communication/contacts/{id}/preferences",
@@ -218,19 +210,19 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/communication-templates/validate", post(templates::validate))
         .route(
             "/api/communication-templates/{id}",
-            get(templates::one).patch(templates::patch).delete(templates::remove),
+            get(templates::get).patch(templates::patch).delete(templates::remove),
         )
         .route("/api/communication-templates/{id}/versions", get(templates::versions))
         .route("/api/communication-templates/{id}/activate", post(templates::activate))
         .route("/api/communication-templates/{id}/deactivate", post(templates::deactivate))
         .route("/api/communication-templates/{id}/preview", post(templates::preview))
         .route("/api/v1/communication/templates", get(templates::list).post(templates::create))
-        .route("/api/v1/communication/templates/{id}", get(templates::one))
+        .route("/api/v1/communication/templates/{id}", get(templates::get))
         .route("/api/sms-provider/config", get(sms_provider::get).put(sms_provider::put))
         .route("/api/sms-provider/balance", get(sms_provider::balance))
         .route("/api/sms-provider/test", post(sms_provider::test))
         .route("/api/v1/communication/channels", get(channels::list).post(channels::create))
-        .route("/api/v1/communication/channels/{id}", get(channels::one))
+        .route("/api/v1/communication/channels/{id}", get(channels::get))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::middleware::from_fn_with_state(api.clone(), authenticate));
     Router::new()
@@ -282,17 +274,17 @@ async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> R
     let key = key.ok_or_else(|| Problem::new(Kind::Unauthenticated, missing))?.trim();
     let (principal, key_hash) = match &api.issuer {
         Some(issuer) if tokens::is_token(key) => {
-            let user = issuer.principal(key, api.host.now()).await?;
+            let user = issuer.principal(key, api.app.host.now()).await?;
             let hash = application::hash::key_hash(&format!("{} {}", user.tenant, user.actor_id()));
             (user, hash)
         }
         _ => {
             let hash = application::hash::key_hash(key);
-            let principal = api.principal(&hash).await?;
+            let principal = api.app.principal(&hash).await?;
             (principal.ok_or_else(|| Problem::new(Kind::Unauthenticated, UNKNOWN_KEY))?, hash)
         }
     };
-    api.requests.allow(&*api.limits, &key_hash, api.host.now()).await?;
+    api.requests.allow(&*api.app.limits, &key_hash, api.app.host.now()).await?;
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let is_it = |(method, route, _): &&(&str, &str, Permission)| *method == request.method().as_str() && *route == path;
     let caller = caller(principal, request.headers());
@@ -325,7 +317,7 @@ fn caller(principal: Principal, headers: &HeaderMap) -> Caller {
     }
 }
 
-fn origin(principal: &Principal, headers: &HeaderMap) -> CommandContext {
+fn command_context(principal: &Principal, headers: &HeaderMap) -> CommandContext {
     caller(principal.clone(), headers).context()
 }
 

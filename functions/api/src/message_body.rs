@@ -14,7 +14,7 @@ use events::{
 use serde_json::Value;
 
 use crate::MAX_BODY;
-use crate::fields::Fields;
+use crate::fields::BodyReader;
 
 /// Steps of a fallback, at most.
 const MAX_STEPS: usize = 4;
@@ -37,7 +37,7 @@ pub(crate) fn parse_idempotency_key(text: &str) -> Result<IdempotencyKey, Proble
 }
 
 /// Reads a whole body. Its hash is the message's fingerprint.
-pub(crate) fn read_message(mut fields: Fields, idempotency_key: Option<IdempotencyKey>) -> NewMessage {
+pub(crate) fn read_message(mut fields: BodyReader, idempotency_key: Option<IdempotencyKey>) -> NewMessage {
     let fingerprint = fields.hash();
     let steps = fields.list("fallback", MAX_STEPS);
     let mut message = NewMessage {
@@ -85,7 +85,7 @@ pub(crate) fn input_faults(errors: Vec<FieldError>) -> Vec<Fault> {
 }
 
 fn read_step(value: Value) -> (NewStep, Vec<FieldError>) {
-    let Ok(mut fields) = Fields::of(value) else {
+    let Ok(mut fields) = BodyReader::of(value) else {
         let detail = "A step of fallback is {\"channel\": …, \"after\": \"30m\", \"unless\": \"delivered\"}.";
         let error = FieldError { pointer: String::new(), code: "not_a_step", detail: detail.to_owned() };
         return (NewStep::default(), vec![error]);
@@ -100,7 +100,7 @@ fn read_step(value: Value) -> (NewStep, Vec<FieldError>) {
     (step, fields.into_errors())
 }
 
-fn read_content(fields: &mut Fields) -> NewContent {
+fn read_content(fields: &mut BodyReader) -> NewContent {
     NewContent {
         subject: fields.text("subject", 500),
         text: fields.text("content", MAX_BODY),
@@ -110,7 +110,7 @@ fn read_content(fields: &mut Fields) -> NewContent {
     }
 }
 
-fn read_channel(fields: &mut Fields) -> Option<ChannelChoice> {
+fn read_channel(fields: &mut BodyReader) -> Option<ChannelChoice> {
     struct Named(ChannelChoice);
     impl std::str::FromStr for Named {
         type Err = <Channel as std::str::FromStr>::Err;
@@ -125,7 +125,7 @@ fn read_channel(fields: &mut Fields) -> Option<ChannelChoice> {
 }
 
 /// `general` is what the source documents also call `general_notification`.
-pub(crate) fn read_type(fields: &mut Fields) -> Option<MessageType> {
+pub(crate) fn read_type(fields: &mut BodyReader) -> Option<MessageType> {
     struct Named(MessageType);
     impl std::str::FromStr for Named {
         type Err = ();
@@ -140,28 +140,28 @@ pub(crate) fn read_type(fields: &mut Fields) -> Option<MessageType> {
 }
 
 /// An id without a type is a fault that is found with the message's others.
-fn read_entity(fields: &mut Fields) -> Option<EntityRef> {
+fn read_entity(fields: &mut BodyReader) -> Option<EntityRef> {
     let (kind, id) = (fields.reference("entityType", 50), fields.reference("entityId", 255));
     (kind.is_some() || id.is_some()).then(|| EntityRef { kind: kind.unwrap_or_default(), id })
 }
 
-fn read_location(fields: &mut Fields) -> Option<Location> {
+fn read_location(fields: &mut BodyReader) -> Option<Location> {
     let location = serde_json::from_value::<Location>(fields.object("location")?).ok();
     if location.is_none() {
-        fields.wrong("location", "not_a_location", NOT_A_LOCATION);
+        fields.add_error("location", "not_a_location", NOT_A_LOCATION);
     }
     location
 }
 
 /// What is no button is read as an empty one, which is a fault of the message.
-fn read_buttons(fields: &mut Fields) -> Vec<Button> {
+fn read_buttons(fields: &mut BodyReader) -> Vec<Button> {
     let none = || Button { text: String::new(), url: None, data: None };
     let items = fields.list("buttons", MAX_BUTTONS).into_iter();
     items.map(|item| serde_json::from_value(item).unwrap_or_else(|_| none())).collect()
 }
 
 /// What is no attachment is read as an empty one, which is a fault of the message.
-fn read_attachments(fields: &mut Fields) -> Vec<AttachmentRef> {
+fn read_attachments(fields: &mut BodyReader) -> Vec<AttachmentRef> {
     let items = fields.list("attachments", MAX_ATTACHMENTS).into_iter();
     items.map(|item| read_attachment(&item).unwrap_or_default()).collect()
 }
@@ -183,29 +183,29 @@ fn read_attachment(item: &Value) -> Option<AttachmentRef> {
     item.keys().all(is_known).then_some(attachment)
 }
 
-fn read_provider_template(fields: &mut Fields) -> Option<ProviderTemplate> {
+fn read_provider_template(fields: &mut BodyReader) -> Option<ProviderTemplate> {
     let template = serde_json::from_value::<ProviderTemplate>(fields.object("providerTemplate")?).ok();
     if template.is_none() {
         let detail = "providerTemplate is {\"name\": …, \"language\": \"en\", \"variables\": [\"…\"]}.";
-        fields.wrong("providerTemplate", "not_a_template", detail);
+        fields.add_error("providerTemplate", "not_a_template", detail);
     }
     template
 }
 
-pub(crate) fn read_quiet_hours(fields: &mut Fields) -> Option<QuietHours> {
+pub(crate) fn read_quiet_hours(fields: &mut BodyReader) -> Option<QuietHours> {
     let input = fields.object("quietHours")?;
     let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let hours = QuietHours { start: text("start"), end: text("end"), time_zone: text("timeZone") };
     let is_known = |name: &String| ["start", "end", "timeZone"].contains(&name.as_str());
     if let Some(unknown) = input.as_object().and_then(|input| input.keys().find(|name| !is_known(name))) {
         let detail = format!("quietHours has no {unknown}; it has start, end and timeZone.");
-        fields.wrong("quietHours", "unknown_field", detail);
+        fields.add_error("quietHours", "unknown_field", detail);
         return None;
     }
     match quiet_hours::check(&hours) {
         Ok(()) => Some(hours),
         Err((name, error)) => {
-            fields.wrong(&format!("quietHours/{name}"), "not_quiet_hours", format!("quietHours.{name} {error}."));
+            fields.add_error(&format!("quietHours/{name}"), "not_quiet_hours", format!("quietHours.{name} {error}."));
             None
         }
     }

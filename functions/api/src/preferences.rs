@@ -17,9 +17,9 @@ use domain::preferences::{DEFAULT_CHANNELS, DEFAULTS, PreferenceChange, Preferen
 use events::{Channel, MessageType, PreferenceEvent, Recipient, RecipientType, RecordedEvent};
 use serde_json::{Value, json};
 
-use crate::fields::{Fields, show_time};
+use crate::fields::{BodyReader, show_time};
 use crate::message_body::read_quiet_hours;
-use crate::read::Query;
+use crate::read::QueryParams;
 use crate::{Api, Shared, json, present, read_body};
 
 /// (channel, whether it is wanted, where it goes): the names of the fields.
@@ -78,8 +78,8 @@ fn show(person: &str, preferences: &Preferences, addresses: &BTreeMap<Channel, S
 
 impl Api {
     pub(crate) async fn preferences_of(&self, caller: &Principal, person: &str) -> Result<Value, Problem> {
-        let preferences = consent::preferences(&self.own, &caller.tenant, person).await?;
-        let addresses = addresses(&self.own, &caller.tenant, person).await?;
+        let preferences = consent::preferences(&self.app.own, &caller.tenant, person).await?;
+        let addresses = addresses(&self.app.own, &caller.tenant, person).await?;
         Ok(show(person, &preferences, &addresses))
     }
 
@@ -89,9 +89,9 @@ impl Api {
 
     /// What is not given stays; what is null is taken away.
     async fn change_preferences(&self, caller: &Caller, person: &str, body: Body) -> Result<Response, Problem> {
-        let mut fields = Fields::parse(&read_body(body).await?)?;
+        let mut fields = BodyReader::parse(&read_body(body).await?)?;
         if fields.is_empty() {
-            fields.wrong("", "empty", "Give at least one preference.");
+            fields.add_error("", "empty", "Give at least one preference.");
         }
         let mut channels = BTreeMap::new();
         let mut moved: BTreeMap<Channel, Option<String>> = BTreeMap::new();
@@ -102,7 +102,7 @@ impl Api {
             } else if let Some(text) = fields.text(preferred, 320) {
                 match address::normalise(channel, &text, None) {
                     Ok(address) => drop(moved.insert(channel, Some(address))),
-                    Err(error) => fields.wrong(preferred, "not_an_address", format!("{preferred} {error}.")),
+                    Err(error) => fields.add_error(preferred, "not_an_address", format!("{preferred} {error}.")),
                 }
             }
         }
@@ -116,7 +116,7 @@ impl Api {
         if person == DEFAULTS
             && (!moved.is_empty() || opted_out.is_some() || opt_in_evidence.is_some() || do_not_contact.is_some())
         {
-            fields.wrong("", "not_for_defaults", "Defaults are channels, types and quiet hours.");
+            fields.add_error("", "not_for_defaults", "Defaults are channels, types and quiet hours.");
         }
         fields.finish()?;
 
@@ -138,14 +138,14 @@ impl Api {
 }
 
 /// `{"invoice": ["email", "whatsapp"], "payment_link": null}`
-fn read_types(fields: &mut Fields) -> BTreeMap<MessageType, Option<Vec<Channel>>> {
+fn read_types(fields: &mut BodyReader) -> BTreeMap<MessageType, Option<Vec<Channel>>> {
     let given = fields.object("preferences").unwrap_or_default();
     let mut types = BTreeMap::new();
     for (name, channels) in given.as_object().into_iter().flatten() {
         let place = format!("preferences/{name}");
         let Ok(kind) = name.parse::<MessageType>() else {
             let detail = format!("{name} is no type; there are {}.", MessageType::names().join(", "));
-            fields.wrong(&place, "not_a_type", detail);
+            fields.add_error(&place, "not_a_type", detail);
             continue;
         };
         let read = |channels: &Vec<Value>| {
@@ -156,7 +156,7 @@ fn read_types(fields: &mut Fields) -> BTreeMap<MessageType, Option<Vec<Channel>>
             (_, Some(channels)) => drop(types.insert(kind, Some(channels))),
             (_, None) => {
                 let detail = format!("{name} is a list of {}.", Channel::names().join(", "));
-                fields.wrong(&place, "not_channels", detail);
+                fields.add_error(&place, "not_channels", detail);
             }
         }
     }
@@ -188,15 +188,15 @@ pub(crate) async fn link(
     body: Body,
 ) -> Result<Response, Problem> {
     let person = recipient_key(&kind, id)?;
-    let mut fields = Fields::parse_optional(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse_optional(&read_body(body).await?)?;
     let days = fields.number("days", 1..=365).unwrap_or(LINK_DAYS);
     fields.finish()?;
-    let public_url = &api.own.public_url;
+    let public_url = &api.app.own.public_url;
     if public_url.is_empty() {
         return Err(Problem::new(Kind::Conflict, "This deployment has no public address: PUBLIC_URL is not set."));
     }
-    let until = api.host.now() + days as i64 * DAY_MS;
-    let token = application::hash::preferences_token(&api.contact_key, &caller.principal.tenant, &person, until);
+    let until = api.app.host.now() + days as i64 * DAY_MS;
+    let token = application::hash::preferences_token(&api.app.contact_key, &caller.principal.tenant, &person, until);
     let shown = json!({ "url": format!("{public_url}/preferences/{token}"), "expiresAt": show_time(until) });
     Ok(json(StatusCode::CREATED, &shown))
 }
@@ -234,17 +234,17 @@ pub(crate) async fn patch_contact(
 }
 
 /// Who decided what and when; with `asOf`, what held then.
-pub(crate) async fn past(
+pub(crate) async fn history(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
     Path((kind, id)): Path<(String, String)>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    let mut query = Query::parse(query)?;
+    let mut query = QueryParams::parse(query)?;
     let as_of = query.time("asOf", false);
     query.finish()?;
     let person = recipient_key(&kind, id)?;
-    let records = preferences::past(&api.app, &caller, &person).await?;
+    let records = preferences::history(&api.app, &caller, &person).await?;
     let until = |record: &&RecordedEvent<PreferenceEvent>| as_of.is_none_or(|as_of| record.meta.at <= as_of);
     let steps = records.iter().filter(until).enumerate().map(|(place, record)| present::decision(place + 1, record));
     let body = json!({

@@ -17,8 +17,8 @@ use domain::throttle::ProviderThrottle;
 use events::{Channel, Mode};
 use serde_json::{Value, json};
 
-use crate::fields::{Fields, show_time};
-use crate::read::Query;
+use crate::fields::{BodyReader, show_time};
+use crate::read::QueryParams;
 use crate::{Api, Shared, json, read_body};
 
 fn no_provider() -> Problem {
@@ -41,7 +41,7 @@ impl Api {
             if own.is_empty() {
                 let serves =
                     |account: &&ProviderConfig| account.channel == *channel && account.mode == caller.principal.mode;
-                let mut deployment: Vec<ProviderConfig> = self.accounts.iter().filter(serves).cloned().collect();
+                let mut deployment: Vec<ProviderConfig> = self.app.accounts.iter().filter(serves).cloned().collect();
                 deployment.sort_by_key(|account| configs.position_of(*channel, &account.id));
                 accounts.extend(deployment);
             } else {
@@ -57,22 +57,22 @@ impl Api {
     }
 
     /// Channel by channel, in the order they are tried.
-    pub(crate) async fn standings(&self, caller: &Caller) -> Result<Vec<ProviderStatus>, Problem> {
+    pub(crate) async fn provider_statuses(&self, caller: &Caller) -> Result<Vec<ProviderStatus>, Problem> {
         let configs = provider_configs::all(&self.app, caller).await?;
         let mine = self.configs_for(caller, &configs);
         let names: Vec<String> = mine.iter().map(|account| gate::account(&account.id)).collect();
-        let records = self.limits.read_versioned(&names).await?;
-        let standing = |(account, record): (ProviderConfig, Option<domain::ports::VersionedRecord>)| ProviderStatus {
+        let records = self.app.limits.read_versioned(&names).await?;
+        let status = |(account, record): (ProviderConfig, Option<domain::ports::VersionedRecord>)| ProviderStatus {
             enabled: !configs.disabled.contains(&account.id),
             gate: gate::read(record.as_ref(), account.rate),
             account,
         };
-        Ok(mine.into_iter().zip(records).map(standing).collect())
+        Ok(mine.into_iter().zip(records).map(status).collect())
     }
 
-    pub(crate) fn present_status(&self, standing: &ProviderStatus) -> Value {
-        let ProviderStatus { account, enabled, gate } = standing;
-        let now = self.host.now();
+    pub(crate) fn present_status(&self, status: &ProviderStatus) -> Value {
+        let ProviderStatus { account, enabled, gate } = status;
+        let now = self.app.host.now();
         let mut shown = self.show_quota(account, gate);
         shown["provider"] = json!(account.provider);
         shown["channel"] = json!(account.channel);
@@ -84,7 +84,7 @@ impl Api {
     }
 
     fn show_quota(&self, account: &ProviderConfig, gate: &ProviderThrottle) -> Value {
-        let quota = gate.quota(self.host.now());
+        let quota = gate.quota(self.app.host.now());
         json!({
             "id": account.id,
             "burst": account.rate.burst,
@@ -96,8 +96,8 @@ impl Api {
     }
 
     async fn show_all(&self, caller: &Caller) -> Result<Response, Problem> {
-        let standings = self.standings(caller).await?;
-        let shown: Vec<Value> = standings.iter().map(|standing| self.present_status(standing)).collect();
+        let statuses = self.provider_statuses(caller).await?;
+        let shown: Vec<Value> = statuses.iter().map(|status| self.present_status(status)).collect();
         Ok(json(StatusCode::OK, &json!({ "providers": shown })))
     }
 }
@@ -107,7 +107,7 @@ pub(crate) async fn list(
     Extension(caller): Extension<Caller>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    Query::parse(query)?.finish()?;
+    QueryParams::parse(query)?.finish()?;
     api.show_all(&caller).await
 }
 
@@ -117,7 +117,7 @@ pub(crate) async fn quota(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let account = api.account(&caller, &id).await?;
-    let record = api.limits.read_versioned(&[gate::account(&account.id)]).await?.pop().flatten();
+    let record = api.app.limits.read_versioned(&[gate::account(&account.id)]).await?.pop().flatten();
     Ok(json(StatusCode::OK, &api.show_quota(&account, &gate::read(record.as_ref(), account.rate))))
 }
 
@@ -128,7 +128,7 @@ pub(crate) async fn enable(
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Response, Problem> {
-    Fields::parse_optional(&read_body(body).await?)?.finish()?;
+    BodyReader::parse_optional(&read_body(body).await?)?.finish()?;
     let account = api.account(&caller, &id).await?;
     // In test mode nobody else is behind it.
     if tenant_of_config(&id).is_some() || caller.principal.mode == Mode::Test {
@@ -140,8 +140,8 @@ pub(crate) async fn enable(
 
 async fn reset(api: &Arc<Api>, account: &ProviderConfig) -> Result<(), StoreError> {
     let name = gate::account(&account.id);
-    let mut known = api.limits.read_versioned(std::slice::from_ref(&name)).await?.pop().flatten();
-    gate::change(&*api.limits, &name, account.rate, &mut known, ProviderThrottle::reset).await
+    let mut known = api.app.limits.read_versioned(std::slice::from_ref(&name)).await?.pop().flatten();
+    gate::change(&*api.app.limits, &name, account.rate, &mut known, ProviderThrottle::reset).await
 }
 
 /// Not used for this tenant's messages any more. Workers notice within 15 seconds.
@@ -151,20 +151,20 @@ pub(crate) async fn disable(
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Response, Problem> {
-    Fields::parse_optional(&read_body(body).await?)?.finish()?;
+    BodyReader::parse_optional(&read_body(body).await?)?.finish()?;
     api.account(&caller, &id).await?;
     provider_configs::set_enabled(&api.app, &caller, &id, false).await?;
     api.show_all(&caller).await
 }
 
 /// The first to be tried on its channel. Workers notice within 15 seconds.
-pub(crate) async fn switch(
+pub(crate) async fn use_first(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Response, Problem> {
-    Fields::parse_optional(&read_body(body).await?)?.finish()?;
+    BodyReader::parse_optional(&read_body(body).await?)?.finish()?;
     let channel = api.account(&caller, &id).await?.channel;
     let command = RoutingCommand::UseFirst { channel, config: id.clone() };
     provider_configs::route(&api.app, &caller, command).await?;

@@ -82,12 +82,12 @@ pub(crate) async fn explain(
 
 /// What holds up a message that is due. Such waits are no events: this is how things stand now.
 async fn current_wait(api: &Api, caller: &Caller, communication: &Communication) -> Result<Value, Problem> {
-    let now = api.host.now();
+    let now = api.app.host.now();
     let waits = matches!(communication.lifecycle, Lifecycle::Pending | Lifecycle::RetryWait { .. });
     if !waits || readiness(communication, now) != Readiness::Ready {
         return Ok(Value::Null);
     }
-    let mut statuses = api.standings(caller).await?;
+    let mut statuses = api.provider_statuses(caller).await?;
     statuses.retain(|status| status.account.channel == communication.request.channel && status.enabled);
     let is_open = |status: &&ProviderStatus| status.gate.state(now) == "closed";
     let (code, text) = match statuses.iter().find(is_open) {
@@ -111,21 +111,21 @@ async fn current_wait(api: &Api, caller: &Caller, communication: &Communication)
 }
 
 /// A query string, read name by name; every fault is gathered.
-pub(crate) struct Query {
+pub(crate) struct QueryParams {
     given: HashMap<String, String>,
     errors: Vec<FieldError>,
 }
 
-impl Query {
+impl QueryParams {
     pub(crate) fn parse(raw: RawQuery) -> Result<Self, Problem> {
         let uri = format!("/?{}", raw.0.unwrap_or_default()).parse::<axum::http::Uri>();
         let uri = uri.map_err(|_| Problem::new(Kind::Malformed, "The query cannot be read."))?;
         let given = axum::extract::Query::<HashMap<String, String>>::try_from_uri(&uri);
         let given = given.map_err(|error| Problem::new(Kind::Malformed, format!("{error}.")))?.0;
-        Ok(Query { given, errors: Vec::new() })
+        Ok(QueryParams { given, errors: Vec::new() })
     }
 
-    fn wrong(&mut self, name: &str, code: &'static str, detail: String) {
+    fn add_error(&mut self, name: &str, code: &'static str, detail: String) {
         self.errors.push(FieldError { pointer: name.to_owned(), code, detail });
     }
 
@@ -136,7 +136,7 @@ impl Query {
     pub(crate) fn choice(&mut self, name: &str, names: &[&str]) -> Option<String> {
         let text = self.given.remove(name)?;
         if !names.contains(&text.as_str()) {
-            self.wrong(name, "not_one_of", format!("{name} must be one of: {}.", names.join(", ")));
+            self.add_error(name, "not_one_of", format!("{name} must be one of: {}.", names.join(", ")));
         }
         Some(text)
     }
@@ -146,7 +146,7 @@ impl Query {
         let number = text.parse().ok().filter(|number| range.contains(number));
         if number.is_none() {
             let detail = format!("{name} must be a whole number from {} to {}.", range.start(), range.end());
-            self.wrong(name, "not_in_range", detail);
+            self.add_error(name, "not_in_range", detail);
         }
         number
     }
@@ -160,7 +160,7 @@ impl Query {
         };
         let time = parse_time(&text).or_else(|| text.parse().ok().and_then(start));
         if time.is_none() {
-            self.wrong(name, "not_a_time", format!("{name} must be a day (2026-12-01) or an RFC 3339 time."));
+            self.add_error(name, "not_a_time", format!("{name} must be a day (2026-12-01) or an RFC 3339 time."));
         }
         time
     }
@@ -173,7 +173,7 @@ impl Query {
                 "businessId" => "businessId comes from the API key.".to_owned(),
                 _ => format!("There is no parameter {name}."),
             };
-            self.wrong(&name, "unknown_parameter", detail);
+            self.add_error(&name, "unknown_parameter", detail);
         }
         match self.errors.is_empty() {
             true => Ok(()),
@@ -187,7 +187,7 @@ pub(crate) async fn list(
     Extension(caller): Extension<Caller>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    let mut query = Query::parse(query)?;
+    let mut query = QueryParams::parse(query)?;
     let filter = ListFilter {
         channel: query.choice("channel", &Channel::names()),
         status: query.choice("status", &Status::NAMES),
@@ -211,12 +211,12 @@ pub(crate) struct Paging {
 }
 
 impl Paging {
-    pub(crate) fn read(query: &mut Query, filter: &ListFilter) -> Self {
+    pub(crate) fn read(query: &mut QueryParams, filter: &ListFilter) -> Self {
         let size = query.number("size", 1..=100);
         let cursor = query.text("cursor").map(|cursor| read_cursor(&cursor, filter));
         if cursor == Some(None) {
             let detail = "cursor is not one of ours for this question; leave it out to begin again.";
-            query.wrong("cursor", "bad_cursor", detail.to_owned());
+            query.add_error("cursor", "bad_cursor", detail.to_owned());
         }
         Paging { size: size.unwrap_or(20) as usize, after: cursor.flatten() }
     }
@@ -301,15 +301,15 @@ pub(crate) async fn stats(
     Extension(caller): Extension<Caller>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    let mut query = Query::parse(query)?;
-    let now = api.host.now();
+    let mut query = QueryParams::parse(query)?;
+    let now = api.app.host.now();
     let to = query.time("endDate", false).unwrap_or(now);
     let from = query.time("startDate", false).unwrap_or(to - 29 * DAY_MS);
     if to < from {
-        query.wrong("endDate", "before_start", "endDate is before startDate.".to_owned());
+        query.add_error("endDate", "before_start", "endDate is before startDate.".to_owned());
     }
     if MAX_DAYS * DAY_MS < to.millis_since(from) {
-        query.wrong("startDate", "too_long", format!("At most {MAX_DAYS} days at once."));
+        query.add_error("startDate", "too_long", format!("At most {MAX_DAYS} days at once."));
     }
     query.finish()?;
     let Statistics { days, sum } = messages::statistics(&api.app, &caller, from, to).await.map_err(problem)?;
@@ -363,7 +363,7 @@ pub(crate) async fn queue_status(
     Extension(caller): Extension<Caller>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    Query::parse(query)?.finish()?;
+    QueryParams::parse(query)?.finish()?;
     let QueueStatus { totals, as_of, depths, last_sweep } =
         messages::queue_status(&api.app, &caller).await.map_err(problem)?;
     let get = |name: &str| totals.get(name).copied().unwrap_or(0);
@@ -375,7 +375,7 @@ pub(crate) async fn queue_status(
             "delayed": depth.delayed,
         })
     };
-    let statuses = api.standings(&caller).await?;
+    let statuses = api.provider_statuses(&caller).await?;
     let providers: Vec<Value> = statuses.iter().map(|status| api.present_status(status)).collect();
     let sent = get("sent");
     let body = json!({
@@ -393,7 +393,7 @@ pub(crate) async fn queue_status(
         "queues": depths.iter().map(present_queue).collect::<Vec<_>>(),
         "providers": providers,
         "lastSweepAt": last_sweep.map(show_time),
-        "healthy": last_sweep.is_some_and(|at| api.host.now().millis_since(at) < SWEEP_STALE_MS),
+        "healthy": last_sweep.is_some_and(|at| api.app.host.now().millis_since(at) < SWEEP_STALE_MS),
         "asOf": as_of.map(show_time),
     });
     Ok(json(StatusCode::OK, &body))

@@ -12,7 +12,7 @@ use domain::quiet_hours;
 use domain::status::status;
 use serde_json::{Value, json};
 
-use crate::fields::{Fields, show_time};
+use crate::fields::{BodyReader, show_time};
 use crate::message_body::{idempotency_key, parse_idempotency_key, read_message};
 use crate::message_problem::problem;
 use crate::{Shared, json, present, read_body};
@@ -27,7 +27,7 @@ pub(crate) async fn send(
     body: Body,
 ) -> Result<Response, Problem> {
     let idempotency_key = idempotency_key(&headers)?;
-    let fields = Fields::parse(&read_body(body).await?)?;
+    let fields = BodyReader::parse(&read_body(body).await?)?;
     let message = read_message(fields, idempotency_key);
     let accepted = messages::send(&api.app, &caller, &message).await.map_err(problem)?;
     accepted_response(&accepted)
@@ -39,12 +39,12 @@ pub(crate) async fn batch(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let validate_only = fields.flag("validateOnly").unwrap_or(false);
     let items = fields.required("communications", |fields| Some(fields.list("communications", MAX_BATCH)));
     let items = items.unwrap_or_default();
     if items.is_empty() {
-        fields.wrong("communications", "empty", "communications must hold at least one.");
+        fields.add_error("communications", "empty", "communications must hold at least one.");
     }
     fields.finish()?;
     let mut results: Vec<Result<Value, Problem>> = items.iter().map(|_| Ok(Value::Null)).collect();
@@ -80,7 +80,7 @@ pub(crate) async fn batch(
 }
 
 fn read_item(item: Value) -> Result<NewMessage, Problem> {
-    let mut fields = Fields::of(item)?;
+    let mut fields = BodyReader::of(item)?;
     let key = fields.reference("idempotencyKey", application::messages::IdempotencyKey::MAX_LENGTH);
     let key = key.map(|key| parse_idempotency_key(&key)).transpose()?;
     Ok(read_message(fields, key))

@@ -12,7 +12,7 @@ use domain::provider_configs::{RoutingCommand, TenantProviderConfig, TenantProvi
 use events::Channel;
 use serde_json::{Value, json};
 
-use crate::fields::{Fields, show_time};
+use crate::fields::{BodyReader, show_time};
 use crate::{Api, Shared, json, read_body};
 
 pub(crate) const PROVIDERS: [&str; 4] = ["AFRICASTALKING", "TWILIO", "BULKSMS", "CUSTOM"];
@@ -88,7 +88,7 @@ pub(crate) async fn put(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let provider = fields.required("provider", |f| f.one_of("provider", &PROVIDERS));
     let given: Vec<(&str, Option<String>)> =
         ["apiKey", "apiSecret", "apiUrl", "senderId"].map(|name| (name, fields.text(name, 2_000))).into();
@@ -97,7 +97,7 @@ pub(crate) async fn put(
     let wanted = names(&provider).map(|(name, _)| name);
     for (name, value) in &given {
         if value.is_some() && !wanted.contains(name) {
-            fields.wrong(name, "unknown_setting", format!("This provider has no {name}."));
+            fields.add_error(name, "unknown_setting", format!("This provider has no {name}."));
         }
     }
     let value = |field: &str| given.iter().find(|(name, _)| *name == field).and_then(|(_, value)| value.clone());
@@ -107,7 +107,7 @@ pub(crate) async fn put(
     for (field, setting) in names(&provider) {
         let is_needed = kind.is_some_and(|kind| kind.settings.iter().any(|s| s.name == setting && s.is_required));
         if first.is_none() && is_needed && value(field).is_none() {
-            fields.wrong(field, "required", format!("{field} is required."));
+            fields.add_error(field, "required", format!("{field} is required."));
         }
     }
     fields.finish()?;
@@ -161,7 +161,7 @@ pub(crate) async fn test(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let to = fields.required("phoneNumber", |f| f.text("phoneNumber", 40));
     let text = fields.text("message", 1_600);
     fields.finish()?;

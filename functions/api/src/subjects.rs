@@ -20,10 +20,10 @@ use domain::ports::{AddressKey, CommunicationKey, ContentKey, DocumentKey, Objec
 use events::{Channel, Mode, Recipient, RecipientType, Timestamp};
 use serde_json::{Value, json};
 
-use crate::fields::Fields;
-use crate::read::Query;
+use crate::fields::BodyReader;
+use crate::read::QueryParams;
 use crate::schedules::{present_with_message, problem as schedule_problem};
-use crate::{Api, Shared, json, origin, present, read_body};
+use crate::{Api, Shared, command_context, json, present, read_body};
 
 /// Contents of one page, and erased between two looks at the list.
 const PAGE: usize = 100;
@@ -55,7 +55,7 @@ impl Api {
         if kind == "address" {
             let normal = Channel::ALL.iter().find_map(|channel| address::normalise(*channel, id, None).ok());
             let address = normal.ok_or_else(unknown)?;
-            let hash = contact_hash(&self.contact_key, &caller.tenant, &address);
+            let hash = contact_hash(&self.app.contact_key, &caller.tenant, &address);
             return Ok(DataSubject { name: format!("contact:{hash}"), address: Some(address) });
         }
         let kind: RecipientType = kind.parse().map_err(|()| unknown())?;
@@ -66,7 +66,7 @@ impl Api {
 
     /// What somebody wrote to us from this address.
     async fn inbound_from(&self, caller: &Principal, address: &str) -> Result<Vec<(DocumentKey, Value)>, Problem> {
-        let (now, documents) = (self.host.now(), &self.own.documents);
+        let (now, documents) = (self.app.host.now(), &self.app.own.documents);
         let (mut found, mut before) = (Vec::new(), None::<String>);
         loop {
             let page = documents.list_documents(&caller.tenant, "inbound", before.as_deref(), PAGE, now).await?;
@@ -97,22 +97,22 @@ pub(crate) async fn export(
     query: RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let mut query = Query::parse(query)?;
+    let mut query = QueryParams::parse(query)?;
     let before = query.text("cursor");
     query.finish()?;
     let subject = api.subject(&caller, &kind, &id)?;
     if before.is_none() {
-        api.note(&caller, "subjects", "SubjectExported", subject.recorded_actions(&kind, &id)).await?;
+        api.record_action(&caller, "subjects", "SubjectExported", subject.recorded_actions(&kind, &id)).await?;
     }
-    let now = api.host.now();
-    let page = api.vault.list_for_data_subject(&caller.tenant, &subject.name, before.as_deref(), PAGE, now).await?;
+    let now = api.app.host.now();
+    let page = api.app.vault.list_for_data_subject(&caller.tenant, &subject.name, before.as_deref(), PAGE, now).await?;
     let next = page.last().filter(|_| page.len() == PAGE).map(|(key, _)| key.path().1);
-    let origin = origin(&caller, &headers);
+    let context = command_context(&caller, &headers);
     let mut communications = Vec::new();
     for (key, content) in &page {
         let stream = CommunicationKey { tenant: caller.tenant.clone(), id: key.id };
-        let loaded = api.executor(&origin).load(&stream).await?;
-        let records = history_of(&*api.store, &stream, &loaded).await?;
+        let loaded = api.app.executor(&context).load(&stream).await?;
+        let records = history_of(&*api.app.store, &stream, &loaded).await?;
         if let Some(folded) = project(key.id, &records).filter(|_| is_visible_to(&caller, &loaded)) {
             communications.push(present::stored(&stream, &folded, Some(content)));
         }
@@ -126,7 +126,7 @@ pub(crate) async fn export(
         None => schedules::of_person(&api.app, &automation, &subject.name).await.map_err(schedule_problem)?,
         Some(_) => Vec::new(),
     };
-    let now = api.host.now();
+    let now = api.app.host.now();
     let schedules = schedules.iter().map(|(schedule, stored)| present_with_message(schedule, stored.as_ref(), now));
     let preferences = match subject.address {
         None => api.preferences_of(&caller, &subject.name).await?,
@@ -154,10 +154,11 @@ impl Api {
         let stream = CommunicationKey { tenant: caller.tenant.clone(), id: words.id };
         for (place, link) in content.attachments.iter().enumerate() {
             let Some(id) = &link.attachment else {
-                self.objects.delete(&ObjectKey::fetched(&stream, place)).await?;
+                self.app.objects.delete(&ObjectKey::fetched(&stream, place)).await?;
                 continue;
             };
-            let file = application::files::find(&*self.own.documents, &caller.tenant, id, self.host.now()).await?;
+            let file =
+                application::files::find(&*self.app.own.documents, &caller.tenant, id, self.app.host.now()).await?;
             if file.is_some_and(|file| !file.shared) {
                 self.remove_file(caller, id).await?;
             }
@@ -169,7 +170,7 @@ impl Api {
     async fn erase_one(
         &self,
         caller: &Principal,
-        origin: &CommandContext,
+        context: &CommandContext,
         loaded: Loaded,
         words: &ContentKey,
     ) -> Result<(), Problem> {
@@ -179,9 +180,9 @@ impl Api {
             self.forget_address(&AddressKey { tenant, channel: request.channel, contact_hash }).await?;
             let stream = CommunicationKey { tenant: caller.tenant.clone(), id: words.id };
             let by = caller.actor_id();
-            self.executor(origin).execute_loaded(&stream, loaded, Command::Erase { by }).await?;
+            self.app.executor(context).execute_loaded(&stream, loaded, Command::Erase { by }).await?;
         }
-        Ok(self.vault.erase(words).await?)
+        Ok(self.app.vault.erase(words).await?)
     }
 }
 
@@ -193,33 +194,34 @@ pub(crate) async fn erase(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    Fields::parse_optional(&read_body(body).await?)?.finish()?;
+    BodyReader::parse_optional(&read_body(body).await?)?.finish()?;
     let subject = api.subject(&caller, &kind, &id)?;
-    api.note(&caller, "subjects", "SubjectErased", subject.recorded_actions(&kind, &id)).await?;
-    let origin = origin(&caller, &headers);
+    api.record_action(&caller, "subjects", "SubjectErased", subject.recorded_actions(&kind, &id)).await?;
+    let context = command_context(&caller, &headers);
     // First: a schedule would go on writing to them.
     let schedules = schedules::erase(&api.app, &Caller::new(caller.clone()), &subject.name).await;
     let (mut erased, mut before) = (schedules.map_err(schedule_problem)?, None::<String>);
     loop {
         // What is past its time too: it may lie there for days yet.
         let all = Timestamp(0);
-        let page = api.vault.list_for_data_subject(&caller.tenant, &subject.name, before.as_deref(), PAGE, all).await?;
+        let page =
+            api.app.vault.list_for_data_subject(&caller.tenant, &subject.name, before.as_deref(), PAGE, all).await?;
         before = page.last().map(|(key, _)| key.path().1);
         for (key, content) in &page {
             let stream = CommunicationKey { tenant: caller.tenant.clone(), id: key.id };
-            let loaded = api.executor(&origin).load(&stream).await?;
+            let loaded = api.app.executor(&context).load(&stream).await?;
             if !is_visible_to(&caller, &loaded) {
                 continue;
             }
             let others = loaded.state.requested().map_or(vec![], |of| fallback_content_keys(&stream, &of.request));
             for other in others {
                 let stream = CommunicationKey { tenant: caller.tenant.clone(), id: other.id };
-                let loaded = api.executor(&origin).load(&stream).await?;
-                api.erase_one(&caller, &origin, loaded, &other).await?;
+                let loaded = api.app.executor(&context).load(&stream).await?;
+                api.erase_one(&caller, &context, loaded, &other).await?;
             }
             api.erase_files(&caller, key, content).await?;
             // Last: where all of this is found by.
-            api.erase_one(&caller, &origin, loaded, key).await?;
+            api.erase_one(&caller, &context, loaded, key).await?;
             erased += 1;
         }
         if page.len() < PAGE {
@@ -234,11 +236,11 @@ pub(crate) async fn erase(
             api.forget_address(&api.contact(&caller, *channel, address)).await?;
         }
         for (key, _) in api.inbound_from(&caller, address).await? {
-            api.own.documents.delete_document(&key).await?;
+            api.app.own.documents.delete_document(&key).await?;
             erased += 1;
         }
     }
-    api.own.documents.delete_document(&addresses_key(&caller.tenant, &subject.name)).await?;
+    api.app.own.documents.delete_document(&addresses_key(&caller.tenant, &subject.name)).await?;
     Ok(answer(&kind, &id, erased, false))
 }
 

@@ -13,8 +13,8 @@ use domain::ports::{AddressKey, Principal};
 use events::Channel;
 use serde_json::{Value, json};
 
-use crate::fields::{Fields, missing, show_time};
-use crate::read::Query;
+use crate::fields::{BodyReader, missing, show_time};
+use crate::read::QueryParams;
 use crate::{Api, Shared, json, read_body};
 
 const PAGE: usize = 100;
@@ -27,11 +27,11 @@ const BY_HAND: &str = "manual";
 
 impl Api {
     fn list(&self) -> List<'_> {
-        List { store: &*self.store, documents: &*self.own.documents }
+        List { store: &*self.app.store, documents: &*self.app.own.documents }
     }
 
     pub(crate) fn contact(&self, caller: &Principal, channel: Channel, address: &str) -> AddressKey {
-        let contact_hash = contact_hash(&self.contact_key, &caller.tenant, address);
+        let contact_hash = contact_hash(&self.app.contact_key, &caller.tenant, address);
         AddressKey { tenant: caller.tenant.clone(), channel, contact_hash }
     }
 
@@ -44,14 +44,14 @@ impl Api {
     ) -> Result<Entry, Problem> {
         let contact = self.contact(caller, channel, &address);
         let by = caller.actor_id();
-        let entry = Entry { channel, contact: Some(address), reason, at: self.host.now(), by, communication: None };
+        let entry = Entry { channel, contact: Some(address), reason, at: self.app.host.now(), by, communication: None };
         self.list().add(&contact, &entry).await?;
         Ok(entry)
     }
 
     /// An erased person's address, where the list shows it.
     pub(crate) async fn forget_address(&self, contact: &AddressKey) -> Result<(), Problem> {
-        Ok(self.list().forget_address(contact, self.host.now()).await?)
+        Ok(self.list().forget_address(contact, self.app.host.now()).await?)
     }
 }
 
@@ -76,11 +76,11 @@ pub(crate) async fn list(
     Extension(caller): Extension<Principal>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    let mut query = Query::parse(query)?;
+    let mut query = QueryParams::parse(query)?;
     let channel = query.choice("channel", &Channel::names());
     let before = query.text("cursor");
     query.finish()?;
-    let page = api.list().page(&caller.tenant, before.as_deref(), PAGE, api.host.now()).await?;
+    let page = api.list().page(&caller.tenant, before.as_deref(), PAGE, api.app.host.now()).await?;
     let next = page.last().filter(|_| page.len() == PAGE).map(|(name, _)| name.clone());
     let is_asked = |entry: &Entry| channel.as_deref().is_none_or(|channel| channel == entry.channel.as_str());
     let shown: Vec<Value> = page.iter().filter(|(_, entry)| is_asked(entry)).map(|(_, entry)| show(entry)).collect();
@@ -92,14 +92,14 @@ pub(crate) async fn add(
     Extension(caller): Extension<Principal>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let channel: Option<Channel> = fields.required("channel", |f| f.choice("channel", &Channel::names()));
     let given = fields.required("contact", |f| f.text("contact", 320));
     let reason = fields.reference("reason", 100).unwrap_or_else(|| BY_HAND.to_owned());
     let address = channel.zip(given).and_then(|(channel, given)| match address::normalise(channel, &given, None) {
         Ok(address) => Some(address),
         Err(error) => {
-            fields.wrong("contact", "not_an_address", format!("contact {error}."));
+            fields.add_error("contact", "not_an_address", format!("contact {error}."));
             None
         }
     });
@@ -109,7 +109,7 @@ pub(crate) async fn add(
     };
     let hash = api.contact(&caller, channel, &address).contact_hash;
     let data = json!({ "channel": channel, "contactHash": hash, "reason": reason });
-    api.note(&caller, "suppressions", "SuppressionAdded", data).await?;
+    api.record_action(&caller, "suppressions", "SuppressionAdded", data).await?;
     Ok(json(StatusCode::CREATED, &show(&api.suppress(&caller, channel, address, reason).await?)))
 }
 
@@ -119,7 +119,7 @@ pub(crate) async fn remove(
     Extension(caller): Extension<Principal>,
     query: RawQuery,
 ) -> Result<StatusCode, Problem> {
-    let mut query = Query::parse(query)?;
+    let mut query = QueryParams::parse(query)?;
     let (channel, given) = (query.choice("channel", &Channel::names()), query.text("contact"));
     query.finish()?;
     let missing = || Problem::new(Kind::Malformed, "Say which: ?channel=email&contact=ada@example.com.");
@@ -128,11 +128,11 @@ pub(crate) async fn remove(
     let address = address::normalise(channel, &given, None);
     let address = address.map_err(|error| Problem::new(Kind::Malformed, format!("contact {error}.")))?;
     let contact = api.contact(&caller, channel, &address);
-    if api.store.suppression(&contact).await?.is_none() {
+    if api.app.store.suppression(&contact).await?.is_none() {
         return Err(Problem::new(Kind::NotFound, "This address is not on the list."));
     }
     let data = json!({ "channel": channel, "contactHash": contact.contact_hash });
-    api.note(&caller, "suppressions", "SuppressionRemoved", data).await?;
+    api.record_action(&caller, "suppressions", "SuppressionRemoved", data).await?;
     api.list().remove(&contact).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -152,7 +152,7 @@ pub(crate) async fn import(
         return Err(Problem::new(Kind::Malformed, "The first line names the columns: channel, contact and reason."));
     };
     let of_reason = column("reason");
-    api.note(&caller, "suppressions", "SuppressionsImported", json!({ "bytes": body.len() })).await?;
+    api.record_action(&caller, "suppressions", "SuppressionsImported", json!({ "bytes": body.len() })).await?;
     let (mut added, mut refused) = (0, Vec::new());
     for (place, row) in reader.records().enumerate() {
         let line = place + 2;
@@ -180,13 +180,13 @@ pub(crate) async fn import(
 
 /// The same columns, and when and by whom.
 pub(crate) async fn export(State(api): Shared, Extension(caller): Extension<Principal>) -> Result<Response, Problem> {
-    api.note(&caller, "suppressions", "SuppressionsExported", json!({})).await?;
+    api.record_action(&caller, "suppressions", "SuppressionsExported", json!({})).await?;
     let mut writer = csv::Writer::from_writer(Vec::new());
     let broken = |error: csv::Error| Problem::new(Kind::Internal, error.to_string());
     writer.write_record(["channel", "contact", "reason", "createdAt", "createdBy"]).map_err(broken)?;
     let (mut before, mut rows) = (None::<String>, 0);
     loop {
-        let page = api.list().page(&caller.tenant, before.as_deref(), PAGE, api.host.now()).await?;
+        let page = api.list().page(&caller.tenant, before.as_deref(), PAGE, api.app.host.now()).await?;
         before = page.last().map(|(name, _)| name.clone());
         for (_, entry) in page.iter().filter(|(_, entry)| entry.contact.is_some()) {
             let contact = entry.contact.as_deref().unwrap_or_default();

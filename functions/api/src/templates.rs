@@ -16,9 +16,9 @@ use domain::templates::{DEFAULT_LOCALE, Rejection, SystemTemplate, Template, Tem
 use events::{Channel, MessageType, TemplateRef};
 use serde_json::{Value, json};
 
-use crate::fields::{Fields, missing, show_time};
+use crate::fields::{BodyReader, missing, show_time};
 use crate::message_body::read_type;
-use crate::read::Query;
+use crate::read::QueryParams;
 use crate::{Api, Shared, json, read_body};
 
 /// Characters of a body, at most.
@@ -84,7 +84,7 @@ fn with_content(mut shown: Value, text: &Text) -> Value {
     shown
 }
 
-fn text_of(builtin: &SystemTemplate) -> Text {
+fn system_content(builtin: &SystemTemplate) -> Text {
     Text { subject: builtin.subject.map(str::to_owned), body: builtin.body.to_owned() }
 }
 
@@ -107,11 +107,11 @@ fn field_error(part: TemplatePart, error: &RenderError) -> FieldError {
 }
 
 /// Words that compile, and the variables they speak of. Where the caller says which there are, others are refused.
-fn check(fields: &mut Fields, channel: Channel, text: &Text, declared: Option<Vec<String>>) -> Option<Vec<String>> {
+fn check(fields: &mut BodyReader, channel: Channel, text: &Text, declared: Option<Vec<String>>) -> Option<Vec<String>> {
     let compiled = match CompiledTemplate::new(channel, text.subject.as_deref(), &text.body) {
         Ok(compiled) => compiled,
         Err((part, error)) => {
-            fields.add_error(field_error(part, &error));
+            fields.push(field_error(part, &error));
             return None;
         }
     };
@@ -121,12 +121,12 @@ fn check(fields: &mut Fields, channel: Channel, text: &Text, declared: Option<Ve
     if !unknown.is_empty() {
         let names = unknown.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
         let detail = format!("The template speaks of variables that availableVariables does not name: {names}.");
-        fields.wrong("availableVariables", "unknown_variable", detail);
+        fields.add_error("availableVariables", "unknown_variable", detail);
     }
     Some(declared)
 }
 
-fn read_variables(fields: &mut Fields) -> Option<Vec<String>> {
+fn read_variables(fields: &mut BodyReader) -> Option<Vec<String>> {
     if !fields.has("availableVariables") {
         return None;
     }
@@ -135,27 +135,27 @@ fn read_variables(fields: &mut Fields) -> Option<Vec<String>> {
     let is_name = |name: &String| !name.is_empty() && name.len() <= 100 && !name.contains(char::is_whitespace);
     let names = names.filter(|names| names.iter().all(is_name));
     if names.is_none() {
-        fields.wrong("availableVariables", "not_names", "availableVariables is a list of names.");
+        fields.add_error("availableVariables", "not_names", "availableVariables is a list of names.");
     }
     names
 }
 
-fn read_locale(fields: &mut Fields) -> Option<String> {
+fn read_locale(fields: &mut BodyReader) -> Option<String> {
     let locale = fields.text("locale", 35)?;
     let is_tag =
         locale.split('-').all(|part| (2..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()));
     if !is_tag && locale != DEFAULT_LOCALE {
-        fields.wrong("locale", "not_a_locale", "locale is a language tag such as es or es-MX, or default.");
+        fields.add_error("locale", "not_a_locale", "locale is a language tag such as es or es-MX, or default.");
         return None;
     }
     Some(locale)
 }
 
-fn read_code(fields: &mut Fields) -> Option<String> {
+fn read_code(fields: &mut BodyReader) -> Option<String> {
     let code = fields.text("code", 100)?;
     let is_code = code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
     if !is_code || code.starts_with("tpl_") {
-        fields.wrong("code", "not_a_code", "code is made of a-z, 0-9, _ and -, such as invoice or renewal_offer.");
+        fields.add_error("code", "not_a_code", "code is made of a-z, 0-9, _ and -, such as invoice or renewal_offer.");
         return None;
     }
     Some(code)
@@ -166,7 +166,7 @@ pub(crate) async fn create(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let name = fields.required("name", |f| f.reference("name", 255));
     let code = fields.required("code", read_code);
     let channel: Option<Channel> = fields.required("channel", |f| f.choice("channel", &Channel::names()));
@@ -179,10 +179,10 @@ pub(crate) async fn create(
     let is_active = fields.flag("isActive").unwrap_or(true);
     match channel {
         Some(Channel::Email) if subject.is_none() => {
-            fields.wrong("subjectTemplate", "required", "An email's template needs a subjectTemplate.");
+            fields.add_error("subjectTemplate", "required", "An email's template needs a subjectTemplate.");
         }
         Some(other) if other != Channel::Email && subject.is_some() => {
-            fields.wrong("subjectTemplate", "no_subject", "Only an email has a subject.");
+            fields.add_error("subjectTemplate", "no_subject", "Only an email has a subject.");
         }
         _ => (),
     }
@@ -208,7 +208,7 @@ pub(crate) async fn list(
     Extension(caller): Extension<Caller>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    let mut query = Query::parse(query)?;
+    let mut query = QueryParams::parse(query)?;
     let channel = query.choice("channel", &Channel::names());
     let kind = query.choice("type", &MessageType::names());
     let active = query.choice("isActive", &["true", "false"]).map(|active| active == "true");
@@ -219,7 +219,7 @@ pub(crate) async fn list(
     shown.extend(all().iter().map(show_system).collect::<Result<Vec<_>, _>>()?);
     let is = |asked: &Option<String>, has: &Value| asked.as_deref().is_none_or(|asked| has == asked);
     let usage = templates::usage(&api.app, &caller).await?;
-    shown.iter_mut().for_each(|one| count(one, &usage));
+    shown.iter_mut().for_each(|one| add_usage(one, &usage));
     shown.retain(|one| {
         (is(&channel, &one["channel"]) || one["channel"].is_null())
             && is(&kind, &one["type"])
@@ -230,18 +230,18 @@ pub(crate) async fn list(
     Ok(json(StatusCode::OK, &json!({ "templates": shown })))
 }
 
-pub(crate) async fn one(
+pub(crate) async fn get(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    let mut query = Query::parse(query)?;
+    let mut query = QueryParams::parse(query)?;
     let version = query.number("version", 1..=u32::MAX);
     query.finish()?;
     let mut shown = match templates::find(&api.app, &caller, &id).await? {
         VisibleTemplate::BuiltIn(builtin) if version.is_none_or(|version| version == builtin.version) => {
-            with_content(show_system(builtin)?, &text_of(builtin))
+            with_content(show_system(builtin)?, &system_content(builtin))
         }
         VisibleTemplate::BuiltIn(_) => return Err(TemplateError::NoVersion.into()),
         VisibleTemplate::Own(own) => {
@@ -252,11 +252,11 @@ pub(crate) async fn one(
             shown
         }
     };
-    count(&mut shown, &templates::usage(&api.app, &caller).await?);
+    add_usage(&mut shown, &templates::usage(&api.app, &caller).await?);
     Ok(with_etag(StatusCode::OK, &shown))
 }
 
-fn count(shown: &mut Value, usage: &BTreeMap<String, i64>) {
+fn add_usage(shown: &mut Value, usage: &BTreeMap<String, i64>) {
     let used = shown["id"].as_str().and_then(|id| usage.get(id)).copied();
     shown["usageCount"] = json!(used.unwrap_or(0));
 }
@@ -277,7 +277,7 @@ pub(crate) async fn versions(
 }
 
 /// `If-Match: "3"`, or none.
-fn expected(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
+fn if_match_version(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
     let Some(given) = headers.get(header::IF_MATCH) else { return Ok(None) };
     let text = given.to_str().unwrap_or_default().trim().trim_matches('"');
     match text {
@@ -297,16 +297,16 @@ pub(crate) async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let own = templates::find_own(&api.app, &caller, &id).await?;
-    let expected = expected(&headers)?;
+    let expected = if_match_version(&headers)?;
     let (latest, old) = templates::version(&api.app, &caller, &own, None).await?;
     let name = fields.reference("name", 255);
     let kind = read_type(&mut fields);
     let description = fields.text("description", 1_000);
     let subject = fields.text("subjectTemplate", MAX_SUBJECT);
     if subject.is_some() && own.channel != Channel::Email {
-        fields.wrong("subjectTemplate", "no_subject", "Only an email has a subject.");
+        fields.add_error("subjectTemplate", "no_subject", "Only an email has a subject.");
     }
     let body = fields.text("bodyTemplate", MAX_BODY);
     let declared = read_variables(&mut fields);
@@ -362,7 +362,7 @@ pub(crate) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn draft<'a>(
+fn unsaved_template<'a>(
     channel: Channel,
     pinned: &'a TemplateRef,
     text: &'a CompiledTemplate,
@@ -407,7 +407,7 @@ pub(crate) async fn preview(
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::parse_optional(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse_optional(&read_body(body).await?)?;
     let variables = fields.object("variables").unwrap_or_else(|| json!({}));
     let locale = read_locale(&mut fields);
     let version = fields.number("version", 1..=u64::from(u32::MAX)).and_then(|version| u32::try_from(version).ok());
@@ -428,13 +428,13 @@ pub(crate) async fn preview(
     };
     let channel = of.or(channel).unwrap_or(Channel::Email);
     let locale = locale.or(Some(written_in).filter(|written_in| written_in != DEFAULT_LOCALE));
-    let message = render(&draft(channel, &pinned, &compiled, &variables, locale.as_deref()));
+    let message = render(&unsaved_template(channel, &pinned, &compiled, &variables, locale.as_deref()));
     Ok(json(StatusCode::OK, &show_message(&message.map_err(|error| render_problem(&error))?)))
 }
 
 /// Whether words would be taken, and what they need; with `variables`, what they say too.
 pub(crate) async fn validate(body: Body) -> Result<Response, Problem> {
-    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let channel: Option<Channel> = fields.required("channel", |f| f.choice("channel", &Channel::names()));
     let subject = fields.text("subjectTemplate", MAX_SUBJECT);
     let body = fields.required("bodyTemplate", |f| f.text("bodyTemplate", MAX_BODY));
@@ -458,7 +458,7 @@ pub(crate) async fn validate(body: Body) -> Result<Response, Problem> {
     });
     if let Some(variables) = &variables {
         let pinned = TemplateRef { id: String::new(), version: 0, text: None };
-        match render(&draft(channel, &pinned, &compiled, variables, locale.as_deref())) {
+        match render(&unsaved_template(channel, &pinned, &compiled, variables, locale.as_deref())) {
             Ok(message) => answer["rendered"] = show_message(&message),
             Err(error) => {
                 let pointer = "/variables";

@@ -37,12 +37,12 @@ pub struct TokenIssuer {
     pub tenant_claim: String,
     pub role_claim: String,
     pub keys: Arc<dyn JwksSource>,
-    pub known: Mutex<Known>,
+    pub known: Mutex<CachedJwks>,
 }
 
 /// The keys as they were seen last.
 #[derive(Default)]
-pub struct Known {
+pub struct CachedJwks {
     keys: Option<JwkSet>,
     seen_at: Option<Timestamp>,
     asked_at: Option<Timestamp>,
@@ -154,7 +154,7 @@ impl TokenIssuer {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, CachedJwks> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,7 +9,7 @@ use events::{Channel, PreferenceEvent, RecordedEvent};
 
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
-use crate::consent::{change_addresses, history, preferences_stream};
+use crate::consent::{self, change_addresses, preferences_stream};
 use crate::execute::ExecuteError;
 
 /// Why a use case of preferences had no effect.
@@ -52,11 +52,11 @@ pub async fn change(
 /// # Errors
 ///
 /// [`PreferenceError`]
-pub async fn past(
+pub async fn history(
     app: &App,
     caller: &Caller,
     person: &str,
 ) -> Result<Vec<RecordedEvent<PreferenceEvent>>, PreferenceError> {
     caller.authorise(Permission::View)?;
-    Ok(history(&app.own, &caller.principal.tenant, person).await?)
+    Ok(consent::history(&app.own, &caller.principal.tenant, person).await?)
 }

@@ -9,25 +9,25 @@ use domain::schedule::{Fault, MAX_DATES, MAX_WINDOW_MS, Rejection};
 use events::{CatchUp, CatchUpPolicy, ScheduleTiming, Timestamp};
 
 use crate::Api;
-use crate::fields::Fields;
+use crate::fields::BodyReader;
 use crate::message_body::read_message;
 use crate::message_problem::{pointer, problem_of_faults};
 
 /// An object inside of the body, with the faults at their places.
-fn nested<T>(fields: &mut Fields, field: &str, read: impl FnOnce(&mut Fields) -> T) -> Option<T> {
-    let mut inner = Fields::of(fields.object(field)?).ok()?;
+fn nested<T>(fields: &mut BodyReader, field: &str, read: impl FnOnce(&mut BodyReader) -> T) -> Option<T> {
+    let mut inner = BodyReader::of(fields.object(field)?).ok()?;
     let value = read(&mut inner);
     for error in inner.into_errors() {
-        fields.add_error(FieldError { pointer: format!("/{field}{}", error.pointer), ..error });
+        fields.push(FieldError { pointer: format!("/{field}{}", error.pointer), ..error });
     }
     Some(value)
 }
 
-fn read_dates(fields: &mut Fields, field: &str) -> Vec<String> {
+fn read_dates(fields: &mut BodyReader, field: &str) -> Vec<String> {
     let given = fields.list(field, MAX_DATES);
     let dates: Option<Vec<String>> = given.iter().map(|date| date.as_str().map(str::to_owned)).collect();
     if dates.is_none() {
-        fields.wrong(field, "not_dates", format!("{field} is a list of dates such as 2026-12-24."));
+        fields.add_error(field, "not_dates", format!("{field} is a list of dates such as 2026-12-24."));
     }
     dates.unwrap_or_default()
 }
@@ -40,21 +40,25 @@ fn today(time_zone: &str, now: Timestamp) -> String {
 
 /// Reads the timing. What is not given is that of `base`, and what is null there is taken away. Returns `None` if nothing is
 /// given, or if too little of it can be read.
-pub(super) fn read_timing(fields: &mut Fields, base: Option<ScheduleTiming>, now: Timestamp) -> Option<ScheduleTiming> {
+pub(super) fn read_timing(
+    fields: &mut BodyReader,
+    base: Option<ScheduleTiming>,
+    now: Timestamp,
+) -> Option<ScheduleTiming> {
     const NAMES: [&str; 8] = ["when", "time", "timeZone", "start", "end", "exceptions", "additions", "clampToMonthEnd"];
     if base.is_some() && !NAMES.iter().any(|name| fields.is_given(name)) {
         return None;
     }
     let is_new = base.is_none();
-    let rule = |fields: &mut Fields| {
+    let rule = |fields: &mut BodyReader| {
         let given = nested(fields, "when", |when| (when.text("cron", 1_000), when.text("rrule", 1_000)));
         if given.as_ref().is_some_and(|(cron, rrule)| cron.is_some() == rrule.is_some()) {
-            fields.wrong("when", "not_one", "when is {\"cron\": …} or {\"rrule\": …}.");
+            fields.add_error("when", "not_one", "when is {\"cron\": …} or {\"rrule\": …}.");
         }
         given
     };
     let rule = if is_new { fields.required("when", rule) } else { rule(fields) };
-    let zone = |fields: &mut Fields| fields.text("timeZone", 64);
+    let zone = |fields: &mut BodyReader| fields.text("timeZone", 64);
     let zone = if is_new { fields.required("timeZone", zone) } else { zone(fields) };
     let base = match base {
         Some(base) => base,
@@ -84,7 +88,7 @@ pub(super) fn read_timing(fields: &mut Fields, base: Option<ScheduleTiming>, now
     })
 }
 
-pub(super) fn read_catch_up(fields: &mut Fields, base: CatchUp) -> Option<CatchUp> {
+pub(super) fn read_catch_up(fields: &mut BodyReader, base: CatchUp) -> Option<CatchUp> {
     nested(fields, "catchUp", |fields| CatchUp {
         policy: fields.choice("policy", &CatchUpPolicy::names()).unwrap_or(base.policy),
         window_ms: fields.duration("window", 0..=MAX_WINDOW_MS).unwrap_or(base.window_ms),
@@ -93,15 +97,15 @@ pub(super) fn read_catch_up(fields: &mut Fields, base: CatchUp) -> Option<CatchU
 }
 
 /// Reads `action`: the body of `POST /api/communications/send`, without times of its own.
-pub(super) fn read_action(fields: &mut Fields) -> Option<StoredMessage> {
+pub(super) fn read_action(fields: &mut BodyReader) -> Option<StoredMessage> {
     nested(fields, "action", |action| {
         let given = action.required("send", |action| action.object("send"))?;
-        let mut send = Fields::of(given.clone()).ok()?;
+        let mut send = BodyReader::of(given.clone()).ok()?;
         for field in ["scheduledAt", "expiresAt"] {
             if send.has(field) {
                 let detail =
                     format!("{field} has no meaning in a schedule: the schedule says when its messages are sent.");
-                action.wrong(&format!("send/{field}"), "not_in_a_schedule", detail);
+                action.add_error(&format!("send/{field}"), "not_in_a_schedule", detail);
             }
             send.discard(field);
         }
@@ -111,7 +115,7 @@ pub(super) fn read_action(fields: &mut Fields) -> Option<StoredMessage> {
 }
 
 /// `If-Match: "3"`. Returns `None` if it is absent or `*`.
-pub(super) fn expected(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
+pub(super) fn if_match_version(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
     let Some(given) = headers.get(header::IF_MATCH) else { return Ok(None) };
     match given.to_str().unwrap_or_default().trim().trim_matches('"') {
         "*" => Ok(None),
@@ -172,7 +176,7 @@ pub(crate) fn problem(error: ScheduleError) -> Problem {
 pub(super) async fn all_faults(
     api: &Api,
     caller: &Caller,
-    fields: Fields,
+    fields: BodyReader,
     timing: Option<&ScheduleTiming>,
     message: Option<&StoredMessage>,
 ) -> Result<(), Problem> {

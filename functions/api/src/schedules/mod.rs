@@ -16,12 +16,12 @@ use domain::schedule::{Occurrence, Schedule, explain as explain_schedule};
 use events::{CatchUp, CatchUpPolicy, Timestamp};
 use serde_json::{Value, json};
 
-use crate::fields::{Fields, missing};
+use crate::fields::{BodyReader, missing};
 use crate::message_body::idempotency_key;
 use crate::present::{decision, explanation_step};
-use crate::read::Query;
+use crate::read::QueryParams;
 use crate::{Api, Shared, json, read_body};
-use body::{all_faults, expected, read_action, read_catch_up, read_timing, timing_error};
+use body::{all_faults, if_match_version, read_action, read_catch_up, read_timing, timing_error};
 use present::{next_occurrence, present_handled, present_occurrence, present_schedule};
 
 pub(crate) use body::problem;
@@ -34,7 +34,7 @@ const MAX_OCCURRENCES: u32 = 50;
 const DEFAULT_OCCURRENCES: u32 = 10;
 
 fn read_count(query: RawQuery, name: &str) -> Result<usize, Problem> {
-    let mut query = Query::parse(query)?;
+    let mut query = QueryParams::parse(query)?;
     let count = query.number(name, 1..=MAX_OCCURRENCES).unwrap_or(DEFAULT_OCCURRENCES);
     query.finish()?;
     Ok(count as usize)
@@ -70,7 +70,7 @@ pub(crate) async fn create(
     body: Body,
 ) -> Result<Response, Problem> {
     let idempotency_key = idempotency_key(&headers)?;
-    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let name = fields.required("name", |fields| fields.reference("name", MAX_NAME));
     let timing = read_timing(&mut fields, None, api.app.host.now());
     let message = fields.required("action", read_action);
@@ -102,8 +102,8 @@ pub(crate) async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let expected = expected(&headers)?;
-    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let expected = if_match_version(&headers)?;
+    let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let (current, _) = schedules::find(&api.app, &caller, &id).await.map_err(problem)?;
     let name = fields.reference("name", MAX_NAME);
     let timing = read_timing(&mut fields, Some(current.timing), api.app.host.now());
@@ -133,10 +133,10 @@ pub(crate) async fn pause(
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::parse_optional(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse_optional(&read_body(body).await?)?;
     let until = fields.time("until");
     if until.is_some_and(|until| until <= api.app.host.now()) {
-        fields.wrong("until", "in_the_past", "until must lie in the future.");
+        fields.add_error("until", "in_the_past", "until must lie in the future.");
     }
     let reason = fields.reference("reason", 200);
     fields.finish()?;
@@ -150,7 +150,7 @@ pub(crate) async fn resume(
     Path(id): Path<String>,
     body: Body,
 ) -> Result<Response, Problem> {
-    Fields::parse_optional(&read_body(body).await?)?.finish()?;
+    BodyReader::parse_optional(&read_body(body).await?)?.finish()?;
     let resumed = schedules::resume(&api.app, &caller, &id).await.map_err(problem)?;
     respond(&api, &caller, StatusCode::OK, &resumed).await
 }
@@ -181,7 +181,7 @@ pub(crate) async fn preview_unsaved(
 ) -> Result<Response, Problem> {
     caller.authorise(Permission::View)?;
     let count = read_count(query, "n")?;
-    let mut fields = Fields::parse(&read_body(body).await?)?;
+    let mut fields = BodyReader::parse(&read_body(body).await?)?;
     ["name", "action", "catchUp"].iter().for_each(|field| fields.discard(field));
     let now = api.app.host.now();
     let timing = read_timing(&mut fields, None, now);
