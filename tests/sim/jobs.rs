@@ -69,7 +69,10 @@ impl Simulation {
                 let state = self.world.state();
                 let found = state.messages.iter().filter(|message| messages.contains(&message.id));
                 let batch: Vec<_> = found
-                    .map(|message| application::hint::Message { id: message.id.to_string(), body: message.hint.body() })
+                    .map(|message| application::hint::QueueMessage {
+                        id: message.id.to_string(),
+                        body: message.hint.body(),
+                    })
                     .collect();
                 drop(state);
                 let processes = &self.deliver[self.version()];

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use application::Caller;
-use application::consent::{self, addresses, person};
+use application::consent::{self, addresses};
 use application::preferences;
 use application::problem::{Kind, Problem};
 use axum::Extension;
@@ -40,7 +40,7 @@ fn recipient_key(kind: &str, id: String) -> Result<String, Problem> {
     let kind: Option<RecipientType> = kind.parse().ok();
     let is_id = !id.is_empty() && id.chars().count() <= 255 && !id.chars().any(char::is_control);
     let recipient = kind.filter(|_| is_id).map(|kind| Recipient { kind, id: Some(id) });
-    recipient.as_ref().and_then(person).ok_or_else(|| {
+    recipient.as_ref().and_then(consent::recipient_key).ok_or_else(|| {
         let kinds = RecipientType::names().join(", ");
         Problem::new(Kind::NotFound, format!("Preferences are of a {kinds}."))
     })
@@ -78,8 +78,8 @@ fn show(person: &str, preferences: &Preferences, addresses: &BTreeMap<Channel, S
 
 impl Api {
     pub(crate) async fn preferences_of(&self, caller: &Principal, person: &str) -> Result<Value, Problem> {
-        let preferences = consent::preferences(&self.app.own, &caller.tenant, person).await?;
-        let addresses = addresses(&self.app.own, &caller.tenant, person).await?;
+        let preferences = consent::preferences(&self.app.tenant_ports, &caller.tenant, person).await?;
+        let addresses = addresses(&self.app.tenant_ports, &caller.tenant, person).await?;
         Ok(show(person, &preferences, &addresses))
     }
 
@@ -191,7 +191,7 @@ pub(crate) async fn link(
     let mut fields = BodyReader::parse_optional(&read_body(body).await?)?;
     let days = fields.number("days", 1..=365).unwrap_or(LINK_DAYS);
     fields.finish()?;
-    let public_url = &api.app.own.public_url;
+    let public_url = &api.app.tenant_ports.public_url;
     if public_url.is_empty() {
         return Err(Problem::new(Kind::Conflict, "This deployment has no public address: PUBLIC_URL is not set."));
     }

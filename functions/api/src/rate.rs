@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use application::gate;
 use application::problem::{Kind, Problem};
+use application::throttle_store;
 use domain::ports::{CoordinationStore, VersionedRecord};
 use events::RateLimit;
 use events::Timestamp;
@@ -66,7 +66,7 @@ impl RequestLimiter {
         };
         let claim = (rate.burst / CLAIM_DIVISOR).max(1);
         let name = format!("requests#{key}");
-        let claimed = gate::change(limits, &name, rate, &mut record, |gate| {
+        let claimed = throttle_store::update(limits, &name, rate, &mut record, |gate| {
             (gate.limiter.try_take(claim, now), gate.quota(now).available_at)
         });
         let (granted, next) = match claimed.await {

@@ -1,6 +1,6 @@
 //! Everything about one person: shown to whoever asks for it, and erased. Counts stay, for nothing personal is in them.
 
-use application::consent::{addresses_key, person};
+use application::consent::{addresses_key, recipient_key};
 use application::execute::history_of;
 use application::hash::contact_hash;
 use application::messages::fallback_content_keys;
@@ -60,13 +60,13 @@ impl Api {
         }
         let kind: RecipientType = kind.parse().map_err(|()| unknown())?;
         let recipient = Recipient { kind, id: Some(id.to_owned()).filter(|id| !id.is_empty()) };
-        let name = person(&recipient).ok_or_else(unknown)?;
+        let name = recipient_key(&recipient).ok_or_else(unknown)?;
         Ok(DataSubject { name, address: None })
     }
 
     /// What somebody wrote to us from this address.
     async fn inbound_from(&self, caller: &Principal, address: &str) -> Result<Vec<(DocumentKey, Value)>, Problem> {
-        let (now, documents) = (self.app.host.now(), &self.app.own.documents);
+        let (now, documents) = (self.app.host.now(), &self.app.tenant_ports.documents);
         let (mut found, mut before) = (Vec::new(), None::<String>);
         loop {
             let page = documents.list_documents(&caller.tenant, "inbound", before.as_deref(), PAGE, now).await?;
@@ -157,8 +157,13 @@ impl Api {
                 self.app.objects.delete(&ObjectKey::fetched(&stream, place)).await?;
                 continue;
             };
-            let file =
-                application::files::find(&*self.app.own.documents, &caller.tenant, id, self.app.host.now()).await?;
+            let file = application::attachments::find(
+                &*self.app.tenant_ports.documents,
+                &caller.tenant,
+                id,
+                self.app.host.now(),
+            )
+            .await?;
             if file.is_some_and(|file| !file.shared) {
                 self.remove_file(caller, id).await?;
             }
@@ -177,7 +182,7 @@ impl Api {
         if let Ok(communication) = loaded.state.requested() {
             let (tenant, request) = (caller.tenant.clone(), &communication.request);
             let contact_hash = request.contact_hash.clone();
-            self.forget_address(&AddressKey { tenant, channel: request.channel, contact_hash }).await?;
+            self.erase_address(&AddressKey { tenant, channel: request.channel, contact_hash }).await?;
             let stream = CommunicationKey { tenant: caller.tenant.clone(), id: words.id };
             let by = caller.actor_id();
             self.app.executor(context).execute_loaded(&stream, loaded, Command::Erase { by }).await?;
@@ -233,14 +238,14 @@ pub(crate) async fn erase(
     }
     if let Some(address) = &subject.address {
         for channel in Channel::ALL {
-            api.forget_address(&api.contact(&caller, *channel, address)).await?;
+            api.erase_address(&api.contact(&caller, *channel, address)).await?;
         }
         for (key, _) in api.inbound_from(&caller, address).await? {
-            api.app.own.documents.delete_document(&key).await?;
+            api.app.tenant_ports.documents.delete_document(&key).await?;
             erased += 1;
         }
     }
-    api.app.own.documents.delete_document(&addresses_key(&caller.tenant, &subject.name)).await?;
+    api.app.tenant_ports.documents.delete_document(&addresses_key(&caller.tenant, &subject.name)).await?;
     Ok(answer(&kind, &id, erased, false))
 }
 

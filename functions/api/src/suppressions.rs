@@ -2,7 +2,7 @@
 
 use application::hash::contact_hash;
 use application::problem::{Kind, Problem};
-use application::suppression::{Entry, List};
+use application::suppression::{SuppressionEntry, SuppressionRegister};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -26,8 +26,8 @@ const MAX_EXPORT: usize = 10_000;
 const BY_HAND: &str = "manual";
 
 impl Api {
-    fn list(&self) -> List<'_> {
-        List { store: &*self.app.store, documents: &*self.app.own.documents }
+    fn list(&self) -> SuppressionRegister<'_> {
+        SuppressionRegister { store: &*self.app.store, documents: &*self.app.tenant_ports.documents }
     }
 
     pub(crate) fn contact(&self, caller: &Principal, channel: Channel, address: &str) -> AddressKey {
@@ -41,21 +41,28 @@ impl Api {
         channel: Channel,
         address: String,
         reason: String,
-    ) -> Result<Entry, Problem> {
+    ) -> Result<SuppressionEntry, Problem> {
         let contact = self.contact(caller, channel, &address);
         let by = caller.actor_id();
-        let entry = Entry { channel, contact: Some(address), reason, at: self.app.host.now(), by, communication: None };
+        let entry = SuppressionEntry {
+            channel,
+            contact: Some(address),
+            reason,
+            at: self.app.host.now(),
+            by,
+            communication: None,
+        };
         self.list().add(&contact, &entry).await?;
         Ok(entry)
     }
 
     /// An erased person's address, where the list shows it.
-    pub(crate) async fn forget_address(&self, contact: &AddressKey) -> Result<(), Problem> {
-        Ok(self.list().forget_address(contact, self.app.host.now()).await?)
+    pub(crate) async fn erase_address(&self, contact: &AddressKey) -> Result<(), Problem> {
+        Ok(self.list().erase_address(contact, self.app.host.now()).await?)
     }
 }
 
-fn show(entry: &Entry) -> Value {
+fn show(entry: &SuppressionEntry) -> Value {
     json!({
         "channel": entry.channel,
         "contact": entry.contact,
@@ -82,7 +89,8 @@ pub(crate) async fn list(
     query.finish()?;
     let page = api.list().page(&caller.tenant, before.as_deref(), PAGE, api.app.host.now()).await?;
     let next = page.last().filter(|_| page.len() == PAGE).map(|(name, _)| name.clone());
-    let is_asked = |entry: &Entry| channel.as_deref().is_none_or(|channel| channel == entry.channel.as_str());
+    let is_asked =
+        |entry: &SuppressionEntry| channel.as_deref().is_none_or(|channel| channel == entry.channel.as_str());
     let shown: Vec<Value> = page.iter().filter(|(_, entry)| is_asked(entry)).map(|(_, entry)| show(entry)).collect();
     Ok(json(StatusCode::OK, &json!({ "suppressions": shown, "nextCursor": next })))
 }

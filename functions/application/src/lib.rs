@@ -2,13 +2,13 @@
 
 pub mod api_keys;
 pub mod app;
+pub mod attachments;
 pub mod cache;
 pub mod caller;
 pub mod consent;
 pub mod directory;
 pub mod execute;
-pub mod files;
-pub mod gate;
+
 pub mod hash;
 pub mod hint;
 pub mod kinds;
@@ -22,6 +22,7 @@ pub mod schedules;
 pub mod settings;
 pub mod suppression;
 pub mod templates;
+pub mod throttle_store;
 pub mod time;
 
 pub use app::App;

@@ -215,7 +215,9 @@ impl From<ProviderConfigError> for Problem {
                 };
                 Problem::invalid(vec![FieldError { pointer, code: "not_usable", detail }])
             }
-            ProviderConfigError::NoSecrets => Problem::new(Kind::Conflict, "Its credentials are gone; set them again."),
+            ProviderConfigError::CredentialsMissing => {
+                Problem::new(Kind::Conflict, "Its credentials are gone; set them again.")
+            }
             ProviderConfigError::Execute(error) => error.into(),
             ProviderConfigError::Store(error) => error.into(),
         }

@@ -17,7 +17,7 @@ pub(crate) async fn show(State(webhook): Shared, uri: Uri) -> Result<Response, P
     let token = uri.path().strip_prefix("/files/").unwrap_or_default();
     let now = webhook.host.now();
     let (tenant, id) = application::hash::verify_file_token(&webhook.contact_key, token, now).ok_or_else(none)?;
-    let file = application::files::find(&*webhook.documents, &tenant, &id, now).await?;
+    let file = application::attachments::find(&*webhook.documents, &tenant, &id, now).await?;
     let gone = || Problem::new(Kind::NotFound, "This file is not there any more.");
     let file = file.ok_or_else(gone)?;
     let place = ObjectKey::upload(&tenant, &id);

@@ -19,10 +19,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use application::directory::{
-    CachedProvider, Own, ProviderDirectory, ProviderSetupError, provider_message_key, tenant_of_config,
+    CachedProvider, ProviderDirectory, ProviderSetupError, TenantPorts, provider_message_key, tenant_of_config,
 };
 use application::problem::{Kind, Problem};
-use application::suppression::{Entry, List};
+use application::suppression::{SuppressionEntry, SuppressionRegister};
 use application::{CommandContext, CommandExecutor, ExecuteError, Loaded};
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -54,7 +54,7 @@ pub struct Webhook {
     /// The deployment's own accounts.
     pub providers: Vec<Arc<dyn Provider>>,
     /// The tenants'.
-    pub own: Own,
+    pub tenant_ports: TenantPorts,
     pub directory: ProviderDirectory,
     /// For the next channel's turn.
     pub queue: Arc<dyn WorkQueue>,
@@ -144,7 +144,7 @@ impl Webhook {
         let text = |value: &axum::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         Ok(CallbackRequest {
             method: parts.method.to_string(),
-            url: format!("{}{path}", self.own.public_url),
+            url: format!("{}{path}", self.tenant_ports.public_url),
             headers: headers.map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
             body: body.to_vec(),
         })
@@ -175,10 +175,10 @@ async fn own(
     request: Request,
 ) -> Result<Response, Problem> {
     let tenant = tenant_of_config(&config).ok_or_else(no_address)?;
-    let channels = webhook.directory.configs_containing(&webhook.own, &tenant, &config).await?;
+    let channels = webhook.directory.configs_containing(&webhook.tenant_ports, &tenant, &config).await?;
     let known = channels.configs.get(&config).filter(|known| known.provider == name).ok_or_else(no_address)?;
     let CachedProvider { provider, callback_secret } =
-        match webhook.directory.connect(&webhook.own, &tenant, known, Mode::Live).await {
+        match webhook.directory.connect(&webhook.tenant_ports, &tenant, known, Mode::Live).await {
             Ok(connected) => connected,
             Err(ProviderSetupError::Store(error)) => return Err(error.into()),
             Err(error) => {
@@ -403,7 +403,7 @@ impl Webhook {
         reason: &str,
         communication: Option<CommunicationId>,
     ) -> Result<(), StoreError> {
-        let entry = Entry {
+        let entry = SuppressionEntry {
             channel: contact.channel,
             contact: address,
             reason: reason.to_owned(),
@@ -414,8 +414,8 @@ impl Webhook {
         self.list().add(contact, &entry).await
     }
 
-    pub(crate) fn list(&self) -> List<'_> {
-        List { store: &*self.store, documents: &*self.documents }
+    pub(crate) fn list(&self) -> SuppressionRegister<'_> {
+        SuppressionRegister { store: &*self.store, documents: &*self.documents }
     }
 
     /// One that did not arrive, for once. Five in a row, of as many messages, and the address is not written to again.

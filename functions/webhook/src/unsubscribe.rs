@@ -63,7 +63,7 @@ impl Webhook {
     async fn verify_link(&self, uri: &Uri) -> Result<(CommunicationKey, &'static PageText), Problem> {
         let none = || Problem::new(Kind::NotFound, "This link is not complete. Open it from the email again.");
         let token = uri.path().strip_prefix("/unsubscribe/").unwrap_or_default();
-        let key = application::hash::unsubscribed(&self.contact_key, token).ok_or_else(none)?;
+        let key = application::hash::verify_unsubscribe_token(&self.contact_key, token).ok_or_else(none)?;
         let origin = application::CommandContext::function("webhook:unsubscribe");
         let executor = application::CommandExecutor { store: &*self.store, host: &*self.host, origin: &origin };
         let loaded = executor.load(&key).await?;

@@ -354,7 +354,7 @@ pub fn all() -> Value {
         ("Mode", words(Mode::names())),
         ("Media", words(MediaKind::NAMES)),
         ("ActSubject", words(crate::audit::subjects())),
-        ("ContentType", words(application::files::types())),
+        ("ContentType", words(application::attachments::types())),
         ("KeyMode", words(crate::keys::modes())),
         ("Role", words(Role::names())),
         ("Permission", words(permissions)),

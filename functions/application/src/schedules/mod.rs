@@ -24,7 +24,7 @@ pub use run::run;
 
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
-use crate::consent::person;
+use crate::consent::recipient_key;
 use crate::execute::{self, ExecuteError, Loaded};
 use crate::messages::{self, Composed, IdempotencyKey, MessageError};
 
@@ -141,7 +141,7 @@ async fn store_message(
     let content = crate::hash::body_hash(stored);
     let body = serde_json::to_string(stored).map_err(|error| StoreError::Unreadable(error.to_string()))?;
     let key = message_key(&caller.principal.tenant, id, &content);
-    app.own.documents.put_document(&key, &body, None).await?;
+    app.tenant_ports.documents.put_document(&key, &body, None).await?;
     let request = composed.request;
     Ok(ScheduledMessage {
         content,
@@ -344,14 +344,14 @@ async fn end(app: &App, caller: &Caller, id: &str, reason: ScheduleEndReason) ->
     // `$` is the character after `#`.
     let mut before = format!("{id}$");
     loop {
-        let page = app.own.documents.list_documents(tenant, "schedule", Some(&before), 100, now).await?;
+        let page = app.tenant_ports.documents.list_documents(tenant, "schedule", Some(&before), 100, now).await?;
         let mine: Vec<String> =
             page.into_iter().map(|(name, _)| name).take_while(|name| name.starts_with(&prefix)).collect();
         let Some(last) = mine.last() else { return Ok(()) };
         before.clone_from(last);
         for name in mine {
             let key = DocumentKey { tenant: tenant.clone(), collection: "schedule", name };
-            app.own.documents.delete_document(&key).await?;
+            app.tenant_ports.documents.delete_document(&key).await?;
         }
     }
 }
@@ -388,7 +388,7 @@ pub async fn of_person(
     let mut found = Vec::new();
     for (_, state) in execute::list::<ScheduleState>(&*app.store, &caller.principal.tenant).await? {
         if let Some(schedule) = state.schedule.filter(|schedule| is_for(schedule, caller, name)) {
-            let message = message_of(&app.own, &caller.principal.tenant, &schedule).await?;
+            let message = message_of(&app.tenant_ports, &caller.principal.tenant, &schedule).await?;
             found.push((schedule, message));
         }
     }
@@ -401,6 +401,6 @@ fn is_for(schedule: &Schedule, caller: &Caller, name: &str) -> bool {
         return false;
     }
     let ScheduledMessage { recipient, contact_hash, .. } = &schedule.message;
-    let is_person = recipient.as_ref().and_then(person).is_some_and(|person| person == name);
+    let is_person = recipient.as_ref().and_then(recipient_key).is_some_and(|person| person == name);
     is_person || contact_hash.as_ref().is_some_and(|hash| name == format!("contact:{hash}"))
 }
