@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use application::attachments::{self, MAX_BYTES, UploadState, UploadedFile, types};
-use application::problem::{Kind, Problem};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::ports::{ObjectKey, Principal};
+use problem::{Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, missing, show_time};
@@ -21,7 +21,7 @@ const UPLOAD_MS: i64 = 3_600_000;
 const DOWNLOAD_MS: i64 = 900_000;
 
 fn no_file() -> Problem {
-    Problem::new(Kind::NotFound, "There is no such attachment.")
+    Problem::new(ProblemKind::NotFound, "There is no such attachment.")
 }
 
 impl Api {

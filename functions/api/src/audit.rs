@@ -2,7 +2,6 @@
 //! suppression list and its data subjects, recorded here.
 
 use application::execute::history_of_stream;
-use application::problem::Problem;
 use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
@@ -16,6 +15,7 @@ use domain::provider_configs::{ProviderConfigState, Routing};
 use domain::schedule::ScheduleState;
 use domain::templates::TemplateState;
 use events::{Channel, StreamId, TenantId, Timestamp};
+use problem::Problem;
 use serde_json::{Value, json};
 
 use crate::fields::show_time;

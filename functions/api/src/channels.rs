@@ -6,7 +6,6 @@ use application::directory::{CALLBACK_SECRET, TenantPorts};
 use application::messages::{
     self, ALLOWED_COUNTRIES, ChannelChoice, DEFAULT_REGION, Fault, Field, MessageError, NewContent, NewMessage,
 };
-use application::problem::{Kind, Problem};
 use application::provider_configs::{self, GivenSettings, ProviderConfigChange, ProviderConfigError};
 use application::{Caller, throttle_store};
 use axum::Extension;
@@ -19,6 +18,7 @@ use domain::provider::{AccountQueryError, Balance, ProviderKind};
 use domain::provider_configs::{RoutingCommand, TenantProviderConfig, TenantProviderConfigs};
 use events::RateLimit;
 use events::{Channel, MessageType, Priority, Timestamp};
+use problem::{Problem, ProblemKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ const BALANCE_TTL_MS: i64 = 3_600_000;
 const QUERY_TIMEOUT_MS: u64 = 5_000;
 
 fn no_provider() -> Problem {
-    Problem::new(Kind::Unavailable, "The provider did not answer. Try again.")
+    Problem::new(ProblemKind::Unavailable, "The provider did not answer. Try again.")
 }
 
 impl Api {
@@ -110,10 +110,10 @@ impl Api {
         let provider = provider_configs::connect(&self.app, caller, config).await?;
         let balance = provider.balance(QUERY_TIMEOUT_MS).await.map_err(|error| match error {
             AccountQueryError::Unsupported => {
-                Problem::new(Kind::Conflict, format!("{} has no balance to ask for.", config.provider))
+                Problem::new(ProblemKind::Conflict, format!("{} has no balance to ask for.", config.provider))
             }
             AccountQueryError::CredentialsRejected(code) => {
-                Problem::new(Kind::Conflict, format!("The provider refuses the credentials ({code})."))
+                Problem::new(ProblemKind::Conflict, format!("The provider refuses the credentials ({code})."))
             }
             AccountQueryError::NoResponse(_) => no_provider(),
         })?;

@@ -30,7 +30,6 @@ pub mod tokens;
 
 use std::sync::Arc;
 
-use application::problem::{Kind, Problem};
 use application::{App, Caller, CommandContext};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -41,6 +40,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use domain::ports::Principal;
 use events::CommunicationId;
+use problem::{Problem, ProblemKind};
 
 pub use routes::{ROUTES, Route};
 
@@ -82,15 +82,15 @@ pub fn router(api: Arc<Api>) -> Router {
 }
 
 fn not_found() -> Problem {
-    Problem::new(Kind::NotFound, "There is no such communication.")
+    Problem::new(ProblemKind::NotFound, "There is no such communication.")
 }
 
 async fn route_not_found() -> Problem {
-    Problem::new(Kind::NotFound, "There is nothing at this address.")
+    Problem::new(ProblemKind::NotFound, "There is nothing at this address.")
 }
 
 async fn method_not_allowed() -> Problem {
-    Problem::new(Kind::MethodNotAllowed, "This address takes other methods.")
+    Problem::new(ProblemKind::MethodNotAllowed, "This address takes other methods.")
 }
 
 async fn health() -> Response {
@@ -99,7 +99,7 @@ async fn health() -> Response {
 
 /// The page that a problem's `type` points at.
 async fn problem_page(Path(slug): Path<String>) -> Result<Response, Problem> {
-    let page = problem_text(&slug).ok_or_else(|| Problem::new(Kind::NotFound, "There is no such problem."))?;
+    let page = problem_text(&slug).ok_or_else(|| Problem::new(ProblemKind::NotFound, "There is no such problem."))?;
     let html = HeaderValue::from_static("text/markdown; charset=utf-8");
     Ok(([(header::CONTENT_TYPE, html)], page).into_response())
 }
@@ -115,7 +115,7 @@ async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> R
     let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let key = header.and_then(|value| value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")));
     let missing = "Send an API key: `Authorization: Bearer td_…`.";
-    let key = key.ok_or_else(|| Problem::new(Kind::Unauthenticated, missing))?.trim();
+    let key = key.ok_or_else(|| Problem::new(ProblemKind::Unauthenticated, missing))?.trim();
     let (principal, key_hash) = match &api.issuer {
         Some(issuer) if tokens::is_token(key) => {
             let user = issuer.principal(key, api.app.host.now()).await?;
@@ -125,7 +125,7 @@ async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> R
         _ => {
             let hash = application::hash::key_hash(key);
             let principal = api.app.principal(&hash).await?;
-            (principal.ok_or_else(|| Problem::new(Kind::Unauthenticated, UNKNOWN_KEY))?, hash)
+            (principal.ok_or_else(|| Problem::new(ProblemKind::Unauthenticated, UNKNOWN_KEY))?, hash)
         }
     };
     api.requests.allow(&*api.app.limits, &key_hash, api.app.host.now()).await?;
@@ -167,7 +167,7 @@ fn command_context(principal: &Principal, headers: &HeaderMap) -> CommandContext
 
 async fn read_body(body: Body) -> Result<Bytes, Problem> {
     let too_large =
-        |_| Problem::new(Kind::TooLarge, "A body may have 256 KB. Upload attachments: POST /api/attachments.");
+        |_| Problem::new(ProblemKind::TooLarge, "A body may have 256 KB. Upload attachments: POST /api/attachments.");
     to_bytes(body, MAX_BODY).await.map_err(too_large)
 }
 

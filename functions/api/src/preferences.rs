@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use application::Caller;
 use application::consent::{self, addresses};
 use application::preferences;
-use application::problem::{Kind, Problem};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -15,6 +14,7 @@ use domain::address;
 use domain::ports::Principal;
 use domain::preferences::{DEFAULT_CHANNELS, DEFAULTS, PreferenceChange, Preferences, Statement};
 use events::{Channel, MessageType, PreferenceEvent, Recipient, RecipientType, RecordedEvent};
+use problem::{Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, show_time};
@@ -42,7 +42,7 @@ fn recipient_key(kind: &str, id: String) -> Result<String, Problem> {
     let recipient = kind.filter(|_| is_id).map(|kind| Recipient { kind, id: Some(id) });
     recipient.as_ref().and_then(consent::recipient_key).ok_or_else(|| {
         let kinds = RecipientType::names().join(", ");
-        Problem::new(Kind::NotFound, format!("Preferences are of a {kinds}."))
+        Problem::new(ProblemKind::NotFound, format!("Preferences are of a {kinds}."))
     })
 }
 
@@ -193,7 +193,10 @@ pub(crate) async fn link(
     fields.finish()?;
     let public_url = &api.app.tenant_ports.public_url;
     if public_url.is_empty() {
-        return Err(Problem::new(Kind::Conflict, "This deployment has no public address: PUBLIC_URL is not set."));
+        return Err(Problem::new(
+            ProblemKind::Conflict,
+            "This deployment has no public address: PUBLIC_URL is not set.",
+        ));
     }
     let until = api.app.host.now() + days as i64 * DAY_MS;
     let token = application::hash::preferences_token(&api.app.contact_key, &caller.principal.tenant, &person, until);

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use application::directory::{TenantPorts, tenant_of_config};
-use application::problem::{Kind, Problem};
 use application::provider_configs;
 use application::{Caller, throttle_store};
 use axum::Extension;
@@ -15,6 +14,7 @@ use domain::ports::{ProviderConfig, StoreError};
 use domain::provider_configs::{RoutingCommand, TenantProviderConfigs};
 use domain::throttle::ProviderThrottle;
 use events::{Channel, Mode};
+use problem::{Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, show_time};
@@ -22,7 +22,7 @@ use crate::read::QueryParams;
 use crate::{Api, Shared, json, read_body};
 
 fn no_provider() -> Problem {
-    Problem::new(Kind::NotFound, "There is no such provider configuration; GET /api/providers lists them.")
+    Problem::new(ProblemKind::NotFound, "There is no such provider configuration; GET /api/providers lists them.")
 }
 
 /// One configuration as it stands.

@@ -4,7 +4,6 @@ use application::consent::{addresses_key, recipient_key};
 use application::execute::history_of;
 use application::hash::contact_hash;
 use application::messages::fallback_content_keys;
-use application::problem::{Kind, Problem};
 use application::schedules;
 use application::{Caller, CommandContext, Loaded};
 use axum::Extension;
@@ -18,6 +17,7 @@ use domain::communication_view::project;
 use domain::message::MessageContent;
 use domain::ports::{AddressKey, CommunicationKey, ContentKey, DocumentKey, ObjectKey, Principal};
 use events::{Channel, Mode, Recipient, RecipientType, Timestamp};
+use problem::{Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::BodyReader;
@@ -50,7 +50,7 @@ impl Api {
     fn subject(&self, caller: &Principal, kind: &str, id: &str) -> Result<DataSubject, Problem> {
         let unknown = || {
             let kinds = RecipientType::names().join(", ");
-            Problem::new(Kind::NotFound, format!("A subject is a {kinds}, or an address."))
+            Problem::new(ProblemKind::NotFound, format!("A subject is a {kinds}, or an address."))
         };
         if kind == "address" {
             let normal = Channel::ALL.iter().find_map(|channel| address::normalise(*channel, id, None).ok());

@@ -1,7 +1,6 @@
 //! The suppression list, as people keep it: shown, added to, taken from, brought in and out as CSV.
 
 use application::hash::contact_hash;
-use application::problem::{Kind, Problem};
 use application::suppression::{SuppressionEntry, SuppressionRegister};
 use axum::Extension;
 use axum::body::Body;
@@ -11,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use domain::address;
 use domain::ports::{AddressKey, Principal};
 use events::Channel;
+use problem::{Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, missing, show_time};
@@ -130,14 +130,14 @@ pub(crate) async fn remove(
     let mut query = QueryParams::parse(query)?;
     let (channel, given) = (query.choice("channel", &Channel::names()), query.text("contact"));
     query.finish()?;
-    let missing = || Problem::new(Kind::Malformed, "Say which: ?channel=email&contact=ada@example.com.");
+    let missing = || Problem::new(ProblemKind::Malformed, "Say which: ?channel=email&contact=ada@example.com.");
     let channel: Channel = channel.and_then(|channel| channel.parse().ok()).ok_or_else(missing)?;
     let given = given.ok_or_else(missing)?;
     let address = address::normalise(channel, &given, None);
-    let address = address.map_err(|error| Problem::new(Kind::Malformed, format!("contact {error}.")))?;
+    let address = address.map_err(|error| Problem::new(ProblemKind::Malformed, format!("contact {error}.")))?;
     let contact = api.contact(&caller, channel, &address);
     if api.app.store.suppression(&contact).await?.is_none() {
-        return Err(Problem::new(Kind::NotFound, "This address is not on the list."));
+        return Err(Problem::new(ProblemKind::NotFound, "This address is not on the list."));
     }
     let data = json!({ "channel": channel, "contactHash": contact.contact_hash });
     api.record_action(&caller, "suppressions", "SuppressionRemoved", data).await?;
@@ -153,11 +153,14 @@ pub(crate) async fn import(
 ) -> Result<Response, Problem> {
     let body = read_body(body).await?;
     let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(&*body);
-    let malformed = |error: csv::Error| Problem::new(Kind::Malformed, format!("Not CSV: {error}."));
+    let malformed = |error: csv::Error| Problem::new(ProblemKind::Malformed, format!("Not CSV: {error}."));
     let names = reader.headers().map_err(malformed)?.clone();
     let column = |name: &str| names.iter().position(|known| known.eq_ignore_ascii_case(name));
     let (Some(of_channel), Some(of_contact)) = (column("channel"), column("contact")) else {
-        return Err(Problem::new(Kind::Malformed, "The first line names the columns: channel, contact and reason."));
+        return Err(Problem::new(
+            ProblemKind::Malformed,
+            "The first line names the columns: channel, contact and reason.",
+        ));
     };
     let of_reason = column("reason");
     api.record_action(&caller, "suppressions", "SuppressionsImported", json!({ "bytes": body.len() })).await?;
@@ -165,7 +168,7 @@ pub(crate) async fn import(
     for (place, row) in reader.records().enumerate() {
         let line = place + 2;
         if MAX_ROWS <= place {
-            return Err(Problem::new(Kind::TooLarge, format!("{MAX_ROWS} rows at once; {added} are added.")));
+            return Err(Problem::new(ProblemKind::TooLarge, format!("{MAX_ROWS} rows at once; {added} are added.")));
         }
         let row = row.map_err(malformed)?;
         let cell = |column: usize| row.get(column).unwrap_or_default();
@@ -190,7 +193,7 @@ pub(crate) async fn import(
 pub(crate) async fn export(State(api): Shared, Extension(caller): Extension<Principal>) -> Result<Response, Problem> {
     api.record_action(&caller, "suppressions", "SuppressionsExported", json!({})).await?;
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let broken = |error: csv::Error| Problem::new(Kind::Internal, error.to_string());
+    let broken = |error: csv::Error| Problem::new(ProblemKind::Internal, error.to_string());
     writer.write_record(["channel", "contact", "reason", "createdAt", "createdBy"]).map_err(broken)?;
     let (mut before, mut rows) = (None::<String>, 0);
     loop {
@@ -206,7 +209,7 @@ pub(crate) async fn export(State(api): Shared, Extension(caller): Extension<Prin
             break;
         }
     }
-    let bytes = writer.into_inner().map_err(|error| Problem::new(Kind::Internal, error.to_string()))?;
+    let bytes = writer.into_inner().map_err(|error| Problem::new(ProblemKind::Internal, error.to_string()))?;
     let headers = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
         (header::CONTENT_DISPOSITION, "attachment; filename=\"suppressions.csv\""),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use application::problem::{FieldError, Kind, Problem};
 use application::templates::{self, NewTemplate, TemplateChange, TemplateContent, TemplateError, VisibleTemplate};
 use application::{Caller, ExecuteError};
 use axum::Extension;
@@ -14,6 +13,7 @@ use domain::message::RenderedMessage;
 use domain::render::{CompiledTemplate, RenderError, RenderInput, TemplatePart, render};
 use domain::templates::{DEFAULT_LOCALE, Rejection, SystemTemplate, Template, TemplateVersion, all};
 use events::{Channel, MessageType, TemplateRef};
+use problem::{FieldError, Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, missing, show_time};
@@ -59,7 +59,7 @@ fn present_tenant_template(own: &Template) -> Value {
 fn compiled(builtin: &SystemTemplate) -> Result<CompiledTemplate, Problem> {
     let channel = builtin.channel.unwrap_or(Channel::Email);
     let compiled = CompiledTemplate::new(channel, builtin.subject, builtin.body);
-    compiled.map_err(|(_, error)| Problem::new(Kind::Internal, error.to_string()))
+    compiled.map_err(|(_, error)| Problem::new(ProblemKind::Internal, error.to_string()))
 }
 
 fn show_system(builtin: &SystemTemplate) -> Result<Value, Problem> {
@@ -290,7 +290,7 @@ fn if_match_version(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
         text => text
             .parse()
             .map(Some)
-            .map_err(|_| Problem::new(Kind::Malformed, "If-Match is the ETag of a template, such as \"3\".")),
+            .map_err(|_| Problem::new(ProblemKind::Malformed, "If-Match is the ETag of a template, such as \"3\".")),
     }
 }
 
@@ -327,7 +327,7 @@ pub(crate) async fn patch(
     let changed = templates::change(&api.app, &caller, &id, change).await;
     let own = changed.map_err(|error| match error {
         TemplateError::Execute(ExecuteError::Rejected(Rejection::Changed(latest))) if expected.is_some() => {
-            Problem::new(Kind::PreconditionFailed, format!("Version {latest} is the newest."))
+            Problem::new(ProblemKind::PreconditionFailed, format!("Version {latest} is the newest."))
         }
         error => error.into(),
     })?;

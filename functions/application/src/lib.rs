@@ -14,7 +14,6 @@ pub mod hint;
 pub mod kinds;
 pub mod messages;
 pub mod preferences;
-pub mod problem;
 pub mod process;
 pub mod provider_configs;
 pub mod retention;

@@ -21,7 +21,6 @@ use std::sync::Arc;
 use application::directory::{
     CachedProvider, ProviderDirectory, ProviderSetupError, TenantPorts, provider_message_key, tenant_of_config,
 };
-use application::problem::{Kind, Problem};
 use application::suppression::{SuppressionEntry, SuppressionRegister};
 use application::{CommandContext, CommandExecutor, ExecuteError, Loaded};
 use axum::Router;
@@ -39,6 +38,7 @@ use domain::ports::{
 use domain::provider::{CallbackRequest, MessageRef, ParsedCallback, Provider, ProviderReport};
 use events::{AttemptId, Channel, CommunicationId, Mode, ReportedStatus, TenantId};
 use futures_util::future::join_all;
+use problem::{Problem, ProblemKind};
 
 /// Bytes of a callback, at most: providers send batches.
 const MAX_BODY: usize = 1024 * 1024;
@@ -126,18 +126,21 @@ enum MatchResult {
 }
 
 fn forbidden(why: &str) -> Problem {
-    Problem::new(Kind::SignatureInvalid, format!("The signature is missing or wrong: {why}. Nothing was stored."))
+    Problem::new(
+        ProblemKind::SignatureInvalid,
+        format!("The signature is missing or wrong: {why}. Nothing was stored."),
+    )
 }
 
 fn no_address() -> Problem {
-    Problem::new(Kind::NotFound, "There is no such channel, or the secret in its address is wrong.")
+    Problem::new(ProblemKind::NotFound, "There is no such channel, or the secret in its address is wrong.")
 }
 
 impl Webhook {
     /// A request as it came, under the address that providers know.
     async fn read(&self, request: Request) -> Result<CallbackRequest, Problem> {
         let (parts, body): (_, Body) = request.into_parts();
-        let too_large = |_| Problem::new(Kind::TooLarge, "A callback may have 1 MB.");
+        let too_large = |_| Problem::new(ProblemKind::TooLarge, "A callback may have 1 MB.");
         let body = to_bytes(body, MAX_BODY).await.map_err(too_large)?;
         let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
         let headers = parts.headers.iter();
@@ -218,7 +221,7 @@ impl Webhook {
                         self.keep(owner, provider, request, log::Outcome::Unreadable(why)).await;
                     }
                     return Err(Problem::new(
-                        Kind::Malformed,
+                        ProblemKind::Malformed,
                         format!("Not a callback of {}: {why}.", account.provider),
                     ));
                 }
@@ -329,7 +332,7 @@ impl Webhook {
             None => Ok(StatusCode::NO_CONTENT),
             Some(error) => {
                 tracing::error!(provider, %error, "a callback could not be stored");
-                Err(Problem::new(Kind::Unavailable, "Send it again."))
+                Err(Problem::new(ProblemKind::Unavailable, "Send it again."))
             }
         }
     }

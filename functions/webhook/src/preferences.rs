@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use application::consent::{preferences, preferences_stream};
-use application::problem::{Kind, Problem};
 use application::{CommandContext, CommandExecutor};
 use axum::body::Bytes;
 use axum::extract::State;
@@ -11,6 +10,7 @@ use axum::http::{HeaderMap, Uri, header};
 use axum::response::Response;
 use domain::preferences::{Command, DEFAULTS, Preferences};
 use events::{Channel, TenantId};
+use problem::{Problem, ProblemKind};
 
 use crate::page::page;
 use crate::{Shared, Webhook};
@@ -87,7 +87,7 @@ impl Webhook {
         let token = uri.path().strip_prefix("/preferences/").unwrap_or_default();
         let detail = "This link is not complete, or its time is over. Ask for a new one.";
         application::hash::verify_preferences_token(&self.contact_key, token, self.host.now())
-            .ok_or_else(|| Problem::new(Kind::NotFound, detail))
+            .ok_or_else(|| Problem::new(ProblemKind::NotFound, detail))
     }
 }
 

@@ -1,11 +1,11 @@
 //! Facts about messages that nobody knows yet: a callback may come before our own note of the provider's id.
 
 use application::hint::QueueMessage;
-use application::problem::Problem;
 use domain::ports::{DocumentKey, UnmatchedRetry};
 use domain::provider::ProviderReport;
 use events::TenantId;
 use futures_util::future::join_all;
+use problem::Problem;
 use serde::{Deserialize, Serialize};
 
 use crate::{Webhook, log};

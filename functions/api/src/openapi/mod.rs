@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::OnceLock;
 
-use application::problem::{Kind, Problem};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use problem::{Problem, ProblemKind};
 use serde_json::{Map, Value, json};
 
 use crate::routes::{ROUTES, Route};
@@ -77,21 +77,26 @@ fn present(route: &Route, operation: &Operation) -> Value {
     let is_public = route.permission.is_none();
     let mut kinds = Vec::new();
     if !is_public {
-        kinds.extend([Kind::Unauthenticated, Kind::Forbidden, Kind::TooManyRequests, Kind::Unavailable]);
+        kinds.extend([
+            ProblemKind::Unauthenticated,
+            ProblemKind::Forbidden,
+            ProblemKind::TooManyRequests,
+            ProblemKind::Unavailable,
+        ]);
     }
     if path.contains('{') {
-        kinds.push(Kind::NotFound);
+        kinds.push(ProblemKind::NotFound);
     }
     if !operation.query.is_empty() || !operation.headers.is_empty() || !operation.body.is_empty() || !is_public {
-        kinds.push(Kind::Malformed);
+        kinds.push(ProblemKind::Malformed);
     }
     if !operation.body.is_empty() {
-        kinds.extend([Kind::TooLarge, Kind::Invalid]);
+        kinds.extend([ProblemKind::TooLarge, ProblemKind::Invalid]);
     }
     kinds.extend(operation.problems);
     let mut responses: BTreeMap<String, Value> = BTreeMap::new();
     for kind in kinds {
-        let (slug, status, title) = kind.describe();
+        let (slug, status, title) = kind.slug_status_title();
         let about = format!("`{slug}`: {title}.");
         let example = || Problem::new(kind, format!("{title}.")).body();
         let at = responses.entry(status.as_str().to_owned()).or_insert_with(

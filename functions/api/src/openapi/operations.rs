@@ -1,7 +1,7 @@
 //! Every operation, in the order of the documentation.
 
-use application::problem::Kind;
-use application::problem::Kind::{Conflict, IdempotencyKeyReused, NotFound, PreconditionFailed, RecipientSuppressed};
+use problem::ProblemKind;
+use problem::ProblemKind::{Conflict, IdempotencyKeyReused, NotFound, PreconditionFailed, RecipientSuppressed};
 
 /// What one route does.
 #[derive(Clone, Copy)]
@@ -21,7 +21,7 @@ pub struct Operation {
     /// The name of its schema; a media type for what is no JSON; empty for none.
     pub answer: &'static str,
     /// Beside those that every operation may answer.
-    pub problems: &'static [Kind],
+    pub problems: &'static [ProblemKind],
 }
 
 const fn operation(id: &'static str, summary: &'static str) -> Operation {
@@ -65,7 +65,7 @@ impl Operation {
         Operation { also, ..self }
     }
 
-    const fn problems(self, problems: &'static [Kind]) -> Operation {
+    const fn problems(self, problems: &'static [ProblemKind]) -> Operation {
         Operation { problems, ..self }
     }
 }

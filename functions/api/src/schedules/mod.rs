@@ -4,7 +4,6 @@ mod body;
 mod present;
 
 use application::Caller;
-use application::problem::Problem;
 use application::schedules::{self, NewSchedule, ScheduleChange, message_of};
 use axum::Extension;
 use axum::body::Body;
@@ -14,6 +13,7 @@ use axum::response::Response;
 use domain::access::Permission;
 use domain::schedule::{Occurrence, Schedule, explain as explain_schedule};
 use events::{CatchUp, CatchUpPolicy, Timestamp};
+use problem::Problem;
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, missing};
