@@ -1,10 +1,12 @@
 //! Everything about one person: shown to whoever asks for it, and erased. Counts stay, for nothing personal is in them.
 
+use application::actions::{self, Action, SubjectRef};
 use application::consent::{addresses_key, recipient_key};
 use application::execute::history_of;
 use application::hash::contact_hash;
 use application::messages::fallback_content_keys;
 use application::schedules;
+use application::suppressions::{address_key, erase_address};
 use application::{Caller, CommandContext, Loaded};
 use axum::Extension;
 use axum::body::Body;
@@ -37,11 +39,11 @@ struct DataSubject {
 }
 
 impl DataSubject {
-    /// As the record of acts has it: an address is its hash.
-    fn recorded_actions(&self, kind: &str, id: &str) -> Value {
+    /// The data subject as the record of actions names it: an address is its hash.
+    fn as_recorded(&self, kind: &str, id: &str) -> SubjectRef {
         match self.name.strip_prefix("contact:").filter(|_| self.address.is_some()) {
-            Some(hash) => json!({ "contactHash": hash }),
-            None => json!({ "subjectType": kind, "subjectId": id }),
+            Some(hash) => SubjectRef::Address { contact_hash: hash.to_owned() },
+            None => SubjectRef::Recipient { subject_type: kind.to_owned(), subject_id: id.to_owned() },
         }
     }
 }
@@ -102,7 +104,12 @@ pub(crate) async fn export(
     query.finish()?;
     let subject = api.subject(&caller, &kind, &id)?;
     if before.is_none() {
-        api.record_action(&caller, "subjects", "SubjectExported", subject.recorded_actions(&kind, &id)).await?;
+        actions::record(
+            &api.app,
+            &Caller::new(caller.clone()),
+            &Action::SubjectExported(subject.as_recorded(&kind, &id)),
+        )
+        .await?;
     }
     let now = api.app.host.now();
     let page = api.app.vault.list_for_data_subject(&caller.tenant, &subject.name, before.as_deref(), PAGE, now).await?;
@@ -182,7 +189,7 @@ impl Api {
         if let Ok(communication) = loaded.state.requested() {
             let (tenant, request) = (caller.tenant.clone(), &communication.request);
             let contact_hash = request.contact_hash.clone();
-            self.erase_address(&AddressKey { tenant, channel: request.channel, contact_hash }).await?;
+            erase_address(&self.app, &AddressKey { tenant, channel: request.channel, contact_hash }).await?;
             let stream = CommunicationKey { tenant: caller.tenant.clone(), id: words.id };
             let by = caller.actor_id();
             self.app.executor(context).execute_loaded(&stream, loaded, Command::Erase { by }).await?;
@@ -201,7 +208,8 @@ pub(crate) async fn erase(
 ) -> Result<Response, Problem> {
     BodyReader::parse_optional(&read_body(body).await?)?.finish()?;
     let subject = api.subject(&caller, &kind, &id)?;
-    api.record_action(&caller, "subjects", "SubjectErased", subject.recorded_actions(&kind, &id)).await?;
+    actions::record(&api.app, &Caller::new(caller.clone()), &Action::SubjectErased(subject.as_recorded(&kind, &id)))
+        .await?;
     let context = command_context(&caller, &headers);
     // First: a schedule would go on writing to them.
     let schedules = schedules::erase(&api.app, &Caller::new(caller.clone()), &subject.name).await;
@@ -238,7 +246,7 @@ pub(crate) async fn erase(
     }
     if let Some(address) = &subject.address {
         for channel in Channel::ALL {
-            api.erase_address(&api.contact(&caller, *channel, address)).await?;
+            erase_address(&api.app, &address_key(&api.app, &caller.tenant, *channel, address)).await?;
         }
         for (key, _) in api.inbound_from(&caller, address).await? {
             api.app.tenant_ports.documents.delete_document(&key).await?;

@@ -1,5 +1,6 @@
 //! The use cases of Tidings, and the loop that they share: load a stream, decide, append.
 
+pub mod actions;
 pub mod api_keys;
 pub mod app;
 pub mod attachments;
@@ -8,7 +9,6 @@ pub mod caller;
 pub mod consent;
 pub mod directory;
 pub mod execute;
-
 pub mod hash;
 pub mod hint;
 pub mod kinds;
@@ -20,6 +20,7 @@ pub mod retention;
 pub mod schedules;
 pub mod settings;
 pub mod suppression;
+pub mod suppressions;
 pub mod templates;
 pub mod throttle_store;
 pub mod time;

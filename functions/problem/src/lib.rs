@@ -8,6 +8,7 @@ use application::api_keys::ApiKeyError;
 use application::caller::Forbidden;
 use application::preferences::PreferenceError;
 use application::provider_configs::ProviderConfigError;
+use application::suppressions::SuppressionError;
 use application::templates::TemplateError;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -248,6 +249,17 @@ impl From<PreferenceError> for Problem {
             PreferenceError::Forbidden(forbidden) => forbidden.into(),
             PreferenceError::Execute(error) => error.into(),
             PreferenceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SuppressionError> for Problem {
+    fn from(error: SuppressionError) -> Self {
+        match error {
+            SuppressionError::Forbidden(forbidden) => forbidden.into(),
+            SuppressionError::Address(error) => Problem::new(ProblemKind::Malformed, format!("contact {error}.")),
+            SuppressionError::NotListed => Problem::new(ProblemKind::NotFound, "This address is not on the list."),
+            SuppressionError::Store(error) => error.into(),
         }
     }
 }
