@@ -299,7 +299,7 @@ async fn no_attempt_begins_with_too_little_time_left() {
 async fn one_bad_message_does_not_hold_up_its_batch() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
-    let message = |id: &str, body: String| application::hint::Message { id: id.to_owned(), body };
+    let message = |id: &str, body: String| application::hint::QueueMessage { id: id.to_owned(), body };
     let good = hint_body(&key);
     let unknown = good.replace(&key.id.to_string(), "com_00000000000000000000000000000000");
     let batch = vec![message("m1", "{not json".to_owned()), message("m2", good), message("m3", unknown)];
@@ -315,9 +315,9 @@ async fn a_poison_message_becomes_an_event_and_an_alert() {
     let door = DeadLetter { store: harness.store.clone(), alerts: harness.alerts.clone(), host: harness.host.clone() };
     let body = hint_body(&key);
     let messages = vec![
-        application::hint::Message { id: "m1".into(), body: body.clone() },
-        application::hint::Message { id: "m2".into(), body: "not ours".into() },
-        application::hint::Message { id: "m3".into(), body },
+        application::hint::QueueMessage { id: "m1".into(), body: body.clone() },
+        application::hint::QueueMessage { id: "m2".into(), body: "not ours".into() },
+        application::hint::QueueMessage { id: "m3".into(), body },
     ];
     assert_eq!(door.batch(messages).await, [] as [String; 0]);
     assert_eq!(lifecycle(&harness, &key).await, Lifecycle::DeadLettered(DeadLetterReason::Poison));

@@ -1,16 +1,16 @@
 //! The clear answer to every wrong request.
 
-use application::problem::Kind;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::ports::{ApiKeyStore, Principal};
 use events::Mode;
+use problem::ProblemKind;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tests::server::{Answer, TestServer, email, eventually};
 
-fn is_problem(answer: &Answer, kind: Kind) {
-    let (slug, status, title) = kind.describe();
+fn is_problem(answer: &Answer, kind: ProblemKind) {
+    let (slug, status, title) = kind.slug_status_title();
     assert_eq!(answer.status.as_u16(), status.as_u16(), "{}", answer.body);
     assert_eq!(answer.headers["content-type"], "application/problem+json");
     assert_eq!(answer.text("/type"), format!("/docs/problems/{slug}"));
@@ -68,7 +68,7 @@ async fn each_wrong_field_is_named() {
             body[name] = value.clone();
         }
         let answer = server.post("/api/communications/send", body).await;
-        is_problem(&answer, Kind::Invalid);
+        is_problem(&answer, ProblemKind::Invalid);
         assert!(faults(&answer).contains(&(pointer.to_owned(), code.to_owned())), "{change}: {}", answer.body);
     }
     let sms = json!({ "channel": "sms", "type": "invoice", "recipientContact": "12", "content": "x" });
@@ -81,7 +81,7 @@ async fn each_wrong_field_is_named() {
 async fn all_validation_errors_are_reported_at_once() {
     let server = TestServer::new().await;
     let answer = server.post("/api/communications/send", json!({ "type": "poem", "x": 1 })).await;
-    is_problem(&answer, Kind::Invalid);
+    is_problem(&answer, ProblemKind::Invalid);
     let codes: Vec<(String, String)> = faults(&answer);
     let codes: Vec<(&str, &str)> = codes.iter().map(|(p, c)| (p.as_str(), c.as_str())).collect();
     assert_eq!(
@@ -131,13 +131,13 @@ async fn bodies_that_are_not_ours_are_refused() {
     let send =
         async |body: Vec<u8>| server.answer(server.request(Method::POST, "/api/communications/send").body(body)).await;
     for body in [&b"{"[..], b"", b"[]", b"null", b"\xff\xfe", b"{\"channel\":\"email\"}}"] {
-        is_problem(&send(body.to_vec()).await, Kind::Malformed);
+        is_problem(&send(body.to_vec()).await, ProblemKind::Malformed);
     }
     let mut large = email("a@b.co");
     large["content"] = json!("x".repeat(256 * 1024));
-    is_problem(&send(large.to_string().into_bytes()).await, Kind::TooLarge);
+    is_problem(&send(large.to_string().into_bytes()).await, ProblemKind::TooLarge);
     let request = server.request(Method::POST, "/api/communications/send").header("idempotency-key", "x".repeat(256));
-    is_problem(&server.answer(request.json(&email("a@b.co"))).await, Kind::Malformed);
+    is_problem(&server.answer(request.json(&email("a@b.co"))).await, ProblemKind::Malformed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,7 +150,7 @@ async fn only_known_keys_enter() {
             request = request.header("authorization", header);
         }
         let answer = server.answer(request).await;
-        is_problem(&answer, Kind::Unauthenticated);
+        is_problem(&answer, ProblemKind::Unauthenticated);
         assert_eq!(answer.headers["www-authenticate"], "Bearer");
     }
     let health = server.answer(server.client.get(format!("{}/health", server.local.url))).await;
@@ -178,7 +178,7 @@ async fn another_tenants_communication_is_not_there() {
             (Method::POST, format!("{path}/resend")),
         ] {
             let answer = server.answer(as_other(method.clone(), &path)).await;
-            is_problem(&answer, Kind::NotFound);
+            is_problem(&answer, ProblemKind::NotFound);
         }
         let list = server.answer(as_other(Method::GET, "/api/communications")).await;
         assert_eq!(list.body["results"], json!([]), "{key}");
@@ -197,10 +197,16 @@ async fn unknown_ids_addresses_and_methods_have_their_answers() {
         "/nothing",
         "/docs/problems/nothing",
     ] {
-        is_problem(&server.get(path).await, Kind::NotFound);
+        is_problem(&server.get(path).await, ProblemKind::NotFound);
     }
-    is_problem(&server.answer(server.request(Method::DELETE, "/api/communications")).await, Kind::MethodNotAllowed);
-    is_problem(&server.answer(server.request(Method::GET, "/api/communications/send")).await, Kind::MethodNotAllowed);
+    is_problem(
+        &server.answer(server.request(Method::DELETE, "/api/communications")).await,
+        ProblemKind::MethodNotAllowed,
+    );
+    is_problem(
+        &server.answer(server.request(Method::GET, "/api/communications/send")).await,
+        ProblemKind::MethodNotAllowed,
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -221,11 +227,11 @@ async fn lists_refuse_what_they_do_not_know() {
         ("colour=red".to_owned(), "colour", "unknown_parameter"),
     ] {
         let answer = server.get(&format!("/api/communications?{query}")).await;
-        is_problem(&answer, Kind::Malformed);
+        is_problem(&answer, ProblemKind::Malformed);
         assert_eq!(faults(&answer), [(pointer.to_owned(), code.to_owned())], "{query}");
     }
     for query in ["startDate=2026-02-02&endDate=2026-01-01", "startDate=2020-01-01&endDate=2026-01-01", "x=1"] {
-        is_problem(&server.get(&format!("/api/communications/stats?{query}")).await, Kind::Malformed);
+        is_problem(&server.get(&format!("/api/communications/stats?{query}")).await, ProblemKind::Malformed);
     }
 }
 
@@ -257,8 +263,8 @@ async fn pages_follow_their_cursor_and_no_other_question() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_problem_has_its_page() {
     let server = TestServer::new().await;
-    for kind in Kind::ALL {
-        let (slug, _, title) = kind.describe();
+    for kind in ProblemKind::ALL {
+        let (slug, _, title) = kind.slug_status_title();
         let page = server.get(&format!("/docs/problems/{slug}")).await;
         assert_eq!(page.status, StatusCode::OK, "{slug}");
         assert!(page.text("").contains(title), "{slug}: {}", page.body);
@@ -274,12 +280,12 @@ async fn development_routes_refuse_nonsense_and_other_hosts() {
         ("/_dev/clock", json!({ "advanceMs": -1 })),
         ("/_dev/clock", json!({ "advance": 1 })),
     ] {
-        is_problem(&server.post(path, body).await, Kind::Malformed);
+        is_problem(&server.post(path, body).await, ProblemKind::Malformed);
     }
-    is_problem(&server.get("/_dev/inbox?wait=long").await, Kind::Malformed);
-    is_problem(&server.get("/_dev/inbox?from=x").await, Kind::Malformed);
+    is_problem(&server.get("/_dev/inbox?wait=long").await, ProblemKind::Malformed);
+    is_problem(&server.get("/_dev/inbox?from=x").await, ProblemKind::Malformed);
     let request = server.request(Method::GET, "/_dev/inbox").header("host", "evil.example.com");
-    is_problem(&server.answer(request).await, Kind::NotFound);
+    is_problem(&server.answer(request).await, ProblemKind::NotFound);
     let waited = server.get("/_dev/inbox?to=nobody@sim.test&wait=50ms").await;
     assert_eq!(waited.body["messages"], json!([]));
     let queues = server.get("/_dev/queues").await.body;
@@ -309,7 +315,7 @@ async fn the_api_describes_itself_without_a_key() {
     };
     let document: Value = serde_json::from_str(&get("/api/openapi.json").await).expect("JSON");
     assert_eq!(document["openapi"], "3.1.0");
-    for (method, path, _) in api::ROUTES {
+    for api::Route { method, path, .. } in api::ROUTES {
         let operation = &document["paths"][path][method.to_lowercase()];
         assert!(operation["operationId"].is_string(), "{method} {path}");
     }

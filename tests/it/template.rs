@@ -48,7 +48,7 @@ fn the_gateway_leads_every_route_to_its_function() {
                 && pattern.strip_suffix("{proxy+}").map_or(pattern == path, |start| path.starts_with(start))
         })
     };
-    for (method, path, _) in api::ROUTES {
+    for api::Route { method, path, .. } in api::ROUTES {
         assert!(leads(method, path), "{method} {path}");
     }
 }
@@ -56,7 +56,7 @@ fn the_gateway_leads_every_route_to_its_function() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_listed_route_answers() {
     let server = tests::server::TestServer::new().await;
-    let api = api::ROUTES.iter().map(|(method, path, _)| (*method, *path));
+    let api = api::ROUTES.iter().map(|route| (route.method, route.path));
     for (method, path) in api.chain(webhook::ROUTES.iter().copied()) {
         let method: reqwest::Method = method.parse().expect("a method");
         let path = path.replace("{slug}", "invalid").replace("providers/{id}", "providers/sendgrid");

@@ -36,7 +36,7 @@ async fn gate(harness: &Harness, name: &str) -> (ProviderThrottle, u64) {
     let record =
         CoordinationStore::read_versioned(&*harness.store, &[name.to_owned()]).await.expect("an answer").remove(0);
     let version = record.as_ref().map_or(0, |record| record.version);
-    (application::gate::read(record.as_ref(), SLOW), version)
+    (application::throttle_store::read(record.as_ref(), SLOW), version)
 }
 
 #[tokio::test]

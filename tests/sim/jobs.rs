@@ -8,12 +8,12 @@ use crate::scheduler::{Job, Task, TaskResult};
 use crate::simulation::Simulation;
 use crate::world::{Callback, TENANT_CONFIG, TENANTS, as_current_version};
 use crate::{INVOCATION_MS, PROCESSES};
-use application::problem::Problem;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
 use domain::ports::{AddressKey, EventStore, Stream};
 use domain::provider::{MessageRef, ProviderReport};
 use events::{Channel, Timestamp};
+use problem::Problem;
 use project::Image;
 use schedule::Sweep;
 use serde_json::{Value, json};
@@ -69,7 +69,10 @@ impl Simulation {
                 let state = self.world.state();
                 let found = state.messages.iter().filter(|message| messages.contains(&message.id));
                 let batch: Vec<_> = found
-                    .map(|message| application::hint::Message { id: message.id.to_string(), body: message.hint.body() })
+                    .map(|message| application::hint::QueueMessage {
+                        id: message.id.to_string(),
+                        body: message.hint.body(),
+                    })
                     .collect();
                 drop(state);
                 let processes = &self.deliver[self.version()];

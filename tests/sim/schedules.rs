@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use api::Api;
-use application::hint::Message;
+use application::hint::QueueMessage;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
 use domain::ports::{DocumentKey, QueueId};
@@ -228,7 +228,7 @@ impl Run {
             Job::Process(ids) => {
                 let state = self.world.state();
                 let found = state.messages.iter().filter(|message| ids.contains(&message.id));
-                let batch = found.map(|message| Message { id: message.id.to_string(), body: message.hint.body() });
+                let batch = found.map(|message| QueueMessage { id: message.id.to_string(), body: message.hint.body() });
                 let (process, batch) = (self.process.clone(), batch.collect());
                 Box::pin(async move { Outcome::Again(process.batch(batch).await) })
             }

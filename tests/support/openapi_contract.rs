@@ -14,7 +14,7 @@ fn operation(method: &Method, path: &str) -> Option<(&'static str, &'static Valu
         let (route, path): (Vec<&str>, Vec<&str>) = (route.split('/').collect(), path.split('/').collect());
         route.len() == path.len() && route.iter().zip(&path).all(|(of, is)| of.starts_with('{') || of == is)
     };
-    let fitting = api::ROUTES.iter().map(|(_, route, _)| *route).filter(|route| fits(route));
+    let fitting = api::ROUTES.iter().map(|route| route.path).filter(|route| fits(route));
     let route = fitting.min_by_key(|route| route.matches('{').count())?;
     Some((route, api::openapi::document()["paths"][route].get(method.as_str().to_lowercase())?))
 }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use application::files::{self, MAX_BYTES, State as Stage, UploadedFile, types};
-use application::problem::{Kind, Problem};
+use application::attachments::{self, MAX_BYTES, UploadState, UploadedFile, types};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::ports::{ObjectKey, Principal};
+use problem::{Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, missing, show_time};
@@ -21,7 +21,7 @@ const UPLOAD_MS: i64 = 3_600_000;
 const DOWNLOAD_MS: i64 = 900_000;
 
 fn no_file() -> Problem {
-    Problem::new(Kind::NotFound, "There is no such attachment.")
+    Problem::new(ProblemKind::NotFound, "There is no such attachment.")
 }
 
 impl Api {
@@ -32,7 +32,7 @@ impl Api {
             "status": state, "reason": reason, "createdAt": show_time(file.at), "createdBy": file.by,
             "expiresAt": show_time(file.until), "downloadUrl": Value::Null, "downloadUrlExpiresAt": Value::Null,
         });
-        if *state == Stage::Ready {
+        if *state == UploadState::Ready {
             let until = self.app.host.now() + DOWNLOAD_MS;
             let place = ObjectKey::upload(&caller.tenant, id);
             shown["downloadUrl"] = json!(self.app.objects.download_from(&place, filename, mime, until).await?);
@@ -44,7 +44,7 @@ impl Api {
     /// The file and what is known of it.
     pub(crate) async fn remove_file(&self, caller: &Principal, id: &str) -> Result<(), Problem> {
         self.app.objects.delete(&ObjectKey::upload(&caller.tenant, id)).await?;
-        Ok(self.app.own.documents.delete_document(&files::key(&caller.tenant, id)).await?)
+        Ok(self.app.tenant_ports.documents.delete_document(&attachments::key(&caller.tenant, id)).await?)
     }
 }
 
@@ -74,14 +74,14 @@ pub(crate) async fn create(
         size,
         sha256,
         shared,
-        state: Stage::AwaitingUpload,
+        state: UploadState::AwaitingUpload,
         reason: None,
         mode: caller.mode,
         at: now,
         by: caller.actor_id(),
         until: now + api.app.retention.of(None),
     };
-    files::keep(&*api.app.own.documents, &caller.tenant, &id, &file).await?;
+    attachments::save(&*api.app.tenant_ports.documents, &caller.tenant, &id, &file).await?;
     let until = now + UPLOAD_MS;
     let place = ObjectKey::upload(&caller.tenant, &id);
     let upload = api.app.objects.upload_to(&place, &file.mime, size, until).await?;
@@ -100,7 +100,7 @@ pub(crate) async fn get(
     Extension(caller): Extension<Principal>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let file = files::find_checked(&api.app, &caller, &id).await?.ok_or_else(no_file)?;
+    let file = attachments::find_checked(&api.app, &caller, &id).await?.ok_or_else(no_file)?;
     Ok(json(StatusCode::OK, &api.shown_file(&caller, &id, &file).await?))
 }
 
@@ -110,7 +110,7 @@ pub(crate) async fn remove(
     Extension(caller): Extension<Principal>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    files::find_own(&api.app, &caller, &id).await?.ok_or_else(no_file)?;
+    attachments::find_own(&api.app, &caller, &id).await?.ok_or_else(no_file)?;
     api.remove_file(&caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,8 +1,9 @@
 //! Who changed what in the tenant's account: its keys, channels, templates and defaults, read from their streams, and its
 //! suppression list and its data subjects, recorded here.
 
+use application::actions::COLLECTION;
 use application::execute::history_of_stream;
-use application::problem::Problem;
+use application::suppressions::address_key;
 use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
@@ -10,15 +11,15 @@ use axum::response::Response;
 use domain::address;
 use domain::aggregate::Aggregate;
 use domain::api_key::ApiKeyState;
-use domain::ports::{DocumentKey, EventStore, Listed, Principal, StoreError, Stream};
+use domain::ports::{EventStore, Listed, Principal, StoreError, Stream};
 use domain::preferences::{DEFAULTS, Preferences};
 use domain::provider_configs::{ProviderConfigState, Routing};
 use domain::schedule::ScheduleState;
 use domain::templates::TemplateState;
 use events::{Channel, StreamId, TenantId, Timestamp};
+use problem::Problem;
 use serde_json::{Value, json};
 
-use crate::fields::show_time;
 use crate::read::QueryParams;
 use crate::{Api, Shared, json, present};
 
@@ -27,7 +28,6 @@ const MAX_ACTIONS: usize = 500;
 const STREAMED_SUBJECTS: [&str; 5] = ["keys", "channels", "templates", "schedules", "defaults"];
 /// Subjects that have no stream.
 const UNSTREAMED_SUBJECTS: [&str; 2] = ["suppressions", "subjects"];
-const COLLECTION: &str = "acts";
 /// Notes read together.
 const PAGE: usize = 100;
 
@@ -37,24 +37,7 @@ pub(crate) fn subjects() -> Vec<&'static str> {
 }
 
 impl Api {
-    /// Records an action that has no stream, before it is done. `data` names nobody: addresses are hashes.
-    pub(crate) async fn record_action(
-        &self,
-        caller: &Principal,
-        subject: &'static str,
-        kind: &'static str,
-        data: Value,
-    ) -> Result<(), Problem> {
-        let now = self.app.host.now();
-        let act =
-            json!({ "subject": subject, "type": kind, "at": show_time(now), "actor": caller.actor_id(), "data": data });
-        let name = format!("{:013}#{:08x}", now.0, self.app.host.random() as u32);
-        let key = DocumentKey { tenant: caller.tenant.clone(), collection: COLLECTION, name };
-        let until = Some(now + self.app.retention.of(None));
-        Ok(self.app.own.documents.put_document(&key, &act.to_string(), until).await?)
-    }
-
-    /// The newest of those, in time.
+    /// The newest recorded actions, in order of time.
     async fn recorded_actions(
         &self,
         caller: &Principal,
@@ -64,7 +47,7 @@ impl Api {
         let mut found = Vec::new();
         let mut before = to.map(|to| format!("{:013}", to.0));
         loop {
-            let documents = &*self.app.own.documents;
+            let documents = &*self.app.tenant_ports.documents;
             let page = documents
                 .list_documents(&caller.tenant, COLLECTION, before.as_deref(), PAGE, self.app.host.now())
                 .await?;
@@ -146,7 +129,11 @@ async fn streamed_actions(
 /// What an address may be kept as, whichever channel it is of.
 fn possible_address_hashes(api: &Api, caller: &Principal, given: &str) -> Vec<String> {
     let of = |channel: &Channel| address::normalise(*channel, given, None).ok();
-    Channel::ALL.iter().filter_map(|channel| Some(api.contact(caller, *channel, &of(channel)?).contact_hash)).collect()
+    let hash = |channel: &Channel| {
+        let address = of(channel)?;
+        Some(address_key(&api.app, &caller.tenant, *channel, &address).contact_hash)
+    };
+    Channel::ALL.iter().filter_map(hash).collect()
 }
 
 /// The newest first.

@@ -2,7 +2,6 @@
 
 use application::Caller;
 use application::messages::{self, Change, Message, Resend};
-use application::problem::{Kind, Problem};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -11,6 +10,7 @@ use axum::response::Response;
 use domain::communication::Lifecycle;
 use domain::status::status;
 use events::{Channel, Resolution};
+use problem::{Problem, ProblemKind};
 use serde_json::json;
 
 use crate::fields::BodyReader;
@@ -78,7 +78,7 @@ pub(crate) async fn resolve(
     let outcome: Option<Resolution> =
         fields.required("outcome", |fields| fields.choice("outcome", &Resolution::names()));
     fields.finish()?;
-    let outcome = outcome.ok_or_else(|| Problem::new(Kind::Invalid, "outcome is required."))?;
+    let outcome = outcome.ok_or_else(|| Problem::new(ProblemKind::Invalid, "outcome is required."))?;
     present_changed(&messages::resolve(&api.app, &caller, parse_id(&id)?, outcome).await.map_err(problem)?)
 }
 

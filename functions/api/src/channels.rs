@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use application::directory::{CALLBACK_SECRET, Own};
+use application::directory::{CALLBACK_SECRET, TenantPorts};
 use application::messages::{
     self, ALLOWED_COUNTRIES, ChannelChoice, DEFAULT_REGION, Fault, Field, MessageError, NewContent, NewMessage,
 };
-use application::problem::{Kind, Problem};
 use application::provider_configs::{self, GivenSettings, ProviderConfigChange, ProviderConfigError};
-use application::{Caller, gate};
+use application::{Caller, throttle_store};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -19,6 +18,7 @@ use domain::provider::{AccountQueryError, Balance, ProviderKind};
 use domain::provider_configs::{RoutingCommand, TenantProviderConfig, TenantProviderConfigs};
 use events::RateLimit;
 use events::{Channel, MessageType, Priority, Timestamp};
+use problem::{Problem, ProblemKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ const BALANCE_TTL_MS: i64 = 3_600_000;
 const QUERY_TIMEOUT_MS: u64 = 5_000;
 
 fn no_provider() -> Problem {
-    Problem::new(Kind::Unavailable, "The provider did not answer. Try again.")
+    Problem::new(ProblemKind::Unavailable, "The provider did not answer. Try again.")
 }
 
 impl Api {
@@ -52,9 +52,9 @@ impl Api {
         configs: &TenantProviderConfigs,
         config: &TenantProviderConfig,
     ) -> Result<Value, Problem> {
-        let account = Own::account(config, caller.principal.mode);
-        let record = self.app.limits.read_versioned(&[gate::account(&config.id)]).await?.pop().flatten();
-        let gate = gate::read(record.as_ref(), account.rate);
+        let account = TenantPorts::account(config, caller.principal.mode);
+        let record = self.app.limits.read_versioned(&[throttle_store::throttle_key(&config.id)]).await?.pop().flatten();
+        let gate = throttle_store::read(record.as_ref(), account.rate);
         let secrets = provider_configs::secrets(&self.app, caller, config).await?;
         let callback = secrets.get(CALLBACK_SECRET).cloned().unwrap_or_default();
         let place = configs.for_channel(config.channel).iter().position(|own| own.id == config.id).unwrap_or_default();
@@ -71,7 +71,7 @@ impl Api {
             "enabled": !configs.disabled.contains(&config.id),
             "place": place + 1,
             "state": gate.state(self.app.host.now()),
-            "webhookUrl": self.app.own.callback_url(config, &callback),
+            "webhookUrl": self.app.tenant_ports.callback_url(config, &callback),
             "capabilities": self.kind(&config.provider).map(|kind| json!(kind.capabilities)),
             "callbacksSigned": self.kind(&config.provider).map(|kind| kind.signs),
             "createdAt": show_time(config.added_at),
@@ -91,7 +91,12 @@ impl Api {
         caller: &Caller,
         config: &TenantProviderConfig,
     ) -> Result<Option<CachedBalance>, Problem> {
-        let kept = self.app.own.documents.get_document(&self.balance_key(caller, config), self.app.host.now()).await?;
+        let kept = self
+            .app
+            .tenant_ports
+            .documents
+            .get_document(&self.balance_key(caller, config), self.app.host.now())
+            .await?;
         Ok(kept.and_then(|kept| serde_json::from_str(&kept).ok()))
     }
 
@@ -105,17 +110,17 @@ impl Api {
         let provider = provider_configs::connect(&self.app, caller, config).await?;
         let balance = provider.balance(QUERY_TIMEOUT_MS).await.map_err(|error| match error {
             AccountQueryError::Unsupported => {
-                Problem::new(Kind::Conflict, format!("{} has no balance to ask for.", config.provider))
+                Problem::new(ProblemKind::Conflict, format!("{} has no balance to ask for.", config.provider))
             }
             AccountQueryError::CredentialsRejected(code) => {
-                Problem::new(Kind::Conflict, format!("The provider refuses the credentials ({code})."))
+                Problem::new(ProblemKind::Conflict, format!("The provider refuses the credentials ({code})."))
             }
             AccountQueryError::NoResponse(_) => no_provider(),
         })?;
         let kept = CachedBalance { balance, at: now };
         let body = serde_json::to_string(&kept).unwrap_or_default();
         self.app
-            .own
+            .tenant_ports
             .documents
             .put_document(&self.balance_key(caller, config), &body, Some(now + BALANCE_TTL_MS))
             .await?;
@@ -159,7 +164,7 @@ impl Api {
     }
 
     pub(crate) fn kind(&self, provider: &str) -> Option<&'static ProviderKind> {
-        self.app.own.connector.kinds().into_iter().find(|kind| kind.name == provider)
+        self.app.tenant_ports.connector.kinds().into_iter().find(|kind| kind.name == provider)
     }
 
     async fn config_response(&self, caller: &Caller, id: &str, status: StatusCode) -> Result<Response, Problem> {
@@ -226,7 +231,7 @@ pub(crate) async fn create(
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = BodyReader::parse(&read_body(body).await?)?;
-    let kinds = api.app.own.connector.kinds();
+    let kinds = api.app.tenant_ports.connector.kinds();
     let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
     let provider = fields.required("provider", |f| f.one_of("provider", &names));
     let kind = kinds.into_iter().find(|kind| provider.as_deref() == Some(kind.name));
@@ -270,7 +275,7 @@ pub(crate) async fn list(
 /// What can be configured, and what each needs.
 pub(crate) async fn kinds(State(api): Shared, query: RawQuery) -> Result<Response, Problem> {
     QueryParams::parse(query)?.finish()?;
-    let kinds = api.app.own.connector.kinds().into_iter().map(|kind| {
+    let kinds = api.app.tenant_ports.connector.kinds().into_iter().map(|kind| {
         let settings = kind.settings.iter().map(|setting| {
             json!({
                 "name": setting.name,
@@ -405,8 +410,8 @@ pub(crate) async fn health(
         Err(AccountQueryError::NoResponse(code)) => ("unknown", Some(code)),
         Err(AccountQueryError::Unsupported) => ("not_checkable", None),
     };
-    let record = api.app.limits.read_versioned(&[gate::account(&id)]).await?.pop().flatten();
-    let gate = gate::read(record.as_ref(), Own::account(&config, caller.principal.mode).rate);
+    let record = api.app.limits.read_versioned(&[throttle_store::throttle_key(&id)]).await?.pop().flatten();
+    let gate = throttle_store::read(record.as_ref(), TenantPorts::account(&config, caller.principal.mode).rate);
     let shown = json!({
         "id": id,
         "credentials": credentials,
@@ -444,7 +449,7 @@ pub(crate) async fn webhook_log(
     query.finish()?;
     let shelf = api
         .app
-        .own
+        .tenant_ports
         .documents
         .list_documents(&caller.principal.tenant, "callback", before.as_deref(), SIZE, api.app.host.now())
         .await?;

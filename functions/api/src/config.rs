@@ -39,13 +39,13 @@ impl Config {
         Ok(Config {
             app: AppConfig::read(&settings)?,
             request_rate: settings.rate("REQUEST_RATE")?,
-            jwt: match settings.or("JWT_ISSUER", "") {
+            jwt: match settings.get_or("JWT_ISSUER", "") {
                 issuer if issuer.is_empty() => None,
                 issuer => Some(Jwt {
-                    audience: settings.need("JWT_AUDIENCE")?,
-                    keys_url: settings.or("JWKS_URL", &keys_of(&issuer)),
-                    tenant_claim: settings.or("JWT_TENANT_CLAIM", "tenant"),
-                    role_claim: settings.or("JWT_ROLE_CLAIM", "role"),
+                    audience: settings.require("JWT_AUDIENCE")?,
+                    keys_url: settings.get_or("JWKS_URL", &keys_of(&issuer)),
+                    tenant_claim: settings.get_or("JWT_TENANT_CLAIM", "tenant"),
+                    role_claim: settings.get_or("JWT_ROLE_CLAIM", "role"),
                     issuer,
                 }),
             },

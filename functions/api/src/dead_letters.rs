@@ -2,7 +2,6 @@
 
 use application::Caller;
 use application::messages::{self, Redrive, Redriven};
-use application::problem::Problem;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -10,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use domain::ports::ListFilter;
 use events::{Channel, DeadLetterReason, FailReason, MessageType};
+use problem::Problem;
 use serde_json::json;
 
 use crate::fields::{BodyReader, show_time};

@@ -2,10 +2,10 @@
 
 use std::str::FromStr;
 
-use application::problem::{FieldError, Kind, Problem};
 pub use application::time::show_time;
 use events::Timestamp;
 use jiff::SignedDuration;
+use problem::{FieldError, Problem, ProblemKind};
 use serde_json::{Map, Value};
 
 /// A body being read. What is left at the end was not asked for.
@@ -18,11 +18,11 @@ pub struct BodyReader {
 impl BodyReader {
     /// # Errors
     ///
-    /// [`Kind::Malformed`]: not JSON, or not an object.
+    /// [`ProblemKind::Malformed`]: not JSON, or not an object.
     pub fn parse(body: &[u8]) -> Result<Self, Problem> {
         match serde_json::from_slice(body) {
             Ok(value) => BodyReader::of(value),
-            Err(error) => Err(Problem::new(Kind::Malformed, format!("The body is not JSON: {error}."))),
+            Err(error) => Err(Problem::new(ProblemKind::Malformed, format!("The body is not JSON: {error}."))),
         }
     }
 
@@ -30,11 +30,11 @@ impl BodyReader {
     ///
     /// # Errors
     ///
-    /// [`Kind::Malformed`]: not an object.
+    /// [`ProblemKind::Malformed`]: not an object.
     pub fn of(value: Value) -> Result<Self, Problem> {
         match value {
             Value::Object(map) => Ok(BodyReader { map, errors: Vec::new() }),
-            _ => Err(Problem::new(Kind::Malformed, "The body must be a JSON object.")),
+            _ => Err(Problem::new(ProblemKind::Malformed, "The body must be a JSON object.")),
         }
     }
 
@@ -217,7 +217,7 @@ impl BodyReader {
 
     /// # Errors
     ///
-    /// [`Kind::Invalid`]: with every fault found, unknown fields among them.
+    /// [`ProblemKind::Invalid`]: with every fault found, unknown fields among them.
     pub fn finish(self) -> Result<(), Problem> {
         let errors = self.into_errors();
         if errors.is_empty() { Ok(()) } else { Err(Problem::invalid(errors)) }
@@ -239,7 +239,7 @@ impl BodyReader {
 
 /// For what cannot happen: [`BodyReader::finish`] has said which ones.
 pub fn missing() -> Problem {
-    Problem::new(Kind::Invalid, "Required fields are missing.")
+    Problem::new(ProblemKind::Invalid, "Required fields are missing.")
 }
 
 /// RFC 3339 in any offset.

@@ -3,7 +3,6 @@
 use application::Caller;
 use application::api_keys::{self, NewApiKey};
 use application::hash::contact_hash;
-use application::problem::Problem;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -14,6 +13,7 @@ use domain::address;
 use domain::api_key::ApiKey;
 use domain::ports::Principal;
 use events::{Channel, Mode, Role, Timestamp};
+use problem::Problem;
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, missing, show_time};

@@ -3,7 +3,6 @@
 use application::messages::{
     AttachmentRef, ChannelChoice, Fault, Field, IdempotencyKey, NOT_A_LOCATION, NewContent, NewMessage, NewStep,
 };
-use application::problem::{FieldError, Kind, Problem};
 use axum::http::HeaderMap;
 use domain::message::{Button, Location, MediaKind, ProviderTemplate};
 use domain::quiet_hours;
@@ -11,6 +10,7 @@ use events::{
     Channel, EntityRef, FallbackCondition, InDoubtPolicy, MessageType, Priority, QuietHours, RecipientType,
     RetentionClass,
 };
+use problem::{FieldError, Problem, ProblemKind};
 use serde_json::Value;
 
 use crate::MAX_BODY;
@@ -32,7 +32,7 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyK
 pub(crate) fn parse_idempotency_key(text: &str) -> Result<IdempotencyKey, Problem> {
     IdempotencyKey::parse(text).ok_or_else(|| {
         let detail = "Idempotency-Key must be 1 to 255 visible ASCII characters, such as invoice-1234/send.";
-        Problem::new(Kind::Malformed, detail)
+        Problem::new(ProblemKind::Malformed, detail)
     })
 }
 

@@ -1,9 +1,9 @@
 //! Errors of the message use cases as problems, and their faults at the fields of the body.
 
 use application::messages::{Fault, Field, MessageError};
-use application::problem::{FieldError, Kind, Problem};
 use domain::explain;
 use events::SuppressReason;
+use problem::{FieldError, Problem, ProblemKind};
 
 use crate::fields::missing;
 use crate::not_found;
@@ -13,9 +13,11 @@ pub(crate) fn problem(error: MessageError) -> Problem {
         MessageError::Forbidden(forbidden) => forbidden.into(),
         MessageError::NotFound => not_found(),
         MessageError::Invalid(faults) => problem_of_faults(&faults, pointer),
-        MessageError::Suppressed(reason) => Problem::new(Kind::RecipientSuppressed, suppressed(reason)),
-        MessageError::Erased => Problem::new(Kind::Conflict, "Its content has been erased."),
-        MessageError::NoSubject => Problem::new(Kind::Invalid, "An email needs a subject, and this message has none."),
+        MessageError::Suppressed(reason) => Problem::new(ProblemKind::RecipientSuppressed, suppressed(reason)),
+        MessageError::Erased => Problem::new(ProblemKind::Conflict, "Its content has been erased."),
+        MessageError::NoSubject => {
+            Problem::new(ProblemKind::Invalid, "An email needs a subject, and this message has none.")
+        }
         MessageError::Execute(error) => error.into(),
         MessageError::Store(error) => error.into(),
     }

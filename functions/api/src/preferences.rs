@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use application::Caller;
-use application::consent::{self, addresses, person};
+use application::consent::{self, addresses};
 use application::preferences;
-use application::problem::{Kind, Problem};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -15,6 +14,7 @@ use domain::address;
 use domain::ports::Principal;
 use domain::preferences::{DEFAULT_CHANNELS, DEFAULTS, PreferenceChange, Preferences, Statement};
 use events::{Channel, MessageType, PreferenceEvent, Recipient, RecipientType, RecordedEvent};
+use problem::{Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, show_time};
@@ -40,9 +40,9 @@ fn recipient_key(kind: &str, id: String) -> Result<String, Problem> {
     let kind: Option<RecipientType> = kind.parse().ok();
     let is_id = !id.is_empty() && id.chars().count() <= 255 && !id.chars().any(char::is_control);
     let recipient = kind.filter(|_| is_id).map(|kind| Recipient { kind, id: Some(id) });
-    recipient.as_ref().and_then(person).ok_or_else(|| {
+    recipient.as_ref().and_then(consent::recipient_key).ok_or_else(|| {
         let kinds = RecipientType::names().join(", ");
-        Problem::new(Kind::NotFound, format!("Preferences are of a {kinds}."))
+        Problem::new(ProblemKind::NotFound, format!("Preferences are of a {kinds}."))
     })
 }
 
@@ -78,8 +78,8 @@ fn show(person: &str, preferences: &Preferences, addresses: &BTreeMap<Channel, S
 
 impl Api {
     pub(crate) async fn preferences_of(&self, caller: &Principal, person: &str) -> Result<Value, Problem> {
-        let preferences = consent::preferences(&self.app.own, &caller.tenant, person).await?;
-        let addresses = addresses(&self.app.own, &caller.tenant, person).await?;
+        let preferences = consent::preferences(&self.app.tenant_ports, &caller.tenant, person).await?;
+        let addresses = addresses(&self.app.tenant_ports, &caller.tenant, person).await?;
         Ok(show(person, &preferences, &addresses))
     }
 
@@ -191,9 +191,12 @@ pub(crate) async fn link(
     let mut fields = BodyReader::parse_optional(&read_body(body).await?)?;
     let days = fields.number("days", 1..=365).unwrap_or(LINK_DAYS);
     fields.finish()?;
-    let public_url = &api.app.own.public_url;
+    let public_url = &api.app.tenant_ports.public_url;
     if public_url.is_empty() {
-        return Err(Problem::new(Kind::Conflict, "This deployment has no public address: PUBLIC_URL is not set."));
+        return Err(Problem::new(
+            ProblemKind::Conflict,
+            "This deployment has no public address: PUBLIC_URL is not set.",
+        ));
     }
     let until = api.app.host.now() + days as i64 * DAY_MS;
     let token = application::hash::preferences_token(&api.app.contact_key, &caller.principal.tenant, &person, until);

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use application::directory::{Own, tenant_of_config};
-use application::problem::{Kind, Problem};
+use application::directory::{TenantPorts, tenant_of_config};
 use application::provider_configs;
-use application::{Caller, gate};
+use application::{Caller, throttle_store};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -15,6 +14,7 @@ use domain::ports::{ProviderConfig, StoreError};
 use domain::provider_configs::{RoutingCommand, TenantProviderConfigs};
 use domain::throttle::ProviderThrottle;
 use events::{Channel, Mode};
+use problem::{Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, show_time};
@@ -22,7 +22,7 @@ use crate::read::QueryParams;
 use crate::{Api, Shared, json, read_body};
 
 fn no_provider() -> Problem {
-    Problem::new(Kind::NotFound, "There is no such provider configuration; GET /api/providers lists them.")
+    Problem::new(ProblemKind::NotFound, "There is no such provider configuration; GET /api/providers lists them.")
 }
 
 /// One configuration as it stands.
@@ -45,7 +45,7 @@ impl Api {
                 deployment.sort_by_key(|account| configs.position_of(*channel, &account.id));
                 accounts.extend(deployment);
             } else {
-                accounts.extend(own.into_iter().map(|config| Own::account(config, caller.principal.mode)));
+                accounts.extend(own.into_iter().map(|config| TenantPorts::account(config, caller.principal.mode)));
             }
         }
         accounts
@@ -60,11 +60,11 @@ impl Api {
     pub(crate) async fn provider_statuses(&self, caller: &Caller) -> Result<Vec<ProviderStatus>, Problem> {
         let configs = provider_configs::all(&self.app, caller).await?;
         let mine = self.configs_for(caller, &configs);
-        let names: Vec<String> = mine.iter().map(|account| gate::account(&account.id)).collect();
+        let names: Vec<String> = mine.iter().map(|account| throttle_store::throttle_key(&account.id)).collect();
         let records = self.app.limits.read_versioned(&names).await?;
         let status = |(account, record): (ProviderConfig, Option<domain::ports::VersionedRecord>)| ProviderStatus {
             enabled: !configs.disabled.contains(&account.id),
-            gate: gate::read(record.as_ref(), account.rate),
+            gate: throttle_store::read(record.as_ref(), account.rate),
             account,
         };
         Ok(mine.into_iter().zip(records).map(status).collect())
@@ -117,8 +117,8 @@ pub(crate) async fn quota(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let account = api.account(&caller, &id).await?;
-    let record = api.app.limits.read_versioned(&[gate::account(&account.id)]).await?.pop().flatten();
-    Ok(json(StatusCode::OK, &api.show_quota(&account, &gate::read(record.as_ref(), account.rate))))
+    let record = api.app.limits.read_versioned(&[throttle_store::throttle_key(&account.id)]).await?.pop().flatten();
+    Ok(json(StatusCode::OK, &api.show_quota(&account, &throttle_store::read(record.as_ref(), account.rate))))
 }
 
 /// Used again, at once. Nothing is held against an account of its own any more; one that others share stays as it is.
@@ -139,9 +139,9 @@ pub(crate) async fn enable(
 }
 
 async fn reset(api: &Arc<Api>, account: &ProviderConfig) -> Result<(), StoreError> {
-    let name = gate::account(&account.id);
+    let name = throttle_store::throttle_key(&account.id);
     let mut known = api.app.limits.read_versioned(std::slice::from_ref(&name)).await?.pop().flatten();
-    gate::change(&*api.app.limits, &name, account.rate, &mut known, ProviderThrottle::reset).await
+    throttle_store::update(&*api.app.limits, &name, account.rate, &mut known, ProviderThrottle::reset).await
 }
 
 /// Not used for this tenant's messages any more. Workers notice within 15 seconds.

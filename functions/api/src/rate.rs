@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use application::gate;
-use application::problem::{Kind, Problem};
+use application::throttle_store;
 use domain::ports::{CoordinationStore, VersionedRecord};
 use events::RateLimit;
 use events::Timestamp;
+use problem::{Problem, ProblemKind};
 
 /// A claim is this part of the burst.
 const CLAIM_DIVISOR: u32 = 20;
@@ -45,14 +45,14 @@ impl RequestLimiter {
 
     /// # Errors
     ///
-    /// [`Kind::TooManyRequests`], with when to ask again.
+    /// [`ProblemKind::TooManyRequests`], with when to ask again.
     pub async fn allow(&self, limits: &dyn CoordinationStore, key: &str, now: Timestamp) -> Result<(), Problem> {
         let Some(rate) = self.rate else { return Ok(()) };
         let too_many = |until: Timestamp| {
             let wait_s = u32::try_from(until.millis_since(now).max(1)).unwrap_or(u32::MAX).div_ceil(1_000);
             let RateLimit { burst, per_second } = rate;
             let detail = format!("A key may send {burst} requests at once, then {per_second} a second.");
-            Problem { retry_after_s: Some(wait_s), ..Problem::new(Kind::TooManyRequests, detail) }
+            Problem { retry_after_s: Some(wait_s), ..Problem::new(ProblemKind::TooManyRequests, detail) }
         };
         let mut record = match self.share(key, |share| {
             let has_some = share.left > 0;
@@ -66,7 +66,7 @@ impl RequestLimiter {
         };
         let claim = (rate.burst / CLAIM_DIVISOR).max(1);
         let name = format!("requests#{key}");
-        let claimed = gate::change(limits, &name, rate, &mut record, |gate| {
+        let claimed = throttle_store::update(limits, &name, rate, &mut record, |gate| {
             (gate.limiter.try_take(claim, now), gate.quota(now).available_at)
         });
         let (granted, next) = match claimed.await {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use application::Caller;
 use application::messages::{self, Listed, QueueStatus, Statistics};
-use application::problem::{FieldError, Kind, Problem};
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
@@ -20,6 +19,7 @@ use domain::stats::{Counters, percentile_ms};
 use domain::status::Status;
 use events::RateLimit;
 use events::{Channel, MessageType, Timestamp};
+use problem::{FieldError, Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::{parse_time, show_time};
@@ -119,9 +119,9 @@ pub(crate) struct QueryParams {
 impl QueryParams {
     pub(crate) fn parse(raw: RawQuery) -> Result<Self, Problem> {
         let uri = format!("/?{}", raw.0.unwrap_or_default()).parse::<axum::http::Uri>();
-        let uri = uri.map_err(|_| Problem::new(Kind::Malformed, "The query cannot be read."))?;
+        let uri = uri.map_err(|_| Problem::new(ProblemKind::Malformed, "The query cannot be read."))?;
         let given = axum::extract::Query::<HashMap<String, String>>::try_from_uri(&uri);
-        let given = given.map_err(|error| Problem::new(Kind::Malformed, format!("{error}.")))?.0;
+        let given = given.map_err(|error| Problem::new(ProblemKind::Malformed, format!("{error}.")))?.0;
         Ok(QueryParams { given, errors: Vec::new() })
     }
 
@@ -177,7 +177,7 @@ impl QueryParams {
         }
         match self.errors.is_empty() {
             true => Ok(()),
-            false => Err(Problem { kind: Kind::Malformed, ..Problem::invalid(self.errors) }),
+            false => Err(Problem { kind: ProblemKind::Malformed, ..Problem::invalid(self.errors) }),
         }
     }
 }

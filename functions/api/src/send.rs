@@ -2,7 +2,6 @@
 
 use application::Caller;
 use application::messages::{self, Accepted, MessageError, NewMessage};
-use application::problem::Problem;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
@@ -10,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use domain::quiet_hours;
 use domain::status::status;
+use problem::Problem;
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, show_time};

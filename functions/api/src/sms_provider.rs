@@ -1,7 +1,6 @@
 //! One SMS provider, as some systems know it: a view of the tenant's first SMS channel.
 
 use application::Caller;
-use application::problem::{Kind, Problem};
 use application::provider_configs::{self, GivenSettings, ProviderConfigChange};
 use axum::Extension;
 use axum::body::Body;
@@ -10,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use domain::provider_configs::{RoutingCommand, TenantProviderConfig, TenantProviderConfigs};
 use events::Channel;
+use problem::{Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, show_time};
@@ -28,7 +28,7 @@ fn names(provider: &str) -> [(&'static str, &'static str); 3] {
 }
 
 fn none() -> Problem {
-    Problem::new(Kind::NotFound, "There is no SMS provider yet; PUT /api/sms-provider/config makes one.")
+    Problem::new(ProblemKind::NotFound, "There is no SMS provider yet; PUT /api/sms-provider/config makes one.")
 }
 
 impl Api {

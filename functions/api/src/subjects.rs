@@ -1,11 +1,12 @@
 //! Everything about one person: shown to whoever asks for it, and erased. Counts stay, for nothing personal is in them.
 
-use application::consent::{addresses_key, person};
+use application::actions::{self, Action, SubjectRef};
+use application::consent::{addresses_key, recipient_key};
 use application::execute::history_of;
 use application::hash::contact_hash;
 use application::messages::fallback_content_keys;
-use application::problem::{Kind, Problem};
 use application::schedules;
+use application::suppressions::{address_key, erase_address};
 use application::{Caller, CommandContext, Loaded};
 use axum::Extension;
 use axum::body::Body;
@@ -18,6 +19,7 @@ use domain::communication_view::project;
 use domain::message::MessageContent;
 use domain::ports::{AddressKey, CommunicationKey, ContentKey, DocumentKey, ObjectKey, Principal};
 use events::{Channel, Mode, Recipient, RecipientType, Timestamp};
+use problem::{Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::BodyReader;
@@ -37,11 +39,11 @@ struct DataSubject {
 }
 
 impl DataSubject {
-    /// As the record of acts has it: an address is its hash.
-    fn recorded_actions(&self, kind: &str, id: &str) -> Value {
+    /// The data subject as the record of actions names it: an address is its hash.
+    fn as_recorded(&self, kind: &str, id: &str) -> SubjectRef {
         match self.name.strip_prefix("contact:").filter(|_| self.address.is_some()) {
-            Some(hash) => json!({ "contactHash": hash }),
-            None => json!({ "subjectType": kind, "subjectId": id }),
+            Some(hash) => SubjectRef::Address { contact_hash: hash.to_owned() },
+            None => SubjectRef::Recipient { subject_type: kind.to_owned(), subject_id: id.to_owned() },
         }
     }
 }
@@ -50,7 +52,7 @@ impl Api {
     fn subject(&self, caller: &Principal, kind: &str, id: &str) -> Result<DataSubject, Problem> {
         let unknown = || {
             let kinds = RecipientType::names().join(", ");
-            Problem::new(Kind::NotFound, format!("A subject is a {kinds}, or an address."))
+            Problem::new(ProblemKind::NotFound, format!("A subject is a {kinds}, or an address."))
         };
         if kind == "address" {
             let normal = Channel::ALL.iter().find_map(|channel| address::normalise(*channel, id, None).ok());
@@ -60,13 +62,13 @@ impl Api {
         }
         let kind: RecipientType = kind.parse().map_err(|()| unknown())?;
         let recipient = Recipient { kind, id: Some(id.to_owned()).filter(|id| !id.is_empty()) };
-        let name = person(&recipient).ok_or_else(unknown)?;
+        let name = recipient_key(&recipient).ok_or_else(unknown)?;
         Ok(DataSubject { name, address: None })
     }
 
     /// What somebody wrote to us from this address.
     async fn inbound_from(&self, caller: &Principal, address: &str) -> Result<Vec<(DocumentKey, Value)>, Problem> {
-        let (now, documents) = (self.app.host.now(), &self.app.own.documents);
+        let (now, documents) = (self.app.host.now(), &self.app.tenant_ports.documents);
         let (mut found, mut before) = (Vec::new(), None::<String>);
         loop {
             let page = documents.list_documents(&caller.tenant, "inbound", before.as_deref(), PAGE, now).await?;
@@ -102,7 +104,12 @@ pub(crate) async fn export(
     query.finish()?;
     let subject = api.subject(&caller, &kind, &id)?;
     if before.is_none() {
-        api.record_action(&caller, "subjects", "SubjectExported", subject.recorded_actions(&kind, &id)).await?;
+        actions::record(
+            &api.app,
+            &Caller::new(caller.clone()),
+            &Action::SubjectExported(subject.as_recorded(&kind, &id)),
+        )
+        .await?;
     }
     let now = api.app.host.now();
     let page = api.app.vault.list_for_data_subject(&caller.tenant, &subject.name, before.as_deref(), PAGE, now).await?;
@@ -157,8 +164,13 @@ impl Api {
                 self.app.objects.delete(&ObjectKey::fetched(&stream, place)).await?;
                 continue;
             };
-            let file =
-                application::files::find(&*self.app.own.documents, &caller.tenant, id, self.app.host.now()).await?;
+            let file = application::attachments::find(
+                &*self.app.tenant_ports.documents,
+                &caller.tenant,
+                id,
+                self.app.host.now(),
+            )
+            .await?;
             if file.is_some_and(|file| !file.shared) {
                 self.remove_file(caller, id).await?;
             }
@@ -177,7 +189,7 @@ impl Api {
         if let Ok(communication) = loaded.state.requested() {
             let (tenant, request) = (caller.tenant.clone(), &communication.request);
             let contact_hash = request.contact_hash.clone();
-            self.forget_address(&AddressKey { tenant, channel: request.channel, contact_hash }).await?;
+            erase_address(&self.app, &AddressKey { tenant, channel: request.channel, contact_hash }).await?;
             let stream = CommunicationKey { tenant: caller.tenant.clone(), id: words.id };
             let by = caller.actor_id();
             self.app.executor(context).execute_loaded(&stream, loaded, Command::Erase { by }).await?;
@@ -196,7 +208,8 @@ pub(crate) async fn erase(
 ) -> Result<Response, Problem> {
     BodyReader::parse_optional(&read_body(body).await?)?.finish()?;
     let subject = api.subject(&caller, &kind, &id)?;
-    api.record_action(&caller, "subjects", "SubjectErased", subject.recorded_actions(&kind, &id)).await?;
+    actions::record(&api.app, &Caller::new(caller.clone()), &Action::SubjectErased(subject.as_recorded(&kind, &id)))
+        .await?;
     let context = command_context(&caller, &headers);
     // First: a schedule would go on writing to them.
     let schedules = schedules::erase(&api.app, &Caller::new(caller.clone()), &subject.name).await;
@@ -233,14 +246,14 @@ pub(crate) async fn erase(
     }
     if let Some(address) = &subject.address {
         for channel in Channel::ALL {
-            api.forget_address(&api.contact(&caller, *channel, address)).await?;
+            erase_address(&api.app, &address_key(&api.app, &caller.tenant, *channel, address)).await?;
         }
         for (key, _) in api.inbound_from(&caller, address).await? {
-            api.app.own.documents.delete_document(&key).await?;
+            api.app.tenant_ports.documents.delete_document(&key).await?;
             erased += 1;
         }
     }
-    api.app.own.documents.delete_document(&addresses_key(&caller.tenant, &subject.name)).await?;
+    api.app.tenant_ports.documents.delete_document(&addresses_key(&caller.tenant, &subject.name)).await?;
     Ok(answer(&kind, &id, erased, false))
 }
 

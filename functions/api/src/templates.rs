@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use application::problem::{FieldError, Kind, Problem};
-use application::templates::{self, NewTemplate, TemplateChange, TemplateError, Text, VisibleTemplate};
+use application::templates::{self, NewTemplate, TemplateChange, TemplateContent, TemplateError, VisibleTemplate};
 use application::{Caller, ExecuteError};
 use axum::Extension;
 use axum::body::Body;
@@ -14,6 +13,7 @@ use domain::message::RenderedMessage;
 use domain::render::{CompiledTemplate, RenderError, RenderInput, TemplatePart, render};
 use domain::templates::{DEFAULT_LOCALE, Rejection, SystemTemplate, Template, TemplateVersion, all};
 use events::{Channel, MessageType, TemplateRef};
+use problem::{FieldError, Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, missing, show_time};
@@ -59,7 +59,7 @@ fn present_tenant_template(own: &Template) -> Value {
 fn compiled(builtin: &SystemTemplate) -> Result<CompiledTemplate, Problem> {
     let channel = builtin.channel.unwrap_or(Channel::Email);
     let compiled = CompiledTemplate::new(channel, builtin.subject, builtin.body);
-    compiled.map_err(|(_, error)| Problem::new(Kind::Internal, error.to_string()))
+    compiled.map_err(|(_, error)| Problem::new(ProblemKind::Internal, error.to_string()))
 }
 
 fn show_system(builtin: &SystemTemplate) -> Result<Value, Problem> {
@@ -78,14 +78,14 @@ fn show_system(builtin: &SystemTemplate) -> Result<Value, Problem> {
     }))
 }
 
-fn with_content(mut shown: Value, text: &Text) -> Value {
+fn with_content(mut shown: Value, text: &TemplateContent) -> Value {
     shown["subjectTemplate"] = json!(text.subject);
     shown["bodyTemplate"] = json!(text.body);
     shown
 }
 
-fn system_content(builtin: &SystemTemplate) -> Text {
-    Text { subject: builtin.subject.map(str::to_owned), body: builtin.body.to_owned() }
+fn system_content(builtin: &SystemTemplate) -> TemplateContent {
+    TemplateContent { subject: builtin.subject.map(str::to_owned), body: builtin.body.to_owned() }
 }
 
 /// The answer, with the version as its entity tag.
@@ -107,7 +107,12 @@ fn field_error(part: TemplatePart, error: &RenderError) -> FieldError {
 }
 
 /// Words that compile, and the variables they speak of. Where the caller says which there are, others are refused.
-fn check(fields: &mut BodyReader, channel: Channel, text: &Text, declared: Option<Vec<String>>) -> Option<Vec<String>> {
+fn check(
+    fields: &mut BodyReader,
+    channel: Channel,
+    text: &TemplateContent,
+    declared: Option<Vec<String>>,
+) -> Option<Vec<String>> {
     let compiled = match CompiledTemplate::new(channel, text.subject.as_deref(), &text.body) {
         Ok(compiled) => compiled,
         Err((part, error)) => {
@@ -186,7 +191,7 @@ pub(crate) async fn create(
         }
         _ => (),
     }
-    let text = body.map(|body| Text { subject, body });
+    let text = body.map(|body| TemplateContent { subject, body });
     let variables = match (channel, &text) {
         (Some(channel), Some(text)) => check(&mut fields, channel, text, declared),
         _ => None,
@@ -285,7 +290,7 @@ fn if_match_version(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
         text => text
             .parse()
             .map(Some)
-            .map_err(|_| Problem::new(Kind::Malformed, "If-Match is the ETag of a template, such as \"3\".")),
+            .map_err(|_| Problem::new(ProblemKind::Malformed, "If-Match is the ETag of a template, such as \"3\".")),
     }
 }
 
@@ -312,7 +317,7 @@ pub(crate) async fn patch(
     let declared = read_variables(&mut fields);
     let is_active = fields.flag("isActive");
     let is_other = subject.is_some() || body.is_some() || declared.is_some();
-    let text = Text { subject: subject.or(old.subject), body: body.unwrap_or(old.body) };
+    let text = TemplateContent { subject: subject.or(old.subject), body: body.unwrap_or(old.body) };
     let variables = check(&mut fields, own.channel, &text, declared);
     fields.finish()?;
     let content = variables.filter(|_| is_other).map(|variables| (text.clone(), variables));
@@ -322,7 +327,7 @@ pub(crate) async fn patch(
     let changed = templates::change(&api.app, &caller, &id, change).await;
     let own = changed.map_err(|error| match error {
         TemplateError::Execute(ExecuteError::Rejected(Rejection::Changed(latest))) if expected.is_some() => {
-            Problem::new(Kind::PreconditionFailed, format!("Version {latest} is the newest."))
+            Problem::new(ProblemKind::PreconditionFailed, format!("Version {latest} is the newest."))
         }
         error => error.into(),
     })?;
@@ -419,7 +424,8 @@ pub(crate) async fn preview(
             (builtin.channel, compiled(builtin)?, pinned, builtin.locale.to_owned())
         }
         VisibleTemplate::Own(own) => {
-            let (version, Text { subject, body }) = templates::version(&api.app, &caller, &own, version).await?;
+            let (version, TemplateContent { subject, body }) =
+                templates::version(&api.app, &caller, &own, version).await?;
             let compiled = CompiledTemplate::new(own.channel, subject.as_deref(), &body);
             let compiled = compiled.map_err(|(part, error)| Problem::invalid(vec![field_error(part, &error)]))?;
             let pinned = TemplateRef { id: id.clone(), version: version.version, text: Some(version.text) };

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use application::problem::{Kind, Problem};
 use domain::ports::{JwksSource, Principal};
 use events::{Channel, Mode, Role, TenantId, Timestamp};
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use problem::{Problem, ProblemKind};
 use serde_json::{Map, Value};
 
 /// Signatures that need no secret of the provider's.
@@ -49,7 +49,7 @@ pub struct CachedJwks {
 }
 
 fn refused(why: impl std::fmt::Display) -> Problem {
-    Problem::new(Kind::Unauthenticated, format!("The token is not accepted: {why}."))
+    Problem::new(ProblemKind::Unauthenticated, format!("The token is not accepted: {why}."))
 }
 
 /// Whether it looks like a token: three parts, and no key of ours.
@@ -62,7 +62,7 @@ impl TokenIssuer {
     ///
     /// # Errors
     ///
-    /// [`Kind::Unauthenticated`]: says what is wrong with it. [`Kind::Unavailable`]: the keys cannot be had.
+    /// [`ProblemKind::Unauthenticated`]: says what is wrong with it. [`ProblemKind::Unavailable`]: the keys cannot be had.
     pub async fn principal(&self, token: &str, now: Timestamp) -> Result<Principal, Problem> {
         let header = decode_header(token).map_err(|_| refused("it cannot be read"))?;
         if !ALGORITHMS.contains(&header.alg) {
@@ -147,8 +147,9 @@ impl TokenIssuer {
             Err(error) => {
                 tracing::error!(error, "the issuer's keys cannot be had");
                 // Those that were right a while ago are better than none.
-                let gone =
-                    || Problem::new(Kind::Unavailable, "The issuer's keys cannot be had; try again in a minute.");
+                let gone = || {
+                    Problem::new(ProblemKind::Unavailable, "The issuer's keys cannot be had; try again in a minute.")
+                };
                 found.ok_or_else(gone)
             }
         }

@@ -269,7 +269,7 @@ impl CommandExecutor<'_> {
     /// # Errors
     ///
     /// [`ExecuteError`], except for `Contended`.
-    pub async fn attempt<K: AggregateKey>(
+    pub async fn try_execute<K: AggregateKey>(
         &self,
         key: &K,
         loaded: &Loaded<K::Aggregate>,
@@ -330,7 +330,7 @@ impl CommandExecutor<'_> {
         command: <K::Aggregate as Aggregate>::Command,
     ) -> Result<Loaded<K::Aggregate>, Failure<K::Aggregate>> {
         for _ in 0..MAX_CONFLICT_RETRIES {
-            if let Some(done) = self.attempt(key, &loaded, command.clone()).await? {
+            if let Some(done) = self.try_execute(key, &loaded, command.clone()).await? {
                 return Ok(done);
             }
             loaded = self.load(key).await?;

@@ -8,25 +8,25 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 /// 128 bits of a hash, in 22 characters.
-fn truncated_hex(bytes: &[u8]) -> String {
+fn truncated_base64(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(&bytes[..16])
 }
 
-/// What only a holder of the key can say of a text.
-fn hmac_hex(key: &[u8], text: &str) -> String {
+/// The HMAC-SHA256 of a text, truncated and in base64.
+fn hmac_base64(key: &[u8], text: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(text.as_bytes());
-    truncated_hex(&mac.finalize().into_bytes())
+    truncated_base64(&mac.finalize().into_bytes())
 }
 
 /// Names a body. JSON maps are sorted, so the order of fields does not matter.
 pub fn body_hash(body: &impl serde::Serialize) -> String {
-    truncated_hex(&Sha256::digest(serde_json::to_vec(body).unwrap_or_default()))
+    truncated_base64(&Sha256::digest(serde_json::to_vec(body).unwrap_or_default()))
 }
 
 /// Stands for an address: the same for one tenant, and nobody without the key can try addresses against it.
 pub fn contact_hash(key: &[u8], tenant: &TenantId, contact: &str) -> String {
-    hmac_hex(key, &format!("{tenant}#{}", contact.to_lowercase()))
+    hmac_base64(key, &format!("{tenant}#{}", contact.to_lowercase()))
 }
 
 /// The checksum of a file, in hexadecimal digits.
@@ -50,14 +50,14 @@ pub fn unsubscribe_token(key: &[u8], stream: &CommunicationKey) -> String {
         "{}/{}/{}",
         stream.tenant,
         stream.id,
-        hmac_hex(key, &format!("unsubscribe#{}", stream.stream_id().storage_key()))
+        hmac_base64(key, &format!("unsubscribe#{}", stream.stream_id().storage_key()))
     )
 }
 
 /// Lets whoever holds it do one thing with one thing of a tenant's, until a time.
 fn timed_token(key: &[u8], purpose: &str, (tenant, name): (&TenantId, &str), until: Timestamp) -> String {
     let path = format!("{tenant}/{name}/{}", until.0);
-    format!("{path}/{}", hmac_hex(key, &format!("{purpose}#{path}")))
+    format!("{path}/{}", hmac_base64(key, &format!("{purpose}#{path}")))
 }
 
 /// What such a token is for; none where it is not one of ours, or its time is over.
@@ -75,7 +75,7 @@ pub fn preferences_token(key: &[u8], tenant: &TenantId, person: &str, until: Tim
 }
 
 /// Whose preferences a token is for.
-pub fn preferences_of(key: &[u8], token: &str, now: Timestamp) -> Option<(TenantId, String)> {
+pub fn verify_preferences_token(key: &[u8], token: &str, now: Timestamp) -> Option<(TenantId, String)> {
     let (tenant, person) = verify_timed_token(key, "preferences", token, now)?;
     Some((tenant, String::from_utf8(URL_SAFE_NO_PAD.decode(person).ok()?).ok()?))
 }
@@ -91,7 +91,7 @@ pub fn verify_file_token(key: &[u8], token: &str, now: Timestamp) -> Option<(Ten
 }
 
 /// The message that a token is for; none where it is not one of ours.
-pub fn unsubscribed(key: &[u8], token: &str) -> Option<CommunicationKey> {
+pub fn verify_unsubscribe_token(key: &[u8], token: &str) -> Option<CommunicationKey> {
     let mut parts = token.split('/');
     let stream = CommunicationKey { tenant: parts.next()?.parse().ok()?, id: parts.next()?.parse().ok()? };
     constant_time_eq(&unsubscribe_token(key, &stream), token).then_some(stream)

@@ -2,7 +2,7 @@
 
 /// One message of a batch, whatever queue it came from.
 #[derive(Debug, Clone)]
-pub struct Message {
+pub struct QueueMessage {
     pub id: String,
     pub body: String,
 }

@@ -1,27 +1,28 @@
 //! The use cases of Tidings, and the loop that they share: load a stream, decide, append.
 
+pub mod actions;
 pub mod api_keys;
 pub mod app;
+pub mod attachments;
 pub mod cache;
 pub mod caller;
 pub mod consent;
 pub mod directory;
 pub mod execute;
-pub mod files;
-pub mod gate;
 pub mod hash;
 pub mod hint;
 pub mod kinds;
 pub mod messages;
 pub mod preferences;
-pub mod problem;
 pub mod process;
 pub mod provider_configs;
 pub mod retention;
 pub mod schedules;
 pub mod settings;
 pub mod suppression;
+pub mod suppressions;
 pub mod templates;
+pub mod throttle_store;
 pub mod time;
 
 pub use app::App;

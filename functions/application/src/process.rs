@@ -83,7 +83,7 @@ where
             Step::Done => return Ok(Progress::Done),
             Step::Wait(until) => return Ok(Progress::Waits { loaded, until }),
             Step::Do(command) => {
-                let after = executor.attempt(key, &loaded, command).await?;
+                let after = executor.try_execute(key, &loaded, command).await?;
                 return Ok(Progress::Advanced(match after {
                     Some(after) => after,
                     None => executor.load(key).await?,

@@ -30,14 +30,14 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
         (self.0)(name).filter(|value| !value.is_empty())
     }
 
-    pub fn or(&self, name: &str, default: &str) -> String {
+    pub fn get_or(&self, name: &str, default: &str) -> String {
         self.get(name).unwrap_or_else(|| default.to_owned())
     }
 
     /// # Errors
     ///
     /// [`SettingError::Missing`]
-    pub fn need(&self, name: &'static str) -> Result<String, SettingError> {
+    pub fn require(&self, name: &'static str) -> Result<String, SettingError> {
         self.get(name).ok_or(SettingError::Missing(name))
     }
 
@@ -73,7 +73,7 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
     /// # Errors
     ///
     /// [`SettingError::NotARate`]
-    pub fn accounts(&self) -> Result<Vec<ProviderConfig>, SettingError> {
+    pub fn deployment_configs(&self) -> Result<Vec<ProviderConfig>, SettingError> {
         let account = |(config, provider, channel, rate): (&str, &str, Channel, &'static str)| {
             let rate = self.rate(rate)?.unwrap_or_else(|| policy::default_rate_limit(provider, channel));
             let (config, provider) = (config.to_owned(), provider.to_owned());
@@ -87,9 +87,9 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
     /// [`SettingError::Missing`]
     pub fn tables(&self) -> Result<TableNames, SettingError> {
         Ok(TableNames {
-            events: self.need("EVENTS_TABLE")?,
-            vault: self.need("VAULT_TABLE")?,
-            limits: self.need("LIMITS_TABLE")?,
+            events: self.require("EVENTS_TABLE")?,
+            vault: self.require("VAULT_TABLE")?,
+            limits: self.require("LIMITS_TABLE")?,
         })
     }
 }
@@ -122,19 +122,19 @@ impl AppConfig {
     ///
     /// [`SettingError`]: names the setting.
     pub fn read<F: Fn(&str) -> Option<String>>(settings: &Settings<F>) -> Result<Self, SettingError> {
-        let named = settings.or("PROVIDERS", "");
+        let named = settings.get_or("PROVIDERS", "");
         let named: Vec<&str> = named.split(',').map(str::trim).collect();
-        let mut accounts = settings.accounts()?;
+        let mut accounts = settings.deployment_configs()?;
         accounts.retain(|account| named.contains(&account.id.as_str()));
         Ok(AppConfig {
             accounts,
             tables: settings.tables()?,
-            views_table: settings.need("VIEWS_TABLE")?,
+            views_table: settings.require("VIEWS_TABLE")?,
             queues: settings.queues(),
-            public_url: settings.or("PUBLIC_URL", ""),
-            secrets_key: settings.or("SECRETS_KEY_ID", ""),
-            files_bucket: settings.need("FILES_BUCKET")?,
-            contact_key: settings.need("CONTACT_KEY")?.into_bytes(),
+            public_url: settings.get_or("PUBLIC_URL", ""),
+            secrets_key: settings.get_or("SECRETS_KEY_ID", ""),
+            files_bucket: settings.require("FILES_BUCKET")?,
+            contact_key: settings.require("CONTACT_KEY")?.into_bytes(),
             retention: RetentionPeriods::days(
                 settings.number("RETENTION_SHORT_DAYS", 7)?,
                 settings.number("RETENTION_DAYS", 400)?,
@@ -217,8 +217,8 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
     /// # Errors
     ///
     /// [`SettingError::NotARate`]
-    pub fn configured(&self) -> Result<Vec<DeploymentProviderConfig>, SettingError> {
-        let accounts = self.accounts()?.into_iter().zip(SETTINGS);
+    pub fn deployment_provider_configs(&self) -> Result<Vec<DeploymentProviderConfig>, SettingError> {
+        let accounts = self.deployment_configs()?.into_iter().zip(SETTINGS);
         let there = accounts.filter(|(_, (_, first, _))| self.get(first).is_some());
         let configured = there.map(|(account, (_, _, names))| {
             let settings = names.iter().filter_map(|(name, setting)| Some(((*name).to_owned(), self.get(setting)?)));
@@ -229,7 +229,7 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
     }
 
     /// Other addresses than the providers' own: `SENDGRID_BASE_URL`, `TWILIO_BASE_URL`.
-    pub fn bases(&self) -> BTreeMap<String, String> {
+    pub fn base_urls(&self) -> BTreeMap<String, String> {
         let named = [("sendgrid", "SENDGRID_BASE_URL"), ("twilio", "TWILIO_BASE_URL")];
         let given = named.into_iter().filter_map(|(provider, name)| Some((provider.to_owned(), self.get(name)?)));
         given.collect()

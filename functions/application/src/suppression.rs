@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// One address, as people read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct SuppressionEntry {
     pub channel: Channel,
     /// None: erased, or never told to us.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -21,7 +21,7 @@ pub struct Entry {
 
 /// What the list is kept in.
 #[derive(Clone, Copy)]
-pub struct List<'a> {
+pub struct SuppressionRegister<'a> {
     pub store: &'a dyn EventStore,
     pub documents: &'a dyn DocumentStore,
 }
@@ -31,17 +31,17 @@ fn entry_key(contact: &AddressKey) -> DocumentKey {
     DocumentKey { tenant: contact.tenant.clone(), collection: "suppressed", name }
 }
 
-fn text(entry: &Entry) -> Result<String, StoreError> {
+fn text(entry: &SuppressionEntry) -> Result<String, StoreError> {
     serde_json::to_string(entry).map_err(|error| StoreError::Unreadable(error.to_string()))
 }
 
-impl List<'_> {
+impl SuppressionRegister<'_> {
     /// What is asked before messages comes first: a crash between leaves an address that is not written to and not listed.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn add(&self, contact: &AddressKey, entry: &Entry) -> Result<(), StoreError> {
+    pub async fn add(&self, contact: &AddressKey, entry: &SuppressionEntry) -> Result<(), StoreError> {
         self.store.suppress(contact, &entry.reason, entry.at).await?;
         self.documents.put_document(&entry_key(contact), &text(entry)?, None).await
     }
@@ -63,10 +63,10 @@ impl List<'_> {
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn forget_address(&self, contact: &AddressKey, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn erase_address(&self, contact: &AddressKey, now: Timestamp) -> Result<(), StoreError> {
         let Some(kept) = self.documents.get_document(&entry_key(contact), now).await? else { return Ok(()) };
-        let Ok(entry) = serde_json::from_str::<Entry>(&kept) else { return Ok(()) };
-        let entry = Entry { contact: None, ..entry };
+        let Ok(entry) = serde_json::from_str::<SuppressionEntry>(&kept) else { return Ok(()) };
+        let entry = SuppressionEntry { contact: None, ..entry };
         self.documents.put_document(&entry_key(contact), &text(&entry)?, None).await
     }
 
@@ -81,7 +81,7 @@ impl List<'_> {
         before: Option<&str>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Vec<(String, Entry)>, StoreError> {
+    ) -> Result<Vec<(String, SuppressionEntry)>, StoreError> {
         let page = self.documents.list_documents(tenant, "suppressed", before, limit, now).await?;
         let read = |(name, body): (String, String)| {
             let entry = serde_json::from_str(&body).map_err(|error| StoreError::Unreadable(error.to_string()))?;

@@ -19,8 +19,8 @@ impl Config {
         let settings = Settings(var);
         Ok(Config {
             tables: settings.tables()?,
-            views_table: settings.need("VIEWS_TABLE")?,
-            alerts_topic: settings.need("ALERTS_TOPIC_ARN")?,
+            views_table: settings.require("VIEWS_TABLE")?,
+            alerts_topic: settings.require("ALERTS_TOPIC_ARN")?,
         })
     }
 }

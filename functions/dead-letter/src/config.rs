@@ -15,6 +15,6 @@ impl Config {
     /// [`SettingError`]: names the setting.
     pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let settings = Settings(var);
-        Ok(Config { tables: settings.tables()?, alerts_topic: settings.need("ALERTS_TOPIC_ARN")? })
+        Ok(Config { tables: settings.tables()?, alerts_topic: settings.require("ALERTS_TOPIC_ARN")? })
     }
 }

@@ -21,7 +21,7 @@ pub struct DeadLetter {
 
 impl DeadLetter {
     /// A batch; the ids of those to be shown again.
-    pub async fn batch(&self, messages: Vec<application::hint::Message>) -> Vec<String> {
+    pub async fn batch(&self, messages: Vec<application::hint::QueueMessage>) -> Vec<String> {
         let mut again = Vec::new();
         for message in messages {
             let done = match Hint::parse_body(&message.body) {

@@ -42,16 +42,16 @@ impl Config {
         Ok(Config {
             tables: settings.tables()?,
             queues: settings.queues(),
-            alerts_topic: settings.need("ALERTS_TOPIC_ARN")?,
+            alerts_topic: settings.require("ALERTS_TOPIC_ARN")?,
             provider_timeout_ms: settings.number("PROVIDER_TIMEOUT_MS", 10_000)?,
             tenant_rate: settings.rate("TENANT_RATE")?,
             global_rate: settings.rate("GLOBAL_RATE")?,
-            configured: settings.configured()?,
-            bases: settings.bases(),
-            public_url: settings.or("PUBLIC_URL", ""),
-            files_bucket: settings.need("FILES_BUCKET")?,
-            contact_key: settings.or("CONTACT_KEY", "").into_bytes(),
-            secrets_key: settings.or("SECRETS_KEY_ID", ""),
+            configured: settings.deployment_provider_configs()?,
+            bases: settings.base_urls(),
+            public_url: settings.get_or("PUBLIC_URL", ""),
+            files_bucket: settings.require("FILES_BUCKET")?,
+            contact_key: settings.get_or("CONTACT_KEY", "").into_bytes(),
+            secrets_key: settings.get_or("SECRETS_KEY_ID", ""),
         })
     }
 }

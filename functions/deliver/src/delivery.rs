@@ -3,7 +3,7 @@ use std::sync::Arc;
 use application::directory::{ProviderSetupError, last_inbound_key, provider_message_key};
 use application::execute::history_of;
 use application::process::{Progress, advance};
-use application::suppression::{Entry, List};
+use application::suppression::{SuppressionEntry, SuppressionRegister};
 use application::{CommandContext, CommandExecutor, ExecuteError, Loaded};
 use domain::aggregate::Aggregate;
 use domain::communication::{
@@ -82,7 +82,7 @@ impl DeliveryRun<'_> {
                     }
                 },
             };
-            loaded = match executor.attempt(key, &loaded, command).await? {
+            loaded = match executor.try_execute(key, &loaded, command).await? {
                 Some(after) => after,
                 None => executor.load(key).await?,
             };
@@ -160,10 +160,10 @@ impl DeliveryRun<'_> {
         &self,
         communication: &Communication,
     ) -> Result<Option<Arc<dyn Provider>>, DeliverError> {
-        let Deliver { memory, own, providers, .. } = self.deliver;
+        let Deliver { memory, tenant_ports, providers, .. } = self.deliver;
         let Some(config) = &communication.last_config_id else { return Ok(None) };
         let named = (config.as_str(), communication.request.mode);
-        match memory.directory.find(own, &self.key.tenant, named, providers).await {
+        match memory.directory.find(tenant_ports, &self.key.tenant, named, providers).await {
             Ok(found) => Ok(found),
             Err(ProviderSetupError::Store(error)) => Err(error.into()),
             Err(error) => {
@@ -180,11 +180,11 @@ impl DeliveryRun<'_> {
             return Err(DeliverError::NoTime);
         }
         let request = &communication.request;
-        let Deliver { memory, own, .. } = self.deliver;
+        let Deliver { memory, tenant_ports, .. } = self.deliver;
         let (suppressed, content, preferences) = join3(
             self.deliver.store.is_suppressed(&contact_key(self.key, request)),
             self.deliver.vault.get(&content_key(self.key, communication), now),
-            memory.defaults.for_recipient(own, &self.key.tenant, &request.recipient),
+            memory.defaults.for_recipient(tenant_ports, &self.key.tenant, &request.recipient),
         )
         .await;
         if suppressed? {
@@ -230,7 +230,7 @@ impl DeliveryRun<'_> {
             config: provider.config().id.clone(),
             provider: provider.config().provider.clone(),
         };
-        match executor.attempt(self.key, loaded, begin).await {
+        match executor.try_execute(self.key, loaded, begin).await {
             Ok(claimed) => Ok(claimed),
             Err(ExecuteError::Rejected(Rejection::NotDue(_) | Rejection::AttemptInFlight(_) | Rejection::Finished)) => {
                 Ok(None)
@@ -293,8 +293,9 @@ impl DeliveryRun<'_> {
     ) -> Result<Result<OutboundMessage, &'static str>, StoreError> {
         let request = &communication.request;
         let files = self.files(communication, &mut content).await?;
-        let Deliver { memory, own, .. } = self.deliver;
-        let text = memory.library.compiled(own, &self.key.tenant, request.channel, request.template.as_ref()).await?;
+        let Deliver { memory, tenant_ports, .. } = self.deliver;
+        let text =
+            memory.library.compiled(tenant_ports, &self.key.tenant, request.channel, request.template.as_ref()).await?;
         let mut message = match render_request(request, &content, text.as_deref()) {
             Ok(message) => message,
             Err(error) => return Ok(Err(error.kind())),
@@ -395,15 +396,15 @@ impl DeliveryRun<'_> {
 
     /// Not for what somebody waits for: a code, an alarm.
     fn unsubscribe_url(&self, request: &CommunicationRequest) -> Option<String> {
-        let Deliver { contact_key, own, .. } = self.deliver;
+        let Deliver { contact_key, tenant_ports, .. } = self.deliver;
         let has_one = request.channel == Channel::Email && request.priority != Priority::Urgent;
         let token = || application::hash::unsubscribe_token(contact_key, self.key);
-        let is_set = !contact_key.is_empty() && !own.public_url.is_empty();
-        (has_one && is_set).then(|| format!("{}/unsubscribe/{}", own.public_url, token()))
+        let is_set = !contact_key.is_empty() && !tenant_ports.public_url.is_empty();
+        (has_one && is_set).then(|| format!("{}/unsubscribe/{}", tenant_ports.public_url, token()))
     }
 
     async fn suppress(&self, contact: &AddressKey, address: &str) -> Result<(), StoreError> {
-        let entry = Entry {
+        let entry = SuppressionEntry {
             channel: contact.channel,
             contact: Some(address.to_owned()),
             reason: "provider_opt_out".to_owned(),
@@ -411,7 +412,9 @@ impl DeliveryRun<'_> {
             by: "function:deliver".to_owned(),
             communication: Some(self.key.id),
         };
-        List { store: &*self.deliver.store, documents: &*self.deliver.documents }.add(contact, &entry).await
+        SuppressionRegister { store: &*self.deliver.store, documents: &*self.deliver.documents }
+            .add(contact, &entry)
+            .await
     }
 
     /// Before its outcome is stored: a callback that comes in between is evidence already. Only where the provider echoes

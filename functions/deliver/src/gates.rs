@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use application::consent::DefaultPreferences;
 use application::directory::ProviderDirectory;
-use application::gate;
 use application::templates::TemplateCache;
+use application::throttle_store;
 use domain::circuit_breaker::{BreakerCause, CallResults};
 use domain::communication::{AttemptOutcome, Communication};
 use domain::policy;
@@ -83,13 +83,13 @@ impl<'a> BatchThrottle<'a> {
         tenant: &TenantId,
         communication: &Communication,
     ) -> Result<(Vec<Arc<dyn Provider>>, bool), StoreError> {
-        let Deliver { memory, own, providers, .. } = self.deliver;
+        let Deliver { memory, tenant_ports, providers, .. } = self.deliver;
         let request = &communication.request;
         let serves = (request.channel, request.mode);
         if let Some(via) = &request.via {
-            memory.directory.configs_containing(own, tenant, via).await?;
+            memory.directory.configs_containing(tenant_ports, tenant, via).await?;
         }
-        let (mut found, is_some) = memory.directory.offer(own, tenant, serves, providers).await?;
+        let (mut found, is_some) = memory.directory.providers_for(tenant_ports, tenant, serves, providers).await?;
         if let Some(via) = &request.via {
             found.retain(|provider| provider.config().id == *via);
         }
@@ -132,7 +132,7 @@ impl<'a> BatchThrottle<'a> {
         let mut taken = self.taken.lock().await;
         let mut earliest: Option<Timestamp> = None;
         for provider in candidates {
-            let account = gate::account(&provider.config().id);
+            let account = throttle_store::throttle_key(&provider.config().id);
             match self.step(&mut taken, &account, provider.config().rate, asking).await? {
                 Reservation::Shut(until) => earliest = Some(earliest.map_or(until, |earliest| earliest.min(until))),
                 Reservation::Turn(at) => return Ok(Admission::Wait(at)),
@@ -226,7 +226,7 @@ impl<'a> BatchThrottle<'a> {
             records.entry(name.to_owned()).or_default().clone()
         };
         let mut known = kept.lock().await;
-        let changed = gate::change(&*self.deliver.limits, name, rate, &mut known, decide).await;
+        let changed = throttle_store::update(&*self.deliver.limits, name, rate, &mut known, decide).await;
         if changed.is_err() {
             *known = None;
         }
@@ -239,7 +239,7 @@ impl<'a> BatchThrottle<'a> {
 
     /// A token that was taken and not used: somebody else had claimed the message.
     pub async fn release_token(&self, config: &str) {
-        if let Some(gate) = self.taken.lock().await.get_mut(&gate::account(config)) {
+        if let Some(gate) = self.taken.lock().await.get_mut(&throttle_store::throttle_key(config)) {
             gate.tokens += 1;
         }
     }
@@ -254,7 +254,7 @@ impl<'a> BatchThrottle<'a> {
     ) -> bool {
         let now = self.deliver.host.now();
         let config = &provider.config().id;
-        let name = gate::account(config);
+        let name = throttle_store::throttle_key(config);
         let mut taken = self.taken.lock().await;
         if let Some(gate) = taken.get_mut(&name) {
             let tally = &mut gate.tally;
@@ -275,7 +275,8 @@ impl<'a> BatchThrottle<'a> {
             }
         }
         let Ok((candidates, _)) = self.candidates(tenant, communication).await else { return false };
-        let is_open = |config: &str| taken.get(&gate::account(config)).is_none_or(|gate| gate.shut.is_none());
+        let is_open =
+            |config: &str| taken.get(&throttle_store::throttle_key(config)).is_none_or(|gate| gate.shut.is_none());
         let others = candidates.iter().map(|other| &other.config().id).filter(|other| *other != config);
         others.into_iter().any(|other| !communication.refusing_configs.contains(other) && is_open(other))
     }

@@ -12,7 +12,7 @@ pub use gates::Memory;
 use std::sync::Arc;
 
 use application::ExecuteError;
-use application::directory::Own;
+use application::directory::TenantPorts;
 use application::process::ProcessError;
 use delivery::DeliveryRun;
 use domain::ports::{
@@ -33,7 +33,7 @@ pub struct Deliver {
     /// The deployment's, in the order they are tried: for tenants without their own.
     pub providers: Vec<Arc<dyn Provider>>,
     /// The tenants' own.
-    pub own: Own,
+    pub tenant_ports: TenantPorts,
     pub documents: Arc<dyn DocumentStore>,
     /// Files that go with emails.
     pub files: Arc<dyn FileFetcher>,
@@ -91,9 +91,13 @@ impl DeliverError {
 }
 
 /// Delivers a batch side by side; the ids of those to be shown again.
-pub async fn batch(deliver: &Deliver, messages: Vec<application::hint::Message>, deadline: Deadline) -> Vec<String> {
+pub async fn batch(
+    deliver: &Deliver,
+    messages: Vec<application::hint::QueueMessage>,
+    deadline: Deadline,
+) -> Vec<String> {
     let gates = BatchThrottle::new(deliver, messages.len());
-    let one = async |message: application::hint::Message| {
+    let one = async |message: application::hint::QueueMessage| {
         let key = Hint::parse_body(&message.body).map(|id| CommunicationKey::from_stream(&id));
         let done = match key.map_err(DeliverError::NotAHint) {
             // Its timer belongs to another queue, and sends the hint there.

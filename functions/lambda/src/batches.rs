@@ -1,6 +1,6 @@
 //! The batches that Lambda delivers, read into what the functions take.
 
-use application::hint::Message;
+use application::hint::QueueMessage;
 use aws_lambda_events::dynamodb;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use domain::ports::Stream;
@@ -9,8 +9,8 @@ use project::Image;
 use serde::Deserialize;
 
 /// The messages of one batch.
-pub fn messages(event: SqsEvent) -> Vec<Message> {
-    let message = |record: SqsMessage| Message {
+pub fn messages(event: SqsEvent) -> Vec<QueueMessage> {
+    let message = |record: SqsMessage| QueueMessage {
         id: record.message_id.unwrap_or_default(),
         body: record.body.unwrap_or_default(),
     };

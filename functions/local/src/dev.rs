@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use application::problem::{Kind, Problem};
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -18,6 +17,7 @@ use domain::ports::{ClockAndRng, QueueId, WorkQueue};
 use events::Timestamp;
 use infra::embedded::{Database, FolderObjectStore, MemoryWorkQueue, upload_scope};
 use infra::providers::content_disposition;
+use problem::{Problem, ProblemKind};
 use schedule::{Schedule, Sweep};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -62,12 +62,12 @@ async fn loopback_only(request: Request, next: Next) -> Response {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     match name {
         "127.0.0.1" | "localhost" | "[::1]" => next.run(request).await,
-        _ => Problem::new(Kind::NotFound, "Development routes answer on loopback alone.").into_response(),
+        _ => Problem::new(ProblemKind::NotFound, "Development routes answer on loopback alone.").into_response(),
     }
 }
 
 fn malformed(detail: impl Into<String>) -> Problem {
-    Problem::new(Kind::Malformed, detail)
+    Problem::new(ProblemKind::Malformed, detail)
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Problem> {
@@ -167,7 +167,10 @@ struct Signed {
 }
 
 fn forbidden() -> Problem {
-    Problem::new(Kind::Forbidden, "This address is not one that was given, is for another file, or its time is over.")
+    Problem::new(
+        ProblemKind::Forbidden,
+        "This address is not one that was given, is for another file, or its time is over.",
+    )
 }
 
 fn header_of(headers: &HeaderMap, name: &str) -> String {
@@ -186,7 +189,7 @@ async fn upload_file(
     if !dev.objects.allows("PUT", &path, &upload, Timestamp(signed.until), &signed.signature, dev.clock.now()) {
         return Err(forbidden());
     }
-    dev.objects.put(&path, &body).map_err(|error| Problem::new(Kind::Unavailable, error.to_string()))?;
+    dev.objects.put(&path, &body).map_err(|error| Problem::new(ProblemKind::Unavailable, error.to_string()))?;
     Ok(StatusCode::OK)
 }
 
@@ -200,8 +203,8 @@ async fn download_file(
     if !dev.objects.allows("GET", &path, &download, Timestamp(signed.until), &signed.signature, dev.clock.now()) {
         return Err(forbidden());
     }
-    let found = dev.objects.get(&path).map_err(|error| Problem::new(Kind::Unavailable, error.to_string()))?;
-    let bytes = found.ok_or_else(|| Problem::new(Kind::NotFound, "There is no such file."))?;
+    let found = dev.objects.get(&path).map_err(|error| Problem::new(ProblemKind::Unavailable, error.to_string()))?;
+    let bytes = found.ok_or_else(|| Problem::new(ProblemKind::NotFound, "There is no such file."))?;
     let text = |encoded: &str| {
         let decoded = URL_SAFE_NO_PAD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         decoded.unwrap_or_default()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use application::hint::Message;
+use application::hint::QueueMessage;
 use dead_letter::DeadLetter;
 use deliver::Deliver;
 use domain::ports::ClockAndRng;
@@ -46,8 +46,8 @@ pub async fn run_process_worker(queue: Arc<MemoryWorkQueue>, process: Process) {
     }
 }
 
-fn messages(received: &[ReceivedHint]) -> Vec<Message> {
-    received.iter().map(|received| Message { id: received.id.to_string(), body: received.hint.body() }).collect()
+fn messages(received: &[ReceivedHint]) -> Vec<QueueMessage> {
+    received.iter().map(|received| QueueMessage { id: received.id.to_string(), body: received.hint.body() }).collect()
 }
 
 fn acknowledge(queue: &MemoryWorkQueue, received: &[ReceivedHint], failed: &[String]) {
@@ -110,7 +110,8 @@ pub async fn run_unmatched(unmatched: Arc<SqliteUnmatchedQueue>, webhook: Arc<We
             tracing::error!(%error, "the queue of unmatched callbacks cannot be read");
             Vec::new()
         });
-        let message = |waiting: &WaitingCallback| Message { id: waiting.id.to_string(), body: waiting.body.clone() };
+        let message =
+            |waiting: &WaitingCallback| QueueMessage { id: waiting.id.to_string(), body: waiting.body.clone() };
         let failed = webhook::batch(&webhook, due.iter().map(message).collect()).await;
         for waiting in due.iter().filter(|waiting| !failed.contains(&waiting.id.to_string())) {
             if let Err(error) = unmatched.delete(waiting.id).await {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use application::App;
-use application::hint::Message;
+use application::hint::QueueMessage;
 use application::kinds::rules_of;
 use application::process::ProcessError;
 use domain::ports::Hint;
@@ -21,8 +21,8 @@ pub struct Process {
 impl Process {
     /// Runs a batch side by side. Returns the ids of the messages to be delivered again: only those that this version cannot
     /// read, which become dead letters in the end. Every other stream has a timer.
-    pub async fn batch(&self, messages: Vec<Message>) -> Vec<String> {
-        let one = async |message: Message| {
+    pub async fn batch(&self, messages: Vec<QueueMessage>) -> Vec<String> {
+        let one = async |message: QueueMessage| {
             let error = match Hint::parse_body(&message.body) {
                 Ok(id) => self.run(&id).await.err()?,
                 Err(error) => {

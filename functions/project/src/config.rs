@@ -16,6 +16,6 @@ impl Config {
     /// [`SettingError`]: names the setting.
     pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let settings = Settings(var);
-        Ok(Config { tables: settings.tables()?, views_table: settings.need("VIEWS_TABLE")? })
+        Ok(Config { tables: settings.tables()?, views_table: settings.require("VIEWS_TABLE")? })
     }
 }

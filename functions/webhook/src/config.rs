@@ -37,15 +37,15 @@ impl Config {
         let settings = Settings(var);
         Ok(Config {
             tables: settings.tables()?,
-            configured: settings.configured()?,
-            bases: settings.bases(),
-            public_url: settings.or("PUBLIC_URL", ""),
-            contact_key: settings.need("CONTACT_KEY")?.into_bytes(),
-            secrets_key: settings.or("SECRETS_KEY_ID", ""),
+            configured: settings.deployment_provider_configs()?,
+            bases: settings.base_urls(),
+            public_url: settings.get_or("PUBLIC_URL", ""),
+            contact_key: settings.require("CONTACT_KEY")?.into_bytes(),
+            secrets_key: settings.get_or("SECRETS_KEY_ID", ""),
             queues: settings.queues(),
-            files_bucket: settings.or("FILES_BUCKET", ""),
-            inbox_queue: settings.or("INBOX_QUEUE_URL", ""),
-            is_inbox: settings.or("DOOR", "http") == "inbox",
+            files_bucket: settings.get_or("FILES_BUCKET", ""),
+            inbox_queue: settings.get_or("INBOX_QUEUE_URL", ""),
+            is_inbox: settings.get_or("DOOR", "http") == "inbox",
         })
     }
 }

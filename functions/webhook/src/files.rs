@@ -1,10 +1,10 @@
 //! Uploaded files, for people who have a link to one in a message.
 
-use application::problem::{Kind, Problem};
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use domain::ports::ObjectKey;
+use problem::{Problem, ProblemKind};
 
 use crate::Shared;
 
@@ -13,12 +13,12 @@ const READ_MS: i64 = 300_000;
 
 /// On to where the file lies.
 pub(crate) async fn show(State(webhook): Shared, uri: Uri) -> Result<Response, Problem> {
-    let none = || Problem::new(Kind::NotFound, "This link is not complete, or its time is over.");
+    let none = || Problem::new(ProblemKind::NotFound, "This link is not complete, or its time is over.");
     let token = uri.path().strip_prefix("/files/").unwrap_or_default();
     let now = webhook.host.now();
     let (tenant, id) = application::hash::verify_file_token(&webhook.contact_key, token, now).ok_or_else(none)?;
-    let file = application::files::find(&*webhook.documents, &tenant, &id, now).await?;
-    let gone = || Problem::new(Kind::NotFound, "This file is not there any more.");
+    let file = application::attachments::find(&*webhook.documents, &tenant, &id, now).await?;
+    let gone = || Problem::new(ProblemKind::NotFound, "This file is not there any more.");
     let file = file.ok_or_else(gone)?;
     let place = ObjectKey::upload(&tenant, &id);
     let url = webhook.objects.download_from(&place, &file.filename, &file.mime, now + READ_MS).await?;

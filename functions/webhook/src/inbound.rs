@@ -1,7 +1,6 @@
 //! Messages to us, and what people say about being written to.
 
 use application::directory::last_inbound_key;
-use application::problem::Problem;
 use application::{CommandContext, CommandExecutor};
 use domain::aggregate::AggregateId;
 use domain::consent::{ConsentKeyword, KEYWORD_REASON, is_lifted_by_start, parse_keyword};
@@ -9,6 +8,7 @@ use domain::inbound_message::InboundMessageState;
 use domain::ports::{DocumentKey, StoreError};
 use domain::provider::{ConsentChange, InboundMessage, Provider};
 use events::{Channel, InboundMessageEvent, TenantId};
+use problem::Problem;
 
 use crate::Webhook;
 

@@ -19,10 +19,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use application::directory::{
-    CachedProvider, Own, ProviderDirectory, ProviderSetupError, provider_message_key, tenant_of_config,
+    CachedProvider, ProviderDirectory, ProviderSetupError, TenantPorts, provider_message_key, tenant_of_config,
 };
-use application::problem::{Kind, Problem};
-use application::suppression::{Entry, List};
+use application::suppression::{SuppressionEntry, SuppressionRegister};
 use application::{CommandContext, CommandExecutor, ExecuteError, Loaded};
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -39,6 +38,7 @@ use domain::ports::{
 use domain::provider::{CallbackRequest, MessageRef, ParsedCallback, Provider, ProviderReport};
 use events::{AttemptId, Channel, CommunicationId, Mode, ReportedStatus, TenantId};
 use futures_util::future::join_all;
+use problem::{Problem, ProblemKind};
 
 /// Bytes of a callback, at most: providers send batches.
 const MAX_BODY: usize = 1024 * 1024;
@@ -54,7 +54,7 @@ pub struct Webhook {
     /// The deployment's own accounts.
     pub providers: Vec<Arc<dyn Provider>>,
     /// The tenants'.
-    pub own: Own,
+    pub tenant_ports: TenantPorts,
     pub directory: ProviderDirectory,
     /// For the next channel's turn.
     pub queue: Arc<dyn WorkQueue>,
@@ -126,25 +126,28 @@ enum MatchResult {
 }
 
 fn forbidden(why: &str) -> Problem {
-    Problem::new(Kind::SignatureInvalid, format!("The signature is missing or wrong: {why}. Nothing was stored."))
+    Problem::new(
+        ProblemKind::SignatureInvalid,
+        format!("The signature is missing or wrong: {why}. Nothing was stored."),
+    )
 }
 
 fn no_address() -> Problem {
-    Problem::new(Kind::NotFound, "There is no such channel, or the secret in its address is wrong.")
+    Problem::new(ProblemKind::NotFound, "There is no such channel, or the secret in its address is wrong.")
 }
 
 impl Webhook {
     /// A request as it came, under the address that providers know.
     async fn read(&self, request: Request) -> Result<CallbackRequest, Problem> {
         let (parts, body): (_, Body) = request.into_parts();
-        let too_large = |_| Problem::new(Kind::TooLarge, "A callback may have 1 MB.");
+        let too_large = |_| Problem::new(ProblemKind::TooLarge, "A callback may have 1 MB.");
         let body = to_bytes(body, MAX_BODY).await.map_err(too_large)?;
         let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
         let headers = parts.headers.iter();
         let text = |value: &axum::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         Ok(CallbackRequest {
             method: parts.method.to_string(),
-            url: format!("{}{path}", self.own.public_url),
+            url: format!("{}{path}", self.tenant_ports.public_url),
             headers: headers.map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
             body: body.to_vec(),
         })
@@ -175,10 +178,10 @@ async fn own(
     request: Request,
 ) -> Result<Response, Problem> {
     let tenant = tenant_of_config(&config).ok_or_else(no_address)?;
-    let channels = webhook.directory.configs_containing(&webhook.own, &tenant, &config).await?;
+    let channels = webhook.directory.configs_containing(&webhook.tenant_ports, &tenant, &config).await?;
     let known = channels.configs.get(&config).filter(|known| known.provider == name).ok_or_else(no_address)?;
     let CachedProvider { provider, callback_secret } =
-        match webhook.directory.connect(&webhook.own, &tenant, known, Mode::Live).await {
+        match webhook.directory.connect(&webhook.tenant_ports, &tenant, known, Mode::Live).await {
             Ok(connected) => connected,
             Err(ProviderSetupError::Store(error)) => return Err(error.into()),
             Err(error) => {
@@ -218,7 +221,7 @@ impl Webhook {
                         self.keep(owner, provider, request, log::Outcome::Unreadable(why)).await;
                     }
                     return Err(Problem::new(
-                        Kind::Malformed,
+                        ProblemKind::Malformed,
                         format!("Not a callback of {}: {why}.", account.provider),
                     ));
                 }
@@ -329,7 +332,7 @@ impl Webhook {
             None => Ok(StatusCode::NO_CONTENT),
             Some(error) => {
                 tracing::error!(provider, %error, "a callback could not be stored");
-                Err(Problem::new(Kind::Unavailable, "Send it again."))
+                Err(Problem::new(ProblemKind::Unavailable, "Send it again."))
             }
         }
     }
@@ -403,7 +406,7 @@ impl Webhook {
         reason: &str,
         communication: Option<CommunicationId>,
     ) -> Result<(), StoreError> {
-        let entry = Entry {
+        let entry = SuppressionEntry {
             channel: contact.channel,
             contact: address,
             reason: reason.to_owned(),
@@ -414,8 +417,8 @@ impl Webhook {
         self.list().add(contact, &entry).await
     }
 
-    pub(crate) fn list(&self) -> List<'_> {
-        List { store: &*self.store, documents: &*self.documents }
+    pub(crate) fn list(&self) -> SuppressionRegister<'_> {
+        SuppressionRegister { store: &*self.store, documents: &*self.documents }
     }
 
     /// One that did not arrive, for once. Five in a row, of as many messages, and the address is not written to again.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use application::consent::{preferences, preferences_stream};
-use application::problem::{Kind, Problem};
 use application::{CommandContext, CommandExecutor};
 use axum::body::Bytes;
 use axum::extract::State;
@@ -11,6 +10,7 @@ use axum::http::{HeaderMap, Uri, header};
 use axum::response::Response;
 use domain::preferences::{Command, DEFAULTS, Preferences};
 use events::{Channel, TenantId};
+use problem::{Problem, ProblemKind};
 
 use crate::page::page;
 use crate::{Shared, Webhook};
@@ -57,8 +57,8 @@ fn name(channel: Channel) -> &'static str {
 /// The page as it stands.
 pub(crate) async fn show(State(webhook): Shared, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
     let (tenant, person) = webhook.person(&uri)?;
-    let defaults = preferences(&webhook.own, &tenant, DEFAULTS).await?;
-    let theirs = preferences(&webhook.own, &tenant, &person).await?;
+    let defaults = preferences(&webhook.tenant_ports, &tenant, DEFAULTS).await?;
+    let theirs = preferences(&webhook.tenant_ports, &tenant, &person).await?;
     Ok(form(words(&headers), &theirs.with_defaults(&defaults), false))
 }
 
@@ -74,7 +74,7 @@ pub(crate) async fn save(
     let is_ticked = |name: &str| ticked.iter().any(|ticked| ticked == name);
     let wanted: BTreeMap<Channel, bool> =
         Channel::ALL.iter().map(|channel| (*channel, is_ticked(channel.as_str()))).collect();
-    let defaults = preferences(&webhook.own, &tenant, DEFAULTS).await?;
+    let defaults = preferences(&webhook.tenant_ports, &tenant, DEFAULTS).await?;
     let command = Command::Choose { wanted, wants_nothing: is_ticked("nothing"), defaults: Box::new(defaults.clone()) };
     let origin = CommandContext::function(ACTOR);
     let executor = CommandExecutor { store: &*webhook.store, host: &*webhook.host, origin: &origin };
@@ -86,8 +86,8 @@ impl Webhook {
     fn person(&self, uri: &Uri) -> Result<(TenantId, String), Problem> {
         let token = uri.path().strip_prefix("/preferences/").unwrap_or_default();
         let detail = "This link is not complete, or its time is over. Ask for a new one.";
-        application::hash::preferences_of(&self.contact_key, token, self.host.now())
-            .ok_or_else(|| Problem::new(Kind::NotFound, detail))
+        application::hash::verify_preferences_token(&self.contact_key, token, self.host.now())
+            .ok_or_else(|| Problem::new(ProblemKind::NotFound, detail))
     }
 }
 

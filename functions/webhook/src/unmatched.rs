@@ -1,11 +1,11 @@
 //! Facts about messages that nobody knows yet: a callback may come before our own note of the provider's id.
 
-use application::hint::Message;
-use application::problem::Problem;
+use application::hint::QueueMessage;
 use domain::ports::{DocumentKey, UnmatchedRetry};
 use domain::provider::ProviderReport;
 use events::TenantId;
 use futures_util::future::join_all;
+use problem::Problem;
 use serde::{Deserialize, Serialize};
 
 use crate::{Webhook, log};
@@ -79,8 +79,8 @@ impl Webhook {
 }
 
 /// Messages of the inbox queue; the ids of those to be shown again.
-pub async fn batch(webhook: &Webhook, messages: Vec<Message>) -> Vec<String> {
-    let one = async |message: Message| {
+pub async fn batch(webhook: &Webhook, messages: Vec<QueueMessage>) -> Vec<String> {
+    let one = async |message: QueueMessage| {
         let again: UnmatchedRetry = match serde_json::from_str(&message.body) {
             Ok(again) => again,
             Err(error) => {

@@ -1,6 +1,5 @@
 //! One click unsubscribes (RFC 8058). Programs that look at links open them: opening changes nothing.
 
-use application::problem::{Kind, Problem};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::Uri;
@@ -8,6 +7,7 @@ use axum::response::Response;
 use domain::communication::DeliveryReport;
 use domain::ports::CommunicationKey;
 use events::ReportedStatus;
+use problem::{Problem, ProblemKind};
 
 use crate::page::page;
 use crate::{Callback, Shared, Webhook};
@@ -61,9 +61,9 @@ pub(crate) async fn unsubscribe(State(webhook): Shared, uri: Uri, _: Body) -> Re
 impl Webhook {
     /// The message that the link was in.
     async fn verify_link(&self, uri: &Uri) -> Result<(CommunicationKey, &'static PageText), Problem> {
-        let none = || Problem::new(Kind::NotFound, "This link is not complete. Open it from the email again.");
+        let none = || Problem::new(ProblemKind::NotFound, "This link is not complete. Open it from the email again.");
         let token = uri.path().strip_prefix("/unsubscribe/").unwrap_or_default();
-        let key = application::hash::unsubscribed(&self.contact_key, token).ok_or_else(none)?;
+        let key = application::hash::verify_unsubscribe_token(&self.contact_key, token).ok_or_else(none)?;
         let origin = application::CommandContext::function("webhook:unsubscribe");
         let executor = application::CommandExecutor { store: &*self.store, host: &*self.host, origin: &origin };
         let loaded = executor.load(&key).await?;

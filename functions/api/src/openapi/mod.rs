@@ -10,20 +10,23 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::OnceLock;
 
-use application::problem::{Kind, Problem};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::access::Permission;
+use problem::{Problem, ProblemKind};
 use serde_json::{Map, Value, json};
 
-use crate::ROUTES;
-use operations::{ALIASES, OPERATIONS, Operation};
+use crate::routes::{ROUTES, Route};
+use operations::{OPERATIONS, Operation};
 
-/// Of a route; the same for its other names.
-fn operation(method: &str, path: &str) -> Option<&'static Operation> {
-    let alias = ALIASES.iter().find(|(verb, name, ..)| (*verb, *name) == (method, path));
-    let (method, path) = alias.map_or((method, path), |(.., verb, name)| (*verb, *name));
-    OPERATIONS.iter().find(|operation| (operation.method, operation.path) == (method, path))
+/// The description of a route's operation.
+fn operation(route: &Route) -> Option<&'static Operation> {
+    OPERATIONS.iter().find(|operation| operation.id == route.operation)
+}
+
+/// Whether the route is another name of an operation that an earlier route has.
+fn is_alias(route: &Route) -> bool {
+    let first = ROUTES.iter().find(|other| other.operation == route.operation);
+    first.is_some_and(|first| (first.method, first.path) != (route.method, route.path))
 }
 
 /// The first part of a path that says what it is about.
@@ -63,33 +66,37 @@ fn examples() -> &'static Map<String, Value> {
     EXAMPLES.get_or_init(|| serde_json::from_str(include_str!("examples.json")).unwrap_or_default())
 }
 
-fn shown(route: (&str, &str, Permission), operation: &Operation) -> Value {
-    let (method, path, permission) = route;
-    let is_alias = (operation.method, operation.path) != (method, path);
+fn present(route: &Route, operation: &Operation) -> Value {
+    let path = route.path;
     let mut all = Vec::new();
     for name in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
         all.push(json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
     }
     all.extend(parameters(operation.query, "query"));
     all.extend(parameters(operation.headers, "header"));
-    let is_public = !path.starts_with("/api/");
-    let mut kinds: Vec<Kind> = match is_public {
-        true => vec![],
-        false => vec![Kind::Unauthenticated, Kind::Forbidden, Kind::TooManyRequests, Kind::Unavailable],
-    };
+    let is_public = route.permission.is_none();
+    let mut kinds = Vec::new();
+    if !is_public {
+        kinds.extend([
+            ProblemKind::Unauthenticated,
+            ProblemKind::Forbidden,
+            ProblemKind::TooManyRequests,
+            ProblemKind::Unavailable,
+        ]);
+    }
     if path.contains('{') {
-        kinds.push(Kind::NotFound);
+        kinds.push(ProblemKind::NotFound);
     }
     if !operation.query.is_empty() || !operation.headers.is_empty() || !operation.body.is_empty() || !is_public {
-        kinds.push(Kind::Malformed);
+        kinds.push(ProblemKind::Malformed);
     }
     if !operation.body.is_empty() {
-        kinds.extend([Kind::TooLarge, Kind::Invalid]);
+        kinds.extend([ProblemKind::TooLarge, ProblemKind::Invalid]);
     }
     kinds.extend(operation.problems);
     let mut responses: BTreeMap<String, Value> = BTreeMap::new();
     for kind in kinds {
-        let (slug, status, title) = kind.describe();
+        let (slug, status, title) = kind.slug_status_title();
         let about = format!("`{slug}`: {title}.");
         let example = || Problem::new(kind, format!("{title}.")).body();
         let at = responses.entry(status.as_str().to_owned()).or_insert_with(
@@ -108,16 +115,17 @@ fn shown(route: (&str, &str, Permission), operation: &Operation) -> Value {
         responses.insert(status.to_string(), answer);
     }
     let mut shown = json!({
-        "operationId": if is_alias { format!("{}V1", operation.id) } else { operation.id.to_owned() },
+        "operationId": if is_alias(route) { format!("{}V1", operation.id) } else { operation.id.to_owned() },
         "summary": operation.summary,
         "tags": [tag(path)],
         "parameters": all,
         "responses": responses,
     });
-    if is_public {
-        shown["security"] = json!([]);
-    } else {
-        shown["description"] = json!(format!("Needs the permission `{}`.", permission.as_str()));
+    match route.permission {
+        Some(permission) => {
+            shown["description"] = json!(format!("Needs the permission `{}`.", permission.as_str()));
+        }
+        None => shown["security"] = json!([]),
     }
     if !operation.body.is_empty() {
         let example = match operation.body.contains('/') {
@@ -137,10 +145,10 @@ pub fn document() -> &'static Value {
     static DOCUMENT: OnceLock<Value> = OnceLock::new();
     DOCUMENT.get_or_init(|| {
         let mut paths: Map<String, Value> = Map::new();
-        for route @ (method, path, _) in ROUTES {
-            if let Some(operation) = operation(method, path) {
-                let at = paths.entry((*path).to_owned()).or_insert_with(|| json!({}));
-                at[method.to_lowercase()] = shown(*route, operation);
+        for route in ROUTES {
+            if let Some(operation) = operation(route) {
+                let methods = paths.entry(route.path.to_owned()).or_insert_with(|| json!({}));
+                methods[route.method.to_lowercase()] = present(route, operation);
             }
         }
         json!({
@@ -313,12 +321,11 @@ mod tests {
 
     #[test]
     fn every_route_is_described_once_and_nothing_else_is() {
-        for (method, path, _) in ROUTES {
-            assert!(operation(method, path).is_some(), "{method} {path} is not described");
+        for route in ROUTES {
+            assert!(operation(route).is_some(), "{} {} is not described", route.method, route.path);
         }
-        for Operation { method, path, .. } in OPERATIONS {
-            let routes = ROUTES.iter().filter(|(verb, route, _)| (verb, route) == (method, path)).count();
-            assert_eq!(routes, 1, "{method} {path}");
+        for Operation { id, .. } in OPERATIONS {
+            assert!(ROUTES.iter().any(|route| route.operation == *id), "{id} has no route");
         }
         let mut ids: Vec<&str> = OPERATIONS.iter().map(|operation| operation.id).collect();
         ids.sort_unstable();

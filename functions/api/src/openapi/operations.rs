@@ -1,13 +1,11 @@
 //! Every operation, in the order of the documentation.
 
-use application::problem::Kind;
-use application::problem::Kind::{Conflict, IdempotencyKeyReused, NotFound, PreconditionFailed, RecipientSuppressed};
+use problem::ProblemKind;
+use problem::ProblemKind::{Conflict, IdempotencyKeyReused, NotFound, PreconditionFailed, RecipientSuppressed};
 
 /// What one route does.
 #[derive(Clone, Copy)]
 pub struct Operation {
-    pub method: &'static str,
-    pub path: &'static str,
     pub id: &'static str,
     pub summary: &'static str,
     /// Parameters of the query and of the header, in the short notation.
@@ -23,13 +21,11 @@ pub struct Operation {
     /// The name of its schema; a media type for what is no JSON; empty for none.
     pub answer: &'static str,
     /// Beside those that every operation may answer.
-    pub problems: &'static [Kind],
+    pub problems: &'static [ProblemKind],
 }
 
-const fn operation(method: &'static str, path: &'static str, id: &'static str, summary: &'static str) -> Operation {
+const fn operation(id: &'static str, summary: &'static str) -> Operation {
     Operation {
-        method,
-        path,
         id,
         summary,
         query: "",
@@ -69,44 +65,26 @@ impl Operation {
         Operation { also, ..self }
     }
 
-    const fn problems(self, problems: &'static [Kind]) -> Operation {
+    const fn problems(self, problems: &'static [ProblemKind]) -> Operation {
         Operation { problems, ..self }
     }
 }
 
-const fn get(path: &'static str, id: &'static str, answer: &'static str, summary: &'static str) -> Operation {
-    operation("GET", path, id, summary).answers(200, answer)
+/// An operation that returns something and changes nothing.
+const fn get(id: &'static str, answer: &'static str, summary: &'static str) -> Operation {
+    operation(id, summary).answers(200, answer)
 }
 
-const fn post(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
-    operation("POST", path, id, summary)
-}
-
-const fn patch(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
-    operation("PATCH", path, id, summary)
-}
-
-const fn delete(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
-    operation("DELETE", path, id, summary).answers(204, "")
+/// An operation that returns nothing.
+const fn delete(id: &'static str, summary: &'static str) -> Operation {
+    operation(id, summary).answers(204, "")
 }
 
 const TRACED: &str = "Idempotency-Key? string:255, X-Correlation-Id? string, traceparent? string";
 
-/// The other names of some, as the source systems have them: (method, path, method, path that it is the same as).
-pub const ALIASES: &[(&str, &str, &str, &str)] = &[
-    ("GET", "/api/v1/communication/channels", "GET", "/api/channels"),
-    ("POST", "/api/v1/communication/channels", "POST", "/api/channels"),
-    ("GET", "/api/v1/communication/channels/{id}", "GET", "/api/channels/{id}"),
-    ("GET", "/api/v1/communication/templates", "GET", "/api/communication-templates"),
-    ("POST", "/api/v1/communication/templates", "POST", "/api/communication-templates"),
-    ("GET", "/api/v1/communication/templates/{id}", "GET", "/api/communication-templates/{id}"),
-    ("GET", "/api/v1/communication/contacts/{id}/preferences", "GET", "/api/communication-preferences/{kind}/{id}"),
-    ("POST", "/api/v1/communication/contacts/{id}/preferences", "PATCH", "/api/communication-preferences/{kind}/{id}"),
-];
-
 pub const OPERATIONS: &[Operation] = &[
     // ---- Messages
-    post("/api/communications/send", "sendCommunication", "Accept one message, to be sent now or later")
+    operation("sendCommunication", "Accept one message, to be sent now or later")
         .headers(TRACED)
         .takes(
             "Message",
@@ -117,7 +95,7 @@ pub const OPERATIONS: &[Operation] = &[
         )
         .answers(201, "Accepted")
         .problems(&[IdempotencyKeyReused, RecipientSuppressed]),
-    post("/api/communications/batch", "sendBatch", "Accept up to 100 messages, each by itself")
+    operation("sendBatch", "Accept up to 100 messages, each by itself")
         .headers("X-Correlation-Id? string, traceparent? string")
         .takes(
             "Batch",
@@ -125,64 +103,54 @@ pub const OPERATIONS: &[Operation] = &[
                 "content":"Your invoice INV-7 is due on Friday.","idempotencyKey":"INV-7/reminder-1"}]}"#,
         )
         .answers(200, "BatchResults"),
-    get("/api/communications", "listCommunications", "CommunicationPage", "Messages, newest first").query(
+    get("listCommunications", "CommunicationPage", "Messages, newest first").query(
         "channel? Channel, status? Status, type? Type, recipientId? string, entityType? string, entityId? string, \
          from? string, to? string, size? integer:1..100, cursor? string",
     ),
-    get("/api/communications/stats", "getStats", "Stats", "Totals, rates and times by day of acceptance")
+    get("getStats", "Stats", "Totals, rates and times by day of acceptance")
         .query("startDate? string, endDate? string"),
-    get("/api/communications/queue/status", "getQueueStatus", "QueueStatus", "What waits, where, and whether it moves"),
-    get("/api/communications/{id}", "getCommunication", "Communication", "One message with its words"),
-    patch("/api/communications/{id}", "changeCommunication", "Another time or other words, before the first attempt")
+    get("getQueueStatus", "QueueStatus", "What waits, where, and whether it moves"),
+    get("getCommunication", "Communication", "One message with its words"),
+    operation("changeCommunication", "Another time or other words, before the first attempt")
         .takes("CommunicationChange", r#"{"scheduledAt":"2027-01-31T09:00:00Z"}"#)
         .answers(200, "Communication")
         .problems(&[Conflict]),
-    get("/api/communications/{id}/events", "getTimeline", "Timeline", "Everything that happened to it"),
-    get(
-        "/api/communications/{id}/explain",
-        "explainCommunication",
-        "Explanation",
-        "Why it is as it is, in plain words",
-    ),
-    post("/api/communications/{id}/resend", "resendCommunication", "The same words again, as a new message")
+    get("getTimeline", "Timeline", "Everything that happened to it"),
+    get("explainCommunication", "Explanation", "Why it is as it is, in plain words"),
+    operation("resendCommunication", "The same words again, as a new message")
         .headers(TRACED)
         .may_take("Resend", r#"{"channel":"sms","recipientContact":"+447700900001"}"#)
         .answers(201, "Accepted")
         .problems(&[Conflict, IdempotencyKeyReused, RecipientSuppressed]),
-    post("/api/communications/{id}/cancel", "cancelCommunication", "No further attempts; 202 while one is open")
+    operation("cancelCommunication", "No further attempts; 202 while one is open")
         .may_take("Nothing", "{}")
         .answers(200, "Cancellation")
         .or(202)
         .problems(&[Conflict]),
-    post("/api/communications/{id}/resolve", "resolveDoubt", "An operator settles an attempt in doubt")
+    operation("resolveDoubt", "An operator settles an attempt in doubt")
         .takes("Resolution", r#"{"outcome":"accepted"}"#)
         .answers(200, "Communication")
         .problems(&[Conflict]),
-    post("/api/communications/{id}/retry", "retryCommunication", "What was given up is tried again")
+    operation("retryCommunication", "What was given up is tried again")
         .may_take("Nothing", "{}")
         .answers(200, "Communication")
         .problems(&[Conflict]),
-    post("/api/attachments", "createAttachment", "Announce a file; then PUT it to the address in the answer")
+    operation("createAttachment", "Announce a file; then PUT it to the address in the answer")
         .takes("NewUpload", r#"{"filename":"INV-7.pdf","contentType":"application/pdf","sizeBytes":48213}"#)
         .answers(201, "Upload"),
-    get("/api/attachments/{id}", "getAttachment", "Upload", "Whether it is there and what it was said to be"),
-    delete("/api/attachments/{id}", "deleteAttachment", "The file is gone; links to it lead nowhere"),
+    get("getAttachment", "Upload", "Whether it is there and what it was said to be"),
+    delete("deleteAttachment", "The file is gone; links to it lead nowhere"),
     // ---- Dead letters
-    get("/api/dead-letters", "listDeadLetters", "CommunicationPage", "What was given up and can be tried again").query(
+    get("listDeadLetters", "CommunicationPage", "What was given up and can be tried again").query(
         "channel? Channel, type? Type, reason? DeadLetterReason, provider? string, from? string, to? string, \
          size? integer:1..100, cursor? string",
     ),
-    post("/api/dead-letters/redrive", "redriveDeadLetters", "Those that match are tried again, so many a second")
+    operation("redriveDeadLetters", "Those that match are tried again, so many a second")
         .may_take("Redrive", r#"{"channel":"email","reason":"retries_exhausted","limit":100,"perSecond":10}"#)
         .answers(202, "Redriven"),
     // ---- Recurring schedules
-    get(
-        "/api/schedules",
-        "listSchedules",
-        "Schedules",
-        "Recurring schedules that have not ended, without their messages",
-    ),
-    post("/api/schedules", "createSchedule", "Send a message again and again, at a local time")
+    get("listSchedules", "Schedules", "Recurring schedules that have not ended, without their messages"),
+    operation("createSchedule", "Send a message again and again, at a local time")
         .headers("Idempotency-Key? string:255")
         .takes(
             "NewSchedule",
@@ -192,40 +160,34 @@ pub const OPERATIONS: &[Operation] = &[
         )
         .answers(201, "Schedule")
         .problems(&[Conflict, IdempotencyKeyReused, RecipientSuppressed]),
-    post("/api/schedules/preview", "previewNewSchedule", "When a schedule would send, before it is saved")
+    operation("previewNewSchedule", "When a schedule would send, before it is saved")
         .query("n? integer:1..50")
         .takes("NewTiming", r#"{"when":{"rrule":"FREQ=MONTHLY;BYDAY=-1FR"},"time":"09:00","timeZone":"Europe/Berlin"}"#)
         .answers(200, "Occurrences"),
-    get("/api/schedules/{id}", "getSchedule", "Schedule", "One schedule with its message; ETag is its revision"),
-    patch("/api/schedules/{id}", "changeSchedule", "What is absent stays; null removes time and end")
+    get("getSchedule", "Schedule", "One schedule with its message; ETag is its revision"),
+    operation("changeSchedule", "What is absent stays; null removes time and end")
         .headers("If-Match? string")
         .takes("ScheduleChange", r#"{"exceptions":["2026-12-28"]}"#)
         .answers(200, "Schedule")
         .problems(&[Conflict, PreconditionFailed, RecipientSuppressed]),
-    delete("/api/schedules/{id}", "deleteSchedule", "It ends, and its message is deleted; its history stays"),
-    post("/api/schedules/{id}/pause", "pauseSchedule", "It sends nothing until it is resumed, or until a time")
+    delete("deleteSchedule", "It ends, and its message is deleted; its history stays"),
+    operation("pauseSchedule", "It sends nothing until it is resumed, or until a time")
         .may_take("Pause", r#"{"reason":"Summer break"}"#)
         .answers(200, "Schedule")
         .problems(&[Conflict]),
-    post("/api/schedules/{id}/resume", "resumeSchedule", "It sends again; what fell into the pause is not caught up")
+    operation("resumeSchedule", "It sends again; what fell into the pause is not caught up")
         .may_take("Nothing", "{}")
         .answers(200, "Schedule")
         .problems(&[Conflict]),
-    get("/api/schedules/{id}/preview", "previewSchedule", "Occurrences", "When it sends next")
-        .query("n? integer:1..50"),
-    get(
-        "/api/schedules/{id}/occurrences",
-        "listOccurrences",
-        "PastOccurrences",
-        "The newest occurrences whose time has come, and what became of each",
-    )
-    .query("limit? integer:1..50"),
-    get("/api/schedules/{id}/events", "getScheduleEvents", "ScheduleEvents", "Every decision about it, in order"),
-    get("/api/schedules/{id}/explain", "explainSchedule", "ScheduleExplanation", "Why it sends, or does not"),
+    get("previewSchedule", "Occurrences", "When it sends next").query("n? integer:1..50"),
+    get("listOccurrences", "PastOccurrences", "The newest occurrences whose time has come, and what became of each")
+        .query("limit? integer:1..50"),
+    get("getScheduleEvents", "ScheduleEvents", "Every decision about it, in order"),
+    get("explainSchedule", "ScheduleExplanation", "Why it sends, or does not"),
     // ---- Templates
-    get("/api/communication-templates", "listTemplates", "Templates", "The tenant's own and the built-in ones")
+    get("listTemplates", "Templates", "The tenant's own and the built-in ones")
         .query("channel? Channel, type? Type, locale? string, code? string, isActive? 'true'|'false'"),
-    post("/api/communication-templates", "createTemplate", "A template of the tenant's own")
+    operation("createTemplate", "A template of the tenant's own")
         .takes(
             "NewTemplate",
             r#"{"name":"Renewal offer","code":"renewal_offer","channel":"sms","type":"general","locale":"es",
@@ -233,98 +195,63 @@ pub const OPERATIONS: &[Operation] = &[
         )
         .answers(201, "Template")
         .problems(&[Conflict]),
-    post(
-        "/api/communication-templates/validate",
-        "validateTemplate",
-        "Whether words would be taken, and what they need",
-    )
-    .takes(
-        "ValidateRequest",
-        r#"{"channel":"sms","bodyTemplate":"Hi {{customerName}}","variables":{"customerName":"Ada"}}"#,
-    )
-    .answers(200, "Validation"),
-    get("/api/communication-templates/{id}", "getTemplate", "Template", "One with its words; ETag is its version")
-        .query("version? integer:1..4294967295"),
-    patch("/api/communication-templates/{id}", "changeTemplate", "Other words are a new version")
+    operation("validateTemplate", "Whether words would be taken, and what they need")
+        .takes(
+            "ValidateRequest",
+            r#"{"channel":"sms","bodyTemplate":"Hi {{customerName}}","variables":{"customerName":"Ada"}}"#,
+        )
+        .answers(200, "Validation"),
+    get("getTemplate", "Template", "One with its words; ETag is its version").query("version? integer:1..4294967295"),
+    operation("changeTemplate", "Other words are a new version")
         .headers("If-Match? string")
         .takes("TemplateChange", r#"{"bodyTemplate":"Hello {{customerName}}"}"#)
         .answers(200, "Template")
         .problems(&[Conflict, PreconditionFailed]),
-    delete("/api/communication-templates/{id}", "deleteTemplate", "What was accepted with it is still sent")
-        .problems(&[Conflict]),
-    get("/api/communication-templates/{id}/versions", "listTemplateVersions", "TemplateVersions", "The newest first"),
-    post("/api/communication-templates/{id}/activate", "activateTemplate", "May be used again")
-        .answers(200, "Template")
-        .problems(&[Conflict]),
-    post("/api/communication-templates/{id}/deactivate", "deactivateTemplate", "Not used any more")
-        .answers(200, "Template")
-        .problems(&[Conflict]),
-    post("/api/communication-templates/{id}/preview", "previewTemplate", "Exactly what would be sent")
+    delete("deleteTemplate", "What was accepted with it is still sent").problems(&[Conflict]),
+    get("listTemplateVersions", "TemplateVersions", "The newest first"),
+    operation("activateTemplate", "May be used again").answers(200, "Template").problems(&[Conflict]),
+    operation("deactivateTemplate", "Not used any more").answers(200, "Template").problems(&[Conflict]),
+    operation("previewTemplate", "Exactly what would be sent")
         .may_take("PreviewRequest", r#"{"variables":{"customerName":"Ada"},"locale":"es"}"#)
         .answers(200, "Preview"),
     // ---- People
-    get(
-        "/api/communication-preferences/defaults",
-        "getDefaultPreferences",
-        "Preferences",
-        "Of everybody who did not say otherwise",
-    ),
-    patch("/api/communication-preferences/defaults", "changeDefaultPreferences", "Channels, types and quiet hours")
+    get("getDefaultPreferences", "Preferences", "Of everybody who did not say otherwise"),
+    operation("changeDefaultPreferences", "Channels, types and quiet hours")
         .takes("PreferencesChange", r#"{"smsEnabled":false}"#)
         .answers(200, "Preferences"),
-    get(
-        "/api/communication-preferences/{kind}/{id}",
-        "getPreferences",
-        "Preferences",
-        "How one person wants to be written to",
-    ),
-    patch(
-        "/api/communication-preferences/{kind}/{id}",
-        "changePreferences",
-        "What is not given stays, null takes away",
-    )
-    .takes(
-        "PreferencesChange",
-        r#"{"preferences":{"invoice":["email","whatsapp"]},"smsEnabled":false,"preferredEmail":"ada@example.com"}"#,
-    )
-    .answers(200, "Preferences"),
-    get(
-        "/api/communication-preferences/{kind}/{id}/history",
-        "getPreferencesHistory",
-        "PreferencesHistory",
-        "Who decided what and when, and what held at a time",
-    )
-    .query("asOf? string"),
-    post(
-        "/api/communication-preferences/{kind}/{id}/link",
-        "createPreferencesLink",
-        "A page where they choose themselves",
-    )
-    .may_take("LinkRequest", r#"{"days":7}"#)
-    .answers(201, "Link")
-    .problems(&[Conflict]),
-    get("/api/suppressions", "listSuppressions", "Suppressions", "Addresses that are not written to")
+    get("getPreferences", "Preferences", "How one person wants to be written to"),
+    operation("changePreferences", "What is not given stays, null takes away")
+        .takes(
+            "PreferencesChange",
+            r#"{"preferences":{"invoice":["email","whatsapp"]},"smsEnabled":false,"preferredEmail":"ada@example.com"}"#,
+        )
+        .answers(200, "Preferences"),
+    get("getPreferencesHistory", "PreferencesHistory", "Who decided what and when, and what held at a time")
+        .query("asOf? string"),
+    operation("createPreferencesLink", "A page where they choose themselves")
+        .may_take("LinkRequest", r#"{"days":7}"#)
+        .answers(201, "Link")
+        .problems(&[Conflict]),
+    get("listSuppressions", "Suppressions", "Addresses that are not written to")
         .query("channel? Channel, cursor? string"),
-    post("/api/suppressions", "addSuppression", "Not to be written to any more")
+    operation("addSuppression", "Not to be written to any more")
         .takes("NewSuppression", r#"{"channel":"email","contact":"ada@example.com","reason":"asked by phone"}"#)
         .answers(201, "Suppression"),
-    delete("/api/suppressions", "removeSuppression", "May be written to again")
+    delete("removeSuppression", "May be written to again")
         .query("channel Channel, contact string:320")
         .problems(&[NotFound]),
-    post("/api/suppressions/import", "importSuppressions", "Up to 1,000 rows of channel, contact, reason")
+    operation("importSuppressions", "Up to 1,000 rows of channel, contact, reason")
         .takes("text/csv", "channel,contact,reason\nemail,ada@example.com,asked by phone\n")
         .answers(200, "Imported"),
-    get("/api/suppressions/export", "exportSuppressions", "text/csv", "The whole list"),
-    get("/api/subjects/{kind}/{id}", "exportSubject", "SubjectExport", "Everything about one person")
-        .query("cursor? string"),
-    delete("/api/subjects/{kind}/{id}", "eraseSubject", "Addresses, names and words are gone for good; counts stay")
+    get("exportSuppressions", "text/csv", "The whole list"),
+    get("exportSubject", "SubjectExport", "Everything about one person").query("cursor? string"),
+    delete("eraseSubject", "Addresses, names and words are gone for good; counts stay")
         .may_take("Nothing", "{}")
         .answers(200, "Erased"),
     // ---- Channels and providers
-    get("/api/channels/kinds", "listProviderKinds", "ProviderKinds", "What can be configured, and what each needs"),
-    get("/api/channels", "listChannels", "Channels", "The tenant's own accounts at providers")
-        .query("channel? Channel"),
-    post("/api/channels", "createChannel", "An account at a provider, its credentials sealed")
+    get("listProviderKinds", "ProviderKinds", "What can be configured, and what each needs"),
+    get("listChannels", "Channels", "The tenant's own accounts at providers").query("channel? Channel"),
+    operation("createChannel", "An account at a provider, its credentials sealed")
         .takes(
             "NewChannel",
             r#"{"provider":"telegram","name":"Our bot","settings":{"botToken":"123456:ABC-DEF"},
@@ -332,69 +259,54 @@ pub const OPERATIONS: &[Operation] = &[
         )
         .answers(201, "ChannelConfig")
         .problems(&[Conflict]),
-    post("/api/channels/order", "orderChannels", "In which order they are tried")
+    operation("orderChannels", "In which order they are tried")
         .takes("ChannelOrder", r#"{"channel":"email","order":["acme.0123456789","acme.9876543210"]}"#)
         .answers(200, "ChannelOrder"),
-    get("/api/channels/{id}", "getChannel", "ChannelConfig", "One of them; credentials are named, never shown"),
-    patch("/api/channels/{id}", "changeChannel", "What is not given stays; settings are merged")
+    get("getChannel", "ChannelConfig", "One of them; credentials are named, never shown"),
+    operation("changeChannel", "What is not given stays; settings are merged")
         .takes("ChannelChange", r#"{"enabled":false}"#)
         .answers(200, "ChannelConfig")
         .problems(&[Conflict]),
-    delete("/api/channels/{id}", "deleteChannel", "With its credentials"),
-    get("/api/channels/{id}/balance", "getBalance", "Balance", "What is left in the account")
-        .query("refresh? 'true'|'false'")
-        .problems(&[Conflict]),
-    get(
-        "/api/channels/{id}/health",
-        "getChannelHealth",
-        "ChannelHealth",
-        "Whether its credentials are valid, asked now",
-    )
-    .problems(&[Conflict]),
-    post("/api/channels/{id}/test", "testChannel", "A message by this account alone")
+    delete("deleteChannel", "With its credentials"),
+    get("getBalance", "Balance", "What is left in the account").query("refresh? 'true'|'false'").problems(&[Conflict]),
+    get("getChannelHealth", "ChannelHealth", "Whether its credentials are valid, asked now").problems(&[Conflict]),
+    operation("testChannel", "A message by this account alone")
         .takes("ChannelTest", r#"{"to":"ada@example.com","text":"Hello from Tidings."}"#)
         .answers(201, "Accepted")
         .problems(&[Conflict, RecipientSuppressed]),
-    get("/api/providers", "listProviders", "Providers", "Which accounts are tried, in which order, and how they do"),
-    get("/api/providers/{id}/quota", "getQuota", "Quota", "How many calls are left"),
-    post("/api/providers/{id}/enable", "enableProvider", "Used again, its breaker closed")
-        .may_take("Nothing", "{}")
-        .answers(200, "Providers"),
-    post("/api/providers/{id}/disable", "disableProvider", "Not used for this tenant")
-        .may_take("Nothing", "{}")
-        .answers(200, "Providers"),
-    post("/api/providers/{id}/switch", "switchProvider", "The first to be tried")
-        .may_take("Nothing", "{}")
-        .answers(200, "Providers"),
-    get("/api/sms-provider/config", "getSmsProvider", "SmsProvider", "The first SMS account").problems(&[NotFound]),
-    operation("PUT", "/api/sms-provider/config", "setSmsProvider", "Change it, or put another in front")
+    get("listProviders", "Providers", "Which accounts are tried, in which order, and how they do"),
+    get("getQuota", "Quota", "How many calls are left"),
+    operation("enableProvider", "Used again, its breaker closed").may_take("Nothing", "{}").answers(200, "Providers"),
+    operation("disableProvider", "Not used for this tenant").may_take("Nothing", "{}").answers(200, "Providers"),
+    operation("switchProvider", "The first to be tried").may_take("Nothing", "{}").answers(200, "Providers"),
+    get("getSmsProvider", "SmsProvider", "The first SMS account").problems(&[NotFound]),
+    operation("setSmsProvider", "Change it, or put another in front")
         .takes(
             "NewSmsProvider",
             r#"{"provider":"AFRICASTALKING","apiKey":"atsk_1","apiSecret":"acme","senderId":"ACME"}"#,
         )
         .answers(200, "SmsProvider")
         .problems(&[Conflict]),
-    get("/api/sms-provider/balance", "getSmsBalance", "Balance", "Asked now").problems(&[NotFound, Conflict]),
-    post("/api/sms-provider/test", "testSmsProvider", "A message by it alone")
+    get("getSmsBalance", "Balance", "Asked now").problems(&[NotFound, Conflict]),
+    operation("testSmsProvider", "A message by it alone")
         .takes("SmsTest", r#"{"phoneNumber":"+254711000001","message":"Hello from Tidings."}"#)
         .answers(201, "Accepted")
         .problems(&[NotFound, Conflict, RecipientSuppressed]),
-    get("/api/webhook-log", "listCallbacks", "WebhookLog", "Callbacks of providers as they came, for 30 days")
+    get("listCallbacks", "WebhookLog", "Callbacks of providers as they came, for 30 days")
         .query("cursor? string, provider? string, status? string"),
     // ---- Administration
-    get("/api/keys", "listKeys", "Keys", "API keys that are not revoked"),
-    post("/api/keys", "createKey", "A key, shown this once")
+    get("listKeys", "Keys", "API keys that are not revoked"),
+    operation("createKey", "A key, shown this once")
         .takes("NewKey", r#"{"name":"billing","role":"sender","channels":["email"]}"#)
         .answers(201, "Key")
         .problems(&[Conflict]),
-    delete("/api/keys/{id}", "revokeKey", "Opens nothing from now on"),
+    delete("revokeKey", "Opens nothing from now on"),
     get(
-        "/api/audit",
         "listActs",
         "Audit",
         "Who decided what about keys, channels, templates, defaults, the suppression list and people",
     )
     .query("subject? ActSubject, contact? string, from? string, to? string"),
-    get("/health", "getHealth", "Health", "Whether it answers; no key"),
-    get("/docs/problems/{slug}", "getProblem", "text/markdown", "What an error means; no key"),
+    get("getHealth", "Health", "Whether it answers; no key"),
+    get("getProblem", "text/markdown", "What an error means; no key"),
 ];

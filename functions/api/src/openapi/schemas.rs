@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use application::problem::Kind;
 use domain::access::permissions;
 use domain::message::MediaKind;
 use domain::status::Status;
@@ -10,6 +9,7 @@ use events::{
     CatchUpPolicy, Channel, FallbackCondition, InDoubtPolicy, MessageType, MissedReason, Mode, Priority, RecipientType,
     Resolution, RetentionClass, Role, ScheduleEndReason,
 };
+use problem::ProblemKind;
 use serde_json::{Map, Value, json};
 
 use super::notation::{nullable, object, schema, words};
@@ -341,7 +341,7 @@ pub fn all() -> Value {
         names.push(more);
         words(names)
     };
-    let codes: Vec<String> = Kind::ALL.iter().map(|kind| kind.describe().0.replace('-', "_")).collect();
+    let codes: Vec<String> = ProblemKind::ALL.iter().map(|kind| kind.slug_status_title().0.replace('-', "_")).collect();
     let permissions: Vec<&str> = permissions(Role::Admin).iter().map(|permission| permission.as_str()).collect();
     for (name, schema) in [
         ("Channel", words(Channel::names())),
@@ -354,7 +354,7 @@ pub fn all() -> Value {
         ("Mode", words(Mode::names())),
         ("Media", words(MediaKind::NAMES)),
         ("ActSubject", words(crate::audit::subjects())),
-        ("ContentType", words(application::files::types())),
+        ("ContentType", words(application::attachments::types())),
         ("KeyMode", words(crate::keys::modes())),
         ("Role", words(Role::names())),
         ("Permission", words(permissions)),

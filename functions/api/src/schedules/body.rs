@@ -1,12 +1,12 @@
 //! Reads the body of a schedule, and says what is wrong with it.
 
-use application::problem::{FieldError, Kind, Problem};
 use application::process::ProcessError;
 use application::schedules::{self, Faults, ScheduleError, StoredMessage};
 use application::{Caller, ExecuteError, messages};
 use axum::http::{HeaderMap, header};
 use domain::schedule::{Fault, MAX_DATES, MAX_WINDOW_MS, Rejection};
 use events::{CatchUp, CatchUpPolicy, ScheduleTiming, Timestamp};
+use problem::{FieldError, Problem, ProblemKind};
 
 use crate::Api;
 use crate::fields::BodyReader;
@@ -122,7 +122,7 @@ pub(super) fn if_match_version(headers: &HeaderMap) -> Result<Option<u32>, Probl
         text => text
             .parse()
             .map(Some)
-            .map_err(|_| Problem::new(Kind::Malformed, "If-Match is the ETag of a schedule, such as \"3\".")),
+            .map_err(|_| Problem::new(ProblemKind::Malformed, "If-Match is the ETag of a schedule, such as \"3\".")),
     }
 }
 
@@ -149,23 +149,26 @@ pub(crate) fn problem(error: ScheduleError) -> Problem {
     match error {
         ScheduleError::Forbidden(forbidden) => forbidden.into(),
         ScheduleError::NotFound | ScheduleError::Execute(ExecuteError::Rejected(Rejection::Unknown)) => {
-            Problem::new(Kind::NotFound, "There is no such schedule; GET /api/schedules lists them.")
+            Problem::new(ProblemKind::NotFound, "There is no such schedule; GET /api/schedules lists them.")
         }
         ScheduleError::Invalid(faults) => Problem::invalid(errors_of(&faults)),
         ScheduleError::Message(error) => crate::message_problem::problem(error),
         ScheduleError::IdempotencyKeyReused => {
-            Problem::new(Kind::IdempotencyKeyReused, "Another schedule was created with this Idempotency-Key.")
+            Problem::new(ProblemKind::IdempotencyKeyReused, "Another schedule was created with this Idempotency-Key.")
         }
         ScheduleError::Execute(ExecuteError::Rejected(rejection @ Rejection::Changed(_))) => {
-            Problem::new(Kind::PreconditionFailed, format!("The schedule was changed: {rejection}."))
+            Problem::new(ProblemKind::PreconditionFailed, format!("The schedule was changed: {rejection}."))
         }
         ScheduleError::Execute(ExecuteError::Rejected(rejection)) => {
-            Problem::new(Kind::Conflict, format!("Not possible: {rejection}."))
+            Problem::new(ProblemKind::Conflict, format!("Not possible: {rejection}."))
         }
         ScheduleError::Process(ProcessError::Store(error)) => error.into(),
         ScheduleError::Process(error) => {
             tracing::error!(%error, "occurrences that were due could not be handled");
-            Problem::new(Kind::Unavailable, "Occurrences that are due could not be handled yet. Try again in a moment.")
+            Problem::new(
+                ProblemKind::Unavailable,
+                "Occurrences that are due could not be handled yet. Try again in a moment.",
+            )
         }
         ScheduleError::Execute(error) => error.map_rejection(|_| domain::communication::Rejection::Finished).into(),
         ScheduleError::Store(error) => error.into(),

@@ -4,7 +4,6 @@ mod body;
 mod present;
 
 use application::Caller;
-use application::problem::Problem;
 use application::schedules::{self, NewSchedule, ScheduleChange, message_of};
 use axum::Extension;
 use axum::body::Body;
@@ -14,6 +13,7 @@ use axum::response::Response;
 use domain::access::Permission;
 use domain::schedule::{Occurrence, Schedule, explain as explain_schedule};
 use events::{CatchUp, CatchUpPolicy, Timestamp};
+use problem::Problem;
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, missing};
@@ -42,7 +42,7 @@ fn read_count(query: RawQuery, name: &str) -> Result<usize, Problem> {
 
 /// A schedule with its revision as the entity tag.
 async fn respond(api: &Api, caller: &Caller, status: StatusCode, schedule: &Schedule) -> Result<Response, Problem> {
-    let stored = message_of(&api.app.own, &caller.principal.tenant, schedule).await?;
+    let stored = message_of(&api.app.tenant_ports, &caller.principal.tenant, schedule).await?;
     let body = present_with_message(schedule, stored.as_ref(), api.app.host.now());
     let mut response = json(status, &body);
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", schedule.revision)) {

@@ -8,8 +8,8 @@ use domain::ports::Principal;
 use events::{Channel, EntityRef, FallbackCondition, MessageType, Mode, QuietHours, Role, Timestamp};
 
 use super::*;
+use crate::attachments::{UploadState, UploadedFile};
 use crate::caller::Caller;
-use crate::files::{State as UploadState, UploadedFile};
 use crate::hash::contact_hash;
 use crate::messages::{AttachmentRef, ChannelChoice, KnownRecipient, NewContent};
 

@@ -8,7 +8,7 @@ use domain::render::RenderError;
 use events::{Attachment, EntityRef, QuietHours, TenantId, Timestamp};
 
 use super::new_message::{AttachmentRef, Faults, Field};
-use crate::files::{State as UploadState, UploadedFile};
+use crate::attachments::{UploadState, UploadedFile};
 use crate::hash::file_token;
 
 /// A time this little in the past is now: clocks differ.

@@ -9,8 +9,8 @@ use domain::render::CompiledTemplate;
 use domain::templates::TemplateCatalogue;
 use events::{Channel, TemplateRef, Timestamp};
 
+use crate::attachments::UploadedFile;
 use crate::caller::Caller;
-use crate::files::UploadedFile;
 
 /// What routing needs to know of the recipient.
 #[derive(Debug, Clone, Default)]

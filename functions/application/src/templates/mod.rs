@@ -10,7 +10,7 @@ use domain::ports::StoreError;
 use domain::templates::{self, Command, Rejection, SystemTemplate, Template, TemplateState, TemplateVersion};
 use events::{Channel, MessageType};
 
-pub use cache::{TemplateCache, Text, template_content_key, text};
+pub use cache::{TemplateCache, TemplateContent, load_content, template_content_key};
 
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
@@ -49,7 +49,7 @@ pub struct NewTemplate {
     pub kind: MessageType,
     pub name: String,
     pub description: Option<String>,
-    pub content: Text,
+    pub content: TemplateContent,
     pub variables: Vec<String>,
     pub is_active: bool,
 }
@@ -63,7 +63,7 @@ pub struct TemplateChange {
     pub name: Option<String>,
     pub description: Option<String>,
     /// New content, which compiles, and its variables.
-    pub content: Option<(Text, Vec<String>)>,
+    pub content: Option<(TemplateContent, Vec<String>)>,
     pub is_active: Option<bool>,
 }
 
@@ -139,7 +139,7 @@ pub async fn version(
     caller: &Caller,
     template: &Template,
     version: Option<u32>,
-) -> Result<(TemplateVersion, Text), TemplateError> {
+) -> Result<(TemplateVersion, TemplateContent), TemplateError> {
     caller.authorise(Permission::View)?;
     let version = match version.filter(|version| *version != template.latest.version) {
         None => template.latest.clone(),
@@ -148,7 +148,7 @@ pub async fn version(
             versions.into_iter().find(|known| known.version == version).ok_or(TemplateError::NoVersion)?
         }
     };
-    let content = text(&app.own, &caller.principal.tenant, &template.id, &version.text).await?;
+    let content = load_content(&app.tenant_ports, &caller.principal.tenant, &template.id, &version.text).await?;
     Ok((version, content.ok_or(TemplateError::NoVersion)?))
 }
 
@@ -192,11 +192,11 @@ pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<(), Template
 }
 
 /// The content is stored before the event that names it. A crash between the two leaves content without a version.
-async fn store_content(app: &App, caller: &Caller, id: &str, content: &Text) -> Result<String, StoreError> {
+async fn store_content(app: &App, caller: &Caller, id: &str, content: &TemplateContent) -> Result<String, StoreError> {
     let hash = content.hash();
     let body = serde_json::to_string(content).map_err(|error| StoreError::Unreadable(error.to_string()))?;
     let key = template_content_key(&caller.principal.tenant, id, &hash);
-    app.own.documents.put_document(&key, &body, None).await?;
+    app.tenant_ports.documents.put_document(&key, &body, None).await?;
     Ok(hash)
 }
 

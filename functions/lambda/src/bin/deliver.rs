@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use application::directory::connected;
+use application::directory::build_deployment_providers;
 use aws_lambda_events::sqs::SqsEvent;
 use deliver::Deliver;
 use deliver::config::Config;
@@ -20,14 +20,14 @@ async fn main() -> Result<(), Error> {
     let http = HttpClients::new();
     let store = adapters.store(config.tables);
     let connector = provider_factory(&http, config.bases);
-    let mut providers = connected(&*connector, config.configured, &config.public_url);
+    let mut providers = build_deployment_providers(&*connector, config.configured, &config.public_url);
     providers.extend(sandboxes());
     let deliver = &Deliver {
         store: store.clone(),
         vault: store.clone(),
         queue: adapters.queue(config.queues),
         providers,
-        own: adapters.own(&store, connector, config.secrets_key, config.public_url),
+        tenant_ports: adapters.tenant_ports(&store, connector, config.secrets_key, config.public_url),
         documents: store.clone(),
         objects: adapters.objects(&http, config.files_bucket),
         files: Arc::new(PublicFileFetcher { client: http.public, timeout: Duration::from_secs(5) }),

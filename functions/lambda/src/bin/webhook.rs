@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use application::directory::connected;
+use application::directory::build_deployment_providers;
 use aws_lambda_events::sqs::SqsEvent;
 use infra::SystemClockAndRng;
 use infra::providers::HttpClients;
@@ -23,8 +23,8 @@ async fn main() -> Result<(), Error> {
         vault: store.clone(),
         documents: store.clone(),
         inbox: adapters.unmatched(config.inbox_queue),
-        providers: connected(&*connector, config.configured, &config.public_url),
-        own: adapters.own(&store, connector, config.secrets_key, config.public_url),
+        providers: build_deployment_providers(&*connector, config.configured, &config.public_url),
+        tenant_ports: adapters.tenant_ports(&store, connector, config.secrets_key, config.public_url),
         directory: Default::default(),
         queue: adapters.queue(config.queues),
         objects: adapters.objects(&http, config.files_bucket),

@@ -1,7 +1,15 @@
-//! Errors as people and programs can read them: `application/problem+json`, RFC 9457.
+//! Errors of the HTTP functions as `application/problem+json` (RFC 9457). The use cases return typed errors; here they get
+//! their status, title and detail.
 
 use std::convert::Infallible;
 
+use application::ExecuteError;
+use application::api_keys::ApiKeyError;
+use application::caller::Forbidden;
+use application::preferences::PreferenceError;
+use application::provider_configs::ProviderConfigError;
+use application::suppressions::SuppressionError;
+use application::templates::TemplateError;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::communication::Rejection;
@@ -10,16 +18,9 @@ use domain::provider::InvalidSetting;
 use domain::{api_key, provider_configs, templates};
 use serde::Serialize;
 
-use crate::ExecuteError;
-use crate::api_keys::ApiKeyError;
-use crate::caller::Forbidden;
-use crate::preferences::PreferenceError;
-use crate::provider_configs::ProviderConfigError;
-use crate::templates::TemplateError;
-
 /// Every problem that can be answered; each has its page under `/docs/problems/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ProblemKind {
     Malformed,
     Unauthenticated,
     Forbidden,
@@ -37,51 +38,57 @@ pub enum Kind {
     Internal,
 }
 
-impl Kind {
-    pub const ALL: [Kind; 15] = [
-        Kind::Malformed,
-        Kind::Unauthenticated,
-        Kind::Forbidden,
-        Kind::SignatureInvalid,
-        Kind::NotFound,
-        Kind::MethodNotAllowed,
-        Kind::Conflict,
-        Kind::PreconditionFailed,
-        Kind::TooLarge,
-        Kind::TooManyRequests,
-        Kind::Invalid,
-        Kind::IdempotencyKeyReused,
-        Kind::RecipientSuppressed,
-        Kind::Unavailable,
-        Kind::Internal,
+impl ProblemKind {
+    pub const ALL: [ProblemKind; 15] = [
+        ProblemKind::Malformed,
+        ProblemKind::Unauthenticated,
+        ProblemKind::Forbidden,
+        ProblemKind::SignatureInvalid,
+        ProblemKind::NotFound,
+        ProblemKind::MethodNotAllowed,
+        ProblemKind::Conflict,
+        ProblemKind::PreconditionFailed,
+        ProblemKind::TooLarge,
+        ProblemKind::TooManyRequests,
+        ProblemKind::Invalid,
+        ProblemKind::IdempotencyKeyReused,
+        ProblemKind::RecipientSuppressed,
+        ProblemKind::Unavailable,
+        ProblemKind::Internal,
     ];
 
     /// (slug, status, title)
-    pub fn describe(self) -> (&'static str, StatusCode, &'static str) {
+    pub fn slug_status_title(self) -> (&'static str, StatusCode, &'static str) {
         match self {
-            Kind::Malformed => ("malformed", StatusCode::BAD_REQUEST, "The request cannot be read"),
-            Kind::Unauthenticated => ("unauthenticated", StatusCode::UNAUTHORIZED, "No valid API key"),
-            Kind::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "The API key does not permit this"),
-            Kind::SignatureInvalid => ("signature-invalid", StatusCode::FORBIDDEN, "The signature is missing or wrong"),
-            Kind::NotFound => ("not-found", StatusCode::NOT_FOUND, "There is no such thing"),
-            Kind::MethodNotAllowed => ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "Not with this method"),
-            Kind::Conflict => ("conflict", StatusCode::CONFLICT, "It does not fit what is there"),
-            Kind::PreconditionFailed => {
+            ProblemKind::Malformed => ("malformed", StatusCode::BAD_REQUEST, "The request cannot be read"),
+            ProblemKind::Unauthenticated => ("unauthenticated", StatusCode::UNAUTHORIZED, "No valid API key"),
+            ProblemKind::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "The API key does not permit this"),
+            ProblemKind::SignatureInvalid => {
+                ("signature-invalid", StatusCode::FORBIDDEN, "The signature is missing or wrong")
+            }
+            ProblemKind::NotFound => ("not-found", StatusCode::NOT_FOUND, "There is no such thing"),
+            ProblemKind::MethodNotAllowed => {
+                ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "Not with this method")
+            }
+            ProblemKind::Conflict => ("conflict", StatusCode::CONFLICT, "It does not fit what is there"),
+            ProblemKind::PreconditionFailed => {
                 ("precondition-failed", StatusCode::PRECONDITION_FAILED, "It has changed since you read it")
             }
-            Kind::TooLarge => ("too-large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
-            Kind::TooManyRequests => ("too-many-requests", StatusCode::TOO_MANY_REQUESTS, "This key asks too often"),
-            Kind::Invalid => ("invalid", StatusCode::UNPROCESSABLE_ENTITY, "Some fields are not valid"),
-            Kind::IdempotencyKeyReused => (
+            ProblemKind::TooLarge => ("too-large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+            ProblemKind::TooManyRequests => {
+                ("too-many-requests", StatusCode::TOO_MANY_REQUESTS, "This key asks too often")
+            }
+            ProblemKind::Invalid => ("invalid", StatusCode::UNPROCESSABLE_ENTITY, "Some fields are not valid"),
+            ProblemKind::IdempotencyKeyReused => (
                 "idempotency-key-reused",
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "The idempotency key belongs to another request",
             ),
-            Kind::RecipientSuppressed => {
+            ProblemKind::RecipientSuppressed => {
                 ("recipient-suppressed", StatusCode::UNPROCESSABLE_ENTITY, "This address must not be written to")
             }
-            Kind::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Not possible at the moment"),
-            Kind::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here"),
+            ProblemKind::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Not possible at the moment"),
+            ProblemKind::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here"),
         }
     }
 }
@@ -97,7 +104,7 @@ pub struct FieldError {
 /// An answer that is not the one asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    pub kind: Kind,
+    pub kind: ProblemKind,
     pub detail: String,
     pub errors: Vec<FieldError>,
     /// When to ask again, in seconds.
@@ -105,21 +112,21 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        let retry_after_s = (kind == Kind::Unavailable).then_some(2);
+    pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        let retry_after_s = (kind == ProblemKind::Unavailable).then_some(2);
         Problem { kind, detail: detail.into(), errors: Vec::new(), retry_after_s }
     }
 
     /// Fields that are not valid.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = errors.iter().map(|error| error.detail.as_str()).collect::<Vec<_>>().join(" ");
-        Problem { errors, ..Problem::new(Kind::Invalid, detail) }
+        Problem { errors, ..Problem::new(ProblemKind::Invalid, detail) }
     }
 }
 
 impl From<Forbidden> for Problem {
     fn from(forbidden: Forbidden) -> Self {
-        Problem::new(Kind::Forbidden, sentence(&forbidden.to_string()))
+        Problem::new(ProblemKind::Forbidden, sentence(&forbidden.to_string()))
     }
 }
 
@@ -135,9 +142,9 @@ impl From<StoreError> for Problem {
         tracing::error!(%error, "a request could not be served");
         match error {
             StoreError::Unavailable(_) => {
-                Problem::new(Kind::Unavailable, "Nothing was lost. Send the same request again in a moment.")
+                Problem::new(ProblemKind::Unavailable, "Nothing was lost. Send the same request again in a moment.")
             }
-            StoreError::Unreadable(_) => Problem::new(Kind::Internal, "Stored data could not be read."),
+            StoreError::Unreadable(_) => Problem::new(ProblemKind::Internal, "Stored data could not be read."),
         }
     }
 }
@@ -150,19 +157,19 @@ impl<R: Into<Problem>> From<ExecuteError<R>> for Problem {
             ExecuteError::OutcomeUnknown(why) => {
                 tracing::error!(%why, "unknown whether stored");
                 let detail = "It is not known whether this was stored. Send it again with the same Idempotency-Key.";
-                Problem::new(Kind::Unavailable, detail)
+                Problem::new(ProblemKind::Unavailable, detail)
             }
             ExecuteError::Contended => {
-                Problem::new(Kind::Unavailable, "Others changed it at the same time. Try again.")
+                Problem::new(ProblemKind::Unavailable, "Others changed it at the same time. Try again.")
             }
-            ExecuteError::StreamFull => Problem::new(Kind::Conflict, "Its history is full."),
+            ExecuteError::StreamFull => Problem::new(ProblemKind::Conflict, "Its history is full."),
         }
     }
 }
 
 /// A rejection of a command on one of the tenant's resources.
 fn not_possible(rejection: &dyn std::fmt::Display) -> Problem {
-    Problem::new(Kind::Conflict, format!("Not possible: {rejection}."))
+    Problem::new(ProblemKind::Conflict, format!("Not possible: {rejection}."))
 }
 
 impl From<templates::Rejection> for Problem {
@@ -187,12 +194,13 @@ impl From<TemplateError> for Problem {
     fn from(error: TemplateError) -> Self {
         match error {
             TemplateError::Forbidden(forbidden) => forbidden.into(),
-            TemplateError::NotFound => {
-                Problem::new(Kind::NotFound, "There is no such template; GET /api/communication-templates lists them.")
-            }
-            TemplateError::NoVersion => Problem::new(Kind::NotFound, "There is no such version of it."),
+            TemplateError::NotFound => Problem::new(
+                ProblemKind::NotFound,
+                "There is no such template; GET /api/communication-templates lists them.",
+            ),
+            TemplateError::NoVersion => Problem::new(ProblemKind::NotFound, "There is no such version of it."),
             TemplateError::BuiltIn => Problem::new(
-                Kind::Conflict,
+                ProblemKind::Conflict,
                 "A system template is part of Tidings: make one of your own with the same code, and it comes first.",
             ),
             TemplateError::Execute(error) => error.into(),
@@ -206,7 +214,7 @@ impl From<ProviderConfigError> for Problem {
         match error {
             ProviderConfigError::Forbidden(forbidden) => forbidden.into(),
             ProviderConfigError::NotFound => {
-                Problem::new(Kind::NotFound, "There is no such channel; GET /api/channels lists them.")
+                Problem::new(ProblemKind::NotFound, "There is no such channel; GET /api/channels lists them.")
             }
             ProviderConfigError::Setting(InvalidSetting { setting, detail }) => {
                 let pointer = match setting {
@@ -215,7 +223,9 @@ impl From<ProviderConfigError> for Problem {
                 };
                 Problem::invalid(vec![FieldError { pointer, code: "not_usable", detail }])
             }
-            ProviderConfigError::NoSecrets => Problem::new(Kind::Conflict, "Its credentials are gone; set them again."),
+            ProviderConfigError::CredentialsMissing => {
+                Problem::new(ProblemKind::Conflict, "Its credentials are gone; set them again.")
+            }
             ProviderConfigError::Execute(error) => error.into(),
             ProviderConfigError::Store(error) => error.into(),
         }
@@ -226,7 +236,7 @@ impl From<ApiKeyError> for Problem {
     fn from(error: ApiKeyError) -> Self {
         match error {
             ApiKeyError::Forbidden(forbidden) => forbidden.into(),
-            ApiKeyError::NotFound => Problem::new(Kind::NotFound, "There is no such key."),
+            ApiKeyError::NotFound => Problem::new(ProblemKind::NotFound, "There is no such key."),
             ApiKeyError::Execute(error) => error.into(),
             ApiKeyError::Store(error) => error.into(),
         }
@@ -243,6 +253,17 @@ impl From<PreferenceError> for Problem {
     }
 }
 
+impl From<SuppressionError> for Problem {
+    fn from(error: SuppressionError) -> Self {
+        match error {
+            SuppressionError::Forbidden(forbidden) => forbidden.into(),
+            SuppressionError::Address(error) => Problem::new(ProblemKind::Malformed, format!("contact {error}.")),
+            SuppressionError::NotListed => Problem::new(ProblemKind::NotFound, "This address is not on the list."),
+            SuppressionError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<Infallible> for Problem {
     fn from(never: Infallible) -> Self {
         match never {}
@@ -252,8 +273,8 @@ impl From<Infallible> for Problem {
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         let kind = match rejection {
-            Rejection::NotRequested => Kind::NotFound,
-            Rejection::IdempotencyKeyReused => Kind::IdempotencyKeyReused,
+            Rejection::NotRequested => ProblemKind::NotFound,
+            Rejection::IdempotencyKeyReused => ProblemKind::IdempotencyKeyReused,
             Rejection::AttemptInFlight(_)
             | Rejection::NotDue(_)
             | Rejection::Finished
@@ -261,7 +282,7 @@ impl From<Rejection> for Problem {
             | Rejection::AlreadyAttempted
             | Rejection::NotInDoubt
             | Rejection::NotDeadLettered
-            | Rejection::UnknownAttempt => Kind::Conflict,
+            | Rejection::UnknownAttempt => ProblemKind::Conflict,
         };
         Problem::new(kind, sentence(&rejection.to_string()))
     }
@@ -270,7 +291,7 @@ impl From<Rejection> for Problem {
 impl Problem {
     /// As it is answered.
     pub fn body(&self) -> serde_json::Value {
-        let (slug, status, title) = self.kind.describe();
+        let (slug, status, title) = self.kind.slug_status_title();
         let mut body = serde_json::json!({
             "type": format!("/docs/problems/{slug}"),
             "title": title,
@@ -287,11 +308,11 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (_, status, _) = self.kind.describe();
+        let (_, status, _) = self.kind.slug_status_title();
         let mut response = (status, self.body().to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.kind == Kind::Unauthenticated {
+        if self.kind == ProblemKind::Unauthenticated {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(wait_s) = self.retry_after_s {

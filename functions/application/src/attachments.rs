@@ -39,7 +39,7 @@ pub fn types() -> Vec<&'static str> {
 /// How far it has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum UploadState {
     /// Nothing is there yet, or it has not been looked at.
     AwaitingUpload,
     /// It is what it was said to be.
@@ -59,7 +59,7 @@ pub struct UploadedFile {
     pub sha256: Option<String>,
     /// It is about nobody in particular: erasing a person leaves it.
     pub shared: bool,
-    pub state: State,
+    pub state: UploadState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub mode: Mode,
@@ -90,7 +90,7 @@ pub async fn find(
 /// # Errors
 ///
 /// [`StoreError`]
-pub async fn keep(
+pub async fn save(
     documents: &dyn DocumentStore,
     tenant: &TenantId,
     id: &str,
@@ -106,7 +106,7 @@ pub async fn keep(
 ///
 /// [`StoreError`]
 pub async fn find_own(app: &App, principal: &Principal, id: &str) -> Result<Option<UploadedFile>, StoreError> {
-    let found = find(&*app.own.documents, &principal.tenant, id, app.host.now()).await?;
+    let found = find(&*app.tenant_ports.documents, &principal.tenant, id, app.host.now()).await?;
     Ok(found.filter(|file| file.mode == principal.mode))
 }
 
@@ -117,7 +117,7 @@ pub async fn find_own(app: &App, principal: &Principal, id: &str) -> Result<Opti
 /// [`StoreError`]
 pub async fn find_checked(app: &App, principal: &Principal, id: &str) -> Result<Option<UploadedFile>, StoreError> {
     let Some(file) = find_own(app, principal, id).await? else { return Ok(None) };
-    if file.state != State::AwaitingUpload {
+    if file.state != UploadState::AwaitingUpload {
         return Ok(Some(file));
     }
     let object = ObjectKey::upload(&principal.tenant, id);
@@ -126,9 +126,9 @@ pub async fn find_checked(app: &App, principal: &Principal, id: &str) -> Result<
     if reason.is_some() {
         app.objects.delete(&object).await?;
     }
-    let state = if reason.is_some() { State::Refused } else { State::Ready };
+    let state = if reason.is_some() { UploadState::Refused } else { UploadState::Ready };
     let file = UploadedFile { state, reason, sha256: Some(sha256(&bytes)), ..file };
-    keep(&*app.own.documents, &principal.tenant, id, &file).await?;
+    save(&*app.tenant_ports.documents, &principal.tenant, id, &file).await?;
     Ok(Some(file))
 }
 

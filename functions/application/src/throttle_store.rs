@@ -8,7 +8,7 @@ use events::RateLimit;
 const MAX_CONFLICT_RETRIES: usize = 8;
 
 /// The record of a provider account.
-pub fn account(config: &str) -> String {
+pub fn throttle_key(config: &str) -> String {
     format!("gate#{config}")
 }
 
@@ -27,7 +27,7 @@ pub fn read(record: Option<&VersionedRecord>, rate: RateLimit) -> ProviderThrott
 /// # Errors
 ///
 /// [`StoreError`]: the limits cannot be reached. What was asked for was not granted.
-pub async fn change<T>(
+pub async fn update<T>(
     limits: &dyn CoordinationStore,
     name: &str,
     rate: RateLimit,
