@@ -10,7 +10,7 @@ use crate::{BATCH, END_MS, FAULTS_STOP_MS, PROCESSES, RATE, REQUEST_RATE, T0, in
 use api::Api;
 use api::rate::RequestLimiter;
 use application::App;
-use application::directory::Own;
+use application::directory::TenantPorts;
 use application::retention::RetentionPeriods;
 use dead_letter::DeadLetter;
 use deliver::Deliver;
@@ -73,7 +73,7 @@ impl Simulation {
             views: port.clone(),
             keys: port.clone(),
             limits: port.clone(),
-            own: tenant_ports(&port),
+            tenant_ports: tenant_ports(&port),
             directory: Default::default(),
             library: Default::default(),
             defaults: Default::default(),
@@ -101,7 +101,7 @@ impl Simulation {
                 vault: port.clone(),
                 queue: port.clone(),
                 providers: providers(&world),
-                own: tenant_ports(&port),
+                tenant_ports: tenant_ports(&port),
                 documents: port.clone(),
                 files: port.clone(),
                 objects: port.clone(),
@@ -123,7 +123,7 @@ impl Simulation {
                 documents: port.clone(),
                 inbox: port.clone(),
                 providers: Vec::new(),
-                own: tenant_ports(&port),
+                tenant_ports: tenant_ports(&port),
                 directory: Default::default(),
                 queue: port.clone(),
                 objects: port.clone(),
@@ -224,8 +224,8 @@ impl Simulation {
     }
 }
 
-fn tenant_ports(port: &Arc<World>) -> Own {
-    Own {
+fn tenant_ports(port: &Arc<World>) -> TenantPorts {
+    TenantPorts {
         store: port.clone(),
         documents: port.clone(),
         sealer: port.clone(),

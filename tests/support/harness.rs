@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use application::directory::Own;
+use application::directory::TenantPorts;
 use application::{CommandContext, CommandExecutor, Loaded};
 use async_trait::async_trait;
 use deliver::Deliver;
@@ -270,8 +270,8 @@ impl ProviderFactory for EmptyProviderFactory {
 }
 
 /// What stands behind the tenants' configurations, over any store.
-pub fn tenant_ports<S: EventStore + DocumentStore + 'static>(store: Arc<S>, host: Arc<dyn ClockAndRng>) -> Own {
-    Own {
+pub fn tenant_ports<S: EventStore + DocumentStore + 'static>(store: Arc<S>, host: Arc<dyn ClockAndRng>) -> TenantPorts {
+    TenantPorts {
         store: store.clone(),
         documents: store,
         sealer: Arc::new(LocalKeyCipher([7; 32])),
@@ -311,7 +311,7 @@ impl Harness {
             vault: store.clone(),
             queue: queue.clone(),
             providers: vec![provider.clone()],
-            own: tenant_ports(store.clone(), host.clone()),
+            tenant_ports: tenant_ports(store.clone(), host.clone()),
             documents: store.clone(),
             files: Arc::new(local::SimulatedFiles),
             objects: objects(scratch.0.join("files")),

@@ -44,7 +44,7 @@ impl Api {
     /// The file and what is known of it.
     pub(crate) async fn remove_file(&self, caller: &Principal, id: &str) -> Result<(), Problem> {
         self.objects.delete(&ObjectKey::upload(&caller.tenant, id)).await?;
-        Ok(self.own.documents.delete_document(&files::key(&caller.tenant, id)).await?)
+        Ok(self.tenant_ports.documents.delete_document(&files::key(&caller.tenant, id)).await?)
     }
 }
 
@@ -81,7 +81,7 @@ pub(crate) async fn create(
         by: caller.actor_id(),
         until: now + api.retention.of(None),
     };
-    files::keep(&*api.own.documents, &caller.tenant, &id, &file).await?;
+    files::keep(&*api.tenant_ports.documents, &caller.tenant, &id, &file).await?;
     let until = now + UPLOAD_MS;
     let place = ObjectKey::upload(&caller.tenant, &id);
     let upload = api.objects.upload_to(&place, &file.mime, size, until).await?;

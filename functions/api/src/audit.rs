@@ -51,7 +51,7 @@ impl Api {
         let name = format!("{:013}#{:08x}", now.0, self.host.random() as u32);
         let key = DocumentKey { tenant: caller.tenant.clone(), collection: COLLECTION, name };
         let until = Some(now + self.retention.of(None));
-        Ok(self.own.documents.put_document(&key, &act.to_string(), until).await?)
+        Ok(self.tenant_ports.documents.put_document(&key, &act.to_string(), until).await?)
     }
 
     /// The newest of those, in time.
@@ -64,7 +64,7 @@ impl Api {
         let mut found = Vec::new();
         let mut before = to.map(|to| format!("{:013}", to.0));
         loop {
-            let documents = &*self.own.documents;
+            let documents = &*self.tenant_ports.documents;
             let page =
                 documents.list_documents(&caller.tenant, COLLECTION, before.as_deref(), PAGE, self.host.now()).await?;
             let is_last = page.len() < PAGE;

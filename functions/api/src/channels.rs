@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use application::directory::{CALLBACK_SECRET, Own};
+use application::directory::{CALLBACK_SECRET, TenantPorts};
 use application::messages::{
     self, ALLOWED_COUNTRIES, ChannelChoice, DEFAULT_REGION, Fault, Field, MessageError, NewContent, NewMessage,
 };
@@ -52,7 +52,7 @@ impl Api {
         configs: &TenantProviderConfigs,
         config: &TenantProviderConfig,
     ) -> Result<Value, Problem> {
-        let account = Own::account(config, caller.principal.mode);
+        let account = TenantPorts::account(config, caller.principal.mode);
         let record = self.limits.read_versioned(&[gate::account(&config.id)]).await?.pop().flatten();
         let gate = gate::read(record.as_ref(), account.rate);
         let secrets = provider_configs::secrets(&self.app, caller, config).await?;
@@ -71,7 +71,7 @@ impl Api {
             "enabled": !configs.disabled.contains(&config.id),
             "place": place + 1,
             "state": gate.state(self.host.now()),
-            "webhookUrl": self.own.callback_url(config, &callback),
+            "webhookUrl": self.tenant_ports.callback_url(config, &callback),
             "capabilities": self.kind(&config.provider).map(|kind| json!(kind.capabilities)),
             "callbacksSigned": self.kind(&config.provider).map(|kind| kind.signs),
             "createdAt": show_time(config.added_at),
@@ -91,7 +91,7 @@ impl Api {
         caller: &Caller,
         config: &TenantProviderConfig,
     ) -> Result<Option<Kept>, Problem> {
-        let kept = self.own.documents.get_document(&self.balance_key(caller, config), self.host.now()).await?;
+        let kept = self.tenant_ports.documents.get_document(&self.balance_key(caller, config), self.host.now()).await?;
         Ok(kept.and_then(|kept| serde_json::from_str(&kept).ok()))
     }
 
@@ -110,7 +110,10 @@ impl Api {
         })?;
         let kept = Kept { balance, at: now };
         let body = serde_json::to_string(&kept).unwrap_or_default();
-        self.own.documents.put_document(&self.balance_key(caller, config), &body, Some(now + BALANCE_TTL_MS)).await?;
+        self.tenant_ports
+            .documents
+            .put_document(&self.balance_key(caller, config), &body, Some(now + BALANCE_TTL_MS))
+            .await?;
         Ok(kept)
     }
 
@@ -151,7 +154,7 @@ impl Api {
     }
 
     pub(crate) fn kind(&self, provider: &str) -> Option<&'static ProviderKind> {
-        self.own.connector.kinds().into_iter().find(|kind| kind.name == provider)
+        self.tenant_ports.connector.kinds().into_iter().find(|kind| kind.name == provider)
     }
 
     async fn config_response(&self, caller: &Caller, id: &str, status: StatusCode) -> Result<Response, Problem> {
@@ -218,7 +221,7 @@ pub(crate) async fn create(
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::parse(&read_body(body).await?)?;
-    let kinds = api.own.connector.kinds();
+    let kinds = api.tenant_ports.connector.kinds();
     let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
     let provider = fields.required("provider", |f| f.one_of("provider", &names));
     let kind = kinds.into_iter().find(|kind| provider.as_deref() == Some(kind.name));
@@ -262,7 +265,7 @@ pub(crate) async fn list(
 /// What can be configured, and what each needs.
 pub(crate) async fn kinds(State(api): Shared, query: RawQuery) -> Result<Response, Problem> {
     Query::parse(query)?.finish()?;
-    let kinds = api.own.connector.kinds().into_iter().map(|kind| {
+    let kinds = api.tenant_ports.connector.kinds().into_iter().map(|kind| {
         let settings = kind.settings.iter().map(|setting| {
             json!({
                 "name": setting.name,
@@ -396,7 +399,7 @@ pub(crate) async fn health(
         Err(AccountQueryError::Unsupported) => ("not_checkable", None),
     };
     let record = api.limits.read_versioned(&[gate::account(&id)]).await?.pop().flatten();
-    let gate = gate::read(record.as_ref(), Own::account(&config, caller.principal.mode).rate);
+    let gate = gate::read(record.as_ref(), TenantPorts::account(&config, caller.principal.mode).rate);
     let shown = json!({
         "id": id,
         "credentials": credentials,
@@ -433,7 +436,7 @@ pub(crate) async fn webhook_log(
     let (before, provider, status) = (query.text("cursor"), query.text("provider"), query.text("status"));
     query.finish()?;
     let shelf = api
-        .own
+        .tenant_ports
         .documents
         .list_documents(&caller.principal.tenant, "callback", before.as_deref(), SIZE, api.host.now())
         .await?;

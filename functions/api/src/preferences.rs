@@ -78,8 +78,8 @@ fn show(person: &str, preferences: &Preferences, addresses: &BTreeMap<Channel, S
 
 impl Api {
     pub(crate) async fn preferences_of(&self, caller: &Principal, person: &str) -> Result<Value, Problem> {
-        let preferences = consent::preferences(&self.own, &caller.tenant, person).await?;
-        let addresses = addresses(&self.own, &caller.tenant, person).await?;
+        let preferences = consent::preferences(&self.tenant_ports, &caller.tenant, person).await?;
+        let addresses = addresses(&self.tenant_ports, &caller.tenant, person).await?;
         Ok(show(person, &preferences, &addresses))
     }
 
@@ -191,7 +191,7 @@ pub(crate) async fn link(
     let mut fields = Fields::parse_optional(&read_body(body).await?)?;
     let days = fields.number("days", 1..=365).unwrap_or(LINK_DAYS);
     fields.finish()?;
-    let public_url = &api.own.public_url;
+    let public_url = &api.tenant_ports.public_url;
     if public_url.is_empty() {
         return Err(Problem::new(Kind::Conflict, "This deployment has no public address: PUBLIC_URL is not set."));
     }

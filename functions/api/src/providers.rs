@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use application::directory::{Own, tenant_of_config};
+use application::directory::{TenantPorts, tenant_of_config};
 use application::problem::{Kind, Problem};
 use application::provider_configs;
 use application::{Caller, gate};
@@ -45,7 +45,7 @@ impl Api {
                 deployment.sort_by_key(|account| configs.position_of(*channel, &account.id));
                 accounts.extend(deployment);
             } else {
-                accounts.extend(own.into_iter().map(|config| Own::account(config, caller.principal.mode)));
+                accounts.extend(own.into_iter().map(|config| TenantPorts::account(config, caller.principal.mode)));
             }
         }
         accounts

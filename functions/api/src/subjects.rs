@@ -66,7 +66,7 @@ impl Api {
 
     /// What somebody wrote to us from this address.
     async fn inbound_from(&self, caller: &Principal, address: &str) -> Result<Vec<(DocumentKey, Value)>, Problem> {
-        let (now, documents) = (self.host.now(), &self.own.documents);
+        let (now, documents) = (self.host.now(), &self.tenant_ports.documents);
         let (mut found, mut before) = (Vec::new(), None::<String>);
         loop {
             let page = documents.list_documents(&caller.tenant, "inbound", before.as_deref(), PAGE, now).await?;
@@ -157,7 +157,8 @@ impl Api {
                 self.objects.delete(&ObjectKey::fetched(&stream, place)).await?;
                 continue;
             };
-            let file = application::files::find(&*self.own.documents, &caller.tenant, id, self.host.now()).await?;
+            let file =
+                application::files::find(&*self.tenant_ports.documents, &caller.tenant, id, self.host.now()).await?;
             if file.is_some_and(|file| !file.shared) {
                 self.remove_file(caller, id).await?;
             }
@@ -234,11 +235,11 @@ pub(crate) async fn erase(
             api.forget_address(&api.contact(&caller, *channel, address)).await?;
         }
         for (key, _) in api.inbound_from(&caller, address).await? {
-            api.own.documents.delete_document(&key).await?;
+            api.tenant_ports.documents.delete_document(&key).await?;
             erased += 1;
         }
     }
-    api.own.documents.delete_document(&addresses_key(&caller.tenant, &subject.name)).await?;
+    api.tenant_ports.documents.delete_document(&addresses_key(&caller.tenant, &subject.name)).await?;
     Ok(answer(&kind, &id, erased, false))
 }
 

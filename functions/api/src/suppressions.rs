@@ -27,7 +27,7 @@ const BY_HAND: &str = "manual";
 
 impl Api {
     fn list(&self) -> List<'_> {
-        List { store: &*self.store, documents: &*self.own.documents }
+        List { store: &*self.store, documents: &*self.tenant_ports.documents }
     }
 
     pub(crate) fn contact(&self, caller: &Principal, channel: Channel, address: &str) -> AddressKey {

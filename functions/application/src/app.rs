@@ -11,7 +11,7 @@ use events::{RetentionClass, Timestamp};
 
 use crate::cache::Cached;
 use crate::consent::DefaultPreferences;
-use crate::directory::{Own, ProviderDirectory};
+use crate::directory::{ProviderDirectory, TenantPorts};
 use crate::retention::RetentionPeriods;
 use crate::templates::TemplateCache;
 use crate::{CommandContext, CommandExecutor, Loaded};
@@ -29,7 +29,7 @@ pub struct App {
     pub keys: Arc<dyn ApiKeyStore>,
     pub limits: Arc<dyn CoordinationStore>,
     /// The tenants' own provider configurations.
-    pub own: Own,
+    pub tenant_ports: TenantPorts,
     /// Uploaded files.
     pub objects: Arc<dyn ObjectStore>,
     pub host: Arc<dyn ClockAndRng>,

@@ -9,7 +9,7 @@ use domain::preferences::{DEFAULTS, Preferences};
 use events::{Channel, PreferenceEvent, Recipient, RecordedEvent, TenantId, Timestamp};
 
 use crate::cache::Cached;
-use crate::directory::Own;
+use crate::directory::TenantPorts;
 use crate::execute;
 
 /// How long defaults are cached, in milliseconds.
@@ -43,8 +43,12 @@ pub fn preferences_stream(tenant: &TenantId, person: &str) -> AggregateId<Prefer
 /// # Errors
 ///
 /// [`StoreError`]
-pub async fn preferences(own: &Own, tenant: &TenantId, person: &str) -> Result<Preferences, StoreError> {
-    Ok(execute::load(&*own.store, &preferences_stream(tenant, person)).await?.state)
+pub async fn preferences(
+    tenant_ports: &TenantPorts,
+    tenant: &TenantId,
+    person: &str,
+) -> Result<Preferences, StoreError> {
+    Ok(execute::load(&*tenant_ports.store, &preferences_stream(tenant, person)).await?.state)
 }
 
 /// Everything that was decided about a person, in order.
@@ -53,11 +57,11 @@ pub async fn preferences(own: &Own, tenant: &TenantId, person: &str) -> Result<P
 ///
 /// [`StoreError`]
 pub async fn history(
-    own: &Own,
+    tenant_ports: &TenantPorts,
     tenant: &TenantId,
     person: &str,
 ) -> Result<Vec<RecordedEvent<PreferenceEvent>>, StoreError> {
-    execute::history(&*own.store, &preferences_stream(tenant, person)).await
+    execute::history(&*tenant_ports.store, &preferences_stream(tenant, person)).await
 }
 
 /// The preferences as of a time, from their history.
@@ -71,12 +75,12 @@ impl DefaultPreferences {
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn of(&self, own: &Own, tenant: &TenantId) -> Result<Arc<Preferences>, StoreError> {
-        let now = own.host.now();
+    pub async fn of(&self, tenant_ports: &TenantPorts, tenant: &TenantId) -> Result<Arc<Preferences>, StoreError> {
+        let now = tenant_ports.host.now();
         if let Some(defaults) = self.0.get(tenant, now) {
             return Ok(defaults);
         }
-        let defaults = Arc::new(preferences(own, tenant, DEFAULTS).await?);
+        let defaults = Arc::new(preferences(tenant_ports, tenant, DEFAULTS).await?);
         self.0.insert(tenant.clone(), defaults.clone(), now);
         Ok(defaults)
     }
@@ -93,13 +97,13 @@ impl DefaultPreferences {
     /// [`StoreError`]
     pub async fn for_recipient(
         &self,
-        own: &Own,
+        tenant_ports: &TenantPorts,
         tenant: &TenantId,
         recipient: &Recipient,
     ) -> Result<Option<Preferences>, StoreError> {
         let Some(person) = person(recipient) else { return Ok(None) };
-        let defaults = self.of(own, tenant).await?;
-        Ok(Some(preferences(own, tenant, &person).await?.with_defaults(&defaults)))
+        let defaults = self.of(tenant_ports, tenant).await?;
+        Ok(Some(preferences(tenant_ports, tenant, &person).await?.with_defaults(&defaults)))
     }
 }
 
@@ -117,8 +121,12 @@ fn read_addresses(body: &str) -> Result<BTreeMap<Channel, String>, StoreError> {
 /// # Errors
 ///
 /// [`StoreError`]
-pub async fn addresses(own: &Own, tenant: &TenantId, person: &str) -> Result<BTreeMap<Channel, String>, StoreError> {
-    let stored = own.documents.get_document(&addresses_key(tenant, person), own.host.now()).await?;
+pub async fn addresses(
+    tenant_ports: &TenantPorts,
+    tenant: &TenantId,
+    person: &str,
+) -> Result<BTreeMap<Channel, String>, StoreError> {
+    let stored = tenant_ports.documents.get_document(&addresses_key(tenant, person), tenant_ports.host.now()).await?;
     stored.map_or_else(|| Ok(BTreeMap::new()), |body| read_addresses(&body))
 }
 
@@ -128,14 +136,14 @@ pub async fn addresses(own: &Own, tenant: &TenantId, person: &str) -> Result<BTr
 ///
 /// [`StoreError`]
 pub async fn change_addresses(
-    own: &Own,
+    tenant_ports: &TenantPorts,
     tenant: &TenantId,
     person: &str,
     changes: &BTreeMap<Channel, Option<String>>,
 ) -> Result<(), StoreError> {
     let key = addresses_key(tenant, person);
     for _ in 0..MAX_ADDRESS_RETRIES {
-        let stored = own.documents.get_document(&key, own.host.now()).await?;
+        let stored = tenant_ports.documents.get_document(&key, tenant_ports.host.now()).await?;
         let mut addresses = stored.as_deref().map_or_else(|| Ok(BTreeMap::new()), read_addresses)?;
         for (channel, address) in changes {
             match address {
@@ -144,7 +152,7 @@ pub async fn change_addresses(
             }
         }
         let body = serde_json::to_string(&addresses).map_err(|error| StoreError::Unreadable(error.to_string()))?;
-        if own.documents.replace_document(&key, stored.as_deref(), &body).await? {
+        if tenant_ports.documents.replace_document(&key, stored.as_deref(), &body).await? {
             return Ok(());
         }
     }

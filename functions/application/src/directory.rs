@@ -25,7 +25,7 @@ pub const CALLBACK_SECRET: &str = "callbackSecret";
 
 /// What it needs to know a tenant's own configurations.
 #[derive(Clone)]
-pub struct Own {
+pub struct TenantPorts {
     pub store: Arc<dyn EventStore>,
     pub documents: Arc<dyn DocumentStore>,
     pub sealer: Arc<dyn SecretCipher>,
@@ -103,20 +103,23 @@ pub fn connected(
 /// # Errors
 ///
 /// [`StoreError`]
-pub async fn provider_configs(own: &Own, tenant: &TenantId) -> Result<TenantProviderConfigs, StoreError> {
+pub async fn provider_configs(
+    tenant_ports: &TenantPorts,
+    tenant: &TenantId,
+) -> Result<TenantProviderConfigs, StoreError> {
     let mut configs = TenantProviderConfigs::default();
     let kinds = [ProviderConfigState::KIND, Routing::KIND];
-    for (id, stream) in own.store.list(tenant, &kinds, Listed::Current).await? {
+    for (id, stream) in tenant_ports.store.list(tenant, &kinds, Listed::Current).await? {
         if id.kind == Routing::KIND {
-            configs.add_routing(state_of(&*own.store, &id, stream).await?);
+            configs.add_routing(state_of(&*tenant_ports.store, &id, stream).await?);
         } else {
-            configs.add(&id.id, state_of(&*own.store, &id, stream).await?);
+            configs.add(&id.id, state_of(&*tenant_ports.store, &id, stream).await?);
         }
     }
     Ok(configs)
 }
 
-impl Own {
+impl TenantPorts {
     fn secret_key(tenant: &TenantId, config: &str, version: u32) -> DocumentKey {
         DocumentKey { tenant: tenant.clone(), collection: "secret", name: format!("{config}#{version}") }
     }
@@ -135,7 +138,7 @@ impl Own {
     ) -> Result<(), StoreError> {
         let plain = serde_json::to_string(secrets).map_err(|error| StoreError::Unreadable(error.to_string()))?;
         let sealed = self.sealer.encrypt(&format!("{tenant}#{config}"), &plain).await?;
-        self.documents.put_document(&Own::secret_key(tenant, config, version), &sealed, None).await
+        self.documents.put_document(&TenantPorts::secret_key(tenant, config, version), &sealed, None).await
     }
 
     /// Opens them again.
@@ -148,7 +151,7 @@ impl Own {
         tenant: &TenantId,
         config: &TenantProviderConfig,
     ) -> Result<BTreeMap<String, String>, ProviderSetupError> {
-        let key = Own::secret_key(tenant, &config.id, config.secret);
+        let key = TenantPorts::secret_key(tenant, &config.id, config.secret);
         let sealed = self.documents.get_document(&key, self.host.now()).await?.ok_or(ProviderSetupError::NoSecrets)?;
         let plain = self.sealer.decrypt(&format!("{tenant}#{}", config.id), &sealed).await?;
         Ok(serde_json::from_str(&plain).map_err(|error| StoreError::Unreadable(error.to_string()))?)
@@ -160,7 +163,7 @@ impl Own {
     ///
     /// [`StoreError`]
     pub async fn delete_secrets(&self, tenant: &TenantId, config: &str, version: u32) -> Result<(), StoreError> {
-        self.documents.delete_document(&Own::secret_key(tenant, config, version)).await
+        self.documents.delete_document(&TenantPorts::secret_key(tenant, config, version)).await
     }
 
     /// The address that a provider calls back.
@@ -192,7 +195,7 @@ impl Own {
         let callback = secrets.remove(CALLBACK_SECRET).unwrap_or_default();
         let mut settings = config.settings.clone();
         settings.extend(secrets);
-        self.connector.create(Own::account(config, mode), &settings, &self.callback_url(config, &callback))
+        self.connector.create(TenantPorts::account(config, mode), &settings, &self.callback_url(config, &callback))
     }
 }
 
@@ -202,12 +205,16 @@ impl ProviderDirectory {
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn channels(&self, own: &Own, tenant: &TenantId) -> Result<Arc<TenantProviderConfigs>, StoreError> {
-        let now = own.host.now();
+    pub async fn channels(
+        &self,
+        tenant_ports: &TenantPorts,
+        tenant: &TenantId,
+    ) -> Result<Arc<TenantProviderConfigs>, StoreError> {
+        let now = tenant_ports.host.now();
         if let Some(configs) = self.tenants.get(tenant, now) {
             return Ok(configs);
         }
-        let configs = Arc::new(provider_configs(own, tenant).await?);
+        let configs = Arc::new(provider_configs(tenant_ports, tenant).await?);
         self.tenants.insert(tenant.clone(), configs.clone(), now);
         Ok(configs)
     }
@@ -224,16 +231,16 @@ impl ProviderDirectory {
     /// [`StoreError`]
     pub async fn configs_containing(
         &self,
-        own: &Own,
+        tenant_ports: &TenantPorts,
         tenant: &TenantId,
         config: &str,
     ) -> Result<Arc<TenantProviderConfigs>, StoreError> {
-        let channels = self.channels(own, tenant).await?;
+        let channels = self.channels(tenant_ports, tenant).await?;
         if channels.configs.contains_key(config) {
             return Ok(channels);
         }
         self.invalidate(tenant);
-        self.channels(own, tenant).await
+        self.channels(tenant_ports, tenant).await
     }
 
     /// One of a tenant's own, ready to be called.
@@ -243,19 +250,19 @@ impl ProviderDirectory {
     /// [`ProviderSetupError`]
     pub async fn connect(
         &self,
-        own: &Own,
+        tenant_ports: &TenantPorts,
         tenant: &TenantId,
         config: &TenantProviderConfig,
         mode: Mode,
     ) -> Result<CachedProvider, ProviderSetupError> {
         let name = format!("{}#{}#{}#{}", config.id, config.changed_at.0, config.secret, mode.as_str());
-        let now = own.host.now();
+        let now = tenant_ports.host.now();
         if let Some(connected) = self.connected.get(&name, now) {
             return Ok(connected);
         }
-        let secrets = own.secrets(tenant, config).await?;
+        let secrets = tenant_ports.secrets(tenant, config).await?;
         let callback_secret = secrets.get(CALLBACK_SECRET).cloned().unwrap_or_default();
-        let provider = own.create_provider(config, secrets, mode).map_err(ProviderSetupError::Setting)?;
+        let provider = tenant_ports.create_provider(config, secrets, mode).map_err(ProviderSetupError::Setting)?;
         let connected = CachedProvider { provider, callback_secret };
         self.connected.insert(name, connected.clone(), now);
         Ok(connected)
@@ -269,12 +276,12 @@ impl ProviderDirectory {
     /// [`StoreError`]. A configuration that cannot be connected is left out: its neighbours go on.
     pub async fn offer(
         &self,
-        own: &Own,
+        tenant_ports: &TenantPorts,
         tenant: &TenantId,
         (channel, mode): (Channel, Mode),
         deployment: &[Arc<dyn Provider>],
     ) -> Result<(Vec<Arc<dyn Provider>>, bool), StoreError> {
-        let channels = self.channels(own, tenant).await?;
+        let channels = self.channels(tenant_ports, tenant).await?;
         let configs = channels.for_channel(channel);
         let mut offered: Vec<Arc<dyn Provider>> = Vec::new();
         if configs.is_empty() {
@@ -286,7 +293,7 @@ impl ProviderDirectory {
             return Ok((offered, is_some));
         }
         for config in configs.into_iter().filter(|config| !channels.disabled.contains(&config.id)) {
-            match self.connect(own, tenant, config, mode).await {
+            match self.connect(tenant_ports, tenant, config, mode).await {
                 Ok(connected) => offered.push(connected.provider),
                 Err(ProviderSetupError::Store(error @ StoreError::Unavailable(_))) => return Err(error),
                 Err(error) => tracing::error!(config = config.id, %error, "a configuration cannot be used"),
@@ -302,7 +309,7 @@ impl ProviderDirectory {
     /// [`ProviderSetupError`]
     pub async fn find(
         &self,
-        own: &Own,
+        tenant_ports: &TenantPorts,
         tenant: &TenantId,
         (config, mode): (&str, Mode),
         deployment: &[Arc<dyn Provider>],
@@ -311,9 +318,11 @@ impl ProviderDirectory {
         if let Some(found) = deployment.iter().find(|provider| is_it(provider.config())) {
             return Ok(Some(found.clone()));
         }
-        let channels = self.channels(own, tenant).await?;
+        let channels = self.channels(tenant_ports, tenant).await?;
         match channels.configs.get(config) {
-            Some(config) => self.connect(own, tenant, config, mode).await.map(|connected| Some(connected.provider)),
+            Some(config) => {
+                self.connect(tenant_ports, tenant, config, mode).await.map(|connected| Some(connected.provider))
+            }
             None => Ok(None),
         }
     }

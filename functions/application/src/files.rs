@@ -106,7 +106,7 @@ pub async fn keep(
 ///
 /// [`StoreError`]
 pub async fn find_own(app: &App, principal: &Principal, id: &str) -> Result<Option<UploadedFile>, StoreError> {
-    let found = find(&*app.own.documents, &principal.tenant, id, app.host.now()).await?;
+    let found = find(&*app.tenant_ports.documents, &principal.tenant, id, app.host.now()).await?;
     Ok(found.filter(|file| file.mode == principal.mode))
 }
 
@@ -128,7 +128,7 @@ pub async fn find_checked(app: &App, principal: &Principal, id: &str) -> Result<
     }
     let state = if reason.is_some() { State::Refused } else { State::Ready };
     let file = UploadedFile { state, reason, sha256: Some(sha256(&bytes)), ..file };
-    keep(&*app.own.documents, &principal.tenant, id, &file).await?;
+    keep(&*app.tenant_ports.documents, &principal.tenant, id, &file).await?;
     Ok(Some(file))
 }
 

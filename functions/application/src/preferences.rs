@@ -38,7 +38,7 @@ pub async fn change(
     caller.authorise(Permission::Consent)?;
     let tenant = &caller.principal.tenant;
     if !addresses.is_empty() {
-        change_addresses(&app.own, tenant, person, addresses).await?;
+        change_addresses(&app.tenant_ports, tenant, person, addresses).await?;
     }
     let change = PreferenceChange { addresses: addresses.keys().copied().collect(), ..change };
     let stream = preferences_stream(tenant, person);
@@ -58,5 +58,5 @@ pub async fn past(
     person: &str,
 ) -> Result<Vec<RecordedEvent<PreferenceEvent>>, PreferenceError> {
     caller.authorise(Permission::View)?;
-    Ok(history(&app.own, &caller.principal.tenant, person).await?)
+    Ok(history(&app.tenant_ports, &caller.principal.tenant, person).await?)
 }

@@ -72,7 +72,7 @@ fn stream(caller: &Caller, id: &str) -> AggregateId<ProviderConfigState> {
 ///
 /// [`StoreError`]
 pub async fn all(app: &App, caller: &Caller) -> Result<TenantProviderConfigs, StoreError> {
-    directory::provider_configs(&app.own, &caller.principal.tenant).await
+    directory::provider_configs(&app.tenant_ports, &caller.principal.tenant).await
 }
 
 /// One of the tenant's own configurations, and all of them.
@@ -102,7 +102,7 @@ pub async fn connect(
     config: &TenantProviderConfig,
 ) -> Result<Arc<dyn Provider>, ProviderConfigError> {
     let principal = &caller.principal;
-    let connected = app.directory.connect(&app.own, &principal.tenant, config, principal.mode).await?;
+    let connected = app.directory.connect(&app.tenant_ports, &principal.tenant, config, principal.mode).await?;
     Ok(connected.provider)
 }
 
@@ -116,7 +116,7 @@ pub async fn secrets(
     caller: &Caller,
     config: &TenantProviderConfig,
 ) -> Result<BTreeMap<String, String>, StoreError> {
-    match app.own.secrets(&caller.principal.tenant, config).await {
+    match app.tenant_ports.secrets(&caller.principal.tenant, config).await {
         Ok(secrets) => Ok(secrets),
         Err(ProviderSetupError::Store(error)) => Err(error),
         Err(ProviderSetupError::Setting(_) | ProviderSetupError::NoSecrets) => Ok(BTreeMap::new()),
@@ -152,10 +152,12 @@ pub async fn add(
         changed_by: String::new(),
     };
     // Settings that the provider cannot be called with are refused before anything is stored.
-    app.own.create_provider(&config, secret.clone(), caller.principal.mode).map_err(ProviderConfigError::Setting)?;
+    app.tenant_ports
+        .create_provider(&config, secret.clone(), caller.principal.mode)
+        .map_err(ProviderConfigError::Setting)?;
     let others = all(app, caller).await?.configs.len();
     secret.insert(CALLBACK_SECRET.to_owned(), format!("{:032x}", app.host.random()));
-    app.own.store_secrets(tenant, &id, config.secret, &secret).await?;
+    app.tenant_ports.store_secrets(tenant, &id, config.secret, &secret).await?;
     let TenantProviderConfig { id: config, provider, name, settings, .. } = config;
     execute(app, caller, &id, Command::Add { config, provider, channel, name, settings, rate, others }).await?;
     Ok(id)
@@ -178,10 +180,10 @@ pub async fn change(
         let known = secrets(app, caller, config).await?;
         let merged = merge(known.clone(), given.secret);
         let changed = TenantProviderConfig { settings: plain.clone(), ..config.clone() };
-        let created = app.own.create_provider(&changed, merged.clone(), caller.principal.mode);
+        let created = app.tenant_ports.create_provider(&changed, merged.clone(), caller.principal.mode);
         created.map_err(ProviderConfigError::Setting)?;
         if merged != known {
-            app.own.store_secrets(tenant, &config.id, config.secret + 1, &merged).await?;
+            app.tenant_ports.store_secrets(tenant, &config.id, config.secret + 1, &merged).await?;
             secret = Some(config.secret + 1);
         }
         settings = Some(plain);
@@ -189,7 +191,7 @@ pub async fn change(
     let command = Command::Change { config: config.id.clone(), name, settings, secret, rate, is_enabled };
     execute(app, caller, &config.id, command).await?;
     if secret.is_some() {
-        app.own.delete_secrets(tenant, &config.id, config.secret).await?;
+        app.tenant_ports.delete_secrets(tenant, &config.id, config.secret).await?;
     }
     Ok(())
 }
@@ -208,7 +210,7 @@ fn merge(mut into: BTreeMap<String, String>, from: BTreeMap<String, String>) -> 
 pub async fn remove(app: &App, caller: &Caller, id: &str) -> Result<(), ProviderConfigError> {
     let (_, config) = find(app, caller, id).await?;
     execute(app, caller, id, Command::Remove { config: id.to_owned() }).await?;
-    Ok(app.own.delete_secrets(&caller.principal.tenant, id, config.secret).await?)
+    Ok(app.tenant_ports.delete_secrets(&caller.principal.tenant, id, config.secret).await?)
 }
 
 /// Uses a configuration for the tenant's messages, or not. It may be one of the deployment's.

@@ -160,10 +160,10 @@ impl DeliveryRun<'_> {
         &self,
         communication: &Communication,
     ) -> Result<Option<Arc<dyn Provider>>, DeliverError> {
-        let Deliver { memory, own, providers, .. } = self.deliver;
+        let Deliver { memory, tenant_ports, providers, .. } = self.deliver;
         let Some(config) = &communication.last_config_id else { return Ok(None) };
         let named = (config.as_str(), communication.request.mode);
-        match memory.directory.find(own, &self.key.tenant, named, providers).await {
+        match memory.directory.find(tenant_ports, &self.key.tenant, named, providers).await {
             Ok(found) => Ok(found),
             Err(ProviderSetupError::Store(error)) => Err(error.into()),
             Err(error) => {
@@ -180,11 +180,11 @@ impl DeliveryRun<'_> {
             return Err(DeliverError::NoTime);
         }
         let request = &communication.request;
-        let Deliver { memory, own, .. } = self.deliver;
+        let Deliver { memory, tenant_ports, .. } = self.deliver;
         let (suppressed, content, preferences) = join3(
             self.deliver.store.is_suppressed(&contact_key(self.key, request)),
             self.deliver.vault.get(&content_key(self.key, communication), now),
-            memory.defaults.for_recipient(own, &self.key.tenant, &request.recipient),
+            memory.defaults.for_recipient(tenant_ports, &self.key.tenant, &request.recipient),
         )
         .await;
         if suppressed? {
@@ -293,8 +293,9 @@ impl DeliveryRun<'_> {
     ) -> Result<Result<OutboundMessage, &'static str>, StoreError> {
         let request = &communication.request;
         let files = self.files(communication, &mut content).await?;
-        let Deliver { memory, own, .. } = self.deliver;
-        let text = memory.library.compiled(own, &self.key.tenant, request.channel, request.template.as_ref()).await?;
+        let Deliver { memory, tenant_ports, .. } = self.deliver;
+        let text =
+            memory.library.compiled(tenant_ports, &self.key.tenant, request.channel, request.template.as_ref()).await?;
         let mut message = match render_request(request, &content, text.as_deref()) {
             Ok(message) => message,
             Err(error) => return Ok(Err(error.kind())),
@@ -395,11 +396,11 @@ impl DeliveryRun<'_> {
 
     /// Not for what somebody waits for: a code, an alarm.
     fn unsubscribe_url(&self, request: &CommunicationRequest) -> Option<String> {
-        let Deliver { contact_key, own, .. } = self.deliver;
+        let Deliver { contact_key, tenant_ports, .. } = self.deliver;
         let has_one = request.channel == Channel::Email && request.priority != Priority::Urgent;
         let token = || application::hash::unsubscribe_token(contact_key, self.key);
-        let is_set = !contact_key.is_empty() && !own.public_url.is_empty();
-        (has_one && is_set).then(|| format!("{}/unsubscribe/{}", own.public_url, token()))
+        let is_set = !contact_key.is_empty() && !tenant_ports.public_url.is_empty();
+        (has_one && is_set).then(|| format!("{}/unsubscribe/{}", tenant_ports.public_url, token()))
     }
 
     async fn suppress(&self, contact: &AddressKey, address: &str) -> Result<(), StoreError> {

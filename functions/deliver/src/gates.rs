@@ -83,13 +83,13 @@ impl<'a> BatchThrottle<'a> {
         tenant: &TenantId,
         communication: &Communication,
     ) -> Result<(Vec<Arc<dyn Provider>>, bool), StoreError> {
-        let Deliver { memory, own, providers, .. } = self.deliver;
+        let Deliver { memory, tenant_ports, providers, .. } = self.deliver;
         let request = &communication.request;
         let serves = (request.channel, request.mode);
         if let Some(via) = &request.via {
-            memory.directory.configs_containing(own, tenant, via).await?;
+            memory.directory.configs_containing(tenant_ports, tenant, via).await?;
         }
-        let (mut found, is_some) = memory.directory.offer(own, tenant, serves, providers).await?;
+        let (mut found, is_some) = memory.directory.offer(tenant_ports, tenant, serves, providers).await?;
         if let Some(via) = &request.via {
             found.retain(|provider| provider.config().id == *via);
         }

@@ -12,7 +12,7 @@ pub use gates::Memory;
 use std::sync::Arc;
 
 use application::ExecuteError;
-use application::directory::Own;
+use application::directory::TenantPorts;
 use application::process::ProcessError;
 use delivery::DeliveryRun;
 use domain::ports::{
@@ -33,7 +33,7 @@ pub struct Deliver {
     /// The deployment's, in the order they are tried: for tenants without their own.
     pub providers: Vec<Arc<dyn Provider>>,
     /// The tenants' own.
-    pub own: Own,
+    pub tenant_ports: TenantPorts,
     pub documents: Arc<dyn DocumentStore>,
     /// Files that go with emails.
     pub files: Arc<dyn FileFetcher>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use application::App;
-use application::directory::Own;
+use application::directory::TenantPorts;
 use application::settings::{AppConfig, TableNames};
 use domain::ports::QueueId;
 use infra::SystemClockAndRng;
@@ -65,14 +65,14 @@ impl Adapters {
     }
 
     /// What provider configurations that tenants made themselves need.
-    pub fn own(
+    pub fn tenant_ports(
         &self,
         store: &Arc<DynamoStore>,
         connector: Arc<HttpProviderFactory>,
         secrets_key: String,
         public_url: String,
-    ) -> Own {
-        Own {
+    ) -> TenantPorts {
+        TenantPorts {
             store: store.clone(),
             documents: store.clone(),
             sealer: Arc::new(KmsCipher { client: self.aws.kms(), key_id: secrets_key }),
@@ -93,7 +93,7 @@ impl Adapters {
             vault: store.clone(),
             keys: store.clone(),
             limits: store.clone(),
-            own: self.own(&store, connector, config.secrets_key, config.public_url),
+            tenant_ports: self.tenant_ports(&store, connector, config.secrets_key, config.public_url),
             directory: Default::default(),
             library: Default::default(),
             defaults: Default::default(),

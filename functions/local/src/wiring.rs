@@ -7,7 +7,7 @@ use std::sync::Arc;
 use api::Api;
 use api::rate::RequestLimiter;
 use application::App;
-use application::directory::{Own, ProviderDirectory, connected};
+use application::directory::{ProviderDirectory, TenantPorts, connected};
 use application::retention::RetentionPeriods;
 use application::settings::DeploymentProviderConfig;
 use dead_letter::DeadLetter;
@@ -45,7 +45,7 @@ pub struct Wiring {
     pub objects: Arc<FolderObjectStore>,
     pub unmatched: Arc<SqliteUnmatchedQueue>,
     providers: Vec<Arc<dyn Provider>>,
-    own: Own,
+    tenant_ports: TenantPorts,
     contact_key: Vec<u8>,
 }
 
@@ -66,7 +66,7 @@ impl Wiring {
         });
         let providers = deployment_providers(&simulator, &*connector, url, rate.unwrap_or(NO_LIMIT));
         let store = Arc::new(database);
-        let own = Own {
+        let tenant_ports = TenantPorts {
             store: store.clone(),
             documents: store.clone(),
             sealer: Arc::new(LocalKeyCipher(folder.credentials_key()?)),
@@ -85,7 +85,7 @@ impl Wiring {
             clock,
             simulator,
             providers,
-            own,
+            tenant_ports,
             contact_key,
         })
     }
@@ -105,7 +105,7 @@ impl Wiring {
             vault: self.store.clone(),
             queue: self.queue.clone(),
             providers: self.providers.clone(),
-            own: self.own.clone(),
+            tenant_ports: self.tenant_ports.clone(),
             documents: self.store.clone(),
             files: Arc::new(SimulatedFiles),
             objects: self.objects.clone(),
@@ -129,7 +129,7 @@ impl Wiring {
             views: self.store.clone(),
             keys: self.store.clone(),
             limits: self.store.clone(),
-            own: self.own.clone(),
+            tenant_ports: self.tenant_ports.clone(),
             directory: ProviderDirectory::default(),
             library: Default::default(),
             defaults: Default::default(),
@@ -162,7 +162,7 @@ impl Wiring {
             documents: self.store.clone(),
             inbox: self.unmatched.clone(),
             providers: self.providers.clone(),
-            own: self.own.clone(),
+            tenant_ports: self.tenant_ports.clone(),
             directory: ProviderDirectory::default(),
             queue: self.queue.clone(),
             objects: self.objects.clone(),

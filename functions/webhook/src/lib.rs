@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use application::directory::{
-    CachedProvider, Own, ProviderDirectory, ProviderSetupError, provider_message_key, tenant_of_config,
+    CachedProvider, ProviderDirectory, ProviderSetupError, TenantPorts, provider_message_key, tenant_of_config,
 };
 use application::problem::{Kind, Problem};
 use application::suppression::{Entry, List};
@@ -54,7 +54,7 @@ pub struct Webhook {
     /// The deployment's own accounts.
     pub providers: Vec<Arc<dyn Provider>>,
     /// The tenants'.
-    pub own: Own,
+    pub tenant_ports: TenantPorts,
     pub directory: ProviderDirectory,
     /// For the next channel's turn.
     pub queue: Arc<dyn WorkQueue>,
@@ -144,7 +144,7 @@ impl Webhook {
         let text = |value: &axum::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         Ok(CallbackRequest {
             method: parts.method.to_string(),
-            url: format!("{}{path}", self.own.public_url),
+            url: format!("{}{path}", self.tenant_ports.public_url),
             headers: headers.map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
             body: body.to_vec(),
         })
@@ -175,10 +175,10 @@ async fn own(
     request: Request,
 ) -> Result<Response, Problem> {
     let tenant = tenant_of_config(&config).ok_or_else(no_address)?;
-    let channels = webhook.directory.configs_containing(&webhook.own, &tenant, &config).await?;
+    let channels = webhook.directory.configs_containing(&webhook.tenant_ports, &tenant, &config).await?;
     let known = channels.configs.get(&config).filter(|known| known.provider == name).ok_or_else(no_address)?;
     let CachedProvider { provider, callback_secret } =
-        match webhook.directory.connect(&webhook.own, &tenant, known, Mode::Live).await {
+        match webhook.directory.connect(&webhook.tenant_ports, &tenant, known, Mode::Live).await {
             Ok(connected) => connected,
             Err(ProviderSetupError::Store(error)) => return Err(error.into()),
             Err(error) => {

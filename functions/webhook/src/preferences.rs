@@ -57,8 +57,8 @@ fn name(channel: Channel) -> &'static str {
 /// The page as it stands.
 pub(crate) async fn show(State(webhook): Shared, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
     let (tenant, person) = webhook.person(&uri)?;
-    let defaults = preferences(&webhook.own, &tenant, DEFAULTS).await?;
-    let theirs = preferences(&webhook.own, &tenant, &person).await?;
+    let defaults = preferences(&webhook.tenant_ports, &tenant, DEFAULTS).await?;
+    let theirs = preferences(&webhook.tenant_ports, &tenant, &person).await?;
     Ok(form(words(&headers), &theirs.with_defaults(&defaults), false))
 }
 
@@ -74,7 +74,7 @@ pub(crate) async fn save(
     let is_ticked = |name: &str| ticked.iter().any(|ticked| ticked == name);
     let wanted: BTreeMap<Channel, bool> =
         Channel::ALL.iter().map(|channel| (*channel, is_ticked(channel.as_str()))).collect();
-    let defaults = preferences(&webhook.own, &tenant, DEFAULTS).await?;
+    let defaults = preferences(&webhook.tenant_ports, &tenant, DEFAULTS).await?;
     let command = Command::Choose { wanted, wants_nothing: is_ticked("nothing"), defaults: Box::new(defaults.clone()) };
     let origin = CommandContext::function(ACTOR);
     let executor = CommandExecutor { store: &*webhook.store, host: &*webhook.host, origin: &origin };

@@ -42,7 +42,7 @@ fn read_count(query: RawQuery, name: &str) -> Result<usize, Problem> {
 
 /// A schedule with its revision as the entity tag.
 async fn respond(api: &Api, caller: &Caller, status: StatusCode, schedule: &Schedule) -> Result<Response, Problem> {
-    let stored = message_of(&api.app.own, &caller.principal.tenant, schedule).await?;
+    let stored = message_of(&api.app.tenant_ports, &caller.principal.tenant, schedule).await?;
     let body = present_with_message(schedule, stored.as_ref(), api.app.host.now());
     let mut response = json(status, &body);
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", schedule.revision)) {

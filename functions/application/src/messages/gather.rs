@@ -29,8 +29,8 @@ impl TenantConfig {
     ///
     /// [`StoreError`]
     pub async fn load(app: &App, principal: &Principal) -> Result<TenantConfig, StoreError> {
-        let channels = app.directory.channels(&app.own, &principal.tenant);
-        let templates = app.library.templates(&app.own, &principal.tenant);
+        let channels = app.directory.channels(&app.tenant_ports, &principal.tenant);
+        let templates = app.library.templates(&app.tenant_ports, &principal.tenant);
         let (channels, templates) = join(channels, templates).await;
         Ok(TenantConfig { channels: channels?, templates: templates? })
     }
@@ -68,12 +68,12 @@ pub(super) async fn gather<'a>(
         recipient: KnownRecipient::default(),
         template_texts: HashMap::new(),
         contact_key: &app.contact_key,
-        public_url: &app.own.public_url,
+        public_url: &app.tenant_ports.public_url,
     };
     known.recipient = known_recipient(app, principal, message, &known).await?;
     for draft in drafts(message, &known) {
         let Some((channel, template)) = template_of(&draft, &known) else { continue };
-        let text = app.library.compiled(&app.own, &principal.tenant, channel, Some(&template)).await?;
+        let text = app.library.compiled(&app.tenant_ports, &principal.tenant, channel, Some(&template)).await?;
         known.template_texts.extend(text.map(|text| ((template.id, template.version), text)));
     }
     Ok(known)
@@ -108,20 +108,20 @@ async fn known_recipient(
     message: &NewMessage,
     known: &Known<'_>,
 ) -> Result<KnownRecipient, StoreError> {
-    let (own, tenant) = (&app.own, &principal.tenant);
+    let (tenant_ports, tenant) = (&app.tenant_ports, &principal.tenant);
     let recipient = message.recipient();
     let choices = [message.channel].into_iter().chain(message.fallback.iter().map(|step| step.channel));
     let is_auto = choices.into_iter().any(|choice| choice == Some(ChannelChoice::Auto));
     let mut found = KnownRecipient::default();
     if is_auto {
-        found.preferences = match app.defaults.for_recipient(own, tenant, &recipient).await? {
+        found.preferences = match app.defaults.for_recipient(tenant_ports, tenant, &recipient).await? {
             Some(preferences) => preferences,
-            None => (*app.defaults.of(own, tenant).await?).clone(),
+            None => (*app.defaults.of(tenant_ports, tenant).await?).clone(),
         };
     }
     let needs_address = is_auto || drafts(message, known).iter().any(|draft| draft.to.is_none());
     if let Some(person) = person(&recipient).filter(|_| needs_address) {
-        found.addresses = addresses(own, tenant, &person).await?;
+        found.addresses = addresses(tenant_ports, tenant, &person).await?;
     }
     Ok(found)
 }

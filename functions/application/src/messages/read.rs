@@ -123,7 +123,7 @@ pub(super) async fn template_of(
     key: &CommunicationKey,
     request: &CommunicationRequest,
 ) -> Result<Option<Arc<CompiledTemplate>>, StoreError> {
-    app.library.compiled(&app.own, &key.tenant, request.channel, request.template.as_ref()).await
+    app.library.compiled(&app.tenant_ports, &key.tenant, request.channel, request.template.as_ref()).await
 }
 
 /// The row of a loaded message, as the projection writes it.

@@ -91,7 +91,7 @@ async fn check(
     if resend.to.is_none() && channel != earlier.channel {
         faults.add(Field::To, "required", "Another channel needs its own recipientContact.");
     }
-    let configs = app.directory.channels(&app.own, &caller.principal.tenant).await?;
+    let configs = app.directory.channels(&app.tenant_ports, &caller.principal.tenant).await?;
     check_channel(channel, caller, can_serve(app, &caller.principal, &configs, channel), &mut faults);
     let to = resend.to.as_ref().and_then(|to| normalise(channel, to, &configs, &mut faults));
     faults.finish().map_err(MessageError::Invalid)?;

@@ -183,7 +183,7 @@ async fn check_consent(
 ) -> Result<(), MessageError> {
     let address =
         AddressKey { tenant: key.tenant.clone(), channel: request.channel, contact_hash: request.contact_hash.clone() };
-    let preferences = app.defaults.for_recipient(&app.own, &key.tenant, &request.recipient);
+    let preferences = app.defaults.for_recipient(&app.tenant_ports, &key.tenant, &request.recipient);
     let (is_suppressed, preferences) = join(app.store.is_suppressed(&address), preferences).await;
     let has_fallback = request.fallback.is_some();
     if is_suppressed? && !has_fallback {

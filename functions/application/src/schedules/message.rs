@@ -5,7 +5,7 @@ use domain::schedule::Schedule;
 use events::TenantId;
 use serde::{Deserialize, Serialize};
 
-use crate::directory::Own;
+use crate::directory::TenantPorts;
 use crate::messages::NewMessage;
 
 /// The message of a schedule as it is stored in the vault: as the caller wrote it, and as it is sent.
@@ -26,12 +26,12 @@ pub(super) fn message_key(tenant: &TenantId, id: &str, content: &str) -> Documen
 ///
 /// [`StoreError`]
 pub async fn message_of(
-    own: &Own,
+    tenant_ports: &TenantPorts,
     tenant: &TenantId,
     schedule: &Schedule,
 ) -> Result<Option<StoredMessage>, StoreError> {
     let key = message_key(tenant, &schedule.id, &schedule.message.content);
-    let stored = own.documents.get_document(&key, own.host.now()).await?;
+    let stored = tenant_ports.documents.get_document(&key, tenant_ports.host.now()).await?;
     let read = |body: String| serde_json::from_str(&body).map_err(|error| StoreError::Unreadable(error.to_string()));
     stored.map(read).transpose()
 }

@@ -148,7 +148,7 @@ async fn store_message(
     let content = crate::hash::body_hash(stored);
     let body = serde_json::to_string(stored).map_err(|error| StoreError::Unreadable(error.to_string()))?;
     let key = message_key(&caller.principal.tenant, id, &content);
-    app.own.documents.put_document(&key, &body, None).await?;
+    app.tenant_ports.documents.put_document(&key, &body, None).await?;
     let request = composed.request;
     Ok(ScheduledMessage {
         content,
@@ -390,14 +390,14 @@ async fn delete_messages(app: &App, tenant: &TenantId, id: &str) -> Result<(), S
     // `$` is the character after `#`.
     let mut before = format!("{id}$");
     loop {
-        let page = app.own.documents.list_documents(tenant, "schedule", Some(&before), 100, now).await?;
+        let page = app.tenant_ports.documents.list_documents(tenant, "schedule", Some(&before), 100, now).await?;
         let mine: Vec<String> =
             page.into_iter().map(|(name, _)| name).take_while(|name| name.starts_with(&prefix)).collect();
         let Some(last) = mine.last() else { return Ok(()) };
         before.clone_from(last);
         for name in mine {
             let key = DocumentKey { tenant: tenant.clone(), collection: "schedule", name };
-            app.own.documents.delete_document(&key).await?;
+            app.tenant_ports.documents.delete_document(&key).await?;
         }
     }
 }
@@ -430,7 +430,7 @@ pub async fn of_person(
     caller.authorise(Permission::Privacy)?;
     let mut found = Vec::new();
     for schedule in writing_to(app, caller, name).await? {
-        let message = message_of(&app.own, &caller.principal.tenant, &schedule).await?;
+        let message = message_of(&app.tenant_ports, &caller.principal.tenant, &schedule).await?;
         found.push((schedule, message));
     }
     Ok(found)
@@ -457,7 +457,7 @@ async fn with_message(app: &App, tenant: &TenantId) -> Result<BTreeSet<String>, 
     let mut before: Option<String> = None;
     loop {
         let now = app.host.now();
-        let page = app.own.documents.list_documents(tenant, "schedule", before.as_deref(), 100, now).await?;
+        let page = app.tenant_ports.documents.list_documents(tenant, "schedule", before.as_deref(), 100, now).await?;
         let Some((last, _)) = page.last() else { return Ok(ids) };
         before = Some(last.clone());
         ids.extend(page.iter().filter_map(|(name, _)| name.split_once('#')).map(|(id, _)| id.to_owned()));

@@ -149,7 +149,7 @@ impl Perform<ScheduleState> for ScheduleRun<'_> {
         for missed in plan.missed {
             after = Some(self.record(missed).await?);
         }
-        let message = message_of(&self.app.own, self.tenant, &schedule).await?;
+        let message = message_of(&self.app.tenant_ports, self.tenant, &schedule).await?;
         for occurrence in plan.sent {
             let refusal = match &message {
                 Some(stored) => self.send(&caller, &stored.message, occurrence_key(&schedule.id, &occurrence)).await?,

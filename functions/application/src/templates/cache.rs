@@ -10,7 +10,7 @@ use events::{Channel, TemplateRef, TenantId};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::Cached;
-use crate::directory::Own;
+use crate::directory::TenantPorts;
 use crate::execute;
 
 /// How long a tenant's templates are cached, in milliseconds: what a change takes to be effective everywhere.
@@ -54,19 +54,31 @@ pub fn template_content_key(tenant: &TenantId, template: &str, hash: &str) -> Do
 /// # Errors
 ///
 /// [`StoreError`]
-pub async fn text(own: &Own, tenant: &TenantId, template: &str, hash: &str) -> Result<Option<Text>, StoreError> {
-    let kept = own.documents.get_document(&template_content_key(tenant, template, hash), own.host.now()).await?;
+pub async fn text(
+    tenant_ports: &TenantPorts,
+    tenant: &TenantId,
+    template: &str,
+    hash: &str,
+) -> Result<Option<Text>, StoreError> {
+    let kept = tenant_ports
+        .documents
+        .get_document(&template_content_key(tenant, template, hash), tenant_ports.host.now())
+        .await?;
     let read = |kept: String| serde_json::from_str(&kept).map_err(|error| StoreError::Unreadable(error.to_string()));
     kept.map(read).transpose()
 }
 
 /// The hash of a version's content. A version of a template that was deleted has one too.
-async fn content_hash(own: &Own, tenant: &TenantId, pinned: &TemplateRef) -> Result<Option<String>, StoreError> {
+async fn content_hash(
+    tenant_ports: &TenantPorts,
+    tenant: &TenantId,
+    pinned: &TemplateRef,
+) -> Result<Option<String>, StoreError> {
     if pinned.text.is_some() {
         return Ok(pinned.text.clone());
     }
     let stream = AggregateId::<TemplateState>::new(tenant, &pinned.id);
-    let versions = templates::versions(&execute::history(&*own.store, &stream).await?);
+    let versions = templates::versions(&execute::history(&*tenant_ports.store, &stream).await?);
     let version = versions.into_iter().rev().find(|version| version.version == pinned.version);
     Ok(version.map(|version| version.text))
 }
@@ -77,12 +89,16 @@ impl TemplateCache {
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn templates(&self, own: &Own, tenant: &TenantId) -> Result<Arc<TemplateCatalogue>, StoreError> {
-        let now = own.host.now();
+    pub async fn templates(
+        &self,
+        tenant_ports: &TenantPorts,
+        tenant: &TenantId,
+    ) -> Result<Arc<TemplateCatalogue>, StoreError> {
+        let now = tenant_ports.host.now();
         if let Some(templates) = self.tenants.get(tenant, now) {
             return Ok(templates);
         }
-        let states = execute::list::<TemplateState>(&*own.store, tenant).await?;
+        let states = execute::list::<TemplateState>(&*tenant_ports.store, tenant).await?;
         let templates: Arc<TemplateCatalogue> =
             Arc::new(states.into_iter().filter_map(|(_, state)| state.template).collect());
         self.tenants.insert(tenant.clone(), templates.clone(), now);
@@ -101,19 +117,21 @@ impl TemplateCache {
     /// [`StoreError`]
     pub async fn compiled(
         &self,
-        own: &Own,
+        tenant_ports: &TenantPorts,
         tenant: &TenantId,
         channel: Channel,
         pinned: Option<&TemplateRef>,
     ) -> Result<Option<Arc<CompiledTemplate>>, StoreError> {
         let Some(pinned) = pinned.filter(|pinned| templates::find(&pinned.id).is_none()) else { return Ok(None) };
-        let now = own.host.now();
+        let now = tenant_ports.host.now();
         let name = format!("{tenant}#{}#{}", pinned.id, pinned.version);
         if let Some(compiled) = self.compiled.get(&name, now) {
             return Ok(Some(compiled));
         }
-        let Some(hash) = content_hash(own, tenant, pinned).await? else { return Ok(None) };
-        let Some(Text { subject, body }) = text(own, tenant, &pinned.id, &hash).await? else { return Ok(None) };
+        let Some(hash) = content_hash(tenant_ports, tenant, pinned).await? else { return Ok(None) };
+        let Some(Text { subject, body }) = text(tenant_ports, tenant, &pinned.id, &hash).await? else {
+            return Ok(None);
+        };
         let Ok(compiled) = CompiledTemplate::new(channel, subject.as_deref(), &body) else {
             tracing::error!(template = pinned.id, version = pinned.version, "stored content does not compile");
             return Ok(None);

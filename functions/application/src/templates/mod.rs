@@ -148,7 +148,7 @@ pub async fn version(
             versions.into_iter().find(|known| known.version == version).ok_or(TemplateError::NoVersion)?
         }
     };
-    let content = text(&app.own, &caller.principal.tenant, &template.id, &version.text).await?;
+    let content = text(&app.tenant_ports, &caller.principal.tenant, &template.id, &version.text).await?;
     Ok((version, content.ok_or(TemplateError::NoVersion)?))
 }
 
@@ -196,7 +196,7 @@ async fn store_content(app: &App, caller: &Caller, id: &str, content: &Text) -> 
     let hash = content.hash();
     let body = serde_json::to_string(content).map_err(|error| StoreError::Unreadable(error.to_string()))?;
     let key = template_content_key(&caller.principal.tenant, id, &hash);
-    app.own.documents.put_document(&key, &body, None).await?;
+    app.tenant_ports.documents.put_document(&key, &body, None).await?;
     Ok(hash)
 }
 

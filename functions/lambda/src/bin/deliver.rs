@@ -27,7 +27,7 @@ async fn main() -> Result<(), Error> {
         vault: store.clone(),
         queue: adapters.queue(config.queues),
         providers,
-        own: adapters.own(&store, connector, config.secrets_key, config.public_url),
+        tenant_ports: adapters.tenant_ports(&store, connector, config.secrets_key, config.public_url),
         documents: store.clone(),
         objects: adapters.objects(&http, config.files_bucket),
         files: Arc::new(PublicFileFetcher { client: http.public, timeout: Duration::from_secs(5) }),

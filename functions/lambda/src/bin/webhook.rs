@@ -24,7 +24,7 @@ async fn main() -> Result<(), Error> {
         documents: store.clone(),
         inbox: adapters.unmatched(config.inbox_queue),
         providers: connected(&*connector, config.configured, &config.public_url),
-        own: adapters.own(&store, connector, config.secrets_key, config.public_url),
+        tenant_ports: adapters.tenant_ports(&store, connector, config.secrets_key, config.public_url),
         directory: Default::default(),
         queue: adapters.queue(config.queues),
         objects: adapters.objects(&http, config.files_bucket),
