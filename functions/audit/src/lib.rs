@@ -26,7 +26,7 @@ const MAX_REPORTED: usize = 100;
 
 /// Everything the door may touch.
 #[derive(Clone)]
-pub struct Audit {
+pub struct AuditHandler {
     pub store: Arc<dyn EventStore>,
     pub views: Arc<dyn ViewStore>,
     pub host: Arc<dyn ClockAndRng>,
@@ -104,7 +104,7 @@ struct CounterRecount {
     moving: BTreeSet<String>,
 }
 
-impl Audit {
+impl AuditHandler {
     /// Looks at everything once, until `deadline`.
     ///
     /// # Errors
@@ -226,7 +226,7 @@ fn about(id: &StreamId) -> String {
 /// # Errors
 ///
 /// [`StoreError`]: nobody could be told.
-pub async fn tell(alerts: &dyn AlertSink, report: &Report) -> Result<(), StoreError> {
+pub async fn raise_alert(alerts: &dyn AlertSink, report: &Report) -> Result<(), StoreError> {
     if report.findings.is_empty() {
         return Ok(());
     }

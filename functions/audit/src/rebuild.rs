@@ -7,7 +7,7 @@ use application::kinds::rules_of;
 use domain::ports::{ProjectedRow, StoreError, ViewScope};
 use events::Timestamp;
 
-use crate::{Audit, PAGE};
+use crate::{AuditHandler, PAGE};
 
 /// Rows of one transaction.
 const MAX_ROWS_PER_TRANSACTION: usize = 20;
@@ -23,7 +23,7 @@ pub struct RebuildProgress {
     pub next: Option<String>,
 }
 
-impl Audit {
+impl AuditHandler {
     /// Brings every stream to the views, until `deadline`.
     ///
     /// # Errors

@@ -13,19 +13,19 @@ use events::StreamId;
 
 /// Everything the door may touch.
 #[derive(Clone)]
-pub struct DeadLetter {
+pub struct DeadLetterHandler {
     pub store: Arc<dyn EventStore>,
     pub alerts: Arc<dyn AlertSink>,
     pub host: Arc<dyn ClockAndRng>,
 }
 
-impl DeadLetter {
+impl DeadLetterHandler {
     /// A batch; the ids of those to be shown again.
-    pub async fn batch(&self, messages: Vec<application::hint::Message>) -> Vec<String> {
+    pub async fn handle_batch(&self, messages: Vec<application::hint::Message>) -> Vec<String> {
         let mut again = Vec::new();
         for message in messages {
             let done = match Hint::parse_body(&message.body) {
-                Ok(id) => self.bury(&id).await,
+                Ok(id) => self.record(&id).await,
                 Err(_) => {
                     self.alert("a message that is not ours", "Its content is not shown; see the queue.").await;
                     Ok(())
@@ -44,7 +44,7 @@ impl DeadLetter {
     /// # Errors
     ///
     /// [`ExecuteError`]: deliver the hint again.
-    pub async fn bury(&self, id: &StreamId) -> Result<(), ExecuteError<String>> {
+    pub async fn record(&self, id: &StreamId) -> Result<(), ExecuteError<String>> {
         let Some(rules) = rules_of(id) else { return Ok(()) };
         let origin = CommandContext::function("dead-letter");
         let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &origin };

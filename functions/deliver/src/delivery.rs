@@ -25,7 +25,7 @@ use futures_util::future::{join, join_all, join3};
 
 use crate::fallback::FallbackRun;
 use crate::gates::{Admission, BatchThrottle};
-use crate::{Deadline, Deliver, DeliverError};
+use crate::{Deadline, DeliverError, DeliverHandler};
 
 /// Decisions taken for one hint, at most: a doubt settled, an expiry, an attempt, and races between them.
 const MAX_DECISIONS: usize = 8;
@@ -36,7 +36,7 @@ const IMMEDIATE_HINT_MS: i64 = 60_000;
 
 /// One hint at work.
 pub(crate) struct DeliveryRun<'a> {
-    pub deliver: &'a Deliver,
+    pub deliver: &'a DeliverHandler,
     pub gates: &'a BatchThrottle<'a>,
     pub key: &'a CommunicationKey,
     pub deadline: Deadline,
@@ -160,10 +160,10 @@ impl DeliveryRun<'_> {
         &self,
         communication: &Communication,
     ) -> Result<Option<Arc<dyn Provider>>, DeliverError> {
-        let Deliver { memory, tenant_ports, providers, .. } = self.deliver;
+        let DeliverHandler { cache, tenant_ports, providers, .. } = self.deliver;
         let Some(config) = &communication.last_config_id else { return Ok(None) };
         let named = (config.as_str(), communication.request.mode);
-        match memory.directory.find(tenant_ports, &self.key.tenant, named, providers).await {
+        match cache.directory.find(tenant_ports, &self.key.tenant, named, providers).await {
             Ok(found) => Ok(found),
             Err(ProviderSetupError::Store(error)) => Err(error.into()),
             Err(error) => {
@@ -180,11 +180,11 @@ impl DeliveryRun<'_> {
             return Err(DeliverError::NoTime);
         }
         let request = &communication.request;
-        let Deliver { memory, tenant_ports, .. } = self.deliver;
+        let DeliverHandler { cache, tenant_ports, .. } = self.deliver;
         let (suppressed, content, preferences) = join3(
             self.deliver.store.is_suppressed(&contact_key(self.key, request)),
             self.deliver.vault.get(&content_key(self.key, communication), now),
-            memory.defaults.for_recipient(tenant_ports, &self.key.tenant, &request.recipient),
+            cache.defaults.for_recipient(tenant_ports, &self.key.tenant, &request.recipient),
         )
         .await;
         if suppressed? {
@@ -293,9 +293,9 @@ impl DeliveryRun<'_> {
     ) -> Result<Result<OutboundMessage, &'static str>, StoreError> {
         let request = &communication.request;
         let files = self.files(communication, &mut content).await?;
-        let Deliver { memory, tenant_ports, .. } = self.deliver;
+        let DeliverHandler { cache, tenant_ports, .. } = self.deliver;
         let text =
-            memory.library.compiled(tenant_ports, &self.key.tenant, request.channel, request.template.as_ref()).await?;
+            cache.library.compiled(tenant_ports, &self.key.tenant, request.channel, request.template.as_ref()).await?;
         let mut message = match render_request(request, &content, text.as_deref()) {
             Ok(message) => message,
             Err(error) => return Ok(Err(error.kind())),
@@ -396,7 +396,7 @@ impl DeliveryRun<'_> {
 
     /// Not for what somebody waits for: a code, an alarm.
     fn unsubscribe_url(&self, request: &CommunicationRequest) -> Option<String> {
-        let Deliver { contact_key, tenant_ports, .. } = self.deliver;
+        let DeliverHandler { contact_key, tenant_ports, .. } = self.deliver;
         let has_one = request.channel == Channel::Email && request.priority != Priority::Urgent;
         let token = || application::hash::unsubscribe_token(contact_key, self.key);
         let is_set = !contact_key.is_empty() && !tenant_ports.public_url.is_empty();
@@ -443,7 +443,7 @@ impl DeliveryRun<'_> {
     }
 }
 
-/// Bytes of an email's files, at most: several emails are in memory at once.
+/// Bytes of an email's files, at most: several emails are in cache at once.
 const MAX_FILES: usize = 4 * 1024 * 1024;
 /// Bytes of the name of a type, at most.
 const MAX_TYPE: usize = 256;

@@ -14,7 +14,7 @@ use domain::ports::{Provider, StoreError, VersionedRecord};
 use domain::throttle::Grant;
 use events::{RateLimit, RefusalClass, TenantId, Timestamp};
 
-use crate::Deliver;
+use crate::DeliverHandler;
 
 /// Records remembered, at most.
 const KEPT: usize = 10_000;
@@ -23,7 +23,7 @@ const RETRY_JITTER_MS: u64 = 5_000;
 
 /// What a worker remembers between its batches.
 #[derive(Default)]
-pub struct Memory {
+pub struct WorkerCache {
     pub(crate) directory: ProviderDirectory,
     pub(crate) library: TemplateCache,
     pub(crate) defaults: DefaultPreferences,
@@ -64,7 +64,7 @@ enum Reservation {
 
 /// One batch at the gates.
 pub(crate) struct BatchThrottle<'a> {
-    deliver: &'a Deliver,
+    deliver: &'a DeliverHandler,
     /// Messages of the batch that have not asked yet.
     to_come: Mutex<u32>,
     /// One at a time asks for all: the others wait here and find what it took.
@@ -72,7 +72,7 @@ pub(crate) struct BatchThrottle<'a> {
 }
 
 impl<'a> BatchThrottle<'a> {
-    pub fn new(deliver: &'a Deliver, messages: usize) -> Self {
+    pub fn new(deliver: &'a DeliverHandler, messages: usize) -> Self {
         let to_come = Mutex::new(u32::try_from(messages).unwrap_or(u32::MAX));
         BatchThrottle { deliver, to_come, taken: tokio::sync::Mutex::default() }
     }
@@ -83,13 +83,13 @@ impl<'a> BatchThrottle<'a> {
         tenant: &TenantId,
         communication: &Communication,
     ) -> Result<(Vec<Arc<dyn Provider>>, bool), StoreError> {
-        let Deliver { memory, tenant_ports, providers, .. } = self.deliver;
+        let DeliverHandler { cache, tenant_ports, providers, .. } = self.deliver;
         let request = &communication.request;
         let serves = (request.channel, request.mode);
         if let Some(via) = &request.via {
-            memory.directory.configs_containing(tenant_ports, tenant, via).await?;
+            cache.directory.configs_containing(tenant_ports, tenant, via).await?;
         }
-        let (mut found, is_some) = memory.directory.offer(tenant_ports, tenant, serves, providers).await?;
+        let (mut found, is_some) = cache.directory.offer(tenant_ports, tenant, serves, providers).await?;
         if let Some(via) = &request.via {
             found.retain(|provider| provider.config().id == *via);
         }
@@ -219,7 +219,7 @@ impl<'a> BatchThrottle<'a> {
         decide: impl FnMut(&mut domain::throttle::ProviderThrottle) -> T,
     ) -> Result<T, StoreError> {
         let kept = {
-            let mut records = lock(&self.deliver.memory.records);
+            let mut records = lock(&self.deliver.cache.records);
             if KEPT <= records.len() {
                 records.clear();
             }

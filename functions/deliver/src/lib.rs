@@ -7,7 +7,7 @@ mod delivery;
 mod fallback;
 mod gates;
 
-pub use gates::Memory;
+pub use gates::WorkerCache;
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use gates::BatchThrottle;
 
 /// Everything the door may touch.
 #[derive(Clone)]
-pub struct Deliver {
+pub struct DeliverHandler {
     pub store: Arc<dyn EventStore>,
     pub vault: Arc<dyn Vault>,
     pub queue: Arc<dyn WorkQueue>,
@@ -46,7 +46,7 @@ pub struct Deliver {
     pub tenant_rate: Option<RateLimit>,
     /// What all tenants together may send; none: as much as the providers take.
     pub global_rate: Option<RateLimit>,
-    pub memory: Arc<Memory>,
+    pub cache: Arc<WorkerCache>,
     pub alerts: Arc<dyn AlertSink>,
     pub host: Arc<dyn ClockAndRng>,
     /// How long a provider may take to answer.
@@ -91,7 +91,11 @@ impl DeliverError {
 }
 
 /// Delivers a batch side by side; the ids of those to be shown again.
-pub async fn batch(deliver: &Deliver, messages: Vec<application::hint::Message>, deadline: Deadline) -> Vec<String> {
+pub async fn handle_batch(
+    deliver: &DeliverHandler,
+    messages: Vec<application::hint::Message>,
+    deadline: Deadline,
+) -> Vec<String> {
     let gates = BatchThrottle::new(deliver, messages.len());
     let one = async |message: application::hint::Message| {
         let key = Hint::parse_body(&message.body).map(|id| CommunicationKey::from_stream(&id));
@@ -111,7 +115,7 @@ pub async fn batch(deliver: &Deliver, messages: Vec<application::hint::Message>,
     again
 }
 
-impl Deliver {
+impl DeliverHandler {
     /// One hint by itself. `Ok` takes it away.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use audit::Audit;
+use audit::AuditHandler;
 use domain::ports::{ClockAndRng, CoordinationStore};
 use events::Timestamp;
 use infra::SystemClockAndRng;
@@ -94,7 +94,7 @@ pub async fn audit(folder: &Path) -> io::Result<audit::Report> {
     let file = database_file(folder)?;
     let store = Arc::new(Database::open(&file, true).map_err(io::Error::other)?);
     let clock = Clock::new(latest_time(&store).await?, 1);
-    let audit = Audit { store: store.clone(), views: store, host: Arc::new(clock), settle_ms: UNSETTLED_MS };
+    let audit = AuditHandler { store: store.clone(), views: store, host: Arc::new(clock), settle_ms: UNSETTLED_MS };
     audit.run(None).await.map_err(io::Error::other)
 }
 
@@ -108,7 +108,7 @@ pub async fn rebuild(folder: &Path) -> io::Result<(audit::RebuildProgress, audit
     let _lock = lock(folder)?;
     let store = Arc::new(Database::open(&file, true).map_err(io::Error::other)?);
     store.clear_views().await.map_err(io::Error::other)?;
-    let audit = Audit { store: store.clone(), views: store, host: Arc::new(SystemClockAndRng), settle_ms: 0 };
+    let audit = AuditHandler { store: store.clone(), views: store, host: Arc::new(SystemClockAndRng), settle_ms: 0 };
     let rebuilt = audit.rebuild(None, None).await.map_err(io::Error::other)?;
     drop(audit);
     Ok((rebuilt, self::audit(folder).await?))

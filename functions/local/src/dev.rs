@@ -18,7 +18,7 @@ use domain::ports::{ClockAndRng, QueueId, WorkQueue};
 use events::Timestamp;
 use infra::embedded::{Database, FolderObjectStore, MemoryWorkQueue, upload_scope};
 use infra::providers::content_disposition;
-use schedule::{Schedule, Sweep};
+use schedule::{SweepHandler, SweepReason};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use simulator::{Fault, Simulator, examples};
@@ -35,7 +35,7 @@ pub struct Dev {
     pub simulator: Arc<Simulator>,
     pub clock: Arc<Clock>,
     pub queue: Arc<MemoryWorkQueue>,
-    pub schedule: Schedule,
+    pub schedule: SweepHandler,
     pub database: Database,
     pub objects: Arc<FolderObjectStore>,
 }
@@ -137,7 +137,7 @@ async fn advance(State(dev): Shared, body: Bytes) -> Result<Json<Value>, Problem
     }
     let Advance { advance_ms } = parse(&body)?;
     dev.clock.advance(i64::from(advance_ms));
-    dev.schedule.sweep(Sweep::Tick).await?;
+    dev.schedule.sweep(SweepReason::Tick).await?;
     dev.queue.wake_receivers();
     Ok(Json(json!({ "now": api::fields::show_time(dev.clock.now()) })))
 }

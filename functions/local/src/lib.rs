@@ -22,7 +22,7 @@ use infra::SystemClockAndRng;
 use infra::embedded::{Database, FolderObjectStore, MemoryWorkQueue};
 use infra::providers::http_client;
 use process::Process;
-use schedule::{Schedule, Sweep};
+use schedule::{SweepHandler, SweepReason};
 use simulator::Simulator;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -83,7 +83,7 @@ pub struct Local {
     pub database: Database,
     pub objects: Arc<FolderObjectStore>,
     pub queue: Arc<MemoryWorkQueue>,
-    pub schedule: Schedule,
+    pub schedule: SweepHandler,
     tasks: JoinSet<()>,
     _folder: DataFolder,
 }
@@ -116,7 +116,7 @@ impl Local {
         let wiring = Wiring::new(&folder, database, clock, simulator, &url, &providers_url, options.rate)?;
 
         let schedule = wiring.schedule();
-        schedule.sweep(Sweep::Restart).await.map_err(io::Error::other)?;
+        schedule.sweep(SweepReason::Restart).await.map_err(io::Error::other)?;
         let mut tasks = JoinSet::new();
         let app = wiring.app();
         spawn_http(&mut tasks, &wiring, app.clone(), &options, listener);
@@ -132,12 +132,13 @@ fn simulator(clock: Arc<Clock>) -> Arc<Simulator> {
     Simulator::new(clock, [SystemClockAndRng.random(), SystemClockAndRng.random()], http_client())
 }
 
-/// Serves the API, the callbacks and the development routes, and retries callbacks that found no message.
+/// Serves the API, callbacks, pages and development routes, and retries callbacks that found no message.
 fn spawn_http(tasks: &mut JoinSet<()>, wiring: &Wiring, app: Arc<App>, options: &Options, listener: TcpListener) {
     let webhook = Arc::new(wiring.webhook());
     tasks.spawn(run_unmatched(wiring.unmatched.clone(), webhook.clone(), wiring.clock.clone()));
     let router: Router = api::router(Arc::new(wiring.api(app, options)))
         .merge(webhook::router(webhook))
+        .merge(pages::router(Arc::new(wiring.pages())))
         .merge(dev::router(Arc::new(wiring.dev())));
     tasks.spawn(async move {
         // Ends only when the listener breaks, and with it the process.

@@ -16,7 +16,7 @@ const MAX_ROWS_PER_TRANSACTION: usize = 20;
 
 /// The ports of the function.
 #[derive(Clone)]
-pub struct Project {
+pub struct ProjectHandler {
     pub store: Arc<dyn EventStore>,
     pub views: Arc<dyn ViewStore>,
     pub host: Arc<dyn ClockAndRng>,
@@ -24,20 +24,20 @@ pub struct Project {
 
 /// A stream as it was after a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
+pub struct StreamImage {
     pub id: StreamId,
     pub stream: Stream,
 }
 
-impl Project {
+impl ProjectHandler {
     /// Folds each stream into its row. Only the newest image of a stream counts, and a replay changes nothing.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`]: deliver all of them again. What cannot be read is logged and passed over.
-    pub async fn project(&self, images: Vec<Image>) -> Result<(), StoreError> {
+    pub async fn project(&self, images: Vec<StreamImage>) -> Result<(), StoreError> {
         let mut newest: BTreeMap<StreamId, Stream> = BTreeMap::new();
-        for Image { id, stream } in images {
+        for StreamImage { id, stream } in images {
             let kept = newest.entry(id).or_default();
             if kept.version < stream.version {
                 *kept = stream;

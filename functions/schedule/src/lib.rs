@@ -19,7 +19,7 @@ const MAX_ROUNDS: usize = 20;
 
 /// Everything the door may touch.
 #[derive(Clone)]
-pub struct Schedule {
+pub struct SweepHandler {
     pub store: Arc<dyn EventStore>,
     pub queue: Arc<dyn WorkQueue>,
     pub limits: Arc<dyn CoordinationStore>,
@@ -28,30 +28,30 @@ pub struct Schedule {
 
 /// What a sweep is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sweep {
+pub enum SweepReason {
     /// Every minute.
     Tick,
     /// The queues were lost: every hint goes out at once, early ones too.
     Restart,
 }
 
-impl Schedule {
+impl SweepHandler {
     /// Sends a hint for every due stream, then moves its timer. A crash between the two sends a hint twice, which is
     /// harmless. Returns how many were sent.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: what was not reached is still due at the next tick.
-    pub async fn sweep(&self, why: Sweep) -> Result<usize, StoreError> {
+    pub async fn sweep(&self, why: SweepReason) -> Result<usize, StoreError> {
         let mut sent = 0;
-        let most = if why == Sweep::Restart { usize::MAX } else { BATCH_SIZE };
+        let most = if why == SweepReason::Restart { usize::MAX } else { BATCH_SIZE };
         for shard in 0..TIMER_SHARDS {
             for _ in 0..MAX_ROUNDS {
                 let now = self.host.now();
                 let mut due = self.store.due_timers(shard, now + LOOKAHEAD_MS, most).await?;
                 let all = due.len() < most;
                 // A hint ahead of its time is sent once; after that the timer is a repair, and waits until it is due.
-                due.retain(|due| due.hints_sent == 0 || due.wake <= now || why == Sweep::Restart);
+                due.retain(|due| due.hints_sent == 0 || due.wake <= now || why == SweepReason::Restart);
                 self.send(&due, now, why).await?;
                 sent += due.len();
                 if all || due.is_empty() {
@@ -63,13 +63,13 @@ impl Schedule {
         Ok(sent)
     }
 
-    async fn send(&self, due: &[DueTimer], now: Timestamp, why: Sweep) -> Result<(), StoreError> {
+    async fn send(&self, due: &[DueTimer], now: Timestamp, why: SweepReason) -> Result<(), StoreError> {
         if due.is_empty() {
             return Ok(());
         }
         let delay = |wake: Timestamp| match why {
-            Sweep::Restart => 0,
-            Sweep::Tick => (wake.millis_since(now).max(0) + 999).div_euclid(1_000) as u32,
+            SweepReason::Restart => 0,
+            SweepReason::Tick => (wake.millis_since(now).max(0) + 999).div_euclid(1_000) as u32,
         };
         let hints: Vec<(Hint, u32)> = due.iter().map(|due| (due.hint.clone(), delay(due.wake))).collect();
         self.queue.send(&hints).await?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use audit::config::Config;
-use audit::{Audit, RebuildProgress};
+use audit::{AuditHandler, RebuildProgress};
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use events::Timestamp;
 use infra::SystemClockAndRng;
@@ -34,7 +34,7 @@ struct ResumePoint {
 async fn main() -> Result<(), Error> {
     let adapters = Adapters::from_env()?;
     let config = Config::read(variable)?;
-    let audit = &Audit {
+    let audit = &AuditHandler {
         store: adapters.store(config.tables),
         views: adapters.views(config.views_table),
         host: Arc::new(SystemClockAndRng),
@@ -51,7 +51,7 @@ async fn main() -> Result<(), Error> {
         let report = audit.run(Some(deadline)).await?;
         let differences = report.findings.len() + report.more;
         tracing::info!(report.streams, report.events, differences, report.is_complete, "audited");
-        audit::tell(alerts, &report).await?;
+        audit::raise_alert(alerts, &report).await?;
         Ok::<_, Error>(serde_json::json!({ "streams": report.streams, "differences": differences, "isComplete": report.is_complete }))
     }))
     .await
