@@ -230,7 +230,7 @@ async fn refused_credentials_hold_the_message_and_raise_an_alert() {
     harness.answers([refused(RefusalClass::Auth)]);
     harness.hint(&key).await;
     assert_eq!(harness.wake(&key).await, Some(T0 + policy::ACCOUNT_HOLD_MS));
-    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["told refuses our credentials"]);
+    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["told rejects our credentials"]);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Requests the communication by the next channel.
+//! The fallback: requests a new communication on the next channel.
 
 use application::execute::history_of;
 use application::process::{Perform, ProcessError};
