@@ -6,8 +6,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use crate::callbacks::ProviderSimulation;
 use crate::faults::FaultKind;
+use crate::provider::ProviderSimulation;
 
 /// How long a provider hangs: longer than any caller waits.
 const HANG: Duration = Duration::from_secs(120);

@@ -13,9 +13,11 @@ use domain::sms;
 use events::Channel;
 use serde_json::json;
 
-use crate::callbacks::{Callback, ProviderSimulation};
+use crate::callback::Callback;
+use crate::context::SimulationContext;
 use crate::inbox::InboxEntry;
 use crate::message::{Message, RegisteredConfig, Step};
+use crate::provider::ProviderSimulation;
 use crate::requests::{Fields, basic, form, get, is_number};
 use crate::responses::answer;
 use crate::signing::{base64, hmac_sha1};
@@ -174,8 +176,8 @@ fn prefixed(channel: Channel, plain: &str) -> String {
 }
 
 impl ProviderSimulation for Twilio {
-    fn message_id(&self, simulator: &Simulator) -> String {
-        format!("SM{}", simulator.unique_id())
+    fn message_id(&self, context: &SimulationContext) -> String {
+        format!("SM{}", context.unique_id())
     }
 
     fn accepted_response(&self, message: &Message) -> Response {
@@ -200,7 +202,7 @@ impl ProviderSimulation for Twilio {
         Some(problem(StatusCode::BAD_REQUEST, 21_610, "Attempt to send to unsubscribed recipient"))
     }
 
-    fn report(&self, _: &Simulator, message: &Message, step: Step) -> Option<Callback> {
+    fn report(&self, _: &SimulationContext, message: &Message, step: Step) -> Option<Callback> {
         let (status, error) = match step {
             Step::Sent => ("sent", None),
             Step::Delivered => ("delivered", None),
