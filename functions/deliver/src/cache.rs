@@ -11,8 +11,8 @@ use domain::ports::VersionedRecord;
 /// The most throttle records in the cache.
 const MAX_CACHED: usize = 10_000;
 
-/// A throttle record as last read or written. Whoever changes it holds the lock, so that the batches of one process do not
-/// conflict.
+/// A throttle record as last read or written. Whoever changes it holds the lock, so that the batches of one process do
+/// not conflict.
 type CachedRecord = tokio::sync::Mutex<Option<VersionedRecord>>;
 
 /// Configuration, templates and throttle records that a worker keeps between its batches.

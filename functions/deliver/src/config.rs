@@ -9,15 +9,17 @@ use events::RateLimit;
 /// The settings of the function.
 pub struct Config {
     pub tables: TableNames,
-    /// `QUEUE_<LANE>_URL`, such as `QUEUE_EMAIL_HIGH_URL`: the queues of this channel and of the channels of its fallbacks.
+    /// `QUEUE_<LANE>_URL`, such as `QUEUE_EMAIL_HIGH_URL`: the queues of this channel and of the channels of its
+    /// fallbacks.
     pub queues: Vec<(QueueId, String)>,
-    /// `ALERTS_TOPIC_ARN`: SNS topic. Required.
+    /// `ALERTS_TOPIC_ARN`: the SNS topic of alerts. Required.
     pub alerts_topic: String,
     /// `PROVIDER_TIMEOUT_MS`: how long a call to a provider may take, in milliseconds. Default: 10000.
     pub provider_timeout_ms: u64,
     /// `TENANT_RATE`: the rate limit of each tenant, as `burst,perSecond`. Default: only the providers' limits.
     pub tenant_rate: Option<RateLimit>,
-    /// `GLOBAL_RATE`: the rate limit of all tenants together, as `burst,perSecond`. Default: only the providers' limits.
+    /// `GLOBAL_RATE`: the rate limit of all tenants together, as `burst,perSecond`. Default: only the providers'
+    /// limits.
     pub global_rate: Option<RateLimit>,
     /// `SENDGRID_…`, `TWILIO_…`: the deployment's provider configurations.
     pub configured: Vec<DeploymentProviderConfig>,

@@ -214,8 +214,8 @@ impl DeliveryRun<'_> {
         })
     }
 
-    /// Claims an attempt. The append is the lock: `None` means that another worker was first, or that the communication is
-    /// not due any more.
+    /// Claims an attempt. The append is the lock: `None` means that another worker was first, or that the communication
+    /// is not due any more.
     async fn claim(
         &self,
         executor: &CommandExecutor<'_>,

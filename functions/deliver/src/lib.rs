@@ -1,6 +1,6 @@
 //! In: hints from the queues of one channel. Out: a message at a provider, and its outcome in the stream.
-//! May touch: streams, vault, documents, work queues, rate limits, providers, alerts, uploaded files, and files that callers
-//! link to.
+//! May touch: streams, vault, documents, work queues, rate limits, providers, alerts, uploaded files, and files that
+//! callers link to.
 //! Never: calls a provider without a claimed attempt in the stream, or twice for one attempt, or beyond its rate limit.
 
 mod cache;
@@ -34,8 +34,8 @@ pub struct DeliverHandler {
     pub store: Arc<dyn EventStore>,
     pub vault: Arc<dyn Vault>,
     pub queue: Arc<dyn WorkQueue>,
-    /// The deployment's provider configurations, in the order in which they are tried. Tenants with their own do not use
-    /// them.
+    /// The deployment's provider configurations, in the order in which they are tried. Tenants with their own do not
+    /// use them.
     pub providers: Vec<Arc<dyn Provider>>,
     /// The ports of the tenants' provider configurations.
     pub tenant_ports: TenantPorts,
@@ -80,9 +80,9 @@ pub enum DeliverError {
 }
 
 impl DeliverError {
-    /// Whether the queue must deliver the hint again. That is so only if this version cannot read the hint or its stream:
-    /// in the end it becomes a dead letter. Every other stream has a timer that sends a new hint. To redeliver it would
-    /// count as a crash, which an outage of the store is not.
+    /// Whether the queue must deliver the hint again. That is so only if this version cannot read the hint or its
+    /// stream: in the end it becomes a dead letter. Every other stream has a timer that sends a new hint. To redeliver
+    /// it would count as a crash, which an outage of the store is not.
     fn should_redeliver(&self) -> bool {
         match self {
             DeliverError::NotAHint(_) => true,

@@ -21,8 +21,8 @@ const OCTET_STREAM: &str = "application/octet-stream";
 const FILE_LINK_TTL_MS: i64 = 3_600_000;
 
 impl DeliveryRun<'_> {
-    /// Renders the message of an attempt. If rendering fails, returns only the kind of the error, because the error itself
-    /// can quote variables.
+    /// Renders the message of an attempt. If rendering fails, returns only the kind of the error, because the error
+    /// itself can quote variables.
     pub async fn build_outbound(
         &self,
         communication: &Communication,
@@ -53,8 +53,8 @@ impl DeliveryRun<'_> {
         }))
     }
 
-    /// Reads an email's files. Files that cannot be read stay links in `content`. Providers of other channels fetch files
-    /// themselves, from addresses that are set here.
+    /// Reads an email's files. Files that cannot be read stay links in `content`. Providers of other channels fetch
+    /// files themselves, from addresses that are set here.
     async fn files(
         &self,
         communication: &Communication,

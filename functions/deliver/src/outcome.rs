@@ -74,8 +74,8 @@ impl DeliveryRun<'_> {
     }
 
     /// Stores which attempt a provider's message id belongs to, if the provider does not echo our own ids. This happens
-    /// before the outcome is stored, so that a callback in between is matched. Best effort: without it callbacks find no
-    /// message, but the outcome is correct.
+    /// before the outcome is stored, so that a callback in between is matched. Best effort: without it callbacks find
+    /// no message, but the outcome is correct.
     async fn store_provider_message_id(&self, provider: &dyn Provider, outbound: &OutboundMessage, id: &str) {
         let capabilities = provider.capabilities();
         if capabilities.echoes_our_id || !capabilities.receipts || id.is_empty() {
@@ -104,8 +104,8 @@ impl DeliveryRun<'_> {
     }
 }
 
-/// Records an outcome, several times if the store does not answer: an outcome that is lost becomes a doubt, and a doubt can
-/// become a second send.
+/// Records an outcome, several times if the store does not answer: an outcome that is lost becomes a doubt, and a doubt
+/// can become a second send.
 async fn record_with_retries(
     executor: &CommandExecutor<'_>,
     key: &CommunicationKey,

@@ -1,5 +1,5 @@
-//! Rate limits and circuit breakers of one batch. Tokens are reserved for the whole batch at once, and the results of its
-//! calls are recorded once.
+//! Rate limits and circuit breakers of one batch. Tokens are reserved for the whole batch at once, and the results of
+//! its calls are recorded once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -264,9 +264,9 @@ impl<'a> BatchThrottle<'a> {
         others.into_iter().any(|other| !communication.refusing_configs.contains(other) && is_callable(other))
     }
 
-    /// Records the results of this batch's calls with the rate limiter and circuit breaker of each provider configuration.
-    /// Raises an alert when a breaker opens because the provider rejects our credentials or the account is empty.
-    /// Best effort: a result that cannot be stored is made up for by the next failure.
+    /// Records the results of this batch's calls with the rate limiter and circuit breaker of each provider
+    /// configuration. Raises an alert when a breaker opens because the provider rejects our credentials or the account
+    /// is empty. Best effort: a result that cannot be stored is made up for by the next failure.
     pub async fn flush_results(self) {
         let now = self.deliver.host.now();
         let reserved = std::mem::take(&mut *self.reserved.lock().await);

@@ -1,4 +1,4 @@
-//! The batches that Lambda delivers, read into what the functions take.
+//! The batches that Lambda delivers, parsed for the functions.
 
 use application::hint::Message;
 use aws_lambda_events::dynamodb;
@@ -17,7 +17,7 @@ pub fn messages(event: SqsEvent) -> Vec<Message> {
     event.records.into_iter().map(message).collect()
 }
 
-/// Asks SQS to deliver these messages again; the others are done.
+/// Asks SQS to deliver these messages again and to delete the others.
 pub fn failures(ids: Vec<String>) -> SqsBatchResponse {
     let failure = |id| {
         let mut failure = BatchItemFailure::default();
@@ -29,7 +29,7 @@ pub fn failures(ids: Vec<String>) -> SqsBatchResponse {
     response
 }
 
-/// The streams of one batch. The change stream of the table carries items of other sorts too, which are left out.
+/// The streams of one batch. The change stream of the table also carries other items, which are left out.
 pub fn images(event: dynamodb::Event) -> Vec<StreamImage> {
     event.records.into_iter().filter_map(image).collect()
 }

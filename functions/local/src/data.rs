@@ -17,14 +17,14 @@ use crate::clock::Clock;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Data {
     Folder(PathBuf),
-    /// Gone with the process.
+    /// Memory, so that the data is lost when the process ends.
     Memory,
 }
 
 /// The folder of a running process. No other process can open it at the same time.
 pub struct DataFolder {
     path: PathBuf,
-    /// Removed when it is dropped.
+    /// Whether the folder is removed when this is dropped.
     is_scratch: bool,
     _lock: File,
 }
@@ -38,9 +38,11 @@ impl Drop for DataFolder {
 }
 
 impl DataFolder {
+    /// Opens or creates the folder.
+    ///
     /// # Errors
     ///
-    /// The folder cannot be made, or another process uses it.
+    /// The folder cannot be created, or another process uses it.
     pub fn open(data: &Data) -> io::Result<DataFolder> {
         let (path, is_scratch) = match data {
             Data::Folder(folder) => (folder.clone(), false),
@@ -138,7 +140,7 @@ fn lock(folder: &Path) -> io::Result<File> {
     }
 }
 
-/// Reads a key, or makes it if there is none yet.
+/// Reads a key, or creates it if there is none yet.
 fn secret(path: &Path) -> io::Result<Vec<u8>> {
     match std::fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -28,7 +28,7 @@ use crate::clock::Clock;
 /// The longest that a caller may wait for a message.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// Bytes of a file that is uploaded here, at most.
+/// Maximum size of an uploaded file, in bytes.
 const MAX_FILE: usize = 17 * 1024 * 1024;
 
 pub struct Dev {
@@ -167,7 +167,7 @@ struct Signed {
 }
 
 fn forbidden() -> Problem {
-    Problem::new(Kind::Forbidden, "This address is not one that was given, is for another file, or its time is over.")
+    Problem::new(Kind::Forbidden, "This address was not issued, is for another file, or has expired.")
 }
 
 fn header_of(headers: &HeaderMap, name: &str) -> String {

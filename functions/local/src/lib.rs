@@ -48,13 +48,13 @@ pub struct Options {
     /// How fast the clock runs.
     pub clock_factor: u32,
     pub provider_timeout_ms: u64,
-    /// How fast each provider may be called. None: as fast as it goes, for the simulated ones have no limit of their own.
+    /// The rate limit of each provider. `None` means no limit, because the simulated providers have none.
     pub rate: Option<RateLimit>,
-    /// How often each API key may ask. None: as often as it likes.
+    /// The rate limit of each API key. `None` means no limit.
     pub request_rate: Option<RateLimit>,
     /// The identity provider whose tokens are accepted beside API keys.
     pub jwt: Option<Jwt>,
-    /// Where providers are, instead of the simulated ones: an address without a slash at the end.
+    /// The address at which providers are called instead of the simulated ones, without a slash at the end.
     pub providers_url: Option<String>,
 }
 
@@ -74,7 +74,7 @@ impl Default for Options {
     }
 }
 
-/// A running Tidings. Dropped, it stops at once, as if killed.
+/// A running Tidings. When it is dropped it stops at once, as if it were killed.
 pub struct Local {
     pub url: String,
     pub port: u16,

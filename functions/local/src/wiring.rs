@@ -1,4 +1,4 @@
-//! Which adapter stands behind each port, and every handler built on them.
+//! The adapters of one process, and the handlers that use them.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -32,9 +32,9 @@ use crate::dev::Dev;
 use crate::files::SimulatedFiles;
 use crate::workers::INVOCATION_MS;
 
-/// AWS asks for six times the function's timeout.
+/// How long a received hint is invisible, in milliseconds. AWS recommends six times the function's timeout.
 const VISIBILITY_MS: i64 = 6 * INVOCATION_MS;
-/// The rate of a simulated provider: more than one machine can send.
+/// The rate limit of a simulated provider. It is higher than what one machine can send.
 const NO_LIMIT: RateLimit = RateLimit { burst: 1_000_000, per_second: 100_000 };
 
 /// Every adapter of one process.
@@ -243,7 +243,7 @@ impl ProviderFactory for SimulatedProviderFactory {
     }
 }
 
-/// The deployment's own provider configurations, for tenants without theirs.
+/// The deployment's provider configurations, for tenants without their own.
 fn deployment_providers(
     simulator: &Simulator,
     connector: &dyn ProviderFactory,

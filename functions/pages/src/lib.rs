@@ -1,7 +1,9 @@
-//! In: recipients who follow a signed link in a message. Out: HTML pages, redirects to uploaded files, changed preferences,
-//! and unsubscribe reports in the streams they are about.
-//! May touch: streams, vault, documents, the suppression list, the work queue (best effort), addresses of uploaded files.
-//! Never: shows or changes anything that the link does not sign; changes anything on GET, because mail programs open links.
+//! In: recipients who follow a signed link in a message. Out: HTML pages, redirects to uploaded files, changed
+//! preferences, and unsubscribe reports in the streams they are about.
+//! May touch: streams, vault, documents, the suppression list, the work queue (best effort), addresses of uploaded
+//! files.
+//! Never: shows or changes anything that the link does not sign; changes anything on GET, because mail programs open
+//! links.
 //!
 //! The program of `functions/webhook` serves these routes.
 

@@ -111,7 +111,8 @@ impl PagesHandler {
         Ok(())
     }
 
-    /// Sends a hint if the report made a fallback due. Best effort: the stream's timer sends the same hint a minute later.
+    /// Sends a hint if the report made a fallback due. Best effort: the stream's timer sends the same hint a minute
+    /// later.
     async fn send_fallback_hint(&self, key: &CommunicationKey, updated: &Loaded) {
         let now = self.host.now();
         if !updated.state.requested().is_ok_and(|communication| communication.is_fallback_due(now)) {

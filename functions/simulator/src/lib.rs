@@ -6,7 +6,8 @@
 //! ([`Simulator::inject`]).
 //!
 //! Provider files (`providers/`) implement `ProviderSimulation` and import the toolkit: [`Simulator`], the context, the
-//! message, requests, responses, callbacks and signing. `registry` is the one list of providers and alone imports their files.
+//! message, requests, responses, callbacks and signing. `registry` is the one list of providers and alone imports their
+//! files.
 //!
 //! May touch: the network, on loopback. Never: the adapters, the handlers or any store.
 #![allow(clippy::result_large_err, reason = "a refusal is a complete HTTP response")]

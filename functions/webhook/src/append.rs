@@ -118,7 +118,8 @@ impl WebhookHandler {
         }
     }
 
-    /// Sends a hint if the reports made a fallback due. Best effort: the stream's timer sends the same hint a minute later.
+    /// Sends a hint if the reports made a fallback due. Best effort: the stream's timer sends the same hint a minute
+    /// later.
     async fn send_fallback_hint(&self, key: &CommunicationKey, updated: &Loaded) {
         let now = self.host.now();
         if !updated.state.requested().is_ok_and(|communication| communication.is_fallback_due(now)) {

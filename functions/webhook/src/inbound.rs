@@ -19,8 +19,8 @@ const RETENTION_MS: i64 = 400 * 24 * 3_600_000;
 const SERVICE_WINDOW_MS: i64 = 24 * 3_600_000;
 
 impl WebhookHandler {
-    /// Stores an incoming message and applies its consent keyword. The content is stored before the stream, so a repeated
-    /// callback finds both.
+    /// Stores an incoming message and applies its consent keyword. The content is stored before the stream, so a
+    /// repeated callback finds both.
     pub(crate) async fn receive_inbound(
         &self,
         tenant: &TenantId,

@@ -1,9 +1,9 @@
-//! In: callbacks of providers, whose signature is the credential; reports of the queue of unmatched reports. Out: delivery
-//! reports in the streams they are about; incoming messages, each in a stream of its own.
-//! May touch: streams, vault, documents, the suppression list, the work queue (best effort), the queue of unmatched reports,
-//! and what a provider needs to verify its signatures.
-//! Never: trusts an unsigned callback; rejects a status that it does not know; lets a tenant's channel report on another
-//! tenant's messages.
+//! In: callbacks of providers, whose signature is the credential; reports of the queue of unmatched reports. Out:
+//! delivery reports in the streams they are about; incoming messages, each in a stream of its own.
+//! May touch: streams, vault, documents, the suppression list, the work queue (best effort), the queue of unmatched
+//! reports, and what a provider needs to verify its signatures.
+//! Never: trusts an unsigned callback; rejects a status that it does not know; lets a tenant's channel report on
+//! another tenant's messages.
 
 mod append;
 pub mod config;
@@ -88,7 +88,8 @@ fn unknown_channel() -> Problem {
     Problem::new(Kind::NotFound, "There is no such channel, or the secret in its address is wrong.")
 }
 
-/// Handles a callback to one of the deployment's addresses. The signature decides which provider configuration it is for.
+/// Handles a callback to one of the deployment's addresses. The signature decides which provider configuration it is
+/// for.
 async fn deployment_callback(State(webhook): Shared, request: Request) -> Result<Response, Problem> {
     let segments = request.uri().path().split('/');
     let name = segments.skip_while(|segment| *segment != "webhooks").nth(1).unwrap_or_default().to_owned();
@@ -104,8 +105,8 @@ async fn deployment_callback(State(webhook): Shared, request: Request) -> Result
     Err(invalid_signature(reason))
 }
 
-/// Handles a callback to a tenant's provider configuration. The address holds its id and a secret; the provider's signature
-/// is verified in addition.
+/// Handles a callback to a tenant's provider configuration. The address holds its id and a secret; the provider's
+/// signature is verified in addition.
 async fn tenant_callback(
     State(webhook): Shared,
     Path((name, config, secret)): Path<(String, String, String)>,
@@ -154,8 +155,8 @@ impl WebhookHandler {
         })
     }
 
-    /// Stores what a verified callback reports. `owner` is the tenant whose provider configuration was called; `None` for
-    /// one of the deployment.
+    /// Stores what a verified callback reports. `owner` is the tenant whose provider configuration was called; `None`
+    /// for one of the deployment.
     async fn ingest(
         &self,
         owner: Option<&TenantId>,

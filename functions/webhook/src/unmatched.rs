@@ -30,7 +30,8 @@ fn key(tenant: &TenantId, name: &str) -> DocumentKey {
 }
 
 impl WebhookHandler {
-    /// Stores unmatched reports and schedules their next retry. Does nothing if there are none, or after the last retry.
+    /// Stores unmatched reports and schedules their next retry. Does nothing if there are none, or after the last
+    /// retry.
     ///
     /// # Errors
     ///
@@ -79,8 +80,8 @@ impl WebhookHandler {
     }
 }
 
-/// Handles messages of the queue of unmatched reports concurrently. Returns the ids of the messages that must be delivered
-/// again.
+/// Handles messages of the queue of unmatched reports concurrently. Returns the ids of the messages that must be
+/// delivered again.
 pub async fn handle_batch(webhook: &WebhookHandler, messages: Vec<Message>) -> Vec<String> {
     let handle = async |message: Message| {
         let retry: UnmatchedRetry = match serde_json::from_str(&message.body) {

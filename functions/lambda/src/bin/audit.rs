@@ -11,9 +11,10 @@ use lambda::{Adapters, variable};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde::Deserialize;
 
-/// The projection's stream is seconds behind; an alarm is raised at five minutes.
+/// How long a change can take to reach the views, in milliseconds. It usually takes seconds, and an alarm is raised at
+/// five minutes.
 const SETTLE_MS: i64 = 10 * 60_000;
-/// Time kept for reporting the findings.
+/// Time that is reserved for reporting the findings, in milliseconds.
 const SHUTDOWN_MARGIN_MS: i64 = 20_000;
 
 /// The event of the nightly schedule, or `{"rebuild": {"after": …}}` by hand.
@@ -44,9 +45,9 @@ async fn main() -> Result<(), Error> {
     run(service_fn(async |event: LambdaEvent<AuditRequest>| {
         let deadline = Timestamp(event.context.deadline as i64) - SHUTDOWN_MARGIN_MS;
         if let AuditRequest::Rebuild { rebuild } = event.payload {
-            let RebuildProgress { streams, passed_over, next } = audit.rebuild(rebuild.after, Some(deadline)).await?;
-            tracing::info!(streams, passed_over, is_complete = next.is_none(), "views made again");
-            return Ok(serde_json::json!({ "streams": streams, "passedOver": passed_over, "next": next }));
+            let RebuildProgress { streams, skipped, next } = audit.rebuild(rebuild.after, Some(deadline)).await?;
+            tracing::info!(streams, passed_over = skipped, is_complete = next.is_none(), "views rebuilt");
+            return Ok(serde_json::json!({ "streams": streams, "passedOver": skipped, "next": next }));
         }
         let report = audit.run(Some(deadline)).await?;
         let differences = report.findings.len() + report.more;

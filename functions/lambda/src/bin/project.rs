@@ -19,7 +19,7 @@ async fn main() -> Result<(), Error> {
         host: Arc::new(SystemClockAndRng),
     };
     run(service_fn(async |event: LambdaEvent<dynamodb::Event>| {
-        // After an error Lambda delivers the whole batch again, halves it, and leaves it to the repair queue in the end.
+        // After an error Lambda delivers the batch again, in halves, and in the end sends it to the repair queue.
         project.project(images(event.payload)).await.map_err(Error::from)
     }))
     .await

@@ -1,4 +1,4 @@
-//! Africa's Talking: `POST /version1/messaging`, and reports that nothing signs.
+//! Africa's Talking: `POST /version1/messaging`, and unsigned reports.
 
 use std::sync::Arc;
 

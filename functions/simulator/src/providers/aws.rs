@@ -176,7 +176,7 @@ impl ProviderSimulation for Ses {
     }
 }
 
-/// A message of the topic, signature version 2: what is signed is each field's name and value, in this order.
+/// A message of the topic with signature version 2, which covers each field's name and value in this order.
 fn notification(context: &SimulationContext, message: &Message, text: &str) -> Callback {
     let (id, at, topic) = (context.unique_id(), context.time(), message.account.get("topicArn"));
     let fields =

@@ -1,4 +1,4 @@
-//! BulkSMS: `POST /v1/messages` with a deduplication id, and reports that nothing signs.
+//! BulkSMS: `POST /v1/messages` with a deduplication id, and unsigned reports.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A provider whose form the tenant described: requests are read, answered and reported on by that description.
+//! A provider that the tenant describes. Requests, answers and reports follow the settings of its configuration.
 
 use std::sync::Arc;
 
@@ -96,7 +96,7 @@ impl ProviderSimulation for Custom {
         answer(StatusCode::OK, &body)
     }
 
-    /// The status alone: every description understands it.
+    /// Only the status, because every description covers it.
     fn refusal(&self, status: StatusCode) -> Response {
         answer(status, &json!({}))
     }

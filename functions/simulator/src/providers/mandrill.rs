@@ -30,7 +30,7 @@ fn problem(code: i64, name: &str, message: &str) -> Response {
     answer(StatusCode::INTERNAL_SERVER_ERROR, &body)
 }
 
-/// The account whose key is in the body, and the body.
+/// The account whose key is in the body, and the parsed body.
 fn account(simulator: &Simulator, body: &[u8]) -> Result<(Arc<RegisteredConfig>, Value), Response> {
     let body: Value = serde_json::from_slice(body).map_err(|_| problem(-2, "ValidationError", "not JSON"))?;
     let account =

@@ -32,8 +32,8 @@ fn problem(status: StatusCode, code: i64) -> Response {
     answer(status, &json!({ "error": error }))
 }
 
-/// The account with the request's token. A number's token is in a header; a page's is in the query, with a proof of the
-/// app's secret.
+/// The account with the request's token. The token of a number is in a header. The token of a page is in the query,
+/// with a proof of the app's secret.
 fn account(
     simulator: &Simulator,
     id: &str,

@@ -76,7 +76,7 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
     Ok(simulator.receive(&SendGrid, message).await)
 }
 
-/// The first thing that SendGrid would refuse: its field, and the message.
+/// The first error that SendGrid would return: the field and the message.
 fn first_error(mail: &Value) -> Option<(&'static str, &'static str)> {
     let filled = |pointer: &str| !text(mail, pointer).is_empty();
     if !filled("/personalizations/0/to/0/email") {
@@ -107,7 +107,7 @@ impl ProviderSimulation for SendGrid {
         problem(status, None, "simulated")
     }
 
-    /// Events are batched: what happens within a short time travels in one callback.
+    /// SendGrid sends the events of a short time in one callback.
     fn batched_report(&self, context: &SimulationContext, message: &Message, step: Step) -> Option<Value> {
         let (event, more) = match step {
             Step::Accepted => ("processed", json!({})),

@@ -1,4 +1,4 @@
-//! Telegram: `POST /bot{token}/{method}`. It reports nothing of accepted messages; updates carry a secret header.
+//! Telegram: `POST /bot{token}/{method}`. There are no reports on accepted messages. Updates carry a secret header.
 
 use std::sync::Arc;
 

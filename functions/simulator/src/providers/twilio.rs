@@ -29,7 +29,7 @@ pub fn router() -> Router<Arc<Simulator>> {
     Router::new()
         .route("/2010-04-01/Accounts/{sid}/Messages.json", post(send).get(list))
         .route("/2010-04-01/Accounts/{sid}/Balance.json", on_get(balance))
-        // The sid comes with its suffix: `{sid}.json`.
+        // The path segment is the sid with a suffix: `{sid}.json`.
         .route("/2010-04-01/Accounts/{sid}", on_get(show))
 }
 
@@ -125,7 +125,7 @@ async fn send(
     let field = |name: &str| get(&fields, name);
     let (to, callback) = (field("To"), field("StatusCallback"));
     let (channel, plain) = address(&to);
-    // Several configurations may share credentials: the callback address tells which one is meant.
+    // Several configurations can share credentials. The callback address distinguishes them.
     let meant = |account: &RegisteredConfig| account.channel == channel && callback.starts_with(&account.callback_url);
     let account =
         account(&simulator, &sid, &headers, meant).or_else(|_| account(&simulator, &sid, &headers, |_| true))?;

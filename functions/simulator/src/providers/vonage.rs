@@ -35,7 +35,7 @@ async fn balance(State(simulator): State<Arc<Simulator>>, headers: HeaderMap) ->
     }
 }
 
-/// A refusal is a success with another status.
+/// A refusal has the HTTP status 200 and an error status in the body.
 fn refused(status: &str) -> Response {
     let message = json!({ "status": status, "error-text": "simulated" });
     answer(StatusCode::OK, &json!({ "message-count": "1", "messages": [message] }))
