@@ -1,5 +1,5 @@
-//! In: callbacks of providers, whose signature is the credential; reports of the queue of unmatched reports. Out:
-//! delivery reports in the streams they are about; incoming messages, each in a stream of its own.
+//! In: callbacks of providers, whose signature is the credential; a queue of unmatched reports.
+//! Out: delivery reports in the streams they are about; incoming messages, each in a stream of its own.
 //! May touch: streams, vault, documents, the suppression list, the work queue (best effort), the queue of unmatched
 //! reports, and what a provider needs to verify its signatures.
 //! Never: trusts an unsigned callback; rejects a status that it does not know; lets a tenant's channel report on
