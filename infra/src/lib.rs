@@ -1,5 +1,5 @@
-//! Adapters: implementations of the domain's ports, with one file for each external system. Only the crates `lambda` and
-//! `local` use this crate.
+//! Adapters: implementations of the domain's ports, with one file for each external system. Only the crates `lambda`
+//! and `local` use this crate.
 
 #[cfg(feature = "aws")]
 pub mod aws;

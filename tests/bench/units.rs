@@ -13,11 +13,11 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use axum::body::Body;
 use axum::http::Request;
-use deliver::Deliver;
+use deliver::DeliverHandler;
 use domain::communication::DeliveryReport;
 use domain::ports::{ApiKeyStore, ClockAndRng, CommunicationKey, EventStore, Principal};
 use events::{Mode, ReportedStatus};
-use project::{Image, Project};
+use project::{ProjectHandler, StreamImage};
 use serde_json::{Value, json};
 use tests::dynamo::{Dynamo, store, views};
 use tests::harness::{
@@ -25,7 +25,7 @@ use tests::harness::{
     tenant, tenant_ports,
 };
 use tower::ServiceExt;
-use webhook::{Callback, Webhook};
+use webhook::{StreamReport, WebhookHandler};
 
 const MESSAGES: usize = 20;
 
@@ -104,7 +104,7 @@ pub async fn count() {
         principals: Default::default(),
     };
     let api = Arc::new(Api { app: Arc::new(app), issuer: None, requests: Default::default() });
-    let deliver = Deliver {
+    let deliver = DeliverHandler {
         store: store.clone(),
         vault: store.clone(),
         queue: queue.clone(),
@@ -117,25 +117,24 @@ pub async fn count() {
         limits: store.clone(),
         tenant_rate: None,
         global_rate: None,
-        memory: Arc::default(),
+        cache: Arc::default(),
         alerts: Arc::new(RecordingAlerts::default()),
         host: host.clone(),
         provider_timeout_ms: 1_000,
     };
-    let webhook = Webhook {
+    let webhook = WebhookHandler {
         store: store.clone(),
         vault: store.clone(),
         documents: store.clone(),
-        inbox: Arc::new(DiscardingUnmatchedQueue),
+        unmatched: Arc::new(DiscardingUnmatchedQueue),
         providers: Vec::new(),
         tenant_ports: tenant_ports(store.clone(), host.clone()),
         directory: Default::default(),
         queue: queue.clone(),
-        objects: files,
         contact_key: vec![7; 32],
         host: host.clone(),
     };
-    let project = Project { store: store.clone(), views, host: host.clone() };
+    let project = ProjectHandler { store: store.clone(), views, host: host.clone() };
     let principal = Principal::admin(tenant(), "bench", Mode::Live);
     ApiKeyStore::put(&*store, &application::hash::key_hash("td_bench"), &principal).await.expect("a key");
     let router = api::router(api);
@@ -167,14 +166,14 @@ pub async fn count() {
         let event_id = Some(format!("{:032x}", host.random()));
         let report =
             DeliveryReport { attempt: Some(1), fact: ReportedStatus::Delivered, event_id, at: host.now(), code: None };
-        let callback = Callback { key, report };
-        webhook.record("sendgrid", vec![callback]).await.expect("reported");
+        let callback = StreamReport { key, report };
+        webhook.append_reports("sendgrid", vec![callback]).await.expect("reported");
     }
     let streams = std::mem::take(&mut *counted.lock().expect("counts"));
     for (hint, _) in &hints {
         let stream = store.read(&hint.stream).await.expect("a stream");
         bytes += stream.lines.iter().map(String::len).sum::<usize>();
-        images.push(Image { id: hint.stream.clone(), stream });
+        images.push(StreamImage { id: hint.stream.clone(), stream });
     }
     counted.lock().expect("counts").clear();
     project.project(images).await.expect("projected");

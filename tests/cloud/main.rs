@@ -338,7 +338,7 @@ async fn one_communication_end_to_end() {
     }
     println!("alerts: after {} ms", started.elapsed().as_millis());
     assert!(
-        [id.as_str(), "not ours", "refuses our credentials"]
+        [id.as_str(), "not a hint", "rejects our credentials"]
             .iter()
             .all(|text| seen.iter().any(|alert| alert.contains(text))),
         "{seen:?}"

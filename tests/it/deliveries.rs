@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dead_letter::DeadLetter;
+use dead_letter::DeadLetterHandler;
 use domain::communication::AttemptOutcome;
 use domain::communication::{Command, DeliveryReport, Lifecycle};
 use domain::policy;
@@ -51,7 +51,7 @@ async fn repairs_slow_down_while_nothing_helps() {
     for _ in 0..6 {
         let wake = harness.wake(&key).await.expect("a timer");
         harness.host.advance(wake - harness.deliver.host.now().0);
-        harness.schedule.sweep(schedule::Sweep::Tick).await.expect("a sweep");
+        harness.schedule.sweep(schedule::SweepReason::Tick).await.expect("a sweep");
         waits.push((harness.wake(&key).await.expect("a timer") - wake) / 60_000);
     }
     assert_eq!(waits, [1, 2, 4, 8, 15, 15]);
@@ -62,7 +62,7 @@ async fn a_hint_ahead_of_its_time_is_sent_once() {
     let harness = Harness::new();
     let key = harness.accept(|request| request.scheduled_at = Some(Timestamp(T0 + 300_000))).await;
     for tick in 0..5 {
-        harness.schedule.sweep(schedule::Sweep::Tick).await.expect("a sweep");
+        harness.schedule.sweep(schedule::SweepReason::Tick).await.expect("a sweep");
         assert_eq!(harness.queue.take().len(), usize::from(tick == 0));
         assert_eq!(harness.wake(&key).await, Some(T0 + 300_000 + policy::REPAIR_DELAY_MS));
         harness.host.advance(60_000);
@@ -78,7 +78,7 @@ async fn a_sweep_that_cannot_send_leaves_the_timers_due() {
     let key = harness.accept(|_| ()).await;
     harness.host.advance(policy::REPAIR_DELAY_MS);
     *harness.queue.is_down.lock().expect("a switch") = true;
-    harness.schedule.sweep(schedule::Sweep::Tick).await.expect_err("the queue is down");
+    harness.schedule.sweep(schedule::SweepReason::Tick).await.expect_err("the queue is down");
     *harness.queue.is_down.lock().expect("a switch") = false;
     assert_eq!(harness.sweep_and_deliver().await, 1);
     assert_eq!(lifecycle(&harness, &key).await, Lifecycle::Sent);
@@ -98,7 +98,7 @@ async fn duplicate_and_concurrent_messages_send_once() {
 async fn a_scheduled_message_is_hinted_for_its_second_and_never_sent_early() {
     let harness = Harness::new();
     let key = harness.accept(|request| request.scheduled_at = Some(Timestamp(T0 + 90_500))).await;
-    harness.schedule.sweep(schedule::Sweep::Tick).await.expect("a sweep");
+    harness.schedule.sweep(schedule::SweepReason::Tick).await.expect("a sweep");
     let hints = harness.queue.take();
     assert_eq!(hints.iter().map(|(hint, delay)| (&hint.stream, *delay)).collect::<Vec<_>>(), [(&key.stream_id(), 91)]);
     harness.host.advance(90_499);
@@ -230,7 +230,7 @@ async fn refused_credentials_hold_the_message_and_raise_an_alert() {
     harness.answers([refused(RefusalClass::Auth)]);
     harness.hint(&key).await;
     assert_eq!(harness.wake(&key).await, Some(T0 + policy::ACCOUNT_HOLD_MS));
-    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["told refuses our credentials"]);
+    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["told rejects our credentials"]);
 }
 
 #[tokio::test]
@@ -303,7 +303,7 @@ async fn one_bad_message_does_not_hold_up_its_batch() {
     let good = hint_body(&key);
     let unknown = good.replace(&key.id.to_string(), "com_00000000000000000000000000000000");
     let batch = vec![message("m1", "{not json".to_owned()), message("m2", good), message("m3", unknown)];
-    let again = deliver::batch(&harness.deliver, batch, harness.deliver.host.now() + INVOCATION_MS).await;
+    let again = deliver::handle_batch(&harness.deliver, batch, harness.deliver.host.now() + INVOCATION_MS).await;
     assert_eq!(again, ["m1"]);
     assert_eq!(lifecycle(&harness, &key).await, Lifecycle::Sent);
 }
@@ -312,14 +312,15 @@ async fn one_bad_message_does_not_hold_up_its_batch() {
 async fn a_poison_message_becomes_an_event_and_an_alert() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
-    let door = DeadLetter { store: harness.store.clone(), alerts: harness.alerts.clone(), host: harness.host.clone() };
+    let dead_letter =
+        DeadLetterHandler { store: harness.store.clone(), alerts: harness.alerts.clone(), host: harness.host.clone() };
     let body = hint_body(&key);
     let messages = vec![
         application::hint::QueueMessage { id: "m1".into(), body: body.clone() },
         application::hint::QueueMessage { id: "m2".into(), body: "not ours".into() },
         application::hint::QueueMessage { id: "m3".into(), body },
     ];
-    assert_eq!(door.batch(messages).await, [] as [String; 0]);
+    assert_eq!(dead_letter.handle_batch(messages).await, [] as [String; 0]);
     assert_eq!(lifecycle(&harness, &key).await, Lifecycle::DeadLettered(DeadLetterReason::Poison));
     assert_eq!(harness.alerts.0.lock().expect("alerts").len(), 2, "one for each thing that happened");
     harness.hint(&key).await;
@@ -364,8 +365,8 @@ async fn a_stream_of_a_newer_version_is_left_alone() {
     harness.deliver.deliver(&key, deadline).await.expect_err("fails closed");
     assert_eq!(harness.sent_messages(), 0);
     let views: Arc<dyn domain::ports::ViewStore> = harness.store.clone();
-    let project = project::Project { store: harness.store.clone(), views, host: harness.host.clone() };
+    let project = project::ProjectHandler { store: harness.store.clone(), views, host: harness.host.clone() };
     let id = key.stream_id();
     let stream = EventStore::read(&*harness.store, &id).await.expect("a stream");
-    project.project(vec![project::Image { id, stream }]).await.expect("passed over");
+    project.project(vec![project::StreamImage { id, stream }]).await.expect("passed over");
 }

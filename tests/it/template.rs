@@ -35,11 +35,16 @@ fn routes(text: &str, function: &str) -> BTreeSet<(String, String)> {
     routes.map(|line| (after(line, "Method: "), after(line, "Path: "))).collect()
 }
 
+/// The routes of the program `webhook`.
+fn served_by_webhook() -> impl Iterator<Item = (&'static str, &'static str)> {
+    webhook::ROUTES.iter().chain(pages::ROUTES).copied()
+}
+
 #[test]
 fn the_gateway_leads_every_route_to_its_function() {
     let text = template();
     let in_rust: BTreeSet<(String, String)> =
-        webhook::ROUTES.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
+        served_by_webhook().map(|(method, path)| (method.to_owned(), path.to_owned())).collect();
     assert_eq!(routes(&text, "WebhookFunction"), in_rust);
     let gateway = routes(&text, "ApiFunction");
     let leads = |method: &str, path: &str| {
@@ -57,7 +62,7 @@ fn the_gateway_leads_every_route_to_its_function() {
 async fn every_listed_route_answers() {
     let server = tests::server::TestServer::new().await;
     let api = api::ROUTES.iter().map(|route| (route.method, route.path));
-    for (method, path) in api.chain(webhook::ROUTES.iter().copied()) {
+    for (method, path) in api.chain(served_by_webhook()) {
         let method: reqwest::Method = method.parse().expect("a method");
         let path = path.replace("{slug}", "invalid").replace("providers/{id}", "providers/sendgrid");
         let path = path.replace("{id}", "com_00000000000000000000000000000000");

@@ -66,7 +66,7 @@ async fn a_low_quota_alert_is_raised_before_messages_wait() {
     harness.batch(&keys[..8]).await;
     assert!(harness.alerts.0.lock().expect("alerts").is_empty());
     harness.hint(&keys[8]).await;
-    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["told is near its limit"]);
+    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["told is near its rate limit"]);
 }
 
 #[tokio::test]
@@ -215,7 +215,7 @@ async fn refused_credentials_disable_the_account_tell_one_person_once_and_fail_o
     let fresh = harness.accept(|_| ()).await;
     harness.hint(&fresh).await;
     assert_eq!((called(&harness.provider), called(&harness.second)), (3, 4));
-    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["told says that our account is empty"]);
+    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["told reports that the account is empty"]);
     let state = harness.load(&keys[0]).await.state;
     let state = state.requested().expect("requested");
     assert_eq!((state.counted_attempts, state.attempts, &state.lifecycle), (0, 2, &Lifecycle::Sent));

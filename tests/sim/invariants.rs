@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use audit::Audit;
+use audit::AuditHandler;
 use domain::communication::{FallbackState, State, evolve};
 use domain::ports::CommunicationKey;
 use events::RecordedEvent;
@@ -89,7 +89,7 @@ fn check_fallback_chains(world: &WorldState) -> Result<(), String> {
 /// I1, I4, I5, I6: run by the audit itself.
 fn check_audit(world: &World) -> Result<(), String> {
     let port = Arc::new(world.clone());
-    let audit = Audit { store: port.clone(), views: port.clone(), host: port, settle_ms: 0 };
+    let audit = AuditHandler { store: port.clone(), views: port.clone(), host: port, settle_ms: 0 };
     let report = ready(audit.run(None)).map_err(|error| error.to_string())?;
     let projects = world.state().projects;
     match report.findings.iter().find(|finding| projects || finding.invariant != "I6") {

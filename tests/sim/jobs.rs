@@ -14,8 +14,8 @@ use domain::ports::{AddressKey, EventStore, Stream};
 use domain::provider::{MessageRef, ProviderReport};
 use events::{Channel, Timestamp};
 use problem::Problem;
-use project::Image;
-use schedule::Sweep;
+use project::StreamImage;
+use schedule::SweepReason;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use webhook::UnmatchedReports;
@@ -27,24 +27,25 @@ impl Simulation {
             Job::ApiCall(action) => self.call(action),
             Job::Sweep => {
                 let schedule = self.schedule.clone();
-                Box::pin(
-                    async move { schedule.sweep(Sweep::Tick).await.map_or(TaskResult::Retry, |_| TaskResult::Done) },
-                )
+                Box::pin(async move {
+                    schedule.sweep(SweepReason::Tick).await.map_or(TaskResult::Retry, |_| TaskResult::Done)
+                })
             }
             Job::CallBack(Callback { key, report, by, .. }) => {
                 let webhook = self.webhook[self.version()].clone();
                 let Some(by) = by else {
-                    let callback = webhook::Callback { key, report };
-                    return self.begin(job, async move { webhook.record("sim", vec![callback]).await.map(drop) });
+                    let callback = webhook::StreamReport { key, report };
+                    return self
+                        .begin(job, async move { webhook.append_reports("sim", vec![callback]).await.map(drop) });
                 };
                 let name = format!("{:016x}", self.world.state().next_id());
                 self.begin(job, async move {
-                    let told = vec![ProviderReport { message: MessageRef::ProviderMessageId(by), report }];
-                    let (callbacks, told) = webhook.match_reports(Some(&key.tenant), TENANT_CONFIG, told).await?;
-                    webhook.record("sim", callbacks).await?;
-                    let parked =
-                        UnmatchedReports { config: TENANT_CONFIG.to_owned(), provider: "sim".to_owned(), told };
-                    webhook.store_unmatched(&key.tenant, &name, &parked, 0).await
+                    let reports = vec![ProviderReport { message: MessageRef::ProviderMessageId(by), report }];
+                    let (matched, reports) = webhook.match_reports(Some(&key.tenant), TENANT_CONFIG, reports).await?;
+                    webhook.append_reports("sim", matched).await?;
+                    let unmatched =
+                        UnmatchedReports { config: TENANT_CONFIG.to_owned(), provider: "sim".to_owned(), reports };
+                    webhook.store_unmatched(&key.tenant, &name, &unmatched, 0).await
                 });
                 return;
             }
@@ -54,13 +55,13 @@ impl Simulation {
             }
             Job::DeadLetter { id } => {
                 let dead_letter = self.dead_letter[self.version()].clone();
-                Box::pin(async move { dead_letter.bury(&id).await.map_or(TaskResult::Retry, |()| TaskResult::Done) })
+                Box::pin(async move { dead_letter.record(&id).await.map_or(TaskResult::Retry, |()| TaskResult::Done) })
             }
             Job::Project { shard, count } => {
                 let project = self.project.clone();
-                let lower = |image: &Image| {
+                let lower = |image: &StreamImage| {
                     let lines = image.stream.lines.iter().map(|line| as_current_version(line)).collect();
-                    Image { id: image.id.clone(), stream: Stream { lines, ..image.stream.clone() } }
+                    StreamImage { id: image.id.clone(), stream: Stream { lines, ..image.stream.clone() } }
                 };
                 let images = self.world.state().feed[shard].iter().take(count).map(lower).collect();
                 Box::pin(async move { project.project(images).await.map_or(TaskResult::Retry, |()| TaskResult::Done) })
@@ -78,7 +79,7 @@ impl Simulation {
                 let processes = &self.deliver[self.version()];
                 let deliver = processes[self.world.state().rng.below(PROCESSES) as usize].clone();
                 let deadline = Timestamp(now + INVOCATION_MS);
-                Box::pin(async move { TaskResult::RetryItems(deliver::batch(&deliver, batch, deadline).await) })
+                Box::pin(async move { TaskResult::RetryItems(deliver::handle_batch(&deliver, batch, deadline).await) })
             }
         };
         self.tasks.push(Task { job, future, resume_at: now, deadline: now + INVOCATION_MS });

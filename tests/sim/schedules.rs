@@ -15,7 +15,7 @@ use domain::ports::{DocumentKey, QueueId};
 use domain::schedule::{MAX_WINDOW_MS, ON_TIME_MS, Recurrence, recurrence_input};
 use events::{CatchUp, CatchUpPolicy, CommunicationId, RecordedEvent, ScheduleEvent, StreamId, StreamKind, Timestamp};
 use process::Process;
-use schedule::{Schedule, Sweep};
+use schedule::{SweepHandler, SweepReason};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -73,7 +73,7 @@ struct Task {
 struct Run {
     world: World,
     router: axum::Router,
-    schedule: Schedule,
+    schedule: SweepHandler,
     process: Process,
     tasks: Vec<Task>,
     calls: Vec<(i64, Call)>,
@@ -179,7 +179,7 @@ impl Run {
                 issuer: None,
                 requests: Simulation::request_limiter(),
             })),
-            schedule: Schedule { store: port.clone(), queue: port.clone(), limits: port.clone(), host: port },
+            schedule: SweepHandler { store: port.clone(), queue: port.clone(), limits: port.clone(), host: port },
             process: Process { app },
             world,
             tasks: Vec::new(),
@@ -223,7 +223,8 @@ impl Run {
             Job::Call(call) => self.request(call),
             Job::Sweep => {
                 let schedule = self.schedule.clone();
-                Box::pin(async move { schedule.sweep(Sweep::Tick).await.map_or(Outcome::Retry, |_| Outcome::Done) })
+                let swept = async move { schedule.sweep(SweepReason::Tick).await };
+                Box::pin(async move { swept.await.map_or(Outcome::Retry, |_| Outcome::Done) })
             }
             Job::Process(ids) => {
                 let state = self.world.state();

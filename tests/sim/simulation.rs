@@ -12,13 +12,13 @@ use api::rate::RequestLimiter;
 use application::App;
 use application::directory::TenantPorts;
 use application::retention::RetentionPeriods;
-use dead_letter::DeadLetter;
-use deliver::Deliver;
+use dead_letter::DeadLetterHandler;
+use deliver::DeliverHandler;
 use domain::ports::{CommunicationKey, Provider};
 use events::{Channel, CommunicationId, Mode, StreamId};
-use project::Project;
-use schedule::Schedule;
-use webhook::Webhook;
+use project::ProjectHandler;
+use schedule::SweepHandler;
+use webhook::WebhookHandler;
 
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Figures {
@@ -38,14 +38,14 @@ pub struct Simulation {
     pub world: World,
     pub router: axum::Router,
     /// Processes of this version and of the next. Both serve while a release is rolled out.
-    pub deliver: [Vec<Arc<Deliver>>; 2],
-    pub webhook: [Arc<Webhook>; 2],
+    pub deliver: [Vec<Arc<DeliverHandler>>; 2],
+    pub webhook: [Arc<WebhookHandler>; 2],
     pub is_rolling: bool,
     /// Maximum messages of one invocation.
     pub batch: usize,
-    pub project: Arc<Project>,
-    pub schedule: Arc<Schedule>,
-    pub dead_letter: [Arc<DeadLetter>; 2],
+    pub project: Arc<ProjectHandler>,
+    pub schedule: Arc<SweepHandler>,
+    pub dead_letter: [Arc<DeadLetterHandler>; 2],
     pub tasks: Vec<Task>,
     pub actions: Vec<(i64, Action)>,
     pub accepted: BTreeMap<usize, CommunicationKey>,
@@ -96,7 +96,7 @@ impl Simulation {
         let api = Api { app: Simulation::app(&world), issuer: None, requests: Simulation::request_limiter() };
         let deliver = |world: World| {
             let port = Arc::new(world.clone());
-            Arc::new(Deliver {
+            Arc::new(DeliverHandler {
                 store: port.clone(),
                 vault: port.clone(),
                 queue: port.clone(),
@@ -109,7 +109,7 @@ impl Simulation {
                 limits: port.clone(),
                 tenant_rate: None,
                 global_rate: None,
-                memory: Arc::default(),
+                cache: Arc::default(),
                 alerts: port.clone(),
                 host: port,
                 provider_timeout_ms: 10_000,
@@ -117,25 +117,25 @@ impl Simulation {
         };
         let webhook = |world: World| {
             let port = Arc::new(world);
-            Arc::new(Webhook {
+            Arc::new(WebhookHandler {
                 store: port.clone(),
                 vault: port.clone(),
                 documents: port.clone(),
-                inbox: port.clone(),
+                unmatched: port.clone(),
                 providers: Vec::new(),
                 tenant_ports: tenant_ports(&port),
                 directory: Default::default(),
                 queue: port.clone(),
-                objects: port.clone(),
                 contact_key: vec![7; 32],
                 host: port,
             })
         };
-        let schedule = Schedule { store: port.clone(), queue: port.clone(), limits: port.clone(), host: port.clone() };
-        let project = Project { store: port.clone(), views: port.clone(), host: port };
+        let schedule =
+            SweepHandler { store: port.clone(), queue: port.clone(), limits: port.clone(), host: port.clone() };
+        let project = ProjectHandler { store: port.clone(), views: port.clone(), host: port };
         let dead_letter = |world: World| {
             let port = Arc::new(world);
-            Arc::new(DeadLetter { store: port.clone(), alerts: port.clone(), host: port })
+            Arc::new(DeadLetterHandler { store: port.clone(), alerts: port.clone(), host: port })
         };
         Simulation {
             router: api::router(Arc::new(api)),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use application::directory::TenantPorts;
 use application::{CommandContext, CommandExecutor, Loaded};
 use async_trait::async_trait;
-use deliver::Deliver;
+use deliver::DeliverHandler;
 use domain::communication::{AttemptOutcome, Command, Lifecycle};
 use domain::message::MessageContent;
 use domain::policy;
@@ -27,7 +27,7 @@ use events::{
 use futures_util::FutureExt;
 use infra::embedded::{Database, FolderObjectStore, LocalKeyCipher};
 use infra::providers::{HttpClients, HttpProviderFactory};
-use schedule::Schedule;
+use schedule::SweepHandler;
 
 pub const T0: i64 = 1_800_000_000_000;
 pub const INVOCATION_MS: i64 = 30_000;
@@ -289,8 +289,8 @@ pub struct Harness {
     /// Tried when the first is not called.
     pub second: Arc<ScriptedProvider>,
     pub alerts: Arc<RecordingAlerts>,
-    pub deliver: Deliver,
-    pub schedule: Schedule,
+    pub deliver: DeliverHandler,
+    pub schedule: SweepHandler,
     _scratch: Scratch,
 }
 
@@ -306,7 +306,7 @@ impl Harness {
         let (host, queue) = (FixedClock::new(), Arc::new(RecordingQueue::default()));
         let (provider, second) = (ScriptedProvider::new("told"), ScriptedProvider::new("told-second"));
         let alerts = Arc::new(RecordingAlerts::default());
-        let deliver = Deliver {
+        let deliver = DeliverHandler {
             store: store.clone(),
             vault: store.clone(),
             queue: queue.clone(),
@@ -319,13 +319,13 @@ impl Harness {
             limits: store.clone(),
             tenant_rate: None,
             global_rate: None,
-            memory: Arc::default(),
+            cache: Arc::default(),
             alerts: alerts.clone(),
             host: host.clone(),
             provider_timeout_ms: 1_000,
         };
         let schedule =
-            Schedule { store: store.clone(), queue: queue.clone(), limits: store.clone(), host: host.clone() };
+            SweepHandler { store: store.clone(), queue: queue.clone(), limits: store.clone(), host: host.clone() };
         Harness { host, store, queue, provider, second, alerts, deliver, schedule, _scratch: scratch }
     }
 
@@ -355,7 +355,7 @@ impl Harness {
             application::hint::QueueMessage { id: place.to_string(), body }
         };
         let messages = keys.iter().enumerate().map(message).collect();
-        deliver::batch(&self.deliver, messages, self.host.now() + INVOCATION_MS).await
+        deliver::handle_batch(&self.deliver, messages, self.host.now() + INVOCATION_MS).await
     }
 
     pub async fn lifecycle(&self, key: &CommunicationKey) -> Lifecycle {
@@ -382,7 +382,7 @@ impl Harness {
 
     /// The sweep, and every hint it sends that is due now.
     pub async fn sweep_and_deliver(&self) -> usize {
-        self.schedule.sweep(schedule::Sweep::Tick).await.expect("a sweep");
+        self.schedule.sweep(schedule::SweepReason::Tick).await.expect("a sweep");
         let due: Vec<_> = self.queue.take().into_iter().filter(|(_, delay)| *delay == 0).collect();
         for (hint, _) in &due {
             let key = CommunicationKey::from_stream(&hint.stream).expect("a communication");

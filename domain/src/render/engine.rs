@@ -6,7 +6,8 @@ use handlebars::template::TemplateElement;
 use handlebars::{Context, Handlebars, Output, RenderContext, RenderErrorReason, Renderable, StringOutput, Template};
 use serde_json::Value;
 
-use super::{RenderError, TemplatePart, helpers};
+use super::error::{RenderError, TemplatePart};
+use super::helpers;
 use crate::templates;
 
 /// Maximum size of one rendered part, in bytes.

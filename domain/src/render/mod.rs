@@ -4,6 +4,7 @@
 
 mod email;
 mod engine;
+mod error;
 mod helpers;
 mod required;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use engine::{Escaping, MAX_OUTPUT, expand, system_template};
 use required::{check_required_variables, collect_mentioned, collect_required};
 
 pub use engine::compile;
+pub use error::{RenderError, TemplatePart};
 
 /// One version of a template, compiled.
 #[derive(Debug)]
@@ -28,13 +30,6 @@ pub struct CompiledTemplate {
     subject: Option<Template>,
     body: Template,
     is_html: bool,
-}
-
-/// A part of a template.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TemplatePart {
-    Subject,
-    Body,
 }
 
 impl CompiledTemplate {
@@ -92,38 +87,6 @@ pub fn max_characters(channel: Channel) -> usize {
     }
 }
 
-/// Why a message cannot be rendered.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RenderError {
-    #[error("there is no template `{0}`")]
-    UnknownTemplate(String),
-    #[error("template `{0}` is for another channel")]
-    WrongChannel(String),
-    #[error("missing variables: {}", .0.join(", "))]
-    MissingVariables(Vec<String>),
-    /// The text is not valid Handlebars, or a helper received a value that it cannot use.
-    #[error("{0}")]
-    Template(String),
-    #[error("the rendered message is larger than 256 KB")]
-    TooLarge,
-    #[error("the message has neither content nor a template")]
-    Empty,
-}
-
-impl RenderError {
-    /// A name for logs, without any content of the message.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            RenderError::UnknownTemplate(_) => "unknown_template",
-            RenderError::WrongChannel(_) => "wrong_channel",
-            RenderError::MissingVariables(_) => "missing_variables",
-            RenderError::Template(_) => "template",
-            RenderError::TooLarge => "too_large",
-            RenderError::Empty => "empty",
-        }
-    }
-}
-
 /// Renders exactly the message that would be sent.
 ///
 /// # Errors
@@ -138,7 +101,7 @@ pub fn render(input: &RenderInput) -> Result<RenderedMessage, RenderError> {
         (None, None) => return Err(RenderError::Empty),
     };
     Ok(match input.channel {
-        Channel::Email => render_email(input, subject, body, is_html),
+        Channel::Email => render_email(input.locale, input.attachments, subject, body, is_html),
         Channel::Sms | Channel::Whatsapp | Channel::Messenger | Channel::Telegram => {
             let text = if is_html { html_to_text(&body) } else { body };
             let text = sms::truncate(text.trim(), max_characters(input.channel));

@@ -4,7 +4,7 @@ use handlebars::template::{HelperTemplate, Parameter, TemplateElement};
 use handlebars::{Path, PathSeg, Template};
 use serde_json::Value;
 
-use super::RenderError;
+use super::error::RenderError;
 
 /// Checks that all required variables of all parts are present.
 ///

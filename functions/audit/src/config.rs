@@ -1,20 +1,22 @@
-//! All of it. Built in `main.rs`, then passed down; nothing else reads the environment.
+//! The settings of the function. Only its program reads the environment.
 
 use application::settings::{SettingError, Settings, TableNames};
 
-/// The door's settings.
+/// The settings of the function.
 pub struct Config {
     pub tables: TableNames,
-    /// `VIEWS_TABLE`: rows and counters. Required.
+    /// `VIEWS_TABLE`: the table of rows and counters. Required.
     pub views_table: String,
-    /// `ALERTS_TOPIC_ARN`: SNS topic. Required.
+    /// `ALERTS_TOPIC_ARN`: the SNS topic of alerts. Required.
     pub alerts_topic: String,
 }
 
 impl Config {
+    /// Reads the settings.
+    ///
     /// # Errors
     ///
-    /// [`SettingError`]: names the setting.
+    /// [`SettingError`]: a setting is missing or invalid.
     pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let settings = Settings(var);
         Ok(Config {

@@ -1,6 +1,6 @@
-//! In: a night's tick, or somebody who wants to know. Out: where the store contradicts itself; when asked, views made again.
-//! May touch: streams, and reads them only; rows and counters, and writes them only when asked; alerts.
-//! Never: mends anything by itself; what it finds is for a person.
+//! In: a tick every night, or a call by hand. Out: a report of contradictions in the store; on request, rebuilt views.
+//! May touch: streams, read only; rows and counters, written only on request; alerts.
+//! Never: repairs anything by itself, because a person must find the cause first.
 
 pub mod config;
 mod rebuild;
@@ -19,32 +19,33 @@ use domain::ports::{
 use domain::stats::{Counters, add_counters, contribution, counter_delta};
 use events::{StreamId, Timestamp};
 
-/// Streams of one page.
+/// The most streams that are read at once.
 const PAGE: usize = 500;
-/// Findings that are told one by one; of the others only the number.
+/// The most findings that are listed. Of the others only the number is reported.
 const MAX_REPORTED: usize = 100;
 
-/// Everything the door may touch.
+/// The ports of the function.
 #[derive(Clone)]
-pub struct Audit {
+pub struct AuditHandler {
     pub store: Arc<dyn EventStore>,
     pub views: Arc<dyn ViewStore>,
     pub host: Arc<dyn ClockAndRng>,
-    /// What changed within this time is still on its way to the views, in milliseconds.
+    /// How long a change can take to reach the views, in milliseconds. Streams that changed within this time are not
+    /// compared with their rows.
     pub settle_ms: i64,
 }
 
-/// Something that cannot be so.
+/// One contradiction in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// The invariant of `docs/reliability.md` that does not hold.
     pub invariant: &'static str,
-    /// The stream or the counter that it is about.
+    /// The stream or the counter that contradicts it.
     pub about: String,
     pub what: String,
 }
 
-/// What was looked at, and what was found.
+/// What was checked, and the findings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
     pub streams: usize,
@@ -52,14 +53,14 @@ pub struct Report {
     pub unfinished: usize,
     /// Streams of kinds that this version does not know.
     pub unknown: usize,
-    /// Streams that changed too lately for their rows to be compared.
+    /// Streams that changed too recently for their rows to be compared.
     pub moving: usize,
-    /// Days of counters compared.
+    /// Days whose counters were compared.
     pub days: usize,
-    /// False: the time was up before all of it was seen.
+    /// False if the deadline passed before everything was checked.
     pub is_complete: bool,
     pub findings: Vec<Finding>,
-    /// Findings beyond those kept.
+    /// The number of findings that are not listed.
     pub more: usize,
 }
 
@@ -78,13 +79,13 @@ impl std::fmt::Display for Report {
         let Report { streams, events, unfinished, moving, days, .. } = self;
         writeln!(f, "{streams} streams, {events} events, {unfinished} unfinished, {days} days of counters compared")?;
         if *moving > 0 {
-            writeln!(f, "{moving} changed a moment ago; their rows and days were left out")?;
+            writeln!(f, "{moving} changed a moment ago; their rows and days were not compared")?;
         }
         if self.unknown > 0 {
             writeln!(f, "{} are of a kind that this version does not know, and were not checked", self.unknown)?;
         }
         if !self.is_complete {
-            writeln!(f, "the time was up before all of it was seen; counters were not compared")?;
+            writeln!(f, "the deadline passed before everything was checked; counters were not compared")?;
         }
         for Finding { invariant, about, what } in &self.findings {
             writeln!(f, "{invariant} {about}: {what}")?;
@@ -96,7 +97,7 @@ impl std::fmt::Display for Report {
     }
 }
 
-/// What the rows of one view should add up to.
+/// The counters of one view as its rows add up, and the days that are not compared.
 #[derive(Default)]
 struct CounterRecount {
     days: BTreeMap<String, Counters>,
@@ -104,12 +105,12 @@ struct CounterRecount {
     moving: BTreeSet<String>,
 }
 
-impl Audit {
-    /// Looks at everything once, until `deadline`.
+impl AuditHandler {
+    /// Checks every stream, row and counter once. Stops at `deadline`.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: not everything could be read.
+    /// [`StoreError`]: the store could not be read.
     pub async fn run(&self, deadline: Option<Timestamp>) -> Result<Report, StoreError> {
         let mut report = Report::default();
         let mut views: BTreeMap<ViewScope, CounterRecount> = BTreeMap::new();
@@ -163,7 +164,7 @@ impl Audit {
         Ok(rules.project.and_then(|project| project(id, &lines).ok().flatten()))
     }
 
-    /// I6: the rows are the folds of their streams.
+    /// I6: every row is the fold of its stream.
     async fn rows(
         &self,
         view: &ViewScope,
@@ -186,14 +187,14 @@ impl Audit {
             add_counters(&mut recount.total, &counts);
             if found.as_ref() != Some(&row) {
                 let at = found
-                    .map_or("there is no row".to_owned(), |found| format!("the row is of position {}", found.position));
-                report.add("I6", about(&id), format!("{at}, the stream's fold is of {}", row.position));
+                    .map_or("there is no row".to_owned(), |found| format!("the row has position {}", found.position));
+                report.add("I6", about(&id), format!("{at}, the fold of the stream has {}", row.position));
             }
         }
         Ok(())
     }
 
-    /// I6: the counters are what the rows add up to.
+    /// I6: the counters are the sums of the rows.
     async fn counters(&self, view: &ViewScope, recount: CounterRecount, report: &mut Report) -> Result<(), StoreError> {
         let mut stored = self.views.daily_counters(view, "0000-01-01", "9999-12-31").await?;
         let name = format!("{} {}", view.tenant, view.mode.as_str());
@@ -216,17 +217,17 @@ impl Audit {
     }
 }
 
-/// A stream as a finding names it: its tenant and its id.
+/// The name of a stream in findings: its tenant and its id.
 fn about(id: &StreamId) -> String {
     format!("{} {}", id.tenant, id.id)
 }
 
-/// Somebody is told of what was found.
+/// Raises an alert if there are findings.
 ///
 /// # Errors
 ///
-/// [`StoreError`]: nobody could be told.
-pub async fn tell(alerts: &dyn AlertSink, report: &Report) -> Result<(), StoreError> {
+/// [`StoreError`]: the alert could not be raised.
+pub async fn raise_alert(alerts: &dyn AlertSink, report: &Report) -> Result<(), StoreError> {
     if report.findings.is_empty() {
         return Ok(());
     }

@@ -1,18 +1,20 @@
-//! All of it. Built in `main.rs`, then passed down; nothing else reads the environment.
+//! The settings of the function. Only its program reads the environment.
 
 use application::settings::{SettingError, Settings, TableNames};
 
-/// The door's settings.
+/// The settings of the function.
 pub struct Config {
     pub tables: TableNames,
-    /// `ALERTS_TOPIC_ARN`: SNS topic. Required.
+    /// `ALERTS_TOPIC_ARN`: the SNS topic of alerts. Required.
     pub alerts_topic: String,
 }
 
 impl Config {
+    /// Reads the settings.
+    ///
     /// # Errors
     ///
-    /// [`SettingError`]: names the setting.
+    /// [`SettingError`]: a setting is missing or invalid.
     pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let settings = Settings(var);
         Ok(Config { tables: settings.tables()?, alerts_topic: settings.require("ALERTS_TOPIC_ARN")? })

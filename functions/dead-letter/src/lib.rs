@@ -1,6 +1,6 @@
-//! In: hints that crashed their consumer too often. Out: an event that says so, and an alert.
+//! In: hints whose handler crashed repeatedly. Out: a `CommunicationDeadLettered` event and an alert.
 //! May touch: streams, alerts.
-//! Never: sends anything, or puts a hint back by itself.
+//! Never: sends a message, or returns a hint to its queue.
 
 pub mod config;
 
@@ -11,52 +11,56 @@ use application::{CommandContext, CommandExecutor, ExecuteError};
 use domain::ports::{AlertSink, ClockAndRng, EventStore, Hint};
 use events::StreamId;
 
-/// Everything the door may touch.
+/// The ports of the function.
 #[derive(Clone)]
-pub struct DeadLetter {
+pub struct DeadLetterHandler {
     pub store: Arc<dyn EventStore>,
     pub alerts: Arc<dyn AlertSink>,
     pub host: Arc<dyn ClockAndRng>,
 }
 
-impl DeadLetter {
-    /// A batch; the ids of those to be shown again.
-    pub async fn batch(&self, messages: Vec<application::hint::QueueMessage>) -> Vec<String> {
-        let mut again = Vec::new();
+impl DeadLetterHandler {
+    /// Records the hints of a batch. Returns the ids of the messages that must be delivered again.
+    pub async fn handle_batch(&self, messages: Vec<application::hint::QueueMessage>) -> Vec<String> {
+        let mut failed = Vec::new();
         for message in messages {
-            let done = match Hint::parse_body(&message.body) {
-                Ok(id) => self.bury(&id).await,
+            let result = match Hint::parse_body(&message.body) {
+                Ok(id) => self.record(&id).await,
                 Err(_) => {
-                    self.alert("a message that is not ours", "Its content is not shown; see the queue.").await;
+                    self.alert(
+                        "a message that is not a hint",
+                        "The alert does not show its content. See the dead-letter queue.",
+                    )
+                    .await;
                     Ok(())
                 }
             };
-            if let Err(error) = done {
-                tracing::error!(message_id = message.id, %error, "a dead letter is shown again");
-                again.push(message.id);
+            if let Err(error) = result {
+                tracing::error!(message_id = message.id, %error, "a dead letter was not recorded");
+                failed.push(message.id);
             }
         }
-        again
+        failed
     }
 
-    /// Records that the queue gave up on a stream. One that has ended since needs nothing.
+    /// Records that the queue gave up on the hint of a stream. Does nothing if the stream has ended in the meantime.
     ///
     /// # Errors
     ///
-    /// [`ExecuteError`]: deliver the hint again.
-    pub async fn bury(&self, id: &StreamId) -> Result<(), ExecuteError<String>> {
+    /// [`ExecuteError`]: the hint must be delivered again.
+    pub async fn record(&self, id: &StreamId) -> Result<(), ExecuteError<String>> {
         let Some(rules) = rules_of(id) else { return Ok(()) };
-        let origin = CommandContext::function("dead-letter");
-        let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &origin };
+        let context = CommandContext::function("dead-letter");
+        let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &context };
         match (rules.dead_letter)(&executor, id).await {
             Ok(true) => {
                 let text = format!("{} {}: see GET /api/communications/{}/events", id.tenant, id.id, id.id);
-                self.alert("a communication crashed its consumer", &text).await;
+                self.alert("a hint crashed its handler repeatedly", &text).await;
                 Ok(())
             }
             Ok(false) => Ok(()),
             Err(ExecuteError::Rejected(rejection)) => {
-                tracing::warn!(stream = %id, %rejection, "a dead letter without its stream");
+                tracing::warn!(stream = %id, %rejection, "a dead letter whose stream does not accept it");
                 Ok(())
             }
             Err(error) => Err(error),

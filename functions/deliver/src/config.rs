@@ -1,4 +1,4 @@
-//! All of it. Built in `main.rs`, then passed down; nothing else reads the environment.
+//! The settings of the function. Only its program reads the environment.
 
 use std::collections::BTreeMap;
 
@@ -6,37 +6,41 @@ use application::settings::{DeploymentProviderConfig, SettingError, Settings, Ta
 use domain::ports::QueueId;
 use events::RateLimit;
 
-/// The door's settings.
+/// The settings of the function.
 pub struct Config {
     pub tables: TableNames,
-    /// `QUEUE_<LANE>_URL`, such as `QUEUE_EMAIL_HIGH_URL`: of this channel, and of those that may be next.
+    /// `QUEUE_<LANE>_URL`, such as `QUEUE_EMAIL_HIGH_URL`: the queues of this channel and of the channels of its
+    /// fallbacks.
     pub queues: Vec<(QueueId, String)>,
-    /// `ALERTS_TOPIC_ARN`: SNS topic. Required.
+    /// `ALERTS_TOPIC_ARN`: the SNS topic of alerts. Required.
     pub alerts_topic: String,
-    /// `PROVIDER_TIMEOUT_MS`. Default 10000.
+    /// `PROVIDER_TIMEOUT_MS`: how long a call to a provider may take, in milliseconds. Default: 10000.
     pub provider_timeout_ms: u64,
-    /// `TENANT_RATE`: what one tenant may send, as `burst,perSecond`. Default: as much as the providers take.
+    /// `TENANT_RATE`: the rate limit of each tenant, as `burst,perSecond`. Default: only the providers' limits.
     pub tenant_rate: Option<RateLimit>,
-    /// `GLOBAL_RATE`: what all tenants together may send. Default: as much as the providers take.
+    /// `GLOBAL_RATE`: the rate limit of all tenants together, as `burst,perSecond`. Default: only the providers'
+    /// limits.
     pub global_rate: Option<RateLimit>,
-    /// `SENDGRID_…`, `TWILIO_…`: the deployment's own accounts.
+    /// `SENDGRID_…`, `TWILIO_…`: the deployment's provider configurations.
     pub configured: Vec<DeploymentProviderConfig>,
-    /// `SENDGRID_BASE_URL`, `TWILIO_BASE_URL`.
+    /// `SENDGRID_BASE_URL`, `TWILIO_BASE_URL`: the addresses of providers, by name. Default: their public addresses.
     pub bases: BTreeMap<String, String>,
-    /// `PUBLIC_URL`: where callbacks reach us, without a slash at the end.
+    /// `PUBLIC_URL`: the address of the deployment that providers call, without a slash at the end.
     pub public_url: String,
-    /// `FILES_BUCKET`: S3, where uploaded files lie, and copies of fetched ones. Required.
+    /// `FILES_BUCKET`: the S3 bucket of uploaded files and of copies of fetched ones. Required.
     pub files_bucket: String,
-    /// `CONTACT_KEY`: what links to unsubscribe are signed with; without it emails have none.
+    /// `CONTACT_KEY`: the key that links to unsubscribe are signed with. Without it emails have no such link.
     pub contact_key: Vec<u8>,
-    /// `SECRETS_KEY_ID`: the KMS key that tenants' credentials are sealed with.
+    /// `SECRETS_KEY_ID`: the KMS key that encrypts tenants' credentials.
     pub secrets_key: String,
 }
 
 impl Config {
+    /// Reads the settings.
+    ///
     /// # Errors
     ///
-    /// [`SettingError`]: names the setting.
+    /// [`SettingError`]: a setting is missing or invalid.
     pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let settings = Settings(var);
         Ok(Config {

@@ -1,4 +1,4 @@
-//! Requests the communication by the next channel.
+//! The fallback: requests a new communication on the next channel.
 
 use application::execute::history_of;
 use application::process::{Perform, ProcessError};
@@ -8,11 +8,11 @@ use domain::aggregate::Aggregate;
 use domain::communication::{Command, RequestFallback, State};
 use domain::ports::{CommunicationKey, Hint};
 
-use crate::Deliver;
+use crate::DeliverHandler;
 
 /// Carries out the fallback of one communication.
 pub(crate) struct FallbackRun<'a> {
-    pub deliver: &'a Deliver,
+    pub deliver: &'a DeliverHandler,
     pub key: &'a CommunicationKey,
 }
 

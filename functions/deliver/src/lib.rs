@@ -1,13 +1,17 @@
-//! In: hints from one channel's queues. Out: a message at a provider, and what became of it in the stream.
-//! May touch: streams, the vault, the queue, limits, journals, providers, alerts, uploaded files, and what senders link to.
-//! Never: calls a provider without an attempt of its own in the stream, or twice for one attempt, or past its limit.
+//! In: hints from the queues of one channel. Out: a message at a provider, and its outcome in the stream.
+//! May touch: streams, vault, documents, work queues, rate limits, providers, alerts, uploaded files, and files that
+//! callers link to.
+//! Never: calls a provider without a claimed attempt in the stream, or twice for one attempt, or beyond its rate limit.
 
+mod cache;
 pub mod config;
 mod delivery;
 mod fallback;
-mod gates;
+mod outbound;
+mod outcome;
+mod throttle;
 
-pub use gates::Memory;
+pub use cache::WorkerCache;
 
 use std::sync::Arc;
 
@@ -22,41 +26,42 @@ use domain::ports::{
 use events::RateLimit;
 use events::Timestamp;
 use futures_util::future::join_all;
-use gates::BatchThrottle;
+use throttle::BatchThrottle;
 
-/// Everything the door may touch.
+/// The ports of the function, and its limits.
 #[derive(Clone)]
-pub struct Deliver {
+pub struct DeliverHandler {
     pub store: Arc<dyn EventStore>,
     pub vault: Arc<dyn Vault>,
     pub queue: Arc<dyn WorkQueue>,
-    /// The deployment's, in the order they are tried: for tenants without their own.
+    /// The deployment's provider configurations, in the order in which they are tried. Tenants with their own do not
+    /// use them.
     pub providers: Vec<Arc<dyn Provider>>,
-    /// The tenants' own.
+    /// The ports of the tenants' provider configurations.
     pub tenant_ports: TenantPorts,
     pub documents: Arc<dyn DocumentStore>,
-    /// Files that go with emails.
+    /// Fetches files that callers link to.
     pub files: Arc<dyn FileFetcher>,
-    /// Uploaded ones, and copies of those.
+    /// Uploaded files, and copies of fetched ones.
     pub objects: Arc<dyn ObjectStore>,
-    /// What links to unsubscribe are signed with; none: there are no such links.
+    /// The key that links to unsubscribe are signed with. If it is empty, emails have no such link.
     pub contact_key: Vec<u8>,
     pub limits: Arc<dyn CoordinationStore>,
-    /// What one tenant may send; none: as much as the providers take.
+    /// The rate limit of each tenant. `None` means that only the providers' limits apply.
     pub tenant_rate: Option<RateLimit>,
-    /// What all tenants together may send; none: as much as the providers take.
+    /// The rate limit of all tenants together. `None` means that only the providers' limits apply.
     pub global_rate: Option<RateLimit>,
-    pub memory: Arc<Memory>,
+    pub cache: Arc<WorkerCache>,
     pub alerts: Arc<dyn AlertSink>,
     pub host: Arc<dyn ClockAndRng>,
-    /// How long a provider may take to answer.
+    /// How long a call to a provider may take, in milliseconds.
     pub provider_timeout_ms: u64,
 }
 
-/// When the platform will kill this invocation, by the host's clock.
+/// When the platform ends this invocation, by the host's clock.
 pub type Deadline = Timestamp;
 
-/// Why a hint is put back on its queue.
+/// Why a hint was not processed to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliverError {
     #[error("the message is not a hint: {0}")]
@@ -67,16 +72,17 @@ pub enum DeliverError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Fallback(#[from] ProcessError),
-    /// Better a fresh invocation than a lease cut short.
-    #[error("too little time left to begin an attempt")]
+    /// Not enough time is left for a full lease, so a new invocation must take the hint.
+    #[error("not enough time is left for an attempt")]
     NoTime,
-    #[error("others were always first")]
+    #[error("other workers were always first")]
     Contended,
 }
 
 impl DeliverError {
-    /// The queue shows again what this build cannot read, and at last gives it to the dead letters. Every other hint may
-    /// go: its stream has a timer. Showing it again would count as a crash, and an outage of the store is none.
+    /// Whether the queue must deliver the hint again. That is so only if this version cannot read the hint or its
+    /// stream: in the end it becomes a dead letter. Every other stream has a timer that sends a new hint. To redeliver
+    /// it would count as a crash, which an outage of the store is not.
     fn should_redeliver(&self) -> bool {
         match self {
             DeliverError::NotAHint(_) => true,
@@ -90,41 +96,41 @@ impl DeliverError {
     }
 }
 
-/// Delivers a batch side by side; the ids of those to be shown again.
-pub async fn batch(
-    deliver: &Deliver,
+/// Processes the hints of a batch concurrently. Returns the ids of the messages that must be delivered again.
+pub async fn handle_batch(
+    deliver: &DeliverHandler,
     messages: Vec<application::hint::QueueMessage>,
     deadline: Deadline,
 ) -> Vec<String> {
-    let gates = BatchThrottle::new(deliver, messages.len());
-    let one = async |message: application::hint::QueueMessage| {
+    let throttle = BatchThrottle::new(deliver, messages.len());
+    let process = async |message: application::hint::QueueMessage| {
         let key = Hint::parse_body(&message.body).map(|id| CommunicationKey::from_stream(&id));
-        let done = match key.map_err(DeliverError::NotAHint) {
-            // Its timer belongs to another queue, and sends the hint there.
+        let result = match key.map_err(DeliverError::NotAHint) {
+            // A stream of another kind. Its timer sends the hint to the right queue.
             Ok(None) => Ok(()),
-            Ok(Some(key)) => DeliveryRun { deliver, gates: &gates, key: &key, deadline }.process().await,
+            Ok(Some(key)) => DeliveryRun { deliver, throttle: &throttle, key: &key, deadline }.process().await,
             Err(error) => Err(error),
         };
-        let error = done.err()?;
+        let error = result.err()?;
         let again = error.should_redeliver();
-        tracing::error!(message_id = message.id, %error, again, "a hint was not followed");
+        tracing::error!(message_id = message.id, %error, again, "hint not processed");
         again.then_some(message.id)
     };
-    let again = join_all(messages.into_iter().map(one)).await.into_iter().flatten().collect();
-    gates.settle().await;
-    again
+    let failed = join_all(messages.into_iter().map(process)).await.into_iter().flatten().collect();
+    throttle.flush_results().await;
+    failed
 }
 
-impl Deliver {
-    /// One hint by itself. `Ok` takes it away.
+impl DeliverHandler {
+    /// Processes one communication outside of a batch.
     ///
     /// # Errors
     ///
-    /// [`DeliverError`]: it did not get as far as it could.
+    /// [`DeliverError`]: it was not processed to its end. Its timer continues.
     pub async fn deliver(&self, key: &CommunicationKey, deadline: Deadline) -> Result<(), DeliverError> {
-        let gates = BatchThrottle::new(self, 1);
-        let done = DeliveryRun { deliver: self, gates: &gates, key, deadline }.process().await;
-        gates.settle().await;
-        done
+        let throttle = BatchThrottle::new(self, 1);
+        let result = DeliveryRun { deliver: self, throttle: &throttle, key, deadline }.process().await;
+        throttle.flush_results().await;
+        result
     }
 }

@@ -14,7 +14,7 @@ use infra::aws::{
 };
 use infra::providers::{HttpClients, HttpProviderFactory};
 
-/// A variable of the environment.
+/// An environment variable.
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
@@ -25,7 +25,7 @@ pub struct Adapters {
 }
 
 impl Adapters {
-    /// Starts logging and configures the clients of AWS, both by the environment.
+    /// Starts logging and configures the AWS clients from the environment.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl Adapters {
         Arc::new(self.aws.s3(http.client.clone(), bucket))
     }
 
-    /// What provider configurations that tenants made themselves need.
+    /// The ports of the tenants' provider configurations.
     pub fn tenant_ports(
         &self,
         store: &Arc<DynamoStore>,
@@ -84,7 +84,7 @@ impl Adapters {
 }
 
 impl Adapters {
-    /// Everything that the use cases may touch.
+    /// The use cases, with all their ports.
     pub fn app(&self, http: &HttpClients, config: AppConfig) -> App {
         let store = self.store(config.tables);
         let connector = provider_factory(http, BTreeMap::new());
@@ -110,7 +110,7 @@ impl Adapters {
     }
 }
 
-/// Connects providers at their own addresses, except for those that `bases` replaces.
+/// Creates providers that call their public addresses, except for those that `bases` replaces.
 pub fn provider_factory(http: &HttpClients, bases: BTreeMap<String, String>) -> Arc<HttpProviderFactory> {
     Arc::new(HttpProviderFactory { http: http.clone(), simulators: BTreeMap::new(), bases })
 }

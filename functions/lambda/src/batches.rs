@@ -1,11 +1,11 @@
-//! The batches that Lambda delivers, read into what the functions take.
+//! The batches that Lambda delivers, parsed for the functions.
 
 use application::hint::QueueMessage;
 use aws_lambda_events::dynamodb;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use domain::ports::Stream;
 use events::{StreamId, Timestamp};
-use project::Image;
+use project::StreamImage;
 use serde::Deserialize;
 
 /// The messages of one batch.
@@ -17,7 +17,7 @@ pub fn messages(event: SqsEvent) -> Vec<QueueMessage> {
     event.records.into_iter().map(message).collect()
 }
 
-/// Asks SQS to deliver these messages again; the others are done.
+/// Asks SQS to deliver these messages again and to delete the others.
 pub fn failures(ids: Vec<String>) -> SqsBatchResponse {
     let failure = |id| {
         let mut failure = BatchItemFailure::default();
@@ -29,12 +29,12 @@ pub fn failures(ids: Vec<String>) -> SqsBatchResponse {
     response
 }
 
-/// The streams of one batch. The change stream of the table carries items of other sorts too, which are left out.
-pub fn images(event: dynamodb::Event) -> Vec<Image> {
+/// The streams of one batch. The change stream of the table also carries other items, which are left out.
+pub fn images(event: dynamodb::Event) -> Vec<StreamImage> {
     event.records.into_iter().filter_map(image).collect()
 }
 
-fn image(record: dynamodb::EventRecord) -> Option<Image> {
+fn image(record: dynamodb::EventRecord) -> Option<StreamImage> {
     #[derive(Deserialize)]
     struct Item {
         pk: String,
@@ -48,7 +48,7 @@ fn image(record: dynamodb::EventRecord) -> Option<Image> {
     let item: Item = serde_dynamo::from_item(record.change.new_image).ok()?;
     let Item { pk, v, ev, snap, wake, writer, .. } = Some(item).filter(|item| item.sk == "stream")?;
     let stream = Stream { version: v, snapshot: snap, lines: ev, wake: wake.map(Timestamp), writer_id: writer };
-    Some(Image { id: StreamId::parse_storage_key(&pk)?, stream })
+    Some(StreamImage { id: StreamId::parse_storage_key(&pk)?, stream })
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! What the programs of all functions share: the environment, the adapters for AWS, and the events that Lambda delivers.
+//! Code that the programs of all functions share: the environment, the adapters for AWS, and the events that Lambda
+//! delivers.
 
 mod adapters;
 mod batches;

@@ -1,4 +1,4 @@
-//! A clock that can run faster than the wall clock, and be moved forward.
+//! A clock that can run faster than the wall clock and can be moved forward.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};

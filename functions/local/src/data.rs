@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use audit::Audit;
+use audit::AuditHandler;
 use domain::ports::{ClockAndRng, CoordinationStore};
 use events::Timestamp;
 use infra::SystemClockAndRng;
@@ -17,14 +17,14 @@ use crate::clock::Clock;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Data {
     Folder(PathBuf),
-    /// Gone with the process.
+    /// Memory, so that the data is lost when the process ends.
     Memory,
 }
 
 /// The folder of a running process. No other process can open it at the same time.
 pub struct DataFolder {
     path: PathBuf,
-    /// Removed when it is dropped.
+    /// Whether the folder is removed when this is dropped.
     is_scratch: bool,
     _lock: File,
 }
@@ -38,9 +38,11 @@ impl Drop for DataFolder {
 }
 
 impl DataFolder {
+    /// Opens or creates the folder.
+    ///
     /// # Errors
     ///
-    /// The folder cannot be made, or another process uses it.
+    /// The folder cannot be created, or another process uses it.
     pub fn open(data: &Data) -> io::Result<DataFolder> {
         let (path, is_scratch) = match data {
             Data::Folder(folder) => (folder.clone(), false),
@@ -94,7 +96,7 @@ pub async fn audit(folder: &Path) -> io::Result<audit::Report> {
     let file = database_file(folder)?;
     let store = Arc::new(Database::open(&file, true).map_err(io::Error::other)?);
     let clock = Clock::new(latest_time(&store).await?, 1);
-    let audit = Audit { store: store.clone(), views: store, host: Arc::new(clock), settle_ms: UNSETTLED_MS };
+    let audit = AuditHandler { store: store.clone(), views: store, host: Arc::new(clock), settle_ms: UNSETTLED_MS };
     audit.run(None).await.map_err(io::Error::other)
 }
 
@@ -108,7 +110,7 @@ pub async fn rebuild(folder: &Path) -> io::Result<(audit::RebuildProgress, audit
     let _lock = lock(folder)?;
     let store = Arc::new(Database::open(&file, true).map_err(io::Error::other)?);
     store.clear_views().await.map_err(io::Error::other)?;
-    let audit = Audit { store: store.clone(), views: store, host: Arc::new(SystemClockAndRng), settle_ms: 0 };
+    let audit = AuditHandler { store: store.clone(), views: store, host: Arc::new(SystemClockAndRng), settle_ms: 0 };
     let rebuilt = audit.rebuild(None, None).await.map_err(io::Error::other)?;
     drop(audit);
     Ok((rebuilt, self::audit(folder).await?))
@@ -138,7 +140,7 @@ fn lock(folder: &Path) -> io::Result<File> {
     }
 }
 
-/// Reads a key, or makes it if there is none yet.
+/// Reads a key, or creates it if there is none yet.
 fn secret(path: &Path) -> io::Result<Vec<u8>> {
     match std::fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

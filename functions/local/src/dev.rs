@@ -18,7 +18,7 @@ use events::Timestamp;
 use infra::embedded::{Database, FolderObjectStore, MemoryWorkQueue, upload_scope};
 use infra::providers::content_disposition;
 use problem::{Problem, ProblemKind};
-use schedule::{Schedule, Sweep};
+use schedule::{SweepHandler, SweepReason};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use simulator::{Fault, Simulator, examples};
@@ -28,14 +28,14 @@ use crate::clock::Clock;
 /// The longest that a caller may wait for a message.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// Bytes of a file that is uploaded here, at most.
+/// Maximum size of an uploaded file, in bytes.
 const MAX_FILE: usize = 17 * 1024 * 1024;
 
 pub struct Dev {
     pub simulator: Arc<Simulator>,
     pub clock: Arc<Clock>,
     pub queue: Arc<MemoryWorkQueue>,
-    pub schedule: Schedule,
+    pub schedule: SweepHandler,
     pub database: Database,
     pub objects: Arc<FolderObjectStore>,
 }
@@ -137,7 +137,7 @@ async fn advance(State(dev): Shared, body: Bytes) -> Result<Json<Value>, Problem
     }
     let Advance { advance_ms } = parse(&body)?;
     dev.clock.advance(i64::from(advance_ms));
-    dev.schedule.sweep(Sweep::Tick).await?;
+    dev.schedule.sweep(SweepReason::Tick).await?;
     dev.queue.wake_receivers();
     Ok(Json(json!({ "now": api::fields::show_time(dev.clock.now()) })))
 }
@@ -167,10 +167,7 @@ struct Signed {
 }
 
 fn forbidden() -> Problem {
-    Problem::new(
-        ProblemKind::Forbidden,
-        "This address is not one that was given, is for another file, or its time is over.",
-    )
+    Problem::new(ProblemKind::Forbidden, "This address was not issued, is for another file, or has expired.")
 }
 
 fn header_of(headers: &HeaderMap, name: &str) -> String {

@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use domain::ports::{FetchError, FileFetcher};
 use infra::providers::check_public_url;
 
-/// Files that tenants name by address. No request is made; the same addresses are refused as by the real adapter.
+/// Stands in for files that tenants link to. It makes no request, and refuses the same addresses as the real adapter.
 pub struct SimulatedFiles;
 
 #[async_trait]

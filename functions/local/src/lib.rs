@@ -22,7 +22,7 @@ use infra::SystemClockAndRng;
 use infra::embedded::{Database, FolderObjectStore, MemoryWorkQueue};
 use infra::providers::http_client;
 use process::Process;
-use schedule::{Schedule, Sweep};
+use schedule::{SweepHandler, SweepReason};
 use simulator::Simulator;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -48,13 +48,13 @@ pub struct Options {
     /// How fast the clock runs.
     pub clock_factor: u32,
     pub provider_timeout_ms: u64,
-    /// How fast each provider may be called. None: as fast as it goes, for the simulated ones have no limit of their own.
+    /// The rate limit of each provider. `None` means no limit, because the simulated providers have none.
     pub rate: Option<RateLimit>,
-    /// How often each API key may ask. None: as often as it likes.
+    /// The rate limit of each API key. `None` means no limit.
     pub request_rate: Option<RateLimit>,
     /// The identity provider whose tokens are accepted beside API keys.
     pub jwt: Option<Jwt>,
-    /// Where providers are, instead of the simulated ones: an address without a slash at the end.
+    /// The address at which providers are called instead of the simulated ones, without a slash at the end.
     pub providers_url: Option<String>,
 }
 
@@ -74,7 +74,7 @@ impl Default for Options {
     }
 }
 
-/// A running Tidings. Dropped, it stops at once, as if killed.
+/// A running Tidings. When it is dropped it stops at once, as if it were killed.
 pub struct Local {
     pub url: String,
     pub port: u16,
@@ -83,7 +83,7 @@ pub struct Local {
     pub database: Database,
     pub objects: Arc<FolderObjectStore>,
     pub queue: Arc<MemoryWorkQueue>,
-    pub schedule: Schedule,
+    pub schedule: SweepHandler,
     tasks: JoinSet<()>,
     _folder: DataFolder,
 }
@@ -116,7 +116,7 @@ impl Local {
         let wiring = Wiring::new(&folder, database, clock, simulator, &url, &providers_url, options.rate)?;
 
         let schedule = wiring.schedule();
-        schedule.sweep(Sweep::Restart).await.map_err(io::Error::other)?;
+        schedule.sweep(SweepReason::Restart).await.map_err(io::Error::other)?;
         let mut tasks = JoinSet::new();
         let app = wiring.app();
         spawn_http(&mut tasks, &wiring, app.clone(), &options, listener);
@@ -132,12 +132,13 @@ fn simulator(clock: Arc<Clock>) -> Arc<Simulator> {
     Simulator::new(clock, [SystemClockAndRng.random(), SystemClockAndRng.random()], http_client())
 }
 
-/// Serves the API, the callbacks and the development routes, and retries callbacks that found no message.
+/// Serves the API, callbacks, pages and development routes, and retries callbacks that found no message.
 fn spawn_http(tasks: &mut JoinSet<()>, wiring: &Wiring, app: Arc<App>, options: &Options, listener: TcpListener) {
     let webhook = Arc::new(wiring.webhook());
     tasks.spawn(run_unmatched(wiring.unmatched.clone(), webhook.clone(), wiring.clock.clone()));
     let router: Router = api::router(Arc::new(wiring.api(app, options)))
         .merge(webhook::router(webhook))
+        .merge(pages::router(Arc::new(wiring.pages())))
         .merge(dev::router(Arc::new(wiring.dev())));
     tasks.spawn(async move {
         // Ends only when the listener breaks, and with it the process.

@@ -15,7 +15,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Business messages with an honest record. Without a command: everything in one process, and nothing leaves this machine.
+/// Business messages with a complete record. Without a command it runs everything in one process, and nothing leaves
+/// this machine.
 #[derive(Parser)]
 #[command(name = "tidings", version)]
 struct Cli {
@@ -27,82 +28,84 @@ struct Cli {
 
 #[derive(Args)]
 struct Start {
-    /// Port on 127.0.0.1; 0 picks one, one that is taken gives the next.
+    /// Port on 127.0.0.1. 0 picks a free one. If the port is in use, the next one is taken.
     #[arg(long, default_value_t = 7070)]
     port: u16,
     /// Folder for the data, or `memory` to keep nothing.
     #[arg(long, default_value = ".tidings")]
     data: String,
-    /// How fast the clock runs: `60x` makes an hour a minute.
+    /// How fast the clock runs: with `60x` an hour takes a minute.
     #[arg(long, default_value = "1x", value_parser = factor)]
     clock: u32,
-    /// How long a provider may take to answer, in milliseconds.
+    /// How long a call to a provider may take, in milliseconds.
     #[arg(long, default_value_t = 10_000)]
     provider_timeout_ms: u64,
-    /// How fast each provider may be called, as `burst,perSecond`: `100,10` is what a deployment gives SendGrid.
+    /// Rate limit of each provider, as `burst,perSecond`. A deployment limits SendGrid to `100,10`.
     #[arg(long, value_parser = rate)]
     rate: Option<RateLimit>,
-    /// How often each API key may ask, as `burst,perSecond`: `500,50` is what a deployment allows.
+    /// Rate limit of each API key, as `burst,perSecond`. A deployment allows `500,50`.
     #[arg(long, value_parser = rate)]
     request_rate: Option<RateLimit>,
-    /// Take tokens of this identity provider beside API keys.
+    /// Accept tokens of this identity provider in addition to API keys.
     #[arg(long, requires = "jwt_audience")]
     jwt_issuer: Option<String>,
-    /// Whom its tokens are for.
+    /// Audience that the tokens must have.
     #[arg(long, requires = "jwt_issuer")]
     jwt_audience: Option<String>,
-    /// Where its keys are; else at /.well-known/jwks.json of the issuer.
+    /// Address of its keys. Default: /.well-known/jwks.json of the issuer.
     #[arg(long, requires = "jwt_issuer")]
     jwks_url: Option<String>,
-    /// Call providers at this address instead of the simulated ones, for tests with your own: `http://127.0.0.1:9000`.
+    /// Call providers at this address instead of the simulated ones, such as `http://127.0.0.1:9000` for tests with
+    /// your own.
     #[arg(long, value_parser = loopback)]
     providers: Option<String>,
-    /// Print nothing but errors.
+    /// Print only errors.
     #[arg(long)]
     quiet: bool,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// API keys of a deployment.
+    /// Manages the API keys of a deployment.
     #[command(subcommand)]
     Key(Key),
-    /// Compares a store with itself, running or not: folds, timers, rows, counters. Changes nothing; ends with 1 if it finds
-    /// a difference.
+    /// Checks the streams, timers, rows and counters of a folder for contradictions, also while a process uses it.
+    /// Changes nothing. Exits with 1 if it finds a difference.
     Audit {
         /// The folder of the data.
         #[arg(long, default_value = ".tidings")]
         data: PathBuf,
     },
-    /// Makes rows and counters again from the streams of a folder that no process is at work on, and audits them.
+    /// Rebuilds the rows and counters of a folder from its streams, and audits them. No process may use the folder.
     Rebuild {
         /// The folder of the data.
         #[arg(long, default_value = ".tidings")]
         data: PathBuf,
     },
-    /// Callbacks of providers.
+    /// Works with callbacks of providers.
     #[command(subcommand)]
     Webhook(Webhook),
 }
 
 #[derive(Subcommand)]
 enum Webhook {
-    /// Says of each request in a file whether it is signed as its provider signs, and why not. Ends with 0 when all of them
-    /// could be judged.
+    /// Prints for each request in a file whether its signature is valid, and if not, why. Exits with 0 if all of them
+    /// could be checked.
     Verify {
-        /// JSON: one request, a list of them, or an object with a list named `vectors`. docs/webhooks.md has the fields.
+        /// JSON: one request, a list of them, or an object with a list named `vectors`. docs/webhooks.md has the
+        /// fields.
         file: PathBuf,
     },
 }
 
 #[derive(Subcommand)]
 enum Key {
-    /// Makes a key, shows it once, and prints the command that stores its hash in a deployment's vault.
+    /// Creates a key, shows it once, and prints the command that stores its hash in a deployment's vault.
     New {
-        /// Whose it is: a-z, 0-9 and -.
+        /// Tenant of the key: a-z, 0-9 and -.
         #[arg(long)]
         tenant: String,
-        /// Who uses it; shown in every event.
+        /// Name of the key's user, which every event shows.
         #[arg(long)]
         actor: String,
         #[arg(long, value_enum, default_value_t = KeyMode::Live)]
@@ -214,7 +217,7 @@ Try:  curl -s localhost:{port}/api/communications/send -H 'authorization: Bearer
 
 async fn rebuild(data: &Path) -> Result<(), String> {
     let (rebuilt, report) = local::rebuild(data).await.map_err(|error| error.to_string())?;
-    println!("{} rows rebuilt, {} streams skipped", rebuilt.streams, rebuilt.passed_over);
+    println!("{} rows rebuilt, {} streams skipped", rebuilt.streams, rebuilt.skipped);
     print_report(&report)
 }
 

@@ -1,4 +1,4 @@
-//! Which adapter stands behind each port, and every handler built on them.
+//! The adapters of one process, and the handlers that use them.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,8 +10,8 @@ use application::App;
 use application::directory::{ProviderDirectory, TenantPorts, build_deployment_providers};
 use application::retention::RetentionPeriods;
 use application::settings::DeploymentProviderConfig;
-use dead_letter::DeadLetter;
-use deliver::Deliver;
+use dead_letter::DeadLetterHandler;
+use deliver::DeliverHandler;
 use domain::ports::{Provider, ProviderConfig, ProviderFactory};
 use domain::provider::{InvalidSetting, ProviderKind};
 use events::{Mode, RateLimit};
@@ -19,10 +19,11 @@ use infra::embedded::{
     Database, FolderObjectStore, LocalKeyCipher, LogAlertSink, MemoryWorkQueue, SqliteUnmatchedQueue,
 };
 use infra::providers::{HttpClients, HttpJwksSource, HttpProviderFactory, REGISTRY, http_client};
-use project::Project;
-use schedule::Schedule;
+use pages::PagesHandler;
+use project::ProjectHandler;
+use schedule::SweepHandler;
 use simulator::{RegisteredConfig, Simulator, deployment, examples};
-use webhook::Webhook;
+use webhook::WebhookHandler;
 
 use crate::Options;
 use crate::clock::Clock;
@@ -31,9 +32,9 @@ use crate::dev::Dev;
 use crate::files::SimulatedFiles;
 use crate::workers::INVOCATION_MS;
 
-/// AWS asks for six times the function's timeout.
+/// How long a received hint is invisible, in milliseconds. AWS recommends six times the function's timeout.
 const VISIBILITY_MS: i64 = 6 * INVOCATION_MS;
-/// The rate of a simulated provider: more than one machine can send.
+/// The rate limit of a simulated provider. It is higher than what one machine can send.
 const NO_LIMIT: RateLimit = RateLimit { burst: 1_000_000, per_second: 100_000 };
 
 /// Every adapter of one process.
@@ -90,8 +91,8 @@ impl Wiring {
         })
     }
 
-    pub fn schedule(&self) -> Schedule {
-        Schedule {
+    pub fn schedule(&self) -> SweepHandler {
+        SweepHandler {
             store: self.store.clone(),
             queue: self.queue.clone(),
             limits: self.store.clone(),
@@ -99,8 +100,8 @@ impl Wiring {
         }
     }
 
-    pub fn deliver(&self, provider_timeout_ms: u64) -> Deliver {
-        Deliver {
+    pub fn deliver(&self, provider_timeout_ms: u64) -> DeliverHandler {
+        DeliverHandler {
             store: self.store.clone(),
             vault: self.store.clone(),
             queue: self.queue.clone(),
@@ -113,7 +114,7 @@ impl Wiring {
             limits: self.store.clone(),
             tenant_rate: None,
             global_rate: None,
-            memory: Arc::default(),
+            cache: Arc::default(),
             alerts: Arc::new(LogAlertSink),
             host: self.clock.clone(),
             provider_timeout_ms,
@@ -154,28 +155,40 @@ impl Wiring {
         }
     }
 
-    pub fn webhook(&self) -> Webhook {
-        Webhook {
+    pub fn webhook(&self) -> WebhookHandler {
+        WebhookHandler {
             store: self.store.clone(),
             host: self.clock.clone(),
             vault: self.store.clone(),
             documents: self.store.clone(),
-            inbox: self.unmatched.clone(),
+            unmatched: self.unmatched.clone(),
             providers: self.providers.clone(),
             tenant_ports: self.tenant_ports.clone(),
             directory: ProviderDirectory::default(),
             queue: self.queue.clone(),
-            objects: self.objects.clone(),
             contact_key: self.contact_key.clone(),
         }
     }
 
-    pub fn dead_letter(&self) -> DeadLetter {
-        DeadLetter { store: self.store.clone(), alerts: Arc::new(LogAlertSink), host: self.clock.clone() }
+    pub fn pages(&self) -> PagesHandler {
+        PagesHandler {
+            store: self.store.clone(),
+            vault: self.store.clone(),
+            documents: self.store.clone(),
+            tenant_ports: self.tenant_ports.clone(),
+            queue: self.queue.clone(),
+            objects: self.objects.clone(),
+            contact_key: self.contact_key.clone(),
+            host: self.clock.clone(),
+        }
     }
 
-    pub fn project(&self) -> Project {
-        Project { store: self.store.clone(), views: self.store.clone(), host: self.clock.clone() }
+    pub fn dead_letter(&self) -> DeadLetterHandler {
+        DeadLetterHandler { store: self.store.clone(), alerts: Arc::new(LogAlertSink), host: self.clock.clone() }
+    }
+
+    pub fn project(&self) -> ProjectHandler {
+        ProjectHandler { store: self.store.clone(), views: self.store.clone(), host: self.clock.clone() }
     }
 
     pub fn dev(&self) -> Dev {
@@ -230,7 +243,7 @@ impl ProviderFactory for SimulatedProviderFactory {
     }
 }
 
-/// The deployment's own provider configurations, for tenants without theirs.
+/// The deployment's provider configurations, for tenants without their own.
 fn deployment_providers(
     simulator: &Simulator,
     connector: &dyn ProviderFactory,

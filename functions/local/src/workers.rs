@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use application::hint::QueueMessage;
-use dead_letter::DeadLetter;
-use deliver::Deliver;
+use dead_letter::DeadLetterHandler;
+use deliver::DeliverHandler;
 use domain::ports::ClockAndRng;
 use events::Channel;
 use infra::embedded::{Database, MemoryWorkQueue, QueueConsumer, ReceivedHint, SqliteUnmatchedQueue, WaitingCallback};
 use process::Process;
-use project::{Image, Project};
-use schedule::{Schedule, Sweep};
+use project::{ProjectHandler, StreamImage};
+use schedule::{SweepHandler, SweepReason};
 use simulator::SimulationClock;
-use webhook::Webhook;
+use webhook::WebhookHandler;
 
 use crate::clock::Clock;
 
@@ -28,11 +28,16 @@ const FEED_BATCH: usize = 200;
 const SETTLE_TIME: Duration = Duration::from_millis(20);
 
 /// Does what SQS and Lambda do for one delivery worker: receives hints, delivers them, and acknowledges what succeeded.
-pub async fn run_delivery_worker(channel: Channel, queue: Arc<MemoryWorkQueue>, deliver: Deliver, clock: Arc<Clock>) {
+pub async fn run_delivery_worker(
+    channel: Channel,
+    queue: Arc<MemoryWorkQueue>,
+    deliver: DeliverHandler,
+    clock: Arc<Clock>,
+) {
     loop {
         let received = queue.receive(QueueConsumer::Delivery(channel)).await;
         let deadline = clock.now() + clock.scaled(INVOCATION_MS);
-        let failed = deliver::batch(&deliver, messages(&received), deadline).await;
+        let failed = deliver::handle_batch(&deliver, messages(&received), deadline).await;
         acknowledge(&queue, &received, &failed);
     }
 }
@@ -57,10 +62,10 @@ fn acknowledge(queue: &MemoryWorkQueue, received: &[ReceivedHint], failed: &[Str
 }
 
 /// Gives hints that failed too often to the dead-letter handler.
-pub async fn run_dead_letters(queue: Arc<MemoryWorkQueue>, dead_letter: DeadLetter) {
+pub async fn run_dead_letters(queue: Arc<MemoryWorkQueue>, dead_letter: DeadLetterHandler) {
     loop {
         for hint in queue.receive_dead_letters().await {
-            if let Err(error) = dead_letter.bury(&hint.stream).await {
+            if let Err(error) = dead_letter.record(&hint.stream).await {
                 tracing::error!(%error, "a dead letter was not recorded; its timer brings it back");
             }
         }
@@ -68,7 +73,7 @@ pub async fn run_dead_letters(queue: Arc<MemoryWorkQueue>, dead_letter: DeadLett
 }
 
 /// Does what the table's stream does: projects every change in order, and keeps a cursor.
-pub async fn run_projection(database: Database, project: Project) {
+pub async fn run_projection(database: Database, project: ProjectHandler) {
     const CONSUMER: &str = "project";
     let mut cursor = database.cursor(CONSUMER).unwrap_or(0);
     loop {
@@ -86,7 +91,7 @@ pub async fn run_projection(database: Database, project: Project) {
             }
         };
         let next = changes.last().map_or(cursor, |change| change.cursor);
-        let images = changes.into_iter().map(|change| Image { id: change.id, stream: change.stream }).collect();
+        let images = changes.into_iter().map(|change| StreamImage { id: change.id, stream: change.stream }).collect();
         let projected = match project.project(images).await {
             Ok(()) => database.set_cursor(CONSUMER, next).await,
             Err(error) => Err(error),
@@ -102,7 +107,7 @@ pub async fn run_projection(database: Database, project: Project) {
 }
 
 /// Retries callbacks that found no message.
-pub async fn run_unmatched(unmatched: Arc<SqliteUnmatchedQueue>, webhook: Arc<Webhook>, clock: Arc<Clock>) {
+pub async fn run_unmatched(unmatched: Arc<SqliteUnmatchedQueue>, webhook: Arc<WebhookHandler>, clock: Arc<Clock>) {
     let interval = clock.to_wall_clock(1_000).max(Duration::from_millis(50));
     loop {
         tokio::time::sleep(interval).await;
@@ -112,7 +117,7 @@ pub async fn run_unmatched(unmatched: Arc<SqliteUnmatchedQueue>, webhook: Arc<We
         });
         let message =
             |waiting: &WaitingCallback| QueueMessage { id: waiting.id.to_string(), body: waiting.body.clone() };
-        let failed = webhook::batch(&webhook, due.iter().map(message).collect()).await;
+        let failed = webhook::handle_batch(&webhook, due.iter().map(message).collect()).await;
         for waiting in due.iter().filter(|waiting| !failed.contains(&waiting.id.to_string())) {
             if let Err(error) = unmatched.delete(waiting.id).await {
                 tracing::error!(%error, "an unmatched callback was not removed; it is retried once more");
@@ -122,11 +127,11 @@ pub async fn run_unmatched(unmatched: Arc<SqliteUnmatchedQueue>, webhook: Arc<We
 }
 
 /// Runs the scheduled sweep once a minute of the clock.
-pub async fn run_sweeps(schedule: Schedule, clock: Arc<Clock>) {
+pub async fn run_sweeps(schedule: SweepHandler, clock: Arc<Clock>) {
     let interval = clock.to_wall_clock(SWEEP_INTERVAL_MS).max(Duration::from_millis(100));
     loop {
         tokio::time::sleep(interval).await;
-        if let Err(error) = schedule.sweep(Sweep::Tick).await {
+        if let Err(error) = schedule.sweep(SweepReason::Tick).await {
             tracing::error!(%error, "a sweep failed; the next one continues");
         }
     }

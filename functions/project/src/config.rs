@@ -1,4 +1,4 @@
-//! All of it. Built in `main.rs`, then passed down; nothing else reads the environment.
+//! The settings of the function. Only its program reads the environment.
 
 use application::settings::{SettingError, Settings, TableNames};
 
@@ -6,14 +6,16 @@ use application::settings::{SettingError, Settings, TableNames};
 pub struct Config {
     /// `EVENTS_TABLE`, `VAULT_TABLE`, `LIMITS_TABLE`. Required.
     pub tables: TableNames,
-    /// `VIEWS_TABLE`: rows and counters. Required.
+    /// `VIEWS_TABLE`: the table of rows and counters. Required.
     pub views_table: String,
 }
 
 impl Config {
+    /// Reads the settings.
+    ///
     /// # Errors
     ///
-    /// [`SettingError`]: names the setting.
+    /// [`SettingError`]: a setting is missing or invalid.
     pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let settings = Settings(var);
         Ok(Config { tables: settings.tables()?, views_table: settings.require("VIEWS_TABLE")? })

@@ -1,6 +1,6 @@
 //! In: streams that changed. Out: their rows and counters.
 //! May touch: views; streams that have rolled over, to read them.
-//! Never: writes a stream; delays others because of one that it cannot read.
+//! Never: writes a stream; stops at a stream that it cannot read.
 
 pub mod config;
 
@@ -16,7 +16,7 @@ const MAX_ROWS_PER_TRANSACTION: usize = 20;
 
 /// The ports of the function.
 #[derive(Clone)]
-pub struct Project {
+pub struct ProjectHandler {
     pub store: Arc<dyn EventStore>,
     pub views: Arc<dyn ViewStore>,
     pub host: Arc<dyn ClockAndRng>,
@@ -24,37 +24,38 @@ pub struct Project {
 
 /// A stream as it was after a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
+pub struct StreamImage {
     pub id: StreamId,
     pub stream: Stream,
 }
 
-impl Project {
+impl ProjectHandler {
     /// Folds each stream into its row. Only the newest image of a stream counts, and a replay changes nothing.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`]: deliver all of them again. What cannot be read is logged and passed over.
-    pub async fn project(&self, images: Vec<Image>) -> Result<(), StoreError> {
+    /// [`StoreError::Unavailable`]: all images must be delivered again. A stream that cannot be read is logged and
+    /// skipped.
+    pub async fn project(&self, images: Vec<StreamImage>) -> Result<(), StoreError> {
         let mut newest: BTreeMap<StreamId, Stream> = BTreeMap::new();
-        for Image { id, stream } in images {
-            let kept = newest.entry(id).or_default();
-            if kept.version < stream.version {
-                *kept = stream;
+        for StreamImage { id, stream } in images {
+            let image = newest.entry(id).or_default();
+            if image.version < stream.version {
+                *image = stream;
             }
         }
         let mut by_view: BTreeMap<ViewScope, Vec<ProjectedRow>> = BTreeMap::new();
         for (id, stream) in newest {
             match self.row(&id, stream).await {
                 Ok(row) => row.into_iter().for_each(|row| by_view.entry(row.view.clone()).or_default().push(row)),
-                Err(StoreError::Unreadable(error)) => tracing::error!(stream = %id, error, "a stream is passed over"),
+                Err(StoreError::Unreadable(error)) => tracing::error!(stream = %id, error, "a stream was skipped"),
                 Err(error) => return Err(error),
             }
         }
         for rows in by_view.values() {
-            for some in rows.chunks(MAX_ROWS_PER_TRANSACTION) {
-                match self.views.apply(some, self.host.now()).await {
-                    Err(StoreError::Unreadable(error)) => tracing::error!(error, "rows are passed over"),
+            for chunk in rows.chunks(MAX_ROWS_PER_TRANSACTION) {
+                match self.views.apply(chunk, self.host.now()).await {
+                    Err(StoreError::Unreadable(error)) => tracing::error!(error, "rows were skipped"),
                     other => other?,
                 }
             }

@@ -1,19 +1,21 @@
-//! All of it. Built in `main.rs`, then passed down; nothing else reads the environment.
+//! The settings of the function. Only its program reads the environment.
 
 use application::settings::{SettingError, Settings, TableNames};
 use domain::ports::QueueId;
 
-/// The door's settings.
+/// The settings of the function.
 pub struct Config {
     pub tables: TableNames,
-    /// `QUEUE_<LANE>_URL` of every lane, such as `QUEUE_EMAIL_HIGH_URL`.
+    /// `QUEUE_<LANE>_URL` of every priority queue, such as `QUEUE_EMAIL_HIGH_URL`.
     pub queues: Vec<(QueueId, String)>,
 }
 
 impl Config {
+    /// Reads the settings.
+    ///
     /// # Errors
     ///
-    /// [`SettingError`]: names the setting.
+    /// [`SettingError`]: a setting is missing or invalid.
     pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let settings = Settings(var);
         Ok(Config { tables: settings.tables()?, queues: settings.queues() })

@@ -1,6 +1,6 @@
-//! In: a tick. Out: a hint for every stream whose timer is due, to the second.
-//! May touch: the timer index, the queue, the heartbeat.
-//! Never: decides anything about a communication; the hint's consumer does.
+//! In: a tick every minute. Out: a hint for every stream whose timer is due, delayed to the second.
+//! May touch: the timer index, the work queues, the heartbeat.
+//! Never: decides anything about a stream, because the handler of the hint does.
 
 pub mod config;
 
@@ -10,51 +10,53 @@ use domain::policy;
 use domain::ports::{ClockAndRng, CoordinationStore, DueTimer, EventStore, Hint, StoreError, TIMER_SHARDS, WorkQueue};
 use events::Timestamp;
 
-/// Timers up to this far ahead are sent with a delay, so that they fire to the second between ticks.
+/// How far ahead timers are swept, in milliseconds. Their hints are sent with a delay, so that they arrive at the exact
+/// second between two ticks.
 pub const LOOKAHEAD_MS: i64 = 10 * 60_000;
-/// Timers of one shard looked at together.
+/// The most timers that are read from one shard at once.
 const BATCH_SIZE: usize = 2_000;
-/// Rounds over one shard in one sweep.
+/// The most batches of one shard in one sweep.
 const MAX_ROUNDS: usize = 20;
 
-/// Everything the door may touch.
+/// The ports of the function.
 #[derive(Clone)]
-pub struct Schedule {
+pub struct SweepHandler {
     pub store: Arc<dyn EventStore>,
     pub queue: Arc<dyn WorkQueue>,
     pub limits: Arc<dyn CoordinationStore>,
     pub host: Arc<dyn ClockAndRng>,
 }
 
-/// What a sweep is for.
+/// Why a sweep runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sweep {
-    /// Every minute.
+pub enum SweepReason {
+    /// The minute has passed.
     Tick,
-    /// The queues were lost: every hint goes out at once, early ones too.
+    /// The process restarted and its queues are lost, so every hint is sent at once, also those that are not due.
     Restart,
 }
 
-impl Schedule {
-    /// Sends a hint for every due stream, then moves its timer. A crash between the two sends a hint twice, which is
-    /// harmless. Returns how many were sent.
+impl SweepHandler {
+    /// Sends a hint for every due stream, then moves its timer. A crash in between sends a hint twice, which is
+    /// harmless. Returns the number of hints.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: what was not reached is still due at the next tick.
-    pub async fn sweep(&self, why: Sweep) -> Result<usize, StoreError> {
+    /// [`StoreError`]: the timers that were not reached are still due at the next tick.
+    pub async fn sweep(&self, reason: SweepReason) -> Result<usize, StoreError> {
         let mut sent = 0;
-        let most = if why == Sweep::Restart { usize::MAX } else { BATCH_SIZE };
+        let limit = if reason == SweepReason::Restart { usize::MAX } else { BATCH_SIZE };
         for shard in 0..TIMER_SHARDS {
             for _ in 0..MAX_ROUNDS {
                 let now = self.host.now();
-                let mut due = self.store.due_timers(shard, now + LOOKAHEAD_MS, most).await?;
-                let all = due.len() < most;
-                // A hint ahead of its time is sent once; after that the timer is a repair, and waits until it is due.
-                due.retain(|due| due.hints_sent == 0 || due.wake <= now || why == Sweep::Restart);
-                self.send(&due, now, why).await?;
+                let mut due = self.store.due_timers(shard, now + LOOKAHEAD_MS, limit).await?;
+                let is_last = due.len() < limit;
+                // A hint is sent ahead of its time only once. After that the timer is a repair, which waits until it is
+                // due.
+                due.retain(|due| due.hints_sent == 0 || due.wake <= now || reason == SweepReason::Restart);
+                self.send(&due, now, reason).await?;
                 sent += due.len();
-                if all || due.is_empty() {
+                if is_last || due.is_empty() {
                     break;
                 }
             }
@@ -63,13 +65,13 @@ impl Schedule {
         Ok(sent)
     }
 
-    async fn send(&self, due: &[DueTimer], now: Timestamp, why: Sweep) -> Result<(), StoreError> {
+    async fn send(&self, due: &[DueTimer], now: Timestamp, reason: SweepReason) -> Result<(), StoreError> {
         if due.is_empty() {
             return Ok(());
         }
-        let delay = |wake: Timestamp| match why {
-            Sweep::Restart => 0,
-            Sweep::Tick => (wake.millis_since(now).max(0) + 999).div_euclid(1_000) as u32,
+        let delay = |wake: Timestamp| match reason {
+            SweepReason::Restart => 0,
+            SweepReason::Tick => (wake.millis_since(now).max(0) + 999).div_euclid(1_000) as u32,
         };
         let hints: Vec<(Hint, u32)> = due.iter().map(|due| (due.hint.clone(), delay(due.wake))).collect();
         self.queue.send(&hints).await?;

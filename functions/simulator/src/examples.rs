@@ -97,8 +97,8 @@ pub fn examples(sendgrid_key: &str) -> Vec<(&'static str, Channel, Value)> {
 /// The number that simulated SMS come from.
 pub const TWILIO_FROM: &str = "+15005550006";
 
-/// The deployment's own accounts: two for email and for SMS, the second for when the first is not called, and one for
-/// every other channel.
+/// The deployment's provider configurations: two for email and two for SMS, of which the second is for failover, and
+/// one for every other channel.
 pub fn deployment(sendgrid_key: &str) -> Vec<(&'static str, &'static str, Channel, BTreeMap<String, String>)> {
     let named = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()

@@ -5,19 +5,23 @@
 //! Callers register the configurations that exist ([`Simulator::register`]) and may inject faults
 //! ([`Simulator::inject`]).
 //!
-//! Provider files (`providers/`) import the toolkit: [`Simulator`], the message, requests, responses, callbacks and
-//! signing. `registry` is the one list of providers and alone imports their files.
+//! Provider files (`providers/`) implement `ProviderSimulation` and import the toolkit: [`Simulator`], the context, the
+//! message, requests, responses, callbacks and signing. `registry` is the one list of providers and alone imports their
+//! files.
 //!
 //! May touch: the network, on loopback. Never: the adapters, the handlers or any store.
 #![allow(clippy::result_large_err, reason = "a refusal is a complete HTTP response")]
 
-mod callbacks;
+mod batches;
+mod callback;
 mod clock;
+mod context;
 mod examples;
 mod faults;
 mod inbox;
 mod lock;
 mod message;
+mod provider;
 mod providers;
 mod recipients;
 mod registry;

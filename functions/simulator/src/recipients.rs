@@ -1,4 +1,4 @@
-//! Recipients that stand for an outcome. `docs/testing.md` lists them.
+//! Recipients whose address determines the outcome. `docs/testing.md` lists them.
 
 /// What happens to a message for such a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub enum Behaviour {
     Stop,
 }
 
-/// By the local part at `sim.test`, or by the last three digits of +44 7700 900xxx; ids of chats and pages are the same
-/// digits without the 44. Messages to everybody else are delivered.
+/// Returns the behaviour of an address: by the local part at `sim.test`, or by the last three digits of +44 7700
+/// 900xxx. Ids of chats and pages have the same digits without the 44. Messages to all other addresses are delivered.
 pub fn behaviour_of(address: &str) -> Behaviour {
     if let Some(name) = address.strip_suffix("@sim.test") {
         return match name {

@@ -6,8 +6,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use crate::callbacks::ProviderSimulation;
 use crate::faults::FaultKind;
+use crate::provider::ProviderSimulation;
 
 /// How long a provider hangs: longer than any caller waits.
 const HANG: Duration = Duration::from_secs(120);
@@ -17,7 +17,7 @@ pub enum SimulatedResponse {
     Accept,
     /// An error, with the seconds of its Retry-After header.
     Refuse(StatusCode, Option<u32>),
-    /// No answer. `accepted`: the message was accepted all the same. `silent`: and nothing is ever reported of it.
+    /// No answer. If `accepted`, the message was accepted nevertheless. If `silent`, the provider never reports on it.
     Hang {
         accepted: bool,
         silent: bool,
@@ -58,7 +58,7 @@ pub fn reset() -> Response {
     response
 }
 
-/// The provider's error response. A server error has no provider's format: it comes from a load balancer before it.
+/// The provider's error response. A server error comes from a load balancer, so it does not have the provider's format.
 pub fn refusal(provider: &dyn ProviderSimulation, status: StatusCode, retry_after: Option<u32>) -> Response {
     let mut response =
         if status.is_server_error() { (status, "upstream error").into_response() } else { provider.refusal(status) };

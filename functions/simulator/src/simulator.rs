@@ -1,24 +1,31 @@
-//! The state that all simulated providers share, and what becomes of a message.
+//! The state of all simulated providers, and what happens to a message.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use p256::ecdsa::SigningKey;
+use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::callbacks::{BatchedReport, ProviderSimulation, run_batches};
+use crate::batches::{BatchedReport, run_batches};
 use crate::clock::SimulationClock;
+use crate::context::SimulationContext;
 use crate::faults::{Fault, Faults};
 use crate::inbox::{Inbox, InboxEntry};
 use crate::lock::lock;
-use crate::message::{Message, RegisteredConfig};
+use crate::message::{Message, RegisteredConfig, Step};
+use crate::provider::ProviderSimulation;
 use crate::recipients::{Behaviour, behaviour_of};
 use crate::responses::{SimulatedResponse, hang, refusal, reset};
 use crate::signing;
 use crate::subscriptions::Subscriptions;
 
+/// The time between two steps of one message.
+const STEP_DELAY: Duration = Duration::from_millis(20);
+/// How long the delivery to a slow recipient takes, in milliseconds of the simulator's clock.
+const SLOW_MS: i64 = 30_000;
 /// The most idempotency keys that are remembered.
 const MAX_KEYS: usize = 100_000;
 
@@ -33,33 +40,28 @@ pub struct Simulator {
     opted_out: Mutex<HashSet<String>>,
     /// Accepted messages, by account and idempotency key.
     accepted: Mutex<HashMap<(String, String), Message>>,
-    pub(crate) subscriptions: Subscriptions,
-    pub(crate) clock: Arc<dyn SimulationClock>,
-    /// Signs SendGrid's callbacks.
-    pub(crate) signing_key: SigningKey,
-    pub(crate) client: reqwest::Client,
-    pub(crate) batches: UnboundedSender<BatchedReport>,
+    pub(crate) context: Arc<SimulationContext>,
+    batches: UnboundedSender<BatchedReport>,
 }
 
 impl Simulator {
     /// `random` becomes the key that SendGrid's callbacks are signed with. Needs a Tokio runtime.
     pub fn new(clock: Arc<dyn SimulationClock>, random: [u128; 2], client: reqwest::Client) -> Arc<Self> {
         let (batches, reports) = tokio::sync::mpsc::unbounded_channel();
-        let simulator = Arc::new(Simulator {
+        let signing_key = signing::ecdsa_key(random);
+        let subscriptions = Subscriptions::default();
+        let context = Arc::new(SimulationContext { subscriptions, clock, signing_key, client });
+        tokio::spawn(run_batches(context.clone(), reports));
+        Arc::new(Simulator {
             inbox: Inbox::default(),
             faults: Faults::default(),
             accounts: Mutex::default(),
             refusals: Mutex::default(),
             opted_out: Mutex::default(),
             accepted: Mutex::default(),
-            subscriptions: Subscriptions::default(),
-            clock,
-            signing_key: signing::ecdsa_key(random),
-            client,
+            context,
             batches,
-        });
-        tokio::spawn(run_batches(Arc::downgrade(&simulator), reports));
-        simulator
+        })
     }
 
     /// Adds an account, or replaces the one of the same provider and name.
@@ -86,7 +88,7 @@ impl Simulator {
 
     /// Base64 of the public key, as SendGrid's settings show it.
     pub fn sendgrid_public_key(&self) -> String {
-        signing::public_key(&self.signing_key)
+        signing::public_key(&self.context.signing_key)
     }
 
     pub fn inject(&self, fault: Fault) {
@@ -97,21 +99,6 @@ impl Simulator {
     pub fn clear_faults(&self) {
         self.faults.clear();
         lock(&self.opted_out).clear();
-    }
-
-    pub(crate) fn unique_id(&self) -> String {
-        format!("{:032x}", self.clock.random())
-    }
-
-    /// Unix seconds.
-    pub(crate) fn seconds(&self) -> i64 {
-        self.clock.now().0.div_euclid(1_000)
-    }
-
-    /// The time as RFC 3339 has it, with milliseconds.
-    pub(crate) fn time(&self) -> String {
-        let time = jiff::Timestamp::from_millisecond(self.clock.now().0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
     }
 
     /// Counts a refusal of this message, and returns how many came before.
@@ -168,8 +155,8 @@ impl Simulator {
             SimulatedResponse::Hang { silent, .. } => (true, silent),
             SimulatedResponse::Accept => (false, false),
         };
-        message.id = provider.message_id(self);
-        self.inbox.add(InboxEntry::new(&message, self.time()));
+        message.id = provider.message_id(&self.context);
+        self.inbox.add(InboxEntry::new(&message, self.context.time()));
         if let Some(key) = key {
             self.remember(key, message.clone());
         }
@@ -180,6 +167,55 @@ impl Simulator {
         if hangs { hang().await } else { accepted }
     }
 
+    /// Reports what happens to a message, step by step.
+    async fn play_reports(
+        self: Arc<Self>,
+        provider: &'static dyn ProviderSimulation,
+        message: Message,
+        behaviour: Behaviour,
+    ) {
+        let report = async |after: Duration, step: Step| {
+            tokio::time::sleep(after).await;
+            if let Some(report) = provider.batched_report(&self.context, &message, step) {
+                self.batch_report(provider, &message, report);
+            }
+            if let Some(callback) = provider.report(&self.context, &message, step) {
+                self.context.post(callback).await;
+            }
+        };
+        provider.prepare_reports(&self.context, &message).await;
+        report(Duration::ZERO, Step::Accepted).await;
+        report(Duration::ZERO, Step::Sent).await;
+        match behaviour {
+            Behaviour::BounceHard => report(STEP_DELAY, Step::Bounced).await,
+            Behaviour::Returned => report(STEP_DELAY, Step::SoftBounced).await,
+            Behaviour::Slow => report(self.context.clock.to_wall_clock(SLOW_MS), Step::Delivered).await,
+            _ => report(STEP_DELAY, Step::Delivered).await,
+        }
+        match behaviour {
+            Behaviour::Opened => report(STEP_DELAY, Step::Opened).await,
+            Behaviour::Clicked => {
+                report(STEP_DELAY, Step::Opened).await;
+                report(STEP_DELAY, Step::Clicked).await;
+            }
+            Behaviour::Complaint => {
+                self.opt_out(&message.to);
+                report(STEP_DELAY, Step::Complained).await;
+            }
+            Behaviour::Stop => {
+                self.opt_out(&message.to);
+                report(STEP_DELAY, Step::OptedOut).await;
+            }
+            _ => (),
+        }
+    }
+
+    /// Sends a report together with others of its account.
+    fn batch_report(&self, provider: &'static dyn ProviderSimulation, message: &Message, report: Value) {
+        // Without a receiver the process is ending.
+        let _ = self.batches.send(BatchedReport { provider, account: message.account.clone(), report });
+    }
+
     fn remember(&self, key: (String, String), message: Message) {
         let mut accepted = lock(&self.accepted);
         if MAX_KEYS <= accepted.len() {
@@ -188,7 +224,7 @@ impl Simulator {
         accepted.insert(key, message);
     }
 
-    /// Records that an address opted out. Email providers go on accepting for it: to stop is up to us.
+    /// Records that an address opted out. Email providers still accept messages for it, so it is up to us to stop.
     pub(crate) fn opt_out(&self, address: &str) {
         lock(&self.opted_out).insert(address.to_owned());
     }

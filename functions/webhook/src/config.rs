@@ -1,38 +1,38 @@
-//! All of it. Built in `main.rs`, then passed down; nothing else reads the environment.
+//! The settings of the function. Only its program reads the environment.
 
 use std::collections::BTreeMap;
 
 use application::settings::{DeploymentProviderConfig, SettingError, Settings, TableNames};
 use domain::ports::QueueId;
 
-/// The door's settings.
+/// The settings of the function.
 pub struct Config {
     pub tables: TableNames,
-    /// `SENDGRID_…`, `TWILIO_…`: the deployment's own accounts, with `SENDGRID_WEBHOOK_KEY` and `TWILIO_AUTH_TOKEN` to
-    /// check their callbacks with.
+    /// `SENDGRID_…`, `TWILIO_…`: the deployment's provider configurations. Callbacks are verified with
+    /// `SENDGRID_WEBHOOK_KEY` and `TWILIO_AUTH_TOKEN`.
     pub configured: Vec<DeploymentProviderConfig>,
-    /// `SENDGRID_BASE_URL`, `TWILIO_BASE_URL`.
+    /// `SENDGRID_BASE_URL`, `TWILIO_BASE_URL`: the addresses of providers, by name. Default: their public addresses.
     pub bases: BTreeMap<String, String>,
-    /// `PUBLIC_URL`: our address as providers know it, without a slash at the end.
+    /// `PUBLIC_URL`: the address of the deployment that providers call, without a slash at the end.
     pub public_url: String,
-    /// `CONTACT_KEY`: what contact hashes are keyed with. Required.
+    /// `CONTACT_KEY`: the key of contact hashes and signed links. Required.
     pub contact_key: Vec<u8>,
-    /// `SECRETS_KEY_ID`: the KMS key that tenants' credentials are sealed with.
+    /// `SECRETS_KEY_ID`: the KMS key that encrypts tenants' credentials.
     pub secrets_key: String,
-    /// `QUEUE_<LANE>_URL` of every lane, such as `QUEUE_EMAIL_HIGH_URL`.
+    /// `QUEUE_<LANE>_URL` of every priority queue, such as `QUEUE_EMAIL_HIGH_URL`.
     pub queues: Vec<(QueueId, String)>,
-    /// `FILES_BUCKET`: S3, where uploaded files lie.
-    pub files_bucket: String,
-    /// `INBOX_QUEUE_URL`: where facts wait whose message is not known yet.
-    pub inbox_queue: String,
-    /// `DOOR`: `inbox` serves that queue; anything else serves HTTP.
-    pub is_inbox: bool,
+    /// `UNMATCHED_QUEUE_URL`: the queue of delivery reports whose message is not known yet.
+    pub unmatched_queue: String,
+    /// `HANDLER`: `unmatched` handles that queue, `http` (the default) handles HTTP.
+    pub handles_unmatched: bool,
 }
 
 impl Config {
+    /// Reads the settings.
+    ///
     /// # Errors
     ///
-    /// [`SettingError`]: names the setting.
+    /// [`SettingError`]: a setting is missing or invalid.
     pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let settings = Settings(var);
         Ok(Config {
@@ -43,9 +43,8 @@ impl Config {
             contact_key: settings.require("CONTACT_KEY")?.into_bytes(),
             secrets_key: settings.get_or("SECRETS_KEY_ID", ""),
             queues: settings.queues(),
-            files_bucket: settings.get_or("FILES_BUCKET", ""),
-            inbox_queue: settings.get_or("INBOX_QUEUE_URL", ""),
-            is_inbox: settings.get_or("DOOR", "http") == "inbox",
+            unmatched_queue: settings.get_or("UNMATCHED_QUEUE_URL", ""),
+            handles_unmatched: settings.get_or("HANDLER", "http") == "unmatched",
         })
     }
 }

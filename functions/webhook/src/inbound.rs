@@ -1,87 +1,90 @@
-//! Messages to us, and what people say about being written to.
+//! Incoming messages, and changes of consent that recipients make at the provider.
 
 use application::directory::last_inbound_key;
 use application::{CommandContext, CommandExecutor};
 use domain::aggregate::AggregateId;
 use domain::consent::{ConsentKeyword, KEYWORD_REASON, is_lifted_by_start, parse_keyword};
 use domain::inbound_message::InboundMessageState;
-use domain::ports::{DocumentKey, StoreError};
+use domain::ports::{AddressKey, DocumentKey, StoreError};
 use domain::provider::{ConsentChange, InboundMessage, Provider};
 use events::{Channel, InboundMessageEvent, TenantId};
 use problem::Problem;
 
-use crate::Webhook;
+use crate::WebhookHandler;
 
-/// How long the words of a message to us are kept, in milliseconds.
+/// How long the content of an incoming message is kept, in milliseconds.
 const RETENTION_MS: i64 = 400 * 24 * 3_600_000;
 
-/// How long somebody who wrote to us may be answered in words of our own, in milliseconds.
-const WINDOW_MS: i64 = 24 * 3_600_000;
+/// How long WhatsApp accepts free-form content after an incoming message, in milliseconds.
+const SERVICE_WINDOW_MS: i64 = 24 * 3_600_000;
 
-impl Webhook {
-    /// The content is stored before the stream. A repeated callback finds both.
-    pub(crate) async fn receive(
+impl WebhookHandler {
+    /// Stores an incoming message and applies its consent keyword. The content is stored before the stream, so a
+    /// repeated callback finds both.
+    pub(crate) async fn receive_inbound(
         &self,
         tenant: &TenantId,
         provider: &dyn Provider,
         message: &InboundMessage,
     ) -> Result<(), Problem> {
-        let account = provider.config();
-        let contact = self.contact(tenant, account.channel, &message.from);
-        let said = message.keyword.map(str::to_owned);
-        let said = said.or_else(|| Some(parse_keyword(message.text.as_deref()?)?.as_str().to_owned()));
-        let name = application::hash::body_hash(&(&account.id, &message.provider_message_id));
-        let words = serde_json::json!({ "from": message.from, "text": message.text });
-        let shelf = DocumentKey { tenant: tenant.clone(), collection: "inbound", name: name.clone() };
-        self.documents.put_document(&shelf, &words.to_string(), Some(self.host.now() + RETENTION_MS)).await?;
+        let config = provider.config();
+        let contact = self.address_key(tenant, config.channel, &message.from);
+        let keyword = message.keyword.map(str::to_owned);
+        let keyword = keyword.or_else(|| Some(parse_keyword(message.text.as_deref()?)?.as_str().to_owned()));
+        let name = application::hash::body_hash(&(&config.id, &message.provider_message_id));
+        let content = serde_json::json!({ "from": message.from, "text": message.text });
+        let key = DocumentKey { tenant: tenant.clone(), collection: "inbound", name: name.clone() };
+        self.documents.put_document(&key, &content.to_string(), Some(self.host.now() + RETENTION_MS)).await?;
         let stream = AggregateId::<InboundMessageState>::new(tenant, &name);
         let event = InboundMessageEvent::MessageReceived {
-            channel: account.channel,
-            config: account.id.clone(),
-            provider: account.provider.clone(),
+            channel: config.channel,
+            config: config.id.clone(),
+            provider: config.provider.clone(),
             provider_message_id: message.provider_message_id.clone(),
             contact_hash: contact.contact_hash.clone(),
             kind: message.kind.to_owned(),
-            keyword: said.clone(),
+            keyword: keyword.clone(),
             sent_at: message.at,
             content: name,
         };
-        if account.channel == Channel::Whatsapp {
-            let until = message.at + WINDOW_MS;
+        if config.channel == Channel::Whatsapp {
+            let until = message.at + SERVICE_WINDOW_MS;
             self.documents.put_document(&last_inbound_key(&contact), "", Some(until)).await?;
         }
-        // Before it is recorded: a crash between is repaired by the provider's retry.
-        match said.as_deref() {
-            Some(word) if word == ConsentKeyword::Stop.as_str() => {
+        // The keyword is applied before the event is appended, so that the provider's retry repairs a crash in between.
+        match keyword.as_deref() {
+            Some(keyword) if keyword == ConsentKeyword::Stop.as_str() => {
                 self.suppress(&contact, Some(message.from.clone()), KEYWORD_REASON, None).await?;
             }
-            Some(word) if word == ConsentKeyword::Start.as_str() => self.lift_opt_out(&contact).await?,
+            Some(keyword) if keyword == ConsentKeyword::Start.as_str() => self.lift_opt_out(&contact).await?,
             _ => (),
         }
-        let actor = format!("function:webhook:{}", account.provider);
-        let origin = CommandContext { actor, ..CommandContext::default() };
-        let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &origin };
+        let actor = format!("function:webhook:{}", config.provider);
+        let context = CommandContext { actor, ..CommandContext::default() };
+        let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &context };
         executor.execute(&stream, event).await?;
         Ok(())
     }
 
-    pub(crate) async fn consent(
+    /// Applies an opt-out or opt-in that the provider reports.
+    pub(crate) async fn change_consent(
         &self,
         tenant: &TenantId,
         channel: Channel,
-        consent: &ConsentChange,
+        change: &ConsentChange,
     ) -> Result<(), Problem> {
-        let contact = self.contact(tenant, channel, &consent.contact);
-        match consent.is_opt_out {
-            true => self.suppress(&contact, Some(consent.contact.clone()), consent.reason, None).await?,
-            false => self.lift_opt_out(&contact).await?,
+        let contact = self.address_key(tenant, channel, &change.contact);
+        if change.is_opt_out {
+            self.suppress(&contact, Some(change.contact.clone()), change.reason, None).await?;
+        } else {
+            self.lift_opt_out(&contact).await?;
         }
         Ok(())
     }
 
-    async fn lift_opt_out(&self, contact: &domain::ports::AddressKey) -> Result<(), StoreError> {
+    async fn lift_opt_out(&self, contact: &AddressKey) -> Result<(), StoreError> {
         match self.store.suppression(contact).await? {
-            Some(reason) if is_lifted_by_start(&reason) => self.list().remove(contact).await,
+            Some(reason) if is_lifted_by_start(&reason) => self.suppression_list().remove(contact).await,
             _ => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! Facts about messages that nobody knows yet: a callback may come before our own note of the provider's id.
+//! Delivery reports whose message is not known yet. A callback can arrive before the provider's message id is stored.
 
 use application::hint::QueueMessage;
 use domain::ports::{DocumentKey, UnmatchedRetry};
@@ -8,87 +8,90 @@ use futures_util::future::join_all;
 use problem::Problem;
 use serde::{Deserialize, Serialize};
 
-use crate::{Webhook, log};
+use crate::{WebhookHandler, log};
 
-/// Seconds before each try. After the last it stays in the log as unmatched.
+/// Seconds before each retry. After the last one the callback's log entry stays `unmatched`.
 const RETRY_DELAYS_S: [u32; 6] = [5, 30, 120, 600, 900, 900];
-/// Longer than all tries together, in milliseconds.
+/// How long the reports are stored, in milliseconds: longer than all retries take.
 const RETENTION_MS: i64 = 24 * 3_600_000;
 
-/// What waits, and by whose word.
+/// Reports of one callback that wait for their messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnmatchedReports {
+    /// The provider configuration that was called.
     pub config: String,
     pub provider: String,
-    pub told: Vec<ProviderReport>,
+    #[serde(rename = "told")]
+    pub reports: Vec<ProviderReport>,
 }
 
 fn key(tenant: &TenantId, name: &str) -> DocumentKey {
     DocumentKey { tenant: tenant.clone(), collection: "parked", name: name.to_owned() }
 }
 
-impl Webhook {
-    /// Puts facts aside, if there are any, and asks to be shown them again.
+impl WebhookHandler {
+    /// Stores unmatched reports and schedules their next retry. Does nothing if there are none, or after the last
+    /// retry.
     ///
     /// # Errors
     ///
-    /// [`Problem`] with 503: the provider sends them again.
+    /// [`Problem`] with 503: the provider sends the callback again.
     pub async fn store_unmatched(
         &self,
         tenant: &TenantId,
         name: &str,
-        parked: &UnmatchedReports,
+        unmatched: &UnmatchedReports,
         tries: u32,
     ) -> Result<(), Problem> {
-        let Some(delay_s) = RETRY_DELAYS_S.get(tries as usize).filter(|_| !parked.told.is_empty()) else {
+        let Some(delay_s) = RETRY_DELAYS_S.get(tries as usize).filter(|_| !unmatched.reports.is_empty()) else {
             return Ok(());
         };
-        let body = serde_json::to_string(parked).unwrap_or_default();
+        let body = serde_json::to_string(unmatched).unwrap_or_default();
         self.documents.put_document(&key(tenant, name), &body, Some(self.host.now() + RETENTION_MS)).await?;
-        let again = UnmatchedRetry { tenant: tenant.clone(), name: name.to_owned(), tries: tries + 1 };
-        Ok(self.inbox.enqueue(&again, *delay_s).await?)
+        let retry = UnmatchedRetry { tenant: tenant.clone(), name: name.to_owned(), tries: tries + 1 };
+        Ok(self.unmatched.enqueue(&retry, *delay_s).await?)
     }
 
-    /// Looks at what was put aside once more.
+    /// Tries to match stored reports once more.
     ///
     /// # Errors
     ///
-    /// [`Problem`]: nothing that counts was changed, and it is to be shown again.
+    /// [`Problem`]: the queue must deliver the message again. What was appended already is not appended twice.
     pub async fn retry_unmatched(&self, UnmatchedRetry { tenant, name, tries }: UnmatchedRetry) -> Result<(), Problem> {
         let key = key(&tenant, &name);
-        let Some(kept) = self.documents.get_document(&key, self.host.now()).await? else { return Ok(()) };
-        let Ok(UnmatchedReports { config, provider, told }) = serde_json::from_str(&kept) else {
-            tracing::error!(name, "what was put aside cannot be read");
+        let Some(stored) = self.documents.get_document(&key, self.host.now()).await? else { return Ok(()) };
+        let Ok(UnmatchedReports { config, provider, reports }) = serde_json::from_str(&stored) else {
+            tracing::error!(name, "stored unmatched reports cannot be read");
             return Ok(());
         };
-        let (callbacks, unknown) = self.match_reports(Some(&tenant), &config, told).await?;
-        self.record(&provider, callbacks).await?;
+        let (matched, reports) = self.match_reports(Some(&tenant), &config, reports).await?;
+        self.append_reports(&provider, matched).await?;
         let is_last = RETRY_DELAYS_S.len() <= tries as usize;
-        if !unknown.is_empty() && !is_last {
-            return self
-                .store_unmatched(&tenant, &name, &UnmatchedReports { config, provider, told: unknown }, tries)
-                .await;
+        if !reports.is_empty() && !is_last {
+            let unmatched = UnmatchedReports { config, provider, reports };
+            return self.store_unmatched(&tenant, &name, &unmatched, tries).await;
         }
-        let status = if unknown.is_empty() { log::PROCESSED } else { log::UNMATCHED };
-        if !unknown.is_empty() {
-            tracing::warn!(config, facts = unknown.len(), "a callback for unknown messages");
+        let status = if reports.is_empty() { log::PROCESSED } else { log::UNMATCHED };
+        if !reports.is_empty() {
+            tracing::warn!(config, facts = reports.len(), "a callback for unknown messages");
         }
         self.set_status(&tenant, &name, status).await?;
         Ok(self.documents.delete_document(&key).await?)
     }
 }
 
-/// Messages of the inbox queue; the ids of those to be shown again.
-pub async fn batch(webhook: &Webhook, messages: Vec<QueueMessage>) -> Vec<String> {
-    let one = async |message: QueueMessage| {
-        let again: UnmatchedRetry = match serde_json::from_str(&message.body) {
-            Ok(again) => again,
+/// Handles messages of the queue of unmatched reports concurrently. Returns the ids of the messages that must be
+/// delivered again.
+pub async fn handle_batch(webhook: &WebhookHandler, messages: Vec<QueueMessage>) -> Vec<String> {
+    let handle = async |message: QueueMessage| {
+        let retry: UnmatchedRetry = match serde_json::from_str(&message.body) {
+            Ok(retry) => retry,
             Err(error) => {
-                tracing::error!(message_id = message.id, %error, "not a message of the inbox");
+                tracing::error!(message_id = message.id, %error, "not a message of the queue of unmatched reports");
                 return None;
             }
         };
-        webhook.retry_unmatched(again).await.is_err().then_some(message.id)
+        webhook.retry_unmatched(retry).await.is_err().then_some(message.id)
     };
-    join_all(messages.into_iter().map(one)).await.into_iter().flatten().collect()
+    join_all(messages.into_iter().map(handle)).await.into_iter().flatten().collect()
 }

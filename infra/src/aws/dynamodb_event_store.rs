@@ -1,9 +1,9 @@
 //! Streams of every kind in one table.
 //!
-//! A stream is one item, with `sk = stream`: `ev` holds its newest events as a list of text, `v` counts all of them, and
-//! `snap` is the fold of those before `ev`. An append is one conditional update. Older events are in `chunk#<first>` items
-//! of the same partition. `shard` and `wake` exist while the stream has a timer, so that the sparse index `work` holds no
-//! others. Streams that are listed have an item in the partition `<tenant>#index#<kind>`.
+//! A stream is one item, with `sk = stream`: `ev` holds its newest events as a list of text, `v` counts all of them,
+//! and `snap` is the fold of those before `ev`. An append is one conditional update. Older events are in
+//! `chunk#<first>` items of the same partition. `shard` and `wake` exist while the stream has a timer, so that the
+//! sparse index `work` holds no others. Streams that are listed have an item in the partition `<tenant>#index#<kind>`.
 
 use std::collections::HashMap;
 

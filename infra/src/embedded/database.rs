@@ -1,4 +1,4 @@
-//! One SQLite file, one writer that commits many jobs at once, readers beside it.
+//! One SQLite file with one writer, which commits many jobs at once, and several readers.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -38,20 +38,20 @@ CREATE TABLE IF NOT EXISTS inbox (id INTEGER PRIMARY KEY, due INTEGER NOT NULL, 
 CREATE TABLE IF NOT EXISTS cursors (consumer TEXT PRIMARY KEY, changed INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
-/// Counts up when the form of a view changes: the views of an older file are made again from its streams.
+/// The version of the views' form. The views of a file with an older version are rebuilt from its streams.
 const VIEWS_VERSION: i64 = 3;
 const FORGET_VIEWS: &str = "
 DROP TABLE IF EXISTS view_rows; DROP TABLE IF EXISTS counters; DROP TABLE IF EXISTS view_times; DROP TABLE IF EXISTS cursors;";
 
-/// Jobs that one commit takes at most.
+/// The most jobs of one commit.
 const GROUP: usize = 256;
 
-/// Why the file was not opened.
+/// Why the file cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("the data file cannot be opened: {0}")]
     Sqlite(#[from] rusqlite::Error),
-    /// Its streams have a form that no released version wrote.
+    /// The file holds streams in a form that no released version wrote.
     #[error("the data file is of a version before the first release; start with an empty folder")]
     Outdated,
 }
@@ -59,7 +59,7 @@ pub enum OpenError {
 type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 type Job = Box<dyn FnOnce(&Connection) -> Reply + Send>;
 
-/// The file, shared by every port of the embedded home.
+/// The file, which all embedded ports share.
 #[derive(Clone)]
 pub struct Database {
     writer: Sender<Job>,
@@ -74,11 +74,11 @@ struct Readers {
 }
 
 impl Database {
-    /// Opens or creates the file. `durable`: a commit is on the disk before it is answered.
+    /// Opens or creates the file. If `durable`, a commit is on the disk before its jobs return.
     ///
     /// # Errors
     ///
-    /// [`OpenError`]: not a database, or the folder cannot be written.
+    /// [`OpenError`]: the file is not a database, or the folder cannot be written.
     pub fn open(path: &Path, durable: bool) -> Result<Self, OpenError> {
         let connection = Connection::open(path)?;
         let synchronous = if durable { "FULL" } else { "OFF" };
@@ -106,11 +106,11 @@ impl Database {
         Ok(Database { writer, readers, changed: Arc::new(Notify::new()) })
     }
 
-    /// Rows and counters are gone, and made again by whoever brings them.
+    /// Deletes all rows and counters, so that they can be rebuilt.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: nothing is gone.
+    /// [`StoreError`]: nothing was deleted.
     pub async fn clear_views(&self) -> Result<(), StoreError> {
         self.write(|connection| {
             connection.execute_batch(FORGET_VIEWS).and_then(|()| connection.execute_batch(SCHEMA)).map_err(unavailable)
@@ -118,7 +118,7 @@ impl Database {
         .await
     }
 
-    /// Runs `job` in the next commit; answers after it. A job that fails leaves nothing behind.
+    /// Runs `job` in the next commit and returns after it. A job that fails changes nothing.
     pub(super) async fn write<T: Send + 'static, E: From<StoreError> + Send + 'static>(
         &self,
         job: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
@@ -127,7 +127,7 @@ impl Database {
         let job: Job = Box::new(move |connection| {
             let result = job(connection);
             Box::new(move |committed| {
-                // A caller that went away has no use for the answer.
+                // The caller may have been cancelled.
                 let _ = reply.send(committed.map_err(E::from).and(result));
             })
         });
@@ -136,7 +136,7 @@ impl Database {
         answer.await.map_err(|_| stopped())?
     }
 
-    /// Runs `query` on a reader: it sees every commit that was answered.
+    /// Runs `query` on a reader. It sees every commit whose jobs have returned.
     pub(super) fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let idle = self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
@@ -168,7 +168,7 @@ fn write_loop(connection: &Connection, jobs: &Receiver<Job>) {
             connection.execute_batch("COMMIT")
         });
         if outcome.is_err() {
-            // Nothing of this group is there; each caller is told so.
+            // Nothing of this commit was stored, so each of its callers gets the error.
             let _ = connection.execute_batch("ROLLBACK");
         }
         for reply in replies {
@@ -177,7 +177,7 @@ fn write_loop(connection: &Connection, jobs: &Receiver<Job>) {
     }
 }
 
-/// Runs `body` so that its failure undoes what it did.
+/// Runs `body` in a savepoint, so that an error undoes its changes.
 pub(super) fn in_transaction<T, E: From<StoreError>>(
     connection: &Connection,
     body: impl FnOnce() -> Result<T, E>,

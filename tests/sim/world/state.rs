@@ -11,7 +11,7 @@ use domain::ports::{
 };
 use domain::stats::Counters;
 use events::{AttemptId, StreamId, TenantId};
-use project::Image;
+use project::StreamImage;
 use tests::rng::SeededRng;
 
 use super::faults::Fault;
@@ -67,7 +67,7 @@ pub struct WorldState {
     pub rows: BTreeMap<(ViewScope, String), CommunicationRow>,
     pub counters: BTreeMap<(ViewScope, String), Counters>,
     /// The table's change stream: images by shard, in order.
-    pub feed: [VecDeque<Image>; FEEDS],
+    pub feed: [VecDeque<StreamImage>; FEEDS],
     /// Whether projections run.
     pub projects: bool,
     pub messages: Vec<Message>,
@@ -126,7 +126,7 @@ impl WorldState {
             Listing::Remove => drop(self.listed.insert(id.clone(), false)),
         }
         if self.projects {
-            let image = Image { id: id.clone(), stream: stream.clone() };
+            let image = StreamImage { id: id.clone(), stream: stream.clone() };
             self.feed[usize::from(id.shard_byte()) % FEEDS].push_back(image);
         }
         Ok(())

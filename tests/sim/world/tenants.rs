@@ -36,7 +36,7 @@ impl ApiKeyStore for World {
 }
 
 /// The second tenant's own channel: its provider echoes no id of ours and cannot be queried.
-pub const TENANT_CONFIG: &str = "other.own";
+pub const TENANT_CONFIG: &str = "other.tenant_ports";
 
 pub fn second_tenant() -> TenantId {
     TENANTS[1].1.parse().expect("a tenant")
@@ -52,7 +52,7 @@ pub fn tenant_channel() -> (StreamId, Stream) {
         config: TENANT_CONFIG.to_owned(),
         provider: "sim".to_owned(),
         channel: Channel::Email,
-        name: "Own".to_owned(),
+        name: "TenantPorts".to_owned(),
         settings: BTreeMap::new(),
         secret: 1,
         rate: None,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aws_lambda_events::sqs::SqsEvent;
-use dead_letter::DeadLetter;
+use dead_letter::DeadLetterHandler;
 use dead_letter::config::Config;
 use infra::SystemClockAndRng;
 use lambda::{Adapters, failures, messages, variable};
@@ -13,13 +13,13 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 async fn main() -> Result<(), Error> {
     let adapters = Adapters::from_env()?;
     let config = Config::read(variable)?;
-    let dead_letter = &DeadLetter {
+    let dead_letter = &DeadLetterHandler {
         store: adapters.store(config.tables),
         alerts: adapters.alerts(config.alerts_topic),
         host: Arc::new(SystemClockAndRng),
     };
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        Ok::<_, Error>(failures(dead_letter.batch(messages(event.payload)).await))
+        Ok::<_, Error>(failures(dead_letter.handle_batch(messages(event.payload)).await))
     }))
     .await
 }

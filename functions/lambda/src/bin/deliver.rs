@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use application::directory::build_deployment_providers;
 use aws_lambda_events::sqs::SqsEvent;
-use deliver::Deliver;
+use deliver::DeliverHandler;
 use deliver::config::Config;
 use events::Timestamp;
 use infra::SystemClockAndRng;
@@ -22,7 +22,7 @@ async fn main() -> Result<(), Error> {
     let connector = provider_factory(&http, config.bases);
     let mut providers = build_deployment_providers(&*connector, config.configured, &config.public_url);
     providers.extend(sandboxes());
-    let deliver = &Deliver {
+    let deliver = &DeliverHandler {
         store: store.clone(),
         vault: store.clone(),
         queue: adapters.queue(config.queues),
@@ -35,14 +35,14 @@ async fn main() -> Result<(), Error> {
         limits: store,
         tenant_rate: config.tenant_rate,
         global_rate: config.global_rate,
-        memory: Arc::default(),
+        cache: Arc::default(),
         alerts: adapters.alerts(config.alerts_topic),
         host: Arc::new(SystemClockAndRng),
         provider_timeout_ms: config.provider_timeout_ms,
     };
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
         let deadline = Timestamp(event.context.deadline as i64);
-        Ok::<_, Error>(failures(deliver::batch(deliver, messages(event.payload), deadline).await))
+        Ok::<_, Error>(failures(deliver::handle_batch(deliver, messages(event.payload), deadline).await))
     }))
     .await
 }

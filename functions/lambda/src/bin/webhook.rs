@@ -8,7 +8,8 @@ use infra::SystemClockAndRng;
 use infra::providers::HttpClients;
 use lambda::{Adapters, failures, messages, provider_factory, variable};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use webhook::Webhook;
+use pages::PagesHandler;
+use webhook::WebhookHandler;
 use webhook::config::Config;
 
 #[tokio::main(flavor = "current_thread")]
@@ -18,25 +19,37 @@ async fn main() -> Result<(), Error> {
     let http = HttpClients::new();
     let store = adapters.store(config.tables);
     let connector = provider_factory(&http, config.bases);
-    let webhook = Webhook {
+    let tenant_ports = adapters.tenant_ports(&store, connector.clone(), config.secrets_key, config.public_url.clone());
+    let queue = adapters.queue(config.queues);
+    let webhook = WebhookHandler {
         store: store.clone(),
         vault: store.clone(),
         documents: store.clone(),
-        inbox: adapters.unmatched(config.inbox_queue),
+        unmatched: adapters.unmatched(config.unmatched_queue),
         providers: build_deployment_providers(&*connector, config.configured, &config.public_url),
-        tenant_ports: adapters.tenant_ports(&store, connector, config.secrets_key, config.public_url),
+        tenant_ports: tenant_ports.clone(),
         directory: Default::default(),
-        queue: adapters.queue(config.queues),
-        objects: adapters.objects(&http, config.files_bucket),
+        queue: queue.clone(),
+        contact_key: config.contact_key.clone(),
+        host: Arc::new(SystemClockAndRng),
+    };
+    if config.handles_unmatched {
+        let webhook = &webhook;
+        return run(service_fn(async |event: LambdaEvent<SqsEvent>| {
+            Ok::<_, Error>(failures(webhook::handle_batch(webhook, messages(event.payload)).await))
+        }))
+        .await;
+    }
+    let pages = PagesHandler {
+        store: store.clone(),
+        vault: store.clone(),
+        documents: store,
+        tenant_ports,
+        queue,
+        objects: adapters.objects(&http, pages::config::Config::read(variable).files_bucket),
         contact_key: config.contact_key,
         host: Arc::new(SystemClockAndRng),
     };
-    if !config.is_inbox {
-        return lambda_http::run(webhook::router(Arc::new(webhook))).await;
-    }
-    let webhook = &webhook;
-    run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        Ok::<_, Error>(failures(webhook::batch(webhook, messages(event.payload)).await))
-    }))
-    .await
+    let router = webhook::router(Arc::new(webhook)).merge(pages::router(Arc::new(pages)));
+    lambda_http::run(router).await
 }

@@ -1,4 +1,4 @@
-//! Africa's Talking: `POST /version1/messaging`, and reports that nothing signs.
+//! Africa's Talking: `POST /version1/messaging`, and unsigned reports.
 
 use std::sync::Arc;
 
@@ -10,8 +10,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get as on_get, post};
 use serde_json::json;
 
-use crate::callbacks::{Callback, ProviderSimulation};
+use crate::callback::Callback;
+use crate::context::SimulationContext;
 use crate::message::{Message, RegisteredConfig, Step};
+use crate::provider::ProviderSimulation;
 use crate::requests::{Fields, form, get, header, is_number};
 use crate::responses::answer;
 use crate::simulator::Simulator;
@@ -63,8 +65,8 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, raw: 
 }
 
 impl ProviderSimulation for AfricasTalking {
-    fn message_id(&self, simulator: &Simulator) -> String {
-        format!("ATXid_{}", simulator.unique_id())
+    fn message_id(&self, context: &SimulationContext) -> String {
+        format!("ATXid_{}", context.unique_id())
     }
 
     fn accepted_response(&self, message: &Message) -> Response {
@@ -84,7 +86,7 @@ impl ProviderSimulation for AfricasTalking {
         Some(recipient(&message.to, 406, "None"))
     }
 
-    fn report(&self, _: &Simulator, message: &Message, step: Step) -> Option<Callback> {
+    fn report(&self, _: &SimulationContext, message: &Message, step: Step) -> Option<Callback> {
         let phone = ("phoneNumber", message.to.as_str());
         let report = |status| vec![("id", message.id.as_str()), ("status", status), phone, ("networkCode", "63902")];
         let fields = match step {

@@ -14,8 +14,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get as on_get, post};
 use serde_json::{Value, json};
 
-use crate::callbacks::{Callback, ProviderSimulation};
+use crate::callback::Callback;
+use crate::context::SimulationContext;
 use crate::message::{Message, RegisteredConfig, Step};
+use crate::provider::ProviderSimulation;
 use crate::requests::{Fields, form, get, header, is_number, one_click, optional_text, text};
 use crate::responses::answer;
 use crate::signing::base64;
@@ -40,7 +42,7 @@ pub fn router() -> Router<Arc<Simulator>> {
 /// Confirms a subscription, as the SubscribeURL does.
 async fn confirm(State(simulator): State<Arc<Simulator>>, Query(query): Query<Fields>) -> StatusCode {
     let is_confirmation = get(&query, "Action") == "ConfirmSubscription";
-    if is_confirmation && simulator.subscriptions.confirm(&get(&query, "Token")) {
+    if is_confirmation && simulator.context.subscriptions.confirm(&get(&query, "Token")) {
         StatusCode::OK
     } else {
         StatusCode::BAD_REQUEST
@@ -108,14 +110,14 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
 #[async_trait]
 impl ProviderSimulation for Ses {
     /// A topic asks an address for confirmation before it sends to it.
-    async fn prepare_reports(&self, simulator: &Simulator, message: &Message) {
+    async fn prepare_reports(&self, context: &SimulationContext, message: &Message) {
         let url = message.callback_url().to_owned();
-        if simulator.subscriptions.is_confirmed(&url) {
+        if context.subscriptions.is_confirmed(&url) {
             return;
         }
-        let token = simulator.unique_id();
-        simulator.subscriptions.request(token.clone(), url);
-        simulator.post(subscription(simulator, message, &token)).await;
+        let token = context.unique_id();
+        context.subscriptions.request(token.clone(), url);
+        context.post(subscription(context, message, &token)).await;
     }
 
     fn accepted_response(&self, message: &Message) -> Response {
@@ -131,11 +133,11 @@ impl ProviderSimulation for Ses {
         }
     }
 
-    fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
-        if !simulator.subscriptions.is_confirmed(message.callback_url()) {
+    fn report(&self, context: &SimulationContext, message: &Message, step: Step) -> Option<Callback> {
+        if !context.subscriptions.is_confirmed(message.callback_url()) {
             return None;
         }
-        let at = simulator.time();
+        let at = context.time();
         let (name, part, content) = match step {
             Step::Accepted => ("Send", "send", json!({})),
             Step::Delivered => ("Delivery", "delivery", json!({ "timestamp": at, "smtpResponse": "250 OK" })),
@@ -145,7 +147,7 @@ impl ProviderSimulation for Ses {
                 json!({
                     "timestamp": at, "bounceType": "Permanent", "bounceSubType": "General",
                     "bouncedRecipients": [{ "emailAddress": message.to, "status": "5.1.1" }],
-                    "feedbackId": simulator.unique_id(),
+                    "feedbackId": context.unique_id(),
                 }),
             ),
             Step::SoftBounced => (
@@ -154,13 +156,13 @@ impl ProviderSimulation for Ses {
                 json!({
                     "timestamp": at, "bounceType": "Transient", "bounceSubType": "MailboxFull",
                     "bouncedRecipients": [{ "emailAddress": message.to, "status": "4.2.2" }],
-                    "feedbackId": simulator.unique_id(),
+                    "feedbackId": context.unique_id(),
                 }),
             ),
             Step::Opened => ("Open", "open", json!({ "timestamp": at })),
             Step::Clicked => ("Click", "click", json!({ "timestamp": at, "link": "https://pay.example.com/" })),
             Step::Complained => {
-                ("Complaint", "complaint", json!({ "timestamp": at, "feedbackId": simulator.unique_id() }))
+                ("Complaint", "complaint", json!({ "timestamp": at, "feedbackId": context.unique_id() }))
             }
             Step::Sent | Step::OptedOut => return None,
         };
@@ -170,21 +172,21 @@ impl ProviderSimulation for Ses {
             "mail": { "timestamp": at, "messageId": message.id, "destination": [message.to], "tags": tags },
         });
         event[part] = content;
-        Some(notification(simulator, message, &event.to_string()))
+        Some(notification(context, message, &event.to_string()))
     }
 }
 
-/// A message of the topic, signature version 2: what is signed is each field's name and value, in this order.
-fn notification(simulator: &Simulator, message: &Message, text: &str) -> Callback {
-    let (id, at, topic) = (simulator.unique_id(), simulator.time(), message.account.get("topicArn"));
+/// A message of the topic with signature version 2, which covers each field's name and value in this order.
+fn notification(context: &SimulationContext, message: &Message, text: &str) -> Callback {
+    let (id, at, topic) = (context.unique_id(), context.time(), message.account.get("topicArn"));
     let fields =
         [("Message", text), ("MessageId", &id), ("Timestamp", &at), ("TopicArn", topic), ("Type", "Notification")];
     signed(message, &fields)
 }
 
 /// The message that asks an address to confirm its subscription.
-fn subscription(simulator: &Simulator, message: &Message, token: &str) -> Callback {
-    let (id, at, topic) = (simulator.unique_id(), simulator.time(), message.account.get("topicArn"));
+fn subscription(context: &SimulationContext, message: &Message, token: &str) -> Callback {
+    let (id, at, topic) = (context.unique_id(), context.time(), message.account.get("topicArn"));
     let region = message.account.get("region");
     let query = format!("Action=ConfirmSubscription&TopicArn={topic}&Token={token}");
     let subscribe = format!("https://sns.{region}.amazonaws.com/?{query}");
@@ -266,7 +268,7 @@ impl ProviderSimulation for Sns {
         Some(sns_problem(StatusCode::BAD_REQUEST, "OptedOut"))
     }
 
-    fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
+    fn report(&self, context: &SimulationContext, message: &Message, step: Step) -> Option<Callback> {
         let (status, reason) = match step {
             Step::Delivered => ("SUCCESS", "Message has been accepted by phone carrier"),
             Step::Bounced => ("FAILURE", "Invalid phone number"),
@@ -274,7 +276,7 @@ impl ProviderSimulation for Sns {
             _ => return None,
         };
         let entry = json!({
-            "notification": { "messageId": message.id, "timestamp": simulator.time() },
+            "notification": { "messageId": message.id, "timestamp": context.time() },
             "delivery": { "destination": message.to, "providerResponse": reason },
             "status": status,
         });

@@ -1,4 +1,4 @@
-//! BulkSMS: `POST /v1/messages` with a deduplication id, and reports that nothing signs.
+//! BulkSMS: `POST /v1/messages` with a deduplication id, and unsigned reports.
 
 use std::sync::Arc;
 
@@ -11,8 +11,10 @@ use axum::routing::{get as on_get, post};
 use domain::sms;
 use serde_json::{Value, json};
 
-use crate::callbacks::{Callback, ProviderSimulation};
+use crate::callback::Callback;
+use crate::context::SimulationContext;
 use crate::message::{Message, RegisteredConfig, Step};
+use crate::provider::ProviderSimulation;
 use crate::requests::{Fields, basic, is_number, text};
 use crate::responses::answer;
 use crate::simulator::Simulator;
@@ -89,14 +91,14 @@ impl ProviderSimulation for BulkSms {
         }
     }
 
-    fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
+    fn report(&self, context: &SimulationContext, message: &Message, step: Step) -> Option<Callback> {
         let reported = match step {
             Step::Sent => shown(message, "SENT", None),
             Step::Delivered => shown(message, "DELIVERED", None),
             Step::Bounced => shown(message, "FAILED", Some("NOT_SENT")),
             Step::SoftBounced => shown(message, "FAILED", Some("EXPIRED")),
             Step::OptedOut => json!([{
-                "id": simulator.unique_id(), "type": "RECEIVED", "from": message.to.trim_start_matches('+'),
+                "id": context.unique_id(), "type": "RECEIVED", "from": message.to.trim_start_matches('+'),
                 "to": message.from, "body": "STOP", "relatedSentMessageId": message.id,
             }]),
             Step::Accepted | Step::Opened | Step::Clicked | Step::Complained => return None,

@@ -1,4 +1,4 @@
-//! A provider whose form the tenant described: requests are read, answered and reported on by that description.
+//! A provider that the tenant describes. Requests, answers and reports follow the settings of its configuration.
 
 use std::sync::Arc;
 
@@ -6,8 +6,10 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use crate::callbacks::{Callback, ProviderSimulation};
+use crate::callback::Callback;
+use crate::context::SimulationContext;
 use crate::message::{INVALID, Message, RegisteredConfig, Step};
+use crate::provider::ProviderSimulation;
 use crate::requests::{Fields, form, header, idempotency_key, split_reference};
 use crate::responses::answer;
 use crate::signing::{hex, hmac_sha256, standard};
@@ -94,12 +96,12 @@ impl ProviderSimulation for Custom {
         answer(StatusCode::OK, &body)
     }
 
-    /// The status alone: every description understands it.
+    /// Only the status, because every description covers it.
     fn refusal(&self, status: StatusCode) -> Response {
         answer(status, &json!({}))
     }
 
-    fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
+    fn report(&self, context: &SimulationContext, message: &Message, step: Step) -> Option<Callback> {
         let account = &message.account;
         let fact = match step {
             Step::Accepted => "accepted",
@@ -129,7 +131,7 @@ impl ProviderSimulation for Custom {
                 callback.with("x-signature", format!("sha256={signature}"))
             }
             "standard-webhooks" => {
-                let headers = standard(key, &simulator.unique_id(), simulator.seconds(), &callback.body);
+                let headers = standard(key, &context.unique_id(), context.seconds(), &callback.body);
                 headers.into_iter().fold(callback, |callback, (name, value)| callback.with(name, value))
             }
             _ => callback,

@@ -10,8 +10,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get as on_get, post};
 use serde_json::{Value, json};
 
-use crate::callbacks::{Callback, ProviderSimulation};
+use crate::callback::Callback;
+use crate::context::SimulationContext;
 use crate::message::{Message, RegisteredConfig, Step};
+use crate::provider::ProviderSimulation;
 use crate::requests::{Fields, basic, get, header, one_click};
 use crate::responses::answer;
 use crate::signing::{hex, hmac_sha256};
@@ -94,8 +96,8 @@ async fn send(
 }
 
 impl ProviderSimulation for Mailgun {
-    fn message_id(&self, simulator: &Simulator) -> String {
-        format!("{}@sim.test", simulator.unique_id())
+    fn message_id(&self, context: &SimulationContext) -> String {
+        format!("{}@sim.test", context.unique_id())
     }
 
     fn accepted_response(&self, message: &Message) -> Response {
@@ -107,7 +109,7 @@ impl ProviderSimulation for Mailgun {
         problem(status, "simulated")
     }
 
-    fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
+    fn report(&self, context: &SimulationContext, message: &Message, step: Step) -> Option<Callback> {
         let (event, more) = match step {
             Step::Accepted => ("accepted", json!({})),
             Step::Delivered => ("delivered", json!({ "delivery-status": { "code": 250 } })),
@@ -123,8 +125,8 @@ impl ProviderSimulation for Mailgun {
         };
         let mut data = json!({
             "event": event,
-            "id": simulator.unique_id(),
-            "timestamp": simulator.seconds(),
+            "id": context.unique_id(),
+            "timestamp": context.seconds(),
             "recipient": message.to,
             "message": { "headers": { "message-id": message.id } },
             "user-variables": { "businessId": message.tenant, "attemptId": message.attempt },
@@ -132,7 +134,7 @@ impl ProviderSimulation for Mailgun {
         for (name, value) in more.as_object().into_iter().flatten() {
             data[name] = value.clone();
         }
-        let (timestamp, token) = (simulator.seconds().to_string(), simulator.unique_id());
+        let (timestamp, token) = (context.seconds().to_string(), context.unique_id());
         let key = message.account.get("signingKey").as_bytes();
         let signature = hex(&hmac_sha256(key, format!("{timestamp}{token}").as_bytes()));
         let signature = json!({ "timestamp": timestamp, "token": token, "signature": signature });

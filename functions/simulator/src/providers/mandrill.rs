@@ -10,8 +10,10 @@ use axum::response::Response;
 use axum::routing::post;
 use serde_json::{Value, json};
 
-use crate::callbacks::{Callback, ProviderSimulation};
+use crate::callback::Callback;
+use crate::context::SimulationContext;
 use crate::message::{Message, RegisteredConfig, Step};
+use crate::provider::ProviderSimulation;
 use crate::requests::{one_click, optional_text, text};
 use crate::responses::answer;
 use crate::signing::{base64, hmac_sha1};
@@ -28,7 +30,7 @@ fn problem(code: i64, name: &str, message: &str) -> Response {
     answer(StatusCode::INTERNAL_SERVER_ERROR, &body)
 }
 
-/// The account whose key is in the body, and the body.
+/// The account whose key is in the body, and the parsed body.
 fn account(simulator: &Simulator, body: &[u8]) -> Result<(Arc<RegisteredConfig>, Value), Response> {
     let body: Value = serde_json::from_slice(body).map_err(|_| problem(-2, "ValidationError", "not JSON"))?;
     let account =
@@ -76,7 +78,7 @@ impl ProviderSimulation for Mandrill {
         }
     }
 
-    fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
+    fn report(&self, context: &SimulationContext, message: &Message, step: Step) -> Option<Callback> {
         let event = match step {
             Step::Sent => "send",
             Step::Delivered => "delivered",
@@ -87,7 +89,7 @@ impl ProviderSimulation for Mandrill {
             Step::Complained => "spam",
             Step::Accepted | Step::OptedOut => return None,
         };
-        let at = simulator.seconds();
+        let at = context.seconds();
         let mut data = json!({
             "_id": message.id, "ts": at, "email": message.to,
             "metadata": { "businessId": message.tenant, "attemptId": message.attempt },

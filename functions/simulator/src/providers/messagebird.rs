@@ -10,8 +10,10 @@ use axum::response::Response;
 use axum::routing::post;
 use serde_json::{Value, json};
 
-use crate::callbacks::{Callback, ProviderSimulation};
+use crate::callback::Callback;
+use crate::context::SimulationContext;
 use crate::message::{Message, Step};
+use crate::provider::ProviderSimulation;
 use crate::requests::{bearer, idempotency_key, is_number, optional_text, text};
 use crate::responses::answer;
 use crate::signing::standard;
@@ -68,7 +70,7 @@ impl ProviderSimulation for Bird {
         Some(problem(StatusCode::UNPROCESSABLE_ENTITY, "validation_error", "recipient_opted_out"))
     }
 
-    fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
+    fn report(&self, context: &SimulationContext, message: &Message, step: Step) -> Option<Callback> {
         let metadata = json!({ "businessId": message.tenant, "attemptId": message.attempt });
         let mut data = json!({ "id": message.id, "to": message.to, "metadata": metadata });
         let kind = match step {
@@ -86,10 +88,10 @@ impl ProviderSimulation for Bird {
             }
             Step::Opened | Step::Clicked | Step::Complained => return None,
         };
-        let body = json!({ "type": kind, "timestamp": simulator.time(), "data": data });
+        let body = json!({ "type": kind, "timestamp": context.time(), "data": data });
         let callback = Callback::json(message.callback_url(), &body);
         let secret = message.account.get("webhookSecret");
-        let headers = standard(secret, &simulator.unique_id(), simulator.seconds(), &callback.body);
+        let headers = standard(secret, &context.unique_id(), context.seconds(), &callback.body);
         Some(headers.into_iter().fold(callback, |callback, (name, value)| callback.with(name, value)))
     }
 }

@@ -11,8 +11,10 @@ use axum::response::Response;
 use axum::routing::post;
 use serde_json::{Value, json};
 
-use crate::callbacks::{Callback, ProviderSimulation};
+use crate::callback::Callback;
+use crate::context::SimulationContext;
 use crate::message::{Message, RegisteredConfig, Step};
+use crate::provider::ProviderSimulation;
 use crate::requests::{Fields, bearer, form, get, is_number, split_reference, text};
 use crate::responses::answer;
 use crate::signing::{hex, hmac_sha256};
@@ -30,8 +32,8 @@ fn problem(status: StatusCode, code: i64) -> Response {
     answer(status, &json!({ "error": error }))
 }
 
-/// The account with the request's token. A number's token is in a header; a page's is in the query, with a proof of the
-/// app's secret.
+/// The account with the request's token. The token of a number is in a header. The token of a page is in the query,
+/// with a proof of the app's secret.
 fn account(
     simulator: &Simulator,
     id: &str,
@@ -125,8 +127,8 @@ fn signed(message: &Message, body: &Value) -> Callback {
 }
 
 impl ProviderSimulation for WhatsApp {
-    fn message_id(&self, simulator: &Simulator) -> String {
-        format!("wamid.{}", simulator.unique_id())
+    fn message_id(&self, context: &SimulationContext) -> String {
+        format!("wamid.{}", context.unique_id())
     }
 
     fn accepted_response(&self, message: &Message) -> Response {
@@ -147,8 +149,8 @@ impl ProviderSimulation for WhatsApp {
         Some(problem(StatusCode::BAD_REQUEST, 131_050))
     }
 
-    fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
-        let (to, at) = (message.to.trim_start_matches('+'), simulator.seconds().to_string());
+    fn report(&self, context: &SimulationContext, message: &Message, step: Step) -> Option<Callback> {
+        let (to, at) = (message.to.trim_start_matches('+'), context.seconds().to_string());
         let mut value = json!({
             "messaging_product": "whatsapp",
             "metadata": { "phone_number_id": message.account.get("phoneNumberId") },
@@ -162,7 +164,7 @@ impl ProviderSimulation for WhatsApp {
             Step::Accepted | Step::Clicked | Step::Complained => return None,
         };
         if step == Step::OptedOut {
-            let id = format!("wamid.{}", simulator.unique_id());
+            let id = format!("wamid.{}", context.unique_id());
             value["messages"] =
                 json!([{ "from": to, "id": id, "timestamp": at, "type": "text", "text": { "body": "STOP" } }]);
         } else {
@@ -185,8 +187,8 @@ impl ProviderSimulation for WhatsApp {
 }
 
 impl ProviderSimulation for Messenger {
-    fn message_id(&self, simulator: &Simulator) -> String {
-        format!("m_{}", simulator.unique_id())
+    fn message_id(&self, context: &SimulationContext) -> String {
+        format!("m_{}", context.unique_id())
     }
 
     fn accepted_response(&self, message: &Message) -> Response {
@@ -201,15 +203,13 @@ impl ProviderSimulation for Messenger {
         Some(problem(StatusCode::BAD_REQUEST, 551))
     }
 
-    fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
-        let at = simulator.seconds() * 1_000;
+    fn report(&self, context: &SimulationContext, message: &Message, step: Step) -> Option<Callback> {
+        let at = context.seconds() * 1_000;
         let mut event = json!({ "sender": { "id": message.to }, "recipient": { "id": message.from }, "timestamp": at });
         match step {
             Step::Delivered => event["delivery"] = json!({ "mids": [message.id], "watermark": at }),
             Step::Opened => event["read"] = json!({ "watermark": at }),
-            Step::OptedOut => {
-                event["message"] = json!({ "mid": format!("m_{}", simulator.unique_id()), "text": "STOP" })
-            }
+            Step::OptedOut => event["message"] = json!({ "mid": format!("m_{}", context.unique_id()), "text": "STOP" }),
             Step::Accepted | Step::Sent | Step::Bounced | Step::SoftBounced | Step::Clicked | Step::Complained => {
                 return None;
             }

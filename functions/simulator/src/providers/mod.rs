@@ -1,4 +1,4 @@
-//! One file for each provider's API. They share the toolkit and know nothing of each other.
+//! One file for each provider's API. They share the toolkit and do not use each other.
 
 pub mod africastalking;
 pub mod aws;

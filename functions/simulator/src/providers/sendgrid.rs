@@ -12,8 +12,10 @@ use p256::ecdsa::DerSignature;
 use p256::ecdsa::signature::Signer;
 use serde_json::{Value, json};
 
-use crate::callbacks::{Callback, ProviderSimulation};
+use crate::callback::Callback;
+use crate::context::SimulationContext;
 use crate::message::{Message, RegisteredConfig, Step};
+use crate::provider::ProviderSimulation;
 use crate::requests::{bearer, one_click, text};
 use crate::responses::answer;
 use crate::signing::base64;
@@ -74,7 +76,7 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
     Ok(simulator.receive(&SendGrid, message).await)
 }
 
-/// The first thing that SendGrid would refuse: its field, and the message.
+/// The first error that SendGrid would return: the field and the message.
 fn first_error(mail: &Value) -> Option<(&'static str, &'static str)> {
     let filled = |pointer: &str| !text(mail, pointer).is_empty();
     if !filled("/personalizations/0/to/0/email") {
@@ -93,8 +95,8 @@ fn first_error(mail: &Value) -> Option<(&'static str, &'static str)> {
 }
 
 impl ProviderSimulation for SendGrid {
-    fn message_id(&self, simulator: &Simulator) -> String {
-        format!("sim-{}", simulator.unique_id())
+    fn message_id(&self, context: &SimulationContext) -> String {
+        format!("sim-{}", context.unique_id())
     }
 
     fn accepted_response(&self, message: &Message) -> Response {
@@ -105,8 +107,8 @@ impl ProviderSimulation for SendGrid {
         problem(status, None, "simulated")
     }
 
-    /// Events are batched: what happens within a short time travels in one callback.
-    fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
+    /// SendGrid sends the events of a short time in one callback.
+    fn batched_report(&self, context: &SimulationContext, message: &Message, step: Step) -> Option<Value> {
         let (event, more) = match step {
             Step::Accepted => ("processed", json!({})),
             Step::Delivered => ("delivered", json!({ "response": "250 OK" })),
@@ -124,8 +126,8 @@ impl ProviderSimulation for SendGrid {
         let mut report = json!({
             "email": message.to,
             "event": event,
-            "timestamp": simulator.seconds(),
-            "sg_event_id": simulator.unique_id(),
+            "timestamp": context.seconds(),
+            "sg_event_id": context.unique_id(),
             "sg_message_id": format!("{}.recvd-sim", message.id),
             "smtp-id": format!("<{}@sim.test>", message.id),
             "businessId": message.tenant,
@@ -135,19 +137,18 @@ impl ProviderSimulation for SendGrid {
         for (name, value) in more.as_object().into_iter().flatten() {
             report[name] = value.clone();
         }
-        simulator.batch_report(&SendGrid, message.account.clone(), report);
-        None
+        Some(report)
     }
 
-    fn batch(&self, simulator: &Simulator, account: &RegisteredConfig, reports: Vec<Value>) -> Callback {
+    fn batch(&self, context: &SimulationContext, account: &RegisteredConfig, reports: Vec<Value>) -> Callback {
         let events = reports.iter().map(Value::to_string).collect::<Vec<_>>().join(",\r\n");
-        signed(simulator, &account.callback_url, format!("[{events}]\r\n"))
+        signed(context, &account.callback_url, format!("[{events}]\r\n"))
     }
 }
 
-fn signed(simulator: &Simulator, url: &str, body: String) -> Callback {
-    let timestamp = simulator.seconds().to_string();
-    let signature: DerSignature = simulator.signing_key.sign(&[timestamp.as_bytes(), body.as_bytes()].concat());
+fn signed(context: &SimulationContext, url: &str, body: String) -> Callback {
+    let timestamp = context.seconds().to_string();
+    let signature: DerSignature = context.signing_key.sign(&[timestamp.as_bytes(), body.as_bytes()].concat());
     Callback { body, ..Callback::json(url, &Value::Null) }
         .with("x-twilio-email-event-webhook-timestamp", timestamp)
         .with("x-twilio-email-event-webhook-signature", base64(&signature.to_bytes()))

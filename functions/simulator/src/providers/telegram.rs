@@ -1,4 +1,4 @@
-//! Telegram: `POST /bot{token}/{method}`. It reports nothing of accepted messages; updates carry a secret header.
+//! Telegram: `POST /bot{token}/{method}`. There are no reports on accepted messages. Updates carry a secret header.
 
 use std::sync::Arc;
 
@@ -6,8 +6,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use crate::callbacks::{Callback, ProviderSimulation};
+use crate::callback::Callback;
+use crate::context::SimulationContext;
 use crate::message::{Message, Step};
+use crate::provider::ProviderSimulation;
 use crate::responses::answer;
 use crate::simulator::Simulator;
 
@@ -55,8 +57,8 @@ pub async fn call(simulator: &Arc<Simulator>, token: &str, method: &str, body: &
 }
 
 impl ProviderSimulation for Telegram {
-    fn message_id(&self, simulator: &Simulator) -> String {
-        (u32::from_str_radix(&simulator.unique_id()[..7], 16).unwrap_or(1)).to_string()
+    fn message_id(&self, context: &SimulationContext) -> String {
+        (u32::from_str_radix(&context.unique_id()[..7], 16).unwrap_or(1)).to_string()
     }
 
     fn accepted_response(&self, message: &Message) -> Response {
@@ -73,13 +75,13 @@ impl ProviderSimulation for Telegram {
         Some(problem(403, "Forbidden: bot was blocked by the user"))
     }
 
-    fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
+    fn report(&self, context: &SimulationContext, message: &Message, step: Step) -> Option<Callback> {
         if step != Step::OptedOut {
             return None;
         }
         let chat: i64 = message.to.parse().ok()?;
         let member = json!({ "chat": { "id": chat }, "new_chat_member": { "status": "kicked" } });
-        let update = json!({ "update_id": simulator.seconds(), "my_chat_member": member });
+        let update = json!({ "update_id": context.seconds(), "my_chat_member": member });
         let secret = message.account.get("secretToken");
         Some(Callback::json(message.callback_url(), &update).with("x-telegram-bot-api-secret-token", secret))
     }

@@ -13,9 +13,11 @@ use domain::sms;
 use events::Channel;
 use serde_json::json;
 
-use crate::callbacks::{Callback, ProviderSimulation};
+use crate::callback::Callback;
+use crate::context::SimulationContext;
 use crate::inbox::InboxEntry;
 use crate::message::{Message, RegisteredConfig, Step};
+use crate::provider::ProviderSimulation;
 use crate::requests::{Fields, basic, form, get, is_number};
 use crate::responses::answer;
 use crate::signing::{base64, hmac_sha1};
@@ -27,7 +29,7 @@ pub fn router() -> Router<Arc<Simulator>> {
     Router::new()
         .route("/2010-04-01/Accounts/{sid}/Messages.json", post(send).get(list))
         .route("/2010-04-01/Accounts/{sid}/Balance.json", on_get(balance))
-        // The sid comes with its suffix: `{sid}.json`.
+        // The path segment is the sid with a suffix: `{sid}.json`.
         .route("/2010-04-01/Accounts/{sid}", on_get(show))
 }
 
@@ -123,7 +125,7 @@ async fn send(
     let field = |name: &str| get(&fields, name);
     let (to, callback) = (field("To"), field("StatusCallback"));
     let (channel, plain) = address(&to);
-    // Several configurations may share credentials: the callback address tells which one is meant.
+    // Several configurations can share credentials. The callback address distinguishes them.
     let meant = |account: &RegisteredConfig| account.channel == channel && callback.starts_with(&account.callback_url);
     let account =
         account(&simulator, &sid, &headers, meant).or_else(|_| account(&simulator, &sid, &headers, |_| true))?;
@@ -174,8 +176,8 @@ fn prefixed(channel: Channel, plain: &str) -> String {
 }
 
 impl ProviderSimulation for Twilio {
-    fn message_id(&self, simulator: &Simulator) -> String {
-        format!("SM{}", simulator.unique_id())
+    fn message_id(&self, context: &SimulationContext) -> String {
+        format!("SM{}", context.unique_id())
     }
 
     fn accepted_response(&self, message: &Message) -> Response {
@@ -200,7 +202,7 @@ impl ProviderSimulation for Twilio {
         Some(problem(StatusCode::BAD_REQUEST, 21_610, "Attempt to send to unsubscribed recipient"))
     }
 
-    fn report(&self, _: &Simulator, message: &Message, step: Step) -> Option<Callback> {
+    fn report(&self, _: &SimulationContext, message: &Message, step: Step) -> Option<Callback> {
         let (status, error) = match step {
             Step::Sent => ("sent", None),
             Step::Delivered => ("delivered", None),

@@ -12,8 +12,10 @@ use axum::routing::{get as on_get, post};
 use domain::sms;
 use serde_json::json;
 
-use crate::callbacks::{Callback, ProviderSimulation};
+use crate::callback::Callback;
+use crate::context::SimulationContext;
 use crate::message::{Message, Step};
+use crate::provider::ProviderSimulation;
 use crate::requests::{basic, form, get, is_number};
 use crate::responses::answer;
 use crate::signing::{hex, hmac_sha256, jwt, sha256_hex};
@@ -33,7 +35,7 @@ async fn balance(State(simulator): State<Arc<Simulator>>, headers: HeaderMap) ->
     }
 }
 
-/// A refusal is a success with another status.
+/// A refusal has the HTTP status 200 and an error status in the body.
 fn refused(status: &str) -> Response {
     let message = json!({ "status": status, "error-text": "simulated" });
     answer(StatusCode::OK, &json!({ "message-count": "1", "messages": [message] }))
@@ -87,10 +89,10 @@ impl ProviderSimulation for Vonage {
         })
     }
 
-    fn report(&self, simulator: &Simulator, message: &Message, step: Step) -> Option<Callback> {
+    fn report(&self, context: &SimulationContext, message: &Message, step: Step) -> Option<Callback> {
         let to = message.to.trim_start_matches('+');
-        let at: String = simulator.time().replace('T', " ").chars().take(19).collect();
-        let (seconds, nonce) = (simulator.seconds().to_string(), simulator.unique_id());
+        let at: String = context.time().replace('T', " ").chars().take(19).collect();
+        let (seconds, nonce) = (context.seconds().to_string(), context.unique_id());
         let mut fields = BTreeMap::from([("timestamp", seconds.as_str()), ("nonce", &nonce)]);
         fields.extend([("message-timestamp", at.as_str()), ("api-key", message.account.get("apiKey"))]);
         let receipt = |status, code| {
@@ -112,7 +114,7 @@ impl ProviderSimulation for Vonage {
         if message.account.get("signatureMethod") == "jwt" {
             let callback = Callback::json(message.callback_url(), &json!(fields));
             let hash = sha256_hex(callback.body.as_bytes());
-            let claims = json!({ "iss": "Vonage", "iat": simulator.seconds(), "jti": nonce, "payload_hash": hash });
+            let claims = json!({ "iss": "Vonage", "iat": context.seconds(), "jti": nonce, "payload_hash": hash });
             return Some(callback.with("authorization", format!("Bearer {}", jwt(&claims, secret))));
         }
         let signed: String =

@@ -1,4 +1,4 @@
-//! The page where people say how they want to be written to. Whoever holds the link speaks for them, until its time is over.
+//! The preferences page. Whoever holds the link acts for the recipient until the link expires.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,12 @@ use events::{Channel, TenantId};
 use problem::{Problem, ProblemKind};
 
 use crate::page::page;
-use crate::{Shared, Webhook};
+use crate::{PagesHandler, Shared};
 
-/// Who decided, as the history says.
+/// The actor of the events that the page appends.
 const ACTOR: &str = "preference-page";
 
+/// The texts of the page in one language.
 struct PageText {
     lang: &'static str,
     title: &'static str,
@@ -44,7 +45,7 @@ const SPANISH: PageText = PageText {
     saved: "Guardado.",
 };
 
-fn name(channel: Channel) -> &'static str {
+fn channel_name(channel: Channel) -> &'static str {
     match channel {
         Channel::Email => "Email",
         Channel::Sms => "SMS",
@@ -54,63 +55,59 @@ fn name(channel: Channel) -> &'static str {
     }
 }
 
-/// The page as it stands.
-pub(crate) async fn show(State(webhook): Shared, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
-    let (tenant, person) = webhook.person(&uri)?;
-    let defaults = preferences(&webhook.tenant_ports, &tenant, DEFAULTS).await?;
-    let theirs = preferences(&webhook.tenant_ports, &tenant, &person).await?;
-    Ok(form(words(&headers), &theirs.with_defaults(&defaults), false))
+/// Shows the recipient's preferences.
+pub(crate) async fn show(State(pages): Shared, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
+    let (tenant, recipient) = pages.verify_preferences_link(&uri)?;
+    let defaults = preferences(&pages.tenant_ports, &tenant, DEFAULTS).await?;
+    let current = preferences(&pages.tenant_ports, &tenant, &recipient).await?;
+    Ok(render_form(page_text(&headers), &current.with_defaults(&defaults), false))
 }
 
-/// What the button does. A box that is not ticked is not in the form.
-pub(crate) async fn save(
-    State(webhook): Shared,
-    headers: HeaderMap,
-    uri: Uri,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let (tenant, person) = webhook.person(&uri)?;
+/// Saves the submitted form. A browser sends only the boxes that are ticked.
+pub(crate) async fn save(State(pages): Shared, headers: HeaderMap, uri: Uri, body: Bytes) -> Result<Response, Problem> {
+    let (tenant, recipient) = pages.verify_preferences_link(&uri)?;
     let ticked: Vec<String> = form_urlencoded::parse(&body).map(|(name, _)| name.into_owned()).collect();
     let is_ticked = |name: &str| ticked.iter().any(|ticked| ticked == name);
     let wanted: BTreeMap<Channel, bool> =
         Channel::ALL.iter().map(|channel| (*channel, is_ticked(channel.as_str()))).collect();
-    let defaults = preferences(&webhook.tenant_ports, &tenant, DEFAULTS).await?;
+    let defaults = preferences(&pages.tenant_ports, &tenant, DEFAULTS).await?;
     let command = Command::Choose { wanted, wants_nothing: is_ticked("nothing"), defaults: Box::new(defaults.clone()) };
-    let origin = CommandContext::function(ACTOR);
-    let executor = CommandExecutor { store: &*webhook.store, host: &*webhook.host, origin: &origin };
-    let chosen = executor.execute(&preferences_stream(&tenant, &person), command).await?;
-    Ok(form(words(&headers), &chosen.state.with_defaults(&defaults), true))
+    let context = CommandContext::function(ACTOR);
+    let executor = CommandExecutor { store: &*pages.store, host: &*pages.host, origin: &context };
+    let updated = executor.execute(&preferences_stream(&tenant, &recipient), command).await?;
+    Ok(render_form(page_text(&headers), &updated.state.with_defaults(&defaults), true))
 }
 
-impl Webhook {
-    fn person(&self, uri: &Uri) -> Result<(TenantId, String), Problem> {
+impl PagesHandler {
+    /// The tenant and the recipient that a link is for.
+    fn verify_preferences_link(&self, uri: &Uri) -> Result<(TenantId, String), Problem> {
         let token = uri.path().strip_prefix("/preferences/").unwrap_or_default();
-        let detail = "This link is not complete, or its time is over. Ask for a new one.";
+        let detail = "This link is incomplete or has expired. Ask for a new one.";
         application::hash::verify_preferences_token(&self.contact_key, token, self.host.now())
             .ok_or_else(|| Problem::new(ProblemKind::NotFound, detail))
     }
 }
 
-/// By the browser's first language.
-fn words(headers: &HeaderMap) -> &'static PageText {
+/// The texts in the browser's first language.
+fn page_text(headers: &HeaderMap) -> &'static PageText {
     let language = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
     if language.is_some_and(|language| language.starts_with("es")) { &SPANISH } else { &ENGLISH }
 }
 
-fn form(words: &PageText, preferences: &Preferences, is_saved: bool) -> Response {
-    let PageText { lang, title, ways, nothing, save, saved } = words;
-    let tick = |name: &str, label: &str, is_ticked: bool| {
+fn render_form(text: &PageText, preferences: &Preferences, is_saved: bool) -> Response {
+    let PageText { lang, title, ways, nothing, save, saved } = text;
+    let checkbox = |name: &str, label: &str, is_ticked: bool| {
         let checked = if is_ticked { " checked" } else { "" };
         format!("<label><input type=\"checkbox\" name=\"{name}\"{checked}> {label}</label>\n")
     };
-    let boxes: String = Channel::ALL
+    let channels: String = Channel::ALL
         .iter()
-        .map(|channel| tick(channel.as_str(), name(*channel), preferences.accepts_channel(*channel)))
+        .map(|channel| checkbox(channel.as_str(), channel_name(*channel), preferences.accepts_channel(*channel)))
         .collect();
     let status = if is_saved { format!("<p role=\"status\">{saved}</p>\n") } else { String::new() };
-    let nothing = tick("nothing", nothing, preferences.opted_out.is_some());
+    let nothing = checkbox("nothing", nothing, preferences.opted_out.is_some());
     let content = format!(
-        "{status}<form method=\"post\">\n<fieldset>\n<legend>{ways}</legend>\n{boxes}</fieldset>\n{nothing}\
+        "{status}<form method=\"post\">\n<fieldset>\n<legend>{ways}</legend>\n{channels}</fieldset>\n{nothing}\
          <p><button>{save}</button></p>\n</form>"
     );
     page(lang, title, &content)

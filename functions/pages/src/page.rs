@@ -1,9 +1,9 @@
-//! Pages that people see who follow a link in a message.
+//! The HTML frame of every page.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-/// `content` is HTML, made of our own words alone.
+/// Renders a page. `content` is HTML and must not contain input, because nothing here escapes it.
 pub(crate) fn page(lang: &str, title: &str, content: &str) -> Response {
     let html = format!(
         "<!doctype html>\n<html lang=\"{lang}\">\n<head>\n<meta charset=\"utf-8\">\n\

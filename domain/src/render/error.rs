@@ -1,0 +1,40 @@
+//! Why a message or a template is refused.
+
+/// Why a message cannot be rendered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    #[error("there is no template `{0}`")]
+    UnknownTemplate(String),
+    #[error("template `{0}` is for another channel")]
+    WrongChannel(String),
+    #[error("missing variables: {}", .0.join(", "))]
+    MissingVariables(Vec<String>),
+    /// The text is not valid Handlebars, or a helper received a value that it cannot use.
+    #[error("{0}")]
+    Template(String),
+    #[error("the rendered message is larger than 256 KB")]
+    TooLarge,
+    #[error("the message has neither content nor a template")]
+    Empty,
+}
+
+impl RenderError {
+    /// A name for logs, without any content of the message.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            RenderError::UnknownTemplate(_) => "unknown_template",
+            RenderError::WrongChannel(_) => "wrong_channel",
+            RenderError::MissingVariables(_) => "missing_variables",
+            RenderError::Template(_) => "template",
+            RenderError::TooLarge => "too_large",
+            RenderError::Empty => "empty",
+        }
+    }
+}
+
+/// A part of a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TemplatePart {
+    Subject,
+    Body,
+}

@@ -1,0 +1,36 @@
+//! What a worker keeps between its batches.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use application::consent::DefaultPreferences;
+use application::directory::ProviderDirectory;
+use application::templates::TemplateCache;
+use domain::ports::VersionedRecord;
+
+/// The most throttle records in the cache.
+const MAX_CACHED: usize = 10_000;
+
+/// A throttle record as last read or written. Whoever changes it holds the lock, so that the batches of one process do
+/// not conflict.
+type CachedRecord = tokio::sync::Mutex<Option<VersionedRecord>>;
+
+/// Configuration, templates and throttle records that a worker keeps between its batches.
+#[derive(Default)]
+pub struct WorkerCache {
+    pub(crate) directory: ProviderDirectory,
+    pub(crate) library: TemplateCache,
+    pub(crate) defaults: DefaultPreferences,
+    records: Mutex<HashMap<String, Arc<CachedRecord>>>,
+}
+
+impl WorkerCache {
+    /// The throttle record of this name; empty if it was not read yet.
+    pub(crate) fn record(&self, name: &str) -> Arc<CachedRecord> {
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        if MAX_CACHED <= records.len() {
+            records.clear();
+        }
+        records.entry(name.to_owned()).or_default().clone()
+    }
+}

@@ -1,0 +1,157 @@
+//! The message as the provider receives it: rendered, with its files.
+
+use application::directory::last_inbound_key;
+use domain::communication::Communication;
+use domain::message::{AttachmentLink, MessageContent};
+use domain::ports::{ObjectKey, OutboundMessage, StoreError};
+use domain::provider::EmailAttachment;
+use domain::render::render_request;
+use events::{AttemptId, Channel, CommunicationRequest, Priority};
+use futures_util::future::join_all;
+
+use crate::DeliverHandler;
+use crate::delivery::DeliveryRun;
+
+/// Maximum size of an email's files together, in bytes. A worker holds several emails in memory at once.
+const MAX_FILES: usize = 4 * 1024 * 1024;
+/// Maximum length of a media type, in bytes.
+const MAX_MEDIA_TYPE: usize = 256;
+const OCTET_STREAM: &str = "application/octet-stream";
+/// How long the address of a file that a provider fetches is valid, in milliseconds.
+const FILE_LINK_TTL_MS: i64 = 3_600_000;
+
+impl DeliveryRun<'_> {
+    /// Renders the message of an attempt. If rendering fails, returns only the kind of the error, because the error
+    /// itself can quote variables.
+    pub async fn build_outbound(
+        &self,
+        communication: &Communication,
+        attempt: u16,
+        mut content: MessageContent,
+    ) -> Result<Result<OutboundMessage, &'static str>, StoreError> {
+        let request = &communication.request;
+        let files = self.files(communication, &mut content).await?;
+        let DeliverHandler { cache, tenant_ports, .. } = self.deliver;
+        let template =
+            cache.library.compiled(tenant_ports, &self.key.tenant, request.channel, request.template.as_ref()).await?;
+        let mut message = match render_request(request, &content, template.as_deref()) {
+            Ok(message) => message,
+            Err(error) => return Ok(Err(error.kind())),
+        };
+        // The provider's template is only a substitute for when free-form content is not accepted.
+        if message.template.is_some() && !message.text.is_empty() && self.is_within_service_window(request).await? {
+            message.template = None;
+        }
+        Ok(Ok(OutboundMessage {
+            tenant: self.key.tenant.clone(),
+            attempt: AttemptId { communication: self.key.id, number: attempt },
+            to: content.recipient_contact,
+            to_name: content.recipient_name,
+            message,
+            files,
+            unsubscribe_url: self.unsubscribe_url(request),
+        }))
+    }
+
+    /// Reads an email's files. Files that cannot be read stay links in `content`. Providers of other channels fetch
+    /// files themselves, from addresses that are set here.
+    async fn files(
+        &self,
+        communication: &Communication,
+        content: &mut MessageContent,
+    ) -> Result<Vec<EmailAttachment>, StoreError> {
+        let request = &communication.request;
+        if content.attachments.is_empty() {
+            return Ok(Vec::new());
+        }
+        match request.channel {
+            Channel::Email => Ok(self.email_files(communication, content).await),
+            // The recipient may open the link at any time, so it is not replaced by one that expires within an hour.
+            Channel::Sms => Ok(Vec::new()),
+            Channel::Whatsapp | Channel::Messenger | Channel::Telegram => {
+                self.set_download_urls(request, content).await?;
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    async fn set_download_urls(
+        &self,
+        request: &CommunicationRequest,
+        content: &mut MessageContent,
+    ) -> Result<(), StoreError> {
+        for (index, link) in content.attachments.iter_mut().enumerate() {
+            let Some(id) = &link.attachment else { continue };
+            let mime = request.attachments.get(index).and_then(|file| file.mime.as_deref()).unwrap_or(OCTET_STREAM);
+            let object = ObjectKey::upload(&self.key.tenant, id);
+            let until = self.deliver.host.now() + FILE_LINK_TTL_MS;
+            link.file_url = self.deliver.objects.download_from(&object, &link.filename, mime, until).await?;
+        }
+        Ok(())
+    }
+
+    async fn email_files(&self, communication: &Communication, content: &mut MessageContent) -> Vec<EmailAttachment> {
+        let limit = MAX_FILES / content.attachments.len();
+        let read = async |(index, link): (usize, &AttachmentLink)| {
+            let (bytes, mime) = match &link.attachment {
+                Some(id) => {
+                    let object = ObjectKey::upload(&self.key.tenant, id);
+                    let bytes = self.deliver.objects.read(&object, limit).await.ok().flatten()?;
+                    let mime = communication.request.attachments.get(index).and_then(|file| file.mime.clone());
+                    (bytes, mime.unwrap_or_else(|| OCTET_STREAM.to_owned()))
+                }
+                None => self.fetch_and_cache(communication.attempts > 0, index, link, limit).await?,
+            };
+            Some(EmailAttachment { name: link.filename.clone(), mime, bytes })
+        };
+        let files = join_all(content.attachments.iter().enumerate().map(read)).await;
+        let mut is_link = files.iter().map(Option::is_none).collect::<Vec<_>>().into_iter();
+        content.attachments.retain(|_| is_link.next().unwrap_or(true));
+        files.into_iter().flatten().collect()
+    }
+
+    /// Fetches a file that the caller links to, and stores a copy for later attempts. The first line of the copy is the
+    /// media type.
+    async fn fetch_and_cache(
+        &self,
+        is_retry: bool,
+        index: usize,
+        link: &AttachmentLink,
+        limit: usize,
+    ) -> Option<(Vec<u8>, String)> {
+        let object = ObjectKey::fetched(self.key, index);
+        if is_retry && let Ok(Some(copy)) = self.deliver.objects.read(&object, limit + MAX_MEDIA_TYPE).await {
+            let end = copy.iter().position(|byte| *byte == b'\n')?;
+            return Some((copy[end + 1..].to_vec(), String::from_utf8_lossy(&copy[..end]).into_owned()));
+        }
+        let fetched = self.deliver.files.fetch(&link.file_url, limit).await;
+        let fetched = fetched
+            .inspect_err(|error| tracing::warn!(id = %self.key.id, %error, "a file was not fetched and stays a link"));
+        let (bytes, mime) = fetched.ok()?;
+        let copy = [mime.as_bytes(), b"\n", &bytes].concat();
+        if let Err(error) = self.deliver.objects.write(&object, copy, OCTET_STREAM).await {
+            tracing::warn!(id = %self.key.id, %error, "a fetched file was not stored for later attempts");
+        }
+        Some((bytes, mime))
+    }
+
+    /// Whether the recipient wrote to us in the last 24 hours, so that WhatsApp accepts free-form content.
+    async fn is_within_service_window(&self, request: &CommunicationRequest) -> Result<bool, StoreError> {
+        if request.channel != Channel::Whatsapp {
+            return Ok(false);
+        }
+        let key = last_inbound_key(&self.contact_key(request));
+        Ok(self.deliver.documents.get_document(&key, self.deliver.host.now()).await?.is_some())
+    }
+
+    /// The link to unsubscribe, for emails only. Urgent messages have none, because the recipient is waiting for them.
+    fn unsubscribe_url(&self, request: &CommunicationRequest) -> Option<String> {
+        let DeliverHandler { contact_key, tenant_ports, .. } = self.deliver;
+        let is_configured = !contact_key.is_empty() && !tenant_ports.public_url.is_empty();
+        let has_link = request.channel == Channel::Email && request.priority != Priority::Urgent;
+        (is_configured && has_link).then(|| {
+            let token = application::hash::unsubscribe_token(contact_key, self.key);
+            format!("{}/unsubscribe/{token}", tenant_ports.public_url)
+        })
+    }
+}

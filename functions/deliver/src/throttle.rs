@@ -1,0 +1,319 @@
+//! Rate limits and circuit breakers of one batch. Tokens are reserved for the whole batch at once, and the results of
+//! its calls are recorded once.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use application::throttle_store;
+use domain::circuit_breaker::{BreakerCause, CallResults};
+use domain::communication::{AttemptOutcome, Communication};
+use domain::policy;
+use domain::ports::{Provider, StoreError};
+use domain::throttle::{Grant, ProviderThrottle};
+use events::{RateLimit, RefusalClass, TenantId, Timestamp};
+
+use crate::DeliverHandler;
+
+/// Retries after a breaker closes are spread over this time, in milliseconds.
+const RETRY_JITTER_MS: u64 = 5_000;
+
+/// Whether and where a message can be sent.
+pub(crate) enum Admission {
+    Admitted(Arc<dyn Provider>),
+    /// The message must wait until then. The wait does not count as an attempt.
+    Wait(Timestamp),
+    /// No provider configuration serves its channel and mode.
+    NoProvider,
+}
+
+/// The calls that one batch reserved from one limit, and their results.
+struct ReservedCalls {
+    rate: RateLimit,
+    tokens: u32,
+    /// When messages that got no token may retry.
+    retry_slots: VecDeque<Timestamp>,
+    /// Until when the breaker is open.
+    open_until: Option<Timestamp>,
+    /// Whether the one reserved call decides if the breaker closes.
+    is_probe: bool,
+    results: CallResults,
+}
+
+/// What one message gets from one limit.
+enum Reservation {
+    Granted,
+    RetryAt(Timestamp),
+    BreakerOpen(Timestamp),
+}
+
+/// The limits of one batch.
+pub(crate) struct BatchThrottle<'a> {
+    deliver: &'a DeliverHandler,
+    /// Messages of the batch that were not admitted yet.
+    pending_messages: AtomicU32,
+    /// Reservations by the name of the limit. The first message reserves for the whole batch while the others wait for
+    /// the lock.
+    reserved: tokio::sync::Mutex<BTreeMap<String, ReservedCalls>>,
+}
+
+impl<'a> BatchThrottle<'a> {
+    pub fn new(deliver: &'a DeliverHandler, messages: usize) -> Self {
+        let pending_messages = AtomicU32::new(u32::try_from(messages).unwrap_or(u32::MAX));
+        BatchThrottle { deliver, pending_messages, reserved: tokio::sync::Mutex::default() }
+    }
+
+    /// The providers that can carry this message, the preferred one first, and whether there are any if disabled ones
+    /// count too.
+    async fn candidates(
+        &self,
+        tenant: &TenantId,
+        communication: &Communication,
+    ) -> Result<(Vec<Arc<dyn Provider>>, bool), StoreError> {
+        let DeliverHandler { cache, tenant_ports, providers, .. } = self.deliver;
+        let request = &communication.request;
+        let serves = (request.channel, request.mode);
+        if let Some(via) = &request.via {
+            cache.directory.configs_containing(tenant_ports, tenant, via).await?;
+        }
+        let (mut providers, exist) = cache.directory.providers_for(tenant_ports, tenant, serves, providers).await?;
+        if let Some(via) = &request.via {
+            providers.retain(|provider| provider.config().id == *via);
+        }
+        // Providers that refused this message come last. The sort is stable, so the order is otherwise unchanged.
+        providers.sort_by_key(|provider| communication.refusing_configs.contains(&provider.config().id));
+        Ok((providers, exist))
+    }
+
+    /// Finds a provider that can be called now. If a breaker is open, the next provider is tried. If a rate limit is
+    /// reached, the message waits.
+    pub async fn admit(&self, tenant: &TenantId, communication: &Communication) -> Admission {
+        let decrement = |pending: u32| Some(pending.saturating_sub(1));
+        let pending = self.pending_messages.fetch_update(Ordering::SeqCst, Ordering::SeqCst, decrement);
+        let wanted = pending.unwrap_or_default().max(1);
+        match self.try_admit(tenant, communication, wanted).await {
+            Ok(admission) => admission,
+            Err(error) => {
+                // Without limits the message waits: a flood of calls does more harm than a delay.
+                tracing::error!(%error, "the rate limits cannot be read");
+                Admission::Wait(self.with_jitter(policy::LIMITER_OUTAGE_DELAY_MS))
+            }
+        }
+    }
+
+    async fn try_admit(
+        &self,
+        tenant: &TenantId,
+        communication: &Communication,
+        wanted: u32,
+    ) -> Result<Admission, StoreError> {
+        let (candidates, exist) = self.candidates(tenant, communication).await?;
+        if candidates.is_empty() {
+            let hold = || Admission::Wait(self.with_jitter(policy::ACCOUNT_HOLD_MS));
+            return Ok(if exist { hold() } else { Admission::NoProvider });
+        }
+        let mut reserved = self.reserved.lock().await;
+        let mut earliest: Option<Timestamp> = None;
+        for provider in candidates {
+            let name = throttle_store::throttle_key(&provider.config().id);
+            match self.reserve(&mut reserved, &name, provider.config().rate, wanted).await? {
+                Reservation::BreakerOpen(until) => {
+                    earliest = Some(earliest.map_or(until, |earliest| earliest.min(until)))
+                }
+                Reservation::RetryAt(at) => return Ok(Admission::Wait(at)),
+                Reservation::Granted => {
+                    let shared = [
+                        (format!("tenant#{tenant}"), self.deliver.tenant_rate),
+                        ("global".to_owned(), self.deliver.global_rate),
+                    ];
+                    let mut granted = vec![name];
+                    for (name, rate) in shared {
+                        let Some(rate) = rate else { continue };
+                        match self.reserve(&mut reserved, &name, rate, wanted).await? {
+                            Reservation::Granted => granted.push(name),
+                            Reservation::RetryAt(at) | Reservation::BreakerOpen(at) => {
+                                // Another message of this batch, perhaps of another tenant, can use the tokens.
+                                for name in granted {
+                                    reserved.entry(name).and_modify(|calls| calls.tokens += 1);
+                                }
+                                return Ok(Admission::Wait(at));
+                            }
+                        }
+                    }
+                    return Ok(Admission::Admitted(provider));
+                }
+            }
+        }
+        let jitter = (self.deliver.host.random() as u64 % RETRY_JITTER_MS) as i64;
+        Ok(Admission::Wait(earliest.unwrap_or_else(|| self.deliver.host.now()) + jitter))
+    }
+
+    /// Takes one call from the batch's reservation. The first message makes the reservation, for all that are pending.
+    async fn reserve(
+        &self,
+        reserved: &mut BTreeMap<String, ReservedCalls>,
+        name: &str,
+        rate: RateLimit,
+        wanted: u32,
+    ) -> Result<Reservation, StoreError> {
+        if !reserved.contains_key(name) {
+            let now = self.deliver.host.now();
+            let reserve = |throttle: &mut ProviderThrottle| {
+                (throttle.reserve(wanted, now), throttle.limiter.take_low_quota_alert(now))
+            };
+            let (grant, is_low) = self.update(name, rate, reserve).await?;
+            if is_low {
+                self.alert_low_quota(name, rate).await;
+            }
+            let none = ReservedCalls {
+                rate,
+                tokens: 0,
+                retry_slots: VecDeque::new(),
+                open_until: None,
+                is_probe: false,
+                results: CallResults::default(),
+            };
+            let calls = match grant {
+                Grant::Blocked(until) => ReservedCalls { open_until: Some(until), ..none },
+                Grant::Granted { granted, retry_slots, is_probe } => {
+                    ReservedCalls { tokens: granted, retry_slots: retry_slots.into(), is_probe, ..none }
+                }
+            };
+            reserved.insert(name.to_owned(), calls);
+        }
+        let Some(calls) = reserved.get_mut(name) else {
+            return Ok(Reservation::RetryAt(self.with_jitter(policy::LIMITER_OUTAGE_DELAY_MS)));
+        };
+        if let Some(until) = calls.open_until {
+            return Ok(Reservation::BreakerOpen(until));
+        }
+        if calls.tokens > 0 {
+            calls.tokens -= 1;
+            return Ok(Reservation::Granted);
+        }
+        match calls.retry_slots.pop_front() {
+            // Only the probe may call this provider, so the other messages try the next one.
+            Some(slot) if calls.is_probe => Ok(Reservation::BreakerOpen(slot)),
+            Some(slot) => Ok(Reservation::RetryAt(slot)),
+            None => Ok(Reservation::RetryAt(self.with_jitter(policy::LIMITER_OUTAGE_DELAY_MS))),
+        }
+    }
+
+    /// Changes a throttle record, through the cache.
+    async fn update<T>(
+        &self,
+        name: &str,
+        rate: RateLimit,
+        decide: impl FnMut(&mut ProviderThrottle) -> T,
+    ) -> Result<T, StoreError> {
+        let record = self.deliver.cache.record(name);
+        let mut cached = record.lock().await;
+        let result = throttle_store::update(&*self.deliver.limits, name, rate, &mut cached, decide).await;
+        if result.is_err() {
+            *cached = None;
+        }
+        result
+    }
+
+    /// A time between `ms` and twice `ms` from now.
+    fn with_jitter(&self, ms: i64) -> Timestamp {
+        self.deliver.host.now() + ms + (self.deliver.host.random() as u64 % ms.max(1) as u64) as i64
+    }
+
+    /// Returns a token that was not used, because another worker had claimed the message.
+    pub async fn release_token(&self, config: &str) {
+        if let Some(calls) = self.reserved.lock().await.get_mut(&throttle_store::throttle_key(config)) {
+            calls.tokens += 1;
+        }
+    }
+
+    /// Records the result of a call. Returns whether another provider that has not refused this message can be tried at
+    /// once.
+    pub async fn record_call(
+        &self,
+        tenant: &TenantId,
+        communication: &Communication,
+        provider: &dyn Provider,
+        outcome: &AttemptOutcome,
+    ) -> bool {
+        let now = self.deliver.host.now();
+        let config = &provider.config().id;
+        let name = throttle_store::throttle_key(config);
+        let mut reserved = self.reserved.lock().await;
+        if let Some(ReservedCalls { results, .. }) = reserved.get_mut(&name) {
+            match outcome {
+                AttemptOutcome::Accepted { .. } => results.successes += 1,
+                AttemptOutcome::InDoubt(_) => results.failures += 1,
+                AttemptOutcome::Refused { class, retry_after_ms, .. } => match class {
+                    RefusalClass::Transient | RefusalClass::Unavailable => results.failures += 1,
+                    // The provider works. It is this message that it does not accept.
+                    RefusalClass::Permanent => results.successes += 1,
+                    RefusalClass::Auth => results.disabled = Some(BreakerCause::Auth),
+                    RefusalClass::Balance => results.disabled = Some(BreakerCause::Balance),
+                    RefusalClass::Throttled => {
+                        results.penalty = results.penalty.max(Some(now + policy::retry_after_ms(*retry_after_ms)));
+                        results.successes += 1;
+                    }
+                },
+            }
+        }
+        let Ok((candidates, _)) = self.candidates(tenant, communication).await else { return false };
+        let is_callable = |config: &str| {
+            reserved.get(&throttle_store::throttle_key(config)).is_none_or(|calls| calls.open_until.is_none())
+        };
+        let others = candidates.iter().map(|other| &other.config().id).filter(|other| *other != config);
+        others.into_iter().any(|other| !communication.refusing_configs.contains(other) && is_callable(other))
+    }
+
+    /// Records the results of this batch's calls with the rate limiter and circuit breaker of each provider
+    /// configuration. Raises an alert when a breaker opens because the provider rejects our credentials or the account
+    /// is empty. Best effort: a result that cannot be stored is made up for by the next failure.
+    pub async fn flush_results(self) {
+        let now = self.deliver.host.now();
+        let reserved = std::mem::take(&mut *self.reserved.lock().await);
+        for (name, ReservedCalls { rate, tokens, is_probe, results, .. }) in reserved {
+            let results = CallResults { unused: tokens, ..results };
+            let CallResults { unused, failures, disabled, penalty, .. } = &results;
+            let is_relevant = *unused > 0 || *failures > 0 || disabled.is_some() || penalty.is_some();
+            if !is_relevant && !is_probe {
+                continue;
+            }
+            match self.update(&name, rate, |throttle| throttle.record_results(results, now)).await {
+                Ok(Some(cause)) => self.alert_breaker_open(&name, cause).await,
+                Ok(None) => (),
+                Err(error) => tracing::warn!(name, %error, "could not record call results"),
+            }
+        }
+    }
+
+    async fn alert_low_quota(&self, name: &str, RateLimit { burst, per_second }: RateLimit) {
+        let config = name.trim_start_matches("gate#");
+        let text = format!(
+            "Less than a fifth of the burst of {config} is left ({burst} calls, then {per_second} per second). Messages will \
+             soon have to wait. This alert is raised once an hour at most."
+        );
+        self.alert(&format!("{config} is near its rate limit"), &text).await;
+    }
+
+    async fn alert(&self, subject: &str, text: &str) {
+        if let Err(error) = self.deliver.alerts.raise(subject, text).await {
+            tracing::error!(%error, "an alert could not be raised");
+        }
+    }
+
+    async fn alert_breaker_open(&self, name: &str, cause: BreakerCause) {
+        let config = name.trim_start_matches("gate#");
+        tracing::error!(config, cause = cause.as_str(), "circuit breaker opened");
+        let what = match cause {
+            // No alert: the breaker closes by itself, and the log and the queue's status show it.
+            BreakerCause::Failing => return,
+            BreakerCause::Auth => "rejects our credentials",
+            BreakerCause::Balance => "reports that the account is empty",
+        };
+        let text = format!(
+            "{config} is disabled. Its messages are sent with the next provider of their channel, or wait. Every 15 minutes \
+             one of them tries again. POST /api/providers/{config}/enable enables it at once."
+        );
+        self.alert(&format!("{config} {what}"), &text).await;
+    }
+}

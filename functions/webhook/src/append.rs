@@ -1,0 +1,199 @@
+//! Appends delivery reports, and suppresses addresses that must not be sent to any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use application::suppression::{SuppressionEntry, SuppressionRegister};
+use application::{CommandContext, CommandExecutor, ExecuteError, Loaded};
+use axum::http::StatusCode;
+use domain::aggregate::Aggregate;
+use domain::communication::{Command, DeliveryReport, Rejection};
+use domain::ports::{AddressKey, CommunicationKey, ContentKey, DocumentKey, Hint, StoreError};
+use events::{Channel, CommunicationId, ReportedStatus, TenantId};
+use futures_util::future::join_all;
+use problem::{Problem, ProblemKind};
+
+use crate::matching::StreamReport;
+use crate::{MAX_CONCURRENT_STREAMS, WebhookHandler};
+
+/// Consecutive soft bounces, each of another message, after which an address is suppressed.
+const MAX_SOFT_BOUNCES: usize = 5;
+const SOFT_BOUNCES_REASON: &str = "soft_bounces";
+/// How long soft bounces are counted after the last one, in milliseconds.
+const SOFT_BOUNCE_WINDOW_MS: i64 = 90 * 24 * 3_600_000;
+
+fn soft_bounce_key(contact: &AddressKey) -> DocumentKey {
+    let name = format!("{}#{}", contact.channel.as_str(), contact.contact_hash);
+    DocumentKey { tenant: contact.tenant.clone(), collection: "returned", name }
+}
+
+/// Whether an address with this status must not be sent to again.
+fn is_suppressing(status: ReportedStatus) -> bool {
+    matches!(status, ReportedStatus::Bounced | ReportedStatus::Complained | ReportedStatus::Unsubscribed)
+}
+
+fn proves_delivery(status: ReportedStatus) -> bool {
+    matches!(status, ReportedStatus::Delivered | ReportedStatus::Opened | ReportedStatus::Clicked)
+}
+
+impl WebhookHandler {
+    /// Appends the reports, all those of one communication in one append. The provider answers 503 by sending the whole
+    /// callback again, which is harmless because a report that is stored already changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem`] with 503: some of the reports are not stored.
+    pub async fn append_reports(&self, provider: &str, reports: Vec<StreamReport>) -> Result<StatusCode, Problem> {
+        let mut by_stream: BTreeMap<CommunicationKey, Vec<DeliveryReport>> = BTreeMap::new();
+        for StreamReport { key, report } in reports {
+            by_stream.entry(key).or_default().push(report);
+        }
+        let streams: Vec<_> = by_stream.into_iter().collect();
+        let mut failed = None;
+        for chunk in streams.chunks(MAX_CONCURRENT_STREAMS) {
+            let appends = chunk.iter().map(|(key, reports)| self.append_to_stream(provider, key, reports));
+            failed = join_all(appends).await.into_iter().find_map(Result::err).or(failed);
+        }
+        match failed {
+            None => Ok(StatusCode::NO_CONTENT),
+            Some(error) => {
+                tracing::error!(provider, %error, "a callback could not be stored");
+                Err(Problem::new(ProblemKind::Unavailable, "Send it again."))
+            }
+        }
+    }
+
+    async fn append_to_stream(
+        &self,
+        provider: &str,
+        key: &CommunicationKey,
+        reports: &[DeliveryReport],
+    ) -> Result<(), ExecuteError> {
+        let context = CommandContext::function(&format!("webhook:{provider}"));
+        let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &context };
+        let loaded = executor.load(key).await?;
+        let Ok(communication) = loaded.state.requested() else {
+            tracing::warn!(provider, id = %key.id, "a callback for an unknown communication");
+            return Ok(());
+        };
+        let contact = AddressKey {
+            tenant: key.tenant.clone(),
+            channel: communication.request.channel,
+            contact_hash: communication.request.contact_hash.clone(),
+        };
+        let content = ContentKey::for_request(key, &communication.request, &communication.content_id);
+        self.update_suppression(&contact, &key.id, &content, reports).await?;
+        match executor.execute_loaded(key, loaded, Command::Report(reports.to_vec())).await {
+            Err(ExecuteError::Rejected(Rejection::UnknownAttempt)) => {
+                tracing::warn!(provider, id = %key.id, "a callback for an attempt that was never made");
+                Ok(())
+            }
+            Err(error) => Err(error),
+            Ok(updated) => {
+                self.send_fallback_hint(key, &updated).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Suppresses the address or counts its soft bounces, as the reports demand. This happens before the reports are
+    /// appended, so that the provider's retry repairs a crash in between.
+    async fn update_suppression(
+        &self,
+        contact: &AddressKey,
+        id: &CommunicationId,
+        content: &ContentKey,
+        reports: &[DeliveryReport],
+    ) -> Result<(), StoreError> {
+        if let Some(report) = reports.iter().find(|report| is_suppressing(report.fact)) {
+            let address = self.address(content).await?;
+            self.suppress(contact, address, report.fact.as_str(), Some(*id)).await
+        } else if contact.channel != Channel::Email {
+            Ok(())
+        } else if reports.iter().any(|report| proves_delivery(report.fact)) {
+            self.reset_soft_bounces(contact).await
+        } else if reports.iter().any(|report| report.fact == ReportedStatus::Undelivered) {
+            self.count_soft_bounce(contact, id, content).await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Sends a hint if the reports made a fallback due. Best effort: the stream's timer sends the same hint a minute
+    /// later.
+    async fn send_fallback_hint(&self, key: &CommunicationKey, updated: &Loaded) {
+        let now = self.host.now();
+        if !updated.state.requested().is_ok_and(|communication| communication.is_fallback_due(now)) {
+            return;
+        }
+        let hint = Hint { queue: updated.state.queue(), stream: key.stream_id() };
+        if let Err(error) = self.queue.send(&[(hint, 0)]).await {
+            tracing::warn!(id = %key.id, %error, "a hint was not sent; the sweep will send it");
+        }
+    }
+
+    /// Adds an address to the suppression list. `address` is what people read there; only the hash is needed.
+    pub(crate) async fn suppress(
+        &self,
+        contact: &AddressKey,
+        address: Option<String>,
+        reason: &str,
+        communication: Option<CommunicationId>,
+    ) -> Result<(), StoreError> {
+        let entry = SuppressionEntry {
+            channel: contact.channel,
+            contact: address,
+            reason: reason.to_owned(),
+            at: self.host.now(),
+            by: "function:webhook".to_owned(),
+            communication,
+        };
+        self.suppression_list().add(contact, &entry).await
+    }
+
+    pub(crate) fn suppression_list(&self) -> SuppressionRegister<'_> {
+        SuppressionRegister { store: &*self.store, documents: &*self.documents }
+    }
+
+    /// The recipient's address, unless it was erased.
+    async fn address(&self, content: &ContentKey) -> Result<Option<String>, StoreError> {
+        Ok(self.vault.get(content, self.host.now()).await?.map(|content| content.recipient_contact))
+    }
+
+    /// Counts a soft bounce. Five consecutive soft bounces suppress the address.
+    async fn count_soft_bounce(
+        &self,
+        contact: &AddressKey,
+        id: &CommunicationId,
+        content: &ContentKey,
+    ) -> Result<(), StoreError> {
+        let (key, now) = (soft_bounce_key(contact), self.host.now());
+        let stored = self.documents.get_document(&key, now).await?;
+        let mut bounced: BTreeSet<CommunicationId> =
+            stored.and_then(|stored| serde_json::from_str(&stored).ok()).unwrap_or_default();
+        if !bounced.insert(*id) {
+            return Ok(());
+        }
+        if bounced.len() >= MAX_SOFT_BOUNCES {
+            let address = self.address(content).await?;
+            self.suppress(contact, address, SOFT_BOUNCES_REASON, Some(*id)).await?;
+        }
+        let body = serde_json::to_string(&bounced).unwrap_or_default();
+        self.documents.put_document(&key, &body, Some(now + SOFT_BOUNCE_WINDOW_MS)).await
+    }
+
+    /// Starts the count again, because a message arrived.
+    async fn reset_soft_bounces(&self, contact: &AddressKey) -> Result<(), StoreError> {
+        let key = soft_bounce_key(contact);
+        match self.documents.get_document(&key, self.host.now()).await? {
+            Some(_) => self.documents.delete_document(&key).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The key of an address as a provider writes it.
+    pub(crate) fn address_key(&self, tenant: &TenantId, channel: Channel, address: &str) -> AddressKey {
+        let address = domain::address::normalise(channel, address, None).unwrap_or_else(|_| address.to_owned());
+        let contact_hash = application::hash::contact_hash(&self.contact_key, tenant, &address);
+        AddressKey { tenant: tenant.clone(), channel, contact_hash }
+    }
+}
