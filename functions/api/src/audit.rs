@@ -20,7 +20,7 @@ use events::{Channel, StreamId, TenantId, Timestamp};
 use problem::Problem;
 use serde_json::{Value, json};
 
-use crate::read::QueryParams;
+use crate::query::QueryParams;
 use crate::{Api, Shared, json, present};
 
 /// Acts shown, at most: the newest.

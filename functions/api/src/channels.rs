@@ -2,40 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use application::directory::{CALLBACK_SECRET, TenantPorts};
-use application::messages::{
-    self, ALLOWED_COUNTRIES, ChannelChoice, DEFAULT_REGION, Fault, Field, MessageError, NewContent, NewMessage,
-};
-use application::provider_configs::{self, GivenSettings, ProviderConfigChange, ProviderConfigError};
-use application::{Caller, throttle_store};
+use application::Caller;
+use application::callback_log::{self, CallbackEntry};
+use application::messages::{ALLOWED_COUNTRIES, DEFAULT_REGION, Fault, Field, MessageError};
+use application::provider_account::{self, CachedBalance};
+use application::provider_configs::{self, ConfigDetails, GivenSettings, ProviderConfigChange, ProviderConfigError};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use domain::ports::DocumentKey;
-use domain::provider::{AccountQueryError, Balance, ProviderKind};
+use domain::provider::{AccountQueryError, ProviderKind};
 use domain::provider_configs::{RoutingCommand, TenantProviderConfig, TenantProviderConfigs};
+use events::Channel;
 use events::RateLimit;
-use events::{Channel, MessageType, Priority, Timestamp};
-use problem::{Problem, ProblemKind};
-use serde::{Deserialize, Serialize};
+use problem::Problem;
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, missing, show_time};
 use crate::message_problem::{pointer, problem, problem_of_faults};
-use crate::read::QueryParams;
+use crate::query::QueryParams;
 use crate::send::accepted_response;
 use crate::{Api, Shared, json, read_body};
-
-/// How long a balance is believed, in milliseconds.
-const BALANCE_TTL_MS: i64 = 3_600_000;
-/// How long a provider may take to answer a question.
-const QUERY_TIMEOUT_MS: u64 = 5_000;
-
-fn no_provider() -> Problem {
-    Problem::new(ProblemKind::Unavailable, "The provider did not answer. Try again.")
-}
 
 impl Api {
     async fn config(
@@ -52,13 +40,10 @@ impl Api {
         configs: &TenantProviderConfigs,
         config: &TenantProviderConfig,
     ) -> Result<Value, Problem> {
-        let account = TenantPorts::account(config, caller.principal.mode);
-        let record = self.app.limits.read_versioned(&[throttle_store::throttle_key(&config.id)]).await?.pop().flatten();
-        let gate = throttle_store::read(record.as_ref(), account.rate);
-        let secrets = provider_configs::secrets(&self.app, caller, config).await?;
-        let callback = secrets.get(CALLBACK_SECRET).cloned().unwrap_or_default();
+        let ConfigDetails { credentials, rate, throttle, callback_url } =
+            provider_configs::details(&self.app, caller, config).await?;
+        let kind = provider_configs::kind(&self.app, &config.provider);
         let place = configs.for_channel(config.channel).iter().position(|own| own.id == config.id).unwrap_or_default();
-        let credentials: Vec<&String> = secrets.keys().filter(|name| *name != CALLBACK_SECRET).collect();
         Ok(json!({
             "id": config.id,
             "provider": config.provider,
@@ -67,68 +52,20 @@ impl Api {
             "settings": config.settings,
             "credentials": credentials,
             "credentialsVersion": config.secret,
-            "rate": { "burst": account.rate.burst, "perSecond": account.rate.per_second },
+            "rate": { "burst": rate.burst, "perSecond": rate.per_second },
             "enabled": !configs.disabled.contains(&config.id),
             "place": place + 1,
-            "state": gate.state(self.app.host.now()),
-            "webhookUrl": self.app.tenant_ports.callback_url(config, &callback),
-            "capabilities": self.kind(&config.provider).map(|kind| json!(kind.capabilities)),
-            "callbacksSigned": self.kind(&config.provider).map(|kind| kind.signs),
+            "state": throttle.state(self.app.host.now()),
+            "webhookUrl": callback_url,
+            "capabilities": kind.map(|kind| json!(kind.capabilities)),
+            "callbacksSigned": kind.map(|kind| kind.signs),
             "createdAt": show_time(config.added_at),
             "updatedAt": show_time(config.changed_at),
             "updatedBy": config.changed_by,
         }))
     }
 
-    fn balance_key(&self, caller: &Caller, config: &TenantProviderConfig) -> DocumentKey {
-        let name = format!("{}#{}#{}", config.id, config.secret, caller.principal.mode.as_str());
-        DocumentKey { tenant: caller.principal.tenant.clone(), collection: "balance", name }
-    }
-
-    /// As last asked, at most an hour ago.
-    pub(crate) async fn cached_balance(
-        &self,
-        caller: &Caller,
-        config: &TenantProviderConfig,
-    ) -> Result<Option<CachedBalance>, Problem> {
-        let kept = self
-            .app
-            .tenant_ports
-            .documents
-            .get_document(&self.balance_key(caller, config), self.app.host.now())
-            .await?;
-        Ok(kept.and_then(|kept| serde_json::from_str(&kept).ok()))
-    }
-
-    /// Asks for it now.
-    pub(crate) async fn fetch_balance(
-        &self,
-        caller: &Caller,
-        config: &TenantProviderConfig,
-    ) -> Result<CachedBalance, Problem> {
-        let now = self.app.host.now();
-        let provider = provider_configs::connect(&self.app, caller, config).await?;
-        let balance = provider.balance(QUERY_TIMEOUT_MS).await.map_err(|error| match error {
-            AccountQueryError::Unsupported => {
-                Problem::new(ProblemKind::Conflict, format!("{} has no balance to ask for.", config.provider))
-            }
-            AccountQueryError::CredentialsRejected(code) => {
-                Problem::new(ProblemKind::Conflict, format!("The provider refuses the credentials ({code})."))
-            }
-            AccountQueryError::NoResponse(_) => no_provider(),
-        })?;
-        let kept = CachedBalance { balance, at: now };
-        let body = serde_json::to_string(&kept).unwrap_or_default();
-        self.app
-            .tenant_ports
-            .documents
-            .put_document(&self.balance_key(caller, config), &body, Some(now + BALANCE_TTL_MS))
-            .await?;
-        Ok(kept)
-    }
-
-    /// A message by this configuration and no other, whether enabled or not. It is a communication like any other.
-    /// `to_pointer`: the field of the body that the address came from.
+    /// `to_pointer` is the field of the body that the address came from.
     pub(crate) async fn send_test(
         &self,
         caller: &Caller,
@@ -136,23 +73,7 @@ impl Api {
         (to_pointer, to): (&str, Option<String>),
         text: Option<String>,
     ) -> Result<Response, Problem> {
-        let provider = provider_configs::connect(&self.app, caller, config).await?;
-        let is_email = config.channel == Channel::Email;
-        let message = NewMessage {
-            channel: Some(ChannelChoice::Fixed(config.channel)),
-            kind: Some(MessageType::GeneralNotification),
-            fingerprint: application::hash::body_hash(&(&config.id, &to, &text)),
-            to,
-            content: NewContent {
-                subject: is_email.then(|| format!("A test of {}", config.name)),
-                text: text.or_else(|| Some(format!("A test of {} by Tidings.", config.name))),
-                ..NewContent::default()
-            },
-            priority: Some(Priority::Urgent),
-            via: Some(config.id.clone()),
-            ..NewMessage::default()
-        };
-        let accepted = messages::send_test(&self.app, caller, &message, &*provider).await;
+        let accepted = provider_account::send_test(&self.app, caller, config, to, text).await?;
         let at_field = |fault: &Fault| match fault.field {
             Field::To => to_pointer.to_owned(),
             _ => pointer(fault),
@@ -161,10 +82,6 @@ impl Api {
             MessageError::Invalid(faults) => problem_of_faults(&faults, at_field),
             error => problem(error),
         })?)
-    }
-
-    pub(crate) fn kind(&self, provider: &str) -> Option<&'static ProviderKind> {
-        self.app.tenant_ports.connector.kinds().into_iter().find(|kind| kind.name == provider)
     }
 
     async fn config_response(&self, caller: &Caller, id: &str, status: StatusCode) -> Result<Response, Problem> {
@@ -313,7 +230,7 @@ pub(crate) async fn patch(
 ) -> Result<Response, Problem> {
     let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let (_, config) = api.config(&caller, &id).await?;
-    let kind = api.kind(&config.provider).ok_or(ProviderConfigError::NotFound)?;
+    let kind = provider_configs::kind(&api.app, &config.provider).ok_or(ProviderConfigError::NotFound)?;
     let name = fields.reference("name", 100);
     let settings = read_settings(&mut fields, kind);
     let rate = read_rate(&mut fields);
@@ -363,18 +280,8 @@ pub(crate) async fn order(
     Ok(json(StatusCode::OK, &json!({ "channel": channel, "order": ids })))
 }
 
-/// A balance, and when it was asked for.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct CachedBalance {
-    pub balance: Balance,
-    pub at: Timestamp,
-}
-
-impl CachedBalance {
-    pub fn show(&self) -> Value {
-        let Balance { amount, unit } = &self.balance;
-        json!({ "balance": amount, "unit": unit, "balanceLastChecked": show_time(self.at) })
-    }
+pub(crate) fn present_balance(CachedBalance { balance, at }: &CachedBalance) -> Value {
+    json!({ "balance": balance.amount, "unit": balance.unit, "balanceLastChecked": show_time(*at) })
 }
 
 /// At most an hour old, unless `refresh=true` asks for it now.
@@ -388,12 +295,12 @@ pub(crate) async fn balance(
     let refresh = query.choice("refresh", &["true", "false"]).is_some_and(|refresh| refresh == "true");
     query.finish()?;
     let (_, config) = api.config(&caller, &id).await?;
-    let known = if refresh { None } else { api.cached_balance(&caller, &config).await? };
-    let kept = match known {
-        Some(kept) => kept,
-        None => api.fetch_balance(&caller, &config).await?,
+    let cached = if refresh { None } else { provider_account::cached_balance(&api.app, &caller, &config).await? };
+    let balance = match cached {
+        Some(balance) => balance,
+        None => provider_account::fetch_balance(&api.app, &caller, &config).await?,
     };
-    Ok(json(StatusCode::OK, &kept.show()))
+    Ok(json(StatusCode::OK, &present_balance(&balance)))
 }
 
 /// Whether the credentials are valid, asked now; and how it has been going.
@@ -403,20 +310,18 @@ pub(crate) async fn health(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let (configs, config) = api.config(&caller, &id).await?;
-    let provider = provider_configs::connect(&api.app, &caller, &config).await?;
-    let (credentials, code) = match provider.check_credentials(QUERY_TIMEOUT_MS).await {
+    let (credentials, code) = match provider_account::check_credentials(&api.app, &caller, &config).await? {
         Ok(()) => ("valid", None),
         Err(AccountQueryError::CredentialsRejected(code)) => ("invalid", Some(code)),
         Err(AccountQueryError::NoResponse(code)) => ("unknown", Some(code)),
         Err(AccountQueryError::Unsupported) => ("not_checkable", None),
     };
-    let record = api.app.limits.read_versioned(&[throttle_store::throttle_key(&id)]).await?.pop().flatten();
-    let gate = throttle_store::read(record.as_ref(), TenantPorts::account(&config, caller.principal.mode).rate);
+    let throttle = provider_configs::details(&api.app, &caller, &config).await?.throttle;
     let shown = json!({
         "id": id,
         "credentials": credentials,
         "code": code,
-        "state": gate.state(api.app.host.now()),
+        "state": throttle.state(api.app.host.now()),
         "enabled": !configs.disabled.contains(&id),
         "checkedAt": show_time(api.app.host.now()),
     });
@@ -437,32 +342,22 @@ pub(crate) async fn test(
     api.send_test(&caller, &config, ("/to", to), text).await
 }
 
-/// Callbacks as they came, newest first, for 30 days.
+/// Callbacks as they were received, newest first, for 30 days.
 pub(crate) async fn webhook_log(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    const SIZE: usize = 50;
     let mut query = QueryParams::parse(query)?;
     let (before, provider, status) = (query.text("cursor"), query.text("provider"), query.text("status"));
     query.finish()?;
-    let shelf = api
-        .app
-        .tenant_ports
-        .documents
-        .list_documents(&caller.principal.tenant, "callback", before.as_deref(), SIZE, api.app.host.now())
-        .await?;
-    let next = shelf.last().filter(|_| shelf.len() == SIZE).map(|(name, _)| name.clone());
-    let entries = shelf.into_iter().filter_map(|(name, body)| {
-        let mut entry: Value = serde_json::from_str(&body).ok()?;
-        let is = |asked: &Option<String>, field: &str| asked.as_deref().is_none_or(|asked| entry[field] == asked);
-        if !is(&provider, "provider") || !is(&status, "status") {
-            return None;
-        }
-        entry["id"] = json!(name);
-        entry["receivedAt"] = json!(show_time(Timestamp(entry["receivedAt"].as_i64()?)));
-        Some(entry)
-    });
-    Ok(json(StatusCode::OK, &json!({ "callbacks": entries.collect::<Vec<_>>(), "nextCursor": next })))
+    let page = callback_log::list(&api.app, &caller, before.as_deref(), provider.as_deref(), status.as_deref()).await?;
+    let present = |(name, entry): &(String, CallbackEntry)| {
+        let mut shown = json!(entry);
+        shown["id"] = json!(name);
+        shown["receivedAt"] = json!(show_time(entry.received_at));
+        shown
+    };
+    let callbacks: Vec<Value> = page.entries.iter().map(present).collect();
+    Ok(json(StatusCode::OK, &json!({ "callbacks": callbacks, "nextCursor": page.next })))
 }

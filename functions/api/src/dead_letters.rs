@@ -14,7 +14,8 @@ use serde_json::json;
 
 use crate::fields::{BodyReader, show_time};
 use crate::message_problem::problem;
-use crate::read::{Paging, QueryParams, list_page};
+use crate::query::QueryParams;
+use crate::read::{Paging, list_page};
 use crate::{Shared, json, read_body};
 
 /// Dead letters retried by one request, at most.

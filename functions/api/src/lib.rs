@@ -17,6 +17,7 @@ pub mod openapi;
 mod preferences;
 mod present;
 mod providers;
+mod query;
 pub mod rate;
 mod read;
 mod routes;

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, show_time};
 use crate::message_body::read_quiet_hours;
-use crate::read::QueryParams;
+use crate::query::QueryParams;
 use crate::{Api, Shared, json, present, read_body};
 
 /// (channel, whether it is wanted, where it goes): the names of the fields.

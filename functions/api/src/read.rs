@@ -1,9 +1,10 @@
 //! What is asked: one communication, its timeline, lists, statistics, queues.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use application::Caller;
 use application::messages::{self, Listed, QueueStatus, Statistics};
+use application::provider_status::{self, ProviderStatus};
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
@@ -18,13 +19,14 @@ use domain::ports::{CommunicationKey, ListFilter, QueueDepth, QueueId};
 use domain::stats::{Counters, percentile_ms};
 use domain::status::Status;
 use events::RateLimit;
-use events::{Channel, MessageType, Timestamp};
-use problem::{FieldError, Problem, ProblemKind};
+use events::{Channel, MessageType};
+use problem::Problem;
 use serde_json::{Value, json};
 
-use crate::fields::{parse_time, show_time};
+use crate::fields::show_time;
 use crate::message_problem::problem;
-use crate::providers::ProviderStatus;
+use crate::providers::present_status;
+use crate::query::QueryParams;
 use crate::{Api, Shared, json, not_found, parse_id, present};
 
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -87,99 +89,28 @@ async fn current_wait(api: &Api, caller: &Caller, communication: &Communication)
     if !waits || readiness(communication, now) != Readiness::Ready {
         return Ok(Value::Null);
     }
-    let mut statuses = api.provider_statuses(caller).await?;
-    statuses.retain(|status| status.account.channel == communication.request.channel && status.enabled);
-    let is_open = |status: &&ProviderStatus| status.gate.state(now) == "closed";
+    let mut statuses = provider_status::list(&api.app, caller).await?;
+    statuses.retain(|status| status.config.channel == communication.request.channel && status.is_enabled);
+    let is_open = |status: &&ProviderStatus| status.throttle.state(now) == "closed";
     let (code, text) = match statuses.iter().find(is_open) {
         _ if statuses.is_empty() => ("no_provider_enabled", "No provider of its channel is enabled.".to_owned()),
         None => {
-            let names: Vec<_> = statuses.iter().map(|s| format!("{} ({})", s.account.id, s.gate.state(now))).collect();
+            let names: Vec<_> =
+                statuses.iter().map(|s| format!("{} ({})", s.config.id, s.throttle.state(now))).collect();
             ("providers_shut", format!("No provider of its channel is called at the moment: {}.", names.join(", ")))
         }
-        Some(ProviderStatus { account, gate, .. }) => match gate.quota(now).remaining {
+        Some(ProviderStatus { config, throttle, .. }) => match throttle.quota(now).remaining {
             0 => {
-                let RateLimit { burst, per_second } = account.rate;
-                let text = format!("{} is at its limit of {per_second} a second after {burst} at once.", account.id);
+                let RateLimit { burst, per_second } = config.rate;
+                let text = format!("{} is at its limit of {per_second} a second after {burst} at once.", config.id);
                 ("rate_limit", text)
             }
             _ => ("worker", "A worker takes it up with its next hint.".to_owned()),
         },
     };
     Ok(
-        json!({ "code": code, "text": text, "providers": statuses.iter().map(|s| api.present_status(s)).collect::<Vec<_>>() }),
+        json!({ "code": code, "text": text, "providers": statuses.iter().map(|status| present_status(status, now)).collect::<Vec<_>>() }),
     )
-}
-
-/// A query string, read name by name; every fault is gathered.
-pub(crate) struct QueryParams {
-    given: HashMap<String, String>,
-    errors: Vec<FieldError>,
-}
-
-impl QueryParams {
-    pub(crate) fn parse(raw: RawQuery) -> Result<Self, Problem> {
-        let uri = format!("/?{}", raw.0.unwrap_or_default()).parse::<axum::http::Uri>();
-        let uri = uri.map_err(|_| Problem::new(ProblemKind::Malformed, "The query cannot be read."))?;
-        let given = axum::extract::Query::<HashMap<String, String>>::try_from_uri(&uri);
-        let given = given.map_err(|error| Problem::new(ProblemKind::Malformed, format!("{error}.")))?.0;
-        Ok(QueryParams { given, errors: Vec::new() })
-    }
-
-    fn add_error(&mut self, name: &str, code: &'static str, detail: String) {
-        self.errors.push(FieldError { pointer: name.to_owned(), code, detail });
-    }
-
-    pub(crate) fn text(&mut self, name: &str) -> Option<String> {
-        self.given.remove(name).filter(|text| !text.is_empty())
-    }
-
-    pub(crate) fn choice(&mut self, name: &str, names: &[&str]) -> Option<String> {
-        let text = self.given.remove(name)?;
-        if !names.contains(&text.as_str()) {
-            self.add_error(name, "not_one_of", format!("{name} must be one of: {}.", names.join(", ")));
-        }
-        Some(text)
-    }
-
-    pub(crate) fn number(&mut self, name: &str, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
-        let text = self.given.remove(name)?;
-        let number = text.parse().ok().filter(|number| range.contains(number));
-        if number.is_none() {
-            let detail = format!("{name} must be a whole number from {} to {}.", range.start(), range.end());
-            self.add_error(name, "not_in_range", detail);
-        }
-        number
-    }
-
-    /// A time, or a day taken as its first moment (`next`: as the first moment after it).
-    pub(crate) fn time(&mut self, name: &str, next: bool) -> Option<Timestamp> {
-        let text = self.text(name)?;
-        let start = |day: jiff::civil::Date| {
-            let zoned = day.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-            Some(Timestamp(zoned.timestamp().as_millisecond() + if next { DAY_MS } else { 0 }))
-        };
-        let time = parse_time(&text).or_else(|| text.parse().ok().and_then(start));
-        if time.is_none() {
-            self.add_error(name, "not_a_time", format!("{name} must be a day (2026-12-01) or an RFC 3339 time."));
-        }
-        time
-    }
-
-    pub(crate) fn finish(mut self) -> Result<(), Problem> {
-        let unknown: Vec<String> = self.given.keys().cloned().collect();
-        for name in unknown {
-            let detail = match name.as_str() {
-                "page" => "Pages are followed by cursor: take nextCursor of the last answer.".to_owned(),
-                "businessId" => "businessId comes from the API key.".to_owned(),
-                _ => format!("There is no parameter {name}."),
-            };
-            self.add_error(&name, "unknown_parameter", detail);
-        }
-        match self.errors.is_empty() {
-            true => Ok(()),
-            false => Err(Problem { kind: ProblemKind::Malformed, ..Problem::invalid(self.errors) }),
-        }
-    }
 }
 
 pub(crate) async fn list(
@@ -375,8 +306,8 @@ pub(crate) async fn queue_status(
             "delayed": depth.delayed,
         })
     };
-    let statuses = api.provider_statuses(&caller).await?;
-    let providers: Vec<Value> = statuses.iter().map(|status| api.present_status(status)).collect();
+    let (statuses, now) = (provider_status::list(&api.app, &caller).await?, api.app.host.now());
+    let providers: Vec<Value> = statuses.iter().map(|status| present_status(status, now)).collect();
     let sent = get("sent");
     let body = json!({
         "pending": get("lifecycle.queued"),
@@ -393,7 +324,7 @@ pub(crate) async fn queue_status(
         "queues": depths.iter().map(present_queue).collect::<Vec<_>>(),
         "providers": providers,
         "lastSweepAt": last_sweep.map(show_time),
-        "healthy": last_sweep.is_some_and(|at| api.app.host.now().millis_since(at) < SWEEP_STALE_MS),
+        "healthy": last_sweep.is_some_and(|at| now.millis_since(at) < SWEEP_STALE_MS),
         "asOf": as_of.map(show_time),
     });
     Ok(json(StatusCode::OK, &body))

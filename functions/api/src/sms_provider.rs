@@ -1,6 +1,7 @@
 //! One SMS provider, as some systems know it: a view of the tenant's first SMS channel.
 
 use application::Caller;
+use application::provider_account;
 use application::provider_configs::{self, GivenSettings, ProviderConfigChange};
 use axum::Extension;
 use axum::body::Body;
@@ -12,6 +13,7 @@ use events::Channel;
 use problem::{Problem, ProblemKind};
 use serde_json::{Value, json};
 
+use crate::channels::present_balance;
 use crate::fields::{BodyReader, show_time};
 use crate::{Api, Shared, json, read_body};
 
@@ -42,7 +44,7 @@ impl Api {
     async fn show_sms(&self, caller: &Caller) -> Result<Response, Problem> {
         let (configs, config) = self.sms(caller).await?;
         let config = config.ok_or_else(none)?;
-        let balance = self.cached_balance(caller, &config).await?;
+        let balance = provider_account::cached_balance(&self.app, caller, &config).await?;
         let own = |field: &str| {
             let (_, setting) = names(&config.provider).into_iter().find(|(name, _)| *name == field)?;
             config.settings.get(setting).cloned()
@@ -103,7 +105,7 @@ pub(crate) async fn put(
     let value = |field: &str| given.iter().find(|(name, _)| *name == field).and_then(|(_, value)| value.clone());
     let (_, first) = api.sms(&caller).await?;
     let first = first.filter(|config| config.provider == provider);
-    let kind = api.kind(&provider);
+    let kind = provider_configs::kind(&api.app, &provider);
     for (field, setting) in names(&provider) {
         let is_needed = kind.is_some_and(|kind| kind.settings.iter().any(|s| s.name == setting && s.is_required));
         if first.is_none() && is_needed && value(field).is_none() {
@@ -153,7 +155,7 @@ pub(crate) async fn put(
 /// Asked of the provider now.
 pub(crate) async fn balance(State(api): Shared, Extension(caller): Extension<Caller>) -> Result<Response, Problem> {
     let config = api.sms(&caller).await?.1.ok_or_else(none)?;
-    Ok(json(StatusCode::OK, &api.fetch_balance(&caller, &config).await?.show()))
+    Ok(json(StatusCode::OK, &present_balance(&provider_account::fetch_balance(&api.app, &caller, &config).await?)))
 }
 
 pub(crate) async fn test(

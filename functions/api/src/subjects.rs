@@ -23,7 +23,7 @@ use problem::{Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::BodyReader;
-use crate::read::QueryParams;
+use crate::query::QueryParams;
 use crate::schedules::{present_with_message, problem as schedule_problem};
 use crate::{Api, Shared, command_context, json, present, read_body};
 

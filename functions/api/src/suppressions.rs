@@ -13,7 +13,7 @@ use problem::{Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, missing, show_time};
-use crate::read::QueryParams;
+use crate::query::QueryParams;
 use crate::{Shared, json, read_body};
 
 /// Maximum number of rows of one import.

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, missing, show_time};
 use crate::message_body::read_type;
-use crate::read::QueryParams;
+use crate::query::QueryParams;
 use crate::{Api, Shared, json, read_body};
 
 /// Characters of a body, at most.

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use domain::access::Permission;
 use domain::aggregate::AggregateId;
 use domain::ports::StoreError;
-use domain::provider::{InvalidSetting, Provider, ProviderKind};
+use domain::provider::{AccountQueryError, InvalidSetting, Provider, ProviderKind};
 use domain::provider_configs::{
     Command, ProviderConfigState, Rejection, Routing, RoutingCommand, TenantProviderConfig, TenantProviderConfigs,
 };
+use domain::throttle::ProviderThrottle;
 use events::{Channel, RateLimit};
 
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
-use crate::directory::{self, CALLBACK_SECRET, ProviderSetupError};
+use crate::directory::{self, CALLBACK_SECRET, ProviderSetupError, TenantPorts};
 use crate::execute::ExecuteError;
+use crate::throttle_store;
 
 /// Why a use case of provider configurations had no effect.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,9 @@ pub enum ProviderConfigError {
     Setting(InvalidSetting),
     #[error("its credentials are gone")]
     CredentialsMissing,
+    /// The provider gave no answer about the account.
+    #[error("{provider}: {error:?}")]
+    AccountQuery { provider: String, error: AccountQueryError },
     #[error(transparent)]
     Execute(#[from] ExecuteError<Rejection>),
     #[error(transparent)]
@@ -106,12 +111,45 @@ pub async fn connect(
     Ok(connected.provider)
 }
 
+/// What is known about a configuration besides its settings.
+#[derive(Debug, Clone)]
+pub struct ConfigDetails {
+    /// The names of its credentials.
+    pub credentials: Vec<String>,
+    pub rate: RateLimit,
+    pub throttle: ProviderThrottle,
+    /// Where the provider sends its callbacks.
+    pub callback_url: String,
+}
+
+/// # Errors
+///
+/// [`ProviderConfigError`]
+pub async fn details(
+    app: &App,
+    caller: &Caller,
+    config: &TenantProviderConfig,
+) -> Result<ConfigDetails, ProviderConfigError> {
+    caller.authorise(Permission::Channels)?;
+    let rate = TenantPorts::account(config, caller.principal.mode).rate;
+    let throttle = throttle_store::load(&*app.limits, &config.id, rate).await?;
+    let mut secrets = secrets(app, caller, config).await?;
+    let callback_secret = secrets.remove(CALLBACK_SECRET).unwrap_or_default();
+    let callback_url = app.tenant_ports.callback_url(config, &callback_secret);
+    Ok(ConfigDetails { credentials: secrets.into_keys().collect(), rate, throttle, callback_url })
+}
+
+/// The kind of provider of this name.
+pub fn kind(app: &App, provider: &str) -> Option<&'static ProviderKind> {
+    app.tenant_ports.connector.kinds().into_iter().find(|kind| kind.name == provider)
+}
+
 /// The credentials of a configuration. None are returned if they are gone; they can be given again.
 ///
 /// # Errors
 ///
 /// [`StoreError`]
-pub async fn secrets(
+async fn secrets(
     app: &App,
     caller: &Caller,
     config: &TenantProviderConfig,

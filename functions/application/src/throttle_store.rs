@@ -1,10 +1,10 @@
-//! Gates as they are kept: records that whoever changes them swaps whole.
+//! The throttle of each provider account: a record that is replaced by compare-and-swap.
 
 use domain::ports::{CoordinationStore, StoreError, VersionedRecord};
 use domain::throttle::ProviderThrottle;
 use events::RateLimit;
 
-/// Lost races in a row before the limits count as out of reach.
+/// How often a change is tried again because another process changed the record.
 const MAX_CONFLICT_RETRIES: usize = 8;
 
 /// The record of a provider account.
@@ -12,21 +12,34 @@ pub fn throttle_key(config: &str) -> String {
     format!("gate#{config}")
 }
 
-/// What a record holds; a gate as new where there is none, or none that can be read.
+/// The throttle in a record. A missing or unreadable record is a new throttle.
 pub fn read(record: Option<&VersionedRecord>, rate: RateLimit) -> ProviderThrottle {
-    let mut gate =
+    let mut throttle =
         record.and_then(|record| serde_json::from_str::<ProviderThrottle>(&record.body).ok()).unwrap_or_default();
-    gate.limiter.rate = rate;
-    gate
+    throttle.limiter.rate = rate;
+    throttle
 }
 
-/// Changes one gate, whoever else does so at the same time. A change that changes nothing is not written.
-///
-/// `known` is the record as last seen, and is kept up to date: a worker that was the last to write needs no read.
+/// The current throttle of a provider account.
 ///
 /// # Errors
 ///
-/// [`StoreError`]: the limits cannot be reached. What was asked for was not granted.
+/// [`StoreError`]
+pub async fn load(
+    limits: &dyn CoordinationStore,
+    config: &str,
+    rate: RateLimit,
+) -> Result<ProviderThrottle, StoreError> {
+    Ok(read(limits.read_versioned(&[throttle_key(config)]).await?.pop().flatten().as_ref(), rate))
+}
+
+/// Changes one throttle, even if others change it at the same time. An unchanged throttle is not written.
+///
+/// `known` is the record as last seen, and is kept up to date: the worker that wrote last needs no read.
+///
+/// # Errors
+///
+/// [`StoreError`]: the change was not made.
 pub async fn update<T>(
     limits: &dyn CoordinationStore,
     name: &str,
@@ -43,7 +56,7 @@ pub async fn update<T>(
             if is_fresh || known.is_none() {
                 return Ok(decided);
             }
-            // A "no" from memory may be out of date.
+            // The cached record can be out of date.
             *known = limits.read_versioned(&[name.to_owned()]).await?.pop().flatten();
             is_fresh = true;
             continue;

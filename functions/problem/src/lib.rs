@@ -5,6 +5,7 @@ use std::convert::Infallible;
 
 use application::ExecuteError;
 use application::api_keys::ApiKeyError;
+use application::callback_log::CallbackLogError;
 use application::caller::Forbidden;
 use application::preferences::PreferenceError;
 use application::provider_configs::ProviderConfigError;
@@ -14,7 +15,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::communication::Rejection;
 use domain::ports::StoreError;
-use domain::provider::InvalidSetting;
+use domain::provider::{AccountQueryError, InvalidSetting};
 use domain::{api_key, provider_configs, templates};
 use serde::Serialize;
 
@@ -226,6 +227,17 @@ impl From<ProviderConfigError> for Problem {
             ProviderConfigError::CredentialsMissing => {
                 Problem::new(ProblemKind::Conflict, "Its credentials are gone; set them again.")
             }
+            ProviderConfigError::AccountQuery { provider, error } => match error {
+                AccountQueryError::Unsupported => {
+                    Problem::new(ProblemKind::Conflict, format!("{provider} has no balance to ask for."))
+                }
+                AccountQueryError::CredentialsRejected(code) => {
+                    Problem::new(ProblemKind::Conflict, format!("The provider refuses the credentials ({code})."))
+                }
+                AccountQueryError::NoResponse(_) => {
+                    Problem::new(ProblemKind::Unavailable, "The provider did not answer. Try again.")
+                }
+            },
             ProviderConfigError::Execute(error) => error.into(),
             ProviderConfigError::Store(error) => error.into(),
         }
@@ -249,6 +261,15 @@ impl From<PreferenceError> for Problem {
             PreferenceError::Forbidden(forbidden) => forbidden.into(),
             PreferenceError::Execute(error) => error.into(),
             PreferenceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CallbackLogError> for Problem {
+    fn from(error: CallbackLogError) -> Self {
+        match error {
+            CallbackLogError::Forbidden(forbidden) => forbidden.into(),
+            CallbackLogError::Store(error) => error.into(),
         }
     }
 }

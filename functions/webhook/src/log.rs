@@ -1,29 +1,19 @@
-//! The log of callbacks to tenants' channels: each request as it was received, with its outcome, for 30 days.
+//! Writes the log of callbacks.
 
+use std::collections::BTreeMap;
+
+use application::callback_log::{self, CallbackEntry, CallbackStatus};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::ports::{DocumentKey, StoreError};
 use domain::provider::{CallbackRequest, Provider};
-use events::{TenantId, Timestamp};
-use serde_json::json;
+use events::TenantId;
 
 use crate::WebhookHandler;
 
-const RETENTION_MS: i64 = 30 * 24 * 3_600_000;
 /// The most bytes of a body that are stored.
 const MAX_BODY: usize = 256 * 1024;
 
-pub(crate) const PROCESSED: &str = "processed";
-/// Some reports are about messages that are not known yet, and are retried.
-pub(crate) const WAITING: &str = "waiting";
-/// The retries found no message, or a report names what it must not.
-pub(crate) const UNMATCHED: &str = "unmatched";
-
-fn log_key(tenant: &TenantId, name: &str) -> DocumentKey {
-    DocumentKey { tenant: tenant.clone(), collection: "callback", name: name.to_owned() }
-}
-
-/// What became of a callback.
+/// What became of a callback, in detail.
 pub(crate) enum CallbackOutcome {
     /// The signature is missing or wrong.
     Refused(&'static str),
@@ -50,13 +40,13 @@ impl WebhookHandler {
     ) -> String {
         let now = self.host.now();
         let (verified, status, detail) = match outcome {
-            CallbackOutcome::Refused(reason) => (false, "refused", Some(reason.to_owned())),
-            CallbackOutcome::Unreadable(reason) => (true, "unreadable", Some(reason.to_owned())),
+            CallbackOutcome::Refused(reason) => (false, CallbackStatus::Refused, Some(reason.to_owned())),
+            CallbackOutcome::Unreadable(reason) => (true, CallbackStatus::Unreadable, Some(reason.to_owned())),
             CallbackOutcome::Processed { total, matched, waiting, inbound } => {
                 let status = match (waiting, matched) {
-                    (1.., _) => WAITING,
-                    (0, matched) if matched < total => UNMATCHED,
-                    _ => PROCESSED,
+                    (1.., _) => CallbackStatus::Waiting,
+                    (0, matched) if matched < total => CallbackStatus::Unmatched,
+                    _ => CallbackStatus::Processed,
                 };
                 (true, status, Some(format!("{matched} of {total} facts matched, {inbound} messages received")))
             }
@@ -70,46 +60,34 @@ impl WebhookHandler {
         // The last part of the path is the secret of the provider configuration, so it is left out.
         let path = request.url.split('?').next().unwrap_or_default();
         let path = path.split("/webhooks/").nth(1).unwrap_or_default().rsplit_once('/').map_or("", |(path, _)| path);
-        let entry = json!({
-            "receivedAt": now.0,
-            "provider": config.provider,
-            "channelId": config.id,
-            "method": request.method,
-            "path": format!("/webhooks/{path}"),
-            "headers": redact_headers(&request.headers),
-            "body": body,
-            "bodyEncoding": encoding,
-            "truncated": stored.len() < request.body.len(),
-            "verified": verified,
-            "status": status,
-            "detail": detail,
-        });
-        let name = format!("{:013}#{:08x}", now.0, self.host.random() as u32);
-        if let Err(error) =
-            self.documents.put_document(&log_key(tenant, &name), &entry.to_string(), Some(now + RETENTION_MS)).await
-        {
+        let entry = CallbackEntry {
+            received_at: now,
+            provider: config.provider.clone(),
+            channel_id: config.id.clone(),
+            method: request.method.clone(),
+            path: format!("/webhooks/{path}"),
+            headers: redact_headers(&request.headers),
+            truncated: stored.len() < request.body.len(),
+            body,
+            body_encoding: encoding.to_owned(),
+            verified,
+            status,
+            detail,
+        };
+        let name = callback_log::entry_name(now, self.host.random() as u32);
+        if let Err(error) = callback_log::save(&*self.documents, tenant, &name, &entry).await {
             tracing::error!(config = config.id, %error, "a callback was not logged");
         }
         name
     }
-
-    /// Changes the status of an entry. Does nothing if the entry has expired.
-    pub(crate) async fn set_status(&self, tenant: &TenantId, name: &str, status: &str) -> Result<(), StoreError> {
-        let key = log_key(tenant, name);
-        let Some(stored) = self.documents.get_document(&key, self.host.now()).await? else { return Ok(()) };
-        let Ok(mut entry) = serde_json::from_str::<serde_json::Value>(&stored) else { return Ok(()) };
-        entry["status"] = json!(status);
-        let until = entry["receivedAt"].as_i64().map(|at| Timestamp(at) + RETENTION_MS);
-        self.documents.put_document(&key, &entry.to_string(), until).await
-    }
 }
 
 /// Removes credentials from the headers. Signatures stay, because they are needed for debugging.
-fn redact_headers(headers: &[(String, String)]) -> serde_json::Value {
+fn redact_headers(headers: &[(String, String)]) -> BTreeMap<String, String> {
     let secret = ["authorization", "cookie", "x-telegram-bot-api-secret-token"];
     let redacted = headers.iter().map(|(name, value)| {
         let value = if secret.contains(&name.as_str()) { "…" } else { value.as_str() };
-        (name.clone(), json!(value))
+        (name.clone(), value.to_owned())
     });
-    serde_json::Value::Object(redacted.collect())
+    redacted.collect()
 }

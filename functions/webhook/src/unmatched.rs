@@ -1,5 +1,6 @@
 //! Delivery reports whose message is not known yet. A callback can arrive before the provider's message id is stored.
 
+use application::callback_log::{self, CallbackStatus};
 use application::hint::QueueMessage;
 use domain::ports::{DocumentKey, UnmatchedRetry};
 use domain::provider::ProviderReport;
@@ -8,7 +9,7 @@ use futures_util::future::join_all;
 use problem::Problem;
 use serde::{Deserialize, Serialize};
 
-use crate::{WebhookHandler, log};
+use crate::WebhookHandler;
 
 /// Seconds before each retry. After the last one the callback's log entry stays `unmatched`.
 const RETRY_DELAYS_S: [u32; 6] = [5, 30, 120, 600, 900, 900];
@@ -71,11 +72,11 @@ impl WebhookHandler {
             let unmatched = UnmatchedReports { config, provider, reports };
             return self.store_unmatched(&tenant, &name, &unmatched, tries).await;
         }
-        let status = if reports.is_empty() { log::PROCESSED } else { log::UNMATCHED };
+        let status = if reports.is_empty() { CallbackStatus::Processed } else { CallbackStatus::Unmatched };
         if !reports.is_empty() {
             tracing::warn!(config, facts = reports.len(), "a callback for unknown messages");
         }
-        self.set_status(&tenant, &name, status).await?;
+        callback_log::set_status(&*self.documents, &tenant, &name, status, self.host.now()).await?;
         Ok(self.documents.delete_document(&key).await?)
     }
 }

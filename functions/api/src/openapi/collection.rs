@@ -1,12 +1,10 @@
-//! The same as a Postman collection (v2.1), which Bruno and Insomnia read too.
+//! The OpenAPI document as a Postman collection (v2.1), which Bruno and Insomnia can import too.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::document;
-
-/// A value that a path can be tried with.
+/// An example value of a path parameter.
 fn sample(name: &str) -> &'static str {
     match name {
         "kind" => "customer",
@@ -57,8 +55,7 @@ fn request(method: &str, path: &str, operation: &Value) -> Value {
 }
 
 /// One folder for each tag.
-pub fn collection() -> Value {
-    let document = document();
+pub fn collection(document: &Value) -> Value {
     let mut folders: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     for (path, methods) in document["paths"].as_object().into_iter().flatten() {
         for (method, operation) in methods.as_object().into_iter().flatten() {

@@ -175,7 +175,7 @@ pub(crate) async fn openapi() -> Response {
 }
 
 pub(crate) async fn postman() -> Response {
-    crate::json(StatusCode::OK, &collection::collection())
+    crate::json(StatusCode::OK, &collection::collection(document()))
 }
 
 /// A page for people, made once.

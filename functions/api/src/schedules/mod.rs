@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::fields::{BodyReader, missing};
 use crate::message_body::idempotency_key;
 use crate::present::{decision, explanation_step};
-use crate::read::QueryParams;
+use crate::query::QueryParams;
 use crate::{Api, Shared, json, read_body};
 use body::{all_faults, if_match_version, read_action, read_catch_up, read_timing, timing_error};
 use present::{next_occurrence, present_handled, present_occurrence, present_schedule};

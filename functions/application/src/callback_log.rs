@@ -1,0 +1,142 @@
+//! The log of callbacks to tenants' channels: each request as it was received, with its outcome, for 30 days.
+
+use std::collections::BTreeMap;
+
+use domain::access::Permission;
+use domain::ports::{DocumentKey, DocumentStore, StoreError};
+use events::{TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::caller::{Caller, Forbidden};
+
+const RETENTION_MS: i64 = 30 * 24 * 3_600_000;
+/// Number of entries of one page.
+const PAGE: usize = 50;
+
+/// What became of a callback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallbackStatus {
+    Processed,
+    /// Some reports are about messages that are not known yet, and are retried.
+    Waiting,
+    /// The retries found no message, or a report names what it must not.
+    Unmatched,
+    /// The signature is missing or wrong.
+    Refused,
+    Unreadable,
+}
+
+impl CallbackStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CallbackStatus::Processed => "processed",
+            CallbackStatus::Waiting => "waiting",
+            CallbackStatus::Unmatched => "unmatched",
+            CallbackStatus::Refused => "refused",
+            CallbackStatus::Unreadable => "unreadable",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallbackEntry {
+    pub received_at: Timestamp,
+    pub provider: String,
+    pub channel_id: String,
+    pub method: String,
+    /// Without the part that is the secret of the channel.
+    pub path: String,
+    /// Without credentials.
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+    /// `utf-8` or `base64`.
+    pub body_encoding: String,
+    pub truncated: bool,
+    pub verified: bool,
+    pub status: CallbackStatus,
+    pub detail: Option<String>,
+}
+
+/// Entries, newest first, by their names.
+#[derive(Debug, Clone)]
+pub struct CallbackPage {
+    pub entries: Vec<(String, CallbackEntry)>,
+    /// Where the next page begins. `None` means that this is the last page.
+    pub next: Option<String>,
+}
+
+/// Why the log could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CallbackLogError {
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn key(tenant: &TenantId, name: &str) -> DocumentKey {
+    DocumentKey { tenant: tenant.clone(), collection: "callback", name: name.to_owned() }
+}
+
+/// The name of an entry. `random` distinguishes callbacks of the same millisecond.
+pub fn entry_name(received_at: Timestamp, random: u32) -> String {
+    format!("{:013}#{random:08x}", received_at.0)
+}
+
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn save(
+    documents: &dyn DocumentStore,
+    tenant: &TenantId,
+    name: &str,
+    entry: &CallbackEntry,
+) -> Result<(), StoreError> {
+    let body = serde_json::to_string(entry).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    documents.put_document(&key(tenant, name), &body, Some(entry.received_at + RETENTION_MS)).await
+}
+
+/// Changes the status of an entry. Does nothing if the entry has expired.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn set_status(
+    documents: &dyn DocumentStore,
+    tenant: &TenantId,
+    name: &str,
+    status: CallbackStatus,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Some(stored) = documents.get_document(&key(tenant, name), now).await? else { return Ok(()) };
+    let Ok(entry) = serde_json::from_str::<CallbackEntry>(&stored) else { return Ok(()) };
+    save(documents, tenant, name, &CallbackEntry { status, ..entry }).await
+}
+
+/// One page of the log, before the entry that `before` names. The filters select entries within the page.
+///
+/// # Errors
+///
+/// [`CallbackLogError`]
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    before: Option<&str>,
+    provider: Option<&str>,
+    status: Option<&str>,
+) -> Result<CallbackPage, CallbackLogError> {
+    caller.authorise(Permission::Channels)?;
+    let (tenant, now) = (&caller.principal.tenant, app.host.now());
+    let page = app.tenant_ports.documents.list_documents(tenant, "callback", before, PAGE, now).await?;
+    let next = page.last().filter(|_| page.len() == PAGE).map(|(name, _)| name.clone());
+    let entries = page.into_iter().filter_map(|(name, body)| {
+        let entry: CallbackEntry = serde_json::from_str(&body).ok()?;
+        let is_selected = provider.is_none_or(|provider| provider == entry.provider)
+            && status.is_none_or(|status| status == entry.status.as_str());
+        is_selected.then_some((name, entry))
+    });
+    Ok(CallbackPage { entries: entries.collect(), next })
+}

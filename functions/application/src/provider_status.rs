@@ -1,0 +1,120 @@
+//! Use cases of the provider configurations that a caller's messages can use: which is tried first, which are disabled, and
+//! how many calls each has left.
+
+use domain::access::Permission;
+use domain::ports::{ProviderConfig, VersionedRecord};
+use domain::provider_configs::{RoutingCommand, TenantProviderConfigs};
+use domain::throttle::ProviderThrottle;
+use events::{Channel, Mode};
+
+use crate::app::App;
+use crate::caller::Caller;
+use crate::directory::{TenantPorts, tenant_of_config};
+use crate::provider_configs::{self, ProviderConfigError};
+use crate::throttle_store;
+
+/// A configuration, and whether it can be called now.
+#[derive(Debug, Clone)]
+pub struct ProviderStatus {
+    pub config: ProviderConfig,
+    pub is_enabled: bool,
+    pub throttle: ProviderThrottle,
+}
+
+/// The configurations for each channel, in the order they are tried: the tenant's own, or else the deployment's.
+fn configs_for(app: &App, caller: &Caller, configs: &TenantProviderConfigs) -> Vec<ProviderConfig> {
+    let mode = caller.principal.mode;
+    let mut available = Vec::new();
+    for channel in Channel::ALL {
+        let own = configs.for_channel(*channel);
+        if own.is_empty() {
+            let serves = |config: &&ProviderConfig| config.channel == *channel && config.mode == mode;
+            let mut deployment: Vec<ProviderConfig> = app.accounts.iter().filter(serves).cloned().collect();
+            deployment.sort_by_key(|config| configs.position_of(*channel, &config.id));
+            available.extend(deployment);
+        } else {
+            available.extend(own.into_iter().map(|config| TenantPorts::account(config, mode)));
+        }
+    }
+    available
+}
+
+/// Every configuration that the caller's messages can use, by channel and in the order they are tried.
+///
+/// # Errors
+///
+/// [`ProviderConfigError`]
+pub async fn list(app: &App, caller: &Caller) -> Result<Vec<ProviderStatus>, ProviderConfigError> {
+    caller.authorise(Permission::View)?;
+    let configs = provider_configs::all(app, caller).await?;
+    let available = configs_for(app, caller, &configs);
+    let names: Vec<String> = available.iter().map(|config| throttle_store::throttle_key(&config.id)).collect();
+    let records = app.limits.read_versioned(&names).await?;
+    let status = |(config, record): (ProviderConfig, Option<VersionedRecord>)| ProviderStatus {
+        is_enabled: !configs.disabled.contains(&config.id),
+        throttle: throttle_store::read(record.as_ref(), config.rate),
+        config,
+    };
+    Ok(available.into_iter().zip(records).map(status).collect())
+}
+
+async fn find(app: &App, caller: &Caller, id: &str) -> Result<ProviderConfig, ProviderConfigError> {
+    let available = configs_for(app, caller, &provider_configs::all(app, caller).await?);
+    available.into_iter().find(|config| config.id == id).ok_or(ProviderConfigError::NotFound)
+}
+
+/// One of these configurations, and how many calls it has left.
+///
+/// # Errors
+///
+/// [`ProviderConfigError::NotFound`]
+pub async fn quota(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+) -> Result<(ProviderConfig, ProviderThrottle), ProviderConfigError> {
+    caller.authorise(Permission::View)?;
+    let config = find(app, caller, id).await?;
+    let throttle = throttle_store::load(&*app.limits, &config.id, config.rate).await?;
+    Ok((config, throttle))
+}
+
+/// Uses a configuration for the tenant's messages again. If no other tenant uses it, its throttle is reset.
+///
+/// # Errors
+///
+/// [`ProviderConfigError::NotFound`]
+pub async fn enable(app: &App, caller: &Caller, id: &str) -> Result<(), ProviderConfigError> {
+    caller.authorise(Permission::Operate)?;
+    let config = find(app, caller, id).await?;
+    // Simulated providers of the test mode have no limits that other tenants could exhaust.
+    if tenant_of_config(id).is_some() || caller.principal.mode == Mode::Test {
+        let name = throttle_store::throttle_key(&config.id);
+        let mut known = app.limits.read_versioned(std::slice::from_ref(&name)).await?.pop().flatten();
+        throttle_store::update(&*app.limits, &name, config.rate, &mut known, ProviderThrottle::reset).await?;
+    }
+    provider_configs::set_enabled(app, caller, id, true).await
+}
+
+/// Stops using a configuration for the tenant's messages.
+///
+/// # Errors
+///
+/// [`ProviderConfigError::NotFound`]
+pub async fn disable(app: &App, caller: &Caller, id: &str) -> Result<(), ProviderConfigError> {
+    caller.authorise(Permission::Operate)?;
+    find(app, caller, id).await?;
+    provider_configs::set_enabled(app, caller, id, false).await
+}
+
+/// Tries a configuration first on its channel, and enables it.
+///
+/// # Errors
+///
+/// [`ProviderConfigError::NotFound`]
+pub async fn use_first(app: &App, caller: &Caller, id: &str) -> Result<(), ProviderConfigError> {
+    caller.authorise(Permission::Operate)?;
+    let channel = find(app, caller, id).await?.channel;
+    provider_configs::route(app, caller, RoutingCommand::UseFirst { channel, config: id.to_owned() }).await?;
+    provider_configs::set_enabled(app, caller, id, true).await
+}
