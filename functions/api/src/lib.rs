@@ -31,7 +31,7 @@ pub mod tokens;
 
 use std::sync::Arc;
 
-use application::{App, Caller, CommandContext};
+use application::{App, Caller};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{MatchedPath, Path, Request, State};
@@ -160,10 +160,6 @@ fn caller(principal: Principal, headers: &HeaderMap) -> Caller {
         correlation: text("x-correlation-id", 64),
         traceparent: text("traceparent", 55),
     }
-}
-
-fn command_context(principal: &Principal, headers: &HeaderMap) -> CommandContext {
-    caller(principal.clone(), headers).context()
 }
 
 async fn read_body(body: Body) -> Result<Bytes, Problem> {

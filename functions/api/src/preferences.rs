@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use application::Caller;
-use application::consent::{self, addresses};
+use application::consent;
 use application::preferences;
 use axum::Extension;
 use axum::body::Body;
@@ -11,7 +11,6 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::address;
-use domain::ports::Principal;
 use domain::preferences::{DEFAULT_CHANNELS, DEFAULTS, PreferenceChange, Preferences, Statement};
 use events::{Channel, MessageType, PreferenceEvent, Recipient, RecipientType, RecordedEvent};
 use problem::{Problem, ProblemKind};
@@ -20,7 +19,7 @@ use serde_json::{Value, json};
 use crate::fields::{BodyReader, show_time};
 use crate::message_body::read_quiet_hours;
 use crate::query::QueryParams;
-use crate::{Api, Shared, json, present, read_body};
+use crate::{Api, Shared, json, read_body};
 
 /// (channel, whether it is wanted, where it goes): the names of the fields.
 const FIELDS: [(Channel, &str, &str); 5] = [
@@ -35,6 +34,11 @@ const FIELDS: [(Channel, &str, &str); 5] = [
 const LINK_DAYS: u64 = 30;
 const DAY_MS: i64 = 24 * 3_600_000;
 
+/// The defaults have no id.
+fn kind_and_id(person: &str) -> (&str, &str) {
+    person.split_once(':').unwrap_or((person, ""))
+}
+
 /// `customer` and an id, as messages name their recipients.
 fn recipient_key(kind: &str, id: String) -> Result<String, Problem> {
     let kind: Option<RecipientType> = kind.parse().ok();
@@ -46,8 +50,11 @@ fn recipient_key(kind: &str, id: String) -> Result<String, Problem> {
     })
 }
 
-fn show(person: &str, preferences: &Preferences, addresses: &BTreeMap<Channel, String>) -> Value {
-    let (kind, id) = person.split_once(':').unwrap_or((person, ""));
+pub(crate) fn present(
+    (kind, id): (&str, &str),
+    preferences: &Preferences,
+    addresses: &BTreeMap<Channel, String>,
+) -> Value {
     let stated_at = |statement: &Option<Statement>| statement.as_ref().map(|statement| show_time(statement.at));
     let reason = |statement: &Option<Statement>| statement.as_ref().and_then(|statement| statement.reason.clone());
     let mut shown = json!({
@@ -77,14 +84,9 @@ fn show(person: &str, preferences: &Preferences, addresses: &BTreeMap<Channel, S
 }
 
 impl Api {
-    pub(crate) async fn preferences_of(&self, caller: &Principal, person: &str) -> Result<Value, Problem> {
-        let preferences = consent::preferences(&self.app.tenant_ports, &caller.tenant, person).await?;
-        let addresses = addresses(&self.app.tenant_ports, &caller.tenant, person).await?;
-        Ok(show(person, &preferences, &addresses))
-    }
-
     async fn show_preferences(&self, caller: &Caller, person: &str) -> Result<Response, Problem> {
-        Ok(json(StatusCode::OK, &self.preferences_of(&caller.principal, person).await?))
+        let (preferences, addresses) = preferences::get(&self.app, caller, person).await?;
+        Ok(json(StatusCode::OK, &present(kind_and_id(person), &preferences, &addresses)))
     }
 
     /// What is not given stays; what is null is taken away.
@@ -191,16 +193,8 @@ pub(crate) async fn link(
     let mut fields = BodyReader::parse_optional(&read_body(body).await?)?;
     let days = fields.number("days", 1..=365).unwrap_or(LINK_DAYS);
     fields.finish()?;
-    let public_url = &api.app.tenant_ports.public_url;
-    if public_url.is_empty() {
-        return Err(Problem::new(
-            ProblemKind::Conflict,
-            "This deployment has no public address: PUBLIC_URL is not set.",
-        ));
-    }
-    let until = api.app.host.now() + days as i64 * DAY_MS;
-    let token = application::hash::preferences_token(&api.app.contact_key, &caller.principal.tenant, &person, until);
-    let shown = json!({ "url": format!("{public_url}/preferences/{token}"), "expiresAt": show_time(until) });
+    let (url, until) = preferences::link(&api.app, &caller, &person, days as i64 * DAY_MS)?;
+    let shown = json!({ "url": url, "expiresAt": show_time(until) });
     Ok(json(StatusCode::CREATED, &shown))
 }
 
@@ -249,10 +243,11 @@ pub(crate) async fn history(
     let person = recipient_key(&kind, id)?;
     let records = preferences::history(&api.app, &caller, &person).await?;
     let until = |record: &&RecordedEvent<PreferenceEvent>| as_of.is_none_or(|as_of| record.meta.at <= as_of);
-    let steps = records.iter().filter(until).enumerate().map(|(place, record)| present::decision(place + 1, record));
+    let steps =
+        records.iter().filter(until).enumerate().map(|(place, record)| crate::present::decision(place + 1, record));
     let body = json!({
         "asOf": as_of.map(show_time),
-        "preferences": show(&person, &consent::as_of(&records, as_of), &BTreeMap::new()),
+        "preferences": present(kind_and_id(&person), &consent::as_of(&records, as_of), &BTreeMap::new()),
         "events": steps.collect::<Vec<_>>(),
     });
     Ok(json(StatusCode::OK, &body))

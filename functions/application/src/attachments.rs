@@ -1,17 +1,23 @@
-//! What is known of a file that was uploaded, or is about to be.
+//! Use cases of attachments: a file is announced, uploaded to an address that is given for it, and checked before it is used.
 
-use domain::ports::{DocumentKey, DocumentStore, ObjectKey, Principal, StoreError};
+use domain::access::Permission;
+use domain::ports::{DocumentKey, DocumentStore, ObjectKey, PresignedUpload, Principal, StoreError};
 use events::{Mode, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
+use crate::caller::{Caller, Forbidden};
 use crate::hash::sha256;
 
-/// Bytes of one file, at most.
+/// How long a file can be uploaded, in milliseconds.
+const UPLOAD_MS: i64 = 3_600_000;
+/// How long a file can be downloaded from the same address, in milliseconds.
+const DOWNLOAD_MS: i64 = 900_000;
+/// Maximum size of a file, in bytes.
 pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// What may be sent: the type as it is announced, and as its content shows it where that has another name. `text`: the
-/// content has no signature.
+/// The types that can be sent: as they are announced, and as they are recognised by their content if that has another name.
+/// The content of `text` has no signature.
 const TYPES: [(&str, &str); 16] = [
     ("application/pdf", ""),
     ("image/png", ""),
@@ -31,20 +37,19 @@ const TYPES: [(&str, &str); 16] = [
     ("text/calendar", "text"),
 ];
 
-/// Types that may be announced.
+/// The types that can be announced.
 pub fn types() -> Vec<&'static str> {
     TYPES.iter().map(|(name, _)| *name).collect()
 }
 
-/// How far it has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UploadState {
-    /// Nothing is there yet, or it has not been looked at.
+    /// Nothing was uploaded yet, or it was not checked yet.
     AwaitingUpload,
-    /// It is what it was said to be.
+    /// Its content is what was announced.
     Ready,
-    /// It is not, and is gone.
+    /// Its content was something else, and was deleted.
     Refused,
 }
 
@@ -54,10 +59,10 @@ pub struct UploadedFile {
     pub filename: String,
     pub mime: String,
     pub size: u64,
-    /// Of its content: as announced, then as found.
+    /// As announced, and later as computed from the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// It is about nobody in particular: erasing a person leaves it.
+    /// Whether it is about nobody in particular: erasing a person does not delete it.
     pub shared: bool,
     pub state: UploadState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,11 +73,11 @@ pub struct UploadedFile {
     pub until: Timestamp,
 }
 
-pub fn key(tenant: &TenantId, id: &str) -> DocumentKey {
+fn key(tenant: &TenantId, id: &str) -> DocumentKey {
     DocumentKey { tenant: tenant.clone(), collection: "attachment", name: id.to_owned() }
 }
 
-/// None: there is none, or its time is over.
+/// Returns `None` if there is no such file, or if it has expired.
 ///
 /// # Errors
 ///
@@ -87,10 +92,7 @@ pub async fn find(
     serde_json::from_str(&body).map(Some).map_err(|error| StoreError::Unreadable(error.to_string()))
 }
 
-/// # Errors
-///
-/// [`StoreError`]
-pub async fn save(
+async fn save(
     documents: &dyn DocumentStore,
     tenant: &TenantId,
     id: &str,
@@ -105,7 +107,7 @@ pub async fn save(
 /// # Errors
 ///
 /// [`StoreError`]
-pub async fn find_own(app: &App, principal: &Principal, id: &str) -> Result<Option<UploadedFile>, StoreError> {
+async fn find_own(app: &App, principal: &Principal, id: &str) -> Result<Option<UploadedFile>, StoreError> {
     let found = find(&*app.tenant_ports.documents, &principal.tenant, id, app.host.now()).await?;
     Ok(found.filter(|file| file.mode == principal.mode))
 }
@@ -132,7 +134,106 @@ pub async fn find_checked(app: &App, principal: &Principal, id: &str) -> Result<
     Ok(Some(file))
 }
 
-/// In what the content is not what was announced.
+/// Why a use case of attachments had no effect.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachmentError {
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    #[error("there is no such attachment")]
+    NotFound,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A file to be uploaded.
+#[derive(Debug, Clone)]
+pub struct NewAttachment {
+    pub filename: String,
+    /// One of [`types`].
+    pub mime: String,
+    /// In bytes, at most [`MAX_BYTES`].
+    pub size: u64,
+    /// 64 hexadecimal digits in lower case.
+    pub sha256: Option<String>,
+    pub shared: bool,
+}
+
+/// A file, and where it can be downloaded if it is ready.
+#[derive(Debug, Clone)]
+pub struct Attachment {
+    pub id: String,
+    pub file: UploadedFile,
+    pub download: Option<(String, Timestamp)>,
+}
+
+/// Announces a file. Returns where it is uploaded, and until when.
+///
+/// # Errors
+///
+/// [`AttachmentError`]
+pub async fn create(
+    app: &App,
+    caller: &Caller,
+    NewAttachment { filename, mime, size, sha256, shared }: NewAttachment,
+) -> Result<(Attachment, PresignedUpload, Timestamp), AttachmentError> {
+    caller.authorise(Permission::Send)?;
+    let (tenant, now) = (&caller.principal.tenant, app.host.now());
+    let id = format!("att_{:032x}", app.host.random());
+    let file = UploadedFile {
+        filename,
+        mime,
+        size,
+        sha256,
+        shared,
+        state: UploadState::AwaitingUpload,
+        reason: None,
+        mode: caller.principal.mode,
+        at: now,
+        by: caller.principal.actor_id(),
+        until: now + app.retention.of(None),
+    };
+    save(&*app.tenant_ports.documents, tenant, &id, &file).await?;
+    let until = now + UPLOAD_MS;
+    let address = app.objects.upload_to(&ObjectKey::upload(tenant, &id), &file.mime, size, until).await?;
+    Ok((Attachment { id, file, download: None }, address, until))
+}
+
+/// A file, checked if its content has been uploaded.
+///
+/// # Errors
+///
+/// [`AttachmentError::NotFound`]
+pub async fn get(app: &App, caller: &Caller, id: &str) -> Result<Attachment, AttachmentError> {
+    caller.authorise(Permission::View)?;
+    let file = find_checked(app, &caller.principal, id).await?.ok_or(AttachmentError::NotFound)?;
+    let download = match file.state {
+        UploadState::Ready => {
+            let (object, until) = (ObjectKey::upload(&caller.principal.tenant, id), app.host.now() + DOWNLOAD_MS);
+            Some((app.objects.download_from(&object, &file.filename, &file.mime, until).await?, until))
+        }
+        UploadState::AwaitingUpload | UploadState::Refused => None,
+    };
+    Ok(Attachment { id: id.to_owned(), file, download })
+}
+
+/// Deletes a file. Messages that were accepted with it are sent without it, and say so.
+///
+/// # Errors
+///
+/// [`AttachmentError::NotFound`]
+pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<(), AttachmentError> {
+    caller.authorise(Permission::Send)?;
+    find_own(app, &caller.principal, id).await?.ok_or(AttachmentError::NotFound)?;
+    Ok(erase(app, &caller.principal.tenant, id).await?)
+}
+
+/// Deletes the content of a file, and what is known about it.
+pub(crate) async fn erase(app: &App, tenant: &TenantId, id: &str) -> Result<(), StoreError> {
+    app.objects.delete(&ObjectKey::upload(tenant, id)).await?;
+    app.tenant_ports.documents.delete_document(&key(tenant, id)).await
+}
+
+/// How the content differs from what was announced.
 fn mismatch(file: &UploadedFile, bytes: &[u8]) -> Option<String> {
     if bytes.len() as u64 != file.size {
         Some(format!("It has {} bytes; {} were announced.", bytes.len(), file.size))

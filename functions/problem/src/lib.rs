@@ -5,6 +5,7 @@ use std::convert::Infallible;
 
 use application::ExecuteError;
 use application::api_keys::ApiKeyError;
+use application::attachments::AttachmentError;
 use application::callback_log::CallbackLogError;
 use application::caller::Forbidden;
 use application::preferences::PreferenceError;
@@ -259,8 +260,21 @@ impl From<PreferenceError> for Problem {
     fn from(error: PreferenceError) -> Self {
         match error {
             PreferenceError::Forbidden(forbidden) => forbidden.into(),
+            PreferenceError::NoPublicUrl => {
+                Problem::new(ProblemKind::Conflict, "This deployment has no public address: PUBLIC_URL is not set.")
+            }
             PreferenceError::Execute(error) => error.into(),
             PreferenceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AttachmentError> for Problem {
+    fn from(error: AttachmentError) -> Self {
+        match error {
+            AttachmentError::Forbidden(forbidden) => forbidden.into(),
+            AttachmentError::NotFound => Problem::new(ProblemKind::NotFound, "There is no such attachment."),
+            AttachmentError::Store(error) => error.into(),
         }
     }
 }

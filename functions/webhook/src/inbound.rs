@@ -1,19 +1,17 @@
 //! Incoming messages, and changes of consent that recipients make at the provider.
 
 use application::directory::last_inbound_key;
+use application::inbound::{self, InboundContent};
 use application::{CommandContext, CommandExecutor};
 use domain::aggregate::AggregateId;
 use domain::consent::{ConsentKeyword, KEYWORD_REASON, is_lifted_by_start, parse_keyword};
 use domain::inbound_message::InboundMessageState;
-use domain::ports::{AddressKey, DocumentKey, StoreError};
+use domain::ports::{AddressKey, StoreError};
 use domain::provider::{ConsentChange, InboundMessage, Provider};
 use events::{Channel, InboundMessageEvent, TenantId};
 use problem::Problem;
 
 use crate::WebhookHandler;
-
-/// How long the content of an incoming message is kept, in milliseconds.
-const RETENTION_MS: i64 = 400 * 24 * 3_600_000;
 
 /// How long WhatsApp accepts free-form content after an incoming message, in milliseconds.
 const SERVICE_WINDOW_MS: i64 = 24 * 3_600_000;
@@ -32,9 +30,8 @@ impl WebhookHandler {
         let keyword = message.keyword.map(str::to_owned);
         let keyword = keyword.or_else(|| Some(parse_keyword(message.text.as_deref()?)?.as_str().to_owned()));
         let name = application::hash::body_hash(&(&config.id, &message.provider_message_id));
-        let content = serde_json::json!({ "from": message.from, "text": message.text });
-        let key = DocumentKey { tenant: tenant.clone(), collection: "inbound", name: name.clone() };
-        self.documents.put_document(&key, &content.to_string(), Some(self.host.now() + RETENTION_MS)).await?;
+        let content = InboundContent { from: message.from.clone(), text: message.text.clone() };
+        inbound::save(&*self.documents, tenant, &name, &content, self.host.now()).await?;
         let stream = AggregateId::<InboundMessageState>::new(tenant, &name);
         let event = InboundMessageEvent::MessageReceived {
             channel: config.channel,

@@ -72,12 +72,13 @@ pub(crate) async fn create(
     let idempotency_key = idempotency_key(&headers)?;
     let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let name = fields.required("name", |fields| fields.reference("name", MAX_NAME));
+    let is_start_given = fields.has("start");
     let timing = read_timing(&mut fields, None, api.app.host.now());
     let message = fields.required("action", read_action);
     let catch_up = read_catch_up(&mut fields, DEFAULT_CATCH_UP).unwrap_or(DEFAULT_CATCH_UP);
     all_faults(&api, &caller, fields, timing.as_ref(), message.as_ref()).await?;
     let (Some(name), Some(timing), Some(message)) = (name, timing, message) else { return Err(missing()) };
-    let new = NewSchedule { name, timing, message, catch_up, idempotency_key };
+    let new = NewSchedule { name, timing, is_start_given, message, catch_up, idempotency_key };
     let created = schedules::create(&api.app, &caller, new).await.map_err(problem)?;
     let mut response = respond(&api, &caller, StatusCode::CREATED, &created).await?;
     if let Ok(location) = HeaderValue::from_str(&format!("/api/schedules/{}", created.id)) {

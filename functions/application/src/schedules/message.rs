@@ -35,3 +35,21 @@ pub async fn message_of(
     let read = |body: String| serde_json::from_str(&body).map_err(|error| StoreError::Unreadable(error.to_string()));
     stored.map(read).transpose()
 }
+
+/// Deletes the message of a schedule from the vault, and those that it had before.
+pub(super) async fn delete_messages(tenant_ports: &TenantPorts, tenant: &TenantId, id: &str) -> Result<(), StoreError> {
+    let (prefix, now) = (format!("{id}#"), tenant_ports.host.now());
+    // `$` is the character after `#`.
+    let mut before = format!("{id}$");
+    loop {
+        let page = tenant_ports.documents.list_documents(tenant, "schedule", Some(&before), 100, now).await?;
+        let mine: Vec<String> =
+            page.into_iter().map(|(name, _)| name).take_while(|name| name.starts_with(&prefix)).collect();
+        let Some(last) = mine.last() else { return Ok(()) };
+        before.clone_from(last);
+        for name in mine {
+            let key = DocumentKey { tenant: tenant.clone(), collection: "schedule", name };
+            tenant_ports.documents.delete_document(&key).await?;
+        }
+    }
+}

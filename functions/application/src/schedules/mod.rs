@@ -1,33 +1,31 @@
 //! Use cases of recurring schedules.
 
+mod erasure;
 mod message;
 mod run;
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
-
 use domain::access::Permission;
 use domain::aggregate::{Aggregate, AggregateId, AggregateKey};
-use domain::ports::{CommunicationKey, DocumentKey, Hint, MAX_QUEUE_DELAY_S, StoreError};
+use domain::ports::{CommunicationKey, Hint, MAX_QUEUE_DELAY_S, StoreError};
 use domain::schedule::{
     Command, Fault, FaultCode, PastOccurrence, Recurrence, Rejection, Schedule, ScheduleState, ScheduleStatus,
     past_occurrences, recurrence_input,
 };
 use domain::status::{Status, status};
 use events::{
-    CatchUp, CommunicationId, Mode, Recipient, RecordedEvent, ScheduleAuthor, ScheduleEndReason, ScheduleEvent,
+    CatchUp, CommunicationId, Recipient, RecordedEvent, ScheduleAuthor, ScheduleEndReason, ScheduleEvent,
     ScheduleTiming, ScheduledMessage, TenantId, Timestamp,
 };
 
 use futures_util::future::try_join_all;
 
-use message::message_key;
+pub use erasure::{erase, of_subject};
 pub use message::{StoredMessage, message_of};
+use message::{delete_messages, message_key};
 pub use run::run;
 
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
-use crate::consent::recipient_key;
 use crate::execute::{self, ExecuteError, Loaded};
 use crate::messages::{self, Composed, IdempotencyKey, MessageError};
 use crate::process::ProcessError;
@@ -68,6 +66,8 @@ pub struct Faults {
 pub struct NewSchedule {
     pub name: String,
     pub timing: ScheduleTiming,
+    /// Whether the caller gave the start. Otherwise it is the day of the request, which a retry may make a day later.
+    pub is_start_given: bool,
     pub message: StoredMessage,
     pub catch_up: CatchUp,
     /// The same key creates the same schedule, once.
@@ -197,7 +197,7 @@ async fn execute_with_message(
         Err(_) => false,
     };
     if is_deleted {
-        delete_messages(app, &caller.principal.tenant, id).await?;
+        delete_messages(&app.tenant_ports, &caller.principal.tenant, id).await?;
     }
     done
 }
@@ -265,7 +265,7 @@ pub async fn create(app: &App, caller: &Caller, new: NewSchedule) -> Result<Sche
     let others = execute::list::<ScheduleState>(&*app.store, tenant).await?.len();
     let Some(composed) = composed else { return Err(ScheduleError::NotFound) };
     let message = Box::new(store_message(app, caller, &id, &new.message, composed).await?);
-    let NewSchedule { name, timing, catch_up, .. } = new;
+    let NewSchedule { name, timing, is_start_given, catch_up, .. } = new;
     let content = message.content.clone();
     let command = Command::Create {
         id: id.clone(),
@@ -277,8 +277,9 @@ pub async fn create(app: &App, caller: &Caller, new: NewSchedule) -> Result<Sche
         others,
     };
     let schedule = execute_with_message(app, caller, &id, command).await?;
+    let start = if is_start_given { timing.start.clone() } else { schedule.timing.start.clone() };
     let is_same = schedule.name == name
-        && schedule.timing == timing
+        && schedule.timing == ScheduleTiming { start, ..timing }
         && schedule.message.content == content
         && schedule.catch_up == catch_up;
     if is_same || schedule.revision > 1 { Ok(schedule) } else { Err(ScheduleError::IdempotencyKeyReused) }
@@ -381,95 +382,5 @@ pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<(), Schedule
 /// The schedule ends before its message is deleted: a crash between the two is repaired by a retry.
 async fn end(app: &App, caller: &Caller, id: &str, reason: ScheduleEndReason) -> Result<(), ScheduleError> {
     execute(app, caller, id, Command::End(reason)).await?;
-    delete_messages(app, &caller.principal.tenant, id).await
-}
-
-/// Deletes the message of a schedule from the vault, and those that it had before.
-async fn delete_messages(app: &App, tenant: &TenantId, id: &str) -> Result<(), ScheduleError> {
-    let (prefix, now) = (format!("{id}#"), app.host.now());
-    // `$` is the character after `#`.
-    let mut before = format!("{id}$");
-    loop {
-        let page = app.tenant_ports.documents.list_documents(tenant, "schedule", Some(&before), 100, now).await?;
-        let mine: Vec<String> =
-            page.into_iter().map(|(name, _)| name).take_while(|name| name.starts_with(&prefix)).collect();
-        let Some(last) = mine.last() else { return Ok(()) };
-        before.clone_from(last);
-        for name in mine {
-            let key = DocumentKey { tenant: tenant.clone(), collection: "schedule", name };
-            app.tenant_ports.documents.delete_document(&key).await?;
-        }
-    }
-}
-
-/// Ends the schedules that write to a person: one with an id such as `customer:7`, or an address by its hash
-/// (`contact:…`). A live caller ends those of both modes, a test caller those of its own. Returns how many there were.
-///
-/// # Errors
-///
-/// [`ScheduleError`]
-pub async fn erase(app: &App, caller: &Caller, name: &str) -> Result<usize, ScheduleError> {
-    caller.authorise(Permission::Privacy)?;
-    let schedules = writing_to(app, caller, name).await?;
-    for schedule in &schedules {
-        end(app, caller, &schedule.id, ScheduleEndReason::Erased).await?;
-    }
-    Ok(schedules.len())
-}
-
-/// The schedules that write to a person, with their messages.
-///
-/// # Errors
-///
-/// [`ScheduleError`]
-pub async fn of_person(
-    app: &App,
-    caller: &Caller,
-    name: &str,
-) -> Result<Vec<(Schedule, Option<StoredMessage>)>, ScheduleError> {
-    caller.authorise(Permission::Privacy)?;
-    let mut found = Vec::new();
-    for schedule in writing_to(app, caller, name).await? {
-        let message = message_of(&app.tenant_ports, &caller.principal.tenant, &schedule).await?;
-        found.push((schedule, message));
-    }
-    Ok(found)
-}
-
-/// The schedules that write to a person: those that have not ended, and those that have and whose message is in the vault.
-async fn writing_to(app: &App, caller: &Caller, name: &str) -> Result<Vec<Schedule>, ScheduleError> {
-    let tenant = &caller.principal.tenant;
-    let mut states: BTreeMap<String, ScheduleState> =
-        execute::list::<ScheduleState>(&*app.store, tenant).await?.into_iter().collect();
-    for id in with_message(app, tenant).await? {
-        if let Entry::Vacant(unlisted) = states.entry(id) {
-            let loaded = execute::load(&*app.store, &stream(tenant, unlisted.key())).await?;
-            unlisted.insert(loaded.state);
-        }
-    }
-    let schedules = states.into_values().filter_map(|state| state.schedule);
-    Ok(schedules.filter(|schedule| is_for(schedule, caller, name)).collect())
-}
-
-/// The ids of the schedules that have a message in the vault.
-async fn with_message(app: &App, tenant: &TenantId) -> Result<BTreeSet<String>, ScheduleError> {
-    let mut ids = BTreeSet::new();
-    let mut before: Option<String> = None;
-    loop {
-        let now = app.host.now();
-        let page = app.tenant_ports.documents.list_documents(tenant, "schedule", before.as_deref(), 100, now).await?;
-        let Some((last, _)) = page.last() else { return Ok(ids) };
-        before = Some(last.clone());
-        ids.extend(page.iter().filter_map(|(name, _)| name.split_once('#')).map(|(id, _)| id.to_owned()));
-    }
-}
-
-fn is_for(schedule: &Schedule, caller: &Caller, name: &str) -> bool {
-    let mode = caller.principal.mode;
-    if mode != Mode::Live && schedule.author.mode != mode {
-        return false;
-    }
-    let ScheduledMessage { recipient, contact_hash, .. } = &schedule.message;
-    let is_person = recipient.as_ref().and_then(recipient_key).is_some_and(|person| person == name);
-    is_person || contact_hash.as_ref().is_some_and(|hash| name == format!("contact:{hash}"))
+    Ok(delete_messages(&app.tenant_ports, &caller.principal.tenant, id).await?)
 }

@@ -1,0 +1,124 @@
+//! Personal data of schedules: the messages in the vault, found and deleted.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::access::Permission;
+use domain::address;
+use domain::ports::{DocumentKey, StoreError};
+use domain::schedule::{Schedule, ScheduleState};
+use events::{Channel, Mode, Recipient, RecipientType, ScheduleEndReason, ScheduledMessage, TenantId};
+
+use super::message::{StoredMessage, message_of};
+use super::{ScheduleError, end, stream};
+use crate::app::App;
+use crate::caller::Caller;
+use crate::consent::recipient_key;
+use crate::execute;
+use crate::hash::contact_hash;
+use crate::messages::NewMessage;
+
+/// What the vault has of schedules and a data subject.
+struct Found {
+    /// The schedules that write to the subject, also those that have ended.
+    schedules: Vec<Schedule>,
+    /// Messages that name the subject. A schedule keeps the messages that it had before it was changed.
+    messages: Vec<DocumentKey>,
+}
+
+/// Erases a data subject from schedules: one with an id such as `customer:7`, or an address by its hash (`contact:…`). The
+/// schedules that write to it end. A live caller ends those of both modes, a test caller those of its own. Returns how many
+/// schedules there were.
+///
+/// # Errors
+///
+/// [`ScheduleError`]
+pub async fn erase(app: &App, caller: &Caller, subject: &str) -> Result<usize, ScheduleError> {
+    caller.authorise(Permission::Privacy)?;
+    let Found { schedules, messages } = find(app, caller, subject).await?;
+    for schedule in &schedules {
+        end(app, caller, &schedule.id, ScheduleEndReason::Erased).await?;
+    }
+    for message in &messages {
+        app.tenant_ports.documents.delete_document(message).await?;
+    }
+    Ok(schedules.len())
+}
+
+/// The schedules that write to a data subject, with their messages.
+///
+/// # Errors
+///
+/// [`ScheduleError`]
+pub async fn of_subject(
+    app: &App,
+    caller: &Caller,
+    subject: &str,
+) -> Result<Vec<(Schedule, Option<StoredMessage>)>, ScheduleError> {
+    caller.authorise(Permission::Privacy)?;
+    let mut found = Vec::new();
+    for schedule in find(app, caller, subject).await?.schedules {
+        let message = message_of(&app.tenant_ports, &caller.principal.tenant, &schedule).await?;
+        found.push((schedule, message));
+    }
+    Ok(found)
+}
+
+async fn find(app: &App, caller: &Caller, subject: &str) -> Result<Found, ScheduleError> {
+    let (tenant, now) = (&caller.principal.tenant, app.host.now());
+    let mut states: BTreeMap<String, ScheduleState> =
+        execute::list::<ScheduleState>(&*app.store, tenant).await?.into_iter().collect();
+    let (mut named, mut messages) = (BTreeSet::<(String, String)>::new(), Vec::new());
+    let mut before: Option<String> = None;
+    loop {
+        let page = app.tenant_ports.documents.list_documents(tenant, "schedule", before.as_deref(), 100, now).await?;
+        let Some((last, _)) = page.last() else { break };
+        before = Some(last.clone());
+        for (name, body) in page {
+            let Some((id, content)) = name.split_once('#') else { continue };
+            if let Entry::Vacant(unlisted) = states.entry(id.to_owned()) {
+                // It has ended, and its message is not deleted yet.
+                let loaded = execute::load(&*app.store, &stream(tenant, unlisted.key())).await?;
+                unlisted.insert(loaded.state);
+            }
+            let stored: StoredMessage =
+                serde_json::from_str(&body).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+            let is_visible = states[id].schedule.as_ref().is_none_or(|schedule| is_visible_to(caller, schedule));
+            if is_visible && names_subject(app, tenant, &stored.message, subject) {
+                named.insert((id.to_owned(), content.to_owned()));
+                messages.push(DocumentKey { tenant: tenant.clone(), collection: "schedule", name });
+            }
+        }
+    }
+    let is_for = |schedule: &Schedule| {
+        let is_named = named.contains(&(schedule.id.clone(), schedule.message.content.clone()));
+        is_visible_to(caller, schedule) && (is_named || is_sent_to(&schedule.message, subject))
+    };
+    let schedules = states.into_values().filter_map(|state| state.schedule).filter(is_for).collect();
+    Ok(Found { schedules, messages })
+}
+
+fn is_visible_to(caller: &Caller, schedule: &Schedule) -> bool {
+    caller.principal.mode == Mode::Live || schedule.author.mode == caller.principal.mode
+}
+
+fn is_sent_to(ScheduledMessage { recipient, contact_hash, .. }: &ScheduledMessage, subject: &str) -> bool {
+    recipient.as_ref().and_then(recipient_key).is_some_and(|key| key == subject)
+        || contact_hash.as_ref().is_some_and(|hash| subject == format!("contact:{hash}"))
+}
+
+/// Whether a message, or one of its fallback steps, is for a data subject.
+fn names_subject(app: &App, tenant: &TenantId, message: &NewMessage, subject: &str) -> bool {
+    let kind = message.recipient_type.unwrap_or(RecipientType::Customer);
+    if recipient_key(&Recipient { kind, id: message.recipient_id.clone() }).is_some_and(|key| key == subject) {
+        return true;
+    }
+    let steps = message.fallback.iter().filter_map(|step| step.to.as_deref());
+    let mut addresses = message
+        .to
+        .as_deref()
+        .into_iter()
+        .chain(steps)
+        .flat_map(|to| Channel::ALL.iter().filter_map(move |channel| address::normalise(*channel, to, None).ok()));
+    addresses.any(|address| subject == format!("contact:{}", contact_hash(&app.contact_key, tenant, &address)))
+}

@@ -1,0 +1,258 @@
+//! Use cases of data subjects: everything about one person is exported, and erased. Counters stay: they name nobody.
+
+use std::collections::BTreeMap;
+
+use domain::access::Permission;
+use domain::address;
+use domain::communication::Command;
+use domain::communication_view::{CommunicationRow, project};
+use domain::message::MessageContent;
+use domain::ports::{AddressKey, CommunicationKey, ContentKey, ObjectKey, StoreError};
+use domain::preferences::Preferences;
+use domain::schedule::Schedule;
+use events::{Channel, Mode, Recipient, Timestamp};
+
+use crate::actions::{self, Action, SubjectRef};
+use crate::app::App;
+use crate::attachments;
+use crate::caller::{Caller, Forbidden};
+use crate::consent::{self, addresses_key, recipient_key};
+use crate::execute::{ExecuteError, Loaded, history_of};
+use crate::hash::contact_hash;
+use crate::inbound::{self, InboundContent};
+use crate::messages::fallback_content_keys;
+use crate::schedules::{self, ScheduleError, StoredMessage};
+use crate::suppressions::{address_key, erase_address};
+
+/// Number of messages of one page.
+const PAGE: usize = 100;
+/// Maximum number of messages that one request erases.
+const MAX_ERASED: usize = 1_000;
+
+/// Why a use case of data subjects had no effect, or only part of it. It can be repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum SubjectError {
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    #[error(transparent)]
+    Execute(#[from] ExecuteError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A person: a recipient of the tenant's, or whoever has an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataSubject {
+    /// The partition of the vault, such as `customer:7` or `contact:` with the hash of the address.
+    name: String,
+    identity: Identity,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Identity {
+    Recipient(Recipient),
+    /// Normalised.
+    Address(String),
+}
+
+impl DataSubject {
+    /// Returns `None` for a recipient without an id.
+    pub fn recipient(recipient: Recipient) -> Option<DataSubject> {
+        Some(DataSubject { name: recipient_key(&recipient)?, identity: Identity::Recipient(recipient) })
+    }
+
+    /// Returns `None` for text that is not an address of any channel.
+    pub fn address(app: &App, caller: &Caller, text: &str) -> Option<DataSubject> {
+        let address = Channel::ALL.iter().find_map(|channel| address::normalise(*channel, text, None).ok())?;
+        let hash = contact_hash(&app.contact_key, &caller.principal.tenant, &address);
+        Some(DataSubject { name: format!("contact:{hash}"), identity: Identity::Address(address) })
+    }
+
+    /// As the record of actions names it.
+    fn as_recorded(&self) -> SubjectRef {
+        match &self.identity {
+            Identity::Address(_) => {
+                let contact_hash = self.name.trim_start_matches("contact:").to_owned();
+                SubjectRef::Address { contact_hash }
+            }
+            Identity::Recipient(Recipient { kind, id }) => SubjectRef::Recipient {
+                subject_type: kind.as_str().to_owned(),
+                subject_id: id.clone().unwrap_or_default(),
+            },
+        }
+    }
+}
+
+/// One page of what is known about a data subject. Incoming messages and schedules are on the first page.
+#[derive(Debug, Clone, Default)]
+pub struct SubjectPage {
+    pub messages: Vec<(CommunicationKey, CommunicationRow, MessageContent)>,
+    /// What was received from the address.
+    pub inbound: Vec<InboundContent>,
+    /// The preferences of a recipient and their preferred addresses.
+    pub preferences: Option<(Preferences, BTreeMap<Channel, String>)>,
+    pub schedules: Vec<(Schedule, Option<StoredMessage>)>,
+    /// Where the next page begins. `None` means that this is the last page.
+    pub next: Option<String>,
+}
+
+/// A live caller reaches everything about a person, a test caller what test callers created.
+fn is_visible_to(caller: &Caller, loaded: &Loaded) -> bool {
+    let mode = caller.principal.mode;
+    mode == Mode::Live || loaded.state.requested().is_ok_and(|communication| communication.request.mode == mode)
+}
+
+/// Exports one page. The export is recorded.
+///
+/// # Errors
+///
+/// [`SubjectError`]
+pub async fn export(
+    app: &App,
+    caller: &Caller,
+    subject: &DataSubject,
+    before: Option<&str>,
+) -> Result<SubjectPage, SubjectError> {
+    caller.authorise(Permission::Privacy)?;
+    let (tenant, now) = (&caller.principal.tenant, app.host.now());
+    if before.is_none() {
+        actions::record(app, caller, &Action::SubjectExported(subject.as_recorded())).await?;
+    }
+    let contents = app.vault.list_for_data_subject(tenant, &subject.name, before, PAGE, now).await?;
+    let next = contents.last().filter(|_| contents.len() == PAGE).map(|(key, _)| key.path().1);
+    let context = caller.context();
+    let mut page = SubjectPage { next, ..SubjectPage::default() };
+    for (key, content) in contents {
+        let stream = CommunicationKey { tenant: tenant.clone(), id: key.id };
+        let loaded = app.executor(&context).load(&stream).await?;
+        let records = history_of(&*app.store, &stream, &loaded).await?;
+        if let Some(row) = project(key.id, &records).filter(|_| is_visible_to(caller, &loaded)) {
+            page.messages.push((stream, row, content));
+        }
+    }
+    if let Identity::Recipient(_) = subject.identity {
+        let preferences = consent::preferences(&app.tenant_ports, tenant, &subject.name).await?;
+        page.preferences = Some((preferences, consent::addresses(&app.tenant_ports, tenant, &subject.name).await?));
+    }
+    if before.is_some() {
+        return Ok(page);
+    }
+    if let Identity::Address(address) = &subject.identity {
+        let inbound = inbound::list_from(&*app.tenant_ports.documents, tenant, address, now).await?;
+        page.inbound = inbound.into_iter().map(|(_, content)| content).collect();
+    }
+    page.schedules = schedules::of_subject(app, caller, &subject.name).await?;
+    Ok(page)
+}
+
+/// What an erasure did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Erased {
+    /// Number of messages and schedules that were erased.
+    pub count: usize,
+    /// Whether there are more messages. Repeat the request to erase them.
+    pub has_more: bool,
+}
+
+/// Erases a data subject. A crash in between is repaired by repeating the request.
+///
+/// # Errors
+///
+/// [`SubjectError`]
+pub async fn erase(app: &App, caller: &Caller, subject: &DataSubject) -> Result<Erased, SubjectError> {
+    caller.authorise(Permission::Privacy)?;
+    let tenant = &caller.principal.tenant;
+    actions::record(app, caller, &Action::SubjectErased(subject.as_recorded())).await?;
+    // First, because a schedule would go on sending to them.
+    let mut count = schedules::erase(app, caller, &subject.name).await?;
+    let mut before = None::<String>;
+    loop {
+        // Expired contents too: the store can keep them for days.
+        let page =
+            app.vault.list_for_data_subject(tenant, &subject.name, before.as_deref(), PAGE, Timestamp(0)).await?;
+        before = page.last().map(|(key, _)| key.path().1);
+        for (key, content) in &page {
+            count += usize::from(erase_message(app, caller, key, content).await?);
+        }
+        if page.len() < PAGE {
+            break;
+        }
+        if MAX_ERASED <= count {
+            return Ok(Erased { count, has_more: true });
+        }
+    }
+    let documents = &*app.tenant_ports.documents;
+    if let Identity::Address(address) = &subject.identity {
+        for channel in Channel::ALL {
+            erase_address(app, &address_key(app, tenant, *channel, address)).await?;
+        }
+        for (key, _) in inbound::list_from(documents, tenant, address, app.host.now()).await? {
+            documents.delete_document(&key).await?;
+            count += 1;
+        }
+    }
+    documents.delete_document(&addresses_key(tenant, &subject.name)).await?;
+    Ok(Erased { count, has_more: false })
+}
+
+/// Erases a message, its fallback steps and its files. Returns whether the caller may see it.
+async fn erase_message(
+    app: &App,
+    caller: &Caller,
+    key: &ContentKey,
+    content: &MessageContent,
+) -> Result<bool, SubjectError> {
+    let context = caller.context();
+    let stream = CommunicationKey { tenant: caller.principal.tenant.clone(), id: key.id };
+    let loaded = app.executor(&context).load(&stream).await?;
+    if !is_visible_to(caller, &loaded) {
+        return Ok(false);
+    }
+    let steps = loaded.state.requested().map_or(Vec::new(), |of| fallback_content_keys(&stream, &of.request));
+    for step in steps {
+        let stream = CommunicationKey { tenant: stream.tenant.clone(), id: step.id };
+        let loaded = app.executor(&context).load(&stream).await?;
+        erase_content(app, caller, loaded, &step).await?;
+    }
+    erase_files(app, caller, &stream, content).await?;
+    // Last, because the rest is found by it.
+    erase_content(app, caller, loaded, key).await?;
+    Ok(true)
+}
+
+/// The event comes before the content. Content without a stream belongs to a request that was not accepted, or to a fallback
+/// step that was not needed.
+async fn erase_content(app: &App, caller: &Caller, loaded: Loaded, key: &ContentKey) -> Result<(), SubjectError> {
+    if let Ok(communication) = loaded.state.requested() {
+        let (tenant, request) = (caller.principal.tenant.clone(), &communication.request);
+        let (channel, contact_hash) = (request.channel, request.contact_hash.clone());
+        erase_address(app, &AddressKey { tenant: tenant.clone(), channel, contact_hash }).await?;
+        let command = Command::Erase { by: caller.principal.actor_id() };
+        let stream = CommunicationKey { tenant, id: key.id };
+        app.executor(&caller.context()).execute_loaded(&stream, loaded, command).await?;
+    }
+    Ok(app.vault.erase(key).await?)
+}
+
+/// Erases the files that were for this person alone: uploaded ones, and copies of fetched ones.
+async fn erase_files(
+    app: &App,
+    caller: &Caller,
+    stream: &CommunicationKey,
+    content: &MessageContent,
+) -> Result<(), SubjectError> {
+    let tenant = &caller.principal.tenant;
+    for (index, link) in content.attachments.iter().enumerate() {
+        let Some(id) = &link.attachment else {
+            app.objects.delete(&ObjectKey::fetched(stream, index)).await?;
+            continue;
+        };
+        let file = attachments::find(&*app.tenant_ports.documents, tenant, id, app.host.now()).await?;
+        if file.is_some_and(|file| !file.shared) {
+            attachments::erase(app, tenant, id).await?;
+        }
+    }
+    Ok(())
+}
