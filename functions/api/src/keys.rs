@@ -1,8 +1,7 @@
-//! The tenant's API keys: created, listed and revoked.
+//! API keys over HTTP.
 
 use application::Caller;
-use application::api_keys::{self, NewApiKey};
-use application::hash::contact_hash;
+use application::api_keys::{self, KeyScope};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -11,15 +10,14 @@ use axum::response::Response;
 use domain::access::permissions;
 use domain::address;
 use domain::api_key::ApiKey;
-use domain::ports::Principal;
 use events::{Channel, Mode, Role, Timestamp};
 use problem::Problem;
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, missing, show_time};
-use crate::{Api, Shared, json, read_body};
+use crate::{Shared, json, read_body};
 
-fn show(key: &ApiKey, now: Timestamp) -> Value {
+fn present(key: &ApiKey, now: Timestamp) -> Value {
     let permissions = permissions(key.role).iter().map(|permission| permission.as_str());
     json!({
         "id": key.id,
@@ -49,18 +47,18 @@ fn read_channels(fields: &mut BodyReader) -> Option<Vec<Channel>> {
     read
 }
 
-/// Live, but for these addresses alone: for trying things out on yourselves.
+/// The mode of live keys that may send only to the addresses of a team.
 const TEAM: &str = "team";
-/// Addresses of one team, at most.
+/// Maximum number of addresses of a team.
 const MAX_TEAM: usize = 100;
 
-/// What a key may be for.
+/// The modes that a key can be created with.
 pub(crate) fn modes() -> Vec<&'static str> {
     Mode::names().into_iter().chain([TEAM]).collect()
 }
 
-/// The hashes of a team's addresses: who they are is in nobody's way.
-fn read_team(api: &Api, caller: &Principal, fields: &mut BodyReader, is_team: bool) -> Option<Vec<String>> {
+/// The normalised addresses of a team.
+fn read_team(fields: &mut BodyReader, is_team: bool) -> Option<Vec<String>> {
     if !is_team {
         if fields.has("team") {
             fields.add_error("team", "not_a_team", "team is for keys of the mode team.");
@@ -70,20 +68,20 @@ fn read_team(api: &Api, caller: &Principal, fields: &mut BodyReader, is_team: bo
     }
     let given = fields.required("team", |fields| Some(fields.list("team", MAX_TEAM))).unwrap_or_default();
     let mut team = Vec::new();
-    for (place, address) in given.iter().enumerate() {
-        let of = |channel: &Channel| address::normalise(*channel, address.as_str()?, None).ok();
-        match Channel::ALL.iter().find_map(of) {
-            Some(address) => team.push(contact_hash(&api.app.contact_key, &caller.tenant, &address)),
+    for (index, address) in given.iter().enumerate() {
+        let normalised = |channel: &Channel| address::normalise(*channel, address.as_str()?, None).ok();
+        match Channel::ALL.iter().find_map(normalised) {
+            Some(address) => team.push(address),
             None => {
                 let detail = "An email address, a phone number with its country code, or the id of a chat.";
-                fields.add_error(&format!("team/{place}"), "not_an_address", detail);
+                fields.add_error(&format!("team/{index}"), "not_an_address", detail);
             }
         }
     }
     Some(team)
 }
 
-/// The key itself is in this answer and nowhere else.
+/// Only this response contains the key itself.
 pub(crate) async fn create(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
@@ -92,44 +90,29 @@ pub(crate) async fn create(
     let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let name = fields.required("name", |f| f.reference("name", 100));
     let role: Option<Role> = fields.required("role", |f| f.choice("role", &Role::names()));
-    let given = fields.one_of("mode", &modes());
-    let is_team = given.as_deref() == Some(TEAM);
-    let mode = match given.as_deref() {
-        Some(TEAM) => Mode::Live,
-        Some(mode) => mode.parse().unwrap_or(caller.principal.mode),
-        None => caller.principal.mode,
+    let mode = fields.one_of("mode", &modes());
+    let scope = KeyScope {
+        team: read_team(&mut fields, mode.as_deref() == Some(TEAM)),
+        mode: mode.and_then(|mode| mode.parse().ok()),
+        channels: read_channels(&mut fields),
+        expires_at: fields.time("expiresAt"),
     };
-    let team = read_team(&api, &caller.principal, &mut fields, is_team);
-    if is_team && role.is_some_and(|role| role != Role::Sender) {
-        fields.add_error(
-            "role",
-            "not_a_sender",
-            "A key for a team is of the role sender: the others may more than write.",
-        );
-    }
-    if mode == Mode::Live && caller.principal.mode == Mode::Test {
-        fields.add_error("mode", "not_allowed", "A test key makes test keys.");
-    }
-    let channels = read_channels(&mut fields);
-    let expires_at = fields.time("expiresAt");
-    if expires_at.is_some_and(|until| until <= api.app.host.now()) {
-        fields.add_error("expiresAt", "in_the_past", "expiresAt must lie in the future.");
+    for fault in api_keys::check(&api.app, &caller, role, &scope) {
+        fields.push(fault.into());
     }
     fields.finish()?;
     let (Some(name), Some(role)) = (name, role) else {
         return Err(missing());
     };
-    let label = if is_team { TEAM } else { mode.as_str() };
-    let new = NewApiKey { name, mode, role, channels, expires_at, team, label };
-    let (created, secret) = api_keys::create(&api.app, &caller, new).await?;
-    let mut shown = show(&created, api.app.host.now());
+    let (created, secret) = api_keys::create(&api.app, &caller, name, role, scope).await?;
+    let mut shown = present(&created, api.app.host.now());
     shown["key"] = json!(secret);
     Ok(json(StatusCode::CREATED, &shown))
 }
 
 pub(crate) async fn list(State(api): Shared, Extension(caller): Extension<Caller>) -> Result<Response, Problem> {
     let (keys, now) = (api_keys::list(&api.app, &caller).await?, api.app.host.now());
-    let shown: Vec<Value> = keys.iter().map(|key| show(key, now)).collect();
+    let shown: Vec<Value> = keys.iter().map(|key| present(key, now)).collect();
     Ok(json(StatusCode::OK, &json!({ "keys": shown })))
 }
 

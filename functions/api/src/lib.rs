@@ -137,7 +137,6 @@ async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> R
         return Err(method_not_allowed().await);
     };
     caller.authorise(permission)?;
-    request.extensions_mut().insert(caller.principal.clone());
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use application::templates::{self, NewTemplate, TemplateChange, TemplateContent, TemplateError, VisibleTemplate};
+use application::templates::{
+    self, CheckedContent, ContentFault, NewTemplate, TemplateChange, TemplateContent, TemplateError, VisibleTemplate,
+};
 use application::{Caller, ExecuteError};
 use axum::Extension;
 use axum::body::Body;
@@ -106,29 +108,34 @@ fn field_error(part: TemplatePart, error: &RenderError) -> FieldError {
     FieldError { pointer: format!("/{field}"), code: error.kind(), detail: format!("{field}: {error}.") }
 }
 
-/// Words that compile, and the variables they speak of. Where the caller says which there are, others are refused.
+/// Checks content, and adds what is wrong with it.
 fn check(
     fields: &mut BodyReader,
     channel: Channel,
-    text: &TemplateContent,
+    content: TemplateContent,
     declared: Option<Vec<String>>,
-) -> Option<Vec<String>> {
-    let compiled = match CompiledTemplate::new(channel, text.subject.as_deref(), &text.body) {
-        Ok(compiled) => compiled,
-        Err((part, error)) => {
-            fields.push(field_error(part, &error));
-            return None;
-        }
+) -> Option<CheckedContent> {
+    let faults = match CheckedContent::new(channel, content, declared) {
+        Ok(checked) => return Some(checked),
+        Err(faults) => faults,
     };
-    let (used, _) = compiled.variables();
-    let Some(declared) = declared else { return Some(used) };
-    let unknown: Vec<&String> = used.iter().filter(|name| !declared.contains(name)).collect();
-    if !unknown.is_empty() {
-        let names = unknown.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-        let detail = format!("The template speaks of variables that availableVariables does not name: {names}.");
-        fields.add_error("availableVariables", "unknown_variable", detail);
+    for fault in faults {
+        match fault {
+            ContentFault::SubjectMissing => {
+                fields.add_error("subjectTemplate", "required", "An email's template needs a subjectTemplate.");
+            }
+            ContentFault::SubjectNotAllowed => {
+                fields.add_error("subjectTemplate", "no_subject", "Only an email has a subject.");
+            }
+            ContentFault::Part(part, error) => fields.push(field_error(part, &error)),
+            ContentFault::Undeclared(names) => {
+                let names = names.join(", ");
+                let detail = format!("The template uses variables that availableVariables does not name: {names}.");
+                fields.add_error("availableVariables", "unknown_variable", detail);
+            }
+        }
     }
-    Some(declared)
+    None
 }
 
 fn read_variables(fields: &mut BodyReader) -> Option<Vec<String>> {
@@ -182,28 +189,17 @@ pub(crate) async fn create(
     let body = fields.required("bodyTemplate", |f| f.text("bodyTemplate", MAX_BODY));
     let declared = read_variables(&mut fields);
     let is_active = fields.flag("isActive").unwrap_or(true);
-    match channel {
-        Some(Channel::Email) if subject.is_none() => {
-            fields.add_error("subjectTemplate", "required", "An email's template needs a subjectTemplate.");
-        }
-        Some(other) if other != Channel::Email && subject.is_some() => {
-            fields.add_error("subjectTemplate", "no_subject", "Only an email has a subject.");
-        }
-        _ => (),
-    }
-    let text = body.map(|body| TemplateContent { subject, body });
-    let variables = match (channel, &text) {
-        (Some(channel), Some(text)) => check(&mut fields, channel, text, declared),
-        _ => None,
-    };
+    // A missing body is an error already, so it is checked as an empty one.
+    let content = channel.and_then(|channel| {
+        let content = TemplateContent { subject, body: body.unwrap_or_default() };
+        check(&mut fields, channel, content, declared)
+    });
     fields.finish()?;
-    let (Some(name), Some(code), Some(channel), Some(kind), Some(text), Some(variables)) =
-        (name, code, channel, kind, text, variables)
-    else {
+    let (Some(name), Some(code), Some(kind), Some(content)) = (name, code, kind, content) else {
         return Err(missing());
     };
-    let content = text.clone();
-    let new = NewTemplate { code, channel, locale, kind, name, description, content, variables, is_active };
+    let text = content.content().clone();
+    let new = NewTemplate { code, locale, kind, name, description, content, is_active };
     let own = templates::create(&api.app, &caller, new).await?;
     Ok(with_etag(StatusCode::CREATED, &with_content(present_tenant_template(&own), &text)))
 }
@@ -310,17 +306,13 @@ pub(crate) async fn patch(
     let kind = read_type(&mut fields);
     let description = fields.text("description", 1_000);
     let subject = fields.text("subjectTemplate", MAX_SUBJECT);
-    if subject.is_some() && own.channel != Channel::Email {
-        fields.add_error("subjectTemplate", "no_subject", "Only an email has a subject.");
-    }
     let body = fields.text("bodyTemplate", MAX_BODY);
     let declared = read_variables(&mut fields);
     let is_active = fields.flag("isActive");
     let is_other = subject.is_some() || body.is_some() || declared.is_some();
     let text = TemplateContent { subject: subject.or(old.subject), body: body.unwrap_or(old.body) };
-    let variables = check(&mut fields, own.channel, &text, declared);
+    let content = if is_other { check(&mut fields, own.channel, text.clone(), declared) } else { None };
     fields.finish()?;
-    let content = variables.filter(|_| is_other).map(|variables| (text.clone(), variables));
     // What was not given is that of the version just read, so that must still be the latest.
     let base = expected.or(content.as_ref().map(|_| latest.version));
     let change = TemplateChange { expected: base, kind, name, description, content, is_active };

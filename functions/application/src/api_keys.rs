@@ -9,7 +9,7 @@ use events::{Channel, Mode, Role, Timestamp};
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
 use crate::execute::{self, ExecuteError};
-use crate::hash::key_hash;
+use crate::hash::{contact_hash, key_hash};
 
 /// Why a use case of API keys had no effect.
 #[derive(Debug, thiserror::Error)]
@@ -18,24 +18,55 @@ pub enum ApiKeyError {
     Forbidden(#[from] Forbidden),
     #[error("there is no such key")]
     NotFound,
+    /// What is wrong with a key to be created.
+    #[error("{} faults", .0.len())]
+    Invalid(Vec<KeyFault>),
     #[error(transparent)]
     Execute(#[from] ExecuteError<Rejection>),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// An API key to be created.
-#[derive(Debug, Clone)]
-pub struct NewApiKey {
-    pub name: String,
-    pub mode: Mode,
-    pub role: Role,
+/// What is wrong with a key to be created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyFault {
+    #[error("A key for a team is of the role sender: the other roles may do more than send.")]
+    TeamRole,
+    #[error("A test key can create only test keys.")]
+    LiveKeyByTestKey,
+    #[error("expiresAt must be in the future.")]
+    Expired,
+}
+
+/// What restricts a key to be created.
+#[derive(Debug, Clone, Default)]
+pub struct KeyScope {
+    /// `None` means the mode of the caller.
+    pub mode: Option<Mode>,
+    /// `None` means all.
     pub channels: Option<Vec<Channel>>,
     pub expires_at: Option<Timestamp>,
-    /// The hashes of the only addresses that it may send to. `None` means all.
+    /// The only addresses that it may send to, normalised. `None` means all. A key for a team is a live key.
     pub team: Option<Vec<String>>,
-    /// The part of the key that says what it is for, such as `live`.
-    pub label: &'static str,
+}
+
+impl KeyScope {
+    fn mode(&self, caller: &Caller) -> Mode {
+        if self.team.is_some() { Mode::Live } else { self.mode.unwrap_or(caller.principal.mode) }
+    }
+}
+
+/// Everything that is wrong with a key to be created.
+pub fn check(app: &App, caller: &Caller, role: Option<Role>, scope: &KeyScope) -> Vec<KeyFault> {
+    let is_too_powerful = scope.team.is_some() && role.is_some_and(|role| role != Role::Sender);
+    let is_escalation = scope.mode(caller) == Mode::Live && caller.principal.mode == Mode::Test;
+    let is_expired = scope.expires_at.is_some_and(|until| until <= app.host.now());
+    let faults = [
+        (is_too_powerful, KeyFault::TeamRole),
+        (is_escalation, KeyFault::LiveKeyByTestKey),
+        (is_expired, KeyFault::Expired),
+    ];
+    faults.into_iter().filter(|(is_fault, _)| *is_fault).map(|(_, fault)| fault).collect()
 }
 
 /// The tenant's keys that are not revoked.
@@ -54,14 +85,31 @@ pub async fn list(app: &App, caller: &Caller) -> Result<Vec<ApiKey>, ApiKeyError
 /// # Errors
 ///
 /// [`ApiKeyError`]
-pub async fn create(app: &App, caller: &Caller, new: NewApiKey) -> Result<(ApiKey, String), ApiKeyError> {
+pub async fn create(
+    app: &App,
+    caller: &Caller,
+    name: String,
+    role: Role,
+    scope: KeyScope,
+) -> Result<(ApiKey, String), ApiKeyError> {
+    caller.authorise(Permission::Keys)?;
+    let faults = check(app, caller, Some(role), &scope);
+    if !faults.is_empty() {
+        return Err(ApiKeyError::Invalid(faults));
+    }
     let others = list(app, caller).await?.len();
-    let NewApiKey { name, mode, role, channels, expires_at, team, label } = new;
+    let mode = scope.mode(caller);
+    let label = if scope.team.is_some() { "team" } else { mode.as_str() };
+    let KeyScope { channels, expires_at, team, .. } = scope;
+    let tenant = &caller.principal.tenant;
+    // Only hashes are stored, so that a key does not say who is in the team.
+    let hash_of = |address: &String| contact_hash(&app.contact_key, tenant, address);
+    let team: Option<Vec<String>> = team.map(|team| team.iter().map(hash_of).collect());
     let id = format!("key_{:010x}", app.host.random() & 0xff_ffff_ffff);
     let secret = format!("td_{label}_{:032x}", app.host.random());
     let hash = key_hash(&secret);
     let principal = Principal {
-        tenant: caller.principal.tenant.clone(),
+        tenant: tenant.clone(),
         actor: name.clone(),
         mode,
         role,

@@ -4,6 +4,7 @@ pub mod actions;
 pub mod api_keys;
 pub mod app;
 pub mod attachments;
+pub mod audit_log;
 pub mod cache;
 pub mod callback_log;
 pub mod caller;

@@ -4,8 +4,9 @@
 use std::convert::Infallible;
 
 use application::ExecuteError;
-use application::api_keys::ApiKeyError;
+use application::api_keys::{ApiKeyError, KeyFault};
 use application::attachments::AttachmentError;
+use application::audit_log::AuditLogError;
 use application::callback_log::CallbackLogError;
 use application::caller::Forbidden;
 use application::preferences::PreferenceError;
@@ -250,9 +251,21 @@ impl From<ApiKeyError> for Problem {
         match error {
             ApiKeyError::Forbidden(forbidden) => forbidden.into(),
             ApiKeyError::NotFound => Problem::new(ProblemKind::NotFound, "There is no such key."),
+            ApiKeyError::Invalid(faults) => Problem::invalid(faults.into_iter().map(FieldError::from).collect()),
             ApiKeyError::Execute(error) => error.into(),
             ApiKeyError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<KeyFault> for FieldError {
+    fn from(fault: KeyFault) -> Self {
+        let (pointer, code) = match fault {
+            KeyFault::TeamRole => ("/role", "not_a_sender"),
+            KeyFault::LiveKeyByTestKey => ("/mode", "not_allowed"),
+            KeyFault::Expired => ("/expiresAt", "in_the_past"),
+        };
+        FieldError { pointer: pointer.to_owned(), code, detail: fault.to_string() }
     }
 }
 
@@ -275,6 +288,15 @@ impl From<AttachmentError> for Problem {
             AttachmentError::Forbidden(forbidden) => forbidden.into(),
             AttachmentError::NotFound => Problem::new(ProblemKind::NotFound, "There is no such attachment."),
             AttachmentError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AuditLogError> for Problem {
+    fn from(error: AuditLogError) -> Self {
+        match error {
+            AuditLogError::Forbidden(forbidden) => forbidden.into(),
+            AuditLogError::Store(error) => error.into(),
         }
     }
 }

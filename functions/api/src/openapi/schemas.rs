@@ -353,7 +353,7 @@ pub fn all() -> Value {
         ("DoubtPolicy", words(InDoubtPolicy::names())),
         ("Mode", words(Mode::names())),
         ("Media", words(MediaKind::NAMES)),
-        ("ActSubject", words(crate::audit::subjects())),
+        ("ActSubject", words(application::audit_log::subjects())),
         ("ContentType", words(application::attachments::types())),
         ("KeyMode", words(crate::keys::modes())),
         ("Role", words(Role::names())),

@@ -1,6 +1,7 @@
 //! Use cases of templates. A tenant's own templates are streams; the built-in ones are compiled in.
 
 mod cache;
+mod content;
 
 use std::collections::BTreeMap;
 
@@ -8,9 +9,10 @@ use domain::access::Permission;
 use domain::aggregate::AggregateId;
 use domain::ports::StoreError;
 use domain::templates::{self, Command, Rejection, SystemTemplate, Template, TemplateState, TemplateVersion};
-use events::{Channel, MessageType};
+use events::MessageType;
 
 pub use cache::{TemplateCache, TemplateContent, load_content, template_content_key};
+pub use content::{CheckedContent, ContentFault};
 
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
@@ -40,17 +42,15 @@ pub enum VisibleTemplate {
     BuiltIn(&'static SystemTemplate),
 }
 
-/// A template to be created. Its content compiles.
+/// A template to be created, of the channel of its content.
 #[derive(Debug, Clone)]
 pub struct NewTemplate {
     pub code: String,
-    pub channel: Channel,
     pub locale: String,
     pub kind: MessageType,
     pub name: String,
     pub description: Option<String>,
-    pub content: TemplateContent,
-    pub variables: Vec<String>,
+    pub content: CheckedContent,
     pub is_active: bool,
 }
 
@@ -62,8 +62,8 @@ pub struct TemplateChange {
     pub kind: Option<MessageType>,
     pub name: Option<String>,
     pub description: Option<String>,
-    /// New content, which compiles, and its variables.
-    pub content: Option<(TemplateContent, Vec<String>)>,
+    /// New content, of the template's channel.
+    pub content: Option<CheckedContent>,
     pub is_active: Option<bool>,
 }
 
@@ -157,10 +157,11 @@ pub async fn version(
 /// [`TemplateError`]
 pub async fn create(app: &App, caller: &Caller, new: NewTemplate) -> Result<Template, TemplateError> {
     caller.authorise(Permission::Templates)?;
-    let NewTemplate { code, channel, locale, kind, name, description, content, variables, is_active } = new;
+    let NewTemplate { code, locale, kind, name, description, content, is_active } = new;
+    let (channel, variables) = (content.channel(), content.variables().to_vec());
     let id = templates::template_id(&code, channel, &locale);
     let others = list(app, caller).await?.len();
-    let text = store_content(app, caller, &id, &content).await?;
+    let text = store_content(app, caller, &id, content.content()).await?;
     let command =
         Command::Create { code, channel, locale, kind, name, description, text, variables, is_active, others };
     execute(app, caller, &id, command).await?.ok_or(TemplateError::NotFound)
@@ -176,7 +177,10 @@ pub async fn change(app: &App, caller: &Caller, id: &str, change: TemplateChange
     let TemplateChange { expected, kind, name, description, content, is_active } = change;
     let text = match content {
         None => None,
-        Some((content, variables)) => Some((store_content(app, caller, id, &content).await?, variables)),
+        Some(content) => {
+            let text = store_content(app, caller, id, content.content()).await?;
+            Some((text, content.variables().to_vec()))
+        }
     };
     let command = Command::Change { expected, kind, name, description, text, is_active };
     execute(app, caller, id, command).await?.ok_or(TemplateError::NotFound)

@@ -1,0 +1,171 @@
+//! Who changed what in the tenant's account: the events of its streams, and the recorded actions that have no stream.
+
+use domain::access::Permission;
+use domain::address;
+use domain::aggregate::Aggregate;
+use domain::api_key::ApiKeyState;
+use domain::ports::{EventStore, Listed, StoreError, Stream};
+use domain::preferences::{DEFAULTS, Preferences};
+use domain::provider_configs::{ProviderConfigState, Routing};
+use domain::schedule::ScheduleState;
+use domain::templates::TemplateState;
+use events::{
+    ApiKeyEvent, Channel, PreferenceEvent, ProviderConfigEvent, RecordedEvent, RoutingEvent, ScheduleEvent, StreamId,
+    TemplateEvent, TenantId, Timestamp,
+};
+
+use crate::actions::{self, Action, RecordedAction};
+use crate::app::App;
+use crate::caller::{Caller, Forbidden};
+use crate::execute::history_of_stream;
+use crate::suppressions::address_key;
+
+/// Maximum number of entries: the newest.
+const MAX_ENTRIES: usize = 500;
+/// Subjects whose changes are the events of streams.
+const STREAM_SUBJECTS: [&str; 5] = ["keys", "channels", "templates", "schedules", "defaults"];
+/// Subjects whose changes are recorded actions.
+const ACTION_SUBJECTS: [&str; 2] = ["suppressions", "subjects"];
+
+/// All subjects.
+pub fn subjects() -> Vec<&'static str> {
+    STREAM_SUBJECTS.into_iter().chain(ACTION_SUBJECTS).collect()
+}
+
+/// Why the audit log could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditLogError {
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Which entries are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct AuditFilter {
+    /// One of [`subjects`].
+    pub subject: Option<String>,
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+    /// An address: only actions about it.
+    pub contact: Option<String>,
+}
+
+/// One change.
+#[derive(Debug, Clone)]
+pub enum AuditEntry {
+    Action(RecordedAction),
+    /// An event of a stream, with its position in the stream.
+    Event {
+        subject: &'static str,
+        position: usize,
+        event: AuditedEvent,
+    },
+}
+
+/// An event of one of the audited kinds of streams.
+#[derive(Debug, Clone)]
+pub enum AuditedEvent {
+    Key(RecordedEvent<ApiKeyEvent>),
+    Channel(RecordedEvent<ProviderConfigEvent>),
+    Routing(RecordedEvent<RoutingEvent>),
+    Template(RecordedEvent<TemplateEvent>),
+    Schedule(RecordedEvent<ScheduleEvent>),
+    Defaults(RecordedEvent<PreferenceEvent>),
+}
+
+/// The newest entries, newest first.
+#[derive(Debug, Clone)]
+pub struct AuditLog {
+    pub entries: Vec<AuditEntry>,
+    /// Whether these are all that match.
+    pub is_complete: bool,
+}
+
+/// # Errors
+///
+/// [`AuditLogError`]
+pub async fn list(app: &App, caller: &Caller, filter: &AuditFilter) -> Result<AuditLog, AuditLogError> {
+    caller.authorise(Permission::Keys)?;
+    let AuditFilter { subject: selected, from, to, contact } = filter;
+    let tenant = &caller.principal.tenant;
+    let is_subject = |subject: &str| selected.as_deref().is_none_or(|selected| selected == subject);
+    let hashes = contact.as_ref().map(|contact| possible_hashes(app, tenant, contact));
+    let is_about = |action: &Action| match &hashes {
+        Some(hashes) => action.contact_hash().is_some_and(|hash| hashes.iter().any(|known| known == hash)),
+        None => true,
+    };
+    let is_selected = |action: &Action| is_subject(action.subject()) && is_about(action);
+    let recorded = actions::list(app, caller, (*from, *to), MAX_ENTRIES + 1, is_selected).await?;
+    let mut all: Vec<(Timestamp, AuditEntry)> =
+        recorded.into_iter().map(|(at, action)| (at, AuditEntry::Action(action))).collect();
+    for subject in STREAM_SUBJECTS.into_iter().filter(|subject| is_subject(subject) && hashes.is_none()) {
+        all.extend(events_of(&*app.store, tenant, subject).await?);
+    }
+    all.retain(|(at, _)| from.is_none_or(|from| from <= *at) && to.is_none_or(|to| *at < to));
+    all.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    let is_complete = all.len() <= MAX_ENTRIES;
+    let entries = all.into_iter().take(MAX_ENTRIES).map(|(_, entry)| entry).collect();
+    Ok(AuditLog { entries, is_complete })
+}
+
+/// The hashes of an address whose channel is not known.
+fn possible_hashes(app: &App, tenant: &TenantId, contact: &str) -> Vec<String> {
+    let hash = |channel: &Channel| {
+        let address = address::normalise(*channel, contact, None).ok()?;
+        Some(address_key(app, tenant, *channel, &address).contact_hash)
+    };
+    Channel::ALL.iter().filter_map(hash).collect()
+}
+
+async fn events_of(
+    store: &dyn EventStore,
+    tenant: &TenantId,
+    subject: &'static str,
+) -> Result<Vec<(Timestamp, AuditEntry)>, StoreError> {
+    match subject {
+        "keys" => events_of_kind::<ApiKeyState>(store, tenant, subject, AuditedEvent::Key).await,
+        "schedules" => events_of_kind::<ScheduleState>(store, tenant, subject, AuditedEvent::Schedule).await,
+        "templates" => events_of_kind::<TemplateState>(store, tenant, subject, AuditedEvent::Template).await,
+        "channels" => {
+            let mut events =
+                events_of_kind::<ProviderConfigState>(store, tenant, subject, AuditedEvent::Channel).await?;
+            events.extend(events_of_kind::<Routing>(store, tenant, subject, AuditedEvent::Routing).await?);
+            Ok(events)
+        }
+        _ => {
+            let id = StreamId::new(tenant, Preferences::KIND, DEFAULTS);
+            let stream = store.read(&id).await?;
+            events_of_stream::<Preferences>(store, &id, &stream, subject, AuditedEvent::Defaults).await
+        }
+    }
+}
+
+/// The events of all streams of one kind that the tenant has ever had.
+async fn events_of_kind<A: Aggregate>(
+    store: &dyn EventStore,
+    tenant: &TenantId,
+    subject: &'static str,
+    audited: fn(RecordedEvent<A::Event>) -> AuditedEvent,
+) -> Result<Vec<(Timestamp, AuditEntry)>, StoreError> {
+    let mut events = Vec::new();
+    for (id, stream) in store.list(tenant, &[A::KIND], Listed::Ever).await? {
+        events.extend(events_of_stream::<A>(store, &id, &stream, subject, audited).await?);
+    }
+    Ok(events)
+}
+
+async fn events_of_stream<A: Aggregate>(
+    store: &dyn EventStore,
+    id: &StreamId,
+    stream: &Stream,
+    subject: &'static str,
+    audited: fn(RecordedEvent<A::Event>) -> AuditedEvent,
+) -> Result<Vec<(Timestamp, AuditEntry)>, StoreError> {
+    let records = history_of_stream::<A::Event>(store, id, stream).await?;
+    let entry = |(index, record): (usize, RecordedEvent<A::Event>)| {
+        (record.meta.at, AuditEntry::Event { subject, position: index + 1, event: audited(record) })
+    };
+    Ok(records.into_iter().enumerate().map(entry).collect())
+}
