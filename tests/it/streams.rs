@@ -44,6 +44,15 @@ fn every_kind_has_fixtures_and_documentation() {
 }
 
 /// Bytes that a change reads and writes: the item of the stream twice, and what it moves to a chunk.
+#[test]
+fn the_api_shows_the_events_of_every_kind_whose_hints_can_crash() {
+    for rules in &KINDS {
+        if let Some(path) = rules.events_path {
+            assert!(api::ROUTES.iter().any(|route| route.path == path), "{path} is a route");
+        }
+    }
+}
+
 async fn cost_of_change(harness: &Harness, id: &AggregateId<TemplateState>, n: usize) -> usize {
     let context = CommandContext::function("api");
     let executor = CommandExecutor { store: &*harness.store, host: &*harness.host, origin: &context };

@@ -33,6 +33,8 @@ pub struct StreamRules {
     pub process: Option<ProcessFn>,
     /// Ends a stream whose hint crashed its consumer. Returns whether anything was appended.
     pub dead_letter: DeadLetterFn,
+    /// Where the API shows the events of a stream.
+    pub events_path: Option<&'static str>,
 }
 
 type ProjectFn = fn(&StreamId, &[String]) -> Result<Option<ProjectedRow>, StoreError>;
@@ -52,14 +54,14 @@ pub struct AuditedStream {
 
 /// Every kind that this version knows.
 pub static KINDS: [StreamRules; 8] = [
-    StreamRules::new::<State>(Some(project::<State>), None),
+    StreamRules::new::<State>(Some(project::<State>), None).shown_at("/api/communications/{id}/events"),
     StreamRules::new::<TemplateState>(None, None),
     StreamRules::new::<ProviderConfigState>(None, None),
     StreamRules::new::<Routing>(None, None),
     StreamRules::new::<Preferences>(None, None),
     StreamRules::new::<ApiKeyState>(None, None),
     StreamRules::new::<InboundMessageState>(None, None),
-    StreamRules::new::<ScheduleState>(None, Some(schedules::run)),
+    StreamRules::new::<ScheduleState>(None, Some(schedules::run)).shown_at("/api/schedules/{id}/events"),
 ];
 
 impl StreamRules {
@@ -72,7 +74,13 @@ impl StreamRules {
             process,
             audit: audit::<A>,
             dead_letter: dead_letter::<A>,
+            events_path: None,
         }
+    }
+
+    const fn shown_at(mut self, events_path: &'static str) -> StreamRules {
+        self.events_path = Some(events_path);
+        self
     }
 }
 
@@ -92,8 +100,8 @@ fn project<P: Projection>(id: &StreamId, lines: &[String]) -> Result<Option<Proj
 /// A timer is served within this time. If it is not, nobody serves it.
 const OVERDUE_MS: i64 = domain::policy::MAX_REPAIR_DELAY_MS + 10 * 60_000;
 
-/// I5: the events can be read, and every position has one. I14: the snapshot agrees with them. I1: the stream has a timer until it is complete, and the timer is
-/// served. What else is checked depends on the kind.
+/// I5: the events can be read, and every position has one. I14: the snapshot agrees with them. I1: the stream has a timer
+/// until it is complete, and the timer is served. What else is checked depends on the kind.
 fn audit<A: Aggregate>(stream: &Stream, lines: &[String], now: Timestamp) -> AuditedStream {
     let mut violations = Vec::new();
     let mut add = |invariant, what| violations.push(Violation { invariant, what });

@@ -1,4 +1,4 @@
-//! In: hints whose handler crashed repeatedly. Out: a `CommunicationDeadLettered` event and an alert.
+//! In: hints whose handler crashed repeatedly. Out: an event that ends the stream or this attempt at it, and an alert.
 //! May touch: streams, alerts.
 //! Never: sends a message, or returns a hint to its queue.
 
@@ -54,7 +54,11 @@ impl DeadLetterHandler {
         let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &context };
         match (rules.dead_letter)(&executor, id).await {
             Ok(true) => {
-                let text = format!("{} {}: see GET /api/communications/{}/events", id.tenant, id.id, id.id);
+                let events = rules.events_path.map(|path| path.replace("{id}", &id.id));
+                let text = match events {
+                    Some(path) => format!("{} {}: see GET {path}", id.tenant, id.id),
+                    None => format!("{} {} {}", id.tenant, id.kind.as_str(), id.id),
+                };
                 self.alert("a hint crashed its handler repeatedly", &text).await;
                 Ok(())
             }
