@@ -18,7 +18,7 @@ fn present(entry: &AuditEntry) -> Value {
         AuditEntry::Action(action) => return json!(action),
         AuditEntry::Event { subject, position, event } => (subject, *position, event),
     };
-    let mut shown = match event {
+    let mut shown = match &**event {
         AuditedEvent::Key(record) => decision(position, record),
         AuditedEvent::Channel(record) => decision(position, record),
         AuditedEvent::Routing(record) => decision(position, record),

@@ -71,7 +71,7 @@ pub enum AuditedEvent {
     Channel(RecordedEvent<ProviderConfigEvent>),
     Routing(RecordedEvent<RoutingEvent>),
     Template(RecordedEvent<TemplateEvent>),
-    Schedule(RecordedEvent<ScheduleEvent>),
+    Schedule(Box<RecordedEvent<ScheduleEvent>>),
     Defaults(RecordedEvent<PreferenceEvent>),
 }
 
@@ -126,7 +126,10 @@ async fn events_of(
 ) -> Result<Vec<(Timestamp, AuditEntry)>, StoreError> {
     match subject {
         "keys" => events_of_kind::<ApiKeyState>(store, tenant, subject, AuditedEvent::Key).await,
-        "schedules" => events_of_kind::<ScheduleState>(store, tenant, subject, AuditedEvent::Schedule).await,
+        "schedules" => {
+            let audited = |record| AuditedEvent::Schedule(Box::new(record));
+            events_of_kind::<ScheduleState>(store, tenant, subject, audited).await
+        }
         "templates" => events_of_kind::<TemplateState>(store, tenant, subject, AuditedEvent::Template).await,
         "channels" => {
             let mut events =
@@ -165,7 +168,7 @@ async fn events_of_stream<A: Aggregate>(
 ) -> Result<Vec<(Timestamp, AuditEntry)>, StoreError> {
     let records = history_of_stream::<A::Event>(store, id, stream).await?;
     let entry = |(index, record): (usize, RecordedEvent<A::Event>)| {
-        (record.meta.at, AuditEntry::Event { subject, position: index + 1, event: audited(record) })
+        (record.meta.at, AuditEntry::Event { subject, position: index + 1, event: Box::new(audited(record)) })
     };
     Ok(records.into_iter().enumerate().map(entry).collect())
 }
