@@ -60,7 +60,7 @@ pub enum AuditEntry {
     Event {
         subject: &'static str,
         position: usize,
-        event: AuditedEvent,
+        event: Box<AuditedEvent>,
     },
 }
 
