@@ -104,7 +104,7 @@ fn describe_event(c: &Communication, record: &RecordedEvent) -> EventDescription
     let config_id = || c.last_config_id.clone().unwrap_or_else(provider);
     let plain = |code: &str, text: String| (code.to_owned(), text, Vec::new());
     match &record.event {
-        CommunicationEvent::CommunicationRequested(request) => requested(request),
+        CommunicationEvent::CommunicationRequested(request) => requested(request, &record.meta.actor),
         CommunicationEvent::CommunicationRescheduled { scheduled_at, expires_at } => (
             "rescheduled".to_owned(),
             format!("{} moved it to {}.", record.meta.actor, time(*scheduled_at)),
@@ -227,15 +227,22 @@ fn describe_event(c: &Communication, record: &RecordedEvent) -> EventDescription
     }
 }
 
-fn requested(request: &CommunicationRequest) -> EventDescription {
+fn requested(request: &CommunicationRequest, actor: &str) -> EventDescription {
     let when = match request.scheduled_at {
         Some(at) => format!("not before {}", time(at)),
         None => "at once".to_owned(),
     };
     let (by, until) = (request.channel.as_str(), time(request.expires_at));
+    let schedule = actor.strip_prefix("schedule:");
     let text = match request.fallback_of {
         Some(other) => format!("It is the fallback of {other}, by {by}, and expires at {until}."),
-        None => format!("{} requested it by {by}, to be sent {when}. It expires at {until}.", request.requested_by),
+        None => {
+            let requester = match schedule {
+                Some(id) => format!("The schedule {id} of {}", request.requested_by),
+                None => request.requested_by.clone(),
+            };
+            format!("{requester} requested it by {by}, to be sent {when}. It expires at {until}.")
+        }
     };
     let mut inputs = vec![
         ("type", request.kind.as_str().to_owned()),
@@ -245,6 +252,7 @@ fn requested(request: &CommunicationRequest) -> EventDescription {
         ("maxAttempts", request.max_attempts.to_string()),
     ];
     inputs.extend(request.template.as_ref().map(|t| ("template", format!("{} v{}", t.id, t.version))));
+    inputs.extend(schedule.map(|id| ("schedule", id.to_owned())));
     inputs.extend(request.resend_of.map(|id| ("resendOf", id.to_string())));
     inputs.extend(request.fallback_of.map(|id| ("fallbackOf", id.to_string())));
     let steps = request.fallback.iter().flat_map(|fallback| &fallback.steps);

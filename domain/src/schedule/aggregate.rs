@@ -11,7 +11,7 @@ use crate::aggregate::{Aggregate, Erasure};
 use crate::ports::QueueId;
 use crate::process::{Process, Step};
 
-/// Schedules of one tenant that have not ended, at most.
+/// Maximum number of schedules of one tenant and mode that have not ended.
 pub const MAX_SCHEDULES: usize = 500;
 
 /// Whether a schedule occurs.
@@ -137,7 +137,7 @@ pub enum Rejection {
     Ended,
 }
 
-/// What a schedule makes happen: the occurrences that are due send their messages.
+/// What a schedule makes happen: the occurrences that are due send their messages. After the last one, the message expires.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunOccurrences {
     pub schedule: Box<Schedule>,
@@ -326,11 +326,14 @@ impl Process for ScheduleState {
             ScheduleStatus::Active => {
                 let Some(recurrence) = schedule.recurrence() else { return Step::Done };
                 let is_due = recurrence.iter(schedule.handled_until, now).next().is_some();
-                let rest = match recurrence.next_after(now) {
+                let next = recurrence.next_after(now);
+                // The effect also limits how long the message of a schedule that has finished is kept.
+                let is_needed = is_due || next.is_none();
+                let rest = match next {
                     Some(next) => Step::Wait(next.at),
                     None => Step::Do(Command::End(ScheduleEndReason::Finished)),
                 };
-                if is_due {
+                if is_needed {
                     let schedule = Box::new(schedule.clone());
                     Step::Emit { effect: RunOccurrences { schedule }, then: Box::new(rest) }
                 } else {

@@ -22,6 +22,8 @@ pub enum Fate {
     Sends,
     /// It fell into a pause.
     Paused,
+    /// It had sent no message when the schedule ended.
+    Ended,
     /// It sent no message. `code` is that of the refusal.
     Missed { reason: MissedReason, code: Option<String> },
 }

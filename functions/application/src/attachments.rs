@@ -227,8 +227,14 @@ pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<(), Attachme
     Ok(erase(app, &caller.principal.tenant, id).await?)
 }
 
+/// Deletes a file of an erased person, unless it is shared.
+pub(crate) async fn erase_unshared(app: &App, tenant: &TenantId, id: &str) -> Result<(), StoreError> {
+    let file = find(&*app.tenant_ports.documents, tenant, id, app.host.now()).await?;
+    if file.is_some_and(|file| !file.shared) { erase(app, tenant, id).await } else { Ok(()) }
+}
+
 /// Deletes the content of a file, and what is known about it.
-pub(crate) async fn erase(app: &App, tenant: &TenantId, id: &str) -> Result<(), StoreError> {
+async fn erase(app: &App, tenant: &TenantId, id: &str) -> Result<(), StoreError> {
     app.objects.delete(&ObjectKey::upload(tenant, id)).await?;
     app.tenant_ports.documents.delete_document(&key(tenant, id)).await
 }

@@ -128,7 +128,10 @@ async fn events_of(
         "keys" => events_of_kind::<ApiKeyState>(store, tenant, subject, AuditedEvent::Key).await,
         "schedules" => {
             let audited = |record| AuditedEvent::Schedule(Box::new(record));
-            events_of_kind::<ScheduleState>(store, tenant, subject, audited).await
+            let mut events = events_of_kind::<ScheduleState>(store, tenant, subject, audited).await?;
+            // Nobody decided those.
+            events.retain(|(_, entry)| !is_missed(entry));
+            Ok(events)
         }
         "templates" => events_of_kind::<TemplateState>(store, tenant, subject, AuditedEvent::Template).await,
         "channels" => {
@@ -143,6 +146,11 @@ async fn events_of(
             events_of_stream::<Preferences>(store, &id, &stream, subject, AuditedEvent::Defaults).await
         }
     }
+}
+
+fn is_missed(entry: &AuditEntry) -> bool {
+    let AuditEntry::Event { event, .. } = entry else { return false };
+    matches!(&**event, AuditedEvent::Schedule(record) if matches!(record.event, ScheduleEvent::OccurrencesMissed { .. }))
 }
 
 /// The events of all streams of one kind that the tenant has ever had.

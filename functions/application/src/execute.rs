@@ -237,8 +237,21 @@ pub async fn state_of<A: Aggregate>(store: &dyn EventStore, id: &StreamId, strea
 ///
 /// As [`load`].
 pub async fn list<A: Aggregate>(store: &dyn EventStore, tenant: &TenantId) -> Result<Vec<(String, A)>, StoreError> {
+    list_streams(store, tenant, Listed::Current).await
+}
+
+/// The same for all streams of the kind that the tenant has ever had, if `listed` says so.
+///
+/// # Errors
+///
+/// As [`load`].
+pub async fn list_streams<A: Aggregate>(
+    store: &dyn EventStore,
+    tenant: &TenantId,
+    listed: Listed,
+) -> Result<Vec<(String, A)>, StoreError> {
     let mut states = Vec::new();
-    for (id, stream) in store.list(tenant, &[A::KIND], Listed::Current).await? {
+    for (id, stream) in store.list(tenant, &[A::KIND], listed).await? {
         let state = state_of(store, &id, stream).await?;
         states.push((id.id, state));
     }

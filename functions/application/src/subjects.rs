@@ -243,15 +243,10 @@ async fn erase_files(
     stream: &CommunicationKey,
     content: &MessageContent,
 ) -> Result<(), SubjectError> {
-    let tenant = &caller.principal.tenant;
     for (index, link) in content.attachments.iter().enumerate() {
-        let Some(id) = &link.attachment else {
-            app.objects.delete(&ObjectKey::fetched(stream, index)).await?;
-            continue;
-        };
-        let file = attachments::find(&*app.tenant_ports.documents, tenant, id, app.host.now()).await?;
-        if file.is_some_and(|file| !file.shared) {
-            attachments::erase(app, tenant, id).await?;
+        match &link.attachment {
+            Some(id) => attachments::erase_unshared(app, &caller.principal.tenant, id).await?,
+            None => app.objects.delete(&ObjectKey::fetched(stream, index)).await?,
         }
     }
     Ok(())

@@ -149,7 +149,12 @@ pub const OPERATIONS: &[Operation] = &[
         .may_take("Redrive", r#"{"channel":"email","reason":"retries_exhausted","limit":100,"perSecond":10}"#)
         .answers(202, "Redriven"),
     // ---- Recurring schedules
-    get("listSchedules", "Schedules", "Recurring schedules that have not ended, without their messages"),
+    get(
+        "listSchedules",
+        "Schedules",
+        "Recurring schedules, without their messages; those that have ended if asked for",
+    )
+    .query("status? 'active'|'paused'|'ended'"),
     operation("createSchedule", "Send a message again and again, at a local time")
         .headers("Idempotency-Key? string:255")
         .takes(
@@ -182,7 +187,8 @@ pub const OPERATIONS: &[Operation] = &[
     get("previewSchedule", "Occurrences", "When it sends next").query("n? integer:1..50"),
     get("listOccurrences", "PastOccurrences", "The newest occurrences whose time has come, and what became of each")
         .query("limit? integer:1..50"),
-    get("getScheduleEvents", "ScheduleEvents", "Every decision about it, in order"),
+    get("getScheduleEvents", "ScheduleEvents", "Decisions about it, in order: the newest 200 before a position")
+        .query("before? integer:1..4294967295"),
     get("explainSchedule", "ScheduleExplanation", "Why it sends, or does not"),
     // ---- Templates
     get("listTemplates", "Templates", "The tenant's own and the built-in ones")

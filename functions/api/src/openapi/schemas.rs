@@ -273,10 +273,11 @@ const OBJECTS: &[(&str, &str)] = &[
     ),
     ("Schedules", "schedules [Schedule]"),
     ("ScheduleEvent", "position integer, type string, at time, actor string, data object"),
-    ("ScheduleEvents", "id string, events [ScheduleEvent]"),
+    ("ScheduleEvents", "id string, events [ScheduleEvent], hasMore boolean"),
     (
         "ScheduleExplanation",
-        "id string, summary string, status 'active'|'paused'|'ended', nextOccurrence Occurrence?, steps [Step]",
+        "id string, summary string, status 'active'|'paused'|'ended', nextOccurrence Occurrence?, steps [Step], \
+         hasMore boolean",
     ),
     // ---- Templates
     (
@@ -363,7 +364,7 @@ pub fn all() -> Value {
         ("Retention", words(RetentionClass::names())),
         ("Unless", words(FallbackCondition::names())),
         ("CatchUpPolicy", words(CatchUpPolicy::names())),
-        ("MissedReason", words(MissedReason::names())),
+        ("MissedReason", words(MissedReason::names().into_iter().chain(["ended"]).collect::<Vec<_>>())),
         ("ScheduleEndReason", words(ScheduleEndReason::names())),
         ("DeadLetterReason", words(crate::dead_letters::dead_letter_reasons())),
         ("SmsProviderName", words(crate::sms_provider::PROVIDERS)),

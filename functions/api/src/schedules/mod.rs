@@ -4,7 +4,7 @@ mod body;
 mod present;
 
 use application::Caller;
-use application::schedules::{self, NewSchedule, ScheduleChange, message_of};
+use application::schedules::{self, Created, NewSchedule, ScheduleChange, message_of};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -29,6 +29,8 @@ pub(crate) use present::present_with_message;
 
 const MAX_NAME: usize = 100;
 const DEFAULT_CATCH_UP: CatchUp = CatchUp { policy: CatchUpPolicy::Last, window_ms: 24 * 3_600_000, most: 10 };
+/// Maximum number of events, and of steps of an explanation, in one answer: the newest.
+const MAX_EVENTS: usize = 200;
 /// Occurrences of a preview and of a list, at most, and if the caller does not say.
 const MAX_OCCURRENCES: u32 = 50;
 const DEFAULT_OCCURRENCES: u32 = 10;
@@ -56,8 +58,20 @@ fn present_preview(occurrences: &[Occurrence]) -> Response {
     json(StatusCode::OK, &json!({ "occurrences": shown }))
 }
 
-pub(crate) async fn list(State(api): Shared, Extension(caller): Extension<Caller>) -> Result<Response, Problem> {
-    let schedules = schedules::list(&api.app, &caller).await.map_err(problem)?;
+pub(crate) async fn list(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    query: RawQuery,
+) -> Result<Response, Problem> {
+    let mut query = QueryParams::parse(query)?;
+    let status = query.choice("status", &["active", "paused", "ended"]);
+    query.finish()?;
+    let listed = match status.as_deref() {
+        Some("ended") => schedules::list_ended(&api.app, &caller).await,
+        _ => schedules::list(&api.app, &caller).await,
+    };
+    let mut schedules = listed.map_err(problem)?;
+    schedules.retain(|schedule| status.as_ref().is_none_or(|status| status == schedule.status.as_str()));
     let now = api.app.host.now();
     let shown: Vec<Value> = schedules.iter().map(|schedule| present_schedule(schedule, now)).collect();
     Ok(json(StatusCode::OK, &json!({ "schedules": shown })))
@@ -79,10 +93,13 @@ pub(crate) async fn create(
     all_faults(&api, &caller, fields, timing.as_ref(), message.as_ref()).await?;
     let (Some(name), Some(timing), Some(message)) = (name, timing, message) else { return Err(missing()) };
     let new = NewSchedule { name, timing, is_start_given, message, catch_up, idempotency_key };
-    let created = schedules::create(&api.app, &caller, new).await.map_err(problem)?;
-    let mut response = respond(&api, &caller, StatusCode::CREATED, &created).await?;
-    if let Ok(location) = HeaderValue::from_str(&format!("/api/schedules/{}", created.id)) {
+    let Created { schedule, is_replay } = schedules::create(&api.app, &caller, new).await.map_err(problem)?;
+    let mut response = respond(&api, &caller, StatusCode::CREATED, &schedule).await?;
+    if let Ok(location) = HeaderValue::from_str(&format!("/api/schedules/{}", schedule.id)) {
         response.headers_mut().insert(header::LOCATION, location);
+    }
+    if is_replay {
+        response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
     }
     Ok(response)
 }
@@ -91,7 +108,9 @@ pub(crate) async fn get(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    query: RawQuery,
 ) -> Result<Response, Problem> {
+    QueryParams::parse(query)?.finish()?;
     let (schedule, _) = schedules::find(&api.app, &caller, &id).await.map_err(problem)?;
     respond(&api, &caller, StatusCode::OK, &schedule).await
 }
@@ -197,14 +216,22 @@ pub(crate) async fn preview_unsaved(
     }
 }
 
+/// The newest events before a position, in order.
 pub(crate) async fn events(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    query: RawQuery,
 ) -> Result<Response, Problem> {
+    let mut query = QueryParams::parse(query)?;
+    let before = query.number("before", 1..=u32::MAX).map_or(usize::MAX, |before| before as usize - 1);
+    query.finish()?;
     let (_, records) = schedules::history(&api.app, &caller, &id).await.map_err(problem)?;
-    let shown: Vec<Value> = records.iter().enumerate().map(|(index, record)| decision(index + 1, record)).collect();
-    Ok(json(StatusCode::OK, &json!({ "id": id, "events": shown })))
+    let end = records.len().min(before);
+    let start = end.saturating_sub(MAX_EVENTS);
+    let numbered = records.iter().enumerate().take(end).skip(start);
+    let events: Vec<Value> = numbered.map(|(index, record)| decision(index + 1, record)).collect();
+    Ok(json(StatusCode::OK, &json!({ "id": id, "events": events, "hasMore": start > 0 })))
 }
 
 /// The newest occurrences whose time has come, and what became of each.
@@ -225,11 +252,14 @@ pub(crate) async fn explain(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    query: RawQuery,
 ) -> Result<Response, Problem> {
+    QueryParams::parse(query)?.finish()?;
     let (schedule, records) = schedules::history(&api.app, &caller, &id).await.map_err(problem)?;
     let now = api.app.host.now();
     let (summary, steps) = explain_schedule(&schedule, &records, now);
-    let steps: Vec<Value> = steps.iter().map(explanation_step).collect();
+    let start = steps.len().saturating_sub(MAX_EVENTS);
+    let steps: Vec<Value> = steps[start..].iter().map(explanation_step).collect();
     let next = next_occurrence(&schedule, now);
     let shown = json!({
         "id": id,
@@ -237,6 +267,7 @@ pub(crate) async fn explain(
         "status": schedule.status.as_str(),
         "nextOccurrence": next.as_ref().map(present_occurrence),
         "steps": steps,
+        "hasMore": start > 0,
     });
     Ok(json(StatusCode::OK, &shown))
 }

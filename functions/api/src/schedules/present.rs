@@ -92,6 +92,7 @@ pub(super) fn present_handled(handled: &HandledOccurrence) -> Value {
         (Some(_), _) => ("sent", None, None),
         (None, Fate::Sends) => ("waiting", None, None),
         (None, Fate::Paused) => ("paused", None, None),
+        (None, Fate::Ended) => ("missed", Some("ended"), None),
         (None, Fate::Missed { reason, code }) => ("missed", Some(reason.as_str()), code.as_deref()),
     };
     shown["outcome"] = json!(outcome);

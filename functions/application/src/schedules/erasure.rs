@@ -4,26 +4,24 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::access::Permission;
-use domain::address;
-use domain::ports::{DocumentKey, StoreError};
+use domain::ports::DocumentKey;
 use domain::schedule::{Schedule, ScheduleState};
-use events::{Channel, Mode, Recipient, RecipientType, ScheduleEndReason, ScheduledMessage, TenantId};
+use events::{Mode, ScheduleEndReason, ScheduledMessage};
 
 use super::message::{StoredMessage, message_of};
 use super::{ScheduleError, end, stream};
 use crate::app::App;
+use crate::attachments;
 use crate::caller::Caller;
 use crate::consent::recipient_key;
 use crate::execute;
-use crate::hash::contact_hash;
-use crate::messages::NewMessage;
 
 /// What the vault has of schedules and a data subject.
 struct Found {
     /// The schedules that write to the subject, also those that have ended.
     schedules: Vec<Schedule>,
-    /// Messages that name the subject. A schedule keeps the messages that it had before it was changed.
-    messages: Vec<DocumentKey>,
+    /// The messages that are about the subject. They can include one that a crash left behind when its schedule was changed.
+    messages: Vec<(DocumentKey, StoredMessage)>,
 }
 
 /// Erases a data subject from schedules: one with an id such as `customer:7`, or an address by its hash (`contact:…`). The
@@ -36,11 +34,16 @@ struct Found {
 pub async fn erase(app: &App, caller: &Caller, subject: &str) -> Result<usize, ScheduleError> {
     caller.authorise(Permission::Privacy)?;
     let Found { schedules, messages } = find(app, caller, subject).await?;
+    for (_, StoredMessage { message, .. }) in &messages {
+        for id in message.attachments.iter().filter_map(|attachment| attachment.attachment_id.as_deref()) {
+            attachments::erase_unshared(app, &caller.principal.tenant, id).await?;
+        }
+    }
     for schedule in &schedules {
         end(app, caller, &schedule.id, ScheduleEndReason::Erased).await?;
     }
-    for message in &messages {
-        app.tenant_ports.documents.delete_document(message).await?;
+    for (key, _) in &messages {
+        app.tenant_ports.documents.delete_document(key).await?;
     }
     Ok(schedules.len())
 }
@@ -81,12 +84,15 @@ async fn find(app: &App, caller: &Caller, subject: &str) -> Result<Found, Schedu
                 let loaded = execute::load(&*app.store, &stream(tenant, unlisted.key())).await?;
                 unlisted.insert(loaded.state);
             }
-            let stored: StoredMessage =
-                serde_json::from_str(&body).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+            let Ok(stored) = serde_json::from_str::<StoredMessage>(&body) else {
+                // One that cannot be read must not keep others from being erased.
+                tracing::error!(name, "a message of a schedule cannot be read, and is not searched for a data subject");
+                continue;
+            };
             let is_visible = states[id].schedule.as_ref().is_none_or(|schedule| is_visible_to(caller, schedule));
-            if is_visible && names_subject(app, tenant, &stored.message, subject) {
+            if is_visible && stored.subjects.contains(subject) {
                 named.insert((id.to_owned(), content.to_owned()));
-                messages.push(DocumentKey { tenant: tenant.clone(), collection: "schedule", name });
+                messages.push((DocumentKey { tenant: tenant.clone(), collection: "schedule", name }, stored));
             }
         }
     }
@@ -105,20 +111,4 @@ fn is_visible_to(caller: &Caller, schedule: &Schedule) -> bool {
 fn is_sent_to(ScheduledMessage { recipient, contact_hash, .. }: &ScheduledMessage, subject: &str) -> bool {
     recipient.as_ref().and_then(recipient_key).is_some_and(|key| key == subject)
         || contact_hash.as_ref().is_some_and(|hash| subject == format!("contact:{hash}"))
-}
-
-/// Whether a message, or one of its fallback steps, is for a data subject.
-fn names_subject(app: &App, tenant: &TenantId, message: &NewMessage, subject: &str) -> bool {
-    let kind = message.recipient_type.unwrap_or(RecipientType::Customer);
-    if recipient_key(&Recipient { kind, id: message.recipient_id.clone() }).is_some_and(|key| key == subject) {
-        return true;
-    }
-    let steps = message.fallback.iter().filter_map(|step| step.to.as_deref());
-    let mut addresses = message
-        .to
-        .as_deref()
-        .into_iter()
-        .chain(steps)
-        .flat_map(|to| Channel::ALL.iter().filter_map(move |channel| address::normalise(*channel, to, None).ok()));
-    addresses.any(|address| subject == format!("contact:{}", contact_hash(&app.contact_key, tenant, &address)))
 }

@@ -1,11 +1,14 @@
 //! The message of a schedule, in the vault.
 
+use std::collections::BTreeSet;
+
 use domain::ports::{DocumentKey, StoreError};
 use domain::schedule::Schedule;
-use events::TenantId;
+use events::{TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::directory::TenantPorts;
+use crate::hash::body_hash;
 use crate::messages::NewMessage;
 
 /// The message of a schedule as it is stored in the vault: as the caller wrote it, and as it is sent.
@@ -14,6 +17,31 @@ pub struct StoredMessage {
     /// The JSON of the caller.
     pub body: String,
     pub message: NewMessage,
+    /// Whom it is about, by their names as data subjects: `customer:7`, and `contact:` with the hash of each address.
+    #[serde(default)]
+    pub subjects: BTreeSet<String>,
+}
+
+impl StoredMessage {
+    pub fn new(body: String, message: NewMessage) -> StoredMessage {
+        StoredMessage { body, message, subjects: BTreeSet::new() }
+    }
+
+    /// A hash of what the caller gave.
+    pub(super) fn hash(&self) -> String {
+        body_hash(&(&self.body, &self.message))
+    }
+}
+
+/// The name of the content of a message: its hash, and a part that no other request has. So a request can delete what it
+/// stored, or replaced, without a look at others.
+pub(super) fn content_name(hash: &str, random: u128) -> String {
+    format!("{hash}.{:08x}", random as u32)
+}
+
+/// Whether a content is of this hash.
+pub(super) fn has_hash(content: &str, hash: &str) -> bool {
+    content.split('.').next() == Some(hash)
 }
 
 pub(super) fn message_key(tenant: &TenantId, id: &str, content: &str) -> DocumentKey {
@@ -34,6 +62,19 @@ pub async fn message_of(
     let stored = tenant_ports.documents.get_document(&key, tenant_ports.host.now()).await?;
     let read = |body: String| serde_json::from_str(&body).map_err(|error| StoreError::Unreadable(error.to_string()));
     stored.map(read).transpose()
+}
+
+/// Keeps the message of a schedule that has no further occurrence until this time.
+pub(super) async fn expire_message(
+    tenant_ports: &TenantPorts,
+    tenant: &TenantId,
+    schedule: &Schedule,
+    stored: &StoredMessage,
+    until: Timestamp,
+) -> Result<(), StoreError> {
+    let body = serde_json::to_string(stored).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    let key = message_key(tenant, &schedule.id, &schedule.message.content);
+    tenant_ports.documents.put_document(&key, &body, Some(until)).await
 }
 
 /// Deletes the message of a schedule from the vault, and those that it had before.

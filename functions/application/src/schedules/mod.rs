@@ -6,14 +6,14 @@ mod run;
 
 use domain::access::Permission;
 use domain::aggregate::{Aggregate, AggregateId, AggregateKey};
-use domain::ports::{CommunicationKey, Hint, MAX_QUEUE_DELAY_S, StoreError};
+use domain::ports::{CommunicationKey, Hint, Listed, MAX_QUEUE_DELAY_S, StoreError};
 use domain::schedule::{
-    Command, Fault, FaultCode, PastOccurrence, Recurrence, Rejection, Schedule, ScheduleState, ScheduleStatus,
+    Command, Fate, Fault, FaultCode, PastOccurrence, Recurrence, Rejection, Schedule, ScheduleState, ScheduleStatus,
     past_occurrences, recurrence_input,
 };
 use domain::status::{Status, status};
 use events::{
-    CatchUp, CommunicationId, Recipient, RecordedEvent, ScheduleAuthor, ScheduleEndReason, ScheduleEvent,
+    CatchUp, Channel, CommunicationId, Recipient, RecordedEvent, ScheduleAuthor, ScheduleEndReason, ScheduleEvent,
     ScheduleTiming, ScheduledMessage, TenantId, Timestamp,
 };
 
@@ -21,14 +21,18 @@ use futures_util::future::try_join_all;
 
 pub use erasure::{erase, of_subject};
 pub use message::{StoredMessage, message_of};
-use message::{delete_messages, message_key};
+use message::{content_name, delete_messages, has_hash, message_key};
 pub use run::run;
 
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
+use crate::consent::recipient_key;
 use crate::execute::{self, ExecuteError, Loaded};
 use crate::messages::{self, Composed, IdempotencyKey, MessageError};
 use crate::process::ProcessError;
+
+/// Maximum number of schedules that have ended in a list.
+pub const MAX_ENDED: usize = 500;
 
 /// Why a use case of schedules had no effect.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +41,12 @@ pub enum ScheduleError {
     Forbidden(#[from] Forbidden),
     #[error("there is no such schedule")]
     NotFound,
+    /// The caller may not send by the channel of the schedule.
+    #[error("the caller may not send by {}", .0.as_str())]
+    ChannelNotAllowed(Channel),
+    /// The caller may send only to other addresses.
+    #[error("the caller may not send to the recipient of the schedule")]
+    RecipientNotAllowed,
     /// What is wrong with the schedule.
     #[error("the schedule is not valid")]
     Invalid(Faults),
@@ -145,16 +155,20 @@ async fn store_message(
     stored: &StoredMessage,
     composed: Composed,
 ) -> Result<ScheduledMessage, ScheduleError> {
-    let content = crate::hash::body_hash(stored);
-    let body = serde_json::to_string(stored).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    let content = content_name(&stored.hash(), app.host.random());
+    let request = composed.request;
+    let recipient = Recipient { kind: request.recipient.kind, id: request.recipient.id };
+    let steps = request.fallback.iter().flat_map(|fallback| &fallback.steps).map(|step| &step.contact_hash);
+    let addresses = steps.chain([&request.contact_hash]).map(|hash| format!("contact:{hash}"));
+    let stored = StoredMessage { subjects: addresses.chain(recipient_key(&recipient)).collect(), ..stored.clone() };
+    let body = serde_json::to_string(&stored).map_err(|error| StoreError::Unreadable(error.to_string()))?;
     let key = message_key(&caller.principal.tenant, id, &content);
     app.tenant_ports.documents.put_document(&key, &body, None).await?;
-    let request = composed.request;
     Ok(ScheduledMessage {
         content,
         channel: Some(request.channel),
         kind: Some(request.kind),
-        recipient: Some(Recipient { kind: request.recipient.kind, id: request.recipient.id }),
+        recipient: Some(recipient),
         contact_hash: Some(request.contact_hash),
     })
 }
@@ -182,22 +196,32 @@ async fn execute(app: &App, caller: &Caller, id: &str, command: Command) -> Resu
     loaded.state.schedule.ok_or(ScheduleError::NotFound)
 }
 
-/// The same for a command whose message is in the vault already: if it has no effect there, because the schedule has ended or
-/// is not created, the message is deleted again.
+/// The same for a command whose message is in the vault already. Deletes the message that the schedule does not have
+/// afterwards: this one, or the one that it replaced.
 async fn execute_with_message(
     app: &App,
     caller: &Caller,
     id: &str,
     command: Command,
+    content: &str,
+    replaced: Option<&str>,
 ) -> Result<Schedule, ScheduleError> {
     let done = execute(app, caller, id, command).await;
-    let is_deleted = match &done {
-        Ok(schedule) => is_deleted(schedule),
-        Err(ScheduleError::Execute(ExecuteError::Rejected(Rejection::Ended | Rejection::TooMany))) => true,
-        Err(_) => false,
+    let unused = match &done {
+        Ok(schedule) if is_deleted(schedule) => {
+            delete_messages(&app.tenant_ports, &caller.principal.tenant, id).await?;
+            None
+        }
+        Ok(schedule) if schedule.message.content == content => replaced,
+        Ok(_) | Err(ScheduleError::NotFound | ScheduleError::Execute(ExecuteError::Rejected(_))) => Some(content),
+        // It may have been appended.
+        Err(_) => None,
     };
-    if is_deleted {
-        delete_messages(&app.tenant_ports, &caller.principal.tenant, id).await?;
+    if let Some(unused) = unused {
+        let key = message_key(&caller.principal.tenant, id, unused);
+        if let Err(error) = app.tenant_ports.documents.delete_document(&key).await {
+            tracing::warn!(schedule = id, %error, "a message that is not used was not deleted; an erasure still finds it");
+        }
     }
     done
 }
@@ -213,8 +237,25 @@ fn is_deleted(schedule: &Schedule) -> bool {
 ///
 /// [`ScheduleError`]
 pub async fn list(app: &App, caller: &Caller) -> Result<Vec<Schedule>, ScheduleError> {
+    list_streams(app, caller, Listed::Current).await
+}
+
+/// Those that have ended, newest end first, at most [`MAX_ENDED`].
+///
+/// # Errors
+///
+/// [`ScheduleError`]
+pub async fn list_ended(app: &App, caller: &Caller) -> Result<Vec<Schedule>, ScheduleError> {
+    let mut schedules = list_streams(app, caller, Listed::Ever).await?;
+    schedules.retain(|schedule| matches!(schedule.status, ScheduleStatus::Ended(_)));
+    schedules.sort_by_key(|schedule| std::cmp::Reverse(schedule.updated_at));
+    schedules.truncate(MAX_ENDED);
+    Ok(schedules)
+}
+
+async fn list_streams(app: &App, caller: &Caller, listed: Listed) -> Result<Vec<Schedule>, ScheduleError> {
     caller.authorise(Permission::View)?;
-    let states = execute::list::<ScheduleState>(&*app.store, &caller.principal.tenant).await?;
+    let states = execute::list_streams::<ScheduleState>(&*app.store, &caller.principal.tenant, listed).await?;
     let schedules = states.into_iter().filter_map(|(_, state)| state.schedule);
     Ok(schedules.filter(|schedule| schedule.author.mode == caller.principal.mode).collect())
 }
@@ -223,6 +264,21 @@ async fn load(app: &App, caller: &Caller, id: &str) -> Result<Loaded<ScheduleSta
     let loaded = execute::load(&*app.store, &stream(&caller.principal.tenant, id)).await?;
     let has_same_mode = |schedule: &Schedule| schedule.author.mode == caller.principal.mode;
     if loaded.state.schedule.as_ref().is_some_and(has_same_mode) { Ok(loaded) } else { Err(ScheduleError::NotFound) }
+}
+
+/// A schedule that the caller may change: one that sends where the caller may send.
+async fn load_to_change(app: &App, caller: &Caller, id: &str) -> Result<Schedule, ScheduleError> {
+    let schedule = load(app, caller, id).await?.state.schedule.ok_or(ScheduleError::NotFound)?;
+    let ScheduledMessage { channel, contact_hash, .. } = &schedule.message;
+    if let Some(channel) = channel.filter(|channel| !caller.may_use(*channel)) {
+        return Err(ScheduleError::ChannelNotAllowed(channel));
+    }
+    let is_in = |team: &Vec<String>| contact_hash.as_ref().is_some_and(|hash| team.contains(hash));
+    if caller.principal.team.as_ref().is_none_or(is_in) {
+        Ok(schedule)
+    } else {
+        Err(ScheduleError::RecipientNotAllowed)
+    }
 }
 
 /// One schedule, also one that has ended, and its timer.
@@ -251,38 +307,69 @@ pub async fn history(
     Ok((schedule, records))
 }
 
+/// A schedule, and whether an earlier request created it with the same idempotency key.
+#[derive(Debug, Clone)]
+pub struct Created {
+    pub schedule: Schedule,
+    pub is_replay: bool,
+}
+
 /// # Errors
 ///
 /// [`ScheduleError`]
-pub async fn create(app: &App, caller: &Caller, new: NewSchedule) -> Result<Schedule, ScheduleError> {
+pub async fn create(app: &App, caller: &Caller, new: NewSchedule) -> Result<Created, ScheduleError> {
     caller.authorise(Permission::Automate)?;
-    let composed = check(app, caller, Some(&new.timing), Some(&new.message)).await?;
     let tenant = &caller.principal.tenant;
     let id = match &new.idempotency_key {
         Some(key) => format!("sch_{}", &crate::hash::body_hash(&(tenant, caller.principal.mode, key))[..16]),
         None => format!("sch_{:016x}", app.host.random() as u64),
     };
-    let others = execute::list::<ScheduleState>(&*app.store, tenant).await?.len();
+    if let Some(schedule) = replay(app, caller, &id, &new).await? {
+        return Ok(Created { schedule, is_replay: true });
+    }
+    let composed = check(app, caller, Some(&new.timing), Some(&new.message)).await?;
+    let others = list(app, caller).await?.len();
     let Some(composed) = composed else { return Err(ScheduleError::NotFound) };
     let message = Box::new(store_message(app, caller, &id, &new.message, composed).await?);
-    let NewSchedule { name, timing, is_start_given, catch_up, .. } = new;
     let content = message.content.clone();
     let command = Command::Create {
         id: id.clone(),
-        name: name.clone(),
-        timing: timing.clone(),
+        name: new.name.clone(),
+        timing: new.timing.clone(),
         message,
-        catch_up,
+        catch_up: new.catch_up,
         author: author(caller),
         others,
     };
-    let schedule = execute_with_message(app, caller, &id, command).await?;
-    let start = if is_start_given { timing.start.clone() } else { schedule.timing.start.clone() };
-    let is_same = schedule.name == name
-        && schedule.timing == ScheduleTiming { start, ..timing }
-        && schedule.message.content == content
-        && schedule.catch_up == catch_up;
-    if is_same || schedule.revision > 1 { Ok(schedule) } else { Err(ScheduleError::IdempotencyKeyReused) }
+    let schedule = execute_with_message(app, caller, &id, command, &content, None).await?;
+    if schedule.message.content == content {
+        return Ok(Created { schedule, is_replay: false });
+    }
+    // Another request with the same key was faster.
+    let schedule = replay(app, caller, &id, &new).await?.ok_or(ScheduleError::NotFound)?;
+    Ok(Created { schedule, is_replay: true })
+}
+
+/// The schedule that an earlier request with the same idempotency key created, as it is now.
+async fn replay(app: &App, caller: &Caller, id: &str, new: &NewSchedule) -> Result<Option<Schedule>, ScheduleError> {
+    if new.idempotency_key.is_none() {
+        return Ok(None);
+    }
+    let key = stream(&caller.principal.tenant, id);
+    let loaded = execute::load(&*app.store, &key).await?;
+    let Some(schedule) = loaded.state.schedule.clone() else { return Ok(None) };
+    let records = execute::history_of(&*app.store, &key, &loaded).await?;
+    let is_same = records.first().is_some_and(|record| match &record.event {
+        ScheduleEvent::ScheduleCreated { name, timing, message, catch_up, .. } => {
+            let start = if new.is_start_given { &new.timing.start } else { &timing.start };
+            *name == new.name
+                && *timing == ScheduleTiming { start: start.clone(), ..new.timing.clone() }
+                && has_hash(&message.content, &new.message.hash())
+                && *catch_up == new.catch_up
+        }
+        _ => false,
+    });
+    if is_same { Ok(Some(schedule)) } else { Err(ScheduleError::IdempotencyKeyReused) }
 }
 
 /// Handles the occurrences that are due, before a change or a pause would leave them out. Returns the time up to which all
@@ -298,16 +385,23 @@ async fn handle_due(app: &App, caller: &Caller, id: &str) -> Result<Timestamp, S
 /// [`ScheduleError`]
 pub async fn change(app: &App, caller: &Caller, id: &str, change: ScheduleChange) -> Result<Schedule, ScheduleError> {
     caller.authorise(Permission::Automate)?;
-    load(app, caller, id).await?;
+    let current = load_to_change(app, caller, id).await?;
     let composed = check(app, caller, change.timing.as_ref(), change.message.as_ref()).await?;
-    let message = match (&change.message, composed) {
+    let is_other = |stored: &&StoredMessage| !has_hash(&current.message.content, &stored.hash());
+    let message = match (change.message.as_ref().filter(is_other), composed) {
         (Some(stored), Some(composed)) => Some(Box::new(store_message(app, caller, id, stored, composed).await?)),
         _ => None,
     };
+    // Whoever gives the message is responsible for it.
+    let author = if message.is_some() { author(caller) } else { current.author };
+    let content = message.as_ref().map(|message| message.content.clone());
     let ScheduleChange { expected, name, timing, catch_up, .. } = change;
     let from = handle_due(app, caller, id).await?;
-    let command = Command::Change { expected, name, timing, message, catch_up, author: author(caller), from };
-    execute_with_message(app, caller, id, command).await
+    let command = Command::Change { expected, name, timing, message, catch_up, author, from };
+    match content {
+        Some(content) => execute_with_message(app, caller, id, command, &content, Some(&current.message.content)).await,
+        None => execute(app, caller, id, command).await,
+    }
 }
 
 /// The schedule does not occur until `until`, or until it is resumed.
@@ -323,7 +417,7 @@ pub async fn pause(
     reason: Option<String>,
 ) -> Result<Schedule, ScheduleError> {
     caller.authorise(Permission::Automate)?;
-    load(app, caller, id).await?;
+    load_to_change(app, caller, id).await?;
     let from = Some(handle_due(app, caller, id).await?);
     execute(app, caller, id, Command::Pause { from, until, reason }).await
 }
@@ -333,7 +427,7 @@ pub async fn pause(
 /// [`ScheduleError`]
 pub async fn resume(app: &App, caller: &Caller, id: &str) -> Result<Schedule, ScheduleError> {
     caller.authorise(Permission::Automate)?;
-    load(app, caller, id).await?;
+    load_to_change(app, caller, id).await?;
     execute(app, caller, id, Command::Resume).await
 }
 
@@ -358,12 +452,15 @@ pub async fn occurrences(
 ) -> Result<Vec<HandledOccurrence>, ScheduleError> {
     let (schedule, records) = history(app, caller, id).await?;
     let sender = run::sender(&caller.principal.tenant, &schedule);
+    let has_ended = matches!(schedule.status, ScheduleStatus::Ended(_));
     let handled = past_occurrences(&records, app.host.now(), limit).into_iter().map(async |past| {
         let id = messages::id_of(&sender, &run::occurrence_key(&schedule.id, &past.occurrence));
         let key = CommunicationKey { tenant: caller.principal.tenant.clone(), id };
         let loaded = execute::load(&*app.store, &key).await?;
         let communication = loaded.state.requested().ok().map(|communication| (id, status(communication)));
-        Ok(HandledOccurrence { past, communication })
+        let is_unsent = communication.is_none() && past.fate == Fate::Sends;
+        let fate = if is_unsent && has_ended { Fate::Ended } else { past.fate };
+        Ok(HandledOccurrence { past: PastOccurrence { fate, ..past }, communication })
     });
     try_join_all(handled).await
 }
@@ -375,7 +472,7 @@ pub async fn occurrences(
 /// [`ScheduleError`]
 pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<(), ScheduleError> {
     caller.authorise(Permission::Automate)?;
-    load(app, caller, id).await?;
+    load_to_change(app, caller, id).await?;
     end(app, caller, id, ScheduleEndReason::Deleted).await
 }
 

@@ -9,7 +9,7 @@ use domain::schedule::{Command, MAX_WINDOW_MS, Missed, Occurrence, RunOccurrence
 use events::{MissedReason, Role, Source, StreamId, TenantId, Timestamp};
 use futures_util::future::BoxFuture;
 
-use super::message::message_of;
+use super::message::{expire_message, message_of};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::execute::{CommandContext, CommandExecutor, ExecuteError, Loaded};
@@ -19,8 +19,6 @@ use crate::process::{self, Perform, ProcessError};
 const DAY_MS: i64 = 24 * 3_600_000;
 /// How far back occurrences without a message are looked for, step by step, until one that has a message is found.
 const LOOK_BACK_MS: [i64; 3] = [2 * DAY_MS, MAX_WINDOW_MS + DAY_MS, 50 * DAY_MS];
-/// The most occurrences that are looked up in one run.
-const MAX_LOOKUPS: usize = 500;
 
 /// Brings one schedule as far as it can go now.
 pub fn run<'a>(app: &'a App, id: &'a StreamId) -> BoxFuture<'a, Result<(), ProcessError>> {
@@ -61,27 +59,51 @@ pub(super) fn sender(tenant: &TenantId, schedule: &Schedule) -> Caller {
 }
 
 impl ScheduleRun<'_> {
-    /// The occurrences without a message, oldest first. Looks back until one that has a message.
+    /// The occurrences without a message, oldest first. Occurrences are handled in their order, so all before one that has a
+    /// message have been handled.
     async fn due(&self, schedule: &Schedule, caller: &Caller, now: Timestamp) -> Result<Vec<Occurrence>, ProcessError> {
         let Some(recurrence) = schedule.recurrence() else { return Ok(Vec::new()) };
-        let (mut due, mut until) = (Vec::new(), now);
+        let mut due = Vec::new();
         for look_back_ms in LOOK_BACK_MS {
             let after = (now + -look_back_ms).max(schedule.handled_until);
-            let occurrences: Vec<Occurrence> = recurrence.iter(after, until).collect();
-            for occurrence in occurrences.into_iter().rev() {
-                if due.len() == MAX_LOOKUPS || self.exists(schedule, caller, &occurrence).await? {
-                    due.reverse();
-                    return Ok(due);
-                }
-                due.push(occurrence);
-            }
-            if after == schedule.handled_until {
+            let mut occurrences: Vec<Occurrence> = recurrence.iter(after, now).collect();
+            // Those after this one were found to have no message.
+            let known = occurrences.len() - due.len();
+            let first = self.first_without(schedule, caller, &occurrences[..known]).await?;
+            due = occurrences.split_off(first);
+            if first > 0 || after == schedule.handled_until {
                 break;
             }
-            until = after;
         }
-        due.reverse();
         Ok(due)
+    }
+
+    /// The index of the first of these occurrences that has no message. The usual case takes two lookups: the last one has
+    /// none, and the one before it has one. Otherwise the steps backward double, and the last step is bisected.
+    async fn first_without(
+        &self,
+        schedule: &Schedule,
+        caller: &Caller,
+        occurrences: &[Occurrence],
+    ) -> Result<usize, ProcessError> {
+        let (mut handled, mut without, mut step) = (0, occurrences.len(), 1);
+        while handled < without {
+            let index = without.saturating_sub(step).max(handled);
+            if self.exists(schedule, caller, &occurrences[index]).await? {
+                handled = index + 1;
+                break;
+            }
+            (without, step) = (index, step * 2);
+        }
+        while handled < without {
+            let middle = handled + (without - handled) / 2;
+            if self.exists(schedule, caller, &occurrences[middle]).await? {
+                handled = middle + 1;
+            } else {
+                without = middle;
+            }
+        }
+        Ok(without)
     }
 
     async fn exists(
@@ -123,6 +145,12 @@ impl ScheduleRun<'_> {
         }
     }
 
+    /// Whether the message of the schedule is still the one that this run has read.
+    async fn is_current(&self, schedule: &Schedule) -> Result<bool, ProcessError> {
+        let state = self.executor.load(self.key).await?.state;
+        Ok(state.schedule.is_none_or(|now| now.message.content == schedule.message.content))
+    }
+
     async fn record(&self, missed: Missed) -> Result<Loaded<ScheduleState>, ProcessError> {
         tracing::warn!(count = missed.count, reason = missed.reason.as_str(), "occurrences of a schedule were missed");
         Ok(self.executor.execute(self.key, Command::RecordMissed(missed)).await?)
@@ -141,7 +169,13 @@ impl Perform<ScheduleState> for ScheduleRun<'_> {
         let now = self.app.host.now();
         let caller = sender(self.tenant, &schedule);
         let due = self.due(&schedule, &caller, now).await?;
-        if due.is_empty() {
+        let is_last = schedule.recurrence().is_some_and(|recurrence| recurrence.next_after(now).is_none());
+        if due.is_empty() && !is_last {
+            return Ok(None);
+        }
+        let message = message_of(&self.app.tenant_ports, self.tenant, &schedule).await?;
+        if message.is_none() && !self.is_current(&schedule).await? {
+            // A change has replaced the message, and set the timer to run again.
             return Ok(None);
         }
         let plan = plan(due, schedule.catch_up, now);
@@ -149,7 +183,6 @@ impl Perform<ScheduleState> for ScheduleRun<'_> {
         for missed in plan.missed {
             after = Some(self.record(missed).await?);
         }
-        let message = message_of(&self.app.tenant_ports, self.tenant, &schedule).await?;
         for occurrence in plan.sent {
             let refusal = match &message {
                 Some(stored) => self.send(&caller, &stored.message, occurrence_key(&schedule.id, &occurrence)).await?,
@@ -167,6 +200,10 @@ impl Perform<ScheduleState> for ScheduleRun<'_> {
                 };
                 after = Some(self.record(missed).await?);
             }
+        }
+        if let Some(stored) = message.filter(|_| is_last) {
+            let until = self.app.retain_until(stored.message.retention, None);
+            expire_message(&self.app.tenant_ports, self.tenant, &schedule, &stored, until).await?;
         }
         Ok(after)
     }
