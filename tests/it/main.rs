@@ -18,6 +18,7 @@ mod preferences;
 mod privacy;
 mod properties;
 mod providers;
+mod schedule_rules;
 mod schedules;
 mod streams;
 mod suppressions;

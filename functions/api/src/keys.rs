@@ -35,7 +35,7 @@ fn present(key: &ApiKey, now: Timestamp) -> Value {
 }
 
 fn read_channels(fields: &mut BodyReader) -> Option<Vec<Channel>> {
-    if !fields.has("channels") {
+    if fields.is_null("channels") || !fields.has("channels") {
         return None;
     }
     let given = fields.list("channels", Channel::ALL.len());

@@ -139,7 +139,7 @@ fn check(
 }
 
 fn read_variables(fields: &mut BodyReader) -> Option<Vec<String>> {
-    if !fields.has("availableVariables") {
+    if fields.is_null("availableVariables") || !fields.has("availableVariables") {
         return None;
     }
     let given = fields.list("availableVariables", MAX_VARIABLES);
