@@ -73,6 +73,17 @@ async fn addresses_are_added_and_go_in_and_out_as_csv() {
     assert_eq!(again.body["added"], 3, "{}", again.body);
     let nonsense = server.answer(server.request(Method::POST, &format!("{LIST}/import")).body("a,b\n1,2")).await;
     assert_eq!(nonsense.status, StatusCode::BAD_REQUEST);
+    // A file that is too long, or breaks off, adds nothing.
+    let before = server.get(LIST).await.body["suppressions"].as_array().map(Vec::len);
+    let rows = (0..1_001).map(|n| format!("email,row{n}@example.com\n")).collect::<String>();
+    let mut broken = b"channel,contact\nemail,first@example.com\nemail,".to_vec();
+    broken.extend([0xff, b'\n']);
+    let too_long = format!("channel,contact\n{rows}").into_bytes();
+    for (body, status) in [(too_long, StatusCode::PAYLOAD_TOO_LARGE), (broken, StatusCode::BAD_REQUEST)] {
+        let refused = server.answer(server.request(Method::POST, &format!("{LIST}/import")).body(body)).await;
+        assert_eq!(refused.status, status, "{}", refused.body);
+        assert_eq!(server.get(LIST).await.body["suppressions"].as_array().map(Vec::len), before);
+    }
     // An erased person is still not written to, and nobody reads their address.
     let erased = server.answer(server.request(Method::DELETE, "/api/subjects/address/ada@example.com")).await;
     assert_eq!(erased.status, StatusCode::OK, "{}", erased.body);

@@ -83,9 +83,8 @@ pub(crate) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The rows of a CSV file with the columns channel, contact and reason. If a row cannot be read, the rows before it are
-/// returned with the problem.
-fn read_rows(body: &[u8]) -> Result<(Vec<ImportRow>, Option<csv::Error>, bool), Problem> {
+/// The rows of a CSV file with the columns channel, contact and reason.
+fn read_rows(body: &[u8]) -> Result<Vec<ImportRow>, Problem> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(body);
     let names = reader.headers().map_err(not_csv)?.clone();
     let column = |name: &str| names.iter().position(|known| known.eq_ignore_ascii_case(name));
@@ -97,42 +96,32 @@ fn read_rows(body: &[u8]) -> Result<(Vec<ImportRow>, Option<csv::Error>, bool), 
     let mut rows = Vec::new();
     for (index, record) in reader.records().enumerate() {
         if MAX_ROWS <= index {
-            return Ok((rows, None, true));
+            let detail = format!("An import has at most {MAX_ROWS} rows. Nothing was added.");
+            return Err(Problem::new(ProblemKind::TooLarge, detail));
         }
-        let record = match record {
-            Ok(record) => record,
-            Err(error) => return Ok((rows, Some(error), false)),
-        };
+        let record = record.map_err(not_csv)?;
         let cell = |column: usize| record.get(column).unwrap_or_default().to_owned();
         let (channel, contact, reason) = (cell(channel), cell(contact), reason.map(cell));
         rows.push(ImportRow { line: index + 2, channel, contact, reason });
     }
-    Ok((rows, None, false))
+    Ok(rows)
 }
 
 fn not_csv(error: csv::Error) -> Problem {
-    Problem::new(ProblemKind::Malformed, format!("Not CSV: {error}."))
+    Problem::new(ProblemKind::Malformed, format!("Not CSV: {error}. Nothing was added."))
 }
 
-/// Adds the rows of a CSV file. What comes before a row that cannot be read, or before the limit, is added.
+/// Adds the rows of a CSV file. A file that cannot be read, or is too long, adds nothing.
 pub(crate) async fn import(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Response, Problem> {
     let body = read_body(body).await?;
-    let (rows, unreadable, is_too_long) = read_rows(&body)?;
-    let result = suppressions::import(&api.app, &caller, body.len(), rows).await?;
-    let added = result.added;
-    if let Some(error) = unreadable {
-        return Err(not_csv(error));
-    }
-    if is_too_long {
-        return Err(Problem::new(ProblemKind::TooLarge, format!("{MAX_ROWS} rows at once; {added} are added.")));
-    }
+    let result = suppressions::import(&api.app, &caller, body.len(), read_rows(&body)?).await?;
     let refused = result.refused.iter().map(|(line, error)| json!({ "line": line, "detail": error.to_string() }));
     let refused: Vec<Value> = refused.collect();
-    Ok(json(StatusCode::OK, &json!({ "added": added, "refused": refused })))
+    Ok(json(StatusCode::OK, &json!({ "added": result.added, "refused": refused })))
 }
 
 /// The columns of an import, and when and by whom each entry was added.
