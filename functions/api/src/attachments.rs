@@ -21,7 +21,7 @@ const UPLOAD_MS: i64 = 3_600_000;
 const DOWNLOAD_MS: i64 = 900_000;
 
 fn no_file() -> Problem {
-    Problem::new(ProblemKind::NotFound, "There is no such attachment.")
+    Problem::new(ProblemKind::NotFound, "No attachment has this id.")
 }
 
 impl Api {

@@ -43,7 +43,7 @@ fn read_channels(fields: &mut BodyReader) -> Option<Vec<Channel>> {
     let given = fields.list("channels", Channel::ALL.len());
     let read: Option<Vec<Channel>> = given.iter().map(|channel| channel.as_str()?.parse().ok()).collect();
     if read.is_none() {
-        let detail = format!("channels is a list of {}.", Channel::names().join(", "));
+        let detail = format!("channels must be a list of: {}.", Channel::names().join(", "));
         fields.add_error("channels", "not_channels", detail);
     }
     read
@@ -63,7 +63,7 @@ pub(crate) fn modes() -> Vec<&'static str> {
 fn read_team(api: &Api, caller: &Principal, fields: &mut BodyReader, is_team: bool) -> Option<Vec<String>> {
     if !is_team {
         if fields.has("team") {
-            fields.add_error("team", "not_a_team", "team is for keys of the mode team.");
+            fields.add_error("team", "not_a_team", "team is allowed only with the mode team.");
         }
         fields.discard("team");
         return None;
@@ -75,7 +75,7 @@ fn read_team(api: &Api, caller: &Principal, fields: &mut BodyReader, is_team: bo
         match Channel::ALL.iter().find_map(of) {
             Some(address) => team.push(contact_hash(&api.app.contact_key, &caller.tenant, &address)),
             None => {
-                let detail = "An email address, a phone number with its country code, or the id of a chat.";
+                let detail = "Each entry must be an email address, a phone number with its country code, or a chat id.";
                 fields.add_error(&format!("team/{place}"), "not_an_address", detail);
             }
         }
@@ -104,16 +104,16 @@ pub(crate) async fn create(
         fields.add_error(
             "role",
             "not_a_sender",
-            "A key for a team is of the role sender: the others may more than write.",
+            "A team key must have the role sender, because the other roles can do more than send.",
         );
     }
     if mode == Mode::Live && caller.principal.mode == Mode::Test {
-        fields.add_error("mode", "not_allowed", "A test key makes test keys.");
+        fields.add_error("mode", "not_allowed", "A test key can only create test keys.");
     }
     let channels = read_channels(&mut fields);
     let expires_at = fields.time("expiresAt");
     if expires_at.is_some_and(|until| until <= api.app.host.now()) {
-        fields.add_error("expiresAt", "in_the_past", "expiresAt must lie in the future.");
+        fields.add_error("expiresAt", "in_the_past", "expiresAt must be in the future.");
     }
     fields.finish()?;
     let (Some(name), Some(role)) = (name, role) else {

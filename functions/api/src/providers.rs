@@ -22,7 +22,7 @@ use crate::read::QueryParams;
 use crate::{Api, Shared, json, read_body};
 
 fn no_provider() -> Problem {
-    Problem::new(ProblemKind::NotFound, "There is no such provider configuration; GET /api/providers lists them.")
+    Problem::new(ProblemKind::NotFound, "No provider configuration has this id. GET /api/providers lists them.")
 }
 
 /// One configuration as it stands.

@@ -91,18 +91,21 @@ async fn current_wait(api: &Api, caller: &Caller, communication: &Communication)
     statuses.retain(|status| status.account.channel == communication.request.channel && status.enabled);
     let is_open = |status: &&ProviderStatus| status.gate.state(now) == "closed";
     let (code, text) = match statuses.iter().find(is_open) {
-        _ if statuses.is_empty() => ("no_provider_enabled", "No provider of its channel is enabled.".to_owned()),
+        _ if statuses.is_empty() => ("no_provider_enabled", "No provider of the channel is enabled.".to_owned()),
         None => {
             let names: Vec<_> = statuses.iter().map(|s| format!("{} ({})", s.account.id, s.gate.state(now))).collect();
-            ("providers_shut", format!("No provider of its channel is called at the moment: {}.", names.join(", ")))
+            ("providers_shut", format!("The circuit breakers of all its providers are open: {}.", names.join(", ")))
         }
         Some(ProviderStatus { account, gate, .. }) => match gate.quota(now).remaining {
             0 => {
                 let RateLimit { burst, per_second } = account.rate;
-                let text = format!("{} is at its limit of {per_second} a second after {burst} at once.", account.id);
+                let text = format!(
+                    "{} has reached its rate limit of {per_second} per second after a burst of {burst}.",
+                    account.id
+                );
                 ("rate_limit", text)
             }
-            _ => ("worker", "A worker takes it up with its next hint.".to_owned()),
+            _ => ("worker", "A worker will process the message with its next hint.".to_owned()),
         },
     };
     Ok(
@@ -119,7 +122,7 @@ pub(crate) struct QueryParams {
 impl QueryParams {
     pub(crate) fn parse(raw: RawQuery) -> Result<Self, Problem> {
         let uri = format!("/?{}", raw.0.unwrap_or_default()).parse::<axum::http::Uri>();
-        let uri = uri.map_err(|_| Problem::new(ProblemKind::Malformed, "The query cannot be read."))?;
+        let uri = uri.map_err(|_| Problem::new(ProblemKind::Malformed, "The query string cannot be parsed."))?;
         let given = axum::extract::Query::<HashMap<String, String>>::try_from_uri(&uri);
         let given = given.map_err(|error| Problem::new(ProblemKind::Malformed, format!("{error}.")))?.0;
         Ok(QueryParams { given, errors: Vec::new() })
@@ -169,9 +172,9 @@ impl QueryParams {
         let unknown: Vec<String> = self.given.keys().cloned().collect();
         for name in unknown {
             let detail = match name.as_str() {
-                "page" => "Pages are followed by cursor: take nextCursor of the last answer.".to_owned(),
+                "page" => "Pages are addressed by cursor. Use nextCursor of the previous response.".to_owned(),
                 "businessId" => "businessId comes from the API key.".to_owned(),
-                _ => format!("There is no parameter {name}."),
+                _ => format!("Unknown parameter {name}."),
             };
             self.add_error(&name, "unknown_parameter", detail);
         }
@@ -215,7 +218,7 @@ impl Paging {
         let size = query.number("size", 1..=100);
         let cursor = query.text("cursor").map(|cursor| read_cursor(&cursor, filter));
         if cursor == Some(None) {
-            let detail = "cursor is not one of ours for this question; leave it out to begin again.";
+            let detail = "cursor is not valid for this query. Omit it to start from the first page.";
             query.add_error("cursor", "bad_cursor", detail.to_owned());
         }
         Paging { size: size.unwrap_or(20) as usize, after: cursor.flatten() }
@@ -309,7 +312,7 @@ pub(crate) async fn stats(
         query.add_error("endDate", "before_start", "endDate is before startDate.".to_owned());
     }
     if MAX_DAYS * DAY_MS < to.millis_since(from) {
-        query.add_error("startDate", "too_long", format!("At most {MAX_DAYS} days at once."));
+        query.add_error("startDate", "too_long", format!("The range must be at most {MAX_DAYS} days."));
     }
     query.finish()?;
     let Statistics { days, sum } = messages::statistics(&api.app, &caller, from, to).await.map_err(problem)?;

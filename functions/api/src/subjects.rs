@@ -52,7 +52,7 @@ impl Api {
     fn subject(&self, caller: &Principal, kind: &str, id: &str) -> Result<DataSubject, Problem> {
         let unknown = || {
             let kinds = RecipientType::names().join(", ");
-            Problem::new(ProblemKind::NotFound, format!("A subject is a {kinds}, or an address."))
+            Problem::new(ProblemKind::NotFound, format!("A data subject must be a {kinds} or an address."))
         };
         if kind == "address" {
             let normal = Channel::ALL.iter().find_map(|channel| address::normalise(*channel, id, None).ok());

@@ -90,7 +90,7 @@ fn read_rows(body: &[u8]) -> Result<(Vec<ImportRow>, Option<csv::Error>, bool), 
     let names = reader.headers().map_err(not_csv)?.clone();
     let column = |name: &str| names.iter().position(|known| known.eq_ignore_ascii_case(name));
     let (Some(channel), Some(contact)) = (column("channel"), column("contact")) else {
-        let detail = "The first line names the columns: channel, contact and reason.";
+        let detail = "The first line must name the columns channel, contact and reason.";
         return Err(Problem::new(ProblemKind::Malformed, detail));
     };
     let reason = column("reason");
@@ -111,7 +111,7 @@ fn read_rows(body: &[u8]) -> Result<(Vec<ImportRow>, Option<csv::Error>, bool), 
 }
 
 fn not_csv(error: csv::Error) -> Problem {
-    Problem::new(ProblemKind::Malformed, format!("Not CSV: {error}."))
+    Problem::new(ProblemKind::Malformed, format!("The body is not valid CSV: {error}."))
 }
 
 /// Adds the rows of a CSV file. What comes before a row that cannot be read, or before the limit, is added.
@@ -128,7 +128,10 @@ pub(crate) async fn import(
         return Err(not_csv(error));
     }
     if is_too_long {
-        return Err(Problem::new(ProblemKind::TooLarge, format!("{MAX_ROWS} rows at once; {added} are added.")));
+        return Err(Problem::new(
+            ProblemKind::TooLarge,
+            format!("At most {MAX_ROWS} rows at once; {added} were added."),
+        ));
     }
     let refused = result.refused.iter().map(|(line, error)| json!({ "line": line, "detail": error.to_string() }));
     let refused: Vec<Value> = refused.collect();

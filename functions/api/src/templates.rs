@@ -125,7 +125,7 @@ fn check(
     let unknown: Vec<&String> = used.iter().filter(|name| !declared.contains(name)).collect();
     if !unknown.is_empty() {
         let names = unknown.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-        let detail = format!("The template speaks of variables that availableVariables does not name: {names}.");
+        let detail = format!("The template uses variables that availableVariables does not name: {names}.");
         fields.add_error("availableVariables", "unknown_variable", detail);
     }
     Some(declared)
@@ -140,7 +140,7 @@ fn read_variables(fields: &mut BodyReader) -> Option<Vec<String>> {
     let is_name = |name: &String| !name.is_empty() && name.len() <= 100 && !name.contains(char::is_whitespace);
     let names = names.filter(|names| names.iter().all(is_name));
     if names.is_none() {
-        fields.add_error("availableVariables", "not_names", "availableVariables is a list of names.");
+        fields.add_error("availableVariables", "not_names", "availableVariables must be a list of names.");
     }
     names
 }
@@ -150,7 +150,7 @@ fn read_locale(fields: &mut BodyReader) -> Option<String> {
     let is_tag =
         locale.split('-').all(|part| (2..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()));
     if !is_tag && locale != DEFAULT_LOCALE {
-        fields.add_error("locale", "not_a_locale", "locale is a language tag such as es or es-MX, or default.");
+        fields.add_error("locale", "not_a_locale", "locale must be a language tag such as es or es-MX, or default.");
         return None;
     }
     Some(locale)
@@ -160,7 +160,7 @@ fn read_code(fields: &mut BodyReader) -> Option<String> {
     let code = fields.text("code", 100)?;
     let is_code = code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
     if !is_code || code.starts_with("tpl_") {
-        fields.add_error("code", "not_a_code", "code is made of a-z, 0-9, _ and -, such as invoice or renewal_offer.");
+        fields.add_error("code", "not_a_code", "code may contain a-z, 0-9, _ and -, such as invoice or renewal_offer.");
         return None;
     }
     Some(code)
@@ -184,10 +184,10 @@ pub(crate) async fn create(
     let is_active = fields.flag("isActive").unwrap_or(true);
     match channel {
         Some(Channel::Email) if subject.is_none() => {
-            fields.add_error("subjectTemplate", "required", "An email's template needs a subjectTemplate.");
+            fields.add_error("subjectTemplate", "required", "An email template needs a subjectTemplate.");
         }
         Some(other) if other != Channel::Email && subject.is_some() => {
-            fields.add_error("subjectTemplate", "no_subject", "Only an email has a subject.");
+            fields.add_error("subjectTemplate", "no_subject", "Only an email template can have a subject.");
         }
         _ => (),
     }
@@ -290,7 +290,7 @@ fn if_match_version(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
         text => text
             .parse()
             .map(Some)
-            .map_err(|_| Problem::new(ProblemKind::Malformed, "If-Match is the ETag of a template, such as \"3\".")),
+            .map_err(|_| Problem::new(ProblemKind::Malformed, "If-Match must be a template's ETag, such as \"3\".")),
     }
 }
 
@@ -311,7 +311,7 @@ pub(crate) async fn patch(
     let description = fields.text("description", 1_000);
     let subject = fields.text("subjectTemplate", MAX_SUBJECT);
     if subject.is_some() && own.channel != Channel::Email {
-        fields.add_error("subjectTemplate", "no_subject", "Only an email has a subject.");
+        fields.add_error("subjectTemplate", "no_subject", "Only an email template can have a subject.");
     }
     let body = fields.text("bodyTemplate", MAX_BODY);
     let declared = read_variables(&mut fields);
@@ -327,7 +327,7 @@ pub(crate) async fn patch(
     let changed = templates::change(&api.app, &caller, &id, change).await;
     let own = changed.map_err(|error| match error {
         TemplateError::Execute(ExecuteError::Rejected(Rejection::Changed(latest))) if expected.is_some() => {
-            Problem::new(ProblemKind::PreconditionFailed, format!("Version {latest} is the newest."))
+            Problem::new(ProblemKind::PreconditionFailed, format!("The newest version is {latest}."))
         }
         error => error.into(),
     })?;
@@ -401,7 +401,7 @@ fn render_problem(error: &RenderError) -> Problem {
         RenderError::MissingVariables(_) | RenderError::Template(_) => "/variables",
         _ => "/bodyTemplate",
     };
-    let detail = format!("Cannot be rendered: {error}.");
+    let detail = format!("The message cannot be rendered: {error}.");
     Problem::invalid(vec![FieldError { pointer: pointer.to_owned(), code: error.kind(), detail }])
 }
 
