@@ -75,7 +75,7 @@ async fn an_uploaded_file_goes_with_an_email_as_bytes_and_elsewhere_as_a_link() 
     server.until_status(&chatted, "sent").await;
 
     server.advance(16 * 60_000).await;
-    assert_eq!(read(&server, seen.text("/downloadUrl")).await.0, StatusCode::FORBIDDEN, "its time is over");
+    assert_eq!(read(&server, seen.text("/downloadUrl")).await.0, StatusCode::FORBIDDEN, "it has expired");
     let removed = server.answer(server.request(Method::DELETE, &format!("/api/attachments/{id}"))).await;
     assert_eq!(removed.status, StatusCode::NO_CONTENT);
     assert_eq!(server.get(&format!("/api/attachments/{id}")).await.status, StatusCode::NOT_FOUND);
@@ -106,8 +106,8 @@ async fn a_file_that_is_not_of_its_declared_type_is_refused() {
     let mut html = vec![b' '; PDF.len()];
     html[..15].copy_from_slice(b"<!DOCTYPE html>");
     for (more, bytes, why) in [
-        (json!({}), html.as_slice(), "Its content is not application/pdf."),
-        (json!({ "sha256": "0".repeat(64) }), PDF, "Its checksum is not the one that was announced."),
+        (json!({}), html.as_slice(), "The content is not application/pdf."),
+        (json!({ "sha256": "0".repeat(64) }), PDF, "The checksum is not the declared one."),
     ] {
         let announced = announce(&server, more).await;
         assert_eq!(put(&server, &announced, bytes).await, StatusCode::OK);

@@ -177,7 +177,7 @@ async fn people_choose_on_a_page_behind_a_signed_link() {
     let other = url.replace("/preferences/local/", "/preferences/other/");
     assert_eq!(ask(other).await, StatusCode::NOT_FOUND, "another tenant's");
     server.advance(30 * 24 * 3_600_000 + 1_000).await;
-    assert_eq!(ask(url).await, StatusCode::NOT_FOUND, "its time is over");
+    assert_eq!(ask(url).await, StatusCode::NOT_FOUND, "it has expired");
     let wrong = server.post(&format!("{path}/link"), json!({ "days": 0 })).await;
     assert_eq!(wrong.text("/errors/0/pointer"), "/days", "{}", wrong.body);
 }

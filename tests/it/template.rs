@@ -67,7 +67,7 @@ async fn every_listed_route_answers() {
         let path = path.replace("{slug}", "invalid").replace("providers/{id}", "providers/sendgrid");
         let path = path.replace("{id}", "com_00000000000000000000000000000000");
         let answer = server.answer(server.request(method.clone(), &path).body("{}")).await;
-        let nothing = answer.body["detail"] == "There is nothing at this address.";
+        let nothing = answer.body["detail"] == "No route has this path.";
         assert!(!nothing && answer.status != 405, "{method} {path}: {}", answer.body);
     }
 }

@@ -138,13 +138,13 @@ async fn a_refused_token_says_why() {
     let none = format!("eyJhbGciOiJub25lIiwia2lkIjoiazEifQ.{}.", parts[1]);
     let now = domain::ports::ClockAndRng::now(&*server.local.clock).0 / 1_000;
     for (token, why) in [
-        (sign(1, &claims(json!({ "exp": now - 61 }))), "its time is over"),
-        (sign(1, &claims(json!({ "nbf": now + 120 }))), "its time has not come"),
+        (sign(1, &claims(json!({ "exp": now - 61 }))), "it has expired"),
+        (sign(1, &claims(json!({ "nbf": now + 120 }))), "it is not valid yet"),
         (sign(1, &claims(json!({ "iss": "https://elsewhere.example" }))), "another issuer"),
         (sign(1, &claims(json!({ "aud": ["elsewhere"] }))), "another audience"),
         (sign(1, &claims(json!({ "exp": null }))), "iss, aud, exp and sub"),
         (sign(1, &claims(json!({ "sub": "" }))), "no sub"),
-        (sign(1, &claims(json!({ "custom:tenant": "No Tenant" }))), "custom:tenant names no tenant"),
+        (sign(1, &claims(json!({ "custom:tenant": "No Tenant" }))), "custom:tenant does not name a tenant"),
         (sign(1, &claims(json!({ "groups": ["staff"] }))), "groups is none of"),
         (sign(1, &claims(json!({ "mode": "dream" }))), "mode"),
         (sign(1, &claims(json!({ "channels": ["fax"] }))), "channels"),

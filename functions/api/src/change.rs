@@ -32,7 +32,7 @@ pub(crate) async fn patch(
 ) -> Result<Response, Problem> {
     let mut fields = BodyReader::parse(&read_body(body).await?)?;
     if fields.is_empty() {
-        fields.add_error("", "empty", "Give scheduledAt, expiresAt, subject, content or templateVariables.");
+        fields.add_error("", "empty", "At least one field to change is required.");
     }
     let mut change = Change {
         scheduled_at: fields.time("scheduledAt"),

@@ -98,7 +98,7 @@ fn read_settings(fields: &mut BodyReader, kind: &ProviderKind) -> Option<GivenSe
         let known = kind.settings.iter().find(|setting| setting.name == name);
         if known.is_none() && ![DEFAULT_REGION, ALLOWED_COUNTRIES].contains(&name.as_str()) {
             let names: Vec<&str> = kind.settings.iter().map(|setting| setting.name).collect();
-            let detail = format!("{} has no setting {name}; it has {}.", kind.title, names.join(", "));
+            let detail = format!("{} has no setting {name}. Its settings are: {}.", kind.title, names.join(", "));
             fields.add_error(&place, "unknown_setting", detail);
             continue;
         }
@@ -107,17 +107,17 @@ fn read_settings(fields: &mut BodyReader, kind: &ProviderKind) -> Option<GivenSe
             // What is JSON itself may be given as it is.
             Value::Object(_) => value.to_string(),
             _ => {
-                fields.add_error(&place, "not_text", format!("{name} must be text."));
+                fields.add_error(&place, "not_text", format!("{name} must be a string."));
                 continue;
             }
         };
         if name == DEFAULT_REGION && !domain::address::is_region(&text) {
-            fields.add_error(&place, "not_a_region", "defaultRegion is a country such as KE (ISO 3166).");
+            fields.add_error(&place, "not_a_region", "defaultRegion must be an ISO 3166 country code such as KE.");
             continue;
         }
         let is_country = |name: &str| domain::address::is_region(name.trim());
         if name == ALLOWED_COUNTRIES && text.trim() != "*" && !text.split(',').all(is_country) {
-            fields.add_error(&place, "not_countries", "allowedCountries is a list such as KE,TZ (ISO 3166), or *.");
+            fields.add_error(&place, "not_countries", "allowedCountries must be country codes such as KE,TZ, or *.");
             continue;
         }
         let is_secret = known.is_some_and(|setting| setting.is_secret);
@@ -137,7 +137,7 @@ fn read_rate(fields: &mut BodyReader) -> Option<RateLimit> {
     let rate = number("burst").zip(number("perSecond")).filter(|_| is_whole);
     let rate = rate.and_then(|(burst, per_second)| RateLimit::parse(&format!("{burst},{per_second}")));
     if rate.is_none() {
-        fields.add_error("rate", "not_a_rate", "rate is {\"burst\": 100, \"perSecond\": 10}, both at least 1.");
+        fields.add_error("rate", "not_a_rate", "rate must be {\"burst\": 100, \"perSecond\": 10}, both at least 1.");
     }
     rate
 }
@@ -156,7 +156,7 @@ pub(crate) async fn create(
     let channel = channel.or_else(|| kind.filter(|kind| kind.channels.len() == 1).map(|kind| kind.channels[0]));
     if kind.is_some() && channel.is_none() {
         let channels: Vec<&str> = kind.into_iter().flat_map(|kind| kind.channels).map(|c| c.as_str()).collect();
-        fields.add_error("channel", "required", format!("channel is one of: {}.", channels.join(", ")));
+        fields.add_error("channel", "required", format!("channel must be one of: {}.", channels.join(", ")));
     }
     let name = fields.reference("name", 100);
     let settings = kind.and_then(|kind| fields.required("settings", |f| read_settings(f, kind)));
@@ -266,9 +266,11 @@ pub(crate) async fn order(
         let known = configs.configs.get(id).is_some_and(|config| Some(config.channel) == channel);
         match known && !named.contains(&id.to_owned()) {
             true => named.push(id.to_owned()),
-            false => {
-                fields.add_error(&format!("order/{place}"), "not_a_channel", "No channel of that kind has this id.")
-            }
+            false => fields.add_error(
+                &format!("order/{place}"),
+                "not_a_channel",
+                "No configuration of that channel has this id.",
+            ),
         }
     }
     fields.finish()?;

@@ -100,7 +100,7 @@ impl BodyReader {
                 None
             }
             _ => {
-                self.add_error(field, "not_text", format!("{field} must be text."));
+                self.add_error(field, "not_text", format!("{field} must be a string."));
                 None
             }
         }
@@ -110,7 +110,7 @@ impl BodyReader {
     pub fn reference(&mut self, field: &str, most: usize) -> Option<String> {
         let text = self.text(field, most)?;
         if text.chars().any(char::is_control) {
-            self.add_error(field, "control_characters", format!("{field} must not hold control characters."));
+            self.add_error(field, "control_characters", format!("{field} must not contain control characters."));
             return None;
         }
         Some(text)
@@ -183,7 +183,7 @@ impl BodyReader {
             None => Vec::new(),
             Some(Value::Array(items)) if items.len() <= most => items,
             Some(Value::Array(_)) => {
-                self.add_error(field, "too_many", format!("{field} takes at most {most}."));
+                self.add_error(field, "too_many", format!("{field} must have at most {most} items."));
                 Vec::new()
             }
             Some(_) => {
@@ -229,7 +229,7 @@ impl BodyReader {
         for field in unknown {
             let detail = match field.as_str() {
                 "businessId" | "createdBy" => format!("{field} comes from the API key, not from the body."),
-                _ => format!("There is no field {field}."),
+                _ => format!("Unknown field {field}."),
             };
             self.add_error(&field.replace('~', "~0").replace('/', "~1"), "unknown_field", detail);
         }

@@ -41,7 +41,7 @@ fn read_channels(fields: &mut BodyReader) -> Option<Vec<Channel>> {
     let given = fields.list("channels", Channel::ALL.len());
     let read: Option<Vec<Channel>> = given.iter().map(|channel| channel.as_str()?.parse().ok()).collect();
     if read.is_none() {
-        let detail = format!("channels is a list of {}.", Channel::names().join(", "));
+        let detail = format!("channels must be a list of: {}.", Channel::names().join(", "));
         fields.add_error("channels", "not_channels", detail);
     }
     read
@@ -61,7 +61,7 @@ pub(crate) fn modes() -> Vec<&'static str> {
 fn read_team(fields: &mut BodyReader, is_team: bool) -> Option<Vec<String>> {
     if !is_team {
         if fields.has("team") {
-            fields.add_error("team", "not_a_team", "team is for keys of the mode team.");
+            fields.add_error("team", "not_a_team", "team is allowed only with the mode team.");
         }
         fields.discard("team");
         return None;
@@ -73,7 +73,7 @@ fn read_team(fields: &mut BodyReader, is_team: bool) -> Option<Vec<String>> {
         match Channel::ALL.iter().find_map(normalised) {
             Some(address) => team.push(address),
             None => {
-                let detail = "An email address, a phone number with its country code, or the id of a chat.";
+                let detail = "Each entry must be an email address, a phone number with its country code, or a chat id.";
                 fields.add_error(&format!("team/{index}"), "not_an_address", detail);
             }
         }

@@ -47,7 +47,7 @@ pub use routes::{ROUTES, Route};
 
 /// Bytes of a body, at most.
 pub const MAX_BODY: usize = 256 * 1024;
-const UNKNOWN_KEY: &str = "This API key is not known, or its time is over.";
+const UNKNOWN_KEY: &str = "The API key is unknown or has expired.";
 
 /// The HTTP interface: the application, and what belongs to HTTP alone.
 pub struct Api {
@@ -83,15 +83,15 @@ pub fn router(api: Arc<Api>) -> Router {
 }
 
 fn not_found() -> Problem {
-    Problem::new(ProblemKind::NotFound, "There is no such communication.")
+    Problem::new(ProblemKind::NotFound, "No communication has this id.")
 }
 
 async fn route_not_found() -> Problem {
-    Problem::new(ProblemKind::NotFound, "There is nothing at this address.")
+    Problem::new(ProblemKind::NotFound, "No route has this path.")
 }
 
 async fn method_not_allowed() -> Problem {
-    Problem::new(ProblemKind::MethodNotAllowed, "This address takes other methods.")
+    Problem::new(ProblemKind::MethodNotAllowed, "The path exists, but not with this method.")
 }
 
 async fn health() -> Response {
@@ -100,7 +100,8 @@ async fn health() -> Response {
 
 /// The page that a problem's `type` points at.
 async fn problem_page(Path(slug): Path<String>) -> Result<Response, Problem> {
-    let page = problem_text(&slug).ok_or_else(|| Problem::new(ProblemKind::NotFound, "There is no such problem."))?;
+    let page =
+        problem_text(&slug).ok_or_else(|| Problem::new(ProblemKind::NotFound, "No problem type has this name."))?;
     let html = HeaderValue::from_static("text/markdown; charset=utf-8");
     Ok(([(header::CONTENT_TYPE, html)], page).into_response())
 }
@@ -162,8 +163,9 @@ fn caller(principal: Principal, headers: &HeaderMap) -> Caller {
 }
 
 async fn read_body(body: Body) -> Result<Bytes, Problem> {
-    let too_large =
-        |_| Problem::new(ProblemKind::TooLarge, "A body may have 256 KB. Upload attachments: POST /api/attachments.");
+    let too_large = |_| {
+        Problem::new(ProblemKind::TooLarge, "The body is larger than 256 KB. Upload files with POST /api/attachments.")
+    };
     to_bytes(body, MAX_BODY).await.map_err(too_large)
 }
 

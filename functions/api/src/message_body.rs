@@ -86,7 +86,7 @@ pub(crate) fn input_faults(errors: Vec<FieldError>) -> Vec<Fault> {
 
 fn read_step(value: Value) -> (NewStep, Vec<FieldError>) {
     let Ok(mut fields) = BodyReader::of(value) else {
-        let detail = "A step of fallback is {\"channel\": …, \"after\": \"30m\", \"unless\": \"delivered\"}.";
+        let detail = "A fallback step must be {\"channel\": …, \"after\": \"30m\", \"unless\": \"delivered\"}.";
         let error = FieldError { pointer: String::new(), code: "not_a_step", detail: detail.to_owned() };
         return (NewStep::default(), vec![error]);
     };
@@ -186,7 +186,7 @@ fn read_attachment(item: &Value) -> Option<AttachmentRef> {
 fn read_provider_template(fields: &mut BodyReader) -> Option<ProviderTemplate> {
     let template = serde_json::from_value::<ProviderTemplate>(fields.object("providerTemplate")?).ok();
     if template.is_none() {
-        let detail = "providerTemplate is {\"name\": …, \"language\": \"en\", \"variables\": [\"…\"]}.";
+        let detail = "providerTemplate must be {\"name\": …, \"language\": \"en\", \"variables\": [\"…\"]}.";
         fields.add_error("providerTemplate", "not_a_template", detail);
     }
     template
@@ -198,7 +198,7 @@ pub(crate) fn read_quiet_hours(fields: &mut BodyReader) -> Option<QuietHours> {
     let hours = QuietHours { start: text("start"), end: text("end"), time_zone: text("timeZone") };
     let is_known = |name: &String| ["start", "end", "timeZone"].contains(&name.as_str());
     if let Some(unknown) = input.as_object().and_then(|input| input.keys().find(|name| !is_known(name))) {
-        let detail = format!("quietHours has no {unknown}; it has start, end and timeZone.");
+        let detail = format!("quietHours has no field {unknown}. Its fields are start, end and timeZone.");
         fields.add_error("quietHours", "unknown_field", detail);
         return None;
     }

@@ -14,9 +14,9 @@ pub(crate) fn problem(error: MessageError) -> Problem {
         MessageError::NotFound => not_found(),
         MessageError::Invalid(faults) => problem_of_faults(&faults, pointer),
         MessageError::Suppressed(reason) => Problem::new(ProblemKind::RecipientSuppressed, suppressed(reason)),
-        MessageError::Erased => Problem::new(ProblemKind::Conflict, "Its content has been erased."),
+        MessageError::Erased => Problem::new(ProblemKind::Conflict, "The content of this message has been erased."),
         MessageError::NoSubject => {
-            Problem::new(ProblemKind::Invalid, "An email needs a subject, and this message has none.")
+            Problem::new(ProblemKind::Invalid, "An email needs a subject, but this message has none.")
         }
         MessageError::Execute(error) => error.into(),
         MessageError::Store(error) => error.into(),
@@ -68,5 +68,5 @@ fn suppressed(reason: SuppressReason) -> String {
     if reason == SuppressReason::SuppressionList {
         return "This recipient bounced, complained or opted out. Nothing was accepted.".to_owned();
     }
-    format!("Refused, for {} ({}). Nothing was accepted.", explain::suppressed(reason), reason.as_str())
+    format!("The address is suppressed: {} ({}). Nothing was accepted.", explain::suppressed(reason), reason.as_str())
 }

@@ -46,7 +46,7 @@ fn recipient_key(kind: &str, id: String) -> Result<String, Problem> {
     let recipient = kind.filter(|_| is_id).map(|kind| Recipient { kind, id: Some(id) });
     recipient.as_ref().and_then(consent::recipient_key).ok_or_else(|| {
         let kinds = RecipientType::names().join(", ");
-        Problem::new(ProblemKind::NotFound, format!("Preferences are of a {kinds}."))
+        Problem::new(ProblemKind::NotFound, format!("Only a {kinds} has preferences."))
     })
 }
 
@@ -93,7 +93,7 @@ impl Api {
     async fn change_preferences(&self, caller: &Caller, person: &str, body: Body) -> Result<Response, Problem> {
         let mut fields = BodyReader::parse(&read_body(body).await?)?;
         if fields.is_empty() {
-            fields.add_error("", "empty", "Give at least one preference.");
+            fields.add_error("", "empty", "At least one preference is required.");
         }
         let mut channels = BTreeMap::new();
         let mut moved: BTreeMap<Channel, Option<String>> = BTreeMap::new();
@@ -118,7 +118,7 @@ impl Api {
         if person == DEFAULTS
             && (!moved.is_empty() || opted_out.is_some() || opt_in_evidence.is_some() || do_not_contact.is_some())
         {
-            fields.add_error("", "not_for_defaults", "Defaults are channels, types and quiet hours.");
+            fields.add_error("", "not_for_defaults", "Defaults can only set channels, types and quiet hours.");
         }
         fields.finish()?;
 
@@ -146,7 +146,7 @@ fn read_types(fields: &mut BodyReader) -> BTreeMap<MessageType, Option<Vec<Chann
     for (name, channels) in given.as_object().into_iter().flatten() {
         let place = format!("preferences/{name}");
         let Ok(kind) = name.parse::<MessageType>() else {
-            let detail = format!("{name} is no type; there are {}.", MessageType::names().join(", "));
+            let detail = format!("{name} is not a message type. The types are: {}.", MessageType::names().join(", "));
             fields.add_error(&place, "not_a_type", detail);
             continue;
         };
@@ -157,7 +157,7 @@ fn read_types(fields: &mut BodyReader) -> BTreeMap<MessageType, Option<Vec<Chann
             (Value::Null, _) => drop(types.insert(kind, None)),
             (_, Some(channels)) => drop(types.insert(kind, Some(channels))),
             (_, None) => {
-                let detail = format!("{name} is a list of {}.", Channel::names().join(", "));
+                let detail = format!("{name} must be a list of: {}.", Channel::names().join(", "));
                 fields.add_error(&place, "not_channels", detail);
             }
         }

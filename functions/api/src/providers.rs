@@ -20,10 +20,9 @@ use crate::{Api, Shared, json, read_body};
 
 fn problem(error: ProviderConfigError) -> Problem {
     match error {
-        ProviderConfigError::NotFound => Problem::new(
-            ProblemKind::NotFound,
-            "There is no such provider configuration; GET /api/providers lists them.",
-        ),
+        ProviderConfigError::NotFound => {
+            Problem::new(ProblemKind::NotFound, "No provider configuration has this id. GET /api/providers lists them.")
+        }
         error => error.into(),
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct QueryParams {
 impl QueryParams {
     pub(crate) fn parse(raw: RawQuery) -> Result<Self, Problem> {
         let uri = format!("/?{}", raw.0.unwrap_or_default()).parse::<axum::http::Uri>();
-        let uri = uri.map_err(|_| Problem::new(ProblemKind::Malformed, "The query cannot be read."))?;
+        let uri = uri.map_err(|_| Problem::new(ProblemKind::Malformed, "The query string cannot be parsed."))?;
         let given = axum::extract::Query::<HashMap<String, String>>::try_from_uri(&uri);
         let given = given.map_err(|error| Problem::new(ProblemKind::Malformed, format!("{error}.")))?.0;
         Ok(QueryParams { given, errors: Vec::new() })
@@ -69,9 +69,9 @@ impl QueryParams {
         let unknown: Vec<String> = self.given.keys().cloned().collect();
         for name in unknown {
             let detail = match name.as_str() {
-                "page" => "Pages are followed by cursor: take nextCursor of the last answer.".to_owned(),
+                "page" => "Pages are addressed by cursor. Use nextCursor of the previous response.".to_owned(),
                 "businessId" => "businessId comes from the API key.".to_owned(),
-                _ => format!("There is no parameter {name}."),
+                _ => format!("Unknown parameter {name}."),
             };
             self.add_error(&name, "unknown_parameter", detail);
         }

@@ -51,7 +51,7 @@ impl RequestLimiter {
         let too_many = |until: Timestamp| {
             let wait_s = u32::try_from(until.millis_since(now).max(1)).unwrap_or(u32::MAX).div_ceil(1_000);
             let RateLimit { burst, per_second } = rate;
-            let detail = format!("A key may send {burst} requests at once, then {per_second} a second.");
+            let detail = format!("An API key may send {burst} requests in a burst, then {per_second} per second.");
             Problem { retry_after_s: Some(wait_s), ..Problem::new(ProblemKind::TooManyRequests, detail) }
         };
         let mut record = match self.share(key, |share| {
@@ -72,7 +72,7 @@ impl RequestLimiter {
         let (granted, next) = match claimed.await {
             Ok(claimed) => claimed,
             Err(error) => {
-                tracing::warn!(%error, "requests of a key are not counted");
+                tracing::warn!(%error, "could not count the requests of an API key");
                 return Ok(());
             }
         };

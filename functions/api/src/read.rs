@@ -93,19 +93,22 @@ async fn current_wait(api: &Api, caller: &Caller, communication: &Communication)
     statuses.retain(|status| status.config.channel == communication.request.channel && status.is_enabled);
     let is_open = |status: &&ProviderStatus| status.throttle.state(now) == "closed";
     let (code, text) = match statuses.iter().find(is_open) {
-        _ if statuses.is_empty() => ("no_provider_enabled", "No provider of its channel is enabled.".to_owned()),
+        _ if statuses.is_empty() => ("no_provider_enabled", "No provider of the channel is enabled.".to_owned()),
         None => {
             let names: Vec<_> =
                 statuses.iter().map(|s| format!("{} ({})", s.config.id, s.throttle.state(now))).collect();
-            ("providers_shut", format!("No provider of its channel is called at the moment: {}.", names.join(", ")))
+            ("providers_shut", format!("The circuit breakers of all its providers are open: {}.", names.join(", ")))
         }
         Some(ProviderStatus { config, throttle, .. }) => match throttle.quota(now).remaining {
             0 => {
                 let RateLimit { burst, per_second } = config.rate;
-                let text = format!("{} is at its limit of {per_second} a second after {burst} at once.", config.id);
+                let text = format!(
+                    "{} has reached its rate limit of {per_second} per second after a burst of {burst}.",
+                    config.id
+                );
                 ("rate_limit", text)
             }
-            _ => ("worker", "A worker takes it up with its next hint.".to_owned()),
+            _ => ("worker", "A worker will process the message with its next hint.".to_owned()),
         },
     };
     Ok(
@@ -146,7 +149,7 @@ impl Paging {
         let size = query.number("size", 1..=100);
         let cursor = query.text("cursor").map(|cursor| read_cursor(&cursor, filter));
         if cursor == Some(None) {
-            let detail = "cursor is not one of ours for this question; leave it out to begin again.";
+            let detail = "cursor is not valid for this query. Omit it to start from the first page.";
             query.add_error("cursor", "bad_cursor", detail.to_owned());
         }
         Paging { size: size.unwrap_or(20) as usize, after: cursor.flatten() }
@@ -240,7 +243,7 @@ pub(crate) async fn stats(
         query.add_error("endDate", "before_start", "endDate is before startDate.".to_owned());
     }
     if MAX_DAYS * DAY_MS < to.millis_since(from) {
-        query.add_error("startDate", "too_long", format!("At most {MAX_DAYS} days at once."));
+        query.add_error("startDate", "too_long", format!("The range must be at most {MAX_DAYS} days."));
     }
     query.finish()?;
     let Statistics { days, sum } = messages::statistics(&api.app, &caller, from, to).await.map_err(problem)?;

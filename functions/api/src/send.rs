@@ -44,7 +44,7 @@ pub(crate) async fn batch(
     let items = fields.required("communications", |fields| Some(fields.list("communications", MAX_BATCH)));
     let items = items.unwrap_or_default();
     if items.is_empty() {
-        fields.add_error("communications", "empty", "communications must hold at least one.");
+        fields.add_error("communications", "empty", "communications must have at least one item.");
     }
     fields.finish()?;
     let mut results: Vec<Result<Value, Problem>> = items.iter().map(|_| Ok(Value::Null)).collect();

@@ -30,7 +30,7 @@ fn names(provider: &str) -> [(&'static str, &'static str); 3] {
 }
 
 fn none() -> Problem {
-    Problem::new(ProblemKind::NotFound, "There is no SMS provider yet; PUT /api/sms-provider/config makes one.")
+    Problem::new(ProblemKind::NotFound, "No SMS provider is configured yet. PUT /api/sms-provider/config creates one.")
 }
 
 impl Api {
@@ -99,7 +99,7 @@ pub(crate) async fn put(
     let wanted = names(&provider).map(|(name, _)| name);
     for (name, value) in &given {
         if value.is_some() && !wanted.contains(name) {
-            fields.add_error(name, "unknown_setting", format!("This provider has no {name}."));
+            fields.add_error(name, "unknown_setting", format!("This provider has no setting {name}."));
         }
     }
     let value = |field: &str| given.iter().find(|(name, _)| *name == field).and_then(|(_, value)| value.clone());

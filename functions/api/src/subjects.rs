@@ -25,7 +25,7 @@ fn parse_subject(app: &App, caller: &Caller, kind: &str, id: &str) -> Result<Dat
     };
     subject.ok_or_else(|| {
         let kinds = RecipientType::names().join(", ");
-        Problem::new(ProblemKind::NotFound, format!("A subject is a {kinds}, or an address."))
+        Problem::new(ProblemKind::NotFound, format!("A data subject must be a {kinds} or an address."))
     })
 }
 

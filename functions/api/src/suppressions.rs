@@ -89,7 +89,7 @@ fn read_rows(body: &[u8]) -> Result<Vec<ImportRow>, Problem> {
     let names = reader.headers().map_err(not_csv)?.clone();
     let column = |name: &str| names.iter().position(|known| known.eq_ignore_ascii_case(name));
     let (Some(channel), Some(contact)) = (column("channel"), column("contact")) else {
-        let detail = "The first line names the columns: channel, contact and reason.";
+        let detail = "The first line must name the columns channel, contact and reason.";
         return Err(Problem::new(ProblemKind::Malformed, detail));
     };
     let reason = column("reason");

@@ -122,10 +122,10 @@ fn check(
     for fault in faults {
         match fault {
             ContentFault::SubjectMissing => {
-                fields.add_error("subjectTemplate", "required", "An email's template needs a subjectTemplate.");
+                fields.add_error("subjectTemplate", "required", "An email template needs a subjectTemplate.");
             }
             ContentFault::SubjectNotAllowed => {
-                fields.add_error("subjectTemplate", "no_subject", "Only an email has a subject.");
+                fields.add_error("subjectTemplate", "no_subject", "Only an email template can have a subject.");
             }
             ContentFault::Part(part, error) => fields.push(field_error(part, &error)),
             ContentFault::Undeclared(names) => {
@@ -147,7 +147,7 @@ fn read_variables(fields: &mut BodyReader) -> Option<Vec<String>> {
     let is_name = |name: &String| !name.is_empty() && name.len() <= 100 && !name.contains(char::is_whitespace);
     let names = names.filter(|names| names.iter().all(is_name));
     if names.is_none() {
-        fields.add_error("availableVariables", "not_names", "availableVariables is a list of names.");
+        fields.add_error("availableVariables", "not_names", "availableVariables must be a list of names.");
     }
     names
 }
@@ -157,7 +157,7 @@ fn read_locale(fields: &mut BodyReader) -> Option<String> {
     let is_tag =
         locale.split('-').all(|part| (2..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()));
     if !is_tag && locale != DEFAULT_LOCALE {
-        fields.add_error("locale", "not_a_locale", "locale is a language tag such as es or es-MX, or default.");
+        fields.add_error("locale", "not_a_locale", "locale must be a language tag such as es or es-MX, or default.");
         return None;
     }
     Some(locale)
@@ -167,7 +167,7 @@ fn read_code(fields: &mut BodyReader) -> Option<String> {
     let code = fields.text("code", 100)?;
     let is_code = code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
     if !is_code || code.starts_with("tpl_") {
-        fields.add_error("code", "not_a_code", "code is made of a-z, 0-9, _ and -, such as invoice or renewal_offer.");
+        fields.add_error("code", "not_a_code", "code may contain a-z, 0-9, _ and -, such as invoice or renewal_offer.");
         return None;
     }
     Some(code)
@@ -286,7 +286,7 @@ fn if_match_version(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
         text => text
             .parse()
             .map(Some)
-            .map_err(|_| Problem::new(ProblemKind::Malformed, "If-Match is the ETag of a template, such as \"3\".")),
+            .map_err(|_| Problem::new(ProblemKind::Malformed, "If-Match must be a template's ETag, such as \"3\".")),
     }
 }
 
@@ -319,7 +319,7 @@ pub(crate) async fn patch(
     let changed = templates::change(&api.app, &caller, &id, change).await;
     let own = changed.map_err(|error| match error {
         TemplateError::Execute(ExecuteError::Rejected(Rejection::Changed(latest))) if expected.is_some() => {
-            Problem::new(ProblemKind::PreconditionFailed, format!("Version {latest} is the newest."))
+            Problem::new(ProblemKind::PreconditionFailed, format!("The newest version is {latest}."))
         }
         error => error.into(),
     })?;
@@ -393,7 +393,7 @@ fn render_problem(error: &RenderError) -> Problem {
         RenderError::MissingVariables(_) | RenderError::Template(_) => "/variables",
         _ => "/bodyTemplate",
     };
-    let detail = format!("Cannot be rendered: {error}.");
+    let detail = format!("The message cannot be rendered: {error}.");
     Problem::invalid(vec![FieldError { pointer: pointer.to_owned(), code: error.kind(), detail }])
 }
 

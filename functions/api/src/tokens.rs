@@ -64,9 +64,9 @@ impl TokenIssuer {
     ///
     /// [`ProblemKind::Unauthenticated`]: says what is wrong with it. [`ProblemKind::Unavailable`]: the keys cannot be had.
     pub async fn principal(&self, token: &str, now: Timestamp) -> Result<Principal, Problem> {
-        let header = decode_header(token).map_err(|_| refused("it cannot be read"))?;
+        let header = decode_header(token).map_err(|_| refused("it cannot be parsed"))?;
         if !ALGORITHMS.contains(&header.alg) {
-            return Err(refused("its algorithm is not one of those that are"));
+            return Err(refused("its algorithm is not allowed"));
         }
         let jwk = self.key(header.kid.as_deref(), now).await?;
         let key = DecodingKey::from_jwk(&jwk).map_err(|_| refused("its key cannot be used"))?;
@@ -84,27 +84,28 @@ impl TokenIssuer {
     fn read(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<Principal, Problem> {
         let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         let time = |name: &str| Some(Timestamp((claims.get(name)?.as_f64()? * 1_000.0) as i64));
-        let expires_at = time("exp").ok_or_else(|| refused("it has no exp"))? + LEEWAY_MS;
+        let expires_at = time("exp").ok_or_else(|| refused("it has no exp claim"))? + LEEWAY_MS;
         if expires_at <= now {
-            return Err(refused("its time is over"));
+            return Err(refused("it has expired"));
         }
         if time("nbf").is_some_and(|from| now + LEEWAY_MS < from) {
-            return Err(refused("its time has not come"));
+            return Err(refused("it is not valid yet"));
         }
         let tenant = text(&self.tenant_claim).and_then(|tenant| tenant.parse::<TenantId>().ok());
-        let tenant = tenant.ok_or_else(|| refused(format!("its claim {} names no tenant", self.tenant_claim)))?;
+        let tenant =
+            tenant.ok_or_else(|| refused(format!("its claim {} does not name a tenant", self.tenant_claim)))?;
         // One role, or the groups of a user: the first of them that is a role.
         let role = match claims.get(&self.role_claim) {
             Some(Value::Array(groups)) => groups.iter().filter_map(Value::as_str).find_map(|group| group.parse().ok()),
             _ => text(&self.role_claim).and_then(|role| role.parse().ok()),
         };
-        let roles = || format!("its claim {} is none of {}", self.role_claim, Role::names().join(", "));
+        let roles = || format!("its claim {} is not one of {}", self.role_claim, Role::names().join(", "));
         let role = role.ok_or_else(|| refused(roles()))?;
         let mode = match claims.get("mode") {
             None => Mode::Live,
             Some(mode) => {
                 let mode = mode.as_str().and_then(|mode| mode.parse().ok());
-                mode.ok_or_else(|| refused("its claim mode is neither live nor test"))?
+                mode.ok_or_else(|| refused("its claim mode must be live or test"))?
             }
         };
         let channel = |name: &Value| name.as_str()?.parse::<Channel>().ok();
@@ -112,12 +113,12 @@ impl TokenIssuer {
             None => None,
             Some(Value::Array(names)) => {
                 let read: Option<Vec<Channel>> = names.iter().map(channel).collect();
-                Some(read.ok_or_else(|| refused("its claim channels holds what is no channel"))?)
+                Some(read.ok_or_else(|| refused("its claim channels contains an unknown channel"))?)
             }
-            Some(_) => return Err(refused("its claim channels is no list")),
+            Some(_) => return Err(refused("its claim channels is not a list")),
         };
         let subject = text("sub").filter(|sub| sub.len() <= 255 && !sub.chars().any(char::is_control));
-        let actor = subject.ok_or_else(|| refused("it has no sub"))?.to_owned();
+        let actor = subject.ok_or_else(|| refused("it has no sub claim"))?.to_owned();
         Ok(Principal { tenant, actor, mode, role, channels, expires_at: Some(expires_at), team: None, is_user: true })
     }
 
@@ -130,7 +131,7 @@ impl TokenIssuer {
             (known.keys.as_ref().and_then(|keys| of(keys, id)), is_fresh, may_ask)
         };
         if !may_ask || (found.is_some() && is_fresh) {
-            return found.ok_or_else(|| refused("its key is not one of the issuer's"));
+            return found.ok_or_else(|| refused("it was signed with a key that the issuer does not publish"));
         }
         self.lock().asked_at = Some(now);
         let asked = match self.keys.fetch().await {
@@ -142,13 +143,16 @@ impl TokenIssuer {
                 let found = of(&keys, id);
                 let mut known = self.lock();
                 (known.keys, known.seen_at) = (Some(keys), Some(now));
-                found.ok_or_else(|| refused("its key is not one of the issuer's"))
+                found.ok_or_else(|| refused("it was signed with a key that the issuer does not publish"))
             }
             Err(error) => {
-                tracing::error!(error, "the issuer's keys cannot be had");
+                tracing::error!(error, "the issuer's keys could not be fetched");
                 // Those that were right a while ago are better than none.
                 let gone = || {
-                    Problem::new(ProblemKind::Unavailable, "The issuer's keys cannot be had; try again in a minute.")
+                    Problem::new(
+                        ProblemKind::Unavailable,
+                        "The issuer's keys could not be fetched. Try again in a minute.",
+                    )
                 };
                 found.ok_or_else(gone)
             }
@@ -173,11 +177,11 @@ fn of(keys: &JwkSet, id: Option<&str>) -> Option<Jwk> {
 fn describe(error: &jsonwebtoken::errors::Error) -> &'static str {
     use jsonwebtoken::errors::ErrorKind;
     match error.kind() {
-        ErrorKind::InvalidSignature => "its signature is wrong",
-        ErrorKind::InvalidIssuer => "it is of another issuer",
+        ErrorKind::InvalidSignature => "its signature is invalid",
+        ErrorKind::InvalidIssuer => "it is from another issuer",
         ErrorKind::InvalidAudience => "it is for another audience",
         ErrorKind::MissingRequiredClaim(_) => "it lacks one of iss, aud, exp and sub",
         ErrorKind::InvalidAlgorithm => "its algorithm is not its key's",
-        _ => "it cannot be read",
+        _ => "it cannot be parsed",
     }
 }

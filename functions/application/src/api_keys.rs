@@ -30,7 +30,7 @@ pub enum ApiKeyError {
 /// What is wrong with a key to be created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
-    #[error("A key for a team is of the role sender: the other roles may do more than send.")]
+    #[error("A team key must have the role sender, because the other roles can do more than send.")]
     TeamRole,
     #[error("A test key can create only test keys.")]
     LiveKeyByTestKey,

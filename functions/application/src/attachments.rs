@@ -242,11 +242,11 @@ async fn erase(app: &App, tenant: &TenantId, id: &str) -> Result<(), StoreError>
 /// How the content differs from what was announced.
 fn mismatch(file: &UploadedFile, bytes: &[u8]) -> Option<String> {
     if bytes.len() as u64 != file.size {
-        Some(format!("It has {} bytes; {} were announced.", bytes.len(), file.size))
+        Some(format!("The file has {} bytes; {} were declared.", bytes.len(), file.size))
     } else if !is_of_type(&file.mime, bytes) {
-        Some(format!("Its content is not {}.", file.mime))
+        Some(format!("The content is not {}.", file.mime))
     } else if file.sha256.as_ref().is_some_and(|announced| *announced != sha256(bytes)) {
-        Some("Its checksum is not the one that was announced.".to_owned())
+        Some("The checksum is not the declared one.".to_owned())
     } else {
         None
     }

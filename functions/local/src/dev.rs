@@ -62,7 +62,7 @@ async fn loopback_only(request: Request, next: Next) -> Response {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     match name {
         "127.0.0.1" | "localhost" | "[::1]" => next.run(request).await,
-        _ => Problem::new(ProblemKind::NotFound, "Development routes answer on loopback alone.").into_response(),
+        _ => Problem::new(ProblemKind::NotFound, "Development routes answer on loopback only.").into_response(),
     }
 }
 
@@ -88,10 +88,12 @@ async fn list_received(
     Query(mut query): Query<HashMap<String, String>>,
 ) -> Result<Json<Value>, Problem> {
     let to = query.remove("to");
-    let wait = query.remove("wait").map(|wait| duration(&wait).ok_or_else(|| malformed("wait is a time such as 5s.")));
+    let wait = query
+        .remove("wait")
+        .map(|wait| duration(&wait).ok_or_else(|| malformed("wait must be a duration such as 5s.")));
     let wait = wait.transpose()?;
     if let Some(name) = query.keys().next() {
-        return Err(malformed(format!("There is no parameter {name}; there are to and wait.")));
+        return Err(malformed(format!("Unknown parameter {name}. The parameters are to and wait.")));
     }
     let entries = match wait {
         Some(wait) => dev.simulator.inbox.wait(to.as_deref(), wait).await,
@@ -118,7 +120,7 @@ async fn inject(State(dev): Shared, body: Bytes) -> Result<StatusCode, Problem> 
     let fault: Fault = parse(&body)?;
     let configs = dev.simulator.configs();
     if !configs.contains(&fault.provider) {
-        return Err(malformed(format!("provider is one of: {}.", configs.join(", "))));
+        return Err(malformed(format!("provider must be one of: {}.", configs.join(", "))));
     }
     dev.simulator.inject(fault);
     Ok(StatusCode::NO_CONTENT)
@@ -167,7 +169,7 @@ struct Signed {
 }
 
 fn forbidden() -> Problem {
-    Problem::new(ProblemKind::Forbidden, "This address was not issued, is for another file, or has expired.")
+    Problem::new(ProblemKind::Forbidden, "This URL was not issued by the server, is for another file, or has expired.")
 }
 
 fn header_of(headers: &HeaderMap, name: &str) -> String {
@@ -201,7 +203,7 @@ async fn download_file(
         return Err(forbidden());
     }
     let found = dev.objects.get(&path).map_err(|error| Problem::new(ProblemKind::Unavailable, error.to_string()))?;
-    let bytes = found.ok_or_else(|| Problem::new(ProblemKind::NotFound, "There is no such file."))?;
+    let bytes = found.ok_or_else(|| Problem::new(ProblemKind::NotFound, "No file has this path."))?;
     let text = |encoded: &str| {
         let decoded = URL_SAFE_NO_PAD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         decoded.unwrap_or_default()

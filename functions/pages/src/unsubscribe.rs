@@ -55,7 +55,7 @@ pub(crate) async fn unsubscribe(State(pages): Shared, uri: Uri, _: Body) -> Resu
     let text = page_text(&loaded)?;
     pages.record_unsubscribe(&key, loaded).await.map_err(|error| {
         tracing::error!(id = %key.id, %error, "an unsubscribe could not be stored");
-        Problem::new(ProblemKind::Unavailable, "Send it again.")
+        Problem::new(ProblemKind::Unavailable, "The request could not be stored. Send it again.")
     })?;
     Ok(page(text.lang, text.title, &format!("<p role=\"status\">{}</p>", text.done)))
 }

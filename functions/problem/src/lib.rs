@@ -1,5 +1,5 @@
-//! Errors of the HTTP functions as `application/problem+json` (RFC 9457). The use cases return typed errors; here they get
-//! their status, title and detail.
+//! Error responses of the HTTP functions as `application/problem+json` (RFC 9457). The use cases return typed errors; this
+//! crate maps each of them to a status, a title and a detail.
 
 use std::convert::Infallible;
 
@@ -21,7 +21,7 @@ use domain::provider::{AccountQueryError, InvalidSetting};
 use domain::{api_key, provider_configs, templates};
 use serde::Serialize;
 
-/// Every problem that can be answered; each has its page under `/docs/problems/`.
+/// The types of problem that a response can have. Each is described under `/docs/problems/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemKind {
     Malformed,
@@ -60,43 +60,37 @@ impl ProblemKind {
         ProblemKind::Internal,
     ];
 
-    /// (slug, status, title)
+    /// Returns the slug, the HTTP status and the title.
     pub fn slug_status_title(self) -> (&'static str, StatusCode, &'static str) {
         match self {
-            ProblemKind::Malformed => ("malformed", StatusCode::BAD_REQUEST, "The request cannot be read"),
-            ProblemKind::Unauthenticated => ("unauthenticated", StatusCode::UNAUTHORIZED, "No valid API key"),
-            ProblemKind::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "The API key does not permit this"),
-            ProblemKind::SignatureInvalid => {
-                ("signature-invalid", StatusCode::FORBIDDEN, "The signature is missing or wrong")
-            }
-            ProblemKind::NotFound => ("not-found", StatusCode::NOT_FOUND, "There is no such thing"),
+            ProblemKind::Malformed => ("malformed", StatusCode::BAD_REQUEST, "Malformed request"),
+            ProblemKind::Unauthenticated => ("unauthenticated", StatusCode::UNAUTHORIZED, "Unauthorized"),
+            ProblemKind::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "Forbidden"),
+            ProblemKind::SignatureInvalid => ("signature-invalid", StatusCode::FORBIDDEN, "Invalid signature"),
+            ProblemKind::NotFound => ("not-found", StatusCode::NOT_FOUND, "Not found"),
             ProblemKind::MethodNotAllowed => {
-                ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "Not with this method")
+                ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
             }
-            ProblemKind::Conflict => ("conflict", StatusCode::CONFLICT, "It does not fit what is there"),
+            ProblemKind::Conflict => ("conflict", StatusCode::CONFLICT, "Conflict with the current state"),
             ProblemKind::PreconditionFailed => {
-                ("precondition-failed", StatusCode::PRECONDITION_FAILED, "It has changed since you read it")
+                ("precondition-failed", StatusCode::PRECONDITION_FAILED, "Precondition failed")
             }
-            ProblemKind::TooLarge => ("too-large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
-            ProblemKind::TooManyRequests => {
-                ("too-many-requests", StatusCode::TOO_MANY_REQUESTS, "This key asks too often")
+            ProblemKind::TooLarge => ("too-large", StatusCode::PAYLOAD_TOO_LARGE, "Content too large"),
+            ProblemKind::TooManyRequests => ("too-many-requests", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
+            ProblemKind::Invalid => ("invalid", StatusCode::UNPROCESSABLE_ENTITY, "Invalid fields"),
+            ProblemKind::IdempotencyKeyReused => {
+                ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "Idempotency key reused")
             }
-            ProblemKind::Invalid => ("invalid", StatusCode::UNPROCESSABLE_ENTITY, "Some fields are not valid"),
-            ProblemKind::IdempotencyKeyReused => (
-                "idempotency-key-reused",
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "The idempotency key belongs to another request",
-            ),
             ProblemKind::RecipientSuppressed => {
-                ("recipient-suppressed", StatusCode::UNPROCESSABLE_ENTITY, "This address must not be written to")
+                ("recipient-suppressed", StatusCode::UNPROCESSABLE_ENTITY, "The address is on the suppression list")
             }
-            ProblemKind::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Not possible at the moment"),
-            ProblemKind::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here"),
+            ProblemKind::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Service unavailable"),
+            ProblemKind::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
         }
     }
 }
 
-/// One field's trouble. `pointer` is a JSON Pointer into the body, or the name of a query parameter.
+/// What is wrong with one field. `pointer` is a JSON Pointer into the body, or the name of a query parameter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldError {
     pub pointer: String,
@@ -104,13 +98,13 @@ pub struct FieldError {
     pub detail: String,
 }
 
-/// An answer that is not the one asked for.
+/// An error response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub kind: ProblemKind,
     pub detail: String,
     pub errors: Vec<FieldError>,
-    /// When to ask again, in seconds.
+    /// How long the client should wait before it retries, in seconds.
     pub retry_after_s: Option<u32>,
 }
 
@@ -120,7 +114,7 @@ impl Problem {
         Problem { kind, detail: detail.into(), errors: Vec::new(), retry_after_s }
     }
 
-    /// Fields that are not valid.
+    /// Creates the problem for invalid fields. The detail joins those of the fields.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = errors.iter().map(|error| error.detail.as_str()).collect::<Vec<_>>().join(" ");
         Problem { errors, ..Problem::new(ProblemKind::Invalid, detail) }
@@ -133,7 +127,7 @@ impl From<Forbidden> for Problem {
     }
 }
 
-/// An error's text as a sentence.
+/// Makes a sentence of an error text.
 fn sentence(text: &str) -> String {
     let mut detail = text.to_owned();
     detail.get_mut(..1).into_iter().for_each(str::make_ascii_uppercase);
@@ -142,7 +136,7 @@ fn sentence(text: &str) -> String {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "a request could not be served");
+        tracing::error!(%error, "the store failed during a request");
         match error {
             StoreError::Unavailable(_) => {
                 Problem::new(ProblemKind::Unavailable, "Nothing was lost. Send the same request again in a moment.")
@@ -158,19 +152,21 @@ impl<R: Into<Problem>> From<ExecuteError<R>> for Problem {
             ExecuteError::Rejected(rejection) => rejection.into(),
             ExecuteError::Store(error) => error.into(),
             ExecuteError::OutcomeUnknown(why) => {
-                tracing::error!(%why, "unknown whether stored");
-                let detail = "It is not known whether this was stored. Send it again with the same Idempotency-Key.";
+                tracing::error!(%why, "outcome of an append unknown");
+                let detail = "The request may have been stored. Send it again with the same Idempotency-Key.";
                 Problem::new(ProblemKind::Unavailable, detail)
             }
             ExecuteError::Contended => {
-                Problem::new(ProblemKind::Unavailable, "Others changed it at the same time. Try again.")
+                Problem::new(ProblemKind::Unavailable, "The resource was changed concurrently. Try again.")
             }
-            ExecuteError::StreamFull => Problem::new(ProblemKind::Conflict, "Its history is full."),
+            ExecuteError::StreamFull => {
+                Problem::new(ProblemKind::Conflict, "The resource has reached its maximum number of changes.")
+            }
         }
     }
 }
 
-/// A rejection of a command on one of the tenant's resources.
+/// Maps a rejected command on one of the tenant's resources.
 fn not_possible(rejection: &dyn std::fmt::Display) -> Problem {
     Problem::new(ProblemKind::Conflict, format!("Not possible: {rejection}."))
 }
@@ -199,12 +195,12 @@ impl From<TemplateError> for Problem {
             TemplateError::Forbidden(forbidden) => forbidden.into(),
             TemplateError::NotFound => Problem::new(
                 ProblemKind::NotFound,
-                "There is no such template; GET /api/communication-templates lists them.",
+                "No template has this id. GET /api/communication-templates lists them.",
             ),
-            TemplateError::NoVersion => Problem::new(ProblemKind::NotFound, "There is no such version of it."),
+            TemplateError::NoVersion => Problem::new(ProblemKind::NotFound, "The template has no such version."),
             TemplateError::BuiltIn => Problem::new(
                 ProblemKind::Conflict,
-                "A system template is part of Tidings: make one of your own with the same code, and it comes first.",
+                "System templates cannot be changed. Create your own template with the same code; it takes precedence.",
             ),
             TemplateError::Execute(error) => error.into(),
             TemplateError::Store(error) => error.into(),
@@ -217,7 +213,7 @@ impl From<ProviderConfigError> for Problem {
         match error {
             ProviderConfigError::Forbidden(forbidden) => forbidden.into(),
             ProviderConfigError::NotFound => {
-                Problem::new(ProblemKind::NotFound, "There is no such channel; GET /api/channels lists them.")
+                Problem::new(ProblemKind::NotFound, "No channel has this id. GET /api/channels lists them.")
             }
             ProviderConfigError::Setting(InvalidSetting { setting, detail }) => {
                 let pointer = match setting {
@@ -227,14 +223,14 @@ impl From<ProviderConfigError> for Problem {
                 Problem::invalid(vec![FieldError { pointer, code: "not_usable", detail }])
             }
             ProviderConfigError::CredentialsMissing => {
-                Problem::new(ProblemKind::Conflict, "Its credentials are gone; set them again.")
+                Problem::new(ProblemKind::Conflict, "The credentials of this channel are missing. Set them again.")
             }
             ProviderConfigError::AccountQuery { provider, error } => match error {
                 AccountQueryError::Unsupported => {
-                    Problem::new(ProblemKind::Conflict, format!("{provider} has no balance to ask for."))
+                    Problem::new(ProblemKind::Conflict, format!("Provider {provider} does not report a balance."))
                 }
                 AccountQueryError::CredentialsRejected(code) => {
-                    Problem::new(ProblemKind::Conflict, format!("The provider refuses the credentials ({code})."))
+                    Problem::new(ProblemKind::Conflict, format!("The provider rejected the credentials ({code})."))
                 }
                 AccountQueryError::NoResponse(_) => {
                     Problem::new(ProblemKind::Unavailable, "The provider did not answer. Try again.")
@@ -250,7 +246,7 @@ impl From<ApiKeyError> for Problem {
     fn from(error: ApiKeyError) -> Self {
         match error {
             ApiKeyError::Forbidden(forbidden) => forbidden.into(),
-            ApiKeyError::NotFound => Problem::new(ProblemKind::NotFound, "There is no such key."),
+            ApiKeyError::NotFound => Problem::new(ProblemKind::NotFound, "No API key has this id."),
             ApiKeyError::Invalid(faults) => Problem::invalid(faults.into_iter().map(FieldError::from).collect()),
             ApiKeyError::Execute(error) => error.into(),
             ApiKeyError::Store(error) => error.into(),
@@ -286,7 +282,7 @@ impl From<AttachmentError> for Problem {
     fn from(error: AttachmentError) -> Self {
         match error {
             AttachmentError::Forbidden(forbidden) => forbidden.into(),
-            AttachmentError::NotFound => Problem::new(ProblemKind::NotFound, "There is no such attachment."),
+            AttachmentError::NotFound => Problem::new(ProblemKind::NotFound, "No attachment has this id."),
             AttachmentError::Store(error) => error.into(),
         }
     }
@@ -315,7 +311,9 @@ impl From<SuppressionError> for Problem {
         match error {
             SuppressionError::Forbidden(forbidden) => forbidden.into(),
             SuppressionError::Address(error) => Problem::new(ProblemKind::Malformed, format!("contact {error}.")),
-            SuppressionError::NotListed => Problem::new(ProblemKind::NotFound, "This address is not on the list."),
+            SuppressionError::NotListed => {
+                Problem::new(ProblemKind::NotFound, "The address is not on the suppression list.")
+            }
             SuppressionError::Store(error) => error.into(),
         }
     }
@@ -346,7 +344,7 @@ impl From<Rejection> for Problem {
 }
 
 impl Problem {
-    /// As it is answered.
+    /// Returns the JSON body of the response.
     pub fn body(&self) -> serde_json::Value {
         let (slug, status, title) = self.kind.slug_status_title();
         let mut body = serde_json::json!({

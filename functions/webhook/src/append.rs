@@ -57,7 +57,7 @@ impl WebhookHandler {
             None => Ok(StatusCode::NO_CONTENT),
             Some(error) => {
                 tracing::error!(provider, %error, "a callback could not be stored");
-                Err(Problem::new(ProblemKind::Unavailable, "Send it again."))
+                Err(Problem::new(ProblemKind::Unavailable, "The request could not be stored. Send it again."))
             }
         }
     }

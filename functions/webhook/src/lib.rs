@@ -83,12 +83,12 @@ pub fn router(webhook: Arc<WebhookHandler>) -> Router {
 fn invalid_signature(reason: &str) -> Problem {
     Problem::new(
         ProblemKind::SignatureInvalid,
-        format!("The signature is missing or wrong: {reason}. Nothing was stored."),
+        format!("The signature is missing or invalid: {reason}. Nothing was stored."),
     )
 }
 
 fn unknown_channel() -> Problem {
-    Problem::new(ProblemKind::NotFound, "There is no such channel, or the secret in its address is wrong.")
+    Problem::new(ProblemKind::NotFound, "The channel does not exist, or the secret in the path is wrong.")
 }
 
 /// Handles a callback to one of the deployment's addresses. The signature decides which provider configuration it is
@@ -98,7 +98,7 @@ async fn deployment_callback(State(webhook): Shared, request: Request) -> Result
     let name = segments.skip_while(|segment| *segment != "webhooks").nth(1).unwrap_or_default().to_owned();
     let request = webhook.read_request(request).await?;
     let now = webhook.host.now();
-    let mut reason = "no account of this provider is configured";
+    let mut reason = "this provider is not configured";
     for provider in webhook.providers.iter().filter(|provider| provider.config().provider == name) {
         match provider.verify_callback(&request, now).await {
             Ok(()) => return webhook.ingest(None, &**provider, &request).await,
@@ -174,7 +174,7 @@ impl WebhookHandler {
                     if let Some(owner) = owner {
                         self.write_entry(owner, provider, request, CallbackOutcome::Unreadable(reason)).await;
                     }
-                    let detail = format!("Not a callback of {}: {reason}.", config.provider);
+                    let detail = format!("The request is not a valid callback of {}: {reason}.", config.provider);
                     return Err(Problem::new(ProblemKind::Malformed, detail));
                 }
             };

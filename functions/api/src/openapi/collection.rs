@@ -65,7 +65,7 @@ pub fn collection(document: &Value) -> Value {
         }
     }
     let folders = folders.into_iter().map(|(tag, items)| json!({ "name": tag, "item": items }));
-    let test = "pm.test('is answered', () => pm.expect(pm.response.code).to.be.below(500));";
+    let test = "pm.test('responds without a server error', () => pm.expect(pm.response.code).to.be.below(500));";
     json!({
         "info": {
             "name": document["info"]["title"],

@@ -123,7 +123,7 @@ fn present(route: &Route, operation: &Operation) -> Value {
     });
     match route.permission {
         Some(permission) => {
-            shown["description"] = json!(format!("Needs the permission `{}`.", permission.as_str()));
+            shown["description"] = json!(format!("Requires the permission `{}`.", permission.as_str()));
         }
         None => shown["security"] = json!([]),
     }
@@ -157,7 +157,7 @@ pub fn document() -> &'static Value {
                 "title": "Tidings",
                 "version": env!("CARGO_PKG_VERSION"),
                 "license": { "name": env!("CARGO_PKG_LICENSE") },
-                "summary": "Business messages by email, SMS, WhatsApp, Messenger and Telegram, with the record of each.",
+                "summary": "Business messages by email, SMS, WhatsApp, Messenger and Telegram, with a full history of each message.",
             },
             "servers": [{ "url": "/" }],
             "security": [{ "apiKey": [] }],
@@ -269,7 +269,7 @@ fn write_page() -> String {
                     escape(&example),
                 );
             }
-            into.push_str("<table><tr><th>Status<th>Answer<th>Meaning</tr>\n");
+            into.push_str("<table><tr><th>Status<th>Response<th>Meaning</tr>\n");
             for (status, answer) in operation["responses"].as_object().into_iter().flatten() {
                 let of = answer["content"].as_object().and_then(|content| content.values().next());
                 let of = of.map_or_else(String::new, |media| kind(&media["schema"]));

@@ -84,7 +84,7 @@ const TRACED: &str = "Idempotency-Key? string:255, X-Correlation-Id? string, tra
 
 pub const OPERATIONS: &[Operation] = &[
     // ---- Messages
-    operation("sendCommunication", "Accept one message, to be sent now or later")
+    operation("sendCommunication", "Send one message, now or at a later time")
         .headers(TRACED)
         .takes(
             "Message",
@@ -95,7 +95,7 @@ pub const OPERATIONS: &[Operation] = &[
         )
         .answers(201, "Accepted")
         .problems(&[IdempotencyKeyReused, RecipientSuppressed]),
-    operation("sendBatch", "Accept up to 100 messages, each by itself")
+    operation("sendBatch", "Send up to 100 messages, each accepted or refused individually")
         .headers("X-Correlation-Id? string, traceparent? string")
         .takes(
             "Batch",
@@ -103,59 +103,55 @@ pub const OPERATIONS: &[Operation] = &[
                 "content":"Your invoice INV-7 is due on Friday.","idempotencyKey":"INV-7/reminder-1"}]}"#,
         )
         .answers(200, "BatchResults"),
-    get("listCommunications", "CommunicationPage", "Messages, newest first").query(
+    get("listCommunications", "CommunicationPage", "List messages, newest first").query(
         "channel? Channel, status? Status, type? Type, recipientId? string, entityType? string, entityId? string, \
          from? string, to? string, size? integer:1..100, cursor? string",
     ),
-    get("getStats", "Stats", "Totals, rates and times by day of acceptance")
+    get("getStats", "Stats", "Get totals, rates and processing times by day of acceptance")
         .query("startDate? string, endDate? string"),
-    get("getQueueStatus", "QueueStatus", "What waits, where, and whether it moves"),
-    get("getCommunication", "Communication", "One message with its words"),
-    operation("changeCommunication", "Another time or other words, before the first attempt")
+    get("getQueueStatus", "QueueStatus", "Get the state of the work queues"),
+    get("getCommunication", "Communication", "Get one message with its content"),
+    operation("changeCommunication", "Change the time or content of a message before its first attempt")
         .takes("CommunicationChange", r#"{"scheduledAt":"2027-01-31T09:00:00Z"}"#)
         .answers(200, "Communication")
         .problems(&[Conflict]),
-    get("getTimeline", "Timeline", "Everything that happened to it"),
-    get("explainCommunication", "Explanation", "Why it is as it is, in plain words"),
-    operation("resendCommunication", "The same words again, as a new message")
+    get("getTimeline", "Timeline", "List every event of a message"),
+    get("explainCommunication", "Explanation", "Explain the state of a message in plain language"),
+    operation("resendCommunication", "Send the same content again, as a new message")
         .headers(TRACED)
         .may_take("Resend", r#"{"channel":"sms","recipientContact":"+447700900001"}"#)
         .answers(201, "Accepted")
         .problems(&[Conflict, IdempotencyKeyReused, RecipientSuppressed]),
-    operation("cancelCommunication", "No further attempts; 202 while one is open")
+    operation("cancelCommunication", "Cancel a message; 202 while an attempt is in progress")
         .may_take("Nothing", "{}")
         .answers(200, "Cancellation")
         .or(202)
         .problems(&[Conflict]),
-    operation("resolveDoubt", "An operator settles an attempt in doubt")
+    operation("resolveDoubt", "Resolve an attempt in doubt")
         .takes("Resolution", r#"{"outcome":"accepted"}"#)
         .answers(200, "Communication")
         .problems(&[Conflict]),
-    operation("retryCommunication", "What was given up is tried again")
+    operation("retryCommunication", "Retry a dead letter")
         .may_take("Nothing", "{}")
         .answers(200, "Communication")
         .problems(&[Conflict]),
-    operation("createAttachment", "Announce a file; then PUT it to the address in the answer")
+    operation("createAttachment", "Create an attachment; then PUT the file to the returned URL")
         .takes("NewUpload", r#"{"filename":"INV-7.pdf","contentType":"application/pdf","sizeBytes":48213}"#)
         .answers(201, "Upload"),
-    get("getAttachment", "Upload", "Whether it is there and what it was said to be"),
-    delete("deleteAttachment", "The file is gone; links to it lead nowhere"),
+    get("getAttachment", "Upload", "Get an attachment and whether it was uploaded"),
+    delete("deleteAttachment", "Delete an attachment; links to it stop working"),
     // ---- Dead letters
-    get("listDeadLetters", "CommunicationPage", "What was given up and can be tried again").query(
+    get("listDeadLetters", "CommunicationPage", "List dead letters").query(
         "channel? Channel, type? Type, reason? DeadLetterReason, provider? string, from? string, to? string, \
          size? integer:1..100, cursor? string",
     ),
-    operation("redriveDeadLetters", "Those that match are tried again, so many a second")
+    operation("redriveDeadLetters", "Retry all matching dead letters at a limited rate")
         .may_take("Redrive", r#"{"channel":"email","reason":"retries_exhausted","limit":100,"perSecond":10}"#)
         .answers(202, "Redriven"),
     // ---- Recurring schedules
-    get(
-        "listSchedules",
-        "Schedules",
-        "Recurring schedules, without their messages; those that have ended if asked for",
-    )
-    .query("status? 'active'|'paused'|'ended'"),
-    operation("createSchedule", "Send a message again and again, at a local time")
+    get("listSchedules", "Schedules", "List recurring schedules without their messages")
+        .query("status? 'active'|'paused'|'ended'"),
+    operation("createSchedule", "Create a recurring schedule in local time")
         .headers("Idempotency-Key? string:255")
         .takes(
             "NewSchedule",
@@ -165,35 +161,35 @@ pub const OPERATIONS: &[Operation] = &[
         )
         .answers(201, "Schedule")
         .problems(&[Conflict, IdempotencyKeyReused, RecipientSuppressed]),
-    operation("previewNewSchedule", "When a schedule would send, before it is saved")
+    operation("previewNewSchedule", "Preview the occurrences of a schedule before creating it")
         .query("n? integer:1..50")
         .takes("NewTiming", r#"{"when":{"rrule":"FREQ=MONTHLY;BYDAY=-1FR"},"time":"09:00","timeZone":"Europe/Berlin"}"#)
         .answers(200, "Occurrences"),
-    get("getSchedule", "Schedule", "One schedule with its message; ETag is its revision"),
-    operation("changeSchedule", "What is absent stays; null removes time and end")
+    get("getSchedule", "Schedule", "Get one schedule with its message; the ETag is its revision"),
+    operation("changeSchedule", "Change a schedule; absent fields stay, null removes time and end")
         .headers("If-Match? string")
         .takes("ScheduleChange", r#"{"exceptions":["2026-12-28"]}"#)
         .answers(200, "Schedule")
         .problems(&[Conflict, PreconditionFailed, RecipientSuppressed]),
-    delete("deleteSchedule", "It ends, and its message is deleted; its history stays"),
-    operation("pauseSchedule", "It sends nothing until it is resumed, or until a time")
+    delete("deleteSchedule", "End a schedule and delete its message; its history stays"),
+    operation("pauseSchedule", "Pause a schedule until it is resumed or until a given time")
         .may_take("Pause", r#"{"reason":"Summer break"}"#)
         .answers(200, "Schedule")
         .problems(&[Conflict]),
-    operation("resumeSchedule", "It sends again; what fell into the pause is not caught up")
+    operation("resumeSchedule", "Resume a schedule; occurrences during the pause are not caught up")
         .may_take("Nothing", "{}")
         .answers(200, "Schedule")
         .problems(&[Conflict]),
-    get("previewSchedule", "Occurrences", "When it sends next").query("n? integer:1..50"),
-    get("listOccurrences", "PastOccurrences", "The newest occurrences whose time has come, and what became of each")
+    get("previewSchedule", "Occurrences", "List the next occurrences of a schedule").query("n? integer:1..50"),
+    get("listOccurrences", "PastOccurrences", "List the latest past occurrences and their outcomes")
         .query("limit? integer:1..50"),
-    get("getScheduleEvents", "ScheduleEvents", "Decisions about it, in order: the newest 200 before a position")
+    get("getScheduleEvents", "ScheduleEvents", "List the newest 200 events of a schedule before a position, in order")
         .query("before? integer:1..4294967295"),
-    get("explainSchedule", "ScheduleExplanation", "Why it sends, or does not"),
+    get("explainSchedule", "ScheduleExplanation", "Explain why a schedule sends or does not send"),
     // ---- Templates
-    get("listTemplates", "Templates", "The tenant's own and the built-in ones")
+    get("listTemplates", "Templates", "List the tenant's templates and the system templates")
         .query("channel? Channel, type? Type, locale? string, code? string, isActive? 'true'|'false'"),
-    operation("createTemplate", "A template of the tenant's own")
+    operation("createTemplate", "Create a template")
         .takes(
             "NewTemplate",
             r#"{"name":"Renewal offer","code":"renewal_offer","channel":"sms","type":"general","locale":"es",
@@ -201,63 +197,67 @@ pub const OPERATIONS: &[Operation] = &[
         )
         .answers(201, "Template")
         .problems(&[Conflict]),
-    operation("validateTemplate", "Whether words would be taken, and what they need")
+    operation("validateTemplate", "Validate a template's content and list its variables")
         .takes(
             "ValidateRequest",
             r#"{"channel":"sms","bodyTemplate":"Hi {{customerName}}","variables":{"customerName":"Ada"}}"#,
         )
         .answers(200, "Validation"),
-    get("getTemplate", "Template", "One with its words; ETag is its version").query("version? integer:1..4294967295"),
-    operation("changeTemplate", "Other words are a new version")
+    get("getTemplate", "Template", "Get one template with its content; the ETag is its version")
+        .query("version? integer:1..4294967295"),
+    operation("changeTemplate", "Change a template; new content creates a new version")
         .headers("If-Match? string")
         .takes("TemplateChange", r#"{"bodyTemplate":"Hello {{customerName}}"}"#)
         .answers(200, "Template")
         .problems(&[Conflict, PreconditionFailed]),
-    delete("deleteTemplate", "What was accepted with it is still sent").problems(&[Conflict]),
-    get("listTemplateVersions", "TemplateVersions", "The newest first"),
-    operation("activateTemplate", "May be used again").answers(200, "Template").problems(&[Conflict]),
-    operation("deactivateTemplate", "Not used any more").answers(200, "Template").problems(&[Conflict]),
-    operation("previewTemplate", "Exactly what would be sent")
+    delete("deleteTemplate", "Delete a template; messages accepted with it are still sent").problems(&[Conflict]),
+    get("listTemplateVersions", "TemplateVersions", "List the versions of a template, newest first"),
+    operation("activateTemplate", "Activate a template").answers(200, "Template").problems(&[Conflict]),
+    operation("deactivateTemplate", "Deactivate a template").answers(200, "Template").problems(&[Conflict]),
+    operation("previewTemplate", "Render a template exactly as it would be sent")
         .may_take("PreviewRequest", r#"{"variables":{"customerName":"Ada"},"locale":"es"}"#)
         .answers(200, "Preview"),
     // ---- People
-    get("getDefaultPreferences", "Preferences", "Of everybody who did not say otherwise"),
-    operation("changeDefaultPreferences", "Channels, types and quiet hours")
+    get("getDefaultPreferences", "Preferences", "Get the tenant's default preferences"),
+    operation("changeDefaultPreferences", "Change the tenant's default preferences")
         .takes("PreferencesChange", r#"{"smsEnabled":false}"#)
         .answers(200, "Preferences"),
-    get("getPreferences", "Preferences", "How one person wants to be written to"),
-    operation("changePreferences", "What is not given stays, null takes away")
+    get("getPreferences", "Preferences", "Get the preferences of a recipient"),
+    operation("changePreferences", "Change the preferences of a recipient; absent fields stay, null removes")
         .takes(
             "PreferencesChange",
             r#"{"preferences":{"invoice":["email","whatsapp"]},"smsEnabled":false,"preferredEmail":"ada@example.com"}"#,
         )
         .answers(200, "Preferences"),
-    get("getPreferencesHistory", "PreferencesHistory", "Who decided what and when, and what held at a time")
-        .query("asOf? string"),
-    operation("createPreferencesLink", "A page where they choose themselves")
+    get(
+        "getPreferencesHistory",
+        "PreferencesHistory",
+        "List the changes to a recipient's preferences, or the preferences at a given time",
+    )
+    .query("asOf? string"),
+    operation("createPreferencesLink", "Create a link to the recipient's own preferences page")
         .may_take("LinkRequest", r#"{"days":7}"#)
         .answers(201, "Link")
         .problems(&[Conflict]),
-    get("listSuppressions", "Suppressions", "Addresses that are not written to")
-        .query("channel? Channel, cursor? string"),
-    operation("addSuppression", "Not to be written to any more")
+    get("listSuppressions", "Suppressions", "List suppressed addresses").query("channel? Channel, cursor? string"),
+    operation("addSuppression", "Suppress an address")
         .takes("NewSuppression", r#"{"channel":"email","contact":"ada@example.com","reason":"asked by phone"}"#)
         .answers(201, "Suppression"),
-    delete("removeSuppression", "May be written to again")
+    delete("removeSuppression", "Remove an address from the suppression list")
         .query("channel Channel, contact string:320")
         .problems(&[NotFound]),
-    operation("importSuppressions", "Up to 1,000 rows of channel, contact, reason")
+    operation("importSuppressions", "Import up to 1,000 suppressed addresses as CSV")
         .takes("text/csv", "channel,contact,reason\nemail,ada@example.com,asked by phone\n")
         .answers(200, "Imported"),
-    get("exportSuppressions", "text/csv", "The whole list"),
-    get("exportSubject", "SubjectExport", "Everything about one person").query("cursor? string"),
-    delete("eraseSubject", "Addresses, names and words are gone for good; counts stay")
+    get("exportSuppressions", "text/csv", "Export the suppression list as CSV"),
+    get("exportSubject", "SubjectExport", "Export all data of one data subject").query("cursor? string"),
+    delete("eraseSubject", "Erase the addresses, names and content of one data subject; counters stay")
         .may_take("Nothing", "{}")
         .answers(200, "Erased"),
     // ---- Channels and providers
-    get("listProviderKinds", "ProviderKinds", "What can be configured, and what each needs"),
-    get("listChannels", "Channels", "The tenant's own accounts at providers").query("channel? Channel"),
-    operation("createChannel", "An account at a provider, its credentials sealed")
+    get("listProviderKinds", "ProviderKinds", "List the supported providers and their settings"),
+    get("listChannels", "Channels", "List the tenant's provider configurations").query("channel? Channel"),
+    operation("createChannel", "Create a provider configuration; its credentials are stored encrypted")
         .takes(
             "NewChannel",
             r#"{"provider":"telegram","name":"Our bot","settings":{"botToken":"123456:ABC-DEF"},
@@ -265,54 +265,58 @@ pub const OPERATIONS: &[Operation] = &[
         )
         .answers(201, "ChannelConfig")
         .problems(&[Conflict]),
-    operation("orderChannels", "In which order they are tried")
+    operation("orderChannels", "Set the order in which the configurations of a channel are tried")
         .takes("ChannelOrder", r#"{"channel":"email","order":["acme.0123456789","acme.9876543210"]}"#)
         .answers(200, "ChannelOrder"),
-    get("getChannel", "ChannelConfig", "One of them; credentials are named, never shown"),
-    operation("changeChannel", "What is not given stays; settings are merged")
+    get("getChannel", "ChannelConfig", "Get one provider configuration; credentials are named, never shown"),
+    operation("changeChannel", "Change a provider configuration; absent fields stay, settings are merged")
         .takes("ChannelChange", r#"{"enabled":false}"#)
         .answers(200, "ChannelConfig")
         .problems(&[Conflict]),
-    delete("deleteChannel", "With its credentials"),
-    get("getBalance", "Balance", "What is left in the account").query("refresh? 'true'|'false'").problems(&[Conflict]),
-    get("getChannelHealth", "ChannelHealth", "Whether its credentials are valid, asked now").problems(&[Conflict]),
-    operation("testChannel", "A message by this account alone")
+    delete("deleteChannel", "Delete a provider configuration and its credentials"),
+    get("getBalance", "Balance", "Get the balance of the provider account")
+        .query("refresh? 'true'|'false'")
+        .problems(&[Conflict]),
+    get("getChannelHealth", "ChannelHealth", "Check the credentials with the provider").problems(&[Conflict]),
+    operation("testChannel", "Send a test message with this configuration only")
         .takes("ChannelTest", r#"{"to":"ada@example.com","text":"Hello from Tidings."}"#)
         .answers(201, "Accepted")
         .problems(&[Conflict, RecipientSuppressed]),
-    get("listProviders", "Providers", "Which accounts are tried, in which order, and how they do"),
-    get("getQuota", "Quota", "How many calls are left"),
-    operation("enableProvider", "Used again, its breaker closed").may_take("Nothing", "{}").answers(200, "Providers"),
-    operation("disableProvider", "Not used for this tenant").may_take("Nothing", "{}").answers(200, "Providers"),
-    operation("switchProvider", "The first to be tried").may_take("Nothing", "{}").answers(200, "Providers"),
-    get("getSmsProvider", "SmsProvider", "The first SMS account").problems(&[NotFound]),
-    operation("setSmsProvider", "Change it, or put another in front")
+    get("listProviders", "Providers", "List the provider configurations in the order they are tried, with their state"),
+    get("getQuota", "Quota", "Get the remaining call quota of each configuration"),
+    operation("enableProvider", "Enable a provider configuration and close its circuit breaker")
+        .may_take("Nothing", "{}")
+        .answers(200, "Providers"),
+    operation("disableProvider", "Disable a provider configuration for this tenant")
+        .may_take("Nothing", "{}")
+        .answers(200, "Providers"),
+    operation("switchProvider", "Make a provider configuration the first to be tried")
+        .may_take("Nothing", "{}")
+        .answers(200, "Providers"),
+    get("getSmsProvider", "SmsProvider", "Get the first SMS provider configuration").problems(&[NotFound]),
+    operation("setSmsProvider", "Change the SMS provider, or put another one first")
         .takes(
             "NewSmsProvider",
             r#"{"provider":"AFRICASTALKING","apiKey":"atsk_1","apiSecret":"acme","senderId":"ACME"}"#,
         )
         .answers(200, "SmsProvider")
         .problems(&[Conflict]),
-    get("getSmsBalance", "Balance", "Asked now").problems(&[NotFound, Conflict]),
-    operation("testSmsProvider", "A message by it alone")
+    get("getSmsBalance", "Balance", "Get the current balance of the SMS provider").problems(&[NotFound, Conflict]),
+    operation("testSmsProvider", "Send a test SMS with the SMS provider only")
         .takes("SmsTest", r#"{"phoneNumber":"+254711000001","message":"Hello from Tidings."}"#)
         .answers(201, "Accepted")
         .problems(&[NotFound, Conflict, RecipientSuppressed]),
-    get("listCallbacks", "WebhookLog", "Callbacks of providers as they came, for 30 days")
+    get("listCallbacks", "WebhookLog", "List the provider callbacks of the last 30 days")
         .query("cursor? string, provider? string, status? string"),
     // ---- Administration
-    get("listKeys", "Keys", "API keys that are not revoked"),
-    operation("createKey", "A key, shown this once")
+    get("listKeys", "Keys", "List active API keys"),
+    operation("createKey", "Create an API key; the key is shown only once")
         .takes("NewKey", r#"{"name":"billing","role":"sender","channels":["email"]}"#)
         .answers(201, "Key")
         .problems(&[Conflict]),
-    delete("revokeKey", "Opens nothing from now on"),
-    get(
-        "listActs",
-        "Audit",
-        "Who decided what about keys, channels, templates, defaults, the suppression list and people",
-    )
-    .query("subject? ActSubject, contact? string, from? string, to? string"),
-    get("getHealth", "Health", "Whether it answers; no key"),
-    get("getProblem", "text/markdown", "What an error means; no key"),
+    delete("revokeKey", "Revoke an API key"),
+    get("listActs", "Audit", "List who changed keys, channels, templates, defaults, suppressions and personal data")
+        .query("subject? ActSubject, contact? string, from? string, to? string"),
+    get("getHealth", "Health", "Health check; needs no API key"),
+    get("getProblem", "text/markdown", "Describe a problem type; needs no API key"),
 ];

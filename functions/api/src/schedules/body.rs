@@ -122,7 +122,7 @@ pub(super) fn if_match_version(headers: &HeaderMap) -> Result<Option<u32>, Probl
         text => text
             .parse()
             .map(Some)
-            .map_err(|_| Problem::new(ProblemKind::Malformed, "If-Match is the ETag of a schedule, such as \"3\".")),
+            .map_err(|_| Problem::new(ProblemKind::Malformed, "If-Match must be a schedule's ETag, such as \"3\".")),
     }
 }
 
@@ -149,7 +149,7 @@ pub(crate) fn problem(error: ScheduleError) -> Problem {
     match error {
         ScheduleError::Forbidden(forbidden) => forbidden.into(),
         ScheduleError::NotFound | ScheduleError::Execute(ExecuteError::Rejected(Rejection::Unknown)) => {
-            Problem::new(ProblemKind::NotFound, "There is no such schedule; GET /api/schedules lists them.")
+            Problem::new(ProblemKind::NotFound, "No schedule has this id. GET /api/schedules lists them.")
         }
         ScheduleError::ChannelNotAllowed(channel) => {
             let detail = format!("This key may not send by {}, which the schedule sends by.", channel.as_str());

@@ -43,7 +43,7 @@ pub(super) fn normalise(
     // Whoever gets hold of a key can make money with SMS to far countries.
     let countries = phone_number_setting(configs, ALLOWED_COUNTRIES).or(region);
     if channel == Channel::Sms && countries.is_some_and(|countries| !address::is_in_countries(&normal, countries)) {
-        let detail = "SMS to this country is not allowed; a channel's setting allowedCountries names those that are.";
+        let detail = "SMS to this country is not allowed. The setting allowedCountries lists the allowed ones.";
         faults.add(Field::To, "country_not_allowed", detail);
         return None;
     }
@@ -54,7 +54,7 @@ pub(super) fn normalise(
 pub(super) fn check_team(text: String, caller: &Caller, contact_key: &[u8], faults: &mut Faults) -> Option<Address> {
     let hash = contact_hash(contact_key, &caller.principal.tenant, &text);
     if !caller.principal.can_send_to(&hash) {
-        faults.add(Field::To, "not_on_team", "This key writes to the addresses of its team alone.");
+        faults.add(Field::To, "not_on_team", "This key may only send to the addresses of its team.");
         return None;
     }
     Some(Address { text, hash })
@@ -67,7 +67,7 @@ pub(super) fn check_channel(channel: Channel, caller: &Caller, is_available: boo
         faults.add(Field::Channel, "channel_not_allowed", format!("This key may not send by {name}."));
     }
     if !is_available {
-        let detail = format!("No provider is set up for {name} yet: POST /api/channels adds one.");
+        let detail = format!("No provider is configured for {name}. POST /api/channels adds one.");
         faults.add(Field::Channel, "channel_unavailable", detail);
     }
 }

@@ -39,7 +39,7 @@ impl Change {
         let mut faults = Faults::new(self.faults.clone());
         let send_time = SendTime::check(self.scheduled_at, self.expires_at, now, &mut faults);
         if self.text.is_some() && request.template.is_some() {
-            let detail = "It was accepted with a template: change templateVariables.";
+            let detail = "The message was accepted with a template. Change templateVariables instead.";
             faults.add(Field::Content, "ambiguous", detail);
         }
         faults.finish().map(|()| send_time)

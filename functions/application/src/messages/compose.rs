@@ -210,7 +210,7 @@ fn check_template(
     let (reference, channel) = (draft.content.template.as_ref()?, channel?);
     let template = known.templates.resolve(reference, channel, known.locale);
     if template.is_none() && !faults.has_inherited(&Field::Template, "unknown_template") {
-        let detail = format!("There is no active template {reference}; GET /api/communication-templates lists them.");
+        let detail = format!("No active template {reference} exists. GET /api/communication-templates lists them.");
         faults.add(Field::Template, "unknown_template", detail);
     }
     template
@@ -223,8 +223,8 @@ fn check_content(message: &NewMessage, draft: &Draft, channel: Option<Channel>, 
     let has_extras =
         !message.attachments.is_empty() || message.location.is_some() || content.provider_template.is_some();
     let (code, detail) = match (&content.text, &content.template) {
-        (Some(_), Some(_)) => ("ambiguous", "Give content or templateId, not both."),
-        (None, None) if is_email || !has_extras => ("required", "Give content or a templateId."),
+        (Some(_), Some(_)) => ("ambiguous", "Provide content or templateId, not both."),
+        (None, None) if is_email || !has_extras => ("required", "Either content or templateId is required."),
         _ => ("", ""),
     };
     if !code.is_empty() && !faults.has_inherited(&Field::Content, code) {
@@ -249,17 +249,17 @@ fn check_steps(
     for (index, (step, part)) in steps.iter().zip(parts.iter().skip(1)).enumerate() {
         faults.in_step(Some(index));
         if step.unless == Some(FallbackCondition::Read) && step.after_ms.is_none() {
-            let detail = "unless read needs a time to wait for it, such as after 30m.";
+            let detail = "unless read requires a waiting time, such as after 30m.";
             faults.add(Field::After, "required", detail);
         }
         due = due + step.after_ms.unwrap_or(0);
         if let Some(expires_at) = expires_at.filter(|expires_at| step.after_ms.is_some() && *expires_at <= due) {
-            let detail = format!("It would be too late: the message expires at {}.", show_time(expires_at));
+            let detail = format!("The step is too late: the message expires at {}.", show_time(expires_at));
             faults.add(Field::After, "too_late", detail);
         }
         let target = target(part);
         if target.is_some() && before.contains(&target) {
-            let detail = "This step is by the same channel to the same address as one before it.";
+            let detail = "An earlier step already uses this channel and address.";
             faults.add(Field::Channel, "repeated", detail);
         }
         before.push(target);

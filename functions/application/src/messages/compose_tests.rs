@@ -127,7 +127,7 @@ fn faults_of_every_part_are_found_at_once() {
         step: None,
         field: Field::Input("/colour".to_owned()),
         code: "unknown_field",
-        detail: "There is no field colour.".to_owned(),
+        detail: "Unknown field colour.".to_owned(),
     }];
     assert_eq!(
         faults(&wrong, &known(&caller())),

@@ -79,11 +79,11 @@ impl FileLinks<'_> {
                             attachment: Some(id.clone()),
                         });
                     }
-                    None => ("unknown_attachment", "There is no such attachment: POST /api/attachments makes one."),
+                    None => ("unknown_attachment", "No attachment has this id. POST /api/attachments creates one."),
                     Some(file) if file.state == UploadState::Refused => {
-                        ("refused", "It is not what it was said to be.")
+                        ("refused", "The uploaded file does not match its declared size, type or checksum.")
                     }
-                    Some(_) => ("not_uploaded", "Nothing was uploaded yet: PUT it to the address that was given."),
+                    Some(_) => ("not_uploaded", "The file was not uploaded yet. PUT it to its upload URL."),
                 };
                 faults.add(Field::AttachmentId(index), code, detail);
                 None
@@ -92,7 +92,7 @@ impl FileLinks<'_> {
                 Some(AttachmentLink { filename: name.clone(), file_url: url.clone(), kind: *kind, attachment: None })
             }
             _ => {
-                let detail = "An attachment is {\"attachmentId\": …} of one that was uploaded, or {\"filename\": …, \
+                let detail = "An attachment must be {\"attachmentId\": …} of an uploaded file, or {\"filename\": …, \
                               \"fileUrl\": \"https://…\"}, with a kind of image, video, audio or file where its name \
                               does not say it.";
                 faults.add(Field::Attachment(index), "not_an_attachment", detail);
@@ -124,14 +124,15 @@ pub(super) fn check_location(location: Option<&Location>, faults: &mut Faults) {
 }
 
 /// The detail of a location that is none.
-pub const NOT_A_LOCATION: &str = "location is {\"latitude\": -1.29, \"longitude\": 36.82, \"name\"?, \"address\"?}.";
+pub const NOT_A_LOCATION: &str =
+    "location must be {\"latitude\": -1.29, \"longitude\": 36.8, \"name\"?, \"address\"?}.";
 
 pub(super) fn check_buttons(buttons: &[Button], faults: &mut Faults) {
     for (index, button) in buttons.iter().enumerate() {
         let has_one_effect = button.url.is_some() != button.data.is_some();
         let is_safe = button.url.as_ref().is_none_or(|url| url.starts_with("https://") && url.len() <= 2_000);
         if !((1..=64).contains(&button.text.chars().count()) && has_one_effect && is_safe) {
-            let detail = "A button is {\"text\": …, \"url\": \"https://…\"} or {\"text\": …, \"data\": …}.";
+            let detail = "A button must be {\"text\": …, \"url\": \"https://…\"} or {\"text\": …, \"data\": …}.";
             faults.add(Field::Button(index), "not_a_button", detail);
         }
     }
@@ -157,5 +158,5 @@ pub(super) fn render_fault(error: &RenderError, has_template: bool, faults: &mut
         RenderError::Template(_) if has_template => Field::Variables,
         RenderError::Template(_) | RenderError::TooLarge | RenderError::Empty => Field::Content,
     };
-    faults.add(field, error.kind(), format!("Cannot be rendered: {error}."));
+    faults.add(field, error.kind(), format!("The message cannot be rendered: {error}."));
 }

@@ -89,8 +89,8 @@ fn choose_route(
 
 fn no_channel(wanted: &[Channel]) -> String {
     if wanted.is_empty() {
-        return "The recipient wants no channel for this type.".to_owned();
+        return "The recipient accepts no channel for this message type.".to_owned();
     }
     let names = wanted.iter().map(|channel| channel.as_str()).collect::<Vec<_>>().join(", ");
-    format!("The recipient wants {names}; for none of these there is an address and a provider.")
+    format!("The recipient accepts {names}, but none of them has both an address and a provider.")
 }
