@@ -145,7 +145,7 @@ async fn a_refused_token_says_why() {
         (sign(1, &claims(json!({ "exp": null }))), "iss, aud, exp and sub"),
         (sign(1, &claims(json!({ "sub": "" }))), "no sub"),
         (sign(1, &claims(json!({ "custom:tenant": "No Tenant" }))), "custom:tenant does not name a tenant"),
-        (sign(1, &claims(json!({ "groups": ["staff"] }))), "groups is none of"),
+        (sign(1, &claims(json!({ "groups": ["staff"] }))), "groups is not one of"),
         (sign(1, &claims(json!({ "mode": "dream" }))), "mode"),
         (sign(1, &claims(json!({ "channels": ["fax"] }))), "channels"),
         (sign(3, &claims(json!({}))), "not one of the issuer's"),
