@@ -1,4 +1,4 @@
-//! Changes to a message: another time or content, cancel, settle a doubt, retry, resend.
+//! Changes to a message over HTTP: new time or content, cancel, resolve, retry, resend.
 
 use application::Caller;
 use application::messages::{self, Change, Message, Resend};
@@ -14,7 +14,8 @@ use problem::{Problem, ProblemKind};
 use serde_json::json;
 
 use crate::fields::BodyReader;
-use crate::message_body::{idempotency_key, input_faults};
+use crate::headers::idempotency_key;
+use crate::message_body::input_faults;
 use crate::message_problem::problem;
 use crate::send::accepted_response;
 use crate::{MAX_BODY, Shared, json, parse_id, present, read_body};
@@ -23,7 +24,7 @@ fn present_changed(message: &Message) -> Result<Response, Problem> {
     Ok(json(StatusCode::OK, &present::message(message)?))
 }
 
-/// Another time or other content, before the first attempt.
+/// Changes the time or the content of a message before its first attempt.
 pub(crate) async fn patch(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
@@ -46,7 +47,8 @@ pub(crate) async fn patch(
     present_changed(&messages::change(&api.app, &caller, parse_id(&id)?, &change).await.map_err(problem)?)
 }
 
-/// 200 when nothing was or will be sent; 202 while an attempt is open: no further ones, and an honest result.
+/// Answers 200 if nothing was or will be sent, and 202 while an attempt is open: its outcome is still recorded, and no
+/// other attempt follows.
 pub(crate) async fn cancel(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
@@ -67,7 +69,7 @@ pub(crate) async fn cancel(
     Ok(json(if is_open { StatusCode::ACCEPTED } else { StatusCode::OK }, &body))
 }
 
-/// An operator has looked at the provider's own records and settles a doubt.
+/// Settles an attempt in doubt, after an operator has looked at the provider's own records.
 pub(crate) async fn resolve(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
@@ -82,7 +84,7 @@ pub(crate) async fn resolve(
     present_changed(&messages::resolve(&api.app, &caller, parse_id(&id)?, outcome).await.map_err(problem)?)
 }
 
-/// A dead letter is tried again, with fresh attempts.
+/// Retries a dead letter with a new set of attempts.
 pub(crate) async fn retry(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
@@ -93,7 +95,7 @@ pub(crate) async fn retry(
     present_changed(&messages::retry(&api.app, &caller, parse_id(&id)?).await.map_err(problem)?)
 }
 
-/// The same content again as a new message, perhaps by another channel or to another address.
+/// Sends the same content as a new message, perhaps by another channel or to another address.
 pub(crate) async fn resend(
     State(api): Shared,
     Extension(caller): Extension<Caller>,

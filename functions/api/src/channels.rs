@@ -1,4 +1,4 @@
-//! The tenant's own provider configurations. Credentials come in, are sealed, and never go out again.
+//! The tenant's own provider configurations over HTTP. Credentials are encrypted and never returned.
 
 use std::collections::BTreeMap;
 
@@ -104,7 +104,7 @@ fn read_settings(fields: &mut BodyReader, kind: &ProviderKind) -> Option<GivenSe
         }
         let text = match value {
             Value::String(text) if text.len() <= 8_000 => text.clone(),
-            // What is JSON itself may be given as it is.
+            // A value that is itself JSON can be given as an object.
             Value::Object(_) => value.to_string(),
             _ => {
                 fields.add_error(&place, "not_text", format!("{name} must be a string."));
@@ -189,7 +189,7 @@ pub(crate) async fn list(
     Ok(json(StatusCode::OK, &json!({ "channels": shown })))
 }
 
-/// What can be configured, and what each needs.
+/// The supported providers and the settings that each needs.
 pub(crate) async fn kinds(State(api): Shared, query: RawQuery) -> Result<Response, Problem> {
     QueryParams::parse(query)?.finish()?;
     let kinds = api.app.tenant_ports.connector.kinds().into_iter().map(|kind| {
@@ -221,7 +221,7 @@ pub(crate) async fn get(
     api.config_response(&caller, &id, StatusCode::OK).await
 }
 
-/// What is not given stays. Settings are merged; one that is empty is taken away.
+/// A missing field does not change. Settings are merged, and an empty setting is removed.
 pub(crate) async fn patch(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
@@ -250,7 +250,7 @@ pub(crate) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// All of a channel's, in the order they are to be tried.
+/// Sets the order in which the configurations of a channel are tried.
 pub(crate) async fn order(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
@@ -286,7 +286,7 @@ pub(crate) fn present_balance(CachedBalance { balance, at }: &CachedBalance) -> 
     json!({ "balance": balance.amount, "unit": balance.unit, "balanceLastChecked": show_time(*at) })
 }
 
-/// At most an hour old, unless `refresh=true` asks for it now.
+/// The balance, at most an hour old. With `refresh=true` it is asked for now.
 pub(crate) async fn balance(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
@@ -305,7 +305,7 @@ pub(crate) async fn balance(
     Ok(json(StatusCode::OK, &present_balance(&balance)))
 }
 
-/// Whether the credentials are valid, asked now; and how it has been going.
+/// Asks the provider whether the credentials are valid, and adds the state of the circuit breaker.
 pub(crate) async fn health(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
@@ -344,7 +344,7 @@ pub(crate) async fn test(
     api.send_test(&caller, &config, ("/to", to), text).await
 }
 
-/// Callbacks as they were received, newest first, for 30 days.
+/// The callbacks of the last 30 days as they were received, newest first.
 pub(crate) async fn webhook_log(
     State(api): Shared,
     Extension(caller): Extension<Caller>,

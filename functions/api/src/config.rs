@@ -1,4 +1,4 @@
-//! The settings. They are read once and passed down; nothing else reads the environment.
+//! The settings of the API function.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use crate::tokens::TokenIssuer;
 /// The settings of the function.
 pub struct Config {
     pub app: AppConfig,
-    /// `REQUEST_RATE`: how often a key may ask: `500,50` is 500 at once, then 50 a second. Not set: as often as it likes.
+    /// `REQUEST_RATE`: the rate limit of each key. `500,50` is a burst of 500, then 50 a second. Default no limit.
     pub request_rate: Option<RateLimit>,
-    /// `JWT_ISSUER`: whose tokens are taken beside API keys. Not set: nobody's.
+    /// `JWT_ISSUER`: the issuer of the tokens that are accepted beside API keys. Default none.
     pub jwt: Option<Jwt>,
 }
 
@@ -53,13 +53,13 @@ impl Config {
     }
 }
 
-/// Where an identity provider publishes its keys.
+/// The default address of an identity provider's keys.
 pub fn keys_of(issuer: &str) -> String {
     format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/'))
 }
 
 impl Jwt {
-    /// Ready to read tokens, by the keys as `keys` has them.
+    /// Creates the verifier of the tokens, with keys from `keys`.
     pub fn connect(self, keys: Arc<dyn JwksSource>) -> TokenIssuer {
         let Jwt { issuer, audience, tenant_claim, role_claim, .. } = self;
         TokenIssuer { name: issuer, audience, tenant_claim, role_claim, keys, known: Default::default() }

@@ -1,4 +1,4 @@
-//! Dead letters: what was given up, and retrying it in bulk.
+//! Dead letters over HTTP: listing them, and retrying them in bulk.
 
 use application::Caller;
 use application::messages::{self, Redrive, Redriven};
@@ -18,13 +18,13 @@ use crate::query::QueryParams;
 use crate::read::{Paging, list_page};
 use crate::{Shared, json, read_body};
 
-/// Dead letters retried by one request, at most.
+/// Maximum number of dead letters that one request retries.
 const MAX_REDRIVE: u64 = 1_000;
 const DEFAULT_REDRIVE: u64 = 100;
-/// Retries per second, by default.
+/// The default rate, in retries per second.
 const DEFAULT_PER_SECOND: u64 = 10;
 
-/// Why messages were given up.
+/// The reasons for which messages become dead letters.
 pub(crate) fn dead_letter_reasons() -> Vec<&'static str> {
     DeadLetterReason::names().into_iter().chain([FailReason::InDoubt.as_str()]).collect()
 }
@@ -50,7 +50,8 @@ pub(crate) async fn list(
     list_page(&api, &caller, &filter, paging).await
 }
 
-/// Retries those that match, so many a second. What was retried or sent since the view was written is passed over.
+/// Retries the dead letters that match, at a limited rate. Messages that were retried or sent since the view was
+/// written are passed over.
 pub(crate) async fn redrive(
     State(api): Shared,
     Extension(caller): Extension<Caller>,

@@ -1,4 +1,4 @@
-//! Reads a JSON object field by field and gathers every fault, so that a caller is told all at once.
+//! Reads a JSON object field by field and collects every error, so that one answer reports all of them.
 
 use std::str::FromStr;
 
@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use problem::{FieldError, Problem, ProblemKind};
 use serde_json::{Map, Value};
 
-/// A body being read. What is left at the end was not asked for.
+/// A body being read. Fields that are left at the end are unknown.
 #[derive(Clone)]
 pub struct BodyReader {
     map: Map<String, Value>,
@@ -26,7 +26,7 @@ impl BodyReader {
         }
     }
 
-    /// The same for what has been read already.
+    /// Creates a reader of a parsed value.
     ///
     /// # Errors
     ///
@@ -38,7 +38,7 @@ impl BodyReader {
         }
     }
 
-    /// The same for a body that may be left out.
+    /// Parses a body that may be absent.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl BodyReader {
         BodyReader::parse(if body.is_empty() { b"{}" } else { body })
     }
 
-    /// Names the body, before anything is read from it.
+    /// A hash of the body, before anything is read from it.
     pub fn hash(&self) -> String {
         application::hash::body_hash(&self.map)
     }
@@ -61,17 +61,17 @@ impl BodyReader {
         self.errors.push(error);
     }
 
-    /// Whether it is given, and not null.
+    /// Whether a field is present and not null.
     pub fn has(&self, field: &str) -> bool {
         self.map.get(field).is_some_and(|value| !value.is_null())
     }
 
-    /// Whether it is given, null included.
+    /// Whether a field is present. It may be null.
     pub fn is_given(&self, field: &str) -> bool {
         self.map.contains_key(field)
     }
 
-    /// A field that is not to be read: whatever it holds is no fault.
+    /// Ignores a field: no value of it is an error.
     pub fn discard(&mut self, field: &str) {
         self.map.remove(field);
     }
@@ -106,7 +106,7 @@ impl BodyReader {
         }
     }
 
-    /// An id or a name of a kind: no control characters, so that it can be part of a key.
+    /// Reads an id or a similar name. It has no control characters, so that it can be part of a key.
     pub fn reference(&mut self, field: &str, most: usize) -> Option<String> {
         let text = self.text(field, most)?;
         if text.chars().any(char::is_control) {
@@ -134,7 +134,7 @@ impl BodyReader {
         chosen
     }
 
-    /// One of some words, as it stands.
+    /// Reads one of the given names, exactly as written.
     pub fn one_of(&mut self, field: &str, names: &[&str]) -> Option<String> {
         let given = self.take(field)?;
         let chosen = given.as_str().filter(|text| names.contains(text)).map(str::to_owned);
@@ -154,7 +154,7 @@ impl BodyReader {
         time
     }
 
-    /// `PT30M` or `30m`, in milliseconds.
+    /// Reads a duration such as `PT30M` or `30m`. Returns milliseconds.
     pub fn duration(&mut self, field: &str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
         let given = self.take(field)?;
         let read = given.as_str().and_then(|text| text.parse::<SignedDuration>().ok());
@@ -217,13 +217,13 @@ impl BodyReader {
 
     /// # Errors
     ///
-    /// [`ProblemKind::Invalid`]: with every fault found, unknown fields among them.
+    /// [`ProblemKind::Invalid`] with every error, including unknown fields.
     pub fn finish(self) -> Result<(), Problem> {
         let errors = self.into_errors();
         if errors.is_empty() { Ok(()) } else { Err(Problem::invalid(errors)) }
     }
 
-    /// Every fault found, unknown fields among them.
+    /// Returns every error, including unknown fields.
     pub fn into_errors(mut self) -> Vec<FieldError> {
         let unknown: Vec<String> = self.map.keys().cloned().collect();
         for field in unknown {
@@ -237,12 +237,13 @@ impl BodyReader {
     }
 }
 
-/// For what cannot happen: [`BodyReader::finish`] has said which ones.
+/// The problem of a missing required field. It is never returned, because [`BodyReader::finish`] reports the field
+/// first.
 pub fn missing() -> Problem {
     Problem::new(ProblemKind::Invalid, "Required fields are missing.")
 }
 
-/// RFC 3339 in any offset.
+/// Parses an RFC 3339 time with any offset.
 pub fn parse_time(text: &str) -> Option<Timestamp> {
     text.parse::<jiff::Timestamp>().ok().map(|time| Timestamp(time.as_millisecond()))
 }

@@ -116,7 +116,7 @@ pub(crate) async fn list(State(api): Shared, Extension(caller): Extension<Caller
     Ok(json(StatusCode::OK, &json!({ "keys": shown })))
 }
 
-/// The key is invalid at once, and within a minute in processes that used it a moment ago.
+/// The key becomes invalid at once, except in processes that have used it within the last minute.
 pub(crate) async fn revoke(
     State(api): Shared,
     Extension(caller): Extension<Caller>,

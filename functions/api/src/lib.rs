@@ -10,6 +10,7 @@ mod channels;
 pub mod config;
 mod dead_letters;
 pub mod fields;
+mod headers;
 mod keys;
 mod message_body;
 mod message_problem;
@@ -31,21 +32,20 @@ pub mod tokens;
 
 use std::sync::Arc;
 
-use application::{App, Caller};
+use application::App;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{MatchedPath, Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use domain::ports::Principal;
 use events::CommunicationId;
 use problem::{Problem, ProblemKind};
 
 pub use routes::{ROUTES, Route};
 
-/// Bytes of a body, at most.
+/// Maximum size of a body, in bytes.
 pub const MAX_BODY: usize = 256 * 1024;
 const UNKNOWN_KEY: &str = "The API key is unknown or has expired.";
 
@@ -53,7 +53,7 @@ const UNKNOWN_KEY: &str = "The API key is unknown or has expired.";
 pub struct Api {
     pub app: Arc<App>,
     pub requests: rate::RequestLimiter,
-    /// Whose tokens are accepted beside our own keys. None: only keys are.
+    /// The issuer of the tokens that are accepted beside API keys. `None` means that only keys are accepted.
     pub issuer: Option<tokens::TokenIssuer>,
 }
 
@@ -132,8 +132,8 @@ async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> R
     };
     api.requests.allow(&*api.app.limits, &key_hash, api.app.host.now()).await?;
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let caller = caller(principal, request.headers());
-    // What the table does not list is refused, even if the router has a handler for it.
+    let caller = headers::caller(principal, request.headers());
+    // A route that the table does not list is refused, even if the router has a handler for it.
     let Some(permission) = routes::find(request.method(), path).and_then(|route| route.permission) else {
         return Err(method_not_allowed().await);
     };
@@ -142,24 +142,9 @@ async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> R
     Ok(next.run(request).await)
 }
 
-/// What is no id names no communication.
+/// Text that is not an id is the id of no communication.
 fn parse_id(id: &str) -> Result<CommunicationId, Problem> {
     id.parse().map_err(|_| not_found())
-}
-
-/// Who asks, and how their systems follow it.
-fn caller(principal: Principal, headers: &HeaderMap) -> Caller {
-    let text = |name: &str, limit: usize| {
-        let value = headers.get(name)?.to_str().ok()?;
-        let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c));
-        (plain && !value.is_empty() && value.len() <= limit).then(|| value.to_owned())
-    };
-    Caller {
-        principal,
-        on_behalf: None,
-        correlation: text("x-correlation-id", 64),
-        traceparent: text("traceparent", 55),
-    }
 }
 
 async fn read_body(body: Body) -> Result<Bytes, Problem> {

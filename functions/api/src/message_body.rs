@@ -1,40 +1,26 @@
-//! The body of a send request, read into a [`NewMessage`]. What has the wrong shape is noted as a fault of the message.
+//! The body of a send request, read into a [`NewMessage`]. Values of the wrong shape become faults of the message.
 
 use application::messages::{
     AttachmentRef, ChannelChoice, Fault, Field, IdempotencyKey, NOT_A_LOCATION, NewContent, NewMessage, NewStep,
 };
-use axum::http::HeaderMap;
 use domain::message::{Button, Location, MediaKind, ProviderTemplate};
 use domain::quiet_hours;
 use events::{
     Channel, EntityRef, FallbackCondition, InDoubtPolicy, MessageType, Priority, QuietHours, RecipientType,
     RetentionClass,
 };
-use problem::{FieldError, Problem, ProblemKind};
+use problem::FieldError;
 use serde_json::Value;
 
 use crate::MAX_BODY;
 use crate::fields::BodyReader;
 
-/// Steps of a fallback, at most.
+/// Maximum number of fallback steps.
 const MAX_STEPS: usize = 4;
 const MAX_ATTACHMENTS: usize = 10;
 const MAX_BUTTONS: usize = 10;
-/// How long a step may be waited for.
+/// The allowed wait before a fallback step, in milliseconds.
 const STEP_WAIT_RANGE_MS: std::ops::RangeInclusive<i64> = 60_000..=7 * 24 * 3_600_000;
-
-/// The header of a request. None: it has none.
-pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    parse_idempotency_key(value.to_str().unwrap_or_default()).map(Some)
-}
-
-pub(crate) fn parse_idempotency_key(text: &str) -> Result<IdempotencyKey, Problem> {
-    IdempotencyKey::parse(text).ok_or_else(|| {
-        let detail = "Idempotency-Key must be 1 to 255 visible ASCII characters, such as invoice-1234/send.";
-        Problem::new(ProblemKind::Malformed, detail)
-    })
-}
 
 /// Reads a whole body. Its hash is the message's fingerprint.
 pub(crate) fn read_message(mut fields: BodyReader, idempotency_key: Option<IdempotencyKey>) -> NewMessage {
@@ -78,7 +64,7 @@ pub(crate) fn read_message(mut fields: BodyReader, idempotency_key: Option<Idemp
     message
 }
 
-/// What was found wrong with the shape of a body, as faults of a request.
+/// Errors in the shape of a body, as faults of a message.
 pub(crate) fn input_faults(errors: Vec<FieldError>) -> Vec<Fault> {
     let fault = |FieldError { pointer, code, detail }| Fault { step: None, field: Field::Input(pointer), code, detail };
     errors.into_iter().map(fault).collect()
@@ -124,7 +110,7 @@ fn read_channel(fields: &mut BodyReader) -> Option<ChannelChoice> {
     fields.choice("channel", &Channel::names()).map(|Named(choice)| choice)
 }
 
-/// `general` is what the source documents also call `general_notification`.
+/// Reads the type. The source documents also call `general` `general_notification`.
 pub(crate) fn read_type(fields: &mut BodyReader) -> Option<MessageType> {
     struct Named(MessageType);
     impl std::str::FromStr for Named {
@@ -139,7 +125,7 @@ pub(crate) fn read_type(fields: &mut BodyReader) -> Option<MessageType> {
     fields.choice("type", &MessageType::names()).map(|Named(kind)| kind)
 }
 
-/// An id without a type is a fault that is found with the message's others.
+/// Reads the entity. An id without a type is an error.
 fn read_entity(fields: &mut BodyReader) -> Option<EntityRef> {
     let (kind, id) = (fields.reference("entityType", 50), fields.reference("entityId", 255));
     (kind.is_some() || id.is_some()).then(|| EntityRef { kind: kind.unwrap_or_default(), id })
@@ -153,14 +139,14 @@ fn read_location(fields: &mut BodyReader) -> Option<Location> {
     location
 }
 
-/// What is no button is read as an empty one, which is a fault of the message.
+/// Reads the buttons. A value that is not a button becomes an empty one, which `compose` reports.
 fn read_buttons(fields: &mut BodyReader) -> Vec<Button> {
     let none = || Button { text: String::new(), url: None, data: None };
     let items = fields.list("buttons", MAX_BUTTONS).into_iter();
     items.map(|item| serde_json::from_value(item).unwrap_or_else(|_| none())).collect()
 }
 
-/// What is no attachment is read as an empty one, which is a fault of the message.
+/// Reads the attachments. A value that is not an attachment becomes an empty one, which `compose` reports.
 fn read_attachments(fields: &mut BodyReader) -> Vec<AttachmentRef> {
     let items = fields.list("attachments", MAX_ATTACHMENTS).into_iter();
     items.map(|item| read_attachment(&item).unwrap_or_default()).collect()

@@ -1,4 +1,4 @@
-//! How people want to be written to: read, changed, and their history as of any time.
+//! Preferences over HTTP: how people want to be contacted, and the history of their choices.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use crate::message_body::read_quiet_hours;
 use crate::query::QueryParams;
 use crate::{Api, Shared, json, read_body};
 
-/// (channel, whether it is wanted, where it goes): the names of the fields.
+/// (channel, the field that says whether it is wanted, the field of its address).
 const FIELDS: [(Channel, &str, &str); 5] = [
     (Channel::Email, "emailEnabled", "preferredEmail"),
     (Channel::Sms, "smsEnabled", "preferredPhone"),
@@ -30,7 +30,7 @@ const FIELDS: [(Channel, &str, &str); 5] = [
     (Channel::Telegram, "telegramEnabled", "preferredTelegramId"),
 ];
 
-/// How long a link to the preference page holds, where nothing is said.
+/// The default validity of a link to the preference page, in days.
 const LINK_DAYS: u64 = 30;
 const DAY_MS: i64 = 24 * 3_600_000;
 
@@ -89,7 +89,7 @@ impl Api {
         Ok(json(StatusCode::OK, &present(kind_and_id(person), &preferences, &addresses)))
     }
 
-    /// What is not given stays; what is null is taken away.
+    /// A missing field does not change. Null removes a value.
     async fn change_preferences(&self, caller: &Caller, person: &str, body: Body) -> Result<Response, Problem> {
         let mut fields = BodyReader::parse(&read_body(body).await?)?;
         if fields.is_empty() {
@@ -182,7 +182,7 @@ pub(crate) async fn patch(
     api.change_preferences(&caller, &recipient_key(&kind, id)?, body).await
 }
 
-/// The address of the page where they say themselves how they want to be written to.
+/// The address of the page where a person changes their own preferences.
 pub(crate) async fn link(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
@@ -230,7 +230,7 @@ pub(crate) async fn patch_contact(
     api.change_preferences(&caller, &recipient_key("contact", id)?, body).await
 }
 
-/// Who decided what and when; with `asOf`, what held then.
+/// The history of a person's preferences. With `asOf`, the preferences at that time.
 pub(crate) async fn history(
     State(api): Shared,
     Extension(caller): Extension<Caller>,

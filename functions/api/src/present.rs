@@ -1,4 +1,4 @@
-//! Communications as JSON, in the words of the source documents.
+//! Communications as JSON, with the field names of the source documents.
 
 use application::messages::Message;
 use domain::communication::Rejection;
@@ -17,7 +17,7 @@ fn time(at: Option<Timestamp>) -> Value {
     at.map_or(Value::Null, |at| show_time(at).into())
 }
 
-/// What lists and details share. Personal data is null once erased.
+/// The fields that lists and details share. Personal data is null once it is erased.
 pub fn row(key: &CommunicationKey, row: &CommunicationRow, content: Option<&MessageContent>) -> Value {
     json!({
         "id": row.id,
@@ -64,7 +64,7 @@ pub fn row(key: &CommunicationKey, row: &CommunicationRow, content: Option<&Mess
     })
 }
 
-/// One communication with what it was accepted with.
+/// One communication with its content as it was accepted.
 pub fn stored(key: &CommunicationKey, folded: &CommunicationRow, content: Option<&MessageContent>) -> Value {
     let mut body = row(key, folded, content);
     let Some(content) = content else { return body };
@@ -75,7 +75,7 @@ pub fn stored(key: &CommunicationKey, folded: &CommunicationRow, content: Option
     body
 }
 
-/// The same, with its content as it is (or would be) sent.
+/// One communication with its content as it is rendered.
 pub fn message(message: &Message) -> Result<Value, Rejection> {
     let Message { key, loaded, row, content, template } = message;
     let request = &loaded.state.requested()?.request;
@@ -125,7 +125,7 @@ pub fn explanation_step(step: &ExplanationStep) -> Value {
     json!({ "at": show_time(step.at), "code": step.code, "text": step.text, "inputs": inputs })
 }
 
-/// One event of a stream that is no communication's.
+/// One event of any other stream.
 pub fn decision<E: EventFamily>(position: usize, record: &RecordedEvent<E>) -> Value {
     let data = serde_json::to_value(&record.event).unwrap_or_default();
     json!({
@@ -137,7 +137,7 @@ pub fn decision<E: EventFamily>(position: usize, record: &RecordedEvent<E>) -> V
     })
 }
 
-/// Stored names are snake case, the API's are camel case, and times are text.
+/// Converts a stored value: names from snake case to camel case, and times to text.
 fn camel(value: Value) -> Value {
     match value {
         Value::Object(map) => {

@@ -1,4 +1,4 @@
-//! The provider configurations over HTTP: which is tried first, which are disabled, and how many calls each has left.
+//! The usable provider configurations over HTTP: their order, which are disabled, and how many calls each has left.
 
 use application::Caller;
 use application::provider_configs::ProviderConfigError;

@@ -1,5 +1,5 @@
-//! How often a key may ask. A worker claims some requests at a time from the record that all of them share, so that most
-//! requests cost nothing; where the record is out of reach, the key may ask.
+//! The rate limit of each API key. A worker claims several requests at a time from the shared record, so that most
+//! requests need no call. If the record cannot be reached, the request is allowed.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,12 +10,12 @@ use events::RateLimit;
 use events::Timestamp;
 use problem::{Problem, ProblemKind};
 
-/// A claim is this part of the burst.
+/// The burst divided by this is the size of one claim.
 const CLAIM_DIVISOR: u32 = 20;
-/// Keys remembered, at most.
+/// The most keys that are cached.
 const KEPT: usize = 10_000;
 
-/// What one worker has claimed for one key.
+/// The requests that one worker has claimed for one key.
 #[derive(Default)]
 struct ClaimedTokens {
     left: u32,
@@ -23,7 +23,7 @@ struct ClaimedTokens {
     record: Option<VersionedRecord>,
 }
 
-/// The limit of each key; none: as often as it likes.
+/// The rate limiters of the keys. Without a limit every request is allowed.
 #[derive(Default)]
 pub struct RequestLimiter {
     rate: Option<RateLimit>,
@@ -45,7 +45,7 @@ impl RequestLimiter {
 
     /// # Errors
     ///
-    /// [`ProblemKind::TooManyRequests`], with when to ask again.
+    /// [`ProblemKind::TooManyRequests`], with the time of the next allowed request.
     pub async fn allow(&self, limits: &dyn CoordinationStore, key: &str, now: Timestamp) -> Result<(), Problem> {
         let Some(rate) = self.rate else { return Ok(()) };
         let too_many = |until: Timestamp| {

@@ -1,4 +1,4 @@
-//! What is asked: one communication, its timeline, lists, statistics, queues.
+//! Reading communications over HTTP: one, its timeline and explanation, lists, statistics, queues.
 
 use std::collections::BTreeMap;
 
@@ -30,12 +30,12 @@ use crate::query::QueryParams;
 use crate::{Api, Shared, json, not_found, parse_id, present};
 
 const DAY_MS: i64 = 24 * 3_600_000;
-/// Days that one question about statistics may span.
+/// Maximum number of days of one statistics request.
 const MAX_DAYS: i64 = 366;
 /// A sweep older than this means that timers are not served.
 const SWEEP_STALE_MS: i64 = 3 * 60_000;
 
-/// From the stream: you see your own write.
+/// Reads from the stream, so that callers see their own writes.
 pub(crate) async fn get(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
@@ -45,7 +45,7 @@ pub(crate) async fn get(
     Ok(json(StatusCode::OK, &present::message(&message)?))
 }
 
-/// The stream itself.
+/// The events of the stream.
 pub(crate) async fn timeline(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
@@ -62,7 +62,7 @@ pub(crate) async fn timeline(
     Ok(json(StatusCode::OK, &body))
 }
 
-/// Why it is as it is, in plain words.
+/// Explains the state of a message in plain language.
 pub(crate) async fn explain(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
@@ -82,7 +82,7 @@ pub(crate) async fn explain(
     Ok(json(StatusCode::OK, &body))
 }
 
-/// What holds up a message that is due. Such waits are no events: this is how things stand now.
+/// The current reason why a message that is due waits. Such waits are not recorded as events.
 async fn current_wait(api: &Api, caller: &Caller, communication: &Communication) -> Result<Value, Problem> {
     let now = api.app.host.now();
     let waits = matches!(communication.lifecycle, Lifecycle::Pending | Lifecycle::RetryWait { .. });
@@ -183,7 +183,7 @@ pub(crate) async fn list_page(
     Ok(json(StatusCode::OK, &body))
 }
 
-/// Exact where one counter answers the whole question.
+/// The exact count, if one counter covers the filter.
 fn exact_count(filter: &ListFilter, totals: &Counters) -> Option<i64> {
     let counter = match filter {
         ListFilter {
@@ -210,7 +210,7 @@ fn exact_count(filter: &ListFilter, totals: &Counters) -> Option<i64> {
     Some(totals.get(&counter).copied().unwrap_or(0))
 }
 
-/// A cursor belongs to its question: another filter refuses it.
+/// A cursor is valid only with the filter that it was created for.
 fn write_cursor(next: &str, filter: &ListFilter) -> String {
     URL_SAFE_NO_PAD.encode(format!("{}~{next}", fingerprint(filter)))
 }

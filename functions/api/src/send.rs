@@ -13,11 +13,12 @@ use problem::Problem;
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, show_time};
-use crate::message_body::{idempotency_key, parse_idempotency_key, read_message};
+use crate::headers::{idempotency_key, parse_idempotency_key};
+use crate::message_body::read_message;
 use crate::message_problem::problem;
 use crate::{Shared, json, present, read_body};
 
-/// Messages of one batch, at most.
+/// Maximum number of messages of one batch.
 const MAX_BATCH: usize = 100;
 
 pub(crate) async fn send(
@@ -33,7 +34,7 @@ pub(crate) async fn send(
     accepted_response(&accepted)
 }
 
-/// Many at once, each by itself. `validateOnly` accepts none.
+/// Accepts each message of a batch by itself. With `validateOnly` the messages are only checked.
 pub(crate) async fn batch(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
@@ -91,7 +92,7 @@ fn present_result(accepted: &Accepted) -> Result<Value, MessageError> {
     Ok(json!({ "id": accepted.key.id, "status": status, "idempotentReplayed": accepted.is_replay }))
 }
 
-/// 201 with the message; a replay says so in a header.
+/// 201 with the message. A replay has the header `Idempotent-Replayed`.
 pub(crate) fn accepted_response(accepted: &Accepted) -> Result<Response, Problem> {
     let Accepted { key, loaded, row, content, is_replay } = accepted;
     let communication = loaded.state.requested()?;

@@ -1,4 +1,4 @@
-//! One SMS provider, as some systems know it: a view of the tenant's first SMS channel.
+//! The API of a single SMS provider, which some systems use: a view of the tenant's first SMS channel.
 
 use application::Caller;
 use application::provider_account;
@@ -19,7 +19,7 @@ use crate::{Api, Shared, json, read_body};
 
 pub(crate) const PROVIDERS: [&str; 4] = ["AFRICASTALKING", "TWILIO", "BULKSMS", "CUSTOM"];
 
-/// (its field, our setting) of each provider.
+/// (the field of this API, our setting) of each provider.
 fn names(provider: &str) -> [(&'static str, &'static str); 3] {
     match provider {
         "africastalking" => [("apiKey", "apiKey"), ("apiSecret", "username"), ("senderId", "senderId")],
@@ -40,7 +40,7 @@ impl Api {
         Ok((configs, first))
     }
 
-    /// Credentials are not part of it.
+    /// The configuration without its credentials.
     async fn show_sms(&self, caller: &Caller) -> Result<Response, Problem> {
         let (configs, config) = self.sms(caller).await?;
         let config = config.ok_or_else(none)?;
@@ -65,13 +65,13 @@ impl Api {
     }
 }
 
-/// Of a custom one: what its body says.
+/// The sender in the body template of a custom provider.
 fn sender(config: &TenantProviderConfig) -> Option<String> {
     let body: Value = serde_json::from_str(config.settings.get("body")?).ok()?;
     body["from"].as_str().map(str::to_owned)
 }
 
-/// The form that a custom provider is sent, where only its address is known.
+/// The default body template of a custom provider.
 fn custom_body(sender: Option<&str>) -> String {
     let mut body = json!({ "to": "{{to}}", "message": "{{text}}", "reference": "{{reference}}" });
     if let Some(sender) = sender {
@@ -84,7 +84,7 @@ pub(crate) async fn get(State(api): Shared, Extension(caller): Extension<Caller>
     api.show_sms(&caller).await
 }
 
-/// Another provider is added in front of those that are there; the same one is changed.
+/// A new provider is added before the existing ones. The current provider is changed.
 pub(crate) async fn put(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
@@ -152,7 +152,7 @@ pub(crate) async fn put(
     api.show_sms(&caller).await
 }
 
-/// Asked of the provider now.
+/// Asks the provider for the balance.
 pub(crate) async fn balance(State(api): Shared, Extension(caller): Extension<Caller>) -> Result<Response, Problem> {
     let config = api.sms(&caller).await?.1.ok_or_else(none)?;
     Ok(json(StatusCode::OK, &present_balance(&provider_account::fetch_balance(&api.app, &caller, &config).await?)))

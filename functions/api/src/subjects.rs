@@ -1,4 +1,4 @@
-//! Data subjects over HTTP: everything about one person, exported and erased.
+//! Data subjects over HTTP: exporting and erasing everything about one person.
 
 use application::subjects::{self, DataSubject, Erased, SubjectError, SubjectPage};
 use application::{App, Caller};

@@ -111,7 +111,7 @@ fn not_csv(error: csv::Error) -> Problem {
     Problem::new(ProblemKind::Malformed, format!("Not CSV: {error}. Nothing was added."))
 }
 
-/// Adds the rows of a CSV file. A file that cannot be read, or is too long, adds nothing.
+/// Adds the rows of a CSV file. A file that cannot be read, or that is too long, adds no row.
 pub(crate) async fn import(
     State(api): Shared,
     Extension(caller): Extension<Caller>,

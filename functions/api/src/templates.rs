@@ -1,4 +1,4 @@
-//! Templates: the tenant's own, and the built-in ones beside them.
+//! Templates over HTTP: the tenant's own, and the built-in ones.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use application::{Caller, ExecuteError};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::message::RenderedMessage;
 use domain::render::{CompiledTemplate, RenderError, RenderInput, TemplatePart, render};
@@ -19,14 +19,15 @@ use problem::{FieldError, Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, missing, show_time};
+use crate::headers::{if_match, json_with_etag};
 use crate::message_body::read_type;
 use crate::query::QueryParams;
 use crate::{Api, Shared, json, read_body};
 
-/// Characters of a body, at most.
+/// Maximum length of a body, in characters.
 const MAX_BODY: usize = 100_000;
 const MAX_SUBJECT: usize = 500;
-/// Names that a template may declare, at most.
+/// Maximum number of variables that a template may declare.
 const MAX_VARIABLES: usize = 200;
 
 fn show_version(version: &TemplateVersion) -> Value {
@@ -90,16 +91,7 @@ fn system_content(builtin: &SystemTemplate) -> TemplateContent {
     TemplateContent { subject: builtin.subject.map(str::to_owned), body: builtin.body.to_owned() }
 }
 
-/// The answer, with the version as its entity tag.
-fn with_etag(status: StatusCode, body: &Value) -> Response {
-    let mut response = json(status, body);
-    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", body["version"])) {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
-    response
-}
-
-/// What is wrong with words, by their field.
+/// An error in a part of the content, at its field.
 fn field_error(part: TemplatePart, error: &RenderError) -> FieldError {
     let field = match part {
         TemplatePart::Subject => "subjectTemplate",
@@ -108,7 +100,7 @@ fn field_error(part: TemplatePart, error: &RenderError) -> FieldError {
     FieldError { pointer: format!("/{field}"), code: error.kind(), detail: format!("{field}: {error}.") }
 }
 
-/// Checks content, and adds what is wrong with it.
+/// Checks content, and adds its errors.
 fn check(
     fields: &mut BodyReader,
     channel: Channel,
@@ -201,7 +193,7 @@ pub(crate) async fn create(
     let text = content.content().clone();
     let new = NewTemplate { code, locale, kind, name, description, content, is_active };
     let own = templates::create(&api.app, &caller, new).await?;
-    Ok(with_etag(StatusCode::CREATED, &with_content(present_tenant_template(&own), &text)))
+    Ok(json_with_etag(StatusCode::CREATED, &with_content(present_tenant_template(&own), &text), "version"))
 }
 
 pub(crate) async fn list(
@@ -254,7 +246,7 @@ pub(crate) async fn get(
         }
     };
     add_usage(&mut shown, &templates::usage(&api.app, &caller).await?);
-    Ok(with_etag(StatusCode::OK, &shown))
+    Ok(json_with_etag(StatusCode::OK, &shown, "version"))
 }
 
 fn add_usage(shown: &mut Value, usage: &BTreeMap<String, i64>) {
@@ -277,20 +269,8 @@ pub(crate) async fn versions(
     Ok(json(StatusCode::OK, &json!({ "id": id, "versions": shown })))
 }
 
-/// `If-Match: "3"`, or none.
-fn if_match_version(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
-    let Some(given) = headers.get(header::IF_MATCH) else { return Ok(None) };
-    let text = given.to_str().unwrap_or_default().trim().trim_matches('"');
-    match text {
-        "*" => Ok(None),
-        text => text
-            .parse()
-            .map(Some)
-            .map_err(|_| Problem::new(ProblemKind::Malformed, "If-Match must be a template's ETag, such as \"3\".")),
-    }
-}
-
-/// What is not given stays. New words are a new version; messages keep the one that they were accepted with.
+/// A missing field does not change. New content is a new version; messages keep the version that they were accepted
+/// with.
 pub(crate) async fn patch(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
@@ -300,7 +280,7 @@ pub(crate) async fn patch(
 ) -> Result<Response, Problem> {
     let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let own = templates::find_own(&api.app, &caller, &id).await?;
-    let expected = if_match_version(&headers)?;
+    let expected = if_match(&headers, "a template's")?;
     let (latest, old) = templates::version(&api.app, &caller, &own, None).await?;
     let name = fields.reference("name", 255);
     let kind = read_type(&mut fields);
@@ -313,7 +293,7 @@ pub(crate) async fn patch(
     let text = TemplateContent { subject: subject.or(old.subject), body: body.unwrap_or(old.body) };
     let content = if is_other { check(&mut fields, own.channel, text.clone(), declared) } else { None };
     fields.finish()?;
-    // What was not given is that of the version just read, so that must still be the latest.
+    // Missing parts are taken from the version just read, so that must still be the latest.
     let base = expected.or(content.as_ref().map(|_| latest.version));
     let change = TemplateChange { expected: base, kind, name, description, content, is_active };
     let changed = templates::change(&api.app, &caller, &id, change).await;
@@ -323,14 +303,14 @@ pub(crate) async fn patch(
         }
         error => error.into(),
     })?;
-    Ok(with_etag(StatusCode::OK, &with_content(present_tenant_template(&own), &text)))
+    Ok(json_with_etag(StatusCode::OK, &with_content(present_tenant_template(&own), &text), "version"))
 }
 
 async fn set_active(api: &Api, caller: &Caller, id: &str, is_active: bool) -> Result<Response, Problem> {
     templates::find_own(&api.app, caller, id).await?;
     let change = TemplateChange { is_active: Some(is_active), ..TemplateChange::default() };
     let own = templates::change(&api.app, caller, id, change).await?;
-    Ok(with_etag(StatusCode::OK, &present_tenant_template(&own)))
+    Ok(json_with_etag(StatusCode::OK, &present_tenant_template(&own), "version"))
 }
 
 pub(crate) async fn activate(
@@ -397,7 +377,7 @@ fn render_problem(error: &RenderError) -> Problem {
     Problem::invalid(vec![FieldError { pointer: pointer.to_owned(), code: error.kind(), detail }])
 }
 
-/// Exactly what would be sent.
+/// Renders a template exactly as it would be sent.
 pub(crate) async fn preview(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
@@ -430,7 +410,7 @@ pub(crate) async fn preview(
     Ok(json(StatusCode::OK, &show_message(&message.map_err(|error| render_problem(&error))?)))
 }
 
-/// Whether words would be taken, and what they need; with `variables`, what they say too.
+/// Checks content and returns the variables that it uses. With `variables`, it is rendered too.
 pub(crate) async fn validate(body: Body) -> Result<Response, Problem> {
     let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let channel: Option<Channel> = fields.required("channel", |f| f.choice("channel", &Channel::names()));

@@ -1,4 +1,4 @@
-//! Tokens of the deployment's identity provider: who signed in there is known by what is signed, no key is stored here.
+//! Tokens (JWT) of the deployment's identity provider. Its users need no API key.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use problem::{Problem, ProblemKind};
 use serde_json::{Map, Value};
 
-/// Signatures that need no secret of the provider's.
+/// Signature algorithms with a public key.
 const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::RS256,
     Algorithm::RS384,
@@ -21,26 +21,26 @@ const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::ES384,
     Algorithm::EdDSA,
 ];
-/// Clocks differ.
+/// The tolerance for differing clocks, in milliseconds.
 const LEEWAY_MS: i64 = 60_000;
-/// How long the keys are believed without asking again.
+/// How long the provider's keys are cached, in milliseconds.
 const JWKS_TTL_MS: i64 = 3_600_000;
-/// Between two questions: an unknown key is no reason to ask for each token.
+/// The shortest time between two requests for the keys, so that tokens with unknown keys do not cause a request each.
 const JWKS_REFETCH_INTERVAL_MS: i64 = 60_000;
 
-/// Who issues tokens, and what of them says whose they are.
+/// The issuer of the tokens, and the claims that identify the caller.
 pub struct TokenIssuer {
-    /// `iss` and `aud` of every token.
+    /// The expected `iss` and `aud` claims.
     pub name: String,
     pub audience: String,
-    /// Claims that hold the tenant and the role.
+    /// The claims with the tenant and the role.
     pub tenant_claim: String,
     pub role_claim: String,
     pub keys: Arc<dyn JwksSource>,
     pub known: Mutex<CachedJwks>,
 }
 
-/// The keys as they were seen last.
+/// The keys as they were last fetched.
 #[derive(Default)]
 pub struct CachedJwks {
     keys: Option<JwkSet>,
@@ -52,17 +52,18 @@ fn refused(why: impl std::fmt::Display) -> Problem {
     Problem::new(ProblemKind::Unauthenticated, format!("The token is not accepted: {why}."))
 }
 
-/// Whether it looks like a token: three parts, and no key of ours.
+/// Whether the text looks like a token: it has three parts and is not an API key.
 pub(crate) fn is_token(text: &str) -> bool {
     !text.starts_with("td_") && text.split('.').count() == 3
 }
 
 impl TokenIssuer {
-    /// Whose token it is.
+    /// Verifies a token and returns its principal.
     ///
     /// # Errors
     ///
-    /// [`ProblemKind::Unauthenticated`]: says what is wrong with it. [`ProblemKind::Unavailable`]: the keys cannot be had.
+    /// [`ProblemKind::Unauthenticated`] says what is wrong with the token. [`ProblemKind::Unavailable`]: the keys
+    /// cannot be fetched.
     pub async fn principal(&self, token: &str, now: Timestamp) -> Result<Principal, Problem> {
         let header = decode_header(token).map_err(|_| refused("it cannot be parsed"))?;
         if !ALGORITHMS.contains(&header.alg) {
@@ -74,7 +75,7 @@ impl TokenIssuer {
         validation.set_issuer(&[&self.name]);
         validation.set_audience(&[&self.audience]);
         validation.set_required_spec_claims(&["iss", "aud", "exp", "sub"]);
-        // Time is ours to look at.
+        // The times are checked below, with this process's clock.
         validation.validate_exp = false;
         let read = decode::<Map<String, Value>>(token, &key, &validation);
         let claims = read.map_err(|error| refused(describe(&error)))?.claims;
@@ -94,7 +95,7 @@ impl TokenIssuer {
         let tenant = text(&self.tenant_claim).and_then(|tenant| tenant.parse::<TenantId>().ok());
         let tenant =
             tenant.ok_or_else(|| refused(format!("its claim {} does not name a tenant", self.tenant_claim)))?;
-        // One role, or the groups of a user: the first of them that is a role.
+        // The claim holds one role, or the groups of a user. The first group that is a role counts.
         let role = match claims.get(&self.role_claim) {
             Some(Value::Array(groups)) => groups.iter().filter_map(Value::as_str).find_map(|group| group.parse().ok()),
             _ => text(&self.role_claim).and_then(|role| role.parse().ok()),
@@ -122,7 +123,7 @@ impl TokenIssuer {
         Ok(Principal { tenant, actor, mode, role, channels, expires_at: Some(expires_at), team: None, is_user: true })
     }
 
-    /// The one that a token names; asked for again when it is not there, for keys are changed.
+    /// The key that a token names. If it is unknown, the keys are fetched again, because providers change them.
     async fn key(&self, id: Option<&str>, now: Timestamp) -> Result<Jwk, Problem> {
         let (found, is_fresh, may_ask) = {
             let known = self.lock();
@@ -147,7 +148,7 @@ impl TokenIssuer {
             }
             Err(error) => {
                 tracing::error!(error, "the issuer's keys could not be fetched");
-                // Those that were right a while ago are better than none.
+                // If the fetch fails, the cached keys are used.
                 let gone = || {
                     Problem::new(
                         ProblemKind::Unavailable,
@@ -164,7 +165,7 @@ impl TokenIssuer {
     }
 }
 
-/// Without an id, where there is no choice.
+/// Finds a key by its id. Without an id, the only key.
 fn of(keys: &JwkSet, id: Option<&str>) -> Option<Jwk> {
     let signs = |jwk: &&Jwk| !matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption));
     match (id, keys.keys.as_slice()) {

@@ -1,5 +1,5 @@
-//! The record of actions that have no stream: on the suppression list and on data subjects. It names nobody: addresses
-//! are hashes.
+//! The record of actions that have no stream: on the suppression list and on data subjects. It has no
+//! personal data: addresses are hashes.
 
 use domain::ports::{DocumentKey, StoreError};
 use events::{Channel, Timestamp};

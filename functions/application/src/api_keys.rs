@@ -1,4 +1,4 @@
-//! Use cases of API keys. A key is shown once, when it is created; what is stored of it opens nothing.
+//! Use cases of API keys. A key is shown once, when it is created. Only its hash is stored.
 
 use domain::access::Permission;
 use domain::aggregate::AggregateId;
@@ -80,7 +80,7 @@ pub async fn list(app: &App, caller: &Caller) -> Result<Vec<ApiKey>, ApiKeyError
     Ok(states.into_iter().filter_map(|(_, state)| state.key).collect())
 }
 
-/// Creates a key. Returns what is stored of it, and the key itself.
+/// Creates a key. Returns its stored form, and the key itself.
 ///
 /// # Errors
 ///

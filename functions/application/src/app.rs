@@ -16,7 +16,7 @@ use crate::retention::RetentionPeriods;
 use crate::templates::TemplateCache;
 use crate::{CommandContext, CommandExecutor, Loaded};
 
-/// How long a key is believed without asking again, in milliseconds: what a revocation takes to be felt.
+/// How long a key is cached, in milliseconds. A revocation takes effect everywhere within this time.
 const KEY_TTL_MS: i64 = 60_000;
 const MAX_CACHED_KEYS: usize = 10_000;
 
@@ -56,14 +56,14 @@ impl Default for PrincipalCache {
 }
 
 impl PrincipalCache {
-    /// A revoked key is looked up again by its next request.
+    /// Removes a key, so that its next request looks it up again.
     pub fn invalidate(&self, key_hash: &str) {
         self.0.invalidate(key_hash);
     }
 }
 
 impl App {
-    /// Whose key this is. None: the key is unknown, or has expired.
+    /// The principal of a key. Returns `None` if the key is unknown or has expired.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl App {
     pub async fn hint(&self, key: &CommunicationKey, loaded: &Loaded) {
         let Ok(communication) = loaded.state.requested() else { return };
         let wait_ms = communication.due_at.map_or(0, |due| due.millis_since(self.host.now()).max(0));
-        // What is due later is for the sweep, which looks ten minutes ahead.
+        // The sweep, which looks ten minutes ahead, finds what is due later.
         if i64::from(MAX_QUEUE_DELAY_S) * 1_000 < wait_ms {
             return;
         }
@@ -100,7 +100,7 @@ impl App {
         }
     }
 
-    /// How long the content of a message is kept that is due then.
+    /// The end of retention for the content of a message that is due at `due`.
     pub fn retain_until(&self, class: Option<RetentionClass>, due: Option<Timestamp>) -> Timestamp {
         let now = self.host.now();
         due.unwrap_or(now).max(now) + self.retention.of(class)

@@ -1,4 +1,5 @@
-//! Use cases of attachments: a file is announced, uploaded to an address that is given for it, and checked before it is used.
+//! Use cases of attachments: a file is announced, uploaded to an address that is given for it, and checked before it is
+//! used.
 
 use domain::access::Permission;
 use domain::ports::{DocumentKey, DocumentStore, ObjectKey, PresignedUpload, Principal, StoreError};
@@ -16,8 +17,8 @@ const DOWNLOAD_MS: i64 = 900_000;
 /// Maximum size of a file, in bytes.
 pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The types that can be sent: as they are announced, and as they are recognised by their content if that has another name.
-/// The content of `text` has no signature.
+/// The types that can be sent: as they are announced, and as they are recognised by their content if that has another
+/// name. The content of `text` has no signature.
 const TYPES: [(&str, &str); 16] = [
     ("application/pdf", ""),
     ("image/png", ""),
@@ -45,11 +46,11 @@ pub fn types() -> Vec<&'static str> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UploadState {
-    /// Nothing was uploaded yet, or it was not checked yet.
+    /// The content was not uploaded yet, or it was not checked yet.
     AwaitingUpload,
-    /// Its content is what was announced.
+    /// Its content agrees with the announcement.
     Ready,
-    /// Its content was something else, and was deleted.
+    /// Its content differed from the announcement and was deleted.
     Refused,
 }
 
@@ -62,7 +63,7 @@ pub struct UploadedFile {
     /// As announced, and later as computed from the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// Whether it is about nobody in particular: erasing a person does not delete it.
+    /// A shared file is not personal: erasing a data subject does not delete it.
     pub shared: bool,
     pub state: UploadState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,7 +103,7 @@ async fn save(
     documents.put_document(&key(tenant, id), &body, Some(file.until)).await
 }
 
-/// A file of this principal's, as it was announced or last inspected.
+/// A file of the principal's mode, as it was announced or last inspected.
 ///
 /// # Errors
 ///
@@ -112,7 +113,7 @@ async fn find_own(app: &App, principal: &Principal, id: &str) -> Result<Option<U
     Ok(found.filter(|file| file.mode == principal.mode))
 }
 
-/// The same, inspected as soon as its content is there. Content that is not what was announced is deleted.
+/// The same file, inspected if its content was uploaded. Content that differs from the announcement is deleted.
 ///
 /// # Errors
 ///

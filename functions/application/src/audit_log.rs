@@ -41,7 +41,7 @@ pub enum AuditLogError {
     Store(#[from] StoreError),
 }
 
-/// Which entries are asked for.
+/// Selects entries.
 #[derive(Debug, Clone, Default)]
 pub struct AuditFilter {
     /// One of [`subjects`].
@@ -129,7 +129,7 @@ async fn events_of(
         "schedules" => {
             let audited = |record| AuditedEvent::Schedule(Box::new(record));
             let mut events = events_of_kind::<ScheduleState>(store, tenant, subject, audited).await?;
-            // Nobody decided those.
+            // These were recorded by the scheduler, not decided by a caller.
             events.retain(|(_, entry)| !is_missed(entry));
             Ok(events)
         }

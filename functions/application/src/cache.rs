@@ -1,4 +1,4 @@
-//! One cache for everything that may be a moment old: entries expire, and a full cache drops its oldest entries.
+//! The cache of values that may be slightly out of date. Entries expire, and a full cache drops its oldest entries.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -34,7 +34,7 @@ impl<K: Eq + Hash, V: Clone> Cached<K, V> {
         Cached { ttl_ms: Some(ttl_ms), ..Cached::unexpiring(capacity) }
     }
 
-    /// For values that never change under their key.
+    /// Creates a cache for values that never change under their key.
     pub fn unexpiring(capacity: usize) -> Self {
         let entries = Entries { map: HashMap::new(), inserted: 0 };
         Cached { ttl_ms: None, capacity, entries: Mutex::new(entries) }
@@ -53,7 +53,7 @@ impl<K: Eq + Hash, V: Clone> Cached<K, V> {
         self.insert_until(key, value, now, None);
     }
 
-    /// The same for a value that may not outlive `end`.
+    /// Inserts a value that must not be used after `end`.
     pub fn insert_until(&self, key: K, value: V, now: Timestamp, end: Option<Timestamp>) {
         let ttl_end = self.ttl_ms.map(|ttl_ms| now + ttl_ms);
         let until = ttl_end.into_iter().chain(end).min();
@@ -66,7 +66,7 @@ impl<K: Eq + Hash, V: Clone> Cached<K, V> {
         entries.map.insert(key, Entry { value, until, serial });
     }
 
-    /// The next `get` of this key finds nothing.
+    /// Removes an entry.
     pub fn invalidate<Q: Eq + Hash + ?Sized>(&self, key: &Q)
     where
         K: Borrow<Q>,
@@ -80,7 +80,7 @@ impl<K: Eq + Hash, V: Clone> Cached<K, V> {
 }
 
 impl<K: Eq + Hash, V> Entries<K, V> {
-    /// Drops what has expired, and then the older ones until a quarter of the capacity is free.
+    /// Drops the expired entries, and then the oldest ones until a quarter of the capacity is free.
     fn make_space(&mut self, capacity: usize, now: Timestamp) {
         self.map.retain(|_, entry| entry.until.is_none_or(|until| now < until));
         let keep = capacity - capacity.div_ceil(4).min(capacity);

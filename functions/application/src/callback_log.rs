@@ -14,14 +14,14 @@ const RETENTION_MS: i64 = 30 * 24 * 3_600_000;
 /// Number of entries of one page.
 const PAGE: usize = 50;
 
-/// What became of a callback.
+/// The outcome of a callback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallbackStatus {
     Processed,
     /// Some reports are about messages that are not known yet, and are retried.
     Waiting,
-    /// The retries found no message, or a report names what it must not.
+    /// The retries found no message, or a report names a message of another tenant.
     Unmatched,
     /// The signature is missing or wrong.
     Refused,
@@ -47,9 +47,9 @@ pub struct CallbackEntry {
     pub provider: String,
     pub channel_id: String,
     pub method: String,
-    /// Without the part that is the secret of the channel.
+    /// The path, without the secret of the channel.
     pub path: String,
-    /// Without credentials.
+    /// The headers, without credentials.
     pub headers: BTreeMap<String, String>,
     pub body: String,
     /// `utf-8` or `base64`.

@@ -8,7 +8,7 @@ use events::{Channel, Role};
 
 use crate::CommandContext;
 
-/// A verified principal, and the ids by which their own systems follow the request.
+/// A verified principal, and the correlation ids of the request.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub principal: Principal,
@@ -26,8 +26,8 @@ pub struct Forbidden {
     pub permission: Permission,
 }
 
-/// Who did something. Events name their actor in full (`key:billing`); the fields `by` and `requested_by` inside them hold
-/// the name alone.
+/// Who did something. Events name their actor in full (`key:billing`); the fields `by` and `requested_by` inside them
+/// hold the name alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
     name: String,

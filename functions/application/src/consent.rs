@@ -51,7 +51,7 @@ pub async fn preferences(
     Ok(execute::load(&*tenant_ports.store, &preferences_stream(tenant, person)).await?.state)
 }
 
-/// Everything that was decided about a person, in order.
+/// The complete history of a person's preferences, in order.
 ///
 /// # Errors
 ///
@@ -85,12 +85,12 @@ impl DefaultPreferences {
         Ok(defaults)
     }
 
-    /// The next call reads the tenant's defaults from the store.
+    /// Removes a tenant's defaults, so that the next call reads them from the store.
     pub fn invalidate(&self, tenant: &TenantId) {
         self.0.invalidate(tenant);
     }
 
-    /// What applies to the recipient of a message. Returns `None` for one without an id.
+    /// The preferences that apply to the recipient of a message. Returns `None` for a recipient without an id.
     ///
     /// # Errors
     ///

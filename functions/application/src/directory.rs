@@ -1,4 +1,4 @@
-//! Which providers a tenant's messages may take: its own configurations, connected, or else the deployment's.
+//! The providers that may carry a tenant's messages: those of its own configurations, or else the deployment's.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use crate::cache::Cached;
 use crate::execute::state_of;
 use crate::settings::DeploymentProviderConfig;
 
-/// How long a tenant's decisions are believed without asking again, in milliseconds: what a change takes to be felt.
+/// How long a tenant's configurations are cached, in milliseconds. A change takes effect everywhere within this time.
 pub const CHANNELS_TTL_MS: i64 = 15_000;
-/// Tenants, and connected providers, remembered at most.
+/// The most tenants, and the most created providers, that are cached.
 const MAX_CACHED: usize = 10_000;
 /// The secret that every callback address ends with.
 pub const CALLBACK_SECRET: &str = "callbackSecret";
 
-/// What it needs to know a tenant's own configurations.
+/// The ports through which tenants' own data is read and written.
 #[derive(Clone)]
 pub struct TenantPorts {
     pub store: Arc<dyn EventStore>,
@@ -31,7 +31,7 @@ pub struct TenantPorts {
     pub sealer: Arc<dyn SecretCipher>,
     pub connector: Arc<dyn ProviderFactory>,
     pub host: Arc<dyn ClockAndRng>,
-    /// Where callbacks reach us, without a slash at the end.
+    /// The public address of the deployment, which callbacks are sent to, without a slash at the end.
     pub public_url: String,
 }
 
@@ -68,23 +68,24 @@ pub enum ProviderSetupError {
     CredentialsMissing,
 }
 
-/// A configuration's id names its tenant: a callback's address says whose it is.
+/// The tenant of a configuration, which is part of the configuration's id.
 pub fn tenant_of_config(config: &str) -> Option<TenantId> {
     config.split_once('.')?.0.parse().ok()
 }
 
-/// Where a provider's own id of a message, or the latest to an address, leads to the attempt that it was.
+/// The document that leads from a provider's own id of a message (or from an address, for the latest message to it) to
+/// the attempt.
 pub fn provider_message_key(tenant: &TenantId, config: &str, id: &str) -> DocumentKey {
     DocumentKey { tenant: tenant.clone(), collection: "message", name: format!("{config}#{id}") }
 }
 
-/// There while a person's last word to us is less than 24 hours old.
+/// The document that exists while the last message from an address is less than 24 hours old.
 pub fn last_inbound_key(contact: &AddressKey) -> DocumentKey {
     let name = format!("{}#{}", contact.channel.as_str(), contact.contact_hash);
     DocumentKey { tenant: contact.tenant.clone(), collection: "last-word", name }
 }
 
-/// The deployment's own configurations, connected. One that is wrong is left out and logged: its neighbours go on.
+/// Creates the providers of the deployment's own configurations. An invalid configuration is logged and left out.
 pub fn build_deployment_providers(
     connector: &dyn ProviderFactory,
     configured: Vec<DeploymentProviderConfig>,
@@ -98,7 +99,7 @@ pub fn build_deployment_providers(
     configured.into_iter().filter_map(connect).collect()
 }
 
-/// Everything that a tenant decided about provider configurations.
+/// A tenant's provider configurations and their order, read from the store.
 ///
 /// # Errors
 ///
@@ -124,11 +125,11 @@ impl TenantPorts {
         DocumentKey { tenant: tenant.clone(), collection: "secret", name: format!("{config}#{version}") }
     }
 
-    /// Seals a configuration's credentials.
+    /// Encrypts and stores a configuration's credentials.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: nothing that counts was stored.
+    /// [`StoreError`]: the credentials were not stored.
     pub async fn store_secrets(
         &self,
         tenant: &TenantId,
@@ -141,7 +142,7 @@ impl TenantPorts {
         self.documents.put_document(&TenantPorts::secret_key(tenant, config, version), &sealed, None).await
     }
 
-    /// Opens them again.
+    /// Reads and decrypts a configuration's credentials.
     ///
     /// # Errors
     ///
@@ -158,7 +159,7 @@ impl TenantPorts {
         Ok(serde_json::from_str(&plain).map_err(|error| StoreError::Unreadable(error.to_string()))?)
     }
 
-    /// Forgets credentials that are no longer in force.
+    /// Deletes one version of a configuration's credentials.
     ///
     /// # Errors
     ///
@@ -182,7 +183,7 @@ impl TenantPorts {
         }
     }
 
-    /// Connects with what is given, kept or not.
+    /// Creates the provider of a configuration with the given credentials.
     ///
     /// # Errors
     ///
@@ -201,7 +202,7 @@ impl TenantPorts {
 }
 
 impl ProviderDirectory {
-    /// What a tenant decided, at most 15 seconds old.
+    /// A tenant's configurations, at most 15 seconds old.
     ///
     /// # Errors
     ///
@@ -220,12 +221,13 @@ impl ProviderDirectory {
         Ok(configs)
     }
 
-    /// The next call reads the tenant's configurations from the store.
+    /// Removes a tenant's configurations, so that the next call reads them from the store.
     pub fn invalidate(&self, tenant: &TenantId) {
         self.tenants.invalidate(tenant);
     }
 
-    /// The same, and read again if it does not hold this configuration: it may have been made a moment ago.
+    /// A tenant's configurations. They are read again if this configuration is not among the cached ones, because it
+    /// may have been created a moment ago.
     ///
     /// # Errors
     ///
@@ -244,7 +246,7 @@ impl ProviderDirectory {
         self.channels(tenant_ports, tenant).await
     }
 
-    /// One of a tenant's own, ready to be called.
+    /// The provider of one of the tenant's own configurations, ready to be called.
     ///
     /// # Errors
     ///
@@ -269,12 +271,12 @@ impl ProviderDirectory {
         Ok(connected)
     }
 
-    /// Those that may carry this tenant's messages, in the order they are tried. A tenant with configurations of its own
-    /// for a channel uses no others there. The flag: there are some, if only they were enabled.
+    /// The providers that may carry this tenant's messages, in the order they are tried. A tenant with configurations
+    /// of its own for a channel uses no others for it. The flag says whether there are disabled ones.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]. A configuration that cannot be connected is left out: its neighbours go on.
+    /// [`StoreError`]. A configuration whose provider cannot be created is left out.
     pub async fn providers_for(
         &self,
         tenant_ports: &TenantPorts,
@@ -303,7 +305,7 @@ impl ProviderDirectory {
         Ok((offered, true))
     }
 
-    /// One by its name: a tenant's own, or the deployment's.
+    /// A provider by its name: one of the tenant's own, or one of the deployment's.
     ///
     /// # Errors
     ///

@@ -7,7 +7,7 @@ use domain::ports::{
 };
 use events::{EventFamily, EventMetadata, RecordedEvent, StreamId, TenantId, Timestamp};
 
-/// Appends that are lost to other writers in a row before a command is given up.
+/// Appends in a row that may be lost to other writers before a command fails.
 const MAX_CONFLICT_RETRIES: usize = 5;
 
 /// Why a command had no effect.
@@ -49,7 +49,7 @@ impl From<communication::Rejection> for ExecuteError {
     }
 }
 
-/// Who gives a command, and what caused it.
+/// The actor and the cause of a command.
 #[derive(Debug, Clone, Default)]
 pub struct CommandContext {
     pub actor: String,
@@ -114,7 +114,7 @@ impl<A: Aggregate> Loaded<A> {
         (self.records.len() as u64) < self.version
     }
 
-    /// What the stream's item must give up before this append, if it holds enough.
+    /// The roll-over that this append carries out, if the stream's item holds enough events for one.
     fn roll_over(&self) -> Option<RollOver> {
         let held: usize = self.lines.iter().map(String::len).sum();
         if held < A::ROLL_OVER_BYTES {
@@ -240,7 +240,7 @@ pub async fn list<A: Aggregate>(store: &dyn EventStore, tenant: &TenantId) -> Re
     list_streams(store, tenant, Listed::Current).await
 }
 
-/// The same for all streams of the kind that the tenant has ever had, if `listed` says so.
+/// The states of a tenant's streams of one kind, by id: the listed ones, or all that it has ever had.
 ///
 /// # Errors
 ///
@@ -258,7 +258,7 @@ pub async fn list_streams<A: Aggregate>(
     Ok(states)
 }
 
-/// The two ports that every command needs, and who gives it.
+/// Executes commands. It holds the two ports that every command needs, and the context of the commands.
 #[derive(Clone, Copy)]
 pub struct CommandExecutor<'a> {
     pub store: &'a dyn EventStore,
@@ -277,7 +277,7 @@ impl CommandExecutor<'_> {
         load(self.store, key).await
     }
 
-    /// Decides on what is loaded and appends once. Returns `None` if another writer was first.
+    /// Decides on a loaded stream and appends once. Returns `None` if another writer was first.
     ///
     /// # Errors
     ///
@@ -331,7 +331,7 @@ impl CommandExecutor<'_> {
         self.execute_loaded(key, loaded, command).await
     }
 
-    /// The same, beginning with a stream that is already loaded.
+    /// Executes a command on a stream that is already loaded.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Hashes that stand for what must not be stored.
+//! Hashes that are stored in place of personal data and secrets, and signed tokens.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,12 +19,13 @@ fn hmac_base64(key: &[u8], text: &str) -> String {
     truncated_base64(&mac.finalize().into_bytes())
 }
 
-/// Names a body. JSON maps are sorted, so the order of fields does not matter.
+/// The hash of a body. JSON maps are sorted, so the order of fields does not matter.
 pub fn body_hash(body: &impl serde::Serialize) -> String {
     truncated_base64(&Sha256::digest(serde_json::to_vec(body).unwrap_or_default()))
 }
 
-/// Stands for an address: the same for one tenant, and nobody without the key can try addresses against it.
+/// The hash of an address. It is keyed, so that without the key addresses cannot be tried against it, and it differs
+/// between tenants.
 pub fn contact_hash(key: &[u8], tenant: &TenantId, contact: &str) -> String {
     hmac_base64(key, &format!("{tenant}#{}", contact.to_lowercase()))
 }
@@ -34,17 +35,17 @@ pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Compares without telling by its time how much was right. Nothing is the same as no secret.
+/// Compares in constant time. An empty `expected` equals nothing.
 pub fn constant_time_eq(expected: &str, given: &str) -> bool {
     !expected.is_empty() && Sha256::digest(expected) == Sha256::digest(given)
 }
 
-/// What is stored of an API key.
+/// The hash of an API key, which is stored in its place.
 pub fn key_hash(key: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(key))
 }
 
-/// Lets whoever holds it unsubscribe the person that one message went to: `acme/com_…/…`.
+/// A token that unsubscribes the recipient of one message: `acme/com_…/…`.
 pub fn unsubscribe_token(key: &[u8], stream: &CommunicationKey) -> String {
     format!(
         "{}/{}/{}",
@@ -54,13 +55,13 @@ pub fn unsubscribe_token(key: &[u8], stream: &CommunicationKey) -> String {
     )
 }
 
-/// Lets whoever holds it do one thing with one thing of a tenant's, until a time.
+/// A token for one purpose and one named object of a tenant, valid until a time.
 fn timed_token(key: &[u8], purpose: &str, (tenant, name): (&TenantId, &str), until: Timestamp) -> String {
     let path = format!("{tenant}/{name}/{}", until.0);
     format!("{path}/{}", hmac_base64(key, &format!("{purpose}#{path}")))
 }
 
-/// What such a token is for; none where it is not one of ours, or its time is over.
+/// The tenant and the name in a token. Returns `None` if its signature is wrong or it has expired.
 fn verify_timed_token(key: &[u8], purpose: &str, token: &str, now: Timestamp) -> Option<(TenantId, String)> {
     let mut parts = token.split('/');
     let (tenant, name): (TenantId, _) = (parts.next()?.parse().ok()?, parts.next()?);
@@ -69,28 +70,28 @@ fn verify_timed_token(key: &[u8], purpose: &str, token: &str, now: Timestamp) ->
     (is_ours && now < until).then(|| (tenant, name.to_owned()))
 }
 
-/// Lets whoever holds it change the preferences of one person: `acme/Y3VzdG9tZXI6Nw/1795000000000/…`.
+/// A token that changes the preferences of one person: `acme/Y3VzdG9tZXI6Nw/1795000000000/…`.
 pub fn preferences_token(key: &[u8], tenant: &TenantId, person: &str, until: Timestamp) -> String {
     timed_token(key, "preferences", (tenant, &URL_SAFE_NO_PAD.encode(person)), until)
 }
 
-/// Whose preferences a token is for.
+/// The tenant and the person of a token. Returns `None` if it is not valid.
 pub fn verify_preferences_token(key: &[u8], token: &str, now: Timestamp) -> Option<(TenantId, String)> {
     let (tenant, person) = verify_timed_token(key, "preferences", token, now)?;
     Some((tenant, String::from_utf8(URL_SAFE_NO_PAD.decode(person).ok()?).ok()?))
 }
 
-/// Lets whoever holds it read one uploaded file: `acme/att_…/1795000000000/…`.
+/// A token that reads one uploaded file: `acme/att_…/1795000000000/…`.
 pub fn file_token(key: &[u8], tenant: &TenantId, id: &str, until: Timestamp) -> String {
     timed_token(key, "file", (tenant, id), until)
 }
 
-/// Which file a token is for.
+/// The tenant and the file of a token. Returns `None` if it is not valid.
 pub fn verify_file_token(key: &[u8], token: &str, now: Timestamp) -> Option<(TenantId, String)> {
     verify_timed_token(key, "file", token, now)
 }
 
-/// The message that a token is for; none where it is not one of ours.
+/// The message of a token. Returns `None` if it is not valid.
 pub fn verify_unsubscribe_token(key: &[u8], token: &str) -> Option<CommunicationKey> {
     let mut parts = token.split('/');
     let stream = CommunicationKey { tenant: parts.next()?.parse().ok()?, id: parts.next()?.parse().ok()? };

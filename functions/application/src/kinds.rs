@@ -1,5 +1,5 @@
-//! The registry of the kinds of streams. Projections, rebuilds, audits and dead letters handle every kind that is listed here,
-//! and pass over the others.
+//! The registry of the kinds of streams. Projections, rebuilds, audits and dead letters handle every kind that is
+//! listed here, and pass over the others.
 
 use domain::aggregate::{Aggregate, AggregateId, Erasure, Violation, decode_snapshot, encode_snapshot, fold};
 use domain::api_key::ApiKeyState;
@@ -19,17 +19,17 @@ use crate::execute::{CommandExecutor, ExecuteError, decode};
 use crate::process::ProcessError;
 use crate::schedules;
 
-/// Everything that handles streams of any kind needs to know of one.
+/// The rules of one kind of stream, for everything that handles streams of any kind.
 pub struct StreamRules {
     pub kind: StreamKind,
     /// Its event types, each with the version that is written today.
     pub event_types: &'static [(&'static str, u16)],
     pub erasure: Erasure,
-    /// The row of a stream, from all of its events. `None`: streams of this kind have no rows.
+    /// Projects all events of a stream to its row. `None` if streams of this kind have no rows.
     pub project: Option<ProjectFn>,
-    /// What is wrong with a stream, given all of its events and the current time.
+    /// Checks a stream, given all of its events and the current time.
     pub audit: AuditFn,
-    /// Brings a stream that makes others act as far as it can go. `None`: streams of this kind are no processes.
+    /// Brings a stream that makes others act as far as it can go. `None` if streams of this kind are no processes.
     pub process: Option<ProcessFn>,
     /// Ends a stream whose hint crashed its consumer. Returns whether anything was appended.
     pub dead_letter: DeadLetterFn,
@@ -43,7 +43,7 @@ type AuditFn = fn(&Stream, &[String], Timestamp) -> AuditedStream;
 type DeadLetterFn =
     for<'a> fn(&'a CommandExecutor<'a>, &'a StreamId) -> BoxFuture<'a, Result<bool, ExecuteError<String>>>;
 
-/// What an audit of one stream found.
+/// The result of the audit of one stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AuditedStream {
     pub violations: Vec<Violation>,
@@ -97,11 +97,11 @@ fn project<P: Projection>(id: &StreamId, lines: &[String]) -> Result<Option<Proj
     Ok(P::project(id, &decode::<P::Event>(lines)?))
 }
 
-/// A timer is served within this time. If it is not, nobody serves it.
+/// The longest delay of a timer. A timer that is later than this is not served at all.
 const OVERDUE_MS: i64 = domain::policy::MAX_REPAIR_DELAY_MS + 10 * 60_000;
 
-/// I5: the events can be read, and every position has one. I14: the snapshot agrees with them. I1: the stream has a timer
-/// until it is complete, and the timer is served. What else is checked depends on the kind.
+/// I5: the events can be read, and every position has one. I14: the snapshot agrees with them. I1: the stream has a
+/// timer until it is complete, and the timer is served. What else is checked depends on the kind.
 fn audit<A: Aggregate>(stream: &Stream, lines: &[String], now: Timestamp) -> AuditedStream {
     let mut violations = Vec::new();
     let mut add = |invariant, what| violations.push(Violation { invariant, what });

@@ -58,8 +58,8 @@ pub fn link(app: &App, caller: &Caller, person: &str, valid_ms: i64) -> Result<(
     Ok((format!("{public_url}/preferences/{token}"), until))
 }
 
-/// Changes a person's preferences, or the tenant's defaults if `person` is [`domain::preferences::DEFAULTS`]. An address that
-/// is `None` is removed.
+/// Changes a person's preferences, or the tenant's defaults if `person` is [`domain::preferences::DEFAULTS`]. An
+/// address that is `None` is removed.
 ///
 /// # Errors
 ///
@@ -83,7 +83,7 @@ pub async fn change(
     Ok(changed.state)
 }
 
-/// Everything that was decided about a person, for a caller who may see it.
+/// The complete history of a person's preferences.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Brings a process as far as it can go now: does what it says is next, until it waits or is done.
+//! Runs a process: carries out its next effects and commands until it waits or is done.
 
 use async_trait::async_trait;
 use domain::aggregate::{Aggregate, AggregateKey};
@@ -23,7 +23,8 @@ pub enum ProcessError {
 }
 
 impl ProcessError {
-    /// Whether this version cannot read what is stored, or cannot store what it decided: another try fails in the same way.
+    /// Whether this version cannot read what is stored, or cannot store what it decided: another try fails in the same
+    /// way.
     pub fn is_permanent(&self) -> bool {
         match self {
             ProcessError::Store(error) | ProcessError::Execute(ExecuteError::Store(error)) => {
@@ -47,7 +48,7 @@ impl<R: std::fmt::Display> From<ExecuteError<R>> for ProcessError {
 /// Carries out the effects of one process.
 #[async_trait]
 pub trait Perform<P: Process>: Send + Sync {
-    /// Repeating an effect changes nothing. Returns the process if it was appended to.
+    /// Carries out an effect. Repeating it changes nothing. Returns the process if an event was appended to it.
     async fn perform(&self, loaded: &Loaded<P>, effect: P::Effect) -> Result<Option<Loaded<P>>, ProcessError>;
 }
 
@@ -62,7 +63,7 @@ pub enum Progress<P: Process> {
     Done,
 }
 
-/// Does what is next: its effect, then at most one command.
+/// Carries out one step: an effect, and then at most one command.
 ///
 /// # Errors
 ///

@@ -50,7 +50,7 @@ impl From<ProviderSetupError> for ProviderConfigError {
     }
 }
 
-/// The settings that a caller gives, plain ones and credentials apart.
+/// The settings that a caller gives, with the credentials apart from the others.
 #[derive(Debug, Clone, Default)]
 pub struct GivenSettings {
     pub plain: BTreeMap<String, String>,
@@ -71,7 +71,7 @@ fn stream(caller: &Caller, id: &str) -> AggregateId<ProviderConfigState> {
     AggregateId::new(&caller.principal.tenant, id)
 }
 
-/// Everything that the tenant decided about provider configurations, read from the store.
+/// The tenant's provider configurations and their order, read from the store.
 ///
 /// # Errors
 ///
@@ -111,7 +111,7 @@ pub async fn connect(
     Ok(connected.provider)
 }
 
-/// What is known about a configuration besides its settings.
+/// The details of a configuration besides its settings.
 #[derive(Debug, Clone)]
 pub struct ConfigDetails {
     /// The names of its credentials.

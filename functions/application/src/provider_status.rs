@@ -1,5 +1,5 @@
-//! Use cases of the provider configurations that a caller's messages can use: which is tried first, which are disabled, and
-//! how many calls each has left.
+//! Use cases of the provider configurations that a caller's messages can use: which is tried first, which are disabled,
+//! and how many calls each has left.
 
 use domain::access::Permission;
 use domain::ports::{ProviderConfig, VersionedRecord};

@@ -18,7 +18,7 @@ impl RetentionPeriods {
         RetentionPeriods { short_ms: ms(short), standard_ms: ms(standard), long_ms: ms(long) }
     }
 
-    /// None: the standard class.
+    /// The retention period of a class. `None` means the standard class.
     pub fn of(self, class: Option<RetentionClass>) -> i64 {
         match class.unwrap_or(RetentionClass::Standard) {
             RetentionClass::Short => self.short_ms,

@@ -1,4 +1,4 @@
-//! Settings: each door's `config.rs` names its own and reads them with this.
+//! Reads settings. The `config.rs` of each function names its own settings.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use events::{Channel, Mode};
 
 use crate::retention::RetentionPeriods;
 
-/// A setting that is not there or cannot be read.
+/// A setting that is missing or cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
     #[error("{0} is not set")]
@@ -22,7 +22,7 @@ pub enum SettingError {
     NotARate(&'static str),
 }
 
-/// Where settings come from: `|name| std::env::var(name).ok()` in main, a map in tests. An empty one is none.
+/// The source of settings: `|name| std::env::var(name).ok()` in main, a map in tests. An empty value counts as missing.
 pub struct Settings<F>(pub F);
 
 impl<F: Fn(&str) -> Option<String>> Settings<F> {
@@ -94,26 +94,26 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
     }
 }
 
-/// The settings of the functions that have the use cases: `api` and `process`.
+/// The settings of the functions that run use cases: `api` and `process`.
 pub struct AppConfig {
     pub tables: TableNames,
     /// `VIEWS_TABLE`: rows and counters. Required.
     pub views_table: String,
-    /// `QUEUE_<LANE>_URL` of every lane, such as `QUEUE_EMAIL_HIGH_URL`.
+    /// `QUEUE_<NAME>_URL` of every work queue, such as `QUEUE_EMAIL_HIGH_URL`.
     pub queues: Vec<(QueueId, String)>,
-    /// `PROVIDERS`: the provider configurations that the deployment has, such as `sendgrid,twilio`. Their rates are those of
-    /// the deliver functions: `SENDGRID_RATE`, `TWILIO_RATE`.
+    /// `PROVIDERS`: the provider configurations that the deployment has, such as `sendgrid,twilio`. Their rates are
+    /// those of the deliver functions: `SENDGRID_RATE`, `TWILIO_RATE`.
     pub accounts: Vec<ProviderConfig>,
-    /// `PUBLIC_URL`: where providers call back, without a slash at the end.
+    /// `PUBLIC_URL`: the public address, which providers send callbacks to, without a slash at the end.
     pub public_url: String,
-    /// `SECRETS_KEY_ID`: the KMS key that tenants' credentials are sealed with.
+    /// `SECRETS_KEY_ID`: the KMS key that tenants' credentials are encrypted with.
     pub secrets_key: String,
-    /// `FILES_BUCKET`: S3, where uploaded files lie. Required.
+    /// `FILES_BUCKET`: the S3 bucket of uploaded files. Required.
     pub files_bucket: String,
-    /// `CONTACT_KEY`: what contact hashes are keyed with. Required; never changed afterwards.
+    /// `CONTACT_KEY`: the key of address hashes. Required. It must never change.
     pub contact_key: Vec<u8>,
-    /// `RETENTION_SHORT_DAYS`, `RETENTION_DAYS`, `RETENTION_LONG_DAYS`: how long personal data is kept, by class. Default 7,
-    /// 400 and 2557.
+    /// `RETENTION_SHORT_DAYS`, `RETENTION_DAYS`, `RETENTION_LONG_DAYS`: how long personal data is kept, by class.
+    /// Default 7, 400 and 2557.
     pub retention: RetentionPeriods,
 }
 
@@ -144,7 +144,8 @@ impl AppConfig {
     }
 }
 
-/// (our name, the provider's, its channel, the setting of its rate). `<PROVIDER>_RATE` is for each of its accounts.
+/// (our name, the provider's name, its channel, the setting of its rate). `<PROVIDER>_RATE` applies to each of its
+/// accounts.
 const ACCOUNTS: [(&str, &str, Channel, &str); 4] = [
     ("sendgrid", "sendgrid", Channel::Email, "SENDGRID_RATE"),
     ("sendgrid-second", "sendgrid", Channel::Email, "SENDGRID_RATE"),
@@ -152,16 +153,16 @@ const ACCOUNTS: [(&str, &str, Channel, &str); 4] = [
     ("twilio-second", "twilio", Channel::Sms, "TWILIO_RATE"),
 ];
 
-/// A provider configuration of the deployment, as it is connected.
+/// A provider configuration of the deployment, with its settings.
 #[derive(Debug, Clone)]
 pub struct DeploymentProviderConfig {
     pub account: ProviderConfig,
     pub settings: BTreeMap<String, String>,
-    /// Where it calls back, behind `PUBLIC_URL`.
+    /// The path of its callbacks, which follows `PUBLIC_URL`.
     pub callback_path: &'static str,
 }
 
-/// (our name, the setting that must be there, [(its name for the provider, ours)]).
+/// (our name, the required setting, [(the provider's name of a setting, our name of it)]).
 type Named = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 const SETTINGS: [Named; 4] = [
@@ -201,7 +202,7 @@ const SETTINGS: [Named; 4] = [
     ),
 ];
 
-/// Where a provider calls back whose configuration is the deployment's.
+/// The path of the callbacks to a configuration of the deployment.
 pub fn callback_path(provider: &str, channel: Channel) -> &'static str {
     match (provider, channel) {
         ("sendgrid", _) => "/webhooks/sendgrid/events",
@@ -212,7 +213,7 @@ pub fn callback_path(provider: &str, channel: Channel) -> &'static str {
 }
 
 impl<F: Fn(&str) -> Option<String>> Settings<F> {
-    /// The deployment's own configurations: those whose first setting is there.
+    /// The deployment's own configurations: those whose required setting is present.
     ///
     /// # Errors
     ///
@@ -228,7 +229,7 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
         Ok(configured.collect())
     }
 
-    /// Other addresses than the providers' own: `SENDGRID_BASE_URL`, `TWILIO_BASE_URL`.
+    /// Addresses that replace the providers' own: `SENDGRID_BASE_URL`, `TWILIO_BASE_URL`.
     pub fn base_urls(&self) -> BTreeMap<String, String> {
         let named = [("sendgrid", "SENDGRID_BASE_URL"), ("twilio", "TWILIO_BASE_URL")];
         let given = named.into_iter().filter_map(|(provider, name)| Some((provider.to_owned(), self.get(name)?)));
@@ -241,7 +242,7 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
 pub struct TableNames {
     /// `EVENTS_TABLE`: streams and guards.
     pub events: String,
-    /// `VAULT_TABLE`: personal data, API keys and the tenants' routes.
+    /// `VAULT_TABLE`: personal data, API keys and documents.
     pub vault: String,
     /// `LIMITS_TABLE`: heartbeats, rate buckets, circuit breakers.
     pub limits: String,

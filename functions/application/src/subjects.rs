@@ -1,4 +1,5 @@
-//! Use cases of data subjects: everything about one person is exported, and erased. Counters stay: they name nobody.
+//! Use cases of data subjects: exporting and erasing everything about one person. Counters have no personal data and
+//! stay.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +43,7 @@ pub enum SubjectError {
     Store(#[from] StoreError),
 }
 
-/// A person: a recipient of the tenant's, or whoever has an address.
+/// A person: a recipient of the tenant, or the owner of an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataSubject {
     /// The partition of the vault, such as `customer:7` or `contact:` with the hash of the address.
@@ -70,7 +71,7 @@ impl DataSubject {
         Some(DataSubject { name: format!("contact:{hash}"), identity: Identity::Address(address) })
     }
 
-    /// As the record of actions names it.
+    /// The subject in the form in which actions record it.
     fn as_recorded(&self) -> SubjectRef {
         match &self.identity {
             Identity::Address(_) => {
@@ -89,7 +90,7 @@ impl DataSubject {
 #[derive(Debug, Clone, Default)]
 pub struct SubjectPage {
     pub messages: Vec<(CommunicationKey, CommunicationRow, MessageContent)>,
-    /// What was received from the address.
+    /// Messages that were received from the address.
     pub inbound: Vec<InboundContent>,
     /// The preferences of a recipient and their preferred addresses.
     pub preferences: Option<(Preferences, BTreeMap<Channel, String>)>,
@@ -98,7 +99,7 @@ pub struct SubjectPage {
     pub next: Option<String>,
 }
 
-/// A live caller reaches everything about a person, a test caller what test callers created.
+/// A live caller sees everything about a person, a test caller only what test callers created.
 fn is_visible_to(caller: &Caller, loaded: &Loaded) -> bool {
     let mode = caller.principal.mode;
     mode == Mode::Live || loaded.state.requested().is_ok_and(|communication| communication.request.mode == mode)
@@ -147,7 +148,7 @@ pub async fn export(
     Ok(page)
 }
 
-/// What an erasure did.
+/// The result of an erasure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Erased {
     /// Number of messages and schedules that were erased.
@@ -222,8 +223,8 @@ async fn erase_message(
     Ok(true)
 }
 
-/// The event comes before the content. Content without a stream belongs to a request that was not accepted, or to a fallback
-/// step that was not needed.
+/// The event comes before the content. Content without a stream belongs to a request that was not accepted, or to a
+/// fallback step that was not needed.
 async fn erase_content(app: &App, caller: &Caller, loaded: Loaded, key: &ContentKey) -> Result<(), SubjectError> {
     if let Ok(communication) = loaded.state.requested() {
         let (tenant, request) = (caller.principal.tenant.clone(), &communication.request);
@@ -236,7 +237,7 @@ async fn erase_content(app: &App, caller: &Caller, loaded: Loaded, key: &Content
     Ok(app.vault.erase(key).await?)
 }
 
-/// Erases the files that were for this person alone: uploaded ones, and copies of fetched ones.
+/// Erases the files that belong to this person alone: uploaded ones, and copies of fetched ones.
 async fn erase_files(
     app: &App,
     caller: &Caller,

@@ -1,25 +1,25 @@
-//! The suppression list: what is asked before every message is a keyed hash; beside it lies what people read.
+//! The suppression list. Before each message a keyed hash is looked up; readable entries are stored beside the hashes.
 
 use domain::ports::{AddressKey, DocumentKey, DocumentStore, EventStore, StoreError};
 use events::{Channel, CommunicationId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// One address, as people read it.
+/// The readable entry of one address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SuppressionEntry {
     pub channel: Channel,
-    /// None: erased, or never told to us.
+    /// `None` if it was erased, or was never known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
     pub reason: String,
     pub at: Timestamp,
-    /// `key:ops`, `function:webhook`.
+    /// The actor who added it, such as `key:ops` or `function:webhook`.
     pub by: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub communication: Option<CommunicationId>,
 }
 
-/// What the list is kept in.
+/// The two stores of the list.
 #[derive(Clone, Copy)]
 pub struct SuppressionRegister<'a> {
     pub store: &'a dyn EventStore,
@@ -36,7 +36,7 @@ fn text(entry: &SuppressionEntry) -> Result<String, StoreError> {
 }
 
 impl SuppressionRegister<'_> {
-    /// What is asked before messages comes first: a crash between leaves an address that is not written to and not listed.
+    /// The hash is stored first: after a crash in between, the address is suppressed but not listed.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl SuppressionRegister<'_> {
         self.documents.delete_document(&entry_key(contact)).await
     }
 
-    /// The address goes, and is still not written to.
+    /// Deletes the address from its entry. It stays suppressed.
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ impl SuppressionRegister<'_> {
         self.documents.put_document(&entry_key(contact), &text(&entry)?, None).await
     }
 
-    /// Names and entries, in the order of channels and hashes backwards, from below `before`.
+    /// Names and entries in the descending order of channels and hashes, beginning below `before`.
     ///
     /// # Errors
     ///

@@ -33,7 +33,7 @@ pub enum SuppressionError {
     Store(#[from] StoreError),
 }
 
-/// Entries in the order of channels and hashes, backwards.
+/// Entries, in the descending order of channels and hashes.
 #[derive(Debug, Clone)]
 pub struct SuppressionPage {
     pub entries: Vec<SuppressionEntry>,

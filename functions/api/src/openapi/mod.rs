@@ -1,5 +1,5 @@
-//! The OpenAPI document and the page that shows it, both made from the routes, the permissions, the problems and the words
-//! that the code itself uses.
+//! The OpenAPI document and the page that shows it. Both are made from the routes, the permissions, the problems and
+//! the values that the code itself uses.
 
 mod collection;
 mod notation;
@@ -55,12 +55,12 @@ fn content(kind: &str, schema: &str, example: Option<Value>) -> Value {
     json!({ kind: media })
 }
 
-/// Of a body or an answer: a media type, or the schema of JSON.
+/// The content of a body or a response: a media type, or the schema of JSON.
 fn body(named: &str, example: Option<Value>) -> Value {
     if named.contains('/') { content(named, "string", example) } else { content("application/json", named, example) }
 }
 
-/// Answers as they were once given: `tests/support/openapi_contract.rs` writes them.
+/// Recorded example responses, which `tests/support/openapi_contract.rs` writes.
 fn examples() -> &'static Map<String, Value> {
     static EXAMPLES: OnceLock<Map<String, Value>> = OnceLock::new();
     EXAMPLES.get_or_init(|| serde_json::from_str(include_str!("examples.json")).unwrap_or_default())
@@ -140,7 +140,7 @@ fn present(route: &Route, operation: &Operation) -> Value {
     shown
 }
 
-/// OpenAPI 3.1.
+/// The OpenAPI 3.1 document.
 pub fn document() -> &'static Value {
     static DOCUMENT: OnceLock<Value> = OnceLock::new();
     DOCUMENT.get_or_init(|| {
@@ -178,7 +178,7 @@ pub(crate) async fn postman() -> Response {
     crate::json(StatusCode::OK, &collection::collection(document()))
 }
 
-/// A page for people, made once.
+/// The documentation page, which is created once.
 pub(crate) async fn page() -> Response {
     static PAGE: OnceLock<String> = OnceLock::new();
     let headers = [
@@ -192,7 +192,7 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// `string`, `[Channel]`, as the short notation has it, with links to what is named.
+/// A type in the short notation, such as `string` or `[Channel]`, with links to the schemas it names.
 fn kind(schema: &Value) -> String {
     if let Some(name) = schema["$ref"].as_str().and_then(|name| name.rsplit('/').next()) {
         return format!("<a href=\"#{name}\">{name}</a>");

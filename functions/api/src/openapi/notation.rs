@@ -1,8 +1,8 @@
 //! Schemas written short: `id string, sentAt time?, tags? [string:50], by {integer}`.
 //!
 //! A name with `?` may be left out; a type with `?` may be null. Types: `string`, `string:500` (characters at most),
-//! `integer`, `integer:1..100`, `number`, `boolean`, `time`, `day`, `uri`, `object`, `any`, `[T]` a list, `{T}` a map of
-//! names to it, `'a'|'b'` words, and the name of another schema.
+//! `integer`, `integer:1..100`, `number`, `boolean`, `time`, `day`, `uri`, `object`, `any`, `[T]` a list, `{T}` a map
+//! of names to it, `'a'|'b'` words, and the name of another schema.
 
 use serde_json::{Map, Value, json};
 
@@ -77,7 +77,7 @@ pub fn nullable(mut schema: Value) -> Value {
     }
 }
 
-/// At a sign, where no bracket is open.
+/// Splits at a sign where no bracket is open.
 fn split(text: &str, sign: char) -> Vec<&str> {
     let (mut parts, mut depth, mut start) = (Vec::new(), 0, 0);
     for (place, letter) in text.char_indices() {

@@ -3,7 +3,7 @@
 use problem::ProblemKind;
 use problem::ProblemKind::{Conflict, IdempotencyKeyReused, NotFound, PreconditionFailed, RecipientSuppressed};
 
-/// What one route does.
+/// The documentation of one operation.
 #[derive(Clone, Copy)]
 pub struct Operation {
     pub id: &'static str,
@@ -11,16 +11,16 @@ pub struct Operation {
     /// Parameters of the query and of the header, in the short notation.
     pub query: &'static str,
     pub headers: &'static str,
-    /// The name of its schema; `text/csv` for that; empty for none.
+    /// The schema of the body, or `text/csv`. Empty if there is no body.
     pub body: &'static str,
     pub body_is_optional: bool,
     pub example: &'static str,
     pub status: u16,
-    /// Another status with the same answer; 0 for none.
+    /// Another status with the same response, or 0.
     pub also: u16,
-    /// The name of its schema; a media type for what is no JSON; empty for none.
+    /// The schema of the response, or its media type if it is not JSON. Empty if there is no content.
     pub answer: &'static str,
-    /// Beside those that every operation may answer.
+    /// The problems that this operation can answer besides those that every operation can answer.
     pub problems: &'static [ProblemKind],
 }
 

@@ -1,4 +1,4 @@
-//! What goes in and comes out. Words come from the code that reads and writes them.
+//! The schemas of bodies and responses. Enumerations come from the code that reads and writes the values.
 
 use std::collections::BTreeSet;
 
@@ -319,7 +319,7 @@ const OBJECTS: &[(&str, &str)] = &[
 pub fn all() -> Value {
     let mut all: Map<String, Value> =
         OBJECTS.iter().map(|(name, fields)| ((*name).to_owned(), object(fields))).collect();
-    // In a body null is as if it were left out.
+    // In a body null means the same as a missing field.
     let taken = OPERATIONS.iter().map(|operation| operation.body).chain(["FallbackStep"]);
     for body in taken.collect::<BTreeSet<_>>() {
         let Some(schema) = all.get_mut(body) else { continue };
@@ -334,7 +334,7 @@ pub fn all() -> Value {
     idempotent["properties"]["idempotencyKey"] = json!({ "type": "string", "maxLength": 255 });
     all.insert("BatchMessage".to_owned(), idempotent);
     all["Batch"]["properties"]["communications"]["minItems"] = json!(1);
-    // What is wrong with one is said of that one.
+    // A batch reports the errors of each message separately, so the schema accepts messages with errors.
     all["Batch"]["properties"]["communications"]["items"] = json!({ "anyOf": [schema("BatchMessage"), {}] });
     all["Batch"]["properties"]["communications"]["maxItems"] = json!(100);
     let with = |names: Vec<&'static str>, more: &'static str| {

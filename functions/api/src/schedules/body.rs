@@ -3,7 +3,6 @@
 use application::process::ProcessError;
 use application::schedules::{self, Faults, ScheduleError, StoredMessage};
 use application::{Caller, ExecuteError, messages};
-use axum::http::{HeaderMap, header};
 use domain::schedule::{Fault, MAX_DATES, MAX_WINDOW_MS, Rejection};
 use events::{CatchUp, CatchUpPolicy, ScheduleTiming, Timestamp};
 use problem::{FieldError, Problem, ProblemKind};
@@ -38,8 +37,8 @@ fn today(time_zone: &str, now: Timestamp) -> String {
     zone.to_datetime(now).date().to_string()
 }
 
-/// Reads the timing. What is not given is that of `base`, and what is null there is taken away. Returns `None` if nothing is
-/// given, or if too little of it can be read.
+/// Reads the timing. Missing fields are taken from `base`, and null removes a value. Returns `None` if no field is
+/// present, or if too little of it can be read.
 pub(super) fn read_timing(
     fields: &mut BodyReader,
     base: Option<ScheduleTiming>,
@@ -69,7 +68,7 @@ pub(super) fn read_timing(
         }
     };
     let (cron, rrule) = rule.unwrap_or((base.cron, base.rrule));
-    // A cron expression has its times in itself: an earlier time goes, a given one is a fault.
+    // A cron expression contains its times. It replaces the time of `base`; a time beside it is a fault.
     let base_time = base.time.filter(|_| cron.is_none());
     let time = if fields.is_null("time") { None } else { fields.text("time", 20).or(base_time) };
     let end = if fields.is_null("end") { None } else { fields.text("end", 20).or(base.end) };
@@ -112,18 +111,6 @@ pub(super) fn read_action(fields: &mut BodyReader) -> Option<StoredMessage> {
         Some(StoredMessage::new(given.to_string(), read_message(send, None)))
     })
     .flatten()
-}
-
-/// `If-Match: "3"`. Returns `None` if it is absent or `*`.
-pub(super) fn if_match_version(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
-    let Some(given) = headers.get(header::IF_MATCH) else { return Ok(None) };
-    match given.to_str().unwrap_or_default().trim().trim_matches('"') {
-        "*" => Ok(None),
-        text => text
-            .parse()
-            .map(Some)
-            .map_err(|_| Problem::new(ProblemKind::Malformed, "If-Match must be a schedule's ETag, such as \"3\".")),
-    }
 }
 
 pub(super) fn timing_error(fault: &Fault) -> FieldError {
@@ -183,7 +170,7 @@ pub(crate) fn problem(error: ScheduleError) -> Problem {
     }
 }
 
-/// Everything that is wrong with a body: its shape, its timing and its message.
+/// Every error in a body: in its shape, its timing and its message.
 pub(super) async fn all_faults(
     api: &Api,
     caller: &Caller,

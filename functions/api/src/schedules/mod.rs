@@ -1,4 +1,4 @@
-//! Recurring schedules: created, changed, paused, previewed and explained.
+//! Recurring schedules over HTTP.
 
 mod body;
 mod present;
@@ -17,11 +17,11 @@ use problem::Problem;
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, missing};
-use crate::message_body::idempotency_key;
+use crate::headers::{idempotency_key, if_match, json_with_etag};
 use crate::present::{decision, explanation_step};
 use crate::query::QueryParams;
 use crate::{Api, Shared, json, read_body};
-use body::{all_faults, if_match_version, read_action, read_catch_up, read_timing, timing_error};
+use body::{all_faults, read_action, read_catch_up, read_timing, timing_error};
 use present::{next_occurrence, present_handled, present_occurrence, present_schedule};
 
 pub(crate) use body::problem;
@@ -31,7 +31,7 @@ const MAX_NAME: usize = 100;
 const DEFAULT_CATCH_UP: CatchUp = CatchUp { policy: CatchUpPolicy::Last, window_ms: 24 * 3_600_000, most: 10 };
 /// Maximum number of events, and of steps of an explanation, in one answer: the newest.
 const MAX_EVENTS: usize = 200;
-/// Occurrences of a preview and of a list, at most, and if the caller does not say.
+/// Maximum number of occurrences of a preview and of a list.
 const MAX_OCCURRENCES: u32 = 50;
 const DEFAULT_OCCURRENCES: u32 = 10;
 
@@ -46,11 +46,7 @@ fn read_count(query: RawQuery, name: &str) -> Result<usize, Problem> {
 async fn respond(api: &Api, caller: &Caller, status: StatusCode, schedule: &Schedule) -> Result<Response, Problem> {
     let stored = message_of(&api.app.tenant_ports, &caller.principal.tenant, schedule).await?;
     let body = present_with_message(schedule, stored.as_ref(), api.app.host.now());
-    let mut response = json(status, &body);
-    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", schedule.revision)) {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
-    Ok(response)
+    Ok(json_with_etag(status, &body, "revision"))
 }
 
 fn present_preview(occurrences: &[Occurrence]) -> Response {
@@ -122,7 +118,7 @@ pub(crate) async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let expected = if_match_version(&headers)?;
+    let expected = if_match(&headers, "a schedule's")?;
     let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let (current, _) = schedules::find(&api.app, &caller, &id).await.map_err(problem)?;
     let name = fields.reference("name", MAX_NAME);
@@ -130,7 +126,7 @@ pub(crate) async fn patch(
     let message = read_action(&mut fields);
     let catch_up = read_catch_up(&mut fields, current.catch_up);
     all_faults(&api, &caller, fields, timing.as_ref(), message.as_ref()).await?;
-    // What is not given is that of the revision just read, so that must still be the newest.
+    // Missing parts are taken from the revision just read, so that must still be the newest.
     let is_partial = timing.is_some() || catch_up.is_some();
     let base = expected.or(is_partial.then_some(current.revision));
     let change = ScheduleChange { expected: base, name, timing, message, catch_up };
@@ -192,7 +188,7 @@ pub(crate) async fn preview(
     Ok(present_preview(&occurrences))
 }
 
-/// The next occurrences of a schedule that is not saved. Whatever else a schedule's body holds is passed over.
+/// The next occurrences of a schedule that is not saved. Other fields of a schedule's body are ignored.
 pub(crate) async fn preview_unsaved(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
@@ -234,7 +230,7 @@ pub(crate) async fn events(
     Ok(json(StatusCode::OK, &json!({ "id": id, "events": events, "hasMore": start > 0 })))
 }
 
-/// The newest occurrences whose time has come, and what became of each.
+/// The newest occurrences whose time has come, each with its outcome.
 pub(crate) async fn occurrences(
     State(api): Shared,
     Extension(caller): Extension<Caller>,

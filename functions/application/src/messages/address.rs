@@ -8,12 +8,12 @@ use super::new_message::{Faults, Field};
 use crate::caller::Caller;
 use crate::hash::contact_hash;
 
-/// A setting of every channel with phone numbers: the country of those without their own.
+/// A setting of every channel with phone numbers: the country of numbers without a country code.
 pub const DEFAULT_REGION: &str = "defaultRegion";
-/// The countries that SMS may go to: `KE,TZ`, or `*`. Where only the default region is given, that one.
+/// The countries that SMS may go to: `KE,TZ`, or `*` for all. The default is the default region alone.
 pub const ALLOWED_COUNTRIES: &str = "allowedCountries";
 
-/// An address in its normal form, and the hash that stands for it.
+/// An address in its normal form, and its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {
     pub text: String,
@@ -40,7 +40,7 @@ pub(super) fn normalise(
             return None;
         }
     };
-    // Whoever gets hold of a key can make money with SMS to far countries.
+    // A stolen key could earn money with SMS to premium numbers of other countries.
     let countries = phone_number_setting(configs, ALLOWED_COUNTRIES).or(region);
     if channel == Channel::Sms && countries.is_some_and(|countries| !address::is_in_countries(&normal, countries)) {
         let detail = "SMS to this country is not allowed. The setting allowedCountries lists the allowed ones.";
@@ -60,7 +60,7 @@ pub(super) fn check_team(text: String, caller: &Caller, contact_key: &[u8], faul
     Some(Address { text, hash })
 }
 
-/// Whether the caller may use a channel, and whether anything carries it.
+/// Checks that the caller may use a channel, and that a provider is available for it.
 pub(super) fn check_channel(channel: Channel, caller: &Caller, is_available: bool, faults: &mut Faults) {
     let name = channel.as_str();
     if !caller.may_use(channel) {

@@ -1,4 +1,4 @@
-//! Many messages at once, each by itself: one that is refused does not hold up the others.
+//! Many messages in one request. Each is accepted or refused by itself.
 
 use std::collections::BTreeSet;
 
@@ -12,14 +12,14 @@ use super::send::{Accepted, accept, prepare};
 use crate::app::App;
 use crate::caller::Caller;
 
-/// Messages of a batch that are accepted side by side.
+/// Number of messages of a batch that are accepted concurrently.
 const MAX_CONCURRENT_SENDS: usize = 16;
 
 /// Accepts each message. The results are in the order of the messages; replays come without their content.
 ///
 /// # Errors
 ///
-/// [`MessageError`]: none was looked at.
+/// [`MessageError`]: no message was accepted.
 pub async fn send_batch(
     app: &App,
     caller: &Caller,
@@ -37,7 +37,8 @@ pub async fn send_batch(
     Ok(results)
 }
 
-/// How many of the messages can be accepted side by side. Of two with the same idempotency key, the earlier one comes first.
+/// The number of messages that can be accepted concurrently: 1 if two have the same idempotency key, because the
+/// earlier one comes first.
 fn concurrent_sends(messages: &[NewMessage]) -> usize {
     let mut keys = BTreeSet::new();
     let some = messages.iter().take(MAX_CONCURRENT_SENDS);

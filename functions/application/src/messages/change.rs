@@ -18,7 +18,7 @@ use crate::caller::Caller;
 use crate::hash::body_hash;
 use domain::ports::CommunicationKey;
 
-/// What to change before the first attempt. None stays as it is.
+/// A change before the first attempt. A field that is `None` does not change.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
     pub scheduled_at: Option<Timestamp>,
@@ -26,7 +26,7 @@ pub struct Change {
     pub subject: Option<String>,
     pub text: Option<String>,
     pub variables: Option<serde_json::Value>,
-    /// What the caller already found wrong.
+    /// Faults that the caller found when it read the request.
     pub faults: Vec<Fault>,
 }
 
@@ -78,7 +78,7 @@ pub async fn change(app: &App, caller: &Caller, id: CommunicationId, change: &Ch
             Some((at, expires_at.unwrap_or_else(|| policy::default_expiry(request.kind, at))))
         }
     };
-    // Other content has another name; the same is kept for longer where the message is due later.
+    // Changed content gets a new name. Unchanged content is kept for longer if the message is due later.
     let name = if change.has_content() {
         body_hash(&serde_json::to_value(&content).unwrap_or_default())
     } else {
@@ -100,7 +100,7 @@ pub async fn change(app: &App, caller: &Caller, id: CommunicationId, change: &Ch
     message(app, key, updated, Some(content)).await
 }
 
-/// Renders once as it will be sent.
+/// Renders a message as it will be sent.
 pub(super) async fn render(
     app: &App,
     key: &CommunicationKey,
@@ -121,7 +121,7 @@ pub(super) async fn render(
     }
 }
 
-/// The content of a fallback step: it changes with the message's, where they were the same.
+/// The changed content of a fallback step: fields that were equal to the message's change with it.
 fn propagate_to_fallback(of_step: MessageContent, old: &MessageContent, new: &MessageContent) -> MessageContent {
     let subject = if of_step.subject == old.subject { new.subject.clone() } else { of_step.subject };
     let content = if of_step.content == old.content { new.content.clone() } else { of_step.content };
@@ -146,7 +146,7 @@ pub async fn cancel(
     Ok((key, updated))
 }
 
-/// Settles a doubt: an operator has looked at the provider's own records.
+/// Settles an attempt in doubt, after an operator has looked at the provider's own records.
 ///
 /// # Errors
 ///
@@ -171,7 +171,7 @@ pub async fn retry(app: &App, caller: &Caller, id: CommunicationId) -> Result<Me
     execute_and_hint(app, caller, id, command).await
 }
 
-/// A command that may make the message due again: its hint follows.
+/// Executes a command that may make the message due again, and sends a hint.
 async fn execute_and_hint(
     app: &App,
     caller: &Caller,

@@ -1,4 +1,4 @@
-//! From a new message to what is stored of it. Pure: everything it needs is in [`Known`].
+//! Checks a new message and composes what is stored of it. Pure: everything it needs is in [`Known`].
 
 use domain::message::{AttachmentLink, MessageContent};
 use domain::policy;
@@ -17,14 +17,14 @@ use super::new_message::{Fault, Faults, Field, NewMessage, NewStep};
 use super::routing::{Draft, Route, drafts};
 use crate::time::show_time;
 
-/// A message that was found in order.
+/// A valid message, ready to be stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Composed {
-    /// For the stream: no personal data.
+    /// The part for the stream, without personal data.
     pub request: CommunicationRequest,
-    /// For the vault.
+    /// The part for the vault.
     pub content: MessageContent,
-    /// For the vault: of each fallback step.
+    /// The content of each fallback step, for the vault.
     pub fallback_contents: Vec<MessageContent>,
 }
 
@@ -36,11 +36,11 @@ struct Part {
     content: MessageContent,
 }
 
-/// Checks a message and pins what it refers to.
+/// Checks a message and pins the versions of its templates.
 ///
 /// # Errors
 ///
-/// Every fault of the message and of its fallback steps. Rendering is tried once nothing else is wrong.
+/// Every fault of the message and of its fallback steps. The message is rendered only if there are no other faults.
 pub fn compose(message: &NewMessage, known: &Known<'_>) -> Result<Composed, Vec<Fault>> {
     let mut faults = Faults::new(message.faults.clone());
     let kind = faults.required(message.kind, Field::Type, "type");
@@ -66,7 +66,7 @@ pub fn compose(message: &NewMessage, known: &Known<'_>) -> Result<Composed, Vec<
     let expires_at = send_time.expires_at.or(kind.map(|kind| policy::default_expiry(kind, due)));
     check_steps(&message.fallback, &parts, due, expires_at, &mut faults);
     faults.finish()?;
-    // Nothing is missing where there are no faults.
+    // Without faults every part is present.
     let parts: Option<Vec<Part>> = parts.into_iter().collect();
     let (Some(kind), Some(expires_at), Some(parts)) = (kind, expires_at, parts) else { return Err(Vec::new()) };
     let mut parts = parts.into_iter();
@@ -110,7 +110,7 @@ fn request(message: &NewMessage, kind: MessageType, part: &Part, known: &Known<'
     }
 }
 
-/// Renders every part once as it will be sent, so that what cannot be rendered is refused now and not in the night.
+/// Renders every part once as it will be sent, so that a message that cannot be rendered is refused at once.
 fn assemble(
     message: &NewMessage,
     mut request: CommunicationRequest,
@@ -171,7 +171,7 @@ fn check_part(
             faults.add(Field::Channel, "no_channel", detail.clone());
             None
         }
-        // What is wrong with the type is a fault of its own.
+        // An invalid type has a fault of its own already.
         Route::Unknown => None,
     };
     if let Some(channel) = channel {
@@ -216,7 +216,7 @@ fn check_template(
     template
 }
 
-/// There is something to say, and it is said once.
+/// Checks that the message has text or a template and not both, and that an email has a subject.
 fn check_content(message: &NewMessage, draft: &Draft, channel: Option<Channel>, faults: &mut Faults) {
     let is_email = channel == Some(Channel::Email);
     let content = &draft.content;
@@ -236,7 +236,7 @@ fn check_content(message: &NewMessage, draft: &Draft, channel: Option<Channel>, 
     }
 }
 
-/// What steps must be to each other: their waits end in time, and none repeats another.
+/// Checks the steps together: they begin before the message expires, and no two are the same.
 fn check_steps(
     steps: &[NewStep],
     parts: &[Option<Part>],

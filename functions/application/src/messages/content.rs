@@ -1,4 +1,4 @@
-//! What a message carries: when it is due, its files, its buttons and its rendering.
+//! Parts of a message: its times, its files, its buttons and its rendering.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use super::new_message::{AttachmentRef, Faults, Field};
 use crate::attachments::{UploadState, UploadedFile};
 use crate::hash::file_token;
 
-/// A time this little in the past is now: clocks differ.
+/// A time that is less than this in the past means now, because clocks differ.
 const CLOCK_TOLERANCE_MS: i64 = 5 * 60_000;
-/// The furthest that a message may be scheduled.
+/// The furthest into the future that a message may be scheduled.
 const MAX_SCHEDULE_AHEAD_MS: i64 = 366 * 24 * 3_600_000;
-/// How long a link to an uploaded file is good after its message was due, in milliseconds.
+/// How long a link to an uploaded file is valid after its message was due, in milliseconds.
 const FILE_LINK_TTL_MS: i64 = 30 * 24 * 3_600_000;
 
-/// When a message is sent, and until when it may be. None: now, and as its type has it.
+/// When a message is sent, and when it expires. `None` means now, and the default of its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SendTime {
     pub at: Option<Timestamp>,
@@ -40,7 +40,7 @@ impl SendTime {
     }
 }
 
-/// Everything a link to an uploaded file is made of.
+/// Creates links to uploaded files.
 pub(super) struct FileLinks<'a> {
     pub files: &'a BTreeMap<String, UploadedFile>,
     pub public_url: &'a str,
@@ -51,7 +51,7 @@ pub(super) struct FileLinks<'a> {
 }
 
 impl FileLinks<'_> {
-    /// A link is good for as long as its message, and a month more.
+    /// A link is valid until a month after the message was due.
     fn url(&self, id: &str) -> String {
         let token = file_token(self.contact_key, self.tenant, id, self.due + FILE_LINK_TTL_MS);
         format!("{}/files/{token}", self.public_url)
@@ -101,7 +101,7 @@ impl FileLinks<'_> {
         }
     }
 
-    /// What the event keeps of each attachment: no names and no addresses.
+    /// The attachments as the event records them, without names and addresses.
     pub fn recorded(&self, links: &[AttachmentLink]) -> Vec<Attachment> {
         let record = |(index, link): (usize, &AttachmentLink)| {
             let file = link.attachment.as_ref().and_then(|id| self.files.get(id));
@@ -123,7 +123,7 @@ pub(super) fn check_location(location: Option<&Location>, faults: &mut Faults) {
     }
 }
 
-/// The detail of a location that is none.
+/// The detail of the fault of an invalid location.
 pub const NOT_A_LOCATION: &str =
     "location must be {\"latitude\": -1.29, \"longitude\": 36.8, \"name\"?, \"address\"?}.";
 
@@ -150,7 +150,7 @@ pub(super) fn check_quiet_hours(quiet_hours: Option<&QuietHours>, faults: &mut F
     }
 }
 
-/// A rendering that failed, at the field to correct.
+/// Adds a rendering error as a fault of the field that must be corrected.
 pub(super) fn render_fault(error: &RenderError, has_template: bool, faults: &mut Faults) {
     let field = match error {
         RenderError::MissingVariables(_) => Field::Variables,

@@ -1,4 +1,4 @@
-//! Loads everything that a message is composed by.
+//! Loads everything that `compose` needs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::attachments::{UploadedFile, find_checked};
 use crate::caller::Caller;
 use crate::consent::{addresses, recipient_key};
 
-/// What a tenant decided about its provider configurations and templates, at most 15 seconds old.
+/// A tenant's provider configurations and templates, at most 15 seconds old.
 #[derive(Debug, Clone)]
 pub struct TenantConfig {
     pub channels: Arc<TenantProviderConfigs>,
@@ -36,7 +36,7 @@ impl TenantConfig {
     }
 }
 
-/// Whether anything could carry a message by this channel. Test messages always find a sandbox.
+/// Whether a provider is available for this channel. Test messages can always use a sandbox.
 pub(super) fn can_serve(app: &App, principal: &Principal, configs: &TenantProviderConfigs, channel: Channel) -> bool {
     let is_own = !configs.for_channel(channel).is_empty();
     let is_deployments =
@@ -44,7 +44,7 @@ pub(super) fn can_serve(app: &App, principal: &Principal, configs: &TenantProvid
     is_own || is_deployments() || (principal.mode == Mode::Test && app.has_sandbox)
 }
 
-/// Loads what one message is composed by.
+/// Loads everything that one message is composed with.
 ///
 /// # Errors
 ///
@@ -101,7 +101,7 @@ async fn uploaded_files(
     Ok(files)
 }
 
-/// Reads preferences where a channel is chosen by them, and addresses where none was given.
+/// Reads the preferences if they choose a channel, and the preferred addresses if an address is missing.
 async fn known_recipient(
     app: &App,
     principal: &Principal,

@@ -1,4 +1,4 @@
-//! What a message is composed by.
+//! The input of `compose` besides the message.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use events::{Channel, TemplateRef, Timestamp};
 use crate::attachments::UploadedFile;
 use crate::caller::Caller;
 
-/// What routing needs to know of the recipient.
+/// The recipient's data that routing uses.
 #[derive(Debug, Clone, Default)]
 pub struct KnownRecipient {
     /// The recipient's own preferences over the tenant's defaults.
@@ -21,15 +21,15 @@ pub struct KnownRecipient {
     pub addresses: BTreeMap<Channel, String>,
 }
 
-/// What `compose` decides by.
+/// Everything that `compose` uses besides the message.
 pub struct Known<'a> {
     pub now: Timestamp,
     pub caller: &'a Caller,
     pub configs: Arc<TenantProviderConfigs>,
     pub templates: Arc<TemplateCatalogue>,
-    /// The message's own, which its templates are resolved with.
+    /// The message's own locale, which its templates are resolved with.
     pub locale: Option<&'a str>,
-    /// Channels that something carries.
+    /// Channels with an available provider.
     pub available: Vec<Channel>,
     /// The uploaded files that the message names, by their ids.
     pub files: BTreeMap<String, UploadedFile>,
@@ -41,7 +41,7 @@ pub struct Known<'a> {
 }
 
 impl Known<'_> {
-    /// None: the template is built in.
+    /// Returns `None` if the template is built in.
     pub(super) fn template_text(&self, template: Option<&TemplateRef>) -> Option<&CompiledTemplate> {
         let template = template?;
         self.template_texts.get(&(template.id.clone(), template.version)).map(|text| &**text)

@@ -1,8 +1,8 @@
 //! Use cases of messages: accepting them, changing them and reading them.
 //!
-//! Every caller (HTTP, test sends, campaigns, automations) describes a message as a [`NewMessage`]. [`compose`] checks it and
-//! finds every fault at once. [`send`] loads what it needs, composes, checks consent, stores and sends a hint. Permissions
-//! and scopes are checked here, so that no caller can forget them.
+//! Every caller (HTTP, test sends, campaigns, automations) describes a message as a [`NewMessage`]. [`compose`] checks
+//! it and finds every fault at once. [`send`] loads what it needs, composes, checks consent, stores and sends a hint.
+//! Permissions and scopes are checked here, so that no caller can forget them.
 
 mod address;
 mod batch;
@@ -55,7 +55,7 @@ pub enum MessageError {
     /// The recipient must not be sent this.
     #[error("the recipient is suppressed: {}", .0.as_str())]
     Suppressed(SuppressReason),
-    /// What the use case needs of the content was erased.
+    /// The content that the use case needs was erased.
     #[error("the content has been erased")]
     Erased,
     /// An email needs a subject, and the message to be sent again has none.
@@ -63,7 +63,7 @@ pub enum MessageError {
     NoSubject,
     #[error(transparent)]
     Execute(#[from] ExecuteError),
-    /// Nothing is lost: try again.
+    /// Nothing was stored. A retry may succeed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

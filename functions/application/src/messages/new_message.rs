@@ -1,4 +1,4 @@
-//! What a caller gives to send a message, and what can be wrong with it.
+//! A message as a caller describes it, and the faults it can have.
 
 use domain::message::{Button, Location, MediaKind, ProviderTemplate};
 use events::{
@@ -7,14 +7,14 @@ use events::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A message to be accepted. What is required may still be missing: `compose` finds that, with every other fault.
+/// A message to be accepted. Required values may still be missing: `compose` reports that, with every other fault.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct NewMessage {
     pub channel: Option<ChannelChoice>,
     pub kind: Option<MessageType>,
-    /// The address. None: the recipient's preferred one for the channel.
+    /// The address. `None` means the recipient's preferred one for the channel.
     pub to: Option<String>,
-    /// None: a customer.
+    /// `None` means a customer.
     pub recipient_type: Option<RecipientType>,
     pub recipient_id: Option<String>,
     pub recipient_name: Option<String>,
@@ -33,23 +33,23 @@ pub struct NewMessage {
     pub quiet_hours: Option<QuietHours>,
     pub retention: Option<RetentionClass>,
     pub fallback: Vec<NewStep>,
-    /// None: the API.
+    /// `None` means the API.
     pub source: Option<Source>,
-    /// By this provider configuration and no other.
+    /// The only provider configuration that may carry the message.
     pub via: Option<String>,
     pub idempotency_key: Option<IdempotencyKey>,
     /// A hash of the whole request. The same idempotency key with another fingerprint is refused.
     pub fingerprint: String,
-    /// What the caller already found wrong, such as a field of the wrong type. It is reported with the faults that
-    /// `compose` finds.
+    /// Faults that the caller found when it read the request, such as a field of the wrong type. They are reported with
+    /// those that `compose` finds.
     #[serde(skip)]
     pub faults: Vec<Fault>,
 }
 
-/// Which channel a message takes.
+/// The choice of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChannelChoice {
-    /// The first that the recipient prefers and that can reach them.
+    /// The recipient's most preferred channel that can reach them.
     Auto,
     Fixed(Channel),
 }
@@ -61,14 +61,14 @@ pub struct NewContent {
     pub text: Option<String>,
     /// A template's id or code.
     pub template: Option<String>,
-    /// An object: the template's variables.
+    /// The template's variables, an object.
     pub variables: Option<serde_json::Value>,
     /// A template that the provider holds.
     pub provider_template: Option<ProviderTemplate>,
 }
 
 impl NewContent {
-    /// The content of a fallback step: what the step leaves out is as in the message.
+    /// The content of a fallback step. The message's values fill in those that the step does not have.
     pub(super) fn or(&self, message: &NewContent) -> NewContent {
         let has_own = self.text.is_some() || self.template.is_some();
         let (text, template) = if has_own { (&self.text, &self.template) } else { (&message.text, &message.template) };
@@ -82,7 +82,7 @@ impl NewContent {
     }
 }
 
-/// A file to go with a message: one that was uploaded, by its id, or one at an address.
+/// An attachment of a message: an uploaded file by its id, or a file at an address.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct AttachmentRef {
     pub attachment_id: Option<String>,
@@ -95,16 +95,17 @@ pub struct AttachmentRef {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct NewStep {
     pub channel: Option<ChannelChoice>,
-    /// None: the message's own number if both channels use phone numbers, or else the recipient's preferred address.
+    /// `None` means the message's own number if both channels use phone numbers, or else the recipient's preferred
+    /// address.
     pub to: Option<String>,
     pub content: NewContent,
-    /// How long the channel before it has, in milliseconds. None: until it has failed for good.
+    /// How long to wait for the channel before it, in milliseconds. `None` means until it has failed for good.
     pub after_ms: Option<i64>,
-    /// None: unless delivered.
+    /// `None` means unless delivered.
     pub unless: Option<FallbackCondition>,
 }
 
-/// Chosen by the caller; names one request.
+/// A key that identifies one request, chosen by the caller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdempotencyKey(String);
 
@@ -119,7 +120,8 @@ impl IdempotencyKey {
         is_sound.then(|| IdempotencyKey(text.to_owned()))
     }
 
-    /// The key of a message that a stream makes happen. No caller can choose the same: none can write the separator.
+    /// The key of a message that a process sends. No caller can choose the same key, because it contains a character
+    /// that [`IdempotencyKey::parse`] refuses.
     pub fn derived(parts: &[&str]) -> IdempotencyKey {
         IdempotencyKey(parts.join("\0"))
     }
@@ -132,16 +134,16 @@ impl IdempotencyKey {
 /// One thing that is wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The fallback step that it is in. None: the message itself.
+    /// The fallback step with the fault. `None` means the message itself.
     pub step: Option<usize>,
     pub field: Field,
-    /// For programs, such as `required`.
+    /// A code for programs, such as `required`.
     pub code: &'static str,
-    /// For people: a sentence.
+    /// A sentence for people.
     pub detail: String,
 }
 
-/// Where a fault lies.
+/// The field with a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Field {
     Channel,
@@ -154,7 +156,7 @@ pub enum Field {
     EntityType,
     ScheduledAt,
     ExpiresAt,
-    /// By its index, as are the next two.
+    /// The index of the attachment.
     Attachment(usize),
     AttachmentId(usize),
     Button(usize),
@@ -162,11 +164,11 @@ pub enum Field {
     QuietHours(&'static str),
     Location,
     After,
-    /// A place that only the caller knows, such as a field that does not exist: a pointer into its own input.
+    /// A place that only the caller knows, such as an unknown field: a pointer into its own input.
     Input(String),
 }
 
-/// Faults as they are found.
+/// Collects faults.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     all: Vec<Fault>,
@@ -178,7 +180,7 @@ impl Faults {
         Faults { all: found_before, step: None }
     }
 
-    /// What is found from now on belongs to this step.
+    /// Faults that are added from now on belong to this step.
     pub fn in_step(&mut self, step: Option<usize>) {
         self.step = step;
     }
@@ -187,7 +189,7 @@ impl Faults {
         self.all.push(Fault { step: self.step, field, code, detail: detail.into() });
     }
 
-    /// Notes that a value is missing.
+    /// Adds a fault if the value is missing.
     pub fn required<T>(&mut self, value: Option<T>, field: Field, name: &str) -> Option<T> {
         if value.is_none() {
             self.add(field, "required", format!("{name} is required."));

@@ -16,31 +16,31 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::execute::history_of;
 
-/// A message as its stream has it, with the personal data that is still there.
+/// A message from its stream, with its personal data unless that was erased.
 #[derive(Debug, Clone)]
 pub struct Message {
     pub key: CommunicationKey,
     pub loaded: Loaded,
     pub row: CommunicationRow,
-    /// None once erased.
+    /// `None` once it is erased.
     pub content: Option<MessageContent>,
-    /// The tenant's own template. None: it uses none, or one that is built in.
+    /// The tenant's own template. `None` if it uses no template or a built-in one.
     pub template: Option<Arc<CompiledTemplate>>,
 }
 
 /// One page of messages, newest first.
 #[derive(Debug, Clone)]
 pub struct Listed {
-    /// The content is none once erased.
+    /// The content is `None` once it is erased.
     pub rows: Vec<(CommunicationRow, Option<MessageContent>)>,
-    /// Where the next page begins. None: this is the last.
+    /// Where the next page begins. `None` means that this is the last page.
     pub next: Option<String>,
     /// The counters of all of the tenant's messages, and when they were last written.
     pub totals: Counters,
     pub as_of: Option<Timestamp>,
 }
 
-/// One message of this caller, from its stream: you see your own write.
+/// One message of this caller, read from its stream, so that callers see their own writes.
 ///
 /// # Errors
 ///
@@ -91,7 +91,7 @@ pub async fn history(
     Ok((key, loaded, records))
 }
 
-/// The content of a loaded message. None: it was erased.
+/// The content of a loaded message. Returns `None` if it was erased.
 ///
 /// # Errors
 ///
@@ -106,7 +106,7 @@ pub async fn content_of(
     Ok(app.vault.get(&content_key, app.host.now()).await?)
 }
 
-/// Where the content of each fallback step is.
+/// The keys of the content of each fallback step.
 pub fn fallback_content_keys(key: &CommunicationKey, request: &CommunicationRequest) -> Vec<ContentKey> {
     let (mut key, mut content_keys) = (key.clone(), Vec::new());
     for step in request.fallback.iter().flat_map(|fallback| &fallback.steps) {
@@ -117,7 +117,7 @@ pub fn fallback_content_keys(key: &CommunicationKey, request: &CommunicationRequ
     content_keys
 }
 
-/// The template of a message, where it is the tenant's own.
+/// The template of a message, if it is one of the tenant's own.
 pub(super) async fn template_of(
     app: &App,
     key: &CommunicationKey,
@@ -146,7 +146,7 @@ pub(super) async fn message(
     Ok(Message { key, loaded, row, content, template })
 }
 
-/// The caller's messages that match, from `after` on.
+/// The caller's messages that match the filter, from `after` on.
 ///
 /// # Errors
 ///

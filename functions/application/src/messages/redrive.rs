@@ -11,10 +11,10 @@ use crate::ExecuteError;
 use crate::app::App;
 use crate::caller::Caller;
 
-/// Streams changed side by side.
+/// Number of streams that are changed concurrently.
 const MAX_CONCURRENT_RETRIES: usize = 16;
 
-/// Which dead letters, and how fast.
+/// The dead letters to retry, and the rate.
 #[derive(Debug, Clone)]
 pub struct Redrive {
     pub filter: ListFilter,
@@ -25,7 +25,7 @@ pub struct Redrive {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Redriven {
     pub matched: usize,
-    /// The others were retried or sent since the view was written.
+    /// Number of retried messages. The other matches were retried or sent since the view was written.
     pub redriven: usize,
     pub has_more: bool,
     /// When the last of them is due.
@@ -54,7 +54,7 @@ pub async fn redrive(app: &App, caller: &Caller, redrive: &Redrive) -> Result<Re
     Ok(Redriven { matched: all.len(), redriven, has_more, last_at })
 }
 
-/// The oldest of them has waited longest and comes first.
+/// The dead letters that match, oldest first.
 async fn matching(
     app: &App,
     caller: &Caller,
@@ -73,7 +73,7 @@ async fn matching(
     Ok((ids, has_more))
 }
 
-/// Whether it was still a dead letter.
+/// Retries one message at a time. Returns whether it was still a dead letter.
 async fn retry_at(
     app: &App,
     caller: &Caller,

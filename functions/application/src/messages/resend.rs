@@ -18,14 +18,14 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::hash::body_hash;
 
-/// How to send it again. None: as before.
+/// What is different in the new message. `None` means as before.
 #[derive(Debug, Clone, Default)]
 pub struct Resend {
     pub channel: Option<Channel>,
     /// Required for another channel.
     pub to: Option<String>,
     pub idempotency_key: Option<IdempotencyKey>,
-    /// What the caller already found wrong.
+    /// Faults that the caller found when it read the request.
     pub faults: Vec<Fault>,
 }
 
@@ -79,7 +79,7 @@ pub async fn resend(
     store(app, caller, key, loaded, Composed { request, content, fallback_contents: Vec::new() }).await
 }
 
-/// The other address in its normal form, where one is given.
+/// The new address in its normal form, if one is given.
 async fn check(
     app: &App,
     caller: &Caller,

@@ -1,4 +1,4 @@
-//! Business routing: which channel a message takes and where it goes, by what the recipient prefers.
+//! Routing by the recipient's preferences: the channel and the address of a message.
 
 use domain::address;
 use events::{Channel, MessageType};
@@ -9,7 +9,7 @@ use super::new_message::{ChannelChoice, NewContent, NewMessage, NewStep};
 /// One channel's part of a message, before it is checked: the message itself or a fallback step, with what it inherits.
 #[derive(Debug, Clone)]
 pub(super) struct Draft {
-    /// None: the message itself.
+    /// `None` means the message itself.
     pub step: Option<usize>,
     pub route: Route,
     pub to: Option<String>,
@@ -21,9 +21,9 @@ pub(super) enum Route {
     By(Channel),
     /// No channel was given.
     Missing,
-    /// It cannot be chosen before the type is known.
+    /// The type of the message is invalid, so no channel can be chosen.
     Unknown,
-    /// None of those that the recipient wants can reach them; why.
+    /// No channel that the recipient wants can reach them, for this reason.
     NoChannel(String),
 }
 
@@ -50,7 +50,7 @@ pub(super) fn drafts(message: &NewMessage, known: &Known<'_>) -> Vec<Draft> {
     [first].into_iter().chain(steps).collect()
 }
 
-/// Whether a step goes to the same telephone as the message: WhatsApp has its number.
+/// Whether a step can use the phone number of the message.
 fn shares_number(first: Option<Channel>, step: Option<ChannelChoice>) -> bool {
     let by_number = |channel| matches!(channel, Channel::Sms | Channel::Whatsapp);
     let step = match step {

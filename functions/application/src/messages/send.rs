@@ -24,9 +24,9 @@ pub struct Accepted {
     pub key: CommunicationKey,
     pub loaded: Loaded,
     pub row: CommunicationRow,
-    /// None once erased, and for replays in a batch.
+    /// `None` once it is erased, and for replays in a batch.
     pub content: Option<MessageContent>,
-    /// The same request came before: nothing was done now.
+    /// An earlier request had the same idempotency key, and this one changed nothing.
     pub is_replay: bool,
 }
 
@@ -70,7 +70,7 @@ pub async fn send_test(
     store(app, caller, key, Loaded::default(), composed).await
 }
 
-/// `config`: where it is loaded already.
+/// Accepts a message. `config` is the tenant's configuration if it is loaded already.
 pub(super) async fn accept(
     app: &App,
     caller: &Caller,
@@ -101,11 +101,11 @@ pub(super) async fn prepare(
     compose(message, &known).map_err(MessageError::Invalid)
 }
 
-/// The id of the message that an idempotency key names. Live and test keys never meet.
+/// The id of the message with an idempotency key. The same key in live and test mode means different messages.
 pub fn id_of(caller: &Caller, idempotency_key: &IdempotencyKey) -> CommunicationId {
     let name = match caller.principal.mode {
         Mode::Live => idempotency_key.as_str().to_owned(),
-        // No idempotency key can hold a zero byte.
+        // An idempotency key cannot contain a zero byte.
         Mode::Test => format!("test\0{}", idempotency_key.as_str()),
     };
     CommunicationId::from_idempotency_key(&caller.principal.tenant, &name)
@@ -120,7 +120,7 @@ pub async fn check(app: &App, caller: &Caller, message: &NewMessage) -> Result<C
     prepare(app, caller, message, None).await
 }
 
-/// The stream that a request is for: the one of its idempotency key, or a new one. Live and test keys never meet.
+/// The stream of a request: the one of its idempotency key, or a new one.
 pub(super) async fn check_idempotency(
     app: &App,
     caller: &Caller,
@@ -141,7 +141,7 @@ pub(super) async fn check_idempotency(
     Ok(IdempotencyCheck::Replay(key, loaded))
 }
 
-/// What is answered to an accepted request. A replay has no `content` yet; see [`with_content`].
+/// The result of an accepted request. A replay has no `content` yet; see [`with_content`].
 pub(super) async fn accepted(
     app: &App,
     key: CommunicationKey,
@@ -152,7 +152,8 @@ pub(super) async fn accepted(
     Ok(Accepted { is_replay: content.is_none(), key, loaded, row, content })
 }
 
-/// Consent first, then the vault, the stream and the hint: a crash between them leaves nothing half accepted.
+/// Checks consent, and then writes to the vault, to the stream and to the queue, in this order: a crash in between
+/// leaves no message that is accepted without its content.
 pub(super) async fn store(
     app: &App,
     caller: &Caller,
@@ -174,8 +175,8 @@ pub(super) async fn store(
     accepted(app, key, loaded, Some(content)).await
 }
 
-/// Refuses what the recipient must not be sent. A message with a fallback is accepted all the same if another channel may
-/// still reach them: its record says why it went on.
+/// Refuses a message that its recipient must not be sent. A message with a fallback is accepted all the same if another
+/// channel may still reach them, and its stream records why the first channel was not used.
 async fn check_consent(
     app: &App,
     key: &CommunicationKey,
@@ -200,7 +201,7 @@ async fn check_consent(
     Ok(())
 }
 
-/// With the content of a replay, where it is still there.
+/// Adds the content of a replay, unless it was erased.
 pub(super) async fn with_content(app: &App, mut accepted: Accepted) -> Result<Accepted, MessageError> {
     if accepted.is_replay {
         accepted.content = content_of(app, &accepted.key, &accepted.loaded).await?;

@@ -1,4 +1,4 @@
-//! Counts of messages, and what the queues hold.
+//! Counts of messages, and the state of the queues.
 
 use std::collections::BTreeMap;
 
@@ -20,14 +20,14 @@ pub struct Statistics {
     pub sum: Counters,
 }
 
-/// How the work stands at the moment.
+/// The state of the queues and of the sweep.
 #[derive(Debug, Clone)]
 pub struct QueueStatus {
     /// The counters of all of the tenant's messages, and when they were last written.
     pub totals: Counters,
     pub as_of: Option<Timestamp>,
     pub depths: Vec<(QueueId, QueueDepth)>,
-    /// None: the sweep has never run.
+    /// `None` if the sweep has never run.
     pub last_sweep: Option<Timestamp>,
 }
 

@@ -16,17 +16,18 @@ use crate::caller::Caller;
 use crate::consent::recipient_key;
 use crate::execute;
 
-/// What the vault has of schedules and a data subject.
+/// The schedules and the stored messages that concern a data subject.
 struct Found {
     /// The schedules that write to the subject, also those that have ended.
     schedules: Vec<Schedule>,
-    /// The messages that are about the subject. They can include one that a crash left behind when its schedule was changed.
+    /// The messages that are about the subject. They can include one that a crash left behind when its schedule was
+    /// changed.
     messages: Vec<(DocumentKey, StoredMessage)>,
 }
 
-/// Erases a data subject from schedules: one with an id such as `customer:7`, or an address by its hash (`contact:…`). The
-/// schedules that write to it end. A live caller ends those of both modes, a test caller those of its own. Returns how many
-/// schedules there were.
+/// Erases a data subject from schedules: one with an id such as `customer:7`, or an address by its hash (`contact:…`).
+/// The schedules that write to it end. A live caller ends those of both modes, a test caller those of its own. Returns
+/// how many schedules there were.
 ///
 /// # Errors
 ///
@@ -85,7 +86,7 @@ async fn find(app: &App, caller: &Caller, subject: &str) -> Result<Found, Schedu
                 unlisted.insert(loaded.state);
             }
             let Ok(stored) = serde_json::from_str::<StoredMessage>(&body) else {
-                // One that cannot be read must not keep others from being erased.
+                // An unreadable message must not prevent the erasure of the others.
                 tracing::error!(name, "a message of a schedule cannot be read, and is not searched for a data subject");
                 continue;
             };

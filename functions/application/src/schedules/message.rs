@@ -17,7 +17,7 @@ pub struct StoredMessage {
     /// The JSON of the caller.
     pub body: String,
     pub message: NewMessage,
-    /// Whom it is about, by their names as data subjects: `customer:7`, and `contact:` with the hash of each address.
+    /// The data subjects that it concerns, by their names: `customer:7`, and `contact:` with the hash of each address.
     #[serde(default)]
     pub subjects: BTreeSet<String>,
 }
@@ -33,13 +33,13 @@ impl StoredMessage {
     }
 }
 
-/// The name of the content of a message: its hash, and a part that no other request has. So a request can delete what it
-/// stored, or replaced, without a look at others.
+/// The name of the content of a message: its hash, and a part that no other request has. So a request can delete what
+/// it stored, or replaced, without a look at others.
 pub(super) fn content_name(hash: &str, random: u128) -> String {
     format!("{hash}.{:08x}", random as u32)
 }
 
-/// Whether a content is of this hash.
+/// Whether a content has this hash.
 pub(super) fn has_hash(content: &str, hash: &str) -> bool {
     content.split('.').next() == Some(hash)
 }

@@ -47,7 +47,7 @@ pub enum ScheduleError {
     /// The caller may send only to other addresses.
     #[error("the caller may not send to the recipient of the schedule")]
     RecipientNotAllowed,
-    /// What is wrong with the schedule.
+    /// The schedule has faults.
     #[error("the schedule is not valid")]
     Invalid(Faults),
     /// The message is refused.
@@ -147,7 +147,7 @@ pub async fn check(
     }
 }
 
-/// Stores a message that was checked. Returns what the events say of it.
+/// Stores a message that was checked. Returns its description for the event.
 async fn store_message(
     app: &App,
     caller: &Caller,
@@ -173,7 +173,7 @@ async fn store_message(
     })
 }
 
-/// Sends the hint of a schedule that occurs soon, best effort: the sweep comes once a minute.
+/// Sends the hint of a schedule that occurs soon, best effort. The sweep finds later occurrences.
 async fn hint(app: &App, key: &AggregateId<ScheduleState>, loaded: &Loaded<ScheduleState>) {
     let Some(wait_ms) = loaded.wake.map(|wake| wake.millis_since(app.host.now()).max(0)) else { return };
     let delay_s = (wait_ms + 999).div_euclid(1_000);
@@ -196,8 +196,8 @@ async fn execute(app: &App, caller: &Caller, id: &str, command: Command) -> Resu
     loaded.state.schedule.ok_or(ScheduleError::NotFound)
 }
 
-/// The same for a command whose message is in the vault already. Deletes the message that the schedule does not have
-/// afterwards: this one, or the one that it replaced.
+/// Executes a command whose message is in the vault already. Afterwards it deletes the message that the schedule does
+/// not use: this one if the command failed, or else the one that it replaced.
 async fn execute_with_message(
     app: &App,
     caller: &Caller,
@@ -214,7 +214,7 @@ async fn execute_with_message(
         }
         Ok(schedule) if schedule.message.content == content => replaced,
         Ok(_) | Err(ScheduleError::NotFound | ScheduleError::Execute(ExecuteError::Rejected(_))) => Some(content),
-        // It may have been appended.
+        // The event may have been appended, so neither message is deleted.
         Err(_) => None,
     };
     if let Some(unused) = unused {
@@ -226,7 +226,7 @@ async fn execute_with_message(
     done
 }
 
-/// Whether its message was deleted with it.
+/// Whether the schedule was deleted, and its message with it.
 fn is_deleted(schedule: &Schedule) -> bool {
     matches!(schedule.status, ScheduleStatus::Ended(ScheduleEndReason::Deleted | ScheduleEndReason::Erased))
 }
@@ -240,7 +240,7 @@ pub async fn list(app: &App, caller: &Caller) -> Result<Vec<Schedule>, ScheduleE
     list_streams(app, caller, Listed::Current).await
 }
 
-/// Those that have ended, newest end first, at most [`MAX_ENDED`].
+/// The schedules that have ended, the last one to end first, at most [`MAX_ENDED`].
 ///
 /// # Errors
 ///
@@ -292,7 +292,7 @@ pub async fn find(app: &App, caller: &Caller, id: &str) -> Result<(Schedule, Opt
     Ok((loaded.state.schedule.ok_or(ScheduleError::NotFound)?, loaded.wake))
 }
 
-/// Everything that was decided about a schedule, in order.
+/// The complete history of a schedule, in order.
 ///
 /// # Errors
 ///
@@ -372,8 +372,8 @@ async fn replay(app: &App, caller: &Caller, id: &str, new: &NewSchedule) -> Resu
     if is_same { Ok(Some(schedule)) } else { Err(ScheduleError::IdempotencyKeyReused) }
 }
 
-/// Handles the occurrences that are due, before a change or a pause would leave them out. Returns the time up to which all
-/// were handled.
+/// Handles the occurrences that are due before a change or a pause, which would drop them. Returns the time up to which
+/// all occurrences were handled.
 async fn handle_due(app: &App, caller: &Caller, id: &str) -> Result<Timestamp, ScheduleError> {
     let now = app.host.now();
     run(app, &stream(&caller.principal.tenant, id).stream_id()).await?;
@@ -404,7 +404,7 @@ pub async fn change(app: &App, caller: &Caller, id: &str, change: ScheduleChange
     }
 }
 
-/// The schedule does not occur until `until`, or until it is resumed.
+/// Pauses a schedule until `until`, or until it is resumed.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! Runs a schedule: the occurrences that are due send their messages. The communication that an occurrence creates is the
-//! record that it was handled, because its id is derived from the schedule and the nominal time.
+//! Runs a schedule: the occurrences that are due send their messages. The communication that an occurrence creates is
+//! the record that it was handled, because its id is derived from the schedule and the nominal time.
 
 use async_trait::async_trait;
 use domain::aggregate::AggregateId;
@@ -20,7 +20,7 @@ const DAY_MS: i64 = 24 * 3_600_000;
 /// How far back occurrences without a message are looked for, step by step, until one that has a message is found.
 const LOOK_BACK_MS: [i64; 3] = [2 * DAY_MS, MAX_WINDOW_MS + DAY_MS, 50 * DAY_MS];
 
-/// Brings one schedule as far as it can go now.
+/// Runs one schedule: handles the occurrences that are due.
 pub fn run<'a>(app: &'a App, id: &'a StreamId) -> BoxFuture<'a, Result<(), ProcessError>> {
     Box::pin(async move {
         let context = CommandContext::function("process");
@@ -37,12 +37,13 @@ struct ScheduleRun<'a> {
     tenant: &'a TenantId,
 }
 
-/// The idempotency key of an occurrence's message. Not its instant, which another time zone database may change.
+/// The idempotency key of an occurrence's message. It is derived from the nominal time and not from the instant, which
+/// an update of the time zone database can change.
 pub(super) fn occurrence_key(schedule: &str, occurrence: &Occurrence) -> IdempotencyKey {
     IdempotencyKey::derived(&["schedule", schedule, &occurrence.nominal.to_string()])
 }
 
-/// Whoever a schedule sends for: its author's mode and scope, with the permission to send and no other.
+/// The caller that a schedule sends as: with its author's mode and scope, and with the permission to send only.
 pub(super) fn sender(tenant: &TenantId, schedule: &Schedule) -> Caller {
     let author = schedule.author.clone();
     let principal = Principal {
@@ -59,8 +60,8 @@ pub(super) fn sender(tenant: &TenantId, schedule: &Schedule) -> Caller {
 }
 
 impl ScheduleRun<'_> {
-    /// The occurrences without a message, oldest first. Occurrences are handled in their order, so all before one that has a
-    /// message have been handled.
+    /// The occurrences without a message, oldest first. Occurrences are handled in their order, so all before one that
+    /// has a message have been handled.
     async fn due(&self, schedule: &Schedule, caller: &Caller, now: Timestamp) -> Result<Vec<Occurrence>, ProcessError> {
         let Some(recurrence) = schedule.recurrence() else { return Ok(Vec::new()) };
         let mut due = Vec::new();
@@ -78,8 +79,8 @@ impl ScheduleRun<'_> {
         Ok(due)
     }
 
-    /// The index of the first of these occurrences that has no message. The usual case takes two lookups: the last one has
-    /// none, and the one before it has one. Otherwise the steps backward double, and the last step is bisected.
+    /// The index of the first of these occurrences that has no message. The usual case takes two lookups: the last one
+    /// has none, and the one before it has one. Otherwise the steps backward double, and the last step is bisected.
     async fn first_without(
         &self,
         schedule: &Schedule,
@@ -159,8 +160,8 @@ impl ScheduleRun<'_> {
 
 #[async_trait]
 impl Perform<ScheduleState> for ScheduleRun<'_> {
-    /// What was missed is recorded before anything is sent: after a crash, occurrences before one that was sent are not looked
-    /// at again.
+    /// What was missed is recorded before anything is sent: after a crash, occurrences before one that was sent are not
+    /// looked at again.
     async fn perform(
         &self,
         _: &Loaded<ScheduleState>,

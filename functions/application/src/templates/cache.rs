@@ -13,7 +13,7 @@ use crate::cache::Cached;
 use crate::directory::TenantPorts;
 use crate::execute;
 
-/// How long a tenant's templates are cached, in milliseconds: what a change takes to be effective everywhere.
+/// How long a tenant's templates are cached, in milliseconds. A change takes effect everywhere within this time.
 const TEMPLATES_TTL_MS: i64 = 15_000;
 /// The most tenants, and the most compiled versions, that are cached.
 const MAX_CACHED: usize = 5_000;
@@ -105,7 +105,7 @@ impl TemplateCache {
         Ok(templates)
     }
 
-    /// The next call reads the tenant's templates from the store.
+    /// Removes a tenant's templates, so that the next call reads them from the store.
     pub fn invalidate(&self, tenant: &TenantId) {
         self.tenants.invalidate(tenant);
     }

@@ -167,7 +167,8 @@ pub async fn create(app: &App, caller: &Caller, new: NewTemplate) -> Result<Temp
     execute(app, caller, &id, command).await?.ok_or(TemplateError::NotFound)
 }
 
-/// Changes the tenant's own template. New content is a new version; messages keep the version that they were accepted with.
+/// Changes the tenant's own template. New content is a new version; messages keep the version that they were accepted
+/// with.
 ///
 /// # Errors
 ///
