@@ -19,8 +19,8 @@ pub enum AddressError {
     Chat,
 }
 
-/// Normalises an address: an email address with a lower-case domain, a phone number in E.164, a page-scoped id of Messenger
-/// or a chat of Telegram. `region` is the country (ISO 3166) of numbers without a country code.
+/// Normalises an address: an email address with a lower-case domain, a phone number in E.164, a page-scoped id of
+/// Messenger or a chat of Telegram. `region` is the country (ISO 3166) of numbers without a country code.
 ///
 /// # Errors
 ///

@@ -11,8 +11,8 @@ use crate::ports::QueueId;
 pub enum Erasure {
     /// Its events and documents never hold personal data.
     NoPersonalData,
-    /// Its events hold keyed hashes only. Addresses and content are documents of the vault under the person's key, and are
-    /// deleted from there.
+    /// Its events hold keyed hashes only. Addresses and content are documents of the vault under the person's key, and
+    /// are deleted from there.
     VaultDocuments,
 }
 
@@ -28,10 +28,11 @@ pub struct Violation {
 pub trait Aggregate: Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     const KIND: StreamKind;
     const ERASURE: Erasure;
-    /// Bytes of events that the stream's item holds before they are moved to a chunk. An append costs the whole item, so
-    /// this bounds the cost of a change.
+    /// Bytes of events that the stream's item holds before they are moved to a chunk. An append costs the whole item,
+    /// so this bounds the cost of a change.
     const ROLL_OVER_BYTES: usize = 2 * 1024;
-    /// Counts up when the serialised form of the state changes. An older snapshot is ignored, and the events are folded.
+    /// Counts up when the serialised form of the state changes. An older snapshot is ignored, and the events are
+    /// folded.
     const SNAPSHOT_VERSION: u16 = 1;
 
     type Event: EventFamily;

@@ -1,7 +1,7 @@
 //! A circuit breaker for one provider configuration: stops calls while most of them fail.
 //!
-//! It counts calls and failures over 30 seconds. While it is open no calls are made; after a wait one call, the probe, may
-//! find out whether the provider works again.
+//! It counts calls and failures over 30 seconds. While it is open no calls are made; after a wait one call, the probe,
+//! may find out whether the provider works again.
 
 use events::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -178,7 +178,8 @@ impl CircuitBreaker {
         self.open.is_none_or(|open| open.probe_until.is_none() && open.until <= now)
     }
 
-    /// `closed`, `half_open` (a probe may begin or is under way), `open`, or `disabled` for what only a person can repair.
+    /// `closed`, `half_open` (a probe may begin or is under way), `open`, or `disabled` for what only a person can
+    /// repair.
     pub fn state(&self, now: Timestamp) -> &'static str {
         match self.open {
             None => "closed",

@@ -31,8 +31,8 @@ pub const FAILOVER_DELAY_MS: i64 = 1_000;
 pub const QUERY_WINDOW_MS: i64 = 10 * MINUTE_MS;
 /// Time between two such queries, in milliseconds.
 pub const QUERY_INTERVAL_MS: i64 = MINUTE_MS;
-/// Delay when the rate limiter cannot be reached, plus up to as much jitter, in milliseconds. Such messages are deferred,
-/// because sending them could exceed the limit.
+/// Delay when the rate limiter cannot be reached, plus up to as much jitter, in milliseconds. Such messages are
+/// deferred, because sending them could exceed the limit.
 pub const LIMITER_OUTAGE_DELAY_MS: i64 = 5_000;
 
 /// The delay before the next attempt after `counted` counted ones, with a jitter of ±20 % that `chance` decides.
@@ -53,8 +53,8 @@ pub fn repair_ms(hints: u32) -> i64 {
     (REPAIR_DELAY_MS << hints.min(8)).min(MAX_REPAIR_DELAY_MS)
 }
 
-/// The rate limit of a provider that is configured without one. It is far below the providers' own limits (SendGrid 600 per
-/// second, Twilio 100 SMS and 80 WhatsApp messages).
+/// The rate limit of a provider that is configured without one. It is far below the providers' own limits (SendGrid 600
+/// per second, Twilio 100 SMS and 80 WhatsApp messages).
 pub fn default_rate_limit(provider: &str, channel: Channel) -> RateLimit {
     let (burst, per_second) = match (provider, channel) {
         ("sendgrid", Channel::Email) => (100, 10),

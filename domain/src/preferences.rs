@@ -163,7 +163,8 @@ impl Preferences {
         Preferences { channels, types, quiet_hours, ..self }
     }
 
-    /// What follows when a person says which channels they want, and whether they want anything. `self` holds for them now.
+    /// What follows when a person says which channels they want, and whether they want anything. `self` holds for them
+    /// now.
     fn choose(&self, wanted: &BTreeMap<Channel, bool>, wants_nothing: bool) -> Vec<PreferenceEvent> {
         let is_other = |(channel, is_wanted): &(&Channel, &bool)| self.accepts_channel(**channel) != **is_wanted;
         let channels: BTreeMap<Channel, bool> =

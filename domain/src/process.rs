@@ -1,4 +1,5 @@
-//! What a stream makes happen next. A process is a stream that makes other streams act, such as a fallback or a schedule.
+//! What a stream makes happen next. A process is a stream that makes other streams act, such as a fallback or a
+//! schedule.
 
 use events::{StreamId, Timestamp};
 
@@ -13,8 +14,8 @@ pub enum Step<C, E> {
     Wait(Timestamp),
     /// An event of its own.
     Do(C),
-    /// Something outside of the stream, and then the next step. Everything that the effect creates has an id that is derived
-    /// from the stream's, so that repeating it after a crash creates nothing twice.
+    /// Something outside of the stream, and then the next step. Everything that the effect creates has an id that is
+    /// derived from the stream's, so that repeating it after a crash creates nothing twice.
     Emit { effect: E, then: Box<Step<C, E>> },
 }
 

@@ -7,7 +7,8 @@ use crate::communication::State;
 use crate::communication_view;
 use crate::ports::{CommunicationKey, ProjectedRow, ViewScope};
 
-/// The views of a kind of stream. `project` keeps them up to date, a rebuild writes them again, and an audit compares them.
+/// The views of a kind of stream. `project` keeps them up to date, a rebuild writes them again, and an audit compares
+/// them.
 pub trait Projection: Aggregate {
     /// The row of a stream. Returns `None` for a stream without one.
     fn project(id: &StreamId, records: &[RecordedEvent<Self::Event>]) -> Option<ProjectedRow>;

@@ -1,5 +1,5 @@
-//! A tenant's provider configurations: one stream for each of its own, and for each of the deployment's that it switched
-//! off; one stream for each channel's order.
+//! A tenant's provider configurations: one stream for each of its own, and for each of the deployment's that it
+//! switched off; one stream for each channel's order.
 
 use std::collections::{BTreeMap, BTreeSet};
 

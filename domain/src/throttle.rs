@@ -1,5 +1,5 @@
-//! The throttle in front of a provider configuration: its rate limiter and its circuit breaker, as one small record that
-//! all workers share. A worker that changes it replaces the whole record, if nobody else has.
+//! The throttle in front of a provider configuration: its rate limiter and its circuit breaker, as one small record
+//! that all workers share. A worker that changes it replaces the whole record, if nobody else has.
 //!
 //! The limits of a tenant and of the deployment are throttles too. Their breaker never opens.
 

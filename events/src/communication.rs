@@ -128,8 +128,8 @@ pub struct CommunicationRequest {
     /// The only provider configuration to use, for a test send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
-    /// Hash of the request body. The same idempotency key with another body is rejected. The hash also names the content in
-    /// the vault.
+    /// Hash of the request body. The same idempotency key with another body is rejected. The hash also names the
+    /// content in the vault.
     pub request_hash: String,
     pub requested_by: String,
     pub mode: Mode,

@@ -10,8 +10,8 @@ pub trait EventFamily: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
     /// The type as stored.
     fn name(&self) -> &'static str;
 
-    /// Lifts `data` of the type `name` from `version` to the newest, one version at a time. Total: what it cannot lift is
-    /// left as it is, and fails to deserialise.
+    /// Lifts `data` of the type `name` from `version` to the newest, one version at a time. Total: what it cannot lift
+    /// is left as it is, and fails to deserialise.
     fn upcast(name: &str, version: u16, data: Value) -> Value {
         let _ = (name, version);
         data

@@ -9,7 +9,8 @@ use crate::{Channel, RateLimit, event_family};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
 pub enum ProviderConfigEvent {
-    /// v1. A configuration of the tenant's own was added. Its credentials are encrypted in the vault as version `secret`.
+    /// v1. A configuration of the tenant's own was added. Its credentials are encrypted in the vault as version
+    /// `secret`.
     ChannelAdded {
         config: String,
         provider: String,

@@ -111,8 +111,8 @@ crate::values::string_enum!(
     }
 );
 
-/// What a tenant decided about one recurring schedule. One stream each. An occurrence that sends its message is no event: the
-/// communication that it creates is the record of it.
+/// What a tenant decided about one recurring schedule. One stream each. An occurrence that sends its message is no
+/// event: the communication that it creates is the record of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
 pub enum ScheduleEvent {

@@ -2,7 +2,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Channel, MessageType, event_family};
 
-/// What a tenant decided about one template. One stream each. The content of a version is a document that never changes.
+/// What a tenant decided about one template. One stream each. The content of a version is a document that never
+/// changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
 pub enum TemplateEvent {

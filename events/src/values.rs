@@ -124,10 +124,11 @@ string_enum!(
         Unavailable = "unavailable",
         /// The provider will never accept this message.
         Permanent = "permanent",
-        /// The provider rejects our credentials or sender. The message is held, the attempt does not count, and an alert is
-        /// raised.
+        /// The provider rejects our credentials or sender. The message is held, the attempt does not count, and an
+        /// alert is raised.
         Auth = "auth",
-        /// The account at the provider is empty. The message is held, the attempt does not count, and an alert is raised.
+        /// The account at the provider is empty. The message is held, the attempt does not count, and an alert is
+        /// raised.
         Balance = "balance",
     }
 );

@@ -1,5 +1,5 @@
-//! The emulated cloud: the real template, the real function binaries, the real SDK; providers are simulated on loopback.
-//! Run by `tests/cloud/run`, which builds the functions and starts the emulator.
+//! The emulated cloud: the real template, the real function binaries, the real SDK; providers are simulated on
+//! loopback. Run by `tests/cloud/run`, which builds the functions and starts the emulator.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -281,7 +281,8 @@ async fn one_communication_end_to_end() {
     let quota = cloud.get("/api/providers/sendgrid-second/quota").await;
     assert_eq!((&quota["burst"], &quota["perSecond"]), (&json!(100), &json!(10)));
 
-    // A channel of the tenant's own, its credentials sealed by KMS; a callback of its that comes too early is tried again.
+    // A channel of the tenant's own, its credentials sealed by KMS; a callback of its that comes too early is tried
+    // again.
     let settings = json!({ "tokenId": "t", "tokenSecret": "s3cret" });
     let own = Some(json!({ "provider": "bulksms", "settings": settings }));
     let (status, own) = cloud.ask(Method::POST, "/api/channels", own).await;

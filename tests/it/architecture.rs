@@ -13,8 +13,8 @@ const MAX_LINES: usize = 500;
 /// Sources that are still too long. Entries are only taken off.
 const LONG_FILES: &[&str] = &[];
 
-/// Circles that are still open: a crate's folder, and the files of the circle or, ending in `/`, their folder. Entries are
-/// only taken off.
+/// Circles that are still open: a crate's folder, and the files of the circle or, ending in `/`, their folder. Entries
+/// are only taken off.
 const OPEN_CIRCLES: &[(&str, &[&str])] = &[];
 
 fn root() -> PathBuf {

@@ -115,7 +115,8 @@ async fn a_message_is_hidden_while_it_is_worked_on_and_dead_after_five_times() {
     last.iter().for_each(|received| queue.acknowledge(received));
 }
 
-/// DynamoDB under load leaves keys out of a batch: they are asked for again until all are there, and for ever is an error.
+/// DynamoDB under load leaves keys out of a batch: they are asked for again until all are there, and for ever is an
+/// error.
 #[tokio::test]
 async fn keys_left_unprocessed_are_asked_for_again() {
     for (per_answer, is_enough) in [(2, true), (0, false)] {

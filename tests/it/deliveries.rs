@@ -116,7 +116,7 @@ async fn a_crash_after_the_claim_is_a_doubt_and_never_a_silent_second_send() {
     let key = harness.accept(|request| request.in_doubt = InDoubtPolicy::Hold).await;
     let now = harness.deliver.host.now();
     let lease_until = now + INVOCATION_MS + policy::LEASE_MARGIN_MS;
-    let claim = Command::BeginAttempt { now, lease_until, config: "told".into(), provider: "told".into() };
+    let claim = Command::BeginAttempt { now, lease_until, config: "mock".into(), provider: "mock".into() };
     harness.execute(&key, claim).await;
     harness.hint(&key).await;
     assert_eq!(harness.sent_messages(), 0, "the lease holds");
@@ -230,7 +230,7 @@ async fn refused_credentials_hold_the_message_and_raise_an_alert() {
     harness.answers([refused(RefusalClass::Auth)]);
     harness.hint(&key).await;
     assert_eq!(harness.wake(&key).await, Some(T0 + policy::ACCOUNT_HOLD_MS));
-    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["told rejects our credentials"]);
+    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["mock rejects our credentials"]);
 }
 
 #[tokio::test]

@@ -109,7 +109,8 @@ async fn a_scheduled_message_goes_out_in_its_second() {
     let sent_at = sent.text("/sentAt");
     let late =
         api::fields::parse_time(sent_at).expect("a time").millis_since(api::fields::parse_time(&now).expect("a time"));
-    // How late is a figure, not a fact: docs/performance.md. The delay of its hint is tested to the second in deliveries.rs.
+    // How late is a figure, not a fact: docs/performance.md. The delay of its hint is tested to the second in
+    // deliveries.rs.
     assert!(0 <= late, "{} ms early", -late);
 }
 
@@ -128,7 +129,7 @@ async fn a_scheduled_message_can_be_changed_moved_and_cancelled() {
         (StatusCode::OK, "Other words", "News")
     );
     server.advance(3_700_000).await;
-    assert_eq!(server.one(&id).await.text("/status"), "scheduled");
+    assert_eq!(server.communication(&id).await.text("/status"), "scheduled");
     let cancelled = server.post(&format!("{path}/cancel"), json!({})).await;
     assert_eq!((cancelled.status, cancelled.text("/status")), (StatusCode::OK, "cancelled"));
     assert_eq!(server.post(&format!("{path}/cancel"), json!({})).await.status, StatusCode::OK, "already so");
@@ -171,7 +172,7 @@ async fn a_provider_that_accepts_and_then_says_nothing_is_believed_by_its_callba
         assert_eq!(server.inbox(to).await.len(), 1, "never twice");
         let events = server.events(&id).await;
         assert!(events.contains(&"DeliveryAttemptResolved".to_owned()), "{events:?}");
-        assert_eq!(server.one(&id).await.body["maybeSent"], json!(false));
+        assert_eq!(server.communication(&id).await.body["maybeSent"], json!(false));
     }
 }
 
@@ -195,7 +196,7 @@ async fn a_provider_that_stays_down_ends_in_a_dead_letter() {
     let id = server.send(email("down@sim.test")).await;
     for attempt in 1..=4 {
         eventually("the next attempt", async || {
-            let now = server.one(&id).await;
+            let now = server.communication(&id).await;
             (now.body["lifecycle"] == "retry_wait" && now.body["attempts"] == attempt).then_some(())
         })
         .await;
@@ -224,7 +225,7 @@ async fn every_injected_fault_ends_well_and_sends_once() {
         server.fault(provider, kind, 1).await;
         let to = body["recipientContact"].as_str().expect("an address").to_owned();
         let id = server.send(body).await;
-        eventually(kind, async || (server.one(&id).await.body["reason"].is_string()).then_some(())).await;
+        eventually(kind, async || (server.communication(&id).await.body["reason"].is_string()).then_some(())).await;
         server.advance(950_000).await;
         server.until_status(&id, "delivered").await;
         assert_eq!(server.inbox(&to).await.len(), 1, "{kind}");
@@ -245,7 +246,7 @@ async fn a_hard_bounce_and_a_stop_are_remembered() {
     assert_eq!((refused.status, refused.text("/code")), (StatusCode::UNPROCESSABLE_ENTITY, "recipient_suppressed"));
     let complained = server.send(email("complaint@sim.test")).await;
     let complained = eventually("a complaint", async || {
-        Some(server.one(&complained).await).filter(|answer| answer.body["complained"] == true)
+        Some(server.communication(&complained).await).filter(|answer| answer.body["complained"] == true)
     })
     .await;
     assert_eq!(complained.text("/status"), "delivered", "a complaint takes nothing back");
@@ -331,7 +332,7 @@ async fn a_kill_loses_nothing_that_was_accepted() {
     for id in &ids {
         eventually("sent after leases and doubts have ended", async || {
             server.advance(30_000).await;
-            (server.one(id).await.body["lifecycle"] == "sent").then_some(())
+            (server.communication(id).await.body["lifecycle"] == "sent").then_some(())
         })
         .await;
     }

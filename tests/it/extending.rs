@@ -1,5 +1,5 @@
-//! What the documents for developers name exists: paths, names in code style, links between documents, and the id of the
-//! first message in the README.
+//! What the documents for developers name exists: paths, names in code style, links between documents, and the id of
+//! the first message in the README.
 
 use std::fs;
 use std::path::{Path, PathBuf};

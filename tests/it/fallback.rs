@@ -15,9 +15,9 @@ fn chain(to: &str, step: Value) -> Value {
 }
 
 async fn next_of(server: &TestServer, id: &str) -> Answer {
-    let found = async || server.one(id).await.body["fallbackId"].as_str().map(str::to_owned);
+    let found = async || server.communication(id).await.body["fallbackId"].as_str().map(str::to_owned);
     let next = eventually("the next channel", found).await;
-    server.one(&next).await
+    server.communication(&next).await
 }
 
 async fn codes(server: &TestServer, id: &str) -> Vec<String> {
@@ -58,10 +58,10 @@ async fn a_refused_channel_goes_on_at_once_and_the_chain_goes_to_its_end() {
     let sms = next_of(&server, &id).await;
     let telegram = next_of(&server, &sms.id()).await;
     server.until_status(&telegram.id(), "sent").await;
-    assert_eq!(server.one(&id).await.text("/reason"), "suppressed:suppression_list");
-    assert_eq!(server.one(&sms.id()).await.text("/reason"), "suppressed:channel_disabled");
+    assert_eq!(server.communication(&id).await.text("/reason"), "suppressed:suppression_list");
+    assert_eq!(server.communication(&sms.id()).await.text("/reason"), "suppressed:channel_disabled");
     assert_eq!(telegram.text("/content"), "Pay by email", "what a step does not say is as in the first");
-    assert_eq!(server.one(&id).await.body["fallback"][1]["after"], "PT1H");
+    assert_eq!(server.communication(&id).await.body["fallback"][1]["after"], "PT1H");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +83,7 @@ async fn what_is_not_read_in_time_goes_on_and_what_is_read_does_not() {
     server.until_status(&next.id(), "delivered").await;
     assert!(codes(&server, &unread).await.contains(&"fallback.not_read_in_time".to_owned()));
     for other in [&read, &cancelled] {
-        assert_eq!(server.one(other).await.body["fallbackId"], Value::Null);
+        assert_eq!(server.communication(other).await.body["fallbackId"], Value::Null);
     }
     assert_eq!(server.inbox("+447700900001").await.len(), 1);
 }
@@ -154,7 +154,7 @@ async fn erasing_a_person_erases_the_channels_that_had_no_turn() {
     let erased = server.answer(server.request(Method::DELETE, "/api/subjects/address/ada@example.com")).await;
     assert_eq!(erased.body["erased"], 1, "{}", erased.body);
     server.advance(31 * 60_000).await;
-    assert_eq!(server.one(&id).await.body["fallbackId"], Value::Null);
+    assert_eq!(server.communication(&id).await.body["fallbackId"], Value::Null);
     assert!(server.inbox("+447700900001").await.is_empty());
     // What had its turn is found from where it began.
     let mut body = chain("bounce-hard@sim.test", json!({}));
@@ -164,5 +164,5 @@ async fn erasing_a_person_erases_the_channels_that_had_no_turn() {
     let next = next_of(&server, &id).await;
     server.until_status(&next.id(), "delivered").await;
     server.answer(server.request(Method::DELETE, "/api/subjects/address/bounce-hard@sim.test")).await;
-    assert_eq!(server.one(&next.id()).await.body["recipientContact"], Value::Null);
+    assert_eq!(server.communication(&next.id()).await.body["recipientContact"], Value::Null);
 }

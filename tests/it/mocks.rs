@@ -25,8 +25,8 @@ struct CapturedRequest {
     body: Bytes,
 }
 
-/// Stands in front of a mock. Strips the part of the path that the description leaves to the server, asks the mock for an
-/// error by its code, and records requests and answers.
+/// Stands in front of a mock. Strips the part of the path that the description leaves to the server, asks the mock for
+/// an error by its code, and records requests and answers.
 struct RecordingProxy {
     to: Option<String>,
     cut: &'static str,
@@ -257,8 +257,8 @@ async fn validating_mocks_take_what_is_sent_and_their_errors_are_understood() {
         for outbound in &case.sent {
             let sent = provider.send(outbound, 20_000).await;
             let response = proxy.answered.lock().expect("answered").pop().unwrap_or_default();
-            // The examples of Vonage's description are of parts that were refused; and what was sound may be answered in
-            // a form that the mock cannot make up.
+            // The examples of Vonage's description are of parts that were refused; and what was sound may be answered
+            // in a form that the mock cannot make up.
             let is_sound = response.starts_with('2') || response.contains("SCHEMA_TOO_COMPLEX");
             let is_taken = is_sound || matches!(sent.answer, AttemptOutcome::Accepted { .. });
             match is_taken {

@@ -1,5 +1,6 @@
-//! What was promised stays: the OpenAPI document is compared with that of the last release, `docs/openapi.json`. A breaking
-//! change needs its line in the changelog. `UPDATE_OPENAPI=1 cargo test -p tests --test it openapi` is for a release.
+//! What was promised stays: the OpenAPI document is compared with that of the last release, `docs/openapi.json`. A
+//! breaking change needs its line in the changelog. `UPDATE_OPENAPI=1 cargo test -p tests --test it openapi` is for a
+//! release.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -101,7 +101,7 @@ async fn an_empty_account_holds_its_messages_when_there_is_no_other() {
     for id in [&id, &second] {
         let delivered = async || {
             server.advance(60_000).await;
-            Some(server.one(id).await).filter(|one| one.body["status"] == "delivered")
+            Some(server.communication(id).await).filter(|one| one.body["status"] == "delivered")
         };
         eventually("both are delivered", delivered).await;
     }

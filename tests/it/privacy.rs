@@ -87,7 +87,7 @@ async fn everything_about_a_person_is_shown_and_erased_and_the_counts_stay() {
     let again = server.answer(server.request(Method::DELETE, "/api/subjects/customer/ada")).await;
     assert_eq!(again.body["erased"], 0);
     for id in [&sent, &later] {
-        let one = server.one(id).await;
+        let one = server.communication(id).await;
         assert!(
             !one.body.to_string().contains("ada@example.com") && !one.body.to_string().contains("Lovelace"),
             "{}",
@@ -100,7 +100,10 @@ async fn everything_about_a_person_is_shown_and_erased_and_the_counts_stay() {
         (&shown.body["communications"], &shown.body["preferences"]["preferredEmail"]),
         (&json!([]), &Value::Null)
     );
-    assert!(server.one(&other).await.body.to_string().contains("bo@example.com"), "somebody else's are theirs");
+    assert!(
+        server.communication(&other).await.body.to_string().contains("bo@example.com"),
+        "somebody else's are theirs"
+    );
     assert_eq!(stats().await, 3);
     // What was to be sent later has nothing to say any more.
     server.advance(3_700_000).await;
@@ -138,7 +141,7 @@ async fn words_are_kept_for_as_long_as_their_class_says() {
     for id in [&short, &long, &standard] {
         server.until_status(id, "delivered").await;
     }
-    let has_words = async |id: &str| server.one(id).await.body["recipientContact"].is_string();
+    let has_words = async |id: &str| server.communication(id).await.body["recipientContact"].is_string();
     let days = async |n: u32| {
         for _ in 0..n {
             server.advance(24 * 3_600_000).await;
@@ -147,7 +150,7 @@ async fn words_are_kept_for_as_long_as_their_class_says() {
     days(8).await;
     assert_eq!((has_words(&short).await, has_words(&standard).await, has_words(&moved).await), (false, true, true));
     assert_eq!(
-        (server.one(&short).await.text("/status"), server.one(&short).await.text("/retention")),
+        (server.communication(&short).await.text("/status"), server.communication(&short).await.text("/retention")),
         ("delivered", "short")
     );
     days(33).await;

@@ -119,8 +119,8 @@ proptest! {
         prop_assert_eq!(quiet_hours::release_time(&asked, now), None);
     }
 
-    /// Whatever is commanded in whatever order: a timer as long as it is unfinished, attempts one after the other, no end
-    /// that forgets what may have been sent.
+    /// Whatever is commanded in whatever order: a timer as long as it is unfinished, attempts one after the other, no
+    /// end that forgets what may have been sent.
     #[test]
     fn any_order_of_commands_keeps_the_promises(commands in prop::collection::vec((0u8..13, any::<u16>(), 0i64..200_000), 0..40)) {
         let mut state = State::default();

@@ -1,5 +1,5 @@
-//! Every provider against what speaks its API: what is sent is checked as the provider would, and what it calls back with
-//! is signed as the provider signs.
+//! Every provider against what speaks its API: what is sent is checked as the provider would, and what it calls back
+//! with is signed as the provider signs.
 
 use events::Channel;
 use futures_util::future::join_all;
@@ -156,7 +156,8 @@ async fn credentials_are_checked_and_balances_read_wherever_a_provider_says() {
 async fn a_lost_answer_is_settled_by_every_provider_that_reports() {
     let server = TestServer::new().await;
     let own = join_all(examples(&server).await.iter().map(|example| add(&server, example)).collect::<Vec<_>>()).await;
-    // These name their own ids alone, which the lost answer held: nobody can say, and the message is not sent again at once.
+    // These name their own ids alone, which the lost answer held: nobody can say, and the message is not sent again at
+    // once.
     let silent = ["africastalking", "sns", "telegram", "messenger", "bulksms"];
     let told = own.iter().filter(|own| !silent.contains(&own["provider"].as_str().expect("a name")));
     join_all(told.map(|own| walk(&server, own, "022"))).await;

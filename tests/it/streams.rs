@@ -1,4 +1,5 @@
-//! What holds for streams of every kind: each is whole in the registry, and a long history costs no more than a short one.
+//! What holds for streams of every kind: each is whole in the registry, and a long history costs no more than a short
+//! one.
 
 use std::fs;
 use std::path::Path;

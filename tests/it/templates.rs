@@ -57,7 +57,7 @@ async fn a_template_is_made_used_changed_and_deleted() {
     let stale = server.answer(patch(json!({ "bodyTemplate": "Stale" }), "\"1\"")).await;
     assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED, "{}", stale.body);
     assert_eq!(said(&server, "+447700900005", "fr").await, "Hi Ada!");
-    assert_eq!(server.one(&later).await.text("/rendered/text"), "Hello Ada, an offer.");
+    assert_eq!(server.communication(&later).await.text("/rendered/text"), "Hello Ada, an offer.");
     tests::server::eventually("its uses are counted", async || {
         (server.get(&path).await.body["usageCount"] == 3).then_some(())
     })
@@ -78,7 +78,7 @@ async fn a_template_is_made_used_changed_and_deleted() {
     assert_eq!(server.answer(server.request(Method::DELETE, &path)).await.status, StatusCode::NO_CONTENT);
     assert_eq!(server.get(&path).await.status, StatusCode::NOT_FOUND);
     // What was accepted with it is sent all the same.
-    assert_eq!(server.one(&later).await.text("/rendered/text"), "Hello Ada, an offer.");
+    assert_eq!(server.communication(&later).await.text("/rendered/text"), "Hello Ada, an offer.");
     let anew = make(&server, offer(None, "Anew")).await;
     assert_eq!(anew["version"], 3, "versions are never used again");
 }
@@ -93,7 +93,7 @@ async fn the_readers_language_is_found_and_the_tenants_own_come_first() {
         });
         let sent = server.send(message).await;
         server.until_status(&sent, "delivered").await;
-        let shown = server.one(&sent).await;
+        let shown = server.communication(&sent).await;
         (shown.text("/templateId").to_owned(), shown.text("/rendered/text").to_owned())
     };
     let (id, text) = invoice("es-MX", "+447700900001").await;

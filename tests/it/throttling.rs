@@ -42,7 +42,7 @@ async fn gate(harness: &Harness, name: &str) -> (ProviderThrottle, u64) {
 #[tokio::test]
 async fn a_batch_takes_its_tokens_at_once_and_the_rest_wait_their_turn() {
     let mut harness = Harness::new();
-    let provider = ScriptedProvider::at("told", SLOW);
+    let provider = ScriptedProvider::at("mock", SLOW);
     harness.deliver.providers = vec![provider.clone()];
     let keys = several(&harness, 6).await;
     assert_eq!(harness.batch(&keys).await, [] as [String; 0]);
@@ -61,18 +61,18 @@ async fn a_batch_takes_its_tokens_at_once_and_the_rest_wait_their_turn() {
 #[tokio::test]
 async fn a_low_quota_alert_is_raised_before_messages_wait() {
     let mut harness = Harness::new();
-    harness.deliver.providers = vec![ScriptedProvider::at("told", RateLimit { burst: 10, per_second: 1 })];
+    harness.deliver.providers = vec![ScriptedProvider::at("mock", RateLimit { burst: 10, per_second: 1 })];
     let keys = several(&harness, 9).await;
     harness.batch(&keys[..8]).await;
     assert!(harness.alerts.0.lock().expect("alerts").is_empty());
     harness.hint(&keys[8]).await;
-    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["told is near its rate limit"]);
+    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["mock is near its rate limit"]);
 }
 
 #[tokio::test]
 async fn a_long_wait_is_left_to_the_timer_and_burns_nothing() {
     let mut harness = Harness::new();
-    harness.deliver.providers = vec![ScriptedProvider::at("told", SLOW)];
+    harness.deliver.providers = vec![ScriptedProvider::at("mock", SLOW)];
     let keys = several(&harness, 90).await;
     for some in keys.chunks(10) {
         harness.batch(some).await;
@@ -86,7 +86,7 @@ async fn a_long_wait_is_left_to_the_timer_and_burns_nothing() {
 #[tokio::test]
 async fn what_was_taken_for_a_stale_hint_is_given_back() {
     let mut harness = Harness::new();
-    let provider = ScriptedProvider::at("told", SLOW);
+    let provider = ScriptedProvider::at("mock", SLOW);
     harness.deliver.providers = vec![provider.clone()];
     let keys = several(&harness, 2).await;
     harness.hint(&keys[0]).await;
@@ -215,7 +215,7 @@ async fn refused_credentials_disable_the_account_tell_one_person_once_and_fail_o
     let fresh = harness.accept(|_| ()).await;
     harness.hint(&fresh).await;
     assert_eq!((called(&harness.provider), called(&harness.second)), (3, 4));
-    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["told reports that the account is empty"]);
+    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["mock reports that the account is empty"]);
     let state = harness.load(&keys[0]).await.state;
     let state = state.requested().expect("requested");
     assert_eq!((state.counted_attempts, state.attempts, &state.lifecycle), (0, 2, &Lifecycle::Sent));
@@ -244,7 +244,7 @@ async fn a_tenants_route_decides_who_is_tried() {
         let command = provider_configs::Command::SetEnabled { config: config.to_owned(), is_enabled };
         executor.execute(&stream, command).await.expect("decided");
     };
-    let [first, second] = ["told", "told-second"].map(str::to_owned);
+    let [first, second] = ["mock", "mock-second"].map(str::to_owned);
     let stream = AggregateId::<Routing>::new(&tenant(), Channel::Email.as_str());
     let command = RoutingCommand::UseFirst { channel: Channel::Email, config: second.clone() };
     executor.execute(&stream, command).await.expect("decided");

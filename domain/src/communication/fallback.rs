@@ -13,8 +13,8 @@ impl Communication {
         self.is_finished() && self.fallback_due_at().is_none()
     }
 
-    /// The request for the next channel, in place of this communication, whose id is `id`. Returns `None` without a next
-    /// channel.
+    /// The request for the next channel, in place of this communication, whose id is `id`. Returns `None` without a
+    /// next channel.
     pub fn fallback_request(&self, id: CommunicationId, now: Timestamp) -> Option<CommunicationRequest> {
         let mut steps = self.request.fallback.iter().flat_map(|fallback| &fallback.steps).cloned();
         let FallbackStep { channel, contact_hash, template, .. } = steps.next()?;
@@ -66,7 +66,8 @@ impl Communication {
             | Lifecycle::Failed(FailReason::Permanent | FailReason::Unrenderable | FailReason::NoProvider)
             | Lifecycle::DeadLettered(DeadLetterReason::RetriesExhausted) => Some(FallbackTrigger::NotSent),
             Lifecycle::Sent if was_returned => Some(FallbackTrigger::NotDelivered),
-            // In doubt under `hold`, a fallback could be a duplicate. It follows only after the time that was set for it.
+            // In doubt under `hold`, a fallback could be a duplicate. It follows only after the time that was set for
+            // it.
             Lifecycle::Failed(FailReason::InDoubt)
             | Lifecycle::Pending
             | Lifecycle::Sending { .. }

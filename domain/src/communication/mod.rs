@@ -1,7 +1,7 @@
 //! One communication: the decisions about it, from its events alone.
 //!
-//! [`decide()`] answers a [`Command`] with new events or a [`Rejection`]. [`evolve()`] folds an event into the [`State`].
-//! [`readiness()`] says what can be done now, and [`wake`] when to look at the stream again.
+//! [`decide()`] answers a [`Command`] with new events or a [`Rejection`]. [`evolve()`] folds an event into the
+//! [`State`]. [`readiness()`] says what can be done now, and [`wake`] when to look at the stream again.
 
 mod aggregate;
 mod attempts;

@@ -75,8 +75,8 @@ pub fn readiness(communication: &Communication, now: Timestamp) -> Readiness {
 
 /// Returns when to look at the stream again, or `None` when it has ended.
 ///
-/// `current` is the timer already set. An attempt keeps it if it fires within a minute of the lease's end. That saves two
-/// index writes per delivery, and an early look is harmless.
+/// `current` is the timer already set. An attempt keeps it if it fires within a minute of the lease's end. That saves
+/// two index writes per delivery, and an early look is harmless.
 pub fn wake(state: &State, now: Timestamp, current: Option<Timestamp>) -> Option<Timestamp> {
     let State::Requested(communication) = state else { return None };
     let fallback = communication.fallback_due_at().map(|when| later_or_repair(when, now));

@@ -9,8 +9,8 @@ use super::{AddressKey, StoreError};
 /// Which queue the hints of a stream go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum QueueId {
-    /// Communications that are to be delivered. Each channel has two queues, so that a flood of ordinary messages does not
-    /// delay an urgent one.
+    /// Communications that are to be delivered. Each channel has two queues, so that a flood of ordinary messages does
+    /// not delay an urgent one.
     Delivery { channel: Channel, is_high_priority: bool },
     /// Streams that make other streams act, such as schedules.
     Process,
@@ -209,8 +209,8 @@ pub trait EventStore: Send + Sync {
     /// Appends if the stream is still at `expected_version`. An append that finds its own writer id has succeeded.
     async fn append(&self, id: &StreamId, append: AppendRequest) -> Result<(), AppendError>;
 
-    /// The streams of a tenant that are listed, strongly consistent, ordered by kind and id. At most [`MAX_LISTED`] of each
-    /// kind.
+    /// The streams of a tenant that are listed, strongly consistent, ordered by kind and id. At most [`MAX_LISTED`] of
+    /// each kind.
     async fn list(
         &self,
         tenant: &TenantId,
@@ -218,8 +218,8 @@ pub trait EventStore: Send + Sync {
         listed: Listed,
     ) -> Result<Vec<(StreamId, Stream)>, StoreError>;
 
-    /// Streams of one shard with `wake` up to `until`, earliest first, at most `limit`. May lag behind. A queue that this
-    /// build does not know is passed over.
+    /// Streams of one shard with `wake` up to `until`, earliest first, at most `limit`. May lag behind. A queue that
+    /// this build does not know is passed over.
     async fn due_timers(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<DueTimer>, StoreError>;
 
     /// Moves the timer from `from` to `to`, unless it has moved already. `hints_sent`: those already sent for it.
@@ -231,8 +231,8 @@ pub trait EventStore: Send + Sync {
         hints_sent: u32,
     ) -> Result<(), StoreError>;
 
-    /// Some streams of any kind, in no order that means anything, and where to go on. What changes meanwhile may be missed
-    /// or old.
+    /// Some streams of any kind, in no order that means anything, and where to go on. What changes meanwhile may be
+    /// missed or old.
     async fn scan(&self, after: Option<&str>, limit: usize) -> Result<ScanPage, StoreError>;
 
     /// Whether an address is on the suppression list.

@@ -111,8 +111,8 @@ pub fn render(input: &RenderInput) -> Result<RenderedMessage, RenderError> {
     })
 }
 
-/// Renders a communication from its request and the content in the vault. `text` is its compiled template, if that is the
-/// tenant's own.
+/// Renders a communication from its request and the content in the vault. `text` is its compiled template, if that is
+/// the tenant's own.
 ///
 /// # Errors
 ///

@@ -21,8 +21,8 @@ pub(super) fn check_required_variables<'a>(
     if names.is_empty() { Ok(()) } else { Err(RenderError::MissingVariables(names)) }
 }
 
-/// The variables that a template cannot be rendered without: those it prints or compares outside loops, but not those that
-/// it only tests with `if`.
+/// The variables that a template cannot be rendered without: those it prints or compares outside loops, but not those
+/// that it only tests with `if`.
 pub(super) fn collect_required(template: &Template, names: &mut Vec<String>) {
     for element in &template.elements {
         match element {

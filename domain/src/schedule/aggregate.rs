@@ -137,7 +137,8 @@ pub enum Rejection {
     Ended,
 }
 
-/// What a schedule makes happen: the occurrences that are due send their messages. After the last one, the message expires.
+/// What a schedule makes happen: the occurrences that are due send their messages. After the last one, the message
+/// expires.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunOccurrences {
     pub schedule: Box<Schedule>,
@@ -285,9 +286,9 @@ impl Aggregate for ScheduleState {
             ScheduleStatus::Active => {
                 let next = schedule.recurrence().and_then(|recurrence| recurrence.next_after(now));
                 let next = next.map_or(now, |next| next.at);
-                // A timer that is set already may be for an occurrence that has not been handled. It is kept, but never at the
-                // same instant: a run that read the stream before this append must not move it to what comes next by the
-                // timing that it knows.
+                // A timer that is set already may be for an occurrence that has not been handled. It is kept, but never
+                // at the same instant: a run that read the stream before this append must not move it to what comes
+                // next by the timing that it knows.
                 let kept = current.filter(|current| *current <= next);
                 Some(kept.map_or(next, |kept| kept + 1))
             }

@@ -26,8 +26,8 @@ fn locales<'a>(locale: Option<&'a str>, last: &'static str) -> impl Iterator<Ite
 }
 
 impl TemplateCatalogue {
-    /// The template that a message is given: by its id, or by its code in the best locale there is. The tenant's own come
-    /// before the built-in ones.
+    /// The template that a message is given: by its id, or by its code in the best locale there is. The tenant's own
+    /// come before the built-in ones.
     pub fn resolve(&self, reference: &str, channel: Channel, locale: Option<&str>) -> Option<Pinned> {
         if let Some(own) = self.templates.get(reference).filter(|own| own.is_active && own.channel == channel) {
             return Some(pinned(own));

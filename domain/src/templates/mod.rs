@@ -1,5 +1,5 @@
-//! A tenant's template: one stream for a code, a channel and a locale. Which template a message is given is decided by the
-//! catalogue of all of them.
+//! A tenant's template: one stream for a code, a channel and a locale. Which template a message is given is decided by
+//! the catalogue of all of them.
 
 mod builtin;
 mod catalogue;
