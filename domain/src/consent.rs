@@ -20,7 +20,7 @@ impl ConsentKeyword {
     }
 }
 
-/// English as the carriers define it, then the languages of our templates and of our providers' markets.
+/// The carriers' English keywords, then the languages of our templates and of our providers' markets.
 const STOP: &[&str] = &[
     "STOP",
     "STOPALL",
@@ -43,7 +43,7 @@ const HELP: &[&str] = &["HELP", "INFO", "AYUDA", "AIDE", "MSAADA"];
 /// Maximum length of a keyword in characters.
 const MAX_CHARACTERS: usize = 40;
 
-/// Recognises a message that is a keyword as a whole. Case, punctuation, spaces and emoji do not matter, so "Stop!" is
+/// Recognises a message that consists of one keyword. Case, punctuation, spaces and emoji do not matter, so "Stop!" is
 /// a keyword, and "stop by at nine" is not.
 pub fn parse_keyword(text: &str) -> Option<ConsentKeyword> {
     if MAX_CHARACTERS < text.chars().count() {

@@ -27,7 +27,7 @@ pub const RETRY_AFTER_RANGE_MS: (i64, i64) = (1_000, HOUR_MS);
 pub const ACCOUNT_HOLD_MS: i64 = 15 * MINUTE_MS;
 /// Delay before the next provider is tried, in milliseconds.
 pub const FAILOVER_DELAY_MS: i64 = 1_000;
-/// How long the query about a doubt is repeated while the provider does not answer it, in milliseconds.
+/// How long the query about an attempt in doubt is repeated while the provider does not answer, in milliseconds.
 pub const QUERY_WINDOW_MS: i64 = 10 * MINUTE_MS;
 /// Time between two such queries, in milliseconds.
 pub const QUERY_INTERVAL_MS: i64 = MINUTE_MS;
@@ -81,7 +81,8 @@ pub fn default_expiry(kind: MessageType, due: Timestamp) -> Timestamp {
     due + hours * HOUR_MS
 }
 
-/// The default policy for attempts in doubt: a second reminder annoys, but a lost invoice costs money.
+/// The default policy for attempts in doubt. Reminders are held, because duplicates annoy. Other messages are sent
+/// again, because losing an invoice costs money.
 pub fn in_doubt_policy(kind: MessageType) -> InDoubtPolicy {
     match kind {
         MessageType::CollectionNotice | MessageType::InvoiceReminder | MessageType::PaymentReminder => {

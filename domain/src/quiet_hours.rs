@@ -20,7 +20,7 @@ pub enum QuietHoursError {
 ///
 /// # Errors
 ///
-/// The name of the field at fault and what is wrong with it.
+/// The name of the invalid field, and the error.
 pub fn check(quiet: &QuietHours) -> Result<(), (&'static str, QuietHoursError)> {
     let (start, end) = (time(&quiet.start), time(&quiet.end));
     let start = start.ok_or(("start", QuietHoursError::Time))?;
@@ -37,7 +37,7 @@ fn time(text: &str) -> Option<Time> {
     Time::new(number(hour)?, number(minute)?, 0, 0).ok()
 }
 
-/// Returns when the message can be sent, if `now` is within its recipient's quiet hours. Urgent messages are never
+/// If `now` is within the recipient's quiet hours, returns when the message can be sent. Urgent messages are never
 /// held.
 pub fn release_time(request: &CommunicationRequest, now: Timestamp) -> Option<Timestamp> {
     let quiet = request.quiet_hours.as_ref().filter(|_| request.priority != Priority::Urgent)?;

@@ -63,7 +63,7 @@ impl CommunicationId {
         CommunicationId(Builder::from_unix_timestamp_millis(now.0 as u64, &random).into_uuid())
     }
 
-    /// The last byte. It is evenly distributed for both kinds of id.
+    /// The last byte. It is evenly distributed for derived and generated ids.
     pub fn shard_byte(&self) -> u8 {
         self.0.as_bytes()[15]
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Declares an enum whose values are written in snake case, with `ALL`, `as_str` and `FromStr`.
+/// Declares an enum whose values are stored as text, with `ALL`, `as_str` and `FromStr`.
 macro_rules! string_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
         $(#[$doc])*
@@ -151,7 +151,7 @@ string_enum!(
         /// The provider has the message (`processed`, `queued`). This proves acceptance and nothing more.
         Accepted = "accepted",
         Sent = "sent",
-        /// The receiving side postponed it. Never changes the status.
+        /// The receiving side postponed the message. This never changes the status.
         Deferred = "deferred",
         Delivered = "delivered",
         Undelivered = "undelivered",
@@ -184,9 +184,9 @@ string_enum!(
 string_enum!(
     /// Why the fallback was triggered.
     FallbackTrigger {
-        /// It ended without being sent.
+        /// The message was not sent.
         NotSent = "not_sent",
-        /// It was sent, and the provider reported that it was not delivered.
+        /// The message was sent, and the provider reported that it was not delivered.
         NotDelivered = "not_delivered",
         /// Delivery was not reported in time.
         NotDeliveredInTime = "not_delivered_in_time",
@@ -203,9 +203,9 @@ string_enum!(
     }
 );
 string_enum!(FailReason {
-    /// The provider will never accept it.
+    /// The provider will never accept the message.
     Permanent = "permanent",
-    /// It cannot be rendered with its variables.
+    /// The message cannot be rendered with its variables.
     Unrenderable = "unrenderable",
     /// Cancelled after an attempt whose result is unknown.
     Cancelled = "cancelled",

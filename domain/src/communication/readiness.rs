@@ -1,11 +1,11 @@
-//! What can be done with a communication now, and when to look at it again.
+//! The next step that is possible for a communication, and the time of the next look at it.
 
 use events::Timestamp;
 
 use super::{Communication, FallbackState, Lifecycle, State, When};
 use crate::policy;
 
-/// What can be done now.
+/// The next step that is possible now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
     /// An attempt can begin.
