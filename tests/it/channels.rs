@@ -279,7 +279,8 @@ async fn whatsapp_sends_free_form_content_only_after_a_recent_message() {
     let own = add(&server, whatsapp.clone()).await;
     let send = async || {
         let message = json!({
-            "channel": "whatsapp", "type": "invoice", "recipientContact": "+447700900055", "content": "Free-form content",
+            "channel": "whatsapp", "type": "invoice", "recipientContact": "+447700900055",
+            "content": "Free-form content",
             "providerTemplate": { "name": "invoice_ready", "language": "en", "variables": ["INV-1"] },
         });
         let sent = server.send(message).await;
@@ -288,7 +289,9 @@ async fn whatsapp_sends_free_form_content_only_after_a_recent_message() {
     };
     assert_eq!(send().await, "invoice_ready");
     let at = server.local.clock.now().0 / 1_000;
-    let message = json!({ "from": "447700900055", "id": "wamid.1", "timestamp": at.to_string(), "type": "text", "text": { "body": "Hello" } });
+    let text = json!({ "body": "Hello" });
+    let message =
+        json!({ "from": "447700900055", "id": "wamid.1", "timestamp": at.to_string(), "type": "text", "text": text });
     let body = json!({ "entry": [{ "changes": [{ "value": { "messages": [message] } }] }] }).to_string();
     let mut mac = Hmac::<Sha256>::new_from_slice(b"app-example").expect("a key");
     mac.update(body.as_bytes());

@@ -122,7 +122,9 @@ proptest! {
     /// For any commands in any order, a communication has a timer exactly while it is unfinished, and no message that
     /// may have been sent is recorded as not sent.
     #[test]
-    fn any_order_of_commands_keeps_the_invariants(commands in prop::collection::vec((0u8..13, any::<u16>(), 0i64..200_000), 0..40)) {
+    fn any_order_of_commands_keeps_the_invariants(
+        commands in prop::collection::vec((0u8..13, any::<u16>(), 0i64..200_000), 0..40),
+    ) {
         let mut state = State::default();
         let (mut now, mut log) = (T0, Vec::new());
         for (kind, detail, wait) in commands {
