@@ -1,6 +1,7 @@
-//! A circuit breaker for one provider configuration: stops calls while most of them fail. It counts calls and failures
-//! over 30 seconds. While it is open, no calls are made. After a wait, one call is made as a probe. If it succeeds, the
-//! breaker closes.
+//! A circuit breaker for one provider configuration: stops calls while most of them fail.
+//!
+//! It counts calls and failures over 30 seconds. While it is open, no calls are made. After a wait, one call is made as
+//! a probe. If it succeeds, the breaker closes.
 
 use events::Timestamp;
 use serde::{Deserialize, Serialize};
