@@ -1,4 +1,4 @@
-//! Access control: which role has which permissions.
+//! Access control: the permissions of each role.
 
 use events::{Channel, Role};
 

@@ -13,18 +13,18 @@ pub enum AddressError {
     Email,
     #[error("is not a phone number with its country code, like +447700900001")]
     Phone,
-    #[error("is not a page-scoped id: digits alone, as Messenger gives them")]
+    #[error("is not a page-scoped id of Messenger, which consists of digits")]
     Psid,
     #[error("is not a chat id, such as 123456789 or -1001234567890, nor a channel's @name")]
     Chat,
 }
 
-/// Normalises an address: an email address with a lower-case domain, a phone number in E.164, a page-scoped id of Messenger
-/// or a chat of Telegram. `region` is the country (ISO 3166) of numbers without a country code.
+/// Normalises an address: an email address with a lower-case domain, a phone number in E.164, a page-scoped id of
+/// Messenger or a chat of Telegram. `region` is the country (ISO 3166) of numbers without a country code.
 ///
 /// # Errors
 ///
-/// [`AddressError`]: the text is not an address of this channel.
+/// [`AddressError`] if the text is not an address of this channel.
 pub fn normalise(channel: Channel, text: &str, region: Option<&str>) -> Result<String, AddressError> {
     match channel {
         Channel::Email => email(text),
@@ -56,8 +56,8 @@ pub fn is_region(region: &str) -> bool {
     country(region).is_some()
 }
 
-/// Whether a phone number in E.164 belongs to one of these countries: `KE,TZ`, or `*` for all. A number that is in no
-/// country's plan (fictional or newly opened) is judged by its calling code.
+/// Whether a phone number in E.164 belongs to one of these countries: `KE,TZ`, or `*` for all. For a number outside
+/// every country's plan (fictional or newly opened), the calling code decides.
 pub fn is_in_countries(number: &str, countries: &str) -> bool {
     if countries.trim() == "*" {
         return true;

@@ -1,4 +1,4 @@
-//! What every kind of stream is: a fold of its events, and a decision on the next ones. Both are pure.
+//! The interface of every kind of stream: a fold of its events into a state, and decisions on commands. Both are pure.
 
 use events::{EventFamily, RecordedEvent, StreamId, StreamKind, TenantId, Timestamp};
 use serde::de::DeserializeOwned;
@@ -9,17 +9,17 @@ use crate::ports::QueueId;
 /// What happens to the personal data of a kind of stream when a person is erased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Erasure {
-    /// Its events and documents never hold personal data.
+    /// The stream's events and documents never contain personal data.
     NoPersonalData,
-    /// Its events hold keyed hashes only. Addresses and content are documents of the vault under the person's key, and are
-    /// deleted from there.
+    /// The stream's events contain only keyed hashes. Addresses and content are documents in the vault under the
+    /// person's key, and are deleted there.
     VaultDocuments,
 }
 
-/// Something about a stream that must not be so.
+/// A violation of an invariant by a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The invariant of `docs/reliability.md`.
+    /// The number of the invariant in `docs/reliability.md`.
     pub invariant: &'static str,
     pub what: String,
 }
@@ -28,54 +28,55 @@ pub struct Violation {
 pub trait Aggregate: Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     const KIND: StreamKind;
     const ERASURE: Erasure;
-    /// Bytes of events that the stream's item holds before they are moved to a chunk. An append costs the whole item, so
-    /// this bounds the cost of a change.
+    /// Size of the events in the stream's item, in bytes, above which they are moved to a chunk. Each append rewrites
+    /// the whole item, so this limits the cost of a change.
     const ROLL_OVER_BYTES: usize = 2 * 1024;
-    /// Counts up when the serialised form of the state changes. An older snapshot is ignored, and the events are folded.
+    /// Increased whenever the serialised form of the state changes. Snapshots of another version are ignored, and the
+    /// events are folded instead.
     const SNAPSHOT_VERSION: u16 = 1;
 
     type Event: EventFamily;
     type Command: Clone + Send + Sync;
     type Rejection: std::error::Error + Send + Sync + 'static;
 
-    /// Answers `command` with what happens next. An empty list means that it is already so.
+    /// Decides on `command` and returns new events. An empty list means that nothing changes.
     ///
     /// # Errors
     ///
-    /// The rejection says why nothing can happen.
+    /// The rejection is the reason why the command cannot be carried out.
     fn decide(&self, command: Self::Command) -> Result<Vec<Self::Event>, Self::Rejection>;
 
-    /// Folds one event into the state. Cannot fail: what has happened, has happened.
+    /// Folds one event into the state. It cannot fail, because the event has already happened.
     fn evolve(self, record: &RecordedEvent<Self::Event>) -> Self;
 
-    /// When the stream must be looked at again; none when it is complete. `current` is the timer that it has.
+    /// When the stream must be looked at again. Returns `None` if it is complete. `current` is the timer already set.
     fn wake(&self, now: Timestamp, current: Option<Timestamp>) -> Option<Timestamp> {
         let _ = (now, current);
         None
     }
 
-    /// Whether the stream exists and nothing more will happen to it without a command. Otherwise it must have a timer.
+    /// Whether nothing more will happen to the stream without a command. Otherwise it must have a timer.
     fn is_complete(&self) -> bool {
         true
     }
 
-    /// What an audit finds wrong with the stream's events.
+    /// The violations that an audit finds in the stream's events.
     fn audit(&self, records: &[RecordedEvent<Self::Event>]) -> Vec<Violation> {
         let _ = records;
         Vec::new()
     }
 
-    /// The command that ends a stream whose hint crashed its consumer again and again.
+    /// The command that ends a stream whose hint crashed its handler repeatedly.
     fn dead_letter() -> Option<Self::Command> {
         None
     }
 
-    /// Whether the stream is listed with the tenant's others of its kind.
+    /// Whether lists of the tenant's streams of this kind include the stream.
     fn is_listed(&self) -> bool {
         false
     }
 
-    /// Which queue the timer's hints go to.
+    /// The queue for the timer's hints.
     fn queue(&self) -> QueueId {
         QueueId::Process
     }
@@ -86,7 +87,7 @@ pub fn fold<'a, A: Aggregate>(state: A, records: impl IntoIterator<Item = &'a Re
     records.into_iter().fold(state, A::evolve)
 }
 
-/// Names a stream and the aggregate that it is.
+/// The id of a stream, with the type of its aggregate.
 pub trait AggregateKey {
     type Aggregate: Aggregate;
 
@@ -128,16 +129,17 @@ struct Snapshot<S> {
     state: S,
 }
 
-/// The state as stored beside the newest events. A cache: the chunks hold the truth.
+/// Encodes the state that is stored beside the newest events. It is only a cache, because the chunks contain the
+/// events.
 ///
 /// # Errors
 ///
-/// The state does not serialise.
+/// The state cannot be serialised.
 pub fn encode_snapshot<A: Aggregate>(state: &A) -> Result<String, serde_json::Error> {
     serde_json::to_string(&Snapshot { version: A::SNAPSHOT_VERSION, state })
 }
 
-/// The state of a snapshot; none if another version of this software wrote it, and the events must be folded.
+/// Decodes the state of a snapshot. Returns `None` if its version differs, and the events must be folded instead.
 pub fn decode_snapshot<A: Aggregate>(snapshot: &str) -> Option<A> {
     let Snapshot { version, state } = serde_json::from_str::<Snapshot<serde_json::Value>>(snapshot).ok()?;
     if version == A::SNAPSHOT_VERSION { serde_json::from_value(state).ok() } else { None }

@@ -1,26 +1,26 @@
-//! An API key: created once, shown once, revoked once.
+//! An API key. It is created, returned once, and revoked.
 
 use events::{ApiKeyEvent, Channel, Mode, RecordedEvent, Role, StreamKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Aggregate, Erasure};
 
-/// Keys of one tenant that are not revoked, at most.
+/// Maximum number of keys of one tenant that are not revoked.
 pub const MAX_KEYS: usize = 100;
 
 /// A key that is not revoked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiKey {
     pub id: String,
-    /// What the key is looked up by.
+    /// The hash of the key. Requests look the key up by it.
     pub hash: String,
     pub name: String,
     pub mode: Mode,
     pub role: Role,
-    /// The channels that it may send by; none means all.
+    /// The only channels that it may send by. `None` means all.
     pub channels: Option<Vec<Channel>>,
     pub expires_at: Option<Timestamp>,
-    /// The hashes of the only addresses that it may send to; none means all.
+    /// The hashes of the only addresses that it may send to. `None` means all.
     pub team: Option<Vec<String>>,
     pub created_at: Timestamp,
     pub created_by: String,
@@ -29,11 +29,11 @@ pub struct ApiKey {
 /// The state of a key's stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ApiKeyState {
-    /// None before it is created and after it is revoked.
+    /// `None` before it is created and after it is revoked.
     pub key: Option<ApiKey>,
 }
 
-/// What a caller may ask of a key.
+/// A command to an API key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     Create {
@@ -45,16 +45,16 @@ pub enum Command {
         channels: Option<Vec<Channel>>,
         expires_at: Option<Timestamp>,
         team: Option<Vec<String>>,
-        /// How many keys the tenant has already.
+        /// The number of keys that the tenant already has.
         others: usize,
     },
     Revoke,
 }
 
-/// Why nothing can happen.
+/// Why a command is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    #[error("there are {MAX_KEYS} keys already")]
+    #[error("the tenant already has {MAX_KEYS} keys")]
     TooMany,
 }
 
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_has_a_hundred_keys_at_most() {
+    fn a_tenant_has_at_most_a_hundred_keys() {
         assert_eq!(ApiKeyState::default().decide(create(MAX_KEYS)), Err(Rejection::TooMany));
     }
 }

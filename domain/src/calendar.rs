@@ -14,7 +14,7 @@ pub fn format(day: jiff::civil::Date, style: &str, locale: &str) -> Result<Strin
     let parsed: Locale =
         locale.parse().map_err(|_| format!("`{}` is not a locale", locale.chars().take(20).collect::<String>()))?;
     let date = Date::try_new_iso(i32::from(day.year()), day.month().unsigned_abs(), day.day().unsigned_abs());
-    let date = date.map_err(|_| "a date before the calendar".to_owned())?;
+    let date = date.map_err(|_| "the date is out of range".to_owned())?;
     let preferences = parsed.into();
     let plain = |fields: YMD| {
         Ok::<_, DateTimeFormatterLoadError>(DateTimeFormatter::try_new(preferences, fields)?.format(&date).to_string())
@@ -28,7 +28,7 @@ pub fn format(day: jiff::civil::Date, style: &str, locale: &str) -> Result<Strin
         }
         other => return Err(format!("`{other}` is not a date format: short, medium, long, full")),
     };
-    formatted.map_err(|_| format!("`{locale}` is not a locale that dates are written in"))
+    formatted.map_err(|_| format!("`{locale}` is not a locale for dates"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A circuit breaker for one provider configuration: stops calls while most of them fail.
 //!
-//! It counts calls and failures over 30 seconds. While it is open no calls are made; after a wait one call, the probe, may
-//! find out whether the provider works again.
+//! It counts calls and failures over 30 seconds. While it is open, no calls are made. After a wait, one call is made as
+//! a probe. If it succeeds, the breaker closes.
 
 use events::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -43,15 +43,15 @@ impl BreakerCause {
     }
 }
 
-/// A breaker that is open: no calls but a probe.
+/// An open breaker, which allows no calls except a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenBreaker {
     pub cause: BreakerCause,
     pub since: Timestamp,
     pub until: Timestamp,
-    /// How often it opened in a row.
+    /// How often it has opened in a row.
     pub times: u32,
-    /// Set while a probe is under way: until when its result is awaited.
+    /// The time until which the result of a probe is awaited. `None` while no probe is under way.
     pub probe_until: Option<Timestamp>,
 }
 
@@ -65,14 +65,14 @@ impl OpenBreaker {
 /// The results of the calls that one worker made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CallResults {
-    /// Calls granted and not made.
+    /// Calls that were granted but not made.
     pub unused: u32,
     pub successes: u32,
-    /// Calls that failed on the provider's side, whatever the message.
+    /// Calls that failed for a reason on the provider's side.
     pub failures: u32,
     /// The provider rejected our credentials or our account.
     pub disabled: Option<BreakerCause>,
-    /// The provider asked us to wait until then.
+    /// The time until which the provider asked us to wait.
     pub penalty: Option<Timestamp>,
 }
 
@@ -83,7 +83,7 @@ pub enum Permit {
     Calls,
     /// One call, which decides whether the breaker closes.
     Probe,
-    /// None before this time.
+    /// No call is allowed before this time.
     Blocked(Timestamp),
 }
 
@@ -143,7 +143,7 @@ impl CircuitBreaker {
             }
             return is_failing.then_some(BreakerCause::Failing);
         };
-        // Without a probe the results are those of calls from before the breaker opened, and say nothing about now.
+        // Without a probe, the calls began before the breaker opened, so their results are out of date.
         let has_probe = open.probe_until.is_some();
         if has_probe && results.failures > 0 {
             let wait_ms = (OPEN_MS << open.times.min(8)).min(OPEN_MAX_MS);
@@ -163,7 +163,7 @@ impl CircuitBreaker {
         self.open = Some(OpenBreaker { cause, since, until, times: times.saturating_add(1), probe_until: None });
     }
 
-    /// Closes the breaker and forgets the calls counted so far.
+    /// Closes the breaker and resets the counts.
     pub fn reset(&mut self) {
         (self.open, self.calls, self.failures) = (None, 0, 0);
     }
@@ -178,7 +178,8 @@ impl CircuitBreaker {
         self.open.is_none_or(|open| open.probe_until.is_none() && open.until <= now)
     }
 
-    /// `closed`, `half_open` (a probe may begin or is under way), `open`, or `disabled` for what only a person can repair.
+    /// `closed`, `half_open` (a probe can begin or is under way), `open`, or `disabled` if a person must solve the
+    /// cause.
     pub fn state(&self, now: Timestamp) -> &'static str {
         match self.open {
             None => "closed",
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn no_call_is_no_probe() {
+    fn without_a_call_the_probe_is_still_available() {
         let mut breaker = open_breaker();
         let later = breaker.blocked_until().expect("open");
         breaker.begin_calls(0, later);
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_unused_probe_is_given_back_and_the_breaker_stays_open() {
+    fn an_unused_probe_can_be_made_again_and_the_breaker_stays_open() {
         let mut breaker = open_breaker();
         let later = breaker.blocked_until().expect("open");
         breaker.begin_calls(1, later);

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use crate::communication::{Communication, FallbackState, Lifecycle, State, evolve};
 use crate::status::status;
 
-/// The row of one communication. It contains no personal data; that is joined from the vault.
+/// The row of one communication. It contains no personal data, which is read from the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommunicationRow {
     pub id: CommunicationId,
-    /// The position in the stream up to which it was projected.
+    /// The stream's version up to which it was projected.
     pub position: u64,
     pub channel: String,
     pub kind: String,
@@ -31,7 +31,7 @@ pub struct CommunicationRow {
     #[serde(default)]
     pub fell_back_to: Option<CommunicationId>,
     pub created_by: String,
-    /// The vault partition of its personal data; see [`recipient_key`].
+    /// The vault partition of its personal data. See [`recipient_key`].
     pub subject: String,
     pub content: String,
     pub created_at: Timestamp,
@@ -152,7 +152,7 @@ fn dead_letter_outcome(c: &Communication) -> Option<&'static str> {
     }
 }
 
-/// Adds what the state does not contain: times of our own events, and reasons.
+/// Adds data that the state does not contain: the times of our own events, and reasons.
 fn apply_event(row: &mut CommunicationRow, record: &RecordedEvent) {
     let at = record.meta.at;
     match &record.event {

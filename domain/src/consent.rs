@@ -20,7 +20,7 @@ impl ConsentKeyword {
     }
 }
 
-/// English as the carriers define it, then the languages of our templates and of our providers' markets.
+/// The carriers' English keywords, then the languages of our templates and of our providers' markets.
 const STOP: &[&str] = &[
     "STOP",
     "STOPALL",
@@ -43,8 +43,8 @@ const HELP: &[&str] = &["HELP", "INFO", "AYUDA", "AIDE", "MSAADA"];
 /// Maximum length of a keyword in characters.
 const MAX_CHARACTERS: usize = 40;
 
-/// Recognises a message that is a keyword as a whole. Case, punctuation, spaces and emoji do not matter, so "Stop!" is a
-/// keyword, and "stop by at nine" is not.
+/// Recognises a message that consists of one keyword. Case, punctuation, spaces and emoji do not matter, so "Stop!" is
+/// a keyword, and "stop by at nine" is not.
 pub fn parse_keyword(text: &str) -> Option<ConsentKeyword> {
     if MAX_CHARACTERS < text.chars().count() {
         return None;
@@ -59,8 +59,8 @@ pub fn parse_keyword(text: &str) -> Option<ConsentKeyword> {
 /// The stored reason of an opt-out by keyword.
 pub const KEYWORD_REASON: &str = "stop_keyword";
 
-/// Whether START lifts a suppression with this reason. It lifts what the recipient decided, but not what a provider found
-/// out, such as a bounce.
+/// Whether START lifts a suppression with this reason. It lifts what the recipient decided, but not what a provider
+/// found out, such as a bounce.
 pub fn is_lifted_by_start(reason: &str) -> bool {
     matches!(reason, KEYWORD_REASON | "provider_opt_out" | "blocked" | "unsubscribed")
 }

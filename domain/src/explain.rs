@@ -30,7 +30,7 @@ pub fn explain(records: &[RecordedEvent]) -> Option<(String, Vec<ExplanationStep
     Some((summary(state.requested().ok()?), steps))
 }
 
-/// To the second, in UTC.
+/// Formats a time in UTC, to the second.
 pub(crate) fn time(at: Timestamp) -> String {
     let moment = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     moment.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()

@@ -1,4 +1,4 @@
-//! A message that a person sent to the tenant. It is received once, however often the provider reports it.
+//! A message that a person sent to the tenant. It is recorded once, however often the provider reports it.
 
 use std::convert::Infallible;
 

@@ -16,8 +16,8 @@ pub enum MoneyError {
     Locale(String),
 }
 
-/// Formats an amount: `1500.5`, `USD` and `en-US` become `$1,500.50`. An amount that is already formatted (`$1,500.50`) is
-/// accepted too.
+/// Formats an amount: `1500.5`, `USD` and `en-US` become `$1,500.50`. An amount that is already formatted (`$1,500.50`)
+/// is accepted too.
 ///
 /// # Errors
 ///

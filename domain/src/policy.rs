@@ -27,12 +27,12 @@ pub const RETRY_AFTER_RANGE_MS: (i64, i64) = (1_000, HOUR_MS);
 pub const ACCOUNT_HOLD_MS: i64 = 15 * MINUTE_MS;
 /// Delay before the next provider is tried, in milliseconds.
 pub const FAILOVER_DELAY_MS: i64 = 1_000;
-/// How long the query about a doubt is repeated while the provider does not answer it, in milliseconds.
+/// How long the query about an attempt in doubt is repeated while the provider does not answer, in milliseconds.
 pub const QUERY_WINDOW_MS: i64 = 10 * MINUTE_MS;
 /// Time between two such queries, in milliseconds.
 pub const QUERY_INTERVAL_MS: i64 = MINUTE_MS;
-/// Delay when the rate limiter cannot be reached, plus up to as much jitter, in milliseconds. Such messages are deferred,
-/// because sending them could exceed the limit.
+/// Delay when the rate limiter cannot be reached, plus up to as much jitter, in milliseconds. Such messages are
+/// deferred, because sending them could exceed the limit.
 pub const LIMITER_OUTAGE_DELAY_MS: i64 = 5_000;
 
 /// The delay before the next attempt after `counted` counted ones, with a jitter of ±20 % that `chance` decides.
@@ -53,8 +53,8 @@ pub fn repair_ms(hints: u32) -> i64 {
     (REPAIR_DELAY_MS << hints.min(8)).min(MAX_REPAIR_DELAY_MS)
 }
 
-/// The rate limit of a provider that is configured without one. It is far below the providers' own limits (SendGrid 600 per
-/// second, Twilio 100 SMS and 80 WhatsApp messages).
+/// The rate limit of a provider that is configured without one. It is far below the providers' own limits (SendGrid 600
+/// per second, Twilio 100 SMS and 80 WhatsApp messages).
 pub fn default_rate_limit(provider: &str, channel: Channel) -> RateLimit {
     let (burst, per_second) = match (provider, channel) {
         ("sendgrid", Channel::Email) => (100, 10),
@@ -81,7 +81,8 @@ pub fn default_expiry(kind: MessageType, due: Timestamp) -> Timestamp {
     due + hours * HOUR_MS
 }
 
-/// The default policy for attempts in doubt: a second reminder annoys, but a lost invoice costs money.
+/// The default policy for attempts in doubt. Reminders are held, because duplicates annoy. Other messages are sent
+/// again, because losing an invoice costs money.
 pub fn in_doubt_policy(kind: MessageType) -> InDoubtPolicy {
     match kind {
         MessageType::CollectionNotice | MessageType::InvoiceReminder | MessageType::PaymentReminder => {

@@ -1,4 +1,4 @@
-//! How a person wants to be contacted, and what that forbids.
+//! A person's preferences and consent, and the messages that they rule out.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -10,10 +10,10 @@ use crate::aggregate::{Aggregate, Erasure};
 
 /// The id of the stream that holds a tenant's defaults.
 pub const DEFAULTS: &str = "defaults";
-/// The channels of a type for which neither the person nor the tenant named any.
+/// The channels of a type for which neither the person nor the tenant chose any.
 pub const DEFAULT_CHANNELS: &[Channel] = &[Channel::Email];
 
-/// An opt-in, an opt-out or a ban: when, by whom, and the reason or evidence given.
+/// An opt-in, an opt-out or a do-not-contact: when, by whom, and the reason or evidence given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statement {
     pub at: Timestamp,
@@ -35,20 +35,20 @@ pub struct Preferences {
     pub updated_by: Option<String>,
 }
 
-/// What a caller may ask of preferences.
+/// A command to preferences.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     Change(PreferenceChange),
-    /// What a person chose on the preference page.
+    /// Records a person's choices on the preference page.
     Choose {
         wanted: BTreeMap<Channel, bool>,
         wants_nothing: bool,
-        /// The tenant's defaults, which hold where the person said nothing.
+        /// The tenant's defaults, which apply where the person has no preference.
         defaults: Box<Preferences>,
     },
 }
 
-/// A change by the tenant. What is none or empty does not change.
+/// A change by the tenant. Fields that are `None` or empty do not change.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PreferenceChange {
     pub channels: BTreeMap<Channel, bool>,
@@ -154,7 +154,7 @@ impl Preferences {
         events
     }
 
-    /// A person's own preferences, with the tenant's defaults where the person said nothing.
+    /// A person's own preferences, with the tenant's defaults where the person has none.
     pub fn with_defaults(self, defaults: &Preferences) -> Preferences {
         let (mut channels, mut types) = (defaults.channels.clone(), defaults.types.clone());
         channels.extend(self.channels);
@@ -163,11 +163,11 @@ impl Preferences {
         Preferences { channels, types, quiet_hours, ..self }
     }
 
-    /// What follows when a person says which channels they want, and whether they want anything. `self` holds for them now.
+    /// The events for a person's choice of channels, or of no messages at all. `self` has their current preferences.
     fn choose(&self, wanted: &BTreeMap<Channel, bool>, wants_nothing: bool) -> Vec<PreferenceEvent> {
-        let is_other = |(channel, is_wanted): &(&Channel, &bool)| self.accepts_channel(**channel) != **is_wanted;
+        let is_changed = |(channel, is_wanted): &(&Channel, &bool)| self.accepts_channel(**channel) != **is_wanted;
         let channels: BTreeMap<Channel, bool> =
-            wanted.iter().filter(is_other).map(|(channel, is_wanted)| (*channel, *is_wanted)).collect();
+            wanted.iter().filter(is_changed).map(|(channel, is_wanted)| (*channel, *is_wanted)).collect();
         let mut events = Vec::new();
         if !channels.is_empty() {
             events.push(PreferenceEvent::PreferencesChanged {
@@ -191,7 +191,7 @@ impl Preferences {
         self.channels.get(&channel).copied().unwrap_or(true)
     }
 
-    /// Why a message must not be sent; none if it may be.
+    /// The reason why a message must not be sent. Returns `None` if it can be sent.
     pub fn refuses(&self, channel: Channel, kind: MessageType) -> Option<SuppressReason> {
         if self.do_not_contact.is_some() {
             return Some(SuppressReason::DoNotContact);
@@ -206,7 +206,7 @@ impl Preferences {
         if is_listed { None } else { Some(SuppressReason::TypeDisabled) }
     }
 
-    /// The channels by which a type may come, the best first.
+    /// The allowed channels of a type, the preferred one first.
     pub fn preferred_channels(&self, kind: MessageType) -> Vec<Channel> {
         let listed = self.types.get(&kind).map_or(DEFAULT_CHANNELS, Vec::as_slice);
         listed.iter().copied().filter(|channel| self.refuses(*channel, kind).is_none()).collect()
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_does_not_want_is_refused() {
+    fn a_message_against_the_preferences_is_refused() {
         use Channel::{Email, Sms, Whatsapp};
         use MessageType::{Invoice, PaymentLink};
         let nothing = Preferences::default();
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_other_than_before_is_said() {
+    fn only_changed_choices_become_events() {
         let nothing = Preferences::default();
         let all = |is_wanted| Channel::ALL.iter().map(|channel| (*channel, is_wanted)).collect::<BTreeMap<_, _>>();
         assert_eq!(nothing.choose(&all(true), false), []);
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn an_opt_in_ends_an_opt_out_and_not_a_ban() {
+    fn an_opt_in_ends_an_opt_out_but_not_a_do_not_contact() {
         let out = PreferenceEvent::OptedOut { reason: None };
         let back = PreferenceEvent::OptedIn { evidence: Some("a form".to_owned()) };
         let refuses = |events: &[PreferenceEvent]| after(events).refuses(Channel::Email, MessageType::Invoice);
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_persons_own_come_before_the_defaults() {
+    fn a_persons_own_preferences_override_the_defaults() {
         let defaults = after(&[changed(&[(Channel::Sms, false), (Channel::Whatsapp, false)], &[])]);
         let own = after(&[changed(&[(Channel::Sms, true)], &[])]).with_defaults(&defaults);
         assert!(

@@ -1,20 +1,20 @@
-//! What a stream makes happen next. A process is a stream that makes other streams act, such as a fallback or a schedule.
+//! Processes: streams that make other streams act, such as a fallback or a schedule.
 
 use events::{StreamId, Timestamp};
 
 use crate::aggregate::Aggregate;
 
-/// What a process needs next.
+/// The next step of a process.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step<C, E> {
-    /// Nothing, until somebody gives it a command.
+    /// The process waits for a command.
     Done,
-    /// Nothing until then.
+    /// The process waits until this time.
     Wait(Timestamp),
-    /// An event of its own.
+    /// Executes a command on the process's own stream.
     Do(C),
-    /// Something outside of the stream, and then the next step. Everything that the effect creates has an id that is derived
-    /// from the stream's, so that repeating it after a crash creates nothing twice.
+    /// Performs an effect outside of the stream, then the next step. Everything that the effect creates has an id
+    /// derived from the stream's id, so that repeating it after a crash creates no duplicates.
     Emit { effect: E, then: Box<Step<C, E>> },
 }
 
@@ -22,6 +22,6 @@ pub enum Step<C, E> {
 pub trait Process: Aggregate {
     type Effect: Send;
 
-    /// Pure: what the stream needs at `now`.
+    /// Returns the next step at `now`. The function is pure.
     fn next(&self, id: &StreamId, now: Timestamp) -> Step<Self::Command, Self::Effect>;
 }

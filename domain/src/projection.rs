@@ -1,4 +1,4 @@
-//! What a kind of stream shows in the views: a pure function of its events.
+//! The projection of a kind of stream into the views, a pure function of its events.
 
 use events::{RecordedEvent, StreamId};
 
@@ -7,7 +7,8 @@ use crate::communication::State;
 use crate::communication_view;
 use crate::ports::{CommunicationKey, ProjectedRow, ViewScope};
 
-/// The views of a kind of stream. `project` keeps them up to date, a rebuild writes them again, and an audit compares them.
+/// A kind of stream that has views. The project function keeps them up to date, a rebuild rewrites them, and the audit
+/// compares them.
 pub trait Projection: Aggregate {
     /// The row of a stream. Returns `None` for a stream without one.
     fn project(id: &StreamId, records: &[RecordedEvent<Self::Event>]) -> Option<ProjectedRow>;

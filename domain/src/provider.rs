@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::communication::{AttemptOutcome, DeliveryReport};
 use crate::message::RenderedMessage;
 
-/// What all configurations of one provider share.
+/// The properties that all configurations of one provider share.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ProviderKind {
     /// The name in settings, events and callback addresses, such as `africastalking`.
@@ -27,7 +27,7 @@ pub struct ProviderKind {
 #[derive(Debug, PartialEq, Eq)]
 pub struct SettingSpec {
     pub name: &'static str,
-    /// Stored encrypted, and never shown again.
+    /// Whether it is stored encrypted and never returned.
     pub is_secret: bool,
     pub is_required: bool,
     pub description: &'static str,
@@ -51,7 +51,7 @@ impl SettingSpec {
     }
 }
 
-/// What a provider supports beyond sending text.
+/// The features that a provider supports beyond sending text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Capabilities {
@@ -60,20 +60,20 @@ pub struct Capabilities {
     pub media: bool,
     pub location: bool,
     pub buttons: bool,
-    /// Approved templates of the provider's own, by name.
+    /// Supports templates that are stored and approved at the provider.
     pub templates: bool,
-    /// Messages are charged by the segment.
+    /// Charges messages by segment.
     pub segments: bool,
-    /// Two requests with the same key are one message.
+    /// Sends only one message for requests with the same idempotency key.
     pub idempotency_key: bool,
     /// Callbacks echo our attempt id. Without it, messages are matched by the provider's own id.
     pub echoes_our_id: bool,
     /// Some callbacks name only the recipient, and mean the latest message to them.
     pub names_person: bool,
-    /// Delivery is reported after acceptance.
+    /// Reports delivery after acceptance.
     pub receipts: bool,
     pub inbound: bool,
-    /// Supports a query whether it accepted a message.
+    /// Supports a query about whether it accepted a message.
     pub query: bool,
     pub balance: bool,
 }
@@ -110,7 +110,7 @@ pub struct ProviderConfig {
     pub channel: Channel,
     /// Whether it reaches recipients or the simulator.
     pub mode: Mode,
-    /// How fast it can be called.
+    /// The rate limit for calls.
     pub rate: RateLimit,
 }
 
@@ -136,11 +136,11 @@ pub struct OutboundMessage {
     pub unsubscribe_url: Option<String>,
 }
 
-/// The result of sending: the outcome of the attempt, and what the answer contained besides.
+/// The result of sending: the outcome of the attempt, and other facts in the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SendResult {
     pub answer: AttemptOutcome,
-    /// The recipient has opted out at the provider.
+    /// Whether the recipient has opted out at the provider.
     pub opted_out: bool,
     /// Statuses that the answer already reports.
     pub facts: Vec<ReportedStatus>,
@@ -159,7 +159,7 @@ pub enum QueryResult {
     Accepted(String),
     /// It definitely did not accept the message.
     NotAccepted,
-    /// It does not answer at present.
+    /// It does not answer at the moment.
     NoResponse,
     /// It supports no such query.
     Unsupported,
@@ -170,7 +170,7 @@ pub enum QueryResult {
 pub struct Balance {
     /// A decimal number.
     pub amount: String,
-    /// A currency (ISO 4217), or what the provider counts: `credits`, `emails`.
+    /// A currency (ISO 4217), or the provider's own unit, such as `credits` or `emails`.
     pub unit: String,
 }
 
@@ -331,7 +331,7 @@ pub struct InvalidSetting {
 pub trait ProviderFactory: Send + Sync {
     fn kinds(&self) -> Vec<&'static ProviderKind>;
 
-    /// `settings` includes secrets. `callback_url` has neither a query nor a slash at its end.
+    /// Creates a provider. `settings` includes secrets. `callback_url` has neither a query nor a trailing slash.
     ///
     /// # Errors
     ///

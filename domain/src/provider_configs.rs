@@ -1,5 +1,5 @@
-//! A tenant's provider configurations: one stream for each of its own, and for each of the deployment's that it switched
-//! off; one stream for each channel's order.
+//! A tenant's provider configurations. There is one stream for each of its own configurations, one for each of the
+//! deployment's that it disabled, and one for the order of each channel.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Aggregate, Erasure};
 
-/// Configurations of one tenant, at most.
+/// Maximum number of configurations of one tenant.
 pub const MAX_PROVIDER_CONFIGS: usize = 100;
 
-/// One configuration of the tenant's own.
+/// One of the tenant's own configurations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TenantProviderConfig {
     pub id: String,
@@ -19,7 +19,7 @@ pub struct TenantProviderConfig {
     pub channel: Channel,
     pub name: String,
     pub settings: BTreeMap<String, String>,
-    /// The version of its credentials that is in force.
+    /// The current version of its credentials.
     pub secret: u32,
     pub rate: Option<RateLimit>,
     pub added_at: Timestamp,
@@ -30,12 +30,12 @@ pub struct TenantProviderConfig {
 /// The state of one configuration's stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ProviderConfigState {
-    /// None for one of the deployment's, and after it is deleted.
+    /// `None` for a configuration of the deployment, and after it is deleted.
     pub config: Option<TenantProviderConfig>,
     pub is_disabled: bool,
 }
 
-/// What a caller may ask of a configuration.
+/// A command to a provider configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     Add {
@@ -45,15 +45,15 @@ pub enum Command {
         name: String,
         settings: BTreeMap<String, String>,
         rate: Option<RateLimit>,
-        /// How many configurations the tenant has already.
+        /// The number of configurations that the tenant already has.
         others: usize,
     },
-    /// What is none does not change.
+    /// Changes the configuration. Fields that are `None` do not change.
     Change {
         config: String,
         name: Option<String>,
         settings: Option<BTreeMap<String, String>>,
-        /// The version that changed credentials were encrypted as.
+        /// The version of the new credentials. `None` if the credentials do not change.
         secret: Option<u32>,
         rate: Option<RateLimit>,
         is_enabled: Option<bool>,
@@ -61,21 +61,21 @@ pub enum Command {
     Remove {
         config: String,
     },
-    /// Uses it for the tenant's messages, or not. For the deployment's configurations too.
+    /// Sets whether the tenant's messages use the configuration. It can also be one of the deployment's.
     SetEnabled {
         config: String,
         is_enabled: bool,
     },
 }
 
-/// Why nothing can happen.
+/// Why a command is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     #[error("there is no such configuration")]
     Unknown,
-    #[error("there are {MAX_PROVIDER_CONFIGS} configurations already")]
+    #[error("the tenant already has {MAX_PROVIDER_CONFIGS} configurations")]
     TooMany,
-    #[error("there is a configuration of that id")]
+    #[error("a configuration with this id already exists")]
     Exists,
 }
 
@@ -174,7 +174,7 @@ pub struct Routing {
     pub order: Vec<String>,
 }
 
-/// What a caller may ask of a channel's order.
+/// A command to a channel's order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RoutingCommand {
     /// Tries this configuration first.
@@ -204,8 +204,8 @@ impl Aggregate for Routing {
                 (channel, std::iter::once(config.clone()).chain(others).collect())
             }
         };
-        let is_so = self.order == order;
-        Ok(if is_so { Vec::new() } else { vec![RoutingEvent::ChannelsOrdered { channel, order }] })
+        let is_unchanged = self.order == order;
+        Ok(if is_unchanged { Vec::new() } else { vec![RoutingEvent::ChannelsOrdered { channel, order }] })
     }
 
     fn evolve(self, record: &RecordedEvent<RoutingEvent>) -> Self {
@@ -219,17 +219,17 @@ impl Aggregate for Routing {
     }
 }
 
-/// Everything that a tenant decided about provider configurations, from the streams of all of them.
+/// All of a tenant's decisions about provider configurations, collected from their streams.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TenantProviderConfigs {
     pub configs: BTreeMap<String, TenantProviderConfig>,
-    /// Its own and the deployment's that its messages do not use.
+    /// The configurations that its messages do not use, both its own and the deployment's.
     pub disabled: BTreeSet<String>,
     order: BTreeMap<Channel, Vec<String>>,
 }
 
 impl TenantProviderConfigs {
-    /// Adds what the stream of the configuration `id` says.
+    /// Adds the state of the configuration `id`.
     pub fn add(&mut self, id: &str, state: ProviderConfigState) {
         if state.is_disabled {
             self.disabled.insert(id.to_owned());
@@ -242,7 +242,7 @@ impl TenantProviderConfigs {
         self.order.extend(routing.channel.map(|channel| (channel, routing.order)));
     }
 
-    /// The position of a configuration among those of its channel. Those that are not ordered come last.
+    /// The position of a configuration in the order of its channel. Configurations that are not ordered come last.
     pub fn position_of(&self, channel: Channel, config: &str) -> usize {
         let order = self.order.get(&channel);
         order.and_then(|order| order.iter().position(|name| name == config)).unwrap_or(usize::MAX)
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_is_kept_and_what_is_not_named_follows() {
+    fn unordered_configurations_follow_the_ordered_ones() {
         let ids = |order: &Routing| {
             let mut configs = TenantProviderConfigs::default();
             for id in ["a.1", "a.2", "a.3"] {
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_nothing_is_no_event() {
+    fn a_change_without_effect_adds_no_event() {
         let state = after(ProviderConfigState::default(), add("a.1"));
         assert_eq!(state.decide(rename("a.1", Some(true))), Ok(Vec::new()));
         let off = after(state, Command::SetEnabled { config: "a.1".to_owned(), is_enabled: false });
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn one_command_changes_a_configuration_and_whether_it_is_used() {
+    fn one_command_can_change_and_disable_a_configuration() {
         let state = after(ProviderConfigState::default(), add("a.1"));
         let names: Vec<&str> =
             state.decide(rename("b", Some(false))).expect("decided").iter().map(ProviderConfigEvent::name).collect();
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_cannot_be_changed() {
+    fn an_unknown_configuration_cannot_be_changed() {
         let none = ProviderConfigState::default();
         let state = after(none.clone(), add("a.1"));
         assert_eq!(state.decide(add("a.1")), Err(Rejection::Exists));

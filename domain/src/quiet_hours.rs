@@ -20,7 +20,7 @@ pub enum QuietHoursError {
 ///
 /// # Errors
 ///
-/// The name of the field at fault and what is wrong with it.
+/// The name of the invalid field, and the error.
 pub fn check(quiet: &QuietHours) -> Result<(), (&'static str, QuietHoursError)> {
     let (start, end) = (time(&quiet.start), time(&quiet.end));
     let start = start.ok_or(("start", QuietHoursError::Time))?;
@@ -37,7 +37,8 @@ fn time(text: &str) -> Option<Time> {
     Time::new(number(hour)?, number(minute)?, 0, 0).ok()
 }
 
-/// Returns when the message can be sent, if `now` is within its recipient's quiet hours. Urgent messages are never held.
+/// If `now` is within the recipient's quiet hours, returns when the message can be sent. Urgent messages are never
+/// held.
 pub fn release_time(request: &CommunicationRequest, now: Timestamp) -> Option<Timestamp> {
     let quiet = request.quiet_hours.as_ref().filter(|_| request.priority != Priority::Urgent)?;
     release(quiet, now)
@@ -45,8 +46,8 @@ pub fn release_time(request: &CommunicationRequest, now: Timestamp) -> Option<Ti
 
 /// The end of the quiet hours that `now` falls into.
 ///
-/// A night is longer or shorter when clocks change in it. If the end does not exist on that day, it is the moment after the
-/// gap.
+/// A night is longer or shorter when clocks change in it. If the end does not exist on that day, it is the moment after
+/// the gap.
 fn release(quiet: &QuietHours, now: Timestamp) -> Option<Timestamp> {
     let zone = TimeZone::get(&quiet.time_zone).ok()?;
     let local = jiff::Timestamp::from_millisecond(now.0).ok()?.to_zoned(zone.clone());

@@ -1,16 +1,17 @@
-//! A token bucket that many workers share: a burst at once, then so many calls per second.
+//! A token bucket that many workers share. It allows a burst of calls, then a number of calls per second.
 //!
-//! The algorithm is GCRA (generic cell rate algorithm). Its whole state is one number: the time at which the bucket is full
-//! again.
+//! The algorithm is GCRA (generic cell rate algorithm). Its whole state is one number: the time at which the bucket is
+//! full again.
 
 use events::{RateLimit, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// The quota is low when less than one in so many calls of the burst is left.
+/// The quota is low when fewer than a fifth of the burst's calls are left.
 const LOW_QUOTA_DIVISOR: u32 = 5;
 /// Minimum time between two low-quota alerts, in milliseconds.
 const ALERT_INTERVAL_MS: i64 = 3_600_000;
-/// Retry slots are assigned at most this far ahead, in microseconds. Later requests share slots, so no message waits longer.
+/// Retry slots are assigned at most this far ahead, in microseconds. Later requests share slots, so no message waits
+/// longer.
 const MAX_SLOT_AHEAD_US: i64 = 3_600_000_000;
 
 /// The state of a rate limiter.
@@ -73,8 +74,8 @@ impl RateLimiter {
         u32::try_from(available.max(0)).unwrap_or(self.rate.burst).min(self.rate.burst)
     }
 
-    /// Assigns a time at which a message without a token tries again. Slots follow each other at the rate, so that waiting
-    /// messages do not all return at once.
+    /// Assigns a time at which a message without a token tries again. Slots follow each other at the rate, so that
+    /// waiting messages do not all return at once.
     pub(crate) fn next_slot(&mut self, now: Timestamp) -> Timestamp {
         let now_us = us(now);
         let last_us = if self.last_slot_us > now_us + MAX_SLOT_AHEAD_US { now_us } else { self.last_slot_us };
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_names_what_is_left_and_when_it_is_full() {
+    fn a_quota_has_the_remaining_calls_and_the_reset_time() {
         let mut limiter = RateLimiter::new(RATE);
         assert_eq!(limiter.quota(at(0)), Quota { remaining: 5, available_at: at(0), reset_at: at(0) });
         limiter.try_take(5, at(0));

@@ -2,7 +2,7 @@
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Maximum length of one message in characters, at every provider.
+/// Maximum length of one message in characters, which every provider accepts.
 pub const MAX_CHARACTERS: usize = 1_600;
 
 /// The encoding of a text on the air interface.
@@ -21,7 +21,7 @@ impl Encoding {
     }
 }
 
-/// What is charged for a text.
+/// The segments for which a text is charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segments {
     pub encoding: Encoding,
@@ -33,7 +33,7 @@ const BASIC: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ
 /// The extension of GSM 03.38. Each character takes two septets, which are never split.
 const EXTENDED: &str = "^{}\\[~]|€\u{c}";
 
-/// Counts segments as Twilio does: no character or grapheme is split over two of them.
+/// Counts segments like Twilio, which never splits a character or grapheme over two segments.
 pub fn segments(text: &str) -> Segments {
     let is_gsm = text.chars().all(|c| BASIC.contains(c) || EXTENDED.contains(c));
     if is_gsm {

@@ -1,4 +1,4 @@
-//! Counters: what one row contributes to its day and to its tenant's totals.
+//! Counters: the contribution of one row to its day and to its tenant's totals.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,8 @@ use crate::communication_view::CommunicationRow;
 /// Amounts by counter name. Zeros are not stored.
 pub type Counters = BTreeMap<String, i64>;
 
-/// What `row` contributes to the counters. Projecting a row again adds only the difference, so replays change nothing.
+/// The contribution of `row` to the counters. Projecting a row again adds only the difference, so replays change
+/// nothing.
 pub fn contribution(row: &CommunicationRow) -> Counters {
     let mut counters = Counters::new();
     let mut add = |name: String, amount: i64| *counters.entry(name).or_insert(0) += amount;

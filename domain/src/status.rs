@@ -1,10 +1,10 @@
-//! The status that users see: the maximum of our own lifecycle and of what providers reported.
+//! The status that users see: the maximum of our own lifecycle and of the providers' reports.
 
 use events::{DeadLetterReason, ReportedStatus};
 
 use crate::communication::{Communication, Lifecycle};
 
-/// In ascending order. A status is only replaced by a higher one.
+/// The statuses in ascending order. A status is only replaced by a higher one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     Scheduled,

@@ -1,5 +1,5 @@
-//! The throttle in front of a provider configuration: its rate limiter and its circuit breaker, as one small record that
-//! all workers share. A worker that changes it replaces the whole record, if nobody else has.
+//! The throttle of a provider configuration: its rate limiter and its circuit breaker in one small record that all
+//! workers share. A worker replaces the whole record with compare-and-swap.
 //!
 //! The limits of a tenant and of the deployment are throttles too. Their breaker never opens.
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::circuit_breaker::{BreakerCause, CallResults, CircuitBreaker, Permit};
 use crate::rate_limiter::{Quota, RateLimiter};
 
-/// The record.
+/// The state of a throttle.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ProviderThrottle {
     #[serde(flatten)]
@@ -21,7 +21,7 @@ pub struct ProviderThrottle {
 /// The answer to a worker that asks for some calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Grant {
-    /// `granted` calls can be made now. Each of the others has a slot, at which it asks again.
+    /// `granted` calls can be made now. Each of the others has a retry slot.
     Granted { granted: u32, retry_slots: Vec<Timestamp>, is_probe: bool },
     /// No call can be made before this time.
     Blocked(Timestamp),
@@ -32,7 +32,7 @@ impl ProviderThrottle {
         ProviderThrottle { limiter: RateLimiter::new(rate), breaker: CircuitBreaker::default() }
     }
 
-    /// Asks for `wanted` calls. While the breaker is open one of them is granted as a probe.
+    /// Requests `wanted` calls. While the breaker is open, at most one of them is granted, as a probe.
     pub fn reserve(&mut self, wanted: u32, now: Timestamp) -> Grant {
         let (limit, is_probe) = match self.breaker.permit(now) {
             Permit::Calls => (wanted, false),
@@ -64,7 +64,7 @@ impl ProviderThrottle {
         self.breaker.reset();
     }
 
-    /// What is left of the rate limit, and when. Nothing is left while the breaker is open.
+    /// The remaining quota of the rate limit. Nothing remains while the breaker is open.
     pub fn quota(&self, now: Timestamp) -> Quota {
         let quota = self.limiter.quota(now);
         let open_at = self.breaker.blocked_until().unwrap_or(now);
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(granted(&mut throttle, 1, later + PROBE_TIMEOUT_MS - 1), 0);
         assert_eq!(granted(&mut throttle, 1, later + PROBE_TIMEOUT_MS), 1);
         throttle.record_results(CallResults { unused: 1, ..CallResults::default() }, at(later + PROBE_TIMEOUT_MS));
-        assert_eq!(granted(&mut throttle, 1, later + PROBE_TIMEOUT_MS), 1, "the token was given back");
+        assert_eq!(granted(&mut throttle, 1, later + PROBE_TIMEOUT_MS), 1, "the unused token was returned");
     }
 
     #[test]

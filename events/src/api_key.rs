@@ -6,7 +6,7 @@ use crate::{Channel, Mode, Role, Timestamp, event_family};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
 pub enum ApiKeyEvent {
-    /// v1. `hash` is what the key is looked up by.
+    /// v1. A key was created. Requests look it up by `hash`.
     KeyCreated {
         key: String,
         hash: String,

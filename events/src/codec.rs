@@ -8,17 +8,17 @@ use crate::{CommunicationEvent, EventFamily, Timestamp};
 /// The circumstances of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventMetadata {
-    /// When it was stored, by the server's clock.
+    /// The time of storing, by the server's clock.
     pub at: Timestamp,
     /// The id of the append that wrote it: 16 hexadecimal digits, unique in its stream.
     pub command: String,
-    /// The id of the whole exchange. `None` if that is the stream itself.
+    /// The caller's id of the whole exchange. `None` means that the stream is the exchange.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<String>,
     /// The queue message, callback or request that caused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub causation: Option<String>,
-    /// Who caused it: the actor of an API key, or the function.
+    /// The caller's actor id, or the function that caused the event.
     pub actor: String,
     /// The caller's W3C `traceparent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,10 +33,10 @@ pub struct RecordedEvent<E = CommunicationEvent> {
     pub event: E,
 }
 
-/// Why a stored event cannot be read. Deciding on its stream fails, and projections skip it.
+/// Why a stored event cannot be read. Decisions on its stream fail, and projections skip the stream.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// It was written by a newer version of this software, or is damaged.
+    /// The type or version is unknown, because a newer version of this software wrote the event.
     #[error("unknown event {kind} v{version}")]
     Unknown { kind: String, version: u16 },
     #[error("not a stored event")]
@@ -71,7 +71,7 @@ pub fn encode<E: EventFamily>(event: &E, meta: &EventMetadata) -> String {
 ///
 /// # Errors
 ///
-/// [`DecodeError`]: this build does not know the type or version, or the text is damaged.
+/// [`DecodeError`] if this build does not know the type or version, or the text is damaged.
 pub fn decode<E: EventFamily>(line: &str) -> Result<RecordedEvent<E>, DecodeError> {
     let Line { kind, version, meta, data } = serde_json::from_str(line).map_err(DecodeError::Malformed)?;
     match E::version_of(&kind) {
@@ -142,7 +142,7 @@ mod tests {
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     #[serde(tag = "type", content = "data")]
     enum Moon {
-        /// v2. v1 had no `crew`; it is read as 1.
+        /// v2. v1 had no `crew`, and is read with a crew of 1.
         MoonLanded { crew: u8 },
     }
     event_family!(Moon { MoonLanded: 2 }, add_crew);

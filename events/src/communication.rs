@@ -41,7 +41,7 @@ pub struct EntityRef {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     pub key: String,
-    /// Set once the bytes are ours.
+    /// Set once we store the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,12 +50,12 @@ pub struct Attachment {
     pub size_bytes: Option<u64>,
 }
 
-/// When a recipient must not be disturbed, in local time. `21:00` to `08:00` is a night.
+/// The local time during which a recipient must not be disturbed. `21:00` to `08:00` is a night.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuietHours {
     /// `HH:MM`, the first quiet minute.
     pub start: String,
-    /// `HH:MM`, the first minute after them.
+    /// `HH:MM`, the first minute that is no longer quiet.
     pub end: String,
     /// IANA name, such as `America/Mexico_City`.
     pub time_zone: String,
@@ -64,9 +64,9 @@ pub struct QuietHours {
 /// The channels to try if this one does not deliver the message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fallback {
-    /// Waiting times count from then, or from the due time if that is later.
+    /// Waiting times count from this time, or from the due time if that is later.
     pub from: Timestamp,
-    /// At least one, in order. The first is tried next, and the others are its own fallback.
+    /// The channels in order, at least one. The first is tried next, and the others become its own fallback.
     pub steps: Vec<FallbackStep>,
 }
 
@@ -76,13 +76,13 @@ pub struct FallbackStep {
     pub contact_hash: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<TemplateRef>,
-    /// How long to wait for the channel before it. `None` means until that one has finally failed.
+    /// How long to wait for the previous channel. `None` means until that channel has finally failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_ms: Option<i64>,
     pub unless: FallbackCondition,
 }
 
-/// The request as accepted, without personal data. That is stored in the vault.
+/// The request as accepted, without personal data, which is stored in the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommunicationRequest {
     pub channel: Channel,
@@ -91,7 +91,7 @@ pub struct CommunicationRequest {
     pub priority: Priority,
     pub source: Source,
     pub recipient: Recipient,
-    /// Keyed hash of the normalised address. Opt-outs are matched by it.
+    /// Keyed hash of the normalised address. The suppression list is searched by it.
     pub contact_hash: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<TemplateRef>,
@@ -105,7 +105,7 @@ pub struct CommunicationRequest {
     pub scheduled_at: Option<Timestamp>,
     /// No attempt begins after this time.
     pub expires_at: Timestamp,
-    /// The message is held during them and released at their end. Urgent messages are not held.
+    /// The message is held during quiet hours and released at their end. Urgent messages are not held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet_hours: Option<QuietHours>,
     pub in_doubt: InDoubtPolicy,
@@ -128,8 +128,8 @@ pub struct CommunicationRequest {
     /// The only provider configuration to use, for a test send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
-    /// Hash of the request body. The same idempotency key with another body is rejected. The hash also names the content in
-    /// the vault.
+    /// Hash of the request body. The same idempotency key with another body is rejected. The hash also names the
+    /// content in the vault.
     pub request_hash: String,
     pub requested_by: String,
     pub mode: Mode,
@@ -145,9 +145,9 @@ pub enum CommunicationEvent {
     CommunicationRescheduled { scheduled_at: Timestamp, expires_at: Timestamp },
     /// v1. The content was changed before the first attempt. `content` names it in the vault.
     CommunicationContentChanged { content: String },
-    /// v1. A rule forbids sending it. Terminal.
+    /// v1. A rule forbids sending the message. Terminal.
     CommunicationSuppressed { reason: SuppressReason },
-    /// v1. It is held until a time that users can see.
+    /// v1. The message is held until a time that users can see.
     CommunicationDeferred { until: Timestamp, reason: DeferReason },
     /// v1. A worker claimed the attempt. Only this worker may call the provider until `lease_until`.
     DeliveryAttemptStarted {
@@ -213,11 +213,11 @@ pub enum CommunicationEvent {
     CancellationRequested { by: String, reason: CancelReason },
     /// v1. Cancelled before anything was sent. Terminal.
     CommunicationCancelled { by: String, reason: CancelReason },
-    /// v1. It failed. Terminal, unless a provider reports that it was sent after all.
+    /// v1. The communication failed. Terminal, unless a provider reports that it was sent after all.
     CommunicationFailed { reason: FailReason, maybe_sent: bool },
-    /// v1. It was given up. Terminal until it is retried.
+    /// v1. The communication became a dead letter. Terminal until it is retried.
     CommunicationDeadLettered { reason: DeadLetterReason, maybe_sent: bool },
-    /// v1. A dead letter is retried until `expires_at`, with all its attempts.
+    /// v1. A dead letter is retried until `expires_at`. Its attempts are counted from zero.
     RetryRequested {
         by: String,
         expires_at: Timestamp,

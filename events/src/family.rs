@@ -10,21 +10,21 @@ pub trait EventFamily: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
     /// The type as stored.
     fn name(&self) -> &'static str;
 
-    /// Lifts `data` of the type `name` from `version` to the newest, one version at a time. Total: what it cannot lift is
-    /// left as it is, and fails to deserialise.
+    /// Upcasts `data` of the type `name` from `version` to the newest version, one version at a time. Data that it
+    /// cannot upcast is returned unchanged, and then fails to deserialise.
     fn upcast(name: &str, version: u16, data: Value) -> Value {
         let _ = (name, version);
         data
     }
 
-    /// The version that this build writes; none for a type that it does not know.
+    /// The version that this build writes. Returns `None` for an unknown type.
     fn version_of(name: &str) -> Option<u16> {
         Self::TYPES.iter().find(|(known, _)| *known == name).map(|(_, version)| *version)
     }
 }
 
-/// Implements [`EventFamily`] for an enum: each variant and the version that is written today. A third argument is the
-/// upcaster, once a type has more than one version.
+/// Implements [`EventFamily`] for an enum from its variants and the versions that this build writes. Once a type has
+/// more than one version, a last argument names the upcaster.
 #[macro_export]
 macro_rules! event_family {
     ($events:ident { $($variant:ident: $version:literal),* $(,)? } $(, $upcast:path)?) => {

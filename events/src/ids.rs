@@ -44,14 +44,15 @@ impl FromStr for TenantId {
 pub struct CommunicationId(Uuid);
 
 impl CommunicationId {
-    /// Derives the id from the tenant and the idempotency key (UUIDv5). The same request therefore always has the same id.
+    /// Derives the id from the tenant and the idempotency key (UUIDv5). The same request therefore always has the same
+    /// id.
     pub fn from_idempotency_key(tenant: &TenantId, key: &str) -> Self {
         let tenant = Uuid::new_v5(&Uuid::NAMESPACE_OID, tenant.as_str().as_bytes());
         CommunicationId(Uuid::new_v5(&tenant, format!("idem:{key}").as_bytes()))
     }
 
-    /// Derives the id of another communication's fallback. No caller's idempotency key contains a zero byte, and no other
-    /// derived key begins with `fallback`, so the kinds of ids cannot collide.
+    /// Derives the id of another communication's fallback. No caller's idempotency key contains a zero byte, and no
+    /// other derived key begins with `fallback`, so the kinds of ids cannot collide.
     pub fn for_fallback_of(tenant: &TenantId, other: CommunicationId) -> Self {
         CommunicationId::from_idempotency_key(tenant, &format!("fallback\0{other}"))
     }
@@ -62,7 +63,7 @@ impl CommunicationId {
         CommunicationId(Builder::from_unix_timestamp_millis(now.0 as u64, &random).into_uuid())
     }
 
-    /// The last byte. It is evenly distributed for both kinds of id.
+    /// The last byte. It is evenly distributed for derived and generated ids.
     pub fn shard_byte(&self) -> u8 {
         self.0.as_bytes()[15]
     }

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Channel, Timestamp, event_family};
 
-/// A message that a person sent to the tenant. One stream each; its text and its sender are in the vault.
+/// A message that a person sent to the tenant. Each message has its own stream. Its text and sender are in the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
 pub enum InboundMessageEvent {
@@ -16,10 +16,10 @@ pub enum InboundMessageEvent {
         contact_hash: String,
         /// `text`, `image`, `video`, `audio`, `file`, `location`, `button`, `other`.
         kind: String,
-        /// `stop`, `start` or `help`, where the text is one of the consent keywords.
+        /// `stop`, `start` or `help`, if the text is a consent keyword.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         keyword: Option<String>,
-        /// When it was sent, as the provider says.
+        /// The time of sending, by the provider's clock.
         sent_at: Timestamp,
         /// Names the content in the vault.
         content: String,

@@ -9,19 +9,19 @@ use crate::{Channel, MessageType, QuietHours, event_family};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
 pub enum PreferenceEvent {
-    /// v1. What is absent did not change.
+    /// v1. Preferences were changed. Absent fields did not change.
     PreferencesChanged {
         /// Whether each channel is wanted.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         channels: BTreeMap<Channel, bool>,
-        /// The channels by which each type may come, the best first; null leaves the type to the defaults again.
+        /// The allowed channels of each type, the preferred one first. Null resets the type to the defaults.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         types: BTreeMap<MessageType, Option<Vec<Channel>>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         quiet_hours: Option<QuietHours>,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         quiet_hours_lifted: bool,
-        /// Channels whose preferred address changed; the addresses are in the vault.
+        /// Channels whose preferred address changed. The addresses are in the vault.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         addresses: Vec<Channel>,
     },
@@ -30,7 +30,7 @@ pub enum PreferenceEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// v1. The person agreed to be contacted. `evidence` says how and where.
+    /// v1. The person agreed to be contacted. `evidence` describes how and where.
     OptedIn {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         evidence: Option<String>,

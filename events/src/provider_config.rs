@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Channel, RateLimit, event_family};
 
-/// What a tenant decided about one provider configuration: one of its own, or one of the deployment's that it switched
-/// off. One stream each.
+/// A tenant's decisions about one provider configuration: one of its own, or one of the deployment's that it disabled.
+/// Each configuration has its own stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
 pub enum ProviderConfigEvent {
-    /// v1. A configuration of the tenant's own was added. Its credentials are encrypted in the vault as version `secret`.
+    /// v1. A configuration of the tenant's own was added. Its credentials are encrypted in the vault as version
+    /// `secret`.
     ChannelAdded {
         config: String,
         provider: String,
@@ -20,7 +21,7 @@ pub enum ProviderConfigEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rate: Option<RateLimit>,
     },
-    /// v1. What is absent did not change.
+    /// v1. The configuration was changed. Absent fields did not change.
     ChannelChanged {
         config: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]

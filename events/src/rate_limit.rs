@@ -17,7 +17,7 @@ impl RateLimit {
     pub fn parse(text: &str) -> Option<RateLimit> {
         let (burst, per_second) = text.split_once(',')?;
         let (burst, per_second) = (burst.trim().parse().ok()?, per_second.trim().parse().ok()?);
-        let sound = (1..=1_000_000).contains(&burst) && (1..=100_000).contains(&per_second);
-        sound.then_some(RateLimit { burst, per_second })
+        let is_valid = (1..=1_000_000).contains(&burst) && (1..=100_000).contains(&per_second);
+        is_valid.then_some(RateLimit { burst, per_second })
     }
 }

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Channel, event_family};
 
-/// In which order a tenant's provider configurations of one channel are tried. One stream for each channel.
+/// The order in which a tenant's provider configurations of one channel are tried. Each channel has its own stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
 pub enum RoutingEvent {

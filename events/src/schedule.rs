@@ -27,7 +27,7 @@ pub struct ScheduleTiming {
     /// Additional days.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub additions: Vec<String>,
-    /// Whether a day that a short month does not have is its last day.
+    /// Whether a day that a month does not have moves to the month's last day.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub clamp_to_month_end: bool,
 }
@@ -54,19 +54,19 @@ pub struct CatchUp {
     pub policy: CatchUpPolicy,
     /// Occurrences that are older than this, in milliseconds, are not caught up.
     pub window_ms: i64,
-    /// The most occurrences that are caught up together.
+    /// Maximum number of occurrences that are caught up together.
     pub most: u8,
 }
 
-/// Whose scope the messages of a schedule are sent with: that of its author.
+/// The author of a schedule. Its messages are sent with the author's scope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScheduleAuthor {
     pub actor: String,
     pub mode: Mode,
-    /// The only channels that it may send by. Absent means all.
+    /// The only channels that the author may send by. Absent means all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<Vec<Channel>>,
-    /// The hashes of the only addresses that it may send to. Absent means all.
+    /// The hashes of the only addresses that the author may send to. Absent means all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub team: Option<Vec<String>>,
 }
@@ -76,7 +76,7 @@ crate::values::string_enum!(
     CatchUpPolicy {
         /// The newest.
         Last = "last",
-        /// None.
+        /// None of them.
         Skip = "skip",
         /// All, up to a limit.
         All = "all",
@@ -92,7 +92,7 @@ crate::values::string_enum!(
         Superseded = "superseded",
         /// More occurrences were missed than are caught up together.
         TooMany = "too_many",
-        /// The policy is to catch up none.
+        /// The policy is to catch up no occurrences.
         Late = "late",
         /// The message was refused, such as for a template that no longer exists.
         Refused = "refused",
@@ -111,8 +111,8 @@ crate::values::string_enum!(
     }
 );
 
-/// What a tenant decided about one recurring schedule. One stream each. An occurrence that sends its message is no event: the
-/// communication that it creates is the record of it.
+/// A tenant's decisions about one recurring schedule. Each schedule has its own stream. An occurrence that sends its
+/// message adds no event, because the communication that it creates is the record of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
 pub enum ScheduleEvent {
@@ -125,7 +125,7 @@ pub enum ScheduleEvent {
         catch_up: CatchUp,
         author: ScheduleAuthor,
     },
-    /// v1. What is absent did not change. `revision` counts the changes.
+    /// v1. The schedule was changed. Absent fields did not change. `revision` counts the changes.
     ScheduleChanged {
         schedule: String,
         revision: u32,
@@ -141,7 +141,7 @@ pub enum ScheduleEvent {
         /// Occurrences up to this time were handled before the change.
         from: Timestamp,
     },
-    /// v1. The schedule does not occur until it is resumed, or until a time.
+    /// v1. The schedule does not occur until it is resumed or, if given, until a time.
     SchedulePaused {
         schedule: String,
         /// Occurrences up to this time were handled before the pause.
@@ -151,9 +151,9 @@ pub enum ScheduleEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// v1. The schedule occurs again. What fell into the pause is not caught up.
+    /// v1. The schedule occurs again. Occurrences during the pause are not caught up.
     ScheduleResumed { schedule: String },
-    /// v1. Occurrences that sent no message, from the first to the last by their nominal times.
+    /// v1. Occurrences from `from` to `through`, by their nominal times, sent no message.
     OccurrencesMissed {
         schedule: String,
         from: String,
@@ -166,7 +166,7 @@ pub enum ScheduleEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<String>,
     },
-    /// v1. The schedule does not occur any more.
+    /// v1. The schedule no longer occurs.
     ScheduleEnded { schedule: String, reason: ScheduleEndReason },
 }
 

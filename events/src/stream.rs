@@ -3,7 +3,7 @@ use std::fmt;
 
 use crate::{CommunicationId, TenantId};
 
-/// What a stream is about. Text, so that a build can name a kind it does not know and pass it over.
+/// The kind of a stream. It is text, so that a build can name and skip a kind that it does not know.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamKind(Cow<'static, str>);
 
@@ -17,7 +17,7 @@ impl StreamKind {
     pub const SCHEDULE: StreamKind = StreamKind::new("schedule");
     pub const INBOUND_MESSAGE: StreamKind = StreamKind::new("inbound-message");
 
-    /// `kind`: `a-z` and `-`. It is part of every stored key, so it never changes.
+    /// A kind of `a-z` and `-`. It is part of every stored key, so it never changes.
     pub const fn new(kind: &'static str) -> StreamKind {
         StreamKind(Cow::Borrowed(kind))
     }
@@ -46,12 +46,12 @@ impl StreamId {
         StreamId { tenant: tenant.clone(), kind, id: id.into() }
     }
 
-    /// The key that every store keeps the stream under, `acme#com#com_019a…`. The tenant leads.
+    /// The key under which every store keeps the stream, such as `acme#com#com_019a…`. The tenant comes first.
     pub fn storage_key(&self) -> String {
         format!("{}#{}#{}", self.tenant, self.kind, self.id)
     }
 
-    /// Reads a storage key of any kind, also of one that this build does not know.
+    /// Parses a storage key of any kind, including kinds that this build does not know.
     pub fn parse_storage_key(key: &str) -> Option<StreamId> {
         let (tenant, rest) = key.split_once('#')?;
         let (kind, id) = rest.split_once('#').filter(|(kind, id)| !kind.is_empty() && !id.is_empty())?;
@@ -59,7 +59,7 @@ impl StreamId {
         Some(StreamId { tenant: tenant.parse().ok()?, kind, id: id.to_owned() })
     }
 
-    /// A byte that spreads streams evenly: which part of the timer index a stream is in.
+    /// An evenly distributed byte that decides the stream's shard of the timer index.
     pub fn shard_byte(&self) -> u8 {
         match self.id.parse::<CommunicationId>() {
             Ok(id) => id.shard_byte(),
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_storage_key_reads_back_whatever_its_kind() {
+    fn a_storage_key_of_any_kind_can_be_parsed() {
         let tenant: TenantId = "acme".parse().expect("a tenant");
         for (kind, id) in [("com", "com_1"), ("moon", "landing#1969"), ("preference", "customer:7")] {
             let stream =

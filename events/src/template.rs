@@ -2,11 +2,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Channel, MessageType, event_family};
 
-/// What a tenant decided about one template. One stream each. The content of a version is a document that never changes.
+/// A tenant's decisions about one template. Each template has its own stream. The content of a version is a document
+/// that never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
 pub enum TemplateEvent {
-    /// v1. A template for a code, a channel and a locale. Its first version follows in the same append.
+    /// v1. A template for a code, a channel and a locale was created. Its first version follows in the same append.
     TemplateCreated {
         template: String,
         code: String,
@@ -17,9 +18,10 @@ pub enum TemplateEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         description: Option<String>,
     },
-    /// v1. New content, named by its hash `text`. Messages keep the version that they were accepted with.
+    /// v1. The template has new content, named by its hash `text`. Messages keep the version that they were accepted
+    /// with.
     TemplateRevised { template: String, version: u32, text: String, variables: Vec<String> },
-    /// v1. What is absent did not change.
+    /// v1. The description was changed. Absent fields did not change.
     TemplateDescribed {
         template: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Declares an enum whose values are written in snake case, with `ALL`, `as_str` and `FromStr`.
+/// Declares an enum whose values are stored as text, with `ALL`, `as_str` and `FromStr`.
 macro_rules! string_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
         $(#[$doc])*
@@ -124,10 +124,11 @@ string_enum!(
         Unavailable = "unavailable",
         /// The provider will never accept this message.
         Permanent = "permanent",
-        /// The provider rejects our credentials or sender. The message is held, the attempt does not count, and an alert is
-        /// raised.
+        /// The provider rejects our credentials or sender. The message is held, the attempt does not count, and an
+        /// alert is raised.
         Auth = "auth",
-        /// The account at the provider is empty. The message is held, the attempt does not count, and an alert is raised.
+        /// The account at the provider is empty. The message is held, the attempt does not count, and an alert is
+        /// raised.
         Balance = "balance",
     }
 );
@@ -150,7 +151,7 @@ string_enum!(
         /// The provider has the message (`processed`, `queued`). This proves acceptance and nothing more.
         Accepted = "accepted",
         Sent = "sent",
-        /// The receiving side postponed it. Never changes the status.
+        /// The receiving side postponed the message. This never changes the status.
         Deferred = "deferred",
         Delivered = "delivered",
         Undelivered = "undelivered",
@@ -183,9 +184,9 @@ string_enum!(
 string_enum!(
     /// Why the fallback was triggered.
     FallbackTrigger {
-        /// It ended without being sent.
+        /// The message was not sent.
         NotSent = "not_sent",
-        /// It was sent, and the provider reported that it was not delivered.
+        /// The message was sent, and the provider reported that it was not delivered.
         NotDelivered = "not_delivered",
         /// Delivery was not reported in time.
         NotDeliveredInTime = "not_delivered_in_time",
@@ -202,9 +203,9 @@ string_enum!(
     }
 );
 string_enum!(FailReason {
-    /// The provider will never accept it.
+    /// The provider will never accept the message.
     Permanent = "permanent",
-    /// It cannot be rendered with its variables.
+    /// The message cannot be rendered with its variables.
     Unrenderable = "unrenderable",
     /// Cancelled after an attempt whose result is unknown.
     Cancelled = "cancelled",

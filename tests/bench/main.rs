@@ -1,9 +1,9 @@
-//! `cargo bench -p tests`: what a message costs. Prints figures; asserts nothing about time.
+//! `cargo bench -p tests` measures the cost of a message. It prints figures and asserts nothing about time.
 //!
 //! 1. `local`, 10,000 templated emails over HTTP, on disk with full durability and, as the baseline, in memory.
-//! 2. How late scheduled messages are at the provider, on the wall's clock.
-//! 3. What filling in a template takes.
-//! 4. DynamoDB units and SQS requests of one delivered email, counted by an interceptor of the real SDK.
+//! 2. The lateness of scheduled messages at the provider, in real time.
+//! 3. The time to render a template.
+//! 4. DynamoDB units and SQS requests of one delivered email, counted by an interceptor in the real SDK.
 
 mod render;
 mod units;
@@ -26,14 +26,14 @@ fn main() {
         let on_disk = Scratch(std::env::current_dir().expect("a folder").join(".bench-data"));
         std::fs::create_dir_all(&on_disk.0).expect("a folder");
         println!(
-            "{messages} templated emails, {CALLERS} callers, load, simulator and doors in one process on 2 cores\n"
+            "{messages} templated emails, {CALLERS} callers, load, simulator and functions in one process on 2 cores\n"
         );
-        walk("memory (baseline)", Data::Memory, messages).await;
-        walk("disk, full durability", Data::Folder(on_disk.0.clone()), messages).await;
+        measure_throughput("memory (baseline)", Data::Memory, messages).await;
+        measure_throughput("disk, full durability", Data::Folder(on_disk.0.clone()), messages).await;
         let started = Instant::now();
         drop(TestServer::with(Options { data: Data::Folder(on_disk.0.clone()), ..TestServer::options() }).await);
         println!("start to ready with {messages} in the file: {:.1} ms\n", ms(started.elapsed()));
-        punctual().await;
+        measure_lateness().await;
         render::measure();
         units::count().await;
     });
@@ -43,7 +43,7 @@ fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
 }
 
-/// Seconds of CPU that this process has used: fields 14 and 15 of its stat, in hundredths.
+/// Seconds of CPU that this process has used, from fields 14 and 15 of its stat, which are hundredths.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after = stat.rsplit(')').next().unwrap_or_default();
@@ -51,7 +51,7 @@ fn cpu_seconds() -> f64 {
     ticks.sum::<f64>() / 100.0
 }
 
-async fn walk(name: &str, data: Data, messages: usize) {
+async fn measure_throughput(name: &str, data: Data, messages: usize) {
     let started = Instant::now();
     let server =
         Arc::new(TestServer::with(Options { data, provider_timeout_ms: 10_000, ..TestServer::options() }).await);
@@ -74,9 +74,9 @@ async fn walk(name: &str, data: Data, messages: usize) {
                         "businessName": "Acme", "dueDate": "2026-12-01", "paymentLink": "https://pay.example.com/1"
                     },
                 });
-                let asked = Instant::now();
+                let requested = Instant::now();
                 server.send(body).await;
-                latencies.push(asked.elapsed());
+                latencies.push(requested.elapsed());
             }
         })
     });
@@ -104,8 +104,8 @@ async fn walk(name: &str, data: Data, messages: usize) {
     println!("  CPU, load and simulator too {:>7.2} ms a message\n", cpu * 1_000.0 / messages as f64);
 }
 
-/// A thousand messages, each at a time of its own within twenty seconds.
-async fn punctual() {
+/// Schedules a thousand messages at different times within twenty seconds.
+async fn measure_lateness() {
     const MESSAGES: i64 = 1_000;
     let server = TestServer::new().await;
     let now = jiff::Timestamp::now().as_millisecond();

@@ -1,4 +1,4 @@
-//! What filling in a template takes, compiled once and, as the baseline, compiled for each message.
+//! The time to render a template that is compiled once and, as the baseline, one that is compiled for each message.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -18,17 +18,17 @@ pub fn measure() {
         "itemCount": 20, "items": items, "shortLink": "https://s.example.com/7", "message": "Hello.",
         "paymentLink": "https://pay.example.com/7", "invitationLink": "https://app.example.com/join", "userName": "Bo",
     });
-    println!("filling in each of the {} system templates {ROUNDS} times", all().len());
-    of_each("compiled each time (baseline)", |builtin| {
+    println!("rendering each of the {} system templates {ROUNDS} times", all().len());
+    measure_each("compiled each time (baseline)", |builtin| {
         let channel = builtin.channel.unwrap_or(Channel::Email);
         let compiled = CompiledTemplate::new(channel, builtin.subject, builtin.body).expect("a system template");
-        fill(builtin, Some(&compiled), &variables);
+        render_template(builtin, Some(&compiled), &variables);
     });
-    of_each("compiled once", |builtin| fill(builtin, None, &variables));
+    measure_each("compiled once", |builtin| render_template(builtin, None, &variables));
     println!();
 }
 
-fn fill(builtin: &SystemTemplate, text: Option<&CompiledTemplate>, variables: &Value) {
+fn render_template(builtin: &SystemTemplate, text: Option<&CompiledTemplate>, variables: &Value) {
     let template = TemplateRef { id: builtin.id.to_owned(), version: builtin.version, text: None };
     let draft = RenderInput {
         channel: builtin.channel.unwrap_or(Channel::Email),
@@ -43,16 +43,16 @@ fn fill(builtin: &SystemTemplate, text: Option<&CompiledTemplate>, variables: &V
     black_box(render(&draft).expect("a message"));
 }
 
-fn of_each(name: &str, fill: impl Fn(&SystemTemplate)) {
-    let mut took: Vec<(f64, &str)> = all()
+fn measure_each(name: &str, render_template: impl Fn(&SystemTemplate)) {
+    let mut times: Vec<(f64, &str)> = all()
         .iter()
         .map(|builtin| {
             let started = Instant::now();
-            (0..ROUNDS).for_each(|_| fill(builtin));
+            (0..ROUNDS).for_each(|_| render_template(builtin));
             (started.elapsed().as_secs_f64() * 1e6 / f64::from(ROUNDS), builtin.id)
         })
         .collect();
-    took.sort_by(|one, other| one.0.total_cmp(&other.0));
-    let (median, (slowest, id)) = (took[took.len() / 2].0, took[took.len() - 1]);
+    times.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let (median, (slowest, id)) = (times[times.len() / 2].0, times[times.len() - 1]);
     println!("{name}: median {median:.0} µs, slowest {slowest:.0} µs ({id})");
 }

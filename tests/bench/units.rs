@@ -1,4 +1,4 @@
-//! Units of one delivered email, as DynamoDB reports them.
+//! The units that DynamoDB reports for one delivered email.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -29,10 +29,11 @@ use webhook::{StreamReport, WebhookHandler};
 
 const MESSAGES: usize = 20;
 
-/// (operation, table) → (requests, units).
+/// Requests and units by operation and table.
 type Counted = Arc<Mutex<BTreeMap<(String, String), (u32, f64)>>>;
 
-/// The last operation asked is the one answered, or its twin: the bench asks one thing at a time, or two reads.
+/// Attributes a response to the last operation that was sent. This is right because the benchmark makes one request at
+/// a time, or two reads.
 #[derive(Debug)]
 struct Counter(Counted, Mutex<String>);
 
@@ -96,7 +97,7 @@ pub async fn count() {
         library: Default::default(),
         defaults: Default::default(),
         has_sandbox: false,
-        accounts: vec![domain::ports::Provider::config(&*ScriptedProvider::new("told")).clone()],
+        accounts: vec![domain::ports::Provider::config(&*ScriptedProvider::new("mock")).clone()],
         objects: files.clone(),
         host: host.clone(),
         contact_key: vec![7; 32],
@@ -108,7 +109,7 @@ pub async fn count() {
         store: store.clone(),
         vault: store.clone(),
         queue: queue.clone(),
-        providers: vec![ScriptedProvider::new("told")],
+        providers: vec![ScriptedProvider::new("mock")],
         tenant_ports: tenant_ports(store.clone(), host.clone()),
         documents: store.clone(),
         files: Arc::new(local::SimulatedFiles),
@@ -194,7 +195,7 @@ pub async fn count() {
     }
     println!("  DynamoDB: {writes:.2} write units, {reads:.2} read units");
     println!(
-        "  SQS: {:.2} requests sent; receiving and deleting by tens adds 0.2",
+        "  SQS: {:.2} requests sent; receiving and deleting in batches of ten adds 0.2",
         hints.len() as f64 / MESSAGES as f64
     );
 }

@@ -1,8 +1,8 @@
-//! Chaos: the real process is killed with SIGKILL, again and again, while communications flow through it to a sink that
-//! writes down every request. Afterwards the sink's file and the store must agree on every invariant.
+//! Chaos test: the real process is repeatedly killed with SIGKILL while it sends communications to a provider that logs
+//! every request. Afterwards the provider's log and the store must agree on every invariant.
 //!
-//! `cargo test -p tests --test chaos`; `CHAOS_MESSAGES=50000 CHAOS_KILLS=200` makes it longer, `CHAOS_SEED=7` another one.
-//! Everything is on loopback, bounded in number and time.
+//! `cargo test -p tests --test chaos`; `CHAOS_MESSAGES=50000 CHAOS_KILLS=200` makes a longer run, `CHAOS_SEED=7` a
+//! different one. Everything runs on loopback, bounded in number and time.
 
 mod sink;
 
@@ -24,15 +24,15 @@ use tests::harness::Scratch;
 use tests::invariants::{CommunicationTrace, Sent, arrivals, check};
 use tests::rng::SeededRng;
 
-/// The child's clock, so that the evidence of a doubt and the ladder of retries take seconds.
+/// Speed of the child's clock, so that waits for evidence and retry delays take only seconds.
 const FACTOR: u32 = 120;
-/// By the child's clock.
+/// Rate limit of each provider configuration, by the child's clock.
 const RATE: RateLimit = RateLimit { burst: 200, per_second: 4 };
-/// Callers side by side.
+/// Concurrent callers.
 const CALLERS: usize = 32;
-/// It must have come to rest by then.
+/// Time within which the callers, and then all communications, must finish.
 const TIMEOUT: Duration = Duration::from_secs(240);
-/// A token is used within this, on the wall.
+/// Longest time between taking a token and the call, in milliseconds of real time.
 const SLACK_MS: i64 = 10_000;
 
 fn main() -> ExitCode {
@@ -45,14 +45,14 @@ fn main() -> ExitCode {
         _ => {
             println!("\nrunning 1 test");
             runtime.block_on(chaos());
-            println!("test killed_at_any_moment_nothing_is_lost ... ok\n");
+            println!("test nothing_is_lost_when_the_process_is_killed_at_any_moment ... ok\n");
             println!("test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
             ExitCode::SUCCESS
         }
     }
 }
 
-/// The process that is killed: what `tidings` runs.
+/// Runs in the process that is killed, like `tidings` does.
 async fn child(folder: &str, port: &str, providers: &str) -> ExitCode {
     let options = Options {
         port: port.parse().expect("a port"),
@@ -68,11 +68,11 @@ async fn child(folder: &str, port: &str, providers: &str) -> ExitCode {
     std::future::pending().await
 }
 
-fn number(name: &str, default: usize) -> usize {
+fn env_number(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// The process that is killed and started again.
+/// The process that is killed and restarted.
 struct ChildProcess {
     child: Child,
     folder: String,
@@ -96,7 +96,7 @@ impl ChildProcess {
         self.child.wait().expect("gone");
     }
 
-    fn start_again(&mut self) {
+    fn restart(&mut self) {
         self.child = spawn(&self.folder, self.port, &self.providers);
     }
 }
@@ -109,8 +109,8 @@ impl Drop for ChildProcess {
 }
 
 async fn chaos() {
-    let (messages, kills) = (number("CHAOS_MESSAGES", 5_000), number("CHAOS_KILLS", 20));
-    let mut rng = SeededRng::new(number("CHAOS_SEED", 1) as u64);
+    let (messages, kills) = (env_number("CHAOS_MESSAGES", 5_000), env_number("CHAOS_KILLS", 20));
+    let mut rng = SeededRng::new(env_number("CHAOS_SEED", 1) as u64);
     let started = Instant::now();
     let scratch = Scratch::new();
     let folder = scratch.0.join("data").display().to_string();
@@ -118,43 +118,43 @@ async fn chaos() {
     let providers = sink::start(&record, rng.next_u64()).await;
     let port = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a port").port();
     let child = spawn(&folder, port, &providers);
-    let mut victim = ChildProcess { child, folder: folder.clone(), port, providers };
+    let mut server = ChildProcess { child, folder: folder.clone(), port, providers };
 
-    let flow = Arc::new(Traffic {
+    let traffic = Arc::new(Traffic {
         client: Client::builder().timeout(Duration::from_secs(5)).build().expect("a client"),
         url: format!("http://127.0.0.1:{port}/api/communications"),
         next: AtomicUsize::new(0),
         messages,
         accepted: std::sync::Mutex::default(),
-        told: AtomicI64::new(0),
+        child_now: AtomicI64::new(0),
     });
     let callers: Vec<_> =
-        (0..CALLERS).map(|n| tokio::spawn(flow.clone().call(SeededRng::new(n as u64 + 99)))).collect();
+        (0..CALLERS).map(|n| tokio::spawn(traffic.clone().call(SeededRng::new(n as u64 + 99)))).collect();
     for _ in 0..kills {
         let alive = Duration::from_millis(200 + rng.below(1_500));
         tokio::time::sleep(alive).await;
-        victim.kill();
+        server.kill();
         tokio::time::sleep(Duration::from_millis(rng.below(200))).await;
-        victim.start_again();
+        server.restart();
     }
     for caller in callers {
-        tokio::time::timeout(TIMEOUT, caller).await.expect("callers come to an end").expect("a caller");
+        tokio::time::timeout(TIMEOUT, caller).await.expect("callers finish").expect("a caller");
     }
-    let accepted = flow.accepted.lock().expect("accepted").clone();
-    assert_eq!(accepted.len(), messages, "every caller got its 201 in the end");
+    let accepted = traffic.accepted.lock().expect("accepted").clone();
+    assert_eq!(accepted.len(), messages, "every request was eventually accepted");
 
     let store = Database::open(&Path::new(&folder).join("tidings.db"), true).expect("the store");
     let resting = Instant::now();
     let streams = loop {
-        let streams = all(&store).await;
+        let streams = all_communications(&store).await;
         let open = streams.values().filter(|(_, unfinished)| *unfinished).count();
         if open == 0 {
             break streams;
         }
-        assert!(resting.elapsed() < TIMEOUT, "I12: {open} are not at rest");
+        assert!(resting.elapsed() < TIMEOUT, "I12: {open} communications are not at rest");
         tokio::time::sleep(Duration::from_millis(250)).await;
     };
-    // Rows follow their streams.
+    // Projections may lag behind, so the audit is repeated until it finds no differences.
     let audited = loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let report = local::audit(Path::new(&folder)).await.expect("an audit");
@@ -162,32 +162,34 @@ async fn chaos() {
             break report;
         }
     };
-    victim.kill();
+    server.kill();
     assert!(audited.findings.is_empty(), "{audited}");
 
-    let verdict = evaluate(&streams, &accepted, &sink::read(&record));
+    let result = evaluate(&streams, &accepted, &sink::read(&record));
     println!(
-        "{messages} communications, {kills} kills, {} s: 0 lost, {} calls, {} taken, {} sent twice and more, each explained; \
-         scheduled sends claimed late by p50 {} ms, p99 {} ms of wall time, the time of being dead included; audit: {} events, no differences",
+        "{messages} communications, {kills} kills, {} s: 0 lost, {} calls, {} accepted by a provider, \
+         {} sent more than once, each explained; scheduled sends claimed late by p50 {} ms, p99 {} ms of real time, \
+         including downtime; audit: {} events, no differences",
         started.elapsed().as_secs(),
-        verdict.calls,
-        verdict.taken,
-        verdict.duplicates,
-        verdict.late_p50,
-        verdict.late_p99,
+        result.calls,
+        result.accepted_calls,
+        result.duplicates,
+        result.late_p50,
+        result.late_p99,
         audited.events,
     );
 }
 
-/// What callers do: send each once, under its own idempotency key, until it is accepted; and cancel a few.
+/// The callers' requests. Each message has its own idempotency key and is posted until it is accepted. A few are
+/// cancelled.
 struct Traffic {
     client: Client,
     url: String,
     next: AtomicUsize,
     messages: usize,
     accepted: std::sync::Mutex<BTreeSet<String>>,
-    /// The child's time, as its last answer told it, in milliseconds since 1970.
-    told: AtomicI64,
+    /// The child's time by its latest response, in milliseconds since 1970.
+    child_now: AtomicI64,
 }
 
 impl Traffic {
@@ -203,10 +205,10 @@ impl Traffic {
                 "inDoubt": if rng.percent(30) { "hold" } else { "resend" },
                 "priority": if rng.percent(20) { "urgent" } else { "normal" },
             });
-            let told = self.told.load(Ordering::Relaxed);
-            if rng.percent(10) && told > 0 {
-                // Up to ten seconds from now on the wall.
-                let later = Timestamp(told + 120_000 + rng.below(1_080_000) as i64);
+            let child_now = self.child_now.load(Ordering::Relaxed);
+            if rng.percent(10) && child_now > 0 {
+                // Up to ten seconds from now in real time.
+                let later = Timestamp(child_now + 120_000 + rng.below(1_080_000) as i64);
                 body["scheduledAt"] = json!(api::fields::show_time(later));
             }
             let cancels = rng.percent(5);
@@ -220,7 +222,7 @@ impl Traffic {
                         && let Ok(body) = answer.json::<serde_json::Value>().await
                     {
                         let at = body["communication"]["updatedAt"].as_str().and_then(api::fields::parse_time);
-                        self.told.fetch_max(at.map_or(0, |at| at.0), Ordering::Relaxed);
+                        self.child_now.fetch_max(at.map_or(0, |at| at.0), Ordering::Relaxed);
                         break body["id"].as_str().expect("an id").to_owned();
                     }
                 }
@@ -230,38 +232,38 @@ impl Traffic {
                 let _ = self.client.post(format!("{}/{id}/cancel", self.url)).bearer_auth(DEV_KEY).send().await;
             }
             let first = self.accepted.lock().expect("accepted").insert(id);
-            assert!(first, "one key, one communication");
+            assert!(first, "each idempotency key gets its own communication");
         }
     }
 }
 
-/// Every communication, and whether it is unfinished.
-async fn all(store: &Database) -> BTreeMap<CommunicationKey, (Vec<String>, bool)> {
-    let (mut found, mut after) = (BTreeMap::new(), None::<String>);
+/// Reads the events of every communication, and whether it is unfinished.
+async fn all_communications(store: &Database) -> BTreeMap<CommunicationKey, (Vec<String>, bool)> {
+    let (mut communications, mut after) = (BTreeMap::new(), None::<String>);
     loop {
-        let page = store.scan(after.as_deref(), 1_000).await.expect("a part");
+        let page = store.scan(after.as_deref(), 1_000).await.expect("a page");
         for (id, stream) in page.streams {
             if let Some(key) = CommunicationKey::from_stream(&id) {
                 let lines = store.read_history(&id).await.expect("a history");
-                found.insert(key, (lines, stream.wake.is_some()));
+                communications.insert(key, (lines, stream.wake.is_some()));
             }
         }
         after = page.next;
         if after.is_none() {
-            return found;
+            return communications;
         }
     }
 }
 
 struct ChaosResult {
     calls: usize,
-    taken: usize,
+    accepted_calls: usize,
     duplicates: usize,
     late_p50: i64,
     late_p99: i64,
 }
 
-/// Every invariant, communication by communication.
+/// Checks every invariant on each communication.
 fn evaluate(
     streams: &BTreeMap<CommunicationKey, (Vec<String>, bool)>,
     accepted: &BTreeSet<String>,
@@ -272,16 +274,16 @@ fn evaluate(
     assert!(lost.is_empty(), "I1: lost: {lost:?}");
     let mut by_stream: BTreeMap<String, Vec<&sink::Request>> = BTreeMap::new();
     for request in requests {
-        assert_eq!(request.tenant, local::DEV_TENANT, "I10: tenants mix");
+        assert_eq!(request.tenant, local::DEV_TENANT, "I10: a message of another tenant");
         by_stream.entry(request.communication.clone()).or_default().push(request);
     }
-    let strangers: Vec<_> = by_stream.keys().filter(|id| !known.contains(*id)).collect();
-    assert!(strangers.is_empty(), "sent without a stream: {strangers:?}");
+    let unknown: Vec<_> = by_stream.keys().filter(|id| !known.contains(*id)).collect();
+    assert!(unknown.is_empty(), "sent without a stream: {unknown:?}");
     let (mut duplicates, mut late) = (0, Vec::new());
     for (key, (lines, _)) in streams {
         assert!(!lines.iter().any(|line| line.contains("person-")), "I10: personal data in {}", key.id);
         let records: Vec<_> = lines.iter().map(|line| events::decode(line).expect("I5: an event")).collect();
-        // The sink has the wall's time, the stream the child's: an attempt is as early as its claim.
+        // The provider logs real time, but the stream has the child's time. So each call gets the time of its claim.
         let claims: BTreeMap<u16, i64> = records
             .iter()
             .filter_map(|record| match record.event {
@@ -294,7 +296,7 @@ fn evaluate(
             .iter()
             .map(|request| {
                 let attempt: AttemptId = request.attempt.parse().expect("an attempt");
-                let at = *claims.get(&attempt.number).expect("R3: sent without having been claimed");
+                let at = *claims.get(&attempt.number).expect("R3: sent without a claim");
                 Sent { at, taken: request.taken }
             })
             .collect();
@@ -311,11 +313,17 @@ fn evaluate(
     }
     for config in ["Bearer SG.simulator", "Bearer SG.simulator-second"] {
         let times = requests.iter().filter(|request| request.account == config).map(|request| request.at).collect();
-        let on_the_wall = RateLimit { per_second: RATE.per_second * FACTOR, ..RATE };
-        arrivals(config, times, on_the_wall, SLACK_MS).unwrap_or_else(|why| panic!("{why}"));
+        let real_time_rate = RateLimit { per_second: RATE.per_second * FACTOR, ..RATE };
+        arrivals(config, times, real_time_rate, SLACK_MS).unwrap_or_else(|why| panic!("{why}"));
     }
     late.sort_unstable();
     let percentile = |n: usize| late.get(late.len() * n / 100).copied().unwrap_or(0);
     let taken = requests.iter().filter(|request| request.taken).count();
-    ChaosResult { calls: requests.len(), taken, duplicates, late_p50: percentile(50), late_p99: percentile(99) }
+    ChaosResult {
+        calls: requests.len(),
+        accepted_calls: taken,
+        duplicates,
+        late_p50: percentile(50),
+        late_p99: percentile(99),
+    }
 }

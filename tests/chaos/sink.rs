@@ -1,4 +1,4 @@
-//! A provider that writes down every request before it answers, and answers badly now and then.
+//! A provider that logs every request before it answers. Sometimes it answers with an error or not at all.
 
 use std::fs::File;
 use std::io::Write;
@@ -20,35 +20,35 @@ struct Sink {
     rng: Mutex<SeededRng>,
 }
 
-/// One request, as written down.
+/// One logged request.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Milliseconds since 1970, by the wall.
+    /// Real time in milliseconds since 1970.
     pub at: i64,
     pub account: String,
     pub tenant: String,
     pub communication: String,
     pub attempt: String,
-    /// Whether the message was taken, whatever was answered.
+    /// Whether the provider accepted the message, whatever it answered.
     pub taken: bool,
 }
 
-/// Serves SendGrid's endpoint on loopback; its address.
+/// Serves SendGrid's endpoint on loopback and returns its address.
 pub async fn start(record: &Path, seed: u64) -> String {
     let file = File::create(record).expect("a file");
     let sink = Arc::new(Sink { file: Mutex::new(file), rng: Mutex::new(SeededRng::new(seed)) });
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let router = Router::new().route("/v3/mail/send", post(take)).with_state(sink);
+    let router = Router::new().route("/v3/mail/send", post(receive)).with_state(sink);
     tokio::spawn(async move { axum::serve(listener, router).await });
     url
 }
 
-async fn take(State(sink): State<Arc<Sink>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn receive(State(sink): State<Arc<Sink>>, headers: HeaderMap, body: Bytes) -> Response {
     let mail: Value = serde_json::from_slice(&body).expect("JSON");
     let args = &mail["personalizations"][0]["custom_args"];
     let draw = sink.rng.lock().expect("rng").below(100);
-    // 0 to 7: taken and answered badly. 8 to 15: not taken, and said so, or not.
+    // 0 to 7: accepted, but the answer is an error or late. 8 to 15: not accepted.
     let taken = !(8..16).contains(&draw);
     let line = json!({
         "at": jiff::Timestamp::now().as_millisecond(),
@@ -58,10 +58,10 @@ async fn take(State(sink): State<Arc<Sink>>, headers: HeaderMap, body: Bytes) ->
         "attempt": args["attemptId"],
         "taken": taken,
     });
-    writeln!(sink.file.lock().expect("the file"), "{line}").expect("written down");
+    writeln!(sink.file.lock().expect("the file"), "{line}").expect("logged");
     match draw {
         0..2 | 8..10 => {
-            // Nobody waits this long.
+            // Longer than the client's timeout.
             tokio::time::sleep(Duration::from_secs(3)).await;
             StatusCode::GATEWAY_TIMEOUT.into_response()
         }
@@ -73,7 +73,7 @@ async fn take(State(sink): State<Arc<Sink>>, headers: HeaderMap, body: Bytes) ->
     }
 }
 
-/// Every request that was written down.
+/// Reads every logged request.
 pub fn read(record: &Path) -> Vec<Request> {
     let text = std::fs::read_to_string(record).expect("the file");
     let request = |line: &str| {

@@ -1,5 +1,5 @@
-//! The emulated cloud: the real template, the real function binaries, the real SDK; providers are simulated on loopback.
-//! Run by `tests/cloud/run`, which builds the functions and starts the emulator.
+//! Tests in an emulated cloud with the real template, function binaries and SDK. Providers are simulated on loopback.
+//! `tests/cloud/run` builds the functions, starts the emulator and runs these tests.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use tests::dynamo::at;
 
 const KEY: &str = "td_live_cloud";
 const STAGE: &str = "ci";
-/// An emulated function is slow, and the tick comes once a minute.
+/// Emulated functions are slow, and the schedule runs once a minute.
 const TIMEOUT: Duration = Duration::from_secs(70);
 
 struct Cloud {
@@ -117,7 +117,7 @@ impl Cloud {
     }
 }
 
-/// A domain of our own in front of the API: its address is known before the API's, as it would be in production.
+/// Serves a custom domain in front of the API. As in production, its address is known before the API's.
 async fn custom_domain(listener: tokio::net::TcpListener, api: String) {
     let client = Client::new();
     let forward = move |request: axum::extract::Request| {
@@ -169,7 +169,7 @@ async fn one_communication_end_to_end() {
     let (status, problem) = cloud.ask(Method::POST, "/api/communications/send", Some(json!({ "x": 1 }))).await;
     assert_eq!((status, &problem["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("invalid")));
 
-    // An email, from the API through queue, function, provider and signed callback.
+    // An email goes from the API through the queue, the function and the provider to a signed callback.
     let id = cloud.send(email("opened@sim.test")).await;
     let path = format!("/api/communications/{id}");
     let opened = cloud.until("an email is opened", &path, |answer| answer["status"] == "opened").await;
@@ -177,19 +177,19 @@ async fn one_communication_end_to_end() {
     let events = cloud.get(&format!("{path}/events")).await;
     assert_eq!(names(&events)[..3], ["CommunicationRequested", "DeliveryAttemptStarted", "DeliveryAttemptAccepted"]);
 
-    // An SMS, whose callback is signed over our address.
+    // The signature of an SMS callback covers our address.
     let sms =
         json!({ "channel": "sms", "type": "payment_link", "recipientContact": "+447700900001", "content": "Pay" });
     let id = cloud.send(sms).await;
     cloud.until("an SMS is delivered", &format!("/api/communications/{id}"), |a| a["status"] == "delivered").await;
 
-    // The table's stream feeds the views.
+    // The table's change stream updates the views.
     let list = cloud.until("both are listed", "/api/communications", |answer| answer["count"] == 2).await;
     assert_eq!(list["results"].as_array().map(Vec::len), Some(2));
     cloud.until("by recipient", "/api/communications?recipientId=cus-1&status=opened", |a| a["count"] == 1).await;
     cloud.until("statistics", "/api/communications/stats", |a| a["totalSent"] == 2 && a["openRate"] == 0.5).await;
 
-    // A recurring schedule, of which the next occurrence is two minutes away at most.
+    // The next occurrence of a recurring schedule is at most two minutes away.
     let minute = (SystemClockAndRng.now().0 / 60_000 + 2) % 60;
     let recurring = json!({
         "name": "Hourly", "when": { "cron": format!("{minute} * * * *") }, "timeZone": "UTC",
@@ -199,7 +199,7 @@ async fn one_communication_end_to_end() {
     assert_eq!(status, StatusCode::CREATED, "{recurring}");
     let occurrences = format!("/api/schedules/{}/occurrences", recurring["id"].as_str().expect("an id"));
 
-    // Scheduled, to the second, by a delayed message.
+    // A delayed queue message sends a scheduled message at its second.
     let at = SystemClockAndRng.now() + 8_000;
     let mut later = email("delivered@sim.test");
     later["scheduledAt"] = json!(api::fields::show_time(at));
@@ -210,13 +210,13 @@ async fn one_communication_end_to_end() {
     println!("scheduled: {} ms late", sent_at.millis_since(at));
     assert!(0 <= sent_at.millis_since(at), "never early");
 
-    // The lost answer: the callback settles it, and nothing is sent twice.
+    // A callback resolves a lost answer, and nothing is sent twice.
     let id = cloud.send(email("timeout@sim.test")).await;
     let path = format!("/api/communications/{id}");
     cloud.until("a lost answer is settled", &path, |a| a["status"] == "delivered" && a["lifecycle"] == "sent").await;
     assert_eq!(cloud.simulator.inbox.list(Some("timeout@sim.test")).len(), 1);
 
-    // A file goes straight to S3 and with an email; the next channel takes over where that one does not arrive.
+    // A file is uploaded to S3 and attached to an email. The email bounces, so the fallback is sent.
     let bucket = format!("tidings-{STAGE}-files-000000000000-us-east-1");
     contracts::objects(&cloud.aws.s3(http_client(), bucket), &cloud.client, SystemClockAndRng.now()).await;
     let file = json!({ "filename": "a.txt", "contentType": "text/plain", "sizeBytes": 5 });
@@ -233,13 +233,13 @@ async fn one_communication_end_to_end() {
     cloud.until("an email bounces", &path, |answer| answer["status"] == "bounced").await;
     let arrived = cloud.simulator.inbox.list(Some("bounce-hard@sim.test"));
     assert_eq!(json!(arrived)[0]["attachments"][0]["filename"], "a.txt");
-    let next = cloud.until("the next channel has its turn", &path, |answer| answer["fallbackId"].is_string()).await;
+    let next = cloud.until("the fallback is requested", &path, |answer| answer["fallbackId"].is_string()).await;
     let next = format!("/api/communications/{}", next["fallbackId"].as_str().expect("an id"));
-    cloud.until("it is delivered by SMS", &next, |answer| answer["status"] == "delivered").await;
+    cloud.until("the fallback is delivered by SMS", &next, |answer| answer["status"] == "delivered").await;
 
-    // EventBridge's tick.
+    // EventBridge runs the sweep.
     let queue = "/api/communications/queue/status";
-    cloud.until("the schedule has swept", queue, |answer| answer["lastSweepAt"].is_string()).await;
+    cloud.until("the sweep has run", queue, |answer| answer["lastSweepAt"].is_string()).await;
 
     // A dead letter becomes an event and an alert.
     let sns = cloud.aws.sns();
@@ -257,18 +257,22 @@ async fn one_communication_end_to_end() {
     let path = format!("/api/communications/{id}");
     cloud.until("a dead letter is recorded", &path, |answer| answer["lifecycle"] == "dead_lettered").await;
 
-    cloud.until("it is listed", "/api/dead-letters?reason=poison", |answer| answer["results"][0]["id"] == *id).await;
+    cloud
+        .until("the dead letter is listed", "/api/dead-letters?reason=poison", |answer| {
+            answer["results"][0]["id"] == *id
+        })
+        .await;
     let redrive = Some(json!({ "reason": "poison" }));
     let (status, redriven) = cloud.ask(Method::POST, "/api/dead-letters/redrive", redrive).await;
     assert_eq!((status, &redriven["redriven"]), (StatusCode::ACCEPTED, &json!(1)), "{redriven}");
     let events = cloud.get(&format!("{path}/events")).await;
     assert_eq!(names(&events).last(), Some(&"RetryRequested"));
 
-    // An account that refuses us: the second one takes over, and the first is not called until it is enabled.
+    // The first provider rejects our credentials. The second takes over, and the first is disabled.
     cloud.simulator.inject(Fault { provider: "sendgrid".to_owned(), kind: FaultKind::Status401, count: 1 });
     let refused = cloud.send(email("failover@sim.test")).await;
     let path = format!("/api/communications/{refused}");
-    let sent = cloud.until("another account takes over", &path, |answer| answer["status"] == "delivered").await;
+    let sent = cloud.until("the second provider takes over", &path, |answer| answer["status"] == "delivered").await;
     assert_eq!(sent["attempts"], 2);
     let shown = cloud.get("/api/providers").await;
     assert_eq!(
@@ -276,12 +280,13 @@ async fn one_communication_end_to_end() {
         (&json!("sendgrid"), &json!("disabled"))
     );
     let (_, shown) = cloud.ask(Method::POST, "/api/providers/sendgrid/enable", Some(json!({}))).await;
-    // Others share it: one tenant does not open it again. A message tries it every 15 minutes.
+    // Tenants share this provider, so one tenant cannot close its breaker. A probe is sent every 15 minutes.
     assert_eq!(shown["providers"][0]["state"], "disabled", "{shown}");
     let quota = cloud.get("/api/providers/sendgrid-second/quota").await;
     assert_eq!((&quota["burst"], &quota["perSecond"]), (&json!(100), &json!(10)));
 
-    // A channel of the tenant's own, its credentials sealed by KMS; a callback of its that comes too early is tried again.
+    // KMS encrypts the credentials of the tenant's own channel. A callback to it that arrives too early is matched
+    // later.
     let settings = json!({ "tokenId": "t", "tokenSecret": "s3cret" });
     let own = Some(json!({ "provider": "bulksms", "settings": settings }));
     let (status, own) = cloud.ask(Method::POST, "/api/channels", own).await;
@@ -294,8 +299,8 @@ async fn one_communication_end_to_end() {
     cloud.until("a callback waits", log, |log| log["callbacks"][0]["status"] == "waiting").await;
     let known = application::directory::provider_message_key(&"acme".parse().expect("a tenant"), config, "early");
     let attempt = format!("{}_1", refused.replacen("com_", "att_", 1));
-    cloud.store.put_document(&known, &attempt, None).await.expect("kept");
-    cloud.until("it has found its message", log, |log| log["callbacks"][0]["status"] == "processed").await;
+    cloud.store.put_document(&known, &attempt, None).await.expect("stored");
+    cloud.until("the callback is matched", log, |log| log["callbacks"][0]["status"] == "processed").await;
 
     // The sweep finds the timer of the schedule, and the process function sends its message.
     cloud
@@ -303,11 +308,11 @@ async fn one_communication_end_to_end() {
         .await;
     assert_eq!(cloud.simulator.inbox.list(Some("scheduled@sim.test")).len(), 1);
 
-    // Views made again from the streams, beside the projection, and the nightly audit, by hand.
+    // Rebuild the views while the projection runs, then run the nightly audit.
     let endpoint = std::env::var("TIDINGS_CLOUD").expect("TIDINGS_CLOUD");
     let invoke = format!("{endpoint}/2015-03-31/functions/tidings-{STAGE}-audit/invocations");
-    let again = include_str!("../../events/invocations/audit/rebuild.json");
-    let answer = cloud.client.post(&invoke).body(again).send().await.expect("an answer");
+    let rebuild = include_str!("../../events/invocations/audit/rebuild.json");
+    let answer = cloud.client.post(&invoke).body(rebuild).send().await.expect("an answer");
     let rebuilt: Value = serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON");
     println!("rebuilt: {rebuilt}");
     assert_eq!((&rebuilt["passedOver"], &rebuilt["next"]), (&json!(0), &Value::Null));
@@ -317,7 +322,7 @@ async fn one_communication_end_to_end() {
     println!("audit: {report}");
     assert_eq!((&report["differences"], &report["isComplete"]), (&json!(0), &json!(true)));
 
-    // Five receives, then the redrive: a message that cannot be read.
+    // After five receives, an unreadable message moves to the dead-letter queue.
     let standard = cloud.queue_url("email-standard").await;
     let visible =
         sqs.set_queue_attributes().queue_url(&standard).attributes(QueueAttributeName::VisibilityTimeout, "1");

@@ -1,4 +1,4 @@
-//! Who may do what: every role at every route, every route across tenants, and the life of a key.
+//! Authorisation: permissions of every role at every route, isolation of tenants, and the life cycle of API keys.
 
 use domain::access::{Permission, permissions, role_allows};
 use domain::ports::{ApiKeyStore, Principal};
@@ -20,15 +20,15 @@ async fn ask(server: &TestServer, key: &str, method: &str, path: &str, body: Val
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_role_may_what_the_table_says_at_every_route() {
+async fn every_route_is_open_to_exactly_the_roles_with_its_permission() {
     let server = TestServer::new().await;
-    let mut cells = 0;
+    let mut checked = 0;
     for role in Role::ALL {
         let tenant = "local".parse().expect("a tenant");
         let key = key_of(&server, &Principal { role: *role, ..Principal::admin(tenant, "somebody", Mode::Test) }).await;
         for api::Route { method, path, permission, .. } in api::ROUTES {
             let Some(permission) = permission else { continue };
-            // What does not exist, so that nothing is changed on the way.
+            // The id does not exist, so the request changes nothing.
             let path = path.replace("{id}", "none").replace("{kind}", "customer");
             let answer = ask(&server, &key, method, &path, json!({ "no such field": 1 })).await;
             let is_refused = answer.status == StatusCode::FORBIDDEN;
@@ -40,11 +40,11 @@ async fn every_role_may_what_the_table_says_at_every_route() {
                 answer.body
             );
             assert_ne!(answer.status, StatusCode::UNAUTHORIZED);
-            cells += 1;
+            checked += 1;
         }
     }
-    println!("{cells} cells of roles and routes");
-    assert!(cells > 250, "{cells}");
+    println!("{checked} pairs of role and route");
+    assert!(checked > 250, "{checked}");
     assert_eq!(permissions(Role::Admin).len(), Permission::ALL.len());
 }
 
@@ -64,7 +64,7 @@ async fn a_head_request_needs_the_permission_of_the_get_route() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_asks_too_often_waits_and_no_other_does() {
+async fn a_request_rate_limit_applies_to_one_key_only() {
     let request_rate = Some(RateLimit { burst: 40, per_second: 1 });
     let server = TestServer::with(local::Options { request_rate, ..TestServer::options() }).await;
     let other = server.post("/api/keys", json!({ "name": "other", "role": "viewer" })).await.text("/key").to_owned();
@@ -87,7 +87,7 @@ async fn a_key_that_asks_too_often_waits_and_no_other_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_made_shown_once_used_and_revoked() {
+async fn a_key_is_created_shown_once_used_and_revoked() {
     let server = TestServer::new().await;
     let made = server.post("/api/keys", json!({ "name": "billing", "role": "sender", "channels": ["email"] })).await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
@@ -101,7 +101,7 @@ async fn a_key_is_made_shown_once_used_and_revoked() {
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
     let listed = server.get("/api/keys").await;
     assert_eq!((listed.text("/keys/0/id"), listed.text("/keys/0/role")), (id.as_str(), "sender"));
-    assert!(!listed.body.to_string().contains(&key[10..]), "shown once");
+    assert!(!listed.body.to_string().contains(&key[10..]), "the key itself is returned only once");
     assert_eq!(
         server.answer(server.request(Method::DELETE, &format!("/api/keys/{id}"))).await.status,
         StatusCode::NO_CONTENT
@@ -139,16 +139,16 @@ async fn a_key_is_made_shown_once_used_and_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_teams_key_writes_live_and_to_the_team_alone() {
+async fn a_team_key_sends_live_messages_to_its_team_only() {
     let server = TestServer::new().await;
     let tenant = "local".parse().expect("a tenant");
     let live = key_of(&server, &Principal::admin(tenant, "boss", Mode::Live)).await;
-    let asked = json!({
+    let team_key = json!({
         "name": "us", "role": "sender", "mode": "team", "team": ["Ada@Example.com", "+44 7700 900001"],
     });
-    let refused = server.post("/api/keys", asked.clone()).await;
-    assert_eq!(refused.text("/errors/0/pointer"), "/mode", "a test key makes test keys: {}", refused.body);
-    let made = ask(&server, &live, "POST", "/api/keys", asked).await;
+    let refused = server.post("/api/keys", team_key.clone()).await;
+    assert_eq!(refused.text("/errors/0/pointer"), "/mode", "a test key can only create test keys: {}", refused.body);
+    let made = ask(&server, &live, "POST", "/api/keys", team_key).await;
     assert_eq!((made.text("/mode"), &made.body["teamSize"]), ("team", &json!(2)), "{}", made.body);
     let key = made.text("/key").to_owned();
     let channel = json!({
@@ -179,9 +179,9 @@ async fn a_teams_key_writes_live_and_to_the_team_alone() {
     }
 }
 
-/// Whatever one tenant has, another one neither sees nor changes, at any route.
+/// No route lets a tenant read or change the data of another tenant.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_route_leads_to_another_tenants_things() {
+async fn no_route_gives_access_to_another_tenants_data() {
     const MARK: &str = "MARKER";
     let server = TestServer::new().await;
     let mut message = email("marker@sim.test");
@@ -217,7 +217,7 @@ async fn no_route_leads_to_another_tenants_things() {
     };
     let before = state().await;
     let stranger = key_of(&server, &Principal::admin("stranger".parse().expect("a tenant"), "spy", Mode::Test)).await;
-    let mut asked = 0;
+    let mut requests = 0;
     for api::Route { method, path, .. } in api::ROUTES.iter().filter(|route| route.permission.is_some()) {
         for id in [&communication, &template, &channel, &key, &"marked".to_owned()] {
             let path = path.replace("{id}", id).replace("{kind}", "customer");
@@ -228,10 +228,10 @@ async fn no_route_leads_to_another_tenants_things() {
                 let answer = ask(&server, &stranger, method, &path, body).await;
                 assert!(!answer.body.to_string().contains(MARK), "{method} {path}: {}", answer.body);
                 assert!(!answer.status.is_server_error(), "{method} {path}: {}", answer.body);
-                asked += 1;
+                requests += 1;
             }
         }
     }
-    println!("{asked} requests of a stranger");
-    assert_eq!(state().await, before, "nothing was changed");
+    println!("{requests} requests of another tenant");
+    assert_eq!(state().await, before, "another tenant changed data");
 }

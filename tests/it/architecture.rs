@@ -1,4 +1,4 @@
-//! The rules of the architecture, read from the sources.
+//! Checks the architecture rules against the sources.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tests::harness::Scratch;
-use tests::module_graph::circles;
+use tests::module_graph::cycles;
 
 const MAX_LINES: usize = 500;
 
-/// Sources that are still too long. Entries are only taken off.
+/// Sources that are still too long. Entries must only be removed.
 const LONG_FILES: &[&str] = &[];
 
-/// Circles that are still open: a crate's folder, and the files of the circle or, ending in `/`, their folder. Entries are
-/// only taken off.
-const OPEN_CIRCLES: &[(&str, &[&str])] = &[];
+/// Dependency cycles that are still allowed: a crate's folder, and the cycle's files or, ending in `/`, their folder.
+/// Entries must only be removed.
+const ALLOWED_CYCLES: &[(&str, &[&str])] = &[];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
@@ -61,7 +61,7 @@ fn members() -> Vec<String> {
     found
 }
 
-/// A crate's folder is named as the crate.
+/// The name of the crate in a folder.
 fn crate_name(folder: &str) -> &str {
     folder.rsplit('/').next().unwrap_or(folder)
 }
@@ -75,14 +75,14 @@ fn dependencies(folder: &str) -> BTreeSet<String> {
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-/// The functions that are deployed: crates that have a program in the crate `lambda`.
+/// The functions that are deployed: crates with a binary in the crate `lambda`.
 fn functions() -> Vec<String> {
     let programs = root().join("functions/lambda/src/bin");
     let is_deployed = |folder: &String| programs.join(format!("{}.rs", crate_name(folder))).is_file();
     members().into_iter().filter(is_deployed).collect()
 }
 
-/// The crates of the workspace that a crate may depend on; none means any.
+/// The workspace crates that a crate may depend on. `None` means any.
 fn allowed(folder: &str) -> Option<&'static [&'static str]> {
     match folder {
         "events" => Some(&[]),
@@ -94,7 +94,7 @@ fn allowed(folder: &str) -> Option<&'static [&'static str]> {
             Some(&["application", "domain", "events", "problem"])
         }
         function if function.starts_with("functions/") => Some(&["application", "domain", "events"]),
-        other => panic!("{other} has no layer yet: say here what it may depend on"),
+        other => panic!("{other} has no layer: add the crates that it may depend on"),
     }
 }
 
@@ -111,9 +111,9 @@ fn dependencies_point_down_the_layers() {
     }
 }
 
-/// Programs are wiring only; a test in one would not run, for `cargo test` is told not to link them.
+/// Binaries contain only wiring. A test in one would not run, because their `Cargo.toml` disables tests of binaries.
 #[test]
-fn programs_have_no_tests() {
+fn binaries_have_no_tests() {
     for (path, text) in sources("functions") {
         let is_program = path.ends_with("main.rs") || path.components().any(|part| part.as_os_str() == "bin");
         assert!(!is_program || !text.contains("#[cfg(test)]"), "{} has tests", path.display());
@@ -121,7 +121,7 @@ fn programs_have_no_tests() {
 }
 
 #[test]
-fn the_quick_start_builds_nothing_of_the_cloud() {
+fn the_quick_start_builds_no_cloud_crates() {
     let listed = Command::new(env!("CARGO"))
         .args(["tree", "--locked", "--offline", "-p", "local", "-e", "normal,build", "--prefix", "none"])
         .current_dir(root())
@@ -137,7 +137,7 @@ fn the_quick_start_builds_nothing_of_the_cloud() {
 }
 
 #[test]
-fn use_cases_know_no_http() {
+fn use_cases_do_not_depend_on_http() {
     let manifest = dependencies("functions/application");
     assert!(!manifest.contains("axum") && !manifest.contains("http"), "{manifest:?}");
     for (path, text) in sources("functions/application/src") {
@@ -151,10 +151,10 @@ fn use_cases_know_no_http() {
 fn only_config_and_main_read_the_environment() {
     for folder in ["events", "domain", "infra", "functions"] {
         for (path, text) in sources(folder) {
-            let wired = path.ends_with("main.rs") || path.ends_with("lambda/src/adapters.rs");
+            let is_wiring = path.ends_with("main.rs") || path.ends_with("lambda/src/adapters.rs");
             let text = text.split("#[cfg(test)]").next().unwrap_or_default();
             let reads = text.lines().any(|line| line.contains("env::var(") && !line.trim_start().starts_with("///"));
-            assert!(wired || !reads, "{} reads the environment", path.display());
+            assert!(is_wiring || !reads, "{} reads the environment", path.display());
         }
     }
 }
@@ -179,7 +179,7 @@ fn every_function_states_its_contract() {
 }
 
 #[test]
-fn the_scan_of_sources_finds_circles_and_looks_through_re_exports() {
+fn the_source_scan_finds_cycles_and_follows_re_exports() {
     let scratch = Scratch::new();
     let write = |name: &str, text: &str| fs::write(scratch.0.join(name), text).expect("written");
     fs::create_dir(scratch.0.join("part")).expect("a folder");
@@ -187,35 +187,35 @@ fn the_scan_of_sources_finds_circles_and_looks_through_re_exports() {
     write("part/mod.rs", "mod inner;\npub use inner::{Part, Piece as Renamed};\n");
     write("part/inner.rs", "pub struct Part;\npub struct Piece;\n");
     write("user.rs", "use crate::{Part, part::Renamed};\npub fn run(_: Part, _: Renamed) {}\n");
-    assert!(circles(&scratch.0).is_empty(), "{:?}", circles(&scratch.0));
+    assert!(cycles(&scratch.0).is_empty(), "{:?}", cycles(&scratch.0));
     write("part/inner.rs", "// crate::user::other\npub struct Part;\nfn call() { crate::run(\"\") }\n");
-    assert_eq!(circles(&scratch.0), [["part/inner", "user"]]);
+    assert_eq!(cycles(&scratch.0), [["part/inner", "user"]]);
     write("part/inner.rs", "pub struct Part;\n#[cfg(test)]\nmod tests { use crate::user::run; }\n");
-    assert!(circles(&scratch.0).is_empty());
+    assert!(cycles(&scratch.0).is_empty());
 }
 
 #[test]
-fn no_circles_between_the_files_of_a_crate() {
+fn the_files_of_a_crate_have_no_dependency_cycles() {
     let (mut needed, mut new) = (BTreeSet::new(), Vec::new());
     for folder in members() {
         let sources = root().join(&folder).join("src");
-        let found = if sources.is_dir() { circles(&sources) } else { Vec::new() };
-        for circle in found {
+        let found = if sources.is_dir() { cycles(&sources) } else { Vec::new() };
+        for cycle in found {
             let is_part_of = |(of, files): &(&str, &[&str])| {
                 let names = |file: &String| {
                     files.iter().any(|name| file == name || name.ends_with('/') && file.starts_with(name))
                 };
-                *of == folder && circle.iter().all(names)
+                *of == folder && cycle.iter().all(names)
             };
-            match OPEN_CIRCLES.iter().position(is_part_of) {
-                Some(place) => drop(needed.insert(place)),
-                None => new.push(format!("{folder}: {circle:?}")),
+            match ALLOWED_CYCLES.iter().position(is_part_of) {
+                Some(index) => drop(needed.insert(index)),
+                None => new.push(format!("{folder}: {cycle:?}")),
             }
         }
     }
-    assert!(new.is_empty(), "files that use each other: {new:#?}");
-    for (place, (folder, files)) in OPEN_CIRCLES.iter().enumerate() {
-        assert!(needed.contains(&place), "{folder} has no circle of {files:?} any more: take it off OPEN_CIRCLES");
+    assert!(new.is_empty(), "dependency cycles between files: {new:#?}");
+    for (index, (folder, files)) in ALLOWED_CYCLES.iter().enumerate() {
+        assert!(needed.contains(&index), "{folder} no longer has a cycle of {files:?}: remove it from ALLOWED_CYCLES");
     }
 }
 
@@ -232,8 +232,8 @@ fn no_source_is_longer_than_500_lines() {
     let known: BTreeSet<String> = LONG_FILES.iter().map(|path| (*path).to_owned()).collect();
     let new: Vec<_> = long.difference(&known).collect();
     assert!(new.is_empty(), "longer than {MAX_LINES} lines: {new:?}");
-    let mended: Vec<_> = known.difference(&long).collect();
-    assert!(mended.is_empty(), "no longer than {MAX_LINES} lines any more: take them off LONG_FILES: {mended:?}");
+    let fixed: Vec<_> = known.difference(&long).collect();
+    assert!(fixed.is_empty(), "not longer than {MAX_LINES} lines: remove them from LONG_FILES: {fixed:?}");
 }
 
 #[test]
@@ -249,7 +249,11 @@ fn every_event_is_in_the_catalogue() {
         }
     }
     let listed = catalogue.matches("\n### ").count();
-    assert_eq!(listed, events::all_event_types().count(), "a section for something that is not an event");
+    assert_eq!(
+        listed,
+        events::all_event_types().count(),
+        "docs/events.md has a section for something that is not an event"
+    );
 }
 
 #[test]

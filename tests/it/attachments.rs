@@ -1,4 +1,4 @@
-//! Files uploaded and sent, over HTTP: announced, put, looked at, carried as bytes or as a link, erased.
+//! Attachments over HTTP: announced, uploaded, checked, sent as bytes or as a link, and erased.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ async fn put(server: &TestServer, announced: &Answer, bytes: &[u8]) -> StatusCod
     request.send().await.expect("an answer").status()
 }
 
-async fn uploaded(server: &TestServer, more: Value) -> String {
+async fn upload(server: &TestServer, more: Value) -> String {
     let announced = announce(server, more).await;
     assert_eq!(announced.status, StatusCode::CREATED, "{}", announced.body);
     assert_eq!(put(server, &announced, PDF).await, StatusCode::OK);
@@ -42,7 +42,7 @@ async fn read(server: &TestServer, url: &str) -> (StatusCode, Vec<u8>, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_uploaded_file_goes_with_an_email_as_bytes_and_elsewhere_as_a_link() {
+async fn an_uploaded_file_is_sent_as_bytes_by_email_and_as_a_link_elsewhere() {
     let server = TestServer::new().await;
     let announced = announce(&server, json!({})).await;
     assert_eq!((announced.text("/status"), announced.text("/upload/method")), ("awaiting_upload", "PUT"));
@@ -75,7 +75,7 @@ async fn an_uploaded_file_goes_with_an_email_as_bytes_and_elsewhere_as_a_link() 
     server.until_status(&chatted, "sent").await;
 
     server.advance(16 * 60_000).await;
-    assert_eq!(read(&server, seen.text("/downloadUrl")).await.0, StatusCode::FORBIDDEN, "it has expired");
+    assert_eq!(read(&server, seen.text("/downloadUrl")).await.0, StatusCode::FORBIDDEN, "the address has expired");
     let removed = server.answer(server.request(Method::DELETE, &format!("/api/attachments/{id}"))).await;
     assert_eq!(removed.status, StatusCode::NO_CONTENT);
     assert_eq!(server.get(&format!("/api/attachments/{id}")).await.status, StatusCode::NOT_FOUND);
@@ -116,7 +116,7 @@ async fn a_file_that_is_not_of_its_declared_type_is_refused() {
         let sent = server.post("/api/communications/send", with_file(email("ada@example.com"), &announced.id())).await;
         assert_eq!(sent.text("/errors/0/code"), "refused", "{}", sent.body);
     }
-    // An address is for one thing, one place and one time.
+    // A presigned address is valid for one operation, one file and a limited time.
     let announced = announce(&server, json!({})).await;
     let url = announced.text("/upload/url").to_owned();
     assert_eq!(read(&server, &url).await.0, StatusCode::FORBIDDEN);
@@ -138,9 +138,9 @@ async fn a_file_that_is_not_of_its_declared_type_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_persons_files_are_erased_with_them_and_shared_ones_stay() {
+async fn an_erasure_deletes_a_persons_files_but_not_shared_ones() {
     let server = TestServer::new().await;
-    let (own, shared) = (uploaded(&server, json!({})).await, uploaded(&server, json!({ "shared": true })).await);
+    let (own, shared) = (upload(&server, json!({})).await, upload(&server, json!({ "shared": true })).await);
     let mut body = email("ada@example.com");
     body["recipientId"] = json!("ada");
     body["attachments"] = json!([{ "attachmentId": own }, { "attachmentId": shared, "filename": "Terms.pdf" }]);

@@ -1,4 +1,4 @@
-//! The tenant's own provider configurations, over HTTP; and what comes in by them.
+//! A tenant's own provider configurations over HTTP, and the callbacks to them.
 
 use domain::ports::{AddressKey, ClockAndRng, DocumentStore, EventStore};
 use events::Channel;
@@ -22,7 +22,7 @@ fn twilio(name: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_channel_of_its_own_carries_a_tenants_messages_and_hears_what_became_of_them() {
+async fn a_tenants_own_channel_sends_its_messages_and_receives_their_reports() {
     let server = TestServer::new().await;
     let own = add(&server, twilio("Ours")).await;
     let id = own["id"].as_str().expect("an id").to_owned();
@@ -35,7 +35,10 @@ async fn a_channel_of_its_own_carries_a_tenants_messages_and_hears_what_became_o
     let providers = server.get("/api/providers").await;
     let listed = providers.body["providers"].as_array().expect("providers");
     assert!(listed.iter().any(|provider| provider["id"] == id.as_str()));
-    assert!(listed.iter().all(|provider| provider["id"] != "twilio"), "its own replace the deployment's");
+    assert!(
+        listed.iter().all(|provider| provider["id"] != "twilio"),
+        "a tenant's own configurations replace the deployment's"
+    );
     let log = eventually("a callback in the log", async || {
         let log = server.get("/api/webhook-log?provider=twilio&status=processed").await;
         (!log.body["callbacks"].as_array().expect("callbacks").is_empty()).then_some(log)
@@ -44,11 +47,11 @@ async fn a_channel_of_its_own_carries_a_tenants_messages_and_hears_what_became_o
     assert_eq!(log.body["callbacks"][0]["verified"], true);
     assert_eq!(log.body["callbacks"][0]["channelId"], id.as_str());
     let secret = own["webhookUrl"].as_str().and_then(|url| url.rsplit('/').next()).expect("a secret");
-    assert!(!log.body.to_string().contains(secret), "the address's secret is not shown again");
+    assert!(!log.body.to_string().contains(secret), "the log does not contain the secret of the address");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn channels_are_ordered_changed_switched_off_and_removed() {
+async fn channels_are_ordered_changed_disabled_and_deleted() {
     let server = TestServer::new().await;
     let [first, second] = [add(&server, twilio("One")).await, add(&server, twilio("Two")).await];
     let [first, second] = [&first["id"], &second["id"]].map(|id| id.as_str().expect("an id").to_owned());
@@ -99,7 +102,7 @@ async fn validation_errors_of_a_channel_name_their_field() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_test_goes_by_one_channel_alone() {
+async fn a_test_message_uses_exactly_the_given_channel() {
     let server = TestServer::new().await;
     let [_, second] = [add(&server, twilio("One")).await, add(&server, twilio("Two")).await];
     let id = second["id"].as_str().expect("an id");
@@ -111,7 +114,7 @@ async fn a_test_goes_by_one_channel_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_channel_carries_messages_of_tenants_without_one_of_their_own() {
+async fn tenants_without_their_own_channels_can_use_every_channel() {
     let server = TestServer::new().await;
     for (channel, to, last, provider) in [
         ("whatsapp", "+447700900002", "read", "twilio"),
@@ -127,27 +130,27 @@ async fn every_channel_carries_messages_of_tenants_without_one_of_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stop_and_start_decide_whether_a_number_is_written_to() {
+async fn stop_suppresses_a_number_and_start_lifts_it() {
     let server = TestServer::new().await;
     let bulk = json!({ "provider": "bulksms", "settings": { "tokenId": "t", "tokenSecret": "s" } });
     let own = add(&server, bulk).await;
     let url = own["webhookUrl"].as_str().expect("an address").to_owned();
-    let say = async |id: &str, text: &str| {
+    let reply = async |id: &str, text: &str| {
         let body = json!([{ "id": id, "type": "RECEIVED", "from": "447700900077", "to": "1", "body": text }]);
         server.client.post(&url).json(&body).send().await.expect("an answer").status()
     };
     let accepted = async || server.post("/api/communications/send", sms("+447700900077")).await.status;
     assert_eq!(accepted().await, StatusCode::CREATED);
-    assert_eq!(say("1", "Stop!").await, StatusCode::NO_CONTENT);
+    assert_eq!(reply("1", "Stop!").await, StatusCode::NO_CONTENT);
     assert_eq!(accepted().await, StatusCode::UNPROCESSABLE_ENTITY);
-    assert_eq!(say("2", "start").await, StatusCode::NO_CONTENT);
+    assert_eq!(reply("2", "start").await, StatusCode::NO_CONTENT);
     assert_eq!(accepted().await, StatusCode::CREATED);
     let wrong = format!("{}x", url);
     assert_eq!(
         server.client.post(&wrong).json(&json!([])).send().await.expect("an answer").status(),
         StatusCode::NOT_FOUND
     );
-    // A probe says nothing, and is answered.
+    // A reachability check carries no reports, but it is answered.
     assert_eq!(server.client.post(&url).json(&json!([])).send().await.expect("an answer").status(), StatusCode::OK);
     let key = AddressKey {
         tenant: "local".parse().expect("a tenant"),
@@ -158,7 +161,7 @@ async fn stop_and_start_decide_whether_a_number_is_written_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_callback_that_comes_too_early_waits_for_its_message() {
+async fn a_callback_that_arrives_too_early_waits_for_its_message() {
     let server = TestServer::new().await;
     let bulk = json!({ "provider": "bulksms", "settings": { "tokenId": "t", "tokenSecret": "s" } });
     let own = add(&server, bulk).await;
@@ -167,7 +170,7 @@ async fn a_callback_that_comes_too_early_waits_for_its_message() {
     let sent = server.post(&format!("/api/channels/{id}/test"), json!({ "to": "+447700900001" })).await;
     server.until(&sent.id(), "lifecycle", "in_doubt").await;
     let report = |message: &str| json!([{ "id": message, "type": "SENT", "status": { "type": "DELIVERED" } }]);
-    for message in ["early", "nobodys"] {
+    for message in ["early", "unknown"] {
         let answer = server.client.post(url).json(&report(message)).send().await.expect("an answer");
         assert_eq!(answer.status(), StatusCode::NO_CONTENT);
     }
@@ -179,38 +182,40 @@ async fn a_callback_that_comes_too_early_waits_for_its_message() {
     let tenant = "local".parse().expect("a tenant");
     let known = application::directory::provider_message_key(&tenant, id, "early");
     let attempt = format!("{}_1", sent.id().replacen("com_", "att_", 1));
-    server.local.database.put_document(&known, &attempt, None).await.expect("kept");
+    server.local.database.put_document(&known, &attempt, None).await.expect("stored");
     server.advance(6_000).await;
     let done = server.until_status(&sent.id(), "delivered").await;
     assert_eq!(done.body["attempts"], 1);
-    eventually("it is no longer waited for", async || (logged("processed").await == 1).then_some(())).await;
+    eventually("the callback is processed", async || (logged("processed").await == 1).then_some(())).await;
     for _ in 0..6 {
         server.advance(900_000).await;
         tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     }
-    eventually("the other one is given up", async || (logged("unmatched").await == 1).then_some(())).await;
+    eventually("the other callback is given up", async || (logged("unmatched").await == 1).then_some(())).await;
     assert_eq!(logged("waiting").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_soft_bounces_in_a_row_are_enough() {
+async fn five_consecutive_soft_bounces_suppress_an_address() {
     let server = TestServer::new().await;
     let send = async || server.post("/api/communications/send", email("returned@sim.test")).await;
-    let one = async || {
+    let bounce = async || {
         let sent = send().await;
         assert_eq!(sent.status, StatusCode::CREATED, "{}", sent.body);
         server.until_status(&sent.id(), "failed").await;
     };
     for _ in 0..4 {
-        one().await;
+        bounce().await;
     }
     assert_eq!(send().await.status, StatusCode::CREATED);
-    eventually("it is suppressed", async || (send().await.status == StatusCode::UNPROCESSABLE_ENTITY).then_some(()))
-        .await;
+    eventually("the address is suppressed", async || {
+        (send().await.status == StatusCode::UNPROCESSABLE_ENTITY).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_click_unsubscribes_and_a_look_does_not() {
+async fn a_post_unsubscribes_and_a_get_does_not() {
     let server = TestServer::new().await;
     for example in server.get("/_dev/providers").await.body["channels"].as_array().expect("channels") {
         if example["channel"] != "email" {
@@ -241,11 +246,14 @@ async fn one_click_unsubscribes_and_a_look_does_not() {
     urgent["priority"] = json!("urgent");
     let sent = server.send(urgent).await;
     server.until_status(&sent, "delivered").await;
-    assert!(server.inbox("code@example.com").await[0].get("unsubscribeUrl").is_none(), "somebody waits for it");
+    assert!(
+        server.inbox("code@example.com").await[0].get("unsubscribeUrl").is_none(),
+        "urgent messages have no unsubscribe link"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_go_with_an_email_and_stay_links_where_they_cannot_be_had() {
+async fn files_are_attached_to_an_email_or_stay_links_if_they_cannot_be_fetched() {
     let server = TestServer::new().await;
     let mut message = email("files@example.com");
     message["attachments"] = json!([
@@ -263,7 +271,7 @@ async fn files_go_with_an_email_and_stay_links_where_they_cannot_be_had() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn words_are_for_those_who_wrote_lately_and_templates_for_the_others() {
+async fn whatsapp_sends_free_form_content_only_after_a_recent_message() {
     let server = TestServer::new().await;
     let examples = server.get("/_dev/providers").await;
     let examples = examples.body["channels"].as_array().expect("channels").clone();
@@ -271,7 +279,8 @@ async fn words_are_for_those_who_wrote_lately_and_templates_for_the_others() {
     let own = add(&server, whatsapp.clone()).await;
     let send = async || {
         let message = json!({
-            "channel": "whatsapp", "type": "invoice", "recipientContact": "+447700900055", "content": "In our own words",
+            "channel": "whatsapp", "type": "invoice", "recipientContact": "+447700900055",
+            "content": "Free-form content",
             "providerTemplate": { "name": "invoice_ready", "language": "en", "variables": ["INV-1"] },
         });
         let sent = server.send(message).await;
@@ -280,21 +289,23 @@ async fn words_are_for_those_who_wrote_lately_and_templates_for_the_others() {
     };
     assert_eq!(send().await, "invoice_ready");
     let at = server.local.clock.now().0 / 1_000;
-    let said = json!({ "from": "447700900055", "id": "wamid.1", "timestamp": at.to_string(), "type": "text", "text": { "body": "Hello" } });
-    let body = json!({ "entry": [{ "changes": [{ "value": { "messages": [said] } }] }] }).to_string();
+    let text = json!({ "body": "Hello" });
+    let message =
+        json!({ "from": "447700900055", "id": "wamid.1", "timestamp": at.to_string(), "type": "text", "text": text });
+    let body = json!({ "entry": [{ "changes": [{ "value": { "messages": [message] } }] }] }).to_string();
     let mut mac = Hmac::<Sha256>::new_from_slice(b"app-example").expect("a key");
     mac.update(body.as_bytes());
     let signature: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     let url = own["webhookUrl"].as_str().expect("an address");
     let answer = server.client.post(url).header("x-hub-signature-256", format!("sha256={signature}")).body(body).send();
     assert_eq!(answer.await.expect("an answer").status(), StatusCode::NO_CONTENT);
-    assert_eq!(send().await, "In our own words");
+    assert_eq!(send().await, "Free-form content");
     server.advance(24 * 3_600_000).await;
     assert_eq!(send().await, "invoice_ready");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_sms_provider_is_a_view_of_the_first_sms_channel() {
+async fn the_sms_provider_is_a_view_of_the_first_sms_channel() {
     let server = TestServer::new().await;
     let put =
         async |body: Value| server.answer(server.request(Method::PUT, "/api/sms-provider/config").json(&body)).await;
@@ -322,13 +333,13 @@ async fn one_sms_provider_is_a_view_of_the_first_sms_channel() {
         assert_eq!(made.status, StatusCode::OK, "{}", made.body);
         assert_eq!((&made.body["provider"], &made.body["senderId"]), (&body["provider"], &body["senderId"]));
         assert!(!made.body.to_string().contains("atsk") && made.body.get("apiKey").is_none(), "{}", made.body);
-        let asked = server.get("/api/sms-provider/balance").await;
+        let response = server.get("/api/sms-provider/balance").await;
         match balance {
             Some(amount) => {
-                assert_eq!(asked.text("/balance"), amount);
+                assert_eq!(response.text("/balance"), amount);
                 assert_eq!(server.get("/api/sms-provider/config").await.text("/balance"), amount);
             }
-            None => assert_eq!(asked.status, StatusCode::CONFLICT),
+            None => assert_eq!(response.status, StatusCode::CONFLICT),
         }
         let test = json!({ "phoneNumber": "+447700900001", "message": "Hello" });
         let sent = server.post("/api/sms-provider/test", test).await;
@@ -347,7 +358,7 @@ async fn one_sms_provider_is_a_view_of_the_first_sms_channel() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_is_shown_to_be_ours_to_those_who_ask() {
+async fn a_subscription_check_is_answered_only_with_the_right_token() {
     let server = TestServer::new().await;
     let examples = server.get("/_dev/providers").await;
     for name in ["whatsapp", "messenger"] {
@@ -359,19 +370,19 @@ async fn an_address_is_shown_to_be_ours_to_those_who_ask() {
             let query = format!("?hub.mode=subscribe&hub.verify_token={token}&hub.challenge=1158201444");
             server.client.get(format!("{url}{query}")).send().await.expect("an answer")
         };
-        let right = ask("verify-example").await;
-        assert_eq!((right.status(), right.text().await.expect("text").as_str()), (StatusCode::OK, "1158201444"));
+        let response = ask("verify-example").await;
+        assert_eq!((response.status(), response.text().await.expect("text").as_str()), (StatusCode::OK, "1158201444"));
         assert_eq!(ask("wrong").await.status(), StatusCode::FORBIDDEN);
         assert_eq!(server.client.head(url).send().await.expect("an answer").status(), StatusCode::OK);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sms_goes_to_the_countries_that_are_allowed() {
+async fn sms_is_sent_only_to_allowed_countries() {
     let server = TestServer::new().await;
-    let at_home =
+    let kenyan =
         json!({ "provider": "bulksms", "settings": { "tokenId": "t", "tokenSecret": "s", "defaultRegion": "KE" } });
-    let own = add(&server, at_home).await;
+    let own = add(&server, kenyan).await;
     let send = async |to: &str| server.post("/api/communications/send", sms(to)).await;
     let sent = send("0711 000000").await;
     assert_eq!(sent.text("/communication/recipientContact"), "+254711000000", "{}", sent.body);

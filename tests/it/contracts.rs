@@ -1,4 +1,4 @@
-//! Both homes keep the same contracts. SQS and S3 keep theirs against the emulated cloud: `tests/cloud`.
+//! The port contracts of the embedded adapters and of DynamoDB. `tests/cloud` checks SQS and S3 in an emulated cloud.
 
 use std::sync::Arc;
 
@@ -68,9 +68,9 @@ async fn dynamodb_keeps_the_views_contract() {
     contracts::views(&Dynamo::start().await.views).await;
 }
 
-struct StillWall(Arc<FixedClock>);
+struct StoppedClock(Arc<FixedClock>);
 
-impl ClockAndRng for StillWall {
+impl ClockAndRng for StoppedClock {
     fn now(&self) -> Timestamp {
         self.0.now()
     }
@@ -79,7 +79,7 @@ impl ClockAndRng for StillWall {
     }
 }
 
-impl WaitingClock for StillWall {
+impl WaitingClock for StoppedClock {
     fn wait(&self, _: Timestamp) -> std::time::Duration {
         std::time::Duration::from_millis(1)
     }
@@ -87,7 +87,7 @@ impl WaitingClock for StillWall {
 
 fn memory_queue() -> (MemoryWorkQueue, Arc<FixedClock>) {
     let host = FixedClock::new();
-    (MemoryWorkQueue::new(Arc::new(StillWall(host.clone())), 180_000), host)
+    (MemoryWorkQueue::new(Arc::new(StoppedClock(host.clone())), 180_000), host)
 }
 
 #[tokio::test]
@@ -96,34 +96,35 @@ async fn memory_keeps_the_queue_contract() {
 }
 
 #[tokio::test]
-async fn a_message_is_hidden_while_it_is_worked_on_and_dead_after_five_times() {
+async fn a_received_message_is_hidden_and_becomes_a_dead_letter_after_five_receives() {
     let (queue, host) = memory_queue();
     contracts::queue(&queue).await;
-    let mut shown = 0;
+    let mut received = 0;
     for _ in 0..5 {
         let first = queue.receive(QueueConsumer::Delivery(Channel::Email)).await;
         let second = queue.receive(QueueConsumer::Delivery(Channel::Email)).await;
         assert_eq!((first.len(), second.len()), (10, 3));
-        shown += first.len() + second.len();
+        received += first.len() + second.len();
         host.advance(180_000);
     }
-    assert_eq!(shown, 65);
-    // The one sent with 900 seconds of delay has come due by now; the thirteen are given up.
+    assert_eq!(received, 65);
+    // The message with 900 seconds of delay is due by now. The other thirteen are dead letters.
     let last = queue.receive(QueueConsumer::Delivery(Channel::Email)).await;
     assert_eq!(last.len(), 1);
     assert_eq!(queue.receive_dead_letters().await.len(), 13);
     last.iter().for_each(|received| queue.acknowledge(received));
 }
 
-/// DynamoDB under load leaves keys out of a batch: they are asked for again until all are there, and for ever is an error.
+/// DynamoDB under load leaves out keys of a batch. They are requested again until all are read. If none is ever read,
+/// the read fails.
 #[tokio::test]
-async fn keys_left_unprocessed_are_asked_for_again() {
-    for (per_answer, is_enough) in [(2, true), (0, false)] {
+async fn unprocessed_keys_are_requested_again() {
+    for (per_response, is_enough) in [(2, true), (0, false)] {
         let busy = axum::Router::new().fallback(move |body: axum::body::Bytes| async move {
-            let asked: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
-            let keys = asked["RequestItems"]["vault"]["Keys"].as_array().expect("keys").clone();
-            let found: Vec<_> = keys.iter().take(per_answer).cloned().map(stored).collect();
-            let left: Vec<_> = keys.into_iter().skip(per_answer).collect();
+            let request: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+            let keys = request["RequestItems"]["vault"]["Keys"].as_array().expect("keys").clone();
+            let found: Vec<_> = keys.iter().take(per_response).cloned().map(stored).collect();
+            let left: Vec<_> = keys.into_iter().skip(per_response).collect();
             let unprocessed = if left.is_empty() { json!({}) } else { json!({ "vault": { "Keys": left } }) };
             let answer = json!({ "Responses": { "vault": found }, "UnprocessedKeys": unprocessed });
             ([("content-type", "application/x-amz-json-1.0")], answer.to_string())

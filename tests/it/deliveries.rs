@@ -1,4 +1,4 @@
-//! The functions deliver and schedule: hints that are lost, duplicated or late, and attempts in doubt.
+//! The functions `deliver` and `schedule`: hints that are lost, duplicated or late, and attempts in doubt.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ async fn a_hint_sends_once_and_ends_the_timer() {
 }
 
 #[tokio::test]
-async fn a_lost_message_is_repaired_by_the_sweep() {
+async fn the_sweep_repairs_a_lost_hint() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
     harness.host.advance(policy::REPAIR_DELAY_MS);
@@ -44,7 +44,7 @@ async fn a_lost_message_is_repaired_by_the_sweep() {
 }
 
 #[tokio::test]
-async fn repairs_slow_down_while_nothing_helps() {
+async fn repairs_slow_down_while_they_have_no_effect() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
     let mut waits = Vec::new();
@@ -58,7 +58,7 @@ async fn repairs_slow_down_while_nothing_helps() {
 }
 
 #[tokio::test]
-async fn a_hint_ahead_of_its_time_is_sent_once() {
+async fn a_hint_for_a_later_time_is_sent_once() {
     let harness = Harness::new();
     let key = harness.accept(|request| request.scheduled_at = Some(Timestamp(T0 + 300_000))).await;
     for tick in 0..5 {
@@ -85,7 +85,7 @@ async fn a_sweep_that_cannot_send_leaves_the_timers_due() {
 }
 
 #[tokio::test]
-async fn duplicate_and_concurrent_messages_send_once() {
+async fn duplicate_and_concurrent_hints_send_once() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
     futures_util::future::join_all((0..8).map(|_| harness.hint(&key))).await;
@@ -95,7 +95,7 @@ async fn duplicate_and_concurrent_messages_send_once() {
 }
 
 #[tokio::test]
-async fn a_scheduled_message_is_hinted_for_its_second_and_never_sent_early() {
+async fn a_scheduled_messages_hint_is_delayed_to_its_second_and_never_sends_early() {
     let harness = Harness::new();
     let key = harness.accept(|request| request.scheduled_at = Some(Timestamp(T0 + 90_500))).await;
     harness.schedule.sweep(schedule::SweepReason::Tick).await.expect("a sweep");
@@ -104,7 +104,7 @@ async fn a_scheduled_message_is_hinted_for_its_second_and_never_sent_early() {
     harness.host.advance(90_499);
     harness.hint(&key).await;
     assert_eq!(harness.sent_messages(), 0);
-    assert_eq!(harness.queue.take().len(), 1, "a little early: the hint goes round once more");
+    assert_eq!(harness.queue.take().len(), 1, "slightly early, so the hint is sent again");
     harness.host.advance(1);
     harness.hint(&key).await;
     assert_eq!(harness.sent_messages(), 1);
@@ -116,7 +116,7 @@ async fn a_crash_after_the_claim_is_a_doubt_and_never_a_silent_second_send() {
     let key = harness.accept(|request| request.in_doubt = InDoubtPolicy::Hold).await;
     let now = harness.deliver.host.now();
     let lease_until = now + INVOCATION_MS + policy::LEASE_MARGIN_MS;
-    let claim = Command::BeginAttempt { now, lease_until, config: "told".into(), provider: "told".into() };
+    let claim = Command::BeginAttempt { now, lease_until, config: "mock".into(), provider: "mock".into() };
     harness.execute(&key, claim).await;
     harness.hint(&key).await;
     assert_eq!(harness.sent_messages(), 0, "the lease holds");
@@ -132,7 +132,7 @@ async fn a_crash_after_the_claim_is_a_doubt_and_never_a_silent_second_send() {
 }
 
 #[tokio::test]
-async fn without_evidence_a_message_that_must_arrive_is_sent_again_and_says_so() {
+async fn without_evidence_the_resend_policy_sends_again_and_sets_maybe_sent() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
     harness.answers([AttemptOutcome::InDoubt(InDoubtCause::Timeout)]);
@@ -156,7 +156,7 @@ async fn without_evidence_a_message_that_must_arrive_is_sent_again_and_says_so()
 }
 
 #[tokio::test]
-async fn evidence_ends_the_doubt_without_a_second_send() {
+async fn evidence_resolves_the_doubt_without_a_second_send() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
     harness.answers([AttemptOutcome::InDoubt(InDoubtCause::ConnectionLost)]);
@@ -172,7 +172,7 @@ async fn evidence_ends_the_doubt_without_a_second_send() {
 async fn a_callback_that_overtakes_our_own_write_loses_nothing() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
-    // The provider calls back while it is still answering.
+    // The provider calls back before it has answered the request.
     let hinted = async { harness.hint(&key).await };
     let called_back = async {
         while harness.sent_messages() == 0 {
@@ -188,7 +188,7 @@ async fn a_callback_that_overtakes_our_own_write_loses_nothing() {
 }
 
 #[tokio::test]
-async fn five_refusals_climb_the_ladder_and_end_in_a_dead_letter() {
+async fn five_refusals_use_up_the_retries_and_end_in_a_dead_letter() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
     harness.answers((0..5).map(|_| refused(RefusalClass::Transient)));
@@ -209,7 +209,7 @@ async fn five_refusals_climb_the_ladder_and_end_in_a_dead_letter() {
 }
 
 #[tokio::test]
-async fn a_throttled_message_waits_and_burns_no_attempt() {
+async fn throttling_delays_a_message_without_counting_an_attempt() {
     let harness = Harness::new();
     let key = harness.accept(|request| request.max_attempts = 1).await;
     let slow =
@@ -230,11 +230,11 @@ async fn refused_credentials_hold_the_message_and_raise_an_alert() {
     harness.answers([refused(RefusalClass::Auth)]);
     harness.hint(&key).await;
     assert_eq!(harness.wake(&key).await, Some(T0 + policy::ACCOUNT_HOLD_MS));
-    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["told rejects our credentials"]);
+    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["mock rejects our credentials"]);
 }
 
 #[tokio::test]
-async fn what_was_cancelled_is_not_sent() {
+async fn a_cancelled_message_is_not_sent() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
     harness.execute(&key, Command::Cancel { by: "me".into(), reason: CancelReason::Requested }).await;
@@ -244,7 +244,7 @@ async fn what_was_cancelled_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_cancel_while_sending_stops_the_retry_and_tells_the_truth() {
+async fn a_cancellation_during_a_refused_attempt_prevents_the_retry() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
     harness.answers([refused(RefusalClass::Transient)]);
@@ -259,7 +259,7 @@ async fn a_cancel_while_sending_stops_the_retry_and_tells_the_truth() {
 }
 
 #[tokio::test]
-async fn an_opt_out_between_acceptance_and_sending_is_kept() {
+async fn an_opt_out_between_acceptance_and_sending_is_respected() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
     let contact = AddressKey { tenant: tenant(), channel: Channel::Email, contact_hash: "hash-1".to_owned() };
@@ -269,7 +269,7 @@ async fn an_opt_out_between_acceptance_and_sending_is_kept() {
 }
 
 #[tokio::test]
-async fn a_message_past_its_time_expires() {
+async fn a_message_expires_at_its_expiry_time() {
     let harness = Harness::new();
     let key = harness.accept(|request| request.expires_at = Timestamp(T0 + 3_000_000)).await;
     harness.host.advance(3_000_000);
@@ -279,7 +279,7 @@ async fn a_message_past_its_time_expires() {
 }
 
 #[tokio::test]
-async fn what_no_provider_serves_fails_at_once() {
+async fn a_message_without_a_provider_fails_at_once() {
     let harness = Harness::new();
     let key = harness.accept(|request| request.mode = Mode::Test).await;
     harness.hint(&key).await;
@@ -291,20 +291,20 @@ async fn no_attempt_begins_with_too_little_time_left() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
     let deadline = harness.deliver.host.now() + policy::MIN_TIME_TO_CLAIM_MS - 1;
-    harness.deliver.deliver(&key, deadline).await.expect_err("shown again");
+    harness.deliver.deliver(&key, deadline).await.expect_err("the queue delivers it again");
     assert_eq!((harness.sent_messages(), harness.event_names(&key).await.len()), (0, 1));
 }
 
 #[tokio::test]
-async fn one_bad_message_does_not_hold_up_its_batch() {
+async fn one_bad_message_does_not_block_its_batch() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
     let message = |id: &str, body: String| application::hint::QueueMessage { id: id.to_owned(), body };
     let good = hint_body(&key);
     let unknown = good.replace(&key.id.to_string(), "com_00000000000000000000000000000000");
     let batch = vec![message("m1", "{not json".to_owned()), message("m2", good), message("m3", unknown)];
-    let again = deliver::handle_batch(&harness.deliver, batch, harness.deliver.host.now() + INVOCATION_MS).await;
-    assert_eq!(again, ["m1"]);
+    let failed_ids = deliver::handle_batch(&harness.deliver, batch, harness.deliver.host.now() + INVOCATION_MS).await;
+    assert_eq!(failed_ids, ["m1"]);
     assert_eq!(lifecycle(&harness, &key).await, Lifecycle::Sent);
 }
 
@@ -322,13 +322,17 @@ async fn a_poison_message_becomes_an_event_and_an_alert() {
     ];
     assert_eq!(dead_letter.handle_batch(messages).await, [] as [String; 0]);
     assert_eq!(lifecycle(&harness, &key).await, Lifecycle::DeadLettered(DeadLetterReason::Poison));
-    assert_eq!(harness.alerts.0.lock().expect("alerts").len(), 2, "one for each thing that happened");
+    assert_eq!(
+        harness.alerts.0.lock().expect("alerts").len(),
+        2,
+        "one for the dead letter and one for the unreadable message"
+    );
     harness.hint(&key).await;
     assert_eq!(harness.sent_messages(), 0);
 }
 
 #[tokio::test]
-async fn a_late_answer_after_the_lease_is_still_believed() {
+async fn an_answer_after_the_leases_end_still_counts() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
     harness.answers([accepted()]);
@@ -347,7 +351,7 @@ async fn a_late_answer_after_the_lease_is_still_believed() {
 }
 
 #[tokio::test]
-async fn a_stream_of_a_newer_version_is_left_alone() {
+async fn a_stream_with_events_of_a_newer_version_is_not_processed() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
     let newer = r#"{"type":"MoonLanded","version":1,"at":1,"command":"c","actor":"a","data":{}}"#;
@@ -362,11 +366,11 @@ async fn a_stream_of_a_newer_version_is_left_alone() {
     };
     harness.store.append(&key.stream_id(), append).await.expect("appended");
     let deadline = harness.deliver.host.now() + INVOCATION_MS;
-    harness.deliver.deliver(&key, deadline).await.expect_err("fails closed");
+    harness.deliver.deliver(&key, deadline).await.expect_err("unreadable events are an error");
     assert_eq!(harness.sent_messages(), 0);
     let views: Arc<dyn domain::ports::ViewStore> = harness.store.clone();
     let project = project::ProjectHandler { store: harness.store.clone(), views, host: harness.host.clone() };
     let id = key.stream_id();
     let stream = EventStore::read(&*harness.store, &id).await.expect("a stream");
-    project.project(vec![project::StreamImage { id, stream }]).await.expect("passed over");
+    project.project(vec![project::StreamImage { id, stream }]).await.expect("skipped");
 }

@@ -1,4 +1,4 @@
-//! End to end over HTTP: `local` with the real functions, the providers' real protocols and real signatures.
+//! End-to-end tests over HTTP: `local` with the real functions, the providers' real protocols and real signatures.
 
 use domain::ports::{ApiKeyStore, Principal};
 use events::Mode;
@@ -50,7 +50,7 @@ async fn an_invoice_by_email_is_sent_delivered_and_opened() {
     assert_eq!(received[0]["attachments"][0]["filename"], "invoice.pdf");
     assert!(received[0]["html"].as_str().is_some_and(|html| html.contains("December 1, 2026")));
 
-    // Lists and statistics follow within a moment.
+    // Lists and statistics follow with a short delay.
     for filter in ["recipientId=cus-7", "entityType=sale&entityId=sale-7", "status=opened&channel=email&type=invoice"] {
         let path = format!("/api/communications?{filter}");
         let row = eventually(filter, async || {
@@ -96,7 +96,7 @@ async fn a_payment_link_by_sms_is_delivered_and_counted_in_segments() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_scheduled_message_goes_out_in_its_second() {
+async fn a_scheduled_message_is_sent_at_its_time_and_never_early() {
     let server = TestServer::new().await;
     let now = api::fields::show_time(domain::ports::ClockAndRng::now(&*server.local.clock) + 3_600_000);
     let mut body = email("delivered@sim.test");
@@ -109,12 +109,12 @@ async fn a_scheduled_message_goes_out_in_its_second() {
     let sent_at = sent.text("/sentAt");
     let late =
         api::fields::parse_time(sent_at).expect("a time").millis_since(api::fields::parse_time(&now).expect("a time"));
-    // How late is a figure, not a fact: docs/performance.md. The delay of its hint is tested to the second in deliveries.rs.
+    // docs/performance.md has the measured lateness. deliveries.rs tests the hint's delay to the second.
     assert!(0 <= late, "{} ms early", -late);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_scheduled_message_can_be_changed_moved_and_cancelled() {
+async fn a_scheduled_message_can_be_changed_rescheduled_and_cancelled() {
     let server = TestServer::new().await;
     let later = |ms: i64| json!(api::fields::show_time(domain::ports::ClockAndRng::now(&*server.local.clock) + ms));
     let mut body = email("delivered@sim.test");
@@ -122,16 +122,21 @@ async fn a_scheduled_message_can_be_changed_moved_and_cancelled() {
     let id = server.send(body).await;
     let path = format!("/api/communications/{id}");
     let patch = async |body| server.answer(server.request(Method::PATCH, &path).json(&body)).await;
-    let moved = patch(json!({ "scheduledAt": later(7_200_000), "content": "Other words", "subject": "News" })).await;
+    let changed =
+        patch(json!({ "scheduledAt": later(7_200_000), "content": "Other content", "subject": "News" })).await;
     assert_eq!(
-        (moved.status, moved.text("/rendered/text"), moved.text("/subject")),
-        (StatusCode::OK, "Other words", "News")
+        (changed.status, changed.text("/rendered/text"), changed.text("/subject")),
+        (StatusCode::OK, "Other content", "News")
     );
     server.advance(3_700_000).await;
-    assert_eq!(server.one(&id).await.text("/status"), "scheduled");
+    assert_eq!(server.communication(&id).await.text("/status"), "scheduled");
     let cancelled = server.post(&format!("{path}/cancel"), json!({})).await;
     assert_eq!((cancelled.status, cancelled.text("/status")), (StatusCode::OK, "cancelled"));
-    assert_eq!(server.post(&format!("{path}/cancel"), json!({})).await.status, StatusCode::OK, "already so");
+    assert_eq!(
+        server.post(&format!("{path}/cancel"), json!({})).await.status,
+        StatusCode::OK,
+        "a repeated cancellation succeeds"
+    );
     server.advance(7_200_000).await;
     assert_eq!(server.inbox("delivered@sim.test").await.len(), 0);
     assert_eq!(patch(json!({ "content": "Too late" })).await.status, StatusCode::CONFLICT);
@@ -142,14 +147,14 @@ async fn a_scheduled_message_can_be_changed_moved_and_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancel_in_flight_is_202_and_after_it_409() {
+async fn a_cancellation_returns_202_during_an_attempt_and_409_after_sending() {
     let server = TestServer::new().await;
     server.fault("sendgrid", "timeout", 1).await;
     let id = server.send(email("delivered@sim.test")).await;
     server.until_status(&id, "sending").await;
     let path = format!("/api/communications/{id}/cancel");
-    let asked = server.post(&path, json!({})).await;
-    assert_eq!((asked.status, asked.text("/status")), (StatusCode::ACCEPTED, "sending"));
+    let requested = server.post(&path, json!({})).await;
+    assert_eq!((requested.status, requested.text("/status")), (StatusCode::ACCEPTED, "sending"));
     server.until(&id, "lifecycle", "in_doubt").await;
     server.advance(121_000).await;
     let failed = server.until_status(&id, "failed").await;
@@ -161,22 +166,22 @@ async fn a_cancel_in_flight_is_202_and_after_it_409() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_accepts_and_then_says_nothing_is_believed_by_its_callback() {
+async fn a_callback_resolves_an_attempt_whose_answer_was_lost() {
     let server = TestServer::new().await;
     for (body, to) in [(email("timeout@sim.test"), "timeout@sim.test"), (sms("+447700900022"), "+447700900022")] {
         let id = server.send(body).await;
         server.until_status(&id, "delivered").await;
         server.until(&id, "lifecycle", "sent").await;
         server.advance(300_000).await;
-        assert_eq!(server.inbox(to).await.len(), 1, "never twice");
+        assert_eq!(server.inbox(to).await.len(), 1, "sent only once");
         let events = server.events(&id).await;
         assert!(events.contains(&"DeliveryAttemptResolved".to_owned()), "{events:?}");
-        assert_eq!(server.one(&id).await.body["maybeSent"], json!(false));
+        assert_eq!(server.communication(&id).await.body["maybeSent"], json!(false));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn throttling_is_waited_out() {
+async fn a_throttled_message_is_delivered_after_the_wait() {
     let server = TestServer::new().await;
     let id = server.send(email("throttled@sim.test")).await;
     let waiting = server.until(&id, "lifecycle", "retry_wait").await;
@@ -195,7 +200,7 @@ async fn a_provider_that_stays_down_ends_in_a_dead_letter() {
     let id = server.send(email("down@sim.test")).await;
     for attempt in 1..=4 {
         eventually("the next attempt", async || {
-            let now = server.one(&id).await;
+            let now = server.communication(&id).await;
             (now.body["lifecycle"] == "retry_wait" && now.body["attempts"] == attempt).then_some(())
         })
         .await;
@@ -211,7 +216,7 @@ async fn a_provider_that_stays_down_ends_in_a_dead_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_injected_fault_ends_well_and_sends_once() {
+async fn a_message_is_sent_once_despite_each_injected_fault() {
     let server = TestServer::new().await;
     for (kind, provider, body) in [
         ("500", "sendgrid", email("delivered@sim.test")),
@@ -224,7 +229,7 @@ async fn every_injected_fault_ends_well_and_sends_once() {
         server.fault(provider, kind, 1).await;
         let to = body["recipientContact"].as_str().expect("an address").to_owned();
         let id = server.send(body).await;
-        eventually(kind, async || (server.one(&id).await.body["reason"].is_string()).then_some(())).await;
+        eventually(kind, async || (server.communication(&id).await.body["reason"].is_string()).then_some(())).await;
         server.advance(950_000).await;
         server.until_status(&id, "delivered").await;
         assert_eq!(server.inbox(&to).await.len(), 1, "{kind}");
@@ -236,7 +241,7 @@ async fn every_injected_fault_ends_well_and_sends_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hard_bounce_and_a_stop_are_remembered() {
+async fn a_hard_bounce_and_a_stop_suppress_the_address() {
     let server = TestServer::new().await;
     let bounced = server.send(email("bounce-hard@sim.test")).await;
     let bounced = server.until_status(&bounced, "bounced").await;
@@ -245,15 +250,15 @@ async fn a_hard_bounce_and_a_stop_are_remembered() {
     assert_eq!((refused.status, refused.text("/code")), (StatusCode::UNPROCESSABLE_ENTITY, "recipient_suppressed"));
     let complained = server.send(email("complaint@sim.test")).await;
     let complained = eventually("a complaint", async || {
-        Some(server.one(&complained).await).filter(|answer| answer.body["complained"] == true)
+        Some(server.communication(&complained).await).filter(|answer| answer.body["complained"] == true)
     })
     .await;
-    assert_eq!(complained.text("/status"), "delivered", "a complaint takes nothing back");
+    assert_eq!(complained.text("/status"), "delivered", "a complaint does not change the status");
 
     let stop = server.send(sms("+447700900030")).await;
     server.until_status(&stop, "delivered").await;
-    // The provider knows of the STOP first and tells us when we send again.
-    let again = eventually("the provider's no", async || {
+    // The provider receives the STOP first, and rejects the next message.
+    let again = eventually("the provider's rejection", async || {
         let id = server.post("/api/communications/send", sms("+447700900030")).await;
         (id.status == StatusCode::UNPROCESSABLE_ENTITY).then_some(id)
     })
@@ -264,7 +269,7 @@ async fn a_hard_bounce_and_a_stop_are_remembered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_idempotency_key_is_one_communication() {
+async fn an_idempotency_key_creates_one_communication() {
     let server = TestServer::new().await;
     let send = async |key: &str, body: serde_json::Value| {
         let request = server.request(Method::POST, "/api/communications/send");
@@ -288,7 +293,7 @@ async fn one_idempotency_key_is_one_communication() {
         .expect("a key");
     let live = server.client.post(format!("{}/api/communications/send", server.local.url)).bearer_auth("td_live_local");
     let live = server.answer(live.header("idempotency-key", "order-1").json(&email("live@sim.test"))).await;
-    assert_ne!(live.id(), first.id(), "live and test keys never meet");
+    assert_ne!(live.id(), first.id(), "live and test keys have separate idempotency keys");
     let other = send("order-1", email("other@sim.test")).await;
     assert_eq!((other.status, other.text("/code")), (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"));
     let many = (0..10).map(|_| send("order-2", email("delivered@sim.test")));
@@ -316,11 +321,11 @@ async fn a_resend_is_a_new_communication_linked_to_the_old() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kill_loses_nothing_that_was_accepted() {
+async fn a_restart_loses_no_accepted_message() {
     let scratch = Scratch::new();
     let options = || Options { data: Data::Folder(scratch.0.clone()), ..TestServer::options() };
     let server = TestServer::with(options()).await;
-    // Providers hang, so that the kill finds messages in every state.
+    // Providers hang, so that the process stops with messages in different states.
     server.fault("sendgrid", "timeout", 3).await;
     let mut ids = Vec::new();
     for _ in 0..12 {
@@ -329,9 +334,9 @@ async fn a_kill_loses_nothing_that_was_accepted() {
     drop(server);
     let server = TestServer::with(options()).await;
     for id in &ids {
-        eventually("sent after leases and doubts have ended", async || {
+        eventually("sent once leases and doubts have ended", async || {
             server.advance(30_000).await;
-            (server.one(id).await.body["lifecycle"] == "sent").then_some(())
+            (server.communication(id).await.body["lifecycle"] == "sent").then_some(())
         })
         .await;
     }
@@ -343,7 +348,7 @@ async fn a_kill_loses_nothing_that_was_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_processes_do_not_share_a_folder() {
+async fn two_processes_cannot_use_the_same_folder() {
     let scratch = Scratch::new();
     let options = || Options { data: Data::Folder(scratch.0.clone()), ..TestServer::options() };
     let server = TestServer::with(options()).await;
@@ -354,7 +359,7 @@ async fn two_processes_do_not_share_a_folder() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn views_are_made_again_from_the_streams() {
+async fn views_can_be_rebuilt_from_the_streams() {
     let scratch = Scratch::new();
     let options = || Options { data: Data::Folder(scratch.0.clone()), ..TestServer::options() };
     let server = TestServer::with(options()).await;
@@ -363,30 +368,30 @@ async fn views_are_made_again_from_the_streams() {
         let end = to.split(['-', '@']).next().expect("a name").replace("bounce", "bounced");
         server.until_status(&id, &end).await;
     }
-    let shown = async |server: &TestServer| {
+    let read_views = async |server: &TestServer| {
         let stats = server.get("/api/communications/stats").await.body;
         let list = server.get("/api/communications").await.body;
         (stats["byStatus"].clone(), stats["total"].clone(), list["results"].clone())
     };
     eventually("the views", async || {
-        (shown(&server).await.0 == json!({ "opened": 1, "bounced": 1, "delivered": 1 })).then_some(())
+        (read_views(&server).await.0 == json!({ "opened": 1, "bounced": 1, "delivered": 1 })).then_some(())
     })
     .await;
-    let before = shown(&server).await;
-    // What changed a moment ago is not compared.
+    let before = read_views(&server).await;
+    // The audit does not compare streams that changed recently.
     server.advance(60_000).await;
-    assert!(local::rebuild(&scratch.0).await.is_err(), "a process is at work on it");
+    assert!(local::rebuild(&scratch.0).await.is_err(), "a running process uses the folder");
     drop(server);
-    // Somebody has tampered with a row and a counter.
+    // Delete a row and change the counters.
     let file = rusqlite::Connection::open(scratch.0.join("tidings.db")).expect("the data");
     let tamper = "UPDATE counters SET amount = amount + 7; DELETE FROM view_rows WHERE rowid = 1;";
     file.execute_batch(tamper).expect("tampered with");
     drop(file);
     assert!(!local::audit(&scratch.0).await.expect("a report").findings.is_empty());
-    let (rebuilt, report) = local::rebuild(&scratch.0).await.expect("made again");
+    let (rebuilt, report) = local::rebuild(&scratch.0).await.expect("rebuilt");
     assert_eq!((rebuilt.streams, rebuilt.skipped, rebuilt.next), (3, 0, None));
     assert_eq!(report.findings, []);
-    assert_eq!(shown(&TestServer::with(options()).await).await, before);
+    assert_eq!(read_views(&TestServer::with(options()).await).await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -406,7 +411,7 @@ async fn every_outcome_is_explained() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operator_settles_a_doubt_and_retries_what_was_given_up() {
+async fn an_operator_resolves_a_doubt_and_retries_a_dead_letter() {
     let server = TestServer::new().await;
     server.fault("sendgrid", "timeout", 1).await;
     let id = server.send(email("delivered@sim.test")).await;
@@ -415,8 +420,8 @@ async fn an_operator_settles_a_doubt_and_retries_what_was_given_up() {
     let wrong = server.post(&path("resolve"), json!({ "outcome": "lost" })).await;
     assert_eq!(wrong.body["errors"][0]["pointer"], "/outcome");
     assert_eq!(server.post(&path("retry"), json!({})).await.status, StatusCode::CONFLICT);
-    let settled = server.post(&path("resolve"), json!({ "outcome": "not_accepted" })).await;
-    assert_eq!((settled.status, &settled.body["maybeSent"]), (StatusCode::OK, &json!(false)));
+    let resolved = server.post(&path("resolve"), json!({ "outcome": "not_accepted" })).await;
+    assert_eq!((resolved.status, &resolved.body["maybeSent"]), (StatusCode::OK, &json!(false)));
     server.until_status(&id, "delivered").await;
     assert_eq!(server.inbox("delivered@sim.test").await.len(), 1);
     let late = server.post(&path("resolve"), json!({ "outcome": "accepted" })).await;

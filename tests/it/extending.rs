@@ -1,15 +1,15 @@
-//! What the documents for developers name exists: paths, names in code style, links between documents, and the id of the
-//! first message in the README.
+//! The documents for developers only refer to things that exist: paths, names in code style, links between documents,
+//! and the id of the first message in the README.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use events::{CommunicationId, TenantId};
 
-/// Marks what is not on the main branch yet. The rest of its list item or paragraph is not checked either.
+/// Marks text about code that is not on the main branch yet. Its list item or paragraph is not checked.
 const NOT_YET: &str = "<!-- core -->";
 
-/// Words of Rust, which are in no file in particular.
+/// Rust keywords, which need not be in the files that a step names.
 const KEYWORDS: [&str; 3] = ["match", "mod", "_"];
 
 fn root() -> PathBuf {
@@ -54,7 +54,7 @@ fn blocks(text: &str) -> Vec<String> {
     blocks
 }
 
-/// What stands in code style, but for commands, patterns and addresses of the API.
+/// The names in code style, without commands, patterns and API paths.
 fn names(block: &str) -> Vec<&str> {
     let in_backticks = block.split('`').skip(1).step_by(2);
     in_backticks.filter(|name| !name.starts_with(['/', '-']) && !name.contains([' ', '<', '{', '*', '\n'])).collect()
@@ -88,7 +88,7 @@ fn has_word(text: &str, word: &str) -> bool {
 }
 
 #[test]
-fn every_step_of_extending_names_what_is_in_its_files() {
+fn every_name_in_a_step_of_extending_is_in_the_steps_files() {
     let page = read(&root().join("docs/extending.md"));
     let mut wrong = Vec::new();
     let mut checked = 0;
@@ -99,7 +99,7 @@ fn every_step_of_extending_names_what_is_in_its_files() {
         for name in names.into_iter().filter(|name| !is_path(name) && !KEYWORDS.contains(name)) {
             checked += 1;
             if !is_identifier(name) || !has_word(&code, name) {
-                wrong.push(format!("`{name}` is in no file of: {}", block.lines().next().unwrap_or_default()));
+                wrong.push(format!("`{name}` is not in the files of: {}", block.lines().next().unwrap_or_default()));
             }
         }
     }
@@ -120,7 +120,7 @@ fn every_path_in_the_documents_for_developers_exists() {
 }
 
 #[test]
-fn every_link_between_documents_leads_somewhere() {
+fn every_link_between_documents_has_a_target() {
     let mut broken = Vec::new();
     for page in [pages("."), pages("docs"), pages("docs/decisions")].concat() {
         let text = prose(&read(&page));
@@ -135,9 +135,9 @@ fn every_link_between_documents_leads_somewhere() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
-/// The README shows the id that the first message gets, so that its commands work as they stand.
+/// The README contains the id of its first message, so that readers can copy its commands unchanged.
 #[test]
-fn the_readme_knows_the_id_of_its_first_message() {
+fn the_readme_contains_the_id_of_its_first_message() {
     let tenant: TenantId = local::DEV_TENANT.parse().expect("a tenant");
     let id = CommunicationId::from_idempotency_key(&tenant, "test\0first-invoice");
     let readme = read(&root().join("README.md"));

@@ -1,10 +1,10 @@
-//! Channels one after the other: each step a communication of its own, and every one says why.
+//! Fallback: each step is a communication of its own, and its explanation names the reason.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tests::server::{Answer, TestServer, eventually};
 
-/// By email to `to`; then, where that does not reach them, by SMS.
+/// A request by email to `to`, with a fallback by SMS.
 fn chain(to: &str, step: Value) -> Value {
     let mut sms = json!({ "channel": "sms", "recipientContact": "+447700900001", "content": "Pay by SMS" });
     step.as_object().into_iter().flatten().for_each(|(name, value)| sms[name] = value.clone());
@@ -15,9 +15,9 @@ fn chain(to: &str, step: Value) -> Value {
 }
 
 async fn next_of(server: &TestServer, id: &str) -> Answer {
-    let found = async || server.one(id).await.body["fallbackId"].as_str().map(str::to_owned);
+    let found = async || server.communication(id).await.body["fallbackId"].as_str().map(str::to_owned);
     let next = eventually("the next channel", found).await;
-    server.one(&next).await
+    server.communication(&next).await
 }
 
 async fn codes(server: &TestServer, id: &str) -> Vec<String> {
@@ -27,7 +27,7 @@ async fn codes(server: &TestServer, id: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_bounced_goes_on_by_the_next_channel() {
+async fn a_bounce_triggers_the_fallback() {
     let server = TestServer::new().await;
     let id = server.send(chain("bounce-hard@sim.test", json!({}))).await;
     server.until_status(&id, "bounced").await;
@@ -35,8 +35,8 @@ async fn what_bounced_goes_on_by_the_next_channel() {
     assert_eq!((next.text("/channel"), next.text("/source"), next.text("/fallbackOf")), ("sms", "fallback", &*id));
     server.until_status(&next.id(), "delivered").await;
     assert_eq!(server.inbox("+447700900001").await[0]["body"], "Pay by SMS");
-    let told = codes(&server, &id).await;
-    assert_eq!(told[told.len() - 2..], ["fallback.not_delivered", "fallback.requested"]);
+    let codes = codes(&server, &id).await;
+    assert_eq!(codes[codes.len() - 2..], ["fallback.not_delivered", "fallback.requested"]);
     let summary = server.get(&format!("/api/communications/{id}/explain")).await.text("/summary").to_owned();
     assert!(summary.contains(&next.id()), "{summary}");
     let events = server.get(&format!("/api/communications/{}/events", next.id())).await;
@@ -44,7 +44,7 @@ async fn what_bounced_goes_on_by_the_next_channel() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_channel_goes_on_at_once_and_the_chain_goes_to_its_end() {
+async fn suppressed_channels_are_skipped_at_once_until_the_last_step() {
     let server = TestServer::new().await;
     let listed = json!({ "channel": "email", "contact": "ada@example.com" });
     assert_eq!(server.post("/api/suppressions", listed).await.status, StatusCode::CREATED);
@@ -58,14 +58,14 @@ async fn a_refused_channel_goes_on_at_once_and_the_chain_goes_to_its_end() {
     let sms = next_of(&server, &id).await;
     let telegram = next_of(&server, &sms.id()).await;
     server.until_status(&telegram.id(), "sent").await;
-    assert_eq!(server.one(&id).await.text("/reason"), "suppressed:suppression_list");
-    assert_eq!(server.one(&sms.id()).await.text("/reason"), "suppressed:channel_disabled");
-    assert_eq!(telegram.text("/content"), "Pay by email", "what a step does not say is as in the first");
-    assert_eq!(server.one(&id).await.body["fallback"][1]["after"], "PT1H");
+    assert_eq!(server.communication(&id).await.text("/reason"), "suppressed:suppression_list");
+    assert_eq!(server.communication(&sms.id()).await.text("/reason"), "suppressed:channel_disabled");
+    assert_eq!(telegram.text("/content"), "Pay by email", "a step inherits the fields that it does not set");
+    assert_eq!(server.communication(&id).await.body["fallback"][1]["after"], "PT1H");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_read_in_time_goes_on_and_what_is_read_does_not() {
+async fn only_a_message_that_is_not_read_in_time_has_a_fallback() {
     let server = TestServer::new().await;
     let late = json!({ "after": "30m", "unless": "read" });
     let unread = server.send(chain("ada@example.com", late.clone())).await;
@@ -83,13 +83,13 @@ async fn what_is_not_read_in_time_goes_on_and_what_is_read_does_not() {
     server.until_status(&next.id(), "delivered").await;
     assert!(codes(&server, &unread).await.contains(&"fallback.not_read_in_time".to_owned()));
     for other in [&read, &cancelled] {
-        assert_eq!(server.one(other).await.body["fallbackId"], Value::Null);
+        assert_eq!(server.communication(other).await.body["fallbackId"], Value::Null);
     }
     assert_eq!(server.inbox("+447700900001").await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_step_is_read_when_it_is_asked_for() {
+async fn each_step_is_validated_when_the_message_is_accepted() {
     let server = TestServer::new().await;
     let wrong = [
         (json!({ "channel": "fax" }), "/fallback/0/channel", "not_one_of"),
@@ -119,7 +119,7 @@ async fn each_step_is_read_when_it_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_template_is_found_for_each_channel_and_other_words_hold_for_the_whole_chain() {
+async fn each_step_has_its_channels_template_and_changed_variables_apply_to_all_steps() {
     let server = TestServer::new().await;
     for channel in ["sms", "whatsapp"] {
         let template = json!({
@@ -140,12 +140,12 @@ async fn a_template_is_found_for_each_channel_and_other_words_hold_for_the_whole
     server.advance(601_000).await;
     server.until_status(&id, "bounced").await;
     let next = next_of(&server, &id).await;
-    assert_eq!(next.text("/recipientContact"), "+447700900010", "WhatsApp has the number of the telephone");
+    assert_eq!(next.text("/recipientContact"), "+447700900010", "WhatsApp uses the phone number");
     assert_eq!(next.text("/rendered/text"), "Bo, by whatsapp");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn erasing_a_person_erases_the_channels_that_had_no_turn() {
+async fn an_erasure_prevents_pending_fallbacks_and_covers_sent_ones() {
     let server = TestServer::new().await;
     let mut body = chain("ada@example.com", json!({ "after": "30m", "unless": "read" }));
     body.as_object_mut().expect("a body").remove("recipientId");
@@ -154,9 +154,9 @@ async fn erasing_a_person_erases_the_channels_that_had_no_turn() {
     let erased = server.answer(server.request(Method::DELETE, "/api/subjects/address/ada@example.com")).await;
     assert_eq!(erased.body["erased"], 1, "{}", erased.body);
     server.advance(31 * 60_000).await;
-    assert_eq!(server.one(&id).await.body["fallbackId"], Value::Null);
+    assert_eq!(server.communication(&id).await.body["fallbackId"], Value::Null);
     assert!(server.inbox("+447700900001").await.is_empty());
-    // What had its turn is found from where it began.
+    // A fallback that was already requested is found through its first communication.
     let mut body = chain("bounce-hard@sim.test", json!({}));
     body.as_object_mut().expect("a body").remove("recipientId");
     let id = server.send(body).await;
@@ -164,5 +164,5 @@ async fn erasing_a_person_erases_the_channels_that_had_no_turn() {
     let next = next_of(&server, &id).await;
     server.until_status(&next.id(), "delivered").await;
     server.answer(server.request(Method::DELETE, "/api/subjects/address/bounce-hard@sim.test")).await;
-    assert_eq!(server.one(&next.id()).await.body["recipientContact"], Value::Null);
+    assert_eq!(server.communication(&next.id()).await.body["recipientContact"], Value::Null);
 }

@@ -1,4 +1,4 @@
-//! The clear answer to every wrong request.
+//! Every invalid request gets a problem with a clear cause.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,7 +9,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tests::server::{Answer, TestServer, email, eventually};
 
-fn is_problem(answer: &Answer, kind: ProblemKind) {
+fn assert_problem(answer: &Answer, kind: ProblemKind) {
     let (slug, status, title) = kind.slug_status_title();
     assert_eq!(answer.status.as_u16(), status.as_u16(), "{}", answer.body);
     assert_eq!(answer.headers["content-type"], "application/problem+json");
@@ -19,17 +19,17 @@ fn is_problem(answer: &Answer, kind: ProblemKind) {
     assert!(!answer.text("/detail").is_empty());
 }
 
-/// (pointer, code) of each field's error, sorted.
-fn faults(answer: &Answer) -> Vec<(String, String)> {
+/// The pointer and code of each field's error, sorted.
+fn errors_of(answer: &Answer) -> Vec<(String, String)> {
     let errors = answer.body["errors"].as_array().cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().expect("text").to_owned();
-    let mut faults: Vec<_> = errors.iter().map(|e| (text(&e["pointer"]), text(&e["code"]))).collect();
-    faults.sort();
-    faults
+    let mut pairs: Vec<_> = errors.iter().map(|e| (text(&e["pointer"]), text(&e["code"]))).collect();
+    pairs.sort();
+    pairs
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_wrong_field_is_named() {
+async fn each_invalid_field_is_named() {
     let server = TestServer::new().await;
     for (change, pointer, code) in [
         (json!({ "channel": null }), "/channel", "required"),
@@ -68,12 +68,12 @@ async fn each_wrong_field_is_named() {
             body[name] = value.clone();
         }
         let answer = server.post("/api/communications/send", body).await;
-        is_problem(&answer, ProblemKind::Invalid);
-        assert!(faults(&answer).contains(&(pointer.to_owned(), code.to_owned())), "{change}: {}", answer.body);
+        assert_problem(&answer, ProblemKind::Invalid);
+        assert!(errors_of(&answer).contains(&(pointer.to_owned(), code.to_owned())), "{change}: {}", answer.body);
     }
     let sms = json!({ "channel": "sms", "type": "invoice", "recipientContact": "12", "content": "x" });
     let answer = server.post("/api/communications/send", sms).await;
-    assert_eq!(faults(&answer), [("/recipientContact".to_owned(), "not_an_address".to_owned())]);
+    assert_eq!(errors_of(&answer), [("/recipientContact".to_owned(), "not_an_address".to_owned())]);
     assert_eq!(server.get("/api/communications").await.body["count"], 0, "nothing was accepted");
 }
 
@@ -81,8 +81,8 @@ async fn each_wrong_field_is_named() {
 async fn all_validation_errors_are_reported_at_once() {
     let server = TestServer::new().await;
     let answer = server.post("/api/communications/send", json!({ "type": "poem", "x": 1 })).await;
-    is_problem(&answer, ProblemKind::Invalid);
-    let codes: Vec<(String, String)> = faults(&answer);
+    assert_problem(&answer, ProblemKind::Invalid);
+    let codes: Vec<(String, String)> = errors_of(&answer);
     let codes: Vec<(&str, &str)> = codes.iter().map(|(p, c)| (p.as_str(), c.as_str())).collect();
     assert_eq!(
         codes,
@@ -97,7 +97,7 @@ async fn all_validation_errors_are_reported_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_rendered_is_refused_with_its_names() {
+async fn a_rendering_error_names_the_missing_variables() {
     let server = TestServer::new().await;
     let invoice = |variables: Value| {
         json!({
@@ -106,7 +106,7 @@ async fn what_cannot_be_rendered_is_refused_with_its_names() {
         })
     };
     let answer = server.post("/api/communications/send", invoice(json!({ "amount": 1 }))).await;
-    assert_eq!(faults(&answer), [("/templateVariables".to_owned(), "missing_variables".to_owned())]);
+    assert_eq!(errors_of(&answer), [("/templateVariables".to_owned(), "missing_variables".to_owned())]);
     for name in ["customerName", "invoiceNumber", "businessName"] {
         assert!(answer.text("/detail").contains(name), "{}", answer.body);
     }
@@ -117,31 +117,31 @@ async fn what_cannot_be_rendered_is_refused_with_its_names() {
     body["content"] = json!("{{#if x}}");
     body["templateVariables"] = json!({});
     let answer = server.post("/api/communications/send", body).await;
-    assert_eq!(faults(&answer), [("/content".to_owned(), "template".to_owned())]);
+    assert_eq!(errors_of(&answer), [("/content".to_owned(), "template".to_owned())]);
     let mut sms = invoice(json!({}));
     sms["channel"] = json!("sms");
     sms["recipientContact"] = json!("+447700900001");
     let answer = server.post("/api/communications/send", sms).await;
-    assert_eq!(faults(&answer), [("/templateId".to_owned(), "wrong_channel".to_owned())]);
+    assert_eq!(errors_of(&answer), [("/templateId".to_owned(), "wrong_channel".to_owned())]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_that_are_not_ours_are_refused() {
+async fn malformed_and_oversized_bodies_are_rejected() {
     let server = TestServer::new().await;
     let send =
         async |body: Vec<u8>| server.answer(server.request(Method::POST, "/api/communications/send").body(body)).await;
     for body in [&b"{"[..], b"", b"[]", b"null", b"\xff\xfe", b"{\"channel\":\"email\"}}"] {
-        is_problem(&send(body.to_vec()).await, ProblemKind::Malformed);
+        assert_problem(&send(body.to_vec()).await, ProblemKind::Malformed);
     }
     let mut large = email("a@b.co");
     large["content"] = json!("x".repeat(256 * 1024));
-    is_problem(&send(large.to_string().into_bytes()).await, ProblemKind::TooLarge);
+    assert_problem(&send(large.to_string().into_bytes()).await, ProblemKind::TooLarge);
     let request = server.request(Method::POST, "/api/communications/send").header("idempotency-key", "x".repeat(256));
-    is_problem(&server.answer(request.json(&email("a@b.co"))).await, ProblemKind::Malformed);
+    assert_problem(&server.answer(request.json(&email("a@b.co"))).await, ProblemKind::Malformed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_known_keys_enter() {
+async fn unknown_keys_are_rejected() {
     let server = TestServer::new().await;
     let url = format!("{}/api/communications", server.local.url);
     for header in [None, Some("Bearer td_live_guess"), Some("Basic dGVzdA=="), Some("Bearer"), Some("")] {
@@ -150,7 +150,7 @@ async fn only_known_keys_enter() {
             request = request.header("authorization", header);
         }
         let answer = server.answer(request).await;
-        is_problem(&answer, ProblemKind::Unauthenticated);
+        assert_problem(&answer, ProblemKind::Unauthenticated);
         assert_eq!(answer.headers["www-authenticate"], "Bearer");
     }
     let health = server.answer(server.client.get(format!("{}/health", server.local.url))).await;
@@ -158,7 +158,7 @@ async fn only_known_keys_enter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_tenants_communication_is_not_there() {
+async fn another_tenants_communication_is_not_found() {
     let server = TestServer::new().await;
     let id = server.send(email("delivered@sim.test")).await;
     let principal = |tenant: &str, mode| Principal::admin(tenant.parse().expect("a tenant"), "spy", mode);
@@ -178,7 +178,7 @@ async fn another_tenants_communication_is_not_there() {
             (Method::POST, format!("{path}/resend")),
         ] {
             let answer = server.answer(as_other(method.clone(), &path)).await;
-            is_problem(&answer, ProblemKind::NotFound);
+            assert_problem(&answer, ProblemKind::NotFound);
         }
         let list = server.answer(as_other(Method::GET, "/api/communications")).await;
         assert_eq!(list.body["results"], json!([]), "{key}");
@@ -187,7 +187,7 @@ async fn another_tenants_communication_is_not_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unknown_ids_addresses_and_methods_have_their_answers() {
+async fn unknown_ids_paths_and_methods_are_problems() {
     let server = TestServer::new().await;
     for path in [
         "/api/communications/com_00000000000000000000000000000000",
@@ -197,22 +197,22 @@ async fn unknown_ids_addresses_and_methods_have_their_answers() {
         "/nothing",
         "/docs/problems/nothing",
     ] {
-        is_problem(&server.get(path).await, ProblemKind::NotFound);
+        assert_problem(&server.get(path).await, ProblemKind::NotFound);
     }
-    is_problem(
+    assert_problem(
         &server.answer(server.request(Method::DELETE, "/api/communications")).await,
         ProblemKind::MethodNotAllowed,
     );
-    is_problem(
+    assert_problem(
         &server.answer(server.request(Method::GET, "/api/communications/send")).await,
         ProblemKind::MethodNotAllowed,
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_refuse_what_they_do_not_know() {
+async fn lists_reject_unknown_parameters_and_values() {
     let server = TestServer::new().await;
-    let strange = URL_SAFE_NO_PAD.encode("mark~0000000000000#com_1");
+    let unsigned_cursor = URL_SAFE_NO_PAD.encode("mark~0000000000000#com_1");
     for (query, pointer, code) in [
         ("channel=pigeon".to_owned(), "channel", "not_one_of"),
         ("status=lost".to_owned(), "status", "not_one_of"),
@@ -222,21 +222,21 @@ async fn lists_refuse_what_they_do_not_know() {
         ("size=ten".to_owned(), "size", "not_in_range"),
         ("from=yesterday".to_owned(), "from", "not_a_time"),
         ("cursor=abc".to_owned(), "cursor", "bad_cursor"),
-        (format!("cursor={strange}"), "cursor", "bad_cursor"),
+        (format!("cursor={unsigned_cursor}"), "cursor", "bad_cursor"),
         ("page=2".to_owned(), "page", "unknown_parameter"),
         ("colour=red".to_owned(), "colour", "unknown_parameter"),
     ] {
         let answer = server.get(&format!("/api/communications?{query}")).await;
-        is_problem(&answer, ProblemKind::Malformed);
-        assert_eq!(faults(&answer), [(pointer.to_owned(), code.to_owned())], "{query}");
+        assert_problem(&answer, ProblemKind::Malformed);
+        assert_eq!(errors_of(&answer), [(pointer.to_owned(), code.to_owned())], "{query}");
     }
     for query in ["startDate=2026-02-02&endDate=2026-01-01", "startDate=2020-01-01&endDate=2026-01-01", "x=1"] {
-        is_problem(&server.get(&format!("/api/communications/stats?{query}")).await, ProblemKind::Malformed);
+        assert_problem(&server.get(&format!("/api/communications/stats?{query}")).await, ProblemKind::Malformed);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_follow_their_cursor_and_no_other_question() {
+async fn a_cursor_is_valid_only_for_its_own_query() {
     let server = TestServer::new().await;
     let mut ids = Vec::new();
     for _ in 0..7 {
@@ -252,9 +252,9 @@ async fn pages_follow_their_cursor_and_no_other_question() {
         let Some(next) = page["nextCursor"].as_str() else { break };
         cursor = format!("&cursor={next}");
         let other = server.get(&format!("/api/communications?channel=email{cursor}")).await;
-        assert_eq!(faults(&other), [("cursor".to_owned(), "bad_cursor".to_owned())]);
+        assert_eq!(errors_of(&other), [("cursor".to_owned(), "bad_cursor".to_owned())]);
     }
-    // Two of one millisecond may stand in either order.
+    // Messages of the same millisecond have no defined order.
     found.sort();
     ids.sort();
     assert_eq!(found, ids);
@@ -272,7 +272,7 @@ async fn every_problem_has_its_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn development_routes_refuse_nonsense_and_other_hosts() {
+async fn development_routes_reject_invalid_input_and_other_hosts() {
     let server = TestServer::new().await;
     for (path, body) in [
         ("/_dev/faults", json!({ "provider": "pigeon", "kind": "500" })),
@@ -280,12 +280,12 @@ async fn development_routes_refuse_nonsense_and_other_hosts() {
         ("/_dev/clock", json!({ "advanceMs": -1 })),
         ("/_dev/clock", json!({ "advance": 1 })),
     ] {
-        is_problem(&server.post(path, body).await, ProblemKind::Malformed);
+        assert_problem(&server.post(path, body).await, ProblemKind::Malformed);
     }
-    is_problem(&server.get("/_dev/inbox?wait=long").await, ProblemKind::Malformed);
-    is_problem(&server.get("/_dev/inbox?from=x").await, ProblemKind::Malformed);
+    assert_problem(&server.get("/_dev/inbox?wait=long").await, ProblemKind::Malformed);
+    assert_problem(&server.get("/_dev/inbox?from=x").await, ProblemKind::Malformed);
     let request = server.request(Method::GET, "/_dev/inbox").header("host", "evil.example.com");
-    is_problem(&server.answer(request).await, ProblemKind::NotFound);
+    assert_problem(&server.answer(request).await, ProblemKind::NotFound);
     let waited = server.get("/_dev/inbox?to=nobody@sim.test&wait=50ms").await;
     assert_eq!(waited.body["messages"], json!([]));
     let queues = server.get("/_dev/queues").await.body;
@@ -293,7 +293,7 @@ async fn development_routes_refuse_nonsense_and_other_hosts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_callers_trace_is_kept_with_its_events() {
+async fn events_carry_the_callers_trace() {
     let server = TestServer::new().await;
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let request = server.request(Method::POST, "/api/communications/send");

@@ -1,5 +1,5 @@
-//! The integration tests in one binary: contracts of the ports, functions without HTTP, end to end over HTTP, and the rules of
-//! the architecture.
+//! The integration tests in one binary: port contracts, functions without HTTP, end-to-end tests over HTTP, and the
+//! rules of the architecture.
 
 mod access;
 mod architecture;

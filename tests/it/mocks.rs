@@ -1,5 +1,5 @@
-//! Requests as the providers document them. `tests/mocks/run` starts the mocks, which refuse whatever their description
-//! does not allow; without it there is nothing to check here but the recorded requests.
+//! Our requests against the providers' own documentation. `tests/mocks/run` starts mocks that reject every request that
+//! their API description does not allow. Without them, only the recorded requests are checked.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -25,14 +25,14 @@ struct CapturedRequest {
     body: Bytes,
 }
 
-/// Stands in front of a mock. Strips the part of the path that the description leaves to the server, asks the mock for an
-/// error by its code, and records requests and answers.
+/// A proxy in front of a mock. It strips the path prefix that the API description does not contain, can ask the mock
+/// for an error code, and records requests and responses.
 struct RecordingProxy {
     to: Option<String>,
-    cut: &'static str,
+    prefix: &'static str,
     prefer: Mutex<Option<u16>>,
     captured: Mutex<Vec<CapturedRequest>>,
-    answered: Mutex<Vec<String>>,
+    responses: Mutex<Vec<String>>,
     client: reqwest::Client,
 }
 
@@ -52,7 +52,7 @@ async fn forward(State(proxy): State<Arc<RecordingProxy>>, request: Request) -> 
     let Some(to) = &proxy.to else {
         return (axum::http::StatusCode::OK, "{}").into_response();
     };
-    let path = path.strip_prefix(proxy.cut).unwrap_or(&path);
+    let path = path.strip_prefix(proxy.prefix).unwrap_or(&path);
     let mut forwarded = proxy.client.request(parts.method, format!("{to}{path}")).body(body);
     for (name, value) in
         captured.headers.iter().filter(|(name, _)| !["host", "content-length"].contains(&name.as_str()))
@@ -67,21 +67,21 @@ async fn forward(State(proxy): State<Arc<RecordingProxy>>, request: Request) -> 
     let more = answer.headers().iter().filter(|(name, _)| ["x-message-id", "retry-after"].contains(&name.as_str()));
     let more: Vec<_> = more.map(|(name, value)| (name.clone(), value.clone())).collect();
     let bytes = answer.bytes().await.expect("a body");
-    proxy.answered.lock().expect("answered").push(format!("{status} {}", String::from_utf8_lossy(&bytes)));
+    proxy.responses.lock().expect("responses").push(format!("{status} {}", String::from_utf8_lossy(&bytes)));
     let mut response = (status, bytes).into_response();
     response.headers_mut().extend(kind.map(|kind| (axum::http::header::CONTENT_TYPE, kind)));
     response.headers_mut().extend(more);
     response
 }
 
-async fn start_proxy(to: Option<String>, cut: &'static str) -> (Arc<RecordingProxy>, String) {
+async fn start_proxy(to: Option<String>, prefix: &'static str) -> (Arc<RecordingProxy>, String) {
     let client = reqwest::Client::new();
     let proxy = Arc::new(RecordingProxy {
         to,
-        cut,
+        prefix,
         prefer: Mutex::default(),
         captured: Mutex::default(),
-        answered: Mutex::default(),
+        responses: Mutex::default(),
         client,
     });
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
@@ -149,7 +149,7 @@ fn sms() -> Vec<OutboundMessage> {
     [text_message("Hello"), text_message(&long), with_link].map(|message| outbound("+447700900001", message)).into()
 }
 
-/// Whatever a chat can hold.
+/// Every kind of message that a chat channel can carry.
 fn chat(to: &str) -> Vec<OutboundMessage> {
     let place = Location { latitude: 51.5, longitude: -0.12, name: Some("Office".to_owned()), address: None };
     let kinds = [
@@ -179,12 +179,12 @@ fn template(to: &str, name: &str) -> OutboundMessage {
 
 struct Case {
     spec: &'static str,
-    cut: &'static str,
+    prefix: &'static str,
     provider: &'static str,
     channel: Channel,
     over: &'static [(&'static str, &'static str)],
     sent: Vec<OutboundMessage>,
-    /// Errors that the description has, and what we make of them.
+    /// Error codes in the description, and how they must be classified. `None` means in doubt.
     errors: &'static [(u16, Option<RefusalClass>)],
 }
 
@@ -192,9 +192,10 @@ const SID: (&str, &str) = ("accountSid", "ACebE19eEFAd990DC7Ec0B296Deba0Acf2");
 
 fn cases() -> Vec<Case> {
     use RefusalClass::{Auth, Permanent, Throttled, Unavailable};
-    let case = |spec, provider, channel, sent| Case { spec, cut: "", provider, channel, over: &[], sent, errors: &[] };
+    let case =
+        |spec, provider, channel, sent| Case { spec, prefix: "", provider, channel, over: &[], sent, errors: &[] };
     let mut whatsapp = chat("+447700900001");
-    // A button that opens an address is in Meta's pages, not in its description.
+    // Meta's API description lacks buttons that open an address, although its documentation has them.
     whatsapp.retain(|outbound| outbound.message.buttons.iter().all(|button| button.url.is_none()));
     whatsapp.push(template("+447700900001", "invoice_ready"));
     let mut twilio_whatsapp = sms();
@@ -223,11 +224,11 @@ fn cases() -> Vec<Case> {
         Case { over: &[SID], ..case("twilio", "twilio", Channel::Whatsapp, twilio_whatsapp) },
         Case {
             over: &[("apiKey", "abcd1234"), ("apiSecret", "abcdef0123456789")],
-            cut: "/sms",
+            prefix: "/sms",
             ..case("vonage_sms", "vonage", Channel::Sms, sms())
         },
         Case {
-            cut: "/v1",
+            prefix: "/v1",
             errors: &[(429, Some(Throttled)), (500, None)],
             ..case("bulksms", "bulksms", Channel::Sms, sms())
         },
@@ -239,52 +240,52 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// The description of Telegram that there is has some of its methods.
+/// Whether the available description of Telegram, which lacks some methods, covers the message.
 fn is_described(outbound: &OutboundMessage) -> bool {
     let media = outbound.message.media.first().map(|link| link.kind);
     outbound.message.location.is_none() && !matches!(media, Some(MediaKind::Video | MediaKind::Audio))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn validating_mocks_take_what_is_sent_and_their_errors_are_understood() {
+async fn validating_mocks_accept_our_requests_and_their_errors_are_classified() {
     let Ok(mocks) = std::env::var("PROVIDER_MOCKS") else { return };
     let mocks: BTreeMap<&str, &str> = mocks.split_whitespace().filter_map(|mock| mock.split_once('=')).collect();
-    let (mut taken, mut wrong) = (0, Vec::new());
+    let (mut accepted, mut wrong) = (0, Vec::new());
     for case in cases() {
         let to = mocks.get(case.spec).expect("a mock for each description");
-        let (proxy, url) = start_proxy(Some((*to).to_owned()), case.cut).await;
+        let (proxy, url) = start_proxy(Some((*to).to_owned()), case.prefix).await;
         let provider = connect(case.provider, case.channel, &url, case.over);
         for outbound in &case.sent {
             let sent = provider.send(outbound, 20_000).await;
-            let response = proxy.answered.lock().expect("answered").pop().unwrap_or_default();
-            // The examples of Vonage's description are of parts that were refused; and what was sound may be answered in
-            // a form that the mock cannot make up.
-            let is_sound = response.starts_with('2') || response.contains("SCHEMA_TOO_COMPLEX");
-            let is_taken = is_sound || matches!(sent.answer, AttemptOutcome::Accepted { .. });
-            match is_taken {
-                true => taken += 1,
+            let response = proxy.responses.lock().expect("responses").pop().unwrap_or_default();
+            // The examples in Vonage's description are rejections. For some valid requests the mock cannot generate a
+            // response.
+            let is_valid = response.starts_with('2') || response.contains("SCHEMA_TOO_COMPLEX");
+            let is_accepted = is_valid || matches!(sent.answer, AttemptOutcome::Accepted { .. });
+            match is_accepted {
+                true => accepted += 1,
                 false => wrong.push(format!("{} {:?}: {response:.600}", case.provider, outbound.message)),
             }
         }
         for (code, class) in case.errors {
             *proxy.prefer.lock().expect("prefer") = Some(*code);
             let answer = provider.send(&case.sent[0], 20_000).await.answer;
-            let is_understood = match (&answer, class) {
+            let is_classified = match (&answer, class) {
                 (AttemptOutcome::Refused { class: found, .. }, Some(class)) => found == class,
                 (AttemptOutcome::InDoubt(InDoubtCause::ServerError), None) => true,
-                // A 503 in Graph's own form says by its code what it is.
+                // In a 503 of the Graph API, the error code in the body decides.
                 (AttemptOutcome::Refused { class: RefusalClass::Transient | RefusalClass::Unavailable, .. }, None) => {
                     *code == 503
                 }
                 _ => false,
             };
-            if !is_understood {
-                let response = proxy.answered.lock().expect("answered").pop().unwrap_or_default();
-                wrong.push(format!("{} {code}: {answer:?}; it response {response:.300}", case.provider));
+            if !is_classified {
+                let response = proxy.responses.lock().expect("responses").pop().unwrap_or_default();
+                wrong.push(format!("{} {code}: {answer:?}; the response was {response:.300}", case.provider));
             }
         }
     }
-    println!("{taken} requests taken by mocks of {} providers' descriptions", mocks.len());
+    println!("{accepted} requests accepted by mocks of {} API descriptions", mocks.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -292,9 +293,10 @@ fn query(text: &str) -> BTreeMap<String, String> {
     text.split('&').filter_map(|pair| pair.split_once('=')).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
 }
 
-/// What the providers' own libraries send has the same place, and the same fields; ours may have more.
+/// Our requests have the same method, path and fields as those of the providers' own libraries. They may have more
+/// fields.
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_are_those_of_the_providers_own_libraries() {
+async fn requests_match_those_of_the_providers_own_libraries() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/providers/golden/requests.json");
     let Ok(text) = std::fs::read_to_string(file) else { return };
     let golden: Vec<Value> = serde_json::from_str(&text).expect("JSON");
@@ -322,20 +324,20 @@ async fn requests_are_those_of_the_providers_own_libraries() {
                 let own = at("messagebird", Channel::Sms, &[("apiKey", "bk_eu1_test"), ("from", "Acme")]);
                 drop(own.send(&bird, 1_000).await);
             }
-            // The older API of MessageBird and the Messages API of Vonage are not the ones that are called.
+            // We do not use MessageBird's older API and Vonage's Messages API.
             _ => continue,
         }
         let sent = proxy.captured.lock().expect("captured requests").pop().expect("a request");
         compared += 1;
         let url = text("url").replace("(api.africastalking.com)", "https://api.africastalking.com");
         let path = url.splitn(4, '/').nth(3).unwrap_or_default().to_owned();
-        let (path, asked_query) = path.split_once('?').unwrap_or((&path, ""));
+        let (path, expected_query) = path.split_once('?').unwrap_or((&path, ""));
         let (own_path, own_query) = sent.path[1..].split_once('?').unwrap_or((&sent.path[1..], ""));
         let versionless = |path: &str| path.splitn(2, '/').last().unwrap_or_default().to_owned();
         let is_graph = text("provider") == "meta-messenger";
         let same_path = if is_graph { versionless(own_path) == versionless(path) } else { own_path == path };
         assert!(sent.method == text("method") && same_path, "{recorded}: {} {}", sent.method, sent.path);
-        for name in query(asked_query).keys() {
+        for name in query(expected_query).keys() {
             assert!(query(own_query).contains_key(name), "{name} in {}", sent.path);
         }
         let own: BTreeMap<&str, &str> = sent.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();

@@ -1,5 +1,5 @@
-//! What was promised stays: the OpenAPI document is compared with that of the last release, `docs/openapi.json`. A breaking
-//! change needs its line in the changelog. `UPDATE_OPENAPI=1 cargo test -p tests --test it openapi` is for a release.
+//! Compares the OpenAPI document with that of the last release, `docs/openapi.json`. Each breaking change needs its
+//! line in the changelog. A release runs `UPDATE_OPENAPI=1 cargo test -p tests --test it openapi`.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -10,11 +10,11 @@ fn file(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(name)
 }
 
-/// Which way values go: what is taken may grow, what is answered may not shrink.
+/// The direction of values. A request schema must not become narrower, and a response schema must not become wider.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    In,
-    Out,
+enum Direction {
+    Request,
+    Response,
 }
 
 struct Comparison<'a> {
@@ -27,7 +27,7 @@ fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flatten()
 }
 
-fn words(value: &Value) -> BTreeSet<String> {
+fn values(value: &Value) -> BTreeSet<String> {
     value.as_array().into_iter().flatten().map(Value::to_string).collect()
 }
 
@@ -36,13 +36,13 @@ fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     name.and_then(|name| document.pointer(name)).unwrap_or(schema)
 }
 
-/// What a schema says: of a choice, such as with null, the first.
-fn said<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+/// The schema itself, or the first of its alternatives, such as the type beside null.
+fn main_schema<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     let schema = resolve(document, schema);
-    schema["anyOf"].get(0).map_or(schema, |first| said(document, first))
+    schema["anyOf"].get(0).map_or(schema, |first| main_schema(document, first))
 }
 
-/// The types of a schema; none for anything at all.
+/// The types of a schema. An empty set means any type.
 fn types(document: &Value, schema: &Value) -> BTreeSet<String> {
     let schema = resolve(document, schema);
     match &schema["type"] {
@@ -57,7 +57,7 @@ impl Comparison<'_> {
         self.breaks.insert(format!("{place}: {what}"));
     }
 
-    fn schema(&mut self, place: &str, path: &str, way: Way, (old, new): (&Value, &Value), depth: usize) {
+    fn schema(&mut self, place: &str, path: &str, direction: Direction, (old, new): (&Value, &Value), depth: usize) {
         if depth > 8 {
             return;
         }
@@ -65,14 +65,16 @@ impl Comparison<'_> {
         let lost = before.difference(&after).next().is_some() && !after.is_empty();
         let gained = after.difference(&before).next().is_some() || (after.is_empty() && !before.is_empty());
         let is_limited = before.is_empty() && !after.is_empty();
-        if (way == Way::In && (lost || is_limited)) || (way == Way::Out && gained && !before.is_empty()) {
-            self.broken(place, format!("{path} is of another type"));
+        if (direction == Direction::Request && (lost || is_limited))
+            || (direction == Direction::Response && gained && !before.is_empty())
+        {
+            self.broken(place, format!("{path} has another type"));
             return;
         }
-        let (old, new) = (said(self.old, old), said(self.new, new));
-        if way == Way::In {
-            words(&old["enum"]).difference(&words(&new["enum"])).for_each(|word| {
-                self.breaks.insert(format!("{place}: {path} may not be {word} any more"));
+        let (old, new) = (main_schema(self.old, old), main_schema(self.new, new));
+        if direction == Direction::Request {
+            values(&old["enum"]).difference(&values(&new["enum"])).for_each(|value| {
+                self.breaks.insert(format!("{place}: {path} no longer accepts {value}"));
             });
             for limit in ["maxLength", "maxItems", "maximum"] {
                 let shrunk = new[limit].as_f64().is_some_and(|new| old[limit].as_f64().is_none_or(|old| new < old));
@@ -81,24 +83,25 @@ impl Comparison<'_> {
                 }
             }
         }
-        let (had, has) = (words(&old["required"]), words(&new["required"]));
+        let (had, has) = (values(&old["required"]), values(&new["required"]));
         for (name, of) in entries(&old["properties"]) {
             let inner = format!("{path}.{name}");
             match new["properties"].get(name) {
                 None => self.broken(place, format!("{inner} is gone")),
-                Some(now) => self.schema(place, &inner, way, (of, now), depth + 1),
+                Some(now) => self.schema(place, &inner, direction, (of, now), depth + 1),
             }
         }
         if old.get("properties").is_some() {
-            let changed = if way == Way::In { has.difference(&had) } else { had.difference(&has) };
-            for name in changed.filter(|name| way == Way::In || new["properties"].get(name.trim_matches('"')).is_some())
-            {
-                let what = if way == Way::In { "is required now" } else { "may be missing now" };
+            let changed = if direction == Direction::Request { has.difference(&had) } else { had.difference(&has) };
+            for name in changed.filter(|name| {
+                direction == Direction::Request || new["properties"].get(name.trim_matches('"')).is_some()
+            }) {
+                let what = if direction == Direction::Request { "is required now" } else { "may be missing now" };
                 self.breaks.insert(format!("{place}: {path}.{} {what}", name.trim_matches('"')));
             }
         }
         if let (Some(old), Some(new)) = (old.get("items"), new.get("items")) {
-            self.schema(place, &format!("{path}[]"), way, (old, new), depth + 1);
+            self.schema(place, &format!("{path}[]"), direction, (old, new), depth + 1);
         }
     }
 
@@ -110,7 +113,7 @@ impl Comparison<'_> {
             let name = format!("parameter {}", one["name"].as_str().unwrap_or_default());
             match find(&new["parameters"], one) {
                 None => self.broken(place, format!("{name} is gone")),
-                Some(now) => self.schema(place, &name, Way::In, (&one["schema"], &now["schema"]), 0),
+                Some(now) => self.schema(place, &name, Direction::Request, (&one["schema"], &now["schema"]), 0),
             }
         }
         for one in new["parameters"].as_array().into_iter().flatten().filter(|one| one["required"] == true) {
@@ -120,8 +123,8 @@ impl Comparison<'_> {
         }
         for (media, of) in entries(&old["requestBody"]["content"]) {
             match new["requestBody"]["content"].get(media) {
-                None => self.broken(place, format!("{media} is not taken any more")),
-                Some(now) => self.schema(place, "body", Way::In, (&of["schema"], &now["schema"]), 0),
+                None => self.broken(place, format!("{media} is no longer accepted")),
+                Some(now) => self.schema(place, "body", Direction::Request, (&of["schema"], &now["schema"]), 0),
             }
         }
         if new["requestBody"]["required"] == true && old["requestBody"]["required"] != true {
@@ -129,20 +132,20 @@ impl Comparison<'_> {
         }
         for (status, answer) in entries(&old["responses"]).filter(|(status, _)| status.starts_with('2')) {
             let Some(now) = new["responses"].get(status) else {
-                self.broken(place, format!("{status} is not answered any more"));
+                self.broken(place, format!("{status} is no longer returned"));
                 continue;
             };
             for (media, of) in entries(&answer["content"]) {
                 match now["content"].get(media) {
-                    None => self.broken(place, format!("{status} is no {media} any more")),
-                    Some(now) => self.schema(place, status, Way::Out, (&of["schema"], &now["schema"]), 0),
+                    None => self.broken(place, format!("{status} no longer returns {media}")),
+                    Some(now) => self.schema(place, status, Direction::Response, (&of["schema"], &now["schema"]), 0),
                 }
             }
         }
     }
 }
 
-/// What would break somebody who relies on the old one.
+/// The changes from `old` to `new` that can break a client.
 fn breaks(old: &Value, new: &Value) -> BTreeSet<String> {
     let mut comparison = Comparison { old, new, breaks: BTreeSet::new() };
     for (path, methods) in entries(&old["paths"]) {
@@ -157,7 +160,7 @@ fn breaks(old: &Value, new: &Value) -> BTreeSet<String> {
     comparison.breaks
 }
 
-/// What a promise is made of: an example is none.
+/// The document without its examples, which are not part of the contract.
 fn without_examples(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
@@ -170,7 +173,7 @@ fn without_examples(value: &Value) -> Value {
 }
 
 #[test]
-fn nothing_that_was_promised_breaks_without_a_note() {
+fn every_breaking_change_is_in_the_changelog() {
     let document = api::openapi::document();
     let path = file("docs/openapi.json");
     if std::env::var_os("UPDATE_OPENAPI").is_some() {
@@ -186,7 +189,7 @@ fn nothing_that_was_promised_breaks_without_a_note() {
 }
 
 #[test]
-fn every_kind_of_break_is_seen() {
+fn every_kind_of_breaking_change_is_found() {
     let old = api::openapi::document();
     assert_eq!(breaks(old, old), BTreeSet::new());
     let broken = |change: &dyn Fn(&mut Value)| {
@@ -212,18 +215,15 @@ fn every_kind_of_break_is_seen() {
     let set = |pointer: String, value: Value| -> Change<'_> {
         Box::new(move |new| *new.pointer_mut(&pointer).expect("a place") = value.clone())
     };
-    for (change, said) in [
+    for (change, expected) in [
         (remove("/paths".to_owned(), "/api/audit"), "GET /api/audit: is gone"),
         (remove(format!("/{of}/Key/properties"), "role"), "GET /api/keys: 200.keys[].role is gone"),
         (set(format!("/{of}/Key/required"), json!([])), "200.keys[].name may be missing now"),
-        (set(format!("/{of}/Key/properties/name/type"), json!("integer")), "200.keys[].name is of another type"),
+        (set(format!("/{of}/Key/properties/name/type"), json!("integer")), "200.keys[].name has another type"),
         (push(format!("/{of}/NewKey/required"), json!("mode")), "POST /api/keys: body.mode is required now"),
-        (set(format!("/{of}/KeyMode/enum"), json!(["live"])), "body.mode may not be \"test\" any more"),
+        (set(format!("/{of}/KeyMode/enum"), json!(["live"])), "body.mode no longer accepts \"test\""),
         (set(format!("/{of}/NewKey/properties/name/maxLength"), json!(5)), "body.name has a lower maxLength"),
-        (
-            set("/paths/~1api~1keys/post/responses".to_owned(), json!({})),
-            "POST /api/keys: 201 is not answered any more",
-        ),
+        (set("/paths/~1api~1keys/post/responses".to_owned(), json!({})), "POST /api/keys: 201 is no longer returned"),
         (
             push(
                 "/paths/~1api~1keys/get/parameters".to_owned(),
@@ -233,9 +233,9 @@ fn every_kind_of_break_is_seen() {
         ),
     ] {
         let found = broken(&*change);
-        assert!(found.contains(said), "{said} in {found}");
+        assert!(found.contains(expected), "{expected} in {found}");
     }
-    // More words to say, more to tell, and what need not be given any more break nobody.
+    // A further enum value in requests, a further response field and a field that becomes optional break no client.
     for change in [
         push(format!("/{of}/KeyMode/enum"), json!("dream")),
         add(format!("/{of}/Key/properties"), "colour"),

@@ -1,4 +1,4 @@
-//! What an operator does over HTTP: providers, quotas, dead letters, doubts that a provider settles.
+//! Operator tasks over HTTP: providers, quotas, dead letters, and attempts in doubt that a provider query resolves.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ async fn order(server: &TestServer, channel: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quota_is_what_is_left_and_when_it_is_full_again() {
+async fn a_quota_has_the_remaining_calls_and_the_reset_time() {
     let rate = events::RateLimit { burst: 5, per_second: 1 };
     let server = TestServer::with(local::Options { rate: Some(rate), ..TestServer::options() }).await;
     for n in 0..3 {
@@ -36,7 +36,7 @@ async fn a_quota_is_what_is_left_and_when_it_is_full_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_switches_disables_and_enables() {
+async fn a_tenant_switches_disables_and_enables_providers() {
     let server = TestServer::new().await;
     assert_eq!(order(&server, "email").await, ["sendgrid", "sendgrid-second"]);
     server.post("/api/providers/sendgrid-second/switch", json!({})).await;
@@ -53,7 +53,7 @@ async fn a_tenant_switches_disables_and_enables() {
     let id = server.send(email("held@example.com")).await;
     let path = format!("/api/communications/{id}/explain");
     let held = async || Some(server.get(&path).await).filter(|why| why.body["nextLookAt"].is_string());
-    let why = eventually("it is held", held).await;
+    let why = eventually("the message is held", held).await;
     assert_eq!(why.text("/waitsFor/code"), "no_provider_enabled", "{}", why.body);
     server.post("/api/providers/sendgrid/enable", json!({})).await;
     server.advance(40 * 60_000).await;
@@ -64,7 +64,7 @@ async fn a_tenant_switches_disables_and_enables() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_that_refuses_us_is_passed_over_until_it_is_enabled() {
+async fn a_provider_with_rejected_credentials_is_skipped_until_it_is_enabled() {
     let server = TestServer::new().await;
     server.fault("sendgrid", "401", 1).await;
     let id = server.send(email("first@example.com")).await;
@@ -76,7 +76,7 @@ async fn an_account_that_refuses_us_is_passed_over_until_it_is_enabled() {
     assert_eq!(status.text("/providers/0/state"), "disabled");
     let id = server.send(email("second@example.com")).await;
     let sent = server.until_status(&id, "delivered").await;
-    assert_eq!(sent.body["attempts"], 1, "the refused account is not even tried");
+    assert_eq!(sent.body["attempts"], 1, "the disabled provider is not called");
     server.post("/api/providers/sendgrid/enable", json!({})).await;
     assert_eq!(provider(&server, "sendgrid").await["state"], "closed");
     let id = server.send(email("third@example.com")).await;
@@ -85,7 +85,7 @@ async fn an_account_that_refuses_us_is_passed_over_until_it_is_enabled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_account_holds_its_messages_when_there_is_no_other() {
+async fn an_empty_account_holds_its_messages_without_another_provider() {
     let server = TestServer::new().await;
     server.post("/api/providers/twilio-second/disable", json!({})).await;
     server.fault("twilio", "402", 1).await;
@@ -96,12 +96,12 @@ async fn an_empty_account_holds_its_messages_when_there_is_no_other() {
     let held = async || Some(server.get(&path).await).filter(|why| why.body["waitsFor"]["code"] == "providers_shut");
     let why = eventually("it is held", held).await;
     assert!(why.text("/waitsFor/text").contains("twilio (disabled)"), "{}", why.body);
-    // One of the two is the probe; the other follows when that has found out.
+    // One of the two is the probe. The other follows when it has succeeded.
     server.advance(15 * 60_000).await;
     for id in [&id, &second] {
         let delivered = async || {
             server.advance(60_000).await;
-            Some(server.one(id).await).filter(|one| one.body["status"] == "delivered")
+            Some(server.communication(id).await).filter(|one| one.body["status"] == "delivered")
         };
         eventually("both are delivered", delivered).await;
     }
@@ -159,7 +159,7 @@ async fn dead_letters_are_listed_by_filter_and_redriven_at_a_rate() {
         assert!(server.events(id).await.contains(&"RetryRequested".to_owned()));
     }
     let again = redrive(json!({ "reason": "retries_exhausted" })).await;
-    assert_eq!(again.body["redriven"], 0, "only what failed");
+    assert_eq!(again.body["redriven"], 0, "only dead letters are redriven");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,7 +179,7 @@ async fn twilio_is_queried_about_a_message_without_a_report() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twilio_says_that_it_never_had_it_and_it_is_sent_once() {
+async fn a_message_that_twilio_did_not_accept_is_sent_again_once() {
     let server = TestServer::new().await;
     server.fault("twilio", "timeout", 1).await;
     let mut held = sms("+447700900072");
@@ -193,7 +193,7 @@ async fn twilio_says_that_it_never_had_it_and_it_is_sent_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn quiet_hours_are_checked_and_shown() {
+async fn quiet_hours_are_validated_and_hold_a_message() {
     let server = TestServer::new().await;
     let quiet = |hours: Value| {
         let mut body = email("quiet@example.com");
@@ -210,7 +210,7 @@ async fn quiet_hours_are_checked_and_shown() {
         let answer = server.post("/api/communications/send", quiet(hours)).await;
         assert_eq!((answer.status, answer.text("/errors/0/pointer")), (StatusCode::UNPROCESSABLE_ENTITY, pointer));
     }
-    // Whatever the time is: twenty-three hours are quiet, and this is not the other one.
+    // The quiet hours cover 23 hours of the day, including the current one.
     let now = jiff::Timestamp::now();
     let clock = |hours: i64| (now + jiff::SignedDuration::from_hours(hours)).strftime("%H:%M").to_string();
     let hours = json!({ "start": clock(-20), "end": clock(3), "timeZone": "UTC" });
@@ -222,13 +222,13 @@ async fn quiet_hours_are_checked_and_shown() {
         let found = server.events(&id).await;
         found.contains(&"CommunicationDeferred".to_owned()).then_some(())
     };
-    eventually("it is deferred", deferred).await;
+    eventually("the message is deferred", deferred).await;
     server.advance(3 * 3_600_000 + 60_000).await;
     server.until_status(&id, "delivered").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_is_accepted_message_by_message() {
+async fn each_message_of_a_batch_is_accepted_or_rejected_by_itself() {
     let server = TestServer::new().await;
     let keyed = |key: &str, to: &str| {
         let mut body = email(to);

@@ -26,7 +26,7 @@ async fn refused(server: &TestServer, body: Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_person_does_not_want_is_not_accepted() {
+async fn a_message_against_a_preference_is_rejected() {
     let server = TestServer::new().await;
     let fresh = server.get(ADA).await;
     assert_eq!((&fresh.body["emailEnabled"], &fresh.body["optedOut"]), (&json!(true), &json!(false)), "{}", fresh.body);
@@ -36,7 +36,7 @@ async fn what_a_person_does_not_want_is_not_accepted() {
     assert!(refused(&server, to_ada("sms", "payment_link")).await.contains("channel_disabled"));
     assert!(refused(&server, to_ada("email", "invoice")).await.contains("type_disabled"));
     server.send(to_ada("email", "payment_link")).await;
-    // Somebody else's are their own.
+    // The preferences of another recipient are independent.
     let mut other = to_ada("sms", "invoice");
     other["recipientId"] = json!("bo");
     server.send(other).await;
@@ -50,7 +50,7 @@ async fn what_a_person_does_not_want_is_not_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn consent_is_looked_at_again_when_a_message_is_sent() {
+async fn consent_is_checked_again_when_a_message_is_sent() {
     let server = TestServer::new().await;
     let mut later = to_ada("email", "invoice");
     let at = api::fields::show_time(domain::ports::ClockAndRng::now(&*server.local.clock) + 3_600_000);
@@ -77,9 +77,9 @@ async fn the_channel_is_chosen_by_preference() {
     assert_eq!(patch(&server, ADA, own).await.text("/preferredWhatsapp"), "+447700900004");
     let sent = server.post("/api/communications/send", auto("invoice")).await;
     assert_eq!(sent.status, StatusCode::CREATED, "{}", sent.body);
-    assert_eq!(sent.text("/communication/channel"), "whatsapp", "there is no address for the first");
+    assert_eq!(sent.text("/communication/channel"), "whatsapp", "the first channel has no address");
     server.until_status(&sent.id(), "delivered").await;
-    // No preference for this type: by email.
+    // Without a preference for the type, email is used.
     let sent = server.post("/api/communications/send", auto("payment_link")).await;
     assert_eq!(
         (sent.text("/communication/channel"), sent.text("/communication/recipientContact")),
@@ -93,7 +93,7 @@ async fn the_channel_is_chosen_by_preference() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn defaults_apply_without_a_preference_and_history_is_kept() {
+async fn defaults_apply_without_a_preference_and_changes_have_a_history() {
     let server = TestServer::new().await;
     let defaults = "/api/communication-preferences/defaults";
     let night = json!({ "start": "21:00", "end": "08:00", "timeZone": "Africa/Nairobi" });
@@ -110,7 +110,7 @@ async fn defaults_apply_without_a_preference_and_history_is_kept() {
     patch(&server, ADA, json!({ "optedOut": true })).await;
     let all = server.get(&format!("{ADA}/history")).await;
     let names: Vec<_> = all.body["events"].as_array().expect("events").iter().map(|e| e["type"].clone()).collect();
-    assert_eq!(names, ["PreferencesChanged", "OptedOut"], "the same again is no event");
+    assert_eq!(names, ["PreferencesChanged", "OptedOut"], "an unchanged preference adds no event");
     assert_eq!(all.body["preferences"]["optedOut"], true);
     let then = server.get(&format!("{ADA}/history?asOf={before}")).await;
     assert_eq!(then.body["preferences"]["optedOut"], false, "{}", then.body);
@@ -139,7 +139,7 @@ async fn validation_errors_of_preferences_name_their_field() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_choose_on_a_page_behind_a_signed_link() {
+async fn recipients_change_their_preferences_on_a_page_with_a_signed_link() {
     let server = TestServer::new().await;
     let path = "/api/communication-preferences/customer/Ána%20%2F7";
     let link = server.post(&format!("{path}/link"), json!({})).await;
@@ -152,7 +152,11 @@ async fn people_choose_on_a_page_behind_a_signed_link() {
         page.contains("lang=\"es\"") && page.contains("name=\"sms\" checked") && page.contains("Guardar"),
         "{page}"
     );
-    assert_eq!(server.get(&format!("{path}/history")).await.body["events"], json!([]), "a look changes nothing");
+    assert_eq!(
+        server.get(&format!("{path}/history")).await.body["events"],
+        json!([]),
+        "viewing the page changes nothing"
+    );
 
     let save = async |form: &'static str| {
         let saved = server.client.post(&url).header("content-type", "application/x-www-form-urlencoded").body(form);
@@ -173,11 +177,11 @@ async fn people_choose_on_a_page_behind_a_signed_link() {
     assert_eq!((&now["smsEnabled"], &now["optedOut"]), (&json!(true), &json!(false)));
 
     let ask = async |url: String| server.client.get(url).send().await.expect("an answer").status();
-    assert_eq!(ask(format!("{}x", &url[..url.len() - 1])).await, StatusCode::NOT_FOUND, "forged");
+    assert_eq!(ask(format!("{}x", &url[..url.len() - 1])).await, StatusCode::NOT_FOUND, "a forged link");
     let other = url.replace("/preferences/local/", "/preferences/other/");
-    assert_eq!(ask(other).await, StatusCode::NOT_FOUND, "another tenant's");
+    assert_eq!(ask(other).await, StatusCode::NOT_FOUND, "the link of another tenant");
     server.advance(30 * 24 * 3_600_000 + 1_000).await;
-    assert_eq!(ask(url).await, StatusCode::NOT_FOUND, "it has expired");
+    assert_eq!(ask(url).await, StatusCode::NOT_FOUND, "the link has expired");
     let wrong = server.post(&format!("{path}/link"), json!({ "days": 0 })).await;
     assert_eq!(wrong.text("/errors/0/pointer"), "/days", "{}", wrong.body);
 }

@@ -1,4 +1,4 @@
-//! Personal data is in the vault and nowhere else: everything runs with marker data, then the markers are looked for.
+//! Personal data is only in the vault: a run uses marker data, and the markers are then searched for in every table.
 
 use local::{Data, Options};
 use reqwest::{Method, StatusCode};
@@ -48,7 +48,7 @@ async fn no_marker_is_found_outside_the_vault() {
             }
         }
     }
-    assert!(in_vault > 0, "the markers were used");
+    assert!(in_vault > 0, "the vault has no markers");
 }
 
 fn row_text(row: &rusqlite::Row, columns: usize) -> String {
@@ -56,7 +56,7 @@ fn row_text(row: &rusqlite::Row, columns: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_about_a_person_is_shown_and_erased_and_the_counts_stay() {
+async fn a_persons_data_is_exported_and_erased_but_statistics_stay() {
     use reqwest::{Method, StatusCode};
     use serde_json::{Value, json};
     use tests::server::{TestServer, email};
@@ -87,7 +87,7 @@ async fn everything_about_a_person_is_shown_and_erased_and_the_counts_stay() {
     let again = server.answer(server.request(Method::DELETE, "/api/subjects/customer/ada")).await;
     assert_eq!(again.body["erased"], 0);
     for id in [&sent, &later] {
-        let one = server.one(id).await;
+        let one = server.communication(id).await;
         assert!(
             !one.body.to_string().contains("ada@example.com") && !one.body.to_string().contains("Lovelace"),
             "{}",
@@ -100,14 +100,17 @@ async fn everything_about_a_person_is_shown_and_erased_and_the_counts_stay() {
         (&shown.body["communications"], &shown.body["preferences"]["preferredEmail"]),
         (&json!([]), &Value::Null)
     );
-    assert!(server.one(&other).await.body.to_string().contains("bo@example.com"), "somebody else's are theirs");
+    assert!(
+        server.communication(&other).await.body.to_string().contains("bo@example.com"),
+        "the data of another person stays"
+    );
     assert_eq!(stats().await, 3);
-    // What was to be sent later has nothing to say any more.
+    // The scheduled message no longer has content, so it is suppressed.
     server.advance(3_700_000).await;
     server.until(&later, "lifecycle", "suppressed").await;
     let unknown = server.get("/api/subjects/robot/1").await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
-    // By an address, for those who were written to without an id.
+    // An address identifies a person who received messages without a recipient id.
     let sent = server.send(email("nobody@example.com")).await;
     server.until_status(&sent, "delivered").await;
     let erased = server.answer(server.request(Method::DELETE, "/api/subjects/address/nobody@example.com")).await;
@@ -115,7 +118,7 @@ async fn everything_about_a_person_is_shown_and_erased_and_the_counts_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn words_are_kept_for_as_long_as_their_class_says() {
+async fn content_is_deleted_at_the_end_of_its_retention_class() {
     let server = TestServer::new().await;
     let of = |retention: &str| {
         let mut body = email("ada@example.com");
@@ -124,7 +127,7 @@ async fn words_are_kept_for_as_long_as_their_class_says() {
     };
     let (short, long) = (server.send(of("short")).await, server.send(of("long")).await);
     let standard = server.send(email("ada@example.com")).await;
-    // What is due later is kept from then on, also where it was moved.
+    // Retention counts from the due time, also after rescheduling.
     let at = |days: i64| {
         let now = domain::ports::ClockAndRng::now(&*server.local.clock);
         api::fields::show_time(now + days * 24 * 3_600_000)
@@ -138,22 +141,28 @@ async fn words_are_kept_for_as_long_as_their_class_says() {
     for id in [&short, &long, &standard] {
         server.until_status(id, "delivered").await;
     }
-    let has_words = async |id: &str| server.one(id).await.body["recipientContact"].is_string();
+    let has_content = async |id: &str| server.communication(id).await.body["recipientContact"].is_string();
     let days = async |n: u32| {
         for _ in 0..n {
             server.advance(24 * 3_600_000).await;
         }
     };
     days(8).await;
-    assert_eq!((has_words(&short).await, has_words(&standard).await, has_words(&moved).await), (false, true, true));
     assert_eq!(
-        (server.one(&short).await.text("/status"), server.one(&short).await.text("/retention")),
+        (has_content(&short).await, has_content(&standard).await, has_content(&moved).await),
+        (false, true, true)
+    );
+    assert_eq!(
+        (server.communication(&short).await.text("/status"), server.communication(&short).await.text("/retention")),
         ("delivered", "short")
     );
     days(33).await;
     server.until_status(&moved, "delivered").await;
     days(360).await;
-    assert_eq!((has_words(&standard).await, has_words(&long).await, has_words(&moved).await), (false, true, false));
+    assert_eq!(
+        (has_content(&standard).await, has_content(&long).await, has_content(&moved).await),
+        (false, true, false)
+    );
     let wrong = server.post("/api/communications/send", of("for ever")).await;
     assert_eq!(wrong.text("/errors/0/pointer"), "/retention");
 }

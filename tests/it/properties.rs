@@ -1,5 +1,5 @@
-//! Properties: what comes from outside in every form, requests repeated in any order, lists in pages of any size.
-//! `docs/testing.md` says how to run them for longer, and under libFuzzer.
+//! Property tests: external input of any form, requests repeated in any order, and lists in pages of any size.
+//! `docs/testing.md` describes how to run them for longer, and under libFuzzer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,7 +20,7 @@ use tests::fuzz::TARGETS;
 use tests::harness::{Scratch, T0, request, tenant};
 use tests::server::TestServer;
 
-/// The same cases in every run; `PROPERTY_TIMES=100 PROPERTY_SEED=7` takes more and others.
+/// Every run has the same cases. `PROPERTY_TIMES=100 PROPERTY_SEED=7` runs more and different ones.
 fn config(cases: u32) -> ProptestConfig {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok()).unwrap_or(1);
     ProptestConfig {
@@ -40,7 +40,7 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn every_input_of_every_corpus_holds() {
+fn properties_hold_for_every_corpus_input() {
     for (name, property) in TARGETS {
         let inputs = corpus(name);
         assert!(!inputs.is_empty(), "{name} has a corpus");
@@ -51,9 +51,9 @@ fn every_input_of_every_corpus_holds() {
 proptest! {
     #![proptest_config(config(400))]
 
-    /// An input of a corpus with some bytes changed, cut, doubled, or joined to another.
+    /// Changes bytes of a corpus input, truncates it, or appends another input.
     #[test]
-    fn inputs_near_a_corpus_hold(
+    fn properties_hold_for_mutated_corpus_inputs(
         target in any::<Index>(), first in any::<Index>(), second in any::<Index>(),
         changes in prop::collection::vec((any::<Index>(), any::<u8>()), 0..12),
         cut in prop::option::of(any::<Index>()), joined in any::<bool>(),
@@ -65,10 +65,10 @@ proptest! {
             input.push(b'\n');
             input.extend_from_slice(&corpus[second.index(corpus.len())]);
         }
-        for (place, byte) in changes {
+        for (position, byte) in changes {
             if !input.is_empty() {
-                let place = place.index(input.len());
-                input[place] = byte;
+                let index = position.index(input.len());
+                input[index] = byte;
             }
         }
         if let Some(cut) = cut {
@@ -78,17 +78,17 @@ proptest! {
     }
 
     #[test]
-    fn bytes_of_any_kind_hold(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+    fn properties_hold_for_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         TARGETS.iter().for_each(|(_, property)| property(&bytes));
     }
 
     #[test]
-    fn a_rate_is_kept_whatever_is_asked_and_when(steps in prop::collection::vec((0i64..4_000, 0u32..30), 1..60)) {
+    fn a_rate_limit_holds_for_any_sequence_of_requests(steps in prop::collection::vec((0i64..4_000, 0u32..30), 1..60)) {
         let rate = events::RateLimit { burst: 7, per_second: 3 };
         let (mut limiter, mut now, mut grants) = (throttle::ProviderThrottle::new(rate), T0, Vec::new());
-        for (wait, wanted) in steps {
+        for (wait, requested) in steps {
             now += wait;
-            if let throttle::Grant::Granted { granted, .. } = limiter.reserve(wanted, Timestamp(now)) {
+            if let throttle::Grant::Granted { granted, .. } = limiter.reserve(requested, Timestamp(now)) {
                 grants.extend(std::iter::repeat_n(now, granted as usize));
             }
         }
@@ -108,21 +108,23 @@ proptest! {
             time_zone: ZONES[zone.index(ZONES.len())].to_owned(),
         };
         prop_assert_eq!(quiet_hours::check(&hours), Ok(()));
-        let mut asked = request(Timestamp(T0));
-        asked.quiet_hours = Some(hours);
+        let mut request = request(Timestamp(T0));
+        request.quiet_hours = Some(hours);
         let now = Timestamp(T0 + at * 60_000);
-        if let Some(until) = quiet_hours::release_time(&asked, now) {
+        if let Some(until) = quiet_hours::release_time(&request, now) {
             prop_assert!(now < until && until.millis_since(now) <= 26 * 3_600_000);
-            prop_assert_eq!(quiet_hours::release_time(&asked, until), None);
+            prop_assert_eq!(quiet_hours::release_time(&request, until), None);
         }
-        asked.priority = Priority::Urgent;
-        prop_assert_eq!(quiet_hours::release_time(&asked, now), None);
+        request.priority = Priority::Urgent;
+        prop_assert_eq!(quiet_hours::release_time(&request, now), None);
     }
 
-    /// Whatever is commanded in whatever order: a timer as long as it is unfinished, attempts one after the other, no end
-    /// that forgets what may have been sent.
+    /// For any commands in any order, a communication has a timer exactly while it is unfinished, and no message that
+    /// may have been sent is recorded as not sent.
     #[test]
-    fn any_order_of_commands_keeps_the_promises(commands in prop::collection::vec((0u8..13, any::<u16>(), 0i64..200_000), 0..40)) {
+    fn any_order_of_commands_keeps_the_invariants(
+        commands in prop::collection::vec((0u8..13, any::<u16>(), 0i64..200_000), 0..40),
+    ) {
         let mut state = State::default();
         let (mut now, mut log) = (T0, Vec::new());
         for (kind, detail, wait) in commands {
@@ -138,7 +140,7 @@ proptest! {
         }
         let doubts = log.iter().any(|event| matches!(event, CommunicationEvent::DeliveryAttemptResolved { outcome: events::Resolution::Unknown, .. }));
         let cancelled = log.iter().any(|event| matches!(event, CommunicationEvent::CommunicationCancelled { .. } | CommunicationEvent::CommunicationSuppressed { .. }));
-        prop_assert!(!(doubts && cancelled), "maybe sent, and said not to be: {:#?}", log);
+        prop_assert!(!(doubts && cancelled), "may have been sent, but is recorded as not sent: {:#?}", log);
     }
 }
 
@@ -192,7 +194,7 @@ fn command(kind: u8, detail: u16, now: Timestamp, state: &State) -> Command {
 proptest! {
     #![proptest_config(config(12))]
 
-    /// Pages of any size: every row once, in order, whichever filter.
+    /// Pages of any size contain every row once and in order, with any filter.
     #[test]
     fn pages_hold_every_row_once(
         created in prop::collection::vec(0i64..20_000, 0..60), size in 1usize..25, only in prop::option::of(0u8..2),
@@ -203,9 +205,10 @@ proptest! {
         let rows: Vec<CommunicationRow> = created.iter().enumerate().map(|(n, at)| row(n, *at)).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let found = runtime.block_on(async {
-            for some in rows.chunks(20) {
-                let some: Vec<_> = some.iter().map(|row| ProjectedRow { view: view.clone(), row: row.clone() }).collect();
-                views.apply(&some, Timestamp(T0)).await.expect("applied");
+            for chunk in rows.chunks(20) {
+                let projected = |row: &CommunicationRow| ProjectedRow { view: view.clone(), row: row.clone() };
+                let chunk: Vec<_> = chunk.iter().map(projected).collect();
+                views.apply(&chunk, Timestamp(T0)).await.expect("applied");
             }
             let filter = ListFilter { status: only.map(|n| status(n.into()).to_owned()), ..ListFilter::default() };
             let (mut found, mut after) = (Vec::new(), None::<String>);
@@ -220,8 +223,8 @@ proptest! {
             }
         });
         let ids: BTreeSet<_> = found.iter().map(|row| row.id).collect();
-        let wanted = rows.iter().filter(|row| only.is_none_or(|n| row.status == status(n.into())));
-        prop_assert_eq!(&ids, &wanted.map(|row| row.id).collect());
+        let expected = rows.iter().filter(|row| only.is_none_or(|n| row.status == status(n.into())));
+        prop_assert_eq!(&ids, &expected.map(|row| row.id).collect());
         prop_assert_eq!(ids.len(), found.len());
         prop_assert!(found.is_sorted_by(|a, b| (b.created_at, b.id.to_string()) <= (a.created_at, a.id.to_string())));
     }
@@ -247,46 +250,46 @@ fn row(n: usize, at: i64) -> CommunicationRow {
     CommunicationRow { status: status(n).to_owned(), ..row }
 }
 
-/// Requests repeated, side by side and with other words: one communication for each key, and only with its first words.
+/// Concurrent requests with repeated keys create one communication for each key, with the content of the first request.
 #[tokio::test(flavor = "multi_thread")]
 async fn accepting_is_idempotent_in_any_order() {
     let server = TestServer::new().await;
     let mut chance = tests::rng::SeededRng::new(7);
     for round in 0..12 {
         let tries: Vec<(u64, u64)> = (0..16).map(|_| (chance.below(3), chance.below(2))).collect();
-        let sends = tries.iter().map(async |(key, words)| {
+        let sends = tries.iter().map(async |(key, content)| {
             let mut body = tests::server::email(&format!("idem-{round}-{key}@example.com"));
-            body["content"] = json!(format!("words {words}"));
+            body["content"] = json!(format!("content {content}"));
             let request = server.request(reqwest::Method::POST, "/api/communications/send");
             let request = request.header("idempotency-key", format!("{round}-{key}")).json(&body);
-            (*key, *words, server.answer(request).await)
+            (*key, *content, server.answer(request).await)
         });
-        let mut kept: BTreeMap<u64, (String, u64)> = BTreeMap::new();
+        let mut created_by_key: BTreeMap<u64, (String, u64)> = BTreeMap::new();
         let answers = futures_util::future::join_all(sends).await;
-        for (key, words, answer) in answers.iter().filter(|(.., answer)| answer.status == StatusCode::CREATED) {
-            let first = kept.entry(*key).or_insert((answer.id(), *words));
-            assert_eq!(first, &(answer.id(), *words), "one communication, with one body");
+        for (key, content, answer) in answers.iter().filter(|(.., answer)| answer.status == StatusCode::CREATED) {
+            let first = created_by_key.entry(*key).or_insert((answer.id(), *content));
+            assert_eq!(first, &(answer.id(), *content), "a key has two communications or two bodies");
         }
-        for (key, words, answer) in &answers {
+        for (key, content, answer) in &answers {
             match answer.status {
-                StatusCode::CREATED => assert_eq!(kept[key].1, *words),
+                StatusCode::CREATED => assert_eq!(created_by_key[key].1, *content),
                 StatusCode::UNPROCESSABLE_ENTITY => {
                     assert_eq!(answer.text("/code"), "idempotency_key_reused");
-                    assert_ne!(kept[key].1, *words);
+                    assert_ne!(created_by_key[key].1, *content);
                 }
                 other => panic!("{other}: {}", answer.body),
             }
         }
-        for (key, (id, _)) in &kept {
+        for (key, (id, _)) in &created_by_key {
             server.until_status(id, "delivered").await;
             assert_eq!(server.inbox(&format!("idem-{round}-{key}@example.com")).await.len(), 1);
         }
     }
 }
 
-/// A cursor of somebody's own making is refused, never an error of ours.
+/// An invalid cursor is a client error, never a server error.
 #[tokio::test(flavor = "multi_thread")]
-async fn cursors_that_are_not_ours_are_refused() {
+async fn invalid_cursors_are_rejected() {
     let server = TestServer::new().await;
     let mut chance = tests::rng::SeededRng::new(3);
     for _ in 0..200 {

@@ -1,5 +1,4 @@
-//! Every provider against what speaks its API: what is sent is checked as the provider would, and what it calls back with
-//! is signed as the provider signs.
+//! Every provider against its simulation, which validates requests and signs callbacks as the real provider does.
 
 use events::Channel;
 use futures_util::future::join_all;
@@ -18,8 +17,8 @@ async fn add(server: &TestServer, example: &Value) -> Value {
     answer.body
 }
 
-/// Somebody who stands for an outcome, as this channel names people.
-fn person(channel: &str, outcome: &str) -> String {
+/// A simulated recipient with this outcome, as an address of the channel.
+fn recipient(channel: &str, outcome: &str) -> String {
     let name = match outcome {
         "001" => "delivered",
         "002" => "opened",
@@ -57,18 +56,18 @@ fn expected(provider: &str, channel: &str, outcome: &str) -> &'static str {
     }
 }
 
-async fn walk(server: &TestServer, own: &Value, outcome: &str) {
+async fn send_and_await(server: &TestServer, own: &Value, outcome: &str) {
     let (id, provider, channel) = (&own["id"], &own["provider"], &own["channel"]);
     let (id, provider, channel) =
         (id.as_str().expect("an id"), provider.as_str().expect("a name"), channel.as_str().expect("a channel"));
-    let to = person(channel, outcome);
+    let to = recipient(channel, outcome);
     let sent = server.post(&format!("/api/channels/{id}/test"), json!({ "to": to, "text": format!("By {id}") })).await;
     assert_eq!(sent.status, StatusCode::CREATED, "{provider} {to}: {}", sent.body);
     let done = server.until_status(&sent.id(), expected(provider, channel, outcome)).await;
     assert_eq!(done.text("/provider"), provider);
     let arrived = server.inbox(&to).await;
     let by_it = arrived.iter().filter(|message| message["config"] == id && message["communicationId"] != "").count();
-    assert_eq!(by_it, 1, "{provider} {to}: once: {arrived:?}");
+    assert_eq!(by_it, 1, "{provider} {to}: must be sent once: {arrived:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,33 +75,34 @@ async fn every_provider_sends_and_reports() {
     let server = TestServer::new().await;
     let examples = examples(&server).await;
     let known = |name: &str| examples.iter().any(|example| example["provider"] == name);
-    assert!(REGISTRY.iter().all(|entry| known(entry.kind.name)), "an example for each");
+    assert!(REGISTRY.iter().all(|entry| known(entry.kind.name)), "a provider has no example");
     let own = join_all(examples.iter().map(|example| add(&server, example))).await;
     for outcome in ["001", "002", "003", "010"] {
-        join_all(own.iter().map(|own| walk(&server, own, outcome))).await;
-        // Whoever bounced is not written to again by the next one.
+        join_all(own.iter().map(|own| send_and_await(&server, own, outcome))).await;
+        // A bounce suppresses the address, so the list is cleared before the next outcome.
         server.answer(server.request(reqwest::Method::DELETE, "/_dev/suppressions")).await;
     }
     let log = server.get("/api/webhook-log?status=refused").await;
-    assert_eq!(log.body["callbacks"], json!([]), "nothing that was signed was refused");
+    assert_eq!(log.body["callbacks"], json!([]), "a signed callback was rejected");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_providers_refusals_are_understood() {
+async fn every_providers_refusals_are_classified() {
     let server = TestServer::new().await;
     let own = join_all(examples(&server).await.iter().map(|example| add(&server, example)).collect::<Vec<_>>()).await;
-    let one = async |own: &Value| {
+    let check = async |own: &Value| {
         let (id, channel) = (own["id"].as_str().expect("an id"), own["channel"].as_str().expect("a channel"));
-        walk(&server, own, "020").await;
+        send_and_await(&server, own, "020").await;
         server.fault(id, "400", 1).await;
-        let sent = server.post(&format!("/api/channels/{id}/test"), json!({ "to": person(channel, "001") })).await;
+        let sent = server.post(&format!("/api/channels/{id}/test"), json!({ "to": recipient(channel, "001") })).await;
         server.until_status(&sent.id(), "failed").await;
-        // An account that refuses us is disabled, and says why.
-        // Messenger costs nothing: there is no such error.
+        // A provider that rejects our credentials, or whose account is empty, is disabled. Messenger is free of charge
+        // and has no error for an empty account.
         let kinds = if own["provider"] == "messenger" { &["401"][..] } else { &["401", "402"] };
         for kind in kinds {
             server.fault(id, kind, 1).await;
-            let sent = server.post(&format!("/api/channels/{id}/test"), json!({ "to": person(channel, "001") })).await;
+            let sent =
+                server.post(&format!("/api/channels/{id}/test"), json!({ "to": recipient(channel, "001") })).await;
             let what = format!("{} is disabled after {kind}", own["provider"]);
             tests::server::eventually(&what, async || {
                 let shown = server.get(&format!("/api/channels/{id}/health")).await;
@@ -115,11 +115,11 @@ async fn every_providers_refusals_are_understood() {
             assert!(cancelled.status.is_success(), "{}", cancelled.body);
         }
     };
-    join_all(own.iter().map(one)).await;
+    join_all(own.iter().map(check)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_are_checked_and_balances_read_wherever_a_provider_says() {
+async fn credentials_are_checked_and_balances_read_where_a_provider_supports_it() {
     let server = TestServer::new().await;
     for example in examples(&server).await {
         let name = example["provider"].as_str().expect("a name").to_owned();
@@ -142,7 +142,7 @@ async fn credentials_are_checked_and_balances_read_wherever_a_provider_says() {
         }
         let secret = entry.kind.settings.iter().find(|setting| setting.is_secret).expect("a secret").name;
         let mut wrong = example.clone();
-        // What the request names the account by, where its secret does not travel.
+        // AWS requests carry the access key id but not the secret.
         let named = if ["ses", "sns"].contains(&name.as_str()) { "accessKeyId" } else { secret };
         wrong["settings"][named] = json!(format!("{}invalid", example["settings"][named].as_str().expect("text")));
         let own = add(&server, &wrong).await;
@@ -151,20 +151,22 @@ async fn credentials_are_checked_and_balances_read_wherever_a_provider_says() {
     }
 }
 
-/// Taken, the answer lost: found out by a question, by the same key, or by what it calls back with. Never sent again.
+/// The provider accepted the message, but its answer was lost. A query, the idempotency key or a callback resolves the
+/// doubt without a second send.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_is_settled_by_every_provider_that_reports() {
+async fn every_provider_that_reports_our_id_resolves_a_lost_answer() {
     let server = TestServer::new().await;
     let own = join_all(examples(&server).await.iter().map(|example| add(&server, example)).collect::<Vec<_>>()).await;
-    // These name their own ids alone, which the lost answer held: nobody can say, and the message is not sent again at once.
-    let silent = ["africastalking", "sns", "telegram", "messenger", "bulksms"];
-    let told = own.iter().filter(|own| !silent.contains(&own["provider"].as_str().expect("a name")));
-    join_all(told.map(|own| walk(&server, own, "022"))).await;
+    // These report only their own id, which was in the lost answer. So the attempt stays in doubt until its time is
+    // over.
+    let without_our_id = ["africastalking", "sns", "telegram", "messenger", "bulksms"];
+    let reporting = own.iter().filter(|own| !without_our_id.contains(&own["provider"].as_str().expect("a name")));
+    join_all(reporting.map(|own| send_and_await(&server, own, "022"))).await;
 }
 
-/// To add a provider: its file, its row, its document.
+/// Adding a provider takes its file, its line in the registry, and its section in the documentation.
 #[test]
-fn a_provider_is_in_its_file_its_row_and_its_document() {
+fn a_provider_is_named_only_in_its_file_the_registry_and_the_documentation() {
     let root = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut files = Vec::new();
     let mut folders = vec!["domain/src", "events/src", "infra/src", "functions"]
@@ -175,7 +177,7 @@ fn a_provider_is_in_its_file_its_row_and_its_document() {
         for entry in std::fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
             match path.is_dir() {
-                // The simulator; and where the deployment's own alerts go, which are SNS too.
+                // The simulator, and the AWS adapters, which use SNS for alerts.
                 true if path.ends_with("functions/simulator") || path.ends_with("infra/src/aws") => (),
                 true => folders.push(path),
                 false => files.push(path),
@@ -186,7 +188,7 @@ fn a_provider_is_in_its_file_its_row_and_its_document() {
     for entry in REGISTRY {
         let name = entry.kind.name;
         assert!(document.contains(&format!("## {}", entry.kind.title)), "docs/providers.md has {}", entry.kind.title);
-        // The deployment's own accounts have settings of their own.
+        // The deployment's own configurations name these two in its settings.
         if ["sendgrid", "twilio"].contains(&name) {
             continue;
         }
@@ -201,7 +203,7 @@ fn a_provider_is_in_its_file_its_row_and_its_document() {
         if Channel::names().contains(&name) {
             continue;
         }
-        // Which four providers there are is part of that interface.
+        // That interface lists its four providers.
         let is_elsewhere = |path: &&std::path::PathBuf| path.ends_with("functions/api/src/sms_provider.rs");
         let found: Vec<String> = files
             .iter()

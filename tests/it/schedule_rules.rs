@@ -1,4 +1,4 @@
-//! What schedules promise when they are changed, repeated, erased, or not served for days.
+//! Guarantees of schedules that are changed, created again, erased, or not processed for days.
 
 use domain::ports::{ClockAndRng, DocumentStore};
 use events::Timestamp;
@@ -37,7 +37,7 @@ async fn vault(server: &TestServer) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_vault_holds_the_current_message_alone() {
+async fn the_vault_holds_only_the_current_message() {
     let server = TestServer::new().await;
     let id = create(&server, "k", schedule("old@sim.test", "old")).await.id();
     let stale = json!({ "action": schedule("stale@sim.test", "stale")["action"] });
@@ -48,9 +48,9 @@ async fn the_vault_holds_the_current_message_alone() {
     let other = json!({ "action": schedule("new@sim.test", "new")["action"] });
     let changed = patch(&server, &id, None, other.clone()).await;
     assert_eq!(changed.body["revision"], 2, "{}", changed.body);
-    let kept = vault(&server).await;
-    assert!(kept.len() == 1 && kept[0].contains("new@sim.test"), "{kept:?}");
-    assert_eq!(patch(&server, &id, None, other).await.body["revision"], 2, "the same message is no change");
+    let stored = vault(&server).await;
+    assert!(stored.len() == 1 && stored[0].contains("new@sim.test"), "{stored:?}");
+    assert_eq!(patch(&server, &id, None, other).await.body["revision"], 2, "an identical message is no change");
     assert_eq!(erase(&server, "customer/old").await.body["erased"], 0);
     assert_eq!(erase(&server, "address/new@sim.test").await.body["erased"], 1);
     assert!(vault(&server).await.is_empty());
@@ -78,7 +78,7 @@ async fn an_erasure_finds_fallback_addresses_and_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_needs_the_channel_and_keeps_the_author() {
+async fn a_change_needs_access_to_the_channel_and_keeps_the_author() {
     let server = TestServer::new().await;
     let id = create(&server, "a", schedule("a@sim.test", "a")).await.id();
     let key = async |name: &str, channels: Value| {
@@ -105,7 +105,7 @@ async fn a_change_needs_the_channel_and_keeps_the_author() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exact_repetition_is_a_replay_whatever_came_between() {
+async fn an_identical_request_is_replayed_even_after_changes_and_the_end() {
     let server = TestServer::new().await;
     let mut once = schedule("once@sim.test", "once");
     once["when"] = json!({ "rrule": "FREQ=DAILY;COUNT=2" });
@@ -127,12 +127,12 @@ async fn an_exact_repetition_is_a_replay_whatever_came_between() {
     assert_eq!(ended.text("/schedules/0/id"), id, "{}", ended.body);
     assert_eq!(server.get("/api/schedules").await.body["schedules"], json!([]));
 
-    // A schedule that has finished keeps its message as long as a message is kept.
+    // The message of a finished schedule is deleted after the retention period.
     assert_eq!(vault(&server).await.len(), 1);
     let days_later = server.local.clock.now() + 500 * 24 * 3_600_000;
     let tenant = local::DEV_TENANT.parse().expect("a tenant");
-    let kept = server.local.database.list_documents(&tenant, "schedule", None, 100, days_later).await;
-    assert_eq!(kept.expect("documents"), []);
+    let stored = server.local.database.list_documents(&tenant, "schedule", None, 100, days_later).await;
+    assert_eq!(stored.expect("documents"), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,10 +151,10 @@ async fn a_long_outage_leaves_no_occurrence_without_a_reason() {
         (total >= 958).then_some((total, events))
     })
     .await;
-    // 960 in ten days, and perhaps one more or less around the time at which the clock was moved.
+    // Ten days have 960 occurrences. One or two around the clock's move may count differently.
     assert!(missed.0 <= 960, "{missed:?}");
     let explained = server.get(&format!("{path}/explain?n=1")).await;
-    assert_eq!(explained.status, StatusCode::BAD_REQUEST, "a parameter that does not exist");
+    assert_eq!(explained.status, StatusCode::BAD_REQUEST, "an unknown parameter is rejected");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Recurring schedules over HTTP: each occurrence sends one message, and every other one says why it did not.
+//! Recurring schedules over HTTP: each occurrence sends one message, or has a recorded reason why it did not.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ async fn each_occurrence_sends_its_message_once() {
     assert_eq!(created.text("/status"), "active");
     assert_eq!(created.headers["etag"], "\"1\"");
     assert_eq!(created.headers["location"], format!("/api/schedules/{id}"));
-    assert_eq!(server.answer(request()).await.id(), id, "the same key creates no second schedule");
+    assert_eq!(server.answer(request()).await.id(), id, "the same key must not create a second schedule");
     let other = server.request(Method::POST, "/api/schedules").header("idempotency-key", "news-1");
     let reused = server.answer(other.json(&daily("b@sim.test"))).await;
     assert_eq!((reused.status.as_u16(), reused.text("/code")), (422, "idempotency_key_reused"));
@@ -83,7 +83,7 @@ async fn each_occurrence_sends_its_message_once() {
     eventually("two messages", async || (server.inbox("a@sim.test").await.len() == 2).then_some(())).await;
 
     let events = server.get(&format!("/api/schedules/{id}/events")).await;
-    assert_eq!(events.body["events"].as_array().map(Vec::len), Some(1), "a run is no event: {}", events.body);
+    assert_eq!(events.body["events"].as_array().map(Vec::len), Some(1), "a run adds no event: {}", events.body);
     let explained = server.get(&format!("/api/schedules/{id}/explain")).await;
     assert!(
         explained.text("/summary").starts_with("It is active. It sends its message next at "),
@@ -94,7 +94,7 @@ async fn each_occurrence_sends_its_message_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pause_is_not_caught_up_and_an_outage_is() {
+async fn an_outage_is_caught_up_and_a_pause_is_not() {
     let server = TestServer::new().await;
     let id = create(&server, daily("p@sim.test")).await.id();
     let path = |verb: &str| format!("/api/schedules/{id}/{verb}");
@@ -105,7 +105,7 @@ async fn a_pause_is_not_caught_up_and_an_outage_is() {
     let resumed = server.post(&path("resume"), json!({})).await;
     assert_eq!(resumed.text("/status"), "active", "{}", resumed.body);
 
-    // Three days of which nobody took notice: the newest is caught up, the others are recorded.
+    // After an outage of three days, the newest occurrence is caught up, and the others are recorded as missed.
     server.advance(3 * DAY_MS).await;
     newest(&server, &id, "sent", 5).await;
     let occurrences = server.get(&path("occurrences")).await;
@@ -126,7 +126,7 @@ async fn a_pause_is_not_caught_up_and_an_outage_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_absent_from_a_change_stays() {
+async fn fields_that_a_change_omits_stay() {
     let server = TestServer::new().await;
     let created = create(&server, daily("c@sim.test")).await;
     let id = created.id();
@@ -162,7 +162,7 @@ async fn what_is_absent_from_a_change_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_fault_of_a_schedule_is_reported_at_once() {
+async fn all_validation_errors_of_a_schedule_are_reported_at_once() {
     let server = TestServer::new().await;
     let body = json!({
         "name": "", "when": { "cron": "* * * * *" }, "time": "09:00", "timeZone": "Mars/Base", "start": "2026-13-01",
@@ -221,7 +221,7 @@ async fn a_preview_names_times_that_clocks_skip_or_repeat() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_message_is_recorded_and_erasure_ends_the_schedule() {
+async fn a_rejected_message_is_recorded_and_an_erasure_ends_the_schedule() {
     let server = TestServer::new().await;
     let mut body = daily("g@sim.test");
     body["action"]["send"]["recipientId"] = json!("g7");
@@ -241,7 +241,7 @@ async fn a_refused_message_is_recorded_and_erasure_ends_the_schedule() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn schedules_are_of_a_mode_and_of_roles_that_automate() {
+async fn only_roles_with_permission_can_change_schedules() {
     let server = TestServer::new().await;
     let id = create(&server, daily("h@sim.test")).await.id();
     let path = format!("/api/schedules/{id}");
@@ -250,13 +250,13 @@ async fn schedules_are_of_a_mode_and_of_roles_that_automate() {
         server.post("/api/keys", body).await.text("/key").to_owned()
     };
     let (viewer, sender) = (key("viewer", "test").await, key("sender", "test").await);
-    let asked = async |key: &str, method: Method, path: &str| {
+    let status_of = async |key: &str, method: Method, path: &str| {
         let request = server.client.request(method, format!("{}{path}", server.local.url)).bearer_auth(key);
         server.answer(request.json(&json!({}))).await.status.as_u16()
     };
-    assert_eq!(asked(&viewer, Method::GET, &path).await, 200);
-    assert_eq!(asked(&viewer, Method::POST, &format!("{path}/pause")).await, 403);
-    assert_eq!(asked(&sender, Method::DELETE, &path).await, 403);
+    assert_eq!(status_of(&viewer, Method::GET, &path).await, 200);
+    assert_eq!(status_of(&viewer, Method::POST, &format!("{path}/pause")).await, 403);
+    assert_eq!(status_of(&sender, Method::DELETE, &path).await, 403);
     let acts = server.get("/api/audit?subject=schedules").await;
     assert_eq!(acts.text("/acts/0/type"), "ScheduleCreated", "{}", acts.body);
 }

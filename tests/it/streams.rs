@@ -1,4 +1,5 @@
-//! What holds for streams of every kind: each is whole in the registry, and a long history costs no more than a short one.
+//! Properties of every kind of stream: its registry entry is complete, and a long history costs no more than a short
+//! one.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +16,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
 }
 
-/// What a kind lacks. The simulation has a test of its own: `kinds::every_kind_is_simulated`.
+/// The simulation is checked by its own test, `kinds::every_kind_is_simulated`.
 #[test]
 fn every_kind_has_fixtures_and_documentation() {
     let catalogue = fs::read_to_string(root().join("docs/events.md")).expect("docs/events.md");
@@ -43,9 +44,8 @@ fn every_kind_has_fixtures_and_documentation() {
     assert!(missing.is_empty(), "missing: {missing:#?}");
 }
 
-/// Bytes that a change reads and writes: the item of the stream twice, and what it moves to a chunk.
 #[test]
-fn the_api_shows_the_events_of_every_kind_whose_hints_can_crash() {
+fn the_events_path_of_every_kind_is_a_route() {
     for rules in &KINDS {
         if let Some(path) = rules.events_path {
             assert!(api::ROUTES.iter().any(|route| route.path == path), "{path} is a route");
@@ -53,6 +53,7 @@ fn the_api_shows_the_events_of_every_kind_whose_hints_can_crash() {
     }
 }
 
+/// Bytes that a change reads and writes: the stream's item twice, and the events that it moves to a chunk.
 async fn cost_of_change(harness: &Harness, id: &AggregateId<TemplateState>, n: usize) -> usize {
     let context = CommandContext::function("api");
     let executor = CommandExecutor { store: &*harness.store, host: &*harness.host, origin: &context };
@@ -97,16 +98,16 @@ async fn the_2000th_change_costs_what_the_10th_does() {
     for n in 0..2_000 {
         costs.push(cost_of_change(&harness, &id, n).await);
     }
-    // The newest whole cycle: it ends with the change that rolls over.
+    // The newest whole cycle ends with the change that rolls over.
     let last_roll_over = (0..costs.len() - 1).rev().find(|n| costs[n + 1] < costs[*n]).expect("a roll-over");
     let before = (0..last_roll_over).rev().find(|n| costs[n + 1] < costs[*n]).expect("a roll-over");
     let cycle = &costs[before + 1..=last_roll_over];
     let mean = cycle.iter().sum::<usize>() as f64 / cycle.len() as f64;
     let first_roll_over = (0..costs.len()).find(|n| costs[n + 1] < costs[*n]).expect("a roll-over");
-    let (tenth, dearest) = (costs[9] as f64, costs[last_roll_over] as f64);
-    println!("bytes of a change: the 10th {tenth}, of the newest cycle {mean:.0} on average and {dearest} at most");
+    let (tenth, highest) = (costs[9] as f64, costs[last_roll_over] as f64);
+    println!("bytes of a change: the 10th {tenth}, of the newest cycle {mean:.0} on average and {highest} at most");
     assert!(mean <= 1.2 * tenth, "{mean} > 1.2 * {tenth}");
-    assert!(dearest <= 1.2 * costs[first_roll_over] as f64, "a roll-over costs more and more: {dearest}");
+    assert!(highest <= 1.2 * costs[first_roll_over] as f64, "the cost of a roll-over grows: {highest}");
     let history = harness.store.read_history(&id.stream_id()).await.expect("a history");
-    assert_eq!(history.len(), 2_002, "no event is lost; the creation is two events");
+    assert_eq!(history.len(), 2_002, "the creation adds two events, and each change one");
 }

@@ -1,4 +1,4 @@
-//! The suppression list over HTTP: what bounced is on it with its address, and people add, remove, bring in and out.
+//! The suppression list over HTTP: entries of bounced addresses, manual changes, import and export.
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -7,11 +7,11 @@ use tests::server::{TestServer, email, eventually, sms};
 const LIST: &str = "/api/suppressions";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_bounced_is_listed_and_can_be_written_to_again() {
+async fn a_bounced_address_is_listed_until_it_is_removed() {
     let server = TestServer::new().await;
     let sent = server.send(email("bounce-hard@sim.test")).await;
     server.until_status(&sent, "bounced").await;
-    let listed = eventually("it is listed", async || {
+    let listed = eventually("the address is listed", async || {
         Some(server.get(LIST).await)
             .filter(|list| list.body["suppressions"].as_array().is_some_and(|all| !all.is_empty()))
     })
@@ -26,7 +26,7 @@ async fn what_bounced_is_listed_and_can_be_written_to_again() {
     assert_eq!(server.answer(server.request(Method::DELETE, &path)).await.status, StatusCode::NOT_FOUND);
     assert_eq!(server.get(LIST).await.body["suppressions"], json!([]));
     server.send(email("bounce-hard@sim.test")).await;
-    // Who took it off is known, by the address too, and the record names nobody.
+    // The audit log has the actor, can be searched by the address, and contains no address.
     let path = "/api/audit?subject=suppressions&contact=bounce-hard@sim.test";
     let audit = server.get(path).await;
     assert_eq!(audit.body["acts"].as_array().map(Vec::len), Some(1), "{}", audit.body);
@@ -39,7 +39,7 @@ async fn what_bounced_is_listed_and_can_be_written_to_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn addresses_are_added_and_go_in_and_out_as_csv() {
+async fn addresses_are_added_imported_and_exported() {
     let server = TestServer::new().await;
     let added =
         server.post(LIST, json!({ "channel": "sms", "contact": "+44 7700 900001", "reason": "asked by phone" })).await;
@@ -48,15 +48,15 @@ async fn addresses_are_added_and_go_in_and_out_as_csv() {
         server.post("/api/communications/send", sms("+447700900001")).await.status,
         StatusCode::UNPROCESSABLE_ENTITY
     );
-    // The same number on another channel is another address.
+    // A suppression applies to one channel only.
     let other =
         json!({ "channel": "whatsapp", "type": "general", "recipientContact": "+447700900001", "content": "C" });
     assert_eq!(server.post("/api/communications/send", other).await.status, StatusCode::CREATED);
     let csv = "Channel,Contact,Reason\nemail,ada@example.com,\"left, angrily\"\nemail,nobody,x\npigeon,a@b.co,\nsms,+447700900002,\n";
-    let brought = server.answer(server.request(Method::POST, &format!("{LIST}/import")).body(csv)).await;
-    assert_eq!((brought.status, &brought.body["added"]), (StatusCode::OK, &json!(2)), "{}", brought.body);
+    let imported = server.answer(server.request(Method::POST, &format!("{LIST}/import")).body(csv)).await;
+    assert_eq!((imported.status, &imported.body["added"]), (StatusCode::OK, &json!(2)), "{}", imported.body);
     let lines: Vec<_> =
-        brought.body["refused"].as_array().expect("refused").iter().map(|one| one["line"].clone()).collect();
+        imported.body["refused"].as_array().expect("refused").iter().map(|one| one["line"].clone()).collect();
     assert_eq!(lines, [json!(3), json!(4)]);
     assert_eq!(
         server.post("/api/communications/send", email("ada@example.com")).await.status,
@@ -68,12 +68,12 @@ async fn addresses_are_added_and_go_in_and_out_as_csv() {
     assert!(text.contains("email,ada@example.com,\"left, angrily\","), "{text}");
     let of_sms = server.get(&format!("{LIST}?channel=sms")).await;
     assert_eq!(of_sms.body["suppressions"].as_array().map(Vec::len), Some(2));
-    // What goes out comes in.
+    // An export can be imported again.
     let again = server.answer(server.request(Method::POST, &format!("{LIST}/import")).body(text)).await;
     assert_eq!(again.body["added"], 3, "{}", again.body);
     let nonsense = server.answer(server.request(Method::POST, &format!("{LIST}/import")).body("a,b\n1,2")).await;
     assert_eq!(nonsense.status, StatusCode::BAD_REQUEST);
-    // A file that is too long, or breaks off, adds nothing.
+    // A file that is too long or not UTF-8 adds nothing.
     let before = server.get(LIST).await.body["suppressions"].as_array().map(Vec::len);
     let rows = (0..1_001).map(|n| format!("email,row{n}@example.com\n")).collect::<String>();
     let mut broken = b"channel,contact\nemail,first@example.com\nemail,".to_vec();
@@ -84,7 +84,7 @@ async fn addresses_are_added_and_go_in_and_out_as_csv() {
         assert_eq!(refused.status, status, "{}", refused.body);
         assert_eq!(server.get(LIST).await.body["suppressions"].as_array().map(Vec::len), before);
     }
-    // An erased person is still not written to, and nobody reads their address.
+    // The suppression of an erased person stays, but their address is no longer shown.
     let erased = server.answer(server.request(Method::DELETE, "/api/subjects/address/ada@example.com")).await;
     assert_eq!(erased.status, StatusCode::OK, "{}", erased.body);
     assert!(!server.get(LIST).await.body.to_string().contains("ada@example.com"));

@@ -1,4 +1,4 @@
-//! Numbers and names that live both in `template.yaml` and in Rust.
+//! Numbers and names that must agree between `template.yaml` and Rust.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,14 +9,14 @@ fn template() -> String {
     fs::read_to_string(root.join("template.yaml")).expect("template.yaml")
 }
 
-/// The number after each `label`.
+/// The numbers that follow `label`.
 fn numbers(text: &str, label: &str) -> Vec<i64> {
     let after = text.split(label).skip(1);
     let digits = after.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
     digits.filter_map(|digits| digits.parse().ok()).collect()
 }
 
-/// One resource: its lines.
+/// The lines of one resource.
 fn resource(text: &str, name: &str) -> String {
     let mut lines = text.lines().skip_while(|line| !line.starts_with(&format!("  {name}:")));
     let first = lines.next().unwrap_or_else(|| panic!("no resource {name}"));
@@ -35,26 +35,26 @@ fn routes(text: &str, function: &str) -> BTreeSet<(String, String)> {
     routes.map(|line| (after(line, "Method: "), after(line, "Path: "))).collect()
 }
 
-/// The routes of the program `webhook`.
+/// The routes of the binary `webhook`.
 fn served_by_webhook() -> impl Iterator<Item = (&'static str, &'static str)> {
     webhook::ROUTES.iter().chain(pages::ROUTES).copied()
 }
 
 #[test]
-fn the_gateway_leads_every_route_to_its_function() {
+fn the_gateway_sends_every_route_to_its_function() {
     let text = template();
     let in_rust: BTreeSet<(String, String)> =
         served_by_webhook().map(|(method, path)| (method.to_owned(), path.to_owned())).collect();
     assert_eq!(routes(&text, "WebhookFunction"), in_rust);
     let gateway = routes(&text, "ApiFunction");
-    let leads = |method: &str, path: &str| {
+    let is_routed = |method: &str, path: &str| {
         gateway.iter().any(|(verb, pattern)| {
             (verb == method || verb == "ANY")
                 && pattern.strip_suffix("{proxy+}").map_or(pattern == path, |start| path.starts_with(start))
         })
     };
     for api::Route { method, path, .. } in api::ROUTES {
-        assert!(leads(method, path), "{method} {path}");
+        assert!(is_routed(method, path), "{method} {path}");
     }
 }
 
@@ -73,13 +73,13 @@ async fn every_listed_route_answers() {
 }
 
 #[test]
-fn a_worker_ends_before_its_lease_and_the_lease_before_the_next_showing() {
+fn the_timeout_ends_before_the_lease_and_the_lease_before_the_visibility_timeout() {
     let text = template();
     let timeout_ms = numbers(&text, "    Timeout: ")[0] * 1_000;
     let of =
         |suffix: &'static str| ["Email", "Sms", "Whatsapp", "Messenger", "Telegram"].map(|c| format!("{c}{suffix}"));
-    for door in of("Function").map(|name| format!("Deliver{name}")) {
-        assert!(!resource(&text, &door).contains("Timeout"), "{door} uses the default");
+    for function in of("Function").map(|name| format!("Deliver{name}")) {
+        assert!(!resource(&text, &function).contains("Timeout"), "{function} must use the default timeout");
     }
     let lease_ms = 30_000 + domain::policy::LEASE_MARGIN_MS;
     assert!(timeout_ms < lease_ms);
@@ -96,7 +96,7 @@ fn a_worker_ends_before_its_lease_and_the_lease_before_the_next_showing() {
     let provider_ms = config.provider_timeout_ms as i64;
     assert!(
         provider_ms + domain::policy::LEASE_MARGIN_MS <= domain::policy::MIN_TIME_TO_CLAIM_MS,
-        "its timeout ends before the lease"
+        "the provider timeout ends before the lease"
     );
 }
 
@@ -111,14 +111,14 @@ fn no_function_can_delete_or_replace_events() {
         }
     }
     assert!(seen >= 5);
-    // A key's own policy speaks of that key alone, whatever its resource says.
+    // The policy of a KMS key applies only to that key, even if its resource is `*`.
     let others: Vec<&str> = text.lines().filter(|line| !line.contains("Sid: OwnedByThisAccount")).collect();
     let others = others.join("\n");
     assert!(!others.contains("Action: \"*\"") && !others.contains("Resource: \"*\""));
 }
 
 #[test]
-fn the_index_is_named_and_keyed_as_the_adapter_asks() {
+fn the_indexes_have_the_names_and_keys_that_the_adapter_uses() {
     let events = resource(&template(), "EventsTable");
     for part in [
         "IndexName: work",
@@ -132,20 +132,20 @@ fn the_index_is_named_and_keyed_as_the_adapter_asks() {
     assert!(["by_recipient", "by_entity", "dead_letters"].iter().all(|index| views.contains(index)));
 }
 
-/// Every sample payload is one that its function takes.
+/// Every sample payload has the form that its function expects.
 #[test]
-fn sample_payloads_are_read() {
+fn sample_payloads_have_the_form_of_their_trigger() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("events/invocations");
-    for door in ["api", "deliver", "webhook", "inbox", "process", "schedule", "project", "dead-letter", "audit"] {
-        let files: Vec<_> = fs::read_dir(root.join(door)).expect("samples").collect();
-        assert!(!files.is_empty(), "{door} has no samples");
+    for function in ["api", "deliver", "webhook", "inbox", "process", "schedule", "project", "dead-letter", "audit"] {
+        let files: Vec<_> = fs::read_dir(root.join(function)).expect("samples").collect();
+        assert!(!files.is_empty(), "{function} has no samples");
         for file in files {
             let path = file.expect("a file").path();
             let text = fs::read_to_string(&path).expect("a sample");
             let value: serde_json::Value =
                 serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             let records = value["Records"].as_array();
-            match door {
+            match function {
                 "api" | "webhook" => assert_eq!(value["version"], "2.0", "{}", path.display()),
                 "audit" if value.get("rebuild").is_some() => assert!(value["rebuild"].is_object()),
                 "schedule" | "audit" => assert_eq!(value["detail-type"], "Scheduled Event", "{}", path.display()),

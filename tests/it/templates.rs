@@ -1,4 +1,4 @@
-//! Templates over HTTP: made, versioned, resolved, previewed by the engine that sends.
+//! Templates over HTTP: created, versioned, resolved, and previewed by the engine that renders messages.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -6,10 +6,10 @@ use tests::server::TestServer;
 
 const TEMPLATES: &str = "/api/communication-templates";
 
-async fn make(server: &TestServer, body: Value) -> Value {
-    let made = server.post(TEMPLATES, body).await;
-    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
-    made.body
+async fn create(server: &TestServer, body: Value) -> Value {
+    let created = server.post(TEMPLATES, body).await;
+    assert_eq!(created.status, StatusCode::CREATED, "{}", created.body);
+    created.body
 }
 
 fn offer(locale: Option<&str>, body: &str) -> Value {
@@ -21,7 +21,7 @@ fn offer(locale: Option<&str>, body: &str) -> Value {
     offer
 }
 
-async fn said(server: &TestServer, to: &str, locale: &str) -> String {
+async fn sent_text(server: &TestServer, to: &str, locale: &str) -> String {
     let message = json!({
         "channel": "sms", "type": "general", "recipientContact": to, "templateId": "offer", "locale": locale,
         "templateVariables": { "customerName": "Ada" },
@@ -32,14 +32,17 @@ async fn said(server: &TestServer, to: &str, locale: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_template_is_made_used_changed_and_deleted() {
+async fn a_template_is_created_used_changed_and_deleted() {
     let server = TestServer::new().await;
-    let made = make(&server, offer(None, "Hello {{customerName}}, an offer.")).await;
-    let id = made["id"].as_str().expect("an id").to_owned();
-    assert_eq!((id.as_str(), &made["version"], &made["isActive"]), ("tpl_offer.sms.default", &json!(1), &json!(true)));
-    assert_eq!(made["availableVariables"], json!(["customerName"]));
-    assert_eq!(said(&server, "+447700900001", "fr").await, "Hello Ada, an offer.");
-    make(&server, offer(Some("es"), "Hola {{customerName}}.")).await;
+    let created = create(&server, offer(None, "Hello {{customerName}}, an offer.")).await;
+    let id = created["id"].as_str().expect("an id").to_owned();
+    assert_eq!(
+        (id.as_str(), &created["version"], &created["isActive"]),
+        ("tpl_offer.sms.default", &json!(1), &json!(true))
+    );
+    assert_eq!(created["availableVariables"], json!(["customerName"]));
+    assert_eq!(sent_text(&server, "+447700900001", "fr").await, "Hello Ada, an offer.");
+    create(&server, offer(Some("es"), "Hola {{customerName}}.")).await;
     let again = server.post(TEMPLATES, offer(Some("es"), "x")).await;
     assert_eq!(again.status, StatusCode::CONFLICT, "{}", again.body);
 
@@ -56,9 +59,9 @@ async fn a_template_is_made_used_changed_and_deleted() {
     assert_eq!(changed.headers["etag"], "\"2\"");
     let stale = server.answer(patch(json!({ "bodyTemplate": "Stale" }), "\"1\"")).await;
     assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED, "{}", stale.body);
-    assert_eq!(said(&server, "+447700900005", "fr").await, "Hi Ada!");
-    assert_eq!(server.one(&later).await.text("/rendered/text"), "Hello Ada, an offer.");
-    tests::server::eventually("its uses are counted", async || {
+    assert_eq!(sent_text(&server, "+447700900005", "fr").await, "Hi Ada!");
+    assert_eq!(server.communication(&later).await.text("/rendered/text"), "Hello Ada, an offer.");
+    tests::server::eventually("the uses are counted", async || {
         (server.get(&path).await.body["usageCount"] == 3).then_some(())
     })
     .await;
@@ -77,14 +80,14 @@ async fn a_template_is_made_used_changed_and_deleted() {
     assert_eq!(server.post(&format!("{path}/activate"), json!({})).await.body["isActive"], true);
     assert_eq!(server.answer(server.request(Method::DELETE, &path)).await.status, StatusCode::NO_CONTENT);
     assert_eq!(server.get(&path).await.status, StatusCode::NOT_FOUND);
-    // What was accepted with it is sent all the same.
-    assert_eq!(server.one(&later).await.text("/rendered/text"), "Hello Ada, an offer.");
-    let anew = make(&server, offer(None, "Anew")).await;
-    assert_eq!(anew["version"], 3, "versions are never used again");
+    // A message that was accepted with the template keeps its text.
+    assert_eq!(server.communication(&later).await.text("/rendered/text"), "Hello Ada, an offer.");
+    let recreated = create(&server, offer(None, "Anew")).await;
+    assert_eq!(recreated["version"], 3, "version numbers are never reused");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_readers_language_is_found_and_the_tenants_own_come_first() {
+async fn the_best_locale_is_used_and_the_tenants_own_template_wins() {
     let server = TestServer::new().await;
     let invoice = async |locale: &str, to: &str| {
         let message = json!({
@@ -93,7 +96,7 @@ async fn the_readers_language_is_found_and_the_tenants_own_come_first() {
         });
         let sent = server.send(message).await;
         server.until_status(&sent, "delivered").await;
-        let shown = server.one(&sent).await;
+        let shown = server.communication(&sent).await;
         (shown.text("/templateId").to_owned(), shown.text("/rendered/text").to_owned())
     };
     let (id, text) = invoice("es-MX", "+447700900001").await;
@@ -104,8 +107,8 @@ async fn the_readers_language_is_found_and_the_tenants_own_come_first() {
         "name": "Ours", "code": "invoice", "channel": "sms", "type": "invoice", "locale": "es",
         "bodyTemplate": "{{businessName}}: factura {{invoiceNumber}}, {{currency amount \"EUR\"}}",
     });
-    make(&server, own).await;
-    // Felt at once where it was made.
+    create(&server, own).await;
+    // The process that created the template uses it at once.
     let (id, text) = invoice("es-MX", "+447700900005").await;
     assert_eq!(id, "tpl_invoice.sms.es");
     assert!(text.starts_with("Acme: factura 7, ") && text.contains("1,500.50"), "{text}");
@@ -144,23 +147,23 @@ async fn validation_errors_of_a_template_name_their_field() {
         assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.body);
     }
     let hostile = format!("{}{{{{a}}}}{}", "{{#each a}}".repeat(3), "{{/each}}".repeat(3));
-    let judged =
+    let checked =
         server.post(&format!("{TEMPLATES}/validate"), json!({ "channel": "sms", "bodyTemplate": hostile })).await;
-    assert_eq!((judged.status, &judged.body["valid"]), (StatusCode::OK, &json!(false)), "{}", judged.body);
-    let judged = json!({ "channel": "sms", "bodyTemplate": "{{a}}{{#if b}}{{c}}{{/if}}", "variables": { "b": 1 } });
-    let judged = server.post(&format!("{TEMPLATES}/validate"), judged).await;
-    assert_eq!(judged.body["availableVariables"], json!(["a", "b", "c"]));
-    assert_eq!(judged.body["requiredVariables"], json!(["a"]));
-    assert_eq!(judged.text("/errors/0/code"), "missing_variables");
+    assert_eq!((checked.status, &checked.body["valid"]), (StatusCode::OK, &json!(false)), "{}", checked.body);
+    let checked = json!({ "channel": "sms", "bodyTemplate": "{{a}}{{#if b}}{{c}}{{/if}}", "variables": { "b": 1 } });
+    let checked = server.post(&format!("{TEMPLATES}/validate"), checked).await;
+    assert_eq!(checked.body["availableVariables"], json!(["a", "b", "c"]));
+    assert_eq!(checked.body["requiredVariables"], json!(["a"]));
+    assert_eq!(checked.text("/errors/0/code"), "missing_variables");
 }
 
-/// Every built-in one, by the preview that renders as sending does.
+/// Renders every system template with the preview, which uses the same engine as sending.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_system_template_says_something_in_its_language() {
+async fn every_system_template_renders_in_its_language() {
     let server = TestServer::new().await;
     let all = server.get(&format!("{TEMPLATES}?isActive=true")).await;
     let all = all.body["templates"].as_array().expect("templates").clone();
-    assert_eq!(all.len(), 2 * (6 + 3 + 4 * 3 + 1), "D11 to D15, for Messenger and Telegram too, and the general one");
+    assert_eq!(all.len(), 2 * (6 + 3 + 4 * 3 + 1), "the number of system templates in two languages");
     let variables = json!({
         "customerName": "Ada & Co", "businessName": "Acme", "invoiceNumber": "INV-7", "amount": 1500.5, "currency": "EUR",
         "dueDate": "2026-12-01", "paymentDate": "2026-11-21", "daysOverdue": 12, "locationName": "Nairobi", "itemCount": 2,

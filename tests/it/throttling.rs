@@ -1,4 +1,4 @@
-//! The function deliver at its limits: rates, circuit breakers, failover, quiet hours, and providers that are queried.
+//! The function `deliver` at its limits: rate limits, circuit breakers, failover, quiet hours and provider queries.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use tests::harness::{Harness, ScriptedProvider, T0, accepted, refused, tenant};
 
 const SLOW: RateLimit = RateLimit { burst: 3, per_second: 1 };
 
-async fn several(harness: &Harness, count: usize) -> Vec<CommunicationKey> {
+async fn accept_many(harness: &Harness, count: usize) -> Vec<CommunicationKey> {
     let mut keys = Vec::new();
     for _ in 0..count {
         keys.push(harness.accept(|_| ()).await);
@@ -28,11 +28,11 @@ async fn several(harness: &Harness, count: usize) -> Vec<CommunicationKey> {
     keys
 }
 
-fn called(provider: &ScriptedProvider) -> usize {
+fn call_count(provider: &ScriptedProvider) -> usize {
     provider.sent_messages.lock().expect("sent messages").len()
 }
 
-async fn gate(harness: &Harness, name: &str) -> (ProviderThrottle, u64) {
+async fn read_throttle(harness: &Harness, name: &str) -> (ProviderThrottle, u64) {
     let record =
         CoordinationStore::read_versioned(&*harness.store, &[name.to_owned()]).await.expect("an answer").remove(0);
     let version = record.as_ref().map_or(0, |record| record.version);
@@ -40,42 +40,42 @@ async fn gate(harness: &Harness, name: &str) -> (ProviderThrottle, u64) {
 }
 
 #[tokio::test]
-async fn a_batch_takes_its_tokens_at_once_and_the_rest_wait_their_turn() {
+async fn a_batch_takes_its_tokens_at_once_and_the_other_messages_get_retry_slots() {
     let mut harness = Harness::new();
-    let provider = ScriptedProvider::at("told", SLOW);
+    let provider = ScriptedProvider::at("mock", SLOW);
     harness.deliver.providers = vec![provider.clone()];
-    let keys = several(&harness, 6).await;
+    let keys = accept_many(&harness, 6).await;
     assert_eq!(harness.batch(&keys).await, [] as [String; 0]);
-    assert_eq!(called(&provider), 3);
-    assert_eq!(gate(&harness, "gate#told").await.1, 1, "one write for the whole batch");
+    assert_eq!(call_count(&provider), 3);
+    assert_eq!(read_throttle(&harness, "gate#mock").await.1, 1, "one write for the whole batch");
     let delays: Vec<u32> = harness.queue.take().into_iter().map(|(_, delay)| delay).collect();
     assert_eq!(delays, [2, 3, 4], "a second apart, rounded up");
     for key in &keys[3..] {
-        assert_eq!(harness.event_names(key).await, ["CommunicationRequested"], "a wait is no event");
+        assert_eq!(harness.event_names(key).await, ["CommunicationRequested"], "waiting adds no event");
     }
     harness.host.advance(4_000);
     harness.batch(&keys).await;
-    assert_eq!(called(&provider), 6);
+    assert_eq!(call_count(&provider), 6);
 }
 
 #[tokio::test]
 async fn a_low_quota_alert_is_raised_before_messages_wait() {
     let mut harness = Harness::new();
-    harness.deliver.providers = vec![ScriptedProvider::at("told", RateLimit { burst: 10, per_second: 1 })];
-    let keys = several(&harness, 9).await;
+    harness.deliver.providers = vec![ScriptedProvider::at("mock", RateLimit { burst: 10, per_second: 1 })];
+    let keys = accept_many(&harness, 9).await;
     harness.batch(&keys[..8]).await;
     assert!(harness.alerts.0.lock().expect("alerts").is_empty());
     harness.hint(&keys[8]).await;
-    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["told is near its rate limit"]);
+    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["mock is near its rate limit"]);
 }
 
 #[tokio::test]
-async fn a_long_wait_is_left_to_the_timer_and_burns_nothing() {
+async fn a_long_wait_is_left_to_the_timer_and_uses_no_attempt() {
     let mut harness = Harness::new();
-    harness.deliver.providers = vec![ScriptedProvider::at("told", SLOW)];
-    let keys = several(&harness, 90).await;
-    for some in keys.chunks(10) {
-        harness.batch(some).await;
+    harness.deliver.providers = vec![ScriptedProvider::at("mock", SLOW)];
+    let keys = accept_many(&harness, 90).await;
+    for batch in keys.chunks(10) {
+        harness.batch(batch).await;
     }
     assert!(harness.queue.take().iter().all(|(_, delay)| *delay <= 60));
     let last = harness.wake(&keys[89]).await.expect("a timer");
@@ -84,17 +84,17 @@ async fn a_long_wait_is_left_to_the_timer_and_burns_nothing() {
 }
 
 #[tokio::test]
-async fn what_was_taken_for_a_stale_hint_is_given_back() {
+async fn the_token_of_a_stale_hint_is_returned() {
     let mut harness = Harness::new();
-    let provider = ScriptedProvider::at("told", SLOW);
+    let provider = ScriptedProvider::at("mock", SLOW);
     harness.deliver.providers = vec![provider.clone()];
-    let keys = several(&harness, 2).await;
+    let keys = accept_many(&harness, 2).await;
     harness.hint(&keys[0]).await;
     harness.batch(&[keys[1].clone(), keys[0].clone(), keys[0].clone()]).await;
-    assert_eq!(gate(&harness, "gate#told").await.0.quota(harness.deliver.host.now()).remaining, 1);
+    assert_eq!(read_throttle(&harness, "gate#mock").await.0.quota(harness.deliver.host.now()).remaining, 1);
 }
 
-/// Limits that are never reached.
+/// A coordination store that is unavailable.
 struct Unreachable;
 
 #[async_trait]
@@ -117,10 +117,10 @@ impl CoordinationStore for Unreachable {
 }
 
 #[tokio::test]
-async fn limits_that_cannot_be_reached_defer_and_never_flood() {
+async fn messages_are_deferred_while_the_rate_limiter_is_unavailable() {
     let mut harness = Harness::new();
     harness.deliver.limits = Arc::new(Unreachable);
-    let keys = several(&harness, 10).await;
+    let keys = accept_many(&harness, 10).await;
     assert_eq!(harness.batch(&keys).await, [] as [String; 0]);
     assert_eq!(harness.sent_messages(), 0);
     let delays: Vec<u32> = harness.queue.take().into_iter().map(|(_, delay)| delay).collect();
@@ -132,17 +132,17 @@ async fn limits_that_cannot_be_reached_defer_and_never_flood() {
 }
 
 #[tokio::test]
-async fn a_tenant_and_all_of_them_have_limits_of_their_own() {
+async fn tenant_and_deployment_rate_limits_apply() {
     for (tenant_rate, global_rate) in [(Some(SLOW), None), (None, Some(SLOW))] {
         let mut harness = Harness::new();
         (harness.deliver.tenant_rate, harness.deliver.global_rate) = (tenant_rate, global_rate);
-        let keys = several(&harness, 5).await;
+        let keys = accept_many(&harness, 5).await;
         harness.batch(&keys).await;
         assert_eq!(harness.sent_messages(), 3);
-        let mut left = gate(&harness, "gate#told").await.0;
+        let mut left = read_throttle(&harness, "gate#mock").await.0;
         left.limiter.rate = harness.deliver.providers[0].config().rate;
         let remaining = left.quota(harness.deliver.host.now()).remaining;
-        assert_eq!(remaining, left.limiter.rate.burst - 3, "tokens of the provider came back");
+        assert_eq!(remaining, left.limiter.rate.burst - 3, "unused tokens of the provider are returned");
     }
 }
 
@@ -151,48 +151,63 @@ fn unavailable() -> AttemptOutcome {
 }
 
 #[tokio::test]
-async fn a_breaker_that_opens_sends_everything_to_the_second_provider() {
+async fn an_open_breaker_fails_over_to_the_second_provider() {
     let harness = Harness::with_failover();
     harness.answers(std::iter::repeat_n(unavailable(), 20));
-    let keys = several(&harness, 20).await;
-    for some in keys.chunks(10) {
-        harness.batch(some).await;
+    let keys = accept_many(&harness, 20).await;
+    for batch in keys.chunks(10) {
+        harness.batch(batch).await;
     }
-    assert_eq!((called(&harness.provider), called(&harness.second)), (20, 0));
-    assert_eq!(gate(&harness, "gate#told").await.0.breaker.open.map(|shut| shut.cause), Some(BreakerCause::Failing));
+    assert_eq!((call_count(&harness.provider), call_count(&harness.second)), (20, 0));
+    assert_eq!(
+        read_throttle(&harness, "gate#mock").await.0.breaker.open.map(|shut| shut.cause),
+        Some(BreakerCause::Failing)
+    );
     harness.host.advance(policy::FAILOVER_DELAY_MS);
     harness.batch(&keys).await;
-    assert_eq!((called(&harness.provider), called(&harness.second)), (20, 20), "at once, by the other one");
+    assert_eq!(
+        (call_count(&harness.provider), call_count(&harness.second)),
+        (20, 20),
+        "retried at once by the second provider"
+    );
     let fresh = harness.accept(|_| ()).await;
     harness.hint(&fresh).await;
-    assert_eq!((called(&harness.provider), called(&harness.second)), (20, 21), "not even tried");
+    assert_eq!(
+        (call_count(&harness.provider), call_count(&harness.second)),
+        (20, 21),
+        "the first provider is not called"
+    );
     assert_eq!(harness.load(&fresh).await.state.requested().expect("requested").attempts, 1);
 
     harness.host.advance(OPEN_MS);
-    let probes = several(&harness, 3).await;
+    let probes = accept_many(&harness, 3).await;
     harness.batch(&probes).await;
-    assert_eq!((called(&harness.provider), called(&harness.second)), (21, 23), "one probe, the others elsewhere");
-    assert_eq!(gate(&harness, "gate#told").await.0.breaker.open, None);
+    assert_eq!(
+        (call_count(&harness.provider), call_count(&harness.second)),
+        (21, 23),
+        "one probe, and the others by the second provider"
+    );
+    assert_eq!(read_throttle(&harness, "gate#mock").await.0.breaker.open, None);
 }
 
 #[tokio::test]
 async fn without_a_second_provider_messages_wait_for_the_breaker() {
     let harness = Harness::new();
     harness.answers(std::iter::repeat_n(unavailable(), 20));
-    let keys = several(&harness, 20).await;
-    for some in keys.chunks(10) {
-        harness.batch(some).await;
+    let keys = accept_many(&harness, 20).await;
+    for batch in keys.chunks(10) {
+        harness.batch(batch).await;
     }
     let held = harness.accept(|_| ()).await;
     harness.hint(&held).await;
-    assert_eq!((harness.event_names(&held).await.len(), harness.sent_messages()), (1, 20), "no attempt is burned");
+    assert_eq!((harness.event_names(&held).await.len(), harness.sent_messages()), (1, 20), "waiting uses no attempt");
     harness.host.advance(OPEN_MS + 5_000);
     harness.hint(&held).await;
     assert_eq!((harness.lifecycle(&held).await, harness.sent_messages()), (Lifecycle::Sent, 21));
 }
 
 #[tokio::test]
-async fn an_attempt_in_doubt_is_never_given_to_another_provider() {
+async fn an_attempt_in_doubt_never_fails_over() {
     let harness = Harness::with_failover();
     let key = harness.accept(|_| ()).await;
     harness.answers([AttemptOutcome::InDoubt(InDoubtCause::Timeout)]);
@@ -201,28 +216,28 @@ async fn an_attempt_in_doubt_is_never_given_to_another_provider() {
         harness.host.advance(policy::EVIDENCE_WAIT_MS / 4);
         harness.hint(&key).await;
     }
-    assert_eq!((called(&harness.provider), called(&harness.second)), (1, 0));
+    assert_eq!((call_count(&harness.provider), call_count(&harness.second)), (1, 0));
 }
 
 #[tokio::test]
-async fn refused_credentials_disable_the_account_tell_one_person_once_and_fail_over() {
+async fn an_empty_account_disables_the_provider_raises_one_alert_and_fails_over() {
     let harness = Harness::with_failover();
     harness.answers(std::iter::repeat_n(refused(RefusalClass::Balance), 3));
-    let keys = several(&harness, 3).await;
+    let keys = accept_many(&harness, 3).await;
     harness.batch(&keys).await;
     harness.host.advance(policy::FAILOVER_DELAY_MS);
     harness.batch(&keys).await;
     let fresh = harness.accept(|_| ()).await;
     harness.hint(&fresh).await;
-    assert_eq!((called(&harness.provider), called(&harness.second)), (3, 4));
-    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["told reports that the account is empty"]);
+    assert_eq!((call_count(&harness.provider), call_count(&harness.second)), (3, 4));
+    assert_eq!(*harness.alerts.0.lock().expect("alerts"), ["mock reports that the account is empty"]);
     let state = harness.load(&keys[0]).await.state;
     let state = state.requested().expect("requested");
     assert_eq!((state.counted_attempts, state.attempts, &state.lifecycle), (0, 2, &Lifecycle::Sent));
 }
 
 #[tokio::test]
-async fn what_every_provider_refuses_falls_back_to_waiting() {
+async fn a_message_that_every_provider_refuses_waits_for_its_retry() {
     let harness = Harness::with_failover();
     let key = harness.accept(|_| ()).await;
     harness.answers([unavailable()]);
@@ -230,12 +245,14 @@ async fn what_every_provider_refuses_falls_back_to_waiting() {
     harness.hint(&key).await;
     harness.host.advance(policy::FAILOVER_DELAY_MS);
     harness.hint(&key).await;
-    let Lifecycle::RetryWait { until: When::At(until) } = harness.lifecycle(&key).await else { panic!("it waits") };
-    assert!(until.0 - T0 > 200_000, "the ladder of two counted attempts, not another round at once");
+    let Lifecycle::RetryWait { until: When::At(until) } = harness.lifecycle(&key).await else {
+        panic!("it must wait for a retry")
+    };
+    assert!(until.0 - T0 > 200_000, "the delay after two counted attempts, not another failover at once");
 }
 
 #[tokio::test]
-async fn a_tenants_route_decides_who_is_tried() {
+async fn a_tenants_routing_decides_which_provider_is_called() {
     let harness = Harness::with_failover();
     let origin = CommandContext::function("ops");
     let executor = CommandExecutor { store: &*harness.store, host: &*harness.host, origin: &origin };
@@ -244,12 +261,12 @@ async fn a_tenants_route_decides_who_is_tried() {
         let command = provider_configs::Command::SetEnabled { config: config.to_owned(), is_enabled };
         executor.execute(&stream, command).await.expect("decided");
     };
-    let [first, second] = ["told", "told-second"].map(str::to_owned);
+    let [first, second] = ["mock", "mock-second"].map(str::to_owned);
     let stream = AggregateId::<Routing>::new(&tenant(), Channel::Email.as_str());
     let command = RoutingCommand::UseFirst { channel: Channel::Email, config: second.clone() };
     executor.execute(&stream, command).await.expect("decided");
     harness.hint(&harness.accept(|_| ()).await).await;
-    assert_eq!((called(&harness.provider), called(&harness.second)), (0, 1));
+    assert_eq!((call_count(&harness.provider), call_count(&harness.second)), (0, 1));
 
     set_enabled(&first, false).await;
     set_enabled(&second, false).await;
@@ -259,18 +276,18 @@ async fn a_tenants_route_decides_who_is_tried() {
     assert_eq!(
         (harness.lifecycle(&key).await, harness.event_names(&key).await.len()),
         (Lifecycle::Pending, 1),
-        "held, not failed"
+        "without an enabled provider the message is held"
     );
     set_enabled(&first, true).await;
     harness.host.advance(15_000);
     harness.hint(&key).await;
-    assert_eq!((called(&harness.provider), called(&harness.second)), (1, 1));
+    assert_eq!((call_count(&harness.provider), call_count(&harness.second)), (1, 1));
 }
 
 #[tokio::test]
-async fn a_429_slows_everybody_down() {
+async fn a_429_pauses_all_messages_of_the_provider() {
     let harness = Harness::new();
-    let keys = several(&harness, 2).await;
+    let keys = accept_many(&harness, 2).await;
     let slow =
         AttemptOutcome::Refused { class: RefusalClass::Throttled, code: "429".into(), retry_after_ms: Some(9_000) };
     harness.answers([slow]);
@@ -284,7 +301,7 @@ async fn a_429_slows_everybody_down() {
 
 #[tokio::test]
 async fn quiet_hours_hold_a_message_and_release_it() {
-    // T0 is 2027-01-15 08:00 UTC: 9 in the morning in Lagos.
+    // T0 is 2027-01-15 08:00 UTC, which is 09:00 in Lagos.
     let quiet = QuietHours { start: "21:00".into(), end: "09:30".into(), time_zone: "Africa/Lagos".into() };
     let harness = Harness::new();
     let key = harness.accept(|request| request.quiet_hours = Some(quiet.clone())).await;
@@ -320,35 +337,35 @@ async fn resolved_by(harness: &Harness, key: &CommunicationKey) -> Option<Resolv
     })
 }
 
-fn says(harness: &Harness, found: QueryResult) {
-    *harness.provider.found.lock().expect("found") = found;
+fn set_query_result(harness: &Harness, result: QueryResult) {
+    *harness.provider.query_result.lock().expect("a query result") = result;
 }
 
 #[tokio::test]
-async fn a_provider_that_has_it_ends_the_doubt() {
+async fn a_query_that_finds_the_message_resolves_the_doubt() {
     let harness = Harness::new();
     let key = in_doubt(&harness, InDoubtPolicy::Hold).await;
-    says(&harness, QueryResult::Accepted("SM1".to_owned()));
+    set_query_result(&harness, QueryResult::Accepted("SM1".to_owned()));
     harness.hint(&key).await;
     assert_eq!((harness.lifecycle(&key).await, harness.sent_messages()), (Lifecycle::Sent, 1));
     assert_eq!(resolved_by(&harness, &key).await, Some(ResolvedBy::Query));
 }
 
 #[tokio::test]
-async fn a_provider_that_has_it_not_lets_even_a_held_one_go_out() {
+async fn a_query_that_does_not_find_the_message_sends_it_again_even_under_hold() {
     let harness = Harness::new();
     let key = in_doubt(&harness, InDoubtPolicy::Hold).await;
-    says(&harness, QueryResult::NotAccepted);
+    set_query_result(&harness, QueryResult::NotAccepted);
     harness.hint(&key).await;
     assert_eq!((harness.lifecycle(&key).await, harness.sent_messages()), (Lifecycle::Sent, 2));
     assert!(!harness.load(&key).await.state.requested().expect("requested").maybe_sent);
 }
 
 #[tokio::test]
-async fn a_provider_that_does_not_answer_is_asked_again_and_then_the_policy_decides() {
+async fn an_unanswered_query_is_repeated_until_the_policy_decides() {
     let harness = Harness::new();
     let key = in_doubt(&harness, InDoubtPolicy::Hold).await;
-    says(&harness, QueryResult::NoResponse);
+    set_query_result(&harness, QueryResult::NoResponse);
     for _ in 0..policy::QUERY_WINDOW_MS / policy::QUERY_INTERVAL_MS {
         harness.hint(&key).await;
         assert!(matches!(harness.lifecycle(&key).await, Lifecycle::InDoubt { .. }));

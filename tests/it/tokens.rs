@@ -1,4 +1,4 @@
-//! Tokens of an identity provider, over HTTP: its keys are published, cached and changed.
+//! Tokens of an identity provider over HTTP: its signing keys are fetched, cached and rotated.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,10 +14,10 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tests::server::{Answer, TestServer, email};
 
-/// It publishes what it is told to, or nothing.
-struct Provider {
+/// A simulated identity provider. While nothing is published, it is unavailable.
+struct IdentityProvider {
     published: Arc<Mutex<Option<JwkSet>>>,
-    asked: Arc<Mutex<usize>>,
+    fetches: Arc<Mutex<usize>>,
     url: String,
 }
 
@@ -32,11 +32,11 @@ fn public(seed: u8) -> Jwk {
     jwk
 }
 
-impl Provider {
-    async fn start() -> Provider {
-        let (published, asked) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(0)));
+impl IdentityProvider {
+    async fn start() -> IdentityProvider {
+        let (published, fetches) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(0)));
         let (shown, count): (Arc<Mutex<Option<JwkSet>>>, Arc<Mutex<usize>>) =
-            (Arc::clone(&published), Arc::clone(&asked));
+            (Arc::clone(&published), Arc::clone(&fetches));
         let answer = async move || {
             *count.lock().expect("one thread") += 1;
             match &*shown.lock().expect("one thread") {
@@ -48,7 +48,7 @@ impl Provider {
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let router = Router::new().route("/.well-known/jwks.json", get(answer));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Provider { published, asked, url }
+        IdentityProvider { published, fetches, url }
     }
 
     fn publish(&self, seeds: &[u8]) {
@@ -56,12 +56,12 @@ impl Provider {
         *self.published.lock().expect("one thread") = Some(JwkSet { keys });
     }
 
-    fn vanish(&self) {
+    fn stop(&self) {
         *self.published.lock().expect("one thread") = None;
     }
 
-    fn asked(&self) -> usize {
-        *self.asked.lock().expect("one thread")
+    fn fetches(&self) -> usize {
+        *self.fetches.lock().expect("one thread")
     }
 
     async fn server(&self) -> TestServer {
@@ -75,7 +75,7 @@ impl Provider {
         TestServer::with(Options { jwt: Some(jwt), ..TestServer::options() }).await
     }
 
-    /// What Ada's token says, and `more`.
+    /// The claims of a valid token, changed by `more`.
     fn claims(&self, server: &TestServer, more: Value) -> Value {
         let now = domain::ports::ClockAndRng::now(&*server.local.clock).0 / 1_000;
         let mut claims = json!({
@@ -99,8 +99,8 @@ async fn ask(server: &TestServer, token: &str, path: &str) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_signed_in_may_what_their_role_may_in_their_tenant() {
-    let provider = Provider::start().await;
+async fn a_token_gives_the_permissions_of_its_role_in_its_tenant() {
+    let provider = IdentityProvider::start().await;
     provider.publish(&[1, 2]);
     let server = provider.server().await;
     let ada = sign(1, &provider.claims(&server, json!({})));
@@ -116,13 +116,13 @@ async fn who_signed_in_may_what_their_role_may_in_their_tenant() {
     let path = format!("/api/communications/{}", sent.id());
     assert_eq!(ask(&server, &other, &path).await.status, StatusCode::NOT_FOUND);
     assert_eq!(ask(&server, &ada, &path).await.status, StatusCode::OK);
-    assert_eq!(server.get("/api/keys").await.status, StatusCode::OK, "keys of ours are taken as before");
-    assert_eq!(provider.asked(), 1, "the keys are kept");
+    assert_eq!(server.get("/api/keys").await.status, StatusCode::OK, "API keys still work");
+    assert_eq!(provider.fetches(), 1, "the signing keys are cached");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_token_says_why() {
-    let provider = Provider::start().await;
+async fn the_rejection_of_a_token_names_the_reason() {
+    let provider = IdentityProvider::start().await;
     provider.publish(&[1]);
     let server = provider.server().await;
     let claims = |more: Value| provider.claims(&server, more);
@@ -131,7 +131,7 @@ async fn a_refused_token_says_why() {
     let parts: Vec<&str> = good.split('.').collect();
     let other_parts = sign(1, &claims(json!({ "groups": ["admin"] })));
     let other_parts: Vec<&str> = other_parts.split('.').collect();
-    // The public key as the secret of a symmetric signature; and no signature at all.
+    // One token uses the public key as the secret of a symmetric signature, and one has no signature.
     let secret = serde_json::to_vec(&public(1)).expect("JSON");
     let symmetric = Header { kid: Some("k1".to_owned()), ..Header::new(Algorithm::HS256) };
     let symmetric = encode(&symmetric, &claims(json!({})), &EncodingKey::from_secret(&secret)).expect("a token");
@@ -162,25 +162,25 @@ async fn a_refused_token_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_are_changed_and_the_issuer_may_be_down() {
-    let provider = Provider::start().await;
+async fn signing_keys_are_rotated_and_cached_while_the_issuer_is_down() {
+    let provider = IdentityProvider::start().await;
     let server = provider.server().await;
     let token = |seed| sign(seed, &provider.claims(&server, json!({})));
     assert_eq!(ask(&server, &token(1), "/api/communications").await.status, StatusCode::SERVICE_UNAVAILABLE);
     provider.publish(&[1]);
     server.advance(61_000).await;
     assert_eq!(ask(&server, &token(1), "/api/communications").await.status, StatusCode::OK);
-    // A new key is found, but not more than once a minute is asked for one.
+    // Unknown keys are fetched at most once a minute.
     provider.publish(&[1, 2]);
-    let asked = provider.asked();
+    let fetches = provider.fetches();
     for _ in 0..5 {
         assert_eq!(ask(&server, &token(2), "/api/communications").await.status, StatusCode::UNAUTHORIZED);
     }
-    assert_eq!(provider.asked(), asked);
+    assert_eq!(provider.fetches(), fetches);
     server.advance(61_000).await;
     assert_eq!(ask(&server, &token(2), "/api/communications").await.status, StatusCode::OK);
-    // What was known is good enough while it is down; what was taken away is not known after an hour.
-    provider.vanish();
+    // Cached keys stay valid while the issuer is down. Keys that it no longer publishes are dropped after an hour.
+    provider.stop();
     server.advance(3_700_000).await;
     assert_eq!(ask(&server, &token(1), "/api/communications").await.status, StatusCode::OK);
     provider.publish(&[2]);

@@ -1,5 +1,5 @@
-//! What others measured: facts that lie beside the project where it is built, not in it. Without them there is nothing
-//! to check here.
+//! Test vectors of other projects. They are files beside the repository on the build machine. Without them these tests
+//! check nothing.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,14 +8,14 @@ use domain::provider::{CallbackRequest, ParsedCallback};
 use events::{Channel, ReportedStatus, Timestamp};
 use serde_json::{Value, json};
 
-fn beside(name: &str) -> Option<String> {
+fn read_fixture(name: &str) -> Option<String> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/providers");
     fs::read_to_string(folder.join(name)).ok()
 }
 
 #[test]
 fn segments_agree_with_twilios_calculator() {
-    let Some(text) = beside("fixtures/segments_vectors.json") else { return };
+    let Some(text) = read_fixture("fixtures/segments_vectors.json") else { return };
     let vectors: Value = serde_json::from_str(&text).expect("JSON");
     for vector in vectors["vectors"].as_array().expect("a list") {
         let found = domain::sms::segments(vector["text"].as_str().expect("a text"));
@@ -26,7 +26,7 @@ fn segments_agree_with_twilios_calculator() {
 
 #[test]
 fn phone_numbers_agree_with_libphonenumber() {
-    let Some(text) = beside("fixtures/corpus.tsv") else { return };
+    let Some(text) = read_fixture("fixtures/corpus.tsv") else { return };
     // Columns: as written, default region, parsed, E.164, possible, valid, type, region.
     let mut checked = 0;
     for line in text.lines() {
@@ -39,18 +39,18 @@ fn phone_numbers_agree_with_libphonenumber() {
     assert!(checked > 1_000);
 }
 
-/// By the names of their schemes, each with the keys it was signed with.
+/// Each vector names its signature scheme and carries the keys that it was signed with.
 #[test]
 fn signatures_agree_with_those_of_the_providers_own_libraries() {
     use infra::providers::{RecordedRequest, RecordedResult, verify_recorded};
-    let Some(text) = beside("vectors/vectors.json") else { return };
+    let Some(text) = read_fixture("vectors/vectors.json") else { return };
     let file: Value = serde_json::from_str(&text).expect("JSON");
     let vectors = file["vectors"].as_array().expect("a list");
     let mut wrong = Vec::new();
     for vector in vectors {
         let text = |name: &str| vector[name].as_str().unwrap_or_default().to_owned();
         let headers = vector["headers"].as_object().expect("headers").iter();
-        let claim = RecordedRequest {
+        let recorded = RecordedRequest {
             scheme: text("scheme"),
             request: CallbackRequest {
                 method: text("method"),
@@ -63,17 +63,17 @@ fn signatures_agree_with_those_of_the_providers_own_libraries() {
             certificate: text("cert_pem"),
             now: vector["now"].as_f64().map(|seconds| Timestamp((seconds * 1_000.0) as i64)),
         };
-        let judged = verify_recorded(&claim);
-        if judged == RecordedResult::Unknown || vector["expect"] != (judged == RecordedResult::Valid) {
-            wrong.push(format!("{}: {judged:?}", text("id")));
+        let result = verify_recorded(&recorded);
+        if result == RecordedResult::Unknown || vector["expect"] != (result == RecordedResult::Valid) {
+            wrong.push(format!("{}: {result:?}", text("id")));
         }
     }
     assert!(vectors.len() > 100);
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// A provider with settings that work, and what it hears.
-fn hear(provider: &str, channel: Channel, request: &CallbackRequest) -> ParsedCallback {
+/// Parses a callback with a provider that has example settings.
+fn parse(provider: &str, channel: Channel, request: &CallbackRequest) -> ParsedCallback {
     let settings = tests::harness::example(provider, channel, &[]);
     let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let provider = tests::harness::provider(provider, channel, &settings).expect("connected");
@@ -99,7 +99,7 @@ fn ours() -> Value {
 
 const URL: &str = "https://example.com/webhooks/x/acme.1/s";
 
-/// What a provider calls back with for a status, and whatever decides what it means: (name, value).
+/// The callback of a provider for a status. `detail` is the name and value of a further field that decides its meaning.
 fn callback_of(
     provider: &str,
     value: &str,
@@ -109,14 +109,14 @@ fn callback_of(
     let with = |mut body: Value, pointers: &[(&str, &str)]| {
         if let Some((name, value)) = detail {
             let (_, pointer) = pointers.iter().find(|(known, _)| *known == name)?;
-            let mut place = &mut body;
+            let mut field = &mut body;
             for part in pointer.split('/').skip(1) {
-                place = match part.parse::<usize>() {
-                    Ok(n) => &mut place[n],
-                    Err(_) => &mut place[part],
+                field = match part.parse::<usize>() {
+                    Ok(n) => &mut field[n],
+                    Err(_) => &mut field[part],
                 };
             }
-            *place = json!(value);
+            *field = json!(value);
         }
         Some(body)
     };
@@ -215,7 +215,8 @@ fn callback_of(
     })
 }
 
-/// `type=bounce`, `reason in {a,b}`, `providerResponse ~ "a","b"`: each a name and a value.
+/// The name and value of each detail in a condition such as `type=bounce`, `reason in {a,b}` or
+/// `providerResponse ~ "a","b"`.
 fn details(when: Option<&str>) -> Vec<Option<(String, String)>> {
     let Some(when) = when.filter(|when| *when != "other" && !when.contains("absent") && *when != "voice") else {
         return vec![None];
@@ -224,15 +225,15 @@ fn details(when: Option<&str>) -> Vec<Option<(String, String)>> {
     let parts =
         condition.split_once(" in {").or_else(|| condition.split_once(" ~ ")).or_else(|| condition.split_once('='));
     let Some((name, values)) = parts else { return Vec::new() };
-    // A code of WhatsApp's, whichever way it is written.
+    // WhatsApp's error codes are written in several ways.
     let name = if name.ends_with("code") && name != "error.code" && name != "err-code" { "code" } else { name };
     let values = values.trim_end_matches('}').split(',').map(|value| value.split(" or ").next().unwrap_or(value));
     values.map(|value| Some((name.trim().to_owned(), value.trim().trim_matches('"').to_owned()))).collect()
 }
 
 #[test]
-fn statuses_agree_with_the_map_of_them() {
-    let Some(text) = beside("fixtures/status_map.json") else { return };
+fn statuses_agree_with_the_status_map() {
+    let Some(text) = read_fixture("fixtures/status_map.json") else { return };
     let map: Value = serde_json::from_str(&text).expect("JSON");
     let (mut checked, mut wrong) = (0, Vec::new());
     for (provider, rows) in map.as_object().expect("providers") {
@@ -240,15 +241,16 @@ fn statuses_agree_with_the_map_of_them() {
             let value = row["value"].as_str().expect("a status");
             for detail in details(row["when"].as_str()) {
                 let pair = detail.as_ref().map(|(name, value)| (name.as_str(), value.as_str()));
-                // What is said in the answer to a request is no callback; prose is no example.
+                // Some rows describe the response to a request, or in words. They have no callback.
                 let is_prose = value.contains("held") || value == "accepted" && provider == "whatsapp_cloud";
                 let Some((name, channel, request)) = callback_of(provider, value, pair).filter(|_| !is_prose) else {
                     continue;
                 };
-                let heard = hear(name, channel, &request);
-                let facts: Vec<ReportedStatus> = heard.delivery_reports.iter().map(|told| told.report.fact).collect();
+                let parsed = parse(name, channel, &request);
+                let facts: Vec<ReportedStatus> =
+                    parsed.delivery_reports.iter().map(|report| report.report.fact).collect();
                 let first = facts.first().copied();
-                let is_as_said = match row["canonical"].as_str() {
+                let is_expected = match row["canonical"].as_str() {
                     None => matches!(first, None | Some(ReportedStatus::Deferred | ReportedStatus::Unknown)),
                     Some("queued") => first == Some(ReportedStatus::Accepted),
                     Some("sent") => matches!(first, Some(ReportedStatus::Sent | ReportedStatus::Accepted)),
@@ -259,7 +261,7 @@ fn statuses_agree_with_the_map_of_them() {
                     ),
                     Some("unsubscribed") => {
                         first == Some(ReportedStatus::Unsubscribed)
-                            || heard.consent_changes.iter().any(|c| c.is_opt_out)
+                            || parsed.consent_changes.iter().any(|c| c.is_opt_out)
                     }
                     Some(other) => first.is_some_and(|fact| fact.as_str() == other),
                 };
@@ -267,24 +269,24 @@ fn statuses_agree_with_the_map_of_them() {
                     matches!(fact, ReportedStatus::Bounced | ReportedStatus::Complained | ReportedStatus::Unsubscribed)
                 };
                 let suppresses =
-                    facts.iter().any(unwanted) || heard.consent_changes.iter().any(|consent| consent.is_opt_out);
-                let is_kept = row["suppress"].as_bool().is_none_or(|suppress| suppress == suppresses);
+                    facts.iter().any(unwanted) || parsed.consent_changes.iter().any(|consent| consent.is_opt_out);
+                let has_same_suppression = row["suppress"].as_bool().is_none_or(|suppress| suppress == suppresses);
                 checked += 1;
-                if !is_as_said || !is_kept {
+                if !is_expected || !has_same_suppression {
                     wrong.push(format!("{provider} {value} {detail:?}: {facts:?}, expected {row}"));
                 }
             }
         }
     }
     assert!(checked > 120, "{checked}");
-    // Mandrill's reject names its reason in the answer to the request, not in its callback.
+    // Mandrill names the reason of a reject in the response to the request, not in its callback.
     wrong.retain(|line| !line.starts_with("mandrill reject"));
     assert!(wrong.is_empty(), "{checked} checked\n{}", wrong.join("\n"));
 }
 
 #[test]
-fn email_events_agree_with_those_of_another_project() {
-    let Some(text) = beside("fixtures/anymail_events.json") else { return };
+fn email_events_agree_with_those_of_anymail() {
+    let Some(text) = read_fixture("fixtures/anymail_events.json") else { return };
     let cases: Vec<Value> = serde_json::from_str(&text).expect("JSON");
     let (mut checked, mut wrong) = (0, Vec::new());
     for case in &cases {
@@ -306,7 +308,7 @@ fn email_events_agree_with_those_of_another_project() {
                 });
                 format!("mandrill_events={}", payload.to_string().replace('&', "%26").replace('+', "%2B"))
             }
-            // Before 2018 it called with forms; such webhooks cannot be made any more.
+            // Mailgun's callbacks before 2018 were forms. Such webhooks can no longer be created.
             "mailgun" if payload.get("event-data").is_none() => continue,
             "mailgun" => {
                 payload["event-data"]["user-variables"] = ours();
@@ -321,10 +323,10 @@ fn email_events_agree_with_those_of_another_project() {
                 .to_string()
             }
         };
-        let heard = hear(provider, Channel::Email, &post(URL, &[], body));
-        let first = heard.delivery_reports.first().map(|told| told.report.fact);
+        let parsed = parse(provider, Channel::Email, &post(URL, &[], body));
+        let first = parsed.delivery_reports.first().map(|report| report.report.fact);
         for expected in case["anymail_event_types"].as_array().expect("types") {
-            let is_as_said = match expected.as_str().expect("a type") {
+            let is_expected = match expected.as_str().expect("a type") {
                 "queued" | "sent" => matches!(first, Some(ReportedStatus::Accepted | ReportedStatus::Sent)),
                 "rejected" | "failed" => matches!(first, Some(ReportedStatus::Dropped | ReportedStatus::Bounced)),
                 "bounced" => matches!(first, Some(ReportedStatus::Bounced | ReportedStatus::Undelivered)),
@@ -332,7 +334,7 @@ fn email_events_agree_with_those_of_another_project() {
                 other => first.is_some_and(|fact| fact.as_str() == other),
             };
             checked += 1;
-            if !is_as_said {
+            if !is_expected {
                 wrong.push(format!("{provider} {}: {first:?}, expected {expected}", case["test"]));
             }
         }
@@ -342,15 +344,15 @@ fn email_events_agree_with_those_of_another_project() {
 }
 
 #[test]
-fn whatsapps_own_examples_of_messages_are_read() {
-    let Some(text) = beside("fixtures/meta_whatsapp_inbound_official_examples.json") else { return };
+fn metas_examples_of_whatsapp_messages_are_parsed() {
+    let Some(text) = read_fixture("fixtures/meta_whatsapp_inbound_official_examples.json") else { return };
     let examples: Value = serde_json::from_str(&text).expect("JSON");
     for (name, example) in examples.as_object().expect("examples") {
-        let heard = hear("whatsapp", Channel::Whatsapp, &post(URL, &[], example.to_string()));
+        let parsed = parse("whatsapp", Channel::Whatsapp, &post(URL, &[], example.to_string()));
         let value = &example["entry"][0]["changes"][0]["value"];
         let sent = value["messages"].as_array().map_or(&[][..], Vec::as_slice);
-        assert_eq!(heard.inbound.len(), sent.len(), "{name}");
-        for (inbound, message) in heard.inbound.iter().zip(sent) {
+        assert_eq!(parsed.inbound.len(), sent.len(), "{name}");
+        for (inbound, message) in parsed.inbound.iter().zip(sent) {
             let kind = message["type"].as_str().expect("a type");
             let expected = match kind {
                 "text" | "image" | "location" | "button" => kind,

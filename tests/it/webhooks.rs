@@ -1,4 +1,4 @@
-//! Callbacks: forged ones change nothing, real ones may come early, twice and in any order.
+//! Callbacks: forged ones change nothing, and real ones may arrive early, twice and in any order.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ fn sendgrid_event(id: &str, event: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forged_callback_is_refused_and_changes_nothing() {
+async fn a_forged_callback_is_rejected_and_changes_nothing() {
     let server = TestServer::new().await;
     let id = server.send(email("delivered@sim.test")).await;
     server.until_status(&id, "delivered").await;
@@ -91,15 +91,15 @@ fn sendgrids_signature_covers_timestamp_and_every_byte() {
 }
 
 #[test]
-fn sendgrids_events_become_facts() {
+fn sendgrids_events_become_delivery_reports() {
     use events::ReportedStatus;
     let id = "com_0193b3a0c0de7000a000000000000002";
     let provider = sendgrid("").expect("a provider");
-    let hear = |body: &[u8]| {
+    let parse = |body: &[u8]| {
         let request = harness::callback("https://example.com/", &[], body);
-        harness::parsed_callback(&*provider, &request, events::Timestamp(0)).map(|heard| heard.delivery_reports)
+        harness::parsed_callback(&*provider, &request, events::Timestamp(0)).map(|parsed| parsed.delivery_reports)
     };
-    let of = |event: Value| hear(json!([event]).to_string().as_bytes()).expect("a list");
+    let reports_of = |event: Value| parse(json!([event]).to_string().as_bytes()).expect("a list");
     for (event, fact) in [
         ("processed", ReportedStatus::Accepted),
         ("deferred", ReportedStatus::Deferred),
@@ -113,22 +113,22 @@ fn sendgrids_events_become_facts() {
         ("group_unsubscribe", ReportedStatus::Unsubscribed),
         ("teleported", ReportedStatus::Unknown),
     ] {
-        let found = of(sendgrid_event(id, event));
+        let found = reports_of(sendgrid_event(id, event));
         assert_eq!(found[0].report.fact, fact, "{event}");
         let attempt = id.replace("com_", "att_") + "_1";
-        assert!(matches!(&found[0].message, MessageRef::Attempt { attempt: told, .. } if *told == attempt));
+        assert!(matches!(&found[0].message, MessageRef::Attempt { attempt: reported, .. } if *reported == attempt));
         assert_eq!(found[0].report.at, events::Timestamp(1_800_000_000_000));
     }
     let mut blocked = sendgrid_event(id, "bounce");
     blocked["type"] = json!("blocked");
     blocked["status"] = json!("4.2.2");
     blocked["reason"] = json!("mailbox of ada@example.com is full");
-    let found = of(blocked);
+    let found = reports_of(blocked);
     assert_eq!((found[0].report.fact, found[0].report.code.as_deref()), (ReportedStatus::Undelivered, Some("4.2.2")));
-    for stranger in [json!({ "event": "open", "timestamp": 1 }), json!("x"), json!({ "event": 7 })] {
-        assert_eq!(of(stranger), []);
+    for other in [json!({ "event": "open", "timestamp": 1 }), json!("x"), json!({ "event": 7 })] {
+        assert_eq!(reports_of(other), []);
     }
-    assert!(hear(b"{}").is_err());
+    assert!(parse(b"{}").is_err());
 }
 
 #[test]
@@ -150,12 +150,12 @@ fn twilios_signature_covers_address_and_fields() {
 }
 
 #[test]
-fn twilios_statuses_become_facts() {
+fn twilios_statuses_become_delivery_reports() {
     use events::ReportedStatus;
     let provider = twilio();
     let query = "tenant=acme&attempt=att_0193b3a0c0de7000a000000000000002_3";
     let now = events::Timestamp(5);
-    let hear = |query: &str, body: &str| {
+    let parse = |query: &str, body: &str| {
         let request = harness::callback(&format!("https://example.com/s?{query}"), &[], body.as_bytes());
         harness::parsed_callback(&*provider, &request, now).expect("read").delivery_reports
     };
@@ -169,15 +169,15 @@ fn twilios_statuses_become_facts() {
         ("read", ReportedStatus::Read),
         ("teleported", ReportedStatus::Unknown),
     ] {
-        let found = hear(query, &format!("MessageSid=SM1&MessageStatus={status}"));
+        let found = parse(query, &format!("MessageSid=SM1&MessageStatus={status}"));
         assert_eq!((found[0].report.fact, found[0].report.at), (fact, now));
     }
-    let gone = hear(query, "MessageStatus=undelivered&ErrorCode=30005");
+    let gone = parse(query, "MessageStatus=undelivered&ErrorCode=30005");
     assert_eq!((gone[0].report.fact, gone[0].report.code.as_deref()), (ReportedStatus::Bounced, Some("30005")));
     for query in
         ["", "tenant=acme", "tenant=A!&attempt=att_0193b3a0c0de7000a000000000000002_3", "tenant=acme&attempt=1"]
     {
-        assert_eq!(hear(query, "MessageStatus=sent"), []);
+        assert_eq!(parse(query, "MessageStatus=sent"), []);
     }
 }
 

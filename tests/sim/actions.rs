@@ -1,4 +1,4 @@
-//! What the callers of a run do, and when.
+//! The requests of a run's callers, with their times.
 
 use crate::world::{TENANTS, World};
 use crate::{CALLERS_ACT_MS, COMMUNICATIONS, FAULTS_STOP_MS, T0};
@@ -74,7 +74,7 @@ pub fn plan(world: &World, seed: u64) -> Vec<(i64, Action)> {
             body["scheduledAt"] = json!(api::fields::show_time(Timestamp(later)));
         }
         if rng.percent(15) {
-            // It is eight in the morning at T0.
+            // T0 is at 08:00 UTC.
             body["quietHours"] = json!({ "start": "08:05", "end": "08:40", "timeZone": "UTC" });
         }
         if rng.percent(10) {
@@ -95,7 +95,7 @@ pub fn plan(world: &World, seed: u64) -> Vec<(i64, Action)> {
         actions.push((at, Action::Send { n, body }));
         let soon = at + rng.below(90_000) as i64;
         if rng.percent(40) {
-            // Most have been sent by then; the others have failed attempts.
+            // By then most messages have been sent, and the others have had failed attempts.
             actions.push((at + 130_000 + rng.below(1_500_000) as i64, Action::Cancel { n }));
         }
         match rng.below(12) {

@@ -1,5 +1,5 @@
-//! Tests the checker: bugs planted at the ports have the effect on the real handlers that the same bug inside them would
-//! have. Production code has no switch for them. Each must be found by the invariant that it breaks.
+//! Tests the checker: bugs planted at the ports have the effect on the real handlers that the same bug inside them
+//! would have. Production code has no switch for them. Each must be found by the invariant that it breaks.
 
 use domain::ports::{AppendRequest, Listing, Stream};
 use events::{CommunicationEvent, CommunicationId, Timestamp};
@@ -21,9 +21,9 @@ pub enum Bug {
     RetryWithoutTimer,
     /// A cancellation wins even while an attempt is open.
     CancelUnguarded,
-    /// `maybe_sent` is lost once the doubt is resolved.
+    /// `maybe_sent` is lost once the attempt in doubt is resolved.
     MaybeSentForgotten,
-    /// After a conflict it appends without reading the stream again.
+    /// A worker appends after a conflict without reading the stream again.
     NoReRead,
     /// Attempts are exhausted while one is in doubt, and the dead letter does not record that it may have been sent.
     ExhaustedInDoubt,
@@ -31,7 +31,7 @@ pub enum Bug {
     HintsAreTruth,
     /// The suppression list is not checked.
     OptOutIgnored,
-    /// Each process counts its calls alone.
+    /// Each process has its own rate limiter.
     LimitsNotShared,
     /// The scheduled time is ignored.
     SentEarly,
@@ -43,9 +43,9 @@ pub enum Bug {
     FallbackNotCreated,
     /// A roll-over loses the events that it should move.
     ChunksLost,
-    /// A snapshot says something else than its events.
+    /// A snapshot differs from the state of its events.
     SnapshotWrong,
-    /// Lists do not show what was created.
+    /// Lists do not include new streams.
     ListingForgotten,
     /// Once the process function has set a schedule's timer, the timer is lost.
     ScheduleTimerLost,
@@ -59,7 +59,7 @@ pub enum Bug {
     ProcessClockAhead,
 }
 
-/// Bugs of communications, and the invariants any of which may be the first to find it.
+/// Bugs of communications, each with the invariants that may be the first to find it.
 const PLANTED: [(Bug, &[&str]); 15] = [
     (Bug::LeaseIgnored, &["I2", "I4"]),
     (Bug::AmbiguousIsFailed, &["I2", "I3"]),
@@ -85,11 +85,11 @@ fn is(line: &str, event: &str) -> bool {
     line.starts_with(&format!(r#"{{"type":"{event}""#))
 }
 
-/// Changes what an event carries.
+/// Changes the data of an encoded event.
 fn edit(line: &mut String, change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) {
     let mut event: serde_json::Value = serde_json::from_str(line).expect("JSON");
     change(event["data"].as_object_mut().expect("data"));
-    // The type comes first, as it was.
+    // The type must stay the first field, because `is` compares the beginning of the line.
     let kind = event["type"].clone();
     event.as_object_mut().expect("an event").remove("type");
     *line = format!("{{\"type\":{kind},{}", &event.to_string()[1..]);
@@ -196,12 +196,12 @@ impl Bug {
         if self == Bug::ProcessClockAhead && function_name == "process" { 20 * 60_000 } else { 0 }
     }
 
-    /// Whether a timer is lost as it is set.
+    /// Whether a timer that the function sets is lost.
     pub fn loses_timer(self, function_name: &str) -> bool {
         self == Bug::HintsAreTruth || self == Bug::ScheduleTimerLost && function_name == "process"
     }
 
-    /// Whether it appends without checking the version.
+    /// Whether the function appends without checking the version.
     pub fn is_blind(self, function_name: &str) -> bool {
         matches!(self, Bug::NoReRead | Bug::LeaseIgnored) && function_name == "deliver"
     }
@@ -209,7 +209,7 @@ impl Bug {
 
 #[test]
 fn every_planted_bug_is_found_by_the_invariant_that_it_breaks() {
-    let mut unseen = Vec::new();
+    let mut failures = Vec::new();
     for (bug, invariants) in PLANTED {
         let found = (0..SEEDS).find_map(|seed| {
             let world = World::new(seed, T0);
@@ -223,11 +223,11 @@ fn every_planted_bug_is_found_by_the_invariant_that_it_breaks() {
                 let name = why.split([':', ' ']).next().unwrap_or_default().to_owned();
                 println!("{bug:?}: found by {name} with seed {seed}: {}", why.lines().next().unwrap_or_default());
                 if !invariants.contains(&name.as_str()) {
-                    unseen.push(format!("{bug:?} was found by {name} and not by {invariants:?}"));
+                    failures.push(format!("{bug:?} was found by {name} and not by {invariants:?}"));
                 }
             }
-            None => unseen.push(format!("{bug:?} was not found in {SEEDS} seeds")),
+            None => failures.push(format!("{bug:?} was not found in {SEEDS} seeds")),
         }
     }
-    assert!(unseen.is_empty(), "{unseen:#?}");
+    assert!(failures.is_empty(), "{failures:#?}");
 }

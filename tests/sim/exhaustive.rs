@@ -1,9 +1,9 @@
 //! Faults at every I/O in the life of one communication: each single fault, and pairs of faults.
 //!
-//! `golden.txt` lists the single faults after which a communication may be sent twice. They are the documented window and
-//! nothing else: the provider accepted it, and the process died or the answer was lost before the outcome was stored.
+//! `golden.txt` lists the single faults after which a communication may be sent twice. These are only the documented
+//! ones: the provider accepted the message, and the process died or the answer was lost before the outcome was stored.
 //!
-//! By default one pair in [`EVERY_NTH_PAIR`] is run; `SIM_EVERY_NTH_PAIR=1` runs all.
+//! By default one pair in [`EVERY_NTH_PAIR`] is run. `SIM_EVERY_NTH_PAIR=1` runs all.
 
 use std::collections::BTreeSet;
 
@@ -12,20 +12,20 @@ use serde_json::{Value, json};
 
 use crate::T0;
 use crate::actions::{Action, contact};
-use crate::seeds::number;
+use crate::seeds::env_number;
 use crate::simulation::Simulation;
 use crate::world::{Fault, World};
 
 const FAULTS: [Fault; 4] = [Fault::Error, Fault::ErrorBeforeEffect, Fault::ErrorAfterEffect, Fault::Kill];
-/// I/Os after the first fault that the second is tried at.
+/// The second fault is tried at fewer than this many I/Os after the first.
 const MAX_FAULT_POSITION: usize = 45;
 
-/// The first provider of this one is down all the time.
+/// In this scenario the first provider is always down.
 const FAILOVER: &str = "failover";
-/// Nothing is reported, so the fallback channel sends too.
+/// In this scenario no report arrives, so the fallback channel sends too.
 const FALLBACK: &str = "fallback";
 
-/// Name and actions; each is the life of one communication.
+/// Each scenario's name and actions. It is about one communication.
 fn scenarios() -> Vec<(&'static str, Vec<(i64, Action)>)> {
     let body = |more: Value| {
         let mut body = json!({
@@ -51,8 +51,8 @@ fn scenarios() -> Vec<(&'static str, Vec<(i64, Action)>)> {
     ]
 }
 
-/// The I/Os of a run with these faults, and how often a provider accepted a message. No callback ever comes: the worst case.
-/// Runs with two faults have no projections, which touch no stream.
+/// Runs a scenario with these faults. Returns its I/Os and how often a provider accepted a message. Callbacks never
+/// come, which is the worst case. Runs with two faults have no projections, because these change no stream.
 fn run(
     name: &str,
     actions: &[(i64, Action)],
@@ -84,8 +84,8 @@ fn replay(name: &str, faults: &[(usize, Fault)], trace: &[String]) -> String {
 }
 
 #[test]
-fn one_fault_anywhere_breaks_no_promise_and_doubles_only_in_the_window() {
-    let mut doubles = BTreeSet::new();
+fn one_fault_anywhere_breaks_no_invariant_and_duplicates_only_in_the_documented_cases() {
+    let mut duplicates = BTreeSet::new();
     let mut runs = 0;
     for (name, actions) in scenarios() {
         let (fault_free, sends) = run(name, &actions, &[], true).expect("a run without faults");
@@ -98,24 +98,24 @@ fn one_fault_anywhere_breaks_no_promise_and_doubles_only_in_the_window() {
                     .unwrap_or_else(|why| panic!("{}: {why}", replay(name, &faults, &fault_free)));
                 runs += 1;
                 if sends > once {
-                    doubles.insert(format!("{name}: {} at {}", fault.golden_name(), fault_free[at]));
+                    duplicates.insert(format!("{name}: {} at {}", fault.golden_name(), fault_free[at]));
                 }
             }
         }
     }
     println!("{runs} runs with one fault");
-    let found: Vec<String> = doubles.into_iter().collect();
+    let found: Vec<String> = duplicates.into_iter().collect();
     let golden: Vec<&str> = include_str!("golden.txt").lines().filter(|line| !line.starts_with('#')).collect();
-    assert_eq!(found, golden, "the single faults after which it may be sent twice");
+    assert_eq!(found, golden, "the single faults after which a communication may be sent twice");
 }
 
-/// The sample of the pairs. A prime shifts the sample from one first fault to the next, so that it holds each kind of fault
-/// as the first and as the second.
+/// One pair in this many is run by default. It is a prime, so the sample shifts from one first fault to the next and
+/// has each kind of fault as the first and as the second.
 const EVERY_NTH_PAIR: u64 = 17;
 
 #[test]
-fn two_faults_anywhere_break_no_promise() {
-    let every_nth = number("SIM_EVERY_NTH_PAIR").unwrap_or(EVERY_NTH_PAIR).max(1);
+fn two_faults_anywhere_break_no_invariant() {
+    let every_nth = env_number("SIM_EVERY_NTH_PAIR").unwrap_or(EVERY_NTH_PAIR).max(1);
     let (mut pairs, mut runs, mut first_faults) = (0_u64, 0_u64, 0);
     for (name, actions) in scenarios() {
         let (fault_free, _) = run(name, &actions, &[], false).expect("a run without faults");

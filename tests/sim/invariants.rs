@@ -12,7 +12,8 @@ use tests::invariants::{CommunicationTrace, Sent, arrivals, check};
 use crate::world::{World, WorldState, as_current_version};
 use crate::{RATE, ready};
 
-/// Longest run of an invocation. An opt-out during it may come too late, and a token is used within it.
+/// Longest run of an invocation, in milliseconds. An opt-out during it may come too late, and a token is used within
+/// it.
 const INVOCATION_MS: i64 = 30_000;
 
 /// # Errors
@@ -22,7 +23,7 @@ pub fn check_all(world: &World, accepted: &BTreeMap<usize, CommunicationKey>) ->
     check_audit(world)?;
     let state = world.state();
     if let Some((n, _)) = accepted.iter().find(|(_, key)| !state.streams.contains_key(&key.stream_id())) {
-        return Err(format!("I1: {n} was accepted and is gone"));
+        return Err(format!("I1: {n} was accepted, but its stream is missing"));
     }
     check_fallback_chains(&state)?;
     for key in state.communications() {
@@ -51,12 +52,12 @@ pub fn check_all(world: &World, accepted: &BTreeMap<usize, CommunicationKey>) ->
     let rows = state.rows.values().any(|row| personal(&format!("{row:?}")));
     let records = state.records.values().any(|record| personal(&record.body));
     if rows || records {
-        return Err("I10: personal data in views or limits".to_owned());
+        return Err("I10: personal data in views or in the coordination store".to_owned());
     }
     Ok(())
 }
 
-/// Every event of a communication, as this version can read it.
+/// Every event of a communication, in the form that this version can read.
 fn current_history(state: &WorldState, key: &CommunicationKey) -> Vec<String> {
     state.history(&key.stream_id()).iter().map(|line| as_current_version(line)).collect()
 }
@@ -75,18 +76,18 @@ fn check_fallback_chains(world: &WorldState) -> Result<(), String> {
         if let FallbackState::Requested(next) = communication.fallback_state
             && folded(&at(next)).requested().map(|next| next.request.fallback_of) != Ok(Some(key.id))
         {
-            return Err(format!("I13: nothing takes the place of {}", key.id));
+            return Err(format!("I13: the fallback of {} does not exist or names another communication", key.id));
         }
         if let Some(other) = communication.request.fallback_of
             && folded(&at(other)).requested().map(|other| other.fallback_state) != Ok(FallbackState::Requested(key.id))
         {
-            return Err(format!("I13: {} takes a place that is not free", key.id));
+            return Err(format!("I13: {} is not the fallback that its predecessor names", key.id));
         }
     }
     Ok(())
 }
 
-/// I1, I4, I5, I6: run by the audit itself.
+/// Runs the audit, which checks I1, I4, I5 and I6.
 fn check_audit(world: &World) -> Result<(), String> {
     let port = Arc::new(world.clone());
     let audit = AuditHandler { store: port.clone(), views: port.clone(), host: port, settle_ms: 0 };

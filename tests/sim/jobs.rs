@@ -1,4 +1,4 @@
-//! Each job as the future of a real function.
+//! Starts each job as the future of a real handler.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -35,11 +35,12 @@ impl Simulation {
                 let webhook = self.webhook[self.version()].clone();
                 let Some(by) = by else {
                     let callback = webhook::StreamReport { key, report };
-                    return self
-                        .begin(job, async move { webhook.append_reports("sim", vec![callback]).await.map(drop) });
+                    return self.start_webhook(job, async move {
+                        webhook.append_reports("sim", vec![callback]).await.map(drop)
+                    });
                 };
                 let name = format!("{:016x}", self.world.state().next_id());
-                self.begin(job, async move {
+                self.start_webhook(job, async move {
                     let reports = vec![ProviderReport { message: MessageRef::ProviderMessageId(by), report }];
                     let (matched, reports) = webhook.match_reports(Some(&key.tenant), TENANT_CONFIG, reports).await?;
                     webhook.append_reports("sim", matched).await?;
@@ -49,9 +50,9 @@ impl Simulation {
                 });
                 return;
             }
-            Job::RetryUnmatched(again) => {
+            Job::RetryUnmatched(retry) => {
                 let webhook = self.webhook[self.version()].clone();
-                return self.begin(job, async move { webhook.retry_unmatched(again).await });
+                return self.start_webhook(job, async move { webhook.retry_unmatched(retry).await });
             }
             Job::DeadLetter { id } => {
                 let dead_letter = self.dead_letter[self.version()].clone();
@@ -59,11 +60,11 @@ impl Simulation {
             }
             Job::Project { shard, count } => {
                 let project = self.project.clone();
-                let lower = |image: &StreamImage| {
+                let as_current = |image: &StreamImage| {
                     let lines = image.stream.lines.iter().map(|line| as_current_version(line)).collect();
                     StreamImage { id: image.id.clone(), stream: Stream { lines, ..image.stream.clone() } }
                 };
-                let images = self.world.state().feed[shard].iter().take(count).map(lower).collect();
+                let images = self.world.state().feed[shard].iter().take(count).map(as_current).collect();
                 Box::pin(async move { project.project(images).await.map_or(TaskResult::Retry, |()| TaskResult::Done) })
             }
             Job::Deliver { messages } => {
@@ -86,7 +87,7 @@ impl Simulation {
     }
 
     /// Starts a job of the webhook function.
-    fn begin(&mut self, job: Job, work: impl Future<Output = Result<(), Problem>> + 'static) {
+    fn start_webhook(&mut self, job: Job, work: impl Future<Output = Result<(), Problem>> + 'static) {
         let now = self.world.state().now;
         let future = Box::pin(async move { work.await.map_or(TaskResult::Retry, |()| TaskResult::Done) });
         self.tasks.push(Task { job, future, resume_at: now, deadline: now + INVOCATION_MS });
@@ -167,7 +168,7 @@ impl Simulation {
                 201 => TaskResult::Accepted(body["id"].as_str().expect("an id").parse().expect("an id")),
                 503 => TaskResult::Retry,
                 200..=499 => TaskResult::Done,
-                // A stream that the next version has written to: it fails closed.
+                // The next version has written to the stream, so this version refuses to read it.
                 500 if body["detail"] == "Stored data could not be read." => TaskResult::Done,
                 _ => panic!("{status}: {body}"),
             }

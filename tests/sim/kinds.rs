@@ -1,5 +1,5 @@
-//! Every kind of stream under faults: several callers change the same streams at once, answers are lost, processes die and
-//! streams roll over. Nothing that was acknowledged is lost, and nothing is stored twice.
+//! Every kind of stream under faults: several callers change the same streams at once, answers are lost, processes die
+//! and streams roll over. No acknowledged change is lost, and none is stored twice.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::bugs::Bug;
-use crate::seeds::number;
+use crate::seeds::env_number;
 use crate::simulation::Simulation;
 use crate::world::{TENANTS, World};
 use crate::{INVOCATION_MS, T0};
@@ -27,15 +27,15 @@ const CLIENTS: usize = 3;
 /// Requests of each client.
 const REQUESTS: usize = 24;
 const SEEDS: u64 = 12;
-/// Tries of one request. The last ones meet no faults.
+/// Maximum tries of one request. The second half meet no faults.
 const TRIES: usize = 60;
 
-/// What a client knows after a request.
+/// What a client knows about a request after its response.
 enum Answer {
-    /// It was stored. The text is in its history.
+    /// The request was stored. The stream's history contains the text.
     Acknowledged(Option<String>),
     Refused,
-    /// Nobody knows: the client sends it again.
+    /// The outcome is unknown, so the client repeats the request.
     Unknown,
 }
 
@@ -44,7 +44,7 @@ type Work = Pin<Box<dyn Future<Output = Answer>>>;
 /// One request to a kind of stream: the `step`th of a client.
 type Scenario = fn(&Environment, usize, usize) -> Work;
 
-/// The scenario of each kind. Those without one here have a simulation of their own.
+/// The scenario of each kind that has no simulation of its own.
 const SCENARIOS: [(StreamKind, Scenario); 6] = [
     (StreamKind::TEMPLATE, templates),
     (StreamKind::API_KEY, keys),
@@ -53,7 +53,7 @@ const SCENARIOS: [(StreamKind, Scenario); 6] = [
     (StreamKind::PREFERENCE, preferences),
     (StreamKind::INBOUND_MESSAGE, inbound_messages),
 ];
-/// Simulated in `simulation.rs` and in `schedules.rs`.
+/// Kinds that `simulation.rs` and `schedules.rs` simulate.
 const SIMULATED_ELSEWHERE: [StreamKind; 2] = [StreamKind::COMMUNICATION, StreamKind::SCHEDULE];
 
 struct Environment {
@@ -199,7 +199,7 @@ fn inbound_messages(at: &Environment, _: usize, step: usize) -> Work {
     })
 }
 
-/// One client at its requests.
+/// A client with its remaining requests.
 struct Client {
     number: usize,
     steps: VecDeque<usize>,
@@ -207,7 +207,7 @@ struct Client {
     work: Option<Work>,
 }
 
-/// Runs the clients of one scenario until all have their answers. Returns what was acknowledged.
+/// Runs the clients of one scenario until all have their answers. Returns the texts of acknowledged requests.
 fn run(at: &Environment, scenario: Scenario) -> Vec<String> {
     let mut acknowledged = Vec::new();
     let new = |number| Client { number, steps: (0..REQUESTS).collect(), tries: 0, work: None };
@@ -253,8 +253,8 @@ fn run(at: &Environment, scenario: Scenario) -> Vec<String> {
     acknowledged
 }
 
-/// I14: what was acknowledged is stored, nothing is stored twice, a snapshot agrees with its events, and lists agree with
-/// states.
+/// I14: acknowledged changes are stored, no event is stored twice, a snapshot agrees with its events, and lists agree
+/// with the streams' states. Returns the number of streams that rolled over.
 fn check(at: &Environment, kind: &StreamKind, acknowledged: &[String]) -> Result<usize, String> {
     let state = at.world.state();
     let mut text = String::new();
@@ -291,8 +291,8 @@ fn simulate(kind: &StreamKind, scenario: Scenario, seed: u64, bug: Option<Bug>) 
 }
 
 #[test]
-fn every_kind_of_stream_keeps_what_it_acknowledged() {
-    let seeds = number("SIM_SEEDS").map_or(SEEDS, |seeds| seeds / 10).max(1);
+fn no_kind_of_stream_loses_an_acknowledged_change() {
+    let seeds = env_number("SIM_SEEDS").map_or(SEEDS, |seeds| seeds / 10).max(1);
     let mut rolled_over: BTreeMap<String, usize> = BTreeMap::new();
     for (kind, scenario) in SCENARIOS {
         for seed in 0..seeds {

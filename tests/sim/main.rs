@@ -1,9 +1,9 @@
-//! The deterministic simulation: the real handlers over simulated ports. A seed decides which task runs next, which I/O fails
-//! and which process is killed. Then the faults stop: everything must come to rest, and the streams must agree with what the
-//! providers saw.
+//! The deterministic simulation: the real handlers over simulated ports. A seed decides which task runs next, which I/O
+//! fails and which process is killed. Then the faults stop, all work must finish, and the streams must agree with the
+//! calls that reached the providers.
 //!
-//! `SIM_SEEDS=2000` runs more seeds than the default, `SIM_SEED=17` replays one, and `SIM_EVERY_NTH_PAIR=1` runs all pairs of
-//! faults.
+//! `SIM_SEEDS=2000` runs more seeds than the default, `SIM_SEED=17` replays one, and `SIM_EVERY_NTH_PAIR=1` runs all
+//! pairs of faults.
 
 mod actions;
 mod bugs;
@@ -28,14 +28,14 @@ const COMMUNICATIONS: usize = 100;
 /// Callers act during this time; faults go on for longer.
 const CALLERS_ACT_MS: i64 = 20 * 60_000;
 const FAULTS_STOP_MS: i64 = 60 * 60_000;
-/// Everything must be at rest by then.
+/// All work must be finished by then.
 const END_MS: i64 = 5 * 24 * 3_600_000;
 const INVOCATION_MS: i64 = 30_000;
 const VISIBILITY_MS: i64 = 180_000;
 const MAX_RECEIVES: u32 = 5;
-/// Processes of the deliver function. Each has its own memory of the rate limits.
+/// Processes of the deliver function. Each has its own cache of the rate limits.
 const PROCESSES: u64 = 8;
-/// Maximum messages of one invocation.
+/// Maximum number of messages in one invocation.
 const BATCH: usize = 3;
 
 /// Rate limit of each provider.
@@ -48,6 +48,6 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(done) => done,
-        Poll::Pending => panic!("something waits"),
+        Poll::Pending => panic!("the future is pending"),
     }
 }

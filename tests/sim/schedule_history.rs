@@ -1,16 +1,16 @@
-//! What the history of a schedule asks for, told by its events alone.
+//! The expected occurrences of a schedule, derived from its events alone.
 
 use events::{CatchUp, RecordedEvent, ScheduleEvent, ScheduleTiming, Timestamp};
 
-/// What the history of a schedule asks for.
+/// A schedule's history in the form that the invariant needs.
 pub struct History {
-    /// Each timing with its catch-up, and the times between which it was in force.
+    /// Each timing, and the times between which it was in force.
     pub periods: Vec<(ScheduleTiming, i64, i64)>,
-    /// The strictest and the most generous catch-up while they were in force do not matter: the widest window does.
+    /// Every catch-up that was ever in force. The invariant allows the widest of their windows.
     pub catch_ups: Vec<CatchUp>,
     pub pauses: Vec<(i64, i64)>,
     pub missed: Vec<(String, String, u32)>,
-    /// When decisions were stored: runs that read the state before may overlap with them.
+    /// The times at which decisions were stored. Runs that read the state before may overlap with them.
     pub decided: Vec<i64>,
     pub ended: Option<i64>,
 }

@@ -27,7 +27,7 @@ pub enum Job {
         id: StreamId,
     },
     CallBack(Callback),
-    /// Delivery reports whose message was not known are matched again.
+    /// Tries again to match delivery reports whose message was unknown.
     RetryUnmatched(UnmatchedRetry),
     Sweep,
 }
@@ -35,7 +35,7 @@ pub enum Job {
 /// How a job ended.
 pub enum TaskResult {
     Done,
-    /// Failed, to be retried by the caller, the queue or the provider.
+    /// The job failed. The caller, the queue or the provider retries it.
     Retry,
     /// The messages of a batch to be delivered again.
     RetryItems(Vec<String>),
@@ -70,26 +70,27 @@ impl Simulation {
         let called: Vec<Callback> =
             self.world.state().callbacks.extract_if(.., |callback| callback.at <= now).collect();
         called.into_iter().for_each(|callback| self.start(Job::CallBack(callback)));
-        let waiting: Vec<_> = self.world.state().inbox.extract_if(.., |(at, _)| *at <= now).collect();
-        waiting.into_iter().for_each(|(_, again)| self.start(Job::RetryUnmatched(again)));
+        let waiting: Vec<_> = self.world.state().unmatched.extract_if(.., |(at, _)| *at <= now).collect();
+        waiting.into_iter().for_each(|(_, retry)| self.start(Job::RetryUnmatched(retry)));
         if self.next_tick <= now {
             self.next_tick = now + 60_000;
             self.start(Job::Sweep);
         }
-        let mut shown = Vec::new();
+        let mut received = Vec::new();
         {
             let mut guard = self.world.state();
             let state = &mut *guard;
             for message in state.messages.iter_mut().filter(|message| message.visible_at <= now) {
                 message.receives += 1;
-                // At least once: sometimes a message is delivered again while it is being processed.
-                let hidden = !state.faults || !state.rng.percent(2);
-                message.visible_at = now + if hidden { VISIBILITY_MS } else { 50 };
-                shown.push(message.clone());
+                // Queues deliver at least once: sometimes a message is delivered again while it is being processed.
+                let is_hidden = !state.faults || !state.rng.percent(2);
+                message.visible_at = now + if is_hidden { VISIBILITY_MS } else { 50 };
+                received.push(message.clone());
             }
             state.messages.retain(|message| message.receives <= MAX_RECEIVES);
         }
-        let (alive, dead): (Vec<_>, Vec<_>) = shown.into_iter().partition(|message| message.receives <= MAX_RECEIVES);
+        let (alive, dead): (Vec<_>, Vec<_>) =
+            received.into_iter().partition(|message| message.receives <= MAX_RECEIVES);
         dead.into_iter().for_each(|message| self.start(Job::DeadLetter { id: message.hint.stream }));
         for batch in alive.chunks(self.batch) {
             self.start(Job::Deliver { messages: batch.iter().map(|message| message.id).collect() });
@@ -136,8 +137,8 @@ impl Simulation {
         if stalls {
             let mut guard = self.world.state();
             let state = &mut *guard;
-            let most = if state.rng.percent(5) { 40_000 } else { 1_500 };
-            state.now += state.rng.below(most) as i64;
+            let max_ms = if state.rng.percent(5) { 40_000 } else { 1_500 };
+            state.now += state.rng.below(max_ms) as i64;
         }
     }
 
@@ -147,11 +148,11 @@ impl Simulation {
             (Job::ApiCall(Action::Send { n, .. } | Action::Resend { copy: n, .. }), TaskResult::Accepted(id)) => {
                 let key = CommunicationKey { tenant: tenant(n), id };
                 let before = self.accepted.insert(n, key.clone());
-                assert!(before.is_none_or(|before| before == key), "one key, one communication");
+                assert!(before.is_none_or(|before| before == key), "each idempotency key gets its own communication");
             }
             (Job::ApiCall(action), TaskResult::Retry) => self.actions.push((now + 2_000, action)),
-            (Job::Deliver { messages }, TaskResult::RetryItems(again)) => {
-                let done = |id: u64| messages.contains(&id) && !again.contains(&id.to_string());
+            (Job::Deliver { messages }, TaskResult::RetryItems(failed_ids)) => {
+                let done = |id: u64| messages.contains(&id) && !failed_ids.contains(&id.to_string());
                 self.world.state().messages.retain(|waiting| !done(waiting.id));
             }
             (Job::Project { shard, count }, TaskResult::Done) => {
@@ -159,25 +160,25 @@ impl Simulation {
             }
             (Job::DeadLetter { id }, TaskResult::Retry) => {
                 self.start(Job::DeadLetter { id });
-                self.tasks.iter_mut().next_back().expect("just begun").resume_at = now + 5_000;
+                self.tasks.iter_mut().next_back().expect("a task that was just started").resume_at = now + 5_000;
             }
             (Job::CallBack(callback), TaskResult::Retry) => {
                 self.world.state().callbacks.push(Callback { at: now + 5_000, ..callback });
             }
-            (Job::RetryUnmatched(again), TaskResult::Retry) => self.world.state().inbox.push((now + 60_000, again)),
+            (Job::RetryUnmatched(retry), TaskResult::Retry) => self.world.state().unmatched.push((now + 60_000, retry)),
             _ => (),
         }
     }
 
-    /// No task can run: advances the clock to the next time when one can.
+    /// Advances the clock to the next time when a task can run.
     pub fn wait(&mut self) {
         let mut state = self.world.state();
         let tasks = self.tasks.iter().map(|task| task.resume_at);
         let actions = self.actions.iter().map(|(at, _)| *at);
         let queues = state.messages.iter().map(|message| message.visible_at);
         let callbacks = state.callbacks.iter().map(|callback| callback.at);
-        let inbox = state.inbox.iter().map(|(at, _)| *at);
-        let next = tasks.chain(actions).chain(queues).chain(callbacks).chain(inbox).chain([self.next_tick]).min();
+        let unmatched = state.unmatched.iter().map(|(at, _)| *at);
+        let next = tasks.chain(actions).chain(queues).chain(callbacks).chain(unmatched).chain([self.next_tick]).min();
         state.now = next.unwrap_or(self.next_tick).max(state.now + 1);
     }
 }

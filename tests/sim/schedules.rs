@@ -1,5 +1,5 @@
-//! Recurring schedules over weeks: callers create, change, pause, resume and delete them while I/O fails, processes die and the
-//! process function is down for hours or days. Every occurrence then has its message, or a record of why it has none.
+//! Recurring schedules over weeks: callers create, change, pause, resume and delete them while I/O fails, processes die
+//! and the process function is down for days. Then every occurrence has its message, or a record of why it has none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -21,7 +21,7 @@ use tower::ServiceExt;
 
 use crate::bugs::Bug;
 use crate::schedule_history::History;
-use crate::seeds::number;
+use crate::seeds::env_number;
 use crate::simulation::Simulation;
 use crate::world::{TENANTS, World};
 use crate::{MAX_RECEIVES, T0, VISIBILITY_MS};
@@ -45,7 +45,7 @@ enum Outcome {
     Done,
     Retry,
     /// The messages of a batch that are delivered again.
-    Again(Vec<String>),
+    RetryItems(Vec<String>),
 }
 
 #[derive(Clone)]
@@ -79,12 +79,12 @@ struct Run {
     calls: Vec<(i64, Call)>,
     outages: Vec<(i64, i64)>,
     next_sweep: i64,
-    /// Ids of schedules, as the API answered them.
+    /// Ids of schedules by the number of their caller's request.
     ids: BTreeMap<usize, String>,
-    /// The clock of the world when a communication was first seen: no process reports it.
+    /// The world's time when each communication was first seen, which does not depend on a function's clock.
     seen: BTreeMap<CommunicationId, i64>,
-    /// How many streams there were when it was last looked.
-    streams: usize,
+    /// The number of streams at the last check for new communications.
+    stream_count: usize,
 }
 
 fn timings(n: usize) -> Value {
@@ -188,7 +188,7 @@ impl Run {
             next_sweep: START,
             ids: BTreeMap::new(),
             seen: BTreeMap::new(),
-            streams: 0,
+            stream_count: 0,
         }
     }
 
@@ -199,7 +199,7 @@ impl Run {
                 format!("/api/schedules/{id}{verb}")
             }
             (_, "", &Method::POST) => "/api/schedules".to_owned(),
-            // Its creation is still to come.
+            // The schedule does not exist yet.
             _ => return Box::pin(async { Outcome::Done }),
         };
         let (router, key) = (self.router.clone(), TENANTS[n % 2].0);
@@ -231,7 +231,7 @@ impl Run {
                 let found = state.messages.iter().filter(|message| ids.contains(&message.id));
                 let batch = found.map(|message| QueueMessage { id: message.id.to_string(), body: message.hint.body() });
                 let (process, batch) = (self.process.clone(), batch.collect());
-                Box::pin(async move { Outcome::Again(process.batch(batch).await) })
+                Box::pin(async move { Outcome::RetryItems(process.batch(batch).await) })
             }
         };
         self.tasks.push(Task { job, work });
@@ -251,7 +251,7 @@ impl Run {
             self.next_sweep = now + 60_000;
             self.start(Job::Sweep);
         }
-        let mut shown = Vec::new();
+        let mut received = Vec::new();
         {
             let mut guard = self.world.state();
             let state = &mut *guard;
@@ -260,17 +260,17 @@ impl Run {
                 message.receives += 1;
                 let is_duplicated = state.faults && state.rng.percent(4);
                 message.visible_at = now + if is_duplicated { 50 } else { VISIBILITY_MS };
-                shown.push(message.id);
+                received.push(message.id);
             }
         }
-        shown.chunks(3).for_each(|batch| self.start(Job::Process(batch.to_vec())));
+        received.chunks(3).for_each(|batch| self.start(Job::Process(batch.to_vec())));
     }
 
     /// The next time at which anything can happen.
     fn next_time(&self, now: i64) -> i64 {
         let state = self.world.state();
         let wakes = state.streams.iter().filter(|(id, _)| id.kind == StreamKind::SCHEDULE);
-        // The sweep looks a minute ahead.
+        // The sweep handles timers up to a minute ahead.
         let wakes = wakes.filter_map(|(_, (stream, ..))| Some(stream.wake?.0 - 60_000));
         let visible = state.messages.iter().map(|message| message.visible_at);
         let calls = self.calls.iter().map(|(at, _)| *at);
@@ -307,8 +307,8 @@ impl Run {
             self.finish(task.job, outcome);
         }
         let state = self.world.state();
-        if state.streams.len() > self.streams {
-            self.streams = state.streams.len();
+        if state.streams.len() > self.stream_count {
+            self.stream_count = state.streams.len();
             for key in state.communications() {
                 self.seen.entry(key.id).or_insert(state.now);
             }
@@ -323,11 +323,11 @@ impl Run {
                 let id = self.id_of(n);
                 self.ids.extend(id.map(|id| (n, id)));
             }
-            (Job::Process(ids), Outcome::Again(again)) => {
-                let is_done = |id: u64| ids.contains(&id) && !again.contains(&id.to_string());
+            (Job::Process(ids), Outcome::RetryItems(failed_ids)) => {
+                let is_done = |id: u64| ids.contains(&id) && !failed_ids.contains(&id.to_string());
                 self.world.state().messages.retain(|message| !is_done(message.id));
             }
-            // Of a batch whose process died, every message is shown again.
+            // If the process died, the queue delivers every message of its batch again.
             (Job::Call(_) | Job::Sweep | Job::Process(_), _) => (),
         }
     }
@@ -335,10 +335,10 @@ impl Run {
     fn id_of(&self, n: usize) -> Option<String> {
         let state = self.world.state();
         let name = format!(r#""name":"schedule-{n}""#);
-        let is_it = |id: &&StreamId| {
+        let is_match = |id: &&StreamId| {
             id.kind == StreamKind::SCHEDULE && state.history(id).first().is_some_and(|line| line.contains(&name))
         };
-        state.streams.keys().find(is_it).map(|id| id.id.clone())
+        state.streams.keys().find(is_match).map(|id| id.id.clone())
     }
 
     fn run(&mut self) -> Result<Figures, String> {
@@ -360,7 +360,7 @@ impl Run {
     }
 }
 
-/// What a run had in it, so that it is known to say something.
+/// What happened in a run. The test asserts on it, so that runs are known to cover every case.
 #[derive(Debug, Default)]
 struct Figures {
     sent: usize,
@@ -371,8 +371,8 @@ struct Figures {
 }
 
 impl Run {
-    /// I36: each occurrence has one message, or a record of why it has none; no message is early, falls into a pause, follows
-    /// the end, or is older than the catch-up allows.
+    /// I36: each occurrence has one message, or a record of why it has none. No message is early, falls into a pause,
+    /// follows the schedule's end, or is later than the catch-up allows.
     fn check(&self) -> Result<Figures, String> {
         let state = self.world.state();
         let mut figures = Figures { faults: state.injected, ..Figures::default() };
@@ -385,9 +385,9 @@ impl Run {
             let fail = |why: String| Err(format!("I36: {why}: {id}\n{lines:#?}"));
             figures.ended += usize::from(history.ended.is_some());
             let is_deleted = lines.iter().any(|line| line.contains(r#""reason":"deleted""#));
-            let is_kept =
+            let is_content =
                 |key: &&DocumentKey| key.collection == "schedule" && key.name.starts_with(&format!("{}#", id.id));
-            if let Some(key) = state.documents.keys().find(is_kept).filter(|_| is_deleted) {
+            if let Some(key) = state.documents.keys().find(is_content).filter(|_| is_deleted) {
                 return fail(format!("the message of a deleted schedule stays in the vault: {}", key.name));
             }
             let mut in_missed = vec![0; history.missed.len()];
@@ -412,7 +412,7 @@ impl Run {
                             return fail(format!("{nominal} was sent in a pause"));
                         }
                         (None, None) if is_paused || is_edge => figures.paused += 1,
-                        // It was not handled when the schedule ended, or is still to be handled.
+                        // The schedule ended before it was handled, or it is still to be handled.
                         (None, None) if end < at + 8 * DAY_MS || state.now < at + 2 * OVERLAP_MS => (),
                         (None, None) => return fail(format!("{nominal} has no message and no record")),
                         (None, Some(_)) => figures.missed += 1,
@@ -425,7 +425,7 @@ impl Run {
                                 return fail(format!("{nominal} was sent {} ms early", -late));
                             }
                             if longest + OVERLAP_MS < late {
-                                return fail(format!("{nominal} was sent {late} ms late, of {longest} allowed"));
+                                return fail(format!("{nominal} was sent {late} ms late, more than {longest}"));
                             }
                             if end.saturating_add(OVERLAP_MS) < sent {
                                 return fail(format!("{nominal} was sent after the end"));
@@ -436,7 +436,7 @@ impl Run {
             }
             for ((from, through, count), found) in history.missed.iter().zip(in_missed) {
                 if *count != found {
-                    return fail(format!("{count} missed from {from} through {through}, and not {found}"));
+                    return fail(format!("{count} recorded as missed from {from} through {through}, but {found} were"));
                 }
             }
         }
@@ -445,16 +445,16 @@ impl Run {
             let is_edge = !expected.contains(&key.id);
             let actor = lines.first().map(|line| line.contains(r#""actor":"schedule:sch_"#));
             if actor != Some(true) || lines.len() != 1 {
-                return Err(format!("I36: {} is no message of a schedule, or was sent twice", key.id));
+                return Err(format!("I36: {} is not of a schedule, or has more than one event", key.id));
             }
-            // Those near a change, of the timing that it replaced, are not expected by either.
+            // Near a change of timing, a message of the replaced timing may be unexpected.
             figures.paused += usize::from(is_edge);
         }
         Ok(figures)
     }
 }
 
-/// How late the oldest message that a policy allows may be.
+/// The longest delay of a message that a catch-up allows, in milliseconds.
 fn longest_delay(catch_up: &CatchUp) -> i64 {
     let window = catch_up.window_ms.min(MAX_WINDOW_MS);
     match catch_up.policy {
@@ -465,7 +465,7 @@ fn longest_delay(catch_up: &CatchUp) -> i64 {
 
 #[test]
 fn every_occurrence_has_one_message_or_a_reason() {
-    let seeds = number("SIM_SEEDS").map_or(SEEDS, |seeds| seeds / 10).max(1);
+    let seeds = env_number("SIM_SEEDS").map_or(SEEDS, |seeds| seeds / 10).max(1);
     let mut total = Figures::default();
     for seed in 0..seeds {
         let figures = Run::new(seed, None).run().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
@@ -479,8 +479,8 @@ fn every_occurrence_has_one_message_or_a_reason() {
     assert!(total.sent > 0 && total.missed > 0 && total.paused > 0 && total.ended > 0);
 }
 
-/// Bugs of schedules, planted at the ports. An occurrence that is named by its instant cannot be planted there, because the
-/// name is made inside of the use case: `domain::schedule` has a test of the name.
+/// Bugs of schedules, planted at the ports. Naming an occurrence by its instant cannot be planted there, because the
+/// use case makes the name. `domain::schedule` tests the name instead.
 const PLANTED: [Bug; 5] = [
     Bug::ScheduleTimerLost,
     Bug::PauseIgnored,

@@ -1,4 +1,4 @@
-//! Runs by seed: with faults nothing is lost, without faults nothing is late, and a seed repeats itself.
+//! Runs by seed: with faults nothing is lost, without faults nothing is late, and a seed is reproducible.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,19 +9,19 @@ use crate::{COMMUNICATIONS, T0};
 use events::{CommunicationId, Timestamp};
 use serde_json::json;
 
-/// Seeds that are run unless `SIM_SEEDS` says otherwise.
+/// Number of seeds that are run, unless `SIM_SEEDS` is set.
 const SEEDS: u64 = 200;
 
-/// A number from the environment.
-pub fn number(name: &str) -> Option<u64> {
+/// Reads a number from the environment.
+pub fn env_number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
 #[test]
 fn whatever_fails_nothing_is_lost_and_nothing_is_sent_twice_unexplained() {
-    let seeds = match number("SIM_SEED") {
+    let seeds = match env_number("SIM_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("SIM_SEEDS").unwrap_or(SEEDS),
+        None => 0..env_number("SIM_SEEDS").unwrap_or(SEEDS),
     };
     let (count, next) = (seeds.end - seeds.start, AtomicU64::new(seeds.start));
     let work = || {
@@ -37,7 +37,7 @@ fn whatever_fails_nothing_is_lost_and_nothing_is_sent_twice_unexplained() {
     let figures: Vec<Figures> = std::thread::scope(|scope| {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("every seed holds")).collect()
+        workers.into_iter().flat_map(|worker| worker.join().expect("no seed fails")).collect()
     });
     let mut sum = Figures::default();
     for figures in figures {
@@ -55,7 +55,7 @@ fn whatever_fails_nothing_is_lost_and_nothing_is_sent_twice_unexplained() {
     let faults_occurred = sum.faults > 0 && sum.kills > 0;
     assert!(
         count == 1 || (faults_occurred && reached.iter().all(|n| *n > 0)),
-        "the seeds reach faults, kills, duplicates, failovers and fallbacks"
+        "the seeds must include faults, kills, duplicates, failovers and fallbacks"
     );
 }
 

@@ -1,4 +1,4 @@
-//! One run: the real functions over the simulated ports, from the first request until everything is at rest.
+//! One run: the real handlers over the simulated ports, from the first request until all work is finished.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use webhook::WebhookHandler;
 pub struct Figures {
     pub communications: usize,
     pub sends: usize,
-    /// Sent by the second provider.
+    /// Messages sent by the second provider.
     pub failovers: usize,
     pub duplicates: usize,
     /// Communications created as a fallback.
@@ -41,7 +41,7 @@ pub struct Simulation {
     pub deliver: [Vec<Arc<DeliverHandler>>; 2],
     pub webhook: [Arc<WebhookHandler>; 2],
     pub is_rolling: bool,
-    /// Maximum messages of one invocation.
+    /// Maximum number of messages in one invocation.
     pub batch: usize,
     pub project: Arc<ProjectHandler>,
     pub schedule: Arc<SweepHandler>,
@@ -157,7 +157,7 @@ impl Simulation {
         }
     }
 
-    /// The version that takes the next job: either while a release is rolled out, then the next one.
+    /// The version that takes the next job: either one while a release is rolled out, and the next one afterwards.
     pub fn version(&self) -> usize {
         let mut state = self.world.state();
         match (self.is_rolling, state.faults) {
@@ -167,7 +167,7 @@ impl Simulation {
         }
     }
 
-    /// Runs until nothing is left to do.
+    /// Runs until all work is finished, then checks the invariants.
     pub fn run(&mut self) -> Result<Figures, String> {
         loop {
             let now = self.world.state().now;
@@ -217,7 +217,7 @@ impl Simulation {
             self.tasks.is_empty()
                 && self.actions.is_empty()
                 && state.callbacks.is_empty()
-                && state.inbox.is_empty()
+                && state.unmatched.is_empty()
                 && state.feed.iter().all(VecDeque::is_empty)
         };
         quiet && self.unfinished().is_empty()
@@ -235,7 +235,7 @@ fn tenant_ports(port: &Arc<World>) -> TenantPorts {
     }
 }
 
-/// Two accounts, of which the second can be queried.
+/// Two provider configurations. The second can be queried about an attempt in doubt.
 fn providers(world: &World) -> Vec<Arc<dyn Provider>> {
     let provider = |config: &str, answers| -> Arc<dyn Provider> {
         let account = tests::harness::account(config, Channel::Email, Mode::Live, RATE);

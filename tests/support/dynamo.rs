@@ -1,4 +1,4 @@
-//! DynamoDB in this process, with the tables of `template.yaml`, by the real SDK over HTTP.
+//! A DynamoDB emulator in this process, with the tables of `template.yaml`. The real SDK calls it over HTTP.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{
 };
 use infra::aws::{Aws, DynamoStore, DynamoViewStore};
 
-/// An emulator of its own for each test.
+/// An emulator. Each test starts its own.
 pub struct Dynamo {
     pub aws: Aws,
     pub store: DynamoStore,
@@ -27,7 +27,7 @@ impl Dynamo {
     }
 }
 
-/// The SDK against an emulator.
+/// The SDK, configured for an emulator.
 pub fn at(url: &str) -> Aws {
     let var = |name: &str| match name {
         "AWS_ENDPOINT_URL" => Some(url.to_owned()),

@@ -1,5 +1,5 @@
-//! Properties of what comes from outside, as functions of bytes: `tests/it/properties.rs` feeds them corpora and chance,
-//! `tests/fuzz` feeds them to libFuzzer. Each panics where its property does not hold.
+//! Properties of external input, as functions of bytes. `tests/it/properties.rs` runs them on corpora and random bytes,
+//! `tests/fuzz` runs them under libFuzzer.
 
 use domain::circuit_breaker::CallResults;
 use domain::communication::{Command, DeliveryReport, State, decide, evolve, wake};
@@ -13,10 +13,10 @@ use crate::harness::{callback, parsed_callback, provider, verified};
 
 const T0: i64 = crate::harness::T0;
 
-/// Panics where its property does not hold.
+/// A function that panics if its property does not hold.
 pub type Property = fn(&[u8]);
 
-/// (name, property): the names are those of the corpora and of the libFuzzer targets.
+/// Each property with its name, which is also the name of its corpus and of its libFuzzer target.
 pub const TARGETS: [(&str, Property); 6] = [
     ("decode", decode),
     ("stream", stream),
@@ -26,7 +26,7 @@ pub const TARGETS: [(&str, Property); 6] = [
     ("facts", facts),
 ];
 
-/// A stored line is read or refused; what was read is written again as the same.
+/// A stored line either is rejected, or decodes to an event that survives a round trip.
 pub fn decode(bytes: &[u8]) {
     let Ok(line) = std::str::from_utf8(bytes) else { return };
     if let Ok(recorded) = events::decode::<CommunicationEvent>(line) {
@@ -36,7 +36,7 @@ pub fn decode(bytes: &[u8]) {
     }
 }
 
-/// Whatever events a stream holds, in whatever order: it folds, and has a timer as long as it is unfinished.
+/// A stream of any events in any order can be folded, and has a timer exactly while it is unfinished.
 pub fn stream(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let records: Vec<RecordedEvent> = text.lines().filter_map(|line| events::decode(line).ok()).take(200).collect();
@@ -44,9 +44,9 @@ pub fn stream(bytes: &[u8]) {
     let row =
         communication_view::project(CommunicationId::from_idempotency_key(&crate::harness::tenant(), "fuzz"), &records);
     let story = explain::explain(&records);
-    let begun = matches!(records.first().map(|r| &r.event), Some(CommunicationEvent::CommunicationRequested(_)));
-    if begun {
-        let communication = state.requested().expect("it began with a request");
+    let is_requested = matches!(records.first().map(|r| &r.event), Some(CommunicationEvent::CommunicationRequested(_)));
+    if is_requested {
+        let communication = state.requested().expect("its first event is a request");
         let row = row.expect("a row");
         assert_eq!(row.status, status(communication).as_str());
         assert_eq!(story.expect("a story").1.len(), records.len());
@@ -54,20 +54,20 @@ pub fn stream(bytes: &[u8]) {
         for command in
             [Command::ApplyDeadlines { now: Timestamp(i64::MAX / 2) }, Command::ApplyDeadlines { now: Timestamp(0) }]
         {
-            let events = decide(&state, command).expect("time is never refused");
+            let events = decide(&state, command).expect("deadlines are never rejected");
             assert!(events.len() <= 2);
         }
     }
 }
 
-/// A callback's body is read or refused, and names at most what it says.
+/// A callback body either is rejected, or yields well-formed delivery reports.
 pub fn sendgrid(bytes: &[u8]) {
     let settings = [("apiKey", "SG.x"), ("fromEmail", "a@example.com")];
     let provider = provider("sendgrid", Channel::Email, &settings).expect("a provider");
-    said(&*provider, &callback("https://x/webhooks/sendgrid/events", &[], bytes));
+    check_callback(&*provider, &callback("https://x/webhooks/sendgrid/events", &[], bytes));
 }
 
-/// The same; before the first zero byte is the query, after it the body.
+/// The same for a query and a body. The first zero byte separates them.
 pub fn twilio(bytes: &[u8]) {
     let (query, body) = bytes.split_at(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len() / 2));
     let query = String::from_utf8_lossy(query);
@@ -76,20 +76,20 @@ pub fn twilio(bytes: &[u8]) {
     let signature = String::from_utf8_lossy(body);
     let url = format!("https://x/webhooks/twilio/sms-status?{query}");
     let request = callback(&url, &[("x-twilio-signature", &signature)], body);
-    said(&*provider, &request);
-    assert!(verified(&*provider, &request, Timestamp(T0)).is_err(), "nobody guesses a signature");
+    check_callback(&*provider, &request);
+    assert!(verified(&*provider, &request, Timestamp(T0)).is_err(), "an invalid signature was accepted");
 }
 
-fn said(provider: &dyn Provider, request: &CallbackRequest) {
-    let Ok(heard) = parsed_callback(provider, request, Timestamp(T0)) else { return };
-    for told in heard.delivery_reports {
-        assert!(matches!(told.message, MessageRef::Attempt { .. }));
-        assert!(told.report.code.is_none_or(|code| code.chars().count() <= 40));
+fn check_callback(provider: &dyn Provider, request: &CallbackRequest) {
+    let Ok(parsed) = parsed_callback(provider, request, Timestamp(T0)) else { return };
+    for report in parsed.delivery_reports {
+        assert!(matches!(report.message, MessageRef::Attempt { .. }));
+        assert!(report.report.code.is_none_or(|code| code.chars().count() <= 40));
     }
 }
 
-/// GCRA: in no stretch of time are more calls granted than the burst and the rate allow; what is given back may be used
-/// again, and no more than that. A breaker that is open grants one call at most.
+/// GCRA: at no time are more calls granted than the burst and the rate allow, and only returned tokens can be granted
+/// again. An open breaker grants at most one call.
 pub fn gate(bytes: &[u8]) {
     let [burst, per_second, steps @ ..] = bytes else { return };
     let rate = events::RateLimit { burst: u32::from(*burst % 50) + 1, per_second: u32::from(*per_second % 100) + 1 };
@@ -101,23 +101,23 @@ pub fn gate(bytes: &[u8]) {
         match kind % 4 {
             0 => now += i64::from(amount) * 10,
             1 => {
-                let was_shut = gate.breaker.open.is_some();
+                let was_open = gate.breaker.open.is_some();
                 match gate.reserve(amount, Timestamp(now)) {
                     Grant::Granted { granted, retry_slots, is_probe } => {
                         assert_eq!(granted as usize + retry_slots.len(), amount as usize);
-                        assert!(retry_slots.iter().all(|turn| now <= turn.0 && turn.0 <= now + 3_700_000));
-                        // The queue of retry slots folds over itself after an hour.
+                        assert!(retry_slots.iter().all(|slot| now <= slot.0 && slot.0 <= now + 3_700_000));
+                        // Retry slots start over once they are an hour ahead.
                         assert!(retry_slots.windows(2).filter(|pair| pair[1] < pair[0]).count() <= 1);
-                        assert!(!was_shut || granted <= 1);
-                        assert!(was_shut || !is_probe);
+                        assert!(!was_open || granted <= 1);
+                        assert!(was_open || !is_probe);
                         grants.extend(std::iter::repeat_n(now, granted as usize));
                     }
-                    Grant::Blocked(until) => assert!(was_shut && now < until.0),
+                    Grant::Blocked(until) => assert!(was_open && now < until.0),
                 }
             }
             2 => {
                 let unused = amount.min(grants.len() as u32) % 8;
-                // Only the latest can be unused still.
+                // Only the latest grants can still be unused.
                 grants.truncate(grants.len() - unused as usize);
                 gate.record_results(CallResults { unused, ..CallResults::default() }, Timestamp(now));
             }
@@ -137,7 +137,7 @@ pub fn gate(bytes: &[u8]) {
     crate::invariants::arrivals("gate", grants, rate, 1).unwrap_or_else(|why| panic!("{why}"));
 }
 
-/// Facts come in any order, twice, late: the status is the same.
+/// Delivery reports give the same status in any order, late or repeated.
 pub fn facts(bytes: &[u8]) {
     let [shuffle, rest @ ..] = bytes else { return };
     let report = |pair: &[u8]| DeliveryReport {
@@ -148,22 +148,23 @@ pub fn facts(bytes: &[u8]) {
         code: None,
     };
     let reports: Vec<DeliveryReport> = rest.chunks_exact(2).map(report).take(24).collect();
-    let mut turned = reports.clone();
-    if !turned.is_empty() {
-        turned.rotate_left(usize::from(*shuffle) % reports.len());
+    let mut rotated = reports.clone();
+    if !rotated.is_empty() {
+        rotated.rotate_left(usize::from(*shuffle) % reports.len());
     }
     let reversed: Vec<DeliveryReport> = reports.iter().rev().cloned().collect();
     let twice: Vec<DeliveryReport> = reports.iter().chain(&reversed).cloned().collect();
     for ending in 0..4 {
-        let told = told(&reports, ending, 1);
-        for (other, chunk) in [(&turned, 1), (&reversed, 3), (&twice, 2), (&reports, usize::MAX)] {
-            assert_eq!(self::told(other, ending, chunk), told, "{reports:?}");
+        let expected = status_after(&reports, ending, 1);
+        for (other, chunk) in [(&rotated, 1), (&reversed, 3), (&twice, 2), (&reports, usize::MAX)] {
+            assert_eq!(status_after(other, ending, chunk), expected, "{reports:?}");
         }
     }
 }
 
-/// The public status, and the facts kept (but for bare acceptance, which our own record may have said already), of an attempt that ended one of four ways and was reported on so.
-fn told(reports: &[DeliveryReport], ending: u8, chunk: usize) -> (&'static str, Vec<ReportedStatus>) {
+/// The public status and the evidence after an attempt that ended in one of four ways, and these reports in chunks.
+/// `Accepted` is left out of the evidence, because our own record may already contain it.
+fn status_after(reports: &[DeliveryReport], ending: u8, chunk: usize) -> (&'static str, Vec<ReportedStatus>) {
     let request = crate::harness::request(Timestamp(T0));
     let lease_until = Timestamp(T0 + 35_000);
     let (config, provider) = ("c".to_owned(), "p".to_owned());
@@ -191,8 +192,8 @@ fn told(reports: &[DeliveryReport], ending: u8, chunk: usize) -> (&'static str, 
         }),
     };
     let mut state = begun.iter().chain(&end).fold(State::default(), evolve);
-    for some in reports.chunks(chunk.min(reports.len().max(1))) {
-        let events = decide(&state, Command::Report(some.to_vec())).expect("an attempt that was made");
+    for chunk in reports.chunks(chunk.min(reports.len().max(1))) {
+        let events = decide(&state, Command::Report(chunk.to_vec())).expect("the attempt exists");
         state = events.iter().fold(state, evolve);
     }
     let communication = state.requested().expect("requested");

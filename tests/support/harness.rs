@@ -1,5 +1,5 @@
-//! A harness for the functions without HTTP: a store, a queue that records its hints, a provider that answers by script, and
-//! a clock that only moves when advanced.
+//! A harness for the functions without HTTP: a store, a queue that records its hints, a provider that answers by
+//! script, and a clock that only moves when advanced.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -54,12 +54,12 @@ impl ClockAndRng for FixedClock {
     }
 
     fn random(&self) -> u128 {
-        // An odd factor spreads a counter over all the bits and repeats nothing.
+        // An odd factor spreads the counter over all bits without repeating a value.
         u128::from(self.chance.fetch_add(1, Ordering::SeqCst)).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
     }
 }
 
-/// Records hints, or fails while it is down.
+/// Records the hints sent to it. Fails while `is_down`.
 #[derive(Default)]
 pub struct RecordingQueue {
     pub hints: Mutex<Vec<(Hint, u32)>>,
@@ -92,8 +92,8 @@ pub struct ScriptedProvider {
     account: ProviderConfig,
     pub answers: Mutex<VecDeque<AttemptOutcome>>,
     pub sent_messages: Mutex<Vec<OutboundMessage>>,
-    /// What it says when asked about a doubt.
-    pub found: Mutex<QueryResult>,
+    /// Its answer when queried about an attempt in doubt.
+    pub query_result: Mutex<QueryResult>,
 }
 
 impl ScriptedProvider {
@@ -106,22 +106,22 @@ impl ScriptedProvider {
             account: account(config, Channel::Email, Mode::Live, rate),
             answers: Mutex::default(),
             sent_messages: Mutex::default(),
-            found: Mutex::new(QueryResult::Unsupported),
+            query_result: Mutex::new(QueryResult::Unsupported),
         })
     }
 }
 
 pub fn account(config: &str, channel: Channel, mode: Mode, rate: RateLimit) -> ProviderConfig {
-    ProviderConfig { id: config.to_owned(), provider: "told".to_owned(), channel, mode, rate }
+    ProviderConfig { id: config.to_owned(), provider: "mock".to_owned(), channel, mode, rate }
 }
 
 pub fn accepted() -> AttemptOutcome {
     let (segments, cost_micros) = (None, None);
-    AttemptOutcome::Accepted { provider_message_id: "told-1".to_owned(), segments, cost_micros, latency_ms: 1 }
+    AttemptOutcome::Accepted { provider_message_id: "mock-1".to_owned(), segments, cost_micros, latency_ms: 1 }
 }
 
 pub fn refused(class: RefusalClass) -> AttemptOutcome {
-    AttemptOutcome::Refused { class, code: "told".to_owned(), retry_after_ms: None }
+    AttemptOutcome::Refused { class, code: "mock".to_owned(), retry_after_ms: None }
 }
 
 #[async_trait]
@@ -136,18 +136,18 @@ impl Provider for ScriptedProvider {
 
     async fn send(&self, outbound: &OutboundMessage, _: u64) -> SendResult {
         self.sent_messages.lock().expect("sent messages").push(outbound.clone());
-        // Lets others run between the claim and its outcome.
+        // Lets other tasks run between the claim and its outcome.
         tokio::task::yield_now().await;
         let answer = self.answers.lock().expect("answers").pop_front().unwrap_or_else(accepted);
         answer.into()
     }
 
     async fn query_delivery(&self, _: &OutboundMessage, _: Timestamp, _: Timestamp, _: u64) -> QueryResult {
-        self.found.lock().expect("found").clone()
+        self.query_result.lock().expect("a query result").clone()
     }
 }
 
-/// Remembers alerts.
+/// Records the subjects of alerts.
 #[derive(Default)]
 pub struct RecordingAlerts(pub Mutex<Vec<String>>);
 
@@ -159,7 +159,7 @@ impl AlertSink for RecordingAlerts {
     }
 }
 
-/// A folder of its own, gone at the end.
+/// A temporary folder, deleted on drop.
 pub struct Scratch(pub PathBuf);
 
 impl Scratch {
@@ -184,12 +184,12 @@ impl Drop for Scratch {
     }
 }
 
-/// A real provider, at its own address, with these settings.
+/// A real provider adapter with these settings, at the provider's own address.
 pub fn provider(name: &str, channel: Channel, settings: &[(&str, &str)]) -> Result<Arc<dyn Provider>, InvalidSetting> {
     provider_at(None, name, channel, settings)
 }
 
-/// The same, at another address.
+/// A real provider adapter that calls the provider at address `at`.
 pub fn provider_at(
     at: Option<&str>,
     name: &str,
@@ -211,11 +211,11 @@ pub fn provider_at(
     connections.create(account, &settings, "https://example.com/webhooks")
 }
 
-/// Settings that a provider takes: the example of the simulator, changed here and there.
+/// Valid settings of a provider: the simulator's example with the entries of `over` replaced.
 pub fn example(name: &str, channel: Channel, over: &[(&str, &str)]) -> BTreeMap<String, String> {
     let examples = simulator::examples("");
-    let is_it = |(known, of, _): &&(&str, Channel, serde_json::Value)| (*known, *of) == (name, channel);
-    let (_, _, settings) = examples.iter().find(is_it).expect("an example");
+    let is_match = |(provider, of, _): &&(&str, Channel, serde_json::Value)| (*provider, *of) == (name, channel);
+    let (_, _, settings) = examples.iter().find(is_match).expect("an example");
     let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
     let settings = settings.as_object().expect("settings").iter().map(|(name, value)| (name.clone(), text(value)));
     settings.chain(over.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))).collect()
@@ -227,7 +227,7 @@ pub fn callback(url: &str, headers: &[(&str, &str)], body: &[u8]) -> CallbackReq
     CallbackRequest { method, url: url.to_owned(), headers, body: body.to_vec() }
 }
 
-/// What a callback says, for providers that need nothing from outside to read it.
+/// Parses a callback, for providers that do this without I/O.
 pub fn parsed_callback(
     provider: &dyn Provider,
     request: &CallbackRequest,
@@ -236,12 +236,12 @@ pub fn parsed_callback(
     provider.parse_callback(request, now).now_or_never().expect("nothing to wait for")
 }
 
-/// The same for its signature.
+/// Verifies a callback's signature, for providers that do this without I/O.
 pub fn verified(provider: &dyn Provider, request: &CallbackRequest, now: Timestamp) -> Result<(), &'static str> {
     provider.verify_callback(request, now).now_or_never().expect("nothing to wait for")
 }
 
-/// Nothing is put aside.
+/// Discards all unmatched reports.
 pub struct DiscardingUnmatchedQueue;
 
 #[async_trait]
@@ -251,7 +251,7 @@ impl UnmatchedQueue for DiscardingUnmatchedQueue {
     }
 }
 
-/// No tenant has configurations of its own.
+/// Offers no providers, so no tenant can have its own configurations.
 pub struct EmptyProviderFactory;
 
 impl ProviderFactory for EmptyProviderFactory {
@@ -269,7 +269,7 @@ impl ProviderFactory for EmptyProviderFactory {
     }
 }
 
-/// What stands behind the tenants' configurations, over any store.
+/// The ports for the tenants' own configurations, over any store.
 pub fn tenant_ports<S: EventStore + DocumentStore + 'static>(store: Arc<S>, host: Arc<dyn ClockAndRng>) -> TenantPorts {
     TenantPorts {
         store: store.clone(),
@@ -286,7 +286,7 @@ pub struct Harness {
     pub store: Arc<Database>,
     pub queue: Arc<RecordingQueue>,
     pub provider: Arc<ScriptedProvider>,
-    /// Tried when the first is not called.
+    /// The next provider of the channel, for failover.
     pub second: Arc<ScriptedProvider>,
     pub alerts: Arc<RecordingAlerts>,
     pub deliver: DeliverHandler,
@@ -304,7 +304,7 @@ impl Harness {
         let scratch = Scratch::new();
         let store = Arc::new(Database::open(&scratch.0.join("harness.db"), false).expect("a database"));
         let (host, queue) = (FixedClock::new(), Arc::new(RecordingQueue::default()));
-        let (provider, second) = (ScriptedProvider::new("told"), ScriptedProvider::new("told-second"));
+        let (provider, second) = (ScriptedProvider::new("mock"), ScriptedProvider::new("mock-second"));
         let alerts = Arc::new(RecordingAlerts::default());
         let deliver = DeliverHandler {
             store: store.clone(),
@@ -329,30 +329,30 @@ impl Harness {
         Harness { host, store, queue, provider, second, alerts, deliver, schedule, _scratch: scratch }
     }
 
-    /// The same with two providers, one after the other.
+    /// A harness with two providers of the channel, in order.
     pub fn with_failover() -> Self {
         let mut harness = Harness::new();
         harness.deliver.providers.push(harness.second.clone());
         harness
     }
 
-    /// A stream and its content, as the api leaves them; no hint.
+    /// Stores a stream and its content as the API does, but sends no hint.
     pub async fn accept(&self, change: impl FnOnce(&mut CommunicationRequest)) -> CommunicationKey {
         let mut request = request(self.host.now());
         change(&mut request);
         let id = CommunicationId::generate(self.host.now(), self.host.random());
         let key = CommunicationKey { tenant: tenant(), id };
-        let place = ContentKey::for_request(&key, &request, &request.request_hash);
-        Vault::put(&*self.store, &place, &content(), Timestamp(T0 * 2)).await.expect("stored");
+        let content_key = ContentKey::for_request(&key, &request, &request.request_hash);
+        Vault::put(&*self.store, &content_key, &content(), Timestamp(T0 * 2)).await.expect("stored");
         self.execute(&key, Command::Request(Box::new(request))).await;
         key
     }
 
-    /// Some hints in one batch; the ids of those to be shown again.
+    /// Handles hints in one batch. Returns the ids of the messages to be delivered again.
     pub async fn batch(&self, keys: &[CommunicationKey]) -> Vec<String> {
-        let message = |(place, key): (usize, &CommunicationKey)| {
+        let message = |(index, key): (usize, &CommunicationKey)| {
             let body = hint_body(key);
-            application::hint::QueueMessage { id: place.to_string(), body }
+            application::hint::QueueMessage { id: index.to_string(), body }
         };
         let messages = keys.iter().enumerate().map(message).collect();
         deliver::handle_batch(&self.deliver, messages, self.host.now() + INVOCATION_MS).await
@@ -365,7 +365,7 @@ impl Harness {
     pub async fn execute(&self, key: &CommunicationKey, command: Command) -> Loaded {
         let origin = CommandContext::function("test");
         let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &origin };
-        executor.execute(key, command).await.expect("a command that is taken")
+        executor.execute(key, command).await.expect("the command succeeds")
     }
 
     pub async fn load(&self, key: &CommunicationKey) -> Loaded {
@@ -374,13 +374,13 @@ impl Harness {
         executor.load(key).await.expect("a stream")
     }
 
-    /// One hint, delivered.
+    /// Handles one hint.
     pub async fn hint(&self, key: &CommunicationKey) {
         let deadline = self.host.now() + INVOCATION_MS;
         self.deliver.deliver(key, deadline).await.expect("delivered");
     }
 
-    /// The sweep, and every hint it sends that is due now.
+    /// Runs the sweep and handles every hint that it sends without delay. Returns their number.
     pub async fn sweep_and_deliver(&self) -> usize {
         self.schedule.sweep(schedule::SweepReason::Tick).await.expect("a sweep");
         let due: Vec<_> = self.queue.take().into_iter().filter(|(_, delay)| *delay == 0).collect();

@@ -1,5 +1,5 @@
-//! The invariants that compare a stream with what the provider saw: one code for the simulation and for chaos.
-//! `audit` has those that the store can be asked about by itself.
+//! The invariants that compare a stream with the calls that reached the provider, for the simulation and the chaos
+//! test. The audit function checks those that need only the store.
 
 use domain::communication::{Communication, Lifecycle, State, audit_attempts, evolve};
 use domain::ports::CommunicationKey;
@@ -11,11 +11,11 @@ use events::{CommunicationEvent, InDoubtPolicy, RecordedEvent, Timestamp};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
     pub at: i64,
-    /// Whether it took the message.
+    /// Whether the provider accepted the message.
     pub taken: bool,
 }
 
-/// One communication, from both sides.
+/// One communication: its stored events and the calls that reached the provider.
 pub struct CommunicationTrace<'a> {
     pub key: &'a CommunicationKey,
     pub lines: &'a [String],
@@ -39,22 +39,22 @@ impl CommunicationTrace<'_> {
 
 /// # Errors
 ///
-/// The first invariant that does not hold. `opted_out`: since when its address was not to be written to. `slack_ms`: how
-/// long a worker may take from its last look to its claim.
-pub fn check(life: &CommunicationTrace<'_>, opted_out: Option<i64>, slack_ms: i64) -> Result<(), String> {
-    let records = life.records()?;
+/// The first invariant that does not hold. `opted_out` is the time from which the address was suppressed. `slack_ms` is
+/// the longest time between a worker's last read and its claim.
+pub fn check(trace: &CommunicationTrace<'_>, opted_out: Option<i64>, slack_ms: i64) -> Result<(), String> {
+    let records = trace.records()?;
     let state = records.iter().fold(State::default(), |state, record| evolve(state, &record.event));
     let communication = state.requested().map_err(|error| format!("I5: {error}"))?;
     if !communication.is_complete() {
-        return Err("I1: it is not finished".to_owned());
+        return Err("I1: not finished".to_owned());
     }
-    let taken = life.sends.iter().filter(|sent| sent.taken).count();
+    let taken = trace.sends.iter().filter(|sent| sent.taken).count();
     let broken = [
         sent_too_often(&records, communication, taken),
         status_contradicts_provider(communication, taken),
-        early(communication, life.sends),
+        sent_early(communication, trace.sends),
         sent_in_quiet_hours(&records, communication, slack_ms),
-        against_an_opt_out(&records, opted_out, slack_ms),
+        sent_despite_opt_out(&records, opted_out, slack_ms),
     ];
     match broken.into_iter().flatten().next() {
         Some(why) => Err(why.to_owned()),
@@ -62,8 +62,8 @@ pub fn check(life: &CommunicationTrace<'_>, opted_out: Option<i64>, slack_ms: i6
     }
 }
 
-/// I2: one send, and one more for each attempt that the log says nobody could decide; of `hold` one, and one more each time
-/// that a person asked for it again.
+/// I2: one send, and one more for each attempt whose outcome stayed unknown. With the policy `hold`, such a further
+/// send also needs a retry requested by a person.
 fn sent_too_often(records: &[RecordedEvent], communication: &Communication, taken: usize) -> Option<&'static str> {
     let asked_again = records.iter().filter(|r| matches!(r.event, CommunicationEvent::RetryRequested { .. })).count();
     let undecided = audit_attempts(records).undecided;
@@ -71,28 +71,28 @@ fn sent_too_often(records: &[RecordedEvent], communication: &Communication, take
         InDoubtPolicy::Resend => 1 + undecided,
         InDoubtPolicy::Hold => 1 + asked_again.min(undecided),
     };
-    (taken > limit).then_some("I2: sent more often than the log explains")
+    (taken > limit).then_some("I2: sent more often than the stream explains")
 }
 
-/// I3: the end that is shown is what the provider saw.
+/// I3: the final status agrees with what the provider accepted.
 fn status_contradicts_provider(communication: &Communication, taken: usize) -> Option<&'static str> {
     match communication.lifecycle {
-        Lifecycle::Cancelled | Lifecycle::Suppressed(_) if taken > 0 => Some("I3: said not to be sent, and was"),
+        Lifecycle::Cancelled | Lifecycle::Suppressed(_) if taken > 0 => Some("I3: recorded as not sent, but was sent"),
         Lifecycle::Failed(_) | Lifecycle::DeadLettered(_) if taken > 0 && !communication.maybe_sent => {
-            Some("I3: said to have failed, may have arrived, and does not say so")
+            Some("I3: recorded as failed, but was sent, and maybe_sent is not set")
         }
-        Lifecycle::Sent if taken == 0 => Some("I3: said to be sent, and was not"),
+        Lifecycle::Sent if taken == 0 => Some("I3: recorded as sent, but was not sent"),
         _ => None,
     }
 }
 
-/// I7: never before its time.
-fn early(communication: &Communication, sends: &[Sent]) -> Option<&'static str> {
+/// I7: nothing is sent before its due time.
+fn sent_early(communication: &Communication, sends: &[Sent]) -> Option<&'static str> {
     let due = communication.due_at?;
-    sends.iter().any(|sent| sent.at < due.0).then_some("I7: sent before its time")
+    sends.iter().any(|sent| sent.at < due.0).then_some("I7: sent before its due time")
 }
 
-/// I7: no attempt begins well within quiet hours.
+/// I7: no attempt begins in quiet hours, unless they began within the last `slack_ms`.
 fn sent_in_quiet_hours(
     records: &[RecordedEvent],
     communication: &Communication,
@@ -102,23 +102,24 @@ fn sent_in_quiet_hours(
         records.iter().filter(|record| matches!(record.event, CommunicationEvent::DeliveryAttemptStarted { .. }));
     let quiet = |at: Timestamp| quiet_hours::release_time(&communication.request, at).is_some();
     let mut within = begun.filter(|record| quiet(record.meta.at) && quiet(record.meta.at - slack_ms));
-    within.next().map(|_| "I7: an attempt in quiet hours")
+    within.next().map(|_| "I7: an attempt began in quiet hours")
 }
 
-/// I9: no attempt begins once an opt-out has been known for longer than an invocation.
-fn against_an_opt_out(records: &[RecordedEvent], opted_out: Option<i64>, slack_ms: i64) -> Option<&'static str> {
-    let known = opted_out? + slack_ms;
+/// I9: no attempt begins later than `slack_ms` after an opt-out.
+fn sent_despite_opt_out(records: &[RecordedEvent], opted_out: Option<i64>, slack_ms: i64) -> Option<&'static str> {
+    let latest = opted_out? + slack_ms;
     let after = |record: &RecordedEvent| {
-        matches!(record.event, CommunicationEvent::DeliveryAttemptStarted { .. }) && known < record.meta.at.0
+        matches!(record.event, CommunicationEvent::DeliveryAttemptStarted { .. }) && latest < record.meta.at.0
     };
-    records.iter().any(after).then_some("I9: an attempt against a known opt-out")
+    records.iter().any(after).then_some("I9: an attempt began after an opt-out")
 }
 
-/// I11: a provider is called no more often than its burst and its rate allow. A token is used within `slack_ms`.
+/// I11: a provider is called no more often than its burst and rate allow. A worker may use a token up to `slack_ms`
+/// late.
 ///
 /// # Errors
 ///
-/// The first stretch of time with too many calls.
+/// The first period with too many calls.
 pub fn arrivals(config: &str, mut times: Vec<i64>, rate: RateLimit, slack_ms: i64) -> Result<(), String> {
     times.sort_unstable();
     for (first, from) in times.iter().enumerate() {
@@ -127,7 +128,7 @@ pub fn arrivals(config: &str, mut times: Vec<i64>, rate: RateLimit, slack_ms: i6
             let allowed = i64::from(rate.burst) + (to - from + slack_ms) * i64::from(rate.per_second) / 1_000;
             if allowed < count {
                 return Err(format!(
-                    "I11: {config} was called {count} times in {} ms, {allowed} are allowed",
+                    "I11: {config} was called {count} times in {} ms, but only {allowed} are allowed",
                     to - from
                 ));
             }

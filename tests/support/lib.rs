@@ -1,4 +1,4 @@
-//! What the suites share: a running `local`, a harness for functions without HTTP, and emulated DynamoDB.
+//! Shared by the test suites: a running `local`, a harness for functions without HTTP, and an emulated DynamoDB.
 
 pub mod contracts;
 pub mod dynamo;

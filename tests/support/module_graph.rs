@@ -1,8 +1,8 @@
-//! Which file of a crate uses which, read from its sources.
+//! Dependencies between the files of a crate, read from its sources.
 //!
-//! A scan, not a compiler: it follows `crate::`, `super::`, `self::` and child modules through `use` lines and paths, and
-//! looks through re-exports. Macros, strings, comments and unit tests do not count. Nor does the crate's root, which wires its
-//! modules and holds what they share.
+//! A scan, not a compiler: it follows `crate::`, `super::`, `self::` and child modules through `use` lines and paths,
+//! and looks through re-exports. Macros, strings, comments and unit tests do not count. Nor does the crate's root,
+//! which wires its modules and holds shared items.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,18 +10,18 @@ use std::path::Path;
 
 type ModulePath = Vec<String>;
 
-/// One file and what it names.
+/// One file and the names that it uses.
 #[derive(Default)]
 struct Module {
-    /// What each imported name stands for.
+    /// The full path of each imported name.
     imports: BTreeMap<String, ModulePath>,
     /// Full paths that the file uses. Those that it only re-exports do not count.
     references: BTreeSet<ModulePath>,
 }
 
-/// Files that use each other, directly or through others, in the crate whose sources are in `folder`. Each circle has the
-/// sorted names of its files, relative to `folder`.
-pub fn circles(folder: &Path) -> Vec<Vec<String>> {
+/// Finds dependency cycles between the files of the crate whose sources are in `folder`. Each cycle lists the sorted
+/// names of its files, relative to `folder`.
+pub fn cycles(folder: &Path) -> Vec<Vec<String>> {
     let mut files = BTreeMap::new();
     collect_files(folder, &Vec::new(), &mut files);
     let known: BTreeSet<ModulePath> = files.keys().cloned().collect();
@@ -38,15 +38,15 @@ pub fn circles(folder: &Path) -> Vec<Vec<String>> {
         uses.keys().map(|start| (*start, reachable(start, &uses))).collect();
     let mut found = BTreeSet::new();
     for (path, reached) in &reach {
-        let circle: BTreeSet<&ModulePath> = reached.iter().filter(|other| reach[*other].contains(*path)).collect();
-        if circle.len() > 1 {
-            found.insert(circle.iter().map(|path| files[*path].0.clone()).collect::<BTreeSet<String>>());
+        let cycle: BTreeSet<&ModulePath> = reached.iter().filter(|other| reach[*other].contains(*path)).collect();
+        if cycle.len() > 1 {
+            found.insert(cycle.iter().map(|path| files[*path].0.clone()).collect::<BTreeSet<String>>());
         }
     }
-    found.into_iter().map(|circle| circle.into_iter().collect()).collect()
+    found.into_iter().map(|cycle| cycle.into_iter().collect()).collect()
 }
 
-/// Module path → file name and text. Binaries and unit tests are left out.
+/// Collects the file name and text of each module. Binaries and unit tests are left out.
 fn collect_files(folder: &Path, module: &ModulePath, files: &mut BTreeMap<ModulePath, (String, String)>) {
     for entry in fs::read_dir(folder).expect("a folder of sources") {
         let path = entry.expect("an entry").path();
@@ -71,7 +71,7 @@ fn reachable(start: &ModulePath, uses: &BTreeMap<&ModulePath, BTreeSet<ModulePat
     found
 }
 
-/// The file that defines what a full path names.
+/// The module whose file defines the item at a full path.
 fn resolve(path: &[String], modules: &BTreeMap<ModulePath, Module>, depth: usize) -> Option<ModulePath> {
     let length = (0..=path.len()).rev().find(|length| modules.contains_key(&path[..*length]))?;
     let (module, rest) = path.split_at(length);
@@ -114,7 +114,7 @@ fn parse(module: &ModulePath, text: &str, known: &BTreeSet<ModulePath>) -> Modul
     parsed
 }
 
-/// Each full path in a `use` and the name that it gets.
+/// Each full path in a `use` declaration, with the name that it binds.
 fn use_tree(tokens: &[&str], prefix: &[String]) -> Vec<(ModulePath, String)> {
     let mut path = prefix.to_vec();
     let mut at = 0;
@@ -156,7 +156,7 @@ fn split_list<'a, 'b>(tokens: &'a [&'b str]) -> Vec<&'a [&'b str]> {
     parts
 }
 
-/// The path from the crate's root, if it is one of this crate.
+/// The path from the crate's root, or `None` if it leads to another crate.
 fn absolute(module: &ModulePath, path: &[String], known: &BTreeSet<ModulePath>) -> Option<ModulePath> {
     let child = || [&module[..], &path[..1]].concat();
     match path.first()?.as_str() {
@@ -225,7 +225,7 @@ fn code_only(text: &str) -> String {
     let mut parts = code.split("#[cfg(test)]");
     kept.push_str(parts.next().unwrap_or_default());
     for part in parts {
-        // A module of tests in a file of its own ends at its semicolon; one in this file is the last item.
+        // A test module in another file ends at its semicolon. One in this file is the last item.
         let end = part.find([';', '{']).filter(|end| part.as_bytes()[*end] == b';');
         kept.push_str(end.map_or("", |end| &part[end + 1..]));
     }

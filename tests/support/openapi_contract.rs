@@ -1,5 +1,5 @@
-//! Every answer that a test gets is held against the OpenAPI document: nothing undocumented is answered, and what is accepted
-//! is described.
+//! Checks every request and response of the tests against the OpenAPI document: each response is documented, and so is
+//! each accepted request body.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -8,7 +8,7 @@ use jsonschema::Validator;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-/// The operation that serves a path: of the routes that fit, the one with the fewest names in it.
+/// The operation that serves a path. Of the matching routes, the one with the fewest parameters wins.
 fn operation(method: &Method, path: &str) -> Option<(&'static str, &'static Value)> {
     let fits = |route: &str| {
         let (route, path): (Vec<&str>, Vec<&str>) = (route.split('/').collect(), path.split('/').collect());
@@ -19,25 +19,25 @@ fn operation(method: &Method, path: &str) -> Option<(&'static str, &'static Valu
     Some((route, api::openapi::document()["paths"][route].get(method.as_str().to_lowercase())?))
 }
 
-/// One for each schema, kept.
+/// The validator of a schema, compiled once.
 fn validator(schema: &Value) -> Arc<Validator> {
-    static KEPT: OnceLock<Mutex<HashMap<String, Arc<Validator>>>> = OnceLock::new();
-    let mut kept = KEPT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    static CACHE: OnceLock<Mutex<HashMap<String, Arc<Validator>>>> = OnceLock::new();
+    let mut cache = CACHE.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     let make = || {
         let whole = json!({ "allOf": [schema], "components": api::openapi::document()["components"] });
         Arc::new(jsonschema::draft202012::new(&whole).expect("a schema"))
     };
-    kept.entry(schema.to_string()).or_insert_with(make).clone()
+    cache.entry(schema.to_string()).or_insert_with(make).clone()
 }
 
 fn faults(schema: &Value, value: &Value) -> Vec<String> {
     validator(schema).iter_errors(value).map(|error| format!("{} at {}", error, error.instance_path())).collect()
 }
 
-/// Longer answers are no examples.
-const MOST: usize = 1_800;
+/// Maximum size of an example, in bytes of JSON.
+const MAX_EXAMPLE_BYTES: usize = 1_800;
 
-/// Of each list the first, so that an example stays short.
+/// Keeps only the first item of each list, so that an example stays short.
 fn shortened(value: &Value) -> Value {
     match value {
         Value::Array(all) => all.iter().take(1).map(shortened).collect(),
@@ -46,9 +46,10 @@ fn shortened(value: &Value) -> Value {
     }
 }
 
-/// `RECORD_EXAMPLES=functions/api/src/openapi/examples.json cargo test -p tests --test it` writes the answers that say most.
+/// `RECORD_EXAMPLES=functions/api/src/openapi/examples.json cargo test -p tests --test it` writes the response with the
+/// most data of each operation.
 fn record(operation: &Value, body: &Value) {
-    static KEPT: Mutex<BTreeMap<String, Value>> = Mutex::new(BTreeMap::new());
+    static EXAMPLES: Mutex<BTreeMap<String, Value>> = Mutex::new(BTreeMap::new());
     let (Some(path), Some(id)) = (std::env::var_os("RECORD_EXAMPLES"), operation["operationId"].as_str()) else {
         return;
     };
@@ -56,12 +57,12 @@ fn record(operation: &Value, body: &Value) {
         return;
     }
     let body = shortened(body);
-    let said = |value: &Value| value.to_string().replace("null", "").len();
-    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    let is_better = kept.get(id).is_none_or(|before| said(before) < said(&body));
-    if is_better && body.to_string().len() <= MOST {
-        kept.insert(id.to_owned(), body);
-        let text = serde_json::to_string_pretty(&*kept).expect("JSON");
+    let data_len = |value: &Value| value.to_string().replace("null", "").len();
+    let mut examples = EXAMPLES.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_better = examples.get(id).is_none_or(|before| data_len(before) < data_len(&body));
+    if is_better && body.to_string().len() <= MAX_EXAMPLE_BYTES {
+        examples.insert(id.to_owned(), body);
+        let text = serde_json::to_string_pretty(&*examples).expect("JSON");
         let path = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(path);
         std::fs::write(path, text + "\n").expect("written");
     }
@@ -76,17 +77,17 @@ pub fn check(method: &Method, path: &str, sent: Option<&[u8]>, status: StatusCod
             let faults = faults(&of["schema"], body);
             assert!(
                 faults.is_empty(),
-                "{method} {route} answers {status} otherwise than documented: {faults:#?}\n{body}"
+                "{method} {route}: the body of {status} does not match the document: {faults:#?}\n{body}"
             );
         }
     }
     if status.is_success() {
         record(operation, body);
     }
-    let taken = &operation["requestBody"]["content"]["application/json"]["schema"];
+    let request_schema = &operation["requestBody"]["content"]["application/json"]["schema"];
     let sent = sent.and_then(|sent| serde_json::from_slice::<Value>(sent).ok());
-    if let Some(sent) = sent.filter(|_| status.is_success() && !taken.is_null()) {
-        let faults = faults(taken, &sent);
-        assert!(faults.is_empty(), "{method} {route} takes what is not documented: {faults:#?}\n{sent}");
+    if let Some(sent) = sent.filter(|_| status.is_success() && !request_schema.is_null()) {
+        let faults = faults(request_schema, &sent);
+        assert!(faults.is_empty(), "{method} {route} accepts an undocumented body: {faults:#?}\n{sent}");
     }
 }

@@ -1,6 +1,6 @@
 //! Random numbers that a seed determines.
 
-/// xorshift64*: the same numbers for the same seed on every machine.
+/// xorshift64*. A seed gives the same numbers on every machine.
 pub struct SeededRng(u64);
 
 impl SeededRng {

@@ -1,4 +1,4 @@
-//! A running `local` and a client of it.
+//! A running `local` and a client for it.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::openapi_contract;
 
-/// How long a test waits for anything.
+/// Longest time that a test waits for a condition.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub struct TestServer {
@@ -17,7 +17,7 @@ pub struct TestServer {
     pub client: Client,
 }
 
-/// An answer, read.
+/// A response whose body was read.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -35,11 +35,11 @@ impl Answer {
     }
 }
 
-/// Asks until the answer is there.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+/// Polls until `poll` returns a value.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut poll: impl FnMut() -> F) -> T {
     let started = Instant::now();
     loop {
-        if let Some(found) = ask().await {
+        if let Some(found) = poll().await {
             return found;
         }
         assert!(started.elapsed() < TIMEOUT, "did not happen: {what}");
@@ -47,7 +47,7 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: i
     }
 }
 
-/// An email to `to`, with nothing special about it.
+/// The request for a plain email to `to`.
 pub fn email(to: &str) -> Value {
     json!({ "channel": "email", "type": "invoice", "recipientContact": to, "subject": "Hello", "content": "Hello there" })
 }
@@ -61,7 +61,7 @@ impl TestServer {
         TestServer::with(Options { data: Data::Memory, ..TestServer::options() }).await
     }
 
-    /// Any port, and a provider that need not be waited for long.
+    /// Options with any free port, data in memory and a short provider timeout.
     pub fn options() -> Options {
         Options { port: 0, data: Data::Memory, clock_factor: 1, provider_timeout_ms: 1_000, ..Options::default() }
     }
@@ -95,14 +95,14 @@ impl TestServer {
         self.answer(self.request(Method::POST, path).json(&body)).await
     }
 
-    /// Accepts a communication and gives its id.
+    /// Posts a communication that must be accepted, and returns its id.
     pub async fn send(&self, body: Value) -> String {
         let answer = self.post("/api/communications/send", body).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
         answer.id()
     }
 
-    pub async fn one(&self, id: &str) -> Answer {
+    pub async fn communication(&self, id: &str) -> Answer {
         self.get(&format!("/api/communications/{id}")).await
     }
 
@@ -113,7 +113,7 @@ impl TestServer {
     pub async fn until(&self, id: &str, field: &str, value: &str) -> Answer {
         let started = Instant::now();
         loop {
-            let answer = self.one(id).await;
+            let answer = self.communication(id).await;
             if answer.body[field] == value {
                 return answer;
             }
@@ -129,7 +129,7 @@ impl TestServer {
         events.iter().map(|event| event["type"].as_str().expect("a type").to_owned()).collect()
     }
 
-    /// What reached a recipient, newest first.
+    /// The messages that reached a recipient, newest first.
     pub async fn inbox(&self, to: &str) -> Vec<Value> {
         let to = to.replace('+', "%2B");
         let answer = self.get(&format!("/_dev/inbox?to={to}")).await;

@@ -7,7 +7,7 @@ use crate::ports::{CommunicationKey, QueueId};
 impl Aggregate for State {
     const KIND: StreamKind = StreamKind::COMMUNICATION;
     const ERASURE: Erasure = Erasure::VaultDocuments;
-    /// A communication has 5 to 20 events of 200 to 500 bytes: it rolls over only when it is retried without end.
+    /// A communication has 5 to 20 events of 200 to 500 bytes, so it rolls over only after very many retries.
     const ROLL_OVER_BYTES: usize = 100 * 1024;
 
     type Event = CommunicationEvent;
@@ -32,7 +32,7 @@ impl Aggregate for State {
 
     fn audit(&self, records: &[RecordedEvent]) -> Vec<Violation> {
         if self.requested().is_err() {
-            return vec![Violation { invariant: "I5", what: "it does not begin with a request".to_owned() }];
+            return vec![Violation { invariant: "I5", what: "the stream does not begin with a request".to_owned() }];
         }
         let overlapping = audit_attempts(records).overlapping;
         let violation =

@@ -1,8 +1,8 @@
-//! What a stream says about its attempts: the rules that an audit and the simulation check.
+//! The rules about the attempts of one stream, which the audit and the simulation check.
 
 use events::{CommunicationEvent, RecordedEvent, Resolution, Timestamp};
 
-/// What is remarkable about the attempts of one stream.
+/// Findings about the attempts of one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AttemptAudit {
     /// The first attempt that began before the previous one had ended.
@@ -13,9 +13,9 @@ pub struct AttemptAudit {
 
 struct OpenAttempt {
     number: u16,
-    /// How long the worker may still be calling the provider. `None` once the call is known to be over.
+    /// The time until which the worker may still be calling the provider. `None` once the call has ended.
     leased_until: Option<Timestamp>,
-    /// The communication became a dead letter meanwhile, so a retry can begin once the lease has ended.
+    /// Whether the communication became a dead letter meanwhile. Then a retry can begin once the lease has ended.
     is_abandoned: bool,
 }
 

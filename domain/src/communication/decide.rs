@@ -1,4 +1,4 @@
-//! Decides on commands: each is answered with new events or a rejection.
+//! Decides on commands. The answer to each is a list of new events or a rejection.
 
 use events::{
     CancelReason, CommunicationEvent, CommunicationRequest, DeadLetterReason, DeferReason, FailReason,
@@ -11,7 +11,7 @@ use super::readiness::{Deadline, Readiness, readiness};
 use super::{AttemptOutcome, Command, Communication, DeliveryReport, FallbackState, Lifecycle, Rejection, State};
 use crate::policy;
 
-/// How many reports of one status are recorded, because each names an earlier time.
+/// Maximum number of recorded reports of one status. A repeated report is recorded only if its time is earlier.
 const MAX_REPORTS: u8 = 3;
 
 /// Maximum number of unknown statuses recorded for one communication.
@@ -21,7 +21,7 @@ const MAX_UNKNOWN: usize = 10;
 ///
 /// # Errors
 ///
-/// [`Rejection`]: the command cannot be carried out any more, or not yet.
+/// [`Rejection`] if the command can no longer, or not yet, be carried out.
 pub fn decide(state: &State, command: Command) -> Result<Vec<CommunicationEvent>, Rejection> {
     if let Command::Request(request) = command {
         return accept_request(state, request);
@@ -203,7 +203,7 @@ struct Refusal {
     class: RefusalClass,
     code: String,
     retry_after_ms: Option<i64>,
-    /// The attempt was counted when it came into doubt.
+    /// Whether the attempt was already counted when it became in doubt.
     counted_already: bool,
     failover: bool,
 }

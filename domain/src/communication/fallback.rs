@@ -8,12 +8,12 @@ use events::{
 use super::{Communication, FallbackState, Lifecycle, When};
 
 impl Communication {
-    /// It has ended, and no fallback can follow.
+    /// Whether the communication has ended and no fallback can follow.
     pub fn is_complete(&self) -> bool {
         self.is_finished() && self.fallback_due_at().is_none()
     }
 
-    /// The request for the next channel, in place of this communication, whose id is `id`. Returns `None` without a next
+    /// The request for the fallback of this communication, whose id is `id`. Returns `None` if there is no next
     /// channel.
     pub fn fallback_request(&self, id: CommunicationId, now: Timestamp) -> Option<CommunicationRequest> {
         let mut steps = self.request.fallback.iter().flat_map(|fallback| &fallback.steps).cloned();
@@ -38,7 +38,7 @@ impl Communication {
         self.request.fallback.as_ref()?.steps.first()
     }
 
-    /// When the fallback is due, and why. Returns `None` if no fallback follows as things stand.
+    /// When the fallback is due, and why. Returns `None` if no fallback follows in the current state.
     pub(super) fn fallback_due(&self) -> Option<(When, FallbackTrigger)> {
         let fallback = self.request.fallback.as_ref()?;
         let step = self.next_fallback_step()?;
@@ -50,7 +50,7 @@ impl Communication {
             .iter()
             .any(|status| self.evidence.contains_key(status));
         let failed = match self.lifecycle {
-            // The recipient must not be contacted at all, or the message has no purpose any more.
+            // The recipient must not be contacted at all, or the message no longer has a purpose.
             Lifecycle::Cancelled
             | Lifecycle::Suppressed(
                 SuppressReason::OptedOut
@@ -66,7 +66,7 @@ impl Communication {
             | Lifecycle::Failed(FailReason::Permanent | FailReason::Unrenderable | FailReason::NoProvider)
             | Lifecycle::DeadLettered(DeadLetterReason::RetriesExhausted) => Some(FallbackTrigger::NotSent),
             Lifecycle::Sent if was_returned => Some(FallbackTrigger::NotDelivered),
-            // In doubt under `hold`, a fallback could be a duplicate. It follows only after the time that was set for it.
+            // After a doubt under `hold`, a fallback could be a duplicate. So it follows only at its own time.
             Lifecycle::Failed(FailReason::InDoubt)
             | Lifecycle::Pending
             | Lifecycle::Sending { .. }
@@ -104,7 +104,7 @@ impl Communication {
         self.next_fallback_step().filter(|_| when.is_due(now)).map(|step| (step, trigger))
     }
 
-    /// When the fallback needs attention. Returns `None` if no fallback follows as things stand.
+    /// When the fallback needs attention. Returns `None` if no fallback follows in the current state.
     pub fn fallback_due_at(&self) -> Option<When> {
         match self.fallback_state {
             FallbackState::Triggered(_) => Some(When::Now),

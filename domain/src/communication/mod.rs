@@ -1,7 +1,7 @@
-//! One communication: the decisions about it, from its events alone.
+//! The decisions about one communication, based only on its events.
 //!
-//! [`decide()`] answers a [`Command`] with new events or a [`Rejection`]. [`evolve()`] folds an event into the [`State`].
-//! [`readiness()`] says what can be done now, and [`wake`] when to look at the stream again.
+//! [`decide()`] answers a [`Command`] with new events or a [`Rejection`]. [`evolve()`] folds an event into the
+//! [`State`]. [`readiness()`] says what can be done now, and [`wake`] when to look at the stream again.
 
 mod aggregate;
 mod attempts;
@@ -30,13 +30,13 @@ pub use state::{Communication, Evidence, FallbackState, Lifecycle, State, When};
 /// Why a command is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// There is no such communication.
+    /// The communication does not exist.
     #[error("the communication was never requested")]
     NotRequested,
     /// The idempotency key was used with another body.
     #[error("the idempotency key belongs to another request")]
     IdempotencyKeyReused,
-    /// Another worker holds the lease until then. Two workers received the same hint, and the later one stops.
+    /// Another worker holds the lease until this time. It received the same hint, so this worker stops.
     #[error("another worker holds the attempt until {}", .0.0)]
     AttemptInFlight(Timestamp),
     /// The next attempt is not due yet.
@@ -46,16 +46,16 @@ pub enum Rejection {
     #[error("the communication has ended")]
     Finished,
     /// The provider accepted the message, so it can be neither cancelled nor changed.
-    #[error("the provider has already accepted it")]
+    #[error("the provider has already accepted the message")]
     AlreadyAccepted,
-    /// An attempt was already made, so time and content cannot be changed any more.
+    /// An attempt was already made, so time and content can no longer be changed.
     #[error("an attempt was already made")]
     AlreadyAttempted,
     /// No attempt is in doubt.
     #[error("no attempt is in doubt")]
     NotInDoubt,
     /// Only dead letters can be retried.
-    #[error("it was not given up")]
+    #[error("the communication is not a dead letter")]
     NotDeadLettered,
     /// The report names an attempt that was never made.
     #[error("no such attempt was made")]
@@ -86,10 +86,10 @@ pub enum Command {
         now: Timestamp,
         chance: u64,
         outcome: AttemptOutcome,
-        /// Another provider is configured that has not refused the message yet, so it can be tried at once.
+        /// Whether another provider is configured that has not refused the message. It can then be tried at once.
         failover: bool,
     },
-    /// Delivery reports from callbacks, any number, in any order.
+    /// Records any number of delivery reports from callbacks, in any order.
     Report(Vec<DeliveryReport>),
     Suppress(SuppressReason),
     /// Holds the message until a time that users can see.
@@ -103,7 +103,7 @@ pub enum Command {
         by: String,
         reason: CancelReason,
     },
-    /// Gives up: its hint crashed the handler too often.
+    /// Makes the communication a dead letter, for example because its hint crashed the handler repeatedly.
     DeadLetter(DeadLetterReason),
     /// Resolves an attempt in doubt with the provider's own records, looked up by an operator or by a query.
     ResolveInDoubt {
@@ -115,7 +115,7 @@ pub enum Command {
     Erase {
         by: String,
     },
-    /// Retries a dead letter, or what failed in doubt, not before `at`.
+    /// Retries a dead letter, or a communication that failed in doubt, not before `at`.
     Retry {
         by: String,
         now: Timestamp,
@@ -129,7 +129,7 @@ pub enum Command {
     RecordFallbackRequested(CommunicationId),
 }
 
-/// How an attempt ended, as the provider's adapter understood it.
+/// The outcome of an attempt, as classified by the provider's adapter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttemptOutcome {
     Accepted { provider_message_id: String, segments: Option<u16>, cost_micros: Option<i64>, latency_ms: u32 },

@@ -1,4 +1,4 @@
-//! What a communication makes happen beside its delivery: the communication by the next channel.
+//! The process of a communication, which requests its fallback. Delivery is separate.
 
 use events::{CommunicationId, CommunicationRequest, StreamId, Timestamp};
 
@@ -6,7 +6,7 @@ use super::{Command, Readiness, State, readiness};
 use crate::ports::CommunicationKey;
 use crate::process::{Process, Step};
 
-/// The communication by the next channel. Its content was accepted with this one.
+/// Requests the fallback. Its content was accepted with this communication.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequestFallback {
     pub id: CommunicationId,
@@ -32,7 +32,7 @@ impl Process for State {
                     None => recorded,
                 }
             }
-            // Its delivery is not this process.
+            // The deliver function handles these.
             Readiness::Ready | Readiness::NotBefore(_) | Readiness::DeadlineReached(_) | Readiness::Finished => {
                 Step::Done
             }

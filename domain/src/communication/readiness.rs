@@ -1,11 +1,11 @@
-//! What can be done with a communication now, and when to look at it again.
+//! The next step that is possible for a communication, and the time of the next look at it.
 
 use events::Timestamp;
 
 use super::{Communication, FallbackState, Lifecycle, State, When};
 use crate::policy;
 
-/// What can be done now.
+/// The next step that is possible now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
     /// An attempt can begin.
@@ -75,8 +75,8 @@ pub fn readiness(communication: &Communication, now: Timestamp) -> Readiness {
 
 /// Returns when to look at the stream again, or `None` when it has ended.
 ///
-/// `current` is the timer already set. An attempt keeps it if it fires within a minute of the lease's end. That saves two
-/// index writes per delivery, and an early look is harmless.
+/// `current` is the timer already set. An attempt keeps it if it fires within a minute of the lease's end. That saves
+/// two index writes per delivery, and an early look is harmless.
 pub fn wake(state: &State, now: Timestamp, current: Option<Timestamp>) -> Option<Timestamp> {
     let State::Requested(communication) = state else { return None };
     let fallback = communication.fallback_due_at().map(|when| later_or_repair(when, now));

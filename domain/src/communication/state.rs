@@ -1,4 +1,4 @@
-//! What is known about one communication: the fold of its events.
+//! The state of one communication, folded from its events.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +44,7 @@ impl From<Option<Timestamp>> for When {
     }
 }
 
-/// How far our own commands have brought the communication.
+/// The part of the status that our own commands determine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lifecycle {
     /// Not yet attempted: scheduled or queued.
@@ -87,7 +87,7 @@ impl Lifecycle {
 /// What has been decided about the fallback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FallbackState {
-    /// Nothing yet, or no fallback was requested.
+    /// The fallback is not decided yet, or none was requested.
     NotTriggered,
     /// The communication by the next channel must be requested.
     Triggered(FallbackTrigger),
@@ -115,20 +115,20 @@ pub struct Communication {
     pub due_at: Option<Timestamp>,
     pub expires_at: Timestamp,
     pub lifecycle: Lifecycle,
-    /// Attempts started.
+    /// Number of attempts started.
     pub attempts: u16,
-    /// Attempts that count against the limit.
+    /// Number of attempts that count against the limit.
     pub counted_attempts: u16,
     pub provider: Option<String>,
     /// The provider configuration of the last attempt.
     pub last_config_id: Option<String>,
-    /// Configurations that refused it for a reason of their own rather than because of the message.
+    /// Configurations that refused the message for a reason on the provider's side.
     pub refusing_configs: BTreeSet<String>,
     pub provider_message_id: Option<String>,
     pub cancellation: Option<(String, CancelReason)>,
-    /// An attempt ended without a definite answer, so the message may have arrived. Once set it stays set.
+    /// Whether an attempt ended without a definite answer, so that the message may have arrived. It is never reset.
     pub maybe_sent: bool,
-    /// Proof of sending arrived after the communication had failed.
+    /// Whether proof of sending arrived after the communication had failed.
     pub late_evidence: bool,
     pub evidence: BTreeMap<ReportedStatus, Evidence>,
     pub erased: bool,
@@ -142,12 +142,12 @@ pub struct Communication {
 }
 
 impl Communication {
-    /// A provider accepted the message, by its answer or by its reports.
+    /// Whether a provider accepted the message, according to its answer or its reports.
     pub fn is_proven_sent(&self) -> bool {
         !self.accepted.is_empty() || self.evidence.keys().any(|status| proves_sent(*status))
     }
 
-    /// No attempt can follow, unless an operator retries it.
+    /// Whether no attempt can follow, unless an operator retries the communication.
     pub fn is_finished(&self) -> bool {
         match self.lifecycle {
             Lifecycle::Pending
@@ -162,7 +162,7 @@ impl Communication {
         }
     }
 
-    /// No attempt is open, and one follows when its time comes.
+    /// Whether no attempt is open and another one will follow.
     pub(super) fn waits_for_attempt(&self) -> bool {
         match self.lifecycle {
             Lifecycle::Pending | Lifecycle::RetryWait { .. } => true,
@@ -176,12 +176,12 @@ impl Communication {
         }
     }
 
-    /// Given up, and can be retried with [`Command::Retry`](super::Command::Retry).
+    /// Whether the communication can be retried with [`Command::Retry`](super::Command::Retry).
     pub fn is_dead_letter(&self) -> bool {
         matches!(self.lifecycle, Lifecycle::DeadLettered(_) | Lifecycle::Failed(FailReason::InDoubt))
     }
 
-    /// No provider can have accepted the message.
+    /// Whether no provider can have accepted the message.
     pub(super) fn is_definitely_unsent(&self) -> bool {
         !self.maybe_sent && !self.is_proven_sent()
     }
@@ -220,7 +220,7 @@ pub enum State {
 impl State {
     /// # Errors
     ///
-    /// [`Rejection::NotRequested`]: the stream is empty.
+    /// [`Rejection::NotRequested`] if the stream is empty.
     pub fn requested(&self) -> Result<&Communication, Rejection> {
         match self {
             State::NotRequested => Err(Rejection::NotRequested),

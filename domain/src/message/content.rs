@@ -29,13 +29,13 @@ pub struct MessageContent {
     pub provider_template: Option<ProviderTemplate>,
 }
 
-/// A file of the message, by its address.
+/// A file of the message, with its address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AttachmentLink {
     pub filename: String,
     pub file_url: String,
-    /// `None` if the caller did not say. Then the name decides.
+    /// How to present the file. `None` means that the ending of its name decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<MediaKind>,
     /// The id of the uploaded file. `None` if the file is elsewhere.
@@ -121,10 +121,10 @@ pub struct Button {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProviderTemplate {
-    /// Its name, or Twilio's `HX…`.
+    /// The template's name, or its `HX…` id at Twilio.
     pub name: String,
     pub language: String,
-    /// For `{{1}}`, `{{2}}`, …
+    /// The values of `{{1}}`, `{{2}}`, …
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variables: Vec<String>,
 }

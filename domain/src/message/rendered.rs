@@ -8,12 +8,12 @@ use crate::sms::Segments;
 /// A message as a provider receives it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RenderedMessage {
-    /// Email alone.
+    /// Only for email.
     pub subject: Option<String>,
     pub text: String,
-    /// Email alone.
+    /// Only for email.
     pub html: Option<String>,
-    /// SMS alone.
+    /// Only for SMS.
     pub segments: Option<Segments>,
     pub media: Vec<MediaLink>,
     pub location: Option<Location>,

@@ -1,4 +1,4 @@
-//! Who may call: API keys, and the keys of identity providers.
+//! Authentication: API keys, and the signing keys of identity providers.
 
 use async_trait::async_trait;
 use events::{Channel, Mode, Role, TenantId, Timestamp};
@@ -6,25 +6,25 @@ use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 
-/// A caller, as a verified credential names it.
+/// A caller, identified by a verified credential.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Principal {
     pub tenant: TenantId,
     pub actor: String,
     pub mode: Mode,
-    /// A stored key without a role is an admin's.
+    /// Keys that were stored without a role are administrators.
     #[serde(default = "admin")]
     pub role: Role,
-    /// The only channels that it may send by. `None` means all.
+    /// The only channels that the caller may send by. `None` means all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<Vec<Channel>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// The hashes of the only addresses that it may send to. `None` means all.
+    /// The hashes of the only addresses that the caller may send to. `None` means all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub team: Option<Vec<String>>,
-    /// Whether it is a person who signed in, not an API key.
+    /// Whether the caller is a person who signed in rather than an API key.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_user: bool,
 }
@@ -48,7 +48,7 @@ impl Principal {
         }
     }
 
-    /// The actor of events: `key:billing`, `user:8f3a`.
+    /// The actor in events, such as `key:billing` or `user:8f3a`.
     pub fn actor_id(&self) -> String {
         format!("{}:{}", if self.is_user { "user" } else { "key" }, self.actor)
     }
@@ -69,6 +69,6 @@ pub trait ApiKeyStore: Send + Sync {
 /// The public keys of an identity provider.
 #[async_trait]
 pub trait JwksSource: Send + Sync {
-    /// A JSON Web Key Set.
+    /// Fetches the JSON Web Key Set.
     async fn fetch(&self) -> Result<String, StoreError>;
 }

@@ -5,14 +5,14 @@ use events::Timestamp;
 
 use super::StoreError;
 
-/// A record, and how often it was replaced.
+/// A record and its version, which counts its replacements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionedRecord {
     pub version: u64,
     pub body: String,
 }
 
-/// Small shared records that may be lost.
+/// Stores small shared records that may be lost.
 #[async_trait]
 pub trait CoordinationStore: Send + Sync {
     async fn record_heartbeat(&self, name: &str, at: Timestamp) -> Result<(), StoreError>;

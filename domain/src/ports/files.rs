@@ -43,13 +43,13 @@ impl ObjectKey {
         ObjectKey { collection: "fetched", tenant: key.tenant.clone(), name: format!("{}-{index}", key.id) }
     }
 
-    /// The key that every store keeps it under.
+    /// The key under which every store keeps the file.
     pub fn path(&self) -> String {
         format!("{}/{}/{}", self.collection, self.tenant, self.name)
     }
 }
 
-/// Where a caller may upload bytes, by PUT with these headers.
+/// The address to which a caller can upload a file, by PUT with these headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresignedUpload {
     pub url: String,
@@ -59,7 +59,7 @@ pub struct PresignedUpload {
 /// Stores files.
 #[async_trait]
 pub trait ObjectStore: Send + Sync {
-    /// An address that accepts `size` bytes of this type until `until`.
+    /// Returns an address that accepts `size` bytes of this type until `until`.
     async fn upload_to(
         &self,
         key: &ObjectKey,
@@ -68,7 +68,7 @@ pub trait ObjectStore: Send + Sync {
         until: Timestamp,
     ) -> Result<PresignedUpload, StoreError>;
 
-    /// An address that serves the file as `name` until `until`.
+    /// Returns an address that serves the file as `name` until `until`.
     async fn download_from(
         &self,
         key: &ObjectKey,
@@ -77,11 +77,11 @@ pub trait ObjectStore: Send + Sync {
         until: Timestamp,
     ) -> Result<String, StoreError>;
 
-    /// Returns `None` if there is no such file.
+    /// Reads a file. Returns `None` if it does not exist.
     async fn read(&self, key: &ObjectKey, max_bytes: usize) -> Result<Option<Vec<u8>>, StoreError>;
 
     async fn write(&self, key: &ObjectKey, bytes: Vec<u8>, mime: &str) -> Result<(), StoreError>;
 
-    /// Repeating it changes nothing.
+    /// Deletes the file. Repeating it changes nothing.
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError>;
 }

@@ -1,8 +1,8 @@
-//! Names of communications and addresses.
+//! Keys of communications and addresses.
 
 use events::{Channel, CommunicationId, StreamId, StreamKind, TenantId};
 
-/// Names the stream of one communication.
+/// The key of one communication.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommunicationKey {
     pub tenant: TenantId,
@@ -14,7 +14,7 @@ impl CommunicationKey {
         StreamId::new(&self.tenant, StreamKind::COMMUNICATION, self.id.to_string())
     }
 
-    /// The communication that a stream is; none for a stream of another kind.
+    /// The communication of a stream. Returns `None` for a stream of another kind.
     pub fn from_stream(id: &StreamId) -> Option<CommunicationKey> {
         let is_communication = id.kind == StreamKind::COMMUNICATION;
         let communication = id.id.parse().ok().filter(|_| is_communication)?;
@@ -22,7 +22,7 @@ impl CommunicationKey {
     }
 }
 
-/// An address, by its keyed hash.
+/// The key of an address, with its keyed hash.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AddressKey {
     pub tenant: TenantId,

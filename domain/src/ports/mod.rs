@@ -1,4 +1,4 @@
-//! The ports: what the domain and the use cases need from the outside. Each port has a contract suite in
+//! The ports: the interfaces of the domain and the use cases to external systems. Each port has a contract suite in
 //! `tests/support/contracts/`, which the adapters of both deployments pass.
 
 mod access;
@@ -27,10 +27,10 @@ pub use views::{ListFilter, ProjectedRow, RowKey, RowPage, ViewScope, ViewStore,
 
 pub use crate::provider::{OutboundMessage, Provider, ProviderConfig, ProviderFactory, QueryResult, SendResult};
 
-/// A store did not answer as it should.
+/// An error of a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Throttled or unavailable. Nothing was done, and a retry may succeed.
+    /// The store is throttled or unavailable. A retry may succeed.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
     /// This build cannot read the stored data.
@@ -44,7 +44,7 @@ pub trait AlertSink: Send + Sync {
     async fn raise(&self, subject: &str, text: &str) -> Result<(), StoreError>;
 }
 
-/// The time and random numbers.
+/// Provides the time and random numbers.
 pub trait ClockAndRng: Send + Sync {
     fn now(&self) -> Timestamp;
     fn random(&self) -> u128;

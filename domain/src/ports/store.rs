@@ -1,4 +1,4 @@
-//! Streams: where they are kept, their timers, and the queues that their hints go to.
+//! Streams: their store, their timers, and the queues of their hints.
 
 use async_trait::async_trait;
 use events::{Channel, StreamId, StreamKind, TenantId, Timestamp};
@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{AddressKey, StoreError};
 
-/// Which queue the hints of a stream go to.
+/// The queue of a stream's hints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum QueueId {
-    /// Communications that are to be delivered. Each channel has two queues, so that a flood of ordinary messages does not
-    /// delay an urgent one.
+    /// For the delivery of communications. Each channel has two queues, so that many ordinary messages do not delay an
+    /// urgent one.
     Delivery { channel: Channel, is_high_priority: bool },
-    /// Streams that make other streams act, such as schedules.
+    /// For processes, such as schedules.
     Process,
 }
 
 impl QueueId {
-    /// The queues of messages, two for each channel.
+    /// The delivery queues, two for each channel.
     pub const DELIVERY: [QueueId; 10] = {
         let mut all = [QueueId::Process; 10];
         let mut index = 0;
@@ -48,7 +48,7 @@ impl QueueId {
     }
 }
 
-/// A queue message: it names a stream and nothing else. The stream decides.
+/// A queue message that names a stream and nothing else. The stream decides what happens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Hint {
     pub queue: QueueId,
@@ -74,54 +74,55 @@ impl Hint {
         body.to_string()
     }
 
-    /// The stream that a body names, of any kind.
+    /// Parses the stream in a hint's body. It can be of any kind.
     ///
     /// # Errors
     ///
-    /// A message for the log: the body is not a hint, or a newer build wrote it.
+    /// A text for the log if the body is not a hint, or if a newer build wrote it.
     pub fn parse_body(body: &str) -> Result<StreamId, String> {
         let body: HintBody = serde_json::from_str(body).map_err(|error| error.to_string())?;
         if HINT_VERSION < body.version {
-            return Err(format!("a hint of version {}", body.version));
+            return Err(format!("unknown hint version {}", body.version));
         }
         let key = format!("{}#{}#{}", body.tenant, body.kind, body.id);
-        StreamId::parse_storage_key(&key).ok_or_else(|| "a hint without a kind or an id".to_owned())
+        StreamId::parse_storage_key(&key).ok_or_else(|| "the hint has no kind or id".to_owned())
     }
 }
 
-/// Three classes of failure, never two, and one that is final.
+/// Why an append failed. Callers must treat the first three cases differently, and the last is final.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// Another writer was first: nothing was written. Load the stream and decide again.
-    #[error("the stream has moved on")]
+    /// Another writer was first, so nothing was written. Load the stream and decide again.
+    #[error("another writer has appended to the stream")]
     Conflict,
-    /// Throttled: nothing was written. The same append may be repeated.
+    /// The store was throttled, and nothing was written. The same append can be repeated.
     #[error("not applied: {0}")]
     NotApplied(String),
-    /// It may or may not have been written. Read the stream again and compare the writer id.
+    /// It is unknown whether the append was written. Read the stream again and compare the writer id.
     #[error("unknown whether applied: {0}")]
     Unknown(String),
-    /// One append of more than 350 KB, or an item that would outgrow them.
+    /// The append, or the item with it, would be larger than 350 KB.
     #[error("the stream would be larger than 350 KB")]
     TooLarge,
 }
 
-/// A stream as read: its newest events, and a snapshot of the fold of those before them.
+/// A stream as read: its newest events, and a snapshot of the state before them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stream {
-    /// How many events it has ever had; 0 for a stream that does not exist.
+    /// The number of all its events. It is 0 for a stream that does not exist.
     pub version: u64,
-    /// The fold of the events that were moved to chunks; see `aggregate::encode_snapshot`.
+    /// The state folded from the events that were moved to chunks. See `aggregate::encode_snapshot`.
     pub snapshot: Option<String>,
-    /// The newest events, one line of JSON each; see `events::decode`. All of them, unless the stream has rolled over.
+    /// The newest events, one line of JSON each (see `events::decode`). These are all events unless the stream has
+    /// rolled over.
     pub lines: Vec<String>,
     pub wake: Option<Timestamp>,
-    /// Who appended last.
+    /// The writer id of the last append.
     pub writer_id: String,
 }
 
 impl Stream {
-    /// How many events lie in chunks, before the first of `lines`.
+    /// The number of events in chunks, which come before `lines`.
     pub fn first(&self) -> u64 {
         self.version - (self.lines.len() as u64).min(self.version)
     }
@@ -130,9 +131,9 @@ impl Stream {
 /// Moves the events that a stream's item holds to a chunk, in the same transaction as an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RollOver {
-    /// The fold of every event up to the expected version.
+    /// The state folded from every event up to the expected version.
     pub snapshot: String,
-    /// The lines that the item holds now.
+    /// The lines that the item contains now.
     pub archived: Vec<String>,
 }
 
@@ -149,23 +150,23 @@ pub enum Listing {
 /// Which streams to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listed {
-    /// Those that were added to the index and not removed.
+    /// Streams that were added to the index and not removed.
     Current,
-    /// Also those that were removed.
+    /// Also streams that were removed from the index.
     Ever,
 }
 
-/// One append: all of it or nothing.
+/// One append, which is written completely or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppendRequest {
-    /// The version it was decided on; 0 for a stream that must not exist.
+    /// The version that the decision is based on. It is 0 for a stream that must not exist.
     pub expected_version: u64,
     pub encoded_events: Vec<String>,
-    /// The timer from now on; none ends it.
+    /// The new timer. `None` removes the timer.
     pub wake: Option<Timestamp>,
-    /// Which queue the timer's hint goes to.
+    /// The queue for the timer's hints.
     pub queue: QueueId,
-    /// Unique to this append, which recognises itself by it after a lost answer.
+    /// An id unique to this append. After a lost answer, it shows whether the append was written.
     pub writer_id: String,
     pub listing: Listing,
     pub roll_over: Option<RollOver>,
@@ -180,36 +181,37 @@ pub struct DueTimer {
     pub hints_sent: u32,
 }
 
-/// Some of all streams.
+/// One page of all streams.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ScanPage {
     pub streams: Vec<(StreamId, Stream)>,
-    /// What the next call takes as `after`; none at the end.
+    /// The `after` of the next call. `None` at the end.
     pub next: Option<String>,
 }
 
-/// How many parts the timer index has. It only grows.
+/// The number of shards of the timer index. It must never be reduced.
 pub const TIMER_SHARDS: u8 = 16;
 
-/// The bytes of events that one item may hold, and the size of one append.
+/// Maximum size of the events in one item, and of one append, in bytes.
 pub const MAX_STREAM_BYTES: usize = 350 * 1024;
 
-/// Streams of one kind that [`EventStore::list`] returns, at most.
+/// Maximum number of streams of one kind that [`EventStore::list`] returns.
 pub const MAX_LISTED: usize = 1_000;
 
-/// Where streams of every kind are kept.
+/// Stores streams of every kind.
 #[async_trait]
 pub trait EventStore: Send + Sync {
     /// Reads a stream's item, strongly consistent. An unknown id is an empty stream.
     async fn read(&self, id: &StreamId) -> Result<Stream, StoreError>;
 
-    /// Reads every event of a stream, in order, also those that were moved to chunks.
+    /// Reads every event of a stream in order, including those that were moved to chunks.
     async fn read_history(&self, id: &StreamId) -> Result<Vec<String>, StoreError>;
 
-    /// Appends if the stream is still at `expected_version`. An append that finds its own writer id has succeeded.
+    /// Appends if the stream is still at `expected_version`. If the stream's writer id is that of this append, the
+    /// append was already written, and succeeds.
     async fn append(&self, id: &StreamId, append: AppendRequest) -> Result<(), AppendError>;
 
-    /// The streams of a tenant that are listed, strongly consistent, ordered by kind and id. At most [`MAX_LISTED`] of each
+    /// Lists a tenant's streams, strongly consistent, ordered by kind and id. Returns at most [`MAX_LISTED`] of each
     /// kind.
     async fn list(
         &self,
@@ -218,11 +220,12 @@ pub trait EventStore: Send + Sync {
         listed: Listed,
     ) -> Result<Vec<(StreamId, Stream)>, StoreError>;
 
-    /// Streams of one shard with `wake` up to `until`, earliest first, at most `limit`. May lag behind. A queue that this
-    /// build does not know is passed over.
+    /// Returns at most `limit` streams of one shard with `wake` up to `until`, earliest first. The index may lag
+    /// behind. Streams with a queue that this build does not know are skipped.
     async fn due_timers(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<DueTimer>, StoreError>;
 
-    /// Moves the timer from `from` to `to`, unless it has moved already. `hints_sent`: those already sent for it.
+    /// Moves the timer from `from` to `to`, unless it has changed meanwhile. `hints_sent` is the number of hints
+    /// already sent for it.
     async fn reschedule_timer(
         &self,
         id: &StreamId,
@@ -231,20 +234,19 @@ pub trait EventStore: Send + Sync {
         hints_sent: u32,
     ) -> Result<(), StoreError>;
 
-    /// Some streams of any kind, in no order that means anything, and where to go on. What changes meanwhile may be missed
-    /// or old.
+    /// Returns a page of streams of any kind, in no defined order. Changes during a scan may be missed.
     async fn scan(&self, after: Option<&str>, limit: usize) -> Result<ScanPage, StoreError>;
 
     /// Whether an address is on the suppression list.
     async fn is_suppressed(&self, contact: &AddressKey) -> Result<bool, StoreError>;
 
-    /// Puts an address on the suppression list. Repeating it changes nothing.
+    /// Adds an address to the suppression list. Repeating it changes nothing.
     async fn suppress(&self, contact: &AddressKey, reason: &str, at: Timestamp) -> Result<(), StoreError>;
 
-    /// Takes an address off the list, if it is there for this reason.
+    /// Removes an address from the list if it was added for this reason.
     async fn unsuppress(&self, contact: &AddressKey, reason: &str) -> Result<(), StoreError>;
 
-    /// Why an address is on the list.
+    /// Returns the reason why an address is on the list, or `None` if it is not.
     async fn suppression(&self, contact: &AddressKey) -> Result<Option<String>, StoreError>;
 }
 
@@ -253,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hint_reads_back_and_one_of_a_newer_build_is_refused() {
+    fn a_hint_can_be_parsed_unless_a_newer_build_wrote_it() {
         let tenant: TenantId = "acme".parse().expect("a tenant");
         let stream = StreamId::new(&tenant, StreamKind::new("moon"), "landing");
         let body = Hint { queue: QueueId::Process, stream: stream.clone() }.body();
@@ -264,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn queues_read_back_what_they_print() {
+    fn a_queue_name_can_be_parsed() {
         for queue in QueueId::all() {
             assert_eq!(QueueId::parse(&queue.name()), Some(queue));
         }

@@ -1,4 +1,4 @@
-//! Personal data and secrets: outside every stream, so that they can be erased.
+//! Personal data and secrets. They are stored outside of streams, so that they can be erased.
 
 use async_trait::async_trait;
 use events::{CommunicationId, CommunicationRequest, TenantId, Timestamp};
@@ -7,7 +7,7 @@ use super::{CommunicationKey, StoreError};
 use crate::communication_view::recipient_key;
 use crate::message::MessageContent;
 
-/// Names one document of the vault.
+/// The key of one document in the vault.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DocumentKey {
     pub tenant: TenantId,
@@ -17,20 +17,20 @@ pub struct DocumentKey {
 }
 
 impl DocumentKey {
-    /// The partition key and the sort key that every store keeps it under.
+    /// The partition key and the sort key under which every store keeps it.
     pub fn path(&self) -> (String, String) {
         (format!("{}#{}", self.tenant, self.collection), self.name.clone())
     }
 }
 
-/// Records that are personal, secret or short-lived.
+/// Stores documents that are personal, secret or short-lived.
 #[async_trait]
 pub trait DocumentStore: Send + Sync {
-    /// Writes a document, whatever is there. It expires at `until`; `None` keeps it until it is deleted.
+    /// Writes or overwrites a document. It expires at `until`. `None` means that it never expires.
     async fn put_document(&self, key: &DocumentKey, body: &str, until: Option<Timestamp>) -> Result<(), StoreError>;
 
-    /// Replaces the document if its body is still `seen`; `None` means that there must be none. Returns whether it was
-    /// replaced. The new body does not expire.
+    /// Replaces the document if its body is still `seen`. With `None`, the document must not exist. Returns whether it
+    /// was replaced. The new body does not expire.
     async fn replace_document(&self, key: &DocumentKey, seen: Option<&str>, body: &str) -> Result<bool, StoreError>;
 
     /// Returns `None` if it was never written, was deleted, or has expired.
@@ -38,7 +38,7 @@ pub trait DocumentStore: Send + Sync {
 
     async fn delete_document(&self, key: &DocumentKey) -> Result<(), StoreError>;
 
-    /// Names and bodies of a collection, the greatest name first, from below `before`.
+    /// Returns names and bodies of a collection in descending order of names, starting below `before`.
     async fn list_documents(
         &self,
         tenant: &TenantId,
@@ -49,7 +49,7 @@ pub trait DocumentStore: Send + Sync {
     ) -> Result<Vec<(String, String)>, StoreError>;
 }
 
-/// Encrypts what must not be stored in clear.
+/// Encrypts secrets before they are stored.
 #[async_trait]
 pub trait SecretCipher: Send + Sync {
     /// The result can be decrypted only with the same `context`.
@@ -58,14 +58,14 @@ pub trait SecretCipher: Send + Sync {
     async fn decrypt(&self, context: &str, encrypted: &str) -> Result<String, StoreError>;
 }
 
-/// Names the content of one communication in the vault.
+/// The key of one communication's content in the vault.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentKey {
     pub tenant: TenantId,
-    /// The recipient. Everything about one person is one partition.
+    /// The recipient's key, which names the partition with everything about one person.
     pub subject: String,
     pub id: CommunicationId,
-    /// `CommunicationRequest::request_hash`, or what a change of content named.
+    /// `CommunicationRequest::request_hash`, or the name from a later change of content.
     pub content: String,
 }
 
@@ -75,7 +75,7 @@ impl ContentKey {
         ContentKey { tenant: key.tenant.clone(), subject: recipient_key(request), id: key.id, content }
     }
 
-    /// The partition key and the sort key that every store keeps it under.
+    /// The partition key and the sort key under which every store keeps it.
     pub fn path(&self) -> (String, String) {
         (ContentKey::partition(&self.tenant, &self.subject), format!("com#{}#{}", self.id, self.content))
     }
@@ -85,7 +85,7 @@ impl ContentKey {
         format!("{tenant}#subject#{subject}")
     }
 
-    /// Reads a sort key of a partition.
+    /// Parses a sort key of a partition.
     pub fn parse(tenant: &TenantId, subject: &str, sort_key: &str) -> Option<ContentKey> {
         let (id, content) = sort_key.strip_prefix("com#")?.split_once('#')?;
         let (tenant, subject) = (tenant.clone(), subject.to_owned());
@@ -93,19 +93,19 @@ impl ContentKey {
     }
 }
 
-/// The content of communications.
+/// Stores the content of communications.
 #[async_trait]
 pub trait Vault: Send + Sync {
     async fn put(&self, key: &ContentKey, content: &MessageContent, until: Timestamp) -> Result<(), StoreError>;
 
-    /// Returns `None` if it was erased or its retention has ended.
+    /// Reads content. Returns `None` if it was erased or its retention has ended.
     async fn get(&self, key: &ContentKey, now: Timestamp) -> Result<Option<MessageContent>, StoreError>;
 
-    /// Reads several, in the order of `keys`.
+    /// Reads the content of several keys, in their order.
     async fn get_many(&self, keys: &[ContentKey], now: Timestamp) -> Result<Vec<Option<MessageContent>>, StoreError>;
 
-    /// Everything about one person, the newest communication first, from below the sort key `before`; see
-    /// [`ContentKey::path`].
+    /// Returns everything about one person in descending order of sort keys (see [`ContentKey::path`]), starting below
+    /// `before`.
     async fn list_for_data_subject(
         &self,
         tenant: &TenantId,
@@ -115,6 +115,6 @@ pub trait Vault: Send + Sync {
         now: Timestamp,
     ) -> Result<Vec<(ContentKey, MessageContent)>, StoreError>;
 
-    /// Deletes it irreversibly.
+    /// Deletes content irreversibly.
     async fn erase(&self, key: &ContentKey) -> Result<(), StoreError>;
 }

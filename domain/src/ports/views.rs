@@ -9,7 +9,7 @@ use super::StoreError;
 use crate::communication_view::CommunicationRow;
 use crate::stats::Counters;
 
-/// A tenant's rows of one mode.
+/// The scope of a tenant's rows of one mode.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ViewScope {
     pub tenant: TenantId,
@@ -23,7 +23,7 @@ pub struct ProjectedRow {
     pub row: CommunicationRow,
 }
 
-/// Names one row. Rows are stored in the order of creation.
+/// The key of one row. Rows are stored in the order of creation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowKey {
     pub created_at: Timestamp,
@@ -35,7 +35,7 @@ impl RowKey {
         RowKey { created_at: row.created_at, id: row.id }
     }
 
-    /// The sort key that every store keeps it under.
+    /// The sort key under which every store keeps the row.
     pub fn path(&self) -> String {
         format!("{:013}#{}", self.created_at.0, self.id)
     }
@@ -58,7 +58,7 @@ pub struct ListFilter {
     pub provider: Option<String>,
     /// Only dead letters, which can be retried.
     pub dead_letters_only: bool,
-    /// Why it became a dead letter.
+    /// The reason why it became a dead letter.
     pub dead_letter_reason: Option<String>,
     pub from: Option<Timestamp>,
     pub to: Option<Timestamp>,
@@ -66,8 +66,8 @@ pub struct ListFilter {
 
 impl ListFilter {
     pub fn matches(&self, row: &CommunicationRow) -> bool {
-        let same = |asked: &Option<String>, has: &str| asked.as_deref().is_none_or(|a| a == has);
-        let maybe = |asked: &Option<String>, has: &Option<String>| asked.is_none() || asked == has;
+        let same = |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|wanted| wanted == has);
+        let maybe = |wanted: &Option<String>, has: &Option<String>| wanted.is_none() || wanted == has;
         same(&self.channel, &row.channel)
             && same(&self.status, &row.status)
             && same(&self.kind, &row.kind)
@@ -96,7 +96,7 @@ pub trait ViewStore: Send + Sync {
     /// is not newer changes nothing. At most 20 rows, all of one view.
     async fn apply(&self, rows: &[ProjectedRow], now: Timestamp) -> Result<(), StoreError>;
 
-    /// Rows that match, newest first. `after` is a [`RowPage::next`].
+    /// Returns rows that match, newest first. `after` is a [`RowPage::next`].
     async fn list(
         &self,
         view: &ViewScope,
@@ -108,7 +108,7 @@ pub trait ViewStore: Send + Sync {
     /// Reads rows by key, in the order of `keys`.
     async fn get_rows(&self, view: &ViewScope, keys: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError>;
 
-    /// Counters of each day from `from` to `to`, both included, such as `2026-11-21`.
+    /// Returns the counters of each day from `from` to `to`, both included, such as `2026-11-21`.
     async fn daily_counters(
         &self,
         view: &ViewScope,
@@ -116,6 +116,6 @@ pub trait ViewStore: Send + Sync {
         to: &str,
     ) -> Result<BTreeMap<String, Counters>, StoreError>;
 
-    /// Counters over all time, and when they were last written.
+    /// Returns the counters over all time, and when they were last written.
     async fn total_counters(&self, view: &ViewScope) -> Result<(Counters, Option<Timestamp>), StoreError>;
 }

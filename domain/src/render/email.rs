@@ -1,4 +1,4 @@
-//! Emails: the layout, and plain text made of HTML.
+//! Emails: the layout, and the conversion of HTML to plain text.
 
 use serde::Serialize;
 
@@ -35,7 +35,7 @@ pub(super) fn render_email(
     }
 }
 
-/// Plain text as HTML paragraphs.
+/// Converts plain text to HTML paragraphs.
 fn paragraphs(text: &str) -> String {
     let escaped = handlebars::html_escape(text);
     let paragraphs = escaped.split("\n\n").map(|p| p.trim_end().replace('\n', "<br>\n"));
@@ -57,7 +57,7 @@ fn email_layout(title: &str, body: &str, locale: Option<&str>, attachments: &[Me
     layout.render("email", &fields).expect("compiled in and tested")
 }
 
-/// Plain text with line breaks and link addresses, in time linear to the size of the HTML.
+/// Converts HTML to plain text with line breaks and link addresses. The time is linear in the size of the HTML.
 pub(super) fn html_to_text(html: &str) -> String {
     let text = nanohtml2text::html2text(html).replace("\r\n", "\n");
     let lines: Vec<&str> = text.lines().map(str::trim).collect();

@@ -1,4 +1,4 @@
-//! Handlebars within limits: what tenants write cannot run for long, write without end or nest without end.
+//! Handlebars with limits on the time, output size and nesting of the templates that tenants write.
 
 use std::sync::OnceLock;
 
@@ -16,14 +16,14 @@ pub(super) const MAX_OUTPUT: usize = 256 * 1024;
 /// Maximum depth of loops inside loops. With 256 KB of variables this bounds the time.
 const MAX_LOOP_DEPTH: usize = 2;
 
-/// Maximum depth of blocks inside blocks. For brackets it is ten times as much.
+/// Maximum depth of blocks inside blocks. The limit for brackets is ten times as high.
 const MAX_NESTING: usize = 20;
 
 /// Compiles text that a tenant wrote.
 ///
 /// # Errors
 ///
-/// [`RenderError::Template`]: the text is not valid Handlebars, or it is nested too deeply.
+/// [`RenderError::Template`] if the text is not valid Handlebars or is nested too deeply.
 pub fn compile(text: &str) -> Result<Template, RenderError> {
     let (mut blocks, mut brackets, mut previous) = (0usize, 0usize, ' ');
     for window in text.as_bytes().windows(3) {
@@ -58,7 +58,7 @@ pub fn compile(text: &str) -> Result<Template, RenderError> {
     Ok(template)
 }
 
-/// Rejects deep loops, and partials and decorators altogether.
+/// Rejects loops that are nested too deeply, and all partials and decorators.
 fn check(template: &Template, loops: usize) -> Result<(), RenderError> {
     for element in &template.elements {
         match element {
@@ -76,7 +76,7 @@ fn check(template: &Template, loops: usize) -> Result<(), RenderError> {
             | TemplateElement::HtmlExpression(_)
             | TemplateElement::Expression(_)
             | TemplateElement::Comment(_) => (),
-            // A partial can call itself without end.
+            // A partial can call itself endlessly.
             _ => {
                 let text = "partials and decorators are not available".to_owned();
                 return Err(RenderError::Template(text));

@@ -1,4 +1,4 @@
-//! Why a message or a template is refused.
+//! Errors of rendering and of templates.
 
 /// Why a message cannot be rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! The Handlebars helpers: amounts, dates, letters and comparisons.
+//! The Handlebars helpers for amounts, dates, upper and lower case, and comparisons.
 
 use handlebars::{
     Context, Handlebars, Helper, HelperDef, HelperResult, Output, RenderContext, RenderErrorReason, Renderable,
@@ -62,14 +62,14 @@ impl HelperDef for TextHelper {
     }
 }
 
-/// `{{currency amount "EUR"}}` or `{{currency amount currency="EUR"}}`; US dollars by default.
+/// `{{currency amount "EUR"}}` or `{{currency amount currency="EUR"}}`. The default is US dollars.
 fn currency(helper: &Helper, context: &Context) -> Result<String, String> {
     let amount = argument(helper, 0, "amount").ok_or("currency needs an amount")?;
     let code = argument(helper, 1, "currency").unwrap_or_else(|| "USD".to_owned());
     money::format(&amount, &code, locale(context)).map_err(|error| error.to_string())
 }
 
-/// `{{date dueDate "long"}}`: short, medium (default), long or full; `tz="Europe/London"` for a time with a zone.
+/// `{{date dueDate "long"}}`: short, medium (default), long or full. `tz="Europe/London"` sets the time zone of a time.
 fn date(helper: &Helper, context: &Context) -> Result<String, String> {
     let date = argument(helper, 0, "date").ok_or("date needs a date")?;
     let style = argument(helper, 1, "format").unwrap_or_else(|| "medium".to_owned());

@@ -35,7 +35,7 @@ pub struct CompiledTemplate {
 impl CompiledTemplate {
     /// # Errors
     ///
-    /// [`RenderError`] and the part that has it.
+    /// The [`RenderError`], and the part that caused it.
     pub fn new(
         channel: Channel,
         subject: Option<&str>,
@@ -51,7 +51,7 @@ impl CompiledTemplate {
         [Some(&self.body), self.subject.as_ref()].into_iter().flatten()
     }
 
-    /// The variables that it mentions, and those of them that it cannot be rendered without.
+    /// The variables that the template mentions, and those that it requires.
     pub fn variables(&self) -> (Vec<String>, Vec<String>) {
         let (mut mentioned, mut required) = (Vec::new(), Vec::new());
         self.parts().for_each(|part| {
@@ -62,7 +62,7 @@ impl CompiledTemplate {
     }
 }
 
-/// What is rendered.
+/// The input of rendering.
 #[derive(Debug, Clone, Copy)]
 pub struct RenderInput<'a> {
     pub channel: Channel,
@@ -77,7 +77,7 @@ pub struct RenderInput<'a> {
     pub locale: Option<&'a str>,
 }
 
-/// Maximum length of a text in characters. It is what the providers of the channel accept.
+/// Maximum length of a text in characters, as the providers of the channel accept it.
 pub fn max_characters(channel: Channel) -> usize {
     match channel {
         Channel::Email => MAX_OUTPUT,
@@ -91,7 +91,7 @@ pub fn max_characters(channel: Channel) -> usize {
 ///
 /// # Errors
 ///
-/// [`RenderError`]: every error is final, because the same input always fails.
+/// [`RenderError`]. Every error is final, because the same input always fails.
 pub fn render(input: &RenderInput) -> Result<RenderedMessage, RenderError> {
     let none = Value::Object(Default::default());
     let variables = input.variables.unwrap_or(&none);
@@ -111,8 +111,8 @@ pub fn render(input: &RenderInput) -> Result<RenderedMessage, RenderError> {
     })
 }
 
-/// Renders a communication from its request and the content in the vault. `text` is its compiled template, if that is the
-/// tenant's own.
+/// Renders a communication from its request and the content in the vault. `text` is its compiled template, if that is
+/// the tenant's own.
 ///
 /// # Errors
 ///

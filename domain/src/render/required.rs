@@ -1,4 +1,4 @@
-//! The variables of a template: those it mentions, and those it cannot be rendered without.
+//! The variables of a template: all that it mentions, and those that it requires.
 
 use handlebars::template::{HelperTemplate, Parameter, TemplateElement};
 use handlebars::{Path, PathSeg, Template};
@@ -10,7 +10,7 @@ use super::error::RenderError;
 ///
 /// # Errors
 ///
-/// [`RenderError::MissingVariables`] with every one that is missing.
+/// [`RenderError::MissingVariables`] with all missing variables.
 pub(super) fn check_required_variables<'a>(
     templates: impl Iterator<Item = &'a Template>,
     variables: &Value,
@@ -21,8 +21,8 @@ pub(super) fn check_required_variables<'a>(
     if names.is_empty() { Ok(()) } else { Err(RenderError::MissingVariables(names)) }
 }
 
-/// The variables that a template cannot be rendered without: those it prints or compares outside loops, but not those that
-/// it only tests with `if`.
+/// Collects the variables that a template requires: those that it prints or compares outside of loops, but not those
+/// that it only tests with `if`.
 pub(super) fn collect_required(template: &Template, names: &mut Vec<String>) {
     for element in &template.elements {
         match element {
@@ -42,7 +42,7 @@ pub(super) fn collect_required(template: &Template, names: &mut Vec<String>) {
     }
 }
 
-/// The variables that a template prints or tests outside loops.
+/// Collects the variables that a template prints or tests outside of loops.
 pub(super) fn collect_mentioned(template: &Template, names: &mut Vec<String>) {
     for element in &template.elements {
         match element {

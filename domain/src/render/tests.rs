@@ -1,4 +1,4 @@
-//! Rendering from input to message.
+//! Tests of rendering, from input to message.
 
 use serde_json::json;
 
@@ -97,7 +97,7 @@ fn a_subject_is_one_line() {
 }
 
 #[test]
-fn free_content_without_variables_is_left_as_it_is() {
+fn free_content_without_variables_is_not_expanded() {
     assert_eq!(render(&free(Channel::Sms, "{{not}} a template", None)).expect("a message").text, "{{not}} a template");
 }
 

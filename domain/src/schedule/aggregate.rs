@@ -1,4 +1,4 @@
-//! A recurring schedule as a stream: created, changed, paused, resumed, ended.
+//! The stream of a recurring schedule, which is created, changed, paused, resumed and ended.
 
 use events::{
     CatchUp, MissedReason, RecordedEvent, ScheduleAuthor, ScheduleEndReason, ScheduleEvent, ScheduleTiming,
@@ -33,7 +33,7 @@ impl ScheduleStatus {
     }
 }
 
-/// A schedule as it is now.
+/// The current state of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schedule {
     pub id: String,
@@ -41,11 +41,12 @@ pub struct Schedule {
     pub timing: ScheduleTiming,
     pub message: ScheduledMessage,
     pub catch_up: CatchUp,
-    /// Who created or last changed it.
+    /// The author, whose scope its messages are sent with.
     pub author: ScheduleAuthor,
     pub revision: u32,
     pub status: ScheduleStatus,
-    /// Occurrences up to this time are not looked at: before it was created, resumed or given other times, or missed.
+    /// Occurrences up to this time are not considered, because they precede the creation, a resumption or a change of
+    /// times, or were recorded as missed.
     pub handled_until: Timestamp,
     pub created_at: Timestamp,
     pub created_by: String,
@@ -53,13 +54,13 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// When it occurs. Returns `None` if this version cannot read what another one accepted.
+    /// The recurrence. Returns `None` if this version cannot parse a timing that another version accepted.
     pub fn recurrence(&self) -> Option<Recurrence> {
         Recurrence::parse(recurrence_input(&self.timing)).ok()
     }
 }
 
-/// The timing of an event as the recurrence engine takes it.
+/// Converts the timing of an event to the input of the recurrence engine.
 pub fn recurrence_input(timing: &ScheduleTiming) -> RecurrenceInput {
     let ScheduleTiming { cron, rrule, time, time_zone, start, end, exceptions, additions, clamp_to_month_end } =
         timing.clone();
@@ -77,7 +78,7 @@ pub struct ScheduleState {
     pub schedule: Option<Schedule>,
 }
 
-/// A command to a schedule. Its timing was parsed before.
+/// A command to a schedule. Its timing has already been validated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     Create {
@@ -87,10 +88,10 @@ pub enum Command {
         message: Box<ScheduledMessage>,
         catch_up: CatchUp,
         author: ScheduleAuthor,
-        /// How many schedules the tenant has already.
+        /// The number of schedules that the tenant already has.
         others: usize,
     },
-    /// What is `None` does not change.
+    /// Changes the schedule. Fields that are `None` do not change.
     Change {
         /// The revision that the change is based on.
         expected: Option<u32>,
@@ -103,7 +104,7 @@ pub enum Command {
         from: Timestamp,
     },
     Pause {
-        /// Occurrences up to this time were handled by the caller. `None`: nobody could handle them.
+        /// Occurrences up to this time were handled by the caller. `None` means that they could not be handled.
         from: Option<Timestamp>,
         until: Option<Timestamp>,
         reason: Option<String>,
@@ -129,15 +130,16 @@ pub struct Missed {
 pub enum Rejection {
     #[error("there is no such schedule")]
     Unknown,
-    #[error("there are {MAX_SCHEDULES} schedules already")]
+    #[error("the tenant already has {MAX_SCHEDULES} schedules")]
     TooMany,
-    #[error("it has changed: revision {0} is the newest")]
+    #[error("the schedule has changed: the newest revision is {0}")]
     Changed(u32),
     #[error("the schedule has ended")]
     Ended,
 }
 
-/// What a schedule makes happen: the occurrences that are due send their messages. After the last one, the message expires.
+/// The effect of a schedule: occurrences that are due send their messages. After the last one, the stored message gets
+/// an expiry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunOccurrences {
     pub schedule: Box<Schedule>,
@@ -196,9 +198,9 @@ impl Aggregate for ScheduleState {
             Command::Change { .. } => self.change(command),
             Command::Pause { from, until, reason } => {
                 let current = self.live()?;
-                let is_so = current.status == ScheduleStatus::Paused { until };
+                let is_unchanged = current.status == ScheduleStatus::Paused { until };
                 let (schedule, from) = (current.id.clone(), from.unwrap_or(current.handled_until));
-                Ok(if is_so {
+                Ok(if is_unchanged {
                     Vec::new()
                 } else {
                     vec![ScheduleEvent::SchedulePaused { schedule, from, until, reason }]
@@ -261,7 +263,7 @@ impl Aggregate for ScheduleState {
             }
             ScheduleEvent::SchedulePaused { until, .. } => schedule.status = ScheduleStatus::Paused { until },
             ScheduleEvent::ScheduleResumed { .. } => {
-                // The end of the pause, and not the time at which it was noticed: what came between is caught up.
+                // The pause ends at its own time, not when the end is noticed. Occurrences in between are caught up.
                 let resumed_at = match schedule.status {
                     ScheduleStatus::Paused { until: Some(until) } => until.min(at),
                     _ => at,
@@ -285,9 +287,9 @@ impl Aggregate for ScheduleState {
             ScheduleStatus::Active => {
                 let next = schedule.recurrence().and_then(|recurrence| recurrence.next_after(now));
                 let next = next.map_or(now, |next| next.at);
-                // A timer that is set already may be for an occurrence that has not been handled. It is kept, but never at the
-                // same instant: a run that read the stream before this append must not move it to what comes next by the
-                // timing that it knows.
+                // The current timer may be for an occurrence that has not been handled yet, so it is kept. But it is
+                // moved by a millisecond, so that a run that read the stream before this append cannot replace it with
+                // a timer of the old timing.
                 let kept = current.filter(|current| *current <= next);
                 Some(kept.map_or(next, |kept| kept + 1))
             }
@@ -327,7 +329,7 @@ impl Process for ScheduleState {
                 let Some(recurrence) = schedule.recurrence() else { return Step::Done };
                 let is_due = recurrence.iter(schedule.handled_until, now).next().is_some();
                 let next = recurrence.next_after(now);
-                // The effect also limits how long the message of a schedule that has finished is kept.
+                // The effect is also needed after the last occurrence, to let the stored message expire.
                 let is_needed = is_due || next.is_none();
                 let rest = match next {
                     Some(next) => Step::Wait(next.at),

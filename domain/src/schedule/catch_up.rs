@@ -1,20 +1,21 @@
-//! Which of the occurrences that have no message yet are sent now, and which are recorded as missed.
+//! Decides which occurrences without a message are sent now, and which are recorded as missed.
 
 use events::{CatchUp, CatchUpPolicy, MissedReason, Timestamp};
 
 use super::{Missed, Occurrence};
 
-/// An occurrence that is handled within this time is on time. No two occurrences of a schedule are closer.
+/// An occurrence that is handled within this time is on time, in milliseconds. Occurrences of a schedule are at least
+/// this far apart.
 pub const ON_TIME_MS: i64 = 15 * 60_000;
-/// The longest window that a schedule may have, and the furthest that anybody looks back.
+/// The longest catch-up window of a schedule, in milliseconds. Older occurrences are never caught up.
 pub const MAX_WINDOW_MS: i64 = 7 * 24 * 3_600_000;
 
-/// What becomes of occurrences without a message.
+/// The plan for occurrences without a message.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CatchUpPlan {
-    /// Recorded before anything is sent, oldest first.
+    /// Occurrences to be recorded as missed before anything is sent, oldest first.
     pub missed: Vec<Missed>,
-    /// Sent, oldest first.
+    /// Occurrences to be sent, oldest first.
     pub sent: Vec<Occurrence>,
 }
 
@@ -26,12 +27,12 @@ pub fn plan(due: Vec<Occurrence>, catch_up: CatchUp, now: Timestamp) -> CatchUpP
     plan.add_missed(old, MissedReason::TooOld);
     let (mut late, on_time): (Vec<_>, Vec<_>) =
         rest.into_iter().partition(|occurrence| ON_TIME_MS <= now.millis_since(occurrence.at));
-    let (most, reason) = match catch_up.policy {
+    let (limit, reason) = match catch_up.policy {
         CatchUpPolicy::Skip => (0, MissedReason::Late),
         CatchUpPolicy::All => (usize::from(catch_up.most), MissedReason::TooMany),
         CatchUpPolicy::Last => (usize::from(on_time.is_empty()), MissedReason::Superseded),
     };
-    let caught_up = late.split_off(late.len().saturating_sub(most));
+    let caught_up = late.split_off(late.len().saturating_sub(limit));
     plan.add_missed(late, reason);
     plan.sent = caught_up.into_iter().chain(on_time).collect();
     plan

@@ -1,9 +1,9 @@
 //! The times of a cron expression: five fields, as in Vixie's cron.
 //!
-//! `minute hour day-of-month month day-of-week`, each a list of `*`, a number or name, or a range, with a step behind
-//! `*` or a range. Sunday is 0 or 7. When both the day of the month and the day of the week are restricted, a day needs
-//! to fit **one** of them: `0 9 13 * fri` is every Friday and every 13th. A field that starts with `*` is no
-//! restriction, not even as `*/2`; then a day needs to fit both.
+//! `minute hour day-of-month month day-of-week`, each a list of `*`, a number or name, or a range, with an optional
+//! step after `*` or a range. Sunday is 0 or 7. When both the day of the month and the day of the week are restricted,
+//! a day needs to fit **one** of them: `0 9 13 * fri` is every Friday and every 13th. A field that starts with `*`,
+//! even `*/2`, does not count as restricted. Then a day needs to fit both.
 
 use jiff::civil::{Time, Weekday};
 
@@ -19,7 +19,7 @@ const SHORTEST_MINUTES: u32 = 15;
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
-/// A cron expression's dates. Its times of day stand beside it.
+/// The dates of a cron expression. Its times of day are separate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cron {
     /// 1 to 31.
@@ -27,7 +27,7 @@ pub(super) struct Cron {
     /// Bit 1 is January.
     months: u64,
     weekdays: Vec<Weekday>,
-    /// Both day fields are restricted: a day fits one of them.
+    /// Whether both day fields are restricted, so that a day needs to fit only one of them.
     either: bool,
     clamp: bool,
 }
@@ -60,8 +60,7 @@ const FIELDS: [Field; 5] = [
     Field { name: "day of week", least: 0, most: 7, names: &WEEKDAYS },
 ];
 
-/// Reads the expression: its dates, and its times of day in order. `None` when something is wrong with it, which is
-/// then among the faults.
+/// Parses the expression into its dates and its times of day in order. Returns `None` and adds faults if it is invalid.
 pub(super) fn parse(text: &str, clamp: bool, faults: &mut Faults) -> Option<(Cron, Vec<Time>)> {
     let texts: Vec<&str> = text.split_ascii_whitespace().collect();
     let Ok([minute, hour, month_day, month, weekday]) = <[&str; 5]>::try_from(texts) else {

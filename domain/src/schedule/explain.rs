@@ -1,4 +1,4 @@
-//! Explains a schedule: whether it occurs and why, and each decision about it as a sentence.
+//! Explains a schedule: whether it occurs and why, and each decision about it in a sentence.
 
 use events::{CatchUpPolicy, MissedReason, RecordedEvent, ScheduleEndReason, ScheduleEvent, ScheduleTiming, Timestamp};
 
@@ -6,7 +6,7 @@ use super::{Recurrence, When};
 use super::{Schedule, ScheduleStatus, recurrence_input};
 use crate::explain::{ExplanationStep, time};
 
-/// Explains all decisions about a schedule, with a summary of what it does at `now`.
+/// Explains all decisions about a schedule, with a summary of its state at `now`.
 pub fn explain(
     schedule: &Schedule,
     records: &[RecordedEvent<ScheduleEvent>],

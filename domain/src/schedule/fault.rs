@@ -1,24 +1,24 @@
-//! What is wrong with a recurrence.
+//! The faults of a recurrence.
 
-/// One thing that is wrong with a recurrence. All faults are reported at once.
+/// One fault of a recurrence. All faults are reported at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Path to the field at fault inside the input, in its JSON names: `when/rrule`, `timeZone`, `exceptions/3`.
+    /// Path to the invalid field in the input, by its JSON names: `when/rrule`, `timeZone`, `exceptions/3`.
     pub field: String,
-    /// What kind of fault it is, for programs.
+    /// The kind of fault, for programs.
     pub code: FaultCode,
-    /// What is wrong, for people. Names the part of the rule (`BYDAY`, `minute`) where the fault is in one.
+    /// A description for people. If the fault is in a part of the rule (`BYDAY`, `minute`), it names the part.
     pub message: String,
 }
 
-/// What kind of fault it is.
+/// The kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultCode {
-    /// A field or a part that is needed is not there.
+    /// A required field or part is missing.
     Missing,
-    /// The text cannot be read as what it should be.
+    /// The text cannot be parsed.
     Malformed,
-    /// A number or a date is outside of what is allowed.
+    /// A number or a date is outside of its range.
     OutOfRange,
     /// The text is longer than allowed.
     TooLong,
@@ -26,26 +26,26 @@ pub enum FaultCode {
     TooMany,
     /// A part is given more than once.
     Repeated,
-    /// A part that no standard names.
+    /// The part is not in the standard.
     UnknownPart,
-    /// A part or a spelling that others know and that is not supported here.
+    /// The part or spelling is known elsewhere, but not supported here.
     Unsupported,
-    /// A field or a part that has no meaning beside another one.
+    /// A field or part cannot be combined with another one.
     NotTogether,
     /// `COUNT` and `UNTIL` are both given.
     BothEnds,
     /// The end is before the start.
     EndBeforeStart,
-    /// The name is not one of the IANA time zone database.
+    /// The name is not in the IANA time zone database.
     UnknownTimeZone,
     /// Two occurrences would be less than 15 minutes apart, or an RRULE repeats more often than daily.
     TooOften,
-    /// No date fits.
+    /// No date matches.
     Never,
 }
 
 impl FaultCode {
-    /// The code as an API answers it: `too_often`, `both_ends`.
+    /// The code in the API, such as `too_often`.
     pub fn as_str(self) -> &'static str {
         match self {
             FaultCode::Missing => "missing",
@@ -88,7 +88,7 @@ impl Faults {
     }
 }
 
-/// The start of a text from outside, short enough to be repeated in a message.
+/// The beginning of a caller's text, short enough for a message.
 pub(super) fn quoted(text: &str) -> String {
     const SHOWN: usize = 24;
     let shown: String = text.chars().filter(|char| !char.is_control()).take(SHOWN).collect();

@@ -1,4 +1,4 @@
-//! A recurrence as somebody writes it, and what may be wrong with it.
+//! A recurrence as a caller writes it, and its validation.
 
 use std::collections::BTreeSet;
 
@@ -12,57 +12,57 @@ use super::recurrence::{Calendar, FIRST_DATE, LAST_DATE, Recurrence};
 use super::rrule::{self, Rule, Until};
 use super::zone;
 
-/// Characters that a cron expression or an RRULE has at most.
+/// Maximum length of a cron expression or an RRULE, in characters.
 pub const MAX_RULE_CHARS: usize = 500;
 
-/// Dates that the exceptions have at most, and the additions.
+/// Maximum number of exceptions, and of additions.
 pub const MAX_DATES: usize = 366;
 
-/// The rule that names a recurrence's dates.
+/// The rule that determines a recurrence's dates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum When {
-    /// Five fields: `0 9 * * mon`. Has its times of day in itself.
+    /// A cron expression of five fields, such as `0 9 * * mon`. It includes the times of day.
     Cron(String),
-    /// An RRULE of RFC 5545: `FREQ=MONTHLY;BYDAY=-1FR`. Its time of day is [`RecurrenceInput::time`].
+    /// An RRULE of RFC 5545, such as `FREQ=MONTHLY;BYDAY=-1FR`. Its time of day is [`RecurrenceInput::time`].
     Rrule(String),
 }
 
-/// A recurrence as somebody writes it. Nothing in it is checked yet.
+/// A recurrence as a caller writes it, before validation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecurrenceInput {
     /// The rule. At most [`MAX_RULE_CHARS`] characters.
     pub when: When,
-    /// `HH:MM`, the time of day there. Needed with an RRULE, refused with cron.
+    /// `HH:MM`, the local time of day. Required with an RRULE, and rejected with cron.
     pub time: Option<String>,
-    /// IANA name: `America/Mexico_City`.
+    /// IANA name, such as `America/Mexico_City`.
     pub time_zone: String,
-    /// `YYYY-MM-DD`, the first day on which something may occur; `COUNT` and `INTERVAL` count from it.
+    /// `YYYY-MM-DD`, the first day on which an occurrence is possible. `COUNT` and `INTERVAL` count from it.
     pub start: String,
-    /// `YYYY-MM-DD`, the last day on which something may occur. Default none.
+    /// `YYYY-MM-DD`, the last day on which an occurrence is possible. `None` means no end.
     pub end: Option<String>,
-    /// `YYYY-MM-DD` each: days on which nothing occurs. They win over additions, and `COUNT` counts them. At most
-    /// [`MAX_DATES`].
+    /// Days without occurrences, each `YYYY-MM-DD`. They take precedence over additions, and `COUNT` includes them. At
+    /// most [`MAX_DATES`].
     pub exceptions: Vec<String>,
-    /// `YYYY-MM-DD` each: days on which something occurs too, at the rule's times of day. `COUNT` does not count
-    /// them, and they may be after `UNTIL`, but not outside of start and end. At most [`MAX_DATES`].
+    /// Additional days, each `YYYY-MM-DD`, with occurrences at the rule's times of day. `COUNT` does not include them.
+    /// They can be after `UNTIL`, but must be between start and end. At most [`MAX_DATES`].
     pub additions: Vec<String>,
-    /// A day of the month that a short month does not have is its last day. Otherwise the month is left out.
+    /// Whether a day that a month does not have becomes the month's last day. Otherwise the month is left out.
     pub clamp_to_month_end: bool,
 }
 
 impl Recurrence {
-    /// Checks a recurrence and makes it ready to be asked.
+    /// Validates a recurrence.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, field by field. Never empty.
+    /// All faults, field by field. The list is never empty.
     pub fn parse(input: RecurrenceInput) -> Result<Recurrence, Vec<Fault>> {
         let mut faults = Faults::default();
         let zone = zone(&input.time_zone, &mut faults);
         let start = date("start", &input.start, &mut faults);
         let end = input.end.as_ref().map_or(Some(LAST_DATE), |end| date("end", end, &mut faults));
         let time = time(&input, &mut faults);
-        let rule = ReadRule::read(&input, &mut faults);
+        let rule = ParsedRule::parse(&input, &mut faults);
         let exceptions = dates("exceptions", &input.exceptions, &mut faults);
         let additions = dates("additions", &input.additions, &mut faults);
         if let (Some(start), Some(end)) = (start, end) {
@@ -72,12 +72,12 @@ impl Recurrence {
             return Err(faults.into_vec());
         };
         let (calendar, times, count, until) = match (rule, time) {
-            (ReadRule::Cron(cron, times), _) => (Calendar::Cron(cron), times, None, None),
-            (ReadRule::Rrule(parts), Some(time)) => {
+            (ParsedRule::Cron(cron, times), _) => (Calendar::Cron(cron), times, None, None),
+            (ParsedRule::Rrule(parts), Some(time)) => {
                 let (count, until) = (parts.count, parts.until);
                 (Calendar::Rrule(Rule::new(parts, start, input.clamp_to_month_end)), vec![time], count, until)
             }
-            (ReadRule::Rrule(_), None) => return Err(faults.into_vec()),
+            (ParsedRule::Rrule(_), None) => return Err(faults.into_vec()),
         };
         if !faults.is_empty() {
             return Err(faults.into_vec());
@@ -103,14 +103,14 @@ impl Recurrence {
     }
 }
 
-/// A rule whose text is right.
-enum ReadRule {
+/// A rule whose text is valid.
+enum ParsedRule {
     Cron(cron::Cron, Vec<Time>),
     Rrule(rrule::Parts),
 }
 
-impl ReadRule {
-    fn read(input: &RecurrenceInput, faults: &mut Faults) -> Option<ReadRule> {
+impl ParsedRule {
+    fn parse(input: &RecurrenceInput, faults: &mut Faults) -> Option<ParsedRule> {
         let (field, text) = match &input.when {
             When::Cron(text) => ("when/cron", text),
             When::Rrule(text) => ("when/rrule", text),
@@ -121,9 +121,9 @@ impl ReadRule {
         }
         match &input.when {
             When::Cron(text) => {
-                cron::parse(text, input.clamp_to_month_end, faults).map(|(cron, times)| ReadRule::Cron(cron, times))
+                cron::parse(text, input.clamp_to_month_end, faults).map(|(cron, times)| ParsedRule::Cron(cron, times))
             }
-            When::Rrule(text) => rrule::parse(text, faults).map(ReadRule::Rrule),
+            When::Rrule(text) => rrule::parse(text, faults).map(ParsedRule::Rrule),
         }
     }
 }
@@ -150,14 +150,14 @@ fn time(input: &RecurrenceInput, faults: &mut Faults) -> Option<Time> {
         }
         (When::Rrule(_), Some(text)) => text,
     };
-    let read = read_time(text);
-    if read.is_none() {
+    let parsed = parse_time(text);
+    if parsed.is_none() {
         faults.add("time", FaultCode::Malformed, format!("{} is not HH:MM from 00:00 to 23:59", quoted(text)));
     }
-    read
+    parsed
 }
 
-fn read_time(text: &str) -> Option<Time> {
+fn parse_time(text: &str) -> Option<Time> {
     let (hour, minute) = text.split_once(':')?;
     Time::new(digits(hour, 2)?.try_into().ok()?, digits(minute, 2)?.try_into().ok()?, 0, 0).ok()
 }
@@ -172,7 +172,7 @@ fn dates(field: &str, texts: &[String], faults: &mut Faults) -> BTreeSet<Date> {
 }
 
 fn date(field: &str, text: &str, faults: &mut Faults) -> Option<Date> {
-    match read_date(text) {
+    match parse_date(text) {
         Some(date) if (FIRST_DATE..=LAST_DATE).contains(&date) => Some(date),
         Some(_) => {
             faults.add(field, FaultCode::OutOfRange, format!("a date is from {FIRST_DATE} to {LAST_DATE}"));
@@ -186,14 +186,14 @@ fn date(field: &str, text: &str, faults: &mut Faults) -> Option<Date> {
     }
 }
 
-fn read_date(text: &str) -> Option<Date> {
+fn parse_date(text: &str) -> Option<Date> {
     let (year, rest) = text.split_once('-')?;
     let (month, day) = rest.split_once('-')?;
     let (month, day) = (digits(month, 2)?.try_into().ok()?, digits(day, 2)?.try_into().ok()?);
     Date::new(digits(year, 4)?, month, day).ok()
 }
 
-/// A number of exactly so many digits, without a sign.
+/// Parses a number of exactly `count` digits, without a sign.
 fn digits(text: &str, count: usize) -> Option<i16> {
     let is_number = text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
     if is_number { text.parse().ok() } else { None }
@@ -208,7 +208,7 @@ fn check_span(start: Date, end: Date, input: &RecurrenceInput, faults: &mut Faul
         return;
     }
     for (index, addition) in input.additions.iter().enumerate() {
-        let in_calendar = read_date(addition).filter(|date| (FIRST_DATE..=LAST_DATE).contains(date));
+        let in_calendar = parse_date(addition).filter(|date| (FIRST_DATE..=LAST_DATE).contains(date));
         if in_calendar.is_some_and(|date| date < start || end < date) {
             let message = "an addition is not before the start, and not after the end";
             faults.add(format!("additions/{index}"), FaultCode::OutOfRange, message);

@@ -1,7 +1,7 @@
-//! Recurring schedules: which civil times a rule names, and the instants at which they fall in a time zone.
+//! Recurring schedules: the civil times that a rule determines, and their instants in a time zone.
 //!
-//! Everything here is pure. A rule (`rrule`, `cron`) chooses civil dates, one month at a time; a [`Recurrence`]
-//! adds the times of day, the exceptions and the additions; the time zone is applied last (`zone`).
+//! All functions here are pure. A rule (`rrule`, `cron`) determines civil dates, one month at a time. A [`Recurrence`]
+//! adds the times of day, the exceptions and the additions. The time zone (`zone`) is applied last.
 
 mod aggregate;
 mod catch_up;

@@ -3,7 +3,7 @@
 use jiff::civil::{Date, Weekday};
 use jiff::{Span, ToSpan};
 
-/// A set of days of one month: bit `n` stands for day `n`; bit 0 is never set.
+/// A set of days of one month. Bit `n` stands for day `n`, and bit 0 is never set.
 pub(super) type Days = u32;
 
 /// One month of one year.
@@ -17,7 +17,7 @@ impl Month {
         Month { first: date.first_of_month() }
     }
 
-    /// The month after this one, while there is one in the calendar.
+    /// The next month. Returns `None` at the end of the calendar.
     pub fn next(self) -> Option<Month> {
         self.first.checked_add(1.month()).ok().map(|first| Month { first })
     }
@@ -41,12 +41,12 @@ impl Month {
         u32::from(self.first.month().unsigned_abs())
     }
 
-    /// Days in this month: 28 to 31.
+    /// The number of days in this month, 28 to 31.
     pub fn length(self) -> u32 {
         u32::from(self.first.days_in_month().unsigned_abs())
     }
 
-    /// Months since the year 0, so that months can be counted.
+    /// The number of months since the year 0.
     pub fn index(self) -> i32 {
         i32::from(self.first.year()) * 12 + i32::from(self.first.month()) - 1
     }
@@ -59,14 +59,14 @@ impl Month {
         Days::MAX >> (31 - self.length()) & !1
     }
 
-    /// All Mondays, all Tuesdays and so on.
+    /// All days of this month on a weekday.
     pub fn weekdays(self, weekday: Weekday) -> Days {
         const EVERY_SEVENTH: Days = 1 << 1 | 1 << 8 | 1 << 15 | 1 << 22 | 1 << 29;
         let after_first = self.first.weekday().until(weekday).unsigned_abs();
         EVERY_SEVENTH << after_first & self.all()
     }
 
-    /// Those of this month's days that are within the two dates, both included.
+    /// The days of this month between two dates, both included.
     pub fn within(self, from: Date, through: Date) -> Days {
         let last = self.first.last_of_month();
         if through < self.first || last < from {
@@ -89,27 +89,27 @@ pub(super) fn each(mut days: Days) -> impl DoubleEndedIterator<Item = u32> + Clo
     (1..32).filter(move |day| days >> day & 1 == 1)
 }
 
-/// The `nth` of the set's days, counted from its start (1 is the first) or from its end (-1 is the last).
+/// The `nth` day of a set, counted from its start (1 is the first) or from its end (-1 is the last).
 pub(super) fn nth(days: Days, nth: i16) -> Days {
     let index = usize::from(nth.unsigned_abs()).saturating_sub(1);
     let found = if nth < 0 { each(days).rev().nth(index) } else { each(days).nth(index) };
     found.map_or(0, |day| 1 << day)
 }
 
-/// Days since 1970-01-01.
+/// The number of days since 1970-01-01.
 pub(super) fn day_number(date: Date) -> i64 {
     date.duration_since(Date::constant(1970, 1, 1)).as_hours() / 24
 }
 
-/// The date that is so many days after 1970-01-01.
+/// The date that is `number` days after 1970-01-01.
 pub(super) fn date_of(number: i64) -> Option<Date> {
     Date::constant(1970, 1, 1).checked_add(Span::new().try_days(number).ok()?).ok()
 }
 
-/// The days of the month that are named by number. A negative number counts from the month's end.
+/// The days of the month with these numbers. A negative number counts from the month's end.
 ///
-/// A number that the month does not have is left out, or becomes the month's last day when `clamp` is set. The latter
-/// holds for positive numbers only.
+/// A number that the month does not have is left out. With `clamp`, a positive one becomes the month's last day
+/// instead.
 pub(super) fn by_number(month: Month, numbers: &[i8], clamp: bool) -> Days {
     let length = month.length();
     numbers.iter().fold(0, |days, &number| {

@@ -1,34 +1,34 @@
-//! What became of the occurrences of a schedule, as its history tells.
+//! The past occurrences of a schedule and their fates, derived from its history.
 
 use events::{MissedReason, RecordedEvent, ScheduleEvent, ScheduleTiming, Timestamp};
 
 use super::{Occurrence, Recurrence, recurrence_input};
 
-/// How far back the newest occurrences are looked for, step by step, in days.
+/// How far back the newest occurrences are searched, in days. The steps are tried in order until there are enough.
 const LOOK_BACK_DAYS: [i64; 5] = [2, 10, 60, 800, 20_000];
 const DAY_MS: i64 = 24 * 3_600_000;
 
-/// An occurrence whose time has come, and what was decided about it.
+/// An occurrence whose time has come, and its fate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PastOccurrence {
     pub occurrence: Occurrence,
     pub fate: Fate,
 }
 
-/// What was decided about an occurrence.
+/// The decision about an occurrence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// It sends its message: the communication with its id tells the rest.
+    /// It sends its message. The communication with the derived id has its status.
     Sends,
-    /// It fell into a pause.
+    /// It occurred during a pause.
     Paused,
     /// It had sent no message when the schedule ended.
     Ended,
-    /// It sent no message. `code` is that of the refusal.
+    /// It sent no message. `code` is the code of the refusal.
     Missed { reason: MissedReason, code: Option<String> },
 }
 
-/// The newest occurrences up to `now`, newest first, at most `limit`.
+/// Returns at most `limit` occurrences up to `now`, newest first.
 pub fn past_occurrences(records: &[RecordedEvent<ScheduleEvent>], now: Timestamp, limit: usize) -> Vec<PastOccurrence> {
     let mut found = Vec::new();
     for Period { timing, from, until } in periods(records, now).into_iter().rev() {
@@ -45,7 +45,7 @@ pub fn past_occurrences(records: &[RecordedEvent<ScheduleEvent>], now: Timestamp
     found
 }
 
-/// A time in which a schedule had one timing.
+/// A period in which a schedule had one timing.
 struct Period<'a> {
     timing: &'a ScheduleTiming,
     from: Timestamp,

@@ -1,4 +1,4 @@
-//! A recurrence that is known to be right, and its occurrences.
+//! A validated recurrence and its occurrences.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -12,40 +12,40 @@ use super::month::{self, Days, Month};
 use super::rrule::Rule;
 use super::zone::{self, Moved, Nominal};
 
-/// Months and nominal times that one call looks at, at most.
+/// Maximum number of months and nominal times that one call considers.
 ///
-/// The whole calendar has 2,760 months, and a day at most 96 times: the next occurrence is always found.
+/// The whole calendar has 2,760 months, and a day has at most 96 times, so the next occurrence is always found.
 pub const MAX_CANDIDATES: u32 = 5_000;
 
-/// The first date on which anything may occur.
+/// The first date on which an occurrence is possible.
 pub(super) const FIRST_DATE: Date = date(1970, 1, 1);
 
-/// The last date on which anything may occur. A recurrence without an end ends here.
+/// The last date on which an occurrence is possible. A recurrence without an end ends here.
 pub(super) const LAST_DATE: Date = date(2199, 12, 31);
 
-/// How far a nominal time's instant may be from the same time of another offset, and a little more: in 2011 Samoa
-/// skipped a whole day.
+/// An upper limit of the distance between a nominal time's instant and the same time at another offset. It is more than
+/// a day, because Samoa skipped a whole day in 2011.
 const LONGEST_MOVE: jiff::SignedDuration = jiff::SignedDuration::from_hours(48);
 
-/// The rule that names the dates.
+/// The rule that determines the dates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Calendar {
     Cron(Cron),
     Rrule(Rule),
 }
 
-/// What recurs: civil dates and times, and the time zone in which they are read. Made by [`Recurrence::parse`].
+/// A recurrence: civil dates and times, and their time zone. Created by [`Recurrence::parse`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recurrence {
     pub(super) calendar: Calendar,
-    /// Times of day, in order, each once. Not empty.
+    /// Times of day, in order and without duplicates. Not empty.
     pub(super) times: Vec<Time>,
     pub(super) zone: TimeZone,
     /// IANA name, in the spelling of the database.
     pub(super) zone_name: Arc<str>,
     /// The first date, included.
     pub(super) start: Date,
-    /// The last date that the rule names: by `UNTIL`, `COUNT` or the end.
+    /// The last date of the rule, limited by `UNTIL`, `COUNT` or the end.
     pub(super) rule_end: Date,
     pub(super) exceptions: BTreeSet<Date>,
     pub(super) additions: BTreeSet<Date>,
@@ -54,39 +54,41 @@ pub struct Recurrence {
 /// One time at which a recurrence occurs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Occurrence {
-    /// Its name, which stays the same when the zone's rules change.
+    /// The nominal time, which stays the same when the zone's rules change.
     pub nominal: Nominal,
-    /// Its instant, by the zone's rules as this build knows them.
+    /// The instant, by the zone's rules that this build knows.
     pub at: Timestamp,
-    /// The offset from UTC that clocks there have at that instant.
+    /// The zone's offset from UTC at that instant.
     pub offset: Offset,
-    /// Whether clocks there skip or repeat the nominal time. `None` on all other days.
+    /// Whether clocks in the zone skip or repeat the nominal time. `None` if they do neither.
     pub moved: Option<Moved>,
 }
 
 impl Recurrence {
-    /// The first `limit` occurrences whose instants are after `after` and not after `until`, by their instants.
+    /// Returns the first `limit` occurrences whose instants are after `after` and not after `until`, ordered by
+    /// instant.
     ///
-    /// One call looks at no more than [`MAX_CANDIDATES`]. Whoever needs more asks again after the last one received.
+    /// One call considers at most [`MAX_CANDIDATES`]. To get more, call it again with the instant of the last
+    /// occurrence.
     pub fn occurrences(&self, after: Timestamp, until: Timestamp, limit: usize) -> Vec<Occurrence> {
         self.iter(after, until).take(limit).collect()
     }
 
-    /// The first occurrence after `now`. `None`: the recurrence is over.
+    /// The first occurrence after `now`. Returns `None` if there are no more.
     pub fn next_after(&self, now: Timestamp) -> Option<Occurrence> {
         self.iter(now, Timestamp(i64::MAX)).next()
     }
 
-    /// The next `count` occurrences after `now`, as a person wants to see them before saving.
+    /// The next `count` occurrences after `now`, for a preview.
     pub fn preview(&self, now: Timestamp, count: usize) -> Vec<Occurrence> {
         self.occurrences(now, Timestamp(i64::MAX), count)
     }
 
-    /// The same as [`Recurrence::occurrences`], one by one.
+    /// Iterates over the occurrences that [`Recurrence::occurrences`] returns.
     pub fn iter(&self, after: Timestamp, until: Timestamp) -> Occurrences<'_> {
         let first = self.civil_date(after).and_then(|date| date.checked_sub(LONGEST_MOVE).ok()).unwrap_or(FIRST_DATE);
         let last = self.civil_date(until).and_then(|date| date.checked_add(LONGEST_MOVE).ok()).unwrap_or(LAST_DATE);
-        // Instants beyond the calendar: there is nothing after the last date, and nothing before the first.
+        // Beyond the calendar, nothing is after the last date or before the first.
         let is_past = self.civil_date(after).is_none() && 0 < after.0;
         let is_before = self.civil_date(until).is_none() && until.0 < 0;
         let from = first.max(self.start);
@@ -101,7 +103,7 @@ impl Recurrence {
                 days: VecDeque::new(),
                 day: None,
                 time: 0,
-                looked_at: 0,
+                considered: 0,
             },
             zone: &self.zone,
             ahead: None,
@@ -116,12 +118,12 @@ impl Recurrence {
         Some(self.zone.to_datetime(instant).date())
     }
 
-    /// After this date nothing occurs: the rule has ended, and no addition is later.
+    /// The last date on which an occurrence is possible, by the rule or by an addition.
     fn last_date(&self) -> Date {
         self.additions.last().map_or(self.rule_end, |addition| self.rule_end.max(*addition))
     }
 
-    /// The rule's dates in the month, from the start to the end of the rule, whatever the exceptions say.
+    /// The rule's dates in the month, from its start to its end, without regard to exceptions.
     fn rule_days(&self, month: Month) -> Days {
         let within = month.within(self.start, self.rule_end);
         if within == 0 {
@@ -142,14 +144,14 @@ impl Recurrence {
         (self.rule_days(month) | listed(&self.additions)) & !listed(&self.exceptions)
     }
 
-    /// The months from the start on, as far as anything may occur.
+    /// The months from the start to the last possible date.
     fn months(&self) -> impl Iterator<Item = Month> {
         let end = self.last_date();
         std::iter::successors(Some(Month::of(self.start)), |month| month.next())
             .take_while(move |month| month.first() <= end)
     }
 
-    /// Ends the rule on its `count`th date. A rule that has fewer keeps its end.
+    /// Ends the rule on its `count`th date. A rule with fewer dates keeps its end.
     pub(super) fn end_after(&mut self, count: u32) {
         let mut left = count;
         let last = self.months().find_map(|month| {
@@ -171,35 +173,35 @@ impl Recurrence {
     }
 }
 
-/// The nominal times within two dates, in their own order.
+/// The nominal times between two dates, in nominal order.
 #[derive(Debug, Clone)]
 struct NominalTimes<'a> {
     recurrence: &'a Recurrence,
     from: Date,
     through: Date,
-    /// The next month to be looked at.
+    /// The next month to consider.
     month: Option<Month>,
-    /// The days that are still to come in the month before it.
+    /// The remaining days of the month before it.
     days: VecDeque<Date>,
-    /// The day whose times are being given.
+    /// The day whose times are being returned.
     day: Option<Date>,
     /// Index of the day's next time.
     time: usize,
-    looked_at: u32,
+    considered: u32,
 }
 
 impl NominalTimes<'_> {
-    /// The next nominal time. `None` when there is none, or when `bounded` and enough has been looked at.
+    /// Returns the next nominal time, or `None` at the end. If `bounded`, also returns `None` after [`MAX_CANDIDATES`].
     fn next(&mut self, bounded: bool) -> Option<DateTime> {
         loop {
-            if bounded && MAX_CANDIDATES <= self.looked_at {
+            if bounded && MAX_CANDIDATES <= self.considered {
                 return None;
             }
             if let Some(day) = self.day
                 && let Some(time) = self.recurrence.times.get(self.time)
             {
                 self.time += 1;
-                self.looked_at += 1;
+                self.considered += 1;
                 return Some(DateTime::from_parts(day, *time));
             }
             self.day = self.days.pop_front();
@@ -209,23 +211,23 @@ impl NominalTimes<'_> {
                 let days = self.recurrence.days(month) & month.within(self.from, self.through);
                 self.days = month::each(days).filter_map(|day| month.date(day)).collect();
                 self.month = month.next();
-                self.looked_at += 1;
+                self.considered += 1;
             }
         }
     }
 }
 
-/// Occurrences one by one, by their instants: strictly ascending, each after `after` and not after `until`.
+/// Iterates over occurrences in strictly ascending order of instants, after `after` and not after `until`.
 ///
-/// A nominal time that clocks skip is moved; when another nominal time is already at that instant, the moved one is
-/// left out.
+/// A nominal time that clocks skip is moved. If another nominal time is already at that instant, the moved one is left
+/// out.
 #[derive(Debug, Clone)]
 pub struct Occurrences<'a> {
     nominal: NominalTimes<'a>,
     zone: &'a TimeZone,
-    /// The next one by nominal time, when it has been looked at before its turn.
+    /// The next occurrence in nominal order, if it has already been computed.
     ahead: Option<Occurrence>,
-    /// Those out of a gap, which wait for the nominal times that may come before them.
+    /// Occurrences moved out of a gap. They wait for occurrences that may have earlier instants.
     moved: VecDeque<Occurrence>,
     after: Timestamp,
     until: Timestamp,
@@ -234,7 +236,7 @@ pub struct Occurrences<'a> {
 impl Occurrences<'_> {
     fn resolved(&mut self) -> Option<Occurrence> {
         loop {
-            // While one waits, the next is always looked at, or both might occur.
+            // While a moved occurrence waits, the limit does not apply. Otherwise two could occur at one instant.
             let time = self.nominal.next(self.moved.is_empty())?;
             if let Some((at, offset, moved)) = zone::resolve(time, self.zone) {
                 let nominal = Nominal { time, zone: self.nominal.recurrence.zone_name.clone() };

@@ -1,8 +1,8 @@
-//! The dates of an RRULE (RFC 5545, 3.3.10), by our own subset: `FREQ` from `DAILY` to `YEARLY`, `INTERVAL`, `BYDAY`,
-//! `BYMONTHDAY`, `BYMONTH`, `BYSETPOS`, `COUNT`, `UNTIL`, `WKST`.
+//! The dates of an RRULE (RFC 5545, 3.3.10). The supported subset is `FREQ` from `DAILY` to `YEARLY`, `INTERVAL`,
+//! `BYDAY`, `BYMONTHDAY`, `BYMONTH`, `BYSETPOS`, `COUNT`, `UNTIL`, `WKST`.
 //!
-//! As in python-dateutil, a start that the rule does not name is no occurrence. Unlike there, `BYSETPOS` of a weekly
-//! rule counts the whole first week, and `BYDAY=MO,1FR` is the union of both, as the RFC has it.
+//! As in python-dateutil, a start that does not match the rule is no occurrence. Unlike there, `BYSETPOS` of a weekly
+//! rule counts the whole first week, and `BYDAY=MO,1FR` is the union of both, as the RFC requires.
 
 mod parse;
 
@@ -12,7 +12,7 @@ use jiff::civil::{Date, Weekday};
 
 use super::month::{self, Days, Month};
 
-/// How long one period of the rule is.
+/// The length of one period of the rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Frequency {
     Daily,
@@ -21,11 +21,11 @@ pub(super) enum Frequency {
     Yearly,
 }
 
-/// What the text of a rule says, before the start fills in what it leaves open.
+/// The parts of a rule's text, before missing parts are derived from the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Parts {
     pub frequency: Frequency,
-    /// Every how many periods. 1 to 1,000; default 1.
+    /// The number of periods from one to the next, 1 to 1,000. The default is 1.
     pub interval: i64,
     /// Weekdays without an ordinal.
     pub weekdays: Vec<Weekday>,
@@ -33,18 +33,18 @@ pub(super) struct Parts {
     pub ordinals: Vec<(i16, Weekday)>,
     /// 1 to 31, or -1 to -31 from the month's end.
     pub month_days: Vec<i8>,
-    /// 1 to 12. Empty: every month.
+    /// 1 to 12. Empty means every month.
     pub months: Vec<u32>,
-    /// Which of a period's dates are kept: 1 is the first, -1 the last. Empty: all.
+    /// The positions of the dates to keep in a period. 1 is the first, -1 the last. Empty means all.
     pub positions: Vec<i16>,
-    /// Dates from the start, exceptions included, after which the rule ends.
+    /// The number of dates from the start, including exceptions, after which the rule ends.
     pub count: Option<u32>,
     pub until: Option<Until>,
-    /// The first day of the week. Default Monday.
+    /// The first day of the week. The default is Monday.
     pub week_start: Weekday,
 }
 
-/// A rule with its start. Gives the dates of any month without counting from the start.
+/// A rule with its start. It computes the dates of any month without counting from the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rule {
     parts: Parts,
@@ -53,7 +53,7 @@ pub(super) struct Rule {
 }
 
 impl Rule {
-    /// Fills in what the rule leaves open from its start: the weekday, the day of the month, the month.
+    /// Derives missing parts from the start: the weekday, the day of the month or the month.
     pub fn new(mut parts: Parts, start: Date, clamp: bool) -> Rule {
         let has_weekdays = !parts.weekdays.is_empty() || !parts.ordinals.is_empty();
         let has_days = has_weekdays || !parts.month_days.is_empty();
@@ -120,7 +120,7 @@ impl Rule {
             .fold(0, |days, number| days | 1 << (number - first + 1))
     }
 
-    /// The rule's dates in the week, as day numbers, by the week's first day.
+    /// The rule's dates in the week that begins on `first`, as day numbers.
     fn of_week(&self, first: i64) -> Vec<i64> {
         let Parts { weekdays, months, positions, .. } = &self.parts;
         let fits = |number: &i64| {
@@ -135,7 +135,7 @@ impl Rule {
         positions.iter().filter_map(|position| pick(&chosen, *position)).copied().collect()
     }
 
-    /// Those of the period's dates that `BYSETPOS` keeps and that are in the month.
+    /// The dates of the period that `BYSETPOS` keeps and that are in the month.
     fn positioned(&self, period: &[Month], month: Month) -> Days {
         if self.parts.positions.is_empty() {
             return self.matching(month);
@@ -146,7 +146,7 @@ impl Rule {
         kept.filter(|(of, _)| *of == month).fold(0, |days, (_, day)| days | 1 << day)
     }
 
-    /// The days of the month that fit `BYMONTH`, `BYMONTHDAY` and `BYDAY`, whatever the interval.
+    /// The days of the month that match `BYMONTH`, `BYMONTHDAY` and `BYDAY`, without regard to the interval.
     fn matching(&self, month: Month) -> Days {
         let Parts { weekdays, ordinals, month_days, months, .. } = &self.parts;
         if !months.is_empty() && !months.contains(&month.number()) {
@@ -163,7 +163,7 @@ impl Rule {
         days
     }
 
-    /// The nth weekday of the month; of the year in a yearly rule without `BYMONTH`.
+    /// The nth weekday of the month or, in a yearly rule without `BYMONTH`, of the year.
     fn ordinal(&self, month: Month, nth: i16, weekday: Weekday) -> Days {
         if self.parts.frequency != Frequency::Yearly || !self.parts.months.is_empty() {
             return month::nth(month.weekdays(weekday), nth);
@@ -183,7 +183,7 @@ impl Rule {
     }
 }
 
-/// The `position`th of a list, counted from its start (1 is the first) or from its end (-1 is the last).
+/// The `position`th item of a list, counted from its start (1 is the first) or from its end (-1 is the last).
 fn pick<T>(list: &[T], position: i16) -> Option<&T> {
     let index = usize::from(position.unsigned_abs()).checked_sub(1)?;
     if position < 0 { list.iter().rev().nth(index) } else { list.get(index) }

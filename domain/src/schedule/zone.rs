@@ -1,4 +1,4 @@
-//! Civil times in a time zone. The zone is applied last: a rule knows nothing of it.
+//! Civil times in a time zone. The zone is applied last, so rules do not depend on it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use events::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
-/// An occurrence's name: the civil time that the rule gives, and the zone's IANA name.
+/// The nominal time of an occurrence: the civil time of the rule, and the zone's IANA name.
 ///
-/// It stays the same when the zone's rules change, although its instant moves. Written
+/// It stays the same when the zone's rules change, although its instant changes. It is written as
 /// `2027-03-28T02:30[Europe/Berlin]`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nominal {
-    /// The civil time, to the minute. The zone may skip it or have it twice.
+    /// The civil time, to the minute. The zone may skip or repeat it.
     pub time: DateTime,
     /// IANA name, in the spelling of the database.
     pub zone: Arc<str>,
@@ -28,14 +28,14 @@ impl fmt::Display for Nominal {
 /// Why a nominal time has no instant, or more than one, in its zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Moved {
-    /// Clocks skip the nominal time. The instant is later by as much as they skip: 02:30 becomes 03:30.
+    /// Clocks skip the nominal time. The instant is later by the skipped time, so 02:30 becomes 03:30.
     Gap,
     /// Clocks show the nominal time twice. The instant is the first of the two.
     Twice,
 }
 
 impl Moved {
-    /// The word as an API answers it: `gap` or `twice`.
+    /// The name in the API: `gap` or `twice`.
     pub fn as_str(self) -> &'static str {
         match self {
             Moved::Gap => "gap",
@@ -44,9 +44,9 @@ impl Moved {
     }
 }
 
-/// A zone by its IANA name, with the name in the spelling of the database.
+/// Finds a zone by its IANA name. Also returns the name in the spelling of the database.
 ///
-/// Offsets (`+02:00`) and abbreviations of summer time (`CEST`) are no zones.
+/// Offsets (`+02:00`) and abbreviations (`CEST`) are not zones.
 pub(super) fn find(name: &str) -> Option<(TimeZone, Arc<str>)> {
     const LONGEST: usize = 64;
     if name.len() > LONGEST {
@@ -57,9 +57,9 @@ pub(super) fn find(name: &str) -> Option<(TimeZone, Arc<str>)> {
     Some((zone, spelled))
 }
 
-/// The instant of a civil time, the offset from UTC that clocks have then, and whether they skip or repeat the time.
+/// Returns the instant of a civil time, the zone's offset from UTC then, and whether clocks skip or repeat the time.
 ///
-/// `None` outside of the calendar only.
+/// Returns `None` only outside of the calendar.
 pub(super) fn resolve(time: DateTime, zone: &TimeZone) -> Option<(Timestamp, Offset, Option<Moved>)> {
     let ambiguous = zone.to_ambiguous_timestamp(time);
     let moved = match ambiguous.offset() {

@@ -1,4 +1,4 @@
-//! The built-in messages, compiled in: for every tenant, in English and Spanish.
+//! The system templates, which are compiled in and available to every tenant in English and Spanish.
 
 use std::sync::OnceLock;
 
@@ -7,18 +7,18 @@ use events::{Channel, MessageType};
 /// One version of a template. Subject and body are Handlebars.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemTemplate {
-    /// `tpl_invoice_email`; in Spanish `tpl_invoice_email.es`.
+    /// Such as `tpl_invoice_email`, or `tpl_invoice_email.es` in Spanish.
     pub id: &'static str,
     pub code: &'static str,
     pub version: u32,
     pub name: &'static str,
-    /// None: any channel.
+    /// `None` means any channel.
     pub channel: Option<Channel>,
     pub locale: &'static str,
     pub kind: MessageType,
     pub subject: Option<&'static str>,
     pub body: &'static str,
-    /// The body is HTML, else plain text.
+    /// Whether the body is HTML rather than plain text.
     pub html: bool,
 }
 
@@ -84,7 +84,7 @@ macro_rules! text {
     };
 }
 
-/// The same words for WhatsApp, Messenger and Telegram.
+/// The same content for WhatsApp, Messenger and Telegram.
 macro_rules! chat {
     ($code:literal, $kind:ident, $name:literal, $en:expr, $es:expr) => {
         [
@@ -228,7 +228,7 @@ const GENERAL: [SystemTemplate; 2] = [
     },
 ];
 
-/// All of them.
+/// All system templates.
 pub fn all() -> &'static [SystemTemplate] {
     static ALL: OnceLock<Vec<SystemTemplate>> = OnceLock::new();
     ALL.get_or_init(|| {
@@ -237,15 +237,15 @@ pub fn all() -> &'static [SystemTemplate] {
     })
 }
 
-/// By its id.
+/// Finds a system template by its id.
 pub fn find(id: &str) -> Option<&'static SystemTemplate> {
     all().iter().find(|builtin| builtin.id == id)
 }
 
-/// By what it is for.
-pub(super) fn of(code: &str, channel: Channel, locale: &str) -> Option<&'static SystemTemplate> {
-    let is_it = |builtin: &&SystemTemplate| {
+/// Finds a system template by code, channel and locale.
+pub(super) fn find_for(code: &str, channel: Channel, locale: &str) -> Option<&'static SystemTemplate> {
+    let is_match = |builtin: &&SystemTemplate| {
         builtin.code == code && builtin.locale == locale && builtin.channel.is_none_or(|of| of == channel)
     };
-    all().iter().find(is_it)
+    all().iter().find(is_match)
 }

@@ -1,4 +1,4 @@
-//! Which of a tenant's templates, and of the built-in ones, a message is given.
+//! Chooses a message's template from the tenant's own and the system templates.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use events::{Channel, TemplateRef as Pinned};
 
 use super::{DEFAULT_LOCALE, Template, builtin, find, template_id};
 
-/// Every template that a tenant has, by its id.
+/// All of a tenant's own templates, by id.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TemplateCatalogue {
     pub templates: BTreeMap<String, Template>,
@@ -19,21 +19,21 @@ impl FromIterator<Template> for TemplateCatalogue {
     }
 }
 
-/// `es-MX`, then `es`, then the one for everybody.
+/// The locales to try, such as `es-MX`, then `es`, then `last`.
 fn locales<'a>(locale: Option<&'a str>, last: &'static str) -> impl Iterator<Item = &'a str> {
     let language = locale.and_then(|locale| locale.split_once('-')).map(|(language, _)| language);
     [locale, language, Some(last)].into_iter().flatten()
 }
 
 impl TemplateCatalogue {
-    /// The template that a message is given: by its id, or by its code in the best locale there is. The tenant's own come
-    /// before the built-in ones.
+    /// Resolves a reference to a template, which is an id, or a code for which the best available locale is chosen. The
+    /// tenant's own templates come before the system templates.
     pub fn resolve(&self, reference: &str, channel: Channel, locale: Option<&str>) -> Option<Pinned> {
         if let Some(own) = self.templates.get(reference).filter(|own| own.is_active && own.channel == channel) {
             return Some(pinned(own));
         }
         let named = find(reference);
-        // Of another channel: it says so itself, when it is rendered.
+        // A template of another channel is returned too, so that rendering fails with a clear error.
         if let Some(other) = named.filter(|named| named.channel.is_some_and(|of| of != channel)) {
             return Some(Pinned { id: other.id.to_owned(), version: other.version, text: None });
         }
@@ -42,9 +42,9 @@ impl TemplateCatalogue {
         let own = chain.filter_map(|locale| self.templates.get(&template_id(code, channel, locale)));
         let own = own.filter(|own| own.is_active).map(pinned).next();
         let builtin = || {
-            // One that was named with its locale is that one.
+            // An id with a locale means exactly that template.
             let exact = named.filter(|builtin| builtin.id == reference && builtin.locale != "en");
-            let best = locales(locale, "en").find_map(|locale| builtin::of(code, channel, locale));
+            let best = locales(locale, "en").find_map(|locale| builtin::find_for(code, channel, locale));
             let found = exact.or(best).or(named)?;
             Some(Pinned { id: found.id.to_owned(), version: found.version, text: None })
         };

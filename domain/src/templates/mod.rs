@@ -1,5 +1,5 @@
-//! A tenant's template: one stream for a code, a channel and a locale. Which template a message is given is decided by the
-//! catalogue of all of them.
+//! A tenant's own template. Each combination of code, channel and locale has its own stream. The catalogue of all
+//! templates chooses the template of a message.
 
 mod builtin;
 mod catalogue;
@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Aggregate, Erasure};
 
-/// Templates of one tenant, at most.
+/// Maximum number of templates of one tenant.
 pub const MAX_TEMPLATES: usize = 500;
-/// The locale of templates that name none.
+/// The locale of templates without an explicit one.
 pub const DEFAULT_LOCALE: &str = "default";
 
-/// One version. Its content is a document of its own.
+/// One version. Its content is a separate document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TemplateVersion {
     pub version: u32,
@@ -40,7 +40,7 @@ pub struct Template {
     pub kind: MessageType,
     pub name: String,
     pub description: Option<String>,
-    /// The version that new messages are given. Older ones are in the stream's history.
+    /// The version for new messages. Older ones are in the stream's history.
     pub latest: TemplateVersion,
     pub is_active: bool,
     pub created_at: Timestamp,
@@ -52,13 +52,13 @@ pub struct Template {
 /// The state of a template's stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TemplateState {
-    /// None before it is created and after it is deleted.
+    /// `None` before it is created and after it is deleted.
     pub template: Option<Template>,
     /// The last version number that was used. A template that is created again continues from it.
     last_version: u32,
 }
 
-/// What a caller may ask of a template.
+/// A command to a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     Create {
@@ -71,12 +71,12 @@ pub enum Command {
         text: String,
         variables: Vec<String>,
         is_active: bool,
-        /// How many templates the tenant has already.
+        /// The number of templates that the tenant already has.
         others: usize,
     },
-    /// What is none does not change. New content is a new version.
+    /// Changes the template. Fields that are `None` do not change. New content becomes a new version.
     Change {
-        /// The version that the caller has seen.
+        /// The version that the change is based on.
         expected: Option<u32>,
         kind: Option<MessageType>,
         name: Option<String>,
@@ -88,27 +88,27 @@ pub enum Command {
 }
 
 impl Command {
-    /// Makes new messages use the template, or not.
+    /// A command that sets whether new messages use the template.
     pub fn set_active(is_active: bool) -> Command {
         let is_active = Some(is_active);
         Command::Change { expected: None, kind: None, name: None, description: None, text: None, is_active }
     }
 }
 
-/// Why nothing can happen.
+/// Why a command is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     #[error("there is no such template")]
     Unknown,
-    #[error("there is a template of this code, channel and locale: {0}")]
+    #[error("a template with this code, channel and locale already exists: {0}")]
     Exists(String),
-    #[error("there are {MAX_TEMPLATES} templates already")]
+    #[error("the tenant already has {MAX_TEMPLATES} templates")]
     TooMany,
-    #[error("it has changed: version {0} is the newest")]
+    #[error("the template has changed: the newest version is {0}")]
     Changed(u32),
 }
 
-/// A template's id says what it is for: a code, a channel and a locale have one.
+/// The id of the only template for a code, a channel and a locale.
 pub fn template_id(code: &str, channel: Channel, locale: &str) -> String {
     format!("tpl_{code}.{}.{locale}", channel.as_str())
 }
@@ -255,7 +255,8 @@ impl Template {
     }
 }
 
-/// Every version that a template's history has, oldest first. A template that was deleted and created again continues.
+/// All versions in a template's history, oldest first. Versions of a template that was deleted and created again are
+/// included.
 pub fn versions(history: &[RecordedEvent<TemplateEvent>]) -> Vec<TemplateVersion> {
     let version = |record: &RecordedEvent<TemplateEvent>| match &record.event {
         TemplateEvent::TemplateRevised { version, text, variables, .. } => Some(TemplateVersion {

@@ -49,13 +49,13 @@ fn after(commands: Vec<Command>) -> TemplateState {
 }
 
 #[test]
-fn a_code_a_channel_and_a_locale_have_one_template() {
+fn a_code_channel_and_locale_have_only_one_template() {
     let exists = Rejection::Exists("tpl_invoice.sms.es".to_owned());
     assert_eq!(after(vec![create("invoice", "es")]).decide(create("invoice", "es")), Err(exists));
 }
 
 #[test]
-fn a_tenant_has_five_hundred_templates_at_most() {
+fn a_tenant_has_at_most_five_hundred_templates() {
     let Command::Create { code, channel, locale, kind, name, description, text, variables, is_active, .. } =
         create("invoice", "es")
     else {
@@ -68,7 +68,7 @@ fn a_tenant_has_five_hundred_templates_at_most() {
 }
 
 #[test]
-fn new_content_is_a_new_version_and_the_same_content_is_none() {
+fn only_new_content_becomes_a_new_version() {
     let state = after(vec![create("invoice", "es")]);
     assert_eq!(state.decide(change(Some(1), "hash")), Ok(Vec::new()));
     let revised = TemplateEvent::TemplateRevised {
@@ -82,7 +82,7 @@ fn new_content_is_a_new_version_and_the_same_content_is_none() {
 }
 
 #[test]
-fn versions_are_never_used_again() {
+fn version_numbers_are_never_reused() {
     let commands = vec![create("invoice", "es"), change(None, "other"), Command::Delete, create("invoice", "es")];
     let latest = after(commands.clone()).template.map(|template| template.latest.version);
     assert_eq!(latest, Some(3));
@@ -91,7 +91,7 @@ fn versions_are_never_used_again() {
 }
 
 #[test]
-fn one_command_changes_the_content_and_whether_it_is_used() {
+fn one_command_can_change_and_deactivate_a_template() {
     let command = Command::Change {
         expected: None,
         kind: None,
@@ -107,7 +107,7 @@ fn one_command_changes_the_content_and_whether_it_is_used() {
 }
 
 #[test]
-fn the_tenants_own_come_first_and_locales_fall_back() {
+fn the_tenants_own_templates_come_first_and_locales_fall_back() {
     let template = |code: &str, locale: &str| after(vec![create(code, locale)]).template.expect("a template");
     let own: TemplateCatalogue =
         [template("invoice", "es"), template("invoice", "es-MX"), template("other", "default")].into_iter().collect();
@@ -119,7 +119,7 @@ fn the_tenants_own_come_first_and_locales_fall_back() {
         (&own, "invoice", Some("es-MX"), Some("tpl_invoice.sms.es-MX")),
         (&own, "invoice", Some("es-AR"), Some("tpl_invoice.sms.es")),
         (&own, "tpl_invoice.sms.es", None, Some("tpl_invoice.sms.es")),
-        // The built-in one in the person's language, where the tenant has none for it.
+        // Without a template of its own for the language, the tenant gets the system template.
         (&own, "invoice", Some("en-GB"), Some("tpl_invoice_sms")),
         (&own, "other", Some("fr"), Some("tpl_other.sms.default")),
         (&own, "nothing", None, None),

@@ -38,10 +38,10 @@ impl Vault for World {
     ) -> Result<Vec<(ContentKey, MessageContent)>, StoreError> {
         self.read_io("vault of subject").await?;
         let state = self.state();
-        let on_it = |key: &ContentKey| key.tenant == *tenant && key.subject == subject;
-        let of_it = state.vault.iter().rev().filter(|(key, _)| on_it(key));
-        let of_it = of_it.filter(|(key, _)| before.is_none_or(|before| key.path().1.as_str() < before));
-        Ok(of_it.take(limit).map(|(key, content)| (key.clone(), content.clone())).collect())
+        let is_match = |key: &ContentKey| key.tenant == *tenant && key.subject == subject;
+        let matches = state.vault.iter().rev().filter(|(key, _)| is_match(key));
+        let page = matches.filter(|(key, _)| before.is_none_or(|before| key.path().1.as_str() < before));
+        Ok(page.take(limit).map(|(key, content)| (key.clone(), content.clone())).collect())
     }
 
     async fn erase(&self, key: &ContentKey) -> Result<(), StoreError> {
@@ -84,24 +84,24 @@ impl DocumentStore for World {
         limit: usize,
         _: Timestamp,
     ) -> Result<Vec<(String, String)>, StoreError> {
-        self.read_io("shelf").await?;
+        self.read_io("documents").await?;
         let state = self.state();
-        let on_it = |key: &DocumentKey| key.tenant == *tenant && key.collection == collection;
-        let later = state.documents.iter().rev().filter(|(key, _)| on_it(key));
-        let later = later.filter(|(key, _)| before.is_none_or(|before| key.name.as_str() < before));
-        Ok(later.take(limit).map(|(key, body)| (key.name.clone(), body.clone())).collect())
+        let is_match = |key: &DocumentKey| key.tenant == *tenant && key.collection == collection;
+        let matches = state.documents.iter().rev().filter(|(key, _)| is_match(key));
+        let page = matches.filter(|(key, _)| before.is_none_or(|before| key.name.as_str() < before));
+        Ok(page.take(limit).map(|(key, body)| (key.name.clone(), body.clone())).collect())
     }
 }
 
-/// Does not encrypt; only simulates that the key service may be unavailable.
+/// Does not encrypt. It only simulates that the key service may be unavailable.
 #[async_trait]
 impl SecretCipher for World {
     async fn encrypt(&self, _: &str, plain: &str) -> Result<String, StoreError> {
-        self.read_io("seal").await.map(|()| plain.to_owned())
+        self.read_io("encrypt").await.map(|()| plain.to_owned())
     }
 
     async fn decrypt(&self, _: &str, sealed: &str) -> Result<String, StoreError> {
-        self.read_io("open").await.map(|()| sealed.to_owned())
+        self.read_io("decrypt").await.map(|()| sealed.to_owned())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where one I/O fails, loses its answer or dies.
+//! Faults of one I/O: an error, a lost answer, or the death of the process.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,18 +13,18 @@ use super::state::WorldState;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     Nothing,
-    /// It fails with an error that says so: nothing was done.
+    /// The I/O has no effect, and its error says so.
     Error,
-    /// It fails before it has an effect, and the caller cannot tell.
+    /// The I/O fails before it has an effect, but its error leaves that open.
     ErrorBeforeEffect,
-    /// It has its effect, but the answer is lost, and the caller cannot tell.
+    /// The I/O has its effect, but the answer is lost. Its error leaves open whether it had one.
     ErrorAfterEffect,
-    /// The process dies here.
+    /// The process dies during the I/O.
     Kill,
 }
 
 impl Fault {
-    /// Its name in `golden.txt`.
+    /// The fault's name in `golden.txt`.
     pub fn golden_name(self) -> &'static str {
         match self {
             Fault::Nothing => "Nothing",
@@ -85,12 +85,12 @@ impl World {
         }
     }
 
-    /// A read: any fault is an error.
+    /// A read. Any fault is an error.
     pub async fn read_io(&self, port: &str) -> Result<(), StoreError> {
         if self.io(port).await == Fault::Nothing { Ok(()) } else { Err(unavailable()) }
     }
 
-    /// A write: any fault is reported as "not done", whether or not it had its effect.
+    /// A write. Any fault is reported as the same error, whether or not the write had its effect.
     pub async fn write_io(&self, port: &str, write: impl FnOnce(&mut WorldState) + Send) -> Result<(), StoreError> {
         match self.io(port).await {
             Fault::Nothing => {

@@ -1,5 +1,5 @@
-//! The simulated outside world, in memory. One I/O is one await; dropping the future there kills the process. The seed
-//! decides what fails.
+//! The simulated outside world, in memory. Each I/O is one await, and dropping the future there kills the process. The
+//! seed decides what fails.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -23,7 +23,7 @@ pub use state::{Callback, FEEDS, WorldState};
 pub use streams::as_current_version;
 pub use tenants::{TENANT_CONFIG, TENANTS};
 
-use tenants::{tenant_channel, tenant_secret};
+use tenants::{tenant_config_stream, tenant_secret};
 
 /// Implements every port, as one version of the code sees it.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ pub struct World {
 impl World {
     pub fn new(seed: u64, now: i64) -> Self {
         // In half of the seeds one tenant has its own channel; in the others both share the same accounts.
-        let channel = if seed % 4 < 2 { Some(tenant_channel()) } else { None };
+        let channel = if seed % 4 < 2 { Some(tenant_config_stream()) } else { None };
         let listed = channel.iter().map(|(id, _)| (id.clone(), true)).collect();
         let state = Arc::new(Mutex::new(WorldState {
             now,
@@ -58,7 +58,7 @@ impl World {
             callbacks: Vec::new(),
             documents: BTreeMap::from([(tenant_secret(), "{}".to_owned())]),
             objects: BTreeMap::new(),
-            inbox: Vec::new(),
+            unmatched: Vec::new(),
             outages: Vec::new(),
             resume_at: 0,
             script: BTreeMap::new(),
@@ -72,7 +72,7 @@ impl World {
         World { state, is_next: false }
     }
 
-    /// The same world, as the next version sees it.
+    /// The same world, as the next version of the code sees it.
     pub fn next_version(&self) -> World {
         World { is_next: true, ..self.clone() }
     }

@@ -1,4 +1,4 @@
-//! A simulated provider: it takes a message or not, answers or not, and calls back or not.
+//! A simulated provider. The seed decides whether it accepts a message, whether it answers, and whether it calls back.
 
 use async_trait::async_trait;
 use domain::communication::{AttemptOutcome, DeliveryReport};
@@ -17,7 +17,7 @@ pub struct SimProvider {
     pub account: ProviderConfig,
     /// Whether it can be queried about an attempt in doubt.
     pub answers: bool,
-    /// Whether its callbacks name our attempt.
+    /// Whether its callbacks carry the id of our attempt.
     pub echoes: bool,
 }
 
@@ -31,7 +31,7 @@ impl Provider for SimProvider {
         Capabilities { echoes_our_id: self.echoes, query: self.answers, ..Capabilities::TEXT }
     }
 
-    /// Accepts the message or not, answers or not, early or late. Callbacks come never, once or twice, in any order.
+    /// Accepts the message or not, and answers early, late or never. Callbacks come never, once or twice, in any order.
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
         let scripted = self.world.yield_point("provider call").await;
         let plain = |answer: AttemptOutcome| SendResult::from(answer);
@@ -44,7 +44,7 @@ impl Provider for SimProvider {
                 Fault::ErrorAfterEffect => 14,
                 Fault::ErrorBeforeEffect => 20,
                 Fault::Nothing | Fault::Kill if state.is_down(&self.account.id) => {
-                    // Refuses or, if the seed says so, hangs.
+                    // Refuses or, if the seed decides so, hangs.
                     8 + if state.faults { 12 * state.rng.below(2) } else { 0 }
                 }
                 Fault::Nothing | Fault::Kill if state.faults => state.rng.below(100),
@@ -55,7 +55,7 @@ impl Provider for SimProvider {
         // The effect comes first, the answer later.
         let taken = !(draw < 14 || (20..26).contains(&draw));
         let by = (!self.echoes).then(|| format!("sim-{}", outbound.attempt));
-        self.world.call(outbound, &self.account.id, taken, by);
+        self.world.record_call(outbound, &self.account.id, taken, by);
         let hangs = (14..26).contains(&draw);
         {
             let mut state = self.world.state();
@@ -97,12 +97,12 @@ impl Provider for SimProvider {
 }
 
 impl World {
-    /// Erases everything of a communication from the vault, as the erasure of a person does.
+    /// Erases all content of a communication from the vault, like the erasure of a data subject.
     pub async fn erase(&self, id: CommunicationId) -> Result<(), StoreError> {
         self.write_io("erase", |state| state.vault.retain(|key, _| key.id != id)).await
     }
 
-    fn call(&self, outbound: &OutboundMessage, config: &str, taken: bool, by: Option<String>) {
+    fn record_call(&self, outbound: &OutboundMessage, config: &str, taken: bool, by: Option<String>) {
         let mut state = self.state();
         let at = state.now;
         let (tenant, attempt, config) = (outbound.tenant.clone(), outbound.attempt, config.to_owned());

@@ -1,4 +1,4 @@
-//! Queues, alerts, and the records that processes share.
+//! Queues, alerts and the coordination store.
 
 use async_trait::async_trait;
 use domain::ports::{
@@ -39,10 +39,10 @@ impl WorkQueue for World {
 
 #[async_trait]
 impl UnmatchedQueue for World {
-    async fn enqueue(&self, again: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError> {
-        self.write_io("inbox", |state| {
+    async fn enqueue(&self, retry: &UnmatchedRetry, delay_s: u32) -> Result<(), StoreError> {
+        self.write_io("unmatched", |state| {
             let at = state.now + i64::from(delay_s) * 1_000;
-            state.inbox.push((at, again.clone()));
+            state.unmatched.push((at, retry.clone()));
         })
         .await
     }
@@ -58,7 +58,7 @@ impl AlertSink for World {
 #[async_trait]
 impl CoordinationStore for World {
     async fn record_heartbeat(&self, _: &str, _: Timestamp) -> Result<(), StoreError> {
-        self.read_io("beat").await
+        self.read_io("heartbeat").await
     }
 
     async fn last_heartbeat(&self, _: &str) -> Result<Option<Timestamp>, StoreError> {
@@ -77,20 +77,20 @@ impl CoordinationStore for World {
         expected: u64,
         body: &str,
     ) -> Result<Option<VersionedRecord>, StoreError> {
-        let mut found = None;
+        let mut conflicting = None;
         self.write_io("swap", |state| {
             if state.bug == Some(Bug::LimitsNotShared) {
                 return;
             }
-            let there = state.records.get(name);
-            if there.map_or(0, |there| there.version) == expected {
+            let current = state.records.get(name);
+            if current.map_or(0, |current| current.version) == expected {
                 let next = VersionedRecord { version: expected + 1, body: body.to_owned() };
                 state.records.insert(name.to_owned(), next);
             } else {
-                found = there.cloned();
+                conflicting = current.cloned();
             }
         })
         .await?;
-        Ok(found)
+        Ok(conflicting)
     }
 }

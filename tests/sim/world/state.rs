@@ -58,7 +58,7 @@ pub struct WorldState {
     pub streams: BTreeMap<StreamId, StoredRecords>,
     /// Events that were moved out of their stream's item.
     pub chunks: BTreeMap<StreamId, Vec<String>>,
-    /// Listed streams; false for those that are listed no more.
+    /// Streams that were ever listed. False if a stream is no longer listed.
     pub listed: BTreeMap<StreamId, bool>,
     pub vault: BTreeMap<ContentKey, MessageContent>,
     /// Time of suppression by tenant and contact.
@@ -66,7 +66,7 @@ pub struct WorldState {
     pub records: BTreeMap<String, VersionedRecord>,
     pub rows: BTreeMap<(ViewScope, String), CommunicationRow>,
     pub counters: BTreeMap<(ViewScope, String), Counters>,
-    /// The table's change stream: images by shard, in order.
+    /// The table's change stream: images of streams in order, by shard.
     pub feed: [VecDeque<StreamImage>; FEEDS],
     /// Whether projections run.
     pub projects: bool,
@@ -75,15 +75,15 @@ pub struct WorldState {
     pub callbacks: Vec<Callback>,
     pub documents: BTreeMap<DocumentKey, String>,
     pub objects: BTreeMap<ObjectKey, Vec<u8>>,
-    /// Delivery reports whose message was not known, and when they are matched again.
-    pub inbox: Vec<(i64, UnmatchedRetry)>,
-    /// Outages of providers, from and to.
+    /// Delivery reports whose message was unknown, and when they are matched again.
+    pub unmatched: Vec<(i64, UnmatchedRetry)>,
+    /// Outages: the provider configuration, start and end.
     pub outages: Vec<(String, i64, i64)>,
-    /// When the task being polled may continue; set by an I/O that takes time.
+    /// When the task being polled may continue. Set by an I/O that takes time.
     pub resume_at: i64,
     /// Faults by the number of the I/O, for the exhaustive runs.
     pub script: BTreeMap<usize, Fault>,
-    /// Every I/O so far, named by function and port.
+    /// Every I/O so far, named by function and I/O.
     pub trace: Vec<String>,
     pub function_name: &'static str,
     pub killed: bool,
@@ -132,7 +132,7 @@ impl WorldState {
         Ok(())
     }
 
-    /// Every event of a stream, as it is stored.
+    /// Every event of a stream, as stored.
     pub fn history(&self, id: &StreamId) -> Vec<String> {
         let recent = self.streams.get(id).map(|(stream, ..)| stream.lines.as_slice()).unwrap_or_default();
         self.chunks.get(id).into_iter().flatten().chain(recent).cloned().collect()

@@ -1,4 +1,4 @@
-//! Streams, timers and suppressions; and how two versions of the code read the same stream.
+//! Streams, timers and suppressions, and how two versions of the code read the same stream.
 
 use async_trait::async_trait;
 use domain::ports::{
@@ -30,7 +30,7 @@ fn replace_version(line: &str, from: &str, to: &str) -> String {
 
 impl World {
     /// A stream as this version of the code reads it.
-    fn seen(&self, stream: &Stream) -> Stream {
+    fn as_read(&self, stream: &Stream) -> Stream {
         let mut stream = stream.clone();
         if self.is_next {
             stream.lines.iter_mut().for_each(|line| *line = as_current_version(line));
@@ -42,9 +42,9 @@ impl World {
 #[async_trait]
 impl EventStore for World {
     async fn read(&self, id: &StreamId) -> Result<Stream, StoreError> {
-        self.read_io(if id.kind == StreamKind::COMMUNICATION { "read" } else { "journal" }).await?;
+        self.read_io(if id.kind == StreamKind::COMMUNICATION { "read" } else { "read other kind" }).await?;
         let state = self.state();
-        let mut stream = state.streams.get(id).map(|(stream, ..)| self.seen(stream)).unwrap_or_default();
+        let mut stream = state.streams.get(id).map(|(stream, ..)| self.as_read(stream)).unwrap_or_default();
         if let Some(bug) = state.bug {
             bug.read(state.function_name, &mut stream);
         }
@@ -85,17 +85,17 @@ impl EventStore for World {
         kinds: &[StreamKind],
         listed: Listed,
     ) -> Result<Vec<(StreamId, Stream)>, StoreError> {
-        self.read_io("journal").await?;
+        self.read_io("list").await?;
         let state = self.state();
-        let is_asked = |id: &StreamId, is_current: bool| {
+        let is_match = |id: &StreamId, is_current: bool| {
             id.tenant == *tenant && kinds.contains(&id.kind) && (is_current || listed == Listed::Ever)
         };
-        let ids = state.listed.iter().filter(|(id, is_current)| is_asked(id, **is_current));
-        Ok(ids.filter_map(|(id, _)| Some((id.clone(), self.seen(&state.streams.get(id)?.0)))).collect())
+        let ids = state.listed.iter().filter(|(id, is_current)| is_match(id, **is_current));
+        Ok(ids.filter_map(|(id, _)| Some((id.clone(), self.as_read(&state.streams.get(id)?.0)))).collect())
     }
 
     async fn due_timers(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<DueTimer>, StoreError> {
-        self.read_io("due").await?;
+        self.read_io("due timers").await?;
         let mut state = self.state();
         let mut due: Vec<DueTimer> = Vec::new();
         for (id, (stream, queue, hints_sent)) in &state.streams {
@@ -122,7 +122,7 @@ impl EventStore for World {
         to: Timestamp,
         sent: u32,
     ) -> Result<(), StoreError> {
-        self.write_io("rearm", |state| {
+        self.write_io("reschedule timer", |state| {
             let to = Some(to).filter(|_| !state.bug.is_some_and(|bug| bug.loses_timer(state.function_name)));
             if let Some((stream, _, hints_sent)) = state.streams.get_mut(id)
                 && stream.wake == Some(from)

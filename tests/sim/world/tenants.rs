@@ -1,4 +1,4 @@
-//! Two tenants, their keys, and the channel of their own that one of them has.
+//! Two tenants with their API keys. One of them has its own provider configuration.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::World;
 use super::faults::unavailable;
 use super::provider::SimProvider;
 
-/// Two tenants, by their keys.
+/// API key and id of each tenant.
 pub const TENANTS: [(&str, &str); 2] = [("td_sim_acme", "acme"), ("td_sim_other", "other")];
 
 #[async_trait]
@@ -35,7 +35,7 @@ impl ApiKeyStore for World {
     }
 }
 
-/// The second tenant's own channel: its provider echoes no id of ours and cannot be queried.
+/// The second tenant's own provider configuration. Its provider does not echo our ids and cannot be queried.
 pub const TENANT_CONFIG: &str = "other.tenant_ports";
 
 pub fn second_tenant() -> TenantId {
@@ -46,13 +46,13 @@ pub fn tenant_secret() -> DocumentKey {
     DocumentKey { tenant: second_tenant(), collection: "secret", name: format!("{TENANT_CONFIG}#1") }
 }
 
-/// The stream of the second tenant's channel, which it has added.
-pub fn tenant_channel() -> (StreamId, Stream) {
+/// The stream of the second tenant's provider configuration.
+pub fn tenant_config_stream() -> (StreamId, Stream) {
     let added = ProviderConfigEvent::ChannelAdded {
         config: TENANT_CONFIG.to_owned(),
         provider: "sim".to_owned(),
         channel: Channel::Email,
-        name: "TenantPorts".to_owned(),
+        name: "Own channel".to_owned(),
         settings: BTreeMap::new(),
         secret: 1,
         rate: None,

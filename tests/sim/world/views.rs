@@ -22,28 +22,28 @@ impl WorldState {
 
 #[async_trait]
 impl ViewStore for World {
-    /// A transaction: all or nothing.
+    /// Applies all rows or none, like a transaction.
     async fn apply(&self, rows: &[ProjectedRow], _: Timestamp) -> Result<(), StoreError> {
-        let mut late: Vec<(ProjectedRow, Counters)> = Vec::new();
+        let mut uncounted: Vec<(ProjectedRow, Counters)> = Vec::new();
         self.write_io("views", |state| {
             for projected in rows {
-                let place = (projected.view.clone(), RowKey::of(&projected.row).path());
-                let old = state.rows.get(&place);
+                let key = (projected.view.clone(), RowKey::of(&projected.row).path());
+                let old = state.rows.get(&key);
                 if old.is_some_and(|old| projected.row.position <= old.position) {
                     continue;
                 }
                 let change = counter_delta(&contribution(&projected.row), old.map(contribution).as_ref());
-                state.rows.insert(place, projected.row.clone());
+                state.rows.insert(key, projected.row.clone());
                 match state.bug {
-                    Some(Bug::CountersApart) => late.push((projected.clone(), change)),
+                    Some(Bug::CountersApart) => uncounted.push((projected.clone(), change)),
                     _ => state.count(projected, &change),
                 }
             }
         })
         .await?;
-        if !late.is_empty() {
+        if !uncounted.is_empty() {
             self.write_io("counters", |state| {
-                late.iter().for_each(|(projected, change)| state.count(projected, change));
+                uncounted.iter().for_each(|(projected, change)| state.count(projected, change));
             })
             .await?;
         }
@@ -60,7 +60,7 @@ impl ViewStore for World {
         self.read_io("list").await?;
         let state = self.state();
         let mine = state.rows.iter().rev().filter(|((of, _), row)| of == view && filter.matches(row));
-        let mut rest = mine.filter(|((_, place), _)| after.is_none_or(|after| place.as_str() < after));
+        let mut rest = mine.filter(|((_, key), _)| after.is_none_or(|after| key.as_str() < after));
         let rows: Vec<CommunicationRow> = rest.by_ref().take(size).map(|(_, row)| row.clone()).collect();
         let next = rest.next().and(rows.last()).map(|row| RowKey::of(row).path());
         Ok(RowPage { rows, next })

@@ -29,11 +29,11 @@ pub async fn event_store(store: &dyn EventStore) {
     tenants_are_isolated(store).await;
     a_stream_has_a_size_limit(store).await;
     timers_come_due(store).await;
-    timers_move_once(store).await;
-    suppression_is_by_tenant_and_channel(store).await;
+    a_stale_timer_change_has_no_effect(store).await;
+    suppressions_are_per_tenant_and_channel(store).await;
     a_stream_rolls_over_in_one_append(store).await;
     listed_streams_are_found_until_they_are_removed(store).await;
-    streams_of_unknown_kinds_are_kept_and_scanned(store).await;
+    streams_of_unknown_kinds_are_stored_and_scanned(store).await;
     all_streams_are_scanned(store).await;
 }
 
@@ -51,9 +51,9 @@ async fn appends_in_order(store: &dyn EventStore) {
 async fn only_one_append_wins(store: &dyn EventStore) {
     let key = stream("race");
     let first = [append(0, &["1"], None, "a"), append(0, &["2"], None, "b"), append(0, &["3"], None, "c")];
-    let done = futures_util::future::join_all(first.map(|append| store.append(&key, append))).await;
-    assert_eq!(done.iter().filter(|done| done.is_ok()).count(), 1, "{done:?}");
-    assert!(done.iter().all(|done| matches!(done, Ok(()) | Err(AppendError::Conflict))), "{done:?}");
+    let results = futures_util::future::join_all(first.map(|append| store.append(&key, append))).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{results:?}");
+    assert!(results.iter().all(|result| matches!(result, Ok(()) | Err(AppendError::Conflict))), "{results:?}");
     let stale = store.append(&key, append(7, &["8"], None, "d")).await;
     assert!(matches!(stale, Err(AppendError::Conflict)), "{stale:?}");
     assert_eq!(store.read(&key).await.expect("a stream").version, 1);
@@ -64,7 +64,10 @@ async fn an_append_recognises_its_own_writer(store: &dyn EventStore) {
     for expected in [0, 1] {
         let writer = format!("w{expected}");
         store.append(&key, append(expected, &["x"], None, &writer)).await.expect("an append");
-        store.append(&key, append(expected, &["x"], None, &writer)).await.expect("the same append, answer lost");
+        store
+            .append(&key, append(expected, &["x"], None, &writer))
+            .await
+            .expect("the same append, after its answer was lost");
     }
     assert_eq!(store.read(&key).await.expect("a stream").version, 2);
 }
@@ -110,15 +113,15 @@ async fn timers_come_due(store: &dyn EventStore) {
     assert_eq!(all_due(store, 99_000).await, BTreeMap::new());
 }
 
-async fn timers_move_once(store: &dyn EventStore) {
+async fn a_stale_timer_change_has_no_effect(store: &dyn EventStore) {
     let key = stream("timer");
     store.append(&key, append(0, &["x"], Some(1_000), "w")).await.expect("an append");
     let shard = key.shard_byte() % TIMER_SHARDS;
     let due = store.due_timers(shard, NOW + 1_000, 10).await.expect("due").remove(0);
     store.reschedule_timer(&key, due.wake, NOW + 2_000, 1).await.expect("moved");
-    store.reschedule_timer(&key, due.wake, NOW + 5_000, 1).await.expect("a stale move is nothing");
+    store.reschedule_timer(&key, due.wake, NOW + 5_000, 1).await.expect("a stale change has no effect");
     assert_eq!(all_due(store, 9_000).await, BTreeMap::from([(key.id.clone(), (2_000, 1))]));
-    store.append(&key, append(1, &["x"], Some(3_000), "w2")).await.expect("an append starts the count again");
+    store.append(&key, append(1, &["x"], Some(3_000), "w2")).await.expect("an append resets the count");
     assert_eq!(all_due(store, 9_000).await, BTreeMap::from([(key.id.clone(), (3_000, 0))]));
     store.append(&key, append(2, &["x"], None, "w3")).await.expect("an append");
 }
@@ -139,7 +142,7 @@ async fn a_stream_rolls_over_in_one_append(store: &dyn EventStore) {
         store
             .append(&id, rolling(2, "3", "c", &["1", "2"]))
             .await
-            .expect("a roll-over, and the same with its answer lost");
+            .expect("a roll-over, repeated after its answer was lost");
     }
     store.append(&id, append(3, &["4", "5"], None, "d")).await.expect("an append");
     let read = store.read(&id).await.expect("a stream");
@@ -181,7 +184,7 @@ async fn listed_streams_are_found_until_they_are_removed(store: &dyn EventStore)
     assert_eq!(list(&ours, &kinds[..1], Listed::Current).await, [entry("a", 4), entry("b", 1)]);
 }
 
-async fn streams_of_unknown_kinds_are_kept_and_scanned(store: &dyn EventStore) {
+async fn streams_of_unknown_kinds_are_stored_and_scanned(store: &dyn EventStore) {
     let id = StreamId::new(&tenant("acme"), StreamKind::new("moon"), "landing#1969");
     let request = AppendRequest { queue: QueueId::Process, ..append(0, &["1"], Some(1_000), "w") };
     store.append(&id, request).await.expect("an append");
@@ -199,19 +202,19 @@ async fn streams_of_unknown_kinds_are_kept_and_scanned(store: &dyn EventStore) {
 async fn all_streams_are_scanned(store: &dyn EventStore) {
     let (mut found, mut after) = (BTreeMap::new(), None::<String>);
     loop {
-        let some = store.scan(after.as_deref(), 3).await.expect("a part");
-        found.extend(some.streams);
-        after = some.next;
+        let page = store.scan(after.as_deref(), 3).await.expect("a page");
+        found.extend(page.streams);
+        after = page.next;
         if after.is_none() {
             break;
         }
     }
-    let order = found.get(&stream("order")).expect("a stream seen");
+    let order = found.get(&stream("order")).expect("a scanned stream");
     assert_eq!((order.version, order.lines.len()), (3, 3));
     assert!(found.contains_key(&stream("timer")) && !found.contains_key(&stream("large")));
 }
 
-async fn suppression_is_by_tenant_and_channel(store: &dyn EventStore) {
+async fn suppressions_are_per_tenant_and_channel(store: &dyn EventStore) {
     let contact = |name: &str, channel| AddressKey { tenant: tenant(name), channel, contact_hash: "h".to_owned() };
     let ours = contact("acme", Channel::Email);
     assert!(!store.is_suppressed(&ours).await.expect("an answer"));
@@ -223,7 +226,7 @@ async fn suppression_is_by_tenant_and_channel(store: &dyn EventStore) {
     assert!(!store.is_suppressed(&contact("other", Channel::Email)).await.expect("an answer"));
 }
 
-/// On the list, off it for the reason it is there for, and on it again.
+/// An address is suppressed for its first reason, and only that reason lifts the suppression.
 pub async fn suppressions(store: &dyn EventStore) {
     let contact = AddressKey { tenant: tenant("acme"), channel: Channel::Sms, contact_hash: "h".to_owned() };
     let reason = async || store.suppression(&contact).await.expect("an answer");

@@ -1,4 +1,4 @@
-//! The contract of each port, run against the AWS and the embedded adapters. Each function takes a fresh port.
+//! The contract of each port, run against the AWS and the embedded adapters. Each function takes a fresh adapter.
 
 mod event_store;
 
@@ -47,25 +47,25 @@ pub async fn vault(vault: &dyn Vault) {
         ..content()
     };
     assert_eq!(vault.get(&key("a", "1"), NOW).await.expect("an answer"), None);
-    vault.put(&key("a", "1"), &full, LATER).await.expect("kept");
-    vault.put(&key("a", "2"), &content(), LATER).await.expect("kept");
+    vault.put(&key("a", "1"), &full, LATER).await.expect("stored");
+    vault.put(&key("a", "2"), &content(), LATER).await.expect("stored");
     assert_eq!(vault.get(&key("a", "1"), NOW).await.expect("an answer"), Some(full.clone()));
-    let asked = [key("a", "2"), key("b", "1"), key("a", "1"), key("a", "2")];
-    let found = vault.get_many(&asked, NOW).await.expect("an answer");
+    let requested = [key("a", "2"), key("b", "1"), key("a", "1"), key("a", "2")];
+    let found = vault.get_many(&requested, NOW).await.expect("an answer");
     assert_eq!(found, [Some(content()), None, Some(full), Some(content())]);
     let many: Vec<ContentKey> = (0..130).map(|n| key(&format!("many-{n}"), "1")).collect();
     for key in &many {
-        vault.put(key, &content(), LATER).await.expect("kept");
+        vault.put(key, &content(), LATER).await.expect("stored");
     }
     let found = vault.get_many(&many, NOW).await.expect("an answer");
     assert!(found.len() == 130 && found.iter().all(Option::is_some));
     assert_eq!(vault.get_many(&[], NOW).await.expect("an answer"), []);
-    // Everything about one person, and about nobody else, in pages.
-    let (of, subject) = (tenant("acme"), "customer:1");
+    // Lists everything about one person, and nothing about others, in pages.
+    let (owner, subject) = (tenant("acme"), "customer:1");
     let mut seen = Vec::new();
     let mut before = None;
     loop {
-        let page = vault.list_for_data_subject(&of, subject, before.as_deref(), 50, NOW).await.expect("an answer");
+        let page = vault.list_for_data_subject(&owner, subject, before.as_deref(), 50, NOW).await.expect("an answer");
         before = page.last().map(|(key, _)| key.path().1);
         let is_last = page.len() < 50;
         seen.extend(page.into_iter().map(|(key, _)| key));
@@ -75,47 +75,47 @@ pub async fn vault(vault: &dyn Vault) {
     }
     assert_eq!(seen.len(), 132);
     assert!(seen.is_sorted_by(|a, b| a.path().1 > b.path().1));
-    assert_eq!(vault.list_for_data_subject(&of, "customer:2", None, 50, NOW).await.expect("an answer"), []);
-    // What is past its time is not there, whether or not it has been deleted yet.
+    assert_eq!(vault.list_for_data_subject(&owner, "customer:2", None, 50, NOW).await.expect("an answer"), []);
+    // Expired content is never returned, whether or not it has been deleted yet.
     assert_eq!(vault.get(&key("a", "1"), LATER).await.expect("an answer"), None);
-    assert_eq!(vault.get_many(&asked, LATER).await.expect("an answer"), [None, None, None, None]);
-    assert_eq!(vault.list_for_data_subject(&of, subject, None, 50, LATER).await.expect("an answer"), []);
+    assert_eq!(vault.get_many(&requested, LATER).await.expect("an answer"), [None, None, None, None]);
+    assert_eq!(vault.list_for_data_subject(&owner, subject, None, 50, LATER).await.expect("an answer"), []);
     for _ in 0..2 {
         vault.erase(&key("a", "1")).await.expect("erased");
     }
     assert_eq!(vault.get(&key("a", "1"), NOW).await.expect("an answer"), None);
-    assert_eq!(vault.list_for_data_subject(&of, subject, None, 500, NOW).await.expect("an answer").len(), 131);
+    assert_eq!(vault.list_for_data_subject(&owner, subject, None, 500, NOW).await.expect("an answer").len(), 131);
 }
 
 pub async fn keys(keys: &dyn ApiKeyStore) {
     let principal = Principal::admin(tenant("acme"), "billing", Mode::Live);
     assert_eq!(keys.find("hash").await.expect("an answer"), None);
-    keys.put("hash", &principal).await.expect("kept");
+    keys.put("hash", &principal).await.expect("stored");
     assert_eq!(keys.find("hash").await.expect("an answer"), Some(principal));
 }
 
 pub async fn limits(limits: &dyn CoordinationStore) {
     assert_eq!(limits.last_heartbeat("sweep").await.expect("an answer"), None);
     for at in [NOW, NOW + 5] {
-        limits.record_heartbeat("sweep", at).await.expect("kept");
+        limits.record_heartbeat("sweep", at).await.expect("stored");
     }
     assert_eq!(limits.last_heartbeat("sweep").await.expect("an answer"), Some(NOW + 5));
-    records_are_swapped_by_one(limits).await;
+    one_compare_and_swap_wins(limits).await;
 }
 
-async fn records_are_swapped_by_one(limits: &dyn CoordinationStore) {
+async fn one_compare_and_swap_wins(limits: &dyn CoordinationStore) {
     let [a, b] = ["gate#a", "gate#b"].map(str::to_owned);
     let held = |version, body: &str| Some(VersionedRecord { version, body: body.to_owned() });
     assert_eq!(limits.read_versioned(&[a.clone(), b.clone()]).await.expect("an answer"), [None, None]);
     assert_eq!(limits.compare_and_swap(&a, 0, "1").await.expect("an answer"), None);
-    assert_eq!(limits.compare_and_swap(&a, 0, "x").await.expect("an answer"), held(1, "1"), "somebody else was first");
+    assert_eq!(limits.compare_and_swap(&a, 0, "x").await.expect("an answer"), held(1, "1"), "another writer was first");
     assert_eq!(limits.compare_and_swap(&a, 1, "2").await.expect("an answer"), None);
     assert_eq!(limits.compare_and_swap(&a, 1, "x").await.expect("an answer"), held(2, "2"));
     let both = limits.read_versioned(&[b.clone(), a.clone(), b]).await.expect("an answer");
     assert_eq!(both, [None, held(2, "2"), None]);
     let races = ["3", "4", "5"].map(|body| limits.compare_and_swap(&a, 2, body));
-    let done = futures_util::future::join_all(races).await;
-    assert_eq!(done.iter().filter(|done| matches!(done, Ok(None))).count(), 1, "{done:?}");
+    let results = futures_util::future::join_all(races).await;
+    assert_eq!(results.iter().filter(|result| matches!(result, Ok(None))).count(), 1, "{results:?}");
 }
 
 pub async fn documents(documents: &dyn DocumentStore) {
@@ -123,18 +123,18 @@ pub async fn documents(documents: &dyn DocumentStore) {
     let now = NOW;
     assert_eq!(documents.get_document(&key("1"), now).await.expect("an answer"), None);
     for (name, until) in [("1", None), ("2", Some(NOW + 60_000)), ("3", Some(NOW - 1_000))] {
-        documents.put_document(&key(name), name, until).await.expect("kept");
+        documents.put_document(&key(name), name, until).await.expect("stored");
     }
     assert_eq!(documents.get_document(&key("2"), now).await.expect("an answer").as_deref(), Some("2"));
-    assert_eq!(documents.get_document(&key("3"), now).await.expect("an answer"), None, "past its time");
-    documents.put_document(&key("1"), "again", None).await.expect("kept");
-    let shelf = async |tenant: &TenantId, before| {
+    assert_eq!(documents.get_document(&key("3"), now).await.expect("an answer"), None, "expired");
+    documents.put_document(&key("1"), "again", None).await.expect("stored");
+    let list = async |tenant: &TenantId, before| {
         documents.list_documents(tenant, "callback", before, 10, now).await.expect("an answer")
     };
     let two = [("2".to_owned(), "2".to_owned()), ("1".to_owned(), "again".to_owned())];
-    assert_eq!(shelf(&tenant("acme"), None).await, two);
-    assert_eq!(shelf(&tenant("acme"), Some("2")).await, two[1..]);
-    assert_eq!(shelf(&tenant("other"), None).await, []);
+    assert_eq!(list(&tenant("acme"), None).await, two);
+    assert_eq!(list(&tenant("acme"), Some("2")).await, two[1..]);
+    assert_eq!(list(&tenant("other"), None).await, []);
     for (seen, body, is_replaced) in
         [(None, "x", false), (Some("first"), "x", false), (Some("again"), "third", true), (Some("again"), "x", false)]
     {
@@ -147,7 +147,7 @@ pub async fn documents(documents: &dyn DocumentStore) {
     assert_eq!(documents.get_document(&key("1"), now).await.expect("an answer"), None);
 }
 
-/// A row as `project` would fold it, made from a real stream.
+/// A row that the projection folds from a real stream.
 fn row(name: &str, created_ms: i64) -> CommunicationRow {
     let request = crate::harness::request(NOW);
     let meta = events::EventMetadata {
@@ -172,19 +172,19 @@ fn projected(row: CommunicationRow) -> ProjectedRow {
 }
 
 pub async fn views(views: &dyn ViewStore) {
-    rows_and_counters_move_together(views).await;
-    lists_page_newest_first(views).await;
-    dead_letters_are_found_by_how_they_ended(views).await;
+    rows_and_counters_change_together(views).await;
+    lists_are_paged_newest_first(views).await;
+    dead_letters_are_listed_by_their_outcome(views).await;
 }
 
-async fn dead_letters_are_found_by_how_they_ended(views: &dyn ViewStore) {
-    let ends = ["expired", "poison", "expired"];
-    let given_up = |(n, end): (usize, &str)| CommunicationRow {
-        dead_letter_outcome: Some(end.to_owned()),
+async fn dead_letters_are_listed_by_their_outcome(views: &dyn ViewStore) {
+    let outcomes = ["expired", "poison", "expired"];
+    let dead_letter = |(n, outcome): (usize, &str)| CommunicationRow {
+        dead_letter_outcome: Some(outcome.to_owned()),
         provider: Some(if n == 0 { "a" } else { "b" }.to_owned()),
         ..row(&format!("dead-{n}"), 100_000 + n as i64)
     };
-    let rows: Vec<CommunicationRow> = ends.into_iter().enumerate().map(given_up).collect();
+    let rows: Vec<CommunicationRow> = outcomes.into_iter().enumerate().map(dead_letter).collect();
     let all: Vec<ProjectedRow> = rows.iter().cloned().map(projected).collect();
     views.apply(&all, NOW).await.expect("applied");
     let list = async |filter: ListFilter| {
@@ -192,21 +192,21 @@ async fn dead_letters_are_found_by_how_they_ended(views: &dyn ViewStore) {
             views.list(&view(), &ListFilter { dead_letters_only: true, ..filter }, None, 10).await.expect("a list");
         page.rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
     };
-    let ids = |places: &[usize]| places.iter().map(|n| rows[*n].id).collect::<Vec<_>>();
+    let ids = |indexes: &[usize]| indexes.iter().map(|n| rows[*n].id).collect::<Vec<_>>();
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(list(ListFilter::default()).await, ids(&[2, 1, 0]));
     assert_eq!(list(ListFilter { dead_letter_reason: text("expired"), ..ListFilter::default() }).await, ids(&[2, 0]));
     assert_eq!(list(ListFilter { provider: text("b"), ..ListFilter::default() }).await, ids(&[2, 1]));
     assert_eq!(list(ListFilter { to: Some(NOW + 100_001), ..ListFilter::default() }).await, ids(&[0]));
-    let taken_up = CommunicationRow { position: 2, dead_letter_outcome: None, ..rows[1].clone() };
-    views.apply(&[projected(taken_up.clone())], NOW).await.expect("applied");
+    let retried = CommunicationRow { position: 2, dead_letter_outcome: None, ..rows[1].clone() };
+    views.apply(&[projected(retried.clone())], NOW).await.expect("applied");
     assert_eq!(list(ListFilter::default()).await, ids(&[2, 0]));
     let unknown = RowKey { created_at: NOW, id: communication("nobody").id };
-    let found = views.get_rows(&view(), &[unknown, RowKey::of(&taken_up)]).await.expect("rows");
-    assert_eq!(found, [None, Some(taken_up)]);
+    let found = views.get_rows(&view(), &[unknown, RowKey::of(&retried)]).await.expect("rows");
+    assert_eq!(found, [None, Some(retried)]);
 }
 
-async fn rows_and_counters_move_together(views: &dyn ViewStore) {
+async fn rows_and_counters_change_together(views: &dyn ViewStore) {
     let first = row("first", 0);
     let sent = CommunicationRow {
         position: 3,
@@ -216,7 +216,7 @@ async fn rows_and_counters_move_together(views: &dyn ViewStore) {
         attempts: 1,
         ..first.clone()
     };
-    // Twice, backwards and again: the counters know each row once.
+    // Repeated and out of order: the counters count each row once.
     for state in [&first, &first, &sent, &first, &sent] {
         views.apply(&[projected(state.clone())], NOW).await.expect("applied");
     }
@@ -243,7 +243,7 @@ async fn rows_and_counters_move_together(views: &dyn ViewStore) {
     assert_eq!((page.rows, page.next), (vec![sent], None));
 }
 
-async fn lists_page_newest_first(views: &dyn ViewStore) {
+async fn lists_are_paged_newest_first(views: &dyn ViewStore) {
     let rows: Vec<CommunicationRow> = (1..=45)
         .map(|n| CommunicationRow {
             recipient_id: Some(format!("cus-{}", n % 3)),
@@ -253,9 +253,9 @@ async fn lists_page_newest_first(views: &dyn ViewStore) {
             ..row(&format!("row-{n}"), n * 1_000)
         })
         .collect();
-    for some in rows.chunks(20) {
-        let some: Vec<ProjectedRow> = some.iter().cloned().map(projected).collect();
-        views.apply(&some, NOW).await.expect("applied");
+    for chunk in rows.chunks(20) {
+        let chunk: Vec<ProjectedRow> = chunk.iter().cloned().map(projected).collect();
+        views.apply(&chunk, NOW).await.expect("applied");
     }
     let all = |filter: ListFilter| async move {
         let (mut found, mut after) = (Vec::new(), None);
@@ -284,7 +284,7 @@ async fn lists_page_newest_first(views: &dyn ViewStore) {
     assert_eq!(all(nothing).await.len(), 0);
 }
 
-/// `depth` may lag behind, so it is asked until it is right.
+/// `depth` may lag behind, so it is polled until it is right.
 pub async fn queue(queue: &dyn WorkQueue) {
     let hint = |n: u32| Hint { queue: QUEUE, stream: stream(&format!("hint-{n}")) };
     let before = queue.depth(QUEUE).await.expect("a depth");
@@ -297,7 +297,7 @@ pub async fn queue(queue: &dyn WorkQueue) {
     crate::server::eventually("the queue's depth", same).await;
 }
 
-/// Files are put where an address says and read where another says, for as long as each is good.
+/// Files are uploaded to one presigned address and downloaded from another.
 pub async fn objects(objects: &dyn ObjectStore, client: &reqwest::Client, now: Timestamp) {
     let tenant = "acme".parse().expect("a tenant");
     let key = ObjectKey::upload(&tenant, "att_1");
@@ -311,7 +311,7 @@ pub async fn objects(objects: &dyn ObjectStore, client: &reqwest::Client, now: T
     let answer = request.send().await.expect("an answer");
     assert!(answer.status().is_success(), "{}: {:?}", upload.url, answer.text().await);
     assert_eq!(objects.read(&key, 100).await.expect("an answer").as_deref(), Some(&b"%PDF"[..]));
-    assert!(objects.read(&key, 3).await.is_err(), "more than was asked for");
+    assert!(objects.read(&key, 3).await.is_err(), "larger than the limit");
     let url = objects.download_from(&key, "Año & más.pdf", "application/pdf", soon).await.expect("an address");
     let answer = client.get(&url).send().await.expect("an answer");
     let header = |name: &str| answer.headers()[name].to_str().expect("text").to_owned();

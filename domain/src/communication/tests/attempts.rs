@@ -13,7 +13,7 @@ fn two_workers_cannot_hold_one_attempt() {
 }
 
 #[test]
-fn nothing_is_sent_before_its_time() {
+fn no_attempt_begins_before_the_due_time() {
     given([scheduled(60_000)])
         .shows(Status::Scheduled)
         .when(begin(59_999))
@@ -51,12 +51,12 @@ fn an_answer_in_time_ends_the_attempt() {
 }
 
 #[test]
-fn one_acceptance_is_recorded_once() {
+fn a_repeated_acceptance_is_not_recorded_again() {
     given([requested(), started(1), accepted(1)]).when(outcome(1, yes())).then([]);
 }
 
 #[test]
-fn an_outcome_needs_its_attempt() {
+fn an_outcome_of_an_unknown_attempt_is_rejected() {
     given([requested()]).when(outcome(1, yes())).then_rejected(Rejection::UnknownAttempt);
     given([requested(), started(1)]).when(outcome(2, yes())).then_rejected(Rejection::UnknownAttempt);
 }
@@ -94,7 +94,7 @@ fn counted_refusals_are_retried_and_end_in_a_dead_letter() {
 }
 
 #[test]
-fn throttling_uses_up_no_attempt() {
+fn throttled_attempts_do_not_count() {
     for (class, after, wait) in [
         (RefusalClass::Throttled, Some(7_000), 7_000),
         (RefusalClass::Throttled, None, policy::DEFAULT_RETRY_AFTER_MS),
@@ -116,7 +116,7 @@ fn throttling_uses_up_no_attempt() {
 }
 
 #[test]
-fn an_unreachable_provider_counts() {
+fn an_attempt_with_an_unreachable_provider_counts() {
     given([requested(), started(1)]).when(outcome(1, no(RefusalClass::Unavailable, "connect", None))).then([refused(
         1,
         RefusalClass::Unavailable,
@@ -127,7 +127,7 @@ fn an_unreachable_provider_counts() {
 }
 
 #[test]
-fn a_permanent_refusal_ends_it_at_once() {
+fn a_permanent_refusal_fails_the_communication_at_once() {
     given([requested(), started(1)])
         .when(outcome(1, no(RefusalClass::Permanent, "21211", None)))
         .then([refused(1, RefusalClass::Permanent, "21211", true, None), failed(FailReason::Permanent, false)])
@@ -161,7 +161,7 @@ fn a_fault_of_the_provider_fails_over_at_once() {
         let outcome = AttemptOutcome::Refused { class, code: "x".into(), retry_after_ms: None };
         let g = given([requested(), started(1)])
             .when(Command::RecordOutcome { attempt: 1, now: at(0), chance: 200, outcome, failover: true })
-            .then([refused_here(1, class, counted)]);
+            .then([refused_with_failover(1, class, counted)]);
         assert_eq!(g.communication().refusing_configs.len(), 1);
     }
     let outcome =
@@ -169,5 +169,5 @@ fn a_fault_of_the_provider_fails_over_at_once() {
     let g = given([requested(), started(1)])
         .when(Command::RecordOutcome { attempt: 1, now: at(0), chance: 200, outcome, failover: true })
         .then([refused(1, RefusalClass::Throttled, "x", false, Some(5_000))]);
-    assert!(g.communication().refusing_configs.is_empty(), "too fast is our own fault");
+    assert!(g.communication().refusing_configs.is_empty(), "throttling is not a fault of the provider");
 }

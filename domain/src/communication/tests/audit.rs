@@ -15,7 +15,7 @@ fn audit<const N: usize>(events: [(i64, CommunicationEvent); N]) -> AttemptAudit
 }
 
 #[test]
-fn attempts_one_after_the_other_are_unremarkable() {
+fn consecutive_attempts_have_no_findings() {
     let events = [(0, requested()), (1, started(1)), (2, transient(1)), (3, started(2)), (4, accepted(2))];
     assert_eq!(audit(events), AttemptAudit::default());
 }
@@ -26,7 +26,7 @@ fn an_attempt_must_not_begin_while_another_is_open() {
     assert_eq!(audit(events).overlapping, Some(2));
     let in_doubt = in_doubt(1, InDoubtCause::Timeout);
     let events = [(0, requested()), (1, started(1)), (2, in_doubt), (3, started(2))];
-    assert_eq!(audit(events).overlapping, Some(2), "a doubt is open until it is resolved");
+    assert_eq!(audit(events).overlapping, Some(2), "an attempt in doubt is open until it is resolved");
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn the_attempt_of_a_dead_letter_is_open_until_its_lease_ends() {
 }
 
 #[test]
-fn an_attempt_that_nobody_could_resolve_is_counted() {
+fn an_attempt_whose_outcome_stays_unknown_is_counted() {
     let in_doubt = in_doubt(1, InDoubtCause::Timeout);
     let events = [(0, requested()), (1, started(1)), (2, in_doubt), (3, unknown(1)), (4, started(2))];
     assert_eq!(audit(events), AttemptAudit { overlapping: None, undecided: 1 });

@@ -32,28 +32,28 @@ fn a_retried_dead_letter_counts_its_attempts_from_zero() {
 
 #[test]
 fn only_dead_letters_can_be_retried() {
-    let again = || Command::Retry { by: "operator".into(), now: at(0), at: None };
+    let retry = || Command::Retry { by: "operator".into(), now: at(0), at: None };
     let expires_at = at(72 * 3_600_000);
     let retried = CommunicationEvent::RetryRequested { by: "operator".into(), expires_at, retry_at: None };
     given([requested(), started(1), transient(1), dead(DeadLetterReason::RetriesExhausted, false)])
-        .when(again())
+        .when(retry())
         .then([retried.clone()])
         .when(begin(0))
         .then([started(2)]);
     given([holding(), started(1), in_doubt(1, InDoubtCause::Timeout), unknown(1), failed(FailReason::InDoubt, true)])
-        .when(again())
+        .when(retry())
         .then([retried])
         .maybe_sent(true);
-    given([requested()]).when(again()).then_rejected(Rejection::NotDeadLettered);
-    given([requested(), started(1), accepted(1)]).when(again()).then_rejected(Rejection::AlreadyAccepted);
-    given([requested(), cancelled()]).when(again()).then_rejected(Rejection::NotDeadLettered);
+    given([requested()]).when(retry()).then_rejected(Rejection::NotDeadLettered);
+    given([requested(), started(1), accepted(1)]).when(retry()).then_rejected(Rejection::AlreadyAccepted);
+    given([requested(), cancelled()]).when(retry()).then_rejected(Rejection::NotDeadLettered);
     given([requested(), started(1), failed(FailReason::Permanent, false)])
-        .when(again())
+        .when(retry())
         .then_rejected(Rejection::NotDeadLettered);
 }
 
 #[test]
-fn a_redriven_dead_letter_waits_for_its_time() {
+fn a_redriven_dead_letter_waits_for_its_retry_time() {
     let g = given([requested(), started(1), transient(1), dead(DeadLetterReason::RetriesExhausted, false)])
         .when(Command::Retry { by: "operator".into(), now: at(0), at: Some(at(5_000)) })
         .then([CommunicationEvent::RetryRequested {
@@ -81,7 +81,7 @@ fn a_dead_letter_is_not_retried_before_its_lease_ends() {
 }
 
 #[test]
-fn a_scheduled_dead_letter_keeps_its_time() {
+fn a_scheduled_dead_letter_keeps_its_due_time() {
     let scheduled = requested_with(|request| request.scheduled_at = Some(at(9_000)));
     let g = given([scheduled, dead(DeadLetterReason::Poison, false)])
         .when(Command::Retry { by: "operator".into(), now: at(0), at: Some(at(1_000)) })

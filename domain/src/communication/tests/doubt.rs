@@ -83,7 +83,7 @@ fn a_late_answer_still_resolves_its_doubt() {
     let g = given([requested(), started(1), in_doubt(1, InDoubtCause::LeaseExpired)])
         .when(outcome(1, no(RefusalClass::Transient, "x", None)))
         .then([refused(1, RefusalClass::Transient, "x", true, Some(60_000))]);
-    assert_eq!(g.communication().counted_attempts, 1, "the doubt was counted already");
+    assert_eq!(g.communication().counted_attempts, 1, "the attempt was already counted");
     given([requested(), started(1), in_doubt(1, InDoubtCause::LeaseExpired), unknown(1)])
         .when(outcome(1, no(RefusalClass::Transient, "x", None)))
         .then([])
@@ -98,7 +98,7 @@ fn a_late_answer_still_resolves_its_doubt() {
 }
 
 #[test]
-fn proof_of_an_earlier_attempt_prevents_the_next() {
+fn proof_of_an_earlier_attempt_prevents_another_one() {
     given([requested(), started(1), in_doubt(1, InDoubtCause::Timeout), unknown(1)])
         .when(report(1, ReportedStatus::Delivered))
         .then([reported(1, ReportedStatus::Delivered)])
@@ -133,7 +133,7 @@ fn operator_resolves(outcome: Resolution) -> Command {
     Command::ResolveInDoubt { outcome, by: ResolvedBy::Operator, provider_message_id: None }
 }
 
-fn settled(attempt: u16, outcome: Resolution) -> CommunicationEvent {
+fn resolution(attempt: u16, outcome: Resolution) -> CommunicationEvent {
     resolved(attempt, outcome, ResolvedBy::Operator)
 }
 
@@ -142,16 +142,16 @@ fn an_operator_can_resolve_a_doubt() {
     let doubt = || [requested(), started(1), in_doubt(1, InDoubtCause::Timeout)];
     given(doubt())
         .when(operator_resolves(Resolution::Accepted))
-        .then([settled(1, Resolution::Accepted)])
+        .then([resolution(1, Resolution::Accepted)])
         .is(Lifecycle::Sent);
     let g = given(doubt())
         .when(operator_resolves(Resolution::NotAccepted))
-        .then([settled(1, Resolution::NotAccepted)])
+        .then([resolution(1, Resolution::NotAccepted)])
         .maybe_sent(false);
     assert_eq!(readiness(g.communication(), at(0)), Readiness::Ready);
     given(doubt())
         .when(operator_resolves(Resolution::Unknown))
-        .then([settled(1, Resolution::Unknown)])
+        .then([resolution(1, Resolution::Unknown)])
         .maybe_sent(true);
 }
 
@@ -160,14 +160,14 @@ fn a_resolution_respects_a_cancellation_and_the_attempt_limit() {
     let doubted = in_doubt(1, InDoubtCause::Timeout);
     given([requested(), started(1), doubted.clone(), cancellation()])
         .when(operator_resolves(Resolution::NotAccepted))
-        .then([settled(1, Resolution::NotAccepted), cancelled()]);
+        .then([resolution(1, Resolution::NotAccepted), cancelled()]);
     given([requested(), started(1), doubted.clone(), cancellation()])
         .when(operator_resolves(Resolution::Unknown))
-        .then([settled(1, Resolution::Unknown), failed(FailReason::Cancelled, true)]);
+        .then([resolution(1, Resolution::Unknown), failed(FailReason::Cancelled, true)]);
     let once = requested_with(|request| request.max_attempts = 1);
     given([once, started(1), doubted])
         .when(operator_resolves(Resolution::NotAccepted))
-        .then([settled(1, Resolution::NotAccepted), dead(DeadLetterReason::RetriesExhausted, false)]);
+        .then([resolution(1, Resolution::NotAccepted), dead(DeadLetterReason::RetriesExhausted, false)]);
 }
 
 #[test]
@@ -180,25 +180,25 @@ fn only_a_doubt_can_be_resolved() {
 
 #[test]
 fn a_query_resolves_a_doubt() {
-    let settled = |outcome, id: Option<&str>| CommunicationEvent::DeliveryAttemptResolved {
+    let resolution = |outcome, id: Option<&str>| CommunicationEvent::DeliveryAttemptResolved {
         attempt: 1,
         outcome,
         by: ResolvedBy::Query,
         provider_message_id: id.map(str::to_owned),
     };
-    let asked = |outcome, id: Option<&str>| Command::ResolveInDoubt {
+    let resolve_by_query = |outcome, id: Option<&str>| Command::ResolveInDoubt {
         outcome,
         by: ResolvedBy::Query,
         provider_message_id: id.map(str::to_owned),
     };
     let doubt = || [requested(), started(1), in_doubt(1, InDoubtCause::Timeout)];
     let g = given(doubt())
-        .when(asked(Resolution::Accepted, Some("SM1")))
-        .then([settled(Resolution::Accepted, Some("SM1"))])
+        .when(resolve_by_query(Resolution::Accepted, Some("SM1")))
+        .then([resolution(Resolution::Accepted, Some("SM1"))])
         .is(Lifecycle::Sent);
     assert_eq!(g.communication().provider_message_id.as_deref(), Some("SM1"));
     given(doubt())
-        .when(asked(Resolution::NotAccepted, None))
-        .then([settled(Resolution::NotAccepted, None)])
+        .when(resolve_by_query(Resolution::NotAccepted, None))
+        .then([resolution(Resolution::NotAccepted, None)])
         .maybe_sent(false);
 }

@@ -4,7 +4,7 @@ use super::*;
 
 const AFTER: i64 = 1_800_000;
 
-/// By SMS where the email does not reach `unless`, at the latest after half an hour.
+/// A request with a fallback by SMS, unless `unless` is reported within `after_ms`, and then by WhatsApp.
 fn with_fallback(after_ms: Option<i64>, unless: FallbackCondition) -> CommunicationEvent {
     let step =
         |channel, after_ms| FallbackStep { channel, contact_hash: "other".into(), template: None, after_ms, unless };
@@ -82,11 +82,11 @@ fn a_missing_report_triggers_the_fallback() {
     assert_eq!(readiness(g.communication(), at(AFTER)), Readiness::FallbackRequestPending);
     assert_eq!(wake(&g.0, at(AFTER), None), Some(at(AFTER + policy::REPAIR_DELAY_MS)));
     let next = CommunicationId::generate(at(0), 1);
-    let over = CommunicationEvent::FallbackRequested { communication: next };
-    let g = g.when(Command::RecordFallbackRequested(next)).then([over]);
+    let requested = CommunicationEvent::FallbackRequested { communication: next };
+    let g = g.when(Command::RecordFallbackRequested(next)).then([requested]);
     assert_eq!((g.communication().is_complete(), wake(&g.0, at(AFTER), None)), (true, None));
     g.when(Command::RecordFallbackRequested(next)).then([]);
-    // What has not been sent by then is not sent any more.
+    // A message that has not been sent by then is cancelled.
     let fell_back =
         |event: fn(String, CancelReason) -> CommunicationEvent| event("fallback".into(), CancelReason::FellBack);
     let stopped = fell_back(|by, reason| CommunicationEvent::CommunicationCancelled { by, reason });
@@ -121,7 +121,7 @@ fn a_delivered_or_read_message_has_no_fallback() {
 }
 
 #[test]
-fn a_held_doubt_falls_back_only_after_its_time() {
+fn a_held_doubt_falls_back_only_at_the_fallbacks_time() {
     let g = given([or_sms(), started(1), in_doubt(1, InDoubtCause::Timeout), failed(FailReason::InDoubt, true)]);
     assert_eq!(g.communication().fallback_due_at(), Some(When::At(at(AFTER))));
     let [a, b, c] = [with_fallback(None, FallbackCondition::Delivered), started(1), failed(FailReason::InDoubt, true)];

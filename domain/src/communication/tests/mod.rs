@@ -1,4 +1,4 @@
-//! Given events, when a command, then events: the rules of one communication.
+//! The rules of one communication, in the form: given these events, when this command, then these events.
 
 mod attempts;
 mod audit;
@@ -99,7 +99,7 @@ fn refused(attempt: u16, class: RefusalClass, code: &str, counted: bool, retry: 
     CommunicationEvent::DeliveryAttemptRefused { attempt, class, code: code.into(), counted, retry_at, failover: false }
 }
 
-fn refused_here(attempt: u16, class: RefusalClass, counted: bool) -> CommunicationEvent {
+fn refused_with_failover(attempt: u16, class: RefusalClass, counted: bool) -> CommunicationEvent {
     let retry_at = Some(at(policy::FAILOVER_DELAY_MS));
     CommunicationEvent::DeliveryAttemptRefused { attempt, class, code: "x".into(), counted, retry_at, failover: true }
 }
@@ -155,7 +155,7 @@ fn advance_to(ms: i64) -> Command {
     Command::ApplyDeadlines { now: at(ms) }
 }
 
-/// In the middle of the jitter, so that the waits are exactly the retry delays.
+/// Records an outcome without jitter, so that the waits are exactly the retry delays.
 fn outcome(attempt: u16, outcome: AttemptOutcome) -> Command {
     Command::RecordOutcome { attempt, now: at(0), chance: 200, outcome, failover: false }
 }

@@ -31,7 +31,7 @@ fn acceptance_is_not_recorded_again_after_the_answer() {
 }
 
 #[test]
-fn a_report_needs_an_attempt() {
+fn a_report_of_an_unknown_attempt_is_rejected() {
     given([requested()]).when(report(1, ReportedStatus::Delivered)).then_rejected(Rejection::UnknownAttempt);
     given([requested(), started(1)])
         .when(report(2, ReportedStatus::Delivered))
@@ -85,10 +85,10 @@ fn the_order_of_reports_does_not_change_the_status() {
     let all = orders(&facts);
     assert_eq!(all.len(), 120);
     for order in all {
-        for place in 0..=order.len() {
+        for index in 0..=order.len() {
             let mut events = vec![requested(), started(1)];
             events.extend(order.iter().map(|fact| reported(1, *fact)));
-            events.insert(2 + place, accepted(1));
+            events.insert(2 + index, accepted(1));
             let state = events.iter().fold(State::default(), evolve);
             let communication = state.requested().expect("requested");
             assert_eq!(status(communication), Status::Opened, "{order:?}");

@@ -8,12 +8,12 @@ fn a_request_begins_the_stream() {
 }
 
 #[test]
-fn the_same_request_again_changes_nothing() {
+fn a_repeated_request_changes_nothing() {
     given([requested()]).when(Command::Request(Box::new(request()))).then([]);
 }
 
 #[test]
-fn one_key_is_for_one_body() {
+fn an_idempotency_key_with_another_body_is_rejected() {
     let other = CommunicationRequest { request_hash: "body-2".into(), ..request() };
     given([requested()]).when(Command::Request(Box::new(other))).then_rejected(Rejection::IdempotencyKeyReused);
 }
@@ -76,11 +76,11 @@ fn a_sent_message_cannot_be_cancelled() {
 fn a_message_can_be_changed_until_the_first_attempt() {
     let later = || Command::Change { schedule: Some((at(90_000), at(99_000))), content: None };
     let change = || Command::Change { schedule: None, content: Some("body-9".into()) };
-    let moved = CommunicationEvent::CommunicationRescheduled { scheduled_at: at(90_000), expires_at: at(99_000) };
+    let rescheduled = CommunicationEvent::CommunicationRescheduled { scheduled_at: at(90_000), expires_at: at(99_000) };
     let changed = CommunicationEvent::CommunicationContentChanged { content: "body-9".into() };
     given([scheduled(60_000)])
         .when(later())
-        .then([moved])
+        .then([rescheduled])
         .when(begin(60_000))
         .then_rejected(Rejection::NotDue(at(90_000)));
     let g = given([requested()]).when(change()).then([changed]);

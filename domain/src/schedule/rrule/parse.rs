@@ -1,4 +1,4 @@
-//! The text of an RRULE, part by part. Every fault is named.
+//! Parses the text of an RRULE part by part, and collects every fault.
 
 use std::collections::HashSet;
 
@@ -10,24 +10,24 @@ use crate::schedule::fault::{FaultCode, Faults, quoted};
 /// The path of the rule inside the input.
 const FIELD: &str = "when/rrule";
 
-/// Periods from one to the next. A rule that runs every thousand days is already odd.
+/// Maximum `INTERVAL`. A rule that runs every thousand days is already unusual.
 const MAX_INTERVAL: i64 = 1_000;
 
-/// Dates that a rule may count.
+/// Maximum `COUNT`.
 const MAX_COUNT: i64 = 10_000;
 
-/// The last moment of a rule, itself included.
+/// The last moment of a rule, inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::schedule) enum Until {
-    /// `UNTIL=20271231`: the whole day there.
+    /// `UNTIL=20271231`: the whole local day.
     Day(Date),
-    /// `UNTIL=20271231T170000`: a civil time there.
+    /// `UNTIL=20271231T170000`: a local civil time.
     Civil(DateTime),
-    /// `UNTIL=20271231T170000Z`: an instant, as the civil time in UTC.
+    /// `UNTIL=20271231T170000Z`: an instant, as a civil time in UTC.
     Utc(DateTime),
 }
 
-/// Reads the rule. `None` when something is wrong with it, which is then among the faults.
+/// Parses the rule. Returns `None` and adds faults if it is invalid.
 pub(in crate::schedule) fn parse(text: &str, faults: &mut Faults) -> Option<Parts> {
     let before = faults.len();
     let mut reader = Reader { faults, given: HashSet::new(), frequency: None, parts: unset() };
@@ -40,7 +40,7 @@ pub(in crate::schedule) fn parse(text: &str, faults: &mut Faults) -> Option<Part
     for part in rule.split(';') {
         reader.part(part);
     }
-    reader.together();
+    reader.check_combinations();
     let Reader { frequency, mut parts, .. } = reader;
     parts.frequency = frequency?;
     (faults.len() == before).then_some(parts)
@@ -63,7 +63,7 @@ fn unset() -> Parts {
 
 struct Reader<'a> {
     faults: &'a mut Faults,
-    /// The names of the parts seen, in capitals.
+    /// The names of the parts seen so far, in capitals.
     given: HashSet<String>,
     frequency: Option<Frequency>,
     parts: Parts,
@@ -169,7 +169,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A list of numbers from 1 to `most`, or also from -`most` to -1.
+    /// Parses a list of numbers from 1 to `most` or, if `signed`, also from -`most` to -1.
     fn numbers<N: TryFrom<i64>>(&mut self, part: &str, value: &str, most: i64, signed: bool) -> Vec<N> {
         let mut numbers = Vec::new();
         for item in value.split(',') {
@@ -188,8 +188,8 @@ impl Reader<'_> {
         numbers
     }
 
-    /// What is wrong between parts that are right by themselves.
-    fn together(&mut self) {
+    /// Checks the combinations of parts that are valid by themselves.
+    fn check_combinations(&mut self) {
         let has = |name: &str| self.given.contains(name);
         let (no_frequency, both_ends) = (!has("FREQ"), has("COUNT") && has("UNTIL"));
         let only_positions = has("BYSETPOS") && !has("BYDAY") && !has("BYMONTHDAY") && !has("BYMONTH");
@@ -223,7 +223,7 @@ impl Reader<'_> {
     }
 }
 
-/// A whole number of at most five digits, with or without a sign.
+/// Parses a whole number of at most five digits, with or without a sign.
 fn integer(text: &str) -> Option<i64> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let is_number = (1..=5).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -243,7 +243,7 @@ fn weekday(text: &str) -> Option<Weekday> {
     }
 }
 
-/// `YYYYMMDD`, `YYYYMMDDTHHMMSS` or the same with a `Z`.
+/// Parses `YYYYMMDD`, `YYYYMMDDTHHMMSS` or `YYYYMMDDTHHMMSSZ`.
 fn until(text: &str) -> Option<Until> {
     let (moment, is_utc) = text.strip_suffix('Z').map_or((text, false), |moment| (moment, true));
     let (day, clock) = moment.split_once('T').map_or((moment, None), |(day, clock)| (day, Some(clock)));

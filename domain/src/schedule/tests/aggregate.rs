@@ -1,4 +1,4 @@
-//! The stream of a schedule, and what becomes of occurrences that were not handled in time.
+//! The stream of a schedule, and the catch-up of occurrences that were not handled in time.
 
 use events::{
     CatchUp, CatchUpPolicy, EventMetadata, MissedReason, Mode, RecordedEvent, ScheduleAuthor, ScheduleEndReason,
@@ -80,9 +80,9 @@ fn a_schedule_waits_runs_and_ends() {
     let state = after(ScheduleState::default(), create("FREQ=DAILY;COUNT=2"), START);
     assert_eq!(state.wake(START, None), Some(nine(0)));
     assert_eq!(next(&state, START), Step::Wait(nine(0)));
-    let Step::Emit { then, .. } = next(&state, nine(0)) else { panic!("it is due") };
+    let Step::Emit { then, .. } = next(&state, nine(0)) else { panic!("no effect") };
     assert_eq!(*then, Step::Wait(nine(1)));
-    let Step::Emit { then, .. } = next(&state, nine(1) + 5) else { panic!("it is due") };
+    let Step::Emit { then, .. } = next(&state, nine(1) + 5) else { panic!("no effect") };
     assert_eq!(*then, Step::Do(Command::End(ScheduleEndReason::Finished)));
     assert!(!state.is_complete() && state.is_listed());
     let ended = after(state, Command::End(ScheduleEndReason::Finished), nine(1) + 6);
@@ -93,7 +93,7 @@ fn a_schedule_waits_runs_and_ends() {
 }
 
 #[test]
-fn a_timer_that_is_set_is_kept_by_an_append() {
+fn an_append_keeps_a_timer_that_is_already_set() {
     let state = after(ScheduleState::default(), create("FREQ=DAILY"), START);
     assert_eq!(state.wake(nine(0) + 5, Some(nine(0))), Some(nine(0) + 1), "the occurrence may not have been handled");
     assert_eq!(state.wake(nine(0) + 5, None), Some(nine(1)));
@@ -102,7 +102,7 @@ fn a_timer_that_is_set_is_kept_by_an_append() {
 #[test]
 fn a_run_that_read_an_older_timing_cannot_move_the_timer() {
     let state = after(ScheduleState::default(), create("FREQ=DAILY"), START);
-    // The run at nine read this timer, and will move it, and no other, to nine on the next day.
+    // The run at nine read this timer. It will move only this timer to nine on the next day.
     let read = nine(0) + 60_000;
     let change = Command::Change {
         expected: None,
@@ -123,7 +123,7 @@ fn a_run_that_read_an_older_timing_cannot_move_the_timer() {
 }
 
 #[test]
-fn what_falls_into_a_pause_is_not_caught_up() {
+fn occurrences_during_a_pause_are_not_caught_up() {
     let state = after(ScheduleState::default(), create("FREQ=DAILY"), START);
     let paused = after(
         state.clone(),
@@ -141,7 +141,7 @@ fn what_falls_into_a_pause_is_not_caught_up() {
 }
 
 #[test]
-fn other_times_count_from_the_change_and_a_stale_change_is_rejected() {
+fn changed_times_apply_from_the_change_and_a_stale_change_is_rejected() {
     let state = after(ScheduleState::default(), create("FREQ=DAILY"), START);
     let change = |expected, timing: Option<ScheduleTiming>, name: &str| Command::Change {
         expected,
@@ -169,7 +169,7 @@ fn occurrences_without_a_message_are_caught_up_by_policy() {
     let missed = |plan: &CatchUpPlan| {
         plan.missed.iter().map(|missed| (missed.count, missed.reason, missed.through_at)).collect::<Vec<_>>()
     };
-    // Five days late at noon: the first two are older than the window of three days.
+    // On the fifth day at noon, the first two occurrences are older than the window of three days.
     let noon = nine(4) + 3 * 3_600_000;
     let last = plan(due(noon), catch_up(CatchUpPolicy::Last), noon);
     assert_eq!(days(&last), [nine(4)]);
@@ -181,12 +181,12 @@ fn occurrences_without_a_message_are_caught_up_by_policy() {
     assert_eq!(days(&skip), []);
     assert_eq!(missed(&skip), [(2, MissedReason::TooOld, nine(1)), (3, MissedReason::Late, nine(4))]);
     assert_eq!(skip.missed[1].from, "2026-12-03T09:00[UTC]");
-    // On time: nothing is late, and the policy does not matter.
+    // If no occurrence is late, the policy does not matter.
     for policy in [CatchUpPolicy::Last, CatchUpPolicy::All, CatchUpPolicy::Skip] {
         let now = nine(0) + 60_000;
         assert_eq!(plan(due(now), catch_up(policy), now), CatchUpPlan { missed: Vec::new(), sent: due(now) });
     }
-    // A new occurrence is due while the one before was missed: the newest takes its place.
+    // If a new occurrence is due and the previous one was missed, only the new one is sent.
     let now = nine(1) + 60_000;
     assert_eq!(days(&plan(due(now), catch_up(CatchUpPolicy::Last), now)), [nine(1)]);
 }

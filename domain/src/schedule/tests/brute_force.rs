@@ -1,4 +1,4 @@
-//! Rules against the plainest reading of them: walk every day, count on the fingers.
+//! Compares rules with a simple implementation that checks every single day.
 
 use jiff::ToSpan;
 use jiff::civil::{Date, Weekday};
@@ -14,7 +14,7 @@ const WEEKDAYS: [&str; 7] = ["MO", "TU", "WE", "TH", "FR", "SA", "SU"];
 struct Plain {
     frequency: &'static str,
     interval: usize,
-    /// An ordinal of 0 is none. Weekday 0 is Monday.
+    /// Ordinal and weekday. An ordinal of 0 means none, and weekday 0 is Monday.
     weekdays: Vec<(i16, usize)>,
     month_days: Vec<i8>,
     months: Vec<i8>,
@@ -87,7 +87,7 @@ impl Plain {
         }
     }
 
-    /// The period that a date is in, counted from any beginning.
+    /// The number of a date's period, counted from an arbitrary beginning.
     fn period(&self, date: Date) -> i64 {
         let days = date.since(jiff::civil::date(1900, 1, 1)).expect("days").get_days();
         match self.frequency {
@@ -133,7 +133,7 @@ impl Plain {
         rank == usize::from(nth.unsigned_abs())
     }
 
-    /// The dates from the start through a day, one day after the other.
+    /// The dates from the start through a day, found by checking every day.
     fn dates(&self, through: Date) -> Vec<Date> {
         let first = self.start.first_of_year() - 7.days();
         let last = through.last_of_year() + 7.days();
@@ -203,7 +203,7 @@ impl PlainCron {
     }
 }
 
-/// The recurrence's dates through a day. None at all when it is refused because it never occurs.
+/// The recurrence's dates through a day. The list is empty if it is rejected because it never occurs.
 fn dates(input: RecurrenceInput, through: Date) -> Result<Vec<Date>, TestCaseError> {
     let recurrence = match Recurrence::parse(input) {
         Ok(recurrence) => recurrence,
@@ -220,13 +220,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_rule_names_the_dates_that_a_walk_over_all_days_finds(plain in plain()) {
+    fn a_rule_has_the_dates_that_checking_every_day_finds(plain in plain()) {
         let through = plain.start + 1_500.days();
         prop_assert_eq!(dates(plain.input(), through)?, plain.dates(through));
     }
 
     #[test]
-    fn cron_names_the_dates_that_a_walk_over_all_days_finds(plain in plain_cron()) {
+    fn cron_has_the_dates_that_checking_every_day_finds(plain in plain_cron()) {
         let through = plain.start + 1_500.days();
         let expected: Vec<Date> = plain
             .start
@@ -240,6 +240,6 @@ proptest! {
 }
 
 #[test]
-fn the_week_of_the_walk_begins_on_a_monday() {
+fn the_first_day_of_the_simple_implementation_is_a_monday() {
     assert_eq!(jiff::civil::date(1900, 1, 1).weekday(), Weekday::Monday);
 }

@@ -1,4 +1,4 @@
-//! What is refused, and how.
+//! Rejected recurrences and their faults.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn of_rrule(rule: &str) -> Vec<(String, &'static str)> {
 }
 
 #[test]
-fn a_cron_expression_that_is_not_supported_is_refused_with_its_reason() {
+fn an_invalid_cron_expression_is_rejected_with_its_reason() {
     for (expression, code) in [
         ("* * * * *", "too_often"),
         ("*/14 9 * * *", "too_often"),
@@ -50,7 +50,7 @@ fn a_cron_expression_that_is_not_supported_is_refused_with_its_reason() {
 }
 
 #[test]
-fn a_rule_that_is_not_supported_is_refused_with_its_reason() {
+fn an_invalid_rule_is_rejected_with_its_reason() {
     for (rule, code) in [
         ("FREQ=SECONDLY", "too_often"),
         ("FREQ=MINUTELY", "too_often"),
@@ -96,7 +96,7 @@ fn a_rule_that_is_not_supported_is_refused_with_its_reason() {
 }
 
 #[test]
-fn the_message_names_the_part() {
+fn the_message_names_the_invalid_part() {
     let messages = |input| Recurrence::parse(input).expect_err("faults").into_iter().map(|fault| fault.message);
     let of_rule: Vec<_> = messages(rrule("FREQ=DAILY;COUNT=0;BYDAY=XX", "09:00", "UTC", "2027-01-01")).collect();
     assert!(of_rule[0].contains("`COUNT`") && of_rule[1].contains("`BYDAY`"), "{of_rule:?}");
@@ -105,7 +105,7 @@ fn the_message_names_the_part() {
 }
 
 #[test]
-fn only_names_of_the_database_are_zones() {
+fn only_iana_names_are_time_zones() {
     for zone in ["Mars/Olympus", "CEST", "+02:00", "UTC+2", "Etc/Unknown", "", "../etc/passwd", "Europe/Berlin "] {
         let found = faults(rrule("FREQ=DAILY", "09:00", zone, "2027-01-01"));
         assert_eq!(found, [("timeZone".to_owned(), "unknown_time_zone")], "{zone}");
@@ -116,7 +116,7 @@ fn only_names_of_the_database_are_zones() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_named_at_once() {
+fn all_faults_are_reported_at_once() {
     let found = faults(RecurrenceInput {
         when: When::Rrule("FREQ=HOURLY;COUNT=1;UNTIL=20280101;BYHOUR=3;FOO=1".into()),
         time: Some("24:00".into()),
@@ -143,21 +143,25 @@ fn everything_that_is_wrong_is_named_at_once() {
 }
 
 #[test]
-fn fields_that_do_not_fit_together_are_refused() {
-    let one = |input, field: &str, code| assert_eq!(faults(input), [(field.to_owned(), code)]);
+fn fields_that_cannot_be_combined_are_rejected() {
+    let assert_fault = |input, field: &str, code| assert_eq!(faults(input), [(field.to_owned(), code)]);
     let daily = rrule("FREQ=DAILY", "09:00", "UTC", "2027-01-01");
     let weekly = cron("0 9 * * mon", "UTC", "2027-01-01");
-    one(RecurrenceInput { time: None, ..daily.clone() }, "time", "missing");
-    one(RecurrenceInput { time: Some("9:00".into()), ..daily.clone() }, "time", "malformed");
-    one(RecurrenceInput { time: Some("+9:00".into()), ..daily.clone() }, "time", "malformed");
-    one(RecurrenceInput { time: Some("09:00".into()), ..weekly.clone() }, "time", "not_together");
-    one(RecurrenceInput { end: Some("2026-12-31".into()), ..daily.clone() }, "end", "end_before_start");
-    one(RecurrenceInput { end: Some("2027-01-03".into()), ..weekly }, "when/cron", "never");
+    assert_fault(RecurrenceInput { time: None, ..daily.clone() }, "time", "missing");
+    assert_fault(RecurrenceInput { time: Some("9:00".into()), ..daily.clone() }, "time", "malformed");
+    assert_fault(RecurrenceInput { time: Some("+9:00".into()), ..daily.clone() }, "time", "malformed");
+    assert_fault(RecurrenceInput { time: Some("09:00".into()), ..weekly.clone() }, "time", "not_together");
+    assert_fault(RecurrenceInput { end: Some("2026-12-31".into()), ..daily.clone() }, "end", "end_before_start");
+    assert_fault(RecurrenceInput { end: Some("2027-01-03".into()), ..weekly }, "when/cron", "never");
     let exceptions = strings(&["2027-01-01"]);
     let alone = rrule("FREQ=DAILY;COUNT=1", "09:00", "UTC", "2027-01-01");
-    one(RecurrenceInput { exceptions, ..alone }, "when/rrule", "never");
+    assert_fault(RecurrenceInput { exceptions, ..alone }, "when/rrule", "never");
     let additions = strings(&["2027-01-05", "2026-12-31"]);
-    one(RecurrenceInput { additions, ..daily.clone() }, "additions/1", "out_of_range");
-    one(RecurrenceInput { exceptions: vec!["2027-01-01".into(); 367], ..daily }, "exceptions", "too_many");
-    one(rrule(&format!("FREQ=DAILY{}", ";".repeat(500)), "09:00", "UTC", "2027-01-01"), "when/rrule", "too_long");
+    assert_fault(RecurrenceInput { additions, ..daily.clone() }, "additions/1", "out_of_range");
+    assert_fault(RecurrenceInput { exceptions: vec!["2027-01-01".into(); 367], ..daily }, "exceptions", "too_many");
+    assert_fault(
+        rrule(&format!("FREQ=DAILY{}", ";".repeat(500)), "09:00", "UTC", "2027-01-01"),
+        "when/rrule",
+        "too_long",
+    );
 }

@@ -1,4 +1,4 @@
-//! What a recurrence promises, fact by fact.
+//! The rules of recurrences, one fact per test.
 
 mod aggregate;
 mod brute_force;
@@ -11,7 +11,7 @@ use events::Timestamp;
 
 use super::*;
 
-/// Long before and long after all that may occur.
+/// Instants long before and long after all possible occurrences.
 const ALWAYS: (Timestamp, Timestamp) = (Timestamp(i64::MIN), Timestamp(i64::MAX));
 
 fn rrule(rule: &str, time: &str, zone: &str, start: &str) -> RecurrenceInput {
@@ -43,7 +43,7 @@ fn at(text: &str) -> Timestamp {
     Timestamp(text.parse::<jiff::Timestamp>().expect("an instant").as_millisecond())
 }
 
-/// The first nominal times, without the zone.
+/// The first `count` nominal times, without the zone.
 fn first(recurrence: &Recurrence, count: usize) -> Vec<String> {
     let occurrences = recurrence.occurrences(ALWAYS.0, ALWAYS.1, count);
     occurrences.iter().map(|occurrence| occurrence.nominal.time.strftime("%Y-%m-%dT%H:%M").to_string()).collect()
@@ -84,7 +84,7 @@ fn exceptions_use_up_the_count_and_additions_do_not() {
 }
 
 #[test]
-fn an_exception_wins_over_an_addition_and_a_date_twice_is_once() {
+fn an_exception_wins_over_an_addition_and_a_repeated_date_occurs_once() {
     let input = RecurrenceInput {
         exceptions: strings(&["2027-01-20"]),
         additions: strings(&["2027-01-20", "2027-01-01", "2027-01-05", "2027-01-05"]),
@@ -116,12 +116,12 @@ fn until_is_a_day_a_civil_time_or_an_instant() {
         first_dates(rrule(&rule, "09:00", "America/Mexico_City", "2027-01-01"), 9).len()
     };
     assert_eq!((dates("20270103"), dates("20270103T085959"), dates("20270103T090000")), (3, 2, 3));
-    // 09:00 there is 15:00 in UTC.
+    // 09:00 in Mexico City is 15:00 in UTC.
     assert_eq!((dates("20270103T145959Z"), dates("20270103T150000Z"), dates("20270104T010000Z")), (2, 3, 3));
 }
 
 #[test]
-fn weekdays_with_and_without_an_ordinal_are_added() {
+fn weekdays_with_and_without_an_ordinal_are_combined() {
     let input = rrule("FREQ=MONTHLY;BYDAY=1FR,MO", "09:00", "UTC", "2027-01-01");
     assert_eq!(first_dates(input, 4), ["2027-01-01", "2027-01-04", "2027-01-11", "2027-01-18"]);
 }
@@ -133,14 +133,14 @@ fn the_position_in_a_week_counts_the_whole_first_week() {
 }
 
 #[test]
-fn a_rule_is_read_without_regard_to_case_and_with_its_prefix() {
+fn a_rule_can_have_a_prefix_and_any_case() {
     let input = rrule("rrule:freq=weekly;byday=mo", "09:00", "europe/berlin", "2027-01-01");
     let occurrence = parsed(input).next_after(ALWAYS.0).expect("one");
     assert_eq!(occurrence.nominal.to_string(), "2027-01-04T09:00[Europe/Berlin]");
 }
 
 #[test]
-fn the_day_fields_of_cron_are_one_or_the_other_unless_one_begins_with_a_star() {
+fn a_day_needs_to_match_one_day_field_of_cron_unless_one_begins_with_a_star() {
     let either = cron("0 9 13 * fri", "UTC", "2027-01-01");
     assert_eq!(first_dates(either, 4), ["2027-01-01", "2027-01-08", "2027-01-13", "2027-01-15"]);
     let both = cron("0 9 */2 * fri", "UTC", "2027-01-01");
@@ -148,7 +148,7 @@ fn the_day_fields_of_cron_are_one_or_the_other_unless_one_begins_with_a_star() {
 }
 
 #[test]
-fn sunday_is_0_or_7_and_may_end_a_range_by_name() {
+fn sunday_is_0_or_7_and_can_end_a_range_by_name() {
     for expression in ["0 9 * * 0", "0 9 * * 7", "0 9 * * SUN", "0 9 * * 7-7", "0 9 * * */7"] {
         assert_eq!(first_dates(cron(expression, "UTC", "2027-01-01"), 2), ["2027-01-03", "2027-01-10"], "{expression}");
     }
@@ -157,7 +157,7 @@ fn sunday_is_0_or_7_and_may_end_a_range_by_name() {
 }
 
 #[test]
-fn the_next_is_found_however_far_it_is() {
+fn the_next_occurrence_is_found_however_late_it_is() {
     let rare = "FREQ=DAILY;INTERVAL=25;BYMONTH=2;BYMONTHDAY=29;BYDAY=MO";
     assert_eq!(first_dates(rrule(rare, "09:00", "UTC", "1970-01-01"), 9), ["2140-02-29"]);
     let last = parsed(rrule("FREQ=YEARLY;BYMONTH=12;BYMONTHDAY=31", "23:59", "Pacific/Kiritimati", "1970-01-01"));
@@ -167,7 +167,7 @@ fn the_next_is_found_however_far_it_is() {
 }
 
 #[test]
-fn one_call_ends_after_its_candidates_and_the_next_goes_on() {
+fn one_call_has_a_limit_and_the_next_call_continues() {
     let recurrence = parsed(cron("*/15 * * * *", "Europe/Berlin", "2027-01-01"));
     let all = recurrence.occurrences(ALWAYS.0, ALWAYS.1, usize::MAX);
     assert!(4_900 < all.len() && all.len() <= MAX_CANDIDATES as usize, "{}", all.len());

@@ -1,4 +1,4 @@
-//! What holds for every recurrence, every zone and every text.
+//! Properties of every recurrence, every zone and every text.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +30,7 @@ fn date() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Texts that are nearly rules, and any others.
+/// Texts that resemble rules, and arbitrary texts.
 fn rule_text() -> impl Strategy<Value = String> {
     let pieces = vec![
         "FREQ",
@@ -96,7 +96,7 @@ prop_compose! {
     }
 }
 
-/// Recurrences without fault, the more often near a change of the clocks.
+/// Valid recurrences, mostly near a change of the clocks.
 fn any_recurrence() -> impl Strategy<Value = RecurrenceInput> {
     let rules = vec![
         "FREQ=DAILY",
@@ -118,7 +118,7 @@ fn any_recurrence() -> impl Strategy<Value = RecurrenceInput> {
     prop_oneof![rrules, crons]
 }
 
-/// The instants at which clocks in the zone show the time, found by trying all offsets of the days around it.
+/// The instants at which clocks in the zone show the time, found by trying all offsets of the surrounding days.
 fn instants_showing(time: jiff::civil::DateTime, zone: &TimeZone) -> Vec<i64> {
     let middle = TimeZone::UTC.to_timestamp(time).expect("in the calendar").as_second();
     let offsets: BTreeSet<i64> = (-26..=26)
@@ -148,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn occurrences_ascend_within_their_limits_and_do_not_depend_on_the_question(
+    fn occurrences_ascend_within_their_limits_and_do_not_depend_on_the_range(
         input in any_recurrence(), skip in 0..400_i64, hours in 1..2_000_i64, cut in 0..100_i64,
     ) {
         let recurrence = parsed(input.clone());
@@ -179,7 +179,7 @@ proptest! {
     }
 
     #[test]
-    fn an_occurrence_is_when_clocks_there_first_show_its_time(input in any_recurrence(), skip in 0..400_i64) {
+    fn an_occurrence_is_when_the_zones_clocks_first_show_its_time(input in any_recurrence(), skip in 0..400_i64) {
         let recurrence = parsed(input.clone());
         let zone = TimeZone::get(&input.time_zone).expect("a zone");
         let after = at(&format!("{}T00:00:00Z", input.start)) + skip * 24 * HOUR_MS;

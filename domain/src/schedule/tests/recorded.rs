@@ -1,4 +1,4 @@
-//! What python-dateutil and croniter answer to the same rules, as `record_cases.py` recorded it.
+//! Compares rules with the results of python-dateutil and croniter that `record_cases.py` recorded.
 
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ fn list(case: &Value, field: &str) -> Vec<String> {
 }
 
 #[test]
-fn rules_name_the_dates_that_dateutil_names() {
+fn rules_have_the_same_dates_as_in_dateutil() {
     let cases = cases(include_str!("rrule_cases.json"));
     assert_eq!(cases.len(), 300);
     for case in &cases {
@@ -35,7 +35,7 @@ fn rules_name_the_dates_that_dateutil_names() {
 }
 
 #[test]
-fn expressions_name_the_times_that_croniter_names() {
+fn cron_expressions_have_the_same_times_as_in_croniter() {
     for case in &cases(include_str!("cron_cases.json")) {
         let recurrence = parsed(cron(text(case, "cron"), "UTC", text(case, "start")));
         assert_eq!(first(&recurrence, 12), list(case, "times"), "{case}");
