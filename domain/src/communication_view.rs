@@ -1,9 +1,14 @@
 //! The view of communications: one row each, projected from the stream, for lists and details.
 
-use events::{CommunicationEvent, CommunicationId, RecordedEvent, ReportedStatus, Timestamp};
+use std::collections::BTreeMap;
+
+use events::{CommunicationEvent, CommunicationId, Mode, RecordedEvent, ReportedStatus, StreamId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::communication::{Communication, FallbackState, Lifecycle, State, evolve};
+use crate::ports::{CommunicationKey, RowIndex, RowRange, ViewRow, time_prefix};
+use crate::projection::Projection;
+use crate::stats::{Counters, bucket};
 use crate::status::status;
 
 /// The row of one communication. It contains no personal data, which is read from the vault.
@@ -57,6 +62,156 @@ pub struct CommunicationRow {
     pub late_evidence: bool,
     pub complained: bool,
     pub unsubscribed: bool,
+}
+
+impl Projection for State {
+    type Row = CommunicationRow;
+
+    fn project(id: &StreamId, records: &[RecordedEvent]) -> Option<(Mode, CommunicationRow)> {
+        let key = CommunicationKey::from_stream(id)?;
+        let CommunicationEvent::CommunicationRequested(request) = &records.first()?.event else { return None };
+        Some((request.mode, project(key.id, records)?))
+    }
+}
+
+/// The value of the index of dead letters, which is the same for all of them.
+const DEAD_LETTER: &str = "dead";
+
+impl ViewRow for CommunicationRow {
+    const VIEW: &'static str = "com";
+
+    fn key(&self) -> String {
+        format!("{}#{}", time_prefix(self.created_at), self.id)
+    }
+
+    fn position(&self) -> u64 {
+        self.position
+    }
+
+    fn created_at(&self) -> Timestamp {
+        self.created_at
+    }
+
+    fn updated_at(&self) -> Timestamp {
+        self.updated_at
+    }
+
+    fn indexes(&self) -> BTreeMap<RowIndex, String> {
+        let dead_letter = self.dead_letter_outcome.as_ref().map(|_| DEAD_LETTER.to_owned());
+        [
+            (RowIndex::Recipient, self.recipient_id.clone()),
+            (RowIndex::Entity, entity_index_key(&self.entity_type, &self.entity_id)),
+            (RowIndex::DeadLetters, dead_letter),
+        ]
+        .into_iter()
+        .filter_map(|(index, value)| Some((index, value?)))
+        .collect()
+    }
+
+    fn counters(&self) -> Counters {
+        contribution(self)
+    }
+}
+
+/// The contribution of `row` to the counters. Projecting a row again adds only the difference, so replays change
+/// nothing.
+fn contribution(row: &CommunicationRow) -> Counters {
+    let mut counters = Counters::new();
+    let mut add = |name: String, amount: i64| *counters.entry(name).or_insert(0) += amount;
+    add("total".to_owned(), 1);
+    add(format!("channel.{}", row.channel), 1);
+    add(format!("type.{}", row.kind), 1);
+    add(format!("status.{}", row.status), 1);
+    add(format!("lifecycle.{}", row.lifecycle), 1);
+    row.provider.iter().for_each(|provider| add(format!("provider.{provider}"), 1));
+    row.template_id.iter().for_each(|template| add(format!("template.{template}"), 1));
+    if let Some(sent_at) = row.sent_at {
+        let due = row.scheduled_at.unwrap_or(row.created_at).max(row.created_at);
+        let elapsed_ms = sent_at.millis_since(due).max(0);
+        add("sent".to_owned(), 1);
+        add("accept_to_sent_ms".to_owned(), elapsed_ms);
+        add(format!("accept_to_sent.{}", bucket(elapsed_ms)), 1);
+        if let Some(delivered_at) = row.delivered_at {
+            let elapsed_ms = delivered_at.millis_since(sent_at).max(0);
+            add("sent_to_delivered".to_owned(), 1);
+            add("sent_to_delivered_ms".to_owned(), elapsed_ms);
+            add(format!("sent_to_delivered.{}", bucket(elapsed_ms)), 1);
+        }
+    }
+    let mut flag = |name: &str, is: bool| {
+        if is {
+            add(name.to_owned(), 1);
+        }
+    };
+    flag("delivered", row.delivered_at.is_some());
+    flag("opened", row.opened_at.is_some());
+    flag("clicked", row.clicked_at.is_some());
+    flag("complained", row.complained);
+    flag("unsubscribed", row.unsubscribed);
+    flag("late_evidence", row.late_evidence);
+    let retries = i64::from(row.attempts.saturating_sub(1));
+    flag("retried", retries > 0);
+    if retries > 0 {
+        add("retries".to_owned(), retries);
+    }
+    counters
+}
+
+/// The key of the index by entity. Returns `None` unless both parts are known.
+fn entity_index_key(kind: &Option<String>, id: &Option<String>) -> Option<String> {
+    kind.as_ref().zip(id.as_ref()).map(|(kind, id)| format!("{kind}#{id}"))
+}
+
+/// Which communications to list. `None` means any.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListFilter {
+    pub channel: Option<String>,
+    pub status: Option<String>,
+    pub kind: Option<String>,
+    pub recipient_id: Option<String>,
+    pub entity_type: Option<String>,
+    pub entity_id: Option<String>,
+    pub provider: Option<String>,
+    /// Only dead letters, which can be retried.
+    pub dead_letters_only: bool,
+    /// The reason why it became a dead letter.
+    pub dead_letter_reason: Option<String>,
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+}
+
+impl ListFilter {
+    /// The rows that have to be examined.
+    pub fn range(&self) -> RowRange {
+        let index = match (&self.recipient_id, entity_index_key(&self.entity_type, &self.entity_id)) {
+            _ if self.dead_letters_only => Some((RowIndex::DeadLetters, DEAD_LETTER.to_owned())),
+            (Some(recipient), _) => Some((RowIndex::Recipient, recipient.clone())),
+            (None, Some(entity)) => Some((RowIndex::Entity, entity)),
+            (None, None) => None,
+        };
+        RowRange {
+            index,
+            from: self.from.map_or_else(|| "0".to_owned(), time_prefix),
+            // Keys consist of digits, `#`, lower-case letters and `_`, so `~` sorts after all of them.
+            before: self.to.map_or_else(|| "~".to_owned(), time_prefix),
+        }
+    }
+
+    pub fn matches(&self, row: &CommunicationRow) -> bool {
+        let same = |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|wanted| wanted == has);
+        let maybe = |wanted: &Option<String>, has: &Option<String>| wanted.is_none() || wanted == has;
+        same(&self.channel, &row.channel)
+            && same(&self.status, &row.status)
+            && same(&self.kind, &row.kind)
+            && maybe(&self.recipient_id, &row.recipient_id)
+            && maybe(&self.entity_type, &row.entity_type)
+            && maybe(&self.entity_id, &row.entity_id)
+            && maybe(&self.provider, &row.provider)
+            && (!self.dead_letters_only || row.dead_letter_outcome.is_some())
+            && maybe(&self.dead_letter_reason, &row.dead_letter_outcome)
+            && self.from.is_none_or(|from| from <= row.created_at)
+            && self.to.is_none_or(|to| row.created_at < to)
+    }
 }
 
 /// The vault partition of a recipient, named by the recipient's id or by the hash of the address.
@@ -210,10 +365,4 @@ fn apply_event(row: &mut CommunicationRow, record: &RecordedEvent) {
         | CommunicationEvent::FallbackRequested { .. }
         | CommunicationEvent::FallbackAbandoned { .. } => (),
     }
-}
-
-/// The UTC day of a time, such as `2026-11-21`.
-pub fn utc_day(at: Timestamp) -> String {
-    let moment = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    moment.strftime("%Y-%m-%d").to_string()
 }

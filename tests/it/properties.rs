@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
+use application::views::list;
 use domain::communication::{AttemptOutcome, Command, Readiness, State, decide, evolve, readiness, wake};
-use domain::communication_view::CommunicationRow;
-use domain::ports::{ListFilter, ProjectedRow, ViewScope, ViewStore};
+use domain::communication_view::{CommunicationRow, ListFilter};
+use domain::ports::{ProjectedRow, ViewRow, ViewScope, ViewStore};
 use domain::{policy, quiet_hours, throttle};
 use events::{CancelReason, CommunicationEvent, InDoubtCause, Mode, Priority, QuietHours, RefusalClass, Timestamp};
 use infra::embedded::Database;
@@ -201,19 +202,20 @@ proptest! {
     ) {
         let scratch = Scratch::new();
         let views = Database::open(&scratch.0.join("pages.db"), false).expect("a database");
-        let view = ViewScope { tenant: tenant(), mode: Mode::Live };
+        let view = ViewScope { view: CommunicationRow::VIEW, tenant: tenant(), mode: Mode::Live };
         let rows: Vec<CommunicationRow> = created.iter().enumerate().map(|(n, at)| row(n, *at)).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let found = runtime.block_on(async {
             for chunk in rows.chunks(20) {
-                let projected = |row: &CommunicationRow| ProjectedRow { view: view.clone(), row: row.clone() };
+                let projected = |row| ProjectedRow::new(tenant(), Mode::Live, row).expect("a row");
                 let chunk: Vec<_> = chunk.iter().map(projected).collect();
                 views.apply(&chunk, Timestamp(T0)).await.expect("applied");
             }
             let filter = ListFilter { status: only.map(|n| status(n.into()).to_owned()), ..ListFilter::default() };
             let (mut found, mut after) = (Vec::new(), None::<String>);
             loop {
-                let page = views.list(&view, &filter, after.as_deref(), size).await.expect("a page");
+                let matches = |row: &CommunicationRow| filter.matches(row);
+                let page = list(&views, &view, filter.range(), after.as_deref(), size, matches).await.expect("a page");
                 assert!(page.rows.len() <= size);
                 found.extend(page.rows);
                 after = page.next;

@@ -49,7 +49,7 @@ pub fn check_all(world: &World, accepted: &BTreeMap<usize, CommunicationKey>) ->
             return Err(format!("I10: personal data in {}", id.storage_key()));
         }
     }
-    let rows = state.rows.values().any(|row| personal(&format!("{row:?}")));
+    let rows = state.rows.values().any(|row| personal(&row.body));
     let records = state.records.values().any(|record| personal(&record.body));
     if rows || records {
         return Err("I10: personal data in views or in the coordination store".to_owned());

@@ -23,7 +23,10 @@ pub use store::{
     RollOver, ScanPage, Stream, TIMER_SHARDS,
 };
 pub use vault::{ContentKey, DocumentKey, DocumentStore, SecretCipher, Vault};
-pub use views::{ListFilter, ProjectedRow, RowKey, RowPage, ViewScope, ViewStore, entity_index_key};
+pub use views::{
+    MAX_ROWS_PER_TRANSACTION, ProjectedRow, RowIndex, RowRange, StoredRow, ViewRow, ViewScope, ViewStore, parse_row,
+    time_prefix,
+};
 
 pub use crate::provider::{OutboundMessage, Provider, ProviderConfig, ProviderFactory, QueryResult, SendResult};
 

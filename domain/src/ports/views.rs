@@ -3,119 +3,169 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use events::{CommunicationId, Mode, TenantId, Timestamp};
+use events::{Mode, TenantId, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::StoreError;
-use crate::communication_view::CommunicationRow;
-use crate::stats::Counters;
+use crate::stats::{Counters, counter_delta};
 
-/// The scope of a tenant's rows of one mode.
+/// The most rows of one [`ViewStore::apply`].
+pub const MAX_ROWS_PER_TRANSACTION: usize = 20;
+
+/// The rows of one projection that belong to one tenant and mode, and their counters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ViewScope {
+    /// See [`ViewRow::VIEW`].
+    pub view: &'static str,
     pub tenant: TenantId,
     pub mode: Mode,
 }
 
-/// A row, and the scope that it belongs to.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ProjectedRow {
-    pub view: ViewScope,
-    pub row: CommunicationRow,
-}
-
-/// The key of one row. Rows are stored in the order of creation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RowKey {
-    pub created_at: Timestamp,
-    pub id: CommunicationId,
-}
-
-impl RowKey {
-    pub fn of(row: &CommunicationRow) -> RowKey {
-        RowKey { created_at: row.created_at, id: row.id }
-    }
-
-    /// The sort key under which every store keeps the row.
+impl ViewScope {
+    /// The name under which every store keeps the rows.
     pub fn path(&self) -> String {
-        format!("{:013}#{}", self.created_at.0, self.id)
+        format!("{}#{}#{}", self.tenant, self.mode.as_str(), self.view)
     }
 }
 
-/// The key of the index by entity. Returns `None` unless both parts are known.
-pub fn entity_index_key(kind: &Option<String>, id: &Option<String>) -> Option<String> {
-    kind.as_ref().zip(id.as_ref()).map(|(kind, id)| format!("{kind}#{id}"))
+/// An index by which the rows of a view can be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RowIndex {
+    Recipient,
+    Entity,
+    DeadLetters,
 }
 
-/// Which rows to list. `None` means any.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ListFilter {
-    pub channel: Option<String>,
-    pub status: Option<String>,
-    pub kind: Option<String>,
-    pub recipient_id: Option<String>,
-    pub entity_type: Option<String>,
-    pub entity_id: Option<String>,
-    pub provider: Option<String>,
-    /// Only dead letters, which can be retried.
-    pub dead_letters_only: bool,
-    /// The reason why it became a dead letter.
-    pub dead_letter_reason: Option<String>,
-    pub from: Option<Timestamp>,
-    pub to: Option<Timestamp>,
+/// One row of a view.
+pub trait ViewRow: Serialize + DeserializeOwned {
+    /// The name of the view, which is part of the key of every row.
+    const VIEW: &'static str;
+
+    /// The sort key. It begins with [`time_prefix`] of the creation and never changes.
+    fn key(&self) -> String;
+
+    /// The stream's version up to which it was projected.
+    fn position(&self) -> u64;
+
+    /// The row is counted on this day.
+    fn created_at(&self) -> Timestamp;
+
+    fn updated_at(&self) -> Timestamp;
+
+    /// The value of each index that contains the row.
+    fn indexes(&self) -> BTreeMap<RowIndex, String>;
+
+    /// The contribution of the row to the counters of its day and to the totals.
+    fn counters(&self) -> Counters;
 }
 
-impl ListFilter {
-    pub fn matches(&self, row: &CommunicationRow) -> bool {
-        let same = |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|wanted| wanted == has);
-        let maybe = |wanted: &Option<String>, has: &Option<String>| wanted.is_none() || wanted == has;
-        same(&self.channel, &row.channel)
-            && same(&self.status, &row.status)
-            && same(&self.kind, &row.kind)
-            && maybe(&self.recipient_id, &row.recipient_id)
-            && maybe(&self.entity_type, &row.entity_type)
-            && maybe(&self.entity_id, &row.entity_id)
-            && maybe(&self.provider, &row.provider)
-            && (!self.dead_letters_only || row.dead_letter_outcome.is_some())
-            && maybe(&self.dead_letter_reason, &row.dead_letter_outcome)
-            && self.from.is_none_or(|from| from <= row.created_at)
-            && self.to.is_none_or(|to| row.created_at < to)
+/// A time as the beginning of a row's key.
+pub fn time_prefix(at: Timestamp) -> String {
+    format!("{:013}", at.0)
+}
+
+/// A row as a store keeps it.
+#[derive(Debug, Clone)]
+pub struct ProjectedRow {
+    pub scope: ViewScope,
+    /// The sort key. Lists are in descending order.
+    pub key: String,
+    /// The stream's version up to which it was projected.
+    pub position: u64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// The value of each index that contains the row.
+    pub indexes: BTreeMap<RowIndex, String>,
+    /// The contribution of the row to the counters.
+    pub counters: Counters,
+    /// The row as JSON.
+    pub body: String,
+    /// The position and the counters of a stored row of the same view.
+    parse: fn(&str) -> Result<(u64, Counters), StoreError>,
+}
+
+impl ProjectedRow {
+    /// # Errors
+    ///
+    /// [`StoreError::Unreadable`]: the row does not serialise.
+    pub fn new<R: ViewRow>(tenant: TenantId, mode: Mode, row: &R) -> Result<ProjectedRow, StoreError> {
+        Ok(ProjectedRow {
+            scope: ViewScope { view: R::VIEW, tenant, mode },
+            key: row.key(),
+            position: row.position(),
+            created_at: row.created_at(),
+            updated_at: row.updated_at(),
+            indexes: row.indexes(),
+            counters: row.counters(),
+            body: serde_json::to_string(row).map_err(|error| StoreError::Unreadable(error.to_string()))?,
+            parse: |body| parse_row::<R>(body).map(|row| (row.position(), row.counters())),
+        })
+    }
+
+    /// The position of a stored row of the same view.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unreadable`]
+    pub fn position_of(&self, stored: &str) -> Result<u64, StoreError> {
+        (self.parse)(stored).map(|(position, _)| position)
+    }
+
+    /// The change of the counters when this row replaces the stored one. Returns `None` if this row is not newer.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unreadable`]: the stored row cannot be read.
+    pub fn counter_change(&self, stored: Option<&str>) -> Result<Option<Counters>, StoreError> {
+        match stored.map(self.parse).transpose()? {
+            Some((position, _)) if self.position <= position => Ok(None),
+            old => Ok(Some(counter_delta(&self.counters, old.as_ref().map(|(_, counters)| counters)))),
+        }
     }
 }
 
-/// One page, newest first. A page may be short and still have a `next`.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct RowPage {
-    pub rows: Vec<CommunicationRow>,
-    pub next: Option<String>,
+/// Reads a stored row.
+///
+/// # Errors
+///
+/// [`StoreError::Unreadable`]
+pub fn parse_row<R: ViewRow>(body: &str) -> Result<R, StoreError> {
+    serde_json::from_str(body).map_err(|error| StoreError::Unreadable(error.to_string()))
 }
+
+/// The rows to list: those of an index or all, with keys from `from` (included) to `before` (not included).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowRange {
+    pub index: Option<(RowIndex, String)>,
+    pub from: String,
+    pub before: String,
+}
+
+/// A stored row: its key, and its body as JSON.
+pub type StoredRow = (String, String);
 
 /// Stores rows and counters.
 #[async_trait]
 pub trait ViewStore: Send + Sync {
     /// Writes rows newer than those stored, and the difference in the counters, in one transaction per call. A row that
-    /// is not newer changes nothing. At most 20 rows, all of one view.
+    /// is not newer changes nothing. At most [`MAX_ROWS_PER_TRANSACTION`] rows, all of one scope.
     async fn apply(&self, rows: &[ProjectedRow], now: Timestamp) -> Result<(), StoreError>;
 
-    /// Returns rows that match, newest first. `after` is a [`RowPage::next`].
-    async fn list(
-        &self,
-        view: &ViewScope,
-        filter: &ListFilter,
-        after: Option<&str>,
-        size: usize,
-    ) -> Result<RowPage, StoreError>;
+    /// Returns rows in the descending order of their keys. Fewer than `limit` rows mean that there are no others.
+    async fn list(&self, scope: &ViewScope, range: &RowRange, limit: usize) -> Result<Vec<StoredRow>, StoreError>;
 
-    /// Reads rows by key, in the order of `keys`.
-    async fn get_rows(&self, view: &ViewScope, keys: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError>;
+    /// Reads the bodies of rows by key, in the order of `keys`.
+    async fn get_rows(&self, scope: &ViewScope, keys: &[String]) -> Result<Vec<Option<String>>, StoreError>;
 
     /// Returns the counters of each day from `from` to `to`, both included, such as `2026-11-21`.
     async fn daily_counters(
         &self,
-        view: &ViewScope,
+        scope: &ViewScope,
         from: &str,
         to: &str,
     ) -> Result<BTreeMap<String, Counters>, StoreError>;
 
     /// Returns the counters over all time, and when they were last written.
-    async fn total_counters(&self, view: &ViewScope) -> Result<(Counters, Option<Timestamp>), StoreError>;
+    async fn total_counters(&self, scope: &ViewScope) -> Result<(Counters, Option<Timestamp>), StoreError>;
 }

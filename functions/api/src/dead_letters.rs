@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use domain::ports::ListFilter;
+use domain::communication_view::ListFilter;
 use events::{Channel, DeadLetterReason, FailReason, MessageType};
 use problem::Problem;
 use serde_json::json;

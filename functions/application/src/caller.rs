@@ -3,7 +3,8 @@
 use std::fmt;
 
 use domain::access::{Permission, key_allows_channel, role_allows};
-use domain::ports::{Principal, ViewScope};
+use domain::communication_view::CommunicationRow;
+use domain::ports::{Principal, ViewRow, ViewScope};
 use events::{Channel, Role};
 
 use crate::CommandContext;
@@ -71,9 +72,9 @@ impl Caller {
         }
     }
 
-    /// The rows that this caller may see.
+    /// The communications that this caller may see.
     pub fn scope(&self) -> ViewScope {
-        ViewScope { tenant: self.principal.tenant.clone(), mode: self.principal.mode }
+        ViewScope { view: CommunicationRow::VIEW, tenant: self.principal.tenant.clone(), mode: self.principal.mode }
     }
 
     /// # Errors

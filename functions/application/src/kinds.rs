@@ -5,7 +5,7 @@ use domain::aggregate::{Aggregate, AggregateId, Erasure, Violation, decode_snaps
 use domain::api_key::ApiKeyState;
 use domain::communication::State;
 use domain::inbound_message::InboundMessageState;
-use domain::ports::{ProjectedRow, StoreError, Stream};
+use domain::ports::{EventStore, ProjectedRow, StoreError, Stream};
 use domain::preferences::Preferences;
 use domain::projection::Projection;
 use domain::provider_configs::{ProviderConfigState, Routing};
@@ -93,8 +93,29 @@ pub fn rules_of(id: &StreamId) -> Option<&'static StreamRules> {
     rules
 }
 
+/// All events of a stream that was read with others. Reads nothing unless the stream has rolled over.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn lines_of(store: &dyn EventStore, id: &StreamId, stream: Stream) -> Result<Vec<String>, StoreError> {
+    if stream.first() == 0 { Ok(stream.lines) } else { store.read_history(id).await }
+}
+
+/// The row of a stream that was read with others. Returns `None` if it has none.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn row_of(store: &dyn EventStore, id: &StreamId, stream: Stream) -> Result<Option<ProjectedRow>, StoreError> {
+    let Some(project) = rules_of(id).and_then(|rules| rules.project) else { return Ok(None) };
+    project(id, &lines_of(store, id, stream).await?)
+}
+
 fn project<P: Projection>(id: &StreamId, lines: &[String]) -> Result<Option<ProjectedRow>, StoreError> {
-    Ok(P::project(id, &decode::<P::Event>(lines)?))
+    P::project(id, &decode::<P::Event>(lines)?)
+        .map(|(mode, row)| ProjectedRow::new(id.tenant.clone(), mode, &row))
+        .transpose()
 }
 
 /// The longest delay of a timer. A timer that is later than this is not served at all.

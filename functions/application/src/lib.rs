@@ -30,6 +30,7 @@ pub mod suppressions;
 pub mod templates;
 pub mod throttle_store;
 pub mod time;
+pub mod views;
 
 pub use app::App;
 pub use caller::{Actor, Caller};

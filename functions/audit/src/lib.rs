@@ -10,13 +10,10 @@ pub use rebuild::RebuildProgress;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use application::kinds::rules_of;
+use application::kinds::{lines_of, rules_of};
 use domain::aggregate::Violation;
-use domain::communication_view::{CommunicationRow, utc_day};
-use domain::ports::{
-    AlertSink, ClockAndRng, EventStore, ProjectedRow, RowKey, StoreError, Stream, ViewScope, ViewStore,
-};
-use domain::stats::{Counters, add_counters, contribution, counter_delta};
+use domain::ports::{AlertSink, ClockAndRng, EventStore, ProjectedRow, StoreError, Stream, ViewScope, ViewStore};
+use domain::stats::{Counters, add_counters, counter_delta, utc_day};
 use events::{StreamId, Timestamp};
 
 /// The most streams that are read at once.
@@ -117,10 +114,10 @@ impl AuditHandler {
         let mut after: Option<String> = None;
         loop {
             let page = self.store.scan(after.as_deref(), PAGE).await?;
-            let mut rows: BTreeMap<ViewScope, Vec<(StreamId, CommunicationRow)>> = BTreeMap::new();
+            let mut rows: BTreeMap<ViewScope, Vec<(StreamId, ProjectedRow)>> = BTreeMap::new();
             for (id, stream) in &page.streams {
-                if let Some(ProjectedRow { view, row }) = self.stream(id, stream, &mut report).await? {
-                    rows.entry(view).or_default().push((id.clone(), row));
+                if let Some(row) = self.stream(id, stream, &mut report).await? {
+                    rows.entry(row.scope.clone()).or_default().push((id.clone(), row));
                 }
             }
             for (view, rows) in rows {
@@ -152,7 +149,7 @@ impl AuditHandler {
             report.unknown += 1;
             return Ok(None);
         };
-        let lines = if stream.first() == 0 { stream.lines.clone() } else { self.store.read_history(id).await? };
+        let lines = lines_of(&*self.store, id, stream.clone()).await?;
         report.streams += 1;
         report.events += lines.len();
         let audited = (rules.audit)(stream, &lines, self.host.now());
@@ -168,11 +165,11 @@ impl AuditHandler {
     async fn rows(
         &self,
         view: &ViewScope,
-        expected: Vec<(StreamId, CommunicationRow)>,
+        expected: Vec<(StreamId, ProjectedRow)>,
         recount: &mut CounterRecount,
         report: &mut Report,
     ) -> Result<(), StoreError> {
-        let keys: Vec<RowKey> = expected.iter().map(|(_, row)| RowKey::of(row)).collect();
+        let keys: Vec<String> = expected.iter().map(|(_, row)| row.key.clone()).collect();
         let found = self.views.get_rows(view, &keys).await?;
         let settled = self.host.now() - self.settle_ms;
         for ((id, row), found) in expected.into_iter().zip(found) {
@@ -182,12 +179,14 @@ impl AuditHandler {
                 recount.moving.insert(day);
                 continue;
             }
-            let counts = contribution(&row);
-            add_counters(recount.days.entry(day).or_default(), &counts);
-            add_counters(&mut recount.total, &counts);
-            if found.as_ref() != Some(&row) {
-                let at = found
-                    .map_or("there is no row".to_owned(), |found| format!("the row has position {}", found.position));
+            add_counters(recount.days.entry(day).or_default(), &row.counters);
+            add_counters(&mut recount.total, &row.counters);
+            if found.as_ref() != Some(&row.body) {
+                let at = match found.map(|body| row.position_of(&body)) {
+                    Some(Ok(position)) => format!("the row has position {position}"),
+                    Some(Err(_)) => "the row cannot be read".to_owned(),
+                    None => "there is no row".to_owned(),
+                };
                 report.add("I6", about(&id), format!("{at}, the fold of the stream has {}", row.position));
             }
         }
@@ -197,7 +196,7 @@ impl AuditHandler {
     /// I6: the counters are the sums of the rows.
     async fn counters(&self, view: &ViewScope, recount: CounterRecount, report: &mut Report) -> Result<(), StoreError> {
         let mut stored = self.views.daily_counters(view, "0000-01-01", "9999-12-31").await?;
-        let name = format!("{} {}", view.tenant, view.mode.as_str());
+        let name = format!("{} {} {}", view.tenant, view.mode.as_str(), view.view);
         let all: BTreeSet<String> = recount.days.keys().chain(stored.keys()).cloned().collect();
         for day in all.iter().filter(|day| !recount.moving.contains(*day)) {
             report.days += 1;

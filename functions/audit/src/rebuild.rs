@@ -3,14 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use application::kinds::rules_of;
-use domain::ports::{ProjectedRow, StoreError, ViewScope};
+use application::kinds::{lines_of, rules_of};
+use domain::ports::{MAX_ROWS_PER_TRANSACTION, ProjectedRow, StoreError, ViewScope};
 use events::Timestamp;
 
 use crate::{AuditHandler, PAGE};
-
-/// The most rows of one transaction.
-const MAX_ROWS_PER_TRANSACTION: usize = 20;
 
 /// The progress of a rebuild.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,13 +37,13 @@ impl AuditHandler {
             let mut views: BTreeMap<ViewScope, Vec<ProjectedRow>> = BTreeMap::new();
             for (id, stream) in page.streams {
                 let Some(project) = rules_of(&id).and_then(|rules| rules.project) else { continue };
-                let lines = if stream.first() == 0 { stream.lines } else { self.store.read_history(&id).await? };
+                let lines = lines_of(&*self.store, &id, stream).await?;
                 let Ok(Some(projected)) = project(&id, &lines) else {
                     tracing::error!(stream = %id, "a stream was skipped");
                     progress.skipped += 1;
                     continue;
                 };
-                views.entry(projected.view.clone()).or_default().push(projected);
+                views.entry(projected.scope.clone()).or_default().push(projected);
                 progress.streams += 1;
             }
             for rows in views.values().flat_map(|rows| rows.chunks(MAX_ROWS_PER_TRANSACTION)) {

@@ -7,12 +7,11 @@ pub mod config;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use application::kinds::rules_of;
-use domain::ports::{ClockAndRng, EventStore, ProjectedRow, StoreError, Stream, ViewScope, ViewStore};
+use application::kinds;
+use domain::ports::{
+    ClockAndRng, EventStore, MAX_ROWS_PER_TRANSACTION, ProjectedRow, StoreError, Stream, ViewScope, ViewStore,
+};
 use events::StreamId;
-
-/// The most rows of one transaction.
-const MAX_ROWS_PER_TRANSACTION: usize = 20;
 
 /// The ports of the function.
 #[derive(Clone)]
@@ -44,15 +43,15 @@ impl ProjectHandler {
                 *image = stream;
             }
         }
-        let mut by_view: BTreeMap<ViewScope, Vec<ProjectedRow>> = BTreeMap::new();
+        let mut by_scope: BTreeMap<ViewScope, Vec<ProjectedRow>> = BTreeMap::new();
         for (id, stream) in newest {
-            match self.row(&id, stream).await {
-                Ok(row) => row.into_iter().for_each(|row| by_view.entry(row.view.clone()).or_default().push(row)),
+            match kinds::row_of(&*self.store, &id, stream).await {
+                Ok(row) => row.into_iter().for_each(|row| by_scope.entry(row.scope.clone()).or_default().push(row)),
                 Err(StoreError::Unreadable(error)) => tracing::error!(stream = %id, error, "a stream was skipped"),
                 Err(error) => return Err(error),
             }
         }
-        for rows in by_view.values() {
+        for rows in by_scope.values() {
             for chunk in rows.chunks(MAX_ROWS_PER_TRANSACTION) {
                 match self.views.apply(chunk, self.host.now()).await {
                     Err(StoreError::Unreadable(error)) => tracing::error!(error, "rows were skipped"),
@@ -61,11 +60,5 @@ impl ProjectHandler {
             }
         }
         Ok(())
-    }
-
-    async fn row(&self, id: &StreamId, stream: Stream) -> Result<Option<ProjectedRow>, StoreError> {
-        let Some(project) = rules_of(id).and_then(|rules| rules.project) else { return Ok(None) };
-        let lines = if stream.first() == 0 { stream.lines } else { self.store.read_history(id).await? };
-        project(id, &lines)
     }
 }

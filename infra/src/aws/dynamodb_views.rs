@@ -1,5 +1,5 @@
-//! The read models in DynamoDB. Rows have `pk` = tenant#mode#com, `sk` = created#id and `row` = JSON. Counters have the
-//! partitions tenant#mode#day and tenant#mode#total. Each counter is spread over four items, so that the shards of the
+//! The read models in DynamoDB. Rows have `pk` = tenant#mode#view, `sk` = created#id and `row` = JSON. Counters have the
+//! partitions tenant#mode#view#day and tenant#mode#view#total. Each counter is spread over four items, so that the shards of the
 //! table stream rarely write the same item.
 
 use std::collections::{BTreeMap, HashMap};
@@ -8,15 +8,12 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Put, ReturnConsumedCapacity, TransactWriteItem, Update};
-use domain::communication_view::{CommunicationRow, utc_day};
-use domain::ports::{ListFilter, ProjectedRow, RowKey, RowPage, StoreError, ViewScope, ViewStore, entity_index_key};
-use domain::stats::{Counters, add_counters, contribution, counter_delta};
+use domain::ports::{ProjectedRow, RowIndex, RowRange, StoreError, StoredRow, ViewScope, ViewStore};
+use domain::stats::{Counters, add_counters, utc_day};
 use events::Timestamp;
 
-use super::dynamodb::{Item, get_items, number, parse, read_number, read_string, text, unavailable};
+use super::dynamodb::{Item, get_items, number, read_number, read_string, text, unavailable};
 
-/// The most rows that are examined for one page.
-const MAX_EXAMINED: usize = 500;
 /// The number of items that one counter is spread over.
 const COUNTER_SHARDS: u8 = 4;
 /// How often a transaction is built and tried when others change the same items.
@@ -29,79 +26,72 @@ pub struct DynamoViewStore {
     pub table: String,
 }
 
-fn partition(view: &ViewScope, what: &str) -> String {
-    format!("{}#{}#{what}", view.tenant, view.mode.as_str())
+fn partition(scope: &ViewScope, part: &str) -> String {
+    format!("{}#{part}", scope.path())
 }
 
-fn row_key(view: &ViewScope, row: &RowKey) -> Item {
-    key(partition(view, "com"), row.path())
+fn row_key(scope: &ViewScope, key_of_row: &str) -> Item {
+    key(scope.path(), key_of_row.to_owned())
+}
+
+/// The name of an index, and the attribute that is its partition key.
+fn index_names(index: RowIndex) -> (&'static str, &'static str) {
+    match index {
+        RowIndex::Recipient => ("by_recipient", "rpk"),
+        RowIndex::Entity => ("by_entity", "epk"),
+        RowIndex::DeadLetters => ("dead_letters", "dpk"),
+    }
 }
 
 fn key(pk: String, sk: String) -> Item {
     HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }
 
-fn parse_row(item: &Item) -> Result<CommunicationRow, StoreError> {
-    parse(&read_string(item, "row")?)
+/// The counter item of a row. The rows of one view spread over all of them.
+fn counter_shard(row: &ProjectedRow) -> u8 {
+    row.key.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte)) % COUNTER_SHARDS
 }
 
 impl DynamoViewStore {
     /// The writes that store the rows and add the differences to the counters. Rows that are not newer than the stored
     /// ones are skipped.
     async fn transaction(&self, rows: &[ProjectedRow], now: Timestamp) -> Result<Vec<TransactWriteItem>, StoreError> {
-        let keys: Vec<Item> = rows.iter().map(|p| row_key(&p.view, &RowKey::of(&p.row))).collect();
-        let old = get_items(&self.client, &self.table, &keys).await?;
+        let keys: Vec<Item> = rows.iter().map(|row| row_key(&row.scope, &row.key)).collect();
+        let stored = get_items(&self.client, &self.table, &keys).await?;
         let mut items = Vec::new();
         let mut changes: BTreeMap<String, Counters> = BTreeMap::new();
-        for ((projected, old), key) in rows.iter().zip(old).zip(keys) {
-            let row = &projected.row;
-            let old = old.as_ref().map(parse_row).transpose()?;
-            if old.as_ref().is_some_and(|old| row.position <= old.position) {
-                continue;
-            }
-            let change = counter_delta(&contribution(row), old.as_ref().map(contribution).as_ref());
+        for ((row, stored), key) in rows.iter().zip(stored).zip(keys) {
+            let body = stored.as_ref().map(|item| read_string(item, "row")).transpose()?;
+            let Some(change) = row.counter_change(body.as_deref())? else { continue };
             add_counters(changes.entry(utc_day(row.created_at)).or_default(), &change);
-            items.push(self.put(&projected.view, row, old.as_ref(), key)?);
+            items.push(self.put(row, stored.as_ref(), key)?);
         }
         let Some(first) = rows.first().filter(|_| !items.is_empty()) else { return Ok(items) };
-        let shard = first.row.id.shard_byte() % COUNTER_SHARDS;
+        let shard = counter_shard(first);
         let mut total = Counters::new();
         for (day, change) in &changes {
             add_counters(&mut total, change);
-            let key = key(partition(&first.view, "day"), format!("{day}#{shard}"));
+            let key = key(partition(&first.scope, "day"), format!("{day}#{shard}"));
             items.extend(self.add(key, change, None)?);
         }
-        let total_key = key(partition(&first.view, "total"), shard.to_string());
+        let total_key = key(partition(&first.scope, "total"), shard.to_string());
         items.extend(self.add(total_key, &total, Some(now))?);
         Ok(items)
     }
 
-    fn put(
-        &self,
-        view: &ViewScope,
-        row: &CommunicationRow,
-        old: Option<&CommunicationRow>,
-        mut item: Item,
-    ) -> Result<TransactWriteItem, StoreError> {
-        let body = serde_json::to_string(row).map_err(|e| StoreError::Unreadable(e.to_string()))?;
-        item.insert("row".to_owned(), text(body));
+    fn put(&self, row: &ProjectedRow, stored: Option<&Item>, mut item: Item) -> Result<TransactWriteItem, StoreError> {
+        item.insert("row".to_owned(), text(&row.body));
         item.insert("position".to_owned(), number(row.position));
-        if let Some(recipient) = &row.recipient_id {
-            item.insert("rpk".to_owned(), text(partition(view, recipient)));
-        }
-        if let Some(entity) = entity_index_key(&row.entity_type, &row.entity_id) {
-            item.insert("epk".to_owned(), text(partition(view, &entity)));
-        }
-        if row.dead_letter_outcome.is_some() {
-            item.insert("dpk".to_owned(), text(partition(view, "dead")));
+        for (index, value) in &row.indexes {
+            item.insert(index_names(*index).1.to_owned(), text(partition(&row.scope, value)));
         }
         let put = Put::builder().table_name(&self.table).set_item(Some(item));
-        let put = match old {
+        let put = match stored.and_then(|item| item.get("position")) {
             None => put.condition_expression("attribute_not_exists(pk)"),
             Some(old) => put
                 .condition_expression("#position = :old")
                 .expression_attribute_names("#position", "position")
-                .expression_attribute_values(":old", number(old.position)),
+                .expression_attribute_values(":old", old.clone()),
         };
         let put = put.build().map_err(|e| StoreError::Unreadable(e.to_string()))?;
         Ok(TransactWriteItem::builder().put(put).build())
@@ -190,41 +180,29 @@ impl ViewStore for DynamoViewStore {
         Err(last)
     }
 
-    async fn list(
-        &self,
-        view: &ViewScope,
-        filter: &ListFilter,
-        after: Option<&str>,
-        size: usize,
-    ) -> Result<RowPage, StoreError> {
-        let (index, name, pk) = match (&filter.recipient_id, entity_index_key(&filter.entity_type, &filter.entity_id)) {
-            _ if filter.dead_letters_only => (Some("dead_letters"), "dpk", partition(view, "dead")),
-            (Some(recipient), _) => (Some("by_recipient"), "rpk", partition(view, recipient)),
-            (None, Some(entity)) => (Some("by_entity"), "epk", partition(view, &entity)),
-            (None, None) => (None, "pk", partition(view, "com")),
-        };
-        let bound = filter.to.map(|to| format!("{:013}", to.0));
-        // Keys consist of digits, `#`, lower-case letters and `_`, so `~` sorts after all of them. BETWEEN includes its
-        // ends.
-        let upper = bound.as_deref().unwrap_or("~");
-        let upper = after.map_or(upper, |after| after.min(upper));
-        let lower = filter.from.map_or("0".to_owned(), |from| format!("{:013}", from.0));
-        if upper < lower.as_str() {
-            return Ok(RowPage::default());
+    async fn list(&self, scope: &ViewScope, range: &RowRange, limit: usize) -> Result<Vec<StoredRow>, StoreError> {
+        let RowRange { index, from, before } = range;
+        if before <= from {
+            return Ok(Vec::new());
         }
-        let (mut page, mut examined, mut start) = (RowPage::default(), 0, None);
+        let (index, name, pk) = match index {
+            Some((index, value)) => (Some(index_names(*index).0), index_names(*index).1, partition(scope, value)),
+            None => (None, "pk", scope.path()),
+        };
+        let (mut rows, mut start) = (Vec::new(), None);
         loop {
+            // BETWEEN includes its ends, so one more row is read.
             let response = self
                 .client
                 .query()
                 .table_name(&self.table)
                 .set_index_name(index.map(str::to_owned))
-                .key_condition_expression(format!("{name} = :pk AND sk BETWEEN :lower AND :upper"))
+                .key_condition_expression(format!("{name} = :pk AND sk BETWEEN :from AND :before"))
                 .expression_attribute_values(":pk", text(&pk))
-                .expression_attribute_values(":lower", text(&lower))
-                .expression_attribute_values(":upper", text(upper))
+                .expression_attribute_values(":from", text(from))
+                .expression_attribute_values(":before", text(before))
                 .scan_index_forward(false)
-                .limit(size as i32 + 1)
+                .limit((limit - rows.len()) as i32 + 1)
                 .set_exclusive_start_key(start)
                 .send()
                 .await
@@ -236,40 +214,34 @@ impl ViewStore for DynamoViewStore {
                 items = get_items(&self.client, &self.table, &keys?).await?.into_iter().flatten().collect();
             }
             for item in &items {
-                let sk = read_string(item, "sk")?;
-                if after == Some(sk.as_str()) {
-                    continue;
+                let key = read_string(item, "sk")?;
+                if key != *before {
+                    rows.push((key, read_string(item, "row")?));
                 }
-                examined += 1;
-                let row = parse_row(item)?;
-                if filter.matches(&row) {
-                    page.rows.push(row);
-                }
-                if page.rows.len() == size || MAX_EXAMINED <= examined {
-                    page.next = Some(sk);
-                    return Ok(page);
+                if rows.len() == limit {
+                    return Ok(rows);
                 }
             }
             start = response.last_evaluated_key;
             if start.is_none() {
-                return Ok(page);
+                return Ok(rows);
             }
         }
     }
 
-    async fn get_rows(&self, view: &ViewScope, keys: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError> {
-        let keys: Vec<Item> = keys.iter().map(|row| row_key(view, row)).collect();
+    async fn get_rows(&self, scope: &ViewScope, keys: &[String]) -> Result<Vec<Option<String>>, StoreError> {
+        let keys: Vec<Item> = keys.iter().map(|key| row_key(scope, key)).collect();
         let items = get_items(&self.client, &self.table, &keys).await?;
-        items.iter().map(|item| item.as_ref().map(parse_row).transpose()).collect()
+        items.iter().map(|item| item.as_ref().map(|item| read_string(item, "row")).transpose()).collect()
     }
 
     async fn daily_counters(
         &self,
-        view: &ViewScope,
+        scope: &ViewScope,
         from: &str,
         to: &str,
     ) -> Result<BTreeMap<String, Counters>, StoreError> {
-        let items = self.counters(partition(view, "day"), from, &format!("{to}~")).await?;
+        let items = self.counters(partition(scope, "day"), from, &format!("{to}~")).await?;
         let mut days: BTreeMap<String, Counters> = BTreeMap::new();
         for item in &items {
             let sk = read_string(item, "sk")?;
@@ -279,8 +251,8 @@ impl ViewStore for DynamoViewStore {
         Ok(days)
     }
 
-    async fn total_counters(&self, view: &ViewScope) -> Result<(Counters, Option<Timestamp>), StoreError> {
-        let items = self.counters(partition(view, "total"), "0", "9").await?;
+    async fn total_counters(&self, scope: &ViewScope) -> Result<(Counters, Option<Timestamp>), StoreError> {
+        let items = self.counters(partition(scope, "total"), "0", "9").await?;
         let mut totals = Counters::new();
         items.iter().for_each(|item| add_item_counters(item, &mut totals));
         Ok((totals, items.iter().filter_map(|item| read_number(item, "as_of")).max().map(Timestamp)))

@@ -3,21 +3,23 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use domain::communication_view::CommunicationRow;
-use domain::ports::{ListFilter, ProjectedRow, RowKey, RowPage, StoreError, ViewScope, ViewStore, entity_index_key};
-use domain::stats::{Counters, add_counters, contribution, counter_delta};
+use domain::ports::{ProjectedRow, RowIndex, RowRange, StoreError, StoredRow, ViewScope, ViewStore};
+use domain::stats::{Counters, add_counters, utc_day};
 use events::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::database::{Database, execute, in_transaction, unavailable, unreadable};
+use super::database::{Database, execute, in_transaction, unavailable};
 
-/// The most rows that are examined for one page.
-const MAX_EXAMINED: usize = 2_000;
 /// The day under which the counters over all time are stored.
 const ALL_TIME: &str = "all";
 
-fn view_name(view: &ViewScope) -> String {
-    format!("{}#{}", view.tenant, view.mode.as_str())
+/// The column of an index.
+fn column(index: RowIndex) -> &'static str {
+    match index {
+        RowIndex::Recipient => "recipient",
+        RowIndex::Entity => "entity",
+        RowIndex::DeadLetters => "dead_letter",
+    }
 }
 
 #[async_trait]
@@ -27,8 +29,8 @@ impl ViewStore for Database {
         self.write(move |connection| {
             in_transaction(connection, || {
                 let mut changes = Changes::new();
-                for projected in &rows {
-                    apply_row(connection, projected, now, &mut changes)?;
+                for row in &rows {
+                    apply_row(connection, row, now, &mut changes)?;
                 }
                 apply_counters(connection, &changes)
             })
@@ -36,70 +38,35 @@ impl ViewStore for Database {
         .await
     }
 
-    async fn list(
-        &self,
-        view: &ViewScope,
-        filter: &ListFilter,
-        after: Option<&str>,
-        size: usize,
-    ) -> Result<RowPage, StoreError> {
-        let bound = filter.to.map(|to| format!("{:013}", to.0));
-        let upper = match (after, &bound) {
-            (Some(after), Some(bound)) => after.min(bound.as_str()),
-            (Some(after), None) => after,
-            (None, Some(bound)) => bound,
-            (None, None) => "~",
-        };
-        let lower = filter.from.map_or(String::new(), |from| format!("{:013}", from.0));
-        let entity = entity_index_key(&filter.entity_type, &filter.entity_id);
-        let (column, value) = match (&filter.recipient_id, entity) {
-            _ if filter.dead_letters_only => ("AND given_up IS NOT NULL AND ?4 IS NULL", None),
-            (Some(recipient), _) => ("AND recipient = ?4", Some(recipient.clone())),
-            (None, Some(entity)) => ("AND entity = ?4", Some(entity)),
-            (None, None) => ("AND ?4 IS NULL", None),
+    async fn list(&self, scope: &ViewScope, range: &RowRange, limit: usize) -> Result<Vec<StoredRow>, StoreError> {
+        let (condition, value) = match &range.index {
+            Some((index, value)) => (format!("{} = ?5", column(*index)), Some(value)),
+            None => ("?5 IS NULL".to_owned(), None),
         };
         let sql = format!(
-            "SELECT sk, body FROM view_rows WHERE view = ?1 AND sk < ?2 AND sk >= ?3 {column} ORDER BY sk DESC LIMIT {MAX_EXAMINED}"
+            "SELECT sk, body FROM view_rows WHERE view = ?1 AND sk < ?2 AND sk >= ?3 AND {condition} ORDER BY sk DESC LIMIT ?4"
         );
-        let (page, next) = self.read(|connection| {
+        self.read(|connection| {
             let mut query = connection.prepare_cached(&sql)?;
-            let mut rows = query.query(params![view_name(view), upper, lower, value])?;
-            let (mut page, mut examined) = (Vec::new(), 0);
-            while let Some(row) = rows.next()? {
-                let (sk, body): (String, String) = (row.get(0)?, row.get(1)?);
-                examined += 1;
-                let parsed = serde_json::from_str::<CommunicationRow>(&body);
-                if parsed.as_ref().is_ok_and(|row| !filter.matches(row)) {
-                    if examined == MAX_EXAMINED {
-                        return Ok((page, Some(sk)));
-                    }
-                    continue;
-                }
-                page.push(parsed);
-                if page.len() == size || examined == MAX_EXAMINED {
-                    return Ok((page, Some(sk)));
-                }
-            }
-            Ok((page, None))
-        })?;
-        let rows = page.into_iter().collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
-        Ok(RowPage { rows, next })
+            let rows = query
+                .query_map(params![scope.path(), range.before, range.from, limit as i64, value], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?;
+            rows.collect()
+        })
     }
 
-    async fn get_rows(&self, view: &ViewScope, keys: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError> {
-        let bodies = self.read(|connection| {
+    async fn get_rows(&self, scope: &ViewScope, keys: &[String]) -> Result<Vec<Option<String>>, StoreError> {
+        self.read(|connection| {
             let mut query = connection.prepare_cached("SELECT body FROM view_rows WHERE view = ?1 AND sk = ?2")?;
-            let body_of =
-                |key: &RowKey| query.query_row([view_name(view), key.path()], |row| row.get::<_, String>(0)).optional();
-            keys.iter().map(body_of).collect::<rusqlite::Result<Vec<_>>>()
-        })?;
-        let parse = |body: String| serde_json::from_str(&body).map_err(unreadable);
-        bodies.into_iter().map(|body| body.map(parse).transpose()).collect()
+            let body_of = |key: &String| query.query_row([&scope.path(), key], |row| row.get(0)).optional();
+            keys.iter().map(body_of).collect()
+        })
     }
 
     async fn daily_counters(
         &self,
-        view: &ViewScope,
+        scope: &ViewScope,
         from: &str,
         to: &str,
     ) -> Result<BTreeMap<String, Counters>, StoreError> {
@@ -107,7 +74,7 @@ impl ViewStore for Database {
             let sql =
                 "SELECT day, name, amount FROM counters WHERE view = ?1 AND day BETWEEN ?2 AND ?3 AND amount <> 0";
             let mut query = connection.prepare_cached(sql)?;
-            let mut rows = query.query(params![view_name(view), from, to])?;
+            let mut rows = query.query(params![scope.path(), from, to])?;
             let mut days: BTreeMap<String, Counters> = BTreeMap::new();
             while let Some(row) = rows.next()? {
                 days.entry(row.get(0)?).or_default().insert(row.get(1)?, row.get(2)?);
@@ -116,11 +83,11 @@ impl ViewStore for Database {
         })
     }
 
-    async fn total_counters(&self, view: &ViewScope) -> Result<(Counters, Option<Timestamp>), StoreError> {
-        let all = self.daily_counters(view, ALL_TIME, ALL_TIME).await?.remove(ALL_TIME).unwrap_or_default();
+    async fn total_counters(&self, scope: &ViewScope) -> Result<(Counters, Option<Timestamp>), StoreError> {
+        let all = self.daily_counters(scope, ALL_TIME, ALL_TIME).await?.remove(ALL_TIME).unwrap_or_default();
         let at = self.read(|connection| {
             let mut query = connection.prepare_cached("SELECT at FROM view_times WHERE view = ?1")?;
-            query.query_row([view_name(view)], |row| row.get(0).map(Timestamp)).optional()
+            query.query_row([scope.path()], |row| row.get(0).map(Timestamp)).optional()
         })?;
         Ok((all, at))
     }
@@ -141,31 +108,33 @@ fn apply_counters(connection: &Connection, changes: &Changes) -> Result<(), Stor
 
 fn apply_row(
     connection: &Connection,
-    projected: &ProjectedRow,
+    row: &ProjectedRow,
     now: Timestamp,
     changes: &mut Changes,
 ) -> Result<(), StoreError> {
-    let ProjectedRow { view, row } = projected;
-    let view = view_name(view);
-    let sk = RowKey::of(row).path();
-    let old: Option<String> = connection
+    let view = row.scope.path();
+    let stored: Option<String> = connection
         .prepare_cached("SELECT body FROM view_rows WHERE view = ?1 AND sk = ?2")
-        .and_then(|mut s| s.query_row([&view, &sk], |row| row.get(0)).optional())
+        .and_then(|mut query| query.query_row([&view, &row.key], |found| found.get(0)).optional())
         .map_err(unavailable)?;
-    let old: Option<CommunicationRow> = old.map(|body| serde_json::from_str(&body)).transpose().map_err(unreadable)?;
-    if old.as_ref().is_some_and(|old| row.position <= old.position) {
-        return Ok(());
-    }
-    let entity = entity_index_key(&row.entity_type, &row.entity_id);
-    let body = serde_json::to_string(row).map_err(unreadable)?;
+    let Some(change) = row.counter_change(stored.as_deref())? else { return Ok(()) };
+    let index = |index| row.indexes.get(&index);
     execute(
         connection,
-        "INSERT OR REPLACE INTO view_rows VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![view, sk, row.position as i64, row.recipient_id, entity, body, row.dead_letter_outcome],
+        "INSERT OR REPLACE INTO view_rows (view, sk, position, body, recipient, entity, dead_letter) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            view,
+            row.key,
+            row.position as i64,
+            row.body,
+            index(RowIndex::Recipient),
+            index(RowIndex::Entity),
+            index(RowIndex::DeadLetters)
+        ],
     )?;
     execute(connection, "INSERT OR REPLACE INTO view_times VALUES (?1, ?2)", params![view, now.0])?;
-    let change = counter_delta(&contribution(row), old.as_ref().map(contribution).as_ref());
-    for day in [domain::communication_view::utc_day(row.created_at), ALL_TIME.to_owned()] {
+    for day in [utc_day(row.created_at), ALL_TIME.to_owned()] {
         add_counters(changes.entry((view.clone(), day)).or_default(), &change);
     }
     Ok(())

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use domain::communication::DeliveryReport;
-use domain::communication_view::CommunicationRow;
 use domain::message::MessageContent;
 use domain::ports::{
-    AppendError, AppendRequest, CommunicationKey, ContentKey, DocumentKey, Hint, Listing, ObjectKey, QueueId, Stream,
-    UnmatchedRetry, VersionedRecord, ViewScope,
+    AppendError, AppendRequest, CommunicationKey, ContentKey, DocumentKey, Hint, Listing, ObjectKey, ProjectedRow,
+    QueueId, Stream, UnmatchedRetry, VersionedRecord, ViewScope,
 };
 use domain::stats::Counters;
 use events::{AttemptId, StreamId, TenantId};
@@ -64,7 +63,7 @@ pub struct WorldState {
     /// Time of suppression by tenant and contact.
     pub suppressed: BTreeMap<(String, String), i64>,
     pub records: BTreeMap<String, VersionedRecord>,
-    pub rows: BTreeMap<(ViewScope, String), CommunicationRow>,
+    pub rows: BTreeMap<(ViewScope, String), ProjectedRow>,
     pub counters: BTreeMap<(ViewScope, String), Counters>,
     /// The table's change stream: images of streams in order, by shard.
     pub feed: [VecDeque<StreamImage>; FEEDS],

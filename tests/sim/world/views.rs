@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use domain::communication_view::{CommunicationRow, utc_day};
-use domain::ports::{ListFilter, ProjectedRow, RowKey, RowPage, StoreError, ViewScope, ViewStore};
-use domain::stats::{Counters, add_counters, contribution, counter_delta};
+use domain::ports::{ProjectedRow, RowRange, StoreError, StoredRow, ViewScope, ViewStore};
+use domain::stats::{Counters, add_counters, utc_day};
 use events::Timestamp;
 
 use super::World;
@@ -13,9 +12,9 @@ use super::state::WorldState;
 use crate::bugs::Bug;
 
 impl WorldState {
-    fn count(&mut self, projected: &ProjectedRow, change: &Counters) {
-        for day in [utc_day(projected.row.created_at), "all".to_owned()] {
-            add_counters(self.counters.entry((projected.view.clone(), day)).or_default(), change);
+    fn count(&mut self, row: &ProjectedRow, change: &Counters) {
+        for day in [utc_day(row.created_at), "all".to_owned()] {
+            add_counters(self.counters.entry((row.scope.clone(), day)).or_default(), change);
         }
     }
 }
@@ -26,65 +25,59 @@ impl ViewStore for World {
     async fn apply(&self, rows: &[ProjectedRow], _: Timestamp) -> Result<(), StoreError> {
         let mut uncounted: Vec<(ProjectedRow, Counters)> = Vec::new();
         self.write_io("views", |state| {
-            for projected in rows {
-                let key = (projected.view.clone(), RowKey::of(&projected.row).path());
-                let old = state.rows.get(&key);
-                if old.is_some_and(|old| projected.row.position <= old.position) {
-                    continue;
-                }
-                let change = counter_delta(&contribution(&projected.row), old.map(contribution).as_ref());
-                state.rows.insert(key, projected.row.clone());
+            for row in rows {
+                let key = (row.scope.clone(), row.key.clone());
+                let stored = state.rows.get(&key).map(|stored| stored.body.as_str());
+                let Some(change) = row.counter_change(stored).expect("a stored row") else { continue };
+                state.rows.insert(key, row.clone());
                 match state.bug {
-                    Some(Bug::CountersApart) => uncounted.push((projected.clone(), change)),
-                    _ => state.count(projected, &change),
+                    Some(Bug::CountersApart) => uncounted.push((row.clone(), change)),
+                    _ => state.count(row, &change),
                 }
             }
         })
         .await?;
         if !uncounted.is_empty() {
             self.write_io("counters", |state| {
-                uncounted.iter().for_each(|(projected, change)| state.count(projected, change));
+                uncounted.iter().for_each(|(row, change)| state.count(row, change));
             })
             .await?;
         }
         Ok(())
     }
 
-    async fn list(
-        &self,
-        view: &ViewScope,
-        filter: &ListFilter,
-        after: Option<&str>,
-        size: usize,
-    ) -> Result<RowPage, StoreError> {
+    async fn list(&self, scope: &ViewScope, range: &RowRange, limit: usize) -> Result<Vec<StoredRow>, StoreError> {
         self.read_io("list").await?;
         let state = self.state();
-        let mine = state.rows.iter().rev().filter(|((of, _), row)| of == view && filter.matches(row));
-        let mut rest = mine.filter(|((_, key), _)| after.is_none_or(|after| key.as_str() < after));
-        let rows: Vec<CommunicationRow> = rest.by_ref().take(size).map(|(_, row)| row.clone()).collect();
-        let next = rest.next().and(rows.last()).map(|row| RowKey::of(row).path());
-        Ok(RowPage { rows, next })
+        let is_indexed = |row: &ProjectedRow| {
+            range.index.as_ref().is_none_or(|(index, value)| row.indexes.get(index) == Some(value))
+        };
+        let is_in_range = |key: &String| range.from <= *key && *key < range.before;
+        let rows =
+            state.rows.iter().rev().filter(|((of, key), row)| of == scope && is_in_range(key) && is_indexed(row));
+        Ok(rows.take(limit).map(|((_, key), row)| (key.clone(), row.body.clone())).collect())
     }
 
-    async fn get_rows(&self, view: &ViewScope, of: &[RowKey]) -> Result<Vec<Option<CommunicationRow>>, StoreError> {
+    async fn get_rows(&self, scope: &ViewScope, keys: &[String]) -> Result<Vec<Option<String>>, StoreError> {
         let state = self.state();
-        Ok(of.iter().map(|key| state.rows.get(&(view.clone(), key.path())).cloned()).collect())
+        let body = |key: &String| state.rows.get(&(scope.clone(), key.clone())).map(|row| row.body.clone());
+        Ok(keys.iter().map(body).collect())
     }
 
     async fn daily_counters(
         &self,
-        view: &ViewScope,
+        scope: &ViewScope,
         from: &str,
         to: &str,
     ) -> Result<BTreeMap<String, Counters>, StoreError> {
         let state = self.state();
         let mine =
-            state.counters.iter().filter(|((of, day), _)| of == view && from <= day.as_str() && day.as_str() <= to);
+            state.counters.iter().filter(|((of, day), _)| of == scope && from <= day.as_str() && day.as_str() <= to);
         Ok(mine.map(|((_, day), counters)| (day.clone(), counters.clone())).collect())
     }
 
-    async fn total_counters(&self, view: &ViewScope) -> Result<(Counters, Option<Timestamp>), StoreError> {
+    async fn total_counters(&self, scope: &ViewScope) -> Result<(Counters, Option<Timestamp>), StoreError> {
         let state = self.state();
-        Ok((state.counters.get(&(view.clone(), "all".to_owned())).cloned().unwrap_or_default(), None))
+        Ok((state.counters.get(&(scope.clone(), "all".to_owned())).cloned().unwrap_or_default(), None))
     }
 }

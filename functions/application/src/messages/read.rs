@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use domain::access::Permission;
-use domain::communication_view::{CommunicationRow, project};
+use domain::communication_view::{CommunicationRow, ListFilter, project};
 use domain::message::MessageContent;
-use domain::ports::{CommunicationKey, ContentKey, ListFilter, StoreError};
+use domain::ports::{CommunicationKey, ContentKey, StoreError};
 use domain::render::CompiledTemplate;
 use domain::stats::Counters;
 use events::{CommunicationId, CommunicationRequest, RecordedEvent, Timestamp};
@@ -15,6 +15,7 @@ use crate::Loaded;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::execute::history_of;
+use crate::views;
 
 /// A message from its stream, with its personal data unless that was erased.
 #[derive(Debug, Clone)]
@@ -160,7 +161,7 @@ pub async fn list(
 ) -> Result<Listed, MessageError> {
     caller.authorise(Permission::View)?;
     let scope = caller.scope();
-    let page = app.views.list(&scope, filter, after, limit).await?;
+    let page = views::list(&*app.views, &scope, filter.range(), after, limit, |row| filter.matches(row)).await?;
     let (totals, as_of) = app.views.total_counters(&scope).await?;
     let content_key = |row: &CommunicationRow| ContentKey {
         tenant: scope.tenant.clone(),

@@ -2,7 +2,8 @@
 
 use domain::access::Permission;
 use domain::communication::{Command, Rejection};
-use domain::ports::{CommunicationKey, ListFilter};
+use domain::communication_view::{CommunicationRow, ListFilter};
+use domain::ports::CommunicationKey;
 use events::{CommunicationId, Timestamp};
 use futures_util::future::join_all;
 
@@ -10,6 +11,7 @@ use super::MessageError;
 use crate::ExecuteError;
 use crate::app::App;
 use crate::caller::Caller;
+use crate::views;
 
 /// Number of streams that are changed concurrently.
 const MAX_CONCURRENT_RETRIES: usize = 16;
@@ -62,7 +64,15 @@ async fn matching(
 ) -> Result<(Vec<CommunicationId>, bool), MessageError> {
     let (mut ids, mut after) = (Vec::new(), None);
     let has_more = loop {
-        let page = app.views.list(&caller.scope(), filter, after.as_deref(), limit - ids.len()).await?;
+        let page = views::list(
+            &*app.views,
+            &caller.scope(),
+            filter.range(),
+            after.as_deref(),
+            limit - ids.len(),
+            |row: &CommunicationRow| filter.matches(row),
+        )
+        .await?;
         ids.extend(page.rows.into_iter().map(|row| row.id));
         after = page.next;
         if after.is_none() || ids.len() == *limit {

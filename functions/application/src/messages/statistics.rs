@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::access::Permission;
-use domain::communication_view::utc_day;
 use domain::ports::{QueueDepth, QueueId};
-use domain::stats::{Counters, add_counters};
+use domain::stats::{Counters, add_counters, utc_day};
 use events::Timestamp;
 
 use super::MessageError;

@@ -1,0 +1,54 @@
+//! Lists of rows of a view.
+
+use domain::ports::{RowRange, StoreError, ViewRow, ViewScope, ViewStore, parse_row};
+
+/// The most rows that are examined for one page.
+const MAX_EXAMINED: usize = 500;
+/// Number of rows that are read at once when the first ones did not fill the page.
+const BATCH: usize = 100;
+
+/// One page, newest first. A page may be short and still have a `next`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowPage<R> {
+    pub rows: Vec<R>,
+    /// The argument `after` of the next call. `None` at the end.
+    pub next: Option<String>,
+}
+
+/// The rows of a range that match, newest first, behind the key `after`.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn list<R: ViewRow>(
+    views: &dyn ViewStore,
+    scope: &ViewScope,
+    mut range: RowRange,
+    after: Option<&str>,
+    size: usize,
+    matches: impl Fn(&R) -> bool,
+) -> Result<RowPage<R>, StoreError> {
+    if let Some(after) = after.filter(|after| *after < range.before.as_str()) {
+        after.clone_into(&mut range.before);
+    }
+    let (mut rows, mut examined, mut batch) = (Vec::new(), 0, size);
+    loop {
+        let stored = views.list(scope, &range, batch).await?;
+        let is_last = stored.len() < batch;
+        for (key, body) in stored {
+            examined += 1;
+            let row = parse_row::<R>(&body)?;
+            if matches(&row) {
+                rows.push(row);
+            }
+            if rows.len() == size || examined == MAX_EXAMINED {
+                return Ok(RowPage { rows, next: Some(key) });
+            }
+            range.before = key;
+        }
+        if is_last {
+            return Ok(RowPage { rows, next: None });
+        }
+        batch = BATCH.max(size);
+    }
+}
