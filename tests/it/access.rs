@@ -3,13 +3,14 @@
 use domain::access::{Permission, permissions, role_allows};
 use domain::ports::{ApiKeyStore, Principal};
 use events::RateLimit;
-use events::{Mode, Role};
+use events::{Channel, Mode, Role};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tests::server::{Answer, TestServer, email, sms};
 
 async fn key_of(server: &TestServer, principal: &Principal) -> String {
-    let key = format!("td_{}_{}_{}", principal.mode.as_str(), principal.tenant, principal.role.as_str());
+    let Principal { mode, tenant, role, actor, .. } = principal;
+    let key = format!("td_{}_{tenant}_{}_{actor}", mode.as_str(), role.as_str());
     ApiKeyStore::put(&server.local.database, &application::hash::key_hash(&key), principal).await.expect("a key");
     key
 }
@@ -177,6 +178,41 @@ async fn a_team_key_sends_live_messages_to_its_team_only() {
         let refused = ask(&server, &live, "POST", "/api/keys", body.clone()).await;
         assert_eq!(refused.text("/errors/0/pointer"), pointer, "{body}: {}", refused.body);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restricted_key_changes_only_messages_within_its_scope() {
+    let server = TestServer::new().await;
+    let mut message = sms("+447700900001");
+    message["scheduledAt"] = json!("2027-06-01T09:00:00Z");
+    message["fallback"] = json!([{ "channel": "whatsapp" }]);
+    let id = server.send(message).await;
+    let admin = Principal::admin("local".parse().expect("a tenant"), "restricted", Mode::Test);
+    let by_channel = Principal { channels: Some(vec![Channel::Sms]), ..admin.clone() };
+    let of_team = Principal { actor: "team".to_owned(), team: Some(vec!["another address".to_owned()]), ..admin };
+    let before = server.get(&format!("/api/communications/{id}/events")).await.body;
+    for (restricted, why) in [(by_channel, "may not send by whatsapp"), (of_team, "the addresses of its team")] {
+        let key = key_of(&server, &restricted).await;
+        let mut asked = 0;
+        for api::Route { method, path, permission, .. } in api::ROUTES {
+            if !path.starts_with("/api/communications/{id}") || matches!(permission, Some(Permission::View) | None) {
+                continue;
+            }
+            let body = match path.rsplit('/').next() {
+                Some("{id}") if *method == "PATCH" => json!({ "scheduledAt": "2027-07-01T09:00:00Z" }),
+                Some("resolve") => json!({ "outcome": "not_accepted" }),
+                _ => json!({}),
+            };
+            let answer = ask(&server, &key, method, &path.replace("{id}", &id), body).await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {path}: {}", answer.body);
+            assert!(answer.text("/detail").contains(why), "{method} {path}: {}", answer.body);
+            asked += 1;
+        }
+        assert!(5 <= asked, "{asked}");
+    }
+    assert_eq!(server.get(&format!("/api/communications/{id}/events")).await.body, before);
+    let allowed = server.post(&format!("/api/communications/{id}/cancel"), json!({})).await;
+    assert_eq!(allowed.status, StatusCode::OK, "{}", allowed.body);
 }
 
 /// No route lets a tenant read or change the data of another tenant.

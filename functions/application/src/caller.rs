@@ -19,12 +19,18 @@ pub struct Caller {
     pub traceparent: Option<String>,
 }
 
-/// The caller's role does not have the permission that a use case needs.
+/// Why a caller may not do what they ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this key is of the role {}, which does not have the permission {}", .role.as_str(), .permission.as_str())]
-pub struct Forbidden {
-    pub role: Role,
-    pub permission: Permission,
+pub enum Forbidden {
+    /// The caller's role does not have the permission that a use case needs.
+    #[error("this key is of the role {}, which does not have the permission {}", .role.as_str(), .permission.as_str())]
+    Role { role: Role, permission: Permission },
+    /// The caller's key is restricted to other channels.
+    #[error("this key may not send by {}", .0.as_str())]
+    Channel(Channel),
+    /// The caller's key is restricted to the addresses of a team.
+    #[error("this key may only send to the addresses of its team")]
+    Recipient,
 }
 
 /// Who did something. Events name their actor in full (`key:billing`); the fields `by` and `requested_by` inside them
@@ -82,7 +88,21 @@ impl Caller {
     /// [`Forbidden`]: the caller's role does not have this permission.
     pub fn authorise(&self, permission: Permission) -> Result<(), Forbidden> {
         let role = self.principal.role;
-        if role_allows(role, permission) { Ok(()) } else { Err(Forbidden { role, permission }) }
+        if role_allows(role, permission) { Ok(()) } else { Err(Forbidden::Role { role, permission }) }
+    }
+
+    /// Checks that the caller could send by this channel to the address with this hash, and so may change what does.
+    /// `None` stands for a recipient who may have any address.
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`]
+    pub fn check_scope(&self, channel: Option<Channel>, contact_hash: Option<&str>) -> Result<(), Forbidden> {
+        if let Some(channel) = channel.filter(|channel| !self.may_use(*channel)) {
+            return Err(Forbidden::Channel(channel));
+        }
+        let is_in = |team: &Vec<String>| contact_hash.is_some_and(|hash| team.iter().any(|own| own == hash));
+        if self.principal.team.as_ref().is_none_or(is_in) { Ok(()) } else { Err(Forbidden::Recipient) }
     }
 
     /// Whether the caller's scope includes this channel.

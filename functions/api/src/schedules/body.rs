@@ -138,14 +138,6 @@ pub(crate) fn problem(error: ScheduleError) -> Problem {
         ScheduleError::NotFound | ScheduleError::Execute(ExecuteError::Rejected(Rejection::Unknown)) => {
             Problem::new(ProblemKind::NotFound, "No schedule has this id. GET /api/schedules lists them.")
         }
-        ScheduleError::ChannelNotAllowed(channel) => {
-            let detail = format!("This key may not send by {}, which the schedule sends by.", channel.as_str());
-            Problem::new(ProblemKind::Forbidden, detail)
-        }
-        ScheduleError::RecipientNotAllowed => Problem::new(
-            ProblemKind::Forbidden,
-            "This key may send only to the addresses of its team, and the schedule sends to another one.",
-        ),
         ScheduleError::Invalid(faults) => Problem::invalid(errors_of(&faults)),
         ScheduleError::Message(error) => crate::message_problem::problem(error),
         ScheduleError::IdempotencyKeyReused => {

@@ -11,7 +11,7 @@ use events::{CancelReason, CommunicationId, CommunicationRequest, Resolution, Re
 use super::MessageError;
 use super::content::{SendTime, render_fault};
 use super::new_message::{Fault, Faults, Field};
-use super::read::{Message, content_of, fallback_content_keys, load_own, message, template_of};
+use super::read::{Message, content_of, fallback_content_keys, load_to_change, message, template_of};
 use crate::Loaded;
 use crate::app::App;
 use crate::caller::Caller;
@@ -62,7 +62,7 @@ impl Change {
 /// [`MessageError`]: nothing was changed.
 pub async fn change(app: &App, caller: &Caller, id: CommunicationId, change: &Change) -> Result<Message, MessageError> {
     caller.authorise(Permission::Send)?;
-    let (key, loaded) = load_own(app, caller, id).await?;
+    let (key, loaded) = load_to_change(app, caller, id).await?;
     let communication = loaded.state.requested()?.clone();
     let request = &communication.request;
     let send_time = change.check(request, app.host.now()).map_err(MessageError::Invalid)?;
@@ -140,7 +140,7 @@ pub async fn cancel(
     id: CommunicationId,
 ) -> Result<(CommunicationKey, Loaded), MessageError> {
     caller.authorise(Permission::Send)?;
-    let (key, loaded) = load_own(app, caller, id).await?;
+    let (key, loaded) = load_to_change(app, caller, id).await?;
     let command = Command::Cancel { by: caller.actor().name(), reason: CancelReason::Requested };
     let updated = app.executor(&caller.context()).execute_loaded(&key, loaded, command).await?;
     Ok((key, updated))
@@ -179,7 +179,7 @@ async fn execute_and_hint(
     command: Command,
 ) -> Result<Message, MessageError> {
     caller.authorise(Permission::Operate)?;
-    let (key, loaded) = load_own(app, caller, id).await?;
+    let (key, loaded) = load_to_change(app, caller, id).await?;
     let updated = app.executor(&caller.context()).execute_loaded(&key, loaded, command).await?;
     if !updated.state.requested()?.is_complete() {
         app.hint(&key, &updated).await;

@@ -43,7 +43,7 @@ use crate::caller::Forbidden;
 /// Why a use case of messages had no effect.
 #[derive(Debug, thiserror::Error)]
 pub enum MessageError {
-    /// The caller's role does not permit it.
+    /// The role or the scope of the caller does not permit it.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
     /// The tenant has no such message in the caller's mode.

@@ -8,7 +8,9 @@ use events::{
 use serde::{Deserialize, Serialize};
 
 /// A message to be accepted. Required values may still be missing: `compose` reports that, with every other fault.
+/// Schedules store it, so fields keep their names, and a new field has a default.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NewMessage {
     pub channel: Option<ChannelChoice>,
     pub kind: Option<MessageType>,
@@ -56,6 +58,7 @@ pub enum ChannelChoice {
 
 /// The text of a message, or the template it is rendered from.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NewContent {
     pub subject: Option<String>,
     pub text: Option<String>,
@@ -84,6 +87,7 @@ impl NewContent {
 
 /// An attachment of a message: an uploaded file by its id, or a file at an address.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct AttachmentRef {
     pub attachment_id: Option<String>,
     pub filename: Option<String>,
@@ -93,6 +97,7 @@ pub struct AttachmentRef {
 
 /// Another channel to try when the one before it has failed or was not delivered or read in time.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NewStep {
     pub channel: Option<ChannelChoice>,
     /// `None` means the message's own number if both channels use phone numbers, or else the recipient's preferred

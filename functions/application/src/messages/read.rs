@@ -66,15 +66,30 @@ pub(super) async fn load(
     load_own(app, caller, id).await
 }
 
-pub(super) async fn load_own(
-    app: &App,
-    caller: &Caller,
-    id: CommunicationId,
-) -> Result<(CommunicationKey, Loaded), MessageError> {
+async fn load_own(app: &App, caller: &Caller, id: CommunicationId) -> Result<(CommunicationKey, Loaded), MessageError> {
     let key = CommunicationKey { tenant: caller.principal.tenant.clone(), id };
     let loaded = app.executor(&caller.context()).load(&key).await?;
     let has_same_mode = loaded.state.requested().is_ok_and(|it| it.request.mode == caller.principal.mode);
     if has_same_mode { Ok((key, loaded)) } else { Err(MessageError::NotFound) }
+}
+
+/// The stream of a message that the caller may change: one that goes, with its fallback, where the caller may send.
+///
+/// # Errors
+///
+/// As [`load`], and [`MessageError::Forbidden`].
+pub(super) async fn load_to_change(
+    app: &App,
+    caller: &Caller,
+    id: CommunicationId,
+) -> Result<(CommunicationKey, Loaded), MessageError> {
+    let (key, loaded) = load_own(app, caller, id).await?;
+    let request = &loaded.state.requested()?.request;
+    caller.check_scope(Some(request.channel), Some(&request.contact_hash))?;
+    for step in request.fallback.iter().flat_map(|fallback| &fallback.steps) {
+        caller.check_scope(Some(step.channel), Some(&step.contact_hash))?;
+    }
+    Ok((key, loaded))
 }
 
 /// The stream of one message of this caller, with every event that it has ever had.

@@ -3,11 +3,11 @@
 use domain::access::Permission;
 use domain::communication::{Command, Rejection};
 use domain::communication_view::{CommunicationRow, ListFilter};
-use domain::ports::CommunicationKey;
 use events::{CommunicationId, Timestamp};
 use futures_util::future::join_all;
 
 use super::MessageError;
+use super::read::load_to_change;
 use crate::ExecuteError;
 use crate::app::App;
 use crate::caller::Caller;
@@ -83,7 +83,7 @@ async fn matching(
     Ok((ids, has_more))
 }
 
-/// Retries one message at a time. Returns whether it was still a dead letter.
+/// Retries one message at `at`. Returns false if it is not a dead letter any more, or is outside of the caller's scope.
 async fn retry_at(
     app: &App,
     caller: &Caller,
@@ -91,9 +91,12 @@ async fn retry_at(
     now: Timestamp,
     at: Timestamp,
 ) -> Result<bool, MessageError> {
-    let key = CommunicationKey { tenant: caller.principal.tenant.clone(), id };
+    let (key, loaded) = match load_to_change(app, caller, id).await {
+        Err(MessageError::Forbidden(_)) => return Ok(false),
+        loaded => loaded?,
+    };
     let command = Command::Retry { by: caller.actor().name(), now, at: Some(at).filter(|at| now < *at) };
-    match app.executor(&caller.context()).execute(&key, command).await {
+    match app.executor(&caller.context()).execute_loaded(&key, loaded, command).await {
         Ok(updated) => {
             app.hint(&key, &updated).await;
             Ok(true)

@@ -12,7 +12,7 @@ use super::change::render;
 use super::compose::Composed;
 use super::gather::can_serve;
 use super::new_message::{Fault, Faults, Field, IdempotencyKey};
-use super::read::{content_of, load_own};
+use super::read::{content_of, load_to_change};
 use super::send::{Accepted, IdempotencyCheck, accepted, check_idempotency, store, with_content};
 use crate::app::App;
 use crate::caller::Caller;
@@ -41,7 +41,7 @@ pub async fn resend(
     resend: &Resend,
 ) -> Result<Accepted, MessageError> {
     caller.authorise(Permission::Send)?;
-    let (original_key, original) = load_own(app, caller, id).await?;
+    let (original_key, original) = load_to_change(app, caller, id).await?;
     let earlier = &original.state.requested()?.request;
     let channel = resend.channel.unwrap_or(earlier.channel);
     let to = check(app, caller, resend, earlier).await?;

@@ -8,7 +8,7 @@ use domain::ports::DocumentKey;
 use domain::schedule::{Schedule, ScheduleState};
 use events::{Mode, ScheduleEndReason, ScheduledMessage};
 
-use super::message::{StoredMessage, message_of};
+use super::message::{ErasableMessage, StoredMessage, message_of};
 use super::{ScheduleError, end, stream};
 use crate::app::App;
 use crate::attachments;
@@ -22,7 +22,7 @@ struct Found {
     schedules: Vec<Schedule>,
     /// The messages that are about the subject. They can include one that a crash left behind when its schedule was
     /// changed.
-    messages: Vec<(DocumentKey, StoredMessage)>,
+    messages: Vec<(DocumentKey, ErasableMessage)>,
 }
 
 /// Erases a data subject from schedules: one with an id such as `customer:7`, or an address by its hash (`contact:…`).
@@ -35,8 +35,8 @@ struct Found {
 pub async fn erase(app: &App, caller: &Caller, subject: &str) -> Result<usize, ScheduleError> {
     caller.authorise(Permission::Privacy)?;
     let Found { schedules, messages } = find(app, caller, subject).await?;
-    for (_, StoredMessage { message, .. }) in &messages {
-        for id in message.attachments.iter().filter_map(|attachment| attachment.attachment_id.as_deref()) {
+    for (_, message) in &messages {
+        for id in message.uploaded() {
             attachments::erase_unshared(app, &caller.principal.tenant, id).await?;
         }
     }
@@ -85,7 +85,7 @@ async fn find(app: &App, caller: &Caller, subject: &str) -> Result<Found, Schedu
                 let loaded = execute::load(&*app.store, &stream(tenant, unlisted.key())).await?;
                 unlisted.insert(loaded.state);
             }
-            let Ok(stored) = serde_json::from_str::<StoredMessage>(&body) else {
+            let Ok(stored) = serde_json::from_str::<ErasableMessage>(&body) else {
                 // An unreadable message must not prevent the erasure of the others.
                 tracing::error!(name, "a message of a schedule cannot be read, and is not searched for a data subject");
                 continue;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::directory::TenantPorts;
 use crate::hash::body_hash;
-use crate::messages::NewMessage;
+use crate::messages::{AttachmentRef, NewMessage};
 
 /// The message of a schedule as it is stored in the vault: as the caller wrote it, and as it is sent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,7 +29,29 @@ impl StoredMessage {
 
     /// A hash of what the caller gave.
     pub(super) fn hash(&self) -> String {
-        body_hash(&(&self.body, &self.message))
+        body_hash(&self.body)
+    }
+}
+
+/// The part of a [`StoredMessage`] that an erasure needs, even where this version cannot read the rest.
+#[derive(Debug, Deserialize)]
+pub(super) struct ErasableMessage {
+    #[serde(default)]
+    pub subjects: BTreeSet<String>,
+    #[serde(default)]
+    message: StoredAttachments,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct StoredAttachments {
+    #[serde(default)]
+    attachments: Vec<AttachmentRef>,
+}
+
+impl ErasableMessage {
+    /// The ids of uploaded files.
+    pub fn uploaded(&self) -> impl Iterator<Item = &str> {
+        self.message.attachments.iter().filter_map(|attachment| attachment.attachment_id.as_deref())
     }
 }
 
@@ -92,5 +114,31 @@ pub(super) async fn delete_messages(tenant_ports: &TenantPorts, tenant: &TenantI
             let key = DocumentKey { tenant: tenant.clone(), collection: "schedule", name };
             tenant_ports.documents.delete_document(&key).await?;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Messages that were stored by an earlier version. Never change these texts.
+    const STORED: [&str; 2] = [
+        r#"{"body":"{}","message":{"channel":{"Fixed":"email"},"kind":"invoice","to":"ada@example.com","content":
+            {"subject":"s","text":"t"},"attachments":[{"attachment_id":"att_1"}],"fingerprint":"f"},
+            "subjects":["customer:7"]}"#,
+        r#"{"body":"{}","message":{"channel":"Auto","content":{"template":"tpl_invoice_email","variables":{"a":1}},
+            "fallback":[{"channel":{"Fixed":"sms"},"content":{}}]}}"#,
+    ];
+
+    #[test]
+    fn messages_of_earlier_versions_can_be_read_and_erased() {
+        let read = |text: &str| serde_json::from_str::<StoredMessage>(text).expect("a message");
+        assert_eq!(read(STORED[0]).message.to.as_deref(), Some("ada@example.com"));
+        assert_eq!(read(STORED[1]).message.fallback.len(), 1);
+        let newer = STORED[0].replace("\"kind\":\"invoice\"", "\"kind\":\"a kind of a newer version\"");
+        assert!(serde_json::from_str::<StoredMessage>(&newer).is_err());
+        let erasable: ErasableMessage = serde_json::from_str(&newer).expect("the part that an erasure needs");
+        assert!(erasable.subjects.contains("customer:7"));
+        assert_eq!(erasable.uploaded().collect::<Vec<_>>(), ["att_1"]);
     }
 }

@@ -13,7 +13,7 @@ use domain::schedule::{
 };
 use domain::status::{Status, status};
 use events::{
-    CatchUp, Channel, CommunicationId, Recipient, RecordedEvent, ScheduleAuthor, ScheduleEndReason, ScheduleEvent,
+    CatchUp, CommunicationId, Recipient, RecordedEvent, ScheduleAuthor, ScheduleEndReason, ScheduleEvent,
     ScheduleTiming, ScheduledMessage, TenantId, Timestamp,
 };
 
@@ -41,12 +41,6 @@ pub enum ScheduleError {
     Forbidden(#[from] Forbidden),
     #[error("there is no such schedule")]
     NotFound,
-    /// The caller may not send by the channel of the schedule.
-    #[error("the caller may not send by {}", .0.as_str())]
-    ChannelNotAllowed(Channel),
-    /// The caller may send only to other addresses.
-    #[error("the caller may not send to the recipient of the schedule")]
-    RecipientNotAllowed,
     /// The schedule has faults.
     #[error("the schedule is not valid")]
     Invalid(Faults),
@@ -270,15 +264,8 @@ async fn load(app: &App, caller: &Caller, id: &str) -> Result<Loaded<ScheduleSta
 async fn load_to_change(app: &App, caller: &Caller, id: &str) -> Result<Schedule, ScheduleError> {
     let schedule = load(app, caller, id).await?.state.schedule.ok_or(ScheduleError::NotFound)?;
     let ScheduledMessage { channel, contact_hash, .. } = &schedule.message;
-    if let Some(channel) = channel.filter(|channel| !caller.may_use(*channel)) {
-        return Err(ScheduleError::ChannelNotAllowed(channel));
-    }
-    let is_in = |team: &Vec<String>| contact_hash.as_ref().is_some_and(|hash| team.contains(hash));
-    if caller.principal.team.as_ref().is_none_or(is_in) {
-        Ok(schedule)
-    } else {
-        Err(ScheduleError::RecipientNotAllowed)
-    }
+    caller.check_scope(*channel, contact_hash.as_deref())?;
+    Ok(schedule)
 }
 
 /// One schedule, also one that has ended, and its timer.
