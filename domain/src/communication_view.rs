@@ -6,6 +6,7 @@ use events::{CommunicationEvent, CommunicationId, Mode, RecordedEvent, ReportedS
 use serde::{Deserialize, Serialize};
 
 use crate::communication::{Communication, FallbackState, Lifecycle, State, evolve};
+use crate::data_subject;
 use crate::ports::{CommunicationKey, RowIndex, RowRange, ViewRow, time_prefix};
 use crate::projection::Projection;
 use crate::stats::{Counters, bucket};
@@ -36,7 +37,7 @@ pub struct CommunicationRow {
     #[serde(default)]
     pub fell_back_to: Option<CommunicationId>,
     pub created_by: String,
-    /// The vault partition of its personal data. See [`recipient_key`].
+    /// The vault partition of its personal data. See [`data_subject`].
     pub subject: String,
     pub content: String,
     pub created_at: Timestamp,
@@ -214,14 +215,6 @@ impl ListFilter {
     }
 }
 
-/// The vault partition of a recipient, named by the recipient's id or by the hash of the address.
-pub fn recipient_key(request: &events::CommunicationRequest) -> String {
-    match &request.recipient.id {
-        Some(id) => format!("{}:{id}", request.recipient.kind.as_str()),
-        None => format!("contact:{}", request.contact_hash),
-    }
-}
-
 /// Projects a whole stream into its row. Returns `None` if the stream does not begin with a request.
 pub fn project(id: CommunicationId, records: &[RecordedEvent]) -> Option<CommunicationRow> {
     let state = records.iter().fold(State::default(), |state, r| evolve(state, &r.event));
@@ -267,7 +260,7 @@ fn state_row(id: CommunicationId, c: &Communication) -> CommunicationRow {
             FallbackState::NotTriggered | FallbackState::Triggered(_) | FallbackState::Abandoned(_) => None,
         },
         created_by: request.requested_by.clone(),
-        subject: recipient_key(request),
+        subject: data_subject::of_request(request),
         content: c.content_id.clone(),
         created_at: Timestamp(0),
         updated_at: Timestamp(0),

@@ -9,6 +9,7 @@ pub mod circuit_breaker;
 pub mod communication;
 pub mod communication_view;
 pub mod consent;
+pub mod data_subject;
 pub mod explain;
 pub mod inbound_message;
 pub mod message;

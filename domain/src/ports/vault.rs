@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use events::{CommunicationId, CommunicationRequest, TenantId, Timestamp};
 
 use super::{CommunicationKey, StoreError};
-use crate::communication_view::recipient_key;
+use crate::data_subject;
 use crate::message::MessageContent;
 
 /// The key of one document in the vault.
@@ -62,7 +62,7 @@ pub trait SecretCipher: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentKey {
     pub tenant: TenantId,
-    /// The recipient's key, which names the partition with everything about one person.
+    /// The name of the data subject, whose partition holds everything about one person.
     pub subject: String,
     pub id: CommunicationId,
     /// `CommunicationRequest::request_hash`, or the name from a later change of content.
@@ -72,7 +72,7 @@ pub struct ContentKey {
 impl ContentKey {
     pub fn for_request(key: &CommunicationKey, request: &CommunicationRequest, content: &str) -> ContentKey {
         let content = content.to_owned();
-        ContentKey { tenant: key.tenant.clone(), subject: recipient_key(request), id: key.id, content }
+        ContentKey { tenant: key.tenant.clone(), subject: data_subject::of_request(request), id: key.id, content }
     }
 
     /// The partition key and the sort key under which every store keeps it.

@@ -1,5 +1,5 @@
 //! In: HTTP requests with an API key. Out: communications accepted, changed and shown.
-//! May touch: streams, the vault, the queue (best effort), views, keys, limits, journals, sealed credentials, uploaded
+//! May touch: streams, the vault, the queue (best effort), views, keys, rate limits, encrypted credentials, uploaded
 //! files, and providers, to ask them about themselves.
 //! Never: sends a message; takes a tenant from anywhere but the key.
 
@@ -102,8 +102,8 @@ async fn health() -> Response {
 async fn problem_page(Path(slug): Path<String>) -> Result<Response, Problem> {
     let page =
         problem_text(&slug).ok_or_else(|| Problem::new(ProblemKind::NotFound, "No problem type has this name."))?;
-    let html = HeaderValue::from_static("text/markdown; charset=utf-8");
-    Ok(([(header::CONTENT_TYPE, html)], page).into_response())
+    let markdown = HeaderValue::from_static("text/markdown; charset=utf-8");
+    Ok(([(header::CONTENT_TYPE, markdown)], page).into_response())
 }
 
 /// One section of `docs/problems.md`.

@@ -11,6 +11,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::address;
+use domain::data_subject;
 use domain::preferences::{DEFAULT_CHANNELS, DEFAULTS, PreferenceChange, Preferences, Statement};
 use events::{Channel, MessageType, PreferenceEvent, Recipient, RecipientType, RecordedEvent};
 use problem::{Problem, ProblemKind};
@@ -44,7 +45,7 @@ fn recipient_key(kind: &str, id: String) -> Result<String, Problem> {
     let kind: Option<RecipientType> = kind.parse().ok();
     let is_id = !id.is_empty() && id.chars().count() <= 255 && !id.chars().any(char::is_control);
     let recipient = kind.filter(|_| is_id).map(|kind| Recipient { kind, id: Some(id) });
-    recipient.as_ref().and_then(consent::recipient_key).ok_or_else(|| {
+    recipient.as_ref().and_then(data_subject::of_recipient).ok_or_else(|| {
         let kinds = RecipientType::names().join(", ");
         Problem::new(ProblemKind::NotFound, format!("Only a {kinds} has preferences."))
     })

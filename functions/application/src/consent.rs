@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::aggregate::{AggregateId, fold};
+use domain::data_subject;
 use domain::ports::{DocumentKey, StoreError};
 use domain::preferences::{DEFAULTS, Preferences};
 use events::{Channel, PreferenceEvent, Recipient, RecordedEvent, TenantId, Timestamp};
@@ -26,11 +27,6 @@ impl Default for DefaultPreferences {
     fn default() -> Self {
         DefaultPreferences(Cached::new(DEFAULTS_TTL_MS, MAX_CACHED))
     }
-}
-
-/// The id of a person's stream, such as `customer:7`. Returns `None` for a recipient without an id.
-pub fn recipient_key(recipient: &Recipient) -> Option<String> {
-    recipient.id.as_ref().map(|id| format!("{}:{id}", recipient.kind.as_str()))
 }
 
 /// The stream of a person's preferences.
@@ -101,7 +97,7 @@ impl DefaultPreferences {
         tenant: &TenantId,
         recipient: &Recipient,
     ) -> Result<Option<Preferences>, StoreError> {
-        let Some(person) = recipient_key(recipient) else { return Ok(None) };
+        let Some(person) = data_subject::of_recipient(recipient) else { return Ok(None) };
         let defaults = self.get(tenant_ports, tenant).await?;
         Ok(Some(preferences(tenant_ports, tenant, &person).await?.with_defaults(&defaults)))
     }

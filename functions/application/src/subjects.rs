@@ -7,6 +7,7 @@ use domain::access::Permission;
 use domain::address;
 use domain::communication::Command;
 use domain::communication_view::{CommunicationRow, project};
+use domain::data_subject;
 use domain::message::MessageContent;
 use domain::ports::{AddressKey, CommunicationKey, ContentKey, ObjectKey, StoreError};
 use domain::preferences::Preferences;
@@ -17,7 +18,7 @@ use crate::actions::{self, Action, SubjectRef};
 use crate::app::App;
 use crate::attachments;
 use crate::caller::{Caller, Forbidden};
-use crate::consent::{self, addresses_key, recipient_key};
+use crate::consent::{self, addresses_key};
 use crate::execute::{ExecuteError, Loaded, history_of};
 use crate::hash::contact_hash;
 use crate::inbound::{self, InboundContent};
@@ -54,30 +55,27 @@ pub struct DataSubject {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Identity {
     Recipient(Recipient),
-    /// Normalised.
-    Address(String),
+    /// Normalised, with its hash.
+    Address(String, String),
 }
 
 impl DataSubject {
     /// Returns `None` for a recipient without an id.
     pub fn recipient(recipient: Recipient) -> Option<DataSubject> {
-        Some(DataSubject { name: recipient_key(&recipient)?, identity: Identity::Recipient(recipient) })
+        Some(DataSubject { name: data_subject::of_recipient(&recipient)?, identity: Identity::Recipient(recipient) })
     }
 
     /// Returns `None` for text that is not an address of any channel.
     pub fn address(app: &App, caller: &Caller, text: &str) -> Option<DataSubject> {
         let address = Channel::ALL.iter().find_map(|channel| address::normalise(*channel, text, None).ok())?;
         let hash = contact_hash(&app.contact_key, &caller.principal.tenant, &address);
-        Some(DataSubject { name: format!("contact:{hash}"), identity: Identity::Address(address) })
+        Some(DataSubject { name: data_subject::of_address(&hash), identity: Identity::Address(address, hash) })
     }
 
     /// The subject in the form in which actions record it.
     fn as_recorded(&self) -> SubjectRef {
         match &self.identity {
-            Identity::Address(_) => {
-                let contact_hash = self.name.trim_start_matches("contact:").to_owned();
-                SubjectRef::Address { contact_hash }
-            }
+            Identity::Address(_, hash) => SubjectRef::Address { contact_hash: hash.clone() },
             Identity::Recipient(Recipient { kind, id }) => SubjectRef::Recipient {
                 subject_type: kind.as_str().to_owned(),
                 subject_id: id.clone().unwrap_or_default(),
@@ -140,7 +138,7 @@ pub async fn export(
     if before.is_some() {
         return Ok(page);
     }
-    if let Identity::Address(address) = &subject.identity {
+    if let Identity::Address(address, _) = &subject.identity {
         let inbound = inbound::list_from(&*app.tenant_ports.documents, tenant, address, now).await?;
         page.inbound = inbound.into_iter().map(|(_, content)| content).collect();
     }
@@ -185,7 +183,7 @@ pub async fn erase(app: &App, caller: &Caller, subject: &DataSubject) -> Result<
         }
     }
     let documents = &*app.tenant_ports.documents;
-    if let Identity::Address(address) = &subject.identity {
+    if let Identity::Address(address, _) = &subject.identity {
         for channel in Channel::ALL {
             erase_address(app, &address_key(app, tenant, *channel, address)).await?;
         }

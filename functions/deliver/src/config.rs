@@ -9,7 +9,7 @@ use events::RateLimit;
 /// The settings of the function.
 pub struct Config {
     pub tables: TableNames,
-    /// `QUEUE_<LANE>_URL`, such as `QUEUE_EMAIL_HIGH_URL`: the queues of this channel and of the channels of its
+    /// `QUEUE_<NAME>_URL`, such as `QUEUE_EMAIL_HIGH_URL`: the queues of this channel and of the channels of its
     /// fallbacks.
     pub queues: Vec<(QueueId, String)>,
     /// `ALERTS_TOPIC_ARN`: the SNS topic of alerts. Required.

@@ -6,7 +6,7 @@ use domain::ports::QueueId;
 /// The settings of the function.
 pub struct Config {
     pub tables: TableNames,
-    /// `QUEUE_<LANE>_URL` of every priority queue, such as `QUEUE_EMAIL_HIGH_URL`.
+    /// `QUEUE_<NAME>_URL` of every priority queue, such as `QUEUE_EMAIL_HIGH_URL`.
     pub queues: Vec<(QueueId, String)>,
 }
 

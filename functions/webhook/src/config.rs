@@ -19,7 +19,7 @@ pub struct Config {
     pub contact_key: Vec<u8>,
     /// `SECRETS_KEY_ID`: the KMS key that encrypts tenants' credentials.
     pub secrets_key: String,
-    /// `QUEUE_<LANE>_URL` of every priority queue, such as `QUEUE_EMAIL_HIGH_URL`.
+    /// `QUEUE_<NAME>_URL` of every priority queue, such as `QUEUE_EMAIL_HIGH_URL`.
     pub queues: Vec<(QueueId, String)>,
     /// `UNMATCHED_QUEUE_URL`: the queue of delivery reports whose message is not known yet.
     pub unmatched_queue: String,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use domain::data_subject;
 use domain::ports::{Principal, StoreError};
 use domain::provider_configs::TenantProviderConfigs;
 use domain::templates::TemplateCatalogue;
@@ -15,7 +16,7 @@ use super::routing::{Draft, drafts};
 use crate::app::App;
 use crate::attachments::{UploadedFile, find_checked};
 use crate::caller::Caller;
-use crate::consent::{addresses, recipient_key};
+use crate::consent::addresses;
 
 /// A tenant's provider configurations and templates, at most 15 seconds old.
 #[derive(Debug, Clone)]
@@ -120,7 +121,7 @@ async fn known_recipient(
         };
     }
     let needs_address = is_auto || drafts(message, known).iter().any(|draft| draft.to.is_none());
-    if let Some(person) = recipient_key(&recipient).filter(|_| needs_address) {
+    if let Some(person) = data_subject::of_recipient(&recipient).filter(|_| needs_address) {
         found.addresses = addresses(tenant_ports, tenant, &person).await?;
     }
     Ok(found)

@@ -4,6 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::access::Permission;
+use domain::data_subject;
 use domain::ports::DocumentKey;
 use domain::schedule::{Schedule, ScheduleState};
 use events::{Mode, ScheduleEndReason, ScheduledMessage};
@@ -13,7 +14,6 @@ use super::{ScheduleError, end, stream};
 use crate::app::App;
 use crate::attachments;
 use crate::caller::Caller;
-use crate::consent::recipient_key;
 use crate::execute;
 
 /// The schedules and the stored messages that concern a data subject.
@@ -110,6 +110,6 @@ fn is_visible_to(caller: &Caller, schedule: &Schedule) -> bool {
 }
 
 fn is_sent_to(ScheduledMessage { recipient, contact_hash, .. }: &ScheduledMessage, subject: &str) -> bool {
-    recipient.as_ref().and_then(recipient_key).is_some_and(|key| key == subject)
-        || contact_hash.as_ref().is_some_and(|hash| subject == format!("contact:{hash}"))
+    recipient.as_ref().and_then(data_subject::of_recipient).is_some_and(|key| key == subject)
+        || contact_hash.as_ref().is_some_and(|hash| subject == data_subject::of_address(hash))
 }

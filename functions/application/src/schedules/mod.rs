@@ -6,6 +6,7 @@ mod run;
 
 use domain::access::Permission;
 use domain::aggregate::{Aggregate, AggregateId, AggregateKey};
+use domain::data_subject;
 use domain::ports::{CommunicationKey, Hint, Listed, MAX_QUEUE_DELAY_S, StoreError};
 use domain::schedule::{
     Command, Fate, Fault, FaultCode, PastOccurrence, Recurrence, Rejection, Schedule, ScheduleState, ScheduleStatus,
@@ -26,7 +27,6 @@ pub use run::run;
 
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
-use crate::consent::recipient_key;
 use crate::execute::{self, ExecuteError, Loaded};
 use crate::messages::{self, Composed, IdempotencyKey, MessageError};
 use crate::process::ProcessError;
@@ -153,8 +153,9 @@ async fn store_message(
     let request = composed.request;
     let recipient = Recipient { kind: request.recipient.kind, id: request.recipient.id };
     let steps = request.fallback.iter().flat_map(|fallback| &fallback.steps).map(|step| &step.contact_hash);
-    let addresses = steps.chain([&request.contact_hash]).map(|hash| format!("contact:{hash}"));
-    let stored = StoredMessage { subjects: addresses.chain(recipient_key(&recipient)).collect(), ..stored.clone() };
+    let addresses = steps.chain([&request.contact_hash]).map(|hash| data_subject::of_address(hash));
+    let stored =
+        StoredMessage { subjects: addresses.chain(data_subject::of_recipient(&recipient)).collect(), ..stored.clone() };
     let body = serde_json::to_string(&stored).map_err(|error| StoreError::Unreadable(error.to_string()))?;
     let key = message_key(&caller.principal.tenant, id, &content);
     app.tenant_ports.documents.put_document(&key, &body, None).await?;
