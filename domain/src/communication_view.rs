@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use events::{CommunicationEvent, CommunicationId, Mode, RecordedEvent, ReportedStatus, StreamId, Timestamp};
+use events::{
+    Channel, CommunicationEvent, CommunicationId, MessageType, Mode, Priority, RecipientType, RecordedEvent,
+    ReportedStatus, Source, StreamId, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::communication::{Communication, FallbackState, Lifecycle, State, evolve};
@@ -18,14 +21,15 @@ pub struct CommunicationRow {
     pub id: CommunicationId,
     /// The stream's version up to which it was projected.
     pub position: u64,
-    pub channel: String,
-    pub kind: String,
+    pub channel: Channel,
+    pub kind: MessageType,
+    /// As the API shows it, like `lifecycle`.
     pub status: String,
     pub lifecycle: String,
-    pub priority: String,
-    pub source: String,
-    pub mode: String,
-    pub recipient_type: String,
+    pub priority: Priority,
+    pub source: Source,
+    pub mode: Mode,
+    pub recipient_type: RecipientType,
     pub recipient_id: Option<String>,
     pub entity_type: Option<String>,
     pub entity_id: Option<String>,
@@ -120,8 +124,8 @@ fn contribution(row: &CommunicationRow) -> Counters {
     let mut counters = Counters::new();
     let mut add = |name: String, amount: i64| *counters.entry(name).or_insert(0) += amount;
     add("total".to_owned(), 1);
-    add(format!("channel.{}", row.channel), 1);
-    add(format!("type.{}", row.kind), 1);
+    add(format!("channel.{}", row.channel.as_str()), 1);
+    add(format!("type.{}", row.kind.as_str()), 1);
     add(format!("status.{}", row.status), 1);
     add(format!("lifecycle.{}", row.lifecycle), 1);
     row.provider.iter().for_each(|provider| add(format!("provider.{provider}"), 1));
@@ -164,11 +168,11 @@ fn entity_index_key(kind: &Option<String>, id: &Option<String>) -> Option<String
 }
 
 /// Which communications to list. `None` means any.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct ListFilter {
-    pub channel: Option<String>,
+    pub channel: Option<Channel>,
     pub status: Option<String>,
-    pub kind: Option<String>,
+    pub kind: Option<MessageType>,
     pub recipient_id: Option<String>,
     pub entity_type: Option<String>,
     pub entity_id: Option<String>,
@@ -199,11 +203,10 @@ impl ListFilter {
     }
 
     pub fn matches(&self, row: &CommunicationRow) -> bool {
-        let same = |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|wanted| wanted == has);
         let maybe = |wanted: &Option<String>, has: &Option<String>| wanted.is_none() || wanted == has;
-        same(&self.channel, &row.channel)
-            && same(&self.status, &row.status)
-            && same(&self.kind, &row.kind)
+        self.channel.is_none_or(|channel| channel == row.channel)
+            && self.kind.is_none_or(|kind| kind == row.kind)
+            && self.status.as_ref().is_none_or(|status| *status == row.status)
             && maybe(&self.recipient_id, &row.recipient_id)
             && maybe(&self.entity_type, &row.entity_type)
             && maybe(&self.entity_id, &row.entity_id)
@@ -238,17 +241,17 @@ fn state_row(id: CommunicationId, c: &Communication) -> CommunicationRow {
     CommunicationRow {
         id,
         position: 0,
-        channel: name(request.channel.as_str()),
-        kind: name(request.kind.as_str()),
+        channel: request.channel,
+        kind: request.kind,
         status: name(status(c).as_str()),
         lifecycle: name(match c.due_at {
             Some(_) if c.lifecycle.as_str() == "queued" => "scheduled",
             _ => c.lifecycle.as_str(),
         }),
-        priority: name(request.priority.as_str()),
-        source: name(request.source.as_str()),
-        mode: name(request.mode.as_str()),
-        recipient_type: name(request.recipient.kind.as_str()),
+        priority: request.priority,
+        source: request.source,
+        mode: request.mode,
+        recipient_type: request.recipient.kind,
         recipient_id: request.recipient.id.clone(),
         entity_type: request.entity.as_ref().map(|entity| entity.kind.clone()),
         entity_id: request.entity.as_ref().and_then(|entity| entity.id.clone()),

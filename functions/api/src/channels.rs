@@ -176,9 +176,8 @@ pub(crate) async fn list(
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let mut query = QueryParams::parse(query)?;
-    let channel = query.choice("channel", &Channel::names());
+    let channel: Option<Channel> = query.choice("channel", &Channel::names());
     query.finish()?;
-    let channel: Option<Channel> = channel.and_then(|channel| channel.parse().ok());
     let configs = provider_configs::all(&api.app, &caller).await?;
     let mut shown = Vec::new();
     for of in Channel::ALL.iter().filter(|of| channel.is_none_or(|channel| channel == **of)) {
@@ -294,7 +293,7 @@ pub(crate) async fn balance(
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let mut query = QueryParams::parse(query)?;
-    let refresh = query.choice("refresh", &["true", "false"]).is_some_and(|refresh| refresh == "true");
+    let refresh = query.choice("refresh", &["true", "false"]).unwrap_or(false);
     query.finish()?;
     let (_, config) = api.config(&caller, &id).await?;
     let cached = if refresh { None } else { provider_account::cached_balance(&api.app, &caller, &config).await? };

@@ -58,12 +58,10 @@ pub(crate) async fn redrive(
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = BodyReader::parse_optional(&read_body(body).await?)?;
-    let channel: Option<Channel> = fields.choice("channel", &Channel::names());
-    let kind: Option<MessageType> = fields.choice("type", &MessageType::names());
     let filter = ListFilter {
         dead_letters_only: true,
-        channel: channel.map(|channel| channel.as_str().to_owned()),
-        kind: kind.map(|kind| kind.as_str().to_owned()),
+        channel: fields.choice("channel", &Channel::names()),
+        kind: fields.choice("type", &MessageType::names()),
         dead_letter_reason: fields.one_of("reason", &dead_letter_reasons()),
         provider: fields.reference("provider", 100),
         from: fields.time("from"),

@@ -1,6 +1,7 @@
 //! Reads the parameters of a query string and collects all errors in them.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 
 use axum::extract::RawQuery;
 use events::Timestamp;
@@ -33,12 +34,13 @@ impl QueryParams {
         self.given.remove(name).filter(|text| !text.is_empty())
     }
 
-    pub(crate) fn choice(&mut self, name: &str, names: &[&str]) -> Option<String> {
+    pub(crate) fn choice<T: FromStr>(&mut self, name: &str, names: &[&str]) -> Option<T> {
         let text = self.given.remove(name)?;
-        if !names.contains(&text.as_str()) {
+        let value = text.parse().ok().filter(|_| names.contains(&text.as_str()));
+        if value.is_none() {
             self.add_error(name, "not_one_of", format!("{name} must be one of: {}.", names.join(", ")));
         }
-        Some(text)
+        value
     }
 
     pub(crate) fn number(&mut self, name: &str, range: std::ops::RangeInclusive<u32>) -> Option<u32> {

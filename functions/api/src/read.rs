@@ -200,9 +200,9 @@ fn exact_count(filter: &ListFilter, totals: &Counters) -> Option<i64> {
             to: None,
         } => match (channel, status, kind) {
             (None, None, None) => "total".to_owned(),
-            (Some(channel), None, None) => format!("channel.{channel}"),
+            (Some(channel), None, None) => format!("channel.{}", channel.as_str()),
             (None, Some(status), None) => format!("status.{status}"),
-            (None, None, Some(kind)) => format!("type.{kind}"),
+            (None, None, Some(kind)) => format!("type.{}", kind.as_str()),
             _ => return None,
         },
         _ => return None,
@@ -227,7 +227,7 @@ fn read_cursor(cursor: &str, filter: &ListFilter) -> Option<String> {
 }
 
 fn fingerprint(filter: &ListFilter) -> String {
-    application::hash::body_hash(&json!(format!("{filter:?}")))
+    application::hash::body_hash(filter)
 }
 
 pub(crate) async fn stats(

@@ -36,7 +36,7 @@ pub(crate) async fn list(
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let mut query = QueryParams::parse(query)?;
-    let channel = query.choice("channel", &Channel::names()).and_then(|channel| channel.parse().ok());
+    let channel = query.choice("channel", &Channel::names());
     let before = query.text("cursor");
     query.finish()?;
     let SuppressionPage { entries, next } = suppressions::list(&api.app, &caller, channel, before.as_deref()).await?;
@@ -72,7 +72,7 @@ pub(crate) async fn remove(
     query: RawQuery,
 ) -> Result<StatusCode, Problem> {
     let mut query = QueryParams::parse(query)?;
-    let channel = query.choice("channel", &Channel::names()).and_then(|channel| channel.parse().ok());
+    let channel = query.choice("channel", &Channel::names());
     let contact = query.text("contact");
     query.finish()?;
     let (Some(channel), Some(contact)) = (channel, contact) else {

@@ -204,7 +204,7 @@ pub(crate) async fn list(
     let mut query = QueryParams::parse(query)?;
     let channel = query.choice("channel", &Channel::names());
     let kind = query.choice("type", &MessageType::names());
-    let active = query.choice("isActive", &["true", "false"]).map(|active| active == "true");
+    let active: Option<bool> = query.choice("isActive", &["true", "false"]);
     let (locale, code) = (query.text("locale"), query.text("code"));
     query.finish()?;
     let own = templates::list(&api.app, &caller).await?;

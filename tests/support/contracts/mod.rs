@@ -343,7 +343,7 @@ async fn lists_are_paged_newest_first(views: &dyn ViewStore) {
     let entity = ListFilter { entity_type: text("sale"), entity_id: text("s1"), ..ListFilter::default() };
     assert_eq!(all(entity.clone()).await.len(), 9);
     assert_eq!(all(ListFilter { status: text("failed"), ..entity }).await.len(), 5);
-    assert_eq!(all(ListFilter { channel: text("sms"), ..ListFilter::default() }).await.len(), 0);
+    assert_eq!(all(ListFilter { channel: Some(Channel::Sms), ..ListFilter::default() }).await.len(), 0);
     let between = ListFilter { from: Some(NOW + 10_000), to: Some(NOW + 20_000), ..ListFilter::default() };
     assert_eq!(all(between).await.len(), 10);
     let nothing = ListFilter { from: Some(NOW + 20_000), to: Some(NOW + 10_000), ..ListFilter::default() };

@@ -60,7 +60,7 @@ pub(crate) async fn list(
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let mut query = QueryParams::parse(query)?;
-    let status = query.choice("status", &["active", "paused", "ended"]);
+    let status: Option<String> = query.choice("status", &["active", "paused", "ended"]);
     query.finish()?;
     let listed = match status.as_deref() {
         Some("ended") => schedules::list_ended(&api.app, &caller).await,
