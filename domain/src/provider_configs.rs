@@ -51,6 +51,8 @@ pub enum Command {
     /// Changes the configuration. Fields that are `None` do not change.
     Change {
         config: String,
+        /// The configuration that the change is based on. It is rejected if that has changed.
+        expected: Box<TenantProviderConfig>,
         name: Option<String>,
         settings: Option<BTreeMap<String, String>>,
         /// The version of the new credentials. `None` if the credentials do not change.
@@ -77,6 +79,8 @@ pub enum Rejection {
     TooMany,
     #[error("a configuration with this id already exists")]
     Exists,
+    #[error("the configuration was changed at the same time")]
+    Changed,
 }
 
 impl Aggregate for ProviderConfigState {
@@ -95,8 +99,11 @@ impl Aggregate for ProviderConfigState {
                 let secret = 1;
                 Ok(vec![ProviderConfigEvent::ChannelAdded { config, provider, channel, name, settings, secret, rate }])
             }
-            Command::Change { config, name, settings, secret, rate, is_enabled } => {
+            Command::Change { config, expected, name, settings, secret, rate, is_enabled } => {
                 let current = self.config.as_ref().ok_or(Rejection::Unknown)?;
+                if *current != *expected {
+                    return Err(Rejection::Changed);
+                }
                 let name = name.filter(|name| *name != current.name);
                 let settings = settings.filter(|settings| *settings != current.settings);
                 let rate = rate.filter(|rate| Some(*rate) != current.rate);
@@ -289,9 +296,10 @@ mod tests {
         }
     }
 
-    fn rename(name: &str, is_enabled: Option<bool>) -> Command {
+    fn rename(base: &ProviderConfigState, name: &str, is_enabled: Option<bool>) -> Command {
         let (config, name) = ("a.1".to_owned(), Some(name.to_owned()));
-        Command::Change { config, name, settings: None, secret: None, rate: None, is_enabled }
+        let expected = Box::new(base.config.clone().expect("a configuration"));
+        Command::Change { config, expected, name, settings: None, secret: None, rate: None, is_enabled }
     }
 
     #[test]
@@ -317,18 +325,30 @@ mod tests {
     #[test]
     fn a_change_without_effect_adds_no_event() {
         let state = after(ProviderConfigState::default(), add("a.1"));
-        assert_eq!(state.decide(rename("a.1", Some(true))), Ok(Vec::new()));
+        assert_eq!(state.decide(rename(&state, "a.1", Some(true))), Ok(Vec::new()));
         let off = after(state, Command::SetEnabled { config: "a.1".to_owned(), is_enabled: false });
         assert!(off.is_disabled);
-        assert_eq!(off.decide(rename("a.1", Some(false))), Ok(Vec::new()));
+        assert_eq!(off.decide(rename(&off, "a.1", Some(false))), Ok(Vec::new()));
     }
 
     #[test]
     fn one_command_can_change_and_disable_a_configuration() {
         let state = after(ProviderConfigState::default(), add("a.1"));
-        let names: Vec<&str> =
-            state.decide(rename("b", Some(false))).expect("decided").iter().map(ProviderConfigEvent::name).collect();
+        let names: Vec<&str> = state
+            .decide(rename(&state, "b", Some(false)))
+            .expect("decided")
+            .iter()
+            .map(ProviderConfigEvent::name)
+            .collect();
         assert_eq!(names, ["ChannelChanged", "ChannelDisabled"]);
+    }
+
+    #[test]
+    fn a_change_based_on_an_older_configuration_is_rejected() {
+        let state = after(ProviderConfigState::default(), add("a.1"));
+        let changed = after(state.clone(), rename(&state, "b", None));
+        assert_eq!(changed.decide(rename(&state, "c", None)), Err(Rejection::Changed));
+        assert_eq!(changed.decide(rename(&changed, "c", None)).map(|events| events.len()), Ok(1));
     }
 
     #[test]
@@ -337,7 +357,7 @@ mod tests {
         let state = after(none.clone(), add("a.1"));
         assert_eq!(state.decide(add("a.1")), Err(Rejection::Exists));
         assert_eq!(none.decide(Command::Remove { config: "a.2".to_owned() }), Err(Rejection::Unknown));
-        assert_eq!(none.decide(rename("x", None)), Err(Rejection::Unknown));
+        assert_eq!(none.decide(rename(&state, "x", None)), Err(Rejection::Unknown));
         assert_eq!(after(state, Command::Remove { config: "a.1".to_owned() }), none);
     }
 }

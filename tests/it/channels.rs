@@ -77,6 +77,37 @@ async fn channels_are_ordered_changed_disabled_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn concurrent_changes_of_a_channel_keep_each_other_and_the_callback_address() {
+    let server = TestServer::new().await;
+    let own = add(&server, twilio("One")).await;
+    let path = format!("/api/channels/{}", own["id"].as_str().expect("an id"));
+    let changes = [
+        json!({ "settings": { "authToken": "other" } }),
+        json!({ "settings": { "from": "+15005550009" } }),
+        json!({ "settings": { "defaultRegion": "KE" } }),
+        json!({ "name": "Uno" }),
+    ];
+    let patches = changes.iter().map(|change| server.answer(server.request(Method::PATCH, &path).json(change)));
+    for answer in futures_util::future::join_all(patches).await {
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+    let changed = server.get(&path).await.body;
+    assert_eq!((&changed["name"], &changed["credentialsVersion"]), (&json!("Uno"), &json!(2)), "{changed}");
+    assert_eq!(changed["settings"]["from"], "+15005550009");
+    assert_eq!(changed["settings"]["defaultRegion"], "KE");
+    assert_eq!((&changed["webhookUrl"], &changed["credentials"]), (&own["webhookUrl"], &own["credentials"]));
+    let secrets = async || {
+        let tenant = "local".parse().expect("a tenant");
+        let now = events::Timestamp(0);
+        server.local.database.list_documents(&tenant, "secret", None, 10, now).await.expect("documents").len()
+    };
+    assert_eq!(secrets().await, 1, "superseded credentials are deleted");
+    assert_eq!(server.answer(server.request(Method::DELETE, &path)).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(secrets().await, 0);
+    assert_eq!(server.answer(server.request(Method::DELETE, &path)).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn validation_errors_of_a_channel_name_their_field() {
     let server = TestServer::new().await;
     for (body, pointer) in [

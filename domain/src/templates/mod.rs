@@ -87,14 +87,6 @@ pub enum Command {
     Delete,
 }
 
-impl Command {
-    /// A command that sets whether new messages use the template.
-    pub fn set_active(is_active: bool) -> Command {
-        let is_active = Some(is_active);
-        Command::Change { expected: None, kind: None, name: None, description: None, text: None, is_active }
-    }
-}
-
 /// Why a command is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {

@@ -26,7 +26,7 @@ fn present(entry: &AuditEntry) -> Value {
         AuditedEvent::Schedule(record) => decision(position, record),
         AuditedEvent::Defaults(record) => decision(position, record),
     };
-    shown["subject"] = json!(subject);
+    shown["subject"] = json!(subject.as_str());
     // The hashes of keys and addresses are of no use to a reader.
     if let Some(data) = shown["data"].as_object_mut() {
         ["hash", "team"].iter().for_each(|name| drop(data.remove(*name)));

@@ -148,7 +148,7 @@ pub(crate) async fn create(
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = BodyReader::parse(&read_body(body).await?)?;
-    let kinds = api.app.tenant_ports.connector.kinds();
+    let kinds = provider_configs::kinds(&api.app, &caller)?;
     let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
     let provider = fields.required("provider", |f| f.one_of("provider", &names));
     let kind = kinds.into_iter().find(|kind| provider.as_deref() == Some(kind.name));
@@ -178,7 +178,7 @@ pub(crate) async fn list(
     let mut query = QueryParams::parse(query)?;
     let channel: Option<Channel> = query.choice("channel", &Channel::names());
     query.finish()?;
-    let configs = provider_configs::all(&api.app, &caller).await?;
+    let configs = provider_configs::list(&api.app, &caller).await?;
     let mut shown = Vec::new();
     for of in Channel::ALL.iter().filter(|of| channel.is_none_or(|channel| channel == **of)) {
         for config in configs.for_channel(*of) {
@@ -189,9 +189,13 @@ pub(crate) async fn list(
 }
 
 /// The supported providers and the settings that each needs.
-pub(crate) async fn kinds(State(api): Shared, query: RawQuery) -> Result<Response, Problem> {
+pub(crate) async fn kinds(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    query: RawQuery,
+) -> Result<Response, Problem> {
     QueryParams::parse(query)?.finish()?;
-    let kinds = api.app.tenant_ports.connector.kinds().into_iter().map(|kind| {
+    let kinds = provider_configs::kinds(&api.app, &caller)?.into_iter().map(|kind| {
         let settings = kind.settings.iter().map(|setting| {
             json!({
                 "name": setting.name,
@@ -258,7 +262,7 @@ pub(crate) async fn order(
     let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let channel: Option<Channel> = fields.required("channel", |f| f.choice("channel", &Channel::names()));
     let order = fields.required("order", |f| Some(f.list("order", 100))).unwrap_or_default();
-    let configs = provider_configs::all(&api.app, &caller).await?;
+    let configs = provider_configs::list(&api.app, &caller).await?;
     let mut named = Vec::new();
     for (place, id) in order.iter().enumerate() {
         let id = id.as_str().unwrap_or_default();
@@ -276,7 +280,7 @@ pub(crate) async fn order(
     let Some(channel) = channel else { return Err(ProviderConfigError::NotFound.into()) };
     let command = RoutingCommand::Order { channel, order: named };
     provider_configs::route(&api.app, &caller, command).await?;
-    let configs = provider_configs::all(&api.app, &caller).await?;
+    let configs = provider_configs::list(&api.app, &caller).await?;
     let ids: Vec<&String> = configs.for_channel(channel).into_iter().map(|config| &config.id).collect();
     Ok(json(StatusCode::OK, &json!({ "channel": channel, "order": ids })))
 }

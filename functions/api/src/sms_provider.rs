@@ -35,7 +35,7 @@ fn none() -> Problem {
 
 impl Api {
     async fn sms(&self, caller: &Caller) -> Result<(TenantProviderConfigs, Option<TenantProviderConfig>), Problem> {
-        let configs = provider_configs::all(&self.app, caller).await?;
+        let configs = provider_configs::list(&self.app, caller).await?;
         let first = configs.for_channel(Channel::Sms).first().map(|config| (*config).clone());
         Ok((configs, first))
     }

@@ -22,14 +22,43 @@ use crate::suppressions::address_key;
 
 /// Maximum number of entries: the newest.
 const MAX_ENTRIES: usize = 500;
-/// Subjects whose changes are the events of streams.
-const STREAM_SUBJECTS: [&str; 5] = ["keys", "channels", "templates", "schedules", "defaults"];
+
+/// A subject whose changes are the events of streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamSubject {
+    Keys,
+    Channels,
+    Templates,
+    Schedules,
+    Defaults,
+}
+
+impl StreamSubject {
+    const ALL: [StreamSubject; 5] = [
+        StreamSubject::Keys,
+        StreamSubject::Channels,
+        StreamSubject::Templates,
+        StreamSubject::Schedules,
+        StreamSubject::Defaults,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StreamSubject::Keys => "keys",
+            StreamSubject::Channels => "channels",
+            StreamSubject::Templates => "templates",
+            StreamSubject::Schedules => "schedules",
+            StreamSubject::Defaults => "defaults",
+        }
+    }
+}
+
 /// Subjects whose changes are recorded actions.
 const ACTION_SUBJECTS: [&str; 2] = ["suppressions", "subjects"];
 
 /// All subjects.
 pub fn subjects() -> Vec<&'static str> {
-    STREAM_SUBJECTS.into_iter().chain(ACTION_SUBJECTS).collect()
+    StreamSubject::ALL.map(StreamSubject::as_str).into_iter().chain(ACTION_SUBJECTS).collect()
 }
 
 /// Why the audit log could not be read.
@@ -58,7 +87,7 @@ pub enum AuditEntry {
     Action(RecordedAction),
     /// An event of a stream, with its position in the stream.
     Event {
-        subject: &'static str,
+        subject: StreamSubject,
         position: usize,
         event: Box<AuditedEvent>,
     },
@@ -100,7 +129,7 @@ pub async fn list(app: &App, caller: &Caller, filter: &AuditFilter) -> Result<Au
     let recorded = actions::list(app, caller, (*from, *to), MAX_ENTRIES + 1, is_selected).await?;
     let mut all: Vec<(Timestamp, AuditEntry)> =
         recorded.into_iter().map(|(at, action)| (at, AuditEntry::Action(action))).collect();
-    for subject in STREAM_SUBJECTS.into_iter().filter(|subject| is_subject(subject) && hashes.is_none()) {
+    for subject in StreamSubject::ALL.into_iter().filter(|it| is_subject(it.as_str()) && hashes.is_none()) {
         all.extend(events_of(&*app.store, tenant, subject).await?);
     }
     all.retain(|(at, _)| from.is_none_or(|from| from <= *at) && to.is_none_or(|to| *at < to));
@@ -122,25 +151,27 @@ fn possible_hashes(app: &App, tenant: &TenantId, contact: &str) -> Vec<String> {
 async fn events_of(
     store: &dyn EventStore,
     tenant: &TenantId,
-    subject: &'static str,
+    subject: StreamSubject,
 ) -> Result<Vec<(Timestamp, AuditEntry)>, StoreError> {
     match subject {
-        "keys" => events_of_kind::<ApiKeyState>(store, tenant, subject, AuditedEvent::Key).await,
-        "schedules" => {
+        StreamSubject::Keys => events_of_kind::<ApiKeyState>(store, tenant, subject, AuditedEvent::Key).await,
+        StreamSubject::Schedules => {
             let audited = |record| AuditedEvent::Schedule(Box::new(record));
             let mut events = events_of_kind::<ScheduleState>(store, tenant, subject, audited).await?;
             // These were recorded by the scheduler, not decided by a caller.
             events.retain(|(_, entry)| !is_missed(entry));
             Ok(events)
         }
-        "templates" => events_of_kind::<TemplateState>(store, tenant, subject, AuditedEvent::Template).await,
-        "channels" => {
+        StreamSubject::Templates => {
+            events_of_kind::<TemplateState>(store, tenant, subject, AuditedEvent::Template).await
+        }
+        StreamSubject::Channels => {
             let mut events =
                 events_of_kind::<ProviderConfigState>(store, tenant, subject, AuditedEvent::Channel).await?;
             events.extend(events_of_kind::<Routing>(store, tenant, subject, AuditedEvent::Routing).await?);
             Ok(events)
         }
-        _ => {
+        StreamSubject::Defaults => {
             let id = StreamId::new(tenant, Preferences::KIND, DEFAULTS);
             let stream = store.read(&id).await?;
             events_of_stream::<Preferences>(store, &id, &stream, subject, AuditedEvent::Defaults).await
@@ -157,7 +188,7 @@ fn is_missed(entry: &AuditEntry) -> bool {
 async fn events_of_kind<A: Aggregate>(
     store: &dyn EventStore,
     tenant: &TenantId,
-    subject: &'static str,
+    subject: StreamSubject,
     audited: fn(RecordedEvent<A::Event>) -> AuditedEvent,
 ) -> Result<Vec<(Timestamp, AuditEntry)>, StoreError> {
     let mut events = Vec::new();
@@ -171,7 +202,7 @@ async fn events_of_stream<A: Aggregate>(
     store: &dyn EventStore,
     id: &StreamId,
     stream: &Stream,
-    subject: &'static str,
+    subject: StreamSubject,
     audited: fn(RecordedEvent<A::Event>) -> AuditedEvent,
 ) -> Result<Vec<(Timestamp, AuditEntry)>, StoreError> {
     let records = history_of_stream::<A::Event>(store, id, stream).await?;

@@ -10,7 +10,7 @@ use domain::ports::{
 };
 use domain::provider::{InvalidSetting, Provider, ProviderConfig, ProviderFactory};
 use domain::provider_configs::{ProviderConfigState, Routing, TenantProviderConfig, TenantProviderConfigs};
-use events::{Channel, Mode, TenantId};
+use events::{Channel, Mode, TenantId, Timestamp};
 
 use crate::cache::Cached;
 use crate::execute::state_of;
@@ -20,6 +20,10 @@ use crate::settings::DeploymentProviderConfig;
 pub const CHANNELS_TTL_MS: i64 = 15_000;
 /// The most tenants, and the most created providers, that are cached.
 const MAX_CACHED: usize = 10_000;
+/// The most versions of a configuration's credentials that concurrent changes can leave.
+const MAX_CONCURRENT_CHANGES: usize = 100;
+/// The collection of credentials, by configuration and version: `<id>#<version>`.
+const SECRETS: &str = "secret";
 /// The secret that every callback address ends with.
 pub const CALLBACK_SECRET: &str = "callbackSecret";
 
@@ -66,6 +70,32 @@ pub enum ProviderSetupError {
     Setting(InvalidSetting),
     #[error("its credentials are gone")]
     CredentialsMissing,
+}
+
+/// Deletes the documents of a collection whose names begin with `<id>#`.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub(crate) async fn delete_documents(
+    documents: &dyn DocumentStore,
+    (tenant, collection): (&TenantId, &'static str),
+    id: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let prefix = format!("{id}#");
+    // `$` is the character after `#`.
+    let mut before = format!("{id}$");
+    loop {
+        let page = documents.list_documents(tenant, collection, Some(&before), 100, now).await?;
+        let mine: Vec<String> =
+            page.into_iter().map(|(name, _)| name).take_while(|name| name.starts_with(&prefix)).collect();
+        let Some(last) = mine.last() else { return Ok(()) };
+        before.clone_from(last);
+        for name in mine {
+            documents.delete_document(&DocumentKey { tenant: tenant.clone(), collection, name }).await?;
+        }
+    }
 }
 
 /// The tenant of a configuration, which is part of the configuration's id.
@@ -122,10 +152,11 @@ pub async fn provider_configs(
 
 impl TenantPorts {
     fn secret_key(tenant: &TenantId, config: &str, version: u32) -> DocumentKey {
-        DocumentKey { tenant: tenant.clone(), collection: "secret", name: format!("{config}#{version}") }
+        DocumentKey { tenant: tenant.clone(), collection: SECRETS, name: format!("{config}#{version}") }
     }
 
-    /// Encrypts and stores a configuration's credentials.
+    /// Encrypts and stores a configuration's credentials as the first free version after `current`, so that no concurrent
+    /// change replaces them. Returns the version.
     ///
     /// # Errors
     ///
@@ -134,12 +165,18 @@ impl TenantPorts {
         &self,
         tenant: &TenantId,
         config: &str,
-        version: u32,
+        current: u32,
         secrets: &BTreeMap<String, String>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<u32, StoreError> {
         let plain = serde_json::to_string(secrets).map_err(|error| StoreError::Unreadable(error.to_string()))?;
         let sealed = self.sealer.encrypt(&format!("{tenant}#{config}"), &plain).await?;
-        self.documents.put_document(&TenantPorts::secret_key(tenant, config, version), &sealed, None).await
+        for version in (current..).skip(1).take(MAX_CONCURRENT_CHANGES) {
+            let key = TenantPorts::secret_key(tenant, config, version);
+            if self.documents.replace_document(&key, None, &sealed).await? {
+                return Ok(version);
+            }
+        }
+        Err(StoreError::Unavailable("too many concurrent changes of credentials".to_owned()))
     }
 
     /// Reads and decrypts a configuration's credentials.
@@ -166,6 +203,15 @@ impl TenantPorts {
     /// [`StoreError`]
     pub async fn delete_secrets(&self, tenant: &TenantId, config: &str, version: u32) -> Result<(), StoreError> {
         self.documents.delete_document(&TenantPorts::secret_key(tenant, config, version)).await
+    }
+
+    /// Deletes all versions of a configuration's credentials, also those of changes that failed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn delete_all_secrets(&self, tenant: &TenantId, config: &str) -> Result<(), StoreError> {
+        delete_documents(&*self.documents, (tenant, SECRETS), config, self.host.now()).await
     }
 
     /// The address that a provider calls back.

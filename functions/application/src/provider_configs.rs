@@ -15,9 +15,12 @@ use events::{Channel, RateLimit};
 
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
-use crate::directory::{self, CALLBACK_SECRET, ProviderSetupError, TenantPorts};
+use crate::directory::{self, CALLBACK_SECRET, ProviderSetupError, TenantPorts, tenant_of_config};
 use crate::execute::ExecuteError;
 use crate::throttle_store;
+
+/// How often a change is tried again because another request changed the configuration.
+const MAX_CONFLICT_RETRIES: usize = 5;
 
 /// Why a use case of provider configurations had no effect.
 #[derive(Debug, thiserror::Error)]
@@ -71,12 +74,28 @@ fn stream(caller: &Caller, id: &str) -> AggregateId<ProviderConfigState> {
     AggregateId::new(&caller.principal.tenant, id)
 }
 
-/// The tenant's provider configurations and their order, read from the store.
+/// The providers that can be configured.
 ///
 /// # Errors
 ///
-/// [`StoreError`]
-pub async fn all(app: &App, caller: &Caller) -> Result<TenantProviderConfigs, StoreError> {
+/// [`ProviderConfigError::Forbidden`]
+pub fn kinds(app: &App, caller: &Caller) -> Result<Vec<&'static ProviderKind>, ProviderConfigError> {
+    caller.authorise(Permission::Channels)?;
+    Ok(app.tenant_ports.connector.kinds())
+}
+
+/// The tenant's provider configurations and their order.
+///
+/// # Errors
+///
+/// [`ProviderConfigError`]
+pub async fn list(app: &App, caller: &Caller) -> Result<TenantProviderConfigs, ProviderConfigError> {
+    caller.authorise(Permission::Channels)?;
+    Ok(all(app, caller).await?)
+}
+
+/// The tenant's provider configurations and their order, read from the store.
+pub(crate) async fn all(app: &App, caller: &Caller) -> Result<TenantProviderConfigs, StoreError> {
     directory::provider_configs(&app.tenant_ports, &caller.principal.tenant).await
 }
 
@@ -97,11 +116,7 @@ pub async fn find(
 }
 
 /// The provider of a configuration, ready to be called.
-///
-/// # Errors
-///
-/// [`ProviderConfigError`]
-pub async fn connect(
+pub(crate) async fn connect(
     app: &App,
     caller: &Caller,
     config: &TenantProviderConfig,
@@ -194,13 +209,15 @@ pub async fn add(
         .create_provider(&config, secret.clone(), caller.principal.mode)
         .map_err(ProviderConfigError::Setting)?;
     let others = all(app, caller).await?.configs.len();
-    secret.insert(CALLBACK_SECRET.to_owned(), format!("{:032x}", app.host.random()));
-    app.tenant_ports.store_secrets(tenant, &id, config.secret, &secret).await?;
+    secret.insert(CALLBACK_SECRET.to_owned(), new_callback_secret(app));
+    app.tenant_ports.store_secrets(tenant, &id, 0, &secret).await?;
     let TenantProviderConfig { id: config, provider, name, settings, .. } = config;
     execute(app, caller, &id, Command::Add { config, provider, channel, name, settings, rate, others }).await?;
     Ok(id)
 }
 
+/// Changes a configuration. Concurrent changes of other fields and settings are kept.
+///
 /// # Errors
 ///
 /// [`ProviderConfigError`]: nothing was changed.
@@ -208,30 +225,58 @@ pub async fn change(
     app: &App,
     caller: &Caller,
     config: &TenantProviderConfig,
-    ProviderConfigChange { name, settings: given, rate, is_enabled }: ProviderConfigChange,
+    change: ProviderConfigChange,
 ) -> Result<(), ProviderConfigError> {
     caller.authorise(Permission::Channels)?;
+    let mut current = config.clone();
+    for _ in 0..MAX_CONFLICT_RETRIES {
+        match try_change(app, caller, &current, change.clone()).await {
+            Err(ProviderConfigError::Execute(ExecuteError::Rejected(Rejection::Changed))) => {
+                (_, current) = find(app, caller, &config.id).await?;
+            }
+            done => return done,
+        }
+    }
+    Err(ExecuteError::Contended.into())
+}
+
+async fn try_change(
+    app: &App,
+    caller: &Caller,
+    config: &TenantProviderConfig,
+    ProviderConfigChange { name, settings: given, rate, is_enabled }: ProviderConfigChange,
+) -> Result<(), ProviderConfigError> {
     let tenant = &caller.principal.tenant;
     let (mut settings, mut secret) = (None, None);
     if let Some(given) = given {
         let plain = merge(config.settings.clone(), given.plain);
         let known = secrets(app, caller, config).await?;
-        let merged = merge(known.clone(), given.secret);
+        let mut merged = merge(known.clone(), given.secret);
         let changed = TenantProviderConfig { settings: plain.clone(), ..config.clone() };
         let created = app.tenant_ports.create_provider(&changed, merged.clone(), caller.principal.mode);
         created.map_err(ProviderConfigError::Setting)?;
         if merged != known {
-            app.tenant_ports.store_secrets(tenant, &config.id, config.secret + 1, &merged).await?;
-            secret = Some(config.secret + 1);
+            merged.entry(CALLBACK_SECRET.to_owned()).or_insert_with(|| new_callback_secret(app));
+            secret = Some(app.tenant_ports.store_secrets(tenant, &config.id, config.secret, &merged).await?);
         }
         settings = Some(plain);
     }
-    let command = Command::Change { config: config.id.clone(), name, settings, secret, rate, is_enabled };
-    execute(app, caller, &config.id, command).await?;
-    if secret.is_some() {
-        app.tenant_ports.delete_secrets(tenant, &config.id, config.secret).await?;
+    let expected = Box::new(config.clone());
+    let command = Command::Change { config: config.id.clone(), expected, name, settings, secret, rate, is_enabled };
+    let done = execute(app, caller, &config.id, command).await;
+    let unused = match (&done, secret) {
+        (Ok(()), Some(_)) => Some(config.secret),
+        (Err(ProviderConfigError::Execute(ExecuteError::Rejected(_))), version) => version,
+        (Ok(()), None) | (Err(_), _) => None,
+    };
+    if let Some(version) = unused {
+        app.tenant_ports.delete_secrets(tenant, &config.id, version).await?;
     }
-    Ok(())
+    done
+}
+
+fn new_callback_secret(app: &App) -> String {
+    format!("{:032x}", app.host.random())
 }
 
 fn merge(mut into: BTreeMap<String, String>, from: BTreeMap<String, String>) -> BTreeMap<String, String> {
@@ -246,9 +291,18 @@ fn merge(mut into: BTreeMap<String, String>, from: BTreeMap<String, String>) -> 
 ///
 /// [`ProviderConfigError::NotFound`]
 pub async fn remove(app: &App, caller: &Caller, id: &str) -> Result<(), ProviderConfigError> {
-    let (_, config) = find(app, caller, id).await?;
-    execute(app, caller, id, Command::Remove { config: id.to_owned() }).await?;
-    Ok(app.tenant_ports.delete_secrets(&caller.principal.tenant, id, config.secret).await?)
+    caller.authorise(Permission::Channels)?;
+    let removed = execute(app, caller, id, Command::Remove { config: id.to_owned() }).await;
+    // A crash between the two is repaired by a retry, which finds no configuration and deletes the credentials.
+    if tenant_of_config(id).as_ref() == Some(&caller.principal.tenant) {
+        app.tenant_ports.delete_all_secrets(&caller.principal.tenant, id).await?;
+    }
+    match removed {
+        Err(ProviderConfigError::Execute(ExecuteError::Rejected(Rejection::Unknown))) => {
+            Err(ProviderConfigError::NotFound)
+        }
+        removed => removed,
+    }
 }
 
 /// Uses a configuration for the tenant's messages, or not. It may be one of the deployment's.

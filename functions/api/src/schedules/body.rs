@@ -113,7 +113,7 @@ pub(super) fn read_action(fields: &mut BodyReader) -> Option<StoredMessage> {
     .flatten()
 }
 
-pub(super) fn timing_error(fault: &Fault) -> FieldError {
+fn timing_error(fault: &Fault) -> FieldError {
     FieldError {
         pointer: format!("/{}", fault.field),
         code: fault.code.as_str(),
@@ -128,7 +128,7 @@ fn message_errors(faults: &[messages::Fault]) -> Vec<FieldError> {
     problem_of_faults(faults, |fault| format!("/action/send{}", pointer(fault))).errors
 }
 
-fn errors_of(faults: &Faults) -> Vec<FieldError> {
+pub(super) fn errors_of(faults: &Faults) -> Vec<FieldError> {
     faults.timing.iter().map(timing_error).chain(message_errors(&faults.message)).collect()
 }
 

@@ -4,13 +4,12 @@ mod body;
 mod present;
 
 use application::Caller;
-use application::schedules::{self, Created, NewSchedule, ScheduleChange, message_of};
+use application::schedules::{self, Created, NewSchedule, ScheduleChange, ScheduleError, message_of};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use domain::access::Permission;
 use domain::schedule::{Occurrence, Schedule, explain as explain_schedule};
 use events::{CatchUp, CatchUpPolicy, Timestamp};
 use problem::Problem;
@@ -21,7 +20,7 @@ use crate::headers::{idempotency_key, if_match, json_with_etag};
 use crate::present::{decision, explanation_step};
 use crate::query::QueryParams;
 use crate::{Api, Shared, json, read_body};
-use body::{all_faults, read_action, read_catch_up, read_timing, timing_error};
+use body::{all_faults, errors_of, read_action, read_catch_up, read_timing};
 use present::{next_occurrence, present_handled, present_occurrence, present_schedule};
 
 pub(crate) use body::problem;
@@ -195,21 +194,20 @@ pub(crate) async fn preview_unsaved(
     query: RawQuery,
     body: Body,
 ) -> Result<Response, Problem> {
-    caller.authorise(Permission::View)?;
     let count = read_count(query, "n")?;
     let mut fields = BodyReader::parse(&read_body(body).await?)?;
     ["name", "action", "catchUp"].iter().for_each(|field| fields.discard(field));
     let now = api.app.host.now();
     let timing = read_timing(&mut fields, None, now);
     let mut errors = fields.into_errors();
-    let recurrence = timing.as_ref().map(|timing| schedules::check_timing(timing, now));
-    if let Some(Err(faults)) = &recurrence {
-        errors.extend(faults.iter().map(timing_error));
+    let previewed = timing.as_ref().map(|timing| schedules::preview(&caller, timing, now, count));
+    match previewed {
+        Some(Err(ScheduleError::Invalid(faults))) => errors.extend(errors_of(&faults)),
+        Some(Err(error)) => return Err(problem(error)),
+        Some(Ok(occurrences)) if errors.is_empty() => return Ok(present_preview(&occurrences)),
+        Some(Ok(_)) | None => (),
     }
-    match recurrence {
-        Some(Ok(recurrence)) if errors.is_empty() => Ok(present_preview(&recurrence.preview(now, count))),
-        _ => Err(Problem::invalid(errors)),
-    }
+    Err(Problem::invalid(errors))
 }
 
 /// The newest events before a position, in order.

@@ -7,7 +7,7 @@ use domain::schedule::Schedule;
 use events::{TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::directory::TenantPorts;
+use crate::directory::{TenantPorts, delete_documents};
 use crate::hash::body_hash;
 use crate::messages::{AttachmentRef, NewMessage};
 
@@ -101,20 +101,8 @@ pub(super) async fn expire_message(
 
 /// Deletes the message of a schedule from the vault, and those that it had before.
 pub(super) async fn delete_messages(tenant_ports: &TenantPorts, tenant: &TenantId, id: &str) -> Result<(), StoreError> {
-    let (prefix, now) = (format!("{id}#"), tenant_ports.host.now());
-    // `$` is the character after `#`.
-    let mut before = format!("{id}$");
-    loop {
-        let page = tenant_ports.documents.list_documents(tenant, "schedule", Some(&before), 100, now).await?;
-        let mine: Vec<String> =
-            page.into_iter().map(|(name, _)| name).take_while(|name| name.starts_with(&prefix)).collect();
-        let Some(last) = mine.last() else { return Ok(()) };
-        before.clone_from(last);
-        for name in mine {
-            let key = DocumentKey { tenant: tenant.clone(), collection: "schedule", name };
-            tenant_ports.documents.delete_document(&key).await?;
-        }
-    }
+    let now = tenant_ports.host.now();
+    delete_documents(&*tenant_ports.documents, (tenant, "schedule"), id, now).await
 }
 
 #[cfg(test)]

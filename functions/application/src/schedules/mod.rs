@@ -9,8 +9,8 @@ use domain::aggregate::{Aggregate, AggregateId, AggregateKey};
 use domain::data_subject;
 use domain::ports::{CommunicationKey, Hint, Listed, MAX_QUEUE_DELAY_S, StoreError};
 use domain::schedule::{
-    Command, Fate, Fault, FaultCode, PastOccurrence, Recurrence, Rejection, Schedule, ScheduleState, ScheduleStatus,
-    past_occurrences, recurrence_input,
+    Command, Fate, Fault, FaultCode, Occurrence, PastOccurrence, Recurrence, Rejection, Schedule, ScheduleState,
+    ScheduleStatus, past_occurrences, recurrence_input,
 };
 use domain::status::{Status, status};
 use events::{
@@ -108,13 +108,29 @@ fn author(caller: &Caller) -> ScheduleAuthor {
 /// # Errors
 ///
 /// Everything that is wrong with it, field by field.
-pub fn check_timing(timing: &ScheduleTiming, now: Timestamp) -> Result<Recurrence, Vec<Fault>> {
+fn check_timing(timing: &ScheduleTiming, now: Timestamp) -> Result<Recurrence, Vec<Fault>> {
     let recurrence = Recurrence::parse(recurrence_input(timing))?;
     if recurrence.next_after(now).is_none() {
         let message = "every occurrence is in the past".to_owned();
         return Err(vec![Fault { field: "start".to_owned(), code: FaultCode::Never, message }]);
     }
     Ok(recurrence)
+}
+
+/// The next occurrences of a timing that is not saved.
+///
+/// # Errors
+///
+/// [`ScheduleError::Invalid`] with everything that is wrong.
+pub fn preview(
+    caller: &Caller,
+    timing: &ScheduleTiming,
+    now: Timestamp,
+    count: usize,
+) -> Result<Vec<Occurrence>, ScheduleError> {
+    caller.authorise(Permission::View)?;
+    let invalid = |timing| ScheduleError::Invalid(Faults { timing, message: Vec::new() });
+    Ok(check_timing(timing, now).map_err(invalid)?.preview(now, count))
 }
 
 /// Checks what is given of a schedule. Nothing is stored. Returns the message as it would be sent.
