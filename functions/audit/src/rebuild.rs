@@ -1,5 +1,5 @@
-//! Rebuilds the views from the streams. The projection can run at the same time, because the later image of a stream
-//! wins.
+//! Rebuilds the views from the streams. The projection can run at the same time, because a row is only replaced by that
+//! of a later position.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,9 @@ use application::kinds::rules_of;
 use domain::ports::{ProjectedRow, StoreError, ViewScope};
 use events::Timestamp;
 
-use crate::{AuditHandler, PAGE};
+use crate::{AuditHandler, PAGE_SIZE};
 
-/// The most rows of one transaction.
+/// Maximum number of rows in one transaction.
 const MAX_ROWS_PER_TRANSACTION: usize = 20;
 
 /// The progress of a rebuild.
@@ -24,11 +24,12 @@ pub struct RebuildProgress {
 }
 
 impl AuditHandler {
-    /// Writes the rows of every stream behind `after`. Stops at `deadline`.
+    /// Writes the rows of all streams after `after`. Stops at `deadline`.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: call it again with the same `after`. Rows that were written already do no harm.
+    /// [`StoreError`]: the caller must repeat the call with the same `after`. Rows that were written already do no
+    /// harm.
     pub async fn rebuild(
         &self,
         after: Option<String>,
@@ -36,7 +37,7 @@ impl AuditHandler {
     ) -> Result<RebuildProgress, StoreError> {
         let mut progress = RebuildProgress { next: after, ..RebuildProgress::default() };
         loop {
-            let page = self.store.scan(progress.next.as_deref(), PAGE).await?;
+            let page = self.store.scan(progress.next.as_deref(), PAGE_SIZE).await?;
             let mut views: BTreeMap<ViewScope, Vec<ProjectedRow>> = BTreeMap::new();
             for (id, stream) in page.streams {
                 let Some(project) = rules_of(&id).and_then(|rules| rules.project) else { continue };

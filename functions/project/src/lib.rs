@@ -11,7 +11,7 @@ use application::kinds::rules_of;
 use domain::ports::{ClockAndRng, EventStore, ProjectedRow, StoreError, Stream, ViewScope, ViewStore};
 use events::StreamId;
 
-/// The most rows of one transaction.
+/// Maximum number of rows in one transaction.
 const MAX_ROWS_PER_TRANSACTION: usize = 20;
 
 /// The ports of the function.
@@ -22,7 +22,7 @@ pub struct ProjectHandler {
     pub host: Arc<dyn ClockAndRng>,
 }
 
-/// A stream as it was after a change.
+/// A stream's content after a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamImage {
     pub id: StreamId,

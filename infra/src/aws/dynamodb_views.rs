@@ -15,11 +15,11 @@ use events::Timestamp;
 
 use super::dynamodb::{Item, get_items, number, parse, read_number, read_string, text, unavailable};
 
-/// The most rows that are examined for one page.
+/// Maximum number of rows that are examined for one page.
 const MAX_EXAMINED: usize = 500;
 /// The number of items that one counter is spread over.
 const COUNTER_SHARDS: u8 = 4;
-/// How often a transaction is built and tried when others change the same items.
+/// How often a transaction is built and tried if others change the same items at the same time.
 const MAX_TRANSACTION_TRIES: usize = 5;
 
 /// The read models, all in one table.
@@ -29,8 +29,8 @@ pub struct DynamoViewStore {
     pub table: String,
 }
 
-fn partition(view: &ViewScope, what: &str) -> String {
-    format!("{}#{}#{what}", view.tenant, view.mode.as_str())
+fn partition(view: &ViewScope, name: &str) -> String {
+    format!("{}#{}#{name}", view.tenant, view.mode.as_str())
 }
 
 fn row_key(view: &ViewScope, row: &RowKey) -> Item {
@@ -46,8 +46,8 @@ fn parse_row(item: &Item) -> Result<CommunicationRow, StoreError> {
 }
 
 impl DynamoViewStore {
-    /// The writes that store the rows and add the differences to the counters. Rows that are not newer than the stored
-    /// ones are skipped.
+    /// Builds the writes that store the rows and add the differences to the counters. Rows that are not newer than the
+    /// stored ones are skipped.
     async fn transaction(&self, rows: &[ProjectedRow], now: Timestamp) -> Result<Vec<TransactWriteItem>, StoreError> {
         let keys: Vec<Item> = rows.iter().map(|p| row_key(&p.view, &RowKey::of(&p.row))).collect();
         let old = get_items(&self.client, &self.table, &keys).await?;

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::database::{Database, execute, in_transaction, unavailable, unreadable};
 
-/// The most rows that are examined for one page.
+/// Maximum number of rows that are examined for one page.
 const MAX_EXAMINED: usize = 2_000;
 /// The day under which the counters over all time are stored.
 const ALL_TIME: &str = "all";
@@ -26,7 +26,7 @@ impl ViewStore for Database {
         let rows = rows.to_vec();
         self.write(move |connection| {
             in_transaction(connection, || {
-                let mut changes = Changes::new();
+                let mut changes = CounterChanges::new();
                 for projected in &rows {
                     apply_row(connection, projected, now, &mut changes)?;
                 }
@@ -126,10 +126,10 @@ impl ViewStore for Database {
     }
 }
 
-/// The changes of a batch of rows to the counters, by view and day, so that each counter is written once.
-type Changes = BTreeMap<(String, String), Counters>;
+/// How a batch of rows changes the counters, by view and day. They are collected so that each counter is written once.
+type CounterChanges = BTreeMap<(String, String), Counters>;
 
-fn apply_counters(connection: &Connection, changes: &Changes) -> Result<(), StoreError> {
+fn apply_counters(connection: &Connection, changes: &CounterChanges) -> Result<(), StoreError> {
     for ((view, day), change) in changes {
         for (name, amount) in change {
             let sql = "INSERT INTO counters VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET amount = amount + ?4";
@@ -143,7 +143,7 @@ fn apply_row(
     connection: &Connection,
     projected: &ProjectedRow,
     now: Timestamp,
-    changes: &mut Changes,
+    changes: &mut CounterChanges,
 ) -> Result<(), StoreError> {
     let ProjectedRow { view, row } = projected;
     let view = view_name(view);
