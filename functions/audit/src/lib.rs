@@ -36,14 +36,14 @@ pub struct AuditHandler {
     pub settle_ms: i64,
 }
 
-/// One contradiction in the store.
+/// A contradiction in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// The invariant of `docs/reliability.md` that does not hold.
     pub invariant: &'static str,
     /// The stream or the counter that violates the invariant.
     pub about: String,
-    /// What was found.
+    /// A description of the contradiction.
     pub what: String,
 }
 

@@ -26,14 +26,14 @@ const MAX_DECISIONS: usize = 8;
 /// sends it.
 const IMMEDIATE_HINT_MS: i64 = 60_000;
 
-/// What must happen next with a communication.
+/// The next step for a communication.
 enum NextStep {
     Decide(Command),
     Wait(Timestamp),
     Send(Box<OutboundMessage>, Arc<dyn Provider>),
 }
 
-/// One hint being processed.
+/// The processing of one hint.
 pub(crate) struct DeliveryRun<'a> {
     pub deliver: &'a DeliverHandler,
     pub throttle: &'a BatchThrottle<'a>,

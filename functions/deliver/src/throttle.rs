@@ -40,7 +40,7 @@ struct ReservedCalls {
     results: CallResults,
 }
 
-/// What one rate limiter or circuit breaker answers for one message.
+/// The answer of one rate limiter or circuit breaker for one message.
 enum Reservation {
     Granted,
     RetryAt(Timestamp),

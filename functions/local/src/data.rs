@@ -13,7 +13,7 @@ use infra::embedded::Database;
 
 use crate::clock::Clock;
 
-/// Where data is stored.
+/// The place where data is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Data {
     Folder(PathBuf),

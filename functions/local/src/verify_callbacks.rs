@@ -9,7 +9,7 @@ use infra::providers::{RecordedRequest, RecordedResult, verify_recorded};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// One request, and the secret or key that it should be signed with.
+/// A recorded request, and the secret or key that it should be signed with.
 #[derive(Deserialize)]
 struct Recorded {
     scheme: String,

@@ -1,6 +1,6 @@
 //! Recipients whose address determines the outcome. `docs/testing.md` lists them.
 
-/// What happens to a message for such a recipient.
+/// The fate of a message to such a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
     Delivered,

@@ -1,4 +1,4 @@
-//! What SES and SNS share: requests signed with a tenant's access key, and notifications signed with X.509
+//! Code that SES and SNS share: requests signed with a tenant's access key, and notifications signed with X.509
 //! certificates.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! What WhatsApp and Messenger share: Meta's Graph API, its errors and its signatures.
+//! Code that WhatsApp and Messenger share: Meta's Graph API, its errors and its signatures.
 
 use domain::communication::AttemptOutcome;
 use domain::provider::CallbackRequest;

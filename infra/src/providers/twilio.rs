@@ -354,7 +354,7 @@ fn url_variants(url: &str) -> Vec<String> {
         _ => format!("{host}:{default}"),
     };
     variants.push(format!("{scheme}://{user}{at}{other}{path}"));
-    // Some of Twilio's services escape characters that a browser leaves alone, and the other way round.
+    // Some of Twilio's services escape characters that others leave unescaped.
     for variant in variants.clone() {
         let Some((before, query)) = variant.split_once('?') else { continue };
         let escaped = query.replace('\'', "%27").replace('!', "%21").replace('(', "%28").replace(')', "%29");
