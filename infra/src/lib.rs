@@ -13,22 +13,22 @@ mod seal;
 
 pub use host::SystemClockAndRng;
 
-/// The queue that a stored name means. A queue that this build does not know is passed over, with a metric.
+/// Returns the queue with a stored name. If this build does not know the queue, logs a metric and returns `None`.
 #[cfg(any(feature = "aws", feature = "embedded"))]
 fn known_queue(name: &str) -> Option<domain::ports::QueueId> {
     let queue = domain::ports::QueueId::parse(name);
     if queue.is_none() {
-        tracing::warn!(queue = name, metric = "UnknownQueue", "a timer for a queue of a newer version is passed over");
+        tracing::warn!(queue = name, metric = "UnknownQueue", "skipped a timer for an unknown queue");
     }
     queue
 }
 
-/// The stream that a stored key names. A key that names none is passed over, with a metric.
+/// Returns the stream that a stored key names. If the key names no stream, logs a metric and returns `None`.
 #[cfg(any(feature = "aws", feature = "embedded"))]
 fn known_stream(key: &str) -> Option<events::StreamId> {
     let id = events::StreamId::parse_storage_key(key);
     if id.is_none() {
-        tracing::warn!(key, metric = "UnknownStream", "a stored key that names no stream is passed over");
+        tracing::warn!(key, metric = "UnknownStream", "skipped a stored key that names no stream");
     }
     id
 }

@@ -1,4 +1,5 @@
-//! In: a tick every night, or a call by hand. Out: a report of contradictions in the store; on request, rebuilt views.
+//! In: a scheduled event every night, or a call by hand. Out: a report of contradictions in the store; on request,
+//! rebuilt views.
 //! May touch: streams, read only; rows and counters, written only on request; alerts.
 //! Never: repairs anything by itself, because a person must find the cause first.
 
@@ -16,9 +17,9 @@ use domain::ports::{AlertSink, ClockAndRng, EventStore, ProjectedRow, StoreError
 use domain::stats::{Counters, add_counters, counter_delta, utc_day};
 use events::{StreamId, Timestamp};
 
-/// The most streams that are read at once.
-const PAGE: usize = 500;
-/// The most findings that are listed. Of the others only the number is reported.
+/// Maximum number of streams in one page of a scan.
+const PAGE_SIZE: usize = 500;
+/// Maximum number of findings that are listed. The others are only counted.
 const MAX_REPORTED: usize = 100;
 
 /// The ports of the function.
@@ -32,17 +33,18 @@ pub struct AuditHandler {
     pub settle_ms: i64,
 }
 
-/// One contradiction in the store.
+/// A contradiction in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// The invariant of `docs/reliability.md` that does not hold.
     pub invariant: &'static str,
-    /// The stream or the counter that contradicts it.
+    /// The stream or the counter that violates the invariant.
     pub about: String,
+    /// A description of the contradiction.
     pub what: String,
 }
 
-/// What was checked, and the findings.
+/// The number of streams, events and days that were checked, and the findings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
     pub streams: usize,
@@ -94,11 +96,12 @@ impl std::fmt::Display for Report {
     }
 }
 
-/// The counters of one view as its rows add up, and the days that are not compared.
+/// The counters of one view, summed from its rows.
 #[derive(Default)]
 struct CounterRecount {
     days: BTreeMap<String, Counters>,
     total: Counters,
+    /// Days that are not compared, because a row of them may still change.
     moving: BTreeSet<String>,
 }
 
@@ -113,15 +116,15 @@ impl AuditHandler {
         let mut views: BTreeMap<ViewScope, CounterRecount> = BTreeMap::new();
         let mut after: Option<String> = None;
         loop {
-            let page = self.store.scan(after.as_deref(), PAGE).await?;
+            let page = self.store.scan(after.as_deref(), PAGE_SIZE).await?;
             let mut rows: BTreeMap<ViewScope, Vec<(StreamId, ProjectedRow)>> = BTreeMap::new();
             for (id, stream) in &page.streams {
-                if let Some(row) = self.stream(id, stream, &mut report).await? {
+                if let Some(row) = self.check_stream(id, stream, &mut report).await? {
                     rows.entry(row.scope.clone()).or_default().push((id.clone(), row));
                 }
             }
             for (view, rows) in rows {
-                self.rows(&view, rows, views.entry(view.clone()).or_default(), &mut report).await?;
+                self.check_rows(&view, rows, views.entry(view.clone()).or_default(), &mut report).await?;
             }
             after = page.next;
             if after.is_none() {
@@ -132,14 +135,14 @@ impl AuditHandler {
             }
         }
         for (view, recount) in views {
-            self.counters(&view, recount, &mut report).await?;
+            self.check_counters(&view, recount, &mut report).await?;
         }
         report.is_complete = true;
         Ok(report)
     }
 
-    /// Checks one stream by the rules of its kind. Returns the row that it should have.
-    async fn stream(
+    /// Checks one stream by the rules of its kind. Returns the row that it should have, if its kind has rows.
+    async fn check_stream(
         &self,
         id: &StreamId,
         stream: &Stream,
@@ -154,15 +157,15 @@ impl AuditHandler {
         report.events += lines.len();
         let audited = (rules.audit)(stream, &lines, self.host.now());
         report.unfinished += usize::from(!audited.is_complete);
-        let about = about(id);
+        let name = stream_name(id);
         for Violation { invariant, what } in audited.violations {
-            report.add(invariant, &about, what);
+            report.add(invariant, &name, what);
         }
         Ok(rules.project.and_then(|project| project(id, &lines).ok().flatten()))
     }
 
-    /// I6: every row is the fold of its stream.
-    async fn rows(
+    /// Checks invariant I6: every row is the fold of its stream.
+    async fn check_rows(
         &self,
         view: &ViewScope,
         expected: Vec<(StreamId, ProjectedRow)>,
@@ -171,10 +174,10 @@ impl AuditHandler {
     ) -> Result<(), StoreError> {
         let keys: Vec<String> = expected.iter().map(|(_, row)| row.key.clone()).collect();
         let found = self.views.get_rows(view, &keys).await?;
-        let settled = self.host.now() - self.settle_ms;
+        let settled_at = self.host.now() - self.settle_ms;
         for ((id, row), found) in expected.into_iter().zip(found) {
             let day = utc_day(row.created_at);
-            if settled < row.updated_at {
+            if settled_at < row.updated_at {
                 report.moving += 1;
                 recount.moving.insert(day);
                 continue;
@@ -187,37 +190,42 @@ impl AuditHandler {
                     Some(Err(_)) => "the row cannot be read".to_owned(),
                     None => "there is no row".to_owned(),
                 };
-                report.add("I6", about(&id), format!("{at}, the fold of the stream has {}", row.position));
+                report.add("I6", stream_name(&id), format!("{at}, the fold of the stream has {}", row.position));
             }
         }
         Ok(())
     }
 
-    /// I6: the counters are the sums of the rows.
-    async fn counters(&self, view: &ViewScope, recount: CounterRecount, report: &mut Report) -> Result<(), StoreError> {
+    /// Checks invariant I6: the counters are the sums of the rows.
+    async fn check_counters(
+        &self,
+        view: &ViewScope,
+        recount: CounterRecount,
+        report: &mut Report,
+    ) -> Result<(), StoreError> {
         let mut stored = self.views.daily_counters(view, "0000-01-01", "9999-12-31").await?;
         let name = format!("{} {} {}", view.tenant, view.mode.as_str(), view.view);
         let all: BTreeSet<String> = recount.days.keys().chain(stored.keys()).cloned().collect();
         for day in all.iter().filter(|day| !recount.moving.contains(*day)) {
             report.days += 1;
             let expected = recount.days.get(day).cloned().unwrap_or_default();
-            let off = counter_delta(&stored.remove(day).unwrap_or_default(), Some(&expected));
-            if !off.is_empty() {
-                report.add("I6", format!("{name} {day}"), format!("counters are off by {off:?}"));
+            let difference = counter_delta(&stored.remove(day).unwrap_or_default(), Some(&expected));
+            if !difference.is_empty() {
+                report.add("I6", format!("{name} {day}"), format!("counters are off by {difference:?}"));
             }
         }
         if recount.moving.is_empty() {
-            let off = counter_delta(&self.views.total_counters(view).await?.0, Some(&recount.total));
-            if !off.is_empty() {
-                report.add("I6", format!("{name} in all"), format!("counters are off by {off:?}"));
+            let difference = counter_delta(&self.views.total_counters(view).await?.0, Some(&recount.total));
+            if !difference.is_empty() {
+                report.add("I6", format!("{name} in all"), format!("counters are off by {difference:?}"));
             }
         }
         Ok(())
     }
 }
 
-/// The name of a stream in findings: its tenant and its id.
-fn about(id: &StreamId) -> String {
+/// Returns the name of a stream in findings: its tenant and its id.
+fn stream_name(id: &StreamId) -> String {
     format!("{} {}", id.tenant, id.id)
 }
 

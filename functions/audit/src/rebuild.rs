@@ -7,7 +7,7 @@ use application::kinds::{lines_of, rules_of};
 use domain::ports::{MAX_ROWS_PER_TRANSACTION, ProjectedRow, StoreError, ViewScope};
 use events::Timestamp;
 
-use crate::{AuditHandler, PAGE};
+use crate::{AuditHandler, PAGE_SIZE};
 
 /// The progress of a rebuild.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,7 +33,7 @@ impl AuditHandler {
     ) -> Result<RebuildProgress, StoreError> {
         let mut progress = RebuildProgress { next: after, ..RebuildProgress::default() };
         loop {
-            let page = self.store.scan(progress.next.as_deref(), PAGE).await?;
+            let page = self.store.scan(progress.next.as_deref(), PAGE_SIZE).await?;
             let mut views: BTreeMap<ViewScope, Vec<ProjectedRow>> = BTreeMap::new();
             for (id, stream) in page.streams {
                 let Some(project) = rules_of(&id).and_then(|rules| rules.project) else { continue };

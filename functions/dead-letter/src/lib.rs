@@ -1,4 +1,5 @@
-//! In: hints whose handler crashed repeatedly. Out: an event that ends the stream or this attempt at it, and an alert.
+//! In: hints whose handler crashed repeatedly. Out: an event by which the stream gives up the failing work, and an
+//! alert.
 //! May touch: streams, alerts.
 //! Never: sends a message, or returns a hint to its queue.
 
@@ -64,7 +65,7 @@ impl DeadLetterHandler {
             }
             Ok(false) => Ok(()),
             Err(ExecuteError::Rejected(rejection)) => {
-                tracing::warn!(stream = %id, %rejection, "a dead letter whose stream does not accept it");
+                tracing::warn!(stream = %id, %rejection, "the stream rejected a dead letter");
                 Ok(())
             }
             Err(error) => Err(error),

@@ -1,4 +1,4 @@
-//! What a worker keeps between its batches.
+//! The cache that a worker keeps between its batches.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,11 +8,11 @@ use application::directory::ProviderDirectory;
 use application::templates::TemplateCache;
 use domain::ports::VersionedRecord;
 
-/// The most throttle records in the cache.
+/// Maximum number of throttle records in the cache.
 const MAX_CACHED: usize = 10_000;
 
-/// A throttle record as last read or written. Whoever changes it holds the lock, so that the batches of one process do
-/// not conflict.
+/// A throttle record as last read or written. The lock is held while the record is changed, so that the batches of one
+/// process do not conflict.
 type CachedRecord = tokio::sync::Mutex<Option<VersionedRecord>>;
 
 /// Configuration, templates and throttle records that a worker keeps between its batches.
@@ -25,7 +25,7 @@ pub struct WorkerCache {
 }
 
 impl WorkerCache {
-    /// The throttle record of this name; empty if it was not read yet.
+    /// Returns the throttle record with this name. It is empty if it was not read yet.
     pub(crate) fn record(&self, name: &str) -> Arc<CachedRecord> {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         if MAX_CACHED <= records.len() {

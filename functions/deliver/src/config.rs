@@ -29,7 +29,7 @@ pub struct Config {
     pub public_url: String,
     /// `FILES_BUCKET`: the S3 bucket of uploaded files and of copies of fetched ones. Required.
     pub files_bucket: String,
-    /// `CONTACT_KEY`: the key that links to unsubscribe are signed with. Without it emails have no such link.
+    /// `CONTACT_KEY`: the key that links to unsubscribe are signed with. Without it, emails have no such link.
     pub contact_key: Vec<u8>,
     /// `SECRETS_KEY_ID`: the KMS key that encrypts tenants' credentials.
     pub secrets_key: String,

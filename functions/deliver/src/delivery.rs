@@ -1,4 +1,4 @@
-//! The steps of one communication: decides what it needs next, until it waits, is sent or ends.
+//! Processes one communication step by step until it waits, is sent or ends.
 
 use std::sync::Arc;
 
@@ -20,20 +20,20 @@ use crate::fallback::FallbackRun;
 use crate::throttle::{Admission, BatchThrottle};
 use crate::{Deadline, DeliverError, DeliverHandler};
 
-/// The most decisions for one hint: a doubt resolved, an expiry, an attempt, and conflicts between them.
+/// Maximum number of decisions for one hint, such as a resolved doubt, an expiry and an attempt, including conflicts.
 const MAX_DECISIONS: usize = 8;
-/// If the due time is at most this far ahead, in milliseconds, the hint is sent now with a delay. The sweep sends the
-/// others.
+/// If the due time is at most this far ahead, in milliseconds, the hint is sent now with a delay. Otherwise the sweep
+/// sends it.
 const IMMEDIATE_HINT_MS: i64 = 60_000;
 
-/// What a communication needs next.
+/// The next step for a communication.
 enum NextStep {
     Decide(Command),
     Wait(Timestamp),
     Send(Box<OutboundMessage>, Arc<dyn Provider>),
 }
 
-/// One hint being processed.
+/// The processing of one hint.
 pub(crate) struct DeliveryRun<'a> {
     pub deliver: &'a DeliverHandler,
     pub throttle: &'a BatchThrottle<'a>,
@@ -51,7 +51,7 @@ impl DeliveryRun<'_> {
         for _ in 0..MAX_DECISIONS {
             let now = self.deliver.host.now();
             let Ok(communication) = loaded.state.requested() else {
-                tracing::warn!(id = %key.id, "a hint without its stream");
+                tracing::warn!(id = %key.id, "a hint for an unknown communication");
                 return Ok(());
             };
             let next = match readiness(communication, now) {
@@ -104,7 +104,7 @@ impl DeliveryRun<'_> {
         Ok(self.deliver.queue.send(&[(hint, seconds)]).await?)
     }
 
-    /// Lets the communication wait by its timer alone: a wait is no event, and does not count as an attempt.
+    /// Sets the communication's timer to the end of a wait. A wait appends no event and does not count as an attempt.
     async fn set_wait(&self, loaded: &Loaded, until: Timestamp) -> Result<(), DeliverError> {
         let communication = loaded.state.requested().map_err(ExecuteError::from)?;
         let Some(wake) = loaded.wake else { return Ok(()) };
@@ -151,7 +151,7 @@ impl DeliveryRun<'_> {
         })
     }
 
-    /// The provider of the last attempt. `None` if its configuration was deleted or cannot be used.
+    /// Returns the provider of the last attempt, or `None` if its configuration was deleted or cannot be used.
     async fn provider_of_last_attempt(
         &self,
         communication: &Communication,
@@ -214,8 +214,8 @@ impl DeliveryRun<'_> {
         })
     }
 
-    /// Claims an attempt. The append is the lock: `None` means that another worker was first, or that the communication
-    /// is not due any more.
+    /// Claims an attempt. The append is the lock. Returns `None` if another worker was first, or if the communication
+    /// is no longer due.
     async fn claim(
         &self,
         executor: &CommandExecutor<'_>,
@@ -237,7 +237,7 @@ impl DeliveryRun<'_> {
         }
     }
 
-    /// How long a call to a provider may take: its timeout, or less if the deadline is nearer.
+    /// Returns how long a call to a provider may take: its timeout, or less if the deadline is nearer.
     pub fn call_timeout_ms(&self) -> u64 {
         let left = self.deadline.millis_since(self.deliver.host.now()).max(1_000) as u64;
         self.deliver.provider_timeout_ms.min(left)
@@ -247,7 +247,7 @@ impl DeliveryRun<'_> {
         ContentKey::for_request(self.key, &communication.request, &communication.content_id)
     }
 
-    /// The key of the recipient's address in the suppression list.
+    /// Returns the key of the recipient's address in the suppression list.
     pub fn contact_key(&self, request: &CommunicationRequest) -> AddressKey {
         AddressKey {
             tenant: self.key.tenant.clone(),
@@ -257,7 +257,7 @@ impl DeliveryRun<'_> {
     }
 }
 
-/// When an attempt was made: from its claim to the end of its lease.
+/// Returns the time in which an attempt was made, from its claim to the end of its lease.
 fn attempt_window(records: &[RecordedEvent], attempt: u16) -> Option<(Timestamp, Timestamp)> {
     records.iter().rev().find_map(|record| match record.event {
         CommunicationEvent::DeliveryAttemptStarted { attempt: number, lease_until, .. } if number == attempt => {

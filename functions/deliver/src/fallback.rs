@@ -21,17 +21,17 @@ impl Perform<State> for FallbackRun<'_> {
     async fn perform(&self, loaded: &Loaded, effect: RequestFallback) -> Result<Option<Loaded>, ProcessError> {
         let FallbackRun { deliver, key } = self;
         let records = history_of(&*deliver.store, *key, loaded).await?;
-        let requested = records.first().map(|record| &record.meta);
+        let request_meta = records.first().map(|record| &record.meta);
         let context = CommandContext {
             causation: Some(key.id.to_string()),
-            correlation: requested.and_then(|meta| meta.correlation.clone()),
-            traceparent: requested.and_then(|meta| meta.traceparent.clone()),
+            correlation: request_meta.and_then(|meta| meta.correlation.clone()),
+            traceparent: request_meta.and_then(|meta| meta.traceparent.clone()),
             ..CommandContext::function("deliver")
         };
         let executor = CommandExecutor { store: &*deliver.store, host: &*deliver.host, origin: &context };
         let next = CommunicationKey { id: effect.id, tenant: key.tenant.clone() };
-        let after = executor.execute(&next, Command::Request(effect.request)).await?;
-        let hint = Hint { queue: after.state.queue(), stream: next.stream_id() };
+        let requested = executor.execute(&next, Command::Request(effect.request)).await?;
+        let hint = Hint { queue: requested.state.queue(), stream: next.stream_id() };
         deliver.queue.send(&[(hint, 0)]).await?;
         Ok(None)
     }

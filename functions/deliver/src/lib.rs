@@ -61,7 +61,7 @@ pub struct DeliverHandler {
 /// When the platform ends this invocation, by the host's clock.
 pub type Deadline = Timestamp;
 
-/// Why a hint was not processed to its end.
+/// Why a hint could not be processed completely.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliverError {
     #[error("the message is not a hint: {0}")]
@@ -75,14 +75,14 @@ pub enum DeliverError {
     /// Not enough time is left for a full lease, so a new invocation must take the hint.
     #[error("not enough time is left for an attempt")]
     NoTime,
-    #[error("other workers were always first")]
+    #[error("too many conflicts with other workers")]
     Contended,
 }
 
 impl DeliverError {
-    /// Whether the queue must deliver the hint again. That is so only if this version cannot read the hint or its
-    /// stream: in the end it becomes a dead letter. Every other stream has a timer that sends a new hint. To redeliver
-    /// it would count as a crash, which an outage of the store is not.
+    /// Whether the queue must deliver the hint again. Returns true only if this version cannot handle the hint or its
+    /// stream, so that the hint becomes a dead letter in the end. Every other stream has a timer that sends a new hint.
+    /// Redelivery would count towards the dead letter, which is wrong for an outage of the store.
     fn should_redeliver(&self) -> bool {
         match self {
             DeliverError::NotAHint(_) => true,
@@ -106,15 +106,15 @@ pub async fn handle_batch(
     let process = async |message: application::hint::QueueMessage| {
         let key = Hint::parse_body(&message.body).map(|id| CommunicationKey::from_stream(&id));
         let result = match key.map_err(DeliverError::NotAHint) {
-            // A stream of another kind. Its timer sends the hint to the right queue.
+            // The stream is of another kind. Its timer sends a hint to the right queue.
             Ok(None) => Ok(()),
             Ok(Some(key)) => DeliveryRun { deliver, throttle: &throttle, key: &key, deadline }.process().await,
             Err(error) => Err(error),
         };
         let error = result.err()?;
-        let again = error.should_redeliver();
-        tracing::error!(message_id = message.id, %error, again, "hint not processed");
-        again.then_some(message.id)
+        let should_redeliver = error.should_redeliver();
+        tracing::error!(message_id = message.id, %error, again = should_redeliver, "hint not processed");
+        should_redeliver.then_some(message.id)
     };
     let failed = join_all(messages.into_iter().map(process)).await.into_iter().flatten().collect();
     throttle.flush_results().await;
@@ -126,7 +126,7 @@ impl DeliverHandler {
     ///
     /// # Errors
     ///
-    /// [`DeliverError`]: it was not processed to its end. Its timer continues.
+    /// [`DeliverError`]: the communication was not processed completely. Its timer sends a new hint.
     pub async fn deliver(&self, key: &CommunicationKey, deadline: Deadline) -> Result<(), DeliverError> {
         let throttle = BatchThrottle::new(self, 1);
         let result = DeliveryRun { deliver: self, throttle: &throttle, key, deadline }.process().await;

@@ -1,4 +1,4 @@
-//! The message as the provider receives it: rendered, with its files.
+//! Builds the message that the provider receives: rendered, with its files.
 
 use application::directory::last_inbound_key;
 use domain::communication::Communication;
@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use crate::DeliverHandler;
 use crate::delivery::DeliveryRun;
 
-/// Maximum size of an email's files together, in bytes. A worker holds several emails in memory at once.
+/// Maximum size of all files of an email together, in bytes. A worker holds several emails in memory at once.
 const MAX_FILES: usize = 4 * 1024 * 1024;
 /// Maximum length of a media type, in bytes.
 const MAX_MEDIA_TYPE: usize = 256;
@@ -38,7 +38,7 @@ impl DeliveryRun<'_> {
             Ok(message) => message,
             Err(error) => return Ok(Err(error.kind())),
         };
-        // The provider's template is only a substitute for when free-form content is not accepted.
+        // The provider's template is only needed when free-form content is not accepted.
         if message.template.is_some() && !message.text.is_empty() && self.is_within_service_window(request).await? {
             message.template = None;
         }
@@ -105,8 +105,8 @@ impl DeliveryRun<'_> {
             Some(EmailAttachment { name: link.filename.clone(), mime, bytes })
         };
         let files = join_all(content.attachments.iter().enumerate().map(read)).await;
-        let mut is_link = files.iter().map(Option::is_none).collect::<Vec<_>>().into_iter();
-        content.attachments.retain(|_| is_link.next().unwrap_or(true));
+        let mut stays_link = files.iter().map(Option::is_none).collect::<Vec<_>>().into_iter();
+        content.attachments.retain(|_| stays_link.next().unwrap_or(true));
         files.into_iter().flatten().collect()
     }
 
@@ -144,7 +144,8 @@ impl DeliveryRun<'_> {
         Ok(self.deliver.documents.get_document(&key, self.deliver.host.now()).await?.is_some())
     }
 
-    /// The link to unsubscribe, for emails only. Urgent messages have none, because the recipient is waiting for them.
+    /// Returns the link to unsubscribe, which only emails have. Urgent emails have none, because the recipient is
+    /// waiting for them.
     fn unsubscribe_url(&self, request: &CommunicationRequest) -> Option<String> {
         let DeliverHandler { contact_key, tenant_ports, .. } = self.deliver;
         let is_configured = !contact_key.is_empty() && !tenant_ports.public_url.is_empty();

@@ -1,4 +1,4 @@
-//! The call to the provider, and what is stored of its result.
+//! Calls the provider and stores the result.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use futures_util::future::join;
 use crate::DeliverError;
 use crate::delivery::DeliveryRun;
 
-/// The most times that an outcome is written. Each time the SDK itself tries three times.
+/// How often recording an outcome is tried. Each time, the SDK itself tries three times.
 const MAX_RECORD_TRIES: usize = 3;
-/// How long a provider's message id is stored, in milliseconds. Later callbacks that name it are not matched.
+/// How long a provider's message id is stored, in milliseconds. Callbacks that name it later are not matched.
 const PROVIDER_MESSAGE_ID_TTL_MS: i64 = 30 * 24 * 3_600_000;
 
 impl DeliveryRun<'_> {
@@ -76,8 +76,8 @@ impl DeliveryRun<'_> {
     }
 
     /// Stores which attempt a provider's message id belongs to, if the provider does not echo our own ids. This happens
-    /// before the outcome is stored, so that a callback in between is matched. Best effort: without it callbacks find
-    /// no message, but the outcome is correct.
+    /// before the outcome is stored, so that a callback in between is matched. Best effort: if it fails, callbacks are
+    /// not matched, but the outcome is still recorded.
     async fn store_provider_message_id(&self, provider: &dyn Provider, outbound: &OutboundMessage, id: &str) {
         let capabilities = provider.capabilities();
         if capabilities.echoes_our_id || !capabilities.receipts || id.is_empty() {
@@ -106,8 +106,8 @@ impl DeliveryRun<'_> {
     }
 }
 
-/// Records an outcome, several times if the store does not answer: an outcome that is lost becomes a doubt, and a doubt
-/// can become a second send.
+/// Records an outcome, and tries again if the store does not answer. A lost outcome leaves the attempt in doubt, which
+/// can lead to a second send.
 async fn record_with_retries(
     executor: &CommandExecutor<'_>,
     key: &CommunicationKey,

@@ -27,33 +27,33 @@ pub(crate) enum Admission {
     NoProvider,
 }
 
-/// The calls that one batch reserved from one limit, and their results.
+/// The calls that one batch reserved with one rate limiter, and their results.
 struct ReservedCalls {
     rate: RateLimit,
     tokens: u32,
     /// When messages that got no token may retry.
     retry_slots: VecDeque<Timestamp>,
-    /// Until when the breaker is open.
+    /// The time until which the breaker is open. `None` if it is closed.
     open_until: Option<Timestamp>,
-    /// Whether the one reserved call decides if the breaker closes.
+    /// Whether the single reserved call is a probe, whose result decides if the breaker closes.
     is_probe: bool,
     results: CallResults,
 }
 
-/// What one message gets from one limit.
+/// The answer of one rate limiter or circuit breaker for one message.
 enum Reservation {
     Granted,
     RetryAt(Timestamp),
     BreakerOpen(Timestamp),
 }
 
-/// The limits of one batch.
+/// The rate limiters and circuit breakers of one batch.
 pub(crate) struct BatchThrottle<'a> {
     deliver: &'a DeliverHandler,
-    /// Messages of the batch that were not admitted yet.
+    /// Number of messages of the batch that were not admitted yet.
     pending_messages: AtomicU32,
-    /// Reservations by the name of the limit. The first message reserves for the whole batch while the others wait for
-    /// the lock.
+    /// Reservations by throttle record. The first message reserves for the whole batch while the others wait for the
+    /// lock.
     reserved: tokio::sync::Mutex<BTreeMap<String, ReservedCalls>>,
 }
 
@@ -63,8 +63,8 @@ impl<'a> BatchThrottle<'a> {
         BatchThrottle { deliver, pending_messages, reserved: tokio::sync::Mutex::default() }
     }
 
-    /// The providers that can carry this message, the preferred one first, and whether there are any if disabled ones
-    /// count too.
+    /// Returns the providers that can send this message, the preferred one first, and whether there are any providers
+    /// if disabled ones are included.
     async fn candidates(
         &self,
         tenant: &TenantId,
@@ -94,7 +94,7 @@ impl<'a> BatchThrottle<'a> {
         match self.try_admit(tenant, communication, wanted).await {
             Ok(admission) => admission,
             Err(error) => {
-                // Without limits the message waits: a flood of calls does more harm than a delay.
+                // The message waits, because calls without limits would do more harm than a delay.
                 tracing::error!(%error, "the rate limits cannot be read");
                 Admission::Wait(self.with_jitter(policy::LIMITER_OUTAGE_DELAY_MS))
             }
@@ -148,7 +148,7 @@ impl<'a> BatchThrottle<'a> {
         Ok(Admission::Wait(earliest.unwrap_or_else(|| self.deliver.host.now()) + jitter))
     }
 
-    /// Takes one call from the batch's reservation. The first message makes the reservation, for all that are pending.
+    /// Takes one call from the batch's reservation. The first message makes the reservation for all pending messages.
     async fn reserve(
         &self,
         reserved: &mut BTreeMap<String, ReservedCalls>,
@@ -165,7 +165,7 @@ impl<'a> BatchThrottle<'a> {
             if is_low {
                 self.alert_low_quota(name, rate).await;
             }
-            let none = ReservedCalls {
+            let empty = ReservedCalls {
                 rate,
                 tokens: 0,
                 retry_slots: VecDeque::new(),
@@ -174,9 +174,9 @@ impl<'a> BatchThrottle<'a> {
                 results: CallResults::default(),
             };
             let calls = match grant {
-                Grant::Blocked(until) => ReservedCalls { open_until: Some(until), ..none },
+                Grant::Blocked(until) => ReservedCalls { open_until: Some(until), ..empty },
                 Grant::Granted { granted, retry_slots, is_probe } => {
-                    ReservedCalls { tokens: granted, retry_slots: retry_slots.into(), is_probe, ..none }
+                    ReservedCalls { tokens: granted, retry_slots: retry_slots.into(), is_probe, ..empty }
                 }
             };
             reserved.insert(name.to_owned(), calls);
@@ -215,7 +215,7 @@ impl<'a> BatchThrottle<'a> {
         result
     }
 
-    /// A time between `ms` and twice `ms` from now.
+    /// Returns a time between `ms` and twice `ms` from now.
     fn with_jitter(&self, ms: i64) -> Timestamp {
         self.deliver.host.now() + ms + (self.deliver.host.random() as u64 % ms.max(1) as u64) as i64
     }
@@ -246,7 +246,7 @@ impl<'a> BatchThrottle<'a> {
                 AttemptOutcome::InDoubt(_) => results.failures += 1,
                 AttemptOutcome::Refused { class, retry_after_ms, .. } => match class {
                     RefusalClass::Transient | RefusalClass::Unavailable => results.failures += 1,
-                    // The provider works. It is this message that it does not accept.
+                    // The provider works, but does not accept this message.
                     RefusalClass::Permanent => results.successes += 1,
                     RefusalClass::Auth => results.disabled = Some(BreakerCause::Auth),
                     RefusalClass::Balance => results.disabled = Some(BreakerCause::Balance),
@@ -305,7 +305,8 @@ impl<'a> BatchThrottle<'a> {
         let config = name.trim_start_matches("gate#");
         tracing::error!(config, cause = cause.as_str(), "circuit breaker opened");
         let what = match cause {
-            // No alert: the breaker closes by itself, and the log and the queue's status show it.
+            // This raises no alert, because the breaker closes by itself. The log and the status of the provider show
+            // it.
             BreakerCause::Failing => return,
             BreakerCause::Auth => "rejects our credentials",
             BreakerCause::Balance => "reports that the account is empty",

@@ -14,7 +14,7 @@ use infra::aws::{
 };
 use infra::providers::{HttpClients, HttpProviderFactory};
 
-/// An environment variable.
+/// Reads an environment variable.
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
@@ -64,11 +64,11 @@ impl Adapters {
         Arc::new(self.aws.s3(http.client.clone(), bucket))
     }
 
-    /// The ports of the tenants' provider configurations.
+    /// Builds the ports of the tenants' provider configurations.
     pub fn tenant_ports(
         &self,
         store: &Arc<DynamoStore>,
-        connector: Arc<HttpProviderFactory>,
+        factory: Arc<HttpProviderFactory>,
         secrets_key: String,
         public_url: String,
     ) -> TenantPorts {
@@ -76,7 +76,7 @@ impl Adapters {
             store: store.clone(),
             documents: store.clone(),
             sealer: Arc::new(KmsCipher { client: self.aws.kms(), key_id: secrets_key }),
-            connector,
+            connector: factory,
             host: Arc::new(SystemClockAndRng),
             public_url,
         }
@@ -84,16 +84,16 @@ impl Adapters {
 }
 
 impl Adapters {
-    /// The use cases, with all their ports.
+    /// Builds the use cases with all their ports.
     pub fn app(&self, http: &HttpClients, config: AppConfig) -> App {
         let store = self.store(config.tables);
-        let connector = provider_factory(http, BTreeMap::new());
+        let factory = provider_factory(http, BTreeMap::new());
         App {
             store: store.clone(),
             vault: store.clone(),
             keys: store.clone(),
             limits: store.clone(),
-            tenant_ports: self.tenant_ports(&store, connector, config.secrets_key, config.public_url),
+            tenant_ports: self.tenant_ports(&store, factory, config.secrets_key, config.public_url),
             directory: Default::default(),
             library: Default::default(),
             defaults: Default::default(),

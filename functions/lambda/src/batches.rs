@@ -1,4 +1,4 @@
-//! The batches that Lambda delivers, parsed for the functions.
+//! Converts the batches that Lambda delivers to the types of the functions.
 
 use application::hint::QueueMessage;
 use aws_lambda_events::dynamodb;
@@ -8,7 +8,7 @@ use events::{StreamId, Timestamp};
 use project::StreamImage;
 use serde::Deserialize;
 
-/// The messages of one batch.
+/// Returns the messages of one batch.
 pub fn messages(event: SqsEvent) -> Vec<QueueMessage> {
     let message = |record: SqsMessage| QueueMessage {
         id: record.message_id.unwrap_or_default(),
@@ -29,7 +29,7 @@ pub fn failures(ids: Vec<String>) -> SqsBatchResponse {
     response
 }
 
-/// The streams of one batch. The change stream of the table also carries other items, which are left out.
+/// Returns the streams of one batch. The change stream of the table also carries other items, which are left out.
 pub fn images(event: dynamodb::Event) -> Vec<StreamImage> {
     event.records.into_iter().filter_map(image).collect()
 }
@@ -56,19 +56,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sample_payloads_are_read() {
+    fn the_sample_payloads_are_parsed() {
         let deliver = serde_json::from_str(include_str!("../../../events/invocations/deliver/hint.json"));
-        let read = messages(deliver.expect("a batch of SQS"));
-        assert_eq!(read.len(), 1);
-        assert!(read[0].id == "m-1" && read[0].body.starts_with('{'));
+        let parsed = messages(deliver.expect("an SQS batch"));
+        assert_eq!(parsed.len(), 1);
+        assert!(parsed[0].id == "m-1" && parsed[0].body.starts_with('{'));
         let project = serde_json::from_str(include_str!("../../../events/invocations/project/requested.json"));
-        let read = images(project.expect("a batch of a table's stream"));
-        assert_eq!(read.len(), 1);
-        assert_eq!(read[0].stream.lines.len(), 1);
+        let parsed = images(project.expect("a batch of the change stream"));
+        assert_eq!(parsed.len(), 1);
+        assert_eq!(parsed[0].stream.lines.len(), 1);
     }
 
     #[test]
-    fn failures_are_named_as_sqs_expects() {
+    fn failures_are_reported_in_the_format_of_sqs() {
         let response = serde_json::to_value(failures(vec!["m-1".into()])).expect("JSON");
         assert_eq!(response, serde_json::json!({ "batchItemFailures": [{ "itemIdentifier": "m-1" }] }));
     }

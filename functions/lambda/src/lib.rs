@@ -1,5 +1,5 @@
-//! Code that the programs of all functions share: the environment, the adapters for AWS, and the events that Lambda
-//! delivers.
+//! Code that the programs of all functions share: reading the environment, building the AWS adapters, and parsing the
+//! events that Lambda delivers.
 
 mod adapters;
 mod batches;

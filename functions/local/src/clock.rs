@@ -9,7 +9,7 @@ use infra::SystemClockAndRng;
 use infra::embedded::WaitingClock;
 use simulator::SimulationClock;
 
-/// The time of one process of `local`.
+/// The clock of one process.
 pub struct Clock {
     started: Instant,
     start: Timestamp,
@@ -18,17 +18,17 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Begins at `start` and runs `factor` times as fast as the wall clock.
+    /// Creates a clock that begins at `start` and runs `factor` times as fast as the wall clock.
     pub fn new(start: Timestamp, factor: u32) -> Self {
         Clock { started: Instant::now(), start, factor, advanced_ms: AtomicI64::new(0) }
     }
 
-    /// Moves the time forward.
+    /// Moves the clock forward.
     pub fn advance(&self, ms: i64) {
         self.advanced_ms.fetch_add(ms.max(0), Ordering::SeqCst);
     }
 
-    /// How many of this clock's milliseconds pass in `ms` milliseconds of the wall clock.
+    /// Returns how many of this clock's milliseconds pass in `ms` milliseconds of the wall clock.
     pub fn scaled(&self, ms: i64) -> i64 {
         ms * i64::from(self.factor)
     }
@@ -53,7 +53,7 @@ impl SimulationClock for Clock {
 
 impl WaitingClock for Clock {
     fn wait(&self, until: Timestamp) -> Duration {
-        // One millisecond more, so that the clock has surely reached `until`.
+        // The extra millisecond makes up for rounding, so that the clock has reached `until`.
         self.to_wall_clock(until.millis_since(self.now())) + Duration::from_millis(1)
     }
 }

@@ -1,4 +1,4 @@
-//! The folder that one process keeps its data in, and its audit.
+//! The data folder of one process, and its audit.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
@@ -13,11 +13,11 @@ use infra::embedded::Database;
 
 use crate::clock::Clock;
 
-/// Where data is kept.
+/// The place where data is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Data {
     Folder(PathBuf),
-    /// Memory, so that the data is lost when the process ends.
+    /// In memory. The data is lost when the process ends.
     Memory,
 }
 
@@ -25,13 +25,13 @@ pub enum Data {
 pub struct DataFolder {
     path: PathBuf,
     /// Whether the folder is removed when this is dropped.
-    is_scratch: bool,
+    is_temporary: bool,
     _lock: File,
 }
 
 impl Drop for DataFolder {
     fn drop(&mut self) {
-        if self.is_scratch {
+        if self.is_temporary {
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }
@@ -44,18 +44,18 @@ impl DataFolder {
     ///
     /// The folder cannot be created, or another process uses it.
     pub fn open(data: &Data) -> io::Result<DataFolder> {
-        let (path, is_scratch) = match data {
+        let (path, is_temporary) = match data {
             Data::Folder(folder) => (folder.clone(), false),
-            Data::Memory => (scratch_folder(), true),
+            Data::Memory => (temporary_folder(), true),
         };
         std::fs::create_dir_all(&path)?;
         let lock = lock(&path)?;
-        Ok(DataFolder { path, is_scratch, _lock: lock })
+        Ok(DataFolder { path, is_temporary, _lock: lock })
     }
 
-    /// Opens the database, and a clock that goes on where an earlier process stopped.
+    /// Opens the database, and creates a clock that continues where an earlier process stopped.
     pub async fn open_database(&self, clock_factor: u32) -> io::Result<(Database, Arc<Clock>)> {
-        let database = Database::open(&self.path.join("tidings.db"), !self.is_scratch).map_err(io::Error::other)?;
+        let database = Database::open(&self.path.join("tidings.db"), !self.is_temporary).map_err(io::Error::other)?;
         let start = latest_time(&database).await?;
         Ok((database, Arc::new(Clock::new(start, clock_factor))))
     }
@@ -67,27 +67,28 @@ impl DataFolder {
 
     /// The key that recipients' addresses are hashed with.
     pub fn contact_key(&self) -> io::Result<Vec<u8>> {
-        secret(&self.path.join("contact.key"))
+        read_or_create_key(&self.path.join("contact.key"))
     }
 
     /// The key that providers' credentials are encrypted with.
     pub fn credentials_key(&self) -> io::Result<[u8; 32]> {
         let path = self.path.join("secrets.key");
         let invalid = || io::Error::new(io::ErrorKind::InvalidData, format!("{} is not a key", path.display()));
-        secret(&path)?.try_into().map_err(|_| invalid())
+        read_or_create_key(&path)?.try_into().map_err(|_| invalid())
     }
 }
 
-/// The time now, or that of the last sweep if it is later: a clock that was moved forward does not go back.
+/// Returns the present time, or that of the last sweep if it is later, because a clock that was moved forward must not
+/// go back.
 async fn latest_time(database: &Database) -> io::Result<Timestamp> {
     let last = database.last_heartbeat("sweep").await.map_err(io::Error::other)?;
     Ok(last.unwrap_or(Timestamp(0)).max(SystemClockAndRng.now()))
 }
 
-/// Changes within this time may not have reached the views yet, in milliseconds.
+/// How long a change can take to reach the views, in milliseconds.
 const UNSETTLED_MS: i64 = 5_000;
 
-/// Audits the data of a folder, whether or not a process uses it.
+/// Audits the data of a folder. A process may use the folder at the same time.
 ///
 /// # Errors
 ///
@@ -116,13 +117,13 @@ pub async fn rebuild(folder: &Path) -> io::Result<(audit::RebuildProgress, audit
     Ok((rebuilt, self::audit(folder).await?))
 }
 
-/// The database file of a folder that was used before.
+/// Returns the database file of a folder, if there is one.
 fn database_file(folder: &Path) -> io::Result<PathBuf> {
-    let missing = || io::Error::new(io::ErrorKind::NotFound, format!("there is no data in {}", folder.display()));
-    Some(folder.join("tidings.db")).filter(|file| file.is_file()).ok_or_else(missing)
+    let not_found = || io::Error::new(io::ErrorKind::NotFound, format!("there is no data in {}", folder.display()));
+    Some(folder.join("tidings.db")).filter(|file| file.is_file()).ok_or_else(not_found)
 }
 
-fn scratch_folder() -> PathBuf {
+fn temporary_folder() -> PathBuf {
     let memory = Path::new("/dev/shm");
     let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
     parent.join(format!("tidings-{}-{:08x}", std::process::id(), SystemClockAndRng.random() as u32))
@@ -141,7 +142,7 @@ fn lock(folder: &Path) -> io::Result<File> {
 }
 
 /// Reads a key, or creates it if there is none yet.
-fn secret(path: &Path) -> io::Result<Vec<u8>> {
+fn read_or_create_key(path: &Path) -> io::Result<Vec<u8>> {
     match std::fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = format!("{:032x}", SystemClockAndRng.random()).into_bytes();

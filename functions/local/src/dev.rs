@@ -1,4 +1,4 @@
-//! The routes under `/_dev`, which only a developer's machine has. They answer only requests whose host is loopback.
+//! The routes under `/_dev`, which exist only in this process. They answer only requests whose host is loopback.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use simulator::{Fault, Simulator, examples};
 
 use crate::clock::Clock;
 
-/// The longest that a caller may wait for a message.
+/// Maximum time that a caller can wait for a message.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// Maximum size of an uploaded file, in bytes.
@@ -45,10 +45,10 @@ type Shared = State<Arc<Dev>>;
 pub fn router(dev: Arc<Dev>) -> Router {
     Router::new()
         .route("/_dev/inbox", get(list_received).delete(clear_inbox))
-        .route("/_dev/providers", get(providers))
-        .route("/_dev/faults", post(inject).delete(clear_faults))
-        .route("/_dev/clock", post(advance))
-        .route("/_dev/queues", get(queues))
+        .route("/_dev/providers", get(list_provider_examples))
+        .route("/_dev/faults", post(inject_fault).delete(clear_faults))
+        .route("/_dev/clock", post(advance_clock))
+        .route("/_dev/queues", get(show_queues))
         .route("/_dev/suppressions", delete(clear_suppressions))
         .route("/_dev/files/{folder}/{tenant}/{name}", get(download_file).put(upload_file))
         .layer(DefaultBodyLimit::max(MAX_FILE))
@@ -56,7 +56,8 @@ pub fn router(dev: Arc<Dev>) -> Router {
         .with_state(dev)
 }
 
-/// A page of another site can reach loopback through the reader's browser, but not name it as the host.
+/// Rejects requests with another host than loopback. A page of another site can reach loopback through the developer's
+/// browser, but the request then names that site as its host.
 async fn loopback_only(request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
@@ -74,8 +75,8 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| malformed(format!("{error}.")))
 }
 
-/// `5s`, `500ms` or seconds.
-fn duration(text: &str) -> Option<Duration> {
+/// Parses a duration such as `5s`, `500ms` or `5`, which means seconds.
+fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = match text.strip_suffix("ms") {
         Some(number) => (number, 1),
         None => (text.strip_suffix('s').unwrap_or(text), 1_000),
@@ -90,7 +91,7 @@ async fn list_received(
     let to = query.remove("to");
     let wait = query
         .remove("wait")
-        .map(|wait| duration(&wait).ok_or_else(|| malformed("wait must be a duration such as 5s.")));
+        .map(|wait| parse_duration(&wait).ok_or_else(|| malformed("wait must be a duration such as 5s.")));
     let wait = wait.transpose()?;
     if let Some(name) = query.keys().next() {
         return Err(malformed(format!("Unknown parameter {name}. The parameters are to and wait.")));
@@ -107,8 +108,8 @@ async fn clear_inbox(State(dev): Shared) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// Examples for `POST /api/channels` that work with the simulator.
-async fn providers(State(dev): Shared) -> Json<Value> {
+/// Returns examples for `POST /api/channels` that work with the simulator.
+async fn list_provider_examples(State(dev): Shared) -> Json<Value> {
     let examples = examples(&dev.simulator.sendgrid_public_key()).into_iter();
     let shown = examples.map(|(provider, channel, settings)| {
         json!({ "provider": provider, "channel": channel.as_str(), "settings": settings })
@@ -116,7 +117,7 @@ async fn providers(State(dev): Shared) -> Json<Value> {
     Json(json!({ "channels": shown.collect::<Vec<_>>() }))
 }
 
-async fn inject(State(dev): Shared, body: Bytes) -> Result<StatusCode, Problem> {
+async fn inject_fault(State(dev): Shared, body: Bytes) -> Result<StatusCode, Problem> {
     let fault: Fault = parse(&body)?;
     let configs = dev.simulator.configs();
     if !configs.contains(&fault.provider) {
@@ -131,7 +132,7 @@ async fn clear_faults(State(dev): Shared) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-async fn advance(State(dev): Shared, body: Bytes) -> Result<Json<Value>, Problem> {
+async fn advance_clock(State(dev): Shared, body: Bytes) -> Result<Json<Value>, Problem> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     struct Advance {
@@ -144,7 +145,7 @@ async fn advance(State(dev): Shared, body: Bytes) -> Result<Json<Value>, Problem
     Ok(Json(json!({ "now": api::fields::show_time(dev.clock.now()) })))
 }
 
-async fn queues(State(dev): Shared) -> Result<Json<Value>, Problem> {
+async fn show_queues(State(dev): Shared) -> Result<Json<Value>, Problem> {
     let mut shown = serde_json::Map::new();
     for queue in QueueId::all() {
         let depth = dev.queue.depth(queue).await?;
@@ -156,10 +157,10 @@ async fn queues(State(dev): Shared) -> Result<Json<Value>, Problem> {
     Ok(Json(Value::Object(shown)))
 }
 
-/// The signed part of a file's address, as S3 would check it.
+/// The signed parameters of a file's address. They are checked as S3 checks a presigned address.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Signed {
+struct SignedQuery {
     until: i64,
     signature: String,
     #[serde(default)]
@@ -179,7 +180,7 @@ fn header_of(headers: &HeaderMap, name: &str) -> String {
 async fn upload_file(
     State(dev): Shared,
     Path((folder, tenant, name)): Path<(String, String, String)>,
-    Query(signed): Query<Signed>,
+    Query(signed): Query<SignedQuery>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
@@ -195,7 +196,7 @@ async fn upload_file(
 async fn download_file(
     State(dev): Shared,
     Path((folder, tenant, name)): Path<(String, String, String)>,
-    Query(signed): Query<Signed>,
+    Query(signed): Query<SignedQuery>,
 ) -> Result<Response, Problem> {
     let path = format!("{folder}/{tenant}/{name}");
     let download = format!("{} {}", signed.name, signed.kind);

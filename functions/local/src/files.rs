@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use domain::ports::{FetchError, FileFetcher};
 use infra::providers::check_public_url;
 
-/// Stands in for files that tenants link to. It makes no request, and refuses the same addresses as the real adapter.
+/// Simulates the files that tenants link to. It makes no request, but refuses the same addresses as the real adapter.
 pub struct SimulatedFiles;
 
 #[async_trait]

@@ -28,7 +28,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use wiring::Wiring;
 use workers::{
-    WORKERS, run_dead_letters, run_delivery_worker, run_process_worker, run_projection, run_sweeps, run_unmatched,
+    WORKERS_PER_CHANNEL, run_dead_letters, run_delivery_worker, run_process_worker, run_projection, run_sweeps,
+    run_unmatched,
 };
 
 pub use data::{Data, audit, rebuild};
@@ -39,20 +40,20 @@ pub const DEV_KEY: &str = "td_test_local";
 /// The tenant of [`DEV_KEY`].
 pub const DEV_TENANT: &str = "local";
 
-/// How to start.
+/// The options of one process.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// 0 picks a free port. A port in use gives the next one.
+    /// The port to listen on. 0 picks a free port. If the port is in use, the next free one is taken.
     pub port: u16,
     pub data: Data,
-    /// How fast the clock runs.
+    /// How many times as fast as the wall clock the process's clock runs.
     pub clock_factor: u32,
     pub provider_timeout_ms: u64,
     /// The rate limit of each provider. `None` means no limit, because the simulated providers have none.
     pub rate: Option<RateLimit>,
     /// The rate limit of each API key. `None` means no limit.
     pub request_rate: Option<RateLimit>,
-    /// The identity provider whose tokens are accepted beside API keys.
+    /// The identity provider whose tokens are accepted in addition to API keys.
     pub jwt: Option<Jwt>,
     /// The address at which providers are called instead of the simulated ones, without a slash at the end.
     pub providers_url: Option<String>,
@@ -74,7 +75,7 @@ impl Default for Options {
     }
 }
 
-/// A running Tidings. When it is dropped it stops at once, as if it were killed.
+/// A running process of Tidings. When it is dropped, it stops at once, as if it were killed.
 pub struct Local {
     pub url: String,
     pub port: u16,
@@ -95,7 +96,7 @@ impl Drop for Local {
 }
 
 impl Local {
-    /// Opens the data, starts every function and the simulator, and resumes what an earlier process left undone.
+    /// Opens the data, starts every function and the simulator, and resumes unfinished work of an earlier process.
     ///
     /// # Errors
     ///
@@ -132,7 +133,7 @@ fn simulator(clock: Arc<Clock>) -> Arc<Simulator> {
     Simulator::new(clock, [SystemClockAndRng.random(), SystemClockAndRng.random()], http_client())
 }
 
-/// Serves the API, callbacks, pages and development routes, and retries callbacks that found no message.
+/// Serves the API, callbacks, pages and development routes, and retries reports whose message was not known yet.
 fn spawn_http(tasks: &mut JoinSet<()>, wiring: &Wiring, app: Arc<App>, options: &Options, listener: TcpListener) {
     let webhook = Arc::new(wiring.webhook());
     tasks.spawn(run_unmatched(wiring.unmatched.clone(), webhook.clone(), wiring.clock.clone()));
@@ -141,16 +142,16 @@ fn spawn_http(tasks: &mut JoinSet<()>, wiring: &Wiring, app: Arc<App>, options: 
         .merge(pages::router(Arc::new(wiring.pages())))
         .merge(dev::router(Arc::new(wiring.dev())));
     tasks.spawn(async move {
-        // Ends only when the listener breaks, and with it the process.
+        // `serve` returns only if the listener fails. The process cannot work without it.
         let _ = axum::serve(listener, router).await;
     });
 }
 
-/// Starts what queues, the change stream and timers do in a deployment.
+/// Starts the loops that replace queues, the change stream and schedules.
 fn spawn_workers(tasks: &mut JoinSet<()>, wiring: &Wiring, app: Arc<App>, options: &Options) {
     let deliver = wiring.deliver(options.provider_timeout_ms);
     for &channel in Channel::ALL {
-        for _ in 0..WORKERS {
+        for _ in 0..WORKERS_PER_CHANNEL {
             tasks.spawn(run_delivery_worker(channel, wiring.queue.clone(), deliver.clone(), wiring.clock.clone()));
         }
     }
@@ -160,7 +161,7 @@ fn spawn_workers(tasks: &mut JoinSet<()>, wiring: &Wiring, app: Arc<App>, option
     tasks.spawn(run_sweeps(wiring.schedule(), wiring.clock.clone()));
 }
 
-/// Binds the port, or the next one that is free.
+/// Binds the port, or the next free one.
 async fn listen(port: u16) -> io::Result<TcpListener> {
     let mut last = io::Error::from(io::ErrorKind::AddrInUse);
     for port in port..=port.saturating_add(if port == 0 { 0 } else { 50 }) {

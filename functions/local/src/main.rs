@@ -35,16 +35,16 @@ struct Start {
     #[arg(long, default_value = ".tidings")]
     data: String,
     /// How fast the clock runs: with `60x` an hour takes a minute.
-    #[arg(long, default_value = "1x", value_parser = factor)]
+    #[arg(long, default_value = "1x", value_parser = parse_factor)]
     clock: u32,
     /// How long a call to a provider may take, in milliseconds.
     #[arg(long, default_value_t = 10_000)]
     provider_timeout_ms: u64,
     /// Rate limit of each provider, as `burst,perSecond`. A deployment limits SendGrid to `100,10`.
-    #[arg(long, value_parser = rate)]
+    #[arg(long, value_parser = parse_rate)]
     rate: Option<RateLimit>,
     /// Rate limit of each API key, as `burst,perSecond`. A deployment allows `500,50`.
-    #[arg(long, value_parser = rate)]
+    #[arg(long, value_parser = parse_rate)]
     request_rate: Option<RateLimit>,
     /// Accept tokens of this identity provider in addition to API keys.
     #[arg(long, requires = "jwt_audience")]
@@ -57,7 +57,7 @@ struct Start {
     jwks_url: Option<String>,
     /// Call providers at this address instead of the simulated ones, such as `http://127.0.0.1:9000` for tests with
     /// your own.
-    #[arg(long, value_parser = loopback)]
+    #[arg(long, value_parser = parse_loopback_url)]
     providers: Option<String>,
     /// Print only errors.
     #[arg(long)]
@@ -122,17 +122,17 @@ enum KeyMode {
     Test,
 }
 
-fn factor(text: &str) -> Result<u32, String> {
+fn parse_factor(text: &str) -> Result<u32, String> {
     let number = text.strip_suffix('x').unwrap_or(text).parse().ok();
     let factor = number.filter(|factor| (1..=3_600).contains(factor));
     factor.ok_or_else(|| "a factor from 1x to 3600x".to_owned())
 }
 
-fn rate(text: &str) -> Result<RateLimit, String> {
+fn parse_rate(text: &str) -> Result<RateLimit, String> {
     RateLimit::parse(text).ok_or_else(|| "a rate such as 100,10: a burst of 100, then 10 a second".to_owned())
 }
 
-fn loopback(text: &str) -> Result<String, String> {
+fn parse_loopback_url(text: &str) -> Result<String, String> {
     let is_local = ["http://127.0.0.1:", "http://localhost:"].iter().any(|prefix| text.starts_with(prefix));
     is_local.then(|| text.trim_end_matches('/').to_owned()).ok_or_else(|| {
         "an address of this machine, such as http://127.0.0.1:9000; nothing else is ever called".to_owned()
@@ -163,8 +163,8 @@ async fn run(start: Start) -> Result<(), String> {
     let filter = std::env::var("TIDINGS_LOG").ok().filter(|filter| !filter.is_empty());
     let filter: Targets =
         filter.as_deref().unwrap_or(level).parse().map_err(|error| format!("TIDINGS_LOG is not a filter: {error}"))?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    tracing_subscriber::registry().with(lines).with(filter).init();
+    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(stderr).with(filter).init();
     let data = match start.data.as_str() {
         "memory" => Data::Memory,
         folder => Data::Folder(PathBuf::from(folder)),
@@ -193,14 +193,14 @@ async fn run(start: Start) -> Result<(), String> {
         println!("{}", banner(&local, &start));
     }
     let stopped = tokio::signal::ctrl_c().await;
-    // Nothing to flush: what was answered is on the disk, and the next start takes up the rest.
+    // There is nothing to flush. What callers got an answer for is on disk, and the next start resumes the rest.
     drop(local);
     stopped.map_err(|error| error.to_string())
 }
 
 fn banner(local: &Local, start: &Start) -> String {
     let Local { url, port, .. } = local;
-    let kept = match start.data.as_str() {
+    let location = match start.data.as_str() {
         "memory" => "in memory, gone when this ends".to_owned(),
         folder => format!("{}/  (delete to reset; --data memory to keep nothing)", folder.trim_end_matches('/')),
     };
@@ -210,7 +210,7 @@ fn banner(local: &Local, start: &Start) -> String {
         "tidings: nothing leaves this machine
   API       {url}/api         key  {DEV_KEY}
   Inbox     {url}/_dev/inbox  what the simulated providers received
-  Data      {kept}{clock}
+  Data      {location}{clock}
 Try:  curl -s localhost:{port}/api/communications/send -H 'authorization: Bearer {DEV_KEY}' -H 'content-type: application/json' -d '{body}'"
     )
 }

@@ -9,7 +9,7 @@ use infra::providers::{RecordedRequest, RecordedResult, verify_recorded};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// One request, and the secret or key that it should be signed with.
+/// A recorded request, and the secret or key that it should be signed with.
 #[derive(Deserialize)]
 struct Recorded {
     scheme: String,
@@ -26,7 +26,7 @@ struct Recorded {
     public_key: Option<String>,
     #[serde(default)]
     cert_pem: Option<String>,
-    /// Unix seconds at which time windows are checked. Without it they are not checked.
+    /// The time at which time windows are checked, in Unix seconds. Without it they are not checked.
     #[serde(default)]
     now: Option<f64>,
 }
@@ -54,7 +54,7 @@ impl From<Recorded> for RecordedRequest {
     }
 }
 
-/// Verifies every request of a file, and prints a line for each: its id, the verdict, the reason.
+/// Verifies every request of a file, and prints a line for each with its id, the result and the reason.
 pub fn verify_file(path: &Path) -> Result<(), String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let value: Value = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -66,24 +66,24 @@ pub fn verify_file(path: &Path) -> Result<(), String> {
         },
         _ => return Err(format!("{} holds no requests", path.display())),
     };
-    let mut unjudged = 0;
+    let mut unchecked = 0;
     for (index, value) in all.into_iter().enumerate() {
         let id = value["id"].as_str().map_or_else(|| (index + 1).to_string(), str::to_owned);
-        let (verdict, reason) = match serde_json::from_value::<Recorded>(value) {
+        let (result, reason) = match serde_json::from_value::<Recorded>(value) {
             Err(error) => ("not judged", error.to_string()),
             Ok(recorded) => {
                 let scheme = recorded.scheme.clone();
                 match verify_recorded(&recorded.into()) {
                     RecordedResult::Valid => ("valid", "the signature is right".to_owned()),
-                    RecordedResult::Invalid(why) => ("invalid", why.to_owned()),
+                    RecordedResult::Invalid(reason) => ("invalid", reason.to_owned()),
                     RecordedResult::Unknown => ("not judged", format!("there is no scheme {scheme}")),
                 }
             }
         };
-        unjudged += usize::from(verdict == "not judged");
-        println!("{id}\t{verdict}\t{reason}");
+        unchecked += usize::from(result == "not judged");
+        println!("{id}\t{result}\t{reason}");
     }
-    match unjudged {
+    match unchecked {
         0 => Ok(()),
         count => Err(format!("{count} could not be judged")),
     }

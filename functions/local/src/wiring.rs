@@ -61,17 +61,15 @@ impl Wiring {
         providers_url: &str,
         rate: Option<RateLimit>,
     ) -> io::Result<Wiring> {
-        let connector = Arc::new(SimulatedProviderFactory {
-            connections: provider_factory(providers_url),
-            simulator: simulator.clone(),
-        });
-        let providers = deployment_providers(&simulator, &*connector, url, rate.unwrap_or(NO_LIMIT));
+        let factory =
+            Arc::new(SimulatedProviderFactory { http: provider_factory(providers_url), simulator: simulator.clone() });
+        let providers = deployment_providers(&simulator, &*factory, url, rate.unwrap_or(NO_LIMIT));
         let store = Arc::new(database);
         let tenant_ports = TenantPorts {
             store: store.clone(),
             documents: store.clone(),
             sealer: Arc::new(LocalKeyCipher(folder.credentials_key()?)),
-            connector,
+            connector: factory,
             host: clock.clone(),
             public_url: url.to_owned(),
         };
@@ -203,7 +201,8 @@ impl Wiring {
     }
 }
 
-/// Creates providers whose requests go to one address, whatever their mode: nothing leaves this machine.
+/// Creates the factory of providers whose requests all go to one address, in live mode too, so that none leaves this
+/// machine.
 fn provider_factory(providers_url: &str) -> HttpProviderFactory {
     let at = |provider: &str| (provider.to_owned(), providers_url.to_owned());
     HttpProviderFactory {
@@ -215,13 +214,13 @@ fn provider_factory(providers_url: &str) -> HttpProviderFactory {
 
 /// Creates providers that call the simulator, and registers every configuration with it.
 struct SimulatedProviderFactory {
-    connections: HttpProviderFactory,
+    http: HttpProviderFactory,
     simulator: Arc<Simulator>,
 }
 
 impl ProviderFactory for SimulatedProviderFactory {
     fn kinds(&self) -> Vec<&'static ProviderKind> {
-        self.connections.kinds()
+        self.http.kinds()
     }
 
     fn create(
@@ -237,16 +236,16 @@ impl ProviderFactory for SimulatedProviderFactory {
             settings: settings.clone(),
             callback_url: callback_url.to_owned(),
         };
-        let provider = self.connections.create(account, settings, callback_url)?;
+        let provider = self.http.create(account, settings, callback_url)?;
         self.simulator.register(registered);
         Ok(provider)
     }
 }
 
-/// The deployment's provider configurations, for tenants without their own.
+/// Creates the providers of the deployment, for tenants without configurations of their own.
 fn deployment_providers(
     simulator: &Simulator,
-    connector: &dyn ProviderFactory,
+    factory: &dyn ProviderFactory,
     public_url: &str,
     rate: RateLimit,
 ) -> Vec<Arc<dyn Provider>> {
@@ -257,5 +256,5 @@ fn deployment_providers(
         let account = ProviderConfig { id: config, provider, channel, mode: Mode::Test, rate };
         DeploymentProviderConfig { account, settings, callback_path }
     });
-    build_deployment_providers(connector, configured.collect(), public_url)
+    build_deployment_providers(factory, configured.collect(), public_url)
 }

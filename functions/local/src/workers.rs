@@ -1,4 +1,4 @@
-//! The loops that stand in for the queues, the change stream and the timers of AWS.
+//! The loops that replace SQS, the change stream of DynamoDB and the schedules of EventBridge.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use dead_letter::DeadLetterHandler;
 use deliver::DeliverHandler;
 use domain::ports::ClockAndRng;
 use events::Channel;
-use infra::embedded::{Database, MemoryWorkQueue, QueueConsumer, ReceivedHint, SqliteUnmatchedQueue, WaitingCallback};
+use infra::embedded::{Database, DueRetry, MemoryWorkQueue, QueueConsumer, ReceivedHint, SqliteUnmatchedQueue};
 use process::Process;
 use project::{ProjectHandler, StreamImage};
 use schedule::{SweepHandler, SweepReason};
@@ -17,14 +17,15 @@ use webhook::WebhookHandler;
 
 use crate::clock::Clock;
 
-/// How long one delivery may run, as the function's timeout in `template.yaml`.
+/// How long one delivery may run, in milliseconds, like the function's timeout in `template.yaml`.
 pub const INVOCATION_MS: i64 = 30_000;
-/// Delivery workers of each channel.
-pub const WORKERS: usize = 16;
+/// Number of delivery workers for each channel.
+pub const WORKERS_PER_CHANNEL: usize = 16;
 const SWEEP_INTERVAL_MS: i64 = 60_000;
-/// The most changes that are projected together.
-const FEED_BATCH: usize = 200;
-/// Changes of one communication come in bursts: waiting this long folds them into one write.
+/// Maximum number of changes that are projected together.
+const MAX_CHANGES: usize = 200;
+/// How long the projection waits after a change, because changes of one communication come in bursts. They are then
+/// projected in one write.
 const SETTLE_TIME: Duration = Duration::from_millis(20);
 
 /// Does what SQS and Lambda do for one delivery worker: receives hints, delivers them, and acknowledges what succeeded.
@@ -42,7 +43,7 @@ pub async fn run_delivery_worker(
     }
 }
 
-/// Does the same for streams that make others act.
+/// Does the same for hints of processes, which make other streams act.
 pub async fn run_process_worker(queue: Arc<MemoryWorkQueue>, process: Process) {
     loop {
         let received = queue.receive(QueueConsumer::Process).await;
@@ -61,23 +62,23 @@ fn acknowledge(queue: &MemoryWorkQueue, received: &[ReceivedHint], failed: &[Str
     }
 }
 
-/// Gives hints that failed too often to the dead-letter handler.
+/// Passes hints that failed too often to the dead-letter handler.
 pub async fn run_dead_letters(queue: Arc<MemoryWorkQueue>, dead_letter: DeadLetterHandler) {
     loop {
         for hint in queue.receive_dead_letters().await {
             if let Err(error) = dead_letter.record(&hint.stream).await {
-                tracing::error!(%error, "a dead letter was not recorded; its timer brings it back");
+                tracing::error!(%error, "a dead letter was not recorded; the stream's timer sends a new hint");
             }
         }
     }
 }
 
-/// Does what the table's stream does: projects every change in order, and keeps a cursor.
+/// Does what the change stream of DynamoDB does: passes every change to the projection in order, and stores a cursor.
 pub async fn run_projection(database: Database, project: ProjectHandler) {
     const CONSUMER: &str = "project";
     let mut cursor = database.cursor(CONSUMER).unwrap_or(0);
     loop {
-        let changes = match database.changes(cursor, FEED_BATCH) {
+        let changes = match database.changes(cursor, MAX_CHANGES) {
             Ok(changes) if changes.is_empty() => {
                 let _ = tokio::time::timeout(Duration::from_secs(1), database.wait_for_change()).await;
                 tokio::time::sleep(SETTLE_TIME).await;
@@ -106,27 +107,26 @@ pub async fn run_projection(database: Database, project: ProjectHandler) {
     }
 }
 
-/// Retries callbacks that found no message.
+/// Retries delivery reports whose message was not known yet.
 pub async fn run_unmatched(unmatched: Arc<SqliteUnmatchedQueue>, webhook: Arc<WebhookHandler>, clock: Arc<Clock>) {
     let interval = clock.to_wall_clock(1_000).max(Duration::from_millis(50));
     loop {
         tokio::time::sleep(interval).await;
-        let due = unmatched.due(clock.now()).unwrap_or_else(|error| {
-            tracing::error!(%error, "the queue of unmatched callbacks cannot be read");
+        let due = unmatched.due_retries(clock.now()).unwrap_or_else(|error| {
+            tracing::error!(%error, "the queue of unmatched reports cannot be read");
             Vec::new()
         });
-        let message =
-            |waiting: &WaitingCallback| QueueMessage { id: waiting.id.to_string(), body: waiting.body.clone() };
+        let message = |retry: &DueRetry| QueueMessage { id: retry.id.to_string(), body: retry.body.clone() };
         let failed = webhook::handle_batch(&webhook, due.iter().map(message).collect()).await;
-        for waiting in due.iter().filter(|waiting| !failed.contains(&waiting.id.to_string())) {
-            if let Err(error) = unmatched.delete(waiting.id).await {
-                tracing::error!(%error, "an unmatched callback was not removed; it is retried once more");
+        for retry in due.iter().filter(|retry| !failed.contains(&retry.id.to_string())) {
+            if let Err(error) = unmatched.delete(retry.id).await {
+                tracing::error!(%error, "a retry of unmatched reports was not deleted; it runs once more");
             }
         }
     }
 }
 
-/// Runs the scheduled sweep once a minute of the clock.
+/// Runs the sweep once a minute, by the process's clock.
 pub async fn run_sweeps(schedule: SweepHandler, clock: Arc<Clock>) {
     let interval = clock.to_wall_clock(SWEEP_INTERVAL_MS).max(Duration::from_millis(100));
     loop {

@@ -1,5 +1,5 @@
 //! In: recipients who follow a signed link in a message. Out: HTML pages, redirects to uploaded files, changed
-//! preferences, and unsubscribe reports in the streams they are about.
+//! preferences, and unsubscribe reports in the streams of the messages.
 //! May touch: streams, vault, documents, the suppression list, the work queue (best effort), addresses of uploaded
 //! files.
 //! Never: shows or changes anything that the link does not sign; changes anything on GET, because mail programs open
@@ -38,7 +38,7 @@ pub struct PagesHandler {
 
 type Shared = State<Arc<PagesHandler>>;
 
-/// Every route, as (method, path). `template.yaml` lists the same; a test compares them.
+/// Every route, as (method, path). A test checks that `template.yaml` lists the same ones.
 pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/unsubscribe/{tenant}/{id}/{signature}"),
     ("POST", "/unsubscribe/{tenant}/{id}/{signature}"),

@@ -1,4 +1,4 @@
-//! The preferences page. Whoever holds the link acts for the recipient until the link expires.
+//! The preferences page. Anyone with the link can act for the recipient until the link expires.
 
 use std::collections::BTreeMap;
 
@@ -79,7 +79,7 @@ pub(crate) async fn save(State(pages): Shared, headers: HeaderMap, uri: Uri, bod
 }
 
 impl PagesHandler {
-    /// The tenant and the recipient that a link is for.
+    /// Returns the tenant and the recipient that a link was issued for.
     fn verify_preferences_link(&self, uri: &Uri) -> Result<(TenantId, String), Problem> {
         let token = uri.path().strip_prefix("/preferences/").unwrap_or_default();
         let detail = "This link is incomplete or has expired. Request a new one.";
@@ -88,7 +88,7 @@ impl PagesHandler {
     }
 }
 
-/// The texts in the browser's first language.
+/// Returns the texts in the browser's first language.
 fn page_text(headers: &HeaderMap) -> &'static PageText {
     let language = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
     if language.is_some_and(|language| language.starts_with("es")) { &SPANISH } else { &ENGLISH }

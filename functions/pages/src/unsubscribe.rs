@@ -42,7 +42,8 @@ const SPANISH: PageText = PageText {
     done: "No recibirá más correos de este remitente.",
 };
 
-/// Asks for confirmation with a button that posts. Programs that check links open them, so GET changes nothing.
+/// Shows a page with a button that posts the confirmation. GET changes nothing, because programs that check links open
+/// them.
 pub(crate) async fn show_confirmation(State(pages): Shared, uri: Uri) -> Result<Response, Problem> {
     let (_, loaded) = pages.load_linked_message(&uri).await?;
     let PageText { lang, title, question, button, .. } = page_text(&loaded)?;
@@ -64,7 +65,7 @@ fn invalid_link() -> Problem {
     Problem::new(ProblemKind::NotFound, "This link is incomplete. Open it from the email again.")
 }
 
-/// The texts in the language of the message.
+/// Returns the texts in the language of the message.
 fn page_text(loaded: &Loaded) -> Result<&'static PageText, Problem> {
     let communication = loaded.state.requested().map_err(|_| invalid_link())?;
     let is_spanish = communication.request.locale.as_deref().is_some_and(|locale| locale.starts_with("es"));

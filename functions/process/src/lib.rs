@@ -1,4 +1,5 @@
-//! In: hints of streams that make other streams act, such as schedules. Out: what they make happen.
+//! In: hints of processes, which are streams that make other streams act, such as schedules. Out: the effects of a
+//! process, such as the messages of a schedule.
 //! May touch: everything that a use case may touch.
 //! Never: calls a provider; creates anything whose id does not come from the stream.
 
@@ -12,17 +13,18 @@ use domain::ports::Hint;
 use events::StreamId;
 use futures_util::future::join_all;
 
-/// The function, over the use cases.
+/// The handler of the function, with the use cases that it calls.
 #[derive(Clone)]
 pub struct Process {
     pub app: Arc<App>,
 }
 
 impl Process {
-    /// Runs a batch side by side. Returns the ids of the messages to be delivered again: only those that this version cannot
-    /// read, which become dead letters in the end. Every other stream has a timer.
+    /// Runs the processes of a batch concurrently. Returns the ids of the messages that must be delivered again. Those
+    /// are only messages that this version cannot handle, which in the end become dead letters. Every other stream has
+    /// a timer.
     pub async fn batch(&self, messages: Vec<QueueMessage>) -> Vec<String> {
-        let one = async |message: QueueMessage| {
+        let handle = async |message: QueueMessage| {
             let error = match Hint::parse_body(&message.body) {
                 Ok(id) => self.run(&id).await.err()?,
                 Err(error) => {
@@ -30,17 +32,17 @@ impl Process {
                     return Some(message.id);
                 }
             };
-            tracing::error!(message_id = message.id, %error, "a process got less far than it could have");
+            tracing::error!(message_id = message.id, %error, "a process did not complete its step");
             error.is_permanent().then_some(message.id)
         };
-        join_all(messages.into_iter().map(one)).await.into_iter().flatten().collect()
+        join_all(messages.into_iter().map(handle)).await.into_iter().flatten().collect()
     }
 
-    /// Brings one stream as far as it can go now. A stream that is no process needs nothing.
+    /// Runs one process until it waits or ends. Does nothing if the stream is not a process.
     ///
     /// # Errors
     ///
-    /// [`ProcessError`]: its timer starts it again.
+    /// [`ProcessError`]: the process did not complete its step. Its timer sends another hint.
     pub async fn run(&self, id: &StreamId) -> Result<(), ProcessError> {
         match rules_of(id).and_then(|rules| rules.process) {
             Some(run) => run(&self.app, id).await,

@@ -1,4 +1,4 @@
-//! In: a tick every minute. Out: a hint for every stream whose timer is due, delayed to the second.
+//! In: a scheduled event every minute. Out: a hint for every stream whose timer is due, delayed to the second.
 //! May touch: the timer index, the work queues, the heartbeat.
 //! Never: decides anything about a stream, because the handler of the hint does.
 
@@ -13,10 +13,10 @@ use events::Timestamp;
 /// How far ahead timers are swept, in milliseconds. Their hints are sent with a delay, so that they arrive at the exact
 /// second between two ticks.
 pub const LOOKAHEAD_MS: i64 = 10 * 60_000;
-/// The most timers that are read from one shard at once.
+/// Maximum number of timers that are read from one shard at once.
 const BATCH_SIZE: usize = 2_000;
-/// The most batches of one shard in one sweep.
-const MAX_ROUNDS: usize = 20;
+/// Maximum number of batches from one shard in one sweep.
+const MAX_BATCHES: usize = 20;
 
 /// The ports of the function.
 #[derive(Clone)]
@@ -30,9 +30,9 @@ pub struct SweepHandler {
 /// Why a sweep runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SweepReason {
-    /// The minute has passed.
+    /// The scheduled run of every minute.
     Tick,
-    /// The process restarted and its queues are lost, so every hint is sent at once, also those that are not due.
+    /// The process restarted and its queues were lost, so every hint is sent at once, even if it is not due.
     Restart,
 }
 
@@ -47,12 +47,12 @@ impl SweepHandler {
         let mut sent = 0;
         let limit = if reason == SweepReason::Restart { usize::MAX } else { BATCH_SIZE };
         for shard in 0..TIMER_SHARDS {
-            for _ in 0..MAX_ROUNDS {
+            for _ in 0..MAX_BATCHES {
                 let now = self.host.now();
                 let mut due = self.store.due_timers(shard, now + LOOKAHEAD_MS, limit).await?;
                 let is_last = due.len() < limit;
-                // A hint is sent ahead of its time only once. After that the timer is a repair, which waits until it is
-                // due.
+                // A hint is sent ahead of time only once. After that, the timer only repairs a lost hint, and waits
+                // until it is due.
                 due.retain(|due| due.hints_sent == 0 || due.wake <= now || reason == SweepReason::Restart);
                 self.send(&due, now, reason).await?;
                 sent += due.len();

@@ -1,4 +1,4 @@
-//! Reports that travel together in one callback.
+//! Sends several reports of one account in one callback.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use crate::context::SimulationContext;
 use crate::message::RegisteredConfig;
 use crate::provider::ProviderSimulation;
 
-/// Reports that come within this time of each other travel in one callback.
+/// How long reports are collected for one callback.
 const BATCH_WINDOW: Duration = Duration::from_millis(30);
-/// The most reports that one callback carries.
+/// Maximum number of reports in one callback.
 const MAX_BATCH: usize = 200;
 
-/// A report that waits to travel with others.
+/// A report that waits for the next batch of its account.
 pub struct BatchedReport {
     pub provider: &'static dyn ProviderSimulation,
     pub account: Arc<RegisteredConfig>,
@@ -34,9 +34,10 @@ pub async fn run_batches(context: Arc<SimulationContext>, mut reports: Unbounded
         }
         while let Some(BatchedReport { provider, account, .. }) = batch.first() {
             let (provider, account) = (*provider, account.clone());
-            let (of_account, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(|other| other.account == account);
+            let (same_account, others): (Vec<_>, Vec<_>) =
+                batch.into_iter().partition(|other| other.account == account);
             batch = others;
-            let reports = of_account.into_iter().map(|batched| batched.report).collect();
+            let reports = same_account.into_iter().map(|batched| batched.report).collect();
             context.post(provider.batch(&context, &account, reports)).await;
         }
     }

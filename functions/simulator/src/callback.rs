@@ -1,8 +1,8 @@
-//! The requests that providers make to us.
+//! The requests that providers send to our callback addresses.
 
 use serde_json::Value;
 
-/// A request that a provider makes to us.
+/// A request that a provider sends to a callback address.
 #[derive(Debug, Clone)]
 pub struct Callback {
     pub url: String,
@@ -23,7 +23,7 @@ impl Callback {
     }
 
     /// Adds a header.
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Callback {
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Callback {
         self.headers.push((name, value.into()));
         self
     }

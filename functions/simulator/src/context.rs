@@ -1,4 +1,4 @@
-//! What the simulated providers share: the clock, ids, the signing key, and the client that calls back.
+//! The clock, ids, signing key and HTTP client that the simulated providers share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::callback::Callback;
 use crate::clock::SimulationClock;
 use crate::subscriptions::Subscriptions;
 
-/// What a provider needs to report on messages.
+/// The state and tools that a provider needs to report on messages.
 pub struct SimulationContext {
     pub subscriptions: Subscriptions,
     pub clock: Arc<dyn SimulationClock>,
@@ -19,7 +19,7 @@ pub struct SimulationContext {
 }
 
 impl SimulationContext {
-    /// A new id, in hexadecimal digits.
+    /// Creates an id of 32 hexadecimal digits.
     pub fn unique_id(&self) -> String {
         format!("{:032x}", self.clock.random())
     }
@@ -35,12 +35,12 @@ impl SimulationContext {
         time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
     }
 
-    /// Sends a callback, at most three times until it succeeds.
+    /// Sends a callback. Tries at most three times.
     pub async fn post(&self, callback: Callback) {
         for wait_ms in [100, 500, 2_000] {
             let request = self.client.post(&callback.url).body(callback.body.clone());
             let request = callback.headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
-            if request.send().await.is_ok_and(|answer| answer.status().is_success()) {
+            if request.send().await.is_ok_and(|response| response.status().is_success()) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(wait_ms)).await;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use events::Channel;
 use serde_json::{Value, json};
 
-/// Settings that work with the simulator: one example for each provider and channel that it serves.
+/// Returns settings that work with the simulator: one example for each provider and channel that it serves.
 pub fn examples(sendgrid_key: &str) -> Vec<(&'static str, Channel, Value)> {
     let from = "billing@tidings.test";
     vec![
@@ -94,11 +94,11 @@ pub fn examples(sendgrid_key: &str) -> Vec<(&'static str, Channel, Value)> {
     ]
 }
 
-/// The number that simulated SMS come from.
+/// The number that simulated SMS are sent from.
 pub const TWILIO_FROM: &str = "+15005550006";
 
-/// The deployment's provider configurations: two for email and two for SMS, of which the second is for failover, and
-/// one for every other channel.
+/// Returns the deployment's provider configurations: two for email and two for SMS, of which the second is for
+/// failover, and one for every other channel.
 pub fn deployment(sendgrid_key: &str) -> Vec<(&'static str, &'static str, Channel, BTreeMap<String, String>)> {
     let named = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()

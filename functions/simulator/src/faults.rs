@@ -10,13 +10,13 @@ pub enum FaultKind {
     /// Hangs without accepting the message.
     #[serde(rename = "timeout")]
     Timeout,
-    /// Closes the connection without an answer and without accepting the message.
+    /// Closes the connection without a response and without accepting the message.
     #[serde(rename = "reset")]
     Reset,
     /// Accepts the message, then hangs.
     #[serde(rename = "accept_then_timeout")]
     AcceptThenTimeout,
-    /// Accepts the message, then hangs, and never calls back.
+    /// Accepts the message, then hangs, and never sends a callback.
     #[serde(rename = "accept_then_silence")]
     AcceptThenSilence,
     #[serde(rename = "402")]
@@ -33,11 +33,11 @@ pub enum FaultKind {
     Status401,
 }
 
-/// The next `count` requests to a provider configuration fail.
+/// A fault to inject: the next `count` requests to a provider configuration fail.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// Our name of the configuration.
+    /// The id of the provider configuration.
     pub provider: String,
     pub kind: FaultKind,
     #[serde(default = "default_count")]
@@ -48,7 +48,7 @@ fn default_count() -> u32 {
     1
 }
 
-/// The faults that were injected and not yet used up.
+/// Faults that were injected and are not used up.
 #[derive(Default)]
 pub struct Faults(Mutex<Vec<Fault>>);
 
@@ -61,7 +61,7 @@ impl Faults {
         lock(&self.0).clear();
     }
 
-    /// Uses up one fault of this configuration, in the order they were injected.
+    /// Uses up one fault of this configuration, in the order of injection.
     pub fn take(&self, provider: &str) -> Option<FaultKind> {
         let mut faults = lock(&self.0);
         faults.retain(|fault| fault.count > 0);

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use crate::lock::lock;
 use crate::message::Message;
 
-/// The most messages that are kept. Older ones are dropped.
+/// Maximum number of messages that are kept. Older ones are dropped.
 const MAX_ENTRIES: usize = 1_000;
 
 /// A message that a provider accepted.
@@ -16,7 +16,7 @@ const MAX_ENTRIES: usize = 1_000;
 #[serde(rename_all = "camelCase")]
 pub struct InboxEntry {
     pub provider: String,
-    /// Our name of the configuration.
+    /// The id of the provider configuration.
     pub config: String,
     pub channel: &'static str,
     pub to: String,
@@ -80,18 +80,18 @@ impl Inbox {
         self.entries().clear();
     }
 
-    /// The messages to one recipient, or to all.
+    /// Returns the messages to one recipient, or to all if `to` is `None`.
     pub fn list(&self, to: Option<&str>) -> Vec<InboxEntry> {
         self.entries().iter().filter(|entry| to.is_none_or(|to| entry.to == to)).cloned().collect()
     }
 
-    /// The same as [`Inbox::list`], but waits up to `max_wait` for the first message.
+    /// Returns the same as [`Inbox::list`], but waits up to `max_wait` for the first message.
     pub async fn wait(&self, to: Option<&str>, max_wait: Duration) -> Vec<InboxEntry> {
         let found = async {
             loop {
                 let arrived = self.arrived.notified();
                 tokio::pin!(arrived);
-                // Registered before the list is read, so that no arrival is missed.
+                // The waiter is registered before the list is read, so that no arrival is missed.
                 arrived.as_mut().enable();
                 let entries = self.list(to);
                 if !entries.is_empty() {

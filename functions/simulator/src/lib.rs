@@ -1,13 +1,13 @@
 //! The provider simulator: every provider's API on loopback. It checks credentials and requests as the provider does,
-//! decides by the recipient what happens to a message, and calls back with the provider's real signatures.
+//! decides by the recipient's address what happens to a message, and signs its callbacks as the provider does.
 //!
-//! In: HTTP requests in a provider's own format. Out: its answers, its callbacks, and an [`Inbox`] of what it received.
-//! Callers register the configurations that exist ([`Simulator::register`]) and may inject faults
+//! In: HTTP requests in a provider's own format. Out: its responses, its callbacks, and an [`Inbox`] of accepted
+//! messages. Callers register the configurations that exist ([`Simulator::register`]) and may inject faults
 //! ([`Simulator::inject`]).
 //!
 //! Provider files (`providers/`) implement `ProviderSimulation` and import the toolkit: [`Simulator`], the context, the
-//! message, requests, responses, callbacks and signing. `registry` is the one list of providers and alone imports their
-//! files.
+//! message, requests, responses, callbacks and signing. `registry` lists all providers. No other module
+//! imports their files.
 //!
 //! May touch: the network, on loopback. Never: the adapters, the handlers or any store.
 #![allow(clippy::result_large_err, reason = "a refusal is a complete HTTP response")]

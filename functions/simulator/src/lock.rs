@@ -1,6 +1,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks also after a panic: the simulator's state is only counters and lists.
+/// Locks a mutex, even if a thread panicked with it. The simulator's state consists of counters and lists, which stay
+/// valid.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,28 +6,28 @@ use std::sync::Arc;
 use events::Channel;
 use serde_json::Value;
 
-/// Credentials that contain this are refused.
+/// Credentials that contain this text are refused.
 pub const INVALID: &str = "invalid";
 
-/// An account at a simulated provider, as our side is configured with it.
+/// An account at a simulated provider, as it is configured in Tidings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegisteredConfig {
     pub provider: String,
-    /// Our name for it. Faults are injected by it.
+    /// The id of the provider configuration. Faults are injected by it.
     pub config: String,
     pub channel: Channel,
     pub settings: BTreeMap<String, String>,
-    /// The address that the provider calls back.
+    /// The address that the provider sends callbacks to.
     pub callback_url: String,
 }
 
 impl RegisteredConfig {
-    /// A setting's value. Empty: it is not set.
+    /// Returns a setting's value, or an empty text if it is not set.
     pub fn get(&self, setting: &str) -> &str {
         self.settings.get(setting).map(String::as_str).unwrap_or_default()
     }
 
-    /// Whether a request was made with the value of this setting.
+    /// Whether a request contains the value of this setting, and the value is a valid credential.
     pub fn has(&self, setting: &str, given: &str) -> bool {
         !given.is_empty() && self.get(setting) == given && !given.contains(INVALID)
     }
@@ -37,7 +37,7 @@ impl RegisteredConfig {
 #[derive(Debug, Clone)]
 pub struct Message {
     pub account: Arc<RegisteredConfig>,
-    /// The provider's own id of it. Empty until the message is accepted.
+    /// The provider's id of the message. It is empty until the message is accepted.
     pub id: String,
     pub to: String,
     pub from: String,
@@ -47,13 +47,13 @@ pub struct Message {
     pub attachments: Vec<Value>,
     /// The one-click address of the email's List-Unsubscribe header.
     pub unsubscribe: Option<String>,
-    /// Our tenant, where the request carries it.
+    /// The tenant, if the request contains it.
     pub tenant: Option<String>,
-    /// Our attempt, where the request carries it.
+    /// The attempt's id, if the request contains it.
     pub attempt: Option<String>,
-    /// The callback address of the request, where it names one.
+    /// The callback address, if the request contains one.
     pub callback: Option<String>,
-    /// The idempotency key: two requests with the same key are one message.
+    /// The idempotency key. Two requests with the same key count as one message.
     pub key: Option<String>,
 }
 
@@ -76,7 +76,7 @@ impl Message {
         }
     }
 
-    /// The communication that the attempt belongs to, where the request carries the attempt.
+    /// Returns the id of the communication that the attempt belongs to, if the request contains the attempt's id.
     pub fn communication(&self) -> Option<String> {
         let attempt = self.attempt.as_deref()?.parse::<events::AttemptId>().ok()?;
         Some(attempt.communication.to_string())
@@ -87,19 +87,19 @@ impl Message {
     }
 }
 
-/// What happens to a message, and what its recipient does with it.
+/// A step in the life of a message: what the provider or the recipient does with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Accepted,
     Sent,
     Delivered,
     Bounced,
-    /// Not delivered this time: the mailbox is full, the phone is off.
+    /// Not delivered this time, because the mailbox is full or the phone is off.
     SoftBounced,
     /// Opened, or read.
     Opened,
     Clicked,
     Complained,
-    /// The recipient replied STOP, or blocked us.
+    /// The recipient replied STOP or blocked the sender.
     OptedOut,
 }

@@ -1,4 +1,4 @@
-//! What distinguishes one simulated provider from another.
+//! The trait that every simulated provider implements.
 
 use async_trait::async_trait;
 use axum::http::StatusCode;
@@ -9,26 +9,27 @@ use crate::callback::Callback;
 use crate::context::SimulationContext;
 use crate::message::{Message, RegisteredConfig, Step};
 
-/// The API of one provider: the formats of its answers and its callbacks.
+/// The API of one provider: the formats of its responses and callbacks.
 #[async_trait]
 pub trait ProviderSimulation: Send + Sync {
-    /// A new message id in the provider's format.
+    /// Creates a message id in the provider's format.
     fn message_id(&self, context: &SimulationContext) -> String {
         context.unique_id()
     }
 
-    /// The answer to a message that is accepted.
+    /// The response to a message that is accepted.
     fn accepted_response(&self, message: &Message) -> Response;
 
-    /// The answer to a message that is refused with 400, 401, 402 or 429. Other errors have no provider's format.
+    /// The response to a message that is refused with 400, 401, 402 or 429. Other errors do not have a provider's
+    /// format.
     fn refusal(&self, status: StatusCode) -> Response;
 
-    /// The answer to a message for a recipient who opted out. Returns `None` if the provider accepts it all the same.
+    /// The response to a message for a recipient who opted out. Returns `None` if the provider still accepts it.
     fn opted_out(&self, _: &Message) -> Option<Response> {
         None
     }
 
-    /// Runs before the first report of a message.
+    /// Called before the first report of a message.
     async fn prepare_reports(&self, _: &SimulationContext, _: &Message) {}
 
     /// The callback that reports a step. Returns `None` if the provider does not report it, or only in a batch.
@@ -36,7 +37,7 @@ pub trait ProviderSimulation: Send + Sync {
         None
     }
 
-    /// The report of a step that travels in one callback with others. Returns `None` if the provider does not batch it.
+    /// The report of a step that is sent in one callback with others. Returns `None` if the provider does not batch it.
     fn batched_report(&self, _: &SimulationContext, _: &Message, _: Step) -> Option<Value> {
         None
     }

@@ -1,31 +1,32 @@
 //! Recipients whose address determines the outcome. `docs/testing.md` lists them.
 
-/// What happens to a message for such a recipient.
+/// The fate of a message to such a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
     Delivered,
     Opened,
     Clicked,
     BounceHard,
-    /// Accepted, then bounced softly: the mailbox is full, the phone is off.
+    /// Accepted, then bounced softly, because the mailbox is full or the phone is off.
     Returned,
     /// Refused twice, then delivered.
     BounceSoft,
     Complaint,
-    /// 429 with Retry-After twice, then delivered.
+    /// Refused twice with 429 and Retry-After, then delivered.
     Throttled,
-    /// 503 until the attempts are used up.
+    /// Refused with 503 until no attempts are left.
     Down,
-    /// Accepted, but the answer is lost.
+    /// Accepted, but the response is lost.
     Timeout,
     /// Delivered after 30 seconds.
     Slow,
-    /// Replies STOP: delivered once, refused from then on.
+    /// Delivered once. The recipient replies STOP, so later messages are refused.
     Stop,
 }
 
-/// Returns the behaviour of an address: by the local part at `sim.test`, or by the last three digits of +44 7700
-/// 900xxx. Ids of chats and pages have the same digits without the 44. Messages to all other addresses are delivered.
+/// Returns the behaviour of a recipient by the local part of an address at `sim.test`, or by the last three digits of
+/// +44 7700 900xxx. Ids of chats and pages have the same digits without the 44. Messages to all other addresses are
+/// delivered.
 pub fn behaviour_of(address: &str) -> Behaviour {
     if let Some(name) = address.strip_suffix("@sim.test") {
         return match name {

@@ -1,4 +1,4 @@
-//! The one list of simulated providers.
+//! The list of all simulated providers and their routes.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ fn router(simulator: Arc<Simulator>) -> Router {
         .with_state(simulator)
 }
 
-/// Routes paths that contain credentials or a version, or that a tenant chose.
+/// Routes paths that begin with credentials or a version, or that a tenant chose.
 async fn route_dynamic_paths(
     State(simulator): State<Arc<Simulator>>,
     method: Method,

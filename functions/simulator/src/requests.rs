@@ -1,4 +1,4 @@
-//! How provider files read requests.
+//! Functions that read requests, for the provider files.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ pub fn form(raw: &[u8]) -> Fields {
     form_urlencoded::parse(raw).into_owned().collect()
 }
 
-/// A field's value. Empty: there is no such field.
+/// Returns a field's value, or an empty text if there is no such field.
 pub fn get(fields: &Fields, name: &str) -> String {
     fields.get(name).cloned().unwrap_or_default()
 }
@@ -22,7 +22,7 @@ pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// The idempotency key of a request, where it has one.
+/// Returns the idempotency key of a request, if it has one.
 pub fn idempotency_key(headers: &HeaderMap) -> Option<String> {
     Some(header(headers, "idempotency-key").to_owned()).filter(|key| !key.is_empty())
 }
@@ -31,7 +31,7 @@ pub fn bearer(headers: &HeaderMap) -> &str {
     header(headers, "authorization").strip_prefix("Bearer ").unwrap_or_default()
 }
 
-/// User and password of basic authentication.
+/// Returns user and password of basic authentication.
 pub fn basic(headers: &HeaderMap) -> (String, String) {
     let given = header(headers, "authorization").strip_prefix("Basic ").unwrap_or_default();
     let plain = STANDARD.decode(given).unwrap_or_default();
@@ -39,28 +39,29 @@ pub fn basic(headers: &HeaderMap) -> (String, String) {
     plain.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned())).unwrap_or_default()
 }
 
-/// The string that a JSON pointer points at. Empty: there is none.
+/// Returns the string at a JSON pointer, or an empty one if there is none.
 pub fn text(value: &Value, pointer: &str) -> String {
     optional_text(value, pointer).unwrap_or_default()
 }
 
-/// The string that a JSON pointer points at.
+/// Returns the string at a JSON pointer.
 pub fn optional_text(value: &Value, pointer: &str) -> Option<String> {
     value.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
 }
 
-/// Tenant and attempt of a reference `tenant/attempt`.
+/// Splits a reference `tenant/attempt` into tenant and attempt.
 pub fn split_reference(reference: &str) -> (Option<String>, Option<String>) {
     reference.split_once('/').map_or((None, None), |(tenant, attempt)| (Some(tenant.into()), Some(attempt.into())))
 }
 
-/// The address in a List-Unsubscribe header, if its companion header allows one-click unsubscribing.
-pub fn one_click(list: Option<&str>, post: Option<&str>) -> Option<String> {
+/// Returns the address in a List-Unsubscribe header, if the List-Unsubscribe-Post header allows one-click
+/// unsubscribing.
+pub fn one_click_url(list: Option<&str>, post: Option<&str>) -> Option<String> {
     let url = list?.strip_prefix('<')?.strip_suffix('>')?;
     (post == Some("List-Unsubscribe=One-Click")).then(|| url.to_owned())
 }
 
-/// Whether it is a phone number in international form, without the plus.
-pub fn is_number(text: &str) -> bool {
+/// Whether a text is a phone number in international form, without the plus.
+pub fn is_phone_number(text: &str) -> bool {
     (7..=15).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
 }

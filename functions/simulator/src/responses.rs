@@ -1,4 +1,4 @@
-//! What a request gets: an answer, an error, or none at all.
+//! Responses to requests, including errors and missing responses.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::faults::FaultKind;
 use crate::provider::ProviderSimulation;
 
-/// How long a provider hangs: longer than any caller waits.
+/// How long a provider hangs. It is longer than any caller waits.
 const HANG: Duration = Duration::from_secs(120);
 
 /// How a simulated provider responds to one request.
@@ -17,12 +17,12 @@ pub enum SimulatedResponse {
     Accept,
     /// An error, with the seconds of its Retry-After header.
     Refuse(StatusCode, Option<u32>),
-    /// No answer. If `accepted`, the message was accepted nevertheless. If `silent`, the provider never reports on it.
+    /// No response. If `accepted`, the message is accepted all the same. If `silent`, the provider never reports on it.
     Hang {
         accepted: bool,
         silent: bool,
     },
-    /// The connection is closed without an answer.
+    /// The connection is closed without a response.
     Reset,
 }
 
@@ -58,7 +58,7 @@ pub fn reset() -> Response {
     response
 }
 
-/// The provider's error response. A server error comes from a load balancer, so it does not have the provider's format.
+/// Builds an error response. A server error comes from a load balancer, so it does not have the provider's format.
 pub fn refusal(provider: &dyn ProviderSimulation, status: StatusCode, retry_after: Option<u32>) -> Response {
     let mut response =
         if status.is_server_error() { (status, "upstream error").into_response() } else { provider.refusal(status) };
@@ -68,7 +68,7 @@ pub fn refusal(provider: &dyn ProviderSimulation, status: StatusCode, retry_afte
     response
 }
 
-/// A JSON response.
-pub fn answer(status: StatusCode, body: &Value) -> Response {
+/// Builds a JSON response.
+pub fn json_response(status: StatusCode, body: &Value) -> Response {
     (status, [("content-type", "application/json")], body.to_string()).into_response()
 }

@@ -9,7 +9,7 @@ use tower::ServiceExt;
 
 use crate::responses::Reset;
 
-/// Serves until the process ends. Unlike `axum::serve` it can close a connection without an answer.
+/// Serves until the process ends. Unlike `axum::serve`, it can close a connection without a response.
 pub async fn serve(listener: TcpListener, router: Router) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
@@ -26,7 +26,7 @@ pub async fn serve(listener: TcpListener, router: Router) {
                 }
             });
             let mut http = hyper::server::conn::http1::Builder::new();
-            // A broken connection is one of the things simulated.
+            // Errors are expected, because broken connections are simulated too.
             let _ = http.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
         });
     }

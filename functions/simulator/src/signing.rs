@@ -1,4 +1,4 @@
-//! How the simulated providers sign.
+//! Signatures of the simulated providers' callbacks.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -19,14 +19,14 @@ macro_rules! hmac_of {
 }
 hmac_of!(hmac_sha1: sha1::Sha1, hmac_sha256: Sha256);
 
-/// A P-256 key made of random numbers.
+/// Creates a P-256 key from random numbers.
 pub fn ecdsa_key(random: [u128; 2]) -> SigningKey {
     let bytes: Vec<u8> = random.iter().flat_map(|part| part.to_be_bytes()).collect();
-    // All but one in 2^32 random numbers are keys.
+    // Only about one in 2^32 random numbers is not a valid key.
     SigningKey::from_slice(&bytes).or_else(|_| SigningKey::from_slice(&[1; 32])).expect("a small number is a key")
 }
 
-/// Base64 of the public key's DER form.
+/// Returns the public key in base64 of DER.
 pub fn public_key(key: &SigningKey) -> String {
     let der = key.verifying_key().to_public_key_der().expect("a P-256 key has a DER form");
     base64(der.as_bytes())
@@ -44,7 +44,7 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// A JSON Web Token, HS256.
+/// Creates a JSON Web Token that is signed with HS256.
 pub fn jwt(claims: &Value, secret: &str) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let signed = format!("{}.{}", part(&json!({ "alg": "HS256", "typ": "JWT" })), part(claims));
@@ -52,8 +52,8 @@ pub fn jwt(claims: &Value, secret: &str) -> String {
     format!("{signed}.{signature}")
 }
 
-/// The headers that sign a body by <https://www.standardwebhooks.com>.
-pub fn standard(secret: &str, id: &str, seconds: i64, body: &str) -> [(&'static str, String); 3] {
+/// Returns the headers that sign a body as <https://www.standardwebhooks.com> specifies.
+pub fn standard_webhook_headers(secret: &str, id: &str, seconds: i64, body: &str) -> [(&'static str, String); 3] {
     let key = STANDARD.decode(secret.trim_start_matches("whsec_")).unwrap_or_default();
     let signature = base64(&hmac_sha256(&key, format!("{id}.{seconds}.{body}").as_bytes()));
     [

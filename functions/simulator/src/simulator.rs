@@ -26,7 +26,7 @@ use crate::subscriptions::Subscriptions;
 const STEP_DELAY: Duration = Duration::from_millis(20);
 /// How long the delivery to a slow recipient takes, in milliseconds of the simulator's clock.
 const SLOW_MS: i64 = 30_000;
-/// The most idempotency keys that are remembered.
+/// Maximum number of idempotency keys that are remembered.
 const MAX_KEYS: usize = 100_000;
 
 /// All simulated providers of one process.
@@ -34,7 +34,7 @@ pub struct Simulator {
     pub inbox: Inbox,
     faults: Faults,
     accounts: Mutex<Vec<Arc<RegisteredConfig>>>,
-    /// How often a message was refused, by communication.
+    /// How often each message was refused, by communication.
     refusals: Mutex<HashMap<String, u32>>,
     /// Addresses that opted out.
     opted_out: Mutex<HashSet<String>>,
@@ -45,7 +45,8 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// `random` becomes the key that SendGrid's callbacks are signed with. Needs a Tokio runtime.
+    /// Creates a simulator. It must be called in a Tokio runtime. `random` becomes the key that signs SendGrid's
+    /// callbacks.
     pub fn new(clock: Arc<dyn SimulationClock>, random: [u128; 2], client: reqwest::Client) -> Arc<Self> {
         let (batches, reports) = tokio::sync::mpsc::unbounded_channel();
         let signing_key = signing::ecdsa_key(random);
@@ -71,12 +72,12 @@ impl Simulator {
         accounts.push(Arc::new(config));
     }
 
-    /// Our names for all accounts.
+    /// Returns the ids of all registered provider configurations.
     pub fn configs(&self) -> Vec<String> {
         lock(&self.accounts).iter().map(|account| account.config.clone()).collect()
     }
 
-    /// The newest account of a provider that matches.
+    /// Returns the newest account of a provider that matches.
     pub(crate) fn account(
         &self,
         provider: &str,
@@ -86,7 +87,7 @@ impl Simulator {
         accounts.iter().rev().find(|account| account.provider == provider && matches(account)).cloned()
     }
 
-    /// Base64 of the public key, as SendGrid's settings show it.
+    /// Returns the public key in base64, as SendGrid's settings show it.
     pub fn sendgrid_public_key(&self) -> String {
         signing::public_key(&self.context.signing_key)
     }
@@ -95,13 +96,13 @@ impl Simulator {
         self.faults.add(fault);
     }
 
-    /// Removes all faults, and forgets who opted out.
+    /// Removes all faults and opt-outs.
     pub fn clear_faults(&self) {
         self.faults.clear();
         lock(&self.opted_out).clear();
     }
 
-    /// Counts a refusal of this message, and returns how many came before.
+    /// Counts a refusal of this message, and returns the number of earlier ones.
     fn count_refusal(&self, message: &str) -> u32 {
         let mut refusals = lock(&self.refusals);
         let count = refusals.entry(message.to_owned()).or_insert(0);
@@ -109,12 +110,12 @@ impl Simulator {
         *count - 1
     }
 
-    /// How a request is answered: by an injected fault first, else by the recipient's behaviour.
+    /// Returns how to respond to a request. An injected fault comes before the recipient's behaviour.
     fn response_for(&self, message: &Message, behaviour: Behaviour) -> SimulatedResponse {
         if let Some(fault) = self.faults.take(&message.account.config) {
             return fault.into();
         }
-        // A message that does not carry our attempt is identified by its recipient and its text.
+        // A message without an attempt's id is identified by its recipient and its text.
         let name = message.communication().unwrap_or_else(|| format!("{} {}", message.to, message.text));
         match behaviour {
             Behaviour::Throttled if self.count_refusal(&name) < 2 => {
@@ -132,7 +133,7 @@ impl Simulator {
         }
     }
 
-    /// Accepts or refuses a well-formed message, as the provider would, and reports on it if it is accepted.
+    /// Accepts or refuses a well-formed message as the provider would. Reports on it if it is accepted.
     pub(crate) async fn receive(
         self: &Arc<Self>,
         provider: &'static dyn ProviderSimulation,
@@ -212,7 +213,7 @@ impl Simulator {
 
     /// Sends a report together with others of its account.
     fn batch_report(&self, provider: &'static dyn ProviderSimulation, message: &Message, report: Value) {
-        // Without a receiver the process is ending.
+        // Sending fails only if the receiver is gone, because the process is ending.
         let _ = self.batches.send(BatchedReport { provider, account: message.account.clone(), report });
     }
 
@@ -224,7 +225,7 @@ impl Simulator {
         accepted.insert(key, message);
     }
 
-    /// Records that an address opted out. Email providers still accept messages for it, so it is up to us to stop.
+    /// Records that an address opted out. Email providers still accept messages for it.
     pub(crate) fn opt_out(&self, address: &str) {
         lock(&self.opted_out).insert(address.to_owned());
     }

@@ -1,4 +1,5 @@
-//! Addresses that a topic may call. A topic asks an address for confirmation before it sends to it.
+//! Subscriptions of callback addresses to SNS topics. A topic sends to an address only after the address has confirmed
+//! its subscription.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -8,7 +9,7 @@ use crate::lock::lock;
 #[derive(Default)]
 pub struct Subscriptions {
     confirmed: Mutex<HashSet<String>>,
-    /// The addresses that were asked, by the token of the question.
+    /// Addresses that have not confirmed yet, by the token of the request for confirmation.
     pending: Mutex<HashMap<String, String>>,
 }
 
@@ -17,12 +18,12 @@ impl Subscriptions {
         lock(&self.confirmed).contains(url)
     }
 
-    /// Remembers that an address was asked with this token.
+    /// Records that an address was asked to confirm with this token.
     pub fn request(&self, token: String, url: String) {
         lock(&self.pending).insert(token, url);
     }
 
-    /// Confirms the address that was asked with this token. False: the token is unknown.
+    /// Confirms the address that was asked with this token. Returns false if the token is unknown.
     pub fn confirm(&self, token: &str) -> bool {
         let url = lock(&self.pending).remove(token);
         match url {

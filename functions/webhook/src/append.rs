@@ -36,7 +36,7 @@ fn proves_delivery(status: ReportedStatus) -> bool {
 }
 
 impl WebhookHandler {
-    /// Appends the reports, all those of one communication in one append. The provider answers 503 by sending the whole
+    /// Appends the reports, with a single append for each communication. After a 503 the provider sends the whole
     /// callback again, which is harmless because a report that is stored already changes nothing.
     ///
     /// # Errors
@@ -84,7 +84,7 @@ impl WebhookHandler {
         self.update_suppression(&contact, &key.id, &content, reports).await?;
         match executor.execute_loaded(key, loaded, Command::Report(reports.to_vec())).await {
             Err(ExecuteError::Rejected(Rejection::UnknownAttempt)) => {
-                tracing::warn!(provider, id = %key.id, "a callback for an attempt that was never made");
+                tracing::warn!(provider, id = %key.id, "a callback for an unknown attempt");
                 Ok(())
             }
             Err(error) => Err(error),
@@ -95,7 +95,7 @@ impl WebhookHandler {
         }
     }
 
-    /// Suppresses the address or counts its soft bounces, as the reports demand. This happens before the reports are
+    /// Suppresses the address or counts a soft bounce, depending on the reports. This happens before the reports are
     /// appended, so that the provider's retry repairs a crash in between.
     async fn update_suppression(
         &self,
@@ -105,7 +105,7 @@ impl WebhookHandler {
         reports: &[DeliveryReport],
     ) -> Result<(), StoreError> {
         if let Some(report) = reports.iter().find(|report| is_suppressing(report.fact)) {
-            let address = self.address(content).await?;
+            let address = self.recipient_address(content).await?;
             self.suppress(contact, address, report.fact.as_str(), Some(*id)).await
         } else if contact.channel != Channel::Email {
             Ok(())
@@ -131,7 +131,7 @@ impl WebhookHandler {
         }
     }
 
-    /// Adds an address to the suppression list. `address` is what people read there; only the hash is needed.
+    /// Adds an address to the suppression list. `address` is only shown to people. Messages are checked by its hash.
     pub(crate) async fn suppress(
         &self,
         contact: &AddressKey,
@@ -154,8 +154,8 @@ impl WebhookHandler {
         SuppressionRegister { store: &*self.store, documents: &*self.documents }
     }
 
-    /// The recipient's address, unless it was erased.
-    async fn address(&self, content: &ContentKey) -> Result<Option<String>, StoreError> {
+    /// Returns the recipient's address, or `None` if it was erased.
+    async fn recipient_address(&self, content: &ContentKey) -> Result<Option<String>, StoreError> {
         Ok(self.vault.get(content, self.host.now()).await?.map(|content| content.recipient_contact))
     }
 
@@ -174,14 +174,14 @@ impl WebhookHandler {
             return Ok(());
         }
         if bounced.len() >= MAX_SOFT_BOUNCES {
-            let address = self.address(content).await?;
+            let address = self.recipient_address(content).await?;
             self.suppress(contact, address, SOFT_BOUNCES_REASON, Some(*id)).await?;
         }
         let body = serde_json::to_string(&bounced).unwrap_or_default();
         self.documents.put_document(&key, &body, Some(now + SOFT_BOUNCE_WINDOW_MS)).await
     }
 
-    /// Starts the count again, because a message arrived.
+    /// Resets the count of soft bounces after a message was delivered.
     async fn reset_soft_bounces(&self, contact: &AddressKey) -> Result<(), StoreError> {
         let key = soft_bounce_key(contact);
         match self.documents.get_document(&key, self.host.now()).await? {
@@ -190,7 +190,7 @@ impl WebhookHandler {
         }
     }
 
-    /// The key of an address as a provider writes it.
+    /// Returns the key of an address that a provider's callback contains.
     pub(crate) fn address_key(&self, tenant: &TenantId, channel: Channel, address: &str) -> AddressKey {
         let address = domain::address::normalise(channel, address, None).unwrap_or_else(|_| address.to_owned());
         let contact_hash = application::hash::contact_hash(&self.contact_key, tenant, &address);

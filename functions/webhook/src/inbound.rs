@@ -1,4 +1,4 @@
-//! Incoming messages, and changes of consent that recipients make at the provider.
+//! Incoming messages, and opt-outs and opt-ins that providers report.
 
 use application::directory::last_inbound_key;
 use application::inbound::{self, InboundContent};

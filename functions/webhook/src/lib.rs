@@ -1,5 +1,5 @@
 //! In: callbacks of providers, whose signature is the credential; a queue of unmatched reports.
-//! Out: delivery reports in the streams they are about; incoming messages, each in a stream of its own.
+//! Out: delivery reports in the streams of their communications; incoming messages, each in a stream of its own.
 //! May touch: streams, vault, documents, the suppression list, the work queue (best effort), the queue of unmatched
 //! reports, and what a provider needs to verify its signatures.
 //! Never: trusts an unsigned callback; rejects a status that it does not know; lets a tenant's channel report on
@@ -33,7 +33,7 @@ use crate::log::CallbackOutcome;
 
 /// Maximum size of a callback body, in bytes. Providers send batches.
 const MAX_BODY: usize = 1024 * 1024;
-/// The most streams that are read or written at the same time.
+/// Maximum number of streams that are read or written at the same time.
 const MAX_CONCURRENT_STREAMS: usize = 32;
 
 /// The ports of the function.
@@ -56,7 +56,7 @@ pub struct WebhookHandler {
 
 type Shared = State<Arc<WebhookHandler>>;
 
-/// Every route, as (method, path). `template.yaml` lists the same; a test compares them.
+/// Every route, as (method, path). A test checks that `template.yaml` lists the same ones.
 pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/webhooks/sendgrid/events"),
     ("POST", "/webhooks/twilio/sms-status"),
@@ -108,8 +108,8 @@ async fn deployment_callback(State(webhook): Shared, request: Request) -> Result
     Err(invalid_signature(reason))
 }
 
-/// Handles a callback to a tenant's provider configuration. The address holds its id and a secret; the provider's
-/// signature is verified in addition.
+/// Handles a callback to a tenant's provider configuration. The address contains the configuration's id and a secret.
+/// The provider's signature is verified in addition.
 async fn tenant_callback(
     State(webhook): Shared,
     Path((name, config, secret)): Path<(String, String, String)>,
@@ -136,7 +136,7 @@ async fn tenant_callback(
         return Ok(StatusCode::OK.into_response());
     }
     if let Err(reason) = provider.verify_callback(&request, webhook.host.now()).await {
-        webhook.write_entry(&tenant, &*provider, &request, CallbackOutcome::Refused(reason)).await;
+        webhook.write_log_entry(&tenant, &*provider, &request, CallbackOutcome::Refused(reason)).await;
         return Err(invalid_signature(reason));
     }
     webhook.ingest(Some(&tenant), &*provider, &request).await
@@ -158,8 +158,8 @@ impl WebhookHandler {
         })
     }
 
-    /// Stores what a verified callback reports. `owner` is the tenant whose provider configuration was called; `None`
-    /// for one of the deployment.
+    /// Stores what a verified callback reports. `owner` is the tenant whose provider configuration was called, or
+    /// `None` if it is one of the deployment.
     async fn ingest(
         &self,
         owner: Option<&TenantId>,
@@ -172,7 +172,7 @@ impl WebhookHandler {
                 Ok(parsed) => parsed,
                 Err(reason) => {
                     if let Some(owner) = owner {
-                        self.write_entry(owner, provider, request, CallbackOutcome::Unreadable(reason)).await;
+                        self.write_log_entry(owner, provider, request, CallbackOutcome::Unreadable(reason)).await;
                     }
                     let detail = format!("The request is not a valid callback of {}: {reason}.", config.provider);
                     return Err(Problem::new(ProblemKind::Malformed, detail));
@@ -180,7 +180,7 @@ impl WebhookHandler {
             };
         let total = delivery_reports.len();
         let (matched, unmatched) = self.match_reports(owner, &config.id, delivery_reports).await?;
-        // A callback to the deployment belongs to the tenant of its messages, if they all have the same.
+        // A callback to the deployment belongs to the tenant of its messages, if they all have the same tenant.
         let mut tenants: Vec<&TenantId> = matched.iter().map(|report| &report.key.tenant).collect();
         tenants.sort();
         tenants.dedup();
@@ -200,7 +200,7 @@ impl WebhookHandler {
                 waiting: unmatched.len(),
                 inbound: inbound.len(),
             };
-            let name = self.write_entry(tenant, provider, request, outcome).await;
+            let name = self.write_log_entry(tenant, provider, request, outcome).await;
             let reports =
                 UnmatchedReports { config: config.id.clone(), provider: config.provider.clone(), reports: unmatched };
             self.store_unmatched(tenant, &name, &reports, 0).await?;

@@ -10,28 +10,30 @@ use events::TenantId;
 
 use crate::WebhookHandler;
 
-/// The most bytes of a body that are stored.
+/// Maximum number of bytes of a body that are stored.
 const MAX_BODY: usize = 256 * 1024;
 
-/// What became of a callback, in detail.
+/// The outcome of a callback, in detail.
 pub(crate) enum CallbackOutcome {
     /// The signature is missing or wrong.
     Refused(&'static str),
+    /// The callback is verified but cannot be parsed.
     Unreadable(&'static str),
     Processed {
-        /// All delivery reports.
+        /// Number of all delivery reports.
         total: usize,
-        /// Delivery reports whose message is known.
+        /// Number of delivery reports whose message is known.
         matched: usize,
-        /// Delivery reports that are retried.
+        /// Number of delivery reports that are retried.
         waiting: usize,
+        /// Number of incoming messages.
         inbound: usize,
     },
 }
 
 impl WebhookHandler {
-    /// Writes an entry and returns its name. Best effort: everything that has an effect is in the streams.
-    pub(crate) async fn write_entry(
+    /// Writes an entry and returns its name. Best effort, because no decision depends on the log.
+    pub(crate) async fn write_log_entry(
         &self,
         tenant: &TenantId,
         provider: &dyn Provider,

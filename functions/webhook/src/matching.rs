@@ -1,4 +1,4 @@
-//! Which communication a delivery report is about.
+//! Finds the communication that a delivery report belongs to.
 
 use application::directory::provider_message_key;
 use domain::communication::DeliveryReport;
@@ -10,7 +10,7 @@ use problem::Problem;
 
 use crate::{MAX_CONCURRENT_STREAMS, WebhookHandler};
 
-/// A delivery report and the communication it is about.
+/// A delivery report and the communication it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamReport {
     pub key: CommunicationKey,
@@ -19,7 +19,8 @@ pub struct StreamReport {
 
 enum MatchResult {
     Matched(StreamReport),
-    /// The provider's message id is not stored: the report is early, or the message was not sent by this deployment.
+    /// The provider's message id is not stored. Either the report came before the id was stored, or this deployment did
+    /// not send the message.
     Unmatched,
     /// The report names another tenant's message or no valid attempt. A retry would not change that.
     Rejected,
@@ -27,7 +28,7 @@ enum MatchResult {
 
 impl WebhookHandler {
     /// Returns the reports with their communications, and those whose message is not known yet. Drops reports that name
-    /// what they must not.
+    /// another tenant's message or no valid attempt.
     ///
     /// # Errors
     ///

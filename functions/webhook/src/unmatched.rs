@@ -13,7 +13,7 @@ use crate::WebhookHandler;
 
 /// Seconds before each retry. After the last one the callback's log entry stays `unmatched`.
 const RETRY_DELAYS_S: [u32; 6] = [5, 30, 120, 600, 900, 900];
-/// How long the reports are stored, in milliseconds: longer than all retries take.
+/// How long the reports are stored, in milliseconds. All retries together take less time.
 const RETENTION_MS: i64 = 24 * 3_600_000;
 
 /// Reports of one callback that wait for their messages.

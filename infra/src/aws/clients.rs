@@ -82,7 +82,7 @@ impl Aws {
         self.dynamodb_with(|config| config)
     }
 
-    /// A client with a change to its configuration, such as an interceptor that counts requests.
+    /// Returns a client with a changed configuration, such as an interceptor that counts requests.
     pub fn dynamodb_with(
         &self,
         change: impl FnOnce(aws_sdk_dynamodb::config::Builder) -> aws_sdk_dynamodb::config::Builder,

@@ -19,10 +19,10 @@ use serde::de::DeserializeOwned;
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// The most keys of one BatchGetItem.
-const BATCH: usize = 100;
-/// Times that unprocessed keys are asked for again: about two seconds, because a caller waits.
-const MAX_ROUNDS: u32 = 8;
+/// Maximum number of keys in one `BatchGetItem` request.
+const MAX_BATCH: usize = 100;
+/// How often unprocessed keys are requested again. All retries together take about two seconds, because a caller waits.
+const MAX_RETRIES: u32 = 8;
 
 /// The tables of the deployment.
 #[derive(Clone)]
@@ -43,7 +43,7 @@ pub(super) fn number(value: impl std::fmt::Display) -> AttributeValue {
 
 pub(super) fn read_string(item: &Item, name: &str) -> Result<String, StoreError> {
     let found = item.get(name).and_then(|value| value.as_s().ok());
-    found.cloned().ok_or_else(|| StoreError::Unreadable(format!("no text `{name}`")))
+    found.cloned().ok_or_else(|| StoreError::Unreadable(format!("the item has no text attribute `{name}`")))
 }
 
 pub(super) fn read_number(item: &Item, name: &str) -> Option<i64> {
@@ -88,13 +88,13 @@ impl Vault for DynamoStore {
         let get = self.client.get_item().table_name(&self.vault_table).set_key(Some(content_key(key)));
         let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
         let item = get.send().await.map_err(unavailable)?.item;
-        item.filter(|item| is_in_time(item, now)).map(|item| parse(&read_string(&item, "body")?)).transpose()
+        item.filter(|item| is_unexpired(item, now)).map(|item| parse(&read_string(&item, "body")?)).transpose()
     }
 
     async fn get_many(&self, keys: &[ContentKey], now: Timestamp) -> Result<Vec<Option<MessageContent>>, StoreError> {
         let keys: Vec<Item> = keys.iter().map(content_key).collect();
         let found = get_items(&self.client, &self.vault_table, &keys).await?;
-        let found = found.into_iter().map(|item| item.filter(|item| is_in_time(item, now)));
+        let found = found.into_iter().map(|item| item.filter(|item| is_unexpired(item, now)));
         found.map(|item| item.map(|item| parse(&read_string(&item, "body")?)).transpose()).collect()
     }
 
@@ -106,11 +106,11 @@ impl Vault for DynamoStore {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<(ContentKey, MessageContent)>, StoreError> {
-        let is_there = |item: &Item| is_in_time(item, now);
-        let found = self.partition(ContentKey::partition(tenant, subject), before, limit, is_there).await?;
+        let is_current = |item: &Item| is_unexpired(item, now);
+        let found = self.partition(ContentKey::partition(tenant, subject), before, limit, is_current).await?;
         let key = |sort_key: &str| ContentKey::parse(tenant, subject, sort_key);
-        let of_it = found.into_iter().filter_map(|(sort_key, body)| Some((key(&sort_key)?, body)));
-        of_it.map(|(key, body)| Ok((key, parse(&body)?))).collect()
+        let entries = found.into_iter().filter_map(|(sort_key, body)| Some((key(&sort_key)?, body)));
+        entries.map(|(key, body)| Ok((key, parse(&body)?))).collect()
     }
 
     async fn erase(&self, key: &ContentKey) -> Result<(), StoreError> {
@@ -120,13 +120,14 @@ impl Vault for DynamoStore {
 }
 
 impl DynamoStore {
-    /// Sort keys and bodies of one partition of the vault, the greatest first.
+    /// Returns sort keys and bodies of one partition of the vault, in descending order of the sort key. Skips items for
+    /// which `is_current` returns false.
     async fn partition(
         &self,
         partition: String,
         before: Option<&str>,
         limit: usize,
-        is_there: impl Fn(&Item) -> bool,
+        is_current: impl Fn(&Item) -> bool,
     ) -> Result<Vec<(String, String)>, StoreError> {
         let query = self
             .client
@@ -147,7 +148,7 @@ impl DynamoStore {
             && let Some(item) = pages.next().await
         {
             let item = item.map_err(unavailable)?;
-            if is_there(&item) {
+            if is_current(&item) {
                 found.push((read_string(&item, "sk")?, read_string(&item, "body")?));
             }
         }
@@ -155,7 +156,8 @@ impl DynamoStore {
     }
 }
 
-/// Any number of items by key, in the order of `keys`. What a response leaves out is asked for again.
+/// Reads any number of items by key, in the order of `keys`. Returns `None` for an item that does not exist. Requests
+/// keys again that a response leaves unprocessed.
 pub(super) async fn get_items(client: &Client, table: &str, keys: &[Item]) -> Result<Vec<Option<Item>>, StoreError> {
     let name = |item: &Item| {
         let range = item.get("sk").and_then(|sk| sk.as_s().ok()).cloned();
@@ -166,26 +168,26 @@ pub(super) async fn get_items(client: &Client, table: &str, keys: &[Item]) -> Re
     for key in keys {
         distinct.insert(name(key)?, key.clone());
     }
-    let mut open: Vec<Item> = distinct.into_values().collect();
-    let mut rounds = 0;
-    while !open.is_empty() {
-        let rest = open.split_off(open.len().min(BATCH));
-        let ask = KeysAndAttributes::builder().set_keys(Some(open)).consistent_read(true).build();
-        let ask = ask.map_err(|error| StoreError::Unreadable(error.to_string()))?;
-        let get = client.batch_get_item().request_items(table, ask);
-        let answer = get.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await.map_err(unavailable)?;
-        for item in answer.responses.unwrap_or_default().remove(table).unwrap_or_default() {
+    let mut pending: Vec<Item> = distinct.into_values().collect();
+    let mut retries = 0;
+    while !pending.is_empty() {
+        let rest = pending.split_off(pending.len().min(MAX_BATCH));
+        let batch = KeysAndAttributes::builder().set_keys(Some(pending)).consistent_read(true).build();
+        let batch = batch.map_err(|error| StoreError::Unreadable(error.to_string()))?;
+        let get = client.batch_get_item().request_items(table, batch);
+        let response = get.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await.map_err(unavailable)?;
+        for item in response.responses.unwrap_or_default().remove(table).unwrap_or_default() {
             found.insert(name(&item)?, item);
         }
-        open = rest;
-        let left = answer.unprocessed_keys.unwrap_or_default().remove(table);
-        if let Some(left) = left {
-            rounds += 1;
-            if rounds > MAX_ROUNDS {
-                return Err(StoreError::Unavailable("dynamodb: keys left unprocessed".to_owned()));
+        pending = rest;
+        let unprocessed = response.unprocessed_keys.unwrap_or_default().remove(table);
+        if let Some(unprocessed) = unprocessed {
+            retries += 1;
+            if retries > MAX_RETRIES {
+                return Err(StoreError::Unavailable("dynamodb: some keys were not processed".to_owned()));
             }
-            tokio::time::sleep(std::time::Duration::from_millis((20 << rounds).min(320))).await;
-            open.extend(left.keys);
+            tokio::time::sleep(std::time::Duration::from_millis((20 << retries).min(320))).await;
+            pending.extend(unprocessed.keys);
         }
     }
     keys.iter().map(|key| Ok(found.get(&name(key)?).cloned())).collect()
@@ -280,8 +282,8 @@ fn document_key(key: &DocumentKey) -> Item {
     HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }
 
-/// DynamoDB deletes expired items up to some days late. Until then they are passed over.
-fn is_in_time(item: &Item, now: Timestamp) -> bool {
+/// Whether an item has not expired. DynamoDB deletes expired items up to a few days late, so reads must skip them.
+fn is_unexpired(item: &Item, now: Timestamp) -> bool {
     read_number(item, "ttl").is_none_or(|ttl| now.0 / 1_000 < ttl)
 }
 
@@ -320,7 +322,7 @@ impl DocumentStore for DynamoStore {
         let get = self.client.get_item().table_name(&self.vault_table).set_key(Some(document_key(key)));
         let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
         let item = get.send().await.map_err(unavailable)?.item;
-        item.filter(|item| is_in_time(item, now)).map(|item| read_string(&item, "body")).transpose()
+        item.filter(|item| is_unexpired(item, now)).map(|item| read_string(&item, "body")).transpose()
     }
 
     async fn delete_document(&self, key: &DocumentKey) -> Result<(), StoreError> {
@@ -336,6 +338,6 @@ impl DocumentStore for DynamoStore {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<(String, String)>, StoreError> {
-        self.partition(format!("{tenant}#{collection}"), before, limit, |item| is_in_time(item, now)).await
+        self.partition(format!("{tenant}#{collection}"), before, limit, |item| is_unexpired(item, now)).await
     }
 }

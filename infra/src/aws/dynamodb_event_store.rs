@@ -3,7 +3,7 @@
 //! A stream is one item, with `sk = stream`: `ev` holds its newest events as a list of text, `v` counts all of them,
 //! and `snap` is the fold of those before `ev`. An append is one conditional update. Older events are in
 //! `chunk#<first>` items of the same partition. `shard` and `wake` exist while the stream has a timer, so that the
-//! sparse index `work` holds no others. Streams that are listed have an item in the partition `<tenant>#index#<kind>`.
+//! sparse index `work` contains no other streams. A listed stream has an item in the partition `<tenant>#index#<kind>`.
 
 use std::collections::HashMap;
 
@@ -25,7 +25,7 @@ use super::dynamodb::{
 };
 use crate::{known_queue, known_stream};
 
-/// Times that a history is read again because a roll-over happened between two of its pages.
+/// How often a history is read if a roll-over happens each time between two of its pages.
 const MAX_HISTORY_READS: usize = 3;
 
 fn item_key(pk: String, sk: impl Into<String>) -> Item {
@@ -41,15 +41,15 @@ fn index_partition(tenant: &TenantId, kind: &StreamKind) -> String {
 }
 
 fn encoded_events(item: &Item) -> Result<Vec<String>, StoreError> {
-    let unreadable = || StoreError::Unreadable("stream without events".to_owned());
+    let unreadable = || StoreError::Unreadable("the stream has no events".to_owned());
     let lines = item.get("ev").and_then(|ev| ev.as_l().ok()).ok_or_else(unreadable)?;
     lines.iter().map(|line| line.as_s().cloned().map_err(|_| unreadable())).collect()
 }
 
-/// A stream as its item holds it.
+/// Reads a stream from its item.
 fn read_stream(item: &Item) -> Result<Stream, StoreError> {
     let version =
-        read_number(item, "v").ok_or_else(|| StoreError::Unreadable("stream without a version".to_owned()))?;
+        read_number(item, "v").ok_or_else(|| StoreError::Unreadable("the stream has no version".to_owned()))?;
     Ok(Stream {
         version: version as u64,
         lines: encoded_events(item)?,
@@ -73,7 +73,8 @@ struct ItemUpdate {
 }
 
 impl ItemUpdate {
-    fn of_stream(id: &StreamId, append: &AppendRequest) -> ItemUpdate {
+    /// Appends the events to the stream's item.
+    fn append_events(id: &StreamId, append: &AppendRequest) -> ItemUpdate {
         let next = append.expected_version + append.encoded_events.len() as u64;
         let mut values = HashMap::from([
             (":new".to_owned(), texts(&append.encoded_events)),
@@ -107,8 +108,8 @@ impl ItemUpdate {
         ItemUpdate { key: stream_key(id), expression, condition: Some(condition), names, values }
     }
 
-    /// The events that are moved out of the stream's item.
-    fn of_chunk(id: &StreamId, append: &AppendRequest) -> Option<ItemUpdate> {
+    /// Stores the events that a roll-over moves out of the stream's item. Returns `None` without a roll-over.
+    fn archive_events(id: &StreamId, append: &AppendRequest) -> Option<ItemUpdate> {
         let archived = &append.roll_over.as_ref()?.archived;
         let first = append.expected_version - (archived.len() as u64).min(append.expected_version);
         Some(ItemUpdate {
@@ -120,8 +121,9 @@ impl ItemUpdate {
         })
     }
 
-    /// The stream's item in the index. An update and not a deletion, because no function may delete from this table.
-    fn of_index(id: &StreamId, listing: Listing) -> Option<ItemUpdate> {
+    /// Adds the stream to its index or marks it there as removed. Returns `None` if the listing does not change. It is
+    /// an update, not a deletion, because no function may delete from this table.
+    fn update_index(id: &StreamId, listing: Listing) -> Option<ItemUpdate> {
         let is_removed = match listing {
             Listing::Unchanged => return None,
             Listing::Add => false,
@@ -166,7 +168,7 @@ impl DynamoStore {
             .return_consumed_capacity(ReturnConsumedCapacity::Indexes);
         match request.send().await {
             Ok(_) => Ok(()),
-            Err(error) if is_own(&error, writer_id) => Ok(()),
+            Err(error) if is_own_write(&error, writer_id) => Ok(()),
             Err(error) => Err(classify(error)),
         }
     }
@@ -184,7 +186,8 @@ impl DynamoStore {
         }
     }
 
-    /// The items of a stream's partition that hold events: its chunks, oldest first, and the stream's own item.
+    /// Returns the items of a stream's partition that hold events: its chunks, oldest first, then the stream's own
+    /// item.
     async fn event_items(&self, id: &StreamId) -> Result<Vec<Item>, StoreError> {
         let query = self
             .client
@@ -203,6 +206,7 @@ impl DynamoStore {
         Ok(items)
     }
 
+    /// Returns the ids of a kind's streams in the index, at most [`MAX_LISTED`] of them.
     async fn listed_ids(
         &self,
         tenant: &TenantId,
@@ -238,13 +242,13 @@ impl DynamoStore {
 impl EventStore for DynamoStore {
     async fn read(&self, id: &StreamId) -> Result<Stream, StoreError> {
         let get = self.client.get_item().table_name(&self.events_table).set_key(Some(stream_key(id)));
-        let answer = get
+        let response = get
             .consistent_read(true)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await
             .map_err(unavailable)?;
-        answer.item.as_ref().map_or(Ok(Stream::default()), read_stream)
+        response.item.as_ref().map_or(Ok(Stream::default()), read_stream)
     }
 
     async fn read_history(&self, id: &StreamId) -> Result<Vec<String>, StoreError> {
@@ -268,11 +272,12 @@ impl EventStore for DynamoStore {
         if MAX_STREAM_BYTES < bytes {
             return Err(AppendError::TooLarge);
         }
-        let stream = ItemUpdate::of_stream(id, &append);
-        let others: Vec<ItemUpdate> = [ItemUpdate::of_chunk(id, &append), ItemUpdate::of_index(id, append.listing)]
-            .into_iter()
-            .flatten()
-            .collect();
+        let stream = ItemUpdate::append_events(id, &append);
+        let others: Vec<ItemUpdate> =
+            [ItemUpdate::archive_events(id, &append), ItemUpdate::update_index(id, append.listing)]
+                .into_iter()
+                .flatten()
+                .collect();
         if others.is_empty() {
             self.update(stream, &append.writer_id).await
         } else {
@@ -329,7 +334,7 @@ impl EventStore for DynamoStore {
         to: Timestamp,
         hints_sent: u32,
     ) -> Result<(), StoreError> {
-        let moved = self
+        let updated = self
             .client
             .update_item()
             .table_name(&self.events_table)
@@ -341,7 +346,7 @@ impl EventStore for DynamoStore {
             .expression_attribute_values(":seen", number(from.0))
             .send()
             .await;
-        unless_condition(moved)
+        ignore_failed_condition(updated)
     }
 
     async fn scan(&self, after: Option<&str>, limit: usize) -> Result<ScanPage, StoreError> {
@@ -349,15 +354,15 @@ impl EventStore for DynamoStore {
         let start = start.map(|(sk, pk)| item_key(pk.to_owned(), sk));
         let scan = self.client.scan().table_name(&self.events_table).limit(limit as i32);
         let scan = scan.filter_expression("sk = :stream").expression_attribute_values(":stream", text("stream"));
-        let answer = scan.consistent_read(true).set_exclusive_start_key(start).send().await.map_err(unavailable)?;
+        let response = scan.consistent_read(true).set_exclusive_start_key(start).send().await.map_err(unavailable)?;
         let mut streams = Vec::new();
-        for item in answer.items() {
+        for item in response.items() {
             if let Some(id) = known_stream(&read_string(item, "pk")?) {
                 streams.push((id, read_stream(item)?));
             }
         }
-        // The last item looked at may be of another sort, so both parts of its key are kept.
-        let next = answer.last_evaluated_key();
+        // The last examined item may not be a stream, so the cursor holds both parts of its key.
+        let next = response.last_evaluated_key();
         let next =
             next.map(|key| Ok::<_, StoreError>(format!("{} {}", read_string(key, "sk")?, read_string(key, "pk")?)));
         Ok(ScanPage { streams, next: next.transpose()? })
@@ -365,79 +370,79 @@ impl EventStore for DynamoStore {
 
     async fn is_suppressed(&self, contact: &AddressKey) -> Result<bool, StoreError> {
         let get = self.client.get_item().table_name(&self.events_table);
-        let answer = get
-            .set_key(Some(guard_key(contact)))
+        let response = get
+            .set_key(Some(suppression_key(contact)))
             .projection_expression("lifted")
             .consistent_read(true)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        Ok(answer.map_err(unavailable)?.item.is_some_and(|guard| !guard.contains_key("lifted")))
+        Ok(response.map_err(unavailable)?.item.is_some_and(|entry| !entry.contains_key("lifted")))
     }
 
     async fn suppress(&self, contact: &AddressKey, reason: &str, at: Timestamp) -> Result<(), StoreError> {
-        // An update, so that no function needs the right to put items into this table.
-        let first = self
+        // This is an update, because no function is permitted to put items into this table.
+        let update = self
             .client
             .update_item()
             .table_name(&self.events_table)
-            .set_key(Some(guard_key(contact)))
+            .set_key(Some(suppression_key(contact)))
             .update_expression("SET reason = :reason, #at = :at REMOVE lifted")
             .condition_expression("attribute_not_exists(pk) OR attribute_exists(lifted)")
             .expression_attribute_names("#at", "at")
             .expression_attribute_values(":reason", text(reason))
             .expression_attribute_values(":at", number(at.0));
-        unless_condition(first.send().await)
+        ignore_failed_condition(update.send().await)
     }
 
     async fn unsuppress(&self, contact: &AddressKey, reason: &str) -> Result<(), StoreError> {
-        // Marked, not deleted: no function may delete from this table.
-        let lift = self
+        // The entry is marked rather than deleted, because no function may delete from this table.
+        let update = self
             .client
             .update_item()
             .table_name(&self.events_table)
-            .set_key(Some(guard_key(contact)))
+            .set_key(Some(suppression_key(contact)))
             .update_expression("SET lifted = :lifted")
             .condition_expression("reason = :reason")
             .expression_attribute_values(":lifted", AttributeValue::Bool(true))
             .expression_attribute_values(":reason", text(reason));
-        unless_condition(lift.send().await)
+        ignore_failed_condition(update.send().await)
     }
 
     async fn suppression(&self, contact: &AddressKey) -> Result<Option<String>, StoreError> {
-        let get = self.client.get_item().table_name(&self.events_table).set_key(Some(guard_key(contact)));
+        let get = self.client.get_item().table_name(&self.events_table).set_key(Some(suppression_key(contact)));
         let item = get.consistent_read(true).send().await.map_err(unavailable)?.item;
-        item.filter(|guard| !guard.contains_key("lifted")).map(|guard| read_string(&guard, "reason")).transpose()
+        item.filter(|entry| !entry.contains_key("lifted")).map(|entry| read_string(&entry, "reason")).transpose()
     }
 }
 
-/// Nothing is to be done if the condition does not hold.
-fn unless_condition<T>(done: Result<T, SdkError<UpdateItemError>>) -> Result<(), StoreError> {
-    match done {
+/// Treats a failed condition as success, because the change then does not apply.
+fn ignore_failed_condition<T>(result: Result<T, SdkError<UpdateItemError>>) -> Result<(), StoreError> {
+    match result {
         Err(error) if has_failed_condition(&error) => Ok(()),
         other => other.map(|_| ()).map_err(unavailable),
     }
 }
 
-fn guard_key(contact: &AddressKey) -> Item {
+fn suppression_key(contact: &AddressKey) -> Item {
     let AddressKey { tenant, channel, contact_hash } = contact;
     let pk = format!("{tenant}#suppressed#{}#{contact_hash}", channel.as_str());
     HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text("guard"))])
 }
 
 /// Whether the condition failed because this append had already been applied.
-fn is_own(error: &SdkError<UpdateItemError>, me: &str) -> bool {
-    let Some(UpdateItemError::ConditionalCheckFailedException(lost)) = error.as_service_error() else {
+fn is_own_write(error: &SdkError<UpdateItemError>, writer_id: &str) -> bool {
+    let Some(UpdateItemError::ConditionalCheckFailedException(failed)) = error.as_service_error() else {
         return false;
     };
-    lost.item().and_then(|item| item.get("writer")?.as_s().ok()).is_some_and(|writer| writer == me)
+    failed.item().and_then(|item| item.get("writer")?.as_s().ok()).is_some_and(|writer| writer == writer_id)
 }
 
 fn classify(error: SdkError<UpdateItemError>) -> AppendError {
     let code = error.code().unwrap_or("no answer").to_owned();
     let detail = format!("dynamodb: {code}: {}", error.message().unwrap_or(""));
     match &error {
-        SdkError::ServiceError(answer) => match answer.err() {
+        SdkError::ServiceError(response) => match response.err() {
             UpdateItemError::ConditionalCheckFailedException(_) => AppendError::Conflict,
             UpdateItemError::InternalServerError(_) => AppendError::Unknown(detail),
             _ if code == "ValidationException" && detail.contains("size") => AppendError::TooLarge,

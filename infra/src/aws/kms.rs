@@ -31,17 +31,17 @@ impl SecretCipher for KmsCipher {
         let generate = self.client.generate_data_key().key_id(&self.key_id).key_spec(DataKeySpec::Aes256);
         let generated = generate.encryption_context(CONTEXT_NAME, context).send().await.map_err(to_store_error)?;
         let missing = || StoreError::Unavailable("kms: no data key".to_owned());
-        let (data_key, wrapped) =
+        let (data_key, wrapped_key) =
             (generated.plaintext.ok_or_else(missing)?, generated.ciphertext_blob.ok_or_else(missing)?);
-        seal::encrypt(data_key.as_ref(), wrapped.as_ref(), context, plain)
+        seal::encrypt(data_key.as_ref(), wrapped_key.as_ref(), context, plain)
     }
 
-    async fn decrypt(&self, context: &str, sealed: &str) -> Result<String, StoreError> {
-        let wrapped = Blob::new(seal::wrapped_data_key(sealed)?);
-        let decrypt = self.client.decrypt().key_id(&self.key_id).ciphertext_blob(wrapped);
+    async fn decrypt(&self, context: &str, encrypted: &str) -> Result<String, StoreError> {
+        let wrapped_key = Blob::new(seal::wrapped_data_key(encrypted)?);
+        let decrypt = self.client.decrypt().key_id(&self.key_id).ciphertext_blob(wrapped_key);
         let data_key =
             decrypt.encryption_context(CONTEXT_NAME, context).send().await.map_err(to_store_error)?.plaintext;
         let data_key = data_key.ok_or_else(|| StoreError::Unavailable("kms: no data key".to_owned()))?;
-        seal::decrypt(data_key.as_ref(), context, sealed)
+        seal::decrypt(data_key.as_ref(), context, encrypted)
     }
 }

@@ -19,7 +19,7 @@ use crate::providers::{content_disposition, read_limited};
 /// How long the addresses of our own requests are valid. They are used at once.
 const OWN_ADDRESS_MS: i64 = 300_000;
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest validity that S3 accepts.
+/// Maximum validity of a presigned address that S3 accepts.
 const MAX_VALIDITY: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// Stores uploaded files in a bucket.

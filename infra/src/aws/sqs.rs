@@ -8,7 +8,7 @@ use domain::ports::{
     Hint, MAX_QUEUE_DELAY_S, QueueDepth, QueueId, StoreError, UnmatchedQueue, UnmatchedRetry, WorkQueue,
 };
 
-/// The most messages of one batch request.
+/// Maximum number of messages in one batch request.
 const MAX_BATCH: usize = 10;
 
 /// The work queues, each an SQS queue.

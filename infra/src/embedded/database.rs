@@ -38,20 +38,20 @@ CREATE TABLE IF NOT EXISTS inbox (id INTEGER PRIMARY KEY, due INTEGER NOT NULL, 
 CREATE TABLE IF NOT EXISTS cursors (consumer TEXT PRIMARY KEY, changed INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
-/// The version of the views' form. The views of a file with an older version are rebuilt from its streams.
+/// The schema version of the views. The views of a file with another version are rebuilt from its streams.
 const VIEWS_VERSION: i64 = 4;
-const FORGET_VIEWS: &str = "
+const DROP_VIEWS: &str = "
 DROP TABLE IF EXISTS view_rows; DROP TABLE IF EXISTS counters; DROP TABLE IF EXISTS view_times; DROP TABLE IF EXISTS cursors;";
 
-/// The most jobs of one commit.
-const GROUP: usize = 256;
+/// Maximum number of jobs in one commit.
+const MAX_JOBS_PER_COMMIT: usize = 256;
 
 /// Why the file cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("the data file cannot be opened: {0}")]
     Sqlite(#[from] rusqlite::Error),
-    /// The file holds streams in a form that no released version wrote.
+    /// The file was written before the first release, in a format that is no longer read.
     #[error("the data file is of a version before the first release; start with an empty folder")]
     Outdated,
 }
@@ -74,7 +74,7 @@ struct Readers {
 }
 
 impl Database {
-    /// Opens or creates the file. If `durable`, a commit is on the disk before its jobs return.
+    /// Opens or creates the file. If `durable`, every commit is on disk before its jobs return.
     ///
     /// # Errors
     ///
@@ -88,11 +88,11 @@ impl Database {
         );
         connection.execute_batch(&pragmas)?;
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if has_journals(&connection)? {
+        if has_prerelease_tables(&connection)? {
             return Err(OpenError::Outdated);
         }
         if found != VIEWS_VERSION {
-            connection.execute_batch(FORGET_VIEWS)?;
+            connection.execute_batch(DROP_VIEWS)?;
         }
         connection.execute_batch(SCHEMA)?;
         connection.pragma_update(None, "user_version", VIEWS_VERSION)?;
@@ -113,7 +113,7 @@ impl Database {
     /// [`StoreError`]: nothing was deleted.
     pub async fn clear_views(&self) -> Result<(), StoreError> {
         self.write(|connection| {
-            connection.execute_batch(FORGET_VIEWS).and_then(|()| connection.execute_batch(SCHEMA)).map_err(unavailable)
+            connection.execute_batch(DROP_VIEWS).and_then(|()| connection.execute_batch(SCHEMA)).map_err(unavailable)
         })
         .await
     }
@@ -136,19 +136,19 @@ impl Database {
         answer.await.map_err(|_| stopped())?
     }
 
-    /// Runs `query` on a reader. It sees every commit whose jobs have returned.
+    /// Runs `query` on a reader, which sees every commit whose jobs have returned.
     pub(super) fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let idle = self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => self.reader().map_err(unavailable)?,
+            None => self.open_reader().map_err(unavailable)?,
         };
         let result = query(&connection).map_err(unavailable);
         self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         result
     }
 
-    fn reader(&self) -> rusqlite::Result<Connection> {
+    fn open_reader(&self) -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.readers.path, flags)?;
         connection.execute_batch("PRAGMA busy_timeout=5000; PRAGMA cache_size=-16000;")?;
@@ -162,7 +162,7 @@ fn write_loop(connection: &Connection, jobs: &Receiver<Job>) {
         let mut replies = Vec::new();
         let outcome = connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
             let waiting = std::iter::from_fn(|| jobs.try_recv().ok());
-            for job in std::iter::once(first).chain(waiting.take(GROUP - 1)) {
+            for job in std::iter::once(first).chain(waiting.take(MAX_JOBS_PER_COMMIT - 1)) {
                 replies.push(job(connection));
             }
             connection.execute_batch("COMMIT")
@@ -200,8 +200,8 @@ pub(super) fn unreadable(error: impl std::fmt::Display) -> StoreError {
     StoreError::Unreadable(error.to_string())
 }
 
-/// Whether the file holds streams as they were stored before all kinds shared one table.
-fn has_journals(connection: &Connection) -> rusqlite::Result<bool> {
+/// Whether the file has tables of the time before the first release, when streams of different kinds were stored apart.
+fn has_prerelease_tables(connection: &Connection) -> rusqlite::Result<bool> {
     connection.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'journals'")?.exists([])
 }
 

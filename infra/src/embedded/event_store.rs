@@ -1,4 +1,4 @@
-//! Streams in one SQLite table, older events in another, and the feed of changes.
+//! Streams in one SQLite table and their older events in another, and the feed of changes.
 
 use async_trait::async_trait;
 use domain::ports::{
@@ -17,12 +17,12 @@ use crate::{known_queue, known_stream};
 pub struct Change {
     pub id: StreamId,
     pub stream: Stream,
-    /// The feed's cursor after it.
+    /// The feed's cursor after this change.
     pub cursor: i64,
 }
 
 impl Database {
-    /// Streams that changed after the consumer's cursor, in the order of their last change.
+    /// Returns the streams that changed after a cursor, in the order of their last change.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl Database {
         self.changed.notified().await;
     }
 
-    /// How far a consumer of the feed has read; 0 at first.
+    /// Returns the cursor up to which a consumer has read the feed, or 0 for a new consumer.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl Database {
         Ok(cursor.unwrap_or(0))
     }
 
-    /// Stores how far a consumer of the feed has read.
+    /// Stores the cursor up to which a consumer has read the feed.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl Database {
         .await
     }
 
-    /// Empties the suppression list. For development.
+    /// Empties the suppression list. Only development uses it.
     ///
     /// # Errors
     ///
@@ -98,7 +98,7 @@ impl EventStore for Database {
     async fn read_history(&self, id: &StreamId) -> Result<Vec<String>, StoreError> {
         let pk = id.storage_key();
         let parts: Vec<String> = Database::read(self, |connection| {
-            // One statement sees one state: a roll-over between two would lose or repeat events.
+            // One statement reads one snapshot. A roll-over between two statements would lose or repeat events.
             let sql = "SELECT first, ev FROM chunks WHERE pk = ?1
                        UNION ALL SELECT v, ev FROM events WHERE pk = ?1 ORDER BY 1";
             let mut query = connection.prepare_cached(sql)?;
@@ -115,7 +115,7 @@ impl EventStore for Database {
         if done.is_ok() {
             self.changed.notify_one();
         }
-        done.map_err(|Failed(error)| error)
+        done.map_err(|AppendFailure(error)| error)
     }
 
     async fn list(
@@ -125,7 +125,7 @@ impl EventStore for Database {
         listed: Listed,
     ) -> Result<Vec<(StreamId, Stream)>, StoreError> {
         let mut found = Vec::new();
-        let least = match listed {
+        let min_listed = match listed {
             Listed::Current => 1,
             Listed::Ever => 0,
         };
@@ -137,7 +137,7 @@ impl EventStore for Database {
                 )?;
                 // `$` is the character after `#`.
                 let (first, end) = (format!("{tenant}#{kind}#"), format!("{tenant}#{kind}$"));
-                let values = params![first, end, least, MAX_LISTED as i64];
+                let values = params![first, end, min_listed, MAX_LISTED as i64];
                 let rows = query.query_map(values, |row| Ok((row.get(5)?, stream_row(row)?)))?;
                 rows.collect()
             })?;
@@ -231,7 +231,7 @@ impl EventStore for Database {
     }
 }
 
-/// `v, ev, snapshot, wake, writer`.
+/// Reads a stream from a row whose first columns are `v, ev, snapshot, wake, writer`.
 fn stream_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Stream> {
     let lines: String = row.get(1)?;
     Ok(Stream {
@@ -243,16 +243,21 @@ fn stream_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Stream> {
     })
 }
 
-/// An append whose group could not be committed was not applied: it was rolled back.
-struct Failed(AppendError);
+/// The error of an append. If the commit fails, the append was rolled back, so it was not applied.
+struct AppendFailure(AppendError);
 
-impl From<StoreError> for Failed {
+impl From<StoreError> for AppendFailure {
     fn from(error: StoreError) -> Self {
-        Failed(AppendError::NotApplied(error.to_string()))
+        AppendFailure(AppendError::NotApplied(error.to_string()))
     }
 }
 
-fn append_row(connection: &Connection, pk: &str, shard: Option<u8>, append: &AppendRequest) -> Result<(), Failed> {
+fn append_row(
+    connection: &Connection,
+    pk: &str,
+    shard: Option<u8>,
+    append: &AppendRequest,
+) -> Result<(), AppendFailure> {
     let lines = append.encoded_events.join("\n");
     let next = append.expected_version as i64 + append.encoded_events.len() as i64;
     let wake = append.wake.map(|wake| wake.0);
@@ -261,17 +266,21 @@ fn append_row(connection: &Connection, pk: &str, shard: Option<u8>, append: &App
         Listing::Add => Some(1),
         Listing::Remove => Some(0),
     };
-    let most = MAX_STREAM_BYTES as i64;
+    let max_bytes = MAX_STREAM_BYTES as i64;
     let changed = "(SELECT COALESCE(MAX(changed), 0) + 1 FROM events)";
     let expected = append.expected_version as i64;
-    let done = match &append.roll_over {
+    let changed_rows = match &append.roll_over {
         _ if expected == 0 => {
             let sql = format!(
                 "INSERT OR IGNORE INTO events (pk, v, ev, writer, lane, shard, wake, listed, changed)
                  SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, {changed} WHERE LENGTH(?3) <= ?9"
             );
             let queue = append.queue.name();
-            execute(connection, &sql, params![pk, next, lines, append.writer_id, queue, shard, wake, listed, most])?
+            execute(
+                connection,
+                &sql,
+                params![pk, next, lines, append.writer_id, queue, shard, wake, listed, max_bytes],
+            )?
         }
         None => {
             let sql = format!(
@@ -279,7 +288,11 @@ fn append_row(connection: &Connection, pk: &str, shard: Option<u8>, append: &App
                  listed = COALESCE(?7, listed), changed = {changed}
                  WHERE pk = ?1 AND v = ?8 AND LENGTH(ev) + LENGTH(?3) < ?9"
             );
-            execute(connection, &sql, params![pk, next, lines, append.writer_id, shard, wake, listed, expected, most])?
+            execute(
+                connection,
+                &sql,
+                params![pk, next, lines, append.writer_id, shard, wake, listed, expected, max_bytes],
+            )?
         }
         Some(roll_over) => {
             let sql = format!(
@@ -288,29 +301,29 @@ fn append_row(connection: &Connection, pk: &str, shard: Option<u8>, append: &App
                  WHERE pk = ?1 AND v = ?8 AND LENGTH(?10) + LENGTH(?3) < ?9"
             );
             let snapshot = &roll_over.snapshot;
-            let values = params![pk, next, lines, append.writer_id, shard, wake, listed, expected, most, snapshot];
-            let done = execute(connection, &sql, values)?;
-            if done == 1 {
+            let values = params![pk, next, lines, append.writer_id, shard, wake, listed, expected, max_bytes, snapshot];
+            let changed_rows = execute(connection, &sql, values)?;
+            if changed_rows == 1 {
                 let first = expected - roll_over.archived.len() as i64;
                 let archived = roll_over.archived.join("\n");
                 execute(connection, "INSERT INTO chunks VALUES (?1, ?2, ?3)", params![pk, first, archived])?;
             }
-            done
+            changed_rows
         }
     };
-    if done == 1 { Ok(()) } else { why_unchanged(connection, pk, append) }
+    if changed_rows == 1 { Ok(()) } else { classify_unchanged(connection, pk, append) }
 }
 
-/// Why nothing was changed: this append was done before, the item is full, or another writer was first.
-fn why_unchanged(connection: &Connection, pk: &str, append: &AppendRequest) -> Result<(), Failed> {
+/// Finds out why an append changed no row: it was applied before, the stream is full, or another writer was first.
+fn classify_unchanged(connection: &Connection, pk: &str, append: &AppendRequest) -> Result<(), AppendFailure> {
     let found = connection
         .prepare_cached("SELECT v, writer FROM events WHERE pk = ?1")
         .and_then(|mut s| s.query_row([pk], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))).optional())
         .map_err(unavailable)?;
     match found {
         Some((_, writer)) if writer == append.writer_id => Ok(()),
-        Some((v, _)) if v == append.expected_version as i64 => Err(Failed(AppendError::TooLarge)),
-        None if append.expected_version == 0 => Err(Failed(AppendError::TooLarge)),
-        _ => Err(Failed(AppendError::Conflict)),
+        Some((v, _)) if v == append.expected_version as i64 => Err(AppendFailure(AppendError::TooLarge)),
+        None if append.expected_version == 0 => Err(AppendFailure(AppendError::TooLarge)),
+        _ => Err(AppendFailure(AppendError::Conflict)),
     }
 }

@@ -66,7 +66,7 @@ impl FolderObjectStore {
         std::fs::write(self.file(path), bytes)
     }
 
-    /// Reads a file. `None` if it does not exist.
+    /// Reads a file. Returns `None` if it does not exist.
     ///
     /// # Errors
     ///

@@ -18,7 +18,7 @@ pub trait WaitingClock: ClockAndRng {
 
 /// How often a message is received before it becomes a dead letter.
 const MAX_RECEIVES: u32 = 5;
-/// The most messages of one receive.
+/// Maximum number of messages received at once.
 const MAX_BATCH: usize = 10;
 
 /// A message received from a queue. Unless it is acknowledged, it becomes visible again.
@@ -45,7 +45,7 @@ struct State {
     next_id: u64,
 }
 
-/// Who receives from the queues.
+/// A consumer, which receives from one or more queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum QueueConsumer {
     /// Delivers the messages of one channel.
@@ -65,7 +65,7 @@ impl QueueConsumer {
         }
     }
 
-    /// Its queues, the most urgent first.
+    /// Returns the consumer's queues, the most urgent first.
     fn queues(self) -> Vec<QueueId> {
         match self {
             QueueConsumer::Delivery(channel) => {
@@ -118,7 +118,7 @@ impl MemoryWorkQueue {
         }
     }
 
-    /// Takes the visible messages. Also returns when the next message becomes visible.
+    /// Takes up to ten visible messages. Also returns when the next message becomes visible, if there is one.
     fn take(&self, consumer: QueueConsumer) -> (Vec<ReceivedHint>, Option<Timestamp>) {
         let now = self.host.now();
         let mut state = self.lock();
@@ -173,7 +173,7 @@ impl MemoryWorkQueue {
         }
     }
 
-    /// Makes all receivers check again what is visible, after the clock has jumped.
+    /// Makes all receivers check for visible messages again, after the clock was moved.
     pub fn wake_receivers(&self) {
         self.arrived.values().for_each(Notify::notify_waiters);
     }

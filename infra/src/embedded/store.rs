@@ -59,8 +59,8 @@ impl Vault for Database {
             rows.collect()
         })?;
         let key = |sort_key: &str| ContentKey::parse(tenant, subject, sort_key);
-        let of_it = found.into_iter().filter_map(|(sort_key, body)| Some((key(&sort_key)?, body)));
-        of_it.map(|(key, body)| Ok((key, serde_json::from_str(&body).map_err(unreadable)?))).collect()
+        let entries = found.into_iter().filter_map(|(sort_key, body)| Some((key(&sort_key)?, body)));
+        entries.map(|(key, body)| Ok((key, serde_json::from_str(&body).map_err(unreadable)?))).collect()
     }
 
     async fn erase(&self, key: &ContentKey) -> Result<(), StoreError> {
@@ -126,14 +126,14 @@ impl CoordinationStore for Database {
     ) -> Result<Option<VersionedRecord>, StoreError> {
         let (name, body, expected) = (name.to_owned(), body.to_owned(), expected as i64);
         self.write(move |connection| {
-            let done = match expected {
+            let changed_rows = match expected {
                 0 => execute(connection, "INSERT OR IGNORE INTO records VALUES (?1, 1, ?2)", params![name, body])?,
                 seen => {
                     let sql = "UPDATE records SET v = v + 1, body = ?2 WHERE name = ?1 AND v = ?3";
                     execute(connection, sql, params![name, body, seen])?
                 }
             };
-            if done == 1 { Ok(None) } else { record(connection, &name).map_err(unavailable) }
+            if changed_rows == 1 { Ok(None) } else { record(connection, &name).map_err(unavailable) }
         })
         .await
     }
@@ -161,7 +161,7 @@ impl DocumentStore for Database {
     async fn replace_document(&self, key: &DocumentKey, seen: Option<&str>, body: &str) -> Result<bool, StoreError> {
         let ((pk, sk), seen, body) = (key.path(), seen.map(str::to_owned), body.to_owned());
         self.write(move |connection| {
-            let done = match seen {
+            let changed_rows = match seen {
                 None => {
                     let sql = "INSERT OR IGNORE INTO vault VALUES (?1, ?2, ?3, ?4)";
                     execute(connection, sql, params![pk, sk, body, i64::MAX])?
@@ -171,7 +171,7 @@ impl DocumentStore for Database {
                     execute(connection, sql, params![pk, sk, body, i64::MAX, seen])?
                 }
             };
-            Ok::<_, StoreError>(done == 1)
+            Ok::<_, StoreError>(changed_rows == 1)
         })
         .await
     }

@@ -33,10 +33,10 @@ static KIND: ProviderKind = ProviderKind {
         SettingSpec::required("username", "The application's username; sandbox for the sandbox"),
         SettingSpec::optional("senderId", "A registered short code or name"),
     ],
-    capabilities: CAN,
+    capabilities: CAPABILITIES,
     signs: "the secret in the callback's address",
 };
-const CAN: Capabilities = Capabilities { echoes_our_id: false, balance: true, ..Capabilities::TEXT };
+const CAPABILITIES: Capabilities = Capabilities { echoes_our_id: false, balance: true, ..Capabilities::TEXT };
 
 struct AfricasTalking {
     connection: ConnectionSettings,
@@ -63,7 +63,7 @@ struct SendResponse {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Data {
-    /// `Sent to 1/1 …`, or an error that concerns all recipients, such as `InvalidSenderId`.
+    /// `Sent to 1/1 …`, or an error for all recipients, such as `InvalidSenderId`.
     message: String,
     #[serde(default)]
     recipients: Vec<Recipient>,
@@ -74,7 +74,7 @@ struct Data {
 struct Recipient {
     status_code: u32,
     message_id: String,
-    /// Such as `KES 0.8000`.
+    /// Currency and amount, such as `KES 0.8000`.
     cost: Option<String>,
     message_parts: Option<u16>,
 }
@@ -86,11 +86,11 @@ impl Provider for AfricasTalking {
     }
 
     fn capabilities(&self) -> Capabilities {
-        CAN
+        CAPABILITIES
     }
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
-        let text = text_with_links(outbound, CAN.max_characters);
+        let text = text_with_links(outbound, CAPABILITIES.max_characters);
         let sender = self.connection.get("senderId");
         let mut fields = vec![
             ("username", self.username.as_str()),
@@ -176,7 +176,7 @@ fn send_result(exchange: &HttpExchange, segments: u16) -> SendResult {
     SendResult { opted_out: code == 406, ..refusal_outcome(class, code.to_string(), None).into() }
 }
 
-/// The amount of a cost such as `KES 0.8000`, in millionths of its currency.
+/// Returns the amount of a cost such as `KES 0.8000`, in millionths of its currency.
 fn micros(cost: &str) -> Option<i64> {
     let amount: f64 = cost.split_once(' ')?.1.trim().parse().ok()?;
     Some((amount * 1_000_000.0).round() as i64)

@@ -1,4 +1,4 @@
-//! The tenant and the attempt as they travel to a provider and come back in its callbacks.
+//! Writes the ids of tenant and attempt into requests to a provider, and reads them from its callbacks.
 
 use domain::provider::{CallbackRequest, OutboundMessage};
 use events::{AttemptId, TenantId};
@@ -18,13 +18,13 @@ pub(super) fn parse_attempt_ref(text: &str) -> Option<(TenantId, AttemptId)> {
     Some((tenant.parse().ok()?, attempt.parse().ok()?))
 }
 
-/// The ids that [`append_attempt_ids`] added to the address of a callback.
+/// Reads the ids that [`append_attempt_ids`] added to the address of a callback.
 pub(super) fn attempt_ids_from_query(request: &CallbackRequest) -> Option<(TenantId, AttemptId)> {
     let query = request.query().as_bytes();
     Some((form_field(query, "tenant")?.parse().ok()?, form_field(query, "attempt")?.parse().ok()?))
 }
 
-/// The first value of a field in a form or a query.
+/// Returns the first value of a field in a form or a query.
 pub(super) fn form_field(form: &[u8], name: &str) -> Option<String> {
     let pair = form_urlencoded::parse(form).find(|(key, _)| key == name);
     pair.map(|(_, value)| value.into_owned())

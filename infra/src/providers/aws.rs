@@ -1,4 +1,4 @@
-//! What SES and SNS share: requests signed with a tenant's access key, and notifications signed with X.509
+//! Code that SES and SNS share: requests signed with a tenant's access key, and notifications signed with X.509
 //! certificates.
 
 use std::collections::HashMap;
@@ -71,13 +71,13 @@ impl SigV4Signer {
     }
 }
 
-/// Stands for a request that could not be built. It fails with a builder error when it is sent.
+/// Replaces a request that could not be built. It fails with a builder error when it is sent.
 fn invalid_request() -> reqwest::Request {
     reqwest::Request::new(reqwest::Method::GET, "invalid:".parse().expect("an address"))
 }
 
-/// The bare name of an error, such as `TooManyRequestsException`. AWS may add a namespace before and an address after
-/// it.
+/// Returns the bare name of an error, such as `TooManyRequestsException`. AWS may add a namespace before it and an
+/// address after it.
 pub(super) fn error_name(text: &str) -> String {
     let name = text.split(':').next().unwrap_or_default();
     name.rsplit('#').next().unwrap_or_default().chars().take(40).collect()
@@ -108,7 +108,8 @@ impl SnsEnvelope {
         serde_json::from_slice(body).map_err(|_| "not a message of an SNS topic")
     }
 
-    /// The text that SNS signs: selected fields in a fixed order, with name and value on a line each.
+    /// Returns the text that SNS signs: selected fields in a fixed order, with each name and each value on its own
+    /// line.
     fn signed_text(&self) -> Result<String, &'static str> {
         let mut text = String::new();
         let mut line = |name: &str, value: &str| text.push_str(&format!("{name}\n{value}\n"));
@@ -149,7 +150,8 @@ impl SnsEnvelope {
     }
 }
 
-/// SNS retries for about an hour, and clocks may differ by five minutes.
+/// Maximum age of a notification, in milliseconds. SNS retries for about an hour, and clocks may differ by five
+/// minutes.
 const WINDOW_MS: i64 = 3_600_000 + 300_000;
 
 /// Lets `webpki` verify a signature with an RSA algorithm of `aws-lc-rs`.
@@ -193,7 +195,7 @@ fn certificate(pem: &[u8]) -> Result<CertificateDer<'static>, &'static str> {
     CertificateDer::from_pem_slice(pem).map_err(|_| "the certificate cannot be read")
 }
 
-/// Verifies a recorded notification with a certificate that is given beside it.
+/// Verifies a recorded notification with the certificate that was recorded with it.
 pub(super) fn verify(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Timestamp>) -> VerifyResult {
     let envelope = SnsEnvelope::read(&request.body)?;
     certificate_url(&envelope)?;
@@ -206,7 +208,7 @@ pub(super) struct SnsTopic {
     certificates: Mutex<HashMap<String, CertificateDer<'static>>>,
 }
 
-/// The most certificates that are cached for a topic.
+/// Maximum number of certificates that are cached for a topic.
 const MAX_CACHED: usize = 20;
 
 impl SnsTopic {

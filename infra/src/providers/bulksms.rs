@@ -34,13 +34,14 @@ static KIND: ProviderKind = ProviderKind {
         SettingSpec::secret("tokenSecret", "The API token's secret"),
         SettingSpec::optional("from", "Your sender name or number; by default one of BulkSMS that accepts replies"),
     ],
-    capabilities: CAN,
+    capabilities: CAPABILITIES,
     signs: "the secret in the callback's address",
 };
-const CAN: Capabilities =
+const CAPABILITIES: Capabilities =
     Capabilities { echoes_our_id: false, idempotency_key: true, query: true, balance: true, ..Capabilities::TEXT };
 
-/// The most parts of one message, enough for 1,600 characters. BulkSMS's own default of 3 would truncate it.
+/// Maximum number of parts of one message, enough for 1,600 characters. BulkSMS's default of 3 would truncate long
+/// texts.
 const MAX_PARTS: u8 = 24;
 
 struct BulkSms {
@@ -74,11 +75,11 @@ impl Provider for BulkSms {
     }
 
     fn capabilities(&self) -> Capabilities {
-        CAN
+        CAPABILITIES
     }
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
-        let text = text_with_links(outbound, CAN.max_characters);
+        let text = text_with_links(outbound, CAPABILITIES.max_characters);
         let mut message = json!({
             "to": [{ "type": "INTERNATIONAL", "address": outbound.to }],
             "body": text,
@@ -156,7 +157,7 @@ impl Provider for BulkSms {
     }
 }
 
-/// 31 bits of a hash of the attempt, because BulkSMS accepts only a number.
+/// Returns 31 bits of a hash of the attempt, because BulkSMS accepts only a number.
 fn deduplication_id(outbound: &OutboundMessage) -> u32 {
     let hash = Sha256::digest(encode_attempt_ref(outbound));
     u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) >> 1

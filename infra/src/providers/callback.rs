@@ -1,16 +1,16 @@
-//! What callbacks have in common: delivery reports and the kinds of incoming media.
+//! Builds delivery reports, and names the kinds of incoming media, for the callbacks of all providers.
 
 use domain::communication::DeliveryReport;
 use domain::provider::{MessageRef, ParsedCallback, ProviderReport};
 use events::{ReportedStatus, Timestamp};
 
-/// The code that is stored with a status that is not in the provider's table: the start of its name, which is too
-/// short for an address or a message.
+/// Returns the code to store with a status that is not in the provider's table: the first 40 characters of its name, so
+/// that no long text is stored.
 pub(super) fn unknown_code(status: &str) -> Option<String> {
     Some(status.chars().take(40).collect())
 }
 
-/// A report of one message. Codes and event ids longer than we store are left out.
+/// Builds a report of one message. Leaves out codes and event ids that are longer than we store.
 pub(super) fn delivery_report(
     message: MessageRef,
     (fact, code): (ReportedStatus, Option<String>),
@@ -22,7 +22,7 @@ pub(super) fn delivery_report(
     ProviderReport { message, report: DeliveryReport { attempt: None, fact, event_id, at, code } }
 }
 
-/// A report of one message and, if `opted_out`, a second one that the recipient wants no more messages.
+/// Builds a report of one message and, if `opted_out`, a second one that says so.
 pub(super) fn report_with_consent(
     message: MessageRef,
     status: (ReportedStatus, Option<String>),
@@ -41,7 +41,7 @@ pub(super) fn reports_only(reports: Vec<ProviderReport>) -> ParsedCallback {
     ParsedCallback { delivery_reports: reports, ..ParsedCallback::default() }
 }
 
-/// The kind of an incoming message with media of this type.
+/// Returns the kind of an incoming message with media of this type.
 pub(super) fn media_kind(mime: &str) -> &'static str {
     match mime.split('/').next() {
         Some("image") => "image",

@@ -10,8 +10,8 @@ fn roots() -> impl Iterator<Item = reqwest::Certificate> {
     roots.filter_map(|der| reqwest::Certificate::from_der(der).ok())
 }
 
-/// The settings of every client: no redirects, no retries and no proxy. A message sent twice by a hidden retry would
-/// be sent outside of its attempt.
+/// The settings of every client: no redirects, no retries and no proxy. A hidden retry could send a message
+/// twice within one attempt.
 pub(super) fn client_builder() -> reqwest::ClientBuilder {
     Client::builder()
         .tls_certs_only(roots())

@@ -52,10 +52,10 @@ static KIND: ProviderKind = ProviderKind {
             "A JSON object from the provider's statuses to ours, such as {\"DELIVRD\": \"delivered\"}",
         ),
     ],
-    capabilities: CAN,
+    capabilities: CAPABILITIES,
     signs: "as configured: the secret in the address, HMAC-SHA256 or Standard Webhooks",
 };
-const CAN: Capabilities = Capabilities { inbound: false, ..Capabilities::TEXT };
+const CAPABILITIES: Capabilities = Capabilities { inbound: false, ..Capabilities::TEXT };
 
 struct Custom {
     connection: ConnectionSettings,
@@ -112,7 +112,7 @@ impl Provider for Custom {
     }
 
     fn capabilities(&self) -> Capabilities {
-        CAN
+        CAPABILITIES
     }
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
@@ -203,7 +203,7 @@ impl Custom {
                     ("{{reference}}", encode_attempt_ref(outbound)),
                     ("{{callbackUrl}}", self.connection.callback_url.clone()),
                     // The text comes last, so that placeholders within it are not replaced.
-                    ("{{text}}", text_with_links(outbound, CAN.max_characters)),
+                    ("{{text}}", text_with_links(outbound, CAPABILITIES.max_characters)),
                 ];
                 let text = fields.iter().fold(text.clone(), |text, (name, value)| text.replace(name, value));
                 json!(text)

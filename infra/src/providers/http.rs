@@ -1,4 +1,4 @@
-//! Requests to providers, and what their answers and failures mean for an attempt.
+//! Sends requests to providers, and derives the outcome of an attempt from responses and failures.
 
 use std::time::{Duration, Instant};
 
@@ -13,15 +13,15 @@ use super::client::http_client;
 use super::outcome::refusal_outcome;
 use super::public_fetch::public_client;
 
-/// The most bytes of a provider's response that are read.
+/// Maximum number of bytes of a provider's response that are read.
 pub(super) const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// Clients that all providers of a process share.
 #[derive(Clone)]
 pub struct HttpClients {
-    /// For addresses that we chose: the providers' own.
+    /// Calls addresses that we chose, which are the providers' own.
     pub client: Client,
-    /// For addresses that a tenant chose. It reaches only public addresses.
+    /// Calls addresses that a tenant chose. It reaches only public addresses.
     pub public: Client,
 }
 
@@ -41,7 +41,7 @@ impl Default for HttpClients {
 pub(super) struct HttpExchange {
     pub status: StatusCode,
     headers: HeaderMap,
-    /// The first [`MAX_RESPONSE_BYTES`] of the body, or a little more. It is cut off where the connection broke.
+    /// The body, cut off after about [`MAX_RESPONSE_BYTES`] or where the connection broke.
     pub body: Vec<u8>,
     started: Instant,
 }
@@ -51,7 +51,7 @@ impl HttpExchange {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// `Retry-After` in milliseconds. Our providers send it only in seconds, so the date form is not read.
+    /// Returns `Retry-After` in milliseconds. Our providers send it only in seconds, so the date form is not read.
     pub fn retry_after_ms(&self) -> Option<i64> {
         self.header("retry-after")?.trim().parse::<i64>().ok().map(|seconds| seconds.saturating_mul(1_000))
     }
@@ -78,7 +78,7 @@ impl HttpExchange {
         .into()
     }
 
-    /// The outcome of a 2xx response whose body is not what the provider documents. The message may have been
+    /// Returns the outcome of a 2xx response whose body is not what the provider documents. The message may have been
     /// accepted or not, so the attempt is in doubt.
     pub fn unreadable_response(&self) -> SendResult {
         AttemptOutcome::InDoubt(InDoubtCause::ServerError).into()
@@ -93,7 +93,7 @@ pub(super) async fn exchange(request: RequestBuilder, timeout_ms: u64) -> Result
     let mut response = request.send().await.map_err(classify_transport_error)?;
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Vec::new();
-    // The status has arrived and stays valid even if the body breaks off.
+    // The status has arrived, and it counts even if the rest of the body does not arrive.
     while let Ok(Some(chunk)) = response.chunk().await {
         body.extend_from_slice(&chunk);
         if MAX_RESPONSE_BYTES < body.len() {
@@ -113,7 +113,7 @@ fn classify_transport_error(error: reqwest::Error) -> AttemptOutcome {
     }
 }
 
-/// What an HTTP status means if the body says nothing more precise. `None` means success.
+/// Returns the outcome that an HTTP status stands for, if the body is not more precise. Returns `None` for success.
 pub(super) fn classify_status(exchange: &HttpExchange, code: &str) -> Option<AttemptOutcome> {
     let retry_after_ms = exchange.retry_after_ms();
     Some(match exchange.status.as_u16() {
@@ -128,7 +128,7 @@ pub(super) fn classify_status(exchange: &HttpExchange, code: &str) -> Option<Att
     })
 }
 
-/// Sends a request that changes nothing at the provider, such as a question for the balance.
+/// Sends a request that changes nothing at the provider, such as a query for the balance.
 pub(super) async fn query_api(request: RequestBuilder, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
     let exchange =
         exchange(request, timeout_ms).await.map_err(|_| AccountQueryError::NoResponse("no answer".to_owned()))?;

@@ -8,7 +8,7 @@ use reqwest::Client;
 
 use super::public_fetch::read_limited;
 
-/// The keys of all rotations take a few KB.
+/// Maximum size of a key set, in bytes. A set with the keys of all rotations takes a few KB.
 const MAX_BYTES: usize = 256 * 1024;
 
 /// The key set at one address.

@@ -38,12 +38,12 @@ static KIND: ProviderKind = ProviderKind {
         SettingSpec::optional("region", "us (default) or eu"),
         SettingSpec::optional_secret("signingKey", "The HTTP webhook signing key; without it callbacks are refused"),
     ],
-    capabilities: CAN,
+    capabilities: CAPABILITIES,
     signs: "HMAC-SHA256 over timestamp and token",
 };
-const CAN: Capabilities = Capabilities::EMAIL;
+const CAPABILITIES: Capabilities = Capabilities::EMAIL;
 
-/// Mailgun retries for eight hours.
+/// Maximum age of a callback, in milliseconds. Mailgun retries for eight hours.
 const WINDOW_MS: i64 = 9 * 3_600_000;
 
 struct Mailgun {
@@ -84,7 +84,7 @@ impl Provider for Mailgun {
     }
 
     fn capabilities(&self) -> Capabilities {
-        CAN
+        CAPABILITIES
     }
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {

@@ -37,10 +37,10 @@ static KIND: ProviderKind = ProviderKind {
         SettingSpec::optional("subaccount", "Mandrill's subaccount"),
         SettingSpec::optional_secret("webhookKey", "The webhook's key; without it callbacks are refused"),
     ],
-    capabilities: CAN,
+    capabilities: CAPABILITIES,
     signs: "HMAC-SHA1 over address and form",
 };
-const CAN: Capabilities = Capabilities::EMAIL;
+const CAPABILITIES: Capabilities = Capabilities::EMAIL;
 
 struct Mandrill {
     connection: ConnectionSettings,
@@ -79,7 +79,7 @@ impl Provider for Mandrill {
     }
 
     fn capabilities(&self) -> Capabilities {
-        CAN
+        CAPABILITIES
     }
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {

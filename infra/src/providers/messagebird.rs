@@ -48,11 +48,12 @@ static KIND: ProviderKind = ProviderKind {
         SettingSpec::optional_secret("signingKey", "The signing key of the older API, if its reports still arrive"),
         SettingSpec::optional("category", "transactional (default) or marketing"),
     ],
-    capabilities: CAN,
+    capabilities: CAPABILITIES,
     signs: "Standard Webhooks; JWT for the older API",
 };
-const CAN: Capabilities = Capabilities { idempotency_key: true, query: true, ..Capabilities::TEXT };
+const CAPABILITIES: Capabilities = Capabilities { idempotency_key: true, query: true, ..Capabilities::TEXT };
 
+/// Maximum age of a callback with the deprecated signature, in milliseconds.
 const WINDOW_MS: i64 = 5 * 60_000;
 
 struct MessageBird {
@@ -91,11 +92,11 @@ impl Provider for MessageBird {
     }
 
     fn capabilities(&self) -> Capabilities {
-        CAN
+        CAPABILITIES
     }
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
-        let text = text_with_links(outbound, CAN.max_characters);
+        let text = text_with_links(outbound, CAPABILITIES.max_characters);
         let segments = domain::sms::segments(&text).count;
         let body = json!({
             "to": outbound.to,
@@ -162,7 +163,7 @@ impl Provider for MessageBird {
     }
 }
 
-/// The token's claims hold the hashes of our address and of the body.
+/// Checks the token in the signature header, whose claims hold the hashes of our address and of the body.
 fn verify_jwt(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Timestamp>) -> VerifyResult {
     let token = request.header("messagebird-signature-jwt").ok_or("no signature header")?;
     if keys.secret.is_empty() {
@@ -196,8 +197,8 @@ fn verify_jwt(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Ti
     }
 }
 
-/// The deprecated scheme: an HMAC over the timestamp, the sorted query and the body's hash. It only serves to examine
-/// recorded callbacks. Real callbacks that use it are refused.
+/// Checks the deprecated signature: an HMAC over the timestamp, the sorted query and the body's hash. It is only used
+/// to examine recorded callbacks. Real callbacks that use it are refused.
 fn verify_legacy(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Timestamp>) -> VerifyResult {
     let signature = request.header("messagebird-signature").ok_or("no signature header")?;
     let signature = STANDARD.decode(signature).map_err(|_| "the signature is not base64")?;

@@ -38,10 +38,10 @@ static KIND: ProviderKind = ProviderKind {
         ),
         SettingSpec::optional("tag", "A message tag such as POST_PURCHASE_UPDATE, sent with the type MESSAGE_TAG"),
     ],
-    capabilities: CAN,
+    capabilities: CAPABILITIES,
     signs: "X-Hub-Signature-256, and the verify token once",
 };
-const CAN: Capabilities = Capabilities {
+const CAPABILITIES: Capabilities = Capabilities {
     max_characters: 2_000,
     media: true,
     buttons: true,
@@ -86,7 +86,7 @@ impl Provider for Messenger {
     }
 
     fn capabilities(&self) -> Capabilities {
-        CAN
+        CAPABILITIES
     }
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
@@ -169,7 +169,7 @@ impl Messenger {
                     json!({ "template_type": "button", "text": truncated_text(outbound, 640), "buttons": buttons });
                 json!({ "attachment": { "type": "template", "payload": payload } })
             }
-            _ => json!({ "text": text_with_links(outbound, CAN.max_characters) }),
+            _ => json!({ "text": text_with_links(outbound, CAPABILITIES.max_characters) }),
         };
         fields.push(("message", content.to_string()));
         match self.connection.get("tag") {

@@ -1,4 +1,4 @@
-//! What WhatsApp and Messenger share: Meta's Graph API, its errors and its signatures.
+//! Code that WhatsApp and Messenger share: Meta's Graph API, its errors and its signatures.
 
 use domain::communication::AttemptOutcome;
 use domain::provider::CallbackRequest;
@@ -24,13 +24,13 @@ struct GraphError {
     error_subcode: Option<i64>,
 }
 
-/// The error's code and subcode. They are the only stable part of an error, unlike its text and the HTTP status.
+/// Returns the error's code and subcode. Unlike its text and the HTTP status, they are stable.
 pub(super) fn error(exchange: &HttpExchange) -> Option<(i64, Option<i64>)> {
     exchange.json::<ErrorResponse>().map(|response| (response.error.code, response.error.error_subcode))
 }
 
-/// The outcome of a response that is not a success, with Graph's error code, or 0 if there is none. `class` maps the
-/// codes of one product.
+/// Returns the outcome of a response that is not a success, with Graph's error code, or 0 if there is none. `class`
+/// maps the codes of one product.
 pub(super) fn refusal(
     exchange: &HttpExchange,
     class: fn(i64, Option<i64>) -> Option<RefusalClass>,
@@ -48,7 +48,8 @@ pub(super) fn refusal(
     classify_status(exchange, exchange.code()).map(|outcome| (outcome, 0))
 }
 
-/// `sha256=` and the hexadecimal HMAC-SHA256 of the raw body. The older SHA-1 header is not accepted.
+/// Checks the header, which holds `sha256=` and the hexadecimal HMAC-SHA256 of the raw body. The older SHA-1 header is
+/// not accepted.
 pub(super) fn verify_post(request: &CallbackRequest, keys: &VerificationKeys, _: Option<Timestamp>) -> VerifyResult {
     let header = request.header("x-hub-signature-256").ok_or("no signature header")?;
     let signature = header.strip_prefix("sha256=").and_then(decode_hex).ok_or("the signature is not hexadecimal")?;
@@ -71,7 +72,7 @@ pub(super) fn verify_get(request: &CallbackRequest, keys: &VerificationKeys, _: 
     constant_time_eq(token.as_bytes(), keys.secret.as_bytes()).map_err(|_| "the verify token is wrong")
 }
 
-/// The text that the response to that GET request must repeat.
+/// Returns the text that the response to that GET request must repeat.
 pub(super) fn challenge(request: &CallbackRequest) -> Option<String> {
     form_field(request.query().as_bytes(), "hub.challenge").filter(|text| text.len() <= 200)
 }

@@ -25,7 +25,7 @@ mod twilio;
 mod vonage;
 mod whatsapp;
 
-// What providers of one family share.
+// Code that providers of one family share.
 mod aws;
 mod meta;
 

@@ -12,8 +12,8 @@ pub(super) fn refusal_outcome(
     AttemptOutcome::Refused { class, code: code.into(), retry_after_ms }
 }
 
-/// What became of a first request, according to the answer to its repetition with the same idempotency key. The
-/// provider answers the repetition as it answered the first request.
+/// Whether a provider accepted a request, derived from its answer to a repetition with the same idempotency key. The
+/// provider answers a repetition as it answered the first request.
 pub(super) fn query_by_idempotent_repeat(answer: AttemptOutcome) -> QueryResult {
     match answer {
         AttemptOutcome::Accepted { provider_message_id, .. } => QueryResult::Accepted(provider_message_id),

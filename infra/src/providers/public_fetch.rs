@@ -45,7 +45,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         || (parts[0] == 0x64 && parts[1] == 0xff9b)
         || parts[0] == 0x2002
         || (parts[0] == 0x2001 && parts[1] == 0);
-    // Global unicast is 2000::/3, except the documentation ranges.
+    // Public addresses are global unicast, 2000::/3, except the documentation ranges.
     parts[0] & 0xe000 == 0x2000 && !embeds_v4 && !(parts[0] == 0x2001 && parts[1] == 0xdb8) && parts[0] != 0x3fff
 }
 
@@ -128,7 +128,8 @@ impl FileFetcher for PublicFileFetcher {
     }
 }
 
-/// The `Content-Disposition` header of a download. The name may hold any characters, because it is percent-encoded.
+/// Returns the `Content-Disposition` header of a download. The name may hold any characters, because it is
+/// percent-encoded.
 pub fn content_disposition(name: &str) -> String {
     let encoded: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
     format!("attachment; filename*=UTF-8''{}", encoded.replace('+', "%20"))
@@ -139,7 +140,7 @@ pub fn content_disposition(name: &str) -> String {
 /// # Errors
 ///
 /// - [`FetchError::TooLarge`]: the body is longer.
-/// - [`FetchError::NoAnswer`]: the connection broke before the body ended.
+/// - [`FetchError::NoResponse`]: the connection broke before the body ended.
 pub(crate) async fn read_limited(mut response: Response, max_bytes: usize) -> Result<Vec<u8>, FetchError> {
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|_| FetchError::NoResponse)? {

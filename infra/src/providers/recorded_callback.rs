@@ -1,5 +1,5 @@
-//! Verifies the signatures of recorded callbacks with the code that verifies real ones, and with keys that are given
-//! beside each request.
+//! Verifies the signatures of recorded callbacks with the code that verifies real ones. The keys are recorded with each
+//! callback.
 
 use domain::provider::CallbackRequest;
 use events::Timestamp;

@@ -1,4 +1,4 @@
-//! What a provider's file declares to the registry, and the settings that it is connected with.
+//! The types by which a provider's file registers its provider, and the settings that a provider is created with.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub struct ProviderRegistration {
     pub(super) schemes: &'static [(&'static str, SignatureCheck)],
 }
 
-/// One configuration of a provider with everything that is needed to call it.
+/// A configuration of a provider, with everything that is needed to call the provider.
 pub(super) struct ConnectionSettings {
     pub config: ProviderConfig,
     pub settings: BTreeMap<String, String>,

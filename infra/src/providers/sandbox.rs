@@ -1,5 +1,5 @@
-//! Stands in for every provider in test mode where there is no simulator. It sends nothing. The recipient's address
-//! decides the outcome, as the table in `docs/testing.md` shows.
+//! Replaces every provider in test mode if there is no simulator. It sends nothing. The recipient's address decides the
+//! outcome, as the table in `docs/testing.md` shows.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub struct Sandbox {
     pub capabilities: Capabilities,
 }
 
-/// One sandbox for each channel, for test messages of tenants that have no configuration of their own.
+/// Creates one sandbox for each channel, for test messages of tenants that have no configuration of their own.
 pub fn sandboxes() -> impl Iterator<Item = Arc<dyn Provider>> {
     Channel::ALL.iter().map(|channel| -> Arc<dyn Provider> {
         let name = format!("sandbox-{}", channel.as_str());

@@ -38,12 +38,13 @@ static KIND: ProviderKind = ProviderKind {
         SettingSpec::optional("region", "us (default) or eu"),
         SettingSpec::optional("webhookKey", "The Event Webhook's verification key; without it callbacks are refused"),
     ],
-    capabilities: CAN,
+    capabilities: CAPABILITIES,
     signs: "ECDSA P-256 over timestamp and body",
 };
-const CAN: Capabilities = Capabilities { balance: true, ..Capabilities::EMAIL };
+const CAPABILITIES: Capabilities = Capabilities { balance: true, ..Capabilities::EMAIL };
 
-/// SendGrid retries for a day, so a request that is two days old is not one of its retries.
+/// Maximum age of a callback, in milliseconds. SendGrid retries for a day, so an older request is not one of its
+/// retries.
 const WINDOW_MS: i64 = 48 * 3_600_000;
 
 struct SendGrid {
@@ -83,7 +84,7 @@ impl Provider for SendGrid {
     }
 
     fn capabilities(&self) -> Capabilities {
-        CAN
+        CAPABILITIES
     }
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
@@ -99,7 +100,7 @@ impl Provider for SendGrid {
         }
     }
 
-    /// The remaining credits of the plan. Not every plan has them.
+    /// Returns the remaining credits of the plan. Not every plan has credits.
     async fn balance(&self, timeout_ms: u64) -> Result<Balance, AccountQueryError> {
         #[derive(Deserialize)]
         struct Credits {

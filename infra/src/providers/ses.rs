@@ -38,10 +38,10 @@ static KIND: ProviderKind = ProviderKind {
         SettingSpec::optional("configurationSet", "The configuration set whose events go to the topic"),
         SettingSpec::optional("topicArn", "The SNS topic of the events; without it callbacks are refused"),
     ],
-    capabilities: CAN,
+    capabilities: CAPABILITIES,
     signs: "X.509 (SNS signature versions 1 and 2)",
 };
-const CAN: Capabilities = Capabilities { balance: true, ..Capabilities::EMAIL };
+const CAPABILITIES: Capabilities = Capabilities { balance: true, ..Capabilities::EMAIL };
 
 struct Ses {
     connection: ConnectionSettings,
@@ -82,7 +82,7 @@ impl Provider for Ses {
     }
 
     fn capabilities(&self) -> Capabilities {
-        CAN
+        CAPABILITIES
     }
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
@@ -105,7 +105,7 @@ impl Provider for Ses {
         }
     }
 
-    /// What remains of the sending quota of the last 24 hours.
+    /// Returns what is left of the sending quota for 24 hours.
     async fn balance(&self, timeout_ms: u64) -> Result<Balance, AccountQueryError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -142,7 +142,7 @@ impl Provider for Ses {
     }
 }
 
-/// The name of the error, which is in a header or in the body.
+/// Returns the name of the error, which is in a header or in the body.
 fn error_code(exchange: &HttpExchange) -> String {
     #[derive(Deserialize)]
     struct ErrorResponse {

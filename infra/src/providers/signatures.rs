@@ -1,4 +1,4 @@
-//! Building blocks for signature checks. The scheme of a single provider is in that provider's file.
+//! Functions for signature checks. A scheme that only one provider uses is in that provider's file.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -21,9 +21,9 @@ pub(super) type VerifyResult = Result<(), &'static str>;
 pub(super) struct VerificationKeys {
     /// A shared secret.
     pub secret: String,
-    /// Base64 of a public key.
+    /// A public key in base64.
     pub public_key: String,
-    /// A PEM certificate, if it is already at hand and need not be fetched.
+    /// A PEM certificate. It is used instead of the one that the request refers to.
     pub certificate: String,
 }
 
@@ -93,8 +93,8 @@ pub(super) fn verify_jwt_claims(
 
 const STANDARD_WINDOW_MS: i64 = 5 * 60_000;
 
-/// Standard Webhooks (https://www.standardwebhooks.com): base64 HMAC-SHA256 over id, timestamp and body. The header
-/// holds several signatures while keys are rotated.
+/// Checks the signature of Standard Webhooks (https://www.standardwebhooks.com): base64 HMAC-SHA256 over id, timestamp
+/// and body. The header holds several signatures while keys are rotated.
 pub(super) fn verify_standard(
     request: &CallbackRequest,
     keys: &VerificationKeys,
@@ -118,7 +118,7 @@ pub(super) fn verify_standard(
     check_freshness(now, timestamp.parse().map_err(|_| "the timestamp is not a number")?, STANDARD_WINDOW_MS)
 }
 
-/// A shared secret in the query of the callback address: `?secret=…`.
+/// Checks a shared secret in the query of the callback address: `?secret=…`.
 pub(super) fn url_secret(request: &CallbackRequest, keys: &VerificationKeys, _: Option<Timestamp>) -> VerifyResult {
     let secret = form_field(request.query().as_bytes(), "secret").ok_or("the address holds no secret")?;
     if keys.secret.is_empty() {

@@ -32,10 +32,10 @@ static KIND: ProviderKind = ProviderKind {
         SettingSpec::optional("senderId", "A name of at most 11 letters and digits, where the country allows one"),
         SettingSpec::optional("smsType", "Transactional (default) or Promotional"),
     ],
-    capabilities: CAN,
+    capabilities: CAPABILITIES,
     signs: "the secret in the callback's address",
 };
-const CAN: Capabilities = Capabilities { echoes_our_id: false, inbound: false, ..Capabilities::TEXT };
+const CAPABILITIES: Capabilities = Capabilities { echoes_our_id: false, inbound: false, ..Capabilities::TEXT };
 
 struct Sns {
     connection: ConnectionSettings,
@@ -56,11 +56,11 @@ impl Provider for Sns {
     }
 
     fn capabilities(&self) -> Capabilities {
-        CAN
+        CAPABILITIES
     }
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
-        let text = text_with_links(outbound, CAN.max_characters);
+        let text = text_with_links(outbound, CAPABILITIES.max_characters);
         let form = self.publish(&outbound.to, &text);
         match exchange(self.request(form), timeout_ms).await {
             Ok(exchange) => send_result(&exchange, &text),
@@ -108,7 +108,7 @@ impl Sns {
     }
 }
 
-/// The text of the first XML element with this name.
+/// Returns the text of the first XML element with this name.
 fn xml_text(exchange: &HttpExchange, name: &str) -> Option<String> {
     let text = std::str::from_utf8(&exchange.body).ok()?;
     let rest = text.split_once(&format!("<{name}>"))?.1;

@@ -33,10 +33,10 @@ static KIND: ProviderKind = ProviderKind {
             "The secret_token given to setWebhook; without it updates are refused",
         ),
     ],
-    capabilities: CAN,
+    capabilities: CAPABILITIES,
     signs: "a secret header",
 };
-const CAN: Capabilities = Capabilities {
+const CAPABILITIES: Capabilities = Capabilities {
     max_characters: 4_096,
     media: true,
     location: true,
@@ -46,6 +46,7 @@ const CAN: Capabilities = Capabilities {
     receipts: false,
     ..Capabilities::TEXT
 };
+/// Maximum length of a caption, in characters.
 const MAX_CAPTION: usize = 1_024;
 
 struct Telegram {
@@ -90,7 +91,7 @@ impl Provider for Telegram {
     }
 
     fn capabilities(&self) -> Capabilities {
-        CAN
+        CAPABILITIES
     }
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
@@ -163,7 +164,7 @@ impl Telegram {
     }
 }
 
-/// The API method of a message and its parameters.
+/// Returns the API method for a message and its parameters.
 fn request(outbound: &OutboundMessage, chat: &str) -> (&'static str, Value) {
     let message = &outbound.message;
     let mut body = json!({ "chat_id": chat });
@@ -201,7 +202,7 @@ fn request(outbound: &OutboundMessage, chat: &str) -> (&'static str, Value) {
     // The keyboard already holds the buttons' links, so they are not repeated in the text.
     let mut plain = outbound.clone();
     plain.message.buttons.clear();
-    body["text"] = json!(text_with_links(&plain, CAN.max_characters));
+    body["text"] = json!(text_with_links(&plain, CAPABILITIES.max_characters));
     ("sendMessage", body)
 }
 

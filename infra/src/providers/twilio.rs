@@ -48,13 +48,13 @@ static KIND: ProviderKind = ProviderKind {
         SettingSpec::optional("mms", "true sends files of SMS as MMS; by default they are sent as links"),
         SettingSpec::optional_secret("sharedKey", "The shared key, if webhooks are signed with one (HMAC-SHA256)"),
     ],
-    capabilities: CAN,
+    capabilities: CAPABILITIES,
     signs: "HMAC-SHA1 over address and form; HMAC-SHA256 with a shared key",
 };
-const CAN: Capabilities =
+const CAPABILITIES: Capabilities =
     Capabilities { media: true, templates: true, query: true, balance: true, ..Capabilities::TEXT };
 
-/// The most media files of one message.
+/// Maximum number of media files in one message.
 const MAX_MEDIA: usize = 10;
 
 struct Twilio {
@@ -99,7 +99,7 @@ fn address(channel: Channel, plain: &str) -> String {
 #[derive(Deserialize)]
 struct Message {
     sid: String,
-    /// A number as text.
+    /// The number of segments, as text.
     num_segments: Option<String>,
 }
 
@@ -115,7 +115,7 @@ impl Provider for Twilio {
     }
 
     fn capabilities(&self) -> Capabilities {
-        CAN
+        CAPABILITIES
     }
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
@@ -149,7 +149,7 @@ impl Provider for Twilio {
         timeout_ms: u64,
     ) -> QueryResult {
         let Some(mut days) = days(since, until) else { return QueryResult::NoResponse };
-        let text = text_with_links(outbound, CAN.max_characters);
+        let text = text_with_links(outbound, CAPABILITIES.max_characters);
         loop {
             let Some(day) = days.pop() else { break QueryResult::NotAccepted };
             match self.list_messages(outbound, &day, timeout_ms).await {
@@ -180,8 +180,8 @@ impl Provider for Twilio {
     }
 
     async fn verify_callback(&self, request: &CallbackRequest, now: Timestamp) -> VerifyResult {
-        let is_shared = request.header(SIGNATURE_SETTINGS).is_some();
-        let secret = if is_shared { self.connection.get_or("sharedKey", "") } else { self.auth_token.clone() };
+        let uses_shared_key = request.header(SIGNATURE_SETTINGS).is_some();
+        let secret = if uses_shared_key { self.connection.get_or("sharedKey", "") } else { self.auth_token.clone() };
         verify(request, &VerificationKeys { secret, ..VerificationKeys::default() }, Some(now))
     }
 
@@ -195,9 +195,8 @@ const CLOCK_SKEW_MS: i64 = 60_000;
 /// Messages per page. If there is a second page, the query has no result, because only one page is read.
 const PAGE_SIZE: &str = "50";
 
-/// The UTC days between two times, with the clock skew added on both sides. There are at most two.
-///
-/// `None` if a time is out of range.
+/// Returns the UTC days of two times, with the clock skew added on both sides. Returns `None` if a time is out of
+/// range.
 fn days(since: Timestamp, until: Timestamp) -> Option<Vec<String>> {
     let day = |at: Timestamp| Some(jiff::Timestamp::from_millisecond(at.0).ok()?.strftime("%Y-%m-%d").to_string());
     let mut days = vec![day(since - CLOCK_SKEW_MS)?, day(until + CLOCK_SKEW_MS)?];
@@ -206,14 +205,14 @@ fn days(since: Timestamp, until: Timestamp) -> Option<Vec<String>> {
 }
 
 #[derive(Deserialize)]
-struct List {
-    messages: Vec<Listed>,
+struct ListResponse {
+    messages: Vec<ListedMessage>,
     /// The address of the next page, if there is one.
     next_page_uri: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Listed {
+struct ListedMessage {
     sid: String,
     body: String,
     direction: String,
@@ -221,7 +220,7 @@ struct Listed {
     date_created: String,
 }
 
-impl Listed {
+impl ListedMessage {
     fn matches(&self, text: &str, since: Timestamp, until: Timestamp) -> bool {
         let created_at =
             jiff::fmt::rfc2822::parse(&self.date_created).map(|at| Timestamp(at.timestamp().as_millisecond()));
@@ -258,25 +257,30 @@ impl Twilio {
         // An MMS costs about ten times as much as an SMS, so files are sent as links unless the tenant asked for MMS.
         let is_plain = channel == Channel::Sms && self.connection.get("mms").as_deref() != Some("true");
         if is_plain || message.media.is_empty() {
-            fields.push(("Body", text_with_links(outbound, CAN.max_characters)));
+            fields.push(("Body", text_with_links(outbound, CAPABILITIES.max_characters)));
             return fields;
         }
         if !message.text.is_empty() {
-            fields.push(("Body", domain::sms::truncate(&message.text, CAN.max_characters)));
+            fields.push(("Body", domain::sms::truncate(&message.text, CAPABILITIES.max_characters)));
         }
         fields.extend(message.media.iter().take(MAX_MEDIA).map(|link| ("MediaUrl", link.url.clone())));
         fields
     }
 
-    /// The messages to the recipient on one day. `None` if Twilio did not answer, or not with the complete list.
-    async fn list_messages(&self, outbound: &OutboundMessage, day: &str, timeout_ms: u64) -> Option<Vec<Listed>> {
+    /// Lists the messages to the recipient on one day. Returns `None` if Twilio did not answer with the complete list.
+    async fn list_messages(
+        &self,
+        outbound: &OutboundMessage,
+        day: &str,
+        timeout_ms: u64,
+    ) -> Option<Vec<ListedMessage>> {
         let to = address(self.connection.config.channel, &outbound.to);
         let mut query = vec![("To", to.as_str()), ("DateSent", day), ("PageSize", PAGE_SIZE)];
         query.extend(self.from.as_deref().map(|from| ("From", from)));
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
         let url = format!("{}?{query}", self.url("/Messages.json"));
         let exchange = exchange(self.authenticated(self.connection.http.client.get(url)), timeout_ms).await.ok()?;
-        let list = exchange.is_success().then(|| exchange.json::<List>())??;
+        let list = exchange.is_success().then(|| exchange.json::<ListResponse>())??;
         list.next_page_uri.is_none().then_some(list.messages)
     }
 }
@@ -298,8 +302,8 @@ fn refusal_for_code(code: u32, retry_after_ms: Option<i64>) -> Option<AttemptOut
 /// The header that names the key and the algorithm of a request that is signed with a shared key.
 const SIGNATURE_SETTINGS: &str = "x-twilio-webhooks-signature-settings";
 
-/// The signature covers our configured address and the form's fields. Only the algorithm that the request names is
-/// tried.
+/// Checks the signature, which covers our configured address and the form's fields. Only the algorithm that the request
+/// names is tried.
 fn verify(request: &CallbackRequest, keys: &VerificationKeys, _: Option<Timestamp>) -> VerifyResult {
     let signature = request.header("x-twilio-signature").ok_or("no signature header")?;
     let signature = STANDARD.decode(signature).map_err(|_| "the signature is not base64")?;
@@ -328,7 +332,7 @@ fn verify(request: &CallbackRequest, keys: &VerificationKeys, _: Option<Timestam
     if url_variants(&request.url).iter().any(is_signed) { Ok(()) } else { Err(SIGNATURE_MISMATCH) }
 }
 
-/// The names and values of all fields, sorted and without repetitions.
+/// Joins the names and values of all fields, sorted and without repetitions.
 fn signed_fields(body: &[u8]) -> String {
     let mut fields: Vec<_> = form_urlencoded::parse(body).collect();
     fields.sort();
@@ -336,8 +340,8 @@ fn signed_fields(body: &[u8]) -> String {
     fields.iter().flat_map(|(name, value)| [name.as_ref(), value.as_ref()]).collect()
 }
 
-/// The variants of an address that Twilio may have signed: with or without the port, and with some characters escaped
-/// or not.
+/// Returns the variants of an address that Twilio may have signed: with or without the port, and with some characters
+/// escaped or not.
 fn url_variants(url: &str) -> Vec<String> {
     let mut variants = vec![url.to_owned()];
     let Some((scheme, rest)) = url.split_once("://") else { return variants };
@@ -350,7 +354,7 @@ fn url_variants(url: &str) -> Vec<String> {
         _ => format!("{host}:{default}"),
     };
     variants.push(format!("{scheme}://{user}{at}{other}{path}"));
-    // Some of Twilio's services escape characters that a browser leaves alone, and the other way round.
+    // Some of Twilio's services escape characters that others leave unescaped.
     for variant in variants.clone() {
         let Some((before, query)) = variant.split_once('?') else { continue };
         let escaped = query.replace('\'', "%27").replace('!', "%21").replace('(', "%28").replace(')', "%29");

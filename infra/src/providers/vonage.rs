@@ -53,13 +53,14 @@ static KIND: ProviderKind = ProviderKind {
             "sha256 (default), sha512, or jwt for signed webhooks of the Messages API",
         ),
     ],
-    capabilities: CAN,
+    capabilities: CAPABILITIES,
     signs: "HMAC over the sorted parameters, or a JWT with the body's hash",
 };
-const CAN: Capabilities = Capabilities { balance: true, ..Capabilities::TEXT };
+const CAPABILITIES: Capabilities = Capabilities { balance: true, ..Capabilities::TEXT };
 
-/// Vonage retries a delivery receipt for a day.
+/// Maximum age of a callback with a `sig` parameter, in milliseconds. Vonage retries a delivery receipt for a day.
 const SIG_WINDOW_MS: i64 = 25 * 3_600_000;
+/// Maximum age of a callback with a token, in milliseconds.
 const JWT_WINDOW_MS: i64 = 5 * 60_000;
 
 struct Vonage {
@@ -107,11 +108,11 @@ impl Provider for Vonage {
     }
 
     fn capabilities(&self) -> Capabilities {
-        CAN
+        CAPABILITIES
     }
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
-        let text = text_with_links(outbound, CAN.max_characters);
+        let text = text_with_links(outbound, CAPABILITIES.max_characters);
         let is_gsm = domain::sms::segments(&text).encoding == domain::sms::Encoding::Gsm7;
         // `client-ref` holds only 40 characters, so it does not name the tenant. The callback's address does.
         let reference = outbound.attempt.to_string();
@@ -164,7 +165,8 @@ impl Vonage {
     }
 }
 
-/// If one part is refused, the whole message is, because a phone cannot assemble an incomplete message.
+/// Derives the result from the status of each part. If one part is refused, the whole message counts as refused,
+/// because a phone cannot assemble an incomplete message.
 fn send_result(exchange: &HttpExchange) -> SendResult {
     if let Some(outcome) = classify_status(exchange, exchange.code()) {
         return outcome.into();
@@ -196,7 +198,8 @@ fn send_result(exchange: &HttpExchange) -> SendResult {
     }
 }
 
-/// The callback's parameters. They are in the query, a form or a JSON object, depending on the account's settings.
+/// Returns the callback's parameters. They are in the query, a form or a JSON object, depending on the account's
+/// settings.
 fn parameters(request: &CallbackRequest) -> BTreeMap<String, String> {
     let parse_form = |form: &[u8]| form_urlencoded::parse(form).into_owned().collect::<BTreeMap<_, _>>();
     if let Ok(Value::Object(body)) = serde_json::from_slice(&request.body) {
@@ -209,8 +212,9 @@ fn parameters(request: &CallbackRequest) -> BTreeMap<String, String> {
     if request.body.is_empty() { parse_form(request.query().as_bytes()) } else { parse_form(&request.body) }
 }
 
-/// The signature covers `&name=value` for every parameter, sorted by name, with `&` and `=` in values replaced by `_`.
-/// The method `md5hash` appends the secret to that text. The others use the secret as the key of an HMAC.
+/// Checks the signature in the parameter `sig`. It covers `&name=value` for every other parameter, sorted by name, with
+/// `&` and `=` in values replaced by `_`. The method `md5hash` appends the secret to that text. The others use the
+/// secret as the key of an HMAC.
 fn verify_sig(
     request: &CallbackRequest,
     keys: &VerificationKeys,
@@ -246,7 +250,7 @@ fn verify_sig(
     }
 }
 
-/// The Authorization header holds a token whose claims include the hash of the body.
+/// Checks the token in the Authorization header, whose claims include the hash of the body.
 fn verify_jwt(request: &CallbackRequest, keys: &VerificationKeys, now: Option<Timestamp>) -> VerifyResult {
     let header = request.header("authorization").ok_or("no Authorization header")?;
     let token = header.strip_prefix("Bearer ").ok_or("the Authorization header holds no bearer token")?;
@@ -305,7 +309,7 @@ fn parse_callback(parameters: &BTreeMap<String, String>, now: Timestamp) -> Resu
     Ok(reports_only(vec![delivery_report(message, (fact, code), id, time(parameters).unwrap_or(now))]))
 }
 
-/// The time of a callback: RFC 3339, or UTC without a zone, such as `2026-11-21 10:00:00`.
+/// Parses the time of a callback: RFC 3339, or UTC without a zone, such as `2026-11-21 10:00:00`.
 fn time(parameters: &BTreeMap<String, String>) -> Option<Timestamp> {
     let text = parameters.get("message-timestamp").or_else(|| parameters.get("timestamp"))?;
     if let Ok(at) = text.parse::<jiff::Timestamp>() {

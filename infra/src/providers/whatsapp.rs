@@ -38,10 +38,10 @@ static KIND: ProviderKind = ProviderKind {
         SettingSpec::optional_secret("appSecret", "The app secret that signs callbacks; without it they are refused"),
         SettingSpec::optional_secret("verifyToken", "The verify token that you enter with the callback's address"),
     ],
-    capabilities: CAN,
+    capabilities: CAPABILITIES,
     signs: "X-Hub-Signature-256, and the verify token once",
 };
-const CAN: Capabilities = Capabilities {
+const CAPABILITIES: Capabilities = Capabilities {
     max_characters: 4_096,
     media: true,
     location: true,
@@ -50,7 +50,7 @@ const CAN: Capabilities = Capabilities {
     segments: false,
     ..Capabilities::TEXT
 };
-/// The most characters of a caption and of a text with buttons.
+/// Maximum length of a caption and of a text with buttons, in characters.
 const MAX_CAPTION: usize = 1_024;
 
 struct Whatsapp {
@@ -88,7 +88,7 @@ impl Provider for Whatsapp {
     }
 
     fn capabilities(&self) -> Capabilities {
-        CAN
+        CAPABILITIES
     }
 
     async fn send(&self, outbound: &OutboundMessage, timeout_ms: u64) -> SendResult {
@@ -143,7 +143,7 @@ fn class(code: i64, _: Option<i64>) -> Option<RefusalClass> {
     })
 }
 
-/// The request body of a message: a template, a location, a file, buttons or text.
+/// Builds the request body of a message: a template, a location, a file, buttons or text.
 fn body(outbound: &OutboundMessage) -> Value {
     let message = &outbound.message;
     let (kind, content) = if let Some(template) = &message.template {
@@ -177,7 +177,7 @@ fn body(outbound: &OutboundMessage) -> Value {
     } else if let Some(content) = interactive(outbound) {
         ("interactive", content)
     } else {
-        ("text", json!({ "preview_url": true, "body": text_with_links(outbound, CAN.max_characters) }))
+        ("text", json!({ "preview_url": true, "body": text_with_links(outbound, CAPABILITIES.max_characters) }))
     };
     let mut body = json!({
         "messaging_product": "whatsapp",
@@ -190,7 +190,8 @@ fn body(outbound: &OutboundMessage) -> Value {
     body
 }
 
-/// A message with up to three reply buttons or with one link button. `None` if the buttons do not fit either form.
+/// Builds the content of a message with up to three reply buttons or with one link button. Returns `None` if the
+/// buttons do not fit either form.
 fn interactive(outbound: &OutboundMessage) -> Option<Value> {
     let message = &outbound.message;
     let text = json!({ "text": truncated_text(outbound, MAX_CAPTION) });
@@ -222,7 +223,7 @@ fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'stati
     Ok(callback)
 }
 
-fn at(value: &Value, now: Timestamp) -> Timestamp {
+fn event_time(value: &Value, now: Timestamp) -> Timestamp {
     let seconds = value["timestamp"].as_str().and_then(|text| text.parse::<i64>().ok());
     seconds.map_or(now, |seconds| Timestamp(seconds.saturating_mul(1_000)))
 }
@@ -247,7 +248,7 @@ fn parse_event(status: &Value, now: Timestamp) -> Vec<ProviderReport> {
         message,
         (fact, error_code),
         Some(format!("{id}:{name}")),
-        at(status, now),
+        event_time(status, now),
         code == Some(131_050),
     )
 }
@@ -271,6 +272,6 @@ fn inbound(message: &Value, now: Timestamp) -> Option<InboundMessage> {
         kind,
         text,
         keyword: None,
-        at: at(message, now),
+        at: event_time(message, now),
     })
 }

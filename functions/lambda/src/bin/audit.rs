@@ -17,15 +17,15 @@ const SETTLE_MS: i64 = 10 * 60_000;
 /// Time that is reserved for reporting the findings, in milliseconds.
 const SHUTDOWN_MARGIN_MS: i64 = 20_000;
 
-/// The event of the nightly schedule, or `{"rebuild": {"after": …}}` by hand.
+/// The event of the nightly schedule, or `{"rebuild": {"after": …}}` in a call by hand.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum AuditRequest {
     Rebuild { rebuild: ResumePoint },
-    Night(#[expect(dead_code, reason = "its arrival is all that counts")] EventBridgeEvent),
+    Audit(#[expect(dead_code, reason = "the function needs no data of the event")] EventBridgeEvent),
 }
 
-/// Where the last call stopped.
+/// The position at which the last call stopped.
 #[derive(Deserialize)]
 struct ResumePoint {
     after: Option<String>,

@@ -19,15 +19,15 @@ async fn main() -> Result<(), Error> {
     let config = Config::read(variable)?;
     let http = HttpClients::new();
     let store = adapters.store(config.tables);
-    let connector = provider_factory(&http, config.bases);
-    let mut providers = build_deployment_providers(&*connector, config.configured, &config.public_url);
+    let factory = provider_factory(&http, config.bases);
+    let mut providers = build_deployment_providers(&*factory, config.configured, &config.public_url);
     providers.extend(sandboxes());
     let deliver = &DeliverHandler {
         store: store.clone(),
         vault: store.clone(),
         queue: adapters.queue(config.queues),
         providers,
-        tenant_ports: adapters.tenant_ports(&store, connector, config.secrets_key, config.public_url),
+        tenant_ports: adapters.tenant_ports(&store, factory, config.secrets_key, config.public_url),
         documents: store.clone(),
         objects: adapters.objects(&http, config.files_bucket),
         files: Arc::new(PublicFileFetcher { client: http.public, timeout: Duration::from_secs(5) }),

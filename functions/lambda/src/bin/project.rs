@@ -19,7 +19,8 @@ async fn main() -> Result<(), Error> {
         host: Arc::new(SystemClockAndRng),
     };
     run(service_fn(async |event: LambdaEvent<dynamodb::Event>| {
-        // After an error Lambda delivers the batch again, in halves, and in the end sends it to the repair queue.
+        // After an error, Lambda splits the batch in halves and delivers them again. After the last try it sends the
+        // records to the repair queue.
         project.project(images(event.payload)).await.map_err(Error::from)
     }))
     .await

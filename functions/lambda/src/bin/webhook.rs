@@ -18,15 +18,15 @@ async fn main() -> Result<(), Error> {
     let config = Config::read(variable)?;
     let http = HttpClients::new();
     let store = adapters.store(config.tables);
-    let connector = provider_factory(&http, config.bases);
-    let tenant_ports = adapters.tenant_ports(&store, connector.clone(), config.secrets_key, config.public_url.clone());
+    let factory = provider_factory(&http, config.bases);
+    let tenant_ports = adapters.tenant_ports(&store, factory.clone(), config.secrets_key, config.public_url.clone());
     let queue = adapters.queue(config.queues);
     let webhook = WebhookHandler {
         store: store.clone(),
         vault: store.clone(),
         documents: store.clone(),
         unmatched: adapters.unmatched(config.unmatched_queue),
-        providers: build_deployment_providers(&*connector, config.configured, &config.public_url),
+        providers: build_deployment_providers(&*factory, config.configured, &config.public_url),
         tenant_ports: tenant_ports.clone(),
         directory: Default::default(),
         queue: queue.clone(),

@@ -14,8 +14,8 @@ use crate::callback::Callback;
 use crate::context::SimulationContext;
 use crate::message::{Message, RegisteredConfig, Step};
 use crate::provider::ProviderSimulation;
-use crate::requests::{Fields, form, get, header, is_number};
-use crate::responses::answer;
+use crate::requests::{Fields, form, get, header, is_phone_number};
+use crate::responses::json_response;
 use crate::simulator::Simulator;
 
 struct AfricasTalking;
@@ -37,17 +37,18 @@ async fn user(
     Query(query): Query<Fields>,
 ) -> Result<Response, Response> {
     account(&simulator, &headers, &get(&query, "username"))?;
-    Ok(answer(StatusCode::OK, &json!({ "UserData": { "balance": "KES 1785.50" } })))
+    Ok(json_response(StatusCode::OK, &json!({ "UserData": { "balance": "KES 1785.50" } })))
 }
 
-/// The results by recipient, or a message that refuses all.
-fn result(message: &str, recipients: serde_json::Value) -> Response {
-    answer(StatusCode::CREATED, &json!({ "SMSMessageData": { "Message": message, "Recipients": recipients } }))
+/// Builds a response with the result for each recipient, or with a message that refuses all of them.
+fn send_response(message: &str, recipients: serde_json::Value) -> Response {
+    json_response(StatusCode::CREATED, &json!({ "SMSMessageData": { "Message": message, "Recipients": recipients } }))
 }
 
-fn recipient(to: &str, code: u32, id: &str) -> Response {
-    let one = json!({ "statusCode": code, "number": to, "status": "simulated", "cost": "KES 0.8000", "messageId": id });
-    result("Sent to 1/1 Total Cost: KES 0.8000", json!([one]))
+fn recipient_response(to: &str, code: u32, id: &str) -> Response {
+    let recipient =
+        json!({ "statusCode": code, "number": to, "status": "simulated", "cost": "KES 0.8000", "messageId": id });
+    send_response("Sent to 1/1 Total Cost: KES 0.8000", json!([recipient]))
 }
 
 async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, raw: Bytes) -> Result<Response, Response> {
@@ -55,10 +56,10 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, raw: 
     let account = account(&simulator, &headers, &get(&fields, "username"))?;
     let (to, text) = (get(&fields, "to"), get(&fields, "message"));
     if text.is_empty() || get(&fields, "bulkSMSMode") != "1" {
-        return Err(result("InvalidRequest", json!([])));
+        return Err(send_response("InvalidRequest", json!([])));
     }
-    if !to.starts_with('+') || !is_number(&to[1..]) {
-        return Err(recipient(&to, 403, "None"));
+    if !to.starts_with('+') || !is_phone_number(&to[1..]) {
+        return Err(recipient_response(&to, 403, "None"));
     }
     let message = Message { from: get(&fields, "from"), ..Message::new(account, to, text) };
     Ok(simulator.receive(&AfricasTalking, message).await)
@@ -70,20 +71,20 @@ impl ProviderSimulation for AfricasTalking {
     }
 
     fn accepted_response(&self, message: &Message) -> Response {
-        recipient(&message.to, 101, &message.id)
+        recipient_response(&message.to, 101, &message.id)
     }
 
     fn refusal(&self, status: StatusCode) -> Response {
         match status.as_u16() {
             401 => (status, "The supplied authentication is invalid").into_response(),
-            402 => recipient("", 405, "None"),
+            402 => recipient_response("", 405, "None"),
             429 => (status, "Too many requests").into_response(),
-            _ => recipient("", 403, "None"),
+            _ => recipient_response("", 403, "None"),
         }
     }
 
     fn opted_out(&self, message: &Message) -> Option<Response> {
-        Some(recipient(&message.to, 406, "None"))
+        Some(recipient_response(&message.to, 406, "None"))
     }
 
     fn report(&self, _: &SimulationContext, message: &Message, step: Step) -> Option<Callback> {

@@ -1,5 +1,5 @@
-//! Amazon SES v2 and SNS: requests with SigV4; SES's events come as notifications of a topic, signed with X.509, SNS's
-//! as entries of its log.
+//! Amazon SES v2 and SNS. Requests are signed with SigV4. Events of SES are sent as notifications of a topic, signed
+//! with X.509. Events of SNS are sent as entries of its log.
 
 use std::sync::Arc;
 
@@ -18,12 +18,12 @@ use crate::callback::Callback;
 use crate::context::SimulationContext;
 use crate::message::{Message, RegisteredConfig, Step};
 use crate::provider::ProviderSimulation;
-use crate::requests::{Fields, form, get, header, is_number, one_click, optional_text, text};
-use crate::responses::answer;
+use crate::requests::{Fields, form, get, header, is_phone_number, one_click_url, optional_text, text};
+use crate::responses::json_response;
 use crate::signing::base64;
 use crate::simulator::Simulator;
 
-/// The simulator's own key. Only a Tidings that gets the certificate from the simulator trusts it.
+/// The simulator's private key. Only a process that fetches its certificate from the simulator accepts its signatures.
 const KEY: &[u8] = include_bytes!("keys/sns.key.der");
 const CERTIFICATE: &str = include_str!("keys/sns.cert.pem");
 const CERTIFICATE_PATH: &str = "/SimpleNotificationService-simulator.pem";
@@ -35,11 +35,11 @@ pub fn router() -> Router<Arc<Simulator>> {
     Router::new()
         .route("/v2/email/outbound-emails", post(send))
         .route("/v2/email/account", on_get(quota))
-        .route("/", post(sns).get(confirm))
+        .route("/", post(publish).get(confirm))
         .route(CERTIFICATE_PATH, on_get(async || CERTIFICATE))
 }
 
-/// Confirms a subscription, as the SubscribeURL does.
+/// Handles the SubscribeURL, which confirms a subscription.
 async fn confirm(State(simulator): State<Arc<Simulator>>, Query(query): Query<Fields>) -> StatusCode {
     let is_confirmation = get(&query, "Action") == "ConfirmSubscription";
     if is_confirmation && simulator.context.subscriptions.confirm(&get(&query, "Token")) {
@@ -49,7 +49,7 @@ async fn confirm(State(simulator): State<Arc<Simulator>>, Query(query): Query<Fi
     }
 }
 
-/// The account whose access key signed the request for this service.
+/// Returns the account whose access key signed the request for this service.
 fn account(simulator: &Simulator, provider: &str, service: &str, headers: &HeaderMap) -> Option<Arc<RegisteredConfig>> {
     let given = header(headers, "authorization").strip_prefix("AWS4-HMAC-SHA256 Credential=")?;
     let (credential, rest) = given.split_once(", ")?;
@@ -61,24 +61,24 @@ fn account(simulator: &Simulator, provider: &str, service: &str, headers: &Heade
 }
 
 fn problem(status: StatusCode, name: &'static str) -> Response {
-    let mut response = answer(status, &json!({ "message": "simulated" }));
+    let mut response = json_response(status, &json!({ "message": "simulated" }));
     response.headers_mut().insert("x-amzn-errortype", axum::http::HeaderValue::from_static(name));
     response
 }
 
-fn ses(simulator: &Simulator, headers: &HeaderMap) -> Result<Arc<RegisteredConfig>, Response> {
+fn ses_account(simulator: &Simulator, headers: &HeaderMap) -> Result<Arc<RegisteredConfig>, Response> {
     account(simulator, "ses", "ses", headers)
         .ok_or_else(|| problem(StatusCode::FORBIDDEN, "UnrecognizedClientException"))
 }
 
 async fn quota(State(simulator): State<Arc<Simulator>>, headers: HeaderMap) -> Result<Response, Response> {
-    ses(&simulator, &headers)?;
+    ses_account(&simulator, &headers)?;
     let quota = json!({ "Max24HourSend": 50_000.0, "MaxSendRate": 14.0, "SentLast24Hours": 100.0 });
-    Ok(answer(StatusCode::OK, &json!({ "SendQuota": quota, "SendingEnabled": true })))
+    Ok(json_response(StatusCode::OK, &json!({ "SendQuota": quota, "SendingEnabled": true })))
 }
 
 async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body: Bytes) -> Result<Response, Response> {
-    let account = ses(&simulator, &headers)?;
+    let account = ses_account(&simulator, &headers)?;
     let bad = || problem(StatusCode::BAD_REQUEST, "BadRequestException");
     let mail: Value = serde_json::from_slice(&body).map_err(|_| bad())?;
     let (to, from) = (text(&mail, "/Destination/ToAddresses/0"), text(&mail, "/FromEmailAddress"));
@@ -90,12 +90,12 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
         tags.filter(|tag| tag["Name"] == name).find_map(|tag| tag["Value"].as_str().map(str::to_owned))
     };
     let optional = |pointer: &str| optional_text(&mail, pointer);
-    let head = |name: &str| {
+    let header_value = |name: &str| {
         let headers = mail.pointer("/Content/Simple/Headers")?.as_array()?;
         headers.iter().find(|header| header["Name"] == name)?["Value"].as_str()
     };
     let message = Message {
-        unsubscribe: one_click(head("List-Unsubscribe"), head("List-Unsubscribe-Post")),
+        unsubscribe: one_click_url(header_value("List-Unsubscribe"), header_value("List-Unsubscribe-Post")),
         from,
         subject: optional("/Content/Simple/Subject/Data"),
         html: optional("/Content/Simple/Body/Html/Data"),
@@ -109,7 +109,7 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
 
 #[async_trait]
 impl ProviderSimulation for Ses {
-    /// A topic asks an address for confirmation before it sends to it.
+    /// Asks the callback address to confirm its subscription, unless it has.
     async fn prepare_reports(&self, context: &SimulationContext, message: &Message) {
         let url = message.callback_url().to_owned();
         if context.subscriptions.is_confirmed(&url) {
@@ -117,11 +117,11 @@ impl ProviderSimulation for Ses {
         }
         let token = context.unique_id();
         context.subscriptions.request(token.clone(), url);
-        context.post(subscription(context, message, &token)).await;
+        context.post(subscription_confirmation(context, message, &token)).await;
     }
 
     fn accepted_response(&self, message: &Message) -> Response {
-        answer(StatusCode::OK, &json!({ "MessageId": message.id }))
+        json_response(StatusCode::OK, &json!({ "MessageId": message.id }))
     }
 
     fn refusal(&self, status: StatusCode) -> Response {
@@ -176,7 +176,7 @@ impl ProviderSimulation for Ses {
     }
 }
 
-/// A message of the topic with signature version 2, which covers each field's name and value in this order.
+/// Builds a notification with signature version 2, which covers each field's name and value in this order.
 fn notification(context: &SimulationContext, message: &Message, text: &str) -> Callback {
     let (id, at, topic) = (context.unique_id(), context.time(), message.account.get("topicArn"));
     let fields =
@@ -184,8 +184,8 @@ fn notification(context: &SimulationContext, message: &Message, text: &str) -> C
     signed(message, &fields)
 }
 
-/// The message that asks an address to confirm its subscription.
-fn subscription(context: &SimulationContext, message: &Message, token: &str) -> Callback {
+/// Builds the message that asks an address to confirm its subscription.
+fn subscription_confirmation(context: &SimulationContext, message: &Message, token: &str) -> Callback {
     let (id, at, topic) = (context.unique_id(), context.time(), message.account.get("topicArn"));
     let region = message.account.get("region");
     let query = format!("Action=ConfirmSubscription&TopicArn={topic}&Token={token}");
@@ -227,7 +227,11 @@ fn sns_problem(status: StatusCode, code: &str) -> Response {
     xml(status, format!("<ErrorResponse>{error}</ErrorResponse>"))
 }
 
-async fn sns(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body: Bytes) -> Result<Response, Response> {
+async fn publish(
+    State(simulator): State<Arc<Simulator>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Response> {
     let account = account(&simulator, "sns", "sns", &headers)
         .ok_or_else(|| sns_problem(StatusCode::FORBIDDEN, "InvalidClientTokenId"))?;
     let fields = form(&body);
@@ -240,7 +244,7 @@ async fn sns(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body: 
         _ => return Err(bad()),
     }
     let (to, text) = (get(&fields, "PhoneNumber"), get(&fields, "Message"));
-    if !to.starts_with('+') || !is_number(&to[1..]) || text.is_empty() {
+    if !to.starts_with('+') || !is_phone_number(&to[1..]) || text.is_empty() {
         return Err(bad());
     }
     let sender = (1..=3).find(|n| get(&fields, &format!("MessageAttributes.entry.{n}.Name")) == "AWS.SNS.SMS.SenderID");

@@ -15,8 +15,8 @@ use crate::callback::Callback;
 use crate::context::SimulationContext;
 use crate::message::{Message, RegisteredConfig, Step};
 use crate::provider::ProviderSimulation;
-use crate::requests::{Fields, basic, is_number, text};
-use crate::responses::answer;
+use crate::requests::{Fields, basic, is_phone_number, text};
+use crate::responses::json_response;
 use crate::simulator::Simulator;
 
 struct BulkSms;
@@ -26,7 +26,7 @@ pub fn router() -> Router<Arc<Simulator>> {
 }
 
 fn problem(status: StatusCode, title: &str) -> Response {
-    answer(status, &json!({ "type": "about:blank", "title": title, "status": status.as_u16() }))
+    json_response(status, &json!({ "type": "about:blank", "title": title, "status": status.as_u16() }))
 }
 
 fn account(simulator: &Simulator, headers: &HeaderMap) -> Result<Arc<RegisteredConfig>, Response> {
@@ -38,7 +38,7 @@ fn account(simulator: &Simulator, headers: &HeaderMap) -> Result<Arc<RegisteredC
 
 async fn profile(State(simulator): State<Arc<Simulator>>, headers: HeaderMap) -> Result<Response, Response> {
     account(&simulator, &headers)?;
-    Ok(answer(StatusCode::OK, &json!({ "credits": { "balance": 250.5, "isTransferAllowed": false } })))
+    Ok(json_response(StatusCode::OK, &json!({ "credits": { "balance": 250.5, "isTransferAllowed": false } })))
 }
 
 async fn send(
@@ -52,7 +52,7 @@ async fn send(
     let all: Vec<Value> = serde_json::from_slice(&body).map_err(|_| wrong("Not a list of messages"))?;
     let [one] = all.as_slice() else { return Err(wrong("Not one message")) };
     let to = text(one, "/to/0/address");
-    if !is_number(to.trim_start_matches('+')) || text(one, "/body").is_empty() {
+    if !is_phone_number(to.trim_start_matches('+')) || text(one, "/body").is_empty() {
         return Err(wrong("Invalid message"));
     }
     let parts = u64::from(sms::segments(&text(one, "/body")).count);
@@ -67,7 +67,7 @@ async fn send(
     Ok(simulator.receive(&BulkSms, message).await)
 }
 
-fn shown(message: &Message, kind: &str, subtype: Option<&str>) -> Value {
+fn message_json(message: &Message, kind: &str, subtype: Option<&str>) -> Value {
     json!([{
         "id": message.id,
         "type": "SENT",
@@ -81,7 +81,7 @@ fn shown(message: &Message, kind: &str, subtype: Option<&str>) -> Value {
 
 impl ProviderSimulation for BulkSms {
     fn accepted_response(&self, message: &Message) -> Response {
-        answer(StatusCode::CREATED, &shown(message, "ACCEPTED", None))
+        json_response(StatusCode::CREATED, &message_json(message, "ACCEPTED", None))
     }
 
     fn refusal(&self, status: StatusCode) -> Response {
@@ -93,10 +93,10 @@ impl ProviderSimulation for BulkSms {
 
     fn report(&self, context: &SimulationContext, message: &Message, step: Step) -> Option<Callback> {
         let reported = match step {
-            Step::Sent => shown(message, "SENT", None),
-            Step::Delivered => shown(message, "DELIVERED", None),
-            Step::Bounced => shown(message, "FAILED", Some("NOT_SENT")),
-            Step::SoftBounced => shown(message, "FAILED", Some("EXPIRED")),
+            Step::Sent => message_json(message, "SENT", None),
+            Step::Delivered => message_json(message, "DELIVERED", None),
+            Step::Bounced => message_json(message, "FAILED", Some("NOT_SENT")),
+            Step::SoftBounced => message_json(message, "FAILED", Some("EXPIRED")),
             Step::OptedOut => json!([{
                 "id": context.unique_id(), "type": "RECEIVED", "from": message.to.trim_start_matches('+'),
                 "to": message.from, "body": "STOP", "relatedSentMessageId": message.id,

@@ -1,4 +1,4 @@
-//! A provider that the tenant describes. Requests, answers and reports follow the settings of its configuration.
+//! A custom HTTP provider. Requests, responses and reports follow the settings of the tenant's configuration.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use crate::context::SimulationContext;
 use crate::message::{INVALID, Message, RegisteredConfig, Step};
 use crate::provider::ProviderSimulation;
 use crate::requests::{Fields, form, header, idempotency_key, split_reference};
-use crate::responses::answer;
-use crate::signing::{hex, hmac_sha256, standard};
+use crate::responses::json_response;
+use crate::signing::{hex, hmac_sha256, standard_webhook_headers};
 use crate::simulator::Simulator;
 
 struct Custom;
 
-/// The value of the field that the description gives this placeholder.
-fn described(account: &RegisteredConfig, given: &Fields, placeholder: &str) -> Option<String> {
+/// Returns the value of the request's field for which the configured body has this placeholder.
+fn placeholder_value(account: &RegisteredConfig, given: &Fields, placeholder: &str) -> Option<String> {
     let body: Map<String, Value> = serde_json::from_str(account.get("body")).ok()?;
     let (name, _) = body.iter().find(|(_, value)| value.as_str() == Some(placeholder))?;
     given.get(name).cloned()
@@ -33,7 +33,7 @@ pub async fn call(simulator: &Arc<Simulator>, uri: &Uri, headers: &HeaderMap, bo
     };
     let authorization = account.get("authorization");
     if authorization != header(headers, "authorization") || authorization.contains(INVALID) {
-        return Custom.answer(&account, StatusCode::UNAUTHORIZED, "auth");
+        return Custom.error_response(&account, StatusCode::UNAUTHORIZED, "auth");
     }
     let given = match serde_json::from_slice::<Map<String, Value>>(body) {
         Ok(body) => {
@@ -41,24 +41,24 @@ pub async fn call(simulator: &Arc<Simulator>, uri: &Uri, headers: &HeaderMap, bo
         }
         Err(_) => form(body),
     };
-    let Some(to) = described(&account, &given, "{{to}}") else {
-        return Custom.answer(&account, StatusCode::BAD_REQUEST, "permanent");
+    let Some(to) = placeholder_value(&account, &given, "{{to}}") else {
+        return Custom.error_response(&account, StatusCode::BAD_REQUEST, "permanent");
     };
-    let reference = described(&account, &given, "{{reference}}").unwrap_or_default();
+    let reference = placeholder_value(&account, &given, "{{reference}}").unwrap_or_default();
     let (tenant, attempt) = split_reference(&reference);
     let message = Message {
         tenant,
         attempt,
-        subject: described(&account, &given, "{{subject}}"),
-        callback: described(&account, &given, "{{callbackUrl}}"),
+        subject: placeholder_value(&account, &given, "{{subject}}"),
+        callback: placeholder_value(&account, &given, "{{callbackUrl}}"),
         key: idempotency_key(headers),
-        ..Message::new(account.clone(), to, described(&account, &given, "{{text}}").unwrap_or_default())
+        ..Message::new(account.clone(), to, placeholder_value(&account, &given, "{{text}}").unwrap_or_default())
     };
     simulator.receive(&Custom, message).await
 }
 
-/// Sets the value that a JSON pointer points at. The pointer goes through objects only.
-fn put(body: &mut Value, pointer: &str, value: Value) {
+/// Sets the value at a JSON pointer, which must not lead through arrays.
+fn set_at_pointer(body: &mut Value, pointer: &str, value: Value) {
     let mut target = body;
     for name in pointer.split('/').skip(1) {
         target = &mut target[name];
@@ -66,20 +66,20 @@ fn put(body: &mut Value, pointer: &str, value: Value) {
     *target = value;
 }
 
-/// The tenant's name for one of our names.
-fn tenant_name(account: &RegisteredConfig, setting: &str, ours: &str) -> Option<String> {
+/// Returns the configured name of one of our statuses or error classes.
+fn configured_name(account: &RegisteredConfig, setting: &str, ours: &str) -> Option<String> {
     let names: Fields = serde_json::from_str(account.get(setting)).unwrap_or_default();
     names.into_iter().find(|(_, meaning)| meaning == ours).map(|(name, _)| name)
 }
 
 impl Custom {
-    fn answer(&self, account: &RegisteredConfig, status: StatusCode, class: &str) -> Response {
+    fn error_response(&self, account: &RegisteredConfig, status: StatusCode, class: &str) -> Response {
         let mut body = json!({});
         let pointer = account.get("errorPointer");
-        if let Some(code) = tenant_name(account, "errorClasses", class).filter(|_| !pointer.is_empty()) {
-            put(&mut body, pointer, json!(code));
+        if let Some(code) = configured_name(account, "errorClasses", class).filter(|_| !pointer.is_empty()) {
+            set_at_pointer(&mut body, pointer, json!(code));
         }
-        answer(status, &body)
+        json_response(status, &body)
     }
 }
 
@@ -90,15 +90,15 @@ impl ProviderSimulation for Custom {
         for (setting, value) in values {
             let pointer = message.account.get(setting);
             if !pointer.is_empty() {
-                put(&mut body, pointer, json!(value));
+                set_at_pointer(&mut body, pointer, json!(value));
             }
         }
-        answer(StatusCode::OK, &body)
+        json_response(StatusCode::OK, &body)
     }
 
-    /// Only the status, because every description covers it.
+    /// Responds with the status alone, because it is classified without any settings.
     fn refusal(&self, status: StatusCode) -> Response {
-        answer(status, &json!({}))
+        json_response(status, &json!({}))
     }
 
     fn report(&self, context: &SimulationContext, message: &Message, step: Step) -> Option<Callback> {
@@ -114,25 +114,25 @@ impl ProviderSimulation for Custom {
             Step::Complained => "complained",
             Step::OptedOut => "unsubscribed",
         };
-        let or = |setting: &str, default: &str| match account.get(setting) {
+        let setting_or = |setting: &str, default: &str| match account.get(setting) {
             "" => default.to_owned(),
-            given => given.to_owned(),
+            value => value.to_owned(),
         };
-        let status = tenant_name(account, "statuses", fact).unwrap_or_else(|| fact.to_owned());
+        let status = configured_name(account, "statuses", fact).unwrap_or_else(|| fact.to_owned());
         let reference = format!("{}/{}", message.tenant.as_deref()?, message.attempt.as_deref()?);
         let mut body = json!({});
-        put(&mut body, &or("statusPointer", "/status"), json!(status));
-        put(&mut body, &or("referencePointer", "/reference"), json!(reference));
+        set_at_pointer(&mut body, &setting_or("statusPointer", "/status"), json!(status));
+        set_at_pointer(&mut body, &setting_or("referencePointer", "/reference"), json!(reference));
         let callback = Callback::json(message.callback_url(), &body);
         let key = account.get("callbackKey");
         Some(match account.get("callbackScheme") {
             "hmac-sha256" => {
                 let signature = hex(&hmac_sha256(key.as_bytes(), callback.body.as_bytes()));
-                callback.with("x-signature", format!("sha256={signature}"))
+                callback.with_header("x-signature", format!("sha256={signature}"))
             }
             "standard-webhooks" => {
-                let headers = standard(key, &context.unique_id(), context.seconds(), &callback.body);
-                headers.into_iter().fold(callback, |callback, (name, value)| callback.with(name, value))
+                let headers = standard_webhook_headers(key, &context.unique_id(), context.seconds(), &callback.body);
+                headers.into_iter().fold(callback, |callback, (name, value)| callback.with_header(name, value))
             }
             _ => callback,
         })

@@ -14,8 +14,8 @@ use crate::callback::Callback;
 use crate::context::SimulationContext;
 use crate::message::{Message, RegisteredConfig, Step};
 use crate::provider::ProviderSimulation;
-use crate::requests::{Fields, basic, get, header, one_click};
-use crate::responses::answer;
+use crate::requests::{Fields, basic, get, header, one_click_url};
+use crate::responses::json_response;
 use crate::signing::{hex, hmac_sha256};
 use crate::simulator::Simulator;
 
@@ -26,7 +26,7 @@ pub fn router() -> Router<Arc<Simulator>> {
 }
 
 fn problem(status: StatusCode, message: &str) -> Response {
-    answer(status, &json!({ "message": message }))
+    json_response(status, &json!({ "message": message }))
 }
 
 fn account(simulator: &Simulator, domain: &str, headers: &HeaderMap) -> Result<Arc<RegisteredConfig>, Response> {
@@ -42,11 +42,11 @@ async fn domain(
     headers: HeaderMap,
 ) -> Result<Response, Response> {
     account(&simulator, &domain, &headers)?;
-    Ok(answer(StatusCode::OK, &json!({ "domain": { "name": domain, "state": "active" } })))
+    Ok(json_response(StatusCode::OK, &json!({ "domain": { "name": domain, "state": "active" } })))
 }
 
-/// The parts of a multipart form: texts by name, and the files.
-fn parts(headers: &HeaderMap, body: &[u8]) -> Option<(Fields, Vec<Value>)> {
+/// Parses a multipart form into texts by name, and files.
+fn parse_multipart(headers: &HeaderMap, body: &[u8]) -> Option<(Fields, Vec<Value>)> {
     let boundary = header(headers, "content-type").split("boundary=").nth(1)?.trim_matches('"');
     let (mut fields, mut files) = (Fields::new(), Vec::new());
     let body = String::from_utf8_lossy(body);
@@ -72,7 +72,7 @@ async fn send(
 ) -> Result<Response, Response> {
     let account = account(&simulator, &domain, &headers)?;
     let refuse = |why: &str| problem(StatusCode::BAD_REQUEST, why);
-    let (fields, attachments) = parts(&headers, &body).ok_or_else(|| refuse("not a multipart form"))?;
+    let (fields, attachments) = parse_multipart(&headers, &body).ok_or_else(|| refuse("not a multipart form"))?;
     for name in ["from", "to"] {
         if !get(&fields, name).contains('@') {
             return Err(refuse(&format!("'{name}' parameter is not a valid address. please check documentation")));
@@ -81,9 +81,9 @@ async fn send(
     if get(&fields, "text").is_empty() && get(&fields, "html").is_empty() {
         return Err(refuse("Need at least one of 'text', 'html', 'amp-html' or 'template' parameters specified"));
     }
-    let head = |name: &str| fields.get(name).map(String::as_str);
+    let header_value = |name: &str| fields.get(name).map(String::as_str);
     let message = Message {
-        unsubscribe: one_click(head("h:List-Unsubscribe"), head("h:List-Unsubscribe-Post")),
+        unsubscribe: one_click_url(header_value("h:List-Unsubscribe"), header_value("h:List-Unsubscribe-Post")),
         from: get(&fields, "from"),
         subject: Some(get(&fields, "subject")),
         html: fields.get("html").cloned(),
@@ -102,7 +102,7 @@ impl ProviderSimulation for Mailgun {
 
     fn accepted_response(&self, message: &Message) -> Response {
         let id = format!("<{}>", message.id);
-        answer(StatusCode::OK, &json!({ "id": id, "message": "Queued. Thank you." }))
+        json_response(StatusCode::OK, &json!({ "id": id, "message": "Queued. Thank you." }))
     }
 
     fn refusal(&self, status: StatusCode) -> Response {
@@ -119,7 +119,7 @@ impl ProviderSimulation for Mailgun {
             Step::Opened => ("opened", json!({})),
             Step::Clicked => ("clicked", json!({ "url": "https://pay.example.com/" })),
             Step::Complained => ("complained", json!({})),
-            // Mailgun retries for hours, and reports each failure.
+            // Mailgun retries for hours and reports each failure.
             Step::SoftBounced => ("failed", json!({ "severity": "temporary", "delivery-status": { "code": 452 } })),
             Step::Sent | Step::OptedOut => return None,
         };

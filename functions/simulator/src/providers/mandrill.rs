@@ -14,8 +14,8 @@ use crate::callback::Callback;
 use crate::context::SimulationContext;
 use crate::message::{Message, RegisteredConfig, Step};
 use crate::provider::ProviderSimulation;
-use crate::requests::{one_click, optional_text, text};
-use crate::responses::answer;
+use crate::requests::{one_click_url, optional_text, text};
+use crate::responses::json_response;
 use crate::signing::{base64, hmac_sha1};
 use crate::simulator::Simulator;
 
@@ -27,10 +27,10 @@ pub fn router() -> Router<Arc<Simulator>> {
 
 fn problem(code: i64, name: &str, message: &str) -> Response {
     let body = json!({ "status": "error", "code": code, "name": name, "message": message });
-    answer(StatusCode::INTERNAL_SERVER_ERROR, &body)
+    json_response(StatusCode::INTERNAL_SERVER_ERROR, &body)
 }
 
-/// The account whose key is in the body, and the parsed body.
+/// Returns the account whose key is in the body, and the parsed body.
 fn account(simulator: &Simulator, body: &[u8]) -> Result<(Arc<RegisteredConfig>, Value), Response> {
     let body: Value = serde_json::from_slice(body).map_err(|_| problem(-2, "ValidationError", "not JSON"))?;
     let account =
@@ -40,7 +40,7 @@ fn account(simulator: &Simulator, body: &[u8]) -> Result<(Arc<RegisteredConfig>,
 
 async fn ping(State(simulator): State<Arc<Simulator>>, body: Bytes) -> Result<Response, Response> {
     account(&simulator, &body)?;
-    Ok(answer(StatusCode::OK, &json!({ "PING": "PONG!" })))
+    Ok(json_response(StatusCode::OK, &json!({ "PING": "PONG!" })))
 }
 
 async fn send(State(simulator): State<Arc<Simulator>>, body: Bytes) -> Result<Response, Response> {
@@ -50,9 +50,9 @@ async fn send(State(simulator): State<Arc<Simulator>>, body: Bytes) -> Result<Re
         return Err(problem(-2, "ValidationError", "You must specify addresses"));
     }
     let optional = |pointer: &str| optional_text(&body, pointer);
-    let head = |name: &str| body.pointer(&format!("/message/headers/{name}"))?.as_str();
+    let header_value = |name: &str| body.pointer(&format!("/message/headers/{name}"))?.as_str();
     let message = Message {
-        unsubscribe: one_click(head("List-Unsubscribe"), head("List-Unsubscribe-Post")),
+        unsubscribe: one_click_url(header_value("List-Unsubscribe"), header_value("List-Unsubscribe-Post")),
         from,
         subject: optional("/message/subject"),
         html: optional("/message/html"),
@@ -66,14 +66,14 @@ async fn send(State(simulator): State<Arc<Simulator>>, body: Bytes) -> Result<Re
 
 impl ProviderSimulation for Mandrill {
     fn accepted_response(&self, message: &Message) -> Response {
-        answer(StatusCode::OK, &json!([{ "email": message.to, "status": "queued", "_id": message.id }]))
+        json_response(StatusCode::OK, &json!([{ "email": message.to, "status": "queued", "_id": message.id }]))
     }
 
     fn refusal(&self, status: StatusCode) -> Response {
         match status.as_u16() {
             401 => problem(-1, "Invalid_Key", "simulated"),
             402 => problem(-99, "PaymentRequired", "simulated"),
-            429 => answer(status, &json!({ "message": "simulated" })),
+            429 => json_response(status, &json!({ "message": "simulated" })),
             _ => problem(-2, "ValidationError", "simulated"),
         }
     }
@@ -101,6 +101,6 @@ impl ProviderSimulation for Mandrill {
         let url = message.callback_url();
         let signed = format!("{url}mandrill_events{events}");
         let signature = base64(&hmac_sha1(message.account.get("webhookKey").as_bytes(), signed.as_bytes()));
-        Some(Callback::form(url, &[("mandrill_events", &events)]).with("x-mandrill-signature", signature))
+        Some(Callback::form(url, &[("mandrill_events", &events)]).with_header("x-mandrill-signature", signature))
     }
 }

@@ -14,9 +14,9 @@ use crate::callback::Callback;
 use crate::context::SimulationContext;
 use crate::message::{Message, Step};
 use crate::provider::ProviderSimulation;
-use crate::requests::{bearer, idempotency_key, is_number, optional_text, text};
-use crate::responses::answer;
-use crate::signing::standard;
+use crate::requests::{bearer, idempotency_key, is_phone_number, optional_text, text};
+use crate::responses::json_response;
+use crate::signing::standard_webhook_headers;
 use crate::simulator::Simulator;
 
 struct Bird;
@@ -26,7 +26,7 @@ pub fn router() -> Router<Arc<Simulator>> {
 }
 
 fn problem(status: StatusCode, kind: &str, code: &str) -> Response {
-    answer(status, &json!({ "type": kind, "code": code, "message": "simulated" }))
+    json_response(status, &json!({ "type": kind, "code": code, "message": "simulated" }))
 }
 
 async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body: Bytes) -> Result<Response, Response> {
@@ -35,7 +35,7 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
     let wrong = |code| problem(StatusCode::UNPROCESSABLE_ENTITY, "validation_error", code);
     let sms: Value = serde_json::from_slice(&body).map_err(|_| wrong("invalid_json"))?;
     let (to, content_text) = (text(&sms, "/to"), text(&sms, "/text"));
-    if !to.starts_with('+') || !is_number(&to[1..]) {
+    if !to.starts_with('+') || !is_phone_number(&to[1..]) {
         return Err(wrong("invalid_destination"));
     }
     if content_text.is_empty() || text(&sms, "/from").is_empty() || text(&sms, "/category").is_empty() {
@@ -54,7 +54,7 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
 
 impl ProviderSimulation for Bird {
     fn accepted_response(&self, message: &Message) -> Response {
-        answer(StatusCode::ACCEPTED, &json!({ "id": message.id, "status": "accepted", "to": message.to }))
+        json_response(StatusCode::ACCEPTED, &json!({ "id": message.id, "status": "accepted", "to": message.to }))
     }
 
     fn refusal(&self, status: StatusCode) -> Response {
@@ -91,7 +91,7 @@ impl ProviderSimulation for Bird {
         let body = json!({ "type": kind, "timestamp": context.time(), "data": data });
         let callback = Callback::json(message.callback_url(), &body);
         let secret = message.account.get("webhookSecret");
-        let headers = standard(secret, &context.unique_id(), context.seconds(), &callback.body);
-        Some(headers.into_iter().fold(callback, |callback, (name, value)| callback.with(name, value)))
+        let headers = standard_webhook_headers(secret, &context.unique_id(), context.seconds(), &callback.body);
+        Some(headers.into_iter().fold(callback, |callback, (name, value)| callback.with_header(name, value)))
     }
 }

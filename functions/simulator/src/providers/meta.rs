@@ -1,5 +1,5 @@
-//! Graph: `POST /{version}/{id}/messages` of WhatsApp (bearer token, JSON) and of Messenger (token and proof in the
-//! address, a form), and callbacks with X-Hub-Signature-256.
+//! Meta's Graph API: `POST /{version}/{id}/messages`, and callbacks with X-Hub-Signature-256. WhatsApp takes a bearer
+//! token and JSON. Messenger takes a form, with token and proof in the query.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::callback::Callback;
 use crate::context::SimulationContext;
 use crate::message::{Message, RegisteredConfig, Step};
 use crate::provider::ProviderSimulation;
-use crate::requests::{Fields, bearer, form, get, is_number, split_reference, text};
-use crate::responses::answer;
+use crate::requests::{Fields, bearer, form, get, is_phone_number, split_reference, text};
+use crate::responses::json_response;
 use crate::signing::{hex, hmac_sha256};
 use crate::simulator::Simulator;
 
@@ -29,10 +29,10 @@ pub fn router() -> Router<Arc<Simulator>> {
 
 fn problem(status: StatusCode, code: i64) -> Response {
     let error = json!({ "message": "simulated", "type": "OAuthException", "code": code, "fbtrace_id": "sim" });
-    answer(status, &json!({ "error": error }))
+    json_response(status, &json!({ "error": error }))
 }
 
-/// The account with the request's token. The token of a number is in a header. The token of a page is in the query,
+/// Returns the account with the request's token. WhatsApp's token is in a header. Messenger's token is in the query,
 /// with a proof of the app's secret.
 fn account(
     simulator: &Simulator,
@@ -40,25 +40,25 @@ fn account(
     headers: &HeaderMap,
     query: &Fields,
 ) -> Result<Arc<RegisteredConfig>, Response> {
-    let no = || problem(StatusCode::UNAUTHORIZED, 190);
+    let unauthorized = || problem(StatusCode::UNAUTHORIZED, 190);
     let token = get(query, "access_token");
     if token.is_empty() {
         let matches = |account: &RegisteredConfig| {
             account.has("accessToken", bearer(headers)) && account.get("phoneNumberId") == id
         };
-        return simulator.account("whatsapp", matches).ok_or_else(no);
+        return simulator.account("whatsapp", matches).ok_or_else(unauthorized);
     }
     let matches =
         |account: &RegisteredConfig| account.has("pageToken", &token) && (id == "me" || account.get("pageId") == id);
-    let account = simulator.account("messenger", matches).ok_or_else(no)?;
+    let account = simulator.account("messenger", matches).ok_or_else(unauthorized)?;
     let proof = hex(&hmac_sha256(account.get("appSecret").as_bytes(), token.as_bytes()));
     if get(query, "appsecret_proof") == proof { Ok(account) } else { Err(problem(StatusCode::BAD_REQUEST, 100)) }
 }
 
-/// `GET /{version}/{id}`
+/// Handles `GET /{version}/{id}`.
 pub fn show(simulator: &Simulator, id: &str, headers: &HeaderMap, query: &str) -> Result<Response, Response> {
     account(simulator, id, headers, &form(query.as_bytes()))?;
-    Ok(answer(StatusCode::OK, &json!({ "id": id, "name": "Tidings", "quality_rating": "GREEN" })))
+    Ok(json_response(StatusCode::OK, &json!({ "id": id, "name": "Tidings", "quality_rating": "GREEN" })))
 }
 
 async fn send(
@@ -85,7 +85,7 @@ async fn send(
     }
     let sent: Value = serde_json::from_slice(&body).map_err(|_| wrong(100))?;
     let (to, kind) = (text(&sent, "/to"), text(&sent, "/type"));
-    if text(&sent, "/messaging_product") != "whatsapp" || !is_number(&to) {
+    if text(&sent, "/messaging_product") != "whatsapp" || !is_phone_number(&to) {
         return Err(wrong(100));
     }
     let content_text = match kind.as_str() {
@@ -111,11 +111,11 @@ fn is_id(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-fn refused(status: StatusCode, balance: i64, throttled: i64) -> Response {
+fn refusal_response(status: StatusCode, balance_code: i64, throttled_code: i64) -> Response {
     match status.as_u16() {
         401 => problem(status, 190),
-        402 => problem(StatusCode::PAYMENT_REQUIRED, balance),
-        429 => problem(StatusCode::TOO_MANY_REQUESTS, throttled),
+        402 => problem(StatusCode::PAYMENT_REQUIRED, balance_code),
+        429 => problem(StatusCode::TOO_MANY_REQUESTS, throttled_code),
         _ => problem(StatusCode::BAD_REQUEST, 100),
     }
 }
@@ -123,7 +123,7 @@ fn refused(status: StatusCode, balance: i64, throttled: i64) -> Response {
 fn signed(message: &Message, body: &Value) -> Callback {
     let callback = Callback::json(message.callback_url(), body);
     let signature = hmac_sha256(message.account.get("appSecret").as_bytes(), callback.body.as_bytes());
-    callback.with("x-hub-signature-256", format!("sha256={}", hex(&signature)))
+    callback.with_header("x-hub-signature-256", format!("sha256={}", hex(&signature)))
 }
 
 impl ProviderSimulation for WhatsApp {
@@ -138,11 +138,11 @@ impl ProviderSimulation for WhatsApp {
             "contacts": [{ "input": to, "wa_id": to }],
             "messages": [{ "id": message.id, "message_status": "accepted" }],
         });
-        answer(StatusCode::OK, &body)
+        json_response(StatusCode::OK, &body)
     }
 
     fn refusal(&self, status: StatusCode) -> Response {
-        refused(status, 131_042, 130_429)
+        refusal_response(status, 131_042, 130_429)
     }
 
     fn opted_out(&self, _: &Message) -> Option<Response> {
@@ -192,11 +192,11 @@ impl ProviderSimulation for Messenger {
     }
 
     fn accepted_response(&self, message: &Message) -> Response {
-        answer(StatusCode::OK, &json!({ "recipient_id": message.to, "message_id": message.id }))
+        json_response(StatusCode::OK, &json!({ "recipient_id": message.to, "message_id": message.id }))
     }
 
     fn refusal(&self, status: StatusCode) -> Response {
-        refused(status, 10, 613)
+        refusal_response(status, 10, 613)
     }
 
     fn opted_out(&self, _: &Message) -> Option<Response> {

@@ -1,4 +1,4 @@
-//! One file for each provider's API. They share the toolkit and do not use each other.
+//! One file for each provider's API. Provider files use the toolkit and never each other's file.
 
 pub mod africastalking;
 pub mod aws;

@@ -16,8 +16,8 @@ use crate::callback::Callback;
 use crate::context::SimulationContext;
 use crate::message::{Message, RegisteredConfig, Step};
 use crate::provider::ProviderSimulation;
-use crate::requests::{bearer, one_click, text};
-use crate::responses::answer;
+use crate::requests::{bearer, one_click_url, text};
+use crate::responses::json_response;
 use crate::signing::base64;
 use crate::simulator::Simulator;
 
@@ -31,7 +31,7 @@ pub fn router() -> Router<Arc<Simulator>> {
 }
 
 fn problem(status: StatusCode, field: Option<&str>, message: &str) -> Response {
-    answer(status, &json!({ "errors": [{ "message": message, "field": field, "help": null }] }))
+    json_response(status, &json!({ "errors": [{ "message": message, "field": field, "help": null }] }))
 }
 
 fn account(simulator: &Simulator, headers: &HeaderMap) -> Result<Arc<RegisteredConfig>, Response> {
@@ -42,12 +42,12 @@ fn account(simulator: &Simulator, headers: &HeaderMap) -> Result<Arc<RegisteredC
 
 async fn scopes(State(simulator): State<Arc<Simulator>>, headers: HeaderMap) -> Result<Response, Response> {
     account(&simulator, &headers)?;
-    Ok(answer(StatusCode::OK, &json!({ "scopes": ["mail.send"] })))
+    Ok(json_response(StatusCode::OK, &json!({ "scopes": ["mail.send"] })))
 }
 
 async fn credits(State(simulator): State<Arc<Simulator>>, headers: HeaderMap) -> Result<Response, Response> {
     account(&simulator, &headers)?;
-    Ok(answer(StatusCode::OK, &json!({ "remain": 39_900, "total": 40_000, "overage": 0, "used": 100 })))
+    Ok(json_response(StatusCode::OK, &json!({ "remain": 39_900, "total": 40_000, "overage": 0, "used": 100 })))
 }
 
 async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body: Bytes) -> Result<Response, Response> {
@@ -62,9 +62,9 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
         parts.filter(|part| part["type"] == kind).find_map(|part| part["value"].as_str().map(str::to_owned))
     };
     let args = |name: &str| mail.pointer(&format!("/personalizations/0/custom_args/{name}"))?.as_str();
-    let head = |name: &str| mail.pointer(&format!("/headers/{name}"))?.as_str();
+    let header_value = |name: &str| mail.pointer(&format!("/headers/{name}"))?.as_str();
     let message = Message {
-        unsubscribe: one_click(head("List-Unsubscribe"), head("List-Unsubscribe-Post")),
+        unsubscribe: one_click_url(header_value("List-Unsubscribe"), header_value("List-Unsubscribe-Post")),
         from: text(&mail, "/from/email"),
         subject: Some(text(&mail, "/subject")),
         html: part("text/html"),
@@ -76,7 +76,7 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
     Ok(simulator.receive(&SendGrid, message).await)
 }
 
-/// The first error that SendGrid would return: the field and the message.
+/// Returns the field and the message of the first error that SendGrid would find.
 fn first_error(mail: &Value) -> Option<(&'static str, &'static str)> {
     let filled = |pointer: &str| !text(mail, pointer).is_empty();
     if !filled("/personalizations/0/to/0/email") {
@@ -107,7 +107,7 @@ impl ProviderSimulation for SendGrid {
         problem(status, None, "simulated")
     }
 
-    /// SendGrid sends the events of a short time in one callback.
+    /// SendGrid collects events for a short time and sends them in one callback.
     fn batched_report(&self, context: &SimulationContext, message: &Message, step: Step) -> Option<Value> {
         let (event, more) = match step {
             Step::Accepted => ("processed", json!({})),
@@ -150,6 +150,6 @@ fn signed(context: &SimulationContext, url: &str, body: String) -> Callback {
     let timestamp = context.seconds().to_string();
     let signature: DerSignature = context.signing_key.sign(&[timestamp.as_bytes(), body.as_bytes()].concat());
     Callback { body, ..Callback::json(url, &Value::Null) }
-        .with("x-twilio-email-event-webhook-timestamp", timestamp)
-        .with("x-twilio-email-event-webhook-signature", base64(&signature.to_bytes()))
+        .with_header("x-twilio-email-event-webhook-timestamp", timestamp)
+        .with_header("x-twilio-email-event-webhook-signature", base64(&signature.to_bytes()))
 }

@@ -10,7 +10,7 @@ use crate::callback::Callback;
 use crate::context::SimulationContext;
 use crate::message::{Message, Step};
 use crate::provider::ProviderSimulation;
-use crate::responses::answer;
+use crate::responses::json_response;
 use crate::simulator::Simulator;
 
 struct Telegram;
@@ -20,7 +20,7 @@ fn problem(code: u16, description: &str) -> Response {
     if code == 429 {
         body["parameters"] = json!({ "retry_after": 2 });
     }
-    answer(StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_REQUEST), &body)
+    json_response(StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_REQUEST), &body)
 }
 
 pub async fn call(simulator: &Arc<Simulator>, token: &str, method: &str, body: &[u8]) -> Response {
@@ -30,7 +30,7 @@ pub async fn call(simulator: &Arc<Simulator>, token: &str, method: &str, body: &
     let field = match method {
         "getMe" => {
             let me = json!({ "id": 1, "is_bot": true, "first_name": "Tidings", "username": "tidings_bot" });
-            return answer(StatusCode::OK, &json!({ "ok": true, "result": me }));
+            return json_response(StatusCode::OK, &json!({ "ok": true, "result": me }));
         }
         "sendMessage" => "text",
         "sendLocation" => "latitude",
@@ -64,7 +64,7 @@ impl ProviderSimulation for Telegram {
     fn accepted_response(&self, message: &Message) -> Response {
         let id: i64 = message.id.parse().unwrap_or(1);
         let result = json!({ "message_id": id, "chat": { "id": message.to, "type": "private" }, "date": 0 });
-        answer(StatusCode::OK, &json!({ "ok": true, "result": result }))
+        json_response(StatusCode::OK, &json!({ "ok": true, "result": result }))
     }
 
     fn refusal(&self, status: StatusCode) -> Response {
@@ -83,6 +83,6 @@ impl ProviderSimulation for Telegram {
         let member = json!({ "chat": { "id": chat }, "new_chat_member": { "status": "kicked" } });
         let update = json!({ "update_id": context.seconds(), "my_chat_member": member });
         let secret = message.account.get("secretToken");
-        Some(Callback::json(message.callback_url(), &update).with("x-telegram-bot-api-secret-token", secret))
+        Some(Callback::json(message.callback_url(), &update).with_header("x-telegram-bot-api-secret-token", secret))
     }
 }

@@ -18,8 +18,8 @@ use crate::context::SimulationContext;
 use crate::inbox::InboxEntry;
 use crate::message::{Message, RegisteredConfig, Step};
 use crate::provider::ProviderSimulation;
-use crate::requests::{Fields, basic, form, get, is_number};
-use crate::responses::answer;
+use crate::requests::{Fields, basic, form, get, is_phone_number};
+use crate::responses::json_response;
 use crate::signing::{base64, hmac_sha1};
 use crate::simulator::Simulator;
 
@@ -35,11 +35,14 @@ pub fn router() -> Router<Arc<Simulator>> {
 
 fn problem(status: StatusCode, code: u32, message: &str) -> Response {
     let more_info = format!("https://www.twilio.com/docs/errors/{code}");
-    answer(status, &json!({ "code": code, "message": message, "more_info": more_info, "status": status.as_u16() }))
+    json_response(
+        status,
+        &json!({ "code": code, "message": message, "more_info": more_info, "status": status.as_u16() }),
+    )
 }
 
-/// Splits an address of a request into its channel and the rest.
-fn address(given: &str) -> (Channel, &str) {
+/// Splits an address of a request into its channel and the plain address.
+fn split_address(given: &str) -> (Channel, &str) {
     match given.split_once(':') {
         Some(("whatsapp", rest)) => (Channel::Whatsapp, rest),
         Some(("messenger", rest)) => (Channel::Messenger, rest),
@@ -47,7 +50,7 @@ fn address(given: &str) -> (Channel, &str) {
     }
 }
 
-/// The account with these credentials, if they belong to the sid of the path.
+/// Returns the account with these credentials, if they belong to the sid in the path.
 fn account(
     simulator: &Simulator,
     sid: &str,
@@ -68,7 +71,7 @@ async fn balance(
     headers: HeaderMap,
 ) -> Result<Response, Response> {
     account(&simulator, &sid, &headers, |_| true)?;
-    Ok(answer(StatusCode::OK, &json!({ "account_sid": sid, "balance": "104.25", "currency": "USD" })))
+    Ok(json_response(StatusCode::OK, &json!({ "account_sid": sid, "balance": "104.25", "currency": "USD" })))
 }
 
 async fn show(
@@ -78,10 +81,10 @@ async fn show(
 ) -> Result<Response, Response> {
     let sid = sid.trim_end_matches(".json");
     account(&simulator, sid, &headers, |_| true)?;
-    Ok(answer(StatusCode::OK, &json!({ "sid": sid, "status": "active" })))
+    Ok(json_response(StatusCode::OK, &json!({ "sid": sid, "status": "active" })))
 }
 
-/// `GET …/Messages.json?To=&From=&DateSent=`: accepted messages, newest first.
+/// Handles `GET …/Messages.json?To=&From=&DateSent=`: lists accepted messages, newest first.
 async fn list(
     State(simulator): State<Arc<Simulator>>,
     Path(sid): Path<String>,
@@ -89,19 +92,19 @@ async fn list(
     Query(query): Query<HashMap<String, String>>,
 ) -> Result<Response, Response> {
     let account = account(&simulator, &sid, &headers, |_| true)?;
-    let asked = |name: &str, has: &str| query.get(name).is_none_or(|asked| address(asked).1 == has);
+    let matches = |name: &str, actual: &str| query.get(name).is_none_or(|wanted| split_address(wanted).1 == actual);
     let size = query.get("PageSize").and_then(|size| size.parse().ok()).unwrap_or(50);
-    let entries = simulator.inbox.list(query.get("To").map(|to| address(to).1));
+    let entries = simulator.inbox.list(query.get("To").map(|to| split_address(to).1));
     let mut found = entries.into_iter().filter(|e| {
-        e.provider == "twilio" && asked("From", &e.from) && asked("DateSent", e.at.get(..10).unwrap_or(""))
+        e.provider == "twilio" && matches("From", &e.from) && matches("DateSent", e.at.get(..10).unwrap_or(""))
     });
-    let messages: Vec<_> = found.by_ref().take(size).map(|entry| listed(&account, &entry)).collect();
+    let messages: Vec<_> = found.by_ref().take(size).map(|entry| message_json(&account, &entry)).collect();
     let next = found.next().map(|_| format!("/2010-04-01/Accounts/{sid}/Messages.json?Page=1"));
     let page = json!({ "messages": messages, "page_size": size, "next_page_uri": next });
-    Ok(answer(StatusCode::OK, &page))
+    Ok(json_response(StatusCode::OK, &page))
 }
 
-fn listed(account: &RegisteredConfig, entry: &InboxEntry) -> serde_json::Value {
+fn message_json(account: &RegisteredConfig, entry: &InboxEntry) -> serde_json::Value {
     let at = entry.at.parse().unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     json!({
         "sid": entry.provider_message_id,
@@ -124,51 +127,52 @@ async fn send(
     let fields = form(&raw);
     let field = |name: &str| get(&fields, name);
     let (to, callback) = (field("To"), field("StatusCallback"));
-    let (channel, plain) = address(&to);
+    let (channel, plain) = split_address(&to);
     // Several configurations can share credentials. The callback address distinguishes them.
-    let meant = |account: &RegisteredConfig| account.channel == channel && callback.starts_with(&account.callback_url);
+    let has_callback =
+        |account: &RegisteredConfig| account.channel == channel && callback.starts_with(&account.callback_url);
     let account =
-        account(&simulator, &sid, &headers, meant).or_else(|_| account(&simulator, &sid, &headers, |_| true))?;
+        account(&simulator, &sid, &headers, has_callback).or_else(|_| account(&simulator, &sid, &headers, |_| true))?;
     let text = field("Body");
-    let no = |code: u32, message: &str| Err(problem(StatusCode::BAD_REQUEST, code, message));
-    let is_sound = match channel {
+    let refuse = |code: u32, message: &str| Err(problem(StatusCode::BAD_REQUEST, code, message));
+    let is_valid_recipient = match channel {
         Channel::Messenger => plain.bytes().all(|b| b.is_ascii_digit()),
-        _ => plain.starts_with('+') && is_number(&plain[1..]),
+        _ => plain.starts_with('+') && is_phone_number(&plain[1..]),
     };
     if to.is_empty() {
-        return no(21_604, "A 'To' phone number is required.");
+        return refuse(21_604, "A 'To' phone number is required.");
     }
     if field("From").is_empty() && field("MessagingServiceSid").is_empty() {
-        return no(21_603, "A 'From' phone number is required.");
+        return refuse(21_603, "A 'From' phone number is required.");
     }
     if text.is_empty() && field("ContentSid").is_empty() && field("MediaUrl").is_empty() {
-        return no(21_602, "Message body is required.");
+        return refuse(21_602, "Message body is required.");
     }
-    if !is_sound {
-        return no(21_211, "Invalid 'To' Phone Number");
+    if !is_valid_recipient {
+        return refuse(21_211, "Invalid 'To' Phone Number");
     }
     if text.chars().count() > sms::MAX_CHARACTERS {
-        return no(21_617, "The concatenated message body exceeds the 1600 character limit");
+        return refuse(21_617, "The concatenated message body exceeds the 1600 character limit");
     }
-    let ours = form(callback.split_once('?').map_or("", |(_, query)| query).as_bytes());
+    let callback_query = form(callback.split_once('?').map_or("", |(_, query)| query).as_bytes());
     let message = Message {
-        from: address(&field("From")).1.to_owned(),
+        from: split_address(&field("From")).1.to_owned(),
         attachments: fields.get("MediaUrl").map(|url| vec![json!({ "url": url })]).unwrap_or_default(),
-        tenant: ours.get("tenant").cloned(),
-        attempt: ours.get("attempt").cloned(),
+        tenant: callback_query.get("tenant").cloned(),
+        attempt: callback_query.get("attempt").cloned(),
         callback: Some(callback).filter(|url| !url.is_empty()),
-        ..Message::new(account, plain, if text.is_empty() { template(&fields) } else { text })
+        ..Message::new(account, plain, if text.is_empty() { template_text(&fields) } else { text })
     };
     Ok(simulator.receive(&Twilio, message).await)
 }
 
-/// The text for a message that names a template: the template's id and variables.
-fn template(fields: &Fields) -> String {
+/// Returns the text of a message with a template: the template's id and variables.
+fn template_text(fields: &Fields) -> String {
     format!("{} {}", get(fields, "ContentSid"), get(fields, "ContentVariables")).trim().to_owned()
 }
 
-/// The address with its channel, as requests and callbacks have it.
-fn prefixed(channel: Channel, plain: &str) -> String {
+/// Adds the channel's prefix to an address, as in requests and callbacks.
+fn prefixed_address(channel: Channel, plain: &str) -> String {
     match channel {
         Channel::Whatsapp | Channel::Messenger => format!("{}:{plain}", channel.as_str()),
         _ => plain.to_owned(),
@@ -185,12 +189,12 @@ impl ProviderSimulation for Twilio {
             "sid": message.id,
             "account_sid": message.account.get("accountSid"),
             "status": "queued",
-            "to": prefixed(message.account.channel, &message.to),
+            "to": prefixed_address(message.account.channel, &message.to),
             "from": message.from,
             "body": message.text,
             "num_segments": sms::segments(&message.text).count.to_string(),
         });
-        answer(StatusCode::CREATED, &body)
+        json_response(StatusCode::CREATED, &body)
     }
 
     fn refusal(&self, status: StatusCode) -> Response {
@@ -208,13 +212,13 @@ impl ProviderSimulation for Twilio {
             Step::Delivered => ("delivered", None),
             Step::Bounced => ("undelivered", Some("30005")),
             Step::SoftBounced => ("undelivered", Some("30003")),
-            // SMS has no such report. Richer channels report that a message was read.
+            // Other channels than SMS report that a message was read.
             Step::Opened => ("read", None),
             Step::Accepted | Step::Clicked | Step::Complained | Step::OptedOut => return None,
         };
         let url = message.callback.as_deref()?;
-        let to = prefixed(message.account.channel, &message.to);
-        let from = prefixed(message.account.channel, &message.from);
+        let to = prefixed_address(message.account.channel, &message.to);
+        let from = prefixed_address(message.account.channel, &message.from);
         let mut fields = vec![
             ("AccountSid", message.account.get("accountSid")),
             ("From", &from),
@@ -229,6 +233,6 @@ impl ProviderSimulation for Twilio {
         let signed: String = fields.iter().flat_map(|(name, value)| [*name, *value]).collect();
         let key = message.account.get("authToken").as_bytes();
         let signature = base64(&hmac_sha1(key, format!("{url}{signed}").as_bytes()));
-        Some(Callback::form(url, &fields).with("x-twilio-signature", signature))
+        Some(Callback::form(url, &fields).with_header("x-twilio-signature", signature))
     }
 }

@@ -16,8 +16,8 @@ use crate::callback::Callback;
 use crate::context::SimulationContext;
 use crate::message::{Message, Step};
 use crate::provider::ProviderSimulation;
-use crate::requests::{basic, form, get, is_number};
-use crate::responses::answer;
+use crate::requests::{basic, form, get, is_phone_number};
+use crate::responses::json_response;
 use crate::signing::{hex, hmac_sha256, jwt, sha256_hex};
 use crate::simulator::Simulator;
 
@@ -30,15 +30,15 @@ pub fn router() -> Router<Arc<Simulator>> {
 async fn balance(State(simulator): State<Arc<Simulator>>, headers: HeaderMap) -> Response {
     let (key, secret) = basic(&headers);
     match simulator.account("vonage", |account| account.has("apiKey", &key) && account.has("apiSecret", &secret)) {
-        Some(_) => answer(StatusCode::OK, &json!({ "value": 12.5, "autoReload": false })),
-        None => answer(StatusCode::UNAUTHORIZED, &json!({ "error-code": "401" })),
+        Some(_) => json_response(StatusCode::OK, &json!({ "value": 12.5, "autoReload": false })),
+        None => json_response(StatusCode::UNAUTHORIZED, &json!({ "error-code": "401" })),
     }
 }
 
 /// A refusal has the HTTP status 200 and an error status in the body.
-fn refused(status: &str) -> Response {
+fn refusal_response(status: &str) -> Response {
     let message = json!({ "status": status, "error-text": "simulated" });
-    answer(StatusCode::OK, &json!({ "message-count": "1", "messages": [message] }))
+    json_response(StatusCode::OK, &json!({ "message-count": "1", "messages": [message] }))
 }
 
 async fn send(State(simulator): State<Arc<Simulator>>, raw: Bytes) -> Result<Response, Response> {
@@ -47,17 +47,17 @@ async fn send(State(simulator): State<Arc<Simulator>>, raw: Bytes) -> Result<Res
     let (key, secret) = (field("api_key"), field("api_secret"));
     let account =
         simulator.account("vonage", |account| account.has("apiKey", &key) && account.has("apiSecret", &secret));
-    let account = account.ok_or_else(|| refused("4"))?;
+    let account = account.ok_or_else(|| refusal_response("4"))?;
     let (to, text) = (field("to"), field("text"));
     if to.is_empty() || text.is_empty() || field("from").is_empty() {
-        return Err(refused("2"));
+        return Err(refusal_response("2"));
     }
-    if !is_number(&to) || field("client-ref").len() > 40 {
-        return Err(refused("3"));
+    if !is_phone_number(&to) || field("client-ref").len() > 40 {
+        return Err(refusal_response("3"));
     }
     let is_gsm = sms::segments(&text).encoding == sms::Encoding::Gsm7;
     if !is_gsm && field("type") != "unicode" {
-        return Err(refused("3"));
+        return Err(refusal_response("3"));
     }
     let message = Message {
         from: field("from"),
@@ -77,11 +77,11 @@ impl ProviderSimulation for Vonage {
             json!({ "to": to, "message-id": id, "status": "0", "remaining-balance": "12.50", "message-price": "0.03" })
         };
         let messages: Vec<_> = (0..parts).map(part).collect();
-        answer(StatusCode::OK, &json!({ "message-count": parts.to_string(), "messages": messages }))
+        json_response(StatusCode::OK, &json!({ "message-count": parts.to_string(), "messages": messages }))
     }
 
     fn refusal(&self, status: StatusCode) -> Response {
-        refused(match status.as_u16() {
+        refusal_response(match status.as_u16() {
             401 => "4",
             402 => "9",
             429 => "1",
@@ -96,10 +96,10 @@ impl ProviderSimulation for Vonage {
         let mut fields = BTreeMap::from([("timestamp", seconds.as_str()), ("nonce", &nonce)]);
         fields.extend([("message-timestamp", at.as_str()), ("api-key", message.account.get("apiKey"))]);
         let receipt = |status, code| {
-            let mut of_it = vec![("msisdn", to), ("messageId", message.id.as_str()), ("status", status)];
-            of_it.extend([("err-code", code), ("price", "0.03000000"), ("scts", "2611211000")]);
-            of_it.extend(message.attempt.as_deref().map(|reference| ("client-ref", reference)));
-            of_it
+            let mut parameters = vec![("msisdn", to), ("messageId", message.id.as_str()), ("status", status)];
+            parameters.extend([("err-code", code), ("price", "0.03000000"), ("scts", "2611211000")]);
+            parameters.extend(message.attempt.as_deref().map(|reference| ("client-ref", reference)));
+            parameters
         };
         let stop = format!("{nonce}-stop");
         fields.extend(match step {
@@ -115,7 +115,7 @@ impl ProviderSimulation for Vonage {
             let callback = Callback::json(message.callback_url(), &json!(fields));
             let hash = sha256_hex(callback.body.as_bytes());
             let claims = json!({ "iss": "Vonage", "iat": context.seconds(), "jti": nonce, "payload_hash": hash });
-            return Some(callback.with("authorization", format!("Bearer {}", jwt(&claims, secret))));
+            return Some(callback.with_header("authorization", format!("Bearer {}", jwt(&claims, secret))));
         }
         let signed: String =
             fields.iter().map(|(name, value)| format!("&{name}={}", value.replace(['&', '='], "_"))).collect();

@@ -9,16 +9,17 @@ use rusqlite::params;
 
 use super::database::{Database, execute};
 
-/// Stores unmatched reports until they are due for another try.
+/// Stores the retries of unmatched reports until they are due.
 pub struct SqliteUnmatchedQueue {
     pub database: Database,
     pub host: Arc<dyn ClockAndRng>,
 }
 
-/// A report that is due for another try.
+/// A retry that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WaitingCallback {
+pub struct DueRetry {
     pub id: i64,
+    /// The JSON of an [`UnmatchedRetry`].
     pub body: String,
 }
 
@@ -33,20 +34,21 @@ impl UnmatchedQueue for SqliteUnmatchedQueue {
 }
 
 impl SqliteUnmatchedQueue {
-    /// The first 100 reports that are due.
+    /// Returns at most 100 retries that are due.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: the file cannot be read.
-    pub fn due(&self, now: Timestamp) -> Result<Vec<WaitingCallback>, StoreError> {
+    pub fn due_retries(&self, now: Timestamp) -> Result<Vec<DueRetry>, StoreError> {
         self.database.read(|connection| {
             let mut query = connection.prepare_cached("SELECT id, body FROM inbox WHERE due <= ?1 LIMIT 100")?;
-            let rows =
-                query.query_map(params![now.0], |row| Ok(WaitingCallback { id: row.get(0)?, body: row.get(1)? }))?;
+            let rows = query.query_map(params![now.0], |row| Ok(DueRetry { id: row.get(0)?, body: row.get(1)? }))?;
             rows.collect()
         })
     }
 
+    /// Deletes a retry that was handled.
+    ///
     /// # Errors
     ///
     /// [`StoreError`]: the file cannot be written.

@@ -14,8 +14,8 @@ impl SecretCipher for LocalKeyCipher {
         seal::encrypt(&self.0, b"", context, plain)
     }
 
-    async fn decrypt(&self, context: &str, sealed: &str) -> Result<String, StoreError> {
-        seal::decrypt(&self.0, context, sealed)
+    async fn decrypt(&self, context: &str, encrypted: &str) -> Result<String, StoreError> {
+        seal::decrypt(&self.0, context, encrypted)
     }
 }
 
@@ -26,16 +26,16 @@ mod tests {
     #[tokio::test]
     async fn a_text_is_decrypted_only_with_its_key_and_context() {
         let cipher = LocalKeyCipher([7; 32]);
-        let sealed = cipher.encrypt("acme#a.1", "secret").await.expect("encrypted");
-        assert!(!sealed.contains("secret"));
+        let encrypted = cipher.encrypt("acme#a.1", "secret").await.expect("encrypted");
+        assert!(!encrypted.contains("secret"));
         assert_ne!(
-            sealed,
+            encrypted,
             cipher.encrypt("acme#a.1", "secret").await.expect("encrypted"),
             "each encryption has a new nonce"
         );
-        assert_eq!(cipher.decrypt("acme#a.1", &sealed).await.expect("decrypted"), "secret");
-        assert!(cipher.decrypt("other#a.1", &sealed).await.is_err(), "another context");
-        assert!(LocalKeyCipher([8; 32]).decrypt("acme#a.1", &sealed).await.is_err(), "another key");
+        assert_eq!(cipher.decrypt("acme#a.1", &encrypted).await.expect("decrypted"), "secret");
+        assert!(cipher.decrypt("other#a.1", &encrypted).await.is_err(), "another context");
+        assert!(LocalKeyCipher([8; 32]).decrypt("acme#a.1", &encrypted).await.is_err(), "another key");
         for wrong in ["", ".", "..", "AAAA.AAAA.AAAA", "not base64.x.y"] {
             assert!(cipher.decrypt("acme#a.1", wrong).await.is_err(), "{wrong}");
         }
