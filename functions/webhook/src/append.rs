@@ -2,18 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::matching::StreamReport;
+use crate::{MAX_CONCURRENT_STREAMS, WebhookError, WebhookHandler};
 use application::suppression::{SuppressionEntry, SuppressionRegister};
 use application::{CommandContext, CommandExecutor, ExecuteError, Loaded};
-use axum::http::StatusCode;
 use domain::aggregate::Aggregate;
 use domain::communication::{Command, DeliveryReport, Rejection};
 use domain::ports::{AddressKey, CommunicationKey, ContentKey, DocumentKey, Hint, StoreError};
 use events::{Channel, CommunicationId, ReportedStatus, TenantId};
 use futures_util::future::join_all;
-use problem::{Problem, ProblemKind};
-
-use crate::matching::StreamReport;
-use crate::{MAX_CONCURRENT_STREAMS, WebhookHandler};
 
 /// Consecutive soft bounces, each of another message, after which an address is suppressed.
 const MAX_SOFT_BOUNCES: usize = 5;
@@ -36,13 +33,12 @@ fn proves_delivery(status: ReportedStatus) -> bool {
 }
 
 impl WebhookHandler {
-    /// Appends the reports, all those of one communication in one append. The provider answers 503 by sending the whole
-    /// callback again, which is harmless because a report that is stored already changes nothing.
+    /// Appends the reports, all those of one communication in one append.
     ///
     /// # Errors
     ///
-    /// [`Problem`] with 503: some of the reports are not stored.
-    pub async fn append_reports(&self, provider: &str, reports: Vec<StreamReport>) -> Result<StatusCode, Problem> {
+    /// [`WebhookError::ReportsNotStored`]
+    pub async fn append_reports(&self, provider: &str, reports: Vec<StreamReport>) -> Result<(), WebhookError> {
         let mut by_stream: BTreeMap<CommunicationKey, Vec<DeliveryReport>> = BTreeMap::new();
         for StreamReport { key, report } in reports {
             by_stream.entry(key).or_default().push(report);
@@ -54,10 +50,10 @@ impl WebhookHandler {
             failed = join_all(appends).await.into_iter().find_map(Result::err).or(failed);
         }
         match failed {
-            None => Ok(StatusCode::NO_CONTENT),
+            None => Ok(()),
             Some(error) => {
                 tracing::error!(provider, %error, "a callback could not be stored");
-                Err(Problem::new(ProblemKind::Unavailable, "The request could not be stored. Send it again."))
+                Err(WebhookError::ReportsNotStored(error))
             }
         }
     }

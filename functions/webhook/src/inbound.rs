@@ -9,9 +9,8 @@ use domain::inbound_message::InboundMessageState;
 use domain::ports::{AddressKey, StoreError};
 use domain::provider::{ConsentChange, InboundMessage, Provider};
 use events::{Channel, InboundMessageEvent, TenantId};
-use problem::Problem;
 
-use crate::WebhookHandler;
+use crate::{WebhookError, WebhookHandler};
 
 /// How long WhatsApp accepts free-form content after an incoming message, in milliseconds.
 const SERVICE_WINDOW_MS: i64 = 24 * 3_600_000;
@@ -24,7 +23,7 @@ impl WebhookHandler {
         tenant: &TenantId,
         provider: &dyn Provider,
         message: &InboundMessage,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), WebhookError> {
         let config = provider.config();
         let contact = self.address_key(tenant, config.channel, &message.from);
         let keyword = message.keyword.map(str::to_owned);
@@ -69,14 +68,13 @@ impl WebhookHandler {
         tenant: &TenantId,
         channel: Channel,
         change: &ConsentChange,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), StoreError> {
         let contact = self.address_key(tenant, channel, &change.contact);
         if change.is_opt_out {
-            self.suppress(&contact, Some(change.contact.clone()), change.reason, None).await?;
+            self.suppress(&contact, Some(change.contact.clone()), change.reason, None).await
         } else {
-            self.lift_opt_out(&contact).await?;
+            self.lift_opt_out(&contact).await
         }
-        Ok(())
     }
 
     async fn lift_opt_out(&self, contact: &AddressKey) -> Result<(), StoreError> {
