@@ -25,7 +25,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodFilter, MethodRouter, on};
 use domain::ports::{ClockAndRng, DocumentStore, EventStore, UnmatchedQueue, Vault, WorkQueue};
 use domain::provider::{CallbackRequest, ParsedCallback, Provider};
 use events::{Mode, TenantId};
@@ -58,28 +58,39 @@ pub struct WebhookHandler {
 
 type Shared = State<Arc<WebhookHandler>>;
 
-/// Every route, as (method, path). `template.yaml` lists the same; a test compares them.
-pub const ROUTES: &[(&str, &str)] = &[
-    ("POST", "/webhooks/sendgrid/events"),
-    ("POST", "/webhooks/twilio/sms-status"),
-    ("POST", "/webhooks/twilio/whatsapp-status"),
-    ("POST", "/webhooks/twilio/messenger-status"),
-    ("POST", "/api/v1/communication/webhooks/{provider}"),
-    ("POST", "/webhooks/{provider}/{config}/{secret}"),
-    ("GET", "/webhooks/{provider}/{config}/{secret}"),
-    ("HEAD", "/webhooks/{provider}/{config}/{secret}"),
-];
+/// One method of one path.
+pub struct Route {
+    pub method: &'static str,
+    pub path: &'static str,
+    handler: fn() -> MethodRouter<Arc<WebhookHandler>>,
+}
+
+macro_rules! routes {
+    ($($method:ident $path:literal => $handler:path;)*) => {
+        &[$(Route {
+            method: stringify!($method),
+            path: $path,
+            handler: || on(MethodFilter::$method, $handler),
+        }),*]
+    };
+}
+
+/// Every route. The router is made from this table. `template.yaml` lists the same routes; a test compares them.
+pub const ROUTES: &[Route] = routes! {
+    POST "/webhooks/sendgrid/events" => deployment_callback;
+    POST "/webhooks/twilio/sms-status" => deployment_callback;
+    POST "/webhooks/twilio/whatsapp-status" => deployment_callback;
+    POST "/webhooks/twilio/messenger-status" => deployment_callback;
+    POST "/api/v1/communication/webhooks/{provider}" => deployment_callback;
+    POST "/webhooks/{provider}/{config}/{secret}" => tenant_callback;
+    GET "/webhooks/{provider}/{config}/{secret}" => tenant_callback;
+    HEAD "/webhooks/{provider}/{config}/{secret}" => tenant_callback;
+};
 
 /// The routes that providers call.
 pub fn router(webhook: Arc<WebhookHandler>) -> Router {
-    Router::new()
-        .route("/webhooks/sendgrid/events", post(deployment_callback))
-        .route("/webhooks/twilio/sms-status", post(deployment_callback))
-        .route("/webhooks/twilio/whatsapp-status", post(deployment_callback))
-        .route("/webhooks/twilio/messenger-status", post(deployment_callback))
-        .route("/api/v1/communication/webhooks/{provider}", post(deployment_callback))
-        .route("/webhooks/{provider}/{config}/{secret}", get(tenant_callback).post(tenant_callback))
-        .with_state(webhook)
+    let add = |router: Router<Arc<WebhookHandler>>, route: &Route| router.route(route.path, (route.handler)());
+    ROUTES.iter().fold(Router::new(), add).with_state(webhook)
 }
 
 fn invalid_signature(reason: &str) -> Problem {
