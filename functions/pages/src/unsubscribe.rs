@@ -15,8 +15,8 @@ use problem::{Problem, ProblemKind};
 use crate::page::page;
 use crate::{PagesHandler, Shared};
 
-/// The actor of the events that the page appends.
-const ACTOR: &str = "webhook:unsubscribe";
+/// The actor of what the page changes.
+const ACTOR: &str = "pages:unsubscribe";
 
 /// The texts of the page in one language.
 struct PageText {
@@ -93,18 +93,18 @@ impl PagesHandler {
         };
         let content = ContentKey::for_request(key, &communication.request, &communication.content_id);
         let status = ReportedStatus::Unsubscribed;
+        let context = CommandContext::function(ACTOR);
         let entry = SuppressionEntry {
             channel: contact.channel,
             contact: self.vault.get(&content, now).await?.map(|content| content.recipient_contact),
             reason: status.as_str().to_owned(),
             at: now,
-            by: "function:webhook".to_owned(),
+            by: context.actor.clone(),
             communication: Some(key.id),
         };
         SuppressionRegister { store: &*self.store, documents: &*self.documents }.add(&contact, &entry).await?;
         let event_id = Some("one-click".to_owned());
         let report = DeliveryReport { attempt: None, fact: status, event_id, at: now, code: None };
-        let context = CommandContext::function(ACTOR);
         let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &context };
         let updated = executor.execute_loaded(key, loaded, Command::Report(vec![report])).await?;
         self.send_fallback_hint(key, &updated).await;

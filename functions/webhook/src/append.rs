@@ -32,6 +32,11 @@ fn proves_delivery(status: ReportedStatus) -> bool {
     matches!(status, ReportedStatus::Delivered | ReportedStatus::Opened | ReportedStatus::Clicked)
 }
 
+/// The context of what a provider reports.
+pub(crate) fn context(provider: &str) -> CommandContext {
+    CommandContext::function(&format!("webhook:{provider}"))
+}
+
 impl WebhookHandler {
     /// Appends the reports, all those of one communication in one append.
     ///
@@ -64,7 +69,7 @@ impl WebhookHandler {
         key: &CommunicationKey,
         reports: &[DeliveryReport],
     ) -> Result<(), ExecuteError> {
-        let context = CommandContext::function(&format!("webhook:{provider}"));
+        let context = context(provider);
         let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &context };
         let loaded = executor.load(key).await?;
         let Ok(communication) = loaded.state.requested() else {

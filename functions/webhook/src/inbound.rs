@@ -1,8 +1,8 @@
 //! Incoming messages, and changes of consent that recipients make at the provider.
 
+use application::CommandExecutor;
 use application::directory::last_inbound_key;
 use application::inbound::{self, InboundContent};
-use application::{CommandContext, CommandExecutor};
 use domain::aggregate::AggregateId;
 use domain::consent::{ConsentKeyword, KEYWORD_REASON, is_lifted_by_start, parse_keyword};
 use domain::inbound_message::InboundMessageState;
@@ -10,6 +10,7 @@ use domain::ports::{AddressKey, StoreError};
 use domain::provider::{ConsentChange, InboundMessage, Provider};
 use events::{Channel, InboundMessageEvent, TenantId};
 
+use crate::append::context;
 use crate::{WebhookError, WebhookHandler};
 
 /// How long WhatsApp accepts free-form content after an incoming message, in milliseconds.
@@ -55,8 +56,7 @@ impl WebhookHandler {
             Some(keyword) if keyword == ConsentKeyword::Start.as_str() => self.lift_opt_out(&contact).await?,
             _ => (),
         }
-        let actor = format!("function:webhook:{}", config.provider);
-        let context = CommandContext { actor, ..CommandContext::default() };
+        let context = context(&config.provider);
         let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &context };
         executor.execute(&stream, event).await?;
         Ok(())
