@@ -13,6 +13,7 @@ use domain::provider_configs::{ProviderConfigState, Routing, TenantProviderConfi
 use events::{Channel, Mode, TenantId};
 
 use crate::cache::Cached;
+use crate::document;
 use crate::execute::state_of;
 use crate::settings::DeploymentProviderConfig;
 
@@ -137,7 +138,7 @@ impl TenantPorts {
         version: u32,
         secrets: &BTreeMap<String, String>,
     ) -> Result<(), StoreError> {
-        let plain = serde_json::to_string(secrets).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+        let plain = document::encode(secrets)?;
         let sealed = self.sealer.encrypt(&format!("{tenant}#{config}"), &plain).await?;
         self.documents.put_document(&TenantPorts::secret_key(tenant, config, version), &sealed, None).await
     }

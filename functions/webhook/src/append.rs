@@ -178,7 +178,7 @@ impl WebhookHandler {
             let address = self.address(content).await?;
             self.suppress(contact, address, SOFT_BOUNCES_REASON, Some(*id)).await?;
         }
-        let body = serde_json::to_string(&bounced).unwrap_or_default();
+        let body = application::document::encode(&bounced)?;
         self.documents.put_document(&key, &body, Some(now + SOFT_BOUNCE_WINDOW_MS)).await
     }
 

@@ -29,7 +29,7 @@ impl WebhookHandler {
         let contact = self.address_key(tenant, config.channel, &message.from);
         let keyword = message.keyword.map(str::to_owned);
         let keyword = keyword.or_else(|| Some(parse_keyword(message.text.as_deref()?)?.as_str().to_owned()));
-        let name = application::hash::body_hash(&(&config.id, &message.provider_message_id));
+        let name = application::hash::hash_of(&(&config.id, &message.provider_message_id))?;
         let content = InboundContent { from: message.from.clone(), text: message.text.clone() };
         inbound::save(&*self.documents, tenant, &name, &content, self.host.now()).await?;
         let stream = AggregateId::<InboundMessageState>::new(tenant, &name);

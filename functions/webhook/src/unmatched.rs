@@ -1,6 +1,7 @@
 //! Delivery reports whose message is not known yet. A callback can arrive before the provider's message id is stored.
 
 use application::callback_log::{self, CallbackStatus};
+use application::document;
 use application::hint::QueueMessage;
 use domain::ports::{DocumentKey, StoreError, UnmatchedRetry};
 use domain::provider::ProviderReport;
@@ -46,7 +47,7 @@ impl WebhookHandler {
         let Some(delay_s) = RETRY_DELAYS_S.get(tries as usize).filter(|_| !unmatched.reports.is_empty()) else {
             return Ok(());
         };
-        let body = serde_json::to_string(unmatched).unwrap_or_default();
+        let body = document::encode(unmatched)?;
         self.documents.put_document(&key(tenant, name), &body, Some(self.host.now() + RETENTION_MS)).await?;
         let retry = UnmatchedRetry { tenant: tenant.clone(), name: name.to_owned(), tries: tries + 1 };
         self.unmatched.enqueue(&retry, *delay_s).await

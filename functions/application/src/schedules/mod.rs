@@ -27,7 +27,9 @@ pub use run::run;
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
 use crate::consent::recipient_key;
+use crate::document;
 use crate::execute::{self, ExecuteError, Loaded};
+use crate::hash::hash_of;
 use crate::messages::{self, Composed, IdempotencyKey, MessageError};
 use crate::process::ProcessError;
 
@@ -155,13 +157,13 @@ async fn store_message(
     stored: &StoredMessage,
     composed: Composed,
 ) -> Result<ScheduledMessage, ScheduleError> {
-    let content = content_name(&stored.hash(), app.host.random());
+    let content = content_name(&stored.hash()?, app.host.random());
     let request = composed.request;
     let recipient = Recipient { kind: request.recipient.kind, id: request.recipient.id };
     let steps = request.fallback.iter().flat_map(|fallback| &fallback.steps).map(|step| &step.contact_hash);
     let addresses = steps.chain([&request.contact_hash]).map(|hash| format!("contact:{hash}"));
     let stored = StoredMessage { subjects: addresses.chain(recipient_key(&recipient)).collect(), ..stored.clone() };
-    let body = serde_json::to_string(&stored).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    let body = document::encode(&stored)?;
     let key = message_key(&caller.principal.tenant, id, &content);
     app.tenant_ports.documents.put_document(&key, &body, None).await?;
     Ok(ScheduledMessage {
@@ -321,7 +323,7 @@ pub async fn create(app: &App, caller: &Caller, new: NewSchedule) -> Result<Crea
     caller.authorise(Permission::Automate)?;
     let tenant = &caller.principal.tenant;
     let id = match &new.idempotency_key {
-        Some(key) => format!("sch_{}", &crate::hash::body_hash(&(tenant, caller.principal.mode, key))[..16]),
+        Some(key) => format!("sch_{}", &hash_of(&(tenant, caller.principal.mode, key))?[..16]),
         None => format!("sch_{:016x}", app.host.random() as u64),
     };
     if let Some(schedule) = replay(app, caller, &id, &new).await? {
@@ -359,12 +361,13 @@ async fn replay(app: &App, caller: &Caller, id: &str, new: &NewSchedule) -> Resu
     let loaded = execute::load(&*app.store, &key).await?;
     let Some(schedule) = loaded.state.schedule.clone() else { return Ok(None) };
     let records = execute::history_of(&*app.store, &key, &loaded).await?;
+    let hash = new.message.hash()?;
     let is_same = records.first().is_some_and(|record| match &record.event {
         ScheduleEvent::ScheduleCreated { name, timing, message, catch_up, .. } => {
             let start = if new.is_start_given { &new.timing.start } else { &timing.start };
             *name == new.name
                 && *timing == ScheduleTiming { start: start.clone(), ..new.timing.clone() }
-                && has_hash(&message.content, &new.message.hash())
+                && has_hash(&message.content, &hash)
                 && *catch_up == new.catch_up
         }
         _ => false,
@@ -387,9 +390,10 @@ pub async fn change(app: &App, caller: &Caller, id: &str, change: ScheduleChange
     caller.authorise(Permission::Automate)?;
     let current = load_to_change(app, caller, id).await?;
     let composed = check(app, caller, change.timing.as_ref(), change.message.as_ref()).await?;
-    let is_other = |stored: &&StoredMessage| !has_hash(&current.message.content, &stored.hash());
-    let message = match (change.message.as_ref().filter(is_other), composed) {
-        (Some(stored), Some(composed)) => Some(Box::new(store_message(app, caller, id, stored, composed).await?)),
+    let message = match (&change.message, composed) {
+        (Some(stored), Some(composed)) if !has_hash(&current.message.content, &stored.hash()?) => {
+            Some(Box::new(store_message(app, caller, id, stored, composed).await?))
+        }
         _ => None,
     };
     // Whoever gives the message is responsible for it.
