@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::matching::StreamReport;
 use crate::{MAX_CONCURRENT_STREAMS, WebhookError, WebhookHandler};
+use application::hint::try_send_if_fallback_due;
 use application::suppression::{SuppressionEntry, SuppressionRegister};
-use application::{CommandContext, CommandExecutor, ExecuteError, Loaded};
-use domain::aggregate::Aggregate;
+use application::{CommandContext, CommandExecutor, ExecuteError};
 use domain::communication::{Command, DeliveryReport, Rejection};
-use domain::ports::{AddressKey, CommunicationKey, ContentKey, DocumentKey, Hint, StoreError};
+use domain::ports::{AddressKey, CommunicationKey, ContentKey, DocumentKey, StoreError};
 use events::{Channel, CommunicationId, ReportedStatus, TenantId};
 use futures_util::future::join_all;
 
@@ -90,7 +90,7 @@ impl WebhookHandler {
             }
             Err(error) => Err(error),
             Ok(updated) => {
-                self.send_fallback_hint(key, &updated).await;
+                try_send_if_fallback_due(&*self.queue, &*self.host, key, &updated).await;
                 Ok(())
             }
         }
@@ -116,19 +116,6 @@ impl WebhookHandler {
             self.count_soft_bounce(contact, id, content).await
         } else {
             Ok(())
-        }
-    }
-
-    /// Sends a hint if the reports made a fallback due. Best effort: the stream's timer sends the same hint a minute
-    /// later.
-    async fn send_fallback_hint(&self, key: &CommunicationKey, updated: &Loaded) {
-        let now = self.host.now();
-        if !updated.state.requested().is_ok_and(|communication| communication.is_fallback_due(now)) {
-            return;
-        }
-        let hint = Hint { queue: updated.state.queue(), stream: key.stream_id() };
-        if let Err(error) = self.queue.send(&[(hint, 0)]).await {
-            tracing::warn!(id = %key.id, %error, "a hint was not sent; the sweep will send it");
         }
     }
 

@@ -6,7 +6,7 @@ mod run;
 
 use domain::access::Permission;
 use domain::aggregate::{Aggregate, AggregateId, AggregateKey};
-use domain::ports::{CommunicationKey, Hint, Listed, MAX_QUEUE_DELAY_S, StoreError};
+use domain::ports::{CommunicationKey, Listed, StoreError};
 use domain::schedule::{
     Command, Fate, Fault, FaultCode, PastOccurrence, Recurrence, Rejection, Schedule, ScheduleState, ScheduleStatus,
     past_occurrences, recurrence_input,
@@ -30,6 +30,7 @@ use crate::consent::recipient_key;
 use crate::document;
 use crate::execute::{self, ExecuteError, Loaded};
 use crate::hash::hash_of;
+use crate::hint;
 use crate::messages::{self, Composed, IdempotencyKey, MessageError};
 use crate::process::ProcessError;
 
@@ -176,15 +177,9 @@ async fn store_message(
 }
 
 /// Sends the hint of a schedule that occurs soon, best effort. The sweep finds later occurrences.
-async fn hint(app: &App, key: &AggregateId<ScheduleState>, loaded: &Loaded<ScheduleState>) {
-    let Some(wait_ms) = loaded.wake.map(|wake| wake.millis_since(app.host.now()).max(0)) else { return };
-    let delay_s = (wait_ms + 999).div_euclid(1_000);
-    if delay_s <= i64::from(MAX_QUEUE_DELAY_S) {
-        let hint = Hint { queue: loaded.state.queue(), stream: key.stream_id() };
-        if let Err(error) = app.queue.send(&[(hint, delay_s as u32)]).await {
-            tracing::warn!(%error, "a hint was not sent; the sweep sends it");
-        }
-    }
+async fn send_hint(app: &App, key: &AggregateId<ScheduleState>, loaded: &Loaded<ScheduleState>) {
+    let Some(due) = loaded.wake else { return };
+    hint::try_send(&*app.queue, &*app.host, key, loaded.state.queue(), due).await;
 }
 
 async fn execute(app: &App, caller: &Caller, id: &str, command: Command) -> Result<Schedule, ScheduleError> {
@@ -194,7 +189,7 @@ async fn execute(app: &App, caller: &Caller, id: &str, command: Command) -> Resu
         ExecuteError::Rejected(Rejection::Unknown) => ScheduleError::NotFound,
         error => ScheduleError::Execute(error),
     })?;
-    hint(app, &key, &loaded).await;
+    send_hint(app, &key, &loaded).await;
     loaded.state.schedule.ok_or(ScheduleError::NotFound)
 }
 
