@@ -1,5 +1,7 @@
 //! A tenant's own provider configurations over HTTP, and the callbacks to them.
 
+use domain::aggregate::AggregateId;
+use domain::inbound_message::InboundMessageState;
 use domain::ports::{AddressKey, ClockAndRng, DocumentStore, EventStore};
 use events::Channel;
 use hmac::{Hmac, KeyInit, Mac};
@@ -175,6 +177,13 @@ async fn stop_suppresses_a_number_and_start_lifts_it() {
     assert_eq!(reply("1", "Stop!").await, StatusCode::NO_CONTENT);
     assert_eq!(accepted().await, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(reply("2", "start").await, StatusCode::NO_CONTENT);
+    for id in ["1", "2"] {
+        let name = application::hash::body_hash(&json!([own["id"], id]));
+        let stream = AggregateId::<InboundMessageState>::new(&"local".parse().expect("a tenant"), name);
+        let records = application::execute::history(&server.local.database, &stream).await.expect("a stream");
+        let actors: Vec<&str> = records.iter().map(|record| record.meta.actor.as_str()).collect();
+        assert_eq!(actors, ["webhook:bulksms"]);
+    }
     assert_eq!(accepted().await, StatusCode::CREATED);
     let wrong = format!("{}x", url);
     assert_eq!(
@@ -254,8 +263,8 @@ async fn a_post_unsubscribes_and_a_get_does_not() {
         }
         let own = add(&server, example.clone()).await;
         let to = format!("{}@example.com", own["provider"].as_str().expect("a name"));
-        let sent = server.send(email(&to)).await;
-        server.until_status(&sent, "delivered").await;
+        let first = server.send(email(&to)).await;
+        server.until_status(&first, "delivered").await;
         let url = server.inbox(&to).await[0]["unsubscribeUrl"].as_str().expect("a link").to_owned();
         let seen = server.client.get(&url).send().await.expect("a page");
         assert_eq!(seen.status(), StatusCode::OK);
@@ -268,6 +277,14 @@ async fn a_post_unsubscribes_and_a_get_does_not() {
         }
         let refused = server.post("/api/communications/send", email(&to)).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.body);
+        let events = server.get(&format!("/api/communications/{first}/events")).await;
+        let by_page = |event: &&Value| event["actor"] == "pages:unsubscribe";
+        let events = events.body["events"].as_array().expect("events").clone();
+        assert_eq!(events.iter().filter(by_page).count(), 1, "{events:?}");
+        let list = server.get("/api/suppressions?channel=email").await;
+        let entries = list.body["suppressions"].as_array().expect("entries");
+        let entry = entries.iter().find(|entry| entry["contact"] == to.as_str()).expect("an entry");
+        assert_eq!(entry["createdBy"], "pages:unsubscribe");
         let forged = format!("{}x", &url[..url.len() - 1]);
         assert_eq!(server.client.post(&forged).send().await.expect("an answer").status(), StatusCode::NOT_FOUND);
         let path = format!("/api/channels/{}", own["id"].as_str().expect("an id"));

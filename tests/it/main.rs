@@ -7,6 +7,7 @@ mod attachments;
 mod channels;
 mod contracts;
 mod deliveries;
+mod documents;
 mod end_to_end;
 mod extending;
 mod fallback;

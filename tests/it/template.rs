@@ -37,7 +37,8 @@ fn routes(text: &str, function: &str) -> BTreeSet<(String, String)> {
 
 /// The routes of the binary `webhook`.
 fn served_by_webhook() -> impl Iterator<Item = (&'static str, &'static str)> {
-    webhook::ROUTES.iter().chain(pages::ROUTES).copied()
+    let callbacks = webhook::ROUTES.iter().map(|route| (route.method, route.path));
+    callbacks.chain(pages::ROUTES.iter().map(|route| (route.method, route.path)))
 }
 
 #[test]

@@ -13,12 +13,11 @@ use axum::http::{Method, Request};
 use domain::ports::{AddressKey, EventStore, Stream};
 use domain::provider::{MessageRef, ProviderReport};
 use events::{Channel, Timestamp};
-use problem::Problem;
 use project::StreamImage;
 use schedule::SweepReason;
 use serde_json::{Value, json};
 use tower::ServiceExt;
-use webhook::UnmatchedReports;
+use webhook::{UnmatchedReports, WebhookError};
 
 impl Simulation {
     pub fn start(&mut self, job: Job) {
@@ -35,9 +34,7 @@ impl Simulation {
                 let webhook = self.webhook[self.version()].clone();
                 let Some(by) = by else {
                     let callback = webhook::StreamReport { key, report };
-                    return self.start_webhook(job, async move {
-                        webhook.append_reports("sim", vec![callback]).await.map(drop)
-                    });
+                    return self.start_webhook(job, async move { webhook.append_reports("sim", vec![callback]).await });
                 };
                 let name = format!("{:016x}", self.world.state().next_id());
                 self.start_webhook(job, async move {
@@ -46,7 +43,7 @@ impl Simulation {
                     webhook.append_reports("sim", matched).await?;
                     let unmatched =
                         UnmatchedReports { config: TENANT_CONFIG.to_owned(), provider: "sim".to_owned(), reports };
-                    webhook.store_unmatched(&key.tenant, &name, &unmatched, 0).await
+                    Ok(webhook.store_unmatched(&key.tenant, &name, &unmatched, 0).await?)
                 });
                 return;
             }
@@ -87,7 +84,7 @@ impl Simulation {
     }
 
     /// Starts a job of the webhook function.
-    fn start_webhook(&mut self, job: Job, work: impl Future<Output = Result<(), Problem>> + 'static) {
+    fn start_webhook(&mut self, job: Job, work: impl Future<Output = Result<(), WebhookError>> + 'static) {
         let now = self.world.state().now;
         let future = Box::pin(async move { work.await.map_or(TaskResult::Retry, |()| TaskResult::Done) });
         self.tasks.push(Task { job, future, resume_at: now, deadline: now + INVOCATION_MS });

@@ -49,7 +49,7 @@ impl BodyReader {
 
     /// A hash of the body, before anything is read from it.
     pub fn hash(&self) -> String {
-        application::hash::body_hash(&self.map)
+        application::hash::body_hash(&Value::Object(self.map.clone()))
     }
 
     pub fn add_error(&mut self, field: &str, code: &'static str, detail: impl Into<String>) {

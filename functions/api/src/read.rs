@@ -227,7 +227,7 @@ fn read_cursor(cursor: &str, filter: &ListFilter) -> Option<String> {
 }
 
 fn fingerprint(filter: &ListFilter) -> String {
-    application::hash::body_hash(filter)
+    application::hash::body_hash(&json!(filter))
 }
 
 pub(crate) async fn stats(

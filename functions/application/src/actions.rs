@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::caller::Caller;
+use crate::document;
 use crate::time::show_time;
 
 const COLLECTION: &str = "acts";
@@ -80,7 +81,7 @@ pub async fn record(app: &App, caller: &Caller, action: &Action) -> Result<(), S
     let actor = caller.principal.actor_id();
     let subject = action.subject().to_owned();
     let recorded = RecordedAction { subject, action: action.clone(), at: show_time(now), actor };
-    let body = serde_json::to_string(&recorded).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    let body = document::encode(&recorded)?;
     let name = format!("{:013}#{:08x}", now.0, app.host.random() as u32);
     let key = DocumentKey { tenant: caller.principal.tenant.clone(), collection: COLLECTION, name };
     app.tenant_ports.documents.put_document(&key, &body, Some(now + app.retention.of(None))).await

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use domain::aggregate::Aggregate;
 use domain::ports::{
-    ApiKeyStore, ClockAndRng, CommunicationKey, CoordinationStore, EventStore, Hint, MAX_QUEUE_DELAY_S, ObjectStore,
-    Principal, ProviderConfig, StoreError, Vault, ViewStore, WorkQueue,
+    ApiKeyStore, ClockAndRng, CommunicationKey, CoordinationStore, EventStore, ObjectStore, Principal, ProviderConfig,
+    StoreError, Vault, ViewStore, WorkQueue,
 };
 use events::{RetentionClass, Timestamp};
 
 use crate::cache::Cached;
 use crate::consent::DefaultPreferences;
 use crate::directory::{ProviderDirectory, TenantPorts};
+use crate::hint;
 use crate::retention::RetentionPeriods;
 use crate::templates::TemplateCache;
 use crate::{CommandContext, CommandExecutor, Loaded};
@@ -88,16 +89,8 @@ impl App {
     /// Sends the hint, best effort: the stream has a timer that repairs a lost one.
     pub async fn hint(&self, key: &CommunicationKey, loaded: &Loaded) {
         let Ok(communication) = loaded.state.requested() else { return };
-        let wait_ms = communication.due_at.map_or(0, |due| due.millis_since(self.host.now()).max(0));
-        // The sweep, which looks ten minutes ahead, finds what is due later.
-        if i64::from(MAX_QUEUE_DELAY_S) * 1_000 < wait_ms {
-            return;
-        }
-        let hint = Hint { queue: loaded.state.queue(), stream: key.stream_id() };
-        let delay = wait_ms.div_euclid(1_000) + i64::from(wait_ms % 1_000 > 0);
-        if let Err(error) = self.queue.send(&[(hint, delay as u32)]).await {
-            tracing::warn!(id = %key.id, %error, "a hint was not sent; the sweep will");
-        }
+        let due = communication.due_at.unwrap_or_else(|| self.host.now());
+        hint::try_send(&*self.queue, &*self.host, key, loaded.state.queue(), due).await;
     }
 
     /// The end of retention for the content of a message that is due at `due`.

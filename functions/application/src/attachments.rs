@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
+use crate::document;
 use crate::hash::sha256;
 
 /// How long a file can be uploaded, in milliseconds.
@@ -99,7 +100,7 @@ async fn save(
     id: &str,
     file: &UploadedFile,
 ) -> Result<(), StoreError> {
-    let body = serde_json::to_string(file).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    let body = document::encode(file)?;
     documents.put_document(&key(tenant, id), &body, Some(file.until)).await
 }
 

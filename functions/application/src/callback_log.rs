@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
+use crate::document;
 
 const RETENTION_MS: i64 = 30 * 24 * 3_600_000;
 /// Number of entries of one page.
@@ -95,7 +96,7 @@ pub async fn save(
     name: &str,
     entry: &CallbackEntry,
 ) -> Result<(), StoreError> {
-    let body = serde_json::to_string(entry).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    let body = document::encode(entry)?;
     documents.put_document(&key(tenant, name), &body, Some(entry.received_at + RETENTION_MS)).await
 }
 

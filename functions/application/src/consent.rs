@@ -11,6 +11,7 @@ use events::{Channel, PreferenceEvent, Recipient, RecordedEvent, TenantId, Times
 
 use crate::cache::Cached;
 use crate::directory::TenantPorts;
+use crate::document;
 use crate::execute;
 
 /// How long defaults are cached, in milliseconds.
@@ -147,7 +148,7 @@ pub async fn change_addresses(
                 None => drop(addresses.remove(channel)),
             }
         }
-        let body = serde_json::to_string(&addresses).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+        let body = document::encode(&addresses)?;
         if tenant_ports.documents.replace_document(&key, stored.as_deref(), &body).await? {
             return Ok(());
         }

@@ -13,6 +13,7 @@ use domain::provider_configs::{ProviderConfigState, Routing, TenantProviderConfi
 use events::{Channel, Mode, TenantId, Timestamp};
 
 use crate::cache::Cached;
+use crate::document;
 use crate::execute::state_of;
 use crate::settings::DeploymentProviderConfig;
 
@@ -168,7 +169,7 @@ impl TenantPorts {
         current: u32,
         secrets: &BTreeMap<String, String>,
     ) -> Result<u32, StoreError> {
-        let plain = serde_json::to_string(secrets).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+        let plain = document::encode(secrets)?;
         let sealed = self.sealer.encrypt(&format!("{tenant}#{config}"), &plain).await?;
         for version in (current..).skip(1).take(MAX_CONCURRENT_CHANGES) {
             let key = TenantPorts::secret_key(tenant, config, version);

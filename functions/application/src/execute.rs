@@ -59,7 +59,8 @@ pub struct CommandContext {
 }
 
 impl CommandContext {
-    /// The context of a function that acts by itself.
+    /// The context of a function that acts by itself. The actor is its name, such as `deliver`, or its name and a part
+    /// of it, such as `webhook:twilio`.
     pub fn function(name: &str) -> Self {
         CommandContext { actor: name.to_owned(), ..CommandContext::default() }
     }

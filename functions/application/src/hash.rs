@@ -2,10 +2,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::ports::CommunicationKey;
+use domain::ports::{CommunicationKey, StoreError};
 use events::{TenantId, Timestamp};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
+
+use crate::document;
 
 /// 128 bits of a hash, in 22 characters.
 fn truncated_base64(bytes: &[u8]) -> String {
@@ -20,8 +22,17 @@ fn hmac_base64(key: &[u8], text: &str) -> String {
 }
 
 /// The hash of a body. JSON maps are sorted, so the order of fields does not matter.
-pub fn body_hash(body: &impl serde::Serialize) -> String {
-    truncated_base64(&Sha256::digest(serde_json::to_vec(body).unwrap_or_default()))
+pub fn body_hash(body: &serde_json::Value) -> String {
+    truncated_base64(&Sha256::digest(body.to_string()))
+}
+
+/// The hash of a value's JSON form: that of [`body_hash`] for the same JSON.
+///
+/// # Errors
+///
+/// [`StoreError::Unreadable`]: the value has no JSON form. It must not share the hash of another one.
+pub fn hash_of(value: &impl serde::Serialize) -> Result<String, StoreError> {
+    Ok(truncated_base64(&Sha256::digest(document::encode(value)?)))
 }
 
 /// The hash of an address. It is keyed, so that without the key addresses cannot be tried against it, and it differs

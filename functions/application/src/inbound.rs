@@ -4,6 +4,8 @@ use domain::ports::{DocumentKey, DocumentStore, StoreError};
 use events::{TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::document;
+
 /// How long the content is kept, in milliseconds.
 const RETENTION_MS: i64 = 400 * 24 * 3_600_000;
 /// Number of messages that are read together.
@@ -28,7 +30,7 @@ pub async fn save(
     content: &InboundContent,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let body = serde_json::to_string(content).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    let body = document::encode(content)?;
     let key = DocumentKey { tenant: tenant.clone(), collection: COLLECTION, name: id.to_owned() };
     documents.put_document(&key, &body, Some(now + RETENTION_MS)).await
 }

@@ -10,6 +10,7 @@ pub mod callback_log;
 pub mod caller;
 pub mod consent;
 pub mod directory;
+pub mod document;
 pub mod execute;
 pub mod hash;
 pub mod hint;

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::caller::Caller;
-use crate::hash::body_hash;
+use crate::document;
+use crate::hash::hash_of;
 use crate::messages::{self, Accepted, ChannelChoice, MessageError, NewContent, NewMessage};
 use crate::provider_configs::{ProviderConfigError, connect};
 
@@ -62,7 +63,7 @@ pub async fn fetch_balance(
     let balance =
         balance.map_err(|error| ProviderConfigError::AccountQuery { provider: config.provider.clone(), error })?;
     let fetched = CachedBalance { balance, at: now };
-    let body = serde_json::to_string(&fetched).unwrap_or_default();
+    let body = document::encode(&fetched)?;
     let until = Some(now + BALANCE_TTL_MS);
     app.tenant_ports.documents.put_document(&balance_key(caller, config), &body, until).await?;
     Ok(fetched)
@@ -101,7 +102,7 @@ pub async fn send_test(
     let message = NewMessage {
         channel: Some(ChannelChoice::Fixed(config.channel)),
         kind: Some(MessageType::GeneralNotification),
-        fingerprint: body_hash(&(&config.id, &to, &text)),
+        fingerprint: hash_of(&(&config.id, &to, &text))?,
         to,
         content: NewContent {
             subject: is_email.then(|| format!("A test of {}", config.name)),

@@ -4,6 +4,8 @@ use domain::ports::{AddressKey, DocumentKey, DocumentStore, EventStore, StoreErr
 use events::{Channel, CommunicationId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::document;
+
 /// The readable entry of one address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SuppressionEntry {
@@ -31,10 +33,6 @@ fn entry_key(contact: &AddressKey) -> DocumentKey {
     DocumentKey { tenant: contact.tenant.clone(), collection: "suppressed", name }
 }
 
-fn text(entry: &SuppressionEntry) -> Result<String, StoreError> {
-    serde_json::to_string(entry).map_err(|error| StoreError::Unreadable(error.to_string()))
-}
-
 impl SuppressionRegister<'_> {
     /// The hash is stored first: after a crash in between, the address is suppressed but not listed.
     ///
@@ -43,7 +41,7 @@ impl SuppressionRegister<'_> {
     /// [`StoreError`]
     pub async fn add(&self, contact: &AddressKey, entry: &SuppressionEntry) -> Result<(), StoreError> {
         self.store.suppress(contact, &entry.reason, entry.at).await?;
-        self.documents.put_document(&entry_key(contact), &text(entry)?, None).await
+        self.documents.put_document(&entry_key(contact), &document::encode(entry)?, None).await
     }
 
     /// Repeating it changes nothing.
@@ -67,7 +65,7 @@ impl SuppressionRegister<'_> {
         let Some(kept) = self.documents.get_document(&entry_key(contact), now).await? else { return Ok(()) };
         let Ok(entry) = serde_json::from_str::<SuppressionEntry>(&kept) else { return Ok(()) };
         let entry = SuppressionEntry { contact: None, ..entry };
-        self.documents.put_document(&entry_key(contact), &text(&entry)?, None).await
+        self.documents.put_document(&entry_key(contact), &document::encode(&entry)?, None).await
     }
 
     /// Names and entries in the descending order of channels and hashes, beginning below `before`.

@@ -4,6 +4,8 @@ use domain::ports::{CoordinationStore, StoreError, VersionedRecord};
 use domain::throttle::ProviderThrottle;
 use events::RateLimit;
 
+use crate::document;
+
 /// How often a change is tried again because another process changed the record.
 const MAX_CONFLICT_RETRIES: usize = 8;
 
@@ -61,7 +63,7 @@ pub async fn update<T>(
             is_fresh = true;
             continue;
         }
-        let body = serde_json::to_string(&after).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+        let body = document::encode(&after)?;
         let expected = known.as_ref().map_or(0, |known| known.version);
         match limits.compare_and_swap(name, expected, &body).await? {
             None => {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use application::directory::ProviderSetupError;
 use application::execute::history_of;
 use application::process::{Progress, advance};
-use application::{CommandContext, CommandExecutor, ExecuteError, Loaded};
+use application::{CommandContext, CommandExecutor, ExecuteError, Loaded, hint};
 use domain::aggregate::Aggregate;
 use domain::communication::{Command, Communication, Lifecycle, Readiness, Rejection, readiness};
-use domain::ports::{AddressKey, CommunicationKey, ContentKey, Hint, OutboundMessage, Provider, QueryResult};
+use domain::ports::{AddressKey, CommunicationKey, ContentKey, OutboundMessage, Provider, QueryResult};
 use domain::{policy, quiet_hours};
 use events::{
     CommunicationEvent, CommunicationRequest, DeferReason, FailReason, RecordedEvent, Resolution, ResolvedBy,
@@ -94,14 +94,13 @@ impl DeliveryRun<'_> {
         let communication = loaded.state.requested().map_err(ExecuteError::from)?;
         let waits = matches!(communication.lifecycle, Lifecycle::Pending | Lifecycle::RetryWait { .. });
         let wait_ms = until.millis_since(self.deliver.host.now());
-        if waits && wait_ms <= IMMEDIATE_HINT_MS { self.send_hint(loaded, wait_ms).await } else { Ok(()) }
+        if waits && wait_ms <= IMMEDIATE_HINT_MS { self.send_hint(loaded, until).await } else { Ok(()) }
     }
 
-    /// Sends this hint again with a delay in whole seconds, rounded up.
-    pub async fn send_hint(&self, loaded: &Loaded, wait_ms: i64) -> Result<(), DeliverError> {
-        let seconds = (wait_ms.max(0) + 999).div_euclid(1_000) as u32;
-        let hint = Hint { queue: loaded.state.queue(), stream: self.key.stream_id() };
-        Ok(self.deliver.queue.send(&[(hint, seconds)]).await?)
+    /// Sends this hint again, to be delivered at `due`.
+    pub async fn send_hint(&self, loaded: &Loaded, due: Timestamp) -> Result<(), DeliverError> {
+        let DeliverHandler { queue, host, .. } = self.deliver;
+        Ok(hint::send(&**queue, &**host, self.key, loaded.state.queue(), due).await?)
     }
 
     /// Sets the communication's timer to the end of a wait. A wait appends no event and does not count as an attempt.
@@ -116,7 +115,7 @@ impl DeliveryRun<'_> {
             return Ok(self.deliver.store.reschedule_timer(&self.key.stream_id(), wake, until, 0).await?);
         }
         self.deliver.store.reschedule_timer(&self.key.stream_id(), wake, until + policy::REPAIR_DELAY_MS, 1).await?;
-        self.send_hint(loaded, wait_ms).await
+        self.send_hint(loaded, until).await
     }
 
     /// Asks the provider about an attempt in doubt, if it supports queries, then applies the deadline.

@@ -2,11 +2,11 @@
 
 use application::execute::history_of;
 use application::process::{Perform, ProcessError};
-use application::{CommandContext, CommandExecutor, Loaded};
+use application::{CommandContext, CommandExecutor, Loaded, hint};
 use async_trait::async_trait;
 use domain::aggregate::Aggregate;
 use domain::communication::{Command, RequestFallback, State};
-use domain::ports::{CommunicationKey, Hint};
+use domain::ports::CommunicationKey;
 
 use crate::DeliverHandler;
 
@@ -30,9 +30,8 @@ impl Perform<State> for FallbackRun<'_> {
         };
         let executor = CommandExecutor { store: &*deliver.store, host: &*deliver.host, origin: &context };
         let next = CommunicationKey { id: effect.id, tenant: key.tenant.clone() };
-        let requested = executor.execute(&next, Command::Request(effect.request)).await?;
-        let hint = Hint { queue: requested.state.queue(), stream: next.stream_id() };
-        deliver.queue.send(&[(hint, 0)]).await?;
+        let after = executor.execute(&next, Command::Request(effect.request)).await?;
+        hint::send(&*deliver.queue, &*deliver.host, &next, after.state.queue(), deliver.host.now()).await?;
         Ok(None)
     }
 }

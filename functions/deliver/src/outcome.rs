@@ -52,11 +52,10 @@ impl DeliveryRun<'_> {
             tracing::error!(id = %self.key.id, %error, "an opt-out was not stored");
         }
         let communication = updated.state.requested().map_err(ExecuteError::from)?;
+        let now = self.deliver.host.now();
         match communication.lifecycle {
-            _ if communication.is_fallback_due(self.deliver.host.now()) => self.send_hint(&updated, 0).await,
-            Lifecycle::RetryWait { until } => {
-                self.schedule_hint(&updated, until.at().unwrap_or(self.deliver.host.now())).await
-            }
+            _ if communication.is_fallback_due(now) => self.send_hint(&updated, now).await,
+            Lifecycle::RetryWait { until } => self.schedule_hint(&updated, until.at().unwrap_or(now)).await,
             _ => Ok(()),
         }
     }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use application::directory::TenantPorts;
 use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
+use axum::routing::{MethodFilter, MethodRouter, on};
 use domain::ports::{ClockAndRng, DocumentStore, EventStore, ObjectStore, Vault, WorkQueue};
 
 /// The ports of the pages.
@@ -38,23 +38,34 @@ pub struct PagesHandler {
 
 type Shared = State<Arc<PagesHandler>>;
 
-/// Every route, as (method, path). A test checks that `template.yaml` lists the same ones.
-pub const ROUTES: &[(&str, &str)] = &[
-    ("GET", "/unsubscribe/{tenant}/{id}/{signature}"),
-    ("POST", "/unsubscribe/{tenant}/{id}/{signature}"),
-    ("GET", "/files/{tenant}/{id}/{until}/{signature}"),
-    ("GET", "/preferences/{tenant}/{person}/{until}/{signature}"),
-    ("POST", "/preferences/{tenant}/{person}/{until}/{signature}"),
-];
+/// One method of one path.
+pub struct Route {
+    pub method: &'static str,
+    pub path: &'static str,
+    handler: fn() -> MethodRouter<Arc<PagesHandler>>,
+}
+
+macro_rules! routes {
+    ($($method:ident $path:literal => $handler:path;)*) => {
+        &[$(Route {
+            method: stringify!($method),
+            path: $path,
+            handler: || on(MethodFilter::$method, $handler),
+        }),*]
+    };
+}
+
+/// Every route. The router is made from this table. `template.yaml` lists the same routes; a test compares them.
+pub const ROUTES: &[Route] = routes! {
+    GET "/unsubscribe/{tenant}/{id}/{signature}" => unsubscribe::show_confirmation;
+    POST "/unsubscribe/{tenant}/{id}/{signature}" => unsubscribe::unsubscribe;
+    GET "/files/{tenant}/{id}/{until}/{signature}" => files::redirect;
+    GET "/preferences/{tenant}/{person}/{until}/{signature}" => preferences::show;
+    POST "/preferences/{tenant}/{person}/{until}/{signature}" => preferences::save;
+};
 
 /// The routes that links in messages lead to.
 pub fn router(pages: Arc<PagesHandler>) -> Router {
-    Router::new()
-        .route(
-            "/unsubscribe/{tenant}/{id}/{signature}",
-            get(unsubscribe::show_confirmation).post(unsubscribe::unsubscribe),
-        )
-        .route("/files/{tenant}/{id}/{until}/{signature}", get(files::redirect))
-        .route("/preferences/{tenant}/{person}/{until}/{signature}", get(preferences::show).post(preferences::save))
-        .with_state(pages)
+    let add = |router: Router<Arc<PagesHandler>>, route: &Route| router.route(route.path, (route.handler)());
+    ROUTES.iter().fold(Router::new(), add).with_state(pages)
 }

@@ -1,22 +1,22 @@
 //! Unsubscribing with one click (RFC 8058).
 
+use application::hint::try_send_if_fallback_due;
 use application::suppression::{SuppressionEntry, SuppressionRegister};
 use application::{CommandContext, CommandExecutor, ExecuteError, Loaded};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
-use domain::aggregate::Aggregate;
 use domain::communication::{Command, DeliveryReport};
-use domain::ports::{AddressKey, CommunicationKey, ContentKey, Hint};
+use domain::ports::{AddressKey, CommunicationKey, ContentKey};
 use events::ReportedStatus;
 use problem::{Problem, ProblemKind};
 
 use crate::page::page;
 use crate::{PagesHandler, Shared};
 
-/// The actor of the events that the page appends.
-const ACTOR: &str = "webhook:unsubscribe";
+/// The actor of what the page changes.
+const ACTOR: &str = "pages:unsubscribe";
 
 /// The texts of the page in one language.
 struct PageText {
@@ -94,34 +94,21 @@ impl PagesHandler {
         };
         let content = ContentKey::for_request(key, &communication.request, &communication.content_id);
         let status = ReportedStatus::Unsubscribed;
+        let context = CommandContext::function(ACTOR);
         let entry = SuppressionEntry {
             channel: contact.channel,
             contact: self.vault.get(&content, now).await?.map(|content| content.recipient_contact),
             reason: status.as_str().to_owned(),
             at: now,
-            by: "function:webhook".to_owned(),
+            by: context.actor.clone(),
             communication: Some(key.id),
         };
         SuppressionRegister { store: &*self.store, documents: &*self.documents }.add(&contact, &entry).await?;
         let event_id = Some("one-click".to_owned());
         let report = DeliveryReport { attempt: None, fact: status, event_id, at: now, code: None };
-        let context = CommandContext::function(ACTOR);
         let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &context };
         let updated = executor.execute_loaded(key, loaded, Command::Report(vec![report])).await?;
-        self.send_fallback_hint(key, &updated).await;
+        try_send_if_fallback_due(&*self.queue, &*self.host, key, &updated).await;
         Ok(())
-    }
-
-    /// Sends a hint if the report made a fallback due. Best effort: the stream's timer sends the same hint a minute
-    /// later.
-    async fn send_fallback_hint(&self, key: &CommunicationKey, updated: &Loaded) {
-        let now = self.host.now();
-        if !updated.state.requested().is_ok_and(|communication| communication.is_fallback_due(now)) {
-            return;
-        }
-        let hint = Hint { queue: updated.state.queue(), stream: key.stream_id() };
-        if let Err(error) = self.queue.send(&[(hint, 0)]).await {
-            tracing::warn!(id = %key.id, %error, "a hint was not sent; the sweep will send it");
-        }
     }
 }

@@ -6,6 +6,7 @@ pub mod config;
 
 use std::sync::Arc;
 
+use application::hint::delay_s;
 use domain::policy;
 use domain::ports::{ClockAndRng, CoordinationStore, DueTimer, EventStore, Hint, StoreError, TIMER_SHARDS, WorkQueue};
 use events::Timestamp;
@@ -71,7 +72,7 @@ impl SweepHandler {
         }
         let delay = |wake: Timestamp| match reason {
             SweepReason::Restart => 0,
-            SweepReason::Tick => (wake.millis_since(now).max(0) + 999).div_euclid(1_000) as u32,
+            SweepReason::Tick => delay_s(now, wake),
         };
         let hints: Vec<(Hint, u32)> = due.iter().map(|due| (due.hint.clone(), delay(due.wake))).collect();
         self.queue.send(&hints).await?;

@@ -2,18 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::matching::StreamReport;
+use crate::{MAX_CONCURRENT_STREAMS, WebhookError, WebhookHandler};
+use application::hint::try_send_if_fallback_due;
 use application::suppression::{SuppressionEntry, SuppressionRegister};
-use application::{CommandContext, CommandExecutor, ExecuteError, Loaded};
-use axum::http::StatusCode;
-use domain::aggregate::Aggregate;
+use application::{CommandContext, CommandExecutor, ExecuteError};
 use domain::communication::{Command, DeliveryReport, Rejection};
-use domain::ports::{AddressKey, CommunicationKey, ContentKey, DocumentKey, Hint, StoreError};
+use domain::ports::{AddressKey, CommunicationKey, ContentKey, DocumentKey, StoreError};
 use events::{Channel, CommunicationId, ReportedStatus, TenantId};
 use futures_util::future::join_all;
-use problem::{Problem, ProblemKind};
-
-use crate::matching::StreamReport;
-use crate::{MAX_CONCURRENT_STREAMS, WebhookHandler};
 
 /// Consecutive soft bounces, each of another message, after which an address is suppressed.
 const MAX_SOFT_BOUNCES: usize = 5;
@@ -35,14 +32,18 @@ fn proves_delivery(status: ReportedStatus) -> bool {
     matches!(status, ReportedStatus::Delivered | ReportedStatus::Opened | ReportedStatus::Clicked)
 }
 
+/// The context of what a provider reports.
+pub(crate) fn context(provider: &str) -> CommandContext {
+    CommandContext::function(&format!("webhook:{provider}"))
+}
+
 impl WebhookHandler {
-    /// Appends the reports, with a single append for each communication. After a 503 the provider sends the whole
-    /// callback again, which is harmless because a report that is stored already changes nothing.
+    /// Appends the reports, with a single append for each communication.
     ///
     /// # Errors
     ///
-    /// [`Problem`] with 503: some of the reports are not stored.
-    pub async fn append_reports(&self, provider: &str, reports: Vec<StreamReport>) -> Result<StatusCode, Problem> {
+    /// [`WebhookError::ReportsNotStored`]
+    pub async fn append_reports(&self, provider: &str, reports: Vec<StreamReport>) -> Result<(), WebhookError> {
         let mut by_stream: BTreeMap<CommunicationKey, Vec<DeliveryReport>> = BTreeMap::new();
         for StreamReport { key, report } in reports {
             by_stream.entry(key).or_default().push(report);
@@ -54,10 +55,10 @@ impl WebhookHandler {
             failed = join_all(appends).await.into_iter().find_map(Result::err).or(failed);
         }
         match failed {
-            None => Ok(StatusCode::NO_CONTENT),
+            None => Ok(()),
             Some(error) => {
                 tracing::error!(provider, %error, "a callback could not be stored");
-                Err(Problem::new(ProblemKind::Unavailable, "The request could not be stored. Send it again."))
+                Err(WebhookError::ReportsNotStored(error))
             }
         }
     }
@@ -68,7 +69,7 @@ impl WebhookHandler {
         key: &CommunicationKey,
         reports: &[DeliveryReport],
     ) -> Result<(), ExecuteError> {
-        let context = CommandContext::function(&format!("webhook:{provider}"));
+        let context = context(provider);
         let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &context };
         let loaded = executor.load(key).await?;
         let Ok(communication) = loaded.state.requested() else {
@@ -89,7 +90,7 @@ impl WebhookHandler {
             }
             Err(error) => Err(error),
             Ok(updated) => {
-                self.send_fallback_hint(key, &updated).await;
+                try_send_if_fallback_due(&*self.queue, &*self.host, key, &updated).await;
                 Ok(())
             }
         }
@@ -115,19 +116,6 @@ impl WebhookHandler {
             self.count_soft_bounce(contact, id, content).await
         } else {
             Ok(())
-        }
-    }
-
-    /// Sends a hint if the reports made a fallback due. Best effort: the stream's timer sends the same hint a minute
-    /// later.
-    async fn send_fallback_hint(&self, key: &CommunicationKey, updated: &Loaded) {
-        let now = self.host.now();
-        if !updated.state.requested().is_ok_and(|communication| communication.is_fallback_due(now)) {
-            return;
-        }
-        let hint = Hint { queue: updated.state.queue(), stream: key.stream_id() };
-        if let Err(error) = self.queue.send(&[(hint, 0)]).await {
-            tracing::warn!(id = %key.id, %error, "a hint was not sent; the sweep will send it");
         }
     }
 
@@ -177,7 +165,7 @@ impl WebhookHandler {
             let address = self.recipient_address(content).await?;
             self.suppress(contact, address, SOFT_BOUNCES_REASON, Some(*id)).await?;
         }
-        let body = serde_json::to_string(&bounced).unwrap_or_default();
+        let body = application::document::encode(&bounced)?;
         self.documents.put_document(&key, &body, Some(now + SOFT_BOUNCE_WINDOW_MS)).await
     }
 

@@ -1,17 +1,17 @@
 //! Incoming messages, and opt-outs and opt-ins that providers report.
 
+use application::CommandExecutor;
 use application::directory::last_inbound_key;
 use application::inbound::{self, InboundContent};
-use application::{CommandContext, CommandExecutor};
 use domain::aggregate::AggregateId;
 use domain::consent::{ConsentKeyword, KEYWORD_REASON, is_lifted_by_start, parse_keyword};
 use domain::inbound_message::InboundMessageState;
 use domain::ports::{AddressKey, StoreError};
 use domain::provider::{ConsentChange, InboundMessage, Provider};
 use events::{Channel, InboundMessageEvent, TenantId};
-use problem::Problem;
 
-use crate::WebhookHandler;
+use crate::append::context;
+use crate::{WebhookError, WebhookHandler};
 
 /// How long WhatsApp accepts free-form content after an incoming message, in milliseconds.
 const SERVICE_WINDOW_MS: i64 = 24 * 3_600_000;
@@ -24,12 +24,12 @@ impl WebhookHandler {
         tenant: &TenantId,
         provider: &dyn Provider,
         message: &InboundMessage,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), WebhookError> {
         let config = provider.config();
         let contact = self.address_key(tenant, config.channel, &message.from);
         let keyword = message.keyword.map(str::to_owned);
         let keyword = keyword.or_else(|| Some(parse_keyword(message.text.as_deref()?)?.as_str().to_owned()));
-        let name = application::hash::body_hash(&(&config.id, &message.provider_message_id));
+        let name = application::hash::hash_of(&(&config.id, &message.provider_message_id))?;
         let content = InboundContent { from: message.from.clone(), text: message.text.clone() };
         inbound::save(&*self.documents, tenant, &name, &content, self.host.now()).await?;
         let stream = AggregateId::<InboundMessageState>::new(tenant, &name);
@@ -56,8 +56,7 @@ impl WebhookHandler {
             Some(keyword) if keyword == ConsentKeyword::Start.as_str() => self.lift_opt_out(&contact).await?,
             _ => (),
         }
-        let actor = format!("function:webhook:{}", config.provider);
-        let context = CommandContext { actor, ..CommandContext::default() };
+        let context = context(&config.provider);
         let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &context };
         executor.execute(&stream, event).await?;
         Ok(())
@@ -69,14 +68,13 @@ impl WebhookHandler {
         tenant: &TenantId,
         channel: Channel,
         change: &ConsentChange,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), StoreError> {
         let contact = self.address_key(tenant, channel, &change.contact);
         if change.is_opt_out {
-            self.suppress(&contact, Some(change.contact.clone()), change.reason, None).await?;
+            self.suppress(&contact, Some(change.contact.clone()), change.reason, None).await
         } else {
-            self.lift_opt_out(&contact).await?;
+            self.lift_opt_out(&contact).await
         }
-        Ok(())
     }
 
     async fn lift_opt_out(&self, contact: &AddressKey) -> Result<(), StoreError> {

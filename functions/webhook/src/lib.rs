@@ -7,11 +7,13 @@
 
 mod append;
 pub mod config;
+mod error;
 mod inbound;
 mod log;
 mod matching;
 mod unmatched;
 
+pub use error::WebhookError;
 pub use matching::StreamReport;
 pub use unmatched::{UnmatchedReports, handle_batch};
 
@@ -23,7 +25,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodFilter, MethodRouter, on};
 use domain::ports::{ClockAndRng, DocumentStore, EventStore, UnmatchedQueue, Vault, WorkQueue};
 use domain::provider::{CallbackRequest, ParsedCallback, Provider};
 use events::{Mode, TenantId};
@@ -56,28 +58,39 @@ pub struct WebhookHandler {
 
 type Shared = State<Arc<WebhookHandler>>;
 
-/// Every route, as (method, path). A test checks that `template.yaml` lists the same ones.
-pub const ROUTES: &[(&str, &str)] = &[
-    ("POST", "/webhooks/sendgrid/events"),
-    ("POST", "/webhooks/twilio/sms-status"),
-    ("POST", "/webhooks/twilio/whatsapp-status"),
-    ("POST", "/webhooks/twilio/messenger-status"),
-    ("POST", "/api/v1/communication/webhooks/{provider}"),
-    ("POST", "/webhooks/{provider}/{config}/{secret}"),
-    ("GET", "/webhooks/{provider}/{config}/{secret}"),
-    ("HEAD", "/webhooks/{provider}/{config}/{secret}"),
-];
+/// One method of one path.
+pub struct Route {
+    pub method: &'static str,
+    pub path: &'static str,
+    handler: fn() -> MethodRouter<Arc<WebhookHandler>>,
+}
+
+macro_rules! routes {
+    ($($method:ident $path:literal => $handler:path;)*) => {
+        &[$(Route {
+            method: stringify!($method),
+            path: $path,
+            handler: || on(MethodFilter::$method, $handler),
+        }),*]
+    };
+}
+
+/// Every route. The router is made from this table. `template.yaml` lists the same routes; a test compares them.
+pub const ROUTES: &[Route] = routes! {
+    POST "/webhooks/sendgrid/events" => deployment_callback;
+    POST "/webhooks/twilio/sms-status" => deployment_callback;
+    POST "/webhooks/twilio/whatsapp-status" => deployment_callback;
+    POST "/webhooks/twilio/messenger-status" => deployment_callback;
+    POST "/api/v1/communication/webhooks/{provider}" => deployment_callback;
+    POST "/webhooks/{provider}/{config}/{secret}" => tenant_callback;
+    GET "/webhooks/{provider}/{config}/{secret}" => tenant_callback;
+    HEAD "/webhooks/{provider}/{config}/{secret}" => tenant_callback;
+};
 
 /// The routes that providers call.
 pub fn router(webhook: Arc<WebhookHandler>) -> Router {
-    Router::new()
-        .route("/webhooks/sendgrid/events", post(deployment_callback))
-        .route("/webhooks/twilio/sms-status", post(deployment_callback))
-        .route("/webhooks/twilio/whatsapp-status", post(deployment_callback))
-        .route("/webhooks/twilio/messenger-status", post(deployment_callback))
-        .route("/api/v1/communication/webhooks/{provider}", post(deployment_callback))
-        .route("/webhooks/{provider}/{config}/{secret}", get(tenant_callback).post(tenant_callback))
-        .with_state(webhook)
+    let add = |router: Router<Arc<WebhookHandler>>, route: &Route| router.route(route.path, (route.handler)());
+    ROUTES.iter().fold(Router::new(), add).with_state(webhook)
 }
 
 fn invalid_signature(reason: &str) -> Problem {
@@ -91,6 +104,31 @@ fn unknown_channel() -> Problem {
     Problem::new(ProblemKind::NotFound, "The channel does not exist, or the secret in the path is wrong.")
 }
 
+impl From<WebhookError> for Problem {
+    fn from(error: WebhookError) -> Self {
+        match error {
+            WebhookError::Unreadable { provider, reason } => {
+                let detail = format!("The request is not a valid callback of {provider}: {reason}.");
+                Problem::new(ProblemKind::Malformed, detail)
+            }
+            // A provider answers 503 by sending the whole callback again.
+            WebhookError::ReportsNotStored(_) => {
+                Problem::new(ProblemKind::Unavailable, "The request could not be stored. Send it again.")
+            }
+            WebhookError::Inbound(error) => error.into(),
+            WebhookError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// The answer to a callback that is stored. Some providers expect a text in it.
+fn stored(response_body: Option<String>) -> Response {
+    match response_body {
+        Some(text) => (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain")], text).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    }
+}
+
 /// Handles a callback to one of the deployment's addresses. The signature decides which provider configuration it is
 /// for.
 async fn deployment_callback(State(webhook): Shared, request: Request) -> Result<Response, Problem> {
@@ -101,7 +139,7 @@ async fn deployment_callback(State(webhook): Shared, request: Request) -> Result
     let mut reason = "this provider is not configured";
     for provider in webhook.providers.iter().filter(|provider| provider.config().provider == name) {
         match provider.verify_callback(&request, now).await {
-            Ok(()) => return webhook.ingest(None, &**provider, &request).await,
+            Ok(()) => return Ok(stored(webhook.ingest(None, &**provider, &request).await?)),
             Err(error) => reason = error,
         }
     }
@@ -139,7 +177,7 @@ async fn tenant_callback(
         webhook.write_log_entry(&tenant, &*provider, &request, CallbackOutcome::Refused(reason)).await;
         return Err(invalid_signature(reason));
     }
-    webhook.ingest(Some(&tenant), &*provider, &request).await
+    Ok(stored(webhook.ingest(Some(&tenant), &*provider, &request).await?))
 }
 
 impl WebhookHandler {
@@ -158,14 +196,14 @@ impl WebhookHandler {
         })
     }
 
-    /// Stores what a verified callback reports. `owner` is the tenant whose provider configuration was called, or
-    /// `None` if it is one of the deployment.
+    /// Stores what a verified callback reports, and returns the text of the answer. `owner` is the tenant whose provider
+    /// configuration was called, or `None` if it is one of the deployment.
     async fn ingest(
         &self,
         owner: Option<&TenantId>,
         provider: &dyn Provider,
         request: &CallbackRequest,
-    ) -> Result<Response, Problem> {
+    ) -> Result<Option<String>, WebhookError> {
         let config = provider.config();
         let ParsedCallback { delivery_reports, inbound, consent_changes, response_body } =
             match provider.parse_callback(request, self.host.now()).await {
@@ -174,8 +212,7 @@ impl WebhookHandler {
                     if let Some(owner) = owner {
                         self.write_log_entry(owner, provider, request, CallbackOutcome::Unreadable(reason)).await;
                     }
-                    let detail = format!("The request is not a valid callback of {}: {reason}.", config.provider);
-                    return Err(Problem::new(ProblemKind::Malformed, detail));
+                    return Err(WebhookError::Unreadable { provider: config.provider.clone(), reason });
                 }
             };
         let total = delivery_reports.len();
@@ -206,9 +243,6 @@ impl WebhookHandler {
             self.store_unmatched(tenant, &name, &reports, 0).await?;
         }
         appended?;
-        Ok(match response_body {
-            Some(text) => (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain")], text).into_response(),
-            None => StatusCode::NO_CONTENT.into_response(),
-        })
+        Ok(response_body)
     }
 }

@@ -2,11 +2,10 @@
 
 use application::directory::provider_message_key;
 use domain::communication::DeliveryReport;
-use domain::ports::CommunicationKey;
+use domain::ports::{CommunicationKey, StoreError};
 use domain::provider::{MessageRef, ProviderReport};
 use events::{AttemptId, TenantId};
 use futures_util::future::join_all;
-use problem::Problem;
 
 use crate::{MAX_CONCURRENT_STREAMS, WebhookHandler};
 
@@ -32,13 +31,13 @@ impl WebhookHandler {
     ///
     /// # Errors
     ///
-    /// [`Problem`] with 503: a document could not be read.
+    /// [`StoreError`]
     pub async fn match_reports(
         &self,
         owner: Option<&TenantId>,
         config: &str,
         reports: Vec<ProviderReport>,
-    ) -> Result<(Vec<StreamReport>, Vec<ProviderReport>), Problem> {
+    ) -> Result<(Vec<StreamReport>, Vec<ProviderReport>), StoreError> {
         let (mut matched, mut unmatched) = (Vec::with_capacity(reports.len()), Vec::new());
         for chunk in reports.chunks(MAX_CONCURRENT_STREAMS) {
             let results = join_all(chunk.iter().map(|report| self.match_report(owner, config, report))).await;
@@ -58,7 +57,7 @@ impl WebhookHandler {
         owner: Option<&TenantId>,
         config: &str,
         ProviderReport { message, report }: &ProviderReport,
-    ) -> Result<MatchResult, Problem> {
+    ) -> Result<MatchResult, StoreError> {
         let (tenant, attempt) = match message {
             MessageRef::Attempt { tenant, attempt } => {
                 let Some(tenant) = tenant.as_ref().or(owner) else { return Ok(MatchResult::Rejected) };

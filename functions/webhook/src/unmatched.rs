@@ -1,15 +1,15 @@
 //! Delivery reports whose message is not known yet. A callback can arrive before the provider's message id is stored.
 
 use application::callback_log::{self, CallbackStatus};
+use application::document;
 use application::hint::QueueMessage;
-use domain::ports::{DocumentKey, UnmatchedRetry};
+use domain::ports::{DocumentKey, StoreError, UnmatchedRetry};
 use domain::provider::ProviderReport;
 use events::TenantId;
 use futures_util::future::join_all;
-use problem::Problem;
 use serde::{Deserialize, Serialize};
 
-use crate::WebhookHandler;
+use crate::{WebhookError, WebhookHandler};
 
 /// Seconds before each retry. After the last one the callback's log entry stays `unmatched`.
 const RETRY_DELAYS_S: [u32; 6] = [5, 30, 120, 600, 900, 900];
@@ -36,29 +36,32 @@ impl WebhookHandler {
     ///
     /// # Errors
     ///
-    /// [`Problem`] with 503: the provider sends the callback again.
+    /// [`StoreError`]: the provider must send the callback again.
     pub async fn store_unmatched(
         &self,
         tenant: &TenantId,
         name: &str,
         unmatched: &UnmatchedReports,
         tries: u32,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), StoreError> {
         let Some(delay_s) = RETRY_DELAYS_S.get(tries as usize).filter(|_| !unmatched.reports.is_empty()) else {
             return Ok(());
         };
-        let body = serde_json::to_string(unmatched).unwrap_or_default();
+        let body = document::encode(unmatched)?;
         self.documents.put_document(&key(tenant, name), &body, Some(self.host.now() + RETENTION_MS)).await?;
         let retry = UnmatchedRetry { tenant: tenant.clone(), name: name.to_owned(), tries: tries + 1 };
-        Ok(self.unmatched.enqueue(&retry, *delay_s).await?)
+        self.unmatched.enqueue(&retry, *delay_s).await
     }
 
     /// Tries to match stored reports once more.
     ///
     /// # Errors
     ///
-    /// [`Problem`]: the queue must deliver the message again. What was appended already is not appended twice.
-    pub async fn retry_unmatched(&self, UnmatchedRetry { tenant, name, tries }: UnmatchedRetry) -> Result<(), Problem> {
+    /// [`WebhookError`]: the queue must deliver the message again. What was appended already is not appended twice.
+    pub async fn retry_unmatched(
+        &self,
+        UnmatchedRetry { tenant, name, tries }: UnmatchedRetry,
+    ) -> Result<(), WebhookError> {
         let key = key(&tenant, &name);
         let Some(stored) = self.documents.get_document(&key, self.host.now()).await? else { return Ok(()) };
         let Ok(UnmatchedReports { config, provider, reports }) = serde_json::from_str(&stored) else {
@@ -70,7 +73,7 @@ impl WebhookHandler {
         let is_last = RETRY_DELAYS_S.len() <= tries as usize;
         if !reports.is_empty() && !is_last {
             let unmatched = UnmatchedReports { config, provider, reports };
-            return self.store_unmatched(&tenant, &name, &unmatched, tries).await;
+            return Ok(self.store_unmatched(&tenant, &name, &unmatched, tries).await?);
         }
         let status = if reports.is_empty() { CallbackStatus::Processed } else { CallbackStatus::Unmatched };
         if !reports.is_empty() {
@@ -92,7 +95,9 @@ pub async fn handle_batch(webhook: &WebhookHandler, messages: Vec<QueueMessage>)
                 return None;
             }
         };
-        webhook.retry_unmatched(retry).await.is_err().then_some(message.id)
+        let error = webhook.retry_unmatched(retry).await.err()?;
+        tracing::error!(message_id = message.id, %error, "a retry of unmatched reports failed");
+        Some(message.id)
     };
     join_all(messages.into_iter().map(handle)).await.into_iter().flatten().collect()
 }

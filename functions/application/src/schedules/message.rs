@@ -8,7 +8,8 @@ use events::{TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::directory::{TenantPorts, delete_documents};
-use crate::hash::body_hash;
+use crate::document;
+use crate::hash::hash_of;
 use crate::messages::{AttachmentRef, NewMessage};
 
 /// The message of a schedule as it is stored in the vault: as the caller wrote it, and as it is sent.
@@ -28,8 +29,8 @@ impl StoredMessage {
     }
 
     /// A hash of what the caller gave.
-    pub(super) fn hash(&self) -> String {
-        body_hash(&self.body)
+    pub(super) fn hash(&self) -> Result<String, StoreError> {
+        hash_of(&self.body)
     }
 }
 
@@ -94,7 +95,7 @@ pub(super) async fn expire_message(
     stored: &StoredMessage,
     until: Timestamp,
 ) -> Result<(), StoreError> {
-    let body = serde_json::to_string(stored).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    let body = document::encode(stored)?;
     let key = message_key(tenant, &schedule.id, &schedule.message.content);
     tenant_ports.documents.put_document(&key, &body, Some(until)).await
 }

@@ -7,7 +7,7 @@ mod run;
 use domain::access::Permission;
 use domain::aggregate::{Aggregate, AggregateId, AggregateKey};
 use domain::data_subject;
-use domain::ports::{CommunicationKey, Hint, Listed, MAX_QUEUE_DELAY_S, StoreError};
+use domain::ports::{CommunicationKey, Listed, StoreError};
 use domain::schedule::{
     Command, Fate, Fault, FaultCode, Occurrence, PastOccurrence, Recurrence, Rejection, Schedule, ScheduleState,
     ScheduleStatus, past_occurrences, recurrence_input,
@@ -27,7 +27,10 @@ pub use run::run;
 
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
+use crate::document;
 use crate::execute::{self, ExecuteError, Loaded};
+use crate::hash::hash_of;
+use crate::hint;
 use crate::messages::{self, Composed, IdempotencyKey, MessageError};
 use crate::process::ProcessError;
 
@@ -165,14 +168,14 @@ async fn store_message(
     stored: &StoredMessage,
     composed: Composed,
 ) -> Result<ScheduledMessage, ScheduleError> {
-    let content = content_name(&stored.hash(), app.host.random());
+    let content = content_name(&stored.hash()?, app.host.random());
     let request = composed.request;
     let recipient = Recipient { kind: request.recipient.kind, id: request.recipient.id };
     let steps = request.fallback.iter().flat_map(|fallback| &fallback.steps).map(|step| &step.contact_hash);
     let addresses = steps.chain([&request.contact_hash]).map(|hash| data_subject::of_address(hash));
     let stored =
         StoredMessage { subjects: addresses.chain(data_subject::of_recipient(&recipient)).collect(), ..stored.clone() };
-    let body = serde_json::to_string(&stored).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    let body = document::encode(&stored)?;
     let key = message_key(&caller.principal.tenant, id, &content);
     app.tenant_ports.documents.put_document(&key, &body, None).await?;
     Ok(ScheduledMessage {
@@ -185,15 +188,9 @@ async fn store_message(
 }
 
 /// Sends the hint of a schedule that occurs soon, best effort. The sweep finds later occurrences.
-async fn hint(app: &App, key: &AggregateId<ScheduleState>, loaded: &Loaded<ScheduleState>) {
-    let Some(wait_ms) = loaded.wake.map(|wake| wake.millis_since(app.host.now()).max(0)) else { return };
-    let delay_s = (wait_ms + 999).div_euclid(1_000);
-    if delay_s <= i64::from(MAX_QUEUE_DELAY_S) {
-        let hint = Hint { queue: loaded.state.queue(), stream: key.stream_id() };
-        if let Err(error) = app.queue.send(&[(hint, delay_s as u32)]).await {
-            tracing::warn!(%error, "a hint was not sent; the sweep sends it");
-        }
-    }
+async fn send_hint(app: &App, key: &AggregateId<ScheduleState>, loaded: &Loaded<ScheduleState>) {
+    let Some(due) = loaded.wake else { return };
+    hint::try_send(&*app.queue, &*app.host, key, loaded.state.queue(), due).await;
 }
 
 async fn execute(app: &App, caller: &Caller, id: &str, command: Command) -> Result<Schedule, ScheduleError> {
@@ -203,7 +200,7 @@ async fn execute(app: &App, caller: &Caller, id: &str, command: Command) -> Resu
         ExecuteError::Rejected(Rejection::Unknown) => ScheduleError::NotFound,
         error => ScheduleError::Execute(error),
     })?;
-    hint(app, &key, &loaded).await;
+    send_hint(app, &key, &loaded).await;
     loaded.state.schedule.ok_or(ScheduleError::NotFound)
 }
 
@@ -325,7 +322,7 @@ pub async fn create(app: &App, caller: &Caller, new: NewSchedule) -> Result<Crea
     caller.authorise(Permission::Automate)?;
     let tenant = &caller.principal.tenant;
     let id = match &new.idempotency_key {
-        Some(key) => format!("sch_{}", &crate::hash::body_hash(&(tenant, caller.principal.mode, key))[..16]),
+        Some(key) => format!("sch_{}", &hash_of(&(tenant, caller.principal.mode, key))?[..16]),
         None => format!("sch_{:016x}", app.host.random() as u64),
     };
     if let Some(schedule) = replay(app, caller, &id, &new).await? {
@@ -363,12 +360,13 @@ async fn replay(app: &App, caller: &Caller, id: &str, new: &NewSchedule) -> Resu
     let loaded = execute::load(&*app.store, &key).await?;
     let Some(schedule) = loaded.state.schedule.clone() else { return Ok(None) };
     let records = execute::history_of(&*app.store, &key, &loaded).await?;
+    let hash = new.message.hash()?;
     let is_same = records.first().is_some_and(|record| match &record.event {
         ScheduleEvent::ScheduleCreated { name, timing, message, catch_up, .. } => {
             let start = if new.is_start_given { &new.timing.start } else { &timing.start };
             *name == new.name
                 && *timing == ScheduleTiming { start: start.clone(), ..new.timing.clone() }
-                && has_hash(&message.content, &new.message.hash())
+                && has_hash(&message.content, &hash)
                 && *catch_up == new.catch_up
         }
         _ => false,
@@ -391,9 +389,10 @@ pub async fn change(app: &App, caller: &Caller, id: &str, change: ScheduleChange
     caller.authorise(Permission::Automate)?;
     let current = load_to_change(app, caller, id).await?;
     let composed = check(app, caller, change.timing.as_ref(), change.message.as_ref()).await?;
-    let is_other = |stored: &&StoredMessage| !has_hash(&current.message.content, &stored.hash());
-    let message = match (change.message.as_ref().filter(is_other), composed) {
-        (Some(stored), Some(composed)) => Some(Box::new(store_message(app, caller, id, stored, composed).await?)),
+    let message = match (&change.message, composed) {
+        (Some(stored), Some(composed)) if !has_hash(&current.message.content, &stored.hash()?) => {
+            Some(Box::new(store_message(app, caller, id, stored, composed).await?))
+        }
         _ => None,
     };
     // Whoever gives the message is responsible for it.

@@ -39,8 +39,12 @@ impl Default for TemplateCache {
 
 impl TemplateContent {
     /// The name of the content. Other content has another name, so that none is ever overwritten.
-    pub fn hash(&self) -> String {
-        crate::hash::body_hash(self)
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: it has no JSON form.
+    pub fn hash(&self) -> Result<String, StoreError> {
+        crate::hash::hash_of(self)
     }
 }
 

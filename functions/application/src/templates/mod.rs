@@ -16,6 +16,7 @@ pub use content::{CheckedContent, ContentFault};
 
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
+use crate::document;
 use crate::execute::{self, ExecuteError};
 
 /// Why a use case of templates had no effect.
@@ -198,8 +199,8 @@ pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<(), Template
 
 /// The content is stored before the event that names it. A crash between the two leaves content without a version.
 async fn store_content(app: &App, caller: &Caller, id: &str, content: &TemplateContent) -> Result<String, StoreError> {
-    let hash = content.hash();
-    let body = serde_json::to_string(content).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+    let hash = content.hash()?;
+    let body = document::encode(content)?;
     let key = template_content_key(&caller.principal.tenant, id, &hash);
     app.tenant_ports.documents.put_document(&key, &body, None).await?;
     Ok(hash)
