@@ -45,6 +45,7 @@ pub enum Command {
         name: String,
         settings: BTreeMap<String, String>,
         rate: Option<RateLimit>,
+        is_enabled: bool,
         /// The number of configurations that the tenant already has.
         others: usize,
     },
@@ -95,9 +96,11 @@ impl Aggregate for ProviderConfigState {
         match command {
             Command::Add { .. } if self.config.is_some() => Err(Rejection::Exists),
             Command::Add { others, .. } if MAX_PROVIDER_CONFIGS <= others => Err(Rejection::TooMany),
-            Command::Add { config, provider, channel, name, settings, rate, .. } => {
-                let secret = 1;
-                Ok(vec![ProviderConfigEvent::ChannelAdded { config, provider, channel, name, settings, secret, rate }])
+            Command::Add { config: id, provider, channel, name, settings, rate, is_enabled, .. } => {
+                let (config, secret) = (id.clone(), 1);
+                let added =
+                    ProviderConfigEvent::ChannelAdded { config, provider, channel, name, settings, secret, rate };
+                Ok([added].into_iter().chain(self.set_enabled(id, is_enabled)).collect())
             }
             Command::Change { config, expected, name, settings, secret, rate, is_enabled } => {
                 let current = self.config.as_ref().ok_or(Rejection::Unknown)?;
@@ -292,6 +295,7 @@ mod tests {
             name: config.to_owned(),
             settings: BTreeMap::new(),
             rate: None,
+            is_enabled: true,
             others: 0,
         }
     }

@@ -6,7 +6,9 @@ use application::Caller;
 use application::callback_log::{self, CallbackEntry};
 use application::messages::{ALLOWED_COUNTRIES, DEFAULT_REGION, Fault, Field, MessageError};
 use application::provider_account::{self, CachedBalance};
-use application::provider_configs::{self, ConfigDetails, GivenSettings, ProviderConfigChange, ProviderConfigError};
+use application::provider_configs::{
+    self, ConfigDetails, GivenSettings, NewProviderConfig, ProviderConfigChange, ProviderConfigError,
+};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -165,8 +167,8 @@ pub(crate) async fn create(
     let (Some(kind), Some(channel), Some(settings)) = (kind, channel, settings) else {
         return Err(missing());
     };
-    let added = provider_configs::add(&api.app, &caller, (kind, channel), name, settings, rate).await;
-    let id = added?;
+    let new = NewProviderConfig { kind, channel, name, settings, rate, is_enabled: true };
+    let id = provider_configs::add(&api.app, &caller, new).await?;
     api.config_response(&caller, &id, StatusCode::CREATED).await
 }
 

@@ -2,7 +2,7 @@
 
 use application::Caller;
 use application::provider_account;
-use application::provider_configs::{self, GivenSettings, ProviderConfigChange};
+use application::provider_configs::{self, GivenSettings, NewProviderConfig, ProviderConfigChange};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
@@ -140,11 +140,9 @@ pub(crate) async fn put(
             if provider == "custom" {
                 settings.plain.entry("body".to_owned()).or_insert_with(|| custom_body(None));
             }
-            let added = provider_configs::add(&api.app, &caller, (kind, Channel::Sms), None, settings, None).await;
-            let config = added?;
-            if is_active == Some(false) {
-                provider_configs::set_enabled(&api.app, &caller, &config, false).await?;
-            }
+            let (channel, is_enabled) = (Channel::Sms, is_active.unwrap_or(true));
+            let new = NewProviderConfig { kind, channel, name: None, settings, rate: None, is_enabled };
+            let config = provider_configs::add(&api.app, &caller, new).await?;
             let command = RoutingCommand::UseFirst { channel: Channel::Sms, config };
             provider_configs::route(&api.app, &caller, command).await?;
         }

@@ -176,20 +176,28 @@ async fn secrets(
     }
 }
 
+/// A configuration to be added.
+#[derive(Debug, Clone)]
+pub struct NewProviderConfig {
+    pub kind: &'static ProviderKind,
+    pub channel: Channel,
+    /// `None` means the title of the provider.
+    pub name: Option<String>,
+    pub settings: GivenSettings,
+    pub rate: Option<RateLimit>,
+    /// Whether the tenant's messages use it at once.
+    pub is_enabled: bool,
+}
+
 /// Adds a configuration. Returns its id.
 ///
 /// # Errors
 ///
 /// [`ProviderConfigError`]: nothing was added.
-pub async fn add(
-    app: &App,
-    caller: &Caller,
-    (kind, channel): (&ProviderKind, Channel),
-    name: Option<String>,
-    GivenSettings { plain, mut secret }: GivenSettings,
-    rate: Option<RateLimit>,
-) -> Result<String, ProviderConfigError> {
+pub async fn add(app: &App, caller: &Caller, new: NewProviderConfig) -> Result<String, ProviderConfigError> {
     caller.authorise(Permission::Channels)?;
+    let NewProviderConfig { kind, channel, name, settings, rate, is_enabled } = new;
+    let GivenSettings { plain, mut secret } = settings;
     let (tenant, now) = (&caller.principal.tenant, app.host.now());
     let id = format!("{tenant}.{:010x}", app.host.random() & 0xff_ffff_ffff);
     let config = TenantProviderConfig {
@@ -212,7 +220,8 @@ pub async fn add(
     secret.insert(CALLBACK_SECRET.to_owned(), new_callback_secret(app));
     app.tenant_ports.store_secrets(tenant, &id, 0, &secret).await?;
     let TenantProviderConfig { id: config, provider, name, settings, .. } = config;
-    execute(app, caller, &id, Command::Add { config, provider, channel, name, settings, rate, others }).await?;
+    execute(app, caller, &id, Command::Add { config, provider, channel, name, settings, rate, is_enabled, others })
+        .await?;
     Ok(id)
 }
 
