@@ -29,9 +29,17 @@ pub trait DocumentStore: Send + Sync {
     /// Writes or overwrites a document. It expires at `until`. `None` means that it never expires.
     async fn put_document(&self, key: &DocumentKey, body: &str, until: Option<Timestamp>) -> Result<(), StoreError>;
 
-    /// Replaces the document if its body is still `seen`. With `None`, the document must not exist. Returns whether it
-    /// was replaced. The new body does not expire.
-    async fn replace_document(&self, key: &DocumentKey, seen: Option<&str>, body: &str) -> Result<bool, StoreError>;
+    /// Replaces the document if its body is still `seen`. With `None`, the document must not exist, or must have
+    /// expired by `now`. Returns whether it was replaced. The new body expires at `until`. `None` means that it never
+    /// expires.
+    async fn replace_document(
+        &self,
+        key: &DocumentKey,
+        seen: Option<&str>,
+        body: &str,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
 
     /// Returns `None` if it was never written, was deleted, or has expired.
     async fn get_document(&self, key: &DocumentKey, now: Timestamp) -> Result<Option<String>, StoreError>;

@@ -140,7 +140,8 @@ pub async fn change_addresses(
 ) -> Result<(), StoreError> {
     let key = addresses_key(tenant, person);
     for _ in 0..MAX_ADDRESS_RETRIES {
-        let stored = tenant_ports.documents.get_document(&key, tenant_ports.host.now()).await?;
+        let now = tenant_ports.host.now();
+        let stored = tenant_ports.documents.get_document(&key, now).await?;
         let mut addresses = stored.as_deref().map_or_else(|| Ok(BTreeMap::new()), read_addresses)?;
         for (channel, address) in changes {
             match address {
@@ -149,7 +150,7 @@ pub async fn change_addresses(
             }
         }
         let body = document::encode(&addresses)?;
-        if tenant_ports.documents.replace_document(&key, stored.as_deref(), &body).await? {
+        if tenant_ports.documents.replace_document(&key, stored.as_deref(), &body, None, now).await? {
             return Ok(());
         }
     }

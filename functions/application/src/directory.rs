@@ -173,7 +173,7 @@ impl TenantPorts {
         let sealed = self.sealer.encrypt(&format!("{tenant}#{config}"), &plain).await?;
         for version in (current..).skip(1).take(MAX_CONCURRENT_CHANGES) {
             let key = TenantPorts::secret_key(tenant, config, version);
-            if self.documents.replace_document(&key, None, &sealed).await? {
+            if self.documents.replace_document(&key, None, &sealed, None, self.host.now()).await? {
                 return Ok(version);
             }
         }

@@ -6,7 +6,7 @@ use crate::matching::StreamReport;
 use crate::{MAX_CONCURRENT_STREAMS, WebhookError, WebhookHandler};
 use application::hint::try_send_if_fallback_due;
 use application::suppression::{SuppressionEntry, SuppressionRegister};
-use application::{CommandContext, CommandExecutor, ExecuteError};
+use application::{CommandContext, CommandExecutor, ExecuteError, document};
 use domain::communication::{Command, DeliveryReport, Rejection};
 use domain::ports::{AddressKey, CommunicationKey, ContentKey, DocumentKey, StoreError};
 use events::{Channel, CommunicationId, ReportedStatus, TenantId};
@@ -17,6 +17,8 @@ const MAX_SOFT_BOUNCES: usize = 5;
 const SOFT_BOUNCES_REASON: &str = "soft_bounces";
 /// How long soft bounces are counted after the last one, in milliseconds.
 const SOFT_BOUNCE_WINDOW_MS: i64 = 90 * 24 * 3_600_000;
+/// Times that the count of soft bounces is read and replaced again because another callback changed it.
+const MAX_COUNT_RETRIES: usize = 10;
 
 fn soft_bounce_key(contact: &AddressKey) -> DocumentKey {
     let name = format!("{}#{}", contact.channel.as_str(), contact.contact_hash);
@@ -147,26 +149,34 @@ impl WebhookHandler {
         Ok(self.vault.get(content, self.host.now()).await?.map(|content| content.recipient_contact))
     }
 
-    /// Counts a soft bounce. Five consecutive soft bounces suppress the address.
+    /// Counts a soft bounce. Five consecutive soft bounces suppress the address. Concurrent counts of others are kept.
     async fn count_soft_bounce(
         &self,
         contact: &AddressKey,
         id: &CommunicationId,
         content: &ContentKey,
     ) -> Result<(), StoreError> {
-        let (key, now) = (soft_bounce_key(contact), self.host.now());
-        let stored = self.documents.get_document(&key, now).await?;
-        let mut bounced: BTreeSet<CommunicationId> =
-            stored.and_then(|stored| serde_json::from_str(&stored).ok()).unwrap_or_default();
-        if !bounced.insert(*id) {
-            return Ok(());
+        let key = soft_bounce_key(contact);
+        for _ in 0..MAX_COUNT_RETRIES {
+            let now = self.host.now();
+            let stored = self.documents.get_document(&key, now).await?;
+            let mut bounced: BTreeSet<CommunicationId> =
+                stored.as_deref().and_then(|stored| serde_json::from_str(stored).ok()).unwrap_or_default();
+            if !bounced.insert(*id) {
+                return Ok(());
+            }
+            // The address is suppressed before the count is stored, so that the provider's retry repairs a crash in
+            // between.
+            if bounced.len() >= MAX_SOFT_BOUNCES {
+                let address = self.recipient_address(content).await?;
+                self.suppress(contact, address, SOFT_BOUNCES_REASON, Some(*id)).await?;
+            }
+            let (body, until) = (document::encode(&bounced)?, Some(now + SOFT_BOUNCE_WINDOW_MS));
+            if self.documents.replace_document(&key, stored.as_deref(), &body, until, now).await? {
+                return Ok(());
+            }
         }
-        if bounced.len() >= MAX_SOFT_BOUNCES {
-            let address = self.recipient_address(content).await?;
-            self.suppress(contact, address, SOFT_BOUNCES_REASON, Some(*id)).await?;
-        }
-        let body = application::document::encode(&bounced)?;
-        self.documents.put_document(&key, &body, Some(now + SOFT_BOUNCE_WINDOW_MS)).await
+        Err(StoreError::Unavailable("others counted soft bounces of the address at the same time".to_owned()))
     }
 
     /// Resets the count of soft bounces after a message was delivered.

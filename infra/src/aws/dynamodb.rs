@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
@@ -282,6 +283,13 @@ fn document_key(key: &DocumentKey) -> Item {
     HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }
 
+fn document_item(key: &DocumentKey, body: &str, until: Option<Timestamp>) -> Item {
+    let mut item = document_key(key);
+    item.insert("body".to_owned(), text(body));
+    item.extend(until.map(|until| ("ttl".to_owned(), number(until.0 / 1_000))));
+    item
+}
+
 /// Whether an item has not expired. DynamoDB deletes expired items up to a few days late, so reads must skip them.
 fn is_unexpired(item: &Item, now: Timestamp) -> bool {
     read_number(item, "ttl").is_none_or(|ttl| now.0 / 1_000 < ttl)
@@ -290,30 +298,31 @@ fn is_unexpired(item: &Item, now: Timestamp) -> bool {
 #[async_trait]
 impl DocumentStore for DynamoStore {
     async fn put_document(&self, key: &DocumentKey, body: &str, until: Option<Timestamp>) -> Result<(), StoreError> {
-        let mut item = document_key(key);
-        item.insert("body".to_owned(), text(body));
-        item.extend(until.map(|until| ("ttl".to_owned(), number(until.0 / 1_000))));
-        let put = self.client.put_item().table_name(&self.vault_table).set_item(Some(item));
+        let put = self.client.put_item().table_name(&self.vault_table).set_item(Some(document_item(key, body, until)));
         let put = put.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
         put.map(|_| ()).map_err(unavailable)
     }
 
-    async fn replace_document(&self, key: &DocumentKey, seen: Option<&str>, body: &str) -> Result<bool, StoreError> {
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.vault_table)
-            .set_key(Some(document_key(key)))
-            .update_expression("SET body = :body REMOVE #ttl")
-            .expression_attribute_names("#ttl", "ttl")
-            .expression_attribute_values(":body", text(body));
-        let update = match seen {
-            None => update.condition_expression("attribute_not_exists(pk)"),
-            Some(seen) => update.condition_expression("body = :seen").expression_attribute_values(":seen", text(seen)),
+    async fn replace_document(
+        &self,
+        key: &DocumentKey,
+        seen: Option<&str>,
+        body: &str,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let put = self.client.put_item().table_name(&self.vault_table).set_item(Some(document_item(key, body, until)));
+        let put = match seen {
+            None => put
+                .condition_expression("attribute_not_exists(pk) OR #ttl <= :now")
+                .expression_attribute_names("#ttl", "ttl")
+                .expression_attribute_values(":now", number(now.0 / 1_000)),
+            Some(seen) => put.condition_expression("body = :seen").expression_attribute_values(":seen", text(seen)),
         };
-        match update.send().await {
+        let is_condition_failed = PutItemError::is_conditional_check_failed_exception;
+        match put.send().await {
             Ok(_) => Ok(true),
-            Err(error) if has_failed_condition(&error) => Ok(false),
+            Err(error) if error.as_service_error().is_some_and(is_condition_failed) => Ok(false),
             Err(error) => Err(unavailable(error)),
         }
     }

@@ -158,17 +158,26 @@ impl DocumentStore for Database {
         .await
     }
 
-    async fn replace_document(&self, key: &DocumentKey, seen: Option<&str>, body: &str) -> Result<bool, StoreError> {
+    async fn replace_document(
+        &self,
+        key: &DocumentKey,
+        seen: Option<&str>,
+        body: &str,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let ((pk, sk), seen, body) = (key.path(), seen.map(str::to_owned), body.to_owned());
+        let until = until.map_or(i64::MAX, |until| until.0);
         self.write(move |connection| {
             let changed_rows = match seen {
                 None => {
-                    let sql = "INSERT OR IGNORE INTO vault VALUES (?1, ?2, ?3, ?4)";
-                    execute(connection, sql, params![pk, sk, body, i64::MAX])?
+                    let sql = "INSERT INTO vault VALUES (?1, ?2, ?3, ?4)
+                         ON CONFLICT DO UPDATE SET body = ?3, until = ?4 WHERE until <= ?5";
+                    execute(connection, sql, params![pk, sk, body, until, now.0])?
                 }
                 Some(seen) => {
                     let sql = "UPDATE vault SET body = ?3, until = ?4 WHERE pk = ?1 AND sk = ?2 AND body = ?5";
-                    execute(connection, sql, params![pk, sk, body, i64::MAX, seen])?
+                    execute(connection, sql, params![pk, sk, body, until, seen])?
                 }
             };
             Ok::<_, StoreError>(changed_rows == 1)

@@ -55,7 +55,14 @@ impl DocumentStore for World {
         self.write_io("document put", |state| drop(state.documents.insert(key.clone(), body.to_owned()))).await
     }
 
-    async fn replace_document(&self, key: &DocumentKey, seen: Option<&str>, body: &str) -> Result<bool, StoreError> {
+    async fn replace_document(
+        &self,
+        key: &DocumentKey,
+        seen: Option<&str>,
+        body: &str,
+        _: Option<Timestamp>,
+        _: Timestamp,
+    ) -> Result<bool, StoreError> {
         let mut is_replaced = false;
         self.write_io("document swap", |state| {
             is_replaced = state.documents.get(key).map(String::as_str) == seen;

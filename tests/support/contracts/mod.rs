@@ -139,11 +139,21 @@ pub async fn documents(documents: &dyn DocumentStore) {
     for (seen, body, is_replaced) in
         [(None, "x", false), (Some("first"), "x", false), (Some("again"), "third", true), (Some("again"), "x", false)]
     {
-        let replaced = documents.replace_document(&key("1"), seen, body).await.expect("an answer");
+        let replaced = documents.replace_document(&key("1"), seen, body, None, now).await.expect("an answer");
         assert_eq!(replaced, is_replaced, "{seen:?} {body}");
     }
     assert_eq!(documents.get_document(&key("1"), now).await.expect("an answer").as_deref(), Some("third"));
-    assert!(documents.replace_document(&key("4"), None, "4").await.expect("an answer"));
+    assert!(documents.replace_document(&key("4"), None, "4", None, now).await.expect("an answer"));
+    // What has expired counts as absent, although it may still be stored.
+    let replace = async |seen, body, until| {
+        documents.replace_document(&key("3"), seen, body, Some(until), now).await.expect("an answer")
+    };
+    assert!(replace(None, "new", NOW + 60_000).await);
+    assert!(!replace(None, "newer", NOW + 60_000).await);
+    assert_eq!(documents.get_document(&key("3"), now).await.expect("an answer").as_deref(), Some("new"));
+    assert_eq!(documents.get_document(&key("3"), now + 60_000).await.expect("an answer"), None);
+    assert!(replace(Some("new"), "expired", NOW - 1_000).await);
+    assert_eq!(documents.get_document(&key("3"), now).await.expect("an answer"), None);
     documents.delete_document(&key("1")).await.expect("removed");
     assert_eq!(documents.get_document(&key("1"), now).await.expect("an answer"), None);
 }
