@@ -27,5 +27,6 @@ mod template;
 mod templates;
 mod throttling;
 mod tokens;
+mod use_cases;
 mod vectors;
 mod webhooks;

@@ -135,6 +135,9 @@ async fn validation_errors_of_preferences_name_their_field() {
         let errors = refused.body["errors"].as_array().expect("errors").clone();
         assert!(errors.iter().any(|error| error["pointer"] == pointer), "{body}: {}", refused.body);
     }
+    let defaults = "/api/communication-preferences/defaults";
+    let refused = server.answer(server.request(Method::PATCH, defaults).json(&json!({ "optedOut": true }))).await;
+    assert_eq!(refused.text("/errors/0/code"), "not_for_defaults", "{}", refused.body);
     assert_eq!(server.get("/api/communication-preferences/robot/1").await.status, StatusCode::NOT_FOUND);
 }
 

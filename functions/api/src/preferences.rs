@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 
 use application::Caller;
 use application::consent;
-use application::preferences;
+use application::preferences::{self, PreferenceError, PreferenceFault, PreferredAddresses};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use domain::address;
 use domain::data_subject;
 use domain::preferences::{DEFAULT_CHANNELS, DEFAULTS, PreferenceChange, Preferences, Statement};
 use events::{Channel, MessageType, PreferenceEvent, Recipient, RecipientType, RecordedEvent};
-use problem::{Problem, ProblemKind};
+use problem::{FieldError, Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, show_time};
@@ -34,6 +33,21 @@ const FIELDS: [(Channel, &str, &str); 5] = [
 /// The default validity of a link to the preference page, in days.
 const LINK_DAYS: u64 = 30;
 const DAY_MS: i64 = 24 * 3_600_000;
+
+/// A fault at its field of the body.
+fn field_error(fault: &PreferenceFault) -> FieldError {
+    let (field, code, detail) = match fault {
+        PreferenceFault::Address(channel, error) => {
+            let field = FIELDS.iter().find(|(of, ..)| of == channel).map_or("", |(.., preferred)| preferred);
+            (field, "not_an_address", format!("{field} {error}."))
+        }
+        PreferenceFault::NotForDefaults => {
+            let detail = "Defaults can only set channels, types and quiet hours.".to_owned();
+            ("", "not_for_defaults", detail)
+        }
+    };
+    FieldError { pointer: format!("/{field}"), code, detail }
+}
 
 /// The defaults have no id.
 fn kind_and_id(person: &str) -> (&str, &str) {
@@ -97,16 +111,13 @@ impl Api {
             fields.add_error("", "empty", "At least one preference is required.");
         }
         let mut channels = BTreeMap::new();
-        let mut moved: BTreeMap<Channel, Option<String>> = BTreeMap::new();
+        let mut addresses = PreferredAddresses::new();
         for (channel, enabled, preferred) in FIELDS {
             channels.extend(fields.flag(enabled).map(|wanted| (channel, wanted)));
             if fields.is_null(preferred) {
-                moved.insert(channel, None);
+                addresses.insert(channel, None);
             } else if let Some(text) = fields.text(preferred, 320) {
-                match address::normalise(channel, &text, None) {
-                    Ok(address) => drop(moved.insert(channel, Some(address))),
-                    Err(error) => fields.add_error(preferred, "not_an_address", format!("{preferred} {error}.")),
-                }
+                addresses.insert(channel, Some(text));
             }
         }
         let types = read_types(&mut fields);
@@ -116,13 +127,6 @@ impl Api {
         let opt_in_evidence = fields.text("optInEvidence", 1_000);
         let (do_not_contact, do_not_contact_reason) =
             (fields.flag("doNotContact"), fields.text("doNotContactReason", 1_000));
-        if person == DEFAULTS
-            && (!moved.is_empty() || opted_out.is_some() || opt_in_evidence.is_some() || do_not_contact.is_some())
-        {
-            fields.add_error("", "not_for_defaults", "Defaults can only set channels, types and quiet hours.");
-        }
-        fields.finish()?;
-
         let change = PreferenceChange {
             channels,
             types,
@@ -135,7 +139,15 @@ impl Api {
             do_not_contact_reason,
             ..PreferenceChange::default()
         };
-        preferences::change(&self.app, caller, person, change, &moved).await?;
+        for fault in preferences::check(person, &change, &addresses).err().unwrap_or_default() {
+            fields.push(field_error(&fault));
+        }
+        fields.finish()?;
+        let changed = preferences::change(&self.app, caller, person, change, &addresses).await;
+        changed.map_err(|error| match error {
+            PreferenceError::Invalid(faults) => Problem::invalid(faults.iter().map(field_error).collect()),
+            error => error.into(),
+        })?;
         self.show_preferences(caller, person).await
     }
 }

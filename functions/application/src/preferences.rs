@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use domain::access::Permission;
+use domain::address::{self, AddressError};
 use domain::ports::StoreError;
-use domain::preferences::{Command, PreferenceChange, Preferences};
+use domain::preferences::{Command, DEFAULTS, PreferenceChange, Preferences};
 use events::{Channel, PreferenceEvent, RecordedEvent, Timestamp};
 
 use crate::app::App;
@@ -13,6 +14,18 @@ use crate::consent::{self, change_addresses, preferences_stream};
 use crate::execute::ExecuteError;
 use crate::hash::preferences_token;
 
+/// What is wrong with a change of preferences.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PreferenceFault {
+    /// The preferred address of a channel is not an address of it.
+    Address(Channel, AddressError),
+    /// The defaults belong to no person: they have no addresses and no consent.
+    NotForDefaults,
+}
+
+/// Preferred addresses by channel. `None` removes an address.
+pub type PreferredAddresses = BTreeMap<Channel, Option<String>>;
+
 /// Why a use case of preferences had no effect.
 #[derive(Debug, thiserror::Error)]
 pub enum PreferenceError {
@@ -20,6 +33,9 @@ pub enum PreferenceError {
     Forbidden(#[from] Forbidden),
     #[error("the deployment has no public address")]
     NoPublicUrl,
+    /// The change has faults.
+    #[error("the change is not valid: {0:?}")]
+    Invalid(Vec<PreferenceFault>),
     #[error(transparent)]
     Execute(#[from] ExecuteError<std::convert::Infallible>),
     #[error(transparent)]
@@ -58,23 +74,50 @@ pub fn link(app: &App, caller: &Caller, person: &str, valid_ms: i64) -> Result<(
     Ok((format!("{public_url}/preferences/{token}"), until))
 }
 
-/// Changes a person's preferences, or the tenant's defaults if `person` is [`domain::preferences::DEFAULTS`]. An
-/// address that is `None` is removed.
+/// Checks a change of a person's preferences, or of the tenant's defaults if `person` is [`DEFAULTS`]. Nothing is
+/// stored. Returns the normalised addresses.
 ///
 /// # Errors
 ///
-/// [`PreferenceError`]
+/// Everything that is wrong with it.
+pub fn check(
+    person: &str,
+    change: &PreferenceChange,
+    addresses: &PreferredAddresses,
+) -> Result<PreferredAddresses, Vec<PreferenceFault>> {
+    let (mut normalised, mut faults) = (PreferredAddresses::new(), Vec::new());
+    for (channel, given) in addresses {
+        match given.as_ref().map(|text| address::normalise(*channel, text, None)).transpose() {
+            Ok(address) => drop(normalised.insert(*channel, address)),
+            Err(error) => faults.push(PreferenceFault::Address(*channel, error)),
+        }
+    }
+    let PreferenceChange { opted_out, opt_in_evidence, do_not_contact, .. } = change;
+    let is_personal =
+        !normalised.is_empty() || opted_out.is_some() || opt_in_evidence.is_some() || do_not_contact.is_some();
+    if person == DEFAULTS && is_personal {
+        faults.push(PreferenceFault::NotForDefaults);
+    }
+    if faults.is_empty() { Ok(normalised) } else { Err(faults) }
+}
+
+/// Changes a person's preferences, or the tenant's defaults if `person` is [`DEFAULTS`].
+///
+/// # Errors
+///
+/// [`PreferenceError::Invalid`] as [`check`]: nothing was changed.
 pub async fn change(
     app: &App,
     caller: &Caller,
     person: &str,
     change: PreferenceChange,
-    addresses: &BTreeMap<Channel, Option<String>>,
+    addresses: &PreferredAddresses,
 ) -> Result<Preferences, PreferenceError> {
     caller.authorise(Permission::Consent)?;
+    let addresses = check(person, &change, addresses).map_err(PreferenceError::Invalid)?;
     let tenant = &caller.principal.tenant;
     if !addresses.is_empty() {
-        change_addresses(&app.tenant_ports, tenant, person, addresses).await?;
+        change_addresses(&app.tenant_ports, tenant, person, &addresses).await?;
     }
     let change = PreferenceChange { addresses: addresses.keys().copied().collect(), ..change };
     let stream = preferences_stream(tenant, person);

@@ -272,6 +272,7 @@ impl From<PreferenceError> for Problem {
             PreferenceError::NoPublicUrl => {
                 Problem::new(ProblemKind::Conflict, "This deployment has no public address: PUBLIC_URL is not set.")
             }
+            PreferenceError::Invalid(_) => Problem::new(ProblemKind::Invalid, "The preferences are not valid."),
             PreferenceError::Execute(error) => error.into(),
             PreferenceError::Store(error) => error.into(),
         }
