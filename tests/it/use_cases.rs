@@ -5,12 +5,17 @@ use std::sync::Arc;
 
 use application::preferences::{self, PreferenceError, PreferenceFault, PreferredAddresses};
 use application::retention::RetentionPeriods;
+use application::templates::{
+    self, CheckedContent, NewTemplate, PreviewRequest, TemplateChange, TemplateContent, TemplateError, TemplateFault,
+    TemplateFilter,
+};
 use application::{App, Caller};
 use domain::ports::Principal;
 use domain::preferences::{DEFAULTS, PreferenceChange};
-use events::{Channel, Mode, Role};
+use events::{Channel, MessageType, Mode, Role};
 use infra::embedded::Database;
 use infra::providers::{HttpClients, HttpProviderFactory};
+use serde_json::json;
 use tests::harness::{FixedClock, RecordingQueue, Scratch, objects, tenant, tenant_ports};
 
 /// The use cases over a database in a temporary folder.
@@ -77,4 +82,49 @@ async fn a_change_of_preferences_is_checked_and_its_addresses_are_normalised() {
     let (stored, addresses) = preferences::get(&app, &admin, "customer:ada").await.expect("preferences");
     assert!(stored.opted_out.is_some());
     assert_eq!(addresses[&Channel::Sms], "+447700900001");
+}
+
+fn sms_template(code: &str, body: &str) -> NewTemplate {
+    let content = TemplateContent { subject: None, body: body.to_owned() };
+    NewTemplate {
+        code: code.to_owned(),
+        locale: "default".to_owned(),
+        kind: MessageType::General,
+        name: "Offer".to_owned(),
+        description: None,
+        content: CheckedContent::new(Channel::Sms, content, None).expect("content"),
+        is_active: true,
+    }
+}
+
+#[tokio::test]
+async fn built_in_templates_and_invalid_codes_are_refused() {
+    let UseCases { app, _scratch } = UseCases::new();
+    let admin = caller(Role::Admin);
+    let wrong = templates::create(&app, &admin, sms_template("tpl_mine", "Hello")).await;
+    assert!(matches!(wrong, Err(TemplateError::Invalid(faults)) if matches!(faults[..], [TemplateFault::Code])));
+    let id = "tpl_invoice_sms";
+    let rename = TemplateChange { name: Some("Mine".to_owned()), ..TemplateChange::default() };
+    assert!(matches!(templates::change(&app, &admin, id, rename).await, Err(TemplateError::BuiltIn)));
+    assert!(matches!(templates::set_active(&app, &admin, id, false).await, Err(TemplateError::BuiltIn)));
+    assert!(matches!(templates::delete(&app, &admin, id).await, Err(TemplateError::BuiltIn)));
+}
+
+#[tokio::test]
+async fn a_change_of_a_template_keeps_the_other_parts_and_a_filter_selects_it() {
+    let UseCases { app, _scratch } = UseCases::new();
+    let admin = caller(Role::Admin);
+    let own = templates::create(&app, &admin, sms_template("offer", "Hello {{name}}")).await.expect("created");
+    let change = TemplateChange { body: Some("Hi {{name}}".to_owned()), ..TemplateChange::default() };
+    let stale = TemplateChange { expected: Some(1), ..change.clone() };
+    let (changed, content) = templates::change(&app, &admin, &own.id, change).await.expect("changed");
+    assert_eq!((changed.latest.version, content.body.as_str(), changed.name.as_str()), (2, "Hi {{name}}", "Offer"));
+    assert!(templates::change(&app, &admin, &own.id, stale).await.is_err(), "it is based on an old version");
+    let filter = TemplateFilter { code: Some("offer".to_owned()), ..TemplateFilter::default() };
+    assert_eq!(templates::list(&app, &admin, &filter).await.expect("templates").len(), 1);
+    let email = TemplateFilter { channel: Some(Channel::Email), ..filter };
+    assert!(templates::list(&app, &admin, &email).await.expect("templates").is_empty());
+    let request = PreviewRequest { version: Some(1), channel: None, locale: None, variables: json!({ "name": "Ada" }) };
+    let message = templates::preview(&app, &admin, &own.id, request).await.expect("rendered");
+    assert_eq!(message.text, "Hello Ada");
 }

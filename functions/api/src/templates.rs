@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use application::templates::{
-    self, CheckedContent, ContentFault, NewTemplate, TemplateChange, TemplateContent, TemplateError, VisibleTemplate,
+    self, CheckedContent, ContentFault, NewTemplate, PreviewRequest, TemplateChange, TemplateContent, TemplateError,
+    TemplateFault, TemplateFilter, UnsavedTemplate, Validation, VisibleTemplate,
 };
 use application::{Caller, ExecuteError};
 use axum::Extension;
@@ -12,9 +13,8 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::message::RenderedMessage;
-use domain::render::{CompiledTemplate, RenderError, RenderInput, TemplatePart, render};
-use domain::templates::{DEFAULT_LOCALE, Rejection, SystemTemplate, Template, TemplateVersion, all};
-use events::{Channel, MessageType, TemplateRef};
+use domain::templates::{DEFAULT_LOCALE, Rejection, SystemTemplate, Template, TemplateVersion};
+use events::{Channel, MessageType};
 use problem::{FieldError, Problem, ProblemKind};
 use serde_json::{Value, json};
 
@@ -59,12 +59,6 @@ fn present_tenant_template(own: &Template) -> Value {
     })
 }
 
-fn compiled(builtin: &SystemTemplate) -> Result<CompiledTemplate, Problem> {
-    let channel = builtin.channel.unwrap_or(Channel::Email);
-    let compiled = CompiledTemplate::new(channel, builtin.subject, builtin.body);
-    compiled.map_err(|(_, error)| Problem::new(ProblemKind::Internal, error.to_string()))
-}
-
 fn show_system(builtin: &SystemTemplate) -> Result<Value, Problem> {
     Ok(json!({
         "id": builtin.id,
@@ -75,7 +69,7 @@ fn show_system(builtin: &SystemTemplate) -> Result<Value, Problem> {
         "name": builtin.name,
         "description": Value::Null,
         "version": builtin.version,
-        "availableVariables": compiled(builtin)?.variables().0,
+        "availableVariables": templates::builtin_variables(builtin)?,
         "isActive": true,
         "isSystem": true,
     }))
@@ -91,15 +85,6 @@ fn system_content(builtin: &SystemTemplate) -> TemplateContent {
     TemplateContent { subject: builtin.subject.map(str::to_owned), body: builtin.body.to_owned() }
 }
 
-/// An error in a part of the content, at its field.
-fn field_error(part: TemplatePart, error: &RenderError) -> FieldError {
-    let field = match part {
-        TemplatePart::Subject => "subjectTemplate",
-        TemplatePart::Body => "bodyTemplate",
-    };
-    FieldError { pointer: format!("/{field}"), code: error.kind(), detail: format!("{field}: {error}.") }
-}
-
 /// Checks content, and adds its errors.
 fn check(
     fields: &mut BodyReader,
@@ -107,27 +92,9 @@ fn check(
     content: TemplateContent,
     declared: Option<Vec<String>>,
 ) -> Option<CheckedContent> {
-    let faults = match CheckedContent::new(channel, content, declared) {
-        Ok(checked) => return Some(checked),
-        Err(faults) => faults,
-    };
-    for fault in faults {
-        match fault {
-            ContentFault::SubjectMissing => {
-                fields.add_error("subjectTemplate", "required", "An email template needs a subjectTemplate.");
-            }
-            ContentFault::SubjectNotAllowed => {
-                fields.add_error("subjectTemplate", "no_subject", "Only an email template can have a subject.");
-            }
-            ContentFault::Part(part, error) => fields.push(field_error(part, &error)),
-            ContentFault::Undeclared(names) => {
-                let names = names.join(", ");
-                let detail = format!("The template uses variables that availableVariables does not name: {names}.");
-                fields.add_error("availableVariables", "unknown_variable", detail);
-            }
-        }
-    }
-    None
+    let checked = CheckedContent::new(channel, content, declared);
+    let add = |fault: ContentFault| fields.push(TemplateFault::Content(fault).into());
+    checked.map_err(|faults| faults.into_iter().for_each(add)).ok()
 }
 
 fn read_variables(fields: &mut BodyReader) -> Option<Vec<String>> {
@@ -146,10 +113,8 @@ fn read_variables(fields: &mut BodyReader) -> Option<Vec<String>> {
 
 fn read_locale(fields: &mut BodyReader) -> Option<String> {
     let locale = fields.text("locale", 35)?;
-    let is_tag =
-        locale.split('-').all(|part| (2..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()));
-    if !is_tag && locale != DEFAULT_LOCALE {
-        fields.add_error("locale", "not_a_locale", "locale must be a language tag such as es or es-MX, or default.");
+    if !templates::is_locale(&locale) {
+        fields.push(TemplateFault::Locale.into());
         return None;
     }
     Some(locale)
@@ -157,9 +122,8 @@ fn read_locale(fields: &mut BodyReader) -> Option<String> {
 
 fn read_code(fields: &mut BodyReader) -> Option<String> {
     let code = fields.text("code", 100)?;
-    let is_code = code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
-    if !is_code || code.starts_with("tpl_") {
-        fields.add_error("code", "not_a_code", "code may contain a-z, 0-9, _ and -, such as invoice or renewal_offer.");
+    if !templates::is_code(&code) {
+        fields.push(TemplateFault::Code.into());
         return None;
     }
     Some(code)
@@ -204,22 +168,24 @@ pub(crate) async fn list(
     let mut query = QueryParams::parse(query)?;
     let channel = query.choice("channel", &Channel::names());
     let kind = query.choice("type", &MessageType::names());
-    let active: Option<bool> = query.choice("isActive", &["true", "false"]);
+    let is_active = query.choice("isActive", &["true", "false"]);
     let (locale, code) = (query.text("locale"), query.text("code"));
     query.finish()?;
-    let own = templates::list(&api.app, &caller).await?;
-    let mut shown: Vec<Value> = own.iter().map(present_tenant_template).collect();
-    shown.extend(all().iter().map(show_system).collect::<Result<Vec<_>, _>>()?);
-    let is = |asked: &Option<String>, has: &Value| asked.as_deref().is_none_or(|asked| has == asked);
+    let filter = TemplateFilter {
+        channel,
+        kind,
+        locale,
+        code,
+        is_active,
+    };
+    let found = templates::list(&api.app, &caller, &filter).await?;
+    let present = |one: &VisibleTemplate| match one {
+        VisibleTemplate::Own(own) => Ok(present_tenant_template(own)),
+        VisibleTemplate::BuiltIn(builtin) => show_system(builtin),
+    };
+    let mut shown: Vec<Value> = found.iter().map(present).collect::<Result<_, Problem>>()?;
     let usage = templates::usage(&api.app, &caller).await?;
     shown.iter_mut().for_each(|one| add_usage(one, &usage));
-    shown.retain(|one| {
-        (is(&channel, &one["channel"]) || one["channel"].is_null())
-            && is(&kind, &one["type"])
-            && is(&locale, &one["locale"])
-            && is(&code, &one["code"])
-            && active.is_none_or(|active| one["isActive"] == active)
-    });
     Ok(json(StatusCode::OK, &json!({ "templates": shown })))
 }
 
@@ -279,26 +245,25 @@ pub(crate) async fn patch(
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = BodyReader::parse(&read_body(body).await?)?;
-    let own = templates::find_own(&api.app, &caller, &id).await?;
-    let expected = if_match(&headers, "a template's")?;
-    let (latest, old) = templates::version(&api.app, &caller, &own, None).await?;
-    let name = fields.reference("name", 255);
-    let kind = read_type(&mut fields);
-    let description = fields.text("description", 1_000);
-    let subject = fields.text("subjectTemplate", MAX_SUBJECT);
-    let body = fields.text("bodyTemplate", MAX_BODY);
-    let declared = read_variables(&mut fields);
-    let is_active = fields.flag("isActive");
-    let is_other = subject.is_some() || body.is_some() || declared.is_some();
-    let text = TemplateContent { subject: subject.or(old.subject), body: body.unwrap_or(old.body) };
-    let content = if is_other { check(&mut fields, own.channel, text.clone(), declared) } else { None };
+    let mut change = TemplateChange {
+        expected: None,
+        name: fields.reference("name", 255),
+        kind: read_type(&mut fields),
+        description: fields.text("description", 1_000),
+        subject: fields.text("subjectTemplate", MAX_SUBJECT),
+        body: fields.text("bodyTemplate", MAX_BODY),
+        variables: read_variables(&mut fields),
+        is_active: fields.flag("isActive"),
+    };
+    for fault in templates::check_change(&api.app, &caller, &id, &change).await? {
+        fields.push(fault.into());
+    }
+    change.expected = if_match(&headers, "a template's")?;
     fields.finish()?;
-    // Missing parts are taken from the version just read, so that must still be the latest.
-    let base = expected.or(content.as_ref().map(|_| latest.version));
-    let change = TemplateChange { expected: base, kind, name, description, content, is_active };
+    let is_conditional = change.expected.is_some();
     let changed = templates::change(&api.app, &caller, &id, change).await;
-    let own = changed.map_err(|error| match error {
-        TemplateError::Execute(ExecuteError::Rejected(Rejection::Changed(latest))) if expected.is_some() => {
+    let (own, text) = changed.map_err(|error| match error {
+        TemplateError::Execute(ExecuteError::Rejected(Rejection::Changed(latest))) if is_conditional => {
             Problem::new(ProblemKind::PreconditionFailed, format!("The newest version is {latest}."))
         }
         error => error.into(),
@@ -307,9 +272,7 @@ pub(crate) async fn patch(
 }
 
 async fn set_active(api: &Api, caller: &Caller, id: &str, is_active: bool) -> Result<Response, Problem> {
-    templates::find_own(&api.app, caller, id).await?;
-    let change = TemplateChange { is_active: Some(is_active), ..TemplateChange::default() };
-    let own = templates::change(&api.app, caller, id, change).await?;
+    let own = templates::set_active(&api.app, caller, id, is_active).await?;
     Ok(json_with_etag(StatusCode::OK, &present_tenant_template(&own), "version"))
 }
 
@@ -334,28 +297,8 @@ pub(crate) async fn remove(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    templates::find_own(&api.app, &caller, &id).await?;
     templates::delete(&api.app, &caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn unsaved_template<'a>(
-    channel: Channel,
-    pinned: &'a TemplateRef,
-    text: &'a CompiledTemplate,
-    variables: &'a Value,
-    locale: Option<&'a str>,
-) -> RenderInput<'a> {
-    RenderInput {
-        channel,
-        template: Some(pinned),
-        text: Some(text),
-        subject: None,
-        content: None,
-        variables: Some(variables),
-        attachments: &[],
-        locale,
-    }
 }
 
 fn show_message(message: &RenderedMessage) -> Value {
@@ -366,15 +309,6 @@ fn show_message(message: &RenderedMessage) -> Value {
         "html": message.html,
         "segments": message.segments.map(|s| json!({ "encoding": s.encoding.as_str(), "count": s.count })),
     })
-}
-
-fn render_problem(error: &RenderError) -> Problem {
-    let pointer = match error {
-        RenderError::MissingVariables(_) | RenderError::Template(_) => "/variables",
-        _ => "/bodyTemplate",
-    };
-    let detail = format!("The message cannot be rendered: {error}.");
-    Problem::invalid(vec![FieldError { pointer: pointer.to_owned(), code: error.kind(), detail }])
 }
 
 /// Renders a template exactly as it would be sent.
@@ -390,28 +324,13 @@ pub(crate) async fn preview(
     let version = fields.number("version", 1..=u64::from(u32::MAX)).and_then(|version| u32::try_from(version).ok());
     let channel: Option<Channel> = fields.choice("channel", &Channel::names());
     fields.finish()?;
-    let (of, compiled, pinned, written_in) = match templates::find(&api.app, &caller, &id).await? {
-        VisibleTemplate::BuiltIn(builtin) => {
-            let pinned = TemplateRef { id: id.clone(), version: builtin.version, text: None };
-            (builtin.channel, compiled(builtin)?, pinned, builtin.locale.to_owned())
-        }
-        VisibleTemplate::Own(own) => {
-            let (version, TemplateContent { subject, body }) =
-                templates::version(&api.app, &caller, &own, version).await?;
-            let compiled = CompiledTemplate::new(own.channel, subject.as_deref(), &body);
-            let compiled = compiled.map_err(|(part, error)| Problem::invalid(vec![field_error(part, &error)]))?;
-            let pinned = TemplateRef { id: id.clone(), version: version.version, text: Some(version.text) };
-            (Some(own.channel), compiled, pinned, own.locale)
-        }
-    };
-    let channel = of.or(channel).unwrap_or(Channel::Email);
-    let locale = locale.or(Some(written_in).filter(|written_in| written_in != DEFAULT_LOCALE));
-    let message = render(&unsaved_template(channel, &pinned, &compiled, &variables, locale.as_deref()));
-    Ok(json(StatusCode::OK, &show_message(&message.map_err(|error| render_problem(&error))?)))
+    let request = PreviewRequest { version, channel, locale, variables };
+    let message = templates::preview(&api.app, &caller, &id, request).await?;
+    Ok(json(StatusCode::OK, &show_message(&message)))
 }
 
 /// Checks content and returns the variables that it uses. With `variables`, it is rendered too.
-pub(crate) async fn validate(body: Body) -> Result<Response, Problem> {
+pub(crate) async fn validate(Extension(caller): Extension<Caller>, body: Body) -> Result<Response, Problem> {
     let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let channel: Option<Channel> = fields.required("channel", |f| f.choice("channel", &Channel::names()));
     let subject = fields.text("subjectTemplate", MAX_SUBJECT);
@@ -422,28 +341,29 @@ pub(crate) async fn validate(body: Body) -> Result<Response, Problem> {
     let (Some(channel), Some(body)) = (channel, body) else {
         return Err(missing());
     };
-    let compiled = match CompiledTemplate::new(channel, subject.as_deref(), &body) {
-        Ok(compiled) => compiled,
-        Err((part, error)) => {
-            let FieldError { pointer, code, detail } = field_error(part, &error);
-            let error = json!({ "pointer": pointer, "code": code, "detail": detail });
-            return Ok(json(StatusCode::OK, &json!({ "valid": false, "errors": [error] })));
+    let unsaved = UnsavedTemplate { channel, content: TemplateContent { subject, body }, locale, variables };
+    let error =
+        |pointer: String, code: &str, detail: String| json!({ "pointer": pointer, "code": code, "detail": detail });
+    let answer = match templates::validate(&caller, &unsaved)? {
+        Validation::NotCompiled(part, fault) => {
+            let fault = TemplateFault::Content(ContentFault::Part(part, fault));
+            let FieldError { pointer, code, detail } = fault.into();
+            json!({ "valid": false, "errors": [error(pointer, code, detail)] })
+        }
+        Validation::Compiled { variables, required, rendered } => {
+            let mut answer = json!({
+                "valid": true, "errors": [], "availableVariables": variables, "requiredVariables": required,
+            });
+            match rendered {
+                Some(Ok(message)) => answer["rendered"] = show_message(&message),
+                Some(Err(fault)) => {
+                    answer["valid"] = json!(false);
+                    answer["errors"] = json!([error("/variables".to_owned(), fault.kind(), format!("{fault}."))]);
+                }
+                None => (),
+            }
+            answer
         }
     };
-    let (all, required) = compiled.variables();
-    let mut answer = json!({
-        "valid": true, "errors": [], "availableVariables": all, "requiredVariables": required,
-    });
-    if let Some(variables) = &variables {
-        let pinned = TemplateRef { id: String::new(), version: 0, text: None };
-        match render(&unsaved_template(channel, &pinned, &compiled, variables, locale.as_deref())) {
-            Ok(message) => answer["rendered"] = show_message(&message),
-            Err(error) => {
-                let pointer = "/variables";
-                answer["valid"] = json!(false);
-                answer["errors"] = json!([{ "pointer": pointer, "code": error.kind(), "detail": format!("{error}.") }]);
-            }
-        }
-    }
     Ok(json(StatusCode::OK, &answer))
 }

@@ -12,12 +12,13 @@ use application::caller::Forbidden;
 use application::preferences::PreferenceError;
 use application::provider_configs::ProviderConfigError;
 use application::suppressions::SuppressionError;
-use application::templates::TemplateError;
+use application::templates::{ContentFault, TemplateError, TemplateFault};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::communication::Rejection;
 use domain::ports::StoreError;
 use domain::provider::{AccountQueryError, InvalidSetting};
+use domain::render::{RenderError, TemplatePart};
 use domain::{api_key, provider_configs, templates};
 use serde::Serialize;
 
@@ -202,9 +203,56 @@ impl From<TemplateError> for Problem {
                 ProblemKind::Conflict,
                 "System templates cannot be changed. Create your own template with the same code; it takes precedence.",
             ),
+            TemplateError::BuiltInBroken(error) => Problem::new(ProblemKind::Internal, error.to_string()),
+            TemplateError::Invalid(faults) => Problem::invalid(faults.into_iter().map(FieldError::from).collect()),
+            TemplateError::NotRendered(error) => {
+                let pointer = match error {
+                    RenderError::MissingVariables(_) | RenderError::Template(_) => "/variables",
+                    RenderError::UnknownTemplate(_)
+                    | RenderError::WrongChannel(_)
+                    | RenderError::TooLarge
+                    | RenderError::Empty => "/bodyTemplate",
+                };
+                let detail = format!("The message cannot be rendered: {error}.");
+                Problem::invalid(vec![FieldError { pointer: pointer.to_owned(), code: error.kind(), detail }])
+            }
             TemplateError::Execute(error) => error.into(),
             TemplateError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<TemplateFault> for FieldError {
+    fn from(fault: TemplateFault) -> Self {
+        let (field, code, detail) = match fault {
+            TemplateFault::Code => (
+                "code",
+                "not_a_code",
+                "code may contain a-z, 0-9, _ and -, such as invoice or renewal_offer.".to_owned(),
+            ),
+            TemplateFault::Locale => {
+                ("locale", "not_a_locale", "locale must be a language tag such as es or es-MX, or default.".to_owned())
+            }
+            TemplateFault::Content(ContentFault::SubjectMissing) => {
+                ("subjectTemplate", "required", "An email template needs a subjectTemplate.".to_owned())
+            }
+            TemplateFault::Content(ContentFault::SubjectNotAllowed) => {
+                ("subjectTemplate", "no_subject", "Only an email template can have a subject.".to_owned())
+            }
+            TemplateFault::Content(ContentFault::Part(part, error)) => {
+                let field = match part {
+                    TemplatePart::Subject => "subjectTemplate",
+                    TemplatePart::Body => "bodyTemplate",
+                };
+                (field, error.kind(), format!("{field}: {error}."))
+            }
+            TemplateFault::Content(ContentFault::Undeclared(names)) => {
+                let names = names.join(", ");
+                let detail = format!("The template uses variables that availableVariables does not name: {names}.");
+                ("availableVariables", "unknown_variable", detail)
+            }
+        };
+        FieldError { pointer: format!("/{field}"), code, detail }
     }
 }
 

@@ -1,9 +1,38 @@
-//! Content of a template that was checked: it compiles, and it uses only the variables that it declares.
+//! The rules for what a template consists of. Content that was checked compiles, and uses only the variables that it
+//! declares.
 
 use domain::render::{CompiledTemplate, RenderError, TemplatePart};
+use domain::templates::DEFAULT_LOCALE;
 use events::Channel;
 
 use super::cache::TemplateContent;
+
+/// The longest code of a template.
+const MAX_CODE: usize = 100;
+/// The longest locale.
+const MAX_LOCALE: usize = 35;
+
+/// What is wrong with a template.
+#[derive(Debug)]
+pub enum TemplateFault {
+    /// Not a code: see [`is_code`].
+    Code,
+    /// Not a locale: see [`is_locale`].
+    Locale,
+    Content(ContentFault),
+}
+
+/// Whether a text can be the code of a tenant's own template. Codes that begin like ids are not allowed.
+pub fn is_code(text: &str) -> bool {
+    let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
+    !text.is_empty() && text.len() <= MAX_CODE && text.bytes().all(is_allowed) && !text.starts_with("tpl_")
+}
+
+/// Whether a text is a language tag such as `es` or `es-MX`, or `default`.
+pub fn is_locale(text: &str) -> bool {
+    let is_part = |part: &str| (2..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    text == DEFAULT_LOCALE || (text.len() <= MAX_LOCALE && text.split('-').all(is_part))
+}
 
 /// What is wrong with the content of a template.
 #[derive(Debug)]

@@ -2,17 +2,20 @@
 
 mod cache;
 mod content;
+mod preview;
 
 use std::collections::BTreeMap;
 
 use domain::access::Permission;
 use domain::aggregate::AggregateId;
 use domain::ports::StoreError;
+use domain::render::RenderError;
 use domain::templates::{self, Command, Rejection, SystemTemplate, Template, TemplateState, TemplateVersion};
-use events::MessageType;
+use events::{Channel, MessageType};
 
 pub use cache::{TemplateCache, TemplateContent, load_content, template_content_key};
-pub use content::{CheckedContent, ContentFault};
+pub use content::{CheckedContent, ContentFault, TemplateFault, is_code, is_locale};
+pub use preview::{PreviewRequest, UnsavedTemplate, Validation, builtin_variables, preview, validate};
 
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
@@ -30,6 +33,15 @@ pub enum TemplateError {
     NoVersion,
     #[error("the template is built in")]
     BuiltIn,
+    /// A built-in template does not compile, which is a mistake of ours.
+    #[error("a built-in template does not compile: {0}")]
+    BuiltInBroken(RenderError),
+    /// The template has faults.
+    #[error("the template is not valid: {0:?}")]
+    Invalid(Vec<TemplateFault>),
+    /// The template cannot be rendered with these variables.
+    #[error("the message cannot be rendered: {0}")]
+    NotRendered(RenderError),
     #[error(transparent)]
     Execute(#[from] ExecuteError<Rejection>),
     #[error(transparent)]
@@ -63,9 +75,38 @@ pub struct TemplateChange {
     pub kind: Option<MessageType>,
     pub name: Option<String>,
     pub description: Option<String>,
-    /// New content, of the template's channel.
-    pub content: Option<CheckedContent>,
+    pub subject: Option<String>,
+    pub body: Option<String>,
+    /// The variables that the content may use. `None`, if the content changes, means those that it uses.
+    pub variables: Option<Vec<String>>,
     pub is_active: Option<bool>,
+}
+
+/// Selects templates. What is `None` selects all.
+#[derive(Debug, Clone, Default)]
+pub struct TemplateFilter {
+    /// Templates for any channel are selected too.
+    pub channel: Option<Channel>,
+    pub kind: Option<MessageType>,
+    pub locale: Option<String>,
+    pub code: Option<String>,
+    pub is_active: Option<bool>,
+}
+
+impl TemplateFilter {
+    fn selects(&self, template: &VisibleTemplate) -> bool {
+        let (channel, kind, locale, code, is_active) = match template {
+            VisibleTemplate::Own(own) => {
+                (Some(own.channel), own.kind, own.locale.as_str(), own.code.as_str(), own.is_active)
+            }
+            VisibleTemplate::BuiltIn(builtin) => (builtin.channel, builtin.kind, builtin.locale, builtin.code, true),
+        };
+        self.channel.is_none_or(|asked| channel.is_none_or(|channel| channel == asked))
+            && self.kind.is_none_or(|asked| asked == kind)
+            && self.locale.as_ref().is_none_or(|asked| asked == locale)
+            && self.code.as_ref().is_none_or(|asked| asked == code)
+            && self.is_active.is_none_or(|asked| asked == is_active)
+    }
 }
 
 fn stream(caller: &Caller, id: &str) -> AggregateId<TemplateState> {
@@ -73,14 +114,21 @@ fn stream(caller: &Caller, id: &str) -> AggregateId<TemplateState> {
 }
 
 /// The tenant's own templates, read from the store.
+async fn list_own(app: &App, caller: &Caller) -> Result<Vec<Template>, StoreError> {
+    let states = execute::list::<TemplateState>(&*app.store, &caller.principal.tenant).await?;
+    Ok(states.into_iter().filter_map(|(_, state)| state.template).collect())
+}
+
+/// The templates that a filter selects: the tenant's own, read from the store, and then the built-in ones.
 ///
 /// # Errors
 ///
 /// [`TemplateError`]
-pub async fn list(app: &App, caller: &Caller) -> Result<Vec<Template>, TemplateError> {
+pub async fn list(app: &App, caller: &Caller, filter: &TemplateFilter) -> Result<Vec<VisibleTemplate>, TemplateError> {
     caller.authorise(Permission::View)?;
-    let states = execute::list::<TemplateState>(&*app.store, &caller.principal.tenant).await?;
-    Ok(states.into_iter().filter_map(|(_, state)| state.template).collect())
+    let own = list_own(app, caller).await?.into_iter().map(|own| VisibleTemplate::Own(Box::new(own)));
+    let all = own.chain(templates::all().iter().map(VisibleTemplate::BuiltIn));
+    Ok(all.filter(|template| filter.selects(template)).collect())
 }
 
 /// How often each template was used, by its id.
@@ -112,8 +160,8 @@ pub async fn find(app: &App, caller: &Caller, id: &str) -> Result<VisibleTemplat
 ///
 /// # Errors
 ///
-/// [`TemplateError::BuiltIn`], as [`find`].
-pub async fn find_own(app: &App, caller: &Caller, id: &str) -> Result<Template, TemplateError> {
+/// [`TemplateError::BuiltIn`], and as [`find`].
+async fn find_own(app: &App, caller: &Caller, id: &str) -> Result<Template, TemplateError> {
     match find(app, caller, id).await? {
         VisibleTemplate::Own(own) => Ok(*own),
         VisibleTemplate::BuiltIn(_) => Err(TemplateError::BuiltIn),
@@ -155,44 +203,120 @@ pub async fn version(
 
 /// # Errors
 ///
-/// [`TemplateError`]
+/// [`TemplateError::Invalid`]: nothing was created.
 pub async fn create(app: &App, caller: &Caller, new: NewTemplate) -> Result<Template, TemplateError> {
     caller.authorise(Permission::Templates)?;
     let NewTemplate { code, locale, kind, name, description, content, is_active } = new;
+    let mut faults = Vec::new();
+    faults.extend((!is_code(&code)).then_some(TemplateFault::Code));
+    faults.extend((!is_locale(&locale)).then_some(TemplateFault::Locale));
+    if !faults.is_empty() {
+        return Err(TemplateError::Invalid(faults));
+    }
     let (channel, variables) = (content.channel(), content.variables().to_vec());
     let id = templates::template_id(&code, channel, &locale);
-    let others = list(app, caller).await?.len();
+    let others = list_own(app, caller).await?.len();
     let text = store_content(app, caller, &id, content.content()).await?;
     let command =
         Command::Create { code, channel, locale, kind, name, description, text, variables, is_active, others };
     execute(app, caller, &id, command).await?.ok_or(TemplateError::NotFound)
 }
 
-/// Changes the tenant's own template. New content is a new version; messages keep the version that they were accepted
-/// with.
+/// The content of a template after a change.
+struct MergedContent {
+    /// The version that the unchanged parts are taken from.
+    base: u32,
+    /// All parts of it.
+    content: TemplateContent,
+    /// The same content after the check. `None` if nothing of it changes.
+    changed: Option<CheckedContent>,
+}
+
+async fn merge(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    change: &TemplateChange,
+) -> Result<Result<MergedContent, Vec<TemplateFault>>, TemplateError> {
+    let own = find_own(app, caller, id).await?;
+    let (latest, old) = version(app, caller, &own, None).await?;
+    let TemplateChange { subject, body, variables, .. } = change;
+    let is_changed = subject.is_some() || body.is_some() || variables.is_some();
+    let content = TemplateContent { subject: subject.clone().or(old.subject), body: body.clone().unwrap_or(old.body) };
+    let check = || CheckedContent::new(own.channel, content.clone(), variables.clone());
+    let changed = is_changed.then(check).transpose();
+    Ok(match changed {
+        Ok(changed) => Ok(MergedContent { base: latest.version, content, changed }),
+        Err(faults) => Err(faults.into_iter().map(TemplateFault::Content).collect()),
+    })
+}
+
+/// Checks a change of the tenant's own template. Nothing is stored. Returns everything that is wrong with it.
 ///
 /// # Errors
 ///
-/// [`TemplateError`]
-pub async fn change(app: &App, caller: &Caller, id: &str, change: TemplateChange) -> Result<Template, TemplateError> {
+/// [`TemplateError`]: there is no such template that could be changed.
+pub async fn check_change(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    change: &TemplateChange,
+) -> Result<Vec<TemplateFault>, TemplateError> {
     caller.authorise(Permission::Templates)?;
-    let TemplateChange { expected, kind, name, description, content, is_active } = change;
-    let text = match content {
+    Ok(merge(app, caller, id, change).await?.err().unwrap_or_default())
+}
+
+/// Changes the tenant's own template. New content is a new version; messages keep the version that they were accepted
+/// with. Returns the template and its content.
+///
+/// # Errors
+///
+/// [`TemplateError::Invalid`] as [`check_change`], [`TemplateError::BuiltIn`]
+pub async fn change(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    change: TemplateChange,
+) -> Result<(Template, TemplateContent), TemplateError> {
+    caller.authorise(Permission::Templates)?;
+    let MergedContent { base, content, changed } =
+        merge(app, caller, id, &change).await?.map_err(TemplateError::Invalid)?;
+    let TemplateChange { expected, kind, name, description, is_active, .. } = change;
+    // Unchanged parts are taken from the version just read, so that must still be the latest.
+    let expected = expected.or(changed.as_ref().map(|_| base));
+    let text = match changed {
         None => None,
-        Some(content) => {
-            let text = store_content(app, caller, id, content.content()).await?;
-            Some((text, content.variables().to_vec()))
+        Some(checked) => {
+            let text = store_content(app, caller, id, checked.content()).await?;
+            Some((text, checked.variables().to_vec()))
         }
     };
     let command = Command::Change { expected, kind, name, description, text, is_active };
+    let template = execute(app, caller, id, command).await?.ok_or(TemplateError::NotFound)?;
+    Ok((template, content))
+}
+
+/// Sets whether new messages use the tenant's own template.
+///
+/// # Errors
+///
+/// [`TemplateError::BuiltIn`], [`TemplateError::NotFound`]
+pub async fn set_active(app: &App, caller: &Caller, id: &str, is_active: bool) -> Result<Template, TemplateError> {
+    caller.authorise(Permission::Templates)?;
+    find_own(app, caller, id).await?;
+    let is_active = Some(is_active);
+    let command = Command::Change { expected: None, kind: None, name: None, description: None, text: None, is_active };
     execute(app, caller, id, command).await?.ok_or(TemplateError::NotFound)
 }
 
+/// Deletes the tenant's own template.
+///
 /// # Errors
 ///
-/// [`TemplateError`]
+/// [`TemplateError::BuiltIn`], [`TemplateError::NotFound`]
 pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<(), TemplateError> {
     caller.authorise(Permission::Templates)?;
+    find_own(app, caller, id).await?;
     execute(app, caller, id, Command::Delete).await?;
     Ok(())
 }
