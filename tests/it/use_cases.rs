@@ -89,7 +89,7 @@ fn sms_template(code: &str, body: &str) -> NewTemplate {
     NewTemplate {
         code: code.to_owned(),
         locale: "default".to_owned(),
-        kind: MessageType::General,
+        kind: MessageType::GeneralNotification,
         name: "Offer".to_owned(),
         description: None,
         content: CheckedContent::new(Channel::Sms, content, None).expect("content"),
