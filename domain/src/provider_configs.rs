@@ -21,6 +21,9 @@ pub struct TenantProviderConfig {
     pub settings: BTreeMap<String, String>,
     /// The current version of its credentials.
     pub secret: u32,
+    /// The random part of the name of that version in the vault. Two writers of one version do not share a name.
+    #[serde(default)]
+    pub secret_id: Option<String>,
     pub rate: Option<RateLimit>,
     pub added_at: Timestamp,
     pub changed_at: Timestamp,
@@ -33,6 +36,8 @@ pub struct ProviderConfigState {
     /// `None` for a configuration of the deployment, and after it is deleted.
     pub config: Option<TenantProviderConfig>,
     pub is_disabled: bool,
+    /// The number of events since it was added. A change names the revision that it is based on.
+    pub revision: u64,
 }
 
 /// A command to a provider configuration.
@@ -44,7 +49,10 @@ pub enum Command {
         channel: Channel,
         name: String,
         settings: BTreeMap<String, String>,
+        /// The name of its first credentials.
+        secret_id: String,
         rate: Option<RateLimit>,
+        /// Whether the tenant's messages use it from the beginning.
         is_enabled: bool,
         /// The number of configurations that the tenant already has.
         others: usize,
@@ -52,12 +60,12 @@ pub enum Command {
     /// Changes the configuration. Fields that are `None` do not change.
     Change {
         config: String,
-        /// The configuration that the change is based on. It is rejected if that has changed.
-        expected: Box<TenantProviderConfig>,
+        /// The revision that the change is based on. It is rejected if there is a newer one.
+        expected: u64,
         name: Option<String>,
         settings: Option<BTreeMap<String, String>>,
-        /// The version of the new credentials. `None` if the credentials do not change.
-        secret: Option<u32>,
+        /// The name of the new credentials, which become the next version. `None` if the credentials do not change.
+        secret_id: Option<String>,
         rate: Option<RateLimit>,
         is_enabled: Option<bool>,
     },
@@ -80,13 +88,15 @@ pub enum Rejection {
     TooMany,
     #[error("a configuration with this id already exists")]
     Exists,
-    #[error("the configuration was changed at the same time")]
+    #[error("the configuration has changed")]
     Changed,
 }
 
 impl Aggregate for ProviderConfigState {
     const KIND: StreamKind = StreamKind::PROVIDER_CONFIG;
     const ERASURE: Erasure = Erasure::NoPersonalData;
+    /// 2: with the revision and the name of the credentials.
+    const SNAPSHOT_VERSION: u16 = 2;
 
     type Event = ProviderConfigEvent;
     type Command = Command;
@@ -96,24 +106,40 @@ impl Aggregate for ProviderConfigState {
         match command {
             Command::Add { .. } if self.config.is_some() => Err(Rejection::Exists),
             Command::Add { others, .. } if MAX_PROVIDER_CONFIGS <= others => Err(Rejection::TooMany),
-            Command::Add { config: id, provider, channel, name, settings, rate, is_enabled, .. } => {
-                let (config, secret) = (id.clone(), 1);
-                let added =
-                    ProviderConfigEvent::ChannelAdded { config, provider, channel, name, settings, secret, rate };
-                Ok([added].into_iter().chain(self.set_enabled(id, is_enabled)).collect())
+            Command::Add { config, provider, channel, name, settings, secret_id, rate, is_enabled, .. } => {
+                let (id, secret, secret_id) = (config.clone(), 1, Some(secret_id));
+                let added = ProviderConfigEvent::ChannelAdded {
+                    config,
+                    provider,
+                    channel,
+                    name,
+                    settings,
+                    secret,
+                    secret_id,
+                    rate,
+                };
+                Ok(std::iter::once(added).chain(self.set_enabled(id, is_enabled)).collect())
             }
-            Command::Change { config, expected, name, settings, secret, rate, is_enabled } => {
+            Command::Change { config, expected, name, settings, secret_id, rate, is_enabled } => {
                 let current = self.config.as_ref().ok_or(Rejection::Unknown)?;
-                if *current != *expected {
+                if expected != self.revision {
                     return Err(Rejection::Changed);
                 }
                 let name = name.filter(|name| *name != current.name);
                 let settings = settings.filter(|settings| *settings != current.settings);
                 let rate = rate.filter(|rate| Some(*rate) != current.rate);
+                let secret = secret_id.is_some().then_some(current.secret + 1);
                 let mut events = Vec::new();
                 if name.is_some() || settings.is_some() || secret.is_some() || rate.is_some() {
                     let config = config.clone();
-                    events.push(ProviderConfigEvent::ChannelChanged { config, name, settings, secret, rate });
+                    events.push(ProviderConfigEvent::ChannelChanged {
+                        config,
+                        name,
+                        settings,
+                        secret,
+                        secret_id,
+                        rate,
+                    });
                 }
                 events.extend(is_enabled.and_then(|is_enabled| self.set_enabled(config, is_enabled)));
                 Ok(events)
@@ -130,8 +156,18 @@ impl Aggregate for ProviderConfigState {
 
     fn evolve(mut self, record: &RecordedEvent<ProviderConfigEvent>) -> Self {
         let (at, by) = (record.meta.at, &record.meta.actor);
+        self.revision += 1;
         match record.event.clone() {
-            ProviderConfigEvent::ChannelAdded { config: id, provider, channel, name, settings, secret, rate } => {
+            ProviderConfigEvent::ChannelAdded {
+                config: id,
+                provider,
+                channel,
+                name,
+                settings,
+                secret,
+                secret_id,
+                rate,
+            } => {
                 self.config = Some(TenantProviderConfig {
                     id,
                     provider,
@@ -139,17 +175,20 @@ impl Aggregate for ProviderConfigState {
                     name,
                     settings,
                     secret,
+                    secret_id,
                     rate,
                     added_at: at,
                     changed_at: at,
                     changed_by: by.clone(),
                 });
             }
-            ProviderConfigEvent::ChannelChanged { name, settings, secret, rate, .. } => {
+            ProviderConfigEvent::ChannelChanged { name, settings, secret, secret_id, rate, .. } => {
                 if let Some(config) = &mut self.config {
                     config.name = name.unwrap_or_else(|| config.name.clone());
                     config.settings = settings.unwrap_or_else(|| config.settings.clone());
-                    config.secret = secret.unwrap_or(config.secret);
+                    if let Some(secret) = secret {
+                        (config.secret, config.secret_id) = (secret, secret_id);
+                    }
                     config.rate = rate.or(config.rate);
                     (config.changed_at, config.changed_by) = (at, by.clone());
                 }
@@ -294,16 +333,16 @@ mod tests {
             channel: Channel::Sms,
             name: config.to_owned(),
             settings: BTreeMap::new(),
+            secret_id: "one".to_owned(),
             rate: None,
             is_enabled: true,
             others: 0,
         }
     }
 
-    fn rename(base: &ProviderConfigState, name: &str, is_enabled: Option<bool>) -> Command {
+    fn rename(expected: u64, name: &str, is_enabled: Option<bool>) -> Command {
         let (config, name) = ("a.1".to_owned(), Some(name.to_owned()));
-        let expected = Box::new(base.config.clone().expect("a configuration"));
-        Command::Change { config, expected, name, settings: None, secret: None, rate: None, is_enabled }
+        Command::Change { config, expected, name, settings: None, secret_id: None, rate: None, is_enabled }
     }
 
     #[test]
@@ -329,30 +368,38 @@ mod tests {
     #[test]
     fn a_change_without_effect_adds_no_event() {
         let state = after(ProviderConfigState::default(), add("a.1"));
-        assert_eq!(state.decide(rename(&state, "a.1", Some(true))), Ok(Vec::new()));
+        assert_eq!(state.decide(rename(1, "a.1", Some(true))), Ok(Vec::new()));
         let off = after(state, Command::SetEnabled { config: "a.1".to_owned(), is_enabled: false });
         assert!(off.is_disabled);
-        assert_eq!(off.decide(rename(&off, "a.1", Some(false))), Ok(Vec::new()));
+        assert_eq!(off.decide(rename(2, "a.1", Some(false))), Ok(Vec::new()));
     }
 
     #[test]
     fn one_command_can_change_and_disable_a_configuration() {
         let state = after(ProviderConfigState::default(), add("a.1"));
-        let names: Vec<&str> = state
-            .decide(rename(&state, "b", Some(false)))
-            .expect("decided")
-            .iter()
-            .map(ProviderConfigEvent::name)
-            .collect();
+        let names: Vec<&str> =
+            state.decide(rename(1, "b", Some(false))).expect("decided").iter().map(ProviderConfigEvent::name).collect();
         assert_eq!(names, ["ChannelChanged", "ChannelDisabled"]);
     }
 
     #[test]
-    fn a_change_based_on_an_older_configuration_is_rejected() {
+    fn a_configuration_can_be_added_disabled() {
+        let Command::Add { config, provider, channel, name, settings, secret_id, rate, others, .. } = add("a.1") else {
+            panic!("a command to add");
+        };
+        let is_enabled = false;
+        let add = Command::Add { config, provider, channel, name, settings, secret_id, rate, is_enabled, others };
+        let state = after(ProviderConfigState::default(), add);
+        assert!(state.config.is_some() && state.is_disabled);
+    }
+
+    #[test]
+    fn a_change_based_on_an_old_revision_is_rejected() {
         let state = after(ProviderConfigState::default(), add("a.1"));
-        let changed = after(state.clone(), rename(&state, "b", None));
-        assert_eq!(changed.decide(rename(&state, "c", None)), Err(Rejection::Changed));
-        assert_eq!(changed.decide(rename(&changed, "c", None)).map(|events| events.len()), Ok(1));
+        let changed = after(state, rename(1, "b", None));
+        assert_eq!(changed.revision, 2);
+        assert_eq!(changed.decide(rename(1, "c", None)), Err(Rejection::Changed));
+        assert!(changed.decide(rename(2, "c", None)).is_ok());
     }
 
     #[test]
@@ -361,7 +408,7 @@ mod tests {
         let state = after(none.clone(), add("a.1"));
         assert_eq!(state.decide(add("a.1")), Err(Rejection::Exists));
         assert_eq!(none.decide(Command::Remove { config: "a.2".to_owned() }), Err(Rejection::Unknown));
-        assert_eq!(none.decide(rename(&state, "x", None)), Err(Rejection::Unknown));
+        assert_eq!(none.decide(rename(0, "x", None)), Err(Rejection::Unknown));
         assert_eq!(after(state, Command::Remove { config: "a.1".to_owned() }), none);
     }
 }

@@ -10,7 +10,7 @@ use crate::{Channel, RateLimit, event_family};
 #[serde(tag = "type", content = "data")]
 pub enum ProviderConfigEvent {
     /// v1. A configuration of the tenant's own was added. Its credentials are encrypted in the vault as version
-    /// `secret`.
+    /// `secret`. `secret_id` is the random part of their name there, which older events do not have.
     ChannelAdded {
         config: String,
         provider: String,
@@ -18,6 +18,8 @@ pub enum ProviderConfigEvent {
         name: String,
         settings: BTreeMap<String, String>,
         secret: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret_id: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rate: Option<RateLimit>,
     },
@@ -30,6 +32,8 @@ pub enum ProviderConfigEvent {
         settings: Option<BTreeMap<String, String>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         secret: Option<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret_id: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rate: Option<RateLimit>,
     },

@@ -110,6 +110,25 @@ async fn concurrent_changes_of_a_channel_keep_each_other_and_the_callback_addres
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn concurrent_changes_of_a_channel_are_both_kept() {
+    let server = TestServer::new().await;
+    let own = add(&server, twilio("Ours")).await;
+    let path = format!("/api/channels/{}", own["id"].as_str().expect("an id"));
+    for round in 0..10 {
+        let [token, region] = [
+            json!({ "settings": { "authToken": format!("token-{round}") } }),
+            json!({ "settings": { "allowedCountries": if round % 2 == 0 { "KE" } else { "GB" } } }),
+        ]
+        .map(|change| server.answer(server.request(Method::PATCH, &path).json(&change)));
+        let (token, region) = tokio::join!(token, region);
+        assert_eq!((token.status, region.status), (StatusCode::OK, StatusCode::OK), "{} {}", token.body, region.body);
+        let now = server.get(&path).await.body;
+        assert_eq!(now["settings"]["allowedCountries"], if round % 2 == 0 { "KE" } else { "GB" });
+        assert_eq!((&now["credentialsVersion"], &now["webhookUrl"]), (&json!(round + 2), &own["webhookUrl"]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn validation_errors_of_a_channel_name_their_field() {
     let server = TestServer::new().await;
     for (body, pointer) in [

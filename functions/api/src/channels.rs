@@ -1,21 +1,20 @@
 //! The tenant's own provider configurations over HTTP. Credentials are encrypted and never returned.
 
-use std::collections::BTreeMap;
-
 use application::Caller;
 use application::callback_log::{self, CallbackEntry};
-use application::messages::{ALLOWED_COUNTRIES, DEFAULT_REGION, Fault, Field, MessageError};
+use application::messages::{Fault, Field, MessageError};
 use application::provider_account::{self, CachedBalance};
 use application::provider_configs::{
-    self, ConfigDetails, GivenSettings, NewProviderConfig, ProviderConfigChange, ProviderConfigError,
+    self, ConfigDetails, NewProviderConfig, OrderFault, ProviderConfigChange, ProviderConfigError,
 };
+use application::provider_settings::CheckedSettings;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::provider::{AccountQueryError, ProviderKind};
-use domain::provider_configs::{RoutingCommand, TenantProviderConfig, TenantProviderConfigs};
+use domain::provider_configs::{TenantProviderConfig, TenantProviderConfigs};
 use events::Channel;
 use events::RateLimit;
 use problem::Problem;
@@ -92,44 +91,21 @@ impl Api {
     }
 }
 
-fn read_settings(fields: &mut BodyReader, kind: &ProviderKind) -> Option<GivenSettings> {
+fn read_settings(fields: &mut BodyReader, kind: &'static ProviderKind) -> Option<CheckedSettings> {
     let given = fields.object("settings")?;
-    let (mut plain, mut secret) = (BTreeMap::new(), BTreeMap::new());
+    let mut settings = CheckedSettings::new(kind);
     for (name, value) in given.as_object().into_iter().flatten() {
-        let place = format!("settings/{name}");
-        let known = kind.settings.iter().find(|setting| setting.name == name);
-        if known.is_none() && ![DEFAULT_REGION, ALLOWED_COUNTRIES].contains(&name.as_str()) {
-            let names: Vec<&str> = kind.settings.iter().map(|setting| setting.name).collect();
-            let detail = format!("{} has no setting {name}. Its settings are: {}.", kind.title, names.join(", "));
-            fields.add_error(&place, "unknown_setting", detail);
-            continue;
-        }
         let text = match value {
-            Value::String(text) if text.len() <= 8_000 => text.clone(),
+            Value::String(text) if text.len() <= 8_000 => Some(text.clone()),
             // A value that is itself JSON can be given as an object.
-            Value::Object(_) => value.to_string(),
-            _ => {
-                fields.add_error(&place, "not_text", format!("{name} must be a string."));
-                continue;
-            }
+            Value::Object(_) => Some(value.to_string()),
+            _ => None,
         };
-        if name == DEFAULT_REGION && !domain::address::is_region(&text) {
-            fields.add_error(&place, "not_a_region", "defaultRegion must be an ISO 3166 country code such as KE.");
-            continue;
+        if let Err(fault) = settings.set(name, text) {
+            fields.push(fault.into());
         }
-        let is_country = |name: &str| domain::address::is_region(name.trim());
-        if name == ALLOWED_COUNTRIES && text.trim() != "*" && !text.split(',').all(is_country) {
-            fields.add_error(&place, "not_countries", "allowedCountries must be country codes such as KE,TZ, or *.");
-            continue;
-        }
-        let is_secret = known.is_some_and(|setting| setting.is_secret);
-        if is_secret {
-            secret.insert(name.clone(), text)
-        } else {
-            plain.insert(name.clone(), text)
-        };
     }
-    Some(GivenSettings { plain, secret })
+    Some(settings)
 }
 
 fn read_rate(fields: &mut BodyReader) -> Option<RateLimit> {
@@ -164,10 +140,10 @@ pub(crate) async fn create(
     let settings = kind.and_then(|kind| fields.required("settings", |f| read_settings(f, kind)));
     let rate = read_rate(&mut fields);
     fields.finish()?;
-    let (Some(kind), Some(channel), Some(settings)) = (kind, channel, settings) else {
+    let (Some(channel), Some(settings)) = (channel, settings) else {
         return Err(missing());
     };
-    let new = NewProviderConfig { kind, channel, name, settings, rate, is_enabled: true };
+    let new = NewProviderConfig { channel, name, settings, rate, is_enabled: true };
     let id = provider_configs::add(&api.app, &caller, new).await?;
     api.config_response(&caller, &id, StatusCode::CREATED).await
 }
@@ -180,7 +156,7 @@ pub(crate) async fn list(
     let mut query = QueryParams::parse(query)?;
     let channel: Option<Channel> = query.choice("channel", &Channel::names());
     query.finish()?;
-    let configs = provider_configs::list(&api.app, &caller).await?;
+    let configs = provider_configs::all(&api.app, &caller).await?;
     let mut shown = Vec::new();
     for of in Channel::ALL.iter().filter(|of| channel.is_none_or(|channel| channel == **of)) {
         for config in configs.for_channel(*of) {
@@ -242,7 +218,7 @@ pub(crate) async fn patch(
     let is_enabled = fields.flag("enabled");
     fields.finish()?;
     let change = ProviderConfigChange { name, settings, rate, is_enabled };
-    provider_configs::change(&api.app, &caller, &config, change).await?;
+    provider_configs::change(&api.app, &caller, &id, change).await?;
     api.config_response(&caller, &id, StatusCode::OK).await
 }
 
@@ -264,26 +240,16 @@ pub(crate) async fn order(
     let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let channel: Option<Channel> = fields.required("channel", |f| f.choice("channel", &Channel::names()));
     let order = fields.required("order", |f| Some(f.list("order", 100))).unwrap_or_default();
-    let configs = provider_configs::list(&api.app, &caller).await?;
-    let mut named = Vec::new();
-    for (place, id) in order.iter().enumerate() {
-        let id = id.as_str().unwrap_or_default();
-        let known = configs.configs.get(id).is_some_and(|config| Some(config.channel) == channel);
-        match known && !named.contains(&id.to_owned()) {
-            true => named.push(id.to_owned()),
-            false => fields.add_error(
-                &format!("order/{place}"),
-                "not_a_channel",
-                "No configuration of that channel has this id.",
-            ),
-        }
-    }
+    let order: Vec<String> = order.iter().map(|id| id.as_str().unwrap_or_default().to_owned()).collect();
+    let faults = match channel {
+        Some(channel) => provider_configs::check_order(&api.app, &caller, channel, &order).await?,
+        // Without a channel, no configuration is one of it.
+        None => (0..order.len()).map(OrderFault).collect(),
+    };
+    faults.into_iter().for_each(|fault| fields.push(fault.into()));
     fields.finish()?;
-    let Some(channel) = channel else { return Err(ProviderConfigError::NotFound.into()) };
-    let command = RoutingCommand::Order { channel, order: named };
-    provider_configs::route(&api.app, &caller, command).await?;
-    let configs = provider_configs::list(&api.app, &caller).await?;
-    let ids: Vec<&String> = configs.for_channel(channel).into_iter().map(|config| &config.id).collect();
+    let channel = channel.ok_or_else(missing)?;
+    let ids = provider_configs::order(&api.app, &caller, channel, order).await?;
     Ok(json(StatusCode::OK, &json!({ "channel": channel, "order": ids })))
 }
 

@@ -171,13 +171,7 @@ pub(crate) async fn list(
     let is_active = query.choice("isActive", &["true", "false"]);
     let (locale, code) = (query.text("locale"), query.text("code"));
     query.finish()?;
-    let filter = TemplateFilter {
-        channel,
-        kind,
-        locale,
-        code,
-        is_active,
-    };
+    let filter = TemplateFilter { channel, kind, locale, code, is_active };
     let found = templates::list(&api.app, &caller, &filter).await?;
     let present = |one: &VisibleTemplate| match one {
         VisibleTemplate::Own(own) => Ok(present_tenant_template(own)),

@@ -21,12 +21,11 @@ use crate::settings::DeploymentProviderConfig;
 pub const CHANNELS_TTL_MS: i64 = 15_000;
 /// The most tenants, and the most created providers, that are cached.
 const MAX_CACHED: usize = 10_000;
-/// The most versions of a configuration's credentials that concurrent changes can leave.
-const MAX_CONCURRENT_CHANGES: usize = 100;
-/// The collection of credentials, by configuration and version: `<id>#<version>`.
-const SECRETS: &str = "secret";
 /// The secret that every callback address ends with.
 pub const CALLBACK_SECRET: &str = "callbackSecret";
+
+/// The collection of the credentials, which are encrypted.
+const SECRETS: &str = "secret";
 
 /// The ports through which tenants' own data is read and written.
 #[derive(Clone)]
@@ -152,12 +151,16 @@ pub async fn provider_configs(
 }
 
 impl TenantPorts {
-    fn secret_key(tenant: &TenantId, config: &str, version: u32) -> DocumentKey {
-        DocumentKey { tenant: tenant.clone(), collection: SECRETS, name: format!("{config}#{version}") }
+    fn secret_key(tenant: &TenantId, config: &TenantProviderConfig) -> DocumentKey {
+        let version = format!("{}#{}", config.id, config.secret);
+        let name = match &config.secret_id {
+            Some(id) => format!("{version}#{id}"),
+            None => version,
+        };
+        DocumentKey { tenant: tenant.clone(), collection: SECRETS, name }
     }
 
-    /// Encrypts and stores a configuration's credentials as the first free version after `current`, so that no concurrent
-    /// change replaces them. Returns the version.
+    /// Encrypts and stores the credentials of a configuration, as the version that it names.
     ///
     /// # Errors
     ///
@@ -165,19 +168,12 @@ impl TenantPorts {
     pub async fn store_secrets(
         &self,
         tenant: &TenantId,
-        config: &str,
-        current: u32,
+        config: &TenantProviderConfig,
         secrets: &BTreeMap<String, String>,
-    ) -> Result<u32, StoreError> {
+    ) -> Result<(), StoreError> {
         let plain = document::encode(secrets)?;
-        let sealed = self.sealer.encrypt(&format!("{tenant}#{config}"), &plain).await?;
-        for version in (current..).skip(1).take(MAX_CONCURRENT_CHANGES) {
-            let key = TenantPorts::secret_key(tenant, config, version);
-            if self.documents.replace_document(&key, None, &sealed, None, self.host.now()).await? {
-                return Ok(version);
-            }
-        }
-        Err(StoreError::Unavailable("too many concurrent changes of credentials".to_owned()))
+        let sealed = self.sealer.encrypt(&format!("{tenant}#{}", config.id), &plain).await?;
+        self.documents.put_document(&TenantPorts::secret_key(tenant, config), &sealed, None).await
     }
 
     /// Reads and decrypts a configuration's credentials.
@@ -190,20 +186,20 @@ impl TenantPorts {
         tenant: &TenantId,
         config: &TenantProviderConfig,
     ) -> Result<BTreeMap<String, String>, ProviderSetupError> {
-        let key = TenantPorts::secret_key(tenant, &config.id, config.secret);
+        let key = TenantPorts::secret_key(tenant, config);
         let sealed =
             self.documents.get_document(&key, self.host.now()).await?.ok_or(ProviderSetupError::CredentialsMissing)?;
         let plain = self.sealer.decrypt(&format!("{tenant}#{}", config.id), &sealed).await?;
         Ok(serde_json::from_str(&plain).map_err(|error| StoreError::Unreadable(error.to_string()))?)
     }
 
-    /// Deletes one version of a configuration's credentials.
+    /// Deletes the version of the credentials that a configuration names.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn delete_secrets(&self, tenant: &TenantId, config: &str, version: u32) -> Result<(), StoreError> {
-        self.documents.delete_document(&TenantPorts::secret_key(tenant, config, version)).await
+    pub async fn delete_secrets(&self, tenant: &TenantId, config: &TenantProviderConfig) -> Result<(), StoreError> {
+        self.documents.delete_document(&TenantPorts::secret_key(tenant, config)).await
     }
 
     /// Deletes all versions of a configuration's credentials, also those of changes that failed.

@@ -8,19 +8,21 @@ use domain::aggregate::AggregateId;
 use domain::ports::StoreError;
 use domain::provider::{AccountQueryError, InvalidSetting, Provider, ProviderKind};
 use domain::provider_configs::{
-    Command, ProviderConfigState, Rejection, Routing, RoutingCommand, TenantProviderConfig, TenantProviderConfigs,
+    Command, MAX_PROVIDER_CONFIGS, ProviderConfigState, Rejection, Routing, RoutingCommand, TenantProviderConfig,
+    TenantProviderConfigs,
 };
 use domain::throttle::ProviderThrottle;
 use events::{Channel, RateLimit};
 
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
-use crate::directory::{self, CALLBACK_SECRET, ProviderSetupError, TenantPorts, tenant_of_config};
-use crate::execute::ExecuteError;
+use crate::directory::{self, CALLBACK_SECRET, ProviderSetupError, TenantPorts};
+use crate::execute::{self, ExecuteError};
+use crate::provider_settings::{CheckedSettings, SettingFault, SmsProviderFault};
 use crate::throttle_store;
 
-/// How often a change is tried again because another request changed the configuration.
-const MAX_CONFLICT_RETRIES: usize = 5;
+/// Changes in a row that may be lost to other writers before a change fails.
+const MAX_CHANGE_RETRIES: usize = 5;
 
 /// Why a use case of provider configurations had no effect.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,15 @@ pub enum ProviderConfigError {
     /// The provider could not be called with these settings.
     #[error("{}: {}", .0.setting, .0.detail)]
     Setting(InvalidSetting),
+    /// Settings have faults.
+    #[error("the settings are not valid: {0:?}")]
+    Settings(Vec<SettingFault>),
+    /// The fields of the SMS provider have faults.
+    #[error("the SMS provider is not valid: {0:?}")]
+    SmsProvider(Vec<SmsProviderFault>),
+    /// The order has faults.
+    #[error("the order is not valid: {0:?}")]
+    Order(Vec<OrderFault>),
     #[error("its credentials are gone")]
     CredentialsMissing,
     /// The provider gave no answer about the account.
@@ -53,11 +64,20 @@ impl From<ProviderSetupError> for ProviderConfigError {
     }
 }
 
-/// The settings that a caller gives, with the credentials apart from the others.
-#[derive(Debug, Clone, Default)]
-pub struct GivenSettings {
-    pub plain: BTreeMap<String, String>,
-    pub secret: BTreeMap<String, String>,
+/// A place of an order, from 0, that names no configuration of the channel, or one that was named before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderFault(pub usize);
+
+/// A configuration to be added, of the provider of its settings.
+#[derive(Debug, Clone)]
+pub struct NewProviderConfig {
+    pub channel: Channel,
+    /// `None` means the title of the provider.
+    pub name: Option<String>,
+    pub settings: CheckedSettings,
+    pub rate: Option<RateLimit>,
+    /// Whether the tenant's messages use it from the beginning.
+    pub is_enabled: bool,
 }
 
 /// A change of a configuration. What is `None` does not change.
@@ -65,7 +85,7 @@ pub struct GivenSettings {
 pub struct ProviderConfigChange {
     pub name: Option<String>,
     /// Merged into the current settings. An empty value removes a setting.
-    pub settings: Option<GivenSettings>,
+    pub settings: Option<CheckedSettings>,
     pub rate: Option<RateLimit>,
     pub is_enabled: Option<bool>,
 }
@@ -74,29 +94,24 @@ fn stream(caller: &Caller, id: &str) -> AggregateId<ProviderConfigState> {
     AggregateId::new(&caller.principal.tenant, id)
 }
 
-/// The providers that can be configured.
-///
-/// # Errors
-///
-/// [`ProviderConfigError::Forbidden`]
-pub fn kinds(app: &App, caller: &Caller) -> Result<Vec<&'static ProviderKind>, ProviderConfigError> {
-    caller.authorise(Permission::Channels)?;
-    Ok(app.tenant_ports.connector.kinds())
-}
-
-/// The tenant's provider configurations and their order.
+/// The tenant's provider configurations and their order, read from the store.
 ///
 /// # Errors
 ///
 /// [`ProviderConfigError`]
-pub async fn list(app: &App, caller: &Caller) -> Result<TenantProviderConfigs, ProviderConfigError> {
+pub async fn all(app: &App, caller: &Caller) -> Result<TenantProviderConfigs, ProviderConfigError> {
     caller.authorise(Permission::Channels)?;
-    Ok(all(app, caller).await?)
+    Ok(directory::provider_configs(&app.tenant_ports, &caller.principal.tenant).await?)
 }
 
-/// The tenant's provider configurations and their order, read from the store.
-pub(crate) async fn all(app: &App, caller: &Caller) -> Result<TenantProviderConfigs, StoreError> {
-    directory::provider_configs(&app.tenant_ports, &caller.principal.tenant).await
+/// The kinds of providers that a tenant can configure.
+///
+/// # Errors
+///
+/// [`Forbidden`]
+pub fn kinds(app: &App, caller: &Caller) -> Result<Vec<&'static ProviderKind>, Forbidden> {
+    caller.authorise(Permission::Channels)?;
+    Ok(app.tenant_ports.connector.kinds())
 }
 
 /// One of the tenant's own configurations, and all of them.
@@ -116,11 +131,16 @@ pub async fn find(
 }
 
 /// The provider of a configuration, ready to be called.
-pub(crate) async fn connect(
+///
+/// # Errors
+///
+/// [`ProviderConfigError`]
+pub async fn connect(
     app: &App,
     caller: &Caller,
     config: &TenantProviderConfig,
 ) -> Result<Arc<dyn Provider>, ProviderConfigError> {
+    caller.authorise(Permission::Channels)?;
     let principal = &caller.principal;
     let connected = app.directory.connect(&app.tenant_ports, &principal.tenant, config, principal.mode).await?;
     Ok(connected.provider)
@@ -148,7 +168,12 @@ pub async fn details(
     caller.authorise(Permission::Channels)?;
     let rate = TenantPorts::account(config, caller.principal.mode).rate;
     let throttle = throttle_store::load(&*app.limits, &config.id, rate).await?;
-    let mut secrets = secrets(app, caller, config).await?;
+    // A configuration is also shown if its credentials are gone.
+    let mut secrets = match app.tenant_ports.secrets(&caller.principal.tenant, config).await {
+        Ok(secrets) => secrets,
+        Err(ProviderSetupError::Store(error)) => return Err(error.into()),
+        Err(ProviderSetupError::Setting(_) | ProviderSetupError::CredentialsMissing) => BTreeMap::new(),
+    };
     let callback_secret = secrets.remove(CALLBACK_SECRET).unwrap_or_default();
     let callback_url = app.tenant_ports.callback_url(config, &callback_secret);
     Ok(ConfigDetails { credentials: secrets.into_keys().collect(), rate, throttle, callback_url })
@@ -159,54 +184,46 @@ pub fn kind(app: &App, provider: &str) -> Option<&'static ProviderKind> {
     app.tenant_ports.connector.kinds().into_iter().find(|kind| kind.name == provider)
 }
 
-/// The credentials of a configuration. None are returned if they are gone; they can be given again.
-///
-/// # Errors
-///
-/// [`StoreError`]
-async fn secrets(
-    app: &App,
-    caller: &Caller,
-    config: &TenantProviderConfig,
-) -> Result<BTreeMap<String, String>, StoreError> {
-    match app.tenant_ports.secrets(&caller.principal.tenant, config).await {
-        Ok(secrets) => Ok(secrets),
-        Err(ProviderSetupError::Store(error)) => Err(error),
-        Err(ProviderSetupError::Setting(_) | ProviderSetupError::CredentialsMissing) => Ok(BTreeMap::new()),
-    }
-}
-
-/// A configuration to be added.
-#[derive(Debug, Clone)]
-pub struct NewProviderConfig {
-    pub kind: &'static ProviderKind,
-    pub channel: Channel,
-    /// `None` means the title of the provider.
-    pub name: Option<String>,
-    pub settings: GivenSettings,
-    pub rate: Option<RateLimit>,
-    /// Whether the tenant's messages use it at once.
-    pub is_enabled: bool,
-}
-
 /// Adds a configuration. Returns its id.
 ///
 /// # Errors
 ///
 /// [`ProviderConfigError`]: nothing was added.
 pub async fn add(app: &App, caller: &Caller, new: NewProviderConfig) -> Result<String, ProviderConfigError> {
+    add_at(app, caller, new, false).await
+}
+
+/// Adds a configuration that is tried before the existing ones of its channel. Returns its id.
+///
+/// # Errors
+///
+/// As [`add`].
+pub(crate) async fn add_first(
+    app: &App,
+    caller: &Caller,
+    new: NewProviderConfig,
+) -> Result<String, ProviderConfigError> {
+    add_at(app, caller, new, true).await
+}
+
+async fn add_at(
+    app: &App,
+    caller: &Caller,
+    NewProviderConfig { channel, name, settings, rate, is_enabled }: NewProviderConfig,
+    is_first: bool,
+) -> Result<String, ProviderConfigError> {
     caller.authorise(Permission::Channels)?;
-    let NewProviderConfig { kind, channel, name, settings, rate, is_enabled } = new;
-    let GivenSettings { plain, mut secret } = settings;
     let (tenant, now) = (&caller.principal.tenant, app.host.now());
-    let id = format!("{tenant}.{:010x}", app.host.random() & 0xff_ffff_ffff);
+    let kind = settings.kind();
+    let CheckedSettings { plain, mut secret, .. } = settings;
     let config = TenantProviderConfig {
-        id: id.clone(),
+        id: format!("{tenant}.{:010x}", app.host.random() & 0xff_ffff_ffff),
         provider: kind.name.to_owned(),
         channel,
         name: name.unwrap_or_else(|| kind.title.to_owned()),
         settings: plain,
         secret: 1,
+        secret_id: Some(new_secret_id(app)),
         rate,
         added_at: now,
         changed_at: now,
@@ -217,75 +234,166 @@ pub async fn add(app: &App, caller: &Caller, new: NewProviderConfig) -> Result<S
         .create_provider(&config, secret.clone(), caller.principal.mode)
         .map_err(ProviderConfigError::Setting)?;
     let others = all(app, caller).await?.configs.len();
-    secret.insert(CALLBACK_SECRET.to_owned(), new_callback_secret(app));
-    app.tenant_ports.store_secrets(tenant, &id, 0, &secret).await?;
-    let TenantProviderConfig { id: config, provider, name, settings, .. } = config;
-    execute(app, caller, &id, Command::Add { config, provider, channel, name, settings, rate, is_enabled, others })
-        .await?;
-    Ok(id)
+    if MAX_PROVIDER_CONFIGS <= others {
+        return Err(ExecuteError::Rejected(Rejection::TooMany).into());
+    }
+    secret.insert(CALLBACK_SECRET.to_owned(), format!("{:032x}", app.host.random()));
+    app.tenant_ports.store_secrets(tenant, &config, &secret).await?;
+    if is_first {
+        // An order may name a configuration that does not exist, so it takes effect when the configuration is added.
+        route(app, caller, RoutingCommand::UseFirst { channel, config: config.id.clone() }).await?;
+    }
+    let TenantProviderConfig { id, provider, name, settings, secret_id, .. } = config.clone();
+    let command = Command::Add {
+        config: id.clone(),
+        provider,
+        channel,
+        name,
+        settings,
+        secret_id: secret_id.unwrap_or_default(),
+        rate,
+        is_enabled,
+        others,
+    };
+    match execute(app, caller, &id, command).await {
+        Ok(()) => Ok(id),
+        // A repeated append is rejected although it was stored.
+        Err(ExecuteError::Rejected(Rejection::Exists)) if is_in_use(app, caller, &config).await? => Ok(id),
+        Err(error) => {
+            delete_after_error(app, caller, &config, &error).await;
+            Err(error.into())
+        }
+    }
 }
 
-/// Changes a configuration. Concurrent changes of other fields and settings are kept.
-///
-/// # Errors
-///
-/// [`ProviderConfigError`]: nothing was changed.
-pub async fn change(
+/// Whether these are the current credentials of the configuration.
+async fn is_in_use(app: &App, caller: &Caller, config: &TenantProviderConfig) -> Result<bool, StoreError> {
+    let current = load(app, caller, &config.id).await?.config;
+    Ok(current.is_some_and(|current| current.secret_id == config.secret_id))
+}
+
+/// Deletes new credentials after an append that failed. After an unknown outcome they may be in use.
+async fn delete_after_error(
     app: &App,
     caller: &Caller,
     config: &TenantProviderConfig,
+    error: &ExecuteError<Rejection>,
+) {
+    let is_known = !matches!(error, ExecuteError::OutcomeUnknown(_));
+    if is_known && matches!(is_in_use(app, caller, config).await, Ok(false)) {
+        delete_unused_secrets(app, caller, config).await;
+    }
+}
+
+/// The random part of the name of new credentials.
+fn new_secret_id(app: &App) -> String {
+    format!("{:016x}", app.host.random() as u64)
+}
+
+/// Credentials that could not be deleted are deleted with the configuration.
+async fn delete_unused_secrets(app: &App, caller: &Caller, config: &TenantProviderConfig) {
+    if let Err(error) = app.tenant_ports.delete_secrets(&caller.principal.tenant, config).await {
+        tracing::warn!(config = config.id, %error, "unused credentials were not deleted");
+    }
+}
+
+/// Changes a configuration. If another change comes first, the change is merged into the result of that one.
+///
+/// # Errors
+///
+/// [`ProviderConfigError`]: nothing was changed. [`ProviderConfigError::CredentialsMissing`] if settings change:
+/// without the old credentials, the secret of the callback address would be lost.
+pub async fn change(
+    app: &App,
+    caller: &Caller,
+    id: &str,
     change: ProviderConfigChange,
 ) -> Result<(), ProviderConfigError> {
     caller.authorise(Permission::Channels)?;
-    let mut current = config.clone();
-    for _ in 0..MAX_CONFLICT_RETRIES {
-        match try_change(app, caller, &current, change.clone()).await {
-            Err(ProviderConfigError::Execute(ExecuteError::Rejected(Rejection::Changed))) => {
-                (_, current) = find(app, caller, &config.id).await?;
-            }
-            done => return done,
+    for _ in 0..MAX_CHANGE_RETRIES {
+        let state = load(app, caller, id).await?;
+        if try_change(app, caller, &state, &change).await? {
+            return Ok(());
         }
     }
     Err(ExecuteError::Contended.into())
 }
 
-async fn try_change(
+async fn load(app: &App, caller: &Caller, id: &str) -> Result<ProviderConfigState, StoreError> {
+    Ok(execute::load(&*app.store, &stream(caller, id)).await?.state)
+}
+
+/// The configuration as it is to be, with its new credentials. They are `None` if they do not change.
+async fn merge_settings(
     app: &App,
     caller: &Caller,
     config: &TenantProviderConfig,
-    ProviderConfigChange { name, settings: given, rate, is_enabled }: ProviderConfigChange,
-) -> Result<(), ProviderConfigError> {
-    let tenant = &caller.principal.tenant;
-    let (mut settings, mut secret) = (None, None);
-    if let Some(given) = given {
-        let plain = merge(config.settings.clone(), given.plain);
-        let known = secrets(app, caller, config).await?;
-        let mut merged = merge(known.clone(), given.secret);
-        let changed = TenantProviderConfig { settings: plain.clone(), ..config.clone() };
-        let created = app.tenant_ports.create_provider(&changed, merged.clone(), caller.principal.mode);
-        created.map_err(ProviderConfigError::Setting)?;
-        if merged != known {
-            merged.entry(CALLBACK_SECRET.to_owned()).or_insert_with(|| new_callback_secret(app));
-            secret = Some(app.tenant_ports.store_secrets(tenant, &config.id, config.secret, &merged).await?);
-        }
-        settings = Some(plain);
+    given: &CheckedSettings,
+) -> Result<(TenantProviderConfig, Option<BTreeMap<String, String>>), ProviderConfigError> {
+    let known = app.tenant_ports.secrets(&caller.principal.tenant, config).await?;
+    let merged = merge(known.clone(), given.secret.clone());
+    let settings = merge(config.settings.clone(), given.plain.clone());
+    let mut changed = TenantProviderConfig { settings, ..config.clone() };
+    let created = app.tenant_ports.create_provider(&changed, merged.clone(), caller.principal.mode);
+    created.map_err(ProviderConfigError::Setting)?;
+    if merged == known {
+        return Ok((changed, None));
     }
-    let expected = Box::new(config.clone());
-    let command = Command::Change { config: config.id.clone(), expected, name, settings, secret, rate, is_enabled };
-    let done = execute(app, caller, &config.id, command).await;
-    let unused = match (&done, secret) {
-        (Ok(()), Some(_)) => Some(config.secret),
-        (Err(ProviderConfigError::Execute(ExecuteError::Rejected(_))), version) => version,
-        (Ok(()), None) | (Err(_), _) => None,
-    };
-    if let Some(version) = unused {
-        app.tenant_ports.delete_secrets(tenant, &config.id, version).await?;
-    }
-    done
+    (changed.secret, changed.secret_id) = (config.secret + 1, Some(new_secret_id(app)));
+    Ok((changed, Some(merged)))
 }
 
-fn new_callback_secret(app: &App) -> String {
-    format!("{:032x}", app.host.random())
+/// Decides on one state of the configuration. Returns false if another writer was first.
+async fn try_change(
+    app: &App,
+    caller: &Caller,
+    state: &ProviderConfigState,
+    ProviderConfigChange { name, settings: given, rate, is_enabled }: &ProviderConfigChange,
+) -> Result<bool, ProviderConfigError> {
+    let tenant = &caller.principal.tenant;
+    let config = state.config.as_ref().ok_or(ProviderConfigError::NotFound)?;
+    let (mut settings, mut stored) = (None, None);
+    if let Some(given) = given {
+        let (changed, secrets) = match merge_settings(app, caller, config, given).await {
+            Ok(merged) => merged,
+            // Another writer deletes the credentials that its change supersedes.
+            Err(ProviderConfigError::CredentialsMissing)
+                if load(app, caller, &config.id).await?.revision != state.revision =>
+            {
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        settings = Some(changed.settings.clone());
+        if let Some(secrets) = secrets {
+            app.tenant_ports.store_secrets(tenant, &changed, &secrets).await?;
+            stored = Some(changed);
+        }
+    }
+    let command = Command::Change {
+        config: config.id.clone(),
+        expected: state.revision,
+        name: name.clone(),
+        settings,
+        secret_id: stored.as_ref().and_then(|changed| changed.secret_id.clone()),
+        rate: *rate,
+        is_enabled: *is_enabled,
+    };
+    let is_first = match execute(app, caller, &config.id, command).await {
+        Ok(()) => true,
+        Err(ExecuteError::Rejected(Rejection::Changed)) => false,
+        Err(error) => {
+            if let Some(stored) = &stored {
+                delete_after_error(app, caller, stored, &error).await;
+            }
+            return Err(error.into());
+        }
+    };
+    let Some(stored) = stored else { return Ok(is_first) };
+    // A repeated append is rejected although it was stored, so the stream says whose credentials are in use.
+    let is_done = is_first || is_in_use(app, caller, &stored).await?;
+    delete_unused_secrets(app, caller, if is_done { config } else { &stored }).await;
+    Ok(is_done)
 }
 
 fn merge(mut into: BTreeMap<String, String>, from: BTreeMap<String, String>) -> BTreeMap<String, String> {
@@ -300,18 +408,9 @@ fn merge(mut into: BTreeMap<String, String>, from: BTreeMap<String, String>) -> 
 ///
 /// [`ProviderConfigError::NotFound`]
 pub async fn remove(app: &App, caller: &Caller, id: &str) -> Result<(), ProviderConfigError> {
-    caller.authorise(Permission::Channels)?;
-    let removed = execute(app, caller, id, Command::Remove { config: id.to_owned() }).await;
-    // A crash between the two is repaired by a retry, which finds no configuration and deletes the credentials.
-    if tenant_of_config(id).as_ref() == Some(&caller.principal.tenant) {
-        app.tenant_ports.delete_all_secrets(&caller.principal.tenant, id).await?;
-    }
-    match removed {
-        Err(ProviderConfigError::Execute(ExecuteError::Rejected(Rejection::Unknown))) => {
-            Err(ProviderConfigError::NotFound)
-        }
-        removed => removed,
-    }
+    find(app, caller, id).await?;
+    execute(app, caller, id, Command::Remove { config: id.to_owned() }).await?;
+    Ok(app.tenant_ports.delete_all_secrets(&caller.principal.tenant, id).await?)
 }
 
 /// Uses a configuration for the tenant's messages, or not. It may be one of the deployment's.
@@ -321,27 +420,71 @@ pub async fn remove(app: &App, caller: &Caller, id: &str) -> Result<(), Provider
 /// [`ProviderConfigError`]
 pub async fn set_enabled(app: &App, caller: &Caller, id: &str, is_enabled: bool) -> Result<(), ProviderConfigError> {
     caller.authorise(Permission::Operate)?;
-    execute(app, caller, id, Command::SetEnabled { config: id.to_owned(), is_enabled }).await
+    Ok(execute(app, caller, id, Command::SetEnabled { config: id.to_owned(), is_enabled }).await?)
 }
 
-/// Changes the order in which the configurations of a channel are tried.
+fn order_faults(configs: &TenantProviderConfigs, channel: Channel, order: &[String]) -> Vec<OrderFault> {
+    let is_fault = |(place, id): &(usize, &String)| {
+        let is_known = configs.configs.get(*id).is_some_and(|config| config.channel == channel);
+        !is_known || order[..*place].contains(id)
+    };
+    order.iter().enumerate().filter(is_fault).map(|(place, _)| OrderFault(place)).collect()
+}
+
+/// Checks an order of the configurations of a channel. Nothing is stored.
 ///
 /// # Errors
 ///
 /// [`ProviderConfigError`]
-pub async fn route(app: &App, caller: &Caller, command: RoutingCommand) -> Result<(), ProviderConfigError> {
-    let (permission, channel) = match &command {
-        RoutingCommand::Order { channel, .. } => (Permission::Channels, channel),
-        RoutingCommand::UseFirst { channel, .. } => (Permission::Operate, channel),
-    };
-    caller.authorise(permission)?;
+pub async fn check_order(
+    app: &App,
+    caller: &Caller,
+    channel: Channel,
+    order: &[String],
+) -> Result<Vec<OrderFault>, ProviderConfigError> {
+    Ok(order_faults(&all(app, caller).await?, channel, order))
+}
+
+/// Sets the order in which the configurations of a channel are tried. Those that it does not name come last. Returns
+/// the complete order.
+///
+/// # Errors
+///
+/// [`ProviderConfigError::Order`] as [`check_order`]: nothing was changed.
+pub async fn order(
+    app: &App,
+    caller: &Caller,
+    channel: Channel,
+    order: Vec<String>,
+) -> Result<Vec<String>, ProviderConfigError> {
+    let faults = check_order(app, caller, channel, &order).await?;
+    if !faults.is_empty() {
+        return Err(ProviderConfigError::Order(faults));
+    }
+    route(app, caller, RoutingCommand::Order { channel, order }).await?;
+    let configs = all(app, caller).await?;
+    Ok(configs.for_channel(channel).into_iter().map(|config| config.id.clone()).collect())
+}
+
+/// Tries a configuration first on its channel. It may be one of the deployment's.
+///
+/// # Errors
+///
+/// [`ProviderConfigError`]
+pub async fn use_first(app: &App, caller: &Caller, channel: Channel, id: &str) -> Result<(), ProviderConfigError> {
+    caller.authorise(Permission::Operate)?;
+    route(app, caller, RoutingCommand::UseFirst { channel, config: id.to_owned() }).await
+}
+
+async fn route(app: &App, caller: &Caller, command: RoutingCommand) -> Result<(), ProviderConfigError> {
+    let (RoutingCommand::Order { channel, .. } | RoutingCommand::UseFirst { channel, .. }) = &command;
     let stream = AggregateId::<Routing>::new(&caller.principal.tenant, channel.as_str());
     let done = app.executor(&caller.context()).execute(&stream, command).await;
     app.directory.invalidate(&caller.principal.tenant);
     done.map(|_| ()).map_err(|error| ProviderConfigError::Execute(error.map_rejection(|never| match never {})))
 }
 
-async fn execute(app: &App, caller: &Caller, id: &str, command: Command) -> Result<(), ProviderConfigError> {
+async fn execute(app: &App, caller: &Caller, id: &str, command: Command) -> Result<(), ExecuteError<Rejection>> {
     app.executor(&caller.context()).execute(&stream(caller, id), command).await?;
     app.directory.invalidate(&caller.principal.tenant);
     Ok(())

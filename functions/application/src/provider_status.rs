@@ -3,13 +3,13 @@
 
 use domain::access::Permission;
 use domain::ports::{ProviderConfig, VersionedRecord};
-use domain::provider_configs::{RoutingCommand, TenantProviderConfigs};
+use domain::provider_configs::TenantProviderConfigs;
 use domain::throttle::ProviderThrottle;
 use events::{Channel, Mode};
 
 use crate::app::App;
 use crate::caller::Caller;
-use crate::directory::{TenantPorts, tenant_of_config};
+use crate::directory::{self, TenantPorts, tenant_of_config};
 use crate::provider_configs::{self, ProviderConfigError};
 use crate::throttle_store;
 
@@ -46,7 +46,7 @@ fn configs_for(app: &App, caller: &Caller, configs: &TenantProviderConfigs) -> V
 /// [`ProviderConfigError`]
 pub async fn list(app: &App, caller: &Caller) -> Result<Vec<ProviderStatus>, ProviderConfigError> {
     caller.authorise(Permission::View)?;
-    let configs = provider_configs::all(app, caller).await?;
+    let configs = directory::provider_configs(&app.tenant_ports, &caller.principal.tenant).await?;
     let available = configs_for(app, caller, &configs);
     let names: Vec<String> = available.iter().map(|config| throttle_store::throttle_key(&config.id)).collect();
     let records = app.limits.read_versioned(&names).await?;
@@ -59,7 +59,8 @@ pub async fn list(app: &App, caller: &Caller) -> Result<Vec<ProviderStatus>, Pro
 }
 
 async fn find(app: &App, caller: &Caller, id: &str) -> Result<ProviderConfig, ProviderConfigError> {
-    let available = configs_for(app, caller, &provider_configs::all(app, caller).await?);
+    let configs = directory::provider_configs(&app.tenant_ports, &caller.principal.tenant).await?;
+    let available = configs_for(app, caller, &configs);
     available.into_iter().find(|config| config.id == id).ok_or(ProviderConfigError::NotFound)
 }
 
@@ -115,6 +116,6 @@ pub async fn disable(app: &App, caller: &Caller, id: &str) -> Result<(), Provide
 pub async fn use_first(app: &App, caller: &Caller, id: &str) -> Result<(), ProviderConfigError> {
     caller.authorise(Permission::Operate)?;
     let channel = find(app, caller, id).await?.channel;
-    provider_configs::route(app, caller, RoutingCommand::UseFirst { channel, config: id.to_owned() }).await?;
+    provider_configs::use_first(app, caller, channel, id).await?;
     provider_configs::set_enabled(app, caller, id, true).await
 }

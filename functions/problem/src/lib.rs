@@ -1,10 +1,12 @@
 //! Error responses of the HTTP functions as `application/problem+json` (RFC 9457). The use cases return typed errors; this
 //! crate maps each of them to a status, a title and a detail.
 
+mod faults;
+
 use std::convert::Infallible;
 
 use application::ExecuteError;
-use application::api_keys::{ApiKeyError, KeyFault};
+use application::api_keys::ApiKeyError;
 use application::attachments::AttachmentError;
 use application::audit_log::AuditLogError;
 use application::callback_log::CallbackLogError;
@@ -12,13 +14,13 @@ use application::caller::Forbidden;
 use application::preferences::PreferenceError;
 use application::provider_configs::ProviderConfigError;
 use application::suppressions::SuppressionError;
-use application::templates::{ContentFault, TemplateError, TemplateFault};
+use application::templates::TemplateError;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::communication::Rejection;
 use domain::ports::StoreError;
 use domain::provider::{AccountQueryError, InvalidSetting};
-use domain::render::{RenderError, TemplatePart};
+use domain::render::RenderError;
 use domain::{api_key, provider_configs, templates};
 use serde::Serialize;
 
@@ -128,6 +130,11 @@ impl From<Forbidden> for Problem {
     }
 }
 
+/// The problem of the faults that a use case found.
+fn invalid<F: Into<FieldError>>(faults: Vec<F>) -> Problem {
+    Problem::invalid(faults.into_iter().map(F::into).collect())
+}
+
 /// Makes a sentence of an error text.
 fn sentence(text: &str) -> String {
     let mut detail = text.to_owned();
@@ -204,7 +211,7 @@ impl From<TemplateError> for Problem {
                 "System templates cannot be changed. Create your own template with the same code; it takes precedence.",
             ),
             TemplateError::BuiltInBroken(error) => Problem::new(ProblemKind::Internal, error.to_string()),
-            TemplateError::Invalid(faults) => Problem::invalid(faults.into_iter().map(FieldError::from).collect()),
+            TemplateError::Invalid(faults) => invalid(faults),
             TemplateError::NotRendered(error) => {
                 let pointer = match error {
                     RenderError::MissingVariables(_) | RenderError::Template(_) => "/variables",
@@ -222,40 +229,6 @@ impl From<TemplateError> for Problem {
     }
 }
 
-impl From<TemplateFault> for FieldError {
-    fn from(fault: TemplateFault) -> Self {
-        let (field, code, detail) = match fault {
-            TemplateFault::Code => (
-                "code",
-                "not_a_code",
-                "code may contain a-z, 0-9, _ and -, such as invoice or renewal_offer.".to_owned(),
-            ),
-            TemplateFault::Locale => {
-                ("locale", "not_a_locale", "locale must be a language tag such as es or es-MX, or default.".to_owned())
-            }
-            TemplateFault::Content(ContentFault::SubjectMissing) => {
-                ("subjectTemplate", "required", "An email template needs a subjectTemplate.".to_owned())
-            }
-            TemplateFault::Content(ContentFault::SubjectNotAllowed) => {
-                ("subjectTemplate", "no_subject", "Only an email template can have a subject.".to_owned())
-            }
-            TemplateFault::Content(ContentFault::Part(part, error)) => {
-                let field = match part {
-                    TemplatePart::Subject => "subjectTemplate",
-                    TemplatePart::Body => "bodyTemplate",
-                };
-                (field, error.kind(), format!("{field}: {error}."))
-            }
-            TemplateFault::Content(ContentFault::Undeclared(names)) => {
-                let names = names.join(", ");
-                let detail = format!("The template uses variables that availableVariables does not name: {names}.");
-                ("availableVariables", "unknown_variable", detail)
-            }
-        };
-        FieldError { pointer: format!("/{field}"), code, detail }
-    }
-}
-
 impl From<ProviderConfigError> for Problem {
     fn from(error: ProviderConfigError) -> Self {
         match error {
@@ -270,9 +243,13 @@ impl From<ProviderConfigError> for Problem {
                 };
                 Problem::invalid(vec![FieldError { pointer, code: "not_usable", detail }])
             }
-            ProviderConfigError::CredentialsMissing => {
-                Problem::new(ProblemKind::Conflict, "The credentials of this channel are missing. Set them again.")
-            }
+            ProviderConfigError::Settings(faults) => invalid(faults),
+            ProviderConfigError::SmsProvider(faults) => invalid(faults),
+            ProviderConfigError::Order(faults) => invalid(faults),
+            ProviderConfigError::CredentialsMissing => Problem::new(
+                ProblemKind::Conflict,
+                "The credentials of this channel are missing. Delete the channel and create it again.",
+            ),
             ProviderConfigError::AccountQuery { provider, error } => match error {
                 AccountQueryError::Unsupported => {
                     Problem::new(ProblemKind::Conflict, format!("Provider {provider} does not report a balance."))
@@ -295,21 +272,10 @@ impl From<ApiKeyError> for Problem {
         match error {
             ApiKeyError::Forbidden(forbidden) => forbidden.into(),
             ApiKeyError::NotFound => Problem::new(ProblemKind::NotFound, "No API key has this id."),
-            ApiKeyError::Invalid(faults) => Problem::invalid(faults.into_iter().map(FieldError::from).collect()),
+            ApiKeyError::Invalid(faults) => invalid(faults),
             ApiKeyError::Execute(error) => error.into(),
             ApiKeyError::Store(error) => error.into(),
         }
-    }
-}
-
-impl From<KeyFault> for FieldError {
-    fn from(fault: KeyFault) -> Self {
-        let (pointer, code) = match fault {
-            KeyFault::TeamRole => ("/role", "not_a_sender"),
-            KeyFault::LiveKeyByTestKey => ("/mode", "not_allowed"),
-            KeyFault::Expired => ("/expiresAt", "in_the_past"),
-        };
-        FieldError { pointer: pointer.to_owned(), code, detail: fault.to_string() }
     }
 }
 

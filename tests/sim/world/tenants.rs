@@ -55,6 +55,7 @@ pub fn tenant_config_stream() -> (StreamId, Stream) {
         name: "Own channel".to_owned(),
         settings: BTreeMap::new(),
         secret: 1,
+        secret_id: None,
         rate: None,
     };
     let meta = EventMetadata {

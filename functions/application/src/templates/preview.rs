@@ -1,0 +1,136 @@
+//! Renders templates without sending anything: a preview of a stored template, and a check of one that is not stored.
+
+use domain::access::Permission;
+use domain::message::RenderedMessage;
+use domain::render::{CompiledTemplate, RenderError, RenderInput, TemplatePart, render};
+use domain::templates::{DEFAULT_LOCALE, SystemTemplate};
+use events::{Channel, TemplateRef};
+use serde_json::Value;
+
+use super::cache::TemplateContent;
+use super::content::{ContentFault, TemplateFault};
+use super::{TemplateError, VisibleTemplate, find, version};
+use crate::app::App;
+use crate::caller::{Caller, Forbidden};
+
+/// How a stored template is previewed.
+#[derive(Debug, Clone)]
+pub struct PreviewRequest {
+    /// `None` means the latest version.
+    pub version: Option<u32>,
+    /// The channel, if the template is for any. `None` means email.
+    pub channel: Option<Channel>,
+    /// `None` means the locale of the template.
+    pub locale: Option<String>,
+    pub variables: Value,
+}
+
+/// A template that is not stored.
+#[derive(Debug, Clone)]
+pub struct UnsavedTemplate {
+    pub channel: Channel,
+    pub content: TemplateContent,
+    pub locale: Option<String>,
+    /// The variables to render it with. With `None`, it is not rendered.
+    pub variables: Option<Value>,
+}
+
+/// The result of a check.
+#[derive(Debug)]
+pub enum Validation {
+    NotCompiled(TemplatePart, RenderError),
+    Compiled {
+        variables: Vec<String>,
+        /// The variables without which it is not rendered.
+        required: Vec<String>,
+        rendered: Option<Result<RenderedMessage, RenderError>>,
+    },
+}
+
+fn compile(builtin: &SystemTemplate) -> Result<CompiledTemplate, TemplateError> {
+    let channel = builtin.channel.unwrap_or(Channel::Email);
+    let compiled = CompiledTemplate::new(channel, builtin.subject, builtin.body);
+    compiled.map_err(|(_, error)| TemplateError::BuiltInBroken(error))
+}
+
+/// The variables of a built-in template.
+///
+/// # Errors
+///
+/// [`TemplateError::BuiltInBroken`]
+pub fn builtin_variables(builtin: &SystemTemplate) -> Result<Vec<String>, TemplateError> {
+    Ok(compile(builtin)?.variables().0)
+}
+
+fn render_compiled(
+    channel: Channel,
+    pinned: &TemplateRef,
+    compiled: &CompiledTemplate,
+    variables: &Value,
+    locale: Option<&str>,
+) -> Result<RenderedMessage, RenderError> {
+    render(&RenderInput {
+        channel,
+        template: Some(pinned),
+        text: Some(compiled),
+        subject: None,
+        content: None,
+        variables: Some(variables),
+        attachments: &[],
+        locale,
+    })
+}
+
+/// Renders a template exactly as it would be sent.
+///
+/// # Errors
+///
+/// [`TemplateError::NotRendered`] if the variables do not fit, [`TemplateError::NoVersion`], and as [`find`].
+pub async fn preview(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    PreviewRequest { version: asked, channel, locale, variables }: PreviewRequest,
+) -> Result<RenderedMessage, TemplateError> {
+    caller.authorise(Permission::View)?;
+    let (of, compiled, pinned, written_in) = match find(app, caller, id).await? {
+        VisibleTemplate::BuiltIn(builtin) => {
+            let pinned = TemplateRef { id: id.to_owned(), version: builtin.version, text: None };
+            (builtin.channel, compile(builtin)?, pinned, builtin.locale.to_owned())
+        }
+        VisibleTemplate::Own(own) => {
+            let (version, TemplateContent { subject, body }) = version(app, caller, &own, asked).await?;
+            let compiled = CompiledTemplate::new(own.channel, subject.as_deref(), &body);
+            let compiled = compiled.map_err(|(part, error)| {
+                TemplateError::Invalid(vec![TemplateFault::Content(ContentFault::Part(part, error))])
+            })?;
+            let pinned = TemplateRef { id: id.to_owned(), version: version.version, text: Some(version.text) };
+            (Some(own.channel), compiled, pinned, own.locale)
+        }
+    };
+    let channel = of.or(channel).unwrap_or(Channel::Email);
+    let locale = locale.or(Some(written_in).filter(|written_in| written_in != DEFAULT_LOCALE));
+    let rendered = render_compiled(channel, &pinned, &compiled, &variables, locale.as_deref());
+    rendered.map_err(TemplateError::NotRendered)
+}
+
+/// Checks whether a template compiles, and renders it if there are variables. Nothing is stored.
+///
+/// # Errors
+///
+/// [`Forbidden`]
+pub fn validate(
+    caller: &Caller,
+    UnsavedTemplate { channel, content, locale, variables }: &UnsavedTemplate,
+) -> Result<Validation, Forbidden> {
+    caller.authorise(Permission::View)?;
+    let compiled = match CompiledTemplate::new(*channel, content.subject.as_deref(), &content.body) {
+        Ok(compiled) => compiled,
+        Err((part, error)) => return Ok(Validation::NotCompiled(part, error)),
+    };
+    let pinned = TemplateRef { id: String::new(), version: 0, text: None };
+    let render = |variables| render_compiled(*channel, &pinned, &compiled, variables, locale.as_deref());
+    let rendered = variables.as_ref().map(render);
+    let (variables, required) = compiled.variables();
+    Ok(Validation::Compiled { variables, required, rendered })
+}
