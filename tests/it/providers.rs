@@ -196,7 +196,10 @@ fn a_provider_is_named_only_in_its_file_the_registry_and_the_documentation() {
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
             code.lines().any(|line| {
                 let line = line.split("//").next().unwrap_or_default();
-                line.contains(&format!("\"{name}\"")) || line.contains(&format!("{name}::"))
+                let is_whole =
+                    |at: usize| !line[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_');
+                line.contains(&format!("\"{name}\""))
+                    || line.match_indices(&format!("{name}::")).any(|(at, _)| is_whole(at))
             })
         };
         // A channel may have a provider's name: WhatsApp is both.

@@ -15,7 +15,7 @@ use super::read::{Message, content_of, fallback_content_keys, load_to_change, me
 use crate::Loaded;
 use crate::app::App;
 use crate::caller::Caller;
-use crate::hash::body_hash;
+use crate::hash::hash_of;
 use domain::ports::CommunicationKey;
 
 /// A change before the first attempt. A field that is `None` does not change.
@@ -80,7 +80,7 @@ pub async fn change(app: &App, caller: &Caller, id: CommunicationId, change: &Ch
     };
     // Changed content gets a new name. Unchanged content is kept for longer if the message is due later.
     let name = if change.has_content() {
-        body_hash(&serde_json::to_value(&content).unwrap_or_default())
+        hash_of(&content)?
     } else {
         communication.content_id.clone()
     };

@@ -43,7 +43,7 @@ pub enum Validation {
         variables: Vec<String>,
         /// The variables without which it is not rendered.
         required: Vec<String>,
-        rendered: Option<Result<RenderedMessage, RenderError>>,
+        rendered: Option<Result<Box<RenderedMessage>, RenderError>>,
     },
 }
 
@@ -129,7 +129,7 @@ pub fn validate(
         Err((part, error)) => return Ok(Validation::NotCompiled(part, error)),
     };
     let pinned = TemplateRef { id: String::new(), version: 0, text: None };
-    let render = |variables| render_compiled(*channel, &pinned, &compiled, variables, locale.as_deref());
+    let render = |variables| render_compiled(*channel, &pinned, &compiled, variables, locale.as_deref()).map(Box::new);
     let rendered = variables.as_ref().map(render);
     let (variables, required) = compiled.variables();
     Ok(Validation::Compiled { variables, required, rendered })
