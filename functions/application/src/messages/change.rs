@@ -79,11 +79,7 @@ pub async fn change(app: &App, caller: &Caller, id: CommunicationId, change: &Ch
         }
     };
     // Changed content gets a new name. Unchanged content is kept for longer if the message is due later.
-    let name = if change.has_content() {
-        hash_of(&content)?
-    } else {
-        communication.content_id.clone()
-    };
+    let name = if change.has_content() { hash_of(&content)? } else { communication.content_id.clone() };
     let due = schedule.map(|(at, _)| at).or(communication.due_at);
     let until = app.retain_until(request.retention, due);
     app.vault.put(&ContentKey::for_request(&key, request, &name), &content, until).await?;
