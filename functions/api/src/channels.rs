@@ -241,12 +241,14 @@ pub(crate) async fn order(
     let channel: Option<Channel> = fields.required("channel", |f| f.choice("channel", &Channel::names()));
     let order = fields.required("order", |f| Some(f.list("order", 100))).unwrap_or_default();
     let order: Vec<String> = order.iter().map(|id| id.as_str().unwrap_or_default().to_owned()).collect();
-    let faults = match channel {
-        Some(channel) => provider_configs::check_order(&api.app, &caller, channel, &order).await?,
-        // Without a channel, no configuration is one of it.
-        None => (0..order.len()).map(OrderFault).collect(),
-    };
-    faults.into_iter().for_each(|fault| fields.push(fault.into()));
+    if fields.has_errors() {
+        let faults = match channel {
+            Some(channel) => provider_configs::check_order(&api.app, &caller, channel, &order).await?,
+            // Without a channel, no configuration is one of it.
+            None => (0..order.len()).map(OrderFault).collect(),
+        };
+        faults.into_iter().for_each(|fault| fields.push(fault.into()));
+    }
     fields.finish()?;
     let channel = channel.ok_or_else(missing)?;
     let ids = provider_configs::order(&api.app, &caller, channel, order).await?;

@@ -223,6 +223,12 @@ impl BodyReader {
         if errors.is_empty() { Ok(()) } else { Err(Problem::invalid(errors)) }
     }
 
+    /// Whether there are errors, including unknown fields. The faults that a use case would find are then asked for
+    /// separately, so that one answer reports all of them.
+    pub fn has_errors(&self) -> bool {
+        !self.errors.is_empty() || !self.map.is_empty()
+    }
+
     /// Returns every error, including unknown fields.
     pub fn into_errors(mut self) -> Vec<FieldError> {
         let unknown: Vec<String> = self.map.keys().cloned().collect();

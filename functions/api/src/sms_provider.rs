@@ -60,8 +60,9 @@ pub(crate) async fn put(
     let values = SmsField::ALL.into_iter().filter_map(value).collect();
     let is_active = fields.flag("isActive");
     let wanted = SmsProvider { provider: provider.unwrap_or_default().to_lowercase(), values, is_active };
-    for fault in sms_provider::check(&api.app, &caller, &wanted).await? {
-        fields.push(fault.into());
+    if fields.has_errors() {
+        let faults = sms_provider::check(&api.app, &caller, &wanted).await?;
+        faults.into_iter().for_each(|fault| fields.push(fault.into()));
     }
     fields.finish()?;
     sms_provider::set_sms_provider(&api.app, &caller, &wanted).await?;

@@ -249,10 +249,12 @@ pub(crate) async fn patch(
         variables: read_variables(&mut fields),
         is_active: fields.flag("isActive"),
     };
-    for fault in templates::check_change(&api.app, &caller, &id, &change).await? {
-        fields.push(fault.into());
+    let expected = if_match(&headers, "a template's");
+    if fields.has_errors() || expected.is_err() {
+        let faults = templates::check_change(&api.app, &caller, &id, &change).await?;
+        faults.into_iter().for_each(|fault| fields.push(fault.into()));
     }
-    change.expected = if_match(&headers, "a template's")?;
+    change.expected = expected?;
     fields.finish()?;
     let is_conditional = change.expected.is_some();
     let changed = templates::change(&api.app, &caller, &id, change).await;
