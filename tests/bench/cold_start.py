@@ -27,7 +27,8 @@ SAMPLES = {
 TABLES = {f"{name}_TABLE": name.lower() for name in ("EVENTS", "VAULT", "VIEWS", "LIMITS")}
 SETTINGS = {
     **TABLES,
-    "CONTACT_KEY": "0123456789abcdef",
+    "CONTACT_KEY": "0123456789abcdef0123456789abcdef",
+    "LINK_KEYS": "fedcba9876543210fedcba9876543210",
     "ALERTS_TOPIC_ARN": "arn:aws:sns:us-east-1:000000000000:alerts",
     "SENDGRID_API_KEY": "SG.x",
     "SENDGRID_FROM_EMAIL": "a@b.co",

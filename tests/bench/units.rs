@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use api::Api;
 use application::App;
+use application::links::LinkKeys;
 use application::retention::RetentionPeriods;
 use aws_sdk_dynamodb::config::interceptors::{
     AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
@@ -101,6 +102,7 @@ pub async fn count() {
         objects: files.clone(),
         host: host.clone(),
         contact_key: vec![7; 32],
+        link_keys: LinkKeys::new(vec![8; 32]),
         retention: RetentionPeriods::days(7, 400, 2_557),
         principals: Default::default(),
     };
@@ -114,7 +116,7 @@ pub async fn count() {
         documents: store.clone(),
         files: Arc::new(local::SimulatedFiles),
         objects: files.clone(),
-        contact_key: vec![7; 32],
+        link_keys: Some(LinkKeys::new(vec![8; 32])),
         limits: store.clone(),
         tenant_rate: None,
         global_rate: None,

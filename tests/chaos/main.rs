@@ -58,6 +58,7 @@ async fn child(folder: &str, port: &str, providers: &str) -> ExitCode {
         port: port.parse().expect("a port"),
         data: Data::Folder(folder.into()),
         clock_factor: FACTOR,
+        accept_clock: false,
         provider_timeout_ms: 1_000,
         rate: Some(RATE),
         request_rate: None,

@@ -45,7 +45,12 @@ impl Cloud {
         let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/cloud/deploy.py");
         let output = Command::new(python)
             .args([deploy, &endpoint])
-            .args([format!("Stage={STAGE}"), "Architecture=x86_64".into(), "ContactKey=0123456789abcdef".into()])
+            .args([
+                format!("Stage={STAGE}"),
+                "Architecture=x86_64".into(),
+                "ContactKey=0123456789abcdef0123456789abcdef".into(),
+                "LinkKey=fedcba9876543210fedcba9876543210".into(),
+            ])
             .args([format!("SendGridBaseUrl={providers}"), format!("TwilioBaseUrl={providers}")])
             .args(["SendGridApiKey=SG.simulator", "SendGridSecondApiKey=SG.simulator-second"])
             .arg("SendGridFromEmail=billing@tidings.test")

@@ -85,6 +85,41 @@ async fn an_uploaded_file_is_sent_as_bytes_by_email_and_as_a_link_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_and_addresses_of_files_are_checked_when_a_message_is_accepted() {
+    let server = TestServer::new().await;
+    let announced = announce(&server, json!({ "filename": "../../Factura.PDF" })).await;
+    assert_eq!(announced.text("/filename"), "Factura.PDF");
+    let id = upload(&server, json!({})).await;
+    let public = "https://files.example.com/a.pdf";
+    let file = |url: &str| json!({ "filename": "a.pdf", "fileUrl": url });
+    for (attachment, field, code) in [
+        (json!({ "attachmentId": id, "filename": "a.exe" }), "/filename", "not_the_type"),
+        (json!({ "attachmentId": id, "filename": "a\u{202e}.pdf" }), "/filename", "not_a_file_name"),
+        (json!({ "filename": "..", "fileUrl": public }), "/filename", "not_a_file_name"),
+        (json!({ "filename": "a\u{2066}.pdf", "fileUrl": public }), "/filename", "not_a_file_name"),
+        (file("http://files.example.com/a.pdf"), "", "not_an_attachment"),
+        (file("https://169.254.169.254/latest/meta-data"), "/fileUrl", "not_public"),
+        (file("https://localhost/a.pdf"), "/fileUrl", "not_public"),
+        (file("https://user:pass@files.example.com/a.pdf"), "/fileUrl", "not_public"),
+        (file("https://[::ffff:10.0.0.1]/a.pdf"), "/fileUrl", "not_public"),
+        (file("https://2130706433/a.pdf"), "/fileUrl", "not_public"),
+        (file("https://files.example.com:22/a.pdf"), "/fileUrl", "not_public"),
+        (file("https://db.internal/a.pdf"), "/fileUrl", "not_public"),
+        (file("https:///"), "/fileUrl", "not_public"),
+    ] {
+        let mut body = email("ada@example.com");
+        body["attachments"] = json!([attachment]);
+        let refused = server.post("/api/communications/send", body).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{attachment}");
+        let error = (refused.text("/errors/0/pointer"), refused.text("/errors/0/code"));
+        assert_eq!(error, (&*format!("/attachments/0{field}"), code), "{attachment}: {}", refused.body);
+    }
+    let mut body = email("ada@example.com");
+    body["attachments"] = json!([{ "filename": "a/b.pdf", "fileUrl": public }]);
+    server.send(body).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_not_of_its_declared_type_is_refused() {
     let server = TestServer::new().await;
     for (body, pointer) in [
@@ -94,6 +129,10 @@ async fn a_file_that_is_not_of_its_declared_type_is_refused() {
         (json!({ "sizeBytes": 17 * 1024 * 1024 }), "/sizeBytes"),
         (json!({ "sha256": "abc" }), "/sha256"),
         (json!({ "filename": "a\u{0}b" }), "/filename"),
+        (json!({ "filename": "../../etc/passwd" }), "/filename"),
+        (json!({ "filename": "C:\\x.exe" }), "/filename"),
+        (json!({ "filename": "fdp\u{202e}exe.pdf" }), "/filename"),
+        (json!({ "filename": ".." }), "/filename"),
     ] {
         let refused = announce(&server, body.clone()).await;
         assert_eq!(refused.text("/errors/0/pointer"), pointer, "{body}: {}", refused.body);

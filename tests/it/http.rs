@@ -272,6 +272,25 @@ async fn every_problem_has_its_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_cannot_be_framed_or_load_anything() {
+    let server = TestServer::new().await;
+    let link = server.post("/api/communication-preferences/customer/ada/link", json!({})).await;
+    let page = link.text("/url").strip_prefix(&server.local.url).expect("a page of this process").to_owned();
+    for path in ["/docs", "/unsubscribe/a/b/c", "/files/a/b/1/c", "/preferences/a/b/1/c", &page] {
+        let answer = server.get(path).await;
+        let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let policy = header("content-security-policy");
+        for part in ["default-src 'none'", "frame-ancestors 'none'", "form-action"] {
+            assert!(policy.contains(part), "{path}: {policy}");
+        }
+        assert_eq!(header("x-frame-options"), "DENY", "{path}");
+        assert_eq!(header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(header("referrer-policy"), "no-referrer", "{path}");
+        assert_eq!(header("cache-control"), "no-store", "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn development_routes_reject_invalid_input_and_other_hosts() {
     let server = TestServer::new().await;
     for (path, body) in [

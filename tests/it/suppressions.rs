@@ -68,9 +68,19 @@ async fn addresses_are_added_imported_and_exported() {
     assert!(text.contains("email,ada@example.com,\"left, angrily\","), "{text}");
     let of_sms = server.get(&format!("{LIST}?channel=sms")).await;
     assert_eq!(of_sms.body["suppressions"].as_array().map(Vec::len), Some(2));
+    assert!(text.contains("sms,'+447700900001,"), "a spreadsheet would calculate it: {text}");
     // An export can be imported again.
     let again = server.answer(server.request(Method::POST, &format!("{LIST}/import")).body(text)).await;
     assert_eq!(again.body["added"], 3, "{}", again.body);
+    let formula = "channel,contact,reason\nemail,=1+1@example.com,=HYPERLINK(\"\"https://evil.example.com\"\")\nemail,o'neil@example.com,'quoted'\n";
+    let formula = server.answer(server.request(Method::POST, &format!("{LIST}/import")).body(formula)).await;
+    assert_eq!(formula.body["added"], 2, "{}", formula.body);
+    let text = server.get(&format!("{LIST}/export")).await.body.as_str().expect("CSV").to_owned();
+    assert!(text.contains("email,'=1+1@example.com,"), "{text}");
+    assert!(text.contains(",'=HYPERLINK(") || text.contains(",\"'=HYPERLINK("), "{text}");
+    assert!(text.contains("email,o'neil@example.com,'quoted',"), "{text}");
+    let listed = server.get(LIST).await.body.to_string();
+    assert!(listed.contains("\"+447700900001\"") && listed.contains("\"=1+1@example.com\""), "{listed}");
     let nonsense = server.answer(server.request(Method::POST, &format!("{LIST}/import")).body("a,b\n1,2")).await;
     assert_eq!(nonsense.status, StatusCode::BAD_REQUEST);
     // A file that is too long or not UTF-8 adds nothing.

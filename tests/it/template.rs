@@ -156,3 +156,94 @@ fn sample_payloads_have_the_form_of_their_trigger() {
         }
     }
 }
+
+/// The names of the resources of one type.
+fn names_of(text: &str, kind: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let names = lines.windows(2).filter(|pair| pair[1].trim() == format!("Type: {kind}"));
+    names.map(|pair| pair[0].trim().split(':').next().expect("a name").to_owned()).collect()
+}
+
+#[test]
+fn nothing_that_fails_for_good_is_lost_unseen() {
+    let text = template();
+    let (queues, functions) = (names_of(&text, "AWS::SQS::Queue"), names_of(&text, "AWS::Serverless::Function"));
+    assert!(20 <= queues.len() && 13 <= functions.len());
+    let (dead, tls) = (resource(&text, "LettersLeft"), resource(&text, "QueuesByTls"));
+    let age = resource(&text, "UrgentWorkWaits") + &resource(&text, "WorkWaits");
+    for queue in &queues {
+        let has_redrive = resource(&text, queue).contains("RedrivePolicy");
+        assert_eq!(age.contains(&format!("!GetAtt {queue}.QueueName")), has_redrive, "{queue}: alarm of its age");
+        assert_ne!(dead.contains(&format!("!GetAtt {queue}.QueueName")), has_redrive, "{queue}: alarm of its letters");
+        assert!(
+            tls.contains(&format!("!Ref {queue},")) || tls.contains(&format!("!Ref {queue}]")),
+            "{queue}: TLS only"
+        );
+    }
+    let alarms = |names: [&str; 2]| names.map(|name| resource(&text, name)).concat();
+    let errors = alarms(["DeliveryFails", "FunctionsFail"]);
+    let throttles = alarms(["DeliveryFails", "FunctionsThrottled"]);
+    for function in &functions {
+        let has_metric = |alarms: &str, metric: &str| {
+            alarms.lines().any(|line| line.contains(metric) && line.contains(&format!("Value: !Ref {function} ")))
+        };
+        assert!(has_metric(&errors, "MetricName: Errors"), "{function}: alarm of errors");
+        assert!(has_metric(&throttles, "MetricName: Throttles"), "{function}: alarm of throttles");
+        let resource = resource(&text, function);
+        if resource.contains("Type: Schedule,") {
+            assert!(
+                resource.contains("OnFailure: { Type: SQS, Destination: !GetAtt FailedInvocations.Arn }"),
+                "{function}"
+            );
+        }
+    }
+    for alarm in names_of(&text, "AWS::CloudWatch::Alarm") {
+        let alarm = resource(&text, &alarm);
+        assert!(alarm.contains("Condition: HasAlarms") && alarm.contains("AlarmActions: [!Ref Alerts]"), "{alarm}");
+    }
+}
+
+#[test]
+fn functions_have_only_the_secrets_they_need() {
+    let text = template();
+    let secrets = text.lines().filter(|line| line.contains("NoEcho: true"));
+    let secrets: Vec<&str> = secrets.map(|line| line.trim().split(':').next().expect("a name")).collect();
+    assert!(7 <= secrets.len(), "{secrets:?}");
+    for function in names_of(&text, "AWS::Serverless::Function") {
+        let resource = resource(&text, &function);
+        let has = |secret: &str| {
+            resource.contains(&format!("!Ref {secret}\n")) || resource.contains(&format!("${{{secret}}}"))
+        };
+        let held: Vec<&str> = secrets.iter().copied().filter(|secret| has(secret)).collect();
+        let (contact, links) = (["ContactKey"].as_slice(), ["LinkKey", "PreviousLinkKey"].as_slice());
+        let sendgrid = ["SendGridApiKey", "SendGridSecondApiKey"].as_slice();
+        let twilio = ["TwilioAuthToken", "TwilioSecondAuthToken"].as_slice();
+        let needed = match function.as_str() {
+            "ApiFunction" | "ProcessFunction" => [contact, links].concat(),
+            "DeliverEmailFunction" => [links, sendgrid].concat(),
+            "DeliverSmsFunction" => twilio.to_vec(),
+            "WebhookFunction" => [contact, links, twilio].concat(),
+            "InboxFunction" => contact.to_vec(),
+            _ => Vec::new(),
+        };
+        assert_eq!(held, needed, "{function}");
+        let is_encrypted = resource.contains("KmsKeyArn: !GetAtt SecretsKey.Arn") && resource.contains("kms:Decrypt");
+        assert!(held.is_empty() || is_encrypted, "{function}: its environment is encrypted with our key");
+    }
+}
+
+#[test]
+fn a_flood_is_throttled_before_it_reaches_a_function() {
+    let text = template();
+    let api = resource(&text, "HttpApi");
+    assert!(api.contains("ThrottlingBurstLimit: !Ref ApiBurst, ThrottlingRateLimit: !Ref ApiRate"));
+    for function in names_of(&text, "AWS::Serverless::Function") {
+        let resource = resource(&text, &function);
+        let is_public = resource.contains("Type: HttpApi");
+        assert_eq!(resource.contains("ReservedConcurrentExecutions: !If [HasApiConcurrency"), is_public, "{function}");
+    }
+    for policy in ["FilesByTls", "AlertsByTls", "QueuesByTls"] {
+        let policy = resource(&text, policy);
+        assert!(policy.contains("Effect: Deny") && policy.contains(r#""aws:SecureTransport": "false""#), "{policy}");
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use application::links::LinkKeys;
 use application::preferences::{self, PreferenceError, PreferenceFault, PreferredAddresses};
 use application::provider_configs::{self, NewProviderConfig, OrderFault, ProviderConfigChange, ProviderConfigError};
 use application::provider_settings::{CheckedSettings, SmsField, SmsProviderFault};
@@ -54,6 +55,7 @@ impl UseCases {
             objects: objects(scratch.0.join("files")),
             host,
             contact_key: vec![7; 32],
+            link_keys: LinkKeys::new(vec![8; 32]),
             retention: RetentionPeriods::days(7, 400, 2_557),
             principals: Default::default(),
         };

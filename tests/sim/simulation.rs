@@ -11,6 +11,7 @@ use api::Api;
 use api::rate::RequestLimiter;
 use application::App;
 use application::directory::TenantPorts;
+use application::links::LinkKeys;
 use application::retention::RetentionPeriods;
 use dead_letter::DeadLetterHandler;
 use deliver::DeliverHandler;
@@ -82,6 +83,7 @@ impl Simulation {
             accounts: providers(world).iter().map(|provider| provider.config().clone()).collect(),
             host: port.clone(),
             contact_key: vec![7; 32],
+            link_keys: LinkKeys::new(vec![8; 32]),
             retention: RetentionPeriods::days(7, 400, 2_557),
             principals: Default::default(),
         })
@@ -105,7 +107,7 @@ impl Simulation {
                 documents: port.clone(),
                 files: port.clone(),
                 objects: port.clone(),
-                contact_key: vec![7; 32],
+                link_keys: Some(LinkKeys::new(vec![8; 32])),
                 limits: port.clone(),
                 tenant_rate: None,
                 global_rate: None,

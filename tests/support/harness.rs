@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use application::directory::TenantPorts;
+use application::links::LinkKeys;
 use application::{CommandContext, CommandExecutor, Loaded};
 use async_trait::async_trait;
 use deliver::DeliverHandler;
@@ -315,7 +316,7 @@ impl Harness {
             documents: store.clone(),
             files: Arc::new(local::SimulatedFiles),
             objects: objects(scratch.0.join("files")),
-            contact_key: vec![7; 32],
+            link_keys: Some(LinkKeys::new(vec![8; 32])),
             limits: store.clone(),
             tenant_rate: None,
             global_rate: None,

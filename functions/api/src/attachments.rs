@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use application::Caller;
 use application::attachments::{self, Attachment, MAX_BYTES, NewAttachment, UploadedFile, types};
+use application::messages::NOT_A_FILE_NAME;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use domain::file_name;
 use problem::Problem;
 use serde_json::{Value, json};
 
@@ -32,8 +34,20 @@ pub(crate) async fn create(
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = BodyReader::parse(&read_body(body).await?)?;
-    let filename = fields.required("filename", |f| f.reference("filename", 255));
+    let filename = fields.required("filename", |f| f.text("filename", 255));
     let mime = fields.required("contentType", |f| f.one_of("contentType", &types()));
+    let filename = filename.and_then(|text| match file_name::last_segment(&text) {
+        None => {
+            fields.add_error("filename", "not_a_file_name", NOT_A_FILE_NAME);
+            None
+        }
+        Some(name) if mime.as_ref().is_some_and(|mime| !file_name::fits(name, mime)) => {
+            let ends = file_name::extensions(mime.as_deref().unwrap_or_default()).join(", .");
+            fields.add_error("filename", "not_the_type", format!("The name of a file of this type ends with .{ends}."));
+            None
+        }
+        Some(name) => Some(name.to_owned()),
+    });
     let size = fields.required("sizeBytes", |f| f.number("sizeBytes", 1..=MAX_BYTES));
     let sha256 = fields.text("sha256", 64).map(|sha256| sha256.to_ascii_lowercase());
     if sha256.as_ref().is_some_and(|sha256| sha256.len() != 64 || !sha256.bytes().all(|b| b.is_ascii_hexdigit())) {

@@ -34,9 +34,9 @@ use std::sync::Arc;
 
 use application::App;
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Path, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -102,8 +102,8 @@ async fn health() -> Response {
 async fn problem_page(Path(slug): Path<String>) -> Result<Response, Problem> {
     let page =
         problem_text(&slug).ok_or_else(|| Problem::new(ProblemKind::NotFound, "No problem type has this name."))?;
-    let markdown = HeaderValue::from_static("text/markdown; charset=utf-8");
-    Ok(([(header::CONTENT_TYPE, markdown)], page).into_response())
+    let headers = [(header::CONTENT_TYPE, "text/markdown; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    Ok((headers, page).into_response())
 }
 
 /// One section of `docs/problems.md`.
@@ -148,10 +148,8 @@ fn parse_id(id: &str) -> Result<CommunicationId, Problem> {
 }
 
 async fn read_body(body: Body) -> Result<Bytes, Problem> {
-    let too_large = |_| {
-        Problem::new(ProblemKind::TooLarge, "The body is larger than 256 KB. Upload files with POST /api/attachments.")
-    };
-    to_bytes(body, MAX_BODY).await.map_err(too_large)
+    let too_large = "The body is larger than 256 KB. Upload files with POST /api/attachments.";
+    problem::read_body(body, MAX_BODY, too_large).await
 }
 
 fn json(status: StatusCode, body: &serde_json::Value) -> Response {

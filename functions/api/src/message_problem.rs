@@ -56,6 +56,8 @@ pub(crate) fn pointer(fault: &Fault) -> String {
         Field::Location => "/location",
         Field::After => "/after",
         Field::Attachment(index) => return format!("{step}/attachments/{index}"),
+        Field::AttachmentName(index) => return format!("{step}/attachments/{index}/filename"),
+        Field::AttachmentUrl(index) => return format!("{step}/attachments/{index}/fileUrl"),
         Field::AttachmentId(index) => return format!("{step}/attachments/{index}/attachmentId"),
         Field::Button(index) => return format!("{step}/buttons/{index}"),
         Field::QuietHours(name) => return format!("{step}/quietHours/{name}"),

@@ -1,5 +1,7 @@
 //! The suppression list over HTTP, also as CSV.
 
+use std::borrow::Cow;
+
 use application::Caller;
 use application::suppression::SuppressionEntry;
 use application::suppressions::{self, ImportRow, SuppressionPage};
@@ -100,11 +102,24 @@ fn read_rows(body: &[u8]) -> Result<Vec<ImportRow>, Problem> {
             return Err(Problem::new(ProblemKind::TooLarge, detail));
         }
         let record = record.map_err(not_csv)?;
-        let cell = |column: usize| record.get(column).unwrap_or_default().to_owned();
+        let cell = |column: usize| read_cell(record.get(column).unwrap_or_default()).to_owned();
         let (channel, contact, reason) = (cell(channel), cell(contact), reason.map(cell));
         rows.push(ImportRow { line: index + 2, channel, contact, reason });
     }
     Ok(rows)
+}
+
+/// The first characters that make spreadsheets calculate a cell instead of showing it.
+const FORMULA_STARTS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
+/// A cell that spreadsheets show as text, with an apostrophe before what they would calculate.
+fn write_cell(text: &str) -> Cow<'_, str> {
+    if text.starts_with(FORMULA_STARTS) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
+}
+
+/// The text of a cell that [`write_cell`] wrote.
+fn read_cell(cell: &str) -> &str {
+    cell.strip_prefix('\'').filter(|text| text.starts_with(FORMULA_STARTS)).unwrap_or(cell)
 }
 
 fn not_csv(error: csv::Error) -> Problem {
@@ -131,7 +146,8 @@ pub(crate) async fn export(State(api): Shared, Extension(caller): Extension<Call
     writer.write_record(["channel", "contact", "reason", "createdAt", "createdBy"]).map_err(broken)?;
     for entry in suppressions::export(&api.app, &caller).await? {
         let (contact, at) = (entry.contact.as_deref().unwrap_or_default(), show_time(entry.at));
-        writer.write_record([entry.channel.as_str(), contact, &entry.reason, &at, &entry.by]).map_err(broken)?;
+        let cells = [entry.channel.as_str(), contact, &entry.reason, &at, &entry.by].map(write_cell);
+        writer.write_record(cells.iter().map(|cell| cell.as_bytes())).map_err(broken)?;
     }
     let bytes = writer.into_inner().map_err(|error| Problem::new(ProblemKind::Internal, error.to_string()))?;
     let headers = [

@@ -13,6 +13,7 @@ use crate::cache::Cached;
 use crate::consent::DefaultPreferences;
 use crate::directory::{ProviderDirectory, TenantPorts};
 use crate::hint;
+use crate::links::LinkKeys;
 use crate::retention::RetentionPeriods;
 use crate::templates::TemplateCache;
 use crate::{CommandContext, CommandExecutor, Loaded};
@@ -44,6 +45,8 @@ pub struct App {
     pub has_sandbox: bool,
     /// The key of address hashes and of the links in messages.
     pub contact_key: Vec<u8>,
+    /// The keys of signed links.
+    pub link_keys: LinkKeys,
     pub retention: RetentionPeriods,
 }
 

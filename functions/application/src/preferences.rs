@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::caller::{Caller, Forbidden};
 use crate::consent::{self, change_addresses, preferences_stream};
 use crate::execute::ExecuteError;
-use crate::hash::preferences_token;
+use crate::links::preferences_token;
 
 /// What is wrong with a change of preferences.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub fn link(app: &App, caller: &Caller, person: &str, valid_ms: i64) -> Result<(
         return Err(PreferenceError::NoPublicUrl);
     }
     let until = app.host.now() + valid_ms;
-    let token = preferences_token(&app.contact_key, &caller.principal.tenant, person, until);
+    let token = preferences_token(&app.link_keys, &caller.principal.tenant, person, until);
     Ok((format!("{public_url}/preferences/{token}"), until))
 }
 

@@ -7,7 +7,11 @@ use domain::ports::{ProviderConfig, QueueId};
 use events::RateLimit;
 use events::{Channel, Mode};
 
+use crate::links::LinkKeys;
 use crate::retention::RetentionPeriods;
+
+/// Minimum length of a key.
+const MIN_KEY_BYTES: usize = 32;
 
 /// A setting that is missing or cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,7 +20,7 @@ pub enum SettingError {
     Missing(&'static str),
     #[error("{0} is not a number")]
     NotANumber(&'static str),
-    #[error("{0} is not a key")]
+    #[error("{0} is not a key of at least 32 characters")]
     NotAKey(&'static str),
     #[error("{0} is not a rate such as 100,10: a burst of 100, then 10 a second")]
     NotARate(&'static str),
@@ -39,6 +43,32 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
     /// [`SettingError::Missing`]
     pub fn require(&self, name: &'static str) -> Result<String, SettingError> {
         self.get(name).ok_or(SettingError::Missing(name))
+    }
+
+    /// A key of at least 32 characters, such as `openssl rand -hex 32` prints.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingError::Missing`], [`SettingError::NotAKey`]
+    pub fn key(&self, name: &'static str) -> Result<Vec<u8>, SettingError> {
+        let key = self.require(name)?.into_bytes();
+        if key.len() < MIN_KEY_BYTES { Err(SettingError::NotAKey(name)) } else { Ok(key) }
+    }
+
+    /// `LINK_KEYS`: the key that links are signed with, and after a comma each earlier one whose links are still valid.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingError::Missing`], [`SettingError::NotAKey`]
+    pub fn link_keys(&self) -> Result<LinkKeys, SettingError> {
+        const NAME: &str = "LINK_KEYS";
+        let text = self.require(NAME)?;
+        let mut keys = text.split(',').map(str::trim).filter(|key| !key.is_empty()).map(|key| key.as_bytes().to_vec());
+        if keys.clone().any(|key| key.len() < MIN_KEY_BYTES) {
+            return Err(SettingError::NotAKey(NAME));
+        }
+        let current = keys.next().ok_or(SettingError::Missing(NAME))?;
+        Ok(keys.fold(LinkKeys::new(current), LinkKeys::accept))
     }
 
     /// # Errors
@@ -112,6 +142,8 @@ pub struct AppConfig {
     pub files_bucket: String,
     /// `CONTACT_KEY`: the key of address hashes. Required. It must never change.
     pub contact_key: Vec<u8>,
+    /// `LINK_KEYS`: the keys of signed links. Required.
+    pub link_keys: LinkKeys,
     /// `RETENTION_SHORT_DAYS`, `RETENTION_DAYS`, `RETENTION_LONG_DAYS`: how long personal data is kept, by class.
     /// Default 7, 400 and 2557.
     pub retention: RetentionPeriods,
@@ -134,7 +166,8 @@ impl AppConfig {
             public_url: settings.get_or("PUBLIC_URL", ""),
             secrets_key: settings.get_or("SECRETS_KEY_ID", ""),
             files_bucket: settings.require("FILES_BUCKET")?,
-            contact_key: settings.require("CONTACT_KEY")?.into_bytes(),
+            contact_key: settings.key("CONTACT_KEY")?,
+            link_keys: settings.link_keys()?,
             retention: RetentionPeriods::days(
                 settings.number("RETENTION_SHORT_DAYS", 7)?,
                 settings.number("RETENTION_DAYS", 400)?,

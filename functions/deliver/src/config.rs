@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use application::links::LinkKeys;
 use application::settings::{DeploymentProviderConfig, SettingError, Settings, TableNames};
 use domain::ports::QueueId;
 use events::RateLimit;
@@ -29,8 +30,8 @@ pub struct Config {
     pub public_url: String,
     /// `FILES_BUCKET`: the S3 bucket of uploaded files and of copies of fetched ones. Required.
     pub files_bucket: String,
-    /// `CONTACT_KEY`: the key that links to unsubscribe are signed with. Without it, emails have no such link.
-    pub contact_key: Vec<u8>,
+    /// `LINK_KEYS`: the keys of links to unsubscribe. Without them, emails have no such link.
+    pub link_keys: Option<LinkKeys>,
     /// `SECRETS_KEY_ID`: the KMS key that encrypts tenants' credentials.
     pub secrets_key: String,
 }
@@ -54,7 +55,7 @@ impl Config {
             bases: settings.base_urls(),
             public_url: settings.get_or("PUBLIC_URL", ""),
             files_bucket: settings.require("FILES_BUCKET")?,
-            contact_key: settings.get_or("CONTACT_KEY", "").into_bytes(),
+            link_keys: settings.get("LINK_KEYS").map(|_| settings.link_keys()).transpose()?,
             secrets_key: settings.get_or("SECRETS_KEY_ID", ""),
         })
     }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use application::ExecuteError;
 use application::directory::TenantPorts;
+use application::links::LinkKeys;
 use application::process::ProcessError;
 use delivery::DeliveryRun;
 use domain::ports::{
@@ -44,8 +45,8 @@ pub struct DeliverHandler {
     pub files: Arc<dyn FileFetcher>,
     /// Uploaded files, and copies of fetched ones.
     pub objects: Arc<dyn ObjectStore>,
-    /// The key that links to unsubscribe are signed with. If it is empty, emails have no such link.
-    pub contact_key: Vec<u8>,
+    /// The keys of links to unsubscribe. Without them, emails have no such link.
+    pub link_keys: Option<LinkKeys>,
     pub limits: Arc<dyn CoordinationStore>,
     /// The rate limit of each tenant. `None` means that only the providers' limits apply.
     pub tenant_rate: Option<RateLimit>,

@@ -147,11 +147,11 @@ impl DeliveryRun<'_> {
     /// Returns the link to unsubscribe, which only emails have. Urgent emails have none, because the recipient is
     /// waiting for them.
     fn unsubscribe_url(&self, request: &CommunicationRequest) -> Option<String> {
-        let DeliverHandler { contact_key, tenant_ports, .. } = self.deliver;
-        let is_configured = !contact_key.is_empty() && !tenant_ports.public_url.is_empty();
+        let DeliverHandler { link_keys, tenant_ports, .. } = self.deliver;
+        let keys = link_keys.as_ref().filter(|_| !tenant_ports.public_url.is_empty())?;
         let has_link = request.channel == Channel::Email && request.priority != Priority::Urgent;
-        (is_configured && has_link).then(|| {
-            let token = application::hash::unsubscribe_token(contact_key, self.key);
+        has_link.then(|| {
+            let token = application::links::unsubscribe_token(keys, self.key);
             format!("{}/unsubscribe/{token}", tenant_ports.public_url)
         })
     }

@@ -104,6 +104,7 @@ impl Adapters {
             objects: self.objects(http, config.files_bucket),
             host: Arc::new(SystemClockAndRng),
             contact_key: config.contact_key,
+            link_keys: config.link_keys,
             retention: config.retention,
             principals: Default::default(),
         }

@@ -1,7 +1,7 @@
 //! The data folder of one process, and its audit.
 
-use std::fs::{File, TryLockError};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +11,10 @@ use events::Timestamp;
 use infra::SystemClockAndRng;
 use infra::embedded::Database;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, MAX_WALL_JUMP_MS, WALL_CLOCK};
+use crate::keys::Keys;
+use crate::private_files::{DATABASE, create_private_folder, lock, restrict_files};
+use crate::scratch::create_scratch_folder;
 
 /// The place where data is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +29,7 @@ pub struct DataFolder {
     path: PathBuf,
     /// Whether the folder is removed when this is dropped.
     is_temporary: bool,
+    pub keys: Keys,
     _lock: File,
 }
 
@@ -42,20 +46,34 @@ impl DataFolder {
     ///
     /// # Errors
     ///
-    /// The folder cannot be created, or another process uses it.
+    /// The folder cannot be created, another process uses it, or a file in it is damaged.
     pub fn open(data: &Data) -> io::Result<DataFolder> {
-        let (path, is_temporary) = match data {
-            Data::Folder(folder) => (folder.clone(), false),
-            Data::Memory => (temporary_folder(), true),
+        let (path, lock, is_temporary) = match data {
+            Data::Folder(folder) => {
+                create_private_folder(folder)?;
+                (folder.clone(), lock(folder)?, false)
+            }
+            Data::Memory => {
+                let (folder, lock) = create_scratch_folder()?;
+                (folder, lock, true)
+            }
         };
-        std::fs::create_dir_all(&path)?;
-        let lock = lock(&path)?;
-        Ok(DataFolder { path, is_temporary, _lock: lock })
+        let keys = Keys::open(&path, has_data(&path)?)?;
+        Ok(DataFolder { path, is_temporary, keys, _lock: lock })
     }
 
     /// Opens the database, and creates a clock that continues where an earlier process stopped.
-    pub async fn open_database(&self, clock_factor: u32) -> io::Result<(Database, Arc<Clock>)> {
-        let database = Database::open(&self.path.join("tidings.db"), !self.is_temporary).map_err(io::Error::other)?;
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be used, or the wall clock jumped since it was last used and the caller does not accept that.
+    pub async fn open_database(&self, clock_factor: u32, accept_clock: bool) -> io::Result<(Database, Arc<Clock>)> {
+        let database = Database::open(&self.path.join(DATABASE), !self.is_temporary).map_err(io::Error::other)?;
+        restrict_files(&self.path)?;
+        if !accept_clock {
+            check_wall_clock(&database).await?;
+        }
+        database.record_heartbeat(WALL_CLOCK, SystemClockAndRng.now()).await.map_err(io::Error::other)?;
         let start = latest_time(&database).await?;
         Ok((database, Arc::new(Clock::new(start, clock_factor))))
     }
@@ -64,18 +82,35 @@ impl DataFolder {
     pub fn files(&self) -> PathBuf {
         self.path.join("files")
     }
+}
 
-    /// The key that recipients' addresses are hashed with.
-    pub fn contact_key(&self) -> io::Result<Vec<u8>> {
-        read_or_create_key(&self.path.join("contact.key"))
+/// Whether the folder already has data. An empty file is what a crash or a full disk left of it.
+fn has_data(folder: &Path) -> io::Result<bool> {
+    match std::fs::metadata(folder.join(DATABASE)) {
+        Ok(file) if file.len() == 0 && folder.join("contact.key").exists() => {
+            let message = format!("{} is empty, but the folder was in use", folder.join(DATABASE).display());
+            let remedy = "restore it from a backup, or delete it to start without data";
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("{message}; {remedy}")))
+        }
+        Ok(file) => Ok(0 < file.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
+}
 
-    /// The key that providers' credentials are encrypted with.
-    pub fn credentials_key(&self) -> io::Result<[u8; 32]> {
-        let path = self.path.join("secrets.key");
-        let invalid = || io::Error::new(io::ErrorKind::InvalidData, format!("{} is not a key", path.display()));
-        read_or_create_key(&path)?.try_into().map_err(|_| invalid())
-    }
+/// Refuses a wall clock that is far from where it was when the database was last used. Otherwise a wrong clock would end
+/// links and delete personal data, and the time could not go back.
+async fn check_wall_clock(database: &Database) -> io::Result<()> {
+    let now = SystemClockAndRng.now();
+    let last = database.last_heartbeat(WALL_CLOCK).await.map_err(io::Error::other)?;
+    let Some(last) = last.filter(|last| MAX_WALL_JUMP_MS < now.millis_since(*last).abs()) else { return Ok(()) };
+    let (days, direction) =
+        (now.millis_since(last).abs() / MAX_WALL_JUMP_MS, if last < now { "after" } else { "before" });
+    let message = format!(
+        "the clock of this machine is {days} days {direction} the last use of the data; if it is right, start with \
+         --accept-clock"
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidData, message))
 }
 
 /// Returns the present time, or that of the last sweep if it is later, because a clock that was moved forward must not
@@ -120,39 +155,5 @@ pub async fn rebuild(folder: &Path) -> io::Result<(audit::RebuildProgress, audit
 /// Returns the database file of a folder, if there is one.
 fn database_file(folder: &Path) -> io::Result<PathBuf> {
     let not_found = || io::Error::new(io::ErrorKind::NotFound, format!("there is no data in {}", folder.display()));
-    Some(folder.join("tidings.db")).filter(|file| file.is_file()).ok_or_else(not_found)
-}
-
-fn temporary_folder() -> PathBuf {
-    let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    parent.join(format!("tidings-{}-{:08x}", std::process::id(), SystemClockAndRng.random() as u32))
-}
-
-fn lock(folder: &Path) -> io::Result<File> {
-    let file = File::create(folder.join("lock"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let message = format!("{} is in use by another tidings", folder.display());
-            Err(io::Error::new(io::ErrorKind::AddrInUse, message))
-        }
-        Err(TryLockError::Error(error)) => Err(error),
-    }
-}
-
-/// Reads a key, or creates it if there is none yet.
-fn read_or_create_key(path: &Path) -> io::Result<Vec<u8>> {
-    match std::fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let key = format!("{:032x}", SystemClockAndRng.random()).into_bytes();
-            let mut options = File::options();
-            options.write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            options.open(path)?.write_all(&key)?;
-            Ok(key)
-        }
-        other => other,
-    }
+    Some(folder.join(DATABASE)).filter(|file| file.is_file()).ok_or_else(not_found)
 }

@@ -1,4 +1,4 @@
-//! The routes under `/_dev`, which exist only in this process. They answer only requests whose host is loopback.
+//! The routes under `/_dev`, which exist only in this process.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
@@ -52,19 +52,21 @@ pub fn router(dev: Arc<Dev>) -> Router {
         .route("/_dev/suppressions", delete(clear_suppressions))
         .route("/_dev/files/{folder}/{tenant}/{name}", get(download_file).put(upload_file))
         .layer(DefaultBodyLimit::max(MAX_FILE))
-        .layer(axum::middleware::from_fn(loopback_only))
+        .layer(axum::middleware::from_fn(json_only))
         .with_state(dev)
 }
 
-/// Rejects requests with another host than loopback. A page of another site can reach loopback through the developer's
-/// browser, but the request then names that site as its host.
-async fn loopback_only(request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    match name {
-        "127.0.0.1" | "localhost" | "[::1]" => next.run(request).await,
-        _ => Problem::new(ProblemKind::NotFound, "Development routes answer on loopback only.").into_response(),
+/// Rejects a POST whose body is not declared as JSON. A browser lets a page of another site send any other body without
+/// asking first.
+async fn json_only(request: Request, next: Next) -> Response {
+    let kind = header_of(request.headers(), "content-type");
+    let is_json = kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+    let length = header_of(request.headers(), "content-length");
+    let has_body = request.headers().contains_key(header::TRANSFER_ENCODING) || !matches!(&*length, "" | "0");
+    if request.method() == Method::POST && has_body && !is_json {
+        return malformed("Send JSON, with the header content-type: application/json.").into_response();
     }
+    next.run(request).await
 }
 
 fn malformed(detail: impl Into<String>) -> Problem {

@@ -4,6 +4,11 @@ pub mod clock;
 mod data;
 mod dev;
 mod files;
+mod keys;
+mod local_only;
+mod private_files;
+mod scratch;
+pub mod server;
 mod wiring;
 mod workers;
 
@@ -14,6 +19,7 @@ use std::sync::Arc;
 use api::config::Jwt;
 use application::App;
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use clock::Clock;
 use data::DataFolder;
 use domain::ports::{ApiKeyStore, ClockAndRng, Principal, StoreError};
@@ -21,8 +27,10 @@ use events::{Channel, Mode, RateLimit, TenantId};
 use infra::SystemClockAndRng;
 use infra::embedded::{Database, FolderObjectStore, MemoryWorkQueue};
 use infra::providers::http_client;
+use local_only::local_only;
 use process::Process;
 use schedule::{SweepHandler, SweepReason};
+use server::{ServerLimits, serve};
 use simulator::Simulator;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -48,6 +56,8 @@ pub struct Options {
     pub data: Data,
     /// How many times as fast as the wall clock the process's clock runs.
     pub clock_factor: u32,
+    /// Start although the wall clock is more than a day from where it was when the folder was last used.
+    pub accept_clock: bool,
     pub provider_timeout_ms: u64,
     /// The rate limit of each provider. `None` means no limit, because the simulated providers have none.
     pub rate: Option<RateLimit>,
@@ -66,6 +76,7 @@ impl Default for Options {
             port: 7070,
             data,
             clock_factor: 1,
+            accept_clock: false,
             provider_timeout_ms: 10_000,
             rate: None,
             request_rate: None,
@@ -103,7 +114,7 @@ impl Local {
     /// The folder cannot be used, another process uses it, or no port is free.
     pub async fn start(options: Options) -> io::Result<Local> {
         let folder = DataFolder::open(&options.data)?;
-        let (database, clock) = folder.open_database(options.clock_factor).await?;
+        let (database, clock) = folder.open_database(options.clock_factor, options.accept_clock).await?;
         create_dev_key(&database).await.map_err(io::Error::other)?;
         let simulator = simulator(clock.clone());
         let simulator_listener = TcpListener::bind(("127.0.0.1", 0)).await?;
@@ -120,7 +131,7 @@ impl Local {
         schedule.sweep(SweepReason::Restart).await.map_err(io::Error::other)?;
         let mut tasks = JoinSet::new();
         let app = wiring.app();
-        spawn_http(&mut tasks, &wiring, app.clone(), &options, listener);
+        spawn_http(&mut tasks, &wiring, app.clone(), &options, (listener, port));
         tasks.spawn(wiring.simulator.clone().serve(simulator_listener));
         spawn_workers(&mut tasks, &wiring, app, &options);
         let Wiring { store, clock, simulator, queue, objects, .. } = wiring;
@@ -134,17 +145,21 @@ fn simulator(clock: Arc<Clock>) -> Arc<Simulator> {
 }
 
 /// Serves the API, callbacks, pages and development routes, and retries reports whose message was not known yet.
-fn spawn_http(tasks: &mut JoinSet<()>, wiring: &Wiring, app: Arc<App>, options: &Options, listener: TcpListener) {
+fn spawn_http(
+    tasks: &mut JoinSet<()>,
+    wiring: &Wiring,
+    app: Arc<App>,
+    options: &Options,
+    (listener, port): (TcpListener, u16),
+) {
     let webhook = Arc::new(wiring.webhook());
     tasks.spawn(run_unmatched(wiring.unmatched.clone(), webhook.clone(), wiring.clock.clone()));
     let router: Router = api::router(Arc::new(wiring.api(app, options)))
         .merge(webhook::router(webhook))
         .merge(pages::router(Arc::new(wiring.pages())))
-        .merge(dev::router(Arc::new(wiring.dev())));
-    tasks.spawn(async move {
-        // `serve` returns only if the listener fails. The process cannot work without it.
-        let _ = axum::serve(listener, router).await;
-    });
+        .merge(dev::router(Arc::new(wiring.dev())))
+        .layer(from_fn_with_state(port, local_only));
+    tasks.spawn(serve(listener, router, ServerLimits::default()));
 }
 
 /// Starts the loops that replace queues, the change stream and schedules.
@@ -158,7 +173,7 @@ fn spawn_workers(tasks: &mut JoinSet<()>, wiring: &Wiring, app: Arc<App>, option
     tasks.spawn(run_process_worker(wiring.queue.clone(), Process { app }));
     tasks.spawn(run_dead_letters(wiring.queue.clone(), wiring.dead_letter()));
     tasks.spawn(run_projection((*wiring.store).clone(), wiring.project()));
-    tasks.spawn(run_sweeps(wiring.schedule(), wiring.clock.clone()));
+    tasks.spawn(run_sweeps(wiring.schedule(), wiring.clock.clone(), wiring.queue.clone()));
 }
 
 /// Binds the port, or the next free one.

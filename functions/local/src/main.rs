@@ -37,6 +37,9 @@ struct Start {
     /// How fast the clock runs: with `60x` an hour takes a minute.
     #[arg(long, default_value = "1x", value_parser = parse_factor)]
     clock: u32,
+    /// Start although the machine's clock is more than a day from where it was when the folder was last used.
+    #[arg(long)]
+    accept_clock: bool,
     /// How long a call to a provider may take, in milliseconds.
     #[arg(long, default_value_t = 10_000)]
     provider_timeout_ms: u64,
@@ -173,6 +176,7 @@ async fn run(start: Start) -> Result<(), String> {
         port: start.port,
         data,
         clock_factor: start.clock,
+        accept_clock: start.accept_clock,
         provider_timeout_ms: start.provider_timeout_ms,
         rate: start.rate,
         request_rate: start.request_rate,
@@ -192,10 +196,26 @@ async fn run(start: Start) -> Result<(), String> {
         }
         println!("{}", banner(&local, &start));
     }
-    let stopped = tokio::signal::ctrl_c().await;
+    let stopped = wait_for_stop().await;
     // There is nothing to flush. What callers got an answer for is on disk, and the next start resumes the rest.
     drop(local);
     stopped.map_err(|error| error.to_string())
+}
+
+/// Waits for Ctrl-C, or for the signal with which service managers and containers stop a process.
+#[cfg(unix)]
+async fn wait_for_stop() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        stopped = tokio::signal::ctrl_c() => stopped,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn wait_for_stop() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
 }
 
 fn banner(local: &Local, start: &Start) -> String {

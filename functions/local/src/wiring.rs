@@ -8,6 +8,7 @@ use api::Api;
 use api::rate::RequestLimiter;
 use application::App;
 use application::directory::{ProviderDirectory, TenantPorts, build_deployment_providers};
+use application::links::LinkKeys;
 use application::retention::RetentionPeriods;
 use application::settings::DeploymentProviderConfig;
 use dead_letter::DeadLetterHandler;
@@ -48,6 +49,7 @@ pub struct Wiring {
     providers: Vec<Arc<dyn Provider>>,
     tenant_ports: TenantPorts,
     contact_key: Vec<u8>,
+    link_keys: LinkKeys,
 }
 
 impl Wiring {
@@ -68,13 +70,13 @@ impl Wiring {
         let tenant_ports = TenantPorts {
             store: store.clone(),
             documents: store.clone(),
-            sealer: Arc::new(LocalKeyCipher(folder.credentials_key()?)),
+            sealer: Arc::new(LocalKeyCipher(folder.keys.credentials)),
             connector: factory,
             host: clock.clone(),
             public_url: url.to_owned(),
         };
-        let contact_key = folder.contact_key()?;
-        let objects = FolderObjectStore { folder: folder.files(), url: url.to_owned(), key: contact_key.clone() };
+        let links = folder.keys.links.clone();
+        let objects = FolderObjectStore { folder: folder.files(), url: url.to_owned(), key: links.clone() };
         let unmatched = SqliteUnmatchedQueue { database: (*store).clone(), host: clock.clone() };
         Ok(Wiring {
             queue: Arc::new(MemoryWorkQueue::new(clock.clone(), clock.scaled(VISIBILITY_MS))),
@@ -85,7 +87,8 @@ impl Wiring {
             simulator,
             providers,
             tenant_ports,
-            contact_key,
+            contact_key: folder.keys.contact.clone(),
+            link_keys: LinkKeys::new(links),
         })
     }
 
@@ -108,7 +111,7 @@ impl Wiring {
             documents: self.store.clone(),
             files: Arc::new(SimulatedFiles),
             objects: self.objects.clone(),
-            contact_key: self.contact_key.clone(),
+            link_keys: Some(self.link_keys.clone()),
             limits: self.store.clone(),
             tenant_rate: None,
             global_rate: None,
@@ -137,6 +140,7 @@ impl Wiring {
             objects: self.objects.clone(),
             host: self.clock.clone(),
             contact_key: self.contact_key.clone(),
+            link_keys: self.link_keys.clone(),
             retention: RetentionPeriods::days(7, 400, 2_557),
             principals: Default::default(),
         })
@@ -176,7 +180,7 @@ impl Wiring {
             tenant_ports: self.tenant_ports.clone(),
             queue: self.queue.clone(),
             objects: self.objects.clone(),
-            contact_key: self.contact_key.clone(),
+            link_keys: self.link_keys.clone(),
             host: self.clock.clone(),
         }
     }

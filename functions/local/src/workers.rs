@@ -8,6 +8,7 @@ use dead_letter::DeadLetterHandler;
 use deliver::DeliverHandler;
 use domain::ports::ClockAndRng;
 use events::Channel;
+use infra::SystemClockAndRng;
 use infra::embedded::{Database, DueRetry, MemoryWorkQueue, QueueConsumer, ReceivedHint, SqliteUnmatchedQueue};
 use process::Process;
 use project::{ProjectHandler, StreamImage};
@@ -15,7 +16,7 @@ use schedule::{SweepHandler, SweepReason};
 use simulator::SimulationClock;
 use webhook::WebhookHandler;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, WALL_CLOCK};
 
 /// How long one delivery may run, in milliseconds, like the function's timeout in `template.yaml`.
 pub const INVOCATION_MS: i64 = 30_000;
@@ -126,11 +127,18 @@ pub async fn run_unmatched(unmatched: Arc<SqliteUnmatchedQueue>, webhook: Arc<We
     }
 }
 
-/// Runs the sweep once a minute, by the process's clock.
-pub async fn run_sweeps(schedule: SweepHandler, clock: Arc<Clock>) {
+/// Runs the sweep once a minute, by the process's clock, which first makes up for the time that the machine slept.
+pub async fn run_sweeps(schedule: SweepHandler, clock: Arc<Clock>, queue: Arc<MemoryWorkQueue>) {
     let interval = clock.to_wall_clock(SWEEP_INTERVAL_MS).max(Duration::from_millis(100));
     loop {
         tokio::time::sleep(interval).await;
+        let wall = SystemClockAndRng.now();
+        if clock.follow(wall) {
+            queue.wake_receivers();
+        }
+        if let Err(error) = schedule.limits.record_heartbeat(WALL_CLOCK, wall).await {
+            tracing::error!(%error, "the time of the wall clock was not stored");
+        }
         if let Err(error) = schedule.sweep(SweepReason::Tick).await {
             tracing::error!(%error, "a sweep failed; the next one continues");
         }

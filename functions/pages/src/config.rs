@@ -1,16 +1,24 @@
-//! The setting that the pages need in addition to those of the webhook function, whose program serves them.
+//! The settings that the pages need in addition to those of the webhook function, whose program serves them.
 
-use application::settings::Settings;
+use application::links::LinkKeys;
+use application::settings::{SettingError, Settings};
 
-/// The setting of the pages.
+/// The settings of the pages.
 pub struct Config {
     /// `FILES_BUCKET`: the S3 bucket of uploaded files.
     pub files_bucket: String,
+    /// `LINK_KEYS`: the keys of signed links. Required.
+    pub link_keys: LinkKeys,
 }
 
 impl Config {
-    /// Reads the setting.
-    pub fn read(var: impl Fn(&str) -> Option<String>) -> Self {
-        Config { files_bucket: Settings(var).get_or("FILES_BUCKET", "") }
+    /// Reads the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingError`]: a setting is missing or invalid.
+    pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
+        let settings = Settings(var);
+        Ok(Config { files_bucket: settings.get_or("FILES_BUCKET", ""), link_keys: settings.link_keys()? })
     }
 }

@@ -16,17 +16,12 @@ pub(crate) async fn redirect(State(pages): Shared, uri: Uri) -> Result<Response,
     let invalid = || Problem::new(ProblemKind::NotFound, "This link is incomplete or has expired.");
     let token = uri.path().strip_prefix("/files/").unwrap_or_default();
     let now = pages.host.now();
-    let (tenant, id) = application::hash::verify_file_token(&pages.contact_key, token, now).ok_or_else(invalid)?;
+    let (tenant, id) = application::links::verify_file_token(&pages.link_keys, token, now).ok_or_else(invalid)?;
     let file = application::attachments::find(&*pages.documents, &tenant, &id, now).await?;
     let deleted = || Problem::new(ProblemKind::NotFound, "This file no longer exists.");
     let file = file.ok_or_else(deleted)?;
     let object = ObjectKey::upload(&tenant, &id);
     let url = pages.objects.download_from(&object, &file.filename, &file.mime, now + DOWNLOAD_TTL_MS).await?;
     let location = HeaderValue::from_str(&url).map_err(|_| deleted())?;
-    let headers = [
-        (header::LOCATION, location),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    ];
-    Ok((StatusCode::FOUND, headers).into_response())
+    Ok((StatusCode::FOUND, [(header::LOCATION, location)]).into_response())
 }

@@ -16,8 +16,10 @@ mod unsubscribe;
 use std::sync::Arc;
 
 use application::directory::TenantPorts;
+use application::links::LinkKeys;
 use axum::Router;
 use axum::extract::State;
+use axum::middleware::map_response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use domain::ports::{ClockAndRng, DocumentStore, EventStore, ObjectStore, Vault, WorkQueue};
 
@@ -31,8 +33,7 @@ pub struct PagesHandler {
     pub queue: Arc<dyn WorkQueue>,
     /// Uploaded files.
     pub objects: Arc<dyn ObjectStore>,
-    /// The key that links are signed with.
-    pub contact_key: Vec<u8>,
+    pub link_keys: LinkKeys,
     pub host: Arc<dyn ClockAndRng>,
 }
 
@@ -67,5 +68,5 @@ pub const ROUTES: &[Route] = routes! {
 /// The routes that links in messages lead to.
 pub fn router(pages: Arc<PagesHandler>) -> Router {
     let add = |router: Router<Arc<PagesHandler>>, route: &Route| router.route(route.path, (route.handler)());
-    ROUTES.iter().fold(Router::new(), add).with_state(pages)
+    ROUTES.iter().fold(Router::new(), add).layer(map_response(page::protect)).with_state(pages)
 }

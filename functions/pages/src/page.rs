@@ -1,6 +1,6 @@
 //! The HTML frame of every page.
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 /// Renders a page. `content` is HTML and must not contain input, because nothing here escapes it.
@@ -14,9 +14,23 @@ pub(crate) fn page(lang: &str, title: &str, content: &str) -> Response {
          fieldset{{margin:1rem 0}}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{content}\n\
          </main>\n</body>\n</html>\n"
     );
-    let mut response = (StatusCode::OK, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    (StatusCode::OK, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
+}
+
+/// Headers that keep other sites from framing a page or reading its address, and the page from loading anything.
+const HEADERS: [(HeaderName, &str); 5] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
+];
+
+/// Adds the headers to a response, also to errors and redirects.
+pub(crate) async fn protect(mut response: Response) -> Response {
+    response.headers_mut().extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
     response
 }

@@ -83,7 +83,7 @@ impl PagesHandler {
     fn verify_preferences_link(&self, uri: &Uri) -> Result<(TenantId, String), Problem> {
         let token = uri.path().strip_prefix("/preferences/").unwrap_or_default();
         let detail = "This link is incomplete or has expired. Request a new one.";
-        application::hash::verify_preferences_token(&self.contact_key, token, self.host.now())
+        application::links::verify_preferences_token(&self.link_keys, token, self.host.now())
             .ok_or_else(|| Problem::new(ProblemKind::NotFound, detail))
     }
 }

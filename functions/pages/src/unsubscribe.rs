@@ -76,7 +76,7 @@ impl PagesHandler {
     /// Loads the message that contained the link.
     async fn load_linked_message(&self, uri: &Uri) -> Result<(CommunicationKey, Loaded), Problem> {
         let token = uri.path().strip_prefix("/unsubscribe/").unwrap_or_default();
-        let key = application::hash::verify_unsubscribe_token(&self.contact_key, token).ok_or_else(invalid_link)?;
+        let key = application::links::verify_unsubscribe_token(&self.link_keys, token).ok_or_else(invalid_link)?;
         let context = CommandContext::function(ACTOR);
         let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &context };
         let loaded = executor.load(&key).await?;

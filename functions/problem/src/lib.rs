@@ -1,7 +1,10 @@
 //! Error responses of the HTTP functions as `application/problem+json` (RFC 9457). The use cases return typed errors; this
 //! crate maps each of them to a status, a title and a detail.
 
+mod body;
 mod faults;
+
+pub use body::read_body;
 
 use std::convert::Infallible;
 

@@ -15,7 +15,7 @@ pub struct Config {
     pub bases: BTreeMap<String, String>,
     /// `PUBLIC_URL`: the address of the deployment that providers call, without a slash at the end.
     pub public_url: String,
-    /// `CONTACT_KEY`: the key of contact hashes and signed links. Required.
+    /// `CONTACT_KEY`: the key of address hashes. Required.
     pub contact_key: Vec<u8>,
     /// `SECRETS_KEY_ID`: the KMS key that encrypts tenants' credentials.
     pub secrets_key: String,
@@ -40,7 +40,7 @@ impl Config {
             configured: settings.deployment_provider_configs()?,
             bases: settings.base_urls(),
             public_url: settings.get_or("PUBLIC_URL", ""),
-            contact_key: settings.require("CONTACT_KEY")?.into_bytes(),
+            contact_key: settings.key("CONTACT_KEY")?,
             secrets_key: settings.get_or("SECRETS_KEY_ID", ""),
             queues: settings.queues(),
             unmatched_queue: settings.get_or("UNMATCHED_QUEUE_URL", ""),

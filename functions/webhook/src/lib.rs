@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use application::directory::{CachedProvider, ProviderDirectory, ProviderSetupError, TenantPorts, tenant_of_config};
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -184,8 +184,7 @@ impl WebhookHandler {
     /// Reads a request as the provider sent it, with the public address that the signature covers.
     async fn read_request(&self, request: Request) -> Result<CallbackRequest, Problem> {
         let (parts, body): (_, Body) = request.into_parts();
-        let too_large = |_| Problem::new(ProblemKind::TooLarge, "The callback is larger than 1 MB.");
-        let body = to_bytes(body, MAX_BODY).await.map_err(too_large)?;
+        let body = problem::read_body(body, MAX_BODY, "The callback is larger than 1 MB.").await?;
         let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         Ok(CallbackRequest {

@@ -1,6 +1,6 @@
 //! Uploaded files in a folder. This process serves them at signed addresses, as S3 does.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -56,14 +56,22 @@ impl FolderObjectStore {
         self.folder.join(path.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_', "."))
     }
 
-    /// Writes a file and creates the folder if necessary.
+    /// Writes a file that only this user can read, and creates the folder if necessary.
     ///
     /// # Errors
     ///
     /// The folder cannot be written to.
     pub fn put(&self, path: &str, bytes: &[u8]) -> std::io::Result<()> {
-        std::fs::create_dir_all(&self.folder)?;
-        std::fs::write(self.file(path), bytes)
+        let (mut folder, mut file) = (std::fs::DirBuilder::new(), std::fs::File::options());
+        folder.recursive(true);
+        file.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+            std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
+        }
+        folder.create(&self.folder)?;
+        file.open(self.file(path))?.write_all(bytes)
     }
 
     /// Reads a file. Returns `None` if it does not exist.

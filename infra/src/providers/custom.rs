@@ -134,7 +134,11 @@ impl Provider for Custom {
             Ok(exchange) => exchange,
             Err(outcome) => return outcome.into(),
         };
-        let response = exchange.json::<Value>().unwrap_or_default();
+        let response = exchange.json::<Value>();
+        if exchange.is_success() && (exchange.is_html() || (self.reads_response() && response.is_none())) {
+            return exchange.unreadable_response();
+        }
+        let response = response.unwrap_or_default();
         let at = |setting: &str| {
             let value = response.pointer(&self.connection.get(setting)?)?;
             Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
@@ -150,7 +154,10 @@ impl Provider for Custom {
         let is_success = self.connection.get("successPointer").is_none()
             || at("successPointer") == self.connection.get("successValue");
         if is_success {
-            exchange.accepted(at("idPointer").unwrap_or_default(), None)
+            match at("idPointer") {
+                None if self.connection.get("idPointer").is_some() => exchange.unreadable_response(),
+                id => exchange.accepted_without_id(id.unwrap_or_default(), None),
+            }
         } else {
             let code = code.unwrap_or_else(|| "not_successful".to_owned());
             refusal_outcome(RefusalClass::Permanent, code, None).into()
@@ -192,27 +199,69 @@ impl Provider for Custom {
 }
 
 impl Custom {
+    /// Whether the settings say what a response contains. Otherwise every 2xx status means success.
+    fn reads_response(&self) -> bool {
+        ["idPointer", "successPointer", "errorPointer"].iter().any(|name| self.connection.get(name).is_some())
+    }
+
     /// Replaces the placeholders in the strings of the configured body. The result is serialised afterwards, so a value
     /// cannot change the structure of the body.
     fn fill_in(&self, value: &Value, outbound: &OutboundMessage) -> Value {
         match value {
-            Value::String(text) => {
-                let fields = [
-                    ("{{to}}", outbound.to.clone()),
-                    ("{{subject}}", outbound.message.subject.clone().unwrap_or_default()),
-                    ("{{reference}}", encode_attempt_ref(outbound)),
-                    ("{{callbackUrl}}", self.connection.callback_url.clone()),
-                    // The text comes last, so that placeholders within it are not replaced.
-                    ("{{text}}", text_with_links(outbound, CAPABILITIES.max_characters)),
-                ];
-                let text = fields.iter().fold(text.clone(), |text, (name, value)| text.replace(name, value));
-                json!(text)
-            }
+            Value::String(text) => json!(replace_placeholders(text, |name| self.value_of(name, outbound))),
             Value::Array(items) => items.iter().map(|item| self.fill_in(item, outbound)).collect(),
             Value::Object(map) => {
                 map.iter().map(|(name, value)| (name.clone(), self.fill_in(value, outbound))).collect()
             }
             other => other.clone(),
         }
+    }
+
+    /// The value of a placeholder. Returns `None` if there is no such placeholder.
+    fn value_of(&self, name: &str, outbound: &OutboundMessage) -> Option<String> {
+        Some(match name {
+            "to" => outbound.to.clone(),
+            "subject" => outbound.message.subject.clone().unwrap_or_default(),
+            "reference" => encode_attempt_ref(outbound),
+            "callbackUrl" => self.connection.callback_url.clone(),
+            "text" => text_with_links(outbound, CAPABILITIES.max_characters),
+            _ => return None,
+        })
+    }
+}
+
+/// Replaces each `{{name}}` that has a value. Text that was put in is not searched again, so that a message cannot ask
+/// for the other values, of which the callback address is a secret.
+fn replace_placeholders(text: &str, value_of: impl Fn(&str) -> Option<String>) -> String {
+    let (mut filled, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(start) = rest.find("{{") {
+        let name_and_rest = rest[start + 2..].split_once("}}");
+        let value = name_and_rest.and_then(|(name, after)| Some((value_of(name)?, after)));
+        let (before, (value, after)) = (&rest[..start], value.unwrap_or_else(|| ("{".to_owned(), &rest[start + 1..])));
+        filled.push_str(before);
+        filled.push_str(&value);
+        rest = after;
+    }
+    filled.push_str(rest);
+    filled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_in_a_message_are_text() {
+        let value_of = |name: &str| match name {
+            "subject" => Some("{{callbackUrl}} {{subject}}".to_owned()),
+            "text" => Some("}}{{".to_owned()),
+            "callbackUrl" => Some("secret".to_owned()),
+            _ => None,
+        };
+        let fill_in = |text: &str| replace_placeholders(text, value_of);
+        assert_eq!(fill_in("a {{subject}} b"), "a {{callbackUrl}} {{subject}} b");
+        assert_eq!(fill_in("{{text}}callbackUrl{{text}}"), "}}{{callbackUrl}}{{");
+        assert_eq!(fill_in("{{{callbackUrl}}}"), "{secret}");
+        assert_eq!(fill_in("{{unknown}} {{ {{callbackUrl}} {{"), "{{unknown}} {{ secret {{");
     }
 }

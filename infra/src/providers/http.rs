@@ -64,13 +64,30 @@ impl HttpExchange {
         self.status.as_str()
     }
 
+    /// Whether the response is a page for people, such as that of a proxy or a login.
+    pub fn is_html(&self) -> bool {
+        let kind = self.header("content-type").unwrap_or_default().to_ascii_lowercase();
+        kind.starts_with("text/html") || self.body.trim_ascii_start().starts_with(b"<!")
+    }
+
     pub fn is_success(&self) -> bool {
         self.status.is_success()
     }
 
+    /// Returns the outcome of an accepted message. The answers of all providers hold an id, so one without an id is not
+    /// the provider's own.
     pub fn accepted(&self, provider_message_id: impl Into<String>, segments: Option<u16>) -> SendResult {
+        let provider_message_id = provider_message_id.into();
+        if provider_message_id.is_empty() {
+            return self.unreadable_response();
+        }
+        self.accepted_without_id(provider_message_id, segments)
+    }
+
+    /// Returns the outcome of an accepted message whose id may be empty.
+    pub fn accepted_without_id(&self, provider_message_id: String, segments: Option<u16>) -> SendResult {
         AttemptOutcome::Accepted {
-            provider_message_id: provider_message_id.into(),
+            provider_message_id,
             segments,
             cost_micros: None,
             latency_ms: self.started.elapsed().as_millis() as u32,

@@ -98,7 +98,8 @@ impl Provider for Mandrill {
         match response.status.as_str() {
             "sent" | "queued" | "scheduled" => exchange.accepted(response.id.unwrap_or_default(), None),
             "rejected" => rejected(response.reject_reason.as_deref().unwrap_or("rejected")),
-            _ => refusal_outcome(RefusalClass::Permanent, response.status, None).into(),
+            "invalid" => refusal_outcome(RefusalClass::Permanent, response.status, None).into(),
+            _ => exchange.unreadable_response(),
         }
     }
 

@@ -46,7 +46,7 @@ pub use self::http::HttpClients;
 pub use self::jwks::HttpJwksSource;
 #[cfg(feature = "aws")]
 pub(crate) use self::public_fetch::read_limited;
-pub use self::public_fetch::{PublicFileFetcher, check_public_url, content_disposition, is_public};
+pub use self::public_fetch::{PublicFileFetcher, check_public_url, content_disposition};
 pub use self::recorded_callback::{RecordedRequest, RecordedResult, verify_recorded};
 pub use self::registration::ProviderRegistration;
 pub use self::registry::{HttpProviderFactory, REGISTRY};

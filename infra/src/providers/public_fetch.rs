@@ -1,53 +1,17 @@
 //! Requests to addresses that tenants choose. Only public addresses are called, by https, without redirects, and the
 //! size of the response is limited.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::ports::{FetchError, FileFetcher};
+use domain::public_url::{self, is_public};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response};
-use url::{Host, Url};
+use url::Url;
 
 use super::client::client_builder;
-
-/// Whether an address is publicly reachable. Loopback, private, link-local, metadata, mapped, documentation and
-/// reserved addresses are not.
-pub fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => is_public_v4(v4),
-        IpAddr::V6(v6) => is_public_v6(v6),
-    }
-}
-
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    !(address.is_private()
-        || address.is_loopback()
-        || address.is_link_local()
-        || address.is_broadcast()
-        || address.is_multicast()
-        || address.is_documentation()
-        || a == 0
-        || a >= 240
-        // Carrier-grade NAT, protocol assignments, 6to4 relays, benchmarks.
-        || (a == 100 && (64..128).contains(&b))
-        || (a == 192 && b == 0 && c == 0)
-        || (a == 192 && b == 88 && c == 99)
-        || (a == 198 && (18..20).contains(&b)))
-}
-
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    let parts = address.segments();
-    // Mapped, compatible, NAT64, 6to4 and Teredo addresses all lead to an embedded IPv4 address.
-    let embeds_v4 = parts[..5] == [0; 5]
-        || (parts[0] == 0x64 && parts[1] == 0xff9b)
-        || parts[0] == 0x2002
-        || (parts[0] == 0x2001 && parts[1] == 0);
-    // Public addresses are global unicast, 2000::/3, except the documentation ranges.
-    parts[0] & 0xe000 == 0x2000 && !embeds_v4 && !(parts[0] == 0x2001 && parts[1] == 0xdb8) && parts[0] != 0x3fff
-}
 
 /// Checks an address before its name is resolved.
 ///
@@ -55,29 +19,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 ///
 /// [`FetchError::Refused`] with the reason why the address must not be called.
 pub fn check_public_url(text: &str) -> Result<Url, FetchError> {
-    let url = Url::parse(text).map_err(|_| FetchError::Refused("it is not a URL"))?;
-    if url.scheme() != "https" {
-        return Err(FetchError::Refused("it is not https"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(FetchError::Refused("it holds a user or a password"));
-    }
-    if url.port().is_some_and(|port| port != 443 && port != 8443) {
-        return Err(FetchError::Refused("its port is neither 443 nor 8443"));
-    }
-    let private = Err(FetchError::Refused("it is not a public address"));
-    match url.host() {
-        None => Err(FetchError::Refused("it names no host")),
-        Some(Host::Ipv4(address)) if !is_public(address.into()) => private,
-        Some(Host::Ipv6(address)) if !is_public(address.into()) => private,
-        Some(Host::Domain(name)) => {
-            let name = name.trim_end_matches('.').to_ascii_lowercase();
-            let is_local = !name.contains('.')
-                || [".localhost", ".local", ".internal", ".lan", ".home.arpa"].iter().any(|end| name.ends_with(end));
-            if is_local { private } else { Ok(url) }
-        }
-        Some(_) => Ok(url),
-    }
+    public_url::check(text).map_err(FetchError::Refused)
 }
 
 /// Resolves names and drops every address that is not public. Because the connection uses the resolved address, a name

@@ -96,6 +96,8 @@ impl Provider for SendGrid {
         };
         match classify_status(&exchange, exchange.code()) {
             Some(outcome) => outcome.into(),
+            // SendGrid accepts with 202 and an id in a header. Any other success is not its answer.
+            None if exchange.status.as_u16() != 202 => exchange.unreadable_response(),
             None => exchange.accepted(exchange.header("x-message-id").unwrap_or_default(), None),
         }
     }

@@ -49,7 +49,7 @@ pub fn compose(message: &NewMessage, known: &Known<'_>) -> Result<Composed, Vec<
     let links = FileLinks {
         files: &known.files,
         public_url: known.public_url,
-        contact_key: known.contact_key,
+        link_keys: known.link_keys,
         tenant: &known.caller.principal.tenant,
         due,
     };

@@ -1,7 +1,7 @@
 //! Many faults at once, and each channel.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use domain::message::{Button, Location, ProviderTemplate};
 use domain::ports::Principal;
@@ -11,11 +11,13 @@ use super::*;
 use crate::attachments::{UploadState, UploadedFile};
 use crate::caller::Caller;
 use crate::hash::contact_hash;
+use crate::links::LinkKeys;
 use crate::messages::{AttachmentRef, ChannelChoice, KnownRecipient, NewContent};
 
 const NOW: Timestamp = Timestamp(1_795_000_000_000);
 const HOUR_MS: i64 = 3_600_000;
 const KEY: &[u8] = &[7; 32];
+static LINK_KEYS: LazyLock<LinkKeys> = LazyLock::new(|| LinkKeys::new(vec![8; 32]));
 
 fn caller() -> Caller {
     Caller::new(Principal::admin("acme".parse().expect("a tenant"), "billing", Mode::Live))
@@ -33,6 +35,7 @@ fn known(caller: &Caller) -> Known<'_> {
         recipient: KnownRecipient::default(),
         template_texts: HashMap::new(),
         contact_key: KEY,
+        link_keys: &LINK_KEYS,
         public_url: "https://tidings.test",
     }
 }

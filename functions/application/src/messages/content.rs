@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use domain::file_name;
 use domain::message::{AttachmentLink, Button, Location, MediaKind};
+use domain::public_url;
 use domain::quiet_hours;
 use domain::render::RenderError;
 use events::{Attachment, EntityRef, QuietHours, TenantId, Timestamp};
 
 use super::new_message::{AttachmentRef, Faults, Field};
 use crate::attachments::{UploadState, UploadedFile};
-use crate::hash::file_token;
+use crate::links::{LinkKeys, file_token};
 
 /// A time that is less than this in the past means now, because clocks differ.
 const CLOCK_TOLERANCE_MS: i64 = 5 * 60_000;
@@ -44,7 +46,7 @@ impl SendTime {
 pub(super) struct FileLinks<'a> {
     pub files: &'a BTreeMap<String, UploadedFile>,
     pub public_url: &'a str,
-    pub contact_key: &'a [u8],
+    pub link_keys: &'a LinkKeys,
     pub tenant: &'a TenantId,
     /// When the message is due.
     pub due: Timestamp,
@@ -53,7 +55,7 @@ pub(super) struct FileLinks<'a> {
 impl FileLinks<'_> {
     /// A link is valid until a month after the message was due.
     fn url(&self, id: &str) -> String {
-        let token = file_token(self.contact_key, self.tenant, id, self.due + FILE_LINK_TTL_MS);
+        let token = file_token(self.link_keys, self.tenant, id, self.due + FILE_LINK_TTL_MS);
         format!("{}/files/{token}", self.public_url)
     }
 
@@ -64,16 +66,27 @@ impl FileLinks<'_> {
 
     fn link(&self, index: usize, attachment: &AttachmentRef, faults: &mut Faults) -> Option<AttachmentLink> {
         let AttachmentRef { attachment_id, filename, file_url, kind } = attachment;
-        let is_short = |text: &str, limit: usize| {
-            !text.is_empty() && text.chars().count() <= limit && !text.chars().any(char::is_control)
+        let is_short = |text: &str, limit: usize| !text.is_empty() && text.chars().count() <= limit;
+        let name = match filename.as_deref().map(file_name::last_segment) {
+            Some(None) => {
+                faults.add(Field::AttachmentName(index), "not_a_file_name", NOT_A_FILE_NAME);
+                return None;
+            }
+            name => name.flatten().map(str::to_owned),
         };
-        let is_named = filename.as_ref().is_none_or(|name| is_short(name, 255));
-        match (attachment_id, file_url, filename) {
-            (Some(id), None, _) if is_named && is_short(id, 40) => {
+        match (attachment_id, file_url, name) {
+            (Some(id), None, name) if is_short(id, 40) => {
                 let (code, detail) = match self.files.get(id) {
                     Some(file) if file.state == UploadState::Ready => {
+                        let filename = name.unwrap_or_else(|| file.filename.clone());
+                        if !file_name::fits(&filename, &file.mime) {
+                            let ends = file_name::extensions(&file.mime).join(", .");
+                            let detail = format!("The name of a file of this type ends with .{ends}.");
+                            faults.add(Field::AttachmentName(index), "not_the_type", detail);
+                            return None;
+                        }
                         return Some(AttachmentLink {
-                            filename: filename.as_ref().unwrap_or(&file.filename).clone(),
+                            filename,
                             file_url: self.url(id),
                             kind: kind.or_else(|| file.mime.split('/').next()?.parse::<MediaKind>().ok()),
                             attachment: Some(id.clone()),
@@ -88,8 +101,15 @@ impl FileLinks<'_> {
                 faults.add(Field::AttachmentId(index), code, detail);
                 None
             }
-            (None, Some(url), Some(name)) if is_named && is_short(url, 2_000) && url.starts_with("https://") => {
-                Some(AttachmentLink { filename: name.clone(), file_url: url.clone(), kind: *kind, attachment: None })
+            (None, Some(url), Some(filename)) if is_short(url, 2_000) && url.starts_with("https://") => {
+                match public_url::check(url) {
+                    Ok(_) => Some(AttachmentLink { filename, file_url: url.clone(), kind: *kind, attachment: None }),
+                    Err(reason) => {
+                        let detail = format!("fileUrl must be a public https address: {reason}.");
+                        faults.add(Field::AttachmentUrl(index), "not_public", detail);
+                        None
+                    }
+                }
             }
             _ => {
                 let detail = "An attachment must be {\"attachmentId\": …} of an uploaded file, or {\"filename\": …, \
@@ -115,6 +135,10 @@ impl FileLinks<'_> {
         links.iter().enumerate().map(record).collect()
     }
 }
+
+/// The detail of the fault of an invalid file name.
+pub const NOT_A_FILE_NAME: &str =
+    "filename must be 1 to 255 characters that can be seen, such as invoice.pdf, without folders.";
 
 pub(super) fn check_location(location: Option<&Location>, faults: &mut Faults) {
     let is_on_earth = |place: &Location| place.latitude.abs() <= 90.0 && place.longitude.abs() <= 180.0;

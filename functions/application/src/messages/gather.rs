@@ -69,6 +69,7 @@ pub(super) async fn gather<'a>(
         recipient: KnownRecipient::default(),
         template_texts: HashMap::new(),
         contact_key: &app.contact_key,
+        link_keys: &app.link_keys,
         public_url: &app.tenant_ports.public_url,
     };
     known.recipient = known_recipient(app, principal, message, &known).await?;

@@ -11,6 +11,7 @@ use events::{Channel, TemplateRef, Timestamp};
 
 use crate::attachments::UploadedFile;
 use crate::caller::Caller;
+use crate::links::LinkKeys;
 
 /// The recipient's data that routing uses.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +38,7 @@ pub struct Known<'a> {
     /// The tenant's own templates that the message uses, by id and version.
     pub template_texts: HashMap<(String, u32), Arc<CompiledTemplate>>,
     pub contact_key: &'a [u8],
+    pub link_keys: &'a LinkKeys,
     pub public_url: &'a str,
 }
 

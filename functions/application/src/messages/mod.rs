@@ -23,7 +23,7 @@ pub use address::{ALLOWED_COUNTRIES, DEFAULT_REGION};
 pub use batch::{check_batch, send_batch};
 pub use change::{Change, cancel, change, resolve, retry};
 pub use compose::{Composed, compose};
-pub use content::NOT_A_LOCATION;
+pub use content::{NOT_A_FILE_NAME, NOT_A_LOCATION};
 pub use gather::TenantConfig;
 pub use known::{Known, KnownRecipient};
 pub use new_message::{AttachmentRef, ChannelChoice, Fault, Field, IdempotencyKey, NewContent, NewMessage, NewStep};

@@ -164,6 +164,8 @@ pub enum Field {
     /// The index of the attachment.
     Attachment(usize),
     AttachmentId(usize),
+    AttachmentName(usize),
+    AttachmentUrl(usize),
     Button(usize),
     /// `start`, `end` or `timeZone`.
     QuietHours(&'static str),

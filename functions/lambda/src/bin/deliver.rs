@@ -31,7 +31,7 @@ async fn main() -> Result<(), Error> {
         documents: store.clone(),
         objects: adapters.objects(&http, config.files_bucket),
         files: Arc::new(PublicFileFetcher { client: http.public, timeout: Duration::from_secs(5) }),
-        contact_key: config.contact_key,
+        link_keys: config.link_keys,
         limits: store,
         tenant_rate: config.tenant_rate,
         global_rate: config.global_rate,

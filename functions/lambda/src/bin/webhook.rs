@@ -30,7 +30,7 @@ async fn main() -> Result<(), Error> {
         tenant_ports: tenant_ports.clone(),
         directory: Default::default(),
         queue: queue.clone(),
-        contact_key: config.contact_key.clone(),
+        contact_key: config.contact_key,
         host: Arc::new(SystemClockAndRng),
     };
     if config.handles_unmatched {
@@ -40,14 +40,15 @@ async fn main() -> Result<(), Error> {
         }))
         .await;
     }
+    let config = pages::config::Config::read(variable)?;
     let pages = PagesHandler {
         store: store.clone(),
         vault: store.clone(),
         documents: store,
         tenant_ports,
         queue,
-        objects: adapters.objects(&http, pages::config::Config::read(variable).files_bucket),
-        contact_key: config.contact_key,
+        objects: adapters.objects(&http, config.files_bucket),
+        link_keys: config.link_keys,
         host: Arc::new(SystemClockAndRng),
     };
     let router = webhook::router(Arc::new(webhook)).merge(pages::router(Arc::new(pages)));
