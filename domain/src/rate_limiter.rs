@@ -1,9 +1,10 @@
 //! A token bucket that many workers share. It allows a burst of calls, then a number of calls per second.
 //!
-//! The algorithm is GCRA (generic cell rate algorithm). Its whole state is one number: the time at which the bucket is
-//! full again.
+//! The algorithm is GCRA (generic cell rate algorithm). Its state is one number: the time at which the bucket is full
+//! again. Beside it, the limiter knows how many messages of each priority wait for a call. A call that a more urgent
+//! message waits for is not given to another one, except every tenth.
 
-use events::{RateLimit, Timestamp};
+use events::{Priority, RateLimit, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The quota is low when fewer than a fifth of the burst's calls are left.
@@ -13,6 +14,35 @@ const ALERT_INTERVAL_MS: i64 = 3_600_000;
 /// Retry slots are assigned at most this far ahead, in microseconds. Later requests share slots, so no message waits
 /// longer.
 const MAX_SLOT_AHEAD_US: i64 = 3_600_000_000;
+/// A waiting message that has not come back this long after its retry slot, in microseconds, no longer counts as
+/// waiting. It may have been cancelled, or its hint was lost.
+const LATE_US: i64 = 5_000_000;
+/// Of so many calls, one goes to each priority that waits, whatever more urgent messages wait.
+const SHARE_OF_LESS_URGENT: u32 = 10;
+/// A message that has waited this long, in milliseconds, counts as one priority higher, and after twice as long as two.
+/// It never counts as urgent: many old messages would delay a new urgent one.
+const AGING_MS: i64 = 300_000;
+
+/// One value for each priority, the least urgent first.
+pub type ByPriority<T> = [T; Priority::ALL.len()];
+
+/// The priority that a message counts as once it has waited.
+pub fn aged(priority: Priority, waited_ms: i64) -> Priority {
+    let rises = usize::try_from(waited_ms / AGING_MS).unwrap_or_default();
+    let highest = (Priority::High as usize).max(priority as usize);
+    Priority::ALL[(priority as usize).saturating_add(rises).min(highest)]
+}
+
+/// The messages of one priority that wait for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct WaitingLine {
+    count: u32,
+    /// The latest retry slot that was assigned, in microseconds.
+    last_slot_us: i64,
+    /// Number of calls given to more urgent messages since one was given to this line.
+    passed_over: u32,
+}
 
 /// The state of a rate limiter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,9 +51,7 @@ pub struct RateLimiter {
     pub rate: RateLimit,
     /// When the bucket is full again, in microseconds: GCRA's theoretical arrival time.
     full_us: i64,
-    /// The latest retry slot that was assigned, in microseconds.
-    #[serde(rename = "turn_us")]
-    last_slot_us: i64,
+    waiting: ByPriority<WaitingLine>,
     /// When the last low-quota alert was raised.
     #[serde(rename = "told_at")]
     alerted_at: Timestamp,
@@ -47,7 +75,7 @@ pub struct Quota {
 
 impl RateLimiter {
     pub fn new(rate: RateLimit) -> Self {
-        RateLimiter { rate, full_us: 0, last_slot_us: 0, alerted_at: Timestamp(0) }
+        RateLimiter { rate, full_us: 0, waiting: Default::default(), alerted_at: Timestamp(0) }
     }
 
     fn capacity_us(&self) -> i64 {
@@ -74,13 +102,72 @@ impl RateLimiter {
         u32::try_from(available.max(0)).unwrap_or(self.rate.burst).min(self.rate.burst)
     }
 
-    /// Assigns a time at which a message without a token tries again. Slots follow each other at the rate, so that
-    /// waiting messages do not all return at once.
-    pub(crate) fn next_slot(&mut self, now: Timestamp) -> Timestamp {
+    /// Takes up to `limit` tokens for messages of one priority and returns how many it took. Tokens that more urgent
+    /// messages wait for are left to them.
+    pub(crate) fn try_take_for(&mut self, priority: Priority, limit: u32, now: Timestamp) -> u32 {
+        self.forget_late(now);
+        let available = self.available_tokens(now);
+        let unclaimed = available.saturating_sub(self.waiting_above(priority));
+        let is_its_turn = SHARE_OF_LESS_URGENT <= self.waiting[priority as usize].passed_over + 1;
+        let allowed = if is_its_turn { unclaimed.max(available.min(1)) } else { unclaimed };
+        let granted = self.try_take(limit.min(allowed), now);
+        if granted > 0 {
+            let (less_urgent, rest) = self.waiting.split_at_mut(priority as usize);
+            if let Some(own) = rest.first_mut() {
+                own.count = own.count.saturating_sub(granted);
+                own.passed_over = 0;
+            }
+            for line in less_urgent.iter_mut().filter(|line| line.count > 0) {
+                line.passed_over = line.passed_over.saturating_add(granted);
+            }
+        }
+        granted
+    }
+
+    /// Assigns a time at which a message without a token tries again. The slots of a priority follow each other and
+    /// those of more urgent messages at the rate, so that waiting messages do not all return at once. They ignore the
+    /// slots of less urgent messages.
+    pub(crate) fn next_slot(&mut self, priority: Priority, now: Timestamp) -> Timestamp {
+        self.forget_late(now);
+        let slot_us = self.slot_us(priority, now);
+        let count_within = (slot_us - us(now) + LATE_US) / self.rate.interval_us() + 1;
+        let line = &mut self.waiting[priority as usize];
+        line.last_slot_us = slot_us;
+        // A message that came back in vain is counted once more. There are never more than there are slots.
+        line.count = line.count.saturating_add(1).min(u32::try_from(count_within).unwrap_or(u32::MAX));
+        rounded_up_past(slot_us)
+    }
+
+    fn slot_us(&self, priority: Priority, now: Timestamp) -> i64 {
         let now_us = us(now);
-        let last_us = if self.last_slot_us > now_us + MAX_SLOT_AHEAD_US { now_us } else { self.last_slot_us };
-        self.last_slot_us = (last_us + self.rate.interval_us()).max(self.next_token_us()).max(now_us);
-        Timestamp(self.last_slot_us.div_euclid(1_000) + 1)
+        let last_us = self.waiting[priority as usize..].iter().map(|line| line.last_slot_us).max().unwrap_or_default();
+        let last_us = if last_us > now_us + MAX_SLOT_AHEAD_US { now_us } else { last_us };
+        (last_us + self.rate.interval_us()).max(self.next_token_us()).max(now_us)
+    }
+
+    /// When the last of `count` new messages of this priority gets its call, if nothing more urgent arrives.
+    pub(crate) fn send_time(&self, priority: Priority, count: u32, now: Timestamp) -> Timestamp {
+        let mut limiter = self.clone();
+        limiter.forget_late(now);
+        let waiting = limiter.waiting_above(priority).saturating_add(limiter.waiting[priority as usize].count);
+        let unclaimed = limiter.available_tokens(now).saturating_sub(waiting);
+        if count <= unclaimed {
+            return now;
+        }
+        let more = i64::from(count - unclaimed - 1) * limiter.rate.interval_us();
+        rounded_up_past(limiter.slot_us(priority, now) + more)
+    }
+
+    /// Number of messages of higher priorities that wait.
+    fn waiting_above(&self, priority: Priority) -> u32 {
+        let more_urgent = &self.waiting[priority as usize + 1..];
+        more_urgent.iter().fold(0, |sum, line| sum.saturating_add(line.count))
+    }
+
+    /// Forgets the messages that should have come back by now.
+    fn forget_late(&mut self, now: Timestamp) {
+        let late = |line: &&mut WaitingLine| line.last_slot_us + LATE_US < us(now);
+        self.waiting.iter_mut().filter(late).for_each(|line| *line = WaitingLine::default());
     }
 
     /// Returns tokens that were taken and not used. The bucket never holds more than its burst.
@@ -118,6 +205,11 @@ fn us(at: Timestamp) -> i64 {
     at.0.saturating_mul(1_000)
 }
 
+/// The first whole millisecond after a time in microseconds.
+fn rounded_up_past(us: i64) -> Timestamp {
+    Timestamp(us.div_euclid(1_000) + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,12 +231,14 @@ mod tests {
         assert_eq!(limiter.try_take(9, at(60_000)), 5);
     }
 
+    const NORMAL: Priority = Priority::Normal;
+
     #[test]
     fn slots_follow_each_other_at_the_rate() {
         let mut limiter = RateLimiter::new(RATE);
         assert_eq!(limiter.try_take(5, at(0)), 5);
-        assert_eq!([0, 0, 0].map(|_| limiter.next_slot(at(0))), [at(501), at(1_001), at(1_501)]);
-        assert_eq!(limiter.next_slot(at(100)), at(2_001), "after the slots of other workers");
+        assert_eq!([0, 0, 0].map(|_| limiter.next_slot(NORMAL, at(0))), [at(501), at(1_001), at(1_501)]);
+        assert_eq!(limiter.next_slot(NORMAL, at(100)), at(2_001), "after the slots of other workers");
         for slot in [501, 1_001, 1_501, 2_001] {
             assert_eq!(limiter.try_take(1, at(slot)), 1);
         }
@@ -153,7 +247,64 @@ mod tests {
     #[test]
     fn no_slot_is_more_than_an_hour_ahead() {
         let mut limiter = RateLimiter::new(RateLimit { burst: 1, per_second: 1 });
-        assert!((0..10_000).all(|_| limiter.next_slot(at(0)).millis_since(at(0)) <= 3_602_000));
+        assert!((0..10_000).all(|_| limiter.next_slot(NORMAL, at(0)).millis_since(at(0)) <= 3_602_000));
+    }
+
+    const ONE_BY_ONE: RateLimit = RateLimit { burst: 1, per_second: 1 };
+
+    #[test]
+    fn an_urgent_message_gets_the_next_call_whatever_waits_below() {
+        let mut limiter = RateLimiter::new(ONE_BY_ONE);
+        assert_eq!(limiter.try_take_for(Priority::Low, 1, at(0)), 1);
+        let slots = [0, 0, 0].map(|_| limiter.next_slot(Priority::Low, at(0)));
+        assert_eq!(slots, [at(1_001), at(2_001), at(3_001)]);
+        assert_eq!(limiter.next_slot(Priority::High, at(0)), at(1_001));
+        assert_eq!(limiter.next_slot(Priority::Urgent, at(10)), at(1_001));
+        assert_eq!(limiter.next_slot(NORMAL, at(20)), at(2_001), "after the high one");
+        assert_eq!(limiter.send_time(Priority::Urgent, 1, at(20)), at(2_001));
+        assert_eq!(limiter.send_time(Priority::Low, 2, at(20)), at(5_001));
+        for less_urgent in [Priority::Low, NORMAL, Priority::High] {
+            assert_eq!(limiter.try_take_for(less_urgent, 1, at(1_001)), 0, "{less_urgent:?}");
+        }
+        assert_eq!(limiter.try_take_for(Priority::Urgent, 1, at(1_002)), 1);
+        assert_eq!(limiter.try_take_for(NORMAL, 1, at(2_002)), 0, "the high one waits");
+        assert_eq!(limiter.try_take_for(Priority::High, 1, at(2_002)), 1);
+    }
+
+    #[test]
+    fn every_tenth_call_goes_to_each_priority_that_waits() {
+        let mut limiter = RateLimiter::new(ONE_BY_ONE);
+        assert_eq!(limiter.try_take(1, at(0)), 1);
+        let mut calls = ByPriority::<u32>::default();
+        for second in 0..100 {
+            let now = at(second * 1_000 + 2);
+            for priority in Priority::ALL {
+                calls[*priority as usize] += limiter.try_take_for(*priority, 1, now);
+                limiter.next_slot(*priority, now);
+            }
+        }
+        assert!(calls[..3].iter().all(|calls| (8..=11).contains(calls)), "{calls:?}");
+        assert!(calls[3] > 65, "{calls:?}");
+    }
+
+    #[test]
+    fn a_message_that_does_not_come_back_holds_nothing_up() {
+        let mut limiter = RateLimiter::new(ONE_BY_ONE);
+        limiter.try_take(1, at(0));
+        assert_eq!(limiter.next_slot(Priority::Urgent, at(0)), at(1_001));
+        assert_eq!(limiter.try_take_for(NORMAL, 1, at(5_900)), 0);
+        assert_eq!(limiter.try_take_for(NORMAL, 1, at(6_001)), 1);
+    }
+
+    #[test]
+    fn a_message_rises_while_it_waits_but_never_to_urgent() {
+        let risen = |minutes: i64| aged(Priority::Low, minutes * 60_000);
+        assert_eq!(
+            [0, 4, 5, 10, 9_999].map(risen),
+            [Priority::Low, Priority::Low, NORMAL, Priority::High, Priority::High]
+        );
+        assert_eq!(aged(Priority::Urgent, i64::MAX), Priority::Urgent);
+        assert_eq!(aged(NORMAL, -1), NORMAL);
     }
 
     #[test]

@@ -3,11 +3,11 @@
 //!
 //! The limits of a tenant and of the deployment are throttles too. Their breaker never opens.
 
-use events::{RateLimit, Timestamp};
+use events::{Priority, RateLimit, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::circuit_breaker::{BreakerCause, CallResults, CircuitBreaker, Permit};
-use crate::rate_limiter::{Quota, RateLimiter};
+use crate::rate_limiter::{ByPriority, Quota, RateLimiter};
 
 /// The state of a throttle.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -21,10 +21,21 @@ pub struct ProviderThrottle {
 /// The answer to a worker that asks for some calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Grant {
-    /// `granted` calls can be made now. Each of the others has a retry slot.
-    Granted { granted: u32, retry_slots: Vec<Timestamp>, is_probe: bool },
+    Granted {
+        calls: ByPriority<GrantedCalls>,
+        is_probe: bool,
+    },
     /// No call can be made before this time.
     Blocked(Timestamp),
+}
+
+/// What the messages of one priority got.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GrantedCalls {
+    /// Number of calls that can be made now.
+    pub granted: u32,
+    /// When each of the other messages asks again.
+    pub retry_slots: Vec<Timestamp>,
 }
 
 impl ProviderThrottle {
@@ -32,17 +43,31 @@ impl ProviderThrottle {
         ProviderThrottle { limiter: RateLimiter::new(rate), breaker: CircuitBreaker::default() }
     }
 
-    /// Requests `wanted` calls. While the breaker is open, at most one of them is granted, as a probe.
-    pub fn reserve(&mut self, wanted: u32, now: Timestamp) -> Grant {
-        let (limit, is_probe) = match self.breaker.permit(now) {
-            Permit::Calls => (wanted, false),
-            Permit::Probe => (wanted.min(1), true),
+    /// Requests calls for messages of each priority, the most urgent first. While the breaker is open, at most one call
+    /// is granted, as a probe.
+    pub fn reserve(&mut self, wanted: ByPriority<u32>, now: Timestamp) -> Grant {
+        let (mut limit, is_probe) = match self.breaker.permit(now) {
+            Permit::Calls => (u32::MAX, false),
+            Permit::Probe => (1, true),
             Permit::Blocked(until) => return Grant::Blocked(until),
         };
-        let granted = self.limiter.try_take(limit, now);
+        let mut calls = ByPriority::<GrantedCalls>::default();
+        for priority in Priority::ALL.iter().rev() {
+            let wanted = wanted[*priority as usize];
+            let granted = self.limiter.try_take_for(*priority, wanted.min(limit), now);
+            limit -= granted;
+            let retry_slots = (granted..wanted).map(|_| self.limiter.next_slot(*priority, now)).collect();
+            calls[*priority as usize] = GrantedCalls { granted, retry_slots };
+        }
+        let granted = calls.iter().map(|calls| calls.granted).sum();
         self.breaker.begin_calls(granted, now);
-        let retry_slots = (granted..wanted).map(|_| self.limiter.next_slot(now)).collect();
-        Grant::Granted { granted, retry_slots, is_probe: is_probe && granted > 0 }
+        Grant::Granted { calls, is_probe: is_probe && granted > 0 }
+    }
+
+    /// When the last of `count` new messages of this priority could be sent, if nothing more urgent arrives.
+    pub fn send_time(&self, priority: Priority, count: u32, now: Timestamp) -> Timestamp {
+        let open_at = self.breaker.blocked_until().unwrap_or(now);
+        self.limiter.send_time(priority, count, now.max(open_at))
     }
 
     /// Takes the results of calls into account. Returns the cause if the breaker has just opened for a new one.
@@ -89,16 +114,23 @@ mod tests {
     }
 
     fn granted(throttle: &mut ProviderThrottle, wanted: u32, ms: i64) -> u32 {
-        match throttle.reserve(wanted, at(ms)) {
-            Grant::Granted { granted, .. } => granted,
-            Grant::Blocked(_) => 0,
+        reserve(throttle, wanted, ms).map_or(0, |(calls, _)| calls.granted)
+    }
+
+    /// Requests calls for normal messages. Returns what they got, and whether it is a probe.
+    fn reserve(throttle: &mut ProviderThrottle, wanted: u32, ms: i64) -> Result<(GrantedCalls, bool), Timestamp> {
+        match throttle.reserve([0, wanted, 0, 0], at(ms)) {
+            Grant::Granted { calls: [_, calls, ..], is_probe } => Ok((calls, is_probe)),
+            Grant::Blocked(until) => Err(until),
         }
     }
 
     #[test]
     fn the_stored_record_keeps_its_field_names() {
+        let waiting = [1, 2, 3, 4].map(|n| serde_json::json!({ "count": n, "last_slot_us": 8, "passed_over": n }));
         let stored = serde_json::json!({
-            "rate": { "burst": 5, "per_second": 2 }, "full_us": 7, "turn_us": 8, "told_at": 9,
+            "rate": { "burst": 5, "per_second": 2 }, "full_us": 7, "told_at": 9,
+            "waiting": waiting,
             "window_at": T0, "calls": 3, "failures": 1,
             "shut": { "cause": "auth", "since": T0, "until": T0, "times": 2, "probe_until": null },
         });
@@ -114,10 +146,10 @@ mod tests {
     #[test]
     fn waiting_messages_retry_at_the_configured_rate() {
         let mut throttle = ProviderThrottle::new(RATE);
-        let Grant::Granted { granted, retry_slots, .. } = throttle.reserve(8, at(0)) else { panic!("blocked") };
+        let (GrantedCalls { granted, retry_slots }, _) = reserve(&mut throttle, 8, 0).expect("calls");
         assert_eq!(granted, 5);
         assert_eq!(retry_slots, [at(501), at(1_001), at(1_501)]);
-        let Grant::Granted { retry_slots, .. } = throttle.reserve(1, at(100)) else { panic!("blocked") };
+        let (GrantedCalls { retry_slots, .. }, _) = reserve(&mut throttle, 1, 100).expect("calls");
         assert_eq!(retry_slots, [at(2_001)], "after the slots of other workers");
         for slot in [501, 1_001, 1_501, 2_001] {
             assert_eq!(super::tests::granted(&mut throttle, 1, slot), 1);
@@ -136,7 +168,7 @@ mod tests {
         assert_eq!(granted(&mut throttle, 21, 2), 21);
         assert_eq!(throttle.record_results(failed(1), at(3)), Some(BreakerCause::Failing));
         assert_eq!(throttle.state(at(3)), "open");
-        assert_eq!(throttle.reserve(1, at(4)), Grant::Blocked(at(3 + OPEN_MS)));
+        assert_eq!(reserve(&mut throttle, 1, 4), Err(at(3 + OPEN_MS)));
         assert_eq!(throttle.quota(at(4)).remaining, 0);
     }
 
@@ -160,12 +192,10 @@ mod tests {
     #[test]
     fn only_one_probe_is_made_at_a_time() {
         let (mut throttle, later) = open();
-        let Grant::Granted { granted, retry_slots, is_probe } = throttle.reserve(10, at(later)) else {
-            panic!("blocked")
-        };
+        let (GrantedCalls { granted, retry_slots }, is_probe) = reserve(&mut throttle, 10, later).expect("calls");
         assert_eq!((granted, retry_slots.len(), is_probe), (1, 9, true));
         assert_eq!(throttle.state(at(later)), "half_open");
-        assert_eq!(throttle.reserve(10, at(later + 1)), Grant::Blocked(at(later + PROBE_TIMEOUT_MS)));
+        assert_eq!(reserve(&mut throttle, 10, later + 1), Err(at(later + PROBE_TIMEOUT_MS)));
         throttle.record_results(CallResults { successes: 1, ..CallResults::default() }, at(later + 2));
         assert_eq!(throttle.state(at(later + 2)), "closed");
         assert_eq!(super::tests::granted(&mut throttle, 10, later + 3), 10);
@@ -177,7 +207,7 @@ mod tests {
         for wait in [60_000, 120_000, 240_000, 300_000, 300_000] {
             assert_eq!(granted(&mut throttle, 1, now), 1);
             throttle.record_results(failed(1), at(now));
-            assert_eq!(throttle.reserve(1, at(now)), Grant::Blocked(at(now + wait)));
+            assert_eq!(reserve(&mut throttle, 1, now), Err(at(now + wait)));
             now += wait;
         }
     }
@@ -196,7 +226,7 @@ mod tests {
     fn a_late_success_does_not_close_the_breaker() {
         let (mut throttle, later) = open();
         throttle.record_results(CallResults { successes: 5, ..CallResults::default() }, at(10));
-        assert_eq!(throttle.reserve(1, at(11)), Grant::Blocked(at(later)));
+        assert_eq!(reserve(&mut throttle, 1, 11), Err(at(later)));
     }
 
     #[test]
@@ -206,7 +236,7 @@ mod tests {
         assert_eq!(throttle.record_results(disabled, at(0)), Some(BreakerCause::Auth));
         assert_eq!(throttle.record_results(disabled, at(1)), None);
         assert_eq!(throttle.state(at(1)), "disabled");
-        assert_eq!(throttle.reserve(1, at(2)), Grant::Blocked(at(1 + DISABLED_MS)));
+        assert_eq!(reserve(&mut throttle, 1, 2), Err(at(1 + DISABLED_MS)));
         throttle.reset();
         assert_eq!(granted(&mut throttle, 1, 3), 1);
     }

@@ -31,8 +31,36 @@ async fn a_quota_has_the_remaining_calls_and_the_reset_time() {
     let left = quota.body["remaining"].as_u64().expect("a number");
     assert!((2..5).contains(&left), "{}", quota.body);
     assert!(quota.text("/resetAt") > quota.text("/availableAt"));
+    let check = async |count: &str| server.get(&format!("/api/providers/sendgrid/quota?count={count}")).await;
+    let few = check("2&priority=urgent").await;
+    assert_eq!((&few.body["check"]["allowed"], &few.body["check"]["priority"]), (&json!(true), &json!("urgent")));
+    let many = check("500").await;
+    assert_eq!(many.body["check"]["allowed"], json!(false));
+    let last: jiff::Timestamp = many.text("/check/lastSendTime").parse().expect("a time");
+    assert!(last > jiff::Timestamp::now() + jiff::SignedDuration::from_secs(450), "{}", many.body);
+    for wrong in ["0", "x", "2&priority=asap"] {
+        assert_eq!(check(wrong).await.status, StatusCode::BAD_REQUEST, "{wrong}");
+    }
     let unknown = server.get("/api/providers/postmark/quota").await;
     assert_eq!((unknown.status, unknown.text("/code")), (StatusCode::NOT_FOUND, "not_found"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_estimated_send_time_knows_the_messages_that_wait() {
+    let rate = events::RateLimit { burst: 1, per_second: 1 };
+    let server = TestServer::with(local::Options { rate: Some(rate), ..TestServer::options() }).await;
+    let messages: Vec<_> = (0..60).map(|n| email(&format!("backlog-{n}@example.com"))).collect();
+    server.post("/api/communications/batch", json!({ "communications": messages })).await;
+    let estimate_s = async |priority: &str| {
+        let mut message = email("estimate@example.com");
+        message["priority"] = json!(priority);
+        let answer = server.post("/api/communications/send", message).await;
+        let at: jiff::Timestamp = answer.text("/estimatedSendTime").parse().expect("a time");
+        (at - jiff::Timestamp::now()).total(jiff::Unit::Second).expect("seconds")
+    };
+    let knows_backlog = async || (estimate_s("normal").await > 20.0).then_some(());
+    eventually("the backlog is known", knows_backlog).await;
+    assert!(estimate_s("urgent").await < 15.0, "it overtakes them");
 }
 
 #[tokio::test(flavor = "multi_thread")]

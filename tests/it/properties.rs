@@ -84,12 +84,13 @@ proptest! {
     }
 
     #[test]
-    fn a_rate_limit_holds_for_any_sequence_of_requests(steps in prop::collection::vec((0i64..4_000, 0u32..30), 1..60)) {
+    fn a_rate_limit_holds_for_any_sequence_of_requests(steps in prop::collection::vec((0i64..4_000, [0u32..12, 0..12, 0..12, 0..12]), 1..60)) {
         let rate = events::RateLimit { burst: 7, per_second: 3 };
         let (mut limiter, mut now, mut grants) = (throttle::ProviderThrottle::new(rate), T0, Vec::new());
         for (wait, requested) in steps {
             now += wait;
-            if let throttle::Grant::Granted { granted, .. } = limiter.reserve(requested, Timestamp(now)) {
+            if let throttle::Grant::Granted { calls, .. } = limiter.reserve(requested, Timestamp(now)) {
+                let granted: u32 = calls.iter().map(|calls| calls.granted).sum();
                 grants.extend(std::iter::repeat_n(now, granted as usize));
             }
         }

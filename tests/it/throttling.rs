@@ -13,8 +13,8 @@ use domain::provider_configs::{self, ProviderConfigState, Routing, RoutingComman
 use domain::throttle::ProviderThrottle;
 use events::RateLimit;
 use events::{
-    Channel, CommunicationEvent, FailReason, InDoubtCause, InDoubtPolicy, QuietHours, RefusalClass, ResolvedBy,
-    Timestamp,
+    Channel, CommunicationEvent, CommunicationId, FailReason, InDoubtCause, InDoubtPolicy, Priority, QuietHours,
+    RefusalClass, ResolvedBy, Timestamp,
 };
 use tests::harness::{Harness, ScriptedProvider, T0, accepted, refused, tenant};
 
@@ -56,6 +56,96 @@ async fn a_batch_takes_its_tokens_at_once_and_the_other_messages_get_retry_slots
     harness.host.advance(4_000);
     harness.batch(&keys).await;
     assert_eq!(call_count(&provider), 6);
+}
+
+/// Accepts messages and delivers the first hint of each by itself, as if each came alone.
+async fn accept_each(harness: &Harness, priority: Priority, count: usize) -> Vec<CommunicationKey> {
+    let mut keys = Vec::new();
+    for _ in 0..count {
+        let key = harness.accept(|request| request.priority = priority).await;
+        harness.hint(&key).await;
+        keys.push(key);
+    }
+    keys
+}
+
+/// Moves the clock second by second and delivers the hints that are due, until all are sent. Returns the messages in
+/// the order sent.
+async fn send_all(harness: &Harness, provider: &ScriptedProvider, count: usize) -> Vec<CommunicationId> {
+    let mut waiting: Vec<(i64, CommunicationKey)> = Vec::new();
+    for second in 0..600 {
+        let hints = harness.queue.take().into_iter();
+        waiting.extend(hints.filter_map(|(hint, delay)| {
+            Some((second + i64::from(delay), CommunicationKey::from_stream(&hint.stream)?))
+        }));
+        if waiting.is_empty() && count <= call_count(provider) {
+            break;
+        }
+        harness.host.advance(1_000);
+        let due = waiting.extract_if(.., |(at, _)| *at <= second + 1).map(|(_, key)| key).collect::<Vec<_>>();
+        for batch in due.chunks(10) {
+            harness.batch(batch).await;
+        }
+        if second % 60 == 0 {
+            harness.schedule.sweep(schedule::SweepReason::Tick).await.expect("a sweep");
+        }
+    }
+    let sent = provider.sent_messages.lock().expect("sent messages");
+    sent.iter().map(|message| message.attempt.communication).collect()
+}
+
+#[tokio::test]
+async fn urgent_messages_are_sent_before_high_normal_and_low_ones_that_wait() {
+    let mut harness = Harness::new();
+    let provider = ScriptedProvider::at("mock", RateLimit { burst: 1, per_second: 1 });
+    harness.deliver.providers = vec![provider.clone()];
+    let low = accept_each(&harness, Priority::Low, 6).await;
+    let normal = accept_each(&harness, Priority::Normal, 2).await;
+    let high = accept_each(&harness, Priority::High, 2).await;
+    let urgent = accept_each(&harness, Priority::Urgent, 1).await;
+    let order = send_all(&harness, &provider, 11).await;
+    assert_eq!(order.len(), 11);
+    let last_of =
+        |keys: &[CommunicationKey]| order.iter().rposition(|id| keys.iter().any(|key| key.id == *id)).expect("sent");
+    assert_eq!(order[0], low[0].id, "it was alone");
+    assert_eq!([last_of(&urgent), last_of(&high), last_of(&normal)], [1, 3, 5], "{order:?}");
+}
+
+#[tokio::test]
+async fn an_urgent_message_overtakes_four_hundred_low_ones() {
+    let mut harness = Harness::new();
+    let provider = ScriptedProvider::at("mock", RateLimit { burst: 100, per_second: 10 });
+    harness.deliver.providers = vec![provider.clone()];
+    let low = accept_many(&harness, 400).await;
+    for batch in low.chunks(10) {
+        harness.batch(batch).await;
+    }
+    let urgent = accept_each(&harness, Priority::Urgent, 1).await;
+    let order = send_all(&harness, &provider, 401).await;
+    let place = order.iter().position(|id| *id == urgent[0].id).expect("sent");
+    assert!((100..=120).contains(&place), "{place} messages were sent before the urgent one");
+    assert_eq!(order.len(), 401, "the others are sent as well");
+}
+
+#[tokio::test]
+async fn a_batch_gives_its_only_call_to_its_most_urgent_message() {
+    let mut harness = Harness::new();
+    let provider = ScriptedProvider::at("mock", RateLimit { burst: 1, per_second: 1 });
+    harness.deliver.providers = vec![provider.clone()];
+    let mut keys = Vec::new();
+    for priority in Priority::ALL {
+        keys.push(harness.accept(|request| request.priority = *priority).await);
+    }
+    harness.batch(&keys).await;
+    let sent = provider
+        .sent_messages
+        .lock()
+        .expect("sent messages")
+        .iter()
+        .map(|m| m.attempt.communication)
+        .collect::<Vec<_>>();
+    assert_eq!(sent, [keys[3].id]);
+    assert_eq!(read_throttle(&harness, "gate#mock").await.1, 1, "one write for the whole batch");
 }
 
 #[tokio::test]

@@ -33,6 +33,8 @@ pub enum Bug {
     OptOutIgnored,
     /// Each process has its own rate limiter.
     LimitsNotShared,
+    /// Priorities are ignored.
+    PriorityIgnored,
     /// The scheduled time is ignored.
     SentEarly,
     /// Quiet hours are ignored.
@@ -65,7 +67,7 @@ const PLANTED: [(Bug, &[&str]); 15] = [
     (Bug::AmbiguousIsFailed, &["I2", "I3"]),
     (Bug::CountersApart, &["I6"]),
     (Bug::RetryWithoutTimer, &["I1"]),
-    (Bug::CancelUnguarded, &["I3"]),
+    (Bug::CancelUnguarded, &["I3", "I12"]),
     (Bug::MaybeSentForgotten, &["I3"]),
     (Bug::NoReRead, &["I2", "I4"]),
     (Bug::ExhaustedInDoubt, &["I3"]),
@@ -120,6 +122,11 @@ impl Bug {
                 stream.lines.iter_mut().filter(|line| is(line, "CommunicationRescheduled")).for_each(|line| {
                     edit(line, |data| drop(data.insert("scheduled_at".to_owned(), 0.into())));
                 });
+            }
+            Bug::PriorityIgnored if function_name == "deliver" => {
+                for line in &mut stream.lines {
+                    *line = line.replace(r#""priority":"urgent""#, r#""priority":"low""#);
+                }
             }
             Bug::PauseIgnored if function_name == "process" => {
                 stream.lines.retain(|line| !is(line, "SchedulePaused"));

@@ -3,11 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::actions::{Action, contact};
+use crate::bugs::Bug;
 use crate::simulation::{Figures, Simulation};
-use crate::world::World;
-use crate::{COMMUNICATIONS, T0};
+use crate::world::{Call, World};
+use crate::{BATCH, COMMUNICATIONS, T0};
 use events::{CommunicationId, Timestamp};
 use serde_json::json;
+use tests::invariants::{SentMessage, urgent_first};
 
 /// Number of seeds that are run, unless `SIM_SEEDS` is set.
 const SEEDS: u64 = 200;
@@ -97,6 +99,52 @@ fn without_faults_everything_is_on_time() {
         late[late.len() - 1]
     );
     assert!((0..2_000).contains(&late[0]) && late[late.len() - 1] <= 2_000);
+}
+
+/// The most messages that may be sent before an urgent one that is due: those that two batches have taken, and one of
+/// ten of the others.
+const MAX_OVERTAKING: usize = 2 * BATCH + 2;
+
+/// Sends eighty messages at once, and then twenty urgent ones while they wait.
+fn send_urgent_behind_others(seed: u64, bug: Option<Bug>) -> Result<(), String> {
+    let world = World::new(seed, T0);
+    let send = |n: usize| {
+        let is_urgent = n.is_multiple_of(5);
+        let at = if is_urgent { T0 + 10_000 + 3_000 * (n as i64 / 5) } else { T0 + 10 * n as i64 };
+        let priority = if is_urgent { "urgent" } else { ["low", "normal", "high"][n % 3] };
+        let body = json!({
+            "channel": "email", "type": "invoice", "recipientContact": contact(n), "subject": "S", "content": "C",
+            "priority": priority,
+        });
+        (at, Action::Send { n, body })
+    };
+    let mut actions: Vec<_> = (0..COMMUNICATIONS).map(send).collect();
+    actions.sort_by_key(|(at, _)| *at);
+    world.state().faults = false;
+    world.state().bug = bug;
+    let mut simulation = Simulation::of(world, actions);
+    simulation.run()?;
+    let state = simulation.world.state();
+    let message = |call: &Call| {
+        let id = call.attempt.communication.to_string();
+        let (stream, ..) = state.streams.iter().find(|(stream, _)| stream.id == id).expect("a stream").1;
+        let first = events::decode(&stream.lines[0]).expect("an event");
+        let events::CommunicationEvent::CommunicationRequested(request) = first.event else {
+            panic!("the request comes first")
+        };
+        SentMessage { priority: request.priority, due: first.meta.at.0, sent: call.at }
+    };
+    let sent: Vec<SentMessage> = state.calls.iter().map(message).collect();
+    urgent_first(&sent, MAX_OVERTAKING)
+}
+
+#[test]
+fn urgent_messages_overtake_those_that_wait() {
+    for seed in 0..10 {
+        assert_eq!(send_urgent_behind_others(seed, None), Ok(()), "seed {seed}");
+        let why = send_urgent_behind_others(seed, Some(Bug::PriorityIgnored)).expect_err("the planted bug");
+        assert!(why.starts_with("I37"), "{why}");
+    }
 }
 
 #[test]

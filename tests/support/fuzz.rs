@@ -5,7 +5,7 @@ use domain::circuit_breaker::CallResults;
 use domain::communication::{Command, DeliveryReport, State, decide, evolve, wake};
 use domain::provider::{CallbackRequest, MessageRef, Provider};
 use domain::status::status;
-use domain::throttle::{Grant, ProviderThrottle};
+use domain::throttle::{Grant, GrantedCalls, ProviderThrottle};
 use domain::{communication_view, explain};
 use events::{Channel, CommunicationEvent, CommunicationId, RecordedEvent, ReportedStatus, Timestamp};
 
@@ -102,8 +102,12 @@ pub fn gate(bytes: &[u8]) {
             0 => now += i64::from(amount) * 10,
             1 => {
                 let was_open = gate.breaker.open.is_some();
-                match gate.reserve(amount, Timestamp(now)) {
-                    Grant::Granted { granted, retry_slots, is_probe } => {
+                let priority = usize::from(kind / 4 % 4);
+                let mut wanted = [0; 4];
+                wanted[priority] = amount;
+                match gate.reserve(wanted, Timestamp(now)) {
+                    Grant::Granted { mut calls, is_probe } => {
+                        let GrantedCalls { granted, retry_slots } = std::mem::take(&mut calls[priority]);
                         assert_eq!(granted as usize + retry_slots.len(), amount as usize);
                         assert!(retry_slots.iter().all(|slot| now <= slot.0 && slot.0 <= now + 3_700_000));
                         // Retry slots start over once they are an hour ahead.

@@ -4,8 +4,7 @@
 use domain::communication::{Communication, Lifecycle, State, audit_attempts, evolve};
 use domain::ports::CommunicationKey;
 use domain::quiet_hours;
-use events::RateLimit;
-use events::{CommunicationEvent, InDoubtPolicy, RecordedEvent, Timestamp};
+use events::{CommunicationEvent, InDoubtPolicy, Priority, RateLimit, RecordedEvent, Timestamp};
 
 /// A call that reached the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +131,32 @@ pub fn arrivals(config: &str, mut times: Vec<i64>, rate: RateLimit, slack_ms: i6
                     to - from
                 ));
             }
+        }
+    }
+    Ok(())
+}
+
+/// A message with the times at which it was due and sent.
+#[derive(Debug, Clone, Copy)]
+pub struct SentMessage {
+    pub priority: Priority,
+    pub due: i64,
+    pub sent: i64,
+}
+
+/// I37: while an urgent message waits, at most `bound` less urgent ones are sent with the same configuration.
+///
+/// # Errors
+///
+/// The first urgent message that was overtaken by more.
+pub fn urgent_first(messages: &[SentMessage], bound: usize) -> Result<(), String> {
+    for urgent in messages.iter().filter(|message| message.priority == Priority::Urgent) {
+        let overtakes = |other: &&SentMessage| {
+            other.priority < Priority::Urgent && urgent.due < other.sent && other.sent < urgent.sent
+        };
+        let count = messages.iter().filter(overtakes).count();
+        if bound < count {
+            return Err(format!("I37: {count} less urgent messages were sent before {urgent:?}"));
         }
     }
     Ok(())

@@ -162,6 +162,14 @@ impl Communication {
         }
     }
 
+    /// When the next attempt may begin. Returns `None` for at once, or if no attempt is waited for.
+    pub fn next_attempt_at(&self) -> Option<Timestamp> {
+        match self.lifecycle {
+            Lifecycle::RetryWait { until } => until.at(),
+            _ => self.due_at,
+        }
+    }
+
     /// Whether no attempt is open and another one will follow.
     pub(super) fn waits_for_attempt(&self) -> bool {
         match self.lifecycle {

@@ -113,5 +113,5 @@ pub(crate) async fn resend(
     };
     resend.faults = input_faults(fields.into_errors());
     let accepted = messages::resend(&api.app, &caller, parse_id(&id)?, &resend).await.map_err(problem)?;
-    accepted_response(&accepted)
+    accepted_response(&api.app, &accepted).await
 }

@@ -79,10 +79,11 @@ impl Api {
             Field::To => to_pointer.to_owned(),
             _ => pointer(fault),
         };
-        accepted_response(&accepted.map_err(|error| match error {
+        let accepted = accepted.map_err(|error| match error {
             MessageError::Invalid(faults) => problem_of_faults(&faults, at_field),
             error => problem(error),
-        })?)
+        })?;
+        accepted_response(&self.app, &accepted).await
     }
 
     async fn config_response(&self, caller: &Caller, id: &str, status: StatusCode) -> Result<Response, Problem> {

@@ -10,13 +10,16 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use domain::ports::ProviderConfig;
 use domain::throttle::ProviderThrottle;
-use events::Timestamp;
+use events::{Priority, Timestamp};
 use problem::{Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, show_time};
 use crate::query::QueryParams;
 use crate::{Api, Shared, json, read_body};
+
+/// Maximum number of messages that a quota is checked for.
+const MAX_CHECKED: u32 = 1_000_000;
 
 fn problem(error: ProviderConfigError) -> Problem {
     match error {
@@ -68,13 +71,30 @@ pub(crate) async fn list(
     present_all(&api, &caller).await
 }
 
+/// The quota. With `count`, also whether so many more messages would be sent now.
 pub(crate) async fn quota(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    query: RawQuery,
 ) -> Result<Response, Problem> {
+    let mut query = QueryParams::parse(query)?;
+    let count = query.number("count", 1..=MAX_CHECKED);
+    let priority = query.choice("priority", &Priority::names()).unwrap_or(Priority::Normal);
+    query.finish()?;
     let (config, throttle) = provider_status::quota(&api.app, &caller, &id).await.map_err(problem)?;
-    Ok(json(StatusCode::OK, &present_quota(&config, &throttle, api.app.host.now())))
+    let now = api.app.host.now();
+    let mut shown = present_quota(&config, &throttle, now);
+    if let Some(count) = count {
+        let last_sent_at = throttle.send_time(priority, count, now);
+        shown["check"] = json!({
+            "count": count,
+            "priority": priority,
+            "allowed": last_sent_at <= now,
+            "lastSendTime": show_time(last_sent_at),
+        });
+    }
+    Ok(json(StatusCode::OK, &shown))
 }
 
 /// Workers notice the changes of the following handlers within 15 seconds.

@@ -1,13 +1,13 @@
 //! `POST /api/communications/send` and `/batch`: from a body to an accepted message.
 
 use application::Caller;
+use application::app::App;
 use application::messages::{self, Accepted, MessageError, NewMessage};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use domain::quiet_hours;
 use domain::status::status;
 use problem::Problem;
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ pub(crate) async fn send(
     let fields = BodyReader::parse(&read_body(body).await?)?;
     let message = read_message(fields, idempotency_key);
     let accepted = messages::send(&api.app, &caller, &message).await.map_err(problem)?;
-    accepted_response(&accepted)
+    accepted_response(&api.app, &accepted).await
 }
 
 /// Accepts each message of a batch by itself. With `validateOnly` the messages are only checked.
@@ -93,15 +93,13 @@ fn present_result(accepted: &Accepted) -> Result<Value, MessageError> {
 }
 
 /// 201 with the message. A replay has the header `Idempotent-Replayed`.
-pub(crate) fn accepted_response(accepted: &Accepted) -> Result<Response, Problem> {
+pub(crate) async fn accepted_response(app: &App, accepted: &Accepted) -> Result<Response, Problem> {
     let Accepted { key, loaded, row, content, is_replay } = accepted;
     let communication = loaded.state.requested()?;
-    let due = communication.due_at.unwrap_or(row.created_at);
-    let due = quiet_hours::release_time(&communication.request, due).unwrap_or(due);
     let mut body = json!({
         "id": key.id,
         "status": row.status,
-        "estimatedSendTime": show_time(due),
+        "estimatedSendTime": show_time(messages::estimated_send_time(app, accepted).await),
         "communication": present::stored(key, row, content.as_ref()),
     });
     if let Some(original) = communication.request.resend_of {

@@ -5,20 +5,25 @@ use std::sync::Arc;
 
 use domain::aggregate::Aggregate;
 use domain::policy;
+use domain::ports::CoordinationStore;
 use domain::ports::{
     AddressKey, ClockAndRng, DocumentKey, DocumentStore, EventStore, Listed, SecretCipher, StoreError,
 };
 use domain::provider::{InvalidSetting, Provider, ProviderConfig, ProviderFactory};
 use domain::provider_configs::{ProviderConfigState, Routing, TenantProviderConfig, TenantProviderConfigs};
+use domain::throttle::ProviderThrottle;
 use events::{Channel, Mode, TenantId, Timestamp};
 
 use crate::cache::Cached;
 use crate::document;
 use crate::execute::state_of;
 use crate::settings::DeploymentProviderConfig;
+use crate::throttle_store;
 
 /// How long a tenant's configurations are cached, in milliseconds. A change takes effect everywhere within this time.
 pub const CHANNELS_TTL_MS: i64 = 15_000;
+/// How long the state of a rate limit is cached for estimates, in milliseconds.
+const THROTTLE_TTL_MS: i64 = 1_000;
 /// The most tenants, and the most created providers, that are cached.
 const MAX_CACHED: usize = 10_000;
 /// The secret that every callback address ends with.
@@ -43,6 +48,7 @@ pub struct TenantPorts {
 pub struct ProviderDirectory {
     tenants: Cached<TenantId, Arc<TenantProviderConfigs>>,
     connected: Cached<String, CachedProvider>,
+    throttles: Cached<String, ProviderThrottle>,
 }
 
 impl Default for ProviderDirectory {
@@ -50,6 +56,7 @@ impl Default for ProviderDirectory {
         ProviderDirectory {
             tenants: Cached::new(CHANNELS_TTL_MS, MAX_CACHED),
             connected: Cached::unexpiring(MAX_CACHED),
+            throttles: Cached::new(THROTTLE_TTL_MS, MAX_CACHED),
         }
     }
 }
@@ -267,6 +274,25 @@ impl ProviderDirectory {
     /// Removes a tenant's configurations, so that the next call reads them from the store.
     pub fn invalidate(&self, tenant: &TenantId) {
         self.tenants.invalidate(tenant);
+    }
+
+    /// The throttle of a configuration as it was at most a second ago.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub(crate) async fn recent_throttle(
+        &self,
+        limits: &dyn CoordinationStore,
+        config: &ProviderConfig,
+        now: Timestamp,
+    ) -> Result<ProviderThrottle, StoreError> {
+        if let Some(throttle) = self.throttles.get(&config.id, now) {
+            return Ok(throttle);
+        }
+        let throttle = throttle_store::load(limits, &config.id, config.rate).await?;
+        self.throttles.insert(config.id.clone(), throttle.clone(), now);
+        Ok(throttle)
     }
 
     /// A tenant's configurations. They are read again if this configuration is not among the cached ones, because it

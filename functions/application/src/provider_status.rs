@@ -22,8 +22,7 @@ pub struct ProviderStatus {
 }
 
 /// The configurations for each channel, in the order they are tried: the tenant's own, or else the deployment's.
-fn configs_for(app: &App, caller: &Caller, configs: &TenantProviderConfigs) -> Vec<ProviderConfig> {
-    let mode = caller.principal.mode;
+pub(crate) fn configs_for(app: &App, mode: Mode, configs: &TenantProviderConfigs) -> Vec<ProviderConfig> {
     let mut available = Vec::new();
     for channel in Channel::ALL {
         let own = configs.for_channel(*channel);
@@ -47,7 +46,7 @@ fn configs_for(app: &App, caller: &Caller, configs: &TenantProviderConfigs) -> V
 pub async fn list(app: &App, caller: &Caller) -> Result<Vec<ProviderStatus>, ProviderConfigError> {
     caller.authorise(Permission::View)?;
     let configs = directory::provider_configs(&app.tenant_ports, &caller.principal.tenant).await?;
-    let available = configs_for(app, caller, &configs);
+    let available = configs_for(app, caller.principal.mode, &configs);
     let names: Vec<String> = available.iter().map(|config| throttle_store::throttle_key(&config.id)).collect();
     let records = app.limits.read_versioned(&names).await?;
     let status = |(config, record): (ProviderConfig, Option<VersionedRecord>)| ProviderStatus {
@@ -60,7 +59,7 @@ pub async fn list(app: &App, caller: &Caller) -> Result<Vec<ProviderStatus>, Pro
 
 async fn find(app: &App, caller: &Caller, id: &str) -> Result<ProviderConfig, ProviderConfigError> {
     let configs = directory::provider_configs(&app.tenant_ports, &caller.principal.tenant).await?;
-    let available = configs_for(app, caller, &configs);
+    let available = configs_for(app, caller.principal.mode, &configs);
     available.into_iter().find(|config| config.id == id).ok_or(ProviderConfigError::NotFound)
 }
 

@@ -11,14 +11,14 @@ use domain::communication::{Command, Communication, Lifecycle, Readiness, Reject
 use domain::ports::{AddressKey, CommunicationKey, ContentKey, OutboundMessage, Provider, QueryResult};
 use domain::{policy, quiet_hours};
 use events::{
-    CommunicationEvent, CommunicationRequest, DeferReason, FailReason, RecordedEvent, Resolution, ResolvedBy,
+    CommunicationEvent, CommunicationRequest, DeferReason, FailReason, Priority, RecordedEvent, Resolution, ResolvedBy,
     SuppressReason, Timestamp,
 };
 use futures_util::future::join3;
 
 use crate::fallback::FallbackRun;
 use crate::throttle::{Admission, BatchThrottle};
-use crate::{Deadline, DeliverError, DeliverHandler};
+use crate::{Deadline, DeliverError, DeliverHandler, current_priority};
 
 /// Maximum number of decisions for one hint, such as a resolved doubt, an expiry and an attempt, including conflicts.
 const MAX_DECISIONS: usize = 8;
@@ -43,22 +43,22 @@ pub(crate) struct DeliveryRun<'a> {
 
 impl DeliveryRun<'_> {
     /// Processes one communication until it waits or ends.
-    pub async fn process(&self) -> Result<(), DeliverError> {
+    pub async fn process(&self, mut loaded: Loaded) -> Result<(), DeliverError> {
         let DeliveryRun { deliver, throttle, key, .. } = self;
         let context = CommandContext::function("deliver");
         let executor = CommandExecutor { store: &*deliver.store, host: &*deliver.host, origin: &context };
-        let mut loaded = executor.load(key).await?;
         for _ in 0..MAX_DECISIONS {
             let now = self.deliver.host.now();
             let Ok(communication) = loaded.state.requested() else {
                 tracing::warn!(id = %key.id, "a hint for an unknown communication");
                 return Ok(());
             };
+            let priority = current_priority(&loaded, communication, now);
             let next = match readiness(communication, now) {
                 Readiness::Finished => return Ok(()),
                 Readiness::NotBefore(until) => return self.schedule_hint(&loaded, until).await,
                 Readiness::DeadlineReached(_) => self.query_provider(&loaded).await?,
-                Readiness::Ready => self.prepare(communication).await?,
+                Readiness::Ready => self.prepare(communication, priority).await?,
                 Readiness::FallbackDue | Readiness::FallbackRequestPending => {
                     match advance(&executor, *key, loaded, &FallbackRun { deliver, key }).await? {
                         Progress::Advanced(updated) => loaded = updated,
@@ -75,7 +75,7 @@ impl DeliveryRun<'_> {
                         return self.send(&executor, claimed, *outbound, provider).await;
                     }
                     None => {
-                        throttle.release_token(&provider.config().id).await;
+                        throttle.release_token(&provider.config().id, priority).await;
                         loaded = executor.load(key).await?;
                         continue;
                     }
@@ -169,7 +169,7 @@ impl DeliveryRun<'_> {
     }
 
     /// Checks everything that can prevent an attempt, then renders the message and chooses a provider.
-    async fn prepare(&self, communication: &Communication) -> Result<NextStep, DeliverError> {
+    async fn prepare(&self, communication: &Communication, priority: Priority) -> Result<NextStep, DeliverError> {
         let now = self.deliver.host.now();
         if self.deadline.millis_since(now) < policy::MIN_TIME_TO_CLAIM_MS {
             return Err(DeliverError::NoTime);
@@ -203,7 +203,7 @@ impl DeliveryRun<'_> {
                 return Ok(NextStep::Decide(Command::FailPermanently(FailReason::Unrenderable)));
             }
         };
-        Ok(match self.throttle.admit(&self.key.tenant, communication).await {
+        Ok(match self.throttle.admit(&self.key.tenant, communication, priority).await {
             Admission::Admitted(provider) => NextStep::Send(Box::new(outbound), provider),
             Admission::Wait(until) => NextStep::Wait(until),
             Admission::NoProvider => {

@@ -15,17 +15,19 @@ pub use cache::WorkerCache;
 
 use std::sync::Arc;
 
-use application::ExecuteError;
 use application::directory::TenantPorts;
+use application::execute::load;
 use application::links::LinkKeys;
 use application::process::ProcessError;
+use application::{ExecuteError, Loaded};
 use delivery::DeliveryRun;
+use domain::communication::{Communication, Readiness, readiness};
 use domain::ports::{
     AlertSink, ClockAndRng, CommunicationKey, CoordinationStore, DocumentStore, EventStore, FileFetcher, Hint,
     ObjectStore, Provider, StoreError, Vault, WorkQueue,
 };
-use events::RateLimit;
-use events::Timestamp;
+use domain::rate_limiter;
+use events::{Priority, RateLimit, Timestamp};
 use futures_util::future::join_all;
 use throttle::BatchThrottle;
 
@@ -103,13 +105,25 @@ pub async fn handle_batch(
     messages: Vec<application::hint::QueueMessage>,
     deadline: Deadline,
 ) -> Vec<String> {
-    let throttle = BatchThrottle::new(deliver, messages.len());
-    let process = async |message: application::hint::QueueMessage| {
-        let key = Hint::parse_body(&message.body).map(|id| CommunicationKey::from_stream(&id));
-        let result = match key.map_err(DeliverError::NotAHint) {
+    let load = async |message: &application::hint::QueueMessage| {
+        match Hint::parse_body(&message.body).map(|id| CommunicationKey::from_stream(&id)) {
             // The stream is of another kind. Its timer sends a hint to the right queue.
+            Ok(None) => Ok(None),
+            Ok(Some(key)) => Ok(Some((load(&*deliver.store, &key).await?, key))),
+            Err(error) => Err(DeliverError::NotAHint(error)),
+        }
+    };
+    // The rate limits must know what the whole batch wants before its first message is sent.
+    let loaded = join_all(messages.iter().map(load)).await;
+    let now = deliver.host.now();
+    let sendable = loaded.iter().flatten().flatten().filter_map(|(loaded, _)| priority_if_ready(loaded, now));
+    let throttle = BatchThrottle::new(deliver, sendable);
+    let process = async |(message, loaded): (application::hint::QueueMessage, Result<_, DeliverError>)| {
+        let result = match loaded {
             Ok(None) => Ok(()),
-            Ok(Some(key)) => DeliveryRun { deliver, throttle: &throttle, key: &key, deadline }.process().await,
+            Ok(Some((loaded, key))) => {
+                DeliveryRun { deliver, throttle: &throttle, key: &key, deadline }.process(loaded).await
+            }
             Err(error) => Err(error),
         };
         let error = result.err()?;
@@ -117,9 +131,22 @@ pub async fn handle_batch(
         tracing::error!(message_id = message.id, %error, again = should_redeliver, "hint not processed");
         should_redeliver.then_some(message.id)
     };
-    let failed = join_all(messages.into_iter().map(process)).await.into_iter().flatten().collect();
+    let failed = join_all(messages.into_iter().zip(loaded).map(process)).await.into_iter().flatten().collect();
     throttle.flush_results().await;
     failed
+}
+
+/// The priority that a message has by now, or `None` if it cannot be sent now.
+fn priority_if_ready(loaded: &Loaded, now: Timestamp) -> Option<Priority> {
+    let communication = loaded.state.requested().ok()?;
+    (readiness(communication, now) == Readiness::Ready).then(|| current_priority(loaded, communication, now))
+}
+
+/// The priority of a message, which rises while it waits.
+fn current_priority(loaded: &Loaded, communication: &Communication, now: Timestamp) -> Priority {
+    let requested_at = loaded.records.first().map_or(now, |record| record.meta.at);
+    let due = communication.next_attempt_at().unwrap_or(requested_at).max(requested_at);
+    rate_limiter::aged(communication.request.priority, now.millis_since(due))
 }
 
 impl DeliverHandler {
@@ -129,8 +156,9 @@ impl DeliverHandler {
     ///
     /// [`DeliverError`]: the communication was not processed completely. Its timer sends a new hint.
     pub async fn deliver(&self, key: &CommunicationKey, deadline: Deadline) -> Result<(), DeliverError> {
-        let throttle = BatchThrottle::new(self, 1);
-        let result = DeliveryRun { deliver: self, throttle: &throttle, key, deadline }.process().await;
+        let loaded = load(&*self.store, key).await?;
+        let throttle = BatchThrottle::new(self, priority_if_ready(&loaded, self.host.now()).into_iter());
+        let result = DeliveryRun { deliver: self, throttle: &throttle, key, deadline }.process(loaded).await;
         throttle.flush_results().await;
         result
     }

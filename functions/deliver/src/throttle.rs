@@ -3,15 +3,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use application::throttle_store;
 use domain::circuit_breaker::{BreakerCause, CallResults};
 use domain::communication::{AttemptOutcome, Communication};
 use domain::policy;
 use domain::ports::{Provider, StoreError};
+use domain::rate_limiter::ByPriority;
 use domain::throttle::{Grant, ProviderThrottle};
-use events::{RateLimit, RefusalClass, TenantId, Timestamp};
+use events::{Priority, RateLimit, RefusalClass, TenantId, Timestamp};
 
 use crate::DeliverHandler;
 
@@ -30,9 +30,9 @@ pub(crate) enum Admission {
 /// The calls that one batch reserved with one rate limiter, and their results.
 struct ReservedCalls {
     rate: RateLimit,
-    tokens: u32,
+    tokens: ByPriority<u32>,
     /// When messages that got no token may retry.
-    retry_slots: VecDeque<Timestamp>,
+    retry_slots: ByPriority<VecDeque<Timestamp>>,
     /// The time until which the breaker is open. `None` if it is closed.
     open_until: Option<Timestamp>,
     /// Whether the single reserved call is a probe, whose result decides if the breaker closes.
@@ -50,17 +50,24 @@ enum Reservation {
 /// The rate limiters and circuit breakers of one batch.
 pub(crate) struct BatchThrottle<'a> {
     deliver: &'a DeliverHandler,
+    state: tokio::sync::Mutex<BatchState>,
+}
+
+struct BatchState {
     /// Number of messages of the batch that were not admitted yet.
-    pending_messages: AtomicU32,
+    pending_messages: ByPriority<u32>,
     /// Reservations by throttle record. The first message reserves for the whole batch while the others wait for the
     /// lock.
-    reserved: tokio::sync::Mutex<BTreeMap<String, ReservedCalls>>,
+    reserved: BTreeMap<String, ReservedCalls>,
 }
 
 impl<'a> BatchThrottle<'a> {
-    pub fn new(deliver: &'a DeliverHandler, messages: usize) -> Self {
-        let pending_messages = AtomicU32::new(u32::try_from(messages).unwrap_or(u32::MAX));
-        BatchThrottle { deliver, pending_messages, reserved: tokio::sync::Mutex::default() }
+    /// `messages` has the priority of each message of the batch that can be sent.
+    pub fn new(deliver: &'a DeliverHandler, messages: impl Iterator<Item = Priority>) -> Self {
+        let mut pending_messages = ByPriority::default();
+        messages.for_each(|priority| pending_messages[priority as usize] += 1);
+        let state = BatchState { pending_messages, reserved: BTreeMap::new() };
+        BatchThrottle { deliver, state: tokio::sync::Mutex::new(state) }
     }
 
     /// Returns the providers that can send this message, the preferred one first, and whether there are any providers
@@ -87,11 +94,8 @@ impl<'a> BatchThrottle<'a> {
 
     /// Finds a provider that can be called now. If a breaker is open, the next provider is tried. If a rate limit is
     /// reached, the message waits.
-    pub async fn admit(&self, tenant: &TenantId, communication: &Communication) -> Admission {
-        let decrement = |pending: u32| Some(pending.saturating_sub(1));
-        let pending = self.pending_messages.fetch_update(Ordering::SeqCst, Ordering::SeqCst, decrement);
-        let wanted = pending.unwrap_or_default().max(1);
-        match self.try_admit(tenant, communication, wanted).await {
+    pub async fn admit(&self, tenant: &TenantId, communication: &Communication, priority: Priority) -> Admission {
+        match self.try_admit(tenant, communication, priority).await {
             Ok(admission) => admission,
             Err(error) => {
                 // The message waits, because calls without limits would do more harm than a delay.
@@ -105,18 +109,23 @@ impl<'a> BatchThrottle<'a> {
         &self,
         tenant: &TenantId,
         communication: &Communication,
-        wanted: u32,
+        priority: Priority,
     ) -> Result<Admission, StoreError> {
         let (candidates, exist) = self.candidates(tenant, communication).await?;
         if candidates.is_empty() {
             let hold = || Admission::Wait(self.with_jitter(policy::ACCOUNT_HOLD_MS));
             return Ok(if exist { hold() } else { Admission::NoProvider });
         }
-        let mut reserved = self.reserved.lock().await;
+        let mut state = self.state.lock().await;
+        let BatchState { pending_messages, reserved } = &mut *state;
+        let mut wanted = *pending_messages;
+        wanted[priority as usize] = wanted[priority as usize].max(1);
+        let pending = &mut pending_messages[priority as usize];
+        *pending = pending.saturating_sub(1);
         let mut earliest: Option<Timestamp> = None;
         for provider in candidates {
             let name = throttle_store::throttle_key(&provider.config().id);
-            match self.reserve(&mut reserved, &name, provider.config().rate, wanted).await? {
+            match self.reserve(reserved, &name, provider.config().rate, (wanted, priority)).await? {
                 Reservation::BreakerOpen(until) => {
                     earliest = Some(earliest.map_or(until, |earliest| earliest.min(until)))
                 }
@@ -129,12 +138,12 @@ impl<'a> BatchThrottle<'a> {
                     let mut granted = vec![name];
                     for (name, rate) in shared {
                         let Some(rate) = rate else { continue };
-                        match self.reserve(&mut reserved, &name, rate, wanted).await? {
+                        match self.reserve(reserved, &name, rate, (wanted, priority)).await? {
                             Reservation::Granted => granted.push(name),
                             Reservation::RetryAt(at) | Reservation::BreakerOpen(at) => {
                                 // Another message of this batch, perhaps of another tenant, can use the tokens.
                                 for name in granted {
-                                    reserved.entry(name).and_modify(|calls| calls.tokens += 1);
+                                    reserved.entry(name).and_modify(|calls| calls.tokens[priority as usize] += 1);
                                 }
                                 return Ok(Admission::Wait(at));
                             }
@@ -154,7 +163,7 @@ impl<'a> BatchThrottle<'a> {
         reserved: &mut BTreeMap<String, ReservedCalls>,
         name: &str,
         rate: RateLimit,
-        wanted: u32,
+        (wanted, priority): (ByPriority<u32>, Priority),
     ) -> Result<Reservation, StoreError> {
         if !reserved.contains_key(name) {
             let now = self.deliver.host.now();
@@ -167,17 +176,20 @@ impl<'a> BatchThrottle<'a> {
             }
             let empty = ReservedCalls {
                 rate,
-                tokens: 0,
-                retry_slots: VecDeque::new(),
+                tokens: ByPriority::default(),
+                retry_slots: ByPriority::default(),
                 open_until: None,
                 is_probe: false,
                 results: CallResults::default(),
             };
             let calls = match grant {
                 Grant::Blocked(until) => ReservedCalls { open_until: Some(until), ..empty },
-                Grant::Granted { granted, retry_slots, is_probe } => {
-                    ReservedCalls { tokens: granted, retry_slots: retry_slots.into(), is_probe, ..empty }
-                }
+                Grant::Granted { calls, is_probe } => ReservedCalls {
+                    tokens: calls.each_ref().map(|calls| calls.granted),
+                    retry_slots: calls.map(|calls| calls.retry_slots.into()),
+                    is_probe,
+                    ..empty
+                },
             };
             reserved.insert(name.to_owned(), calls);
         }
@@ -187,11 +199,12 @@ impl<'a> BatchThrottle<'a> {
         if let Some(until) = calls.open_until {
             return Ok(Reservation::BreakerOpen(until));
         }
-        if calls.tokens > 0 {
-            calls.tokens -= 1;
+        // A token that was given back can be used by a more urgent message too.
+        if let Some(tokens) = calls.tokens[..=priority as usize].iter_mut().rev().find(|tokens| **tokens > 0) {
+            *tokens -= 1;
             return Ok(Reservation::Granted);
         }
-        match calls.retry_slots.pop_front() {
+        match calls.retry_slots[priority as usize].pop_front() {
             // Only the probe may call this provider, so the other messages try the next one.
             Some(slot) if calls.is_probe => Ok(Reservation::BreakerOpen(slot)),
             Some(slot) => Ok(Reservation::RetryAt(slot)),
@@ -221,9 +234,9 @@ impl<'a> BatchThrottle<'a> {
     }
 
     /// Returns a token that was not used, because another worker had claimed the message.
-    pub async fn release_token(&self, config: &str) {
-        if let Some(calls) = self.reserved.lock().await.get_mut(&throttle_store::throttle_key(config)) {
-            calls.tokens += 1;
+    pub async fn release_token(&self, config: &str, priority: Priority) {
+        if let Some(calls) = self.state.lock().await.reserved.get_mut(&throttle_store::throttle_key(config)) {
+            calls.tokens[priority as usize] += 1;
         }
     }
 
@@ -239,7 +252,7 @@ impl<'a> BatchThrottle<'a> {
         let now = self.deliver.host.now();
         let config = &provider.config().id;
         let name = throttle_store::throttle_key(config);
-        let mut reserved = self.reserved.lock().await;
+        let reserved = &mut self.state.lock().await.reserved;
         if let Some(ReservedCalls { results, .. }) = reserved.get_mut(&name) {
             match outcome {
                 AttemptOutcome::Accepted { .. } => results.successes += 1,
@@ -270,9 +283,9 @@ impl<'a> BatchThrottle<'a> {
     /// is empty. Best effort: a result that cannot be stored is made up for by the next failure.
     pub async fn flush_results(self) {
         let now = self.deliver.host.now();
-        let reserved = std::mem::take(&mut *self.reserved.lock().await);
+        let reserved = std::mem::take(&mut self.state.lock().await.reserved);
         for (name, ReservedCalls { rate, tokens, is_probe, results, .. }) in reserved {
-            let results = CallResults { unused: tokens, ..results };
+            let results = CallResults { unused: tokens.iter().sum(), ..results };
             let CallResults { unused, failures, disabled, penalty, .. } = &results;
             let is_relevant = *unused > 0 || *failures > 0 || disabled.is_some() || penalty.is_some();
             if !is_relevant && !is_probe {

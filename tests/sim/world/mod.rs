@@ -19,7 +19,7 @@ mod views;
 
 pub use faults::Fault;
 pub use provider::SimProvider;
-pub use state::{Callback, FEEDS, WorldState};
+pub use state::{Call, Callback, FEEDS, WorldState};
 pub use streams::as_current_version;
 pub use tenants::{TENANT_CONFIG, TENANTS};
 

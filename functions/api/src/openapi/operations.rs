@@ -283,7 +283,12 @@ pub const OPERATIONS: &[Operation] = &[
         .answers(201, "Accepted")
         .problems(&[Conflict, RecipientSuppressed]),
     get("listProviders", "Providers", "List the provider configurations in the order they are tried, with their state"),
-    get("getQuota", "Quota", "Get the remaining call quota of each configuration"),
+    get(
+        "getQuota",
+        "Quota",
+        "Get the remaining calls of a configuration, and check whether so many messages can be sent now",
+    )
+    .query("count? integer:1..1000000, priority? Priority"),
     operation("enableProvider", "Enable a provider configuration and close its circuit breaker")
         .may_take("Nothing", "{}")
         .answers(200, "Providers"),

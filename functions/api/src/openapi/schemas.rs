@@ -133,7 +133,12 @@ const OBJECTS: &[(&str, &str)] = &[
     ),
     ("Health", "status string, version string"),
     // ---- Providers and channels
-    ("Quota", "id string, burst integer, perSecond integer, remaining integer, availableAt time, resetAt time"),
+    (
+        "Quota",
+        "id string, burst integer, perSecond integer, remaining integer, availableAt time, resetAt time, \
+         check? QuotaCheck",
+    ),
+    ("QuotaCheck", "count integer, priority Priority, allowed boolean, lastSendTime time"),
     (
         "Provider",
         "id string, provider string, channel Channel, enabled boolean, state BreakerState, cause string?, \
