@@ -19,6 +19,9 @@ pub struct Statement {
     pub at: Timestamp,
     pub by: String,
     pub reason: Option<String>,
+    /// The id of the reason in the vault, if it is personal.
+    #[serde(default)]
+    pub text_id: Option<String>,
 }
 
 /// The state of a person's stream, or of the stream of a tenant's defaults.
@@ -58,10 +61,11 @@ pub struct PreferenceChange {
     /// Channels whose preferred address was changed in the vault.
     pub addresses: Vec<Channel>,
     pub opted_out: Option<bool>,
-    pub opted_out_reason: Option<String>,
-    pub opt_in_evidence: Option<String>,
+    /// The ids of texts in the vault: why the person opted out, the evidence of an opt-in, why they must not be contacted.
+    pub opted_out_text_id: Option<String>,
+    pub opt_in_text_id: Option<String>,
     pub do_not_contact: Option<bool>,
-    pub do_not_contact_reason: Option<String>,
+    pub do_not_contact_text_id: Option<String>,
 }
 
 impl Aggregate for Preferences {
@@ -83,17 +87,19 @@ impl Aggregate for Preferences {
 
     fn evolve(mut self, record: &RecordedEvent<PreferenceEvent>) -> Self {
         let (at, by) = (record.meta.at, record.meta.actor.clone());
-        let statement = |reason: &Option<String>| Some(Statement { at, by: by.clone(), reason: reason.clone() });
+        let statement = |reason: &Option<String>, text_id: &Option<String>| {
+            Some(Statement { at, by: by.clone(), reason: reason.clone(), text_id: text_id.clone() })
+        };
         match &record.event {
             PreferenceEvent::PreferencesChanged { channels, types, quiet_hours, quiet_hours_lifted, .. } => {
                 self.apply(channels, types, quiet_hours, *quiet_hours_lifted);
             }
-            PreferenceEvent::OptedOut { reason } => self.opted_out = statement(reason),
-            PreferenceEvent::OptedIn { evidence } => {
-                self.opted_in = statement(evidence);
+            PreferenceEvent::OptedOut { reason, text_id } => self.opted_out = statement(reason, text_id),
+            PreferenceEvent::OptedIn { evidence, text_id } => {
+                self.opted_in = statement(evidence, text_id);
                 self.opted_out = None;
             }
-            PreferenceEvent::DoNotContactSet { reason } => self.do_not_contact = statement(reason),
+            PreferenceEvent::DoNotContactSet { reason, text_id } => self.do_not_contact = statement(reason, text_id),
             PreferenceEvent::DoNotContactLifted {} => self.do_not_contact = None,
         }
         self.created_at = self.created_at.or(Some(at));
@@ -135,18 +141,18 @@ impl Preferences {
                 addresses,
             });
         }
-        let evidence = change.opt_in_evidence;
+        let opted_in = PreferenceEvent::OptedIn { evidence: None, text_id: change.opt_in_text_id.clone() };
         match change.opted_out {
             Some(true) if self.opted_out.is_none() => {
-                events.push(PreferenceEvent::OptedOut { reason: change.opted_out_reason });
+                events.push(PreferenceEvent::OptedOut { reason: None, text_id: change.opted_out_text_id });
             }
-            Some(false) if self.opted_out.is_some() => events.push(PreferenceEvent::OptedIn { evidence }),
-            _ if evidence.is_some() => events.push(PreferenceEvent::OptedIn { evidence }),
+            Some(false) if self.opted_out.is_some() => events.push(opted_in),
+            _ if change.opt_in_text_id.is_some() => events.push(opted_in),
             _ => (),
         }
         match change.do_not_contact {
             Some(true) if self.do_not_contact.is_none() => {
-                events.push(PreferenceEvent::DoNotContactSet { reason: change.do_not_contact_reason });
+                events.push(PreferenceEvent::DoNotContactSet { reason: None, text_id: change.do_not_contact_text_id });
             }
             Some(false) if self.do_not_contact.is_some() => events.push(PreferenceEvent::DoNotContactLifted {}),
             _ => (),
@@ -180,8 +186,8 @@ impl Preferences {
         }
         let page = || Some("preference page".to_owned());
         match (wants_nothing, self.opted_out.is_some()) {
-            (true, false) => events.push(PreferenceEvent::OptedOut { reason: page() }),
-            (false, true) => events.push(PreferenceEvent::OptedIn { evidence: page() }),
+            (true, false) => events.push(PreferenceEvent::OptedOut { reason: page(), text_id: None }),
+            (false, true) => events.push(PreferenceEvent::OptedIn { evidence: page(), text_id: None }),
             _ => (),
         }
         events
@@ -276,12 +282,12 @@ mod tests {
 
     #[test]
     fn an_opt_in_ends_an_opt_out_but_not_a_do_not_contact() {
-        let out = PreferenceEvent::OptedOut { reason: None };
-        let back = PreferenceEvent::OptedIn { evidence: Some("a form".to_owned()) };
+        let out = PreferenceEvent::OptedOut { reason: None, text_id: None };
+        let back = PreferenceEvent::OptedIn { evidence: Some("a form".to_owned()), text_id: None };
         let refuses = |events: &[PreferenceEvent]| after(events).refuses(Channel::Email, MessageType::Invoice);
         assert_eq!(refuses(std::slice::from_ref(&out)), Some(SuppressReason::OptedOut));
         assert_eq!(refuses(&[out, back.clone()]), None);
-        let ban = PreferenceEvent::DoNotContactSet { reason: None };
+        let ban = PreferenceEvent::DoNotContactSet { reason: None, text_id: None };
         assert_eq!(refuses(&[ban.clone(), back]), Some(SuppressReason::DoNotContact));
         assert_eq!(refuses(&[ban, PreferenceEvent::DoNotContactLifted {}]), None);
     }

@@ -27,18 +27,30 @@ pub enum PreferenceEvent {
     },
     /// v1. The person wants no more messages.
     OptedOut {
+        /// Text that is not personal. Early events have the person's own here.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+        /// The id of the text in the vault.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text_id: Option<String>,
     },
     /// v1. The person agreed to be contacted. `evidence` describes how and where.
     OptedIn {
+        /// Text that is not personal. Early events have the person's own here.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         evidence: Option<String>,
+        /// The id of the text in the vault.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text_id: Option<String>,
     },
     /// v1. The tenant decided that the person must not be contacted, whatever the person wants.
     DoNotContactSet {
+        /// Only early events have the text here.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+        /// The id of the text in the vault.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text_id: Option<String>,
     },
     /// v1. The person may be contacted again.
     DoNotContactLifted {},

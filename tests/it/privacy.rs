@@ -6,7 +6,7 @@ use serde_json::json;
 use tests::harness::Scratch;
 use tests::server::{TestServer, email, eventually};
 
-const MARKERS: [&str; 6] = ["zebediah", "quicksilver", "marzipan", "447700900", "oyster", "periwinkle"];
+const MARKERS: [&str; 7] = ["zebediah", "quicksilver", "marzipan", "447700900", "oyster", "periwinkle", "tangerine"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_marker_is_found_outside_the_vault() {
@@ -28,6 +28,11 @@ async fn no_marker_is_found_outside_the_vault() {
         server.until_status(id, "delivered").await;
     }
     eventually("all listed", async || (server.get("/api/communications").await.body["count"] == 5).then_some(())).await;
+    let statements = json!({ "optedOut": true, "optedOutReason": "tangerine", "doNotContact": true, "doNotContactReason": "tangerine" });
+    for statements in [statements, json!({ "optInEvidence": "tangerine" })] {
+        let request = server.request(Method::PATCH, "/api/communication-preferences/customer/zoe").json(&statements);
+        assert_eq!(server.answer(request).await.status, StatusCode::OK);
+    }
     drop(server);
     let database = rusqlite::Connection::open(scratch.0.join("tidings.db")).expect("the file");
     let tables: Vec<String> = database
@@ -75,13 +80,24 @@ async fn a_persons_data_is_exported_and_erased_but_statistics_stay() {
     let later = server.send(later).await;
     let other = server.send(to("bo", "bo@example.com")).await;
     let path = "/api/communication-preferences/customer/ada";
-    server.answer(server.request(Method::PATCH, path).json(&json!({ "preferredEmail": "ada@example.com" }))).await;
+    let patch = async |body: Value| server.answer(server.request(Method::PATCH, path).json(&body)).await;
+    patch(json!({ "preferredEmail": "ada@example.com", "optedOut": true, "optedOutReason": "Ada moved" })).await;
+    let changed = patch(json!({ "optedOut": false, "optInEvidence": "Signed by Ada", "doNotContact": true })).await;
+    assert_eq!(changed.text("/optInEvidence"), "Signed by Ada");
+    patch(json!({ "doNotContact": false })).await;
+    let history = format!("{path}/history");
+    let texts = async |path: &str| {
+        let shown = server.get(path).await.body.to_string();
+        (shown.contains("Ada moved"), shown.contains("Signed by Ada"))
+    };
+    assert_eq!((texts(path).await, texts(&history).await), ((false, true), (true, true)));
     let stats = async || server.get("/api/communications/stats").await.body["total"].clone();
     tests::server::eventually("three are counted", async || (stats().await == 3).then_some(())).await;
 
     let shown = server.get("/api/subjects/customer/ada").await;
     assert_eq!(shown.body["communications"].as_array().map(Vec::len), Some(2), "{}", shown.body);
     assert_eq!(shown.text("/preferences/preferredEmail"), "ada@example.com");
+    assert_eq!(shown.text("/preferences/optInEvidence"), "Signed by Ada");
     let erased = server.answer(server.request(Method::DELETE, "/api/subjects/customer/ada")).await;
     assert_eq!((erased.status, &erased.body["erased"]), (StatusCode::OK, &json!(2)), "{}", erased.body);
     let again = server.answer(server.request(Method::DELETE, "/api/subjects/customer/ada")).await;
@@ -95,7 +111,9 @@ async fn a_persons_data_is_exported_and_erased_but_statistics_stay() {
         );
         assert_eq!(server.events(id).await.last().map(String::as_str), Some("CommunicationErased"));
     }
+    assert_eq!((texts(path).await, texts(&history).await), ((false, false), (false, false)));
     let shown = server.get("/api/subjects/customer/ada").await;
+    assert!(shown.body["preferences"]["optedInAt"].is_string(), "that they agreed stays: {}", shown.body);
     assert_eq!(
         (&shown.body["communications"], &shown.body["preferences"]["preferredEmail"]),
         (&json!([]), &Value::Null)

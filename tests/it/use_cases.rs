@@ -10,6 +10,7 @@ use application::provider_settings::{CheckedSettings, SmsField, SmsProviderFault
 use application::provider_status;
 use application::retention::RetentionPeriods;
 use application::sms_provider::{self, SmsProvider};
+use application::statements::StatementTexts;
 use application::templates::{
     self, CheckedContent, NewTemplate, PreviewRequest, TemplateChange, TemplateContent, TemplateError, TemplateFault,
     TemplateFilter,
@@ -73,7 +74,12 @@ async fn a_change_of_preferences_is_checked_and_its_addresses_are_normalised() {
     let admin = caller(Role::Admin);
     let change =
         async |person: &str, change: PreferenceChange, addresses: &PreferredAddresses| match preferences::change(
-            &app, &admin, person, change, addresses,
+            &app,
+            &admin,
+            person,
+            change,
+            StatementTexts::default(),
+            addresses,
         )
         .await
         {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use application::Caller;
 use application::consent;
 use application::preferences::{self, PreferenceError, PreferenceFault, PreferredAddresses};
+use application::statements::StatementTexts;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -133,17 +134,15 @@ impl Api {
             quiet_hours,
             quiet_hours_lifted,
             opted_out,
-            opted_out_reason,
-            opt_in_evidence,
             do_not_contact,
-            do_not_contact_reason,
             ..PreferenceChange::default()
         };
-        for fault in preferences::check(person, &change, &addresses).err().unwrap_or_default() {
+        let texts = StatementTexts { opted_out_reason, opt_in_evidence, do_not_contact_reason };
+        for fault in preferences::check(person, &change, &texts, &addresses).err().unwrap_or_default() {
             fields.push(field_error(&fault));
         }
         fields.finish()?;
-        let changed = preferences::change(&self.app, caller, person, change, &addresses).await;
+        let changed = preferences::change(&self.app, caller, person, change, texts, &addresses).await;
         changed.map_err(|error| match error {
             PreferenceError::Invalid(faults) => Problem::invalid(faults.iter().map(field_error).collect()),
             error => error.into(),

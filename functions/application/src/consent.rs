@@ -13,6 +13,7 @@ use crate::cache::Cached;
 use crate::directory::TenantPorts;
 use crate::document;
 use crate::execute;
+use crate::statements;
 
 /// How long defaults are cached, in milliseconds.
 const DEFAULTS_TTL_MS: i64 = 15_000;
@@ -48,7 +49,22 @@ pub async fn preferences(
     Ok(execute::load(&*tenant_ports.store, &preferences_stream(tenant, person)).await?.state)
 }
 
-/// The complete history of a person's preferences, in order.
+/// The same, with the texts that explain opt-ins and opt-outs.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn preferences_with_texts(
+    tenant_ports: &TenantPorts,
+    tenant: &TenantId,
+    person: &str,
+) -> Result<Preferences, StoreError> {
+    let mut preferences = preferences(tenant_ports, tenant, person).await?;
+    statements::load(tenant_ports, tenant, person).await?.fill_in(&mut preferences);
+    Ok(preferences)
+}
+
+/// The complete history of a person's preferences, in order, without the texts that explain them.
 ///
 /// # Errors
 ///

@@ -28,6 +28,7 @@ pub mod retention;
 pub mod schedules;
 pub mod settings;
 pub mod sms_provider;
+pub mod statements;
 pub mod subjects;
 pub mod suppression;
 pub mod suppressions;

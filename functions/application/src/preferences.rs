@@ -13,6 +13,7 @@ use crate::caller::{Caller, Forbidden};
 use crate::consent::{self, change_addresses, preferences_stream};
 use crate::execute::ExecuteError;
 use crate::links::preferences_token;
+use crate::statements::{self, StatementTexts};
 
 /// What is wrong with a change of preferences.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +55,7 @@ pub async fn get(
 ) -> Result<(Preferences, BTreeMap<Channel, String>), PreferenceError> {
     caller.authorise(Permission::View)?;
     let tenant = &caller.principal.tenant;
-    let preferences = consent::preferences(&app.tenant_ports, tenant, person).await?;
+    let preferences = consent::preferences_with_texts(&app.tenant_ports, tenant, person).await?;
     Ok((preferences, consent::addresses(&app.tenant_ports, tenant, person).await?))
 }
 
@@ -83,6 +84,7 @@ pub fn link(app: &App, caller: &Caller, person: &str, valid_ms: i64) -> Result<(
 pub fn check(
     person: &str,
     change: &PreferenceChange,
+    texts: &StatementTexts,
     addresses: &PreferredAddresses,
 ) -> Result<PreferredAddresses, Vec<PreferenceFault>> {
     let (mut normalised, mut faults) = (PreferredAddresses::new(), Vec::new());
@@ -92,9 +94,9 @@ pub fn check(
             Err(error) => faults.push(PreferenceFault::Address(*channel, error)),
         }
     }
-    let PreferenceChange { opted_out, opt_in_evidence, do_not_contact, .. } = change;
+    let PreferenceChange { opted_out, do_not_contact, .. } = change;
     let is_personal =
-        !normalised.is_empty() || opted_out.is_some() || opt_in_evidence.is_some() || do_not_contact.is_some();
+        !normalised.is_empty() || opted_out.is_some() || texts.opt_in_evidence.is_some() || do_not_contact.is_some();
     if person == DEFAULTS && is_personal {
         faults.push(PreferenceFault::NotForDefaults);
     }
@@ -111,19 +113,29 @@ pub async fn change(
     caller: &Caller,
     person: &str,
     change: PreferenceChange,
+    texts: StatementTexts,
     addresses: &PreferredAddresses,
 ) -> Result<Preferences, PreferenceError> {
     caller.authorise(Permission::Consent)?;
-    let addresses = check(person, &change, addresses).map_err(PreferenceError::Invalid)?;
+    let addresses = check(person, &change, &texts, addresses).map_err(PreferenceError::Invalid)?;
     let tenant = &caller.principal.tenant;
     if !addresses.is_empty() {
         change_addresses(&app.tenant_ports, tenant, person, &addresses).await?;
     }
+    // A reason is only stored with the decision that it explains.
+    let texts = StatementTexts {
+        opted_out_reason: texts.opted_out_reason.filter(|_| change.opted_out == Some(true)),
+        do_not_contact_reason: texts.do_not_contact_reason.filter(|_| change.do_not_contact == Some(true)),
+        ..texts
+    };
+    let change = statements::store(&app.tenant_ports, tenant, person, change, texts).await?;
     let change = PreferenceChange { addresses: addresses.keys().copied().collect(), ..change };
     let stream = preferences_stream(tenant, person);
     let changed = app.executor(&caller.context()).execute(&stream, Command::Change(change)).await?;
     app.defaults.invalidate(tenant);
-    Ok(changed.state)
+    let mut preferences = changed.state;
+    statements::load(&app.tenant_ports, tenant, person).await?.fill_in(&mut preferences);
+    Ok(preferences)
 }
 
 /// The complete history of a person's preferences.
@@ -137,5 +149,8 @@ pub async fn history(
     person: &str,
 ) -> Result<Vec<RecordedEvent<PreferenceEvent>>, PreferenceError> {
     caller.authorise(Permission::View)?;
-    Ok(consent::history(&app.tenant_ports, &caller.principal.tenant, person).await?)
+    let tenant = &caller.principal.tenant;
+    let mut records = consent::history(&app.tenant_ports, tenant, person).await?;
+    statements::load(&app.tenant_ports, tenant, person).await?.fill_in_history(&mut records);
+    Ok(records)
 }

@@ -24,6 +24,7 @@ use crate::hash::contact_hash;
 use crate::inbound::{self, InboundContent};
 use crate::messages::fallback_content_keys;
 use crate::schedules::{self, ScheduleError, StoredMessage};
+use crate::statements::texts_key;
 use crate::suppressions::{address_key, erase_address};
 
 /// Number of messages of one page.
@@ -132,7 +133,7 @@ pub async fn export(
         }
     }
     if let Identity::Recipient(_) = subject.identity {
-        let preferences = consent::preferences(&app.tenant_ports, tenant, &subject.name).await?;
+        let preferences = consent::preferences_with_texts(&app.tenant_ports, tenant, &subject.name).await?;
         page.preferences = Some((preferences, consent::addresses(&app.tenant_ports, tenant, &subject.name).await?));
     }
     if before.is_some() {
@@ -193,6 +194,7 @@ pub async fn erase(app: &App, caller: &Caller, subject: &DataSubject) -> Result<
         }
     }
     documents.delete_document(&addresses_key(tenant, &subject.name)).await?;
+    documents.delete_document(&texts_key(tenant, &subject.name)).await?;
     Ok(Erased { count, has_more: false })
 }
 
