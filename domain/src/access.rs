@@ -76,3 +76,26 @@ pub fn role_allows(role: Role, permission: Permission) -> bool {
 pub fn key_allows_channel(channels: Option<&[Channel]>, channel: Channel) -> bool {
     channels.is_none_or(|channels| channels.contains(&channel))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_role_has_exactly_the_permissions_that_the_documentation_lists() {
+        let names = |role| permissions(role).iter().map(|permission| permission.as_str()).collect::<Vec<_>>();
+        assert_eq!(names(Role::Admin), Permission::ALL.map(Permission::as_str));
+        assert_eq!(names(Role::Operator), ["view", "operate", "stats"]);
+        assert_eq!(names(Role::Sender), ["send", "view", "consent"]);
+        assert_eq!(names(Role::Editor), ["view", "templates", "automate"]);
+        assert_eq!(names(Role::Viewer), ["view", "stats"]);
+        assert!(role_allows(Role::Viewer, Permission::View) && !role_allows(Role::Viewer, Permission::Send));
+    }
+
+    #[test]
+    fn a_key_without_a_list_of_channels_can_use_all() {
+        assert!(key_allows_channel(None, Channel::Sms));
+        assert!(key_allows_channel(Some(&[Channel::Sms]), Channel::Sms));
+        assert!(!key_allows_channel(Some(&[Channel::Sms]), Channel::Email));
+    }
+}

@@ -101,6 +101,7 @@ mod tests {
     use events::EventMetadata;
 
     use super::*;
+    use crate::aggregate::{decode_snapshot, encode_snapshot};
 
     fn create(others: usize) -> Command {
         Command::Create {
@@ -136,9 +137,20 @@ mod tests {
         let key = after(none.clone(), create(MAX_KEYS - 1));
         assert_eq!(key.key.as_ref().map(|key| key.created_by.as_str()), Some("ops"));
         assert_eq!(key.decide(create(0)), Ok(Vec::new()), "a repeated creation changes nothing");
+        assert!(key.is_listed() && !none.is_listed());
         let revoked = after(key, Command::Revoke);
         assert_eq!(revoked, none);
         assert_eq!(revoked.decide(Command::Revoke), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_snapshot_restores_the_state_and_one_of_another_version_is_ignored() {
+        let key = after(ApiKeyState::default(), create(0));
+        let snapshot = encode_snapshot(&key).expect("a snapshot");
+        assert_eq!(decode_snapshot::<ApiKeyState>(&snapshot), Some(key));
+        let newer = snapshot.replace("\"version\":1", "\"version\":2");
+        assert_ne!(newer, snapshot);
+        assert_eq!(decode_snapshot::<ApiKeyState>(&newer), None);
     }
 
     #[test]

@@ -362,3 +362,6 @@ fn apply_event(row: &mut CommunicationRow, record: &RecordedEvent) {
         | CommunicationEvent::FallbackAbandoned { .. } => (),
     }
 }
+
+#[cfg(test)]
+mod tests;

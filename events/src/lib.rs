@@ -31,7 +31,7 @@ pub use rate_limit::RateLimit;
 pub use routing::RoutingEvent;
 pub use schedule::{
     CatchUp, CatchUpPolicy, MissedReason, ScheduleAuthor, ScheduleEndReason, ScheduleEvent, ScheduleTiming,
-    ScheduledMessage,
+    ScheduledMessage, ScheduledStep,
 };
 pub use stream::{StreamId, StreamKind};
 pub use template::TemplateEvent;

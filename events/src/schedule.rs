@@ -46,6 +46,17 @@ pub struct ScheduledMessage {
     /// Keyed hash of the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact_hash: Option<String>,
+    /// The steps of its fallback.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<ScheduledStep>,
+}
+
+/// Where a fallback step of a scheduled message goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduledStep {
+    pub channel: Channel,
+    /// Keyed hash of the address.
+    pub contact_hash: String,
 }
 
 /// What happens to occurrences that were not handled in time.

@@ -260,3 +260,49 @@ async fn only_roles_with_permission_can_change_schedules() {
     let acts = server.get("/api/audit?subject=schedules").await;
     assert_eq!(acts.text("/acts/0/type"), "ScheduleCreated", "{}", acts.body);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_other_channels_cannot_change_a_schedule_whose_fallback_leaves_its_scope() {
+    let server = TestServer::new().await;
+    let mut schedule = daily("a@sim.test");
+    schedule["action"]["send"] = json!({
+        "channel": "sms", "type": "general", "recipientContact": "+447700900004", "content": "Hello",
+        "fallback": [{ "channel": "email", "recipientContact": "b@sim.test", "subject": "Hello" }],
+    });
+    let id = create(&server, schedule).await.id();
+    let key = json!({ "name": "editor", "role": "editor", "mode": "test", "channels": ["sms"] });
+    let key = server.post("/api/keys", key).await.text("/key").to_owned();
+    let change = json!({ "when": { "cron": "0 10 * * *" } });
+    for (method, verb, body) in [
+        (Method::PATCH, "", change),
+        (Method::POST, "/pause", json!({})),
+        (Method::POST, "/resume", json!({})),
+        (Method::DELETE, "", Value::Null),
+    ] {
+        let url = format!("{}/api/schedules/{id}{verb}", server.local.url);
+        let request = server.client.request(method.clone(), url).bearer_auth(&key);
+        let refused = server.answer(if body.is_null() { request } else { request.json(&body) }).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{method} {verb}: {}", refused.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_of_a_body_is_named_once() {
+    let server = TestServer::new().await;
+    let mut no_zone = daily("a@sim.test");
+    no_zone.as_object_mut().expect("an object").remove("timeZone");
+    no_zone["start"] = json!("2099-12-01");
+    no_zone["exceptions"] = json!([]);
+    let mut empty_rule = daily("a@sim.test");
+    empty_rule["when"] = json!({ "rrule": "" });
+    let mut no_rule = daily("a@sim.test");
+    no_rule["when"] = json!({});
+    for (body, expected) in [(no_zone, "/timeZone"), (empty_rule, "/when/rrule"), (no_rule, "/when")] {
+        let refused = server.post("/api/schedules", body).await;
+        let errors = refused.body["errors"].as_array().cloned().unwrap_or_default();
+        let pointers: Vec<&str> = errors.iter().filter_map(|error| error["pointer"].as_str()).collect();
+        assert_eq!(pointers, [expected], "{}", refused.body);
+    }
+    let twice = server.get("/api/schedules?status=ended&status=active").await;
+    assert_eq!((twice.status.as_u16(), twice.text("/errors/0/code")), (400, "repeated"), "{}", twice.body);
+}

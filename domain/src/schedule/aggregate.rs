@@ -198,7 +198,7 @@ impl Aggregate for ScheduleState {
             Command::Change { .. } => self.change(command),
             Command::Pause { from, until, reason } => {
                 let current = self.live()?;
-                let is_unchanged = current.status == ScheduleStatus::Paused { until };
+                let is_unchanged = current.status == ScheduleStatus::Paused { until } && reason.is_none();
                 let (schedule, from) = (current.id.clone(), from.unwrap_or(current.handled_until));
                 Ok(if is_unchanged {
                     Vec::new()

@@ -22,11 +22,11 @@ pub struct CatchUpPlan {
 /// Decides on occurrences that are due and have no message, oldest first.
 pub fn plan(due: Vec<Occurrence>, catch_up: CatchUp, now: Timestamp) -> CatchUpPlan {
     let mut plan = CatchUpPlan::default();
-    let (old, rest): (Vec<_>, Vec<_>) =
-        due.into_iter().partition(|occurrence| catch_up.window_ms < now.millis_since(occurrence.at));
+    let (late, on_time): (Vec<_>, Vec<_>) =
+        due.into_iter().partition(|occurrence| ON_TIME_MS <= now.millis_since(occurrence.at));
+    let (old, mut late): (Vec<_>, Vec<_>) =
+        late.into_iter().partition(|occurrence| catch_up.window_ms < now.millis_since(occurrence.at));
     plan.add_missed(old, MissedReason::TooOld);
-    let (mut late, on_time): (Vec<_>, Vec<_>) =
-        rest.into_iter().partition(|occurrence| ON_TIME_MS <= now.millis_since(occurrence.at));
     let (limit, reason) = match catch_up.policy {
         CatchUpPolicy::Skip => (0, MissedReason::Late),
         CatchUpPolicy::All => (usize::from(catch_up.most), MissedReason::TooMany),

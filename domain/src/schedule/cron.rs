@@ -125,7 +125,7 @@ impl Field {
         let (range, step) = item.split_once('/').map_or((item, None), |(range, step)| (range, Some(step)));
         let (from, through) = if range == "*" {
             (self.least, self.most)
-        } else if let Some((from, through)) = range.split_once('-') {
+        } else if let Some((from, through)) = range.split_once('-').filter(|(from, _)| !from.is_empty()) {
             let (from, through) = (self.number(from)?, self.number(through)?);
             // A week may end on its Sunday by name: fri-sun.
             if through == 0 && 0 < from && !self.names.is_empty() { (from, 7) } else { (from, through) }

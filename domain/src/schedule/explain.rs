@@ -97,7 +97,8 @@ fn step(record: &RecordedEvent<ScheduleEvent>) -> ExplanationStep {
         ScheduleEvent::SchedulePaused { until, reason, .. } => {
             inputs.extend(reason.clone().map(|reason| ("reason", reason)));
             let until = until.map_or("until somebody resumes it".to_owned(), |until| format!("until {}", time(until)));
-            ("paused".to_owned(), format!("{actor} paused it {until}."))
+            let reason = reason.as_ref().map_or(String::new(), |reason| format!(" The reason given: {reason}"));
+            ("paused".to_owned(), format!("{actor} paused it {until}.{reason}"))
         }
         ScheduleEvent::ScheduleResumed { .. } => ("resumed".to_owned(), format!("{actor} resumed it.")),
         ScheduleEvent::OccurrencesMissed { from, through, count, reason, code, .. } => {
@@ -108,7 +109,8 @@ fn step(record: &RecordedEvent<ScheduleEvent>) -> ExplanationStep {
                 1 => format!("The occurrence {from} sent no message"),
                 count => format!("{count} occurrences from {from} through {through} sent no message"),
             };
-            (format!("missed.{}", reason.as_str()), format!("{which}: {}.", missed(*reason)))
+            let code = code.as_ref().map_or(String::new(), |code| format!(" ({code})"));
+            (format!("missed.{}", reason.as_str()), format!("{which}: {}{code}.", missed(*reason)))
         }
         ScheduleEvent::ScheduleEnded { reason, .. } => {
             (format!("ended.{}", reason.as_str()), format!("It ended: {}.", ended(*reason)))

@@ -28,6 +28,28 @@ impl Month {
         (1..=12).filter_map(move |month| Date::new(year, month, 1).ok()).map(|first| Month { first })
     }
 
+    /// One month of each of the 28 kinds, in the order of [`Month::kind`].
+    pub fn of_each_kind() -> impl Iterator<Item = Month> {
+        // In 28 years of the Gregorian calendar without a skipped leap year, every length begins on every weekday.
+        let months: Vec<Month> = (2000..2028)
+            .filter_map(|year| Date::new(year, 1, 1).ok())
+            .flat_map(|day| Month::of(day).of_same_year())
+            .collect();
+        (0..28).filter_map(move |kind| months.iter().find(|month| month.kind() == kind).copied())
+    }
+
+    /// 0 to 27: two months with the same number have the same days on the same weekdays.
+    pub fn kind(self) -> usize {
+        let weekday = self.first.weekday().to_monday_zero_offset();
+        (self.length() as usize - 28) * 7 + usize::from(weekday.unsigned_abs())
+    }
+
+    /// 0 to 13: two years with the same number have the same dates on the same weekdays.
+    pub fn kind_of_year(self) -> usize {
+        let weekday = self.first.first_of_year().weekday().to_monday_zero_offset();
+        usize::from(self.first.in_leap_year()) * 7 + usize::from(weekday.unsigned_abs())
+    }
+
     pub fn first(self) -> Date {
         self.first
     }
@@ -81,6 +103,12 @@ impl Month {
         }
         days
     }
+}
+
+/// The first month of a year of each of the 14 kinds, in the order of [`Month::kind_of_year`].
+pub(super) fn january_of_each_kind() -> impl Iterator<Item = Month> {
+    let first_of = |year: i16| Date::new(year, 1, 1).ok().map(Month::of);
+    (0..14).filter_map(move |kind| (2000..2028).filter_map(first_of).find(|month| month.kind_of_year() == kind))
 }
 
 /// The days of the set, from the first to the last.

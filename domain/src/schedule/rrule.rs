@@ -50,6 +50,11 @@ pub(super) struct Rule {
     parts: Parts,
     start: Date,
     clamp: bool,
+    /// The dates of a yearly rule in each kind of year, computed once: see [`Month::kind_of_year`]. Empty for other
+    /// frequencies.
+    years: Vec<[Days; 12]>,
+    /// The dates of a monthly rule in each kind of month: see [`Month::kind`]. Empty for other frequencies.
+    months: Vec<Days>,
 }
 
 impl Rule {
@@ -69,7 +74,15 @@ impl Rule {
             }
             Frequency::Weekly | Frequency::Monthly | Frequency::Yearly => (),
         }
-        Rule { parts, start, clamp }
+        let mut rule = Rule { parts, start, clamp, years: Vec::new(), months: Vec::new() };
+        match rule.parts.frequency {
+            Frequency::Daily | Frequency::Weekly => (),
+            Frequency::Monthly => rule.months = Month::of_each_kind().map(|month| rule.days_of_month(month)).collect(),
+            Frequency::Yearly => {
+                rule.years = month::january_of_each_kind().map(|month| rule.days_of_year(month)).collect()
+            }
+        }
+        rule
     }
 
     /// The rule's dates in the month, without regard to its start, `COUNT` and `UNTIL`.
@@ -80,19 +93,50 @@ impl Rule {
             Frequency::Weekly => self.weekly(month),
             Frequency::Monthly => {
                 let passed = i64::from(month.index() - Month::of(self.start).index());
-                if passed.rem_euclid(every) == 0 { self.positioned(&[month], month) } else { 0 }
+                let is_due = passed.rem_euclid(every) == 0 && self.includes(month);
+                if is_due { self.months.get(month.kind()).copied().unwrap_or_default() } else { 0 }
             }
             Frequency::Yearly => {
                 let passed = i64::from(month.year() - self.start.year());
-                if passed.rem_euclid(every) != 0 {
-                    0
-                } else if self.parts.positions.is_empty() {
-                    self.matching(month)
-                } else {
-                    self.positioned(&month.of_same_year().collect::<Vec<_>>(), month)
-                }
+                let of_year = self.years.get(month.kind_of_year()).filter(|_| passed.rem_euclid(every) == 0);
+                of_year.and_then(|days| days.get(month.number() as usize - 1)).copied().unwrap_or_default()
             }
         }
+    }
+
+    /// Whether `BYMONTH` includes the month.
+    fn includes(&self, month: Month) -> bool {
+        self.parts.months.is_empty() || self.parts.months.contains(&month.number())
+    }
+
+    /// The dates of a monthly rule in a month that `BYMONTH` includes.
+    fn days_of_month(&self, month: Month) -> Days {
+        let matching = self.by_day(month);
+        let positions = &self.parts.positions;
+        if positions.is_empty() {
+            return matching;
+        }
+        let chosen: Vec<u32> = month::each(matching).collect();
+        positions.iter().filter_map(|position| pick(&chosen, *position)).fold(0, |days, day| days | 1 << day)
+    }
+
+    /// The dates of a yearly rule in the year of this month.
+    fn days_of_year(&self, january: Month) -> [Days; 12] {
+        let mut year = [0; 12];
+        for (days, month) in year.iter_mut().zip(january.of_same_year()) {
+            *days = self.matching(month);
+        }
+        let positions = &self.parts.positions;
+        if positions.is_empty() {
+            return year;
+        }
+        let of_month = |(index, days): (usize, &Days)| month::each(*days).map(move |day| (index, day));
+        let chosen: Vec<(usize, u32)> = year.iter().enumerate().flat_map(of_month).collect();
+        let mut kept = [0; 12];
+        for (index, day) in positions.iter().filter_map(|position| pick(&chosen, *position)) {
+            kept[*index] |= 1 << day;
+        }
+        kept
     }
 
     fn daily(&self, month: Month) -> Days {
@@ -135,23 +179,13 @@ impl Rule {
         positions.iter().filter_map(|position| pick(&chosen, *position)).copied().collect()
     }
 
-    /// The dates of the period that `BYSETPOS` keeps and that are in the month.
-    fn positioned(&self, period: &[Month], month: Month) -> Days {
-        if self.parts.positions.is_empty() {
-            return self.matching(month);
-        }
-        let of_month = |month: Month| month::each(self.matching(month)).map(move |day| (month, day));
-        let chosen: Vec<(Month, u32)> = period.iter().flat_map(|month| of_month(*month)).collect();
-        let kept = self.parts.positions.iter().filter_map(|position| pick(&chosen, *position));
-        kept.filter(|(of, _)| *of == month).fold(0, |days, (_, day)| days | 1 << day)
-    }
-
     /// The days of the month that match `BYMONTH`, `BYMONTHDAY` and `BYDAY`, without regard to the interval.
     fn matching(&self, month: Month) -> Days {
-        let Parts { weekdays, ordinals, month_days, months, .. } = &self.parts;
-        if !months.is_empty() && !months.contains(&month.number()) {
-            return 0;
-        }
+        if self.includes(month) { self.by_day(month) } else { 0 }
+    }
+
+    fn by_day(&self, month: Month) -> Days {
+        let Parts { weekdays, ordinals, month_days, .. } = &self.parts;
         let mut days = month.all();
         if !month_days.is_empty() {
             days &= month::by_number(month, month_days, self.clamp);

@@ -21,9 +21,15 @@ impl QueryParams {
     pub(crate) fn parse(raw: RawQuery) -> Result<Self, Problem> {
         let uri = format!("/?{}", raw.0.unwrap_or_default()).parse::<axum::http::Uri>();
         let uri = uri.map_err(|_| Problem::new(ProblemKind::Malformed, "The query string cannot be parsed."))?;
-        let given = axum::extract::Query::<HashMap<String, String>>::try_from_uri(&uri);
-        let given = given.map_err(|error| Problem::new(ProblemKind::Malformed, format!("{error}.")))?.0;
-        Ok(QueryParams { given, errors: Vec::new() })
+        let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri);
+        let pairs = pairs.map_err(|error| Problem::new(ProblemKind::Malformed, format!("{error}.")))?.0;
+        let mut query = QueryParams { given: HashMap::new(), errors: Vec::new() };
+        for (name, value) in pairs {
+            if query.given.insert(name.clone(), value).is_some() {
+                query.add_error(&name, "repeated", format!("{name} is given more than once."));
+            }
+        }
+        Ok(query)
     }
 
     pub(crate) fn add_error(&mut self, name: &str, code: &'static str, detail: String) {

@@ -223,10 +223,10 @@ impl Reader<'_> {
     }
 }
 
-/// Parses a whole number of at most five digits, with or without a sign.
+/// Parses a whole number of at most eighteen digits, with or without a sign.
 fn integer(text: &str) -> Option<i64> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let is_number = (1..=5).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = (1..=18).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
     if is_number { text.parse().ok() } else { None }
 }
 

@@ -46,6 +46,7 @@ fn create(rule: &str) -> Command {
             kind: None,
             recipient: None,
             contact_hash: None,
+            fallback: Vec::new(),
         }),
         catch_up: catch_up(CatchUpPolicy::Last),
         author: author(),
@@ -189,4 +190,8 @@ fn occurrences_without_a_message_are_caught_up_by_policy() {
     // If a new occurrence is due and the previous one was missed, only the new one is sent.
     let now = nine(1) + 60_000;
     assert_eq!(days(&plan(due(now), catch_up(CatchUpPolicy::Last), now)), [nine(1)]);
+    // The window is about late occurrences only.
+    let now = nine(0) + 60_000;
+    let narrow = CatchUp { window_ms: 0, ..catch_up(CatchUpPolicy::Last) };
+    assert_eq!(days(&plan(due(now), narrow, now)), [nine(0)]);
 }

@@ -55,6 +55,7 @@ fn an_invalid_rule_is_rejected_with_its_reason() {
         ("FREQ=SECONDLY", "too_often"),
         ("FREQ=MINUTELY", "too_often"),
         ("FREQ=HOURLY", "too_often"),
+        ("FREQ=DAILY;COUNT=1000000000", "out_of_range"),
         ("FREQ=DAILY;COUNT=3;UNTIL=20280101", "both_ends"),
         ("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "never"),
         ("FREQ=DAILY;UNTIL=20261231", "never"),
@@ -164,4 +165,10 @@ fn fields_that_cannot_be_combined_are_rejected() {
         "when/rrule",
         "too_long",
     );
+}
+
+#[test]
+fn a_fault_quotes_the_item_that_it_is_about() {
+    let faults = Recurrence::parse(cron("-1 9 * * *", "UTC", "2027-01-01")).expect_err("faults");
+    assert!(faults[0].message.starts_with("`-1` in minute"), "{}", faults[0].message);
 }

@@ -50,23 +50,25 @@ pub(super) fn read_timing(
     }
     let is_new = base.is_none();
     let rule = |fields: &mut BodyReader| {
-        let given = nested(fields, "when", |when| (when.text("cron", 1_000), when.text("rrule", 1_000)));
-        if given.as_ref().is_some_and(|(cron, rrule)| cron.is_some() == rrule.is_some()) {
+        let given = nested(fields, "when", |when| {
+            let is_one = when.has("cron") != when.has("rrule");
+            (is_one, (when.text("cron", 1_000), when.text("rrule", 1_000)))
+        });
+        if given.as_ref().is_some_and(|(is_one, _)| !is_one) {
             fields.add_error("when", "not_one", "when is {\"cron\": …} or {\"rrule\": …}.");
         }
-        given
+        given.map(|(_, rule)| rule).filter(|(cron, rrule)| cron.is_some() != rrule.is_some())
     };
     let rule = if is_new { fields.required("when", rule) } else { rule(fields) };
     let zone = |fields: &mut BodyReader| fields.text("timeZone", 64);
     let zone = if is_new { fields.required("timeZone", zone) } else { zone(fields) };
-    let base = match base {
-        Some(base) => base,
-        None => {
-            let time_zone = zone.clone()?;
-            let start = today(&time_zone, now);
-            ScheduleTiming { time_zone, start, ..ScheduleTiming::default() }
-        }
-    };
+    // Without a zone nothing can be checked, but the other fields are still read, so that none of them is unknown.
+    let is_readable = !is_new || (zone.is_some() && rule.is_some());
+    let base = base.unwrap_or_else(|| {
+        let time_zone = zone.clone().unwrap_or_default();
+        let start = today(&time_zone, now);
+        ScheduleTiming { time_zone, start, ..ScheduleTiming::default() }
+    });
     let (cron, rrule) = rule.unwrap_or((base.cron, base.rrule));
     // A cron expression contains its times. It replaces the time of `base`; a time beside it is a fault.
     let base_time = base.time.filter(|_| cron.is_none());
@@ -74,7 +76,7 @@ pub(super) fn read_timing(
     let end = if fields.is_null("end") { None } else { fields.text("end", 20).or(base.end) };
     let exceptions = if fields.is_given("exceptions") { read_dates(fields, "exceptions") } else { base.exceptions };
     let additions = if fields.is_given("additions") { read_dates(fields, "additions") } else { base.additions };
-    Some(ScheduleTiming {
+    let timing = ScheduleTiming {
         time,
         cron,
         rrule,
@@ -84,7 +86,8 @@ pub(super) fn read_timing(
         exceptions,
         additions,
         clamp_to_month_end: fields.flag("clampToMonthEnd").unwrap_or(base.clamp_to_month_end),
-    })
+    };
+    is_readable.then_some(timing)
 }
 
 pub(super) fn read_catch_up(fields: &mut BodyReader, base: CatchUp) -> Option<CatchUp> {

@@ -15,7 +15,7 @@ use domain::schedule::{
 use domain::status::{Status, status};
 use events::{
     CatchUp, CommunicationId, Recipient, RecordedEvent, ScheduleAuthor, ScheduleEndReason, ScheduleEvent,
-    ScheduleTiming, ScheduledMessage, TenantId, Timestamp,
+    ScheduleTiming, ScheduledMessage, ScheduledStep, TenantId, Timestamp,
 };
 
 use futures_util::future::try_join_all;
@@ -171,8 +171,11 @@ async fn store_message(
     let content = content_name(&stored.hash()?, app.host.random());
     let request = composed.request;
     let recipient = Recipient { kind: request.recipient.kind, id: request.recipient.id };
-    let steps = request.fallback.iter().flat_map(|fallback| &fallback.steps).map(|step| &step.contact_hash);
-    let addresses = steps.chain([&request.contact_hash]).map(|hash| data_subject::of_address(hash));
+    let steps = request.fallback.into_iter().flat_map(|fallback| fallback.steps);
+    let fallback: Vec<ScheduledStep> =
+        steps.map(|step| ScheduledStep { channel: step.channel, contact_hash: step.contact_hash }).collect();
+    let hashes = fallback.iter().map(|step| &step.contact_hash).chain([&request.contact_hash]);
+    let addresses = hashes.map(|hash| data_subject::of_address(hash));
     let stored =
         StoredMessage { subjects: addresses.chain(data_subject::of_recipient(&recipient)).collect(), ..stored.clone() };
     let body = document::encode(&stored)?;
@@ -184,6 +187,7 @@ async fn store_message(
         kind: Some(request.kind),
         recipient: Some(recipient),
         contact_hash: Some(request.contact_hash),
+        fallback,
     })
 }
 
@@ -277,8 +281,11 @@ async fn load(app: &App, caller: &Caller, id: &str) -> Result<Loaded<ScheduleSta
 /// A schedule that the caller may change: one that sends where the caller may send.
 async fn load_to_change(app: &App, caller: &Caller, id: &str) -> Result<Schedule, ScheduleError> {
     let schedule = load(app, caller, id).await?.state.schedule.ok_or(ScheduleError::NotFound)?;
-    let ScheduledMessage { channel, contact_hash, .. } = &schedule.message;
+    let ScheduledMessage { channel, contact_hash, fallback, .. } = &schedule.message;
     caller.check_scope(*channel, contact_hash.as_deref())?;
+    for step in fallback {
+        caller.check_scope(Some(step.channel), Some(&step.contact_hash))?;
+    }
     Ok(schedule)
 }
 
