@@ -72,6 +72,11 @@ pub fn is_in_countries(number: &str, countries: &str) -> bool {
     allowed.into_iter().any(is_in)
 }
 
+/// The country of a phone number in E.164, such as `KE`. Returns `None` if it belongs to no country's plan.
+pub fn country_of(number: &str) -> Option<String> {
+    Some(PhoneNumber::from_str(number).ok()?.get_region_code()?.to_string())
+}
+
 fn country(region: &str) -> Option<Region> {
     region.parse().ok()
 }
@@ -132,6 +137,13 @@ mod tests {
         ] {
             assert_eq!(is_in_countries(number, countries), expected, "{number} {countries}");
         }
+    }
+
+    #[test]
+    fn the_country_of_a_number_is_known() {
+        let countries =
+            ["+254711000000", "+12025550123", "+18762100000", "-1001234567890", "ada@example.com"].map(country_of);
+        assert_eq!(countries.each_ref().map(Option::as_deref), [Some("KE"), Some("US"), Some("JM"), None, None]);
     }
 
     #[test]

@@ -63,6 +63,14 @@ pub struct CommunicationRow {
     /// Why the last attempt, or the communication, did not succeed.
     pub reason: Option<String>,
     pub segments: Option<u16>,
+    /// What the accepted attempts cost, in millionths of `currency`.
+    #[serde(default)]
+    pub cost_micros: Option<i64>,
+    #[serde(default)]
+    pub currency: Option<String>,
+    /// Whether a part of the cost comes from a price list and not from the provider.
+    #[serde(default)]
+    pub cost_is_estimate: bool,
     pub maybe_sent: bool,
     pub late_evidence: bool,
     pub complained: bool,
@@ -142,6 +150,19 @@ fn contribution(row: &CommunicationRow) -> Counters {
             add("sent_to_delivered_ms".to_owned(), elapsed_ms);
             add(format!("sent_to_delivered.{}", bucket(elapsed_ms)), 1);
         }
+    }
+    if let (Some(micros), Some(currency)) = (row.cost_micros, &row.currency) {
+        add(format!("cost.total.{currency}"), micros);
+        add(format!("cost.channel.{}.{currency}", row.channel.as_str()), micros);
+        row.provider.iter().for_each(|provider| add(format!("cost.provider.{provider}.{currency}"), micros));
+        if row.cost_is_estimate {
+            add(format!("cost.estimated.{currency}"), micros);
+        }
+    }
+    if let Some(reason) = row.reason.as_deref().filter(|_| row.failed_at.is_some()).map(counted_reason) {
+        add(format!("reason.total.{reason}"), 1);
+        add(format!("reason.channel.{}.{reason}", row.channel.as_str()), 1);
+        row.provider.iter().for_each(|provider| add(format!("reason.provider.{provider}.{reason}"), 1));
     }
     let mut flag = |name: &str, is: bool| {
         if is {
@@ -288,6 +309,9 @@ fn state_row(id: CommunicationId, c: &Communication) -> CommunicationRow {
         dead_letter_outcome: dead_letter_outcome(c).map(name),
         reason: None,
         segments: None,
+        cost_micros: None,
+        currency: None,
+        cost_is_estimate: false,
         maybe_sent: c.maybe_sent,
         late_evidence: c.late_evidence,
         complained: c.evidence.contains_key(&ReportedStatus::Complained),
@@ -303,11 +327,33 @@ fn dead_letter_outcome(c: &Communication) -> Option<&'static str> {
     }
 }
 
+/// Adds the cost of an attempt. The cost of a second one in another currency replaces the first.
+fn add_cost(row: &mut CommunicationRow, micros: i64, currency: &str, is_estimate: bool) {
+    let earlier = row.cost_micros.filter(|_| row.currency.as_deref() == Some(currency));
+    row.cost_is_estimate = is_estimate || (earlier.is_some() && row.cost_is_estimate);
+    row.cost_micros = Some(earlier.unwrap_or(0).saturating_add(micros));
+    row.currency = Some(currency.to_owned());
+}
+
+/// The reason of a failure as statistics count it: its class, and its code if that is a number. Other codes are left
+/// out, because there may be any number of them.
+fn counted_reason(reason: &str) -> String {
+    let main = reason.split(' ').next().unwrap_or_default();
+    // A dead letter has the reason of its last attempt in brackets.
+    let main = reason.split_once('(').map_or(main, |(_, last)| last.trim_end_matches(')'));
+    let (class, code) = main.split_once(':').unwrap_or((main, ""));
+    let is_number = (1..=6).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_digit());
+    if is_number { format!("{class}:{code}") } else { class.to_owned() }
+}
+
 /// Adds data that the state does not contain: the times of our own events, and reasons.
 fn apply_event(row: &mut CommunicationRow, record: &RecordedEvent) {
     let at = record.meta.at;
     match &record.event {
-        CommunicationEvent::DeliveryAttemptAccepted { segments, .. } => {
+        CommunicationEvent::DeliveryAttemptAccepted { segments, cost_micros, currency, cost_is_estimate, .. } => {
+            if let (Some(micros), Some(currency)) = (cost_micros, currency) {
+                add_cost(row, *micros, currency, *cost_is_estimate);
+            }
             row.sent_at.get_or_insert(at);
             row.segments = *segments;
             row.reason = None;

@@ -18,6 +18,7 @@ pub mod money;
 pub mod policy;
 pub mod ports;
 pub mod preferences;
+pub mod prices;
 pub mod process;
 pub mod projection;
 pub mod provider;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::communication::{AttemptOutcome, DeliveryReport};
 use crate::message::RenderedMessage;
+use crate::prices::{Cost, MessageCost};
 
 /// The properties that all configurations of one provider share.
 #[derive(Debug, PartialEq, Eq)]
@@ -144,6 +145,17 @@ pub struct SendResult {
     pub opted_out: bool,
     /// Statuses that the answer already reports.
     pub facts: Vec<ReportedStatus>,
+}
+
+impl SendResult {
+    /// Adds what the provider charged, if it said so.
+    #[must_use]
+    pub fn costing(mut self, charged: Option<Cost>) -> SendResult {
+        if let AttemptOutcome::Accepted { cost, .. } = &mut self.answer {
+            *cost = charged.map(|cost| MessageCost { cost, is_estimate: false });
+        }
+        self
+    }
 }
 
 impl From<AttemptOutcome> for SendResult {

@@ -166,9 +166,15 @@ pub enum CommunicationEvent {
         /// SMS segments.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         segments: Option<u16>,
-        /// Millionths of the account's currency.
+        /// Millionths of `currency`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cost_micros: Option<i64>,
+        /// ISO 4217.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        currency: Option<String>,
+        /// Whether the cost comes from a price list and not from the provider.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        cost_is_estimate: bool,
         latency_ms: u32,
     },
     /// v1. The provider definitely refused the message.

@@ -6,6 +6,7 @@ mod architecture;
 mod attachments;
 mod channels;
 mod contracts;
+mod costs;
 mod data_folder;
 mod deliveries;
 mod documents;

@@ -149,12 +149,7 @@ proptest! {
 fn command(kind: u8, detail: u16, now: Timestamp, state: &State) -> Command {
     let attempt = state.requested().map_or(1, |communication| communication.attempts);
     let outcome = match detail % 6 {
-        0 => AttemptOutcome::Accepted {
-            provider_message_id: "m".into(),
-            segments: None,
-            cost_micros: None,
-            latency_ms: 1,
-        },
+        0 => AttemptOutcome::Accepted { provider_message_id: "m".into(), segments: None, cost: None, latency_ms: 1 },
         1 => AttemptOutcome::InDoubt(InDoubtCause::Timeout),
         n => {
             let class = RefusalClass::ALL[usize::from(n + detail / 6) % RefusalClass::ALL.len()];

@@ -183,6 +183,8 @@ fn status_after(reports: &[DeliveryReport], ending: u8, chunk: usize) -> (&'stat
             provider_message_id: "m".to_owned(),
             segments: None,
             cost_micros: None,
+            currency: None,
+            cost_is_estimate: false,
             latency_ms: 1,
         }),
         2 => Some(CommunicationEvent::DeliveryAttemptInDoubt {

@@ -117,8 +117,8 @@ pub fn account(config: &str, channel: Channel, mode: Mode, rate: RateLimit) -> P
 }
 
 pub fn accepted() -> AttemptOutcome {
-    let (segments, cost_micros) = (None, None);
-    AttemptOutcome::Accepted { provider_message_id: "mock-1".to_owned(), segments, cost_micros, latency_ms: 1 }
+    let (segments, cost) = (None, None);
+    AttemptOutcome::Accepted { provider_message_id: "mock-1".to_owned(), segments, cost, latency_ms: 1 }
 }
 
 pub fn refused(class: RefusalClass) -> AttemptOutcome {

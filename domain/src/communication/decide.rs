@@ -179,12 +179,14 @@ fn record_outcome(
     let doubted = matches!(communication.lifecycle, Lifecycle::InDoubt { attempt: a, .. } if a == attempt);
     match outcome {
         AttemptOutcome::Accepted { .. } if communication.accepted.contains(&attempt) => Ok(Vec::new()),
-        AttemptOutcome::Accepted { provider_message_id, segments, cost_micros, latency_ms } => {
+        AttemptOutcome::Accepted { provider_message_id, segments, cost, latency_ms } => {
             Ok(vec![CommunicationEvent::DeliveryAttemptAccepted {
                 attempt,
                 provider_message_id,
                 segments,
-                cost_micros,
+                cost_micros: cost.as_ref().map(|cost| cost.cost.micros),
+                cost_is_estimate: cost.as_ref().is_some_and(|cost| cost.is_estimate),
+                currency: cost.map(|cost| cost.cost.currency),
                 latency_ms,
             }])
         }

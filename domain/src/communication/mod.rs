@@ -20,6 +20,8 @@ use events::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::prices::MessageCost;
+
 pub use attempts::{AttemptAudit, audit_attempts};
 pub use decide::decide;
 pub use evolve::evolve;
@@ -132,7 +134,7 @@ pub enum Command {
 /// The outcome of an attempt, as classified by the provider's adapter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttemptOutcome {
-    Accepted { provider_message_id: String, segments: Option<u16>, cost_micros: Option<i64>, latency_ms: u32 },
+    Accepted { provider_message_id: String, segments: Option<u16>, cost: Option<MessageCost>, latency_ms: u32 },
     Refused { class: RefusalClass, code: String, retry_after_ms: Option<i64> },
     InDoubt(InDoubtCause),
 }

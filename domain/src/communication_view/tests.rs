@@ -69,6 +69,8 @@ fn accepted(attempt: u16) -> CommunicationEvent {
         provider_message_id: "SM1".into(),
         segments: Some(2),
         cost_micros: None,
+        currency: None,
+        cost_is_estimate: false,
         latency_ms: 12,
     }
 }
@@ -275,4 +277,43 @@ fn a_row_shows_why_the_message_is_where_it_is() {
     let scheduled = scheduled.expect("a row");
     assert_eq!((scheduled.lifecycle.as_str(), scheduled.scheduled_at), ("scheduled", due));
     assert_eq!(row(vec![]).lifecycle, "queued");
+}
+
+#[test]
+fn reasons_are_counted_by_class_and_numeric_code() {
+    for (reason, counted) in [
+        ("permanent:21211", "permanent:21211"),
+        ("bounced:5.1.1", "bounced"),
+        ("permanent:order-4711-of-ada", "permanent"),
+        ("permanent:12345678", "permanent"),
+        ("retries_exhausted (transient:503)", "transient:503"),
+        ("expired", "expired"),
+        ("", ""),
+    ] {
+        assert_eq!(counted_reason(reason), counted);
+    }
+}
+
+#[test]
+fn costs_and_reasons_are_counted_by_channel_and_provider() {
+    let costing = |attempt: u16, micros: i64, in_currency: &str, is_estimate: bool| {
+        let mut event = accepted(attempt);
+        if let CommunicationEvent::DeliveryAttemptAccepted { cost_micros, currency, cost_is_estimate, .. } = &mut event
+        {
+            (*cost_micros, *currency, *cost_is_estimate) = (Some(micros), Some(in_currency.to_owned()), is_estimate);
+        }
+        event
+    };
+    let twice = row(vec![(10, costing(1, 100, "KES", true)), (20, costing(2, 50, "KES", false))]);
+    assert_eq!((twice.cost_micros, twice.currency.as_deref(), twice.cost_is_estimate), (Some(150), Some("KES"), true));
+    let counters = row(vec![(5, started(1)), (10, costing(1, 100, "KES", false))]).counters();
+    let amount = |name: &str| counters.get(name).copied();
+    assert_eq!(["cost.total.KES", "cost.channel.sms.KES", "cost.provider.twilio.KES"].map(amount), [Some(100); 3]);
+    assert_eq!(amount("cost.estimated.KES"), None);
+    let counters = dead().counters();
+    let amount = |name: &str| counters.get(name).copied();
+    let names =
+        ["reason.total.transient:503", "reason.channel.sms.transient:503", "reason.provider.twilio.transient:503"];
+    assert_eq!(names.map(amount), [Some(1); 3]);
+    assert!(delivered().counters().keys().all(|name| !name.starts_with("reason.")));
 }

@@ -6,6 +6,7 @@ use domain::communication_view::CommunicationRow;
 use domain::explain::ExplanationStep;
 use domain::message::{AttachmentLink, MessageContent};
 use domain::ports::CommunicationKey;
+use domain::prices::Cost;
 use domain::render::render_request;
 use events::{EventFamily, FallbackStep, RecordedEvent, RetentionClass, Timestamp};
 use jiff::SignedDuration;
@@ -19,7 +20,7 @@ fn time(at: Option<Timestamp>) -> Value {
 
 /// The fields that lists and details share. Personal data is null once it is erased.
 pub fn row(key: &CommunicationKey, row: &CommunicationRow, content: Option<&MessageContent>) -> Value {
-    json!({
+    let mut shown = json!({
         "id": row.id,
         "businessId": key.tenant,
         "channel": row.channel,
@@ -61,7 +62,16 @@ pub fn row(key: &CommunicationKey, row: &CommunicationRow, content: Option<&Mess
         "createdBy": row.created_by,
         "createdAt": time(Some(row.created_at)),
         "updatedAt": time(Some(row.updated_at)),
-    })
+    });
+    shown["costMicros"] = json!(row.cost_micros);
+    shown["currency"] = json!(row.currency);
+    shown["costIsEstimate"] = json!(row.cost_micros.map(|_| row.cost_is_estimate));
+    shown
+}
+
+/// An expected cost, or null without a price.
+pub fn cost(cost: Option<&Cost>) -> Value {
+    cost.map_or(Value::Null, |cost| json!({ "costMicros": cost.micros, "currency": cost.currency }))
 }
 
 /// One communication with its content as it was accepted.

@@ -265,11 +265,20 @@ pub(crate) async fn stats(
         "byType": group(&sum, "type."),
         "byProvider": group(&sum, "provider."),
         "byTemplate": group(&sum, "template."),
+        "byReason": group(&sum, "reason.total."),
+        "reasonsByChannel": nested_group(&sum, "reason.channel."),
+        "reasonsByProvider": nested_group(&sum, "reason.provider."),
+        "costMicros": group(&sum, "cost.total."),
+        "estimatedCostMicros": group(&sum, "cost.estimated."),
+        "costByChannel": nested_group(&sum, "cost.channel."),
+        "costByProvider": nested_group(&sum, "cost.provider."),
         "byDay": days.iter().map(|(day, counters)| json!({
             "day": day,
             "total": counters.get("total").copied().unwrap_or(0),
             "sent": counters.get("sent").copied().unwrap_or(0),
             "delivered": counters.get("delivered").copied().unwrap_or(0),
+            "costMicros": group(counters, "cost.total."),
+            "byReason": group(counters, "reason.total."),
         })).collect::<Vec<_>>(),
         "deliveryRate": rate(get("delivered"), sent),
         "failureRate": rate(get("status.failed"), get("total")),
@@ -290,6 +299,17 @@ pub(crate) async fn stats(
 fn group(sum: &Counters, prefix: &str) -> BTreeMap<String, i64> {
     let named = sum.iter().filter_map(|(name, amount)| Some((name.strip_prefix(prefix)?.to_owned(), *amount)));
     named.collect()
+}
+
+/// Counters with two names: a channel or provider, and a currency or reason.
+fn nested_group(sum: &Counters, prefix: &str) -> BTreeMap<String, BTreeMap<String, i64>> {
+    let mut groups: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
+    for (name, amount) in group(sum, prefix) {
+        if let Some((outer, inner)) = name.split_once('.') {
+            groups.entry(outer.to_owned()).or_default().insert(inner.to_owned(), amount);
+        }
+    }
+    groups
 }
 
 pub(crate) async fn queue_status(

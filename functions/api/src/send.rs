@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
+use domain::prices::Cost;
 use domain::status::status;
 use problem::Problem;
 use serde_json::{Value, json};
@@ -61,7 +62,8 @@ pub(crate) async fn batch(
     }
     let done: Vec<Result<Value, Problem>> = if validate_only {
         let checked = messages::check_batch(&api.app, &caller, &messages).await.map_err(problem)?;
-        checked.into_iter().map(|checked| checked.map(|()| json!({ "valid": true })).map_err(problem)).collect()
+        let present = |cost: Option<Cost>| json!({ "valid": true, "estimatedCost": present::cost(cost.as_ref()) });
+        checked.into_iter().map(|checked| checked.map(present).map_err(problem)).collect()
     } else {
         let sent = messages::send_batch(&api.app, &caller, &messages).await.map_err(problem)?;
         sent.into_iter().map(|sent| sent.and_then(|accepted| present_result(&accepted)).map_err(problem)).collect()
@@ -94,12 +96,13 @@ fn present_result(accepted: &Accepted) -> Result<Value, MessageError> {
 
 /// 201 with the message. A replay has the header `Idempotent-Replayed`.
 pub(crate) async fn accepted_response(app: &App, accepted: &Accepted) -> Result<Response, Problem> {
-    let Accepted { key, loaded, row, content, is_replay } = accepted;
+    let Accepted { key, loaded, row, content, expected_cost, is_replay } = accepted;
     let communication = loaded.state.requested()?;
     let mut body = json!({
         "id": key.id,
         "status": row.status,
         "estimatedSendTime": show_time(messages::estimated_send_time(app, accepted).await),
+        "estimatedCost": present::cost(expected_cost.as_ref()),
         "communication": present::stored(key, row, content.as_ref()),
     });
     if let Some(original) = communication.request.resend_of {

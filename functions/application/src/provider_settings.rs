@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::address::is_region;
+use domain::prices::{self, PriceList};
 use domain::provider::ProviderKind;
 
 use crate::messages::{ALLOWED_COUNTRIES, DEFAULT_REGION};
@@ -18,6 +19,8 @@ pub enum SettingFault {
     NotRegion,
     /// The allowed countries are not countries.
     NotCountries,
+    /// The prices are no price list.
+    NotPrices,
 }
 
 /// Settings that a provider has, with the credentials apart from the others. Only [`CheckedSettings::set`] adds one.
@@ -45,7 +48,7 @@ impl CheckedSettings {
     /// [`SettingFault`]: it was not set.
     pub fn set(&mut self, name: &str, value: Option<String>) -> Result<(), SettingFault> {
         let known = self.kind.settings.iter().find(|setting| setting.name == name);
-        if known.is_none() && ![DEFAULT_REGION, ALLOWED_COUNTRIES].contains(&name) {
+        if known.is_none() && ![DEFAULT_REGION, ALLOWED_COUNTRIES, prices::SETTING].contains(&name) {
             return Err(SettingFault::Unknown { kind: self.kind, name: name.to_owned() });
         }
         let value = value.ok_or_else(|| SettingFault::NotText { name: name.to_owned() })?;
@@ -55,6 +58,9 @@ impl CheckedSettings {
         let is_country = |name: &str| is_region(name.trim());
         if name == ALLOWED_COUNTRIES && value.trim() != "*" && !value.split(',').all(is_country) {
             return Err(SettingFault::NotCountries);
+        }
+        if name == prices::SETTING && !value.is_empty() && PriceList::parse(&value).is_none() {
+            return Err(SettingFault::NotPrices);
         }
         let is_secret = known.is_some_and(|setting| setting.is_secret);
         if is_secret { &mut self.secret } else { &mut self.plain }.insert(name.to_owned(), value);

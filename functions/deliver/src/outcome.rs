@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use application::directory::provider_message_key;
+use application::messages::estimate_cost;
 use application::suppression::{SuppressionEntry, SuppressionRegister};
 use application::{CommandExecutor, ExecuteError, Loaded};
 use domain::communication::{AttemptOutcome, Command, DeliveryReport, Lifecycle};
-use domain::ports::{AddressKey, CommunicationKey, OutboundMessage, Provider, SendResult, StoreError};
+use domain::ports::{AddressKey, CommunicationKey, OutboundMessage, Provider, ProviderConfig, SendResult, StoreError};
+use domain::prices::MessageCost;
 use events::ReportedStatus;
 use futures_util::future::join;
 
-use crate::DeliverError;
 use crate::delivery::DeliveryRun;
+use crate::{DeliverError, DeliverHandler};
 
 /// How often recording an outcome is tried. Each time, the SDK itself tries three times.
 const MAX_RECORD_TRIES: usize = 3;
@@ -27,13 +29,16 @@ impl DeliveryRun<'_> {
         outbound: OutboundMessage,
         provider: Arc<dyn Provider>,
     ) -> Result<(), DeliverError> {
-        let SendResult { answer, opted_out, facts } = provider.send(&outbound, self.call_timeout_ms()).await;
+        let SendResult { mut answer, opted_out, facts } = provider.send(&outbound, self.call_timeout_ms()).await;
         let communication = claimed.state.requested().map_err(ExecuteError::from)?;
         let contact = self.contact_key(&communication.request);
         if let AttemptOutcome::Accepted { provider_message_id, .. } = &answer {
             self.store_provider_message_id(&*provider, &outbound, provider_message_id).await;
         }
         let failover = self.throttle.record_call(&self.key.tenant, communication, &*provider, &answer).await;
+        if let AttemptOutcome::Accepted { cost: cost @ None, segments, .. } = &mut answer {
+            *cost = self.estimate_cost(&*provider, &outbound, *segments).await;
+        }
         let outcome = Command::RecordOutcome {
             attempt: outbound.attempt.number,
             now: self.deliver.host.now(),
@@ -58,6 +63,21 @@ impl DeliveryRun<'_> {
             Lifecycle::RetryWait { until } => self.schedule_hint(&updated, until.at().unwrap_or(now)).await,
             _ => Ok(()),
         }
+    }
+
+    /// What an accepted message costs by the tenant's price list, or by that of the provider. Best effort.
+    async fn estimate_cost(
+        &self,
+        provider: &dyn Provider,
+        outbound: &OutboundMessage,
+        segments: Option<u16>,
+    ) -> Option<MessageCost> {
+        let ProviderConfig { id, provider, channel, .. } = provider.config();
+        let DeliverHandler { cache, tenant_ports, .. } = self.deliver;
+        let configs = cache.directory.channels(tenant_ports, &self.key.tenant).await.ok()?;
+        let segments = segments.or(outbound.message.segments.map(|segments| segments.count));
+        let cost = estimate_cost(&configs, (id, provider), *channel, &outbound.to, segments)?;
+        Some(MessageCost { cost, is_estimate: true })
     }
 
     async fn suppress(&self, contact: &AddressKey, address: &str) -> Result<(), StoreError> {

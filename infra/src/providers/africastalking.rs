@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::communication::AttemptOutcome;
+use domain::prices;
 use domain::provider::{
     AccountQueryError, Balance, CallbackRequest, Capabilities, ConsentChange, InboundMessage, InvalidSetting,
     MessageRef, OutboundMessage, ParsedCallback, Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
@@ -162,11 +162,10 @@ fn send_result(exchange: &HttpExchange, segments: u16) -> SendResult {
     let code = recipient.status_code;
     let class = match code {
         100..=102 => {
-            let mut sent = exchange.accepted(recipient.message_id, recipient.message_parts.or(Some(segments)));
-            if let AttemptOutcome::Accepted { cost_micros, .. } = &mut sent.answer {
-                *cost_micros = recipient.cost.as_deref().and_then(micros);
-            }
-            return sent;
+            // Such as `KES 0.8000`.
+            let cost = recipient.cost.as_deref().and_then(|cost| cost.split_once(' '));
+            let cost = cost.and_then(|(currency, amount)| prices::charged(amount, currency));
+            return exchange.accepted(recipient.message_id, recipient.message_parts.or(Some(segments))).costing(cost);
         }
         402 => RefusalClass::Auth,
         405 => RefusalClass::Balance,
@@ -174,12 +173,6 @@ fn send_result(exchange: &HttpExchange, segments: u16) -> SendResult {
         _ => RefusalClass::Permanent,
     };
     SendResult { opted_out: code == 406, ..refusal_outcome(class, code.to_string(), None).into() }
-}
-
-/// Returns the amount of a cost such as `KES 0.8000`, in millionths of its currency.
-fn micros(cost: &str) -> Option<i64> {
-    let amount: f64 = cost.split_once(' ')?.1.trim().parse().ok()?;
-    Some((amount * 1_000_000.0).round() as i64)
 }
 
 /// Tells a delivery report, an incoming message and an opt-out apart by the fields of the form.

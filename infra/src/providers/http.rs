@@ -89,7 +89,7 @@ impl HttpExchange {
         AttemptOutcome::Accepted {
             provider_message_id,
             segments,
-            cost_micros: None,
+            cost: None,
             latency_ms: self.started.elapsed().as_millis() as u32,
         }
         .into()

@@ -61,8 +61,7 @@ impl Provider for Sandbox {
         // A provider without delivery reports would report nothing more.
         let facts = if self.capabilities.receipts { facts.to_vec() } else { Vec::new() };
         let provider_message_id = format!("sandbox-{}", outbound.attempt);
-        let accepted =
-            AttemptOutcome::Accepted { provider_message_id, segments: None, cost_micros: None, latency_ms: 0 };
+        let accepted = AttemptOutcome::Accepted { provider_message_id, segments: None, cost: None, latency_ms: 0 };
         SendResult { answer: accepted, opted_out: false, facts }
     }
 }

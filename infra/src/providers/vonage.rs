@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use domain::prices;
 use domain::provider::{
     AccountQueryError, Balance, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, MessageRef,
     OutboundMessage, ParsedCallback, Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
@@ -99,6 +100,9 @@ struct Part {
     status: String,
     #[serde(rename = "message-id")]
     id: Option<String>,
+    /// In euros.
+    #[serde(rename = "message-price")]
+    price: Option<String>,
 }
 
 #[async_trait]
@@ -178,7 +182,8 @@ fn send_result(exchange: &HttpExchange) -> SendResult {
     match first_refusal {
         None => {
             let id = response.messages[0].id.clone().unwrap_or_default();
-            exchange.accepted(id, u16::try_from(response.messages.len()).ok())
+            let parts = response.messages.iter().map(|part| prices::charged(part.price.as_deref()?, "EUR"));
+            exchange.accepted(id, u16::try_from(response.messages.len()).ok()).costing(prices::total(parts))
         }
         // The parts before it are on their way, so a retry would send them twice.
         Some(index) if index > 0 => {

@@ -75,7 +75,7 @@ impl Provider for SimProvider {
             _ => plain(AttemptOutcome::Accepted {
                 provider_message_id: format!("sim-{}", outbound.attempt),
                 segments: None,
-                cost_micros: None,
+                cost: None,
                 latency_ms: latency as u32,
             }),
         }

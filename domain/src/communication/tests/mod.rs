@@ -90,6 +90,8 @@ fn accepted(attempt: u16) -> CommunicationEvent {
         provider_message_id: "sg-1".into(),
         segments: None,
         cost_micros: None,
+        currency: None,
+        cost_is_estimate: false,
         latency_ms: 12,
     }
 }
@@ -165,8 +167,8 @@ fn no(class: RefusalClass, code: &str, retry_after_ms: Option<i64>) -> AttemptOu
 }
 
 fn yes() -> AttemptOutcome {
-    let (segments, cost_micros) = (None, None);
-    AttemptOutcome::Accepted { provider_message_id: "sg-1".into(), segments, cost_micros, latency_ms: 12 }
+    let (segments, cost) = (None, None);
+    AttemptOutcome::Accepted { provider_message_id: "sg-1".into(), segments, cost, latency_ms: 12 }
 }
 
 fn report(attempt: u16, fact: ReportedStatus) -> Command {

@@ -65,21 +65,24 @@ const OBJECTS: &[(&str, &str)] = &[
          templateId string?, originalCommunicationId string?, fallbackOf string?, \
          fallbackId string?, scheduledAt time?, expiresAt time, nextRetryAt time?, \
          sentAt time?, deliveredAt time?, openedAt time?, clickedAt time?, failedAt time?, provider string?, \
-         providerMessageId string?, attempts integer, retryCount integer, segments integer?, maybeSent boolean, \
+         providerMessageId string?, attempts integer, retryCount integer, segments integer?, costMicros integer?, \
+         currency string?, costIsEstimate boolean?, maybeSent boolean, \
          lateEvidence boolean, complained boolean, unsubscribed boolean, createdBy string, createdAt time, \
          updatedAt time, content? string?, templateVariables? object?, attachments? [AttachmentLink], rendered? Rendered, \
          fallback? [Next], retention? Retention",
     ),
     (
         "Accepted",
-        "id string, status Status, estimatedSendTime time, communication Communication, \
+        "id string, status Status, estimatedSendTime time, estimatedCost Cost?, communication Communication, \
          originalCommunicationId? string",
     ),
     ("Batch", "communications [BatchMessage], validateOnly? boolean"),
     (
         "BatchResult",
-        "index integer, id? string, status? Status, idempotentReplayed? boolean, valid? boolean, problem? Problem",
+        "index integer, id? string, status? Status, idempotentReplayed? boolean, valid? boolean, \
+         estimatedCost? Cost?, problem? Problem",
     ),
+    ("Cost", "costMicros integer, currency string"),
     ("BatchResults", "accepted integer, refused integer, results [BatchResult]"),
     (
         "CommunicationPage",
@@ -113,12 +116,14 @@ const OBJECTS: &[(&str, &str)] = &[
         "matched integer, redriven integer, skipped integer, hasMore boolean, perSecond integer, lastAt time?",
     ),
     // ---- Numbers
-    ("DayCounts", "day day, total integer, sent integer, delivered integer"),
+    ("DayCounts", "day day, total integer, sent integer, delivered integer, costMicros {integer}, byReason {integer}"),
     ("Percentiles", "p50 integer?, p95 integer?, p99 integer?"),
     (
         "Stats",
         "startDate day, endDate day, total integer, totalSent integer, byChannel {integer}, byStatus {integer}, \
-         byType {integer}, byProvider {integer}, byTemplate {integer}, byDay [DayCounts], deliveryRate number, \
+         byType {integer}, byProvider {integer}, byTemplate {integer}, byReason {integer}, \
+         reasonsByChannel {{integer}}, reasonsByProvider {{integer}}, costMicros {integer}, \
+         estimatedCostMicros {integer}, costByChannel {{integer}}, costByProvider {{integer}}, byDay [DayCounts], deliveryRate number, \
          failureRate number, bounceRate number, openRate number, clickRate number, complaintRate number, \
          unsubscribeRate number, retries integer, averageSendTimeMs number?, sendTimeMs Percentiles, \
          averageDeliveryTimeMs number?, deliveryTimeMs Percentiles",

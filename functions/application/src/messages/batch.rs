@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use domain::access::Permission;
+use domain::prices::Cost;
 use futures_util::future::join_all;
 
 use super::MessageError;
+use super::cost::expected_cost;
 use super::gather::TenantConfig;
 use super::new_message::NewMessage;
 use super::send::{Accepted, accept, prepare};
@@ -45,7 +47,7 @@ fn concurrent_sends(messages: &[NewMessage]) -> usize {
     some.take_while(|message| message.idempotency_key.as_ref().is_none_or(|key| keys.insert(key.as_str()))).count()
 }
 
-/// Checks each message and accepts none.
+/// Checks each message and accepts none. Returns what each is expected to cost, if there is a price.
 ///
 /// # Errors
 ///
@@ -54,13 +56,16 @@ pub async fn check_batch(
     app: &App,
     caller: &Caller,
     messages: &[NewMessage],
-) -> Result<Vec<Result<(), MessageError>>, MessageError> {
+) -> Result<Vec<Result<Option<Cost>, MessageError>>, MessageError> {
     caller.authorise(Permission::Send)?;
     let config = TenantConfig::load(app, &caller.principal).await?;
     let mut results = Vec::with_capacity(messages.len());
     for some in messages.chunks(MAX_CONCURRENT_SENDS) {
-        let checked = join_all(some.iter().map(|message| prepare(app, caller, message, Some(&config)))).await;
-        results.extend(checked.into_iter().map(|composed| composed.map(|_| ())));
+        let check = async |message| {
+            let composed = prepare(app, caller, message, Some(&config)).await?;
+            Ok(expected_cost(app, &caller.principal.tenant, &composed).await?)
+        };
+        results.extend(join_all(some.iter().map(check)).await);
     }
     Ok(results)
 }

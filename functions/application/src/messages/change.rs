@@ -69,7 +69,7 @@ pub async fn change(app: &App, caller: &Caller, id: CommunicationId, change: &Ch
     let current = content_of(app, &key, &loaded).await?.ok_or(MessageError::Erased)?;
     let mut content = change.apply(&current);
     if change.has_content() {
-        content = render(app, &key, request, content).await?;
+        (content, _) = render(app, &key, request, content).await?;
     }
     let schedule = match send_time {
         SendTime { at: None, expires_at: None } => None,
@@ -96,18 +96,18 @@ pub async fn change(app: &App, caller: &Caller, id: CommunicationId, change: &Ch
     message(app, key, updated, Some(content)).await
 }
 
-/// Renders a message as it will be sent.
+/// Renders a message as it will be sent. Returns it with its subject, and the segments of an SMS.
 pub(super) async fn render(
     app: &App,
     key: &CommunicationKey,
     request: &CommunicationRequest,
     mut content: MessageContent,
-) -> Result<MessageContent, MessageError> {
+) -> Result<(MessageContent, Option<u16>), MessageError> {
     let template = template_of(app, key, request).await?;
     match render_request(request, &content, template.as_deref()) {
         Ok(rendered) => {
             content.rendered_subject = rendered.subject;
-            Ok(content)
+            Ok((content, rendered.segments.map(|segments| segments.count)))
         }
         Err(error) => {
             let mut faults = Faults::default();

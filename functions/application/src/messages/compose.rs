@@ -24,6 +24,8 @@ pub struct Composed {
     pub request: CommunicationRequest,
     /// The part for the vault.
     pub content: MessageContent,
+    /// The segments of an SMS, as it is rendered now.
+    pub segments: Option<u16>,
     /// The content of each fallback step, for the vault.
     pub fallback_contents: Vec<MessageContent>,
 }
@@ -120,7 +122,7 @@ fn assemble(
     known: &Known<'_>,
 ) -> Result<Composed, Vec<Fault>> {
     let mut faults = Faults::default();
-    let content = render(&request, first, known, &mut faults);
+    let (content, segments) = render(&request, first, known, &mut faults);
     let (mut fallback_steps, mut fallback_contents) = (Vec::new(), Vec::new());
     for (index, (step, part)) in message.fallback.iter().zip(steps).enumerate() {
         faults.in_step(Some(index));
@@ -137,22 +139,31 @@ fn assemble(
             template: part.template.clone(),
             ..request.clone()
         };
-        fallback_contents.push(render(&step_request, part, known, &mut faults));
+        fallback_contents.push(render(&step_request, part, known, &mut faults).0);
     }
     faults.finish()?;
     if !fallback_steps.is_empty() {
         request.fallback = Some(Fallback { from: due, steps: fallback_steps });
     }
-    Ok(Composed { request, content, fallback_contents })
+    Ok(Composed { request, content, segments, fallback_contents })
 }
 
-fn render(request: &CommunicationRequest, part: Part, known: &Known<'_>, faults: &mut Faults) -> MessageContent {
+/// Returns the content with its subject, and the segments of an SMS.
+fn render(
+    request: &CommunicationRequest,
+    part: Part,
+    known: &Known<'_>,
+    faults: &mut Faults,
+) -> (MessageContent, Option<u16>) {
     let Part { content, template, .. } = part;
     match render_request(request, &content, known.template_text(template.as_ref())) {
-        Ok(rendered) => MessageContent { rendered_subject: rendered.subject, ..content },
+        Ok(rendered) => {
+            let segments = rendered.segments.map(|segments| segments.count);
+            (MessageContent { rendered_subject: rendered.subject, ..content }, segments)
+        }
         Err(error) => {
             render_fault(&error, template.is_some(), faults);
-            content
+            (content, None)
         }
     }
 }

@@ -77,7 +77,7 @@ fn each_channel_takes_its_own_kind_of_address() {
         (Channel::Messenger, "1234567890123456", "1234567890123456"),
         (Channel::Telegram, "12345678", "12345678"),
     ] {
-        let Composed { request, content, fallback_contents } = composed(&message(channel, to));
+        let Composed { request, content, fallback_contents, .. } = composed(&message(channel, to));
         assert_eq!((request.channel, content.recipient_contact.as_str()), (channel, normal));
         assert_eq!(request.contact_hash, contact_hash(KEY, &"acme".parse().expect("a tenant"), normal));
         assert_eq!((request.requested_by.as_str(), request.request_hash.as_str()), ("billing", "hash"));

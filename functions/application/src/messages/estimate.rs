@@ -1,12 +1,12 @@
 //! When an accepted message is expected to be sent.
 
-use domain::ports::{ProviderConfig, StoreError};
+use domain::ports::StoreError;
 use domain::quiet_hours;
 use events::{CommunicationRequest, TenantId, Timestamp};
 
+use super::cost::first_config;
 use super::send::Accepted;
 use crate::app::App;
-use crate::provider_status;
 
 /// When a message is expected to be sent: its due time, after its quiet hours, and after the messages that wait for the
 /// same rate limit before it. Without a readable limit it is the due time.
@@ -29,12 +29,7 @@ pub async fn estimated_send_time(app: &App, accepted: &Accepted) -> Timestamp {
 async fn after_backlog(app: &App, tenant: &TenantId, request: &CommunicationRequest) -> Result<Timestamp, StoreError> {
     let now = app.host.now();
     let configs = app.directory.channels(&app.tenant_ports, tenant).await?;
-    let serves = |config: &ProviderConfig| match &request.via {
-        Some(via) => config.id == *via,
-        None => config.channel == request.channel && !configs.disabled.contains(&config.id),
-    };
-    let available = provider_status::configs_for(app, request.mode, &configs);
-    let Some(config) = available.into_iter().find(serves) else { return Ok(now) };
+    let Some(config) = first_config(app, request, &configs) else { return Ok(now) };
     let throttle = app.directory.recent_throttle(&*app.limits, &config, now).await?;
     Ok(throttle.send_time(request.priority, 1, now))
 }

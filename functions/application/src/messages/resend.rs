@@ -75,8 +75,8 @@ pub async fn resend(
         ..earlier.clone()
     };
     let content = MessageContent { recipient_contact: address.text, ..content };
-    let content = render(app, &key, &request, content).await?;
-    store(app, caller, key, loaded, Composed { request, content, fallback_contents: Vec::new() }).await
+    let (content, segments) = render(app, &key, &request, content).await?;
+    store(app, caller, key, loaded, Composed { request, content, segments, fallback_contents: Vec::new() }).await
 }
 
 /// The new address in its normal form, if one is given.

@@ -5,12 +5,14 @@ use domain::communication::{Command, Rejection};
 use domain::communication_view::CommunicationRow;
 use domain::message::MessageContent;
 use domain::ports::{AddressKey, CommunicationKey, ContentKey};
+use domain::prices::Cost;
 use domain::provider::Provider;
 use events::{CommunicationId, CommunicationRequest, Mode, SuppressReason};
 use futures_util::future::join;
 
 use super::MessageError;
 use super::compose::{Composed, compose};
+use super::cost::expected_cost;
 use super::gather::{TenantConfig, gather};
 use super::new_message::{Fault, Field, IdempotencyKey, NewMessage};
 use super::read::{content_of, fallback_content_keys, row_of};
@@ -26,6 +28,8 @@ pub struct Accepted {
     pub row: CommunicationRow,
     /// `None` once it is erased, and for replays in a batch.
     pub content: Option<MessageContent>,
+    /// What it is expected to cost. `None` for a replay, or without a price.
+    pub expected_cost: Option<Cost>,
     /// An earlier request had the same idempotency key, and this one changed nothing.
     pub is_replay: bool,
 }
@@ -149,7 +153,7 @@ pub(super) async fn accepted(
     content: Option<MessageContent>,
 ) -> Result<Accepted, MessageError> {
     let row = row_of(app, &key, &loaded).await?;
-    Ok(Accepted { is_replay: content.is_none(), key, loaded, row, content })
+    Ok(Accepted { is_replay: content.is_none(), key, loaded, row, content, expected_cost: None })
 }
 
 /// Checks consent, and then writes to the vault, to the stream and to the queue, in this order: a crash in between
@@ -159,8 +163,10 @@ pub(super) async fn store(
     caller: &Caller,
     key: CommunicationKey,
     loaded: Loaded,
-    Composed { mut request, content, fallback_contents }: Composed,
+    composed: Composed,
 ) -> Result<Accepted, MessageError> {
+    let expected_cost = expected_cost(app, &key.tenant, &composed).await?;
+    let Composed { mut request, content, fallback_contents, .. } = composed;
     check_consent(app, &key, &mut request).await?;
     let until = app.retain_until(request.retention, request.scheduled_at);
     app.vault.put(&ContentKey::for_request(&key, &request, &request.request_hash), &content, until).await?;
@@ -172,7 +178,7 @@ pub(super) async fn store(
     if loaded.appended > 0 {
         app.hint(&key, &loaded).await;
     }
-    accepted(app, key, loaded, Some(content)).await
+    Ok(Accepted { expected_cost, ..accepted(app, key, loaded, Some(content)).await? })
 }
 
 /// Refuses a message that its recipient must not be sent. A message with a fallback is accepted all the same if another
