@@ -29,6 +29,7 @@ SETTINGS = {
     **TABLES,
     "CONTACT_KEY": "0123456789abcdef0123456789abcdef",
     "LINK_KEYS": "fedcba9876543210fedcba9876543210",
+    "REPAIRS_QUEUE_URL": "http://127.0.0.1:9/projection-repairs",
     "ALERTS_TOPIC_ARN": "arn:aws:sns:us-east-1:000000000000:alerts",
     "SENDGRID_API_KEY": "SG.x",
     "SENDGRID_FROM_EMAIL": "a@b.co",

@@ -50,6 +50,8 @@ impl Cloud {
                 "Architecture=x86_64".into(),
                 "ContactKey=0123456789abcdef0123456789abcdef".into(),
                 "LinkKey=fedcba9876543210fedcba9876543210".into(),
+                // The emulator knows no alarms with metric math.
+                "Alarms=off".into(),
             ])
             .args([format!("SendGridBaseUrl={providers}"), format!("TwilioBaseUrl={providers}")])
             .args(["SendGridApiKey=SG.simulator", "SendGridSecondApiKey=SG.simulator-second"])

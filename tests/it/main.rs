@@ -21,6 +21,7 @@ mod openapi;
 mod operations;
 mod preferences;
 mod privacy;
+mod projection;
 mod properties;
 mod providers;
 mod schedule_rules;

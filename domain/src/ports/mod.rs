@@ -17,7 +17,7 @@ pub use access::{ApiKeyStore, JwksSource, Principal};
 pub use coordination::{CoordinationStore, VersionedRecord};
 pub use files::{FetchError, FileFetcher, ObjectKey, ObjectStore, PresignedUpload};
 pub use keys::{AddressKey, CommunicationKey};
-pub use queues::{MAX_QUEUE_DELAY_S, QueueDepth, UnmatchedQueue, UnmatchedRetry, WorkQueue};
+pub use queues::{MAX_QUEUE_DELAY_S, QueueDepth, RepairQueue, UnmatchedQueue, UnmatchedRetry, WorkQueue};
 pub use store::{
     AppendError, AppendRequest, DueTimer, EventStore, Hint, Listed, Listing, MAX_LISTED, MAX_STREAM_BYTES, QueueId,
     RollOver, ScanPage, Stream, TIMER_SHARDS,

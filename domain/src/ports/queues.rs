@@ -1,10 +1,16 @@
 //! Queues of hints, and of delivery reports that match no message yet.
 
 use async_trait::async_trait;
-use events::TenantId;
+use events::{StreamId, TenantId};
 use serde::{Deserialize, Serialize};
 
 use super::{Hint, QueueId, StoreError};
+
+/// The queue of streams whose last change reached no row.
+#[async_trait]
+pub trait RepairQueue: Send + Sync {
+    async fn enqueue(&self, streams: &[StreamId]) -> Result<(), StoreError>;
+}
 
 /// The queue of delivery reports that match no message yet.
 #[async_trait]

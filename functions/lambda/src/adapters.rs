@@ -9,8 +9,8 @@ use application::settings::{AppConfig, TableNames};
 use domain::ports::QueueId;
 use infra::SystemClockAndRng;
 use infra::aws::{
-    Aws, DynamoStore, DynamoViewStore, KmsCipher, MissingSetting, S3ObjectStore, SnsAlertSink, SqsUnmatchedQueue,
-    SqsWorkQueue, init_logs,
+    Aws, DynamoStore, DynamoViewStore, KmsCipher, MissingSetting, S3ObjectStore, SnsAlertSink, SqsRepairQueue,
+    SqsUnmatchedQueue, SqsWorkQueue, init_logs,
 };
 use infra::providers::{HttpClients, HttpProviderFactory};
 
@@ -54,6 +54,10 @@ impl Adapters {
 
     pub fn unmatched(&self, url: String) -> Arc<SqsUnmatchedQueue> {
         Arc::new(SqsUnmatchedQueue { client: self.aws.sqs(), url })
+    }
+
+    pub fn repairs(&self, url: String) -> Arc<SqsRepairQueue> {
+        Arc::new(SqsRepairQueue { client: self.aws.sqs(), url })
     }
 
     pub fn alerts(&self, topic_arn: String) -> Arc<SnsAlertSink> {

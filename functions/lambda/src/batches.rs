@@ -6,7 +6,27 @@ use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMe
 use domain::ports::Stream;
 use events::{StreamId, Timestamp};
 use project::StreamImage;
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// A batch of the function `project`: of the table's change stream, or of the queue of repairs.
+#[derive(Debug)]
+pub enum ProjectRequest {
+    Changes(dynamodb::Event),
+    Repairs(SqsEvent),
+}
+
+impl<'de> Deserialize<'de> for ProjectRequest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let event = Value::deserialize(deserializer)?;
+        let parsed = match event.pointer("/Records/0/eventSource").and_then(Value::as_str) {
+            Some("aws:sqs") => serde_json::from_value(event).map(ProjectRequest::Repairs),
+            _ => serde_json::from_value(event).map(ProjectRequest::Changes),
+        };
+        parsed.map_err(D::Error::custom)
+    }
+}
 
 /// Returns the messages of one batch.
 pub fn messages(event: SqsEvent) -> Vec<QueueMessage> {
@@ -62,9 +82,16 @@ mod tests {
         assert_eq!(parsed.len(), 1);
         assert!(parsed[0].id == "m-1" && parsed[0].body.starts_with('{'));
         let project = serde_json::from_str(include_str!("../../../events/invocations/project/requested.json"));
-        let parsed = images(project.expect("a batch of the change stream"));
+        let Ok(ProjectRequest::Changes(changes)) = project else { panic!("not a batch of the change stream") };
+        let parsed = images(changes);
         assert_eq!(parsed.len(), 1);
         assert_eq!(parsed[0].stream.lines.len(), 1);
+    }
+
+    #[test]
+    fn a_batch_of_repairs_is_told_from_changes() {
+        let repairs = serde_json::from_str(include_str!("../../../events/invocations/deliver/hint.json"));
+        assert!(matches!(repairs, Ok(ProjectRequest::Repairs(batch)) if batch.records.len() == 1));
     }
 
     #[test]

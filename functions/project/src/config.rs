@@ -8,6 +8,8 @@ pub struct Config {
     pub tables: TableNames,
     /// `VIEWS_TABLE`: the table of rows and counters. Required.
     pub views_table: String,
+    /// `REPAIRS_QUEUE_URL`: the queue of streams whose change could not be projected. Required.
+    pub repairs_queue: String,
 }
 
 impl Config {
@@ -18,6 +20,10 @@ impl Config {
     /// [`SettingError`]: a setting is missing or invalid.
     pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let settings = Settings(var);
-        Ok(Config { tables: settings.tables()?, views_table: settings.require("VIEWS_TABLE")? })
+        Ok(Config {
+            tables: settings.tables()?,
+            views_table: settings.require("VIEWS_TABLE")?,
+            repairs_queue: settings.require("REPAIRS_QUEUE_URL")?,
+        })
     }
 }

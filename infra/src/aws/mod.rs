@@ -20,4 +20,4 @@ pub use logs::init_logs;
 #[cfg(feature = "providers")]
 pub use s3::S3ObjectStore;
 pub use sns::SnsAlertSink;
-pub use sqs::{SqsUnmatchedQueue, SqsWorkQueue};
+pub use sqs::{SqsRepairQueue, SqsUnmatchedQueue, SqsWorkQueue};

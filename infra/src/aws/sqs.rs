@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
 use domain::ports::{
-    Hint, MAX_QUEUE_DELAY_S, QueueDepth, QueueId, StoreError, UnmatchedQueue, UnmatchedRetry, WorkQueue,
+    Hint, MAX_QUEUE_DELAY_S, QueueDepth, QueueId, RepairQueue, StoreError, UnmatchedQueue, UnmatchedRetry, WorkQueue,
 };
+use events::StreamId;
 
 /// Maximum number of messages in one batch request.
 const MAX_BATCH: usize = 10;
@@ -85,6 +86,32 @@ impl WorkQueue for SqsWorkQueue {
         };
         let [waiting, in_flight, delayed] = names.each_ref().map(number);
         Ok(QueueDepth { waiting, in_flight, delayed, dead: 0 })
+    }
+}
+
+/// The queue of streams whose last change reached no row. Each message holds the key of one stream.
+pub struct SqsRepairQueue {
+    pub client: aws_sdk_sqs::Client,
+    pub url: String,
+}
+
+#[async_trait]
+impl RepairQueue for SqsRepairQueue {
+    async fn enqueue(&self, streams: &[StreamId]) -> Result<(), StoreError> {
+        for chunk in streams.chunks(MAX_BATCH) {
+            let entry = |(index, stream): (usize, &StreamId)| {
+                let entry = SendMessageBatchRequestEntry::builder().id(index.to_string());
+                let entry = entry.message_body(stream.storage_key()).message_group_id(stream.tenant.as_str());
+                entry.build().expect("id and body are set")
+            };
+            let entries = chunk.iter().enumerate().map(entry).collect();
+            let send = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await;
+            let sent = send.map_err(|e| to_store_error(e.into_service_error()))?;
+            if let Some(failed) = sent.failed().first() {
+                return Err(to_store_error(format!("not every stream was accepted for repair: {}", failed.code())));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use aws_lambda_events::dynamodb;
 use infra::SystemClockAndRng;
-use lambda::{Adapters, images, variable};
+use lambda::{Adapters, ProjectRequest, failures, images, messages, variable};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use project::ProjectHandler;
 use project::config::Config;
@@ -13,15 +12,20 @@ use project::config::Config;
 async fn main() -> Result<(), Error> {
     let adapters = Adapters::from_env()?;
     let config = Config::read(variable)?;
+    let repairs = &*adapters.repairs(config.repairs_queue);
     let project = &ProjectHandler {
         store: adapters.store(config.tables),
         views: adapters.views(config.views_table),
         host: Arc::new(SystemClockAndRng),
     };
-    run(service_fn(async |event: LambdaEvent<dynamodb::Event>| {
-        // After an error, Lambda splits the batch in halves and delivers them again. After the last try it sends the
-        // records to the repair queue.
-        project.project(images(event.payload)).await.map_err(Error::from)
+    run(service_fn(async |event: LambdaEvent<ProjectRequest>| match event.payload {
+        // After an error or a crash, Lambda splits the batch in halves and delivers them again. What fails to the end
+        // is named in the dead-letter queue of the repairs.
+        ProjectRequest::Changes(changes) => {
+            project.project_or_enqueue(images(changes), repairs).await?;
+            Ok::<_, Error>(failures(Vec::new()))
+        }
+        ProjectRequest::Repairs(batch) => Ok(failures(project.repair(messages(batch)).await)),
     }))
     .await
 }
