@@ -463,4 +463,8 @@ async fn sms_is_sent_only_to_allowed_countries() {
     assert_eq!(wider.status, StatusCode::OK, "{}", wider.body);
     assert_eq!(send("+447700900001").await.status, StatusCode::CREATED);
     assert_eq!(send("+18762100000").await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let removed = json!({ "settings": { "allowedCountries": "" } });
+    let removed = server.answer(server.request(Method::PATCH, &path).json(&removed)).await;
+    assert_eq!(removed.status, StatusCode::OK, "{}", removed.body);
+    assert_eq!(send("+447700900001").await.text("/errors/0/code"), "country_not_allowed");
 }

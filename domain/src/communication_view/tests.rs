@@ -212,7 +212,7 @@ fn a_filter_lists_the_rows_that_match_all_of_it() {
         (
             "provider",
             ListFilter { provider: text("twilio"), ..ListFilter::default() },
-            ListFilter { provider: text("vonage"), ..ListFilter::default() },
+            ListFilter { provider: text("another"), ..ListFilter::default() },
         ),
         (
             "from",

@@ -52,14 +52,15 @@ impl CheckedSettings {
             return Err(SettingFault::Unknown { kind: self.kind, name: name.to_owned() });
         }
         let value = value.ok_or_else(|| SettingFault::NotText { name: name.to_owned() })?;
-        if name == DEFAULT_REGION && !is_region(&value) {
+        let is_removed = value.is_empty();
+        if name == DEFAULT_REGION && !is_removed && !is_region(&value) {
             return Err(SettingFault::NotRegion);
         }
         let is_country = |name: &str| is_region(name.trim());
-        if name == ALLOWED_COUNTRIES && value.trim() != "*" && !value.split(',').all(is_country) {
+        if name == ALLOWED_COUNTRIES && !is_removed && value.trim() != "*" && !value.split(',').all(is_country) {
             return Err(SettingFault::NotCountries);
         }
-        if name == prices::SETTING && !value.is_empty() && PriceList::parse(&value).is_none() {
+        if name == prices::SETTING && !is_removed && PriceList::parse(&value).is_none() {
             return Err(SettingFault::NotPrices);
         }
         let is_secret = known.is_some_and(|setting| setting.is_secret);

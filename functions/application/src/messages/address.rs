@@ -22,7 +22,8 @@ pub(super) struct Address {
 
 /// A setting that holds for all of the tenant's phone numbers.
 fn phone_number_setting<'a>(configs: &'a TenantProviderConfigs, setting: &str) -> Option<&'a str> {
-    configs.configs.values().find_map(|config| config.settings.get(setting)).map(String::as_str)
+    let values = configs.configs.values().filter_map(|config| config.settings.get(setting));
+    values.map(String::as_str).find(|value| !value.is_empty())
 }
 
 /// The normal form of an address that this tenant's messages may go to.
