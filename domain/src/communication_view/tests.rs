@@ -45,8 +45,8 @@ fn request() -> CommunicationRequest {
 fn started(attempt: u16) -> CommunicationEvent {
     CommunicationEvent::DeliveryAttemptStarted {
         attempt,
-        config: "twilio".into(),
-        provider: "twilio".into(),
+        config: "first".into(),
+        provider: "first".into(),
         idempotency_key: None,
         lease_until: Timestamp(T0 + 35_000),
     }
@@ -158,7 +158,7 @@ fn a_row_counts_once_in_each_counter_that_it_belongs_to() {
         ("total", 1),
         ("channel.sms", 1),
         ("type.invoice", 1),
-        ("provider.twilio", 1),
+        ("provider.first", 1),
         ("sent", 1),
         ("accept_to_sent_ms", 50),
         ("accept_to_sent.100", 1),
@@ -211,7 +211,7 @@ fn a_filter_lists_the_rows_that_match_all_of_it() {
         ),
         (
             "provider",
-            ListFilter { provider: text("twilio"), ..ListFilter::default() },
+            ListFilter { provider: text("first"), ..ListFilter::default() },
             ListFilter { provider: text("another"), ..ListFilter::default() },
         ),
         (
@@ -308,12 +308,12 @@ fn costs_and_reasons_are_counted_by_channel_and_provider() {
     assert_eq!((twice.cost_micros, twice.currency.as_deref(), twice.cost_is_estimate), (Some(150), Some("KES"), true));
     let counters = row(vec![(5, started(1)), (10, costing(1, 100, "KES", false))]).counters();
     let amount = |name: &str| counters.get(name).copied();
-    assert_eq!(["cost.total.KES", "cost.channel.sms.KES", "cost.provider.twilio.KES"].map(amount), [Some(100); 3]);
+    assert_eq!(["cost.total.KES", "cost.channel.sms.KES", "cost.provider.first.KES"].map(amount), [Some(100); 3]);
     assert_eq!(amount("cost.estimated.KES"), None);
     let counters = dead().counters();
     let amount = |name: &str| counters.get(name).copied();
     let names =
-        ["reason.total.transient:503", "reason.channel.sms.transient:503", "reason.provider.twilio.transient:503"];
+        ["reason.total.transient:503", "reason.channel.sms.transient:503", "reason.provider.first.transient:503"];
     assert_eq!(names.map(amount), [Some(1); 3]);
     assert!(delivered().counters().keys().all(|name| !name.starts_with("reason.")));
 }

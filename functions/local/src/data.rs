@@ -98,14 +98,21 @@ fn has_data(folder: &Path) -> io::Result<bool> {
     }
 }
 
-/// Refuses a wall clock that is far from where it was when the database was last used. Otherwise a wrong clock would end
-/// links and delete personal data, and the time could not go back.
+/// How long a folder may be unused before the wall clock is thought to be wrong, in milliseconds.
+const MAX_UNUSED_MS: i64 = 31 * MAX_WALL_JUMP_MS;
+
+/// Refuses a wall clock that is more than a day before, or a month after, the last use of the database. Otherwise a wrong
+/// clock would end links and delete personal data, and the time could not go back. More than a day after is reported.
 async fn check_wall_clock(database: &Database) -> io::Result<()> {
     let now = SystemClockAndRng.now();
     let last = database.last_heartbeat(WALL_CLOCK).await.map_err(io::Error::other)?;
     let Some(last) = last.filter(|last| MAX_WALL_JUMP_MS < now.millis_since(*last).abs()) else { return Ok(()) };
     let (days, direction) =
         (now.millis_since(last).abs() / MAX_WALL_JUMP_MS, if last < now { "after" } else { "before" });
+    if (0..=MAX_UNUSED_MS).contains(&now.millis_since(last)) {
+        tracing::warn!(days, "the data was not used for days, or the clock of this machine is wrong");
+        return Ok(());
+    }
     let message = format!(
         "the clock of this machine is {days} days {direction} the last use of the data; if it is right, start with \
          --accept-clock"
