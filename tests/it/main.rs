@@ -24,6 +24,7 @@ mod privacy;
 mod projection;
 mod properties;
 mod providers;
+mod rendering;
 mod schedule_rules;
 mod schedules;
 mod streams;

@@ -98,7 +98,7 @@ async fn a_change_of_preferences_is_checked_and_its_addresses_are_normalised() {
     assert_eq!(addresses[&Channel::Sms], "+447700900001");
 }
 
-fn sms_template(code: &str, body: &str) -> NewTemplate {
+async fn sms_template(code: &str, body: &str) -> NewTemplate {
     let content = TemplateContent { subject: None, body: body.to_owned() };
     NewTemplate {
         code: code.to_owned(),
@@ -106,7 +106,7 @@ fn sms_template(code: &str, body: &str) -> NewTemplate {
         kind: MessageType::GeneralNotification,
         name: "Offer".to_owned(),
         description: None,
-        content: CheckedContent::new(Channel::Sms, content, None).expect("content"),
+        content: CheckedContent::new(Channel::Sms, content, None).await.expect("a free place").expect("content"),
         is_active: true,
     }
 }
@@ -115,7 +115,7 @@ fn sms_template(code: &str, body: &str) -> NewTemplate {
 async fn built_in_templates_and_invalid_codes_are_refused() {
     let UseCases { app, _scratch } = UseCases::new();
     let admin = caller(Role::Admin);
-    let wrong = templates::create(&app, &admin, sms_template("tpl_mine", "Hello")).await;
+    let wrong = templates::create(&app, &admin, sms_template("tpl_mine", "Hello").await).await;
     assert!(matches!(wrong, Err(TemplateError::Invalid(faults)) if matches!(faults[..], [TemplateFault::Code])));
     let id = "tpl_invoice_sms";
     let rename = TemplateChange { name: Some("Mine".to_owned()), ..TemplateChange::default() };
@@ -128,7 +128,7 @@ async fn built_in_templates_and_invalid_codes_are_refused() {
 async fn a_change_of_a_template_keeps_the_other_parts_and_a_filter_selects_it() {
     let UseCases { app, _scratch } = UseCases::new();
     let admin = caller(Role::Admin);
-    let own = templates::create(&app, &admin, sms_template("offer", "Hello {{name}}")).await.expect("created");
+    let own = templates::create(&app, &admin, sms_template("offer", "Hello {{name}}").await).await.expect("created");
     let change = TemplateChange { body: Some("Hi {{name}}".to_owned()), ..TemplateChange::default() };
     let stale = TemplateChange { expected: Some(1), ..change.clone() };
     let (changed, content) = templates::change(&app, &admin, &own.id, change).await.expect("changed");

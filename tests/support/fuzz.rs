@@ -4,12 +4,17 @@
 use domain::circuit_breaker::CallResults;
 use domain::communication::{Command, DeliveryReport, State, decide, evolve, wake};
 use domain::provider::{CallbackRequest, MessageRef, Provider};
+use domain::render::{CompiledTemplate, RenderInput, max_characters, render_within};
 use domain::status::status;
 use domain::throttle::{Grant, GrantedCalls, ProviderThrottle};
 use domain::{communication_view, explain};
 use events::{Channel, CommunicationEvent, CommunicationId, RecordedEvent, ReportedStatus, Timestamp};
+use serde_json::json;
 
 use crate::harness::{callback, parsed_callback, provider, verified};
+
+/// The steps in which texts are rendered.
+const STEPS: usize = 5_000;
 
 const T0: i64 = crate::harness::T0;
 
@@ -17,14 +22,42 @@ const T0: i64 = crate::harness::T0;
 pub type Property = fn(&[u8]);
 
 /// Each property with its name, which is also the name of its corpus and of its libFuzzer target.
-pub const TARGETS: [(&str, Property); 6] = [
+pub const TARGETS: [(&str, Property); 7] = [
     ("decode", decode),
     ("stream", stream),
     ("sendgrid", sendgrid),
     ("twilio", twilio),
     ("gate", gate),
     ("facts", facts),
+    ("template", template),
 ];
+
+/// Any text is compiled and rendered within its limits, and its steps are always the same. Under libFuzzer,
+/// `tests/fuzz/run` also reports texts that are slow.
+pub fn template(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let items: Vec<u32> = (0..100).collect();
+    let variables = json!({ "a": items, "b": { "c": "d" }, "s": "2026-01-01", "n": 7, "items": [{ "name": "x" }] });
+    for channel in Channel::ALL.iter().copied() {
+        let Ok(compiled) = CompiledTemplate::new(channel, None, text) else { continue };
+        let input = RenderInput {
+            channel,
+            template: None,
+            text: Some(&compiled),
+            subject: None,
+            content: Some(text),
+            variables: Some(&variables),
+            attachments: &[],
+            locale: None,
+        };
+        let (rendered, steps) = render_within(&input, STEPS);
+        assert!(steps <= STEPS);
+        if let Ok(message) = &rendered {
+            assert!(message.text.chars().count() <= max_characters(channel));
+            assert_eq!(render_within(&input, steps), (rendered, steps));
+        }
+    }
+}
 
 /// A stored line either is rejected, or decodes to an event that survives a round trip.
 pub fn decode(bytes: &[u8]) {

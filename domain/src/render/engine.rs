@@ -1,75 +1,65 @@
-//! Handlebars with limits on the time, output size and nesting of the templates that tenants write.
+//! Handlebars with limits on the steps, output size and nesting of the templates that tenants write.
 
 use std::sync::OnceLock;
 
-use handlebars::template::TemplateElement;
+use handlebars::template::{Parameter, TemplateElement};
 use handlebars::{Context, Handlebars, Output, RenderContext, RenderErrorReason, Renderable, StringOutput, Template};
 use serde_json::Value;
 
 use super::error::{RenderError, TemplatePart};
 use super::helpers;
+use super::scan::scan;
+use super::steps::{self, charge, count_rounds, is_loop, steps_of};
 use crate::templates;
 
 /// Maximum size of one rendered part, in bytes.
 pub(super) const MAX_OUTPUT: usize = 256 * 1024;
 
-/// Maximum depth of loops inside loops. With 256 KB of variables this bounds the time.
+/// Maximum depth of loops inside loops.
 const MAX_LOOP_DEPTH: usize = 2;
 
-/// Maximum depth of blocks inside blocks. The limit for brackets is ten times as high.
-const MAX_NESTING: usize = 20;
+/// Maximum depth of variables inside variables.
+const MAX_VARIABLE_DEPTH: usize = 20;
+/// Maximum length of the name of a variable, in bytes. Loops copy names.
+const MAX_VARIABLE_NAME: usize = 200;
 
 /// Compiles text that a tenant wrote.
 ///
 /// # Errors
 ///
-/// [`RenderError::Template`] if the text is not valid Handlebars or is nested too deeply.
+/// [`RenderError::TooComplex`] if it passes a limit, [`RenderError::Template`] if it is not valid.
 pub fn compile(text: &str) -> Result<Template, RenderError> {
-    let (mut blocks, mut brackets, mut previous) = (0usize, 0usize, ' ');
-    for window in text.as_bytes().windows(3) {
-        match window {
-            b"{{#" => blocks += 1,
-            b"{{/" => blocks = blocks.saturating_sub(1),
-            _ => (),
-        }
-        if blocks > MAX_NESTING {
-            return Err(RenderError::Template("blocks are nested too deeply".to_owned()));
-        }
-    }
-    for c in text.chars() {
-        match c {
-            '(' | '[' => brackets += 1,
-            ')' | ']' => brackets = brackets.saturating_sub(1),
-            '}' if previous == '}' => brackets = 0,
-            _ => (),
-        }
-        if brackets > MAX_NESTING * 10 {
-            return Err(RenderError::Template("brackets are nested too deeply".to_owned()));
-        }
-        previous = c;
-    }
-    let template = Template::compile(text).map_err(|error| {
+    scan(text)?;
+    let mut template = Template::compile(text).map_err(|error| {
         let (line, column) = error.pos().unwrap_or((1, 1));
         let reason = error.reason().to_string();
         let reason = reason.lines().next().unwrap_or("not understood").to_owned();
         RenderError::Template(format!("line {line}, column {column}: {reason}"))
     })?;
-    check(&template, 0)?;
+    prepare(&mut template, 0)?;
     Ok(template)
 }
 
-/// Rejects loops that are nested too deeply, and all partials and decorators.
-fn check(template: &Template, loops: usize) -> Result<(), RenderError> {
-    for element in &template.elements {
+/// Rejects loops that are nested too deeply, and what is not available, and makes loops count their steps.
+fn prepare(template: &mut Template, loops: usize) -> Result<(), RenderError> {
+    for element in &mut template.elements {
         match element {
             TemplateElement::HelperBlock(block) => {
-                let inner = loops + usize::from(block.name.as_name() == Some("each"));
+                let (is_loop, name) = (is_loop(block), block.name.as_name().unwrap_or_default());
+                let inner = loops + usize::from(is_loop);
                 if inner > MAX_LOOP_DEPTH {
-                    let limit = format!("loops are nested more than {MAX_LOOP_DEPTH} deep");
-                    return Err(RenderError::Template(limit));
+                    return Err(RenderError::TooComplex("loops are nested more than 2 deep"));
                 }
-                for part in [&block.template, &block.inverse].into_iter().flatten() {
-                    check(part, inner)?;
+                // What a block enters is copied in each of its tags, unless it is one of the variables.
+                if matches!(name, "each" | "with") && block.params.first().is_some_and(is_computed) {
+                    let text = format!("`{name}` needs a variable");
+                    return Err(RenderError::Template(text));
+                }
+                for part in [&mut block.template, &mut block.inverse].into_iter().flatten() {
+                    prepare(part, inner)?;
+                }
+                if let Some(body) = block.template.as_mut().filter(|_| is_loop) {
+                    count_rounds(body);
                 }
             }
             TemplateElement::RawString(_)
@@ -86,6 +76,28 @@ fn check(template: &Template, loops: usize) -> Result<(), RenderError> {
     Ok(())
 }
 
+/// Whether a parameter is the result of a helper other than `lookup`.
+fn is_computed(parameter: &Parameter) -> bool {
+    matches!(parameter, Parameter::Subexpression(inner) if inner.name() != "lookup")
+}
+
+/// Rejects variables that would make every tag slow.
+fn check_variables(value: &Value, depth: usize) -> Result<(), RenderError> {
+    if MAX_VARIABLE_DEPTH < depth {
+        return Err(RenderError::TooComplex("variables are nested more than 20 deep"));
+    }
+    match value {
+        Value::Array(items) => items.iter().try_for_each(|item| check_variables(item, depth + 1)),
+        Value::Object(fields) => fields.iter().try_for_each(|(name, value)| {
+            if MAX_VARIABLE_NAME < name.len() {
+                return Err(RenderError::TooComplex("the name of a variable is longer than 200 characters"));
+            }
+            check_variables(value, depth + 1)
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
+    }
+}
+
 /// Expands a template with variables.
 pub(super) fn expand(
     escaping: Escaping,
@@ -93,6 +105,7 @@ pub(super) fn expand(
     variables: &Value,
     locale: Option<&str>,
 ) -> Result<String, RenderError> {
+    check_variables(variables, 0)?;
     let mut data = variables.clone();
     if let (Some(map), Some(locale)) = (data.as_object_mut(), locale) {
         map.insert("@locale".to_owned(), Value::String(locale.to_owned()));
@@ -100,7 +113,9 @@ pub(super) fn expand(
     let context = Context::from(data);
     let mut scope = RenderContext::new(None);
     let mut out = BoundedWriter { text: StringOutput::new(), left: MAX_OUTPUT };
-    match template.render(engine(escaping), &context, &mut scope, &mut out) {
+    let rendered =
+        charge(steps_of(template)).and_then(|()| template.render(engine(escaping), &context, &mut scope, &mut out));
+    match rendered {
         Ok(()) => out.text.into_string().map_err(|_| RenderError::TooLarge),
         Err(_) if out.left == 0 => Err(RenderError::TooLarge),
         Err(error) => Err(match error.reason() {
@@ -160,6 +175,7 @@ fn new_engine(escaping: Escaping) -> Handlebars<'static> {
         engine.register_escape_fn(handlebars::no_escape);
     }
     helpers::register(&mut engine);
+    steps::register(&mut engine);
     for template in templates::all() {
         let mut add = |part: TemplatePart, text: &str| {
             let compiled = compile(text).expect("system templates are tested");

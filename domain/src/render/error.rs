@@ -12,6 +12,11 @@ pub enum RenderError {
     /// The text is not valid Handlebars, or a helper received a value that it cannot use.
     #[error("{0}")]
     Template(String),
+    /// Compiling the text would take too long.
+    #[error("{0}")]
+    TooComplex(&'static str),
+    #[error("rendering takes more than 100,000 steps: loops over fewer items, or over fewer values, are needed")]
+    TooManySteps,
     #[error("the rendered message is larger than 256 KB")]
     TooLarge,
     #[error("the message has neither content nor a template")]
@@ -26,6 +31,8 @@ impl RenderError {
             RenderError::WrongChannel(_) => "wrong_channel",
             RenderError::MissingVariables(_) => "missing_variables",
             RenderError::Template(_) => "template",
+            RenderError::TooComplex(_) => "too_complex",
+            RenderError::TooManySteps => "too_many_steps",
             RenderError::TooLarge => "too_large",
             RenderError::Empty => "empty",
         }

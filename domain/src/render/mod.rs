@@ -7,6 +7,8 @@ mod engine;
 mod error;
 mod helpers;
 mod required;
+mod scan;
+mod steps;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +25,8 @@ use required::{check_required_variables, collect_mentioned, collect_required};
 
 pub use engine::compile;
 pub use error::{RenderError, TemplatePart};
+pub use scan::{MAX_TEMPLATE_CHARACTERS, scan as compile_cost};
+pub use steps::MAX_STEPS;
 
 /// One version of a template, compiled.
 #[derive(Debug)]
@@ -67,7 +71,8 @@ impl CompiledTemplate {
 pub struct RenderInput<'a> {
     pub channel: Channel,
     pub template: Option<&'a TemplateRef>,
-    /// The compiled template, if it is the tenant's own rather than a system template.
+    /// The compiled text: of the tenant's own template, or of free content with variables. `None` means that free
+    /// content is compiled each time.
     pub text: Option<&'a CompiledTemplate>,
     pub subject: Option<&'a str>,
     /// Free content: plain text or HTML. It is expanded by Handlebars only if there are variables.
@@ -93,6 +98,22 @@ pub fn max_characters(channel: Channel) -> usize {
 ///
 /// [`RenderError`]. Every error is final, because the same input always fails.
 pub fn render(input: &RenderInput) -> Result<RenderedMessage, RenderError> {
+    render_within(input, MAX_STEPS).0
+}
+
+/// Renders like [`render`], in at most this many steps. Also returns the number of steps that were taken.
+///
+/// # Errors
+///
+/// As [`render`]. [`RenderError::TooManySteps`] is only final if all of [`MAX_STEPS`] were allowed.
+pub fn render_within(input: &RenderInput, steps: usize) -> (Result<RenderedMessage, RenderError>, usize) {
+    match steps::with_budget(steps, || render_input(input)) {
+        (rendered, Some(left)) => (rendered, steps - left),
+        (_, None) => (Err(RenderError::TooManySteps), steps),
+    }
+}
+
+fn render_input(input: &RenderInput) -> Result<RenderedMessage, RenderError> {
     let none = Value::Object(Default::default());
     let variables = input.variables.unwrap_or(&none);
     let (subject, body, is_html) = match (input.template, input.content) {
@@ -111,16 +132,17 @@ pub fn render(input: &RenderInput) -> Result<RenderedMessage, RenderError> {
     })
 }
 
-/// Renders a communication from its request and the content in the vault. `text` is its compiled template, if that is
-/// the tenant's own.
+/// Renders a communication from its request and the content in the vault, in at most this many steps. `text` is its
+/// compiled template, if that is the tenant's own, or its compiled free content.
 ///
 /// # Errors
 ///
-/// As [`render`].
+/// As [`render_within`].
 pub fn render_request(
     request: &CommunicationRequest,
     content: &MessageContent,
     text: Option<&CompiledTemplate>,
+    steps: usize,
 ) -> Result<RenderedMessage, RenderError> {
     let links: Vec<MediaLink> = content.attachments.iter().map(MediaLink::from).collect();
     let MessageContent { location, buttons, provider_template, .. } = content;
@@ -135,7 +157,7 @@ pub fn render_request(
             ..RenderedMessage::default()
         });
     }
-    let message = render(&RenderInput {
+    let input = RenderInput {
         channel: request.channel,
         template: request.template.as_ref(),
         text,
@@ -144,7 +166,8 @@ pub fn render_request(
         variables: content.variables.as_ref(),
         attachments: &links,
         locale: request.locale.as_deref(),
-    })?;
+    };
+    let message = render_within(&input, steps).0?;
     Ok(RenderedMessage {
         media: links,
         location: location.clone(),
@@ -183,13 +206,20 @@ fn from_system_template(
 }
 
 fn from_content(input: &RenderInput, content: &str) -> Result<RenderedParts, RenderError> {
-    let is_html = input.channel == Channel::Email && looks_like_html(content);
     let Some(variables) = input.variables else {
+        let is_html = input.channel == Channel::Email && looks_like_html(content);
         return Ok((input.subject.map(str::to_owned), content.to_owned(), is_html));
     };
-    let subject = input.subject.map(compile).transpose()?;
-    let body = compile(content)?;
-    check_required_variables([Some(&body), subject.as_ref()].into_iter().flatten(), variables)?;
-    let subject = subject.map(|subject| expand(Escaping::None, &subject, variables, input.locale)).transpose()?;
-    Ok((subject, expand(Escaping::of_body(is_html), &body, variables, input.locale)?, is_html))
+    let compiled;
+    let CompiledTemplate { subject, body, is_html } = match input.text {
+        Some(text) => text,
+        None => {
+            compiled = CompiledTemplate::new(input.channel, input.subject, content).map_err(|(_, error)| error)?;
+            &compiled
+        }
+    };
+    check_required_variables([Some(body), subject.as_ref()].into_iter().flatten(), variables)?;
+    let subject =
+        subject.as_ref().map(|subject| expand(Escaping::None, subject, variables, input.locale)).transpose()?;
+    Ok((subject, expand(Escaping::of_body(*is_html), body, variables, input.locale)?, *is_html))
 }

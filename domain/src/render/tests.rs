@@ -74,8 +74,61 @@ fn hostile_templates_are_stopped() {
         deep("{{#if a}}", "{{/if}}", 10_000),
         format!("{{{{f {}1{}}}}}", "(f ".repeat(10_000), ")".repeat(10_000)),
     ] {
-        assert!(matches!(sms(&template, json!({"a": [1]})), Err(RenderError::Template(_))));
+        assert!(matches!(sms(&template, json!({"a": [1]})), Err(RenderError::TooComplex(_))));
     }
+}
+
+#[test]
+fn a_rendering_ends_after_its_steps_whether_or_not_there_is_output() {
+    let ones = |count| (0..count).map(|_| 1).collect::<Vec<u32>>();
+    let (many, long) = (json!({ "a": ones(10_000), "b": ones(50_000), "t": "x".repeat(100_000) }), "x".repeat(100_000));
+    for template in [
+        "{{#each a}}{{#each ../a}}{{#if z}}y{{/if}}{{/each}}{{/each}}",
+        "{{#each a}}{{#each ../a}}{{/each}}{{/each}}",
+        "{{#each a}}{{#if (eq ../b ../b)}}{{/if}}{{/each}}",
+        "{{#each a}}{{#ifEquals (uppercase ../t) 1}}{{/ifEquals}}{{/each}}",
+        "{{#each b}}{{#if (currency 1)}}{{/if}}{{/each}}",
+    ] {
+        assert_eq!(sms(template, many.clone()), Err(RenderError::TooManySteps), "{template}");
+    }
+    // What a loop looks up is not copied.
+    assert!(sms("{{#each a}}{{#if (lookup ../c 0)}}{{/if}}{{/each}}", json!({"a": ones(5_000), "c": [long]})).is_ok());
+    let error = sms("{{#each a}}{{#with (uppercase ../t) as |x|}}{{/with}}{{/each}}", many).expect_err("computed");
+    assert_eq!(error.to_string(), "`with` needs a variable");
+}
+
+#[test]
+fn ordinary_templates_take_few_steps() {
+    let items: Vec<Value> = (0..200).map(|n| json!({ "name": format!("Item {n}"), "price": n })).collect();
+    let template =
+        "{{#each items}}<li>{{@index}}. {{name}}: {{currency price \"EUR\"}}{{#if @last}}.{{/if}}</li>{{/each}}";
+    let variables = json!({ "items": items });
+    let input = free(Channel::Email, template, Some(&variables));
+    let (rendered, steps) = render_within(&input, MAX_STEPS);
+    assert!(rendered.is_ok() && steps < 10_000, "{steps}");
+    assert_eq!(render_within(&input, steps).0, rendered);
+    assert_eq!(render_within(&input, steps - 1).0, Err(RenderError::TooManySteps));
+}
+
+#[test]
+fn variables_that_make_every_tag_slow_are_refused() {
+    let deep = (0..25).fold(json!(1), |inner, _| json!({ "a": inner }));
+    for variables in [deep, json!({ "x".repeat(201): 1 })] {
+        assert!(matches!(sms("{{#if b}}{{/if}}", variables), Err(RenderError::TooComplex(_))));
+    }
+}
+
+#[test]
+fn conditions_and_look_ups() {
+    let variables = json!({"a": 1, "b": "2", "c": [{"d": "x"}], "e": {"k": "y"}, "k": "k", "no": false});
+    for (template, expected) in [
+        ("{{#if (gt b a)}}1{{/if}}{{#if (eq a 1)}}2{{/if}}{{#if (and a (not no))}}3{{/if}}{{or no no}}", "123false"),
+        ("{{len c}}{{lookup e k}}{{#with (lookup c 0)}}{{d}}{{/with}}", "1yx"),
+        ("{{#each c}}{{lookup ../e \"k\"}}{{lookup this \"d\"}}{{/each}}", "yx"),
+    ] {
+        assert_eq!(sms(template, variables.clone()).as_deref(), Ok(expected), "{template}");
+    }
+    assert!(sms("{{log a}}", variables).is_err());
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub(crate) fn problem(error: MessageError) -> Problem {
         MessageError::NoSubject => {
             Problem::new(ProblemKind::Invalid, "An email needs a subject, but this message has none.")
         }
+        MessageError::Busy(busy) => busy.into(),
         MessageError::Execute(error) => error.into(),
         MessageError::Store(error) => error.into(),
     }

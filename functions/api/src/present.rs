@@ -7,7 +7,6 @@ use domain::explain::ExplanationStep;
 use domain::message::{AttachmentLink, MessageContent};
 use domain::ports::CommunicationKey;
 use domain::prices::Cost;
-use domain::render::render_request;
 use events::{EventFamily, FallbackStep, RecordedEvent, RetentionClass, Timestamp};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
@@ -87,7 +86,7 @@ pub fn stored(key: &CommunicationKey, folded: &CommunicationRow, content: Option
 
 /// One communication with its content as it is rendered.
 pub fn message(message: &Message) -> Result<Value, Rejection> {
-    let Message { key, loaded, row, content, template } = message;
+    let Message { key, loaded, row, content, rendered } = message;
     let request = &loaded.state.requested()?.request;
     let mut body = stored(key, row, content.as_ref());
     let steps = request.fallback.iter().flat_map(|fallback| &fallback.steps);
@@ -98,9 +97,7 @@ pub fn message(message: &Message) -> Result<Value, Rejection> {
     };
     body["retention"] = json!(request.retention.unwrap_or(RetentionClass::Standard));
     body["fallback"] = steps.map(step).collect();
-    if let Some(rendered) =
-        content.as_ref().and_then(|content| render_request(request, content, template.as_deref()).ok())
-    {
+    if let Some(rendered) = rendered {
         body["rendered"] = json!({
             "subject": rendered.subject,
             "text": rendered.text,

@@ -86,15 +86,15 @@ fn system_content(builtin: &SystemTemplate) -> TemplateContent {
 }
 
 /// Checks content, and adds its errors.
-fn check(
+async fn check(
     fields: &mut BodyReader,
     channel: Channel,
     content: TemplateContent,
     declared: Option<Vec<String>>,
-) -> Option<CheckedContent> {
-    let checked = CheckedContent::new(channel, content, declared);
+) -> Result<Option<CheckedContent>, Problem> {
+    let checked = CheckedContent::new(channel, content, declared).await?;
     let add = |fault: ContentFault| fields.push(TemplateFault::Content(fault).into());
-    checked.map_err(|faults| faults.into_iter().for_each(add)).ok()
+    Ok(checked.map_err(|faults| faults.into_iter().for_each(add)).ok())
 }
 
 fn read_variables(fields: &mut BodyReader) -> Option<Vec<String>> {
@@ -146,10 +146,11 @@ pub(crate) async fn create(
     let declared = read_variables(&mut fields);
     let is_active = fields.flag("isActive").unwrap_or(true);
     // A missing body is an error already, so it is checked as an empty one.
-    let content = channel.and_then(|channel| {
-        let content = TemplateContent { subject, body: body.unwrap_or_default() };
-        check(&mut fields, channel, content, declared)
-    });
+    let text = TemplateContent { subject, body: body.unwrap_or_default() };
+    let content = match channel {
+        Some(channel) => check(&mut fields, channel, text, declared).await?,
+        None => None,
+    };
     fields.finish()?;
     let (Some(name), Some(code), Some(kind), Some(content)) = (name, code, kind, content) else {
         return Err(missing());
@@ -340,7 +341,7 @@ pub(crate) async fn validate(Extension(caller): Extension<Caller>, body: Body) -
     let unsaved = UnsavedTemplate { channel, content: TemplateContent { subject, body }, locale, variables };
     let error =
         |pointer: String, code: &str, detail: String| json!({ "pointer": pointer, "code": code, "detail": detail });
-    let answer = match templates::validate(&caller, &unsaved)? {
+    let answer = match templates::validate(&caller, unsaved).await? {
         Validation::NotCompiled(part, fault) => {
             let fault = TemplateFault::Content(ContentFault::Part(part, fault));
             let FieldError { pointer, code, detail } = fault.into();

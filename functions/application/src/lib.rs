@@ -24,6 +24,7 @@ pub mod provider_account;
 pub mod provider_configs;
 pub mod provider_settings;
 pub mod provider_status;
+pub mod rendering;
 pub mod retention;
 pub mod schedules;
 pub mod settings;

@@ -26,6 +26,9 @@ const MAX_DECISIONS: usize = 8;
 /// sends it.
 const IMMEDIATE_HINT_MS: i64 = 60_000;
 
+/// How long a communication waits, in milliseconds, while too much other text is being rendered.
+const BUSY_WAIT_MS: i64 = 1_000;
+
 /// The next step for a communication.
 enum NextStep {
     Decide(Command),
@@ -196,9 +199,11 @@ impl DeliveryRun<'_> {
         if let Some(until) = quiet_hours::release_time(request, now) {
             return Ok(NextStep::Decide(Command::Defer { until, reason: DeferReason::QuietHours }));
         }
-        let outbound = match self.build_outbound(communication, communication.attempts + 1, content).await? {
-            Ok(outbound) => outbound,
-            Err(kind) => {
+        let outbound = match self.build_outbound(communication, communication.attempts + 1, content).await {
+            Ok(Ok(outbound)) => outbound,
+            Err(DeliverError::Busy(_)) => return Ok(NextStep::Wait(now + BUSY_WAIT_MS)),
+            Err(error) => return Err(error),
+            Ok(Err(kind)) => {
                 tracing::warn!(id = %self.key.id, kind, "cannot be rendered");
                 return Ok(NextStep::Decide(Command::FailPermanently(FailReason::Unrenderable)));
             }

@@ -19,6 +19,7 @@ use application::directory::TenantPorts;
 use application::execute::load;
 use application::links::LinkKeys;
 use application::process::ProcessError;
+use application::rendering::Busy;
 use application::{ExecuteError, Loaded};
 use delivery::DeliveryRun;
 use domain::communication::{Communication, Readiness, readiness};
@@ -75,6 +76,9 @@ pub enum DeliverError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Fallback(#[from] ProcessError),
+    /// Too much large text is being rendered.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// Not enough time is left for a full lease, so a new invocation must take the hint.
     #[error("not enough time is left for an attempt")]
     NoTime,
@@ -94,7 +98,7 @@ impl DeliverError {
             }
             DeliverError::Execute(ExecuteError::StreamFull) => true,
             DeliverError::Fallback(error) => error.is_permanent(),
-            DeliverError::Execute(_) | DeliverError::NoTime | DeliverError::Contended => false,
+            DeliverError::Execute(_) | DeliverError::Busy(_) | DeliverError::NoTime | DeliverError::Contended => false,
         }
     }
 }

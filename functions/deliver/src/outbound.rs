@@ -1,16 +1,16 @@
 //! Builds the message that the provider receives: rendered, with its files.
 
 use application::directory::last_inbound_key;
+use application::templates::RenderingError;
 use domain::communication::Communication;
 use domain::message::{AttachmentLink, MessageContent};
 use domain::ports::{ObjectKey, OutboundMessage, StoreError};
 use domain::provider::EmailAttachment;
-use domain::render::render_request;
 use events::{AttemptId, Channel, CommunicationRequest, Priority};
 use futures_util::future::join_all;
 
-use crate::DeliverHandler;
 use crate::delivery::DeliveryRun;
+use crate::{DeliverError, DeliverHandler};
 
 /// Maximum size of all files of an email together, in bytes. A worker holds several emails in memory at once.
 const MAX_FILES: usize = 4 * 1024 * 1024;
@@ -28,15 +28,15 @@ impl DeliveryRun<'_> {
         communication: &Communication,
         attempt: u16,
         mut content: MessageContent,
-    ) -> Result<Result<OutboundMessage, &'static str>, StoreError> {
+    ) -> Result<Result<OutboundMessage, &'static str>, DeliverError> {
         let request = &communication.request;
         let files = self.files(communication, &mut content).await?;
         let DeliverHandler { cache, tenant_ports, .. } = self.deliver;
-        let template =
-            cache.library.compiled(tenant_ports, &self.key.tenant, request.channel, request.template.as_ref()).await?;
-        let mut message = match render_request(request, &content, template.as_deref()) {
+        let mut message = match cache.library.render(tenant_ports, &self.key.tenant, request, &content).await {
             Ok(message) => message,
-            Err(error) => return Ok(Err(error.kind())),
+            Err(RenderingError::Render(error)) => return Ok(Err(error.kind())),
+            Err(RenderingError::Busy(busy)) => return Err(busy.into()),
+            Err(RenderingError::Store(error)) => return Err(error.into()),
         };
         // The provider's template is only needed when free-form content is not accepted.
         if message.template.is_some() && !message.text.is_empty() && self.is_within_service_window(request).await? {

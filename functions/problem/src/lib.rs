@@ -16,6 +16,7 @@ use application::callback_log::CallbackLogError;
 use application::caller::Forbidden;
 use application::preferences::PreferenceError;
 use application::provider_configs::ProviderConfigError;
+use application::rendering::Busy;
 use application::suppressions::SuppressionError;
 use application::templates::TemplateError;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -145,6 +146,13 @@ fn sentence(text: &str) -> String {
     detail + "."
 }
 
+impl From<Busy> for Problem {
+    fn from(_: Busy) -> Self {
+        let detail = "Too many large texts are being rendered. Send the same request again in a moment.";
+        Problem::new(ProblemKind::Unavailable, detail)
+    }
+}
+
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "the store failed during a request");
@@ -217,7 +225,10 @@ impl From<TemplateError> for Problem {
             TemplateError::Invalid(faults) => invalid(faults),
             TemplateError::NotRendered(error) => {
                 let pointer = match error {
-                    RenderError::MissingVariables(_) | RenderError::Template(_) => "/variables",
+                    RenderError::MissingVariables(_)
+                    | RenderError::Template(_)
+                    | RenderError::TooComplex(_)
+                    | RenderError::TooManySteps => "/variables",
                     RenderError::UnknownTemplate(_)
                     | RenderError::WrongChannel(_)
                     | RenderError::TooLarge
@@ -226,6 +237,7 @@ impl From<TemplateError> for Problem {
                 let detail = format!("The message cannot be rendered: {error}.");
                 Problem::invalid(vec![FieldError { pointer: pointer.to_owned(), code: error.kind(), detail }])
             }
+            TemplateError::Busy(busy) => busy.into(),
             TemplateError::Execute(error) => error.into(),
             TemplateError::Store(error) => error.into(),
         }

@@ -5,13 +5,13 @@ use domain::communication::Command;
 use domain::message::MessageContent;
 use domain::policy;
 use domain::ports::ContentKey;
-use domain::render::render_request;
 use events::{CancelReason, CommunicationId, CommunicationRequest, Resolution, ResolvedBy, Timestamp};
 
 use super::MessageError;
-use super::content::{SendTime, render_fault};
+use super::content::SendTime;
 use super::new_message::{Fault, Faults, Field};
-use super::read::{Message, content_of, fallback_content_keys, load_to_change, message, template_of};
+use super::read::{Message, content_of, fallback_content_keys, load_to_change, message};
+use super::render::render_whole;
 use crate::Loaded;
 use crate::app::App;
 use crate::caller::Caller;
@@ -69,7 +69,7 @@ pub async fn change(app: &App, caller: &Caller, id: CommunicationId, change: &Ch
     let current = content_of(app, &key, &loaded).await?.ok_or(MessageError::Erased)?;
     let mut content = change.apply(&current);
     if change.has_content() {
-        (content, _) = render(app, &key, request, content).await?;
+        render_whole(app, &key.tenant, request, &mut content).await?;
     }
     let schedule = match send_time {
         SendTime { at: None, expires_at: None } => None,
@@ -94,27 +94,6 @@ pub async fn change(app: &App, caller: &Caller, id: CommunicationId, change: &Ch
         app.hint(&key, &updated).await;
     }
     message(app, key, updated, Some(content)).await
-}
-
-/// Renders a message as it will be sent. Returns it with its subject, and the segments of an SMS.
-pub(super) async fn render(
-    app: &App,
-    key: &CommunicationKey,
-    request: &CommunicationRequest,
-    mut content: MessageContent,
-) -> Result<(MessageContent, Option<u16>), MessageError> {
-    let template = template_of(app, key, request).await?;
-    match render_request(request, &content, template.as_deref()) {
-        Ok(rendered) => {
-            content.rendered_subject = rendered.subject;
-            Ok((content, rendered.segments.map(|segments| segments.count)))
-        }
-        Err(error) => {
-            let mut faults = Faults::default();
-            render_fault(&error, request.template.is_some(), &mut faults);
-            Err(MessageError::Invalid(faults.finish().err().unwrap_or_default()))
-        }
-    }
 }
 
 /// The changed content of a fallback step: fields that were equal to the message's change with it.

@@ -2,16 +2,13 @@
 
 use domain::message::{AttachmentLink, MessageContent};
 use domain::policy;
-use domain::render::render_request;
 use events::{
     Channel, CommunicationRequest, Fallback, FallbackCondition, FallbackStep, MessageType, Source, TemplateRef,
     Timestamp,
 };
 
 use super::address::{Address, check_channel, check_team, normalise};
-use super::content::{
-    FileLinks, SendTime, check_buttons, check_entity, check_location, check_quiet_hours, render_fault,
-};
+use super::content::{FileLinks, SendTime, check_buttons, check_entity, check_location, check_quiet_hours};
 use super::known::Known;
 use super::new_message::{Fault, Faults, Field, NewMessage, NewStep};
 use super::routing::{Draft, Route, drafts};
@@ -24,7 +21,7 @@ pub struct Composed {
     pub request: CommunicationRequest,
     /// The part for the vault.
     pub content: MessageContent,
-    /// The segments of an SMS, as it is rendered now.
+    /// The segments of an SMS. `compose` does not render, so it leaves them out.
     pub segments: Option<u16>,
     /// The content of each fallback step, for the vault.
     pub fallback_contents: Vec<MessageContent>,
@@ -42,7 +39,7 @@ struct Part {
 ///
 /// # Errors
 ///
-/// Every fault of the message and of its fallback steps. The message is rendered only if there are no other faults.
+/// Every fault of the message and of its fallback steps, except those of rendering.
 pub fn compose(message: &NewMessage, known: &Known<'_>) -> Result<Composed, Vec<Fault>> {
     let mut faults = Faults::new(message.faults.clone());
     let kind = faults.required(message.kind, Field::Type, "type");
@@ -79,7 +76,7 @@ pub fn compose(message: &NewMessage, known: &Known<'_>) -> Result<Composed, Vec<
         attachments: links.recorded(&attachments),
         ..request(message, kind, &first, known)
     };
-    assemble(message, request, first, parts.collect(), due, known)
+    Ok(assemble(message, request, first, parts.collect(), due))
 }
 
 fn request(message: &NewMessage, kind: MessageType, part: &Part, known: &Known<'_>) -> CommunicationRequest {
@@ -112,20 +109,15 @@ fn request(message: &NewMessage, kind: MessageType, part: &Part, known: &Known<'
     }
 }
 
-/// Renders every part once as it will be sent, so that a message that cannot be rendered is refused at once.
 fn assemble(
     message: &NewMessage,
     mut request: CommunicationRequest,
     first: Part,
     steps: Vec<Part>,
     due: Timestamp,
-    known: &Known<'_>,
-) -> Result<Composed, Vec<Fault>> {
-    let mut faults = Faults::default();
-    let (content, segments) = render(&request, first, known, &mut faults);
+) -> Composed {
     let (mut fallback_steps, mut fallback_contents) = (Vec::new(), Vec::new());
-    for (index, (step, part)) in message.fallback.iter().zip(steps).enumerate() {
-        faults.in_step(Some(index));
+    for (step, part) in message.fallback.iter().zip(steps) {
         fallback_steps.push(FallbackStep {
             channel: part.channel,
             contact_hash: part.address.hash.clone(),
@@ -133,39 +125,12 @@ fn assemble(
             after_ms: step.after_ms,
             unless: step.unless.unwrap_or(FallbackCondition::Delivered),
         });
-        let step_request = CommunicationRequest {
-            channel: part.channel,
-            contact_hash: part.address.hash.clone(),
-            template: part.template.clone(),
-            ..request.clone()
-        };
-        fallback_contents.push(render(&step_request, part, known, &mut faults).0);
+        fallback_contents.push(part.content);
     }
-    faults.finish()?;
     if !fallback_steps.is_empty() {
         request.fallback = Some(Fallback { from: due, steps: fallback_steps });
     }
-    Ok(Composed { request, content, segments, fallback_contents })
-}
-
-/// Returns the content with its subject, and the segments of an SMS.
-fn render(
-    request: &CommunicationRequest,
-    part: Part,
-    known: &Known<'_>,
-    faults: &mut Faults,
-) -> (MessageContent, Option<u16>) {
-    let Part { content, template, .. } = part;
-    match render_request(request, &content, known.template_text(template.as_ref())) {
-        Ok(rendered) => {
-            let segments = rendered.segments.map(|segments| segments.count);
-            (MessageContent { rendered_subject: rendered.subject, ..content }, segments)
-        }
-        Err(error) => {
-            render_fault(&error, template.is_some(), faults);
-            (content, None)
-        }
-    }
+    Composed { request, content: first.content, segments: None, fallback_contents }
 }
 
 fn check_part(

@@ -1,6 +1,6 @@
 //! Many faults at once, and each channel.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use domain::message::{Button, Location, ProviderTemplate};
@@ -33,7 +33,6 @@ fn known(caller: &Caller) -> Known<'_> {
         available: Channel::ALL.to_vec(),
         files: BTreeMap::new(),
         recipient: KnownRecipient::default(),
-        template_texts: HashMap::new(),
         contact_key: KEY,
         link_keys: &LINK_KEYS,
         public_url: "https://tidings.test",
@@ -92,7 +91,7 @@ fn each_channel_takes_its_own_kind_of_address() {
     assert_eq!(faults(&email, &known(&caller())), [(None, Field::Subject, "required")]);
     email.content.subject = Some("Invoice {{number}}".to_owned());
     email.content.variables = Some(serde_json::json!({ "number": 7 }));
-    assert_eq!(composed(&email).content.rendered_subject.as_deref(), Some("Invoice 7"));
+    assert_eq!(composed(&email).content.subject.as_deref(), Some("Invoice {{number}}"));
 }
 
 #[test]
@@ -218,7 +217,7 @@ fn a_step_is_as_the_message_where_it_says_nothing() {
     let texts: Vec<_> = fallback_contents.iter().map(|content| content.content.as_deref()).collect();
     assert_eq!(texts, [Some("Your invoice is ready."), Some("By email")]);
     assert_eq!(fallback_contents[0].recipient_contact, "+447700900001", "WhatsApp has the number of the telephone");
-    assert_eq!(fallback_contents[1].rendered_subject.as_deref(), Some("Invoice"));
+    assert_eq!(fallback_contents[1].subject.as_deref(), Some("Invoice"));
     chain.fallback.push(step(Channel::Sms, "+447700900001"));
     chain.fallback.push(NewStep { to: None, ..step(Channel::Telegram, "") });
     assert_eq!(
@@ -278,15 +277,8 @@ fn a_file_a_place_or_a_providers_template_is_enough_to_say() {
 }
 
 #[test]
-fn what_cannot_be_rendered_is_at_fault_where_it_is_mended() {
-    let mut wrong = message(Channel::Sms, "+447700900001");
-    wrong.content.text = Some("{{#if}}".to_owned());
-    wrong.content.variables = Some(serde_json::json!({ "number": 7 }));
-    wrong.fallback = vec![NewStep { content: text("{{"), ..step(Channel::Telegram, "12345678") }];
-    assert_eq!(
-        faults(&wrong, &known(&caller())),
-        [(None, Field::Content, "template"), (Some(0), Field::Content, "template")]
-    );
-    wrong.content.template = Some("tpl_general".to_owned());
-    assert_eq!(faults(&wrong, &known(&caller())), [(None, Field::Content, "ambiguous")]);
+fn content_and_a_template_exclude_each_other() {
+    let mut both = message(Channel::Sms, "+447700900001");
+    both.content.template = Some("tpl_general".to_owned());
+    assert_eq!(faults(&both, &known(&caller())), [(None, Field::Content, "ambiguous")]);
 }

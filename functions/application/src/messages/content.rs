@@ -179,8 +179,14 @@ pub(super) fn render_fault(error: &RenderError, has_template: bool, faults: &mut
     let field = match error {
         RenderError::MissingVariables(_) => Field::Variables,
         RenderError::UnknownTemplate(_) | RenderError::WrongChannel(_) => Field::Template,
-        RenderError::Template(_) if has_template => Field::Variables,
-        RenderError::Template(_) | RenderError::TooLarge | RenderError::Empty => Field::Content,
+        RenderError::Template(_) | RenderError::TooComplex(_) | RenderError::TooManySteps if has_template => {
+            Field::Variables
+        }
+        RenderError::Template(_)
+        | RenderError::TooComplex(_)
+        | RenderError::TooManySteps
+        | RenderError::TooLarge
+        | RenderError::Empty => Field::Content,
     };
     faults.add(field, error.kind(), format!("The message cannot be rendered: {error}."));
 }

@@ -1,18 +1,18 @@
 //! Loads everything that `compose` needs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::data_subject;
 use domain::ports::{Principal, StoreError};
 use domain::provider_configs::TenantProviderConfigs;
 use domain::templates::TemplateCatalogue;
-use events::{Channel, Mode, TemplateRef};
+use events::{Channel, Mode};
 use futures_util::future::join;
 
 use super::known::{Known, KnownRecipient};
 use super::new_message::{ChannelChoice, NewMessage};
-use super::routing::{Draft, drafts};
+use super::routing::drafts;
 use crate::app::App;
 use crate::attachments::{UploadedFile, find_checked};
 use crate::caller::Caller;
@@ -67,24 +67,12 @@ pub(super) async fn gather<'a>(
         available: Channel::ALL.iter().copied().filter(can_serve).collect(),
         files: uploaded_files(app, principal, message).await?,
         recipient: KnownRecipient::default(),
-        template_texts: HashMap::new(),
         contact_key: &app.contact_key,
         link_keys: &app.link_keys,
         public_url: &app.tenant_ports.public_url,
     };
     known.recipient = known_recipient(app, principal, message, &known).await?;
-    for draft in drafts(message, &known) {
-        let Some((channel, template)) = template_of(&draft, &known) else { continue };
-        let text = app.library.compiled(&app.tenant_ports, &principal.tenant, channel, Some(&template)).await?;
-        known.template_texts.extend(text.map(|text| ((template.id, template.version), text)));
-    }
     Ok(known)
-}
-
-fn template_of(draft: &Draft, known: &Known<'_>) -> Option<(Channel, TemplateRef)> {
-    let channel = draft.channel()?;
-    let template = known.templates.resolve(draft.content.template.as_ref()?, channel, known.locale)?;
-    Some((channel, template))
 }
 
 async fn uploaded_files(

@@ -1,13 +1,12 @@
 //! The input of `compose` besides the message.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::preferences::Preferences;
 use domain::provider_configs::TenantProviderConfigs;
-use domain::render::CompiledTemplate;
 use domain::templates::TemplateCatalogue;
-use events::{Channel, TemplateRef, Timestamp};
+use events::{Channel, Timestamp};
 
 use crate::attachments::UploadedFile;
 use crate::caller::Caller;
@@ -35,17 +34,7 @@ pub struct Known<'a> {
     /// The uploaded files that the message names, by their ids.
     pub files: BTreeMap<String, UploadedFile>,
     pub recipient: KnownRecipient,
-    /// The tenant's own templates that the message uses, by id and version.
-    pub template_texts: HashMap<(String, u32), Arc<CompiledTemplate>>,
     pub contact_key: &'a [u8],
     pub link_keys: &'a LinkKeys,
     pub public_url: &'a str,
-}
-
-impl Known<'_> {
-    /// Returns `None` if the template is built in.
-    pub(super) fn template_text(&self, template: Option<&TemplateRef>) -> Option<&CompiledTemplate> {
-        let template = template?;
-        self.template_texts.get(&(template.id.clone(), template.version)).map(|text| &**text)
-    }
 }

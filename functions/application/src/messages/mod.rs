@@ -16,6 +16,7 @@ mod known;
 mod new_message;
 mod read;
 mod redrive;
+mod render;
 mod resend;
 mod routing;
 mod send;
@@ -43,6 +44,7 @@ use events::SuppressReason;
 
 use crate::ExecuteError;
 use crate::caller::Forbidden;
+use crate::rendering::Busy;
 
 /// Why a use case of messages had no effect.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +67,9 @@ pub enum MessageError {
     /// An email needs a subject, and the message to be sent again has none.
     #[error("an email needs a subject, and this message has none")]
     NoSubject,
+    /// Nothing was stored. A retry may succeed.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     #[error(transparent)]
     Execute(#[from] ExecuteError),
     /// Nothing was stored. A retry may succeed.

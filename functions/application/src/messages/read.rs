@@ -1,12 +1,9 @@
 //! Reading messages: one from its stream, many from the views.
 
-use std::sync::Arc;
-
 use domain::access::Permission;
 use domain::communication_view::{CommunicationRow, ListFilter, project};
-use domain::message::MessageContent;
-use domain::ports::{CommunicationKey, ContentKey, StoreError};
-use domain::render::CompiledTemplate;
+use domain::message::{MessageContent, RenderedMessage};
+use domain::ports::{CommunicationKey, ContentKey};
 use domain::stats::Counters;
 use events::{CommunicationId, CommunicationRequest, RecordedEvent, Timestamp};
 
@@ -15,6 +12,7 @@ use crate::Loaded;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::execute::history_of;
+use crate::templates::RenderingError;
 use crate::views;
 
 /// A message from its stream, with its personal data unless that was erased.
@@ -25,8 +23,8 @@ pub struct Message {
     pub row: CommunicationRow,
     /// `None` once it is erased.
     pub content: Option<MessageContent>,
-    /// The tenant's own template. `None` if it uses no template or a built-in one.
-    pub template: Option<Arc<CompiledTemplate>>,
+    /// `None` once its content is erased, and if it cannot be rendered.
+    pub rendered: Option<RenderedMessage>,
 }
 
 /// One page of messages, newest first.
@@ -133,15 +131,6 @@ pub fn fallback_content_keys(key: &CommunicationKey, request: &CommunicationRequ
     content_keys
 }
 
-/// The template of a message, if it is one of the tenant's own.
-pub(super) async fn template_of(
-    app: &App,
-    key: &CommunicationKey,
-    request: &CommunicationRequest,
-) -> Result<Option<Arc<CompiledTemplate>>, StoreError> {
-    app.library.compiled(&app.tenant_ports, &key.tenant, request.channel, request.template.as_ref()).await
-}
-
 /// The row of a loaded message, as the projection writes it.
 pub(super) async fn row_of(
     app: &App,
@@ -158,8 +147,25 @@ pub(super) async fn message(
     content: Option<MessageContent>,
 ) -> Result<Message, MessageError> {
     let row = row_of(app, &key, &loaded).await?;
-    let template = template_of(app, &key, &loaded.state.requested()?.request).await?;
-    Ok(Message { key, loaded, row, content, template })
+    let rendered = match &content {
+        Some(content) => rendered(app, &key, &loaded.state.requested()?.request, content).await?,
+        None => None,
+    };
+    Ok(Message { key, loaded, row, content, rendered })
+}
+
+async fn rendered(
+    app: &App,
+    key: &CommunicationKey,
+    request: &CommunicationRequest,
+    content: &MessageContent,
+) -> Result<Option<RenderedMessage>, MessageError> {
+    match app.library.render(&app.tenant_ports, &key.tenant, request, content).await {
+        Ok(rendered) => Ok(Some(rendered)),
+        Err(RenderingError::Render(_)) => Ok(None),
+        Err(RenderingError::Busy(busy)) => Err(busy.into()),
+        Err(RenderingError::Store(error)) => Err(error.into()),
+    }
 }
 
 /// The caller's messages that match the filter, from `after` on.

@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::MessageError;
 use super::address::{check_channel, check_team, normalise};
-use super::change::render;
 use super::compose::Composed;
 use super::gather::can_serve;
 use super::new_message::{Fault, Faults, Field, IdempotencyKey};
 use super::read::{content_of, load_to_change};
+use super::render::render_whole;
 use super::send::{Accepted, IdempotencyCheck, accepted, check_idempotency, store, with_content};
 use crate::app::App;
 use crate::caller::Caller;
@@ -74,8 +74,8 @@ pub async fn resend(
         requested_by: caller.actor().name(),
         ..earlier.clone()
     };
-    let content = MessageContent { recipient_contact: address.text, ..content };
-    let (content, segments) = render(app, &key, &request, content).await?;
+    let mut content = MessageContent { recipient_contact: address.text, ..content };
+    let segments = render_whole(app, &key.tenant, &request, &mut content).await?;
     store(app, caller, key, loaded, Composed { request, content, segments, fallback_contents: Vec::new() }).await
 }
 

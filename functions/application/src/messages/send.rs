@@ -16,6 +16,7 @@ use super::cost::expected_cost;
 use super::gather::{TenantConfig, gather};
 use super::new_message::{Fault, Field, IdempotencyKey, NewMessage};
 use super::read::{content_of, fallback_content_keys, row_of};
+use super::render::render_parts;
 use crate::Loaded;
 use crate::app::App;
 use crate::caller::Caller;
@@ -102,7 +103,9 @@ pub(super) async fn prepare(
         Some(config) => gather(app, caller, message, config).await?,
         None => gather(app, caller, message, &TenantConfig::load(app, &caller.principal).await?).await?,
     };
-    compose(message, &known).map_err(MessageError::Invalid)
+    let mut composed = compose(message, &known).map_err(MessageError::Invalid)?;
+    render_parts(app, &caller.principal.tenant, &mut composed).await?;
+    Ok(composed)
 }
 
 /// The id of the message with an idempotency key. The same key in live and test mode means different messages.

@@ -141,6 +141,7 @@ impl ScheduleRun<'_> {
                 tracing::warn!(%error, "a message of a schedule was refused");
                 Ok(Some("invalid"))
             }
+            Err(MessageError::Busy(busy)) => Err(StoreError::Unavailable(busy.to_string()).into()),
             Err(MessageError::Execute(error)) => Err(error.into()),
             Err(MessageError::Store(error)) => Err(error.into()),
         }

@@ -1,21 +1,24 @@
-//! The tenants' templates, at most 15 seconds old, and their content, which never changes.
+//! The tenants' templates, at most 15 seconds old, their content, which never changes, and the rendering of messages.
 
 use std::sync::Arc;
 
 use domain::aggregate::AggregateId;
+use domain::message::{MessageContent, RenderedMessage};
 use domain::ports::{DocumentKey, StoreError};
-use domain::render::CompiledTemplate;
+use domain::render::{CompiledTemplate, RenderError, render_request};
 use domain::templates::{self, TemplateCatalogue, TemplateState};
-use events::{Channel, TemplateRef, TenantId};
+use events::{Channel, CommunicationRequest, TemplateRef, TenantId};
 use serde::{Deserialize, Serialize};
 
+use super::compiled::CompiledTexts;
 use crate::cache::Cached;
 use crate::directory::TenantPorts;
 use crate::execute;
+use crate::rendering::{self, Busy};
 
 /// How long a tenant's templates are cached, in milliseconds. A change takes effect everywhere within this time.
 const TEMPLATES_TTL_MS: i64 = 15_000;
-/// The most tenants, and the most compiled versions, that are cached.
+/// The most tenants that are cached.
 const MAX_CACHED: usize = 5_000;
 
 /// The content of one version, as the tenant wrote it.
@@ -28,12 +31,24 @@ pub struct TemplateContent {
 
 pub struct TemplateCache {
     tenants: Cached<TenantId, Arc<TemplateCatalogue>>,
-    compiled: Cached<String, Arc<CompiledTemplate>>,
+    compiled: CompiledTexts,
+}
+
+/// Why a message was not rendered.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderingError {
+    /// The same message always fails.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Default for TemplateCache {
     fn default() -> Self {
-        TemplateCache { tenants: Cached::new(TEMPLATES_TTL_MS, MAX_CACHED), compiled: Cached::unexpiring(MAX_CACHED) }
+        TemplateCache { tenants: Cached::new(TEMPLATES_TTL_MS, MAX_CACHED), compiled: CompiledTexts::default() }
     }
 }
 
@@ -114,22 +129,43 @@ impl TemplateCache {
         self.tenants.invalidate(tenant);
     }
 
-    /// The template that a message was accepted with. Returns `None` if it is built in, or its content is gone.
+    /// Renders a message as it is sent.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]
-    pub async fn compiled(
+    /// [`RenderingError`]
+    pub async fn render(
+        &self,
+        tenant_ports: &TenantPorts,
+        tenant: &TenantId,
+        request: &CommunicationRequest,
+        content: &MessageContent,
+    ) -> Result<RenderedMessage, RenderingError> {
+        let compiled = match (&request.template, &content.content) {
+            (Some(pinned), _) => self.compiled_template(tenant_ports, tenant, request.channel, pinned).await?,
+            (None, Some(text)) if content.variables.is_some() => {
+                Some(self.compiled_content(request.channel, content.subject.as_deref(), text).await?)
+            }
+            (None, _) => None,
+        };
+        let (request, content) = (request.clone(), content.clone());
+        let job = move |steps| render_request(&request, &content, compiled.as_deref(), steps);
+        Ok(rendering::render(job).await??)
+    }
+
+    /// The template that a message was accepted with. Returns `None` if it is built in, or its content is gone.
+    async fn compiled_template(
         &self,
         tenant_ports: &TenantPorts,
         tenant: &TenantId,
         channel: Channel,
-        pinned: Option<&TemplateRef>,
-    ) -> Result<Option<Arc<CompiledTemplate>>, StoreError> {
-        let Some(pinned) = pinned.filter(|pinned| templates::find(&pinned.id).is_none()) else { return Ok(None) };
-        let now = tenant_ports.host.now();
+        pinned: &TemplateRef,
+    ) -> Result<Option<Arc<CompiledTemplate>>, RenderingError> {
+        if templates::find(&pinned.id).is_some() {
+            return Ok(None);
+        }
         let name = format!("{tenant}#{}#{}", pinned.id, pinned.version);
-        if let Some(compiled) = self.compiled.get(&name, now) {
+        if let Some(compiled) = self.compiled.get(&name) {
             return Ok(Some(compiled));
         }
         let Some(hash) = content_hash(tenant_ports, tenant, pinned).await? else { return Ok(None) };
@@ -137,12 +173,29 @@ impl TemplateCache {
         else {
             return Ok(None);
         };
-        let Ok(compiled) = CompiledTemplate::new(channel, subject.as_deref(), &body) else {
+        let Ok(compiled) = rendering::compile(channel, subject.as_deref(), &body).await? else {
             tracing::error!(template = pinned.id, version = pinned.version, "stored content does not compile");
             return Ok(None);
         };
         let compiled = Arc::new(compiled);
-        self.compiled.insert(name, compiled.clone(), now);
+        self.compiled.insert(name, compiled.clone(), body.len());
         Ok(Some(compiled))
+    }
+
+    /// Free content, compiled.
+    async fn compiled_content(
+        &self,
+        channel: Channel,
+        subject: Option<&str>,
+        body: &str,
+    ) -> Result<Arc<CompiledTemplate>, RenderingError> {
+        let name = crate::hash::hash_of(&(channel, subject, body))?;
+        if let Some(compiled) = self.compiled.get(&name) {
+            return Ok(compiled);
+        }
+        let compiled = rendering::compile(channel, subject, body).await?.map_err(|(_, error)| error)?;
+        let compiled = Arc::new(compiled);
+        self.compiled.insert(name, compiled.clone(), body.len());
+        Ok(compiled)
     }
 }

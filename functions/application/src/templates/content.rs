@@ -1,11 +1,12 @@
 //! The rules for what a template consists of. Content that was checked compiles, and uses only the variables that it
 //! declares.
 
-use domain::render::{CompiledTemplate, RenderError, TemplatePart};
+use domain::render::{RenderError, TemplatePart};
 use domain::templates::DEFAULT_LOCALE;
 use events::Channel;
 
 use super::cache::TemplateContent;
+use crate::rendering::{self, Busy};
 
 /// The longest code of a template.
 const MAX_CODE: usize = 100;
@@ -59,24 +60,23 @@ impl CheckedContent {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it.
-    pub fn new(
+    /// [`Busy`]. The inner error is everything that is wrong with the content.
+    pub async fn new(
         channel: Channel,
         content: TemplateContent,
         declared: Option<Vec<String>>,
-    ) -> Result<CheckedContent, Vec<ContentFault>> {
+    ) -> Result<Result<CheckedContent, Vec<ContentFault>>, Busy> {
         let mut faults = Vec::new();
         match (channel, &content.subject) {
             (Channel::Email, None) => faults.push(ContentFault::SubjectMissing),
             (Channel::Email, Some(_)) | (_, None) => (),
             (_, Some(_)) => faults.push(ContentFault::SubjectNotAllowed),
         }
-        let compiled = CompiledTemplate::new(channel, content.subject.as_deref(), &content.body);
-        let used = match compiled {
+        let used = match rendering::compile(channel, content.subject.as_deref(), &content.body).await? {
             Ok(compiled) => compiled.variables().0,
             Err((part, error)) => {
                 faults.push(ContentFault::Part(part, error));
-                return Err(faults);
+                return Ok(Err(faults));
             }
         };
         let variables = declared.unwrap_or_else(|| used.clone());
@@ -84,7 +84,7 @@ impl CheckedContent {
         if !undeclared.is_empty() {
             faults.push(ContentFault::Undeclared(undeclared));
         }
-        if faults.is_empty() { Ok(CheckedContent { channel, content, variables }) } else { Err(faults) }
+        Ok(if faults.is_empty() { Ok(CheckedContent { channel, content, variables }) } else { Err(faults) })
     }
 
     pub fn channel(&self) -> Channel {

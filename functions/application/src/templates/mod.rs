@@ -1,6 +1,7 @@
 //! Use cases of templates. A tenant's own templates are streams; the built-in ones are compiled in.
 
 mod cache;
+mod compiled;
 mod content;
 mod preview;
 
@@ -13,7 +14,7 @@ use domain::render::RenderError;
 use domain::templates::{self, Command, Rejection, SystemTemplate, Template, TemplateState, TemplateVersion};
 use events::{Channel, MessageType};
 
-pub use cache::{TemplateCache, TemplateContent, load_content, template_content_key};
+pub use cache::{RenderingError, TemplateCache, TemplateContent, load_content, template_content_key};
 pub use content::{CheckedContent, ContentFault, TemplateFault, is_code, is_locale};
 pub use preview::{PreviewRequest, UnsavedTemplate, Validation, builtin_variables, preview, validate};
 
@@ -21,6 +22,7 @@ use crate::app::App;
 use crate::caller::{Caller, Forbidden};
 use crate::document;
 use crate::execute::{self, ExecuteError};
+use crate::rendering::Busy;
 
 /// Why a use case of templates had no effect.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +44,8 @@ pub enum TemplateError {
     /// The template cannot be rendered with these variables.
     #[error("the message cannot be rendered: {0}")]
     NotRendered(RenderError),
+    #[error(transparent)]
+    Busy(#[from] Busy),
     #[error(transparent)]
     Execute(#[from] ExecuteError<Rejection>),
     #[error(transparent)]
@@ -243,10 +247,11 @@ async fn merge(
     let TemplateChange { subject, body, variables, .. } = change;
     let is_changed = subject.is_some() || body.is_some() || variables.is_some();
     let content = TemplateContent { subject: subject.clone().or(old.subject), body: body.clone().unwrap_or(old.body) };
-    let check = || CheckedContent::new(own.channel, content.clone(), variables.clone());
-    let changed = is_changed.then(check).transpose();
-    Ok(match changed {
-        Ok(changed) => Ok(MergedContent { base: latest.version, content, changed }),
+    if !is_changed {
+        return Ok(Ok(MergedContent { base: latest.version, content, changed: None }));
+    }
+    Ok(match CheckedContent::new(own.channel, content.clone(), variables.clone()).await? {
+        Ok(checked) => Ok(MergedContent { base: latest.version, content, changed: Some(checked) }),
         Err(faults) => Err(faults.into_iter().map(TemplateFault::Content).collect()),
     })
 }

@@ -2,7 +2,7 @@
 
 use domain::access::Permission;
 use domain::message::RenderedMessage;
-use domain::render::{CompiledTemplate, RenderError, RenderInput, TemplatePart, render};
+use domain::render::{CompiledTemplate, RenderError, RenderInput, TemplatePart, render_within};
 use domain::templates::{DEFAULT_LOCALE, SystemTemplate};
 use events::{Channel, TemplateRef};
 use serde_json::Value;
@@ -11,7 +11,8 @@ use super::cache::TemplateContent;
 use super::content::{ContentFault, TemplateFault};
 use super::{TemplateError, VisibleTemplate, find, version};
 use crate::app::App;
-use crate::caller::{Caller, Forbidden};
+use crate::caller::Caller;
+use crate::rendering::{self, Busy};
 
 /// How a stored template is previewed.
 #[derive(Debug, Clone)]
@@ -62,23 +63,27 @@ pub fn builtin_variables(builtin: &SystemTemplate) -> Result<Vec<String>, Templa
     Ok(compile(builtin)?.variables().0)
 }
 
-fn render_compiled(
+async fn render_compiled(
     channel: Channel,
-    pinned: &TemplateRef,
-    compiled: &CompiledTemplate,
-    variables: &Value,
-    locale: Option<&str>,
-) -> Result<RenderedMessage, RenderError> {
-    render(&RenderInput {
-        channel,
-        template: Some(pinned),
-        text: Some(compiled),
-        subject: None,
-        content: None,
-        variables: Some(variables),
-        attachments: &[],
-        locale,
-    })
+    pinned: TemplateRef,
+    compiled: CompiledTemplate,
+    variables: Value,
+    locale: Option<String>,
+) -> Result<Result<RenderedMessage, RenderError>, Busy> {
+    let job = move |steps| {
+        let input = RenderInput {
+            channel,
+            template: Some(&pinned),
+            text: Some(&compiled),
+            subject: None,
+            content: None,
+            variables: Some(&variables),
+            attachments: &[],
+            locale: locale.as_deref(),
+        };
+        render_within(&input, steps).0
+    };
+    rendering::render(job).await
 }
 
 /// Renders a template exactly as it would be sent.
@@ -100,7 +105,7 @@ pub async fn preview(
         }
         VisibleTemplate::Own(own) => {
             let (version, TemplateContent { subject, body }) = version(app, caller, &own, asked).await?;
-            let compiled = CompiledTemplate::new(own.channel, subject.as_deref(), &body);
+            let compiled = rendering::compile(own.channel, subject.as_deref(), &body).await?;
             let compiled = compiled.map_err(|(part, error)| {
                 TemplateError::Invalid(vec![TemplateFault::Content(ContentFault::Part(part, error))])
             })?;
@@ -110,7 +115,7 @@ pub async fn preview(
     };
     let channel = of.or(channel).unwrap_or(Channel::Email);
     let locale = locale.or(Some(written_in).filter(|written_in| written_in != DEFAULT_LOCALE));
-    let rendered = render_compiled(channel, &pinned, &compiled, &variables, locale.as_deref());
+    let rendered = render_compiled(channel, pinned, compiled, variables, locale).await?;
     rendered.map_err(TemplateError::NotRendered)
 }
 
@@ -118,19 +123,21 @@ pub async fn preview(
 ///
 /// # Errors
 ///
-/// [`Forbidden`]
-pub fn validate(
+/// [`TemplateError::Forbidden`], [`TemplateError::Busy`]
+pub async fn validate(
     caller: &Caller,
-    UnsavedTemplate { channel, content, locale, variables }: &UnsavedTemplate,
-) -> Result<Validation, Forbidden> {
+    UnsavedTemplate { channel, content, locale, variables: given }: UnsavedTemplate,
+) -> Result<Validation, TemplateError> {
     caller.authorise(Permission::View)?;
-    let compiled = match CompiledTemplate::new(*channel, content.subject.as_deref(), &content.body) {
+    let compiled = match rendering::compile(channel, content.subject.as_deref(), &content.body).await? {
         Ok(compiled) => compiled,
         Err((part, error)) => return Ok(Validation::NotCompiled(part, error)),
     };
     let pinned = TemplateRef { id: String::new(), version: 0, text: None };
-    let render = |variables| render_compiled(*channel, &pinned, &compiled, variables, locale.as_deref()).map(Box::new);
-    let rendered = variables.as_ref().map(render);
     let (variables, required) = compiled.variables();
+    let rendered = match given {
+        Some(given) => Some(render_compiled(channel, pinned, compiled, given, locale).await?.map(Box::new)),
+        None => None,
+    };
     Ok(Validation::Compiled { variables, required, rendered })
 }
