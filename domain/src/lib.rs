@@ -32,4 +32,5 @@ pub mod sms;
 pub mod stats;
 pub mod status;
 pub mod templates;
+pub mod text;
 pub mod throttle;

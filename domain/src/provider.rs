@@ -130,6 +130,8 @@ pub struct OutboundMessage {
     pub attempt: AttemptId,
     pub to: String,
     pub to_name: Option<String>,
+    /// Only for email: the display name of the sender. `None` means the one in the provider's settings.
+    pub from_name: Option<String>,
     pub message: RenderedMessage,
     /// Only for email.
     pub files: Vec<EmailAttachment>,

@@ -33,6 +33,7 @@ fn outbound(channel: Channel) -> OutboundMessage {
         attempt: AttemptId { communication: "com_01a1fed6599675bf9c9f22413f949849".parse().expect("an id"), number: 1 },
         to: to.to_owned(),
         to_name: None,
+        from_name: None,
         message: RenderedMessage {
             subject: Some("Hello".to_owned()),
             text: "Hello".to_owned(),

@@ -23,6 +23,7 @@ mod preferences;
 mod privacy;
 mod projection;
 mod properties;
+mod provider_requests;
 mod providers;
 mod rendering;
 mod schedule_rules;

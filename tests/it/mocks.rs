@@ -103,6 +103,7 @@ fn outbound(to: &str, message: RenderedMessage) -> OutboundMessage {
         attempt: AttemptId { communication: "com_01a1fed6599675bf9c9f22413f949849".parse().expect("an id"), number: 1 },
         to: to.to_owned(),
         to_name: None,
+        from_name: None,
         message,
         files: Vec::new(),
         unsubscribe_url: None,
@@ -135,6 +136,7 @@ fn email() -> Vec<OutboundMessage> {
     };
     let rich = OutboundMessage {
         to_name: Some("Ada Lovelace".to_owned()),
+        from_name: None,
         files: vec![pdf],
         unsubscribe_url: Some("https://hooks.example.com/unsubscribe/acme/com_1/x".to_owned()),
         ..outbound("ada@example.com", message)

@@ -38,8 +38,8 @@ pub fn template(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let items: Vec<u32> = (0..100).collect();
     let variables = json!({ "a": items, "b": { "c": "d" }, "s": "2026-01-01", "n": 7, "items": [{ "name": "x" }] });
+    let Ok(compiled) = CompiledTemplate::new(None, text) else { return };
     for channel in Channel::ALL.iter().copied() {
-        let Ok(compiled) = CompiledTemplate::new(channel, None, text) else { continue };
         let input = RenderInput {
             channel,
             template: None,

@@ -11,7 +11,7 @@ pub struct RenderedMessage {
     /// Only for email.
     pub subject: Option<String>,
     pub text: String,
-    /// Only for email.
+    /// The HTML of an email. For Telegram, the text with its markup, if it has any.
     pub html: Option<String>,
     /// Only for SMS.
     pub segments: Option<Segments>,

@@ -1,7 +1,8 @@
-//! Emails: the layout, and the conversion of HTML to plain text.
+//! Emails: the layout, and the plain text beside it.
 
 use serde::Serialize;
 
+use super::html::html_to_text;
 use crate::message::{MediaLink, RenderedMessage};
 use crate::sms;
 
@@ -55,24 +56,4 @@ fn email_layout(title: &str, body: &str, locale: Option<&str>, attachments: &[Me
     let lang = locale.unwrap_or("en");
     let fields = Fields { lang, title, body, files: attachments };
     layout.render("email", &fields).expect("compiled in and tested")
-}
-
-/// Converts HTML to plain text with line breaks and link addresses. The time is linear in the size of the HTML.
-pub(super) fn html_to_text(html: &str) -> String {
-    let text = nanohtml2text::html2text(html).replace("\r\n", "\n");
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    let mut kept: Vec<&str> = Vec::with_capacity(lines.len());
-    for line in lines {
-        if !line.is_empty() || kept.last().is_some_and(|last| !last.is_empty()) {
-            kept.push(line);
-        }
-    }
-    kept.join("\n").trim().to_owned()
-}
-
-/// Whether the text contains a tag, such as `<b>`, `</p>` or `<!doctype`.
-pub(super) fn looks_like_html(text: &str) -> bool {
-    let starts = text.match_indices('<').map(|(at, _)| text[at + 1..].chars().next());
-    let tag = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphabetic() || c == '/' || c == '!');
-    text.contains('>') && starts.into_iter().any(tag)
 }

@@ -6,6 +6,8 @@ mod email;
 mod engine;
 mod error;
 mod helpers;
+mod html;
+mod html_tokens;
 mod required;
 mod scan;
 mod steps;
@@ -19,8 +21,10 @@ use serde_json::Value;
 use crate::message::{MediaLink, MessageContent, RenderedMessage};
 use crate::{sms, templates};
 
-use email::{html_to_text, looks_like_html, render_email};
+use email::render_email;
 use engine::{Escaping, MAX_OUTPUT, expand, system_template};
+use html::{html_to_telegram, html_to_text};
+use html_tokens::looks_like_html;
 use required::{check_required_variables, collect_mentioned, collect_required};
 
 pub use engine::compile;
@@ -40,13 +44,9 @@ impl CompiledTemplate {
     /// # Errors
     ///
     /// The [`RenderError`], and the part that caused it.
-    pub fn new(
-        channel: Channel,
-        subject: Option<&str>,
-        body: &str,
-    ) -> Result<CompiledTemplate, (TemplatePart, RenderError)> {
+    pub fn new(subject: Option<&str>, body: &str) -> Result<CompiledTemplate, (TemplatePart, RenderError)> {
         let subject = subject.map(compile).transpose().map_err(|error| (TemplatePart::Subject, error))?;
-        let is_html = channel == Channel::Email && looks_like_html(body);
+        let is_html = looks_like_html(body);
         let body = compile(body).map_err(|error| (TemplatePart::Body, error))?;
         Ok(CompiledTemplate { subject, body, is_html })
     }
@@ -123,6 +123,10 @@ fn render_input(input: &RenderInput) -> Result<RenderedMessage, RenderError> {
     };
     Ok(match input.channel {
         Channel::Email => render_email(input.locale, input.attachments, subject, body, is_html),
+        Channel::Telegram if is_html => {
+            let (text, html) = html_to_telegram(&body, max_characters(input.channel));
+            RenderedMessage { text, html, ..RenderedMessage::default() }
+        }
         Channel::Sms | Channel::Whatsapp | Channel::Messenger | Channel::Telegram => {
             let text = if is_html { html_to_text(&body) } else { body };
             let text = sms::truncate(text.trim(), max_characters(input.channel));
@@ -207,14 +211,13 @@ fn from_system_template(
 
 fn from_content(input: &RenderInput, content: &str) -> Result<RenderedParts, RenderError> {
     let Some(variables) = input.variables else {
-        let is_html = input.channel == Channel::Email && looks_like_html(content);
-        return Ok((input.subject.map(str::to_owned), content.to_owned(), is_html));
+        return Ok((input.subject.map(str::to_owned), content.to_owned(), looks_like_html(content)));
     };
     let compiled;
     let CompiledTemplate { subject, body, is_html } = match input.text {
         Some(text) => text,
         None => {
-            compiled = CompiledTemplate::new(input.channel, input.subject, content).map_err(|(_, error)| error)?;
+            compiled = CompiledTemplate::new(input.subject, content).map_err(|(_, error)| error)?;
             &compiled
         }
     };

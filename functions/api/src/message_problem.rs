@@ -51,6 +51,8 @@ pub(crate) fn pointer(fault: &Fault) -> String {
         Field::Content => "/content",
         Field::Template => "/templateId",
         Field::Variables => "/templateVariables",
+        Field::RecipientName => "/recipientName",
+        Field::Locale => "/locale",
         Field::EntityType => "/entityType",
         Field::ScheduledAt => "/scheduledAt",
         Field::ExpiresAt => "/expiresAt",

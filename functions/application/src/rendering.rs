@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use domain::message::RenderedMessage;
 use domain::render::{CompiledTemplate, MAX_STEPS, RenderError, TemplatePart, compile_cost};
-use events::Channel;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -38,17 +37,16 @@ pub struct Busy;
 ///
 /// [`Busy`]. The inner error is that of [`CompiledTemplate::new`].
 pub async fn compile(
-    channel: Channel,
     subject: Option<&str>,
     body: &str,
 ) -> Result<Result<CompiledTemplate, (TemplatePart, RenderError)>, Busy> {
     // Text that passes a limit is refused before it is parsed.
     let cost = |text: &str| compile_cost(text).unwrap_or(0);
     if cost(body) + subject.map_or(0, cost) <= SMALL_COMPILE_COST {
-        return Ok(CompiledTemplate::new(channel, subject, body));
+        return Ok(CompiledTemplate::new(subject, body));
     }
     let (subject, body) = (subject.map(str::to_owned), body.to_owned());
-    run_apart(move || CompiledTemplate::new(channel, subject.as_deref(), &body)).await
+    run_apart(move || CompiledTemplate::new(subject.as_deref(), &body)).await
 }
 
 /// Renders a message: `job` renders in at most the number of steps that it is called with.

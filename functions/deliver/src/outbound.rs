@@ -6,6 +6,7 @@ use domain::communication::Communication;
 use domain::message::{AttachmentLink, MessageContent};
 use domain::ports::{ObjectKey, OutboundMessage, StoreError};
 use domain::provider::EmailAttachment;
+use domain::text;
 use events::{AttemptId, Channel, CommunicationRequest, Priority};
 use futures_util::future::join_all;
 
@@ -16,9 +17,18 @@ use crate::{DeliverError, DeliverHandler};
 const MAX_FILES: usize = 4 * 1024 * 1024;
 /// Maximum length of a media type, in bytes.
 const MAX_MEDIA_TYPE: usize = 256;
+/// Maximum length of the name of a sender, in characters.
+const MAX_SENDER_NAME: usize = 100;
 const OCTET_STREAM: &str = "application/octet-stream";
 /// How long the address of a file that a provider fetches is valid, in milliseconds.
 const FILE_LINK_TTL_MS: i64 = 3_600_000;
+
+/// The name of the business that an email is from: the variable `businessName`, if it is short text on one line.
+fn business_name(request: &CommunicationRequest, content: &MessageContent) -> Option<String> {
+    let name = content.variables.as_ref()?.get("businessName")?.as_str()?.trim();
+    let is_usable = !name.is_empty() && name.chars().count() <= MAX_SENDER_NAME && text::check_line(name).is_none();
+    (request.channel == Channel::Email && is_usable).then(|| name.to_owned())
+}
 
 impl DeliveryRun<'_> {
     /// Renders the message of an attempt. If rendering fails, returns only the kind of the error, because the error
@@ -45,6 +55,7 @@ impl DeliveryRun<'_> {
         Ok(Ok(OutboundMessage {
             tenant: self.key.tenant.clone(),
             attempt: AttemptId { communication: self.key.id, number: attempt },
+            from_name: business_name(request, &content),
             to: content.recipient_contact,
             to_name: content.recipient_name,
             message,

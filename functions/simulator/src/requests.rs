@@ -39,6 +39,11 @@ pub fn basic(headers: &HeaderMap) -> (String, String) {
     plain.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned())).unwrap_or_default()
 }
 
+/// Returns the sender of an email, with the display name if there is one.
+pub fn sender(email: String, name: &str) -> String {
+    if name.is_empty() { email } else { format!("{name} <{email}>") }
+}
+
 /// Returns the string at a JSON pointer, or an empty one if there is none.
 pub fn text(value: &Value, pointer: &str) -> String {
     optional_text(value, pointer).unwrap_or_default()

@@ -33,9 +33,10 @@ static KIND: ProviderKind = ProviderKind {
         SettingSpec::secret("apiKey", "A sending key"),
         SettingSpec::required("domain", "The sending domain, such as mg.example.com"),
         SettingSpec::required("fromEmail", "An address of that domain"),
-        SettingSpec::optional("fromName", "The display name of the sender"),
+        SettingSpec::optional("fromName", "The display name of the sender, if the message has no businessName"),
         SettingSpec::optional("replyTo", "The address that replies go to"),
         SettingSpec::optional("region", "us (default) or eu"),
+        SettingSpec::optional("tracking", "on (default) or off: whether opens and clicks are counted"),
         SettingSpec::optional_secret("signingKey", "The HTTP webhook signing key; without it callbacks are refused"),
     ],
     capabilities: CAPABILITIES,
@@ -51,7 +52,8 @@ struct Mailgun {
     base: String,
     api_key: String,
     domain: String,
-    from: String,
+    from_email: String,
+    tracking: bool,
 }
 
 fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
@@ -64,12 +66,14 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
     if !domain.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-') {
         return Err(invalid_setting("domain", "domain is a name such as mg.example.com."));
     }
-    let email = connection.require("fromEmail")?;
-    let from = match connection.get("fromName") {
-        Some(name) => format!("{} <{email}>", name.replace(['<', '>', '"', ',', '\r', '\n'], " ")),
-        None => email,
-    };
-    Ok(Arc::new(Mailgun { base, api_key: connection.require("apiKey")?, domain, from, connection }))
+    Ok(Arc::new(Mailgun {
+        base,
+        api_key: connection.require("apiKey")?,
+        domain,
+        from_email: connection.require("fromEmail")?,
+        tracking: connection.tracking()?,
+        connection,
+    }))
 }
 
 #[derive(Deserialize)]
@@ -127,15 +131,22 @@ impl Mailgun {
         self.connection.http.client.get(format!("{}{path}", self.base)).basic_auth("api", Some(&self.api_key))
     }
 
+    fn from(&self, outbound: &OutboundMessage) -> String {
+        match self.connection.sender_name(outbound) {
+            Some(name) => format!("{} <{}>", name.replace(['<', '>', '"', ',', '\r', '\n'], " "), self.from_email),
+            None => self.from_email.clone(),
+        }
+    }
+
     fn form(&self, outbound: &OutboundMessage) -> Form {
         let message = &outbound.message;
         let subject = message.subject.clone().unwrap_or_default();
         let mut form = Form::new()
-            .text("from", self.from.clone())
+            .text("from", self.from(outbound))
             .text("to", outbound.to.clone())
             .text("subject", subject)
             .text("text", message.text.clone())
-            .text("o:tracking", "yes")
+            .text("o:tracking", if self.tracking { "yes" } else { "no" })
             .text("v:businessId", outbound.tenant.to_string())
             .text("v:attemptId", outbound.attempt.to_string());
         if let Some(html) = &message.html {

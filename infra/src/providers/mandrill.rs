@@ -32,8 +32,9 @@ static KIND: ProviderKind = ProviderKind {
     settings: &[
         SettingSpec::secret("apiKey", "The API key"),
         SettingSpec::required("fromEmail", "An address of a verified domain"),
-        SettingSpec::optional("fromName", "The display name of the sender"),
+        SettingSpec::optional("fromName", "The display name of the sender, if the message has no businessName"),
         SettingSpec::optional("replyTo", "The address that replies go to"),
+        SettingSpec::optional("tracking", "on (default) or off: whether opens and clicks are counted"),
         SettingSpec::optional("subaccount", "Mandrill's subaccount"),
         SettingSpec::optional_secret("webhookKey", "The webhook's key; without it callbacks are refused"),
     ],
@@ -47,6 +48,7 @@ struct Mandrill {
     base: String,
     api_key: String,
     from_email: String,
+    tracking: bool,
 }
 
 fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
@@ -54,6 +56,7 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
         base: connection.base_url("https://mandrillapp.com"),
         api_key: connection.require("apiKey")?,
         from_email: connection.require("fromEmail")?,
+        tracking: connection.tracking()?,
         connection,
     }))
 }
@@ -178,14 +181,14 @@ impl Mandrill {
             "key": self.api_key,
             "message": {
                 "from_email": self.from_email,
-                "from_name": self.connection.get_or("fromName", &self.from_email),
+                "from_name": self.connection.sender_name(outbound).unwrap_or_default(),
                 "to": [{ "email": outbound.to, "name": outbound.to_name.as_deref().unwrap_or(""), "type": "to" }],
                 "subject": message.subject,
                 "text": message.text,
                 "html": message.html,
                 "headers": headers,
-                "track_opens": true,
-                "track_clicks": true,
+                "track_opens": self.tracking,
+                "track_clicks": self.tracking,
                 "metadata": { "businessId": outbound.tenant, "attemptId": outbound.attempt.to_string() },
                 "attachments": files.collect::<Vec<_>>(),
             },

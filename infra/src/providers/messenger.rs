@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::callback::delivery_report;
 use super::http::{exchange, query_api};
-use super::meta::{VERSION, challenge, refusal, verify_get, verify_post};
+use super::meta::{api_version, challenge, refusal, verify_get, verify_post};
 use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
 use super::signatures::{SignatureCheck, VerificationKeys, VerifyResult, hex, hmac_sha256};
 use super::text::{text_with_links, truncated_text};
@@ -37,6 +37,7 @@ static KIND: ProviderKind = ProviderKind {
             "UPDATE (default) or RESPONSE; more than 24 hours after the last message a tag is needed",
         ),
         SettingSpec::optional("tag", "A message tag such as POST_PURCHASE_UPDATE, sent with the type MESSAGE_TAG"),
+        SettingSpec::optional("apiVersion", "The version of the Graph API, such as v26.0 (default)"),
     ],
     capabilities: CAPABILITIES,
     signs: "X-Hub-Signature-256, and the verify token once",
@@ -64,7 +65,7 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
     if !page.bytes().all(|b| b.is_ascii_digit()) {
         return Err(invalid_setting("pageId", "pageId consists of digits only."));
     }
-    let base = format!("{}/{VERSION}", connection.base_url("https://graph.facebook.com"));
+    let base = format!("{}/{}", connection.base_url("https://graph.facebook.com"), api_version(&connection)?);
     Ok(Arc::new(Messenger {
         base,
         page,

@@ -1,17 +1,33 @@
 //! Code that WhatsApp and Messenger share: Meta's Graph API, its errors and its signatures.
 
 use domain::communication::AttemptOutcome;
-use domain::provider::CallbackRequest;
+use domain::provider::{CallbackRequest, InvalidSetting};
 use events::{RefusalClass, Timestamp};
 use serde::Deserialize;
 
 use super::attempt_ids::form_field;
 use super::http::{HttpExchange, classify_status};
 use super::outcome::refusal_outcome;
+use super::registration::{ConnectionSettings, invalid_setting};
 use super::signatures::{VerificationKeys, VerifyResult, constant_time_eq, decode_hex, hmac_sha256};
 
 /// The version of the Graph API that requests are written for.
-pub(super) const VERSION: &str = "v23.0";
+const VERSION: &str = "v26.0";
+
+/// The version of the Graph API to call: that of the settings, such as `v27.0`, or our own.
+///
+/// # Errors
+///
+/// [`InvalidSetting`]: not a version.
+pub(super) fn api_version(connection: &ConnectionSettings) -> Result<String, InvalidSetting> {
+    let version = connection.get_or("apiVersion", VERSION);
+    let number = version.strip_prefix('v').and_then(|number| number.split_once('.'));
+    let is_number = |part: &str, most| (1..=most).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    match number {
+        Some((major, minor)) if is_number(major, 3) && is_number(minor, 1) => Ok(version),
+        _ => Err(invalid_setting("apiVersion", "apiVersion is a version of the Graph API such as v26.0.")),
+    }
+}
 
 #[derive(Deserialize)]
 struct ErrorResponse {

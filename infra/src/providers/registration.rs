@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::provider::{InvalidSetting, Provider, ProviderConfig, ProviderKind};
+use domain::provider::{InvalidSetting, OutboundMessage, Provider, ProviderConfig, ProviderKind};
 
 use super::http::HttpClients;
 use super::signatures::SignatureCheck;
@@ -40,6 +40,24 @@ impl ConnectionSettings {
 
     pub fn require(&self, setting: &'static str) -> Result<String, InvalidSetting> {
         self.get(setting).ok_or_else(|| invalid_setting(setting, format!("{setting} is required.")))
+    }
+
+    /// The display name of an email's sender: the message's own, or that of the settings.
+    pub fn sender_name(&self, outbound: &OutboundMessage) -> Option<String> {
+        outbound.from_name.clone().or_else(|| self.get("fromName"))
+    }
+
+    /// Whether the provider counts opens and clicks of emails.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`]: neither on nor off.
+    pub fn tracking(&self) -> Result<bool, InvalidSetting> {
+        match self.get_or("tracking", "on").as_str() {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err(invalid_setting("tracking", "tracking is on or off.")),
+        }
     }
 
     /// The address that requests begin with, such as `https://api.example.com`, without a slash at the end.

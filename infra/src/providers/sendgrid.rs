@@ -33,9 +33,10 @@ static KIND: ProviderKind = ProviderKind {
     settings: &[
         SettingSpec::secret("apiKey", "API key with the right to send: SG.…"),
         SettingSpec::required("fromEmail", "The address of a verified sender"),
-        SettingSpec::optional("fromName", "The display name of the sender"),
+        SettingSpec::optional("fromName", "The display name of the sender, if the message has no businessName"),
         SettingSpec::optional("replyTo", "The address that replies go to"),
         SettingSpec::optional("region", "us (default) or eu"),
+        SettingSpec::optional("tracking", "on (default) or off: whether opens and clicks are counted"),
         SettingSpec::optional("webhookKey", "The Event Webhook's verification key; without it callbacks are refused"),
     ],
     capabilities: CAPABILITIES,
@@ -53,6 +54,7 @@ struct SendGrid {
     api_key: String,
     from_email: String,
     webhook_key: String,
+    tracking: bool,
 }
 
 fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
@@ -73,6 +75,7 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
         api_key: connection.require("apiKey")?,
         from_email: connection.require("fromEmail")?,
         webhook_key,
+        tracking: connection.tracking()?,
         connection,
     }))
 }
@@ -145,6 +148,10 @@ impl SendGrid {
         let plain = if message.text.is_empty() { " " } else { &message.text };
         let mut content = vec![json!({ "type": "text/plain", "value": plain })];
         content.extend(message.html.iter().map(|html| json!({ "type": "text/html", "value": html })));
+        let mut from = json!({ "email": self.from_email });
+        if let Some(name) = self.connection.sender_name(outbound) {
+            from["name"] = json!(name);
+        }
         let mut body = json!({
             "personalizations": [{
                 "to": [to],
@@ -154,12 +161,12 @@ impl SendGrid {
                     "attemptId": outbound.attempt.to_string(),
                 },
             }],
-            "from": { "email": self.from_email, "name": self.connection.get_or("fromName", &self.from_email) },
+            "from": from,
             "subject": message.subject.as_deref().filter(|s| !s.is_empty()).unwrap_or("(no subject)"),
             "content": content,
             "tracking_settings": {
-                "click_tracking": { "enable": true },
-                "open_tracking": { "enable": true },
+                "click_tracking": { "enable": self.tracking },
+                "open_tracking": { "enable": self.tracking },
             },
         });
         if let Some(reply_to) = self.connection.get("replyTo") {

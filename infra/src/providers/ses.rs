@@ -33,7 +33,7 @@ static KIND: ProviderKind = ProviderKind {
         SettingSpec::secret("secretAccessKey", "The secret of the access key"),
         SettingSpec::required("region", "The AWS region, such as eu-west-1"),
         SettingSpec::required("fromEmail", "An address of a verified identity"),
-        SettingSpec::optional("fromName", "The display name of the sender"),
+        SettingSpec::optional("fromName", "The display name of the sender, if the message has no businessName"),
         SettingSpec::optional("replyTo", "The address that replies go to"),
         SettingSpec::optional("configurationSet", "The configuration set whose events go to the topic"),
         SettingSpec::optional("topicArn", "The SNS topic of the events; without it callbacks are refused"),
@@ -47,19 +47,15 @@ struct Ses {
     connection: ConnectionSettings,
     base: String,
     signer: SigV4Signer,
-    from: String,
+    from_email: String,
     topic: SnsTopic,
 }
 
 fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidSetting> {
     let signer = SigV4Signer::from_settings(&connection, "ses")?;
-    let email = connection.require("fromEmail")?;
-    let from = match connection.get("fromName") {
-        Some(name) => format!("\"{}\" <{email}>", name.replace(['<', '>', '"', '\\', '\r', '\n'], " ")),
-        None => email,
-    };
+    let from_email = connection.require("fromEmail")?;
     let base = connection.base_url(&format!("https://email.{}.amazonaws.com", signer.region));
-    Ok(Arc::new(Ses { base, signer, from, topic: SnsTopic::new(connection.get_or("topicArn", "")), connection }))
+    Ok(Arc::new(Ses { base, signer, from_email, topic: SnsTopic::new(connection.get_or("topicArn", "")), connection }))
 }
 
 #[derive(Deserialize)]
@@ -172,6 +168,15 @@ impl Ses {
         query_api(self.signer.sign(request, b""), timeout_ms).await
     }
 
+    fn from(&self, outbound: &OutboundMessage) -> String {
+        match self.connection.sender_name(outbound) {
+            Some(name) => {
+                format!("\"{}\" <{}>", name.replace(['<', '>', '"', '\\', '\r', '\n'], " "), self.from_email)
+            }
+            None => self.from_email.clone(),
+        }
+    }
+
     fn body(&self, outbound: &OutboundMessage) -> Value {
         let message = &outbound.message;
         let utf8 = |text: &str| json!({ "Data": text, "Charset": "UTF-8" });
@@ -199,7 +204,7 @@ impl Ses {
             simple["Attachments"] = files.collect();
         }
         let mut body = json!({
-            "FromEmailAddress": self.from,
+            "FromEmailAddress": self.from(outbound),
             "Destination": { "ToAddresses": [outbound.to] },
             "Content": { "Simple": simple },
             "EmailTags": [

@@ -188,7 +188,9 @@ fn request(outbound: &OutboundMessage, chat: &str) -> (&'static str, Value) {
         && message.text.chars().count() <= MAX_CAPTION
     {
         if !message.text.is_empty() {
-            body["caption"] = json!(truncated_text(outbound, MAX_CAPTION));
+            let caption = truncated_text(outbound, MAX_CAPTION);
+            let markup = message.html.clone().filter(|_| caption == message.text);
+            set_text(&mut body, "caption", caption, markup);
         }
         let (method, field) = match link.kind {
             MediaKind::Image => ("sendPhoto", "photo"),
@@ -202,8 +204,24 @@ fn request(outbound: &OutboundMessage, chat: &str) -> (&'static str, Value) {
     // The keyboard already holds the buttons' links, so they are not repeated in the text.
     let mut plain = outbound.clone();
     plain.message.buttons.clear();
-    body["text"] = json!(text_with_links(&plain, CAPABILITIES.max_characters));
+    let text = text_with_links(&plain, CAPABILITIES.max_characters);
+    // The links follow the text. Markup is only sent if nothing was cut.
+    let links = text.strip_prefix(&message.text).filter(|_| !text.ends_with("...") || text == message.text);
+    let markup = message.html.as_ref().zip(links).map(|(html, links)| format!("{html}{}", escaped(links)));
+    set_text(&mut body, "text", text, markup);
     ("sendMessage", body)
+}
+
+/// Sets a text, or the same text with Telegram's markup.
+fn set_text(body: &mut Value, field: &str, text: String, markup: Option<String>) {
+    if markup.is_some() {
+        body["parse_mode"] = json!("HTML");
+    }
+    body[field] = json!(markup.unwrap_or(text));
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 fn verify(request: &CallbackRequest, keys: &VerificationKeys, _: Option<Timestamp>) -> VerifyResult {

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::attempt_ids::{encode_attempt_ref, parse_attempt_ref};
 use super::callback::{report_with_consent, unknown_code};
 use super::http::{exchange, query_api};
-use super::meta::{VERSION, challenge, refusal, verify_get, verify_post};
+use super::meta::{api_version, challenge, refusal, verify_get, verify_post};
 use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
 use super::signatures::{SignatureCheck, VerificationKeys, VerifyResult};
 use super::text::{text_with_links, truncated_text};
@@ -37,6 +37,7 @@ static KIND: ProviderKind = ProviderKind {
         SettingSpec::secret("accessToken", "A system user's token"),
         SettingSpec::optional_secret("appSecret", "The app secret that signs callbacks; without it they are refused"),
         SettingSpec::optional_secret("verifyToken", "The verify token that you enter with the callback's address"),
+        SettingSpec::optional("apiVersion", "The version of the Graph API, such as v26.0 (default)"),
     ],
     capabilities: CAPABILITIES,
     signs: "X-Hub-Signature-256, and the verify token once",
@@ -67,7 +68,7 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
             "phoneNumberId consists of digits only. It is the id, not the number.",
         ));
     }
-    let url = format!("{}/{VERSION}/{id}", connection.base_url("https://graph.facebook.com"));
+    let url = format!("{}/{}/{id}", connection.base_url("https://graph.facebook.com"), api_version(&connection)?);
     Ok(Arc::new(Whatsapp { url, access_token: connection.require("accessToken")?, connection }))
 }
 

@@ -8,7 +8,7 @@ use domain::ports::ContentKey;
 use events::{CancelReason, CommunicationId, CommunicationRequest, Resolution, ResolvedBy, Timestamp};
 
 use super::MessageError;
-use super::content::SendTime;
+use super::content::{SendTime, check_texts};
 use super::new_message::{Fault, Faults, Field};
 use super::read::{Message, content_of, fallback_content_keys, load_to_change, message};
 use super::render::render_whole;
@@ -35,13 +35,20 @@ impl Change {
         self.subject.is_some() || self.text.is_some() || self.variables.is_some()
     }
 
-    fn check(&self, request: &CommunicationRequest, now: Timestamp) -> Result<SendTime, Vec<Fault>> {
+    fn check(
+        &self,
+        request: &CommunicationRequest,
+        current: &MessageContent,
+        now: Timestamp,
+    ) -> Result<SendTime, Vec<Fault>> {
         let mut faults = Faults::new(self.faults.clone());
         let send_time = SendTime::check(self.scheduled_at, self.expires_at, now, &mut faults);
         if self.text.is_some() && request.template.is_some() {
             let detail = "The message was accepted with a template. Change templateVariables instead.";
             faults.add(Field::Content, "ambiguous", detail);
         }
+        let variables = self.variables.as_ref().or(current.variables.as_ref());
+        check_texts(self.subject.as_deref(), self.text.as_deref(), variables, &mut faults);
         faults.finish().map(|()| send_time)
     }
 
@@ -65,8 +72,8 @@ pub async fn change(app: &App, caller: &Caller, id: CommunicationId, change: &Ch
     let (key, loaded) = load_to_change(app, caller, id).await?;
     let communication = loaded.state.requested()?.clone();
     let request = &communication.request;
-    let send_time = change.check(request, app.host.now()).map_err(MessageError::Invalid)?;
     let current = content_of(app, &key, &loaded).await?.ok_or(MessageError::Erased)?;
+    let send_time = change.check(request, &current, app.host.now()).map_err(MessageError::Invalid)?;
     let mut content = change.apply(&current);
     if change.has_content() {
         render_whole(app, &key.tenant, request, &mut content).await?;

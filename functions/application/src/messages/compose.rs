@@ -8,7 +8,10 @@ use events::{
 };
 
 use super::address::{Address, check_channel, check_team, normalise};
-use super::content::{FileLinks, SendTime, check_buttons, check_entity, check_location, check_quiet_hours};
+use super::content::{
+    FileLinks, SendTime, check_buttons, check_entity, check_location, check_name_and_locale, check_quiet_hours,
+    check_texts,
+};
 use super::known::Known;
 use super::new_message::{Fault, Faults, Field, NewMessage, NewStep};
 use super::routing::{Draft, Route, drafts};
@@ -53,6 +56,7 @@ pub fn compose(message: &NewMessage, known: &Known<'_>) -> Result<Composed, Vec<
         due,
     };
     let attachments = links.check(&message.attachments, &mut faults);
+    check_name_and_locale(message, &mut faults);
     check_location(message.location.as_ref(), &mut faults);
     check_buttons(&message.buttons, &mut faults);
     check_entity(message.entity.as_ref(), &mut faults);
@@ -206,6 +210,7 @@ fn check_content(message: &NewMessage, draft: &Draft, channel: Option<Channel>, 
     if !code.is_empty() && !faults.has_inherited(&Field::Content, code) {
         faults.add(Field::Content, code, detail);
     }
+    check_texts(content.subject.as_deref(), content.text.as_deref(), content.variables.as_ref(), faults);
     let needs_subject = is_email && content.template.is_none() && content.subject.is_none();
     if needs_subject && !faults.has_inherited(&Field::Subject, "required") {
         faults.add(Field::Subject, "required", "An email without a template needs a subject.");

@@ -7,11 +7,13 @@ use domain::message::{AttachmentLink, Button, Location, MediaKind};
 use domain::public_url;
 use domain::quiet_hours;
 use domain::render::RenderError;
+use domain::text;
 use events::{Attachment, EntityRef, QuietHours, TenantId, Timestamp};
 
-use super::new_message::{AttachmentRef, Faults, Field};
+use super::new_message::{AttachmentRef, Faults, Field, NewMessage};
 use crate::attachments::{UploadState, UploadedFile};
 use crate::links::{LinkKeys, file_token};
+use crate::templates::is_locale;
 
 /// A time that is less than this in the past means now, because clocks differ.
 const CLOCK_TOLERANCE_MS: i64 = 5 * 60_000;
@@ -140,6 +142,47 @@ impl FileLinks<'_> {
 pub const NOT_A_FILE_NAME: &str =
     "filename must be 1 to 255 characters that can be seen, such as invoice.pdf, without folders.";
 
+/// Checks the characters of the texts of a message or of a change.
+pub(super) fn check_texts(
+    subject: Option<&str>,
+    body: Option<&str>,
+    variables: Option<&serde_json::Value>,
+    faults: &mut Faults,
+) {
+    let found = [
+        (Field::Subject, "subject", subject.and_then(text::check_line)),
+        (Field::Content, "content", body.and_then(text::check_body)),
+        (Field::Variables, "templateVariables", variables.and_then(text::check_values)),
+    ];
+    for (field, name, fault) in found {
+        if let Some(fault) = fault.filter(|fault| !faults.has_inherited(&field, fault.code())) {
+            faults.add(field, fault.code(), format!("{name} {fault}."));
+        }
+    }
+    // Such content was meant for variables, and would be sent with its braces.
+    let has_tag = |text: &str| text.split_once("{{").is_some_and(|(_, rest)| rest.contains("}}"));
+    for (field, name, text) in [(Field::Subject, "subject", subject), (Field::Content, "content", body)] {
+        let code = "no_variables";
+        if variables.is_none() && text.is_some_and(has_tag) && !faults.has_inherited(&field, code) {
+            let detail = format!(
+                "{name} contains {{{{…}}}} but there are no templateVariables. Provide them, or an empty object and \\{{{{ for \
+                 braces as they are."
+            );
+            faults.add(field, code, detail);
+        }
+    }
+}
+
+/// Checks the recipient's name and the locale.
+pub(super) fn check_name_and_locale(message: &NewMessage, faults: &mut Faults) {
+    if let Some(fault) = message.recipient_name.as_deref().and_then(text::check_line) {
+        faults.add(Field::RecipientName, fault.code(), format!("recipientName {fault}."));
+    }
+    if message.locale.as_deref().is_some_and(|locale| !is_locale(locale)) {
+        faults.add(Field::Locale, "not_a_locale", "locale must be a language tag such as es or es-MX.");
+    }
+}
+
 pub(super) fn check_location(location: Option<&Location>, faults: &mut Faults) {
     let is_on_earth = |place: &Location| place.latitude.abs() <= 90.0 && place.longitude.abs() <= 180.0;
     if location.is_some_and(|place| !is_on_earth(place)) {
@@ -155,7 +198,8 @@ pub(super) fn check_buttons(buttons: &[Button], faults: &mut Faults) {
     for (index, button) in buttons.iter().enumerate() {
         let has_one_effect = button.url.is_some() != button.data.is_some();
         let is_safe = button.url.as_ref().is_none_or(|url| url.starts_with("https://") && url.len() <= 2_000);
-        if !((1..=64).contains(&button.text.chars().count()) && has_one_effect && is_safe) {
+        let is_text = (1..=64).contains(&button.text.chars().count()) && text::check_line(&button.text).is_none();
+        if !(is_text && has_one_effect && is_safe) {
             let detail = "A button must be {\"text\": …, \"url\": \"https://…\"} or {\"text\": …, \"data\": …}.";
             faults.add(Field::Button(index), "not_a_button", detail);
         }

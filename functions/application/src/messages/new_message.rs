@@ -158,6 +158,8 @@ pub enum Field {
     Content,
     Template,
     Variables,
+    RecipientName,
+    Locale,
     EntityType,
     ScheduledAt,
     ExpiresAt,

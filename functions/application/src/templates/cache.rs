@@ -7,7 +7,7 @@ use domain::message::{MessageContent, RenderedMessage};
 use domain::ports::{DocumentKey, StoreError};
 use domain::render::{CompiledTemplate, RenderError, render_request};
 use domain::templates::{self, TemplateCatalogue, TemplateState};
-use events::{Channel, CommunicationRequest, TemplateRef, TenantId};
+use events::{CommunicationRequest, TemplateRef, TenantId};
 use serde::{Deserialize, Serialize};
 
 use super::compiled::CompiledTexts;
@@ -142,9 +142,9 @@ impl TemplateCache {
         content: &MessageContent,
     ) -> Result<RenderedMessage, RenderingError> {
         let compiled = match (&request.template, &content.content) {
-            (Some(pinned), _) => self.compiled_template(tenant_ports, tenant, request.channel, pinned).await?,
+            (Some(pinned), _) => self.compiled_template(tenant_ports, tenant, pinned).await?,
             (None, Some(text)) if content.variables.is_some() => {
-                Some(self.compiled_content(request.channel, content.subject.as_deref(), text).await?)
+                Some(self.compiled_content(content.subject.as_deref(), text).await?)
             }
             (None, _) => None,
         };
@@ -158,7 +158,6 @@ impl TemplateCache {
         &self,
         tenant_ports: &TenantPorts,
         tenant: &TenantId,
-        channel: Channel,
         pinned: &TemplateRef,
     ) -> Result<Option<Arc<CompiledTemplate>>, RenderingError> {
         if templates::find(&pinned.id).is_some() {
@@ -173,7 +172,7 @@ impl TemplateCache {
         else {
             return Ok(None);
         };
-        let Ok(compiled) = rendering::compile(channel, subject.as_deref(), &body).await? else {
+        let Ok(compiled) = rendering::compile(subject.as_deref(), &body).await? else {
             tracing::error!(template = pinned.id, version = pinned.version, "stored content does not compile");
             return Ok(None);
         };
@@ -185,15 +184,14 @@ impl TemplateCache {
     /// Free content, compiled.
     async fn compiled_content(
         &self,
-        channel: Channel,
         subject: Option<&str>,
         body: &str,
     ) -> Result<Arc<CompiledTemplate>, RenderingError> {
-        let name = crate::hash::hash_of(&(channel, subject, body))?;
+        let name = crate::hash::hash_of(&(subject, body))?;
         if let Some(compiled) = self.compiled.get(&name) {
             return Ok(compiled);
         }
-        let compiled = rendering::compile(channel, subject, body).await?.map_err(|(_, error)| error)?;
+        let compiled = rendering::compile(subject, body).await?.map_err(|(_, error)| error)?;
         let compiled = Arc::new(compiled);
         self.compiled.insert(name, compiled.clone(), body.len());
         Ok(compiled)

@@ -47,14 +47,12 @@ impl CompiledTexts {
 
 #[cfg(test)]
 mod tests {
-    use events::Channel;
-
     use super::*;
 
     #[test]
     fn the_oldest_texts_are_dropped_when_they_are_too_large_together() {
         let texts = CompiledTexts::default();
-        let compiled = Arc::new(CompiledTemplate::new(Channel::Sms, None, "a").expect("a template"));
+        let compiled = Arc::new(CompiledTemplate::new(None, "a").expect("a template"));
         for name in ["a", "b", "b", "c"] {
             texts.insert(name.to_owned(), compiled.clone(), MAX_BYTES / 2);
         }

@@ -32,7 +32,8 @@ pub fn is_code(text: &str) -> bool {
 /// Whether a text is a language tag such as `es` or `es-MX`, or `default`.
 pub fn is_locale(text: &str) -> bool {
     let is_part = |part: &str| (2..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
-    text == DEFAULT_LOCALE || (text.len() <= MAX_LOCALE && text.split('-').all(is_part))
+    let is_language = text.split('-').next().is_some_and(|part| part.bytes().all(|b| b.is_ascii_alphabetic()));
+    text == DEFAULT_LOCALE || (text.len() <= MAX_LOCALE && is_language && text.split('-').all(is_part))
 }
 
 /// What is wrong with the content of a template.
@@ -72,7 +73,7 @@ impl CheckedContent {
             (Channel::Email, Some(_)) | (_, None) => (),
             (_, Some(_)) => faults.push(ContentFault::SubjectNotAllowed),
         }
-        let used = match rendering::compile(channel, content.subject.as_deref(), &content.body).await? {
+        let used = match rendering::compile(content.subject.as_deref(), &content.body).await? {
             Ok(compiled) => compiled.variables().0,
             Err((part, error)) => {
                 faults.push(ContentFault::Part(part, error));

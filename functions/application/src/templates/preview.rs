@@ -49,8 +49,7 @@ pub enum Validation {
 }
 
 fn compile(builtin: &SystemTemplate) -> Result<CompiledTemplate, TemplateError> {
-    let channel = builtin.channel.unwrap_or(Channel::Email);
-    let compiled = CompiledTemplate::new(channel, builtin.subject, builtin.body);
+    let compiled = CompiledTemplate::new(builtin.subject, builtin.body);
     compiled.map_err(|(_, error)| TemplateError::BuiltInBroken(error))
 }
 
@@ -105,7 +104,7 @@ pub async fn preview(
         }
         VisibleTemplate::Own(own) => {
             let (version, TemplateContent { subject, body }) = version(app, caller, &own, asked).await?;
-            let compiled = rendering::compile(own.channel, subject.as_deref(), &body).await?;
+            let compiled = rendering::compile(subject.as_deref(), &body).await?;
             let compiled = compiled.map_err(|(part, error)| {
                 TemplateError::Invalid(vec![TemplateFault::Content(ContentFault::Part(part, error))])
             })?;
@@ -129,7 +128,7 @@ pub async fn validate(
     UnsavedTemplate { channel, content, locale, variables: given }: UnsavedTemplate,
 ) -> Result<Validation, TemplateError> {
     caller.authorise(Permission::View)?;
-    let compiled = match rendering::compile(channel, content.subject.as_deref(), &content.body).await? {
+    let compiled = match rendering::compile(content.subject.as_deref(), &content.body).await? {
         Ok(compiled) => compiled,
         Err((part, error)) => return Ok(Validation::NotCompiled(part, error)),
     };

@@ -14,7 +14,7 @@ use crate::callback::Callback;
 use crate::context::SimulationContext;
 use crate::message::{Message, RegisteredConfig, Step};
 use crate::provider::ProviderSimulation;
-use crate::requests::{one_click_url, optional_text, text};
+use crate::requests::{one_click_url, optional_text, sender, text};
 use crate::responses::json_response;
 use crate::signing::{base64, hmac_sha1};
 use crate::simulator::Simulator;
@@ -53,7 +53,7 @@ async fn send(State(simulator): State<Arc<Simulator>>, body: Bytes) -> Result<Re
     let header_value = |name: &str| body.pointer(&format!("/message/headers/{name}"))?.as_str();
     let message = Message {
         unsubscribe: one_click_url(header_value("List-Unsubscribe"), header_value("List-Unsubscribe-Post")),
-        from,
+        from: sender(from, &text(&body, "/message/from_name")),
         subject: optional("/message/subject"),
         html: optional("/message/html"),
         attachments: body.pointer("/message/attachments").and_then(Value::as_array).cloned().unwrap_or_default(),

@@ -16,7 +16,7 @@ use crate::callback::Callback;
 use crate::context::SimulationContext;
 use crate::message::{Message, RegisteredConfig, Step};
 use crate::provider::ProviderSimulation;
-use crate::requests::{bearer, one_click_url, text};
+use crate::requests::{bearer, one_click_url, sender, text};
 use crate::responses::json_response;
 use crate::signing::base64;
 use crate::simulator::Simulator;
@@ -65,7 +65,7 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
     let header_value = |name: &str| mail.pointer(&format!("/headers/{name}"))?.as_str();
     let message = Message {
         unsubscribe: one_click_url(header_value("List-Unsubscribe"), header_value("List-Unsubscribe-Post")),
-        from: text(&mail, "/from/email"),
+        from: sender(text(&mail, "/from/email"), &text(&mail, "/from/name")),
         subject: Some(text(&mail, "/subject")),
         html: part("text/html"),
         attachments: mail["attachments"].as_array().cloned().unwrap_or_default(),

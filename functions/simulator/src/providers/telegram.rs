@@ -45,7 +45,15 @@ pub async fn call(simulator: &Arc<Simulator>, token: &str, method: &str, body: &
     if !is_chat && !chat.starts_with('@') {
         return problem(400, "Bad Request: chat not found");
     }
+    let is_markup = sent["parse_mode"] == "HTML";
+    let written = if sent["caption"].is_string() { &sent["caption"] } else { &sent[field] };
+    if let Some(Err(fault)) = written.as_str().filter(|_| is_markup).map(visible_text) {
+        return problem(400, &format!("Bad Request: can't parse entities: {fault}"));
+    }
     let content_text = match &sent[field] {
+        Value::String(text) if is_markup && visible_text(text).is_ok_and(|text| text.chars().count() <= 4_096) => {
+            text.clone()
+        }
         Value::String(text) if text.chars().count() > 4_096 => return problem(400, "Bad Request: message is too long"),
         Value::String(text) => text.clone(),
         Value::Number(latitude) => format!("{latitude} {}", sent["longitude"]),
@@ -54,6 +62,46 @@ pub async fn call(simulator: &Arc<Simulator>, token: &str, method: &str, body: &
     let attachments = [&sent["reply_markup"], &sent["caption"]].into_iter().filter(|part| !part.is_null()).cloned();
     let message = Message { attachments: attachments.collect(), ..Message::new(account, chat, content_text) };
     simulator.receive(&Telegram, message).await
+}
+
+/// The text that a recipient sees of Telegram's HTML, or what is wrong with it.
+fn visible_text(html: &str) -> Result<String, String> {
+    const TAGS: [&str; 14] =
+        ["b", "strong", "i", "em", "u", "ins", "s", "strike", "del", "a", "code", "pre", "blockquote", "tg-spoiler"];
+    let mut parts = html.split('<');
+    let (mut text, mut open) = (parts.next().unwrap_or_default().to_owned(), Vec::new());
+    for part in parts {
+        let (tag, rest) = part.split_once('>').ok_or("unclosed start tag")?;
+        let name = tag.trim_start_matches('/').split(' ').next().unwrap_or_default();
+        if !TAGS.contains(&name) {
+            return Err(format!("unsupported start tag \"{name}\""));
+        }
+        if !tag.starts_with('/') {
+            open.push(name);
+        } else if open.pop() != Some(name) {
+            return Err(format!("unmatched end tag \"{name}\""));
+        }
+        text.push_str(rest);
+    }
+    if !open.is_empty() {
+        return Err("can't find end tag".to_owned());
+    }
+    let mut shown = String::new();
+    let mut parts = text.split('&');
+    shown.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let (entity, rest) = part.split_once(';').unwrap_or((part, ""));
+        let decoded = match entity {
+            "lt" => "<",
+            "gt" => ">",
+            "amp" => "&",
+            "quot" => "\"",
+            _ => return Err(format!("unsupported entity \"{entity}\"")),
+        };
+        shown.push_str(decoded);
+        shown.push_str(rest);
+    }
+    Ok(shown)
 }
 
 impl ProviderSimulation for Telegram {
