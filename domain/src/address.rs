@@ -35,6 +35,12 @@ pub fn normalise(channel: Channel, text: &str, region: Option<&str>) -> Result<S
     }
 }
 
+/// The channels for which a text is an address in its normal form.
+pub fn channels_of(address: &str) -> impl Iterator<Item = Channel> {
+    let is_normal = move |channel: &Channel| normalise(*channel, address, None).is_ok_and(|normal| normal == address);
+    Channel::ALL.iter().copied().filter(is_normal)
+}
+
 fn psid(text: &str) -> Result<String, AddressError> {
     let id = text.trim();
     let id = id.strip_prefix("messenger:").unwrap_or(id);
@@ -120,6 +126,14 @@ mod tests {
         for wrong in ["", "ada", "ada@", "@x.y", "a b@x.y", "a@exa_mple.com", "a@b", "a@example.1", "Ada <a@b.co>"] {
             assert_eq!(email(wrong), Err(AddressError::Email), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_address_is_one_of_every_channel_that_has_its_form() {
+        let channels = |address| channels_of(address).collect::<Vec<_>>();
+        assert_eq!(channels("+447700900001"), [Channel::Sms, Channel::Whatsapp]);
+        assert_eq!(channels("ada@example.com"), [Channel::Email]);
+        assert_eq!(channels("123456789"), [Channel::Messenger, Channel::Telegram]);
     }
 
     #[test]

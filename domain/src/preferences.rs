@@ -68,6 +68,23 @@ pub struct PreferenceChange {
     pub do_not_contact_text_id: Option<String>,
 }
 
+impl Command {
+    /// Whether it may forbid messages that were allowed.
+    pub fn restricts(&self) -> bool {
+        match self {
+            Command::Change(change) => {
+                change.opted_out == Some(true)
+                    || change.do_not_contact == Some(true)
+                    || change.channels.values().any(|is_wanted| !is_wanted)
+                    || change.types.values().any(Option::is_some)
+            }
+            Command::Choose { wanted, wants_nothing, .. } => {
+                *wants_nothing || wanted.values().any(|is_wanted| !is_wanted)
+            }
+        }
+    }
+}
+
 impl Aggregate for Preferences {
     const KIND: StreamKind = StreamKind::PREFERENCE;
     const ERASURE: Erasure = Erasure::VaultDocuments;
@@ -191,6 +208,14 @@ impl Preferences {
             _ => (),
         }
         events
+    }
+
+    /// Whether they forbid any message.
+    pub fn restrict(&self) -> bool {
+        self.do_not_contact.is_some()
+            || self.opted_out.is_some()
+            || self.channels.values().any(|is_wanted| !is_wanted)
+            || !self.types.is_empty()
     }
 
     pub fn accepts_channel(&self, channel: Channel) -> bool {

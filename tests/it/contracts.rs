@@ -31,6 +31,7 @@ async fn sqlite_keeps_the_keys_and_limits_contracts() {
     contracts::limits(&embedded().0).await;
     contracts::documents(&embedded().0).await;
     contracts::suppressions(&embedded().0).await;
+    contracts::people_of_addresses(&embedded().0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,6 +62,7 @@ async fn dynamodb_keeps_the_keys_and_limits_contracts() {
     contracts::limits(&dynamo.store).await;
     contracts::documents(&dynamo.store).await;
     contracts::suppressions(&dynamo.store).await;
+    contracts::people_of_addresses(&dynamo.store).await;
 }
 
 #[tokio::test]

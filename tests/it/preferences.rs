@@ -188,3 +188,57 @@ async fn recipients_change_their_preferences_on_a_page_with_a_signed_link() {
     let wrong = server.post(&format!("{path}/link"), json!({ "days": 0 })).await;
     assert_eq!(wrong.text("/errors/0/pointer"), "/days", "{}", wrong.body);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opt_out_holds_for_the_persons_addresses_without_their_id() {
+    let server = TestServer::new().await;
+    let person = "/api/communication-preferences/customer/c9";
+    let to = |channel: &str, contact: &str| json!({ "channel": channel, "type": "invoice", "recipientContact": contact, "subject": "S", "content": "C" });
+    // An address that was sent to with the person's id is theirs, as is a preferred one.
+    let mut known = to("email", "c9@example.com");
+    known["recipientId"] = json!("c9");
+    server.send(known).await;
+    patch(&server, person, json!({ "optedOut": true })).await;
+    patch(&server, person, json!({ "preferredPhone": "+447700900055" })).await;
+    for (channel, contact) in [("sms", "+44 7700 900055"), ("whatsapp", "+447700900055"), ("email", "C9@example.com")] {
+        assert!(refused(&server, to(channel, contact)).await.contains("opted_out"), "{channel}");
+    }
+    // Another person with the same address decides for themselves.
+    let mut other = to("sms", "+447700900055");
+    other["recipientId"] = json!("c10");
+    server.send(other).await;
+    // The erasure of the person keeps their decision.
+    server.answer(server.request(Method::DELETE, "/api/subjects/customer/c9")).await;
+    assert!(refused(&server, to("sms", "+447700900055")).await.contains("opted_out"));
+    patch(&server, person, json!({ "optedOut": false, "optInEvidence": "a form" })).await;
+    server.send(to("sms", "+447700900055")).await;
+    patch(&server, person, json!({ "doNotContact": true })).await;
+    assert!(refused(&server, to("sms", "+447700900055")).await.contains("do_not_contact"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_message_without_an_id_is_suppressed_after_an_opt_out_and_says_why() {
+    let server = TestServer::new().await;
+    let person = "/api/communication-preferences/customer/c9";
+    patch(&server, person, json!({ "preferredPhone": "+447700900056" })).await;
+    let at = domain::ports::ClockAndRng::now(&*server.local.clock) + 3_600_000;
+    let body = json!({ "channel": "sms", "type": "invoice", "recipientContact": "+447700900056", "content": "C", "scheduledAt": api::fields::show_time(at) });
+    let sent = server.send(body).await;
+    patch(&server, person, json!({ "smsEnabled": false })).await;
+    server.advance(3_700_000).await;
+    server.until(&sent, "lifecycle", "suppressed").await;
+    let explained = server.get(&format!("/api/communications/{sent}/explain")).await;
+    assert!(explained.body.to_string().contains("suppressed.channel_disabled"), "{}", explained.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn defaults_hold_for_messages_without_a_recipient_id() {
+    let server = TestServer::new().await;
+    let night = json!({ "start": "21:00", "end": "08:00", "timeZone": "Africa/Nairobi" });
+    patch(&server, "/api/communication-preferences/defaults", json!({ "smsEnabled": false, "quietHours": night }))
+        .await;
+    assert!(refused(&server, tests::server::sms("+447700900057")).await.contains("channel_disabled"));
+    let sent = server.send(tests::server::email("ada@example.com")).await;
+    let events = server.get(&format!("/api/communications/{sent}/events")).await;
+    assert_eq!(events.body["events"][0]["data"]["quietHours"]["timeZone"], "Africa/Nairobi", "{}", events.body);
+}

@@ -22,6 +22,10 @@ pub enum Action {
     OptOut {
         n: usize,
     },
+    /// A person opts out whose preferred address is that of `n`. The message does not say who they are.
+    PersonOptsOut {
+        n: usize,
+    },
     /// Sends another communication, `copy`, with the content of `n`.
     Resend {
         n: usize,
@@ -39,6 +43,11 @@ pub enum Action {
 
 pub fn contact(n: usize) -> String {
     format!("person-{n}@example.com")
+}
+
+/// The person whose address is that of `n`.
+pub fn person(n: usize) -> String {
+    format!("customer:c-{n}")
 }
 
 /// Even numbers belong to the first tenant, so a resend stays with its tenant.
@@ -104,6 +113,7 @@ pub fn plan(world: &World, seed: u64) -> Vec<(i64, Action)> {
             3 => actions.push((soon, Action::OptOut { n })),
             4 => actions.push((soon, Action::Resend { n, copy: n + 2 * COMMUNICATIONS })),
             5 => actions.push((soon, Action::Erase { n })),
+            6 => actions.push((soon, Action::PersonOptsOut { n })),
             _ => (),
         }
     }

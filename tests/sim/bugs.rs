@@ -31,6 +31,8 @@ pub enum Bug {
     HintsAreTruth,
     /// The suppression list is not checked.
     OptOutIgnored,
+    /// The addresses of a person who opts out are not linked to the person.
+    AddressNotLinked,
     /// Each process has its own rate limiter.
     LimitsNotShared,
     /// Priorities are ignored.
@@ -62,7 +64,7 @@ pub enum Bug {
 }
 
 /// Bugs of communications, each with the invariants that may be the first to find it.
-const PLANTED: [(Bug, &[&str]); 15] = [
+const PLANTED: [(Bug, &[&str]); 16] = [
     (Bug::LeaseIgnored, &["I2", "I4"]),
     (Bug::AmbiguousIsFailed, &["I2", "I3"]),
     (Bug::CountersApart, &["I6"]),
@@ -73,6 +75,7 @@ const PLANTED: [(Bug, &[&str]); 15] = [
     (Bug::ExhaustedInDoubt, &["I3"]),
     (Bug::HintsAreTruth, &["I1"]),
     (Bug::OptOutIgnored, &["I9"]),
+    (Bug::AddressNotLinked, &["I9"]),
     (Bug::LimitsNotShared, &["I11"]),
     (Bug::SentEarly, &["I7"]),
     (Bug::QuietIgnored, &["I7"]),

@@ -3,14 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use application::consent::preferences_stream;
+use application::hash::contact_hash;
 use audit::AuditHandler;
+use domain::aggregate::AggregateKey;
 use domain::communication::{FallbackState, State, evolve};
 use domain::ports::CommunicationKey;
-use events::RecordedEvent;
+use events::{PreferenceEvent, RecordedEvent, TenantId};
 use tests::invariants::{CommunicationTrace, Sent, arrivals, check};
 
+use crate::actions::{contact, person, tenant};
 use crate::world::{World, WorldState, as_current_version};
-use crate::{RATE, ready};
+use crate::{COMMUNICATIONS, RATE, ready};
 
 /// Longest run of an invocation, in milliseconds. An opt-out during it may come too late, and a token is used within
 /// it.
@@ -26,6 +30,7 @@ pub fn check_all(world: &World, accepted: &BTreeMap<usize, CommunicationKey>) ->
         return Err(format!("I1: {n} was accepted, but its stream is missing"));
     }
     check_fallback_chains(&state)?;
+    let people_opted_out = people_opted_out(&state);
     for key in state.communications() {
         let lines = current_history(&state, &key);
         let mine = state.calls.iter().filter(|call| call.attempt.communication == key.id);
@@ -36,7 +41,8 @@ pub fn check_all(world: &World, accepted: &BTreeMap<usize, CommunicationKey>) ->
         }
         let trace = CommunicationTrace { key: &key, lines: &lines, sends: &sends };
         let hash = trace.contact_hash();
-        let opted_out = state.suppressed.get(&(key.tenant.to_string(), hash)).copied();
+        let opted_out = state.suppressed.get(&(key.tenant.to_string(), hash.clone())).copied();
+        let opted_out = opted_out.into_iter().chain(people_opted_out.get(&(key.tenant.clone(), hash)).copied()).min();
         check(&trace, opted_out, INVOCATION_MS).map_err(|why| format!("{why}: {name}\n{lines:#?}"))?;
     }
     for config in ["sim-a", "sim-b"] {
@@ -55,6 +61,18 @@ pub fn check_all(world: &World, accepted: &BTreeMap<usize, CommunicationKey>) ->
         return Err("I10: personal data in views or in the coordination store".to_owned());
     }
     Ok(())
+}
+
+/// When the owner of an address opted out, by tenant and hash of the address.
+fn people_opted_out(state: &WorldState) -> BTreeMap<(TenantId, String), i64> {
+    let opted_out = (0..COMMUNICATIONS).filter_map(|n| {
+        let stream = preferences_stream(&tenant(n), &person(n)).stream_id();
+        let records = state.history(&stream).into_iter().filter_map(|line| events::decode(&line).ok());
+        let mut opt_outs = records
+            .filter(|record: &RecordedEvent<PreferenceEvent>| matches!(record.event, PreferenceEvent::OptedOut { .. }));
+        Some(((tenant(n), contact_hash(&[7; 32], &tenant(n), &contact(n))), opt_outs.next()?.meta.at.0))
+    });
+    opted_out.collect()
 }
 
 /// Every event of a communication, in the form that this version can read.

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::actions::{Action, contact, tenant};
+use crate::actions::{Action, contact, person, tenant};
 use crate::scheduler::{Job, Task, TaskResult};
 use crate::simulation::Simulation;
 use crate::world::{Callback, TENANT_CONFIG, TENANTS, as_current_version};
@@ -94,7 +94,8 @@ impl Simulation {
         let id = |n: usize| self.accepted.get(&n).map(|key| key.id);
         let n = match &action {
             Action::Send { n, .. } | Action::Cancel { n } | Action::Reschedule { n, .. } | Action::OptOut { n } => *n,
-            Action::Resend { n, .. } | Action::Erase { n } | Action::Redrive { tenant: n } => *n,
+            Action::Resend { n, .. } | Action::Erase { n } | Action::PersonOptsOut { n } => *n,
+            Action::Redrive { tenant: n } => *n,
         };
         let (method, path, key, body) = match action {
             Action::Send { body, .. } => (Method::POST, "/send".to_owned(), Some(format!("n-{n}")), body),
@@ -116,6 +117,11 @@ impl Simulation {
             Action::Redrive { tenant } => {
                 let path = "/../dead-letters/redrive".to_owned();
                 return self.request(tenant, Method::POST, path, None, json!({ "perSecond": 5 }));
+            }
+            Action::PersonOptsOut { n } => {
+                let path = format!("/../communication-preferences/{}", person(n).replace(':', "/"));
+                let body = json!({ "preferredEmail": contact(n), "optedOut": true });
+                return self.request(n, Method::PATCH, path, None, body);
             }
             Action::Erase { n } => {
                 let Some(id) = id(n) else { return Box::pin(async { TaskResult::Done }) };

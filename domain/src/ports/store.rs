@@ -198,6 +198,18 @@ pub const MAX_STREAM_BYTES: usize = 350 * 1024;
 /// Maximum number of streams of one kind that [`EventStore::list`] returns.
 pub const MAX_LISTED: usize = 1_000;
 
+/// Maximum number of people that are recorded for one address.
+pub const MAX_PEOPLE: usize = 100;
+
+/// What is known of an address.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AddressRecord {
+    /// The reason why it is on the suppression list. `None` if it is not.
+    pub suppressed: Option<String>,
+    /// The people, such as `customer:7`, whose address it is and who have restricted what may be sent to them.
+    pub people: Vec<String>,
+}
+
 /// Stores streams of every kind.
 #[async_trait]
 pub trait EventStore: Send + Sync {
@@ -237,8 +249,12 @@ pub trait EventStore: Send + Sync {
     /// Returns a page of streams of any kind, in no defined order. Changes during a scan may be missed.
     async fn scan(&self, after: Option<&str>, limit: usize) -> Result<ScanPage, StoreError>;
 
-    /// Whether an address is on the suppression list.
-    async fn is_suppressed(&self, contact: &AddressKey) -> Result<bool, StoreError>;
+    /// What is known of an address, strongly consistent. It is read before each message.
+    async fn address(&self, contact: &AddressKey) -> Result<AddressRecord, StoreError>;
+
+    /// Records that an address belongs to a person who restricts what may be sent to them. Repeating it changes
+    /// nothing. At most [`MAX_PEOPLE`] people are recorded for one address.
+    async fn link_person(&self, contact: &AddressKey, person: &str) -> Result<(), StoreError>;
 
     /// Adds an address to the suppression list. Repeating it changes nothing.
     async fn suppress(&self, contact: &AddressKey, reason: &str, at: Timestamp) -> Result<(), StoreError>;
@@ -247,7 +263,9 @@ pub trait EventStore: Send + Sync {
     async fn unsuppress(&self, contact: &AddressKey, reason: &str) -> Result<(), StoreError>;
 
     /// Returns the reason why an address is on the list, or `None` if it is not.
-    async fn suppression(&self, contact: &AddressKey) -> Result<Option<String>, StoreError>;
+    async fn suppression(&self, contact: &AddressKey) -> Result<Option<String>, StoreError> {
+        Ok(self.address(contact).await?.suppressed)
+    }
 }
 
 #[cfg(test)]

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use domain::aggregate::{AggregateId, fold};
 use domain::data_subject;
-use domain::ports::{DocumentKey, StoreError};
+use domain::ports::{AddressKey, AddressRecord, DocumentKey, StoreError};
 use domain::preferences::{DEFAULTS, Preferences};
-use events::{Channel, PreferenceEvent, Recipient, RecordedEvent, TenantId, Timestamp};
+use events::{
+    Channel, MessageType, PreferenceEvent, QuietHours, Recipient, RecordedEvent, SuppressReason, TenantId, Timestamp,
+};
+use futures_util::future::{join, join_all};
 
 use crate::cache::Cached;
 use crate::directory::TenantPorts;
@@ -19,11 +22,24 @@ use crate::statements;
 const DEFAULTS_TTL_MS: i64 = 15_000;
 /// The most tenants whose defaults are cached.
 const MAX_CACHED: usize = 10_000;
+/// Number of people's preferences that are read at the same time.
+const MAX_CONCURRENT_READS: usize = 10;
 /// Times that addresses are read and replaced again because another request changed them.
 const MAX_ADDRESS_RETRIES: usize = 5;
 
 /// The tenants' defaults, at most 15 seconds old.
 pub struct DefaultPreferences(Cached<TenantId, Arc<Preferences>>);
+
+/// What consent says about a message to an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consent {
+    /// Whether the address is on the suppression list.
+    pub is_suppressed: bool,
+    /// Why preferences forbid the message. `None` if they do not.
+    pub refusal: Option<SuppressReason>,
+    /// The quiet hours that apply to the recipient.
+    pub quiet_hours: Option<QuietHours>,
+}
 
 impl Default for DefaultPreferences {
     fn default() -> Self {
@@ -103,7 +119,7 @@ impl DefaultPreferences {
         self.0.invalidate(tenant);
     }
 
-    /// The preferences that apply to the recipient of a message. Returns `None` for a recipient without an id.
+    /// The preferences that apply to the recipient of a message. For a recipient without an id they are the defaults.
     ///
     /// # Errors
     ///
@@ -113,10 +129,47 @@ impl DefaultPreferences {
         tenant_ports: &TenantPorts,
         tenant: &TenantId,
         recipient: &Recipient,
-    ) -> Result<Option<Preferences>, StoreError> {
-        let Some(person) = data_subject::of_recipient(recipient) else { return Ok(None) };
-        let defaults = self.get(tenant_ports, tenant).await?;
-        Ok(Some(preferences(tenant_ports, tenant, &person).await?.with_defaults(&defaults)))
+    ) -> Result<Preferences, StoreError> {
+        let own = match data_subject::of_recipient(recipient) {
+            Some(person) => preferences(tenant_ports, tenant, &person).await?,
+            None => Preferences::default(),
+        };
+        Ok(own.with_defaults(&*self.get(tenant_ports, tenant).await?))
+    }
+
+    /// What consent says about a message to an address. The preferences of its recipient decide, or those of everybody
+    /// whose address it is: a message must not reach a person who does not want it only because the caller does not say
+    /// who they are.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn consent(
+        &self,
+        tenant_ports: &TenantPorts,
+        address: &AddressKey,
+        recipient: &Recipient,
+        kind: MessageType,
+    ) -> Result<Consent, StoreError> {
+        let record = tenant_ports.store.address(address);
+        let own = self.for_recipient(tenant_ports, &address.tenant, recipient);
+        let (record, own) = join(record, own).await;
+        let (AddressRecord { suppressed, people }, own) = (record?, own?);
+        let mut refusal = own.refuses(address.channel, kind);
+        if refusal.is_none() && recipient.id.is_none() {
+            let defaults = self.get(tenant_ports, &address.tenant).await?;
+            for chunk in people.chunks(MAX_CONCURRENT_READS) {
+                let read = chunk.iter().map(|person| preferences(tenant_ports, &address.tenant, person));
+                for preferences in join_all(read).await {
+                    let refused = preferences?.with_defaults(&defaults).refuses(address.channel, kind);
+                    refusal = refusal.or(refused);
+                }
+                if refusal.is_some() {
+                    break;
+                }
+            }
+        }
+        Ok(Consent { is_suppressed: suppressed.is_some(), refusal, quiet_hours: own.quiet_hours })
     }
 }
 

@@ -18,6 +18,7 @@ pub mod inbound;
 pub mod kinds;
 pub mod links;
 pub mod messages;
+pub mod people;
 pub mod preferences;
 pub mod process;
 pub mod provider_account;

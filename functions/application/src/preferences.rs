@@ -10,9 +10,10 @@ use events::{Channel, PreferenceEvent, RecordedEvent, Timestamp};
 
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
-use crate::consent::{self, change_addresses, preferences_stream};
+use crate::consent::{self, change_addresses};
 use crate::execute::ExecuteError;
 use crate::links::preferences_token;
+use crate::people::People;
 use crate::statements::{self, StatementTexts};
 
 /// What is wrong with a change of preferences.
@@ -119,7 +120,9 @@ pub async fn change(
     caller.authorise(Permission::Consent)?;
     let addresses = check(person, &change, &texts, addresses).map_err(PreferenceError::Invalid)?;
     let tenant = &caller.principal.tenant;
+    let people = People { tenant_ports: &app.tenant_ports, vault: &*app.vault, contact_key: &app.contact_key };
     if !addresses.is_empty() {
+        people.link_new(tenant, person, addresses.values().flatten().cloned()).await?;
         change_addresses(&app.tenant_ports, tenant, person, &addresses).await?;
     }
     // A reason is only stored with the decision that it explains.
@@ -130,8 +133,7 @@ pub async fn change(
     };
     let change = statements::store(&app.tenant_ports, tenant, person, change, texts).await?;
     let change = PreferenceChange { addresses: addresses.keys().copied().collect(), ..change };
-    let stream = preferences_stream(tenant, person);
-    let changed = app.executor(&caller.context()).execute(&stream, Command::Change(change)).await?;
+    let changed = people.change(&caller.context(), tenant, person, Command::Change(change)).await?;
     app.defaults.invalidate(tenant);
     let mut preferences = changed.state;
     statements::load(&app.tenant_ports, tenant, person).await?.fill_in(&mut preferences);

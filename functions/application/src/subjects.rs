@@ -23,6 +23,7 @@ use crate::execute::{ExecuteError, Loaded, history_of};
 use crate::hash::contact_hash;
 use crate::inbound::{self, InboundContent};
 use crate::messages::fallback_content_keys;
+use crate::people::People;
 use crate::schedules::{self, ScheduleError, StoredMessage};
 use crate::statements::texts_key;
 use crate::suppressions::{address_key, erase_address};
@@ -165,6 +166,13 @@ pub async fn erase(app: &App, caller: &Caller, subject: &DataSubject) -> Result<
     caller.authorise(Permission::Privacy)?;
     let tenant = &caller.principal.tenant;
     actions::record(app, caller, &Action::SubjectErased(subject.as_recorded())).await?;
+    if let Identity::Recipient(_) = subject.identity
+        && consent::preferences(&app.tenant_ports, tenant, &subject.name).await?.restrict()
+    {
+        // What the person decided still holds for their addresses, of which only hashes stay.
+        let people = People { tenant_ports: &app.tenant_ports, vault: &*app.vault, contact_key: &app.contact_key };
+        people.link_all(tenant, &subject.name).await?;
+    }
     // First, because a schedule would go on sending to them.
     let mut count = schedules::erase(app, caller, &subject.name).await?;
     let mut before = None::<String>;

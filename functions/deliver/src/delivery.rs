@@ -14,7 +14,7 @@ use events::{
     CommunicationEvent, CommunicationRequest, DeferReason, FailReason, Priority, RecordedEvent, Resolution, ResolvedBy,
     SuppressReason, Timestamp,
 };
-use futures_util::future::join3;
+use futures_util::future::join;
 
 use crate::fallback::FallbackRun;
 use crate::throttle::{Admission, BatchThrottle};
@@ -179,18 +179,17 @@ impl DeliveryRun<'_> {
         }
         let request = &communication.request;
         let DeliverHandler { cache, tenant_ports, .. } = self.deliver;
-        let (suppressed, content, preferences) = join3(
-            self.deliver.store.is_suppressed(&self.contact_key(request)),
-            self.deliver.vault.get(&self.content_key(communication), now),
-            cache.defaults.for_recipient(tenant_ports, &self.key.tenant, &request.recipient),
-        )
-        .await;
-        if suppressed? {
+        let address = self.contact_key(request);
+        let consent = cache.defaults.consent(tenant_ports, &address, &request.recipient, request.kind);
+        let content_key = self.content_key(communication);
+        let content = self.deliver.vault.get(&content_key, now);
+        let (consent, content) = join(consent, content).await;
+        let consent = consent?;
+        if consent.is_suppressed {
             return Ok(NextStep::Decide(Command::Suppress(SuppressReason::SuppressionList)));
         }
         // The recipient may have changed the preferences since the message was accepted.
-        let refusal = preferences?.and_then(|preferences| preferences.refuses(request.channel, request.kind));
-        if let Some(reason) = refusal {
+        if let Some(reason) = consent.refusal {
             return Ok(NextStep::Decide(Command::Suppress(reason)));
         }
         let Some(content) = content? else {

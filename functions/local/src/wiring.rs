@@ -181,6 +181,7 @@ impl Wiring {
             queue: self.queue.clone(),
             objects: self.objects.clone(),
             link_keys: self.link_keys.clone(),
+            contact_key: self.contact_key.clone(),
             host: self.clock.clone(),
         }
     }

@@ -34,6 +34,8 @@ pub struct PagesHandler {
     /// Uploaded files.
     pub objects: Arc<dyn ObjectStore>,
     pub link_keys: LinkKeys,
+    /// The key of contact hashes.
+    pub contact_key: Vec<u8>,
     pub host: Arc<dyn ClockAndRng>,
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use application::consent::{preferences, preferences_stream};
-use application::{CommandContext, CommandExecutor};
+use application::CommandContext;
+use application::consent::preferences;
+use application::people::People;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri, header};
@@ -73,8 +74,8 @@ pub(crate) async fn save(State(pages): Shared, headers: HeaderMap, uri: Uri, bod
     let defaults = preferences(&pages.tenant_ports, &tenant, DEFAULTS).await?;
     let command = Command::Choose { wanted, wants_nothing: is_ticked("nothing"), defaults: Box::new(defaults.clone()) };
     let context = CommandContext::function(ACTOR);
-    let executor = CommandExecutor { store: &*pages.store, host: &*pages.host, origin: &context };
-    let updated = executor.execute(&preferences_stream(&tenant, &recipient), command).await?;
+    let people = People { tenant_ports: &pages.tenant_ports, vault: &*pages.vault, contact_key: &pages.contact_key };
+    let updated = people.change(&context, &tenant, &recipient, command).await?;
     Ok(render_form(page_text(&headers), &updated.state.with_defaults(&defaults), true))
 }
 

@@ -15,14 +15,13 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use domain::ports::{
-    AddressKey, AppendError, AppendRequest, DueTimer, EventStore, Hint, Listed, Listing, MAX_LISTED, MAX_STREAM_BYTES,
-    ScanPage, StoreError, Stream, TIMER_SHARDS,
+    AddressKey, AddressRecord, AppendError, AppendRequest, DueTimer, EventStore, Hint, Listed, Listing, MAX_LISTED,
+    MAX_STREAM_BYTES, ScanPage, StoreError, Stream, TIMER_SHARDS,
 };
 use events::{StreamId, StreamKind, TenantId, Timestamp};
 
-use super::dynamodb::{
-    DynamoStore, Item, get_items, has_failed_condition, number, read_number, read_string, text, unavailable,
-};
+use super::dynamodb::{DynamoStore, Item, get_items, number, read_number, read_string, text, unavailable};
+use super::dynamodb_addresses::ignore_failed_condition;
 use crate::{known_queue, known_stream};
 
 /// How often a history is read if a roll-over happens each time between two of its pages.
@@ -368,66 +367,21 @@ impl EventStore for DynamoStore {
         Ok(ScanPage { streams, next: next.transpose()? })
     }
 
-    async fn is_suppressed(&self, contact: &AddressKey) -> Result<bool, StoreError> {
-        let get = self.client.get_item().table_name(&self.events_table);
-        let response = get
-            .set_key(Some(suppression_key(contact)))
-            .projection_expression("lifted")
-            .consistent_read(true)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await;
-        Ok(response.map_err(unavailable)?.item.is_some_and(|entry| !entry.contains_key("lifted")))
+    async fn address(&self, contact: &AddressKey) -> Result<AddressRecord, StoreError> {
+        self.read_address(contact).await
+    }
+
+    async fn link_person(&self, contact: &AddressKey, person: &str) -> Result<(), StoreError> {
+        self.add_person(contact, person).await
     }
 
     async fn suppress(&self, contact: &AddressKey, reason: &str, at: Timestamp) -> Result<(), StoreError> {
-        // This is an update, because no function is permitted to put items into this table.
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.events_table)
-            .set_key(Some(suppression_key(contact)))
-            .update_expression("SET reason = :reason, #at = :at REMOVE lifted")
-            .condition_expression("attribute_not_exists(pk) OR attribute_exists(lifted)")
-            .expression_attribute_names("#at", "at")
-            .expression_attribute_values(":reason", text(reason))
-            .expression_attribute_values(":at", number(at.0));
-        ignore_failed_condition(update.send().await)
+        self.set_suppression(contact, reason, at).await
     }
 
     async fn unsuppress(&self, contact: &AddressKey, reason: &str) -> Result<(), StoreError> {
-        // The entry is marked rather than deleted, because no function may delete from this table.
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.events_table)
-            .set_key(Some(suppression_key(contact)))
-            .update_expression("SET lifted = :lifted")
-            .condition_expression("reason = :reason")
-            .expression_attribute_values(":lifted", AttributeValue::Bool(true))
-            .expression_attribute_values(":reason", text(reason));
-        ignore_failed_condition(update.send().await)
+        self.lift_suppression(contact, reason).await
     }
-
-    async fn suppression(&self, contact: &AddressKey) -> Result<Option<String>, StoreError> {
-        let get = self.client.get_item().table_name(&self.events_table).set_key(Some(suppression_key(contact)));
-        let item = get.consistent_read(true).send().await.map_err(unavailable)?.item;
-        item.filter(|entry| !entry.contains_key("lifted")).map(|entry| read_string(&entry, "reason")).transpose()
-    }
-}
-
-/// Treats a failed condition as success, because the change then does not apply.
-fn ignore_failed_condition<T>(result: Result<T, SdkError<UpdateItemError>>) -> Result<(), StoreError> {
-    match result {
-        Err(error) if has_failed_condition(&error) => Ok(()),
-        other => other.map(|_| ()).map_err(unavailable),
-    }
-}
-
-fn suppression_key(contact: &AddressKey) -> Item {
-    let AddressKey { tenant, channel, contact_hash } = contact;
-    let pk = format!("{tenant}#suppressed#{}#{contact_hash}", channel.as_str());
-    HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text("guard"))])
 }
 
 /// Whether the condition failed because this append had already been applied.

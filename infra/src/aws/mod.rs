@@ -3,6 +3,7 @@
 
 mod clients;
 mod dynamodb;
+mod dynamodb_addresses;
 mod dynamodb_event_store;
 mod dynamodb_views;
 mod kms;

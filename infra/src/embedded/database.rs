@@ -20,6 +20,9 @@ CREATE UNIQUE INDEX IF NOT EXISTS feed ON events (changed);
 CREATE TABLE IF NOT EXISTS suppressed (
   tenant TEXT, channel TEXT, contact_hash TEXT, reason TEXT NOT NULL, at INTEGER NOT NULL,
   PRIMARY KEY (tenant, channel, contact_hash)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS address_people (
+  tenant TEXT, channel TEXT, contact_hash TEXT, person TEXT,
+  PRIMARY KEY (tenant, channel, contact_hash, person)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS vault (
   pk TEXT, sk TEXT, body TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (pk, sk));
 CREATE TABLE IF NOT EXISTS keys (hash TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;

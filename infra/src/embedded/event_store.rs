@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use domain::ports::{
-    AddressKey, AppendError, AppendRequest, DueTimer, EventStore, Hint, Listed, Listing, MAX_LISTED, MAX_STREAM_BYTES,
-    ScanPage, StoreError, Stream, TIMER_SHARDS,
+    AddressKey, AddressRecord, AppendError, AppendRequest, DueTimer, EventStore, Hint, Listed, Listing, MAX_LISTED,
+    MAX_PEOPLE, MAX_STREAM_BYTES, ScanPage, StoreError, Stream, TIMER_SHARDS,
 };
 use events::{StreamId, StreamKind, TenantId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -193,12 +193,28 @@ impl EventStore for Database {
         Ok(ScanPage { streams: streams.collect(), next })
     }
 
-    async fn is_suppressed(&self, contact: &AddressKey) -> Result<bool, StoreError> {
+    async fn address(&self, contact: &AddressKey) -> Result<AddressRecord, StoreError> {
         Database::read(self, |connection| {
-            let sql = "SELECT 1 FROM suppressed WHERE tenant = ?1 AND channel = ?2 AND contact_hash = ?3";
+            let key = params![contact.tenant.as_str(), contact.channel.as_str(), contact.contact_hash];
+            let sql = "SELECT reason FROM suppressed WHERE tenant = ?1 AND channel = ?2 AND contact_hash = ?3";
+            let suppressed = connection.prepare_cached(sql)?.query_row(key, |row| row.get(0)).optional()?;
+            let sql = "SELECT person FROM address_people WHERE tenant = ?1 AND channel = ?2 AND contact_hash = ?3";
             let mut query = connection.prepare_cached(sql)?;
-            query.exists(params![contact.tenant.as_str(), contact.channel.as_str(), contact.contact_hash])
+            let people = query.query_map(key, |row| row.get(0))?.collect::<Result<_, _>>()?;
+            Ok(AddressRecord { suppressed, people })
         })
+    }
+
+    async fn link_person(&self, contact: &AddressKey, person: &str) -> Result<(), StoreError> {
+        let (contact, person) = (contact.clone(), person.to_owned());
+        self.write(move |connection| {
+            let (tenant, channel) = (contact.tenant.as_str(), contact.channel.as_str());
+            let sql = "INSERT OR IGNORE INTO address_people SELECT ?1, ?2, ?3, ?4 WHERE ?5 > (SELECT count(*) FROM \
+                       address_people WHERE tenant = ?1 AND channel = ?2 AND contact_hash = ?3)";
+            execute(connection, sql, params![tenant, channel, contact.contact_hash, person, MAX_PEOPLE as i64])
+                .map(|_| ())
+        })
+        .await
     }
 
     async fn suppress(&self, contact: &AddressKey, reason: &str, at: Timestamp) -> Result<(), StoreError> {
@@ -219,15 +235,6 @@ impl EventStore for Database {
             execute(connection, sql, params![tenant, channel, contact.contact_hash, reason]).map(|_| ())
         })
         .await
-    }
-
-    async fn suppression(&self, contact: &AddressKey) -> Result<Option<String>, StoreError> {
-        Database::read(self, |connection| {
-            let sql = "SELECT reason FROM suppressed WHERE tenant = ?1 AND channel = ?2 AND contact_hash = ?3";
-            let mut query = connection.prepare_cached(sql)?;
-            let contact = params![contact.tenant.as_str(), contact.channel.as_str(), contact.contact_hash];
-            query.query_row(contact, |row| row.get(0)).optional()
-        })
     }
 }
 

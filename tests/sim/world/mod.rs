@@ -48,6 +48,7 @@ impl World {
             listed,
             vault: BTreeMap::new(),
             suppressed: BTreeMap::new(),
+            people: BTreeMap::new(),
             records: BTreeMap::new(),
             rows: BTreeMap::new(),
             counters: BTreeMap::new(),

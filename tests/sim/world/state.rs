@@ -1,6 +1,6 @@
 //! Everything that the simulated world stores.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use domain::communication::DeliveryReport;
 use domain::message::MessageContent;
@@ -62,6 +62,8 @@ pub struct WorldState {
     pub vault: BTreeMap<ContentKey, MessageContent>,
     /// Time of suppression by tenant and contact.
     pub suppressed: BTreeMap<(String, String), i64>,
+    /// The people of an address, by tenant and contact.
+    pub people: BTreeMap<(String, String), BTreeSet<String>>,
     pub records: BTreeMap<String, VersionedRecord>,
     pub rows: BTreeMap<(ViewScope, String), ProjectedRow>,
     pub counters: BTreeMap<(ViewScope, String), Counters>,

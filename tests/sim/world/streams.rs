@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use domain::ports::{
-    AddressKey, AppendError, AppendRequest, DueTimer, EventStore, Hint, Listed, ScanPage, StoreError, Stream,
-    TIMER_SHARDS,
+    AddressKey, AddressRecord, AppendError, AppendRequest, DueTimer, EventStore, Hint, Listed, ScanPage, StoreError,
+    Stream, TIMER_SHARDS,
 };
 use events::{StreamId, StreamKind, TenantId, Timestamp};
 
@@ -148,11 +148,23 @@ impl EventStore for World {
         Ok(ScanPage { streams: streams.collect(), next })
     }
 
-    async fn is_suppressed(&self, contact: &AddressKey) -> Result<bool, StoreError> {
-        self.read_io("is_suppressed").await?;
+    async fn address(&self, contact: &AddressKey) -> Result<AddressRecord, StoreError> {
+        self.read_io("address").await?;
         let key = (contact.tenant.to_string(), contact.contact_hash.clone());
         let state = self.state();
-        Ok(state.suppressed.contains_key(&key) && state.bug != Some(Bug::OptOutIgnored))
+        let is_suppressed = state.suppressed.contains_key(&key) && state.bug != Some(Bug::OptOutIgnored);
+        let people = state.people.get(&key).into_iter().flatten().cloned().collect();
+        Ok(AddressRecord { suppressed: is_suppressed.then(|| "opted_out".to_owned()), people })
+    }
+
+    async fn link_person(&self, contact: &AddressKey, person: &str) -> Result<(), StoreError> {
+        let key = (contact.tenant.to_string(), contact.contact_hash.clone());
+        self.write_io("link person", |state| {
+            if state.bug != Some(Bug::AddressNotLinked) {
+                state.people.entry(key).or_default().insert(person.to_owned());
+            }
+        })
+        .await
     }
 
     async fn suppress(&self, contact: &AddressKey, _: &str, _: Timestamp) -> Result<(), StoreError> {
@@ -170,10 +182,5 @@ impl EventStore for World {
             state.suppressed.remove(&key);
         })
         .await
-    }
-
-    async fn suppression(&self, contact: &AddressKey) -> Result<Option<String>, StoreError> {
-        let is = self.is_suppressed(contact).await?;
-        Ok(is.then(|| "opted_out".to_owned()))
     }
 }

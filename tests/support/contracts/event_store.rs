@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::ports::{
-    AddressKey, AppendError, AppendRequest, EventStore, Hint, Listed, Listing, MAX_STREAM_BYTES, QueueId, RollOver,
-    TIMER_SHARDS,
+    AddressKey, AddressRecord, AppendError, AppendRequest, EventStore, Hint, Listed, Listing, MAX_PEOPLE,
+    MAX_STREAM_BYTES, QueueId, RollOver, TIMER_SHARDS,
 };
 use events::{Channel, StreamId, StreamKind, TenantId};
 
@@ -217,13 +217,13 @@ async fn all_streams_are_scanned(store: &dyn EventStore) {
 async fn suppressions_are_per_tenant_and_channel(store: &dyn EventStore) {
     let contact = |name: &str, channel| AddressKey { tenant: tenant(name), channel, contact_hash: "h".to_owned() };
     let ours = contact("acme", Channel::Email);
-    assert!(!store.is_suppressed(&ours).await.expect("an answer"));
+    assert!(store.suppression(&ours).await.expect("an answer").is_none());
     for _ in 0..2 {
         store.suppress(&ours, "bounced", NOW).await.expect("suppressed");
     }
-    assert!(store.is_suppressed(&ours).await.expect("an answer"));
-    assert!(!store.is_suppressed(&contact("acme", Channel::Sms)).await.expect("an answer"));
-    assert!(!store.is_suppressed(&contact("other", Channel::Email)).await.expect("an answer"));
+    assert!(store.suppression(&ours).await.expect("an answer").is_some());
+    assert!(store.suppression(&contact("acme", Channel::Sms)).await.expect("an answer").is_none());
+    assert!(store.suppression(&contact("other", Channel::Email)).await.expect("an answer").is_none());
 }
 
 /// An address is suppressed for its first reason, and only that reason lifts the suppression.
@@ -235,10 +235,31 @@ pub async fn suppressions(store: &dyn EventStore) {
     store.suppress(&contact, "bounced", NOW).await.expect("stored");
     assert_eq!(reason().await.as_deref(), Some("stop_keyword"), "the first reason stays");
     store.unsuppress(&contact, "bounced").await.expect("nothing to do");
-    assert!(store.is_suppressed(&contact).await.expect("an answer"));
+    assert!(store.suppression(&contact).await.expect("an answer").is_some());
     store.unsuppress(&contact, "stop_keyword").await.expect("lifted");
-    assert!(!store.is_suppressed(&contact).await.expect("an answer"));
+    assert!(store.suppression(&contact).await.expect("an answer").is_none());
     assert_eq!(reason().await, None);
     store.suppress(&contact, "bounced", NOW).await.expect("stored");
     assert_eq!(reason().await.as_deref(), Some("bounced"));
+}
+
+/// The people of an address are no suppression, and at most [`MAX_PEOPLE`] are recorded.
+pub async fn people_of_addresses(store: &dyn EventStore) {
+    let contact = AddressKey { tenant: tenant("acme"), channel: Channel::Sms, contact_hash: "p".to_owned() };
+    let record = async || store.address(&contact).await.expect("an answer");
+    assert_eq!(record().await, AddressRecord::default());
+    for _ in 0..2 {
+        store.link_person(&contact, "customer:7").await.expect("linked");
+    }
+    assert_eq!(record().await, AddressRecord { suppressed: None, people: vec!["customer:7".to_owned()] });
+    store.suppress(&contact, "bounced", NOW).await.expect("stored");
+    assert_eq!(record().await.suppressed.as_deref(), Some("bounced"));
+    store.unsuppress(&contact, "bounced").await.expect("lifted");
+    assert_eq!(record().await, AddressRecord { suppressed: None, people: vec!["customer:7".to_owned()] });
+    for n in 0..MAX_PEOPLE {
+        store.link_person(&contact, &format!("user:{n}")).await.expect("linked or full");
+    }
+    assert_eq!(record().await.people.len(), MAX_PEOPLE);
+    let other = AddressKey { channel: Channel::Whatsapp, ..contact.clone() };
+    assert_eq!(store.address(&other).await.expect("an answer"), AddressRecord::default());
 }

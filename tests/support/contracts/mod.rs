@@ -15,7 +15,7 @@ use domain::ports::{
 use domain::stats::Counters;
 use events::{Channel, CommunicationId, Mode, StreamId, TenantId, Timestamp};
 
-pub use event_store::{event_store, suppressions};
+pub use event_store::{event_store, people_of_addresses, suppressions};
 
 use crate::harness::content;
 

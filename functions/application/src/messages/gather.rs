@@ -104,10 +104,7 @@ async fn known_recipient(
     let is_auto = choices.into_iter().any(|choice| choice == Some(ChannelChoice::Auto));
     let mut found = KnownRecipient::default();
     if is_auto {
-        found.preferences = match app.defaults.for_recipient(tenant_ports, tenant, &recipient).await? {
-            Some(preferences) => preferences,
-            None => (*app.defaults.get(tenant_ports, tenant).await?).clone(),
-        };
+        found.preferences = app.defaults.for_recipient(tenant_ports, tenant, &recipient).await?;
     }
     let needs_address = is_auto || drafts(message, known).iter().any(|draft| draft.to.is_none());
     if let Some(person) = data_subject::of_recipient(&recipient).filter(|_| needs_address) {

@@ -8,7 +8,6 @@ use domain::ports::{AddressKey, CommunicationKey, ContentKey};
 use domain::prices::Cost;
 use domain::provider::Provider;
 use events::{CommunicationId, CommunicationRequest, Mode, SuppressReason};
-use futures_util::future::join;
 
 use super::MessageError;
 use super::compose::{Composed, compose};
@@ -193,20 +192,18 @@ async fn check_consent(
 ) -> Result<(), MessageError> {
     let address =
         AddressKey { tenant: key.tenant.clone(), channel: request.channel, contact_hash: request.contact_hash.clone() };
-    let preferences = app.defaults.for_recipient(&app.tenant_ports, &key.tenant, &request.recipient);
-    let (is_suppressed, preferences) = join(app.store.is_suppressed(&address), preferences).await;
+    let consent = app.defaults.consent(&app.tenant_ports, &address, &request.recipient, request.kind).await?;
     let has_fallback = request.fallback.is_some();
-    if is_suppressed? && !has_fallback {
+    if consent.is_suppressed && !has_fallback {
         return Err(MessageError::Suppressed(SuppressReason::SuppressionList));
     }
-    let Some(preferences) = preferences? else { return Ok(()) };
     let is_final = |reason: &SuppressReason| {
         !has_fallback || !matches!(reason, SuppressReason::ChannelDisabled | SuppressReason::TypeDisabled)
     };
-    if let Some(reason) = preferences.refuses(request.channel, request.kind).filter(is_final) {
+    if let Some(reason) = consent.refusal.filter(is_final) {
         return Err(MessageError::Suppressed(reason));
     }
-    request.quiet_hours = request.quiet_hours.take().or(preferences.quiet_hours);
+    request.quiet_hours = request.quiet_hours.take().or(consent.quiet_hours);
     Ok(())
 }
 

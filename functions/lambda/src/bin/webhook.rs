@@ -49,6 +49,7 @@ async fn main() -> Result<(), Error> {
         queue,
         objects: adapters.objects(&http, config.files_bucket),
         link_keys: config.link_keys,
+        contact_key: webhook.contact_key.clone(),
         host: Arc::new(SystemClockAndRng),
     };
     let router = webhook::router(Arc::new(webhook)).merge(pages::router(Arc::new(pages)));
