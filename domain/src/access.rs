@@ -56,6 +56,20 @@ impl Permission {
     }
 }
 
+/// What an operation reaches, which decides whether a restricted key may use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Messages, and what is checked like them, each with its channel and address. Every key, within its scope.
+    Scoped,
+    /// What belongs to the tenant and is addressed to nobody. No key for a team; other keys for their channels.
+    Tenant,
+    /// All channels and addresses at once. Only keys without restrictions.
+    Everything,
+}
+
+/// The permissions that a key for a team can have. It has no rights over the consent of the people it writes to.
+pub const TEAM_PERMISSIONS: [Permission; 2] = [Permission::Send, Permission::View];
+
 /// The permissions of a role.
 pub fn permissions(role: Role) -> &'static [Permission] {
     use Permission::{Automate, Consent, Operate, Send, Stats, Templates, View};
@@ -68,8 +82,22 @@ pub fn permissions(role: Role) -> &'static [Permission] {
     }
 }
 
+/// Whether every permission of a role is also one of another role.
+pub fn role_includes(role: Role, other: Role) -> bool {
+    permissions(other).iter().all(|permission| role_allows(role, *permission))
+}
+
 pub fn role_allows(role: Role, permission: Permission) -> bool {
     permissions(role).contains(&permission)
+}
+
+/// Whether all channels of a key are also channels of another. `None` means all channels.
+pub fn channels_include(channels: Option<&[Channel]>, others: Option<&[Channel]>) -> bool {
+    match (channels, others) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(channels), Some(others)) => others.iter().all(|channel| channels.contains(channel)),
+    }
 }
 
 /// Whether a key can use a channel. `None` means that the key is not restricted to certain channels.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use events::{
-    Channel, CommunicationEvent, CommunicationId, MessageType, Mode, Priority, RecipientType, RecordedEvent,
-    ReportedStatus, Source, StreamId, Timestamp,
+    Channel, CommunicationEvent, CommunicationId, CommunicationRequest, MessageType, Mode, Priority, RecipientType,
+    RecordedEvent, ReportedStatus, Source, StreamId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,21 @@ use crate::projection::Projection;
 use crate::stats::{Counters, bucket};
 use crate::status::status;
 
+/// Where a communication or one of its fallback steps goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    pub channel: Channel,
+    pub contact_hash: String,
+}
+
+/// Everywhere that a communication may go, with its fallback steps.
+pub fn targets(request: &CommunicationRequest) -> Vec<Target> {
+    let steps = request.fallback.iter().flat_map(|fallback| &fallback.steps);
+    let steps = steps.map(|step| Target { channel: step.channel, contact_hash: step.contact_hash.clone() });
+    let first = Target { channel: request.channel, contact_hash: request.contact_hash.clone() };
+    [first].into_iter().chain(steps).collect()
+}
+
 /// The row of one communication. It contains no personal data, which is read from the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommunicationRow {
@@ -22,6 +37,8 @@ pub struct CommunicationRow {
     /// The stream's version up to which it was projected.
     pub position: u64,
     pub channel: Channel,
+    #[serde(default)]
+    pub targets: Vec<Target>,
     pub kind: MessageType,
     /// As the API shows it, like `lifecycle`.
     pub status: String,
@@ -112,9 +129,10 @@ impl ViewRow for CommunicationRow {
     fn indexes(&self) -> BTreeMap<RowIndex, String> {
         let dead_letter = self.dead_letter_outcome.as_ref().map(|_| DEAD_LETTER.to_owned());
         [
-            (RowIndex::Recipient, self.recipient_id.clone()),
+            (RowIndex::Recipient, self.recipient_id.as_ref().map(|id| recipient_index_key(self.recipient_type, id))),
             (RowIndex::Entity, entity_index_key(&self.entity_type, &self.entity_id)),
             (RowIndex::DeadLetters, dead_letter),
+            (RowIndex::ProviderMessage, self.provider_message_id.clone()),
         ]
         .into_iter()
         .filter_map(|(index, value)| Some((index, value?)))
@@ -183,6 +201,11 @@ fn contribution(row: &CommunicationRow) -> Counters {
     counters
 }
 
+/// The key of the index by recipient. Recipients of different types can have the same id.
+fn recipient_index_key(kind: RecipientType, id: &str) -> String {
+    format!("{}#{id}", kind.as_str())
+}
+
 /// The key of the index by entity. Returns `None` unless both parts are known.
 fn entity_index_key(kind: &Option<String>, id: &Option<String>) -> Option<String> {
     kind.as_ref().zip(id.as_ref()).map(|(kind, id)| format!("{kind}#{id}"))
@@ -192,12 +215,15 @@ fn entity_index_key(kind: &Option<String>, id: &Option<String>) -> Option<String
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct ListFilter {
     pub channel: Option<Channel>,
-    pub status: Option<String>,
+    /// One of these. Empty means any.
+    pub statuses: Vec<String>,
     pub kind: Option<MessageType>,
+    pub recipient_type: Option<RecipientType>,
     pub recipient_id: Option<String>,
     pub entity_type: Option<String>,
     pub entity_id: Option<String>,
     pub provider: Option<String>,
+    pub provider_message_id: Option<String>,
     /// Only dead letters, which can be retried.
     pub dead_letters_only: bool,
     /// The reason why it became a dead letter.
@@ -207,31 +233,43 @@ pub struct ListFilter {
 }
 
 impl ListFilter {
-    /// The rows that have to be examined.
-    pub fn range(&self) -> RowRange {
-        let index = match (&self.recipient_id, entity_index_key(&self.entity_type, &self.entity_id)) {
-            _ if self.dead_letters_only => Some((RowIndex::DeadLetters, DEAD_LETTER.to_owned())),
-            (Some(recipient), _) => Some((RowIndex::Recipient, recipient.clone())),
-            (None, Some(entity)) => Some((RowIndex::Entity, entity)),
-            (None, None) => None,
+    /// The rows that have to be examined. No row is in two of the ranges.
+    pub fn ranges(&self) -> Vec<RowRange> {
+        let of_type = |kind: &RecipientType, id: &str| (RowIndex::Recipient, recipient_index_key(*kind, id));
+        let entity = entity_index_key(&self.entity_type, &self.entity_id);
+        let indexes: Vec<(RowIndex, String)> = match (&self.recipient_id, &self.recipient_type, entity) {
+            _ if self.dead_letters_only => vec![(RowIndex::DeadLetters, DEAD_LETTER.to_owned())],
+            _ if self.provider_message_id.is_some() => {
+                self.provider_message_id.iter().map(|id| (RowIndex::ProviderMessage, id.clone())).collect()
+            }
+            (Some(id), Some(kind), _) => vec![of_type(kind, id)],
+            (Some(id), None, _) => RecipientType::ALL.iter().map(|kind| of_type(kind, id)).collect(),
+            (None, _, Some(entity)) => vec![(RowIndex::Entity, entity)],
+            (None, _, None) => Vec::new(),
         };
-        RowRange {
+        let range = |index| RowRange {
             index,
             from: self.from.map_or_else(|| "0".to_owned(), time_prefix),
             // Keys consist of digits, `#`, lower-case letters and `_`, so `~` sorts after all of them.
             before: self.to.map_or_else(|| "~".to_owned(), time_prefix),
+        };
+        if indexes.is_empty() {
+            return vec![range(None)];
         }
+        indexes.into_iter().map(|index| range(Some(index))).collect()
     }
 
     pub fn matches(&self, row: &CommunicationRow) -> bool {
         let maybe = |wanted: &Option<String>, has: &Option<String>| wanted.is_none() || wanted == has;
         self.channel.is_none_or(|channel| channel == row.channel)
             && self.kind.is_none_or(|kind| kind == row.kind)
-            && self.status.as_ref().is_none_or(|status| *status == row.status)
+            && (self.statuses.is_empty() || self.statuses.contains(&row.status))
+            && self.recipient_type.is_none_or(|kind| kind == row.recipient_type)
             && maybe(&self.recipient_id, &row.recipient_id)
             && maybe(&self.entity_type, &row.entity_type)
             && maybe(&self.entity_id, &row.entity_id)
             && maybe(&self.provider, &row.provider)
+            && maybe(&self.provider_message_id, &row.provider_message_id)
             && (!self.dead_letters_only || row.dead_letter_outcome.is_some())
             && maybe(&self.dead_letter_reason, &row.dead_letter_outcome)
             && self.from.is_none_or(|from| from <= row.created_at)
@@ -263,6 +301,7 @@ fn state_row(id: CommunicationId, c: &Communication) -> CommunicationRow {
         id,
         position: 0,
         channel: request.channel,
+        targets: targets(request),
         kind: request.kind,
         status: name(status(c).as_str()),
         lifecycle: name(match c.due_at {

@@ -1,12 +1,14 @@
 //! Authorisation: permissions of every role at every route, isolation of tenants, and the life cycle of API keys.
 
-use domain::access::{Permission, permissions, role_allows};
+use std::collections::BTreeSet;
+
+use domain::access::{Permission, Reach, TEAM_PERMISSIONS, permissions, role_allows};
 use domain::ports::{ApiKeyStore, Principal};
 use events::RateLimit;
 use events::{Channel, Mode, Role};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tests::server::{Answer, TestServer, email, sms};
+use tests::server::{Answer, TestServer, email, eventually, sms};
 
 async fn key_of(server: &TestServer, principal: &Principal) -> String {
     let Principal { mode, tenant, role, actor, .. } = principal;
@@ -20,48 +22,93 @@ async fn ask(server: &TestServer, key: &str, method: &str, path: &str, body: Val
     server.answer(request.bearer_auth(key).json(&body)).await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_route_is_open_to_exactly_the_roles_with_its_permission() {
-    let server = TestServer::new().await;
-    let mut checked = 0;
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
+
+/// Whether the route table opens an operation to a caller.
+fn is_open_to(principal: &Principal, (permission, reach): (Permission, Reach)) -> bool {
+    let is_open = match reach {
+        Reach::Scoped => principal.team.is_none() || TEAM_PERMISSIONS.contains(&permission),
+        Reach::Tenant => principal.team.is_none(),
+        Reach::Everything => principal.team.is_none() && principal.channels.is_none(),
+    };
+    is_open && role_allows(principal.role, permission)
+}
+
+/// Every role, with each kind of restriction, in both modes.
+fn callers() -> Vec<Principal> {
+    let mut callers = Vec::new();
     for role in Role::ALL {
-        let tenant = "local".parse().expect("a tenant");
-        let key = key_of(&server, &Principal { role: *role, ..Principal::admin(tenant, "somebody", Mode::Test) }).await;
-        for api::Route { method, path, permission, .. } in api::ROUTES {
-            let Some(permission) = permission else { continue };
-            // The id does not exist, so the request changes nothing.
-            let path = path.replace("{id}", "none").replace("{kind}", "customer");
-            let answer = ask(&server, &key, method, &path, json!({ "no such field": 1 })).await;
-            let is_refused = answer.status == StatusCode::FORBIDDEN;
-            assert_eq!(
-                is_refused,
-                !role_allows(*role, *permission),
-                "{} {method} {path}: {}",
-                role.as_str(),
-                answer.body
-            );
-            assert_ne!(answer.status, StatusCode::UNAUTHORIZED);
-            checked += 1;
+        for mode in [Mode::Test, Mode::Live] {
+            let all = Principal { role: *role, ..Principal::admin("local".parse().expect("a tenant"), "all", mode) };
+            let by_channel = Principal { actor: "sms".to_owned(), channels: Some(vec![Channel::Sms]), ..all.clone() };
+            let of_team = Principal { actor: "team".to_owned(), team: Some(vec!["hash".to_owned()]), ..all.clone() };
+            callers.extend([all, by_channel, of_team]);
         }
     }
-    println!("{checked} pairs of role and route");
-    assert!(checked > 250, "{checked}");
+    callers
+}
+
+/// Every method that HTTP has, at every path: what the route table does not open is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_method_of_every_route_is_open_to_exactly_the_callers_that_the_table_names() {
+    let request_rate = Some(RateLimit { burst: 100_000, per_second: 100_000 });
+    let server = TestServer::with(local::Options { request_rate, ..TestServer::options() }).await;
+    let paths: BTreeSet<&str> =
+        api::ROUTES.iter().filter(|route| route.access.is_some()).map(|route| route.path).collect();
+    let mut checked = 0;
+    for principal in callers() {
+        let key = key_of(&server, &principal).await;
+        for path in &paths {
+            // The id does not exist, and the body is not valid, so no request changes anything.
+            let url = format!("{}{}", server.local.url, path.replace("{id}", "none").replace("{kind}", "customer"));
+            let requests = METHODS.map(|method| {
+                let request = server.client.request(method.parse().expect("a method"), &url).bearer_auth(&key);
+                let has_body = ["POST", "PUT", "PATCH", "DELETE"].contains(&method);
+                let request = if has_body { request.json(&json!({ "no such field": 1 })) } else { request };
+                async move { (method, request.send().await.expect("a response")) }
+            });
+            for (method, response) in futures_util::future::join_all(requests).await {
+                let method_of_route = if method == "HEAD" { "GET" } else { method };
+                let route = api::ROUTES.iter().find(|route| route.path == *path && route.method == method_of_route);
+                let status = response.status();
+                let what = format!("{} {} {method} {path}: {status}", principal.role.as_str(), principal.actor);
+                match route.and_then(|route| route.access) {
+                    None => {
+                        assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{what}");
+                        let allow = response.headers()["allow"].to_str().expect("text").to_owned();
+                        assert!(!allow.is_empty() && !allow.split(", ").any(|name| name == method), "{what}: {allow}");
+                    }
+                    Some(access) if is_open_to(&principal, access) => {
+                        let refusals =
+                            [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::METHOD_NOT_ALLOWED];
+                        assert!(!refusals.contains(&status) && !status.is_server_error(), "{what}");
+                    }
+                    Some(_) => assert_eq!(status, StatusCode::FORBIDDEN, "{what}"),
+                }
+                checked += 1;
+            }
+        }
+    }
+    assert_eq!(checked, paths.len() * METHODS.len() * callers().len());
     assert_eq!(permissions(Role::Admin).len(), Permission::ALL.len());
 }
 
+/// Nothing tells whether a path has a method unless the caller is known.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_head_request_needs_the_permission_of_the_get_route() {
+async fn a_request_without_a_key_is_refused_at_every_route() {
     let server = TestServer::new().await;
-    let tenant = "local".parse().expect("a tenant");
-    let viewer = Principal { role: Role::Viewer, ..Principal::admin(tenant, "somebody", Mode::Test) };
-    let key = key_of(&server, &viewer).await;
-    let head = async |path: &str| {
-        let request = server.client.head(format!("{}{path}", server.local.url)).bearer_auth(&key);
-        request.send().await.expect("a response").status()
-    };
-    assert_eq!(head("/api/keys").await, StatusCode::FORBIDDEN);
-    assert_eq!(head("/api/communications").await, StatusCode::OK);
-    assert_eq!(head("/api/communications/send").await, StatusCode::METHOD_NOT_ALLOWED);
+    for method in METHODS {
+        for authorization in ["", "Basic dTpw", "Bearer", "Bearer td_test_nobody"] {
+            let request =
+                server.client.request(method.parse().expect("a method"), format!("{}/api/keys", server.local.url));
+            let response = request.header("authorization", authorization).send().await.expect("a response");
+            assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{method} {authorization}");
+        }
+    }
+    let request = server.client.get(format!("{}/api/providers", server.local.url));
+    let response =
+        request.header("authorization", format!("BEARER  {}", local::DEV_KEY)).send().await.expect("a response");
+    assert_eq!(response.status(), StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,22 +227,35 @@ async fn a_team_key_sends_live_messages_to_its_team_only() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_restricted_key_changes_only_messages_within_its_scope() {
-    let server = TestServer::new().await;
-    let mut message = sms("+447700900001");
+/// A scheduled message, so that it stays as it is.
+fn scheduled(mut message: Value) -> Value {
     message["scheduledAt"] = json!("2027-06-01T09:00:00Z");
-    message["fallback"] = json!([{ "channel": "whatsapp" }]);
-    let id = server.send(message).await;
+    message
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restricted_key_sees_and_changes_only_messages_within_its_scope() {
+    let server = TestServer::new().await;
+    let own = server.send(scheduled(sms("+447700900001"))).await;
+    let by_email = server.send(scheduled(email("ada@example.com"))).await;
+    let mut chain = scheduled(sms("+447700900001"));
+    chain["fallback"] = json!([{ "channel": "whatsapp", "recipientContact": "+447700900002" }]);
+    let chain = server.send(chain).await;
+    let events = |id: &str| format!("/api/communications/{id}/events");
+    let hash = server.get(&events(&own)).await.text("/events/0/data/contactHash").to_owned();
     let admin = Principal::admin("local".parse().expect("a tenant"), "restricted", Mode::Test);
     let by_channel = Principal { channels: Some(vec![Channel::Sms]), ..admin.clone() };
-    let of_team = Principal { actor: "team".to_owned(), team: Some(vec!["another address".to_owned()]), ..admin };
-    let before = server.get(&format!("/api/communications/{id}/events")).await.body;
-    for (restricted, why) in [(by_channel, "may not send by whatsapp"), (of_team, "the addresses of its team")] {
+    let of_team = Principal { actor: "team".to_owned(), role: Role::Sender, team: Some(vec![hash]), ..admin };
+    let before = (server.get(&events(&by_email)).await.body, server.get(&events(&chain)).await.body);
+    eventually("all three are listed", async || {
+        (server.get("/api/communications").await.body["count"] == 3).then_some(())
+    })
+    .await;
+    for restricted in [by_channel, of_team] {
         let key = key_of(&server, &restricted).await;
         let mut asked = 0;
-        for api::Route { method, path, permission, .. } in api::ROUTES {
-            if !path.starts_with("/api/communications/{id}") || matches!(permission, Some(Permission::View) | None) {
+        for api::Route { method, path, access, .. } in api::ROUTES {
+            if !path.starts_with("/api/communications/{id}") || !access.is_some_and(|of| is_open_to(&restricted, of)) {
                 continue;
             }
             let body = match path.rsplit('/').next() {
@@ -203,16 +263,109 @@ async fn a_restricted_key_changes_only_messages_within_its_scope() {
                 Some("resolve") => json!({ "outcome": "not_accepted" }),
                 _ => json!({}),
             };
-            let answer = ask(&server, &key, method, &path.replace("{id}", &id), body).await;
-            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {path}: {}", answer.body);
-            assert!(answer.text("/detail").contains(why), "{method} {path}: {}", answer.body);
+            for id in [&by_email, &chain] {
+                let answer = ask(&server, &key, method, &path.replace("{id}", id), body.clone()).await;
+                assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {path}: {}", answer.body);
+            }
+            if *method == "GET" {
+                let answer = ask(&server, &key, method, &path.replace("{id}", &own), body).await;
+                assert_ne!(answer.status, StatusCode::NOT_FOUND, "{method} {path}: {}", answer.body);
+            }
             asked += 1;
         }
-        assert!(5 <= asked, "{asked}");
+        assert!(6 <= asked, "{asked}");
+        let listed = ask(&server, &key, "GET", "/api/communications", json!({})).await;
+        assert_eq!((listed.text("/results/0/id"), &listed.body["count"]), (own.as_str(), &json!(1)), "{}", listed.body);
+        let listed = ask(&server, &key, "GET", "/api/communications?channel=email", json!({})).await;
+        assert_eq!((&listed.body["results"], &listed.body["count"]), (&json!([]), &json!(0)));
     }
-    assert_eq!(server.get(&format!("/api/communications/{id}/events")).await.body, before);
-    let allowed = server.post(&format!("/api/communications/{id}/cancel"), json!({})).await;
+    assert_eq!((server.get(&events(&by_email)).await.body, server.get(&events(&chain)).await.body), before);
+    let allowed = server.post(&format!("/api/communications/{chain}/cancel"), json!({})).await;
     assert_eq!(allowed.status, StatusCode::OK, "{}", allowed.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restricted_key_learns_nothing_from_a_repeated_idempotency_key() {
+    let server = TestServer::new().await;
+    let request = server.request(Method::POST, "/api/communications/send").header("idempotency-key", "one");
+    assert_eq!(server.answer(request.json(&email("ada@example.com"))).await.status, StatusCode::CREATED);
+    let admin = Principal::admin("local".parse().expect("a tenant"), "restricted", Mode::Test);
+    let key = key_of(&server, &Principal { channels: Some(vec![Channel::Sms]), ..admin }).await;
+    let url = format!("{}/api/communications/send", server.local.url);
+    let repeated = server.client.post(url).bearer_auth(key).header("idempotency-key", "one");
+    let repeated = server.answer(repeated.json(&email("ada@example.com"))).await;
+    assert_eq!(repeated.text("/code"), "idempotency_key_reused", "{}", repeated.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restricted_key_uses_only_its_own_files_schedules_and_channels() {
+    let server = TestServer::new().await;
+    let file = json!({ "filename": "a.pdf", "contentType": "application/pdf", "sizeBytes": 10 });
+    let file = server.post("/api/attachments", file).await.id();
+    let schedule = server
+        .post(
+            "/api/schedules",
+            json!({ "name": "daily", "when": { "cron": "0 9 * * *" }, "timeZone": "UTC", "action": { "send": email("ada@example.com") } }),
+        )
+        .await
+        .id();
+    let channel = json!({ "provider": "sendgrid", "name": "ours", "settings": { "apiKey": "SG.key", "fromEmail": "us@example.com" } });
+    let channel = server.post("/api/channels", channel).await.id();
+    let admin = Principal::admin("local".parse().expect("a tenant"), "restricted", Mode::Test);
+    let by_channel = Principal { channels: Some(vec![Channel::Sms]), ..admin };
+    let key = key_of(&server, &by_channel).await;
+    for (method, path) in [
+        ("GET", format!("/api/attachments/{file}")),
+        ("DELETE", format!("/api/attachments/{file}")),
+        ("GET", format!("/api/schedules/{schedule}")),
+        ("DELETE", format!("/api/schedules/{schedule}")),
+        ("POST", format!("/api/schedules/{schedule}/pause")),
+        ("GET", format!("/api/channels/{channel}")),
+        ("DELETE", format!("/api/channels/{channel}")),
+        ("GET", format!("/api/channels/{channel}/health")),
+    ] {
+        let answer = ask(&server, &key, method, &path, json!({})).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {path}: {}", answer.body);
+        if method == "GET" && !path.ends_with("/health") {
+            assert_eq!(server.get(&path).await.status, StatusCode::OK, "{path}");
+        }
+    }
+    for (path, list) in [("/api/schedules", "schedules"), ("/api/channels", "channels")] {
+        assert_eq!(ask(&server, &key, "GET", path, json!({})).await.body[list], json!([]), "{path}");
+    }
+    let suppression = json!({ "channel": "email", "contact": "ada@example.com" });
+    let refused = ask(&server, &key, "POST", "/api/suppressions", suppression.clone()).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.body);
+    assert_eq!(server.post("/api/suppressions", suppression).await.status, StatusCode::CREATED);
+    let listed = ask(&server, &key, "GET", "/api/suppressions", json!({})).await;
+    assert_eq!(listed.body["suppressions"], json!([]), "{}", listed.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_creates_and_revokes_only_keys_that_can_do_no_more_than_itself() {
+    let server = TestServer::new().await;
+    let whole = server.post("/api/keys", json!({ "name": "whole", "role": "viewer" })).await.id();
+    let now = domain::ports::ClockAndRng::now(&*server.local.clock);
+    let until = api::fields::show_time(now + 3_600_000);
+    let restricted = json!({ "name": "sms", "role": "admin", "channels": ["sms"], "expiresAt": until });
+    let key = server.post("/api/keys", restricted).await.text("/key").to_owned();
+    let create = async |body: Value| ask(&server, &key, "POST", "/api/keys", body).await;
+    let later = api::fields::show_time(now + 3_600_001);
+    for (body, pointer) in [
+        (json!({ "name": "n", "role": "admin", "channels": ["sms", "email"] }), "/channels"),
+        (json!({ "name": "n", "role": "admin", "expiresAt": later }), "/expiresAt"),
+    ] {
+        let refused = create(body.clone()).await;
+        assert_eq!(refused.text("/errors/0/pointer"), pointer, "{body}: {}", refused.body);
+    }
+    let created = create(json!({ "name": "child", "role": "admin" })).await;
+    assert_eq!(created.body["channels"], json!(["sms"]), "{}", created.body);
+    assert_eq!((created.text("/expiresAt"), created.text("/createdBy")), (until.as_str(), "key:sms"));
+    let revoke = async |id: &str| ask(&server, &key, "DELETE", &format!("/api/keys/{id}"), json!({})).await.status;
+    assert_eq!(revoke(&whole).await, StatusCode::FORBIDDEN);
+    assert_eq!(revoke(&created.id()).await, StatusCode::NO_CONTENT);
+    let audit = server.get("/api/audit?subject=keys").await;
+    assert_eq!((audit.text("/acts/0/type"), audit.text("/acts/0/actor")), ("KeyRevoked", "key:sms"), "{}", audit.body);
 }
 
 /// No route lets a tenant read or change the data of another tenant.
@@ -254,7 +407,7 @@ async fn no_route_gives_access_to_another_tenants_data() {
     let before = state().await;
     let stranger = key_of(&server, &Principal::admin("stranger".parse().expect("a tenant"), "spy", Mode::Test)).await;
     let mut requests = 0;
-    for api::Route { method, path, .. } in api::ROUTES.iter().filter(|route| route.permission.is_some()) {
+    for api::Route { method, path, .. } in api::ROUTES.iter().filter(|route| route.access.is_some()) {
         for id in [&communication, &template, &channel, &key, &"marked".to_owned()] {
             let path = path.replace("{id}", id).replace("{kind}", "customer");
             for body in [

@@ -15,6 +15,7 @@ mod extending;
 mod fallback;
 mod foreign_answers;
 mod http;
+mod lists;
 mod local_server;
 mod mocks;
 mod openapi;

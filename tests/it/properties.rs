@@ -207,11 +207,11 @@ proptest! {
                 let chunk: Vec<_> = chunk.iter().map(projected).collect();
                 views.apply(&chunk, Timestamp(T0)).await.expect("applied");
             }
-            let filter = ListFilter { status: only.map(|n| status(n.into()).to_owned()), ..ListFilter::default() };
+            let filter = ListFilter { statuses: only.iter().map(|n| status((*n).into()).to_owned()).collect(), ..ListFilter::default() };
             let (mut found, mut after) = (Vec::new(), None::<String>);
             loop {
                 let matches = |row: &CommunicationRow| filter.matches(row);
-                let page = list(&views, &view, filter.range(), after.as_deref(), size, matches).await.expect("a page");
+                let page = list(&views, &view, filter.ranges(), after.as_deref(), size, matches).await.expect("a page");
                 assert!(page.rows.len() <= size);
                 found.extend(page.rows);
                 after = page.next;

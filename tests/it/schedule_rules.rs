@@ -78,7 +78,7 @@ async fn an_erasure_finds_fallback_addresses_and_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_needs_access_to_the_channel_and_keeps_the_author() {
+async fn a_schedule_of_another_channel_does_not_exist_for_a_key_and_a_change_keeps_the_author() {
     let server = TestServer::new().await;
     let id = create(&server, "a", schedule("a@sim.test", "a")).await.id();
     let key = async |name: &str, channels: Value| {
@@ -97,7 +97,7 @@ async fn a_change_needs_access_to_the_channel_and_keeps_the_author() {
         (Method::DELETE, "", json!({})),
     ] {
         let refused = ask(&sms, method.clone(), path, body).await;
-        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{method} {path} {}", refused.body);
+        assert_eq!(refused.status, StatusCode::NOT_FOUND, "{method} {path} {}", refused.body);
     }
     assert_eq!(ask(&all, Method::PATCH, "", json!({ "name": "Renamed" })).await.status, StatusCode::OK);
     let events = ask(&all, Method::GET, "/events", json!({})).await;

@@ -282,7 +282,7 @@ async fn a_key_of_other_channels_cannot_change_a_schedule_whose_fallback_leaves_
         let url = format!("{}/api/schedules/{id}{verb}", server.local.url);
         let request = server.client.request(method.clone(), url).bearer_auth(&key);
         let refused = server.answer(if body.is_null() { request } else { request.json(&body) }).await;
-        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{method} {verb}: {}", refused.body);
+        assert_eq!(refused.status, StatusCode::NOT_FOUND, "{method} {verb}: {}", refused.body);
     }
 }
 

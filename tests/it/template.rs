@@ -130,7 +130,9 @@ fn the_indexes_have_the_names_and_keys_that_the_adapter_uses() {
         assert!(events.contains(part), "{part}");
     }
     let views = resource(&template(), "ViewsTable");
-    assert!(["by_recipient", "by_entity", "dead_letters"].iter().all(|index| views.contains(index)));
+    assert!(
+        ["by_recipient", "by_entity", "dead_letters", "by_provider_message"].iter().all(|index| views.contains(index))
+    );
 }
 
 /// Every sample payload has the form that its function expects.

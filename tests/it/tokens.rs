@@ -89,9 +89,16 @@ impl IdentityProvider {
     }
 }
 
-fn sign(seed: u8, claims: &Value) -> String {
-    let header = Header { kid: Some(format!("k{seed}")), ..Header::new(Algorithm::ES256) };
+fn header(seed: u8) -> Header {
+    Header { kid: Some(format!("k{seed}")), ..Header::new(Algorithm::ES256) }
+}
+
+fn with_header(header: Header, seed: u8, claims: &Value) -> String {
     encode(&header, claims, &key(seed)).expect("a token")
+}
+
+fn sign(seed: u8, claims: &Value) -> String {
+    with_header(header(seed), seed, claims)
 }
 
 async fn ask(server: &TestServer, token: &str, path: &str) -> Answer {
@@ -148,6 +155,10 @@ async fn the_rejection_of_a_token_names_the_reason() {
         (sign(1, &claims(json!({ "groups": ["staff"] }))), "groups is not one of"),
         (sign(1, &claims(json!({ "mode": "dream" }))), "mode"),
         (sign(1, &claims(json!({ "channels": ["fax"] }))), "channels"),
+        (sign(1, &claims(json!({ "nbf": "2020-01-01" }))), "nbf is not a time"),
+        (sign(1, &claims(json!({ "exp": 9e18 }))), "exp is not a time"),
+        (sign(1, &claims(json!({ "iss": [provider.url, "https://elsewhere.example"] }))), "another issuer"),
+        (with_header(Header { crit: Some(vec!["b64".to_owned()]), ..header(1) }, 1, &claims(json!({}))), "critical"),
         (sign(3, &claims(json!({}))), "the issuer does not publish"),
         (format!("{}.{}.{}", parts[0], other_parts[1], parts[2]), "signature is invalid"),
         (format!("{}.{}.{}", parts[0], parts[1], other_parts[2]), "signature is invalid"),
@@ -166,9 +177,16 @@ async fn signing_keys_are_rotated_and_cached_while_the_issuer_is_down() {
     let provider = IdentityProvider::start().await;
     let server = provider.server().await;
     let token = |seed| sign(seed, &provider.claims(&server, json!({})));
-    assert_eq!(ask(&server, &token(1), "/api/communications").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    for wait_s in ["1", "2", "4"] {
+        let refused = ask(&server, &token(1), "/api/communications").await;
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{}", refused.body);
+        assert_eq!(refused.headers["retry-after"], wait_s);
+        let fetches = provider.fetches();
+        let refused = ask(&server, &token(1), "/api/communications").await;
+        assert_eq!((refused.status, provider.fetches()), (StatusCode::SERVICE_UNAVAILABLE, fetches));
+        server.advance(wait_s.parse::<u32>().expect("seconds") * 1_000).await;
+    }
     provider.publish(&[1]);
-    server.advance(61_000).await;
     assert_eq!(ask(&server, &token(1), "/api/communications").await.status, StatusCode::OK);
     // Unknown keys are fetched at most once a minute.
     provider.publish(&[1, 2]);
@@ -183,8 +201,41 @@ async fn signing_keys_are_rotated_and_cached_while_the_issuer_is_down() {
     provider.stop();
     server.advance(3_700_000).await;
     assert_eq!(ask(&server, &token(1), "/api/communications").await.status, StatusCode::OK);
+    assert_eq!(ask(&server, &token(3), "/api/communications").await.status, StatusCode::SERVICE_UNAVAILABLE);
     provider.publish(&[2]);
     server.advance(61_000).await;
     assert_eq!(ask(&server, &token(1), "/api/communications").await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(ask(&server, &token(2), "/api/communications").await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_on_a_fresh_process_wait_for_one_fetch_of_the_keys() {
+    let provider = IdentityProvider::start().await;
+    provider.publish(&[1]);
+    let server = provider.server().await;
+    let token = sign(1, &provider.claims(&server, json!({})));
+    let asked = futures_util::future::join_all((0..20).map(|_| ask(&server, &token, "/api/communications"))).await;
+    let statuses: Vec<StatusCode> = asked.into_iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [StatusCode::OK; 20]);
+    assert_eq!(provider.fetches(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_creates_keys_for_at_most_90_days() {
+    let provider = IdentityProvider::start().await;
+    provider.publish(&[1]);
+    let server = provider.server().await;
+    let admin = sign(1, &provider.claims(&server, json!({ "groups": "admin" })));
+    let now = domain::ports::ClockAndRng::now(&*server.local.clock);
+    let day = |days: i64| api::fields::show_time(now + days * 24 * 3_600_000);
+    let create = async |expires_at: Value| {
+        let url = format!("{}/api/keys", server.local.url);
+        let body = json!({ "name": "n", "role": "viewer", "expiresAt": expires_at });
+        server.answer(server.client.post(url).bearer_auth(&admin).json(&body)).await
+    };
+    assert_eq!(create(json!(day(91))).await.text("/errors/0/pointer"), "/expiresAt");
+    assert_eq!(create(json!(day(89))).await.status, StatusCode::CREATED);
+    let created = create(Value::Null).await;
+    assert!((day(90)..day(91)).contains(&created.text("/expiresAt").to_owned()), "{}", created.body);
+    assert_eq!(created.text("/createdBy"), "user:8f3a");
 }

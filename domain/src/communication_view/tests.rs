@@ -241,11 +241,20 @@ fn a_filter_examines_the_narrowest_index() {
     let entity = ListFilter { entity_type: text("invoice"), entity_id: text("INV-1"), ..ListFilter::default() };
     let recipient = ListFilter { recipient_id: text("7"), ..entity.clone() };
     let dead_letters = ListFilter { dead_letters_only: true, ..recipient.clone() };
-    let index = |filter: &ListFilter| filter.range().index.map(|(index, _)| index);
-    assert_eq!(index(&ListFilter::default()), None);
-    assert_eq!(index(&entity), Some(RowIndex::Entity));
-    assert_eq!(index(&recipient), Some(RowIndex::Recipient));
-    assert_eq!(index(&dead_letters), Some(RowIndex::DeadLetters));
+    let by_provider_message = ListFilter { provider_message_id: text("SM1"), ..recipient.clone() };
+    let customer = ListFilter { recipient_type: Some(RecipientType::Customer), ..recipient.clone() };
+    let indexes = |filter: &ListFilter| {
+        let indexes = filter.ranges().into_iter().map(|range| range.index);
+        indexes
+            .map(|index| index.map_or("all".to_owned(), |(index, value)| format!("{index:?} {value}")))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(indexes(&ListFilter::default()), ["all"]);
+    assert_eq!(indexes(&entity), ["Entity invoice#INV-1"]);
+    assert_eq!(indexes(&customer), ["Recipient customer#7"]);
+    assert_eq!(indexes(&recipient).len(), RecipientType::ALL.len(), "one range for each type of recipient");
+    assert_eq!(indexes(&by_provider_message), ["ProviderMessage SM1"]);
+    assert_eq!(indexes(&dead_letters), ["DeadLetters dead"]);
 }
 
 #[test]

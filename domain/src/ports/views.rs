@@ -35,6 +35,7 @@ pub enum RowIndex {
     Recipient,
     Entity,
     DeadLetters,
+    ProviderMessage,
 }
 
 /// One row of a view.

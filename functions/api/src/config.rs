@@ -62,6 +62,14 @@ impl Jwt {
     /// Creates the verifier of the tokens, with keys from `keys`.
     pub fn connect(self, keys: Arc<dyn JwksSource>) -> TokenIssuer {
         let Jwt { issuer, audience, tenant_claim, role_claim, .. } = self;
-        TokenIssuer { name: issuer, audience, tenant_claim, role_claim, keys, known: Default::default() }
+        TokenIssuer {
+            name: issuer,
+            audience,
+            tenant_claim,
+            role_claim,
+            keys,
+            known: Default::default(),
+            fetching: Default::default(),
+        }
     }
 }

@@ -8,15 +8,15 @@ use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::communication_view::ListFilter;
-use events::{Channel, DeadLetterReason, FailReason, MessageType};
+use events::{Channel, DeadLetterReason, FailReason};
 use problem::Problem;
 use serde_json::json;
 
 use crate::fields::{BodyReader, show_time};
 use crate::message_problem::problem;
 use crate::query::QueryParams;
-use crate::read::{Paging, list_page};
-use crate::{Shared, json, read_body};
+use crate::read::{Paging, list_page, read_type_filter};
+use crate::{Shared, json, message_body, read_body};
 
 /// Maximum number of dead letters that one request retries.
 const MAX_REDRIVE: u64 = 1_000;
@@ -38,7 +38,7 @@ pub(crate) async fn list(
     let filter = ListFilter {
         dead_letters_only: true,
         channel: query.choice("channel", &Channel::names()),
-        kind: query.choice("type", &MessageType::names()),
+        kind: read_type_filter(&mut query),
         dead_letter_reason: query.choice("reason", &dead_letter_reasons()),
         provider: query.text("provider"),
         from: query.time("from", false),
@@ -61,7 +61,7 @@ pub(crate) async fn redrive(
     let filter = ListFilter {
         dead_letters_only: true,
         channel: fields.choice("channel", &Channel::names()),
-        kind: fields.choice("type", &MessageType::names()),
+        kind: message_body::read_type(&mut fields),
         dead_letter_reason: fields.one_of("reason", &dead_letter_reasons()),
         provider: fields.reference("provider", 100),
         from: fields.time("from"),

@@ -36,7 +36,7 @@ use application::App;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Path, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -62,7 +62,7 @@ type Shared = State<Arc<Api>>;
 /// The tenant's HTTP interface.
 pub fn router(api: Arc<Api>) -> Router {
     let add = |router: Router<Arc<Api>>, route: &Route| router.route(route.path, (route.handler)());
-    let (public, protected): (Vec<&Route>, Vec<&Route>) = ROUTES.iter().partition(|route| route.permission.is_none());
+    let (public, protected): (Vec<&Route>, Vec<&Route>) = ROUTES.iter().partition(|route| route.access.is_none());
     let protected = protected
         .into_iter()
         .fold(Router::new(), add)
@@ -114,10 +114,8 @@ pub fn problem_text(slug: &str) -> Option<String> {
 }
 
 async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> Result<Response, Problem> {
-    let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let key = header.and_then(|value| value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")));
     let missing = "Send an API key: `Authorization: Bearer td_…`.";
-    let key = key.ok_or_else(|| Problem::new(ProblemKind::Unauthenticated, missing))?.trim();
+    let key = credential(request.headers()).ok_or_else(|| Problem::new(ProblemKind::Unauthenticated, missing))?;
     let (principal, key_hash) = match &api.issuer {
         Some(issuer) if tokens::is_token(key) => {
             let user = issuer.principal(key, api.app.host.now()).await?;
@@ -134,12 +132,22 @@ async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> R
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let caller = headers::caller(principal, request.headers());
     // A route that the table does not list is refused, even if the router has a handler for it.
-    let Some(permission) = routes::find(request.method(), path).and_then(|route| route.permission) else {
-        return Err(method_not_allowed().await);
+    let Some((permission, reach)) = routes::find(request.method(), path).and_then(|route| route.access) else {
+        let mut refused = method_not_allowed().await.into_response();
+        if let Ok(allowed) = HeaderValue::from_str(&routes::allowed(path)) {
+            refused.headers_mut().insert(header::ALLOW, allowed);
+        }
+        return Ok(refused);
     };
-    caller.authorise(permission)?;
+    caller.authorise(permission, reach)?;
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
+}
+
+/// The key or token of a request. The name of the scheme may be in any case.
+fn credential(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, credential) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| credential.trim())
 }
 
 /// Text that is not an id is the id of no communication.

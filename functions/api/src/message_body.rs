@@ -110,19 +110,30 @@ fn read_channel(fields: &mut BodyReader) -> Option<ChannelChoice> {
     fields.choice("channel", &Channel::names()).map(|Named(choice)| choice)
 }
 
-/// Reads the type. The source documents also call `general` `general_notification`.
-pub(crate) fn read_type(fields: &mut BodyReader) -> Option<MessageType> {
-    struct Named(MessageType);
-    impl std::str::FromStr for Named {
-        type Err = ();
-        fn from_str(text: &str) -> Result<Self, ()> {
-            match text {
-                "general" => Ok(Named(MessageType::GeneralNotification)),
-                other => other.parse().map(Named),
-            }
+/// A message type by any of its names. The sources also call `general_notification` `general`.
+pub(crate) struct NamedType(pub MessageType);
+
+const GENERAL: &str = "general";
+
+impl std::str::FromStr for NamedType {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            GENERAL => Ok(NamedType(MessageType::GeneralNotification)),
+            other => other.parse().map(NamedType),
         }
     }
-    fields.choice("type", &MessageType::names()).map(|Named(kind)| kind)
+}
+
+/// Every name of a message type.
+pub(crate) fn type_names() -> Vec<&'static str> {
+    MessageType::names().into_iter().chain([GENERAL]).collect()
+}
+
+/// The field `type`.
+pub(crate) fn read_type(fields: &mut BodyReader) -> Option<MessageType> {
+    fields.choice("type", &type_names()).map(|NamedType(kind)| kind)
 }
 
 /// Reads the entity. An id without a type is an error.

@@ -18,7 +18,7 @@ use problem::{FieldError, Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, show_time};
-use crate::message_body::read_quiet_hours;
+use crate::message_body::{NamedType, read_quiet_hours, type_names};
 use crate::query::QueryParams;
 use crate::{Api, Shared, json, read_body};
 
@@ -157,8 +157,8 @@ fn read_types(fields: &mut BodyReader) -> BTreeMap<MessageType, Option<Vec<Chann
     let mut types = BTreeMap::new();
     for (name, channels) in given.as_object().into_iter().flatten() {
         let place = format!("preferences/{name}");
-        let Ok(kind) = name.parse::<MessageType>() else {
-            let detail = format!("{name} is not a message type. The types are: {}.", MessageType::names().join(", "));
+        let Ok(kind) = name.parse().map(|NamedType(kind)| kind) else {
+            let detail = format!("{name} is not a message type. The types are: {}.", type_names().join(", "));
             fields.add_error(&place, "not_a_type", detail);
             continue;
         };

@@ -19,11 +19,12 @@ use domain::ports::{CommunicationKey, QueueDepth, QueueId};
 use domain::stats::{Counters, percentile_ms, utc_day};
 use domain::status::Status;
 use events::RateLimit;
-use events::{Channel, MessageType};
+use events::{Channel, MessageType, RecipientType};
 use problem::Problem;
 use serde_json::{Value, json};
 
 use crate::fields::show_time;
+use crate::message_body::{NamedType, type_names};
 use crate::message_problem::problem;
 use crate::providers::present_status;
 use crate::query::QueryParams;
@@ -89,8 +90,8 @@ async fn current_wait(api: &Api, caller: &Caller, communication: &Communication)
     if !waits || readiness(communication, now) != Readiness::Ready {
         return Ok(Value::Null);
     }
-    let mut statuses = provider_status::list(&api.app, caller).await?;
-    statuses.retain(|status| status.config.channel == communication.request.channel && status.is_enabled);
+    let mut statuses = provider_status::of_channel(&api.app, caller, communication.request.channel).await?;
+    statuses.retain(|status| status.is_enabled);
     let is_open = |status: &&ProviderStatus| status.throttle.state(now) == "closed";
     let (code, text) = match statuses.iter().find(is_open) {
         _ if statuses.is_empty() => ("no_provider_enabled", "No provider of the channel is enabled.".to_owned()),
@@ -124,11 +125,14 @@ pub(crate) async fn list(
     let mut query = QueryParams::parse(query)?;
     let filter = ListFilter {
         channel: query.choice("channel", &Channel::names()),
-        status: query.choice("status", &Status::NAMES),
-        kind: query.choice("type", &MessageType::names()),
+        statuses: read_status(&mut query),
+        kind: read_type_filter(&mut query),
+        recipient_type: query.choice("recipientType", &RecipientType::names()),
         recipient_id: query.text("recipientId"),
         entity_type: query.text("entityType"),
         entity_id: query.text("entityId"),
+        provider: query.text("provider"),
+        provider_message_id: query.text("providerMessageId"),
         from: query.time("from", false),
         to: query.time("to", true),
         ..ListFilter::default()
@@ -170,7 +174,7 @@ pub(crate) async fn list_page(
         present::row(&key, row, content.as_ref())
     };
     let results: Vec<Value> = rows.iter().map(present_row).collect();
-    let count = exact_count(filter, &totals);
+    let count = totals.and_then(|totals| exact_count(filter, &totals));
     let body = json!({
         "count": count.unwrap_or(results.len() as i64 + i64::from(next.is_some())),
         "countIsEstimate": count.is_none() && next.is_some(),
@@ -185,29 +189,56 @@ pub(crate) async fn list_page(
 
 /// The exact count, if one counter covers the filter.
 fn exact_count(filter: &ListFilter, totals: &Counters) -> Option<i64> {
-    let counter = match filter {
+    let counters: Vec<String> = match filter {
         ListFilter {
             channel,
-            status,
+            statuses,
             kind,
+            recipient_type: None,
             recipient_id: None,
             entity_type: None,
             entity_id: None,
             provider: None,
+            provider_message_id: None,
             dead_letters_only: false,
             dead_letter_reason: None,
             from: None,
             to: None,
-        } => match (channel, status, kind) {
-            (None, None, None) => "total".to_owned(),
-            (Some(channel), None, None) => format!("channel.{}", channel.as_str()),
-            (None, Some(status), None) => format!("status.{status}"),
-            (None, None, Some(kind)) => format!("type.{}", kind.as_str()),
+        } => match (channel, statuses.as_slice(), kind) {
+            (None, [], None) => vec!["total".to_owned()],
+            (Some(channel), [], None) => vec![format!("channel.{}", channel.as_str())],
+            (None, statuses @ [_, ..], None) => statuses.iter().map(|status| format!("status.{status}")).collect(),
+            (None, [], Some(kind)) => vec![format!("type.{}", kind.as_str())],
             _ => return None,
         },
         _ => return None,
     };
-    Some(totals.get(&counter).copied().unwrap_or(0))
+    Some(counters.iter().map(|counter| totals.get(counter).copied().unwrap_or(0)).sum())
+}
+
+/// The names by which the sources call several statuses together.
+const STATUS_GROUPS: [(&str, &[&str]); 3] = [
+    ("pending", &["scheduled", "queued"]),
+    ("processing", &["sending"]),
+    ("completed", &["sent", "delivered", "opened", "read", "clicked"]),
+];
+
+/// The values of the parameter `status`.
+pub(crate) fn status_names() -> Vec<&'static str> {
+    Status::NAMES.into_iter().chain(STATUS_GROUPS.map(|(name, _)| name)).collect()
+}
+
+fn read_status(query: &mut QueryParams) -> Vec<String> {
+    let Some(name) = query.choice::<String>("status", &status_names()) else { return Vec::new() };
+    match STATUS_GROUPS.iter().find(|(group, _)| *group == name) {
+        Some((_, statuses)) => statuses.iter().map(|status| (*status).to_owned()).collect(),
+        None => vec![name],
+    }
+}
+
+/// The parameter `type`.
+pub(crate) fn read_type_filter(query: &mut QueryParams) -> Option<MessageType> {
+    query.choice("type", &type_names()).map(|NamedType(kind)| kind)
 }
 
 /// A cursor is valid only with the filter that it was created for.

@@ -22,6 +22,7 @@ use crate::fields::{BodyReader, missing, show_time};
 use crate::headers::{if_match, json_with_etag};
 use crate::message_body::read_type;
 use crate::query::QueryParams;
+use crate::read::read_type_filter;
 use crate::{Api, Shared, json, read_body};
 
 /// Maximum length of a body, in characters.
@@ -168,7 +169,7 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let mut query = QueryParams::parse(query)?;
     let channel = query.choice("channel", &Channel::names());
-    let kind = query.choice("type", &MessageType::names());
+    let kind = read_type_filter(&mut query);
     let is_active = query.choice("isActive", &["true", "false"]);
     let (locale, code) = (query.text("locale"), query.text("code"));
     query.finish()?;

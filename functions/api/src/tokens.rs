@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::ports::{JwksSource, Principal};
 use events::{Channel, Mode, Role, TenantId, Timestamp};
-use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::jwk::{Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use problem::{Problem, ProblemKind};
 use serde_json::{Map, Value};
@@ -25,8 +25,13 @@ const ALGORITHMS: [Algorithm; 9] = [
 const LEEWAY_MS: i64 = 60_000;
 /// How long the provider's keys are cached, in milliseconds.
 const JWKS_TTL_MS: i64 = 3_600_000;
-/// The shortest time between two requests for the keys, so that tokens with unknown keys do not cause a request each.
+/// The shortest time between two fetches of known keys, so that tokens with unknown keys do not cause a fetch each.
 const JWKS_REFETCH_INTERVAL_MS: i64 = 60_000;
+/// The wait after a fetch that failed, in milliseconds. It doubles with each failure, up to the longest.
+const FIRST_RETRY_MS: i64 = 1_000;
+const LONGEST_RETRY_MS: i64 = 60_000;
+/// The latest expiry of a token that is taken for a time, in seconds: the end of the year 9999.
+const LATEST_TIME_S: f64 = 253_402_300_799.0;
 
 /// The issuer of the tokens, and the claims that identify the caller.
 pub struct TokenIssuer {
@@ -38,6 +43,8 @@ pub struct TokenIssuer {
     pub role_claim: String,
     pub keys: Arc<dyn JwksSource>,
     pub known: Mutex<CachedJwks>,
+    /// Held while the keys are fetched.
+    pub fetching: tokio::sync::Mutex<()>,
 }
 
 /// The keys as they were last fetched.
@@ -45,7 +52,46 @@ pub struct TokenIssuer {
 pub struct CachedJwks {
     keys: Option<JwkSet>,
     seen_at: Option<Timestamp>,
-    asked_at: Option<Timestamp>,
+    /// Fetches in a row that failed, and when the next one may begin.
+    failures: u32,
+    retry_at: Option<Timestamp>,
+}
+
+impl CachedJwks {
+    /// The answer for a token with the key `id`. `None` means that the keys must be fetched first.
+    fn answer(&self, id: Option<&str>, now: Timestamp) -> Option<Result<Jwk, Problem>> {
+        let found = self.keys.as_ref().and_then(|keys| of(keys, id));
+        let age_ms = self.seen_at.map(|at| now.millis_since(at));
+        if let Some(found) = &found
+            && age_ms.is_some_and(|age_ms| age_ms < JWKS_TTL_MS)
+        {
+            return Some(Ok(found.clone()));
+        }
+        if let Some(retry_at) = self.retry_at.filter(|retry_at| now < *retry_at) {
+            return Some(found.ok_or_else(|| unavailable(retry_at.millis_since(now))));
+        }
+        age_ms.is_some_and(|age_ms| age_ms < JWKS_REFETCH_INTERVAL_MS).then(|| found.ok_or_else(unknown_key))
+    }
+
+    fn fetched(&mut self, keys: JwkSet, now: Timestamp) {
+        *self = CachedJwks { keys: Some(keys), seen_at: Some(now), ..CachedJwks::default() };
+    }
+
+    fn failed(&mut self, now: Timestamp) {
+        let wait_ms = (FIRST_RETRY_MS << self.failures.min(6)).min(LONGEST_RETRY_MS);
+        (self.failures, self.retry_at) = (self.failures + 1, Some(now + wait_ms));
+    }
+}
+
+/// Nobody can say whether the token is valid.
+fn unavailable(wait_ms: i64) -> Problem {
+    let retry_after_s = u32::try_from((wait_ms.max(1) + 999) / 1_000).ok();
+    let detail = "The issuer's keys could not be fetched. The token may be valid: try again.";
+    Problem { retry_after_s, ..Problem::new(ProblemKind::Unavailable, detail) }
+}
+
+fn unknown_key() -> Problem {
+    refused("it was signed with a key that the issuer does not publish")
 }
 
 fn refused(why: impl std::fmt::Display) -> Problem {
@@ -69,7 +115,15 @@ impl TokenIssuer {
         if !ALGORITHMS.contains(&header.alg) {
             return Err(refused("its algorithm is not allowed"));
         }
+        // RFC 7515, 4.1.11: whoever does not understand a critical extension must refuse the token. None is understood.
+        if header.crit.is_some() {
+            return Err(refused("its header has critical extensions"));
+        }
         let jwk = self.key(header.kid.as_deref(), now).await?;
+        // RFC 8725, 3.1: a key is used with its own algorithm only.
+        if jwk.common.key_algorithm.is_some_and(|of_key| of_key != KeyAlgorithm::from(header.alg)) {
+            return Err(refused("its algorithm is not its key's"));
+        }
         let key = DecodingKey::from_jwk(&jwk).map_err(|_| refused("its key cannot be used"))?;
         let mut validation = Validation::new(header.alg);
         validation.set_issuer(&[&self.name]);
@@ -77,6 +131,7 @@ impl TokenIssuer {
         validation.set_required_spec_claims(&["iss", "aud", "exp", "sub"]);
         // The times are checked below, with this process's clock.
         validation.validate_exp = false;
+        validation.validate_nbf = false;
         let read = decode::<Map<String, Value>>(token, &key, &validation);
         let claims = read.map_err(|error| refused(describe(&error)))?.claims;
         self.read(&claims, now)
@@ -84,12 +139,20 @@ impl TokenIssuer {
 
     fn read(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<Principal, Problem> {
         let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-        let time = |name: &str| Some(Timestamp((claims.get(name)?.as_f64()? * 1_000.0) as i64));
-        let expires_at = time("exp").ok_or_else(|| refused("it has no exp claim"))? + LEEWAY_MS;
+        if text("iss") != Some(&self.name) {
+            return Err(refused("it is from another issuer"));
+        }
+        let time = |name: &str| {
+            let Some(claim) = claims.get(name) else { return Ok(None) };
+            let seconds = claim.as_f64().filter(|seconds| (0.0..=LATEST_TIME_S).contains(seconds));
+            let seconds = seconds.ok_or_else(|| refused(format!("its claim {name} is not a time")))?;
+            Ok::<_, Problem>(Some(Timestamp((seconds * 1_000.0) as i64)))
+        };
+        let expires_at = time("exp")?.ok_or_else(|| refused("it has no exp claim"))? + LEEWAY_MS;
         if expires_at <= now {
             return Err(refused("it has expired"));
         }
-        if time("nbf").is_some_and(|from| now + LEEWAY_MS < from) {
+        if time("nbf")?.is_some_and(|from| now + LEEWAY_MS < from) {
             return Err(refused("it is not valid yet"));
         }
         let tenant = text(&self.tenant_claim).and_then(|tenant| tenant.parse::<TenantId>().ok());
@@ -123,41 +186,29 @@ impl TokenIssuer {
         Ok(Principal { tenant, actor, mode, role, channels, expires_at: Some(expires_at), team: None, is_user: true })
     }
 
-    /// The key that a token names. If it is unknown, the keys are fetched again, because providers change them.
+    /// The key that a token names. If it is unknown, the keys are fetched again, because providers change them. All
+    /// requests that need a fetch wait for the same one.
     async fn key(&self, id: Option<&str>, now: Timestamp) -> Result<Jwk, Problem> {
-        let (found, is_fresh, may_ask) = {
-            let known = self.lock();
-            let is_fresh = known.seen_at.is_some_and(|at| now.millis_since(at) < JWKS_TTL_MS);
-            let may_ask = known.asked_at.is_none_or(|at| JWKS_REFETCH_INTERVAL_MS <= now.millis_since(at));
-            (known.keys.as_ref().and_then(|keys| of(keys, id)), is_fresh, may_ask)
-        };
-        if !may_ask || (found.is_some() && is_fresh) {
-            return found.ok_or_else(|| refused("it was signed with a key that the issuer does not publish"));
+        if let Some(answer) = self.lock().answer(id, now) {
+            return answer;
         }
-        self.lock().asked_at = Some(now);
-        let asked = match self.keys.fetch().await {
+        let _only_fetch = self.fetching.lock().await;
+        if let Some(answer) = self.lock().answer(id, now) {
+            return answer;
+        }
+        let fetched = match self.keys.fetch().await {
             Ok(text) => serde_json::from_str::<JwkSet>(&text).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
-        match asked {
-            Ok(keys) => {
-                let found = of(&keys, id);
-                let mut known = self.lock();
-                (known.keys, known.seen_at) = (Some(keys), Some(now));
-                found.ok_or_else(|| refused("it was signed with a key that the issuer does not publish"))
-            }
+        let mut known = self.lock();
+        match fetched {
+            Ok(keys) => known.fetched(keys, now),
             Err(error) => {
                 tracing::error!(error, "the issuer's keys could not be fetched");
-                // If the fetch fails, the cached keys are used.
-                let gone = || {
-                    Problem::new(
-                        ProblemKind::Unavailable,
-                        "The issuer's keys could not be fetched. Try again in a minute.",
-                    )
-                };
-                found.ok_or_else(gone)
+                known.failed(now);
             }
         }
+        known.answer(id, now).unwrap_or_else(|| Err(unknown_key()))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, CachedJwks> {

@@ -1,6 +1,6 @@
 //! Use cases of API keys. A key is shown once, when it is created. Only its hash is stored.
 
-use domain::access::Permission;
+use domain::access::{Permission, Reach, channels_include, role_includes};
 use domain::aggregate::AggregateId;
 use domain::api_key::{ApiKey, ApiKeyState, Command, Rejection};
 use domain::ports::{Principal, StoreError};
@@ -36,15 +36,29 @@ pub enum KeyFault {
     LiveKeyByTestKey,
     #[error("expiresAt must be in the future.")]
     Expired,
+    #[error("A key can create only keys whose role can do no more than its own.")]
+    RoleBeyondCaller,
+    #[error("A key can create only keys for its own channels.")]
+    ChannelsBeyondCaller,
+    #[error("A key can create only keys that expire no later than itself.")]
+    OutlivesCaller,
+    #[error("A person who signed in can create only keys that expire within {MAX_DAYS_BY_USER} days.")]
+    TooLongForUser,
 }
+
+/// How long the keys that a person with a token creates can be valid, in days. A token does not say when its owner
+/// leaves, so these keys are renewed.
+const MAX_DAYS_BY_USER: i64 = 90;
+const DAY_MS: i64 = 24 * 3_600_000;
 
 /// What restricts a key to be created.
 #[derive(Debug, Clone, Default)]
 pub struct KeyScope {
     /// `None` means the mode of the caller.
     pub mode: Option<Mode>,
-    /// `None` means all.
+    /// `None` means those of the caller.
     pub channels: Option<Vec<Channel>>,
+    /// `None` means as long as the caller can give.
     pub expires_at: Option<Timestamp>,
     /// The only addresses that it may send to, normalised. `None` means all. A key for a team is a live key.
     pub team: Option<Vec<String>>,
@@ -56,12 +70,30 @@ impl KeyScope {
     }
 }
 
-/// Everything that is wrong with a key to be created.
+/// The latest time until which a key that the caller creates can be valid. `None` means for ever.
+fn latest_expiry(caller: &Caller, now: Timestamp) -> Option<Timestamp> {
+    match caller.principal.is_user {
+        true => Some(now + MAX_DAYS_BY_USER * DAY_MS),
+        false => caller.principal.expires_at,
+    }
+}
+
+/// Everything that is wrong with a key to be created: it can do no more than the caller, and for no longer.
 pub fn check(app: &App, caller: &Caller, role: Option<Role>, scope: &KeyScope) -> Vec<KeyFault> {
     let is_too_powerful = scope.team.is_some() && role.is_some_and(|role| role != Role::Sender);
     let is_escalation = scope.mode(caller) == Mode::Live && caller.principal.mode == Mode::Test;
     let is_expired = scope.expires_at.is_some_and(|until| until <= app.host.now());
+    let of_caller = &caller.principal;
+    let is_role_beyond = role.is_some_and(|role| !role_includes(of_caller.role, role));
+    let has_more_channels =
+        scope.channels.is_some() && !channels_include(of_caller.channels.as_deref(), scope.channels.as_deref());
+    let latest = latest_expiry(caller, app.host.now());
+    let is_too_long = scope.expires_at.zip(latest).is_some_and(|(until, latest)| latest < until);
     let faults = [
+        (is_role_beyond, KeyFault::RoleBeyondCaller),
+        (has_more_channels, KeyFault::ChannelsBeyondCaller),
+        (is_too_long && of_caller.is_user, KeyFault::TooLongForUser),
+        (is_too_long && !of_caller.is_user, KeyFault::OutlivesCaller),
         (is_too_powerful, KeyFault::TeamRole),
         (is_escalation, KeyFault::LiveKeyByTestKey),
         (is_expired, KeyFault::Expired),
@@ -75,7 +107,7 @@ pub fn check(app: &App, caller: &Caller, role: Option<Role>, scope: &KeyScope) -
 ///
 /// [`ApiKeyError`]
 pub async fn list(app: &App, caller: &Caller) -> Result<Vec<ApiKey>, ApiKeyError> {
-    caller.authorise(Permission::Keys)?;
+    caller.authorise(Permission::Keys, Reach::Tenant)?;
     let states = execute::list::<ApiKeyState>(&*app.store, &caller.principal.tenant).await?;
     Ok(states.into_iter().filter_map(|(_, state)| state.key).collect())
 }
@@ -92,7 +124,7 @@ pub async fn create(
     role: Role,
     scope: KeyScope,
 ) -> Result<(ApiKey, String), ApiKeyError> {
-    caller.authorise(Permission::Keys)?;
+    caller.authorise(Permission::Keys, Reach::Tenant)?;
     let faults = check(app, caller, Some(role), &scope);
     if !faults.is_empty() {
         return Err(ApiKeyError::Invalid(faults));
@@ -101,6 +133,8 @@ pub async fn create(
     let mode = scope.mode(caller);
     let label = if scope.team.is_some() { "team" } else { mode.as_str() };
     let KeyScope { channels, expires_at, team, .. } = scope;
+    let channels = channels.or_else(|| caller.principal.channels.clone());
+    let expires_at = expires_at.or_else(|| latest_expiry(caller, app.host.now()));
     let tenant = &caller.principal.tenant;
     // Only hashes are stored, so that a key does not say who is in the team.
     let hash_of = |address: &String| contact_hash(&app.contact_key, tenant, address);
@@ -128,16 +162,26 @@ pub async fn create(
     Ok((key, secret))
 }
 
-/// Revokes a key. Other processes notice within a minute.
+fn may_revoke(caller: &Caller, key: &ApiKey) -> bool {
+    let Principal { role, channels, mode, .. } = &caller.principal;
+    role_includes(*role, key.role)
+        && channels_include(channels.as_deref(), key.channels.as_deref())
+        && (*mode == Mode::Live || key.mode == Mode::Test)
+}
+
+/// Revokes a key that can do no more than the caller. Other processes notice within a minute.
 ///
 /// # Errors
 ///
-/// [`ApiKeyError::NotFound`]
+/// [`ApiKeyError::NotFound`], [`Forbidden::MorePowerful`]
 pub async fn revoke(app: &App, caller: &Caller, id: &str) -> Result<(), ApiKeyError> {
-    caller.authorise(Permission::Keys)?;
+    caller.authorise(Permission::Keys, Reach::Tenant)?;
     let stream = AggregateId::<ApiKeyState>::new(&caller.principal.tenant, id);
     let loaded = execute::load(&*app.store, &stream).await?;
     let key = loaded.state.key.as_ref().ok_or(ApiKeyError::NotFound)?;
+    if !may_revoke(caller, key) {
+        return Err(Forbidden::MorePowerful.into());
+    }
     // The key becomes invalid first: a crash between the two leaves an invalid key in the list.
     app.keys.remove(&key.hash).await?;
     app.principals.invalidate(&key.hash);

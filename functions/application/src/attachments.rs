@@ -1,8 +1,8 @@
 //! Use cases of attachments: a file is announced, uploaded to an address that is given for it, and checked before it is
 //! used.
 
-use domain::access::Permission;
-use domain::ports::{DocumentKey, DocumentStore, ObjectKey, PresignedUpload, Principal, StoreError};
+use domain::access::{Permission, Reach};
+use domain::ports::{DocumentKey, DocumentStore, ObjectKey, PresignedUpload, StoreError};
 use events::{Mode, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -104,14 +104,22 @@ async fn save(
     documents.put_document(&key(tenant, id), &body, Some(file.until)).await
 }
 
-/// A file of the principal's mode, as it was announced or last inspected.
+/// A file of the caller's mode, as it was announced or last inspected. A restricted caller has the files that it
+/// announced itself, and the shared ones.
 ///
 /// # Errors
 ///
 /// [`StoreError`]
-async fn find_own(app: &App, principal: &Principal, id: &str) -> Result<Option<UploadedFile>, StoreError> {
+async fn find_own(app: &App, caller: &Caller, id: &str) -> Result<Option<UploadedFile>, StoreError> {
+    let principal = &caller.principal;
     let found = find(&*app.tenant_ports.documents, &principal.tenant, id, app.host.now()).await?;
-    Ok(found.filter(|file| file.mode == principal.mode))
+    Ok(found.filter(|file| file.mode == principal.mode && (file.shared || is_own(caller, file))))
+}
+
+/// Whether the caller may do with the file what its owner may. A schedule acts for the caller who gave its message.
+fn is_own(caller: &Caller, file: &UploadedFile) -> bool {
+    let owner = file.by.split_once(':').map_or(file.by.as_str(), |(_, name)| name);
+    caller.is_unrestricted() || owner == caller.principal.actor
 }
 
 /// The same file, inspected if its content was uploaded. Content that differs from the announcement is deleted.
@@ -119,8 +127,9 @@ async fn find_own(app: &App, principal: &Principal, id: &str) -> Result<Option<U
 /// # Errors
 ///
 /// [`StoreError`]
-pub async fn find_checked(app: &App, principal: &Principal, id: &str) -> Result<Option<UploadedFile>, StoreError> {
-    let Some(file) = find_own(app, principal, id).await? else { return Ok(None) };
+pub async fn find_checked(app: &App, caller: &Caller, id: &str) -> Result<Option<UploadedFile>, StoreError> {
+    let principal = &caller.principal;
+    let Some(file) = find_own(app, caller, id).await? else { return Ok(None) };
     if file.state != UploadState::AwaitingUpload {
         return Ok(Some(file));
     }
@@ -178,7 +187,7 @@ pub async fn create(
     caller: &Caller,
     NewAttachment { filename, mime, size, sha256, shared }: NewAttachment,
 ) -> Result<(Attachment, PresignedUpload, Timestamp), AttachmentError> {
-    caller.authorise(Permission::Send)?;
+    caller.authorise(Permission::Send, Reach::Scoped)?;
     let (tenant, now) = (&caller.principal.tenant, app.host.now());
     let id = format!("att_{:032x}", app.host.random());
     let file = UploadedFile {
@@ -206,8 +215,8 @@ pub async fn create(
 ///
 /// [`AttachmentError::NotFound`]
 pub async fn get(app: &App, caller: &Caller, id: &str) -> Result<Attachment, AttachmentError> {
-    caller.authorise(Permission::View)?;
-    let file = find_checked(app, &caller.principal, id).await?.ok_or(AttachmentError::NotFound)?;
+    caller.authorise(Permission::View, Reach::Scoped)?;
+    let file = find_checked(app, caller, id).await?.ok_or(AttachmentError::NotFound)?;
     let download = match file.state {
         UploadState::Ready => {
             let (object, until) = (ObjectKey::upload(&caller.principal.tenant, id), app.host.now() + DOWNLOAD_MS);
@@ -224,8 +233,9 @@ pub async fn get(app: &App, caller: &Caller, id: &str) -> Result<Attachment, Att
 ///
 /// [`AttachmentError::NotFound`]
 pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<(), AttachmentError> {
-    caller.authorise(Permission::Send)?;
-    find_own(app, &caller.principal, id).await?.ok_or(AttachmentError::NotFound)?;
+    caller.authorise(Permission::Send, Reach::Scoped)?;
+    let file = find_own(app, caller, id).await?;
+    file.filter(|file| is_own(caller, file)).ok_or(AttachmentError::NotFound)?;
     Ok(erase(app, &caller.principal.tenant, id).await?)
 }
 

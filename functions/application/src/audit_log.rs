@@ -1,6 +1,6 @@
 //! Who changed what in the tenant's account: the events of its streams, and the recorded actions that have no stream.
 
-use domain::access::Permission;
+use domain::access::{Permission, Reach};
 use domain::address;
 use domain::aggregate::Aggregate;
 use domain::api_key::ApiKeyState;
@@ -116,7 +116,7 @@ pub struct AuditLog {
 ///
 /// [`AuditLogError`]
 pub async fn list(app: &App, caller: &Caller, filter: &AuditFilter) -> Result<AuditLog, AuditLogError> {
-    caller.authorise(Permission::Keys)?;
+    caller.authorise(Permission::Keys, Reach::Everything)?;
     let AuditFilter { subject: selected, from, to, contact } = filter;
     let tenant = &caller.principal.tenant;
     let is_subject = |subject: &str| selected.as_deref().is_none_or(|selected| selected == subject);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::access::Permission;
+use domain::access::{Permission, Reach};
 use domain::ports::{DocumentKey, DocumentStore, StoreError};
 use events::{TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -129,7 +129,7 @@ pub async fn list(
     provider: Option<&str>,
     status: Option<&str>,
 ) -> Result<CallbackPage, CallbackLogError> {
-    caller.authorise(Permission::Channels)?;
+    caller.authorise(Permission::Channels, Reach::Everything)?;
     let (tenant, now) = (&caller.principal.tenant, app.host.now());
     let page = app.tenant_ports.documents.list_documents(tenant, "callback", before, PAGE, now).await?;
     let next = page.last().filter(|_| page.len() == PAGE).map(|(name, _)| name.clone());

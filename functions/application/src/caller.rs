@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use domain::access::{Permission, key_allows_channel, role_allows};
-use domain::communication_view::CommunicationRow;
+use domain::access::{Permission, Reach, TEAM_PERMISSIONS, key_allows_channel, role_allows};
+use domain::communication_view::{CommunicationRow, Target};
 use domain::ports::{Principal, ViewRow, ViewScope};
 use events::{Channel, Role};
 
@@ -26,11 +26,17 @@ pub enum Forbidden {
     #[error("this key is of the role {}, which does not have the permission {}", .role.as_str(), .permission.as_str())]
     Role { role: Role, permission: Permission },
     /// The caller's key is restricted to other channels.
-    #[error("this key may not send by {}", .0.as_str())]
+    #[error("this key may not use the channel {}", .0.as_str())]
     Channel(Channel),
-    /// The caller's key is restricted to the addresses of a team.
-    #[error("this key may only send to the addresses of its team")]
-    Recipient,
+    /// The caller's key is for a team.
+    #[error("a key for a team may only send to its team, and see what was sent to it")]
+    Team,
+    /// The caller's key is restricted to some channels.
+    #[error("this key is restricted to some channels, and this concerns all of them")]
+    Restricted,
+    /// The caller's key may do less than the key to be revoked.
+    #[error("this key may not revoke a key that may do more than itself")]
+    MorePowerful,
 }
 
 /// Who did something. Events name their actor in full (`key:billing`); the fields `by` and `requested_by` inside them
@@ -83,26 +89,40 @@ impl Caller {
         ViewScope { view: CommunicationRow::VIEW, tenant: self.principal.tenant.clone(), mode: self.principal.mode }
     }
 
-    /// # Errors
-    ///
-    /// [`Forbidden`]: the caller's role does not have this permission.
-    pub fn authorise(&self, permission: Permission) -> Result<(), Forbidden> {
-        let role = self.principal.role;
-        if role_allows(role, permission) { Ok(()) } else { Err(Forbidden::Role { role, permission }) }
-    }
-
-    /// Checks that the caller could send by this channel to the address with this hash, and so may change what does.
-    /// `None` stands for a recipient who may have any address.
+    /// Checks the caller's role, and whether a restricted key may do anything of this reach at all.
     ///
     /// # Errors
     ///
     /// [`Forbidden`]
-    pub fn check_scope(&self, channel: Option<Channel>, contact_hash: Option<&str>) -> Result<(), Forbidden> {
-        if let Some(channel) = channel.filter(|channel| !self.may_use(*channel)) {
-            return Err(Forbidden::Channel(channel));
+    pub fn authorise(&self, permission: Permission, reach: Reach) -> Result<(), Forbidden> {
+        let Principal { role, team, channels, .. } = &self.principal;
+        if !role_allows(*role, permission) {
+            return Err(Forbidden::Role { role: *role, permission });
         }
-        let is_in = |team: &Vec<String>| contact_hash.is_some_and(|hash| team.iter().any(|own| own == hash));
-        if self.principal.team.as_ref().is_none_or(is_in) { Ok(()) } else { Err(Forbidden::Recipient) }
+        if team.is_some() && (reach != Reach::Scoped || !TEAM_PERMISSIONS.contains(&permission)) {
+            return Err(Forbidden::Team);
+        }
+        if channels.is_some() && reach == Reach::Everything { Err(Forbidden::Restricted) } else { Ok(()) }
+    }
+
+    /// Whether the caller's key has no restrictions but its role.
+    pub fn is_unrestricted(&self) -> bool {
+        self.principal.channels.is_none() && self.principal.team.is_none()
+    }
+
+    /// Whether the caller may send to all of these targets, and so may see and change what does. What goes to nobody
+    /// known is within the scope of unrestricted callers only.
+    pub fn includes(&self, targets: &[Target]) -> bool {
+        let is_within =
+            |target: &Target| self.may_use(target.channel) && self.principal.can_send_to(&target.contact_hash);
+        self.is_unrestricted() || (!targets.is_empty() && targets.iter().all(is_within))
+    }
+
+    /// # Errors
+    ///
+    /// [`Forbidden::Channel`]: the caller's scope does not include this channel.
+    pub fn check_channel(&self, channel: Channel) -> Result<(), Forbidden> {
+        if self.may_use(channel) { Ok(()) } else { Err(Forbidden::Channel(channel)) }
     }
 
     /// Whether the caller's scope includes this channel.
@@ -122,8 +142,8 @@ mod tests {
         let tenant = "acme".parse().expect("a tenant");
         let principal = Principal { role: Role::Viewer, ..Principal::admin(tenant, "board", Mode::Live) };
         let caller = Caller::new(principal);
-        assert_eq!(caller.authorise(Permission::View), Ok(()));
-        let forbidden = caller.authorise(Permission::Send).expect_err("a viewer may not send");
+        assert_eq!(caller.authorise(Permission::View, Reach::Everything), Ok(()));
+        let forbidden = caller.authorise(Permission::Send, Reach::Scoped).expect_err("a viewer may not send");
         assert_eq!(forbidden.to_string(), "this key is of the role viewer, which does not have the permission send");
         assert_eq!((caller.actor().to_string(), caller.actor().name()), ("key:board".to_owned(), "board".to_owned()));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::access::Permission;
+use domain::access::{Permission, Reach};
 use domain::address::{self, AddressError};
 use domain::ports::StoreError;
 use domain::preferences::{Command, DEFAULTS, PreferenceChange, Preferences};
@@ -44,7 +44,7 @@ pub enum PreferenceError {
     Store(#[from] StoreError),
 }
 
-/// A person's preferences, without the tenant's defaults, and their preferred addresses.
+/// A person's preferences, without the tenant's defaults, and their preferred addresses by the channels of the caller.
 ///
 /// # Errors
 ///
@@ -54,10 +54,12 @@ pub async fn get(
     caller: &Caller,
     person: &str,
 ) -> Result<(Preferences, BTreeMap<Channel, String>), PreferenceError> {
-    caller.authorise(Permission::View)?;
+    caller.authorise(Permission::View, Reach::Tenant)?;
     let tenant = &caller.principal.tenant;
     let preferences = consent::preferences_with_texts(&app.tenant_ports, tenant, person).await?;
-    Ok((preferences, consent::addresses(&app.tenant_ports, tenant, person).await?))
+    let mut addresses = consent::addresses(&app.tenant_ports, tenant, person).await?;
+    addresses.retain(|channel, _| caller.may_use(*channel));
+    Ok((preferences, addresses))
 }
 
 /// The address of the page on which a person changes their preferences, and until when it is valid.
@@ -66,7 +68,7 @@ pub async fn get(
 ///
 /// [`PreferenceError::NoPublicUrl`]
 pub fn link(app: &App, caller: &Caller, person: &str, valid_ms: i64) -> Result<(String, Timestamp), PreferenceError> {
-    caller.authorise(Permission::Consent)?;
+    caller.authorise(Permission::Consent, Reach::Everything)?;
     let public_url = &app.tenant_ports.public_url;
     if public_url.is_empty() {
         return Err(PreferenceError::NoPublicUrl);
@@ -117,7 +119,7 @@ pub async fn change(
     texts: StatementTexts,
     addresses: &PreferredAddresses,
 ) -> Result<Preferences, PreferenceError> {
-    caller.authorise(Permission::Consent)?;
+    caller.authorise(Permission::Consent, Reach::Everything)?;
     let addresses = check(person, &change, &texts, addresses).map_err(PreferenceError::Invalid)?;
     let tenant = &caller.principal.tenant;
     let people = People { tenant_ports: &app.tenant_ports, vault: &*app.vault, contact_key: &app.contact_key };
@@ -150,7 +152,7 @@ pub async fn history(
     caller: &Caller,
     person: &str,
 ) -> Result<Vec<RecordedEvent<PreferenceEvent>>, PreferenceError> {
-    caller.authorise(Permission::View)?;
+    caller.authorise(Permission::View, Reach::Tenant)?;
     let tenant = &caller.principal.tenant;
     let mut records = consent::history(&app.tenant_ports, tenant, person).await?;
     statements::load(&app.tenant_ports, tenant, person).await?.fill_in_history(&mut records);

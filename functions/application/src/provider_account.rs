@@ -1,6 +1,6 @@
 //! Use cases that try a provider configuration: the balance of its account, a check of its credentials, a test message.
 
-use domain::access::Permission;
+use domain::access::{Permission, Reach};
 use domain::ports::DocumentKey;
 use domain::provider::{AccountQueryError, Balance};
 use domain::provider_configs::TenantProviderConfig;
@@ -41,7 +41,7 @@ pub async fn cached_balance(
     caller: &Caller,
     config: &TenantProviderConfig,
 ) -> Result<Option<CachedBalance>, ProviderConfigError> {
-    caller.authorise(Permission::Channels)?;
+    caller.authorise(Permission::Channels, Reach::Tenant)?;
     let stored = app.tenant_ports.documents.get_document(&balance_key(caller, config), app.host.now()).await?;
     Ok(stored.and_then(|stored| serde_json::from_str(&stored).ok()))
 }
@@ -56,7 +56,7 @@ pub async fn fetch_balance(
     caller: &Caller,
     config: &TenantProviderConfig,
 ) -> Result<CachedBalance, ProviderConfigError> {
-    caller.authorise(Permission::Channels)?;
+    caller.authorise(Permission::Channels, Reach::Tenant)?;
     let now = app.host.now();
     let provider = connect(app, caller, config).await?;
     let balance = provider.balance(QUERY_TIMEOUT_MS).await;
@@ -79,7 +79,7 @@ pub async fn check_credentials(
     caller: &Caller,
     config: &TenantProviderConfig,
 ) -> Result<Result<(), AccountQueryError>, ProviderConfigError> {
-    caller.authorise(Permission::Channels)?;
+    caller.authorise(Permission::Channels, Reach::Tenant)?;
     Ok(connect(app, caller, config).await?.check_credentials(QUERY_TIMEOUT_MS).await)
 }
 
@@ -96,7 +96,7 @@ pub async fn send_test(
     to: Option<String>,
     text: Option<String>,
 ) -> Result<Result<Accepted, MessageError>, ProviderConfigError> {
-    caller.authorise(Permission::Channels)?;
+    caller.authorise(Permission::Channels, Reach::Tenant)?;
     let provider = connect(app, caller, config).await?;
     let is_email = config.channel == Channel::Email;
     let message = NewMessage {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::access::Permission;
+use domain::access::{Permission, Reach};
 use domain::aggregate::AggregateId;
 use domain::ports::StoreError;
 use domain::provider::{AccountQueryError, InvalidSetting, Provider, ProviderKind};
@@ -94,14 +94,16 @@ fn stream(caller: &Caller, id: &str) -> AggregateId<ProviderConfigState> {
     AggregateId::new(&caller.principal.tenant, id)
 }
 
-/// The tenant's provider configurations and their order, read from the store.
+/// The tenant's provider configurations by the caller's channels, and their order, read from the store.
 ///
 /// # Errors
 ///
 /// [`ProviderConfigError`]
 pub async fn all(app: &App, caller: &Caller) -> Result<TenantProviderConfigs, ProviderConfigError> {
-    caller.authorise(Permission::Channels)?;
-    Ok(directory::provider_configs(&app.tenant_ports, &caller.principal.tenant).await?)
+    caller.authorise(Permission::Channels, Reach::Tenant)?;
+    let mut configs = directory::provider_configs(&app.tenant_ports, &caller.principal.tenant).await?;
+    configs.configs.retain(|_, config| caller.may_use(config.channel));
+    Ok(configs)
 }
 
 /// The kinds of providers that a tenant can configure.
@@ -110,7 +112,7 @@ pub async fn all(app: &App, caller: &Caller) -> Result<TenantProviderConfigs, Pr
 ///
 /// [`Forbidden`]
 pub fn kinds(app: &App, caller: &Caller) -> Result<Vec<&'static ProviderKind>, Forbidden> {
-    caller.authorise(Permission::Channels)?;
+    caller.authorise(Permission::Channels, Reach::Tenant)?;
     Ok(app.tenant_ports.connector.kinds())
 }
 
@@ -124,7 +126,7 @@ pub async fn find(
     caller: &Caller,
     id: &str,
 ) -> Result<(TenantProviderConfigs, TenantProviderConfig), ProviderConfigError> {
-    caller.authorise(Permission::Channels)?;
+    caller.authorise(Permission::Channels, Reach::Tenant)?;
     let configs = all(app, caller).await?;
     let config = configs.configs.get(id).cloned().ok_or(ProviderConfigError::NotFound)?;
     Ok((configs, config))
@@ -140,7 +142,7 @@ pub async fn connect(
     caller: &Caller,
     config: &TenantProviderConfig,
 ) -> Result<Arc<dyn Provider>, ProviderConfigError> {
-    caller.authorise(Permission::Channels)?;
+    caller.authorise(Permission::Channels, Reach::Tenant)?;
     let principal = &caller.principal;
     let connected = app.directory.connect(&app.tenant_ports, &principal.tenant, config, principal.mode).await?;
     Ok(connected.provider)
@@ -165,7 +167,7 @@ pub async fn details(
     caller: &Caller,
     config: &TenantProviderConfig,
 ) -> Result<ConfigDetails, ProviderConfigError> {
-    caller.authorise(Permission::Channels)?;
+    caller.authorise(Permission::Channels, Reach::Tenant)?;
     let rate = TenantPorts::account(config, caller.principal.mode).rate;
     let throttle = throttle_store::load(&*app.limits, &config.id, rate).await?;
     // A configuration is also shown if its credentials are gone.
@@ -212,7 +214,8 @@ async fn add_at(
     NewProviderConfig { channel, name, settings, rate, is_enabled }: NewProviderConfig,
     is_first: bool,
 ) -> Result<String, ProviderConfigError> {
-    caller.authorise(Permission::Channels)?;
+    caller.authorise(Permission::Channels, Reach::Tenant)?;
+    caller.check_channel(channel)?;
     let (tenant, now) = (&caller.principal.tenant, app.host.now());
     let kind = settings.kind();
     let CheckedSettings { plain, mut secret, .. } = settings;
@@ -233,7 +236,7 @@ async fn add_at(
     app.tenant_ports
         .create_provider(&config, secret.clone(), caller.principal.mode)
         .map_err(ProviderConfigError::Setting)?;
-    let others = all(app, caller).await?.configs.len();
+    let others = directory::provider_configs(&app.tenant_ports, tenant).await?.configs.len();
     if MAX_PROVIDER_CONFIGS <= others {
         return Err(ExecuteError::Rejected(Rejection::TooMany).into());
     }
@@ -309,7 +312,7 @@ pub async fn change(
     id: &str,
     change: ProviderConfigChange,
 ) -> Result<(), ProviderConfigError> {
-    caller.authorise(Permission::Channels)?;
+    caller.authorise(Permission::Channels, Reach::Tenant)?;
     for _ in 0..MAX_CHANGE_RETRIES {
         let state = load(app, caller, id).await?;
         if try_change(app, caller, &state, &change).await? {
@@ -351,7 +354,8 @@ async fn try_change(
     ProviderConfigChange { name, settings: given, rate, is_enabled }: &ProviderConfigChange,
 ) -> Result<bool, ProviderConfigError> {
     let tenant = &caller.principal.tenant;
-    let config = state.config.as_ref().ok_or(ProviderConfigError::NotFound)?;
+    let config = state.config.as_ref().filter(|config| caller.may_use(config.channel));
+    let config = config.ok_or(ProviderConfigError::NotFound)?;
     let (mut settings, mut stored) = (None, None);
     if let Some(given) = given {
         let (changed, secrets) = match merge_settings(app, caller, config, given).await {
@@ -419,7 +423,7 @@ pub async fn remove(app: &App, caller: &Caller, id: &str) -> Result<(), Provider
 ///
 /// [`ProviderConfigError`]
 pub async fn set_enabled(app: &App, caller: &Caller, id: &str, is_enabled: bool) -> Result<(), ProviderConfigError> {
-    caller.authorise(Permission::Operate)?;
+    caller.authorise(Permission::Operate, Reach::Tenant)?;
     Ok(execute(app, caller, id, Command::SetEnabled { config: id.to_owned(), is_enabled }).await?)
 }
 
@@ -442,6 +446,7 @@ pub async fn check_order(
     channel: Channel,
     order: &[String],
 ) -> Result<Vec<OrderFault>, ProviderConfigError> {
+    caller.check_channel(channel)?;
     Ok(order_faults(&all(app, caller).await?, channel, order))
 }
 
@@ -472,7 +477,7 @@ pub async fn order(
 ///
 /// [`ProviderConfigError`]
 pub async fn use_first(app: &App, caller: &Caller, channel: Channel, id: &str) -> Result<(), ProviderConfigError> {
-    caller.authorise(Permission::Operate)?;
+    caller.authorise(Permission::Operate, Reach::Tenant)?;
     route(app, caller, RoutingCommand::UseFirst { channel, config: id.to_owned() }).await
 }
 

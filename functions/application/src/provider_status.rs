@@ -1,7 +1,7 @@
 //! Use cases of the provider configurations that a caller's messages can use: which is tried first, which are disabled,
 //! and how many calls each has left.
 
-use domain::access::Permission;
+use domain::access::{Permission, Reach};
 use domain::ports::{ProviderConfig, VersionedRecord};
 use domain::provider_configs::TenantProviderConfigs;
 use domain::throttle::ProviderThrottle;
@@ -38,15 +38,41 @@ pub(crate) fn configs_for(app: &App, mode: Mode, configs: &TenantProviderConfigs
     available
 }
 
+fn visible(app: &App, caller: &Caller, configs: &TenantProviderConfigs) -> Vec<ProviderConfig> {
+    let mut available = configs_for(app, caller.principal.mode, configs);
+    available.retain(|config| caller.may_use(config.channel));
+    available
+}
+
 /// Every configuration that the caller's messages can use, by channel and in the order they are tried.
 ///
 /// # Errors
 ///
 /// [`ProviderConfigError`]
 pub async fn list(app: &App, caller: &Caller) -> Result<Vec<ProviderStatus>, ProviderConfigError> {
-    caller.authorise(Permission::View)?;
+    caller.authorise(Permission::View, Reach::Tenant)?;
+    load(app, caller).await
+}
+
+/// The configurations that a message of the caller by this channel can use.
+///
+/// # Errors
+///
+/// [`ProviderConfigError`]
+pub async fn of_channel(
+    app: &App,
+    caller: &Caller,
+    channel: Channel,
+) -> Result<Vec<ProviderStatus>, ProviderConfigError> {
+    caller.authorise(Permission::View, Reach::Scoped)?;
+    let mut statuses = load(app, caller).await?;
+    statuses.retain(|status| status.config.channel == channel);
+    Ok(statuses)
+}
+
+async fn load(app: &App, caller: &Caller) -> Result<Vec<ProviderStatus>, ProviderConfigError> {
     let configs = directory::provider_configs(&app.tenant_ports, &caller.principal.tenant).await?;
-    let available = configs_for(app, caller.principal.mode, &configs);
+    let available = visible(app, caller, &configs);
     let names: Vec<String> = available.iter().map(|config| throttle_store::throttle_key(&config.id)).collect();
     let records = app.limits.read_versioned(&names).await?;
     let status = |(config, record): (ProviderConfig, Option<VersionedRecord>)| ProviderStatus {
@@ -59,8 +85,7 @@ pub async fn list(app: &App, caller: &Caller) -> Result<Vec<ProviderStatus>, Pro
 
 async fn find(app: &App, caller: &Caller, id: &str) -> Result<ProviderConfig, ProviderConfigError> {
     let configs = directory::provider_configs(&app.tenant_ports, &caller.principal.tenant).await?;
-    let available = configs_for(app, caller.principal.mode, &configs);
-    available.into_iter().find(|config| config.id == id).ok_or(ProviderConfigError::NotFound)
+    visible(app, caller, &configs).into_iter().find(|config| config.id == id).ok_or(ProviderConfigError::NotFound)
 }
 
 /// One of these configurations, and how many calls it has left.
@@ -73,7 +98,7 @@ pub async fn quota(
     caller: &Caller,
     id: &str,
 ) -> Result<(ProviderConfig, ProviderThrottle), ProviderConfigError> {
-    caller.authorise(Permission::View)?;
+    caller.authorise(Permission::View, Reach::Tenant)?;
     let config = find(app, caller, id).await?;
     let throttle = throttle_store::load(&*app.limits, &config.id, config.rate).await?;
     Ok((config, throttle))
@@ -85,7 +110,7 @@ pub async fn quota(
 ///
 /// [`ProviderConfigError::NotFound`]
 pub async fn enable(app: &App, caller: &Caller, id: &str) -> Result<(), ProviderConfigError> {
-    caller.authorise(Permission::Operate)?;
+    caller.authorise(Permission::Operate, Reach::Tenant)?;
     let config = find(app, caller, id).await?;
     // Simulated providers of the test mode have no limits that other tenants could exhaust.
     if tenant_of_config(id).is_some() || caller.principal.mode == Mode::Test {
@@ -102,7 +127,7 @@ pub async fn enable(app: &App, caller: &Caller, id: &str) -> Result<(), Provider
 ///
 /// [`ProviderConfigError::NotFound`]
 pub async fn disable(app: &App, caller: &Caller, id: &str) -> Result<(), ProviderConfigError> {
-    caller.authorise(Permission::Operate)?;
+    caller.authorise(Permission::Operate, Reach::Tenant)?;
     find(app, caller, id).await?;
     provider_configs::set_enabled(app, caller, id, false).await
 }
@@ -113,7 +138,7 @@ pub async fn disable(app: &App, caller: &Caller, id: &str) -> Result<(), Provide
 ///
 /// [`ProviderConfigError::NotFound`]
 pub async fn use_first(app: &App, caller: &Caller, id: &str) -> Result<(), ProviderConfigError> {
-    caller.authorise(Permission::Operate)?;
+    caller.authorise(Permission::Operate, Reach::Tenant)?;
     let channel = find(app, caller, id).await?.channel;
     provider_configs::use_first(app, caller, channel, id).await?;
     provider_configs::set_enabled(app, caller, id, true).await

@@ -1,6 +1,6 @@
 //! A single SMS provider, as some systems configure it: a view of the tenant's first SMS configuration.
 
-use domain::access::Permission;
+use domain::access::{Permission, Reach};
 use domain::provider_configs::{TenantProviderConfig, TenantProviderConfigs};
 use events::Channel;
 use serde_json::{Value, json};
@@ -104,7 +104,7 @@ pub async fn check(
     caller: &Caller,
     wanted: &SmsProvider,
 ) -> Result<Vec<SmsProviderFault>, ProviderConfigError> {
-    caller.authorise(Permission::Channels)?;
+    caller.authorise(Permission::Channels, Reach::Tenant)?;
     Ok(faults(app, current(app, caller, &wanted.provider).await?.as_ref(), wanted))
 }
 
@@ -115,7 +115,7 @@ pub async fn check(
 ///
 /// [`ProviderConfigError::SmsProvider`] as [`check`]: nothing was changed.
 pub async fn set_sms_provider(app: &App, caller: &Caller, wanted: &SmsProvider) -> Result<(), ProviderConfigError> {
-    caller.authorise(Permission::Channels)?;
+    caller.authorise(Permission::Channels, Reach::Tenant)?;
     let current = current(app, caller, &wanted.provider).await?;
     let faults = faults(app, current.as_ref(), wanted);
     if !faults.is_empty() {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::access::Permission;
+use domain::access::{Permission, Reach};
 use domain::address;
 use domain::communication::Command;
 use domain::communication_view::{CommunicationRow, project};
@@ -116,7 +116,7 @@ pub async fn export(
     subject: &DataSubject,
     before: Option<&str>,
 ) -> Result<SubjectPage, SubjectError> {
-    caller.authorise(Permission::Privacy)?;
+    caller.authorise(Permission::Privacy, Reach::Everything)?;
     let (tenant, now) = (&caller.principal.tenant, app.host.now());
     if before.is_none() {
         actions::record(app, caller, &Action::SubjectExported(subject.as_recorded())).await?;
@@ -163,7 +163,7 @@ pub struct Erased {
 ///
 /// [`SubjectError`]
 pub async fn erase(app: &App, caller: &Caller, subject: &DataSubject) -> Result<Erased, SubjectError> {
-    caller.authorise(Permission::Privacy)?;
+    caller.authorise(Permission::Privacy, Reach::Everything)?;
     let tenant = &caller.principal.tenant;
     actions::record(app, caller, &Action::SubjectErased(subject.as_recorded())).await?;
     if let Identity::Recipient(_) = subject.identity

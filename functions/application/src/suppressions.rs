@@ -1,6 +1,6 @@
 //! Use cases of the suppression list.
 
-use domain::access::Permission;
+use domain::access::{Permission, Reach};
 use domain::address::{self, AddressError};
 use domain::ports::{AddressKey, StoreError};
 use events::{Channel, TenantId};
@@ -58,6 +58,8 @@ pub enum RowError {
     UnknownChannel,
     #[error("{0}")]
     Address(AddressError),
+    #[error("cannot be added: {0}")]
+    Forbidden(Forbidden),
 }
 
 /// The result of an import.
@@ -89,11 +91,14 @@ pub async fn list(
     channel: Option<Channel>,
     before: Option<&str>,
 ) -> Result<SuppressionPage, SuppressionError> {
-    caller.authorise(Permission::Consent)?;
+    caller.authorise(Permission::Consent, Reach::Tenant)?;
     let page = register(app).page(&caller.principal.tenant, before, PAGE, app.host.now()).await?;
     let next = page.last().filter(|_| page.len() == PAGE).map(|(name, _)| name.clone());
     let entries = page.into_iter().map(|(_, entry)| entry);
-    let entries = entries.filter(|entry| channel.is_none_or(|channel| channel == entry.channel)).collect();
+    let is_selected = |entry: &SuppressionEntry| {
+        channel.is_none_or(|channel| channel == entry.channel) && caller.may_use(entry.channel)
+    };
+    let entries = entries.filter(is_selected).collect();
     Ok(SuppressionPage { entries, next })
 }
 
@@ -109,7 +114,8 @@ pub async fn add(
     contact: &str,
     reason: Option<String>,
 ) -> Result<SuppressionEntry, SuppressionError> {
-    caller.authorise(Permission::Consent)?;
+    caller.authorise(Permission::Consent, Reach::Tenant)?;
+    caller.check_channel(channel)?;
     let address = address::normalise(channel, contact, None).map_err(SuppressionError::Address)?;
     let key = address_key(app, &caller.principal.tenant, channel, &address);
     let reason = reason.unwrap_or_else(|| DEFAULT_REASON.to_owned());
@@ -143,7 +149,8 @@ async fn store(
 ///
 /// [`SuppressionError::NotListed`]
 pub async fn remove(app: &App, caller: &Caller, channel: Channel, contact: &str) -> Result<(), SuppressionError> {
-    caller.authorise(Permission::Consent)?;
+    caller.authorise(Permission::Consent, Reach::Tenant)?;
+    caller.check_channel(channel)?;
     let address = address::normalise(channel, contact, None).map_err(SuppressionError::Address)?;
     let key = address_key(app, &caller.principal.tenant, channel, &address);
     if app.store.suppression(&key).await?.is_none() {
@@ -165,11 +172,11 @@ pub async fn import(
     bytes: usize,
     rows: Vec<ImportRow>,
 ) -> Result<ImportResult, SuppressionError> {
-    caller.authorise(Permission::Consent)?;
+    caller.authorise(Permission::Consent, Reach::Tenant)?;
     actions::record(app, caller, &Action::SuppressionsImported { bytes }).await?;
     let mut result = ImportResult::default();
     for ImportRow { line, channel, contact, reason } in rows {
-        match normalise(&channel, &contact) {
+        match normalise(caller, &channel, &contact) {
             Ok((channel, address)) => {
                 let key = address_key(app, &caller.principal.tenant, channel, &address);
                 let reason = reason.filter(|reason| is_reason(reason)).unwrap_or_else(|| DEFAULT_REASON.to_owned());
@@ -182,8 +189,9 @@ pub async fn import(
     Ok(result)
 }
 
-fn normalise(channel: &str, contact: &str) -> Result<(Channel, String), RowError> {
+fn normalise(caller: &Caller, channel: &str, contact: &str) -> Result<(Channel, String), RowError> {
     let channel: Channel = channel.parse().map_err(|()| RowError::UnknownChannel)?;
+    caller.check_channel(channel).map_err(RowError::Forbidden)?;
     let address = address::normalise(channel, contact, None).map_err(RowError::Address)?;
     Ok((channel, address))
 }
@@ -198,14 +206,18 @@ fn is_reason(text: &str) -> bool {
 ///
 /// [`SuppressionError`]
 pub async fn export(app: &App, caller: &Caller) -> Result<Vec<SuppressionEntry>, SuppressionError> {
-    caller.authorise(Permission::Consent)?;
+    caller.authorise(Permission::Consent, Reach::Tenant)?;
     actions::record(app, caller, &Action::SuppressionsExported {}).await?;
     let (mut entries, mut before) = (Vec::new(), None::<String>);
     loop {
         let page = register(app).page(&caller.principal.tenant, before.as_deref(), PAGE, app.host.now()).await?;
         before = page.last().map(|(name, _)| name.clone());
         let is_last = page.len() < PAGE;
-        entries.extend(page.into_iter().map(|(_, entry)| entry).filter(|entry| entry.contact.is_some()));
+        entries.extend(
+            page.into_iter()
+                .map(|(_, entry)| entry)
+                .filter(|entry| entry.contact.is_some() && caller.may_use(entry.channel)),
+        );
         if is_last || MAX_EXPORTED <= entries.len() {
             return Ok(entries);
         }

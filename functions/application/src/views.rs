@@ -15,7 +15,7 @@ pub struct RowPage<R> {
     pub next: Option<String>,
 }
 
-/// The rows of a range that match, newest first, behind the key `after`.
+/// The rows of some ranges that match, newest first, behind the key `after`. No row may be in two of the ranges.
 ///
 /// # Errors
 ///
@@ -23,10 +23,34 @@ pub struct RowPage<R> {
 pub async fn list<R: ViewRow>(
     views: &dyn ViewStore,
     scope: &ViewScope,
-    mut range: RowRange,
+    ranges: Vec<RowRange>,
     after: Option<&str>,
     size: usize,
     matches: impl Fn(&R) -> bool,
+) -> Result<RowPage<R>, StoreError> {
+    let (mut rows, mut next) = (Vec::new(), None::<String>);
+    for range in ranges {
+        let page = list_range(views, scope, range, after, size, &matches).await?;
+        rows.extend(page.rows);
+        next = next.max(page.next);
+    }
+    // Behind `next` a range may have rows that were not examined.
+    rows.retain(|row: &R| next.as_ref().is_none_or(|next| *next <= row.key()));
+    rows.sort_by_key(|row| std::cmp::Reverse(row.key()));
+    if size < rows.len() {
+        rows.truncate(size);
+        next = rows.last().map(ViewRow::key);
+    }
+    Ok(RowPage { rows, next })
+}
+
+async fn list_range<R: ViewRow>(
+    views: &dyn ViewStore,
+    scope: &ViewScope,
+    mut range: RowRange,
+    after: Option<&str>,
+    size: usize,
+    matches: &impl Fn(&R) -> bool,
 ) -> Result<RowPage<R>, StoreError> {
     if let Some(after) = after.filter(|after| *after < range.before.as_str()) {
         after.clone_into(&mut range.before);

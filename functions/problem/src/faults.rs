@@ -14,6 +14,10 @@ impl From<KeyFault> for FieldError {
             KeyFault::TeamRole => ("/role", "not_a_sender"),
             KeyFault::LiveKeyByTestKey => ("/mode", "not_allowed"),
             KeyFault::Expired => ("/expiresAt", "in_the_past"),
+            KeyFault::RoleBeyondCaller => ("/role", "not_allowed"),
+            KeyFault::ChannelsBeyondCaller => ("/channels", "not_allowed"),
+            KeyFault::OutlivesCaller => ("/expiresAt", "too_late"),
+            KeyFault::TooLongForUser => ("/expiresAt", "too_late"),
         };
         FieldError { pointer: pointer.to_owned(), code, detail: fault.to_string() }
     }

@@ -40,6 +40,7 @@ fn index_names(index: RowIndex) -> (&'static str, &'static str) {
         RowIndex::Recipient => ("by_recipient", "rpk"),
         RowIndex::Entity => ("by_entity", "epk"),
         RowIndex::DeadLetters => ("dead_letters", "dpk"),
+        RowIndex::ProviderMessage => ("by_provider_message", "mpk"),
     }
 }
 

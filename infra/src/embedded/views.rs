@@ -19,6 +19,7 @@ fn column(index: RowIndex) -> &'static str {
         RowIndex::Recipient => "recipient",
         RowIndex::Entity => "entity",
         RowIndex::DeadLetters => "dead_letter",
+        RowIndex::ProviderMessage => "provider_message",
     }
 }
 
@@ -121,8 +122,8 @@ fn apply_row(
     let index = |index| row.indexes.get(&index);
     execute(
         connection,
-        "INSERT OR REPLACE INTO view_rows (view, sk, position, body, recipient, entity, dead_letter) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT OR REPLACE INTO view_rows (view, sk, position, body, recipient, entity, dead_letter, provider_message) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             view,
             row.key,
@@ -130,7 +131,8 @@ fn apply_row(
             row.body,
             index(RowIndex::Recipient),
             index(RowIndex::Entity),
-            index(RowIndex::DeadLetters)
+            index(RowIndex::DeadLetters),
+            index(RowIndex::ProviderMessage)
         ],
     )?;
     execute(connection, "INSERT OR REPLACE INTO view_times VALUES (?1, ?2)", params![view, now.0])?;

@@ -189,7 +189,7 @@ async fn list(
     size: usize,
 ) -> RowPage<CommunicationRow> {
     let matches = |row: &CommunicationRow| filter.matches(row);
-    application::views::list(views, &view(), filter.range(), after, size, matches).await.expect("a list")
+    application::views::list(views, &view(), filter.ranges(), after, size, matches).await.expect("a list")
 }
 
 pub async fn views(views: &dyn ViewStore) {
@@ -246,7 +246,7 @@ async fn views_of_other_kinds_are_separate(views: &dyn ViewStore) {
     let all = RowRange { index: None, from: "0".to_owned(), before: "~".to_owned() };
     let of = |customer: &str| RowRange { index: Some((RowIndex::Recipient, customer.to_owned())), ..all.clone() };
     for (range, expected) in [(all.clone(), vec![row(2, 70)]), (of("cus-1"), vec![row(2, 70)]), (of("cus-2"), vec![])] {
-        let page = application::views::list(views, &other, range, None, 10, |_: &OtherRow| true).await;
+        let page = application::views::list(views, &other, vec![range], None, 10, |_: &OtherRow| true).await;
         assert_eq!(page.expect("a list").rows, expected);
     }
     let (totals, _) = views.total_counters(&other).await.expect("totals");
@@ -352,7 +352,7 @@ async fn lists_are_paged_newest_first(views: &dyn ViewStore) {
     assert_eq!(all(ListFilter { recipient_id: text("cus-0"), ..ListFilter::default() }).await.len(), 15);
     let entity = ListFilter { entity_type: text("sale"), entity_id: text("s1"), ..ListFilter::default() };
     assert_eq!(all(entity.clone()).await.len(), 9);
-    assert_eq!(all(ListFilter { status: text("failed"), ..entity }).await.len(), 5);
+    assert_eq!(all(ListFilter { statuses: vec!["failed".to_owned()], ..entity }).await.len(), 5);
     assert_eq!(all(ListFilter { channel: Some(Channel::Sms), ..ListFilter::default() }).await.len(), 0);
     let between = ListFilter { from: Some(NOW + 10_000), to: Some(NOW + 20_000), ..ListFilter::default() };
     assert_eq!(all(between).await.len(), 10);

@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use domain::access::Reach;
 use problem::{Problem, ProblemKind};
 use serde_json::{Map, Value, json};
 
@@ -74,7 +75,7 @@ fn present(route: &Route, operation: &Operation) -> Value {
     }
     all.extend(parameters(operation.query, "query"));
     all.extend(parameters(operation.headers, "header"));
-    let is_public = route.permission.is_none();
+    let is_public = route.access.is_none();
     let mut kinds = Vec::new();
     if !is_public {
         kinds.extend([
@@ -121,9 +122,14 @@ fn present(route: &Route, operation: &Operation) -> Value {
         "parameters": all,
         "responses": responses,
     });
-    match route.permission {
-        Some(permission) => {
-            shown["description"] = json!(format!("Requires the permission `{}`.", permission.as_str()));
+    match route.access {
+        Some((permission, reach)) => {
+            let restricted = match reach {
+                Reach::Scoped => "",
+                Reach::Tenant => " Not open to keys for a team.",
+                Reach::Everything => " Not open to restricted keys.",
+            };
+            shown["description"] = json!(format!("Requires the permission `{}`.{restricted}", permission.as_str()));
         }
         None => shown["security"] = json!([]),
     }

@@ -104,7 +104,8 @@ pub const OPERATIONS: &[Operation] = &[
         )
         .answers(200, "BatchResults"),
     get("listCommunications", "CommunicationPage", "List messages, newest first").query(
-        "channel? Channel, status? Status, type? Type, recipientId? string, entityType? string, entityId? string, \
+        "channel? Channel, status? StatusOrGroup, type? TypeOrGeneral, recipientType? RecipientType, \
+         recipientId? string, entityType? string, entityId? string, provider? string, providerMessageId? string, \
          from? string, to? string, size? integer:1..100, cursor? string",
     ),
     get("getStats", "Stats", "Get totals, rates and processing times by day of acceptance")
@@ -142,7 +143,7 @@ pub const OPERATIONS: &[Operation] = &[
     delete("deleteAttachment", "Delete an attachment; links to it stop working"),
     // ---- Dead letters
     get("listDeadLetters", "CommunicationPage", "List dead letters").query(
-        "channel? Channel, type? Type, reason? DeadLetterReason, provider? string, from? string, to? string, \
+        "channel? Channel, type? TypeOrGeneral, reason? DeadLetterReason, provider? string, from? string, to? string, \
          size? integer:1..100, cursor? string",
     ),
     operation("redriveDeadLetters", "Retry all matching dead letters at a limited rate")
@@ -188,7 +189,7 @@ pub const OPERATIONS: &[Operation] = &[
     get("explainSchedule", "ScheduleExplanation", "Explain why a schedule sends or does not send"),
     // ---- Templates
     get("listTemplates", "Templates", "List the tenant's templates and the system templates")
-        .query("channel? Channel, type? Type, locale? string, code? string, isActive? 'true'|'false'"),
+        .query("channel? Channel, type? TypeOrGeneral, locale? string, code? string, isActive? 'true'|'false'"),
     operation("createTemplate", "Create a template")
         .takes(
             "NewTemplate",

@@ -108,7 +108,7 @@ const OBJECTS: &[(&str, &str)] = &[
     ("Nothing", ""),
     (
         "Redrive",
-        "channel? Channel, type? Type, reason? DeadLetterReason, provider? string:100, from? time, to? time, \
+        "channel? Channel, type? TypeOrGeneral, reason? DeadLetterReason, provider? string:100, from? time, to? time, \
          limit? integer:1..1000, perSecond? integer:1..100",
     ),
     (
@@ -358,7 +358,7 @@ pub fn all() -> Value {
         ("Channel", words(Channel::names())),
         ("ChannelOrAuto", with(Channel::names(), "auto")),
         ("Type", words(MessageType::names())),
-        ("TypeOrGeneral", with(MessageType::names(), "general")),
+        ("TypeOrGeneral", words(crate::message_body::type_names())),
         ("RecipientType", words(RecipientType::names())),
         ("Priority", words(Priority::names())),
         ("DoubtPolicy", words(InDoubtPolicy::names())),
@@ -370,6 +370,7 @@ pub fn all() -> Value {
         ("Role", words(Role::names())),
         ("Permission", words(permissions)),
         ("Status", words(Status::NAMES)),
+        ("StatusOrGroup", words(crate::read::status_names())),
         ("Outcome", words(Resolution::names())),
         ("Retention", words(RetentionClass::names())),
         ("Unless", words(FallbackCondition::names())),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use domain::access::Permission;
+use domain::access::{Permission, Reach};
 use domain::prices::Cost;
 use futures_util::future::join_all;
 
@@ -27,7 +27,7 @@ pub async fn send_batch(
     caller: &Caller,
     messages: &[NewMessage],
 ) -> Result<Vec<Result<Accepted, MessageError>>, MessageError> {
-    caller.authorise(Permission::Send)?;
+    caller.authorise(Permission::Send, Reach::Scoped)?;
     let config = TenantConfig::load(app, &caller.principal).await?;
     let mut results = Vec::with_capacity(messages.len());
     let mut rest = messages;
@@ -57,7 +57,7 @@ pub async fn check_batch(
     caller: &Caller,
     messages: &[NewMessage],
 ) -> Result<Vec<Result<Option<Cost>, MessageError>>, MessageError> {
-    caller.authorise(Permission::Send)?;
+    caller.authorise(Permission::Send, Reach::Scoped)?;
     let config = TenantConfig::load(app, &caller.principal).await?;
     let mut results = Vec::with_capacity(messages.len());
     for some in messages.chunks(MAX_CONCURRENT_SENDS) {

@@ -10,7 +10,7 @@ use events::{CancelReason, CommunicationId, CommunicationRequest, Resolution, Re
 use super::MessageError;
 use super::content::{SendTime, check_texts};
 use super::new_message::{Fault, Faults, Field};
-use super::read::{Message, content_of, fallback_content_keys, load_to_change, message};
+use super::read::{Message, content_of, fallback_content_keys, load, message};
 use super::render::render_whole;
 use crate::Loaded;
 use crate::app::App;
@@ -68,8 +68,7 @@ impl Change {
 ///
 /// [`MessageError`]: nothing was changed.
 pub async fn change(app: &App, caller: &Caller, id: CommunicationId, change: &Change) -> Result<Message, MessageError> {
-    caller.authorise(Permission::Send)?;
-    let (key, loaded) = load_to_change(app, caller, id).await?;
+    let (key, loaded) = load(app, caller, Permission::Send, id).await?;
     let communication = loaded.state.requested()?.clone();
     let request = &communication.request;
     let current = content_of(app, &key, &loaded).await?.ok_or(MessageError::Erased)?;
@@ -121,8 +120,7 @@ pub async fn cancel(
     caller: &Caller,
     id: CommunicationId,
 ) -> Result<(CommunicationKey, Loaded), MessageError> {
-    caller.authorise(Permission::Send)?;
-    let (key, loaded) = load_to_change(app, caller, id).await?;
+    let (key, loaded) = load(app, caller, Permission::Send, id).await?;
     let command = Command::Cancel { by: caller.actor().name(), reason: CancelReason::Requested };
     let updated = app.executor(&caller.context()).execute_loaded(&key, loaded, command).await?;
     Ok((key, updated))
@@ -160,8 +158,7 @@ async fn execute_and_hint(
     id: CommunicationId,
     command: Command,
 ) -> Result<Message, MessageError> {
-    caller.authorise(Permission::Operate)?;
-    let (key, loaded) = load_to_change(app, caller, id).await?;
+    let (key, loaded) = load(app, caller, Permission::Operate, id).await?;
     let updated = app.executor(&caller.context()).execute_loaded(&key, loaded, command).await?;
     if !updated.state.requested()?.is_complete() {
         app.hint(&key, &updated).await;

@@ -65,7 +65,7 @@ pub(super) async fn gather<'a>(
         templates: config.templates.clone(),
         locale: message.locale.as_deref(),
         available: Channel::ALL.iter().copied().filter(can_serve).collect(),
-        files: uploaded_files(app, principal, message).await?,
+        files: uploaded_files(app, caller, message).await?,
         recipient: KnownRecipient::default(),
         contact_key: &app.contact_key,
         link_keys: &app.link_keys,
@@ -77,13 +77,13 @@ pub(super) async fn gather<'a>(
 
 async fn uploaded_files(
     app: &App,
-    principal: &Principal,
+    caller: &Caller,
     message: &NewMessage,
 ) -> Result<BTreeMap<String, UploadedFile>, StoreError> {
     let mut files = BTreeMap::new();
     for id in message.attachments.iter().filter_map(|attachment| attachment.attachment_id.as_ref()) {
         if !files.contains_key(id)
-            && let Some(file) = find_checked(app, principal, id).await?
+            && let Some(file) = find_checked(app, caller, id).await?
         {
             files.insert(id.clone(), file);
         }

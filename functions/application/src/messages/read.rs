@@ -1,7 +1,7 @@
 //! Reading messages: one from its stream, many from the views.
 
-use domain::access::Permission;
-use domain::communication_view::{CommunicationRow, ListFilter, project};
+use domain::access::{Permission, Reach};
+use domain::communication_view::{CommunicationRow, ListFilter, project, targets};
 use domain::message::{MessageContent, RenderedMessage};
 use domain::ports::{CommunicationKey, ContentKey};
 use domain::stats::Counters;
@@ -34,8 +34,9 @@ pub struct Listed {
     pub rows: Vec<(CommunicationRow, Option<MessageContent>)>,
     /// Where the next page begins. `None` means that this is the last page.
     pub next: Option<String>,
-    /// The counters of all of the tenant's messages, and when they were last written.
-    pub totals: Counters,
+    /// The counters of all of the tenant's messages. `None` if the caller may not see all of them.
+    pub totals: Option<Counters>,
+    /// When the counters were last written.
     pub as_of: Option<Timestamp>,
 }
 
@@ -45,49 +46,34 @@ pub struct Listed {
 ///
 /// [`MessageError::NotFound`], as [`load`].
 pub async fn get(app: &App, caller: &Caller, id: CommunicationId) -> Result<Message, MessageError> {
-    let (key, loaded) = load(app, caller, id).await?;
+    let (key, loaded) = load(app, caller, Permission::View, id).await?;
     let content = content_of(app, &key, &loaded).await?;
     message(app, key, loaded, content).await
 }
 
-/// The stream of one message of this caller.
+/// The stream of one message of this caller, to read or to change it. Every use case of one message begins here.
 ///
 /// # Errors
 ///
-/// [`MessageError::NotFound`]: also for another tenant's, and for one of the other mode.
+/// [`MessageError::NotFound`]: also for another tenant's, for one of the other mode, and for one that goes, or could go
+/// with its fallback, where the caller may not send.
 pub(super) async fn load(
     app: &App,
     caller: &Caller,
+    permission: Permission,
     id: CommunicationId,
 ) -> Result<(CommunicationKey, Loaded), MessageError> {
-    caller.authorise(Permission::View)?;
-    load_own(app, caller, id).await
-}
-
-async fn load_own(app: &App, caller: &Caller, id: CommunicationId) -> Result<(CommunicationKey, Loaded), MessageError> {
+    caller.authorise(permission, Reach::Scoped)?;
     let key = CommunicationKey { tenant: caller.principal.tenant.clone(), id };
     let loaded = app.executor(&caller.context()).load(&key).await?;
-    let has_same_mode = loaded.state.requested().is_ok_and(|it| it.request.mode == caller.principal.mode);
-    if has_same_mode { Ok((key, loaded)) } else { Err(MessageError::NotFound) }
+    if is_visible(caller, &loaded) { Ok((key, loaded)) } else { Err(MessageError::NotFound) }
 }
 
-/// The stream of a message that the caller may change: one that goes, with its fallback, where the caller may send.
-///
-/// # Errors
-///
-/// As [`load`], and [`MessageError::Forbidden`].
-pub(super) async fn load_to_change(
-    app: &App,
-    caller: &Caller,
-    id: CommunicationId,
-) -> Result<(CommunicationKey, Loaded), MessageError> {
-    let (key, loaded) = load_own(app, caller, id).await?;
-    let request = &loaded.state.requested()?.request;
-    caller.check_scope(Some(request.channel), Some(&request.contact_hash))?;
-    for step in request.fallback.iter().flat_map(|fallback| &fallback.steps) {
-        caller.check_scope(Some(step.channel), Some(&step.contact_hash))?;
-    }
-    Ok((key, loaded))
+/// Whether a stream is a message within the caller's mode and scope.
+pub(super) fn is_visible(caller: &Caller, loaded: &Loaded) -> bool {
+    let Ok(communication) = loaded.state.requested() else { return false };
+    let request = &communication.request;
+    request.mode == caller.principal.mode && caller.includes(&targets(request))
 }
 
 /// The stream of one message of this caller, with every event that it has ever had.
@@ -100,7 +86,7 @@ pub async fn history(
     caller: &Caller,
     id: CommunicationId,
 ) -> Result<(CommunicationKey, Loaded, Vec<RecordedEvent>), MessageError> {
-    let (key, loaded) = load(app, caller, id).await?;
+    let (key, loaded) = load(app, caller, Permission::View, id).await?;
     let records = history_of(&*app.store, &key, &loaded).await?;
     Ok((key, loaded, records))
 }
@@ -180,9 +166,10 @@ pub async fn list(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Listed, MessageError> {
-    caller.authorise(Permission::View)?;
+    caller.authorise(Permission::View, Reach::Scoped)?;
     let scope = caller.scope();
-    let page = views::list(&*app.views, &scope, filter.range(), after, limit, |row| filter.matches(row)).await?;
+    let matches = |row: &CommunicationRow| filter.matches(row) && caller.includes(&row.targets);
+    let page = views::list(&*app.views, &scope, filter.ranges(), after, limit, matches).await?;
     let (totals, as_of) = app.views.total_counters(&scope).await?;
     let content_key = |row: &CommunicationRow| ContentKey {
         tenant: scope.tenant.clone(),
@@ -192,5 +179,6 @@ pub async fn list(
     };
     let content_keys: Vec<ContentKey> = page.rows.iter().map(content_key).collect();
     let contents = app.vault.get_many(&content_keys, app.host.now()).await?;
+    let totals = caller.is_unrestricted().then_some(totals);
     Ok(Listed { rows: page.rows.into_iter().zip(contents).collect(), next: page.next, totals, as_of })
 }

@@ -1,18 +1,20 @@
 //! Retrying dead letters in bulk, at a limited rate.
 
-use domain::access::Permission;
+use domain::access::{Permission, Reach};
 use domain::communication::{Command, Rejection};
 use domain::communication_view::{CommunicationRow, ListFilter};
 use events::{CommunicationId, Timestamp};
 use futures_util::future::join_all;
 
 use super::MessageError;
-use super::read::load_to_change;
+use super::read::load;
 use crate::ExecuteError;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::views;
 
+/// The most pages of dead letters that one request examines.
+const MAX_PAGES: usize = 20;
 /// Number of streams that are changed concurrently.
 const MAX_CONCURRENT_RETRIES: usize = 16;
 
@@ -40,7 +42,7 @@ pub struct Redriven {
 ///
 /// [`MessageError`]: some may have been retried already; a second try passes over them.
 pub async fn redrive(app: &App, caller: &Caller, redrive: &Redrive) -> Result<Redriven, MessageError> {
-    caller.authorise(Permission::Operate)?;
+    caller.authorise(Permission::Operate, Reach::Scoped)?;
     let (ids, has_more) = matching(app, caller, redrive).await?;
     let now = app.host.now();
     let due = |index: usize| now + (index as u64 * 1_000 / redrive.per_second) as i64;
@@ -63,19 +65,16 @@ async fn matching(
     Redrive { filter, limit, .. }: &Redrive,
 ) -> Result<(Vec<CommunicationId>, bool), MessageError> {
     let (mut ids, mut after) = (Vec::new(), None);
+    let matches = |row: &CommunicationRow| filter.matches(row) && caller.includes(&row.targets);
+    let mut pages = 0;
     let has_more = loop {
-        let page = views::list(
-            &*app.views,
-            &caller.scope(),
-            filter.range(),
-            after.as_deref(),
-            limit - ids.len(),
-            |row: &CommunicationRow| filter.matches(row),
-        )
-        .await?;
+        pages += 1;
+        let page =
+            views::list(&*app.views, &caller.scope(), filter.ranges(), after.as_deref(), limit - ids.len(), matches)
+                .await?;
         ids.extend(page.rows.into_iter().map(|row| row.id));
         after = page.next;
-        if after.is_none() || ids.len() == *limit {
+        if after.is_none() || ids.len() == *limit || pages == MAX_PAGES {
             break after.is_some();
         }
     };
@@ -83,7 +82,7 @@ async fn matching(
     Ok((ids, has_more))
 }
 
-/// Retries one message at `at`. Returns false if it is not a dead letter any more, or is outside of the caller's scope.
+/// Retries one message at `at`. Returns false if it is not a dead letter any more.
 async fn retry_at(
     app: &App,
     caller: &Caller,
@@ -91,10 +90,7 @@ async fn retry_at(
     now: Timestamp,
     at: Timestamp,
 ) -> Result<bool, MessageError> {
-    let (key, loaded) = match load_to_change(app, caller, id).await {
-        Err(MessageError::Forbidden(_)) => return Ok(false),
-        loaded => loaded?,
-    };
+    let (key, loaded) = load(app, caller, Permission::Operate, id).await?;
     let command = Command::Retry { by: caller.actor().name(), now, at: Some(at).filter(|at| now < *at) };
     match app.executor(&caller.context()).execute_loaded(&key, loaded, command).await {
         Ok(updated) => {

@@ -11,7 +11,7 @@ use super::address::{check_channel, check_team, normalise};
 use super::compose::Composed;
 use super::gather::can_serve;
 use super::new_message::{Fault, Faults, Field, IdempotencyKey};
-use super::read::{content_of, load_to_change};
+use super::read::{content_of, load};
 use super::render::render_whole;
 use super::send::{Accepted, IdempotencyCheck, accepted, check_idempotency, store, with_content};
 use crate::app::App;
@@ -40,8 +40,7 @@ pub async fn resend(
     id: CommunicationId,
     resend: &Resend,
 ) -> Result<Accepted, MessageError> {
-    caller.authorise(Permission::Send)?;
-    let (original_key, original) = load_to_change(app, caller, id).await?;
+    let (original_key, original) = load(app, caller, Permission::Send, id).await?;
     let earlier = &original.state.requested()?.request;
     let channel = resend.channel.unwrap_or(earlier.channel);
     let to = check(app, caller, resend, earlier).await?;

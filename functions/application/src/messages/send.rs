@@ -1,6 +1,6 @@
 //! Accepting a message: load, gather, compose, check consent, store, hint.
 
-use domain::access::Permission;
+use domain::access::{Permission, Reach};
 use domain::communication::{Command, Rejection};
 use domain::communication_view::CommunicationRow;
 use domain::message::MessageContent;
@@ -14,7 +14,7 @@ use super::compose::{Composed, compose};
 use super::cost::expected_cost;
 use super::gather::{TenantConfig, gather};
 use super::new_message::{Fault, Field, IdempotencyKey, NewMessage};
-use super::read::{content_of, fallback_content_keys, row_of};
+use super::read::{content_of, fallback_content_keys, is_visible, row_of};
 use super::render::render_parts;
 use crate::Loaded;
 use crate::app::App;
@@ -46,7 +46,7 @@ pub(super) enum IdempotencyCheck {
 ///
 /// [`MessageError`]: nothing was accepted, except where the outcome is unknown.
 pub async fn send(app: &App, caller: &Caller, message: &NewMessage) -> Result<Accepted, MessageError> {
-    caller.authorise(Permission::Send)?;
+    caller.authorise(Permission::Send, Reach::Scoped)?;
     with_content(app, accept(app, caller, message, None).await?).await
 }
 
@@ -62,7 +62,7 @@ pub async fn send_test(
     message: &NewMessage,
     provider: &dyn Provider,
 ) -> Result<Accepted, MessageError> {
-    caller.authorise(Permission::Channels)?;
+    caller.authorise(Permission::Channels, Reach::Scoped)?;
     let composed = prepare(app, caller, message, None).await?;
     provider.validate_address(&composed.content.recipient_contact).map_err(|detail| {
         MessageError::Invalid(vec![Fault { step: None, field: Field::To, code: "not_an_address", detail }])
@@ -141,7 +141,8 @@ pub(super) async fn check_idempotency(
     let key = CommunicationKey { id: id_of(caller, idempotency_key), tenant };
     let loaded = app.executor(&caller.context()).load(&key).await?;
     let Ok(communication) = loaded.state.requested() else { return Ok(IdempotencyCheck::First(key, loaded)) };
-    if communication.request.request_hash != fingerprint {
+    // A key that may not see the earlier message learns nothing about it.
+    if communication.request.request_hash != fingerprint || !is_visible(caller, &loaded) {
         return Err(Rejection::IdempotencyKeyReused.into());
     }
     Ok(IdempotencyCheck::Replay(key, loaded))

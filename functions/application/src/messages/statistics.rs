@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::access::Permission;
+use domain::access::{Permission, Reach};
 use domain::ports::{QueueDepth, QueueId};
 use domain::stats::{Counters, add_counters, utc_day};
 use events::Timestamp;
@@ -41,7 +41,7 @@ pub async fn statistics(
     from: Timestamp,
     to: Timestamp,
 ) -> Result<Statistics, MessageError> {
-    caller.authorise(Permission::Stats)?;
+    caller.authorise(Permission::Stats, Reach::Tenant)?;
     let days = app.views.daily_counters(&caller.scope(), &utc_day(from), &utc_day(to)).await?;
     let mut sum = Counters::new();
     days.values().for_each(|day| add_counters(&mut sum, day));
@@ -52,7 +52,7 @@ pub async fn statistics(
 ///
 /// [`MessageError`]
 pub async fn queue_status(app: &App, caller: &Caller) -> Result<QueueStatus, MessageError> {
-    caller.authorise(Permission::View)?;
+    caller.authorise(Permission::View, Reach::Tenant)?;
     let (totals, as_of) = app.views.total_counters(&caller.scope()).await?;
     let mut depths = Vec::new();
     for queue in QueueId::DELIVERY {

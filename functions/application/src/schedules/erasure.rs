@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::access::Permission;
+use domain::access::{Permission, Reach};
 use domain::data_subject;
 use domain::ports::DocumentKey;
 use domain::schedule::{Schedule, ScheduleState};
@@ -33,7 +33,7 @@ struct Found {
 ///
 /// [`ScheduleError`]
 pub async fn erase(app: &App, caller: &Caller, subject: &str) -> Result<usize, ScheduleError> {
-    caller.authorise(Permission::Privacy)?;
+    caller.authorise(Permission::Privacy, Reach::Everything)?;
     let Found { schedules, messages } = find(app, caller, subject).await?;
     for (_, message) in &messages {
         for id in message.uploaded() {
@@ -59,7 +59,7 @@ pub async fn of_subject(
     caller: &Caller,
     subject: &str,
 ) -> Result<Vec<(Schedule, Option<StoredMessage>)>, ScheduleError> {
-    caller.authorise(Permission::Privacy)?;
+    caller.authorise(Permission::Privacy, Reach::Everything)?;
     let mut found = Vec::new();
     for schedule in find(app, caller, subject).await?.schedules {
         let message = message_of(&app.tenant_ports, &caller.principal.tenant, &schedule).await?;

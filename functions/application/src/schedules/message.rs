@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use domain::communication_view::Target;
 use domain::ports::{DocumentKey, StoreError};
 use domain::schedule::Schedule;
-use events::{TenantId, Timestamp};
+use events::{ScheduledMessage, ScheduledStep, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::directory::{TenantPorts, delete_documents};
@@ -104,6 +105,13 @@ pub(super) async fn expire_message(
 pub(super) async fn delete_messages(tenant_ports: &TenantPorts, tenant: &TenantId, id: &str) -> Result<(), StoreError> {
     let now = tenant_ports.host.now();
     delete_documents(&*tenant_ports.documents, (tenant, "schedule"), id, now).await
+}
+
+/// Everywhere that the message may go. Empty if its event does not say.
+pub(super) fn targets(ScheduledMessage { channel, contact_hash, fallback, .. }: &ScheduledMessage) -> Vec<Target> {
+    let Some((channel, contact_hash)) = channel.zip(contact_hash.clone()) else { return Vec::new() };
+    let step = |step: &ScheduledStep| Target { channel: step.channel, contact_hash: step.contact_hash.clone() };
+    [Target { channel, contact_hash }].into_iter().chain(fallback.iter().map(step)).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ mod erasure;
 mod message;
 mod run;
 
-use domain::access::Permission;
+use domain::access::{Permission, Reach};
 use domain::aggregate::{Aggregate, AggregateId, AggregateKey};
 use domain::data_subject;
 use domain::ports::{CommunicationKey, Listed, StoreError};
@@ -131,7 +131,7 @@ pub fn preview(
     now: Timestamp,
     count: usize,
 ) -> Result<Vec<Occurrence>, ScheduleError> {
-    caller.authorise(Permission::View)?;
+    caller.authorise(Permission::View, Reach::Scoped)?;
     let invalid = |timing| ScheduleError::Invalid(Faults { timing, message: Vec::new() });
     Ok(check_timing(timing, now).map_err(invalid)?.preview(now, count))
 }
@@ -266,27 +266,25 @@ pub async fn list_ended(app: &App, caller: &Caller) -> Result<Vec<Schedule>, Sch
 }
 
 async fn list_streams(app: &App, caller: &Caller, listed: Listed) -> Result<Vec<Schedule>, ScheduleError> {
-    caller.authorise(Permission::View)?;
+    caller.authorise(Permission::View, Reach::Scoped)?;
     let states = execute::list_streams::<ScheduleState>(&*app.store, &caller.principal.tenant, listed).await?;
     let schedules = states.into_iter().filter_map(|(_, state)| state.schedule);
-    Ok(schedules.filter(|schedule| schedule.author.mode == caller.principal.mode).collect())
+    Ok(schedules.filter(|schedule| is_visible(caller, schedule)).collect())
 }
 
 async fn load(app: &App, caller: &Caller, id: &str) -> Result<Loaded<ScheduleState>, ScheduleError> {
     let loaded = execute::load(&*app.store, &stream(&caller.principal.tenant, id)).await?;
-    let has_same_mode = |schedule: &Schedule| schedule.author.mode == caller.principal.mode;
-    if loaded.state.schedule.as_ref().is_some_and(has_same_mode) { Ok(loaded) } else { Err(ScheduleError::NotFound) }
+    let is_visible = |schedule: &Schedule| is_visible(caller, schedule);
+    if loaded.state.schedule.as_ref().is_some_and(is_visible) { Ok(loaded) } else { Err(ScheduleError::NotFound) }
 }
 
-/// A schedule that the caller may change: one that sends where the caller may send.
-async fn load_to_change(app: &App, caller: &Caller, id: &str) -> Result<Schedule, ScheduleError> {
-    let schedule = load(app, caller, id).await?.state.schedule.ok_or(ScheduleError::NotFound)?;
-    let ScheduledMessage { channel, contact_hash, fallback, .. } = &schedule.message;
-    caller.check_scope(*channel, contact_hash.as_deref())?;
-    for step in fallback {
-        caller.check_scope(Some(step.channel), Some(&step.contact_hash))?;
-    }
-    Ok(schedule)
+/// Whether a schedule has the caller's mode, and sends where the caller may send.
+fn is_visible(caller: &Caller, schedule: &Schedule) -> bool {
+    schedule.author.mode == caller.principal.mode && caller.includes(&message::targets(&schedule.message))
+}
+
+async fn load_schedule(app: &App, caller: &Caller, id: &str) -> Result<Schedule, ScheduleError> {
+    load(app, caller, id).await?.state.schedule.ok_or(ScheduleError::NotFound)
 }
 
 /// One schedule, also one that has ended, and its timer.
@@ -295,7 +293,7 @@ async fn load_to_change(app: &App, caller: &Caller, id: &str) -> Result<Schedule
 ///
 /// [`ScheduleError::NotFound`]: also for one of the other mode.
 pub async fn find(app: &App, caller: &Caller, id: &str) -> Result<(Schedule, Option<Timestamp>), ScheduleError> {
-    caller.authorise(Permission::View)?;
+    caller.authorise(Permission::View, Reach::Scoped)?;
     let loaded = load(app, caller, id).await?;
     Ok((loaded.state.schedule.ok_or(ScheduleError::NotFound)?, loaded.wake))
 }
@@ -326,7 +324,7 @@ pub struct Created {
 ///
 /// [`ScheduleError`]
 pub async fn create(app: &App, caller: &Caller, new: NewSchedule) -> Result<Created, ScheduleError> {
-    caller.authorise(Permission::Automate)?;
+    caller.authorise(Permission::Automate, Reach::Scoped)?;
     let tenant = &caller.principal.tenant;
     let id = match &new.idempotency_key {
         Some(key) => format!("sch_{}", &hash_of(&(tenant, caller.principal.mode, key))?[..16]),
@@ -393,8 +391,8 @@ async fn handle_due(app: &App, caller: &Caller, id: &str) -> Result<Timestamp, S
 ///
 /// [`ScheduleError`]
 pub async fn change(app: &App, caller: &Caller, id: &str, change: ScheduleChange) -> Result<Schedule, ScheduleError> {
-    caller.authorise(Permission::Automate)?;
-    let current = load_to_change(app, caller, id).await?;
+    caller.authorise(Permission::Automate, Reach::Scoped)?;
+    let current = load_schedule(app, caller, id).await?;
     let composed = check(app, caller, change.timing.as_ref(), change.message.as_ref()).await?;
     let message = match (&change.message, composed) {
         (Some(stored), Some(composed)) if !has_hash(&current.message.content, &stored.hash()?) => {
@@ -426,8 +424,8 @@ pub async fn pause(
     until: Option<Timestamp>,
     reason: Option<String>,
 ) -> Result<Schedule, ScheduleError> {
-    caller.authorise(Permission::Automate)?;
-    load_to_change(app, caller, id).await?;
+    caller.authorise(Permission::Automate, Reach::Scoped)?;
+    load_schedule(app, caller, id).await?;
     let from = Some(handle_due(app, caller, id).await?);
     execute(app, caller, id, Command::Pause { from, until, reason }).await
 }
@@ -436,8 +434,8 @@ pub async fn pause(
 ///
 /// [`ScheduleError`]
 pub async fn resume(app: &App, caller: &Caller, id: &str) -> Result<Schedule, ScheduleError> {
-    caller.authorise(Permission::Automate)?;
-    load_to_change(app, caller, id).await?;
+    caller.authorise(Permission::Automate, Reach::Scoped)?;
+    load_schedule(app, caller, id).await?;
     execute(app, caller, id, Command::Resume).await
 }
 
@@ -481,8 +479,8 @@ pub async fn occurrences(
 ///
 /// [`ScheduleError`]
 pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<(), ScheduleError> {
-    caller.authorise(Permission::Automate)?;
-    load_to_change(app, caller, id).await?;
+    caller.authorise(Permission::Automate, Reach::Scoped)?;
+    load_schedule(app, caller, id).await?;
     end(app, caller, id, ScheduleEndReason::Deleted).await
 }
 

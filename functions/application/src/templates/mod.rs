@@ -7,7 +7,7 @@ mod preview;
 
 use std::collections::BTreeMap;
 
-use domain::access::Permission;
+use domain::access::{Permission, Reach};
 use domain::aggregate::AggregateId;
 use domain::ports::StoreError;
 use domain::render::RenderError;
@@ -129,19 +129,22 @@ async fn list_own(app: &App, caller: &Caller) -> Result<Vec<Template>, StoreErro
 ///
 /// [`TemplateError`]
 pub async fn list(app: &App, caller: &Caller, filter: &TemplateFilter) -> Result<Vec<VisibleTemplate>, TemplateError> {
-    caller.authorise(Permission::View)?;
+    caller.authorise(Permission::View, Reach::Scoped)?;
     let own = list_own(app, caller).await?.into_iter().map(|own| VisibleTemplate::Own(Box::new(own)));
     let all = own.chain(templates::all().iter().map(VisibleTemplate::BuiltIn));
     Ok(all.filter(|template| filter.selects(template)).collect())
 }
 
-/// How often each template was used, by its id.
+/// How often each template was used, by its id. Empty for a restricted caller, who may not see all messages.
 ///
 /// # Errors
 ///
 /// [`TemplateError`]
 pub async fn usage(app: &App, caller: &Caller) -> Result<BTreeMap<String, i64>, TemplateError> {
-    caller.authorise(Permission::View)?;
+    caller.authorise(Permission::View, Reach::Scoped)?;
+    if !caller.is_unrestricted() {
+        return Ok(BTreeMap::new());
+    }
     let (totals, _) = app.views.total_counters(&caller.scope()).await?;
     let of_template = |(name, count): (String, i64)| Some((name.strip_prefix("template.")?.to_owned(), count));
     Ok(totals.into_iter().filter_map(of_template).collect())
@@ -151,7 +154,7 @@ pub async fn usage(app: &App, caller: &Caller) -> Result<BTreeMap<String, i64>, 
 ///
 /// [`TemplateError::NotFound`]
 pub async fn find(app: &App, caller: &Caller, id: &str) -> Result<VisibleTemplate, TemplateError> {
-    caller.authorise(Permission::View)?;
+    caller.authorise(Permission::View, Reach::Scoped)?;
     if let Some(builtin) = templates::find(id) {
         return Ok(VisibleTemplate::BuiltIn(builtin));
     }
@@ -167,7 +170,10 @@ pub async fn find(app: &App, caller: &Caller, id: &str) -> Result<VisibleTemplat
 /// [`TemplateError::BuiltIn`], and as [`find`].
 async fn find_own(app: &App, caller: &Caller, id: &str) -> Result<Template, TemplateError> {
     match find(app, caller, id).await? {
-        VisibleTemplate::Own(own) => Ok(*own),
+        VisibleTemplate::Own(own) => {
+            caller.check_channel(own.channel)?;
+            Ok(*own)
+        }
         VisibleTemplate::BuiltIn(_) => Err(TemplateError::BuiltIn),
     }
 }
@@ -178,7 +184,7 @@ async fn find_own(app: &App, caller: &Caller, id: &str) -> Result<Template, Temp
 ///
 /// [`TemplateError`]
 pub async fn versions(app: &App, caller: &Caller, id: &str) -> Result<Vec<TemplateVersion>, TemplateError> {
-    caller.authorise(Permission::View)?;
+    caller.authorise(Permission::View, Reach::Scoped)?;
     Ok(templates::versions(&execute::history(&*app.store, &stream(caller, id)).await?))
 }
 
@@ -193,7 +199,7 @@ pub async fn version(
     template: &Template,
     version: Option<u32>,
 ) -> Result<(TemplateVersion, TemplateContent), TemplateError> {
-    caller.authorise(Permission::View)?;
+    caller.authorise(Permission::View, Reach::Scoped)?;
     let version = match version.filter(|version| *version != template.latest.version) {
         None => template.latest.clone(),
         Some(version) => {
@@ -209,7 +215,7 @@ pub async fn version(
 ///
 /// [`TemplateError::Invalid`]: nothing was created.
 pub async fn create(app: &App, caller: &Caller, new: NewTemplate) -> Result<Template, TemplateError> {
-    caller.authorise(Permission::Templates)?;
+    caller.authorise(Permission::Templates, Reach::Scoped)?;
     let NewTemplate { code, locale, kind, name, description, content, is_active } = new;
     let mut faults = Vec::new();
     faults.extend((!is_code(&code)).then_some(TemplateFault::Code));
@@ -218,6 +224,7 @@ pub async fn create(app: &App, caller: &Caller, new: NewTemplate) -> Result<Temp
         return Err(TemplateError::Invalid(faults));
     }
     let (channel, variables) = (content.channel(), content.variables().to_vec());
+    caller.check_channel(channel)?;
     let id = templates::template_id(&code, channel, &locale);
     let others = list_own(app, caller).await?.len();
     let text = store_content(app, caller, &id, content.content()).await?;
@@ -267,7 +274,7 @@ pub async fn check_change(
     id: &str,
     change: &TemplateChange,
 ) -> Result<Vec<TemplateFault>, TemplateError> {
-    caller.authorise(Permission::Templates)?;
+    caller.authorise(Permission::Templates, Reach::Scoped)?;
     Ok(merge(app, caller, id, change).await?.err().unwrap_or_default())
 }
 
@@ -283,7 +290,7 @@ pub async fn change(
     id: &str,
     change: TemplateChange,
 ) -> Result<(Template, TemplateContent), TemplateError> {
-    caller.authorise(Permission::Templates)?;
+    caller.authorise(Permission::Templates, Reach::Scoped)?;
     let MergedContent { base, content, changed } =
         merge(app, caller, id, &change).await?.map_err(TemplateError::Invalid)?;
     let TemplateChange { expected, kind, name, description, is_active, .. } = change;
@@ -307,7 +314,7 @@ pub async fn change(
 ///
 /// [`TemplateError::BuiltIn`], [`TemplateError::NotFound`]
 pub async fn set_active(app: &App, caller: &Caller, id: &str, is_active: bool) -> Result<Template, TemplateError> {
-    caller.authorise(Permission::Templates)?;
+    caller.authorise(Permission::Templates, Reach::Scoped)?;
     find_own(app, caller, id).await?;
     let is_active = Some(is_active);
     let command = Command::Change { expected: None, kind: None, name: None, description: None, text: None, is_active };
@@ -320,7 +327,7 @@ pub async fn set_active(app: &App, caller: &Caller, id: &str, is_active: bool) -
 ///
 /// [`TemplateError::BuiltIn`], [`TemplateError::NotFound`]
 pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<(), TemplateError> {
-    caller.authorise(Permission::Templates)?;
+    caller.authorise(Permission::Templates, Reach::Scoped)?;
     find_own(app, caller, id).await?;
     execute(app, caller, id, Command::Delete).await?;
     Ok(())

@@ -1,6 +1,6 @@
 //! Renders templates without sending anything: a preview of a stored template, and a check of one that is not stored.
 
-use domain::access::Permission;
+use domain::access::{Permission, Reach};
 use domain::message::RenderedMessage;
 use domain::render::{CompiledTemplate, RenderError, RenderInput, TemplatePart, render_within};
 use domain::templates::{DEFAULT_LOCALE, SystemTemplate};
@@ -96,7 +96,7 @@ pub async fn preview(
     id: &str,
     PreviewRequest { version: asked, channel, locale, variables }: PreviewRequest,
 ) -> Result<RenderedMessage, TemplateError> {
-    caller.authorise(Permission::View)?;
+    caller.authorise(Permission::View, Reach::Scoped)?;
     let (of, compiled, pinned, written_in) = match find(app, caller, id).await? {
         VisibleTemplate::BuiltIn(builtin) => {
             let pinned = TemplateRef { id: id.to_owned(), version: builtin.version, text: None };
@@ -127,7 +127,7 @@ pub async fn validate(
     caller: &Caller,
     UnsavedTemplate { channel, content, locale, variables: given }: UnsavedTemplate,
 ) -> Result<Validation, TemplateError> {
-    caller.authorise(Permission::View)?;
+    caller.authorise(Permission::View, Reach::Scoped)?;
     let compiled = match rendering::compile(content.subject.as_deref(), &content.body).await? {
         Ok(compiled) => compiled,
         Err((part, error)) => return Ok(Validation::NotCompiled(part, error)),
