@@ -123,7 +123,9 @@ pub(super) fn token(html: &str, may_be_tag: bool) -> Option<(Token<'_>, usize)> 
         return Some(tag);
     }
     let first = html.chars().next()?.len_utf8();
-    let length = html[first..].find('<').map_or(html.len(), |end| first + end);
+    let begins_tag = |at: &usize| html[at + 1..].starts_with(|c: char| c.is_ascii_alphabetic() || "/!?".contains(c));
+    let next = html[first..].match_indices('<').map(|(at, _)| first + at).find(begins_tag);
+    let length = next.unwrap_or(html.len());
     Some((Token::Text(&html[..length]), length))
 }
 
