@@ -71,6 +71,13 @@ pub trait Aggregate: Default + Clone + Serialize + DeserializeOwned + Send + Syn
         None
     }
 
+    /// The command for a stream that a worker may have been working on, when every worker is known to have ended
+    /// because the only process was restarted.
+    fn after_restart(now: Timestamp) -> Option<Self::Command> {
+        let _ = now;
+        None
+    }
+
     /// Whether lists of the tenant's streams of this kind include the stream.
     fn is_listed(&self) -> bool {
         false

@@ -51,7 +51,7 @@ async fn repairs_slow_down_while_they_have_no_effect() {
     for _ in 0..6 {
         let wake = harness.wake(&key).await.expect("a timer");
         harness.host.advance(wake - harness.deliver.host.now().0);
-        harness.schedule.sweep(schedule::SweepReason::Tick).await.expect("a sweep");
+        harness.schedule.sweep().await.expect("a sweep");
         waits.push((harness.wake(&key).await.expect("a timer") - wake) / 60_000);
     }
     assert_eq!(waits, [1, 2, 4, 8, 15, 15]);
@@ -62,7 +62,7 @@ async fn a_hint_for_a_later_time_is_sent_once() {
     let harness = Harness::new();
     let key = harness.accept(|request| request.scheduled_at = Some(Timestamp(T0 + 300_000))).await;
     for tick in 0..5 {
-        harness.schedule.sweep(schedule::SweepReason::Tick).await.expect("a sweep");
+        harness.schedule.sweep().await.expect("a sweep");
         assert_eq!(harness.queue.take().len(), usize::from(tick == 0));
         assert_eq!(harness.wake(&key).await, Some(T0 + 300_000 + policy::REPAIR_DELAY_MS));
         harness.host.advance(60_000);
@@ -78,7 +78,7 @@ async fn a_sweep_that_cannot_send_leaves_the_timers_due() {
     let key = harness.accept(|_| ()).await;
     harness.host.advance(policy::REPAIR_DELAY_MS);
     *harness.queue.is_down.lock().expect("a switch") = true;
-    harness.schedule.sweep(schedule::SweepReason::Tick).await.expect_err("the queue is down");
+    harness.schedule.sweep().await.expect_err("the queue is down");
     *harness.queue.is_down.lock().expect("a switch") = false;
     assert_eq!(harness.sweep_and_deliver().await, 1);
     assert_eq!(lifecycle(&harness, &key).await, Lifecycle::Sent);
@@ -98,7 +98,7 @@ async fn duplicate_and_concurrent_hints_send_once() {
 async fn a_scheduled_messages_hint_is_delayed_to_its_second_and_never_sends_early() {
     let harness = Harness::new();
     let key = harness.accept(|request| request.scheduled_at = Some(Timestamp(T0 + 90_500))).await;
-    harness.schedule.sweep(schedule::SweepReason::Tick).await.expect("a sweep");
+    harness.schedule.sweep().await.expect("a sweep");
     let hints = harness.queue.take();
     assert_eq!(hints.iter().map(|(hint, delay)| (&hint.stream, *delay)).collect::<Vec<_>>(), [(&key.stream_id(), 91)]);
     harness.host.advance(90_499);

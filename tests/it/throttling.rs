@@ -87,7 +87,7 @@ async fn send_all(harness: &Harness, provider: &ScriptedProvider, count: usize) 
             harness.batch(batch).await;
         }
         if second % 60 == 0 {
-            harness.schedule.sweep(schedule::SweepReason::Tick).await.expect("a sweep");
+            harness.schedule.sweep().await.expect("a sweep");
         }
     }
     let sent = provider.sent_messages.lock().expect("sent messages");

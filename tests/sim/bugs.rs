@@ -61,6 +61,10 @@ pub enum Bug {
     MissedMiscounted,
     /// The clock of the process function is ahead.
     ProcessClockAhead,
+    /// A restart moves the timers that it sees.
+    RestartMovesTimers,
+    /// A restart waits for the leases of the workers that ended.
+    LeasesOutliveRestart,
 }
 
 /// Bugs of communications, each with the invariants that may be the first to find it.
@@ -106,6 +110,13 @@ impl Bug {
         match self {
             Bug::LeaseIgnored
                 if function_name == "deliver"
+                    && stream.lines.last().is_some_and(|line| is(line, "DeliveryAttemptStarted")) =>
+            {
+                stream.lines.pop();
+                stream.version -= 1;
+            }
+            Bug::LeasesOutliveRestart
+                if function_name == "resume"
                     && stream.lines.last().is_some_and(|line| is(line, "DeliveryAttemptStarted")) =>
             {
                 stream.lines.pop();

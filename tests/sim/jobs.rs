@@ -14,7 +14,6 @@ use domain::ports::{AddressKey, EventStore, Stream};
 use domain::provider::{MessageRef, ProviderReport};
 use events::{Channel, Timestamp};
 use project::StreamImage;
-use schedule::SweepReason;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use webhook::{UnmatchedReports, WebhookError};
@@ -26,9 +25,11 @@ impl Simulation {
             Job::ApiCall(action) => self.call(action),
             Job::Sweep => {
                 let schedule = self.schedule.clone();
-                Box::pin(async move {
-                    schedule.sweep(SweepReason::Tick).await.map_or(TaskResult::Retry, |_| TaskResult::Done)
-                })
+                Box::pin(async move { schedule.sweep().await.map_or(TaskResult::Retry, |_| TaskResult::Done) })
+            }
+            Job::Resume => {
+                let schedule = self.schedule.clone();
+                Box::pin(async move { schedule.resume().await.map_or(TaskResult::Retry, |_| TaskResult::Done) })
             }
             Job::CallBack(Callback { key, report, by, .. }) => {
                 let webhook = self.webhook[self.version()].clone();

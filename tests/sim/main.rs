@@ -11,6 +11,7 @@ mod exhaustive;
 mod invariants;
 mod jobs;
 mod kinds;
+mod restarts;
 mod schedule_history;
 mod scheduler;
 mod schedules;

@@ -30,6 +30,8 @@ pub enum Job {
     /// Tries again to match delivery reports whose message was unknown.
     RetryUnmatched(UnmatchedRetry),
     Sweep,
+    /// The first work of the only process after a restart.
+    Resume,
 }
 
 /// How a job ended.
@@ -57,6 +59,7 @@ impl Job {
             Job::DeadLetter { .. } => "dead-letter",
             Job::CallBack(_) | Job::RetryUnmatched(_) => "webhook",
             Job::Sweep => "schedule",
+            Job::Resume => "resume",
             Job::Project { .. } => "project",
         }
     }
@@ -65,6 +68,10 @@ impl Job {
 impl Simulation {
     /// Starts every job that is due.
     pub fn start_due(&mut self, now: i64) {
+        if let Some(at) = self.restarts.first().copied().filter(|at| *at <= now) {
+            self.restarts.retain(|restart| at < *restart);
+            self.restart(now);
+        }
         let due: Vec<_> = self.actions.extract_if(.., |(at, _)| *at <= now).collect();
         due.into_iter().for_each(|(_, action)| self.start(Job::ApiCall(action)));
         let called: Vec<Callback> =
@@ -77,7 +84,8 @@ impl Simulation {
             self.start(Job::Sweep);
         }
         let mut received = Vec::new();
-        {
+        // The workers of a process that was restarted wait until its unfinished work is resumed.
+        if !self.tasks.iter().any(|task| matches!(task.job, Job::Resume)) {
             let mut guard = self.world.state();
             let state = &mut *guard;
             for message in state.messages.iter_mut().filter(|message| message.visible_at <= now) {
@@ -142,6 +150,37 @@ impl Simulation {
         }
     }
 
+    /// Kills everything, loses the queues, and starts again, as the only process does.
+    fn restart(&mut self, now: i64) {
+        self.check_timers_ahead();
+        self.kills += 1;
+        for task in std::mem::take(&mut self.tasks) {
+            self.finish(task.job, TaskResult::Retry);
+        }
+        self.tasks.clear();
+        {
+            let mut state = self.world.state();
+            state.messages.clear();
+            let ahead = state.streams.iter().filter_map(|(id, (stream, ..))| {
+                let wake = stream.wake.filter(|wake| now < wake.0)?;
+                Some((id.clone(), (stream.version, wake)))
+            });
+            self.timers_ahead = ahead.collect();
+        }
+        self.start(Job::Resume);
+    }
+
+    /// I15: a restart moves no timer that lies ahead.
+    fn check_timers_ahead(&mut self) {
+        let state = self.world.state();
+        for (id, (version, wake)) in std::mem::take(&mut self.timers_ahead) {
+            let (stream, ..) = &state.streams[&id];
+            if stream.version == version && stream.wake != Some(wake) {
+                self.violation = Some(format!("I15: a restart moved the timer of {id}"));
+            }
+        }
+    }
+
     fn finish(&mut self, job: Job, end: TaskResult) {
         let now = self.world.state().now;
         match (job, end) {
@@ -165,6 +204,7 @@ impl Simulation {
             (Job::CallBack(callback), TaskResult::Retry) => {
                 self.world.state().callbacks.push(Callback { at: now + 5_000, ..callback });
             }
+            (Job::Resume, TaskResult::Done) => self.check_timers_ahead(),
             (Job::RetryUnmatched(retry), TaskResult::Retry) => self.world.state().unmatched.push((now + 60_000, retry)),
             _ => (),
         }
@@ -178,7 +218,8 @@ impl Simulation {
         let queues = state.messages.iter().map(|message| message.visible_at);
         let callbacks = state.callbacks.iter().map(|callback| callback.at);
         let unmatched = state.unmatched.iter().map(|(at, _)| *at);
-        let next = tasks.chain(actions).chain(queues).chain(callbacks).chain(unmatched).chain([self.next_tick]).min();
+        let waits = tasks.chain(actions).chain(queues).chain(callbacks).chain(unmatched);
+        let next = waits.chain(self.restarts.first().copied()).chain([self.next_tick]).min();
         state.now = next.unwrap_or(self.next_tick).max(state.now + 1);
     }
 }

@@ -15,7 +15,7 @@ use domain::ports::{DocumentKey, QueueId};
 use domain::schedule::{MAX_WINDOW_MS, ON_TIME_MS, Recurrence, recurrence_input};
 use events::{CatchUp, CatchUpPolicy, CommunicationId, RecordedEvent, ScheduleEvent, StreamId, StreamKind, Timestamp};
 use process::Process;
-use schedule::{SweepHandler, SweepReason};
+use schedule::SweepHandler;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -223,7 +223,7 @@ impl Run {
             Job::Call(call) => self.request(call),
             Job::Sweep => {
                 let schedule = self.schedule.clone();
-                let swept = async move { schedule.sweep(SweepReason::Tick).await };
+                let swept = async move { schedule.sweep().await };
                 Box::pin(async move { swept.await.map_or(Outcome::Retry, |_| Outcome::Done) })
             }
             Job::Process(ids) => {

@@ -16,7 +16,7 @@ use application::retention::RetentionPeriods;
 use dead_letter::DeadLetterHandler;
 use deliver::DeliverHandler;
 use domain::ports::{CommunicationKey, Provider};
-use events::{Channel, CommunicationId, Mode, StreamId};
+use events::{Channel, CommunicationId, Mode, StreamId, Timestamp};
 use project::ProjectHandler;
 use schedule::SweepHandler;
 use webhook::WebhookHandler;
@@ -51,6 +51,12 @@ pub struct Simulation {
     pub actions: Vec<(i64, Action)>,
     pub accepted: BTreeMap<usize, CommunicationKey>,
     pub next_tick: i64,
+    /// When everything is restarted, as the only process is. Earliest first.
+    pub restarts: Vec<i64>,
+    /// The timers that lay ahead at the last restart, with the version of their stream.
+    pub timers_ahead: BTreeMap<StreamId, (u64, Timestamp)>,
+    /// The first invariant that was found broken during the run.
+    pub violation: Option<String>,
     pub kills: u64,
     pub steps: u64,
 }
@@ -154,6 +160,9 @@ impl Simulation {
             actions,
             accepted: BTreeMap::new(),
             next_tick: T0 + 1_000,
+            restarts: Vec::new(),
+            timers_ahead: BTreeMap::new(),
+            violation: None,
             kills: 0,
             steps: 0,
         }
@@ -180,6 +189,9 @@ impl Simulation {
                 return Err(format!("I12: not at rest after five days: {:?}", self.unfinished()));
             }
             self.start_due(now);
+            if let Some(why) = self.violation.take() {
+                return Err(why);
+            }
             let ready: Vec<usize> = (0..self.tasks.len()).filter(|n| self.tasks[*n].resume_at <= now).collect();
             match ready.len() {
                 0 if self.is_at_rest() => break,
@@ -217,6 +229,7 @@ impl Simulation {
         let quiet = {
             let state = self.world.state();
             self.tasks.is_empty()
+                && self.restarts.is_empty()
                 && self.actions.is_empty()
                 && state.callbacks.is_empty()
                 && state.unmatched.is_empty()

@@ -383,7 +383,7 @@ impl Harness {
 
     /// Runs the sweep and handles every hint that it sends without delay. Returns their number.
     pub async fn sweep_and_deliver(&self) -> usize {
-        self.schedule.sweep(schedule::SweepReason::Tick).await.expect("a sweep");
+        self.schedule.sweep().await.expect("a sweep");
         let due: Vec<_> = self.queue.take().into_iter().filter(|(_, delay)| *delay == 0).collect();
         for (hint, _) in &due {
             let key = CommunicationKey::from_stream(&hint.stream).expect("a communication");

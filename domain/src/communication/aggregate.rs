@@ -44,6 +44,10 @@ impl Aggregate for State {
         Some(Command::DeadLetter(DeadLetterReason::Poison))
     }
 
+    fn after_restart(now: Timestamp) -> Option<Command> {
+        Some(Command::EndLease { now })
+    }
+
     fn queue(&self) -> QueueId {
         match self {
             State::NotRequested => QueueId::Process,

@@ -31,6 +31,7 @@ pub fn decide(state: &State, command: Command) -> Result<Vec<CommunicationEvent>
         Command::Request(_) => Ok(Vec::new()),
         Command::Change { schedule, content } => change(communication, schedule, content),
         Command::ApplyDeadlines { now } => Ok(apply_deadlines(communication, now)),
+        Command::EndLease { now } => Ok(end_lease(communication, now)),
         Command::BeginAttempt { now, lease_until, config, provider } => {
             begin_attempt(communication, now, lease_until, config, provider)
         }
@@ -101,6 +102,20 @@ fn apply_deadlines(communication: &Communication, now: Timestamp) -> Vec<Communi
         Deadline::Lease { attempt } => mark_in_doubt(communication, attempt, now, InDoubtCause::LeaseExpired),
         Deadline::Evidence { attempt } => resolve_by_policy(communication, attempt),
         Deadline::Expiry => dead_letter(communication, DeadLetterReason::Expired),
+    }
+}
+
+fn end_lease(communication: &Communication, now: Timestamp) -> Vec<CommunicationEvent> {
+    match communication.lifecycle {
+        Lifecycle::Sending { attempt, .. } => mark_in_doubt(communication, attempt, now, InDoubtCause::LeaseExpired),
+        Lifecycle::Pending
+        | Lifecycle::RetryWait { .. }
+        | Lifecycle::InDoubt { .. }
+        | Lifecycle::Sent
+        | Lifecycle::Failed(_)
+        | Lifecycle::DeadLettered(_)
+        | Lifecycle::Cancelled
+        | Lifecycle::Suppressed(_) => Vec::new(),
     }
 }
 

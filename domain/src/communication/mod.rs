@@ -77,6 +77,10 @@ pub enum Command {
     ApplyDeadlines {
         now: Timestamp,
     },
+    /// Ends the lease of an open attempt early, because its worker is known to have ended.
+    EndLease {
+        now: Timestamp,
+    },
     BeginAttempt {
         now: Timestamp,
         lease_until: Timestamp,

@@ -19,8 +19,8 @@ pub use files::{FetchError, FileFetcher, ObjectKey, ObjectStore, PresignedUpload
 pub use keys::{AddressKey, CommunicationKey};
 pub use queues::{MAX_QUEUE_DELAY_S, QueueDepth, RepairQueue, UnmatchedQueue, UnmatchedRetry, WorkQueue};
 pub use store::{
-    AddressRecord, AppendError, AppendRequest, DueTimer, EventStore, Hint, Listed, Listing, MAX_LISTED, MAX_PEOPLE,
-    MAX_STREAM_BYTES, QueueId, RollOver, ScanPage, Stream, TIMER_SHARDS,
+    AddressRecord, AppendError, AppendRequest, DuePage, DueTimer, EventStore, Hint, Listed, Listing, MAX_LISTED,
+    MAX_PEOPLE, MAX_STREAM_BYTES, QueueId, RollOver, ScanPage, Stream, TIMER_SHARDS, TimerCursor,
 };
 pub use vault::{ContentKey, DocumentKey, DocumentStore, SecretCipher, Vault};
 pub use views::{

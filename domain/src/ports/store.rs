@@ -181,6 +181,21 @@ pub struct DueTimer {
     pub hints_sent: u32,
 }
 
+/// Where a page of due timers ended: the time of its last timer, and the storage key of that stream.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TimerCursor {
+    pub wake: Timestamp,
+    pub storage_key: String,
+}
+
+/// One page of due timers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DuePage {
+    pub timers: Vec<DueTimer>,
+    /// The `after` of the next call. `None` at the end.
+    pub next: Option<TimerCursor>,
+}
+
 /// One page of all streams.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ScanPage {
@@ -232,9 +247,15 @@ pub trait EventStore: Send + Sync {
         listed: Listed,
     ) -> Result<Vec<(StreamId, Stream)>, StoreError>;
 
-    /// Returns at most `limit` streams of one shard with `wake` up to `until`, earliest first. The index may lag
-    /// behind. Streams with a queue that this build does not know are skipped.
-    async fn due_timers(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<DueTimer>, StoreError>;
+    /// Returns a page of at most `limit` streams of one shard with `wake` up to `until`, earliest first. The index may
+    /// lag behind. Streams with a queue that this build does not know are skipped.
+    async fn due_timers(
+        &self,
+        shard: u8,
+        until: Timestamp,
+        after: Option<&TimerCursor>,
+        limit: usize,
+    ) -> Result<DuePage, StoreError>;
 
     /// Moves the timer from `from` to `to`, unless it has changed meanwhile. `hints_sent` is the number of hints
     /// already sent for it.

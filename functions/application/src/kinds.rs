@@ -33,6 +33,9 @@ pub struct StreamRules {
     pub process: Option<ProcessFn>,
     /// Ends a stream whose hint crashed its consumer. Returns whether anything was appended.
     pub dead_letter: DeadLetterFn,
+    /// Ends what a worker of an earlier process had begun. Returns when the stream must be looked at next, unless that
+    /// is at once or never.
+    pub resume: ResumeFn,
     /// Where the API shows the events of a stream.
     pub events_path: Option<&'static str>,
 }
@@ -42,6 +45,8 @@ type ProcessFn = for<'a> fn(&'a App, &'a StreamId) -> BoxFuture<'a, Result<(), P
 type AuditFn = fn(&Stream, &[String], Timestamp) -> AuditedStream;
 type DeadLetterFn =
     for<'a> fn(&'a CommandExecutor<'a>, &'a StreamId) -> BoxFuture<'a, Result<bool, ExecuteError<String>>>;
+type ResumeFn =
+    for<'a> fn(&'a CommandExecutor<'a>, &'a StreamId) -> BoxFuture<'a, Result<Option<Timestamp>, ExecuteError<String>>>;
 
 /// The result of the audit of one stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -74,6 +79,7 @@ impl StreamRules {
             process,
             audit: audit::<A>,
             dead_letter: dead_letter::<A>,
+            resume: resume::<A>,
             events_path: None,
         }
     }
@@ -179,5 +185,21 @@ fn dead_letter<'a, A: Aggregate>(
             Ok(after) => Ok(after.appended > 0),
             Err(error) => Err(error.map_rejection(|rejection| rejection.to_string())),
         }
+    })
+}
+
+fn resume<'a, A: Aggregate>(
+    executor: &'a CommandExecutor<'a>,
+    id: &'a StreamId,
+) -> BoxFuture<'a, Result<Option<Timestamp>, ExecuteError<String>>> {
+    Box::pin(async move {
+        let stream = AggregateId::<A>::new(&id.tenant, &id.id);
+        let now = executor.host.now();
+        let mut loaded = executor.load(&stream).await?;
+        if let Some(command) = A::after_restart(now) {
+            let resumed = executor.execute_loaded(&stream, loaded, command).await;
+            loaded = resumed.map_err(|error| error.map_rejection(|rejection| rejection.to_string()))?;
+        }
+        Ok(loaded.state.wake(now, None).filter(|next| now < *next))
     })
 }

@@ -18,7 +18,7 @@ use events::Timestamp;
 use infra::embedded::{Database, FolderObjectStore, MemoryWorkQueue, upload_scope};
 use infra::providers::content_disposition;
 use problem::{Problem, ProblemKind};
-use schedule::{SweepHandler, SweepReason};
+use schedule::SweepHandler;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use simulator::{Fault, Simulator, examples};
@@ -142,7 +142,7 @@ async fn advance_clock(State(dev): Shared, body: Bytes) -> Result<Json<Value>, P
     }
     let Advance { advance_ms } = parse(&body)?;
     dev.clock.advance(i64::from(advance_ms));
-    dev.schedule.sweep(SweepReason::Tick).await?;
+    dev.schedule.sweep().await?;
     dev.queue.wake_receivers();
     Ok(Json(json!({ "now": api::fields::show_time(dev.clock.now()) })))
 }

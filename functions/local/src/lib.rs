@@ -29,14 +29,15 @@ use infra::embedded::{Database, FolderObjectStore, MemoryWorkQueue};
 use infra::providers::http_client;
 use local_only::local_only;
 use process::Process;
-use schedule::{SweepHandler, SweepReason};
+use schedule::SweepHandler;
 use server::{ServerLimits, serve};
 use simulator::Simulator;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wiring::Wiring;
 use workers::{
-    WORKERS_PER_CHANNEL, run_dead_letters, run_delivery_worker, run_process_worker, run_projection, run_sweeps,
+    WORKERS_PER_CHANNEL, resume, run_dead_letters, run_delivery_worker, run_process_worker, run_projection, run_sweeps,
     run_unmatched,
 };
 
@@ -128,7 +129,6 @@ impl Local {
         let wiring = Wiring::new(&folder, database, clock, simulator, &url, &providers_url, options.rate)?;
 
         let schedule = wiring.schedule();
-        schedule.sweep(SweepReason::Restart).await.map_err(io::Error::other)?;
         let mut tasks = JoinSet::new();
         let app = wiring.app();
         spawn_http(&mut tasks, &wiring, app.clone(), &options, (listener, port));
@@ -165,15 +165,21 @@ fn spawn_http(
 /// Starts the loops that replace queues, the change stream and schedules.
 fn spawn_workers(tasks: &mut JoinSet<()>, wiring: &Wiring, app: Arc<App>, options: &Options) {
     let deliver = wiring.deliver(options.provider_timeout_ms);
+    let (resumed, is_resumed) = watch::channel(false);
     for &channel in Channel::ALL {
         for _ in 0..WORKERS_PER_CHANNEL {
-            tasks.spawn(run_delivery_worker(channel, wiring.queue.clone(), deliver.clone(), wiring.clock.clone()));
+            let (queue, clock) = (wiring.queue.clone(), wiring.clock.clone());
+            tasks.spawn(run_delivery_worker(channel, queue, deliver.clone(), clock, is_resumed.clone()));
         }
     }
     tasks.spawn(run_process_worker(wiring.queue.clone(), Process { app }));
     tasks.spawn(run_dead_letters(wiring.queue.clone(), wiring.dead_letter()));
     tasks.spawn(run_projection((*wiring.store).clone(), wiring.project()));
-    tasks.spawn(run_sweeps(wiring.schedule(), wiring.clock.clone(), wiring.queue.clone()));
+    let (schedule, clock, queue) = (wiring.schedule(), wiring.clock.clone(), wiring.queue.clone());
+    tasks.spawn(async move {
+        resume(&schedule, resumed).await;
+        run_sweeps(schedule, clock, queue).await;
+    });
 }
 
 /// Binds the port, or the next free one.

@@ -12,8 +12,9 @@ use infra::SystemClockAndRng;
 use infra::embedded::{Database, DueRetry, MemoryWorkQueue, QueueConsumer, ReceivedHint, SqliteUnmatchedQueue};
 use process::Process;
 use project::{ProjectHandler, StreamImage};
-use schedule::{SweepHandler, SweepReason};
+use schedule::SweepHandler;
 use simulator::SimulationClock;
+use tokio::sync::watch;
 use webhook::WebhookHandler;
 
 use crate::clock::{Clock, WALL_CLOCK};
@@ -30,12 +31,18 @@ const MAX_CHANGES: usize = 200;
 const SETTLE_TIME: Duration = Duration::from_millis(20);
 
 /// Does what SQS and Lambda do for one delivery worker: receives hints, delivers them, and acknowledges what succeeded.
+/// Begins once the work of the earlier process is resumed, because until then an open attempt cannot be told from one of
+/// this process.
 pub async fn run_delivery_worker(
     channel: Channel,
     queue: Arc<MemoryWorkQueue>,
     deliver: DeliverHandler,
     clock: Arc<Clock>,
+    mut resumed: watch::Receiver<bool>,
 ) {
+    if resumed.wait_for(|resumed| *resumed).await.is_err() {
+        return;
+    }
     loop {
         let received = queue.receive(QueueConsumer::Delivery(channel)).await;
         let deadline = clock.now() + clock.scaled(INVOCATION_MS);
@@ -127,6 +134,16 @@ pub async fn run_unmatched(unmatched: Arc<SqliteUnmatchedQueue>, webhook: Arc<We
     }
 }
 
+/// Resumes the unfinished work of an earlier process. After that, the delivery workers may begin.
+pub async fn resume(schedule: &SweepHandler, resumed: watch::Sender<bool>) {
+    match schedule.resume().await {
+        Ok(0) => (),
+        Ok(streams) => tracing::info!(streams, "unfinished work was resumed"),
+        Err(error) => tracing::error!(%error, "unfinished work was not resumed completely; its timers do that"),
+    }
+    resumed.send_replace(true);
+}
+
 /// Runs the sweep once a minute, by the process's clock, which first makes up for the time that the machine slept.
 pub async fn run_sweeps(schedule: SweepHandler, clock: Arc<Clock>, queue: Arc<MemoryWorkQueue>) {
     let interval = clock.to_wall_clock(SWEEP_INTERVAL_MS).max(Duration::from_millis(100));
@@ -139,7 +156,7 @@ pub async fn run_sweeps(schedule: SweepHandler, clock: Arc<Clock>, queue: Arc<Me
         if let Err(error) = schedule.limits.record_heartbeat(WALL_CLOCK, wall).await {
             tracing::error!(%error, "the time of the wall clock was not stored");
         }
-        if let Err(error) = schedule.sweep(SweepReason::Tick).await {
+        if let Err(error) = schedule.sweep().await {
             tracing::error!(%error, "a sweep failed; the next one continues");
         }
     }

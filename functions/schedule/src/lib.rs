@@ -1,8 +1,10 @@
 //! In: a scheduled event every minute. Out: a hint for every stream whose timer is due, delayed to the second.
-//! May touch: the timer index, the work queues, the heartbeat.
-//! Never: decides anything about a stream, because the handler of the hint does.
+//! May touch: the timer index, the work queues, the heartbeat; after a restart of the only process also streams.
+//! Never: decides anything about a stream, because the handler of the hint does. The exception is the end of a lease
+//! whose worker died with the process.
 
 pub mod config;
+mod resume;
 
 use std::sync::Arc;
 
@@ -10,14 +12,19 @@ use application::hint::delay_s;
 use domain::policy;
 use domain::ports::{ClockAndRng, CoordinationStore, DueTimer, EventStore, Hint, StoreError, TIMER_SHARDS, WorkQueue};
 use events::Timestamp;
+use futures_util::stream::{self, StreamExt};
 
 /// How far ahead timers are swept, in milliseconds. Their hints are sent with a delay, so that they arrive at the exact
 /// second between two ticks.
 pub const LOOKAHEAD_MS: i64 = 10 * 60_000;
 /// Maximum number of timers that are read from one shard at once.
-const BATCH_SIZE: usize = 2_000;
-/// Maximum number of batches from one shard in one sweep.
-const MAX_BATCHES: usize = 20;
+const PAGE: usize = 500;
+/// Maximum number of pages from one shard in one sweep.
+const MAX_PAGES: usize = 80;
+/// Number of shards that are swept side by side.
+const SHARDS_AT_ONCE: usize = 8;
+/// Number of timers of one shard that are moved side by side.
+const TIMERS_AT_ONCE: usize = 4;
 
 /// The ports of the function.
 #[derive(Clone)]
@@ -28,15 +35,6 @@ pub struct SweepHandler {
     pub host: Arc<dyn ClockAndRng>,
 }
 
-/// Why a sweep runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SweepReason {
-    /// The scheduled run of every minute.
-    Tick,
-    /// The process restarted and its queues were lost, so every hint is sent at once, even if it is not due.
-    Restart,
-}
-
 impl SweepHandler {
     /// Sends a hint for every due stream, then moves its timer. A crash in between sends a hint twice, which is
     /// harmless. Returns the number of hints.
@@ -44,42 +42,49 @@ impl SweepHandler {
     /// # Errors
     ///
     /// [`StoreError`]: the timers that were not reached are still due at the next tick.
-    pub async fn sweep(&self, reason: SweepReason) -> Result<usize, StoreError> {
-        let mut sent = 0;
-        let limit = if reason == SweepReason::Restart { usize::MAX } else { BATCH_SIZE };
-        for shard in 0..TIMER_SHARDS {
-            for _ in 0..MAX_BATCHES {
-                let now = self.host.now();
-                let mut due = self.store.due_timers(shard, now + LOOKAHEAD_MS, limit).await?;
-                let is_last = due.len() < limit;
-                // A hint is sent ahead of time only once. After that, the timer only repairs a lost hint, and waits
-                // until it is due.
-                due.retain(|due| due.hints_sent == 0 || due.wake <= now || reason == SweepReason::Restart);
-                self.send(&due, now, reason).await?;
-                sent += due.len();
-                if is_last || due.is_empty() {
-                    break;
-                }
-            }
-        }
+    pub async fn sweep(&self) -> Result<usize, StoreError> {
+        let shards = stream::iter(0..TIMER_SHARDS).map(|shard| self.sweep_shard(shard));
+        let swept: Vec<Result<usize, StoreError>> = shards.buffer_unordered(SHARDS_AT_ONCE).collect().await;
+        let sent = swept.into_iter().sum::<Result<usize, StoreError>>()?;
         self.limits.record_heartbeat("sweep", self.host.now()).await?;
         Ok(sent)
     }
 
-    async fn send(&self, due: &[DueTimer], now: Timestamp, reason: SweepReason) -> Result<(), StoreError> {
+    async fn sweep_shard(&self, shard: u8) -> Result<usize, StoreError> {
+        let until = self.host.now() + LOOKAHEAD_MS;
+        let (mut sent, mut after) = (0, None);
+        for _ in 0..MAX_PAGES {
+            let page = self.store.due_timers(shard, until, after.as_ref(), PAGE).await?;
+            let now = self.host.now();
+            // A hint is sent ahead of time only once. After that, the timer only repairs a lost hint, and waits until it
+            // is due.
+            let due: Vec<DueTimer> =
+                page.timers.into_iter().filter(|due| due.hints_sent == 0 || due.wake <= now).collect();
+            self.send(&due, now).await?;
+            sent += due.len();
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(sent)
+    }
+
+    async fn send(&self, due: &[DueTimer], now: Timestamp) -> Result<(), StoreError> {
         if due.is_empty() {
             return Ok(());
         }
-        let delay = |wake: Timestamp| match reason {
-            SweepReason::Restart => 0,
-            SweepReason::Tick => delay_s(now, wake),
-        };
-        let hints: Vec<(Hint, u32)> = due.iter().map(|due| (due.hint.clone(), delay(due.wake))).collect();
+        let hints: Vec<(Hint, u32)> = due.iter().map(|due| (due.hint.clone(), delay_s(now, due.wake))).collect();
         self.queue.send(&hints).await?;
-        for due in due {
-            let wake = due.wake.max(now) + policy::repair_ms(due.hints_sent);
-            self.store.reschedule_timer(&due.hint.stream, due.wake, wake, due.hints_sent + 1).await?;
-        }
-        Ok(())
+        let move_timer = |due: &DueTimer| {
+            let (id, from, hints_sent) = (due.hint.stream.clone(), due.wake, due.hints_sent);
+            async move {
+                let to = from.max(now) + policy::repair_ms(hints_sent);
+                self.store.reschedule_timer(&id, from, to, hints_sent + 1).await
+            }
+        };
+        let moved: Vec<Result<(), StoreError>> =
+            stream::iter(due.iter().map(move_timer)).buffer_unordered(TIMERS_AT_ONCE).collect().await;
+        moved.into_iter().collect()
     }
 }

@@ -15,8 +15,8 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use domain::ports::{
-    AddressKey, AddressRecord, AppendError, AppendRequest, DueTimer, EventStore, Hint, Listed, Listing, MAX_LISTED,
-    MAX_STREAM_BYTES, ScanPage, StoreError, Stream, TIMER_SHARDS,
+    AddressKey, AddressRecord, AppendError, AppendRequest, DuePage, DueTimer, EventStore, Hint, Listed, Listing,
+    MAX_LISTED, MAX_STREAM_BYTES, ScanPage, StoreError, Stream, TIMER_SHARDS, TimerCursor,
 };
 use events::{StreamId, StreamKind, TenantId, Timestamp};
 
@@ -300,7 +300,18 @@ impl EventStore for DynamoStore {
         found.map(|(id, item)| Ok((id, read_stream(&item)?))).collect()
     }
 
-    async fn due_timers(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<DueTimer>, StoreError> {
+    async fn due_timers(
+        &self,
+        shard: u8,
+        until: Timestamp,
+        after: Option<&TimerCursor>,
+        limit: usize,
+    ) -> Result<DuePage, StoreError> {
+        let start = after.map(|TimerCursor { wake, storage_key }| {
+            let mut key = item_key(storage_key.clone(), "stream");
+            key.extend([("shard".to_owned(), number(shard)), ("wake".to_owned(), number(wake.0))]);
+            key
+        });
         let query = self
             .client
             .query()
@@ -309,21 +320,24 @@ impl EventStore for DynamoStore {
             .key_condition_expression("#shard = :shard AND wake <= :until")
             .expression_attribute_names("#shard", "shard")
             .expression_attribute_values(":shard", number(shard))
-            .expression_attribute_values(":until", number(until.0));
-        let mut pages = query.into_paginator().items().send();
-        let mut due = Vec::new();
-        while due.len() < limit
-            && let Some(item) = pages.next().await
-        {
-            let item = item.map_err(unavailable)?;
-            let (stream, queue) = (known_stream(&read_string(&item, "pk")?), known_queue(&read_string(&item, "lane")?));
-            let wake = read_number(&item, "wake").map(Timestamp);
+            .expression_attribute_values(":until", number(until.0))
+            .set_exclusive_start_key(start)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        let response = query.send().await.map_err(unavailable)?;
+        let mut timers = Vec::new();
+        for item in response.items() {
+            let (stream, queue) = (known_stream(&read_string(item, "pk")?), known_queue(&read_string(item, "lane")?));
+            let wake = read_number(item, "wake").map(Timestamp);
             if let (Some(stream), Some(queue), Some(wake)) = (stream, queue, wake) {
-                let hints_sent = read_number(&item, "hints").unwrap_or(0) as u32;
-                due.push(DueTimer { hint: Hint { queue, stream }, wake, hints_sent });
+                let hints_sent = read_number(item, "hints").unwrap_or(0) as u32;
+                timers.push(DueTimer { hint: Hint { queue, stream }, wake, hints_sent });
             }
         }
-        Ok(due)
+        let cursor = |key: &Item| {
+            let wake = Timestamp(read_number(key, "wake")?);
+            Some(TimerCursor { wake, storage_key: read_string(key, "pk").ok()? })
+        };
+        Ok(DuePage { timers, next: response.last_evaluated_key().and_then(cursor) })
     }
 
     async fn reschedule_timer(

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use domain::ports::{
-    AddressKey, AddressRecord, AppendError, AppendRequest, DueTimer, EventStore, Hint, Listed, Listing, MAX_LISTED,
-    MAX_PEOPLE, MAX_STREAM_BYTES, ScanPage, StoreError, Stream, TIMER_SHARDS,
+    AddressKey, AddressRecord, AppendError, AppendRequest, DuePage, DueTimer, EventStore, Hint, Listed, Listing,
+    MAX_LISTED, MAX_PEOPLE, MAX_STREAM_BYTES, ScanPage, StoreError, Stream, TIMER_SHARDS, TimerCursor,
 };
 use events::{StreamId, StreamKind, TenantId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -146,22 +146,34 @@ impl EventStore for Database {
         Ok(found)
     }
 
-    async fn due_timers(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<DueTimer>, StoreError> {
+    async fn due_timers(
+        &self,
+        shard: u8,
+        until: Timestamp,
+        after: Option<&TimerCursor>,
+        limit: usize,
+    ) -> Result<DuePage, StoreError> {
         let rows = Database::read(self, |connection| {
             let mut query = connection.prepare_cached(
-                "SELECT pk, wake, lane, hints FROM events WHERE shard = ?1 AND wake <= ?2 ORDER BY wake LIMIT ?3",
+                "SELECT pk, wake, lane, hints FROM events
+                 WHERE shard = ?1 AND wake <= ?2 AND (wake, pk) > (?4, ?5) ORDER BY wake, pk LIMIT ?3",
             )?;
-            let rows = query.query_map(params![shard, until.0, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+            let (after_wake, after_pk) = after.map_or((i64::MIN, ""), |after| (after.wake.0, &after.storage_key));
+            let rows = query.query_map(params![shard, until.0, limit as i64, after_wake, after_pk], |row| {
                 let (pk, queue): (String, String) = (row.get(0)?, row.get(2)?);
                 Ok((pk, row.get::<_, i64>(1)?, queue, row.get::<_, u32>(3)?))
             })?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
         })?;
+        let next = rows
+            .last()
+            .filter(|_| rows.len() == limit)
+            .map(|(pk, wake, ..)| TimerCursor { wake: Timestamp(*wake), storage_key: pk.clone() });
         let timer = |(pk, wake, queue, hints_sent): (String, i64, String, u32)| {
             let hint = Hint { queue: known_queue(&queue)?, stream: known_stream(&pk)? };
             Some(DueTimer { hint, wake: Timestamp(wake), hints_sent })
         };
-        Ok(rows.into_iter().filter_map(timer).collect())
+        Ok(DuePage { timers: rows.into_iter().filter_map(timer).collect(), next })
     }
 
     async fn reschedule_timer(

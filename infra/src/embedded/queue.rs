@@ -1,4 +1,4 @@
-//! Work queues in memory. They are lost when the process ends, and the first sweep afterwards sends all hints again.
+//! Work queues in memory. They are lost when the process ends, and resuming afterwards sends all hints again.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};

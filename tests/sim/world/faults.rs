@@ -41,8 +41,13 @@ struct YieldPoint(bool);
 
 impl Future for YieldPoint {
     type Output = ();
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.0, true) { Poll::Ready(()) } else { Poll::Pending }
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.0, true) {
+            return Poll::Ready(());
+        }
+        // Futures that run side by side in one task are polled only after they were woken.
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

@@ -67,6 +67,7 @@ impl World {
             function_name: "",
             killed: false,
             is_silent: false,
+            is_slow: false,
             bug: None,
             last_id: 0,
         }));

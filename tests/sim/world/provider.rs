@@ -60,7 +60,7 @@ impl Provider for SimProvider {
         {
             let mut state = self.world.state();
             state.injected += u64::from(draw < 32);
-            state.resume_at = state.now + if hangs { timeout_ms as i64 } else { latency };
+            state.resume_at = state.now + if hangs || state.is_slow { timeout_ms as i64 } else { latency };
         }
         self.world.yield_point("provider answer").await;
         match draw {

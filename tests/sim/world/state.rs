@@ -90,6 +90,8 @@ pub struct WorldState {
     pub killed: bool,
     /// Whether callbacks never come.
     pub is_silent: bool,
+    /// Whether each provider takes its whole time to answer.
+    pub is_slow: bool,
     /// The planted bug.
     pub bug: Option<Bug>,
     pub last_id: u64,

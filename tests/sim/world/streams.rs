@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use domain::ports::{
-    AddressKey, AddressRecord, AppendError, AppendRequest, DueTimer, EventStore, Hint, Listed, ScanPage, StoreError,
-    Stream, TIMER_SHARDS,
+    AddressKey, AddressRecord, AppendError, AppendRequest, DuePage, DueTimer, EventStore, Hint, Listed, ScanPage,
+    StoreError, Stream, TIMER_SHARDS, TimerCursor,
 };
 use events::{StreamId, StreamKind, TenantId, Timestamp};
 
@@ -94,7 +94,13 @@ impl EventStore for World {
         Ok(ids.filter_map(|(id, _)| Some((id.clone(), self.as_read(&state.streams.get(id)?.0)))).collect())
     }
 
-    async fn due_timers(&self, shard: u8, until: Timestamp, limit: usize) -> Result<Vec<DueTimer>, StoreError> {
+    async fn due_timers(
+        &self,
+        shard: u8,
+        until: Timestamp,
+        after: Option<&TimerCursor>,
+        limit: usize,
+    ) -> Result<DuePage, StoreError> {
         self.read_io("due timers").await?;
         let mut state = self.state();
         let mut due: Vec<DueTimer> = Vec::new();
@@ -106,13 +112,24 @@ impl EventStore for World {
                 due.push(DueTimer { hint, wake, hints_sent: *hints_sent });
             }
         }
-        due.sort_by_key(|due| due.wake);
+        let cursor = |due: &DueTimer| TimerCursor { wake: due.wake, storage_key: due.hint.stream.storage_key() };
+        due.retain(|due| after.is_none_or(|after| *after < cursor(due)));
+        due.sort_by_key(cursor);
         due.truncate(limit);
+        let next = due.last().filter(|_| due.len() == limit).map(cursor);
+        if state.bug == Some(Bug::RestartMovesTimers) && state.function_name == "resume" {
+            for due in &due {
+                if let Some((stream, _, hints_sent)) = state.streams.get_mut(&due.hint.stream) {
+                    stream.wake = Some(due.wake + domain::policy::repair_ms(*hints_sent));
+                    *hints_sent += 1;
+                }
+            }
+        }
         // The index is eventually consistent: some entries are not there yet.
         if state.faults {
             due.retain(|_| !state.rng.percent(5));
         }
-        Ok(due)
+        Ok(DuePage { timers: due, next })
     }
 
     async fn reschedule_timer(

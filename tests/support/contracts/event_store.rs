@@ -29,6 +29,7 @@ pub async fn event_store(store: &dyn EventStore) {
     tenants_are_isolated(store).await;
     a_stream_has_a_size_limit(store).await;
     timers_come_due(store).await;
+    due_timers_are_read_page_by_page(store).await;
     a_stale_timer_change_has_no_effect(store).await;
     suppressions_are_per_tenant_and_channel(store).await;
     a_stream_rolls_over_in_one_append(store).await;
@@ -90,7 +91,7 @@ async fn a_stream_has_a_size_limit(store: &dyn EventStore) {
 async fn all_due(store: &dyn EventStore, until: i64) -> BTreeMap<String, (i64, u32)> {
     let mut found = BTreeMap::new();
     for shard in 0..TIMER_SHARDS {
-        for due in store.due_timers(shard, NOW + until, 100).await.expect("due streams") {
+        for due in store.due_timers(shard, NOW + until, None, 100).await.expect("due streams").timers {
             assert_eq!((due.hint.queue, due.hint.stream.shard_byte() % TIMER_SHARDS), (QUEUE, shard));
             found.insert(due.hint.stream.id, (due.wake.millis_since(NOW), due.hints_sent));
         }
@@ -113,11 +114,39 @@ async fn timers_come_due(store: &dyn EventStore) {
     assert_eq!(all_due(store, 99_000).await, BTreeMap::new());
 }
 
+async fn due_timers_are_read_page_by_page(store: &dyn EventStore) {
+    let ids: Vec<StreamId> = (0..200).map(|n| stream(&format!("page-{n}"))).collect();
+    let shard = ids[0].shard_byte() % TIMER_SHARDS;
+    let mine: Vec<&StreamId> = ids.iter().filter(|id| id.shard_byte() % TIMER_SHARDS == shard).collect();
+    for (n, id) in mine.iter().enumerate() {
+        // Some timers have the same time.
+        store.append(id, append(0, &["x"], Some(1_000 + n as i64 / 3), "w")).await.expect("an append");
+    }
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.due_timers(shard, NOW + 9_000, after.as_ref(), 2).await.expect("a page");
+        found.extend(page.timers.into_iter().map(|due| (due.wake, due.hint.stream.id)));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let mut expected: Vec<&String> = mine.iter().map(|id| &id.id).collect();
+    assert!(found.is_sorted_by_key(|(wake, _)| *wake), "the earliest come first");
+    let mut found: Vec<&String> = found.iter().map(|(_, id)| id).collect();
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
+    for id in mine {
+        store.append(id, append(1, &["x"], None, "end")).await.expect("an append");
+    }
+}
+
 async fn a_stale_timer_change_has_no_effect(store: &dyn EventStore) {
     let key = stream("timer");
     store.append(&key, append(0, &["x"], Some(1_000), "w")).await.expect("an append");
     let shard = key.shard_byte() % TIMER_SHARDS;
-    let due = store.due_timers(shard, NOW + 1_000, 10).await.expect("due").remove(0);
+    let due = store.due_timers(shard, NOW + 1_000, None, 10).await.expect("due").timers.remove(0);
     store.reschedule_timer(&key, due.wake, NOW + 2_000, 1).await.expect("moved");
     store.reschedule_timer(&key, due.wake, NOW + 5_000, 1).await.expect("a stale change has no effect");
     assert_eq!(all_due(store, 9_000).await, BTreeMap::from([(key.id.clone(), (2_000, 1))]));
@@ -189,7 +218,7 @@ async fn streams_of_unknown_kinds_are_stored_and_scanned(store: &dyn EventStore)
     let request = AppendRequest { queue: QueueId::Process, ..append(0, &["1"], Some(1_000), "w") };
     store.append(&id, request).await.expect("an append");
     let shard = id.shard_byte() % TIMER_SHARDS;
-    let due = store.due_timers(shard, NOW + 1_000, 10).await.expect("due");
+    let due = store.due_timers(shard, NOW + 1_000, None, 10).await.expect("due").timers;
     assert_eq!(
         due.iter().map(|due| &due.hint).collect::<Vec<_>>(),
         [&Hint { queue: QueueId::Process, stream: id.clone() }]

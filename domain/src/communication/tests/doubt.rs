@@ -202,3 +202,16 @@ fn a_query_resolves_a_doubt() {
         .then([resolution(Resolution::NotAccepted, None)])
         .maybe_sent(false);
 }
+
+#[test]
+fn an_attempt_whose_worker_has_ended_is_in_doubt_before_its_lease_ends() {
+    let evidence_until = at(5_000 + policy::EVIDENCE_WAIT_MS);
+    let end = || Command::EndLease { now: at(5_000) };
+    given([requested(), started(1)]).when(end()).then([CommunicationEvent::DeliveryAttemptInDoubt {
+        attempt: 1,
+        cause: InDoubtCause::LeaseExpired,
+        evidence_until,
+    }]);
+    given([requested()]).when(end()).then([]);
+    given([requested(), started(1), in_doubt(1, InDoubtCause::LeaseExpired)]).when(end()).then([]);
+}

@@ -6,8 +6,8 @@ use aws_lambda_events::eventbridge::EventBridgeEvent;
 use infra::SystemClockAndRng;
 use lambda::{Adapters, variable};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use schedule::SweepHandler;
 use schedule::config::Config;
-use schedule::{SweepHandler, SweepReason};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -21,7 +21,7 @@ async fn main() -> Result<(), Error> {
         host: Arc::new(SystemClockAndRng),
     };
     run(service_fn(async |_: LambdaEvent<EventBridgeEvent>| {
-        let hints = schedule.sweep(SweepReason::Tick).await?;
+        let hints = schedule.sweep().await?;
         tracing::info!(hints, "swept");
         Ok::<_, Error>(serde_json::json!({ "hints": hints }))
     }))
