@@ -409,8 +409,10 @@ fn apply_event(row: &mut CommunicationRow, record: &RecordedEvent) {
         }
         CommunicationEvent::DeliveryReported { fact, code, .. } => match fact {
             ReportedStatus::Undelivered | ReportedStatus::Bounced | ReportedStatus::Dropped => {
-                let code = code.as_deref().unwrap_or("");
-                row.reason = Some(format!("{}:{code}", fact.as_str()));
+                row.reason = Some(match code.as_deref().filter(|code| !code.is_empty()) {
+                    Some(code) => format!("{}:{code}", fact.as_str()),
+                    None => fact.as_str().to_owned(),
+                });
             }
             _ => (),
         },

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use events::{AttemptId, Channel, Mode, RateLimit, ReportedStatus, TenantId, Timestamp};
+use events::{AttemptId, Channel, CommunicationId, Mode, RateLimit, ReportedStatus, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::communication::{AttemptOutcome, DeliveryReport};
@@ -227,6 +227,8 @@ pub struct ParsedCallback {
     pub delivery_reports: Vec<ProviderReport>,
     pub inbound: Vec<InboundMessage>,
     pub consent_changes: Vec<ConsentChange>,
+    /// Number of parts that are no events, or name no message.
+    pub skipped: usize,
     /// The body of the response, if the provider requires one.
     pub response_body: Option<String>,
 }
@@ -245,6 +247,8 @@ pub struct ProviderReport {
 pub enum MessageRef {
     /// By our attempt id, which the provider echoed. Without a tenant, it belongs to the owner of the configuration.
     Attempt { tenant: Option<TenantId>, attempt: String },
+    /// By our id of the message, without the attempt.
+    Communication { tenant: Option<TenantId>, id: CommunicationId },
     /// By the provider's own id.
     #[serde(rename = "message")]
     ProviderMessageId(String),

@@ -135,6 +135,8 @@ pub async fn count() {
         directory: Default::default(),
         queue: queue.clone(),
         contact_key: vec![7; 32],
+        views: views.clone(),
+        deployment_tenant: None,
         host: host.clone(),
     };
     let project = ProjectHandler { store: store.clone(), views, host: host.clone() };

@@ -93,6 +93,8 @@ async fn soft_bounces_reported_at_the_same_time_are_all_counted() {
         directory: Default::default(),
         queue: harness.queue.clone(),
         contact_key: vec![7; 32],
+        views: harness.store.clone(),
+        deployment_tenant: None,
         host: harness.host.clone(),
     };
     let mut reports = Vec::new();

@@ -20,6 +20,7 @@ mod local_server;
 mod mocks;
 mod openapi;
 mod operations;
+mod plain_callbacks;
 mod preferences;
 mod privacy;
 mod projection;

@@ -35,12 +35,15 @@ impl Simulation {
                 let webhook = self.webhook[self.version()].clone();
                 let Some(by) = by else {
                     let callback = webhook::StreamReport { key, report };
-                    return self.start_webhook(job, async move { webhook.append_reports("sim", vec![callback]).await });
+                    return self.start_webhook(job, async move {
+                        webhook.append_reports("sim", vec![callback]).await.map(drop)
+                    });
                 };
                 let name = format!("{:016x}", self.world.state().next_id());
                 self.start_webhook(job, async move {
                     let reports = vec![ProviderReport { message: MessageRef::ProviderMessageId(by), report }];
-                    let (matched, reports) = webhook.match_reports(Some(&key.tenant), TENANT_CONFIG, reports).await?;
+                    let (matched, reports) =
+                        webhook.match_reports(Some(&key.tenant), (TENANT_CONFIG, "sim"), reports).await?;
                     webhook.append_reports("sim", matched).await?;
                     let unmatched =
                         UnmatchedReports { config: TENANT_CONFIG.to_owned(), provider: "sim".to_owned(), reports };

@@ -135,6 +135,8 @@ impl Simulation {
                 directory: Default::default(),
                 queue: port.clone(),
                 contact_key: vec![7; 32],
+                views: port.clone(),
+                deployment_tenant: None,
                 host: port,
             })
         };

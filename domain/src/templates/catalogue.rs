@@ -50,6 +50,22 @@ impl TemplateCatalogue {
         };
         own.or_else(builtin)
     }
+
+    /// The code of a template. Returns `None` if the template no longer exists.
+    pub fn code_of(&self, id: &str) -> Option<&str> {
+        let own = self.templates.get(id).map(|own| own.code.as_str());
+        own.or_else(|| find(id).map(|builtin| builtin.code))
+    }
+
+    /// The template of a channel with the same code as this one.
+    pub fn for_channel(&self, id: &str, channel: Channel, locale: Option<&str>) -> Option<Pinned> {
+        let found = self.resolve(self.code_of(id)?, channel, locale)?;
+        let of = match self.templates.get(&found.id) {
+            Some(own) => Some(own.channel),
+            None => find(&found.id)?.channel,
+        };
+        of.is_none_or(|of| of == channel).then_some(found)
+    }
 }
 
 fn pinned(own: &Template) -> Pinned {

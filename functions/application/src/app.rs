@@ -35,9 +35,10 @@ pub struct App {
     /// Uploaded files.
     pub objects: Arc<dyn ObjectStore>,
     pub host: Arc<dyn ClockAndRng>,
-    pub directory: ProviderDirectory,
-    pub library: TemplateCache,
-    pub defaults: DefaultPreferences,
+    /// The caches of one process are shared, so that it sees its own changes at once.
+    pub directory: Arc<ProviderDirectory>,
+    pub library: Arc<TemplateCache>,
+    pub defaults: Arc<DefaultPreferences>,
     pub principals: PrincipalCache,
     /// The deployment's provider configurations, in the order they are tried.
     pub accounts: Vec<ProviderConfig>,

@@ -19,6 +19,8 @@ pub struct Cached<K, V> {
 struct Entries<K, V> {
     map: HashMap<K, Entry<V>>,
     inserted: u64,
+    /// Number of calls of `invalidate`.
+    invalidated: u64,
 }
 
 #[derive(Debug)]
@@ -36,7 +38,7 @@ impl<K: Eq + Hash, V: Clone> Cached<K, V> {
 
     /// Creates a cache for values that never change under their key.
     pub fn unexpiring(capacity: usize) -> Self {
-        let entries = Entries { map: HashMap::new(), inserted: 0 };
+        let entries = Entries { map: HashMap::new(), inserted: 0, invalidated: 0 };
         Cached { ttl_ms: None, capacity, entries: Mutex::new(entries) }
     }
 
@@ -66,12 +68,40 @@ impl<K: Eq + Hash, V: Clone> Cached<K, V> {
         entries.map.insert(key, Entry { value, until, serial });
     }
 
-    /// Removes an entry.
+    /// Removes an entry. Values whose load began before are not inserted any more.
     pub fn invalidate<Q: Eq + Hash + ?Sized>(&self, key: &Q)
     where
         K: Borrow<Q>,
     {
-        self.lock().map.remove(key);
+        let mut entries = self.lock();
+        entries.invalidated += 1;
+        entries.map.remove(key);
+    }
+
+    /// The value of a key, which `load` reads from the store if it is not cached.
+    ///
+    /// # Errors
+    ///
+    /// Those of `load`.
+    pub async fn get_or_load<E>(
+        &self,
+        key: &K,
+        now: Timestamp,
+        load: impl Future<Output = Result<V, E>>,
+    ) -> Result<V, E>
+    where
+        K: Clone,
+    {
+        if let Some(value) = self.get(key, now) {
+            return Ok(value);
+        }
+        let invalidated = self.lock().invalidated;
+        let value = load.await?;
+        // Another request may have changed what was read.
+        if self.lock().invalidated == invalidated {
+            self.insert(key.clone(), value.clone(), now);
+        }
+        Ok(value)
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries<K, V>> {
@@ -105,6 +135,18 @@ mod tests {
         assert_eq!((cache.get("b", Timestamp(499)), cache.get("b", Timestamp(500))), (Some(2), None));
         cache.invalidate("a");
         assert_eq!(cache.get("a", Timestamp(0)), None);
+    }
+
+    #[tokio::test]
+    async fn a_value_whose_load_began_before_a_change_is_not_cached() {
+        let cache: Cached<u32, u32> = Cached::new(1_000, 10);
+        let load = async |value| cache.get_or_load(&1, Timestamp(0), async move { Ok::<_, ()>(value) }).await;
+        let overtaken = cache.get_or_load(&1, Timestamp(0), async {
+            cache.invalidate(&1);
+            Ok::<_, ()>(1)
+        });
+        assert_eq!((overtaken.await, cache.get(&1, Timestamp(0))), (Ok(1), None));
+        assert_eq!((load(2).await, load(3).await), (Ok(2), Ok(2)));
     }
 
     #[test]

@@ -105,13 +105,8 @@ impl DefaultPreferences {
     ///
     /// [`StoreError`]
     pub async fn get(&self, tenant_ports: &TenantPorts, tenant: &TenantId) -> Result<Arc<Preferences>, StoreError> {
-        let now = tenant_ports.host.now();
-        if let Some(defaults) = self.0.get(tenant, now) {
-            return Ok(defaults);
-        }
-        let defaults = Arc::new(preferences(tenant_ports, tenant, DEFAULTS).await?);
-        self.0.insert(tenant.clone(), defaults.clone(), now);
-        Ok(defaults)
+        let load = async { Ok(Arc::new(preferences(tenant_ports, tenant, DEFAULTS).await?)) };
+        self.0.get_or_load(tenant, tenant_ports.host.now(), load).await
     }
 
     /// Removes a tenant's defaults, so that the next call reads them from the store.

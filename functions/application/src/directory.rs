@@ -262,13 +262,8 @@ impl ProviderDirectory {
         tenant_ports: &TenantPorts,
         tenant: &TenantId,
     ) -> Result<Arc<TenantProviderConfigs>, StoreError> {
-        let now = tenant_ports.host.now();
-        if let Some(configs) = self.tenants.get(tenant, now) {
-            return Ok(configs);
-        }
-        let configs = Arc::new(provider_configs(tenant_ports, tenant).await?);
-        self.tenants.insert(tenant.clone(), configs.clone(), now);
-        Ok(configs)
+        let load = async { Ok(Arc::new(provider_configs(tenant_ports, tenant).await?)) };
+        self.tenants.get_or_load(tenant, tenant_ports.host.now(), load).await
     }
 
     /// Removes a tenant's configurations, so that the next call reads them from the store.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::policy;
 use domain::ports::{ProviderConfig, QueueId};
 use events::RateLimit;
-use events::{Channel, Mode};
+use events::{Channel, Mode, TenantId};
 
 use crate::links::LinkKeys;
 use crate::retention::RetentionPeriods;
@@ -20,6 +20,8 @@ pub enum SettingError {
     Missing(&'static str),
     #[error("{0} is not a number")]
     NotANumber(&'static str),
+    #[error("{0} is not the name of a tenant")]
+    NotATenant(&'static str),
     #[error("{0} is not a key of at least 32 characters")]
     NotAKey(&'static str),
     #[error("{0} is not a rate such as 100,10: a burst of 100, then 10 a second")]
@@ -77,6 +79,13 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
     pub fn number<T: std::str::FromStr>(&self, name: &'static str, default: T) -> Result<T, SettingError> {
         let text = self.get(name);
         text.map_or(Ok(default), |text| text.parse().map_err(|_| SettingError::NotANumber(name)))
+    }
+
+    /// # Errors
+    ///
+    /// [`SettingError::NotATenant`]
+    pub fn tenant(&self, name: &'static str) -> Result<Option<TenantId>, SettingError> {
+        self.get(name).map(|text| text.parse().map_err(|_| SettingError::NotATenant(name))).transpose()
     }
 
     /// The queues that `QUEUE_<NAME>_URL` settings name, such as `QUEUE_EMAIL_HIGH_URL`.

@@ -15,7 +15,7 @@ pub struct SuppressionEntry {
     pub contact: Option<String>,
     pub reason: String,
     pub at: Timestamp,
-    /// The actor who added it, such as `key:ops` or `function:webhook`.
+    /// The actor who added it, such as `key:ops` or `webhook:twilio`.
     pub by: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub communication: Option<CommunicationId>,

@@ -18,13 +18,22 @@ type CachedRecord = tokio::sync::Mutex<Option<VersionedRecord>>;
 /// Configuration, templates and throttle records that a worker keeps between its batches.
 #[derive(Default)]
 pub struct WorkerCache {
-    pub(crate) directory: ProviderDirectory,
-    pub(crate) library: TemplateCache,
-    pub(crate) defaults: DefaultPreferences,
+    pub(crate) directory: Arc<ProviderDirectory>,
+    pub(crate) library: Arc<TemplateCache>,
+    pub(crate) defaults: Arc<DefaultPreferences>,
     records: Mutex<HashMap<String, Arc<CachedRecord>>>,
 }
 
 impl WorkerCache {
+    /// A cache that shares the tenants' configuration with the rest of the process.
+    pub fn sharing(
+        directory: Arc<ProviderDirectory>,
+        library: Arc<TemplateCache>,
+        defaults: Arc<DefaultPreferences>,
+    ) -> WorkerCache {
+        WorkerCache { directory, library, defaults, ..WorkerCache::default() }
+    }
+
     /// Returns the throttle record with this name. It is empty if it was not read yet.
     pub(crate) fn record(&self, name: &str) -> Arc<CachedRecord> {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);

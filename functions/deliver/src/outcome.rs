@@ -86,7 +86,7 @@ impl DeliveryRun<'_> {
             contact: Some(address.to_owned()),
             reason: "provider_opt_out".to_owned(),
             at: self.deliver.host.now(),
-            by: "function:deliver".to_owned(),
+            by: "deliver".to_owned(),
             communication: Some(self.key.id),
         };
         SuppressionRegister { store: &*self.deliver.store, documents: &*self.deliver.documents }

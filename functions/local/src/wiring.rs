@@ -7,12 +7,14 @@ use std::sync::Arc;
 use api::Api;
 use api::rate::RequestLimiter;
 use application::App;
+use application::consent::DefaultPreferences;
 use application::directory::{ProviderDirectory, TenantPorts, build_deployment_providers};
 use application::links::LinkKeys;
 use application::retention::RetentionPeriods;
 use application::settings::DeploymentProviderConfig;
+use application::templates::TemplateCache;
 use dead_letter::DeadLetterHandler;
-use deliver::DeliverHandler;
+use deliver::{DeliverHandler, WorkerCache};
 use domain::ports::{Provider, ProviderConfig, ProviderFactory};
 use domain::provider::{InvalidSetting, ProviderKind};
 use events::{Mode, RateLimit};
@@ -26,12 +28,12 @@ use schedule::SweepHandler;
 use simulator::{RegisteredConfig, Simulator, deployment, examples};
 use webhook::WebhookHandler;
 
-use crate::Options;
 use crate::clock::Clock;
 use crate::data::DataFolder;
 use crate::dev::Dev;
 use crate::files::SimulatedFiles;
 use crate::workers::INVOCATION_MS;
+use crate::{DEV_TENANT, Options};
 
 /// How long a received hint is invisible, in milliseconds. AWS recommends six times the function's timeout.
 const VISIBILITY_MS: i64 = 6 * INVOCATION_MS;
@@ -50,6 +52,9 @@ pub struct Wiring {
     tenant_ports: TenantPorts,
     contact_key: Vec<u8>,
     link_keys: LinkKeys,
+    directory: Arc<ProviderDirectory>,
+    library: Arc<TemplateCache>,
+    defaults: Arc<DefaultPreferences>,
 }
 
 impl Wiring {
@@ -89,6 +94,9 @@ impl Wiring {
             tenant_ports,
             contact_key: folder.keys.contact.clone(),
             link_keys: LinkKeys::new(links),
+            directory: Arc::default(),
+            library: Arc::default(),
+            defaults: Arc::default(),
         })
     }
 
@@ -115,7 +123,7 @@ impl Wiring {
             limits: self.store.clone(),
             tenant_rate: None,
             global_rate: None,
-            cache: Arc::default(),
+            cache: Arc::new(WorkerCache::sharing(self.directory.clone(), self.library.clone(), self.defaults.clone())),
             alerts: Arc::new(LogAlertSink),
             host: self.clock.clone(),
             provider_timeout_ms,
@@ -132,9 +140,9 @@ impl Wiring {
             keys: self.store.clone(),
             limits: self.store.clone(),
             tenant_ports: self.tenant_ports.clone(),
-            directory: ProviderDirectory::default(),
-            library: Default::default(),
-            defaults: Default::default(),
+            directory: self.directory.clone(),
+            library: self.library.clone(),
+            defaults: self.defaults.clone(),
             has_sandbox: true,
             accounts: self.providers.iter().map(|provider| provider.config().clone()).collect(),
             objects: self.objects.clone(),
@@ -166,9 +174,11 @@ impl Wiring {
             unmatched: self.unmatched.clone(),
             providers: self.providers.clone(),
             tenant_ports: self.tenant_ports.clone(),
-            directory: ProviderDirectory::default(),
+            directory: self.directory.clone(),
             queue: self.queue.clone(),
             contact_key: self.contact_key.clone(),
+            views: self.store.clone(),
+            deployment_tenant: DEV_TENANT.parse().ok(),
         }
     }
 

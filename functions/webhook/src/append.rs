@@ -25,9 +25,20 @@ fn soft_bounce_key(contact: &AddressKey) -> DocumentKey {
     DocumentKey { tenant: contact.tenant.clone(), collection: "returned", name }
 }
 
-/// Whether an address with this status must not be sent to again.
-fn is_suppressing(status: ReportedStatus) -> bool {
-    matches!(status, ReportedStatus::Bounced | ReportedStatus::Complained | ReportedStatus::Unsubscribed)
+/// The codes of messages that a provider dropped because it knows that the address is not valid.
+const INVALID_ADDRESS_CODES: [&str; 2] = ["bounced_address", "invalid"];
+
+/// The reason why the address of this report must not be sent to again. Returns `None` if it can be.
+fn suppression_reason(report: &DeliveryReport) -> Option<&'static str> {
+    match (report.fact, report.code.as_deref()) {
+        (ReportedStatus::Bounced | ReportedStatus::Complained | ReportedStatus::Unsubscribed, _) => {
+            Some(report.fact.as_str())
+        }
+        (ReportedStatus::Dropped, Some(code)) if INVALID_ADDRESS_CODES.contains(&code) => {
+            Some(ReportedStatus::Bounced.as_str())
+        }
+        _ => None,
+    }
 }
 
 fn proves_delivery(status: ReportedStatus) -> bool {
@@ -40,24 +51,30 @@ pub(crate) fn context(provider: &str) -> CommandContext {
 }
 
 impl WebhookHandler {
-    /// Appends the reports, with a single append for each communication.
+    /// Appends the reports, with a single append for each communication. Returns how many of them concern a known
+    /// attempt.
     ///
     /// # Errors
     ///
     /// [`WebhookError::ReportsNotStored`]
-    pub async fn append_reports(&self, provider: &str, reports: Vec<StreamReport>) -> Result<(), WebhookError> {
+    pub async fn append_reports(&self, provider: &str, reports: Vec<StreamReport>) -> Result<usize, WebhookError> {
         let mut by_stream: BTreeMap<CommunicationKey, Vec<DeliveryReport>> = BTreeMap::new();
         for StreamReport { key, report } in reports {
             by_stream.entry(key).or_default().push(report);
         }
         let streams: Vec<_> = by_stream.into_iter().collect();
-        let mut failed = None;
+        let (mut applied, mut failed) = (0, None);
         for chunk in streams.chunks(MAX_CONCURRENT_STREAMS) {
             let appends = chunk.iter().map(|(key, reports)| self.append_to_stream(provider, key, reports));
-            failed = join_all(appends).await.into_iter().find_map(Result::err).or(failed);
+            for result in join_all(appends).await {
+                match result {
+                    Ok(count) => applied += count,
+                    Err(error) => failed = Some(error),
+                }
+            }
         }
         match failed {
-            None => Ok(()),
+            None => Ok(applied),
             Some(error) => {
                 tracing::error!(provider, %error, "a callback could not be stored");
                 Err(WebhookError::ReportsNotStored(error))
@@ -70,13 +87,13 @@ impl WebhookHandler {
         provider: &str,
         key: &CommunicationKey,
         reports: &[DeliveryReport],
-    ) -> Result<(), ExecuteError> {
+    ) -> Result<usize, ExecuteError> {
         let context = context(provider);
         let executor = CommandExecutor { store: &*self.store, host: &*self.host, origin: &context };
         let loaded = executor.load(key).await?;
         let Ok(communication) = loaded.state.requested() else {
             tracing::warn!(provider, id = %key.id, "a callback for an unknown communication");
-            return Ok(());
+            return Ok(0);
         };
         let contact = AddressKey {
             tenant: key.tenant.clone(),
@@ -84,16 +101,16 @@ impl WebhookHandler {
             contact_hash: communication.request.contact_hash.clone(),
         };
         let content = ContentKey::for_request(key, &communication.request, &communication.content_id);
-        self.update_suppression(&contact, &key.id, &content, reports).await?;
+        self.update_suppression(provider, &contact, &key.id, &content, reports).await?;
         match executor.execute_loaded(key, loaded, Command::Report(reports.to_vec())).await {
             Err(ExecuteError::Rejected(Rejection::UnknownAttempt)) => {
                 tracing::warn!(provider, id = %key.id, "a callback for an unknown attempt");
-                Ok(())
+                Ok(0)
             }
             Err(error) => Err(error),
             Ok(updated) => {
                 try_send_if_fallback_due(&*self.queue, &*self.host, key, &updated).await;
-                Ok(())
+                Ok(reports.len())
             }
         }
     }
@@ -102,20 +119,21 @@ impl WebhookHandler {
     /// appended, so that the provider's retry repairs a crash in between.
     async fn update_suppression(
         &self,
+        provider: &str,
         contact: &AddressKey,
         id: &CommunicationId,
         content: &ContentKey,
         reports: &[DeliveryReport],
     ) -> Result<(), StoreError> {
-        if let Some(report) = reports.iter().find(|report| is_suppressing(report.fact)) {
+        if let Some(reason) = reports.iter().find_map(suppression_reason) {
             let address = self.recipient_address(content).await?;
-            self.suppress(contact, address, report.fact.as_str(), Some(*id)).await
+            self.suppress(provider, contact, address, reason, Some(*id)).await
         } else if contact.channel != Channel::Email {
             Ok(())
         } else if reports.iter().any(|report| proves_delivery(report.fact)) {
             self.reset_soft_bounces(contact).await
         } else if reports.iter().any(|report| report.fact == ReportedStatus::Undelivered) {
-            self.count_soft_bounce(contact, id, content).await
+            self.count_soft_bounce(provider, contact, id, content).await
         } else {
             Ok(())
         }
@@ -124,6 +142,7 @@ impl WebhookHandler {
     /// Adds an address to the suppression list. `address` is only shown to people. Messages are checked by its hash.
     pub(crate) async fn suppress(
         &self,
+        provider: &str,
         contact: &AddressKey,
         address: Option<String>,
         reason: &str,
@@ -134,7 +153,7 @@ impl WebhookHandler {
             contact: address,
             reason: reason.to_owned(),
             at: self.host.now(),
-            by: "function:webhook".to_owned(),
+            by: context(provider).actor,
             communication,
         };
         self.suppression_list().add(contact, &entry).await
@@ -152,6 +171,7 @@ impl WebhookHandler {
     /// Counts a soft bounce. Five consecutive soft bounces suppress the address. Concurrent counts of others are kept.
     async fn count_soft_bounce(
         &self,
+        provider: &str,
         contact: &AddressKey,
         id: &CommunicationId,
         content: &ContentKey,
@@ -169,7 +189,7 @@ impl WebhookHandler {
             // between.
             if bounced.len() >= MAX_SOFT_BOUNCES {
                 let address = self.recipient_address(content).await?;
-                self.suppress(contact, address, SOFT_BOUNCES_REASON, Some(*id)).await?;
+                self.suppress(provider, contact, address, SOFT_BOUNCES_REASON, Some(*id)).await?;
             }
             let (body, until) = (document::encode(&bounced)?, Some(now + SOFT_BOUNCE_WINDOW_MS));
             if self.documents.replace_document(&key, stored.as_deref(), &body, until, now).await? {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use application::settings::{DeploymentProviderConfig, SettingError, Settings, TableNames};
 use domain::ports::QueueId;
+use events::TenantId;
 
 /// The settings of the function.
 pub struct Config {
@@ -23,6 +24,11 @@ pub struct Config {
     pub queues: Vec<(QueueId, String)>,
     /// `UNMATCHED_QUEUE_URL`: the queue of delivery reports whose message is not known yet.
     pub unmatched_queue: String,
+    /// `VIEWS_TABLE`: rows of messages, by their providers' ids. Required.
+    pub views_table: String,
+    /// `DEPLOYMENT_TENANT`: the tenant that incoming messages on the deployment's accounts belong to, and callbacks that
+    /// only contain a provider's message id. Default: none; they are dropped.
+    pub deployment_tenant: Option<TenantId>,
     /// `HANDLER`: `unmatched` handles that queue, `http` (the default) handles HTTP.
     pub handles_unmatched: bool,
 }
@@ -41,6 +47,8 @@ impl Config {
             bases: settings.base_urls(),
             public_url: settings.get_or("PUBLIC_URL", ""),
             contact_key: settings.key("CONTACT_KEY")?,
+            views_table: settings.require("VIEWS_TABLE")?,
+            deployment_tenant: settings.tenant("DEPLOYMENT_TENANT")?,
             secrets_key: settings.get_or("SECRETS_KEY_ID", ""),
             queues: settings.queues(),
             unmatched_queue: settings.get_or("UNMATCHED_QUEUE_URL", ""),

@@ -28,7 +28,8 @@ impl WebhookHandler {
         let config = provider.config();
         let contact = self.address_key(tenant, config.channel, &message.from);
         let keyword = message.keyword.map(str::to_owned);
-        let keyword = keyword.or_else(|| Some(parse_keyword(message.text.as_deref()?)?.as_str().to_owned()));
+        let keyword =
+            keyword.or_else(|| Some(parse_keyword(config.channel, message.text.as_deref()?)?.as_str().to_owned()));
         let name = application::hash::hash_of(&(&config.id, &message.provider_message_id))?;
         let content = InboundContent { from: message.from.clone(), text: message.text.clone() };
         inbound::save(&*self.documents, tenant, &name, &content, self.host.now()).await?;
@@ -51,7 +52,7 @@ impl WebhookHandler {
         // The keyword is applied before the event is appended, so that the provider's retry repairs a crash in between.
         match keyword.as_deref() {
             Some(keyword) if keyword == ConsentKeyword::Stop.as_str() => {
-                self.suppress(&contact, Some(message.from.clone()), KEYWORD_REASON, None).await?;
+                self.suppress(&config.provider, &contact, Some(message.from.clone()), KEYWORD_REASON, None).await?;
             }
             Some(keyword) if keyword == ConsentKeyword::Start.as_str() => self.lift_opt_out(&contact).await?,
             _ => (),
@@ -66,12 +67,12 @@ impl WebhookHandler {
     pub(crate) async fn change_consent(
         &self,
         tenant: &TenantId,
-        channel: Channel,
+        (provider, channel): (&str, Channel),
         change: &ConsentChange,
     ) -> Result<(), StoreError> {
         let contact = self.address_key(tenant, channel, &change.contact);
         if change.is_opt_out {
-            self.suppress(&contact, Some(change.contact.clone()), change.reason, None).await
+            self.suppress(provider, &contact, Some(change.contact.clone()), change.reason, None).await
         } else {
             self.lift_opt_out(&contact).await
         }

@@ -20,13 +20,14 @@ pub use unmatched::{UnmatchedReports, handle_batch};
 use std::sync::Arc;
 
 use application::directory::{CachedProvider, ProviderDirectory, ProviderSetupError, TenantPorts, tenant_of_config};
+use application::settings::callback_path;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
-use domain::ports::{ClockAndRng, DocumentStore, EventStore, UnmatchedQueue, Vault, WorkQueue};
+use domain::ports::{ClockAndRng, DocumentStore, EventStore, UnmatchedQueue, Vault, ViewStore, WorkQueue};
 use domain::provider::{CallbackRequest, ParsedCallback, Provider};
 use events::{Mode, TenantId};
 use problem::{Problem, ProblemKind};
@@ -48,11 +49,16 @@ pub struct WebhookHandler {
     pub providers: Vec<Arc<dyn Provider>>,
     /// The ports of the tenants' provider configurations.
     pub tenant_ports: TenantPorts,
-    pub directory: ProviderDirectory,
+    pub directory: Arc<ProviderDirectory>,
     /// Takes the hint for a fallback that a report made due.
     pub queue: Arc<dyn WorkQueue>,
     /// The key of contact hashes.
     pub contact_key: Vec<u8>,
+    /// Rows of messages, by their providers' ids.
+    pub views: Arc<dyn ViewStore>,
+    /// The tenant that incoming messages on the deployment's accounts belong to, and reports that only contain a
+    /// provider's message id.
+    pub deployment_tenant: Option<TenantId>,
     pub host: Arc<dyn ClockAndRng>,
 }
 
@@ -137,7 +143,12 @@ async fn deployment_callback(State(webhook): Shared, request: Request) -> Result
     let request = webhook.read_request(request).await?;
     let now = webhook.host.now();
     let mut reason = "this provider is not configured";
-    for provider in webhook.providers.iter().filter(|provider| provider.config().provider == name) {
+    let mut providers: Vec<_> = webhook.providers.iter().filter(|found| found.config().provider == name).collect();
+    // Accounts of several channels may have the same credentials. The address tells which channel is meant.
+    let path = request.url.strip_prefix(&webhook.tenant_ports.public_url).unwrap_or_default();
+    let path = path.split('?').next().unwrap_or_default();
+    providers.sort_by_key(|found| callback_path(&found.config().provider, found.config().channel) != path);
+    for provider in providers {
         match provider.verify_callback(&request, now).await {
             Ok(()) => return Ok(stored(webhook.ingest(None, &**provider, &request).await?)),
             Err(error) => reason = error,
@@ -204,7 +215,7 @@ impl WebhookHandler {
         request: &CallbackRequest,
     ) -> Result<Option<String>, WebhookError> {
         let config = provider.config();
-        let ParsedCallback { delivery_reports, inbound, consent_changes, response_body } =
+        let ParsedCallback { delivery_reports, inbound, consent_changes, skipped, response_body } =
             match provider.parse_callback(request, self.host.now()).await {
                 Ok(parsed) => parsed,
                 Err(reason) => {
@@ -214,33 +225,38 @@ impl WebhookHandler {
                     return Err(WebhookError::Unreadable { provider: config.provider.clone(), reason });
                 }
             };
-        let total = delivery_reports.len();
-        let (matched, unmatched) = self.match_reports(owner, &config.id, delivery_reports).await?;
+        let total = delivery_reports.len() + skipped;
+        let (matched, unmatched) = self.match_reports(owner, (&config.id, &config.provider), delivery_reports).await?;
         // A callback to the deployment belongs to the tenant of its messages, if they all have the same tenant.
         let mut tenants: Vec<&TenantId> = matched.iter().map(|report| &report.key.tenant).collect();
         tenants.sort();
         tenants.dedup();
-        let tenant = owner.or(if tenants.len() == 1 { Some(tenants[0]) } else { None }).cloned();
-        let matched_count = matched.len();
+        let only = if tenants.len() == 1 { Some(tenants[0]) } else { None };
+        let tenant = owner.or(only).or(self.deployment_tenant.as_ref()).cloned();
         let appended = self.append_reports(&config.provider, matched).await;
-        if let Some(tenant) = &tenant {
-            for message in &inbound {
-                self.receive_inbound(tenant, provider, message).await?;
+        let outcome = CallbackOutcome::Processed {
+            total,
+            applied: appended.as_ref().ok().copied(),
+            waiting: unmatched.len(),
+            inbound: inbound.len(),
+            consent_changes: consent_changes.len(),
+        };
+        let Some(tenant) = &tenant else {
+            if outcome.has_losses() {
+                tracing::warn!(config = config.id, ?outcome, "a callback of a shared account was not applied in full");
             }
-            for change in &consent_changes {
-                self.change_consent(tenant, config.channel, change).await?;
-            }
-            let outcome = CallbackOutcome::Processed {
-                total,
-                matched: matched_count,
-                waiting: unmatched.len(),
-                inbound: inbound.len(),
-            };
-            let name = self.write_log_entry(tenant, provider, request, outcome).await;
-            let reports =
-                UnmatchedReports { config: config.id.clone(), provider: config.provider.clone(), reports: unmatched };
-            self.store_unmatched(tenant, &name, &reports, 0).await?;
+            return appended.map(|_| response_body);
+        };
+        for message in &inbound {
+            self.receive_inbound(tenant, provider, message).await?;
         }
+        for change in &consent_changes {
+            self.change_consent(tenant, (&config.provider, config.channel), change).await?;
+        }
+        let name = self.write_log_entry(tenant, provider, request, outcome).await;
+        let reports =
+            UnmatchedReports { config: config.id.clone(), provider: config.provider.clone(), reports: unmatched };
+        self.store_unmatched(tenant, &name, &reports, 0).await?;
         appended?;
         Ok(response_body)
     }

@@ -14,21 +14,72 @@ use crate::WebhookHandler;
 const MAX_BODY: usize = 256 * 1024;
 
 /// The outcome of a callback, in detail.
+#[derive(Debug)]
 pub(crate) enum CallbackOutcome {
     /// The signature is missing or wrong.
     Refused(&'static str),
     /// The callback is verified but cannot be parsed.
     Unreadable(&'static str),
     Processed {
-        /// Number of all delivery reports.
+        /// Number of all delivery reports, also of those that name no message.
         total: usize,
-        /// Number of delivery reports whose message is known.
-        matched: usize,
+        /// Number of delivery reports that were stored. `None` if the store did not answer.
+        applied: Option<usize>,
         /// Number of delivery reports that are retried.
         waiting: usize,
         /// Number of incoming messages.
         inbound: usize,
+        consent_changes: usize,
     },
+}
+
+impl CallbackOutcome {
+    /// Whether a part of the callback is lost if it belongs to no tenant.
+    pub fn has_losses(&self) -> bool {
+        match self {
+            CallbackOutcome::Refused(_) | CallbackOutcome::Unreadable(_) => true,
+            CallbackOutcome::Processed { total, applied, inbound, consent_changes, .. } => {
+                applied.is_none_or(|applied| applied < *total) || 0 < inbound + consent_changes
+            }
+        }
+    }
+
+    /// Whether the callback was verified, its status and what happened to its contents.
+    fn describe(&self) -> (bool, CallbackStatus, String) {
+        let (total, applied, waiting, inbound, consent_changes) = match *self {
+            CallbackOutcome::Refused(reason) => return (false, CallbackStatus::Refused, reason.to_owned()),
+            CallbackOutcome::Unreadable(reason) => return (true, CallbackStatus::Unreadable, reason.to_owned()),
+            CallbackOutcome::Processed { total, applied, waiting, inbound, consent_changes } => {
+                (total, applied, waiting, inbound, consent_changes)
+            }
+        };
+        let Some(applied) = applied else {
+            let detail = format!("{total} reports could not be stored. The provider was asked to send them again");
+            return (true, CallbackStatus::Waiting, detail);
+        };
+        let lost = total.saturating_sub(applied + waiting);
+        let mut parts = Vec::new();
+        let mut say = |count: usize, text: String| {
+            if count > 0 {
+                parts.push(text);
+            }
+        };
+        say(applied, format!("{applied} of {total} reports matched"));
+        let unknown = "the message that the provider names is not known yet";
+        say(waiting, format!("{waiting} of {total} not matched: {unknown}"));
+        say(lost, format!("{lost} of {total} not matched: no message of this account is named"));
+        say(inbound, format!("{inbound} messages received"));
+        say(consent_changes, format!("{consent_changes} opt-ins or opt-outs"));
+        let status = match (waiting, lost) {
+            (1.., _) => CallbackStatus::Waiting,
+            (0, 1..) => CallbackStatus::Unmatched,
+            (0, 0) if parts.is_empty() => {
+                return (true, CallbackStatus::Unmatched, "it names no message and reports nothing else".to_owned());
+            }
+            (0, 0) => CallbackStatus::Processed,
+        };
+        (true, status, parts.join("; "))
+    }
 }
 
 impl WebhookHandler {
@@ -41,18 +92,7 @@ impl WebhookHandler {
         outcome: CallbackOutcome,
     ) -> String {
         let now = self.host.now();
-        let (verified, status, detail) = match outcome {
-            CallbackOutcome::Refused(reason) => (false, CallbackStatus::Refused, Some(reason.to_owned())),
-            CallbackOutcome::Unreadable(reason) => (true, CallbackStatus::Unreadable, Some(reason.to_owned())),
-            CallbackOutcome::Processed { total, matched, waiting, inbound } => {
-                let status = match (waiting, matched) {
-                    (1.., _) => CallbackStatus::Waiting,
-                    (0, matched) if matched < total => CallbackStatus::Unmatched,
-                    _ => CallbackStatus::Processed,
-                };
-                (true, status, Some(format!("{matched} of {total} facts matched, {inbound} messages received")))
-            }
-        };
+        let (verified, status, detail) = outcome.describe();
         let stored = &request.body[..request.body.len().min(MAX_BODY)];
         let (body, encoding) = match std::str::from_utf8(stored) {
             Ok(text) => (text.to_owned(), "utf-8"),
@@ -74,7 +114,7 @@ impl WebhookHandler {
             body_encoding: encoding.to_owned(),
             verified,
             status,
-            detail,
+            detail: Some(detail),
         };
         let name = callback_log::entry_name(now, self.host.random() as u32);
         if let Err(error) = callback_log::save(&*self.documents, tenant, &name, &entry).await {

@@ -68,7 +68,7 @@ impl WebhookHandler {
             tracing::error!(name, "stored unmatched reports cannot be read");
             return Ok(());
         };
-        let (matched, reports) = self.match_reports(Some(&tenant), &config, reports).await?;
+        let (matched, reports) = self.match_reports(Some(&tenant), (&config, &provider), reports).await?;
         self.append_reports(&provider, matched).await?;
         let is_last = RETRY_DELAYS_S.len() <= tries as usize;
         if !reports.is_empty() && !is_last {

@@ -215,6 +215,18 @@ struct Event {
     /// An object, or its text where Mailgun truncated it.
     user_variables: Option<Value>,
     delivery_status: Option<DeliveryStatus>,
+    message: Option<EventMessage>,
+}
+
+#[derive(Deserialize)]
+struct EventMessage {
+    headers: EventHeaders,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct EventHeaders {
+    message_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -231,7 +243,12 @@ fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str> {
     let metadata = |name: &str| variables.get(name)?.as_str().map(str::to_owned);
     let ids =
         metadata("businessId").and_then(|t| t.parse().ok()).zip(metadata("attemptId").and_then(|a| a.parse().ok()));
-    let Some(ids) = ids else { return Ok(ParsedCallback::default()) };
+    let message_id = event.message.and_then(|message| message.headers.message_id).filter(|id| id.len() <= 200);
+    let message = match (ids, message_id) {
+        (Some(ids), _) => MessageRef::from_attempt(ids),
+        (None, Some(id)) => MessageRef::ProviderMessageId(id.trim_matches(['<', '>']).to_owned()),
+        (None, None) => return Ok(ParsedCallback::default()),
+    };
     let fact = match (event.event.as_str(), event.severity.as_deref()) {
         ("accepted", _) => ReportedStatus::Accepted,
         ("delivered", _) => ReportedStatus::Delivered,
@@ -255,5 +272,5 @@ fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str> {
     };
     let at = Timestamp((event.timestamp * 1_000.0) as i64);
     let opted_out = (event.event.as_str(), fact) == ("failed", ReportedStatus::Dropped);
-    Ok(reports_only(report_with_consent(MessageRef::from_attempt(ids), (fact, code), event.id, at, opted_out)))
+    Ok(reports_only(report_with_consent(message, (fact, code), event.id, at, opted_out)))
 }

@@ -237,8 +237,12 @@ struct Message {
 
 fn parse_event(event: Event) -> Option<ProviderReport> {
     let metadata = |name: &str| event.msg.metadata.get(name)?.as_str();
-    let message =
-        MessageRef::from_attempt((metadata("businessId")?.parse().ok()?, metadata("attemptId")?.parse().ok()?));
+    let ids = metadata("businessId").and_then(|tenant| tenant.parse().ok());
+    let ids = ids.zip(metadata("attemptId").and_then(|attempt| attempt.parse().ok()));
+    let message = match ids {
+        Some(ids) => MessageRef::from_attempt(ids),
+        None => MessageRef::ProviderMessageId(event.id.clone().filter(|id| id.len() <= 200)?),
+    };
     let fact = match event.event.as_str() {
         "send" => ReportedStatus::Sent,
         "deferral" => ReportedStatus::Deferred,

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::provider::{
-    AccountQueryError, Balance, CallbackRequest, Capabilities, InvalidSetting, MessageRef, OutboundMessage,
-    ParsedCallback, Provider, ProviderConfig, ProviderKind, ProviderReport, SendResult, SettingSpec,
+    AccountQueryError, Balance, CallbackRequest, Capabilities, ConsentChange, InvalidSetting, MessageRef,
+    OutboundMessage, ParsedCallback, Provider, ProviderConfig, ProviderKind, SendResult, SettingSpec,
 };
-use events::{Channel, ReportedStatus, Timestamp};
+use events::{Channel, ReportedStatus, TenantId, Timestamp};
 use p256::ecdsa::signature::Verifier as _;
 use p256::ecdsa::{DerSignature, VerifyingKey};
 use p256::pkcs8::DecodePublicKey;
@@ -18,7 +18,7 @@ use reqwest::RequestBuilder;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::callback::{report_with_consent, reports_only, unknown_code};
+use super::callback::{report_with_consent, unknown_code};
 use super::http::{balance, classify_status, exchange, query_api, unexpected_format};
 use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
 use super::signatures::{SIGNATURE_MISMATCH, VerificationKeys, VerifyResult, check_freshness};
@@ -220,27 +220,68 @@ struct Event {
     tenant: Option<String>,
     #[serde(rename = "attemptId")]
     attempt: Option<String>,
+    #[serde(rename = "communicationId")]
+    communication: Option<String>,
+    /// The `X-Message-Id` of the response and a suffix: `….filter0001.16648.5515E0B88.0`.
+    sg_message_id: Option<String>,
+    email: Option<String>,
 }
 
-/// Reads a list of events. Elements that are not events or do not concern our messages are skipped, so that they do not
-/// affect the others.
+impl Event {
+    /// By our ids if they are there, or else by SendGrid's.
+    fn message(&self) -> Option<MessageRef> {
+        let tenant: Option<TenantId> = self.tenant.as_ref().and_then(|tenant| tenant.parse().ok());
+        let attempt = self.attempt.as_ref().and_then(|attempt| attempt.parse().ok());
+        let communication = self.communication.as_ref().and_then(|id| id.parse().ok());
+        match (tenant, attempt, communication) {
+            (Some(tenant), Some(attempt), _) => Some(MessageRef::from_attempt((tenant, attempt))),
+            (tenant, _, Some(id)) => Some(MessageRef::Communication { tenant, id }),
+            _ => self.sg_message_id.as_deref().filter(|id| id.len() <= 200).map(|id| {
+                let end = id.find(".filter").or_else(|| id.find(".recvd")).or_else(|| id.find('.'));
+                MessageRef::ProviderMessageId(id[..end.unwrap_or(id.len())].to_owned())
+            }),
+        }
+    }
+}
+
+/// A code for one of SendGrid's reasons for dropping a message. Other texts are not stored, because they may hold
+/// addresses.
+fn drop_code(reason: &str) -> Option<String> {
+    const REASONS: [&str; 7] = [
+        "Bounced Address",
+        "Unsubscribed Address",
+        "Spam Reporting Address",
+        "Invalid",
+        "Spam Content",
+        "Invalid SMTPAPI header",
+        "Recipient List over Package Quota",
+    ];
+    let known = REASONS.into_iter().find(|known| reason.eq_ignore_ascii_case(known))?;
+    Some(known.to_ascii_lowercase().replace(' ', "_"))
+}
+
+/// Reads a list of events. Elements that are not events or name no message are counted, so that they do not affect the
+/// others.
 pub(super) fn parse_callback(body: &[u8]) -> Result<ParsedCallback, &'static str> {
     let items: Vec<serde_json::Value> = serde_json::from_slice(body).map_err(|_| "the body is not a list of events")?;
-    let events = items.into_iter().filter_map(|item| serde_json::from_value::<Event>(item).ok());
-    Ok(reports_only(events.filter_map(parse_event).flatten().collect()))
+    let mut callback = ParsedCallback::default();
+    for item in items {
+        let event = serde_json::from_value::<Event>(item).ok();
+        match event.and_then(|event| event.message().map(|message| (message, event))) {
+            Some((message, event)) => read_event(message, event, &mut callback),
+            None => callback.skipped += 1,
+        }
+    }
+    Ok(callback)
 }
 
-fn parse_event(event: Event) -> Option<Vec<ProviderReport>> {
-    let message = MessageRef::from_attempt((event.tenant?.parse().ok()?, event.attempt?.parse().ok()?));
+fn read_event(message: MessageRef, event: Event, callback: &mut ParsedCallback) {
     let fact = match (event.event.as_str(), event.kind.as_deref()) {
         ("processed", _) => ReportedStatus::Accepted,
         ("deferred", _) => ReportedStatus::Deferred,
         ("delivered", _) => ReportedStatus::Delivered,
         ("bounce", Some("blocked")) => ReportedStatus::Undelivered,
         ("bounce", _) => ReportedStatus::Bounced,
-        ("dropped", _) if matches!(event.reason.as_deref(), Some("Bounced Address" | "Invalid")) => {
-            ReportedStatus::Bounced
-        }
         ("dropped", _) => ReportedStatus::Dropped,
         ("open", _) => ReportedStatus::Opened,
         ("click", _) => ReportedStatus::Clicked,
@@ -248,17 +289,19 @@ fn parse_event(event: Event) -> Option<Vec<ProviderReport>> {
         ("unsubscribe" | "group_unsubscribe", _) => ReportedStatus::Unsubscribed,
         _ => ReportedStatus::Unknown,
     };
+    let is_status = |s: &String| !s.is_empty() && s.len() <= 12 && s.chars().all(|c| c.is_ascii_digit() || c == '.');
     let code = match fact {
         ReportedStatus::Unknown => unknown_code(&event.event),
-        _ => event.status.filter(|s| s.len() <= 12 && s.chars().all(|c| c.is_ascii_digit() || c == '.')),
+        ReportedStatus::Dropped => event.reason.as_deref().and_then(drop_code),
+        _ => event.status.filter(is_status),
     };
+    if event.event == "group_resubscribe"
+        && let Some(contact) = event.email
+    {
+        callback.consent_changes.push(ConsentChange { contact, is_opt_out: false, reason: "resubscribed" });
+    }
     let at = Timestamp(event.timestamp.saturating_mul(1_000));
-    let is_unwanted = matches!(event.reason.as_deref(), Some("Unsubscribed Address" | "Spam Reporting Address"));
-    Some(report_with_consent(
-        message,
-        (fact, code),
-        event.sg_event_id,
-        at,
-        fact == ReportedStatus::Dropped && is_unwanted,
-    ))
+    let is_unwanted = matches!(code.as_deref(), Some("unsubscribed_address" | "spam_reporting_address"));
+    let opted_out = fact == ReportedStatus::Dropped && is_unwanted;
+    callback.delivery_reports.extend(report_with_consent(message, (fact, code), event.sg_event_id, at, opted_out));
 }

@@ -227,7 +227,12 @@ impl Ses {
 fn parse_callback(event: Value, notified_at: &str) -> Option<ParsedCallback> {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
     let kind = text("/eventType").or_else(|| text("/notificationType"))?;
-    let ids = (text("/mail/tags/businessId/0")?.parse().ok()?, text("/mail/tags/attemptId/0")?.parse().ok()?);
+    let ids = text("/mail/tags/businessId/0").and_then(|tenant| tenant.parse().ok());
+    let ids = ids.zip(text("/mail/tags/attemptId/0").and_then(|attempt| attempt.parse().ok()));
+    let message = match ids {
+        Some(ids) => MessageRef::from_attempt(ids),
+        None => MessageRef::ProviderMessageId(text("/mail/messageId")?.to_owned()),
+    };
     let (part, fact) = match kind {
         "Send" => ("send", ReportedStatus::Accepted),
         "Delivery" => ("delivery", ReportedStatus::Delivered),
@@ -249,5 +254,5 @@ fn parse_callback(event: Value, notified_at: &str) -> Option<ParsedCallback> {
         _ => text("/bounce/bouncedRecipients/0/status").map(str::to_owned),
     };
     let id = text("/bounce/feedbackId").or_else(|| text("/complaint/feedbackId")).map(str::to_owned);
-    Some(reports_only(vec![delivery_report(MessageRef::from_attempt(ids), (fact, code), id, at)]))
+    Some(reports_only(vec![delivery_report(message, (fact, code), id, at)]))
 }

@@ -369,7 +369,12 @@ fn url_variants(url: &str) -> Vec<String> {
 fn parse_callback(request: &CallbackRequest, now: Timestamp) -> ParsedCallback {
     let form = |name: &str| form_field(&request.body, name);
     if let Some(status) = form("MessageStatus") {
-        let Some(ids) = attempt_ids_from_query(request) else { return ParsedCallback::default() };
+        let sid = form("MessageSid").filter(|sid| sid.len() <= 60);
+        let message = match (attempt_ids_from_query(request), &sid) {
+            (Some(ids), _) => MessageRef::from_attempt(ids),
+            (None, Some(sid)) => MessageRef::ProviderMessageId(sid.clone()),
+            (None, None) => return ParsedCallback::default(),
+        };
         let code = form("ErrorCode").filter(|code| code.len() <= 6 && code.bytes().all(|b| b.is_ascii_digit()));
         let fact = match (status.as_str(), code.as_deref()) {
             ("accepted" | "scheduled" | "queued" | "sending", _) => ReportedStatus::Accepted,
@@ -383,10 +388,8 @@ fn parse_callback(request: &CallbackRequest, now: Timestamp) -> ParsedCallback {
             ("undelivered" | "failed" | "canceled", _) => ReportedStatus::Undelivered,
             _ => ReportedStatus::Unknown,
         };
-        let sid = form("MessageSid").filter(|sid| sid.len() <= 60);
         let id = sid.map(|sid| format!("{sid}:{status}"));
         let opted_out = code.as_deref() == Some("21610");
-        let message = MessageRef::from_attempt(ids);
         let code = if fact == ReportedStatus::Unknown { unknown_code(&status) } else { code };
         return reports_only(report_with_consent(message, (fact, code), id, now, opted_out));
     }

@@ -3,7 +3,7 @@
 use domain::access::Permission;
 use domain::message::MessageContent;
 use domain::policy;
-use events::{Channel, CommunicationId, CommunicationRequest, Source};
+use events::{Channel, CommunicationId, CommunicationRequest, Source, TemplateRef};
 use serde_json::json;
 
 use super::MessageError;
@@ -55,6 +55,7 @@ pub async fn resend(
     if channel == Channel::Email && earlier.template.is_none() && content.subject.is_none() {
         return Err(MessageError::NoSubject);
     }
+    let template = template_for(app, caller, earlier, channel).await?;
     let mut faults = Faults::default();
     let to = to.unwrap_or_else(|| content.recipient_contact.clone());
     let address = check_team(to, caller, &app.contact_key, &mut faults);
@@ -64,6 +65,7 @@ pub async fn resend(
         channel,
         source: Source::Resend,
         contact_hash: address.hash,
+        template,
         scheduled_at: None,
         expires_at: policy::default_expiry(earlier.kind, app.host.now()),
         resend_of: Some(original_key.id),
@@ -76,6 +78,31 @@ pub async fn resend(
     let mut content = MessageContent { recipient_contact: address.text, ..content };
     let segments = render_whole(app, &key.tenant, &request, &mut content).await?;
     store(app, caller, key, loaded, Composed { request, content, segments, fallback_contents: Vec::new() }).await
+}
+
+/// The template of the new message: the earlier one, or for another channel the one with the same code.
+async fn template_for(
+    app: &App,
+    caller: &Caller,
+    earlier: &CommunicationRequest,
+    channel: Channel,
+) -> Result<Option<TemplateRef>, MessageError> {
+    let Some(template) = earlier.template.as_ref().filter(|_| channel != earlier.channel) else {
+        return Ok(earlier.template.clone());
+    };
+    let templates = app.library.templates(&app.tenant_ports, &caller.principal.tenant).await?;
+    let found = templates.for_channel(&template.id, channel, earlier.locale.as_deref());
+    if found.is_none() {
+        let code = templates.code_of(&template.id).unwrap_or(&template.id);
+        let channel = channel.as_str();
+        let detail = format!(
+            "The template {code} does not exist for {channel}. Send a new message, or add the template with POST \
+             /api/communication-templates."
+        );
+        let fault = Fault { step: None, field: Field::Channel, code: "no_template", detail };
+        return Err(MessageError::Invalid(vec![fault]));
+    }
+    Ok(found)
 }
 
 /// The new address in its normal form, if one is given.

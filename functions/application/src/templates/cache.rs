@@ -113,15 +113,11 @@ impl TemplateCache {
         tenant_ports: &TenantPorts,
         tenant: &TenantId,
     ) -> Result<Arc<TemplateCatalogue>, StoreError> {
-        let now = tenant_ports.host.now();
-        if let Some(templates) = self.tenants.get(tenant, now) {
-            return Ok(templates);
-        }
-        let states = execute::list::<TemplateState>(&*tenant_ports.store, tenant).await?;
-        let templates: Arc<TemplateCatalogue> =
-            Arc::new(states.into_iter().filter_map(|(_, state)| state.template).collect());
-        self.tenants.insert(tenant.clone(), templates.clone(), now);
-        Ok(templates)
+        let load = async {
+            let states = execute::list::<TemplateState>(&*tenant_ports.store, tenant).await?;
+            Ok(Arc::new(states.into_iter().filter_map(|(_, state)| state.template).collect()))
+        };
+        self.tenants.get_or_load(tenant, tenant_ports.host.now(), load).await
     }
 
     /// Removes a tenant's templates, so that the next call reads them from the store.

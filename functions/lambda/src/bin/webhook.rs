@@ -31,6 +31,8 @@ async fn main() -> Result<(), Error> {
         directory: Default::default(),
         queue: queue.clone(),
         contact_key: config.contact_key,
+        views: adapters.views(config.views_table),
+        deployment_tenant: config.deployment_tenant,
         host: Arc::new(SystemClockAndRng),
     };
     if config.handles_unmatched {
