@@ -1,8 +1,9 @@
 //! Explains a communication: each step with a code, a plain sentence and the inputs of the decision at that time.
 
 use events::{
-    CommunicationEvent, CommunicationRequest, DeadLetterReason, FailReason, FallbackAbandonReason, FallbackTrigger,
-    InDoubtCause, InDoubtPolicy, RecordedEvent, RefusalClass, Resolution, ResolvedBy, SuppressReason, Timestamp,
+    CommunicationEvent, CommunicationRequest, DeadLetterReason, DeferReason, FailReason, FallbackAbandonReason,
+    FallbackTrigger, InDoubtCause, InDoubtPolicy, RecordedEvent, RefusalClass, Resolution, ResolvedBy, SuppressReason,
+    Timestamp,
 };
 
 use crate::communication::{Communication, FallbackState, Lifecycle, State, When, evolve};
@@ -118,7 +119,15 @@ fn describe_event(c: &Communication, record: &RecordedEvent) -> EventDescription
         }
         CommunicationEvent::CommunicationDeferred { until, reason } => (
             format!("deferred.{}", reason.as_str()),
-            format!("It is held until {}, the end of the recipient's quiet hours.", time(*until)),
+            match reason {
+                DeferReason::QuietHours => {
+                    format!("It is held until {}, the end of the recipient's quiet hours.", time(*until))
+                }
+                DeferReason::MissingFile => format!(
+                    "It is held because one of its files is missing. The file is looked for again at {}.",
+                    time(*until)
+                ),
+            },
             Vec::new(),
         ),
         CommunicationEvent::DeliveryAttemptStarted { attempt, provider, config, lease_until, .. } => (
@@ -326,6 +335,7 @@ fn resolution(outcome: Resolution, by: ResolvedBy, actor: &str) -> String {
 fn failed(reason: FailReason) -> &'static str {
     match reason {
         FailReason::Permanent => "the provider will never accept it",
+        FailReason::MissingFile => "one of its files is missing",
         FailReason::Unrenderable => "it cannot be rendered with its variables",
         FailReason::Cancelled => {
             "it was cancelled, or its recipient opted out, after an attempt with an unknown result"

@@ -35,6 +35,17 @@ pub const QUERY_INTERVAL_MS: i64 = MINUTE_MS;
 /// deferred, because sending them could exceed the limit.
 pub const LIMITER_OUTAGE_DELAY_MS: i64 = 5_000;
 
+/// How long a file that does not answer is waited for before it counts as missing, in milliseconds.
+pub const FILE_WAIT_MS: i64 = 15 * MINUTE_MS;
+/// Time between two tries to fetch such a file, in milliseconds.
+pub const FILE_RETRY_MS: i64 = MINUTE_MS;
+
+/// How long a message waits for a missing file until it is looked for again, after it has waited for `waited_ms`. The
+/// time doubles, so that a message that waits for weeks adds few events.
+pub fn missing_file_delay_ms(waited_ms: i64) -> i64 {
+    waited_ms.clamp(FILE_RETRY_MS, 6 * HOUR_MS)
+}
+
 /// The delay before the next attempt after `counted` counted ones, with a jitter of ±20 % that `chance` decides.
 pub fn backoff_ms(counted: u16, chance: u64) -> i64 {
     let step = usize::from(counted.max(1) - 1).min(RETRY_DELAYS_MS.len() - 1);

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::values::{
     CancelReason, Channel, DeadLetterReason, DeferReason, FailReason, FallbackAbandonReason, FallbackCondition,
-    FallbackTrigger, InDoubtCause, InDoubtPolicy, MessageType, Mode, Priority, RecipientType, RefusalClass,
-    ReportedStatus, Resolution, ResolvedBy, RetentionClass, Source, SuppressReason,
+    FallbackTrigger, InDoubtCause, InDoubtPolicy, MessageType, MissingFilePolicy, Mode, Priority, RecipientType,
+    RefusalClass, ReportedStatus, Resolution, ResolvedBy, RetentionClass, Source, SuppressReason,
 };
 use crate::{CommunicationId, Timestamp, event_family};
 
@@ -109,6 +109,9 @@ pub struct CommunicationRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet_hours: Option<QuietHours>,
     pub in_doubt: InDoubtPolicy,
+    /// `None` means that it fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_missing_file: Option<MissingFilePolicy>,
     /// Maximum number of counted attempts.
     pub max_attempts: u8,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -38,8 +38,8 @@ pub use template::TemplateEvent;
 pub use time::Timestamp;
 pub use values::{
     CancelReason, Channel, DeadLetterReason, DeferReason, FailReason, FallbackAbandonReason, FallbackCondition,
-    FallbackTrigger, InDoubtCause, InDoubtPolicy, MessageType, Mode, Priority, RecipientType, RefusalClass,
-    ReportedStatus, Resolution, ResolvedBy, RetentionClass, Role, Source, SuppressReason,
+    FallbackTrigger, InDoubtCause, InDoubtPolicy, MessageType, MissingFilePolicy, Mode, Priority, RecipientType,
+    RefusalClass, ReportedStatus, Resolution, ResolvedBy, RetentionClass, Role, Source, SuppressReason,
 };
 
 /// The event types of all kinds of streams.

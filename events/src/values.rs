@@ -93,6 +93,15 @@ string_enum!(
         Hold = "hold",
     }
 );
+
+string_enum!(
+    /// What to do with a message of which a file is missing when it is sent.
+    MissingFilePolicy {
+        Fail = "fail",
+        /// Wait for the file until the message expires.
+        Hold = "hold",
+    }
+);
 string_enum!(
     /// The role of an API key or user: a set of permissions.
     Role {
@@ -112,7 +121,7 @@ string_enum!(SuppressReason {
     Erased = "erased",
     Settled = "settled",
 });
-string_enum!(DeferReason { QuietHours = "quiet_hours" });
+string_enum!(DeferReason { QuietHours = "quiet_hours", MissingFile = "missing_file" });
 string_enum!(
     /// Why a provider refused a message. It decides what happens next.
     RefusalClass {
@@ -207,6 +216,7 @@ string_enum!(FailReason {
     Permanent = "permanent",
     /// The message cannot be rendered with its variables.
     Unrenderable = "unrenderable",
+    MissingFile = "missing_file",
     /// Cancelled after an attempt whose result is unknown.
     Cancelled = "cancelled",
     /// An attempt remained in doubt, and the policy is `hold`.

@@ -190,3 +190,44 @@ async fn an_erasure_deletes_a_persons_files_but_not_shared_ones() {
     assert_eq!(server.get(&format!("/api/attachments/{own}")).await.status, StatusCode::NOT_FOUND);
     assert_eq!(server.get(&format!("/api/attachments/{shared}")).await.text("/status"), "ready");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_without_its_file_fails_or_is_held_and_says_why() {
+    let server = TestServer::new().await;
+    let in_an_hour = || api::fields::show_time(domain::ports::ClockAndRng::now(&*server.local.clock) + 3_600_000);
+    let later = |mut body: Value, policy: &str| {
+        body["scheduledAt"] = json!(in_an_hour());
+        body["onMissingFile"] = json!(policy);
+        body
+    };
+    let (kept, deleted) = (upload(&server, json!({})).await, upload(&server, json!({})).await);
+    let by_sms = sms("+447700900001");
+    let fails = [
+        server.send(later(with_file(email("ada@example.com"), &deleted), "fail")).await,
+        server.send(later(with_file(by_sms, &deleted), "fail")).await,
+    ];
+    let held = server.send(later(with_file(email("ada@example.com"), &deleted), "hold")).await;
+    let sent = server.send(later(with_file(email("ada@example.com"), &kept), "fail")).await;
+    let mut elsewhere = email("ada@example.com");
+    elsewhere["attachments"] = json!([{ "filename": "a.pdf", "fileUrl": "https://files.example.com/missing.pdf" }]);
+    let elsewhere = server.send(elsewhere).await;
+    let gone = server.answer(server.request(Method::DELETE, &format!("/api/attachments/{deleted}"))).await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT, "{}", gone.body);
+    server.advance(3_700_000).await;
+    for id in &fails {
+        let failed = server.until(id, "lifecycle", "failed").await;
+        assert_eq!(failed.text("/reason"), "missing_file");
+        let explained = server.get(&format!("/api/communications/{id}/explain")).await;
+        assert!(explained.body.to_string().contains("one of its files is missing"), "{}", explained.body);
+    }
+    server.until_status(&sent, "delivered").await;
+    tests::server::eventually("it is held", async || {
+        server.events(&held).await.contains(&"CommunicationDeferred".to_owned()).then_some(())
+    })
+    .await;
+    // A file that does not answer gets some time first.
+    server.until(&elsewhere, "lifecycle", "failed").await;
+    server.advance(100 * 3_600_000).await;
+    server.until(&held, "lifecycle", "dead_lettered").await;
+    assert_eq!(server.communication(&held).await.body["attempts"], 0);
+}

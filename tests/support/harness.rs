@@ -455,6 +455,7 @@ pub fn request(now: Timestamp) -> CommunicationRequest {
         expires_at: policy::default_expiry(MessageType::Invoice, now),
         quiet_hours: None,
         in_doubt: InDoubtPolicy::Resend,
+        on_missing_file: None,
         max_attempts: policy::MAX_ATTEMPTS,
         campaign: None,
         rule: None,

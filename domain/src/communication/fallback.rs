@@ -63,7 +63,9 @@ impl Communication {
             Lifecycle::Suppressed(
                 SuppressReason::ChannelDisabled | SuppressReason::TypeDisabled | SuppressReason::SuppressionList,
             )
-            | Lifecycle::Failed(FailReason::Permanent | FailReason::Unrenderable | FailReason::NoProvider)
+            | Lifecycle::Failed(
+                FailReason::Permanent | FailReason::Unrenderable | FailReason::MissingFile | FailReason::NoProvider,
+            )
             | Lifecycle::DeadLettered(DeadLetterReason::RetriesExhausted) => Some(FallbackTrigger::NotSent),
             Lifecycle::Sent if was_returned => Some(FallbackTrigger::NotDelivered),
             // After a doubt under `hold`, a fallback could be a duplicate. So it follows only at its own time.

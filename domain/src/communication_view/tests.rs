@@ -28,6 +28,7 @@ fn request() -> CommunicationRequest {
         expires_at: Timestamp(T0 + 1_000_000),
         quiet_hours: None,
         in_doubt: InDoubtPolicy::Resend,
+        on_missing_file: None,
         max_attempts: 5,
         campaign: None,
         rule: None,

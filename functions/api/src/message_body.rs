@@ -6,8 +6,8 @@ use application::messages::{
 use domain::message::{Button, Location, MediaKind, ProviderTemplate};
 use domain::quiet_hours;
 use events::{
-    Channel, EntityRef, FallbackCondition, InDoubtPolicy, MessageType, Priority, QuietHours, RecipientType,
-    RetentionClass,
+    Channel, EntityRef, FallbackCondition, InDoubtPolicy, MessageType, MissingFilePolicy, Priority, QuietHours,
+    RecipientType, RetentionClass,
 };
 use problem::FieldError;
 use serde_json::Value;
@@ -40,6 +40,7 @@ pub(crate) fn read_message(mut fields: BodyReader, idempotency_key: Option<Idemp
         expires_at: fields.time("expiresAt"),
         attachments: read_attachments(&mut fields),
         priority: fields.choice("priority", &Priority::names()),
+        on_missing_file: fields.choice::<MissingFilePolicy>("onMissingFile", &MissingFilePolicy::names()),
         in_doubt: fields.choice::<InDoubtPolicy>("inDoubt", &InDoubtPolicy::names()),
         max_attempts: fields.number("maxAttempts", 1..=10).map(|number| number as u8),
         quiet_hours: read_quiet_hours(&mut fields),

@@ -11,12 +11,13 @@ use domain::communication::{Command, Communication, Lifecycle, Readiness, Reject
 use domain::ports::{AddressKey, CommunicationKey, ContentKey, OutboundMessage, Provider, QueryResult};
 use domain::{policy, quiet_hours};
 use events::{
-    CommunicationEvent, CommunicationRequest, DeferReason, FailReason, Priority, RecordedEvent, Resolution, ResolvedBy,
-    SuppressReason, Timestamp,
+    CommunicationEvent, CommunicationRequest, DeferReason, FailReason, MissingFilePolicy, Priority, RecordedEvent,
+    Resolution, ResolvedBy, SuppressReason, Timestamp,
 };
 use futures_util::future::join;
 
 use crate::fallback::FallbackRun;
+use crate::not_built::{FileFault, NotBuilt};
 use crate::throttle::{Admission, BatchThrottle};
 use crate::{Deadline, DeliverError, DeliverHandler, current_priority};
 
@@ -61,7 +62,7 @@ impl DeliveryRun<'_> {
                 Readiness::Finished => return Ok(()),
                 Readiness::NotBefore(until) => return self.schedule_hint(&loaded, until).await,
                 Readiness::DeadlineReached(_) => self.query_provider(&loaded).await?,
-                Readiness::Ready => self.prepare(communication, priority).await?,
+                Readiness::Ready => self.prepare(&loaded, communication, priority).await?,
                 Readiness::FallbackDue | Readiness::FallbackRequestPending => {
                     match advance(&executor, *key, loaded, &FallbackRun { deliver, key }).await? {
                         Progress::Advanced(updated) => loaded = updated,
@@ -172,7 +173,12 @@ impl DeliveryRun<'_> {
     }
 
     /// Checks everything that can prevent an attempt, then renders the message and chooses a provider.
-    async fn prepare(&self, communication: &Communication, priority: Priority) -> Result<NextStep, DeliverError> {
+    async fn prepare(
+        &self,
+        loaded: &Loaded,
+        communication: &Communication,
+        priority: Priority,
+    ) -> Result<NextStep, DeliverError> {
         let now = self.deliver.host.now();
         if self.deadline.millis_since(now) < policy::MIN_TIME_TO_CLAIM_MS {
             return Err(DeliverError::NoTime);
@@ -202,7 +208,8 @@ impl DeliveryRun<'_> {
             Ok(Ok(outbound)) => outbound,
             Err(DeliverError::Busy(_)) => return Ok(NextStep::Wait(now + BUSY_WAIT_MS)),
             Err(error) => return Err(error),
-            Ok(Err(kind)) => {
+            Ok(Err(NotBuilt::File(fault))) => return Ok(self.without_file(loaded, communication, fault)),
+            Ok(Err(NotBuilt::Unrenderable(kind))) => {
                 tracing::warn!(id = %self.key.id, kind, "cannot be rendered");
                 return Ok(NextStep::Decide(Command::FailPermanently(FailReason::Unrenderable)));
             }
@@ -215,6 +222,25 @@ impl DeliveryRun<'_> {
                 NextStep::Decide(Command::FailPermanently(FailReason::NoProvider))
             }
         })
+    }
+
+    /// What becomes of a message of which a file is missing: it is held until the file is there, or it fails. A file that
+    /// does not answer gets some time before the message fails.
+    fn without_file(&self, loaded: &Loaded, communication: &Communication, fault: FileFault) -> NextStep {
+        let now = self.deliver.host.now();
+        let requested_at = loaded.records.first().map_or(now, |record| record.meta.at);
+        if communication.request.on_missing_file == Some(MissingFilePolicy::Hold) {
+            let due = communication.request.scheduled_at.unwrap_or(requested_at).max(requested_at);
+            let until = now + policy::missing_file_delay_ms(now.millis_since(due));
+            let until = until.min(communication.expires_at);
+            return NextStep::Decide(Command::Defer { until, reason: DeferReason::MissingFile });
+        }
+        let due = communication.next_attempt_at().unwrap_or(requested_at).max(requested_at);
+        if fault == FileFault::NoResponse && now.millis_since(due) < policy::FILE_WAIT_MS {
+            return NextStep::Wait(now + policy::FILE_RETRY_MS);
+        }
+        tracing::warn!(id = %self.key.id, "a file is missing");
+        NextStep::Decide(Command::FailPermanently(FailReason::MissingFile))
     }
 
     /// Claims an attempt. The append is the lock. Returns `None` if another worker was first, or if the communication

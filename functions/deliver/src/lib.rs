@@ -7,6 +7,7 @@ mod cache;
 pub mod config;
 mod delivery;
 mod fallback;
+mod not_built;
 mod outbound;
 mod outcome;
 mod throttle;

@@ -1,16 +1,18 @@
 //! Builds the message that the provider receives: rendered, with its files.
 
+use application::attachments::{self, UploadState};
 use application::directory::last_inbound_key;
 use application::templates::RenderingError;
 use domain::communication::Communication;
 use domain::message::{AttachmentLink, MessageContent};
-use domain::ports::{ObjectKey, OutboundMessage, StoreError};
+use domain::ports::{FetchError, ObjectKey, OutboundMessage, StoreError};
 use domain::provider::EmailAttachment;
 use domain::text;
 use events::{AttemptId, Channel, CommunicationRequest, Priority};
 use futures_util::future::join_all;
 
 use crate::delivery::DeliveryRun;
+use crate::not_built::{FileFault, NotBuilt};
 use crate::{DeliverError, DeliverHandler};
 
 /// Maximum size of all files of an email together, in bytes. A worker holds several emails in memory at once.
@@ -38,13 +40,16 @@ impl DeliveryRun<'_> {
         communication: &Communication,
         attempt: u16,
         mut content: MessageContent,
-    ) -> Result<Result<OutboundMessage, &'static str>, DeliverError> {
+    ) -> Result<Result<OutboundMessage, NotBuilt>, DeliverError> {
         let request = &communication.request;
-        let files = self.files(communication, &mut content).await?;
+        let files = match self.files(communication, &mut content).await? {
+            Ok(files) => files,
+            Err(fault) => return Ok(Err(NotBuilt::File(fault))),
+        };
         let DeliverHandler { cache, tenant_ports, .. } = self.deliver;
         let mut message = match cache.library.render(tenant_ports, &self.key.tenant, request, &content).await {
             Ok(message) => message,
-            Err(RenderingError::Render(error)) => return Ok(Err(error.kind())),
+            Err(RenderingError::Render(error)) => return Ok(Err(NotBuilt::Unrenderable(error.kind()))),
             Err(RenderingError::Busy(busy)) => return Err(busy.into()),
             Err(RenderingError::Store(error)) => return Err(error.into()),
         };
@@ -64,24 +69,31 @@ impl DeliveryRun<'_> {
         }))
     }
 
-    /// Reads an email's files. Files that cannot be read stay links in `content`. Providers of other channels fetch
-    /// files themselves, from addresses that are set here.
+    /// Reads an email's files. Files that are too large stay links in `content`. Providers of other channels fetch files
+    /// themselves, from addresses that are set here.
     async fn files(
         &self,
         communication: &Communication,
         content: &mut MessageContent,
-    ) -> Result<Vec<EmailAttachment>, StoreError> {
+    ) -> Result<Result<Vec<EmailAttachment>, FileFault>, StoreError> {
         let request = &communication.request;
         if content.attachments.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Ok(Vec::new()));
+        }
+        let now = self.deliver.host.now();
+        for id in content.attachments.iter().filter_map(|link| link.attachment.as_deref()) {
+            let found = attachments::find(&*self.deliver.documents, &self.key.tenant, id, now).await?;
+            if !found.is_some_and(|file| file.state == UploadState::Ready) {
+                return Ok(Err(FileFault::Missing));
+            }
         }
         match request.channel {
-            Channel::Email => Ok(self.email_files(communication, content).await),
+            Channel::Email => self.email_files(communication, content).await,
             // The recipient may open the link at any time, so it is not replaced by one that expires within an hour.
-            Channel::Sms => Ok(Vec::new()),
+            Channel::Sms => Ok(Ok(Vec::new())),
             Channel::Whatsapp | Channel::Messenger | Channel::Telegram => {
                 self.set_download_urls(request, content).await?;
-                Ok(Vec::new())
+                Ok(Ok(Vec::new()))
             }
         }
     }
@@ -101,49 +113,69 @@ impl DeliveryRun<'_> {
         Ok(())
     }
 
-    async fn email_files(&self, communication: &Communication, content: &mut MessageContent) -> Vec<EmailAttachment> {
+    async fn email_files(
+        &self,
+        communication: &Communication,
+        content: &mut MessageContent,
+    ) -> Result<Result<Vec<EmailAttachment>, FileFault>, StoreError> {
         let limit = MAX_FILES / content.attachments.len();
-        let read = async |(index, link): (usize, &AttachmentLink)| {
-            let (bytes, mime) = match &link.attachment {
+        let read = async |(index, link): (usize, &AttachmentLink)| -> Result<Option<EmailAttachment>, FileFault> {
+            let found = match &link.attachment {
                 Some(id) => {
                     let object = ObjectKey::upload(&self.key.tenant, id);
-                    let bytes = self.deliver.objects.read(&object, limit).await.ok().flatten()?;
                     let mime = communication.request.attachments.get(index).and_then(|file| file.mime.clone());
-                    (bytes, mime.unwrap_or_else(|| OCTET_STREAM.to_owned()))
+                    match self.deliver.objects.read(&object, limit).await {
+                        Ok(None) => return Err(FileFault::Missing),
+                        Ok(Some(bytes)) => Some((bytes, mime.unwrap_or_else(|| OCTET_STREAM.to_owned()))),
+                        // The file exists, so the link leads to it.
+                        Err(_) => None,
+                    }
                 }
                 None => self.fetch_and_cache(communication.attempts > 0, index, link, limit).await?,
             };
-            Some(EmailAttachment { name: link.filename.clone(), mime, bytes })
+            Ok(found.map(|(bytes, mime)| EmailAttachment { name: link.filename.clone(), mime, bytes }))
         };
-        let files = join_all(content.attachments.iter().enumerate().map(read)).await;
+        let read = join_all(content.attachments.iter().enumerate().map(read)).await;
+        let files: Vec<Option<EmailAttachment>> = match read.into_iter().collect() {
+            Ok(files) => files,
+            Err(fault) => return Ok(Err(fault)),
+        };
         let mut stays_link = files.iter().map(Option::is_none).collect::<Vec<_>>().into_iter();
         content.attachments.retain(|_| stays_link.next().unwrap_or(true));
-        files.into_iter().flatten().collect()
+        Ok(Ok(files.into_iter().flatten().collect()))
     }
 
     /// Fetches a file that the caller links to, and stores a copy for later attempts. The first line of the copy is the
-    /// media type.
+    /// media type. Returns `None` for a file that is too large to be sent.
     async fn fetch_and_cache(
         &self,
         is_retry: bool,
         index: usize,
         link: &AttachmentLink,
         limit: usize,
-    ) -> Option<(Vec<u8>, String)> {
+    ) -> Result<Option<(Vec<u8>, String)>, FileFault> {
         let object = ObjectKey::fetched(self.key, index);
         if is_retry && let Ok(Some(copy)) = self.deliver.objects.read(&object, limit + MAX_MEDIA_TYPE).await {
-            let end = copy.iter().position(|byte| *byte == b'\n')?;
-            return Some((copy[end + 1..].to_vec(), String::from_utf8_lossy(&copy[..end]).into_owned()));
+            let Some(end) = copy.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
+            return Ok(Some((copy[end + 1..].to_vec(), String::from_utf8_lossy(&copy[..end]).into_owned())));
         }
         let fetched = self.deliver.files.fetch(&link.file_url, limit).await;
-        let fetched = fetched
-            .inspect_err(|error| tracing::warn!(id = %self.key.id, %error, "a file was not fetched and stays a link"));
-        let (bytes, mime) = fetched.ok()?;
+        let (bytes, mime) = match fetched {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                tracing::warn!(id = %self.key.id, %error, "a file was not fetched");
+                return match error {
+                    FetchError::TooLarge(_) => Ok(None),
+                    FetchError::Refused(_) => Err(FileFault::Missing),
+                    FetchError::NoResponse => Err(FileFault::NoResponse),
+                };
+            }
+        };
         let copy = [mime.as_bytes(), b"\n", &bytes].concat();
         if let Err(error) = self.deliver.objects.write(&object, copy, OCTET_STREAM).await {
             tracing::warn!(id = %self.key.id, %error, "a fetched file was not stored for later attempts");
         }
-        Some((bytes, mime))
+        Ok(Some((bytes, mime)))
     }
 
     /// Whether the recipient wrote to us in the last 24 hours, so that WhatsApp accepts free-form content.

@@ -9,6 +9,9 @@ pub struct SimulatedFiles;
 impl FileFetcher for SimulatedFiles {
     async fn fetch(&self, address: &str, max_bytes: usize) -> Result<(Vec<u8>, String), FetchError> {
         check_public_url(address)?;
+        if address.contains("missing") {
+            return Err(FetchError::NoResponse);
+        }
         if address.contains("large") {
             return Err(FetchError::TooLarge(max_bytes));
         }

@@ -42,6 +42,7 @@ fn request() -> CommunicationRequest {
         expires_at: at(72 * 3_600_000),
         quiet_hours: None,
         in_doubt: InDoubtPolicy::Resend,
+        on_missing_file: None,
         max_attempts: 5,
         campaign: None,
         rule: None,

@@ -6,8 +6,8 @@ use domain::access::permissions;
 use domain::message::MediaKind;
 use domain::status::Status;
 use events::{
-    CatchUpPolicy, Channel, FallbackCondition, InDoubtPolicy, MessageType, MissedReason, Mode, Priority, RecipientType,
-    Resolution, RetentionClass, Role, ScheduleEndReason,
+    CatchUpPolicy, Channel, FallbackCondition, InDoubtPolicy, MessageType, MissedReason, MissingFilePolicy, Mode,
+    Priority, RecipientType, Resolution, RetentionClass, Role, ScheduleEndReason,
 };
 use problem::ProblemKind;
 use serde_json::{Map, Value, json};
@@ -45,7 +45,7 @@ const OBJECTS: &[(&str, &str)] = &[
          recipientId? string:255, recipientName? string:255, subject? string:500, content? string, \
          templateId? string:100, templateVariables? object, attachments? [Attachment], location? Location, \
          buttons? [Button], providerTemplate? ProviderTemplate, entityType? string:50, entityId? string:255, \
-         scheduledAt? time, expiresAt? time, quietHours? QuietHours, priority? Priority, inDoubt? DoubtPolicy, \
+         scheduledAt? time, expiresAt? time, quietHours? QuietHours, priority? Priority, inDoubt? DoubtPolicy, onMissingFile? MissingFilePolicy, \
          maxAttempts? integer:1..10, locale? string:35, retention? Retention, \
          fallback? [FallbackStep]",
     ),
@@ -362,6 +362,7 @@ pub fn all() -> Value {
         ("RecipientType", words(RecipientType::names())),
         ("Priority", words(Priority::names())),
         ("DoubtPolicy", words(InDoubtPolicy::names())),
+        ("MissingFilePolicy", words(MissingFilePolicy::names())),
         ("Mode", words(Mode::names())),
         ("Media", words(MediaKind::NAMES)),
         ("ActSubject", words(application::audit_log::subjects())),

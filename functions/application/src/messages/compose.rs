@@ -99,6 +99,7 @@ fn request(message: &NewMessage, kind: MessageType, part: &Part, known: &Known<'
         expires_at: known.now,
         quiet_hours: message.quiet_hours.clone(),
         in_doubt: message.in_doubt.unwrap_or_else(|| policy::in_doubt_policy(kind)),
+        on_missing_file: message.on_missing_file,
         max_attempts: message.max_attempts.unwrap_or(policy::MAX_ATTEMPTS),
         campaign: None,
         rule: None,

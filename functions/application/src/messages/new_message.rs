@@ -2,8 +2,8 @@
 
 use domain::message::{Button, Location, MediaKind, ProviderTemplate};
 use events::{
-    Channel, EntityRef, FallbackCondition, InDoubtPolicy, MessageType, Priority, QuietHours, Recipient, RecipientType,
-    RetentionClass, Source, Timestamp,
+    Channel, EntityRef, FallbackCondition, InDoubtPolicy, MessageType, MissingFilePolicy, Priority, QuietHours,
+    Recipient, RecipientType, RetentionClass, Source, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,8 @@ pub struct NewMessage {
     pub expires_at: Option<Timestamp>,
     pub priority: Option<Priority>,
     pub in_doubt: Option<InDoubtPolicy>,
+    /// `None` means that it fails.
+    pub on_missing_file: Option<MissingFilePolicy>,
     pub max_attempts: Option<u8>,
     pub quiet_hours: Option<QuietHours>,
     pub retention: Option<RetentionClass>,
