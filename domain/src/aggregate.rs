@@ -49,6 +49,13 @@ pub trait Aggregate: Default + Clone + Serialize + DeserializeOwned + Send + Syn
     /// Folds one event into the state. It cannot fail, because the event has already happened.
     fn evolve(self, record: &RecordedEvent<Self::Event>) -> Self;
 
+    /// Whether a stream that is nearly full refuses the command, so that there is room for what must always work: the
+    /// course of a delivery, and whatever ends, forbids or erases something.
+    fn is_optional(command: &Self::Command) -> bool {
+        let _ = command;
+        false
+    }
+
     /// When the stream must be looked at again. Returns `None` if it is complete. `current` is the timer already set.
     fn wake(&self, now: Timestamp, current: Option<Timestamp>) -> Option<Timestamp> {
         let _ = (now, current);

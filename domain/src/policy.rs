@@ -11,6 +11,11 @@ pub const RETRY_DELAYS_MS: [i64; 4] = [MINUTE_MS, 5 * MINUTE_MS, 15 * MINUTE_MS,
 pub const MAX_ATTEMPTS: u8 = RETRY_DELAYS_MS.len() as u8 + 1;
 /// How long evidence is awaited before the policy resolves a doubt, in milliseconds.
 pub const EVIDENCE_WAIT_MS: i64 = 120_000;
+/// How often the time and the content of one message can be changed, each counted for itself.
+pub const MAX_CHANGES: u16 = 100;
+/// How many events of one person the preference page can append in a day. Beyond that, it only takes choices that forbid
+/// messages.
+pub const MAX_PAGE_EVENTS_PER_DAY: u16 = 40;
 /// A hint that had no effect after this time is sent again, in milliseconds.
 pub const REPAIR_DELAY_MS: i64 = MINUTE_MS;
 /// Maximum time between two such hints for one stream, in milliseconds.

@@ -1,15 +1,17 @@
 //! A person's preferences and consent, and the messages that they rule out.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 
 use events::{Channel, MessageType, PreferenceEvent, QuietHours, RecordedEvent, StreamKind, SuppressReason, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Aggregate, Erasure};
+use crate::policy;
 
 /// The id of the stream that holds a tenant's defaults.
 pub const DEFAULTS: &str = "defaults";
+/// The actor of the events that the preference page appends.
+pub const PAGE_ACTOR: &str = "preference-page";
 /// The channels of a type for which neither the person nor the tenant chose any.
 pub const DEFAULT_CHANNELS: &[Channel] = &[Channel::Email];
 
@@ -36,6 +38,22 @@ pub struct Preferences {
     pub created_at: Option<Timestamp>,
     pub updated_at: Option<Timestamp>,
     pub updated_by: Option<String>,
+    pub page_events: PageEvents,
+}
+
+/// Why a command to preferences is rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The preference page saved too many changes today. It can still forbid messages.
+    #[error("too many changes were saved today; try again tomorrow")]
+    TooManySaves,
+}
+
+/// The events that the preference page appended on one day, counted from 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PageEvents {
+    pub day: i64,
+    pub count: u16,
 }
 
 /// A command to preferences.
@@ -46,6 +64,7 @@ pub enum Command {
     Choose {
         wanted: BTreeMap<Channel, bool>,
         wants_nothing: bool,
+        now: Timestamp,
         /// The tenant's defaults, which apply where the person has no preference.
         defaults: Box<Preferences>,
     },
@@ -91,13 +110,22 @@ impl Aggregate for Preferences {
 
     type Event = PreferenceEvent;
     type Command = Command;
-    type Rejection = Infallible;
+    type Rejection = Rejection;
 
-    fn decide(&self, command: Command) -> Result<Vec<PreferenceEvent>, Infallible> {
+    const SNAPSHOT_VERSION: u16 = 2;
+
+    fn decide(&self, command: Command) -> Result<Vec<PreferenceEvent>, Rejection> {
         Ok(match command {
             Command::Change(change) => self.change(change),
-            Command::Choose { wanted, wants_nothing, defaults } => {
-                self.clone().with_defaults(&defaults).choose(&wanted, wants_nothing)
+            Command::Choose { wanted, wants_nothing, now, defaults } => {
+                let events = self.clone().with_defaults(&defaults).choose(&wanted, wants_nothing);
+                let used = if self.page_events.day == day_of(now) { self.page_events.count } else { 0 };
+                if policy::MAX_PAGE_EVENTS_PER_DAY < used.saturating_add(events.len() as u16)
+                    && events.iter().any(allows_more)
+                {
+                    return Err(Rejection::TooManySaves);
+                }
+                events
             }
         })
     }
@@ -119,9 +147,27 @@ impl Aggregate for Preferences {
             PreferenceEvent::DoNotContactSet { reason, text_id } => self.do_not_contact = statement(reason, text_id),
             PreferenceEvent::DoNotContactLifted {} => self.do_not_contact = None,
         }
+        if by == PAGE_ACTOR {
+            let PageEvents { day, count } = self.page_events;
+            let today = day_of(at);
+            self.page_events = PageEvents { day: today, count: if day == today { count.saturating_add(1) } else { 1 } };
+        }
         self.created_at = self.created_at.or(Some(at));
         (self.updated_at, self.updated_by) = (Some(at), Some(by));
         self
+    }
+}
+
+fn day_of(at: Timestamp) -> i64 {
+    at.0.div_euclid(24 * 3_600_000)
+}
+
+/// Whether an event can allow messages that were forbidden.
+fn allows_more(event: &PreferenceEvent) -> bool {
+    match event {
+        PreferenceEvent::PreferencesChanged { channels, .. } => channels.values().any(|is_wanted| *is_wanted),
+        PreferenceEvent::OptedIn { .. } | PreferenceEvent::DoNotContactLifted {} => true,
+        PreferenceEvent::OptedOut { .. } | PreferenceEvent::DoNotContactSet { .. } => false,
     }
 }
 
@@ -272,6 +318,37 @@ mod tests {
             quiet_hours_lifted: false,
             addresses: Vec::new(),
         }
+    }
+
+    #[test]
+    fn the_page_takes_a_limited_number_of_changes_a_day_but_always_those_that_forbid() {
+        let day = 24 * 3_600_000;
+        let choose = |sms: bool, nothing: bool, at: i64| Command::Choose {
+            wanted: BTreeMap::from([(Channel::Sms, sms)]),
+            wants_nothing: nothing,
+            now: Timestamp(at),
+            defaults: Box::default(),
+        };
+        let save = |state: Preferences, at: i64, sms: bool| {
+            let meta = EventMetadata {
+                at: Timestamp(at),
+                command: "c".to_owned(),
+                correlation: None,
+                causation: None,
+                actor: PAGE_ACTOR.to_owned(),
+                traceparent: None,
+            };
+            let events = state.decide(choose(sms, false, at)).expect("a decision");
+            let record = |event| RecordedEvent { version: 1, meta: meta.clone(), event };
+            events.into_iter().map(record).fold(state, |state, record| state.evolve(&record))
+        };
+        let max = i64::from(policy::MAX_PAGE_EVENTS_PER_DAY);
+        let full = (0..max).fold(Preferences::default(), |state, n| save(state, n, n % 2 == 1));
+        assert_eq!(full.page_events.count, policy::MAX_PAGE_EVENTS_PER_DAY);
+        let full = save(full, max, false);
+        assert_eq!(full.decide(choose(true, false, max + 1)), Err(Rejection::TooManySaves));
+        assert_eq!(full.decide(choose(false, true, max + 1)).map(|events| events.len()), Ok(1), "an opt-out");
+        assert_eq!(full.decide(choose(true, false, day)).map(|events| events.len()), Ok(1), "on the next day");
     }
 
     #[test]

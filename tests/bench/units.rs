@@ -106,7 +106,8 @@ pub async fn count() {
         retention: RetentionPeriods::days(7, 400, 2_557),
         principals: Default::default(),
     };
-    let api = Arc::new(Api { app: Arc::new(app), issuer: None, requests: Default::default() });
+    let api =
+        Arc::new(Api { app: Arc::new(app), issuer: None, requests: Default::default(), health: Default::default() });
     let deliver = DeliverHandler {
         store: store.clone(),
         vault: store.clone(),

@@ -4,9 +4,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::ports::{ApiKeyStore, Principal};
 use events::Mode;
+use local::{Data, Options};
 use problem::ProblemKind;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tests::harness::Scratch;
 use tests::server::{Answer, TestServer, email, eventually};
 
 fn assert_problem(answer: &Answer, kind: ProblemKind) {
@@ -155,6 +157,17 @@ async fn unknown_keys_are_rejected() {
     }
     let health = server.answer(server.client.get(format!("{}/health", server.local.url))).await;
     assert_eq!((health.status, health.text("/status")), (StatusCode::OK, "ok"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_health_check_says_when_the_store_takes_no_writes() {
+    let scratch = Scratch::new();
+    let data = Data::Folder(scratch.0.clone());
+    let server = TestServer::with(Options { data, ..TestServer::options() }).await;
+    let file = rusqlite::Connection::open(scratch.0.join("tidings.db")).expect("the database");
+    file.execute_batch("DROP TABLE records").expect("a store that fails");
+    let health = server.answer(server.client.get(format!("{}/health", server.local.url))).await;
+    assert_problem(&health, ProblemKind::Unavailable);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,6 +61,8 @@ pub enum Bug {
     MissedMiscounted,
     /// The clock of the process function is ahead.
     ProcessClockAhead,
+    /// Events that were moved out of a stream's item count against its limit, so a full history refuses every event.
+    HistoryFull,
     /// A restart moves the timers that it sees.
     RestartMovesTimers,
     /// A restart waits for the leases of the workers that ended.

@@ -14,7 +14,7 @@ use tests::invariants::{CommunicationTrace, Sent, arrivals, check};
 
 use crate::actions::{contact, person, tenant};
 use crate::world::{World, WorldState, as_current_version};
-use crate::{COMMUNICATIONS, RATE, ready};
+use crate::{COMMUNICATIONS, RATE, run_to_end};
 
 /// Longest run of an invocation, in milliseconds. An opt-out during it may come too late, and a token is used within
 /// it.
@@ -109,7 +109,7 @@ fn check_fallback_chains(world: &WorldState) -> Result<(), String> {
 fn check_audit(world: &World) -> Result<(), String> {
     let port = Arc::new(world.clone());
     let audit = AuditHandler { store: port.clone(), views: port.clone(), host: port, settle_ms: 0 };
-    let report = ready(audit.run(None)).map_err(|error| error.to_string())?;
+    let report = run_to_end(audit.run(None)).map_err(|error| error.to_string())?;
     let projects = world.state().projects;
     match report.findings.iter().find(|finding| projects || finding.invariant != "I6") {
         Some(first) => Err(format!("{}: {}: {}", first.invariant, first.about, first.what)),

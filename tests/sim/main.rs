@@ -8,6 +8,7 @@
 mod actions;
 mod bugs;
 mod exhaustive;
+mod full;
 mod invariants;
 mod jobs;
 mod kinds;
@@ -44,11 +45,12 @@ pub const RATE: RateLimit = RateLimit { burst: 8, per_second: 1 };
 /// High enough never to limit anything.
 const REQUEST_RATE: RateLimit = RateLimit { burst: 10_000, per_second: 10_000 };
 
-/// The result of a future that never waits.
-fn ready<T>(future: impl Future<Output = T>) -> T {
+/// The result of a future whose I/O is that of the simulated world, without faults and beside no other work.
+fn run_to_end<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
-    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(done) => done,
-        Poll::Pending => panic!("the future is pending"),
+    loop {
+        if let Poll::Ready(done) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return done;
+        }
     }
 }

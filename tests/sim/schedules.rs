@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use api::Api;
 use application::hint::QueueMessage;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
@@ -174,11 +173,7 @@ impl Run {
             state.projects = false;
         }
         Run {
-            router: api::router(Arc::new(Api {
-                app: app.clone(),
-                issuer: None,
-                requests: Simulation::request_limiter(),
-            })),
+            router: Simulation::api_router(app.clone()),
             schedule: SweepHandler { store: port.clone(), queue: port.clone(), limits: port.clone(), host: port },
             process: Process { app },
             world,

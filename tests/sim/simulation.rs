@@ -51,6 +51,8 @@ pub struct Simulation {
     pub actions: Vec<(i64, Action)>,
     pub accepted: BTreeMap<usize, CommunicationKey>,
     pub next_tick: i64,
+    /// When all work must be finished, counted from the start.
+    pub end_ms: i64,
     /// When everything is restarted, as the only process is. Earliest first.
     pub restarts: Vec<i64>,
     /// The timers that lay ahead at the last restart, with the version of their stream.
@@ -95,13 +97,14 @@ impl Simulation {
         })
     }
 
-    pub fn request_limiter() -> RequestLimiter {
-        RequestLimiter::new(Some(REQUEST_RATE))
+    /// The API of these use cases.
+    pub fn api_router(app: Arc<App>) -> axum::Router {
+        let requests = RequestLimiter::new(Some(REQUEST_RATE));
+        api::router(Arc::new(Api { app, issuer: None, requests, health: Default::default() }))
     }
 
     pub fn of(world: World, actions: Vec<(i64, Action)>) -> Self {
         let port = Arc::new(world.clone());
-        let api = Api { app: Simulation::app(&world), issuer: None, requests: Simulation::request_limiter() };
         let deliver = |world: World| {
             let port = Arc::new(world.clone());
             Arc::new(DeliverHandler {
@@ -148,7 +151,7 @@ impl Simulation {
             Arc::new(DeadLetterHandler { store: port.clone(), alerts: port.clone(), host: port })
         };
         Simulation {
-            router: api::router(Arc::new(api)),
+            router: Simulation::api_router(Simulation::app(&world)),
             deliver: [world.clone(), world.next_version()]
                 .map(|world| (0..PROCESSES).map(|_| deliver(world.clone())).collect()),
             webhook: [webhook(world.clone()), webhook(world.next_version())],
@@ -162,6 +165,7 @@ impl Simulation {
             actions,
             accepted: BTreeMap::new(),
             next_tick: T0 + 1_000,
+            end_ms: END_MS,
             restarts: Vec::new(),
             timers_ahead: BTreeMap::new(),
             violation: None,
@@ -187,8 +191,9 @@ impl Simulation {
             if now > T0 + FAULTS_STOP_MS {
                 self.world.state().faults = false;
             }
-            if now > T0 + END_MS {
-                return Err(format!("I12: not at rest after five days: {:?}", self.unfinished()));
+            if now > T0 + self.end_ms {
+                let hours = self.end_ms / 3_600_000;
+                return Err(format!("I12: not at rest after {hours} hours: {:?}", self.unfinished()));
             }
             self.start_due(now);
             if let Some(why) = self.violation.take() {

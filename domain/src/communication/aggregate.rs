@@ -9,6 +9,7 @@ impl Aggregate for State {
     const ERASURE: Erasure = Erasure::VaultDocuments;
     /// A communication has 5 to 20 events of 200 to 500 bytes, so it rolls over only after very many retries.
     const ROLL_OVER_BYTES: usize = 100 * 1024;
+    const SNAPSHOT_VERSION: u16 = 2;
 
     type Event = CommunicationEvent;
     type Command = Command;
@@ -42,6 +43,10 @@ impl Aggregate for State {
 
     fn dead_letter() -> Option<Command> {
         Some(Command::DeadLetter(DeadLetterReason::Poison))
+    }
+
+    fn is_optional(command: &Command) -> bool {
+        matches!(command, Command::Change { .. })
     }
 
     fn after_restart(now: Timestamp) -> Option<Command> {

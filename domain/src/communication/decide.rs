@@ -79,7 +79,11 @@ fn change(
         .map(|(scheduled_at, expires_at)| CommunicationEvent::CommunicationRescheduled { scheduled_at, expires_at });
     let content = content.filter(|content| *content != communication.content_id);
     let changed = content.map(|content| CommunicationEvent::CommunicationContentChanged { content });
-    Ok(moved.into_iter().chain(changed).collect())
+    let events: Vec<CommunicationEvent> = moved.into_iter().chain(changed).collect();
+    if policy::MAX_CHANGES < communication.changes.saturating_add(events.len() as u16) {
+        return Err(Rejection::TooManyChanges);
+    }
+    Ok(events)
 }
 
 fn ensure_not_attempted(communication: &Communication) -> Result<(), Rejection> {

@@ -28,6 +28,7 @@ pub fn evolve(state: State, event: &CommunicationEvent) -> State {
                 late_evidence: false,
                 evidence: BTreeMap::new(),
                 erased: false,
+                changes: 0,
                 fallback_state: FallbackState::NotTriggered,
                 held_until: None,
                 accepted: BTreeSet::new(),
@@ -48,8 +49,12 @@ pub(super) fn apply(c: &mut Communication, event: &CommunicationEvent) {
         CommunicationEvent::CommunicationRescheduled { scheduled_at, expires_at } => {
             c.due_at = Some(*scheduled_at);
             c.expires_at = *expires_at;
+            c.changes = c.changes.saturating_add(1);
         }
-        CommunicationEvent::CommunicationContentChanged { content } => c.content_id.clone_from(content),
+        CommunicationEvent::CommunicationContentChanged { content } => {
+            c.content_id.clone_from(content);
+            c.changes = c.changes.saturating_add(1);
+        }
         CommunicationEvent::CommunicationSuppressed { reason } => c.lifecycle = Lifecycle::Suppressed(*reason),
         CommunicationEvent::CommunicationDeferred { until, .. } => {
             if let Lifecycle::RetryWait { until: retry_at } = &mut c.lifecycle {

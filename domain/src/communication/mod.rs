@@ -20,6 +20,7 @@ use events::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::policy;
 use crate::prices::MessageCost;
 
 pub use attempts::{AttemptAudit, audit_attempts};
@@ -53,6 +54,12 @@ pub enum Rejection {
     /// An attempt was already made, so time and content can no longer be changed.
     #[error("an attempt was already made")]
     AlreadyAttempted,
+    /// Time and content were changed too often. Cancel the message and send another.
+    #[error(
+        "its time and content were changed {} times, which is the limit; cancel it and send another",
+        policy::MAX_CHANGES
+    )]
+    TooManyChanges,
     /// No attempt is in doubt.
     #[error("no attempt is in doubt")]
     NotInDoubt,

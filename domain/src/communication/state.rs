@@ -132,6 +132,8 @@ pub struct Communication {
     pub late_evidence: bool,
     pub evidence: BTreeMap<ReportedStatus, Evidence>,
     pub erased: bool,
+    /// How often callers changed the time or the content.
+    pub(super) changes: u16,
     pub fallback_state: FallbackState,
     /// The lease that was open when it became a dead letter. A retry must not begin before it ends.
     pub(super) held_until: Option<Timestamp>,

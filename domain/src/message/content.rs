@@ -128,3 +128,36 @@ pub struct ProviderTemplate {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variables: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Contents as the first version stored them. They are never edited, because a vault may still hold such ones.
+    const FIRST: [&str; 2] = [
+        r#"{"recipientContact":"ada@example.com"}"#,
+        r#"{"recipientContact":"+447700900001","recipientName":"Ada","subject":"S","shownSubject":"S","content":"C",
+            "variables":{"a":[1,null]},"attachments":[{"filename":"a.pdf","fileUrl":"https://example.com/a.pdf"}],
+            "location":{"latitude":1.5,"longitude":2.5,"name":"N","address":"A"},
+            "buttons":[{"text":"B","url":"https://example.com"},{"text":"C","data":"d"}],
+            "providerTemplate":{"name":"hello","language":"en","variables":["1"]}}"#,
+    ];
+
+    #[test]
+    fn content_that_an_earlier_version_stored_can_be_read_and_keeps_every_field() {
+        for stored in FIRST {
+            let content: MessageContent = serde_json::from_str(stored).expect("it can be read");
+            let written = serde_json::to_value(&content).expect("it can be written");
+            let expected: serde_json::Value = serde_json::from_str(stored).expect("JSON");
+            for (name, value) in expected.as_object().expect("an object") {
+                assert_eq!(&written[name], value, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_field_of_a_newer_version_is_ignored() {
+        let newer = r#"{"recipientContact":"ada@example.com","invented":{"later":true}}"#;
+        assert!(serde_json::from_str::<MessageContent>(newer).is_ok());
+    }
+}

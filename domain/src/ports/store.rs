@@ -228,6 +228,11 @@ pub struct AddressRecord {
 /// Stores streams of every kind.
 #[async_trait]
 pub trait EventStore: Send + Sync {
+    /// Maximum size of a snapshot and the events in one item, in bytes.
+    fn max_stream_bytes(&self) -> usize {
+        MAX_STREAM_BYTES
+    }
+
     /// Reads a stream's item, strongly consistent. An unknown id is an empty stream.
     async fn read(&self, id: &StreamId) -> Result<Stream, StoreError>;
 

@@ -11,6 +11,7 @@ pub mod config;
 mod dead_letters;
 pub mod fields;
 mod headers;
+pub mod health;
 mod keys;
 mod message_body;
 mod message_problem;
@@ -53,6 +54,7 @@ const UNKNOWN_KEY: &str = "The API key is unknown or has expired.";
 pub struct Api {
     pub app: Arc<App>,
     pub requests: rate::RequestLimiter,
+    pub health: health::HealthCheck,
     /// The issuer of the tokens that are accepted beside API keys. `None` means that only keys are accepted.
     pub issuer: Option<tokens::TokenIssuer>,
 }
@@ -92,10 +94,6 @@ async fn route_not_found() -> Problem {
 
 async fn method_not_allowed() -> Problem {
     Problem::new(ProblemKind::MethodNotAllowed, "The path exists, but not with this method.")
-}
-
-async fn health() -> Response {
-    json(StatusCode::OK, &serde_json::json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
 }
 
 /// The page that a problem's `type` points at.

@@ -47,7 +47,7 @@ macro_rules! routes {
 /// Every route, as method, path, permission and reach, operation and handler. `template.yaml` leads them all to this function.
 /// The first route of an operation is its name; later ones are the names that the source systems used.
 pub const ROUTES: &[Route] = routes! {
-    GET "/health" Public, getHealth => crate::health;
+    GET "/health" Public, getHealth => crate::health::health;
     GET "/docs/problems/{slug}" Public, getProblem => crate::problem_page;
     POST "/api/communications/send" Send(Scoped), sendCommunication => send::send;
     POST "/api/communications/batch" Send(Scoped), sendBatch => send::batch;

@@ -74,7 +74,10 @@ pub(crate) async fn erase(
 ) -> Result<Response, Problem> {
     BodyReader::parse_optional(&read_body(body).await?)?.finish()?;
     let subject = parse_subject(&api.app, &caller, &kind, &id)?;
-    let Erased { count, has_more } = subjects::erase(&api.app, &caller, &subject).await.map_err(problem)?;
+    let Erased { count, unrecorded, has_more } = subjects::erase(&api.app, &caller, &subject).await.map_err(problem)?;
     let subject = json!({ "type": kind, "id": id });
-    Ok(json(StatusCode::OK, &json!({ "subject": subject, "erased": count, "hasMore": has_more })))
+    Ok(json(
+        StatusCode::OK,
+        &json!({ "subject": subject, "erased": count, "unrecorded": unrecorded, "hasMore": has_more }),
+    ))
 }

@@ -9,6 +9,8 @@ use events::{EventFamily, EventMetadata, RecordedEvent, StreamId, TenantId, Time
 
 /// Appends in a row that may be lost to other writers before a command fails.
 const MAX_CONFLICT_RETRIES: usize = 5;
+/// The share of a stream's item that optional commands can fill, in percent.
+const OPTIONAL_SHARE: usize = 80;
 
 /// Why a command had no effect.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +81,8 @@ pub struct Loaded<A: Aggregate = State> {
     pub appended: usize,
     /// The records as stored, which a roll-over archives.
     lines: Vec<String>,
+    /// Size of the stored snapshot.
+    snapshot_bytes: usize,
     writer_id: String,
 }
 
@@ -92,6 +96,7 @@ impl<A: Aggregate> Default for Loaded<A> {
             wake: None,
             appended: 0,
             lines: Vec::new(),
+            snapshot_bytes: 0,
             writer_id: String::new(),
         }
     }
@@ -107,18 +112,25 @@ impl<A: Aggregate> Loaded<A> {
             // Another version of this software wrote the snapshot. The events are still there.
             Some(None) => fold(A::default(), &decode::<A::Event>(&store.read_history(id).await?)?),
         };
+        let snapshot_bytes = snapshot.map_or(0, str::len);
         let Stream { version, lines, wake, writer_id, .. } = stream;
-        Ok(Loaded { state, records, version, wake, appended: 0, lines, writer_id })
+        Ok(Loaded { state, records, version, wake, appended: 0, lines, snapshot_bytes, writer_id })
     }
 
     fn has_rolled_over(&self) -> bool {
         (self.records.len() as u64) < self.version
     }
 
-    /// The roll-over that this append carries out, if the stream's item holds enough events for one.
-    fn roll_over(&self) -> Option<RollOver> {
-        let held: usize = self.lines.iter().map(String::len).sum();
-        if held < A::ROLL_OVER_BYTES {
+    /// Size of the stream's item.
+    fn item_bytes(&self) -> usize {
+        self.snapshot_bytes + self.lines.iter().map(String::len).sum::<usize>()
+    }
+
+    /// The roll-over that this append carries out, if the stream's item holds enough events for one, or has no room for
+    /// `more` bytes.
+    fn roll_over(&self, more: usize, max_bytes: usize) -> Option<RollOver> {
+        let held = self.item_bytes() - self.snapshot_bytes;
+        if held == 0 || held < A::ROLL_OVER_BYTES && self.item_bytes() + more < max_bytes / 2 {
             return None;
         }
         // A state that does not serialise stays in its events, until the item is full.
@@ -126,7 +138,12 @@ impl<A: Aggregate> Loaded<A> {
         Some(RollOver { snapshot, archived: self.lines.clone() })
     }
 
-    fn append_request(&self, events: &[A::Event], meta: &EventMetadata) -> (AppendRequest, Loaded<A>) {
+    fn append_request(
+        &self,
+        events: &[A::Event],
+        meta: &EventMetadata,
+        max_bytes: usize,
+    ) -> (AppendRequest, Loaded<A>) {
         let encoded_events: Vec<String> = events.iter().map(|event| events::encode(event, meta)).collect();
         let new: Vec<RecordedEvent<A::Event>> = events
             .iter()
@@ -142,7 +159,7 @@ impl<A: Aggregate> Loaded<A> {
             (true, false) => Listing::Remove,
             (true, true) | (false, false) => Listing::Unchanged,
         };
-        let roll_over = self.roll_over();
+        let roll_over = self.roll_over(encoded_events.iter().map(String::len).sum(), max_bytes);
         let kept = if roll_over.is_some() { 0 } else { self.records.len() };
         let after = Loaded {
             wake: state.wake(meta.at, self.wake),
@@ -150,6 +167,7 @@ impl<A: Aggregate> Loaded<A> {
             appended: events.len(),
             records: self.records[..kept].iter().cloned().chain(new).collect(),
             lines: self.lines[..kept].iter().chain(&encoded_events).cloned().collect(),
+            snapshot_bytes: roll_over.as_ref().map_or(self.snapshot_bytes, |roll_over| roll_over.snapshot.len()),
             writer_id: meta.command.clone(),
             state,
         };
@@ -289,6 +307,7 @@ impl CommandExecutor<'_> {
         loaded: &Loaded<K::Aggregate>,
         command: <K::Aggregate as Aggregate>::Command,
     ) -> Result<Option<Loaded<K::Aggregate>>, Failure<K::Aggregate>> {
+        let is_optional = K::Aggregate::is_optional(&command);
         let events = loaded.state.decide(command).map_err(ExecuteError::Rejected)?;
         if events.is_empty() {
             return Ok(Some(Loaded { appended: 0, ..loaded.clone() }));
@@ -302,7 +321,11 @@ impl CommandExecutor<'_> {
             actor: self.origin.actor.clone(),
             traceparent: self.origin.traceparent.clone(),
         };
-        let (request, after) = loaded.append_request(&events, &meta);
+        let max_bytes = self.store.max_stream_bytes();
+        let (request, after) = loaded.append_request(&events, &meta, max_bytes);
+        if is_optional && max_bytes * OPTIONAL_SHARE / 100 < after.item_bytes() {
+            return Err(ExecuteError::StreamFull);
+        }
         match self.store.append(&key.stream_id(), request).await {
             Ok(()) => Ok(Some(after)),
             Err(AppendError::Conflict) => Ok(None),

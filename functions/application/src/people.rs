@@ -5,11 +5,10 @@
 //! no other change.
 
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 
 use domain::address;
 use domain::ports::{AddressKey, StoreError, Vault};
-use domain::preferences::{Command, DEFAULTS, Preferences};
+use domain::preferences::{Command, DEFAULTS, Preferences, Rejection};
 use events::{Channel, TenantId};
 
 use crate::consent::{self, preferences_stream};
@@ -44,7 +43,7 @@ impl People<'_> {
         tenant: &TenantId,
         person: &str,
         command: Command,
-    ) -> Result<Loaded<Preferences>, ExecuteError<Infallible>> {
+    ) -> Result<Loaded<Preferences>, ExecuteError<Rejection>> {
         let TenantPorts { store, host, .. } = self.tenant_ports;
         let executor = CommandExecutor { store: &**store, host: &**host, origin: context };
         let stream = preferences_stream(tenant, person);

@@ -39,7 +39,7 @@ pub enum PreferenceError {
     #[error("the change is not valid: {0:?}")]
     Invalid(Vec<PreferenceFault>),
     #[error(transparent)]
-    Execute(#[from] ExecuteError<std::convert::Infallible>),
+    Execute(#[from] ExecuteError<domain::preferences::Rejection>),
     #[error(transparent)]
     Store(#[from] StoreError),
 }

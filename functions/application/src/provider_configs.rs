@@ -128,8 +128,7 @@ pub async fn find(
 ) -> Result<(TenantProviderConfigs, TenantProviderConfig), ProviderConfigError> {
     caller.authorise(Permission::Channels, Reach::Tenant)?;
     let configs = all(app, caller).await?;
-    let config = configs.configs.get(id).cloned().ok_or(ProviderConfigError::NotFound)?;
-    Ok((configs, config))
+    configs.configs.get(id).cloned().map(|config| (configs, config)).ok_or(ProviderConfigError::NotFound)
 }
 
 /// The provider of a configuration, ready to be called.
@@ -406,15 +405,20 @@ fn merge(mut into: BTreeMap<String, String>, from: BTreeMap<String, String>) -> 
     into
 }
 
-/// Deletes a configuration and its credentials.
+/// Deletes a configuration and its credentials. Repeating it deletes credentials that a crash left behind.
 ///
 /// # Errors
 ///
 /// [`ProviderConfigError::NotFound`]
 pub async fn remove(app: &App, caller: &Caller, id: &str) -> Result<(), ProviderConfigError> {
-    find(app, caller, id).await?;
-    execute(app, caller, id, Command::Remove { config: id.to_owned() }).await?;
-    Ok(app.tenant_ports.delete_all_secrets(&caller.principal.tenant, id).await?)
+    let found = find(app, caller, id).await;
+    if found.is_ok() {
+        execute(app, caller, id, Command::Remove { config: id.to_owned() }).await?;
+    }
+    if matches!(found, Ok(_) | Err(ProviderConfigError::NotFound)) {
+        app.tenant_ports.delete_all_secrets(&caller.principal.tenant, id).await?;
+    }
+    found.map(|_| ())
 }
 
 /// Uses a configuration for the tenant's messages, or not. It may be one of the deployment's.

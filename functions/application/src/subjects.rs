@@ -24,7 +24,7 @@ use crate::hash::contact_hash;
 use crate::inbound::{self, InboundContent};
 use crate::messages::fallback_content_keys;
 use crate::people::People;
-use crate::schedules::{self, ScheduleError, StoredMessage};
+use crate::schedules::{self, ErasedSchedules, ScheduleError, StoredMessage};
 use crate::statements::texts_key;
 use crate::suppressions::{address_key, erase_address};
 
@@ -32,6 +32,8 @@ use crate::suppressions::{address_key, erase_address};
 const PAGE: usize = 100;
 /// Maximum number of messages that one request erases.
 const MAX_ERASED: usize = 1_000;
+/// How often recording the erasure of a message is tried.
+const MAX_RECORD_TRIES: usize = 3;
 
 /// Why a use case of data subjects had no effect, or only part of it. It can be repeated.
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +155,8 @@ pub async fn export(
 pub struct Erased {
     /// Number of messages and schedules that were erased.
     pub count: usize,
+    /// How many of them have no record of the erasure in their history, because it could not be appended.
+    pub unrecorded: usize,
     /// Whether there are more messages. Repeat the request to erase them.
     pub has_more: bool,
 }
@@ -174,7 +178,7 @@ pub async fn erase(app: &App, caller: &Caller, subject: &DataSubject) -> Result<
         people.link_all(tenant, &subject.name).await?;
     }
     // First, because a schedule would go on sending to them.
-    let mut count = schedules::erase(app, caller, &subject.name).await?;
+    let ErasedSchedules { mut count, mut unrecorded } = schedules::erase(app, caller, &subject.name).await?;
     let mut before = None::<String>;
     loop {
         // Expired contents too: the store can keep them for days.
@@ -182,13 +186,15 @@ pub async fn erase(app: &App, caller: &Caller, subject: &DataSubject) -> Result<
             app.vault.list_for_data_subject(tenant, &subject.name, before.as_deref(), PAGE, Timestamp(0)).await?;
         before = page.last().map(|(key, _)| key.path().1);
         for (key, content) in &page {
-            count += usize::from(erase_message(app, caller, key, content).await?);
+            let Some(is_recorded) = erase_message(app, caller, key, content).await? else { continue };
+            count += 1;
+            unrecorded += usize::from(!is_recorded);
         }
         if page.len() < PAGE {
             break;
         }
         if MAX_ERASED <= count {
-            return Ok(Erased { count, has_more: true });
+            return Ok(Erased { count, unrecorded, has_more: true });
         }
     }
     let documents = &*app.tenant_ports.documents;
@@ -203,46 +209,72 @@ pub async fn erase(app: &App, caller: &Caller, subject: &DataSubject) -> Result<
     }
     documents.delete_document(&addresses_key(tenant, &subject.name)).await?;
     documents.delete_document(&texts_key(tenant, &subject.name)).await?;
-    Ok(Erased { count, has_more: false })
+    Ok(Erased { count, unrecorded, has_more: false })
 }
 
-/// Erases a message, its fallback steps and its files. Returns whether the caller may see it.
+/// Erases a message, its fallback steps and its files. Returns whether that is recorded, and `None` if the caller may not
+/// see the message.
 async fn erase_message(
     app: &App,
     caller: &Caller,
     key: &ContentKey,
     content: &MessageContent,
-) -> Result<bool, SubjectError> {
+) -> Result<Option<bool>, SubjectError> {
     let context = caller.context();
     let stream = CommunicationKey { tenant: caller.principal.tenant.clone(), id: key.id };
     let loaded = app.executor(&context).load(&stream).await?;
     if !is_visible_to(caller, &loaded) {
-        return Ok(false);
+        return Ok(None);
     }
     let steps = loaded.state.requested().map_or(Vec::new(), |of| fallback_content_keys(&stream, &of.request));
+    let mut is_recorded = true;
     for step in steps {
         let stream = CommunicationKey { tenant: stream.tenant.clone(), id: step.id };
         let loaded = app.executor(&context).load(&stream).await?;
-        erase_content(app, caller, loaded, &step).await?;
+        is_recorded &= erase_content(app, caller, loaded, &step).await?;
     }
     erase_files(app, caller, &stream, content).await?;
     // Last, because the rest is found by it.
-    erase_content(app, caller, loaded, key).await?;
-    Ok(true)
+    is_recorded &= erase_content(app, caller, loaded, key).await?;
+    Ok(Some(is_recorded))
 }
 
-/// The event comes before the content. Content without a stream belongs to a request that was not accepted, or to a
-/// fallback step that was not needed.
-async fn erase_content(app: &App, caller: &Caller, loaded: Loaded, key: &ContentKey) -> Result<(), SubjectError> {
+/// The event comes before the content, but the content is erased even if the event cannot be appended. Returns whether
+/// it was. Content without a stream belongs to a request that was not accepted, or to a fallback step that was not
+/// needed.
+async fn erase_content(app: &App, caller: &Caller, loaded: Loaded, key: &ContentKey) -> Result<bool, SubjectError> {
+    let mut is_recorded = true;
     if let Ok(communication) = loaded.state.requested() {
         let (tenant, request) = (caller.principal.tenant.clone(), &communication.request);
         let (channel, contact_hash) = (request.channel, request.contact_hash.clone());
         erase_address(app, &AddressKey { tenant: tenant.clone(), channel, contact_hash }).await?;
-        let command = Command::Erase { by: caller.principal.actor_id() };
         let stream = CommunicationKey { tenant, id: key.id };
-        app.executor(&caller.context()).execute_loaded(&stream, loaded, command).await?;
+        is_recorded = record_erasure(app, caller, &stream, loaded).await;
     }
-    Ok(app.vault.erase(key).await?)
+    app.vault.erase(key).await?;
+    Ok(is_recorded)
+}
+
+/// Appends that a message is about to be erased. Returns false if that fails repeatedly.
+async fn record_erasure(app: &App, caller: &Caller, stream: &CommunicationKey, loaded: Loaded) -> bool {
+    let context = caller.context();
+    let command = || Command::Erase { by: caller.principal.actor_id() };
+    let mut recorded = app.executor(&context).execute_loaded(stream, loaded, command()).await;
+    for _ in 1..MAX_RECORD_TRIES {
+        if !matches!(
+            recorded,
+            Err(ExecuteError::Store(StoreError::Unavailable(_))
+                | ExecuteError::OutcomeUnknown(_)
+                | ExecuteError::Contended)
+        ) {
+            break;
+        }
+        recorded = app.executor(&context).execute(stream, command()).await;
+    }
+    if let Err(error) = &recorded {
+        tracing::error!(tenant = %stream.tenant, id = %stream.id, %error, "an erasure has no record in the history");
+    }
+    recorded.is_ok()
 }
 
 /// Erases the files that belong to this person alone: uploaded ones, and copies of fetched ones.

@@ -136,7 +136,11 @@ async fn record_with_retries(
     let mut recorded = executor.execute_loaded(key, claimed, outcome.clone()).await;
     for _ in 1..MAX_RECORD_TRIES {
         match recorded {
-            Err(ExecuteError::Store(StoreError::Unavailable(_)) | ExecuteError::OutcomeUnknown(_)) => {
+            Err(
+                ExecuteError::Store(StoreError::Unavailable(_))
+                | ExecuteError::OutcomeUnknown(_)
+                | ExecuteError::Contended,
+            ) => {
                 recorded = executor.execute(key, outcome.clone()).await;
             }
             other => return other,

@@ -137,7 +137,7 @@ const UNSETTLED_MS: i64 = 5_000;
 /// There is no data, or it cannot be read.
 pub async fn audit(folder: &Path) -> io::Result<audit::Report> {
     let file = database_file(folder)?;
-    let store = Arc::new(Database::open(&file, true).map_err(io::Error::other)?);
+    let store = Arc::new(Database::open_read_only(&file).map_err(io::Error::other)?);
     let clock = Clock::new(latest_time(&store).await?, 1);
     let audit = AuditHandler { store: store.clone(), views: store, host: Arc::new(clock), settle_ms: UNSETTLED_MS };
     audit.run(None).await.map_err(io::Error::other)

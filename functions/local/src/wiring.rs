@@ -158,6 +158,7 @@ impl Wiring {
         Api {
             app,
             requests: RequestLimiter::new(options.request_rate),
+            health: Default::default(),
             issuer: options.jwt.clone().map(|jwt| {
                 let url = jwt.keys_url.clone();
                 jwt.connect(Arc::new(HttpJwksSource { client: http_client(), url }))

@@ -9,15 +9,12 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::Response;
-use domain::preferences::{Command, DEFAULTS, Preferences};
+use domain::preferences::{Command, DEFAULTS, PAGE_ACTOR, Preferences};
 use events::{Channel, TenantId};
 use problem::{Problem, ProblemKind};
 
 use crate::page::page;
 use crate::{PagesHandler, Shared};
-
-/// The actor of the events that the page appends.
-const ACTOR: &str = "preference-page";
 
 /// The texts of the page in one language.
 struct PageText {
@@ -72,8 +69,13 @@ pub(crate) async fn save(State(pages): Shared, headers: HeaderMap, uri: Uri, bod
     let wanted: BTreeMap<Channel, bool> =
         Channel::ALL.iter().map(|channel| (*channel, is_ticked(channel.as_str()))).collect();
     let defaults = preferences(&pages.tenant_ports, &tenant, DEFAULTS).await?;
-    let command = Command::Choose { wanted, wants_nothing: is_ticked("nothing"), defaults: Box::new(defaults.clone()) };
-    let context = CommandContext::function(ACTOR);
+    let command = Command::Choose {
+        wanted,
+        wants_nothing: is_ticked("nothing"),
+        now: pages.host.now(),
+        defaults: Box::new(defaults.clone()),
+    };
+    let context = CommandContext::function(PAGE_ACTOR);
     let people = People { tenant_ports: &pages.tenant_ports, vault: &*pages.vault, contact_key: &pages.contact_key };
     let updated = people.change(&context, &tenant, &recipient, command).await?;
     Ok(render_form(page_text(&headers), &updated.state.with_defaults(&defaults), true))

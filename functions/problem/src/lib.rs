@@ -25,7 +25,7 @@ use domain::communication::Rejection;
 use domain::ports::StoreError;
 use domain::provider::{AccountQueryError, InvalidSetting};
 use domain::render::RenderError;
-use domain::{api_key, provider_configs, templates};
+use domain::{api_key, preferences, provider_configs, templates};
 use serde::Serialize;
 
 /// The types of problem that a response can have. Each is described under `/docs/problems/`.
@@ -349,6 +349,12 @@ impl From<SuppressionError> for Problem {
     }
 }
 
+impl From<preferences::Rejection> for Problem {
+    fn from(rejection: preferences::Rejection) -> Self {
+        Problem::new(ProblemKind::TooManyRequests, sentence(&rejection.to_string()))
+    }
+}
+
 impl From<Infallible> for Problem {
     fn from(never: Infallible) -> Self {
         match never {}
@@ -365,6 +371,7 @@ impl From<Rejection> for Problem {
             | Rejection::Finished
             | Rejection::AlreadyAccepted
             | Rejection::AlreadyAttempted
+            | Rejection::TooManyChanges
             | Rejection::NotInDoubt
             | Rejection::NotDeadLettered
             | Rejection::UnknownAttempt => ProblemKind::Conflict,

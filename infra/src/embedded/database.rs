@@ -1,5 +1,6 @@
 //! One SQLite file with one writer, which commits many jobs at once, and several readers.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,6 +60,12 @@ pub enum OpenError {
     /// The file was written before the first release, in a format that is no longer read.
     #[error("the data file is of a version before the first release; start with an empty folder")]
     Outdated,
+    /// A newer version of this software wrote the file.
+    #[error("the data file is of a newer version ({0}) than this program ({VIEWS_VERSION}); use the newer one")]
+    Newer(i64),
+    /// Only a start of the server brings the file to this version.
+    #[error("the data file is of version {0}, and this program reads version {VIEWS_VERSION}; start the server once")]
+    OtherVersion(i64),
 }
 
 type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -96,6 +103,9 @@ impl Database {
         if has_prerelease_tables(&connection)? {
             return Err(OpenError::Outdated);
         }
+        if VIEWS_VERSION < found {
+            return Err(OpenError::Newer(found));
+        }
         if found != VIEWS_VERSION {
             connection.execute_batch(DROP_VIEWS)?;
         }
@@ -109,6 +119,27 @@ impl Database {
             .expect("a process can start one thread");
         let readers = Arc::new(Readers { idle: Mutex::new(Vec::new()), path: path.to_owned() });
         Ok(Database { writer, readers, changed: Arc::new(Notify::new()) })
+    }
+
+    /// Opens an existing file to read it. Every write fails.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]: the file is not a database, or not of this version.
+    pub fn open_read_only(path: &Path) -> Result<Self, OpenError> {
+        let (writer, _) = channel();
+        let readers = Arc::new(Readers { idle: Mutex::new(Vec::new()), path: path.to_owned() });
+        let database = Database { writer, readers, changed: Arc::new(Notify::new()) };
+        let connection = database.open_reader()?;
+        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if has_prerelease_tables(&connection)? {
+            return Err(OpenError::Outdated);
+        }
+        match found {
+            VIEWS_VERSION => Ok(database),
+            _ if VIEWS_VERSION < found => Err(OpenError::Newer(found)),
+            _ => Err(OpenError::OtherVersion(found)),
+        }
     }
 
     /// Deletes all rows and counters, so that they can be rebuilt.
@@ -136,7 +167,7 @@ impl Database {
                 let _ = reply.send(committed.map_err(E::from).and(result));
             })
         });
-        let stopped = || StoreError::Unavailable("the writer has stopped".to_owned());
+        let stopped = || StoreError::Unavailable("the write was not carried out".to_owned());
         self.writer.send(job).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
@@ -168,7 +199,15 @@ fn write_loop(connection: &Connection, jobs: &Receiver<Job>) {
         let outcome = connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
             let waiting = std::iter::from_fn(|| jobs.try_recv().ok());
             for job in std::iter::once(first).chain(waiting.take(MAX_JOBS_PER_COMMIT - 1)) {
-                replies.push(job(connection));
+                // A job that panics may have left half of its work, so the whole commit is given up. The thread goes on,
+                // because without it nothing could be written any more.
+                match catch_unwind(AssertUnwindSafe(|| job(connection))) {
+                    Ok(reply) => replies.push(reply),
+                    Err(_) => {
+                        tracing::error!("a write panicked; the writes of its commit are not carried out");
+                        return Err(rusqlite::Error::InvalidQuery);
+                    }
+                }
             }
             connection.execute_batch("COMMIT")
         });
@@ -212,4 +251,83 @@ fn has_prerelease_tables(connection: &Connection) -> rusqlite::Result<bool> {
 
 pub(super) fn execute(connection: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
     connection.prepare_cached(sql).and_then(|mut s| s.execute(params)).map_err(unavailable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder that is removed in the end.
+    struct Folder(std::path::PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let path = std::env::temp_dir().join(format!("tidings-database-{}-{name}", std::process::id()));
+            std::fs::create_dir_all(&path).expect("a folder");
+            Folder(path)
+        }
+
+        fn file(&self) -> std::path::PathBuf {
+            self.0.join("tidings.db")
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    async fn put(database: &Database, name: &'static str) -> Result<(), StoreError> {
+        let sql = "INSERT INTO limits VALUES (?1, 1)";
+        database.write(move |connection| execute(connection, sql, [name]).map(|_| ())).await
+    }
+
+    fn count(database: &Database) -> i64 {
+        database
+            .read(|connection| connection.query_row("SELECT COUNT(*) FROM limits", [], |row| row.get(0)))
+            .expect("rows")
+    }
+
+    #[tokio::test]
+    async fn a_write_that_panics_does_not_end_the_writes_of_others() {
+        let folder = Folder::new("panic");
+        let database = Database::open(&folder.file(), false).expect("a database");
+        put(&database, "before").await.expect("a write");
+        let panics = database.write(|connection| {
+            execute(connection, "INSERT INTO limits VALUES ('half', 1)", [])?;
+            if count_rows(connection) > 0 {
+                panic!("a fault of one write");
+            }
+            Ok::<(), StoreError>(())
+        });
+        panics.await.expect_err("the write fails");
+        put(&database, "after").await.expect("a write");
+        assert_eq!(count(&database), 2, "nothing of the write is left");
+    }
+
+    fn count_rows(connection: &Connection) -> i64 {
+        connection.query_row("SELECT COUNT(*) FROM limits", [], |row| row.get(0)).unwrap_or(0)
+    }
+
+    #[tokio::test]
+    async fn a_file_of_another_version_is_left_as_it_is() {
+        let folder = Folder::new("version");
+        let database = Database::open(&folder.file(), false).expect("a database");
+        put(&database, "kept").await.expect("a write");
+        drop(database);
+        assert_eq!(count(&Database::open_read_only(&folder.file()).expect("a database")), 1);
+        let read_only = Database::open_read_only(&folder.file()).expect("a database");
+        put(&read_only, "refused").await.expect_err("it cannot be written");
+        for (version, opens) in [(VIEWS_VERSION + 1, false), (VIEWS_VERSION - 1, true)] {
+            let connection = Connection::open(folder.file()).expect("a file");
+            connection.execute("INSERT INTO view_times VALUES ('v', 1) ON CONFLICT DO NOTHING", []).expect("a row");
+            connection.pragma_update(None, "user_version", version).expect("a version");
+            Database::open_read_only(&folder.file()).err().expect("it is refused");
+            let rows: i64 =
+                connection.query_row("SELECT COUNT(*) FROM view_times", [], |row| row.get(0)).expect("rows");
+            assert_eq!(rows, 1, "an audit changes nothing");
+            assert_eq!(Database::open(&folder.file(), false).is_ok(), opens, "version {version}");
+        }
+    }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use domain::ports::{ClockAndRng, QueueId};
+use domain::ports::{ClockAndRng, MAX_STREAM_BYTES, QueueId};
 use events::Timestamp;
 use tests::rng::SeededRng;
 
@@ -68,6 +68,8 @@ impl World {
             killed: false,
             is_silent: false,
             is_slow: false,
+            max_stream_bytes: MAX_STREAM_BYTES,
+            refused_event: None,
             bug: None,
             last_id: 0,
         }));

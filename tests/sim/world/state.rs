@@ -92,6 +92,10 @@ pub struct WorldState {
     pub is_silent: bool,
     /// Whether each provider takes its whole time to answer.
     pub is_slow: bool,
+    /// The size limit of a stream's item.
+    pub max_stream_bytes: usize,
+    /// The type of an event that does not fit into any stream.
+    pub refused_event: Option<&'static str>,
     /// The planted bug.
     pub bug: Option<Bug>,
     pub last_id: u64,
@@ -112,6 +116,24 @@ impl WorldState {
         let is_blind = self.bug.is_some_and(|bug| bug.is_blind(self.function_name));
         if stream.version != append.expected_version && !is_blind {
             return if stream.writer_id == append.writer_id { Ok(()) } else { Err(AppendError::Conflict) };
+        }
+        if let Some(refused) = self.refused_event
+            && append.encoded_events.iter().any(|line| line.starts_with(&format!(r#"{{"type":"{refused}""#)))
+        {
+            return Err(AppendError::TooLarge);
+        }
+        let size = |lines: &[String]| lines.iter().map(String::len).sum::<usize>();
+        let kept = match &append.roll_over {
+            Some(roll_over) => roll_over.snapshot.len(),
+            None => stream.snapshot.as_ref().map_or(0, String::len) + size(&stream.lines),
+        };
+        let archived = if self.bug == Some(Bug::HistoryFull) {
+            size(self.chunks.get(id).map_or(&[][..], Vec::as_slice)) + size(&stream.lines)
+        } else {
+            0
+        };
+        if self.max_stream_bytes < archived + kept + size(&append.encoded_events) {
+            return Err(AppendError::TooLarge);
         }
         if let Some(roll_over) = &append.roll_over {
             self.chunks.entry(id.clone()).or_default().extend(roll_over.archived.iter().cloned());

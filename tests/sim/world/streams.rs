@@ -41,6 +41,10 @@ impl World {
 
 #[async_trait]
 impl EventStore for World {
+    fn max_stream_bytes(&self) -> usize {
+        self.state().max_stream_bytes
+    }
+
     async fn read(&self, id: &StreamId) -> Result<Stream, StoreError> {
         self.read_io(if id.kind == StreamKind::COMMUNICATION { "read" } else { "read other kind" }).await?;
         let state = self.state();

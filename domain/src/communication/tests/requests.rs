@@ -141,3 +141,16 @@ fn quiet_hours_hold_a_message_and_release_it() {
     assert_eq!(readiness(g.communication(), at(8_999)), Readiness::NotBefore(at(9_000)));
     given([requested(), started(1)]).when(quiet_until(9_000)).then([]);
 }
+
+#[test]
+fn a_message_can_be_changed_a_limited_number_of_times() {
+    const MAX: usize = policy::MAX_CHANGES as usize;
+    let change = |ms| Command::Change { schedule: Some((at(ms), at(90_000_000))), content: None };
+    let moved = |ms| CommunicationEvent::CommunicationRescheduled { scheduled_at: at(ms), expires_at: at(90_000_000) };
+    let event = |n: usize| if n == 0 { requested() } else { moved(n as i64) };
+    given(std::array::from_fn::<_, MAX, _>(event)).when(change(5_000)).then([moved(5_000)]);
+    let full = || given(std::array::from_fn::<_, { MAX + 1 }, _>(event));
+    full().when(change(5_000)).then_rejected(Rejection::TooManyChanges);
+    full().when(change(MAX as i64)).then([]);
+    assert!(full().when(cancel_it()).1.is_ok(), "it can still be cancelled");
+}

@@ -323,6 +323,6 @@ pub const OPERATIONS: &[Operation] = &[
     delete("revokeKey", "Revoke an API key"),
     get("listActs", "Audit", "List who changed keys, channels, templates, defaults, suppressions and personal data")
         .query("subject? ActSubject, contact? string, from? string, to? string"),
-    get("getHealth", "Health", "Health check; needs no API key"),
+    get("getHealth", "Health", "Health check; needs no API key").problems(&[ProblemKind::Unavailable]),
     get("getProblem", "text/markdown", "Describe a problem type; needs no API key"),
 ];

@@ -201,7 +201,7 @@ const OBJECTS: &[(&str, &str)] = &[
         "subject Subject, communications [Communication], inbound [InboundMessage], preferences Preferences?, \
          schedules [Schedule], nextCursor string?",
     ),
-    ("Erased", "subject Subject, erased integer, hasMore boolean"),
+    ("Erased", "subject Subject, erased integer, unrecorded integer, hasMore boolean"),
     (
         "Suppression",
         "channel Channel, contact string?, reason string, createdAt time, createdBy string, communicationId string?",

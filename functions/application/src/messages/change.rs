@@ -1,6 +1,7 @@
 //! Changes to an accepted message: another time or content, cancelling, settling a doubt, retrying.
 
 use domain::access::Permission;
+use domain::aggregate::Aggregate;
 use domain::communication::Command;
 use domain::message::MessageContent;
 use domain::policy;
@@ -88,13 +89,15 @@ pub async fn change(app: &App, caller: &Caller, id: CommunicationId, change: &Ch
     let name = if change.has_content() { hash_of(&content)? } else { communication.content_id.clone() };
     let due = schedule.map(|(at, _)| at).or(communication.due_at);
     let until = app.retain_until(request.retention, due);
+    let command = Command::Change { schedule, content: change.has_content().then(|| name.clone()) };
+    // No content is stored for a change that is refused.
+    loaded.state.decide(command.clone())?;
     app.vault.put(&ContentKey::for_request(&key, request, &name), &content, until).await?;
     for content_key in fallback_content_keys(&key, request) {
         if let Some(of_step) = app.vault.get(&content_key, app.host.now()).await? {
             app.vault.put(&content_key, &propagate_to_fallback(of_step, &current, &content), until).await?;
         }
     }
-    let command = Command::Change { schedule, content: change.has_content().then_some(name) };
     let updated = app.executor(&caller.context()).execute_loaded(&key, loaded, command).await?;
     if schedule.is_some() {
         app.hint(&key, &updated).await;

@@ -25,6 +25,15 @@ struct Found {
     messages: Vec<(DocumentKey, ErasableMessage)>,
 }
 
+/// The result of the erasure of a data subject from schedules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErasedSchedules {
+    /// Number of schedules that write to the data subject.
+    pub count: usize,
+    /// How many of them could not be ended. They have no message any more, so they send nothing.
+    pub unrecorded: usize,
+}
+
 /// Erases a data subject from schedules: one with an id such as `customer:7`, or an address by its hash (`contact:…`).
 /// The schedules that write to it end. A live caller ends those of both modes, a test caller those of its own. Returns
 /// how many schedules there were.
@@ -32,7 +41,7 @@ struct Found {
 /// # Errors
 ///
 /// [`ScheduleError`]
-pub async fn erase(app: &App, caller: &Caller, subject: &str) -> Result<usize, ScheduleError> {
+pub async fn erase(app: &App, caller: &Caller, subject: &str) -> Result<ErasedSchedules, ScheduleError> {
     caller.authorise(Permission::Privacy, Reach::Everything)?;
     let Found { schedules, messages } = find(app, caller, subject).await?;
     for (_, message) in &messages {
@@ -40,13 +49,17 @@ pub async fn erase(app: &App, caller: &Caller, subject: &str) -> Result<usize, S
             attachments::erase_unshared(app, &caller.principal.tenant, id).await?;
         }
     }
+    let mut unrecorded = 0;
     for schedule in &schedules {
-        end(app, caller, &schedule.id, ScheduleEndReason::Erased).await?;
+        if let Err(error) = end(app, caller, &schedule.id, ScheduleEndReason::Erased).await {
+            tracing::error!(schedule = schedule.id, %error, "a schedule was not ended; its message is erased");
+            unrecorded += 1;
+        }
     }
     for (key, _) in &messages {
         app.tenant_ports.documents.delete_document(key).await?;
     }
-    Ok(schedules.len())
+    Ok(ErasedSchedules { count: schedules.len(), unrecorded })
 }
 
 /// The schedules that write to a data subject, with their messages.

@@ -20,7 +20,7 @@ use events::{
 
 use futures_util::future::try_join_all;
 
-pub use erasure::{erase, of_subject};
+pub use erasure::{ErasedSchedules, erase, of_subject};
 pub use message::{StoredMessage, message_of};
 use message::{content_name, delete_messages, has_hash, message_key};
 pub use run::run;

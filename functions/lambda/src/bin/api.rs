@@ -19,6 +19,7 @@ async fn main() -> Result<(), Error> {
         let keys = HttpJwksSource { client: http.client.clone(), url: jwt.keys_url.clone() };
         jwt.connect(Arc::new(keys))
     });
-    let api = Api { app: Arc::new(app), requests: RequestLimiter::new(config.request_rate), issuer };
+    let requests = RequestLimiter::new(config.request_rate);
+    let api = Api { app: Arc::new(app), requests, health: Default::default(), issuer };
     run(api::router(Arc::new(api))).await
 }
