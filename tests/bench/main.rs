@@ -2,9 +2,11 @@
 //!
 //! 1. `local`, 10,000 templated emails over HTTP, on disk with full durability and, as the baseline, in memory.
 //! 2. The lateness of scheduled messages at the provider, in real time.
-//! 3. The time to render a template.
-//! 4. DynamoDB units and SQS requests of one delivered email, counted by an interceptor in the real SDK.
+//! 3. The first answer after a restart with 100,000 unfinished messages, and the timers that a sweep serves in a second.
+//! 4. The time to render a template.
+//! 5. DynamoDB units and SQS requests of one delivered email, counted by an interceptor in the real SDK.
 
+mod recovery;
 mod render;
 mod units;
 
@@ -21,10 +23,15 @@ const CALLERS: usize = 32;
 
 fn main() {
     let messages = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(10_000);
+    let has_only_recovery = std::env::args().any(|argument| argument == "recovery");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let on_disk = Scratch(std::env::current_dir().expect("a folder").join(".bench-data"));
         std::fs::create_dir_all(&on_disk.0).expect("a folder");
+        if has_only_recovery {
+            recovery::measure_restart(&on_disk.0.join("restart"), messages * 10).await;
+            return recovery::measure_sweep(messages).await;
+        }
         println!(
             "{messages} templated emails, {CALLERS} callers, load, simulator and functions in one process on 2 cores\n"
         );
@@ -34,6 +41,8 @@ fn main() {
         drop(TestServer::with(Options { data: Data::Folder(on_disk.0.clone()), ..TestServer::options() }).await);
         println!("start to ready with {messages} in the file: {:.1} ms\n", ms(started.elapsed()));
         measure_lateness().await;
+        recovery::measure_restart(&on_disk.0.join("restart"), messages * 10).await;
+        recovery::measure_sweep(messages).await;
         render::measure();
         units::count().await;
     });
