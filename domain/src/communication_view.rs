@@ -74,6 +74,8 @@ pub struct CommunicationRow {
     pub provider: Option<String>,
     pub provider_message_id: Option<String>,
     pub attempts: u16,
+    #[serde(default)]
+    pub max_attempts: Option<u8>,
     /// Why it is a dead letter: `retries_exhausted`, `expired`, `poison` or `in_doubt`. `None` if it is not one.
     #[serde(rename = "given_up", default)]
     pub dead_letter_outcome: Option<String>,
@@ -345,6 +347,7 @@ fn state_row(id: CommunicationId, c: &Communication) -> CommunicationRow {
         provider: c.provider.clone(),
         provider_message_id: c.provider_message_id.clone(),
         attempts: c.attempts,
+        max_attempts: Some(request.max_attempts),
         dead_letter_outcome: dead_letter_outcome(c).map(name),
         reason: None,
         segments: None,

@@ -59,7 +59,7 @@ pub struct PageEvents {
 /// A command to preferences.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    Change(PreferenceChange),
+    Change(Box<PreferenceChange>),
     /// Records a person's choices on the preference page.
     Choose {
         wanted: BTreeMap<Channel, bool>,
@@ -74,6 +74,8 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PreferenceChange {
     pub channels: BTreeMap<Channel, bool>,
+    /// Channels that are wanted or not as by default again.
+    pub channels_reset: Vec<Channel>,
     pub types: BTreeMap<MessageType, Option<Vec<Channel>>>,
     pub quiet_hours: Option<QuietHours>,
     pub quiet_hours_lifted: bool,
@@ -95,6 +97,7 @@ impl Command {
                 change.opted_out == Some(true)
                     || change.do_not_contact == Some(true)
                     || change.channels.values().any(|is_wanted| !is_wanted)
+                    || !change.channels_reset.is_empty()
                     || change.types.values().any(Option::is_some)
             }
             Command::Choose { wanted, wants_nothing, .. } => {
@@ -116,7 +119,7 @@ impl Aggregate for Preferences {
 
     fn decide(&self, command: Command) -> Result<Vec<PreferenceEvent>, Rejection> {
         Ok(match command {
-            Command::Change(change) => self.change(change),
+            Command::Change(change) => self.change(*change),
             Command::Choose { wanted, wants_nothing, now, defaults } => {
                 let events = self.clone().with_defaults(&defaults).choose(&wanted, wants_nothing);
                 let used = if self.page_events.day == day_of(now) { self.page_events.count } else { 0 };
@@ -136,8 +139,15 @@ impl Aggregate for Preferences {
             Some(Statement { at, by: by.clone(), reason: reason.clone(), text_id: text_id.clone() })
         };
         match &record.event {
-            PreferenceEvent::PreferencesChanged { channels, types, quiet_hours, quiet_hours_lifted, .. } => {
-                self.apply(channels, types, quiet_hours, *quiet_hours_lifted);
+            PreferenceEvent::PreferencesChanged {
+                channels,
+                channels_reset,
+                types,
+                quiet_hours,
+                quiet_hours_lifted,
+                ..
+            } => {
+                self.apply((channels, channels_reset), types, quiet_hours, *quiet_hours_lifted);
             }
             PreferenceEvent::OptedOut { reason, text_id } => self.opted_out = statement(reason, text_id),
             PreferenceEvent::OptedIn { evidence, text_id } => {
@@ -174,12 +184,13 @@ fn allows_more(event: &PreferenceEvent) -> bool {
 impl Preferences {
     fn apply(
         &mut self,
-        channels: &BTreeMap<Channel, bool>,
+        (channels, channels_reset): (&BTreeMap<Channel, bool>, &[Channel]),
         types: &BTreeMap<MessageType, Option<Vec<Channel>>>,
         quiet_hours: &Option<QuietHours>,
         quiet_hours_lifted: bool,
     ) {
         self.channels.extend(channels);
+        self.channels.retain(|channel, _| !channels_reset.contains(channel));
         for (kind, channels) in types {
             match channels {
                 Some(channels) => drop(self.types.insert(*kind, channels.clone())),
@@ -191,13 +202,15 @@ impl Preferences {
     }
 
     fn change(&self, change: PreferenceChange) -> Vec<PreferenceEvent> {
-        let PreferenceChange { channels, types, quiet_hours, quiet_hours_lifted, addresses, .. } = change;
+        let PreferenceChange { channels, channels_reset, types, quiet_hours, quiet_hours_lifted, addresses, .. } =
+            change;
         let mut changed = self.clone();
-        changed.apply(&channels, &types, &quiet_hours, quiet_hours_lifted);
+        changed.apply((&channels, &channels_reset), &types, &quiet_hours, quiet_hours_lifted);
         let mut events = Vec::new();
         if changed != *self || !addresses.is_empty() {
             events.push(PreferenceEvent::PreferencesChanged {
                 channels,
+                channels_reset,
                 types,
                 quiet_hours,
                 quiet_hours_lifted,
@@ -241,6 +254,7 @@ impl Preferences {
         if !channels.is_empty() {
             events.push(PreferenceEvent::PreferencesChanged {
                 channels,
+                channels_reset: Vec::new(),
                 types: BTreeMap::new(),
                 quiet_hours: None,
                 quiet_hours_lifted: false,
@@ -313,6 +327,7 @@ mod tests {
         let types = types.iter().map(|(kind, channels)| (*kind, channels.map(<[Channel]>::to_vec)));
         PreferenceEvent::PreferencesChanged {
             channels: channels.iter().copied().collect(),
+            channels_reset: Vec::new(),
             types: types.collect(),
             quiet_hours: None,
             quiet_hours_lifted: false,

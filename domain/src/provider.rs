@@ -179,6 +179,17 @@ pub enum QueryResult {
     Unsupported,
 }
 
+/// The status of a message as its provider states it when it is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageStatus {
+    /// The provider's own word for it.
+    pub name: String,
+    pub fact: ReportedStatus,
+    pub code: Option<String>,
+    /// As in the callback about the same status, so that it counts once.
+    pub event_id: Option<String>,
+}
+
 /// The balance of an account at a provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
@@ -305,6 +316,11 @@ pub trait Provider: Send + Sync {
         _timeout_ms: u64,
     ) -> QueryResult {
         QueryResult::Unsupported
+    }
+
+    /// Asks for the status of a message that the provider accepted under this id.
+    async fn message_status(&self, _id: &str, _timeout_ms: u64) -> Result<MessageStatus, AccountQueryError> {
+        Err(AccountQueryError::Unsupported)
     }
 
     async fn balance(&self, _timeout_ms: u64) -> Result<Balance, AccountQueryError> {

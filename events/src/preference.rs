@@ -14,6 +14,9 @@ pub enum PreferenceEvent {
         /// Whether each channel is wanted.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         channels: BTreeMap<Channel, bool>,
+        /// Channels that are wanted or not as by default again.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        channels_reset: Vec<Channel>,
         /// The allowed channels of each type, the preferred one first. Null resets the type to the defaults.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         types: BTreeMap<MessageType, Option<Vec<Channel>>>,

@@ -1,7 +1,8 @@
-//! Filters of the list of messages.
+//! What the source systems expect of messages: filters, fields, counts, and the status at the provider.
 
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tests::server::{TestServer, email, eventually};
+use tests::server::{TestServer, email, eventually, sms};
 
 async fn ids(server: &TestServer, query: &str) -> Vec<String> {
     let answer = server.get(&format!("/api/communications?{query}")).await;
@@ -62,4 +63,82 @@ async fn the_names_of_the_sources_are_filters() {
         assert_eq!(ids(&server, query).await, expected, "{query}");
     }
     assert_eq!(server.get("/api/communications?status=pending").await.body["count"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_message_of_a_batch_is_counted_once() {
+    let server = TestServer::new().await;
+    let mut message = email("delivered@sim.test");
+    message["idempotencyKey"] = json!("one");
+    let sent = server.post("/api/communications/batch", json!({ "communications": [message, message] })).await;
+    let counts = ["accepted", "replayed", "refused"].map(|name| sent.body[name].as_u64());
+    assert_eq!(counts, [Some(1), Some(1), Some(0)], "{}", sent.body);
+    assert_eq!(sent.body["results"][0]["idempotentReplayed"], false);
+    assert_eq!(sent.body["results"][1]["idempotentReplayed"], true);
+    let many = vec![email("delivered@sim.test"); 101];
+    let refused = server.post("/api/communications/batch", json!({ "communications": many })).await;
+    assert_eq!(refused.body["errors"].as_array().map(Vec::len), Some(1), "{}", refused.body);
+    let refused = server.post("/api/communications/batch", json!({ "communications": [] })).await;
+    assert_eq!(refused.text("/errors/0/code"), "empty", "{}", refused.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn null_resets_the_switch_of_a_channel() {
+    let server = TestServer::new().await;
+    let patch = async |path: &str, body: Value| server.answer(server.request(Method::PATCH, path).json(&body)).await;
+    let path = "/api/communication-preferences/customer/7";
+    assert_eq!(patch(path, json!({ "smsEnabled": false })).await.body["smsEnabled"], false);
+    let mut message = sms("+447700900001");
+    message["recipientId"] = json!("7");
+    let refused = server.post("/api/communications/send", message.clone()).await;
+    assert_eq!((refused.text("/code"), refused.text("/errors/0/code")), ("recipient_suppressed", "channel_disabled"));
+    assert_eq!(patch(path, json!({ "smsEnabled": null })).await.body["smsEnabled"], true);
+    assert_eq!(server.post("/api/communications/send", message.clone()).await.status, StatusCode::CREATED);
+    let defaults = "/api/communication-preferences/defaults";
+    assert_eq!(patch(defaults, json!({ "smsEnabled": false })).await.status, StatusCode::OK);
+    let refused = server.post("/api/communications/send", message).await;
+    assert_eq!(refused.text("/errors/0/code"), "channel_disabled", "the defaults hold again: {}", refused.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_and_templates_have_the_fields_of_the_sources() {
+    let server = TestServer::new().await;
+    let mut message = to("customer", "7");
+    message["attachments"] = json!([{ "filename": "a.pdf", "fileUrl": "https://files.example.com/a.pdf" }]);
+    let id = server.send(message).await;
+    let shown = server.communication(&id).await;
+    assert_eq!((&shown.body["maxAttempts"], &shown.body["maxRetries"]), (&json!(5), &json!(4)), "{}", shown.body);
+    assert_eq!(shown.body["errorMessage"], Value::Null);
+    assert_eq!(shown.text("/attachments/0/createdAt"), shown.text("/createdAt"));
+    let template = json!({ "name": "n", "code": "own", "channel": "sms", "type": "general", "bodyTemplate": "Hello" });
+    let template = server.post("/api/communication-templates", template).await;
+    assert_eq!(template.text("/businessId"), "local", "{}", template.body);
+    let system = server.get("/api/communication-templates/tpl_invoice_email").await;
+    assert_eq!(system.body["businessId"], Value::Null, "{}", system.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_is_asked_for_the_status_of_a_message() {
+    let server = TestServer::new().await;
+    let waiting = server.send(to("customer", "7")).await;
+    let ask = async |id: &str| server.get(&format!("/api/communications/{id}/provider-status")).await;
+    assert_eq!(ask(&waiting).await.status, StatusCode::CONFLICT);
+    let sandbox = server.send(email("delivered@sim.test")).await;
+    server.until_status(&sandbox, "delivered").await;
+    let refused = ask(&sandbox).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.body);
+    assert!(refused.text("/detail").contains("cannot be asked"), "{}", refused.body);
+    let channel = json!({
+        "provider": "twilio", "channel": "sms", "name": "ours",
+        "settings": { "accountSid": "ACsimulator", "authToken": "simulator-token", "from": "+15005550006" },
+    });
+    assert_eq!(server.post("/api/channels", channel).await.status, StatusCode::CREATED);
+    let id = server.send(sms("+447700900001")).await;
+    let sent = server.until(&id, "lifecycle", "sent").await;
+    let asked = ask(&id).await;
+    assert_eq!(asked.status, StatusCode::OK, "{}", asked.body);
+    assert_eq!((asked.text("/providerStatus"), asked.text("/reported")), ("delivered", "delivered"), "{}", asked.body);
+    assert_eq!(asked.text("/providerMessageId"), sent.text("/providerMessageId"));
+    assert_eq!(server.communication(&id).await.body["status"], "delivered");
+    assert_eq!(ask(&id).await.text("/checkedAt"), asked.text("/checkedAt"), "the answer is kept for a while");
 }

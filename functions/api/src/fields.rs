@@ -57,6 +57,10 @@ impl BodyReader {
         self.errors.push(FieldError { pointer: format!("/{field}"), code, detail });
     }
 
+    pub fn has_no_errors(&self) -> bool {
+        self.errors.is_empty()
+    }
+
     pub fn push(&mut self, error: FieldError) {
         self.errors.push(error);
     }

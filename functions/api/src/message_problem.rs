@@ -1,6 +1,6 @@
 //! Errors of the message use cases as problems, and their faults at the fields of the body.
 
-use application::messages::{Fault, Field, MessageError};
+use application::messages::{AskProviderError, Fault, Field, MessageError};
 use domain::explain;
 use events::SuppressReason;
 use problem::{FieldError, Problem, ProblemKind};
@@ -13,7 +13,7 @@ pub(crate) fn problem(error: MessageError) -> Problem {
         MessageError::Forbidden(forbidden) => forbidden.into(),
         MessageError::NotFound => not_found(),
         MessageError::Invalid(faults) => problem_of_faults(&faults, pointer),
-        MessageError::Suppressed(reason) => Problem::new(ProblemKind::RecipientSuppressed, suppressed(reason)),
+        MessageError::Suppressed(reason) => suppressed(reason),
         MessageError::Erased => Problem::new(ProblemKind::Conflict, "The content of this message has been erased."),
         MessageError::NoSubject => {
             Problem::new(ProblemKind::Invalid, "An email needs a subject, but this message has none.")
@@ -21,6 +21,21 @@ pub(crate) fn problem(error: MessageError) -> Problem {
         MessageError::Busy(busy) => busy.into(),
         MessageError::Execute(error) => error.into(),
         MessageError::Store(error) => error.into(),
+    }
+}
+
+pub(crate) fn ask_problem(error: AskProviderError) -> Problem {
+    match error {
+        AskProviderError::Message(error) => problem(error),
+        AskProviderError::NoProviderMessage => {
+            let detail = "No provider has given this message an id, so none can be asked about it.";
+            Problem::new(ProblemKind::Conflict, detail)
+        }
+        AskProviderError::Unsupported(config) => {
+            let detail = format!("{config} cannot be asked for the status of a message. Its callbacks report it.");
+            Problem::new(ProblemKind::Conflict, detail)
+        }
+        AskProviderError::Provider(error) => error.into(),
     }
 }
 
@@ -69,9 +84,17 @@ pub(crate) fn pointer(fault: &Fault) -> String {
     format!("{step}{field}")
 }
 
-fn suppressed(reason: SuppressReason) -> String {
-    if reason == SuppressReason::SuppressionList {
-        return "This recipient bounced, complained or opted out. Nothing was accepted.".to_owned();
-    }
-    format!("The address is suppressed: {} ({}). Nothing was accepted.", explain::suppressed(reason), reason.as_str())
+/// The code of the error at the address is the reason.
+fn suppressed(reason: SuppressReason) -> Problem {
+    let detail = match reason {
+        SuppressReason::SuppressionList => {
+            "This recipient bounced, complained or opted out. Nothing was accepted.".to_owned()
+        }
+        _ => {
+            let text = explain::suppressed(reason);
+            format!("The address is suppressed: {text} ({}). Nothing was accepted.", reason.as_str())
+        }
+    };
+    let error = FieldError { pointer: "/recipientContact".to_owned(), code: reason.as_str(), detail: detail.clone() };
+    Problem { errors: vec![error], ..Problem::new(ProblemKind::RecipientSuppressed, detail) }
 }

@@ -111,9 +111,12 @@ impl Api {
         if fields.is_empty() {
             fields.add_error("", "empty", "At least one preference is required.");
         }
-        let mut channels = BTreeMap::new();
+        let (mut channels, mut channels_reset) = (BTreeMap::new(), Vec::new());
         let mut addresses = PreferredAddresses::new();
         for (channel, enabled, preferred) in FIELDS {
+            if fields.is_null(enabled) {
+                channels_reset.push(channel);
+            }
             channels.extend(fields.flag(enabled).map(|wanted| (channel, wanted)));
             if fields.is_null(preferred) {
                 addresses.insert(channel, None);
@@ -130,6 +133,7 @@ impl Api {
             (fields.flag("doNotContact"), fields.text("doNotContactReason", 1_000));
         let change = PreferenceChange {
             channels,
+            channels_reset,
             types,
             quiet_hours,
             quiet_hours_lifted,

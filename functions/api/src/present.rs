@@ -7,7 +7,7 @@ use domain::explain::ExplanationStep;
 use domain::message::{AttachmentLink, MessageContent};
 use domain::ports::CommunicationKey;
 use domain::prices::Cost;
-use events::{EventFamily, FallbackStep, RecordedEvent, RetentionClass, Timestamp};
+use events::{CommunicationRequest, EventFamily, FallbackStep, RecordedEvent, RetentionClass, Timestamp};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
@@ -62,6 +62,9 @@ pub fn row(key: &CommunicationKey, row: &CommunicationRow, content: Option<&Mess
         "createdAt": time(Some(row.created_at)),
         "updatedAt": time(Some(row.updated_at)),
     });
+    shown["errorMessage"] = json!(row.reason);
+    shown["maxAttempts"] = json!(row.max_attempts);
+    shown["maxRetries"] = json!(row.max_attempts.map(|attempts| attempts.saturating_sub(1)));
     shown["costMicros"] = json!(row.cost_micros);
     shown["currency"] = json!(row.currency);
     shown["costIsEstimate"] = json!(row.cost_micros.map(|_| row.cost_is_estimate));
@@ -74,13 +77,28 @@ pub fn cost(cost: Option<&Cost>) -> Value {
 }
 
 /// One communication with its content as it was accepted.
-pub fn stored(key: &CommunicationKey, folded: &CommunicationRow, content: Option<&MessageContent>) -> Value {
+pub fn stored(
+    key: &CommunicationKey,
+    folded: &CommunicationRow,
+    request: &CommunicationRequest,
+    content: Option<&MessageContent>,
+) -> Value {
     let mut body = row(key, folded, content);
     let Some(content) = content else { return body };
-    let link = |link: &AttachmentLink| json!({ "filename": link.filename, "fileUrl": link.file_url, "attachmentId": link.attachment });
+    let link = |(index, link): (usize, &AttachmentLink)| {
+        let recorded = request.attachments.get(index);
+        json!({
+            "filename": link.filename,
+            "fileUrl": link.file_url,
+            "attachmentId": link.attachment,
+            "mimeType": recorded.and_then(|recorded| recorded.mime.as_ref()),
+            "sizeBytes": recorded.and_then(|recorded| recorded.size_bytes),
+            "createdAt": time(Some(folded.created_at)),
+        })
+    };
     body["content"] = json!(content.content);
     body["templateVariables"] = json!(content.variables);
-    body["attachments"] = content.attachments.iter().map(link).collect();
+    body["attachments"] = content.attachments.iter().enumerate().map(link).collect();
     body
 }
 
@@ -88,7 +106,7 @@ pub fn stored(key: &CommunicationKey, folded: &CommunicationRow, content: Option
 pub fn message(message: &Message) -> Result<Value, Rejection> {
     let Message { key, loaded, row, content, rendered } = message;
     let request = &loaded.state.requested()?.request;
-    let mut body = stored(key, row, content.as_ref());
+    let mut body = stored(key, row, request, content.as_ref());
     let steps = request.fallback.iter().flat_map(|fallback| &fallback.steps);
     let step = |step: &FallbackStep| {
         let after = step.after_ms.map(|ms| SignedDuration::from_millis(ms).to_string());

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use application::Caller;
-use application::messages::{self, Listed, QueueStatus, Statistics};
-use application::provider_status::{self, ProviderStatus};
+use application::messages::{self, Listed, ProviderAnswer, QueueStatus, Statistics};
+use application::provider_status::{self as providers, ProviderStatus};
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use crate::fields::show_time;
 use crate::message_body::{NamedType, type_names};
-use crate::message_problem::problem;
+use crate::message_problem::{ask_problem, problem};
 use crate::providers::present_status;
 use crate::query::QueryParams;
 use crate::{Api, Shared, json, not_found, parse_id, present};
@@ -63,6 +63,28 @@ pub(crate) async fn timeline(
     Ok(json(StatusCode::OK, &body))
 }
 
+/// Asks the provider, and answers with what it said.
+pub(crate) async fn provider_status(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let id = parse_id(&id)?;
+    let (ProviderAnswer { provider, provider_message_id, stated, at }, status) =
+        messages::ask_provider(&api.app, &caller, id).await.map_err(ask_problem)?;
+    let body = json!({
+        "id": id,
+        "provider": provider,
+        "providerMessageId": provider_message_id,
+        "providerStatus": stated.name,
+        "reported": stated.fact,
+        "code": stated.code,
+        "checkedAt": show_time(at),
+        "status": status.as_str(),
+    });
+    Ok(json(StatusCode::OK, &body))
+}
+
 /// Explains the state of a message in plain language.
 pub(crate) async fn explain(
     State(api): Shared,
@@ -90,7 +112,7 @@ async fn current_wait(api: &Api, caller: &Caller, communication: &Communication)
     if !waits || readiness(communication, now) != Readiness::Ready {
         return Ok(Value::Null);
     }
-    let mut statuses = provider_status::of_channel(&api.app, caller, communication.request.channel).await?;
+    let mut statuses = providers::of_channel(&api.app, caller, communication.request.channel).await?;
     statuses.retain(|status| status.is_enabled);
     let is_open = |status: &&ProviderStatus| status.throttle.state(now) == "closed";
     let (code, text) = match statuses.iter().find(is_open) {
@@ -360,7 +382,7 @@ pub(crate) async fn queue_status(
             "delayed": depth.delayed,
         })
     };
-    let (statuses, now) = (provider_status::list(&api.app, &caller).await?, api.app.host.now());
+    let (statuses, now) = (providers::list(&api.app, &caller).await?, api.app.host.now());
     let providers: Vec<Value> = statuses.iter().map(|status| present_status(status, now)).collect();
     let sent = get("sent");
     let body = json!({

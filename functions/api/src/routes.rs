@@ -58,6 +58,7 @@ pub const ROUTES: &[Route] = routes! {
     PATCH "/api/communications/{id}" Send(Scoped), changeCommunication => change::patch;
     GET "/api/communications/{id}/events" View(Scoped), getTimeline => read::timeline;
     GET "/api/communications/{id}/explain" View(Scoped), explainCommunication => read::explain;
+    GET "/api/communications/{id}/provider-status" Operate(Scoped), getProviderStatus => read::provider_status;
     POST "/api/communications/{id}/resend" Send(Scoped), resendCommunication => change::resend;
     POST "/api/communications/{id}/cancel" Send(Scoped), cancelCommunication => change::cancel;
     POST "/api/communications/{id}/resolve" Operate(Scoped), resolveDoubt => change::resolve;

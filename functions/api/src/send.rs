@@ -44,8 +44,9 @@ pub(crate) async fn batch(
     let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let validate_only = fields.flag("validateOnly").unwrap_or(false);
     let items = fields.required("communications", |fields| Some(fields.list("communications", MAX_BATCH)));
+    let is_empty = fields.has_no_errors() && items.as_ref().is_some_and(Vec::is_empty);
     let items = items.unwrap_or_default();
-    if items.is_empty() {
+    if is_empty {
         fields.add_error("communications", "empty", "communications must have at least one item.");
     }
     fields.finish()?;
@@ -72,14 +73,17 @@ pub(crate) async fn batch(
         results[index] = result;
     }
     let refused = results.iter().filter(|result| result.is_err()).count();
-    let accepted = if validate_only { 0 } else { results.len() - refused };
+    let is_replay = |result: &&Result<Value, Problem>| result.as_ref().is_ok_and(|it| it["idempotentReplayed"] == true);
+    let replayed = results.iter().filter(is_replay).count();
+    let accepted = if validate_only { 0 } else { results.len() - refused - replayed };
     let numbered = results.into_iter().enumerate().map(|(index, result)| {
         let mut result = result.unwrap_or_else(|problem| json!({ "problem": problem.body() }));
         result["index"] = json!(index);
         result
     });
     let results: Vec<Value> = numbered.collect();
-    Ok(json(StatusCode::OK, &json!({ "accepted": accepted, "refused": refused, "results": results })))
+    let body = json!({ "accepted": accepted, "replayed": replayed, "refused": refused, "results": results });
+    Ok(json(StatusCode::OK, &body))
 }
 
 fn read_item(item: Value) -> Result<NewMessage, Problem> {
@@ -103,7 +107,7 @@ pub(crate) async fn accepted_response(app: &App, accepted: &Accepted) -> Result<
         "status": row.status,
         "estimatedSendTime": show_time(messages::estimated_send_time(app, accepted).await),
         "estimatedCost": present::cost(expected_cost.as_ref()),
-        "communication": present::stored(key, row, content.as_ref()),
+        "communication": present::stored(key, row, &communication.request, content.as_ref()),
     });
     if let Some(original) = communication.request.resend_of {
         body["originalCommunicationId"] = json!(original);

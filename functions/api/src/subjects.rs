@@ -50,7 +50,8 @@ pub(crate) async fn export(
     let subject = parse_subject(&api.app, &caller, &kind, &id)?;
     let page = subjects::export(&api.app, &caller, &subject, before.as_deref()).await.map_err(problem)?;
     let SubjectPage { messages, inbound, preferences, schedules, next } = page;
-    let communications = messages.iter().map(|(key, row, content)| present::stored(key, row, Some(content)));
+    let communications =
+        messages.iter().map(|(key, row, request, content)| present::stored(key, row, request, Some(content)));
     let preferences =
         preferences.map(|(preferences, addresses)| present_preferences((&kind, &id), &preferences, &addresses));
     let now = api.app.host.now();

@@ -40,9 +40,10 @@ fn show_version(version: &TemplateVersion) -> Value {
     })
 }
 
-fn present_tenant_template(own: &Template) -> Value {
+fn present_tenant_template(caller: &Caller, own: &Template) -> Value {
     json!({
         "id": own.id,
+        "businessId": caller.principal.tenant,
         "code": own.code,
         "channel": own.channel,
         "locale": own.locale,
@@ -63,6 +64,7 @@ fn present_tenant_template(own: &Template) -> Value {
 fn show_system(builtin: &SystemTemplate) -> Result<Value, Problem> {
     Ok(json!({
         "id": builtin.id,
+        "businessId": Value::Null,
         "code": builtin.code,
         "channel": builtin.channel,
         "locale": builtin.locale,
@@ -159,7 +161,7 @@ pub(crate) async fn create(
     let text = content.content().clone();
     let new = NewTemplate { code, locale, kind, name, description, content, is_active };
     let own = templates::create(&api.app, &caller, new).await?;
-    Ok(json_with_etag(StatusCode::CREATED, &with_content(present_tenant_template(&own), &text), "version"))
+    Ok(json_with_etag(StatusCode::CREATED, &with_content(present_tenant_template(&caller, &own), &text), "version"))
 }
 
 pub(crate) async fn list(
@@ -176,7 +178,7 @@ pub(crate) async fn list(
     let filter = TemplateFilter { channel, kind, locale, code, is_active };
     let found = templates::list(&api.app, &caller, &filter).await?;
     let present = |one: &VisibleTemplate| match one {
-        VisibleTemplate::Own(own) => Ok(present_tenant_template(own)),
+        VisibleTemplate::Own(own) => Ok(present_tenant_template(&caller, own)),
         VisibleTemplate::BuiltIn(builtin) => show_system(builtin),
     };
     let mut shown: Vec<Value> = found.iter().map(present).collect::<Result<_, Problem>>()?;
@@ -201,7 +203,7 @@ pub(crate) async fn get(
         VisibleTemplate::BuiltIn(_) => return Err(TemplateError::NoVersion.into()),
         VisibleTemplate::Own(own) => {
             let (version, text) = templates::version(&api.app, &caller, &own, version).await?;
-            let mut shown = with_content(present_tenant_template(&own), &text);
+            let mut shown = with_content(present_tenant_template(&caller, &own), &text);
             shown["version"] = json!(version.version);
             shown["availableVariables"] = json!(version.variables);
             shown
@@ -266,12 +268,12 @@ pub(crate) async fn patch(
         }
         error => error.into(),
     })?;
-    Ok(json_with_etag(StatusCode::OK, &with_content(present_tenant_template(&own), &text), "version"))
+    Ok(json_with_etag(StatusCode::OK, &with_content(present_tenant_template(&caller, &own), &text), "version"))
 }
 
 async fn set_active(api: &Api, caller: &Caller, id: &str, is_active: bool) -> Result<Response, Problem> {
     let own = templates::set_active(&api.app, caller, id, is_active).await?;
-    Ok(json_with_etag(StatusCode::OK, &present_tenant_template(&own), "version"))
+    Ok(json_with_etag(StatusCode::OK, &present_tenant_template(caller, &own), "version"))
 }
 
 pub(crate) async fn activate(

@@ -135,7 +135,7 @@ pub async fn change(
     };
     let change = statements::store(&app.tenant_ports, tenant, person, change, texts).await?;
     let change = PreferenceChange { addresses: addresses.keys().copied().collect(), ..change };
-    let changed = people.change(&caller.context(), tenant, person, Command::Change(change)).await?;
+    let changed = people.change(&caller.context(), tenant, person, Command::Change(Box::new(change))).await?;
     app.defaults.invalidate(tenant);
     let mut preferences = changed.state;
     statements::load(&app.tenant_ports, tenant, person).await?.fill_in(&mut preferences);

@@ -12,7 +12,7 @@ use domain::message::MessageContent;
 use domain::ports::{AddressKey, CommunicationKey, ContentKey, ObjectKey, StoreError};
 use domain::preferences::Preferences;
 use domain::schedule::Schedule;
-use events::{Channel, Mode, Recipient, Timestamp};
+use events::{Channel, CommunicationRequest, Mode, Recipient, Timestamp};
 
 use crate::actions::{self, Action, SubjectRef};
 use crate::app::App;
@@ -91,7 +91,7 @@ impl DataSubject {
 /// One page of what is known about a data subject. Incoming messages and schedules are on the first page.
 #[derive(Debug, Clone, Default)]
 pub struct SubjectPage {
-    pub messages: Vec<(CommunicationKey, CommunicationRow, MessageContent)>,
+    pub messages: Vec<(CommunicationKey, CommunicationRow, Box<CommunicationRequest>, MessageContent)>,
     /// Messages that were received from the address.
     pub inbound: Vec<InboundContent>,
     /// The preferences of a recipient and their preferred addresses.
@@ -131,8 +131,9 @@ pub async fn export(
         let stream = CommunicationKey { tenant: tenant.clone(), id: key.id };
         let loaded = app.executor(&context).load(&stream).await?;
         let records = history_of(&*app.store, &stream, &loaded).await?;
-        if let Some(row) = project(key.id, &records).filter(|_| is_visible_to(caller, &loaded)) {
-            page.messages.push((stream, row, content));
+        let row = project(key.id, &records).filter(|_| is_visible_to(caller, &loaded));
+        if let (Some(row), Ok(communication)) = (row, loaded.state.requested()) {
+            page.messages.push((stream, row, Box::new(communication.request.clone()), content));
         }
     }
     if let Identity::Recipient(_) = subject.identity {

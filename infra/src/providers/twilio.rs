@@ -11,7 +11,8 @@ use domain::communication::AttemptOutcome;
 use domain::consent;
 use domain::provider::{
     AccountQueryError, Balance, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, MessageRef,
-    OutboundMessage, ParsedCallback, Provider, ProviderConfig, ProviderKind, QueryResult, SendResult, SettingSpec,
+    MessageStatus, OutboundMessage, ParsedCallback, Provider, ProviderConfig, ProviderKind, QueryResult, SendResult,
+    SettingSpec,
 };
 use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use reqwest::RequestBuilder;
@@ -161,6 +162,23 @@ impl Provider for Twilio {
                 }
             }
         }
+    }
+
+    async fn message_status(&self, id: &str, timeout_ms: u64) -> Result<MessageStatus, AccountQueryError> {
+        #[derive(Deserialize)]
+        struct StatusResponse {
+            status: String,
+            error_code: Option<u32>,
+        }
+        if !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            return Err(AccountQueryError::Unsupported);
+        }
+        let url = self.url(&format!("/Messages/{id}.json"));
+        let exchange = query_api(self.authenticated(self.connection.http.client.get(url)), timeout_ms).await?;
+        let StatusResponse { status: name, error_code } = exchange.json().ok_or_else(unexpected_format)?;
+        let code = error_code.map(|code| code.to_string());
+        let (fact, event_id) = (fact_of(&name, code.as_deref()), Some(format!("{id}:{name}")));
+        Ok(MessageStatus { name, fact, code, event_id })
     }
 
     async fn balance(&self, timeout_ms: u64) -> Result<Balance, AccountQueryError> {
@@ -365,6 +383,19 @@ fn url_variants(url: &str) -> Vec<String> {
     variants
 }
 
+fn fact_of(status: &str, code: Option<&str>) -> ReportedStatus {
+    match (status, code) {
+        ("accepted" | "scheduled" | "queued" | "sending", _) => ReportedStatus::Accepted,
+        ("sent" | "partially_delivered", _) => ReportedStatus::Sent,
+        ("delivered", _) => ReportedStatus::Delivered,
+        ("read", _) => ReportedStatus::Read,
+        // The number does not exist or is not a mobile number.
+        ("undelivered" | "failed", Some("30005" | "30006" | "21211" | "21614" | "63024")) => ReportedStatus::Bounced,
+        ("undelivered" | "failed" | "canceled", _) => ReportedStatus::Undelivered,
+        _ => ReportedStatus::Unknown,
+    }
+}
+
 /// Reads a status of one of our messages or an incoming message. Twilio sends no time, so the time of receipt is used.
 fn parse_callback(request: &CallbackRequest, now: Timestamp) -> ParsedCallback {
     let form = |name: &str| form_field(&request.body, name);
@@ -376,18 +407,7 @@ fn parse_callback(request: &CallbackRequest, now: Timestamp) -> ParsedCallback {
             (None, None) => return ParsedCallback::default(),
         };
         let code = form("ErrorCode").filter(|code| code.len() <= 6 && code.bytes().all(|b| b.is_ascii_digit()));
-        let fact = match (status.as_str(), code.as_deref()) {
-            ("accepted" | "scheduled" | "queued" | "sending", _) => ReportedStatus::Accepted,
-            ("sent" | "partially_delivered", _) => ReportedStatus::Sent,
-            ("delivered", _) => ReportedStatus::Delivered,
-            ("read", _) => ReportedStatus::Read,
-            // The number does not exist or is not a mobile number.
-            ("undelivered" | "failed", Some("30005" | "30006" | "21211" | "21614" | "63024")) => {
-                ReportedStatus::Bounced
-            }
-            ("undelivered" | "failed" | "canceled", _) => ReportedStatus::Undelivered,
-            _ => ReportedStatus::Unknown,
-        };
+        let fact = fact_of(&status, code.as_deref());
         let id = sid.map(|sid| format!("{sid}:{status}"));
         let opted_out = code.as_deref() == Some("21610");
         let code = if fact == ReportedStatus::Unknown { unknown_code(&status) } else { code };

@@ -118,6 +118,7 @@ pub const OPERATIONS: &[Operation] = &[
         .problems(&[Conflict]),
     get("getTimeline", "Timeline", "List every event of a message"),
     get("explainCommunication", "Explanation", "Explain the state of a message in plain language"),
+    get("getProviderStatus", "ProviderReport", "Ask the provider for the status of a message").problems(&[Conflict]),
     operation("resendCommunication", "Send the same content again, as a new message")
         .headers(TRACED)
         .may_take("Resend", r#"{"channel":"sms","recipientContact":"+447700900001"}"#)

@@ -7,7 +7,7 @@ use domain::message::MediaKind;
 use domain::status::Status;
 use events::{
     CatchUpPolicy, Channel, FallbackCondition, InDoubtPolicy, MessageType, MissedReason, MissingFilePolicy, Mode,
-    Priority, RecipientType, Resolution, RetentionClass, Role, ScheduleEndReason,
+    Priority, RecipientType, ReportedStatus, Resolution, RetentionClass, Role, ScheduleEndReason,
 };
 use problem::ProblemKind;
 use serde_json::{Map, Value, json};
@@ -22,7 +22,10 @@ const OBJECTS: &[(&str, &str)] = &[
     ("Problem", "type string, title string, status integer, detail string, code ProblemCode, errors? [FieldError]"),
     // ---- Communications
     ("Attachment", "filename? string?, fileUrl? string?, kind? Media?, attachmentId? string?"),
-    ("AttachmentLink", "filename string, fileUrl string, attachmentId? string?"),
+    (
+        "AttachmentLink",
+        "filename string, fileUrl string, attachmentId? string?, mimeType string?, sizeBytes integer?, createdAt time",
+    ),
     (
         "NewUpload",
         "filename string:255, contentType ContentType, sizeBytes integer:1..16777216, sha256? string:64, \
@@ -59,13 +62,13 @@ const OBJECTS: &[(&str, &str)] = &[
     ("Rendered", "subject string?, text string, html string?, segments Segments?"),
     (
         "Communication",
-        "id string, businessId string, channel Channel, type Type, status Status, lifecycle string, reason string?, \
+        "id string, businessId string, channel Channel, type Type, status Status, lifecycle string, reason string?, errorMessage string?, \
          priority Priority, mode Mode, source string, recipientType RecipientType, recipientId string?, \
          recipientName string?, recipientContact string?, subject string?, entityType string?, entityId string?, \
          templateId string?, originalCommunicationId string?, fallbackOf string?, \
          fallbackId string?, scheduledAt time?, expiresAt time, nextRetryAt time?, \
          sentAt time?, deliveredAt time?, openedAt time?, clickedAt time?, failedAt time?, provider string?, \
-         providerMessageId string?, attempts integer, retryCount integer, segments integer?, costMicros integer?, \
+         providerMessageId string?, attempts integer, maxAttempts integer?, maxRetries integer?, retryCount integer, segments integer?, costMicros integer?, \
          currency string?, costIsEstimate boolean?, maybeSent boolean, \
          lateEvidence boolean, complained boolean, unsubscribed boolean, createdBy string, createdAt time, \
          updatedAt time, content? string?, templateVariables? object?, attachments? [AttachmentLink], rendered? Rendered, \
@@ -83,7 +86,7 @@ const OBJECTS: &[(&str, &str)] = &[
          estimatedCost? Cost?, problem? Problem",
     ),
     ("Cost", "costMicros integer, currency string"),
-    ("BatchResults", "accepted integer, refused integer, results [BatchResult]"),
+    ("BatchResults", "accepted integer, replayed integer, refused integer, results [BatchResult]"),
     (
         "CommunicationPage",
         "results [Communication], count integer, countIsEstimate boolean, size integer, hasMore boolean, \
@@ -103,6 +106,11 @@ const OBJECTS: &[(&str, &str)] = &[
         "scheduledAt? time, expiresAt? time, subject? string:500, content? string, templateVariables? object",
     ),
     ("Resend", "channel? Channel, recipientContact? string:320"),
+    (
+        "ProviderReport",
+        "id string, provider string, providerMessageId string, providerStatus string, reported Reported, code string?, \
+         checkedAt time, status Status",
+    ),
     ("Cancellation", "id string, status Status, lifecycle string, cancellationRequested boolean, maybeSent boolean"),
     ("Resolution", "outcome Outcome"),
     ("Nothing", ""),
@@ -292,7 +300,7 @@ const OBJECTS: &[(&str, &str)] = &[
     // ---- Templates
     (
         "Template",
-        "id string, code string, channel Channel?, locale string, type Type, name string, description string?, \
+        "id string, businessId string?, code string, channel Channel?, locale string, type Type, name string, description string?, \
          version integer, availableVariables [string], isActive boolean, isSystem boolean, usageCount? integer, \
          createdAt? time, createdBy? string, updatedAt? time, updatedBy? string, subjectTemplate? string?, \
          bodyTemplate? string",
@@ -373,6 +381,7 @@ pub fn all() -> Value {
         ("Status", words(Status::NAMES)),
         ("StatusOrGroup", words(crate::read::status_names())),
         ("Outcome", words(Resolution::names())),
+        ("Reported", words(ReportedStatus::names())),
         ("Retention", words(RetentionClass::names())),
         ("Unless", words(FallbackCondition::names())),
         ("CatchUpPolicy", words(CatchUpPolicy::names())),

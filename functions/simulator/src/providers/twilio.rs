@@ -28,6 +28,8 @@ struct Twilio;
 pub fn router() -> Router<Arc<Simulator>> {
     Router::new()
         .route("/2010-04-01/Accounts/{sid}/Messages.json", post(send).get(list))
+        // The last segment is the id of a message with a suffix: `{id}.json`.
+        .route("/2010-04-01/Accounts/{sid}/Messages/{id}", on_get(show_message))
         .route("/2010-04-01/Accounts/{sid}/Balance.json", on_get(balance))
         // The path segment is the sid with a suffix: `{sid}.json`.
         .route("/2010-04-01/Accounts/{sid}", on_get(show))
@@ -102,6 +104,18 @@ async fn list(
     let next = found.next().map(|_| format!("/2010-04-01/Accounts/{sid}/Messages.json?Page=1"));
     let page = json!({ "messages": messages, "page_size": size, "next_page_uri": next });
     Ok(json_response(StatusCode::OK, &page))
+}
+
+async fn show_message(
+    State(simulator): State<Arc<Simulator>>,
+    Path((sid, id)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Response> {
+    let account = account(&simulator, &sid, &headers, |_| true)?;
+    let id = id.trim_end_matches(".json");
+    let found = simulator.inbox.list(None).into_iter().find(|e| e.provider == "twilio" && e.provider_message_id == id);
+    let entry = found.ok_or_else(|| problem(StatusCode::NOT_FOUND, 20_404, "The resource was not found"))?;
+    Ok(json_response(StatusCode::OK, &message_json(&account, &entry)))
 }
 
 fn message_json(account: &RegisteredConfig, entry: &InboxEntry) -> serde_json::Value {
