@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::error::{RenderError, TemplatePart};
 use super::helpers;
-use super::scan::scan;
+use super::scan::{MAX_BLOCKS, scan};
 use super::steps::{self, charge, count_rounds, is_loop, steps_of};
 use crate::templates;
 
@@ -36,12 +36,16 @@ pub fn compile(text: &str) -> Result<Template, RenderError> {
         let reason = reason.lines().next().unwrap_or("not understood").to_owned();
         RenderError::Template(format!("line {line}, column {column}: {reason}"))
     })?;
-    prepare(&mut template, 0)?;
+    prepare(&mut template, 0, 0)?;
     Ok(template)
 }
 
-/// Rejects loops that are nested too deeply, and what is not available, and makes loops count their steps.
-fn prepare(template: &mut Template, loops: usize) -> Result<(), RenderError> {
+/// Rejects what is nested too deeply or not available, and makes loops count their steps. Each `{{else if}}` of a chain is
+/// nested in the one before it, and rendering recurses for each.
+fn prepare(template: &mut Template, blocks: usize, loops: usize) -> Result<(), RenderError> {
+    if MAX_BLOCKS < blocks {
+        return Err(RenderError::TooComplex("blocks, or the branches of a block, are nested more than 20 deep"));
+    }
     for element in &mut template.elements {
         match element {
             TemplateElement::HelperBlock(block) => {
@@ -56,7 +60,7 @@ fn prepare(template: &mut Template, loops: usize) -> Result<(), RenderError> {
                     return Err(RenderError::Template(text));
                 }
                 for part in [&mut block.template, &mut block.inverse].into_iter().flatten() {
-                    prepare(part, inner)?;
+                    prepare(part, blocks + 1, inner)?;
                 }
                 if let Some(body) = block.template.as_mut().filter(|_| is_loop) {
                     count_rounds(body);

@@ -175,7 +175,7 @@ pub(super) fn attribute(attributes: &str, name: &str) -> Option<String> {
     Some(Entities::default().decoded(value).trim().to_owned())
 }
 
-/// The entities of a text, each looked up once.
+/// The entities of a text, each looked up once. Only what ends with a semicolon is one: `&order=5` in an address is not.
 #[derive(Default)]
 pub(super) struct Entities(HashMap<String, Option<String>>);
 
@@ -186,11 +186,13 @@ impl Entities {
         out.push_str(parts.next().unwrap_or_default());
         for part in parts {
             let entity = part.split(|c: char| !c.is_ascii_alphanumeric() && c != '#').next().unwrap_or_default();
-            match self.0.entry(entity.to_owned()).or_insert_with(|| entity_text(entity)) {
-                Some(text) => {
+            let rest = part[entity.len()..].strip_prefix(';');
+            let text =
+                rest.and_then(|_| self.0.entry(entity.to_owned()).or_insert_with(|| entity_text(entity)).as_ref());
+            match text.zip(rest) {
+                Some((text, rest)) => {
                     out.push_str(text);
-                    let rest = &part[entity.len()..];
-                    out.push_str(rest.strip_prefix(';').unwrap_or(rest));
+                    out.push_str(rest);
                 }
                 None => {
                     out.push('&');

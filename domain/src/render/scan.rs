@@ -4,6 +4,7 @@
 //! their positions. It recurses for each block and each parenthesis. The scanner recognises tags as the parser does.
 
 use super::error::RenderError;
+use crate::text::{TextFault, check_body};
 
 /// Maximum length of a text with tags, in characters.
 pub const MAX_TEMPLATE_CHARACTERS: usize = 100_000;
@@ -18,7 +19,7 @@ const MAX_POSITIONS: usize = 10_000_000;
 /// Maximum number of backslashes in a row. The parser looks ahead to their end from each of them.
 const MAX_BACKSLASHES: usize = 20;
 /// Maximum depth of blocks inside blocks.
-const MAX_BLOCKS: usize = 20;
+pub(super) const MAX_BLOCKS: usize = 20;
 /// Maximum depth of parentheses inside parentheses.
 const MAX_PARENTHESES: usize = 20;
 
@@ -47,6 +48,10 @@ pub fn scan(text: &str) -> Result<usize, RenderError> {
     }
     if text.as_bytes().windows(MAX_BACKSLASHES + 1).any(|window| window.iter().all(|byte| *byte == b'\\')) {
         return Err(RenderError::TooComplex("it has more than 20 backslashes in a row"));
+    }
+    // Some of them are white space here and not for the parser.
+    if let Some(fault) = check_body(text).filter(|fault| *fault != TextFault::Blank) {
+        return Err(RenderError::Template(fault.to_string()));
     }
     let (mut at, mut tags, mut in_tags, mut positions, mut blocks) = (0, 0usize, 0usize, 0usize, 0usize);
     while let Some(found) = text[at..].find("{{") {

@@ -182,3 +182,21 @@ fn attachments_are_links_in_email() {
         message.html.expect("html").contains("<a href=\"https://files.example.com/a?b=1&amp;c=2\">invoice.pdf</a>")
     );
 }
+
+#[test]
+fn branches_of_a_block_count_as_nested_blocks() {
+    for link in ["{{^if z}}", "{{else if z}}"] {
+        let chain = |links: usize| format!("{{{{#if z}}}}{}{{{{/if}}}}", link.repeat(links));
+        assert!(compile(&chain(10)).is_ok(), "{link}");
+        for links in [30, 400, 1_400] {
+            assert!(matches!(compile(&chain(links)), Err(RenderError::TooComplex(_))), "{links} {link}");
+        }
+    }
+}
+
+#[test]
+fn a_comment_hides_no_tags_behind_control_characters() {
+    let hidden = format!("{{{{!\u{c}-- }}}}{}--}}}}", "{{a}}".repeat(19_950));
+    assert!(matches!(compile(&hidden), Err(RenderError::Template(_))));
+    assert!(compile("{{!-- a\tcomment\r\n --}}x").is_ok());
+}

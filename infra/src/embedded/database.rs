@@ -96,7 +96,7 @@ impl Database {
         let synchronous = if durable { "FULL" } else { "OFF" };
         let pragmas = format!(
             "PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous}; PRAGMA busy_timeout=5000;
-             PRAGMA temp_store=MEMORY; PRAGMA cache_size=-32000; PRAGMA wal_autocheckpoint=4000;"
+             PRAGMA temp_store=MEMORY; PRAGMA secure_delete=FAST; PRAGMA cache_size=-32000; PRAGMA wal_autocheckpoint=4000;"
         );
         connection.execute_batch(&pragmas)?;
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
