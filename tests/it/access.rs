@@ -330,6 +330,8 @@ async fn a_restricted_key_uses_only_its_own_files_schedules_and_channels() {
             assert_eq!(server.get(&path).await.status, StatusCode::OK, "{path}");
         }
     }
+    let still_works = server.post(&format!("/api/channels/{channel}/test"), json!({ "to": "ada@sim.test" })).await;
+    assert!(still_works.status.is_success(), "its credentials are gone: {}", still_works.body);
     for (path, list) in [("/api/schedules", "schedules"), ("/api/channels", "channels")] {
         assert_eq!(ask(&server, &key, "GET", path, json!({})).await.body[list], json!([]), "{path}");
     }

@@ -411,14 +411,16 @@ fn merge(mut into: BTreeMap<String, String>, from: BTreeMap<String, String>) -> 
 ///
 /// [`ProviderConfigError::NotFound`]
 pub async fn remove(app: &App, caller: &Caller, id: &str) -> Result<(), ProviderConfigError> {
-    let found = find(app, caller, id).await;
-    if found.is_ok() {
+    caller.authorise(Permission::Channels, Reach::Tenant)?;
+    let config = load(app, caller, id).await?.config;
+    if config.as_ref().is_some_and(|config| !caller.may_use(config.channel)) {
+        return Err(ProviderConfigError::NotFound);
+    }
+    if config.is_some() {
         execute(app, caller, id, Command::Remove { config: id.to_owned() }).await?;
     }
-    if matches!(found, Ok(_) | Err(ProviderConfigError::NotFound)) {
-        app.tenant_ports.delete_all_secrets(&caller.principal.tenant, id).await?;
-    }
-    found.map(|_| ())
+    app.tenant_ports.delete_all_secrets(&caller.principal.tenant, id).await?;
+    config.map(|_| ()).ok_or(ProviderConfigError::NotFound)
 }
 
 /// Uses a configuration for the tenant's messages, or not. It may be one of the deployment's.
