@@ -265,11 +265,9 @@ fn statuses_agree_with_the_status_map() {
                     }
                     Some(other) => first.is_some_and(|fact| fact.as_str() == other),
                 };
-                let unwanted = |fact: &ReportedStatus| {
-                    matches!(fact, ReportedStatus::Bounced | ReportedStatus::Complained | ReportedStatus::Unsubscribed)
-                };
-                let suppresses =
-                    facts.iter().any(unwanted) || parsed.consent_changes.iter().any(|consent| consent.is_opt_out);
+                let mut reports = parsed.delivery_reports.iter();
+                let suppresses = reports.any(|report| webhook::suppression_reason(&report.report).is_some())
+                    || parsed.consent_changes.iter().any(|consent| consent.is_opt_out);
                 let has_same_suppression = row["suppress"].as_bool().is_none_or(|suppress| suppress == suppresses);
                 checked += 1;
                 if !is_expected || !has_same_suppression {

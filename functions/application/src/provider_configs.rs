@@ -34,13 +34,11 @@ pub enum ProviderConfigError {
     /// The provider could not be called with these settings.
     #[error("{}: {}", .0.setting, .0.detail)]
     Setting(InvalidSetting),
-    /// Settings have faults.
     #[error("the settings are not valid: {0:?}")]
     Settings(Vec<SettingFault>),
     /// The fields of the SMS provider have faults.
     #[error("the SMS provider is not valid: {0:?}")]
     SmsProvider(Vec<SmsProviderFault>),
-    /// The order has faults.
     #[error("the order is not valid: {0:?}")]
     Order(Vec<OrderFault>),
     #[error("its credentials are gone")]
@@ -126,7 +124,6 @@ pub async fn find(
     caller: &Caller,
     id: &str,
 ) -> Result<(TenantProviderConfigs, TenantProviderConfig), ProviderConfigError> {
-    caller.authorise(Permission::Channels, Reach::Tenant)?;
     let configs = all(app, caller).await?;
     configs.configs.get(id).cloned().map(|config| (configs, config)).ok_or(ProviderConfigError::NotFound)
 }

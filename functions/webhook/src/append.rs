@@ -29,7 +29,7 @@ fn soft_bounce_key(contact: &AddressKey) -> DocumentKey {
 const INVALID_ADDRESS_CODES: [&str; 2] = ["bounced_address", "invalid"];
 
 /// The reason why the address of this report must not be sent to again. Returns `None` if it can be.
-fn suppression_reason(report: &DeliveryReport) -> Option<&'static str> {
+pub fn suppression_reason(report: &DeliveryReport) -> Option<&'static str> {
     match (report.fact, report.code.as_deref()) {
         (ReportedStatus::Bounced | ReportedStatus::Complained | ReportedStatus::Unsubscribed, _) => {
             Some(report.fact.as_str())

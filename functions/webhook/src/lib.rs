@@ -13,6 +13,7 @@ mod log;
 mod matching;
 mod unmatched;
 
+pub use append::suppression_reason;
 pub use error::WebhookError;
 pub use matching::StreamReport;
 pub use unmatched::{UnmatchedReports, handle_batch};
