@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use events::{
     Channel, CommunicationEvent, CommunicationId, CommunicationRequest, MessageType, Mode, Priority, RecipientType,
-    RecordedEvent, ReportedStatus, Source, StreamId, Timestamp,
+    RecordedEvent, ReportedStatus, Source, StreamId, Target, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,13 +14,6 @@ use crate::ports::{CommunicationKey, RowIndex, RowRange, ViewRow, time_prefix};
 use crate::projection::Projection;
 use crate::stats::{Counters, bucket};
 use crate::status::status;
-
-/// Where a communication or one of its fallback steps goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Target {
-    pub channel: Channel,
-    pub contact_hash: String,
-}
 
 /// Everywhere that a communication may go, with its fallback steps.
 pub fn targets(request: &CommunicationRequest) -> Vec<Target> {

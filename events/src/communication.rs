@@ -9,6 +9,14 @@ use crate::values::{
 };
 use crate::{CommunicationId, Timestamp, event_family};
 
+/// Where a message or one of its fallback steps goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    pub channel: Channel,
+    /// Keyed hash of the address.
+    pub contact_hash: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipient {
     #[serde(rename = "type")]

@@ -20,7 +20,7 @@ pub use api_key::ApiKeyEvent;
 pub use codec::{DecodeError, EventMetadata, RecordedEvent, decode, encode};
 pub use communication::{
     Attachment, CommunicationEvent, CommunicationRequest, EntityRef, Fallback, FallbackStep, QuietHours, Recipient,
-    TemplateRef,
+    Target, TemplateRef,
 };
 pub use family::EventFamily;
 pub use ids::{AttemptId, CommunicationId, IdError, TenantId};
@@ -31,7 +31,7 @@ pub use rate_limit::RateLimit;
 pub use routing::RoutingEvent;
 pub use schedule::{
     CatchUp, CatchUpPolicy, MissedReason, ScheduleAuthor, ScheduleEndReason, ScheduleEvent, ScheduleTiming,
-    ScheduledMessage, ScheduledStep,
+    ScheduledMessage,
 };
 pub use stream::{StreamId, StreamKind};
 pub use template::TemplateEvent;

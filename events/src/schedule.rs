@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{Channel, MessageType, Mode, Recipient, Timestamp, event_family};
+use crate::{Channel, MessageType, Mode, Recipient, Target, Timestamp, event_family};
 
 /// When a schedule occurs, as its author wrote it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,15 +48,7 @@ pub struct ScheduledMessage {
     pub contact_hash: Option<String>,
     /// The steps of its fallback.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub fallback: Vec<ScheduledStep>,
-}
-
-/// Where a fallback step of a scheduled message goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ScheduledStep {
-    pub channel: Channel,
-    /// Keyed hash of the address.
-    pub contact_hash: String,
+    pub fallback: Vec<Target>,
 }
 
 /// What happens to occurrences that were not handled in time.

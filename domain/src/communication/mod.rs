@@ -12,7 +12,7 @@ mod process;
 mod readiness;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use events::{
     CancelReason, CommunicationId, CommunicationRequest, DeadLetterReason, DeferReason, FailReason, InDoubtCause,

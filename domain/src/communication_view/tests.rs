@@ -1,10 +1,9 @@
 //! The row of a communication, its counters and indexes, and which rows a filter lists.
 
-use events::{
-    CommunicationRequest, DeadLetterReason, EntityRef, EventMetadata, InDoubtPolicy, Recipient, RefusalClass, TenantId,
-};
+use events::{CommunicationRequest, DeadLetterReason, EntityRef, EventMetadata, Recipient, RefusalClass, TenantId};
 
 use super::*;
+use crate::communication;
 
 const T0: i64 = 1_800_000_000_000;
 
@@ -15,31 +14,11 @@ fn id() -> CommunicationId {
 fn request() -> CommunicationRequest {
     CommunicationRequest {
         channel: Channel::Sms,
-        kind: MessageType::Invoice,
         priority: Priority::High,
-        source: Source::Api,
         recipient: Recipient { kind: RecipientType::Customer, id: Some("7".to_owned()) },
-        contact_hash: "hash".into(),
-        template: None,
-        locale: None,
-        attachments: vec![],
         entity: Some(EntityRef { kind: "invoice".to_owned(), id: Some("INV-1".to_owned()) }),
-        scheduled_at: None,
         expires_at: Timestamp(T0 + 1_000_000),
-        quiet_hours: None,
-        in_doubt: InDoubtPolicy::Resend,
-        on_missing_file: None,
-        max_attempts: 5,
-        campaign: None,
-        rule: None,
-        resend_of: None,
-        fallback: None,
-        fallback_of: None,
-        retention: None,
-        via: None,
-        request_hash: "body-1".into(),
-        requested_by: "billing".into(),
-        mode: Mode::Live,
+        ..communication::tests::request()
     }
 }
 

@@ -110,8 +110,7 @@ pub async fn list(
             if limit <= found.len() || from.is_some_and(|from| at < from) {
                 return Ok(found);
             }
-            let recorded: RecordedAction =
-                serde_json::from_str(&body).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+            let recorded: RecordedAction = document::decode(&body)?;
             if is_selected(&recorded.action) {
                 found.push((at, recorded));
             }

@@ -91,7 +91,7 @@ pub async fn find(
     now: Timestamp,
 ) -> Result<Option<UploadedFile>, StoreError> {
     let Some(body) = documents.get_document(&key(tenant, id), now).await? else { return Ok(None) };
-    serde_json::from_str(&body).map(Some).map_err(|error| StoreError::Unreadable(error.to_string()))
+    document::decode(&body).map(Some)
 }
 
 async fn save(

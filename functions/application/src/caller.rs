@@ -3,9 +3,9 @@
 use std::fmt;
 
 use domain::access::{Permission, Reach, TEAM_PERMISSIONS, key_allows_channel, role_allows};
-use domain::communication_view::{CommunicationRow, Target};
+use domain::communication_view::CommunicationRow;
 use domain::ports::{Principal, ViewRow, ViewScope};
-use events::{Channel, Role};
+use events::{Channel, Role, Target};
 
 use crate::CommandContext;
 

@@ -24,8 +24,6 @@ const DEFAULTS_TTL_MS: i64 = 15_000;
 const MAX_CACHED: usize = 10_000;
 /// Number of people's preferences that are read at the same time.
 const MAX_CONCURRENT_READS: usize = 10;
-/// Times that addresses are read and replaced again because another request changed them.
-const MAX_ADDRESS_RETRIES: usize = 5;
 
 /// The tenants' defaults, at most 15 seconds old.
 pub struct DefaultPreferences(Cached<TenantId, Arc<Preferences>>);
@@ -173,10 +171,6 @@ pub fn addresses_key(tenant: &TenantId, person: &str) -> DocumentKey {
     DocumentKey { tenant: tenant.clone(), collection: "addresses", name: person.to_owned() }
 }
 
-fn read_addresses(body: &str) -> Result<BTreeMap<Channel, String>, StoreError> {
-    serde_json::from_str(body).map_err(|error| StoreError::Unreadable(error.to_string()))
-}
-
 /// A person's preferred address for each channel.
 ///
 /// # Errors
@@ -188,7 +182,7 @@ pub async fn addresses(
     person: &str,
 ) -> Result<BTreeMap<Channel, String>, StoreError> {
     let stored = tenant_ports.documents.get_document(&addresses_key(tenant, person), tenant_ports.host.now()).await?;
-    stored.map_or_else(|| Ok(BTreeMap::new()), |body| read_addresses(&body))
+    stored.map_or_else(|| Ok(BTreeMap::new()), |body| document::decode(&body))
 }
 
 /// Changes some of a person's preferred addresses. `None` removes one. Concurrent changes of others are kept.
@@ -202,21 +196,13 @@ pub async fn change_addresses(
     person: &str,
     changes: &BTreeMap<Channel, Option<String>>,
 ) -> Result<(), StoreError> {
-    let key = addresses_key(tenant, person);
-    for _ in 0..MAX_ADDRESS_RETRIES {
-        let now = tenant_ports.host.now();
-        let stored = tenant_ports.documents.get_document(&key, now).await?;
-        let mut addresses = stored.as_deref().map_or_else(|| Ok(BTreeMap::new()), read_addresses)?;
+    let change = |addresses: &mut BTreeMap<Channel, String>| {
         for (channel, address) in changes {
             match address {
                 Some(address) => drop(addresses.insert(*channel, address.clone())),
                 None => drop(addresses.remove(channel)),
             }
         }
-        let body = document::encode(&addresses)?;
-        if tenant_ports.documents.replace_document(&key, stored.as_deref(), &body, None, now).await? {
-            return Ok(());
-        }
-    }
-    Err(StoreError::Unavailable("others changed the addresses at the same time".to_owned()))
+    };
+    document::update(&*tenant_ports.documents, &*tenant_ports.host, &addresses_key(tenant, person), change).await
 }

@@ -197,7 +197,7 @@ impl TenantPorts {
         let sealed =
             self.documents.get_document(&key, self.host.now()).await?.ok_or(ProviderSetupError::CredentialsMissing)?;
         let plain = self.sealer.decrypt(&format!("{tenant}#{}", config.id), &sealed).await?;
-        Ok(serde_json::from_str(&plain).map_err(|error| StoreError::Unreadable(error.to_string()))?)
+        Ok(document::decode(&plain)?)
     }
 
     /// Deletes the version of the credentials that a configuration names.
@@ -282,12 +282,8 @@ impl ProviderDirectory {
         config: &ProviderConfig,
         now: Timestamp,
     ) -> Result<ProviderThrottle, StoreError> {
-        if let Some(throttle) = self.throttles.get(&config.id, now) {
-            return Ok(throttle);
-        }
-        let throttle = throttle_store::load(limits, &config.id, config.rate).await?;
-        self.throttles.insert(config.id.clone(), throttle.clone(), now);
-        Ok(throttle)
+        let load = throttle_store::load(limits, &config.id, config.rate);
+        self.throttles.get_or_load(&config.id, now, load).await
     }
 
     /// A tenant's configurations. They are read again if this configuration is not among the cached ones, because it

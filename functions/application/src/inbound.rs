@@ -52,8 +52,7 @@ pub async fn list_from(
         let is_last = page.len() < PAGE;
         before = page.last().map(|(name, _)| name.clone());
         for (name, body) in page {
-            let content: InboundContent =
-                serde_json::from_str(&body).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+            let content: InboundContent = document::decode(&body)?;
             if content.from == address {
                 found.push((DocumentKey { tenant: tenant.clone(), collection: COLLECTION, name }, content));
             }

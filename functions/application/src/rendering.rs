@@ -49,16 +49,24 @@ pub async fn compile(
     run_apart(move || CompiledTemplate::new(subject.as_deref(), &body)).await
 }
 
-/// Renders a message: `job` renders in at most the number of steps that it is called with.
+/// Renders a message in at most the number of steps that the closures are called with. `apart` is asked for a job that
+/// owns what it renders, if the message is too large to be rendered at once.
 ///
 /// # Errors
 ///
 /// [`Busy`]. The inner error is that of the job.
-pub async fn render(
-    job: impl Fn(usize) -> Result<RenderedMessage, RenderError> + Send + 'static,
-) -> Result<Result<RenderedMessage, RenderError>, Busy> {
-    match job(SMALL_STEPS) {
-        Err(RenderError::TooManySteps) => run_apart(move || job(MAX_STEPS)).await,
+pub async fn render<Job>(
+    at_once: impl FnOnce(usize) -> Result<RenderedMessage, RenderError>,
+    apart: impl FnOnce() -> Job,
+) -> Result<Result<RenderedMessage, RenderError>, Busy>
+where
+    Job: FnOnce(usize) -> Result<RenderedMessage, RenderError> + Send + 'static,
+{
+    match at_once(SMALL_STEPS) {
+        Err(RenderError::TooManySteps) => {
+            let job = apart();
+            run_apart(move || job(MAX_STEPS)).await
+        }
         done => Ok(done),
     }
 }

@@ -11,8 +11,6 @@ use crate::document;
 
 /// Size of a person's texts beyond which the oldest are dropped, in bytes. A document can have 400 KB.
 const MAX_BYTES: usize = 200_000;
-/// Times that the texts are read and replaced again because another request changed them.
-const MAX_RETRIES: usize = 5;
 
 /// The texts that came with a change of preferences.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,10 +35,6 @@ pub fn texts_key(tenant: &TenantId, person: &str) -> DocumentKey {
     DocumentKey { tenant: tenant.clone(), collection: "statements", name: person.to_owned() }
 }
 
-fn decode(body: &str) -> Result<StoredTexts, StoreError> {
-    serde_json::from_str(body).map_err(|error| StoreError::Unreadable(error.to_string()))
-}
-
 /// A person's texts that were not erased.
 ///
 /// # Errors
@@ -49,7 +43,7 @@ fn decode(body: &str) -> Result<StoredTexts, StoreError> {
 pub async fn load(tenant_ports: &TenantPorts, tenant: &TenantId, person: &str) -> Result<StoredTexts, StoreError> {
     let key = texts_key(tenant, person);
     let stored = tenant_ports.documents.get_document(&key, tenant_ports.host.now()).await?;
-    stored.map_or_else(|| Ok(StoredTexts::default()), |body| decode(&body))
+    stored.map_or_else(|| Ok(StoredTexts::default()), |body| document::decode(&body))
 }
 
 /// Stores the texts, and returns the change with their ids.
@@ -82,11 +76,7 @@ pub async fn store(
     if added.is_empty() {
         return Ok(change);
     }
-    let key = texts_key(tenant, person);
-    for _ in 0..MAX_RETRIES {
-        let now = tenant_ports.host.now();
-        let stored = tenant_ports.documents.get_document(&key, now).await?;
-        let StoredTexts(mut all) = stored.as_deref().map_or_else(|| Ok(StoredTexts::default()), decode)?;
+    let append = |StoredTexts(all): &mut StoredTexts| {
         all.extend(added.iter().map(|(id, text)| StoredText { id: id.clone(), text: text.clone() }));
         let mut excess = all.iter().map(|stored| stored.text.len()).sum::<usize>().saturating_sub(MAX_BYTES);
         all.retain(|stored| {
@@ -94,12 +84,9 @@ pub async fn store(
             excess = excess.saturating_sub(stored.text.len());
             !is_dropped
         });
-        let body = document::encode(&StoredTexts(all))?;
-        if tenant_ports.documents.replace_document(&key, stored.as_deref(), &body, None, now).await? {
-            return Ok(change);
-        }
-    }
-    Err(StoreError::Unavailable("others changed the preferences at the same time".to_owned()))
+    };
+    document::update(&*tenant_ports.documents, &*tenant_ports.host, &texts_key(tenant, person), append).await?;
+    Ok(change)
 }
 
 impl StoredTexts {

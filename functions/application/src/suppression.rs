@@ -82,7 +82,7 @@ impl SuppressionRegister<'_> {
     ) -> Result<Vec<(String, SuppressionEntry)>, StoreError> {
         let page = self.documents.list_documents(tenant, "suppressed", before, limit, now).await?;
         let read = |(name, body): (String, String)| {
-            let entry = serde_json::from_str(&body).map_err(|error| StoreError::Unreadable(error.to_string()))?;
+            let entry = document::decode(&body)?;
             Ok((name, entry))
         };
         page.into_iter().map(read).collect()

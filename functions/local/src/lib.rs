@@ -57,7 +57,7 @@ pub struct Options {
     pub data: Data,
     /// How many times as fast as the wall clock the process's clock runs.
     pub clock_factor: u32,
-    /// Start although the wall clock is more than a day from where it was when the folder was last used.
+    /// Start although the wall clock is more than a day before, or 31 days after, the last use of the folder.
     pub accept_clock: bool,
     pub provider_timeout_ms: u64,
     /// The rate limit of each provider. `None` means no limit, because the simulated providers have none.

@@ -37,7 +37,7 @@ struct Start {
     /// How fast the clock runs: with `60x` an hour takes a minute.
     #[arg(long, default_value = "1x", value_parser = parse_factor)]
     clock: u32,
-    /// Start although the machine's clock is more than a day from where it was when the folder was last used.
+    /// Start although the machine's clock is more than a day before, or 31 days after, the last use of the folder.
     #[arg(long)]
     accept_clock: bool,
     /// How long a call to a provider may take, in milliseconds.

@@ -26,7 +26,7 @@ fn at(ms: i64) -> Timestamp {
     Timestamp(T0 + ms)
 }
 
-fn request() -> CommunicationRequest {
+pub(crate) fn request() -> CommunicationRequest {
     CommunicationRequest {
         channel: Channel::Email,
         kind: MessageType::Invoice,

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use domain::communication_view::Target;
 use domain::ports::{DocumentKey, StoreError};
 use domain::schedule::Schedule;
-use events::{ScheduledMessage, ScheduledStep, TenantId, Timestamp};
+use events::{ScheduledMessage, Target, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::directory::{TenantPorts, delete_documents};
@@ -84,8 +83,7 @@ pub async fn message_of(
 ) -> Result<Option<StoredMessage>, StoreError> {
     let key = message_key(tenant, &schedule.id, &schedule.message.content);
     let stored = tenant_ports.documents.get_document(&key, tenant_ports.host.now()).await?;
-    let read = |body: String| serde_json::from_str(&body).map_err(|error| StoreError::Unreadable(error.to_string()));
-    stored.map(read).transpose()
+    stored.as_deref().map(document::decode).transpose()
 }
 
 /// Keeps the message of a schedule that has no further occurrence until this time.
@@ -110,8 +108,7 @@ pub(super) async fn delete_messages(tenant_ports: &TenantPorts, tenant: &TenantI
 /// Everywhere that the message may go. Empty if its event does not say.
 pub(super) fn targets(ScheduledMessage { channel, contact_hash, fallback, .. }: &ScheduledMessage) -> Vec<Target> {
     let Some((channel, contact_hash)) = channel.zip(contact_hash.clone()) else { return Vec::new() };
-    let step = |step: &ScheduledStep| Target { channel: step.channel, contact_hash: step.contact_hash.clone() };
-    [Target { channel, contact_hash }].into_iter().chain(fallback.iter().map(step)).collect()
+    [Target { channel, contact_hash }].into_iter().chain(fallback.iter().cloned()).collect()
 }
 
 #[cfg(test)]

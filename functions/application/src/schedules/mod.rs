@@ -6,6 +6,7 @@ mod run;
 
 use domain::access::{Permission, Reach};
 use domain::aggregate::{Aggregate, AggregateId, AggregateKey};
+use domain::communication_view::targets;
 use domain::data_subject;
 use domain::ports::{CommunicationKey, Listed, StoreError};
 use domain::schedule::{
@@ -14,8 +15,8 @@ use domain::schedule::{
 };
 use domain::status::{Status, status};
 use events::{
-    CatchUp, CommunicationId, Recipient, RecordedEvent, ScheduleAuthor, ScheduleEndReason, ScheduleEvent,
-    ScheduleTiming, ScheduledMessage, ScheduledStep, TenantId, Timestamp,
+    CatchUp, CommunicationId, RecordedEvent, ScheduleAuthor, ScheduleEndReason, ScheduleEvent, ScheduleTiming,
+    ScheduledMessage, TenantId, Timestamp,
 };
 
 use futures_util::future::try_join_all;
@@ -170,12 +171,9 @@ async fn store_message(
 ) -> Result<ScheduledMessage, ScheduleError> {
     let content = content_name(&stored.hash()?, app.host.random());
     let request = composed.request;
-    let recipient = Recipient { kind: request.recipient.kind, id: request.recipient.id };
-    let steps = request.fallback.into_iter().flat_map(|fallback| fallback.steps);
-    let fallback: Vec<ScheduledStep> =
-        steps.map(|step| ScheduledStep { channel: step.channel, contact_hash: step.contact_hash }).collect();
-    let hashes = fallback.iter().map(|step| &step.contact_hash).chain([&request.contact_hash]);
-    let addresses = hashes.map(|hash| data_subject::of_address(hash));
+    let targets = targets(&request);
+    let recipient = request.recipient;
+    let addresses = targets.iter().map(|target| data_subject::of_address(&target.contact_hash));
     let stored =
         StoredMessage { subjects: addresses.chain(data_subject::of_recipient(&recipient)).collect(), ..stored.clone() };
     let body = document::encode(&stored)?;
@@ -187,7 +185,7 @@ async fn store_message(
         kind: Some(request.kind),
         recipient: Some(recipient),
         contact_hash: Some(request.contact_hash),
-        fallback,
+        fallback: targets.into_iter().skip(1).collect(),
     })
 }
 

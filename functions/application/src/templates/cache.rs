@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::compiled::CompiledTexts;
 use crate::cache::Cached;
 use crate::directory::TenantPorts;
+use crate::document;
 use crate::execute;
 use crate::rendering::{self, Busy};
 
@@ -83,8 +84,7 @@ pub async fn load_content(
         .documents
         .get_document(&template_content_key(tenant, template, hash), tenant_ports.host.now())
         .await?;
-    let read = |kept: String| serde_json::from_str(&kept).map_err(|error| StoreError::Unreadable(error.to_string()));
-    kept.map(read).transpose()
+    kept.as_deref().map(document::decode).transpose()
 }
 
 /// The hash of a version's content. A version of a template that was deleted has one too.
@@ -144,9 +144,12 @@ impl TemplateCache {
             }
             (None, _) => None,
         };
-        let (request, content) = (request.clone(), content.clone());
-        let job = move |steps| render_request(&request, &content, compiled.as_deref(), steps);
-        Ok(rendering::render(job).await??)
+        let at_once = |steps| render_request(request, content, compiled.as_deref(), steps);
+        let apart = || {
+            let (request, content, compiled) = (request.clone(), content.clone(), compiled.clone());
+            move |steps| render_request(&request, &content, compiled.as_deref(), steps)
+        };
+        Ok(rendering::render(at_once, apart).await??)
     }
 
     /// The template that a message was accepted with. Returns `None` if it is built in, or its content is gone.

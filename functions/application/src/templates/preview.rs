@@ -1,5 +1,7 @@
 //! Renders templates without sending anything: a preview of a stored template, and a check of one that is not stored.
 
+use std::sync::Arc;
+
 use domain::access::{Permission, Reach};
 use domain::message::RenderedMessage;
 use domain::render::{CompiledTemplate, RenderError, RenderInput, TemplatePart, render_within};
@@ -69,7 +71,7 @@ async fn render_compiled(
     variables: Value,
     locale: Option<String>,
 ) -> Result<Result<RenderedMessage, RenderError>, Busy> {
-    let job = move |steps| {
+    let job = Arc::new(move |steps| {
         let input = RenderInput {
             channel,
             template: Some(&pinned),
@@ -81,8 +83,12 @@ async fn render_compiled(
             locale: locale.as_deref(),
         };
         render_within(&input, steps).0
+    });
+    let owned = || {
+        let job = job.clone();
+        move |steps| job(steps)
     };
-    rendering::render(job).await
+    rendering::render(|steps| job(steps), owned).await
 }
 
 /// Renders a template exactly as it would be sent.
