@@ -32,5 +32,6 @@ pub mod sms;
 pub mod stats;
 pub mod status;
 pub mod templates;
+pub mod tenant_limits;
 pub mod text;
 pub mod throttle;

@@ -7,6 +7,7 @@ use events::{Channel, ProviderConfigEvent, RateLimit, RecordedEvent, RoutingEven
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Aggregate, Erasure};
+use crate::tenant_limits::TenantLimits;
 
 /// Maximum number of configurations of one tenant.
 pub const MAX_PROVIDER_CONFIGS: usize = 100;
@@ -268,12 +269,13 @@ impl Aggregate for Routing {
     }
 }
 
-/// All of a tenant's decisions about provider configurations, collected from their streams.
+/// All of a tenant's decisions about its provider configurations and limits, collected from their streams.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TenantProviderConfigs {
     pub configs: BTreeMap<String, TenantProviderConfig>,
     /// The configurations that its messages do not use, both its own and the deployment's.
     pub disabled: BTreeSet<String>,
+    pub limits: TenantLimits,
     order: BTreeMap<Channel, Vec<String>>,
 }
 

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::{
         ApiKeyEvent, InboundMessageEvent, PreferenceEvent, ProviderConfigEvent, RoutingEvent, ScheduleEvent,
-        TemplateEvent, event_family,
+        TemplateEvent, TenantLimitsEvent, event_family,
     };
 
     const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
@@ -119,6 +119,7 @@ mod tests {
         read_and_write_back::<PreferenceEvent>();
         read_and_write_back::<ApiKeyEvent>();
         read_and_write_back::<ScheduleEvent>();
+        read_and_write_back::<TenantLimitsEvent>();
     }
 
     #[test]

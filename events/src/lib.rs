@@ -13,6 +13,7 @@ mod routing;
 mod schedule;
 mod stream;
 mod template;
+mod tenant_limits;
 mod time;
 mod values;
 
@@ -35,6 +36,7 @@ pub use schedule::{
 };
 pub use stream::{StreamId, StreamKind};
 pub use template::TemplateEvent;
+pub use tenant_limits::TenantLimitsEvent;
 pub use time::Timestamp;
 pub use values::{
     CancelReason, Channel, DeadLetterReason, DeferReason, FailReason, FallbackAbandonReason, FallbackCondition,
@@ -53,6 +55,7 @@ pub fn all_event_types() -> impl Iterator<Item = &'static str> {
         PreferenceEvent::TYPES,
         ApiKeyEvent::TYPES,
         ScheduleEvent::TYPES,
+        TenantLimitsEvent::TYPES,
     ];
     families.into_iter().flatten().map(|(name, _)| *name)
 }

@@ -97,6 +97,7 @@ pub async fn count() {
         directory: Default::default(),
         library: Default::default(),
         defaults: Default::default(),
+        tenant_rate: None,
         has_sandbox: false,
         accounts: vec![domain::ports::Provider::config(&*ScriptedProvider::new("mock")).clone()],
         objects: files.clone(),

@@ -15,6 +15,7 @@ mod extending;
 mod fallback;
 mod foreign_answers;
 mod http;
+mod limits;
 mod lists;
 mod local_server;
 mod mocks;

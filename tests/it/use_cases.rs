@@ -51,6 +51,7 @@ impl UseCases {
             directory: Default::default(),
             library: Default::default(),
             defaults: Default::default(),
+            tenant_rate: None,
             has_sandbox: false,
             accounts: Vec::new(),
             objects: objects(scratch.0.join("files")),

@@ -45,11 +45,12 @@ type Work = Pin<Box<dyn Future<Output = Answer>>>;
 type Scenario = fn(&Environment, usize, usize) -> Work;
 
 /// The scenario of each kind that has no simulation of its own.
-const SCENARIOS: [(StreamKind, Scenario); 6] = [
+const SCENARIOS: [(StreamKind, Scenario); 7] = [
     (StreamKind::TEMPLATE, templates),
     (StreamKind::API_KEY, keys),
     (StreamKind::PROVIDER_CONFIG, provider_configs),
     (StreamKind::ROUTING, routing),
+    (StreamKind::TENANT_LIMITS, limits),
     (StreamKind::PREFERENCE, preferences),
     (StreamKind::INBOUND_MESSAGE, inbound_messages),
 ];
@@ -160,6 +161,11 @@ fn routing(at: &Environment, client: usize, step: usize) -> Work {
     let by = (client + step) % order.len();
     order.rotate_left(by);
     at.request(Method::POST, "/api/channels/order".to_owned(), json!({ "channel": "email", "order": order }), None)
+}
+
+fn limits(at: &Environment, client: usize, step: usize) -> Work {
+    let rate = json!({ "burst": 1_000 + client, "perSecond": 1 + step });
+    at.request(Method::PATCH, "/api/limits".to_owned(), json!({ "rate": rate }), None)
 }
 
 fn preferences(at: &Environment, client: usize, step: usize) -> Work {

@@ -87,6 +87,7 @@ impl Simulation {
             library: Default::default(),
             defaults: Default::default(),
             objects: port.clone(),
+            tenant_rate: None,
             has_sandbox: false,
             accounts: providers(world).iter().map(|provider| provider.config().clone()).collect(),
             host: port.clone(),

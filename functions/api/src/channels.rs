@@ -16,11 +16,10 @@ use axum::response::Response;
 use domain::provider::{AccountQueryError, ProviderKind};
 use domain::provider_configs::{TenantProviderConfig, TenantProviderConfigs};
 use events::Channel;
-use events::RateLimit;
 use problem::Problem;
 use serde_json::{Value, json};
 
-use crate::fields::{BodyReader, missing, show_time};
+use crate::fields::{BodyReader, missing, read_rate, show_time};
 use crate::message_problem::{pointer, problem, problem_of_faults};
 use crate::query::QueryParams;
 use crate::send::accepted_response;
@@ -107,18 +106,6 @@ fn read_settings(fields: &mut BodyReader, kind: &'static ProviderKind) -> Option
         }
     }
     Some(settings)
-}
-
-fn read_rate(fields: &mut BodyReader) -> Option<RateLimit> {
-    let given = fields.object("rate")?;
-    let number = |name: &str| given.get(name).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
-    let is_whole = given.as_object().is_some_and(|given| given.len() == 2);
-    let rate = number("burst").zip(number("perSecond")).filter(|_| is_whole);
-    let rate = rate.and_then(|(burst, per_second)| RateLimit::parse(&format!("{burst},{per_second}")));
-    if rate.is_none() {
-        fields.add_error("rate", "not_a_rate", "rate must be {\"burst\": 100, \"perSecond\": 10}, both at least 1.");
-    }
-    rate
 }
 
 pub(crate) async fn create(

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 pub use application::time::show_time;
-use events::Timestamp;
+use events::{RateLimit, Timestamp};
 use jiff::SignedDuration;
 use problem::{FieldError, Problem, ProblemKind};
 use serde_json::{Map, Value};
@@ -251,6 +251,19 @@ impl BodyReader {
 /// first.
 pub fn missing() -> Problem {
     Problem::new(ProblemKind::Invalid, "Required fields are missing.")
+}
+
+/// Reads `{"burst": 100, "perSecond": 10}` from the field `rate`.
+pub(crate) fn read_rate(fields: &mut BodyReader) -> Option<RateLimit> {
+    let given = fields.object("rate")?;
+    let number = |name: &str| given.get(name).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+    let is_whole = given.as_object().is_some_and(|given| given.len() == 2);
+    let rate = number("burst").zip(number("perSecond")).filter(|_| is_whole);
+    let rate = rate.and_then(|(burst, per_second)| RateLimit::parse(&format!("{burst},{per_second}")));
+    if rate.is_none() {
+        fields.add_error("rate", "not_a_rate", "rate must be {\"burst\": 100, \"perSecond\": 10}, both at least 1.");
+    }
+    rate
 }
 
 /// Parses an RFC 3339 time with any offset.

@@ -13,6 +13,7 @@ pub mod fields;
 mod headers;
 pub mod health;
 mod keys;
+mod limits;
 mod message_body;
 mod message_problem;
 pub mod openapi;

@@ -82,11 +82,12 @@ pub(crate) async fn quota(
     let count = query.number("count", 1..=MAX_CHECKED);
     let priority = query.choice("priority", &Priority::names()).unwrap_or(Priority::Normal);
     query.finish()?;
-    let (config, throttle) = provider_status::quota(&api.app, &caller, &id).await.map_err(problem)?;
+    let (config, throttle, shared) = provider_status::quota(&api.app, &caller, &id).await.map_err(problem)?;
     let now = api.app.host.now();
     let mut shown = present_quota(&config, &throttle, now);
     if let Some(count) = count {
-        let last_sent_at = throttle.send_time(priority, count, now);
+        let throttles = std::iter::once(&throttle).chain(&shared);
+        let last_sent_at = throttles.map(|throttle| throttle.send_time(priority, count, now)).max().unwrap_or(now);
         shown["check"] = json!({
             "count": count,
             "priority": priority,

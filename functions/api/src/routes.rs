@@ -7,8 +7,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use domain::access::{Permission, Reach};
 
 use crate::{
-    Api, attachments, audit, change, channels, dead_letters, keys, preferences, providers, read, schedules, send,
-    sms_provider, subjects, suppressions, templates,
+    Api, attachments, audit, change, channels, dead_letters, keys, limits, preferences, providers, read, schedules,
+    send, sms_provider, subjects, suppressions, templates,
 };
 
 /// One method of one path.
@@ -70,6 +70,8 @@ pub const ROUTES: &[Route] = routes! {
     POST "/api/providers/{id}/enable" Operate(Tenant), enableProvider => providers::enable;
     POST "/api/providers/{id}/disable" Operate(Tenant), disableProvider => providers::disable;
     POST "/api/providers/{id}/switch" Operate(Tenant), switchProvider => providers::use_first;
+    GET "/api/limits" View(Tenant), getLimits => limits::get;
+    PATCH "/api/limits" Keys(Everything), changeLimits => limits::patch;
     GET "/api/channels" Channels(Tenant), listChannels => channels::list;
     POST "/api/channels" Channels(Tenant), createChannel => channels::create;
     GET "/api/channels/kinds" Channels(Tenant), listProviderKinds => channels::kinds;

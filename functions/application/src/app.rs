@@ -7,7 +7,7 @@ use domain::ports::{
     ApiKeyStore, ClockAndRng, CommunicationKey, CoordinationStore, EventStore, ObjectStore, Principal, ProviderConfig,
     StoreError, Vault, ViewStore, WorkQueue,
 };
-use events::{RetentionClass, Timestamp};
+use events::{RateLimit, RetentionClass, Timestamp};
 
 use crate::cache::Cached;
 use crate::consent::DefaultPreferences;
@@ -42,6 +42,8 @@ pub struct App {
     pub principals: PrincipalCache,
     /// The deployment's provider configurations, in the order they are tried.
     pub accounts: Vec<ProviderConfig>,
+    /// The rate limit that the deployment sets for each tenant.
+    pub tenant_rate: Option<RateLimit>,
     /// Whether a sandbox carries test messages of every channel.
     pub has_sandbox: bool,
     /// The key of address hashes and of the links in messages.

@@ -9,9 +9,10 @@ use domain::preferences::{DEFAULTS, Preferences};
 use domain::provider_configs::{ProviderConfigState, Routing};
 use domain::schedule::ScheduleState;
 use domain::templates::TemplateState;
+use domain::tenant_limits::{LIMITS, TenantLimits};
 use events::{
     ApiKeyEvent, Channel, PreferenceEvent, ProviderConfigEvent, RecordedEvent, RoutingEvent, ScheduleEvent, StreamId,
-    TemplateEvent, TenantId, Timestamp,
+    TemplateEvent, TenantId, TenantLimitsEvent, Timestamp,
 };
 
 use crate::actions::{self, Action, RecordedAction};
@@ -31,15 +32,17 @@ pub enum StreamSubject {
     Templates,
     Schedules,
     Defaults,
+    Limits,
 }
 
 impl StreamSubject {
-    const ALL: [StreamSubject; 5] = [
+    const ALL: [StreamSubject; 6] = [
         StreamSubject::Keys,
         StreamSubject::Channels,
         StreamSubject::Templates,
         StreamSubject::Schedules,
         StreamSubject::Defaults,
+        StreamSubject::Limits,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -49,6 +52,7 @@ impl StreamSubject {
             StreamSubject::Templates => "templates",
             StreamSubject::Schedules => "schedules",
             StreamSubject::Defaults => "defaults",
+            StreamSubject::Limits => "limits",
         }
     }
 }
@@ -102,6 +106,7 @@ pub enum AuditedEvent {
     Template(RecordedEvent<TemplateEvent>),
     Schedule(Box<RecordedEvent<ScheduleEvent>>),
     Defaults(RecordedEvent<PreferenceEvent>),
+    Limits(RecordedEvent<TenantLimitsEvent>),
 }
 
 /// The newest entries, newest first.
@@ -175,6 +180,11 @@ async fn events_of(
             let id = StreamId::new(tenant, Preferences::KIND, DEFAULTS);
             let stream = store.read(&id).await?;
             events_of_stream::<Preferences>(store, &id, &stream, subject, AuditedEvent::Defaults).await
+        }
+        StreamSubject::Limits => {
+            let id = StreamId::new(tenant, TenantLimits::KIND, LIMITS);
+            let stream = store.read(&id).await?;
+            events_of_stream::<TenantLimits>(store, &id, &stream, subject, AuditedEvent::Limits).await
         }
     }
 }

@@ -11,8 +11,9 @@ use domain::ports::{
 };
 use domain::provider::{InvalidSetting, Provider, ProviderConfig, ProviderFactory};
 use domain::provider_configs::{ProviderConfigState, Routing, TenantProviderConfig, TenantProviderConfigs};
+use domain::tenant_limits::TenantLimits;
 use domain::throttle::ProviderThrottle;
-use events::{Channel, Mode, TenantId, Timestamp};
+use events::{Channel, Mode, RateLimit, TenantId, Timestamp};
 
 use crate::cache::Cached;
 use crate::document;
@@ -136,7 +137,7 @@ pub fn build_deployment_providers(
     configured.into_iter().filter_map(connect).collect()
 }
 
-/// A tenant's provider configurations and their order, read from the store.
+/// A tenant's provider configurations, their order and the tenant's limits, read from the store.
 ///
 /// # Errors
 ///
@@ -146,10 +147,12 @@ pub async fn provider_configs(
     tenant: &TenantId,
 ) -> Result<TenantProviderConfigs, StoreError> {
     let mut configs = TenantProviderConfigs::default();
-    let kinds = [ProviderConfigState::KIND, Routing::KIND];
+    let kinds = [ProviderConfigState::KIND, Routing::KIND, TenantLimits::KIND];
     for (id, stream) in tenant_ports.store.list(tenant, &kinds, Listed::Current).await? {
         if id.kind == Routing::KIND {
             configs.add_routing(state_of(&*tenant_ports.store, &id, stream).await?);
+        } else if id.kind == TenantLimits::KIND {
+            configs.limits = state_of(&*tenant_ports.store, &id, stream).await?;
         } else {
             configs.add(&id.id, state_of(&*tenant_ports.store, &id, stream).await?);
         }
@@ -271,7 +274,7 @@ impl ProviderDirectory {
         self.tenants.invalidate(tenant);
     }
 
-    /// The throttle of a configuration as it was at most a second ago.
+    /// The throttle of this name as it was at most a second ago.
     ///
     /// # Errors
     ///
@@ -279,11 +282,14 @@ impl ProviderDirectory {
     pub(crate) async fn recent_throttle(
         &self,
         limits: &dyn CoordinationStore,
-        config: &ProviderConfig,
+        name: String,
+        rate: RateLimit,
         now: Timestamp,
     ) -> Result<ProviderThrottle, StoreError> {
-        let load = throttle_store::load(limits, &config.id, config.rate);
-        self.throttles.get_or_load(&config.id, now, load).await
+        let load = throttle_store::load(limits, &name, rate);
+        let mut throttle = self.throttles.get_or_load(&name, now, load).await?;
+        throttle.limiter.rate = rate;
+        Ok(throttle)
     }
 
     /// A tenant's configurations. They are read again if this configuration is not among the cached ones, because it

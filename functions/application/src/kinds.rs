@@ -11,6 +11,7 @@ use domain::projection::Projection;
 use domain::provider_configs::{ProviderConfigState, Routing};
 use domain::schedule::ScheduleState;
 use domain::templates::TemplateState;
+use domain::tenant_limits::TenantLimits;
 use events::{EventFamily, StreamId, StreamKind, Timestamp};
 use futures_util::future::BoxFuture;
 
@@ -58,11 +59,12 @@ pub struct AuditedStream {
 }
 
 /// Every kind that this version knows.
-pub static KINDS: [StreamRules; 8] = [
+pub static KINDS: [StreamRules; 9] = [
     StreamRules::new::<State>(Some(project::<State>), None).shown_at("/api/communications/{id}/events"),
     StreamRules::new::<TemplateState>(None, None),
     StreamRules::new::<ProviderConfigState>(None, None),
     StreamRules::new::<Routing>(None, None),
+    StreamRules::new::<TenantLimits>(None, None),
     StreamRules::new::<Preferences>(None, None),
     StreamRules::new::<ApiKeyState>(None, None),
     StreamRules::new::<InboundMessageState>(None, None),

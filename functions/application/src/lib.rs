@@ -16,6 +16,7 @@ pub mod hash;
 pub mod hint;
 pub mod inbound;
 pub mod kinds;
+pub mod limits;
 pub mod links;
 pub mod messages;
 pub mod people;

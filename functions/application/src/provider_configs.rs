@@ -165,7 +165,7 @@ pub async fn details(
 ) -> Result<ConfigDetails, ProviderConfigError> {
     caller.authorise(Permission::Channels, Reach::Tenant)?;
     let rate = TenantPorts::account(config, caller.principal.mode).rate;
-    let throttle = throttle_store::load(&*app.limits, &config.id, rate).await?;
+    let throttle = throttle_store::load(&*app.limits, &throttle_store::throttle_key(&config.id), rate).await?;
     // A configuration is also shown if its credentials are gone.
     let mut secrets = match app.tenant_ports.secrets(&caller.principal.tenant, config).await {
         Ok(secrets) => secrets,

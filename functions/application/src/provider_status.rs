@@ -10,6 +10,7 @@ use events::{Channel, Mode};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::directory::{self, TenantPorts, tenant_of_config};
+use crate::limits;
 use crate::provider_configs::{self, ProviderConfigError};
 use crate::throttle_store;
 
@@ -88,7 +89,8 @@ async fn find(app: &App, caller: &Caller, id: &str) -> Result<ProviderConfig, Pr
     visible(app, caller, &configs).into_iter().find(|config| config.id == id).ok_or(ProviderConfigError::NotFound)
 }
 
-/// One of these configurations, and how many calls it has left.
+/// One of these configurations, and how many calls it has left. The second throttle is that of all of the tenant's
+/// messages, if their rate is limited.
 ///
 /// # Errors
 ///
@@ -97,11 +99,15 @@ pub async fn quota(
     app: &App,
     caller: &Caller,
     id: &str,
-) -> Result<(ProviderConfig, ProviderThrottle), ProviderConfigError> {
+) -> Result<(ProviderConfig, ProviderThrottle, Option<ProviderThrottle>), ProviderConfigError> {
     caller.authorise(Permission::View, Reach::Tenant)?;
-    let config = find(app, caller, id).await?;
-    let throttle = throttle_store::load(&*app.limits, &config.id, config.rate).await?;
-    Ok((config, throttle))
+    let tenant = &caller.principal.tenant;
+    let configs = directory::provider_configs(&app.tenant_ports, tenant).await?;
+    let found = visible(app, caller, &configs).into_iter().find(|config| config.id == id);
+    let config = found.ok_or(ProviderConfigError::NotFound)?;
+    let throttle = throttle_store::load(&*app.limits, &throttle_store::throttle_key(&config.id), config.rate).await?;
+    let shared = limits::tenant_throttle(app, tenant, &configs.limits).await?;
+    Ok((config, throttle, shared))
 }
 
 /// Uses a configuration for the tenant's messages again. If no other tenant uses it, its throttle is reset.

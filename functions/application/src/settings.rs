@@ -143,6 +143,8 @@ pub struct AppConfig {
     /// `PROVIDERS`: the provider configurations that the deployment has, such as `sendgrid,twilio`. Their rates are
     /// those of the deliver functions: `SENDGRID_RATE`, `TWILIO_RATE`.
     pub accounts: Vec<ProviderConfig>,
+    /// `TENANT_RATE`: the rate limit of each tenant, as in the deliver functions.
+    pub tenant_rate: Option<RateLimit>,
     /// `PUBLIC_URL`: the public address, which providers send callbacks to, without a slash at the end.
     pub public_url: String,
     /// `SECRETS_KEY_ID`: the KMS key that tenants' credentials are encrypted with.
@@ -169,6 +171,7 @@ impl AppConfig {
         accounts.retain(|account| named.contains(&account.id.as_str()));
         Ok(AppConfig {
             accounts,
+            tenant_rate: settings.rate("TENANT_RATE")?,
             tables: settings.tables()?,
             views_table: settings.require("VIEWS_TABLE")?,
             queues: settings.queues(),

@@ -2,7 +2,7 @@
 
 use domain::ports::{CoordinationStore, StoreError, VersionedRecord};
 use domain::throttle::ProviderThrottle;
-use events::RateLimit;
+use events::{RateLimit, TenantId};
 
 use crate::document;
 
@@ -14,6 +14,11 @@ pub fn throttle_key(config: &str) -> String {
     format!("gate#{config}")
 }
 
+/// The record of a tenant, which all of its messages share.
+pub fn tenant_throttle_key(tenant: &TenantId) -> String {
+    format!("tenant#{tenant}")
+}
+
 /// The throttle in a record. A missing or unreadable record is a new throttle.
 pub fn read(record: Option<&VersionedRecord>, rate: RateLimit) -> ProviderThrottle {
     let mut throttle =
@@ -22,17 +27,13 @@ pub fn read(record: Option<&VersionedRecord>, rate: RateLimit) -> ProviderThrott
     throttle
 }
 
-/// The current throttle of a provider account.
+/// The current throttle of this name.
 ///
 /// # Errors
 ///
 /// [`StoreError`]
-pub async fn load(
-    limits: &dyn CoordinationStore,
-    config: &str,
-    rate: RateLimit,
-) -> Result<ProviderThrottle, StoreError> {
-    Ok(read(limits.read_versioned(&[throttle_key(config)]).await?.pop().flatten().as_ref(), rate))
+pub async fn load(limits: &dyn CoordinationStore, name: &str, rate: RateLimit) -> Result<ProviderThrottle, StoreError> {
+    Ok(read(limits.read_versioned(&[name.to_owned()]).await?.pop().flatten().as_ref(), rate))
 }
 
 /// Changes one throttle, even if others change it at the same time. An unchanged throttle is not written.

@@ -116,6 +116,9 @@ impl<'a> BatchThrottle<'a> {
             let hold = || Admission::Wait(self.with_jitter(policy::ACCOUNT_HOLD_MS));
             return Ok(if exist { hold() } else { Admission::NoProvider });
         }
+        let DeliverHandler { cache, tenant_ports, .. } = self.deliver;
+        let limits = &cache.directory.channels(tenant_ports, tenant).await?.limits;
+        let tenant_rate = limits.rate_within(self.deliver.tenant_rate);
         let mut state = self.state.lock().await;
         let BatchState { pending_messages, reserved } = &mut *state;
         let mut wanted = *pending_messages;
@@ -132,7 +135,7 @@ impl<'a> BatchThrottle<'a> {
                 Reservation::RetryAt(at) => return Ok(Admission::Wait(at)),
                 Reservation::Granted => {
                     let shared = [
-                        (format!("tenant#{tenant}"), self.deliver.tenant_rate),
+                        (throttle_store::tenant_throttle_key(tenant), tenant_rate),
                         ("global".to_owned(), self.deliver.global_rate),
                     ];
                     let mut granted = vec![name];

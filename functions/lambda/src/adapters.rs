@@ -103,6 +103,7 @@ impl Adapters {
             defaults: Default::default(),
             has_sandbox: true,
             accounts: config.accounts,
+            tenant_rate: config.tenant_rate,
             queue: self.queue(config.queues),
             views: self.views(config.views_table),
             objects: self.objects(http, config.files_bucket),

@@ -144,6 +144,7 @@ impl Wiring {
             library: self.library.clone(),
             defaults: self.defaults.clone(),
             has_sandbox: true,
+            tenant_rate: None,
             accounts: self.providers.iter().map(|provider| provider.config().clone()).collect(),
             objects: self.objects.clone(),
             host: self.clock.clone(),

@@ -25,7 +25,7 @@ use domain::communication::Rejection;
 use domain::ports::StoreError;
 use domain::provider::{AccountQueryError, InvalidSetting};
 use domain::render::RenderError;
-use domain::{api_key, preferences, provider_configs, templates};
+use domain::{api_key, preferences, provider_configs, templates, tenant_limits};
 use serde::Serialize;
 
 /// The types of problem that a response can have. Each is described under `/docs/problems/`.
@@ -204,6 +204,12 @@ impl From<provider_configs::Rejection> for Problem {
 
 impl From<api_key::Rejection> for Problem {
     fn from(rejection: api_key::Rejection) -> Self {
+        not_possible(&rejection)
+    }
+}
+
+impl From<tenant_limits::Rejection> for Problem {
+    fn from(rejection: tenant_limits::Rejection) -> Self {
         not_possible(&rejection)
     }
 }

@@ -316,6 +316,12 @@ pub const OPERATIONS: &[Operation] = &[
     get("listCallbacks", "WebhookLog", "List the provider callbacks of the last 30 days")
         .query("cursor? string, provider? string, status? string"),
     // ---- Administration
+    get("getLimits", "Limits", "Get the limits of the tenant and what is left of them; the ETag is their revision"),
+    operation("changeLimits", "Change the limits of the tenant; null removes one")
+        .takes("LimitsChange", r#"{"rate":{"burst":100,"perSecond":10}}"#)
+        .headers("If-Match? string")
+        .answers(200, "Limits")
+        .problems(&[Conflict, PreconditionFailed]),
     get("listKeys", "Keys", "List active API keys"),
     operation("createKey", "Create an API key; the key is shown only once")
         .takes("NewKey", r#"{"name":"billing","role":"sender","channels":["email"]}"#)

@@ -159,6 +159,9 @@ const OBJECTS: &[(&str, &str)] = &[
     ),
     ("Providers", "providers [Provider]"),
     ("Rate", "burst integer:1..1000000, perSecond integer:1..100000"),
+    ("LimitsChange", "rate? Rate?"),
+    ("Limits", "rate Rate?, effectiveRate EffectiveRate?, revision integer, updatedAt time?, updatedBy string?"),
+    ("EffectiveRate", "burst integer, perSecond integer, remaining integer, availableAt time, resetAt time"),
     ("Setting", "name string, required boolean, secret boolean, about string"),
     (
         "ProviderKind",
