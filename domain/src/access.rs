@@ -15,8 +15,10 @@ pub enum Permission {
     Templates,
     /// Change preferences and consents.
     Consent,
-    /// Create and change recurring schedules.
+    /// Create and change recurring schedules, automations and event mappings.
     Automate,
+    /// Send the events of other business systems.
+    Integrate,
     /// Configure providers.
     Channels,
     Stats,
@@ -27,13 +29,14 @@ pub enum Permission {
 }
 
 impl Permission {
-    pub const ALL: [Permission; 10] = [
+    pub const ALL: [Permission; 11] = [
         Permission::Send,
         Permission::View,
         Permission::Operate,
         Permission::Templates,
         Permission::Consent,
         Permission::Automate,
+        Permission::Integrate,
         Permission::Channels,
         Permission::Stats,
         Permission::Keys,
@@ -48,6 +51,7 @@ impl Permission {
             Permission::Templates => "templates",
             Permission::Consent => "consent",
             Permission::Automate => "automate",
+            Permission::Integrate => "integrate",
             Permission::Channels => "channels",
             Permission::Stats => "stats",
             Permission::Keys => "keys",

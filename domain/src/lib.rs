@@ -4,6 +4,7 @@ pub mod access;
 pub mod address;
 pub mod aggregate;
 pub mod api_key;
+pub mod business_event;
 pub mod calendar;
 pub mod circuit_breaker;
 pub mod communication;

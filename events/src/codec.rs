@@ -87,8 +87,8 @@ pub fn decode<E: EventFamily>(line: &str) -> Result<RecordedEvent<E>, DecodeErro
 mod tests {
     use super::*;
     use crate::{
-        ApiKeyEvent, InboundMessageEvent, PreferenceEvent, ProviderConfigEvent, RoutingEvent, ScheduleEvent,
-        TemplateEvent, TenantLimitsEvent, event_family,
+        ApiKeyEvent, BusinessEventEvent, InboundMessageEvent, PreferenceEvent, ProviderConfigEvent, RoutingEvent,
+        ScheduleEvent, TemplateEvent, TenantLimitsEvent, event_family,
     };
 
     const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
@@ -120,6 +120,7 @@ mod tests {
         read_and_write_back::<ApiKeyEvent>();
         read_and_write_back::<ScheduleEvent>();
         read_and_write_back::<TenantLimitsEvent>();
+        read_and_write_back::<BusinessEventEvent>();
     }
 
     #[test]

@@ -69,6 +69,13 @@ impl CommunicationId {
     }
 }
 
+/// Derives the id of a stream from the names of what it is about (UUIDv5), such as `bev_` and 32 hexadecimal digits. The
+/// first part says what kind of id it is. No part contains a zero byte.
+pub fn derived_id(prefix: &str, tenant: &TenantId, parts: &[&str]) -> String {
+    let tenant = Uuid::new_v5(&Uuid::NAMESPACE_OID, tenant.as_str().as_bytes());
+    format!("{prefix}_{}", Uuid::new_v5(&tenant, parts.join("\0").as_bytes()).simple())
+}
+
 impl FromStr for CommunicationId {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {

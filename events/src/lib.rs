@@ -1,6 +1,7 @@
 //! The events as stored, and their encoding. Every version that was ever written remains readable.
 
 mod api_key;
+mod business_event;
 mod codec;
 mod communication;
 mod family;
@@ -18,13 +19,14 @@ mod time;
 mod values;
 
 pub use api_key::ApiKeyEvent;
+pub use business_event::{ActOutcome, BusinessEventEvent, DataFault, EventClassification, IntakeChannel, ParkReason};
 pub use codec::{DecodeError, EventMetadata, RecordedEvent, decode, encode};
 pub use communication::{
     Attachment, CommunicationEvent, CommunicationRequest, EntityRef, Fallback, FallbackStep, QuietHours, Recipient,
     Target, TemplateRef,
 };
 pub use family::EventFamily;
-pub use ids::{AttemptId, CommunicationId, IdError, TenantId};
+pub use ids::{AttemptId, CommunicationId, IdError, TenantId, derived_id};
 pub use inbound_message::InboundMessageEvent;
 pub use preference::PreferenceEvent;
 pub use provider_config::ProviderConfigEvent;
@@ -56,6 +58,7 @@ pub fn all_event_types() -> impl Iterator<Item = &'static str> {
         ApiKeyEvent::TYPES,
         ScheduleEvent::TYPES,
         TenantLimitsEvent::TYPES,
+        BusinessEventEvent::TYPES,
     ];
     families.into_iter().flatten().map(|(name, _)| *name)
 }

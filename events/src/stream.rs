@@ -16,6 +16,7 @@ impl StreamKind {
     pub const API_KEY: StreamKind = StreamKind::new("api-key");
     pub const SCHEDULE: StreamKind = StreamKind::new("schedule");
     pub const TENANT_LIMITS: StreamKind = StreamKind::new("tenant-limits");
+    pub const BUSINESS_EVENT: StreamKind = StreamKind::new("business-event");
     pub const INBOUND_MESSAGE: StreamKind = StreamKind::new("inbound-message");
 
     /// A kind of `a-z` and `-`. It is part of every stored key, so it never changes.

@@ -7,12 +7,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use application::kinds::{KINDS, rules_of};
-use application::{CommandContext, CommandExecutor};
+use application::{CommandContext, CommandExecutor, ExecuteError};
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
 use domain::aggregate::AggregateId;
+use domain::business_event::{BusinessEventState, Command as BusinessEventCommand, Received};
 use domain::inbound_message::InboundMessageState;
-use events::{Channel, InboundMessageEvent, StreamKind, Timestamp};
+use events::{
+    Channel, EventClassification, InboundMessageEvent, IntakeChannel, Mode, ParkReason, StreamKind, Timestamp,
+};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -45,7 +48,7 @@ type Work = Pin<Box<dyn Future<Output = Answer>>>;
 type Scenario = fn(&Environment, usize, usize) -> Work;
 
 /// The scenario of each kind that has no simulation of its own.
-const SCENARIOS: [(StreamKind, Scenario); 7] = [
+const SCENARIOS: [(StreamKind, Scenario); 8] = [
     (StreamKind::TEMPLATE, templates),
     (StreamKind::API_KEY, keys),
     (StreamKind::PROVIDER_CONFIG, provider_configs),
@@ -53,6 +56,7 @@ const SCENARIOS: [(StreamKind, Scenario); 7] = [
     (StreamKind::TENANT_LIMITS, limits),
     (StreamKind::PREFERENCE, preferences),
     (StreamKind::INBOUND_MESSAGE, inbound_messages),
+    (StreamKind::BUSINESS_EVENT, business_events),
 ];
 /// Kinds that `simulation.rs` and `schedules.rs` simulate.
 const SIMULATED_ELSEWHERE: [StreamKind; 2] = [StreamKind::COMMUNICATION, StreamKind::SCHEDULE];
@@ -200,6 +204,44 @@ fn inbound_messages(at: &Environment, _: usize, step: usize) -> Work {
         let tenant = TENANTS[0].1.parse().expect("a tenant");
         match executor.execute(&AggregateId::<InboundMessageState>::new(&tenant, &name), event).await {
             Ok(_) => Answer::Acknowledged(Some(name)),
+            Err(_) => Answer::Unknown,
+        }
+    })
+}
+
+/// The same events arrive at every client, which handles, parks and replays them.
+fn business_events(at: &Environment, client: usize, step: usize) -> Work {
+    let world = at.world.clone();
+    let name = format!("event-{}", step % 6);
+    let classification = EventClassification {
+        kind: "sale.created".to_owned(),
+        version: 1,
+        mapping: None,
+        subject: None,
+        mentions: Vec::new(),
+        content: format!("-#{name}"),
+    };
+    let command = match (step / 6 + client) % 4 {
+        0 => BusinessEventCommand::Receive(Box::new(Received {
+            source: "erp".to_owned(),
+            event_id: name.clone(),
+            occurred_at: Timestamp(T0),
+            body_hash: "hash".to_owned(),
+            via: IntakeChannel::Bus,
+            mode: Mode::Live,
+            classification,
+        })),
+        1 => BusinessEventCommand::Park { reason: ParkReason::HandlerFailed, faults: Vec::new() },
+        2 => BusinessEventCommand::Replay { by: format!("client-{client}-{step}"), classification },
+        _ => BusinessEventCommand::Handle(Vec::new()),
+    };
+    Box::pin(async move {
+        let context = CommandContext::function("process");
+        let executor = CommandExecutor { store: &world, host: &world, origin: &context };
+        let tenant = TENANTS[0].1.parse().expect("a tenant");
+        match executor.execute(&AggregateId::<BusinessEventState>::new(&tenant, &name), command).await {
+            Ok(_) => Answer::Acknowledged(None),
+            Err(ExecuteError::Rejected(_)) => Answer::Refused,
             Err(_) => Answer::Unknown,
         }
     })

@@ -1,5 +1,6 @@
 //! Data subjects over HTTP: exporting and erasing everything about one person.
 
+use application::business_events::EraseError;
 use application::subjects::{self, DataSubject, Erased, SubjectError, SubjectPage};
 use application::{App, Caller};
 use axum::Extension;
@@ -33,6 +34,8 @@ fn problem(error: SubjectError) -> Problem {
     match error {
         SubjectError::Forbidden(forbidden) => forbidden.into(),
         SubjectError::Schedule(error) => schedule_problem(error),
+        SubjectError::BusinessEvent(EraseError::Forbidden(forbidden)) => forbidden.into(),
+        SubjectError::BusinessEvent(EraseError::Store(error)) => error.into(),
         SubjectError::Execute(error) => error.into(),
         SubjectError::Store(error) => error.into(),
     }

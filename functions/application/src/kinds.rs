@@ -3,6 +3,7 @@
 
 use domain::aggregate::{Aggregate, AggregateId, Erasure, Violation, decode_snapshot, encode_snapshot, fold};
 use domain::api_key::ApiKeyState;
+use domain::business_event::BusinessEventState;
 use domain::communication::State;
 use domain::inbound_message::InboundMessageState;
 use domain::ports::{EventStore, ProjectedRow, StoreError, Stream};
@@ -16,6 +17,7 @@ use events::{EventFamily, StreamId, StreamKind, Timestamp};
 use futures_util::future::BoxFuture;
 
 use crate::app::App;
+use crate::business_events;
 use crate::execute::{CommandExecutor, ExecuteError, decode};
 use crate::process::ProcessError;
 use crate::schedules;
@@ -59,7 +61,7 @@ pub struct AuditedStream {
 }
 
 /// Every kind that this version knows.
-pub static KINDS: [StreamRules; 9] = [
+pub static KINDS: [StreamRules; 10] = [
     StreamRules::new::<State>(Some(project::<State>), None).shown_at("/api/communications/{id}/events"),
     StreamRules::new::<TemplateState>(None, None),
     StreamRules::new::<ProviderConfigState>(None, None),
@@ -69,6 +71,7 @@ pub static KINDS: [StreamRules; 9] = [
     StreamRules::new::<ApiKeyState>(None, None),
     StreamRules::new::<InboundMessageState>(None, None),
     StreamRules::new::<ScheduleState>(None, Some(schedules::run)).shown_at("/api/schedules/{id}/events"),
+    StreamRules::new::<BusinessEventState>(Some(project::<BusinessEventState>), Some(business_events::run)),
 ];
 
 impl StreamRules {

@@ -5,6 +5,7 @@ pub mod api_keys;
 pub mod app;
 pub mod attachments;
 pub mod audit_log;
+pub mod business_events;
 pub mod cache;
 pub mod callback_log;
 pub mod caller;

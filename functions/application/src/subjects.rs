@@ -17,6 +17,7 @@ use events::{Channel, CommunicationRequest, Mode, Recipient, Timestamp};
 use crate::actions::{self, Action, SubjectRef};
 use crate::app::App;
 use crate::attachments;
+use crate::business_events::{self, EraseError};
 use crate::caller::{Caller, Forbidden};
 use crate::consent::{self, addresses_key};
 use crate::execute::{ExecuteError, Loaded, history_of};
@@ -42,6 +43,8 @@ pub enum SubjectError {
     Forbidden(#[from] Forbidden),
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
+    #[error(transparent)]
+    BusinessEvent(#[from] EraseError),
     #[error(transparent)]
     Execute(#[from] ExecuteError),
     #[error(transparent)]
@@ -180,6 +183,9 @@ pub async fn erase(app: &App, caller: &Caller, subject: &DataSubject) -> Result<
     }
     // First, because a schedule would go on sending to them.
     let ErasedSchedules { mut count, mut unrecorded } = schedules::erase(app, caller, &subject.name).await?;
+    let (events, without_record) = business_events::erase(app, caller, &subject.name).await?;
+    count += events;
+    unrecorded += without_record;
     let mut before = None::<String>;
     loop {
         // Expired contents too: the store can keep them for days.
