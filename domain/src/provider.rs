@@ -244,6 +244,27 @@ pub struct ParsedCallback {
     pub response_body: Option<String>,
 }
 
+/// Maximum length of an id or an address that a provider names, in bytes.
+pub const MAX_ID: usize = 320;
+
+impl ParsedCallback {
+    /// Drops what names a message or a person by a text that no id and no address is as long as.
+    pub fn with_usable_ids(mut self) -> ParsedCallback {
+        let is_usable = |text: &str| (1..=MAX_ID).contains(&text.len());
+        let given = self.delivery_reports.len();
+        self.delivery_reports.retain(|report| match &report.message {
+            MessageRef::Attempt { attempt: id, .. }
+            | MessageRef::ProviderMessageId(id)
+            | MessageRef::LatestToAddress(id) => is_usable(id),
+            MessageRef::Communication { .. } => true,
+        });
+        self.skipped += given - self.delivery_reports.len();
+        self.inbound.retain(|message| is_usable(&message.from) && message.provider_message_id.len() <= MAX_ID);
+        self.consent_changes.retain(|change| is_usable(&change.contact));
+        self
+    }
+}
+
 /// A delivery report and the message it is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderReport {

@@ -141,4 +141,21 @@ async fn a_provider_is_asked_for_the_status_of_a_message() {
     assert_eq!(asked.text("/providerMessageId"), sent.text("/providerMessageId"));
     assert_eq!(server.communication(&id).await.body["status"], "delivered");
     assert_eq!(ask(&id).await.text("/checkedAt"), asked.text("/checkedAt"), "the answer is kept for a while");
+    for (provider, channel, body, status) in [
+        ("bulksms", "sms", sms("+447700900002"), "DELIVERED"),
+        ("mandrill", "email", email("delivered@sim.test"), "sent"),
+    ] {
+        let shown = server.get("/_dev/providers").await;
+        let examples = shown.body["channels"].as_array().expect("examples");
+        let mut example = examples.iter().find(|example| example["provider"] == provider).expect("an example").clone();
+        example["name"] = json!(provider);
+        let created = server.post("/api/channels", example).await;
+        assert_eq!(created.status, StatusCode::CREATED, "{}", created.body);
+        let order = json!({ "channel": channel, "order": [created.id()] });
+        assert!(server.post("/api/channels/order", order).await.status.is_success());
+        let id = server.send(body).await;
+        server.until(&id, "lifecycle", "sent").await;
+        let asked = ask(&id).await;
+        assert_eq!((asked.text("/provider"), asked.text("/providerStatus")), (provider, status), "{}", asked.body);
+    }
 }

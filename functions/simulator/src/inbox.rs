@@ -85,6 +85,11 @@ impl Inbox {
         self.entries().iter().filter(|entry| to.is_none_or(|to| entry.to == to)).cloned().collect()
     }
 
+    pub fn find(&self, provider: &str, id: &str) -> Option<InboxEntry> {
+        let entries = self.entries();
+        entries.iter().find(|entry| entry.provider == provider && entry.provider_message_id == id).cloned()
+    }
+
     /// Returns the same as [`Inbox::list`], but waits up to `max_wait` for the first message.
     pub async fn wait(&self, to: Option<&str>, max_wait: Duration) -> Vec<InboxEntry> {
         let found = async {

@@ -218,7 +218,7 @@ impl WebhookHandler {
         let config = provider.config();
         let ParsedCallback { delivery_reports, inbound, consent_changes, skipped, response_body } =
             match provider.parse_callback(request, self.host.now()).await {
-                Ok(parsed) => parsed,
+                Ok(parsed) => parsed.with_usable_ids(),
                 Err(reason) => {
                     if let Some(owner) = owner {
                         self.write_log_entry(owner, provider, request, CallbackOutcome::Unreadable(reason)).await;

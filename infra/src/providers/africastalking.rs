@@ -15,7 +15,9 @@ use serde::Deserialize;
 
 use super::attempt_ids::form_field;
 use super::callback::{report_with_consent, reports_only, unknown_code};
-use super::http::{HttpExchange, balance, classify_status, exchange, query_api, unexpected_format};
+use super::http::{
+    HttpExchange, balance, classify_status, exchange, lenient, lenient_number, query_api, unexpected_format,
+};
 use super::outcome::refusal_outcome;
 use super::registration::{ConnectionSettings, ProviderRegistration};
 use super::signatures::{VerifyResult, url_secret};
@@ -73,9 +75,12 @@ struct Data {
 #[serde(rename_all = "camelCase")]
 struct Recipient {
     status_code: u32,
-    message_id: String,
+    #[serde(default, deserialize_with = "lenient")]
+    message_id: Option<String>,
     /// Currency and amount, such as `KES 0.8000`.
+    #[serde(default, deserialize_with = "lenient")]
     cost: Option<String>,
+    #[serde(default, deserialize_with = "lenient_number")]
     message_parts: Option<u16>,
 }
 
@@ -146,7 +151,7 @@ impl AfricasTalking {
 }
 
 fn send_result(exchange: &HttpExchange, segments: u16) -> SendResult {
-    if let Some(outcome) = classify_status(exchange, exchange.code()) {
+    if let Some(outcome) = classify_status(exchange, None) {
         return outcome.into();
     }
     let Some(SendResponse { data }) = exchange.json::<SendResponse>() else { return exchange.unreadable_response() };
@@ -156,7 +161,7 @@ fn send_result(exchange: &HttpExchange, segments: u16) -> SendResult {
             "InsufficientBalance" => RefusalClass::Balance,
             _ => RefusalClass::Permanent,
         };
-        let code: String = data.message.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
+        let code: String = data.message.chars().filter(char::is_ascii_alphanumeric).collect();
         return refusal_outcome(class, code, None).into();
     };
     let code = recipient.status_code;
@@ -165,7 +170,8 @@ fn send_result(exchange: &HttpExchange, segments: u16) -> SendResult {
             // Such as `KES 0.8000`.
             let cost = recipient.cost.as_deref().and_then(|cost| cost.split_once(' '));
             let cost = cost.and_then(|(currency, amount)| prices::charged(amount, currency));
-            return exchange.accepted(recipient.message_id, recipient.message_parts.or(Some(segments))).costing(cost);
+            let id = recipient.message_id.unwrap_or_default();
+            return exchange.accepted(id, recipient.message_parts.or(Some(segments))).costing(cost);
         }
         402 => RefusalClass::Auth,
         405 => RefusalClass::Balance,

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain::provider::{
     AccountQueryError, Balance, CallbackRequest, Capabilities, InboundMessage, InvalidSetting, MessageRef,
-    OutboundMessage, ParsedCallback, Provider, ProviderConfig, ProviderKind, QueryResult, SendResult, SettingSpec,
+    MessageStatus, OutboundMessage, ParsedCallback, Provider, ProviderConfig, ProviderKind, QueryResult, SendResult,
+    SettingSpec,
 };
 use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde::Deserialize;
@@ -16,7 +17,9 @@ use sha2::{Digest, Sha256};
 
 use super::attempt_ids::encode_attempt_ref;
 use super::callback::{report_with_consent, unknown_code};
-use super::http::{HttpExchange, balance, classify_status, exchange, query_api, unexpected_format};
+use super::http::{
+    HttpExchange, balance, classify_status, exchange, lenient, lenient_number, query_api, unexpected_format,
+};
 use super::outcome::{query_by_idempotent_repeat, refusal_outcome};
 use super::registration::{ConnectionSettings, ProviderRegistration};
 use super::signatures::{VerifyResult, url_secret};
@@ -63,8 +66,9 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
 #[derive(Deserialize)]
 struct SendResponse {
     id: String,
-    to: String,
-    #[serde(rename = "numberOfParts")]
+    #[serde(default, deserialize_with = "lenient")]
+    to: Option<String>,
+    #[serde(default, rename = "numberOfParts", deserialize_with = "lenient_number")]
     parts: Option<u16>,
 }
 
@@ -97,7 +101,7 @@ impl Provider for BulkSms {
             Ok(exchange) => exchange,
             Err(outcome) => return outcome.into(),
         };
-        match classify_status(&exchange, exchange.code()) {
+        match classify_status(&exchange, None) {
             Some(_) if exchange.status.as_u16() == 403 => refusal_outcome(RefusalClass::Balance, "403", None).into(),
             Some(outcome) => outcome.into(),
             None => {
@@ -106,7 +110,7 @@ impl Provider for BulkSms {
                 // A different recipient means that our deduplication id collided with an older one, which happens about
                 // once in two billion messages. The next attempt has another id.
                 let digits = |text: &str| text.trim_start_matches('+').to_owned();
-                if digits(&response.to) != digits(&outbound.to) {
+                if response.to.is_some_and(|to| digits(&to) != digits(&outbound.to)) {
                     return refusal_outcome(RefusalClass::Transient, "deduplicated", None).into();
                 }
                 exchange.accepted(response.id, response.parts.or(Some(domain::sms::segments(&text).count)))
@@ -125,6 +129,17 @@ impl Provider for BulkSms {
         query_by_idempotent_repeat(self.send(outbound, timeout_ms).await.answer)
     }
 
+    async fn message_status(&self, id: &str, timeout_ms: u64) -> Result<MessageStatus, AccountQueryError> {
+        if !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            return Err(AccountQueryError::Unsupported);
+        }
+        let message: Message =
+            self.get(&format!("/v1/messages/{id}"), timeout_ms).await?.json().ok_or_else(unexpected_format)?;
+        let Status { kind: name, subtype: code } = message.status.ok_or_else(unexpected_format)?;
+        let event_id = Some(format!("{id}:{name}"));
+        Ok(MessageStatus { fact: fact_of(&name), name, code, event_id })
+    }
+
     async fn balance(&self, timeout_ms: u64) -> Result<Balance, AccountQueryError> {
         #[derive(Deserialize)]
         struct Profile {
@@ -134,12 +149,12 @@ impl Provider for BulkSms {
         struct Credits {
             balance: f64,
         }
-        let Profile { credits } = self.profile(timeout_ms).await?.json().ok_or_else(unexpected_format)?;
+        let Profile { credits } = self.get("/v1/profile", timeout_ms).await?.json().ok_or_else(unexpected_format)?;
         balance(credits.balance, "credits")
     }
 
     async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {
-        self.profile(timeout_ms).await.map(|_| ())
+        self.get("/v1/profile", timeout_ms).await.map(|_| ())
     }
 
     /// BulkSMS tests a new callback address with an empty list.
@@ -164,8 +179,8 @@ fn deduplication_id(outbound: &OutboundMessage) -> u32 {
 }
 
 impl BulkSms {
-    async fn profile(&self, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
-        let request = self.connection.http.client.get(format!("{}/v1/profile", self.base));
+    async fn get(&self, path: &str, timeout_ms: u64) -> Result<HttpExchange, AccountQueryError> {
+        let request = self.connection.http.client.get(format!("{}{path}", self.base));
         query_api(request.basic_auth(&self.token_id, Some(&self.token_secret)), timeout_ms).await
     }
 }
@@ -185,6 +200,16 @@ struct Status {
     #[serde(rename = "type")]
     kind: String,
     subtype: Option<String>,
+}
+
+fn fact_of(status: &str) -> ReportedStatus {
+    match status {
+        "ACCEPTED" | "SCHEDULED" => ReportedStatus::Accepted,
+        "SENT" => ReportedStatus::Sent,
+        "DELIVERED" => ReportedStatus::Delivered,
+        "FAILED" => ReportedStatus::Undelivered,
+        _ => ReportedStatus::Unknown,
+    }
 }
 
 fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'static str> {
@@ -207,13 +232,7 @@ fn parse_callback(body: &[u8], now: Timestamp) -> Result<ParsedCallback, &'stati
             continue;
         }
         let Some(Status { kind, subtype }) = message.status else { continue };
-        let fact = match (kind.as_str(), subtype.as_deref()) {
-            ("ACCEPTED" | "SCHEDULED", _) => ReportedStatus::Accepted,
-            ("SENT", _) => ReportedStatus::Sent,
-            ("DELIVERED", _) => ReportedStatus::Delivered,
-            ("FAILED", _) => ReportedStatus::Undelivered,
-            _ => ReportedStatus::Unknown,
-        };
+        let fact = fact_of(&kind);
         let code = if fact == ReportedStatus::Unknown { unknown_code(&kind) } else { subtype.clone() };
         let id = Some(format!("{}:{kind}", message.id));
         let message = MessageRef::ProviderMessageId(message.id);

@@ -143,12 +143,12 @@ impl Provider for Custom {
             let value = response.pointer(&self.connection.get(setting)?)?;
             Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
         };
-        let code = at("errorPointer").map(|code| code.chars().take(40).collect::<String>());
+        let code = at("errorPointer");
         let class = code.as_ref().and_then(|code| self.classes.get(code));
         if let (Some(class), Some(code)) = (class, &code) {
             return refusal_outcome(*class, code, exchange.retry_after_ms()).into();
         }
-        if let Some(outcome) = classify_status(&exchange, code.as_deref().unwrap_or(exchange.code())) {
+        if let Some(outcome) = classify_status(&exchange, code.as_deref()) {
             return outcome.into();
         }
         let is_success = self.connection.get("successPointer").is_none()

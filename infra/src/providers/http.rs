@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use domain::communication::AttemptOutcome;
-use domain::provider::{AccountQueryError, Balance, SendResult};
+use domain::provider::{AccountQueryError, Balance, MAX_ID, SendResult};
 use events::{InDoubtCause, RefusalClass};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, RequestBuilder, StatusCode};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::client::http_client;
 use super::outcome::refusal_outcome;
@@ -84,10 +86,10 @@ impl HttpExchange {
         self.accepted_without_id(provider_message_id, segments)
     }
 
-    /// Returns the outcome of an accepted message whose id may be empty.
+    /// Returns the outcome of an accepted message whose id may be empty. A text that is too long is no id.
     pub fn accepted_without_id(&self, provider_message_id: String, segments: Option<u16>) -> SendResult {
         AttemptOutcome::Accepted {
-            provider_message_id,
+            provider_message_id: Some(provider_message_id).filter(|id| id.len() <= MAX_ID).unwrap_or_default(),
             segments,
             cost: None,
             latency_ms: self.started.elapsed().as_millis() as u32,
@@ -131,10 +133,16 @@ fn classify_transport_error(error: reqwest::Error) -> AttemptOutcome {
 }
 
 /// Returns the outcome that an HTTP status stands for, if the body is not more precise. Returns `None` for success.
-pub(super) fn classify_status(exchange: &HttpExchange, code: &str) -> Option<AttemptOutcome> {
+/// `own_code` is the provider's own code in the body. Without one, statuses of a proxy or of a moved address do not
+/// count as the provider's answer.
+pub(super) fn classify_status(exchange: &HttpExchange, own_code: Option<&str>) -> Option<AttemptOutcome> {
+    let code = own_code.unwrap_or(exchange.code());
     let retry_after_ms = exchange.retry_after_ms();
     Some(match exchange.status.as_u16() {
         200..=299 => return None,
+        300..=399 | 404 | 405 | 407 | 410 | 421 if own_code.is_none() => {
+            refusal_outcome(RefusalClass::Unavailable, code, None)
+        }
         401 | 403 => refusal_outcome(RefusalClass::Auth, code, None),
         402 => refusal_outcome(RefusalClass::Balance, code, None),
         408 => refusal_outcome(RefusalClass::Transient, code, retry_after_ms),
@@ -142,6 +150,20 @@ pub(super) fn classify_status(exchange: &HttpExchange, code: &str) -> Option<Att
         503 => refusal_outcome(RefusalClass::Unavailable, code, retry_after_ms),
         500..=599 => AttemptOutcome::InDoubt(InDoubtCause::ServerError),
         _ => refusal_outcome(RefusalClass::Permanent, code, None),
+    })
+}
+
+/// Reads a value that an accepted message does not need, such as its cost. `None` if it is missing or not as documented.
+pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(value: D) -> Result<Option<T>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(value)?).ok())
+}
+
+/// Reads a number that may be written as text, as [`lenient`] does.
+pub(super) fn lenient_number<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u16>, D::Error> {
+    Ok(match Value::deserialize(value)? {
+        Value::Number(number) => number.as_u64().and_then(|number| number.try_into().ok()),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
     })
 }
 

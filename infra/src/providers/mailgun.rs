@@ -81,6 +81,12 @@ struct SendResponse {
     id: String,
 }
 
+#[derive(Deserialize)]
+struct ErrorResponse {
+    #[serde(rename = "message")]
+    _message: String,
+}
+
 #[async_trait]
 impl Provider for Mailgun {
     fn config(&self) -> &ProviderConfig {
@@ -101,11 +107,13 @@ impl Provider for Mailgun {
         match (exchange.status.as_u16(), exchange.json::<SendResponse>()) {
             // Mailgun has been observed to send a message after it answered with such a status.
             (500..=599, _) => AttemptOutcome::InDoubt(InDoubtCause::ServerError).into(),
-            (404, _) => refusal_outcome(RefusalClass::Auth, "404", None).into(),
+            // The domain is unknown.
+            (404, _) if exchange.json::<ErrorResponse>().is_some() => {
+                refusal_outcome(RefusalClass::Auth, "404", None).into()
+            }
             (200..=299, Some(SendResponse { id })) => exchange.accepted(id.trim_matches(['<', '>']), None),
             (200..=299, None) => exchange.unreadable_response(),
-            _ => classify_status(&exchange, exchange.code())
-                .map_or_else(|| exchange.unreadable_response(), SendResult::from),
+            _ => classify_status(&exchange, None).map_or_else(|| exchange.unreadable_response(), SendResult::from),
         }
     }
 

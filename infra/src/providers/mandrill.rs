@@ -8,8 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::communication::AttemptOutcome;
 use domain::provider::{
-    AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, MessageRef, OutboundMessage, ParsedCallback,
-    Provider, ProviderConfig, ProviderKind, ProviderReport, SendResult, SettingSpec,
+    AccountQueryError, CallbackRequest, Capabilities, InvalidSetting, MessageRef, MessageStatus, OutboundMessage,
+    ParsedCallback, Provider, ProviderConfig, ProviderKind, ProviderReport, SendResult, SettingSpec,
 };
 use events::{Channel, RefusalClass, ReportedStatus, Timestamp};
 use serde::Deserialize;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::attempt_ids::form_field;
 use super::callback::{delivery_report, reports_only, unknown_code};
-use super::http::{classify_status, exchange, query_api};
+use super::http::{classify_status, exchange, lenient, query_api, unexpected_format};
 use super::outcome::refusal_outcome;
 use super::registration::{ConnectionSettings, ProviderRegistration};
 use super::signatures::{VerificationKeys, VerifyResult, constant_time_eq, hmac_sha1};
@@ -67,6 +67,7 @@ struct SendResponse {
     #[serde(rename = "_id")]
     id: Option<String>,
     status: String,
+    #[serde(default, deserialize_with = "lenient")]
     reject_reason: Option<String>,
 }
 
@@ -91,9 +92,9 @@ impl Provider for Mandrill {
             Ok(exchange) => exchange,
             Err(outcome) => return outcome.into(),
         };
-        if let Some(outcome) = classify_status(&exchange, exchange.code()) {
-            let refusal = exchange.json::<ErrorResponse>().and_then(|error| refusal_for_name(&error.name));
-            return refusal.unwrap_or(outcome).into();
+        let error = exchange.json::<ErrorResponse>().map(|error| error.name);
+        if let Some(outcome) = classify_status(&exchange, error.as_deref()) {
+            return error.as_deref().and_then(refusal_for_name).unwrap_or(outcome).into();
         }
         let Some(response) = exchange.json::<Vec<SendResponse>>().and_then(|all| all.into_iter().next()) else {
             return exchange.unreadable_response();
@@ -104,6 +105,24 @@ impl Provider for Mandrill {
             "invalid" => refusal_outcome(RefusalClass::Permanent, response.status, None).into(),
             _ => exchange.unreadable_response(),
         }
+    }
+
+    async fn message_status(&self, id: &str, timeout_ms: u64) -> Result<MessageStatus, AccountQueryError> {
+        #[derive(Deserialize)]
+        struct InfoResponse {
+            state: String,
+        }
+        let request = self.connection.http.client.post(format!("{}/api/1.4/messages/info", self.base));
+        let exchange = query_api(request.json(&json!({ "key": self.api_key, "id": id })), timeout_ms).await?;
+        let InfoResponse { state: name } = exchange.json().ok_or_else(unexpected_format)?;
+        let fact = match name.as_str() {
+            "sent" => ReportedStatus::Sent,
+            "bounced" => ReportedStatus::Bounced,
+            "rejected" => ReportedStatus::Dropped,
+            _ => ReportedStatus::Unknown,
+        };
+        let event_id = Some(format!("{id}:{name}"));
+        Ok(MessageStatus { name, fact, code: None, event_id })
     }
 
     async fn check_credentials(&self, timeout_ms: u64) -> Result<(), AccountQueryError> {

@@ -111,16 +111,17 @@ impl Provider for MessageBird {
             Ok(exchange) => exchange,
             Err(outcome) => return outcome.into(),
         };
-        let Some(outcome) = classify_status(&exchange, exchange.code()) else {
+        let error =
+            exchange.json::<ErrorResponse>().and_then(|error| Some((error.kind.clone(), error.code.or(error.kind)?)));
+        let Some(outcome) = classify_status(&exchange, error.as_ref().map(|(_, code)| code.as_str())) else {
             let response = exchange.json::<SendResponse>();
             return response.map_or_else(
                 || exchange.unreadable_response(),
                 |response| exchange.accepted(response.id, Some(segments)),
             );
         };
-        let Some(error) = exchange.json::<ErrorResponse>() else { return outcome.into() };
-        let code = error.code.or(error.kind.clone()).unwrap_or_else(|| exchange.code().to_owned());
-        let class = match error.kind.as_deref() {
+        let Some((kind, code)) = error else { return outcome.into() };
+        let class = match kind.as_deref() {
             Some("auth_error" | "permission_error") => RefusalClass::Auth,
             Some("billing_error") => RefusalClass::Balance,
             Some("rate_limit_error") => RefusalClass::Throttled,

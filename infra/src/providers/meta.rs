@@ -55,13 +55,12 @@ pub(super) fn refusal(
         let name = subcode.map_or(code.to_string(), |subcode| format!("{code}.{subcode}"));
         let outcome = match class(code, subcode) {
             Some(class) => refusal_outcome(class, name, exchange.retry_after_ms()),
-            None => {
-                classify_status(exchange, &name).unwrap_or_else(|| refusal_outcome(RefusalClass::Permanent, name, None))
-            }
+            None => classify_status(exchange, Some(&name))
+                .unwrap_or_else(|| refusal_outcome(RefusalClass::Permanent, name, None)),
         };
         return Some((outcome, code));
     }
-    classify_status(exchange, exchange.code()).map(|outcome| (outcome, 0))
+    classify_status(exchange, None).map(|outcome| (outcome, 0))
 }
 
 /// Checks the header, which holds `sha256=` and the hexadecimal HMAC-SHA256 of the raw body. The older SHA-1 header is

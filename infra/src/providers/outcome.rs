@@ -4,12 +4,16 @@ use domain::communication::AttemptOutcome;
 use domain::provider::QueryResult;
 use events::RefusalClass;
 
+/// Maximum number of characters of a provider's code that are stored.
+const MAX_CODE: usize = 40;
+
 pub(super) fn refusal_outcome(
     class: RefusalClass,
     code: impl Into<String>,
     retry_after_ms: Option<i64>,
 ) -> AttemptOutcome {
-    AttemptOutcome::Refused { class, code: code.into(), retry_after_ms }
+    let code = code.into().chars().take(MAX_CODE).collect();
+    AttemptOutcome::Refused { class, code, retry_after_ms }
 }
 
 /// Whether a provider accepted a request, derived from its answer to a repetition with the same idempotency key. The

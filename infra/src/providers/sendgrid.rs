@@ -97,7 +97,7 @@ impl Provider for SendGrid {
             Ok(exchange) => exchange,
             Err(outcome) => return outcome.into(),
         };
-        match classify_status(&exchange, exchange.code()) {
+        match classify_status(&exchange, None) {
             Some(outcome) => outcome.into(),
             // SendGrid accepts with 202 and an id in a header. Any other success is not its answer.
             None if exchange.status.as_u16() != 202 => exchange.unreadable_response(),

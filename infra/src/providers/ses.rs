@@ -89,9 +89,10 @@ impl Provider for Ses {
             Ok(exchange) => exchange,
             Err(outcome) => return outcome.into(),
         };
-        match classify_status(&exchange, exchange.code()) {
-            Some(outcome) => match class(&error_code(&exchange)) {
-                Some(class) => refusal_outcome(class, error_code(&exchange), exchange.retry_after_ms()).into(),
+        let code = error_code(&exchange);
+        match classify_status(&exchange, code.as_deref()) {
+            Some(outcome) => match code.as_deref().and_then(|code| Some((class(code)?, code))) {
+                Some((class, code)) => refusal_outcome(class, code, exchange.retry_after_ms()).into(),
                 None => outcome.into(),
             },
             None => match exchange.json::<SendResponse>() {
@@ -139,14 +140,15 @@ impl Provider for Ses {
 }
 
 /// Returns the name of the error, which is in a header or in the body.
-fn error_code(exchange: &HttpExchange) -> String {
+fn error_code(exchange: &HttpExchange) -> Option<String> {
     #[derive(Deserialize)]
     struct ErrorResponse {
         #[serde(rename = "__type")]
         kind: String,
     }
     let header = exchange.header("x-amzn-errortype").map(str::to_owned);
-    error_name(&header.or_else(|| exchange.json::<ErrorResponse>().map(|error| error.kind)).unwrap_or_default())
+    let name = header.or_else(|| exchange.json::<ErrorResponse>().map(|error| error.kind))?;
+    Some(error_name(&name))
 }
 
 fn class(name: &str) -> Option<RefusalClass> {

@@ -116,12 +116,13 @@ fn xml_text(exchange: &HttpExchange, name: &str) -> Option<String> {
 }
 
 fn send_result(exchange: &HttpExchange, text: &str) -> SendResult {
-    let Some(outcome) = classify_status(exchange, exchange.code()) else {
+    let code = xml_text(exchange, "Code").map(|code| error_name(&code));
+    let Some(outcome) = classify_status(exchange, code.as_deref()) else {
         let segments = Some(domain::sms::segments(text).count);
         return xml_text(exchange, "MessageId")
             .map_or_else(|| exchange.unreadable_response(), |id| exchange.accepted(id, segments));
     };
-    let code = error_name(&xml_text(exchange, "Code").unwrap_or_default());
+    let Some(code) = code else { return outcome.into() };
     let class = match code.as_str() {
         "InvalidParameter" | "InvalidParameterValue" | "ParameterValueInvalid" | "OptedOut" => RefusalClass::Permanent,
         "Throttling" | "Throttled" => RefusalClass::Throttled,

@@ -13,7 +13,7 @@ use events::{Channel, RefusalClass, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::http::{classify_status, exchange, query_api};
+use super::http::{classify_status, exchange, lenient, lenient_number, query_api};
 use super::outcome::refusal_outcome;
 use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
 use super::signatures::{VerificationKeys, VerifyResult, constant_time_eq};
@@ -67,9 +67,13 @@ fn connect(connection: ConnectionSettings) -> Result<Arc<dyn Provider>, InvalidS
 #[derive(Deserialize)]
 struct ApiResponse {
     ok: bool,
+    #[serde(default, deserialize_with = "lenient")]
     result: Option<Message>,
+    #[serde(default, deserialize_with = "lenient_number")]
     error_code: Option<u16>,
+    #[serde(default, deserialize_with = "lenient")]
     description: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
     parameters: Option<Parameters>,
 }
 
@@ -135,7 +139,7 @@ impl Telegram {
             Err(outcome) => return (outcome.into(), None),
         };
         let Some(response) = exchange.json::<ApiResponse>() else {
-            let outcome = classify_status(&exchange, exchange.code());
+            let outcome = classify_status(&exchange, None);
             return (outcome.map_or_else(|| exchange.unreadable_response(), SendResult::from), None);
         };
         if let (true, Some(message)) = (response.ok, response.result) {
@@ -148,7 +152,7 @@ impl Telegram {
             429 => RefusalClass::Throttled,
             400 | 403 => RefusalClass::Permanent,
             _ => {
-                let outcome = classify_status(&exchange, exchange.code());
+                let outcome = classify_status(&exchange, None);
                 return (outcome.map_or_else(|| exchange.unreadable_response(), SendResult::from), None);
             }
         };

@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 use super::attempt_ids::{append_attempt_ids, attempt_ids_from_query, form_field};
 use super::callback::{media_kind, report_with_consent, reports_only, unknown_code};
-use super::http::{balance, classify_status, exchange, query_api, unexpected_format};
+use super::http::{balance, classify_status, exchange, lenient_number, query_api, unexpected_format};
 use super::outcome::refusal_outcome;
 use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
 use super::signatures::{
@@ -101,7 +101,8 @@ fn address(channel: Channel, plain: &str) -> String {
 struct Message {
     sid: String,
     /// The number of segments, as text.
-    num_segments: Option<String>,
+    #[serde(default, deserialize_with = "lenient_number")]
+    num_segments: Option<u16>,
 }
 
 #[derive(Deserialize)]
@@ -128,14 +129,14 @@ impl Provider for Twilio {
             Err(outcome) => return outcome.into(),
         };
         let error_code = exchange.json::<ErrorResponse>().map(|error| error.code);
-        let code = error_code.map_or(exchange.code().to_owned(), |code| code.to_string());
-        if let Some(outcome) = classify_status(&exchange, &code) {
+        let code = error_code.map(|code| code.to_string());
+        if let Some(outcome) = classify_status(&exchange, code.as_deref()) {
             let outcome =
                 error_code.and_then(|code| refusal_for_code(code, exchange.retry_after_ms())).unwrap_or(outcome);
             return SendResult { opted_out: error_code == Some(21_610), ..outcome.into() };
         }
         let Some(Message { sid, num_segments }) = exchange.json() else { return exchange.unreadable_response() };
-        exchange.accepted(sid, num_segments.and_then(|segments| segments.parse().ok()))
+        exchange.accepted(sid, num_segments)
     }
 
     /// Searches the day's messages for one with the same recipient, sender and text that was created at that time.

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::callback::{delivery_report, reports_only, unknown_code};
-use super::http::{HttpExchange, balance, classify_status, exchange, query_api, unexpected_format};
+use super::http::{HttpExchange, balance, classify_status, exchange, lenient, query_api, unexpected_format};
 use super::outcome::refusal_outcome;
 use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
 use super::signatures::{
@@ -101,7 +101,7 @@ struct Part {
     #[serde(rename = "message-id")]
     id: Option<String>,
     /// In euros.
-    #[serde(rename = "message-price")]
+    #[serde(default, rename = "message-price", deserialize_with = "lenient")]
     price: Option<String>,
 }
 
@@ -172,7 +172,7 @@ impl Vonage {
 /// Derives the result from the status of each part. If one part is refused, the whole message counts as refused,
 /// because a phone cannot assemble an incomplete message.
 fn send_result(exchange: &HttpExchange) -> SendResult {
-    if let Some(outcome) = classify_status(exchange, exchange.code()) {
+    if let Some(outcome) = classify_status(exchange, None) {
         return outcome.into();
     }
     let Some(response) = exchange.json::<SendResponse>().filter(|response| !response.messages.is_empty()) else {

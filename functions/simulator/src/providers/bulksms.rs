@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::{get as on_get, post};
@@ -22,7 +22,10 @@ use crate::simulator::Simulator;
 struct BulkSms;
 
 pub fn router() -> Router<Arc<Simulator>> {
-    Router::new().route("/v1/messages", post(send)).route("/v1/profile", on_get(profile))
+    Router::new()
+        .route("/v1/messages", post(send))
+        .route("/v1/messages/{id}", on_get(show_message))
+        .route("/v1/profile", on_get(profile))
 }
 
 fn problem(status: StatusCode, title: &str) -> Response {
@@ -39,6 +42,21 @@ fn account(simulator: &Simulator, headers: &HeaderMap) -> Result<Arc<RegisteredC
 async fn profile(State(simulator): State<Arc<Simulator>>, headers: HeaderMap) -> Result<Response, Response> {
     account(&simulator, &headers)?;
     Ok(json_response(StatusCode::OK, &json!({ "credits": { "balance": 250.5, "isTransferAllowed": false } })))
+}
+
+/// One message, in the form of a report: delivered, as those that are not fail at once.
+async fn show_message(
+    State(simulator): State<Arc<Simulator>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Response> {
+    account(&simulator, &headers)?;
+    let found = simulator.inbox.find("bulksms", &id).ok_or_else(|| problem(StatusCode::NOT_FOUND, "Not Found"))?;
+    let status = json!({ "id": "DELIVERED", "type": "DELIVERED", "subtype": null });
+    Ok(json_response(
+        StatusCode::OK,
+        &json!({ "id": id, "type": "SENT", "to": found.to, "body": found.body, "status": status }),
+    ))
 }
 
 async fn send(

@@ -22,7 +22,10 @@ use crate::simulator::Simulator;
 struct Mandrill;
 
 pub fn router() -> Router<Arc<Simulator>> {
-    Router::new().route("/api/1.4/messages/send", post(send)).route("/api/1.4/users/ping2", post(ping))
+    Router::new()
+        .route("/api/1.4/messages/send", post(send))
+        .route("/api/1.4/messages/info", post(show_message))
+        .route("/api/1.4/users/ping2", post(ping))
 }
 
 fn problem(code: i64, name: &str, message: &str) -> Response {
@@ -41,6 +44,14 @@ fn account(simulator: &Simulator, body: &[u8]) -> Result<(Arc<RegisteredConfig>,
 async fn ping(State(simulator): State<Arc<Simulator>>, body: Bytes) -> Result<Response, Response> {
     account(&simulator, &body)?;
     Ok(json_response(StatusCode::OK, &json!({ "PING": "PONG!" })))
+}
+
+async fn show_message(State(simulator): State<Arc<Simulator>>, body: Bytes) -> Result<Response, Response> {
+    let (_, body) = account(&simulator, &body)?;
+    let found = simulator.inbox.find("mandrill", &text(&body, "/id"));
+    let found = found.ok_or_else(|| problem(11, "Unknown_Message", "No message exists with this id"))?;
+    let shown = json!({ "_id": found.provider_message_id, "email": found.to, "state": "sent", "opens": 0 });
+    Ok(json_response(StatusCode::OK, &shown))
 }
 
 async fn send(State(simulator): State<Arc<Simulator>>, body: Bytes) -> Result<Response, Response> {

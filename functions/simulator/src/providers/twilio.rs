@@ -113,7 +113,7 @@ async fn show_message(
 ) -> Result<Response, Response> {
     let account = account(&simulator, &sid, &headers, |_| true)?;
     let id = id.trim_end_matches(".json");
-    let found = simulator.inbox.list(None).into_iter().find(|e| e.provider == "twilio" && e.provider_message_id == id);
+    let found = simulator.inbox.find("twilio", id);
     let entry = found.ok_or_else(|| problem(StatusCode::NOT_FOUND, 20_404, "The resource was not found"))?;
     Ok(json_response(StatusCode::OK, &message_json(&account, &entry)))
 }
