@@ -56,6 +56,36 @@ async fn a_damaged_key_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_cannot_be_used_is_named() {
+    let refusal = refusal(Path::new("/proc/tidings")).await;
+    assert!(refusal.contains("/proc/tidings"), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_key_of_another_folder_is_refused() {
+    let scratch = Scratch::new();
+    drop(TestServer::with(options(&scratch.0)).await);
+    for (name, is_bound) in [("contact.key", true), ("secrets.key", true), ("links.key", false)] {
+        let path = scratch.0.join(name);
+        let key = std::fs::read(&path).expect("a key");
+        std::fs::write(&path, b"0123456789abcdef0123456789abcdef").expect("written");
+        if is_bound {
+            let refusal = refusal(&scratch.0).await;
+            assert!(refusal.contains(name) && refusal.contains("not the key"), "{refusal}");
+        } else {
+            drop(TestServer::with(options(&scratch.0)).await);
+        }
+        for repeated in [[0; 32], [b'0'; 32]] {
+            std::fs::write(&path, repeated).expect("written");
+            let refusal = refusal(&scratch.0).await;
+            assert!(refusal.contains(name) && refusal.contains("no key"), "{refusal}");
+        }
+        std::fs::write(&path, &key).expect("written");
+    }
+    drop(TestServer::with(options(&scratch.0)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_the_owner_can_read_the_data() {
     let scratch = Scratch::new();
     let folder = scratch.0.join("nested/data");

@@ -34,7 +34,11 @@ async fn a_slow_client_loses_its_connection_and_others_are_served() {
     let port = listener.local_addr().expect("an address").port();
     let router = Router::new().route("/", get(async || "served").post(async |_: Bytes| "read"));
     let short = Duration::from_millis(200);
-    let server = tokio::spawn(serve(listener, router, ServerLimits { headers: short, body: short, connections: 2 }));
+    let server = tokio::spawn(serve(
+        listener,
+        router,
+        ServerLimits { headers: short, body: short, answer: short, connections: 2 },
+    ));
     let headers = write(port, "GET / HTTP/1.1\r\nhost: x\r\n").await;
     let body = write(port, "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf").await;
     // The third connection waits until one of the others was closed.
@@ -51,6 +55,35 @@ async fn a_slow_client_loses_its_connection_and_others_are_served() {
     server.abort();
     let _ = server.await;
     assert_eq!(read_to_end(open).await, "", "a stopped server leaves no connection behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_its_answer_slowly_loses_its_connection() {
+    /// More than the socket's buffers take.
+    const LARGE: usize = 32 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let router = Router::new().route("/", get(async || "served")).route("/large", get(async || vec![b'a'; LARGE]));
+    let limits = ServerLimits { answer: Duration::from_secs(2), connections: 1, ..ServerLimits::default() };
+    let server = tokio::spawn(serve(listener, router, limits));
+    let request = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let silent = write(port, &request("/large")).await;
+    assert!(read_to_end(write(port, &request("/")).await).await.ends_with("served"));
+    let mut slow = write(port, &request("/large")).await;
+    let reads = tokio::spawn(async move {
+        let (mut part, mut read) = (vec![0; 16 << 10], 0);
+        while let Ok(count @ 1..) = slow.read(&mut part).await {
+            read += count;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        read
+    });
+    assert!(read_to_end(write(port, &request("/")).await).await.ends_with("served"));
+    assert!(reads.await.expect("read") < LARGE);
+    let whole = read_to_end(write(port, &request("/large")).await).await;
+    assert!(LARGE < whole.len(), "a client that reads gets all of it");
+    drop(silent);
+    server.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,6 +150,19 @@ async fn a_clock_that_goes_back_or_is_a_month_ahead_is_refused_unless_it_is_acce
         last_use(ago_ms).await;
         drop(TestServer::with(options()).await);
     }
+    // A wall clock that was accepted ten years ahead, by a process whose own clock was an hour further, comes back.
+    let ahead_ms = 10 * 8_766 * HOUR_MS;
+    last_use(-ahead_ms).await;
+    let server = TestServer::with(Options { accept_clock: true, ..options() }).await;
+    let at = SystemClockAndRng.now() + ahead_ms;
+    server.local.database.record_heartbeat("wall-clock", at).await.expect("stored");
+    server.local.database.record_heartbeat("sweep", at + HOUR_MS).await.expect("stored");
+    drop(server);
+    let server = TestServer::with(Options { accept_clock: true, ..options() }).await;
+    let ahead_ms = server.local.clock.now().millis_since(SystemClockAndRng.now());
+    assert!((0..2 * HOUR_MS).contains(&ahead_ms), "{ahead_ms} ms ahead");
+    drop(server);
+    drop(TestServer::with(options()).await);
     // A process whose own clock was moved forward is not affected.
     let server = TestServer::with(options()).await;
     server.advance(30 * 24 * HOUR_MS as u32).await;

@@ -21,6 +21,11 @@ pub(crate) fn hmac_base64(key: &[u8], text: &str) -> String {
     truncated_base64(&mac.finalize().into_bytes())
 }
 
+/// A mark by which a key is recognised, and which does not reveal it.
+pub fn key_mark(key: &[u8]) -> String {
+    hmac_base64(key, "tidings key mark")
+}
+
 /// The hash of a body. JSON maps are sorted, so the order of fields does not matter.
 pub fn body_hash(body: &serde_json::Value) -> String {
     truncated_base64(&Sha256::digest(body.to_string()))

@@ -11,6 +11,8 @@ use simulator::SimulationClock;
 
 /// The name of the heartbeat with the wall clock's time.
 pub const WALL_CLOCK: &str = "wall-clock";
+/// The name of the heartbeat with the time of the last sweep, by the process's clock.
+pub const SWEEP: &str = "sweep";
 /// How far the wall clock can be from where it is expected, in milliseconds, before it is taken to be wrong.
 pub const MAX_WALL_JUMP_MS: i64 = 86_400_000;
 /// The smallest delay that is made up for, in milliseconds.

@@ -11,7 +11,7 @@ use events::Timestamp;
 use infra::SystemClockAndRng;
 use infra::embedded::Database;
 
-use crate::clock::{Clock, MAX_WALL_JUMP_MS, WALL_CLOCK};
+use crate::clock::{Clock, MAX_WALL_JUMP_MS, SWEEP, WALL_CLOCK};
 use crate::keys::Keys;
 use crate::private_files::{DATABASE, create_private_folder, lock, restrict_files};
 use crate::scratch::create_scratch_folder;
@@ -50,8 +50,12 @@ impl DataFolder {
     pub fn open(data: &Data) -> io::Result<DataFolder> {
         let (path, lock, is_temporary) = match data {
             Data::Folder(folder) => {
-                create_private_folder(folder)?;
-                (folder.clone(), lock(folder)?, false)
+                let named = |error: io::Error| {
+                    let message = format!("the folder {} cannot be used: {error}", folder.display());
+                    io::Error::new(error.kind(), message)
+                };
+                create_private_folder(folder).map_err(named)?;
+                (folder.clone(), lock(folder).map_err(named)?, false)
             }
             Data::Memory => {
                 let (folder, lock) = create_scratch_folder()?;
@@ -70,8 +74,11 @@ impl DataFolder {
     pub async fn open_database(&self, clock_factor: u32, accept_clock: bool) -> io::Result<(Database, Arc<Clock>)> {
         let database = Database::open(&self.path.join(DATABASE), !self.is_temporary).map_err(io::Error::other)?;
         restrict_files(&self.path)?;
+        self.keys.check_against(&database).await?;
         if !accept_clock {
             check_wall_clock(&database).await?;
+        } else if let Some(ahead_ms) = time_to_come(&database).await? {
+            go_back(&database, ahead_ms).await?;
         }
         database.record_heartbeat(WALL_CLOCK, SystemClockAndRng.now()).await.map_err(io::Error::other)?;
         let start = latest_time(&database).await?;
@@ -120,10 +127,26 @@ async fn check_wall_clock(database: &Database) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidData, message))
 }
 
+/// How far the clock of the last use was ahead of the wall clock, if that is more than a day, in milliseconds.
+async fn time_to_come(database: &Database) -> io::Result<Option<i64>> {
+    let last = database.last_heartbeat(WALL_CLOCK).await.map_err(io::Error::other)?;
+    let ahead_ms = last.map_or(0, |last| last.millis_since(SystemClockAndRng.now()));
+    Ok((MAX_WALL_JUMP_MS < ahead_ms).then_some(ahead_ms))
+}
+
+/// Takes back a wall clock that was accepted although it was ahead: the time of the last sweep goes back with it, and
+/// the rate limits and breakers, which name times to come, are forgotten.
+async fn go_back(database: &Database, ahead_ms: i64) -> io::Result<()> {
+    if let Some(swept) = database.last_heartbeat(SWEEP).await.map_err(io::Error::other)? {
+        database.record_heartbeat(SWEEP, swept - ahead_ms).await.map_err(io::Error::other)?;
+    }
+    database.clear_records().await.map_err(io::Error::other)
+}
+
 /// Returns the present time, or that of the last sweep if it is later, because a clock that was moved forward must not
 /// go back.
 async fn latest_time(database: &Database) -> io::Result<Timestamp> {
-    let last = database.last_heartbeat("sweep").await.map_err(io::Error::other)?;
+    let last = database.last_heartbeat(SWEEP).await.map_err(io::Error::other)?;
     Ok(last.unwrap_or(Timestamp(0)).max(SystemClockAndRng.now()))
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::fields::{BodyReader, show_time};
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -135,16 +136,13 @@ async fn clear_faults(State(dev): Shared) -> StatusCode {
 }
 
 async fn advance_clock(State(dev): Shared, body: Bytes) -> Result<Json<Value>, Problem> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase", deny_unknown_fields)]
-    struct Advance {
-        advance_ms: u32,
-    }
-    let Advance { advance_ms } = parse(&body)?;
-    dev.clock.advance(i64::from(advance_ms));
+    let mut fields = BodyReader::parse(&body)?;
+    let advance_ms = fields.required("advanceMs", |fields| fields.number("advanceMs", 0..=u64::from(u32::MAX)));
+    fields.finish()?;
+    dev.clock.advance(advance_ms.unwrap_or_default() as i64);
     dev.schedule.sweep().await?;
     dev.queue.wake_receivers();
-    Ok(Json(json!({ "now": api::fields::show_time(dev.clock.now()) })))
+    Ok(Json(json!({ "now": show_time(dev.clock.now()) })))
 }
 
 async fn show_queues(State(dev): Shared) -> Result<Json<Value>, Problem> {

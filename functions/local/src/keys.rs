@@ -4,13 +4,18 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
+use application::hash::key_mark;
 use domain::ports::ClockAndRng;
 use infra::SystemClockAndRng;
+use infra::embedded::Database;
 
 use crate::private_files::private_file;
 
 /// The size of every key: 128 random bits in hexadecimal digits.
 const KEY_BYTES: usize = 32;
+
+const CONTACT: &str = "contact.key";
+const CREDENTIALS: &str = "secrets.key";
 
 /// The keys of one folder.
 pub struct Keys {
@@ -31,10 +36,28 @@ impl Keys {
     pub fn open(folder: &Path, has_data: bool) -> io::Result<Keys> {
         let read = |name: &str, may_create: bool| read_or_create_key(folder, name, may_create);
         Ok(Keys {
-            contact: read("contact.key", !has_data)?.to_vec(),
+            contact: read(CONTACT, !has_data)?.to_vec(),
             links: read("links.key", true)?.to_vec(),
-            credentials: read("secrets.key", !has_data)?,
+            credentials: read(CREDENTIALS, !has_data)?,
         })
+    }
+}
+
+impl Keys {
+    /// Compares the keys that data depends on with those that the data was written with. The first start remembers
+    /// their marks.
+    ///
+    /// # Errors
+    ///
+    /// A key is another one.
+    pub async fn check_against(&self, database: &Database) -> io::Result<()> {
+        for (name, key) in [(CONTACT, &self.contact[..]), (CREDENTIALS, &self.credentials[..])] {
+            if !database.match_key(name, key_mark(key)).await.map_err(io::Error::other)? {
+                let message = format!("{name} is not the key that the data was written with; restore it from a backup");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -47,7 +70,12 @@ fn read_or_create_key(folder: &Path, name: &str, may_create: bool) -> io::Result
     match std::fs::read(&path) {
         Ok(key) => {
             let size = key.len();
-            key.try_into().map_err(|_| unusable(format!("has {size} bytes instead of {KEY_BYTES}")))
+            let key: [u8; KEY_BYTES] =
+                key.try_into().map_err(|_| unusable(format!("has {size} bytes instead of {KEY_BYTES}")))?;
+            match key.iter().all(|byte| *byte == key[0]) {
+                true => Err(unusable("is one byte repeated, which is no key".to_owned())),
+                false => Ok(key),
+            }
         }
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Err(_) if !may_create => Err(unusable("is missing beside the data that needs it".to_owned())),

@@ -1,7 +1,10 @@
 //! An HTTP/1.1 server whose clients cannot hold its connections for as long as they like.
 
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -10,10 +13,11 @@ use futures_util::{Stream, StreamExt, stream};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, timeout_at};
 use tower::ServiceExt;
 
 /// What one client may take.
@@ -23,13 +27,20 @@ pub struct ServerLimits {
     pub headers: Duration,
     /// How long a request's body may take.
     pub body: Duration,
+    /// How long a client may take to read an answer that does not fit into the socket's buffers.
+    pub answer: Duration,
     /// Maximum number of connections. Further ones wait until one is closed.
     pub connections: usize,
 }
 
 impl Default for ServerLimits {
     fn default() -> Self {
-        ServerLimits { headers: Duration::from_secs(10), body: Duration::from_secs(30), connections: 1_024 }
+        ServerLimits {
+            headers: Duration::from_secs(10),
+            body: Duration::from_secs(30),
+            answer: Duration::from_secs(60),
+            connections: 1_024,
+        }
     }
 }
 
@@ -68,8 +79,69 @@ async fn serve_connection(stream: TcpStream, router: Router, limits: ServerLimit
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.headers);
-    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+    if let Err(error) =
+        http.serve_connection(TokioIo::new(Answered { stream, limit: limits.answer, deadline: None }), service).await
+    {
         tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// A connection that fails if the client does not read what was written in time. The time runs from the first write
+/// that has to wait until everything is written, so that a client cannot extend it by reading a little.
+struct Answered {
+    stream: TcpStream,
+    limit: Duration,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Answered {
+    fn in_time<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_pending() {
+            let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(self.limit)));
+            ready!(deadline.as_mut().poll(context));
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client read the answer too slowly")));
+        }
+        written
+    }
+}
+
+impl AsyncRead for Answered {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Answered {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.in_time(written, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.in_time(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// Called when everything is written.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.deadline = None;
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

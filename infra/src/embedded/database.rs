@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS counters (
 CREATE TABLE IF NOT EXISTS view_times (view TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS limits (name TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records (name TEXT PRIMARY KEY, v INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS key_marks (name TEXT PRIMARY KEY, mark TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS inbox (id INTEGER PRIMARY KEY, due INTEGER NOT NULL, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS cursors (consumer TEXT PRIMARY KEY, changed INTEGER NOT NULL) WITHOUT ROWID;
 ";
@@ -150,6 +151,33 @@ impl Database {
     pub async fn clear_views(&self) -> Result<(), StoreError> {
         self.write(|connection| {
             connection.execute_batch(DROP_VIEWS).and_then(|()| connection.execute_batch(SCHEMA)).map_err(unavailable)
+        })
+        .await
+    }
+
+    /// Deletes the rate limits and breakers.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: nothing was deleted.
+    pub async fn clear_records(&self) -> Result<(), StoreError> {
+        self.write(|connection| connection.execute_batch("DELETE FROM records").map_err(unavailable)).await
+    }
+
+    /// Stores the mark of a key, unless the file has one already. Returns whether the file's mark is this one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the mark was neither stored nor compared.
+    pub async fn match_key(&self, name: &'static str, mark: String) -> Result<bool, StoreError> {
+        self.write(move |connection| {
+            connection
+                .execute("INSERT OR IGNORE INTO key_marks VALUES (?1, ?2)", [name, &mark])
+                .and_then(|_| {
+                    let sql = "SELECT mark = ?2 FROM key_marks WHERE name = ?1";
+                    connection.query_row(sql, [name, &mark], |row| row.get(0))
+                })
+                .map_err(unavailable)
         })
         .await
     }
