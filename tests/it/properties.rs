@@ -49,6 +49,36 @@ fn properties_hold_for_every_corpus_input() {
     }
 }
 
+/// What a callback of any provider becomes is bounded by its size, however deep, long or often repeated its parts are.
+#[test]
+fn hostile_callbacks_become_no_more_than_they_say() {
+    const SIZE: usize = 256 << 10;
+    for input in corpus("callbacks") {
+        let body_at = input.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(1).expect("three parts").0 + 1;
+        let (head, body) = input.split_at(body_at);
+        let text = String::from_utf8_lossy(body);
+        let repeated = |part: &str| part.repeat(SIZE / part.len().max(1));
+        let list = |item: &str| format!("[{}{item}]", repeated(&format!("{item},")));
+        let inner = text.trim().trim_start_matches('[').trim_end_matches(']');
+        let mut bodies = vec![
+            format!("{}{text}{}", "[".repeat(SIZE / 2), "]".repeat(SIZE / 2)),
+            text.replacen(':', &format!(":{}", repeated("{\"a\":")), 3),
+            text.replacen('"', &format!("\"{}", repeated("x")), 5),
+            list(inner),
+            format!("{text}&{}", repeated(&format!("{text}&"))),
+            format!("{text}&{}", repeated("a=%F0%9F%98&")),
+            repeated("\\u0000\""),
+        ];
+        for (at, _) in text.match_indices('[').take(4) {
+            let end = text.rfind(']').unwrap_or(text.len()).max(at + 1);
+            bodies.push(format!("{}{}{}", &text[..at], list(&text[at + 1..end]), &text[(end + 1).min(text.len())..]));
+        }
+        for body in bodies {
+            tests::fuzz::callbacks(&[head, body.as_bytes()].concat());
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(config(400))]
 

@@ -1,17 +1,27 @@
 //! Properties of external input, as functions of bytes. `tests/it/properties.rs` runs them on corpora and random bytes,
 //! `tests/fuzz` runs them under libFuzzer.
 
+use std::sync::{Arc, LazyLock};
+
+use domain::address;
 use domain::circuit_breaker::CallResults;
 use domain::communication::{Command, DeliveryReport, State, decide, evolve, wake};
-use domain::provider::{CallbackRequest, MessageRef, Provider};
+use domain::consent::parse_keyword;
+use domain::file_name::last_segment;
+use domain::prices::PriceList;
+use domain::provider::{CallbackRequest, MAX_ID, MessageRef, Provider, ProviderReport};
+use domain::public_url;
 use domain::render::{CompiledTemplate, RenderInput, max_characters, render_within};
+use domain::schedule::{Recurrence, RecurrenceInput, When};
 use domain::status::status;
+use domain::text::check_line;
 use domain::throttle::{Grant, GrantedCalls, ProviderThrottle};
 use domain::{communication_view, explain};
 use events::{Channel, CommunicationEvent, CommunicationId, RecordedEvent, ReportedStatus, Timestamp};
+use futures_util::FutureExt;
 use serde_json::json;
 
-use crate::harness::{callback, parsed_callback, provider, verified};
+use crate::harness::{callback, example, parsed_callback, provider, verified};
 
 /// The steps in which texts are rendered.
 const STEPS: usize = 5_000;
@@ -22,11 +32,13 @@ const T0: i64 = crate::harness::T0;
 pub type Property = fn(&[u8]);
 
 /// Each property with its name, which is also the name of its corpus and of its libFuzzer target.
-pub const TARGETS: [(&str, Property); 7] = [
+pub const TARGETS: [(&str, Property); 9] = [
     ("decode", decode),
     ("stream", stream),
     ("sendgrid", sendgrid),
     ("twilio", twilio),
+    ("callbacks", callbacks),
+    ("parsers", parsers),
     ("gate", gate),
     ("facts", facts),
     ("template", template),
@@ -111,6 +123,87 @@ pub fn twilio(bytes: &[u8]) {
     let request = callback(&url, &[("x-twilio-signature", &signature)], body);
     check_callback(&*provider, &request);
     assert!(verified(&*provider, &request, Timestamp(T0)).is_err(), "an invalid signature was accepted");
+}
+
+/// Any text that a caller gives as an address, a rule, a price list, a file or a link is refused, or read as something
+/// that is not much longer. Under libFuzzer, `tests/fuzz/run` also reports texts that are slow.
+pub fn parsers(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for channel in Channel::ALL.iter().copied() {
+        for region in [None, Some("KE")] {
+            let Ok(address) = address::normalise(channel, text, region) else { continue };
+            assert!(address.len() <= text.len() + 4, "{text} {address}");
+            assert_eq!(address::normalise(channel, &address, None).as_ref(), Ok(&address));
+        }
+    }
+    let _ = (address::country_of(text), PriceList::parse(text), parse_keyword(Channel::Sms, text), check_line(text));
+    assert!(last_segment(text).is_none_or(|name| name.len() <= text.len()));
+    assert!(!public_url::check(text).is_ok_and(|url| 9 * text.len() < url.as_str().len()));
+    for (when, time) in [(When::Cron(text.to_owned()), None), (When::Rrule(text.to_owned()), Some("09:00".to_owned()))]
+    {
+        for time_zone in ["UTC", text] {
+            let input = RecurrenceInput {
+                when: when.clone(),
+                time: time.clone(),
+                time_zone: time_zone.to_owned(),
+                start: "2026-12-01".to_owned(),
+                end: None,
+                exceptions: vec![text.to_owned()],
+                additions: Vec::new(),
+                clamp_to_month_end: false,
+            };
+            for exceptions in [Vec::new(), input.exceptions.clone()] {
+                if let Ok(recurrence) = Recurrence::parse(RecurrenceInput { exceptions, ..input.clone() }) {
+                    assert!(recurrence.preview(Timestamp(T0), 20).len() <= 20);
+                }
+            }
+        }
+    }
+}
+
+/// A callback to any provider either is rejected, or yields no more than its body says. The first line names the
+/// provider, the second is the query, and the rest is the body. A callback to an unknown name goes to all.
+pub fn callbacks(bytes: &[u8]) {
+    static PROVIDERS: LazyLock<Vec<(&str, Arc<dyn Provider>)>> = LazyLock::new(|| {
+        let connect = |(name, channel, _): (&'static str, Channel, _)| {
+            let settings = example(name, channel, &[]);
+            let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (&**name, &**value)).collect();
+            (name, provider(name, channel, &settings).expect("a provider"))
+        };
+        simulator::examples("").into_iter().map(connect).collect()
+    });
+    let mut parts = bytes.splitn(3, |byte| *byte == b'\n');
+    let mut part = || parts.next().unwrap_or_default();
+    let (name, query, body) = (part(), String::from_utf8_lossy(part()), part());
+    // Its confirmation is a request to Amazon.
+    if body.windows(24).any(|text| text == b"SubscriptionConfirmation") {
+        return;
+    }
+    let url = format!("https://x/webhooks/p/c/s?{query}");
+    let is_known = PROVIDERS.iter().any(|(known, _)| known.as_bytes() == name);
+    for (_, provider) in PROVIDERS.iter().filter(|(known, _)| !is_known || known.as_bytes() == name) {
+        for headers in
+            [&[][..], &[("messagebird-signature-jwt", "e30.e30.e30"), ("authorization", "Bearer e30.e30.e30")]]
+        {
+            let request = callback(&url, headers, body);
+            let _ = provider.verify_callback(&request, Timestamp(T0)).now_or_never();
+            let Some(Ok(parsed)) = provider.parse_callback(&request, Timestamp(T0)).now_or_never() else { continue };
+            let parsed = parsed.with_usable_ids();
+            let parts = parsed.delivery_reports.len() + parsed.inbound.len() + parsed.consent_changes.len();
+            assert!(parts <= 2 + body.len(), "{parts} parts of {} bytes", body.len());
+            for ProviderReport { message, report } in &parsed.delivery_reports {
+                if let MessageRef::ProviderMessageId(id) | MessageRef::LatestToAddress(id) = message {
+                    assert!((1..=MAX_ID).contains(&id.len()));
+                }
+                assert!(report.code.as_ref().is_none_or(|code| code.chars().count() <= 40));
+                assert!(report.event_id.as_ref().is_none_or(|id| id.len() <= 100));
+            }
+            // Text is at most decoded: an invalid byte becomes a replacement character of three.
+            let written: usize =
+                parsed.inbound.iter().filter_map(|message| message.text.as_ref()).map(String::len).sum();
+            assert!(written <= 3 * (body.len() + query.len()));
+        }
+    }
 }
 
 fn check_callback(provider: &dyn Provider, request: &CallbackRequest) {
