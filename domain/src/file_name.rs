@@ -54,6 +54,21 @@ pub fn fits(name: &str, mime: &str) -> bool {
     extension(name).is_some_and(|extension| extensions(mime).contains(&extension.as_str()))
 }
 
+/// The types of file whose names have the end of this name. `None` if the name has no end.
+fn types(name: &str) -> Option<Vec<&'static str>> {
+    let is_end = |end: &String| end.len() <= 10 && end.bytes().all(|b| b.is_ascii_alphanumeric());
+    let end = extension(name).filter(is_end).filter(|end| end.bytes().any(|b| b.is_ascii_alphabetic()))?;
+    Some(EXTENSIONS.iter().filter(|(_, ends)| ends.contains(&end.as_str())).map(|(mime, _)| *mime).collect())
+}
+
+/// Whether a file at an address with this path can have the name: one without an end, or with that of a type that could
+/// be uploaded, which is the type of the path if that says one.
+pub fn fits_path(name: &str, path: &str) -> bool {
+    let Some(named) = types(name) else { return true };
+    let at_path = types(path).filter(|types| !types.is_empty());
+    at_path.map_or(!named.is_empty(), |at_path| named.iter().any(|mime| at_path.contains(mime)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,5 +110,17 @@ mod tests {
             assert!(!fits(name, "application/pdf"), "{name}");
         }
         assert!(!fits("a.zip", "application/zip"), "a type that cannot be uploaded");
+    }
+
+    #[test]
+    fn a_name_fits_the_path_of_its_file() {
+        for (name, path) in
+            [("a.pdf", "/a.PDF"), ("a.pdf", "/get"), ("Invoice", "/a.pdf"), ("No. 5", "/x.png"), ("a.m4v", "/b.mp4")]
+        {
+            assert!(fits_path(name, path), "{name} {path}");
+        }
+        for (name, path) in [("a.exe", "/a.pdf"), ("a.exe", "/get"), ("a.pdf", "/a.png"), ("a.pdf.js", "/a.pdf")] {
+            assert!(!fits_path(name, path), "{name} {path}");
+        }
     }
 }

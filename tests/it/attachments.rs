@@ -97,6 +97,9 @@ async fn names_and_addresses_of_files_are_checked_when_a_message_is_accepted() {
         (json!({ "attachmentId": id, "filename": "a\u{202e}.pdf" }), "/filename", "not_a_file_name"),
         (json!({ "filename": "..", "fileUrl": public }), "/filename", "not_a_file_name"),
         (json!({ "filename": "a\u{2066}.pdf", "fileUrl": public }), "/filename", "not_a_file_name"),
+        (json!({ "filename": "a.exe", "fileUrl": public }), "/filename", "not_the_type"),
+        (json!({ "filename": "a.png", "fileUrl": public }), "/filename", "not_the_type"),
+        (json!({ "filename": "a.exe", "fileUrl": "https://files.example.com/get?id=1" }), "/filename", "not_the_type"),
         (file("http://files.example.com/a.pdf"), "", "not_an_attachment"),
         (file("https://169.254.169.254/latest/meta-data"), "/fileUrl", "not_public"),
         (file("https://localhost/a.pdf"), "/fileUrl", "not_public"),
@@ -115,8 +118,11 @@ async fn names_and_addresses_of_files_are_checked_when_a_message_is_accepted() {
         assert_eq!(error, (&*format!("/attachments/0{field}"), code), "{attachment}: {}", refused.body);
     }
     let mut body = email("ada@example.com");
-    body["attachments"] = json!([{ "filename": "a/b.pdf", "fileUrl": public }]);
-    server.send(body).await;
+    let written = "https://Files.Example.com:443/x/../a b.pdf?q=\t<>\"";
+    body["attachments"] = json!([{ "filename": "a/b.pdf", "fileUrl": written }]);
+    let id = server.send(body).await;
+    let shown = server.communication(&id).await;
+    assert_eq!(shown.text("/attachments/0/fileUrl"), "https://files.example.com/a%20b.pdf?q=%3C%3E%22");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -249,6 +249,59 @@ async fn lists_reject_unknown_parameters_and_values() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_method_refuses_unknown_parameters() {
+    let server = TestServer::new().await;
+    for (method, path) in [
+        (Method::POST, "/api/communications/send"),
+        (Method::PATCH, "/api/communications/com_1"),
+        (Method::DELETE, "/api/schedules/sch_1"),
+        (Method::POST, "/api/schedules/preview"),
+        (Method::DELETE, "/api/suppressions"),
+        (Method::GET, "/api/keys"),
+        (Method::GET, "/api/communications/queue/status"),
+    ] {
+        let request = server.request(method.clone(), &format!("{path}?dryRun=true")).json(&json!({}));
+        let answer = server.answer(request).await;
+        let is_named = errors_of(&answer).contains(&("dryRun".to_owned(), "unknown_parameter".to_owned()));
+        assert!(is_named && answer.status == StatusCode::BAD_REQUEST, "{method} {path}: {}", answer.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_can_be_seen_as_they_are() {
+    let server = TestServer::new().await;
+    let key = |name: &str| json!({ "name": name, "role": "viewer" });
+    let template = |name: &str| json!({ "name": name, "channel": "sms", "type": "invoice", "content": "Hi" });
+    for (name, code) in [
+        (" \u{a0}", "blank"),
+        ("\u{200b}", "blank"),
+        ("ops\u{202e}nimda", "direction_characters"),
+        ("a\nb", "control_characters"),
+    ] {
+        for (path, body) in [
+            ("/api/keys", key(name)),
+            ("/api/communication-templates", template(name)),
+            ("/api/schedules", json!({ "name": name })),
+            ("/api/channels", json!({ "name": name })),
+        ] {
+            let answer = server.post(path, body).await;
+            let is_named = errors_of(&answer).contains(&("/name".to_owned(), code.to_owned()));
+            assert!(is_named, "{path} {name:?}: {}", answer.body);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_that_is_too_late_is_told_the_range() {
+    let server = TestServer::new().await;
+    let mut body = email("delivered@sim.test");
+    body["scheduledAt"] = json!("9999-12-31T23:59:59Z");
+    let answer = server.post("/api/communications/send", body).await;
+    assert_eq!(errors_of(&answer), [("/scheduledAt".to_owned(), "not_in_range".to_owned())]);
+    assert!(answer.text("/detail").contains("9999-12-30T22:00:00"), "{}", answer.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_is_valid_only_for_its_own_query() {
     let server = TestServer::new().await;
     let mut ids = Vec::new();
@@ -309,10 +362,13 @@ async fn development_routes_reject_invalid_input_and_other_hosts() {
     for (path, body) in [
         ("/_dev/faults", json!({ "provider": "pigeon", "kind": "500" })),
         ("/_dev/faults", json!({ "provider": "twilio", "kind": "sulk" })),
-        ("/_dev/clock", json!({ "advanceMs": -1 })),
-        ("/_dev/clock", json!({ "advance": 1 })),
     ] {
         assert_problem(&server.post(path, body).await, ProblemKind::Malformed);
+    }
+    for (body, code) in [(json!({ "advanceMs": -1 }), "not_in_range"), (json!({ "advance": 1 }), "required")] {
+        let answer = server.post("/_dev/clock", body).await;
+        assert_problem(&answer, ProblemKind::Invalid);
+        assert!(errors_of(&answer).contains(&("/advanceMs".to_owned(), code.to_owned())), "{}", answer.body);
     }
     assert_problem(&server.get("/_dev/inbox?wait=long").await, ProblemKind::Malformed);
     assert_problem(&server.get("/_dev/inbox?from=x").await, ProblemKind::Malformed);

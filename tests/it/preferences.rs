@@ -207,6 +207,15 @@ async fn an_opt_out_holds_for_the_persons_addresses_without_their_id() {
     let mut other = to("sms", "+447700900055");
     other["recipientId"] = json!("c10");
     server.send(other).await;
+    // The export has the texts of earlier decisions, too.
+    for (evidence, reason) in [("form one", "too many letters"), ("form two", "asked again")] {
+        patch(&server, person, json!({ "optedOut": false, "optInEvidence": evidence })).await;
+        patch(&server, person, json!({ "optedOut": true, "optedOutReason": reason })).await;
+    }
+    let export = server.get("/api/subjects/customer/c9").await.body.to_string();
+    for text in ["form one", "too many letters", "form two", "asked again"] {
+        assert!(export.contains(text), "{text}: {export}");
+    }
     // The erasure of the person keeps their decision.
     server.answer(server.request(Method::DELETE, "/api/subjects/customer/c9")).await;
     assert!(refused(&server, to("sms", "+447700900055")).await.contains("opted_out"));

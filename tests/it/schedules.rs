@@ -94,6 +94,21 @@ async fn each_occurrence_sends_its_message_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stale_revision_is_neither_paused_nor_resumed_nor_deleted() {
+    let server = TestServer::new().await;
+    let id = create(&server, daily("p@sim.test")).await.id();
+    let act = async |method: &Method, verb: &str, revision: &str| {
+        let request = server.request(method.clone(), &format!("/api/schedules/{id}{verb}"));
+        server.answer(request.header("if-match", revision)).await.status
+    };
+    for (method, verb) in [(Method::POST, "/pause"), (Method::POST, "/resume"), (Method::DELETE, "")] {
+        assert_eq!(act(&method, verb, "\"7\"").await, StatusCode::PRECONDITION_FAILED, "{verb}");
+        assert_eq!(act(&method, verb, "seven").await, StatusCode::BAD_REQUEST, "{verb}");
+        assert!(act(&method, verb, "\"1\"").await.is_success(), "{verb}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_outage_is_caught_up_and_a_pause_is_not() {
     let server = TestServer::new().await;
     let id = create(&server, daily("p@sim.test")).await.id();

@@ -94,10 +94,16 @@ async fn addresses_are_added_imported_and_exported() {
         assert_eq!(refused.status, status, "{}", refused.body);
         assert_eq!(server.get(LIST).await.body["suppressions"].as_array().map(Vec::len), before);
     }
-    // The suppression of an erased person stays, but their address is no longer shown.
+    // The suppression of an erased person stays, but their address and what was written about them is no longer shown.
+    let written = json!({ "channel": "email", "contact": "ada@example.com", "reason": "Ada Lovelace called" });
+    server.post(LIST, written).await;
+    assert!(server.get(LIST).await.body.to_string().contains("Lovelace"));
     let erased = server.answer(server.request(Method::DELETE, "/api/subjects/address/ada@example.com")).await;
     assert_eq!(erased.status, StatusCode::OK, "{}", erased.body);
-    assert!(!server.get(LIST).await.body.to_string().contains("ada@example.com"));
+    for path in [LIST, "/api/audit"] {
+        let shown = server.get(path).await.body.to_string();
+        assert!(!shown.contains("ada@example.com") && !shown.contains("Lovelace"), "{path}: {shown}");
+    }
     assert_eq!(
         server.post("/api/communications/send", email("ada@example.com")).await.status,
         StatusCode::UNPROCESSABLE_ENTITY

@@ -3,7 +3,10 @@
 use std::sync::OnceLock;
 
 use handlebars::template::{Parameter, TemplateElement};
-use handlebars::{Context, Handlebars, Output, RenderContext, RenderErrorReason, Renderable, StringOutput, Template};
+use handlebars::{
+    Context, Handlebars, Output, RenderContext, RenderErrorReason, Renderable, StringOutput, Template,
+    TemplateErrorReason,
+};
 use serde_json::Value;
 
 use super::error::{RenderError, TemplatePart};
@@ -32,12 +35,26 @@ pub fn compile(text: &str) -> Result<Template, RenderError> {
     scan(text)?;
     let mut template = Template::compile(text).map_err(|error| {
         let (line, column) = error.pos().unwrap_or((1, 1));
-        let reason = error.reason().to_string();
-        let reason = reason.lines().next().unwrap_or("not understood").to_owned();
+        let reason = match error.reason() {
+            // The parser's own words name the rules of its grammar.
+            TemplateErrorReason::InvalidSyntax(_) => unexpected(text, line, column),
+            reason => reason.to_string().lines().next().unwrap_or("not understood").to_owned(),
+        };
         RenderError::Template(format!("line {line}, column {column}: {reason}"))
     })?;
     prepare(&mut template, 0, 0)?;
     Ok(template)
+}
+
+/// Says what stands where a template is not valid.
+fn unexpected(text: &str, line: usize, column: usize) -> String {
+    let from = text.lines().nth(line.saturating_sub(1)).unwrap_or_default().chars().skip(column.saturating_sub(1));
+    let found: String = from.take(20).collect();
+    match found.trim() {
+        "" => "a tag or a block is not closed".to_owned(),
+        found if found.starts_with("}}") => "a name or a value is missing before `}}`".to_owned(),
+        found => format!("`{found}` cannot stand here"),
+    }
 }
 
 /// Rejects what is nested too deeply or not available, and makes loops count their steps. Each `{{else if}}` of a chain is
@@ -46,10 +63,15 @@ fn prepare(template: &mut Template, blocks: usize, loops: usize) -> Result<(), R
     if MAX_BLOCKS < blocks {
         return Err(RenderError::TooComplex("blocks, or the branches of a block, are nested more than 20 deep"));
     }
-    for element in &mut template.elements {
+    let positions = template.mapping.iter().map(|at| (at.0, at.1)).chain(std::iter::repeat((1, 1)));
+    for (element, (line, column)) in template.elements.iter_mut().zip(positions) {
         match element {
             TemplateElement::HelperBlock(block) => {
                 let (is_loop, name) = (is_loop(block), block.name.as_name().unwrap_or_default());
+                if matches!(name, "if" | "unless" | "each" | "with") && block.params.is_empty() {
+                    let text = format!("line {line}, column {column}: `{{{{#{name}}}}}` needs a value");
+                    return Err(RenderError::Template(text));
+                }
                 let inner = loops + usize::from(is_loop);
                 if inner > MAX_LOOP_DEPTH {
                     return Err(RenderError::TooComplex("loops are nested more than 2 deep"));

@@ -192,6 +192,9 @@ impl Writer {
             "pre" | "textarea" => self.preformatted = self.preformatted.saturating_sub(1),
             _ => (),
         }
+        if name == "a" {
+            self.write_address_of_empty_link();
+        }
         if has_markup {
             let name = if name == "span" { "tg-spoiler" } else { name };
             self.marks.extend(telegram_name(name).map(|name| (self.text.len(), Mark::Close(name))));
@@ -202,6 +205,21 @@ impl Writer {
             self.close_link(&link, start);
         }
         self.break_around(name);
+    }
+
+    /// Telegram does not show a link without text, so its address becomes its text.
+    fn write_address_of_empty_link(&mut self) {
+        let end = self.text.trim_end().len();
+        let open = self.marks.iter().rev().take_while(|(at, _)| end <= *at);
+        let link = open.take_while(|(_, mark)| !matches!(mark, Mark::Close("a"))).find_map(|(_, mark)| match mark {
+            Mark::Open { link, .. } => link.clone(),
+            Mark::Close(_) => None,
+        });
+        if let Some(link) = link {
+            let is_space_due = std::mem::take(&mut self.is_space_due);
+            self.push(&link);
+            self.is_space_due = is_space_due;
+        }
     }
 
     /// Writes the address of a link after its text, unless the text is the address.
@@ -315,6 +333,15 @@ mod tests {
         for (html, expected) in [
             ("<p><strong>Hi</strong> &lt;you&gt; &amp; <em>me</em></p>", "<b>Hi</b> &lt;you&gt; &amp; <i>me</i>"),
             ("<a href=\"https://a.example/?b&amp;c\">x</a>", "<a href=\"https://a.example/?b&amp;c\">x</a>"),
+            (
+                "Pay: <a href=\"https://a.example/\"><img src=x></a><a href='https://b.example'> </a>",
+                "Pay: <a href=\"https://a.example/\">https://a.example/</a>\
+                 <a href=\"https://b.example\">https://b.example</a>",
+            ),
+            (
+                "<a title=\"href='https://evil.example'\" href='https://a.example'>x</a>",
+                "<a href=\"https://a.example\">x</a>",
+            ),
             ("<b>one <i>two</b> three</i>", "<b>one <i>two</i></b> three"),
             ("<pre><b>x</b></pre><blockquote>a<blockquote>b", "<pre>x</pre>\n\n<blockquote>a\n\nb</blockquote>"),
             ("<span class=\"tg-spoiler\">x</span><div><u>y", "<tg-spoiler>x</tg-spoiler>\n<u>y</u>"),

@@ -161,18 +161,26 @@ fn tag_end(tag: &str) -> Option<usize> {
     tag.find('>')
 }
 
-/// The value of an attribute.
+/// The value of an attribute. Text that looks like an attribute in the value of another one is not one.
 pub(super) fn attribute(attributes: &str, name: &str) -> Option<String> {
-    let lower = attributes.to_ascii_lowercase();
-    let found = lower.match_indices(name).find_map(|(at, _)| {
-        let is_start = lower[..at].ends_with(|c: char| c.is_whitespace() || c == '"' || c == '\'' || c == '/');
-        let value = attributes[at + name.len()..].trim_start().strip_prefix('=')?.trim_start();
-        is_start.then_some(value)
-    })?;
-    let quoted = found.strip_prefix('"').and_then(|value| value.split('"').next());
-    let quoted = quoted.or_else(|| found.strip_prefix('\'').and_then(|value| value.split('\'').next()));
-    let value = quoted.or_else(|| found.split(|c: char| c.is_whitespace()).next())?;
-    Some(Entities::default().decoded(value).trim().to_owned())
+    let mut rest = attributes;
+    loop {
+        rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '/');
+        let first = rest.chars().next()?.len_utf8();
+        let ends_name = |c: char| c.is_whitespace() || c == '=' || c == '/';
+        let (found, after) = rest.split_at(rest[first..].find(ends_name).map_or(rest.len(), |end| first + end));
+        rest = after;
+        let Some(value) = after.trim_start().strip_prefix('=').map(str::trim_start) else { continue };
+        let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''));
+        let (value, after) = match quote {
+            Some(quote) => value[1..].split_once(quote).unwrap_or((&value[1..], "")),
+            None => value.split_at(value.find(char::is_whitespace).unwrap_or(value.len())),
+        };
+        if found.eq_ignore_ascii_case(name) {
+            return Some(Entities::default().decoded(value).trim().to_owned());
+        }
+        rest = after;
+    }
 }
 
 /// The entities of a text, each looked up once. Only what ends with a semicolon is one: `&order=5` in an address is not.
@@ -219,6 +227,23 @@ fn entity_text(entity: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_attribute_is_read_by_its_name_not_from_the_value_of_another() {
+        for (attributes, value) in [
+            (" href=\"a\"", Some("a")),
+            (" title=\"x href='evil'\" HREF = 'a&amp;b' ", Some("a&b")),
+            (" data-href=evil href=a/b?c=d class", Some("a/b?c=d")),
+            (" title='go to href=evil'", None),
+            (" href title=href=evil", None),
+            ("/href=a", Some("a")),
+            (" href=\"not closed", Some("not closed")),
+            (" =href=a é=\"b\"href=c", Some("c")),
+            ("", None),
+        ] {
+            assert_eq!(attribute(attributes, "href").as_deref(), value, "{attributes}");
+        }
+    }
 
     #[test]
     fn text_with_a_bracket_is_not_html() {

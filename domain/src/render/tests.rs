@@ -53,7 +53,11 @@ fn errors_name_what_is_wrong() {
     for (template, part) in [
         ("{{currency a}}", "`lots` is not an amount"),
         ("{{date a}}", "`lots` is not a date"),
-        ("{{#if a}}", "line 1"),
+        ("{{#if a}}", "line 1, column 10: a tag or a block is not closed"),
+        ("one\n{{#if}}x{{/if}}", "line 2, column 1: `{{#if}}` needs a value"),
+        ("{{a b=}}", "a name or a value is missing before `}}`"),
+        ("{{#if a}}x{{/each}}", "if"),
+        ("{{", "line 1"),
         ("{{nothing a}}", "nothing"),
         ("{{> other}}", "partials"),
         ("{{#*inline \"x\"}}{{> x}}{{/inline}}{{> x}}", "partials"),

@@ -93,8 +93,6 @@ pub enum Command {
     },
     /// Changes the schedule. Fields that are `None` do not change.
     Change {
-        /// The revision that the change is based on.
-        expected: Option<u32>,
         name: Option<String>,
         timing: Option<ScheduleTiming>,
         message: Option<Box<ScheduledMessage>>,
@@ -110,6 +108,8 @@ pub enum Command {
         reason: Option<String>,
     },
     Resume,
+    /// Decides a command only if this is the newest revision.
+    AtRevision(u32, Box<Command>),
     RecordMissed(Missed),
     End(ScheduleEndReason),
 }
@@ -145,6 +145,16 @@ pub struct RunOccurrences {
     pub schedule: Box<Schedule>,
 }
 
+impl Command {
+    /// Requires the newest revision to be `expected`, if that is given.
+    pub fn at_revision(self, expected: Option<u32>) -> Command {
+        match expected {
+            Some(expected) => Command::AtRevision(expected, Box::new(self)),
+            None => self,
+        }
+    }
+}
+
 impl ScheduleState {
     fn live(&self) -> Result<&Schedule, Rejection> {
         let schedule = self.schedule.as_ref().ok_or(Rejection::Unknown)?;
@@ -165,13 +175,10 @@ impl ScheduleState {
     }
 
     fn change(&self, command: Command) -> Result<Vec<ScheduleEvent>, Rejection> {
-        let Command::Change { expected, name, timing, message, catch_up, author, from } = command else {
+        let Command::Change { name, timing, message, catch_up, author, from } = command else {
             return Ok(Vec::new());
         };
         let current = self.live()?;
-        if expected.is_some_and(|expected| expected != current.revision) {
-            return Err(Rejection::Changed(current.revision));
-        }
         let name = name.filter(|name| *name != current.name);
         let timing = timing.filter(|timing| *timing != current.timing);
         let message = message.map(|message| *message).filter(|message| *message != current.message);
@@ -211,6 +218,10 @@ impl Aggregate for ScheduleState {
                 let schedule = current.id.clone();
                 let is_active = current.status == ScheduleStatus::Active;
                 Ok(if is_active { Vec::new() } else { vec![ScheduleEvent::ScheduleResumed { schedule }] })
+            }
+            Command::AtRevision(expected, command) => {
+                let newest = self.schedule.as_ref().ok_or(Rejection::Unknown)?.revision;
+                if newest == expected { self.decide(*command) } else { Err(Rejection::Changed(newest)) }
             }
             Command::RecordMissed(Missed { from, through, through_at, count, reason, code }) => {
                 let current = self.live()?;

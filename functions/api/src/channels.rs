@@ -155,12 +155,7 @@ pub(crate) async fn list(
 }
 
 /// The supported providers and the settings that each needs.
-pub(crate) async fn kinds(
-    State(api): Shared,
-    Extension(caller): Extension<Caller>,
-    query: RawQuery,
-) -> Result<Response, Problem> {
-    QueryParams::parse(query)?.finish()?;
+pub(crate) async fn kinds(State(api): Shared, Extension(caller): Extension<Caller>) -> Result<Response, Problem> {
     let kinds = provider_configs::kinds(&api.app, &caller)?.into_iter().map(|kind| {
         let settings = kind.settings.iter().map(|setting| {
             json!({

@@ -3,8 +3,10 @@
 use std::str::FromStr;
 
 pub use application::time::show_time;
+use domain::text::{TextFault, check_line};
 use events::{RateLimit, Timestamp};
 use jiff::SignedDuration;
+use jiff::fmt::temporal::Pieces;
 use problem::{FieldError, Problem, ProblemKind};
 use serde_json::{Map, Value};
 
@@ -110,11 +112,12 @@ impl BodyReader {
         }
     }
 
-    /// Reads an id or a similar name. It has no control characters, so that it can be part of a key.
+    /// Reads an id or a name. It has no control characters, so that it can be part of a key, and can be seen as it is.
     pub fn reference(&mut self, field: &str, most: usize) -> Option<String> {
         let text = self.text(field, most)?;
-        if text.chars().any(char::is_control) {
-            self.add_error(field, "control_characters", format!("{field} must not contain control characters."));
+        let fault = text.chars().any(char::is_control).then_some(TextFault::Control).or_else(|| check_line(&text));
+        if let Some(fault) = fault {
+            self.add_error(field, fault.code(), format!("{field} {fault}."));
             return None;
         }
         Some(text)
@@ -150,10 +153,16 @@ impl BodyReader {
 
     pub fn time(&mut self, field: &str) -> Option<Timestamp> {
         let given = self.take(field)?;
-        let time = given.as_str().and_then(parse_time);
+        let text = given.as_str().unwrap_or_default();
+        let time = parse_time(text);
         if time.is_none() {
-            let detail = format!("{field} must be an RFC 3339 time such as 2026-12-01T09:00:00Z.");
-            self.add_error(field, "not_a_time", detail);
+            let (code, detail) = match has_form_of_time(text) {
+                true => {
+                    ("not_in_range", format!("{field} must be a time from year -9999 to {}.", jiff::Timestamp::MAX))
+                }
+                false => ("not_a_time", format!("{field} must be an RFC 3339 time such as 2026-12-01T09:00:00Z.")),
+            };
+            self.add_error(field, code, detail);
         }
         time
     }
@@ -264,6 +273,11 @@ pub(crate) fn read_rate(fields: &mut BodyReader) -> Option<RateLimit> {
         fields.add_error("rate", "not_a_rate", "rate must be {\"burst\": 100, \"perSecond\": 10}, both at least 1.");
     }
     rate
+}
+
+/// Whether a text is a time with an offset, though it may be too early or too late.
+fn has_form_of_time(text: &str) -> bool {
+    Pieces::parse(text).is_ok_and(|pieces| pieces.time().is_some() && pieces.offset().is_some())
 }
 
 /// Parses an RFC 3339 time with any offset.

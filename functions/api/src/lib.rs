@@ -37,13 +37,14 @@ use std::sync::Arc;
 use application::App;
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{MatchedPath, Path, Request, State};
+use axum::extract::{MatchedPath, Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use events::CommunicationId;
 use problem::{Problem, ProblemKind};
+use query::QueryParams;
 
 pub use routes::{ROUTES, Route};
 
@@ -131,7 +132,8 @@ async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> R
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let caller = headers::caller(principal, request.headers());
     // A route that the table does not list is refused, even if the router has a handler for it.
-    let Some((permission, reach)) = routes::find(request.method(), path).and_then(|route| route.access) else {
+    let route = routes::find(request.method(), path);
+    let Some((route, (permission, reach))) = route.and_then(|route| Some((route, route.access?))) else {
         let mut refused = method_not_allowed().await.into_response();
         if let Ok(allowed) = HeaderValue::from_str(&routes::allowed(path)) {
             refused.headers_mut().insert(header::ALLOW, allowed);
@@ -139,6 +141,9 @@ async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> R
         return Ok(refused);
     };
     caller.authorise(permission, reach)?;
+    if openapi::has_no_query(route) {
+        QueryParams::parse(RawQuery(request.uri().query().map(str::to_owned)))?.finish()?;
+    }
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }

@@ -368,9 +368,7 @@ fn nested_group(sum: &Counters, prefix: &str) -> BTreeMap<String, BTreeMap<Strin
 pub(crate) async fn queue_status(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
-    query: RawQuery,
 ) -> Result<Response, Problem> {
-    QueryParams::parse(query)?.finish()?;
     let QueueStatus { totals, as_of, depths, last_sweep } =
         messages::queue_status(&api.app, &caller).await.map_err(problem)?;
     let get = |name: &str| totals.get(name).copied().unwrap_or(0);

@@ -52,11 +52,12 @@ pub(crate) async fn export(
     query.finish()?;
     let subject = parse_subject(&api.app, &caller, &kind, &id)?;
     let page = subjects::export(&api.app, &caller, &subject, before.as_deref()).await.map_err(problem)?;
-    let SubjectPage { messages, inbound, preferences, schedules, next } = page;
+    let SubjectPage { messages, inbound, preferences, preference_history, schedules, next } = page;
     let communications =
         messages.iter().map(|(key, row, request, content)| present::stored(key, row, request, Some(content)));
     let preferences =
         preferences.map(|(preferences, addresses)| present_preferences((&kind, &id), &preferences, &addresses));
+    let steps = preference_history.iter().enumerate().map(|(place, record)| present::decision(place + 1, record));
     let now = api.app.host.now();
     let schedules = schedules.iter().map(|(schedule, stored)| present_with_message(schedule, stored.as_ref(), now));
     let body = json!({
@@ -64,6 +65,7 @@ pub(crate) async fn export(
         "communications": communications.collect::<Vec<Value>>(),
         "inbound": inbound,
         "preferences": preferences,
+        "preferenceEvents": steps.collect::<Vec<Value>>(),
         "schedules": schedules.collect::<Vec<Value>>(),
         "nextCursor": next,
     });

@@ -12,7 +12,7 @@ use domain::message::MessageContent;
 use domain::ports::{AddressKey, CommunicationKey, ContentKey, ObjectKey, StoreError};
 use domain::preferences::Preferences;
 use domain::schedule::Schedule;
-use events::{Channel, CommunicationRequest, Mode, Recipient, Timestamp};
+use events::{Channel, CommunicationRequest, Mode, PreferenceEvent, Recipient, RecordedEvent, Timestamp};
 
 use crate::actions::{self, Action, SubjectRef};
 use crate::app::App;
@@ -26,7 +26,7 @@ use crate::inbound::{self, InboundContent};
 use crate::messages::fallback_content_keys;
 use crate::people::People;
 use crate::schedules::{self, ErasedSchedules, ScheduleError, StoredMessage};
-use crate::statements::texts_key;
+use crate::statements::{self, texts_key};
 use crate::suppressions::{address_key, erase_address};
 
 /// Number of messages of one page.
@@ -99,6 +99,8 @@ pub struct SubjectPage {
     pub inbound: Vec<InboundContent>,
     /// The preferences of a recipient and their preferred addresses.
     pub preferences: Option<(Preferences, BTreeMap<Channel, String>)>,
+    /// How the preferences came to be, with the texts of each change that are stored. On the first page.
+    pub preference_history: Vec<RecordedEvent<PreferenceEvent>>,
     pub schedules: Vec<(Schedule, Option<StoredMessage>)>,
     /// Where the next page begins. `None` means that this is the last page.
     pub next: Option<String>,
@@ -149,6 +151,10 @@ pub async fn export(
     if let Identity::Address(address, _) = &subject.identity {
         let inbound = inbound::list_from(&*app.tenant_ports.documents, tenant, address, now).await?;
         page.inbound = inbound.into_iter().map(|(_, content)| content).collect();
+    }
+    if let Identity::Recipient(_) = subject.identity {
+        page.preference_history = consent::history(&app.tenant_ports, tenant, &subject.name).await?;
+        statements::load(&app.tenant_ports, tenant, &subject.name).await?.fill_in_history(&mut page.preference_history);
     }
     page.schedules = schedules::of_subject(app, caller, &subject.name).await?;
     Ok(page)

@@ -1,7 +1,8 @@
 //! The suppression list. Before each message a keyed hash is looked up; readable entries are stored beside the hashes.
 
+use domain::consent::KEYWORD_REASON;
 use domain::ports::{AddressKey, DocumentKey, DocumentStore, EventStore, StoreError};
-use events::{Channel, CommunicationId, TenantId, Timestamp};
+use events::{Channel, CommunicationId, ReportedStatus, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::document;
@@ -19,6 +20,17 @@ pub struct SuppressionEntry {
     pub by: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub communication: Option<CommunicationId>,
+}
+
+/// What stands for a reason that somebody wrote.
+pub const WRITTEN_REASON: &str = "manual";
+/// Reasons that are codes, besides the statuses that providers report.
+const CODES: [&str; 5] = [KEYWORD_REASON, "provider_opt_out", "blocked", "soft_bounces", "unsubscribed"];
+
+/// The reason without what a person wrote, for everything that stays after the person's data is erased.
+pub fn reason_code(reason: &str) -> &str {
+    let is_code = CODES.contains(&reason) || reason.parse::<ReportedStatus>().is_ok();
+    if is_code { reason } else { WRITTEN_REASON }
 }
 
 /// The two stores of the list.
@@ -40,7 +52,7 @@ impl SuppressionRegister<'_> {
     ///
     /// [`StoreError`]
     pub async fn add(&self, contact: &AddressKey, entry: &SuppressionEntry) -> Result<(), StoreError> {
-        self.store.suppress(contact, &entry.reason, entry.at).await?;
+        self.store.suppress(contact, reason_code(&entry.reason), entry.at).await?;
         self.documents.put_document(&entry_key(contact), &document::encode(entry)?, None).await
     }
 
@@ -56,7 +68,7 @@ impl SuppressionRegister<'_> {
         self.documents.delete_document(&entry_key(contact)).await
     }
 
-    /// Deletes the address from its entry. It stays suppressed.
+    /// Deletes the address and what was written as the reason from its entry. It stays suppressed.
     ///
     /// # Errors
     ///
@@ -64,7 +76,7 @@ impl SuppressionRegister<'_> {
     pub async fn erase_address(&self, contact: &AddressKey, now: Timestamp) -> Result<(), StoreError> {
         let Some(kept) = self.documents.get_document(&entry_key(contact), now).await? else { return Ok(()) };
         let Ok(entry) = serde_json::from_str::<SuppressionEntry>(&kept) else { return Ok(()) };
-        let entry = SuppressionEntry { contact: None, ..entry };
+        let entry = SuppressionEntry { contact: None, reason: reason_code(&entry.reason).to_owned(), ..entry };
         self.documents.put_document(&entry_key(contact), &document::encode(&entry)?, None).await
     }
 

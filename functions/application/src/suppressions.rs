@@ -9,14 +9,12 @@ use crate::actions::{self, Action};
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
 use crate::hash::contact_hash;
-use crate::suppression::{SuppressionEntry, SuppressionRegister};
+use crate::suppression::{SuppressionEntry, SuppressionRegister, WRITTEN_REASON, reason_code};
 
 /// Number of entries that are read together.
 const PAGE: usize = 100;
 /// Maximum number of entries of one export. The last page is exported in full.
 const MAX_EXPORTED: usize = 10_000;
-/// The reason of an entry if the caller gives none.
-const DEFAULT_REASON: &str = "manual";
 /// Maximum length of a reason, in bytes.
 const MAX_REASON: usize = 100;
 
@@ -118,9 +116,10 @@ pub async fn add(
     caller.check_channel(channel)?;
     let address = address::normalise(channel, contact, None).map_err(SuppressionError::Address)?;
     let key = address_key(app, &caller.principal.tenant, channel, &address);
-    let reason = reason.unwrap_or_else(|| DEFAULT_REASON.to_owned());
+    let reason = reason.unwrap_or_else(|| WRITTEN_REASON.to_owned());
     let contact_hash = key.contact_hash.clone();
-    actions::record(app, caller, &Action::SuppressionAdded { channel, contact_hash, reason: reason.clone() }).await?;
+    let code = reason_code(&reason).to_owned();
+    actions::record(app, caller, &Action::SuppressionAdded { channel, contact_hash, reason: code }).await?;
     Ok(store(app, caller, &key, address, reason).await?)
 }
 
@@ -179,7 +178,7 @@ pub async fn import(
         match normalise(caller, &channel, &contact) {
             Ok((channel, address)) => {
                 let key = address_key(app, &caller.principal.tenant, channel, &address);
-                let reason = reason.filter(|reason| is_reason(reason)).unwrap_or_else(|| DEFAULT_REASON.to_owned());
+                let reason = reason.filter(|reason| is_reason(reason)).unwrap_or_else(|| WRITTEN_REASON.to_owned());
                 store(app, caller, &key, address, reason).await?;
                 result.added += 1;
             }

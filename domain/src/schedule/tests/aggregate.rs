@@ -106,7 +106,6 @@ fn a_run_that_read_an_older_timing_cannot_move_the_timer() {
     // The run at nine read this timer. It will move only this timer to nine on the next day.
     let read = nine(0) + 60_000;
     let change = Command::Change {
-        expected: None,
         name: None,
         timing: Some(ScheduleTiming { time: Some("09:30".to_owned()), ..daily("FREQ=DAILY") }),
         message: None,
@@ -144,17 +143,16 @@ fn occurrences_during_a_pause_are_not_caught_up() {
 #[test]
 fn changed_times_apply_from_the_change_and_a_stale_change_is_rejected() {
     let state = after(ScheduleState::default(), create("FREQ=DAILY"), START);
-    let change = |expected, timing: Option<ScheduleTiming>, name: &str| Command::Change {
-        expected,
-        name: Some(name.to_owned()),
-        timing,
-        message: None,
-        catch_up: None,
-        author: author(),
-        from: nine(4),
+    let change = |expected, timing: Option<ScheduleTiming>, name: &str| {
+        let (name, author) = (Some(name.to_owned()), author());
+        let change = Command::Change { name, timing, message: None, catch_up: None, author, from: nine(4) };
+        change.at_revision(expected)
     };
     assert_eq!(state.decide(change(Some(1), None, "Daily")), Ok(Vec::new()));
     assert_eq!(state.decide(change(Some(2), None, "Other")), Err(Rejection::Changed(1)));
+    for command in [Command::Resume, Command::End(ScheduleEndReason::Deleted)] {
+        assert_eq!(state.decide(command.at_revision(Some(2))), Err(Rejection::Changed(1)));
+    }
     let renamed = after(state, change(Some(1), None, "Other"), nine(3));
     let schedule = renamed.schedule.as_ref().expect("a schedule");
     assert_eq!((schedule.revision, schedule.handled_until), (2, START));

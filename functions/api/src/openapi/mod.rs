@@ -24,6 +24,11 @@ fn operation(route: &Route) -> Option<&'static Operation> {
     OPERATIONS.iter().find(|operation| operation.id == route.operation)
 }
 
+/// Whether an operation has no parameters in the query string.
+pub(crate) fn has_no_query(route: &Route) -> bool {
+    operation(route).is_none_or(|operation| operation.query.is_empty())
+}
+
 /// Whether the route is another name of an operation that an earlier route has.
 fn is_alias(route: &Route) -> bool {
     let first = ROUTES.iter().find(|other| other.operation == route.operation);

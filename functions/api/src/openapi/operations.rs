@@ -173,15 +173,19 @@ pub const OPERATIONS: &[Operation] = &[
         .takes("ScheduleChange", r#"{"exceptions":["2026-12-28"]}"#)
         .answers(200, "Schedule")
         .problems(&[Conflict, PreconditionFailed, RecipientSuppressed]),
-    delete("deleteSchedule", "End a schedule and delete its message; its history stays"),
+    delete("deleteSchedule", "End a schedule and delete its message; its history stays")
+        .headers("If-Match? string")
+        .problems(&[PreconditionFailed]),
     operation("pauseSchedule", "Pause a schedule until it is resumed or until a given time")
+        .headers("If-Match? string")
         .may_take("Pause", r#"{"reason":"Summer break"}"#)
         .answers(200, "Schedule")
-        .problems(&[Conflict]),
+        .problems(&[Conflict, PreconditionFailed]),
     operation("resumeSchedule", "Resume a schedule; occurrences during the pause are not caught up")
+        .headers("If-Match? string")
         .may_take("Nothing", "{}")
         .answers(200, "Schedule")
-        .problems(&[Conflict]),
+        .problems(&[Conflict, PreconditionFailed]),
     get("previewSchedule", "Occurrences", "List the next occurrences of a schedule").query("n? integer:1..50"),
     get("listOccurrences", "PastOccurrences", "List the latest past occurrences and their outcomes")
         .query("limit? integer:1..50"),

@@ -210,7 +210,7 @@ const OBJECTS: &[(&str, &str)] = &[
     (
         "SubjectExport",
         "subject Subject, communications [Communication], inbound [InboundMessage], preferences Preferences?, \
-         schedules [Schedule], nextCursor string?",
+         preferenceEvents [JournalEvent], schedules [Schedule], nextCursor string?",
     ),
     ("Erased", "subject Subject, erased integer, unrecorded integer, hasMore boolean"),
     (

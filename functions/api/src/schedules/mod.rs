@@ -27,6 +27,7 @@ pub(crate) use body::problem;
 pub(crate) use present::present_with_message;
 
 const MAX_NAME: usize = 100;
+const WHOSE_TAG: &str = "a schedule's";
 const DEFAULT_CATCH_UP: CatchUp = CatchUp { policy: CatchUpPolicy::Last, window_ms: 24 * 3_600_000, most: 10 };
 /// Maximum number of events, and of steps of an explanation, in one answer: the newest.
 const MAX_EVENTS: usize = 200;
@@ -103,9 +104,7 @@ pub(crate) async fn get(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    query: RawQuery,
 ) -> Result<Response, Problem> {
-    QueryParams::parse(query)?.finish()?;
     let (schedule, _) = schedules::find(&api.app, &caller, &id).await.map_err(problem)?;
     respond(&api, &caller, StatusCode::OK, &schedule).await
 }
@@ -117,7 +116,7 @@ pub(crate) async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let expected = if_match(&headers, "a schedule's")?;
+    let expected = if_match(&headers, WHOSE_TAG)?;
     let mut fields = BodyReader::parse(&read_body(body).await?)?;
     let (current, _) = schedules::find(&api.app, &caller, &id).await.map_err(problem)?;
     let name = fields.reference("name", MAX_NAME);
@@ -137,8 +136,10 @@ pub(crate) async fn remove(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    schedules::delete(&api.app, &caller, &id).await.map_err(problem)?;
+    let expected = if_match(&headers, WHOSE_TAG)?;
+    schedules::delete(&api.app, &caller, &id, expected).await.map_err(problem)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -146,8 +147,10 @@ pub(crate) async fn pause(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    let expected = if_match(&headers, WHOSE_TAG)?;
     let mut fields = BodyReader::parse_optional(&read_body(body).await?)?;
     let until = fields.time("until");
     if until.is_some_and(|until| until <= api.app.host.now()) {
@@ -155,7 +158,7 @@ pub(crate) async fn pause(
     }
     let reason = fields.reference("reason", 200);
     fields.finish()?;
-    let paused = schedules::pause(&api.app, &caller, &id, until, reason).await.map_err(problem)?;
+    let paused = schedules::pause(&api.app, &caller, &id, expected, until, reason).await.map_err(problem)?;
     respond(&api, &caller, StatusCode::OK, &paused).await
 }
 
@@ -163,10 +166,12 @@ pub(crate) async fn resume(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    let expected = if_match(&headers, WHOSE_TAG)?;
     BodyReader::parse_optional(&read_body(body).await?)?.finish()?;
-    let resumed = schedules::resume(&api.app, &caller, &id).await.map_err(problem)?;
+    let resumed = schedules::resume(&api.app, &caller, &id, expected).await.map_err(problem)?;
     respond(&api, &caller, StatusCode::OK, &resumed).await
 }
 
@@ -246,9 +251,7 @@ pub(crate) async fn explain(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    query: RawQuery,
 ) -> Result<Response, Problem> {
-    QueryParams::parse(query)?.finish()?;
     let (schedule, records) = schedules::history(&api.app, &caller, &id).await.map_err(problem)?;
     let now = api.app.host.now();
     let (summary, steps) = explain_schedule(&schedule, &records, now);

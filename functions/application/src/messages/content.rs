@@ -105,7 +105,12 @@ impl FileLinks<'_> {
             }
             (None, Some(url), Some(filename)) if is_short(url, 2_000) && url.starts_with("https://") => {
                 match public_url::check(url) {
-                    Ok(_) => Some(AttachmentLink { filename, file_url: url.clone(), kind: *kind, attachment: None }),
+                    Ok(url) if !file_name::fits_path(&filename, url.path()) => {
+                        let detail = "The name of a file ends like the type of the file, such as .pdf.";
+                        faults.add(Field::AttachmentName(index), "not_the_type", detail);
+                        None
+                    }
+                    Ok(url) => Some(AttachmentLink { filename, file_url: url.into(), kind: *kind, attachment: None }),
                     Err(reason) => {
                         let detail = format!("fileUrl must be a public https address: {reason}.");
                         faults.add(Field::AttachmentUrl(index), "not_public", detail);

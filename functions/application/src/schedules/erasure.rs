@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::access::{Permission, Reach};
 use domain::data_subject;
 use domain::ports::DocumentKey;
-use domain::schedule::{Schedule, ScheduleState};
+use domain::schedule::{Command, Schedule, ScheduleState};
 use events::{Mode, ScheduleEndReason, ScheduledMessage};
 
 use super::message::{ErasableMessage, StoredMessage, message_of};
@@ -51,7 +51,7 @@ pub async fn erase(app: &App, caller: &Caller, subject: &str) -> Result<ErasedSc
     }
     let mut unrecorded = 0;
     for schedule in &schedules {
-        if let Err(error) = end(app, caller, &schedule.id, ScheduleEndReason::Erased).await {
+        if let Err(error) = end(app, caller, &schedule.id, Command::End(ScheduleEndReason::Erased)).await {
             tracing::error!(schedule = schedule.id, %error, "a schedule was not ended; its message is erased");
             unrecorded += 1;
         }

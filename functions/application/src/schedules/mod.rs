@@ -403,7 +403,7 @@ pub async fn change(app: &App, caller: &Caller, id: &str, change: ScheduleChange
     let content = message.as_ref().map(|message| message.content.clone());
     let ScheduleChange { expected, name, timing, catch_up, .. } = change;
     let from = handle_due(app, caller, id).await?;
-    let command = Command::Change { expected, name, timing, message, catch_up, author, from };
+    let command = Command::Change { name, timing, message, catch_up, author, from }.at_revision(expected);
     match content {
         Some(content) => execute_with_message(app, caller, id, command, &content, Some(&current.message.content)).await,
         None => execute(app, caller, id, command).await,
@@ -419,22 +419,23 @@ pub async fn pause(
     app: &App,
     caller: &Caller,
     id: &str,
+    expected: Option<u32>,
     until: Option<Timestamp>,
     reason: Option<String>,
 ) -> Result<Schedule, ScheduleError> {
     caller.authorise(Permission::Automate, Reach::Scoped)?;
     load_schedule(app, caller, id).await?;
     let from = Some(handle_due(app, caller, id).await?);
-    execute(app, caller, id, Command::Pause { from, until, reason }).await
+    execute(app, caller, id, Command::Pause { from, until, reason }.at_revision(expected)).await
 }
 
 /// # Errors
 ///
 /// [`ScheduleError`]
-pub async fn resume(app: &App, caller: &Caller, id: &str) -> Result<Schedule, ScheduleError> {
+pub async fn resume(app: &App, caller: &Caller, id: &str, expected: Option<u32>) -> Result<Schedule, ScheduleError> {
     caller.authorise(Permission::Automate, Reach::Scoped)?;
     load_schedule(app, caller, id).await?;
-    execute(app, caller, id, Command::Resume).await
+    execute(app, caller, id, Command::Resume.at_revision(expected)).await
 }
 
 /// An occurrence whose time has come, and its message.
@@ -476,14 +477,14 @@ pub async fn occurrences(
 /// # Errors
 ///
 /// [`ScheduleError`]
-pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<(), ScheduleError> {
+pub async fn delete(app: &App, caller: &Caller, id: &str, expected: Option<u32>) -> Result<(), ScheduleError> {
     caller.authorise(Permission::Automate, Reach::Scoped)?;
     load_schedule(app, caller, id).await?;
-    end(app, caller, id, ScheduleEndReason::Deleted).await
+    end(app, caller, id, Command::End(ScheduleEndReason::Deleted).at_revision(expected)).await
 }
 
 /// The schedule ends before its message is deleted: a crash between the two is repaired by a retry.
-async fn end(app: &App, caller: &Caller, id: &str, reason: ScheduleEndReason) -> Result<(), ScheduleError> {
-    execute(app, caller, id, Command::End(reason)).await?;
+async fn end(app: &App, caller: &Caller, id: &str, end: Command) -> Result<(), ScheduleError> {
+    execute(app, caller, id, end).await?;
     Ok(delete_messages(&app.tenant_ports, &caller.principal.tenant, id).await?)
 }
