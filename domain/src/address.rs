@@ -62,6 +62,11 @@ pub fn is_region(region: &str) -> bool {
     country(region).is_some()
 }
 
+/// Whether a text lists countries, such as `KE,TZ`, or is `*` for all of them.
+pub fn is_country_list(text: &str) -> bool {
+    text.trim() == "*" || text.split(',').all(|name| is_region(name.trim()))
+}
+
 /// Whether a phone number in E.164 belongs to one of these countries: `KE,TZ`, or `*` for all. For a number outside
 /// every country's plan (fictional or newly opened), the calling code decides.
 pub fn is_in_countries(number: &str, countries: &str) -> bool {
@@ -84,7 +89,8 @@ pub fn country_of(number: &str) -> Option<String> {
 }
 
 fn country(region: &str) -> Option<Region> {
-    region.parse().ok()
+    let has_numbers = |region: &Region| PHONE_NUMBER_UTIL.get_country_code_for_region(*region).is_some();
+    region.parse().ok().filter(has_numbers)
 }
 
 fn email(text: &str) -> Result<String, AddressError> {
@@ -177,7 +183,7 @@ mod tests {
         assert_eq!(kenyan("711000000"), Ok("+254711000000".to_owned()));
         assert_eq!(kenyan("+44 7700 900001"), Ok("+447700900001".to_owned()));
         assert_eq!(kenyan("12"), Err(AddressError::Phone));
-        assert!(is_region("KE") && is_region("ke") && !is_region("ZZ9"));
+        assert!(is_region("KE") && is_region("ke") && !is_region("ZZ9") && !is_region("QZ"));
     }
 
     #[test]

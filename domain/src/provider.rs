@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::communication::{AttemptOutcome, DeliveryReport};
 use crate::message::RenderedMessage;
-use crate::prices::{Cost, MessageCost};
+use crate::prices::{self, Cost, MessageCost, PriceList};
 
 /// The properties that all configurations of one provider share.
 #[derive(Debug, PartialEq, Eq)]
@@ -113,6 +113,15 @@ pub struct ProviderConfig {
     pub mode: Mode,
     /// The rate limit for calls.
     pub rate: RateLimit,
+    /// What it charges. `None` means the list prices of the provider, if they are known.
+    pub prices: Option<PriceList>,
+}
+
+impl ProviderConfig {
+    /// What a message to an address is expected to cost, if there is a price. `segments` are those of an SMS.
+    pub fn estimate_cost(&self, to: &str, segments: Option<u16>) -> Option<Cost> {
+        prices::estimate(self.prices.as_ref(), &self.provider, self.channel, to, segments)
+    }
 }
 
 /// A file that is attached to an email.

@@ -57,7 +57,7 @@ impl Cloud {
             .args(["SendGridApiKey=SG.simulator", "SendGridSecondApiKey=SG.simulator-second"])
             .arg("SendGridFromEmail=billing@tidings.test")
             .arg(format!("SendGridWebhookKey={}", simulator.sendgrid_public_key()))
-            .args(["TwilioAccountSid=ACsimulator", "TwilioAuthToken=simulator-token"])
+            .args(["SmsCountries=*", "TwilioAccountSid=ACsimulator", "TwilioAuthToken=simulator-token"])
             .args([format!("TwilioPhoneNumber={TWILIO_FROM}"), format!("PublicUrl={public}")])
             .output()
             .expect("deploy.py runs");

@@ -16,6 +16,11 @@ async fn a_message_shows_what_it_will_cost_and_what_it_has_cost() {
     let wrong = json!({ "settings": { "prices": "0.80 shillings" } });
     let wrong = server.answer(server.request(Method::PATCH, &path).json(&wrong)).await;
     assert_eq!((wrong.text("/errors/0/pointer"), wrong.text("/errors/0/code")), ("/settings/prices", "not_prices"));
+    for prices in ["KES --5", "KES KE=1, KE=2", "KES QZ=1", "KES KE=0.0000001"] {
+        let body = json!({ "settings": { "prices": prices } });
+        let wrong = server.answer(server.request(Method::PATCH, &path).json(&body)).await;
+        assert_eq!((wrong.status.as_u16(), wrong.text("/errors/0/pointer")), (422, "/settings/prices"), "{prices}");
+    }
 
     let mut two_segments = sms("+447700900001");
     two_segments["content"] = json!("a".repeat(161));

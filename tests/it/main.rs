@@ -31,6 +31,7 @@ mod providers;
 mod rendering;
 mod schedule_rules;
 mod schedules;
+mod spend_caps;
 mod streams;
 mod suppressions;
 mod template;

@@ -8,7 +8,7 @@ use domain::aggregate::AggregateId;
 use domain::circuit_breaker::{BreakerCause, OPEN_MS};
 use domain::communication::{AttemptOutcome, Lifecycle, When};
 use domain::policy;
-use domain::ports::{CommunicationKey, CoordinationStore, QueryResult, StoreError, VersionedRecord};
+use domain::ports::{Addition, CommunicationKey, CoordinationStore, QueryResult, StoreError, VersionedRecord};
 use domain::provider_configs::{self, ProviderConfigState, Routing, RoutingCommand};
 use domain::throttle::ProviderThrottle;
 use events::RateLimit;
@@ -203,6 +203,14 @@ impl CoordinationStore for Unreachable {
     }
 
     async fn compare_and_swap(&self, _: &str, _: u64, _: &str) -> Result<Option<VersionedRecord>, StoreError> {
+        Err(StoreError::Unavailable("down".to_owned()))
+    }
+
+    async fn add_within(&self, _: &str, _: i64, _: i64, _: Timestamp) -> Result<Addition, StoreError> {
+        Err(StoreError::Unavailable("down".to_owned()))
+    }
+
+    async fn read_counters(&self, _: &[String]) -> Result<Vec<i64>, StoreError> {
         Err(StoreError::Unavailable("down".to_owned()))
     }
 }

@@ -24,7 +24,7 @@ use events::{Channel, MessageType, Mode, Role};
 use infra::embedded::Database;
 use infra::providers::{HttpClients, HttpProviderFactory};
 use serde_json::json;
-use tests::harness::{FixedClock, RecordingQueue, Scratch, objects, tenant, tenant_ports};
+use tests::harness::{FixedClock, RecordingAlerts, RecordingQueue, Scratch, objects, tenant, tenant_ports};
 
 /// The use cases over a database in a temporary folder.
 struct UseCases {
@@ -47,10 +47,12 @@ impl UseCases {
             views: store.clone(),
             keys: store.clone(),
             limits: store,
+            alerts: Arc::new(RecordingAlerts::default()),
             tenant_ports,
             directory: Default::default(),
             library: Default::default(),
             defaults: Default::default(),
+            sms_countries: None,
             tenant_rate: None,
             has_sandbox: false,
             accounts: Vec::new(),

@@ -169,7 +169,8 @@ fn routing(at: &Environment, client: usize, step: usize) -> Work {
 
 fn limits(at: &Environment, client: usize, step: usize) -> Work {
     let rate = json!({ "burst": 1_000 + client, "perSecond": 1 + step });
-    at.request(Method::PATCH, "/api/limits".to_owned(), json!({ "rate": rate }), None)
+    let caps = json!({ "USD": 1_000_000 + step, "KES": if client == 0 { json!(null) } else { json!(step) } });
+    at.request(Method::PATCH, "/api/limits".to_owned(), json!({ "rate": rate, "dailySpendCapsMicros": caps }), None)
 }
 
 fn preferences(at: &Environment, client: usize, step: usize) -> Work {

@@ -113,7 +113,7 @@ impl ScriptedProvider {
 }
 
 pub fn account(config: &str, channel: Channel, mode: Mode, rate: RateLimit) -> ProviderConfig {
-    ProviderConfig { id: config.to_owned(), provider: "mock".to_owned(), channel, mode, rate }
+    ProviderConfig { id: config.to_owned(), provider: "mock".to_owned(), channel, mode, rate, prices: None }
 }
 
 pub fn accepted() -> AttemptOutcome {
@@ -208,6 +208,7 @@ pub fn provider_at(
         channel,
         mode: Mode::Live,
         rate: RateLimit { burst: 1, per_second: 1 },
+        prices: None,
     };
     connections.create(account, &settings, "https://example.com/webhooks")
 }

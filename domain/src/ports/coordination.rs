@@ -1,4 +1,4 @@
-//! Small shared records that may be lost: heartbeats, rate limits, circuit breakers.
+//! Small shared records that may be lost: heartbeats, rate limits, circuit breakers, counters.
 
 use async_trait::async_trait;
 use events::Timestamp;
@@ -10,6 +10,15 @@ use super::StoreError;
 pub struct VersionedRecord {
     pub version: u64,
     pub body: String,
+}
+
+/// The result of an addition to a counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addition {
+    /// The counter after it.
+    Added(i64),
+    /// Nothing was added, because the sum would have been too large. The counter has this value.
+    Refused(i64),
 }
 
 /// Stores small shared records that may be lost.
@@ -29,4 +38,12 @@ pub trait CoordinationStore: Send + Sync {
         expected: u64,
         body: &str,
     ) -> Result<Option<VersionedRecord>, StoreError>;
+
+    /// Adds to a counter, unless the sum would be more than `most`: one conditional write. A new counter is at 0. It may
+    /// be deleted after `until`, which is the same for every addition to it. If the outcome is unknown, a retry may add
+    /// twice.
+    async fn add_within(&self, name: &str, amount: i64, most: i64, until: Timestamp) -> Result<Addition, StoreError>;
+
+    /// Reads counters by name, strongly consistent, in the order of `names`. A missing one is at 0.
+    async fn read_counters(&self, names: &[String]) -> Result<Vec<i64>, StoreError>;
 }

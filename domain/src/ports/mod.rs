@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use events::Timestamp;
 
 pub use access::{ApiKeyStore, JwksSource, Principal};
-pub use coordination::{CoordinationStore, VersionedRecord};
+pub use coordination::{Addition, CoordinationStore, VersionedRecord};
 pub use files::{FetchError, FileFetcher, ObjectKey, ObjectStore, PresignedUpload};
 pub use keys::{AddressKey, CommunicationKey};
 pub use queues::{MAX_QUEUE_DELAY_S, QueueDepth, RepairQueue, UnmatchedQueue, UnmatchedRetry, WorkQueue};

@@ -1,13 +1,16 @@
 //! The limits that a tenant sets for itself, over HTTP.
 
+use std::collections::BTreeMap;
+
 use application::Caller;
-use application::limits::{self, LimitsError, LimitsStatus};
+use application::limits::{self, CurrencySpend, LimitsError, LimitsStatus};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use domain::tenant_limits::{Change, Rejection};
+use domain::prices::is_currency;
+use domain::tenant_limits::{Change, MAX_CAPS, Rejection};
 use domain::throttle::ProviderThrottle;
 use events::{RateLimit, Timestamp};
 use problem::{Problem, ProblemKind};
@@ -18,7 +21,10 @@ use crate::headers::{if_match, json_with_etag};
 use crate::query::QueryParams;
 use crate::{Shared, read_body};
 
-fn problem(error: LimitsError) -> Problem {
+/// Maximum cap: a thousand million units of a currency.
+const MAX_CAP_MICROS: i64 = 1_000_000_000_000_000;
+
+pub(crate) fn problem(error: LimitsError) -> Problem {
     use application::ExecuteError::Rejected;
     match error {
         LimitsError::Forbidden(forbidden) => forbidden.into(),
@@ -45,10 +51,22 @@ fn present_throttle(throttle: &ProviderThrottle, now: Timestamp) -> Value {
     })
 }
 
-fn respond(LimitsStatus { limits, throttle }: &LimitsStatus, now: Timestamp) -> Response {
+fn present_spend(CurrencySpend { currency, spent_micros, cap_micros }: &CurrencySpend) -> Value {
+    json!({
+        "currency": currency,
+        "spentMicros": spent_micros,
+        "capMicros": cap_micros,
+        "remainingMicros": cap_micros.map(|cap| (cap - spent_micros).max(0)),
+    })
+}
+
+fn respond(LimitsStatus { limits, throttle, spend, resets_at }: &LimitsStatus, now: Timestamp) -> Response {
     let shown = json!({
         "rate": limits.rate.map(present_rate),
         "effectiveRate": throttle.as_ref().map(|throttle| present_throttle(throttle, now)),
+        "dailySpendCapsMicros": limits.daily_spend_caps,
+        "spentToday": spend.iter().map(present_spend).collect::<Vec<_>>(),
+        "resetsAt": show_time(*resets_at),
         "revision": limits.revision,
         "updatedAt": limits.changed_at.map(show_time),
         "updatedBy": limits.changed_by,
@@ -66,6 +84,31 @@ pub(crate) async fn get(
     Ok(respond(&status, api.app.host.now()))
 }
 
+/// `{"KES": 500000000, "USD": null}`
+fn read_caps(fields: &mut BodyReader) -> BTreeMap<String, Option<i64>> {
+    let given = fields.object("dailySpendCapsMicros").unwrap_or_default();
+    let mut caps = BTreeMap::new();
+    for (currency, cap) in given.as_object().into_iter().flatten() {
+        let place = format!("dailySpendCapsMicros/{}", currency.replace('~', "~0").replace('/', "~1"));
+        if !is_currency(currency) {
+            fields.add_error(&place, "not_a_currency", "A cap needs an ISO 4217 currency code such as KES.");
+            continue;
+        }
+        let micros = cap.as_i64().filter(|micros| (0..=MAX_CAP_MICROS).contains(micros));
+        if micros.is_none() && !cap.is_null() {
+            let detail =
+                format!("{currency} must be a whole number of millionths from 0 to {MAX_CAP_MICROS}, or null.");
+            fields.add_error(&place, "not_in_range", detail);
+        }
+        caps.insert(currency.clone(), micros);
+    }
+    if MAX_CAPS < caps.len() {
+        let detail = format!("At most {MAX_CAPS} currencies can have a cap.");
+        fields.add_error("dailySpendCapsMicros", "too_many", detail);
+    }
+    caps
+}
+
 /// A missing field does not change. Null removes a limit.
 pub(crate) async fn patch(
     State(api): Shared,
@@ -81,8 +124,9 @@ pub(crate) async fn patch(
     let is_removed = fields.is_null("rate");
     let rate = read_rate(&mut fields);
     let rate = if is_removed { Some(None) } else { rate.map(Some) };
+    let daily_spend_caps = read_caps(&mut fields);
     fields.finish()?;
-    let change = Change { expected, rate, ..Change::default() };
+    let change = Change { expected, rate, daily_spend_caps };
     let status = limits::change(&api.app, &caller, change).await.map_err(problem)?;
     Ok(respond(&status, api.app.host.now()))
 }

@@ -1,11 +1,13 @@
 //! Errors of the message use cases as problems, and their faults at the fields of the body.
 
 use application::messages::{AskProviderError, Fault, Field, MessageError};
+use application::spend::{SpendCapReached, decimal};
 use domain::explain;
 use events::SuppressReason;
 use problem::{FieldError, Problem, ProblemKind};
+use serde_json::json;
 
-use crate::fields::missing;
+use crate::fields::{missing, show_time};
 use crate::not_found;
 
 pub(crate) fn problem(error: MessageError) -> Problem {
@@ -14,6 +16,7 @@ pub(crate) fn problem(error: MessageError) -> Problem {
         MessageError::NotFound => not_found(),
         MessageError::Invalid(faults) => problem_of_faults(&faults, pointer),
         MessageError::Suppressed(reason) => suppressed(reason),
+        MessageError::SpendCapReached(reached) => spend_cap_reached(reached),
         MessageError::Erased => Problem::new(ProblemKind::Conflict, "The content of this message has been erased."),
         MessageError::NoSubject => {
             Problem::new(ProblemKind::Invalid, "An email needs a subject, but this message has none.")
@@ -82,6 +85,24 @@ pub(crate) fn pointer(fault: &Fault) -> String {
         Field::Input(pointer) => pointer,
     };
     format!("{step}{field}")
+}
+
+fn spend_cap_reached(reached: SpendCapReached) -> Problem {
+    let SpendCapReached { currency, cap_micros, spent_micros, cost_micros, resets_at } = reached;
+    let resets_at = show_time(resets_at);
+    let [cap, spent, cost] = [cap_micros, spent_micros, cost_micros].map(decimal);
+    let detail = format!(
+        "Messages may cost {cap} {currency} a day. Today's have cost {spent}, and this one would cost {cost}. Nothing was \
+         accepted. The cap is reset at {resets_at}; PATCH /api/limits changes it."
+    );
+    let spend = json!({
+        "currency": currency,
+        "capMicros": cap_micros,
+        "spentMicros": spent_micros,
+        "estimatedCostMicros": cost_micros,
+        "resetsAt": resets_at,
+    });
+    Problem { member: Some(("spend", spend)), ..Problem::new(ProblemKind::SpendCapReached, detail) }
 }
 
 /// The code of the error at the address is the reason.

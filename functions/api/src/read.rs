@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use application::Caller;
+use application::limits;
 use application::messages::{self, Listed, ProviderAnswer, QueueStatus, Statistics};
 use application::provider_status::{self as providers, ProviderStatus};
 use axum::Extension;
@@ -24,6 +25,7 @@ use problem::Problem;
 use serde_json::{Value, json};
 
 use crate::fields::show_time;
+use crate::limits::problem as limits_problem;
 use crate::message_body::{NamedType, type_names};
 use crate::message_problem::{ask_problem, problem};
 use crate::providers::present_status;
@@ -114,6 +116,7 @@ async fn current_wait(api: &Api, caller: &Caller, communication: &Communication)
     }
     let mut statuses = providers::of_channel(&api.app, caller, communication.request.channel).await?;
     statuses.retain(|status| status.is_enabled);
+    let shared = limits::throttle(&api.app, caller).await.map_err(limits_problem)?;
     let is_open = |status: &&ProviderStatus| status.throttle.state(now) == "closed";
     let (code, text) = match statuses.iter().find(is_open) {
         _ if statuses.is_empty() => ("no_provider_enabled", "No provider of the channel is enabled.".to_owned()),
@@ -122,17 +125,20 @@ async fn current_wait(api: &Api, caller: &Caller, communication: &Communication)
                 statuses.iter().map(|s| format!("{} ({})", s.config.id, s.throttle.state(now))).collect();
             ("providers_shut", format!("The circuit breakers of all its providers are open: {}.", names.join(", ")))
         }
-        Some(ProviderStatus { config, throttle, .. }) => match throttle.quota(now).remaining {
-            0 => {
-                let RateLimit { burst, per_second } = config.rate;
-                let text = format!(
-                    "{} has reached its rate limit of {per_second} per second after a burst of {burst}.",
-                    config.id
-                );
-                ("rate_limit", text)
+        Some(ProviderStatus { config, throttle, .. }) => {
+            let mut throttles =
+                [(config.id.as_str(), throttle)].into_iter().chain(shared.as_ref().map(|own| ("The tenant", own)));
+            match throttles.find(|(_, throttle)| throttle.quota(now).remaining == 0) {
+                Some((name, throttle)) => {
+                    let RateLimit { burst, per_second } = throttle.limiter.rate;
+                    let text = format!(
+                        "{name} has reached its rate limit of {per_second} per second after a burst of {burst}."
+                    );
+                    ("rate_limit", text)
+                }
+                None => ("worker", "A worker will process the message with its next hint.".to_owned()),
             }
-            _ => ("worker", "A worker will process the message with its next hint.".to_owned()),
-        },
+        }
     };
     Ok(
         json!({ "code": code, "text": text, "providers": statuses.iter().map(|status| present_status(status, now)).collect::<Vec<_>>() }),

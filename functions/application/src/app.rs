@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use domain::aggregate::Aggregate;
 use domain::ports::{
-    ApiKeyStore, ClockAndRng, CommunicationKey, CoordinationStore, EventStore, ObjectStore, Principal, ProviderConfig,
-    StoreError, Vault, ViewStore, WorkQueue,
+    AlertSink, ApiKeyStore, ClockAndRng, CommunicationKey, CoordinationStore, EventStore, ObjectStore, Principal,
+    ProviderConfig, StoreError, Vault, ViewStore, WorkQueue,
 };
-use events::{RateLimit, RetentionClass, Timestamp};
+use events::{Mode, RateLimit, RetentionClass, TenantId, Timestamp};
 
 use crate::cache::Cached;
 use crate::consent::DefaultPreferences;
@@ -15,6 +15,7 @@ use crate::directory::{ProviderDirectory, TenantPorts};
 use crate::hint;
 use crate::links::LinkKeys;
 use crate::retention::RetentionPeriods;
+use crate::spend::DailySpend;
 use crate::templates::TemplateCache;
 use crate::{CommandContext, CommandExecutor, Loaded};
 
@@ -30,6 +31,7 @@ pub struct App {
     pub views: Arc<dyn ViewStore>,
     pub keys: Arc<dyn ApiKeyStore>,
     pub limits: Arc<dyn CoordinationStore>,
+    pub alerts: Arc<dyn AlertSink>,
     /// The tenants' own provider configurations.
     pub tenant_ports: TenantPorts,
     /// Uploaded files.
@@ -44,6 +46,8 @@ pub struct App {
     pub accounts: Vec<ProviderConfig>,
     /// The rate limit that the deployment sets for each tenant.
     pub tenant_rate: Option<RateLimit>,
+    /// The countries that the deployment's accounts send SMS to, such as `KE,TZ`, or `*`. `None` means all.
+    pub sms_countries: Option<String>,
     /// Whether a sandbox carries test messages of every channel.
     pub has_sandbox: bool,
     /// The key of address hashes and of the links in messages.
@@ -90,6 +94,11 @@ impl App {
 
     pub fn executor<'a>(&'a self, context: &'a CommandContext) -> CommandExecutor<'a> {
         CommandExecutor { store: &*self.store, host: &*self.host, origin: context }
+    }
+
+    /// What the tenant's messages of this mode cost today.
+    pub fn daily_spend<'a>(&'a self, tenant: &'a TenantId, mode: Mode) -> DailySpend<'a> {
+        DailySpend { limits: &*self.limits, alerts: &*self.alerts, tenant, mode, now: self.host.now() }
     }
 
     /// Sends the hint, best effort: the stream has a timer that repairs a lost one.

@@ -9,6 +9,7 @@ use domain::ports::CoordinationStore;
 use domain::ports::{
     AddressKey, ClockAndRng, DocumentKey, DocumentStore, EventStore, Listed, SecretCipher, StoreError,
 };
+use domain::prices::{self, PriceList};
 use domain::provider::{InvalidSetting, Provider, ProviderConfig, ProviderFactory};
 use domain::provider_configs::{ProviderConfigState, Routing, TenantProviderConfig, TenantProviderConfigs};
 use domain::tenant_limits::TenantLimits;
@@ -233,6 +234,7 @@ impl TenantPorts {
             channel: config.channel,
             mode,
             rate: config.rate.unwrap_or_else(|| policy::default_rate_limit(&config.provider, config.channel)),
+            prices: config.settings.get(prices::SETTING).and_then(|text| PriceList::parse(text).ok()),
         }
     }
 

@@ -32,6 +32,7 @@ pub mod retention;
 pub mod schedules;
 pub mod settings;
 pub mod sms_provider;
+pub mod spend;
 pub mod statements;
 pub mod subjects;
 pub mod suppression;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use domain::address::is_region;
-use domain::prices::{self, PriceList};
+use domain::address::{is_country_list, is_region};
+use domain::prices::{self, PriceList, PriceListError};
 use domain::provider::ProviderKind;
 
 use crate::messages::{ALLOWED_COUNTRIES, DEFAULT_REGION};
@@ -20,7 +20,7 @@ pub enum SettingFault {
     /// The allowed countries are not countries.
     NotCountries,
     /// The prices are no price list.
-    NotPrices,
+    NotPrices(PriceListError),
 }
 
 /// Settings that a provider has, with the credentials apart from the others. Only [`CheckedSettings::set`] adds one.
@@ -56,12 +56,11 @@ impl CheckedSettings {
         if name == DEFAULT_REGION && !is_removed && !is_region(&value) {
             return Err(SettingFault::NotRegion);
         }
-        let is_country = |name: &str| is_region(name.trim());
-        if name == ALLOWED_COUNTRIES && !is_removed && value.trim() != "*" && !value.split(',').all(is_country) {
+        if name == ALLOWED_COUNTRIES && !is_removed && !is_country_list(&value) {
             return Err(SettingFault::NotCountries);
         }
-        if name == prices::SETTING && !is_removed && PriceList::parse(&value).is_none() {
-            return Err(SettingFault::NotPrices);
+        if name == prices::SETTING && !is_removed {
+            PriceList::parse(&value).map_err(SettingFault::NotPrices)?;
         }
         let is_secret = known.is_some_and(|setting| setting.is_secret);
         if is_secret { &mut self.secret } else { &mut self.plain }.insert(name.to_owned(), value);

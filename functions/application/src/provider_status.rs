@@ -10,7 +10,6 @@ use events::{Channel, Mode};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::directory::{self, TenantPorts, tenant_of_config};
-use crate::limits;
 use crate::provider_configs::{self, ProviderConfigError};
 use crate::throttle_store;
 
@@ -106,7 +105,8 @@ pub async fn quota(
     let found = visible(app, caller, &configs).into_iter().find(|config| config.id == id);
     let config = found.ok_or(ProviderConfigError::NotFound)?;
     let throttle = throttle_store::load(&*app.limits, &throttle_store::throttle_key(&config.id), config.rate).await?;
-    let shared = limits::tenant_throttle(app, tenant, &configs.limits).await?;
+    let rate = configs.limits.rate_within(app.tenant_rate);
+    let shared = throttle_store::load_tenant(&*app.limits, tenant, rate).await?;
     Ok((config, throttle, shared))
 }
 

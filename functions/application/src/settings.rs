@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use domain::address::is_country_list;
 use domain::policy;
 use domain::ports::{ProviderConfig, QueueId};
+use domain::prices::{PriceList, PriceListError};
 use events::RateLimit;
 use events::{Channel, Mode, TenantId};
 
@@ -26,6 +28,10 @@ pub enum SettingError {
     NotAKey(&'static str),
     #[error("{0} is not a rate such as 100,10: a burst of 100, then 10 a second")]
     NotARate(&'static str),
+    #[error("{0} is not a list of countries such as KE,TZ, or *")]
+    NotCountries(&'static str),
+    #[error("{0} is not a price list: {1}")]
+    NotAPriceList(&'static str, PriceListError),
 }
 
 /// The source of settings: `|name| std::env::var(name).ok()` in main, a map in tests. An empty value counts as missing.
@@ -107,16 +113,38 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
         text.map(|text| RateLimit::parse(&text).ok_or(SettingError::NotARate(name))).transpose()
     }
 
+    /// `KE,TZ`, or `*` for all countries. Without the setting there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingError::NotCountries`]
+    pub fn countries(&self, name: &'static str) -> Result<String, SettingError> {
+        let text = self.get_or(name, "");
+        if text.is_empty() || is_country_list(&text) { Ok(text) } else { Err(SettingError::NotCountries(name)) }
+    }
+
+    /// `KES KE=0.80, *=2`: what a message costs, by country.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingError::NotAPriceList`]
+    pub fn prices(&self, name: &'static str) -> Result<Option<PriceList>, SettingError> {
+        let text = self.get(name);
+        let read = text.map(|text| PriceList::parse(&text));
+        read.transpose().map_err(|error| SettingError::NotAPriceList(name, error))
+    }
+
     /// The provider configurations that a deployment may have, in the order they are tried.
     ///
     /// # Errors
     ///
-    /// [`SettingError::NotARate`]
+    /// [`SettingError`]
     pub fn deployment_configs(&self) -> Result<Vec<ProviderConfig>, SettingError> {
-        let account = |(config, provider, channel, rate): (&str, &str, Channel, &'static str)| {
+        let account = |(config, provider, channel, rate, prices): Account| {
             let rate = self.rate(rate)?.unwrap_or_else(|| policy::default_rate_limit(provider, channel));
             let (config, provider) = (config.to_owned(), provider.to_owned());
-            Ok(ProviderConfig { id: config, provider, channel, mode: Mode::Live, rate })
+            let prices = self.prices(prices)?;
+            Ok(ProviderConfig { id: config, provider, channel, mode: Mode::Live, rate, prices })
         };
         ACCOUNTS.into_iter().map(account).collect()
     }
@@ -140,11 +168,15 @@ pub struct AppConfig {
     pub views_table: String,
     /// `QUEUE_<NAME>_URL` of every work queue, such as `QUEUE_EMAIL_HIGH_URL`.
     pub queues: Vec<(QueueId, String)>,
-    /// `PROVIDERS`: the provider configurations that the deployment has, such as `sendgrid,twilio`. Their rates are
-    /// those of the deliver functions: `SENDGRID_RATE`, `TWILIO_RATE`.
+    /// `PROVIDERS`: the provider configurations that the deployment has, such as `sendgrid,twilio`. Their rates and
+    /// prices are those of the deliver functions: `SENDGRID_RATE`, `SENDGRID_PRICES`, `TWILIO_RATE`, `TWILIO_PRICES`.
     pub accounts: Vec<ProviderConfig>,
     /// `TENANT_RATE`: the rate limit of each tenant, as in the deliver functions.
     pub tenant_rate: Option<RateLimit>,
+    /// `SMS_COUNTRIES`: the countries that the deployment's accounts send SMS to, such as `KE,TZ`, or `*`. Default: none.
+    pub sms_countries: String,
+    /// `ALERTS_TOPIC_ARN`: the SNS topic of alerts. Required.
+    pub alerts_topic: String,
     /// `PUBLIC_URL`: the public address, which providers send callbacks to, without a slash at the end.
     pub public_url: String,
     /// `SECRETS_KEY_ID`: the KMS key that tenants' credentials are encrypted with.
@@ -171,6 +203,8 @@ impl AppConfig {
         accounts.retain(|account| named.contains(&account.id.as_str()));
         Ok(AppConfig {
             accounts,
+            sms_countries: settings.countries("SMS_COUNTRIES")?,
+            alerts_topic: settings.require("ALERTS_TOPIC_ARN")?,
             tenant_rate: settings.rate("TENANT_RATE")?,
             tables: settings.tables()?,
             views_table: settings.require("VIEWS_TABLE")?,
@@ -189,13 +223,15 @@ impl AppConfig {
     }
 }
 
-/// (our name, the provider's name, its channel, the setting of its rate). `<PROVIDER>_RATE` applies to each of its
-/// accounts.
-const ACCOUNTS: [(&str, &str, Channel, &str); 4] = [
-    ("sendgrid", "sendgrid", Channel::Email, "SENDGRID_RATE"),
-    ("sendgrid-second", "sendgrid", Channel::Email, "SENDGRID_RATE"),
-    ("twilio", "twilio", Channel::Sms, "TWILIO_RATE"),
-    ("twilio-second", "twilio", Channel::Sms, "TWILIO_RATE"),
+/// (our name, the provider's name, its channel, the settings of its rate and of its prices). `<PROVIDER>_RATE` and
+/// `<PROVIDER>_PRICES` apply to each of its accounts.
+type Account = (&'static str, &'static str, Channel, &'static str, &'static str);
+
+const ACCOUNTS: [Account; 4] = [
+    ("sendgrid", "sendgrid", Channel::Email, "SENDGRID_RATE", "SENDGRID_PRICES"),
+    ("sendgrid-second", "sendgrid", Channel::Email, "SENDGRID_RATE", "SENDGRID_PRICES"),
+    ("twilio", "twilio", Channel::Sms, "TWILIO_RATE", "TWILIO_PRICES"),
+    ("twilio-second", "twilio", Channel::Sms, "TWILIO_RATE", "TWILIO_PRICES"),
 ];
 
 /// A provider configuration of the deployment, with its settings.
@@ -262,7 +298,7 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
     ///
     /// # Errors
     ///
-    /// [`SettingError::NotARate`]
+    /// [`SettingError`]
     pub fn deployment_provider_configs(&self) -> Result<Vec<DeploymentProviderConfig>, SettingError> {
         let accounts = self.deployment_configs()?.into_iter().zip(SETTINGS);
         let there = accounts.filter(|(_, (_, first, _))| self.get(first).is_some());
@@ -291,4 +327,36 @@ pub struct TableNames {
     pub vault: String,
     /// `LIMITS_TABLE`: heartbeats, rate buckets, circuit breakers.
     pub limits: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(values: &'static [(&'static str, &'static str)]) -> Settings<impl Fn(&str) -> Option<String>> {
+        Settings(|name: &str| values.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn shared_accounts_have_the_prices_of_the_deployment() {
+        let priced = settings(&[("TWILIO_PRICES", "KES KE=0.80")]).deployment_configs().expect("settings");
+        let cost = |id: &str, to: &str| {
+            let account = priced.iter().find(|account| account.id == id).expect("an account");
+            account.estimate_cost(to, Some(2)).map(|cost| (cost.micros, cost.currency))
+        };
+        let kenyan = Some((1_600_000, "KES".to_owned()));
+        assert_eq!((cost("twilio", "+254711000000"), cost("twilio-second", "+254711000000")), (kenyan.clone(), kenyan));
+        assert_eq!(cost("twilio", "+12025550123"), None, "the deployment's list replaces the list prices");
+        assert_eq!(cost("sendgrid", "ada@example.com"), Some((399, "USD".to_owned())));
+        let wrong = settings(&[("SENDGRID_PRICES", "USD *=free")]).deployment_configs().expect_err("a price");
+        assert!(wrong.to_string().starts_with("SENDGRID_PRICES is not a price list"), "{wrong}");
+    }
+
+    #[test]
+    fn shared_accounts_send_sms_nowhere_until_countries_are_listed() {
+        let countries = |value: &'static [(&'static str, &'static str)]| settings(value).countries("SMS_COUNTRIES");
+        assert_eq!(countries(&[]), Ok(String::new()));
+        assert_eq!(countries(&[("SMS_COUNTRIES", "KE, TZ")]), Ok("KE, TZ".to_owned()));
+        assert_eq!(countries(&[("SMS_COUNTRIES", "Kenya")]), Err(SettingError::NotCountries("SMS_COUNTRIES")));
+    }
 }

@@ -36,6 +36,20 @@ pub async fn load(limits: &dyn CoordinationStore, name: &str, rate: RateLimit) -
     Ok(read(limits.read_versioned(&[name.to_owned()]).await?.pop().flatten().as_ref(), rate))
 }
 
+/// The current throttle of all of a tenant's messages, if their rate is limited.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn load_tenant(
+    limits: &dyn CoordinationStore,
+    tenant: &TenantId,
+    rate: Option<RateLimit>,
+) -> Result<Option<ProviderThrottle>, StoreError> {
+    let Some(rate) = rate else { return Ok(None) };
+    load(limits, &tenant_throttle_key(tenant), rate).await.map(Some)
+}
+
 /// Changes one throttle, even if others change it at the same time. An unchanged throttle is not written.
 ///
 /// `known` is the record as last seen, and is kept up to date: the worker that wrote last needs no read.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use application::directory::provider_message_key;
-use application::messages::estimate_cost;
+use application::spend::DailySpend;
 use application::suppression::{SuppressionEntry, SuppressionRegister};
 use application::{CommandExecutor, ExecuteError, Loaded};
 use domain::communication::{AttemptOutcome, Command, DeliveryReport, Lifecycle};
-use domain::ports::{AddressKey, CommunicationKey, OutboundMessage, Provider, ProviderConfig, SendResult, StoreError};
-use domain::prices::MessageCost;
-use events::ReportedStatus;
+use domain::ports::{AddressKey, CommunicationKey, OutboundMessage, Provider, SendResult, StoreError};
+use domain::prices::{Cost, MessageCost};
+use events::{Mode, ReportedStatus};
 use futures_util::future::join;
 
 use crate::delivery::DeliveryRun;
@@ -32,13 +32,20 @@ impl DeliveryRun<'_> {
         let SendResult { mut answer, opted_out, facts } = provider.send(&outbound, self.call_timeout_ms()).await;
         let communication = claimed.state.requested().map_err(ExecuteError::from)?;
         let contact = self.contact_key(&communication.request);
+        let (is_fallback_step, mode) = (communication.request.fallback_of.is_some(), communication.request.mode);
         if let AttemptOutcome::Accepted { provider_message_id, .. } = &answer {
             self.store_provider_message_id(&*provider, &outbound, provider_message_id).await;
         }
         let failover = self.throttle.record_call(&self.key.tenant, communication, &*provider, &answer).await;
         if let AttemptOutcome::Accepted { cost: cost @ None, segments, .. } = &mut answer {
-            *cost = self.estimate_cost(&*provider, &outbound, *segments).await;
+            let segments = segments.or(outbound.message.segments.map(|segments| segments.count));
+            let estimate = provider.config().estimate_cost(&outbound.to, segments);
+            *cost = estimate.map(|cost| MessageCost { cost, is_estimate: true });
         }
+        let cost = match &answer {
+            AttemptOutcome::Accepted { cost, .. } => cost.clone(),
+            AttemptOutcome::Refused { .. } | AttemptOutcome::InDoubt(_) => None,
+        };
         let outcome = Command::RecordOutcome {
             attempt: outbound.attempt.number,
             now: self.deliver.host.now(),
@@ -48,6 +55,9 @@ impl DeliveryRun<'_> {
         };
         let mut updated = record_with_retries(executor, self.key, claimed, outcome).await?;
         log_outcome(self.key, &*provider, &updated);
+        if let Some(MessageCost { cost, .. }) = cost.filter(|_| is_fallback_step) {
+            self.record_spend(&cost, mode).await;
+        }
         if !facts.is_empty() {
             let report = Command::Report(self.delivery_reports(&outbound, facts));
             updated = executor.execute_loaded(self.key, updated, report).await?;
@@ -65,19 +75,14 @@ impl DeliveryRun<'_> {
         }
     }
 
-    /// What an accepted message costs by the tenant's price list, or by that of the provider. Best effort.
-    async fn estimate_cost(
-        &self,
-        provider: &dyn Provider,
-        outbound: &OutboundMessage,
-        segments: Option<u16>,
-    ) -> Option<MessageCost> {
-        let ProviderConfig { id, provider, channel, .. } = provider.config();
-        let DeliverHandler { cache, tenant_ports, .. } = self.deliver;
-        let configs = cache.directory.channels(tenant_ports, &self.key.tenant).await.ok()?;
-        let segments = segments.or(outbound.message.segments.map(|segments| segments.count));
-        let cost = estimate_cost(&configs, (id, provider), *channel, &outbound.to, segments)?;
-        Some(MessageCost { cost, is_estimate: true })
+    /// Counts what a fallback step costs. It was accepted with its message, which alone was counted then.
+    async fn record_spend(&self, cost: &Cost, mode: Mode) {
+        let DeliverHandler { cache, tenant_ports, limits, alerts, host, .. } = self.deliver;
+        let tenant = &self.key.tenant;
+        let configs = cache.directory.channels(tenant_ports, tenant).await.ok();
+        let cap = configs.and_then(|configs| configs.limits.daily_spend_caps.get(&cost.currency).copied());
+        let spend = DailySpend { limits: &**limits, alerts: &**alerts, tenant, mode, now: host.now() };
+        spend.record(cost, cap).await;
     }
 
     async fn suppress(&self, contact: &AddressKey, address: &str) -> Result<(), StoreError> {

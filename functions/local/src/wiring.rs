@@ -139,11 +139,13 @@ impl Wiring {
             views: self.store.clone(),
             keys: self.store.clone(),
             limits: self.store.clone(),
+            alerts: Arc::new(LogAlertSink),
             tenant_ports: self.tenant_ports.clone(),
             directory: self.directory.clone(),
             library: self.library.clone(),
             defaults: self.defaults.clone(),
             has_sandbox: true,
+            sms_countries: None,
             tenant_rate: None,
             accounts: self.providers.iter().map(|provider| provider.config().clone()).collect(),
             objects: self.objects.clone(),
@@ -270,7 +272,7 @@ fn deployment_providers(
     let configured = configured.map(|(config, provider, channel, settings)| {
         let (config, provider) = (config.to_owned(), provider.to_owned());
         let callback_path = application::settings::callback_path(&provider, channel);
-        let account = ProviderConfig { id: config, provider, channel, mode: Mode::Test, rate };
+        let account = ProviderConfig { id: config, provider, channel, mode: Mode::Test, rate, prices: None };
         DeploymentProviderConfig { account, settings, callback_path }
     });
     build_deployment_providers(factory, configured.collect(), public_url)

@@ -78,9 +78,11 @@ impl From<SettingFault> for FieldError {
                 let detail = "allowedCountries must be country codes such as KE,TZ, or *.";
                 ("allowedCountries".to_owned(), "not_countries", detail.to_owned())
             }
-            SettingFault::NotPrices => {
-                let detail = "prices must be a currency and prices by country, such as KES KE=0.80, UG=1.10, *=2.";
-                ("prices".to_owned(), "not_prices", detail.to_owned())
+            SettingFault::NotPrices(error) => {
+                let detail = format!(
+                    "prices must be a currency and prices by country, such as KES KE=0.80, UG=1.10, *=2: {error}."
+                );
+                ("prices".to_owned(), "not_prices", detail)
             }
         };
         FieldError { pointer: format!("/settings/{name}"), code, detail }

@@ -44,12 +44,13 @@ pub enum ProblemKind {
     Invalid,
     IdempotencyKeyReused,
     RecipientSuppressed,
+    SpendCapReached,
     Unavailable,
     Internal,
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 15] = [
+    pub const ALL: [ProblemKind; 16] = [
         ProblemKind::Malformed,
         ProblemKind::Unauthenticated,
         ProblemKind::Forbidden,
@@ -63,6 +64,7 @@ impl ProblemKind {
         ProblemKind::Invalid,
         ProblemKind::IdempotencyKeyReused,
         ProblemKind::RecipientSuppressed,
+        ProblemKind::SpendCapReached,
         ProblemKind::Unavailable,
         ProblemKind::Internal,
     ];
@@ -91,6 +93,9 @@ impl ProblemKind {
             ProblemKind::RecipientSuppressed => {
                 ("recipient-suppressed", StatusCode::UNPROCESSABLE_ENTITY, "The address is on the suppression list")
             }
+            ProblemKind::SpendCapReached => {
+                ("spend-cap-reached", StatusCode::UNPROCESSABLE_ENTITY, "The spend cap of the day is reached")
+            }
             ProblemKind::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Service unavailable"),
             ProblemKind::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
         }
@@ -111,6 +116,8 @@ pub struct Problem {
     pub kind: ProblemKind,
     pub detail: String,
     pub errors: Vec<FieldError>,
+    /// A further member of the body, and its name.
+    pub member: Option<(&'static str, serde_json::Value)>,
     /// How long the client should wait before it retries, in seconds.
     pub retry_after_s: Option<u32>,
 }
@@ -118,7 +125,7 @@ pub struct Problem {
 impl Problem {
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         let retry_after_s = (kind == ProblemKind::Unavailable).then_some(2);
-        Problem { kind, detail: detail.into(), errors: Vec::new(), retry_after_s }
+        Problem { kind, detail: detail.into(), errors: Vec::new(), member: None, retry_after_s }
     }
 
     /// Creates the problem for invalid fields. The detail joins those of the fields.
@@ -399,6 +406,9 @@ impl Problem {
         });
         if !self.errors.is_empty() {
             body["errors"] = serde_json::json!(self.errors);
+        }
+        if let Some((name, value)) = &self.member {
+            body[*name] = value.clone();
         }
         body
     }

@@ -8,11 +8,11 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, KeysAndAttributes, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
+    AttributeValue, KeysAndAttributes, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
 };
 use domain::message::MessageContent;
 use domain::ports::{
-    ApiKeyStore, ContentKey, CoordinationStore, DocumentKey, DocumentStore, Principal, StoreError, Vault,
+    Addition, ApiKeyStore, ContentKey, CoordinationStore, DocumentKey, DocumentStore, Principal, StoreError, Vault,
     VersionedRecord,
 };
 use events::{TenantId, Timestamp};
@@ -271,6 +271,41 @@ impl CoordinationStore for DynamoStore {
                 _ => Err(unavailable(error)),
             },
         }
+    }
+
+    async fn add_within(&self, name: &str, amount: i64, most: i64, until: Timestamp) -> Result<Addition, StoreError> {
+        let room = most.saturating_sub(amount);
+        let condition = if 0 <= room { "attribute_not_exists(tally) OR tally <= :room" } else { "tally <= :room" };
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.limits_table)
+            .key("pk", text(name))
+            .update_expression("ADD tally :amount SET #ttl = :ttl")
+            .condition_expression(condition)
+            .expression_attribute_names("#ttl", "ttl")
+            .expression_attribute_values(":amount", number(amount))
+            .expression_attribute_values(":room", number(room))
+            .expression_attribute_values(":ttl", number(until.0 / 1_000))
+            .return_values(ReturnValue::UpdatedNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let tally = |item: Option<&Item>| item.and_then(|item| read_number(item, "tally")).unwrap_or(0);
+        match update.send().await {
+            Ok(updated) => Ok(Addition::Added(tally(updated.attributes()))),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    Ok(Addition::Refused(tally(refused.item())))
+                }
+                _ => Err(unavailable(error)),
+            },
+        }
+    }
+
+    async fn read_counters(&self, names: &[String]) -> Result<Vec<i64>, StoreError> {
+        let keys: Vec<Item> = names.iter().map(|name| HashMap::from([("pk".to_owned(), text(name))])).collect();
+        let found = get_items(&self.client, &self.limits_table, &keys).await?;
+        Ok(found.iter().map(|item| item.as_ref().and_then(|item| read_number(item, "tally")).unwrap_or(0)).collect())
     }
 }
 

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use domain::message::MessageContent;
 use domain::ports::{
-    AlertSink, ApiKeyStore, ContentKey, CoordinationStore, DocumentKey, DocumentStore, Principal, StoreError, Vault,
-    VersionedRecord,
+    Addition, AlertSink, ApiKeyStore, ContentKey, CoordinationStore, DocumentKey, DocumentStore, Principal, StoreError,
+    Vault, VersionedRecord,
 };
 use events::{TenantId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -137,6 +137,36 @@ impl CoordinationStore for Database {
         })
         .await
     }
+
+    async fn add_within(&self, name: &str, amount: i64, most: i64, until: Timestamp) -> Result<Addition, StoreError> {
+        let name = name.to_owned();
+        self.write(move |connection| {
+            let total = tally(connection, &name).map_err(unavailable)?;
+            let sum = total.saturating_add(amount);
+            if most < sum {
+                return Ok(Addition::Refused(total));
+            }
+            if total == 0 {
+                // A new counter takes the place of those that ended before it began.
+                execute(connection, "DELETE FROM tallies WHERE until < ?1", params![until.0 - MAX_TALLY_MS])?;
+            }
+            execute(connection, "INSERT OR REPLACE INTO tallies VALUES (?1, ?2, ?3)", params![name, sum, until.0])?;
+            Ok(Addition::Added(sum))
+        })
+        .await
+    }
+
+    async fn read_counters(&self, names: &[String]) -> Result<Vec<i64>, StoreError> {
+        Database::read(self, |connection| names.iter().map(|name| tally(connection, name)).collect())
+    }
+}
+
+/// Longest lifetime of a counter, in milliseconds.
+const MAX_TALLY_MS: i64 = 7 * 24 * 3_600_000;
+
+fn tally(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
+    let mut query = connection.prepare_cached("SELECT total FROM tallies WHERE name = ?1")?;
+    Ok(query.query_row([name], |row| row.get(0)).optional()?.unwrap_or(0))
 }
 
 fn record(connection: &Connection, name: &str) -> rusqlite::Result<Option<VersionedRecord>> {

@@ -21,8 +21,14 @@ pub fn sandboxes() -> impl Iterator<Item = Arc<dyn Provider>> {
     Channel::ALL.iter().map(|channel| -> Arc<dyn Provider> {
         let name = format!("sandbox-{}", channel.as_str());
         let rate = RateLimit { burst: 1_000, per_second: 1_000 };
-        let config =
-            ProviderConfig { id: name, provider: "sandbox".to_owned(), channel: *channel, mode: Mode::Test, rate };
+        let config = ProviderConfig {
+            id: name,
+            provider: "sandbox".to_owned(),
+            channel: *channel,
+            mode: Mode::Test,
+            rate,
+            prices: None,
+        };
         Arc::new(Sandbox { config, capabilities: Capabilities::TEXT })
     })
 }

@@ -49,6 +49,7 @@ impl World {
             vault: BTreeMap::new(),
             suppressed: BTreeMap::new(),
             people: BTreeMap::new(),
+            tallies: BTreeMap::new(),
             records: BTreeMap::new(),
             rows: BTreeMap::new(),
             counters: BTreeMap::new(),

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use domain::ports::{
-    AlertSink, CoordinationStore, Hint, QueueDepth, QueueId, StoreError, UnmatchedQueue, UnmatchedRetry,
+    Addition, AlertSink, CoordinationStore, Hint, QueueDepth, QueueId, StoreError, UnmatchedQueue, UnmatchedRetry,
     VersionedRecord, WorkQueue,
 };
 use events::Timestamp;
@@ -92,5 +92,26 @@ impl CoordinationStore for World {
         })
         .await?;
         Ok(conflicting)
+    }
+
+    async fn add_within(&self, name: &str, amount: i64, most: i64, _: Timestamp) -> Result<Addition, StoreError> {
+        let mut addition = Addition::Refused(0);
+        self.write_io("add", |state| {
+            let total = state.tallies.get(name).copied().unwrap_or(0);
+            addition = if most < total.saturating_add(amount) {
+                Addition::Refused(total)
+            } else {
+                state.tallies.insert(name.to_owned(), total + amount);
+                Addition::Added(total + amount)
+            };
+        })
+        .await?;
+        Ok(addition)
+    }
+
+    async fn read_counters(&self, names: &[String]) -> Result<Vec<i64>, StoreError> {
+        self.read_io("counters").await?;
+        let state = self.state();
+        Ok(names.iter().map(|name| state.tallies.get(name).copied().unwrap_or(0)).collect())
     }
 }

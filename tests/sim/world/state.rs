@@ -64,6 +64,7 @@ pub struct WorldState {
     pub suppressed: BTreeMap<(String, String), i64>,
     /// The people of an address, by tenant and contact.
     pub people: BTreeMap<(String, String), BTreeSet<String>>,
+    pub tallies: BTreeMap<String, i64>,
     pub records: BTreeMap<String, VersionedRecord>,
     pub rows: BTreeMap<(ViewScope, String), ProjectedRow>,
     pub counters: BTreeMap<(ViewScope, String), Counters>,

@@ -8,9 +8,9 @@ use application::views::RowPage;
 use domain::communication_view::{CommunicationRow, ListFilter};
 use domain::message::MessageContent;
 use domain::ports::{
-    ApiKeyStore, CommunicationKey, ContentKey, CoordinationStore, DocumentKey, DocumentStore, Hint, ObjectKey,
-    ObjectStore, Principal, ProjectedRow, QueueDepth, QueueId, RowIndex, RowRange, Vault, VersionedRecord, ViewRow,
-    ViewScope, ViewStore, WorkQueue, time_prefix,
+    Addition, ApiKeyStore, CommunicationKey, ContentKey, CoordinationStore, DocumentKey, DocumentStore, Hint,
+    ObjectKey, ObjectStore, Principal, ProjectedRow, QueueDepth, QueueId, RowIndex, RowRange, Vault, VersionedRecord,
+    ViewRow, ViewScope, ViewStore, WorkQueue, time_prefix,
 };
 use domain::stats::Counters;
 use events::{Channel, CommunicationId, Mode, StreamId, TenantId, Timestamp};
@@ -102,6 +102,23 @@ pub async fn limits(limits: &dyn CoordinationStore) {
     }
     assert_eq!(limits.last_heartbeat("sweep").await.expect("an answer"), Some(NOW + 5));
     one_compare_and_swap_wins(limits).await;
+    counters_never_pass_their_limit(limits).await;
+}
+
+async fn counters_never_pass_their_limit(limits: &dyn CoordinationStore) {
+    use Addition::{Added, Refused};
+    let names = ["spend#a", "spend#b"].map(str::to_owned);
+    let add =
+        async |name: &str, amount, most| limits.add_within(name, amount, most, NOW + 60_000).await.expect("an answer");
+    let read = async || limits.read_counters(&names).await.expect("an answer");
+    assert_eq!(read().await, [0, 0]);
+    assert_eq!(add("spend#a", 7, 6).await, Refused(0), "a new counter has the limit too");
+    assert_eq!((add("spend#a", 6, 10).await, add("spend#a", 4, 10).await), (Added(6), Added(10)));
+    assert_eq!((add("spend#a", 1, 10).await, add("spend#a", 0, 10).await), (Refused(10), Added(10)));
+    assert_eq!((add("spend#a", 5, i64::MAX).await, add("spend#a", -3, i64::MAX).await), (Added(15), Added(12)));
+    let races = futures_util::future::join_all((0..5).map(|_| add("spend#b", 2, 5))).await;
+    assert_eq!(races.iter().filter(|result| matches!(result, Added(_))).count(), 2, "{races:?}");
+    assert_eq!(read().await, [12, 4]);
 }
 
 async fn one_compare_and_swap_wins(limits: &dyn CoordinationStore) {

@@ -1,7 +1,9 @@
 //! Every operation, in the order of the documentation.
 
 use problem::ProblemKind;
-use problem::ProblemKind::{Conflict, IdempotencyKeyReused, NotFound, PreconditionFailed, RecipientSuppressed};
+use problem::ProblemKind::{
+    Conflict, IdempotencyKeyReused, NotFound, PreconditionFailed, RecipientSuppressed, SpendCapReached,
+};
 
 /// The documentation of one operation.
 #[derive(Clone, Copy)]
@@ -94,7 +96,7 @@ pub const OPERATIONS: &[Operation] = &[
                 "paymentLink":"https://pay.example.com/7"}}"#,
         )
         .answers(201, "Accepted")
-        .problems(&[IdempotencyKeyReused, RecipientSuppressed]),
+        .problems(&[IdempotencyKeyReused, RecipientSuppressed, SpendCapReached]),
     operation("sendBatch", "Send up to 100 messages, each accepted or refused individually")
         .headers("X-Correlation-Id? string, traceparent? string")
         .takes(
@@ -123,7 +125,7 @@ pub const OPERATIONS: &[Operation] = &[
         .headers(TRACED)
         .may_take("Resend", r#"{"channel":"sms","recipientContact":"+447700900001"}"#)
         .answers(201, "Accepted")
-        .problems(&[Conflict, IdempotencyKeyReused, RecipientSuppressed]),
+        .problems(&[Conflict, IdempotencyKeyReused, RecipientSuppressed, SpendCapReached]),
     operation("cancelCommunication", "Cancel a message; 202 while an attempt is in progress")
         .may_take("Nothing", "{}")
         .answers(200, "Cancellation")
@@ -162,7 +164,7 @@ pub const OPERATIONS: &[Operation] = &[
                 "subject":"Your week","content":"Hello Ada, here is your week."}}}"#,
         )
         .answers(201, "Schedule")
-        .problems(&[Conflict, IdempotencyKeyReused, RecipientSuppressed]),
+        .problems(&[Conflict, IdempotencyKeyReused, RecipientSuppressed, SpendCapReached]),
     operation("previewNewSchedule", "Preview the occurrences of a schedule before creating it")
         .query("n? integer:1..50")
         .takes("NewTiming", r#"{"when":{"rrule":"FREQ=MONTHLY;BYDAY=-1FR"},"time":"09:00","timeZone":"Europe/Berlin"}"#)
@@ -172,7 +174,7 @@ pub const OPERATIONS: &[Operation] = &[
         .headers("If-Match? string")
         .takes("ScheduleChange", r#"{"exceptions":["2026-12-28"]}"#)
         .answers(200, "Schedule")
-        .problems(&[Conflict, PreconditionFailed, RecipientSuppressed]),
+        .problems(&[Conflict, PreconditionFailed, RecipientSuppressed, SpendCapReached]),
     delete("deleteSchedule", "End a schedule and delete its message; its history stays")
         .headers("If-Match? string")
         .problems(&[PreconditionFailed]),
@@ -287,7 +289,7 @@ pub const OPERATIONS: &[Operation] = &[
     operation("testChannel", "Send a test message with this configuration only")
         .takes("ChannelTest", r#"{"to":"ada@example.com","text":"Hello from Tidings."}"#)
         .answers(201, "Accepted")
-        .problems(&[Conflict, RecipientSuppressed]),
+        .problems(&[Conflict, RecipientSuppressed, SpendCapReached]),
     get("listProviders", "Providers", "List the provider configurations in the order they are tried, with their state"),
     get(
         "getQuota",
@@ -316,13 +318,13 @@ pub const OPERATIONS: &[Operation] = &[
     operation("testSmsProvider", "Send a test SMS with the SMS provider only")
         .takes("SmsTest", r#"{"phoneNumber":"+254711000001","message":"Hello from Tidings."}"#)
         .answers(201, "Accepted")
-        .problems(&[NotFound, Conflict, RecipientSuppressed]),
+        .problems(&[NotFound, Conflict, RecipientSuppressed, SpendCapReached]),
     get("listCallbacks", "WebhookLog", "List the provider callbacks of the last 30 days")
         .query("cursor? string, provider? string, status? string"),
     // ---- Administration
     get("getLimits", "Limits", "Get the limits of the tenant and what is left of them; the ETag is their revision"),
     operation("changeLimits", "Change the limits of the tenant; null removes one")
-        .takes("LimitsChange", r#"{"rate":{"burst":100,"perSecond":10}}"#)
+        .takes("LimitsChange", r#"{"rate":{"burst":100,"perSecond":10},"dailySpendCapsMicros":{"USD":25000000}}"#)
         .headers("If-Match? string")
         .answers(200, "Limits")
         .problems(&[Conflict, PreconditionFailed]),

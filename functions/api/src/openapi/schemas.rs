@@ -19,7 +19,15 @@ use super::operations::OPERATIONS;
 const OBJECTS: &[(&str, &str)] = &[
     // ---- Problems
     ("FieldError", "pointer string, code string, detail string"),
-    ("Problem", "type string, title string, status integer, detail string, code ProblemCode, errors? [FieldError]"),
+    (
+        "Problem",
+        "type string, title string, status integer, detail string, code ProblemCode, errors? [FieldError], \
+         spend? RefusedSpend",
+    ),
+    (
+        "RefusedSpend",
+        "currency string, capMicros integer, spentMicros integer, estimatedCostMicros integer, resetsAt time",
+    ),
     // ---- Communications
     ("Attachment", "filename? string?, fileUrl? string?, kind? Media?, attachmentId? string?"),
     (
@@ -159,8 +167,13 @@ const OBJECTS: &[(&str, &str)] = &[
     ),
     ("Providers", "providers [Provider]"),
     ("Rate", "burst integer:1..1000000, perSecond integer:1..100000"),
-    ("LimitsChange", "rate? Rate?"),
-    ("Limits", "rate Rate?, effectiveRate EffectiveRate?, revision integer, updatedAt time?, updatedBy string?"),
+    ("LimitsChange", "rate? Rate?, dailySpendCapsMicros? {integer?}"),
+    (
+        "Limits",
+        "rate Rate?, effectiveRate EffectiveRate?, dailySpendCapsMicros {integer}, spentToday [CurrencySpend], \
+         resetsAt time, revision integer, updatedAt time?, updatedBy string?",
+    ),
+    ("CurrencySpend", "currency string, spentMicros integer, capMicros integer?, remainingMicros integer?"),
     ("EffectiveRate", "burst integer, perSecond integer, remaining integer, availableAt time, resetAt time"),
     ("Setting", "name string, required boolean, secret boolean, about string"),
     (

@@ -26,11 +26,13 @@ fn phone_number_setting<'a>(configs: &'a TenantProviderConfigs, setting: &str) -
     values.map(String::as_str).find(|value| !value.is_empty())
 }
 
-/// The normal form of an address that this tenant's messages may go to.
+/// The normal form of an address that this tenant's messages may go to. `shared_countries` are those that the accounts of
+/// the deployment send SMS to.
 pub(super) fn normalise(
     channel: Channel,
     text: &str,
     configs: &TenantProviderConfigs,
+    shared_countries: Option<&str>,
     faults: &mut Faults,
 ) -> Option<String> {
     let region = phone_number_setting(configs, DEFAULT_REGION);
@@ -45,6 +47,13 @@ pub(super) fn normalise(
     let countries = phone_number_setting(configs, ALLOWED_COUNTRIES).or(region);
     if channel == Channel::Sms && countries.is_some_and(|countries| !address::is_in_countries(&normal, countries)) {
         let detail = "SMS to this country is not allowed. The setting allowedCountries lists the allowed ones.";
+        faults.add(Field::To, "country_not_allowed", detail);
+        return None;
+    }
+    let is_shared = channel == Channel::Sms && configs.for_channel(channel).is_empty();
+    if is_shared && shared_countries.is_some_and(|countries| !address::is_in_countries(&normal, countries)) {
+        let detail = "The accounts that tenants share send no SMS to this country: SMS_COUNTRIES does not list it. POST \
+                      /api/channels adds an account of your own.";
         faults.add(Field::To, "country_not_allowed", detail);
         return None;
     }

@@ -63,7 +63,7 @@ pub async fn check_batch(
     for some in messages.chunks(MAX_CONCURRENT_SENDS) {
         let check = async |message| {
             let composed = prepare(app, caller, message, Some(&config)).await?;
-            Ok(expected_cost(app, &caller.principal.tenant, &composed).await?)
+            Ok(expected_cost(app, &config.channels, &composed))
         };
         results.extend(join_all(some.iter().map(check)).await);
     }

@@ -162,7 +162,8 @@ fn check_part(
         Route::By(_) | Route::Missing => faults.required(draft.to.as_deref(), Field::To, "recipientContact"),
         Route::NoChannel(_) | Route::Unknown => draft.to.as_deref(),
     };
-    let normal = channel.zip(to).and_then(|(channel, to)| normalise(channel, to, &known.configs, faults));
+    let normal =
+        channel.zip(to).and_then(|(channel, to)| normalise(channel, to, &known.configs, known.sms_countries, faults));
     let address = normal.and_then(|normal| check_team(normal, known.caller, known.contact_key, faults));
     let template = check_template(draft, channel, known, faults);
     check_content(message, draft, channel, faults);

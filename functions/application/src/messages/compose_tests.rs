@@ -30,6 +30,7 @@ fn known(caller: &Caller) -> Known<'_> {
         configs: Arc::default(),
         templates: Arc::default(),
         locale: None,
+        sms_countries: None,
         available: Channel::ALL.to_vec(),
         files: BTreeMap::new(),
         recipient: KnownRecipient::default(),
@@ -170,6 +171,21 @@ fn a_key_sends_by_its_channels_and_to_its_team_alone() {
         faults(&message(Channel::Sms, "+447700900001"), &unserved),
         [(None, Field::Channel, "channel_unavailable")]
     );
+}
+
+#[test]
+fn shared_accounts_send_sms_only_to_the_listed_countries() {
+    let caller = caller();
+    let to = |country| Known { sms_countries: Some(country), ..known(&caller) };
+    let british = message(Channel::Sms, "+447700900001");
+    for country in ["KE", ""] {
+        assert_eq!(faults(&british, &to(country)), [(None, Field::To, "country_not_allowed")], "{country}");
+    }
+    assert!(compose(&british, &to("KE, GB")).is_ok() && compose(&british, &to("*")).is_ok());
+    let whatsapp = message(Channel::Whatsapp, "+447700900001");
+    assert!(compose(&whatsapp, &to("KE")).is_ok(), "only SMS");
+    let stepped = NewMessage { fallback: vec![step(Channel::Sms, "+447700900001")], ..whatsapp };
+    assert_eq!(faults(&stepped, &to("KE")), [(Some(0), Field::To, "country_not_allowed")]);
 }
 
 #[test]

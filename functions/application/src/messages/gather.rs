@@ -63,6 +63,7 @@ pub(super) async fn gather<'a>(
         caller,
         configs: config.channels.clone(),
         templates: config.templates.clone(),
+        sms_countries: app.sms_countries.as_deref(),
         locale: message.locale.as_deref(),
         available: Channel::ALL.iter().copied().filter(can_serve).collect(),
         files: uploaded_files(app, caller, message).await?,

@@ -29,6 +29,8 @@ pub struct Known<'a> {
     pub templates: Arc<TemplateCatalogue>,
     /// The message's own locale, which its templates are resolved with.
     pub locale: Option<&'a str>,
+    /// The countries that the accounts of the deployment send SMS to. `None` means all.
+    pub sms_countries: Option<&'a str>,
     /// Channels with an available provider.
     pub available: Vec<Channel>,
     /// The uploaded files that the message names, by their ids.

@@ -28,7 +28,6 @@ pub use batch::{check_batch, send_batch};
 pub use change::{Change, cancel, change, resolve, retry};
 pub use compose::{Composed, compose};
 pub use content::{NOT_A_FILE_NAME, NOT_A_LOCATION};
-pub use cost::estimate_cost;
 pub use estimate::estimated_send_time;
 pub use gather::TenantConfig;
 pub use known::{Known, KnownRecipient};
@@ -47,6 +46,7 @@ use events::SuppressReason;
 use crate::ExecuteError;
 use crate::caller::Forbidden;
 use crate::rendering::Busy;
+use crate::spend::SpendCapReached;
 
 /// Why a use case of messages had no effect.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +63,9 @@ pub enum MessageError {
     /// The recipient must not be sent this.
     #[error("the recipient is suppressed: {}", .0.as_str())]
     Suppressed(SuppressReason),
+    /// The message would pass the spend cap of the day.
+    #[error(transparent)]
+    SpendCapReached(#[from] SpendCapReached),
     /// The content that the use case needs was erased.
     #[error("the content has been erased")]
     Erased,

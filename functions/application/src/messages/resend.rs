@@ -119,7 +119,8 @@ async fn check(
     }
     let configs = app.directory.channels(&app.tenant_ports, &caller.principal.tenant).await?;
     check_channel(channel, caller, can_serve(app, &caller.principal, &configs, channel), &mut faults);
-    let to = resend.to.as_ref().and_then(|to| normalise(channel, to, &configs, &mut faults));
+    let to =
+        resend.to.as_ref().and_then(|to| normalise(channel, to, &configs, app.sms_countries.as_deref(), &mut faults));
     faults.finish().map_err(MessageError::Invalid)?;
     Ok(to)
 }

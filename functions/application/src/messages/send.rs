@@ -16,9 +16,10 @@ use super::gather::{TenantConfig, gather};
 use super::new_message::{Fault, Field, IdempotencyKey, NewMessage};
 use super::read::{content_of, fallback_content_keys, is_visible, row_of};
 use super::render::render_parts;
-use crate::Loaded;
 use crate::app::App;
 use crate::caller::Caller;
+use crate::spend::SpendError;
+use crate::{ExecuteError, Loaded};
 
 /// A message that was accepted, now or before.
 #[derive(Debug, Clone)]
@@ -159,8 +160,8 @@ pub(super) async fn accepted(
     Ok(Accepted { is_replay: content.is_none(), key, loaded, row, content, expected_cost: None })
 }
 
-/// Checks consent, and then writes to the vault, to the stream and to the queue, in this order: a crash in between
-/// leaves no message that is accepted without its content.
+/// Checks consent, counts the cost of the day, and then writes to the vault, to the stream and to the queue, in this
+/// order: a crash in between leaves no message that is accepted without its content.
 pub(super) async fn store(
     app: &App,
     caller: &Caller,
@@ -168,20 +169,58 @@ pub(super) async fn store(
     loaded: Loaded,
     composed: Composed,
 ) -> Result<Accepted, MessageError> {
-    let expected_cost = expected_cost(app, &key.tenant, &composed).await?;
+    let tenant = key.tenant.clone();
+    let configs = app.directory.channels(&app.tenant_ports, &tenant).await?;
+    let expected_cost = expected_cost(app, &configs, &composed);
     let Composed { mut request, content, fallback_contents, .. } = composed;
     check_consent(app, &key, &mut request).await?;
+    let spend = app.daily_spend(&tenant, request.mode);
+    if let Some(cost) = &expected_cost {
+        match spend.charge(cost, configs.limits.daily_spend_caps.get(&cost.currency).copied()).await {
+            Ok(()) => (),
+            Err(SpendError::Store(error)) => return Err(error.into()),
+            Err(SpendError::CapReached(reached)) => {
+                // Another request with the same idempotency key may have been accepted at the same time.
+                let loaded = app.executor(&caller.context()).load(&key).await?;
+                let is_accepted =
+                    loaded.state.requested().is_ok_and(|it| it.request.request_hash == request.request_hash);
+                if is_accepted {
+                    return with_content(app, accepted(app, key, loaded, None).await?).await;
+                }
+                return Err(MessageError::SpendCapReached(reached));
+            }
+        }
+    }
+    let stored = write(app, caller, &key, loaded, request, (&content, &fallback_contents)).await;
+    let is_unused = match &stored {
+        Ok(loaded) => loaded.appended == 0,
+        Err(error) => !matches!(error, MessageError::Execute(ExecuteError::OutcomeUnknown(_))),
+    };
+    if let Some(cost) = expected_cost.as_ref().filter(|_| is_unused) {
+        spend.refund(cost).await;
+    }
+    Ok(Accepted { expected_cost, ..accepted(app, key, stored?, Some(content)).await? })
+}
+
+async fn write(
+    app: &App,
+    caller: &Caller,
+    key: &CommunicationKey,
+    loaded: Loaded,
+    request: CommunicationRequest,
+    (content, fallback_contents): (&MessageContent, &[MessageContent]),
+) -> Result<Loaded, MessageError> {
     let until = app.retain_until(request.retention, request.scheduled_at);
-    app.vault.put(&ContentKey::for_request(&key, &request, &request.request_hash), &content, until).await?;
-    for (content_key, content) in fallback_content_keys(&key, &request).iter().zip(&fallback_contents) {
+    app.vault.put(&ContentKey::for_request(key, &request, &request.request_hash), content, until).await?;
+    for (content_key, content) in fallback_content_keys(key, &request).iter().zip(fallback_contents) {
         app.vault.put(content_key, content, until).await?;
     }
     let command = Command::Request(Box::new(request));
-    let loaded = app.executor(&caller.context()).execute_loaded(&key, loaded, command).await?;
+    let loaded = app.executor(&caller.context()).execute_loaded(key, loaded, command).await?;
     if loaded.appended > 0 {
-        app.hint(&key, &loaded).await;
+        app.hint(key, &loaded).await;
     }
-    Ok(Accepted { expected_cost, ..accepted(app, key, loaded, Some(content)).await? })
+    Ok(loaded)
 }
 
 /// Refuses a message that its recipient must not be sent. A message with a fallback is accepted all the same if another

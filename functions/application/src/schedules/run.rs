@@ -135,6 +135,7 @@ impl ScheduleRun<'_> {
             }
             Err(MessageError::Invalid(faults)) => Ok(Some(faults.first().map_or("invalid", |fault| fault.code))),
             Err(MessageError::Suppressed(reason)) => Ok(Some(reason.as_str())),
+            Err(MessageError::SpendCapReached(_)) => Ok(Some("spend_cap_reached")),
             Err(MessageError::Forbidden(_)) => Ok(Some("forbidden")),
             Err(MessageError::Store(StoreError::Unreadable(_))) => Ok(Some("unreadable")),
             Err(error @ (MessageError::NotFound | MessageError::Erased | MessageError::NoSubject)) => {
