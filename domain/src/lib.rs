@@ -20,6 +20,7 @@ pub mod policy;
 pub mod ports;
 pub mod preferences;
 pub mod prices;
+pub mod printable_invoice;
 pub mod process;
 pub mod projection;
 pub mod provider;

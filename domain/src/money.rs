@@ -45,6 +45,28 @@ pub fn format(amount: &str, currency: &str, locale: &str) -> Result<String, Mone
     Ok(formatter.format_fixed_decimal(&value).to_string())
 }
 
+/// Formats an amount in minor units of the currency: `150050`, `USD` and `en-US` become `$1,500.50`.
+///
+/// # Errors
+///
+/// [`MoneyError`] names the argument that is invalid.
+pub fn format_minor(amount: i64, currency: &str, locale: &str) -> Result<String, MoneyError> {
+    let mut value = Decimal::from(amount);
+    value.multiply_pow10(-minor_digits(currency));
+    format(&value.to_string(), currency, locale)
+}
+
+/// The digits of a currency after the decimal separator, by ISO 4217.
+pub fn minor_digits(currency: &str) -> i16 {
+    match currency {
+        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "UYI" | "VND"
+        | "VUV" | "XAF" | "XOF" | "XPF" => 0,
+        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
+        "CLF" | "UYW" => 4,
+        _ => 2,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +84,19 @@ mod tests {
         ] {
             assert_eq!(format(amount, currency, locale).as_deref(), Ok(expected));
         }
+    }
+
+    #[test]
+    fn minor_units_have_the_digits_of_their_currency() {
+        for (amount, currency, expected) in [
+            (150_050, "USD", "$1,500.50"),
+            (-5, "USD", "-$0.05"),
+            (1500, "JPY", "¥1,500"),
+            (1500, "KWD", "KWD\u{a0}1.500"),
+        ] {
+            assert_eq!(format_minor(amount, currency, "en-US").as_deref(), Ok(expected));
+        }
+        assert!(matches!(format_minor(i64::MAX, "USD", "en-US"), Err(MoneyError::Amount(_))));
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn allowed(folder: &str) -> Option<&'static [&'static str]> {
     match folder {
         "events" => Some(&[]),
         "domain" => Some(&["events"]),
-        "infra" | "functions/application" | "functions/simulator" => Some(&["domain", "events"]),
+        "infra" | "infra/pdf" | "functions/application" | "functions/simulator" => Some(&["domain", "events"]),
         "functions/lambda" | "functions/local" | "tests" => None,
         "functions/problem" => Some(&["application", "domain"]),
         "functions/api" | "functions/webhook" | "functions/pages" => {
