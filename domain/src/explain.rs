@@ -365,5 +365,6 @@ pub fn suppressed(reason: SuppressReason) -> &'static str {
         SuppressReason::DoNotContact => "the recipient is not to be contacted",
         SuppressReason::Erased => "its content was erased, or is past its retention",
         SuppressReason::Settled => "the matter that it is about has been settled",
+        SuppressReason::CollectionPaused => "the invoices are void, disputed or paused, or their payment is promised",
     }
 }

@@ -16,6 +16,28 @@ pub enum MoneyError {
     Locale(String),
 }
 
+/// The number of digits after the decimal point of a currency (ISO 4217), such as 2 for `EUR`.
+pub fn digits(currency: &str) -> u32 {
+    match currency {
+        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "UYI" | "VND"
+        | "VUV" | "XAF" | "XOF" | "XPF" => 0,
+        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
+        "CLF" | "UYW" => 4,
+        _ => 2,
+    }
+}
+
+/// An amount in minor units as a decimal number: 12100 and `EUR` become `121.00`.
+pub fn decimal(minor: i64, currency: &str) -> String {
+    let digits = digits(currency);
+    let unit = 10_u64.pow(digits);
+    let (sign, amount) = (if minor < 0 { "-" } else { "" }, minor.unsigned_abs());
+    match digits {
+        0 => format!("{sign}{amount}"),
+        _ => format!("{sign}{}.{:0width$}", amount / unit, amount % unit, width = digits as usize),
+    }
+}
+
 /// Formats an amount: `1500.5`, `USD` and `en-US` become `$1,500.50`. An amount that is already formatted (`$1,500.50`)
 /// is accepted too.
 ///
@@ -70,6 +92,19 @@ pub fn minor_digits(currency: &str) -> i16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn minor_units_become_decimals() {
+        for (minor, currency, expected) in [
+            (12_100, "EUR", "121.00"),
+            (5, "USD", "0.05"),
+            (-5, "USD", "-0.05"),
+            (980, "JPY", "980"),
+            (1, "KWD", "0.001"),
+        ] {
+            assert_eq!(decimal(minor, currency), expected);
+        }
+    }
 
     #[test]
     fn amounts_follow_currency_and_locale() {

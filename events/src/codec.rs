@@ -87,8 +87,9 @@ pub fn decode<E: EventFamily>(line: &str) -> Result<RecordedEvent<E>, DecodeErro
 mod tests {
     use super::*;
     use crate::{
-        ApiKeyEvent, BusinessEventEvent, InboundMessageEvent, PreferenceEvent, ProviderConfigEvent, RoutingEvent,
-        ScheduleEvent, TemplateEvent, TenantLimitsEvent, event_family,
+        ApiKeyEvent, BusinessEventEvent, CollectionsEvent, DebtorEvent, InboundMessageEvent, InvoiceEvent, NoticeEvent,
+        PreferenceEvent, ProviderConfigEvent, RoutingEvent, ScheduleEvent, TemplateEvent, TenantLimitsEvent,
+        event_family,
     };
 
     const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
@@ -121,6 +122,10 @@ mod tests {
         read_and_write_back::<ScheduleEvent>();
         read_and_write_back::<TenantLimitsEvent>();
         read_and_write_back::<BusinessEventEvent>();
+        read_and_write_back::<InvoiceEvent>();
+        read_and_write_back::<CollectionsEvent>();
+        read_and_write_back::<DebtorEvent>();
+        read_and_write_back::<NoticeEvent>();
     }
 
     #[test]

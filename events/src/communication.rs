@@ -136,6 +136,10 @@ pub struct CommunicationRequest {
     /// `None` means standard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<RetentionClass>,
+    /// The invoices that it speaks of, by the ids of their streams. It is sent only while something is owed, and says
+    /// what is owed when it is sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unless_settled: Vec<String>,
     /// The only provider configuration to use, for a test send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
@@ -169,6 +173,9 @@ pub enum CommunicationEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         idempotency_key: Option<String>,
         lease_until: Timestamp,
+        /// The invoices that the message really speaks of, by the ids of their streams.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        about: Vec<String>,
     },
     /// v1. The provider accepted the message. This does not prove delivery.
     DeliveryAttemptAccepted {

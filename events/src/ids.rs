@@ -39,6 +39,14 @@ impl FromStr for TenantId {
     }
 }
 
+impl TenantId {
+    /// The same UUID (version 5) whenever this tenant names the same thing.
+    fn derive_uuid(&self, name: &str) -> Uuid {
+        let tenant = Uuid::new_v5(&Uuid::NAMESPACE_OID, self.as_str().as_bytes());
+        Uuid::new_v5(&tenant, name.as_bytes())
+    }
+}
+
 /// The id of a communication: `com_` and a UUID without hyphens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommunicationId(Uuid);
@@ -47,8 +55,7 @@ impl CommunicationId {
     /// Derives the id from the tenant and the idempotency key (UUIDv5). The same request therefore always has the same
     /// id.
     pub fn from_idempotency_key(tenant: &TenantId, key: &str) -> Self {
-        let tenant = Uuid::new_v5(&Uuid::NAMESPACE_OID, tenant.as_str().as_bytes());
-        CommunicationId(Uuid::new_v5(&tenant, format!("idem:{key}").as_bytes()))
+        CommunicationId(tenant.derive_uuid(&format!("idem:{key}")))
     }
 
     /// Derives the id of another communication's fallback. No caller's idempotency key contains a zero byte, and no
@@ -72,8 +79,7 @@ impl CommunicationId {
 /// Derives the id of a stream from the names of what it is about (UUIDv5), such as `bev_` and 32 hexadecimal digits. The
 /// first part says what kind of id it is. No part contains a zero byte.
 pub fn derived_id(prefix: &str, tenant: &TenantId, parts: &[&str]) -> String {
-    let tenant = Uuid::new_v5(&Uuid::NAMESPACE_OID, tenant.as_str().as_bytes());
-    format!("{prefix}_{}", Uuid::new_v5(&tenant, parts.join("\0").as_bytes()).simple())
+    format!("{prefix}_{}", tenant.derive_uuid(&parts.join("\0")).simple())
 }
 
 impl FromStr for CommunicationId {

@@ -3,10 +3,12 @@
 mod api_key;
 mod business_event;
 mod codec;
+mod collections;
 mod communication;
 mod family;
 mod ids;
 mod inbound_message;
+mod invoice;
 mod preference;
 mod provider_config;
 mod rate_limit;
@@ -21,6 +23,10 @@ mod values;
 pub use api_key::ApiKeyEvent;
 pub use business_event::{ActOutcome, BusinessEventEvent, DataFault, EventClassification, IntakeChannel, ParkReason};
 pub use codec::{DecodeError, EventMetadata, RecordedEvent, decode, encode};
+pub use collections::{
+    CollectionSettings, CollectionsEvent, DebtorEvent, LadderStep, NoticeDrop, NoticeEvent, NoticeGrouping,
+    NoticeInvoice, NoticeMessage, StepMode, Weekday,
+};
 pub use communication::{
     Attachment, CommunicationEvent, CommunicationRequest, EntityRef, Fallback, FallbackStep, QuietHours, Recipient,
     Target, TemplateRef,
@@ -28,6 +34,10 @@ pub use communication::{
 pub use family::EventFamily;
 pub use ids::{AttemptId, CommunicationId, IdError, TenantId, derived_id};
 pub use inbound_message::InboundMessageEvent;
+pub use invoice::{
+    CollectionCause, CollectionEndReason, FactSource, InvoiceDocument, InvoiceEvent, InvoiceKind, InvoiceRef,
+    InvoiceSending, InvoiceStatus, InvoiceTerms, StepPostponeReason, StepSkipReason,
+};
 pub use preference::PreferenceEvent;
 pub use provider_config::ProviderConfigEvent;
 pub use rate_limit::RateLimit;
@@ -59,6 +69,10 @@ pub fn all_event_types() -> impl Iterator<Item = &'static str> {
         ScheduleEvent::TYPES,
         TenantLimitsEvent::TYPES,
         BusinessEventEvent::TYPES,
+        InvoiceEvent::TYPES,
+        CollectionsEvent::TYPES,
+        DebtorEvent::TYPES,
+        NoticeEvent::TYPES,
     ];
     families.into_iter().flatten().map(|(name, _)| *name)
 }

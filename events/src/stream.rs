@@ -18,6 +18,10 @@ impl StreamKind {
     pub const TENANT_LIMITS: StreamKind = StreamKind::new("tenant-limits");
     pub const BUSINESS_EVENT: StreamKind = StreamKind::new("business-event");
     pub const INBOUND_MESSAGE: StreamKind = StreamKind::new("inbound-message");
+    pub const INVOICE: StreamKind = StreamKind::new("invoice");
+    pub const COLLECTIONS: StreamKind = StreamKind::new("collections");
+    pub const DEBTOR: StreamKind = StreamKind::new("debtor");
+    pub const NOTICE: StreamKind = StreamKind::new("notice");
 
     /// A kind of `a-z` and `-`. It is part of every stored key, so it never changes.
     pub const fn new(kind: &'static str) -> StreamKind {

@@ -120,6 +120,7 @@ string_enum!(SuppressReason {
     DoNotContact = "do_not_contact",
     Erased = "erased",
     Settled = "settled",
+    CollectionPaused = "collection_paused",
 });
 string_enum!(DeferReason { QuietHours = "quiet_hours", MissingFile = "missing_file" });
 string_enum!(

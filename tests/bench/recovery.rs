@@ -33,6 +33,7 @@ async fn fill(store: &dyn EventStore, tenant: &TenantId, lines: &[String], count
             writer_id: n.to_string(),
             listing: Listing::Unchanged,
             roll_over: None,
+            unmoved: Vec::new(),
         };
         store.append(&key.stream_id(), append).await.expect("an append");
     };

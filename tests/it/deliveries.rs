@@ -116,7 +116,8 @@ async fn a_crash_after_the_claim_is_a_doubt_and_never_a_silent_second_send() {
     let key = harness.accept(|request| request.in_doubt = InDoubtPolicy::Hold).await;
     let now = harness.deliver.host.now();
     let lease_until = now + INVOCATION_MS + policy::LEASE_MARGIN_MS;
-    let claim = Command::BeginAttempt { now, lease_until, config: "mock".into(), provider: "mock".into() };
+    let claim =
+        Command::BeginAttempt { now, lease_until, config: "mock".into(), provider: "mock".into(), about: Vec::new() };
     harness.execute(&key, claim).await;
     harness.hint(&key).await;
     assert_eq!(harness.sent_messages(), 0, "the lease holds");
@@ -363,6 +364,7 @@ async fn a_stream_with_events_of_a_newer_version_is_not_processed() {
         writer_id: "newer".to_owned(),
         listing: Default::default(),
         roll_over: None,
+        unmoved: Vec::new(),
     };
     harness.store.append(&key.stream_id(), append).await.expect("appended");
     let deadline = harness.deliver.host.now() + INVOCATION_MS;

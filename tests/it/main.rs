@@ -5,6 +5,7 @@ mod access;
 mod architecture;
 mod attachments;
 mod channels;
+mod collections;
 mod contracts;
 mod costs;
 mod data_folder;

@@ -197,7 +197,13 @@ fn command(kind: u8, detail: u16, now: Timestamp, state: &State) -> Command {
     match kind {
         0 => Command::Request(Box::new(request(Timestamp(T0)))),
         1 => Command::ApplyDeadlines { now },
-        2 | 3 => Command::BeginAttempt { now, lease_until: now + 35_000, config: "c".into(), provider: "p".into() },
+        2 | 3 => Command::BeginAttempt {
+            now,
+            lease_until: now + 35_000,
+            config: "c".into(),
+            provider: "p".into(),
+            about: Vec::new(),
+        },
         4 | 5 => Command::RecordOutcome {
             attempt,
             now,

@@ -163,12 +163,14 @@ async fn every_system_template_renders_in_its_language() {
     let server = TestServer::new().await;
     let all = server.get(&format!("{TEMPLATES}?isActive=true")).await;
     let all = all.body["templates"].as_array().expect("templates").clone();
-    assert_eq!(all.len(), 2 * (6 + 3 + 4 * 3 + 1), "the number of system templates in two languages");
+    assert_eq!(all.len(), 2 * (7 + 5 + 5 * 3 + 1), "the number of system templates in two languages");
     let variables = json!({
         "customerName": "Ada & Co", "businessName": "Acme", "invoiceNumber": "INV-7", "amount": 1500.5, "currency": "EUR",
         "dueDate": "2026-12-01", "paymentDate": "2026-11-21", "daysOverdue": 12, "locationName": "Nairobi", "itemCount": 2,
         "items": [{ "name": "Tea", "quantity": 3 }], "shortLink": "https://s.example.com/7", "message": "Hello.",
         "paymentLink": "https://pay.example.com/7", "invitationLink": "https://app.example.com/join", "userName": "Bo",
+        "count": 2, "sums": [{ "amount": "30.00", "currency": "EUR" }],
+        "invoices": [{ "invoiceNumber": "INV-7", "amount": "30.00", "currency": "EUR", "dueDate": "2026-12-01" }],
     });
     for template in &all {
         let id = template["id"].as_str().expect("an id");

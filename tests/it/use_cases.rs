@@ -27,13 +27,14 @@ use serde_json::json;
 use tests::harness::{FixedClock, RecordingAlerts, RecordingQueue, Scratch, objects, tenant, tenant_ports};
 
 /// The use cases over a database in a temporary folder.
-struct UseCases {
-    app: App,
+pub struct UseCases {
+    pub app: App,
+    pub host: Arc<FixedClock>,
     _scratch: Scratch,
 }
 
 impl UseCases {
-    fn new() -> UseCases {
+    pub fn new() -> UseCases {
         let scratch = Scratch::new();
         let store = Arc::new(Database::open(&scratch.0.join("use-cases.db"), false).expect("a database"));
         let host = FixedClock::new();
@@ -57,13 +58,13 @@ impl UseCases {
             has_sandbox: false,
             accounts: Vec::new(),
             objects: objects(scratch.0.join("files")),
-            host,
+            host: host.clone(),
             contact_key: vec![7; 32],
             link_keys: LinkKeys::new(vec![8; 32]),
             retention: RetentionPeriods::days(7, 400, 2_557),
             principals: Default::default(),
         };
-        UseCases { app, _scratch: scratch }
+        UseCases { app, host, _scratch: scratch }
     }
 }
 
@@ -73,7 +74,7 @@ fn caller(role: Role) -> Caller {
 
 #[tokio::test]
 async fn a_change_of_preferences_is_checked_and_its_addresses_are_normalised() {
-    let UseCases { app, _scratch } = UseCases::new();
+    let UseCases { app, _scratch, .. } = UseCases::new();
     let admin = caller(Role::Admin);
     let change =
         async |person: &str, change: PreferenceChange, addresses: &PreferredAddresses| match preferences::change(
@@ -116,7 +117,7 @@ async fn sms_template(code: &str, body: &str) -> NewTemplate {
 
 #[tokio::test]
 async fn built_in_templates_and_invalid_codes_are_refused() {
-    let UseCases { app, _scratch } = UseCases::new();
+    let UseCases { app, _scratch, .. } = UseCases::new();
     let admin = caller(Role::Admin);
     let wrong = templates::create(&app, &admin, sms_template("tpl_mine", "Hello").await).await;
     assert!(matches!(wrong, Err(TemplateError::Invalid(faults)) if matches!(faults[..], [TemplateFault::Code])));
@@ -129,7 +130,7 @@ async fn built_in_templates_and_invalid_codes_are_refused() {
 
 #[tokio::test]
 async fn a_change_of_a_template_keeps_the_other_parts_and_a_filter_selects_it() {
-    let UseCases { app, _scratch } = UseCases::new();
+    let UseCases { app, _scratch, .. } = UseCases::new();
     let admin = caller(Role::Admin);
     let own = templates::create(&app, &admin, sms_template("offer", "Hello {{name}}").await).await.expect("created");
     let change = TemplateChange { body: Some("Hi {{name}}".to_owned()), ..TemplateChange::default() };
@@ -169,7 +170,7 @@ async fn secrets(app: &App) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_changes_of_a_provider_configuration_are_all_kept() {
-    let UseCases { app, _scratch } = UseCases::new();
+    let UseCases { app, _scratch, .. } = UseCases::new();
     let admin = caller(Role::Admin);
     let id = add_bulksms(&app, &admin).await;
     let (_, config) = provider_configs::find(&app, &admin, &id).await.expect("a configuration");
@@ -200,7 +201,7 @@ async fn concurrent_changes_of_a_provider_configuration_are_all_kept() {
 
 #[tokio::test]
 async fn a_change_without_the_old_credentials_is_refused_and_a_removal_deletes_all() {
-    let UseCases { app, _scratch } = UseCases::new();
+    let UseCases { app, _scratch, .. } = UseCases::new();
     let admin = caller(Role::Admin);
     let [id, other] = [add_bulksms(&app, &admin).await, add_bulksms(&app, &admin).await];
     let (_, config) = provider_configs::find(&app, &admin, &id).await.expect("a configuration");
@@ -221,7 +222,7 @@ async fn a_change_without_the_old_credentials_is_refused_and_a_removal_deletes_a
 
 #[tokio::test]
 async fn an_sms_provider_that_is_to_be_inactive_is_never_active() {
-    let UseCases { app, _scratch } = UseCases::new();
+    let UseCases { app, _scratch, .. } = UseCases::new();
     let admin = caller(Role::Admin);
     let existing = add_bulksms(&app, &admin).await;
     let values = [(SmsField::ApiKey, "key"), (SmsField::ApiSecret, "user"), (SmsField::SenderId, "ACME")];
@@ -246,7 +247,7 @@ async fn an_sms_provider_that_is_to_be_inactive_is_never_active() {
 
 #[tokio::test]
 async fn an_order_names_each_configuration_of_the_channel_at_most_once() {
-    let UseCases { app, _scratch } = UseCases::new();
+    let UseCases { app, _scratch, .. } = UseCases::new();
     let admin = caller(Role::Admin);
     let id = add_bulksms(&app, &admin).await;
     let order = async |channel, ids: &[&str]| {
@@ -260,7 +261,7 @@ async fn an_order_names_each_configuration_of_the_channel_at_most_once() {
 
 #[tokio::test]
 async fn use_cases_of_provider_configurations_need_the_permission() {
-    let UseCases { app, _scratch } = UseCases::new();
+    let UseCases { app, _scratch, .. } = UseCases::new();
     let (admin, operator) = (caller(Role::Admin), caller(Role::Operator));
     let id = add_bulksms(&app, &admin).await;
     let (_, config) = provider_configs::find(&app, &admin, &id).await.expect("a configuration");

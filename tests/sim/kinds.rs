@@ -10,11 +10,17 @@ use application::kinds::{KINDS, rules_of};
 use application::{CommandContext, CommandExecutor, ExecuteError};
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
-use domain::aggregate::AggregateId;
+use domain::aggregate::{Aggregate, AggregateId};
 use domain::business_event::{BusinessEventState, Command as BusinessEventCommand, Received};
+use domain::collect::{
+    CollectionsState, DebtorCommand, DebtorState, NoticeCommand, NoticeState, SETTINGS_STREAM, SentNotice,
+    SettingsCommand,
+};
 use domain::inbound_message::InboundMessageState;
+use domain::invoice::InvoiceState;
 use events::{
-    Channel, EventClassification, InboundMessageEvent, IntakeChannel, Mode, ParkReason, StreamKind, Timestamp,
+    Channel, CollectionSettings, EventClassification, FactSource, InboundMessageEvent, IntakeChannel, InvoiceEvent,
+    InvoiceRef, Mode, NoticeInvoice, ParkReason, StreamKind, Timestamp,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -48,7 +54,7 @@ type Work = Pin<Box<dyn Future<Output = Answer>>>;
 type Scenario = fn(&Environment, usize, usize) -> Work;
 
 /// The scenario of each kind that has no simulation of its own.
-const SCENARIOS: [(StreamKind, Scenario); 8] = [
+const SCENARIOS: [(StreamKind, Scenario); 12] = [
     (StreamKind::TEMPLATE, templates),
     (StreamKind::API_KEY, keys),
     (StreamKind::PROVIDER_CONFIG, provider_configs),
@@ -57,6 +63,10 @@ const SCENARIOS: [(StreamKind, Scenario); 8] = [
     (StreamKind::PREFERENCE, preferences),
     (StreamKind::INBOUND_MESSAGE, inbound_messages),
     (StreamKind::BUSINESS_EVENT, business_events),
+    (StreamKind::INVOICE, invoices),
+    (StreamKind::COLLECTIONS, collections),
+    (StreamKind::DEBTOR, debtors),
+    (StreamKind::NOTICE, notices),
 ];
 /// Kinds that `simulation.rs` and `schedules.rs` simulate.
 const SIMULATED_ELSEWHERE: [StreamKind; 2] = [StreamKind::COMMUNICATION, StreamKind::SCHEDULE];
@@ -185,26 +195,20 @@ fn preferences(at: &Environment, client: usize, step: usize) -> Work {
 }
 
 /// The same callback arrives at every client.
-fn inbound_messages(at: &Environment, _: usize, step: usize) -> Work {
+/// Executes a command without a route. `mark` is a text that its event contains, if it always has one.
+fn command<A>(at: &Environment, id: String, command: A::Command, mark: Option<String>) -> Work
+where
+    A: Aggregate,
+    A::Command: 'static,
+{
     let world = at.world.clone();
-    let name = format!("message-{}", step % 8);
     Box::pin(async move {
-        let event = InboundMessageEvent::MessageReceived {
-            channel: Channel::Whatsapp,
-            config: "sim-a".to_owned(),
-            provider: "sim".to_owned(),
-            provider_message_id: name.clone(),
-            contact_hash: "hash".to_owned(),
-            kind: "text".to_owned(),
-            keyword: None,
-            sent_at: Timestamp(T0),
-            content: name.clone(),
-        };
-        let context = CommandContext::function("webhook");
+        let context = CommandContext::function("process");
         let executor = CommandExecutor { store: &world, host: &world, origin: &context };
         let tenant = TENANTS[0].1.parse().expect("a tenant");
-        match executor.execute(&AggregateId::<InboundMessageState>::new(&tenant, &name), event).await {
-            Ok(_) => Answer::Acknowledged(Some(name)),
+        match executor.execute(&AggregateId::<A>::new(&tenant, id), command).await {
+            Ok(_) => Answer::Acknowledged(mark),
+            Err(ExecuteError::Rejected(_) | ExecuteError::StreamFull) => Answer::Refused,
             Err(_) => Answer::Unknown,
         }
     })
@@ -212,7 +216,6 @@ fn inbound_messages(at: &Environment, _: usize, step: usize) -> Work {
 
 /// The same events arrive at every client, which handles, parks and replays them.
 fn business_events(at: &Environment, client: usize, step: usize) -> Work {
-    let world = at.world.clone();
     let name = format!("event-{}", step % 6);
     let classification = EventClassification {
         kind: "sale.created".to_owned(),
@@ -222,7 +225,7 @@ fn business_events(at: &Environment, client: usize, step: usize) -> Work {
         mentions: Vec::new(),
         content: format!("-#{name}"),
     };
-    let command = match (step / 6 + client) % 4 {
+    let chosen = match (step / 6 + client) % 4 {
         0 => BusinessEventCommand::Receive(Box::new(Received {
             source: "erp".to_owned(),
             event_id: name.clone(),
@@ -236,16 +239,67 @@ fn business_events(at: &Environment, client: usize, step: usize) -> Work {
         2 => BusinessEventCommand::Replay { by: format!("client-{client}-{step}"), classification },
         _ => BusinessEventCommand::Handle(Vec::new()),
     };
-    Box::pin(async move {
-        let context = CommandContext::function("process");
-        let executor = CommandExecutor { store: &world, host: &world, origin: &context };
-        let tenant = TENANTS[0].1.parse().expect("a tenant");
-        match executor.execute(&AggregateId::<BusinessEventState>::new(&tenant, &name), command).await {
-            Ok(_) => Answer::Acknowledged(None),
-            Err(ExecuteError::Rejected(_)) => Answer::Refused,
-            Err(_) => Answer::Unknown,
-        }
-    })
+    command::<BusinessEventState>(at, name, chosen, None)
+}
+
+fn inbound_messages(at: &Environment, _: usize, step: usize) -> Work {
+    let name = format!("message-{}", step % 8);
+    let event = InboundMessageEvent::MessageReceived {
+        channel: Channel::Whatsapp,
+        config: "sim-a".to_owned(),
+        provider: "sim".to_owned(),
+        provider_message_id: name.clone(),
+        contact_hash: "hash".to_owned(),
+        kind: "text".to_owned(),
+        keyword: None,
+        sent_at: Timestamp(T0),
+        content: name.clone(),
+    };
+    command::<InboundMessageState>(at, name.clone(), event, Some(name))
+}
+
+/// Payments of two invoices, from several sources at once.
+fn invoices(at: &Environment, client: usize, step: usize) -> Work {
+    let invoice = InvoiceRef { mode: Mode::Live, namespace: "flowpos".to_owned(), id: format!("{}", step % 2) };
+    let payment = format!("pay-{client}-{step}");
+    let source = FactSource { event: payment.clone(), occurred_at: Timestamp(T0 + step as i64), revision: None };
+    let fact = InvoiceEvent::PaymentRecorded {
+        payment: payment.clone(),
+        amount: 1,
+        currency: "EUR".to_owned(),
+        received_at: Timestamp(T0),
+        link: None,
+        source,
+    };
+    let name = domain::invoice::stream_name(&TENANTS[0].1.parse().expect("a tenant"), &invoice);
+    let record = domain::invoice::Command::Record { reference: invoice, facts: vec![fact], collect_from: None };
+    command::<InvoiceState>(at, name, record, Some(payment))
+}
+
+fn collections(at: &Environment, client: usize, step: usize) -> Work {
+    let mark = format!("2027-{:02}-{:02}", client + 1, step + 1);
+    let settings = CollectionSettings { holidays: vec![mark.clone()], ..domain::collect::defaults() };
+    let change = SettingsCommand::Change { expected: None, settings: Box::new(settings) };
+    command::<CollectionsState>(at, SETTINGS_STREAM.to_owned(), change, Some(mark))
+}
+
+fn debtors(at: &Environment, client: usize, step: usize) -> Work {
+    let notice = format!("ntc-{client}-{step}");
+    let sent = SentNotice { mode: Mode::Live, day: "2027-01-02".to_owned(), notice: notice.clone() };
+    command::<DebtorState>(at, format!("customer:{}", step % 2), DebtorCommand::RecordNotice(sent), Some(notice))
+}
+
+fn notices(at: &Environment, client: usize, step: usize) -> Work {
+    let invoice = format!("inv-{client}-{step}");
+    let join = NoticeCommand::Join {
+        mode: Mode::Live,
+        customer: None,
+        day: "2027-01-02".to_owned(),
+        due_at: Timestamp(T0),
+        joined: NoticeInvoice { invoice: invoice.clone(), round: 0, step: "d1".to_owned() },
+        reference: InvoiceRef { mode: Mode::Live, namespace: "flowpos".to_owned(), id: "7".to_owned() },
+    };
+    command::<NoticeState>(at, format!("ntc-{}", step % 4), join, Some(invoice))
 }
 
 /// A client with its remaining requests.

@@ -306,7 +306,14 @@ fn status_after(reports: &[DeliveryReport], ending: u8, chunk: usize) -> (&'stat
     let (config, provider) = ("c".to_owned(), "p".to_owned());
     let begun = [
         CommunicationEvent::CommunicationRequested(Box::new(request)),
-        CommunicationEvent::DeliveryAttemptStarted { attempt: 1, config, provider, idempotency_key: None, lease_until },
+        CommunicationEvent::DeliveryAttemptStarted {
+            attempt: 1,
+            config,
+            provider,
+            idempotency_key: None,
+            lease_until,
+            about: Vec::new(),
+        },
     ];
     let end = match ending {
         0 => None,

@@ -466,6 +466,7 @@ pub fn request(now: Timestamp) -> CommunicationRequest {
         retention: None,
         via: None,
         request_hash: "body-1".to_owned(),
+        unless_settled: Vec::new(),
         requested_by: "test".to_owned(),
         mode: Mode::Live,
     }

@@ -32,8 +32,8 @@ pub fn decide(state: &State, command: Command) -> Result<Vec<CommunicationEvent>
         Command::Change { schedule, content } => change(communication, schedule, content),
         Command::ApplyDeadlines { now } => Ok(apply_deadlines(communication, now)),
         Command::EndLease { now } => Ok(end_lease(communication, now)),
-        Command::BeginAttempt { now, lease_until, config, provider } => {
-            begin_attempt(communication, now, lease_until, config, provider)
+        Command::BeginAttempt { now, lease_until, config, provider, about } => {
+            begin_attempt(communication, now, lease_until, (config, provider), about)
         }
         Command::RecordOutcome { attempt, now, chance, outcome, failover } => {
             record_outcome(communication, attempt, now, chance, outcome, failover)
@@ -162,8 +162,8 @@ fn begin_attempt(
     communication: &Communication,
     now: Timestamp,
     lease_until: Timestamp,
-    config: String,
-    provider: String,
+    (config, provider): (String, String),
+    about: Vec<String>,
 ) -> Result<Vec<CommunicationEvent>, Rejection> {
     match (readiness(communication, now), &communication.lifecycle) {
         (Readiness::Ready, _) => Ok(vec![CommunicationEvent::DeliveryAttemptStarted {
@@ -172,6 +172,7 @@ fn begin_attempt(
             provider,
             idempotency_key: None,
             lease_until,
+            about,
         }]),
         (Readiness::NotBefore(until), Lifecycle::Sending { .. }) => Err(Rejection::AttemptInFlight(until)),
         (Readiness::NotBefore(until), _) => Err(Rejection::NotDue(until)),

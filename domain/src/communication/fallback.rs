@@ -56,7 +56,8 @@ impl Communication {
                 SuppressReason::OptedOut
                 | SuppressReason::DoNotContact
                 | SuppressReason::Erased
-                | SuppressReason::Settled,
+                | SuppressReason::Settled
+                | SuppressReason::CollectionPaused,
             )
             | Lifecycle::Failed(FailReason::Cancelled)
             | Lifecycle::DeadLettered(DeadLetterReason::Poison | DeadLetterReason::Expired) => return None,

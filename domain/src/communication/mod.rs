@@ -93,6 +93,8 @@ pub enum Command {
         lease_until: Timestamp,
         config: String,
         provider: String,
+        /// The invoices that the message speaks of.
+        about: Vec<String>,
     },
     RecordOutcome {
         attempt: u16,

@@ -29,6 +29,7 @@ fn started(attempt: u16) -> CommunicationEvent {
         provider: "first".into(),
         idempotency_key: None,
         lease_until: Timestamp(T0 + 35_000),
+        about: Vec::new(),
     }
 }
 

@@ -170,6 +170,8 @@ pub struct AppendRequest {
     pub writer_id: String,
     pub listing: Listing,
     pub roll_over: Option<RollOver>,
+    /// Other streams that must still be at these versions. A stream that does not exist is at 0.
+    pub unmoved: Vec<(StreamId, u64)>,
 }
 
 /// A stream whose timer is due.
@@ -239,7 +241,7 @@ pub trait EventStore: Send + Sync {
     /// Reads every event of a stream in order, including those that were moved to chunks.
     async fn read_history(&self, id: &StreamId) -> Result<Vec<String>, StoreError>;
 
-    /// Appends if the stream is still at `expected_version`. If the stream's writer id is that of this append, the
+    /// Appends if the stream is still at `expected_version`, and every other stream of `unmoved` at its version. If the stream's writer id is that of this append, the
     /// append was already written, and succeeds.
     async fn append(&self, id: &StreamId, append: AppendRequest) -> Result<(), AppendError>;
 

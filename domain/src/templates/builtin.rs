@@ -95,7 +95,7 @@ macro_rules! chat {
     };
 }
 
-const EMAIL: [[SystemTemplate; 2]; 6] = [
+const EMAIL: [[SystemTemplate; 2]; 7] = [
     email!(
         "invoice",
         Invoice,
@@ -125,6 +125,13 @@ const EMAIL: [[SystemTemplate; 2]; 6] = [
         "La factura {{invoiceNumber}} venció hace {{daysOverdue}} días"
     ),
     email!(
+        "collection_notice_many",
+        CollectionNotice,
+        "Collection Notice Email for Several Invoices",
+        "Overdue invoices from {{businessName}}",
+        "Facturas vencidas de {{businessName}}"
+    ),
+    email!(
         "low_stock_alert",
         LowStockAlert,
         "Low Stock Alert Email",
@@ -140,7 +147,7 @@ const EMAIL: [[SystemTemplate; 2]; 6] = [
     ),
 ];
 
-const SMS: [[SystemTemplate; 2]; 3] = [
+const SMS: [[SystemTemplate; 2]; 5] = [
     text!(
         "invoice",
         Sms,
@@ -168,9 +175,27 @@ const SMS: [[SystemTemplate; 2]; 3] = [
         "{{businessName}}: we received {{currency amount currency}} for {{invoiceNumber}}. Thank you, {{customerName}}.",
         "{{businessName}}: recibimos {{currency amount currency}} por {{invoiceNumber}}. Gracias, {{customerName}}."
     ),
+    text!(
+        "collection_notice",
+        Sms,
+        "sms",
+        CollectionNotice,
+        "Collection Notice SMS",
+        "{{businessName}}: {{currency amount currency}} for invoice {{invoiceNumber}} was due {{daysOverdue}} days ago.{{#if paymentLink}} Pay here: {{paymentLink}}{{/if}}",
+        "{{businessName}}: factura {{invoiceNumber}}, {{currency amount currency}} pendientes desde hace {{daysOverdue}} d.{{#if paymentLink}} Pague en: {{paymentLink}}{{/if}}"
+    ),
+    text!(
+        "collection_notice_many",
+        Sms,
+        "sms",
+        CollectionNotice,
+        "Collection Notice SMS for Several Invoices",
+        "{{businessName}}: overdue invoices ({{count}}), in all{{#each sums}} {{currency amount currency}}{{/each}}.",
+        "{{businessName}}: facturas vencidas ({{count}}), en total{{#each sums}} {{currency amount currency}}{{/each}}."
+    ),
 ];
 
-const CHAT: [[[SystemTemplate; 2]; 3]; 4] = [
+const CHAT: [[[SystemTemplate; 2]; 3]; 5] = [
     chat!(
         "invoice",
         Invoice,
@@ -198,6 +223,13 @@ const CHAT: [[[SystemTemplate; 2]; 3]; 4] = [
         "Collection Notice Message",
         "Hello {{customerName}},\n\ninvoice {{invoiceNumber}} of {{currency amount currency}} was due {{daysOverdue}} days ago.{{#if paymentLink}} You can pay here: {{paymentLink}}{{/if}}\n\nIf you have paid already, please ignore this message.\n\n{{businessName}}",
         "Hola {{customerName}}:\n\nla factura {{invoiceNumber}} de {{currency amount currency}} venció hace {{daysOverdue}} días.{{#if paymentLink}} Puede pagarla aquí: {{paymentLink}}{{/if}}\n\nSi ya la pagó, no haga caso de este mensaje.\n\n{{businessName}}"
+    ),
+    chat!(
+        "collection_notice_many",
+        CollectionNotice,
+        "Collection Notice Message for Several Invoices",
+        "Hello {{customerName}},\n\nthis is overdue:\n{{#each invoices}}- {{invoiceNumber}}: {{currency amount currency}}, due {{date dueDate}}\n{{/each}}{{#each sums}}\nOpen in all: {{currency amount currency}}{{/each}}\n\nIf you have paid already, please ignore this message.\n\n{{businessName}}",
+        "Hola {{customerName}}:\n\nlo siguiente está vencido:\n{{#each invoices}}- {{invoiceNumber}}: {{currency amount currency}}, vencía el {{date dueDate}}\n{{/each}}{{#each sums}}\nPendiente en total: {{currency amount currency}}{{/each}}\n\nSi ya las pagó, no haga caso de este mensaje.\n\n{{businessName}}"
     ),
 ];
 

@@ -49,6 +49,7 @@ pub(crate) fn read_message(mut fields: BodyReader, idempotency_key: Option<Idemp
         buttons: read_buttons(&mut fields),
         fallback: Vec::new(),
         source: None,
+        unless_settled: Vec::new(),
         via: None,
         idempotency_key,
         fingerprint,

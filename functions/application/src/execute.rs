@@ -179,6 +179,7 @@ impl<A: Aggregate> Loaded<A> {
             writer_id: meta.command.clone(),
             listing,
             roll_over,
+            unmoved: Vec::new(),
         };
         (request, after)
     }
@@ -307,6 +308,21 @@ impl CommandExecutor<'_> {
         loaded: &Loaded<K::Aggregate>,
         command: <K::Aggregate as Aggregate>::Command,
     ) -> Result<Option<Loaded<K::Aggregate>>, Failure<K::Aggregate>> {
+        self.try_execute_if(key, loaded, command, &[]).await
+    }
+
+    /// As [`CommandExecutor::try_execute`], if other streams are still at the versions that the decision is based on.
+    ///
+    /// # Errors
+    ///
+    /// [`ExecuteError`], except for `Contended`.
+    pub async fn try_execute_if<K: AggregateKey>(
+        &self,
+        key: &K,
+        loaded: &Loaded<K::Aggregate>,
+        command: <K::Aggregate as Aggregate>::Command,
+        unmoved: &[(StreamId, u64)],
+    ) -> Result<Option<Loaded<K::Aggregate>>, Failure<K::Aggregate>> {
         let is_optional = K::Aggregate::is_optional(&command);
         let events = loaded.state.decide(command).map_err(ExecuteError::Rejected)?;
         if events.is_empty() {
@@ -326,6 +342,7 @@ impl CommandExecutor<'_> {
         if is_optional && max_bytes * OPTIONAL_SHARE / 100 < after.item_bytes() {
             return Err(ExecuteError::StreamFull);
         }
+        let request = AppendRequest { unmoved: unmoved.to_vec(), ..request };
         match self.store.append(&key.stream_id(), request).await {
             Ok(()) => Ok(Some(after)),
             Err(AppendError::Conflict) => Ok(None),

@@ -4,8 +4,10 @@
 use domain::aggregate::{Aggregate, AggregateId, Erasure, Violation, decode_snapshot, encode_snapshot, fold};
 use domain::api_key::ApiKeyState;
 use domain::business_event::BusinessEventState;
+use domain::collect::{CollectionsState, DebtorState, NoticeState};
 use domain::communication::State;
 use domain::inbound_message::InboundMessageState;
+use domain::invoice::InvoiceState;
 use domain::ports::{EventStore, ProjectedRow, StoreError, Stream};
 use domain::preferences::Preferences;
 use domain::projection::Projection;
@@ -17,10 +19,9 @@ use events::{EventFamily, StreamId, StreamKind, Timestamp};
 use futures_util::future::BoxFuture;
 
 use crate::app::App;
-use crate::business_events;
 use crate::execute::{CommandExecutor, ExecuteError, decode};
 use crate::process::ProcessError;
-use crate::schedules;
+use crate::{business_events, collections, schedules};
 
 /// The rules of one kind of stream, for everything that handles streams of any kind.
 pub struct StreamRules {
@@ -61,7 +62,7 @@ pub struct AuditedStream {
 }
 
 /// Every kind that this version knows.
-pub static KINDS: [StreamRules; 10] = [
+pub static KINDS: [StreamRules; 14] = [
     StreamRules::new::<State>(Some(project::<State>), None).shown_at("/api/communications/{id}/events"),
     StreamRules::new::<TemplateState>(None, None),
     StreamRules::new::<ProviderConfigState>(None, None),
@@ -72,6 +73,10 @@ pub static KINDS: [StreamRules; 10] = [
     StreamRules::new::<InboundMessageState>(None, None),
     StreamRules::new::<ScheduleState>(None, Some(schedules::run)).shown_at("/api/schedules/{id}/events"),
     StreamRules::new::<BusinessEventState>(Some(project::<BusinessEventState>), Some(business_events::run)),
+    StreamRules::new::<InvoiceState>(None, Some(collections::run_invoice)),
+    StreamRules::new::<CollectionsState>(None, None),
+    StreamRules::new::<DebtorState>(None, None),
+    StreamRules::new::<NoticeState>(None, Some(collections::run_notice)),
 ];
 
 impl StreamRules {

@@ -16,6 +16,7 @@ use events::{
 };
 use futures_util::future::join;
 
+use crate::debts::Debts;
 use crate::fallback::FallbackRun;
 use crate::not_built::{FileFault, NotBuilt};
 use crate::throttle::{Admission, BatchThrottle};
@@ -34,7 +35,7 @@ const BUSY_WAIT_MS: i64 = 1_000;
 enum NextStep {
     Decide(Command),
     Wait(Timestamp),
-    Send(Box<OutboundMessage>, Arc<dyn Provider>),
+    Send(Box<OutboundMessage>, Arc<dyn Provider>, Debts),
 }
 
 /// The processing of one hint.
@@ -74,16 +75,18 @@ impl DeliveryRun<'_> {
             let command = match next {
                 NextStep::Decide(command) => command,
                 NextStep::Wait(until) => return self.set_wait(&loaded, until).await,
-                NextStep::Send(outbound, provider) => match self.claim(&executor, &loaded, &provider).await? {
-                    Some(claimed) => {
-                        return self.send(&executor, claimed, *outbound, provider).await;
+                NextStep::Send(outbound, provider, debts) => {
+                    match self.claim(&executor, &loaded, &provider, debts).await? {
+                        Some(claimed) => {
+                            return self.send(&executor, claimed, *outbound, provider).await;
+                        }
+                        None => {
+                            throttle.release_token(&provider.config().id, priority).await;
+                            loaded = executor.load(key).await?;
+                            continue;
+                        }
                     }
-                    None => {
-                        throttle.release_token(&provider.config().id, priority).await;
-                        loaded = executor.load(key).await?;
-                        continue;
-                    }
-                },
+                }
             };
             loaded = match executor.try_execute(key, &loaded, command).await? {
                 Some(updated) => updated,
@@ -198,12 +201,16 @@ impl DeliveryRun<'_> {
         if let Some(reason) = consent.refusal {
             return Ok(NextStep::Decide(Command::Suppress(reason)));
         }
-        let Some(content) = content? else {
+        let Some(mut content) = content? else {
             return Ok(NextStep::Decide(Command::Suppress(SuppressReason::Erased)));
         };
         if let Some(until) = quiet_hours::release_time(request, now) {
             return Ok(NextStep::Decide(Command::Defer { until, reason: DeferReason::QuietHours }));
         }
+        let debts = match Debts::read(self.deliver, &self.key.tenant, request, &mut content).await? {
+            Ok(debts) => debts,
+            Err(reason) => return Ok(NextStep::Decide(Command::Suppress(reason))),
+        };
         let outbound = match self.build_outbound(communication, communication.attempts + 1, content).await {
             Ok(Ok(outbound)) => outbound,
             Err(DeliverError::Busy(_)) => return Ok(NextStep::Wait(now + BUSY_WAIT_MS)),
@@ -215,7 +222,7 @@ impl DeliveryRun<'_> {
             }
         };
         Ok(match self.throttle.admit(&self.key.tenant, communication, priority).await {
-            Admission::Admitted(provider) => NextStep::Send(Box::new(outbound), provider),
+            Admission::Admitted(provider) => NextStep::Send(Box::new(outbound), provider, debts),
             Admission::Wait(until) => NextStep::Wait(until),
             Admission::NoProvider => {
                 tracing::error!(id = %self.key.id, channel = request.channel.as_str(), mode = request.mode.as_str(), "no provider");
@@ -243,21 +250,23 @@ impl DeliveryRun<'_> {
         NextStep::Decide(Command::FailPermanently(FailReason::MissingFile))
     }
 
-    /// Claims an attempt. The append is the lock. Returns `None` if another worker was first, or if the communication
-    /// is no longer due.
+    /// Claims an attempt. The append is the lock. Returns `None` if another worker was first, if the communication is
+    /// no longer due, or if an invoice that it speaks of has changed.
     async fn claim(
         &self,
         executor: &CommandExecutor<'_>,
         loaded: &Loaded,
         provider: &Arc<dyn Provider>,
+        debts: Debts,
     ) -> Result<Option<Loaded>, DeliverError> {
         let begin = Command::BeginAttempt {
             now: self.deliver.host.now(),
             lease_until: self.deadline + policy::LEASE_MARGIN_MS,
             config: provider.config().id.clone(),
             provider: provider.config().provider.clone(),
+            about: debts.about,
         };
-        match executor.try_execute(self.key, loaded, begin).await {
+        match executor.try_execute_if(self.key, loaded, begin, &debts.unmoved).await {
             Ok(claimed) => Ok(claimed),
             Err(ExecuteError::Rejected(Rejection::NotDue(_) | Rejection::AttemptInFlight(_) | Rejection::Finished)) => {
                 Ok(None)

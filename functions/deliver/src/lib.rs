@@ -5,6 +5,7 @@
 
 mod cache;
 pub mod config;
+mod debts;
 mod delivery;
 mod fallback;
 mod not_built;

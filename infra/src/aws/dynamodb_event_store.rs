@@ -12,7 +12,8 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    AttributeValue, ConditionCheck, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    Update,
 };
 use domain::ports::{
     AddressKey, AddressRecord, AppendError, AppendRequest, DuePage, DueTimer, EventStore, Hint, Listed, Listing,
@@ -172,8 +173,14 @@ impl DynamoStore {
         }
     }
 
-    async fn transact(&self, updates: Vec<ItemUpdate>, writer_id: &str) -> Result<(), AppendError> {
-        let parts = updates.into_iter().map(|update| update.into_transaction_part(&self.events_table));
+    async fn transact(
+        &self,
+        updates: Vec<ItemUpdate>,
+        unmoved: &[(StreamId, u64)],
+        writer_id: &str,
+    ) -> Result<(), AppendError> {
+        let updates = updates.into_iter().map(|update| update.into_transaction_part(&self.events_table));
+        let parts = updates.chain(unmoved.iter().map(|(id, version)| self.version_check(id, *version)));
         let request = self
             .client
             .transact_write_items()
@@ -183,6 +190,17 @@ impl DynamoStore {
             Ok(_) => Ok(()),
             Err(error) => classify_transaction(error, writer_id),
         }
+    }
+
+    /// A part of a transaction: the stream is at this version.
+    fn version_check(&self, id: &StreamId, version: u64) -> Result<TransactWriteItem, AppendError> {
+        let check = ConditionCheck::builder().table_name(&self.events_table).set_key(Some(stream_key(id)));
+        let check = match version {
+            0 => check.condition_expression("attribute_not_exists(pk)"),
+            _ => check.condition_expression("v = :v").expression_attribute_values(":v", number(version)),
+        };
+        let check = check.build().map_err(|error| AppendError::NotApplied(error.to_string()))?;
+        Ok(TransactWriteItem::builder().condition_check(check).build())
     }
 
     /// Returns the items of a stream's partition that hold events: its chunks, oldest first, then the stream's own
@@ -277,10 +295,11 @@ impl EventStore for DynamoStore {
                 .into_iter()
                 .flatten()
                 .collect();
-        if others.is_empty() {
+        if others.is_empty() && append.unmoved.is_empty() {
             self.update(stream, &append.writer_id).await
         } else {
-            self.transact(std::iter::once(stream).chain(others).collect(), &append.writer_id).await
+            let updates = std::iter::once(stream).chain(others).collect();
+            self.transact(updates, &append.unmoved, &append.writer_id).await
         }
     }
 

@@ -285,6 +285,14 @@ fn append_row(
         Listing::Add => Some(1),
         Listing::Remove => Some(0),
     };
+    for (id, version) in &append.unmoved {
+        let mut query = connection.prepare_cached("SELECT v FROM events WHERE pk = ?1").map_err(unavailable)?;
+        let found: Option<i64> =
+            query.query_row([id.storage_key()], |row| row.get(0)).optional().map_err(unavailable)?;
+        if found.unwrap_or(0) != *version as i64 {
+            return Err(AppendFailure(AppendError::Conflict));
+        }
+    }
     let max_bytes = MAX_STREAM_BYTES as i64;
     let changed = "(SELECT COALESCE(MAX(changed), 0) + 1 FROM events)";
     let expected = append.expected_version as i64;

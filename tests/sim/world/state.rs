@@ -112,10 +112,12 @@ impl WorldState {
     }
 
     pub fn apply(&mut self, id: &StreamId, append: &AppendRequest) -> Result<(), AppendError> {
+        let version_of = |id| self.streams.get(id).map_or(0, |(stream, ..): &(Stream, _, _)| stream.version);
+        let is_unmoved = append.unmoved.iter().all(|(id, version)| version_of(id) == *version);
         let entry = self.streams.entry(id.clone());
         let (stream, queue, hints_sent) = entry.or_insert_with(|| (Stream::default(), append.queue, 0));
         let is_blind = self.bug.is_some_and(|bug| bug.is_blind(self.function_name));
-        if stream.version != append.expected_version && !is_blind {
+        if (stream.version != append.expected_version || !is_unmoved) && !is_blind {
             return if stream.writer_id == append.writer_id { Ok(()) } else { Err(AppendError::Conflict) };
         }
         if let Some(refused) = self.refused_event

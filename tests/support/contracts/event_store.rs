@@ -19,6 +19,7 @@ fn append(expected_version: u64, lines: &[&str], wake: Option<i64>, writer_id: &
         writer_id: writer_id.to_owned(),
         listing: Listing::Unchanged,
         roll_over: None,
+        unmoved: Vec::new(),
     }
 }
 
@@ -26,6 +27,7 @@ pub async fn event_store(store: &dyn EventStore) {
     appends_in_order(store).await;
     only_one_append_wins(store).await;
     an_append_recognises_its_own_writer(store).await;
+    an_append_depends_on_other_streams(store).await;
     tenants_are_isolated(store).await;
     a_stream_has_a_size_limit(store).await;
     timers_come_due(store).await;
@@ -71,6 +73,30 @@ async fn an_append_recognises_its_own_writer(store: &dyn EventStore) {
             .expect("the same append, after its answer was lost");
     }
     assert_eq!(store.read(&key).await.expect("a stream").version, 2);
+}
+
+async fn an_append_depends_on_other_streams(store: &dyn EventStore) {
+    let (key, other, absent) = (stream("dependent"), stream("other"), stream("absent"));
+    store.append(&other, append(0, &["1", "2"], None, "o1")).await.expect("the other stream");
+    let on = |other_version, absent_version, expected_version, writer: &str| AppendRequest {
+        unmoved: vec![(other.clone(), other_version), (absent.clone(), absent_version)],
+        ..append(expected_version, &["x"], Some(1_000), writer)
+    };
+    for (other_version, absent_version) in [(1, 0), (3, 0), (0, 0), (2, 1)] {
+        let moved = store.append(&key, on(other_version, absent_version, 0, "d0")).await;
+        assert!(matches!(moved, Err(AppendError::Conflict)), "{other_version} {absent_version}: {moved:?}");
+    }
+    assert_eq!(store.read(&key).await.expect("a stream").version, 0, "nothing was stored");
+    store.append(&key, on(2, 0, 0, "d1")).await.expect("nothing has moved");
+    store.append(&key, on(2, 0, 1, "d2")).await.expect("nothing has moved");
+    store.append(&other, append(2, &["3"], None, "o2")).await.expect("the other stream moves");
+    assert!(matches!(store.append(&key, on(2, 0, 2, "d3")).await, Err(AppendError::Conflict)));
+    let read = store.read(&key).await.expect("a stream");
+    assert_eq!((read.version, read.writer_id.as_str()), (2, "d2"));
+    // As many as a notice can have, with the customer's own stream.
+    let many: Vec<_> = (0..51).map(|n| (stream(&format!("absent-{n}")), 0)).collect();
+    let append = AppendRequest { unmoved: many, ..append(2, &["y"], None, "d4") };
+    store.append(&key, append).await.expect("51 streams");
 }
 
 async fn tenants_are_isolated(store: &dyn EventStore) {

@@ -24,6 +24,7 @@ fn no_attempt_begins_before_the_due_time() {
         provider: "sendgrid".into(),
         idempotency_key: None,
         lease_until: at(60_000 + LEASE),
+        about: Vec::new(),
     };
     given([scheduled(60_000)]).when(begin(60_000)).then([start]);
 }

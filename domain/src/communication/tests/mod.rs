@@ -52,6 +52,7 @@ pub(crate) fn request() -> CommunicationRequest {
         retention: None,
         via: None,
         request_hash: "body-1".into(),
+        unless_settled: Vec::new(),
         requested_by: "billing".into(),
         mode: Mode::Live,
     }
@@ -82,6 +83,7 @@ fn started(attempt: u16) -> CommunicationEvent {
         provider: "sendgrid".into(),
         idempotency_key: None,
         lease_until: at(LEASE),
+        about: Vec::new(),
     }
 }
 
@@ -151,7 +153,13 @@ fn cancellation() -> CommunicationEvent {
 
 fn begin(ms: i64) -> Command {
     let lease_until = at(ms + LEASE);
-    Command::BeginAttempt { now: at(ms), lease_until, config: "sendgrid".into(), provider: "sendgrid".into() }
+    Command::BeginAttempt {
+        now: at(ms),
+        lease_until,
+        config: "sendgrid".into(),
+        provider: "sendgrid".into(),
+        about: Vec::new(),
+    }
 }
 
 fn advance_to(ms: i64) -> Command {

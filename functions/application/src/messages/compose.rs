@@ -107,6 +107,7 @@ fn request(message: &NewMessage, kind: MessageType, part: &Part, known: &Known<'
         fallback: None,
         fallback_of: None,
         retention: message.retention,
+        unless_settled: message.unless_settled.clone(),
         via: message.via.clone(),
         request_hash: message.fingerprint.clone(),
         requested_by: known.caller.actor().name(),

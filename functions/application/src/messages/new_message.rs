@@ -39,6 +39,8 @@ pub struct NewMessage {
     pub fallback: Vec<NewStep>,
     /// `None` means the API.
     pub source: Option<Source>,
+    /// The invoices that it speaks of. It is sent only while something is owed.
+    pub unless_settled: Vec<String>,
     /// The only provider configuration that may carry the message.
     pub via: Option<String>,
     pub idempotency_key: Option<IdempotencyKey>,

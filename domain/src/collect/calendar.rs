@@ -1,0 +1,97 @@
+//! The days and times at which a customer can be reminded, in the customer's zone. The zone is applied last.
+
+use events::{CollectionSettings, Timestamp, Weekday};
+use jiff::civil::{Date, Time};
+use jiff::tz::TimeZone;
+use jiff::{Span, Zoned};
+
+/// A year without an allowed day is not looked beyond.
+const MAX_DAYS_AHEAD: usize = 400;
+
+/// The calendar of reminders for one customer.
+pub struct Calendar<'a> {
+    settings: &'a CollectionSettings,
+    zone: TimeZone,
+    time: Time,
+    until: Time,
+}
+
+fn weekday(day: Date) -> Weekday {
+    match day.weekday() {
+        jiff::civil::Weekday::Monday => Weekday::Monday,
+        jiff::civil::Weekday::Tuesday => Weekday::Tuesday,
+        jiff::civil::Weekday::Wednesday => Weekday::Wednesday,
+        jiff::civil::Weekday::Thursday => Weekday::Thursday,
+        jiff::civil::Weekday::Friday => Weekday::Friday,
+        jiff::civil::Weekday::Saturday => Weekday::Saturday,
+        jiff::civil::Weekday::Sunday => Weekday::Sunday,
+    }
+}
+
+/// A day as `YYYY-MM-DD`.
+pub fn parse_day(text: &str) -> Option<Date> {
+    text.parse().ok().filter(|_| text.len() == 10)
+}
+
+/// A time as `HH:MM`.
+pub fn parse_time(text: &str) -> Option<Time> {
+    let (hour, minute) = text.split_once(':').filter(|_| text.len() == 5)?;
+    Time::new(hour.parse().ok()?, minute.parse().ok()?, 0, 0).ok()
+}
+
+impl<'a> Calendar<'a> {
+    /// `zone` is the customer's own, by its IANA name. `None` if the settings cannot be read by this version.
+    pub fn new(settings: &'a CollectionSettings, zone: Option<&str>) -> Option<Calendar<'a>> {
+        let zone = zone.and_then(|zone| TimeZone::get(zone).ok());
+        let zone = zone.or_else(|| TimeZone::get(&settings.time_zone).ok())?;
+        let (time, until) = (parse_time(&settings.time)?, parse_time(&settings.until)?);
+        Some(Calendar { settings, zone, time, until })
+    }
+
+    /// The civil day and time there.
+    pub fn local(&self, at: Timestamp) -> Option<Zoned> {
+        Some(jiff::Timestamp::from_millisecond(at.0).ok()?.to_zoned(self.zone.clone()))
+    }
+
+    fn is_allowed(&self, day: Date) -> bool {
+        let is_holiday = self.settings.holidays.iter().any(|holiday| parse_day(holiday) == Some(day));
+        self.settings.days.contains(&weekday(day)) && !is_holiday
+    }
+
+    /// The first allowed day from `day` on. `None` if a year has none.
+    pub fn allowed_from(&self, day: Date) -> Option<Date> {
+        let mut day = day;
+        for _ in 0..MAX_DAYS_AHEAD {
+            if self.is_allowed(day) {
+                return Some(day);
+            }
+            day = day.tomorrow().ok()?;
+        }
+        None
+    }
+
+    pub fn allowed_after(&self, day: Date) -> Option<Date> {
+        self.allowed_from(day.tomorrow().ok()?)
+    }
+
+    /// When reminders leave on a day.
+    pub fn start_of(&self, day: Date) -> Option<Timestamp> {
+        self.instant(day, self.time)
+    }
+
+    /// When reminders of a day can leave at the latest.
+    pub fn end_of(&self, day: Date) -> Option<Timestamp> {
+        self.instant(day, self.until)
+    }
+
+    /// A time that clocks skip is later by the skipped time, and one that they show twice is the first of the two.
+    fn instant(&self, day: Date, time: Time) -> Option<Timestamp> {
+        let instant = self.zone.to_ambiguous_timestamp(day.to_datetime(time)).compatible().ok()?;
+        Some(Timestamp(instant.as_millisecond()))
+    }
+}
+
+/// A day so many days later.
+pub fn add_days(day: Date, days: i64) -> Option<Date> {
+    day.checked_add(Span::new().try_days(days).ok()?).ok()
+}

@@ -1,0 +1,26 @@
+//! Collections: which reminder of an invoice is due when, and what a notice says.
+//!
+//! All functions here are pure. Days are civil days in the customer's zone, which is applied last.
+
+mod calendar;
+mod debtor;
+mod next;
+mod notice;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod words;
+
+pub use calendar::{Calendar, add_days, parse_day, parse_time};
+pub use debtor::{
+    Command as DebtorCommand, DebtorState, Rejection as DebtorRejection, SentNotice, key_of as debtor_key,
+};
+pub use next::{Next, RestReason, Skipped, WaitReason, next};
+pub use notice::{
+    Closed, Command as NoticeCommand, GATHER_LATE_MS, MAX_INVOICES, Notice, NoticeState, Rejection as NoticeRejection,
+    key_of as notice_key, stream_name as notice_name,
+};
+pub use settings::{
+    CollectionsState, Command as SettingsCommand, Rejection as SettingsRejection, STREAM as SETTINGS_STREAM, defaults,
+};
+pub use words::{MANY, ONE, variables};

@@ -1,0 +1,48 @@
+//! Collections: the processes that remind customers of what they owe.
+
+mod invoice;
+mod notice;
+mod words;
+
+use domain::collect::{Calendar, CollectionsState, DebtorState, debtor_key, parse_day};
+use domain::ports::StoreError;
+use events::{CollectionSettings, Recipient, TenantId, Timestamp};
+use jiff::civil::Date;
+
+use crate::app::App;
+use crate::execute;
+
+pub use invoice::run as run_invoice;
+pub use notice::run as run_notice;
+
+/// What decides about the reminders of one customer, beside the invoice.
+pub struct Rules {
+    pub collections: CollectionsState,
+    pub settings: CollectionSettings,
+    pub debtor: DebtorState,
+}
+
+impl Rules {
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn load(app: &App, tenant: &TenantId, customer: Option<&Recipient>) -> Result<Rules, StoreError> {
+        let collections = crate::invoices::collections_of(app, tenant).await?;
+        let debtor = match customer.and_then(|customer| debtor_key(tenant, customer)) {
+            Some(key) => execute::load(&*app.store, &key).await?.state,
+            None => DebtorState::default(),
+        };
+        Ok(Rules { settings: collections.settings(), collections, debtor })
+    }
+
+    /// The days and times of the customer. `None` if this version cannot read the settings.
+    pub fn calendar(&self) -> Option<Calendar<'_>> {
+        Calendar::new(&self.settings, self.debtor.time_zone.as_deref())
+    }
+
+    /// A day, and when its reminders leave.
+    fn day(&self, day: &str) -> Option<(Date, Timestamp)> {
+        let day = parse_day(day)?;
+        Some((day, self.calendar()?.start_of(day)?))
+    }
+}

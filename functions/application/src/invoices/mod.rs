@@ -1,0 +1,73 @@
+//! Use cases of invoices: what other systems tell about them.
+
+use domain::aggregate::{Aggregate, AggregateId, AggregateKey};
+use domain::collect::{CollectionsState, SETTINGS_STREAM};
+use domain::invoice::{Command, InvoiceState, Rejection, key_of};
+use domain::ports::StoreError;
+use events::{InvoiceEvent, InvoiceRef, TenantId};
+
+use crate::app::App;
+use crate::execute::{CommandContext, ExecuteError, Loaded};
+use crate::hint;
+
+/// The stream of a tenant's settings of collections.
+pub fn settings_stream(tenant: &TenantId) -> AggregateId<CollectionsState> {
+    AggregateId::new(tenant, SETTINGS_STREAM)
+}
+
+/// A tenant's settings of collections.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn collections_of(app: &App, tenant: &TenantId) -> Result<CollectionsState, StoreError> {
+    Ok(crate::execute::load(&*app.store, &settings_stream(tenant)).await?.state)
+}
+
+/// Records facts about an invoice. What is known already changes nothing, and their order does not matter. If
+/// collections are on, the reminders of an invoice begin with the fact that makes it collectible.
+///
+/// # Errors
+///
+/// [`ExecuteError`]
+pub async fn record(
+    app: &App,
+    context: &CommandContext,
+    tenant: &TenantId,
+    reference: &InvoiceRef,
+    facts: Vec<InvoiceEvent>,
+) -> Result<Loaded<InvoiceState>, ExecuteError<Rejection>> {
+    let collect_from = collections_of(app, tenant).await?.enabled_from;
+    let command = Command::Record { reference: reference.clone(), facts, collect_from };
+    execute(app, context, &key_of(tenant, reference), command).await
+}
+
+/// Executes a command on an invoice, and looks at once at what follows for its reminders.
+///
+/// # Errors
+///
+/// [`ExecuteError`]
+pub async fn execute(
+    app: &App,
+    context: &CommandContext,
+    key: &AggregateId<InvoiceState>,
+    command: Command,
+) -> Result<Loaded<InvoiceState>, ExecuteError<Rejection>> {
+    let loaded = app.executor(context).execute(key, command).await?;
+    if loaded.appended > 0 && loaded.wake.is_some() {
+        hint::try_send(&*app.queue, &*app.host, key, loaded.state.queue(), app.host.now()).await;
+    }
+    Ok(loaded)
+}
+
+/// The stream of an invoice by its id.
+pub fn stream(tenant: &TenantId, id: &str) -> AggregateId<InvoiceState> {
+    AggregateId::new(tenant, id)
+}
+
+/// An invoice as it is told about in messages.
+pub async fn load(app: &App, tenant: &TenantId, id: &str) -> Result<InvoiceState, StoreError> {
+    let key = stream(tenant, id);
+    debug_assert_eq!(key.stream_id().kind, InvoiceState::KIND);
+    Ok(crate::execute::load(&*app.store, &key).await?.state)
+}

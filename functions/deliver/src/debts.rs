@@ -1,0 +1,77 @@
+//! Messages about what is owed: they are sent only while something is owed, and say what is owed when they are sent.
+
+use application::execute::load;
+use domain::aggregate::{AggregateId, AggregateKey};
+use domain::collect::{Calendar, CollectionsState, DebtorState, SETTINGS_STREAM, debtor_key, parse_day, variables};
+use domain::invoice::{Hold, InvoiceState};
+use domain::message::MessageContent;
+use domain::ports::StoreError;
+use events::{CommunicationRequest, MessageType, StreamId, SuppressReason, TenantId};
+use jiff::civil::Date;
+
+use crate::DeliverHandler;
+
+/// What a message speaks of. The attempt is claimed only if all of it is still at these versions.
+#[derive(Debug, Default)]
+pub(crate) struct Debts {
+    /// The invoices, by the ids of their streams.
+    pub about: Vec<String>,
+    pub unmoved: Vec<(StreamId, u64)>,
+}
+
+impl Debts {
+    /// Reads the invoices that a message speaks of, and writes into its variables what is owed now. Returns the reason
+    /// why there is nothing to say any more.
+    pub async fn read(
+        deliver: &DeliverHandler,
+        tenant: &TenantId,
+        request: &CommunicationRequest,
+        content: &mut MessageContent,
+    ) -> Result<Result<Debts, SuppressReason>, StoreError> {
+        if request.unless_settled.is_empty() {
+            return Ok(Ok(Debts::default()));
+        }
+        let store = &*deliver.store;
+        let is_notice = request.kind == MessageType::CollectionNotice;
+        let settings = load(store, &AggregateId::<CollectionsState>::new(tenant, SETTINGS_STREAM)).await?.state;
+        let mut debts = Debts::default();
+        let mut debtor = DebtorState::default();
+        if let Some(key) = debtor_key(tenant, &request.recipient) {
+            let loaded = load(store, &key).await?;
+            debts.unmoved.push((key.stream_id(), loaded.version));
+            debtor = loaded.state;
+        }
+        let rules = settings.settings();
+        let calendar = Calendar::new(&rules, debtor.time_zone.as_deref());
+        let today = calendar.and_then(|calendar| calendar.local(deliver.host.now()));
+        let Some(today) = today.map(|local| local.date()) else { return Ok(Err(SuppressReason::CollectionPaused)) };
+        let is_off = settings.enabled_from.is_none() || debtor.is_excluded || is_held(&debtor.hold, today);
+        if is_notice && is_off {
+            return Ok(Err(SuppressReason::CollectionPaused));
+        }
+        let (mut told, mut is_any_owed) = (Vec::new(), false);
+        for id in &request.unless_settled {
+            let key = AggregateId::<InvoiceState>::new(tenant, id);
+            let loaded = load(store, &key).await?;
+            is_any_owed |= loaded.state.facts.amounts().is_some_and(|amounts| amounts.owed > 0);
+            if loaded.state.is_collectible() && !(is_notice && is_held(&loaded.state.hold, today)) {
+                debts.about.push(id.clone());
+                debts.unmoved.push((key.stream_id(), loaded.version));
+                told.push(loaded.state);
+            }
+        }
+        if told.is_empty() {
+            let reason = if is_any_owed { SuppressReason::CollectionPaused } else { SuppressReason::Settled };
+            return Ok(Err(reason));
+        }
+        if let Some(current) = content.variables.as_mut().and_then(serde_json::Value::as_object_mut) {
+            current.extend(variables(&told, request.unless_settled.len() > 1, today));
+        }
+        Ok(Ok(debts))
+    }
+}
+
+/// Whether a pause or a promise holds on a day.
+fn is_held(hold: &Option<Hold>, today: Date) -> bool {
+    hold.as_ref().is_some_and(|hold| hold.through().and_then(parse_day).is_none_or(|through| today <= through))
+}
