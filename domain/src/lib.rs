@@ -3,6 +3,7 @@
 pub mod access;
 pub mod address;
 pub mod aggregate;
+pub mod amount;
 pub mod api_key;
 pub mod business_event;
 pub mod calendar;

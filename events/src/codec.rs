@@ -87,7 +87,7 @@ pub fn decode<E: EventFamily>(line: &str) -> Result<RecordedEvent<E>, DecodeErro
 mod tests {
     use super::*;
     use crate::{
-        ApiKeyEvent, BusinessEventEvent, CollectionsEvent, DebtorEvent, InboundMessageEvent, InvoiceEvent, NoticeEvent,
+        ApiKeyEvent, AutomationEvent, BusinessEventEvent, CollectionsEvent, DebtorEvent, EventMappingEvent, InboundMessageEvent, InvoiceEvent, NoticeEvent,
         PreferenceEvent, ProviderConfigEvent, RoutingEvent, ScheduleEvent, TemplateEvent, TenantLimitsEvent,
         event_family,
     };
@@ -126,6 +126,8 @@ mod tests {
         read_and_write_back::<CollectionsEvent>();
         read_and_write_back::<DebtorEvent>();
         read_and_write_back::<NoticeEvent>();
+        read_and_write_back::<EventMappingEvent>();
+        read_and_write_back::<AutomationEvent>();
     }
 
     #[test]

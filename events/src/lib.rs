@@ -1,10 +1,12 @@
 //! The events as stored, and their encoding. Every version that was ever written remains readable.
 
 mod api_key;
+mod automation;
 mod business_event;
 mod codec;
 mod collections;
 mod communication;
+mod event_mapping;
 mod family;
 mod ids;
 mod inbound_message;
@@ -21,6 +23,7 @@ mod time;
 mod values;
 
 pub use api_key::ApiKeyEvent;
+pub use automation::{AutomationEvent, AutomationSettings};
 pub use business_event::{ActOutcome, BusinessEventEvent, DataFault, EventClassification, IntakeChannel, ParkReason};
 pub use codec::{DecodeError, EventMetadata, RecordedEvent, decode, encode};
 pub use collections::{
@@ -31,6 +34,7 @@ pub use communication::{
     Attachment, CommunicationEvent, CommunicationRequest, EntityRef, Fallback, FallbackStep, QuietHours, Recipient,
     Target, TemplateRef,
 };
+pub use event_mapping::{EventMapping, EventMappingEvent, FieldMapping, FieldReader, MappedType};
 pub use family::EventFamily;
 pub use ids::{AttemptId, CommunicationId, IdError, TenantId, derived_id};
 pub use inbound_message::InboundMessageEvent;
@@ -73,6 +77,8 @@ pub fn all_event_types() -> impl Iterator<Item = &'static str> {
         CollectionsEvent::TYPES,
         DebtorEvent::TYPES,
         NoticeEvent::TYPES,
+        EventMappingEvent::TYPES,
+        AutomationEvent::TYPES,
     ];
     families.into_iter().flatten().map(|(name, _)| *name)
 }

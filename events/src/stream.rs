@@ -17,6 +17,8 @@ impl StreamKind {
     pub const SCHEDULE: StreamKind = StreamKind::new("schedule");
     pub const TENANT_LIMITS: StreamKind = StreamKind::new("tenant-limits");
     pub const BUSINESS_EVENT: StreamKind = StreamKind::new("business-event");
+    pub const EVENT_MAPPING: StreamKind = StreamKind::new("event-mapping");
+    pub const AUTOMATION: StreamKind = StreamKind::new("automation");
     pub const INBOUND_MESSAGE: StreamKind = StreamKind::new("inbound-message");
     pub const INVOICE: StreamKind = StreamKind::new("invoice");
     pub const COLLECTIONS: StreamKind = StreamKind::new("collections");

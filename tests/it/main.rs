@@ -4,6 +4,7 @@
 mod access;
 mod architecture;
 mod attachments;
+mod business_events;
 mod channels;
 mod collections;
 mod contracts;
@@ -12,6 +13,7 @@ mod data_folder;
 mod deliveries;
 mod documents;
 mod end_to_end;
+mod event_types;
 mod extending;
 mod fallback;
 mod foreign_answers;

@@ -163,7 +163,7 @@ async fn every_system_template_renders_in_its_language() {
     let server = TestServer::new().await;
     let all = server.get(&format!("{TEMPLATES}?isActive=true")).await;
     let all = all.body["templates"].as_array().expect("templates").clone();
-    assert_eq!(all.len(), 2 * (7 + 5 + 5 * 3 + 1), "the number of system templates in two languages");
+    assert_eq!(all.len(), 2 * (7 + 7 + 7 * 3 + 1), "the number of system templates in two languages");
     let variables = json!({
         "customerName": "Ada & Co", "businessName": "Acme", "invoiceNumber": "INV-7", "amount": 1500.5, "currency": "EUR",
         "dueDate": "2026-12-01", "paymentDate": "2026-11-21", "daysOverdue": 12, "locationName": "Nairobi", "itemCount": 2,

@@ -54,7 +54,7 @@ type Work = Pin<Box<dyn Future<Output = Answer>>>;
 type Scenario = fn(&Environment, usize, usize) -> Work;
 
 /// The scenario of each kind that has no simulation of its own.
-const SCENARIOS: [(StreamKind, Scenario); 12] = [
+const SCENARIOS: [(StreamKind, Scenario); 14] = [
     (StreamKind::TEMPLATE, templates),
     (StreamKind::API_KEY, keys),
     (StreamKind::PROVIDER_CONFIG, provider_configs),
@@ -67,6 +67,8 @@ const SCENARIOS: [(StreamKind, Scenario); 12] = [
     (StreamKind::COLLECTIONS, collections),
     (StreamKind::DEBTOR, debtors),
     (StreamKind::NOTICE, notices),
+    (StreamKind::EVENT_MAPPING, event_mappings),
+    (StreamKind::AUTOMATION, automations),
 ];
 /// Kinds that `simulation.rs` and `schedules.rs` simulate.
 const SIMULATED_ELSEWHERE: [StreamKind; 2] = [StreamKind::COMMUNICATION, StreamKind::SCHEDULE];
@@ -300,6 +302,18 @@ fn notices(at: &Environment, client: usize, step: usize) -> Work {
         reference: InvoiceRef { mode: Mode::Live, namespace: "flowpos".to_owned(), id: "7".to_owned() },
     };
     command::<NoticeState>(at, format!("ntc-{}", step % 4), join, Some(invoice))
+}
+
+fn event_mappings(at: &Environment, client: usize, step: usize) -> Work {
+    let path = format!("/api/event-mappings/source-{}", step % 2);
+    let prefix = format!("prefix-{client}-{step}.");
+    at.request(Method::PUT, path, json!({ "typePrefix": prefix, "types": { "Sale": "sale.created" } }), Some(prefix))
+}
+
+fn automations(at: &Environment, client: usize, step: usize) -> Work {
+    let template = format!("template-{client}-{step}");
+    let path = "/api/automations/low_stock_alert".to_owned();
+    at.request(Method::PATCH, path, json!({ "template": template }), Some(template))
 }
 
 /// A client with its remaining requests.

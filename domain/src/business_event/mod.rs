@@ -2,11 +2,33 @@
 //! discarded.
 
 mod aggregate;
+mod data;
+mod envelope;
+mod mapping;
+mod person;
+mod plan;
+mod read;
+mod schema;
+mod settings;
 #[cfg(test)]
 mod tests;
+mod types;
 mod view;
 
 pub use aggregate::{
     BusinessEvent, BusinessEventState, Command, EventStatus, HandleEvent, MAX_TRIES, Received, Rejection,
 };
-pub use view::{BusinessEventRow, Skipped};
+pub use data::{
+    Document, EventData, InvitationData, InvoiceChange, InvoiceData, InvoiceLine, LowStockData, PaymentData,
+    StatedBalance, StockItem, WantedChannels,
+};
+pub use envelope::{BusEnvelope, DEFAULT_SOURCE, Envelope, is_reserved, parse, parse_binary, parse_bus};
+pub use mapping::{Interpretation, Interpreted, built_in, interpret};
+pub use person::{Contact, Person};
+pub use plan::{
+    AUTOMATIONS, Act, InvoiceFacts, Known, KnownPerson, PersonAct, STOCK_QUIET_MS, STOCK_ROLE, SendAct, plan,
+};
+pub use read::read;
+pub use settings::{AutomationState, ChangeAutomation, Changed, MappingState, SetMapping, mapping_faults};
+pub use types::{EVENT_TYPES, EventType};
+pub use view::{BusinessEventFilter, BusinessEventRow, Skipped};

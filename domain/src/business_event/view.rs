@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BusinessEvent, BusinessEventState, EventStatus};
 use crate::aggregate::fold;
-use crate::ports::{RowIndex, ViewRow, time_prefix};
+use crate::ports::{RowIndex, RowRange, ViewRow, time_prefix};
 use crate::projection::Projection;
 use crate::stats::Counters;
 
@@ -121,5 +121,51 @@ impl ViewRow for BusinessEventRow {
             *counters.entry(format!("skipped.{act}.{reason}")).or_default() += 1;
         }
         counters
+    }
+}
+
+/// Which events to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct BusinessEventFilter {
+    pub status: Option<String>,
+    pub reason: Option<String>,
+    pub kind: Option<String>,
+    pub source: Option<String>,
+    /// The id that the source gave it.
+    pub event_id: Option<String>,
+    /// The data subject, such as `customer:7`.
+    pub subject: Option<String>,
+    /// A reference to an invoice.
+    pub mentions: Option<String>,
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+}
+
+impl BusinessEventFilter {
+    /// The rows that have to be examined.
+    pub fn range(&self) -> RowRange {
+        let index = match &self.subject {
+            Some(subject) => Some((RowIndex::Recipient, subject.clone())),
+            None if self.status.as_deref() == Some(PARKED) => Some((RowIndex::DeadLetters, PARKED.to_owned())),
+            None => None,
+        };
+        RowRange {
+            index,
+            from: self.from.map_or_else(|| "0".to_owned(), time_prefix),
+            // Keys consist of digits, `#`, lower-case letters and `_`, so `~` sorts after all of them.
+            before: self.to.map_or_else(|| "~".to_owned(), time_prefix),
+        }
+    }
+
+    pub fn matches(&self, row: &BusinessEventRow) -> bool {
+        let is = |wanted: &Option<String>, has: &String| wanted.as_ref().is_none_or(|wanted| wanted == has);
+        let is_optional = |wanted: &Option<String>, has: &Option<String>| wanted.is_none() || wanted == has;
+        is(&self.status, &row.status)
+            && is_optional(&self.reason, &row.reason)
+            && is(&self.kind, &row.kind)
+            && is(&self.source, &row.source)
+            && is(&self.event_id, &row.event_id)
+            && is_optional(&self.subject, &row.subject)
+            && self.mentions.as_ref().is_none_or(|reference| row.mentions.contains(reference))
     }
 }

@@ -147,7 +147,7 @@ const EMAIL: [[SystemTemplate; 2]; 7] = [
     ),
 ];
 
-const SMS: [[SystemTemplate; 2]; 5] = [
+const SMS: [[SystemTemplate; 2]; 7] = [
     text!(
         "invoice",
         Sms,
@@ -193,9 +193,27 @@ const SMS: [[SystemTemplate; 2]; 5] = [
         "{{businessName}}: overdue invoices ({{count}}), in all{{#each sums}} {{currency amount currency}}{{/each}}.",
         "{{businessName}}: facturas vencidas ({{count}}), en total{{#each sums}} {{currency amount currency}}{{/each}}."
     ),
+    text!(
+        "low_stock_alert",
+        Sms,
+        "sms",
+        LowStockAlert,
+        "Low Stock Alert SMS",
+        "Low stock at {{locationName}}: {{itemCount}} items.",
+        "Existencias bajas en {{locationName}}: {{itemCount}} articulos."
+    ),
+    text!(
+        "user_invitation",
+        Sms,
+        "sms",
+        UserInvitation,
+        "User Invitation SMS",
+        "{{businessName}} invites you to join: {{invitationLink}}",
+        "{{businessName}} le invita a unirse: {{invitationLink}}"
+    ),
 ];
 
-const CHAT: [[[SystemTemplate; 2]; 3]; 5] = [
+const CHAT: [[[SystemTemplate; 2]; 3]; 7] = [
     chat!(
         "invoice",
         Invoice,
@@ -230,6 +248,20 @@ const CHAT: [[[SystemTemplate; 2]; 3]; 5] = [
         "Collection Notice Message for Several Invoices",
         "Hello {{customerName}},\n\nthis is overdue:\n{{#each invoices}}- {{invoiceNumber}}: {{currency amount currency}}, due {{date dueDate}}\n{{/each}}{{#each sums}}\nOpen in all: {{currency amount currency}}{{/each}}\n\nIf you have paid already, please ignore this message.\n\n{{businessName}}",
         "Hola {{customerName}}:\n\nlo siguiente está vencido:\n{{#each invoices}}- {{invoiceNumber}}: {{currency amount currency}}, vencía el {{date dueDate}}\n{{/each}}{{#each sums}}\nPendiente en total: {{currency amount currency}}{{/each}}\n\nSi ya las pagó, no haga caso de este mensaje.\n\n{{businessName}}"
+    ),
+    chat!(
+        "low_stock_alert",
+        LowStockAlert,
+        "Low Stock Alert Message",
+        "Low stock at {{locationName}}: {{itemCount}} items are at or below the quantity at which they should be ordered.{{#each items}}\n- {{this.name}}: {{this.quantity}}{{/each}}",
+        "Existencias bajas en {{locationName}}: {{itemCount}} artículos han llegado a la cantidad en que conviene pedirlos.{{#each items}}\n- {{this.name}}: {{this.quantity}}{{/each}}"
+    ),
+    chat!(
+        "user_invitation",
+        UserInvitation,
+        "User Invitation Message",
+        "Hello{{#if userName}} {{userName}}{{/if}},\n\n{{#if inviterName}}{{inviterName}} of {{/if}}{{businessName}} invites you to work together{{#if role}} as {{role}}{{/if}}: {{invitationLink}}\n\nIf you did not expect this, you can ignore it.",
+        "Hola{{#if userName}} {{userName}}{{/if}}:\n\n{{#if inviterName}}{{inviterName}}, de {{/if}}{{businessName}}{{#if inviterName}},{{/if}} le invita a trabajar juntos{{#if role}} como {{role}}{{/if}}: {{invitationLink}}\n\nSi no lo esperaba, no haga caso de este mensaje."
     ),
 ];
 

@@ -24,6 +24,8 @@ fn present(entry: &AuditEntry) -> Value {
         AuditedEvent::Routing(record) => decision(position, record),
         AuditedEvent::Template(record) => decision(position, record),
         AuditedEvent::Schedule(record) => decision(position, record),
+        AuditedEvent::EventMapping(record) => decision(position, record),
+        AuditedEvent::Automation(record) => decision(position, record),
         AuditedEvent::Defaults(record) => decision(position, record),
         AuditedEvent::Limits(record) => decision(position, record),
     };

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::fields::{BodyReader, show_time};
 use crate::message_problem::problem;
 use crate::query::QueryParams;
-use crate::read::{Paging, list_page, read_type_filter};
+use crate::read::{Paging, is_communication_id, list_page, read_type_filter};
 use crate::{Shared, json, message_body, read_body};
 
 /// Maximum number of dead letters that one request retries.
@@ -45,7 +45,7 @@ pub(crate) async fn list(
         to: query.time("to", true),
         ..ListFilter::default()
     };
-    let paging = Paging::read(&mut query, &filter);
+    let paging = Paging::read(&mut query, &filter, is_communication_id);
     query.finish()?;
     list_page(&api, &caller, &filter, paging).await
 }

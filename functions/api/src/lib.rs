@@ -5,6 +5,7 @@
 
 mod attachments;
 mod audit;
+mod business_events;
 mod change;
 mod channels;
 pub mod config;

@@ -22,6 +22,7 @@ use domain::status::Status;
 use events::RateLimit;
 use events::{Channel, MessageType, RecipientType};
 use problem::Problem;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::fields::show_time;
@@ -165,21 +166,27 @@ pub(crate) async fn list(
         to: query.time("to", true),
         ..ListFilter::default()
     };
-    let paging = Paging::read(&mut query, &filter);
+    let paging = Paging::read(&mut query, &filter, is_communication_id);
     query.finish()?;
     list_page(&api, &caller, &filter, paging).await
 }
 
 /// Where a page begins and how long it is.
 pub(crate) struct Paging {
-    size: usize,
-    after: Option<String>,
+    pub(crate) size: usize,
+    pub(crate) after: Option<String>,
+}
+
+/// Whether a text is the id of a communication.
+pub(crate) fn is_communication_id(id: &str) -> bool {
+    id.parse::<events::CommunicationId>().is_ok()
 }
 
 impl Paging {
-    pub(crate) fn read(query: &mut QueryParams, filter: &ListFilter) -> Self {
+    /// A cursor holds the key of a row: a time and an id.
+    pub(crate) fn read(query: &mut QueryParams, filter: &impl Serialize, is_id: impl Fn(&str) -> bool) -> Self {
         let size = query.number("size", 1..=100);
-        let cursor = query.text("cursor").map(|cursor| read_cursor(&cursor, filter));
+        let cursor = query.text("cursor").map(|cursor| read_cursor(&cursor, filter, is_id));
         if cursor == Some(None) {
             let detail = "cursor is not valid for this query. Omit it to start from the first page.";
             query.add_error("cursor", "bad_cursor", detail.to_owned());
@@ -208,7 +215,7 @@ pub(crate) async fn list_page(
         "countIsEstimate": count.is_none() && next.is_some(),
         "size": size,
         "hasMore": next.is_some(),
-        "nextCursor": next.as_deref().map(|next| write_cursor(next, filter)),
+        "nextCursor": next.as_deref().map(|next| cursor_of(next, filter)),
         "asOf": as_of.map(show_time),
         "results": results,
     });
@@ -270,22 +277,20 @@ pub(crate) fn read_type_filter(query: &mut QueryParams) -> Option<MessageType> {
 }
 
 /// A cursor is valid only with the filter that it was created for.
-fn write_cursor(next: &str, filter: &ListFilter) -> String {
+pub(crate) fn cursor_of(next: &str, filter: &impl Serialize) -> String {
     URL_SAFE_NO_PAD.encode(format!("{}~{next}", fingerprint(filter)))
 }
 
-fn read_cursor(cursor: &str, filter: &ListFilter) -> Option<String> {
+fn read_cursor(cursor: &str, filter: &impl Serialize, is_id: impl Fn(&str) -> bool) -> Option<String> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
     let (mark, next) = text.split_once('~')?;
     let (created, id) = next.split_once('#')?;
-    let sound = mark == fingerprint(filter)
-        && created.len() == 13
-        && created.bytes().all(|b| b.is_ascii_digit())
-        && id.parse::<events::CommunicationId>().is_ok();
+    let sound =
+        mark == fingerprint(filter) && created.len() == 13 && created.bytes().all(|b| b.is_ascii_digit()) && is_id(id);
     sound.then(|| next.to_owned())
 }
 
-fn fingerprint(filter: &ListFilter) -> String {
+fn fingerprint(filter: &impl Serialize) -> String {
     application::hash::body_hash(&json!(filter))
 }
 

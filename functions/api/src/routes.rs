@@ -7,8 +7,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use domain::access::{Permission, Reach};
 
 use crate::{
-    Api, attachments, audit, change, channels, dead_letters, keys, limits, preferences, providers, read, schedules,
-    send, sms_provider, subjects, suppressions, templates,
+    Api, attachments, audit, business_events, change, channels, dead_letters, keys, limits, preferences, providers,
+    read, schedules, send, sms_provider, subjects, suppressions, templates,
 };
 
 /// One method of one path.
@@ -117,6 +117,21 @@ pub const ROUTES: &[Route] = routes! {
     GET "/api/schedules/{id}/occurrences" View(Scoped), listOccurrences => schedules::occurrences;
     GET "/api/schedules/{id}/events" View(Scoped), getScheduleEvents => schedules::events;
     GET "/api/schedules/{id}/explain" View(Scoped), explainSchedule => schedules::explain;
+    POST "/api/events" Integrate(Everything), takeEvent => business_events::take;
+    GET "/api/event-types" View(Scoped), listEventTypes => business_events::types;
+    GET "/api/event-types/{type}/schema.json" View(Scoped), getEventSchema => business_events::schema;
+    GET "/api/event-types/{type}/example.json" View(Scoped), getEventExample => business_events::example;
+    GET "/api/business-events" View(Tenant), listBusinessEvents => business_events::list;
+    POST "/api/business-events/replay" Operate(Everything), replayBusinessEvents => business_events::replay_many;
+    GET "/api/business-events/{id}" View(Tenant), getBusinessEvent => business_events::get;
+    GET "/api/business-events/{id}/events" View(Tenant), getBusinessEventHistory => business_events::history;
+    POST "/api/business-events/{id}/replay" Operate(Everything), replayBusinessEvent => business_events::replay;
+    POST "/api/business-events/{id}/discard" Operate(Everything), discardBusinessEvent => business_events::discard;
+    GET "/api/event-mappings/{source}" Automate(Tenant), getEventMapping => business_events::settings::get_mapping;
+    PUT "/api/event-mappings/{source}" Automate(Everything), setEventMapping => business_events::settings::put_mapping;
+    POST "/api/event-mappings/{source}/try" Automate(Tenant), tryEventMapping => business_events::settings::try_mapping;
+    GET "/api/automations" View(Tenant), listAutomations => business_events::settings::list_automations;
+    PATCH "/api/automations/{type}" Automate(Everything), changeAutomation => business_events::settings::patch_automation;
     GET "/api/communication-templates" View(Scoped), listTemplates => templates::list;
     POST "/api/communication-templates" Templates(Scoped), createTemplate => templates::create;
     POST "/api/communication-templates/validate" View(Scoped), validateTemplate => templates::validate;

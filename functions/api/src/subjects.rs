@@ -52,7 +52,8 @@ pub(crate) async fn export(
     query.finish()?;
     let subject = parse_subject(&api.app, &caller, &kind, &id)?;
     let page = subjects::export(&api.app, &caller, &subject, before.as_deref()).await.map_err(problem)?;
-    let SubjectPage { messages, inbound, preferences, preference_history, schedules, next } = page;
+    let SubjectPage { messages, inbound, preferences, preference_history, schedules, person, business_events, next } =
+        page;
     let communications =
         messages.iter().map(|(key, row, request, content)| present::stored(key, row, request, Some(content)));
     let preferences =
@@ -67,6 +68,8 @@ pub(crate) async fn export(
         "preferences": preferences,
         "preferenceEvents": steps.collect::<Vec<Value>>(),
         "schedules": schedules.collect::<Vec<Value>>(),
+        "person": person,
+        "businessEvents": business_events.iter().map(|(id, stored)| json!({ "id": id, "type": stored.kind, "data": stored.data })).collect::<Vec<_>>(),
         "nextCursor": next,
     });
     Ok(json(StatusCode::OK, &body))

@@ -1,5 +1,5 @@
-//! The record of actions that have no stream: on the suppression list and on data subjects. It has no
-//! personal data: addresses are hashes.
+//! The record of actions that the audit log cannot read from a few streams: on the suppression list, on data subjects
+//! and on business events. It has no personal data: addresses are hashes.
 
 use domain::ports::{DocumentKey, StoreError};
 use events::{Channel, Timestamp};
@@ -32,6 +32,8 @@ pub enum Action {
     SuppressionsExported {},
     SubjectExported(SubjectRef),
     SubjectErased(SubjectRef),
+    BusinessEventReplayed { event: String },
+    BusinessEventDiscarded { event: String },
 }
 
 /// An action, who did it and when.
@@ -53,6 +55,7 @@ impl Action {
             | Action::SuppressionsImported { .. }
             | Action::SuppressionsExported {} => "suppressions",
             Action::SubjectExported(_) | Action::SubjectErased(_) => "subjects",
+            Action::BusinessEventReplayed { .. } | Action::BusinessEventDiscarded { .. } => "business_events",
         }
     }
 
@@ -66,7 +69,9 @@ impl Action {
             Action::SuppressionsImported { .. }
             | Action::SuppressionsExported {}
             | Action::SubjectExported(SubjectRef::Recipient { .. })
-            | Action::SubjectErased(SubjectRef::Recipient { .. }) => None,
+            | Action::SubjectErased(SubjectRef::Recipient { .. })
+            | Action::BusinessEventReplayed { .. }
+            | Action::BusinessEventDiscarded { .. } => None,
         }
     }
 }

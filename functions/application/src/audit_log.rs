@@ -4,6 +4,7 @@ use domain::access::{Permission, Reach};
 use domain::address;
 use domain::aggregate::Aggregate;
 use domain::api_key::ApiKeyState;
+use domain::business_event::{AutomationState, MappingState};
 use domain::ports::{EventStore, Listed, StoreError, Stream};
 use domain::preferences::{DEFAULTS, Preferences};
 use domain::provider_configs::{ProviderConfigState, Routing};
@@ -11,8 +12,8 @@ use domain::schedule::ScheduleState;
 use domain::templates::TemplateState;
 use domain::tenant_limits::{LIMITS, TenantLimits};
 use events::{
-    ApiKeyEvent, Channel, PreferenceEvent, ProviderConfigEvent, RecordedEvent, RoutingEvent, ScheduleEvent, StreamId,
-    TemplateEvent, TenantId, TenantLimitsEvent, Timestamp,
+    ApiKeyEvent, AutomationEvent, Channel, EventMappingEvent, PreferenceEvent, ProviderConfigEvent, RecordedEvent,
+    RoutingEvent, ScheduleEvent, StreamId, TemplateEvent, TenantId, TenantLimitsEvent, Timestamp,
 };
 
 use crate::actions::{self, Action, RecordedAction};
@@ -31,16 +32,20 @@ pub enum StreamSubject {
     Channels,
     Templates,
     Schedules,
+    EventMappings,
+    Automations,
     Defaults,
     Limits,
 }
 
 impl StreamSubject {
-    const ALL: [StreamSubject; 6] = [
+    const ALL: [StreamSubject; 8] = [
         StreamSubject::Keys,
         StreamSubject::Channels,
         StreamSubject::Templates,
         StreamSubject::Schedules,
+        StreamSubject::EventMappings,
+        StreamSubject::Automations,
         StreamSubject::Defaults,
         StreamSubject::Limits,
     ];
@@ -51,6 +56,8 @@ impl StreamSubject {
             StreamSubject::Channels => "channels",
             StreamSubject::Templates => "templates",
             StreamSubject::Schedules => "schedules",
+            StreamSubject::EventMappings => "event_mappings",
+            StreamSubject::Automations => "automations",
             StreamSubject::Defaults => "defaults",
             StreamSubject::Limits => "limits",
         }
@@ -58,7 +65,7 @@ impl StreamSubject {
 }
 
 /// Subjects whose changes are recorded actions.
-const ACTION_SUBJECTS: [&str; 2] = ["suppressions", "subjects"];
+const ACTION_SUBJECTS: [&str; 3] = ["suppressions", "subjects", "business_events"];
 
 /// All subjects.
 pub fn subjects() -> Vec<&'static str> {
@@ -105,6 +112,8 @@ pub enum AuditedEvent {
     Routing(RecordedEvent<RoutingEvent>),
     Template(RecordedEvent<TemplateEvent>),
     Schedule(Box<RecordedEvent<ScheduleEvent>>),
+    EventMapping(Box<RecordedEvent<EventMappingEvent>>),
+    Automation(RecordedEvent<AutomationEvent>),
     Defaults(RecordedEvent<PreferenceEvent>),
     Limits(RecordedEvent<TenantLimitsEvent>),
 }
@@ -166,6 +175,13 @@ async fn events_of(
             // These were recorded by the scheduler, not decided by a caller.
             events.retain(|(_, entry)| !is_missed(entry));
             Ok(events)
+        }
+        StreamSubject::EventMappings => {
+            let audited = |record| AuditedEvent::EventMapping(Box::new(record));
+            events_of_kind::<MappingState>(store, tenant, subject, audited).await
+        }
+        StreamSubject::Automations => {
+            events_of_kind::<AutomationState>(store, tenant, subject, AuditedEvent::Automation).await
         }
         StreamSubject::Templates => {
             events_of_kind::<TemplateState>(store, tenant, subject, AuditedEvent::Template).await

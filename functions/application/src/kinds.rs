@@ -3,7 +3,7 @@
 
 use domain::aggregate::{Aggregate, AggregateId, Erasure, Violation, decode_snapshot, encode_snapshot, fold};
 use domain::api_key::ApiKeyState;
-use domain::business_event::BusinessEventState;
+use domain::business_event::{AutomationState, BusinessEventState, MappingState};
 use domain::collect::{CollectionsState, DebtorState, NoticeState};
 use domain::communication::State;
 use domain::inbound_message::InboundMessageState;
@@ -62,7 +62,7 @@ pub struct AuditedStream {
 }
 
 /// Every kind that this version knows.
-pub static KINDS: [StreamRules; 14] = [
+pub static KINDS: [StreamRules; 16] = [
     StreamRules::new::<State>(Some(project::<State>), None).shown_at("/api/communications/{id}/events"),
     StreamRules::new::<TemplateState>(None, None),
     StreamRules::new::<ProviderConfigState>(None, None),
@@ -72,7 +72,10 @@ pub static KINDS: [StreamRules; 14] = [
     StreamRules::new::<ApiKeyState>(None, None),
     StreamRules::new::<InboundMessageState>(None, None),
     StreamRules::new::<ScheduleState>(None, Some(schedules::run)).shown_at("/api/schedules/{id}/events"),
-    StreamRules::new::<BusinessEventState>(Some(project::<BusinessEventState>), Some(business_events::run)),
+    StreamRules::new::<MappingState>(None, None),
+    StreamRules::new::<AutomationState>(None, None),
+    StreamRules::new::<BusinessEventState>(Some(project::<BusinessEventState>), Some(business_events::run))
+        .shown_at("/api/business-events/{id}/events"),
     StreamRules::new::<InvoiceState>(None, Some(collections::run_invoice)),
     StreamRules::new::<CollectionsState>(None, None),
     StreamRules::new::<DebtorState>(None, None),

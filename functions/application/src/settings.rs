@@ -24,6 +24,8 @@ pub enum SettingError {
     NotANumber(&'static str),
     #[error("{0} is not the name of a tenant")]
     NotATenant(&'static str),
+    #[error("{0} is not a list of sources: {1}")]
+    NotSources(&'static str, String),
     #[error("{0} is not a key of at least 32 characters")]
     NotAKey(&'static str),
     #[error("{0} is not a rate such as 100,10: a burst of 100, then 10 a second")]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use domain::access::{Permission, Reach};
 use domain::address;
+use domain::business_event::Person;
 use domain::communication::Command;
 use domain::communication_view::{CommunicationRow, project};
 use domain::data_subject;
@@ -17,7 +18,7 @@ use events::{Channel, CommunicationRequest, Mode, PreferenceEvent, Recipient, Re
 use crate::actions::{self, Action, SubjectRef};
 use crate::app::App;
 use crate::attachments;
-use crate::business_events::{self, EraseError};
+use crate::business_events::{self, EraseError, StoredEvent};
 use crate::caller::{Caller, Forbidden};
 use crate::consent::{self, addresses_key};
 use crate::execute::{ExecuteError, Loaded, history_of};
@@ -91,7 +92,8 @@ impl DataSubject {
     }
 }
 
-/// One page of what is known about a data subject. Incoming messages and schedules are on the first page.
+/// One page of what is known about a data subject. Incoming messages, schedules and business events are on
+/// the first page.
 #[derive(Debug, Clone, Default)]
 pub struct SubjectPage {
     pub messages: Vec<(CommunicationKey, CommunicationRow, Box<CommunicationRequest>, MessageContent)>,
@@ -102,6 +104,10 @@ pub struct SubjectPage {
     /// How the preferences came to be, with the texts of each change that are stored. On the first page.
     pub preference_history: Vec<RecordedEvent<PreferenceEvent>>,
     pub schedules: Vec<(Schedule, Option<StoredMessage>)>,
+    /// What is known of the person from events of other business systems.
+    pub person: Option<Person>,
+    /// The data of these events, with their ids.
+    pub business_events: Vec<(String, StoredEvent)>,
     /// Where the next page begins. `None` means that this is the last page.
     pub next: Option<String>,
 }
@@ -157,6 +163,7 @@ pub async fn export(
         statements::load(&app.tenant_ports, tenant, &subject.name).await?.fill_in_history(&mut page.preference_history);
     }
     page.schedules = schedules::of_subject(app, caller, &subject.name).await?;
+    (page.person, page.business_events) = business_events::of_subject(app, caller, &subject.name).await?;
     Ok(page)
 }
 

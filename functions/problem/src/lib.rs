@@ -25,7 +25,7 @@ use domain::communication::Rejection;
 use domain::ports::StoreError;
 use domain::provider::{AccountQueryError, InvalidSetting};
 use domain::render::RenderError;
-use domain::{api_key, preferences, provider_configs, templates, tenant_limits};
+use domain::{api_key, business_event, preferences, provider_configs, templates, tenant_limits};
 use serde::Serialize;
 
 /// The types of problem that a response can have. Each is described under `/docs/problems/`.
@@ -43,6 +43,7 @@ pub enum ProblemKind {
     TooManyRequests,
     Invalid,
     IdempotencyKeyReused,
+    EventIdReused,
     RecipientSuppressed,
     SpendCapReached,
     Unavailable,
@@ -63,6 +64,7 @@ impl ProblemKind {
         ProblemKind::TooManyRequests,
         ProblemKind::Invalid,
         ProblemKind::IdempotencyKeyReused,
+        ProblemKind::EventIdReused,
         ProblemKind::RecipientSuppressed,
         ProblemKind::SpendCapReached,
         ProblemKind::Unavailable,
@@ -90,6 +92,7 @@ impl ProblemKind {
             ProblemKind::IdempotencyKeyReused => {
                 ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "Idempotency key reused")
             }
+            ProblemKind::EventIdReused => ("event-id-reused", StatusCode::UNPROCESSABLE_ENTITY, "Event id reused"),
             ProblemKind::RecipientSuppressed => {
                 ("recipient-suppressed", StatusCode::UNPROCESSABLE_ENTITY, "The address is on the suppression list")
             }
@@ -365,6 +368,23 @@ impl From<SuppressionError> for Problem {
 impl From<preferences::Rejection> for Problem {
     fn from(rejection: preferences::Rejection) -> Self {
         Problem::new(ProblemKind::TooManyRequests, sentence(&rejection.to_string()))
+    }
+}
+
+impl From<business_event::Rejection> for Problem {
+    fn from(rejection: business_event::Rejection) -> Self {
+        let kind = match rejection {
+            business_event::Rejection::Unknown => ProblemKind::NotFound,
+            business_event::Rejection::IdReused => ProblemKind::EventIdReused,
+            business_event::Rejection::NotPossible(_) | business_event::Rejection::Erased => ProblemKind::Conflict,
+        };
+        Problem::new(kind, sentence(&rejection.to_string()))
+    }
+}
+
+impl From<business_event::Changed> for Problem {
+    fn from(changed: business_event::Changed) -> Self {
+        Problem::new(ProblemKind::PreconditionFailed, sentence(&changed.to_string()))
     }
 }
 

@@ -2,6 +2,7 @@
 //! the values that the code itself uses.
 
 mod collection;
+mod event_schemas;
 mod notation;
 mod operations;
 mod schemas;

@@ -2,7 +2,7 @@
 
 use problem::ProblemKind;
 use problem::ProblemKind::{
-    Conflict, IdempotencyKeyReused, NotFound, PreconditionFailed, RecipientSuppressed, SpendCapReached,
+    Conflict, EventIdReused, IdempotencyKeyReused, NotFound, PreconditionFailed, RecipientSuppressed, SpendCapReached,
 };
 
 /// The documentation of one operation.
@@ -152,6 +152,62 @@ pub const OPERATIONS: &[Operation] = &[
     operation("redriveDeadLetters", "Retry all matching dead letters at a limited rate")
         .may_take("Redrive", r#"{"channel":"email","reason":"retries_exhausted","limit":100,"perSecond":10}"#)
         .answers(202, "Redriven"),
+    // ---- Business events
+    operation("takeEvent", "Take the event of another business system, or a batch of up to 100")
+        .takes(
+            "NewEvents",
+            r#"{"id":"alert-5","type":"low_stock.detected","source":"erp","time":"2026-11-24T09:00:00Z",
+                "data":{"alert":{"id":"alert-5"},"location":{"id":"loc-1","name":"Main warehouse"},
+                "items":[{"sku":"OIL-5","name":"Olive oil, 5 l","left":2}],"businessName":"Acme"}}"#,
+        )
+        .answers(202, "TakenEvents")
+        .or(200)
+        .problems(&[EventIdReused]),
+    get("listEventTypes", "EventTypes", "List the types of business events"),
+    get("getEventSchema", "object", "Get the JSON Schema of a type's data"),
+    get("getEventExample", "object", "Get data of a type that is valid"),
+    get("listBusinessEvents", "BusinessEventPage", "List business events, newest first").query(
+        "status? EventStatus, reason? string, type? string, source? string, eventId? string, subject? string, \
+         mentions? string, from? string, to? string, size? integer:1..100, cursor? string",
+    ),
+    operation("replayBusinessEvents", "Replay the matching events, or say what that would do")
+        .may_take("EventReplay", r#"{"status":"parked","reason":"invalid","source":"flowpos","dryRun":true}"#)
+        .answers(200, "EventReplays")
+        .problems(&[Conflict]),
+    get("getBusinessEvent", "BusinessEvent", "Get one business event and what became of it; raw needs `privacy`")
+        .query("raw? 'true'|'false'"),
+    get("getBusinessEventHistory", "BusinessEventHistory", "List the history of a business event"),
+    operation("replayBusinessEvent", "Have an event handled again that was not handled")
+        .may_take("Nothing", "{}")
+        .answers(200, "BusinessEvent")
+        .problems(&[Conflict]),
+    operation("discardBusinessEvent", "Decide that an event will not be handled")
+        .may_take("Discard", r#"{"reason":"A test of the till."}"#)
+        .answers(200, "BusinessEvent")
+        .problems(&[Conflict]),
+    get("getEventMapping", "SourceMapping", "Get the mapping of a source; the ETag is its version"),
+    operation("setEventMapping", "Set the mapping by which the events of a source are read")
+        .headers("If-Match? string")
+        .takes(
+            "EventMapping",
+            r#"{"typePrefix":"com.erp.","types":{"SaleMade":{"type":"sale.created","fields":{"sale.id":"/id",
+                "sale.number":"/number","sale.date":{"at":"/madeAt","as":"ms"},"sale.currency":"/currency",
+                "sale.total":{"at":"/totalCents","as":"minor"},"customer.email":"/buyer/mail"}}},
+                "timeZone":"Europe/Madrid"}"#,
+        )
+        .answers(200, "SourceMapping")
+        .problems(&[Conflict, PreconditionFailed]),
+    operation("tryEventMapping", "Read an event by a mapping without storing anything")
+        .takes(
+            "MappingTrial",
+            r#"{"event":{"id":"1","type":"SaleMade","data":{"id":"7","number":"INV-7"}},
+                "mapping":{"types":{"SaleMade":{"type":"sale.created","fields":{"sale.id":"/id"}}}}}"#,
+        )
+        .answers(200, "MappedEvent"),
+    get("listAutomations", "Automations", "List the messages that business events send, and their settings"),
+    operation("changeAutomation", "Change how business events send a type of message; null resets")
+        .takes("AutomationChange", r#"{"enabled":true,"channels":["email","sms"]}"#)
+        .answers(200, "Automation"),
     // ---- Recurring schedules
     get("listSchedules", "Schedules", "List recurring schedules without their messages")
         .query("status? 'active'|'paused'|'ended'"),

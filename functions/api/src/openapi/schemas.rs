@@ -3,15 +3,18 @@
 use std::collections::BTreeSet;
 
 use domain::access::permissions;
+use domain::business_event::EventStatus;
 use domain::message::MediaKind;
 use domain::status::Status;
 use events::{
-    CatchUpPolicy, Channel, FallbackCondition, InDoubtPolicy, MessageType, MissedReason, MissingFilePolicy, Mode,
-    Priority, RecipientType, ReportedStatus, Resolution, RetentionClass, Role, ScheduleEndReason,
+    CatchUpPolicy, Channel, FallbackCondition, InDoubtPolicy, IntakeChannel, MessageType, MissedReason,
+    MissingFilePolicy, Mode, ParkReason, Priority, RecipientType, ReportedStatus, Resolution, RetentionClass, Role,
+    ScheduleEndReason,
 };
 use problem::ProblemKind;
 use serde_json::{Map, Value, json};
 
+use super::event_schemas;
 use super::notation::{nullable, object, schema, words};
 use super::operations::OPERATIONS;
 
@@ -223,7 +226,8 @@ const OBJECTS: &[(&str, &str)] = &[
     (
         "SubjectExport",
         "subject Subject, communications [Communication], inbound [InboundMessage], preferences Preferences?, \
-         preferenceEvents [JournalEvent], schedules [Schedule], nextCursor string?",
+         preferenceEvents [JournalEvent], schedules [Schedule], person object?, \
+         businessEvents [StoredBusinessEvent], nextCursor string?",
     ),
     ("Erased", "subject Subject, erased integer, unrecorded integer, hasMore boolean"),
     (
@@ -351,8 +355,11 @@ const OBJECTS: &[(&str, &str)] = &[
 
 /// All of them, by name.
 pub fn all() -> Value {
-    let mut all: Map<String, Value> =
-        OBJECTS.iter().map(|(name, fields)| ((*name).to_owned(), object(fields))).collect();
+    let mut all: Map<String, Value> = OBJECTS
+        .iter()
+        .chain(event_schemas::OBJECTS)
+        .map(|(name, fields)| ((*name).to_owned(), object(fields)))
+        .collect();
     // In a body null means the same as a missing field.
     let taken = OPERATIONS.iter().map(|operation| operation.body).chain(["FallbackStep"]);
     for body in taken.collect::<BTreeSet<_>>() {
@@ -389,6 +396,15 @@ pub fn all() -> Value {
         ("MissingFilePolicy", words(MissingFilePolicy::names())),
         ("Mode", words(Mode::names())),
         ("Media", words(MediaKind::NAMES)),
+        ("EventStatus", words(EventStatus::NAMES)),
+        ("ParkReason", words(ParkReason::names())),
+        ("IntakeChannel", words(IntakeChannel::names())),
+        // An event in the short form or a CloudEvent, or a batch of them, each of which is checked by itself.
+        (
+            "NewEvents",
+            json!({ "anyOf": [schema("NewEvent"), { "type": "object" }, { "type": "array", "maxItems": 100 }] }),
+        ),
+        ("TakenEvents", json!({ "anyOf": [schema("TakenEvent"), schema("EventResults")] })),
         ("ActSubject", words(application::audit_log::subjects())),
         ("ContentType", words(application::attachments::types())),
         ("KeyMode", words(crate::keys::modes())),

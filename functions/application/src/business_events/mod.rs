@@ -1,24 +1,45 @@
 //! Use cases of business events, which other business systems send.
 
 mod erasure;
+mod perform;
+pub mod persons;
+mod read;
 mod run;
+mod settings;
 mod stored;
 
 use domain::access::{Permission, Reach};
 use domain::aggregate::{AggregateId, AggregateKey};
-use domain::business_event::{BusinessEvent, BusinessEventState, Command, Received, Rejection};
+use domain::business_event::{
+    BusinessEvent, BusinessEventState, Command, EventData, EventStatus, Interpretation, Interpreted, Received,
+    Rejection, interpret,
+};
 use domain::ports::StoreError;
-use events::{DataFault, EventClassification, IntakeChannel, Mode, ParkReason, TenantId, Timestamp, derived_id};
+use domain::{address, data_subject};
+use events::{
+    Channel, DataFault, EventClassification, IntakeChannel, Mode, ParkReason, Recipient, TenantId, Timestamp,
+    derived_id,
+};
 
-pub use erasure::{EraseError, erase};
+use serde_json::Value;
+
+pub use erasure::{EraseError, erase, of_subject};
+pub use read::{Replayed, discard, find, history, list, raw, replay, replay_many};
 pub use run::run;
+pub use settings::{
+    FoundMapping, SettingsError, change_automation, find_mapping, list_automations, set_mapping, try_mapping,
+};
 pub use stored::StoredEvent;
 
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
 use crate::execute::{self, ExecuteError};
-use crate::hash::hash_of;
+use crate::hash::{contact_hash, hash_of};
+use crate::hint;
 use crate::process::ProcessError;
+
+/// An event that occurred longer ago is not handled, in milliseconds.
+const MAX_AGE_MS: i64 = 400 * 24 * 3_600_000;
 
 /// An event as its source sent it.
 #[derive(Debug, Clone)]
@@ -42,6 +63,9 @@ pub enum BusinessEventError {
     /// The data does not match the schema of its type.
     #[error("the event is not valid")]
     Invalid(Vec<DataFault>),
+    /// The data of the event is erased or has expired.
+    #[error("the data of the event is no longer there")]
+    NoData,
     #[error(transparent)]
     Execute(#[from] ExecuteError<Rejection>),
     #[error(transparent)]
@@ -68,14 +92,114 @@ pub fn id_of(tenant: &TenantId, mode: Mode, source: &str, event_id: &str) -> Str
     derived_id("bev", tenant, &["event", mode.as_str(), source, event_id])
 }
 
-/// Stores an event. From then on it is not lost: its timer has it handled.
+/// How an event is understood by the mapping of now.
+struct Understood {
+    interpreted: Interpreted,
+    mapping: Option<u32>,
+    /// The data subject that it is about.
+    subject: Option<String>,
+    mentions: Vec<String>,
+}
+
+async fn understand(
+    app: &App,
+    tenant: &TenantId,
+    source: &str,
+    StoredEvent { kind, version, data }: &StoredEvent,
+) -> Result<Understood, StoreError> {
+    let found = settings::mapping_of(app, tenant, source).await?;
+    let mapping = found.as_ref().map(|found| &found.mapping);
+    let interpreted = interpret(mapping, (kind, *version), data, &settings::zone_of(mapping));
+    let (subject, mentions) = match &interpreted.meaning {
+        Interpretation::Known(data) => (subject_of(app, tenant, data), data.mentions()),
+        Interpretation::Unknown | Interpretation::NewerVersion | Interpretation::Invalid(_) => (None, Vec::new()),
+    };
+    Ok(Understood { interpreted, mapping: found.and_then(|found| found.version), subject, mentions })
+}
+
+/// The person whom an event is about: by id, or else by the first of their addresses.
+fn subject_of(app: &App, tenant: &TenantId, data: &EventData) -> Option<String> {
+    let (kind, contact) = data.person()?;
+    if let Some(named) = data_subject::of_recipient(&Recipient { kind, id: contact.id.clone() }) {
+        return Some(named);
+    }
+    let person = domain::business_event::Person::default().with(&contact);
+    let normal =
+        |channel: &Channel| person.address(*channel).and_then(|text| address::normalise(*channel, text, None).ok());
+    let address = Channel::ALL.iter().find_map(normal)?;
+    Some(data_subject::of_address(&contact_hash(&app.contact_key, tenant, &address)))
+}
+
+impl Understood {
+    fn classification(&self, version: u16, content: String) -> EventClassification {
+        EventClassification {
+            kind: self.interpreted.kind.clone(),
+            version,
+            mapping: self.mapping,
+            subject: self.subject.clone(),
+            mentions: self.mentions.clone(),
+            content,
+        }
+    }
+}
+
+/// Stores an event. From then on it is not lost: its timer has it handled. What is wrong with an event of HTTP is told
+/// to its caller; one from the bus is parked, because nobody waits for an answer.
 ///
 /// # Errors
 ///
 /// [`BusinessEventError`]: nothing was stored, except where the outcome is unknown.
 pub async fn receive(app: &App, caller: &Caller, new: NewEvent) -> Result<Taken, BusinessEventError> {
     caller.authorise(Permission::Integrate, Reach::Everything)?;
-    store(app, caller, new, None).await
+    let tells = new.via == IntakeChannel::Http;
+    let understood = understand(app, &caller.principal.tenant, &new.source, &new.stored).await?;
+    let age = new.occurred_at.map_or(0, |at| app.host.now().millis_since(at));
+    let park = match &understood.interpreted.meaning {
+        Interpretation::Invalid(faults) if tells => return Err(BusinessEventError::Invalid(faults.clone())),
+        Interpretation::Invalid(faults) => Some((ParkReason::Invalid, faults.clone())),
+        Interpretation::NewerVersion => Some((ParkReason::UnknownVersion, Vec::new())),
+        Interpretation::Known(_) | Interpretation::Unknown if MAX_AGE_MS < age => {
+            Some((ParkReason::TooOld, Vec::new()))
+        }
+        Interpretation::Known(_) | Interpretation::Unknown => None,
+    };
+    match store(app, caller, new.clone(), &understood, park).await {
+        Err(BusinessEventError::Execute(ExecuteError::Rejected(Rejection::IdReused))) if !tells => {
+            // The first body stands. The second is an event of its own, for a person to look at.
+            let hash = hash_of(&(&new.stored, new.occurred_at))?;
+            let new = NewEvent { event_id: format!("{} ({hash})", new.event_id), ..new };
+            store(app, caller, new, &understood, Some((ParkReason::IdReused, Vec::new()))).await
+        }
+        stored => stored,
+    }
+}
+
+/// Stores an event that cannot be handled, for a person to look at. Its data is not read.
+///
+/// # Errors
+///
+/// As [`receive`].
+pub async fn park_unread(
+    app: &App,
+    caller: &Caller,
+    new: NewEvent,
+    reason: ParkReason,
+    faults: Vec<DataFault>,
+) -> Result<Taken, BusinessEventError> {
+    caller.authorise(Permission::Integrate, Reach::Everything)?;
+    let interpreted =
+        Interpreted { kind: new.stored.kind.clone(), meaning: Interpretation::Unknown, mapped: Value::Null };
+    let understood = Understood { interpreted, mapping: None, subject: None, mentions: Vec::new() };
+    store(app, caller, new, &understood, Some((reason, faults))).await
+}
+
+/// The JSON Pointer to a source's own ids, from its mapping.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn id_pointer(app: &App, tenant: &TenantId, source: &str) -> Result<Option<String>, StoreError> {
+    Ok(settings::mapping_of(app, tenant, source).await?.and_then(|found| found.mapping.id_at))
 }
 
 /// Writes to the vault and to the stream, in this order: a crash in between leaves no event without its data.
@@ -83,6 +207,7 @@ async fn store(
     app: &App,
     caller: &Caller,
     new: NewEvent,
+    understood: &Understood,
     park: Option<(ParkReason, Vec<DataFault>)>,
 ) -> Result<Taken, BusinessEventError> {
     let (tenant, mode) = (&caller.principal.tenant, caller.principal.mode);
@@ -92,13 +217,11 @@ async fn store(
     let key = stream(tenant, &id);
     let loaded = execute::load(&*app.store, &key).await?;
     let now = app.host.now();
-    let content = stored::content_name(None, &id, &body_hash);
+    let content = stored::content_name(understood.subject.as_deref(), &id, &body_hash);
     if loaded.state.event.is_none() {
         stored::put(&*app.tenant_ports.documents, tenant, &content, &stored, now).await?;
     }
-    let StoredEvent { kind, version, .. } = stored;
-    let classification =
-        EventClassification { kind, version, mapping: None, subject: None, mentions: Vec::new(), content };
+    let classification = understood.classification(stored.version, content);
     let occurred_at = occurred_at.unwrap_or(now);
     let received = Box::new(Received { source, event_id, occurred_at, body_hash, via, mode, classification });
     let command = match park {
@@ -121,4 +244,24 @@ pub async fn handle(app: &App, caller: &Caller, taken: Taken) -> Result<Taken, B
     run(app, &key.stream_id()).await?;
     let event = execute::load(&*app.store, &key).await?.state.event.ok_or(BusinessEventError::NotFound)?;
     Ok(Taken { event: *event, ..taken })
+}
+
+/// Handles an event that was just stored, at once. If that fails, its timer has it handled.
+pub async fn try_handle(app: &App, caller: &Caller, taken: Taken) -> Taken {
+    if taken.event.status != EventStatus::Received || taken.is_replay {
+        return taken;
+    }
+    match handle(app, caller, taken.clone()).await {
+        Ok(handled) => handled,
+        Err(error) => {
+            tracing::warn!(event = taken.id, %error, "an event is stored, and will be handled later");
+            taken
+        }
+    }
+}
+
+/// Has an event handled soon, best effort: its timer does the same.
+pub async fn send_hint(app: &App, caller: &Caller, id: &str) {
+    let key = stream(&caller.principal.tenant, id);
+    hint::try_send(&*app.queue, &*app.host, &key, domain::ports::QueueId::Process, app.host.now()).await;
 }

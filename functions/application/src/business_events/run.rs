@@ -1,12 +1,13 @@
 //! Handles one business event: carries out what its type asks for, and records the outcome.
 
 use async_trait::async_trait;
-use domain::aggregate::AggregateId;
-use domain::business_event::{BusinessEventState, Command, HandleEvent};
-use events::{ParkReason, StreamId, TenantId};
+use domain::aggregate::{AggregateId, AggregateKey};
+use domain::business_event::{BusinessEvent, BusinessEventState, Command, HandleEvent, Interpretation};
+use events::{ParkReason, StreamId, TenantId, Timestamp};
 use futures_util::future::BoxFuture;
 
-use super::stored;
+use super::perform::Handling;
+use super::{stored, understand};
 use crate::app::App;
 use crate::execute::{CommandContext, CommandExecutor, Loaded};
 use crate::process::{self, Perform, ProcessError};
@@ -28,6 +29,44 @@ struct EventRun<'a> {
     tenant: &'a TenantId,
 }
 
+/// A handler that fails in the same way each time is tried eight times in a day.
+fn failed(event: &BusinessEvent, now: Timestamp) -> Command {
+    let (reason, acts) = (ParkReason::HandlerFailed, event.acts.clone());
+    match event.next_try(now) {
+        Some(until) => Command::Defer { acts, until, reason: reason.as_str().to_owned() },
+        None => Command::Park { reason, faults: Vec::new() },
+    }
+}
+
+impl EventRun<'_> {
+    /// The outcome of one try.
+    async fn outcome(&self, event: &BusinessEvent) -> Result<Command, ProcessError> {
+        let (documents, now) = (&*self.app.tenant_ports.documents, self.app.host.now());
+        let content = &event.received.classification.content;
+        let Some(stored) = stored::get(documents, self.tenant, content, now).await? else {
+            return Ok(Command::Park { reason: ParkReason::Erased, faults: Vec::new() });
+        };
+        let understood = understand(self.app, self.tenant, &event.received.source, &stored).await?;
+        let park = |reason, faults| Ok(Command::Park { reason, faults });
+        let data = match understood.interpreted.meaning {
+            Interpretation::Known(data) => data,
+            Interpretation::Unknown => return Ok(Command::Ignore),
+            Interpretation::NewerVersion => return park(ParkReason::UnknownVersion, Vec::new()),
+            Interpretation::Invalid(faults) => return park(ParkReason::Invalid, faults),
+        };
+        let stream = self.key.stream_id();
+        let handling = Handling { app: self.app, tenant: self.tenant, id: &stream.id, event };
+        match handling.perform(&data).await {
+            Ok(acts) => Ok(Command::Handle(acts)),
+            Err(error) if error.is_permanent() => {
+                tracing::error!(event = stream.id, %error, "a business event could not be handled");
+                Ok(failed(event, now))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
 #[async_trait]
 impl Perform<BusinessEventState> for EventRun<'_> {
     async fn perform(
@@ -35,12 +74,7 @@ impl Perform<BusinessEventState> for EventRun<'_> {
         _: &Loaded<BusinessEventState>,
         HandleEvent { event }: HandleEvent,
     ) -> Result<Option<Loaded<BusinessEventState>>, ProcessError> {
-        let documents = &*self.app.tenant_ports.documents;
-        let content = &event.received.classification.content;
-        let command = match stored::get(documents, self.tenant, content, self.app.host.now()).await? {
-            Some(_) => Command::Ignore,
-            None => Command::Park { reason: ParkReason::Erased, faults: Vec::new() },
-        };
+        let command = self.outcome(&event).await?;
         Ok(Some(self.executor.execute(self.key, command).await?))
     }
 }

@@ -1,0 +1,214 @@
+//! Carries out what an event asks for. Repeating it changes nothing, because everything is named by business names.
+
+use domain::business_event::{
+    Act, BusinessEvent, EventData, InvoiceFacts, Known, KnownPerson, PersonAct, STOCK_QUIET_MS, STOCK_ROLE, SendAct,
+    WantedChannels, plan,
+};
+use domain::communication::Rejection;
+use domain::data_subject;
+use domain::ports::{DocumentKey, Principal, StoreError};
+use domain::preferences::{Command, PreferenceChange};
+use events::{ActOutcome, Channel, Mode, Recipient, RecipientType, Role, Source, TenantId};
+use serde_json::json;
+
+use super::{persons, settings};
+use crate::app::App;
+use crate::caller::Caller;
+use crate::consent;
+use crate::execute::ExecuteError;
+use crate::hash::{body_hash, hash_of};
+use crate::messages::{self, ChannelChoice, IdempotencyKey, MessageError, NewContent, NewMessage};
+use crate::people::People;
+use crate::process::ProcessError;
+
+/// One event that is being handled.
+pub(super) struct Handling<'a> {
+    pub app: &'a App,
+    pub tenant: &'a TenantId,
+    pub id: &'a str,
+    pub event: &'a BusinessEvent,
+}
+
+fn outcome(act: &str, recipient: Option<String>) -> ActOutcome {
+    ActOutcome { act: act.to_owned(), recipient, channel: None, reference: None, skipped: None }
+}
+
+impl Handling<'_> {
+    fn mode(&self) -> Mode {
+        self.event.received.mode
+    }
+
+    fn actor(&self) -> String {
+        format!("business-event:{}", self.id)
+    }
+
+    /// Plans what the event asks for, and carries it out. Returns what became of each act.
+    pub async fn perform(&self, data: &EventData) -> Result<Vec<ActOutcome>, ProcessError> {
+        let people = self.people(data).await?;
+        let settings = settings::automations(self.app, self.tenant).await?;
+        let mut known = Known {
+            event_id: &self.event.received.event_id,
+            now: self.app.host.now(),
+            settings: &settings,
+            people: &people,
+            is_repeated_alert: false,
+        };
+        let mut acts = plan(data, &known);
+        if let EventData::LowStock(stock) = data
+            && acts.iter().any(|act| matches!(act, Act::Send(_)))
+            && self.is_repeated_alert(&stock.location, &stock.alert).await?
+        {
+            known.is_repeated_alert = true;
+            acts = plan(data, &known);
+        }
+        let mut outcomes = Vec::new();
+        for act in acts {
+            match act {
+                Act::Send(send) => outcomes.push(self.send(&send).await?),
+                Act::Facts(facts) => outcomes.push(self.record(&facts)),
+                Act::Person(person) => self.change_person(*person, &mut outcomes).await?,
+                Act::Skip { act, recipient, channel, reason } => {
+                    if reason == "nobody_has_role" {
+                        tracing::warn!(event = self.id, metric = "NobodyHasRole", "nobody is told of low stock");
+                    }
+                    outcomes.push(ActOutcome { channel, skipped: Some(reason), ..outcome(act, recipient) });
+                }
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// The people whom messages of the event may go to.
+    async fn people(&self, data: &EventData) -> Result<Vec<KnownPerson>, StoreError> {
+        let of = (self.tenant, self.mode());
+        Ok(match data {
+            EventData::LowStock(_) => persons::with_role(self.app, of, STOCK_ROLE).await?,
+            EventData::UserInvited(invitation) => {
+                vec![persons::known(self.app, of, RecipientType::User, &invitation.user).await?]
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    /// Whether another alert about this location was sent within the last hours. If not, this one is recorded.
+    async fn is_repeated_alert(&self, location: &str, alert: &str) -> Result<bool, StoreError> {
+        let documents = &*self.app.tenant_ports.documents;
+        let name = format!("{}#{}", self.mode().as_str(), hash_of(&location)?);
+        let key = DocumentKey { tenant: self.tenant.clone(), collection: "low-stock", name };
+        let now = self.app.host.now();
+        let until = Some(now + STOCK_QUIET_MS);
+        if documents.replace_document(&key, None, alert, until, now).await? {
+            return Ok(false);
+        }
+        let last = documents.get_document(&key, now).await?;
+        Ok(last.is_some_and(|last| last != alert))
+    }
+
+    /// Invoices are not kept yet, so nothing is recorded about them.
+    fn record(&self, facts: &InvoiceFacts) -> ActOutcome {
+        ActOutcome { skipped: Some("not_implemented".to_owned()), ..outcome(facts.act(), None) }
+    }
+
+    /// The caller that the event sends as.
+    fn sender(&self, requested_by: &str) -> Caller {
+        let principal =
+            Principal { role: Role::Sender, ..Principal::admin(self.tenant.clone(), requested_by, self.mode()) };
+        Caller { on_behalf: Some(self.actor()), ..Caller::new(principal) }
+    }
+
+    async fn send(&self, send: &SendAct) -> Result<ActOutcome, ProcessError> {
+        let caller = self.sender(send.requested_by);
+        let name: Vec<&str> = send.name.iter().map(String::as_str).collect();
+        let message = NewMessage {
+            channel: Some(ChannelChoice::Fixed(send.channel)),
+            kind: Some(send.kind),
+            to: Some(send.to.clone()),
+            recipient_type: Some(send.recipient_type),
+            recipient_id: send.recipient_id.clone(),
+            recipient_name: send.recipient_name.clone(),
+            content: NewContent {
+                template: Some(send.template.clone()),
+                variables: Some(send.variables.clone()),
+                ..NewContent::default()
+            },
+            locale: send.locale.clone(),
+            entity: send.entity.clone(),
+            source: Some(Source::Event),
+            idempotency_key: Some(IdempotencyKey::derived(&name)),
+            // Another event about the same thing is not sent again, whatever it says.
+            fingerprint: body_hash(&json!(name)),
+            ..NewMessage::default()
+        };
+        let recipient = Recipient { kind: send.recipient_type, id: send.recipient_id.clone() };
+        let sent = outcome(send.kind.as_str(), data_subject::of_recipient(&recipient));
+        let sent = ActOutcome { channel: Some(send.channel), ..sent };
+        let skipped = |reason: &str| ActOutcome { skipped: Some(reason.to_owned()), ..sent.clone() };
+        Ok(match messages::send(self.app, &caller, &message).await {
+            Ok(accepted) => {
+                let is_ours = accepted.loaded.records.first().is_some_and(|first| first.meta.actor == self.actor());
+                let skipped = (!is_ours).then(|| "already_sent".to_owned());
+                ActOutcome { reference: Some(accepted.key.id.to_string()), skipped, ..sent }
+            }
+            Err(MessageError::Invalid(faults)) => skipped(faults.first().map_or("invalid", |fault| fault.code)),
+            Err(MessageError::Suppressed(reason)) => skipped(reason.as_str()),
+            Err(MessageError::Forbidden(_)) => skipped("forbidden"),
+            Err(MessageError::Execute(ExecuteError::Rejected(Rejection::IdempotencyKeyReused))) => {
+                skipped("already_sent")
+            }
+            Err(error @ (MessageError::NotFound | MessageError::Erased | MessageError::NoSubject)) => {
+                tracing::warn!(event = self.id, %error, "a message of an event was refused");
+                skipped("invalid")
+            }
+            Err(MessageError::Busy(busy)) => return Err(StoreError::Unavailable(busy.to_string()).into()),
+            Err(MessageError::Execute(error)) => return Err(error.into()),
+            Err(MessageError::Store(error)) => return Err(error.into()),
+        })
+    }
+
+    async fn change_person(&self, act: PersonAct, outcomes: &mut Vec<ActOutcome>) -> Result<(), ProcessError> {
+        let (of, at) = ((self.tenant, self.mode()), self.event.received.occurred_at);
+        let named = |kind, id: &str| data_subject::of_recipient(&Recipient { kind, id: Some(id.to_owned()) });
+        match act {
+            PersonAct::Created { kind, id, contact, preferences } => {
+                persons::change(self.app, of, (kind, &id), &contact, at).await?;
+                let person = named(kind, &id);
+                outcomes.push(outcome("person", person.clone()));
+                outcomes.push(self.set_preferences(person.unwrap_or_default(), preferences).await?);
+            }
+            PersonAct::Changed { kind, id, contact } => {
+                persons::change(self.app, of, (kind, &id), &contact, at).await?;
+                outcomes.push(outcome("person", named(kind, &id)));
+            }
+            PersonAct::Removed { kind, id } => {
+                let person = named(kind, &id);
+                persons::remove(self.app, of, person.as_deref().unwrap_or_default(), at).await?;
+                outcomes.push(outcome("person", person));
+            }
+        }
+        Ok(())
+    }
+
+    /// The preferences of a new person. Without any, the tenant's defaults apply. Those that a person has already are
+    /// not changed.
+    async fn set_preferences(&self, person: String, wanted: WantedChannels) -> Result<ActOutcome, ProcessError> {
+        let done = outcome("default_preferences", Some(person.clone()));
+        let skipped = |reason: &str| ActOutcome { skipped: Some(reason.to_owned()), ..done.clone() };
+        if wanted.is_empty() {
+            return Ok(done);
+        }
+        let current = consent::preferences(&self.app.tenant_ports, self.tenant, &person).await?;
+        if current.created_at.is_some() {
+            return Ok(if current.types == wanted { done } else { skipped("has_preferences") });
+        }
+        let types = wanted.into_iter().map(|(kind, channels): (_, Vec<Channel>)| (kind, Some(channels))).collect();
+        let change = PreferenceChange { types, ..PreferenceChange::default() };
+        let people = People {
+            tenant_ports: &self.app.tenant_ports,
+            vault: &*self.app.vault,
+            contact_key: &self.app.contact_key,
+        };
+        let context = self.sender("SYSTEM_events").context();
+        people.change(&context, self.tenant, &person, Command::Change(Box::new(change))).await?;
+        Ok(done)
+    }
+}
