@@ -139,7 +139,9 @@ fn the_indexes_have_the_names_and_keys_that_the_adapter_uses() {
 #[test]
 fn sample_payloads_have_the_form_of_their_trigger() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("events/invocations");
-    for function in ["api", "deliver", "webhook", "inbox", "process", "schedule", "project", "dead-letter", "audit"] {
+    for function in
+        ["api", "deliver", "webhook", "inbox", "process", "intake", "schedule", "project", "dead-letter", "audit"]
+    {
         let files: Vec<_> = fs::read_dir(root.join(function)).expect("samples").collect();
         assert!(!files.is_empty(), "{function} has no samples");
         for file in files {
@@ -171,7 +173,8 @@ fn nothing_that_fails_for_good_is_lost_unseen() {
     let text = template();
     let (queues, functions) = (names_of(&text, "AWS::SQS::Queue"), names_of(&text, "AWS::Serverless::Function"));
     assert!(20 <= queues.len() && 13 <= functions.len());
-    let (dead, tls) = (resource(&text, "LettersLeft"), resource(&text, "QueuesByTls"));
+    let (dead, tls) =
+        (resource(&text, "LettersLeft"), resource(&text, "QueuesByTls") + &resource(&text, "BusinessEventsByRule"));
     let age = resource(&text, "UrgentWorkWaits") + &resource(&text, "WorkWaits");
     for queue in &queues {
         let has_redrive = resource(&text, queue).contains("RedrivePolicy");
@@ -221,7 +224,7 @@ fn functions_have_only_the_secrets_they_need() {
         let sendgrid = ["SendGridApiKey", "SendGridSecondApiKey"].as_slice();
         let twilio = ["TwilioAuthToken", "TwilioSecondAuthToken"].as_slice();
         let needed = match function.as_str() {
-            "ApiFunction" | "ProcessFunction" => [contact, links].concat(),
+            "ApiFunction" | "ProcessFunction" | "IntakeFunction" => [contact, links].concat(),
             "DeliverEmailFunction" => [links, sendgrid].concat(),
             "DeliverSmsFunction" => twilio.to_vec(),
             "WebhookFunction" => [contact, links, twilio].concat(),
@@ -244,7 +247,7 @@ fn a_flood_is_throttled_before_it_reaches_a_function() {
         let is_public = resource.contains("Type: HttpApi");
         assert_eq!(resource.contains("ReservedConcurrentExecutions: !If [HasApiConcurrency"), is_public, "{function}");
     }
-    for policy in ["FilesByTls", "AlertsByTls", "QueuesByTls"] {
+    for policy in ["FilesByTls", "AlertsByTls", "QueuesByTls", "BusinessEventsByRule"] {
         let policy = resource(&text, policy);
         assert!(policy.contains("Effect: Deny") && policy.contains(r#""aws:SecureTransport": "false""#), "{policy}");
     }

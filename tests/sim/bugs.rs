@@ -67,6 +67,12 @@ pub enum Bug {
     RestartMovesTimers,
     /// A restart waits for the leases of the workers that ended.
     LeasesOutliveRestart,
+    /// A business event is acknowledged, but not stored.
+    EventNotStored,
+    /// A business event is stored without a timer.
+    EventTimerLost,
+    /// The data of a business event is not in the vault when the event is stored.
+    EventDataLost,
 }
 
 /// Bugs of communications, each with the invariants that may be the first to find it.
@@ -164,6 +170,13 @@ impl Bug {
     pub fn append(self, first: Option<&String>, append: &mut AppendRequest) {
         match self {
             Bug::RetryWithoutTimer if append.encoded_events.iter().any(|line| is(line, "DeliveryAttemptRefused")) => {
+                append.wake = None;
+            }
+            Bug::EventNotStored if append.encoded_events.iter().any(|line| is(line, "BusinessEventReceived")) => {
+                append.encoded_events.clear();
+                append.wake = None;
+            }
+            Bug::EventTimerLost if append.encoded_events.iter().any(|line| is(line, "BusinessEventReceived")) => {
                 append.wake = None;
             }
             Bug::FallbackForgotten if append.encoded_events.iter().any(|line| is(line, "FallbackTriggered")) => {

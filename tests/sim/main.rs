@@ -7,6 +7,7 @@
 
 mod actions;
 mod bugs;
+mod business_events;
 mod exhaustive;
 mod full;
 mod invariants;

@@ -4,6 +4,7 @@
 use std::sync::{Arc, LazyLock};
 
 use domain::address;
+use domain::business_event::{self, EventData, Interpretation};
 use domain::circuit_breaker::CallResults;
 use domain::communication::{Command, DeliveryReport, State, decide, evolve, wake};
 use domain::consent::parse_keyword;
@@ -17,9 +18,10 @@ use domain::status::status;
 use domain::text::check_line;
 use domain::throttle::{Grant, GrantedCalls, ProviderThrottle};
 use domain::{communication_view, explain};
-use events::{Channel, CommunicationEvent, CommunicationId, RecordedEvent, ReportedStatus, Timestamp};
+use events::{Channel, CommunicationEvent, CommunicationId, EventMapping, RecordedEvent, ReportedStatus, Timestamp};
 use futures_util::FutureExt;
-use serde_json::json;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
 
 use crate::harness::{callback, example, parsed_callback, provider, verified};
 
@@ -32,7 +34,7 @@ const T0: i64 = crate::harness::T0;
 pub type Property = fn(&[u8]);
 
 /// Each property with its name, which is also the name of its corpus and of its libFuzzer target.
-pub const TARGETS: [(&str, Property); 9] = [
+pub const TARGETS: [(&str, Property); 11] = [
     ("decode", decode),
     ("stream", stream),
     ("sendgrid", sendgrid),
@@ -42,7 +44,54 @@ pub const TARGETS: [(&str, Property); 9] = [
     ("gate", gate),
     ("facts", facts),
     ("template", template),
+    ("envelope", envelope),
+    ("mapping", mapping),
 ];
+
+/// A business event in any form either is refused with pointers, or has an id, a type and a source that can be part of a
+/// key.
+pub fn envelope(bytes: &[u8]) {
+    let Ok(value) = serde_json::from_slice::<Value>(bytes) else { return };
+    let bus = business_event::parse_bus(value.clone(), Some("/id")).map(|bus| bus.envelope);
+    for parsed in [business_event::parse(value), bus] {
+        match parsed {
+            Ok(envelope) => {
+                for text in [&envelope.id, &envelope.kind, &envelope.source] {
+                    assert!(!text.is_empty() && text.chars().count() <= 255 && !text.chars().any(char::is_control));
+                }
+                assert!(0 < envelope.version && !business_event::is_reserved(&envelope.source));
+            }
+            Err(faults) => {
+                assert!(faults.iter().all(|fault| fault.pointer.is_empty() || fault.pointer.starts_with('/')))
+            }
+        }
+    }
+}
+
+/// Any mapping reads any data, or says where it cannot. The first zero byte separates them. What it reads of a known
+/// type has amounts that are not negative.
+pub fn mapping(bytes: &[u8]) {
+    let (mapping, data) = bytes.split_at(bytes.iter().position(|byte| *byte == 0).unwrap_or(0));
+    let Ok(data) = serde_json::from_slice::<Value>(data.strip_prefix(b"\0").unwrap_or(data)) else { return };
+    let mapping = serde_json::from_slice::<EventMapping>(mapping).ok();
+    let mapping = mapping.filter(|mapping| business_event::mapping_faults(mapping).is_empty());
+    let kinds = business_event::EVENT_TYPES.iter().map(|known| known.name);
+    let theirs = mapping.iter().flat_map(|mapping| mapping.types.keys().map(String::as_str));
+    for kind in kinds.chain(theirs) {
+        match business_event::interpret(mapping.as_ref(), (kind, 1), &data, &TimeZone::UTC).meaning {
+            Interpretation::Known(read) => {
+                assert!(read.mentions().len() <= 20);
+                if let EventData::InvoiceIssued(invoice) = *read {
+                    assert!(invoice.total.is_some_and(|total| 0 <= total));
+                }
+            }
+            Interpretation::Invalid(faults) => {
+                assert!(!faults.is_empty() && faults.iter().all(|fault| fault.pointer.starts_with("/data")));
+            }
+            Interpretation::Unknown | Interpretation::NewerVersion => (),
+        }
+    }
+}
 
 /// Any text is compiled and rendered within its limits, and its steps are always the same. Under libFuzzer,
 /// `tests/fuzz/run` also reports texts that are slow.

@@ -28,6 +28,12 @@ impl<'de> Deserialize<'de> for ProjectRequest {
     }
 }
 
+/// Whether a batch comes from a dead-letter queue. All messages of a batch come from one queue.
+pub fn is_of_dead_letters(event: &SqsEvent) -> bool {
+    let queue = event.records.first().and_then(|record| record.event_source_arn.as_deref());
+    queue.is_some_and(|arn| arn.ends_with("-dead"))
+}
+
 /// Returns the messages of one batch.
 pub fn messages(event: SqsEvent) -> Vec<QueueMessage> {
     let message = |record: SqsMessage| QueueMessage {

@@ -5,4 +5,4 @@ mod adapters;
 mod batches;
 
 pub use adapters::{Adapters, provider_factory, variable};
-pub use batches::{ProjectRequest, failures, images, messages};
+pub use batches::{ProjectRequest, failures, images, is_of_dead_letters, messages};

@@ -14,10 +14,12 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::business_event::EventStatus;
 use domain::ports::{ClockAndRng, QueueId, WorkQueue};
-use events::Timestamp;
+use events::{IntakeChannel, Timestamp};
 use infra::embedded::{Database, FolderObjectStore, MemoryWorkQueue, upload_scope};
 use infra::providers::content_disposition;
+use intake::{IntakeHandler, TakenFor};
 use problem::{Problem, ProblemKind};
 use schedule::SweepHandler;
 use serde::Deserialize;
@@ -39,6 +41,7 @@ pub struct Dev {
     pub schedule: SweepHandler,
     pub database: Database,
     pub objects: Arc<FolderObjectStore>,
+    pub intake: IntakeHandler,
 }
 
 type Shared = State<Arc<Dev>>;
@@ -49,6 +52,7 @@ pub fn router(dev: Arc<Dev>) -> Router {
         .route("/_dev/providers", get(list_provider_examples))
         .route("/_dev/faults", post(inject_fault).delete(clear_faults))
         .route("/_dev/clock", post(advance_clock))
+        .route("/_dev/events", post(take_event))
         .route("/_dev/queues", get(show_queues))
         .route("/_dev/suppressions", delete(clear_suppressions))
         .route("/_dev/files/{folder}/{tenant}/{name}", get(download_file).put(upload_file))
@@ -143,6 +147,29 @@ async fn advance_clock(State(dev): Shared, body: Bytes) -> Result<Json<Value>, P
     dev.schedule.sweep().await?;
     dev.queue.wake_receivers();
     Ok(Json(json!({ "now": show_time(dev.clock.now()) })))
+}
+
+/// Takes an event as it comes from the bus, in the envelope of EventBridge.
+async fn take_event(State(dev): Shared, body: Bytes) -> Result<Response, Problem> {
+    let event: Value = parse(&body)?;
+    let taken = dev.intake.take(event, IntakeChannel::Dev).await;
+    let taken = taken.map_err(|error| Problem::new(ProblemKind::Unavailable, format!("{error}.")))?;
+    let Some(TakenFor { tenant, taken }) = taken else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+    let event = &taken.event;
+    let reason = match event.status {
+        EventStatus::Parked(reason) => Some(reason),
+        _ => None,
+    };
+    let shown = json!({
+        "id": taken.id,
+        "tenant": tenant,
+        "type": event.received.classification.kind,
+        "status": event.status.as_str(),
+        "reason": reason,
+        "faults": event.faults,
+        "acts": event.acts,
+    });
+    Ok((StatusCode::ACCEPTED, Json(shown)).into_response())
 }
 
 async fn show_queues(State(dev): Shared) -> Result<Json<Value>, Problem> {

@@ -48,6 +48,8 @@ pub use files::SimulatedFiles;
 pub const DEV_KEY: &str = "td_test_local";
 /// The tenant of [`DEV_KEY`].
 pub const DEV_TENANT: &str = "local";
+/// The AWS account whose events `POST /_dev/events` trusts.
+pub const DEV_ACCOUNT: &str = "000000000000";
 
 /// The options of one process.
 #[derive(Debug, Clone)]
@@ -154,10 +156,10 @@ fn spawn_http(
 ) {
     let webhook = Arc::new(wiring.webhook());
     tasks.spawn(run_unmatched(wiring.unmatched.clone(), webhook.clone(), wiring.clock.clone()));
-    let router: Router = api::router(Arc::new(wiring.api(app, options)))
+    let router: Router = api::router(Arc::new(wiring.api(app.clone(), options)))
         .merge(webhook::router(webhook))
         .merge(pages::router(Arc::new(wiring.pages())))
-        .merge(dev::router(Arc::new(wiring.dev())))
+        .merge(dev::router(Arc::new(wiring.dev(app))))
         .layer(from_fn_with_state(port, local_only));
     tasks.spawn(serve(listener, router, ServerLimits::default()));
 }

@@ -22,6 +22,7 @@ use infra::embedded::{
     Database, FolderObjectStore, LocalKeyCipher, LogAlertSink, MemoryWorkQueue, SqliteUnmatchedQueue,
 };
 use infra::providers::{HttpClients, HttpJwksSource, HttpProviderFactory, REGISTRY, http_client};
+use intake::{EventSources, IntakeHandler};
 use pages::PagesHandler;
 use project::ProjectHandler;
 use schedule::SweepHandler;
@@ -33,7 +34,7 @@ use crate::data::DataFolder;
 use crate::dev::Dev;
 use crate::files::SimulatedFiles;
 use crate::workers::INVOCATION_MS;
-use crate::{DEV_TENANT, Options};
+use crate::{DEV_ACCOUNT, DEV_TENANT, Options};
 
 /// How long a received hint is invisible, in milliseconds. AWS recommends six times the function's timeout.
 const VISIBILITY_MS: i64 = 6 * INVOCATION_MS;
@@ -208,8 +209,9 @@ impl Wiring {
         ProjectHandler { store: self.store.clone(), views: self.store.clone(), host: self.clock.clone() }
     }
 
-    pub fn dev(&self) -> Dev {
+    pub fn dev(&self, app: Arc<App>) -> Dev {
         Dev {
+            intake: intake(app),
             simulator: self.simulator.clone(),
             clock: self.clock.clone(),
             queue: self.queue.clone(),
@@ -218,6 +220,13 @@ impl Wiring {
             objects: self.objects.clone(),
         }
     }
+}
+
+/// Takes events with the bus's envelope. All sources of one account may speak for the tenant of this process.
+fn intake(app: Arc<App>) -> IntakeHandler {
+    let tenant = |name: &str| name.parse().expect("the name of a tenant");
+    let sources = EventSources::all_of(DEV_ACCOUNT, tenant(DEV_TENANT), Mode::Test);
+    IntakeHandler { app, sources, unassigned: tenant("unassigned") }
 }
 
 /// Creates the factory of providers whose requests all go to one address, in live mode too, so that none leaves this

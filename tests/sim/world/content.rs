@@ -8,8 +8,9 @@ use domain::ports::{
 };
 use events::{TenantId, Timestamp};
 
-use super::World;
 use super::faults::unavailable;
+use super::{World, WorldState};
+use crate::bugs::Bug;
 
 #[async_trait]
 impl Vault for World {
@@ -52,7 +53,13 @@ impl Vault for World {
 #[async_trait]
 impl DocumentStore for World {
     async fn put_document(&self, key: &DocumentKey, body: &str, _: Option<Timestamp>) -> Result<(), StoreError> {
-        self.write_io("document put", |state| drop(state.documents.insert(key.clone(), body.to_owned()))).await
+        let is_lost = self.state().bug == Some(Bug::EventDataLost) && key.collection == "business-event";
+        let put = |state: &mut WorldState| {
+            if !is_lost {
+                state.documents.insert(key.clone(), body.to_owned());
+            }
+        };
+        self.write_io("document put", put).await
     }
 
     async fn replace_document(

@@ -151,6 +151,7 @@ impl Handling<'_> {
             }
             Err(MessageError::Invalid(faults)) => skipped(faults.first().map_or("invalid", |fault| fault.code)),
             Err(MessageError::Suppressed(reason)) => skipped(reason.as_str()),
+            Err(MessageError::SpendCapReached(_)) => skipped("spend_cap_reached"),
             Err(MessageError::Forbidden(_)) => skipped("forbidden"),
             Err(MessageError::Execute(ExecuteError::Rejected(Rejection::IdempotencyKeyReused))) => {
                 skipped("already_sent")
