@@ -57,6 +57,7 @@ impl Cloud {
             .args(["SendGridApiKey=SG.simulator", "SendGridSecondApiKey=SG.simulator-second"])
             .arg("SendGridFromEmail=billing@tidings.test")
             .arg(format!("SendGridWebhookKey={}", simulator.sendgrid_public_key()))
+            .arg(r#"EventSources=[{"source":"flowpos","account":"000000000000","tenant":{"at":"/businessId"}}]"#)
             .args(["SmsCountries=*", "TwilioAccountSid=ACsimulator", "TwilioAuthToken=simulator-token"])
             .args([format!("TwilioPhoneNumber={TWILIO_FROM}"), format!("PublicUrl={public}")])
             .output()
@@ -116,6 +117,21 @@ impl Cloud {
             assert!(started.elapsed() < TIMEOUT, "did not happen: {what}: {answer}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    /// Puts an event on the bus, as another business system does.
+    async fn put_event(&self, source: &str, kind: &str, detail: &Value) {
+        let endpoint = std::env::var("TIDINGS_CLOUD").expect("TIDINGS_CLOUD");
+        let bus = format!("tidings-{STAGE}");
+        let entry = json!({ "Source": source, "DetailType": kind, "Detail": detail.to_string(), "EventBusName": bus });
+        let request = self.client.post(endpoint).header("content-type", "application/x-amz-json-1.1");
+        let request = request.header("x-amz-target", "AWSEvents.PutEvents");
+        // The emulator reads the service from the credential, and does not check the signature.
+        let scope = "Credential=test/20260101/us-east-1/events/aws4_request, SignedHeaders=host, Signature=0";
+        let request = request.header("authorization", format!("AWS4-HMAC-SHA256 {scope}"));
+        let answer = request.body(json!({ "Entries": [entry] }).to_string()).send().await.expect("an answer");
+        let answer: Value = serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON");
+        assert_eq!(answer["FailedEntryCount"], 0, "{answer}");
     }
 
     async fn queue_url(&self, name: &str) -> String {
@@ -195,6 +211,23 @@ async fn one_communication_end_to_end() {
     assert_eq!(list["results"].as_array().map(Vec::len), Some(2));
     cloud.until("by recipient", "/api/communications?recipientId=cus-1&status=opened", |a| a["count"] == 1).await;
     cloud.until("statistics", "/api/communications/stats", |a| a["totalSent"] == 2 && a["openRate"] == 0.5).await;
+
+    // An event of another system goes over the bus, the rule and the queue to the function intake. It becomes an email.
+    let invite = json!({
+        "businessId": "acme",
+        "invite": {
+            "id": "i-1", "userId": "9", "email": "delivered@sim.test", "businessName": "Acme",
+            "inviteUrl": "https://app.example.com/i-1",
+        },
+    });
+    cloud.put_event("flowpos", "com.flowpos.OnCreateInviteEvent", &invite).await;
+    let events = "/api/business-events?source=flowpos";
+    let taken = cloud.until("an event is handled", events, |answer| answer["results"][0]["status"] == "handled").await;
+    let event = format!("/api/business-events/{}", taken["results"][0]["id"].as_str().expect("an id"));
+    let event = cloud.get(&event).await;
+    assert_eq!((&event["via"], &event["type"]), (&json!("bus"), &json!("user.invited")), "{event}");
+    let path = format!("/api/communications/{}", event["acts"][0]["ref"].as_str().expect("a message"));
+    cloud.until("the invitation is delivered", &path, |answer| answer["status"] == "delivered").await;
 
     // The next occurrence of a recurring schedule is at most two minutes away.
     let minute = (SystemClockAndRng.now().0 / 60_000 + 2) % 60;

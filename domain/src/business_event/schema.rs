@@ -167,7 +167,7 @@ fn format_fault(format: &str, text: &str) -> Option<(&'static str, &'static str)
         "web-url" => Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "https" | "http")),
         _ => true,
     };
-    (!is_valid).then(|| match format {
+    let fault = match format {
         "currency" => ("not_a_currency", "must be a currency code of ISO 4217 such as EUR."),
         "civil-date" => ("not_a_date", "must be a date such as 2026-11-24."),
         "date-time" => ("not_a_time", "must be an RFC 3339 time such as 2026-12-01T09:00:00Z."),
@@ -175,7 +175,8 @@ fn format_fault(format: &str, text: &str) -> Option<(&'static str, &'static str)
         "locale" => ("not_a_locale", "must be a language tag such as es-MX."),
         "duration" => ("not_a_duration", "must be a duration such as P7D or 30m."),
         _ => ("not_a_url", "must be an https:// or http:// address."),
-    })
+    };
+    (!is_valid).then_some(fault)
 }
 
 /// Whether a text is a day of the calendar, `YYYY-MM-DD`.

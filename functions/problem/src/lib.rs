@@ -51,7 +51,7 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 16] = [
+    pub const ALL: [ProblemKind; 17] = [
         ProblemKind::Malformed,
         ProblemKind::Unauthenticated,
         ProblemKind::Forbidden,
