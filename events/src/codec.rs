@@ -87,9 +87,9 @@ pub fn decode<E: EventFamily>(line: &str) -> Result<RecordedEvent<E>, DecodeErro
 mod tests {
     use super::*;
     use crate::{
-        ApiKeyEvent, AutomationEvent, BusinessEventEvent, CollectionsEvent, DebtorEvent, EventMappingEvent, InboundMessageEvent, InvoiceEvent, NoticeEvent,
-        PreferenceEvent, ProviderConfigEvent, RoutingEvent, ScheduleEvent, TemplateEvent, TenantLimitsEvent,
-        event_family,
+        ApiKeyEvent, AutomationEvent, BusinessEventEvent, CollectionsEvent, DebtorEvent, EventMappingEvent,
+        InboundMessageEvent, InvoiceEvent, NoticeEvent, PreferenceEvent, ProviderConfigEvent, RoutingEvent,
+        ScheduleEvent, TemplateEvent, TenantLimitsEvent, event_family,
     };
 
     const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
