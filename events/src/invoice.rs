@@ -91,6 +91,8 @@ crate::values::string_enum!(
         Backfill = "backfill",
         /// As `backfill`, but what is due already is left out.
         BackfillLater = "backfill_later",
+        /// A person let the ladder begin again.
+        Restart = "restart",
     }
 );
 

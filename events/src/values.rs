@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Declares an enum whose values are stored as text, with `ALL`, `as_str` and `FromStr`.
+#[macro_export]
 macro_rules! string_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
         $(#[$doc])*

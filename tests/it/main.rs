@@ -18,6 +18,7 @@ mod extending;
 mod fallback;
 mod foreign_answers;
 mod http;
+mod invoices;
 mod limits;
 mod lists;
 mod local_server;

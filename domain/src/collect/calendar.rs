@@ -35,7 +35,8 @@ pub fn parse_day(text: &str) -> Option<Date> {
 
 /// A time as `HH:MM`.
 pub fn parse_time(text: &str) -> Option<Time> {
-    let (hour, minute) = text.split_once(':').filter(|_| text.len() == 5)?;
+    let is_plain = text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b':');
+    let (hour, minute) = text.split_once(':').filter(|_| is_plain)?;
     Time::new(hour.parse().ok()?, minute.parse().ok()?, 0, 0).ok()
 }
 

@@ -1,5 +1,7 @@
 //! What happens next to the reminders of one invoice.
 
+use std::collections::BTreeMap;
+
 use events::{
     CollectionCause, CollectionEndReason, CollectionSettings, InvoiceKind, LadderStep, StepPostponeReason,
     StepSkipReason, Timestamp,
@@ -156,6 +158,20 @@ pub fn next(
     };
     // Only settings or dates that this version cannot read lead nowhere.
     decide().unwrap_or(Next::Rest(RestReason::NotCollectible))
+}
+
+/// The days of the steps that were not decided on yet. `None` if its reminders have not begun.
+pub(super) fn steps_to_come(
+    invoice: &InvoiceState,
+    settings: &CollectionSettings,
+    debtor: &DebtorState,
+    now: Timestamp,
+) -> Option<BTreeMap<String, Date>> {
+    let calendar = Calendar::new(settings, debtor.time_zone.as_deref())?;
+    let today = calendar.local(now)?.date();
+    let decision = Decision { invoice, settings, debtor, calendar, now, today };
+    let (candidates, _) = decision.candidates()?;
+    Some(candidates.into_iter().map(|candidate| (candidate.step.id.clone(), candidate.day)).collect())
 }
 
 fn rest(

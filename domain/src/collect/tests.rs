@@ -1,6 +1,6 @@
 use events::{
-    CollectionCause, CollectionSettings, LadderStep, Mode, NoticeInvoice, StepPostponeReason, StepSkipReason,
-    Timestamp, Weekday,
+    CollectionCause, CollectionEndReason, CollectionSettings, LadderStep, Mode, NoticeInvoice, StepPostponeReason,
+    StepSkipReason, Timestamp, Weekday,
 };
 
 use super::{
@@ -8,7 +8,7 @@ use super::{
     WaitReason, add_days, defaults, next, notice_name,
 };
 use crate::aggregate::Aggregate;
-use crate::invoice::tests::{after_at, issued, paid, record, reference};
+use crate::invoice::tests::{after_at, issued, paid, record, reference, restart};
 use crate::invoice::{Command, Hold, InvoiceState};
 
 /// An instant in UTC.
@@ -325,4 +325,17 @@ fn the_name_of_a_notice_is_the_same_for_one_customer_day_and_slot() {
     ] {
         assert_ne!(first, other);
     }
+}
+
+#[test]
+fn a_ladder_that_begins_again_reminds_tomorrow_with_the_step_of_then() {
+    let mut case = case().skipped(&["d1", "d7", "d30"]);
+    case.invoice =
+        after_at(case.invoice, Command::EndCollection(CollectionEndReason::LadderOver), at("2026-12-01T09:01"));
+    assert_eq!(case.at("2026-12-10T10:00"), Next::Rest(RestReason::LadderOver));
+    case.invoice = after_at(case.invoice, restart(), at("2026-12-10T10:00"));
+    assert!(!case.invoice.is_complete());
+    assert_eq!(case.does("2026-12-10T10:00"), None);
+    let Next::Do { step, day, skipped, .. } = case.at("2026-12-11T09:00") else { panic!("not due") };
+    assert_eq!((step.id.as_str(), day.to_string().as_str(), skipped.len()), ("d30", "2026-12-11", 2));
 }

@@ -3,6 +3,7 @@
 mod facts;
 #[cfg(test)]
 pub(crate) mod tests;
+mod view;
 
 use events::{
     CollectionCause, CollectionEndReason, CommunicationId, InvoiceEvent, InvoiceRef, InvoiceSending, InvoiceStatus,
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::aggregate::{Aggregate, AggregateId, Erasure};
 
 pub use facts::{Amounts, Ended, Facts, Payment};
+pub use view::{InvoiceFilter, InvoiceRow, InvoiceStage, LastStep, customer_range, idle_range, source_range};
 
 /// Maximum number of payments and reversals of one invoice.
 pub const MAX_PAYMENTS: usize = 500;
@@ -131,7 +133,10 @@ pub enum Command {
         amount: Option<i64>,
         by: String,
     },
+    /// The ladder begins again, also for an invoice whose reminders have not begun.
     Restart {
+        /// The earliest due day that collections take up by themselves.
+        from: String,
         by: String,
     },
     BeginCollection {
@@ -186,8 +191,12 @@ pub enum Rejection {
     TooManyPayments,
     #[error("the ladder of an invoice cannot begin more than {MAX_ROUNDS} times")]
     TooManyRounds,
+    #[error("nothing is owed that can be collected")]
+    NotCollectible,
     #[error("this step was done")]
     StepDone,
+    #[error("a step of the ladder is under way; try again in a minute")]
+    StepUnderWay,
     #[error("the customer's data was erased")]
     Erased,
 }
@@ -237,6 +246,10 @@ impl InvoiceState {
     /// Whether there are no reminders until a person resumes them.
     pub fn is_held(&self) -> bool {
         matches!(self.hold, Some(Hold::Paused { until: None }))
+    }
+
+    fn is_new_round(&self) -> bool {
+        !self.steps.iter().any(|record| record.round == self.round)
     }
 
     fn known(&self) -> Result<(), Rejection> {
@@ -321,7 +334,14 @@ impl Aggregate for InvoiceState {
             Command::Promise { on, .. } if self.hold == Some(Hold::Promised { on: on.clone() }) => Ok(Vec::new()),
             Command::Promise { on, amount, by } => Ok(vec![InvoiceEvent::PaymentPromised { on, amount, by }]),
             Command::Restart { .. } if MAX_ROUNDS <= round => Err(Rejection::TooManyRounds),
-            Command::Restart { by } => Ok(vec![InvoiceEvent::CollectionRestarted { round: round + 1, by }]),
+            Command::Restart { .. } if self.triggered().is_some() => Err(Rejection::StepUnderWay),
+            Command::Restart { .. } if !self.is_collectible() => Err(Rejection::NotCollectible),
+            // Nothing of this round was decided on, so it has just begun.
+            Command::Restart { .. } if self.collection.is_some() && self.is_new_round() => Ok(Vec::new()),
+            Command::Restart { from, by } => Ok(vec![
+                InvoiceEvent::CollectionRestarted { round: round + 1, by },
+                InvoiceEvent::CollectionBegun { from, cause: CollectionCause::Restart },
+            ]),
             Command::BeginCollection { .. } if self.collection.is_some() || !self.is_collectible() => Ok(Vec::new()),
             Command::BeginCollection { from, cause } => Ok(vec![InvoiceEvent::CollectionBegun { from, cause }]),
             Command::EndCollection(_) if self.collection.is_none() => Ok(Vec::new()),

@@ -1,11 +1,14 @@
 use events::{
-    EventMetadata, FactSource, InvoiceEvent, InvoiceKind, InvoiceRef, InvoiceStatus, InvoiceTerms, Mode, Recipient,
-    RecipientType, RecordedEvent, StepSkipReason, Timestamp,
+    CollectionCause, CollectionEndReason, EventMetadata, FactSource, InvoiceEvent, InvoiceKind, InvoiceRef,
+    InvoiceStatus, InvoiceTerms, Mode, Recipient, RecipientType, RecordedEvent, StepSkipReason, StreamId, StreamKind,
+    Timestamp,
 };
 use proptest::prelude::*;
 
-use super::{Amounts, Command, InvoiceState, MAX_PAYMENTS, Rejection, StepOutcome};
+use super::{Amounts, Command, InvoiceStage, InvoiceState, MAX_PAYMENTS, Rejection, StepOutcome};
 use crate::aggregate::{Aggregate, decode_snapshot, encode_snapshot};
+use crate::ports::{RowIndex, ViewRow};
+use crate::projection::Projection;
 
 const DAY: i64 = 24 * 3_600_000;
 
@@ -73,6 +76,10 @@ fn after(state: InvoiceState, command: Command) -> InvoiceState {
 
 pub fn record(facts: Vec<InvoiceEvent>) -> Command {
     Command::Record { reference: reference(), facts, collect_from: None }
+}
+
+pub fn restart() -> Command {
+    Command::Restart { from: "2026-10-01".to_owned(), by: "support".to_owned() }
 }
 
 fn invoice(facts: Vec<InvoiceEvent>) -> InvoiceState {
@@ -200,7 +207,7 @@ fn known_facts_and_repeated_commands_change_nothing() {
     assert_eq!(skipped.decide(skip()), Ok(Vec::new()));
     assert_eq!(skipped.decide(trigger()), Err(Rejection::StepDone));
     assert_eq!(skipped.outcome("d1"), Some(&StepOutcome::Skipped(StepSkipReason::Settled)));
-    let restarted = after(skipped, Command::Restart { by: "support".to_owned() });
+    let restarted = after(skipped, restart());
     assert_eq!(restarted.outcome("d1"), None, "in the new round it is not done");
     assert!(restarted.decide(trigger()).is_ok_and(|events| events.len() == 1));
 }
@@ -212,7 +219,7 @@ fn an_unknown_invoice_refuses_commands_and_an_erased_one_too() {
     assert_eq!(none.decide(Command::Erase { by: "x".to_owned() }), Ok(Vec::new()));
     let erased = after(invoice(vec![issued(5, Some("2026-11-01"))]), Command::Erase { by: "x".to_owned() });
     assert!(erased.is_complete() && !erased.is_collectible());
-    assert_eq!(erased.decide(Command::Restart { by: "x".to_owned() }), Err(Rejection::Erased));
+    assert_eq!(erased.decide(restart()), Err(Rejection::Erased));
     let recorded = erased.decide(record(vec![paid("p1", 5, 3)]));
     assert!(recorded.is_ok_and(|events| events.len() == 1), "amounts stay for the books");
 }
@@ -303,4 +310,60 @@ proptest! {
         let state = shuffled.fold(InvoiceState::default(), |state, fact| after(state, record(vec![fact])));
         prop_assert_eq!(state, expected);
     }
+}
+
+#[test]
+fn a_ladder_begins_again_once_and_not_while_a_step_is_under_way() {
+    let open = invoice(vec![issued(1000, Some("2026-11-01"))]);
+    let triggered =
+        after(open, Command::Trigger { step: "d1".to_owned(), day: "2026-11-02".to_owned(), notice: "n1".to_owned() });
+    assert_eq!(triggered.decide(restart()), Err(Rejection::StepUnderWay));
+    let skip = Command::Skip { round: 0, step: "d1".to_owned(), reason: StepSkipReason::TooLate };
+    let again = after(after(triggered, skip), restart());
+    assert_eq!((again.round, again.collection.as_ref().map(|start| start.cause)), (1, Some(CollectionCause::Restart)));
+    assert_eq!(again.decide(restart()), Ok(Vec::new()), "it has just begun");
+    let paid = after(again, record(vec![paid("p1", 1000, 3)]));
+    assert_eq!(paid.decide(restart()), Err(Rejection::NotCollectible));
+}
+
+#[test]
+fn the_row_of_an_invoice_says_where_it_stands() {
+    let id = StreamId::new(&"acme".parse().expect("a tenant"), StreamKind::INVOICE, "inv_1");
+    let row = |events: Vec<InvoiceEvent>| {
+        let meta = EventMetadata {
+            at: Timestamp(5),
+            command: "c".to_owned(),
+            correlation: None,
+            causation: None,
+            actor: "test".to_owned(),
+            traceparent: None,
+        };
+        let first = InvoiceEvent::InvoiceFirstSeen { invoice: reference() };
+        let records: Vec<_> = [first].into_iter().chain(events).collect();
+        let records = records.into_iter().map(|event| RecordedEvent { version: 1, meta: meta.clone(), event });
+        InvoiceState::project(&id, &records.collect::<Vec<_>>()).expect("a row").1
+    };
+    let issued = || issued(1000, Some("2026-11-01"));
+    let begun = InvoiceEvent::CollectionBegun { from: "2026-01-01".to_owned(), cause: CollectionCause::OnTime };
+    let over = InvoiceEvent::CollectionEnded { reason: CollectionEndReason::LadderOver };
+    let off = InvoiceEvent::CollectionEnded { reason: CollectionEndReason::SwitchedOff };
+    let paused = InvoiceEvent::CollectionPaused { until: None, by: "x".to_owned() };
+    for (events, stage, is_idle) in [
+        (vec![paid("p1", 400, 2)], InvoiceStage::Unissued, false),
+        (vec![issued()], InvoiceStage::Open, true),
+        (vec![issued(), paused], InvoiceStage::Paused, true),
+        (vec![issued(), begun.clone()], InvoiceStage::Collecting, false),
+        (vec![issued(), begun.clone(), off], InvoiceStage::Open, true),
+        (vec![issued(), begun, over], InvoiceStage::LadderOver, false),
+        (vec![issued(), paid("p1", 1000, 2)], InvoiceStage::Settled, false),
+        (vec![issued(), InvoiceEvent::InvoiceVoided { source: source("v", 2) }], InvoiceStage::Voided, false),
+    ] {
+        let row = row(events);
+        assert_eq!((row.stage, row.is_idle), (stage, is_idle), "{row:?}");
+        assert_eq!(row.indexes().contains_key(&RowIndex::DeadLetters), row.is_open());
+    }
+    let half = row(vec![issued(), paid("p1", 400, 2)]);
+    assert_eq!((half.owed, half.counters()["owed.EUR"]), (Some(600), 600));
+    assert!(half.is_overdue("2026-11-02") && !half.is_overdue("2026-11-01"));
+    assert_eq!(half.indexes()[&RowIndex::Recipient], "customer#c7");
 }

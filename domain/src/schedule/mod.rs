@@ -25,7 +25,7 @@ pub use fault::{Fault, FaultCode};
 pub use input::{MAX_DATES, MAX_RULE_CHARS, RecurrenceInput, When};
 pub use past::{Fate, PastOccurrence, past_occurrences};
 pub use recurrence::{MAX_CANDIDATES, Occurrence, Occurrences, Recurrence};
-pub use zone::{Moved, Nominal};
+pub use zone::{Moved, Nominal, find as find_zone};
 
 #[cfg(test)]
 mod tests;

@@ -47,7 +47,7 @@ impl Moved {
 /// Finds a zone by its IANA name. Also returns the name in the spelling of the database.
 ///
 /// Offsets (`+02:00`) and abbreviations (`CEST`) are not zones.
-pub(super) fn find(name: &str) -> Option<(TimeZone, Arc<str>)> {
+pub fn find(name: &str) -> Option<(TimeZone, Arc<str>)> {
     const LONGEST: usize = 64;
     if name.len() > LONGEST {
         return None;

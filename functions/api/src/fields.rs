@@ -191,6 +191,63 @@ impl BodyReader {
         }
     }
 
+    /// Reads an object inside of the body. Its errors are at their places in it.
+    pub fn nested<T>(&mut self, field: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let given = self.object(field)?;
+        self.inner(field, given, read)
+    }
+
+    fn inner<T>(&mut self, place: &str, given: Value, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let Ok(mut inner) = BodyReader::of(given) else {
+            self.add_error(place, "not_an_object", format!("{place} must be an object."));
+            return None;
+        };
+        let value = read(&mut inner);
+        for error in inner.into_errors() {
+            self.push(FieldError { pointer: format!("/{place}{}", error.pointer), ..error });
+        }
+        Some(value)
+    }
+
+    /// Reads a list of objects. Returns `None` if one of them cannot be read, or if the field is absent.
+    pub fn items<T>(
+        &mut self,
+        field: &str,
+        most: usize,
+        mut read: impl FnMut(&mut Self) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let is_given = self.has(field);
+        let given = self.list(field, most).into_iter().enumerate();
+        let items: Vec<_> = given.map(|(at, item)| self.inner(&format!("{field}/{at}"), item, &mut read)).collect();
+        items.into_iter().map(Option::flatten).collect::<Option<Vec<T>>>().filter(|_| is_given)
+    }
+
+    /// Reads a list of texts, at most `most` of them and none twice. `fault` says what is wrong with one.
+    /// Returns `None` if one is wrong, or if the field is absent.
+    pub fn texts<T: PartialEq>(
+        &mut self,
+        field: &str,
+        most: usize,
+        read: impl Fn(&str) -> Option<T>,
+        fault: (&'static str, &str),
+    ) -> Option<Vec<T>> {
+        let is_given = self.has(field);
+        let mut texts = Vec::new();
+        let given = self.list(field, most);
+        let count = given.len();
+        for (at, item) in given.iter().enumerate() {
+            let place = format!("{field}/{at}");
+            match item.as_str().and_then(&read) {
+                None => self.add_error(&place, fault.0, format!("{place} must be {}.", fault.1)),
+                Some(text) if texts.contains(&text) => {
+                    self.add_error(&place, "repeated", format!("{place} is in the list already."));
+                }
+                Some(text) => texts.push(text),
+            }
+        }
+        (is_given && texts.len() == count).then_some(texts)
+    }
+
     pub fn list(&mut self, field: &str, most: usize) -> Vec<Value> {
         match self.take(field) {
             None => Vec::new(),
@@ -209,6 +266,17 @@ impl BodyReader {
     pub fn number(&mut self, field: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
         let given = self.take(field)?;
         let number = given.as_u64().filter(|number| range.contains(number));
+        if number.is_none() {
+            let detail = format!("{field} must be a whole number from {} to {}.", range.start(), range.end());
+            self.add_error(field, "not_in_range", detail);
+        }
+        number
+    }
+
+    /// Reads a whole number that can be negative.
+    pub fn integer(&mut self, field: &str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
+        let given = self.take(field)?;
+        let number = given.as_i64().filter(|number| range.contains(number));
         if number.is_none() {
             let detail = format!("{field} must be a whole number from {} to {}.", range.start(), range.end());
             self.add_error(field, "not_in_range", detail);

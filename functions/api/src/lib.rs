@@ -8,6 +8,7 @@ mod audit;
 mod business_events;
 mod change;
 mod channels;
+mod collections;
 pub mod config;
 mod dead_letters;
 pub mod fields;

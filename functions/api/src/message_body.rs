@@ -20,7 +20,7 @@ const MAX_STEPS: usize = 4;
 const MAX_ATTACHMENTS: usize = 10;
 const MAX_BUTTONS: usize = 10;
 /// The allowed wait before a fallback step, in milliseconds.
-const STEP_WAIT_RANGE_MS: std::ops::RangeInclusive<i64> = 60_000..=7 * 24 * 3_600_000;
+pub(crate) const STEP_WAIT_RANGE_MS: std::ops::RangeInclusive<i64> = 60_000..=7 * 24 * 3_600_000;
 
 /// Reads a whole body. Its hash is the message's fingerprint.
 pub(crate) fn read_message(mut fields: BodyReader, idempotency_key: Option<IdempotencyKey>) -> NewMessage {

@@ -7,8 +7,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use domain::access::{Permission, Reach};
 
 use crate::{
-    Api, attachments, audit, business_events, change, channels, dead_letters, keys, limits, preferences, providers,
-    read, schedules, send, sms_provider, subjects, suppressions, templates,
+    Api, attachments, audit, business_events, change, channels, collections, dead_letters, keys, limits, preferences,
+    providers, read, schedules, send, sms_provider, subjects, suppressions, templates,
 };
 
 /// One method of one path.
@@ -132,6 +132,15 @@ pub const ROUTES: &[Route] = routes! {
     POST "/api/event-mappings/{source}/try" Automate(Tenant), tryEventMapping => business_events::settings::try_mapping;
     GET "/api/automations" View(Tenant), listAutomations => business_events::settings::list_automations;
     PATCH "/api/automations/{type}" Automate(Everything), changeAutomation => business_events::settings::patch_automation;
+    GET "/api/collections" View(Everything), getCollections => collections::get;
+    PATCH "/api/collections" Automate(Everything), changeCollections => collections::patch;
+    POST "/api/collections/enable" Automate(Everything), enableCollections => collections::enable;
+    POST "/api/collections/disable" Automate(Everything), disableCollections => collections::disable;
+    GET "/api/debtors/{customer}" View(Everything), getDebtor => collections::get_debtor;
+    PATCH "/api/debtors/{customer}" Automate(Everything), changeDebtor => collections::patch_debtor;
+    POST "/api/debtors/{customer}/pause" Send(Everything), pauseDebtor => collections::pause_debtor;
+    POST "/api/debtors/{customer}/resume" Send(Everything), resumeDebtor => collections::resume_debtor;
+    POST "/api/debtors/{customer}/promise" Send(Everything), promiseOfDebtor => collections::promise_debtor;
     GET "/api/communication-templates" View(Scoped), listTemplates => templates::list;
     POST "/api/communication-templates" Templates(Scoped), createTemplate => templates::create;
     POST "/api/communication-templates/validate" View(Scoped), validateTemplate => templates::validate;

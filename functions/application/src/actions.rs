@@ -34,6 +34,8 @@ pub enum Action {
     SubjectErased(SubjectRef),
     BusinessEventReplayed { event: String },
     BusinessEventDiscarded { event: String },
+    DebtorChanged { customer: String, act: String },
+    InvoiceChanged { invoice: String, act: String },
 }
 
 /// An action, who did it and when.
@@ -56,6 +58,8 @@ impl Action {
             | Action::SuppressionsExported {} => "suppressions",
             Action::SubjectExported(_) | Action::SubjectErased(_) => "subjects",
             Action::BusinessEventReplayed { .. } | Action::BusinessEventDiscarded { .. } => "business_events",
+            Action::DebtorChanged { .. } => "debtors",
+            Action::InvoiceChanged { .. } => "invoices",
         }
     }
 
@@ -71,7 +75,9 @@ impl Action {
             | Action::SubjectExported(SubjectRef::Recipient { .. })
             | Action::SubjectErased(SubjectRef::Recipient { .. })
             | Action::BusinessEventReplayed { .. }
-            | Action::BusinessEventDiscarded { .. } => None,
+            | Action::BusinessEventDiscarded { .. }
+            | Action::DebtorChanged { .. }
+            | Action::InvoiceChanged { .. } => None,
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use domain::access::{Permission, Reach};
 use domain::address;
-use domain::aggregate::Aggregate;
+use domain::aggregate::{Aggregate, AggregateKey};
 use domain::api_key::ApiKeyState;
 use domain::business_event::{AutomationState, MappingState};
+use domain::collect::CollectionsState;
 use domain::ports::{EventStore, Listed, StoreError, Stream};
 use domain::preferences::{DEFAULTS, Preferences};
 use domain::provider_configs::{ProviderConfigState, Routing};
@@ -12,14 +13,15 @@ use domain::schedule::ScheduleState;
 use domain::templates::TemplateState;
 use domain::tenant_limits::{LIMITS, TenantLimits};
 use events::{
-    ApiKeyEvent, AutomationEvent, Channel, EventMappingEvent, PreferenceEvent, ProviderConfigEvent, RecordedEvent,
-    RoutingEvent, ScheduleEvent, StreamId, TemplateEvent, TenantId, TenantLimitsEvent, Timestamp,
+    ApiKeyEvent, AutomationEvent, Channel, CollectionsEvent, EventMappingEvent, PreferenceEvent, ProviderConfigEvent,
+    RecordedEvent, RoutingEvent, ScheduleEvent, StreamId, TemplateEvent, TenantId, TenantLimitsEvent, Timestamp,
 };
 
 use crate::actions::{self, Action, RecordedAction};
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
 use crate::execute::history_of_stream;
+use crate::invoices::settings_stream;
 use crate::suppressions::address_key;
 
 /// Maximum number of entries: the newest.
@@ -36,10 +38,11 @@ pub enum StreamSubject {
     Automations,
     Defaults,
     Limits,
+    Collections,
 }
 
 impl StreamSubject {
-    const ALL: [StreamSubject; 8] = [
+    const ALL: [StreamSubject; 9] = [
         StreamSubject::Keys,
         StreamSubject::Channels,
         StreamSubject::Templates,
@@ -48,6 +51,7 @@ impl StreamSubject {
         StreamSubject::Automations,
         StreamSubject::Defaults,
         StreamSubject::Limits,
+        StreamSubject::Collections,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -60,12 +64,13 @@ impl StreamSubject {
             StreamSubject::Automations => "automations",
             StreamSubject::Defaults => "defaults",
             StreamSubject::Limits => "limits",
+            StreamSubject::Collections => "collections",
         }
     }
 }
 
 /// Subjects whose changes are recorded actions.
-const ACTION_SUBJECTS: [&str; 3] = ["suppressions", "subjects", "business_events"];
+const ACTION_SUBJECTS: [&str; 5] = ["suppressions", "subjects", "business_events", "debtors", "invoices"];
 
 /// All subjects.
 pub fn subjects() -> Vec<&'static str> {
@@ -116,6 +121,7 @@ pub enum AuditedEvent {
     Automation(RecordedEvent<AutomationEvent>),
     Defaults(RecordedEvent<PreferenceEvent>),
     Limits(RecordedEvent<TenantLimitsEvent>),
+    Collections(Box<RecordedEvent<CollectionsEvent>>),
 }
 
 /// The newest entries, newest first.
@@ -201,6 +207,12 @@ async fn events_of(
             let id = StreamId::new(tenant, TenantLimits::KIND, LIMITS);
             let stream = store.read(&id).await?;
             events_of_stream::<TenantLimits>(store, &id, &stream, subject, AuditedEvent::Limits).await
+        }
+        StreamSubject::Collections => {
+            let id = settings_stream(tenant).stream_id();
+            let stream = store.read(&id).await?;
+            let audited = |record| AuditedEvent::Collections(Box::new(record));
+            events_of_stream::<CollectionsState>(store, &id, &stream, subject, audited).await
         }
     }
 }

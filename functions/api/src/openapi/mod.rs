@@ -3,6 +3,7 @@
 
 mod collection;
 mod event_schemas;
+mod invoice_schemas;
 mod notation;
 mod operations;
 mod schemas;

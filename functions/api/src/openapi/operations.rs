@@ -250,6 +250,41 @@ pub const OPERATIONS: &[Operation] = &[
     get("getScheduleEvents", "ScheduleEvents", "List the newest 200 events of a schedule before a position, in order")
         .query("before? integer:1..4294967295"),
     get("explainSchedule", "ScheduleExplanation", "Explain why a schedule sends or does not send"),
+    // ---- Collections
+    get("getCollections", "Collections", "Get when customers are reminded of what they owe; the ETag is the revision"),
+    operation("changeCollections", "Change when customers are reminded; absent fields stay, null restores the default")
+        .headers("If-Match? string")
+        .takes(
+            "CollectionsChange",
+            r#"{"timeZone":"America/Mexico_City","days":["mon","tue","wed","thu","fri"],"ladder":[
+                {"id":"d1","afterDays":1,"channels":["email"]},
+                {"id":"d7","afterDays":7,"channels":["email","sms"],"mode":"escalate","after":"24h","unless":"read"}]}"#,
+        )
+        .answers(200, "Collections")
+        .problems(&[Conflict, PreconditionFailed]),
+    operation("enableCollections", "Switch reminders on, and adopt the open invoices that are not yet due")
+        .may_take("Nothing", "{}")
+        .answers(200, "Collections")
+        .problems(&[Conflict]),
+    operation("disableCollections", "Switch reminders off").may_take("Nothing", "{}").answers(200, "Collections"),
+    get("getDebtor", "Debtor", "Get what was agreed with a customer about reminders; the ETag is the revision"),
+    operation("changeDebtor", "Change the rules of one customer; absent fields stay, null restores the tenant's")
+        .headers("If-Match? string")
+        .takes("DebtorChange", r#"{"timeZone":"Europe/Madrid","excluded":false}"#)
+        .answers(200, "Debtor")
+        .problems(&[Conflict, PreconditionFailed]),
+    operation("pauseDebtor", "Send a customer no reminders, until a day or until they are resumed")
+        .may_take("CollectionPause", r#"{"until":"2027-01-31"}"#)
+        .answers(200, "Debtor")
+        .problems(&[Conflict]),
+    operation("resumeDebtor", "End the pause of a customer, or the wait for a promised payment")
+        .may_take("Nothing", "{}")
+        .answers(200, "Debtor")
+        .problems(&[Conflict]),
+    operation("promiseOfDebtor", "Wait for a payment that a customer has promised")
+        .takes("DebtorPromise", r#"{"on":"2027-01-31"}"#)
+        .answers(200, "Debtor")
+        .problems(&[Conflict]),
     // ---- Templates
     get("listTemplates", "Templates", "List the tenant's templates and the system templates")
         .query("channel? Channel, type? TypeOrGeneral, locale? string, code? string, isActive? 'true'|'false'"),

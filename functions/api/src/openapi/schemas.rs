@@ -9,12 +9,13 @@ use domain::status::Status;
 use events::{
     CatchUpPolicy, Channel, FallbackCondition, InDoubtPolicy, IntakeChannel, MessageType, MissedReason,
     MissingFilePolicy, Mode, ParkReason, Priority, RecipientType, ReportedStatus, Resolution, RetentionClass, Role,
-    ScheduleEndReason,
+    ScheduleEndReason, StepMode, Weekday,
 };
 use problem::ProblemKind;
 use serde_json::{Map, Value, json};
 
 use super::event_schemas;
+use super::invoice_schemas;
 use super::notation::{nullable, object, schema, words};
 use super::operations::OPERATIONS;
 
@@ -358,6 +359,7 @@ pub fn all() -> Value {
     let mut all: Map<String, Value> = OBJECTS
         .iter()
         .chain(event_schemas::OBJECTS)
+        .chain(invoice_schemas::OBJECTS)
         .map(|(name, fields)| ((*name).to_owned(), object(fields)))
         .collect();
     // In a body null means the same as a missing field.
@@ -405,6 +407,8 @@ pub fn all() -> Value {
             json!({ "anyOf": [schema("NewEvent"), { "type": "object" }, { "type": "array", "maxItems": 100 }] }),
         ),
         ("TakenEvents", json!({ "anyOf": [schema("TakenEvent"), schema("EventResults")] })),
+        ("StepMode", words(StepMode::names())),
+        ("Weekday", words(Weekday::names())),
         ("ActSubject", words(application::audit_log::subjects())),
         ("ContentType", words(application::attachments::types())),
         ("KeyMode", words(crate::keys::modes())),

@@ -12,16 +12,6 @@ use crate::fields::BodyReader;
 use crate::message_body::read_message;
 use crate::message_problem::{pointer, problem_of_faults};
 
-/// An object inside of the body, with the faults at their places.
-fn nested<T>(fields: &mut BodyReader, field: &str, read: impl FnOnce(&mut BodyReader) -> T) -> Option<T> {
-    let mut inner = BodyReader::of(fields.object(field)?).ok()?;
-    let value = read(&mut inner);
-    for error in inner.into_errors() {
-        fields.push(FieldError { pointer: format!("/{field}{}", error.pointer), ..error });
-    }
-    Some(value)
-}
-
 fn read_dates(fields: &mut BodyReader, field: &str) -> Vec<String> {
     let given = fields.list(field, MAX_DATES);
     let dates: Option<Vec<String>> = given.iter().map(|date| date.as_str().map(str::to_owned)).collect();
@@ -50,7 +40,7 @@ pub(super) fn read_timing(
     }
     let is_new = base.is_none();
     let rule = |fields: &mut BodyReader| {
-        let given = nested(fields, "when", |when| {
+        let given = fields.nested("when", |when| {
             let is_one = when.has("cron") != when.has("rrule");
             (is_one, (when.text("cron", 1_000), when.text("rrule", 1_000)))
         });
@@ -91,7 +81,7 @@ pub(super) fn read_timing(
 }
 
 pub(super) fn read_catch_up(fields: &mut BodyReader, base: CatchUp) -> Option<CatchUp> {
-    nested(fields, "catchUp", |fields| CatchUp {
+    fields.nested("catchUp", |fields| CatchUp {
         policy: fields.choice("policy", &CatchUpPolicy::names()).unwrap_or(base.policy),
         window_ms: fields.duration("window", 0..=MAX_WINDOW_MS).unwrap_or(base.window_ms),
         most: fields.number("most", 1..=100).map_or(base.most, |most| most as u8),
@@ -100,20 +90,21 @@ pub(super) fn read_catch_up(fields: &mut BodyReader, base: CatchUp) -> Option<Ca
 
 /// Reads `action`: the body of `POST /api/communications/send`, without times of its own.
 pub(super) fn read_action(fields: &mut BodyReader) -> Option<StoredMessage> {
-    nested(fields, "action", |action| {
-        let given = action.required("send", |action| action.object("send"))?;
-        let mut send = BodyReader::of(given.clone()).ok()?;
-        for field in ["scheduledAt", "expiresAt"] {
-            if send.has(field) {
-                let detail =
-                    format!("{field} has no meaning in a schedule: the schedule says when its messages are sent.");
-                action.add_error(&format!("send/{field}"), "not_in_a_schedule", detail);
+    fields
+        .nested("action", |action| {
+            let given = action.required("send", |action| action.object("send"))?;
+            let mut send = BodyReader::of(given.clone()).ok()?;
+            for field in ["scheduledAt", "expiresAt"] {
+                if send.has(field) {
+                    let detail =
+                        format!("{field} has no meaning in a schedule: the schedule says when its messages are sent.");
+                    action.add_error(&format!("send/{field}"), "not_in_a_schedule", detail);
+                }
+                send.discard(field);
             }
-            send.discard(field);
-        }
-        Some(StoredMessage::new(given.to_string(), read_message(send, None)))
-    })
-    .flatten()
+            Some(StoredMessage::new(given.to_string(), read_message(send, None)))
+        })
+        .flatten()
 }
 
 fn timing_error(fault: &Fault) -> FieldError {

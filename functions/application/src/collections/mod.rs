@@ -1,7 +1,9 @@
 //! Collections: the processes that remind customers of what they owe.
 
+mod debtors;
 mod invoice;
 mod notice;
+mod settings;
 mod words;
 
 use domain::collect::{Calendar, CollectionsState, DebtorState, debtor_key, parse_day};
@@ -12,8 +14,10 @@ use jiff::civil::Date;
 use crate::app::App;
 use crate::execute;
 
+pub use debtors::{DebtorError, change as change_debtor, get as debtor};
 pub use invoice::run as run_invoice;
 pub use notice::run as run_notice;
+pub use settings::{CollectionsError, Enabled, change, disable, enable, get, today};
 
 /// What decides about the reminders of one customer, beside the invoice.
 pub struct Rules {

@@ -1,5 +1,7 @@
 //! Use cases of invoices: what other systems tell about them.
 
+mod use_cases;
+
 use domain::aggregate::{Aggregate, AggregateId, AggregateKey};
 use domain::collect::{CollectionsState, SETTINGS_STREAM};
 use domain::invoice::{Command, InvoiceState, Rejection, key_of};
@@ -9,6 +11,8 @@ use events::{InvoiceEvent, InvoiceRef, TenantId};
 use crate::app::App;
 use crate::execute::{CommandContext, ExecuteError, Loaded};
 use crate::hint;
+
+pub use use_cases::{FoundInvoice, InvoiceDecision, InvoiceError, InvoiceName, decide, find, history, list};
 
 /// The stream of a tenant's settings of collections.
 pub fn settings_stream(tenant: &TenantId) -> AggregateId<CollectionsState> {
