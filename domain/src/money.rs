@@ -16,26 +16,11 @@ pub enum MoneyError {
     Locale(String),
 }
 
-/// The number of digits after the decimal point of a currency (ISO 4217), such as 2 for `EUR`.
-pub fn digits(currency: &str) -> u32 {
-    match currency {
-        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "UYI" | "VND"
-        | "VUV" | "XAF" | "XOF" | "XPF" => 0,
-        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
-        "CLF" | "UYW" => 4,
-        _ => 2,
-    }
-}
-
 /// An amount in minor units as a decimal number: 12100 and `EUR` become `121.00`.
 pub fn decimal(minor: i64, currency: &str) -> String {
-    let digits = digits(currency);
-    let unit = 10_u64.pow(digits);
-    let (sign, amount) = (if minor < 0 { "-" } else { "" }, minor.unsigned_abs());
-    match digits {
-        0 => format!("{sign}{amount}"),
-        _ => format!("{sign}{}.{:0width$}", amount / unit, amount % unit, width = digits as usize),
-    }
+    let mut value = Decimal::from(minor);
+    value.multiply_pow10(-minor_digits(currency));
+    value.to_string()
 }
 
 /// Formats an amount: `1500.5`, `USD` and `en-US` become `$1,500.50`. An amount that is already formatted (`$1,500.50`)
@@ -73,9 +58,7 @@ pub fn format(amount: &str, currency: &str, locale: &str) -> Result<String, Mone
 ///
 /// [`MoneyError`] names the argument that is invalid.
 pub fn format_minor(amount: i64, currency: &str, locale: &str) -> Result<String, MoneyError> {
-    let mut value = Decimal::from(amount);
-    value.multiply_pow10(-minor_digits(currency));
-    format(&value.to_string(), currency, locale)
+    format(&decimal(amount, currency), currency, locale)
 }
 
 /// The digits of a currency after the decimal separator, by ISO 4217.

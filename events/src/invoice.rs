@@ -78,6 +78,12 @@ pub struct InvoiceTerms {
     pub status: Option<InvoiceStatus>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<InvoiceDocument>,
+    /// The name of the business that issued it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub business_name: Option<String>,
+    /// The customer's time zone, by its IANA name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
 }
 
 crate::values::string_enum!(

@@ -5,6 +5,7 @@ mod access;
 mod architecture;
 mod attachments;
 mod business_events;
+mod business_invoices;
 mod channels;
 mod collections;
 mod contracts;

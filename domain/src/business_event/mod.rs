@@ -1,7 +1,9 @@
 //! Events of other business systems: each is stored once, handled once, and ends handled, unhandled, parked or
 //! discarded.
 
+mod acts;
 mod aggregate;
+mod bills;
 mod data;
 mod envelope;
 mod mapping;
@@ -15,6 +17,7 @@ mod tests;
 mod types;
 mod view;
 
+pub use acts::{Act, InvoiceFacts, Known, KnownPerson, PersonAct, SendAct};
 pub use aggregate::{
     BusinessEvent, BusinessEventState, Command, EventStatus, HandleEvent, MAX_TRIES, Received, Rejection,
 };
@@ -25,9 +28,7 @@ pub use data::{
 pub use envelope::{BusEnvelope, DEFAULT_SOURCE, Envelope, is_reserved, parse, parse_binary, parse_bus};
 pub use mapping::{Interpretation, Interpreted, built_in, interpret};
 pub use person::{Contact, Person};
-pub use plan::{
-    AUTOMATIONS, Act, InvoiceFacts, Known, KnownPerson, PersonAct, STOCK_QUIET_MS, STOCK_ROLE, SendAct, plan,
-};
+pub use plan::{AUTOMATIONS, STOCK_QUIET_MS, STOCK_ROLE, confirm, plan};
 pub use read::read;
 pub use settings::{AutomationState, ChangeAutomation, Changed, MappingState, SetMapping, mapping_faults};
 pub use types::{EVENT_TYPES, EventType};

@@ -59,6 +59,12 @@ impl Person {
         Person { as_of, is_removed: true, ..Person::default() }
     }
 
+    /// How a message addresses the person: by the name, or by what they are.
+    pub fn salutation(&self) -> &str {
+        let is_spanish = self.locale.as_deref().is_some_and(|locale| locale.starts_with("es"));
+        self.name.as_deref().unwrap_or(if is_spanish { "cliente" } else { "customer" })
+    }
+
     pub fn address(&self, channel: Channel) -> Option<&str> {
         match channel {
             Channel::Email => self.email.as_deref(),

@@ -1,14 +1,13 @@
 //! What an event asks for, as a pure function of the event, the tenant's settings and what is known of people.
 
-use std::collections::BTreeMap;
+use events::{Channel, EntityRef, MessageType, RecipientType};
+use serde_json::json;
 
-use events::{AutomationSettings, Channel, EntityRef, MessageType, RecipientType, Timestamp};
-use serde_json::{Value, json};
-
-use super::data::{EventData, InvitationData, InvoiceChange, InvoiceData, LowStockData, PaymentData, StatedBalance};
-use super::data::{StockItem, WantedChannels};
-use super::person::{Contact, Person};
-use crate::preferences::Preferences;
+use super::acts::{Act, InvoiceFacts, Known, KnownPerson, PersonAct, SendAct, missing};
+use super::bills;
+use super::data::{EventData, InvitationData, InvoiceData, LowStockData, PaymentData, StockItem};
+use super::person::Contact;
+use crate::invoice::InvoiceState;
 
 /// The role whose users are told of low stock.
 pub const STOCK_ROLE: &str = "inventory_manager";
@@ -17,114 +16,6 @@ pub const STOCK_QUIET_MS: i64 = 4 * 3_600_000;
 /// Number of items that an alert lists.
 const MAX_ITEMS_SHOWN: usize = 10;
 const INVITATION_CHANNELS: [Channel; 2] = [Channel::Email, Channel::Sms];
-
-/// One thing that an event asks for.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Act {
-    Send(Box<SendAct>),
-    /// Something to be recorded about an invoice.
-    Facts(Box<InvoiceFacts>),
-    Person(Box<PersonAct>),
-    Skip {
-        act: &'static str,
-        recipient: Option<String>,
-        channel: Option<Channel>,
-        reason: String,
-    },
-}
-
-/// A message.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SendAct {
-    /// The business name of the message. The same name is sent once, by whichever event.
-    pub name: Vec<String>,
-    pub kind: MessageType,
-    pub channel: Channel,
-    pub recipient_type: RecipientType,
-    pub recipient_id: Option<String>,
-    pub recipient_name: Option<String>,
-    pub to: String,
-    /// The code of the template.
-    pub template: String,
-    pub variables: Value,
-    pub locale: Option<String>,
-    pub entity: Option<EntityRef>,
-    /// Such as `SYSTEM_low_stock`.
-    pub requested_by: &'static str,
-}
-
-/// Facts about invoices. Their order does not matter.
-#[derive(Debug, Clone, PartialEq)]
-pub enum InvoiceFacts {
-    Issued(Box<InvoiceData>),
-    Changed(Box<InvoiceData>),
-    Stated { as_of: Timestamp, balance: StatedBalance },
-    State { invoice: String, change: InvoiceChange, reason: Option<String>, revision: Option<u64> },
-    Paid { invoice: String, amount: i64, payment: Box<PaymentData> },
-    Reversed { invoice: String, amount: i64, payment: Box<PaymentData>, refund: String },
-    LinkRequested { invoice: String, channel: Option<Channel>, expires_in_ms: Option<i64> },
-}
-
-impl InvoiceFacts {
-    /// The act's name in its outcome.
-    pub fn act(&self) -> &'static str {
-        match self {
-            InvoiceFacts::Issued(_) => "invoice",
-            InvoiceFacts::Changed(_) => "invoice_change",
-            InvoiceFacts::Stated { .. } => "balance",
-            InvoiceFacts::State { .. } => "invoice_state",
-            InvoiceFacts::Paid { .. } => "payment",
-            InvoiceFacts::Reversed { .. } => "refund",
-            InvoiceFacts::LinkRequested { .. } => "payment_link",
-        }
-    }
-}
-
-/// A change of what is known of a person.
-#[derive(Debug, Clone, PartialEq)]
-pub enum PersonAct {
-    Created { kind: RecipientType, id: String, contact: Contact, preferences: WantedChannels },
-    Changed { kind: RecipientType, id: String, contact: Contact },
-    Removed { kind: RecipientType, id: String },
-}
-
-/// A person whom a message may go to.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct KnownPerson {
-    /// `None` for a person without an id.
-    pub id: Option<String>,
-    pub person: Person,
-    /// With the tenant's defaults.
-    pub preferences: Preferences,
-    /// The addresses that the person prefers.
-    pub addresses: BTreeMap<Channel, String>,
-}
-
-impl KnownPerson {
-    fn address(&self, channel: Channel) -> Option<&str> {
-        self.addresses.get(&channel).map(String::as_str).or_else(|| self.person.address(channel))
-    }
-}
-
-/// What a plan uses besides the event's data.
-#[derive(Debug, Clone)]
-pub struct Known<'a> {
-    /// The id that the source gave the event.
-    pub event_id: &'a str,
-    pub now: Timestamp,
-    /// The settings of the automation of a message type. Absent means the defaults.
-    pub settings: &'a BTreeMap<MessageType, AutomationSettings>,
-    /// The person whom the event is about, or the users whom it is for.
-    pub people: &'a [KnownPerson],
-    /// Whether an alert about the same location was sent a short time ago.
-    pub is_repeated_alert: bool,
-}
-
-impl Known<'_> {
-    fn settings(&self, kind: MessageType) -> AutomationSettings {
-        self.settings.get(&kind).cloned().unwrap_or_default()
-    }
-}
 
 /// The types of messages that events send.
 pub const AUTOMATIONS: [MessageType; 5] = [
@@ -139,7 +30,13 @@ pub const AUTOMATIONS: [MessageType; 5] = [
 pub fn plan(data: &EventData, known: &Known<'_>) -> Vec<Act> {
     let facts = |facts| vec![Act::Facts(Box::new(facts))];
     match data.clone() {
-        EventData::InvoiceIssued(invoice) => facts(InvoiceFacts::Issued(invoice)),
+        EventData::InvoiceIssued(invoice) => {
+            let mut acts = customer_of(&invoice);
+            let messages = bills::invoice(&invoice, known);
+            acts.extend(facts(InvoiceFacts::Issued(invoice)));
+            acts.extend(messages);
+            acts
+        }
         EventData::InvoiceChanged(invoice) => facts(InvoiceFacts::Changed(invoice)),
         EventData::Statement { as_of, invoices } => {
             let stated = |balance| Act::Facts(Box::new(InvoiceFacts::Stated { as_of, balance }));
@@ -150,7 +47,8 @@ pub fn plan(data: &EventData, known: &Known<'_>) -> Vec<Act> {
         }
         EventData::PaymentReceived(payment) => {
             let paid = |(invoice, amount)| InvoiceFacts::Paid { invoice, amount, payment: payment.clone() };
-            payment.allocations.clone().into_iter().map(paid).map(|fact| Act::Facts(Box::new(fact))).collect()
+            let paid = payment.allocations.clone().into_iter().map(paid).map(|fact| Act::Facts(Box::new(fact)));
+            paid.chain([Act::Confirm(payment.clone())]).collect()
         }
         EventData::PaymentRefunded(payment, refund) => {
             let reversed = |(invoice, amount)| InvoiceFacts::Reversed {
@@ -181,13 +79,15 @@ fn person(act: impl FnOnce(String) -> PersonAct, contact: &Contact) -> Vec<Act> 
     contact.id.clone().map(|id| Act::Person(Box::new(act(id)))).into_iter().collect()
 }
 
-/// Why there is no address for a channel.
-fn missing(channel: Channel) -> &'static str {
-    match channel {
-        Channel::Email => "no_email",
-        Channel::Sms | Channel::Whatsapp => "no_phone",
-        Channel::Messenger | Channel::Telegram => "no_contact",
-    }
+/// A customer whom an invoice is for is known from now on.
+fn customer_of(invoice: &InvoiceData) -> Vec<Act> {
+    let contact = invoice.customer.clone().unwrap_or_default();
+    person(|id| PersonAct::Changed { kind: RecipientType::Customer, id, contact: contact.clone() }, &contact)
+}
+
+/// The messages that confirm a payment, once it is recorded for its invoices.
+pub fn confirm(payment: &PaymentData, invoices: &[InvoiceState], known: &Known<'_>) -> Vec<Act> {
+    bills::confirmation(payment, invoices, known)
 }
 
 /// K5: by the first channel for which there is an address.

@@ -41,12 +41,18 @@ pub fn parse_time(text: &str) -> Option<Time> {
 }
 
 impl<'a> Calendar<'a> {
-    /// `zone` is the customer's own, by its IANA name. `None` if the settings cannot be read by this version.
-    pub fn new(settings: &'a CollectionSettings, zone: Option<&str>) -> Option<Calendar<'a>> {
-        let zone = zone.and_then(|zone| TimeZone::get(zone).ok());
-        let zone = zone.or_else(|| TimeZone::get(&settings.time_zone).ok())?;
+    /// The first of `zones` that is known decides, or else the tenant's. `None` if the settings cannot be read by this
+    /// version.
+    pub fn new(settings: &'a CollectionSettings, zones: [Option<&str>; 2]) -> Option<Calendar<'a>> {
+        let zones = zones.into_iter().flatten().chain([settings.time_zone.as_str()]);
+        let zone = zones.into_iter().find_map(|zone| TimeZone::get(zone).ok())?;
         let (time, until) = (parse_time(&settings.time)?, parse_time(&settings.until)?);
         Some(Calendar { settings, zone, time, until })
+    }
+
+    /// The zone's IANA name.
+    pub fn zone(&self) -> Option<&str> {
+        self.zone.iana_name()
     }
 
     /// The civil day and time there.

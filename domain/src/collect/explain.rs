@@ -101,11 +101,12 @@ struct Case<'a> {
 
 impl Case<'_> {
     fn zone(&self) -> &str {
-        self.debtor.time_zone.as_deref().unwrap_or(&self.settings.time_zone)
+        let of_customer = self.debtor.time_zone.as_deref().or(self.invoice.facts.time_zone());
+        of_customer.unwrap_or(&self.settings.time_zone)
     }
 
     fn calendar(&self) -> Option<Calendar<'_>> {
-        Calendar::new(self.settings, self.debtor.time_zone.as_deref())
+        Calendar::new(self.settings, [self.debtor.time_zone.as_deref(), self.invoice.facts.time_zone()])
     }
 
     /// The last day of the pause or the promise that ends last.

@@ -152,7 +152,7 @@ pub fn next(
         return Next::Rest(reason);
     }
     let decide = || {
-        let calendar = Calendar::new(settings, debtor.time_zone.as_deref())?;
+        let calendar = Calendar::new(settings, [debtor.time_zone.as_deref(), invoice.facts.time_zone()])?;
         let today = calendar.local(now)?.date();
         Decision { invoice, settings, debtor, calendar, now, today }.next()
     };
@@ -167,7 +167,7 @@ pub(super) fn steps_to_come(
     debtor: &DebtorState,
     now: Timestamp,
 ) -> Option<BTreeMap<String, Date>> {
-    let calendar = Calendar::new(settings, debtor.time_zone.as_deref())?;
+    let calendar = Calendar::new(settings, [debtor.time_zone.as_deref(), invoice.facts.time_zone()])?;
     let today = calendar.local(now)?.date();
     let decision = Decision { invoice, settings, debtor, calendar, now, today };
     let (candidates, _) = decision.candidates()?;

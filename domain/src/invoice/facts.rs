@@ -87,6 +87,8 @@ pub struct Facts {
     due_on: Register<String>,
     status: Register<InvoiceStatus>,
     document: Register<InvoiceDocument>,
+    business_name: Register<String>,
+    time_zone: Register<String>,
     balance: Register<StatedBalance>,
     /// Whether it is void or written off, and which of them.
     ended: Register<Option<Ended>>,
@@ -160,8 +162,9 @@ impl Facts {
     }
 
     fn apply_terms(&mut self, terms: &InvoiceTerms, source: &FactSource) {
-        let InvoiceTerms { number, kind, customer, currency, total, issued_on, due_on, status, document } =
-            terms.clone();
+        let terms = terms.clone();
+        let InvoiceTerms { number, kind, customer, currency, total, issued_on, due_on, status, .. } = terms;
+        let InvoiceTerms { document, business_name, time_zone, .. } = terms;
         self.number.set_some(source, number);
         self.kind.set_some(source, kind);
         self.customer.set_some(source, customer);
@@ -171,6 +174,8 @@ impl Facts {
         self.due_on.set_some(source, due_on);
         self.status.set_some(source, status);
         self.document.set_some(source, document);
+        self.business_name.set_some(source, business_name);
+        self.time_zone.set_some(source, time_zone);
     }
 
     /// What the invoice says now.
@@ -185,11 +190,18 @@ impl Facts {
             due_on: self.due_on.get().cloned(),
             status: self.status.get().copied(),
             document: self.document.get().cloned(),
+            business_name: self.business_name.get().cloned(),
+            time_zone: self.time_zone.get().cloned(),
         }
     }
 
     pub fn due_on(&self) -> Option<&str> {
         self.due_on.get().map(String::as_str)
+    }
+
+    /// The customer's time zone, by its IANA name.
+    pub fn time_zone(&self) -> Option<&str> {
+        self.time_zone.get().map(String::as_str)
     }
 
     pub fn status(&self) -> Option<InvoiceStatus> {

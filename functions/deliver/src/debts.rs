@@ -42,7 +42,13 @@ impl Debts {
             debtor = loaded.state;
         }
         let rules = settings.settings();
-        let calendar = Calendar::new(&rules, debtor.time_zone.as_deref());
+        let mut invoices = Vec::new();
+        for id in &request.unless_settled {
+            let key = AggregateId::<InvoiceState>::new(tenant, id);
+            invoices.push((key.stream_id(), load(store, &key).await?));
+        }
+        let of_invoice = invoices.first().and_then(|(_, loaded)| loaded.state.facts.time_zone());
+        let calendar = Calendar::new(&rules, [debtor.time_zone.as_deref(), of_invoice]);
         let today = calendar.and_then(|calendar| calendar.local(deliver.host.now()));
         let Some(today) = today.map(|local| local.date()) else { return Ok(Err(SuppressReason::CollectionPaused)) };
         let is_off = settings.enabled_from.is_none() || debtor.is_excluded || is_held(&debtor.hold, today);
@@ -50,13 +56,11 @@ impl Debts {
             return Ok(Err(SuppressReason::CollectionPaused));
         }
         let (mut told, mut is_any_owed) = (Vec::new(), false);
-        for id in &request.unless_settled {
-            let key = AggregateId::<InvoiceState>::new(tenant, id);
-            let loaded = load(store, &key).await?;
+        for (stream, loaded) in invoices {
             is_any_owed |= loaded.state.facts.amounts().is_some_and(|amounts| amounts.owed > 0);
             if loaded.state.is_collectible() && !(is_notice && is_held(&loaded.state.hold, today)) {
-                debts.about.push(id.clone());
-                debts.unmoved.push((key.stream_id(), loaded.version));
+                debts.about.push(stream.id.clone());
+                debts.unmoved.push((stream, loaded.version));
                 told.push(loaded.state);
             }
         }

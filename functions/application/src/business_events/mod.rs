@@ -1,6 +1,7 @@
 //! Use cases of business events, which other business systems send.
 
 mod erasure;
+mod facts;
 mod perform;
 pub mod persons;
 mod read;

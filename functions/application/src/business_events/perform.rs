@@ -1,22 +1,27 @@
 //! Carries out what an event asks for. Repeating it changes nothing, because everything is named by business names.
 
 use domain::business_event::{
-    Act, BusinessEvent, EventData, InvoiceFacts, Known, KnownPerson, PersonAct, STOCK_QUIET_MS, STOCK_ROLE, SendAct,
-    WantedChannels, plan,
+    Act, BusinessEvent, Contact, EventData, InvoiceFacts, Known, KnownPerson, PaymentData, PersonAct, STOCK_QUIET_MS,
+    STOCK_ROLE, SendAct, WantedChannels, confirm, plan,
 };
 use domain::communication::Rejection;
 use domain::data_subject;
 use domain::ports::{DocumentKey, Principal, StoreError};
 use domain::preferences::{Command, PreferenceChange};
-use events::{ActOutcome, Channel, Mode, Recipient, RecipientType, Role, Source, TenantId};
+use events::{
+    ActOutcome, Channel, CommunicationId, InvoiceRef, InvoiceSending, MessageType, Mode, Recipient, RecipientType,
+    Role, Source, TenantId,
+};
 use serde_json::json;
 
+use super::facts::Origin;
 use super::{persons, settings};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::consent;
 use crate::execute::ExecuteError;
 use crate::hash::{body_hash, hash_of};
+use crate::invoices;
 use crate::messages::{self, ChannelChoice, IdempotencyKey, MessageError, NewContent, NewMessage};
 use crate::people::People;
 use crate::process::ProcessError;
@@ -27,6 +32,13 @@ pub(super) struct Handling<'a> {
     pub tenant: &'a TenantId,
     pub id: &'a str,
     pub event: &'a BusinessEvent,
+}
+
+/// The reason of an act whose invoice is not known yet. The event is tried again.
+pub(super) const UNKNOWN_INVOICE: &str = "unknown_invoice";
+
+fn skipped(act: &str, recipient: Option<String>, channel: Option<Channel>, reason: String) -> ActOutcome {
+    ActOutcome { channel, skipped: Some(reason), ..outcome(act, recipient) }
 }
 
 fn outcome(act: &str, recipient: Option<String>) -> ActOutcome {
@@ -48,6 +60,8 @@ impl Handling<'_> {
         let settings = settings::automations(self.app, self.tenant).await?;
         let mut known = Known {
             event_id: &self.event.received.event_id,
+            source: &self.event.received.source,
+            business_name: self.tenant.as_str(),
             now: self.app.host.now(),
             settings: &settings,
             people: &people,
@@ -65,13 +79,14 @@ impl Handling<'_> {
         for act in acts {
             match act {
                 Act::Send(send) => outcomes.push(self.send(&send).await?),
-                Act::Facts(facts) => outcomes.push(self.record(&facts)),
+                Act::Facts(facts) => outcomes.push(self.record(&facts).await?),
+                Act::Confirm(payment) => self.confirm(&payment, known.clone(), &mut outcomes).await?,
                 Act::Person(person) => self.change_person(*person, &mut outcomes).await?,
                 Act::Skip { act, recipient, channel, reason } => {
                     if reason == "nobody_has_role" {
                         tracing::warn!(event = self.id, metric = "NobodyHasRole", "nobody is told of low stock");
                     }
-                    outcomes.push(ActOutcome { channel, skipped: Some(reason), ..outcome(act, recipient) });
+                    outcomes.push(skipped(act, recipient, channel, reason));
                 }
             }
         }
@@ -86,8 +101,16 @@ impl Handling<'_> {
             EventData::UserInvited(invitation) => {
                 vec![persons::known(self.app, of, RecipientType::User, &invitation.user).await?]
             }
+            EventData::InvoiceIssued(invoice) => self.customer(&invoice.customer).await?,
+            EventData::PaymentReceived(payment) => self.customer(&payment.customer).await?,
             _ => Vec::new(),
         })
+    }
+
+    async fn customer(&self, contact: &Option<Contact>) -> Result<Vec<KnownPerson>, StoreError> {
+        let Some(contact) = contact else { return Ok(Vec::new()) };
+        let of = (self.tenant, self.mode());
+        Ok(vec![persons::known(self.app, of, RecipientType::Customer, contact).await?])
     }
 
     /// Whether another alert about this location was sent within the last hours. If not, this one is recorded.
@@ -104,9 +127,66 @@ impl Handling<'_> {
         Ok(last.is_some_and(|last| last != alert))
     }
 
-    /// Invoices are not kept yet, so nothing is recorded about them.
-    fn record(&self, facts: &InvoiceFacts) -> ActOutcome {
-        ActOutcome { skipped: Some("not_implemented".to_owned()), ..outcome(facts.act(), None) }
+    fn invoice(&self, id: &str) -> InvoiceRef {
+        InvoiceRef { mode: self.mode(), namespace: self.event.received.source.clone(), id: id.to_owned() }
+    }
+
+    /// Records what the event says about an invoice.
+    async fn record(&self, facts: &InvoiceFacts) -> Result<ActOutcome, ProcessError> {
+        let origin = Origin { event: self.id, occurred_at: self.event.received.occurred_at };
+        let Some((invoice, recorded)) = origin.facts(facts) else {
+            return Ok(skipped(facts.act(), None, None, "not_implemented".to_owned()));
+        };
+        let (reference, context) = (self.invoice(&invoice), self.sender("SYSTEM_events").context());
+        let done = ActOutcome {
+            reference: Some(domain::invoice::stream_name(self.tenant, &reference)),
+            ..outcome(facts.act(), None)
+        };
+        match invoices::record(self.app, &context, self.tenant, &reference, recorded).await {
+            Ok(_) => Ok(done),
+            Err(ExecuteError::Rejected(rejection)) => {
+                tracing::warn!(event = self.id, %rejection, "a fact about an invoice was refused");
+                Ok(ActOutcome { skipped: Some("too_many_payments".to_owned()), ..done })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Confirms a payment, once its invoices are known: they say whom it is from, and what remains.
+    async fn confirm(
+        &self,
+        payment: &PaymentData,
+        mut known: Known<'_>,
+        outcomes: &mut Vec<ActOutcome>,
+    ) -> Result<(), ProcessError> {
+        let mut paid = Vec::new();
+        for (invoice, _) in &payment.allocations {
+            let name = domain::invoice::stream_name(self.tenant, &self.invoice(invoice));
+            paid.push(invoices::load(self.app, self.tenant, &name).await?);
+        }
+        let act = MessageType::PaymentConfirmation.as_str();
+        if paid.iter().any(|invoice| !invoice.facts.is_issued) {
+            outcomes.push(skipped(act, None, None, UNKNOWN_INVOICE.to_owned()));
+            return Ok(());
+        }
+        let customer = paid.iter().find_map(|invoice| invoice.facts.customer()?.id.clone());
+        let people = match customer.filter(|_| known.people.is_empty()) {
+            Some(id) => self.customer(&Some(Contact { id: Some(id), ..Contact::default() })).await?,
+            None => Vec::new(),
+        };
+        if known.people.is_empty() {
+            known.people = &people;
+        }
+        for act in confirm(payment, &paid, &known) {
+            match act {
+                Act::Send(send) => outcomes.push(self.send(&send).await?),
+                Act::Skip { act, recipient, channel, reason } => {
+                    outcomes.push(skipped(act, recipient, channel, reason));
+                }
+                Act::Facts(_) | Act::Person(_) | Act::Confirm(_) => (),
+            }
+        }
+        Ok(())
     }
 
     /// The caller that the event sends as.
@@ -145,25 +225,31 @@ impl Handling<'_> {
         let skipped = |reason: &str| ActOutcome { skipped: Some(reason.to_owned()), ..sent.clone() };
         Ok(match messages::send(self.app, &caller, &message).await {
             Ok(accepted) => {
+                if send.kind == MessageType::Invoice {
+                    self.record_sending(send, accepted.key.id).await?;
+                }
                 let is_ours = accepted.loaded.records.first().is_some_and(|first| first.meta.actor == self.actor());
                 let skipped = (!is_ours).then(|| "already_sent".to_owned());
                 ActOutcome { reference: Some(accepted.key.id.to_string()), skipped, ..sent }
             }
-            Err(MessageError::Invalid(faults)) => skipped(faults.first().map_or("invalid", |fault| fault.code)),
-            Err(MessageError::Suppressed(reason)) => skipped(reason.as_str()),
-            Err(MessageError::SpendCapReached(_)) => skipped("spend_cap_reached"),
-            Err(MessageError::Forbidden(_)) => skipped("forbidden"),
             Err(MessageError::Execute(ExecuteError::Rejected(Rejection::IdempotencyKeyReused))) => {
                 skipped("already_sent")
             }
-            Err(error @ (MessageError::NotFound | MessageError::Erased | MessageError::NoSubject)) => {
-                tracing::warn!(event = self.id, %error, "a message of an event was refused");
-                skipped("invalid")
-            }
-            Err(MessageError::Busy(busy)) => return Err(StoreError::Unavailable(busy.to_string()).into()),
-            Err(MessageError::Execute(error)) => return Err(error.into()),
-            Err(MessageError::Store(error)) => return Err(error.into()),
+            Err(error) => skipped(error.refusal()?),
         })
+    }
+
+    /// The invoice knows by which message it was sent.
+    async fn record_sending(&self, send: &SendAct, communication: CommunicationId) -> Result<(), ProcessError> {
+        let Some(id) = send.entity.as_ref().and_then(|entity| entity.id.as_ref()) else { return Ok(()) };
+        let key = domain::invoice::key_of(self.tenant, &self.invoice(id));
+        let how = InvoiceSending::Automatic;
+        let command = domain::invoice::Command::RecordSending { communication, how };
+        let context = self.sender("SYSTEM_events").context();
+        match invoices::execute(self.app, &context, &key, command).await {
+            Ok(_) | Err(ExecuteError::Rejected(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn change_person(&self, act: PersonAct, outcomes: &mut Vec<ActOutcome>) -> Result<(), ProcessError> {

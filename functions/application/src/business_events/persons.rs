@@ -90,7 +90,11 @@ pub async fn erase(app: &App, tenant: &TenantId, mode: Mode, person: &str) -> Re
 }
 
 /// A person as a message's recipient: what the event says, over what is known.
-pub(super) async fn known(
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn known(
     app: &App,
     (tenant, mode): (&TenantId, Mode),
     kind: RecipientType,

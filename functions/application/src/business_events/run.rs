@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use domain::aggregate::{AggregateId, AggregateKey};
 use domain::business_event::{BusinessEvent, BusinessEventState, Command, HandleEvent, Interpretation};
-use events::{ParkReason, StreamId, TenantId, Timestamp};
+use events::{ActOutcome, ParkReason, StreamId, TenantId, Timestamp};
 use futures_util::future::BoxFuture;
 
-use super::perform::Handling;
+use super::perform::{Handling, UNKNOWN_INVOICE};
 use super::{stored, understand};
 use crate::app::App;
 use crate::execute::{CommandContext, CommandExecutor, Loaded};
@@ -38,6 +38,11 @@ fn failed(event: &BusinessEvent, now: Timestamp) -> Command {
     }
 }
 
+/// Whether the event came before the invoice that it is about.
+fn lacks_invoice(acts: &[ActOutcome]) -> bool {
+    acts.iter().any(|act| act.skipped.as_deref() == Some(UNKNOWN_INVOICE))
+}
+
 impl EventRun<'_> {
     /// The outcome of one try.
     async fn outcome(&self, event: &BusinessEvent) -> Result<Command, ProcessError> {
@@ -57,7 +62,10 @@ impl EventRun<'_> {
         let stream = self.key.stream_id();
         let handling = Handling { app: self.app, tenant: self.tenant, id: &stream.id, event };
         match handling.perform(&data).await {
-            Ok(acts) => Ok(Command::Handle(acts)),
+            Ok(acts) => Ok(match event.next_try(now).filter(|_| lacks_invoice(&acts)) {
+                Some(until) => Command::Defer { acts, until, reason: UNKNOWN_INVOICE.to_owned() },
+                None => Command::Handle(acts),
+            }),
             Err(error) if error.is_permanent() => {
                 tracing::error!(event = stream.id, %error, "a business event could not be handled");
                 Ok(failed(event, now))

@@ -159,7 +159,7 @@ impl InvoiceRun<'_> {
     ) -> Result<Option<Loaded<InvoiceState>>, ProcessError> {
         let Some(reference) = loaded.state.reference.clone() else { return Ok(None) };
         let now = self.app.host.now();
-        let Some((day, due_at)) = loaded.state.triggered_day().and_then(|day| rules.day(day)) else {
+        let Some((day, due_at)) = loaded.state.triggered_day().and_then(|day| rules.day(&loaded.state, day)) else {
             // The day cannot be read by this version. The timer tries again.
             return self.wait(&loaded, now + NOTICE_MS).await;
         };
@@ -203,7 +203,7 @@ fn addressee(rules: &Rules, state: &InvoiceState, id: &StreamId) -> String {
 
 /// The step waits for the next allowed day.
 fn postpone(rules: &Rules, state: &InvoiceState, step: String, day: Date) -> Command {
-    let until = rules.calendar().and_then(|calendar| calendar.allowed_after(day)).unwrap_or(day);
+    let until = rules.calendar(Some(state)).and_then(|calendar| calendar.allowed_after(day)).unwrap_or(day);
     let (round, reason) = (state.round, StepPostponeReason::NoticeClosed);
     Command::Postpone { round, step, until: until.to_string(), reason }
 }

@@ -7,6 +7,7 @@ mod settings;
 mod words;
 
 use domain::collect::{Calendar, CollectionsState, DebtorState, debtor_key, parse_day};
+use domain::invoice::InvoiceState;
 use domain::ports::StoreError;
 use events::{CollectionSettings, Recipient, TenantId, Timestamp};
 use jiff::civil::Date;
@@ -40,13 +41,14 @@ impl Rules {
     }
 
     /// The days and times of the customer. `None` if this version cannot read the settings.
-    pub fn calendar(&self) -> Option<Calendar<'_>> {
-        Calendar::new(&self.settings, self.debtor.time_zone.as_deref())
+    pub fn calendar(&self, invoice: Option<&InvoiceState>) -> Option<Calendar<'_>> {
+        let of_invoice = invoice.and_then(|invoice| invoice.facts.time_zone());
+        Calendar::new(&self.settings, [self.debtor.time_zone.as_deref(), of_invoice])
     }
 
     /// A day, and when its reminders leave.
-    fn day(&self, day: &str) -> Option<(Date, Timestamp)> {
+    fn day(&self, invoice: &InvoiceState, day: &str) -> Option<(Date, Timestamp)> {
         let day = parse_day(day)?;
-        Some((day, self.calendar()?.start_of(day)?))
+        Some((day, self.calendar(Some(invoice))?.start_of(day)?))
     }
 }

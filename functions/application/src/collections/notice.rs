@@ -116,7 +116,7 @@ impl NoticeRun<'_> {
         let held_through = |hold: &domain::invoice::Hold| hold.through().and_then(parse_day);
         let day = parse_day(&notice.day)?;
         let through = holds.map(|hold| held_through(hold).unwrap_or(day)).max().filter(|through| day <= *through)?;
-        let until = rules.calendar()?.allowed_after(through)?.to_string();
+        let until = rules.calendar(Some(state))?.allowed_after(through)?.to_string();
         Some(NoticeDrop::Postponed { until, reason: StepPostponeReason::NoticeClosed })
     }
 

@@ -31,7 +31,7 @@ pub enum CollectionsError {
 
 /// The day in a tenant's own zone, such as `2027-01-20`.
 pub fn today(settings: &CollectionSettings, now: Timestamp) -> String {
-    let local = Calendar::new(settings, None).and_then(|calendar| calendar.local(now));
+    let local = Calendar::new(settings, [None, None]).and_then(|calendar| calendar.local(now));
     local.map(|local| local.date().to_string()).unwrap_or_default()
 }
 

@@ -1,19 +1,19 @@
 //! What a notice says, by which channels, and whom it is from.
 
+use domain::business_event::{Contact, KnownPerson};
 use domain::collect::{MANY, Notice, ONE, parse_day, variables};
 use domain::invoice::InvoiceState;
 use domain::ports::{Principal, StoreError};
-use domain::preferences::Preferences;
 use events::{
-    Channel, EntityRef, LadderStep, MessageType, NoticeInvoice, NoticeMessage, QuietHours, Role, Source, StepMode,
-    StepSkipReason, TenantId,
+    Channel, EntityRef, LadderStep, MessageType, NoticeInvoice, NoticeMessage, QuietHours, Recipient, Role, Source,
+    StepMode, StepSkipReason, TenantId,
 };
 use serde_json::Value;
 
 use super::Rules;
 use crate::app::App;
+use crate::business_events::persons;
 use crate::caller::Caller;
-use crate::consent::addresses;
 use crate::execute::ExecuteError;
 use crate::invoices;
 use crate::messages::{self, ChannelChoice, IdempotencyKey, MessageError, NewContent, NewMessage, NewStep};
@@ -49,9 +49,10 @@ pub(super) async fn send(
         told.push(invoices::load(app, tenant, &joined.invoice).await?);
     }
     let caller = sender(tenant, notice);
-    let message = message(app, tenant, &rules, notice, (kept, &told), step).await?;
+    let customer = customer(app, tenant, notice).await?;
+    let message = message(app, tenant, &rules, (notice, &customer), (kept, &told), step);
     let mut sending = Sending::default();
-    let channels = channels(app, tenant, notice, step).await?;
+    let channels = channels(&customer, step);
     if channels.is_empty() {
         let wanted: Vec<&str> = step.channels.iter().map(|channel| channel.as_str()).collect();
         sending.refused = Some((StepSkipReason::NoContact, format!("no_contact:{}", wanted.join(","))));
@@ -61,9 +62,10 @@ pub(super) async fn send(
         StepMode::All => (channels, Vec::new()),
         StepMode::Escalate => (channels[..1].to_vec(), channels[1..].to_vec()),
     };
-    for channel in first {
-        let fallback = others.iter().map(|other| NewStep {
+    for (channel, to) in first {
+        let fallback = others.iter().map(|(other, to)| NewStep {
             channel: Some(ChannelChoice::Fixed(*other)),
+            to: Some(to.clone()),
             after_ms: Some(step.escalate_after_ms),
             unless: Some(step.unless),
             ..NewStep::default()
@@ -72,6 +74,7 @@ pub(super) async fn send(
         let communication = messages::id_of(&caller, &key);
         let message = NewMessage {
             channel: Some(ChannelChoice::Fixed(channel)),
+            to: Some(to),
             fallback: fallback.collect(),
             idempotency_key: Some(key),
             ..message.clone()
@@ -99,55 +102,46 @@ fn sender(tenant: &TenantId, notice: &Notice) -> Caller {
     Caller { on_behalf: Some("collections".to_owned()), ..Caller::new(principal) }
 }
 
-/// The channels of a step by which the customer can be reached. What the customer prefers for notices replaces them.
-async fn channels(
-    app: &App,
-    tenant: &TenantId,
-    notice: &Notice,
-    step: &LadderStep,
-) -> Result<Vec<Channel>, StoreError> {
-    let Some(customer) = &notice.customer else { return Ok(Vec::new()) };
-    let preferences = preferences(app, tenant, notice).await?;
-    let own = preferences.types.get(&MessageType::CollectionNotice);
-    let wanted = own.cloned().unwrap_or_else(|| step.channels.clone());
-    let Some(person) = domain::data_subject::of_recipient(customer) else { return Ok(Vec::new()) };
-    let known = addresses(&app.tenant_ports, tenant, &person).await?;
-    Ok(wanted.into_iter().filter(|channel| known.contains_key(channel)).collect())
+/// Whom a notice is for, as a recipient.
+async fn customer(app: &App, tenant: &TenantId, notice: &Notice) -> Result<KnownPerson, StoreError> {
+    let Some(Recipient { kind, id }) = notice.customer.clone() else { return Ok(KnownPerson::default()) };
+    persons::known(app, (tenant, notice.mode), kind, &Contact { id, ..Contact::default() }).await
 }
 
-async fn preferences(app: &App, tenant: &TenantId, notice: &Notice) -> Result<Preferences, StoreError> {
-    match &notice.customer {
-        Some(customer) => app.defaults.for_recipient(&app.tenant_ports, tenant, customer).await,
-        None => Ok(Preferences::default()),
-    }
+/// The channels of a step by which the customer can be reached, with the addresses. What the customer prefers for
+/// notices replaces them.
+fn channels(customer: &KnownPerson, step: &LadderStep) -> Vec<(Channel, String)> {
+    let own = customer.preferences.types.get(&MessageType::CollectionNotice);
+    let wanted = own.unwrap_or(&step.channels);
+    wanted.iter().filter_map(|channel| Some((*channel, customer.address(*channel)?.to_owned()))).collect()
 }
 
 /// The message of a notice, without its channel.
-async fn message(
+fn message(
     app: &App,
     tenant: &TenantId,
     rules: &Rules,
-    notice: &Notice,
+    (notice, customer): (&Notice, &KnownPerson),
     (kept, told): (&[NoticeInvoice], &[InvoiceState]),
     step: &LadderStep,
-) -> Result<NewMessage, StoreError> {
+) -> NewMessage {
     let is_many = told.len() > 1;
     let day = parse_day(&notice.day).unwrap_or_default();
     let mut variables = variables(told, is_many, day);
-    let customer = notice.customer.as_ref().and_then(|customer| customer.id.clone()).unwrap_or_default();
-    variables.insert("customerName".to_owned(), customer.into());
-    variables.insert("businessName".to_owned(), tenant.to_string().into());
+    let business_name = told.iter().find_map(|invoice| invoice.facts.terms().business_name);
+    variables.insert("customerName".to_owned(), customer.person.salutation().into());
+    variables.insert("businessName".to_owned(), business_name.unwrap_or_else(|| tenant.to_string()).into());
     let content = NewContent {
         template: Some(step.template.clone().unwrap_or_else(|| if is_many { MANY } else { ONE }.to_owned())),
         variables: Some(Value::Object(variables)),
         ..NewContent::default()
     };
-    let own_quiet_hours = preferences(app, tenant, notice).await?.quiet_hours;
-    let zone = rules.debtor.time_zone.clone().unwrap_or_else(|| rules.settings.time_zone.clone());
-    let quiet_hours = own_quiet_hours.unwrap_or(QuietHours {
+    let calendar = rules.calendar(told.first());
+    let zone = calendar.as_ref().and_then(|calendar| calendar.zone()).unwrap_or(&rules.settings.time_zone);
+    let quiet_hours = customer.preferences.quiet_hours.clone().unwrap_or_else(|| QuietHours {
         start: rules.settings.until.clone(),
         end: rules.settings.time.clone(),
-        time_zone: zone,
+        time_zone: zone.to_owned(),
     });
     let escalations = step.channels.len().saturating_sub(1) as i64;
     let expires_at = app.host.now() + step.escalate_after_ms * escalations + LATE_MS;
@@ -158,12 +152,14 @@ async fn message(
             .map(|reference| EntityRef { kind: "invoice".to_owned(), id: Some(reference.id.clone()) }),
         _ => None,
     };
-    let customer = notice.customer.clone();
+    let recipient = notice.customer.clone();
     let unless_settled = kept.iter().map(|joined| joined.invoice.clone()).collect();
-    Ok(NewMessage {
+    NewMessage {
         kind: Some(MessageType::CollectionNotice),
-        recipient_type: customer.as_ref().map(|customer| customer.kind),
-        recipient_id: customer.and_then(|customer| customer.id),
+        recipient_type: recipient.as_ref().map(|recipient| recipient.kind),
+        recipient_id: recipient.and_then(|recipient| recipient.id),
+        recipient_name: customer.person.name.clone(),
+        locale: customer.person.locale.clone(),
         content,
         entity,
         expires_at: Some(expires_at),
@@ -172,25 +168,17 @@ async fn message(
         source: Some(Source::Event),
         fingerprint: "notice".to_owned(),
         ..NewMessage::default()
-    })
+    }
 }
 
 /// Why a message was refused. `None` if it was accepted.
 fn refusal(result: Result<messages::Accepted, MessageError>) -> Result<Option<(StepSkipReason, String)>, ProcessError> {
     use domain::communication::Rejection;
-    let refused = |code: &str| Ok(Some((StepSkipReason::Refused, code.to_owned())));
     match result {
         Ok(_) => Ok(None),
         // The message was accepted before, when less had been paid.
         Err(MessageError::Execute(ExecuteError::Rejected(Rejection::IdempotencyKeyReused))) => Ok(None),
         Err(MessageError::Suppressed(reason)) => Ok(Some((StepSkipReason::OptedOut, reason.as_str().to_owned()))),
-        Err(MessageError::Invalid(faults)) => refused(faults.first().map_or("invalid", |fault| fault.code)),
-        Err(MessageError::Forbidden(_)) => refused("forbidden"),
-        Err(MessageError::SpendCapReached(_)) => refused("spend_cap_reached"),
-        Err(MessageError::NotFound | MessageError::Erased | MessageError::NoSubject) => refused("invalid"),
-        Err(MessageError::Store(StoreError::Unreadable(_))) => refused("unreadable"),
-        Err(MessageError::Busy(busy)) => Err(StoreError::Unavailable(busy.to_string()).into()),
-        Err(MessageError::Execute(error)) => Err(error.into()),
-        Err(MessageError::Store(error)) => Err(error.into()),
+        Err(error) => Ok(Some((StepSkipReason::Refused, error.refusal()?.to_owned()))),
     }
 }

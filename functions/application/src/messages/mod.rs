@@ -45,6 +45,7 @@ use events::SuppressReason;
 
 use crate::ExecuteError;
 use crate::caller::Forbidden;
+use crate::process::ProcessError;
 use crate::rendering::Busy;
 use crate::spend::SpendCapReached;
 
@@ -80,6 +81,30 @@ pub enum MessageError {
     /// Nothing was stored. A retry may succeed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl MessageError {
+    /// The code of a refusal that another try would not change, for a process that sends a message.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError`]: another try may succeed.
+    pub fn refusal(self) -> Result<&'static str, ProcessError> {
+        Ok(match self {
+            MessageError::Invalid(faults) => faults.first().map_or("invalid", |fault| fault.code),
+            MessageError::Suppressed(reason) => reason.as_str(),
+            MessageError::SpendCapReached(_) => "spend_cap_reached",
+            MessageError::Forbidden(_) => "forbidden",
+            MessageError::Store(StoreError::Unreadable(_)) => "unreadable",
+            error @ (MessageError::NotFound | MessageError::Erased | MessageError::NoSubject) => {
+                tracing::warn!(%error, "a message of a process was refused");
+                "invalid"
+            }
+            MessageError::Busy(busy) => return Err(StoreError::Unavailable(busy.to_string()).into()),
+            MessageError::Execute(error) => return Err(error.into()),
+            MessageError::Store(error) => return Err(error.into()),
+        })
+    }
 }
 
 impl From<Rejection> for MessageError {

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use domain::aggregate::AggregateId;
 use domain::communication;
-use domain::ports::{CommunicationKey, Principal, StoreError};
+use domain::ports::{CommunicationKey, Principal};
 use domain::schedule::{Command, MAX_WINDOW_MS, Missed, Occurrence, RunOccurrences, Schedule, ScheduleState, plan};
 use events::{MissedReason, Role, Source, StreamId, TenantId, Timestamp};
 use futures_util::future::BoxFuture;
@@ -133,18 +133,7 @@ impl ScheduleRun<'_> {
             Err(MessageError::Execute(ExecuteError::Rejected(communication::Rejection::IdempotencyKeyReused))) => {
                 Ok(None)
             }
-            Err(MessageError::Invalid(faults)) => Ok(Some(faults.first().map_or("invalid", |fault| fault.code))),
-            Err(MessageError::Suppressed(reason)) => Ok(Some(reason.as_str())),
-            Err(MessageError::SpendCapReached(_)) => Ok(Some("spend_cap_reached")),
-            Err(MessageError::Forbidden(_)) => Ok(Some("forbidden")),
-            Err(MessageError::Store(StoreError::Unreadable(_))) => Ok(Some("unreadable")),
-            Err(error @ (MessageError::NotFound | MessageError::Erased | MessageError::NoSubject)) => {
-                tracing::warn!(%error, "a message of a schedule was refused");
-                Ok(Some("invalid"))
-            }
-            Err(MessageError::Busy(busy)) => Err(StoreError::Unavailable(busy.to_string()).into()),
-            Err(MessageError::Execute(error)) => Err(error.into()),
-            Err(MessageError::Store(error)) => Err(error.into()),
+            Err(error) => error.refusal().map(Some),
         }
     }
 
