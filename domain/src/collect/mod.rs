@@ -16,7 +16,7 @@ pub use calendar::{Calendar, add_days, parse_day, parse_time};
 pub use debtor::{
     Command as DebtorCommand, DebtorState, Rejection as DebtorRejection, SentNotice, key_of as debtor_key,
 };
-pub use explain::{ExplainedStep, Explanation, explain};
+pub use explain::{ExplainedStep, Explanation, Inputs, explain};
 pub use next::{Next, RestReason, Skipped, WaitReason, next};
 pub use notice::{
     Closed, Command as NoticeCommand, GATHER_LATE_MS, MAX_INVOICES, Notice, NoticeState, Rejection as NoticeRejection,

@@ -14,6 +14,7 @@ mod dead_letters;
 pub mod fields;
 mod headers;
 pub mod health;
+mod invoices;
 mod keys;
 mod limits;
 mod message_body;

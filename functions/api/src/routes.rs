@@ -7,8 +7,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use domain::access::{Permission, Reach};
 
 use crate::{
-    Api, attachments, audit, business_events, change, channels, collections, dead_letters, keys, limits, preferences,
-    providers, read, schedules, send, sms_provider, subjects, suppressions, templates,
+    Api, attachments, audit, business_events, change, channels, collections, dead_letters, invoices, keys, limits,
+    preferences, providers, read, schedules, send, sms_provider, subjects, suppressions, templates,
 };
 
 /// One method of one path.
@@ -141,6 +141,15 @@ pub const ROUTES: &[Route] = routes! {
     POST "/api/debtors/{customer}/pause" Send(Everything), pauseDebtor => collections::pause_debtor;
     POST "/api/debtors/{customer}/resume" Send(Everything), resumeDebtor => collections::resume_debtor;
     POST "/api/debtors/{customer}/promise" Send(Everything), promiseOfDebtor => collections::promise_debtor;
+    GET "/api/invoices" View(Everything), listInvoices => invoices::list;
+    GET "/api/invoices/{id}" View(Everything), getInvoice => invoices::get;
+    GET "/api/invoices/{id}/events" View(Everything), getInvoiceEvents => invoices::events;
+    GET "/api/invoices/{id}/explain" View(Everything), explainInvoice => invoices::explain;
+    POST "/api/invoices/{id}/pause" Send(Everything), pauseInvoice => invoices::pause;
+    POST "/api/invoices/{id}/resume" Send(Everything), resumeInvoice => invoices::resume;
+    POST "/api/invoices/{id}/promise" Send(Everything), promiseOfInvoice => invoices::promise;
+    POST "/api/invoices/{id}/dispute" Send(Everything), disputeInvoice => invoices::dispute;
+    POST "/api/invoices/{id}/restart" Send(Everything), restartInvoice => invoices::restart;
     GET "/api/communication-templates" View(Scoped), listTemplates => templates::list;
     POST "/api/communication-templates" Templates(Scoped), createTemplate => templates::create;
     POST "/api/communication-templates/validate" View(Scoped), validateTemplate => templates::validate;

@@ -34,8 +34,8 @@ fn problem(error: SubjectError) -> Problem {
     match error {
         SubjectError::Forbidden(forbidden) => forbidden.into(),
         SubjectError::Schedule(error) => schedule_problem(error),
-        SubjectError::BusinessEvent(EraseError::Forbidden(forbidden)) => forbidden.into(),
-        SubjectError::BusinessEvent(EraseError::Store(error)) => error.into(),
+        SubjectError::Erase(EraseError::Forbidden(forbidden)) => forbidden.into(),
+        SubjectError::Erase(EraseError::Store(error)) => error.into(),
         SubjectError::Execute(error) => error.into(),
         SubjectError::Store(error) => error.into(),
     }

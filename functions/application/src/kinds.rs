@@ -76,7 +76,8 @@ pub static KINDS: [StreamRules; 16] = [
     StreamRules::new::<AutomationState>(None, None),
     StreamRules::new::<BusinessEventState>(Some(project::<BusinessEventState>), Some(business_events::run))
         .shown_at("/api/business-events/{id}/events"),
-    StreamRules::new::<InvoiceState>(Some(project::<InvoiceState>), Some(collections::run_invoice)),
+    StreamRules::new::<InvoiceState>(Some(project::<InvoiceState>), Some(collections::run_invoice))
+        .shown_at("/api/invoices/{id}/events"),
     StreamRules::new::<CollectionsState>(None, None),
     StreamRules::new::<DebtorState>(None, None),
     StreamRules::new::<NoticeState>(None, Some(collections::run_notice)),

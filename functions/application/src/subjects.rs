@@ -24,6 +24,7 @@ use crate::consent::{self, addresses_key};
 use crate::execute::{ExecuteError, Loaded, history_of};
 use crate::hash::contact_hash;
 use crate::inbound::{self, InboundContent};
+use crate::invoices;
 use crate::messages::fallback_content_keys;
 use crate::people::People;
 use crate::schedules::{self, ErasedSchedules, ScheduleError, StoredMessage};
@@ -45,7 +46,7 @@ pub enum SubjectError {
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
     #[error(transparent)]
-    BusinessEvent(#[from] EraseError),
+    Erase(#[from] EraseError),
     #[error(transparent)]
     Execute(#[from] ExecuteError),
     #[error(transparent)]
@@ -170,7 +171,7 @@ pub async fn export(
 /// The result of an erasure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Erased {
-    /// Number of messages and schedules that were erased.
+    /// Number of messages, schedules, business events and invoices that were erased.
     pub count: usize,
     /// How many of them have no record of the erasure in their history, because it could not be appended.
     pub unrecorded: usize,
@@ -199,6 +200,11 @@ pub async fn erase(app: &App, caller: &Caller, subject: &DataSubject) -> Result<
     let (events, without_record) = business_events::erase(app, caller, &subject.name).await?;
     count += events;
     unrecorded += without_record;
+    if let Identity::Recipient(customer) = &subject.identity {
+        let (invoices, without_record) = invoices::erase(app, caller, customer).await?;
+        count += invoices;
+        unrecorded += without_record;
+    }
     let mut before = None::<String>;
     loop {
         // Expired contents too: the store can keep them for days.

@@ -21,8 +21,10 @@ use crate::headers::{if_match, json_with_etag};
 use crate::{Shared, read_body};
 use body::read_settings;
 
+pub(crate) use body::read_last_day;
 pub(crate) use debtors::{
-    get as get_debtor, patch as patch_debtor, pause as pause_debtor, promise as promise_debtor, resume as resume_debtor,
+    get as get_debtor, parse_customer, patch as patch_debtor, pause as pause_debtor, present_hold,
+    promise as promise_debtor, resume as resume_debtor,
 };
 
 pub(crate) fn problem(error: CollectionsError) -> Problem {

@@ -1,5 +1,11 @@
 //! The schemas of collections and invoices.
 
+use domain::invoice::InvoiceStage;
+use events::{CollectionCause, CollectionEndReason, InvoiceKind, InvoiceStatus, StepMode, Weekday};
+use serde_json::Value;
+
+use super::notation::words;
+
 /// (name, fields)
 pub const OBJECTS: &[(&str, &str)] = &[
     (
@@ -38,4 +44,57 @@ pub const OBJECTS: &[(&str, &str)] = &[
     ("DebtorChange", "excluded? boolean, timeZone? string:64, ladder? [NewLadderStep]"),
     ("CollectionPause", "until? day"),
     ("DebtorPromise", "on day"),
+    ("LastStep", "step string, outcome StepResult, reason string?, at time"),
+    ("Disagreement", "byPaymentsMinor integer, byBalanceMinor integer"),
+    (
+        "InvoiceRow",
+        "id string, namespace string, sourceId string, number string?, kind InvoiceKind, \
+         customerType RecipientType?, customerId string?, status InvoiceStage, sourceStatus InvoiceStatus?, \
+         currency string?, totalMinor integer?, owedMinor integer?, disagreement Disagreement?, issuedOn day?, \
+         dueOn day?, overdue boolean, lastStep LastStep?, firstSeenAt time, updatedAt time",
+    ),
+    ("InvoicePage", "results [InvoiceRow], hasMore boolean, nextCursor string?"),
+    ("InvoicePayment", "id string, amountMinor integer, currency string, receivedAt time"),
+    ("CollectionStart", "from day, cause CollectionCause, at time"),
+    (
+        "InvoiceStep",
+        "round integer, step string, outcome StepResult, reason string?, until day?, notice string?, \
+         communicationIds [string], at time",
+    ),
+    ("NextReminder", "code string, text string, inputs {string}, at time?"),
+    (
+        "Invoice",
+        "id string, namespace string, sourceId string, number string?, kind InvoiceKind, \
+         customerType RecipientType?, customerId string?, status InvoiceStage, sourceStatus InvoiceStatus?, \
+         currency string?, totalMinor integer?, owedMinor integer?, disagreement Disagreement?, issuedOn day?, \
+         dueOn day?, overdue boolean, lastStep LastStep?, firstSeenAt time, updatedAt time, \
+         payments [InvoicePayment], hold CollectionHold?, collection CollectionStart?, \
+         collectionEnd CollectionEndReason?, round integer, steps [InvoiceStep], next NextReminder",
+    ),
+    ("InvoiceEvents", "id string, events [JournalEvent], hasMore boolean"),
+    (
+        "ExplainedStep",
+        "step string, afterDays integer?, due string?, dueAt time?, verdict 'sent'|'skipped'|'waits'|'not_sent', \
+         code string, text string, inputs {string}, communicationIds [string], decidedAt time?",
+    ),
+    (
+        "InvoiceExplanation",
+        "id string, summary string, code string, inputs {string}, nextAt time?, steps [ExplainedStep]",
+    ),
+    ("InvoicePromise", "on day, amountMinor? integer:1..1000000000000000"),
+    ("Dispute", "resolved? boolean"),
 ];
+
+/// The schemas of words.
+pub fn enumerations() -> [(&'static str, Value); 8] {
+    [
+        ("StepMode", words(StepMode::names())),
+        ("Weekday", words(Weekday::names())),
+        ("InvoiceKind", words(InvoiceKind::names())),
+        ("InvoiceStatus", words(InvoiceStatus::names())),
+        ("InvoiceStage", words(InvoiceStage::names())),
+        ("CollectionCause", words(CollectionCause::names())),
+        ("CollectionEndReason", words(CollectionEndReason::names())),
+        ("StepResult", words(["triggered", "issued", "skipped", "postponed"])),
+    ]
+}

@@ -82,6 +82,7 @@ const fn delete(id: &'static str, summary: &'static str) -> Operation {
     operation(id, summary).answers(204, "")
 }
 
+const NAMESPACE: &str = "namespace? string";
 const TRACED: &str = "Idempotency-Key? string:255, X-Correlation-Id? string, traceparent? string";
 
 pub const OPERATIONS: &[Operation] = &[
@@ -284,6 +285,41 @@ pub const OPERATIONS: &[Operation] = &[
     operation("promiseOfDebtor", "Wait for a payment that a customer has promised")
         .takes("DebtorPromise", r#"{"on":"2027-01-31"}"#)
         .answers(200, "Debtor")
+        .problems(&[Conflict]),
+    // ---- Invoices
+    get("listInvoices", "InvoicePage", "List invoices of other business systems, newest first").query(
+        "status? InvoiceStage, overdue? 'true'|'false', customer? string:300, number? string, dueFrom? day, \
+         dueTo? day, disagrees? 'true'|'false', size? integer:1..100, cursor? string",
+    ),
+    get("getInvoice", "Invoice", "Get one invoice, and what happens next to its reminders").query(NAMESPACE),
+    get("getInvoiceEvents", "InvoiceEvents", "List the newest 200 events of an invoice before a position, in order")
+        .query("namespace? string, before? integer:1..4294967295"),
+    get("explainInvoice", "InvoiceExplanation", "Explain why reminders of an invoice are sent, or are not")
+        .query(NAMESPACE),
+    operation("pauseInvoice", "Send no reminders of an invoice, until a day or until they are resumed")
+        .query(NAMESPACE)
+        .may_take("CollectionPause", r#"{"until":"2027-01-31"}"#)
+        .answers(200, "Invoice")
+        .problems(&[Conflict]),
+    operation("resumeInvoice", "End the pause of an invoice, or the wait for a promised payment")
+        .query(NAMESPACE)
+        .may_take("Nothing", "{}")
+        .answers(200, "Invoice")
+        .problems(&[Conflict]),
+    operation("promiseOfInvoice", "Wait for a payment that the customer has promised")
+        .query(NAMESPACE)
+        .takes("InvoicePromise", r#"{"on":"2027-01-31","amountMinor":60000}"#)
+        .answers(200, "Invoice")
+        .problems(&[Conflict]),
+    operation("disputeInvoice", "Send no reminders because the customer disputes an invoice, until it is resolved")
+        .query(NAMESPACE)
+        .may_take("Dispute", r#"{"resolved":false}"#)
+        .answers(200, "Invoice")
+        .problems(&[Conflict]),
+    operation("restartInvoice", "Let the ladder of an invoice begin again, with the step of tomorrow")
+        .query(NAMESPACE)
+        .may_take("Nothing", "{}")
+        .answers(200, "Invoice")
         .problems(&[Conflict]),
     // ---- Templates
     get("listTemplates", "Templates", "List the tenant's templates and the system templates")

@@ -9,7 +9,7 @@ use domain::status::Status;
 use events::{
     CatchUpPolicy, Channel, FallbackCondition, InDoubtPolicy, IntakeChannel, MessageType, MissedReason,
     MissingFilePolicy, Mode, ParkReason, Priority, RecipientType, ReportedStatus, Resolution, RetentionClass, Role,
-    ScheduleEndReason, StepMode, Weekday,
+    ScheduleEndReason,
 };
 use problem::ProblemKind;
 use serde_json::{Map, Value, json};
@@ -407,8 +407,6 @@ pub fn all() -> Value {
             json!({ "anyOf": [schema("NewEvent"), { "type": "object" }, { "type": "array", "maxItems": 100 }] }),
         ),
         ("TakenEvents", json!({ "anyOf": [schema("TakenEvent"), schema("EventResults")] })),
-        ("StepMode", words(StepMode::names())),
-        ("Weekday", words(Weekday::names())),
         ("ActSubject", words(application::audit_log::subjects())),
         ("ContentType", words(application::attachments::types())),
         ("KeyMode", words(crate::keys::modes())),
@@ -427,7 +425,10 @@ pub fn all() -> Value {
         ("SmsProviderName", words(crate::sms_provider::PROVIDERS)),
         ("BreakerState", words(["closed", "half_open", "open", "disabled"])),
         ("ProblemCode", words(codes.iter().map(String::as_str))),
-    ] {
+    ]
+    .into_iter()
+    .chain(invoice_schemas::enumerations())
+    {
         all.insert(name.to_owned(), schema);
     }
     Value::Object(all)

@@ -1,5 +1,6 @@
 //! Use cases of invoices: what other systems tell about them.
 
+mod erasure;
 mod use_cases;
 
 use domain::aggregate::{Aggregate, AggregateId, AggregateKey};
@@ -12,6 +13,7 @@ use crate::app::App;
 use crate::execute::{CommandContext, ExecuteError, Loaded};
 use crate::hint;
 
+pub use erasure::erase;
 pub use use_cases::{FoundInvoice, InvoiceDecision, InvoiceError, InvoiceName, decide, find, history, list};
 
 /// The stream of a tenant's settings of collections.

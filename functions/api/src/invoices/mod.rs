@@ -1,0 +1,256 @@
+//! Invoices over HTTP: lists, explanations, and what people decide about reminders.
+
+mod present;
+
+use application::collections::today;
+use application::invoices::{self, FoundInvoice, InvoiceDecision, InvoiceError, InvoiceName};
+use application::{Caller, ExecuteError};
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use domain::aggregate::AggregateKey;
+use domain::collect::{Explanation, parse_day};
+use domain::invoice::{InvoiceFilter, InvoiceStage, Rejection};
+use events::CollectionSettings;
+use problem::{FieldError, Problem, ProblemKind};
+use serde_json::{Value, json};
+
+use crate::collections::{parse_customer, problem as collections_problem, read_last_day};
+use crate::fields::{BodyReader, missing};
+use crate::present::decision;
+use crate::query::QueryParams;
+use crate::read::{Paging, cursor_of};
+use crate::{Api, Shared, json, read_body};
+
+/// Maximum number of events in one answer: the newest.
+const MAX_EVENTS: usize = 200;
+/// The largest amount, in minor units.
+const MAX_AMOUNT: u64 = 1_000_000_000_000_000;
+
+fn not_found() -> Problem {
+    Problem::new(ProblemKind::NotFound, "No invoice has this id. GET /api/invoices lists them.")
+}
+
+fn problem(error: InvoiceError) -> Problem {
+    match error {
+        InvoiceError::Forbidden(forbidden) => forbidden.into(),
+        InvoiceError::NotFound | InvoiceError::Execute(ExecuteError::Rejected(Rejection::Unknown)) => not_found(),
+        InvoiceError::Ambiguous(namespaces) => {
+            let detail = format!(
+                "Several systems have an invoice of this id. Name one as namespace: {}.",
+                namespaces.join(", ")
+            );
+            let error = FieldError { pointer: "namespace".to_owned(), code: "ambiguous", detail };
+            Problem { kind: ProblemKind::Malformed, ..Problem::invalid(vec![error]) }
+        }
+        InvoiceError::CollectionsOff => Problem::new(
+            ProblemKind::Conflict,
+            "Collections are off. Switch them on with POST /api/collections/enable.",
+        ),
+        InvoiceError::Execute(ExecuteError::Rejected(rejection)) => {
+            Problem::new(ProblemKind::Conflict, format!("Not possible: {rejection}."))
+        }
+        InvoiceError::Execute(error) => error.map_rejection(|_| domain::communication::Rejection::Finished).into(),
+        InvoiceError::Store(error) => error.into(),
+    }
+}
+
+/// The invoice that a path names, by its id here or in the system of the parameter `namespace`.
+fn read_name(id: String, query: RawQuery) -> Result<InvoiceName, Problem> {
+    let mut query = QueryParams::parse(query)?;
+    let namespace = query.text("namespace");
+    query.finish()?;
+    Ok(InvoiceName { id, namespace })
+}
+
+async fn settings(api: &Api, caller: &Caller) -> Result<CollectionSettings, Problem> {
+    let state = application::collections::get(&api.app, caller).await.map_err(collections_problem)?;
+    Ok(state.settings())
+}
+
+fn respond(
+    api: &Api,
+    settings: &CollectionSettings,
+    (found, explanation): &(FoundInvoice, Explanation),
+) -> Result<Response, Problem> {
+    let today = today(settings, api.app.host.now());
+    let shown = present::invoice(found, explanation, &today).ok_or_else(not_found)?;
+    Ok(json(StatusCode::OK, &shown))
+}
+
+fn read_day(query: &mut QueryParams, name: &str) -> Option<String> {
+    let text = query.text(name)?;
+    let day = parse_day(&text).map(|day| day.to_string());
+    if day.is_none() {
+        query.add_error(name, "not_a_day", format!("{name} must be a day such as 2026-12-01."));
+    }
+    day
+}
+
+fn read_flag(query: &mut QueryParams, name: &str) -> Option<bool> {
+    query.choice(name, &["true", "false"])
+}
+
+/// Whether a text is the id of an invoice.
+fn is_id(id: &str) -> bool {
+    id.strip_prefix("inv_").is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+pub(crate) async fn list(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    query: RawQuery,
+) -> Result<Response, Problem> {
+    let mut query = QueryParams::parse(query)?;
+    let named = query.text("customer");
+    let customer = named.as_deref().and_then(parse_customer);
+    if named.is_some() && customer.is_none() {
+        query.add_error("customer", "not_a_customer", "customer must be an id such as 7 or customer:7.".to_owned());
+    }
+    let filter = InvoiceFilter {
+        stage: query.choice("status", &InvoiceStage::names()),
+        is_overdue: read_flag(&mut query, "overdue"),
+        customer,
+        number: query.text("number"),
+        due_from: read_day(&mut query, "dueFrom"),
+        due_to: read_day(&mut query, "dueTo"),
+        disagrees: read_flag(&mut query, "disagrees"),
+    };
+    let Paging { size, after } = Paging::read(&mut query, &filter, is_id);
+    query.finish()?;
+    let (page, today) = invoices::list(&api.app, &caller, &filter, after.as_deref(), size).await.map_err(problem)?;
+    let results: Vec<Value> = page.rows.iter().map(|row| present::row(row, &today)).collect();
+    let body = json!({
+        "results": results,
+        "hasMore": page.next.is_some(),
+        "nextCursor": page.next.as_deref().map(|next| cursor_of(next, &filter)),
+    });
+    Ok(json(StatusCode::OK, &body))
+}
+
+pub(crate) async fn get(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    query: RawQuery,
+) -> Result<Response, Problem> {
+    let name = read_name(id, query)?;
+    let found = invoices::find(&api.app, &caller, &name).await.map_err(problem)?;
+    respond(&api, &settings(&api, &caller).await?, &found)
+}
+
+/// The newest events before a position, in order.
+pub(crate) async fn events(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    query: RawQuery,
+) -> Result<Response, Problem> {
+    let mut query = QueryParams::parse(query)?;
+    let namespace = query.text("namespace");
+    let before = query.number("before", 1..=u32::MAX).map_or(usize::MAX, |before| before as usize - 1);
+    query.finish()?;
+    let name = InvoiceName { id, namespace };
+    let (found, records) = invoices::history(&api.app, &caller, &name).await.map_err(problem)?;
+    let end = records.len().min(before);
+    let start = end.saturating_sub(MAX_EVENTS);
+    let numbered = records.iter().enumerate().take(end).skip(start);
+    let events: Vec<Value> = numbered.map(|(index, record)| decision(index + 1, record)).collect();
+    let id = found.key.stream_id().id;
+    Ok(json(StatusCode::OK, &json!({ "id": id, "events": events, "hasMore": start > 0 })))
+}
+
+/// Why reminders of an invoice are sent, or are not.
+pub(crate) async fn explain(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    query: RawQuery,
+) -> Result<Response, Problem> {
+    let name = read_name(id, query)?;
+    let (found, explanation) = invoices::find(&api.app, &caller, &name).await.map_err(problem)?;
+    Ok(json(StatusCode::OK, &present::explanation(&found, &explanation)))
+}
+
+/// Reads a body that may be absent, and carries out what it decides.
+async fn decide(
+    api: &Api,
+    caller: &Caller,
+    name: InvoiceName,
+    body: Body,
+    read: impl FnOnce(&mut BodyReader, &CollectionSettings) -> Option<InvoiceDecision>,
+) -> Result<Response, Problem> {
+    let settings = settings(api, caller).await?;
+    let mut fields = BodyReader::parse_optional(&read_body(body).await?)?;
+    let decision = read(&mut fields, &settings);
+    fields.finish()?;
+    let decision = decision.ok_or_else(missing)?;
+    let found = invoices::decide(&api.app, caller, &name, decision).await.map_err(problem)?;
+    respond(api, &settings, &found)
+}
+
+pub(crate) async fn pause(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    query: RawQuery,
+    body: Body,
+) -> Result<Response, Problem> {
+    let (name, now) = (read_name(id, query)?, api.app.host.now());
+    let read = |fields: &mut BodyReader, settings: &CollectionSettings| {
+        let until = read_last_day(fields, "until", settings, now);
+        Some(InvoiceDecision::Pause { until })
+    };
+    decide(&api, &caller, name, body, read).await
+}
+
+pub(crate) async fn resume(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    query: RawQuery,
+    body: Body,
+) -> Result<Response, Problem> {
+    decide(&api, &caller, read_name(id, query)?, body, |_, _| Some(InvoiceDecision::Resume)).await
+}
+
+pub(crate) async fn promise(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    query: RawQuery,
+    body: Body,
+) -> Result<Response, Problem> {
+    let (name, now) = (read_name(id, query)?, api.app.host.now());
+    let read = |fields: &mut BodyReader, settings: &CollectionSettings| {
+        let on = fields.required("on", |fields| read_last_day(fields, "on", settings, now));
+        let amount = fields.number("amountMinor", 1..=MAX_AMOUNT).map(|amount| amount as i64);
+        Some(InvoiceDecision::Promise { on: on?, amount })
+    };
+    decide(&api, &caller, name, body, read).await
+}
+
+pub(crate) async fn dispute(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    query: RawQuery,
+    body: Body,
+) -> Result<Response, Problem> {
+    let read = |fields: &mut BodyReader, _: &CollectionSettings| {
+        Some(InvoiceDecision::Dispute { is_resolved: fields.flag("resolved").unwrap_or(false) })
+    };
+    decide(&api, &caller, read_name(id, query)?, body, read).await
+}
+
+pub(crate) async fn restart(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    query: RawQuery,
+    body: Body,
+) -> Result<Response, Problem> {
+    decide(&api, &caller, read_name(id, query)?, body, |_, _| Some(InvoiceDecision::Restart)).await
+}

@@ -1,0 +1,130 @@
+//! Invoices as JSON.
+
+use application::invoices::FoundInvoice;
+use domain::aggregate::AggregateKey;
+use domain::collect::{ExplainedStep, Explanation, Inputs};
+use domain::invoice::{InvoiceRow, LastStep, Payment, StepOutcome, StepRecord};
+use serde_json::{Map, Value, json};
+
+use crate::collections::present_hold;
+use crate::fields::show_time;
+
+fn last_step(last: &LastStep) -> Value {
+    json!({ "step": last.step, "outcome": last.outcome, "reason": last.reason, "at": show_time(last.at) })
+}
+
+/// One row. `today` is the day in the tenant's zone.
+pub(super) fn row(row: &InvoiceRow, today: &str) -> Value {
+    let disagreement =
+        row.disagreement.map(|(payments, balance)| json!({ "byPaymentsMinor": payments, "byBalanceMinor": balance }));
+    json!({
+        "id": row.id,
+        "namespace": row.namespace,
+        "sourceId": row.source_id,
+        "number": row.number,
+        "kind": row.kind,
+        "customerType": row.customer.as_ref().map(|customer| customer.kind),
+        "customerId": row.customer.as_ref().and_then(|customer| customer.id.as_ref()),
+        "status": row.stage,
+        "sourceStatus": row.status,
+        "currency": row.currency,
+        "totalMinor": row.total,
+        "owedMinor": row.owed,
+        "disagreement": disagreement,
+        "issuedOn": row.issued_on,
+        "dueOn": row.due_on,
+        "overdue": row.is_overdue(today),
+        "lastStep": row.last_step.as_ref().map(last_step),
+        "firstSeenAt": show_time(row.first_seen_at),
+        "updatedAt": show_time(row.updated_at),
+    })
+}
+
+fn payment((id, payment): (&str, &Payment)) -> Value {
+    json!({
+        "id": id,
+        "amountMinor": payment.amount,
+        "currency": payment.currency,
+        "receivedAt": show_time(payment.received_at),
+    })
+}
+
+fn step(record: &StepRecord) -> Value {
+    let (outcome, reason) = record.outcome.name_and_reason();
+    let (notice, communications, until) = match &record.outcome {
+        StepOutcome::Triggered { notice, .. } => (Some(notice), &[][..], None),
+        StepOutcome::Issued { notice, communications } => (Some(notice), communications.as_slice(), None),
+        StepOutcome::Postponed { until, .. } => (None, &[][..], Some(until)),
+        StepOutcome::Skipped(_) => (None, &[][..], None),
+    };
+    json!({
+        "round": record.round,
+        "step": record.step,
+        "outcome": outcome,
+        "reason": reason,
+        "until": until,
+        "notice": notice,
+        "communicationIds": communications,
+        "at": show_time(record.at),
+    })
+}
+
+fn named(inputs: &Inputs) -> Map<String, Value> {
+    inputs.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect()
+}
+
+fn next(explanation: &Explanation) -> Value {
+    json!({
+        "code": explanation.code,
+        "text": explanation.summary,
+        "inputs": named(&explanation.inputs),
+        "at": explanation.next_at.map(show_time),
+    })
+}
+
+/// One invoice, with what is decided and what happens next.
+pub(super) fn invoice(found: &FoundInvoice, explanation: &Explanation, today: &str) -> Option<Value> {
+    let (state, records) = (&found.loaded.state, &found.loaded.records);
+    let updated_at = records.last().map(|record| record.meta.at).or(state.first_seen_at)?;
+    let folded = InvoiceRow::new(&found.key.stream_id().id, found.loaded.version, state, updated_at)?;
+    let mut shown = row(&folded, today);
+    shown["payments"] = state.facts.payments().map(payment).collect();
+    shown["hold"] = present_hold(state.hold.as_ref());
+    shown["collection"] = json!(
+        state
+            .collection
+            .as_ref()
+            .map(|start| { json!({ "from": start.from, "cause": start.cause, "at": show_time(start.at) }) })
+    );
+    shown["collectionEnd"] = json!(state.collection_end.filter(|_| state.collection.is_none()));
+    shown["round"] = json!(state.round);
+    shown["steps"] = state.steps.iter().map(step).collect();
+    shown["next"] = next(explanation);
+    Some(shown)
+}
+
+fn explained(step: &ExplainedStep) -> Value {
+    json!({
+        "step": step.step,
+        "afterDays": step.after_days,
+        "due": step.due,
+        "dueAt": step.due_at.map(show_time),
+        "verdict": step.verdict,
+        "code": step.code,
+        "text": step.text,
+        "inputs": named(&step.inputs),
+        "communicationIds": step.communications,
+        "decidedAt": step.decided_at.map(show_time),
+    })
+}
+
+pub(super) fn explanation(found: &FoundInvoice, explanation: &Explanation) -> Value {
+    json!({
+        "id": found.key.stream_id().id,
+        "summary": explanation.summary,
+        "code": explanation.code,
+        "inputs": named(&explanation.inputs),
+        "nextAt": explanation.next_at.map(show_time),
+        "steps": explanation.steps.iter().map(explained).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,50 @@
+//! Invoices of a person who is erased: their amounts stay for the books, and there are no more reminders.
+
+use domain::access::{Permission, Reach};
+use domain::invoice::{Command, InvoiceRow, InvoiceStage, customer_range};
+use domain::ports::{ViewRow, ViewScope};
+use events::{Mode, Recipient};
+
+use super::{execute, stream};
+use crate::app::App;
+use crate::business_events::EraseError;
+use crate::caller::Caller;
+use crate::views;
+
+/// Number of invoices of one page.
+const PAGE: usize = 100;
+
+/// Erases the invoices of a customer. A live caller erases those of both modes, a test caller those of its own. Returns
+/// how many there were, and how many have no record of it.
+///
+/// # Errors
+///
+/// [`EraseError`]
+pub async fn erase(app: &App, caller: &Caller, customer: &Recipient) -> Result<(usize, usize), EraseError> {
+    caller.authorise(Permission::Privacy, Reach::Everything)?;
+    let (tenant, own) = (&caller.principal.tenant, caller.principal.mode);
+    let Some(range) = customer_range(customer) else { return Ok((0, 0)) };
+    let (mut count, mut unrecorded) = (0, 0);
+    for mode in Mode::ALL.iter().filter(|mode| own == Mode::Live || own == **mode) {
+        let scope = ViewScope { view: InvoiceRow::VIEW, tenant: tenant.clone(), mode: *mode };
+        let is_left = |row: &InvoiceRow| row.stage != InvoiceStage::Erased;
+        let mut after = None::<String>;
+        loop {
+            let ranges = vec![range.clone()];
+            let page = views::list(&*app.views, &scope, ranges, after.as_deref(), PAGE, is_left).await?;
+            for row in &page.rows {
+                let command = Command::Erase { by: caller.principal.actor_id() };
+                count += 1;
+                if let Err(error) = execute(app, &caller.context(), &stream(tenant, &row.id), command).await {
+                    tracing::error!(invoice = row.id, %error, "the erasure of an invoice has no record in its history");
+                    unrecorded += 1;
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    Ok((count, unrecorded))
+}
