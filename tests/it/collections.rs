@@ -6,14 +6,15 @@ use application::kinds::rules_of;
 use application::{CommandContext, CommandExecutor, consent, invoices};
 
 use domain::aggregate::{Aggregate, AggregateId};
-use domain::collect::{DebtorState, SettingsCommand};
+use domain::collect::{DebtorState, SettingsCommand, defaults};
 use domain::communication::Lifecycle;
 use domain::invoice::{Command, InvoiceState, StepOutcome, key_of, stream_name};
 use domain::message::MessageContent;
 use domain::ports::{CommunicationKey, ContentKey, DuePage, TIMER_SHARDS, Vault};
 use events::{
-    Channel, CommunicationEvent, FactSource, InvoiceEvent, InvoiceRef, InvoiceStatus, InvoiceTerms, MessageType, Mode,
-    RateLimit, Recipient, RecipientType, StepSkipReason, StreamId, StreamKind, SuppressReason, TemplateRef, Timestamp,
+    Channel, CollectionSettings, CommunicationEvent, FactSource, InvoiceEvent, InvoiceRef, InvoiceStatus, InvoiceTerms,
+    MessageType, Mode, NoticeGrouping, RateLimit, Recipient, RecipientType, StepSkipReason, StreamId, StreamKind,
+    SuppressReason, TemplateRef, Timestamp,
 };
 use serde_json::json;
 use tests::harness::{Harness, T0, account, content, tenant};
@@ -271,9 +272,40 @@ async fn repeating_any_step_of_a_notice_sends_nothing_twice() {
     assert_eq!(collections.sent().await, sent);
 }
 
+#[tokio::test]
+async fn a_notice_that_is_late_for_its_day_says_nothing_and_its_invoice_is_told_the_day_after() {
+    let collections = Collections::new().await;
+    collections.address("ada", Channel::Email, "ada@example.com").await;
+    collections.issue("7", "ada", 1_000, "2027-01-20").await;
+    collections.run_until(at("2027-01-21T08:59")).await;
+    collections.0.host.advance(11 * 60 * MINUTE_MS);
+    collections.run_until(at("2027-01-21T20:05")).await;
+    assert_eq!(collections.sent().await, []);
+    collections.run_until(at("2027-01-22T09:01")).await;
+    assert_eq!(collections.sent().await.len(), 1);
+}
+
+#[tokio::test]
+async fn ungrouped_invoices_of_one_customer_are_told_on_one_day_each() {
+    let collections = Collections::new().await;
+    let settings = Box::new(CollectionSettings { grouping: NoticeGrouping::None, ..defaults() });
+    let change = SettingsCommand::Change { expected: None, settings };
+    let stream = invoices::settings_stream(&tenant());
+    collections.0.app.executor(&context()).execute(&stream, change).await.expect("changed");
+    collections.address("bea", Channel::Email, "bea@example.com").await;
+    for id in ["1", "2"] {
+        collections.issue(id, "bea", 1_000, "2027-01-20").await;
+    }
+    collections.run_until(at("2027-01-21T09:02")).await;
+    assert_eq!(collections.sent().await.len(), 1);
+    collections.run_until(at("2027-01-22T09:02")).await;
+    assert_eq!(collections.sent().await.len(), 2);
+}
+
 /// A notice of invoices 1 and 2, and the worker that sends it.
 async fn notice_of_two() -> (Harness, CommunicationKey) {
     let harness = Harness::new();
+    harness.host.advance(60 * MINUTE_MS);
     let context = context();
     let executor = CommandExecutor { store: &*harness.store, host: &*harness.host, origin: &context };
     let enable = SettingsCommand::Enable { from: "2027-01-01".to_owned() };

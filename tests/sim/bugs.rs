@@ -73,6 +73,30 @@ pub enum Bug {
     EventTimerLost,
     /// The data of a business event is not in the vault when the event is stored.
     EventDataLost,
+    /// An attempt is claimed although an invoice that it speaks of has changed.
+    ClaimUnconditional,
+    /// A message says what was owed before the payments.
+    WordsAsAccepted,
+    /// A fallback is sent even if its invoices are settled.
+    FallbackUnconditional,
+    /// Reminders leave at their time in UTC.
+    ZoneDropped,
+    /// Days are counted as 24 hours.
+    DaysOf24Hours,
+    /// Each invoice opens a notice of its own.
+    NoticeIdRandom,
+    /// A step joins a notice that is closed.
+    JoinsClosedNotice,
+    /// A step is recorded as issued, and its message is not stored.
+    IssuedBeforeSent,
+    /// Of two facts the one that arrives last applies.
+    LastFactByArrival,
+    /// A step is postponed and its timer is lost.
+    PostponedWithoutTimer,
+    /// A payment that is told twice counts twice.
+    PaymentsWithoutIds,
+    /// Switching collections on begins with every invoice.
+    EverythingAdopted,
 }
 
 /// Bugs of communications, each with the invariants that may be the first to find it.
@@ -100,6 +124,11 @@ const SEEDS: u64 = 100;
 
 fn is(line: &str, event: &str) -> bool {
     line.starts_with(&format!(r#"{{"type":"{event}""#))
+}
+
+/// Whether an event sets the rules of reminders.
+fn is_rule(line: &str) -> bool {
+    is(line, "CollectionSettingsChanged") || is(line, "DebtorChanged")
 }
 
 /// Changes the data of an encoded event.
@@ -159,6 +188,33 @@ impl Bug {
                     *line = line.replace(r#""window_ms":7200000"#, r#""window_ms":604800000"#);
                 }
             }
+            Bug::WordsAsAccepted if function_name == "deliver" => {
+                for line in stream.lines.iter_mut().filter(|line| is(line, "PaymentRecorded")) {
+                    edit(line, |data| drop(data.insert("amount".to_owned(), 1.into())));
+                }
+            }
+            Bug::ZoneDropped => {
+                for line in stream.lines.iter_mut().filter(|line| is_rule(line)) {
+                    for zone in
+                        ["America/New_York", "Europe/Berlin", "Australia/Sydney", "America/Mexico_City", "Asia/Kolkata"]
+                    {
+                        *line = line.replace(zone, "UTC");
+                    }
+                }
+            }
+            Bug::DaysOf24Hours => {
+                for line in stream.lines.iter_mut().filter(|line| is_rule(line)) {
+                    *line = line.replace("America/New_York", "Etc/GMT+5").replace("Australia/Sydney", "Etc/GMT-11");
+                }
+            }
+            Bug::JoinsClosedNotice if stream.lines.iter().any(|line| is(line, "NoticeDone")) => {
+                stream.lines.retain(|line| !is(line, "NoticeClosed"));
+            }
+            Bug::EverythingAdopted => {
+                for line in stream.lines.iter_mut().filter(|line| is(line, "CollectionsEnabled")) {
+                    edit(line, |data| drop(data.insert("from".to_owned(), "2000-01-01".into())));
+                }
+            }
             Bug::QuietIgnored if function_name == "deliver" => {
                 stream.lines.iter_mut().take(1).for_each(|line| edit(line, |data| drop(data.remove("quiet_hours"))));
             }
@@ -202,6 +258,39 @@ impl Bug {
                 }
             }
             Bug::ListingForgotten => append.listing = Listing::Unchanged,
+            Bug::ClaimUnconditional => append.unmoved.clear(),
+            Bug::FallbackUnconditional => {
+                let fallback = |line: &String| is(line, "CommunicationRequested") && line.contains("fallback_of");
+                for line in append.encoded_events.iter_mut().filter(|line| fallback(line)) {
+                    edit(line, |data| drop(data.remove("unless_settled")));
+                }
+            }
+            Bug::NoticeIdRandom => {
+                for line in append.encoded_events.iter_mut().filter(|line| is(line, "ReminderStepTriggered")) {
+                    let suffix = append.writer_id.clone();
+                    edit(line, |data| {
+                        let notice = format!("{}-{suffix}", data["notice"].as_str().expect("a notice"));
+                        data.insert("notice".to_owned(), notice.into());
+                    });
+                }
+            }
+            Bug::PaymentsWithoutIds => {
+                for line in append.encoded_events.iter_mut().filter(|line| is(line, "PaymentRecorded")) {
+                    let payment = append.writer_id.clone();
+                    edit(line, |data| drop(data.insert("payment".to_owned(), payment.into())));
+                }
+            }
+            Bug::LastFactByArrival => {
+                for line in append.encoded_events.iter_mut().filter(|line| line.contains(r#""occurred_at":"#)) {
+                    let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+                    edit(line, |data| data["source"]["occurred_at"] = event["at"].clone());
+                }
+            }
+            Bug::PostponedWithoutTimer
+                if append.encoded_events.iter().any(|line| is(line, "ReminderStepPostponed")) =>
+            {
+                append.wake = None;
+            }
             Bug::MissedMiscounted => {
                 let missed = append.encoded_events.iter_mut().filter(|line| is(line, "OccurrencesMissed"));
                 missed.for_each(|line| edit(line, |data| drop(data.insert("count".to_owned(), 0.into()))));
@@ -225,6 +314,12 @@ impl Bug {
             }
             _ => (),
         }
+    }
+
+    /// Whether an append is acknowledged and not stored.
+    pub fn loses_append(self, function_name: &str, append: &AppendRequest) -> bool {
+        let is_request = append.encoded_events.iter().any(|line| is(line, "CommunicationRequested"));
+        self == Bug::IssuedBeforeSent && function_name == "process" && is_request
     }
 
     /// How far a function's clock is ahead, in milliseconds.

@@ -106,7 +106,7 @@ fn check_fallback_chains(world: &WorldState) -> Result<(), String> {
 }
 
 /// Runs the audit, which checks I1, I4, I5 and I6.
-fn check_audit(world: &World) -> Result<(), String> {
+pub fn check_audit(world: &World) -> Result<(), String> {
     let port = Arc::new(world.clone());
     let audit = AuditHandler { store: port.clone(), views: port.clone(), host: port, settle_ms: 0 };
     let report = run_to_end(audit.run(None)).map_err(|error| error.to_string())?;

@@ -300,6 +300,7 @@ fn notices(at: &Environment, client: usize, step: usize) -> Work {
         due_at: Timestamp(T0),
         joined: NoticeInvoice { invoice: invoice.clone(), round: 0, step: "d1".to_owned() },
         reference: InvoiceRef { mode: Mode::Live, namespace: "flowpos".to_owned(), id: "7".to_owned() },
+        most: 50,
     };
     command::<NoticeState>(at, format!("ntc-{}", step % 4), join, Some(invoice))
 }

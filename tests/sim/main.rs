@@ -8,6 +8,9 @@
 mod actions;
 mod bugs;
 mod business_events;
+mod collection_invariants;
+mod collection_plan;
+mod collections;
 mod exhaustive;
 mod full;
 mod invariants;

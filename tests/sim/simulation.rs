@@ -106,46 +106,50 @@ impl Simulation {
         api::router(Arc::new(Api { app, issuer: None, requests, health: Default::default() }))
     }
 
+    pub fn deliver_handler(world: &World, providers: Vec<Arc<dyn Provider>>) -> DeliverHandler {
+        let port = Arc::new(world.clone());
+        DeliverHandler {
+            store: port.clone(),
+            vault: port.clone(),
+            queue: port.clone(),
+            providers,
+            tenant_ports: tenant_ports(&port),
+            documents: port.clone(),
+            files: port.clone(),
+            objects: port.clone(),
+            link_keys: Some(LinkKeys::new(vec![8; 32])),
+            limits: port.clone(),
+            tenant_rate: None,
+            global_rate: None,
+            cache: Arc::default(),
+            alerts: port.clone(),
+            host: port,
+            provider_timeout_ms: 10_000,
+        }
+    }
+
+    pub fn webhook_handler(world: &World) -> WebhookHandler {
+        let port = Arc::new(world.clone());
+        WebhookHandler {
+            store: port.clone(),
+            vault: port.clone(),
+            documents: port.clone(),
+            unmatched: port.clone(),
+            providers: Vec::new(),
+            tenant_ports: tenant_ports(&port),
+            directory: Default::default(),
+            queue: port.clone(),
+            contact_key: vec![7; 32],
+            views: port.clone(),
+            deployment_tenant: None,
+            host: port,
+        }
+    }
+
     pub fn of(world: World, actions: Vec<(i64, Action)>) -> Self {
         let port = Arc::new(world.clone());
-        let deliver = |world: World| {
-            let port = Arc::new(world.clone());
-            Arc::new(DeliverHandler {
-                store: port.clone(),
-                vault: port.clone(),
-                queue: port.clone(),
-                providers: providers(&world),
-                tenant_ports: tenant_ports(&port),
-                documents: port.clone(),
-                files: port.clone(),
-                objects: port.clone(),
-                link_keys: Some(LinkKeys::new(vec![8; 32])),
-                limits: port.clone(),
-                tenant_rate: None,
-                global_rate: None,
-                cache: Arc::default(),
-                alerts: port.clone(),
-                host: port,
-                provider_timeout_ms: 10_000,
-            })
-        };
-        let webhook = |world: World| {
-            let port = Arc::new(world);
-            Arc::new(WebhookHandler {
-                store: port.clone(),
-                vault: port.clone(),
-                documents: port.clone(),
-                unmatched: port.clone(),
-                providers: Vec::new(),
-                tenant_ports: tenant_ports(&port),
-                directory: Default::default(),
-                queue: port.clone(),
-                contact_key: vec![7; 32],
-                views: port.clone(),
-                deployment_tenant: None,
-                host: port,
-            })
-        };
+        let deliver = |world: World| Arc::new(Simulation::deliver_handler(&world, providers(&world)));
+        let webhook = |world: World| Arc::new(Simulation::webhook_handler(&world));
         let schedule =
             SweepHandler { store: port.clone(), queue: port.clone(), limits: port.clone(), host: port.clone() };
         let project = ProjectHandler { store: port.clone(), views: port.clone(), host: port };

@@ -91,6 +91,16 @@ impl<'a> Calendar<'a> {
         self.instant(day, self.until)
     }
 
+    /// When a reminder can leave, from a time on. `None` if a year has no allowed day.
+    pub fn open_from(&self, at: Timestamp) -> Option<Timestamp> {
+        let day = self.local(at)?.date();
+        let allowed = self.allowed_from(day)?;
+        if day < allowed || at < self.start_of(day)? {
+            return self.start_of(allowed);
+        }
+        if at < self.end_of(day)? { Some(at) } else { self.start_of(self.allowed_after(day)?) }
+    }
+
     /// A time that clocks skip is later by the skipped time, and one that they show twice is the first of the two.
     fn instant(&self, day: Date, time: Time) -> Option<Timestamp> {
         let instant = self.zone.to_ambiguous_timestamp(day.to_datetime(time)).compatible().ok()?;

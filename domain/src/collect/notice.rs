@@ -67,6 +67,8 @@ pub enum Command {
         due_at: Timestamp,
         joined: NoticeInvoice,
         reference: InvoiceRef,
+        /// The most invoices that the notice may have.
+        most: usize,
     },
     Close(Closed),
     Finish {
@@ -80,7 +82,7 @@ pub enum Command {
 pub enum Rejection {
     #[error("the notice is closed")]
     Closed,
-    #[error("a notice speaks of at most {MAX_INVOICES} invoices")]
+    #[error("the notice has as many invoices as it may have")]
     Full,
     #[error("another invoice joined meanwhile")]
     Moved,
@@ -99,16 +101,16 @@ impl Aggregate for NoticeState {
 
     fn decide(&self, command: Command) -> Result<Vec<NoticeEvent>, Rejection> {
         match (command, &self.notice) {
-            (Command::Join { mode, customer, day, due_at, joined, reference }, None) => Ok(vec![
+            (Command::Join { mode, customer, day, due_at, joined, reference, .. }, None) => Ok(vec![
                 NoticeEvent::NoticeOpened { mode, customer, day, due_at },
                 NoticeEvent::NoticeJoined { joined, reference },
             ]),
-            (Command::Join { joined, reference, .. }, Some(notice)) => {
+            (Command::Join { joined, reference, most, .. }, Some(notice)) => {
                 let is_in = notice.joined.iter().any(|(known, _)| *known == joined);
                 match &notice.closed {
                     _ if is_in => Ok(Vec::new()),
                     Some(_) => Err(Rejection::Closed),
-                    None if MAX_INVOICES <= notice.joined.len() => Err(Rejection::Full),
+                    None if most <= notice.joined.len() => Err(Rejection::Full),
                     None => Ok(vec![NoticeEvent::NoticeJoined { joined, reference }]),
                 }
             }

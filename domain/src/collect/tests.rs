@@ -4,8 +4,8 @@ use events::{
 };
 
 use super::{
-    Closed, CollectionsState, DebtorState, Next, NoticeCommand, NoticeRejection, NoticeState, RestReason, SentNotice,
-    WaitReason, add_days, defaults, next, notice_name,
+    Closed, CollectionsState, DebtorState, MAX_INVOICES, Next, NoticeCommand, NoticeRejection, NoticeState, RestReason,
+    SentNotice, WaitReason, add_days, defaults, next, notice_name,
 };
 use crate::aggregate::Aggregate;
 use crate::invoice::tests::{after_at, issued, paid, record, reference, restart};
@@ -275,6 +275,7 @@ fn join(invoice: &str) -> NoticeCommand {
         due_at: Timestamp(1000),
         joined: joined(invoice),
         reference: reference(),
+        most: MAX_INVOICES,
     }
 }
 

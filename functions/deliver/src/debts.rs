@@ -3,10 +3,11 @@
 use application::execute::load;
 use domain::aggregate::{AggregateId, AggregateKey};
 use domain::collect::{Calendar, CollectionsState, DebtorState, SETTINGS_STREAM, debtor_key, parse_day, variables};
+use domain::communication::Command;
 use domain::invoice::{Hold, InvoiceState};
 use domain::message::MessageContent;
 use domain::ports::StoreError;
-use events::{CommunicationRequest, MessageType, StreamId, SuppressReason, TenantId};
+use events::{CommunicationRequest, DeferReason, MessageType, StreamId, SuppressReason, TenantId};
 use jiff::civil::Date;
 
 use crate::DeliverHandler;
@@ -20,14 +21,14 @@ pub(crate) struct Debts {
 }
 
 impl Debts {
-    /// Reads the invoices that a message speaks of, and writes into its variables what is owed now. Returns the reason
-    /// why there is nothing to say any more.
+    /// Reads the invoices that a message speaks of, and writes into its variables what is owed now. Returns what becomes
+    /// of the message if there is nothing to say any more, or if reminders do not leave now.
     pub async fn read(
         deliver: &DeliverHandler,
         tenant: &TenantId,
         request: &CommunicationRequest,
         content: &mut MessageContent,
-    ) -> Result<Result<Debts, SuppressReason>, StoreError> {
+    ) -> Result<Result<Debts, Command>, StoreError> {
         if request.unless_settled.is_empty() {
             return Ok(Ok(Debts::default()));
         }
@@ -49,11 +50,13 @@ impl Debts {
         }
         let of_invoice = invoices.first().and_then(|(_, loaded)| loaded.state.facts.time_zone());
         let calendar = Calendar::new(&rules, [debtor.time_zone.as_deref(), of_invoice]);
-        let today = calendar.and_then(|calendar| calendar.local(deliver.host.now()));
-        let Some(today) = today.map(|local| local.date()) else { return Ok(Err(SuppressReason::CollectionPaused)) };
+        let paused = Command::Suppress(SuppressReason::CollectionPaused);
+        let now = deliver.host.now();
+        let times = calendar.and_then(|calendar| Some((calendar.local(now)?.date(), calendar.open_from(now)?)));
+        let Some((today, until)) = times else { return Ok(Err(paused)) };
         let is_off = settings.enabled_from.is_none() || debtor.is_excluded || is_held(&debtor.hold, today);
         if is_notice && is_off {
-            return Ok(Err(SuppressReason::CollectionPaused));
+            return Ok(Err(paused));
         }
         let (mut told, mut is_any_owed) = (Vec::new(), false);
         for (stream, loaded) in invoices {
@@ -65,8 +68,11 @@ impl Debts {
             }
         }
         if told.is_empty() {
-            let reason = if is_any_owed { SuppressReason::CollectionPaused } else { SuppressReason::Settled };
-            return Ok(Err(reason));
+            return Ok(Err(if is_any_owed { paused } else { Command::Suppress(SuppressReason::Settled) }));
+        }
+        // The days and hours may have changed since the message was accepted, and a retry may fall on any day.
+        if is_notice && now < until {
+            return Ok(Err(Command::Defer { until, reason: DeferReason::QuietHours }));
         }
         if let Some(current) = content.variables.as_mut().and_then(serde_json::Value::as_object_mut) {
             current.extend(variables(&told, request.unless_settled.len() > 1, today));

@@ -209,7 +209,7 @@ impl DeliveryRun<'_> {
         }
         let debts = match Debts::read(self.deliver, &self.key.tenant, request, &mut content).await? {
             Ok(debts) => debts,
-            Err(reason) => return Ok(NextStep::Decide(Command::Suppress(reason))),
+            Err(command) => return Ok(NextStep::Decide(command)),
         };
         let outbound = match self.build_outbound(communication, communication.attempts + 1, content).await {
             Ok(Ok(outbound)) => outbound,

@@ -19,7 +19,7 @@ mod views;
 
 pub use faults::Fault;
 pub use provider::SimProvider;
-pub use state::{Call, Callback, FEEDS, WorldState};
+pub use state::{Call, Callback, FEEDS, Message, WorldState};
 pub use streams::as_current_version;
 pub use tenants::{TENANT_CONFIG, TENANTS};
 
@@ -57,6 +57,8 @@ impl World {
             projects: true,
             messages: Vec::new(),
             calls: Vec::new(),
+            keeps_texts: false,
+            appends: Vec::new(),
             callbacks: Vec::new(),
             documents: BTreeMap::from([(tenant_secret(), "{}".to_owned())]),
             objects: BTreeMap::new(),

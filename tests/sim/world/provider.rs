@@ -106,7 +106,8 @@ impl World {
         let mut state = self.state();
         let at = state.now;
         let (tenant, attempt, config) = (outbound.tenant.clone(), outbound.attempt, config.to_owned());
-        state.calls.push(Call { tenant, attempt, config, at, taken });
+        let text = if state.keeps_texts { format!("{:?}", outbound.message) } else { String::new() };
+        state.calls.push(Call { tenant, attempt, config, at, taken, text });
         if !taken {
             return;
         }

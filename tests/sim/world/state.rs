@@ -34,6 +34,8 @@ pub struct Call {
     pub at: i64,
     /// Whether it accepted the message.
     pub taken: bool,
+    /// What the message says. Empty unless texts are kept.
+    pub text: String,
 }
 
 /// A callback that a provider will make.
@@ -74,6 +76,10 @@ pub struct WorldState {
     pub projects: bool,
     pub messages: Vec<Message>,
     pub calls: Vec<Call>,
+    /// Whether calls keep what their messages say.
+    pub keeps_texts: bool,
+    /// Every append in order: the stream, and its version afterwards.
+    pub appends: Vec<(StreamId, u64)>,
     pub callbacks: Vec<Callback>,
     pub documents: BTreeMap<DocumentKey, String>,
     pub objects: BTreeMap<ObjectKey, Vec<u8>>,
@@ -146,6 +152,7 @@ impl WorldState {
         stream.lines.extend(append.encoded_events.iter().cloned());
         stream.version += append.encoded_events.len() as u64;
         stream.wake = append.wake;
+        self.appends.push((id.clone(), stream.version));
         stream.writer_id.clone_from(&append.writer_id);
         (*queue, *hints_sent) = (append.queue, 0);
         match append.listing {

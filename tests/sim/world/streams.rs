@@ -71,6 +71,9 @@ impl EventStore for World {
         if let Some(bug) = state.bug {
             let first = state.streams.get(id).and_then(|(stream, ..)| stream.lines.first());
             bug.append(first, &mut append);
+            if bug.loses_append(state.function_name, &append) && state.rng.percent(10) {
+                return Ok(());
+            }
         }
         match fault {
             Fault::Nothing => state.apply(id, &append),

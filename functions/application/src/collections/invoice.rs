@@ -1,7 +1,9 @@
 //! Looks at an invoice whose timer is due: its next reminder joins a notice, or the timer moves on.
 
 use domain::aggregate::{AggregateId, AggregateKey};
-use domain::collect::{GATHER_LATE_MS, Next, NoticeCommand, NoticeRejection, next, notice_key, notice_name};
+use domain::collect::{
+    GATHER_LATE_MS, MAX_INVOICES, Next, NoticeCommand, NoticeRejection, next, notice_key, notice_name,
+};
 use domain::invoice::{Command, InvoiceState, StepOutcome};
 use domain::ports::StoreError;
 use events::{NoticeGrouping, NoticeInvoice, StepPostponeReason, StreamId, TenantId, Timestamp};
@@ -51,8 +53,8 @@ impl InvoiceRun<'_> {
         }
         let rules = Rules::load(self.app, self.tenant, loaded.state.facts.customer()).await?;
         if let Some((record, notice)) = loaded.state.triggered() {
-            let (step, notice) = (record.step.clone(), notice.to_owned());
-            return self.join(loaded, &rules, step, notice).await;
+            let (joined, notice) = (self.joined(record.round, &record.step), notice.to_owned());
+            return self.join(loaded, &rules, joined, notice).await;
         }
         let now = self.app.host.now();
         match next(&loaded.state, &rules.collections, &rules.settings, &rules.debtor, now) {
@@ -115,13 +117,13 @@ impl InvoiceRun<'_> {
         day: Date,
     ) -> Result<Option<String>, StoreError> {
         let Some(mode) = state.reference.as_ref().map(|reference| reference.mode) else { return Ok(None) };
-        let addressee = addressee(rules, state, &self.key.stream_id());
+        let addressee = addressee(state, &self.key.stream_id());
         for slot in 0..rules.settings.max_per_day {
             let name = notice_name(self.tenant, mode, &addressee, &day.to_string(), slot);
             let notice = self.executor.load(&notice_key(self.tenant, &name)).await?.state.notice;
             let may_join = notice.is_none_or(|notice| {
                 let is_in = notice.joined.iter().any(|(known, _)| known == joined);
-                is_in || (notice.closed.is_none() && notice.joined.len() < domain::collect::MAX_INVOICES)
+                is_in || (notice.closed.is_none() && notice.joined.len() < most_invoices(rules))
             });
             if may_join {
                 return Ok(Some(name));
@@ -137,7 +139,7 @@ impl InvoiceRun<'_> {
         step: String,
         day: Date,
     ) -> Result<Option<Loaded<InvoiceState>>, ProcessError> {
-        let joined = self.joined(&loaded.state, &step);
+        let joined = self.joined(loaded.state.round, &step);
         let command = match self.open_notice(rules, &loaded.state, &joined, day).await? {
             Some(notice) => Command::Trigger { step, day: day.to_string(), notice },
             None => postpone(rules, &loaded.state, step, day),
@@ -145,8 +147,8 @@ impl InvoiceRun<'_> {
         self.execute(loaded, command).await
     }
 
-    fn joined(&self, state: &InvoiceState, step: &str) -> NoticeInvoice {
-        NoticeInvoice { invoice: self.key.stream_id().id, round: state.round, step: step.to_owned() }
+    fn joined(&self, round: u32, step: &str) -> NoticeInvoice {
+        NoticeInvoice { invoice: self.key.stream_id().id, round, step: step.to_owned() }
     }
 
     /// Joins the notice, and waits until it has told the customer.
@@ -154,7 +156,7 @@ impl InvoiceRun<'_> {
         &self,
         loaded: Loaded<InvoiceState>,
         rules: &Rules,
-        step: String,
+        joined: NoticeInvoice,
         notice: String,
     ) -> Result<Option<Loaded<InvoiceState>>, ProcessError> {
         let Some(reference) = loaded.state.reference.clone() else { return Ok(None) };
@@ -164,7 +166,7 @@ impl InvoiceRun<'_> {
             return self.wait(&loaded, now + NOTICE_MS).await;
         };
         let due_at = if now < due_at { due_at } else { now + GATHER_LATE_MS };
-        let joined = self.joined(&loaded.state, &step);
+        let step = joined.step.clone();
         let key = notice_key(self.tenant, &notice);
         let command = NoticeCommand::Join {
             mode: reference.mode,
@@ -173,6 +175,7 @@ impl InvoiceRun<'_> {
             due_at,
             joined,
             reference,
+            most: most_invoices(rules),
         };
         match self.executor.execute(&key, command).await {
             Ok(joined) => {
@@ -192,19 +195,24 @@ impl InvoiceRun<'_> {
     }
 }
 
-/// Whom a notice is for: the customer, or the invoice alone.
-fn addressee(rules: &Rules, state: &InvoiceState, id: &StreamId) -> String {
-    let customer = state.facts.customer().filter(|_| rules.settings.grouping == NoticeGrouping::Customer);
-    match customer.and_then(|customer| Some((customer.kind, customer.id.as_ref()?))) {
-        Some((kind, customer)) => format!("{}:{customer}", kind.as_str()),
-        None => id.id.clone(),
+/// Whom a notice is for: the customer, or the invoice of a customer without an id.
+fn addressee(state: &InvoiceState, id: &StreamId) -> String {
+    let customer = state.facts.customer().and_then(|customer| Some((customer.kind, customer.id.as_ref()?)));
+    customer.map_or_else(|| id.id.clone(), |(kind, customer)| format!("{}:{customer}", kind.as_str()))
+}
+
+/// The most invoices of one notice.
+fn most_invoices(rules: &Rules) -> usize {
+    match rules.settings.grouping {
+        NoticeGrouping::Customer => MAX_INVOICES,
+        NoticeGrouping::None => 1,
     }
 }
 
-/// The step waits for the next allowed day.
+/// The step waits for the next allowed day, because the customer has as many notices as a day allows.
 fn postpone(rules: &Rules, state: &InvoiceState, step: String, day: Date) -> Command {
     let until = rules.calendar(Some(state)).and_then(|calendar| calendar.allowed_after(day)).unwrap_or(day);
-    let (round, reason) = (state.round, StepPostponeReason::NoticeClosed);
+    let (round, reason) = (state.round, StepPostponeReason::MaxPerDay);
     Command::Postpone { round, step, until: until.to_string(), reason }
 }
 

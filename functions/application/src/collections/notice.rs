@@ -114,9 +114,11 @@ impl NoticeRun<'_> {
         }
         let holds = [&state.hold, &rules.debtor.hold].into_iter().flatten();
         let held_through = |hold: &domain::invoice::Hold| hold.through().and_then(parse_day);
-        let day = parse_day(&notice.day)?;
-        let through = holds.map(|hold| held_through(hold).unwrap_or(day)).max().filter(|through| day <= *through)?;
-        let until = rules.calendar(Some(state))?.allowed_after(through)?.to_string();
+        let (day, calendar) = (parse_day(&notice.day)?, rules.calendar(Some(state))?);
+        let held = holds.map(|hold| held_through(hold).unwrap_or(day)).max().filter(|through| day <= *through);
+        // A notice that is closed after its day says nothing. Its steps are decided again.
+        let is_over = calendar.end_of(day)? <= self.app.host.now();
+        let until = calendar.allowed_after(held.or(is_over.then_some(day))?)?.to_string();
         Some(NoticeDrop::Postponed { until, reason: StepPostponeReason::NoticeClosed })
     }
 

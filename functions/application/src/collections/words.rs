@@ -19,7 +19,7 @@ use crate::invoices;
 use crate::messages::{self, ChannelChoice, IdempotencyKey, MessageError, NewContent, NewMessage, NewStep};
 use crate::process::ProcessError;
 
-/// How long after its last planned channel a reminder may still leave, in milliseconds.
+/// How long after the time of its last planned channel a reminder may still leave, in milliseconds.
 const LATE_MS: i64 = 48 * 3_600_000;
 
 /// What became of the messages of a notice.
@@ -144,7 +144,9 @@ fn message(
         time_zone: zone.to_owned(),
     });
     let escalations = step.channels.len().saturating_sub(1) as i64;
-    let expires_at = app.host.now() + step.escalate_after_ms * escalations + LATE_MS;
+    let last = app.host.now() + step.escalate_after_ms * escalations;
+    let expires_at =
+        rules.calendar(told.first()).and_then(|calendar| calendar.open_from(last)).unwrap_or(last) + LATE_MS;
     let entity = match told {
         [one] => one
             .reference
