@@ -91,11 +91,11 @@ pub fn parse_binary(attributes: Map<String, Value>, data: Value) -> Result<Envel
 pub fn parse_bus(mut event: Value, id_at: Option<&str>) -> Result<BusEnvelope, Vec<DataFault>> {
     let account = event["account"].as_str().unwrap_or_default().to_owned();
     let source = event["source"].as_str().unwrap_or_default().to_owned();
-    let detail = event["detail"].take();
+    let mut detail = event["detail"].take();
     if detail.get("specversion").is_some() {
         // The source is the bus's, because the rule and the list of trusted sources speak of it.
-        let envelope = Envelope { source, ..parse(detail)? };
-        return Ok(BusEnvelope { envelope, account });
+        detail["source"] = source.into();
+        return Ok(BusEnvelope { envelope: parse(detail)?, account });
     }
     let own_id = id_at.and_then(|at| detail.pointer(at)).or_else(|| detail.get("id")).and_then(id_text);
     let id = own_id.map_or_else(|| event["id"].clone(), Value::String);
