@@ -59,6 +59,16 @@ impl QueryParams {
         number
     }
 
+    /// A day, such as `2026-12-01`.
+    pub(crate) fn day(&mut self, name: &str) -> Option<String> {
+        let text = self.given.remove(name)?;
+        let day = domain::collect::parse_day(&text).map(|day| day.to_string());
+        if day.is_none() {
+            self.add_error(name, "not_a_day", format!("{name} must be a day such as 2026-12-01."));
+        }
+        day
+    }
+
     /// A time, or a day taken as its first moment (`next`: as the first moment after it).
     pub(crate) fn time(&mut self, name: &str, next: bool) -> Option<Timestamp> {
         let text = self.text(name)?;

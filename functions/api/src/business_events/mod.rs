@@ -185,7 +185,7 @@ pub(crate) async fn get(
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let mut query = QueryParams::parse(query)?;
-    let is_raw = query.text("raw").is_some_and(|raw| raw == "true");
+    let is_raw = query.choice("raw", &["true", "false"]).unwrap_or(false);
     query.finish()?;
     let (event, wake) = business_events::find(&api.app, &caller, &id).await.map_err(problem)?;
     let mut shown = present::event(&id, &event, wake);

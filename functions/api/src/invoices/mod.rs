@@ -11,7 +11,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::aggregate::AggregateKey;
-use domain::collect::{Explanation, parse_day};
+use domain::collect::Explanation;
 use domain::invoice::{InvoiceFilter, InvoiceStage, Rejection};
 use events::CollectionSettings;
 use problem::{FieldError, Problem, ProblemKind};
@@ -80,15 +80,6 @@ fn respond(
     Ok(json(StatusCode::OK, &shown))
 }
 
-fn read_day(query: &mut QueryParams, name: &str) -> Option<String> {
-    let text = query.text(name)?;
-    let day = parse_day(&text).map(|day| day.to_string());
-    if day.is_none() {
-        query.add_error(name, "not_a_day", format!("{name} must be a day such as 2026-12-01."));
-    }
-    day
-}
-
 fn read_flag(query: &mut QueryParams, name: &str) -> Option<bool> {
     query.choice(name, &["true", "false"])
 }
@@ -114,8 +105,8 @@ pub(crate) async fn list(
         is_overdue: read_flag(&mut query, "overdue"),
         customer,
         number: query.text("number"),
-        due_from: read_day(&mut query, "dueFrom"),
-        due_to: read_day(&mut query, "dueTo"),
+        due_from: query.day("dueFrom"),
+        due_to: query.day("dueTo"),
         disagrees: read_flag(&mut query, "disagrees"),
     };
     let Paging { size, after } = Paging::read(&mut query, &filter, is_id);
