@@ -99,6 +99,31 @@ async fn a_fallback_step_is_counted_and_not_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_costs_more_counts_the_difference() {
+    let server = TestServer::new().await;
+    const SEGMENT_MICROS: i64 = 7_500;
+    set_caps(&server, json!({ "USD": 3 * SEGMENT_MICROS })).await;
+    let mut body = sms("+12025550123");
+    body["scheduledAt"] = json!("2027-06-01T09:00:00Z");
+    let path = format!("/api/communications/{}", server.send(body).await);
+    let change = async |segments: usize| {
+        let body = json!({ "content": "x".repeat(153 * segments) });
+        server.answer(server.request(Method::PATCH, &path).json(&body)).await
+    };
+    assert_eq!(spent(&server, "USD").await["spentMicros"], json!(SEGMENT_MICROS));
+
+    let refused = change(4).await;
+    assert_eq!((refused.status.as_u16(), refused.text("/code")), (422, "spend_cap_reached"), "{}", refused.body);
+    assert_eq!(refused.body["spend"]["estimatedCostMicros"], json!(3 * SEGMENT_MICROS), "{}", refused.body);
+    assert_eq!(change(3).await.status, StatusCode::OK);
+    assert_eq!(change(2).await.status, StatusCode::OK, "what costs less is allowed");
+    assert_eq!(spent(&server, "USD").await["spentMicros"], json!(3 * SEGMENT_MICROS), "and takes nothing back");
+    server.post(&format!("{path}/cancel"), json!({})).await;
+    assert_eq!(change(3).await.status, StatusCode::CONFLICT);
+    assert_eq!(spent(&server, "USD").await["spentMicros"], json!(3 * SEGMENT_MICROS));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_occurrence_beyond_the_cap_is_recorded_as_missed() {
     let server = TestServer::new().await;
     set_caps(&server, json!({ "USD": 0 })).await;

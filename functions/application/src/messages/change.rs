@@ -10,13 +10,13 @@ use events::{CancelReason, CommunicationId, CommunicationRequest, Resolution, Re
 
 use super::MessageError;
 use super::content::{SendTime, check_texts};
+use super::cost::{charge, render_change};
 use super::new_message::{Fault, Faults, Field};
 use super::read::{Message, content_of, fallback_content_keys, load, message};
-use super::render::render_whole;
-use crate::Loaded;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::hash::hash_of;
+use crate::{ExecuteError, Loaded};
 use domain::ports::CommunicationKey;
 
 /// A change before the first attempt. A field that is `None` does not change.
@@ -75,9 +75,10 @@ pub async fn change(app: &App, caller: &Caller, id: CommunicationId, change: &Ch
     let current = content_of(app, &key, &loaded).await?.ok_or(MessageError::Erased)?;
     let send_time = change.check(request, &current, app.host.now()).map_err(MessageError::Invalid)?;
     let mut content = change.apply(&current);
-    if change.has_content() {
-        render_whole(app, &key.tenant, request, &mut content).await?;
-    }
+    let added_cost = match change.has_content() {
+        true => render_change(app, &key.tenant, request, &current, &mut content).await?,
+        false => None,
+    };
     let schedule = match send_time {
         SendTime { at: None, expires_at: None } => None,
         SendTime { at, expires_at } => {
@@ -90,15 +91,24 @@ pub async fn change(app: &App, caller: &Caller, id: CommunicationId, change: &Ch
     let due = schedule.map(|(at, _)| at).or(communication.due_at);
     let until = app.retain_until(request.retention, due);
     let command = Command::Change { schedule, content: change.has_content().then(|| name.clone()) };
-    // No content is stored for a change that is refused.
+    // No content is stored and nothing is counted for a change that is refused.
     loaded.state.decide(command.clone())?;
+    if let Some(cost) = &added_cost {
+        charge(app, &key.tenant, request.mode, cost).await?;
+    }
     app.vault.put(&ContentKey::for_request(&key, request, &name), &content, until).await?;
     for content_key in fallback_content_keys(&key, request) {
         if let Some(of_step) = app.vault.get(&content_key, app.host.now()).await? {
             app.vault.put(&content_key, &propagate_to_fallback(of_step, &current, &content), until).await?;
         }
     }
-    let updated = app.executor(&caller.context()).execute_loaded(&key, loaded, command).await?;
+    let updated = app.executor(&caller.context()).execute_loaded(&key, loaded, command).await;
+    if let (Some(cost), Err(error)) = (&added_cost, &updated)
+        && !matches!(error, ExecuteError::OutcomeUnknown(_))
+    {
+        app.daily_spend(&key.tenant, request.mode).refund(cost).await;
+    }
+    let updated = updated?;
     if schedule.is_some() {
         app.hint(&key, &updated).await;
     }

@@ -11,14 +11,13 @@ use events::{CommunicationId, CommunicationRequest, Mode, SuppressReason};
 
 use super::MessageError;
 use super::compose::{Composed, compose};
-use super::cost::expected_cost;
+use super::cost::{charge, expected_cost};
 use super::gather::{TenantConfig, gather};
 use super::new_message::{Fault, Field, IdempotencyKey, NewMessage};
 use super::read::{content_of, fallback_content_keys, is_visible, row_of};
 use super::render::render_parts;
 use crate::app::App;
 use crate::caller::Caller;
-use crate::spend::SpendError;
 use crate::{ExecuteError, Loaded};
 
 /// A message that was accepted, now or before.
@@ -174,12 +173,11 @@ pub(super) async fn store(
     let expected_cost = expected_cost(app, &configs, &composed);
     let Composed { mut request, content, fallback_contents, .. } = composed;
     check_consent(app, &key, &mut request).await?;
-    let spend = app.daily_spend(&tenant, request.mode);
+    let mode = request.mode;
     if let Some(cost) = &expected_cost {
-        match spend.charge(cost, configs.limits.daily_spend_caps.get(&cost.currency).copied()).await {
+        match charge(app, &tenant, mode, cost).await {
             Ok(()) => (),
-            Err(SpendError::Store(error)) => return Err(error.into()),
-            Err(SpendError::CapReached(reached)) => {
+            Err(MessageError::SpendCapReached(reached)) => {
                 // Another request with the same idempotency key may have been accepted at the same time.
                 let loaded = app.executor(&caller.context()).load(&key).await?;
                 let is_accepted =
@@ -187,8 +185,9 @@ pub(super) async fn store(
                 if is_accepted {
                     return with_content(app, accepted(app, key, loaded, None).await?).await;
                 }
-                return Err(MessageError::SpendCapReached(reached));
+                return Err(reached.into());
             }
+            Err(error) => return Err(error),
         }
     }
     let stored = write(app, caller, &key, loaded, request, (&content, &fallback_contents)).await;
@@ -197,7 +196,7 @@ pub(super) async fn store(
         Err(error) => !matches!(error, MessageError::Execute(ExecuteError::OutcomeUnknown(_))),
     };
     if let Some(cost) = expected_cost.as_ref().filter(|_| is_unused) {
-        spend.refund(cost).await;
+        app.daily_spend(&tenant, mode).refund(cost).await;
     }
     Ok(Accepted { expected_cost, ..accepted(app, key, stored?, Some(content)).await? })
 }
