@@ -7,6 +7,7 @@ use icu_normalizer::ComposingNormalizer;
 use jiff::civil::Date;
 use url::Url;
 
+use crate::text::is_hidden;
 use crate::{calendar, money};
 
 /// Maximum number of lines of a printed invoice.
@@ -241,10 +242,6 @@ fn printable_party(party: &Party) -> Party {
 
 /// The text on one line, without characters that are not shown, and cut after `max` characters.
 fn printable(text: &str, max: usize) -> String {
-    let is_hidden = |c: char| {
-        matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
-    };
     // What is cut off below needs no work. A character can be composed of several.
     let visible: String = text.chars().filter(|c| !is_hidden(*c)).take(max * 8).collect();
     let spaced = visible.replace(|c: char| c.is_control() || c.is_whitespace(), " ");

@@ -30,7 +30,7 @@ pub fn check_body(text: &str) -> Option<TextFault> {
     if has_control(text) {
         return Some(TextFault::Control);
     }
-    let is_seen = |c: char| !c.is_whitespace() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
+    let is_seen = |c: char| !c.is_whitespace() && !is_hidden(c);
     (!text.chars().any(is_seen)).then_some(TextFault::Blank)
 }
 
@@ -38,6 +38,13 @@ pub fn check_body(text: &str) -> Option<TextFault> {
 pub fn check_line(text: &str) -> Option<TextFault> {
     let is_override = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     check_body(text).or_else(|| text.contains(is_override).then_some(TextFault::Direction))
+}
+
+/// Whether a character has no visible form of its own: Unicode's default ignorable ones, and the empty Braille cell.
+pub fn is_hidden(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Checks all texts in a value. They may be blank.
@@ -65,6 +72,8 @@ mod tests {
         for (text, body, line) in [
             ("Hello\n\tthere", None, None),
             ("  \n \u{a0}\u{200b}", Some(TextFault::Blank), Some(TextFault::Blank)),
+            ("\u{ad}\u{3164}\u{2800}\u{e0041}", Some(TextFault::Blank), Some(TextFault::Blank)),
+            ("👩\u{200d}🚀", None, None),
             ("a\u{0}b", Some(TextFault::Control), Some(TextFault::Control)),
             ("a\u{9b}b", Some(TextFault::Control), Some(TextFault::Control)),
             ("invoice\u{202e}fdp.exe", None, Some(TextFault::Direction)),

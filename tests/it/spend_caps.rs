@@ -82,6 +82,8 @@ async fn a_cap_names_its_faults() {
     let pointers: Vec<&str> = (0..3).map(|n| wrong.text(&format!("/errors/{n}/pointer"))).collect();
     let expected = ["EUR", "KES", "usd"].map(|currency| format!("/dailySpendCapsMicros/{currency}"));
     assert_eq!(pointers, expected, "{}", wrong.body);
+    let null = set_caps(&server, Value::Null).await;
+    assert_eq!((null.status.as_u16(), null.text("/errors/0/pointer")), (422, "/dailySpendCapsMicros"), "{}", null.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]

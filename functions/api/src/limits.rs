@@ -86,6 +86,10 @@ pub(crate) async fn get(
 
 /// `{"KES": 500000000, "USD": null}`
 fn read_caps(fields: &mut BodyReader) -> BTreeMap<String, Option<i64>> {
+    if fields.is_null("dailySpendCapsMicros") {
+        let detail = "dailySpendCapsMicros must be an object. Null removes the cap of one currency.";
+        fields.add_error("dailySpendCapsMicros", "not_an_object", detail);
+    }
     let given = fields.object("dailySpendCapsMicros").unwrap_or_default();
     let mut caps = BTreeMap::new();
     for (currency, cap) in given.as_object().into_iter().flatten() {
