@@ -50,7 +50,7 @@ pub(super) async fn render_change(
     let estimate = |segments| first_config(app, request, &configs)?.estimate_cost(&current.recipient_contact, segments);
     let (Some(before), Some(after)) = (estimate(segments_before), estimate(Some(segments))) else { return Ok(None) };
     let micros = after.micros - before.micros;
-    Ok((0 < micros).then(|| Cost { micros, ..after }))
+    Ok((0 < micros).then_some(Cost { micros, ..after }))
 }
 
 /// Counts a cost of today, unless that would pass the tenant's cap.
