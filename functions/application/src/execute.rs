@@ -357,6 +357,23 @@ impl CommandExecutor<'_> {
         }
     }
 
+    /// Moves the timer of a loaded stream, unless a command has moved it meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn wait_until<K: AggregateKey>(
+        &self,
+        key: &K,
+        loaded: &Loaded<K::Aggregate>,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        match loaded.wake {
+            Some(current) if current != until => self.store.reschedule_timer(&key.stream_id(), current, until, 0).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Loads the stream, decides and appends, and starts again if another writer was first. A repeated command appends
     /// nothing.
     ///

@@ -118,12 +118,7 @@ where
     for _ in 0..MAX_STEPS {
         match advance(executor, key, loaded, performer).await? {
             Progress::Done => return Ok(()),
-            Progress::Waits { loaded, until } => {
-                if let Some(current) = loaded.wake.filter(|current| *current != until) {
-                    executor.store.reschedule_timer(&key.stream_id(), current, until, 0).await?;
-                }
-                return Ok(());
-            }
+            Progress::Waits { loaded, until } => return Ok(executor.wait_until(key, &loaded, until).await?),
             Progress::Advanced(after) => loaded = after,
         }
     }

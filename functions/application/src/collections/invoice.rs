@@ -1,6 +1,6 @@
 //! Looks at an invoice whose timer is due: its next reminder joins a notice, or the timer moves on.
 
-use domain::aggregate::{AggregateId, AggregateKey};
+use domain::aggregate::{Aggregate, AggregateId, AggregateKey};
 use domain::collect::{
     GATHER_LATE_MS, MAX_INVOICES, Next, NoticeCommand, NoticeRejection, next, notice_key, notice_name,
 };
@@ -96,15 +96,13 @@ impl InvoiceRun<'_> {
         Ok(loaded)
     }
 
-    /// Moves the timer, unless a command has moved it meanwhile.
+    /// There is nothing more to do before this time.
     async fn wait(
         &self,
         loaded: &Loaded<InvoiceState>,
         at: Timestamp,
     ) -> Result<Option<Loaded<InvoiceState>>, ProcessError> {
-        if let Some(current) = loaded.wake.filter(|current| *current != at) {
-            self.executor.store.reschedule_timer(&self.key.stream_id(), current, at, 0).await?;
-        }
+        self.executor.wait_until(self.key, loaded, at).await?;
         Ok(None)
     }
 
@@ -181,8 +179,7 @@ impl InvoiceRun<'_> {
             Ok(joined) => {
                 let closes_at = joined.state.notice.as_ref().map_or(due_at, |notice| notice.due_at);
                 if joined.appended > 0 {
-                    let queue = domain::ports::QueueId::Process;
-                    hint::try_send(&*self.app.queue, &*self.app.host, &key, queue, closes_at).await;
+                    hint::try_send(&*self.app.queue, &*self.app.host, &key, joined.state.queue(), closes_at).await;
                 }
                 self.wait(&loaded, closes_at.max(now) + NOTICE_MS).await
             }

@@ -49,10 +49,7 @@ impl NoticeRun<'_> {
         let Some(notice) = loaded.state.notice.clone().filter(|notice| !notice.is_done) else { return Ok(false) };
         match notice.closed.clone() {
             None if self.app.host.now() < notice.due_at => {
-                if let Some(current) = loaded.wake.filter(|current| *current != notice.due_at) {
-                    let id = self.key.stream_id();
-                    self.executor.store.reschedule_timer(&id, current, notice.due_at, 0).await?;
-                }
+                self.executor.wait_until(self.key, &loaded, notice.due_at).await?;
                 Ok(false)
             }
             None => {
