@@ -10,10 +10,10 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::prices::is_currency;
-use domain::tenant_limits::{Change, MAX_CAPS, Rejection};
+use domain::tenant_limits::{Change, MAX_CAPS};
 use domain::throttle::ProviderThrottle;
 use events::{RateLimit, Timestamp};
-use problem::{Problem, ProblemKind};
+use problem::Problem;
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, read_rate, show_time};
@@ -25,12 +25,8 @@ use crate::{Shared, read_body};
 const MAX_CAP_MICROS: i64 = 1_000_000_000_000_000;
 
 pub(crate) fn problem(error: LimitsError) -> Problem {
-    use application::ExecuteError::Rejected;
     match error {
         LimitsError::Forbidden(forbidden) => forbidden.into(),
-        LimitsError::Execute(Rejected(Rejection::Changed(latest))) => {
-            Problem::new(ProblemKind::PreconditionFailed, format!("The newest revision is {latest}."))
-        }
         LimitsError::Execute(error) => error.into(),
         LimitsError::Store(error) => error.into(),
     }

@@ -21,11 +21,12 @@ use application::suppressions::SuppressionError;
 use application::templates::TemplateError;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use domain::collect::{DebtorRejection, SettingsRejection};
 use domain::communication::Rejection;
 use domain::ports::StoreError;
 use domain::provider::{AccountQueryError, InvalidSetting};
 use domain::render::RenderError;
-use domain::{api_key, business_event, preferences, provider_configs, templates, tenant_limits};
+use domain::{api_key, business_event, invoice, preferences, provider_configs, templates, tenant_limits};
 use serde::Serialize;
 
 /// The types of problem that a response can have. Each is described under `/docs/problems/`.
@@ -220,7 +221,33 @@ impl From<api_key::Rejection> for Problem {
 
 impl From<tenant_limits::Rejection> for Problem {
     fn from(rejection: tenant_limits::Rejection) -> Self {
+        match rejection {
+            tenant_limits::Rejection::Changed(latest) => newer_revision(latest),
+            tenant_limits::Rejection::TooManyCaps => not_possible(&rejection),
+        }
+    }
+}
+
+impl From<invoice::Rejection> for Problem {
+    fn from(rejection: invoice::Rejection) -> Self {
         not_possible(&rejection)
+    }
+}
+
+/// Settings that were changed since the revision that a change is based on.
+fn newer_revision(latest: u32) -> Problem {
+    Problem::new(ProblemKind::PreconditionFailed, format!("The newest revision is {latest}."))
+}
+
+impl From<SettingsRejection> for Problem {
+    fn from(SettingsRejection::Changed(latest): SettingsRejection) -> Self {
+        newer_revision(latest)
+    }
+}
+
+impl From<DebtorRejection> for Problem {
+    fn from(DebtorRejection::Changed(latest): DebtorRejection) -> Self {
+        newer_revision(latest)
     }
 }
 

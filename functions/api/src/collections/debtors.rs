@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use domain::collect::{DebtorCommand, DebtorRejection, DebtorState, SentNotice};
+use domain::collect::{DebtorCommand, DebtorState, SentNotice};
 use domain::invoice::Hold;
 use events::{CollectionSettings, Recipient, RecipientType};
 use problem::{Problem, ProblemKind};
@@ -27,14 +27,10 @@ fn not_found() -> Problem {
 }
 
 fn problem(error: DebtorError) -> Problem {
-    use application::ExecuteError::Rejected;
     match error {
         DebtorError::Forbidden(forbidden) => forbidden.into(),
         DebtorError::NotFound => not_found(),
-        DebtorError::Execute(Rejected(DebtorRejection::Changed(latest))) => {
-            Problem::new(ProblemKind::PreconditionFailed, format!("The newest revision is {latest}."))
-        }
-        DebtorError::Execute(error) => error.map_rejection(|_| domain::communication::Rejection::Finished).into(),
+        DebtorError::Execute(error) => error.into(),
         DebtorError::Store(error) => error.into(),
     }
 }

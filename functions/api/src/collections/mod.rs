@@ -10,10 +10,10 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use domain::collect::{CollectionsState, SettingsRejection, defaults};
+use domain::collect::{CollectionsState, defaults};
 use events::{CollectionSettings, LadderStep};
 use jiff::SignedDuration;
-use problem::{Problem, ProblemKind};
+use problem::Problem;
 use serde_json::{Value, json};
 
 use crate::fields::BodyReader;
@@ -28,13 +28,9 @@ pub(crate) use debtors::{
 };
 
 pub(crate) fn problem(error: CollectionsError) -> Problem {
-    use application::ExecuteError::Rejected;
     match error {
         CollectionsError::Forbidden(forbidden) => forbidden.into(),
-        CollectionsError::Execute(Rejected(SettingsRejection::Changed(latest))) => {
-            Problem::new(ProblemKind::PreconditionFailed, format!("The newest revision is {latest}."))
-        }
-        CollectionsError::Execute(error) => error.map_rejection(|_| domain::communication::Rejection::Finished).into(),
+        CollectionsError::Execute(error) => error.into(),
         CollectionsError::Store(error) => error.into(),
     }
 }
