@@ -28,6 +28,11 @@ pub fn stream_name(tenant: &TenantId, InvoiceRef { mode, namespace, id }: &Invoi
     events::derived_id("inv", tenant, &["invoice", mode.as_str(), namespace, id])
 }
 
+/// Whether a text has the form of [`stream_name`].
+pub fn is_stream_name(id: &str) -> bool {
+    id.strip_prefix("inv_").is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// The stream of an invoice.
 pub fn key_of(tenant: &TenantId, reference: &InvoiceRef) -> AggregateId<InvoiceState> {
     AggregateId::new(tenant, stream_name(tenant, reference))

@@ -8,6 +8,7 @@ use domain::invoice::{Hold, InvoiceState};
 use domain::message::MessageContent;
 use domain::ports::StoreError;
 use events::{CommunicationRequest, DeferReason, MessageType, StreamId, SuppressReason, TenantId};
+use futures_util::future::try_join_all;
 use jiff::civil::Date;
 
 use crate::DeliverHandler;
@@ -43,11 +44,11 @@ impl Debts {
             debtor = loaded.state;
         }
         let rules = settings.settings();
-        let mut invoices = Vec::new();
-        for id in &request.unless_settled {
+        let invoice = async |id: &String| {
             let key = AggregateId::<InvoiceState>::new(tenant, id);
-            invoices.push((key.stream_id(), load(store, &key).await?));
-        }
+            Ok::<_, StoreError>((key.stream_id(), load(store, &key).await?))
+        };
+        let invoices = try_join_all(request.unless_settled.iter().map(invoice)).await?;
         let of_invoice = invoices.first().and_then(|(_, loaded)| loaded.state.facts.time_zone());
         let calendar = Calendar::new(&rules, [debtor.time_zone.as_deref(), of_invoice]);
         let paused = Command::Suppress(SuppressReason::CollectionPaused);

@@ -2,8 +2,7 @@
 
 mod present;
 
-use application::collections::today;
-use application::invoices::{self, FoundInvoice, InvoiceDecision, InvoiceError, InvoiceName};
+use application::invoices::{self, ExplainedInvoice, InvoiceDecision, InvoiceError, InvoiceName};
 use application::{Caller, ExecuteError};
 use axum::Extension;
 use axum::body::Body;
@@ -11,8 +10,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::aggregate::AggregateKey;
-use domain::collect::Explanation;
-use domain::invoice::{InvoiceFilter, InvoiceStage, Rejection};
+use domain::invoice::{InvoiceFilter, InvoiceStage, Rejection, is_stream_name};
 use events::CollectionSettings;
 use problem::{FieldError, Problem, ProblemKind};
 use serde_json::{Value, json};
@@ -49,10 +47,7 @@ fn problem(error: InvoiceError) -> Problem {
             ProblemKind::Conflict,
             "Collections are off. Switch them on with POST /api/collections/enable.",
         ),
-        InvoiceError::Execute(ExecuteError::Rejected(rejection)) => {
-            Problem::new(ProblemKind::Conflict, format!("Not possible: {rejection}."))
-        }
-        InvoiceError::Execute(error) => error.map_rejection(|_| domain::communication::Rejection::Finished).into(),
+        InvoiceError::Execute(error) => error.into(),
         InvoiceError::Store(error) => error.into(),
     }
 }
@@ -65,28 +60,13 @@ fn read_name(id: String, query: RawQuery) -> Result<InvoiceName, Problem> {
     Ok(InvoiceName { id, namespace })
 }
 
-async fn settings(api: &Api, caller: &Caller) -> Result<CollectionSettings, Problem> {
-    let state = application::collections::get(&api.app, caller).await.map_err(collections_problem)?;
-    Ok(state.settings())
-}
-
-fn respond(
-    api: &Api,
-    settings: &CollectionSettings,
-    (found, explanation): &(FoundInvoice, Explanation),
-) -> Result<Response, Problem> {
-    let today = today(settings, api.app.host.now());
-    let shown = present::invoice(found, explanation, &today).ok_or_else(not_found)?;
+fn respond(ExplainedInvoice { found, explanation, today }: &ExplainedInvoice) -> Result<Response, Problem> {
+    let shown = present::invoice(found, explanation, today).ok_or_else(not_found)?;
     Ok(json(StatusCode::OK, &shown))
 }
 
 fn read_flag(query: &mut QueryParams, name: &str) -> Option<bool> {
     query.choice(name, &["true", "false"])
-}
-
-/// Whether a text is the id of an invoice.
-fn is_id(id: &str) -> bool {
-    id.strip_prefix("inv_").is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 pub(crate) async fn list(
@@ -109,7 +89,7 @@ pub(crate) async fn list(
         due_to: query.day("dueTo"),
         disagrees: read_flag(&mut query, "disagrees"),
     };
-    let Paging { size, after } = Paging::read(&mut query, &filter, is_id);
+    let Paging { size, after } = Paging::read(&mut query, &filter, is_stream_name);
     query.finish()?;
     let (page, today) = invoices::list(&api.app, &caller, &filter, after.as_deref(), size).await.map_err(problem)?;
     let results: Vec<Value> = page.rows.iter().map(|row| present::row(row, &today)).collect();
@@ -128,8 +108,7 @@ pub(crate) async fn get(
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let name = read_name(id, query)?;
-    let found = invoices::find(&api.app, &caller, &name).await.map_err(problem)?;
-    respond(&api, &settings(&api, &caller).await?, &found)
+    respond(&invoices::find(&api.app, &caller, &name).await.map_err(problem)?)
 }
 
 /// The newest events before a position, in order.
@@ -161,7 +140,8 @@ pub(crate) async fn explain(
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let name = read_name(id, query)?;
-    let (found, explanation) = invoices::find(&api.app, &caller, &name).await.map_err(problem)?;
+    let ExplainedInvoice { found, explanation, .. } =
+        invoices::find(&api.app, &caller, &name).await.map_err(problem)?;
     Ok(json(StatusCode::OK, &present::explanation(&found, &explanation)))
 }
 
@@ -173,13 +153,12 @@ async fn decide(
     body: Body,
     read: impl FnOnce(&mut BodyReader, &CollectionSettings) -> Option<InvoiceDecision>,
 ) -> Result<Response, Problem> {
-    let settings = settings(api, caller).await?;
+    let collections = application::collections::get(&api.app, caller).await.map_err(collections_problem)?;
     let mut fields = BodyReader::parse_optional(&read_body(body).await?)?;
-    let decision = read(&mut fields, &settings);
+    let decision = read(&mut fields, &collections.settings());
     fields.finish()?;
     let decision = decision.ok_or_else(missing)?;
-    let found = invoices::decide(&api.app, caller, &name, decision).await.map_err(problem)?;
-    respond(api, &settings, &found)
+    respond(&invoices::decide(&api.app, caller, &name, decision).await.map_err(problem)?)
 }
 
 pub(crate) async fn pause(

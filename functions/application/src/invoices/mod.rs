@@ -3,7 +3,7 @@
 mod erasure;
 mod use_cases;
 
-use domain::aggregate::{Aggregate, AggregateId, AggregateKey};
+use domain::aggregate::{Aggregate, AggregateId};
 use domain::collect::{CollectionsState, SETTINGS_STREAM};
 use domain::invoice::{Command, InvoiceState, Rejection, key_of};
 use domain::ports::StoreError;
@@ -14,7 +14,9 @@ use crate::execute::{CommandContext, ExecuteError, Loaded};
 use crate::hint;
 
 pub use erasure::erase;
-pub use use_cases::{FoundInvoice, InvoiceDecision, InvoiceError, InvoiceName, decide, find, history, list};
+pub use use_cases::{
+    ExplainedInvoice, FoundInvoice, InvoiceDecision, InvoiceError, InvoiceName, decide, find, history, list,
+};
 
 /// The stream of a tenant's settings of collections.
 pub fn settings_stream(tenant: &TenantId) -> AggregateId<CollectionsState> {
@@ -71,9 +73,11 @@ pub fn stream(tenant: &TenantId, id: &str) -> AggregateId<InvoiceState> {
     AggregateId::new(tenant, id)
 }
 
-/// An invoice as it is told about in messages.
+/// An invoice by its id.
+///
+/// # Errors
+///
+/// [`StoreError`]
 pub async fn load(app: &App, tenant: &TenantId, id: &str) -> Result<InvoiceState, StoreError> {
-    let key = stream(tenant, id);
-    debug_assert_eq!(key.stream_id().kind, InvoiceState::KIND);
-    Ok(crate::execute::load(&*app.store, &key).await?.state)
+    Ok(crate::execute::load(&*app.store, &stream(tenant, id)).await?.state)
 }

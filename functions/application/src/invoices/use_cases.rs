@@ -3,7 +3,9 @@
 use domain::access::{Permission, Reach};
 use domain::aggregate::{AggregateId, AggregateKey};
 use domain::collect::Explanation;
-use domain::invoice::{Command, InvoiceFilter, InvoiceRow, InvoiceState, Rejection, key_of, source_range};
+use domain::invoice::{
+    Command, InvoiceFilter, InvoiceRow, InvoiceState, Rejection, is_stream_name, key_of, source_range,
+};
 use domain::ports::{StoreError, ViewRow, ViewScope};
 use events::{FactSource, InvoiceEvent, InvoiceRef, Mode, RecordedEvent, TenantId};
 
@@ -74,13 +76,16 @@ pub struct FoundInvoice {
     pub loaded: Loaded<InvoiceState>,
 }
 
-fn scope(tenant: &TenantId, mode: Mode) -> ViewScope {
-    ViewScope { view: InvoiceRow::VIEW, tenant: tenant.clone(), mode }
+/// An invoice, and what happens next to its reminders.
+pub struct ExplainedInvoice {
+    pub found: FoundInvoice,
+    pub explanation: Explanation,
+    /// The day in the tenant's zone, by which it is overdue.
+    pub today: String,
 }
 
-fn is_stream_name(id: &str) -> bool {
-    let hex = id.strip_prefix("inv_").filter(|hex| hex.len() == 32);
-    hex.is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+fn scope(tenant: &TenantId, mode: Mode) -> ViewScope {
+    ViewScope { view: InvoiceRow::VIEW, tenant: tenant.clone(), mode }
 }
 
 /// The stream that a request names.
@@ -115,19 +120,18 @@ async fn load(app: &App, caller: &Caller, name: &InvoiceName) -> Result<FoundInv
 /// # Errors
 ///
 /// [`InvoiceError`]
-pub async fn find(app: &App, caller: &Caller, name: &InvoiceName) -> Result<(FoundInvoice, Explanation), InvoiceError> {
+pub async fn find(app: &App, caller: &Caller, name: &InvoiceName) -> Result<ExplainedInvoice, InvoiceError> {
     caller.authorise(Permission::View, Reach::Everything)?;
     let found = load(app, caller, name).await?;
-    let explanation = explain(app, caller, &found).await?;
-    Ok((found, explanation))
+    let rules = Rules::load(app, &caller.principal.tenant, found.loaded.state.facts.customer()).await?;
+    Ok(explain(app, &rules, found))
 }
 
 /// Why reminders of an invoice are sent, or are not.
-async fn explain(app: &App, caller: &Caller, found: &FoundInvoice) -> Result<Explanation, StoreError> {
-    let state = &found.loaded.state;
-    let rules = Rules::load(app, &caller.principal.tenant, state.facts.customer()).await?;
-    let Rules { collections, settings, debtor } = &rules;
-    Ok(domain::collect::explain(state, collections, settings, debtor, app.host.now()))
+fn explain(app: &App, Rules { collections, settings, debtor }: &Rules, found: FoundInvoice) -> ExplainedInvoice {
+    let now = app.host.now();
+    let explanation = domain::collect::explain(&found.loaded.state, collections, settings, debtor, now);
+    ExplainedInvoice { found, explanation, today: today(settings, now) }
 }
 
 /// The complete history of an invoice, in order.
@@ -178,11 +182,12 @@ pub async fn decide(
     caller: &Caller,
     name: &InvoiceName,
     decision: InvoiceDecision,
-) -> Result<(FoundInvoice, Explanation), InvoiceError> {
+) -> Result<ExplainedInvoice, InvoiceError> {
     caller.authorise(Permission::Send, Reach::Everything)?;
     let found = load(app, caller, name).await?;
     let by = caller.actor().name();
-    let enabled_from = collections_of(app, &caller.principal.tenant).await?.enabled_from;
+    let rules = Rules::load(app, &caller.principal.tenant, found.loaded.state.facts.customer()).await?;
+    let enabled_from = rules.collections.enabled_from.clone();
     let is_disputed = found.loaded.state.facts.is_disputed();
     let act = decision.name().to_owned();
     let command = match decision {
@@ -205,7 +210,5 @@ pub async fn decide(
     let invoice = found.key.stream_id().id;
     actions::record(app, caller, &Action::InvoiceChanged { invoice, act }).await?;
     let loaded = execute(app, &caller.context(), &found.key, command).await?;
-    let found = FoundInvoice { loaded, ..found };
-    let explanation = explain(app, caller, &found).await?;
-    Ok((found, explanation))
+    Ok(explain(app, &rules, FoundInvoice { loaded, ..found }))
 }
