@@ -157,6 +157,24 @@ async fn validation_errors_of_a_template_name_their_field() {
     assert_eq!(checked.text("/errors/0/code"), "missing_variables");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notice_of_one_day_speaks_of_a_day() {
+    let server = TestServer::new().await;
+    for (id, days, expected) in [
+        ("tpl_collection_notice_email", 1, "1 day ago"),
+        ("tpl_collection_notice_email", 7, "7 days ago"),
+        ("tpl_collection_notice_sms", 1, "1 day ago"),
+        ("tpl_collection_notice_telegram.es", 1, "1 día."),
+    ] {
+        let variables = json!({
+            "customerName": "Ada", "businessName": "Acme", "invoiceNumber": "INV-7", "amount": "5", "currency": "EUR",
+            "daysOverdue": days,
+        });
+        let shown = server.post(&format!("{TEMPLATES}/{id}/preview"), json!({ "variables": variables })).await;
+        assert!(shown.text("/text").contains(expected), "{id}: {}", shown.body);
+    }
+}
+
 /// Renders every system template with the preview, which uses the same engine as sending.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_system_template_renders_in_its_language() {

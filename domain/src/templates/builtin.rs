@@ -121,8 +121,8 @@ const EMAIL: [[SystemTemplate; 2]; 7] = [
         "collection_notice",
         CollectionNotice,
         "Collection Notice Email",
-        "Invoice {{invoiceNumber}} is {{daysOverdue}} days overdue",
-        "La factura {{invoiceNumber}} venció hace {{daysOverdue}} días"
+        "Invoice {{invoiceNumber}} is {{daysOverdue}} {{#if (eq daysOverdue 1)}}day{{else}}days{{/if}} overdue",
+        "La factura {{invoiceNumber}} venció hace {{daysOverdue}} {{#if (eq daysOverdue 1)}}día{{else}}días{{/if}}"
     ),
     email!(
         "collection_notice_many",
@@ -181,7 +181,7 @@ const SMS: [[SystemTemplate; 2]; 7] = [
         "sms",
         CollectionNotice,
         "Collection Notice SMS",
-        "{{businessName}}: {{currency amount currency}} for invoice {{invoiceNumber}} was due {{daysOverdue}} days ago.{{#if paymentLink}} Pay here: {{paymentLink}}{{/if}}",
+        "{{businessName}}: {{currency amount currency}} for invoice {{invoiceNumber}} was due {{daysOverdue}} {{#if (eq daysOverdue 1)}}day{{else}}days{{/if}} ago.{{#if paymentLink}} Pay here: {{paymentLink}}{{/if}}",
         "{{businessName}}: factura {{invoiceNumber}}, {{currency amount currency}} pendientes desde hace {{daysOverdue}} d.{{#if paymentLink}} Pague en: {{paymentLink}}{{/if}}"
     ),
     text!(
@@ -239,8 +239,8 @@ const CHAT: [[[SystemTemplate; 2]; 3]; 7] = [
         "collection_notice",
         CollectionNotice,
         "Collection Notice Message",
-        "Hello {{customerName}},\n\ninvoice {{invoiceNumber}} of {{currency amount currency}} was due {{daysOverdue}} days ago.{{#if paymentLink}} You can pay here: {{paymentLink}}{{/if}}\n\nIf you have paid already, please ignore this message.\n\n{{businessName}}",
-        "Hola {{customerName}}:\n\nla factura {{invoiceNumber}} de {{currency amount currency}} venció hace {{daysOverdue}} días.{{#if paymentLink}} Puede pagarla aquí: {{paymentLink}}{{/if}}\n\nSi ya la pagó, no haga caso de este mensaje.\n\n{{businessName}}"
+        "Hello {{customerName}},\n\ninvoice {{invoiceNumber}} of {{currency amount currency}} was due {{daysOverdue}} {{#if (eq daysOverdue 1)}}day{{else}}days{{/if}} ago.{{#if paymentLink}} You can pay here: {{paymentLink}}{{/if}}\n\nIf you have paid already, please ignore this message.\n\n{{businessName}}",
+        "Hola {{customerName}}:\n\nla factura {{invoiceNumber}} de {{currency amount currency}} venció hace {{daysOverdue}} {{#if (eq daysOverdue 1)}}día{{else}}días{{/if}}.{{#if paymentLink}} Puede pagarla aquí: {{paymentLink}}{{/if}}\n\nSi ya la pagó, no haga caso de este mensaje.\n\n{{businessName}}"
     ),
     chat!(
         "collection_notice_many",
