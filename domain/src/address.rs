@@ -114,8 +114,11 @@ fn phone(text: &str, region: Option<&str>) -> Result<String, AddressError> {
         Some(region) => PhoneNumber::parse(text, country(region)).map_err(|_| AddressError::Phone)?,
         None => PhoneNumber::from_str(&format!("+{digits}")).map_err(|_| AddressError::Phone)?,
     };
-    if !has_letters && text.len() <= 32 && number.is_possible_with_reason().is_ok() {
-        Ok(number.to_string())
+    let e164 = number.to_string();
+    // One national prefix is dropped, as in +44 (0)7700 900001. What begins with two has no normal form.
+    let is_normal = e164 == text || PhoneNumber::from_str(&e164).is_ok_and(|again| again.to_string() == e164);
+    if is_normal && !has_letters && text.len() <= 32 && number.is_possible_with_reason().is_ok() {
+        Ok(e164)
     } else {
         Err(AddressError::Phone)
     }
@@ -171,7 +174,8 @@ mod tests {
         let phone = |text| normalise(Channel::Sms, text, None);
         assert_eq!(phone("+44 7700 900001"), Ok("+447700900001".to_owned()));
         assert_eq!(phone("1 (201) 555-0123"), Ok("+12015550123".to_owned()));
-        for wrong in ["", "+", "12", "+44 77", "call me", "+99912345678901234567", "+1-800-FLOWERS"] {
+        assert_eq!(phone("+44 (0)7700 900001"), Ok("+447700900001".to_owned()));
+        for wrong in ["", "+4\0\0\0900 900001", "+", "12", "+44 77", "call me", "+99912345678901234567", "+1-800-FLOWERS"] {
             assert_eq!(phone(wrong), Err(AddressError::Phone), "{wrong}");
         }
     }
