@@ -175,7 +175,9 @@ mod tests {
         assert_eq!(phone("+44 7700 900001"), Ok("+447700900001".to_owned()));
         assert_eq!(phone("1 (201) 555-0123"), Ok("+12015550123".to_owned()));
         assert_eq!(phone("+44 (0)7700 900001"), Ok("+447700900001".to_owned()));
-        for wrong in ["", "+4\0\0\0900 900001", "+", "12", "+44 77", "call me", "+99912345678901234567", "+1-800-FLOWERS"] {
+        for wrong in
+            ["", "+4\0\0\0900 900001", "+", "12", "+44 77", "call me", "+99912345678901234567", "+1-800-FLOWERS"]
+        {
             assert_eq!(phone(wrong), Err(AddressError::Phone), "{wrong}");
         }
     }

@@ -366,5 +366,6 @@ pub fn suppressed(reason: SuppressReason) -> &'static str {
         SuppressReason::Erased => "its content was erased, or is past its retention",
         SuppressReason::Settled => "the matter that it is about has been settled",
         SuppressReason::CollectionPaused => "the invoices are void, disputed or paused, or their payment is promised",
+        SuppressReason::SpendCapReached => "this fallback step would have passed the tenant's spend cap of the day",
     }
 }

@@ -122,6 +122,8 @@ string_enum!(SuppressReason {
     Erased = "erased",
     Settled = "settled",
     CollectionPaused = "collection_paused",
+    /// A fallback step would pass the spend cap of the day.
+    SpendCapReached = "spend_cap_reached",
 });
 string_enum!(DeferReason { QuietHours = "quiet_hours", MissingFile = "missing_file" });
 string_enum!(

@@ -153,6 +153,19 @@ async fn text_that_nobody_can_read_is_refused() {
     let id = server.send(braces).await;
     let shown = server.until_status(&id, "delivered").await;
     assert_eq!(shown.text("/rendered/text"), "Hi {{name}}");
+    // What is left after rendering is looked at too.
+    for (content, variables) in
+        [("<p>&nbsp;</p>", None), ("<div><br></div>", None), ("{{a}}", Some(json!({ "a": " " })))]
+    {
+        let mut blank = message.clone();
+        blank["content"] = json!(content);
+        blank["templateVariables"] = variables.unwrap_or_default();
+        let refused = server.post(SEND, blank).await;
+        assert_eq!((refused.text("/errors/0/pointer"), refused.text("/errors/0/code")), ("/content", "blank"));
+    }
+    let mut image = message.clone();
+    image["content"] = json!("<p><img src=\"https://files.example/a.png\"></p>");
+    server.send(image).await;
     let mut later = message;
     later["scheduledAt"] = json!("2027-06-01T09:00:00Z");
     let id = server.send(later).await;

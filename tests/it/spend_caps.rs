@@ -11,6 +11,8 @@ use tests::server::{Answer, TestServer, email, eventually, sms};
 const DAY_MS: i64 = 24 * 3_600_000;
 /// The list price of an email with SendGrid, in millionths of a dollar.
 const EMAIL_MICROS: i64 = 399;
+/// The list price of an SMS to the United States, in millionths of a dollar for each segment.
+const SEGMENT_MICROS: i64 = 7_500;
 
 async fn set_caps(server: &TestServer, caps: Value) -> Answer {
     let body = json!({ "dailySpendCapsMicros": caps });
@@ -87,23 +89,37 @@ async fn a_cap_names_its_faults() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fallback_step_is_counted_and_not_refused() {
+async fn a_fallback_step_is_counted_when_it_is_sent_and_suppressed_beyond_the_cap() {
     let server = TestServer::new().await;
-    set_caps(&server, json!({ "USD": EMAIL_MICROS })).await;
-    let mut body = email("bounce-hard@sim.test");
-    body["fallback"] = json!([{ "channel": "sms", "recipientContact": "+12025550123", "content": "Pay by SMS" }]);
-    let id = server.send(body).await;
-    let step =
-        eventually("the step", async || server.communication(&id).await.body["fallbackId"].as_str().map(str::to_owned));
-    server.until_status(&step.await, "delivered").await;
-    let counted = async || (spent(&server, "USD").await["spentMicros"] == EMAIL_MICROS + 7_500).then_some(());
-    eventually("the step is counted", counted).await;
+    set_caps(&server, json!({ "USD": 2 * EMAIL_MICROS + SEGMENT_MICROS })).await;
+    let send = async || {
+        let mut body = email("bounce-hard@sim.test");
+        let sms = |to: &str| json!({ "channel": "sms", "recipientContact": to, "content": "Pay by SMS" });
+        // A step without a price costs nothing.
+        body["fallback"] = json!([sms("+12025550123"), sms("+447700900001")]);
+        let id = server.send(body).await;
+        next_step(&server, &id).await
+    };
+    let sent = send().await;
+    server.until_status(&sent, "delivered").await;
+    assert_eq!(spent(&server, "USD").await["spentMicros"], json!(EMAIL_MICROS + SEGMENT_MICROS));
+
+    let beyond = send().await;
+    server.until_status(&beyond, "suppressed").await;
+    let explained = server.get(&format!("/api/communications/{beyond}/explain")).await;
+    assert!(explained.body.to_string().contains("spend cap"), "{}", explained.body);
+    let last = next_step(&server, &beyond).await;
+    server.until_status(&last, "delivered").await;
+    assert_eq!(spent(&server, "USD").await["spentMicros"], json!(2 * EMAIL_MICROS + SEGMENT_MICROS));
+}
+
+async fn next_step(server: &TestServer, id: &str) -> String {
+    eventually("the step", async || server.communication(id).await.body["fallbackId"].as_str().map(str::to_owned)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_costs_more_counts_the_difference() {
     let server = TestServer::new().await;
-    const SEGMENT_MICROS: i64 = 7_500;
     set_caps(&server, json!({ "USD": 3 * SEGMENT_MICROS })).await;
     let mut body = sms("+12025550123");
     body["scheduledAt"] = json!("2027-06-01T09:00:00Z");
@@ -170,8 +186,7 @@ async fn an_alert_is_raised_at_80_percent_and_at_the_cap_once_a_day() {
         assert_eq!(reached.resets_at.0 % DAY_MS, 0);
     }
     assert_eq!(alerts(), ["acme has used 100 % of its daily spend cap in KES"]);
-    today.record(&cost(50), Some(100)).await;
-    assert_eq!(today.spent(&["KES".to_owned(), "USD".to_owned()]).await.expect("an answer"), [131, 0]);
+    assert_eq!(today.spent(&["KES".to_owned(), "USD".to_owned()]).await.expect("an answer"), [81, 0]);
     let test = DailySpend { mode: Mode::Test, ..today };
     assert_eq!(test.spent(&["KES".to_owned()]).await.expect("an answer"), [0], "test messages are counted apart");
     at(morning + DAY_MS).charge(&cost(80), Some(100)).await.expect("another day");

@@ -6,6 +6,8 @@ use api::config::{Jwt, keys_of};
 use axum::Router;
 use axum::http::StatusCode as Status;
 use axum::routing::get;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use local::Options;
@@ -101,6 +103,11 @@ fn sign(seed: u8, claims: &Value) -> String {
     with_header(header(seed), seed, claims)
 }
 
+/// A header that has the parameter `crit`, but nothing in it.
+fn without_critical_extensions() -> String {
+    URL_SAFE_NO_PAD.encode(json!({ "alg": "ES256", "kid": "k1", "crit": null }).to_string())
+}
+
 async fn ask(server: &TestServer, token: &str, path: &str) -> Answer {
     server.answer(server.client.get(format!("{}{path}", server.local.url)).bearer_auth(token)).await
 }
@@ -159,6 +166,8 @@ async fn the_rejection_of_a_token_names_the_reason() {
         (sign(1, &claims(json!({ "exp": 9e18 }))), "exp is not a time"),
         (sign(1, &claims(json!({ "iss": [provider.url, "https://elsewhere.example"] }))), "another issuer"),
         (with_header(Header { crit: Some(vec!["b64".to_owned()]), ..header(1) }, 1, &claims(json!({}))), "critical"),
+        (format!("{}.{}.{}", without_critical_extensions(), parts[1], parts[2]), "critical"),
+        (sign(1, &claims(json!({ "sub": "ada\u{202e}" }))), "no sub"),
         (sign(3, &claims(json!({}))), "the issuer does not publish"),
         (format!("{}.{}.{}", parts[0], other_parts[1], parts[2]), "signature is invalid"),
         (format!("{}.{}.{}", parts[0], parts[1], other_parts[2]), "signature is invalid"),

@@ -62,7 +62,10 @@ impl Communication {
             | Lifecycle::Failed(FailReason::Cancelled)
             | Lifecycle::DeadLettered(DeadLetterReason::Poison | DeadLetterReason::Expired) => return None,
             Lifecycle::Suppressed(
-                SuppressReason::ChannelDisabled | SuppressReason::TypeDisabled | SuppressReason::SuppressionList,
+                SuppressReason::ChannelDisabled
+                | SuppressReason::TypeDisabled
+                | SuppressReason::SuppressionList
+                | SuppressReason::SpendCapReached,
             )
             | Lifecycle::Failed(
                 FailReason::Permanent | FailReason::Unrenderable | FailReason::MissingFile | FailReason::NoProvider,

@@ -21,6 +21,8 @@ pub enum RenderError {
     TooLarge,
     #[error("the message has neither content nor a template")]
     Empty,
+    #[error("nothing in the rendered message can be seen")]
+    Blank,
 }
 
 impl RenderError {
@@ -35,6 +37,7 @@ impl RenderError {
             RenderError::TooManySteps => "too_many_steps",
             RenderError::TooLarge => "too_large",
             RenderError::Empty => "empty",
+            RenderError::Blank => "blank",
         }
     }
 }

@@ -19,6 +19,7 @@ use handlebars::Template;
 use serde_json::Value;
 
 use crate::message::{MediaLink, MessageContent, RenderedMessage};
+use crate::text::{self, TextFault};
 use crate::{sms, templates};
 
 use email::render_email;
@@ -172,6 +173,10 @@ pub fn render_request(
         locale: request.locale.as_deref(),
     };
     let message = render_within(&input, steps).0?;
+    let has_image = message.html.as_ref().is_some_and(|html| html.contains("<img"));
+    if text::check_body(&message.text) == Some(TextFault::Blank) && !needs_no_text && !has_image {
+        return Err(RenderError::Blank);
+    }
     Ok(RenderedMessage {
         media: links,
         location: location.clone(),

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::ports::{JwksSource, Principal};
+use domain::text::check_line;
 use events::{Channel, Mode, Role, TenantId, Timestamp};
 use jsonwebtoken::jwk::{Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
@@ -116,7 +119,7 @@ impl TokenIssuer {
             return Err(refused("its algorithm is not allowed"));
         }
         // RFC 7515, 4.1.11: whoever does not understand a critical extension must refuse the token. None is understood.
-        if header.crit.is_some() {
+        if has_critical_extensions(token) {
             return Err(refused("its header has critical extensions"));
         }
         let jwk = self.key(header.kid.as_deref(), now).await?;
@@ -181,7 +184,7 @@ impl TokenIssuer {
             }
             Some(_) => return Err(refused("its claim channels is not a list")),
         };
-        let subject = text("sub").filter(|sub| sub.len() <= 255 && !sub.chars().any(char::is_control));
+        let subject = text("sub").filter(|sub| sub.len() <= 255 && check_line(sub).is_none());
         let actor = subject.ok_or_else(|| refused("it has no sub claim"))?.to_owned();
         Ok(Principal { tenant, actor, mode, role, channels, expires_at: Some(expires_at), team: None, is_user: true })
     }
@@ -214,6 +217,13 @@ impl TokenIssuer {
     fn lock(&self) -> std::sync::MutexGuard<'_, CachedJwks> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the header has the parameter `crit`, with whatever value: an empty list or null is not allowed either.
+fn has_critical_extensions(token: &str) -> bool {
+    let header = token.split('.').next().and_then(|header| URL_SAFE_NO_PAD.decode(header).ok());
+    let header = header.and_then(|header| serde_json::from_slice::<Map<String, Value>>(&header).ok());
+    header.is_none_or(|header| header.contains_key("crit"))
 }
 
 /// Finds a key by its id. Without an id, the only key.

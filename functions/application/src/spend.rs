@@ -95,16 +95,6 @@ impl DailySpend<'_> {
         }
     }
 
-    /// Counts a message that is sent whatever the cap is, because it was accepted with another one. Best effort.
-    pub async fn record(&self, cost: &Cost, cap: Option<i64>) {
-        match self.add(&self.counter(&cost.currency), cost.micros, i64::MAX).await {
-            Ok(Addition::Added(spent) | Addition::Refused(spent)) => {
-                self.alert_if_near(cost, cap, spent - cost.micros, spent).await;
-            }
-            Err(error) => tracing::warn!(tenant = %self.tenant, %error, "the cost of a message was not counted"),
-        }
-    }
-
     /// Takes back what was counted for a message that was not accepted. Best effort.
     pub async fn refund(&self, cost: &Cost) {
         if let Err(error) = self.add(&self.counter(&cost.currency), -cost.micros, i64::MAX).await {

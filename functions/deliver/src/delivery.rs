@@ -19,6 +19,7 @@ use futures_util::future::join;
 use crate::debts::Debts;
 use crate::fallback::FallbackRun;
 use crate::not_built::{FileFault, NotBuilt};
+use crate::spend::CapReached;
 use crate::throttle::{Admission, BatchThrottle};
 use crate::{Deadline, DeliverError, DeliverHandler, current_priority};
 
@@ -76,14 +77,20 @@ impl DeliveryRun<'_> {
                 NextStep::Decide(command) => command,
                 NextStep::Wait(until) => return self.set_wait(&loaded, until).await,
                 NextStep::Send(outbound, provider, debts) => {
-                    match self.claim(&executor, &loaded, &provider, debts).await? {
-                        Some(claimed) => {
-                            return self.send(&executor, claimed, *outbound, provider).await;
-                        }
-                        None => {
+                    let mode = communication.request.mode;
+                    match self.charge_step(communication, &outbound, &*provider).await? {
+                        Ok(counted) => {
+                            if let Some(claimed) = self.claim(&executor, &loaded, &provider, debts).await? {
+                                return self.send(&executor, claimed, *outbound, provider).await;
+                            }
                             throttle.release_token(&provider.config().id, priority).await;
+                            self.refund_step(counted, mode).await;
                             loaded = executor.load(key).await?;
                             continue;
+                        }
+                        Err(CapReached) => {
+                            throttle.release_token(&provider.config().id, priority).await;
+                            Command::Suppress(SuppressReason::SpendCapReached)
                         }
                     }
                 }

@@ -11,6 +11,7 @@ mod fallback;
 mod not_built;
 mod outbound;
 mod outcome;
+mod spend;
 mod throttle;
 
 pub use cache::WorkerCache;

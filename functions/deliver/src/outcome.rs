@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use application::directory::provider_message_key;
-use application::spend::DailySpend;
 use application::suppression::{SuppressionEntry, SuppressionRegister};
 use application::{CommandExecutor, ExecuteError, Loaded};
 use domain::communication::{AttemptOutcome, Command, DeliveryReport, Lifecycle};
 use domain::ports::{AddressKey, CommunicationKey, OutboundMessage, Provider, SendResult, StoreError};
-use domain::prices::{Cost, MessageCost};
-use events::{Mode, ReportedStatus};
+use domain::prices::MessageCost;
+use events::ReportedStatus;
 use futures_util::future::join;
 
+use crate::DeliverError;
 use crate::delivery::DeliveryRun;
-use crate::{DeliverError, DeliverHandler};
 
 /// How often recording an outcome is tried. Each time, the SDK itself tries three times.
 const MAX_RECORD_TRIES: usize = 3;
@@ -32,7 +31,6 @@ impl DeliveryRun<'_> {
         let SendResult { mut answer, opted_out, facts } = provider.send(&outbound, self.call_timeout_ms()).await;
         let communication = claimed.state.requested().map_err(ExecuteError::from)?;
         let contact = self.contact_key(&communication.request);
-        let (is_fallback_step, mode) = (communication.request.fallback_of.is_some(), communication.request.mode);
         if let AttemptOutcome::Accepted { provider_message_id, .. } = &answer {
             self.store_provider_message_id(&*provider, &outbound, provider_message_id).await;
         }
@@ -42,10 +40,6 @@ impl DeliveryRun<'_> {
             let estimate = provider.config().estimate_cost(&outbound.to, segments);
             *cost = estimate.map(|cost| MessageCost { cost, is_estimate: true });
         }
-        let cost = match &answer {
-            AttemptOutcome::Accepted { cost, .. } => cost.clone(),
-            AttemptOutcome::Refused { .. } | AttemptOutcome::InDoubt(_) => None,
-        };
         let outcome = Command::RecordOutcome {
             attempt: outbound.attempt.number,
             now: self.deliver.host.now(),
@@ -55,9 +49,6 @@ impl DeliveryRun<'_> {
         };
         let mut updated = record_with_retries(executor, self.key, claimed, outcome).await?;
         log_outcome(self.key, &*provider, &updated);
-        if let Some(MessageCost { cost, .. }) = cost.filter(|_| is_fallback_step) {
-            self.record_spend(&cost, mode).await;
-        }
         if !facts.is_empty() {
             let report = Command::Report(self.delivery_reports(&outbound, facts));
             updated = executor.execute_loaded(self.key, updated, report).await?;
@@ -73,16 +64,6 @@ impl DeliveryRun<'_> {
             Lifecycle::RetryWait { until } => self.schedule_hint(&updated, until.at().unwrap_or(now)).await,
             _ => Ok(()),
         }
-    }
-
-    /// Counts what a fallback step costs. It was accepted with its message, which alone was counted then.
-    async fn record_spend(&self, cost: &Cost, mode: Mode) {
-        let DeliverHandler { cache, tenant_ports, limits, alerts, host, .. } = self.deliver;
-        let tenant = &self.key.tenant;
-        let configs = cache.directory.channels(tenant_ports, tenant).await.ok();
-        let cap = configs.and_then(|configs| configs.limits.daily_spend_caps.get(&cost.currency).copied());
-        let spend = DailySpend { limits: &**limits, alerts: &**alerts, tenant, mode, now: host.now() };
-        spend.record(cost, cap).await;
     }
 
     async fn suppress(&self, contact: &AddressKey, address: &str) -> Result<(), StoreError> {

@@ -271,7 +271,8 @@ impl From<TemplateError> for Problem {
                     RenderError::MissingVariables(_)
                     | RenderError::Template(_)
                     | RenderError::TooComplex(_)
-                    | RenderError::TooManySteps => "/variables",
+                    | RenderError::TooManySteps
+                    | RenderError::Blank => "/variables",
                     RenderError::UnknownTemplate(_)
                     | RenderError::WrongChannel(_)
                     | RenderError::TooLarge

@@ -228,14 +228,17 @@ pub(super) fn render_fault(error: &RenderError, has_template: bool, faults: &mut
     let field = match error {
         RenderError::MissingVariables(_) => Field::Variables,
         RenderError::UnknownTemplate(_) | RenderError::WrongChannel(_) => Field::Template,
-        RenderError::Template(_) | RenderError::TooComplex(_) | RenderError::TooManySteps if has_template => {
+        RenderError::Template(_) | RenderError::TooComplex(_) | RenderError::TooManySteps | RenderError::Blank
+            if has_template =>
+        {
             Field::Variables
         }
         RenderError::Template(_)
         | RenderError::TooComplex(_)
         | RenderError::TooManySteps
         | RenderError::TooLarge
-        | RenderError::Empty => Field::Content,
+        | RenderError::Empty
+        | RenderError::Blank => Field::Content,
     };
     faults.add(field, error.kind(), format!("The message cannot be rendered: {error}."));
 }
