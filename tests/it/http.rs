@@ -31,6 +31,19 @@ fn errors_of(answer: &Answer) -> Vec<(String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn metadata_is_returned_with_the_message_and_not_sent() {
+    let server = TestServer::new().await;
+    let mut body = email("ada@example.com");
+    body["metadata"] = json!({ "order": { "id": "marker-7", "lines": [1, 2] } });
+    let id = server.send(body.clone()).await;
+    let shown = server.until_status(&id, "delivered").await;
+    assert_eq!(shown.body["metadata"], body["metadata"]);
+    assert!(!json!(server.inbox("ada@example.com").await).to_string().contains("marker-7"));
+    let again = server.post(&format!("/api/communications/{id}/resend"), json!({})).await;
+    assert_eq!(again.body["communication"]["metadata"], body["metadata"], "{}", again.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_invalid_field_is_named() {
     let server = TestServer::new().await;
     for (change, pointer, code) in [
@@ -52,6 +65,9 @@ async fn each_invalid_field_is_named() {
         (json!({ "templateId": "tpl_general" }), "/content", "ambiguous"),
         (json!({ "content": null, "templateId": "tpl_none" }), "/templateId", "unknown_template"),
         (json!({ "templateVariables": [] }), "/templateVariables", "not_an_object"),
+        (json!({ "metadata": "x" }), "/metadata", "not_an_object"),
+        (json!({ "metadata": { "order": "x".repeat(4_000) } }), "/metadata", "too_long"),
+        (json!({ "metadata": { "order": ["\u{7}"] } }), "/metadata", "control_characters"),
         (json!({ "entityId": "7" }), "/entityType", "required"),
         (json!({ "scheduledAt": "tomorrow" }), "/scheduledAt", "not_a_time"),
         (json!({ "scheduledAt": "2020-01-01T00:00:00Z" }), "/scheduledAt", "in_the_past"),

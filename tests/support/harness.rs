@@ -437,6 +437,7 @@ pub fn content() -> MessageContent {
         location: None,
         buttons: Vec::new(),
         provider_template: None,
+        metadata: None,
     }
 }
 

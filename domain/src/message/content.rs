@@ -27,6 +27,9 @@ pub struct MessageContent {
     /// A template that the provider stores and has approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_template: Option<ProviderTemplate>,
+    /// The caller's own data about the message, an object. It is not sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<serde_json::Value>,
 }
 
 /// A file of the message, with its address.

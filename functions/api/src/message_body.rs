@@ -5,6 +5,7 @@ use application::messages::{
 };
 use domain::message::{Button, Location, MediaKind, ProviderTemplate};
 use domain::quiet_hours;
+use domain::text::check_values;
 use events::{
     Channel, EntityRef, FallbackCondition, InDoubtPolicy, MessageType, MissingFilePolicy, Priority, QuietHours,
     RecipientType, RetentionClass,
@@ -19,6 +20,8 @@ use crate::fields::BodyReader;
 const MAX_STEPS: usize = 4;
 const MAX_ATTACHMENTS: usize = 10;
 const MAX_BUTTONS: usize = 10;
+/// Maximum size of a message's metadata in bytes of JSON.
+const MAX_METADATA: usize = 4_000;
 /// The allowed wait before a fallback step, in milliseconds.
 pub(crate) const STEP_WAIT_RANGE_MS: std::ops::RangeInclusive<i64> = 60_000..=7 * 24 * 3_600_000;
 
@@ -48,6 +51,7 @@ pub(crate) fn read_message(mut fields: BodyReader, idempotency_key: Option<Idemp
         location: read_location(&mut fields),
         buttons: read_buttons(&mut fields),
         fallback: Vec::new(),
+        metadata: read_metadata(&mut fields),
         source: None,
         unless_settled: Vec::new(),
         via: None,
@@ -150,6 +154,23 @@ fn read_location(fields: &mut BodyReader) -> Option<Location> {
         fields.add_error("location", "not_a_location", NOT_A_LOCATION);
     }
     location
+}
+
+/// Reads the caller's own data about the message.
+fn read_metadata(fields: &mut BodyReader) -> Option<Value> {
+    let metadata = fields.object("metadata")?;
+    let fault = match check_values(&metadata) {
+        Some(fault) => Some((fault.code(), fault.to_string())),
+        None if MAX_METADATA < metadata.to_string().len() => {
+            Some(("too_long", format!("must be at most {MAX_METADATA} bytes of JSON")))
+        }
+        None => None,
+    };
+    if let Some((code, detail)) = fault {
+        fields.add_error("metadata", code, format!("metadata {detail}."));
+        return None;
+    }
+    Some(metadata)
 }
 
 /// Reads the buttons. A value that is not a button becomes an empty one, which `compose` reports.

@@ -98,6 +98,7 @@ pub fn stored(
     };
     body["content"] = json!(content.content);
     body["templateVariables"] = json!(content.variables);
+    body["metadata"] = json!(content.metadata);
     body["attachments"] = content.attachments.iter().enumerate().map(link).collect();
     body
 }

@@ -59,7 +59,7 @@ const OBJECTS: &[(&str, &str)] = &[
         "channel ChannelOrAuto, type TypeOrGeneral, recipientContact? string:320, recipientType? RecipientType, \
          recipientId? string:255, recipientName? string:255, subject? string:500, content? string, \
          templateId? string:100, templateVariables? object, attachments? [Attachment], location? Location, \
-         buttons? [Button], providerTemplate? ProviderTemplate, entityType? string:50, entityId? string:255, \
+         buttons? [Button], providerTemplate? ProviderTemplate, entityType? string:50, entityId? string:255, metadata? object, \
          scheduledAt? time, expiresAt? time, quietHours? QuietHours, priority? Priority, inDoubt? DoubtPolicy, onMissingFile? MissingFilePolicy, \
          maxAttempts? integer:1..10, locale? string:35, retention? Retention, \
          fallback? [FallbackStep]",
@@ -83,7 +83,7 @@ const OBJECTS: &[(&str, &str)] = &[
          providerMessageId string?, attempts integer, maxAttempts integer?, maxRetries integer?, retryCount integer, segments integer?, costMicros integer?, \
          currency string?, costIsEstimate boolean?, maybeSent boolean, \
          lateEvidence boolean, complained boolean, unsubscribed boolean, createdBy string, createdAt time, \
-         updatedAt time, content? string?, templateVariables? object?, attachments? [AttachmentLink], rendered? Rendered, \
+         updatedAt time, content? string?, templateVariables? object?, metadata? object?, attachments? [AttachmentLink], rendered? Rendered, \
          fallback? [Next], retention? Retention",
     ),
     (

@@ -180,6 +180,7 @@ fn check_part(
         location: message.location.clone(),
         buttons: message.buttons.clone(),
         provider_template: draft.content.provider_template.clone(),
+        metadata: message.metadata.clone(),
     };
     Some(Part { channel: channel?, address, template, content })
 }

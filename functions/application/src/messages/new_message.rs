@@ -37,6 +37,8 @@ pub struct NewMessage {
     pub quiet_hours: Option<QuietHours>,
     pub retention: Option<RetentionClass>,
     pub fallback: Vec<NewStep>,
+    /// The caller's own data about the message, an object. It is not sent.
+    pub metadata: Option<serde_json::Value>,
     /// `None` means the API.
     pub source: Option<Source>,
     /// The invoices that it speaks of. It is sent only while something is owed.
